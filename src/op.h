@@ -7,7 +7,7 @@
 
 typedef enum { TIDE_ARG_IN, TIDE_ARG_INS, TIDE_ARG_INT, TIDE_ARG_FLOAT, TIDE_ARG_BOOL, TIDE_ARG_ENUM, TIDE_ARG_DTYPE,
     TIDE_ARG_AXIS, TIDE_ARG_AXES, TIDE_ARG_INTS, TIDE_ARG_SHAPE, TIDE_ARG_PAIRS, TIDE_ARG_TEXT, TIDE_ARG_RNG } tide_arg_kind;
-enum { OPTIONAL, REQUIRED };
+enum { OPTIONAL, REQUIRED, INOUT }; /* INOUT: required and written in place (its storage's version is bumped) */
 
 typedef struct {
     const char *name;
@@ -45,7 +45,7 @@ enum {                                     /* flags of a descriptor */
 struct tide_op {
     const char *name, *doc;
     int id, kind;                          /* kind: TIDE_FLOAT_OP ... */
-    const tide_arg *args;
+    const tide_arg *(*args)(void);         /* [nargs]; NULL for private gradient ops */
     int nargs, nin, nout, lists;           /* nin: single inputs, lists: number of INS */
     size_t attrs_size;
     unsigned flags, saves;
@@ -58,8 +58,19 @@ enum { TIDE_FLOAT_OP, TIDE_NUM_OP, TIDE_ANY_OP, TIDE_VIEW_OP, TIDE_COMPOSE_OP, T
 
 extern const tide_op *const tide_ops[TIDE_OP_COUNT];
 
-/* Begins a descriptor: TIDE_DESCRIBE(matmul, .infer = matmul_infer, .grad = matmul_grad, .saves = ...) */
-#define TIDE_DESCRIBE(NAME, ...) const tide_op tide_op_##NAME = {TIDE_FACTS_##NAME, __VA_ARGS__}
+/* Facts of every op, counted from its entry: TIDE_NIN_conv, TIDE_LISTS_conv, TIDE_NARGS_conv, TIDE_NOUT_conv, TIDE_KIND_conv. */
+enum { TIDE_READN_NONE = 0, TIDE_READN_X = 1, TIDE_READN_Y = 1, TIDE_READN_XY = 2 }; /* extra inputs of a <name>_grad op */
+#define TIDE_DECLARE(name)                \
+    extern const tide_op tide_op_##name;  \
+    const tide_arg *tide_args_##name(void); \
+    extern const char tide_doc_##name[];
+#include "facts.h" /* enums TIDE_NIN_conv ..., and TIDE_DECLARE of each */
+
+/* Begins a descriptor: TIDE_DESCRIBE(matmul, .infer = matmul_infer, .grad = matmul_grad, .saves = TIDE_SAVE_IN(0) | ...); */
+#define TIDE_DESCRIBE(NAME, ...)                                                                                     \
+    const tide_op tide_op_##NAME = {.name = #NAME, .doc = tide_doc_##NAME, .id = TIDE_OP_##NAME,                     \
+        .kind = TIDE_KIND_##NAME, .args = tide_args_##NAME, .nargs = TIDE_NARGS_##NAME, .nin = TIDE_NIN_##NAME,       \
+        .nout = TIDE_NOUT_##NAME, .lists = TIDE_LISTS_##NAME, .attrs_size = sizeof(tide_##NAME##_attrs), __VA_ARGS__}
 
 /* -- the tape inside rules and compositions: temporaries belong to the tape until the rule returns, the status is sticky
  *    (once an op failed, every call returns NULL and accepts NULL), and whether it records is the tape's affair -- */
