@@ -1,0 +1,578 @@
+--- Argument tables: one declaration per class or function, from which come positional order, defaults, type checks,
+-- messages, help, completion and configurations.
+--
+--   local args = check.args("Dense", {
+--     { "units", "int", check.required, "width of the output", min = 1 },
+--     { "activation", "activation", nil, "applied to the result" },
+--     { "padding", "enum", "valid", "border rule", of = "valid|same" },
+--   })
+--   local o = args:construct(...)   -- constructors: one table, or values and a last table (interface §1)
+--   local o = args:call(...)        -- functions and methods (interface §2)
+--
+-- A row is { name, type, default, doc, fields... }. A nil default means that the option may be absent; `none = true` allows
+-- tide.none or false beside a default. `dict = true`: the value may be a table by name. `min`, `max`, `above`: limits of numbers.
+-- Types: any int number bool string enum function callable table list dict shape ints (n = how many) axis axes tensor dtype,
+-- or a list of them, and what check.types holds beside (initializer, activation, ...: resolved by their namespaces).
+local none = require "tide.none"
+local errors = require "tide.errors"
+local list = require "tide.list"
+
+local check = { none = none }
+
+--- Default of an option that must be given.
+check.required = setmetatable({}, { __tostring = function() return "required" end })
+local required = check.required
+
+-- ---- names ----
+
+--- Edit distance (insert, delete, replace, swap of neighbours).
+function check.distance(a, b)
+  local la, lb = #a, #b
+  local before, prev = nil, {}
+  for j = 0, lb do
+    prev[j] = j
+  end
+  for i = 1, la do
+    local cur = { [0] = i }
+    for j = 1, lb do
+      local cost = a:byte(i) == b:byte(j) and 0 or 1
+      local d = math.min(prev[j] + 1, cur[j - 1] + 1, prev[j - 1] + cost)
+      if before and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
+        d = math.min(d, before[j - 2] + 1)
+      end
+      cur[j] = d
+    end
+    before, prev = prev, cur
+  end
+  return prev[lb]
+end
+
+--- The candidate that `name` was probably meant to be, or nil.
+--- @param candidates table a sequence of names
+function check.suggest(name, candidates)
+  if type(name) ~= "string" then
+    return nil
+  end
+  local best, score
+  local low = name:lower()
+  local plain = low:gsub("_", "")
+  for _, c in ipairs(candidates) do
+    local cl = c:lower()
+    local d = check.distance(low, cl)
+    if cl:gsub("_", "") == plain then
+      d = 0
+    end
+    if not score or d < score or (d == score and c < best) then
+      best, score = c, d
+    end
+  end
+  if score and score <= math.max(1, #name // 3) then
+    return best
+  end
+end
+
+--- `; did you mean 'x'?` or the empty string.
+function check.did_you_mean(name, candidates)
+  local s = check.suggest(name, candidates)
+  return s and ("; did you mean '%s'?"):format(s) or ""
+end
+
+-- ---- values ----
+
+--- A value for a message: numbers and strings as written, tables as lists, others by type.
+function check.show(v)
+  local t = type(v)
+  if t == "string" then
+    return #v > 40 and ("%q"):format(v:sub(1, 37) .. "...") or ("'%s'"):format(v)
+  elseif t == "number" or t == "boolean" or t == "nil" or v == none then
+    return tostring(v)
+  elseif t == "table" then
+    local m = getmetatable(v)
+    if m == nil then
+      return #v > 0 and list.format(v) or (next(v) == nil and "{}" or "a table")
+    end
+    return tostring(v)
+  elseif t == "userdata" and pcall(function() return v.shape end) and v.shape then
+    return "a tensor " .. tostring(v.shape)
+  end
+  return "a " .. t
+end
+
+--- Whether `v` is a table without a metatable: options or a list, never an object.
+function check.is_plain(v)
+  return type(v) == "table" and getmetatable(v) == nil
+end
+local is_plain = check.is_plain
+
+local function has_string_key(t)
+  for k in pairs(t) do
+    if type(k) == "string" then
+      return true
+    end
+  end
+  return false
+end
+check.has_string_key = has_string_key
+
+--- A number as an integer if it is whole, else nil.
+local function whole(v)
+  return type(v) == "number" and math.tointeger(v) or nil
+end
+check.whole = whole
+
+local function is_list(v)
+  return type(v) == "table" and (getmetatable(v) == nil or list.is(v)) and v ~= none
+end
+check.is_list = is_list
+
+-- Each type: function(value, row) -> converted value, or nil and what was expected.
+local types = {}
+check.types = types
+
+function types.any(v)
+  return v
+end
+
+local function limits(v, row)
+  if row.min and v < row.min then
+    return nil, ("%s at least %s"):format(row[2] == "int" and "an integer" or "a number", row.min)
+  elseif row.max and v > row.max then
+    return nil, ("%s at most %s"):format(row[2] == "int" and "an integer" or "a number", row.max)
+  elseif row.above and v <= row.above then
+    return nil, "a number above " .. row.above
+  elseif row.below and v >= row.below then
+    return nil, "a number below " .. row.below
+  end
+  return v
+end
+
+function types.int(v, row)
+  local n = whole(v)
+  if not n then
+    return nil, "an integer"
+  end
+  return limits(n, row)
+end
+
+function types.number(v, row)
+  if type(v) ~= "number" then
+    return nil, "a number"
+  end
+  if v ~= v then
+    return nil, "a number that is not NaN"
+  end
+  return limits(v, row)
+end
+
+function types.bool(v)
+  if type(v) ~= "boolean" then
+    return nil, "true or false"
+  end
+  return v
+end
+
+function types.string(v)
+  if type(v) ~= "string" then
+    return nil, "a string"
+  end
+  return v
+end
+
+function types.enum(v, row)
+  if not row._set then
+    row._set, row._names = {}, {}
+    for name in row.of:gmatch("[^|]+") do
+      row._set[name] = name
+      row._names[#row._names + 1] = name
+    end
+  end
+  local hit = type(v) == "string" and (row._set[v] or row._set[v:lower()])
+  if hit then
+    return hit
+  end
+  return nil, "'" .. table.concat(row._names, "', '") .. "'", type(v) == "string" and check.did_you_mean(v, row._names)
+end
+
+types["function"] = function(v)
+  if type(v) ~= "function" then
+    return nil, "a function"
+  end
+  return v
+end
+
+function types.callable(v)
+  local m = getmetatable(v)
+  if type(v) == "function" or (type(m) == "table" and m.__call) then
+    return v
+  end
+  return nil, "a function or a callable object"
+end
+
+function types.table(v)
+  if type(v) ~= "table" then
+    return nil, "a table"
+  end
+  return v
+end
+
+function types.dict(v)
+  if type(v) ~= "table" then
+    return nil, "a table by name"
+  end
+  return v
+end
+
+function types.list(v)
+  if not is_list(v) then
+    return nil, "a list"
+  end
+  return v
+end
+
+function types.shape(v)
+  if not is_list(v) then
+    return nil, "a shape (a list of sizes)"
+  end
+  local out = {}
+  for i = 1, #v do
+    local n = v[i]
+    if n ~= none and n ~= false then
+      n = whole(n)
+      if not n or n < -1 then
+        return nil, "a shape (a list of sizes)"
+      end
+      out[i] = n
+    else
+      out[i] = none
+    end
+  end
+  return list.new(out)
+end
+
+--- One integer, or a list of `row.n` of them; one stands for all.
+function types.ints(v, row)
+  local n = row.n
+  local what = n and n > 1 and ("an integer or a list of %d integers"):format(n) or "an integer or a list of integers"
+  local low = row.min or 1
+  if low > math.mininteger then
+    what = what .. (", each at least %d"):format(low)
+  end
+  local one = whole(v)
+  if one then
+    if one < low then
+      return nil, what
+    end
+    local out = {}
+    for i = 1, n or 1 do
+      out[i] = one
+    end
+    return list.new(out)
+  end
+  if not is_list(v) or (n and #v ~= n) then
+    return nil, what
+  end
+  local out = {}
+  for i = 1, #v do
+    out[i] = whole(v[i])
+    if not out[i] or out[i] < low then
+      return nil, what
+    end
+  end
+  return list.new(out)
+end
+
+--- An axis counted from 1, or from the end by negative numbers. `row.batch = false`: axis 1, the batch, is refused.
+function types.axis(v, row)
+  local n = whole(v)
+  if not n or n == 0 then
+    if type(v) == "userdata" then
+      return nil, "an axis, got a tensor; a call in the middle of arguments needs parentheses"
+    end
+    return nil, "an axis (from 1, or negative from the end)"
+  end
+  if row.batch == false and n == 1 then
+    return nil, "an axis other than the batch; axis 1 is the batch, the first axis after it is 2"
+  end
+  return n
+end
+
+function types.axes(v, row)
+  if type(v) == "number" then
+    return types.axis(v, row)
+  end
+  if not is_list(v) then
+    return nil, "an axis or a list of axes"
+  end
+  local out = {}
+  for i = 1, #v do
+    local a, why = types.axis(v[i], row)
+    if not a then
+      return nil, why
+    end
+    out[i] = a
+  end
+  return list.new(out)
+end
+
+function types.tensor(v)
+  local t = type(v)
+  if t == "userdata" or t == "number" or t == "table" or t == "boolean" then
+    return v
+  end
+  return nil, "a tensor"
+end
+
+local dtypes = { f16 = "float16", f32 = "float32", f64 = "float64", bf16 = "bfloat16", i8 = "int8", u8 = "uint8",
+  i32 = "int32", i64 = "int64", bool = "bool" }
+local dtype_names = { "float16", "bfloat16", "float32", "float64", "int8", "uint8", "int32", "int64", "bool" }
+for _, name in ipairs(dtype_names) do
+  dtypes[name] = name
+end
+
+function types.dtype(v)
+  if dtypes[v] then
+    return dtypes[v]
+  end
+  return nil, "a dtype (" .. table.concat(dtype_names, ", ") .. ")", type(v) == "string" and check.did_you_mean(v, dtype_names)
+end
+
+--- Declares a type whose values are resolved by a namespace: names, configurations, objects, functions.
+--- @param name string the type
+--- @param module string module with `get(value)` returning the object, or raising
+function check.resolved(name, module)
+  types[name] = function(v)
+    return require(module).get(v)
+  end
+end
+
+check.resolved("activation", "tide.activations")
+check.resolved("initializer", "tide.initializers")
+check.resolved("regularizer", "tide.regularizers")
+check.resolved("constraint", "tide.constraints")
+
+local function convert(row, v)
+  local t = row[2]
+  if type(t) == "table" then
+    local expected = {}
+    for _, one in ipairs(t) do
+      local ok, why = types[one](v, row)
+      if ok ~= nil then
+        return ok
+      end
+      expected[#expected + 1] = why
+    end
+    return nil, table.concat(expected, " or ")
+  end
+  return types[t](v, row)
+end
+
+-- ---- argument tables ----
+
+local Args = {}
+Args.__index = Args
+
+--- Declares the arguments of a class or function.
+--- @param owner string the name that messages carry
+--- @param rows table positional arguments in Keras' order
+--- @param o table|nil `named`: rows that are given by name only; `list_first`: the first argument can only be a list;
+---   `rest`: unknown names are kept in the result's field of that name instead of refused
+function check.args(owner, rows, o)
+  o = o or {}
+  local self = setmetatable({ owner = owner, rows = rows, named = o.named or {}, list_first = o.list_first,
+    rest = o.rest, index = {}, names = {} }, Args)
+  for _, group in ipairs { rows, self.named } do
+    for _, row in ipairs(group) do
+      assert(types[row[2]] or type(row[2]) == "table", row[1])
+      if not self.index[row[1]] then
+        self.index[row[1]] = row
+        self.names[#self.names + 1] = row[1]
+      end
+    end
+  end
+  return self
+end
+
+--- The same table for another owner (`Conv1D` and `Conv2D` share rows but not names).
+function Args:extend(owner, rows, o)
+  o = o or {}
+  local all = table.move(self.rows, 1, #self.rows, 1, {})
+  table.move(rows, 1, #rows, #all + 1, all)
+  local named = table.move(self.named, 1, #self.named, 1, {})
+  table.move(o.named or {}, 1, #(o.named or {}), #named + 1, named)
+  return check.args(owner, all, { named = named, list_first = o.list_first or self.list_first, rest = o.rest or self.rest })
+end
+
+function Args:_unknown(name)
+  errors.raise(self.owner, "unknown option '%s'%s", tostring(name), check.did_you_mean(name, self.names))
+end
+
+function Args:_put(given, i, v)
+  local row = self.rows[i]
+  if not row then
+    errors.raise(self.owner, "takes at most %d positional argument%s (%s), got %d", #self.rows, #self.rows == 1 and "" or "s",
+      table.concat(self:positional(), ", "), i)
+  end
+  given[row[1]] = v
+end
+
+--- Names of the positional arguments, in order.
+function Args:positional()
+  local out = {}
+  for i, row in ipairs(self.rows) do
+    out[i] = row[1]
+  end
+  return out
+end
+
+-- Positional part `from` (an array), then the string keys of `t`.
+function Args:_merge(given, t, first)
+  local n = 0
+  for k in pairs(t) do
+    if math.type(k) == "integer" and k > n then
+      n = k
+    end
+  end
+  for i = 1, n do
+    if t[i] ~= nil then
+      self:_put(given, first + i - 1, t[i])
+    end
+  end
+  for k, v in pairs(t) do
+    if type(k) == "string" then
+      if given[k] ~= nil then
+        errors.raise(self.owner, "'%s' is given twice, by position and by name", k)
+      end
+      given[k] = v
+    elseif math.type(k) ~= "integer" or k < 1 then
+      errors.raise(self.owner, "options are named by strings, got the key %s", check.show(k))
+    end
+  end
+end
+
+--- Arguments of a constructor (interface §1) as a table of checked values.
+function Args:construct(...)
+  local n = select("#", ...)
+  local given = {}
+  local last = n > 0 and select(n, ...) or nil
+  if n == 1 and is_plain(last) then
+    if self.list_first and #last > 0 and not is_plain(last[1]) then
+      given[self.rows[1][1]] = table.move(last, 1, #last, 1, {})
+      local named = {}
+      for k, v in pairs(last) do
+        if type(k) == "string" then
+          named[k] = v
+        end
+      end
+      self:_merge(given, named, 1)
+    else
+      self:_merge(given, last, 1)
+    end
+  else
+    local options = n > 1 and is_plain(last) and (has_string_key(last) or next(last) == nil)
+    for i = 1, options and n - 1 or n do
+      local v = select(i, ...)
+      if v ~= nil then
+        self:_put(given, i, v)
+      end
+    end
+    if options then
+      self:_merge(given, last, n)
+    end
+  end
+  return self:complete(given)
+end
+
+local collects = { shape = true, axes = true, tensor = true, list = true, ints = true }
+
+--- Arguments of a function or method (interface §2) as a table of checked values.
+function Args:call(...)
+  local n = select("#", ...)
+  local given = {}
+  for i = 1, n do
+    local v = select(i, ...)
+    local row = self.rows[i]
+    if is_plain(v) and has_string_key(v) then
+      local dictionary = row and row.dict and (i < n or (v[row[1]] == nil and #v == 0))
+      if dictionary then
+        given[row[1]] = v
+      elseif i == n then
+        if row and collects[row[2]] and #v > 0 then
+          given[row[1]] = table.move(v, 1, #v, 1, {})
+          local named = {}
+          for k, x in pairs(v) do
+            if type(k) == "string" then
+              named[k] = x
+            end
+          end
+          v = named
+        end
+        self:_merge(given, v, i)
+      else
+        errors.raise(self.owner, "named arguments come last, got a table with names as argument %d of %d", i, n)
+      end
+    elseif i == n and is_plain(v) and next(v) == nil and not (row and collects[row[2]]) then
+      break -- empty options
+    elseif v ~= nil then
+      self:_put(given, i, v)
+    end
+  end
+  return self:complete(given)
+end
+
+--- Checks values by name, converts them and fills in the defaults; `given` is left alone.
+function Args:complete(given)
+  local out = {}
+  for k, v in pairs(given) do
+    local row = self.index[k]
+    if not row then
+      if not self.rest then
+        self:_unknown(k)
+      end
+      out[self.rest] = out[self.rest] or {}
+      out[self.rest][k] = v
+    elseif (v == none or (v == false and row[2] ~= "bool")) and (row[3] == nil or row.none or row[3] == none) then
+      out[k] = nil
+    else
+      local x, expected, hint = convert(row, v)
+      if x == nil then
+        errors.raise(self.owner, "%s must be %s, got %s%s", k, expected, check.show(v), hint or "")
+      end
+      out[k] = x
+    end
+  end
+  for _, name in ipairs(self.names) do
+    if given[name] == nil then
+      local row = self.index[name]
+      local default = row[3]
+      if default == required then
+        errors.raise(self.owner, "%s is missing (%s)", name, row[4] or "required")
+      elseif default ~= nil and default ~= none then
+        local x, expected = convert(row, default)
+        assert(x ~= nil, expected)
+        out[name] = x
+      end
+    end
+  end
+  return out
+end
+
+--- The arguments as text, one per line: name, default, meaning.
+function Args:help()
+  local out = {}
+  for _, name in ipairs(self.names) do
+    local row = self.index[name]
+    local default = row[3] == required and "required" or row[3] == nil and "none" or check.show(row[3])
+    out[#out + 1] = ("  %s = %s%s"):format(name, default, row[4] and ("    " .. row[4]) or "")
+  end
+  return table.concat(out, "\n")
+end
+
+--- Shorthand for one table of options: checks `o` (a table or nil) against `rows`.
+function check.options(owner, o, rows)
+  if o ~= nil and not is_plain(o) then
+    errors.raise(owner, "options must be a table, got %s", check.show(o))
+  end
+  return check.args(owner, rows):complete(o or {})
+end
+
+return check

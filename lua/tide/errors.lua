@@ -1,0 +1,101 @@
+--- Error values: tables with fields `op`, `status`, `message`, `path`, `at`, and a `__tostring` that joins them.
+--
+-- The layer path is put together here, on the failing path only: the Lua frames are walked and each frame of `Layer.__call`
+-- gives its layer. Nothing is kept while things work, so nothing is stale after a pcall or in a coroutine.
+local errors = {}
+
+local Error = { __name = "tide.error" }
+Error.__index = Error
+errors.Error = Error
+
+--- `Layer.__call`, set by tide.layers.base; frames of this function carry a layer as their first local.
+errors.layer_call = nil
+
+function Error:__tostring()
+  local text = self.message
+  if self.op and self.op ~= "" then
+    text = self.op .. ": " .. text
+  end
+  if self.path and self.path ~= "" then
+    text = self.path .. ": " .. text
+  end
+  if self.at then
+    text = self.at .. ": " .. text
+  end
+  return text
+end
+
+function Error.__concat(a, b)
+  return tostring(a) .. tostring(b)
+end
+
+local home = debug.getinfo(1, "S").source:match("^(.*)errors%.lua$") or "@"
+
+--- The path of layers being called, outermost first: `model "mnist" > dense_1 (Dense 64)`; nil outside of layers.
+function errors.path()
+  local target = errors.layer_call
+  if not target then
+    return nil
+  end
+  local out, level, last = {}, 2, nil
+  while true do
+    local info = debug.getinfo(level, "f")
+    if not info then
+      break
+    end
+    if info.func == target then
+      local _, layer = debug.getlocal(level, 1)
+      if layer ~= last and type(layer) == "table" then
+        table.insert(out, 1, layer:_label())
+        last = layer
+      end
+    end
+    level = level + 1
+  end
+  if #out == 0 then
+    return nil
+  end
+  return table.concat(out, " > ")
+end
+
+--- Where the person's own code stands: the innermost frame outside of lua/tide, as `file:line`.
+function errors.at()
+  local level = 2
+  while true do
+    local info = debug.getinfo(level, "Sl")
+    if not info then
+      return nil
+    end
+    if info.currentline > 0 and info.source:sub(1, #home) ~= home then
+      return info.short_src .. ":" .. info.currentline
+    end
+    level = level + 1
+  end
+end
+
+--- Makes an error value; path and place are those of the caller.
+--- @param op string|nil the function, op or class that complains
+--- @param message string what is wrong, expected and got, and the remedy
+--- @param status string|nil "invalid argument" by default
+function errors.new(op, message, status)
+  return setmetatable({
+    op = op,
+    status = status or "invalid argument",
+    message = message,
+    path = errors.path(),
+    at = errors.at(),
+  }, Error)
+end
+
+--- Raises `op: message`, the message formatted as by string.format.
+function errors.raise(op, fmt, ...)
+  local message = select("#", ...) > 0 and fmt:format(...) or fmt
+  error(errors.new(op, message), 0)
+end
+
+--- Whether `e` is an error value of Tide.
+function errors.is(e)
+  return getmetatable(e) == Error
+end
+
+return errors

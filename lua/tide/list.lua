@@ -1,0 +1,96 @@
+--- The lists that Tide returns (shapes, layers, history): ordinary Lua sequences that also take negative indices, print,
+-- and compare by value with `==`.
+local none = require "tide.none"
+
+local list = {}
+
+local meta = { __name = "tide.list" }
+
+local methods = {}
+
+function meta.__index(t, k)
+  if math.type(k) == "integer" and k < 0 then
+    return rawget(t, #t + 1 + k)
+  end
+  return methods[k]
+end
+
+function meta.__eq(a, b)
+  if rawequal(a, none) or rawequal(b, none) or #a ~= #b then
+    return false
+  end
+  for i = 1, #a do
+    if a[i] ~= b[i] then
+      return false
+    end
+  end
+  return true
+end
+
+local function show(v)
+  if type(v) == "string" then
+    return string.format("%q", v)
+  elseif type(v) == "table" and getmetatable(v) == nil then
+    return list.format(v)
+  elseif math.type(v) == "float" then
+    return string.format("%.6g", v)
+  end
+  return tostring(v)
+end
+
+--- A sequence as text: `[1, 2, none]`.
+function list.format(t)
+  local out = {}
+  for i = 1, #t do
+    out[i] = show(t[i])
+  end
+  return "[" .. table.concat(out, ", ") .. "]"
+end
+
+meta.__tostring = list.format
+
+function meta.__concat(a, b)
+  return tostring(a) .. tostring(b)
+end
+
+--- A plain Lua copy of the list.
+function methods:totable()
+  return table.move(self, 1, #self, 1, {})
+end
+
+--- Turns a sequence into a list, in place.
+--- @param t table|nil a sequence; a new one when left out
+--- @return table t
+function list.new(t)
+  return setmetatable(t or {}, meta)
+end
+
+--- A list holding a copy of the sequence `t`.
+function list.copy(t)
+  return setmetatable(table.move(t, 1, #t, 1, {}), meta)
+end
+
+--- Whether `v` is a list made by this module.
+function list.is(v)
+  return getmetatable(v) == meta
+end
+
+--- Whether two sequences hold equal elements, nested sequences included.
+function list.equal(a, b)
+  if type(a) ~= "table" or type(b) ~= "table" or a == none or b == none then
+    return a == b
+  end
+  if #a ~= #b then
+    return false
+  end
+  for i = 1, #a do
+    if not list.equal(a[i], b[i]) then
+      return false
+    end
+  end
+  return true
+end
+
+list.meta = meta
+
+return list

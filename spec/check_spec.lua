@@ -1,0 +1,152 @@
+local check = require "tide.check"
+local class = require "tide.class"
+local errors = require "tide.errors"
+local list = require "tide.list"
+local none = require "tide.none"
+local registry = require "tide.registry"
+
+local function message(fn, ...)
+  local ok, e = pcall(fn, ...)
+  assert.is_false(ok)
+  return tostring(e)
+end
+
+describe("check.args", function()
+  local args = check.args("Dense", {
+    { "units", "int", check.required, "width", min = 1 },
+    { "activation", "string", nil, "function" },
+    { "use_bias", "bool", true, "bias" },
+    { "padding", "enum", "valid", "rule", of = "valid|same" },
+    { "size", "ints", 2, "size", n = 2 },
+  })
+
+  it("takes Keras' positional order and names from one table", function()
+    local o = args:construct { 64, "relu", padding = "same" }
+    assert.equal(64, o.units)
+    assert.equal("relu", o.activation)
+    assert.equal("same", o.padding)
+    assert.is_true(o.use_bias)
+    assert.equal("[2, 2]", tostring(o.size))
+  end)
+
+  it("takes values and a last table of options", function()
+    local o = args:construct(2 ^ 7, "relu", { use_bias = false })
+    assert.equal("integer", math.type(o.units))
+    assert.is_false(o.use_bias)
+  end)
+
+  it("refuses an unknown option and suggests", function()
+    local m = message(args.construct, args, { 64, activaton = "relu" })
+    assert.truthy(m:find("Dense: unknown option 'activaton'; did you mean 'activation'?", 1, true))
+  end)
+
+  it("names the function and the key when a value is wrong", function()
+    assert.truthy(message(args.construct, args, { 1.5 }):find("Dense: units must be an integer, got 1.5", 1, true))
+    assert.truthy(message(args.construct, args, { 0 }):find("units must be an integer at least 1, got 0", 1, true))
+    assert.truthy(message(args.construct, args, {}):find("units is missing", 1, true))
+    assert.truthy(message(args.construct, args, { 1, padding = "sam" }):find("did you mean 'same'", 1, true))
+    assert.truthy(message(args.construct, args, { 1, units = 2 }):find("given twice", 1, true))
+    assert.truthy(message(args.construct, args, { 1, nil, true, "same", 2, 6 }):find("at most 5 positional", 1, true))
+  end)
+
+  it("takes tide.none and false where the default is none", function()
+    assert.is_nil(args:construct({ 3, activation = none }).activation)
+    assert.is_nil(args:construct({ 3, activation = false }).activation)
+  end)
+
+  it("takes an array part as the first argument where that can only be a list", function()
+    local reshape = check.args("Reshape", { { "target_shape", "shape", check.required } }, { list_first = true,
+      named = { { "name", "string" } } })
+    assert.equal("[7, 7, 64]", tostring(reshape:construct({ 7, 7, 64, name = "r" }).target_shape))
+    assert.equal("[7, 7]", tostring(reshape:construct({ { 7, 7 }, name = "r" }).target_shape))
+    assert.equal("[7, 7]", tostring(reshape:construct({ 7, 7 }).target_shape))
+    assert.equal("[none, 7]", tostring(reshape:construct({ none, 7 }).target_shape))
+  end)
+
+  it("tells dictionaries from options in calls", function()
+    local fit = check.args("fit", { { "x", "any", nil, dict = true }, { "y", "any", nil, dict = true },
+      { "epochs", "int", 1 } })
+    assert.equal(3, fit:call({ 1, 2, epochs = 3 }).epochs)
+    assert.equal(2, fit:call({ a = 1, b = 2 }, 5, { epochs = 2 }).epochs)
+    assert.equal(2, fit:call({ a = 1, b = 2 }).x.b)
+    assert.equal(7, fit:call({ x = 7 }).x)
+    assert.equal(1, fit:call(4, 5, {}).epochs)
+  end)
+end)
+
+describe("check.suggest", function()
+  it("finds near names and leaves far ones alone", function()
+    assert.equal("activation", check.suggest("activaton", { "units", "activation" }))
+    assert.equal("batch_size", check.suggest("batchsize", { "epochs", "batch_size" }))
+    assert.is_nil(check.suggest("zebra", { "units", "activation" }))
+  end)
+end)
+
+describe("list", function()
+  it("takes negative indices, prints and compares", function()
+    local l = list.new { 2, none, 3 }
+    assert.equal(3, l[-1])
+    assert.equal("[2, none, 3]", tostring(l))
+    assert.is_true(l == list.new { 2, none, 3 })
+    assert.is_false(l == list.new { 2, none })
+    assert.is_false(list.new {} == none)
+  end)
+end)
+
+describe("class", function()
+  it("inherits methods, metamethods and properties", function()
+    local A = class.new("A")
+    function A:_init(v)
+      rawset(self, "v", v)
+    end
+    A.__tostring = function(self)
+      return "A " .. self.v
+    end
+    class.properties(A, { double = function(self)
+      return self.v * 2
+    end })
+    local B = class.new("B", A)
+    local b = B(4)
+    assert.equal("A 4", tostring(b))
+    assert.equal(8, b.double)
+    assert.is_true(class.is(b, A))
+    assert.is_false(class.is(A(1), B))
+  end)
+
+  it("writes snake_case as Keras", function()
+    assert.equal("conv2d_transpose", class.snake "Conv2DTranspose")
+    assert.equal("rms_normalization", class.snake "RMSNormalization")
+    assert.equal("max_pooling2d", class.snake "MaxPooling2D")
+  end)
+end)
+
+describe("errors", function()
+  it("are tables with fields that print with the place of the person's code", function()
+    local ok, e = pcall(errors.raise, "relu", "bad %d", 3)
+    assert.is_false(ok)
+    assert.is_true(errors.is(e))
+    assert.equal("bad 3", e.message)
+    assert.equal("relu", e.op)
+    assert.truthy(tostring(e):find("relu: bad 3", 1, true))
+  end)
+end)
+
+describe("registry", function()
+  it("loads names on first access, knows aliases and suggests", function()
+    package.loaded["spec.fake_family"] = { Dense = class.new("Dense"), Conv2D = class.new("Conv2D") }
+    local ns = registry.namespace("tide.fake", "fake", { Dense = "spec.fake_family", Conv2D = "spec.fake_family" },
+      { Convolution2D = "Conv2D" })
+    assert.equal(ns.Conv2D, ns.Convolution2D)
+    assert.equal(ns.Conv2D, registry.find("fake", "conv2d"))
+    assert.truthy(message(function() return ns.Dens end):find("did you mean 'Dense'", 1, true))
+    assert.truthy(message(registry.find, "fake", "dens"):find("did you mean 'Dense'", 1, true))
+    package.loaded["spec.fake_family"] = nil
+  end)
+end)
+
+describe("tide", function()
+  it("suggests for unknown names", function()
+    local tide = require "tide"
+    assert.truthy(message(function() return tide.Sequental end):find("did you mean 'Sequential'", 1, true))
+  end)
+end)
