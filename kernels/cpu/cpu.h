@@ -1,0 +1,119 @@
+/* What every file of kernels/cpu includes: names per level and element type, parallel loops, vector libm, float helpers.
+ *
+ * A level file is compiled once per (level, element type): -DTIDE_LEVEL=v3 -DREAL=float -DREAL_NAME=f32, with
+ * -O3 -fopenmp -fno-math-errno -fno-trapping-math. Files named any_*.c are compiled once and use neither REAL nor K.
+ * Invariant: work is cut by size, never by thread count, so that results have equal bits for any number of threads. */
+#ifndef TIDE_CPU_H
+#define TIDE_CPU_H
+
+#include "../attrs.h"
+
+#include <math.h>
+#include <string.h>
+
+#define TIDE_CAT_(a, b) a##b
+#define TIDE_CAT(a, b) TIDE_CAT_(a, b)
+#define TIDE_KNAME_(name, real, level) name##_##real##_##level
+#define TIDE_KNAME(name, real, level) TIDE_KNAME_(name, real, level)
+
+#define TIDE_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define TIDE_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define TIDE_CEIL_DIV(a, b) (((a) + (b) - 1) / (b))
+
+/* Runs the following block for each chunk [lo, hi) of 0..n, `grain` long at most; `chunk` is its number.
+ *   TIDE_PARALLEL_FOR(n, 4096) { for (int64_t i = lo; i < hi; i++) y[i] = f(x[i]); }
+ * Neither `return` nor `break` may leave the block, and it holds no other TIDE_PARALLEL_FOR. */
+#define TIDE_PARALLEL_FOR(n, grain)                                                                   \
+    for (int64_t n_ = (n), grain_ = (grain), chunks_ = n_ > 0 ? TIDE_CEIL_DIV(n_, grain_) : 0;        \
+         chunks_ > 0; chunks_ = 0)                                                                    \
+        _Pragma("omp parallel for schedule(static) num_threads(tide_num_threads()) if (chunks_ > 1)") \
+        for (int64_t chunk = 0; chunk < chunks_; chunk++)                                             \
+            for (int64_t lo = chunk * grain_, hi = TIDE_MIN(lo + grain_, n_), once_ = 1; once_; once_ = 0)
+
+/* -- elementwise driver (any_elementwise.c): calls `loop` with unit-stride pieces of every operand -- */
+/* in[k] and out hold n elements one after the other; attrs is the call's. */
+typedef void (*tide_loop)(int64_t n, const void *const *in, void *out, const void *attrs);
+/* Inputs broadcast to out[0]'s shape, any strides; strided operands are packed through small buffers. `grain`: elements
+ * below which no second thread is worth its start (8192 for a transcendental function, 32768 for an addition). */
+tide_status tide_elementwise(tide_kcall *c, tide_loop loop, int64_t grain);
+
+/* Has a definition line no integer form? IS_NOINT(NOINT) is 1, of any expression 0; needs NOINT = TIDE_NOINT_PROBE. */
+#define TIDE_NOINT_PROBE ~, 1
+#define TIDE_SECOND_(a, b, ...) b
+#define TIDE_SECOND(...) TIDE_SECOND_(__VA_ARGS__)
+#define IS_NOINT(form) TIDE_SECOND(form, 0, ~)
+
+#ifdef REAL
+
+/* K(name): the kernel's name in this compilation, e.g. tanh_f32_v3. */
+#define K(name) TIDE_KNAME(name, REAL_NAME, TIDE_LEVEL)
+
+/* FN(exp): expf or exp. */
+#define TIDE_FN_f32(name) name##f
+#define TIDE_FN_f64(name) name
+#define FN(name) TIDE_CAT(TIDE_FN_, REAL_NAME)(name)
+#define TIDE_EPS_f32 1.1920928955078125e-7f
+#define TIDE_EPS_f64 2.220446049250313e-16
+#define REAL_EPS TIDE_CAT(TIDE_EPS_, REAL_NAME)
+#define TIDE_IS_f32_f32 1
+#define TIDE_IS_f32_f64 0
+#define REAL_IS_F32 TIDE_CAT(TIDE_IS_f32_, REAL_NAME)
+
+/* glibc offers the vector variants of libm only under -ffast-math; declaring them here gets them with ordinary NaN and
+ * infinity behaviour. Plain C (no SSE4.1) keeps the scalar functions and serves as the oracle of the others. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__SSE4_1__)
+#if __GLIBC_PREREQ(2, 35)
+#define TIDE_SIMD1(name)                                                         \
+    _Pragma("omp declare simd notinbranch") extern float name##f(float);         \
+    _Pragma("omp declare simd notinbranch") extern double name(double);
+#define TIDE_SIMD2(name)                                                         \
+    _Pragma("omp declare simd notinbranch") extern float name##f(float, float);  \
+    _Pragma("omp declare simd notinbranch") extern double name(double, double);
+TIDE_SIMD1(exp)
+TIDE_SIMD1(log)
+TIDE_SIMD1(sin)
+TIDE_SIMD1(cos)
+TIDE_SIMD1(tan)
+TIDE_SIMD1(asin)
+TIDE_SIMD1(acos)
+TIDE_SIMD1(atan)
+TIDE_SIMD1(sinh)
+TIDE_SIMD1(cosh)
+TIDE_SIMD1(tanh)
+TIDE_SIMD1(asinh)
+TIDE_SIMD1(acosh)
+TIDE_SIMD1(atanh)
+TIDE_SIMD1(exp2)
+TIDE_SIMD1(expm1)
+TIDE_SIMD1(log2)
+TIDE_SIMD1(log10)
+TIDE_SIMD1(log1p)
+TIDE_SIMD1(cbrt)
+TIDE_SIMD1(erf)
+TIDE_SIMD1(erfc)
+TIDE_SIMD2(pow)
+TIDE_SIMD2(atan2)
+TIDE_SIMD2(hypot)
+#undef TIDE_SIMD1
+#undef TIDE_SIMD2
+#endif
+#endif
+
+#define T_EXP(x) FN(exp)(x)
+#define T_LOG(x) FN(log)(x)
+#define T_LOG1P(x) FN(log1p)(x)
+#define T_EXPM1(x) FN(expm1)(x)
+#define T_TANH(x) FN(tanh)(x)
+#define T_SQRT(x) FN(sqrt)(x)
+#define T_POW(x, y) FN(pow)(x, y)
+#define T_ABS(x) FN(fabs)(x)
+#define T_SIGMOID(x) ((REAL)1 / ((REAL)1 + T_EXP(-(x))))
+
+/* Larger and smaller of two, NaN if either is; plain comparisons, since fmax neither propagates NaN nor vectorises. */
+static inline REAL t_max(REAL a, REAL b) { return a > b || a != a ? a : b; }
+static inline REAL t_min(REAL a, REAL b) { return a < b || a != a ? a : b; }
+/* Both values are computed whatever `c` says: a call inside a branch would not vectorise. */
+static inline REAL t_where(int c, REAL a, REAL b) { return c ? a : b; }
+
+#endif
+#endif
