@@ -41,7 +41,7 @@ tide_status tide_elementwise(tide_kcall *c, tide_loop loop, int64_t grain);
 #define TIDE_NOINT_PROBE ~, 1
 #define TIDE_SECOND_(a, b, ...) b
 #define TIDE_SECOND(...) TIDE_SECOND_(__VA_ARGS__)
-#define IS_NOINT(form) TIDE_SECOND(form, 0, ~)
+#define IS_NOINT(...) TIDE_SECOND(__VA_ARGS__, 0, ~)
 
 #ifdef REAL
 
