@@ -1,0 +1,6 @@
+-- Runs before the specs. Loads Tide and its core once: busted unloads what a spec file loads, and a second copy of the Lua
+-- modules beside the one C module would make classes of the same name that are not the same. What does not load here fails
+-- in the specs that need it, by name.
+for _, name in ipairs { "tide", "tide.core" } do
+  pcall(require, name)
+end
