@@ -16,10 +16,17 @@ struct tide_ctx {
     uint64_t seq;                 /* next node's number */
     tide_rng rng;
     char message[TIDE_MESSAGE];
-    void *profile;                /* tide_profile's table while it runs, else NULL */
-    /* What the last node was recorded from: set by the binding to name the Lua line in errors. Optional. */
+    struct tide_profile *profile; /* counts per op while tide.profile runs, else NULL */
+    tide_node *dead;              /* nodes to release: a worklist, so that long chains need no recursion */
+    int draining;
+    int64_t live_nodes;
+    void *tensor_headers, *storage_headers; /* free lists */
+    /* The binding's part; all optional. `where` names the line that is running; hooks and custom ops call back. */
+    void *binding;
     void (*where)(tide_ctx *, char *buf, size_t n);
-    void *where_data;
+    tide_status (*call_hook)(tide_ctx *, void *hook, tide_tensor *grad, tide_tensor **out);
+    tide_status (*call_custom)(tide_tape *, void *custom, int nout, int nin);
+    void (*free_ref)(tide_ctx *, void *hook_or_custom);
 };
 
 struct tide_storage {
@@ -28,6 +35,16 @@ struct tide_storage {
     void *data;
     size_t bytes;                 /* size of the block asked for */
     uint64_t id, version;         /* id is never reused; version counts writes in place */
+};
+
+typedef struct tide_hook {        /* a function of a gradient */
+    struct tide_hook *next;
+    int index;                    /* output of the node */
+    void *ref;                    /* the binding's */
+} tide_hook;
+
+struct tide_profile {
+    struct { int64_t calls, bytes; double seconds, flops; } op[TIDE_OP_COUNT];
 };
 
 struct tide_tensor {
@@ -42,14 +59,17 @@ struct tide_tensor {
     tide_tensor *grad;            /* owned; leaves only */
     tide_tensor *ids, *values;    /* sparse gradient of a table: ids (n) int64 0-based, values (n, d) */
     uint64_t view_version;        /* storage version when a differentiable view was made */
-    void *hooks;                  /* binding's hooks on the gradient (see autograd.c) */
+    tide_hook *hooks;             /* on a leaf's gradient; those on results stand on the node */
 };
+
+typedef struct { uint8_t rank, dtype; int64_t shape[TIDE_MAX_RANK]; } tide_meta;
 
 typedef struct {                  /* where a node's input came from */
     tide_node *node;              /* owned */
     tide_tensor *leaf;            /* owned: a leaf that requires a gradient */
     int index;                    /* output of `node` */
-    uint8_t needs;
+    uint8_t needs;                /* leads to something that requires a gradient */
+    uint8_t wanted;               /* leads to something a running tide_grad asks for */
     tide_tensor *saved;           /* owned, detached where it would make a cycle */
     uint64_t version;             /* of its storage when it was saved */
 } tide_edge;
@@ -63,19 +83,15 @@ struct tide_node {
     tide_tensor **out_saved;      /* [nout] or NULL: views without node */
     tide_tensor **gout;           /* [nout]: gradients gathered during a walk */
     struct tide_node *work_next;  /* worklists: release, walk */
-    void *in_meta, *out_meta;     /* tide_meta[] */
+    tide_meta *in_meta, *out_meta; /* [nin], [nout] */
     void *custom;                 /* Lua-defined op: see tide_custom */
-    uint8_t queued, freed;
+    tide_hook *hooks;
+    uint8_t queued, freed, mark, pruned;
+    uint64_t out_version;         /* of the outputs' storage when they were saved */
     char *line;                   /* where it was recorded, or NULL */
     /* attributes follow, aligned to 16 */
     _Alignas(16) unsigned char attrs[];
 };
-
-static inline tide_buf tide_buf_of(const tide_tensor *t) {
-    tide_buf b = {.p = tide_data(t), .rank = t->rank, .dtype = t->dtype, .storage_id = t->storage->id, .version = t->storage->version};
-    for (int i = 0; i < t->rank; i++) b.shape[i] = t->shape[i], b.stride[i] = t->stride[i];
-    return b;
-}
 
 #define TIDE_TRY(expr)                            \
     do {                                          \
@@ -86,9 +102,39 @@ static inline tide_buf tide_buf_of(const tide_tensor *t) {
 /* alloc.c */
 void *tide_mem_alloc(tide_device *, size_t bytes);
 void tide_mem_free(tide_device *, void *, size_t bytes);
+
+/* context.c */
+void tide_ctx_unref(tide_ctx *);
+
 /* tensor.c: results share or own storage */
-tide_tensor *tide_tensor_alloc(tide_ctx *); /* header only, from a free list; NULL: no memory */
-tide_status tide_view(tide_ctx *, tide_tensor *base, int rank, const int64_t *shape, const int64_t *stride, int64_t offset, tide_tensor **out);
-tide_tensor *tide_detach(tide_tensor *);    /* new view without node; NULL: no memory */
+void tide_headers_free(tide_ctx *);
+tide_status tide_new_like(tide_ctx *, const tide_meta *, tide_tensor **out);
+tide_status tide_view(tide_ctx *, tide_tensor *base, int rank, const int64_t *shape, const int64_t *stride, int64_t offset,
+                      tide_tensor **out);                      /* new; offset counts elements of the storage */
+tide_status tide_detach(tide_ctx *, tide_tensor *, tide_tensor **out); /* a new view without node */
+tide_tensor *tide_sparse_new(tide_ctx *, int rank, const int64_t *shape, tide_tensor *ids, tide_tensor *values);
+                                                               /* retains both; NULL: no memory */
+tide_status tide_densify(tide_ctx *, tide_tensor *, tide_tensor **out); /* new; the same tensor if dense */
+tide_meta tide_meta_of(const tide_tensor *);
+static inline int tide_is_sparse(const tide_tensor *t) { return t->ids != NULL; }
+static inline int tide_is_float(int dtype) { return dtype == TIDE_F32 || dtype == TIDE_F64 || dtype == TIDE_F16 || dtype == TIDE_BF16; }
+static inline int tide_needs_grad(const tide_tensor *t) { return t->requires_grad || t->node; }
+
+int64_t tide_live_tensors(void);
+float tide_half_to_float(uint16_t);
+const char *tide_dtype_name(int dtype);                        /* Keras' name */
+
+/* op.c */
+/* Runs an op's kernel into an existing tensor of the right shape and dtype (pointwise ops and copies). No recording. */
+tide_status tide_run_into(tide_ctx *, const tide_op *, const void *attrs, int nin, tide_tensor **in, tide_tensor *out);
+/* out[ids[i]] += values[i], in order. */
+tide_status tide_scatter_rows(tide_ctx *, tide_tensor *out, tide_tensor *ids, tide_tensor *values);
+
+/* autograd.c */
+tide_status tide_record(tide_ctx *, const tide_op *, const void *attrs, int nin, int nlist, tide_tensor **in, tide_tensor **out);
+void tide_node_unref(tide_ctx *, tide_node *);
+/* Results of a Lua-defined op: a node whose rule is the binding's `custom`; takes ownership of the reference. */
+tide_status tide_record_custom(tide_ctx *, void *custom, int nin, tide_tensor **in, int nout, tide_tensor **out);
+tide_status tide_add_hook(tide_ctx *, tide_tensor *, void *ref);
 
 #endif

@@ -18,7 +18,6 @@ typedef struct {
 } tide_arg;
 
 /* One call in flight. `infer` reads inputs and attributes (which it may normalise: negative axes) and fills `meta`. */
-typedef struct { uint8_t rank, dtype; int64_t shape[TIDE_MAX_RANK]; } tide_meta;
 typedef struct {
     tide_ctx *ctx;
     const tide_op *op;
@@ -26,7 +25,7 @@ typedef struct {
     tide_tensor **in;
     int nin, nlist;
     tide_meta *meta;                       /* [nout], to fill */
-    int64_t view_offset;                   /* VIEW_OP: to fill, in elements, beside the strides */
+    int64_t view_offset;                   /* VIEW_OP: to fill, elements of the storage; starts as the input's */
     int64_t view_stride[TIDE_MAX_RANK];
 } tide_call;
 
@@ -38,6 +37,7 @@ enum {                                     /* flags of a descriptor */
     TIDE_SPARSE = 16,                      /* accepts sparse gradients as inputs */
     TIDE_INPLACE = 32,                     /* writes into its inputs (optimizer steps, running statistics): bumps versions */
     TIDE_PROMOTE = 64,                     /* inputs are cast to their common dtype first */
+    TIDE_FIRST_ORDER = 128,                /* `grad` cannot be differentiated: with create_graph `compose` is, instead */
 };
 #define TIDE_SAVE_IN(i) (1u << (i))        /* `saves`: keep input i for the rule */
 #define TIDE_SAVE_OUT(i) (1u << (16 + (i)))/* keep output i */
@@ -79,6 +79,7 @@ tide_tensor *tide_t(tide_tape *, int op, const void *attrs, ...);              /
 void tide_tn(tide_tape *, int op, const void *attrs, int nin, tide_tensor **in, tide_tensor **out); /* lists, many results */
 tide_tensor *tide_t_scalar(tide_tape *, double value, tide_tensor *like);      /* 0-d, dtype of `like` */
 tide_tensor *tide_t_sum_to(tide_tape *, tide_tensor *g, tide_tensor *like);    /* undoes broadcasting */
+tide_tensor *tide_t_sum_to_meta(tide_tape *, tide_tensor *g, const tide_meta *, const int64_t *shape);
 tide_tensor *tide_t_in(tide_tape *, int i);                                    /* a saved input (borrowed) */
 tide_tensor *tide_t_out(tide_tape *, int i);                                   /* a saved output */
 tide_tensor *tide_t_dy(tide_tape *, int i);                                    /* gradient of output i; zeros if none came */
@@ -88,6 +89,12 @@ void tide_t_give(tide_tape *, int i, tide_tensor *g);                          /
 const tide_meta *tide_t_in_meta(tide_tape *, int i);                           /* shape and dtype of an input, saved or not */
 tide_ctx *tide_t_ctx(tide_tape *);
 int tide_t_failed(tide_tape *);
+int tide_t_recording(tide_tape *);                                             /* create_graph is on */
+void tide_t_keep(tide_tape *, tide_tensor *);                                  /* hands a reference to the tape */
+tide_status tide_compose(tide_ctx *, const tide_op *, const void *attrs, int nin, tide_tensor **in, tide_tensor **out);
+tide_status tide_compose_grad(tide_tape *, tide_node *);
+
+double tide_op_flops(const tide_kcall *);                                      /* of matrix products and convolutions; else 0 */
 
 /* -- shape rules shared by the families (shape.c) -- */
 tide_status tide_axis(tide_call *, int64_t *axis, int rank);                   /* normalises, or fails naming the op */

@@ -1,0 +1,63 @@
+/* Contexts, statuses and messages.
+ *
+ * Invariant: a context outlives its tensors (each holds a reference), so a handle collected late finds its context alive. */
+#include "core.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char *const status_names[] = {
+    [TIDE_OK] = "ok",
+    [TIDE_EARG] = "argument",
+    [TIDE_ESHAPE] = "shape",
+    [TIDE_EDTYPE] = "dtype",
+    [TIDE_EINDEX] = "index",
+    [TIDE_EDEVICE] = "device",
+    [TIDE_ENOMEM] = "memory",
+    [TIDE_ENOKERNEL] = "kernel",
+    [TIDE_EGRAD] = "gradient",
+    [TIDE_EIO] = "io",
+    [TIDE_ERELEASED] = "released",
+};
+
+tide_ctx *tide_ctx_new(void) {
+    tide_ctx *ctx = calloc(1, sizeof *ctx);
+    if (!ctx) return NULL;
+    ctx->refs = 1;
+    ctx->grad_mode = 1;
+    ctx->seq = 1;
+    return ctx;
+}
+
+void tide_ctx_unref(tide_ctx *ctx) {
+    if (--ctx->refs > 0) return;
+    tide_headers_free(ctx);
+    free(ctx);
+}
+
+void tide_ctx_free(tide_ctx *ctx) {
+    if (ctx) tide_ctx_unref(ctx);
+}
+
+const char *tide_message(const tide_ctx *ctx) { return ctx->message; }
+
+tide_status tide_fail(tide_ctx *ctx, tide_status status, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(ctx->message, sizeof ctx->message, fmt, ap);
+    va_end(ap);
+    return status;
+}
+
+const char *tide_status_name(tide_status s) {
+    return s >= 0 && (size_t)s < sizeof status_names / sizeof *status_names ? status_names[s] : "unknown";
+}
+
+void tide_seed(tide_ctx *ctx, uint64_t seed) { ctx->rng = (tide_rng){.seed = seed}; }
+
+int tide_grad_mode(tide_ctx *ctx, int on) {
+    int was = ctx->grad_mode;
+    ctx->grad_mode = on != 0;
+    return was;
+}

@@ -1,0 +1,111 @@
+/* The CPU device: level chosen once by CPUID, engines in order, threads.
+ *
+ * Invariant: after tide_cpu() returned once, the engine list never changes. In a forked child OpenMP would hang: there one
+ * thread and the plain engine serve. */
+#include "device.h"
+
+#include "../kernels/engines.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int threads_wanted; /* 0: what OpenMP offers */
+static int in_child;
+static const char *level_name = "c";
+
+static void *cpu_alloc(tide_device *dev, size_t bytes) {
+    (void)dev;
+    void *p = NULL;
+    return posix_memalign(&p, 64, bytes) == 0 ? p : NULL;
+}
+static void cpu_free(tide_device *dev, void *p) {
+    (void)dev;
+    free(p);
+}
+static void cpu_copy(tide_device *dev, void *dst, const void *src, size_t bytes) {
+    (void)dev;
+    memcpy(dst, src, bytes);
+}
+static const tide_device_vt cpu_vt = {.alloc = cpu_alloc, .free = cpu_free, .copy = cpu_copy};
+static tide_device cpu = {.name = "cpu", .vt = &cpu_vt, .lock = PTHREAD_MUTEX_INITIALIZER};
+
+static const struct {
+    const char *name;
+    const tide_kernel *table;
+} levels[] = {
+    {"c", tide_plain_c},
+#if defined(__x86_64__)
+    {"x86-64-v2", tide_plain_v2},
+    {"x86-64-v3", tide_plain_v3},
+    {"x86-64-v4", tide_plain_v4},
+#endif
+};
+
+static int best_level(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return 3;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")) return 2;
+    if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt")) return 1;
+#endif
+    return 0;
+}
+
+static void forked(void) {
+    in_child = 1;
+    tide_in_child = 1;
+    const tide_engine *plain = NULL;
+    for (int i = 0; cpu.engines[i]; i++) plain = cpu.engines[i];
+    cpu.engines[0] = plain;
+    cpu.engines[1] = NULL;
+    pthread_mutex_init(&cpu.lock, NULL);
+}
+
+static void cpu_init(void) {
+    int best = best_level(), level = best;
+    const char *want = getenv("TIDE_CPU"); /* c, v2, v3, v4: at most what this machine has */
+    if (want)
+        for (int i = 0; i < (int)(sizeof levels / sizeof *levels); i++) {
+            const char *n = levels[i].name, *dash = strrchr(n, '-');
+            if (i <= best && (!strcmp(want, n) || (dash && !strcmp(want, dash + 1)))) level = i;
+        }
+    level_name = levels[level].name;
+    static tide_engine plain = {.name = "plain"};
+    plain.table = levels[level].table;
+    const char *only = getenv("TIDE_ENGINE"); /* a list of onednn, blas, plain; plain always stays */
+    int n = 0;
+    if (!only || strstr(only, "onednn")) cpu.engines[n++] = &tide_engine_onednn;
+    if (!only || strstr(only, "blas")) cpu.engines[n++] = &tide_engine_blas;
+    cpu.engines[n++] = &plain;
+    cpu.engines[n] = NULL;
+    pthread_atfork(NULL, NULL, forked);
+}
+
+tide_device *tide_cpu(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, cpu_init);
+    return &cpu;
+}
+
+const char *tide_device_name(const tide_device *dev) { return dev->name; }
+
+const char *tide_cpu_level(void) {
+    tide_cpu();
+    return level_name;
+}
+
+void tide_set_threads(int n) {
+    threads_wanted = n < 1 ? 1 : n;
+    if (!in_child) omp_set_num_threads(threads_wanted);
+    tide_engines_set_threads(threads_wanted);
+}
+
+int tide_num_threads(void) {
+    if (in_child) return 1;
+    return threads_wanted > 0 ? threads_wanted : omp_get_max_threads();
+}
+
+int tide_get_threads(void) { return tide_num_threads(); }

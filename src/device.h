@@ -1,0 +1,35 @@
+/* A device: functions, an ordered list of engines, and its memory. */
+#ifndef TIDE_DEVICE_H
+#define TIDE_DEVICE_H
+
+#include "core.h"
+
+#include <pthread.h>
+
+enum { TIDE_CLASSES = 4 * 48, TIDE_MAX_ENGINES = 4 };
+
+typedef struct {
+    void *(*alloc)(tide_device *, size_t bytes); /* 64-byte aligned, NULL: no memory */
+    void (*free)(tide_device *, void *);
+    void (*copy)(tide_device *, void *dst, const void *src, size_t bytes);
+    void (*sync)(tide_device *);                 /* optional: NULL where calls are complete when they return */
+} tide_device_vt;
+
+typedef struct {
+    void **block;
+    int64_t n, cap;
+    size_t bytes;
+} tide_freelist;
+
+struct tide_device {
+    const char *name;
+    const tide_device_vt *vt;
+    const tide_engine *engines[TIDE_MAX_ENGINES + 1]; /* NULL-terminated, first to serve wins */
+    pthread_mutex_t lock;
+    tide_freelist lists[TIDE_CLASSES];
+    tide_memstat stat;
+    void *scratch;
+    size_t scratch_bytes;
+};
+
+#endif

@@ -1,0 +1,354 @@
+/* The table of ops, and tide_apply: check, infer, allocate, run, record.
+ *
+ * Invariant: on failure every output is NULL, the inputs are as before, and the context holds one message. */
+#include "op.h"
+
+#include "device.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* -- argument tables and texts of every op, expanded from the definition files -- */
+#define IN(n, shape, req) {.name = #n, .kind = TIDE_ARG_IN, .need = req, .def = shape},
+#define INS(n, shape) {.name = #n, .kind = TIDE_ARG_INS, .need = REQUIRED, .def = shape},
+#define AT(knd, n, dflt, text) {.name = #n, .kind = TIDE_ARG_##knd, .offset = offsetof(attrs_t, n), .def = dflt, .doc = text},
+#define ARGS(op_name, text, ...)                                                                 \
+    const tide_arg *tide_args_##op_name(void) {                                                  \
+        typedef tide_##op_name##_attrs attrs_t;                                                  \
+        static const tide_arg table[] = {__VA_ARGS__{.name = NULL, .offset = sizeof(attrs_t)}};  \
+        return table;                                                                            \
+    }                                                                                            \
+    const char tide_doc_##op_name[] = text;
+#define FLOAT_OP(name, nout, doc, args) ARGS(name, doc, args)
+#define NUM_OP(name, nout, doc, args) ARGS(name, doc, args)
+#define ANY_OP(name, nout, doc, args) ARGS(name, doc, args)
+#define VIEW_OP(name, nout, doc, args) ARGS(name, doc, args)
+#define COMPOSE_OP(name, nout, doc, args) ARGS(name, doc, args)
+#include "ops.def"
+#define X_IN IN(x, "(...)", REQUIRED)
+#define XX_IN IN(x1, "(...)", REQUIRED) IN(x2, "(...)", REQUIRED)
+#define U(name, fwd, bwd, reads, dom, doc) ARGS(name, doc, X_IN) ARGS(name##_grad, "", )
+#define UP(name, params, fwd, bwd, reads, dom, doc) ARGS(name, doc, X_IN params) ARGS(name##_grad, "", params)
+#define UI(name, fwd, bwd, reads, ifwd, dom, doc) ARGS(name, doc, X_IN) ARGS(name##_grad, "", )
+#define UB(name, fwd, ifwd, doc) ARGS(name, doc, X_IN)
+#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) ARGS(name, doc, XX_IN)
+#define BC(name, fwd, doc) ARGS(name, doc, XX_IN)
+#define BI(name, ifwd, doc) ARGS(name, doc, XX_IN)
+#include "../kernels/pointwise.def"
+
+const tide_op *const tide_ops[TIDE_OP_COUNT] = {
+#define ENTRY(name) [TIDE_OP_##name] = &tide_op_##name,
+#define FLOAT_OP(name, nout, doc, args) ENTRY(name)
+#define NUM_OP(name, nout, doc, args) ENTRY(name)
+#define ANY_OP(name, nout, doc, args) ENTRY(name)
+#define VIEW_OP(name, nout, doc, args) ENTRY(name)
+#define COMPOSE_OP(name, nout, doc, args) ENTRY(name)
+#include "ops.def"
+#define U(name, fwd, bwd, reads, dom, doc) ENTRY(name) ENTRY(name##_grad)
+#define UP(name, params, fwd, bwd, reads, dom, doc) ENTRY(name) ENTRY(name##_grad)
+#define UI(name, fwd, bwd, reads, ifwd, dom, doc) ENTRY(name) ENTRY(name##_grad)
+#define UB(name, fwd, ifwd, doc) ENTRY(name)
+#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) ENTRY(name)
+#define BC(name, fwd, doc) ENTRY(name)
+#define BI(name, ifwd, doc) ENTRY(name)
+#include "../kernels/pointwise.def"
+};
+
+const tide_op *tide_op_find(const char *name) {
+    for (int i = 0; i < TIDE_OP_COUNT; i++)
+        if (!strcmp(tide_ops[i]->name, name)) return tide_ops[i];
+    return NULL;
+}
+
+enum { MAX_ATTRS = 1024, MAX_OUT = 8, FEW = 16 };
+
+static tide_buf buf_of(const tide_tensor *t) {
+    tide_buf b = {.p = tide_data(t), .rank = t->rank, .dtype = t->dtype, .storage_id = t->storage->id, .version = t->storage->version};
+    for (int i = 0; i < t->rank; i++) b.shape[i] = t->shape[i], b.stride[i] = t->stride[i];
+    return b;
+}
+
+/* -- running a kernel -- */
+
+static tide_status bad_position(tide_ctx *ctx, const tide_op *op, const tide_kcall *k) {
+    const tide_arg *args = op->args();
+    const char *name = k->bad.in >= 0 && k->bad.in < op->nargs ? args[k->bad.in].name : "input";
+    const tide_buf *b = &k->in[k->bad.in];
+    char where[160] = "[";
+    int64_t flat = k->bad.pos, at[TIDE_MAX_RANK];
+    for (int i = b->rank - 1; i >= 0; i--) at[i] = flat % b->shape[i] + 1, flat /= b->shape[i];
+    for (int i = 0; i < b->rank; i++) {
+        size_t n = strlen(where);
+        snprintf(where + n, sizeof where - n, i ? ", %ld" : "%ld", (long)at[i]);
+    }
+    return tide_fail(ctx, TIDE_EINDEX, "%s: %s%s] is out of range (expected %ld..%ld, got %ld)%s", op->name, name, where,
+                     (long)k->bad.lo, (long)k->bad.hi, (long)k->bad.value,
+                     k->bad.value == 0 && k->bad.lo == 1 ? "; positions count from 1" : "");
+}
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void profile_add(tide_ctx *ctx, const tide_kcall *k, double t) {
+    if (k->op < 0) return;
+    double work = tide_op_flops(k);
+    int64_t bytes = 0;
+    for (int i = 0; i < k->nin; i++)
+        if (k->in[i].p) bytes += tide_buf_numel(&k->in[i]) * (int64_t)tide_dtype_size(k->in[i].dtype);
+    for (int i = 0; i < k->nout; i++) bytes += tide_buf_numel(&k->out[i]) * (int64_t)tide_dtype_size(k->out[i].dtype);
+    ctx->profile->op[k->op].calls++;
+    ctx->profile->op[k->op].bytes += bytes;
+    ctx->profile->op[k->op].seconds += t;
+    ctx->profile->op[k->op].flops += work;
+}
+
+static tide_status run(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, int nlist, tide_tensor **in, int nout,
+                       tide_tensor **out) {
+    tide_buf few[FEW + MAX_OUT], *bufs = few;
+    if (nin > FEW) {
+        bufs = malloc((size_t)(nin + MAX_OUT) * sizeof *bufs);
+        if (!bufs) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", op->name);
+    }
+    for (int i = 0; i < nin; i++) {
+        if (in[i] && in[i]->storage) bufs[i] = buf_of(in[i]);
+        else if (in[i]) bufs[i] = (tide_buf){.p = in[i], .rank = UINT8_MAX, .dtype = in[i]->dtype}; /* sparse: see optim.c */
+        else bufs[i] = (tide_buf){.p = NULL};
+    }
+    for (int i = 0; i < nout; i++) bufs[nin + i] = buf_of(out[i]);
+    tide_kcall k = {.attrs = attrs, .in = bufs, .out = bufs + nin, .op = op->id, .nin = nin, .nout = nout, .nlist = nlist, .dev = tide_cpu()};
+    tide_status st = TIDE_DECLINE;
+    double t0 = ctx->profile ? seconds() : 0;
+    for (const tide_engine *const *e = k.dev->engines; *e && st == TIDE_DECLINE; e++) {
+        tide_kernel f = (*e)->table[op->id];
+        if (f) st = f(&k);
+    }
+    if (ctx->profile && st == TIDE_OK) profile_add(ctx, &k, seconds() - t0);
+    if (st == TIDE_DECLINE)
+        st = tide_fail(ctx, TIDE_ENOKERNEL, "%s: no kernel of device %s serves %s%s%s", op->name, tide_device_name(k.dev),
+                       nin && in[0] ? tide_dtype_name(in[0]->dtype) : "", nin > 1 && in[1] ? " and " : "",
+                       nin > 1 && in[1] ? tide_dtype_name(in[1]->dtype) : "");
+    else if (st == TIDE_EINDEX) bad_position(ctx, op, &k);
+    else if (st == TIDE_ENOMEM) tide_fail(ctx, st, "%s: not enough memory for work space", op->name);
+    else if (st != TIDE_OK) tide_fail(ctx, st, "%s: the kernel refuses its input (%s)", op->name, tide_status_name(st));
+    if (bufs != few) free(bufs);
+    return st;
+}
+
+tide_status tide_run_into(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, tide_tensor **in, tide_tensor *out) {
+    return run(ctx, op, attrs, nin, 0, in, 1, &out);
+}
+
+tide_status tide_scatter_rows(tide_ctx *ctx, tide_tensor *out, tide_tensor *ids, tide_tensor *values) {
+    (void)ctx;
+    int64_t n = ids->shape[0], d = out->rank > 1 ? tide_numel(values) / (n ? n : 1) : 1;
+    const int64_t *id = tide_data(ids);
+    if (out->dtype == TIDE_F32) {
+        float *o = tide_data(out);
+        const float *v = tide_data(values);
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t j = 0; j < d; j++) o[id[i] * d + j] += v[i * d + j];
+    } else {
+        double *o = tide_data(out);
+        const double *v = tide_data(values);
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t j = 0; j < d; j++) o[id[i] * d + j] += v[i * d + j];
+    }
+    return TIDE_OK;
+}
+
+/* -- casts that an op asks for -- */
+
+static tide_status cast_to(tide_ctx *ctx, tide_tensor *x, int dtype, tide_tensor **out) {
+    return tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = dtype}, 1, &x, out);
+}
+
+static tide_status two_floats(tide_ctx *ctx, const tide_op *op, int a, int b) {
+    return tide_fail(ctx, TIDE_EDTYPE, "%s: %s and %s do not mix (expected one float dtype); cast one of them, e.g. x:cast(\"%s\")",
+                     op->name, tide_dtype_name(a), tide_dtype_name(b), tide_dtype_name(a));
+}
+
+/* What dtype each input must have before the kernel sees it: -1 leaves it alone. Fills `want`, returns the half dtype that
+ * results go back to, or -1. */
+static tide_status wanted_dtypes(tide_ctx *ctx, const tide_op *op, int nin, tide_tensor **in, int *common, int *half) {
+    *common = -1;
+    *half = -1;
+    if (op->flags & TIDE_PROMOTE) {
+        int d = -1;
+        for (int i = 0; i < nin; i++) {
+            if (!in[i]) continue;
+            int p = d < 0 ? in[i]->dtype : tide_promote(d, in[i]->dtype);
+            if (p < 0) return two_floats(ctx, op, d, in[i]->dtype);
+            d = p;
+        }
+        if (op->kind == TIDE_FLOAT_OP && d >= 0 && !tide_is_float(d)) d = TIDE_F32;
+        *common = d;
+    } else if (op->kind == TIDE_FLOAT_OP && nin > 0 && in[0] && !tide_is_float(in[0]->dtype) && !tide_is_sparse(in[0])) {
+        *common = TIDE_F32; /* the first input only */
+    }
+    if (!(op->flags & TIDE_HALF))
+        for (int i = 0; i < nin; i++)
+            if (in[i] && (in[i]->dtype == TIDE_F16 || in[i]->dtype == TIDE_BF16)) {
+                *half = in[i]->dtype;
+                if (*common == TIDE_F16 || *common == TIDE_BF16) *common = TIDE_F32;
+            }
+    return TIDE_OK;
+}
+
+/* -- tide_apply -- */
+
+static tide_status check_inputs(tide_ctx *ctx, const tide_op *op, int nin, tide_tensor **in, int *nlist) {
+    *nlist = op->lists ? (nin - op->nin) / op->lists : 0;
+    if (nin != op->nin + op->lists * *nlist || (op->lists == 0 && nin != op->nin))
+        return tide_fail(ctx, TIDE_EARG, "%s: %d tensors given, %d expected%s", op->name, nin, op->nin, op->lists ? " beside equal lists" : "");
+    if (op->kind == TIDE_POINTWISE_OP) {
+        for (int i = 0; i < nin; i++)
+            if (!in[i]) return tide_fail(ctx, TIDE_EARG, "%s: input %d is missing", op->name, i + 1);
+    } else {
+        const tide_arg *a = op->args();
+        for (int i = 0, k = 0; i < op->nargs && k < op->nin; i++)
+            if (a[i].kind == TIDE_ARG_IN && !in[k++] && a[i].need != OPTIONAL)
+                return tide_fail(ctx, TIDE_EARG, "%s: %s is missing (expected a tensor %s)", op->name, a[i].name, a[i].def);
+    }
+    return TIDE_OK;
+}
+
+/* Reserves counters for an op that draws: the attribute keeps where they start, so that backward can draw them again. */
+static void reserve_rng(tide_ctx *ctx, const tide_op *op, void *attrs, const tide_meta *meta) {
+    const tide_arg *a = op->args();
+    for (int i = 0; i < op->nargs; i++)
+        if (a[i].kind == TIDE_ARG_RNG) {
+            tide_rng *r = (tide_rng *)((char *)attrs + a[i].offset);
+            if (r->seed || r->stream || r->offset) return; /* given: a replay or the caller's own stream */
+            uint64_t n = 1;
+            for (int j = 0; j < meta->rank; j++) n *= (uint64_t)meta->shape[j];
+            *r = ctx->rng;
+            if (r->offset == 0) r->offset = ctx->rng.offset = 1; /* never all zero: see above */
+            ctx->rng.offset += n + 4;
+            return;
+        }
+}
+
+static tide_status apply_view(tide_call *c, tide_tensor **out) {
+    tide_tensor *x = c->in[0];
+    if (c->meta[0].rank > TIDE_MAX_RANK) return tide_op_fail(c, TIDE_ESHAPE, "more than %d axes", TIDE_MAX_RANK);
+    return tide_view(c->ctx, x, c->meta[0].rank, c->meta[0].shape, c->view_stride, c->view_offset, out);
+}
+
+static void bump_inout(const tide_op *op, int nin, tide_tensor **in) {
+    const tide_arg *a = op->args();
+    for (int i = 0, k = 0; i < op->nargs && k < op->nin; i++)
+        if (a[i].kind == TIDE_ARG_IN) {
+            if (a[i].need == INOUT) in[k]->storage->version++;
+            k++;
+        }
+    if (op->flags & TIDE_INPLACE)
+        for (int i = op->nin; i < nin; i++)
+            if (in[i] && in[i]->storage) in[i]->storage->version++;
+}
+
+static tide_status apply_compose(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, tide_tensor **in, tide_tensor **out);
+
+static tide_status apply_plain(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, int nlist, tide_tensor **in,
+                               tide_tensor **out) {
+    _Alignas(16) unsigned char a[MAX_ATTRS];
+    tide_meta meta[MAX_OUT];
+    memcpy(a, attrs, op->attrs_size);
+    tide_call c = {.ctx = ctx, .op = op, .attrs = a, .in = in, .nin = nin, .nlist = nlist, .meta = meta};
+    if (op->kind == TIDE_VIEW_OP) c.view_offset = in[0]->offset;
+    if (op->infer) TIDE_TRY(op->infer(&c));
+    int made = 0;
+    tide_status st = TIDE_OK;
+    if (op->kind == TIDE_VIEW_OP) {
+        TIDE_TRY(apply_view(&c, out));
+        made = 1;
+    } else {
+        reserve_rng(ctx, op, a, op->nout ? meta : &(tide_meta){0});
+        for (; made < op->nout && st == TIDE_OK; made++) st = tide_new_like(ctx, &meta[made], &out[made]);
+        if (st != TIDE_OK) made--; /* the one that failed is NULL already */
+        if (st == TIDE_OK) st = run(ctx, op, a, nin, nlist, in, op->nout, out);
+        if (st == TIDE_OK && (op->flags & TIDE_INPLACE || op->nin)) bump_inout(op, nin, in);
+    }
+    if (st == TIDE_OK && ctx->grad_mode && !(op->flags & TIDE_NOGRAD)) {
+        int any = 0;
+        for (int i = 0; i < nin && !any; i++) any = in[i] && tide_needs_grad(in[i]);
+        if (any) st = tide_record(ctx, op, a, nin, nlist, in, out);
+    }
+    if (st != TIDE_OK)
+        for (int i = 0; i < made; i++) {
+            tide_release(out[i]);
+            out[i] = NULL;
+        }
+    return st;
+}
+
+tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+    int nlist, common, half;
+    for (int i = 0; i < op->nout; i++) out[i] = NULL;
+    TIDE_TRY(check_inputs(ctx, op, nin, in, &nlist));
+    for (int i = 0; i < nin && !(op->flags & TIDE_SPARSE); i++)
+        if (in[i] && tide_is_sparse(in[i]))
+            return tide_fail(ctx, TIDE_EGRAD, "%s: does not take a sparse gradient; densify it first", op->name);
+    if (op->kind == TIDE_COMPOSE_OP) return apply_compose(ctx, op, attrs, nin, in, out);
+    TIDE_TRY(wanted_dtypes(ctx, op, nin, in, &common, &half));
+
+    /* Casts and contiguous copies are ops of their own, so that gradients pass through them. */
+    tide_tensor *few[FEW], **use = in, **made = NULL;
+    int changed = 0;
+    for (int i = 0; i < nin && !changed; i++) {
+        if (!in[i] || !in[i]->storage) continue;
+        int to = i > 0 && !(op->flags & TIDE_PROMOTE) ? -1 : common;
+        changed = (to >= 0 && in[i]->dtype != to) || (half >= 0 && in[i]->dtype == half) ||
+                  (op->flags & TIDE_CONTIGUOUS && !tide_is_contiguous(in[i]));
+    }
+    if (!changed) return apply_plain(ctx, op, attrs, nin, nlist, in, out);
+
+    made = nin <= FEW ? few : malloc((size_t)nin * sizeof *made);
+    if (!made) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", op->name);
+    use = made;
+    tide_status st = TIDE_OK;
+    int n = 0;
+    for (; n < nin && st == TIDE_OK; n++) {
+        use[n] = tide_retain(in[n]);
+        if (!in[n] || !in[n]->storage) continue;
+        int to = n > 0 && !(op->flags & TIDE_PROMOTE) ? -1 : common;
+        if (half >= 0 && in[n]->dtype == half) to = TIDE_F32;
+        tide_tensor *next = NULL;
+        if (to >= 0 && in[n]->dtype != to) {
+            st = cast_to(ctx, use[n], to, &next);
+            tide_release(use[n]);
+            use[n] = next;
+        }
+        if (st == TIDE_OK && op->flags & TIDE_CONTIGUOUS && !tide_is_contiguous(use[n])) {
+            st = tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &use[n], &next);
+            tide_release(use[n]);
+            use[n] = next;
+        }
+    }
+    if (st == TIDE_OK) st = apply_plain(ctx, op, attrs, nin, nlist, use, out);
+    if (st == TIDE_OK && half >= 0 && !(op->flags & TIDE_NOGRAD))
+        for (int i = 0; i < op->nout && st == TIDE_OK; i++)
+            if (out[i]->dtype == TIDE_F32) {
+                tide_tensor *wide = out[i];
+                st = cast_to(ctx, wide, half, &out[i]);
+                tide_release(wide);
+            }
+    for (int i = 0; i < n; i++) tide_release(use[i]);
+    if (made != few) free(made);
+    return st;
+}
+
+static tide_status apply_compose(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+    _Alignas(16) unsigned char a[MAX_ATTRS];
+    tide_meta meta[MAX_OUT];
+    memcpy(a, attrs, op->attrs_size);
+    if (op->infer) { /* optional: checks and normalises */
+        tide_call c = {.ctx = ctx, .op = op, .attrs = a, .in = in, .nin = nin, .nlist = op->lists ? (nin - op->nin) / op->lists : 0, .meta = meta};
+        TIDE_TRY(op->infer(&c));
+    }
+    return tide_compose(ctx, op, a, nin, in, out);
+}

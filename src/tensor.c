@@ -1,0 +1,311 @@
+/* Storage and tensor lifetime, views, contiguity, copies.
+ *
+ * Invariant: a storage is freed with its last tensor; a tensor holds references to its storage, context, node and gradient.
+ * Headers come from free lists of the context, data from the device's caching allocator. */
+#include "op.h"
+
+#include "device.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static _Atomic uint64_t next_storage_id = 1;
+static _Atomic int64_t live_tensors;
+
+int64_t tide_live_tensors(void) { return atomic_load_explicit(&live_tensors, memory_order_relaxed); }
+
+static void *header_new(void **list, size_t size) {
+    void *h = *list;
+    if (h) {
+        memcpy(list, h, sizeof *list); /* the first word of an idle header links the list */
+    } else {
+        h = malloc(size);
+        if (!h) return NULL;
+    }
+    return h;
+}
+
+static void header_free(void **list, void *h) {
+    memcpy(h, list, sizeof *list);
+    *list = h;
+}
+
+void tide_headers_free(tide_ctx *ctx) {
+    void **lists[] = {&ctx->tensor_headers, &ctx->storage_headers};
+    for (int i = 0; i < 2; i++)
+        while (*lists[i]) {
+            void *h = *lists[i];
+            memcpy(lists[i], h, sizeof(void *));
+            free(h);
+        }
+}
+
+static tide_tensor *tensor_header(tide_ctx *ctx) {
+    tide_tensor *t = header_new(&ctx->tensor_headers, sizeof *t);
+    if (!t) return NULL;
+    memset(t, 0, sizeof *t);
+    t->refs = 1;
+    t->ctx = ctx;
+    ctx->refs++;
+    atomic_fetch_add_explicit(&live_tensors, 1, memory_order_relaxed);
+    return t;
+}
+
+static tide_status no_memory(tide_ctx *ctx, const tide_meta *m, size_t bytes) {
+    char shape[160];
+    tide_memstat s = tide_memory(tide_cpu());
+    return tide_fail(ctx, TIDE_ENOMEM,
+                     "not enough memory: %s%s needs %.1f MB (live %.1f MB, limit %s%.0f MB); free tensors, use smaller batches or "
+                     "raise the limit",
+                     tide_dtype_name(m->dtype), tide_shape_str(m->rank, m->shape, shape, sizeof shape), (double)bytes / 1e6,
+                     (double)s.live_bytes / 1e6, s.limit_bytes ? "" : "none, ", (double)s.limit_bytes / 1e6);
+}
+
+tide_status tide_new_like(tide_ctx *ctx, const tide_meta *m, tide_tensor **out) {
+    int64_t n = 1;
+    char shape[160];
+    *out = NULL;
+    for (int i = 0; i < m->rank; i++) {
+        if (m->shape[i] < 0)
+            return tide_fail(ctx, TIDE_ESHAPE, "a shape cannot hold %ld (shape %s)", (long)m->shape[i],
+                             tide_shape_str(m->rank, m->shape, shape, sizeof shape));
+        if (__builtin_mul_overflow(n, m->shape[i], &n) || n > ((int64_t)1 << 47))
+            return tide_fail(ctx, TIDE_ENOMEM, "not enough memory: shape %s has too many elements",
+                             tide_shape_str(m->rank, m->shape, shape, sizeof shape));
+    }
+    size_t bytes = (size_t)n * tide_dtype_size(m->dtype);
+    tide_tensor *t = tensor_header(ctx);
+    tide_storage *s = t ? header_new(&ctx->storage_headers, sizeof *s) : NULL;
+    void *data = s ? tide_mem_alloc(tide_cpu(), bytes) : NULL;
+    if (!data) {
+        if (s) header_free(&ctx->storage_headers, s);
+        tide_release(t);
+        return no_memory(ctx, m, bytes);
+    }
+    *s = (tide_storage){.refs = 1, .dev = tide_cpu(), .data = data, .bytes = bytes, .version = 1};
+    s->id = atomic_fetch_add_explicit(&next_storage_id, 1, memory_order_relaxed);
+    t->storage = s;
+    t->rank = m->rank;
+    t->dtype = m->dtype;
+    int64_t stride = 1;
+    for (int i = m->rank - 1; i >= 0; i--) {
+        t->shape[i] = m->shape[i];
+        t->stride[i] = stride;
+        stride *= m->shape[i] > 0 ? m->shape[i] : 1;
+    }
+    *out = t;
+    return TIDE_OK;
+}
+
+tide_status tide_new(tide_ctx *ctx, tide_dtype dtype, int rank, const int64_t *shape, tide_tensor **out) {
+    if (rank < 0 || rank > TIDE_MAX_RANK)
+        return tide_fail(ctx, TIDE_ESHAPE, "a tensor has at most %d axes (got %d)", TIDE_MAX_RANK, rank);
+    tide_meta m = {.rank = (uint8_t)rank, .dtype = (uint8_t)dtype};
+    for (int i = 0; i < rank; i++) m.shape[i] = shape[i];
+    return tide_new_like(ctx, &m, out);
+}
+
+tide_status tide_from(tide_ctx *ctx, tide_dtype dtype, int rank, const int64_t *shape, const void *data, tide_tensor **out) {
+    TIDE_TRY(tide_new(ctx, dtype, rank, shape, out));
+    if ((*out)->storage->bytes > 0) memcpy((*out)->storage->data, data, (*out)->storage->bytes);
+    return TIDE_OK;
+}
+
+tide_tensor *tide_retain(tide_tensor *t) {
+    if (t) t->refs++;
+    return t;
+}
+
+static void storage_release(tide_ctx *ctx, tide_storage *s) {
+    if (--s->refs > 0) return;
+    tide_mem_free(s->dev, s->data, s->bytes);
+    header_free(&ctx->storage_headers, s);
+}
+
+void tide_release(tide_tensor *t) {
+    if (!t || --t->refs > 0) return;
+    tide_ctx *ctx = t->ctx;
+    if (t->storage) storage_release(ctx, t->storage);
+    if (t->grad) tide_release(t->grad);
+    if (t->ids) tide_release(t->ids);
+    if (t->values) tide_release(t->values);
+    while (t->hooks) {
+        tide_hook *h = t->hooks;
+        t->hooks = h->next;
+        if (ctx->free_ref) ctx->free_ref(ctx, h->ref);
+        free(h);
+    }
+    tide_node *node = t->node;
+    header_free(&ctx->tensor_headers, t);
+    atomic_fetch_sub_explicit(&live_tensors, 1, memory_order_relaxed);
+    if (node) tide_node_unref(ctx, node);
+    tide_ctx_unref(ctx);
+}
+
+void *tide_data(const tide_tensor *t) { return (char *)t->storage->data + t->offset * (int64_t)tide_dtype_size(t->dtype); }
+
+int64_t tide_numel(const tide_tensor *t) {
+    int64_t n = 1;
+    for (int i = 0; i < t->rank; i++) n *= t->shape[i];
+    return n;
+}
+
+int tide_is_contiguous(const tide_tensor *t) {
+    int64_t s = 1;
+    for (int i = t->rank - 1; i >= 0; i--) {
+        if (t->shape[i] != 1 && t->stride[i] != s) return t->shape[i] == 0 || tide_numel(t) == 0;
+        s *= t->shape[i];
+    }
+    return 1;
+}
+
+tide_meta tide_meta_of(const tide_tensor *t) {
+    tide_meta m = {.rank = t->rank, .dtype = t->dtype};
+    for (int i = 0; i < t->rank; i++) m.shape[i] = t->shape[i];
+    return m;
+}
+
+static int64_t element_offset(const tide_tensor *t, int64_t flat) {
+    int64_t off = 0;
+    for (int i = t->rank - 1; i >= 0; i--) {
+        off += flat % t->shape[i] * t->stride[i];
+        flat /= t->shape[i];
+    }
+    return off;
+}
+
+float tide_half_to_float(uint16_t h) {
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 0x3FF, bits;
+    if (e == 31) {
+        bits = sign | 0x7F800000 | m << 13;
+    } else if (e) {
+        bits = sign | (e + 112) << 23 | m << 13;
+    } else if (m) {
+        int shift = __builtin_clz(m) - 21;
+        bits = sign | (uint32_t)(113 - shift) << 23 | (m << shift & 0x3FF) << 13;
+    } else {
+        bits = sign;
+    }
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+double tide_item(const tide_tensor *t, int64_t flat) {
+    const void *p = tide_data(t);
+    int64_t i = element_offset(t, flat);
+    switch (t->dtype) {
+    case TIDE_F32: return ((const float *)p)[i];
+    case TIDE_F64: return ((const double *)p)[i];
+    case TIDE_F16: return tide_half_to_float(((const uint16_t *)p)[i]);
+    case TIDE_BF16: {
+        uint32_t bits = (uint32_t)((const uint16_t *)p)[i] << 16;
+        float f;
+        memcpy(&f, &bits, sizeof f);
+        return f;
+    }
+    default: return (double)tide_item_int(t, flat);
+    }
+}
+
+int64_t tide_item_int(const tide_tensor *t, int64_t flat) {
+    const void *p = tide_data(t);
+    int64_t i = element_offset(t, flat);
+    switch (t->dtype) {
+    case TIDE_I64: return ((const int64_t *)p)[i];
+    case TIDE_I32: return ((const int32_t *)p)[i];
+    case TIDE_U8: return ((const uint8_t *)p)[i];
+    case TIDE_I8: return ((const int8_t *)p)[i];
+    case TIDE_BOOL: return ((const uint8_t *)p)[i] != 0;
+    default: return (int64_t)tide_item(t, flat);
+    }
+}
+
+tide_status tide_view(tide_ctx *ctx, tide_tensor *base, int rank, const int64_t *shape, const int64_t *stride, int64_t offset,
+                      tide_tensor **out) {
+    tide_tensor *t = tensor_header(ctx);
+    *out = t;
+    if (!t) return tide_fail(ctx, TIDE_ENOMEM, "not enough memory for a view");
+    t->storage = base->storage;
+    t->storage->refs++;
+    t->dtype = base->dtype;
+    t->rank = (uint8_t)rank;
+    t->offset = offset;
+    t->is_view = 1;
+    for (int i = 0; i < rank; i++) t->shape[i] = shape[i], t->stride[i] = stride[i];
+    return TIDE_OK;
+}
+
+tide_status tide_detach(tide_ctx *ctx, tide_tensor *t, tide_tensor **out) {
+    return tide_view(ctx, t, t->rank, t->shape, t->stride, t->offset, out);
+}
+
+tide_tensor *tide_sparse_new(tide_ctx *ctx, int rank, const int64_t *shape, tide_tensor *ids, tide_tensor *values) {
+    tide_tensor *t = tensor_header(ctx);
+    if (!t) return NULL;
+    t->rank = (uint8_t)rank;
+    t->dtype = values->dtype;
+    for (int i = 0; i < rank; i++) t->shape[i] = shape[i];
+    t->ids = tide_retain(ids);
+    t->values = tide_retain(values);
+    return t;
+}
+
+tide_status tide_densify(tide_ctx *ctx, tide_tensor *t, tide_tensor **out) {
+    if (!tide_is_sparse(t)) {
+        *out = tide_retain(t);
+        return TIDE_OK;
+    }
+    int was = tide_grad_mode(ctx, 0);
+    tide_meta m = tide_meta_of(t);
+    tide_status st = tide_new_like(ctx, &m, out);
+    if (st == TIDE_OK) {
+        memset((*out)->storage->data, 0, (*out)->storage->bytes);
+        st = tide_scatter_rows(ctx, *out, t->ids, t->values);
+        if (st != TIDE_OK) {
+            tide_release(*out);
+            *out = NULL;
+        }
+    }
+    tide_grad_mode(ctx, was);
+    return st;
+}
+
+tide_status tide_contiguous(tide_ctx *ctx, tide_tensor *t, tide_tensor **out) {
+    if (tide_is_contiguous(t)) {
+        *out = tide_retain(t);
+        return TIDE_OK;
+    }
+    return tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &t, out);
+}
+
+tide_status tide_copy_into(tide_ctx *ctx, tide_tensor *dst, tide_tensor *src) {
+    int was = tide_grad_mode(ctx, 0);
+    tide_tensor *cast = tide_retain(src), *wide = NULL;
+    tide_status st = TIDE_OK;
+    if (src->dtype != dst->dtype) {
+        tide_release(cast);
+        cast = NULL;
+        st = tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = dst->dtype}, 1, &src, &cast);
+    }
+    if (st == TIDE_OK) {
+        tide_broadcast_to_attrs a = {.shape = {.n = dst->rank}};
+        for (int i = 0; i < dst->rank; i++) a.shape.v[i] = dst->shape[i];
+        st = tide_apply(ctx, &tide_op_broadcast_to, &a, 1, &cast, &wide);
+    }
+    if (st == TIDE_OK) {
+        tide_tensor *from = wide, *copy = NULL;
+        if (wide->storage == dst->storage && !(wide->offset == dst->offset && tide_is_contiguous(wide) && tide_is_contiguous(dst))) {
+            st = tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &wide, &copy); /* overlapping: through a copy */
+            from = copy;
+        }
+        if (st == TIDE_OK) st = tide_run_into(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &from, dst);
+        tide_release(copy);
+    }
+    if (st == TIDE_OK) dst->storage->version++;
+    tide_release(wide);
+    tide_release(cast);
+    tide_grad_mode(ctx, was);
+    return st;
+}
