@@ -142,9 +142,15 @@ static void node_adopt(tide_node *n, tide_tensor *t, int index) {
 }
 
 tide_status tide_record(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, int nlist, tide_tensor **in, tide_tensor **out) {
+    for (int i = 0; i < nin; i++)
+        if (in[i] && in[i]->is_view && in[i]->node && in[i]->view_version != in[i]->storage->version)
+            return tide_fail(ctx, TIDE_EGRAD,
+                             "%s: input %d is a view of a tensor that was changed in place after the view was made; make the view again",
+                             op->name, i + 1);
     tide_node *n = node_new(ctx, op, attrs, nin, nlist, in, op->nout);
     if (!n) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory to record", op->name);
     tide_status st = TIDE_OK;
+    if (op->nout) n->out_version = out[0]->storage->version;
     for (int i = 0; i < op->nout && st == TIDE_OK; i++) {
         if (op->saves >> (16 + i) & 1) st = tide_detach(ctx, out[i], &n->out_saved[i]);
         if (st == TIDE_OK) {
@@ -270,10 +276,10 @@ static int unchanged(tide_tape *t, const tide_tensor *x, uint64_t version, const
     const char *name = what;
     if (i >= 0 && n->op->kind != TIDE_POINTWISE_OP && n->op->args && i < n->op->nargs) name = n->op->args()[i].name;
     t->status = tide_fail(t->ctx, TIDE_EGRAD,
-                          "%s: %s (%s) was changed in place after the op ran%s%s, but its gradient needs the value%s; use an op that "
+                          "%s: %s %s was changed in place after the op ran%s%s, but its gradient needs the value; use an op that "
                           "makes a new tensor, or copy first",
                           n->op->name, name, tide_shape_str(x->rank, x->shape, shape, sizeof shape), n->line ? " at " : "",
-                          n->line ? n->line : "", "");
+                          n->line ? n->line : "");
     return 0;
 }
 

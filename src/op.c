@@ -96,7 +96,7 @@ static double seconds(void) {
 
 static void profile_add(tide_ctx *ctx, const tide_kcall *k, double t) {
     if (k->op < 0) return;
-    double work = tide_op_flops(k);
+    double work = tide_ops[k->op]->flops ? tide_ops[k->op]->flops(k) : 0;
     int64_t bytes = 0;
     for (int i = 0; i < k->nin; i++)
         if (k->in[i].p) bytes += tide_buf_numel(&k->in[i]) * (int64_t)tide_dtype_size(k->in[i].dtype);

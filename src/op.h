@@ -53,6 +53,7 @@ struct tide_op {
     void (*grad)(tide_tape *, const tide_node *);
     /* COMPOSE_OP: the definition; fused ops: the same thing with smaller ops, oracle and source of second derivatives. */
     void (*compose)(tide_tape *, const void *attrs, int nin, tide_tensor **in, tide_tensor **out);
+    double (*flops)(const tide_kcall *);   /* optional: multiplications and additions of matrix products, for the profile */
 };
 enum { TIDE_FLOAT_OP, TIDE_NUM_OP, TIDE_ANY_OP, TIDE_VIEW_OP, TIDE_COMPOSE_OP, TIDE_POINTWISE_OP };
 
@@ -94,7 +95,6 @@ void tide_t_keep(tide_tape *, tide_tensor *);                                  /
 tide_status tide_compose(tide_ctx *, const tide_op *, const void *attrs, int nin, tide_tensor **in, tide_tensor **out);
 tide_status tide_compose_grad(tide_tape *, tide_node *);
 
-double tide_op_flops(const tide_kcall *);                                      /* of matrix products and convolutions; else 0 */
 
 /* -- shape rules shared by the families (shape.c) -- */
 tide_status tide_axis(tide_call *, int64_t *axis, int rank);                   /* normalises, or fails naming the op */
