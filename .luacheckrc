@@ -1,6 +1,6 @@
 std = "lua54"
 codes = true
-max_line_length = 120
+max_line_length = 130
 exclude_files = { "build", "dist" }
 files["spec"].std = "lua54+busted"
 files[".luacheckrc"].ignore = { "11" }

@@ -111,7 +111,7 @@ Q := @
 SAY = @printf '  %-5s %s\n'
 endif
 
-.PHONY: all lib deps demo test bench lint sanitize valgrind fuzz coverage install rock env help clean specs format-check
+.PHONY: all deps demo test bench lint sanitize valgrind fuzz coverage install rock env help clean specs format format-check FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -190,6 +190,140 @@ $(EXE): $(EXE_OBJ)
 	$(Q)$(CC) $(LDFLAGS) $(LINK) -Wl,-E -o $@ $(EXE_OBJ) $(LUA_LIBS) $(EDIT_LIBS) -Wl,--as-needed -lm -ldl
 
 -include $(OBJ:.o=.d)
+
+# -- set-up: `make demo` and `make test` are one command each on a bare machine. They start make anew after the
+# dependencies are there, because this file asks pkg-config for its flags.
+DEPS ?= 1
+deps:
+	@.ci/deps
+
+GETDEPS := $(if $(filter 1,$(DEPS)),.ci/deps)
+BUSTED  := $(LUA) $(shell command -v busted || echo /usr/bin/busted)
+TREE    := LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;' LUA_CPATH='$(CURDIR)/$(BUILD)/lib/?.so;;'
+
+demo:
+	@$(GETDEPS)
+	@+$(MAKE) --no-print-directory all
+	@$(BUILD)/tide examples/fashion_mnist.lua $(ARGS)
+
+test:
+	@$(GETDEPS)
+	@+$(MAKE) --no-print-directory all
+	@+$(MAKE) --no-print-directory lint
+	@+$(MAKE) --no-print-directory specs
+
+# The specs alone, on what is built: make specs SPECS="spec/ops_spec.lua"
+specs: all
+	@TIDE_BUILD=$(BUILD) $(BUSTED) $(SPECS)
+
+# -- checks
+C_FILES = $(shell find src kernels -name '*.[ch]' 2>/dev/null)
+lint: format-check
+	@+$(MAKE) --no-print-directory all WERROR=1
+	$(SAY) LINT "Lua files"
+	$(Q)luacheck -q --no-color lua spec $(wildcard examples) >$(BUILD)/luacheck.txt || { cat $(BUILD)/luacheck.txt; exit 1; }
+
+format-check:
+	$(SAY) LINT "format of the C files"
+	$(Q)clang-format --dry-run -Werror $(C_FILES) 2>&1 | grep 'error:' | cut -d: -f1 | sort | uniq -c | sort -rn | \
+	  awk '{ print "  not formatted: " $$2 " (" $$1 " places); run make format"; bad = 1 } END { exit bad }'
+
+format:
+	@clang-format -i $(C_FILES)
+
+ASAN_LIB = $(shell $(CC) -print-file-name=libasan.so)
+UBSAN_LIB = $(shell $(CC) -print-file-name=libubsan.so)
+ASAN_ENV = LD_PRELOAD="$(ASAN_LIB) $(UBSAN_LIB)" ASAN_OPTIONS=detect_leaks=0:abort_on_error=0:exitcode=99:$(ASAN_EXTRA) \
+           UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 OMP_WAIT_POLICY=passive
+# What the specs of the core are, for the sanitizers and for the hostile build.
+CORE_SPECS ?= $(or $(wildcard spec/core spec/core_spec.lua spec/ops spec/ops_spec.lua),spec)
+SANITIZE_CPUS ?= c best
+
+# The specs (SPECS= limits) with AddressSanitizer and UndefinedBehaviorSanitizer, at plain C and at the best CPU level.
+sanitize:
+	@+$(MAKE) --no-print-directory all SAN=1
+	@for cpu in $(SANITIZE_CPUS); do echo "  ASAN  level $$cpu"; \
+	  if [ $$cpu = best ]; then unset TIDE_CPU; else export TIDE_CPU=$$cpu; fi; \
+	  TIDE_BUILD=build/asan $(ASAN_ENV) $(BUSTED) $(SPECS) || exit 1; done
+
+# Under valgrind, which knows no AVX-512 and finds oneDNN's and OpenBLAS's own habits: Tide's kernels at level v3.
+valgrind:
+	@$(if $(GETDEPS),$(GETDEPS) check)
+	@+$(MAKE) --no-print-directory all
+	@TIDE_BUILD=$(BUILD) TIDE_CPU=v3 TIDE_ENGINE=plain OMP_NUM_THREADS=1 valgrind -q --error-exitcode=99 \
+	  --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite $(BUSTED) $(SPECS)
+
+# Every fuzzer, SECONDS each, under the sanitizers.
+SECONDS ?= 60
+FUZZERS = $(wildcard spec/fuzz/*.lua)
+fuzz:
+	@$(if $(FUZZERS),,echo "make fuzz: no fuzzer in spec/fuzz" >&2; exit 1)
+	@+$(MAKE) --no-print-directory all SAN=1
+	@for f in $(FUZZERS); do echo "  FUZZ  $$f ($(SECONDS) s)"; \
+	  LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;' LUA_CPATH='$(CURDIR)/build/asan/lib/?.so;;' \
+	  TIDE_FUZZ_SECONDS=$(SECONDS) $(ASAN_ENV) $(LUA) $$f --seconds $(SECONDS) || exit 1; done
+
+# Lines and branches of C by gcov, lines of Lua by a hook; the table is in build/cov/coverage.txt.
+coverage:
+	@+$(MAKE) --no-print-directory all COV=1
+	@find build/cov -name '*.gcda' -delete; rm -f build/cov/lua.*.cov
+	@TIDE_BUILD=build/cov TIDE_COVERAGE=build/cov/lua $(BUSTED) $(SPECS)
+	@$(LUA) spec/support/coverage.lua build/cov | tee build/cov/coverage.txt
+
+# One row of the speed table each: make bench ROWS="cnn mlp_small" SECONDS=10
+ROWS ?= mlp_small mlp_mid cnn autoencoder resnet20 recsys mlp_small_b1 cnn_b1 resnet20_b1
+bench:
+	@+$(MAKE) --no-print-directory all
+	@for row in $(ROWS); do $(TREE) $(LUA) spec/bench/peers.lua $$row --seconds $(BENCH_SECONDS) || exit 1; done
+BENCH_SECONDS ?= 10
+
+# -- installation. The program finds the modules beside itself (PREFIX/bin, PREFIX/share, PREFIX/lib), so a tree can be
+# moved; other folders are compiled in.
+HOME_OF  := $(patsubst %/bin,%,$(BINDIR))
+STANDARD := $(if $(filter $(LUADIR):$(LIBDIR),$(HOME_OF)/share/lua/5.4:$(HOME_OF)/lib/lua/5.4),1)
+install: all
+	$(SAY) INST "$(DESTDIR)$(BINDIR)/tide, $(DESTDIR)$(LUADIR)/tide, $(DESTDIR)$(LIBDIR)/tide"
+	$(Q)install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(LUADIR)' '$(DESTDIR)$(LIBDIR)/tide'
+	$(Q)cd lua && find tide -type f -name '*.lua' -exec sh -c 'for f; do install -D -m 644 "$$f" "$$0/$$f"; done' \
+	  '$(DESTDIR)$(LUADIR)' {} +
+	$(Q)install -m 755 -s '$(MODULE)' '$(DESTDIR)$(LIBDIR)/tide/core.so'
+ifneq (,$(filter 1,$(STANDARD) $(ROCK)))
+	$(Q)install -m 755 -s '$(EXE)' '$(DESTDIR)$(BINDIR)/tide'
+else
+	$(Q)$(CC) $(CFLAGS) $(COMMON) $(OPT) $(LUA_CFLAGS) $(EDIT_CFLAGS) -DTIDE_LUADIR='"$(LUADIR)"' \
+	  -DTIDE_LIBDIR='"$(LIBDIR)"' -c src/main.c -o $(BUILD)/src/main.installed.o
+	$(Q)$(CC) $(LDFLAGS) $(LINK) -Wl,-E -s -o '$(DESTDIR)$(BINDIR)/tide' $(BUILD)/src/main.installed.o \
+	  $(filter-out %/src/main.o,$(EXE_OBJ)) $(LUA_LIBS) $(EDIT_LIBS) -Wl,--as-needed -lm -ldl
+endif
+
+# The binary rock, in dist/, made and checked without a network where the system allows.
+rock:
+	@.ci/rock
+
+# eval "$(make -s env)": use this tree from any lua5.4.
+env:
+	@echo "export LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;'"
+	@echo "export LUA_CPATH='$(CURDIR)/$(BUILD)/lib/?.so;;'"
+	@echo "export PATH='$(CURDIR)/$(BUILD):'\"\$$PATH\""
+
+help:
+	@echo "make                 the module, the library and build/tide"
+	@echo "make demo            dependencies, build, and a network that learns Fashion-MNIST (ARGS= for the script)"
+	@echo "make test            dependencies, build, lint and all specs (DEPS=0: install nothing)"
+	@echo "make deps            install through apt what is missing"
+	@echo "make specs           the specs alone (SPECS='spec/x_spec.lua --filter=word')"
+	@echo "make lint            luacheck, format check, warnings as errors; make format formats the C files"
+	@echo "make sanitize        the specs under ASan and UBSan (SPECS=, SANITIZE_CPUS='c best')"
+	@echo "make valgrind        the specs under valgrind (SPECS=)"
+	@echo "make fuzz            every fuzzer under the sanitizers (SECONDS=60 each)"
+	@echo "make coverage        lines and branches that the specs reach, C and Lua"
+	@echo "make bench           the speed rows (ROWS=, BENCH_SECONDS=)"
+	@echo "make install         to PREFIX=$(PREFIX) (LUADIR, LIBDIR, BINDIR, DESTDIR)"
+	@echo "make rock            a binary LuaRocks rock in dist/, checked in a fresh tree"
+	@echo "make env             exports for using this tree from any lua5.4: eval \"\$$(make -s env)\""
+	@echo "make clean           remove build/ and dist/"
+	@echo "Variables: V=1 shows commands, TIDE_HARD=1 the hostile build, WERROR=0 keeps warnings from failing the build,"
+	@echo "           READLINE=gnu links GNU readline in place of libedit."
 
 clean:
 	$(SAY) RM build

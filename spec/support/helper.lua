@@ -4,3 +4,9 @@
 for _, name in ipairs { "tide", "tide.core" } do
   pcall(require, name)
 end
+
+-- `make coverage`: the counts are written by the output handler when the suite ends.
+local prefix = os.getenv "TIDE_COVERAGE"
+if prefix then
+  require("spec.support.coverage").start(prefix)
+end
