@@ -1,0 +1,131 @@
+/* Ctrl-C while Lua runs.
+ *
+ * A debug hook belongs to one coroutine, so the handler must know which one runs: `coroutine.resume` and `coroutine.wrap`
+ * are replaced by versions that keep `running`. Invariant: `running` is the coroutine whose instructions are executed, or
+ * NULL while none are and the signal has its default action. */
+#include "repl.h"
+
+#include <lauxlib.h>
+#include <signal.h>
+#include <time.h>
+
+static lua_State *volatile running;
+static volatile sig_atomic_t presses;
+static volatile time_t first_press;
+
+static void stop(lua_State *L, lua_Debug *ar) {
+    (void)ar;
+    lua_sethook(L, NULL, 0, 0);
+    presses = 0;
+    luaL_error(L, "interrupted!");
+}
+
+/* The hook is the one thing of Lua that a signal handler may call. A third press within two seconds means that no Lua
+ * instruction is reached (a long call into C): then the default action. */
+static void on_sigint(int sig) {
+    time_t now = time(NULL);
+    if (presses == 0 || now - first_press > 2) {
+        presses = 0;
+        first_press = now;
+    }
+    presses++;
+    if (presses >= 3 || !running) {
+        signal(sig, SIG_DFL);
+        raise(sig);
+        return;
+    }
+    lua_sethook(running, stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+}
+
+void tide_interrupt_begin(lua_State *L) {
+    struct sigaction action = {.sa_handler = on_sigint, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    presses = 0;
+    running = L;
+    sigaction(SIGINT, &action, NULL);
+}
+
+void tide_interrupt_end(void) {
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    running = NULL;
+}
+
+/* Moves n arguments into `co`, runs it, moves its results back. Returns their number, or -1 with the error on top. */
+static int resume(lua_State *L, lua_State *co, int n) {
+    if (!lua_checkstack(co, n)) {
+        lua_pushliteral(L, "too many arguments to resume");
+        return -1;
+    }
+    lua_xmove(L, co, n);
+    lua_State *outer = running;
+    int results;
+    running = co;
+    int status = lua_resume(co, L, n, &results);
+    running = outer;
+    if (status == LUA_OK || status == LUA_YIELD) {
+        if (!lua_checkstack(L, results + 1)) {
+            lua_pop(co, results);
+            lua_pushliteral(L, "too many results to resume");
+            return -1;
+        }
+        lua_xmove(co, L, results);
+        return results;
+    }
+    lua_xmove(co, L, 1);
+    return -1;
+}
+
+static lua_State *to_coroutine(lua_State *L) {
+    lua_State *co = lua_tothread(L, 1);
+    if (!co) luaL_typeerror(L, 1, "coroutine");
+    return co;
+}
+
+static int co_resume(lua_State *L) {
+    lua_State *co = to_coroutine(L);
+    int n = resume(L, co, lua_gettop(L) - 1);
+    lua_pushboolean(L, n >= 0);
+    if (n < 0) {
+        lua_insert(L, -2);
+        return 2;
+    }
+    lua_insert(L, -(n + 1));
+    return n + 1;
+}
+
+static int co_wrapped(lua_State *L) {
+    lua_State *co = lua_tothread(L, lua_upvalueindex(1));
+    int n = resume(L, co, lua_gettop(L));
+    if (n >= 0) return n;
+    int status = lua_status(co);
+    if (status != LUA_OK && status != LUA_YIELD) { /* dead with an error: close what it held open */
+        status = lua_resetthread(co);
+        lua_xmove(co, L, 1);
+    }
+    if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) { /* say where */
+        luaL_where(L, 1);
+        lua_insert(L, -2);
+        lua_concat(L, 2);
+    }
+    return lua_error(L);
+}
+
+static int co_wrap(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_State *co = lua_newthread(L);
+    lua_pushvalue(L, 1);
+    lua_xmove(L, co, 1);
+    lua_pushcclosure(L, co_wrapped, 1);
+    return 1;
+}
+
+void tide_interrupt_coroutines(lua_State *L) {
+    lua_getglobal(L, "coroutine");
+    lua_pushcfunction(L, co_resume);
+    lua_setfield(L, -2, "resume");
+    lua_pushcfunction(L, co_wrap);
+    lua_setfield(L, -2, "wrap");
+    lua_pop(L, 1);
+}

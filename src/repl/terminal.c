@@ -1,0 +1,260 @@
+/* The terminal as the Lua module `tide.repl.terminal`: line editing, and private files for the history.
+ *
+ * Owns what libedit keeps in globals. Invariant: while a line is edited the only signal that ends it is SIGINT, whose
+ * handler sets a flag that our own reader of characters polls for; libedit itself would swallow the first one. */
+#define _GNU_SOURCE
+#include "repl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <lauxlib.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifdef TIDE_GNU_READLINE
+#include <readline/history.h>
+#include <readline/readline.h>
+#else
+#include <editline/readline.h>
+#endif
+
+static volatile sig_atomic_t interrupted;
+static lua_State *completing; /* the state that reads a line now */
+static int completer = LUA_NOREF;
+
+static void on_sigint(int sig) {
+    (void)sig;
+    interrupted = 1;
+}
+
+/* Next byte of the terminal; -1 at its end or after Ctrl-C. The signal is let in only inside ppoll. */
+static int next_byte(void) {
+    sigset_t blocked, before;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGINT);
+    sigprocmask(SIG_BLOCK, &blocked, &before);
+    sigdelset(&before, SIGINT);
+    int byte = -1;
+    for (;;) {
+        struct pollfd fd = {.fd = STDIN_FILENO, .events = POLLIN};
+        int n = interrupted ? -1 : ppoll(&fd, 1, NULL, &before);
+        if (interrupted) break;
+        if (n < 0 && errno == EINTR) continue;
+        unsigned char c;
+        ssize_t got = read(STDIN_FILENO, &c, 1);
+        if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+        if (got == 1) byte = c;
+        break;
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return byte;
+}
+
+/* libedit takes whole characters: decodes UTF-8; a malformed byte becomes U+FFFD. */
+static int next_character(FILE *f) {
+    (void)f;
+    int c = next_byte();
+#ifndef TIDE_GNU_READLINE
+    if (c >= 0x80) {
+        int more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : c >= 0xc2 ? 1 : 0;
+        if (!more || c > 0xf4) return 0xfffd;
+        c &= 0x3f >> more;
+        for (; more; more--) {
+            int d = next_byte();
+            if (d < 0) return -1;
+            if ((d & 0xc0) != 0x80) return 0xfffd;
+            c = c << 6 | (d & 0x3f);
+        }
+    }
+#endif
+    return c;
+}
+
+/* Asks the Lua completer: matches[0] is what they have in common, then the matches, as readline wants them. */
+static char **complete(const char *word, int start, int end) {
+    lua_State *L = completing;
+    (void)end;
+    rl_attempted_completion_over = 1;
+    if (!L || completer == LUA_NOREF) return NULL;
+    int top = lua_gettop(L);
+    char **matches = NULL;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, completer);
+    lua_pushstring(L, word);
+    lua_pushlstring(L, rl_line_buffer, (size_t)start);
+    if (lua_pcall(L, 2, 1, 0) == LUA_OK && lua_istable(L, -1)) {
+        size_t n = (size_t)lua_rawlen(L, -1);
+        if (n > 0 && (matches = calloc(n + 2, sizeof *matches))) {
+            size_t common = 0;
+            for (size_t i = 1; i <= n; i++) {
+                lua_rawgeti(L, -1, (lua_Integer)i);
+                const char *s = lua_tostring(L, -1);
+                matches[i] = strdup(s ? s : "");
+                if (i == 1) common = strlen(matches[1]);
+                for (size_t k = 0; k < common; k++)
+                    if (matches[i][k] != matches[1][k]) common = k;
+                lua_pop(L, 1);
+            }
+            matches[0] = strndup(matches[1], common);
+            if (n == 1) { /* a single match: the list is only its replacement */
+                free(matches[1]);
+                matches[1] = NULL;
+            }
+        }
+    }
+    lua_settop(L, top);
+    return matches;
+}
+
+static void prepare(void) {
+    static int done;
+    if (done) return;
+    done = 1;
+    rl_readline_name = "tide";
+    rl_catch_signals = 0;
+    rl_getc_function = next_character;
+    rl_attempted_completion_function = complete;
+    rl_completion_append_character = '\0';
+    rl_completer_quote_characters = "";
+    static char breaks[] = " \t\n()[]{}<>=~+-*/^#&|;,\"'";
+    rl_completer_word_break_characters = breaks;
+    rl_initialize();
+#ifdef TIDE_GNU_READLINE
+    rl_parse_and_bind((char[]){"\"\\e[A\": history-search-backward"});
+    rl_parse_and_bind((char[]){"\"\\e[B\": history-search-forward"});
+#else
+    /* The up key finds the entries that begin as the line does; Ctrl-R searches while it is typed. */
+    static const char *const bindings[] = {
+        "bind ^[[A ed-search-prev-history", "bind ^[[B ed-search-next-history",
+        "bind ^[OA ed-search-prev-history", "bind ^[OB ed-search-next-history",
+        "bind ^R em-inc-search-prev", "bind ^I rl_complete", "bind ^W ed-delete-prev-word",
+        "bind ^[[1;5D ed-prev-word", "bind ^[[1;5C em-next-word", "bind ^[[3~ ed-delete-next-char",
+        "bind ^[[H ed-move-to-beg", "bind ^[[F ed-move-to-end"};
+    for (size_t i = 0; i < sizeof bindings / sizeof *bindings; i++) rl_parse_and_bind(bindings[i]);
+#endif
+    using_history();
+}
+
+/* readline(prompt): the line; nil at the end of input; false after Ctrl-C */
+static int l_readline(lua_State *L) {
+    const char *prompt = luaL_checkstring(L, 1);
+    struct sigaction action = {.sa_handler = on_sigint}, before;
+    sigemptyset(&action.sa_mask);
+    prepare();
+    fflush(stdout);
+    interrupted = 0;
+    sigaction(SIGINT, &action, &before);
+    completing = L;
+    char *line = readline(prompt);
+    completing = NULL;
+    sigaction(SIGINT, &before, NULL);
+    if (interrupted) {
+        free(line);
+        fputs("^C\n", stdout);
+        fflush(stdout);
+        lua_pushboolean(L, 0);
+    } else if (line) {
+        lua_pushstring(L, line); /* may raise for want of memory: a line is lost then, nothing else */
+        free(line);
+    } else lua_pushnil(L);
+    return 1;
+}
+
+/* remember(entry): the newest entry of the history */
+static int l_remember(lua_State *L) {
+    const char *entry = luaL_checkstring(L, 1);
+    prepare();
+    add_history(entry);
+    return 0;
+}
+
+/* completer(f): f(word, what stands before it) returns the list of words that could stand there */
+static int l_completer(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    luaL_unref(L, LUA_REGISTRYINDEX, completer);
+    lua_settop(L, 1);
+    completer = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+/* isatty(fd) */
+static int l_isatty(lua_State *L) {
+    lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
+    return 1;
+}
+
+/* size(): columns and rows of the terminal, or 80 and 24 */
+static int l_size(lua_State *L) {
+    struct winsize w;
+    int known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 0;
+    lua_pushinteger(L, known ? w.ws_col : 80);
+    lua_pushinteger(L, known ? w.ws_row : 24);
+    return 2;
+}
+
+/* clock(): seconds of a clock that never jumps */
+static int l_clock(lua_State *L) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    lua_pushnumber(L, (lua_Number)t.tv_sec + (lua_Number)t.tv_nsec * 1e-9);
+    return 1;
+}
+
+static int failed(lua_State *L, const char *path) { return luaL_fileresult(L, 0, path); }
+
+/* makedirs(path): makes the folder and those above it, readable by their owner alone */
+static int l_makedirs(lua_State *L) {
+    size_t n;
+    const char *path = luaL_checklstring(L, 1, &n);
+    char *copy = lua_newuserdatauv(L, n + 1, 0);
+    memcpy(copy, path, n + 1);
+    for (char *p = copy + 1;; p++) {
+        if (*p != '/' && *p != '\0') continue;
+        char kept = *p;
+        *p = '\0';
+        if (mkdir(copy, 0700) != 0 && errno != EEXIST) return failed(L, path);
+        *p = kept;
+        if (!kept) break;
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* write(path, text, how): "append" or "replace" the private file at path, with the file locked */
+static int l_write(lua_State *L) {
+    static const char *const ways[] = {"append", "replace", NULL};
+    size_t n;
+    const char *path = luaL_checkstring(L, 1), *text = luaL_checklstring(L, 2, &n);
+    int replace = luaL_checkoption(L, 3, "append", ways);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND, 0600);
+    if (fd < 0) return failed(L, path);
+    int ok = fchmod(fd, 0600) == 0 && flock(fd, LOCK_EX) == 0 && (!replace || ftruncate(fd, 0) == 0);
+    for (size_t done = 0; ok && done < n;) {
+        ssize_t wrote = write(fd, text + done, n - done);
+        if (wrote < 0 && errno == EINTR) continue;
+        if (wrote < 0) ok = 0;
+        else done += (size_t)wrote;
+    }
+    int error = errno;
+    close(fd); /* unlocks */
+    errno = error;
+    if (!ok) return failed(L, path);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+int tide_open_terminal(lua_State *L) {
+    static const luaL_Reg functions[] = {
+        {"readline", l_readline}, {"remember", l_remember}, {"completer", l_completer},
+        {"isatty", l_isatty}, {"size", l_size}, {"clock", l_clock},
+        {"makedirs", l_makedirs}, {"write", l_write}, {NULL, NULL}};
+    luaL_newlib(L, functions);
+    return 1;
+}
