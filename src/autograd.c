@@ -55,7 +55,6 @@ static void node_free(tide_ctx *ctx, tide_node *n) {
         free(h);
     }
     if (n->custom && ctx->free_ref) ctx->free_ref(ctx, n->custom);
-    free(n->line);
     free(n);
     ctx->live_nodes--;
 }
@@ -125,11 +124,7 @@ static tide_node *node_new(tide_ctx *ctx, const tide_op *op, const void *attrs, 
             e->version = in[i]->storage ? in[i]->storage->version : 0;
         }
     }
-    if (ctx->where) {
-        char line[160];
-        ctx->where(ctx, line, sizeof line);
-        if (*line) n->line = strdup(line);
-    }
+    if (ctx->where) ctx->where(ctx, n->line, sizeof n->line);
     return n;
 }
 
@@ -278,8 +273,8 @@ static int unchanged(tide_tape *t, const tide_tensor *x, uint64_t version, const
     t->status = tide_fail(t->ctx, TIDE_EGRAD,
                           "%s: %s %s was changed in place after the op ran%s%s, but its gradient needs the value; use an op that "
                           "makes a new tensor, or copy first",
-                          n->op->name, name, tide_shape_str(x->rank, x->shape, shape, sizeof shape), n->line ? " at " : "",
-                          n->line ? n->line : "");
+                          n->op->name, name, tide_shape_str(x->rank, x->shape, shape, sizeof shape), *n->line ? " at " : "",
+                          n->line);
     return 0;
 }
 

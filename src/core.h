@@ -22,7 +22,10 @@ struct tide_ctx {
     int64_t live_nodes;
     void *tensor_headers, *storage_headers; /* free lists */
     /* The binding's part; all optional. `where` names the line that is running; hooks and custom ops call back. */
-    void *binding;
+    int64_t pace_limit;           /* live bytes from which the collector is made to work */
+    int generational, pacing;
+    void *lua, *running;          /* the main Lua state, and the one that runs a walk */
+    int pending_error;            /* registry reference of a Lua error that crossed the core */
     void (*where)(tide_ctx *, char *buf, size_t n);
     tide_status (*call_hook)(tide_ctx *, void *hook, tide_tensor *grad, tide_tensor **out);
     tide_status (*call_custom)(tide_tape *, void *custom, int nout, int nin);
@@ -88,7 +91,7 @@ struct tide_node {
     tide_hook *hooks;
     uint8_t queued, freed, mark, pruned;
     uint64_t out_version;         /* of the outputs' storage when they were saved */
-    char *line;                   /* where it was recorded, or NULL */
+    char line[72];                /* where it was recorded, or empty */
     /* attributes follow, aligned to 16 */
     _Alignas(16) unsigned char attrs[];
 };

@@ -92,6 +92,13 @@ tide_device *tide_cpu(void) {
 
 const char *tide_device_name(const tide_device *dev) { return dev->name; }
 
+const char *tide_engine_name(int i) {
+    tide_cpu();
+    for (int k = 0; k <= i; k++)
+        if (!cpu.engines[k]) return NULL;
+    return cpu.engines[i]->name;
+}
+
 const char *tide_cpu_level(void) {
     tide_cpu();
     return level_name;

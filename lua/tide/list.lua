@@ -4,7 +4,8 @@ local none = require "tide.none"
 
 local list = {}
 
-local meta = { __name = "tide.list" }
+local meta = { __name = "tide.list", __tide_list = true }
+list.meta = meta
 
 local methods = {}
 

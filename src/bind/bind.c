@@ -1,0 +1,251 @@
+/* Handles, errors and the pacing of Lua's collector.
+ *
+ * The collector sees a handle of 16 bytes, not the storage behind it. So before an op, when live bytes exceed a limit and
+ * the collector is running, it is made to work: a young collection in generational mode, else a full one. */
+#include "bind.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char ctx_key, meta_key;
+
+tide_ctx *tideL_ctx(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &ctx_key);
+    tide_ctx **box = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return *box;
+}
+
+/* -- handles -- */
+
+tideL_handle *tideL_new(lua_State *L) {
+    tideL_handle *h = lua_newuserdatauv(L, sizeof *h, 0);
+    h->magic = TIDEL_MAGIC;
+    h->t = NULL;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_key);
+    lua_setmetatable(L, -2);
+    return h;
+}
+
+tideL_handle *tideL_tohandle(lua_State *L, int i) {
+    tideL_handle *h = lua_touserdata(L, i);
+    return h && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) == sizeof *h && h->magic == TIDEL_MAGIC ? h : NULL;
+}
+
+void tideL_push(lua_State *L, tide_tensor *t) { tideL_new(L)->t = t; }
+
+tide_tensor *tideL_totensor(lua_State *L, int i) {
+    tideL_handle *h = tideL_tohandle(L, i);
+    if (!h) return NULL;
+    if (!h->t) tideL_error(L, "tensor", "was released; it cannot be used any more");
+    return h->t;
+}
+
+const char *tideL_typename(lua_State *L, int i) {
+    switch (lua_type(L, i)) {
+    case LUA_TNONE:
+    case LUA_TNIL: return "nothing";
+    case LUA_TBOOLEAN: return "a boolean";
+    case LUA_TNUMBER: return "a number";
+    case LUA_TSTRING: return "a string";
+    case LUA_TTABLE: return "a table";
+    case LUA_TFUNCTION: return "a function";
+    case LUA_TUSERDATA: return tideL_tohandle(L, i) ? "a tensor" : "a userdata";
+    default: return luaL_typename(L, i);
+    }
+}
+
+tide_tensor *tideL_checktensor(lua_State *L, int i, const char *where) {
+    tide_tensor *t = tideL_totensor(L, i);
+    if (!t) tideL_error(L, where, "expected a tensor, got %s", tideL_typename(L, i));
+    return t;
+}
+
+void tideL_push_item(lua_State *L, const tide_tensor *t, int64_t flat) {
+    if (t->dtype == TIDE_BOOL) lua_pushboolean(L, tide_item_int(t, flat) != 0);
+    else if (tide_is_float(t->dtype)) lua_pushnumber(L, tide_item(t, flat));
+    else lua_pushinteger(L, tide_item_int(t, flat));
+}
+
+void tideL_push_result(lua_State *L, tide_tensor *t) {
+    if (t->rank == 0 && !tide_is_float(t->dtype)) {
+        tideL_push_item(L, t, 0);
+        tide_release(t);
+        return;
+    }
+    tideL_push(L, t);
+}
+
+static int handle_gc(lua_State *L) {
+    tideL_handle *h = tideL_tohandle(L, 1);
+    if (h && h->t) {
+        tide_tensor *t = h->t;
+        h->t = NULL;
+        tide_release(t);
+    }
+    return 0;
+}
+
+/* -- errors -- */
+
+/* Calls tide.errors.new(op, message, status) where it is loaded; a plain string otherwise. Does not return. */
+static int raise(lua_State *L, const char *op, const char *message, const char *status) {
+    lua_settop(L, lua_gettop(L) > 200 ? 200 : lua_gettop(L));
+    luaL_checkstack(L, 8, "tide");
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    if (lua_getfield(L, -1, "tide.errors") == LUA_TTABLE && lua_getfield(L, -1, "new") == LUA_TFUNCTION) {
+        lua_pushstring(L, op);
+        lua_pushstring(L, message);
+        lua_pushstring(L, status);
+        lua_call(L, 3, 1);
+        return lua_error(L);
+    }
+    luaL_where(L, 1);
+    lua_pushfstring(L, "%s: %s", op, message);
+    lua_concat(L, 2);
+    return lua_error(L);
+}
+
+int tideL_raise(lua_State *L, tide_ctx *ctx, tide_status st) {
+    if (st == TIDE_EARG && ctx->pending_error) { /* a Lua error crossed the core (hook, custom op): raise it as it was */
+        int ref = ctx->pending_error;
+        ctx->pending_error = 0;
+        lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
+        luaL_unref(L, LUA_REGISTRYINDEX, ref);
+        return lua_error(L);
+    }
+    char op[64] = "tide";
+    const char *message = ctx->message, *colon = strstr(message, ": ");
+    if (colon && colon - message < (ptrdiff_t)sizeof op && !memchr(message, ' ', (size_t)(colon - message))) {
+        memcpy(op, message, (size_t)(colon - message));
+        op[colon - message] = 0;
+        message = colon + 2;
+    }
+    return raise(L, op, message, tide_status_name(st));
+}
+
+int tideL_error(lua_State *L, const char *op, const char *fmt, ...) {
+    char message[TIDE_MESSAGE];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(message, sizeof message, fmt, ap);
+    va_end(ap);
+    return raise(L, op, message, "argument");
+}
+
+/* -- pacing -- */
+
+#define PACE_FLOOR ((int64_t)256 << 20)
+#define HANDLE_COST 512 /* what a small tensor counts beside its bytes */
+
+static int64_t weight(const tide_memstat *s) { return s->live_bytes + tide_live_tensors() * HANDLE_COST; }
+
+static void collect(lua_State *L, int full) {
+    if (full) lua_gc(L, LUA_GCCOLLECT);
+    else lua_gc(L, LUA_GCSTEP, 0);
+}
+
+void tideL_pace(lua_State *L) {
+    tide_ctx *ctx = tideL_ctx(L);
+    tide_memstat s = tide_memory(tide_cpu());
+    int64_t before = weight(&s);
+    if (before <= ctx->pace_limit) return;
+    if (!lua_gc(L, LUA_GCISRUNNING)) return; /* the host stopped it: its affair */
+    if (ctx->pacing) return;
+    ctx->pacing = 1;
+    collect(L, !ctx->generational);
+    s = tide_memory(tide_cpu());
+    if (ctx->generational && before - weight(&s) < before / 4) {
+        collect(L, 1);
+        s = tide_memory(tide_cpu());
+    }
+    ctx->pacing = 0;
+    int64_t live = weight(&s);
+    ctx->pace_limit = 2 * live > PACE_FLOOR ? 2 * live : PACE_FLOOR;
+}
+
+/* core.step_end(): one young collection at a boundary where a batch's tensors are dead. */
+static int step_end(lua_State *L) {
+    tide_ctx *ctx = tideL_ctx(L);
+    if (!lua_gc(L, LUA_GCISRUNNING)) return 0;
+    if (ctx->generational) lua_gc(L, LUA_GCSTEP, 0);
+    else tideL_pace(L);
+    return 0;
+}
+
+/* core.gc_mode("generational"): sets the mode of this Lua state; only the owner of the state calls it. */
+static int gc_mode(lua_State *L) {
+    static const char *const names[] = {"generational", "incremental", NULL};
+    int want = luaL_checkoption(L, 1, NULL, names);
+    tideL_ctx(L)->generational = want == 0;
+    lua_gc(L, want == 0 ? LUA_GCGEN : LUA_GCINC, 0, 0, 0);
+    return 0;
+}
+
+/* -- module -- */
+
+static int ctx_gc(lua_State *L) {
+    tide_ctx **box = lua_touserdata(L, 1);
+    tide_ctx *ctx = *box;
+    if (ctx) {
+        *box = NULL;
+        ctx->free_ref = NULL; /* tensors that outlive the state must not reach into it */
+        ctx->call_hook = NULL;
+        ctx->call_custom = NULL;
+        ctx->where = NULL;
+        tide_ctx_free(ctx);
+    }
+    return 0;
+}
+
+__attribute__((visibility("default"))) int luaopen_tide_core(lua_State *L);
+int luaopen_tide_core(lua_State *L) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &ctx_key) == LUA_TNIL) {
+        tide_ctx **box = lua_newuserdatauv(L, sizeof *box, 0);
+        *box = NULL;
+        lua_createtable(L, 0, 1);
+        lua_pushcfunction(L, ctx_gc);
+        lua_setfield(L, -2, "__gc");
+        lua_setmetatable(L, -2);
+        if (!(*box = tide_ctx_new())) return luaL_error(L, "tide: not enough memory");
+        (*box)->pace_limit = PACE_FLOOR;
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &ctx_key);
+        lua_newtable(L);
+        lua_pushcfunction(L, handle_gc);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, -3, "__gc");
+        lua_setfield(L, -2, "__close");
+        lua_pushliteral(L, "tide.Tensor");
+        lua_setfield(L, -2, "__name");
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &meta_key);
+    }
+    lua_settop(L, 0);
+    lua_getglobal(L, "require"); /* shapes are lists that print, compare and take negative indices */
+    lua_pushliteral(L, "tide.list");
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1)) {
+        lua_getfield(L, -1, "meta");
+        lua_setfield(L, LUA_REGISTRYINDEX, "tide.list");
+    }
+    lua_settop(L, 0);
+    /* asks for the mode once: setting it tells what it was */
+    int mode = lua_gc(L, LUA_GCGEN, 0, 0);
+    if (mode == LUA_GCINC) lua_gc(L, LUA_GCINC, 0, 0, 0);
+    tideL_ctx(L)->generational = mode == LUA_GCGEN;
+    lua_newtable(L);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_key);
+    lua_setfield(L, -2, "Tensor");
+    lua_pushcfunction(L, handle_gc);
+    lua_setfield(L, -2, "release");
+    lua_pushcfunction(L, step_end);
+    lua_setfield(L, -2, "step_end");
+    lua_pushcfunction(L, gc_mode);
+    lua_setfield(L, -2, "gc_mode");
+    lua_pushliteral(L, TIDE_VERSION);
+    lua_setfield(L, -2, "version");
+    tideL_open_ops(L);
+    tideL_open_tensor(L);
+    tideL_open_grad(L);
+    tideL_open_runtime(L);
+    return 1;
+}

@@ -1,0 +1,68 @@
+/* The door between Lua and the core: handles, arguments, errors, pacing. The only C that includes lua.h.
+ *
+ * Invariant: Lua is raised into only while no C reference is held. A handle is created empty before the resource it will
+ * own, so whatever is raised in between leaves a harmless, collectable object. */
+#ifndef TIDE_BIND_H
+#define TIDE_BIND_H
+
+#include "../op.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#define TIDEL_MAGIC 0x7469646574656E73u /* tells our handles from other libraries' without a metatable look-up */
+
+typedef struct {
+    uint64_t magic;
+    tide_tensor *t; /* owned; NULL: not filled yet, or released */
+} tideL_handle;
+
+/* -- handles (bind.c) -- */
+tide_ctx *tideL_ctx(lua_State *L);
+tideL_handle *tideL_new(lua_State *L);                        /* pushes an empty handle */
+void tideL_push(lua_State *L, tide_tensor *t);                /* pushes a handle that takes the reference over */
+tide_tensor *tideL_totensor(lua_State *L, int i);             /* borrowed; NULL: not a tensor; raises if it was released */
+tide_tensor *tideL_checktensor(lua_State *L, int i, const char *where); /* raises with `where: expected a tensor, got ...` */
+tideL_handle *tideL_tohandle(lua_State *L, int i);
+/* Pushes a result as Lua sees it: 0-d integers and bools are Lua values. Takes the reference over. */
+void tideL_push_result(lua_State *L, tide_tensor *t);
+void tideL_push_item(lua_State *L, const tide_tensor *t, int64_t flat);
+
+/* -- errors -- */
+int tideL_raise(lua_State *L, tide_ctx *ctx, tide_status st); /* raises the context's message */
+int tideL_error(lua_State *L, const char *op, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+#define tideL_try(L, ctx, expr)                          \
+    do {                                                 \
+        tide_status try_ = (expr);                       \
+        if (try_ != TIDE_OK) tideL_raise(L, ctx, try_);  \
+    } while (0)
+const char *tideL_typename(lua_State *L, int i);              /* "a tensor", "a table", "a string", ... */
+
+/* -- pacing of the collector -- */
+void tideL_pace(lua_State *L);                                /* before an op: collects if live bytes exceed the limit */
+
+/* -- values (values.c): what Lua offers where an argument is due. All raise `where: name: ...`. -- */
+int tideL_isnone(lua_State *L, int i);                        /* nil, false, tide.none */
+int tideL_isplain(lua_State *L, int i);                       /* a table without metatable, or a list made by Tide */
+int tideL_has_string_key(lua_State *L, int i);
+int64_t tideL_toint(lua_State *L, int i, const char *where, const char *name);
+double tideL_tofloat(lua_State *L, int i, const char *where, const char *name);
+int tideL_todtype(lua_State *L, int i, const char *where);
+void tideL_toints(lua_State *L, int i, const char *where, const char *name, tide_ints *out);
+void tideL_toshape(lua_State *L, int i, const char *where, tide_ints *out);
+int64_t tideL_toaxis(lua_State *L, int i, const char *where, const char *name); /* 1-based to 0-based */
+/* Numbers, booleans, nested tables of them: a new tensor on top of the stack (a handle), returned borrowed.
+ * dtype < 0: float32 for numbers, bool for booleans. `like` (optional) gives weak scalars their dtype. */
+tide_tensor *tideL_literal(lua_State *L, int i, int dtype, const tide_tensor *like, const char *where);
+void tideL_pushshape(lua_State *L, const tide_tensor *t);     /* a tide list of integers */
+
+/* -- parts of the module; each adds its functions to the table on top -- */
+void tideL_open_ops(lua_State *L);
+void tideL_open_tensor(lua_State *L);
+void tideL_open_grad(lua_State *L);
+void tideL_open_runtime(lua_State *L);
+int tideL_index(lua_State *L);                                /* index.c: __index, __newindex */
+int tideL_newindex(lua_State *L);
+int tideL_inplace(lua_State *L);
+
+#endif

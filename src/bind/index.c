@@ -1,0 +1,305 @@
+/* t[...] and t[...] = v: numbers, ranges, "...", "new" as views; masks and tensors of positions through tide.indexing. */
+#include "bind.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct {
+    tide_ints start, size, step;
+    int64_t drop;
+    int newaxis[TIDE_MAX_RANK], nnew; /* positions of new axes in the result */
+    int scalars;                      /* axes addressed by one number */
+} part;
+
+static int64_t resolve(lua_State *L, int64_t i, int64_t n, int axis, const tide_tensor *t) {
+    int64_t k = i < 0 ? n + i : i - 1;
+    if (i == 0 || k < 0 || k >= n) {
+        char buf[160];
+        tideL_error(L, "index", "position %lld is outside of axis %d (expected 1..%lld or -1..-%lld, shape %s)%s", (long long)i, axis + 1,
+                    (long long)n, (long long)n, tide_shape_str(t->rank, t->shape, buf, sizeof buf), i == 0 ? "; positions count from 1" : "");
+    }
+    return k;
+}
+
+static void whole(part *p, int axis, int64_t n) { p->start.v[axis] = 0, p->size.v[axis] = n, p->step.v[axis] = 1; }
+
+/* {}, {i}, {first, last}, {first, last, step} */
+static void range(lua_State *L, int i, part *p, int axis, int64_t n, const tide_tensor *t) {
+    tide_ints r;
+    tideL_toints(L, i, "index", "a range", &r);
+    if (r.n == 0) {
+        whole(p, axis, n);
+    } else if (r.n == 1) {
+        p->start.v[axis] = resolve(L, r.v[0], n, axis, t);
+        p->size.v[axis] = p->step.v[axis] = 1;
+    } else if (r.n <= 3) {
+        int64_t step = r.n == 3 ? r.v[2] : 1, first = r.v[0] < 0 ? n + 1 + r.v[0] : r.v[0], last = r.v[1] < 0 ? n + 1 + r.v[1] : r.v[1];
+        if (step == 0) tideL_error(L, "index", "a range cannot have step 0");
+        if (step > 0) {
+            if (first < 1) first = 1;
+            if (last > n) last = n;
+            p->size.v[axis] = last >= first ? (last - first) / step + 1 : 0;
+        } else {
+            if (step == INT64_MIN) step++;
+            if (first > n) first = n;
+            if (last < 1) last = 1;
+            p->size.v[axis] = first >= last ? (first - last) / -step + 1 : 0;
+        }
+        p->start.v[axis] = p->size.v[axis] ? first - 1 : 0;
+        p->step.v[axis] = step;
+    } else {
+        tideL_error(L, "index", "a range has at most 3 numbers {first, last, step} (got %ld)", (long)r.n);
+    }
+}
+
+/* Fills `p` from the key at index i; 0: the key holds masks or tensors, which tide.indexing serves. */
+static int parse(lua_State *L, int i, const tide_tensor *t, part *p) {
+    *p = (part){.start.n = t->rank, .size.n = t->rank, .step.n = t->rank};
+    for (int a = 0; a < t->rank; a++) whole(p, a, t->shape[a]);
+    if (lua_type(L, i) == LUA_TNUMBER) {
+        if (t->rank == 0) tideL_error(L, "index", "a tensor without axes cannot be indexed; use t:item()");
+        p->start.v[0] = resolve(L, tideL_toint(L, i, "index", "a position"), t->shape[0], 0, t);
+        p->size.v[0] = 1;
+        p->drop = 1;
+        p->scalars = 1;
+        return 1;
+    }
+    if (!tideL_isplain(L, i)) return 0;
+    int64_t n = (int64_t)lua_rawlen(L, i), axes = 0, rest = 0;
+    for (int64_t k = 1; k <= n; k++) {
+        int type = lua_rawgeti(L, i, k);
+        if (type == LUA_TSTRING) {
+            const char *s = lua_tostring(L, -1);
+            if (!strcmp(s, "...")) rest++;
+            else if (strcmp(s, "new")) tideL_error(L, "index", "unknown entry \"%.20s\" (expected \"...\" or \"new\")", s);
+        } else if (type == LUA_TUSERDATA) {
+            lua_pop(L, 1);
+            return 0;
+        } else {
+            axes++;
+        }
+        lua_pop(L, 1);
+    }
+    char buf[160];
+    if (axes > t->rank)
+        tideL_error(L, "index", "more entries than axes (expected at most %d, got %ld, shape %s)", t->rank, (long)axes,
+                    tide_shape_str(t->rank, t->shape, buf, sizeof buf));
+    if (rest > 1) tideL_error(L, "index", "\"...\" may stand once only");
+    int axis = 0, result = 0;
+    for (int64_t k = 1; k <= n; k++) {
+        int type = lua_rawgeti(L, i, k), top = lua_gettop(L);
+        if (type == LUA_TSTRING && !strcmp(lua_tostring(L, -1), "...")) {
+            axis += t->rank - (int)axes;
+            result += t->rank - (int)axes;
+        } else if (type == LUA_TSTRING) {
+            if (p->nnew == TIDE_MAX_RANK) tideL_error(L, "index", "too many new axes");
+            p->newaxis[p->nnew++] = result++;
+        } else if (type == LUA_TNUMBER) {
+            p->start.v[axis] = resolve(L, tideL_toint(L, top, "index", "a position"), t->shape[axis], axis, t);
+            p->size.v[axis] = 1;
+            p->drop |= 1 << axis;
+            p->scalars++;
+            axis++;
+        } else if (type == LUA_TTABLE) {
+            range(L, top, p, axis, t->shape[axis], t);
+            axis++;
+            result++;
+        } else {
+            tideL_error(L, "index", "entry %ld must be a number, a range, \"...\", \"new\" or a tensor (got %s)", (long)k, tideL_typename(L, top));
+        }
+        lua_pop(L, 1);
+    }
+    return 1;
+}
+
+static int through_lua(lua_State *L, const char *what, int nargs) {
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "tide.indexing");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, what);
+    lua_remove(L, -2);
+    lua_insert(L, -nargs - 1);
+    lua_call(L, nargs, 1);
+    return 1;
+}
+
+static int get(lua_State *L, tide_tensor *t) {
+    tide_ctx *ctx = t->ctx;
+    part p;
+    if (lua_isinteger(L, 2) && t->rank > 0 && lua_tointeger(L, 2) == t->shape[0] + 1) return 0; /* ipairs ends here */
+    int recorded = ctx->grad_mode && tide_needs_grad(t);
+    if (!parse(L, 2, t, &p)) {
+        lua_settop(L, 2);
+        return through_lua(L, "get", 2);
+    }
+    if (p.scalars == t->rank && p.nnew == 0 && !recorded) {
+        int64_t flat = 0;
+        for (int a = 0; a < t->rank; a++) flat = flat * t->shape[a] + p.start.v[a];
+        tideL_push_item(L, t, flat);
+        return 1;
+    }
+    tideL_handle *h = tideL_new(L);
+    tide_index__attrs attrs = {.start = p.start, .size = p.size, .step = p.step, .drop = p.drop};
+    tideL_try(L, ctx, tide_apply(ctx, &tide_op_index_, &attrs, 1, &t, &h->t));
+    if (p.nnew) {
+        tide_reshape_attrs r = {.newshape.n = h->t->rank + p.nnew};
+        if (r.newshape.n > TIDE_MAX_RANK) tideL_error(L, "index", "a tensor has at most %d axes", TIDE_MAX_RANK);
+        for (int k = 0, from = 0, next = 0; k < r.newshape.n; k++) {
+            if (next < p.nnew && p.newaxis[next] == k) r.newshape.v[k] = 1, next++;
+            else r.newshape.v[k] = h->t->shape[from++];
+        }
+        tide_tensor *wide = NULL, *narrow = h->t;
+        tide_status st = tide_apply(ctx, &tide_op_reshape, &r, 1, &narrow, &wide);
+        if (st == TIDE_OK) h->t = wide, tide_release(narrow);
+        else tideL_raise(L, ctx, st);
+    }
+    return 1;
+}
+
+/* -- fields: what Keras and NumPy have as properties -- */
+
+static int field(lua_State *L, tide_tensor *t, const char *key) {
+    if (!strcmp(key, "shape")) tideL_pushshape(L, t);
+    else if (!strcmp(key, "ndim")) lua_pushinteger(L, t->rank);
+    else if (!strcmp(key, "size")) lua_pushinteger(L, tide_numel(t));
+    else if (!strcmp(key, "dtype")) lua_pushstring(L, tide_dtype_name(t->dtype));
+    else if (!strcmp(key, "device")) lua_pushliteral(L, "cpu");
+    else if (!strcmp(key, "requires_grad")) lua_pushboolean(L, tide_needs_grad(t));
+    else if (!strcmp(key, "is_leaf")) lua_pushboolean(L, t->node == NULL);
+    else if (!strcmp(key, "nbytes")) lua_pushinteger(L, tide_numel(t) * (int64_t)tide_dtype_size(t->dtype));
+    else if (!strcmp(key, "grad")) {
+        if (!t->grad) {
+            lua_pushnil(L);
+        } else {
+            if (tide_is_sparse(t->grad)) { /* whoever reads it sees it dense */
+                tide_tensor *dense = NULL;
+                tideL_try(L, t->ctx, tide_densify(t->ctx, t->grad, &dense));
+                tide_release(t->grad);
+                t->grad = dense;
+            }
+            tideL_handle *h = tideL_new(L);
+            h->t = tide_retain(t->grad);
+        }
+    } else return 0;
+    return 1;
+}
+
+/* upvalue 1: the methods */
+int tideL_index(lua_State *L) {
+    if (lua_type(L, 2) == LUA_TSTRING) {
+        lua_pushvalue(L, 2);
+        if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
+        tide_tensor *t = tideL_checktensor(L, 1, "tensor");
+        const char *key = lua_tostring(L, 2);
+        if (field(L, t, key)) return 1;
+        size_t n = strlen(key);
+        if (n > 2 && key[0] == '_' && key[1] == '_') return 0; /* protocols that ask */
+        lua_getglobal(L, "require");
+        lua_pushliteral(L, "tide.check");
+        const char *hint = "";
+        if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1) && lua_getfield(L, -1, "did_you_mean") == LUA_TFUNCTION) {
+            lua_pushvalue(L, 2);
+            lua_newtable(L);
+            lua_pushnil(L);
+            for (int k = 1; lua_next(L, lua_upvalueindex(1)); k++) {
+                lua_pop(L, 1);
+                lua_pushvalue(L, -1);
+                lua_rawseti(L, -3, k);
+            }
+            if (lua_pcall(L, 2, 1, 0) == LUA_OK && lua_isstring(L, -1)) hint = lua_tostring(L, -1);
+        }
+        return tideL_error(L, "tensor", "no method or field '%.60s'%s", key, hint);
+    }
+    return get(L, tideL_checktensor(L, 1, "index"));
+}
+
+/* Refuses to write where gradients would be lost. */
+static void check_inplace(lua_State *L, const tide_tensor *t, const char *what) {
+    if (!t->ctx->grad_mode || !tide_needs_grad(t)) return;
+    if (!t->node) tideL_error(L, what, "a leaf that requires a gradient cannot be written in place while gradients are recorded; use ops.slice_update, or tide.no_grad");
+    if (t->is_view) tideL_error(L, what, "a view that carries a gradient cannot be written in place; use ops.slice_update");
+}
+
+/* The tensor takes over what `from` holds, its node too. */
+static tide_status overwrite(tide_ctx *ctx, tide_tensor *t, tide_tensor *from) {
+    TIDE_TRY(tide_copy_into(ctx, t, from));
+    if (from->node && ctx->grad_mode) {
+        from->node->refs++;
+        if (t->node) tide_node_unref(ctx, t->node);
+        t->node = from->node;
+        t->out_index = from->out_index;
+    }
+    return TIDE_OK;
+}
+
+int tideL_newindex(lua_State *L) {
+    tide_tensor *t = tideL_checktensor(L, 1, "index");
+    tide_ctx *ctx = t->ctx;
+    if (lua_type(L, 2) == LUA_TSTRING) {
+        const char *key = lua_tostring(L, 2);
+        if (!strcmp(key, "grad")) {
+            tide_tensor *g = tideL_isnone(L, 3) ? NULL : tideL_checktensor(L, 3, "grad");
+            tide_release(t->grad);
+            t->grad = tide_retain(g);
+        } else if (!strcmp(key, "requires_grad")) {
+            if (t->node) tideL_error(L, "requires_grad", "only leaves can be told; detach() the tensor first");
+            if (!tide_is_float(t->dtype)) tideL_error(L, "requires_grad", "only float tensors have gradients (got %s)", tide_dtype_name(t->dtype));
+            t->requires_grad = (uint8_t)lua_toboolean(L, 3);
+        } else {
+            tideL_error(L, "tensor", "field '%.60s' cannot be set", key);
+        }
+        return 0;
+    }
+    check_inplace(L, t, "index");
+    part p;
+    if (!parse(L, 2, t, &p)) {
+        lua_settop(L, 3);
+        through_lua(L, "set", 3);
+        return 0;
+    }
+    tide_tensor *v = tideL_totensor(L, 3);
+    if (!v) v = tideL_literal(L, 3, -1, t, "index");
+    if (ctx->grad_mode && (tide_needs_grad(t) || tide_needs_grad(v))) {
+        /* the functional form: cast and broadcast the value, replace the part, take over the result */
+        tideL_handle *view = tideL_new(L), *wide = tideL_new(L), *cast = tideL_new(L), *out = tideL_new(L);
+        tide_index__attrs a = {.start = p.start, .size = p.size, .step = p.step, .drop = p.drop};
+        tideL_try(L, ctx, tide_apply(ctx, &tide_op_index_, &a, 1, &t, &view->t));
+        tideL_try(L, ctx, tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = t->dtype}, 1, &v, &cast->t));
+        tide_broadcast_to_attrs b = {.shape.n = view->t->rank};
+        for (int i = 0; i < view->t->rank; i++) b.shape.v[i] = view->t->shape[i];
+        tideL_try(L, ctx, tide_apply(ctx, &tide_op_broadcast_to, &b, 1, &cast->t, &wide->t));
+        tide_index_put__attrs put = {.start = p.start, .size = p.size, .step = p.step, .drop = p.drop};
+        tide_tensor *in[2] = {t, wide->t};
+        tideL_try(L, ctx, tide_apply(ctx, &tide_op_index_put_, &put, 2, in, &out->t));
+        tideL_try(L, ctx, overwrite(ctx, t, out->t));
+        return 0;
+    }
+    tideL_handle *view = tideL_new(L);
+    tide_index__attrs a = {.start = p.start, .size = p.size, .step = p.step, .drop = p.drop};
+    tideL_try(L, ctx, tide_apply(ctx, &tide_op_index_, &a, 1, &t, &view->t));
+    tideL_try(L, ctx, tide_copy_into(ctx, view->t, v));
+    return 0;
+}
+
+/* x:add_(y): the op, then its result written into x. upvalue 1: the op's function */
+int tideL_inplace(lua_State *L) {
+    tide_tensor *t = tideL_checktensor(L, 1, "in place");
+    check_inplace(L, t, "in place");
+    int n = lua_gettop(L);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    for (int i = 1; i <= n; i++) lua_pushvalue(L, i);
+    lua_call(L, n, 1);
+    tide_tensor *y = tideL_totensor(L, -1);
+    if (!y) y = tideL_literal(L, lua_gettop(L), -1, t, "in place");
+    char a[160], b[160];
+    int same = y->rank == t->rank;
+    for (int i = 0; i < t->rank && same; i++) same = y->shape[i] == t->shape[i];
+    if (!same)
+        tideL_error(L, "in place", "the result does not fit (expected %s, got %s)", tide_shape_str(t->rank, t->shape, a, sizeof a),
+                    tide_shape_str(y->rank, y->shape, b, sizeof b));
+    if (y->dtype != t->dtype && tide_is_float(y->dtype) && !tide_is_float(t->dtype))
+        tideL_error(L, "in place", "a %s tensor cannot hold a %s result", tide_dtype_name(t->dtype), tide_dtype_name(y->dtype));
+    tideL_try(L, t->ctx, overwrite(t->ctx, t, y));
+    lua_settop(L, 1);
+    return 1;
+}

@@ -1,0 +1,214 @@
+/* What the process offers beside tensors: memory, threads, seeds, configuration, profile, interrupts, clocks. */
+#include "bind.h"
+
+#include "../../kernels/engines.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+static void set_int(lua_State *L, const char *name, int64_t v) {
+    lua_pushinteger(L, v);
+    lua_setfield(L, -2, name);
+}
+static void set_string(lua_State *L, const char *name, const char *v) {
+    lua_pushstring(L, v);
+    lua_setfield(L, -2, name);
+}
+
+/* memory(): bytes and counts of the CPU's allocator; live_tensors and live_nodes of this process and state */
+static int memory(lua_State *L) {
+    tide_memstat s = tide_memory(tide_cpu());
+    lua_newtable(L);
+    set_int(L, "live_bytes", s.live_bytes);
+    set_int(L, "peak_bytes", s.peak_bytes);
+    set_int(L, "cached_bytes", s.cached_bytes);
+    set_int(L, "limit_bytes", s.limit_bytes);
+    set_int(L, "live_storages", s.live_storages);
+    set_int(L, "live_tensors", tide_live_tensors());
+    set_int(L, "live_nodes", tideL_ctx(L)->live_nodes);
+    set_int(L, "system_allocs", s.system_allocs);
+    set_int(L, "cache_hits", s.cache_hits);
+    return 1;
+}
+
+static int memory_limit(lua_State *L) {
+    if (lua_isnoneornil(L, 1)) {
+        tide_memory_limit(tide_cpu(), 0);
+        return 0;
+    }
+    int64_t n = tideL_toint(L, 1, "memory_limit", "bytes");
+    if (n < 0) tideL_error(L, "memory_limit", "bytes must be 0 (no limit) or more (got %lld)", (long long)n);
+    tide_memory_limit(tide_cpu(), n);
+    return 0;
+}
+
+static int memory_trim(lua_State *L) {
+    (void)L;
+    tide_memory_trim(tide_cpu());
+    return 0;
+}
+
+static int memory_reset_peak(lua_State *L) {
+    (void)L;
+    tide_memory_reset_peak(tide_cpu());
+    return 0;
+}
+
+static int set_threads(lua_State *L) {
+    int64_t n = tideL_toint(L, 1, "set_threads", "n");
+    if (n < 1 || n > 1024) tideL_error(L, "set_threads", "n must be 1..1024 (got %lld)", (long long)n);
+    tide_set_threads((int)n);
+    return 0;
+}
+
+static int get_threads(lua_State *L) {
+    lua_pushinteger(L, tide_get_threads());
+    return 1;
+}
+
+static int seed(lua_State *L) {
+    tide_seed(tideL_ctx(L), (uint64_t)tideL_toint(L, 1, "seed", "seed"));
+    return 0;
+}
+
+/* generator(): seed, stream, offset of the state's generator; generator(seed, stream, offset) sets it */
+static int generator(lua_State *L) {
+    tide_ctx *ctx = tideL_ctx(L);
+    lua_pushinteger(L, (lua_Integer)ctx->rng.seed);
+    lua_pushinteger(L, (lua_Integer)ctx->rng.stream);
+    lua_pushinteger(L, (lua_Integer)ctx->rng.offset);
+    if (lua_gettop(L) >= 6)
+        ctx->rng = (tide_rng){(uint64_t)luaL_checkinteger(L, 1), (uint64_t)luaL_checkinteger(L, 2), (uint64_t)luaL_checkinteger(L, 3)};
+    return 3;
+}
+
+/* -- profile: core.profile_start(), core.profile_stop() -> list of { name, calls, seconds, bytes, flops } -- */
+
+static int profile_start(lua_State *L) {
+    tide_ctx *ctx = tideL_ctx(L);
+    if (ctx->profile) tideL_error(L, "profile", "is running already");
+    ctx->profile = calloc(1, sizeof *ctx->profile);
+    if (!ctx->profile) tideL_error(L, "profile", "not enough memory");
+    return 0;
+}
+
+static int profile_stop(lua_State *L) {
+    tide_ctx *ctx = tideL_ctx(L);
+    struct tide_profile *p = ctx->profile;
+    ctx->profile = NULL;
+    lua_newtable(L);
+    for (int i = 0, n = 0; p && i < TIDE_OP_COUNT; i++) {
+        if (!p->op[i].calls) continue;
+        lua_newtable(L);
+        set_string(L, "name", tide_ops[i]->name);
+        set_int(L, "calls", p->op[i].calls);
+        set_int(L, "bytes", p->op[i].bytes);
+        lua_pushnumber(L, p->op[i].seconds), lua_setfield(L, -2, "seconds");
+        lua_pushnumber(L, p->op[i].flops), lua_setfield(L, -2, "flops");
+        lua_rawseti(L, -2, ++n);
+    }
+    free(p);
+    return 1;
+}
+
+/* -- interrupts: while watched, the first Ctrl-C sets a flag, a second one goes where it went before -- */
+
+static volatile sig_atomic_t interrupts;
+static struct sigaction previous;
+static int watching;
+
+static void on_interrupt(int sig) {
+    if (++interrupts >= 2 && previous.sa_handler != SIG_IGN) {
+        if (previous.sa_handler != SIG_DFL) {
+            previous.sa_handler(sig);
+        } else {
+            signal(sig, SIG_DFL);
+            raise(sig);
+        }
+    }
+}
+
+/* watch_interrupts(true | false): nests */
+static int watch_interrupts(lua_State *L) {
+    if (lua_toboolean(L, 1)) {
+        if (watching++ == 0) {
+            struct sigaction a = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
+            sigemptyset(&a.sa_mask);
+            interrupts = 0;
+            sigaction(SIGINT, &a, &previous);
+        }
+    } else if (watching > 0 && --watching == 0) {
+        sigaction(SIGINT, &previous, NULL);
+        interrupts = 0;
+    }
+    return 0;
+}
+
+/* interrupted(): whether Ctrl-C came since; interrupted(true | false) sets it */
+static int interrupted(lua_State *L) {
+    lua_pushboolean(L, interrupts > 0);
+    if (lua_gettop(L) > 1) interrupts = lua_toboolean(L, 1);
+    return 1;
+}
+
+/* -- clocks, terminal, process -- */
+
+static int now(lua_State *L) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    lua_pushnumber(L, (double)t.tv_sec + 1e-9 * (double)t.tv_nsec);
+    return 1;
+}
+
+/* isatty(fd = 1), columns */
+static int terminal(lua_State *L) {
+    int fd = (int)luaL_optinteger(L, 1, 1);
+    struct winsize w = {0};
+    lua_pushboolean(L, isatty(fd));
+    lua_pushinteger(L, ioctl(fd, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80);
+    return 2;
+}
+
+/* resident(): resident set and its peak, in bytes */
+static int resident(lua_State *L) {
+    int64_t pages = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f) {
+        if (fscanf(f, "%*s %ld", &pages) != 1) pages = 0;
+        fclose(f);
+    }
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    lua_pushinteger(L, pages * sysconf(_SC_PAGESIZE));
+    lua_pushinteger(L, (int64_t)u.ru_maxrss * 1024);
+    return 2;
+}
+
+static int engine_order(lua_State *L) {
+    lua_newtable(L);
+    for (int i = 0; i < 4; i++) {
+        const char *name = tide_engine_name(i);
+        if (!name) break;
+        lua_pushstring(L, name);
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 1;
+}
+
+void tideL_open_runtime(lua_State *L) {
+    static const luaL_Reg functions[] = {
+        {"memory", memory}, {"memory_limit", memory_limit}, {"memory_trim", memory_trim}, {"memory_reset_peak", memory_reset_peak},
+        {"set_threads", set_threads}, {"get_threads", get_threads}, {"seed", seed}, {"generator", generator},
+        {"profile_start", profile_start}, {"profile_stop", profile_stop}, {"watch_interrupts", watch_interrupts},
+        {"interrupted", interrupted}, {"now", now}, {"terminal", terminal}, {"resident", resident}, {"engines", engine_order}, {NULL, NULL},
+    };
+    luaL_setfuncs(L, functions, 0);
+    set_string(L, "cpu_level", tide_cpu_level());
+}

@@ -1,0 +1,369 @@
+/* The Tensor metatable: creation, operators, fields, conversion to Lua and to bytes. */
+#include "bind.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* -- creation -- */
+
+typedef struct {
+    int dtype, requires_grad;
+} creation;
+
+static creation options(lua_State *L, int i, const char *where, const char *extra) {
+    creation c = {.dtype = -1};
+    if (lua_type(L, i) == LUA_TSTRING) {
+        c.dtype = tideL_todtype(L, i, where);
+        return c;
+    }
+    if (lua_type(L, i) != LUA_TTABLE) {
+        if (!tideL_isnone(L, i)) tideL_error(L, where, "options must be a table or a dtype's name (got %s)", tideL_typename(L, i));
+        return c;
+    }
+    i = lua_absindex(L, i);
+    lua_pushnil(L);
+    while (lua_next(L, i)) {
+        if (lua_type(L, -2) == LUA_TSTRING) {
+            const char *key = lua_tostring(L, -2);
+            if (!strcmp(key, "dtype")) {
+                if (!tideL_isnone(L, -1)) c.dtype = tideL_todtype(L, -1, where);
+            } else if (!strcmp(key, "requires_grad")) {
+                c.requires_grad = lua_toboolean(L, -1);
+            } else if (!strcmp(key, "device")) {
+                const char *name = lua_tostring(L, -1);
+                if (!name || strcmp(name, "cpu")) tideL_error(L, where, "no device '%.40s' here (expected cpu)", name ? name : tideL_typename(L, -1));
+            } else if (!extra || strcmp(key, extra)) {
+                tideL_error(L, where, "unknown option '%.40s' (expected dtype, device%s%s or requires_grad)", key, extra ? ", " : "", extra ? extra : "");
+            }
+        }
+        lua_pop(L, 1);
+    }
+    return c;
+}
+
+static int finish(lua_State *L, tideL_handle *h, creation c, const char *where) {
+    if (c.requires_grad) {
+        if (!tide_is_float(h->t->dtype)) tideL_error(L, where, "only float tensors have gradients (got %s)", tide_dtype_name(h->t->dtype));
+        h->t->requires_grad = 1;
+    }
+    return 1;
+}
+
+/* tensor(data, { dtype, device, requires_grad }): nested tables, numbers, booleans or a tensor (copied) */
+static int new_tensor(lua_State *L) {
+    if (lua_gettop(L) < 1) tideL_error(L, "tensor", "data are missing (expected a number, a nested table or a tensor)");
+    creation c = options(L, 2, "tensor", NULL);
+    tide_tensor *src = tideL_totensor(L, 1);
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_pace(L);
+    if (src) {
+        tideL_handle *h = tideL_new(L);
+        int was = tide_grad_mode(ctx, 0);
+        tide_status st = c.dtype >= 0 && c.dtype != src->dtype ? tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = c.dtype}, 1, &src, &h->t)
+                                                             : tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &src, &h->t);
+        tide_grad_mode(ctx, was);
+        tideL_try(L, ctx, st);
+        return finish(L, h, c, "tensor");
+    }
+    int type = lua_type(L, 1);
+    if (type != LUA_TTABLE && type != LUA_TNUMBER && type != LUA_TBOOLEAN)
+        tideL_error(L, "tensor", "data must be numbers, booleans or nested tables of them (got %s)", tideL_typename(L, 1));
+    if (type == LUA_TTABLE && lua_rawlen(L, 1) == 0 && tideL_has_string_key(L, 1))
+        tideL_error(L, "tensor", "the first argument must be the data; options come after it");
+    tideL_literal(L, 1, c.dtype, NULL, "tensor");
+    return finish(L, tideL_tohandle(L, -1), c, "tensor");
+}
+
+/* upvalue 1: the name, upvalue 2: the value. zeros(shape, options), full(shape, value, options), zeros_like(x, options) */
+static int filled(lua_State *L) {
+    const char *where = lua_tostring(L, lua_upvalueindex(1));
+    int takes_value = lua_isnil(L, lua_upvalueindex(2)), like = strstr(where, "_like") != NULL;
+    tide_ctx *ctx = tideL_ctx(L);
+    tide_fill__attrs a = {.dtype = -1};
+    int next = 2;
+    if (like) {
+        tide_tensor *x = tideL_checktensor(L, 1, where);
+        a.shape.n = x->rank;
+        for (int i = 0; i < x->rank; i++) a.shape.v[i] = x->shape[i];
+        a.dtype = x->dtype;
+    } else if (lua_type(L, 1) == LUA_TTABLE || lua_type(L, 1) == LUA_TNUMBER) {
+        tideL_toshape(L, 1, where, &a.shape);
+        if (lua_gettop(L) == 1 && lua_type(L, 1) == LUA_TTABLE && tideL_has_string_key(L, 1)) { /* zeros{2, 3, dtype = "int32"} */
+            lua_pushvalue(L, 1);
+            if (takes_value) {
+                lua_getfield(L, 1, "fill_value");
+                lua_insert(L, -2);
+            }
+        }
+    } else {
+        tideL_error(L, where, "shape must be a list of whole numbers (got %s)", tideL_typename(L, 1));
+    }
+    int float_value = 1, bool_value = 0;
+    if (takes_value) {
+        if (lua_type(L, next) == LUA_TBOOLEAN) {
+            a.value = lua_toboolean(L, next);
+            bool_value = 1;
+        } else {
+            a.value = tideL_tofloat(L, next, where, "fill_value");
+        }
+        next++;
+    } else {
+        a.value = lua_tonumber(L, lua_upvalueindex(2));
+    }
+    (void)float_value;
+    creation c = options(L, next, where, takes_value ? "fill_value" : NULL);
+    if (c.dtype >= 0) a.dtype = c.dtype;
+    if (a.dtype < 0) a.dtype = bool_value ? TIDE_BOOL : TIDE_F32;
+    tideL_pace(L);
+    tideL_handle *h = tideL_new(L);
+    tideL_try(L, ctx, tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, &h->t));
+    return finish(L, h, c, where);
+}
+
+/* from_bytes(dtype, shape, bytes): little-endian, row-major */
+static int from_bytes(lua_State *L) {
+    int dtype = tideL_todtype(L, 1, "from_bytes");
+    tide_ints shape;
+    size_t n;
+    tideL_toshape(L, 2, "from_bytes", &shape);
+    const char *bytes = luaL_checklstring(L, 3, &n);
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_handle *h = tideL_new(L);
+    tideL_try(L, ctx, tide_new(ctx, dtype, (int)shape.n, shape.v, &h->t));
+    if (n != h->t->storage->bytes) tideL_error(L, "from_bytes", "the bytes do not fit (expected %zu, got %zu)", h->t->storage->bytes, n);
+    if (n) memcpy(tide_data(h->t), bytes, n);
+    return 1;
+}
+
+static int to_bytes(lua_State *L) {
+    tide_tensor *t = tideL_checktensor(L, 1, "tobytes");
+    tideL_handle *h = tideL_new(L);
+    tideL_try(L, t->ctx, tide_contiguous(t->ctx, t, &h->t));
+    lua_pushlstring(L, tide_data(h->t), (size_t)tide_numel(t) * tide_dtype_size(t->dtype));
+    return 1;
+}
+
+/* -- to Lua -- */
+
+static void push_nested(lua_State *L, const tide_tensor *t, int axis, int64_t *flat) {
+    luaL_checkstack(L, 4, "tide");
+    if (axis == t->rank) {
+        tideL_push_item(L, t, (*flat)++);
+        return;
+    }
+    lua_createtable(L, t->shape[axis] < 1 << 20 ? (int)t->shape[axis] : 0, 0);
+    for (int64_t i = 0; i < t->shape[axis]; i++) {
+        push_nested(L, t, axis + 1, flat);
+        lua_rawseti(L, -2, i + 1);
+    }
+}
+
+static int tolist(lua_State *L) {
+    int64_t flat = 0;
+    push_nested(L, tideL_checktensor(L, 1, "tolist"), 0, &flat);
+    return 1;
+}
+
+static int item(lua_State *L) {
+    tide_tensor *t = tideL_checktensor(L, 1, "item");
+    char buf[160];
+    if (tide_numel(t) != 1)
+        tideL_error(L, "item", "needs a tensor of one element (got %s)", tide_shape_str(t->rank, t->shape, buf, sizeof buf));
+    tideL_push_item(L, t, 0);
+    return 1;
+}
+
+static int to_string(lua_State *L) {
+    tideL_handle *h = tideL_tohandle(L, 1);
+    if (!h || !h->t) {
+        lua_pushliteral(L, "tensor (released)");
+        return 1;
+    }
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "tide.format");
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1)) {
+        lua_getfield(L, -1, "tensor");
+        lua_pushvalue(L, 1);
+        lua_call(L, 1, 1);
+        return 1;
+    }
+    char buf[160];
+    lua_pushfstring(L, "tensor %s %s", tide_dtype_name(h->t->dtype), tide_shape_str(h->t->rank, h->t->shape, buf, sizeof buf));
+    return 1;
+}
+
+static int length(lua_State *L) {
+    tide_tensor *t = tideL_checktensor(L, 1, "#");
+    if (t->rank == 0) tideL_error(L, "#", "a tensor without axes has no length");
+    lua_pushinteger(L, t->shape[0]);
+    return 1;
+}
+
+static int concat(lua_State *L) {
+    for (int i = 1; i <= 2; i++) {
+        tide_tensor *t = tideL_totensor(L, i);
+        char buf[160];
+        if (!t) {
+            luaL_tolstring(L, i, NULL);
+            continue;
+        }
+        if (tide_numel(t) != 1)
+            tideL_error(L, "..", "joins text with a tensor of one element only (got %s); use tostring(x)", tide_shape_str(t->rank, t->shape, buf, sizeof buf));
+        tideL_push_item(L, t, 0);
+    }
+    lua_concat(L, 2);
+    return 1;
+}
+
+static double one(lua_State *L, int i, const char *sign, const char *instead) {
+    tide_tensor *t = tideL_totensor(L, i);
+    if (!t) return tideL_tofloat(L, i, sign, "the other side");
+    char buf[160];
+    if (tide_numel(t) != 1)
+        tideL_error(L, sign, "compares tensors of one element only, since Lua makes it a boolean (got %s); use x:%s(y)",
+                    tide_shape_str(t->rank, t->shape, buf, sizeof buf), instead);
+    return tide_item(t, 0);
+}
+static int less(lua_State *L) {
+    lua_pushboolean(L, one(L, 1, "<", "less") < one(L, 2, "<", "less"));
+    return 1;
+}
+static int less_equal(lua_State *L) {
+    lua_pushboolean(L, one(L, 1, "<=", "less_equal") <= one(L, 2, "<=", "less_equal"));
+    return 1;
+}
+static int same(lua_State *L) {
+    tideL_handle *a = tideL_tohandle(L, 1), *b = tideL_tohandle(L, 2);
+    lua_pushboolean(L, a && b && a->t && a->t == b->t);
+    return 1;
+}
+
+/* -- in place -- */
+
+static int copy_(lua_State *L) {
+    tide_tensor *t = tideL_checktensor(L, 1, "copy_"), *src = tideL_totensor(L, 2);
+    if (!src) src = tideL_literal(L, 2, -1, t, "copy_");
+    if (t->ctx->grad_mode && tide_needs_grad(t))
+        tideL_error(L, "copy_", "a tensor that requires a gradient cannot be written while gradients are recorded; use tide.no_grad");
+    tideL_try(L, t->ctx, tide_copy_into(t->ctx, t, src));
+    lua_settop(L, 1);
+    return 1;
+}
+
+static int requires_grad_(lua_State *L) {
+    tide_tensor *t = tideL_checktensor(L, 1, "requires_grad_");
+    int on = lua_isnoneornil(L, 2) || lua_toboolean(L, 2);
+    if (t->node) tideL_error(L, "requires_grad_", "only leaves can be told; detach() the tensor first");
+    if (on && !tide_is_float(t->dtype)) tideL_error(L, "requires_grad_", "only float tensors have gradients (got %s)", tide_dtype_name(t->dtype));
+    t->requires_grad = (uint8_t)on;
+    lua_settop(L, 1);
+    return 1;
+}
+
+static int detach(lua_State *L) {
+    tide_tensor *t = tideL_checktensor(L, 1, "detach");
+    tideL_handle *h = tideL_new(L);
+    tideL_try(L, t->ctx, tide_detach(t->ctx, t, &h->t));
+    return 1;
+}
+
+/* What caches of a tensor may ask: the number of its storage and of writes into it. */
+static int storage_version(lua_State *L) {
+    tide_tensor *t = tideL_checktensor(L, 1, "version");
+    lua_pushinteger(L, (lua_Integer)t->storage->version);
+    lua_pushinteger(L, (lua_Integer)t->storage->id);
+    return 2;
+}
+
+static int is_tensor(lua_State *L) {
+    tideL_handle *h = tideL_tohandle(L, 1);
+    lua_pushboolean(L, h && h->t);
+    return 1;
+}
+
+static int is_contiguous(lua_State *L) {
+    lua_pushboolean(L, tide_is_contiguous(tideL_checktensor(L, 1, "is_contiguous")));
+    return 1;
+}
+
+static const struct {
+    const char *event, *op;
+} operators[] = {
+    {"__add", "add"}, {"__sub", "subtract"}, {"__mul", "multiply"}, {"__div", "divide"}, {"__idiv", "floor_divide"}, {"__mod", "mod"},
+    {"__pow", "power"}, {"__unm", "negative"}, {"__band", "bitwise_and"}, {"__bor", "bitwise_or"}, {"__bxor", "bitwise_xor"},
+    {"__bnot", "bitwise_not"}, {"__shl", "left_shift"}, {"__shr", "right_shift"},
+};
+
+static int unary_minus(lua_State *L) { /* Lua passes the operand twice */
+    lua_settop(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"tolist", tolist}, {"item", item}, {"tobytes", to_bytes}, {"copy_", copy_}, {"requires_grad_", requires_grad_}, {"detach", detach},
+    {"version", storage_version}, {"is_contiguous", is_contiguous}, {NULL, NULL},
+};
+static const luaL_Reg events[] = {
+    {"__tostring", to_string}, {"__len", length}, {"__concat", concat}, {"__lt", less}, {"__le", less_equal}, {"__eq", same}, {NULL, NULL},
+};
+static const luaL_Reg functions[] = {
+    {"tensor", new_tensor}, {"from_bytes", from_bytes}, {"is_tensor", is_tensor}, {NULL, NULL},
+};
+static const struct {
+    const char *name;
+    double value;
+    int takes_value;
+} fills[] = {
+    {"zeros", 0, 0}, {"ones", 1, 0}, {"full", 0, 1}, {"zeros_like", 0, 0}, {"ones_like", 1, 0}, {"full_like", 0, 1}, {"empty", 0, 0}, {"empty_like", 0, 0},
+};
+
+void tideL_open_tensor(lua_State *L) {
+    int core = lua_gettop(L);
+    luaL_setfuncs(L, functions, 0);
+    lua_getfield(L, core, "ops");
+    int ops = lua_gettop(L);
+    for (size_t i = 0; i < sizeof fills / sizeof *fills; i++) {
+        lua_pushstring(L, fills[i].name);
+        if (fills[i].takes_value) lua_pushnil(L);
+        else lua_pushnumber(L, fills[i].value);
+        lua_pushcclosure(L, filled, 2);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, core, fills[i].name);
+        lua_setfield(L, ops, fills[i].name);
+    }
+    lua_getfield(L, core, "Tensor");
+    int meta = lua_gettop(L);
+    luaL_setfuncs(L, events, 0);
+    for (size_t i = 0; i < sizeof operators / sizeof *operators; i++) {
+        if (lua_getfield(L, ops, operators[i].op) == LUA_TNIL) {
+            lua_pop(L, 1);
+            continue;
+        }
+        if (!strcmp(operators[i].event, "__unm") || !strcmp(operators[i].event, "__bnot")) lua_pushcclosure(L, unary_minus, 1);
+        lua_setfield(L, meta, operators[i].event);
+    }
+    lua_getfield(L, meta, "methods");
+    int m = lua_gettop(L);
+    luaL_setfuncs(L, methods, 0);
+    lua_getfield(L, core, "release");
+    lua_setfield(L, m, "release");
+    for (int i = 0; i < TIDE_OP_COUNT; i++) { /* x:add_(y), x:clip_(0, 1) */
+        const tide_op *op = tide_ops[i];
+        if (op->kind != TIDE_POINTWISE_OP || op->flags & TIDE_PRIVATE) continue;
+        lua_getfield(L, m, op->name);
+        lua_pushcclosure(L, tideL_inplace, 1);
+        lua_pushfstring(L, "%s_", op->name);
+        lua_insert(L, -2);
+        lua_settable(L, m);
+    }
+    lua_pushvalue(L, m);
+    lua_pushcclosure(L, tideL_index, 1);
+    lua_setfield(L, meta, "__index");
+    lua_pushcfunction(L, tideL_newindex);
+    lua_setfield(L, meta, "__newindex");
+    lua_settop(L, core);
+}
