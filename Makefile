@@ -111,7 +111,7 @@ Q := @
 SAY = @printf '  %-5s %s\n'
 endif
 
-.PHONY: all deps demo test bench lint sanitize valgrind fuzz coverage install rock env help clean specs format format-check FORCE
+.PHONY: all hard sanitize-core deps demo test bench lint sanitize valgrind fuzz coverage install rock env help clean specs format format-check FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -180,6 +180,7 @@ $(MODULE): $(LIB_OBJ) $(BIND_OBJ) $(BUILD)/exports
 	$(SAY) LINK $@
 	$(Q)$(CC) -shared -fopenmp $(LDFLAGS) $(LINK) -Wl,-z,nodelete -Wl,--version-script=$(BUILD)/exports \
 	  -o $@ $(LIB_OBJ) $(BIND_OBJ) -Wl,--as-needed $(LIBS)
+	@nm -uD $@ | awk '$$2 ~ /^tide/ { print "  undefined in $@: " $$2 }' >&2
 
 $(ARCHIVE): $(LIB_OBJ)
 	$(SAY) AR $@
@@ -235,8 +236,8 @@ ASAN_LIB = $(shell $(CC) -print-file-name=libasan.so)
 UBSAN_LIB = $(shell $(CC) -print-file-name=libubsan.so)
 ASAN_ENV = LD_PRELOAD="$(ASAN_LIB) $(UBSAN_LIB)" ASAN_OPTIONS=detect_leaks=0:abort_on_error=0:exitcode=99:$(ASAN_EXTRA) \
            UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 OMP_WAIT_POLICY=passive
-# What the specs of the core are, for the sanitizers and for the hostile build.
-CORE_SPECS ?= $(or $(wildcard spec/core spec/core_spec.lua spec/ops spec/ops_spec.lua),spec)
+# The specs of the core and of the op rows: what the sanitizer run of .ci/run and the hostile build are about.
+CORE_SPECS ?= $(wildcard spec/core_spec.lua spec/core spec/ops_spec.lua spec/ops spec/op_rows_spec.lua)
 SANITIZE_CPUS ?= c best
 
 # The specs (SPECS= limits) with AddressSanitizer and UndefinedBehaviorSanitizer, at plain C and at the best CPU level.
@@ -245,6 +246,16 @@ sanitize:
 	@for cpu in $(SANITIZE_CPUS); do echo "  ASAN  level $$cpu"; \
 	  if [ $$cpu = best ]; then unset TIDE_CPU; else export TIDE_CPU=$$cpu; fi; \
 	  TIDE_BUILD=build/asan $(ASAN_ENV) $(BUSTED) $(SPECS) || exit 1; done
+
+sanitize-core:
+	@$(if $(strip $(CORE_SPECS)),,echo "make sanitize-core: there are no specs of the core" >&2; exit 1)
+	@+$(MAKE) --no-print-directory sanitize SPECS='$(CORE_SPECS)'
+
+# The core's specs in the build that poisons memory, caches nothing and fails every k-th allocation.
+hard:
+	@$(if $(strip $(CORE_SPECS)),,echo "make hard: there are no specs of the core" >&2; exit 1)
+	@+$(MAKE) --no-print-directory all TIDE_HARD=1
+	@TIDE_BUILD=build/hard TIDE_HARD=1 $(BUSTED) $(or $(SPECS),$(CORE_SPECS))
 
 # Under valgrind, which knows no AVX-512 and finds oneDNN's and OpenBLAS's own habits: Tide's kernels at level v3.
 valgrind:
@@ -314,6 +325,7 @@ help:
 	@echo "make specs           the specs alone (SPECS='spec/x_spec.lua --filter=word')"
 	@echo "make lint            luacheck, format check, warnings as errors; make format formats the C files"
 	@echo "make sanitize        the specs under ASan and UBSan (SPECS=, SANITIZE_CPUS='c best')"
+	@echo "make hard            the specs of the core in the hostile build (poisoned memory, failing allocations)"
 	@echo "make valgrind        the specs under valgrind (SPECS=)"
 	@echo "make fuzz            every fuzzer under the sanitizers (SECONDS=60 each)"
 	@echo "make coverage        lines and branches that the specs reach, C and Lua"

@@ -43,6 +43,7 @@ end
 
 setmetatable(tide, {
   __name = "tide",
+  __names = tide.names,
   __tostring = function()
     return tide._VERSION
   end,

@@ -90,6 +90,8 @@ local home = { layer = "tide.layers", optimizer = "tide.optimizers", loss = "tid
   constraint = "tide.constraints", activation = "tide.activations", schedule = "tide.optimizers.schedules",
   model = "tide.models" }
 
+Namespace.__names = registry.names -- for completion at the prompt
+
 --- Registers a class made by a person under its name, so that names and files find it.
 --- @param kind string "layer", "model", ...
 function registry.register(kind, name, value)

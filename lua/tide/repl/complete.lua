@@ -9,10 +9,10 @@ for word in ([[and break do else elseif end false for function goto if in local 
   words[#words + 1] = word
 end
 
-local function names_of(meta)
+local function names_of(meta, v)
   local names = rawget(meta, "__names")
   if type(names) == "function" then
-    local ok, list = pcall(names)
+    local ok, list = pcall(names, v)
     names = ok and list
   end
   return type(names) == "table" and names or {}
@@ -58,7 +58,7 @@ local function collect(v, out)
     if type(meta) ~= "table" then
       return
     end
-    for _, k in ipairs(names_of(meta)) do
+    for _, k in ipairs(names_of(meta, v)) do
       if out[k] == nil then
         out[k] = true
       end
