@@ -22,12 +22,16 @@ build = {
   type = "make",
   build_target = "all",
   build_variables = {
+    BUILD = "build/rock",
     CC = "$(CC)",
+    CFLAGS = "$(CFLAGS)",
     LUA_INCDIR = "$(LUA_INCDIR)",
     WERROR = "0",
   },
   install_variables = {
+    BUILD = "build/rock",
     CC = "$(CC)",
+    CFLAGS = "$(CFLAGS)",
     LUA_INCDIR = "$(LUA_INCDIR)",
     WERROR = "0",
     ROCK = "1",

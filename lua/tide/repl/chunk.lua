@@ -158,6 +158,7 @@ end
 ---@return string|nil message
 ---@return boolean|nil incomplete true if more lines may complete it
 function chunk.compile(source, name, env, declare)
+  source = source .. "\n" -- an unfinished string ends at its line, not at the end of input
   local expression = source:match "^%s*=(.*)$" or source
   local f, as_expression = load("return " .. expression, name, "t", env)
   if f then

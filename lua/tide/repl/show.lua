@@ -87,6 +87,20 @@ local function content(t, o, depth, open)
     return line
   end
   local indent = ("  "):rep(depth + 1)
+  if #keys == 0 and not long then -- a list fills its lines
+    local rows, row = {}, ""
+    for i, part in ipairs(parts) do
+      local piece = part .. (i < #parts and "," or "")
+      if row ~= "" and #indent + #row + 1 + #piece > o.width then
+        rows[#rows + 1] = row
+        row = ""
+      end
+      row = row == "" and piece or row .. " " .. piece
+    end
+    rows[#rows + 1] = row
+    parts = rows
+    return "{\n" .. indent .. table.concat(parts, "\n" .. indent) .. "\n" .. ("  "):rep(depth) .. "}"
+  end
   return "{\n" .. indent .. table.concat(parts, ",\n" .. indent) .. "\n" .. ("  "):rep(depth) .. "}"
 end
 

@@ -1,0 +1,202 @@
+-- The tide program from outside: options, exit status, what it prints and where.
+local program = (os.getenv "TIDE_BUILD" or "build") .. "/tide"
+if os.getenv "TIDE_INSTALLED" == "1" then
+  program = "tide"
+end
+
+local function quoted(s)
+  return "'" .. s:gsub("'", "'\\''") .. "'"
+end
+
+-- Runs the program: what it printed on both outputs, and its exit status.
+local function run(arguments, input, prefix)
+  local errors = os.tmpname()
+  local feed = input and ("printf %s " .. quoted((input:gsub("\\", "\\\\"):gsub("%%", "%%%%"))) .. " | ") or ""
+  local command = ("%s%s %s %s 2>%s%s"):format(feed, prefix or "", program, arguments, errors, input and "" or " </dev/null")
+  local pipe = assert(io.popen(command))
+  local out = pipe:read "a"
+  local _, _, status = pipe:close()
+  local file = assert(io.open(errors))
+  local err = file:read "a"
+  file:close()
+  os.remove(errors)
+  return out, err, status
+end
+
+local function with_script(code, f)
+  local name = os.tmpname()
+  local file = assert(io.open(name, "w"))
+  file:write(code)
+  file:close()
+  local ok, e = pcall(f, name)
+  os.remove(name)
+  assert(ok, e)
+end
+
+describe("tide", function()
+  it("prints its version and its help", function()
+    assert.matches("^Tide %d+%.%d+%.%d+ on Lua 5%.4", (run "--version"))
+    assert.matches("^usage: tide", (run "--help"))
+  end)
+
+  it("refuses an option that does not exist, with the usage", function()
+    local out, err, status = run "--nonsense"
+    assert.equal("", out)
+    assert.matches("--nonsense.*usage: tide", err)
+    assert.equal(1, status)
+    assert.equal(1, select(3, run "-e"))
+  end)
+
+  it("runs a line with tide at hand", function()
+    local out, _, status = run "-e 'print(tide.version, 1 + 1)'"
+    assert.matches("^%d+%.%d+%.%d+\t2\n$", out)
+    assert.equal(0, status)
+  end)
+
+  it("runs a script with arg and its arguments", function()
+    with_script("print(arg[0] == ..., select('#', ...), arg[1], arg[2], arg[-1] ~= nil) print(tide)", function(name)
+      local out = run(("%s %s 'b c'"):format(name, name))
+      assert.equal(("true\t2\t%s\tb c\ttrue\nnil\n"):format(name), out)
+    end)
+  end)
+
+  it("runs standard input as a script, also named -", function()
+    assert.equal("3\n", (run("", "print(1 + 2)\n")))
+    assert.equal("x\n", (run("- x", "print(...)\n")))
+  end)
+
+  it("answers a failing script with a traceback and status 1", function()
+    with_script("local function f() error 'boom' end\nf()", function(name)
+      local out, err, status = run(name)
+      assert.equal("", out)
+      assert.matches("^tide: .*:1: boom\nstack traceback:.*in main chunk", err)
+      assert.equal(1, status)
+    end)
+    assert.equal(1, select(3, run "/nowhere/no.lua"))
+    assert.equal(1, select(3, run "-e 'x ='"))
+  end)
+
+  it("prints an error object by its __tostring", function()
+    local _, err = run [[-e 'error(setmetatable({}, { __tostring = function() return "told" end }))']]
+    assert.matches("^tide: told", err)
+  end)
+
+  it("opens its own state in generational mode", function()
+    assert.equal("generational\n", (run [[-e 'print(collectgarbage "generational")']]))
+  end)
+
+  it("finds Tide from any folder", function()
+    local here = io.popen("pwd"):read "l"
+    local path = program:find "^/" and program or program == "tide" and program or here .. "/" .. program
+    local pipe = io.popen("cd / && env -u LUA_PATH -u LUA_CPATH " .. path .. " -e 'print(tide.version)' </dev/null")
+    assert.matches("^%d", pipe:read "a")
+    pipe:close()
+  end)
+
+  it("ends a script at Ctrl-C, also inside a coroutine", function()
+    local code = [[io.stdout:write("go\n") io.stdout:flush()
+      local co = coroutine.wrap(function() while true do end end) co()]]
+    with_script(code, function(name)
+      local pipe = io.popen(("%s %s 2>&1 & pid=$!; sleep 0.3; kill -INT $pid; wait $pid; echo status $?"):format(program, name))
+      local out = pipe:read "a"
+      pipe:close()
+      assert.matches("^go\ntide: .*interrupted!.*\nstatus 1\n$", out)
+    end)
+  end)
+end)
+
+describe("the prompt without a terminal", function()
+  local function lines(text)
+    return (run("-i", text))
+  end
+
+  it("prints the values of expressions and nothing else", function()
+    assert.equal("2\n", lines "1 + 1\n")
+    assert.equal("1\tx\n", lines "1, 'x'\n")
+    assert.equal("", lines "local y = 3\n")
+    assert.equal("nil\n", lines "nil\n")
+    assert.equal("3\n", lines "= 1 + 2\n")
+  end)
+
+  it("keeps locals from line to line, shared with closures", function()
+    assert.equal("2\n2\n", lines "local n = 0\nlocal function up() n = n + 1 end\nup() up()\nn\nn\n")
+    assert.equal("nil\t1\n", lines "local a, b <const> = nil, 1\na, b\n")
+    assert.equal("5\n", lines "local print = 5\nprint\n")
+  end)
+
+  it("reads blocks of several lines", function()
+    assert.equal("1\n2\n", lines "for i = 1, 2 do\nprint(i)\nend\n")
+    assert.equal("3\n", lines "1 +\n2\n")
+    assert.equal("a\nb\n", lines "[[a\nb]]\n")
+  end)
+
+  it("keeps results as _ and is hushed by a semicolon", function()
+    assert.equal("7\n7\n14\n", lines "7\n_\n_ + 7\n")
+    assert.equal("9\n", lines "9;\n_\n")
+    assert.equal("1\t2\n2\n", lines "1, 2\n_2\n")
+  end)
+
+  it("goes on after an error and says so in its status", function()
+    local out, err, status = run("-i", "error 'boom'\n1 +\n\n* 2\n3\n")
+    assert.equal("3\n", out)
+    assert.matches("boom", err)
+    assert.not_matches("repl/init.lua", err)
+    assert.equal(1, status)
+  end)
+
+  it("names a block that never ends", function()
+    local _, err, status = run("-i", "for i = 1, 2 do\n")
+    assert.matches("'end' expected .*near <eof>", err)
+    assert.equal(1, status)
+  end)
+
+  it("writes neither banner nor colour", function()
+    assert.not_matches("\27", lines "error 'x'\n1\n")
+  end)
+end)
+
+describe("the prompt at a terminal", function()
+  -- `script` gives the program a pty; what is typed comes in time, not at once
+  local function typed(keys, state)
+    local feed = {}
+    for _, key in ipairs(keys) do
+      feed[#feed + 1] = ("sleep 0.15; printf %s"):format(quoted(key))
+    end
+    local command = ("(sleep 0.3; %s; sleep 0.15; printf '\\004'; sleep 0.15) | env LC_ALL=C.UTF-8 TERM=xterm NO_COLOR=1 "
+      .. "XDG_STATE_HOME=%s script -qec '%s --no-rc' /dev/null 2>&1"):format(table.concat(feed, "; "), state, program)
+    local pipe = io.popen(command)
+    local out = pipe:read "a"
+    pipe:close()
+    return out
+  end
+
+  local state
+  before_each(function()
+    state = os.tmpname()
+    os.remove(state)
+  end)
+  after_each(function()
+    os.execute("rm -rf " .. state)
+  end)
+
+  it("answers, interrupts a loop and a half-typed line, and goes on", function()
+    local out = typed({ "6 * 7\\n", "while true do end\\n", "\\003", "half of a line", "\\003", "40 + 4\\n" }, state)
+    assert.matches("\n42\r", out)
+    assert.matches("interrupted!", out)
+    assert.matches("\n44\r", out)
+  end)
+
+  it("completes fields and the prefix of an earlier line", function()
+    local out = typed({ "string.rep('ab', 3)\\n", "string.form\\t'%%d', 77)\\n", "string.re\\033[A\\n" }, state)
+    assert.matches("\n77\r", out)
+    assert.matches("\nababab\r.*\nababab\r", out)
+  end)
+
+  it("keeps a private history of whole blocks", function()
+    typed({ "for i = 1, 2 do\\n", "print(i) end\\n", "x = 1\\n" }, state)
+    local file = assert(io.open(state .. "/tide/history"))
+    assert.equal("for i = 1, 2 do\\nprint(i) end\nx = 1\n", file:read "a")
+    file:close()
+    assert.matches("^%-rw%-%-%-%-%-%-%-", io.popen("ls -l " .. state .. "/tide/history"):read "a")
+  end)
+end)
