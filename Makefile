@@ -14,7 +14,7 @@ SPECS   ?=
 
 # -- one job per core, unless the user said how many (make 4.3 hides a given -j from MAKEFLAGS while it reads this file)
 GIVEN_J := $(filter -j% --jobs% --jobserver%,$(MAKEFLAGS) $(shell tr '\0' ' ' </proc/$$PPID/cmdline 2>/dev/null))
-ifeq (,$(GIVEN_J))
+ifeq (0,$(MAKELEVEL)$(GIVEN_J))
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 MAKEFLAGS += --no-builtin-rules

@@ -16,19 +16,18 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char usage[] =
-    "usage: tide [options] [script [args]]\n"
-    "       tide                a prompt to work in\n"
-    "       tide -              the script comes from standard input\n"
-    "       tide COMMAND --help help of a command\n"
-    "options:\n"
-    "  -e CODE       run a line of Lua (`tide` is there already)\n"
-    "  -l MODULE     require a module into a global of its name\n"
-    "  -i            the prompt afterwards\n"
-    "  --no-rc       do not run the startup file of the prompt\n"
-    "  -v --version  print the version\n"
-    "  -h --help     print this\n"
-    "  --            no options after this\n";
+static const char usage[] = "usage: tide [options] [script [args]]\n"
+                            "       tide                a prompt to work in\n"
+                            "       tide -              the script comes from standard input\n"
+                            "       tide COMMAND --help help of a command\n"
+                            "options:\n"
+                            "  -e CODE       run a line of Lua (`tide` is there already)\n"
+                            "  -l MODULE     require a module into a global of its name\n"
+                            "  -i            the prompt afterwards\n"
+                            "  --no-rc       do not run the startup file of the prompt\n"
+                            "  -v --version  print the version\n"
+                            "  -h --help     print this\n"
+                            "  --            no options after this\n";
 
 typedef struct {
     int argc;
@@ -99,7 +98,7 @@ static void use(lua_State *L, const char *lua, const char *lib) {
 }
 
 static void find_modules(lua_State *L) {
-    static const char *const places[][2] = {{"../lua", "lib"}, /* build/tide */
+    static const char *const places[][2] = {{"../lua", "lib"},    /* build/tide */
                                             {"../../lua", "lib"}, /* build/asan/tide */
                                             {"../share/lua/5.4", "../lib/lua/5.4"}};
     char here[PATH_MAX - 32];
@@ -133,7 +132,8 @@ static void find_modules(lua_State *L) {
 static int message_handler(lua_State *L) {
     const char *message = lua_tostring(L, 1);
     if (!message) {
-        if (luaL_callmeta(L, 1, "__tostring") && lua_type(L, -1) == LUA_TSTRING) message = lua_tostring(L, -1);
+        if (luaL_callmeta(L, 1, "__tostring") && lua_type(L, -1) == LUA_TSTRING)
+            message = lua_tostring(L, -1);
         else message = lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
     }
     luaL_traceback(L, L, message, 1);

@@ -134,9 +134,10 @@ static void prepare(void) {
     static const char *const bindings[] = {
         "bind ^[[A ed-search-prev-history", "bind ^[[B ed-search-next-history",
         "bind ^[OA ed-search-prev-history", "bind ^[OB ed-search-next-history",
-        "bind ^R em-inc-search-prev", "bind ^I rl_complete", "bind ^W ed-delete-prev-word",
-        "bind ^[[1;5D ed-prev-word", "bind ^[[1;5C em-next-word", "bind ^[[3~ ed-delete-next-char",
-        "bind ^[[H ed-move-to-beg", "bind ^[[F ed-move-to-end"};
+        "bind ^R em-inc-search-prev",       "bind ^I rl_complete",
+        "bind ^W ed-delete-prev-word",      "bind ^[[1;5D ed-prev-word",
+        "bind ^[[1;5C em-next-word",        "bind ^[[3~ ed-delete-next-char",
+        "bind ^[[H ed-move-to-beg",         "bind ^[[F ed-move-to-end"};
     for (size_t i = 0; i < sizeof bindings / sizeof *bindings; i++) rl_parse_and_bind(bindings[i]);
 #endif
     using_history();
@@ -161,7 +162,8 @@ static int l_readline(lua_State *L) {
         fflush(stdout);
         lua_pushboolean(L, 0);
     } else if (line) {
-        lua_pushstring(L, line); /* may raise for want of memory: a line is lost then, nothing else */
+        lua_pushstring(L,
+                       line); /* may raise for want of memory: a line is lost then, nothing else */
         free(line);
     } else lua_pushnil(L);
     return 1;
@@ -235,7 +237,8 @@ static int l_write(lua_State *L) {
     int replace = luaL_checkoption(L, 3, "append", ways);
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND, 0600);
     if (fd < 0) return failed(L, path);
-    int ok = fchmod(fd, 0600) == 0 && flock(fd, LOCK_EX) == 0 && (!replace || ftruncate(fd, 0) == 0);
+    int ok =
+        fchmod(fd, 0600) == 0 && flock(fd, LOCK_EX) == 0 && (!replace || ftruncate(fd, 0) == 0);
     for (size_t done = 0; ok && done < n;) {
         ssize_t wrote = write(fd, text + done, n - done);
         if (wrote < 0 && errno == EINTR) continue;
@@ -253,8 +256,8 @@ static int l_write(lua_State *L) {
 int tide_open_terminal(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"readline", l_readline}, {"remember", l_remember}, {"completer", l_completer},
-        {"isatty", l_isatty}, {"size", l_size}, {"clock", l_clock},
-        {"makedirs", l_makedirs}, {"write", l_write}, {NULL, NULL}};
+        {"isatty", l_isatty},     {"size", l_size},         {"clock", l_clock},
+        {"makedirs", l_makedirs}, {"write", l_write},       {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }
