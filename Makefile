@@ -80,8 +80,7 @@ LEVELS   := c
 endif
 
 # -- sources
-CORE_SRC   := $(wildcard src/*.c src/ops/*.c)
-CORE_SRC   := $(filter-out src/main.c,$(CORE_SRC))
+CORE_SRC   := $(filter-out src/main.c src/bind/% src/repl/% src/hdf5/%,$(wildcard src/*.c src/*/*.c))
 BIND_SRC   := $(wildcard src/bind/*.c)
 EXE_SRC    := $(wildcard src/main.c src/repl/*.c)
 TABLE_SRC  := $(wildcard kernels/cpu/table.c)
