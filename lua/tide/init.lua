@@ -23,11 +23,17 @@ local daily = {
   seed = { "tide.utils", "set_random_seed" },
   set_random_seed = { "tide.utils", "set_random_seed" },
 }
+for name in ("grad value_and_grad no_grad enable_grad custom_gradient scope"):gmatch "%S+" do
+  daily[name] = { "tide.autograd", name }
+end
+for name in ("config profile help"):gmatch "%S+" do
+  daily[name] = { "tide.runtime", name }
+end
 -- What the C core offers under the same name.
-for name in ([[tensor zeros ones full arange grad no_grad value_and_grad custom_gradient scope config memory set_threads
-  profile]]):gmatch "%S+" do
+for name in ([[tensor zeros ones full is_tensor memory memory_limit set_threads get_threads]]):gmatch "%S+" do
   daily[name] = { "tide.core", name }
 end
+daily.arange = { "tide.ops", "arange" }
 
 --- All names of this table, sorted; for completion.
 function tide.names()

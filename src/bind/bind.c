@@ -8,13 +8,89 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char ctx_key, meta_key;
+static const char ctx_key, meta_key, scopes_key;
 
 tide_ctx *tideL_ctx(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &ctx_key);
     tide_ctx **box = lua_touserdata(L, -1);
     lua_pop(L, 1);
     return *box;
+}
+
+/* -- scopes: while one is open, every new handle is noted in the innermost one's list -- */
+
+static _Thread_local int open_scopes;
+
+/* Notes the handle on top of the stack. */
+static void scope_note(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &scopes_key);
+    lua_rawgeti(L, -1, (lua_Integer)lua_rawlen(L, -1));
+    if (lua_istable(L, -1)) {
+        lua_pushvalue(L, -3);
+        lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    }
+    lua_pop(L, 2);
+}
+
+/* core.scope_begin() -> depth */
+static int scope_begin(lua_State *L) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &scopes_key) != LUA_TTABLE) {
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &scopes_key);
+    }
+    lua_Integer depth = (lua_Integer)lua_rawlen(L, -1) + 1;
+    lua_newtable(L);
+    lua_rawseti(L, -2, depth);
+    open_scopes++;
+    lua_pushinteger(L, depth);
+    return 1;
+}
+
+/* core.scope_keep(depth, tensor): moves it to the scope outside */
+static int scope_keep(lua_State *L) {
+    lua_Integer depth = luaL_checkinteger(L, 1);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &scopes_key);
+    lua_rawgeti(L, -1, depth);
+    for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(L, -1); i <= n; i++) {
+        lua_rawgeti(L, -1, i);
+        if (lua_rawequal(L, -1, 2)) {
+            lua_pushboolean(L, 0);
+            lua_rawseti(L, -3, i);
+            if (lua_rawgeti(L, 3, depth - 1) == LUA_TTABLE) {
+                lua_pushvalue(L, 2);
+                lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+            }
+            return 0;
+        }
+        lua_pop(L, 1);
+    }
+    return 0;
+}
+
+/* core.scope_end(depth): releases what the scope, and any left open inside it, noted */
+static int scope_end(lua_State *L) {
+    lua_Integer depth = luaL_checkinteger(L, 1);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &scopes_key);
+    int scopes = lua_gettop(L);
+    for (lua_Integer d = (lua_Integer)lua_rawlen(L, scopes); d >= depth; d--) {
+        lua_rawgeti(L, scopes, d);
+        for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(L, -1); i <= n; i++) {
+            lua_rawgeti(L, -1, i);
+            tideL_handle *h = tideL_tohandle(L, -1);
+            if (h && h->t) {
+                tide_tensor *t = h->t;
+                h->t = NULL;
+                tide_release(t);
+            }
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);
+        lua_pushnil(L);
+        lua_rawseti(L, scopes, d);
+        open_scopes--;
+    }
+    return 0;
 }
 
 /* -- handles -- */
@@ -25,6 +101,7 @@ tideL_handle *tideL_new(lua_State *L) {
     h->t = NULL;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_key);
     lua_setmetatable(L, -2);
+    if (open_scopes) scope_note(L);
     return h;
 }
 
@@ -239,8 +316,8 @@ int luaopen_tide_core(lua_State *L) {
     lua_setfield(L, -2, "release");
     lua_pushcfunction(L, step_end);
     lua_setfield(L, -2, "step_end");
-    lua_pushcfunction(L, gc_mode);
-    lua_setfield(L, -2, "gc_mode");
+    static const luaL_Reg functions[] = {{"gc_mode", gc_mode}, {"scope_begin", scope_begin}, {"scope_keep", scope_keep}, {"scope_end", scope_end}, {NULL, NULL}};
+    luaL_setfuncs(L, functions, 0);
     lua_pushliteral(L, TIDE_VERSION);
     lua_setfield(L, -2, "version");
     tideL_open_ops(L);

@@ -1,0 +1,175 @@
+--- Gradients of functions, custom gradients, scopes. The tape itself is in C.
+local core = require "tide.core"
+local errors = require "tide.errors"
+
+local autograd = {}
+
+-- Runs f(...) for its loss; the other results come back too.
+local function loss_of(where, results)
+  local loss = results[1]
+  if not core.is_tensor(loss) then
+    errors.raise(where, "the function must return a tensor first (got %s)", type(loss))
+  end
+  return loss
+end
+
+-- Leaves that stand for the given tensors inside one call.
+local function leaves_of(where, n, ...)
+  local leaves = { ... }
+  for i = 1, n do
+    local x = leaves[i]
+    if not core.is_tensor(x) then
+      if type(x) ~= "number" and type(x) ~= "table" then
+        errors.raise(where, "argument %d must be a tensor (got %s)", i, type(x))
+      end
+      x = core.tensor(x)
+    end
+    if not x.requires_grad then -- inside of another gradient the outer graph stays attached
+      x = x:detach()
+      x.requires_grad = true
+    end
+    leaves[i] = x
+  end
+  return leaves
+end
+
+local function run(where, f, vars, options, n, ...)
+  if type(f) ~= "function" and not (type(f) == "table" and getmetatable(f) and getmetatable(f).__call) then
+    errors.raise(where, "expected a function that returns a loss (got %s)", type(f))
+  end
+  local was = core.grad_mode(true)
+  local results = table.pack(pcall(f, ...))
+  if not results[1] then
+    core.grad_mode(was)
+    error(results[2], 0)
+  end
+  table.remove(results, 1)
+  results.n = results.n - 1
+  local ok, grads = pcall(function()
+    return core.gradients(loss_of(where, results), vars, options)
+  end)
+  core.grad_mode(was)
+  if not ok then
+    error(grads, 0)
+  end
+  return results, grads
+end
+
+local function options_of(options)
+  return { create_graph = options and options.create_graph, retain_graph = options and options.retain_graph }
+end
+
+--- `local loss, grads = tide.value_and_grad(f, vars)` calls `f()` and returns its results, then the gradients of the first one
+-- with respect to the list `vars` (false where nothing depends on it).
+-- Without `vars` it returns a function: `tide.value_and_grad(f)(x, y)` gives the results of `f(x, y)`, then the gradient with
+-- respect to each argument (JAX's value_and_grad).
+--- @param f function returns a one-element tensor first
+--- @param vars table|nil list of tensors that require gradients
+--- @param options table|nil { create_graph = false }: the gradients can be differentiated again
+--- @usage local loss, grads = tide.value_and_grad(function() return (w * w):sum() end, { w })
+function autograd.value_and_grad(f, vars, options)
+  if vars == nil or (type(vars) == "table" and #vars == 0 and next(vars)) then
+    options = vars or options
+    return function(...)
+      local n = select("#", ...)
+      local leaves = leaves_of("value_and_grad", n, ...)
+      local results, grads = run("value_and_grad", f, leaves, options_of(options), n, table.unpack(leaves, 1, n))
+      for i = 1, n do
+        results[results.n + i] = grads[i]
+      end
+      return table.unpack(results, 1, results.n + n)
+    end
+  end
+  local results, grads = run("value_and_grad", f, vars, options_of(options), 0)
+  results[results.n + 1] = grads
+  return table.unpack(results, 1, results.n + 1)
+end
+
+--- Gradients alone. `tide.grad(f, vars)` calls `f()`; `tide.grad(f)` is the function of the tensors' gradients (JAX's grad);
+-- `tide.grad(loss, vars, { create_graph = true })` differentiates a tensor that is already there (torch.autograd.grad).
+--- @usage local dw = tide.grad(function() return (w * w):sum() end, { w })[1]
+function autograd.grad(f, vars, options)
+  if core.is_tensor(f) then
+    local list = core.is_tensor(vars) and { vars } or vars
+    if type(list) ~= "table" then
+      errors.raise("grad", "needs the tensors to differentiate by, as a list (got %s)", type(vars))
+    end
+    return core.gradients(f, list, options)
+  end
+  if vars == nil or (type(vars) == "table" and #vars == 0 and next(vars)) then
+    options = vars or options
+    return function(...)
+      local n = select("#", ...)
+      local leaves = leaves_of("grad", n, ...)
+      local _, grads = run("grad", f, leaves, options_of(options), n, table.unpack(leaves, 1, n))
+      return table.unpack(grads, 1, n)
+    end
+  end
+  local _, grads = run("grad", f, vars, options_of(options), 0)
+  return grads
+end
+
+--- Calls `f(...)` without recording; the mode comes back however `f` ends. `f` cannot yield.
+autograd.no_grad = core.no_grad
+--- Calls `f(...)` while recording.
+autograd.enable_grad = core.enable_grad
+
+--- A function with a gradient of its own: `f(x, ...)` returns its results and a function from their gradients to the inputs'.
+-- The forward runs unrecorded. Keras: keras.ops.custom_gradient.
+--- @usage local log1pexp = tide.custom_gradient(function(x)
+---   local e = x:exp()
+---   return (e + 1):log(), function(dy) return dy * (1 - 1 / (1 + e)) end
+--- end)
+function autograd.custom_gradient(f)
+  if type(f) ~= "function" then
+    errors.raise("custom_gradient", "expected a function (got %s)", type(f))
+  end
+  return function(...)
+    local args = table.pack(...)
+    local inputs, plain = {}, table.pack(...)
+    for i = 1, args.n do
+      if core.is_tensor(args[i]) then
+        inputs[#inputs + 1] = args[i]
+        plain[i] = args[i]:detach()
+      end
+    end
+    local results = table.pack(core.no_grad(f, table.unpack(plain, 1, args.n)))
+    local rule = results[results.n]
+    if type(rule) ~= "function" or results.n < 2 then
+      errors.raise("custom_gradient", "the function must return its results and then the gradient function (got %s last)", type(rule))
+    end
+    results[results.n] = nil
+    return core.record_custom(inputs, results, rule)
+  end
+end
+
+-- Scopes -------------------------------------------------------------------------------------------------------------------
+
+local Scope = { __name = "tide.scope" }
+Scope.__index = Scope
+
+--- `local s <close> = tide.scope()`: when the block ends, every tensor made inside is released, except what `s:keep(...)`
+-- named. For loops that want memory back at once; nothing else needs it.
+function autograd.scope()
+  return setmetatable({ kept = {}, mark = core.scope_begin() }, Scope)
+end
+
+--- Keeps tensors (or tables of tensors) beyond the scope; returns them.
+function Scope:keep(...)
+  for _, x in ipairs { ... } do
+    if core.is_tensor(x) then
+      core.scope_keep(self.mark, x)
+    elseif type(x) == "table" then
+      for _, y in pairs(x) do
+        self:keep(y)
+      end
+    end
+  end
+  return ...
+end
+
+function Scope:__close()
+  core.scope_end(self.mark)
+end
+
+return autograd

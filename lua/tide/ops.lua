@@ -1,0 +1,61 @@
+--- Functions of tensors, named as keras.ops names them: the C core's ops, and those that are written with them in Lua
+-- (tide.ops.*). Positions and axes count from 1.
+local check = require "tide.check"
+local core = require "tide.core"
+local errors = require "tide.errors"
+
+local ops = {}
+
+-- Lua-written families; each returns a table of functions, loaded when one of its names is first asked for.
+local families = {
+  control = [[cond while_loop fori_loop scan map vectorized_map associative_scan switch custom_gradient stop_gradient
+    convert_to_tensor convert_to_numpy is_tensor shape dtype]],
+}
+local place = {}
+for family, names in pairs(families) do
+  for name in names:gmatch "%S+" do
+    place[name] = "tide.ops." .. family
+  end
+end
+
+for name, f in pairs(core.ops) do
+  if name:sub(-1) ~= "_" then
+    ops[name] = f
+  end
+end
+
+--- Every public name, sorted.
+function ops.names()
+  local out = {}
+  for name, f in pairs(ops) do
+    if type(f) == "function" and name ~= "names" then
+      out[#out + 1] = name
+    end
+  end
+  for name in pairs(place) do
+    if not rawget(ops, name) then
+      out[#out + 1] = name
+    end
+  end
+  table.sort(out)
+  return out
+end
+
+-- `ops.nn`, `ops.numpy`, `ops.linalg`, `ops.math`, `ops.image` are the same functions under Keras' module names.
+local modules = { nn = true, numpy = true, linalg = true, math = true, core = true }
+
+return setmetatable(ops, {
+  __name = "tide.ops",
+  __index = function(_, name)
+    if modules[name] then
+      return ops
+    end
+    local from = place[name]
+    if from then
+      local f = require(from)[name]
+      rawset(ops, name, f)
+      return f
+    end
+    errors.raise("ops", "unknown name '%s'%s", tostring(name), check.did_you_mean(tostring(name), ops.names()))
+  end,
+})

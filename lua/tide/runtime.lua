@@ -1,0 +1,75 @@
+--- What the process is and does: configuration, profile.
+local core = require "tide.core"
+local errors = require "tide.errors"
+
+local runtime = {}
+
+local Report = { __name = "tide.report" }
+
+function Report:__tostring()
+  local out = {}
+  for _, row in ipairs(self.rows) do
+    out[#out + 1] = string.format("%-10s %s", row[1], row[2])
+  end
+  return table.concat(out, "\n")
+end
+
+Report.__index = function(self, key)
+  for _, row in ipairs(rawget(self, "rows")) do
+    if row[1] == key then
+      return row[2]
+    end
+  end
+end
+
+--- What was opened and what runs, and why: version, instruction-set level, engines, threads. Prints as a table.
+function runtime.config()
+  local rows = {
+    { "version", core.version },
+    { "cpu", core.cpu_level },
+    { "threads", core.get_threads() },
+    { "engines", table.concat(core.engines(), ", ") },
+  }
+  for _, name in ipairs { "blas", "onednn" } do
+    local info = core[name .. "_info"]
+    rows[#rows + 1] = { name, info and info() or "unknown" }
+  end
+  return setmetatable({ rows = rows }, Report)
+end
+
+--- Runs `f(...)` and prints, per op: calls, time, share of the time, bytes moved and GFLOP/s. Returns the rows, then what `f`
+-- returned. `{ print = false }` as second argument keeps silent.
+--- @usage tide.profile(function() model:fit(x, y, { epochs = 1, verbose = 0 }) end)
+function runtime.profile(f, options)
+  if type(f) ~= "function" then
+    errors.raise("profile", "expected a function (got %s)", type(f))
+  end
+  core.profile_start()
+  local t0 = core.now()
+  local results = table.pack(pcall(f))
+  local wall = core.now() - t0
+  local rows = core.profile_stop()
+  if not results[1] then
+    error(results[2], 0)
+  end
+  table.sort(rows, function(a, b)
+    return a.seconds > b.seconds
+  end)
+  local sum = 0
+  for _, r in ipairs(rows) do
+    sum = sum + r.seconds
+    r.gflops = r.flops > 0 and r.flops / r.seconds / 1e9 or nil
+  end
+  rows.wall, rows.in_ops = wall, sum
+  if not (options and options.print == false) then
+    print(string.format("%-32s %9s %11s %7s %10s %9s", "op", "calls", "ms", "%", "GB/s", "GFLOP/s"))
+    for _, r in ipairs(rows) do
+      print(string.format("%-32s %9d %11.3f %7.1f %10.2f %9s", r.name, r.calls, r.seconds * 1e3, 100 * r.seconds / wall,
+        r.bytes / r.seconds / 1e9, r.gflops and string.format("%.1f", r.gflops) or "-"))
+    end
+    print(string.format("%-32s %9s %11.3f %7.1f", "outside of ops", "", (wall - sum) * 1e3, 100 * (wall - sum) / wall))
+  end
+  return rows, table.unpack(results, 2, results.n)
+end
+
+return runtime
