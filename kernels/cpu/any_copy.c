@@ -1,0 +1,289 @@
+/* copy, cast, fill_, concatenate: elements moved and converted, every dtype.
+ *
+ * A strided copy first drops axes of length 1 and joins axes that follow each other in both operands; what remains is memcpy
+ * by rows, or, where input and output run along different axes, tiles that keep both in cache. */
+#include "cpu.h"
+
+tide_status tide_any_copy(tide_kcall *c), tide_any_cast(tide_kcall *c), tide_any_fill_(tide_kcall *c), tide_any_concatenate(tide_kcall *c);
+
+typedef struct {
+    int rank;
+    int64_t shape[TIDE_MAX_RANK], s[TIDE_MAX_RANK], d[TIDE_MAX_RANK]; /* strides of source and destination, elements */
+} plan;
+
+static plan plan_of(int rank, const int64_t *shape, const int64_t *src, const int64_t *dst) {
+    plan p = {0};
+    for (int i = 0; i < rank; i++) {
+        if (shape[i] == 1) continue;
+        if (p.rank > 0 && p.s[p.rank - 1] == src[i] * shape[i] && p.d[p.rank - 1] == dst[i] * shape[i]) {
+            p.shape[p.rank - 1] *= shape[i];
+            p.s[p.rank - 1] = src[i];
+            p.d[p.rank - 1] = dst[i];
+        } else {
+            p.shape[p.rank] = shape[i];
+            p.s[p.rank] = src[i];
+            p.d[p.rank++] = dst[i];
+        }
+    }
+    if (p.rank == 0) p.rank = 1, p.shape[0] = 1, p.s[0] = p.d[0] = 1;
+    return p;
+}
+
+/* One row or one tile-able plane of a copy for an element type. */
+#define COPY_2D(T)                                                                                                       \
+    static void plane_##T(const T *s, T *d, int64_t rows, int64_t cols, int64_t sr, int64_t sc, int64_t dr, int64_t dc) { \
+        if (sc == 1 && dc == 1) {                                                                                        \
+            for (int64_t i = 0; i < rows; i++) memcpy(d + i * dr, s + i * sr, (size_t)cols * sizeof(T));                 \
+        } else if (sc == 0 && dc == 1) {                                                                                 \
+            for (int64_t i = 0; i < rows; i++)                                                                           \
+                for (int64_t j = 0; j < cols; j++) d[i * dr + j] = s[i * sr];                                            \
+        } else {                                                                                                         \
+            enum { TILE = 32 };                                                                                          \
+            for (int64_t i0 = 0; i0 < rows; i0 += TILE)                                                                  \
+                for (int64_t j0 = 0; j0 < cols; j0 += TILE) {                                                            \
+                    int64_t i1 = TIDE_MIN(i0 + TILE, rows), j1 = TIDE_MIN(j0 + TILE, cols);                              \
+                    for (int64_t i = i0; i < i1; i++)                                                                    \
+                        for (int64_t j = j0; j < j1; j++) d[i * dr + j * dc] = s[i * sr + j * sc];                       \
+                }                                                                                                        \
+        }                                                                                                                \
+    }
+COPY_2D(uint8_t)
+COPY_2D(uint16_t)
+COPY_2D(uint32_t)
+COPY_2D(uint64_t)
+
+static void plane(size_t item, const char *s, char *d, int64_t rows, int64_t cols, int64_t sr, int64_t sc, int64_t dr, int64_t dc) {
+    switch (item) {
+    case 1: plane_uint8_t((const uint8_t *)s, (uint8_t *)d, rows, cols, sr, sc, dr, dc); break;
+    case 2: plane_uint16_t((const void *)s, (void *)d, rows, cols, sr, sc, dr, dc); break;
+    case 4: plane_uint32_t((const void *)s, (void *)d, rows, cols, sr, sc, dr, dc); break;
+    default: plane_uint64_t((const void *)s, (void *)d, rows, cols, sr, sc, dr, dc); break;
+    }
+}
+
+static void copy_planned(const plan *p, size_t item, const char *src, char *dst) {
+    /* The inner plane: the destination's fastest axis and the source's fastest axis, if another. */
+    int in = p->rank - 1, fast = in;
+    for (int i = 0; i < p->rank; i++)
+        if (p->s[i] == 1 && i != in && p->s[in] != 1) fast = i;
+    int row = fast != in ? fast : p->rank > 1 ? p->rank - 2 : -1;
+    int64_t rows = row >= 0 ? p->shape[row] : 1, sr = row >= 0 ? p->s[row] : 0, dr = row >= 0 ? p->d[row] : 0;
+    int64_t outer = 1;
+    int axes[TIDE_MAX_RANK], n = 0;
+    for (int i = 0; i < p->rank; i++)
+        if (i != in && i != row) axes[n++] = i, outer *= p->shape[i];
+    int64_t per = rows * p->shape[in];
+    if (outer == 1) { /* one plane: cut it by rows */
+        int64_t grain = TIDE_MAX(1, 65536 / TIDE_MAX(1, p->shape[in]));
+        TIDE_PARALLEL_FOR(rows, grain) {
+            plane(item, src + lo * sr * (int64_t)item, dst + lo * dr * (int64_t)item, hi - lo, p->shape[in], sr, p->s[in], dr, p->d[in]);
+        }
+        return;
+    }
+    TIDE_PARALLEL_FOR(outer, TIDE_MAX(1, 65536 / TIDE_MAX(1, per))) {
+        for (int64_t k = lo; k < hi; k++) {
+            int64_t rest = k, so = 0, d_o = 0;
+            for (int a = n - 1; a >= 0; a--) {
+                int64_t i = rest % p->shape[axes[a]];
+                rest /= p->shape[axes[a]];
+                so += i * p->s[axes[a]];
+                d_o += i * p->d[axes[a]];
+            }
+            plane(item, src + so * (int64_t)item, dst + d_o * (int64_t)item, rows, p->shape[in], sr, p->s[in], dr, p->d[in]);
+        }
+    }
+}
+
+static void flat_copy(char *dst, const char *src, int64_t bytes) {
+    TIDE_PARALLEL_FOR(bytes, 1 << 20) { memcpy(dst + lo, src + lo, (size_t)(hi - lo)); }
+}
+
+tide_status tide_any_copy(tide_kcall *c) {
+    const tide_buf *x = &c->in[0], *y = &c->out[0];
+    size_t item = tide_dtype_size(x->dtype);
+    int64_t n = tide_buf_numel(x);
+    if (n == 0) return TIDE_OK;
+    if (tide_buf_contiguous(x) && tide_buf_contiguous(y)) {
+        flat_copy(y->p, x->p, n * (int64_t)item);
+        return TIDE_OK;
+    }
+    plan p = plan_of(x->rank, x->shape, x->stride, y->stride);
+    copy_planned(&p, item, x->p, y->p);
+    return TIDE_OK;
+}
+
+/* -- cast -- */
+
+static float half_value(uint16_t h) {
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 0x3FF, bits;
+    if (e == 31) bits = sign | 0x7F800000 | m << 13;
+    else if (e) bits = sign | (e + 112) << 23 | m << 13;
+    else if (m) {
+        int shift = __builtin_clz(m) - 21;
+        bits = sign | (uint32_t)(113 - shift) << 23 | (m << shift & 0x3FF) << 13;
+    } else bits = sign;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static uint16_t half_bits(float f) { /* round to nearest, ties to even */
+    uint32_t x;
+    memcpy(&x, &f, sizeof x);
+    uint32_t sign = x >> 16 & 0x8000, a = x & 0x7FFFFFFF;
+    if (a > 0x7F800000) return (uint16_t)(sign | 0x7E00);
+    if (a >= 0x477FF000) return (uint16_t)(sign | 0x7C00);
+    if (a < 0x38800000) { /* subnormal in f16 */
+        float v;
+        memcpy(&v, &a, sizeof v);
+        v += 0.5f; /* aligns the mantissa; the addition rounds as wanted */
+        memcpy(&a, &v, sizeof a);
+        return (uint16_t)(sign | (a - 0x3F000000));
+    }
+    uint32_t r = a + 0xFFF + (a >> 13 & 1);
+    return (uint16_t)(sign | ((r - 0x38000000) >> 13));
+}
+
+static uint16_t bf16_bits(float f) {
+    uint32_t x;
+    memcpy(&x, &f, sizeof x);
+    if ((x & 0x7FFFFFFF) > 0x7F800000) return (uint16_t)(x >> 16 | 0x40);
+    return (uint16_t)((x + 0x7FFF + (x >> 16 & 1)) >> 16);
+}
+
+static float bf16_value(uint16_t b) {
+    uint32_t x = (uint32_t)b << 16;
+    float f;
+    memcpy(&f, &x, sizeof f);
+    return f;
+}
+
+/* Floats to integers: toward zero; out of range saturates and NaN gives 0, where C would be undefined. */
+static int64_t whole(double v, int64_t lo, int64_t hi) { return v != v ? 0 : v <= (double)lo ? lo : v >= (double)hi ? hi : (int64_t)v; }
+
+#define READ_F(v) (v)
+#define FROM_F16(v) half_value(v)
+#define FROM_BF16(v) bf16_value(v)
+
+/* CAST(source type, how it is read, target type, how it is written) over a run of n contiguous elements */
+#define LOOP(S, READ, D, WRITE)                                      \
+    {                                                                \
+        const S *s = sp;                                             \
+        D *d = dp;                                                   \
+        for (int64_t i = 0; i < n; i++) d[i] = (D)WRITE(READ(s[i])); \
+        break;                                                       \
+    }
+#define SAT_I64(v) whole((double)(v), INT64_MIN, INT64_MAX)
+#define SAT_I32(v) whole((double)(v), INT32_MIN, INT32_MAX)
+#define WRAP_U8(v) (int64_t)whole((double)(v), INT64_MIN, INT64_MAX)
+#define TRUTH(v) ((v) != 0)
+#define SAME(v) (v)
+#define TO_F16(v) half_bits((float)(v))
+#define TO_BF16(v) bf16_bits((float)(v))
+
+#define FROM_FLOAT(S, READ)                                   \
+    switch (to) {                                             \
+    case TIDE_F32: LOOP(S, READ, float, SAME)                 \
+    case TIDE_F64: LOOP(S, READ, double, SAME)                \
+    case TIDE_I64: LOOP(S, READ, int64_t, SAT_I64)            \
+    case TIDE_I32: LOOP(S, READ, int32_t, SAT_I32)            \
+    case TIDE_U8: LOOP(S, READ, uint8_t, WRAP_U8)             \
+    case TIDE_I8: LOOP(S, READ, int8_t, WRAP_U8)              \
+    case TIDE_BOOL: LOOP(S, READ, uint8_t, TRUTH)             \
+    case TIDE_F16: LOOP(S, READ, uint16_t, TO_F16)            \
+    default: LOOP(S, READ, uint16_t, TO_BF16)                 \
+    }                                                         \
+    break;
+#define FROM_INT(S)                                           \
+    switch (to) {                                             \
+    case TIDE_F32: LOOP(S, SAME, float, SAME)                 \
+    case TIDE_F64: LOOP(S, SAME, double, SAME)                \
+    case TIDE_I64: LOOP(S, SAME, int64_t, SAME)               \
+    case TIDE_I32: LOOP(S, SAME, int32_t, SAME)               \
+    case TIDE_U8: LOOP(S, SAME, uint8_t, SAME)                \
+    case TIDE_I8: LOOP(S, SAME, int8_t, SAME)                 \
+    case TIDE_BOOL: LOOP(S, SAME, uint8_t, TRUTH)             \
+    case TIDE_F16: LOOP(S, SAME, uint16_t, TO_F16)            \
+    default: LOOP(S, SAME, uint16_t, TO_BF16)                 \
+    }                                                         \
+    break;
+
+static void convert(int from, int to, int64_t n, const void *sp, void *dp) {
+    if (from == to) {
+        memcpy(dp, sp, (size_t)n * tide_dtype_size(from));
+        return;
+    }
+    switch (from) {
+    case TIDE_F32: FROM_FLOAT(float, SAME)
+    case TIDE_F64: FROM_FLOAT(double, SAME)
+    case TIDE_F16: FROM_FLOAT(uint16_t, FROM_F16)
+    case TIDE_BF16: FROM_FLOAT(uint16_t, FROM_BF16)
+    case TIDE_I64: FROM_INT(int64_t)
+    case TIDE_I32: FROM_INT(int32_t)
+    case TIDE_U8: FROM_INT(uint8_t)
+    case TIDE_I8: FROM_INT(int8_t)
+    default: FROM_INT(uint8_t)
+    }
+}
+
+tide_status tide_any_cast(tide_kcall *c) {
+    const tide_buf *x = &c->in[0], *y = &c->out[0];
+    int64_t n = tide_buf_numel(x);
+    size_t a = tide_dtype_size(x->dtype), b = tide_dtype_size(y->dtype);
+    if (n == 0) return TIDE_OK;
+    const char *src = x->p;
+    if (!tide_buf_contiguous(x)) { /* packed first */
+        char *packed = tide_scratch(c->dev, (size_t)n * a);
+        if (!packed) return TIDE_ENOMEM;
+        int64_t dense[TIDE_MAX_RANK], s = 1;
+        for (int i = x->rank - 1; i >= 0; i--) dense[i] = s, s *= x->shape[i];
+        plan p = plan_of(x->rank, x->shape, x->stride, dense);
+        copy_planned(&p, a, src, packed);
+        src = packed;
+    }
+    TIDE_PARALLEL_FOR(n, 1 << 16) { convert(x->dtype, y->dtype, hi - lo, src + lo * (int64_t)a, (char *)y->p + lo * (int64_t)b); }
+    return TIDE_OK;
+}
+
+/* -- fill_ -- */
+
+tide_status tide_any_fill_(tide_kcall *c) {
+    const tide_fill__attrs *a = c->attrs;
+    const tide_buf *y = &c->out[0];
+    int64_t n = tide_buf_numel(y);
+    size_t item = tide_dtype_size(y->dtype);
+    if (n == 0) return TIDE_OK;
+    uint64_t one = 0;
+    convert(TIDE_F64, y->dtype, 1, &a->value, &one);
+    if (one == 0) {
+        TIDE_PARALLEL_FOR(n * (int64_t)item, 1 << 20) { memset((char *)y->p + lo, 0, (size_t)(hi - lo)); }
+        return TIDE_OK;
+    }
+    TIDE_PARALLEL_FOR(n, 1 << 17) {
+        switch (item) {
+        case 1: memset((char *)y->p + lo, (int)(one & 255), (size_t)(hi - lo)); break;
+        case 2: for (int64_t i = lo; i < hi; i++) ((uint16_t *)y->p)[i] = (uint16_t)one; break;
+        case 4: for (int64_t i = lo; i < hi; i++) ((uint32_t *)y->p)[i] = (uint32_t)one; break;
+        default: for (int64_t i = lo; i < hi; i++) ((uint64_t *)y->p)[i] = one; break;
+        }
+    }
+    return TIDE_OK;
+}
+
+/* -- concatenate -- */
+
+tide_status tide_any_concatenate(tide_kcall *c) {
+    const tide_concatenate_attrs *a = c->attrs;
+    const tide_buf *y = &c->out[0];
+    size_t item = tide_dtype_size(y->dtype);
+    char *at = y->p;
+    for (int k = 0; k < c->nin; k++) {
+        const tide_buf *x = &c->in[k];
+        if (tide_buf_numel(x) > 0) {
+            plan p = plan_of(x->rank, x->shape, x->stride, y->stride);
+            copy_planned(&p, item, x->p, at);
+        }
+        at += x->shape[a->axis] * y->stride[a->axis] * (int64_t)item;
+    }
+    return TIDE_OK;
+}
