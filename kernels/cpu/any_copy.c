@@ -3,6 +3,7 @@
  * A strided copy first drops axes of length 1 and joins axes that follow each other in both operands; what remains is memcpy
  * by rows, or, where input and output run along different axes, tiles that keep both in cache. */
 #include "cpu.h"
+#include "half.h"
 
 tide_status tide_any_copy(tide_kcall *c), tide_any_cast(tide_kcall *c), tide_any_fill_(tide_kcall *c), tide_any_concatenate(tide_kcall *c);
 
@@ -114,56 +115,12 @@ tide_status tide_any_copy(tide_kcall *c) {
 
 /* -- cast -- */
 
-static float half_value(uint16_t h) {
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 0x3FF, bits;
-    if (e == 31) bits = sign | 0x7F800000 | m << 13;
-    else if (e) bits = sign | (e + 112) << 23 | m << 13;
-    else if (m) {
-        int shift = __builtin_clz(m) - 21;
-        bits = sign | (uint32_t)(113 - shift) << 23 | (m << shift & 0x3FF) << 13;
-    } else bits = sign;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
-static uint16_t half_bits(float f) { /* round to nearest, ties to even */
-    uint32_t x;
-    memcpy(&x, &f, sizeof x);
-    uint32_t sign = x >> 16 & 0x8000, a = x & 0x7FFFFFFF;
-    if (a > 0x7F800000) return (uint16_t)(sign | 0x7E00);
-    if (a >= 0x477FF000) return (uint16_t)(sign | 0x7C00);
-    if (a < 0x38800000) { /* subnormal in f16 */
-        float v;
-        memcpy(&v, &a, sizeof v);
-        v += 0.5f; /* aligns the mantissa; the addition rounds as wanted */
-        memcpy(&a, &v, sizeof a);
-        return (uint16_t)(sign | (a - 0x3F000000));
-    }
-    uint32_t r = a + 0xFFF + (a >> 13 & 1);
-    return (uint16_t)(sign | ((r - 0x38000000) >> 13));
-}
-
-static uint16_t bf16_bits(float f) {
-    uint32_t x;
-    memcpy(&x, &f, sizeof x);
-    if ((x & 0x7FFFFFFF) > 0x7F800000) return (uint16_t)(x >> 16 | 0x40);
-    return (uint16_t)((x + 0x7FFF + (x >> 16 & 1)) >> 16);
-}
-
-static float bf16_value(uint16_t b) {
-    uint32_t x = (uint32_t)b << 16;
-    float f;
-    memcpy(&f, &x, sizeof f);
-    return f;
-}
-
 /* Floats to integers: toward zero; out of range saturates and NaN gives 0, where C would be undefined. */
 static int64_t whole(double v, int64_t lo, int64_t hi) { return v != v ? 0 : v <= (double)lo ? lo : v >= (double)hi ? hi : (int64_t)v; }
 
 #define READ_F(v) (v)
-#define FROM_F16(v) half_value(v)
-#define FROM_BF16(v) bf16_value(v)
+#define FROM_F16(v) tide_from_f16(v)
+#define FROM_BF16(v) tide_from_bf16(v)
 
 /* CAST(source type, how it is read, target type, how it is written) over a run of n contiguous elements */
 #define LOOP(S, READ, D, WRITE)                                      \
@@ -178,8 +135,8 @@ static int64_t whole(double v, int64_t lo, int64_t hi) { return v != v ? 0 : v <
 #define WRAP_U8(v) (int64_t)whole((double)(v), INT64_MIN, INT64_MAX)
 #define TRUTH(v) ((v) != 0)
 #define SAME(v) (v)
-#define TO_F16(v) half_bits((float)(v))
-#define TO_BF16(v) bf16_bits((float)(v))
+#define TO_F16(v) tide_to_f16((float)(v))
+#define TO_BF16(v) tide_to_bf16((float)(v))
 
 #define FROM_FLOAT(S, READ)                                   \
     switch (to) {                                             \

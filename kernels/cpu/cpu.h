@@ -18,6 +18,11 @@
 
 #define TIDE_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define TIDE_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define TIDE_DO(expr)                             \
+    do {                                          \
+        tide_status do_ = (expr);                 \
+        if (do_ != TIDE_OK) return do_;           \
+    } while (0)
 #define TIDE_CEIL_DIV(a, b) (((a) + (b) - 1) / (b))
 
 /* Runs the following block for each chunk [lo, hi) of 0..n, `grain` long at most; `chunk` is its number.
@@ -36,6 +41,8 @@ typedef void (*tide_loop)(int64_t n, const void *const *in, void *out, const voi
 /* Inputs broadcast to out[0]'s shape, any strides; strided operands are packed through small buffers. `grain`: elements
  * below which no second thread is worth its start (8192 for a transcendental function, 32768 for an addition). */
 tide_status tide_elementwise(tide_kcall *c, tide_loop loop, int64_t grain);
+/* The same; the loop is given `ctx` for the call's attributes. */
+tide_status tide_elementwise_ctx(tide_kcall *c, tide_loop loop, int64_t grain, const void *ctx);
 
 /* Has a definition line no integer form? IS_NOINT(NOINT) is 1, of any expression 0; needs NOINT = TIDE_NOINT_PROBE. */
 #define TIDE_NOINT_PROBE ~, 1
@@ -110,8 +117,8 @@ TIDE_SIMD2(hypot)
 #define T_SIGMOID(x) ((REAL)1 / ((REAL)1 + T_EXP(-(x))))
 
 /* Larger and smaller of two, NaN if either is; plain comparisons, since fmax neither propagates NaN nor vectorises. */
-static inline REAL t_max(REAL a, REAL b) { return a > b || a != a ? a : b; }
-static inline REAL t_min(REAL a, REAL b) { return a < b || a != a ? a : b; }
+static inline REAL t_max(REAL a, REAL b) { return (a > b) | (a != a) ? a : b; }
+static inline REAL t_min(REAL a, REAL b) { return (a < b) | (a != a) ? a : b; }
 /* Both values are computed whatever `c` says: a call inside a branch would not vectorise. */
 static inline REAL t_where(int c, REAL a, REAL b) { return c ? a : b; }
 

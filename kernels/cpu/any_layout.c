@@ -1,0 +1,219 @@
+/* Moving elements whatever they mean: padding, selection, triangles, diagonals.
+ *
+ * Invariant: results are contiguous; only the inputs of select_ may be strided. */
+#include "cpu.h"
+
+#include "half.h"
+
+/* -- filling -- */
+static void fill(char *p, int64_t n, size_t size, const void *value) {
+    uint64_t v = 0;
+    memcpy(&v, value, size);
+    if (v == 0) {
+        memset(p, 0, (size_t)n * size);
+        return;
+    }
+    switch (size) {
+    case 1: memset(p, (int)v, (size_t)n); break;
+    case 2: for (int64_t i = 0; i < n; i++) ((uint16_t *)(void *)p)[i] = (uint16_t)v; break;
+    case 4: for (int64_t i = 0; i < n; i++) ((uint32_t *)(void *)p)[i] = (uint32_t)v; break;
+    default: for (int64_t i = 0; i < n; i++) ((uint64_t *)(void *)p)[i] = v; break;
+    }
+}
+
+static int64_t whole(double v) { return v != v ? 0 : v < -0x1p63 ? INT64_MIN : v >= 0x1p63 ? INT64_MAX : (int64_t)v; }
+
+/* The bytes of a number in a dtype. */
+static void encode(int dtype, double v, void *out) {
+    switch (dtype) {
+    case TIDE_F32: *(float *)out = (float)v; break;
+    case TIDE_F64: *(double *)out = v; break;
+    case TIDE_I64: *(int64_t *)out = whole(v); break;
+    case TIDE_I32: *(int32_t *)out = (int32_t)whole(v); break;
+    case TIDE_U8: *(uint8_t *)out = (uint8_t)whole(v); break;
+    case TIDE_I8: *(int8_t *)out = (int8_t)whole(v); break;
+    case TIDE_BOOL: *(uint8_t *)out = v != 0; break;
+    case TIDE_F16: *(uint16_t *)out = tide_to_f16((float)v); break;
+    default: *(uint16_t *)out = tide_to_bf16((float)v); break;
+    }
+}
+
+tide_status tide_any_arange_(tide_kcall *c);
+tide_status tide_any_arange_(tide_kcall *c) {
+    const tide_arange__attrs *a = c->attrs;
+    const tide_buf *y = &c->out[0];
+    int64_t size = (int64_t)tide_dtype_size(y->dtype);
+    TIDE_PARALLEL_FOR(tide_buf_numel(y), 32768)
+        for (int64_t i = lo; i < hi; i++) encode(y->dtype, a->start + (double)i * a->step, (char *)y->p + i * size);
+    return TIDE_OK;
+}
+
+/* -- select_(cond, x1, x2) -- */
+#define SELECT(T)                                                                                     \
+    static void select_##T(int64_t n, const void *const *in, void *out, const void *ctx) {            \
+        const uint8_t *cond = in[0];                                                                  \
+        const T *a = in[1], *b = in[2];                                                               \
+        T *y = out;                                                                                   \
+        (void)ctx;                                                                                    \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                         \
+            T va = a[i], vb = b[i];                                                                   \
+            y[i] = cond[i] ? va : vb;                                                                 \
+        }                                                                                             \
+    }
+SELECT(uint8_t)
+SELECT(uint16_t)
+SELECT(uint32_t)
+SELECT(uint64_t)
+tide_status tide_any_select_(tide_kcall *c);
+tide_status tide_any_select_(tide_kcall *c) {
+    size_t size = tide_dtype_size(c->out[0].dtype);
+    return tide_elementwise(c, size == 4 ? select_uint32_t : size == 8 ? select_uint64_t : size == 2 ? select_uint16_t : select_uint8_t, 32768);
+}
+
+/* -- pad: per axis, a map from each position of the result to one of the input, -1 for the constant -- */
+static int64_t source_of(int mode, int64_t i, int64_t n) {
+    if (i >= 0 && i < n) return i;
+    if (mode == 0 || n == 0) return -1;
+    if (mode == 3) return i < 0 ? 0 : n - 1;                  /* edge */
+    if (n == 1) return 0;
+    int64_t period = mode == 1 ? 2 * (n - 1) : 2 * n;         /* reflect without the edge, symmetric with it */
+    i = (i % period + period) % period;
+    if (i < n) return i;
+    return mode == 1 ? period - i : period - 1 - i;
+}
+
+typedef struct {
+    const tide_buf *x, *y; /* smaller, larger */
+    const int64_t *map[TIDE_MAX_RANK];
+    size_t size;
+    uint64_t value;
+} padding;
+
+static tide_status padding_of(padding *p, tide_device *dev, const tide_pairs *width, int mode) {
+    int64_t total = 0;
+    for (int i = 0; i < p->y->rank; i++) total += p->y->shape[i];
+    int64_t *map = tide_scratch(dev, (size_t)(total + 1) * sizeof *map);
+    if (!map) return TIDE_ENOMEM;
+    for (int i = 0; i < p->y->rank; i++) {
+        p->map[i] = map;
+        for (int64_t j = 0; j < p->y->shape[i]; j++) *map++ = source_of(mode, j - width->v[i][0], p->x->shape[i]);
+    }
+    p->size = tide_dtype_size(p->y->dtype);
+    return TIDE_OK;
+}
+
+/* Row `r` of the result (all axes but the last): offset of its source row in elements, -1 if it is all constant. */
+static int64_t source_row(const padding *p, int64_t r) {
+    int64_t off = 0;
+    for (int i = p->y->rank - 2; i >= 0; i--) {
+        int64_t s = p->map[i][r % p->y->shape[i]];
+        if (s < 0) return -1;
+        off += s * p->x->stride[i];
+        r /= p->y->shape[i];
+    }
+    return off;
+}
+
+tide_status tide_any_pad(tide_kcall *c);
+tide_status tide_any_pad(tide_kcall *c) {
+    const tide_pad_attrs *a = c->attrs;
+    padding p = {.x = &c->in[0], .y = &c->out[0]};
+    int64_t n = tide_buf_numel(p.y);
+    if (n == 0) return TIDE_OK;
+    int last = p.y->rank - 1;
+    if (last < 0) {
+        memcpy(p.y->p, p.x->p, tide_dtype_size(p.y->dtype));
+        return TIDE_OK;
+    }
+    TIDE_DO(padding_of(&p, c->dev, &a->pad_width, a->mode));
+    encode(p.y->dtype, a->constant_values != a->constant_values ? 0 : a->constant_values, &p.value);
+    int64_t cols = p.y->shape[last], size = (int64_t)p.size, before = a->pad_width.v[last][0], middle = p.x->shape[last];
+    TIDE_PARALLEL_FOR(n / cols, TIDE_MAX(1, 65536 / cols)) {
+        for (int64_t r = lo; r < hi; r++) {
+            char *dst = (char *)p.y->p + r * cols * size;
+            int64_t off = source_row(&p, r);
+            if (off < 0) {
+                fill(dst, cols, p.size, &p.value);
+                continue;
+            }
+            const char *src = (const char *)p.x->p + off * size;
+            for (int64_t j = 0; j < cols; j++) {
+                if (j == before && middle > 0) {
+                    memcpy(dst + j * size, src, (size_t)(middle * size));
+                    j += middle - 1;
+                    continue;
+                }
+                int64_t s = p.map[last][j];
+                memcpy(dst + j * size, s < 0 ? (const char *)&p.value : src + s * size, p.size);
+            }
+        }
+    }
+    return TIDE_OK;
+}
+
+/* The gradient: every element of dy is added where it came from, in order. */
+tide_status tide_any_pad_grad_(tide_kcall *c);
+tide_status tide_any_pad_grad_(tide_kcall *c) {
+    const tide_pad_grad__attrs *a = c->attrs;
+    padding p = {.x = &c->out[0], .y = &c->in[0]};
+    memset(p.x->p, 0, (size_t)tide_buf_numel(p.x) * tide_dtype_size(p.x->dtype));
+    int64_t n = tide_buf_numel(p.y);
+    int last = p.y->rank - 1;
+    if (n == 0) return TIDE_OK;
+    if (last < 0) {
+        memcpy(p.x->p, p.y->p, tide_dtype_size(p.y->dtype));
+        return TIDE_OK;
+    }
+    TIDE_DO(padding_of(&p, c->dev, &a->pad_width, (int)a->mode));
+    int64_t cols = p.y->shape[last];
+    for (int64_t r = 0; r < n / cols; r++) {
+        int64_t off = source_row(&p, r);
+        if (off < 0) continue;
+        for (int64_t j = 0; j < cols; j++) {
+            int64_t s = p.map[last][j];
+            if (s < 0) continue;
+            if (p.y->dtype == TIDE_F32) ((float *)p.x->p)[off + s] += ((const float *)p.y->p)[r * cols + j];
+            else ((double *)p.x->p)[off + s] += ((const double *)p.y->p)[r * cols + j];
+        }
+    }
+    return TIDE_OK;
+}
+
+/* -- triangles and diagonals of the last two axes -- */
+static tide_status triangle(const tide_buf *x, const tide_buf *y, int64_t k, int lower) {
+    int64_t n = tide_buf_numel(x), size = (int64_t)tide_dtype_size(x->dtype);
+    if (n == 0) return TIDE_OK;
+    int64_t cols = x->shape[x->rank - 1], rows = x->shape[x->rank - 2];
+    k = TIDE_MIN(TIDE_MAX(k, -rows - 1), cols + 1);
+    TIDE_PARALLEL_FOR(n / cols, TIDE_MAX(1, 65536 / cols)) {
+        for (int64_t r = lo; r < hi; r++) {
+            int64_t edge = r % rows + k + lower; /* the first column above (lower) or on (upper) the diagonal */
+            edge = TIDE_MIN(TIDE_MAX(edge, 0), cols);
+            const char *src = (const char *)x->p + r * cols * size;
+            char *dst = (char *)y->p + r * cols * size;
+            size_t left = (size_t)(edge * size), right = (size_t)((cols - edge) * size);
+            if (lower) memcpy(dst, src, left), memset(dst + left, 0, right);
+            else memset(dst, 0, left), memcpy(dst + left, src + left, right);
+        }
+    }
+    return TIDE_OK;
+}
+tide_status tide_any_tril(tide_kcall *c);
+tide_status tide_any_tril(tide_kcall *c) { return triangle(&c->in[0], &c->out[0], ((const tide_tril_attrs *)c->attrs)->k, 1); }
+tide_status tide_any_triu(tide_kcall *c);
+tide_status tide_any_triu(tide_kcall *c) { return triangle(&c->in[0], &c->out[0], ((const tide_triu_attrs *)c->attrs)->k, 0); }
+
+/* Zeros with the last axis of x on a diagonal of the last two axes. */
+tide_status tide_any_diag_embed_(tide_kcall *c);
+tide_status tide_any_diag_embed_(tide_kcall *c) {
+    const tide_diag_embed__attrs *a = c->attrs;
+    const tide_buf *x = &c->in[0], *y = &c->out[0];
+    size_t size = tide_dtype_size(x->dtype);
+    memset(y->p, 0, (size_t)tide_buf_numel(y) * size);
+    int64_t total = tide_buf_numel(x), n = x->shape[x->rank - 1];
+    int64_t cols = y->shape[y->rank - 1], plane = cols * y->shape[y->rank - 2];
+    int64_t first = a->offset >= 0 ? a->offset : -a->offset * cols;
+    for (int64_t i = 0; i < total; i++)
+        memcpy((char *)y->p + (i / n * plane + first + i % n * (cols + 1)) * (int64_t)size, (const char *)x->p + i * (int64_t)size, size);
+    return TIDE_OK;
+}

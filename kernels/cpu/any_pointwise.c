@@ -1,0 +1,198 @@
+/* Elementwise ops on integers and bools, and comparisons of every dtype, expanded from pointwise.def.
+ *
+ * Invariant: no operation is undefined. Arithmetic is done in 64 bits and wraps; a division by zero gives 0; a shift past
+ * the width gives what infinitely many single shifts would. A bool result is 0 or 1. */
+#include "cpu.h"
+#include "half.h"
+
+#define GRAIN 32768
+#define NOINT TIDE_NOINT_PROBE
+
+/* -- arithmetic on int64_t -- */
+static inline int64_t wrap_add(int64_t a, int64_t b) { return (int64_t)((uint64_t)a + (uint64_t)b); }
+static inline int64_t wrap_sub(int64_t a, int64_t b) { return (int64_t)((uint64_t)a - (uint64_t)b); }
+static inline int64_t wrap_mul(int64_t a, int64_t b) { return (int64_t)((uint64_t)a * (uint64_t)b); }
+static inline int64_t rem_trunc(int64_t a, int64_t b) { return b == 0 || b == -1 ? 0 : a % b; }
+static inline int64_t rem_floor(int64_t a, int64_t b) {
+    int64_t r = rem_trunc(a, b);
+    return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+static inline int64_t div_floor(int64_t a, int64_t b) {
+    if (b == 0) return 0;
+    if (b == -1) return wrap_sub(0, a);
+    int64_t q = a / b;
+    return a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q;
+}
+/* Negative exponents: the truncated reciprocal, 0 but for bases 1 and -1. */
+static inline int64_t int_pow(int64_t a, int64_t b) {
+    if (b < 0) return a == 1 ? 1 : a == -1 ? (b & 1 ? -1 : 1) : 0;
+    int64_t y = 1;
+    for (; b > 0; b >>= 1, a = wrap_mul(a, a))
+        if (b & 1) y = wrap_mul(y, a);
+    return y;
+}
+static inline int64_t shift_left(int64_t a, int64_t b) { return b < 0 || b > 63 ? 0 : (int64_t)((uint64_t)a << b); }
+static inline int64_t shift_right(int64_t a, int64_t b) { return b < 0 || b > 63 ? (a < 0 ? -1 : 0) : a >> b; }
+static inline uint64_t magnitude(int64_t a) { return a < 0 ? 0 - (uint64_t)a : (uint64_t)a; }
+static inline int64_t int_gcd(int64_t a, int64_t b) {
+    uint64_t x = magnitude(a), y = magnitude(b);
+    while (y != 0) {
+        uint64_t r = x % y;
+        x = y, y = r;
+    }
+    return (int64_t)x;
+}
+static inline int64_t int_lcm(int64_t a, int64_t b) {
+    int64_t g = int_gcd(a, b);
+    return g == 0 ? 0 : (int64_t)(magnitude(a) / (uint64_t)g * magnitude(b));
+}
+
+/* -- the vocabulary of pointwise.def's integer forms -- */
+#define ZERO 0
+#define ONE 1
+#define NEG(a) wrap_sub(0, a)
+#define ADD(a, b) wrap_add(a, b)
+#define SUB(a, b) wrap_sub(a, b)
+#define MUL(a, b) wrap_mul(a, b)
+#define ABS(a) ((a) < 0 ? wrap_sub(0, a) : (a))
+#define SIGN(a) (((a) > 0) - ((a) < 0))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define FDIV(a, b) div_floor(a, b)
+#define MOD(a, b) rem_floor(a, b)
+#define FMOD(a, b) rem_trunc(a, b)
+#define POW(a, b) int_pow(a, b)
+#define AND(a, b) ((a) & (b))
+#define OR(a, b) ((a) | (b))
+#define XOR(a, b) ((a) ^ (b))
+#define SHL(a, b) shift_left(a, b)
+#define SHR(a, b) shift_right(a, b)
+#define GCD(a, b) int_gcd(a, b)
+#define LCM(a, b) int_lcm(a, b)
+#define EQ(a, b) ((a) == (b))
+#define NE(a, b) ((a) != (b))
+#define LT(a, b) ((a) < (b))
+#define LE(a, b) ((a) <= (b))
+#define GT(a, b) ((a) > (b))
+#define GE(a, b) ((a) >= (b))
+
+/* -- loops -- */
+
+#define LOOP(fn, T, OUT, store, bind, expr)                                             \
+    static void fn(int64_t n, const void *const *in, void *out, const void *attrs) {    \
+        OUT *o = out;                                                                   \
+        (void)attrs;                                                                    \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                           \
+            bind o[i] = store(expr);                                                    \
+        }                                                                               \
+    }
+#define BIND_1(T) const int64_t X = ((const T *)in[0])[i]; (void)X;
+#define BIND_2(T) const int64_t X1 = ((const T *)in[0])[i], X2 = ((const T *)in[1])[i];
+#define KERNEL(fn, name, pick)              \
+    tide_status fn(tide_kcall *c);          \
+    tide_status fn(tide_kcall *c) {         \
+        tide_loop loop = NULL;              \
+        switch (c->in[0].dtype) { pick }    \
+        return loop ? tide_elementwise(c, loop, GRAIN) : TIDE_DECLINE; \
+    }
+#define PICK_INTS(name)                              \
+    case TIDE_I64: loop = name##_i64; break;         \
+    case TIDE_I32: loop = name##_i32; break;         \
+    case TIDE_U8: loop = name##_u8; break;           \
+    case TIDE_I8: loop = name##_i8; break;           \
+    case TIDE_BOOL: loop = name##_bool; break;
+#define INT_FORMS(name, bind, expr, fn)                                  \
+    LOOP(name##_i64, int64_t, int64_t, (int64_t), bind(int64_t), expr)   \
+    LOOP(name##_i32, int32_t, int32_t, (int32_t), bind(int32_t), expr)   \
+    LOOP(name##_u8, uint8_t, uint8_t, (uint8_t), bind(uint8_t), expr)    \
+    LOOP(name##_i8, int8_t, int8_t, (int8_t), bind(int8_t), expr)        \
+    LOOP(name##_bool, uint8_t, uint8_t, 0 !=, bind(uint8_t), expr)       \
+    KERNEL(fn, name, PICK_INTS(name))
+#define BOOL_FORMS(name, bind, expr, fn)                                 \
+    LOOP(name##_i64, int64_t, uint8_t, 0 !=, bind(int64_t), expr)        \
+    LOOP(name##_i32, int32_t, uint8_t, 0 !=, bind(int32_t), expr)        \
+    LOOP(name##_u8, uint8_t, uint8_t, 0 !=, bind(uint8_t), expr)         \
+    LOOP(name##_i8, int8_t, uint8_t, 0 !=, bind(int8_t), expr)           \
+    LOOP(name##_bool, uint8_t, uint8_t, 0 !=, bind(uint8_t), expr)       \
+    KERNEL(fn, name, PICK_INTS(name))
+
+/* -- comparisons: operands of one dtype directly, others through double, or int64 where both are whole -- */
+typedef struct {
+    int dtype[2];
+    tide_loop f64, i64;
+} mixed;
+
+static void widen(int64_t n, int dtype, const void *src, double *f, int64_t *i64) {
+#define WIDEN(T, convert)                                                        \
+    for (int64_t i = 0; i < n; i++) {                                            \
+        T v = ((const T *)src)[i];                                               \
+        if (i64) i64[i] = (int64_t)convert(v);                                   \
+        else f[i] = (double)convert(v);                                          \
+    }                                                                            \
+    break
+    switch (dtype) {
+    case TIDE_F32: WIDEN(float, );
+    case TIDE_F64: WIDEN(double, );
+    case TIDE_I64: WIDEN(int64_t, );
+    case TIDE_I32: WIDEN(int32_t, );
+    case TIDE_I8: WIDEN(int8_t, );
+    case TIDE_F16: WIDEN(uint16_t, tide_from_f16);
+    case TIDE_BF16: WIDEN(uint16_t, tide_from_bf16);
+    default: WIDEN(uint8_t, );
+    }
+#undef WIDEN
+}
+static int is_whole(int dtype) {
+    return dtype != TIDE_F32 && dtype != TIDE_F64 && dtype != TIDE_F16 && dtype != TIDE_BF16;
+}
+static void mixed_loop(int64_t n, const void *const *in, void *out, const void *ctx) {
+    const mixed *m = ctx;
+    int whole = is_whole(m->dtype[0]) && is_whole(m->dtype[1]);
+    double f[2][256];
+    int64_t w[2][256];
+    for (int64_t at = 0; at < n; at += 256) {
+        int64_t k = TIDE_MIN(n - at, 256);
+        const void *packed[2];
+        for (int j = 0; j < 2; j++) {
+            widen(k, m->dtype[j], (const char *)in[j] + at * (int64_t)tide_dtype_size(m->dtype[j]), f[j], whole ? w[j] : NULL);
+            packed[j] = whole ? (const void *)w[j] : (const void *)f[j];
+        }
+        (whole ? m->i64 : m->f64)(k, packed, (uint8_t *)out + at, NULL);
+    }
+}
+static tide_status compare(tide_kcall *c, tide_loop same, tide_loop f64, tide_loop i64) {
+    if (same && c->in[0].dtype == c->in[1].dtype) return tide_elementwise(c, same, GRAIN);
+    mixed m = {{c->in[0].dtype, c->in[1].dtype}, f64, i64};
+    return tide_elementwise_ctx(c, mixed_loop, GRAIN, &m);
+}
+
+#define FLOATS_2(T) const T X1 = ((const T *)in[0])[i], X2 = ((const T *)in[1])[i];
+#define COMPARISON(name, expr)                                                \
+    LOOP(name##_f32, float, uint8_t, 0 !=, FLOATS_2(float), expr)             \
+    LOOP(name##_f64, double, uint8_t, 0 !=, FLOATS_2(double), expr)           \
+    LOOP(name##_i64, int64_t, uint8_t, 0 !=, FLOATS_2(int64_t), expr)         \
+    LOOP(name##_i32, int32_t, uint8_t, 0 !=, FLOATS_2(int32_t), expr)         \
+    LOOP(name##_u8, uint8_t, uint8_t, 0 !=, FLOATS_2(uint8_t), expr)          \
+    LOOP(name##_i8, int8_t, uint8_t, 0 !=, FLOATS_2(int8_t), expr)            \
+    tide_status tide_any_##name(tide_kcall *c);                               \
+    tide_status tide_any_##name(tide_kcall *c) {                              \
+        static const tide_loop same[TIDE_DTYPE_COUNT] = {                     \
+            [TIDE_F32] = name##_f32, [TIDE_F64] = name##_f64,                 \
+            [TIDE_I64] = name##_i64, [TIDE_I32] = name##_i32,                 \
+            [TIDE_U8] = name##_u8, [TIDE_I8] = name##_i8,                     \
+            [TIDE_BOOL] = name##_u8,                                          \
+        };                                                                    \
+        return compare(c, same[c->in[0].dtype], name##_f64, name##_i64);      \
+    }
+
+#define AT(kind, name, def, doc)
+#define FORM_0(name, ifwd) INT_FORMS(name, BIND_2, ifwd, tide_int_##name)
+#define FORM_1(...)
+#define U(name, fwd, bwd, reads, dom, doc)
+#define UP(name, params, fwd, bwd, reads, dom, doc)
+#define UI(name, fwd, bwd, reads, ifwd, dom, doc) INT_FORMS(name, BIND_1, ifwd, tide_int_##name)
+#define UB(name, fwd, ifwd, doc) BOOL_FORMS(name, BIND_1, ifwd, tide_int_##name)
+#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) TIDE_CAT(FORM_, IS_NOINT(ifwd))(name, ifwd)
+#define BC(name, fwd, doc) COMPARISON(name, fwd)
+#define BI(name, ifwd, doc) INT_FORMS(name, BIND_2, ifwd, tide_any_##name)
+#include "../pointwise.def"

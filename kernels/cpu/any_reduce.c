@@ -1,0 +1,195 @@
+/* Reductions of integers and bools, truth reductions and positions of extremes for every dtype, and the walk they share with
+ * the float kernels. */
+#include "reduce.h"
+
+void tide_reduce_plan(const tide_buf *in, const tide_ints *axis, reduce_plan *p) {
+    unsigned gone = axis->n < 0 ? ~0u : 0;
+    for (int64_t i = 0; i < axis->n; i++) gone |= 1u << axis->v[i];
+    *p = (reduce_plan){.kn = 1, .rn = 1};
+    int last = -1; /* which list the previous axis went to: neighbours of one list join where strides allow */
+    for (int i = 0; i < in->rank; i++) {
+        int r = gone >> i & 1, *n = r ? &p->nr : &p->nk;
+        int64_t *shape = r ? p->rshape : p->kshape, *stride = r ? p->rstride : p->kstride;
+        *(r ? &p->rn : &p->kn) *= in->shape[i];
+        if (in->shape[i] == 1) continue;
+        if (last == r && stride[*n - 1] == in->stride[i] * in->shape[i]) {
+            shape[*n - 1] *= in->shape[i];
+            stride[*n - 1] = in->stride[i];
+        } else {
+            shape[*n] = in->shape[i];
+            stride[(*n)++] = in->stride[i];
+        }
+        last = r;
+    }
+    if (p->nk == 0) p->nk = 1, p->kshape[0] = 1, p->kstride[0] = 0;
+    if (p->nr == 0) p->nr = 1, p->rshape[0] = 1, p->rstride[0] = 1;
+}
+
+/* -- integers: sums wrap at 64 bits -- */
+#define ADD(a, x) ((int64_t)((uint64_t)(a) + (uint64_t)(x)))
+#define MUL(a, x) ((int64_t)((uint64_t)(a) * (uint64_t)(x)))
+#define MAXI(a, x) ((a) > (x) ? (a) : (x))
+#define MINI(a, x) ((a) < (x) ? (a) : (x))
+#define OR(a, x) ((a) | ((x) != 0))
+#define AND(a, x) ((a) & ((x) != 0))
+#define KEEP(a, n) (a)
+
+#define WIDE_SUMS(T, tag)                                                                        \
+    DEFINE_REDUCTION(sum64_##tag, T, int64_t, int64_t, int64_t, 0, ADD, ADD, KEEP)               \
+    DEFINE_REDUCTION(prod64_##tag, T, int64_t, int64_t, int64_t, 1, MUL, MUL, KEEP)
+#define SUMS(T, tag)                                                                             \
+    WIDE_SUMS(T, tag)                                                                            \
+    DEFINE_REDUCTION(sum32_##tag, T, int64_t, int64_t, int32_t, 0, ADD, ADD, KEEP)               \
+    DEFINE_REDUCTION(prod32_##tag, T, int64_t, int64_t, int32_t, 1, MUL, MUL, KEEP)
+WIDE_SUMS(int64_t, i64)
+SUMS(int32_t, i32)
+SUMS(uint8_t, u8)
+SUMS(int8_t, i8)
+#define EXTREMES(T, tag, least, most)                                     \
+    DEFINE_REDUCTION(max_##tag, T, T, T, T, least, MAXI, MAXI, KEEP)      \
+    DEFINE_REDUCTION(min_##tag, T, T, T, T, most, MINI, MINI, KEEP)
+EXTREMES(int64_t, i64, INT64_MIN, INT64_MAX)
+EXTREMES(int32_t, i32, INT32_MIN, INT32_MAX)
+EXTREMES(uint8_t, u8, 0, UINT8_MAX)
+EXTREMES(int8_t, i8, INT8_MIN, INT8_MAX)
+
+#define INT_SUM(name, prefix)                                                                                  \
+    tide_status tide_int_##name(tide_kcall *c);                                                                \
+    tide_status tide_int_##name(tide_kcall *c) {                                                               \
+        const tide_##name##_attrs *a = c->attrs;                                                               \
+        const tide_buf *x = &c->in[0];                                                                         \
+        void *y = c->out[0].p;                                                                                 \
+        int wide = c->out[0].dtype == TIDE_I64;                                                                \
+        switch (x->dtype) {                                                                                    \
+        case TIDE_I64: return prefix##64_i64_run(x, &a->axis, y, c->dev);                                      \
+        case TIDE_I32: return wide ? prefix##64_i32_run(x, &a->axis, y, c->dev) : prefix##32_i32_run(x, &a->axis, y, c->dev); \
+        case TIDE_I8: return wide ? prefix##64_i8_run(x, &a->axis, y, c->dev) : prefix##32_i8_run(x, &a->axis, y, c->dev);    \
+        default: return wide ? prefix##64_u8_run(x, &a->axis, y, c->dev) : prefix##32_u8_run(x, &a->axis, y, c->dev);         \
+        }                                                                                                      \
+    }
+INT_SUM(sum, sum)
+INT_SUM(prod, prod)
+
+#define INT_EXTREME(name)                                                      \
+    tide_status tide_int_##name(tide_kcall *c);                                \
+    tide_status tide_int_##name(tide_kcall *c) {                               \
+        const tide_##name##_attrs *a = c->attrs;                               \
+        const tide_buf *x = &c->in[0];                                         \
+        switch (x->dtype) {                                                    \
+        case TIDE_I64: return name##_i64_run(x, &a->axis, c->out[0].p, c->dev); \
+        case TIDE_I32: return name##_i32_run(x, &a->axis, c->out[0].p, c->dev); \
+        case TIDE_I8: return name##_i8_run(x, &a->axis, c->out[0].p, c->dev);   \
+        default: return name##_u8_run(x, &a->axis, c->out[0].p, c->dev);        \
+        }                                                                      \
+    }
+INT_EXTREME(max)
+INT_EXTREME(min)
+
+#define TRUTHS(T, tag)                                                                    \
+    DEFINE_REDUCTION(any_##tag, T, uint8_t, uint8_t, uint8_t, 0, OR, OR, KEEP)            \
+    DEFINE_REDUCTION(all_##tag, T, uint8_t, uint8_t, uint8_t, 1, AND, AND, KEEP)
+TRUTHS(float, f32)
+TRUTHS(double, f64)
+TRUTHS(int64_t, i64)
+TRUTHS(int32_t, i32)
+TRUTHS(uint8_t, u8)
+#define TRUTH(name)                                                            \
+    tide_status tide_any_##name(tide_kcall *c);                                \
+    tide_status tide_any_##name(tide_kcall *c) {                               \
+        const tide_##name##_attrs *a = c->attrs;                               \
+        const tide_buf *x = &c->in[0];                                         \
+        switch (x->dtype) {                                                    \
+        case TIDE_F32: return name##_f32_run(x, &a->axis, c->out[0].p, c->dev); \
+        case TIDE_F64: return name##_f64_run(x, &a->axis, c->out[0].p, c->dev); \
+        case TIDE_I64: return name##_i64_run(x, &a->axis, c->out[0].p, c->dev); \
+        case TIDE_I32: return name##_i32_run(x, &a->axis, c->out[0].p, c->dev); \
+        default: return name##_u8_run(x, &a->axis, c->out[0].p, c->dev);        \
+        }                                                                      \
+    }
+TRUTH(any)
+TRUTH(all)
+
+/* -- (outer, n, inner) views of a contiguous input along one axis; TIDE_NONE is the flattened input -- */
+typedef struct {
+    int64_t outer, n, inner;
+} along;
+static along along_axis(const tide_buf *x, int64_t axis) {
+    along s = {1, 1, 1};
+    if (axis == TIDE_NONE) s.n = tide_buf_numel(x);
+    else
+        for (int i = 0; i < x->rank; i++) *(i < axis ? &s.outer : i == axis ? &s.n : &s.inner) *= x->shape[i];
+    return s;
+}
+
+/* Position of the first extreme; a NaN is more extreme than any number. */
+#define POSITION(T, tag, before)                                                                \
+    static void tag(const void *px, along s, int64_t base, int64_t *y) {                        \
+        const T *x = px;                                                                        \
+        TIDE_PARALLEL_FOR(s.outer * s.inner, TIDE_MAX(1, 32768 / TIDE_MAX(s.n, 1))) {           \
+            for (int64_t i = lo; i < hi; i++) {                                                 \
+                const T *v = x + i / s.inner * s.n * s.inner + i % s.inner;                     \
+                T best = v[0];                                                                  \
+                int64_t at = 0;                                                                 \
+                for (int64_t j = 1; j < s.n && best == best; j++) {                             \
+                    T w = v[j * s.inner];                                                       \
+                    if (before(w, best) || w != w) best = w, at = j;                            \
+                }                                                                               \
+                y[i] = at + base;                                                               \
+            }                                                                                   \
+        }                                                                                       \
+    }
+#define GREATER(a, b) ((a) > (b))
+#define SMALLER(a, b) ((a) < (b))
+#define POSITIONS(T, tag) POSITION(T, argmax_##tag, GREATER) POSITION(T, argmin_##tag, SMALLER)
+POSITIONS(float, f32)
+POSITIONS(double, f64)
+POSITIONS(int64_t, i64)
+POSITIONS(int32_t, i32)
+POSITIONS(int8_t, i8)
+POSITIONS(uint8_t, u8)
+#define ARG(name)                                                                \
+    tide_status tide_any_##name(tide_kcall *c);                                  \
+    tide_status tide_any_##name(tide_kcall *c) {                                 \
+        const tide_##name##_attrs *a = c->attrs;                                 \
+        along s = along_axis(&c->in[0], a->axis);                                \
+        void *x = c->in[0].p, *y = c->out[0].p;                                  \
+        switch (c->in[0].dtype) {                                                \
+        case TIDE_F32: name##_f32(x, s, a->base, y); break;                      \
+        case TIDE_F64: name##_f64(x, s, a->base, y); break;                      \
+        case TIDE_I64: name##_i64(x, s, a->base, y); break;                      \
+        case TIDE_I32: name##_i32(x, s, a->base, y); break;                      \
+        case TIDE_I8: name##_i8(x, s, a->base, y); break;                        \
+        default: name##_u8(x, s, a->base, y); break;                             \
+        }                                                                        \
+        return TIDE_OK;                                                          \
+    }
+ARG(argmax)
+ARG(argmin)
+
+/* -- running sums and products of integers: the output is int32 or int64 -- */
+static int64_t read_int(const tide_buf *b, int64_t i) {
+    switch (b->dtype) {
+    case TIDE_I64: return ((const int64_t *)b->p)[i];
+    case TIDE_I32: return ((const int32_t *)b->p)[i];
+    case TIDE_I8: return ((const int8_t *)b->p)[i];
+    default: return ((const uint8_t *)b->p)[i];
+    }
+}
+#define CUMULATIVE(name, start, step)                                                   \
+    tide_status tide_int_##name(tide_kcall *c);                                         \
+    tide_status tide_int_##name(tide_kcall *c) {                                        \
+        const tide_##name##_attrs *a = c->attrs;                                        \
+        along s = along_axis(&c->in[0], a->axis);                                       \
+        for (int64_t i = 0; i < s.outer * s.inner; i++) {                               \
+            int64_t acc = start, at = i / s.inner * s.n * s.inner + i % s.inner;        \
+            for (int64_t j = 0; j < s.n; j++) {                                         \
+                int64_t k = at + (a->reverse_ ? s.n - 1 - j : j) * s.inner;             \
+                acc = step(acc, read_int(&c->in[0], k));                                \
+                if (c->out[0].dtype == TIDE_I64) ((int64_t *)c->out[0].p)[k] = acc;     \
+                else ((int32_t *)c->out[0].p)[k] = (int32_t)acc;                        \
+            }                                                                           \
+        }                                                                               \
+        return TIDE_OK;                                                                 \
+    }
+CUMULATIVE(cumsum, 0, ADD)
+CUMULATIVE(cumprod, 1, MUL)

@@ -1,0 +1,57 @@
+/* Float reductions: sum, mean, prod, max, min, cumulative sums and products.
+ *
+ * Sums run in lanes of the element type over at most 32 elements each and add up in double, which keeps ten million float32
+ * elements exact to 1e-6. */
+#include "reduce.h"
+
+#define STEP_ADD(a, x) ((a) + (x))
+#define STEP_MUL(a, x) ((a) * (x))
+#define STEP_MAX(a, x) t_max(a, x)
+#define STEP_MIN(a, x) t_min(a, x)
+#define KEEP(a, n) (a)
+#define DIVIDE(a, n) ((a) / (double)(n))
+
+DEFINE_REDUCTION(sum, REAL, REAL, double, REAL, 0, STEP_ADD, STEP_ADD, KEEP)
+DEFINE_REDUCTION(mean, REAL, REAL, double, REAL, 0, STEP_ADD, STEP_ADD, DIVIDE)
+DEFINE_REDUCTION(prod, REAL, REAL, double, REAL, 1, STEP_MUL, STEP_MUL, KEEP)
+DEFINE_REDUCTION(max, REAL, REAL, REAL, REAL, (REAL)-INFINITY, STEP_MAX, STEP_MAX, KEEP)
+DEFINE_REDUCTION(min, REAL, REAL, REAL, REAL, (REAL)INFINITY, STEP_MIN, STEP_MIN, KEEP)
+
+#define KERNEL(name)                                                             \
+    tide_status K(name)(tide_kcall *c);                                          \
+    tide_status K(name)(tide_kcall *c) {                                         \
+        const tide_##name##_attrs *a = c->attrs;                                 \
+        return name##_run(&c->in[0], &a->axis, c->out[0].p, c->dev);             \
+    }
+KERNEL(sum)
+KERNEL(mean)
+KERNEL(prod)
+KERNEL(max)
+KERNEL(min)
+
+/* Running sums and products along one axis of a contiguous (outer, n, inner) array, accumulated in double. */
+#define CUMULATIVE(name, start, step)                                                       \
+    tide_status K(name)(tide_kcall *c);                                                     \
+    tide_status K(name)(tide_kcall *c) {                                                    \
+        const tide_##name##_attrs *a = c->attrs;                                            \
+        const REAL *x = c->in[0].p;                                                         \
+        REAL *y = c->out[0].p;                                                              \
+        int64_t n = c->in[0].shape[a->axis], inner = 1, outer = 1;                          \
+        for (int i = 0; i < c->in[0].rank; i++)                                             \
+            if (i < a->axis) outer *= c->in[0].shape[i];                                    \
+            else if (i > a->axis) inner *= c->in[0].shape[i];                               \
+        TIDE_PARALLEL_FOR(outer * inner, TIDE_MAX(1, 16384 / TIDE_MAX(n, 1))) {             \
+            for (int64_t i = lo; i < hi; i++) {                                             \
+                int64_t at = i / inner * n * inner + i % inner;                             \
+                double acc = start;                                                         \
+                for (int64_t j = 0; j < n; j++) {                                           \
+                    int64_t k = at + (a->reverse_ ? n - 1 - j : j) * inner;                 \
+                    acc = step(acc, x[k]);                                                  \
+                    y[k] = (REAL)acc;                                                       \
+                }                                                                           \
+            }                                                                               \
+        }                                                                                   \
+        return TIDE_OK;                                                                     \
+    }
+CUMULATIVE(cumsum, 0, STEP_ADD)
+CUMULATIVE(cumprod, 1, STEP_MUL)

@@ -1,0 +1,148 @@
+/* Descriptors and rules of the elementwise ops, expanded from pointwise.def: the derivative runs as one private kernel, and
+ * as op calls on the tape when it will be differentiated itself.
+ *
+ * Invariant: the two expansions of a derivative are the same expression. */
+#include "../op.h"
+
+#include <math.h>
+
+/* -- shapes and dtypes -- */
+
+/* Inputs broadcast; the result has the common dtype (the core has cast them to it). */
+tide_status tide_infer_pointwise(tide_call *c) {
+    c->meta[0].dtype = c->in[0]->dtype;
+    return tide_broadcast(c, c->nin, c->in, &c->meta[0]);
+}
+
+static tide_status infer_bool(tide_call *c) {
+    c->meta[0].dtype = TIDE_BOOL;
+    return tide_broadcast(c, c->nin, c->in, &c->meta[0]);
+}
+
+static tide_status infer_bits(tide_call *c) {
+    for (int i = 0; i < c->nin; i++)
+        if (tide_is_float(c->in[i]->dtype))
+            return tide_op_fail(c, TIDE_EDTYPE, "x%d has a float dtype (expected integers or bools, got %s)", i + 1,
+                                tide_dtype_name(c->in[i]->dtype));
+    return tide_infer_pointwise(c);
+}
+
+/* -- the vocabulary of pointwise.def as op calls -- */
+typedef tide_tensor *T;
+
+static T call1(tide_tape *t, int op, T a) { return tide_t(t, op, &(uint64_t){0}, a); }
+static T call2(tide_tape *t, int op, T a, T b) { return tide_t(t, op, &(uint64_t){0}, a, b); }
+static T call3(tide_tape *t, int op, T a, T b, T c) { return tide_t(t, op, &(uint64_t){0}, a, b, c); }
+
+#define TIDE_BIG 1.7976931348623157e308
+#define C(v) tide_t_scalar(t, v, DY)
+#define ZERO C(0)
+#define ONE C(1)
+#define P(name) C(p->name)
+#define P_OR(name, v) C(isnan(p->name) ? (v) : p->name)
+#define CALL1(op, a) call1(t, TIDE_OP_##op, a)
+#define CALL2(op, a, b) call2(t, TIDE_OP_##op, a, b)
+#define NEG(a) CALL1(negative, a)
+#define ABS(a) CALL1(abs, a)
+#define SIGN(a) CALL1(sign, a)
+#define SQRT(a) CALL1(sqrt, a)
+#define TRUNC(a) CALL1(trunc, a)
+#define EXP(a) CALL1(exp, a)
+#define EXP2(a) CALL1(exp2, a)
+#define LOG(a) CALL1(log, a)
+#define SIN(a) CALL1(sin, a)
+#define COS(a) CALL1(cos, a)
+#define SINH(a) CALL1(sinh, a)
+#define COSH(a) CALL1(cosh, a)
+#define TANH(a) CALL1(tanh, a)
+#define ERFC(a) CALL1(erfc, a)
+#define SIGMOID(a) CALL1(sigmoid, a)
+#define SOFTPLUS(a) CALL1(softplus, a)
+#define ADD(a, b) CALL2(add, a, b)
+#define SUB(a, b) CALL2(subtract, a, b)
+#define MUL(a, b) CALL2(multiply, a, b)
+#define DIV(a, b) CALL2(divide, a, b)
+#define FDIV(a, b) CALL2(floor_divide, a, b)
+#define POW(a, b) CALL2(power, a, b)
+#define MAX(a, b) CALL2(maximum, a, b)
+#define MIN(a, b) CALL2(minimum, a, b)
+#define EQ(a, b) CALL2(equal, a, b)
+#define NE(a, b) CALL2(not_equal, a, b)
+#define LT(a, b) CALL2(less, a, b)
+#define LE(a, b) CALL2(less_equal, a, b)
+#define GT(a, b) CALL2(greater, a, b)
+#define GE(a, b) CALL2(greater_equal, a, b)
+#define AND(a, b) CALL2(logical_and, a, b)
+#define OR(a, b) CALL2(logical_or, a, b)
+#define WHERE(c, a, b) call3(t, TIDE_OP_select_, c, a, b)
+#define NOGRAD NULL
+
+/* -- rules -- */
+static void give_summed(tide_tape *t, int i, T g) {
+    const tide_meta *m = tide_t_in_meta(t, i);
+    tide_t_give(t, i, tide_t_sum_to_meta(t, g, m, m->shape));
+}
+
+#define READ_NONE DY
+#define READ_X DY, X
+#define READ_Y DY, Y
+#define READ_XY DY, X, Y
+#define SAVE_NONE 0
+#define SAVE_X TIDE_SAVE_IN(0)
+#define SAVE_X12 (TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1))
+#define SAVE_Y TIDE_SAVE_OUT(0)
+#define SAVE_XY (TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0))
+#define SAVE_X12Y (SAVE_X12 | TIDE_SAVE_OUT(0))
+
+/* Like TIDE_DESCRIBE, with the kind and the number of arguments chosen here. */
+#define DESCRIBE(NAME, KIND, NARGS, ...)                                                                      \
+    const tide_op tide_op_##NAME = {.name = #NAME, .doc = tide_doc_##NAME, .id = TIDE_OP_##NAME,              \
+        .kind = KIND, .args = tide_args_##NAME, .nargs = NARGS, .nin = TIDE_NIN_##NAME, .nout = 1,            \
+        .attrs_size = sizeof(tide_##NAME##_attrs), __VA_ARGS__};
+#define IS_PRIVATE(name) (#name[sizeof(#name) - 2] == '_' ? TIDE_PRIVATE : 0)
+
+/* An operand that the op did not save is NULL here and unused. */
+#define UNARY(name, KIND, bwd, reads)                                                                         \
+    static T name##_expanded(tide_tape *t, const tide_##name##_attrs *p, T DY) {                              \
+        const T X = tide_t_in(t, 0), Y = tide_t_out(t, 0);                                                    \
+        (void)p, (void)DY, (void)X, (void)Y;                                                                  \
+        return bwd;                                                                                           \
+    }                                                                                                         \
+    static void name##_rule(tide_tape *t, const tide_node *n) {                                               \
+        const T DY = tide_t_dy(t, 0), X = tide_t_in(t, 0), Y = tide_t_out(t, 0);                              \
+        T g = tide_t_recording(t) ? name##_expanded(t, (const void *)n->attrs, DY) : NULL;                    \
+        (void)X, (void)Y;                                                                                     \
+        tide_t_give(t, 0, g ? g : tide_t(t, TIDE_OP_##name##_grad, n->attrs, READ_##reads));                  \
+    }                                                                                                         \
+    DESCRIBE(name, KIND, TIDE_NARGS_##name, .flags = IS_PRIVATE(name), .infer = tide_infer_same,              \
+             .grad = name##_rule, .saves = SAVE_##reads)                                                      \
+    DESCRIBE(name##_grad, TIDE_POINTWISE_OP, TIDE_NARGS_##name##_grad - TIDE_NIN_##name##_grad,               \
+             .flags = TIDE_NOGRAD | TIDE_PRIVATE, .infer = tide_infer_pointwise)
+
+#define BINARY(name, KIND, d1, d2, reads)                                                                     \
+    static T name##_d(tide_tape *t, T DY, int i) {                                                            \
+        const T X1 = tide_t_in(t, 0), X2 = tide_t_in(t, 1), Y = tide_t_out(t, 0);                             \
+        (void)DY, (void)X1, (void)X2, (void)Y;                                                                \
+        return i == 0 ? d1 : d2;                                                                              \
+    }                                                                                                         \
+    static void name##_rule(tide_tape *t, const tide_node *n) {                                               \
+        T DY = tide_t_dy(t, 0);                                                                               \
+        for (int i = 0; i < n->nin; i++)                                                                      \
+            if (tide_t_needs(t, i)) give_summed(t, i, name##_d(t, DY, i));                                    \
+    }                                                                                                         \
+    DESCRIBE(name, KIND, TIDE_NARGS_##name, .flags = TIDE_PROMOTE, .infer = tide_infer_pointwise,             \
+             .grad = name##_rule, .saves = SAVE_##reads)
+
+/* Has a binary op an integer form? Without one the core makes integers float32, as for any float op. */
+#define NOINT ~, TIDE_FLOAT_OP
+#define SECOND_(a, b, ...) b
+#define SECOND(...) SECOND_(__VA_ARGS__)
+#define AT(kind, name, def, doc)
+#define U(name, fwd, bwd, reads, dom, doc) UNARY(name, TIDE_FLOAT_OP, bwd, reads)
+#define UP(name, params, fwd, bwd, reads, dom, doc) UNARY(name, TIDE_FLOAT_OP, bwd, reads)
+#define UI(name, fwd, bwd, reads, ifwd, dom, doc) UNARY(name, TIDE_POINTWISE_OP, bwd, reads)
+#define UB(name, fwd, ifwd, doc) TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD, .infer = infer_bool);
+#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) BINARY(name, SECOND(ifwd, TIDE_POINTWISE_OP, ~), d1, d2, reads)
+#define BC(name, fwd, doc) TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD | TIDE_HALF, .infer = infer_bool);
+#define BI(name, ifwd, doc) TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD | TIDE_PROMOTE, .infer = infer_bits);
+#include "../../kernels/pointwise.def"
