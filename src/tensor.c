@@ -233,6 +233,7 @@ tide_status tide_view(tide_ctx *ctx, tide_tensor *base, int rank, const int64_t 
     t->rank = (uint8_t)rank;
     t->offset = offset;
     t->is_view = 1;
+    t->view_version = base->storage->version;
     for (int i = 0; i < rank; i++) t->shape[i] = shape[i], t->stride[i] = stride[i];
     return TIDE_OK;
 }
