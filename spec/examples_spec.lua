@@ -1,0 +1,54 @@
+-- Every program in examples/ runs to its end, on little work, and prints what it promises.
+local here = io.popen("pwd"):read "l"
+local program = here .. "/" .. (os.getenv "TIDE_BUILD" or "build") .. "/tide"
+if os.getenv "TIDE_INSTALLED" == "1" then
+  program = "tide"
+end
+
+-- example -> arguments that make it short, and lines that it must print
+local rows = {
+  linear_regression = { "", "[wy] = " },
+  xor = { "", "%d" },
+  custom_layer = { "", "%d" },
+  custom_step = { "", "%d" },
+  two_inputs = { "", "%d" },
+  autoencoder = { "1 512", "%d" },
+  fashion_mnist = { "1 2560", "\ntest accuracy 0%.%d+\n", "equal predictions", "learning curves: " },
+}
+
+describe("examples", function()
+  local folder
+  setup(function()
+    folder = os.tmpname()
+    os.remove(folder)
+    assert(os.execute("mkdir " .. folder))
+  end)
+  teardown(function()
+    os.execute("rm -rf " .. folder)
+  end)
+
+  local files = {}
+  for path in io.popen("ls examples/*.lua"):lines() do
+    files[#files + 1] = path:match "([^/]+)%.lua$"
+  end
+
+  for _, name in ipairs(files) do
+    it("runs " .. name, function()
+      local row = assert(rows[name], "examples/" .. name .. ".lua has no row here")
+      local command = ("cd %s && %s %s/examples/%s.lua %s 2>&1 </dev/null"):format(folder, program, here, name, row[1])
+      local pipe = io.popen(command)
+      local out = pipe:read "a"
+      local _, _, status = pipe:close()
+      assert.equal(0, status, out)
+      for i = 2, #row do
+        assert.matches(row[i], out)
+      end
+    end)
+  end
+
+  it("has a program for every row", function()
+    for name in pairs(rows) do
+      assert.truthy(table.concat(files, " "):find(name, 1, true), name)
+    end
+  end)
+end)
