@@ -14,8 +14,9 @@ local function loss_of(where, results)
 end
 
 -- Leaves that stand for the given tensors inside one call.
+-- Also whether one of them already carries gradients: then the result must too, for the gradient outside.
 local function leaves_of(where, n, ...)
-  local leaves = { ... }
+  local leaves, nested = { ... }, false
   for i = 1, n do
     local x = leaves[i]
     if not core.is_tensor(x) then
@@ -28,12 +29,13 @@ local function leaves_of(where, n, ...)
       x = x:detach()
       x.requires_grad = true
     end
+    nested = nested or leaves[i] == x
     leaves[i] = x
   end
-  return leaves
+  return leaves, nested
 end
 
-local function run(where, f, vars, options, n, ...)
+local function run(where, f, vars, options, ...)
   if type(f) ~= "function" and not (type(f) == "table" and getmetatable(f) and getmetatable(f).__call) then
     errors.raise(where, "expected a function that returns a loss (got %s)", type(f))
   end
@@ -55,8 +57,8 @@ local function run(where, f, vars, options, n, ...)
   return results, grads
 end
 
-local function options_of(options)
-  return { create_graph = options and options.create_graph, retain_graph = options and options.retain_graph }
+local function options_of(options, nested)
+  return { create_graph = nested or options and options.create_graph, retain_graph = options and options.retain_graph }
 end
 
 --- `local loss, grads = tide.value_and_grad(f, vars)` calls `f()` and returns its results, then the gradients of the first one
@@ -72,15 +74,15 @@ function autograd.value_and_grad(f, vars, options)
     options = vars or options
     return function(...)
       local n = select("#", ...)
-      local leaves = leaves_of("value_and_grad", n, ...)
-      local results, grads = run("value_and_grad", f, leaves, options_of(options), n, table.unpack(leaves, 1, n))
+      local leaves, nested = leaves_of("value_and_grad", n, ...)
+      local results, grads = run("value_and_grad", f, leaves, options_of(options, nested), table.unpack(leaves, 1, n))
       for i = 1, n do
         results[results.n + i] = grads[i]
       end
       return table.unpack(results, 1, results.n + n)
     end
   end
-  local results, grads = run("value_and_grad", f, vars, options_of(options), 0)
+  local results, grads = run("value_and_grad", f, vars, options_of(options))
   results[results.n + 1] = grads
   return table.unpack(results, 1, results.n + 1)
 end
@@ -100,12 +102,12 @@ function autograd.grad(f, vars, options)
     options = vars or options
     return function(...)
       local n = select("#", ...)
-      local leaves = leaves_of("grad", n, ...)
-      local _, grads = run("grad", f, leaves, options_of(options), n, table.unpack(leaves, 1, n))
+      local leaves, nested = leaves_of("grad", n, ...)
+      local _, grads = run("grad", f, leaves, options_of(options, nested), table.unpack(leaves, 1, n))
       return table.unpack(grads, 1, n)
     end
   end
-  local _, grads = run("grad", f, vars, options_of(options), 0)
+  local _, grads = run("grad", f, vars, options_of(options))
   return grads
 end
 

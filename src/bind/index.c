@@ -220,8 +220,30 @@ static void check_inplace(lua_State *L, const tide_tensor *t, const char *what) 
     if (t->is_view) tideL_error(L, what, "a view that carries a gradient cannot be written in place; use ops.slice_update");
 }
 
+/* What the new node saved of the storage that is about to be overwritten is kept as a copy. */
+static tide_status rescue(tide_ctx *ctx, tide_node *n, const tide_storage *storage) {
+    for (int i = 0; i < n->nin; i++) {
+        tide_edge *e = &n->in[i];
+        if (!e->saved || e->saved->storage != storage) continue;
+        tide_tensor *copy = NULL;
+        int was = tide_grad_mode(ctx, 0);
+        tide_status st = tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &e->saved, &copy);
+        tide_grad_mode(ctx, was);
+        if (st != TIDE_OK) return st;
+        if (e->saved->node) e->saved->node->refs++;
+        copy->node = e->saved->node;
+        copy->out_index = e->saved->out_index;
+        copy->requires_grad = e->saved->requires_grad;
+        tide_release(e->saved);
+        e->saved = copy;
+        e->version = copy->storage->version;
+    }
+    return TIDE_OK;
+}
+
 /* The tensor takes over what `from` holds, its node too. */
 static tide_status overwrite(tide_ctx *ctx, tide_tensor *t, tide_tensor *from) {
+    if (from->node && ctx->grad_mode) TIDE_TRY(rescue(ctx, from->node, t->storage));
     TIDE_TRY(tide_copy_into(ctx, t, from));
     if (from->node && ctx->grad_mode) {
         from->node->refs++;

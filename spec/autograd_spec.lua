@@ -1,0 +1,328 @@
+local tide = require "tide"
+local core = require "tide.core"
+local ops = tide.ops
+
+local function close(expected, got, tolerance)
+  got = core.is_tensor(got) and got:tolist() or got
+  if type(expected) == "table" then
+    assert.equal(#expected, #got)
+    for i = 1, #expected do
+      close(expected[i], got[i], tolerance)
+    end
+  else
+    assert.is_true(math.abs(expected - got) <= (tolerance or 1e-6) * math.max(1, math.abs(expected)), ("%s is not %s"):format(got, expected))
+  end
+end
+
+local function message(f, ...)
+  local ok, e = pcall(f, ...)
+  assert.is_false(ok)
+  return tostring(e)
+end
+
+local function leaf(x, dtype)
+  return tide.tensor(x, { requires_grad = true, dtype = dtype or "float64" })
+end
+
+describe("backward", function()
+  it("adds into .grad of the leaves", function()
+    local x = leaf { 1, 2, 3 }
+    ;(x * x):sum():backward()
+    close({ 2, 4, 6 }, x.grad)
+    ;(x * x):sum():backward()
+    close({ 4, 8, 12 }, x.grad)
+    x.grad = nil
+    assert.is_nil(x.grad)
+  end)
+
+  it("sums over paths and undoes broadcasting", function()
+    local a, b = leaf { { 1, 2 }, { 3, 4 } }, leaf { 10, 20 }
+    local y = a * b + b
+    y:sum():backward()
+    close({ { 10, 20 }, { 10, 20 } }, a.grad)
+    close({ 6, 8 }, b.grad)
+  end)
+
+  it("needs one number to start from, or the gradient", function()
+    local x = leaf { 1, 2 }
+    assert.matches("needs one number to start from %(expected a tensor of 1 element, got %[2%]%)", message(function()
+      (x * 2):backward()
+    end))
+    local y = x * 2
+    y:backward(tide.tensor({ 1, 10 }, { dtype = "float64" }))
+    close({ 2, 20 }, x.grad)
+    assert.matches("wrong form", message(function()
+      (x * 2):backward(tide.ones { 3, dtype = "float64" })
+    end))
+    assert.matches("depends on nothing", message(function()
+      tide.ones({ 1 }):sum():backward()
+    end))
+  end)
+
+  it("frees the graph, unless told to keep it", function()
+    local x = leaf { 2 }
+    local y = (x * x):sum()
+    y:backward { retain_graph = true }
+    y:backward()
+    close({ 8 }, x.grad)
+    assert.matches("retain_graph", message(function()
+      y:backward()
+    end))
+  end)
+
+  it("walks 100,000 nodes without recursion", function()
+    local x = leaf { 1 }
+    local y = x
+    for _ = 1, 100000 do
+      y = y + 0
+    end
+    y:sum():backward()
+    close({ 1 }, x.grad)
+  end)
+
+  it("refuses create_graph into .grad in favour of tide.grad", function()
+    local x = leaf { 1 }
+    assert.matches("tide.grad", message(function()
+      (x * x):sum():backward { create_graph = true }
+    end))
+  end)
+
+  it("computes no gradient that nobody asked for", function()
+    local x, w = tide.ones { 4, 3 }, leaf({ { 1 }, { 2 }, { 3 } }, "float32")
+    x:matmul(w):sum():backward()
+    assert.is_nil(x.grad)
+    close({ { 4 }, { 4 }, { 4 } }, w.grad)
+  end)
+end)
+
+describe("tide.grad and value_and_grad", function()
+  it("differentiate functions of tensors, as JAX", function()
+    local g = tide.grad(function(a, b)
+      return (a * a * b):sum()
+    end)
+    local da, db = g(tide.tensor { 1, 2 }, tide.tensor { 3, 4 })
+    close({ 6, 16 }, da)
+    close({ 1, 4 }, db)
+    local loss, dx = tide.value_and_grad(function(x)
+      return (x * x):sum()
+    end)(tide.tensor { 3 })
+    close(9, loss)
+    close({ 6 }, dx)
+  end)
+
+  it("differentiate by a list of variables; false where nothing depends on one", function()
+    local w, unused = leaf { 2 }, leaf { 5 }
+    local loss, grads = tide.value_and_grad(function()
+      return (w * w):sum()
+    end, { w, unused })
+    close(4, loss)
+    close({ 4 }, grads[1])
+    assert.is_false(grads[2])
+  end)
+
+  it("give second and third derivatives", function()
+    local x = leaf { 0.5, -1.5 }
+    local y = (x ^ 4):sum()
+    local d1 = tide.grad(y, { x }, { create_graph = true })[1]
+    local d2 = tide.grad(d1:sum(), { x }, { create_graph = true })[1]
+    local d3 = tide.grad(d2:sum(), { x })[1]
+    close({ 0.5, -13.5 }, d1)
+    close({ 3, 27 }, d2)
+    close({ 12, -36 }, d3)
+    local nested = tide.grad(function(a)
+      return tide.grad(function(b)
+        return b:tanh():sum()
+      end)(a):sum()
+    end)
+    local th = (math.exp(0.5) - math.exp(-0.5)) / (math.exp(0.5) + math.exp(-0.5))
+    close({ -2 * th * (1 - th * th) }, nested(tide.tensor({ 0.5 }, { dtype = "float64" })))
+  end)
+
+  it("restore the mode after an error", function()
+    assert.matches("boom", message(tide.no_grad, function()
+      error "boom"
+    end))
+    assert.is_true(core.grad_mode())
+    local x = leaf { 1 }
+    local y = tide.no_grad(function()
+      return x * 2
+    end)
+    assert.is_false(y.requires_grad)
+  end)
+end)
+
+describe("values changed in place", function()
+  it("are noticed by the gradient that needs them, with op and line", function()
+    local w = leaf { 1, 2 }
+    local z = w * w
+    local q = z:exp()
+    q:add_(1)
+    local m = message(function()
+      q:sum():backward()
+    end)
+    assert.matches("exp: its result %[2%] was changed in place after the op ran at .*autograd_spec.lua:%d+", m)
+    z = w * w
+    local s = z:square()
+    core.no_grad(function()
+      z:copy_ { 0, 0 }
+    end)
+    m = message(function()
+      s:sum():backward()
+    end)
+    assert.matches("square: .*changed in place after the op ran at .*autograd_spec.lua:%d+", m)
+  end)
+
+  it("are refused on leaves and views while recording", function()
+    local w = leaf { 1, 2 }
+    assert.matches("slice_update", message(function()
+      w:add_(1)
+    end))
+    assert.matches("slice_update", message(function()
+      w[1] = 3
+    end))
+    local v = (w * 2)[{ { 1, 1 } }]
+    assert.matches("view", message(function()
+      v:add_(1)
+    end))
+  end)
+
+  it("bind results to the new node", function()
+    local w = leaf { 1, 2 }
+    local z = w * 3
+    z:multiply_(w)
+    z:sum():backward()
+    close({ 6, 12 }, w.grad)
+    w.grad = nil
+    z = w * 3
+    z[2] = 0
+    z:sum():backward()
+    close({ 3, 0 }, w.grad)
+  end)
+
+  it("make older differentiable views raise", function()
+    local w = leaf { 1, 2 }
+    local z = w * 3
+    local v = z[{ { 1, 1 } }]
+    z:add_(1)
+    assert.matches("make the view again", message(function()
+      return v * 2
+    end))
+  end)
+end)
+
+describe("custom gradients and hooks", function()
+  it("run the function's own rule", function()
+    local f = tide.custom_gradient(function(x)
+      return x * x, function(dy)
+        return dy * 100
+      end
+    end)
+    local x = leaf { 3 }
+    local y = f(x)
+    close({ 9 }, y)
+    y:sum():backward()
+    close({ 100 }, x.grad)
+  end)
+
+  it("carry errors of the rule to the caller", function()
+    local f = tide.custom_gradient(function(x)
+      return x * x, function()
+        error("in the rule", 0)
+      end
+    end)
+    local x = leaf { 3 }
+    assert.matches("in the rule", message(function()
+      f(x):sum():backward()
+    end))
+    assert.matches("wrong form", message(function()
+      tide.custom_gradient(function(a)
+        return a * 1, function()
+          return tide.ones { 7, dtype = "float64" }
+        end
+      end)(x):sum():backward()
+    end))
+  end)
+
+  it("let hooks see and replace gradients", function()
+    local x = leaf { 1, 2 }
+    local y = x * 2
+    local seen
+    y:register_hook(function(g)
+      seen = g:tolist()
+      return g * 10
+    end)
+    y:sum():backward()
+    assert.same({ 1, 1 }, seen)
+    close({ 20, 20 }, x.grad)
+  end)
+end)
+
+describe("memory of the tape", function()
+  local function live()
+    collectgarbage()
+    collectgarbage()
+    local m = core.memory()
+    return m.live_tensors, m.live_nodes
+  end
+
+  it("goes with the graph", function()
+    local x = leaf { 1, 2 }
+    local tensors, nodes = live()
+    for _ = 1, 50 do
+      local y = (x:tanh() * x):exp():sum()
+      y:backward()
+      x.grad = nil
+    end
+    local t, n = live()
+    assert.equal(tensors, t)
+    assert.equal(nodes, n)
+  end)
+
+  it("is returned by 10,000 custom gradients", function()
+    local f = tide.custom_gradient(function(x)
+      return x * 2, function(dy)
+        return dy * 2
+      end
+    end)
+    local x = leaf { 1 }
+    local tensors, nodes = live()
+    for _ = 1, 10000 do
+      f(x):sum():backward()
+    end
+    x.grad = nil
+    local t, n = live()
+    assert.equal(tensors, t)
+    assert.equal(nodes, n)
+  end)
+
+  it("is released by scopes", function()
+    local tensors = live()
+    local kept
+    do
+      local s <close> = tide.scope()
+      local a = tide.ones { 10 }
+      local _ = a * 2
+      kept = s:keep(a + 1)
+    end
+    assert.equal(tensors + 1, core.memory().live_tensors)
+    assert.equal(2, kept[1])
+  end)
+
+  it("stays bounded in a loop that never collects", function()
+    local before = core.memory().peak_bytes
+    core.memory_limit(0)
+    for _ = 1, 3000 do
+      local _ = ops.zeros { 256, 1024 } -- 1 MB each
+    end
+    assert.is_true(core.memory().peak_bytes - before <= 600 * 2 ^ 20)
+  end)
+
+  it("respects a limit with one clear error", function()
+    collectgarbage()
+    core.memory_limit(core.memory().live_bytes + 2 ^ 20)
+    local m = message(tide.zeros, { 1024, 1024 })
+    core.memory_limit(0)
+    assert.matches("not enough memory: float32%[1024, 1024%] needs 4.2 MB", m)
+    assert.equal(4 * 2 ^ 20, tide.zeros({ 1024, 1024 }).nbytes)
+  end)
+end)
