@@ -9,6 +9,11 @@ for word in ([[and break do else elseif end false for function goto if in local 
   words[#words + 1] = word
 end
 
+local function sorted(list)
+  table.sort(list)
+  return list
+end
+
 local function names_of(meta, v)
   local names = rawget(meta, "__names")
   if type(names) == "function" then
@@ -44,15 +49,21 @@ local function field(v, k)
   end
 end
 
+local tensor_fields = { "shape", "ndim", "size", "dtype", "device", "requires_grad", "is_leaf", "nbytes", "grad" }
+
+local function add_keys(t, out)
+  for k, x in next, t do
+    if type(k) == "string" and out[k] == nil then
+      out[k] = x
+    end
+  end
+end
+
 -- Adds the string keys that `v` answers to, with the values that can be seen.
 local function collect(v, out)
   for _ = 1, 16 do
     if type(v) == "table" then
-      for k, x in next, v do
-        if type(k) == "string" and out[k] == nil then
-          out[k] = x
-        end
-      end
+      add_keys(v, out)
     end
     local meta = debug.getmetatable(v)
     if type(meta) ~= "table" then
@@ -63,20 +74,62 @@ local function collect(v, out)
         out[k] = true
       end
     end
-    v = raw_index(meta)
+    local index = raw_index(meta)
+    local methods = rawget(meta, "methods")
+    if type(v) == "userdata" and type(methods) == "table" then -- a tensor
+      add_keys(methods, out)
+      for _, k in ipairs(tensor_fields) do
+        out[k] = out[k] or false
+      end
+    elseif type(index) == "function" and rawget(meta, "_new") ~= nil then -- an instance with computed fields
+      local get = rawget(meta, "_get")
+      for _ = 1, 16 do
+        if type(get) ~= "table" then
+          break
+        end
+        for k in next, get do
+          out[k] = out[k] or false
+        end
+        get = raw_index(debug.getmetatable(get))
+      end
+      index = meta
+    end
+    v = index
     if type(v) ~= "table" then
       return
     end
   end
 end
 
+--- Every name that an expression in `env` could begin with, sorted.
+---@param env table
+---@return string[]
+function complete.names(env)
+  local found, out = {}, {}
+  collect(env, found)
+  for k in next, found do
+    out[#out + 1] = k
+  end
+  return sorted(out)
+end
+
 local function callable(v)
   return type(v) == "function" or (type(v) == "table" and rawget(debug.getmetatable(v) or {}, "__call") ~= nil)
 end
 
-local function sorted(list)
-  table.sort(list)
-  return list
+--- The value that a dotted path has in `env`, read without running user code; nil if there is none.
+---@param path string "model.layers"
+---@param env table
+---@return any
+function complete.value(path, env)
+  local v = env
+  for name in path:gmatch "[^.]+" do
+    v = field(v, name)
+    if v == nil then
+      return nil
+    end
+  end
+  return v
 end
 
 -- Files that begin as the opened string does.
@@ -97,6 +150,42 @@ local function files(prefix)
   return out, folder
 end
 
+-- The name of what the innermost open bracket belongs to: "layers.Dense" in `layers.Dense { 64, act`.
+local function called(before)
+  local depth = 0
+  for i = #before, 1, -1 do
+    local c = before:sub(i, i)
+    if c == ")" or c == "}" then
+      depth = depth + 1
+    elseif c == "(" or c == "{" then
+      if depth == 0 then
+        local name = before:sub(1, i - 1):match "([%a_][%w_.:]*)%s*$"
+        if name or c == "(" then
+          return name
+        end
+      else
+        depth = depth - 1
+      end
+    end
+  end
+end
+
+--- Option names of the class whose arguments are being typed, with what a variable could be; nil where none begins so.
+---@return string[]|nil
+function complete.options(word, before, env)
+  local name = word:find "^[%a_][%w_]*$" and before:find "[{(,]%s*$" and called(before)
+  local c = name and complete.value(name, env)
+  local args = c and type(c) == "table" and field(c, "args")
+  local names = type(args) == "table" and args.names
+  local out = {}
+  for _, option in ipairs(type(names) == "table" and names or {}) do
+    if option:sub(1, #word) == word then
+      out[#out + 1] = option .. " = "
+    end
+  end
+  return #out > 0 and out or nil
+end
+
 --- The words that could stand where `word` stands.
 ---@param word string what was typed of it, with the dots and colons before it ("model.la")
 ---@param before string the line before the word
@@ -114,6 +203,20 @@ function complete.words(word, before, env)
     end
     return cut and sorted(out) or out
   end
+  if before:find "^%s*%%$" or word:find "^%%" then
+    local out = {}
+    local start = word:gsub("^%%", "")
+    for name in next, require("tide.repl.commands").list do
+      if name:sub(1, #start) == start then
+        out[#out + 1] = word:sub(1, #word - #start) .. name
+      end
+    end
+    return sorted(out)
+  end
+  local options = complete.options(word, before, env)
+  if options then
+    return options
+  end
   local path, sep, last = word:match "^(.-)([.:]?)([%a_]?[%w_]*)$"
   local found, out = {}, {}
   if sep == "" and path == "" then
@@ -122,12 +225,9 @@ function complete.words(word, before, env)
       found[w] = found[w] or "word"
     end
   elseif path:find "^[%a_][%w_.]*$" then
-    local v = env
-    for name in path:gmatch "[^.]+" do
-      v = field(v, name)
-      if v == nil then
-        return {}
-      end
+    local v = complete.value(path, env)
+    if v == nil then
+      return {}
     end
     collect(v, found)
   else

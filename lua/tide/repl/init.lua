@@ -1,7 +1,9 @@
 --- The prompt. `repl.run` reads, runs and prints until the end of input; at a terminal with editing, completion and a
 --- history, elsewhere line by line without any ornament.
 local chunk = require "tide.repl.chunk"
+local commands = require "tide.repl.commands"
 local complete = require "tide.repl.complete"
+local explain = require "tide.repl.explain"
 local history = require "tide.repl.history"
 local show = require "tide.repl.show"
 
@@ -20,7 +22,10 @@ function repl.session(o)
     self.declare("_" .. i)
   end
   self.declare "_"
-  self.entries, self.failed = 0, false
+  self.entries, self.failed, self.worked, self.known = 0, false, {}, {}
+  for k in next, _G do
+    self.known[k] = true
+  end
   self.colour = not self.plain and not os.getenv "NO_COLOR" and os.getenv "TERM" ~= "dumb"
   return self
 end
@@ -29,40 +34,30 @@ function Session:paint(code, text)
   return self.colour and ("\27[%sm%s\27[0m"):format(code, text) or text
 end
 
--- Traceback without the prompt's own frames and without the call of `error` itself.
-local function trimmed(traceback)
-  local lines = {}
-  for line in traceback:gmatch "[^\n]+" do
-    if line:find("tide/repl/init.lua", 1, true) then
-      break
-    end
-    lines[#lines + 1] = line
-  end
-  while #lines > 0 and (lines[#lines]:find "^%s*%[C%]: in function 'xpcall'" or lines[#lines]:find "in main chunk$") do
-    lines[#lines] = nil
-  end
-  if lines[2] and lines[2]:find "%[C%]: in function 'error'" then
-    table.remove(lines, 2)
-  end
-  return #lines > 1 and table.concat(lines, "\n") or ""
-end
-
 local function handler(e)
-  local kind = type(e)
-  local message = kind == "string" and e
-    or (getmetatable(e) or {}).__tostring and tostring(e)
-    or kind == "nil" and "nil"
-    or ("(error object is a %s value)"):format(kind)
-  return { message = message, traceback = debug.traceback("", 2), value = e }
+  return { message = explain.message(e), traceback = debug.traceback("", 2), value = e }
 end
 
-function Session:report(message, traceback)
+--- Prints an error: what was raised, where it stands in what was typed, a hint, the frames between.
+---@param failure { message: string, traceback?: string }
+---@param source? string what was typed
+---@param name? string its chunk name as messages show it
+function Session:report(failure, source, name)
   self.failed = true
   self.out:flush()
-  self.err:write(self:paint("31", message), "\n")
-  local rest = traceback and trimmed(traceback) or ""
-  if rest ~= "" then
-    self.err:write(self:paint("2", rest), "\n")
+  self.err:write(self:paint("31", failure.message), "\n")
+  local parts = { source and explain.place(failure.message, source, name), explain.hint(failure.message, self.env) }
+  for i = 1, 2 do
+    if parts[i] then
+      self.err:write(parts[i], "\n")
+    end
+  end
+  if failure.traceback then
+    self.last_traceback = failure.message .. failure.traceback
+    local rest = explain.trimmed(failure.traceback)
+    if rest ~= "" then
+      self.err:write(self:paint("2", rest), "\n")
+    end
   end
   self.err:flush()
 end
@@ -84,21 +79,30 @@ function Session:results(values, hushed)
   if ok then
     self.out:write(text, "\n")
   else
-    self:report(text.message, text.traceback)
+    self:report(text)
   end
 end
 
 --- Runs one complete input that compiled.
-function Session:run(f, hushed)
+---@param f function
+---@param o { hushed?: boolean, source?: string, name?: string, command?: boolean }
+function Session:run(f, o)
   local started = self.terminal.clock()
-  local values = table.pack(xpcall(f, handler))
+  local values = table.pack(xpcall(f, handler, o.command and self or nil))
   local took = self.terminal.clock() - started
   if values[1] then
-    self:results(table.pack(table.unpack(values, 2, values.n)), hushed)
+    if not o.command then
+      self.worked[#self.worked + 1] = o.source
+      self:results(table.pack(table.unpack(values, 2, values.n)), o.hushed)
+    end
   else
-    self:report(values[2].message, values[2].traceback)
+    local failure = values[2]
+    if o.command and type(failure.value) == "string" and not failure.value:find "^%S+:%d+:" then
+      failure.traceback = nil -- the command itself said what is wrong
+    end
+    self:report(failure, o.source, o.name)
   end
-  if took > 0.1 and not self.plain then
+  if took > 0.1 and not self.plain and not o.command then
     local text = took < 60 and ("%.2f s"):format(took) or ("%d min %d s"):format(took // 60, took % 60)
     self.out:write(self:paint("2", text), "\n")
   end
@@ -113,7 +117,8 @@ function Session:read(prompt)
   return io.read "L"
 end
 
---- Reads lines until they are a whole chunk. Returns the source, its function or the message why it does not compile.
+--- Reads lines until they are a whole chunk. Returns the source, its function or the message why it does not compile, and
+--- whether it is a command of the prompt.
 function Session:block()
   local source
   while true do
@@ -129,6 +134,10 @@ function Session:block()
     if not source:find "%S" then
       return ""
     end
+    local command = not source:find "\n" and commands.parse(source)
+    if command then
+      return source, command, nil, true
+    end
     local f, message, incomplete = chunk.compile(source, ("=[%d]"):format(self.entries + 1), self.env, self.declare)
     if f or not incomplete then
       return source, f, message
@@ -139,7 +148,7 @@ end
 
 --- One turn: reads, runs, prints. Returns false at the end of input.
 function Session:turn()
-  local source, f, message = self:block()
+  local source, f, message, command = self:block()
   if source == nil then
     return false
   end
@@ -152,10 +161,11 @@ function Session:turn()
     history.append(self.terminal, source)
     self.last = source
   end
+  local name = ("[%d]"):format(self.entries)
   if f then
-    self:run(f, source:find ";%s*$" ~= nil)
+    self:run(f, { hushed = source:find ";%s*$" ~= nil, source = source, name = name, command = command })
   else
-    self:report(message)
+    self:report({ message = message }, source, name)
   end
   return true
 end
@@ -174,9 +184,9 @@ function Session:startup()
   file:close()
   local f, message = loadfile(path, "t", self.env)
   if f then
-    self:run(f, true)
+    self:run(f, { hushed = true })
   else
-    self:report(message)
+    self:report { message = message }
   end
 end
 
@@ -185,10 +195,10 @@ end
 function repl.run(o)
   local terminal = require "tide.repl.terminal"
   local plain = not (terminal.isatty(0) and terminal.isatty(1))
-  local self = repl.session { terminal = terminal, plain = plain }
   _G.tide = _G.tide or require "tide"
+  local self = repl.session { terminal = terminal, plain = plain }
   if not plain then
-    self.out:write(_G.tide._VERSION, " on ", _VERSION, "; Ctrl-D leaves\n")
+    self.out:write(_G.tide._VERSION, " on ", _VERSION, "; ? for help, Ctrl-D leaves\n")
     for _, entry in ipairs(history.load(terminal)) do
       terminal.remember(entry)
       self.last = entry
@@ -204,7 +214,7 @@ function repl.run(o)
     -- an interrupt can come between two inputs too
     local ok, more = xpcall(self.turn, handler, self)
     if not ok then
-      self:report(more.message, more.traceback)
+      self:report(more)
     elseif not more then
       break
     end

@@ -1,0 +1,384 @@
+--- The commands of the prompt that are not Lua: `%name …`, `!shell`, `? name`. Each is one entry of a table:
+--- { arguments, what it does, function(session, text) }.
+local complete = require "tide.repl.complete"
+local help = require "tide.repl.help"
+local show = require "tide.repl.show"
+
+local commands = {}
+
+local function compiled(session, text, what)
+  local chunk = require "tide.repl.chunk"
+  local f, message = chunk.compile(text, "=" .. what, session.env, session.declare)
+  if not f then
+    error(message, 0)
+  end
+  return f
+end
+
+local function need(text, what)
+  if text == "" then
+    error("say " .. what, 0)
+  end
+  return text
+end
+
+local function seconds(s)
+  if s >= 1 then
+    return ("%.3g s"):format(s)
+  elseif s >= 1e-3 then
+    return ("%.3g ms"):format(s * 1e3)
+  elseif s >= 1e-6 then
+    return ("%.3g us"):format(s * 1e6)
+  end
+  return ("%.3g ns"):format(s * 1e9)
+end
+
+local function bytes(n)
+  local units = { "B", "KB", "MB", "GB", "TB" }
+  local i = 1
+  while n >= 1024 and i < #units do
+    n, i = n / 1024, i + 1
+  end
+  return (i == 1 and "%d %s" or "%.1f %s"):format(n, units[i])
+end
+
+local function run_file(session, path)
+  local f, message = loadfile(path, "t", session.env)
+  if not f then
+    error(message, 0)
+  end
+  return f
+end
+
+-- The session's own names with their values, sorted.
+local function own_names(session)
+  local names = {}
+  for k in next, session.env do
+    if not k:find "^_%d*$" then
+      names[#names + 1] = k
+    end
+  end
+  for k in next, _G do
+    if not session.known[k] and rawget(session.env, k) == nil then
+      names[#names + 1] = k
+    end
+  end
+  table.sort(names)
+  return names
+end
+
+local function one_line(v)
+  local kind = type(v)
+  if kind == "userdata" then
+    local ok, text = pcall(function()
+      return ("%s %s"):format(v.dtype, tostring(v.shape))
+    end)
+    return ok and "tensor " .. text or "userdata"
+  end
+  local text = show.value(v, { depth = 1, items = 4 }):match "^[^\n]*"
+  return #text > 60 and text:sub(1, 60) .. "…" or text
+end
+
+commands.list = {
+  time = {
+    "CODE",
+    "runs CODE once and says how long it took",
+    function(session, text)
+      local f = compiled(session, need(text, "what to time"), "%time")
+      local clock = session.terminal.clock
+      local started = clock()
+      local values = table.pack(f())
+      local took = clock() - started
+      session:results(values)
+      session.out:write(seconds(took), "\n")
+    end,
+  },
+  timeit = {
+    "CODE",
+    "runs CODE many times: best and mean time of one run",
+    function(session, text)
+      local f = compiled(session, need(text, "what to time"), "%timeit")
+      local clock = session.terminal.clock
+      local n = 1
+      local function loop(count)
+        local started = clock()
+        for _ = 1, count do
+          f()
+        end
+        return clock() - started
+      end
+      local took = loop(n)
+      while took < 0.05 do
+        n = n * 2
+        took = loop(n)
+      end
+      local best, sum, squares, rounds = math.huge, 0, 0, 7
+      for _ = 1, rounds do
+        local t = loop(n) / n
+        best, sum, squares = math.min(best, t), sum + t, squares + t * t
+      end
+      local mean = sum / rounds
+      local deviation = math.sqrt(math.max(0, squares / rounds - mean * mean))
+      session.out:write(
+        ("%s ± %s a run, best %s (%d rounds of %d)\n"):format(seconds(mean), seconds(deviation), seconds(best), rounds, n)
+      )
+    end,
+  },
+  prof = {
+    "CODE",
+    "runs CODE and prints where the time went: ops, and lines of Lua by sampling",
+    function(session, text)
+      local f = compiled(session, need(text, "what to profile"), "%prof")
+      local hits, samples = {}, 0
+      debug.sethook(function()
+        local info = debug.getinfo(2, "Sl")
+        if info and info.currentline > 0 then
+          local at = info.short_src .. ":" .. info.currentline
+          hits[at] = (hits[at] or 0) + 1
+          samples = samples + 1
+        end
+      end, "", 1000)
+      local ok, e = pcall(_G.tide.profile, f)
+      debug.sethook()
+      if not ok then
+        error(e, 0)
+      end
+      local places = {}
+      for at in next, hits do
+        places[#places + 1] = at
+      end
+      table.sort(places, function(a, b)
+        return hits[a] > hits[b] or (hits[a] == hits[b] and a < b)
+      end)
+      if e ~= nil then
+        session:results(table.pack(e))
+      end
+      for i = 1, math.min(10, #places) do
+        session.out:write(("%5.1f %%  %s\n"):format(100 * hits[places[i]] / samples, places[i]))
+      end
+    end,
+  },
+  who = {
+    "",
+    "lists what this session made",
+    function(session)
+      for _, name in ipairs(own_names(session)) do
+        session.out:write(("%-16s %-10s %s\n"):format(name, type(session.env[name]), one_line(session.env[name])))
+      end
+    end,
+  },
+  mem = {
+    "",
+    "memory of tensors, of Lua, and how much it changed since the last %mem",
+    function(session)
+      local m = require("tide.core").memory()
+      local lua = math.floor(collectgarbage "count" * 1024)
+      local last = session.last_memory or { live_bytes = m.live_bytes, lua = lua }
+      local function row(what, now, before)
+        local change = now - before
+        session.out:write(("%-18s %10s  %s%s\n"):format(what, bytes(now), change < 0 and "-" or "+", bytes(math.abs(change))))
+      end
+      row(("tensors (%d)"):format(m.live_tensors), m.live_bytes, last.live_bytes)
+      row("Lua", lua, last.lua)
+      session.out:write(("%-18s %10s\n"):format("cached", bytes(m.cached_bytes)))
+      session.out:write(("%-18s %10s\n"):format("peak of tensors", bytes(m.peak_bytes)))
+      session.last_memory = { live_bytes = m.live_bytes, lua = lua }
+    end,
+  },
+  run = {
+    "FILE [args]",
+    "runs a script in this session; its globals stay",
+    function(session, text)
+      local words = {}
+      for word in need(text, "which file"):gmatch "%S+" do
+        words[#words + 1] = word
+      end
+      run_file(session, words[1])(table.unpack(words, 2))
+    end,
+  },
+  load = {
+    "FILE",
+    "runs the inputs that %save kept",
+    function(session, text)
+      run_file(session, need(text, "which file"))()
+    end,
+  },
+  save = {
+    "FILE",
+    "writes this session's inputs that worked into a file",
+    function(session, text)
+      local file, why = io.open(need(text, "which file"), "w")
+      if not file then
+        error(why, 0)
+      end
+      for _, source in ipairs(session.worked) do
+        file:write((require("tide.repl.chunk").keep_locals(source)), "\n")
+      end
+      file:close()
+    end,
+  },
+  edit = {
+    "[FILE]",
+    "opens $EDITOR on the last input or a file, then runs it",
+    function(session, text)
+      local path = text
+      if path == "" then
+        path = os.tmpname()
+        local file = assert(io.open(path, "w"))
+        file:write(session.worked[#session.worked] or "", "\n")
+        file:close()
+      end
+      local editor = os.getenv "VISUAL" or os.getenv "EDITOR" or "editor"
+      local ok = os.execute(editor .. " '" .. path:gsub("'", "'\\''") .. "'")
+      local file = io.open(path, "r")
+      local source = file and file:read "a" or ""
+      if file then
+        file:close()
+      end
+      if text == "" then
+        os.remove(path)
+      end
+      if ok and source:find "%S" then
+        session:results(table.pack(compiled(session, source, "%edit")()))
+      end
+    end,
+  },
+  reload = {
+    "MODULE",
+    "loads a module anew and puts it where the old one was",
+    function(session, text)
+      local name = need(text, "which module")
+      local old = package.loaded[name]
+      package.loaded[name] = nil
+      local ok, new = pcall(require, name)
+      if not ok then
+        package.loaded[name] = old
+        error(new, 0)
+      end
+      for _, place in ipairs { session.env, _G } do
+        for k, v in next, place do
+          if v == old and old ~= nil and old ~= true then
+            rawset(place, k, new)
+          end
+        end
+      end
+    end,
+  },
+  device = {
+    "",
+    "what Tide computes with",
+    function(session)
+      session:results(table.pack(_G.tide.config()))
+    end,
+  },
+  threads = {
+    "[N]",
+    "how many threads the kernels use; sets it",
+    function(session, text)
+      local core = require "tide.core"
+      if text ~= "" then
+        core.set_threads(math.tointeger(tonumber(text)) or error("say a whole number of threads", 0))
+      end
+      session.out:write(core.get_threads(), "\n")
+    end,
+  },
+  seed = {
+    "N",
+    "restarts the random generator",
+    function(_, text)
+      _G.tide.seed(math.tointeger(tonumber(text)) or error("say a whole number", 0))
+    end,
+  },
+  bt = {
+    "",
+    "the whole traceback of the last error",
+    function(session)
+      session.out:write(session.last_traceback or "no error yet", "\n")
+    end,
+  },
+  help = {
+    "",
+    "this list",
+    function(session)
+      session.out:write(commands.overview(), "\n")
+    end,
+  },
+}
+
+--- The text of %help.
+function commands.overview()
+  local names, out = {}, {}
+  for name in pairs(commands.list) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  for i, name in ipairs(names) do
+    local entry = commands.list[name]
+    out[i] = ("  %-18s %s"):format("%" .. name .. " " .. entry[1], entry[2])
+  end
+  return table.concat({
+    "Lua, line by line: an expression prints its values, `_` is the last one, a final `;` hushes.",
+    "Top-level locals stay (they are fields of the session). Ctrl-C stops what runs, Ctrl-D leaves.",
+    "  ? name, name?      what it is; name?? shows its source; ? *norm* finds names",
+    "  !command           runs a shell command",
+    table.concat(out, "\n"),
+  }, "\n")
+end
+
+local function value_of(session, path)
+  return complete.value(path, session.env) or complete.value("tide." .. path, session.env)
+    or complete.value("tide.layers." .. path, session.env) or complete.value("tide.ops." .. path, session.env)
+end
+
+local function ask(session, name, source)
+  if name:find "[*?]" then
+    local found = help.search(name)
+    session.out:write(#found > 0 and table.concat(found, "\n") or "no name matches " .. name, "\n")
+    return
+  end
+  local value = value_of(session, name:gsub(":", "."))
+  local text = source and help.source(value) or help.text(value, name)
+  if not text then
+    error(("nothing is known of '%s'; ? *%s* searches"):format(name, name), 0)
+  end
+  session.out:write(text, "\n")
+end
+
+--- What to do for a line that is a command; nil for one that is Lua.
+---@param line string
+---@return fun(session: table)|nil
+function commands.parse(line)
+  local name, text = line:match "^%s*%%(%a+)%s*(.-)%s*$"
+  if name then
+    local entry = commands.list[name]
+    return function(session)
+      if not entry then
+        error(("no command %%%s; %%help lists them"):format(name), 0)
+      end
+      entry[3](session, text)
+    end
+  end
+  local shell = line:match "^%s*!%s*(.+)$"
+  if shell then
+    return function(session)
+      session.out:flush()
+      local ok, how, status = os.execute(shell)
+      if not ok then
+        error(("the command ended with %s %d"):format(how == "signal" and "signal" or "status", status), 0)
+      end
+    end
+  end
+  if line:find "^%s*%?%s*$" then
+    return commands.list.help[3]
+  end
+  local asked = line:match "^%s*%?%s*([%w_.:*?]+)%s*$"
+  local before, marks = line:match "^%s*([%a_][%w_.:]*)(%?%??)%s*$"
+  if asked or before then
+    return function(session)
+      ask(session, asked or before, marks == "??")
+    end
+  end
+  return nil
+end
+
+return commands

@@ -1,0 +1,135 @@
+--- Errors as the prompt shows them: the message, the line that was typed with a caret where the message points, a hint, and
+--- a traceback without the prompt's own frames.
+local check = require "tide.check"
+local complete = require "tide.repl.complete"
+
+local explain = {}
+
+--- What a value raised by `error` says.
+---@param e any
+---@return string
+function explain.message(e)
+  local kind = type(e)
+  if kind == "string" then
+    return e
+  end
+  local meta = getmetatable(e)
+  if type(meta) == "table" and meta.__tostring then
+    local ok, text = pcall(tostring, e)
+    return ok and text or "(error object whose __tostring fails)"
+  end
+  return kind == "nil" and "nil" or ("(error object is a %s value)"):format(kind)
+end
+
+--- The frames of the person's code and below it, without the prompt's and without `error` itself; "" if none is left.
+---@param traceback string
+---@return string
+function explain.trimmed(traceback)
+  local lines = {}
+  for line in traceback:gmatch "[^\n]+" do
+    if line:find("tide/repl/init.lua", 1, true) then
+      break
+    end
+    lines[#lines + 1] = line
+  end
+  while #lines > 0 and (lines[#lines]:find "^%s*%[C%]: in function 'xpcall'" or lines[#lines]:find "in main chunk$") do
+    lines[#lines] = nil
+  end
+  if lines[2] and lines[2]:find "%[C%]: in function 'error'" then
+    table.remove(lines, 2)
+  end
+  return #lines > 1 and table.concat(lines, "\n") or ""
+end
+
+-- The word of a line that a message is about.
+local function culprit(message)
+  return message:match "near '(.-)'$"
+    or message:match "%((%a+) '([^']+)'%)" and select(2, message:match "%((%a+) '([^']+)'%)")
+    or message:match "unknown name '([^']+)'"
+    or message:match "unknown option '([^']+)'"
+end
+
+-- Where the word stands; nil for a sign that stands there more than once, since the message does not say which is meant.
+local function column(line, word)
+  if not word then
+    return nil
+  end
+  local first, last = line:find(word, 1, true)
+  if first and not word:find "[%w_]" and line:find(word, last + 1, true) then
+    return nil
+  end
+  local at = 1
+  while true do
+    first, last = line:find(word, at, true)
+    if not first then
+      return nil
+    end
+    local inside = word:find "^[%w_]" and line:sub(first - 1, first - 1):find "[%w_]"
+      or word:find "[%w_]$" and line:sub(last + 1, last + 1):find "[%w_]"
+    if not inside then
+      return first
+    end
+    at = first + 1
+  end
+end
+
+--- The line of `source` that a message of chunk `name` points to, and a caret under the word it names; nil if neither.
+---@param message string
+---@param source string what was typed
+---@param name string the chunk's name as messages show it, "[3]"
+---@return string|nil
+function explain.place(message, source, name)
+  local number = message:match("^" .. name:gsub("%p", "%%%0") .. ":(%d+):")
+  if not number then
+    return nil
+  end
+  local lines = {}
+  for line in (source .. "\n"):gmatch "(.-)\n" do
+    lines[#lines + 1] = line
+  end
+  local line = lines[tonumber(number)]
+  local at = line and column(line, culprit(message))
+  if not line or (not at and #lines == 1) then
+    return nil
+  end
+  local shown = "  " .. line
+  if at then
+    shown = shown .. "\n  " .. line:sub(1, at - 1):gsub("[^\t]", " ") .. "^"
+  end
+  return shown
+end
+
+--- "did you mean 'x'?" for a global, field or method that is nil; nil without a near name.
+---@param message string
+---@param env table the session's environment
+---@return string|nil
+function explain.hint(message, env)
+  local kind, word = message:match "nil value %((%a+) '([^']+)'%)"
+  if not kind or message:find("did you mean", 1, true) then
+    return nil
+  end
+  if kind ~= "global" then
+    return nil
+  end
+  local near = check.suggest(word, complete.names(env))
+  if near then
+    return ("did you mean '%s'?"):format(near)
+  end
+  if rawget(env, "tide") or rawget(_G, "tide") then
+    for _, home in ipairs { "layers", "ops", "optimizers", "losses", "metrics", "callbacks" } do
+      local ok, space = pcall(function()
+        return _G.tide[home]
+      end)
+      local meta = ok and debug.getmetatable(space)
+      local list = type(meta) == "table" and type(rawget(meta, "__names")) == "function" and rawget(meta, "__names")(space) or {}
+      for _, name in ipairs(list) do
+        if name == word then
+          return ("did you mean 'tide.%s.%s'?"):format(home, word)
+        end
+      end
+    end
+  end
+  return nil
+end
+
+return explain

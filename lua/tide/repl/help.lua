@@ -1,0 +1,222 @@
+--- Help at the prompt: what `? name` prints. The text is the doc comment above the definition, the argument table of a class,
+--- or the descriptor of an op, the same places that the reference is made from.
+local help = {}
+
+-- The lines of a source file, or nil.
+local function lines_of(path)
+  local file = path and io.open(path, "r")
+  if not file then
+    return nil
+  end
+  local out = {}
+  for line in file:lines() do
+    out[#out + 1] = line
+  end
+  file:close()
+  return out
+end
+
+-- The comment block that ends right above line n, without its dashes; "" if there is none.
+local function block_above(lines, n)
+  local first = n
+  while first > 1 and lines[first - 1]:find "^%s*%-%-" do
+    first = first - 1
+  end
+  local out = {}
+  for i = first, n - 1 do
+    out[#out + 1] = (lines[i]:gsub("^%s*%-%-+ ?", ""))
+  end
+  return table.concat(out, "\n")
+end
+
+local function source_of(f)
+  local info = debug.getinfo(f, "S")
+  if info.source:sub(1, 1) == "@" then
+    return info.source:sub(2), info.linedefined, info.lastlinedefined
+  end
+end
+
+local function parameters(f)
+  local info = debug.getinfo(f, "u")
+  local names = {}
+  for i = 1, info.nparams do
+    names[i] = debug.getlocal(f, i)
+  end
+  if info.isvararg then
+    names[#names + 1] = "..."
+  end
+  return table.concat(names, ", ")
+end
+
+local function is_class(v)
+  local meta = type(v) == "table" and debug.getmetatable(v)
+  return type(meta) == "table" and rawget(meta, "__name") == "class"
+end
+
+-- A function of a class that was written in the file that defines the class.
+local function a_function(c)
+  local names = {}
+  for k, v in next, c do
+    if type(v) == "function" and type(k) == "string" and not k:find "^__" then
+      names[#names + 1] = k
+    end
+  end
+  table.sort(names)
+  return names
+end
+
+local function class_doc(c)
+  local name = rawget(c, "__name")
+  for _, k in ipairs(a_function(c)) do
+    local lines = lines_of((source_of(c[k])))
+    for i, line in ipairs(lines or {}) do
+      if line:find("^%s*[%w_.]*%f[%w_]" .. name .. "%s*=") or line:find('^%s*local [%w_]+ = .*"' .. name .. '"') then
+        local text = block_above(lines, i)
+        if text ~= "" then
+          return text
+        end
+      end
+    end
+  end
+  return ""
+end
+
+local function class_text(c)
+  local out = { rawget(c, "__name") .. " { … }" }
+  local text = class_doc(c)
+  if text ~= "" then
+    out[#out + 1] = text
+  end
+  local args = c.args
+  if type(args) == "table" and type(args.help) == "function" then
+    out[#out + 1] = "options, in order:\n" .. args:help()
+  end
+  return table.concat(out, "\n\n")
+end
+
+local function op_text(info)
+  local names, rows = {}, {}
+  for i, a in ipairs(info.args) do
+    names[i] = a.required and a.name or "[" .. a.name .. "]"
+    local what = a.shape and a.kind .. " " .. a.shape or a.kind .. (a.default and a.default ~= "!" and " = " .. a.default or "")
+    rows[i] = ("  %-14s %-22s %s"):format(a.name, what, a.doc)
+  end
+  local out = { ("ops.%s(%s)"):format(info.name, table.concat(names, ", ")), info.doc }
+  if #rows > 0 then
+    out[#out + 1] = table.concat(rows, "\n")
+  end
+  out[#out + 1] = info.differentiable and "Differentiable." or "Its results carry no gradient."
+  return table.concat(out, "\n\n")
+end
+
+local function op_info(name)
+  local ok, core = pcall(require, "tide.core")
+  local info = ok and core.op_info and core.op_info(name)
+  return info and not info.private and info or nil
+end
+
+--- The help of a value.
+---@param value any
+---@param name string what it was called
+---@return string|nil text nil if nothing is known of it
+function help.text(value, name)
+  local last = name:match "[%w_]+$" or name
+  if is_class(value) then
+    return class_text(value)
+  end
+  if type(value) == "function" then
+    local path, first = source_of(value)
+    local lines = lines_of(path)
+    local text = lines and first > 0 and block_above(lines, first) or ""
+    if path then
+      return ("%s(%s)"):format(name, parameters(value)) .. (text ~= "" and "\n\n" .. text or "")
+    end
+  end
+  local info = (type(value) == "function" or value == nil) and op_info(last)
+  if info then
+    return op_text(info)
+  end
+  if value == nil then
+    return nil
+  end
+  local meta = debug.getmetatable(value)
+  if type(meta) == "table" and is_class(meta) then
+    return class_text(meta)
+  end
+  return ("%s: a %s"):format(name, type(value)) .. (type(value) == "function" and " written in C" or "")
+end
+
+--- The source of a function, class or object's class, as it stands in its file.
+---@param value any
+---@return string|nil
+function help.source(value)
+  if type(value) ~= "function" then
+    local meta = debug.getmetatable(value)
+    local c = is_class(value) and value or is_class(meta) and meta or nil
+    value = c and (rawget(c, "call") or c[a_function(c)[1]])
+  end
+  if type(value) ~= "function" then
+    return nil
+  end
+  local path, first, last = source_of(value)
+  local lines = lines_of(path)
+  if not lines or first < 1 then
+    return nil
+  end
+  while first > 1 and lines[first - 1]:find "^%s*%-%-" do
+    first = first - 1
+  end
+  return ("-- %s:%d\n%s"):format(path, first, table.concat(lines, "\n", first, last))
+end
+
+-- Every public name under `tide`: "tide.layers.Dense", ...
+local function every_name()
+  local out = {}
+  local function add(space, prefix)
+    local meta = debug.getmetatable(space)
+    local names = type(meta) == "table" and rawget(meta, "__names")
+    if type(names) ~= "function" then
+      return
+    end
+    for _, name in ipairs(names(space)) do
+      out[#out + 1] = prefix .. name
+    end
+  end
+  local tide = require "tide"
+  add(tide, "tide.")
+  for _, name in ipairs(tide.names()) do
+    local ok, space = pcall(function()
+      return tide[name]
+    end)
+    if ok and type(space) == "table" then
+      add(space, "tide." .. name .. ".")
+    end
+  end
+  local ok, core = pcall(require, "tide.core")
+  for _, name in ipairs(ok and core.op_names() or {}) do
+    if op_info(name) then
+      out[#out + 1] = "tide.ops." .. name
+    end
+  end
+  table.sort(out)
+  return out
+end
+
+--- Names that match a pattern with `*` and `?`, case aside.
+---@param pattern string "*norm*"
+---@return string[]
+function help.search(pattern)
+  local p = "^" .. pattern:lower():gsub("[%p]", function(c)
+    return c == "*" and ".*" or c == "?" and "." or "%" .. c
+  end) .. "$"
+  local out, seen = {}, {}
+  for _, name in ipairs(every_name()) do
+    if not seen[name] and (name:lower():find(p) or name:lower():match("[^.]+$"):find(p)) then
+      seen[name] = true
+      out[#out + 1] = name
+    end
+  end
+  return out
+end
+
+return help

@@ -1,0 +1,73 @@
+--- Helpers that Keras keeps in keras.utils: seeds, one-hot labels, confusion matrices.
+local core = require "tide.core"
+local errors = require "tide.errors"
+local ops = require "tide.ops"
+
+local utils = {}
+
+--- Restarts every generator of Tide: initial weights, dropout, shuffles. Keras: utils.set_random_seed.
+--- @param seed integer
+function utils.set_random_seed(seed)
+  local s = math.tointeger(seed)
+  if not s then
+    errors.raise("set_random_seed", "seed must be a whole number (got %s)", tostring(seed))
+  end
+  core.seed(s)
+end
+
+local function as_tensor(x, dtype)
+  return core.is_tensor(x) and x or core.tensor(x, { dtype = dtype })
+end
+
+--- One-hot rows of labels 1..num_classes (num_classes: the largest label by default). Keras: utils.to_categorical.
+--- @usage local y = tide.utils.to_categorical({ 1, 3, 2 }, 3)   -- [3, 3]
+function utils.to_categorical(labels, num_classes)
+  if type(num_classes) == "table" then
+    num_classes = num_classes.num_classes
+  end
+  labels = as_tensor(labels, "int32")
+  if labels.dtype:find "float" then
+    labels = labels:cast "int32"
+  end
+  local n = num_classes or (labels.size > 0 and labels:max() or 0)
+  if labels.size > 0 and (labels:min() < 1 or labels:max() > n) then
+    errors.raise("to_categorical", "labels must be 1..%d (got %d..%d)%s", n, labels:min(), labels:max(),
+      labels:min() == 0 and "; these count from 0: add 1" or "")
+  end
+  return ops.one_hot(labels, n)
+end
+
+--- Rows: true labels, columns: predicted labels, both 1..num_classes; int64 counts. tf.math.confusion_matrix.
+--- @usage local m = tide.utils.confusion_matrix(y_true, y_pred, { num_classes = 10 })
+function utils.confusion_matrix(y_true, y_pred, options)
+  local o = options or {}
+  y_true, y_pred = as_tensor(y_true, "int64"):reshape { -1 }, as_tensor(y_pred, "int64"):reshape { -1 }
+  if #y_true ~= #y_pred then
+    errors.raise("confusion_matrix", "the lists differ in length (expected %d, got %d)", #y_true, #y_pred)
+  end
+  local n = o.num_classes or math.max(#y_true > 0 and y_true:max() or 0, #y_pred > 0 and y_pred:max() or 0)
+  for name, y in pairs { y_true = y_true, y_pred = y_pred } do
+    if #y > 0 and (y:min() < 1 or y:max() > n) then
+      errors.raise("confusion_matrix", "%s must hold labels 1..%d (got %d..%d)", name, n, y:min(), y:max())
+    end
+  end
+  local cell = (y_true:cast "int64" - 1) * n + y_pred:cast "int64"
+  return ops.bincount(cell, { minlength = n * n }):cast("int64"):reshape { n, n }
+end
+
+--- Rows scaled to unit norm along `axis`. Keras: utils.normalize.
+function utils.normalize(x, axis, order)
+  x = as_tensor(x)
+  if not x.dtype:find "float" then
+    x = x:cast "float32"
+  end
+  local norm
+  if (order or 2) == 2 then
+    norm = (x * x):sum { axis = axis or -1, keepdims = true }:sqrt()
+  else
+    norm = (x:abs() ^ order):sum { axis = axis or -1, keepdims = true } ^ (1 / order)
+  end
+  return x / ops.where(norm:equal(0), 1.0, norm)
+end
+
+return utils
