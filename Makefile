@@ -3,6 +3,9 @@
 # Everything goes under $(BUILD); sources are found by wildcard, so a new file needs no edit here. Kernels are compiled
 # once per (instruction-set level, element type); see "kernels" below.
 
+# A person's own settings, e.g. LEVELS = c v3 for shorter builds while working on kernels.
+-include local.mk
+
 BUILD   ?= build
 PREFIX  ?= /usr/local
 LUADIR  ?= $(PREFIX)/share/lua/5.4
@@ -69,14 +72,14 @@ endif
 # -- kernels: levels of the machine that is compiled for
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 ifneq (,$(filter x86_64%,$(MACHINE)))
-LEVELS   := c v2 v3 v4
+LEVELS   ?= c v2 v3 v4
 MARCH_c  := -march=x86-64
 MARCH_v2 := -march=x86-64-v2
 MARCH_v3 := -march=x86-64-v3
 MARCH_v4 := -march=x86-64-v4 -mprefer-vector-width=512
 MVEC     := $(shell printf 'int main(void){return 0;}' | $(CC) -x c -o /dev/null - -lmvec 2>/dev/null && echo -lmvec)
 else
-LEVELS   := c
+LEVELS   ?= c
 endif
 
 # -- sources

@@ -65,12 +65,14 @@ static void forked(void) {
 }
 
 static void cpu_init(void) {
-    int best = best_level(), level = best;
+    int best = best_level();
+    while (best > 0 && !levels[best].table) best--; /* a build may leave levels out */
+    int level = best;
     const char *want = getenv("TIDE_CPU"); /* c, v2, v3, v4: at most what this machine has */
     if (want)
         for (int i = 0; i < (int)(sizeof levels / sizeof *levels); i++) {
             const char *n = levels[i].name, *dash = strrchr(n, '-');
-            if (i <= best && (!strcmp(want, n) || (dash && !strcmp(want, dash + 1)))) level = i;
+            if (i <= best && levels[i].table && (!strcmp(want, n) || (dash && !strcmp(want, dash + 1)))) level = i;
         }
     level_name = levels[level].name;
     static tide_engine plain = {.name = "plain"};
