@@ -182,7 +182,7 @@ $(MODULE): $(LIB_OBJ) $(BIND_OBJ) $(BUILD)/exports
 	$(SAY) LINK $@
 	$(Q)$(CC) -shared -fopenmp $(LDFLAGS) $(LINK) -Wl,-z,nodelete -Wl,--version-script=$(BUILD)/exports \
 	  -o $@ $(LIB_OBJ) $(BIND_OBJ) -Wl,--as-needed $(LIBS)
-	@nm -uD $@ | awk '$$2 ~ /^tide/ { print "  undefined in $@: " $$2 }' >&2
+	@nm -uD $@ | awk '$$1 == "U" && $$2 ~ /^tide/ { print "  undefined in $@: " $$2 }' >&2
 
 $(ARCHIVE): $(LIB_OBJ)
 	$(SAY) AR $@

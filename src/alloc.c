@@ -146,6 +146,7 @@ void tide_mem_free(tide_device *dev, void *p, size_t bytes) {
 }
 
 tide_memstat tide_memory(const tide_device *dev) { return dev->stat; }
+int64_t tide_live_bytes(void) { return tide_cpu()->stat.live_bytes; }
 
 void tide_memory_limit(tide_device *dev, int64_t bytes) { dev->stat.limit_bytes = bytes > 0 ? bytes : 0; }
 

@@ -57,7 +57,7 @@ struct tide_tensor {
     int64_t offset;               /* elements */
     int64_t shape[TIDE_MAX_RANK], stride[TIDE_MAX_RANK];
     uint8_t rank, dtype, requires_grad, is_view;
-    int out_index;                /* which output of `node` this is */
+    int32_t out_index;                /* which output of `node` this is */
     tide_node *node;              /* owned; NULL on leaves */
     tide_tensor *grad;            /* owned; leaves only */
     tide_tensor *ids, *values;    /* sparse gradient of a table: ids (n) int64 0-based, values (n, d) */
@@ -123,6 +123,7 @@ static inline int tide_is_sparse(const tide_tensor *t) { return t->ids != NULL; 
 static inline int tide_is_float(int dtype) { return dtype == TIDE_F32 || dtype == TIDE_F64 || dtype == TIDE_F16 || dtype == TIDE_BF16; }
 static inline int tide_needs_grad(const tide_tensor *t) { return t->requires_grad || t->node; }
 
+int64_t tide_live_bytes(void);                                 /* of the CPU */
 int64_t tide_live_tensors(void);
 float tide_half_to_float(uint16_t);
 const char *tide_dtype_name(int dtype);                        /* Keras' name */

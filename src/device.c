@@ -88,7 +88,7 @@ static void cpu_init(void) {
 
 tide_device *tide_cpu(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, cpu_init);
+    if (!cpu.engines[0]) pthread_once(&once, cpu_init);
     return &cpu;
 }
 

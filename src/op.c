@@ -64,10 +64,14 @@ const tide_op *tide_op_find(const char *name) {
 
 enum { MAX_ATTRS = 1024, MAX_OUT = 8, FEW = 16 };
 
-static tide_buf buf_of(const tide_tensor *t) {
-    tide_buf b = {.p = tide_data(t), .rank = t->rank, .dtype = t->dtype, .storage_id = t->storage->id, .version = t->storage->version};
-    for (int i = 0; i < t->rank; i++) b.shape[i] = t->shape[i], b.stride[i] = t->stride[i];
-    return b;
+static void set_buf(tide_buf *b, const tide_tensor *t) {
+    b->p = tide_data(t);
+    memcpy(b->shape, t->shape, sizeof b->shape); /* whole: cheaper than a loop over the rank */
+    memcpy(b->stride, t->stride, sizeof b->stride);
+    b->rank = t->rank;
+    b->dtype = t->dtype;
+    b->storage_id = t->storage->id;
+    b->version = t->storage->version;
 }
 
 /* -- running a kernel -- */
@@ -115,11 +119,11 @@ static tide_status run(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
         if (!bufs) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", op->name);
     }
     for (int i = 0; i < nin; i++) {
-        if (in[i] && in[i]->storage) bufs[i] = buf_of(in[i]);
+        if (in[i] && in[i]->storage) set_buf(&bufs[i], in[i]);
         else if (in[i]) bufs[i] = (tide_buf){.p = in[i], .rank = UINT8_MAX, .dtype = in[i]->dtype}; /* sparse: see optim.c */
         else bufs[i] = (tide_buf){.p = NULL};
     }
-    for (int i = 0; i < nout; i++) bufs[nin + i] = buf_of(out[i]);
+    for (int i = 0; i < nout; i++) set_buf(&bufs[nin + i], out[i]);
     tide_kcall k = {.attrs = attrs, .in = bufs, .out = bufs + nin, .op = op->id, .nin = nin, .nout = nout, .nlist = nlist, .dev = tide_cpu()};
     tide_status st = TIDE_DECLINE;
     double t0 = ctx->profile ? seconds() : 0;

@@ -44,8 +44,7 @@ void tide_headers_free(tide_ctx *ctx) {
 static tide_tensor *tensor_header(tide_ctx *ctx) {
     tide_tensor *t = header_new(&ctx->tensor_headers, sizeof *t);
     if (!t) return NULL;
-    memset(t, 0, sizeof *t);
-    t->refs = 1;
+    *t = (tide_tensor){.refs = 1};
     t->ctx = ctx;
     ctx->refs++;
     atomic_fetch_add_explicit(&live_tensors, 1, memory_order_relaxed);

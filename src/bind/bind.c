@@ -215,6 +215,7 @@ int tideL_error(lua_State *L, const char *op, const char *fmt, ...) {
 
 #define PACE_FLOOR ((int64_t)256 << 20)
 #define HANDLE_COST 512 /* what a small tensor counts beside its bytes */
+static const int64_t pace_floor = PACE_FLOOR;
 
 static int64_t weight(const tide_memstat *s) { return s->live_bytes + tide_live_tensors() * HANDLE_COST; }
 
@@ -224,6 +225,7 @@ static void collect(lua_State *L, int full) {
 }
 
 void tideL_pace(lua_State *L) {
+    if (tide_live_bytes() + tide_live_tensors() * HANDLE_COST <= pace_floor) return;
     tide_ctx *ctx = tideL_ctx(L);
     tide_memstat s = tide_memory(tide_cpu());
     int64_t before = weight(&s);

@@ -16,8 +16,11 @@ enum { MAX_ARGS = 24, MAX_ATTRS = 1024, MAX_OUT = 8, MAX_IN = 8 };
 typedef struct {
     const tide_op *op;
     const tide_arg *args;
-    int nargs;                                      /* without private ones, which come last or are skipped */
+    int nargs;
     int slot[MAX_ARGS];                             /* argument -> input number or list number */
+    int positional[MAX_ARGS], npositional;          /* arguments that may stand without a name, in order */
+    int needs_defaults;                             /* has attributes at all */
+    unsigned required;                              /* bits of attributes without a default */
     _Alignas(16) unsigned char defaults[MAX_ATTRS];
 } opbind;
 
@@ -99,7 +102,11 @@ static opbind *bind_of(const tide_op *op) {
         if (a->kind == TIDE_ARG_IN) b->slot[i] = in++;
         else if (a->kind == TIDE_ARG_INS) b->slot[i] = list++;
         else if (a->kind != TIDE_ARG_RNG) set_default(a, b->defaults);
+        if (a->kind == TIDE_ARG_RNG || private_name(a->name)) continue;
+        b->positional[b->npositional++] = i;
+        if (a->kind > TIDE_ARG_INS && !strcmp(a->def, "!")) b->required |= 1u << i;
     }
+    b->needs_defaults = op->nargs > op->nin + op->lists;
     b->nargs = op->nargs < MAX_ARGS ? op->nargs : MAX_ARGS;
     return binds[op->id] = b;
 }
@@ -113,7 +120,7 @@ typedef struct {
     tide_tensor *in[MAX_IN]; /* borrowed from the stack */
     int pending[MAX_IN];     /* stack index of a literal that waits for its dtype; 0: none */
     int list[MAX_IN];        /* stack index of each list of tensors */
-    int given;               /* bits of arguments */
+    unsigned given;          /* bits of arguments */
 } decoding;
 
 static int is_symbolic(lua_State *L, int i) {
@@ -163,7 +170,7 @@ static void decode(decoding *d, int arg, int i) {
     const tide_arg *a = &d->b->args[arg];
     const char *op = d->b->op->name;
     void *p = d->attrs + a->offset;
-    d->given |= 1 << arg;
+    d->given |= 1u << arg;
     if (a->kind == TIDE_ARG_IN) {
         tide_tensor *t = tideL_totensor(L, i);
         if (t) d->in[d->b->slot[arg]] = t;
@@ -208,12 +215,8 @@ static void decode(decoding *d, int arg, int i) {
     }
 }
 
-/* Index of the k-th (0-based) positional argument, private ones left out; -1: none. */
-static int positional(const opbind *b, int k) {
-    for (int i = 0; i < b->nargs; i++)
-        if (!private_name(b->args[i].name) && b->args[i].kind != TIDE_ARG_RNG && k-- == 0) return i;
-    return -1;
-}
+/* The k-th (0-based) argument that may stand without a name; -1: none. */
+static int positional(const opbind *b, int k) { return k < b->npositional ? b->positional[k] : -1; }
 
 static int takes_table(int kind) {
     return kind == TIDE_ARG_INS || kind == TIDE_ARG_AXES || kind == TIDE_ARG_INTS || kind == TIDE_ARG_SHAPE || kind == TIDE_ARG_PAIRS ||
@@ -383,14 +386,13 @@ static tide_tensor **gather_lists(decoding *d, int *nin) {
     return all;
 }
 
-/* upvalues: 1 the opbind, 2 unused, 3 names -> argument numbers */
+/* upvalues: 1 the opbind, 2 the context, 3 names -> argument numbers */
 static int call(lua_State *L) {
     opbind *b = lua_touserdata(L, lua_upvalueindex(1));
     const tide_op *op = b->op;
     int nargs = lua_gettop(L), n = nargs;
     _Alignas(16) unsigned char attrs[MAX_ATTRS];
-    if (op->attrs_size > 16 || op->nargs > op->nin) memcpy(attrs, b->defaults, op->attrs_size);
-    else attrs[0] = 0;
+    if (b->needs_defaults) memcpy(attrs, b->defaults, op->attrs_size);
     decoding d = {.L = L, .b = b, .attrs = attrs};
     for (int i = 1; i <= nargs; i++)
         if (lua_type(L, i) == LUA_TTABLE) {
@@ -414,16 +416,16 @@ static int call(lua_State *L) {
     }
     if (options) decode_options(&d, options, n);
     finish_inputs(&d);
-    for (int i = 0; i < b->nargs; i++) {
-        const tide_arg *a = &b->args[i];
-        if (a->kind > TIDE_ARG_INS && a->def[0] == '!' && !a->def[1] && !(d.given >> i & 1) && !private_name(a->name))
-            tideL_error(L, op->name, "%s is missing%s%s", a->name, *a->doc ? " (" : "", *a->doc ? a->doc : "");
+    unsigned missing = b->required & ~d.given;
+    if (missing) {
+        const tide_arg *a = &b->args[__builtin_ctz(missing)];
+        tideL_error(L, op->name, "%s is missing%s%s%s", a->name, *a->doc ? " (" : "", a->doc, *a->doc ? ")" : "");
     }
     int nin = op->nin;
     tide_tensor **in = d.in;
     if (op->lists) in = gather_lists(&d, &nin);
+    tide_ctx *ctx = lua_touserdata(L, lua_upvalueindex(2));
     tideL_pace(L);
-    tide_ctx *ctx = tideL_ctx(L);
     ctx->running = L;
     tide_tensor *out[MAX_OUT];
     luaL_checkstack(L, MAX_OUT + 4, "tide");
@@ -446,7 +448,7 @@ static void push_call(lua_State *L, const tide_op *op) {
     opbind *b = bind_of(op);
     if (!b) luaL_error(L, "tide: not enough memory");
     lua_pushlightuserdata(L, b);
-    lua_pushnil(L);
+    lua_pushlightuserdata(L, tideL_ctx(L));
     lua_createtable(L, 0, b->nargs);
     for (int i = 0; i < b->nargs; i++) {
         if (b->args[i].kind == TIDE_ARG_RNG) continue;
