@@ -109,21 +109,11 @@ TRUTHS(uint8_t, u8)
 TRUTH(any)
 TRUTH(all)
 
-/* -- (outer, n, inner) views of a contiguous input along one axis; TIDE_NONE is the flattened input -- */
-typedef struct {
-    int64_t outer, n, inner;
-} along;
-static along along_axis(const tide_buf *x, int64_t axis) {
-    along s = {1, 1, 1};
-    if (axis == TIDE_NONE) s.n = tide_buf_numel(x);
-    else
-        for (int i = 0; i < x->rank; i++) *(i < axis ? &s.outer : i == axis ? &s.n : &s.inner) *= x->shape[i];
-    return s;
-}
+/* -- positions of extremes -- */
 
 /* Position of the first extreme; a NaN is more extreme than any number. */
 #define POSITION(T, tag, before)                                                                \
-    static void tag(const void *px, along s, int64_t base, int64_t *y) {                        \
+    static void tag(const void *px, tide_along s, int64_t base, int64_t *y) {                        \
         const T *x = px;                                                                        \
         TIDE_PARALLEL_FOR(s.outer * s.inner, TIDE_MAX(1, 32768 / TIDE_MAX(s.n, 1))) {           \
             for (int64_t i = lo; i < hi; i++) {                                                 \
@@ -151,7 +141,7 @@ POSITIONS(uint8_t, u8)
     tide_status tide_any_##name(tide_kcall *c);                                  \
     tide_status tide_any_##name(tide_kcall *c) {                                 \
         const tide_##name##_attrs *a = c->attrs;                                 \
-        along s = along_axis(&c->in[0], a->axis);                                \
+        tide_along s = tide_along_axis(&c->in[0], a->axis);                                \
         void *x = c->in[0].p, *y = c->out[0].p;                                  \
         switch (c->in[0].dtype) {                                                \
         case TIDE_F32: name##_f32(x, s, a->base, y); break;                      \
@@ -167,24 +157,16 @@ ARG(argmax)
 ARG(argmin)
 
 /* -- running sums and products of integers: the output is int32 or int64 -- */
-static int64_t read_int(const tide_buf *b, int64_t i) {
-    switch (b->dtype) {
-    case TIDE_I64: return ((const int64_t *)b->p)[i];
-    case TIDE_I32: return ((const int32_t *)b->p)[i];
-    case TIDE_I8: return ((const int8_t *)b->p)[i];
-    default: return ((const uint8_t *)b->p)[i];
-    }
-}
 #define CUMULATIVE(name, start, step)                                                   \
     tide_status tide_int_##name(tide_kcall *c);                                         \
     tide_status tide_int_##name(tide_kcall *c) {                                        \
         const tide_##name##_attrs *a = c->attrs;                                        \
-        along s = along_axis(&c->in[0], a->axis);                                       \
+        tide_along s = tide_along_axis(&c->in[0], a->axis);                                       \
         for (int64_t i = 0; i < s.outer * s.inner; i++) {                               \
             int64_t acc = start, at = i / s.inner * s.n * s.inner + i % s.inner;        \
             for (int64_t j = 0; j < s.n; j++) {                                         \
                 int64_t k = at + (a->reverse_ ? s.n - 1 - j : j) * s.inner;             \
-                acc = step(acc, read_int(&c->in[0], k));                                \
+                acc = step(acc, tide_int_at(&c->in[0], k));                                \
                 if (c->out[0].dtype == TIDE_I64) ((int64_t *)c->out[0].p)[k] = acc;     \
                 else ((int32_t *)c->out[0].p)[k] = (int32_t)acc;                        \
             }                                                                           \

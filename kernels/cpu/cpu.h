@@ -44,6 +44,26 @@ tide_status tide_elementwise(tide_kcall *c, tide_loop loop, int64_t grain);
 /* The same; the loop is given `ctx` for the call's attributes. */
 tide_status tide_elementwise_ctx(tide_kcall *c, tide_loop loop, int64_t grain, const void *ctx);
 
+/* Element i of a contiguous tensor of positions, labels or ids: an integer or bool dtype. */
+static inline int64_t tide_int_at(const tide_buf *b, int64_t i) {
+    switch (b->dtype) {
+    case TIDE_I64: return ((const int64_t *)b->p)[i];
+    case TIDE_I32: return ((const int32_t *)b->p)[i];
+    case TIDE_I8: return ((const int8_t *)b->p)[i];
+    default: return ((const uint8_t *)b->p)[i];
+    }
+}
+
+/* A contiguous tensor as (outer, n, inner) around one axis; TIDE_NONE: its flattened form. */
+typedef struct { int64_t outer, n, inner; } tide_along;
+static inline tide_along tide_along_axis(const tide_buf *x, int64_t axis) {
+    tide_along s = {1, 1, 1};
+    if (axis == TIDE_NONE) s.n = tide_buf_numel(x);
+    else
+        for (int i = 0; i < x->rank; i++) *(i < axis ? &s.outer : i == axis ? &s.n : &s.inner) *= x->shape[i];
+    return s;
+}
+
 /* Has a definition line no integer form? IS_NOINT(NOINT) is 1, of any expression 0; needs NOINT = TIDE_NOINT_PROBE. */
 #define TIDE_NOINT_PROBE ~, 1
 #define TIDE_SECOND_(a, b, ...) b

@@ -1,0 +1,261 @@
+/* Elements taken from, and put at, positions that a tensor names.
+ *
+ * Invariant: a position out of range is found before anything is read or written with it, and reported through `bad`.
+ * Several contributions to one place are added in the order of the positions, whatever the number of threads. */
+#include "cpu.h"
+
+static tide_status refuse(tide_kcall *c, int in, int64_t pos, int64_t value, int64_t lo, int64_t hi) {
+    c->bad = (tide_bad){.in = in, .pos = pos, .value = value, .lo = lo, .hi = hi};
+    return TIDE_EINDEX;
+}
+
+/* 0-based position, or -1; negative numbers count from the end. */
+static inline int64_t resolve(int64_t v, int64_t base, int64_t n) {
+    int64_t i = v < 0 ? v + n : v - base;
+    return i >= 0 && i < n ? i : -1;
+}
+
+/* Positions of input `in`, resolved, into work space. */
+static tide_status resolve_all(tide_kcall *c, int in, int64_t base, int64_t n, int64_t **out) {
+    const tide_buf *b = &c->in[in];
+    int64_t count = tide_buf_numel(b);
+    int64_t *r = tide_scratch(c->dev, (size_t)(count + 1) * sizeof *r);
+    if (!r) return TIDE_ENOMEM;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t v = tide_int_at(b, i);
+        r[i] = resolve(v, base, n);
+        if (r[i] < 0) return refuse(c, in, i, v, base, n - 1 + base);
+    }
+    *out = r;
+    return TIDE_OK;
+}
+
+/* dst[i] += src[i] in a dtype; bools are joined. */
+static void add_into(int dtype, void *dst, const void *src, int64_t n) {
+#define ADD(T)                                                                   \
+    for (int64_t i = 0; i < n; i++) ((T *)dst)[i] = (T)(((T *)dst)[i] + ((const T *)src)[i]); \
+    break
+    switch (dtype) {
+    case TIDE_F32: ADD(float);
+    case TIDE_F64: ADD(double);
+    case TIDE_I64: ADD(uint64_t);
+    case TIDE_I32: ADD(uint32_t);
+    case TIDE_BOOL:
+        for (int64_t i = 0; i < n; i++) ((uint8_t *)dst)[i] |= ((const uint8_t *)src)[i];
+        break;
+    default: ADD(uint8_t);
+    }
+#undef ADD
+}
+
+/* -- take -- */
+tide_status tide_any_take(tide_kcall *c);
+tide_status tide_any_take(tide_kcall *c) {
+    const tide_take_attrs *a = c->attrs;
+    const tide_buf *x = &c->in[0];
+    tide_along s = tide_along_axis(x, a->axis);
+    int64_t m = tide_buf_numel(&c->in[1]), run = s.inner * (int64_t)tide_dtype_size(x->dtype), *at = NULL;
+    TIDE_DO(resolve_all(c, 1, a->base, s.n, &at));
+    const char *src = x->p;
+    char *dst = c->out[0].p;
+    TIDE_PARALLEL_FOR(s.outer * m, TIDE_MAX(1, 65536 / TIDE_MAX(run, 1))) {
+        for (int64_t i = lo; i < hi; i++) {
+            const char *from = src + (i / m * s.n + at[i % m]) * run;
+            if (run == 4) memcpy(dst + i * 4, from, 4);
+            else memcpy(dst + i * run, from, (size_t)run);
+        }
+    }
+    return TIDE_OK;
+}
+
+tide_status tide_any_take_grad_(tide_kcall *c);
+tide_status tide_any_take_grad_(tide_kcall *c) {
+    enum { WIDTH = 256 };
+    const tide_take_grad__attrs *a = c->attrs;
+    const tide_buf *dy = &c->in[0], *dx = &c->out[0];
+    tide_along s = tide_along_axis(dx, a->axis);
+    int64_t m = tide_buf_numel(&c->in[1]), size = (int64_t)tide_dtype_size(dx->dtype), *at = NULL;
+    TIDE_DO(resolve_all(c, 1, a->base, s.n, &at));
+    memset(dx->p, 0, (size_t)(tide_buf_numel(dx) * size));
+    int64_t blocks = TIDE_CEIL_DIV(s.inner, WIDTH); /* threads split the inner axis: each place keeps its order */
+    TIDE_PARALLEL_FOR(s.outer * blocks, TIDE_MAX(1, 65536 / TIDE_MAX(m * TIDE_MIN(s.inner, WIDTH), 1))) {
+        for (int64_t i = lo; i < hi; i++) {
+            int64_t o = i / blocks, j = i % blocks * WIDTH, w = TIDE_MIN(s.inner - j, WIDTH);
+            for (int64_t k = 0; k < m; k++)
+                add_into(dx->dtype, (char *)dx->p + ((o * s.n + at[k]) * s.inner + j) * size,
+                         (const char *)dy->p + ((o * m + k) * s.inner + j) * size, w);
+        }
+    }
+    return TIDE_OK;
+}
+
+/* -- take_along_ -- */
+tide_status tide_any_take_along_(tide_kcall *c);
+tide_status tide_any_take_along_(tide_kcall *c) {
+    const tide_take_along__attrs *a = c->attrs;
+    const tide_buf *x = &c->in[0], *y = &c->out[0];
+    tide_along s = tide_along_axis(x, a->axis), t = tide_along_axis(y, a->axis);
+    int64_t size = (int64_t)tide_dtype_size(x->dtype), *at = NULL;
+    TIDE_DO(resolve_all(c, 1, a->base, s.n, &at));
+    TIDE_PARALLEL_FOR(t.outer * t.n, TIDE_MAX(1, 16384 / TIDE_MAX(t.inner, 1))) {
+        for (int64_t r = lo; r < hi; r++)
+            for (int64_t j = 0, i = r * t.inner; j < t.inner; j++, i++)
+                memcpy((char *)y->p + i * size, (const char *)x->p + ((r / t.n * s.n + at[i]) * s.inner + j) * size, (size_t)size);
+    }
+    return TIDE_OK;
+}
+
+tide_status tide_any_take_along_grad_(tide_kcall *c);
+tide_status tide_any_take_along_grad_(tide_kcall *c) {
+    const tide_take_along_grad__attrs *a = c->attrs;
+    const tide_buf *dy = &c->in[0], *dx = &c->out[0];
+    tide_along s = tide_along_axis(dx, a->axis), t = tide_along_axis(dy, a->axis);
+    int64_t size = (int64_t)tide_dtype_size(dx->dtype), *at = NULL;
+    TIDE_DO(resolve_all(c, 1, a->base, s.n, &at));
+    memset(dx->p, 0, (size_t)(tide_buf_numel(dx) * size));
+    TIDE_PARALLEL_FOR(t.outer, TIDE_MAX(1, 16384 / TIDE_MAX(t.n * t.inner, 1))) {
+        for (int64_t o = lo; o < hi; o++)
+            for (int64_t k = 0; k < t.n; k++)
+                for (int64_t j = 0, i = (o * t.n + k) * t.inner; j < t.inner; j++, i++)
+                    add_into(dx->dtype, (char *)dx->p + ((o * s.n + at[i]) * s.inner + j) * size, (const char *)dy->p + i * size, 1);
+    }
+    return TIDE_OK;
+}
+
+/* -- positions spelt out over the leading axes -- */
+
+/* Number of the part that row r of `in` names among the leading k axes of `shape`; -1 after filling `bad`. */
+static int64_t part_number(tide_kcall *c, int in, int64_t r, int64_t k, const int64_t *shape, int64_t base) {
+    int64_t flat = 0;
+    for (int64_t j = 0; j < k; j++) {
+        int64_t v = tide_int_at(&c->in[in], r * k + j), i = resolve(v, base, shape[j]);
+        if (i < 0) {
+            refuse(c, in, r * k + j, v, base, shape[j] - 1 + base);
+            return -1;
+        }
+        flat = flat * shape[j] + i;
+    }
+    return flat;
+}
+static int64_t product(const int64_t *shape, int64_t from, int64_t to) {
+    int64_t n = 1;
+    for (int64_t i = from; i < to; i++) n *= shape[i];
+    return n;
+}
+
+tide_status tide_any_gather_nd(tide_kcall *c);
+tide_status tide_any_gather_nd(tide_kcall *c) {
+    const tide_gather_nd_attrs *a = c->attrs;
+    const tide_buf *x = &c->in[0], *ix = &c->in[1];
+    int64_t k = ix->shape[ix->rank - 1], rows = product(ix->shape, 0, ix->rank - 1);
+    int64_t run = product(x->shape, k, x->rank) * (int64_t)tide_dtype_size(x->dtype);
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t part = part_number(c, 1, r, k, x->shape, a->base);
+        if (part < 0) return TIDE_EINDEX;
+        memcpy((char *)c->out[0].p + r * run, (const char *)x->p + part * run, (size_t)run);
+    }
+    return TIDE_OK;
+}
+
+tide_status tide_any_scatter(tide_kcall *c);
+tide_status tide_any_scatter(tide_kcall *c) {
+    const tide_scatter_attrs *a = c->attrs;
+    const tide_buf *ix = &c->in[0], *v = &c->in[1], *y = &c->out[0];
+    int64_t k = ix->shape[ix->rank - 1], rows = product(ix->shape, 0, ix->rank - 1);
+    int64_t size = (int64_t)tide_dtype_size(y->dtype), run = product(y->shape, k, y->rank);
+    memset(y->p, 0, (size_t)(tide_buf_numel(y) * size));
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t part = part_number(c, 0, r, k, y->shape, a->base);
+        if (part < 0) return TIDE_EINDEX;
+        add_into(y->dtype, (char *)y->p + part * run * size, (const char *)v->p + r * run * size, run);
+    }
+    return TIDE_OK;
+}
+
+tide_status tide_any_scatter_update(tide_kcall *c);
+tide_status tide_any_scatter_update(tide_kcall *c) {
+    const tide_scatter_update_attrs *a = c->attrs;
+    const tide_buf *x = &c->in[0], *ix = &c->in[1], *v = &c->in[2], *y = &c->out[0];
+    int64_t k = ix->shape[ix->rank - 1], rows = product(ix->shape, 0, ix->rank - 1);
+    int64_t size = (int64_t)tide_dtype_size(y->dtype), run = product(y->shape, k, y->rank) * size;
+    memcpy(y->p, x->p, (size_t)(tide_buf_numel(y) * size));
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t part = part_number(c, 1, r, k, y->shape, a->base);
+        if (part < 0) return TIDE_EINDEX;
+        memcpy((char *)y->p + part * run, (const char *)v->p + r * run, (size_t)run);
+    }
+    return TIDE_OK;
+}
+
+/* -- one_hot: the new axis lies between outer and inner positions of x -- */
+static void put_one(int dtype, void *p, int64_t i) {
+    switch (dtype) {
+    case TIDE_F32: ((float *)p)[i] = 1; break;
+    case TIDE_F64: ((double *)p)[i] = 1; break;
+    case TIDE_I64: ((int64_t *)p)[i] = 1; break;
+    case TIDE_I32: ((int32_t *)p)[i] = 1; break;
+    case TIDE_F16: ((uint16_t *)p)[i] = 0x3c00; break;
+    case TIDE_BF16: ((uint16_t *)p)[i] = 0x3f80; break;
+    default: ((uint8_t *)p)[i] = 1; break;
+    }
+}
+tide_status tide_any_one_hot(tide_kcall *c);
+tide_status tide_any_one_hot(tide_kcall *c) {
+    const tide_one_hot_attrs *a = c->attrs;
+    const tide_buf *y = &c->out[0];
+    tide_along s = tide_along_axis(y, a->axis);
+    memset(y->p, 0, (size_t)tide_buf_numel(y) * tide_dtype_size(y->dtype));
+    for (int64_t i = 0; i < s.outer * s.inner; i++) {
+        int64_t v = tide_int_at(&c->in[0], i), k = v - a->base;
+        if (k < -1 || k >= s.n) return refuse(c, 0, i, v, a->base, s.n - 1 + a->base);
+        if (k >= 0) put_one(y->dtype, y->p, (i / s.inner * s.n + k) * s.inner + i % s.inner);
+    }
+    return TIDE_OK;
+}
+
+/* -- nonzero -- */
+static int is_true(const tide_buf *x, int64_t i) {
+    switch (x->dtype) {
+    case TIDE_F32: return ((const float *)x->p)[i] != 0;
+    case TIDE_F64: return ((const double *)x->p)[i] != 0;
+    case TIDE_F16: case TIDE_BF16: return (((const uint16_t *)x->p)[i] & 0x7fff) != 0;
+    default: return tide_int_at(x, i) != 0;
+    }
+}
+tide_status tide_any_flatnonzero(tide_kcall *c);
+tide_status tide_any_flatnonzero(tide_kcall *c) {
+    const tide_flatnonzero_attrs *a = c->attrs;
+    int64_t n = tide_buf_numel(&c->in[0]), *y = c->out[0].p;
+    for (int64_t i = 0; i < n; i++)
+        if (is_true(&c->in[0], i)) *y++ = i + a->base;
+    return TIDE_OK;
+}
+tide_status tide_any_nonzero_(tide_kcall *c);
+tide_status tide_any_nonzero_(tide_kcall *c) {
+    const tide_nonzero__attrs *a = c->attrs;
+    const tide_buf *x = &c->in[0];
+    int64_t n = tide_buf_numel(x), *y = c->out[0].p;
+    for (int64_t i = 0; i < n; i++) {
+        if (!is_true(x, i)) continue;
+        int64_t rest = i;
+        for (int k = x->rank - 1; k >= 0; rest /= x->shape[k], k--) y[k] = rest % x->shape[k] + a->base;
+        y += x->rank;
+    }
+    return TIDE_OK;
+}
+
+/* -- bincount -- */
+tide_status tide_any_bincount(tide_kcall *c);
+tide_status tide_any_bincount(tide_kcall *c) {
+    const tide_bincount_attrs *a = c->attrs;
+    const tide_buf *x = &c->in[0], *w = &c->in[1], *y = &c->out[0];
+    int64_t size = (int64_t)tide_dtype_size(y->dtype);
+    memset(y->p, 0, (size_t)(tide_buf_numel(y) * size));
+    for (int64_t i = 0, n = tide_buf_numel(x); i < n; i++) {
+        int64_t k = tide_int_at(x, i) - a->base;
+        if (k < 0) return refuse(c, 0, i, k + a->base, a->base, INT64_MAX);
+        if (w->p) add_into(y->dtype, (char *)y->p + k * size, (const char *)w->p + i * size, 1);
+        else ((int32_t *)y->p)[k]++;
+    }
+    return TIDE_OK;
+}

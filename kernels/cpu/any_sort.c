@@ -1,0 +1,153 @@
+/* Sorting, selection of the largest, search in a sorted sequence.
+ *
+ * Elements become unsigned keys that rise with them (NaN above all, -0 equal to 0), so that one stable sort serves every
+ * dtype: insertion for short lines, radix by bytes for long ones. */
+#include "cpu.h"
+
+#include <omp.h>
+
+typedef struct { uint64_t key; int64_t at; } entry;
+
+enum { SHORT = 48 };
+
+static inline uint64_t float_key(uint64_t bits, uint64_t sign) {
+    if (bits == sign) bits = 0;
+    return bits & sign ? ~bits & (2 * sign - 1) : bits | sign;
+}
+static uint64_t key_of(const tide_buf *x, int64_t i) {
+    uint64_t u = 0;
+    switch (x->dtype) {
+    case TIDE_F32: {
+        float v = ((const float *)x->p)[i];
+        uint32_t b;
+        memcpy(&b, &v, 4);
+        return v != v ? UINT32_MAX : float_key(b, 0x80000000u);
+    }
+    case TIDE_F64: {
+        double v = ((const double *)x->p)[i];
+        memcpy(&u, &v, 8);
+        if (v != v) return UINT64_MAX;
+        if (u == 1ull << 63) u = 0;
+        return u >> 63 ? ~u : u | 1ull << 63;
+    }
+    case TIDE_I64: return (uint64_t)((const int64_t *)x->p)[i] ^ 1ull << 63;
+    case TIDE_I32: return (uint32_t)((const int32_t *)x->p)[i] ^ 0x80000000u;
+    case TIDE_I8: return (uint8_t)((const int8_t *)x->p)[i] ^ 0x80u;
+    default: return ((const uint8_t *)x->p)[i];
+    }
+}
+
+/* Sorts e[n]; `spare` holds as many. */
+static void sort_entries(entry *e, entry *spare, int64_t n, int bytes) {
+    if (n <= SHORT) {
+        for (int64_t i = 1; i < n; i++) {
+            entry v = e[i];
+            int64_t j = i;
+            for (; j > 0 && e[j - 1].key > v.key; j--) e[j] = e[j - 1];
+            e[j] = v;
+        }
+        return;
+    }
+    entry *from = e, *to = spare;
+    for (int b = 0; b < bytes; b++) {
+        int64_t count[257] = {0};
+        for (int64_t i = 0; i < n; i++) count[(from[i].key >> 8 * b & 255) + 1]++;
+        int trivial = 0;
+        for (int k = 1; k <= 256 && !trivial; k++) trivial = count[k] == n;
+        if (trivial) continue;
+        for (int k = 0; k < 256; k++) count[k + 1] += count[k];
+        for (int64_t i = 0; i < n; i++) to[count[from[i].key >> 8 * b & 255]++] = from[i];
+        entry *swap = from;
+        from = to;
+        to = swap;
+    }
+    if (from != e) memcpy(e, from, (size_t)n * sizeof *e);
+}
+
+/* Every line along the axis sorted, its elements or its positions written. */
+static tide_status sort_lines(tide_kcall *c, int64_t axis, int positions, int64_t base) {
+    const tide_buf *x = &c->in[0];
+    tide_along s = tide_along_axis(x, axis);
+    size_t size = tide_dtype_size(x->dtype);
+    if (s.outer * s.inner * s.n == 0) return TIDE_OK;
+    entry *work = tide_scratch(c->dev, (size_t)tide_num_threads() * 2 * (size_t)s.n * sizeof *work);
+    if (!work) return TIDE_ENOMEM;
+    TIDE_PARALLEL_FOR(s.outer * s.inner, TIDE_MAX(1, 8192 / s.n)) {
+        entry *e = work + 2 * s.n * omp_get_thread_num();
+        for (int64_t i = lo; i < hi; i++) {
+            int64_t first = i / s.inner * s.n * s.inner + i % s.inner;
+            for (int64_t j = 0; j < s.n; j++) e[j] = (entry){key_of(x, first + j * s.inner), j};
+            sort_entries(e, e + s.n, s.n, (int)size);
+            for (int64_t j = 0; j < s.n; j++) {
+                int64_t to = first + j * s.inner;
+                if (positions) ((int64_t *)c->out[0].p)[to] = e[j].at + base;
+                else memcpy((char *)c->out[0].p + to * (int64_t)size, (const char *)x->p + (first + e[j].at * s.inner) * (int64_t)size, size);
+            }
+        }
+    }
+    return TIDE_OK;
+}
+
+tide_status tide_any_sort(tide_kcall *c);
+tide_status tide_any_sort(tide_kcall *c) { return sort_lines(c, ((const tide_sort_attrs *)c->attrs)->axis, 0, 0); }
+tide_status tide_any_argsort(tide_kcall *c);
+tide_status tide_any_argsort(tide_kcall *c) {
+    const tide_argsort_attrs *a = c->attrs;
+    return sort_lines(c, a->axis, 1, a->base);
+}
+
+/* The k largest of a line in falling order: kept in a short list, or by sorting all where k is large. */
+tide_status tide_any_top_k(tide_kcall *c);
+tide_status tide_any_top_k(tide_kcall *c) {
+    const tide_top_k_attrs *a = c->attrs;
+    const tide_buf *x = &c->in[0];
+    int64_t n = x->shape[x->rank - 1], k = a->k, size = (int64_t)tide_dtype_size(x->dtype);
+    if (k == 0 || tide_buf_numel(x) == 0) return TIDE_OK;
+    int64_t lines = tide_buf_numel(x) / n;
+    entry *work = tide_scratch(c->dev, (size_t)tide_num_threads() * 2 * (size_t)n * sizeof *work);
+    if (!work) return TIDE_ENOMEM;
+    TIDE_PARALLEL_FOR(lines, TIDE_MAX(1, 8192 / n)) {
+        entry *e = work + 2 * n * omp_get_thread_num();
+        for (int64_t i = lo; i < hi; i++) {
+            if (k <= SHORT) {
+                int64_t have = 0;
+                for (int64_t j = 0; j < n; j++) {
+                    uint64_t key = ~key_of(x, i * n + j);
+                    if (have == k && key >= e[k - 1].key) continue;
+                    int64_t at = have < k ? have++ : k - 1;
+                    for (; at > 0 && e[at - 1].key > key; at--) e[at] = e[at - 1];
+                    e[at] = (entry){key, j};
+                }
+            } else {
+                for (int64_t j = 0; j < n; j++) e[j] = (entry){~key_of(x, i * n + j), j};
+                sort_entries(e, e + n, n, (int)size);
+            }
+            for (int64_t j = 0; j < k; j++) {
+                memcpy((char *)c->out[0].p + (i * k + j) * size, (const char *)x->p + (i * n + e[j].at) * size, (size_t)size);
+                ((int64_t *)c->out[1].p)[i * k + j] = e[j].at + a->base;
+            }
+        }
+    }
+    return TIDE_OK;
+}
+
+tide_status tide_any_searchsorted(tide_kcall *c);
+tide_status tide_any_searchsorted(tide_kcall *c) {
+    const tide_searchsorted_attrs *a = c->attrs;
+    const tide_buf *s = &c->in[0], *v = &c->in[1];
+    int64_t n = tide_buf_numel(s), *y = c->out[0].p;
+    TIDE_PARALLEL_FOR(tide_buf_numel(v), 4096) {
+        for (int64_t i = lo; i < hi; i++) {
+            uint64_t key = key_of(v, i);
+            int64_t l = 0, r = n;
+            while (l < r) {
+                int64_t m = l + (r - l) / 2;
+                uint64_t at = key_of(s, m);
+                if (a->side == 1 ? at <= key : at < key) l = m + 1;
+                else r = m;
+            }
+            y[i] = l + a->base;
+        }
+    }
+    return TIDE_OK;
+}

@@ -1,0 +1,2 @@
+LEVELS = c v3
+CC = ccache gcc
