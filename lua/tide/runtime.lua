@@ -72,4 +72,20 @@ function runtime.profile(f, options)
   return rows, table.unpack(results, 2, results.n)
 end
 
+--- Prints what the prompt's `? name` prints: of a value, or of a name under `tide` given as a string.
+--- @usage tide.help("layers.Dense")
+function runtime.help(x)
+  local help = require "tide.repl.help"
+  local value, name = x, "value"
+  if type(x) == "string" then
+    name = x:gsub("^tide%.", "")
+    value = require("tide.repl.complete").value(name, require "tide")
+  end
+  local text = help.text(value, name)
+  if not text then
+    errors.raise("help", "nothing is known of '%s'", name)
+  end
+  print(text)
+end
+
 return runtime

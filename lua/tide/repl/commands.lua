@@ -150,11 +150,21 @@ commands.list = {
       table.sort(places, function(a, b)
         return hits[a] > hits[b] or (hits[a] == hits[b] and a < b)
       end)
-      if e ~= nil then
-        session:results(table.pack(e))
-      end
       for i = 1, math.min(10, #places) do
         session.out:write(("%5.1f %%  %s\n"):format(100 * hits[places[i]] / samples, places[i]))
+      end
+    end,
+  },
+  plot = {
+    "VALUE",
+    "draws a history, or a tensor or list of numbers, in the terminal",
+    function(session, text)
+      local value = compiled(session, need(text, "what to draw"), "%plot")()
+      local plot = _G.tide.plot
+      if type(value) == "table" and type(value.history) == "table" then
+        session.out:write(tostring(plot.history(value)), "\n")
+      else
+        session.out:write(tostring(plot.lines { { text, value } }), "\n")
       end
     end,
   },

@@ -196,6 +196,9 @@ function repl.run(o)
   local terminal = require "tide.repl.terminal"
   local plain = not (terminal.isatty(0) and terminal.isatty(1))
   _G.tide = _G.tide or require "tide"
+  _G.help = _G.help or function(x)
+    return _G.tide.help(x)
+  end
   local self = repl.session { terminal = terminal, plain = plain }
   if not plain then
     self.out:write(_G.tide._VERSION, " on ", _VERSION, "; ? for help, Ctrl-D leaves\n")

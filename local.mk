@@ -1,2 +1,0 @@
-LEVELS = c v3
-CC = ccache gcc

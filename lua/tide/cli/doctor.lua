@@ -1,0 +1,61 @@
+--- `tide doctor`: what is installed, which kernels and engines run here, and what would make it faster.
+local usage = [[
+usage: tide doctor
+Prints what Tide computes with on this machine, which of the packages that it can use are missing, and what to do about it.]]
+
+local function command(line)
+  local pipe = io.popen(line .. " 2>/dev/null")
+  local out = pipe and pipe:read "l"
+  if pipe then
+    pipe:close()
+  end
+  return out
+end
+
+-- What each finding costs, and how to mend it.
+local function advice(config, core)
+  local out = {}
+  local function say(...)
+    out[#out + 1] = string.format(...)
+  end
+  local engines = table.concat(core.engines(), " ")
+  local limited = os.getenv "TIDE_ENGINE"
+  if limited then
+    say("TIDE_ENGINE=%s limits the engines; unset it to use all", limited)
+  end
+  for name, package in pairs { onednn = "libdnnl-dev", blas = "libopenblas-openmp-dev" } do
+    if not limited and not engines:find(name, 1, true) then
+      say("%s does not run; apt-get install %s", name, package)
+    end
+  end
+  if os.getenv "TIDE_CPU" then
+    say("TIDE_CPU=%s holds the kernels at that level", os.getenv "TIDE_CPU")
+  end
+  local threads, cores = core.get_threads(), tonumber(command "nproc")
+  if cores and threads < cores then
+    say("%d of %d cores are used; see OMP_NUM_THREADS and tide.set_threads", threads, cores)
+  end
+  if tostring(config.blas):find("Prescott", 1, true) then
+    say "OpenBLAS does not know this CPU and runs its slowest kernels; set OPENBLAS_CORETYPE=Haswell or SkylakeX"
+  end
+  table.sort(out)
+  return out
+end
+
+return function(...)
+  if (...) == "--help" or (...) == "-h" then
+    print(usage)
+    return true
+  elseif ... then
+    io.stderr:write("tide doctor: unexpected argument '", tostring((...)), "'\n", usage, "\n")
+    return false
+  end
+  local tide, core = require "tide", require "tide.core"
+  local config = tide.config()
+  print(config)
+  print(string.format("%-10s %s", "lua", _VERSION))
+  print(string.format("%-10s %s", "module", package.searchpath("tide.core", package.cpath) or "unknown"))
+  local found = advice(config, core)
+  print(#found == 0 and "nothing to mend" or "\n" .. table.concat(found, "\n"))
+  return true
+end
