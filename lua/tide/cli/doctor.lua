@@ -51,6 +51,8 @@ return function(...)
     return false
   end
   local tide, core = require "tide", require "tide.core"
+  local ones = tide.ones { 64, 64 } -- a product opens the engines
+  ones:matmul(ones)
   local config = tide.config()
   print(config)
   print(string.format("%-10s %s", "lua", _VERSION))

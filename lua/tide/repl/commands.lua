@@ -73,7 +73,7 @@ local function one_line(v)
     local ok, text = pcall(function()
       return ("%s %s"):format(v.dtype, tostring(v.shape))
     end)
-    return ok and "tensor " .. text or "userdata"
+    return ok and text or tostring(v)
   end
   local text = show.value(v, { depth = 1, items = 4 }):match "^[^\n]*"
   return #text > 60 and text:sub(1, 60) .. "…" or text
@@ -173,7 +173,8 @@ commands.list = {
     "lists what this session made",
     function(session)
       for _, name in ipairs(own_names(session)) do
-        session.out:write(("%-16s %-10s %s\n"):format(name, type(session.env[name]), one_line(session.env[name])))
+        local value = session.env[name]
+        session.out:write(("%-16s %-10s %s\n"):format(name, help.kind(value), one_line(value)))
       end
     end,
   },

@@ -115,6 +115,21 @@ local function op_info(name)
   return info and not info.private and info or nil
 end
 
+--- What kind of thing a value is: "tensor", "class", the name of an object's class, or its Lua type.
+---@param value any
+---@return string
+function help.kind(value)
+  local meta = debug.getmetatable(value)
+  if type(value) == "userdata" and type(meta) == "table" and type(rawget(meta, "methods")) == "table" then
+    return "tensor"
+  elseif is_class(value) then
+    return "class"
+  elseif is_class(meta) then
+    return rawget(meta, "__name")
+  end
+  return type(value)
+end
+
 --- The help of a value.
 ---@param value any
 ---@param name string what it was called
@@ -143,7 +158,7 @@ function help.text(value, name)
   if type(meta) == "table" and is_class(meta) then
     return class_text(meta)
   end
-  return ("%s: a %s"):format(name, type(value)) .. (type(value) == "function" and " written in C" or "")
+  return ("%s: a %s"):format(name, help.kind(value)) .. (type(value) == "function" and " written in C" or "")
 end
 
 --- The source of a function, class or object's class, as it stands in its file.
