@@ -8,12 +8,14 @@ local Error = { __name = "tide.error" }
 Error.__index = Error
 errors.Error = Error
 
---- `Layer.__call`, set by tide.layers.base; frames of this function carry a layer as their first local.
-errors.layer_call = nil
+--- Functions whose frames carry a layer as their first local: `Layer.__call` and `Layer.build`, set by tide.layers.base.
+errors.layer_frames = {}
 
 function Error:__tostring()
   local text = self.message
-  if self.op and self.op ~= "" then
+  local path = self.path or ""
+  -- a layer that complains about itself is already the last part of the path
+  if self.op and self.op ~= "" and path:sub(-#self.op) ~= self.op then
     text = self.op .. ": " .. text
   end
   if self.path and self.path ~= "" then
@@ -33,17 +35,14 @@ local home = debug.getinfo(1, "S").source:match("^(.*)errors%.lua$") or "@"
 
 --- The path of layers being called, outermost first: `model "mnist" > dense_1 (Dense 64)`; nil outside of layers.
 function errors.path()
-  local target = errors.layer_call
-  if not target then
-    return nil
-  end
+  local frames = errors.layer_frames
   local out, level, last = {}, 2, nil
   while true do
     local info = debug.getinfo(level, "f")
     if not info then
       break
     end
-    if info.func == target then
+    if frames[info.func] then
       local _, layer = debug.getlocal(level, 1)
       if layer ~= last and type(layer) == "table" then
         table.insert(out, 1, layer:_label())

@@ -131,7 +131,12 @@ function registry.lookup(kind, name)
     end
   end
   local real = s.snake[name] or s.snake[name:lower()]
-  return real and ns[real] or nil
+  if real then
+    return ns[real]
+  elseif kind == "layer" then -- models are layers too, and register themselves when loaded
+    require "tide.models"
+    return registry.custom("layer")[name]
+  end
 end
 
 --- As lookup, but raises for an unknown name and suggests.

@@ -1,0 +1,60 @@
+--- Constraints: objects called with a weight after each update that return its projection, a new tensor.
+local class = require "tide.class"
+local object = require "tide.object"
+local ops = require "tide.ops"
+local registry = require "tide.registry"
+
+local EPSILON = 1e-7
+
+local Constraint = object.class("constraint", "Constraint", {})
+
+local classes, modules, aliases = { Constraint = Constraint }, {}, {}
+
+local function define(name, rows, call)
+  local c = object.class("constraint", name, rows, Constraint)
+  c.__call = call
+  classes[name] = c
+  modules[name] = "tide.constraints"
+  aliases[class.snake(name)] = name
+end
+
+local axis = { "axis", "axes", 1, "axes of the norm; 1 for the inputs of a Dense kernel" }
+
+local function norms(self, w)
+  return ops.sqrt(ops.sum(ops.square(w), { axis = self.axis, keepdims = true }))
+end
+
+define("MaxNorm", { { "max_value", "number", 2, "largest norm", min = 0 }, axis }, function(self, w)
+  local n = norms(self, w)
+  return w * (ops.clip(n, 0, self.max_value) / (n + EPSILON))
+end)
+
+define("NonNeg", {}, function(_, w)
+  return ops.maximum(w, 0)
+end)
+
+define("UnitNorm", { axis }, function(self, w)
+  return w / (norms(self, w) + EPSILON)
+end)
+
+define("MinMaxNorm", {
+  { "min_value", "number", 0, nil, min = 0 },
+  { "max_value", "number", 1, nil, min = 0 },
+  { "rate", "number", 1, "share of the correction applied", min = 0, max = 1 },
+  axis,
+}, function(self, w)
+  local n = norms(self, w)
+  local desired = ops.clip(n, self.min_value, self.max_value) * self.rate + n * (1 - self.rate)
+  return w * (desired / (n + EPSILON))
+end)
+
+--- A constraint from a name, a configuration, an object or a function of a tensor.
+function classes.get(v)
+  return registry.resolve("constraint", v, "constraint")
+end
+
+local ns = registry.namespace("tide.constraints", "constraint", modules, aliases)
+for name, value in pairs(classes) do
+  rawset(ns, name, value)
+end
+return ns

@@ -1,0 +1,247 @@
+--- Initializers: objects called with a shape and a dtype that return a new tensor. Names, options and formulas are Keras'.
+local check = require "tide.check"
+local class = require "tide.class"
+local errors = require "tide.errors"
+local object = require "tide.object"
+local ops = require "tide.ops"
+local random = require "tide.random"
+local registry = require "tide.registry"
+
+local initializers = {}
+
+local modules, aliases = {}, {}
+
+local Initializer = object.class("initializer", "Initializer", {})
+initializers.Initializer = Initializer
+
+local function define(name, rows, call, extra)
+  local c = object.class("initializer", name, rows, Initializer)
+  c.__call = call
+  c.snake = class.snake(name)
+  initializers[name] = c
+  modules[name] = "tide.initializers"
+  aliases[c.snake] = name
+  for _, alias in ipairs(extra or {}) do
+    aliases[alias] = name
+  end
+  return c
+end
+
+local seed = { "seed", "int", nil, "own random stream; the global one by default" }
+
+define("Zeros", {}, function(_, shape, dtype)
+  return ops.zeros(shape, { dtype = dtype or "float32" })
+end, { "zero" })
+
+define("Ones", {}, function(_, shape, dtype)
+  return ops.ones(shape, { dtype = dtype or "float32" })
+end, { "one" })
+
+define("Constant", { { "value", "any", 0, "number, or a tensor of the shape" } }, function(self, shape, dtype)
+  if type(self.value) == "number" then
+    return ops.full(shape, self.value, { dtype = dtype or "float32" })
+  end
+  return ops.copy(ops.broadcast_to(ops.convert_to_tensor(self.value, { dtype = dtype or "float32" }), shape))
+end)
+
+define("RandomNormal", { { "mean", "number", 0 }, { "stddev", "number", 0.05, nil, min = 0 }, seed },
+  function(self, shape, dtype)
+    return random.normal(shape, { mean = self.mean, stddev = self.stddev, dtype = dtype, seed = self.seed })
+  end, { "normal" })
+
+define("RandomUniform", { { "minval", "number", -0.05 }, { "maxval", "number", 0.05 }, seed },
+  function(self, shape, dtype)
+    return random.uniform(shape, { minval = self.minval, maxval = self.maxval, dtype = dtype, seed = self.seed })
+  end, { "uniform" })
+
+define("TruncatedNormal", { { "mean", "number", 0 }, { "stddev", "number", 0.05, nil, min = 0 }, seed },
+  function(self, shape, dtype)
+    return random.truncated_normal(shape, { mean = self.mean, stddev = self.stddev, dtype = dtype, seed = self.seed })
+  end)
+
+local function product_of(shape, axes)
+  local n, rank = 1, #shape
+  for _, a in ipairs(type(axes) == "table" and axes or { axes }) do
+    n = n * shape[a < 0 and rank + 1 + a or a]
+  end
+  return n
+end
+
+--- Fan-in and fan-out of a kernel shape: (in, out), (receptive..., in, out).
+function initializers.compute_fans(shape, input_axes, output_axes)
+  local n = #shape
+  local fan_in, fan_out
+  if n == 0 then
+    fan_in, fan_out = 1, 1
+  elseif n == 1 then
+    fan_in, fan_out = shape[1], shape[1]
+  else
+    local receptive = 1
+    for i = 1, n - 2 do
+      receptive = receptive * shape[i]
+    end
+    fan_in, fan_out = receptive * shape[n - 1], receptive * shape[n]
+  end
+  if input_axes then
+    fan_in = product_of(shape, input_axes)
+  end
+  if output_axes then
+    fan_out = product_of(shape, output_axes)
+  end
+  return fan_in, fan_out
+end
+
+-- The standard deviation of a unit normal cut at two deviations.
+local TRUNCATED_STDDEV = 0.87962566103423978
+
+local function variance_scaling(self, shape, dtype)
+  local fan_in, fan_out = initializers.compute_fans(shape, self.input_axes, self.output_axes)
+  local fan = self.mode == "fan_in" and fan_in or self.mode == "fan_out" and fan_out or (fan_in + fan_out) / 2
+  local scale = self.scale / math.max(1, fan)
+  if self.distribution == "uniform" then
+    local limit = math.sqrt(3 * scale)
+    return random.uniform(shape, { minval = -limit, maxval = limit, dtype = dtype, seed = self.seed })
+  elseif self.distribution == "untruncated_normal" then
+    return random.normal(shape, { mean = 0, stddev = math.sqrt(scale), dtype = dtype, seed = self.seed })
+  end
+  return random.truncated_normal(shape,
+    { mean = 0, stddev = math.sqrt(scale) / TRUNCATED_STDDEV, dtype = dtype, seed = self.seed })
+end
+
+local input_axes = { "input_axes", { "int", "list" }, nil, "axes that make the fan-in" }
+local output_axes = { "output_axes", { "int", "list" }, nil, "axes that make the fan-out" }
+
+define("VarianceScaling", {
+  { "scale", "number", 1, nil, above = 0 },
+  { "mode", "enum", "fan_in", nil, of = "fan_in|fan_out|fan_avg" },
+  { "distribution", "enum", "truncated_normal", nil, of = "truncated_normal|untruncated_normal|uniform|normal" },
+  seed, input_axes, output_axes,
+}, variance_scaling)
+
+for name, rule in pairs {
+  GlorotNormal = { 1, "fan_avg", "truncated_normal" }, GlorotUniform = { 1, "fan_avg", "uniform" },
+  HeNormal = { 2, "fan_in", "truncated_normal" }, HeUniform = { 2, "fan_in", "uniform" },
+  LecunNormal = { 1, "fan_in", "truncated_normal" }, LecunUniform = { 1, "fan_in", "uniform" },
+} do
+  local c = define(name, { seed, input_axes, output_axes }, variance_scaling)
+  c.scale, c.mode, c.distribution = table.unpack(rule)
+end
+
+-- Orthonormal rows by Gram-Schmidt, each row projected twice so that float32 rounding does not spoil orthogonality. This is
+-- the Q of a QR factorisation whose R has a positive diagonal.
+local function orthonormal_rows(a)
+  local m, n = a.shape[1], a.shape[2]
+  local rows = {}
+  for i = 1, m do
+    local v = ops.reshape(a[{ { i } }], { 1, n })
+    if i > 1 then
+      local q = ops.concatenate(rows, { axis = 1 })
+      for _ = 1, 2 do
+        v = v - ops.matmul(ops.matmul(v, ops.transpose(q)), q)
+      end
+    end
+    rows[i] = v / ops.sqrt(ops.sum(v * v))
+  end
+  return ops.concatenate(rows, { axis = 1 })
+end
+
+define("Orthogonal", { { "gain", "number", 1 }, seed }, function(self, shape, dtype)
+  if #shape < 2 then
+    errors.raise("Orthogonal", "the shape must have at least two axes, got %s", check.show(shape))
+  end
+  local rows = 1
+  for i = 1, #shape - 1 do
+    rows = rows * shape[i]
+  end
+  local cols = shape[#shape]
+  local a = random.normal({ math.min(rows, cols), math.max(rows, cols) }, { dtype = "float64", seed = self.seed })
+  local q = orthonormal_rows(a)
+  if rows > cols then
+    q = ops.transpose(q)
+  end
+  return ops.cast(ops.reshape(q, shape) * self.gain, dtype or "float32")
+end, { "OrthogonalInitializer" })
+
+define("Identity", { { "gain", "number", 1 } }, function(self, shape, dtype)
+  if #shape ~= 2 then
+    errors.raise("Identity", "only makes matrices, got the shape %s", check.show(shape))
+  end
+  return ops.eye(shape[1], shape[2], { dtype = dtype or "float32" }) * self.gain
+end, { "IdentityInitializer" })
+
+-- Symmetric cosine-sum windows; a periodic window of n is the symmetric one of n + 1 without its last value.
+local window_terms = { hann = { 0.5, 0.5 }, hamming = { 0.54, 0.46 }, blackman = { 0.42, 0.5, 0.08 }, boxcar = { 1 } }
+
+local function window_values(name, n, periodic)
+  local terms = window_terms[name]
+  local out, span = {}, periodic and n or n - 1
+  for i = 0, n - 1 do
+    local v = 0
+    for k, a in ipairs(terms) do
+      v = v + (k % 2 == 1 and 1 or -1) * a * math.cos(2 * math.pi * (k - 1) * (span > 0 and i / span or 0.5))
+    end
+    out[i + 1] = n == 1 and 1 or v
+  end
+  return out
+end
+
+define("STFT", {
+  { "side", "enum", "real", "part of the transform", of = "real|imag" },
+  { "window", { "enum", "list" }, "hann", "name, list of values, or none", of = "hann|hamming|blackman|boxcar", none = true },
+  { "scaling", "enum", "density", "L2 (density) or L1 (spectrum) norm of the window", of = "density|spectrum", none = true },
+  { "periodic", "bool", false },
+}, function(self, shape, dtype)
+  if #shape ~= 3 then
+    errors.raise("STFT", "the shape is (frame length, 1, bins), got %s", check.show(shape))
+  end
+  local frame, bins = shape[1], shape[3]
+  local window, scaling = nil, 1
+  if self.window then
+    -- Keras hands `periodic` to SciPy's `fftbins`.
+    window = type(self.window) == "table" and self.window or window_values(self.window, frame, self.periodic)
+    if #window ~= frame then
+      errors.raise("STFT", "the window has %d values (expected the frame length %d)", #window, frame)
+    end
+    local total = 0
+    for i = 1, frame do
+      total = total + (self.scaling == "density" and window[i] ^ 2 or math.abs(window[i]))
+    end
+    scaling = self.scaling == "density" and math.sqrt(total) or self.scaling == "spectrum" and total or 1
+  end
+  local fn = self.side == "real" and math.cos or math.sin
+  local values = {}
+  for t = 1, frame do
+    local row = {}
+    for f = 1, bins do
+      local angle = -2 * (t - 1) * ((f - 1) / ((bins - 1) * 2)) * math.pi
+      row[f] = fn(angle) * (window and window[t] / scaling or 1)
+    end
+    values[t] = { row }
+  end
+  local kernel = ops.convert_to_tensor(values, { dtype = dtype or "float32" })
+  return ops.copy(ops.broadcast_to(kernel, shape))
+end, { "STFTInitializer" })
+
+for alias, name in pairs { normal = "RandomNormal", uniform = "RandomUniform" } do
+  aliases[alias] = name
+end
+
+--- An initializer from a name, a configuration, an object, a function of (shape, dtype) or a tensor of values.
+function initializers.get(v)
+  if type(v) == "userdata" then
+    return function(shape, dtype)
+      if tostring(v.shape) ~= check.show(shape) then
+        errors.raise("initializer", "the given tensor has shape %s, the weight %s", tostring(v.shape), check.show(shape))
+      end
+      return ops.copy(ops.cast(v, dtype or v.dtype))
+    end
+  end
+  return registry.resolve("initializer", v, "initializer")
+end
+
+local classes = initializers
+local ns = registry.namespace("tide.initializers", "initializer", modules, aliases)
+for name, value in pairs(classes) do
+  rawset(ns, name, value)
+end
+return ns

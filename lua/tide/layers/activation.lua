@@ -1,0 +1,118 @@
+--- Activation layers.
+local base = require "tide.layers.base"
+local check = require "tide.check"
+local list = require "tide.list"
+local none = require "tide.none"
+local errors = require "tide.errors"
+local ops = require "tide.ops"
+
+local activation = {}
+
+local function same_shape(_, shape)
+  return shape
+end
+
+--- Applies an activation by name or function.
+activation.Activation = base.derive(base, "Activation", {
+  args = { { "activation", "activation", check.required, "name or function" } },
+  supports_masking = true,
+  call = function(self, x)
+    return self.activation(x)
+  end,
+  compute_output_shape = same_shape,
+  _brief = function(self)
+    return require("tide.activations").name_of(self.activation) or ""
+  end,
+})
+
+--- max(x, 0), with slope below `threshold` and an upper limit.
+activation.ReLU = base.derive(base, "ReLU", {
+  args = {
+    { "max_value", "number", nil, "upper limit", min = 0 },
+    { "negative_slope", "number", 0, "slope below the threshold", min = 0 },
+    { "threshold", "number", 0, "where the identity begins", min = 0 },
+  },
+  supports_masking = true,
+  init = function(self)
+    local plain = not self.max_value and self.negative_slope == 0 and self.threshold == 0
+    rawset(self, "_options", not plain and { max_value = self.max_value, negative_slope = self.negative_slope,
+      threshold = self.threshold } or nil)
+  end,
+  call = function(self, x)
+    if self._options then
+      return ops.relu(x, self._options)
+    end
+    return ops.relu(x)
+  end,
+  compute_output_shape = same_shape,
+})
+
+--- x above zero, `negative_slope * x` below. The layer's default slope is 0.3, as in Keras.
+activation.LeakyReLU = base.derive(base, "LeakyReLU", {
+  args = { { "negative_slope", "number", 0.3, "slope below zero", min = 0 } },
+  supports_masking = true,
+  call = function(self, x)
+    return ops.leaky_relu(x, self.negative_slope)
+  end,
+  compute_output_shape = same_shape,
+})
+
+--- max(x, 0) + alpha * min(x, 0) with a learned alpha per feature, shared along `shared_axes`.
+activation.PReLU = base.derive(base, "PReLU", {
+  args = {
+    { "alpha_initializer", "initializer", "zeros" },
+    { "alpha_regularizer", "regularizer" },
+    { "alpha_constraint", "constraint" },
+    { "shared_axes", { "axes", "list" }, nil, "axes with one alpha; 2 is the first after the batch", batch = false },
+  },
+  supports_masking = true,
+  build = function(self, shape)
+    local sizes = table.move(shape, 2, #shape, 1, {})
+    local shared = self.shared_axes
+    for _, axis in ipairs(type(shared) == "number" and { shared } or shared or {}) do
+      sizes[(axis < 0 and #shape + 1 + axis or axis) - 1] = 1
+    end
+    for i, n in ipairs(sizes) do
+      if n == none then
+        errors.raise("PReLU", "axis %d of the input must be known or shared, got %s", i + 1, list.format(shape))
+      end
+    end
+    self.alpha = self:add_weight { sizes, name = "alpha", initializer = self.alpha_initializer,
+      regularizer = self.alpha_regularizer, constraint = self.alpha_constraint }
+  end,
+  call = function(self, x)
+    return ops.relu(x) - self.alpha * ops.relu(-x)
+  end,
+  compute_output_shape = same_shape,
+})
+
+--- x above zero, alpha * (exp(x) - 1) below.
+activation.ELU = base.derive(base, "ELU", {
+  args = { { "alpha", "number", 1, "limit of the negative part" } },
+  supports_masking = true,
+  call = function(self, x)
+    return ops.elu(x, self.alpha)
+  end,
+  compute_output_shape = same_shape,
+})
+
+--- Softmax over an axis (or several); `mask` (a bool tensor of the input's shape) leaves elements out.
+activation.Softmax = base.derive(base, "Softmax", {
+  args = { { "axis", "axes", -1, "axis of the probabilities" } },
+  supports_masking = true,
+  call = function(self, x, o)
+    if o.mask ~= nil then
+      x = x + (1 - ops.cast(o.mask, x.dtype)) * -1e9
+    end
+    local axis = self.axis
+    if type(axis) == "table" and #axis > 1 then
+      local m = ops.max(x, { axis = axis, keepdims = true })
+      local e = ops.exp(x - m)
+      return e / ops.sum(e, { axis = axis, keepdims = true })
+    end
+    return ops.softmax(x, type(axis) == "table" and axis[1] or axis)
+  end,
+  compute_output_shape = same_shape,
+})
+
+return activation

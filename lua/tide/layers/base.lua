@@ -1,0 +1,491 @@
+--- Layer: the base of all layers and models.
+--
+-- A layer is a table with its options as fields, its weights as plain tensors, and computed fields (`weights`, `losses`, ...).
+-- Calling it builds it on first use and runs `call(self, x, o)`; `o.training` and `o.mask` are always resolved there.
+--
+-- Invariant of calls: `active` says whether some layer's call is running; the outermost call sets it and the training mode
+-- through a to-be-closed guard, so that an error leaves nothing stale. Inside, a layer with one tensor and no options takes
+-- the short path of `Layer.__call`: two table reads and its `call`.
+local check = require "tide.check"
+local class = require "tide.class"
+local errors = require "tide.errors"
+local list = require "tide.list"
+local none = require "tide.none"
+local object = require "tide.object"
+local ops = require "tide.ops"
+local registry = require "tide.registry"
+
+local Layer = class.new("Layer")
+Layer.kind = "layer"
+Layer.supports_masking = false
+
+-- ---- modes of a call ----
+
+local function constant(t)
+  return setmetatable({}, { __index = t, __newindex = function()
+    errors.raise("call", "the options of a call are shared; copy them before changing them")
+  end })
+end
+-- The options that a call without options of its own gets.
+local TRAIN, INFER = constant { training = true }, constant { training = false }
+Layer.TRAIN, Layer.INFER = TRAIN, INFER
+
+-- Weights with regularizers and calls of add_loss so far; 0: no layer can have losses.
+Layer.penalties = 0
+
+local active, mode = false, INFER
+local masking = false     -- has any mask ever been made? until then masks cost nothing
+local masks = setmetatable({}, { __mode = "k" })
+
+local guard = {}
+function guard.__close(g)
+  active, mode = g[1], g[2]
+end
+local LEAVE = setmetatable({ false, INFER }, guard)
+local BACK = { [TRAIN] = setmetatable({ true, TRAIN }, guard), [INFER] = setmetatable({ true, INFER }, guard) }
+
+-- Keeps the caller's frame alive (no tail call), so that errors can find the layer in it.
+local function keep(...)
+  return ...
+end
+
+--- The mask of a tensor or of each tensor of a list, or nil.
+function Layer.mask_of(x)
+  if type(x) == "userdata" then
+    return masks[x]
+  elseif type(x) == "table" and getmetatable(x) == nil then
+    local out, any = {}, false
+    for k, v in pairs(x) do
+      out[k] = masks[v] or false
+      any = any or masks[v] ~= nil
+    end
+    return any and out or nil
+  end
+end
+
+--- Attaches a mask to a tensor; it travels through layers that support masking.
+function Layer.set_mask(x, mask)
+  masking = true
+  masks[x] = mask
+  return x
+end
+
+--- Whether a layer's call runs in training mode now.
+function Layer.is_training()
+  return mode == TRAIN
+end
+
+-- ---- making layers ----
+
+local common = {
+  { "name", "string", nil, "unique name; numbered by class otherwise" },
+  { "trainable", "bool", true, "whether the weights are trained" },
+  { "dtype", "dtype", "float32", "dtype of weights and of the computation" },
+  { "autocast", "bool", true, "cast floating inputs of a model to its dtype" },
+  { "activity_regularizer", "regularizer", nil, "penalty on the output" },
+  { "input_shape", "shape", nil, "shape without the batch, for a first layer" },
+  { "batch_size", "int", nil, "fixed batch size of input_shape" },
+  { "batch_input_shape", "shape", nil, "shape with the batch, for a first layer" },
+}
+local base_names = {}
+for _, row in ipairs(common) do
+  base_names[row[1]] = true
+end
+
+Layer.args = check.args("Layer", {}, { named = common })
+Layer._inits, Layer._builds = {}, {}
+
+local counters, created = {}, 0
+
+--- A name not used before: `dense`, `dense_1`, ...
+function Layer.auto_name(prefix)
+  local n = counters[prefix]
+  counters[prefix] = (n or 0) + 1
+  return n and prefix .. "_" .. n or prefix
+end
+
+--- Starts the numbering of names anew.
+function Layer.reset_names()
+  counters = {}
+end
+
+function Layer:_init(...)
+  local o = self.args:construct(...)
+  created = created + 1
+  rawset(self, "_id", created)
+  rawset(self, "name", o.name or Layer.auto_name(class.snake(getmetatable(self).__name)))
+  rawset(self, "dtype", o.dtype)
+  rawset(self, "autocast", o.autocast)
+  rawset(self, "activity_regularizer", o.activity_regularizer)
+  rawset(self, "built", false)
+  rawset(self, "_trainable", o.trainable)
+  rawset(self, "_weights", {})
+  local shape = o.batch_input_shape
+  if not shape and o.input_shape then
+    shape = list.new { o.batch_size or none }
+    table.move(o.input_shape, 1, #o.input_shape, 2, shape)
+  end
+  rawset(self, "_given_shape", shape)
+  for _, name in ipairs(self.args.names) do
+    if not base_names[name] then
+      rawset(self, name, o[name])
+    end
+  end
+  for _, init in ipairs(self._inits) do
+    init(self, o)
+  end
+end
+
+-- Runs for fields that are not yet there: properties are set or refused, the base's methods are protected.
+function Layer.__newindex(self, key, value)
+  local set = self._set[key]
+  if set then
+    return set(self, value)
+  end
+  if self._get[key] or (type(rawget(Layer, key)) == "function" and key ~= "call") then
+    errors.raise(getmetatable(self).__name, "'%s' belongs to every layer and cannot be assigned", key)
+  end
+  rawset(self, key, value)
+end
+
+local reserved = { args = true, inputs = true, init = true, build = true }
+
+--- Makes a layer class of your own and registers its name for loading.
+---
+--- `def.args` orders the positional options (names, or rows of tide.check), whose values land in `self` and in `get_config`;
+--- `def.inputs` names the inputs if there are several; `init(self, o)`, `build(self, shape, ...)`, `call(self, x, o)`,
+--- `compute_output_shape(self, shape)` and any other methods. `init` and `build` of the base classes run before.
+---
+--- Example:
+---     local Linear = tide.Layer:extend("Linear", {
+---       args = { "units" },
+---       build = function(self, shape)
+---         self.w = self:add_weight { name = "w", shape = { shape[#shape], self.units } }
+---       end,
+---       call = function(self, x) return x:matmul(self.w) end,
+---     })
+--- @param name string
+--- @param def table
+--- @return table class
+function Layer:extend(name, def)
+  local c = Layer.derive(self, name, def)
+  registry.register(c.kind, name, c)
+  return c
+end
+
+--- As extend, without registering: for Tide's own families, which the namespace finds.
+function Layer.derive(base, name, def)
+  if type(name) ~= "string" then
+    errors.raise("extend", "the first argument is the name of the class, got %s", check.show(name))
+  end
+  local c = class.new(name, base)
+  local rows, seen = {}, {}
+  for i, arg in ipairs(def.args or {}) do
+    local row = type(arg) == "table" and arg or base.args.index[arg] or { arg, "any" }
+    rows[i] = row
+    seen[row[1]] = true
+  end
+  local named = {}
+  if def.args == nil then
+    rows = base.args.rows
+    named = base.args.named
+  else
+    for _, group in ipairs { base.args.rows, base.args.named } do
+      for _, row in ipairs(group) do
+        if not seen[row[1]] then
+          named[#named + 1] = row
+        end
+      end
+    end
+  end
+  c.args = check.args(name, rows, { named = named, list_first = def.list_first })
+  c._inits = table.move(base._inits, 1, #base._inits, 1, {})
+  c._builds = table.move(base._builds, 1, #base._builds, 1, {})
+  if def.init then
+    c._inits[#c._inits + 1] = def.init
+  end
+  if def.build then
+    c._builds[#c._builds + 1] = def.build
+  end
+  c._input_names = def.inputs or base._input_names
+  for k, v in pairs(def) do
+    if k == "from_config" then
+      c._from_config = function(_, config) return v(config) end
+    elseif not reserved[k] then
+      c[k] = v
+    end
+  end
+  c.from_config = function(config)
+    return c._from_config(c, config)
+  end
+  c._custom_shape = def.compute_output_shape ~= nil or (def.call == nil and base._custom_shape) or false
+  return c
+end
+
+--- Whether `v` is a layer.
+function Layer.is_layer(v)
+  return type(v) == "table" and class.is(v, Layer)
+end
+
+require("tide.layers.weights")(Layer)
+
+-- ---- building ----
+
+--- Makes the weights for inputs of this shape (batch first, tide.none where unknown).
+function Layer:build(...)
+  if self.built then
+    return
+  end
+  for _, build in ipairs(self._builds) do
+    build(self, ...)
+  end
+  rawset(self, "built", true)
+  rawset(self, "_build_shape", (...))
+  rawset(self, "_call", self.call)
+  rawset(self, "_plain", self.activity_regularizer == nil and self._input_names == nil and not self.makes_mask)
+end
+
+--- The shape of the result for inputs of this shape; found by running `call` on samples where a layer does not say.
+function Layer:compute_output_shape(...)
+  return require("tide.models.symbolic").traced_shapes(self, ...)
+end
+
+--- dtype of the result for inputs of this dtype.
+function Layer.compute_output_dtype(self)
+  return self.dtype
+end
+
+--- The mask of the result: the first input's, if the layer supports masking.
+function Layer.compute_mask(_, _, mask)
+  return mask
+end
+
+-- ---- calling ----
+
+local function number_table(t)
+  local v = t[1]
+  while type(v) == "table" and getmetatable(v) == nil do
+    v = v[1]
+  end
+  return type(v) == "number" or type(v) == "boolean"
+end
+
+-- Numbers and nested tables of numbers become tensors of the layer's dtype; lists of tensors stay lists.
+local function as_input(self, x)
+  local t = type(x)
+  if t == "userdata" then
+    return x
+  elseif t == "number" or t == "boolean" then
+    return ops.convert_to_tensor(x, { dtype = t == "number" and self.dtype or nil })
+  elseif t == "table" then
+    if getmetatable(x) ~= nil and not list.is(x) then
+      return x
+    elseif number_table(x) then
+      return ops.convert_to_tensor(x, { dtype = type(x) == "table" and self.dtype or nil })
+    end
+    local out = {}
+    for k, v in pairs(x) do
+      out[k] = as_input(self, v)
+    end
+    return out
+  end
+  errors.raise("call", "takes a tensor, got %s", check.show(x))
+end
+
+local function cast_input(dtype, x)
+  if type(x) == "userdata" then
+    local d = x.dtype
+    if d ~= dtype and d:find("float", 1, true) then
+      return ops.cast(x, dtype)
+    end
+    return x
+  elseif type(x) == "table" and getmetatable(x) == nil then
+    local out = {}
+    for k, v in pairs(x) do
+      out[k] = cast_input(dtype, v)
+    end
+    return out
+  end
+  return x
+end
+
+local function shape_of(x)
+  if type(x) == "userdata" then
+    return list.copy(x.shape)
+  elseif type(x) == "table" and getmetatable(x) == nil then
+    local out = {}
+    for k, v in pairs(x) do
+      out[k] = shape_of(v)
+    end
+    return out
+  end
+  return x and x.shape
+end
+Layer.shape_of = shape_of
+
+local function finish(self, x, mask, y, ...)
+  if mask ~= nil or self.makes_mask then
+    if self.supports_masking then
+      local out = self:compute_mask(x, mask)
+      if out and type(y) == "userdata" then
+        Layer.set_mask(y, out)
+      end
+    end
+  end
+  local regularizer = self.activity_regularizer
+  if regularizer then
+    local total = regularizer(y)
+    self:add_loss(total / y.shape[1])
+  end
+  return y, ...
+end
+
+-- The general call: `n` values, inputs first, then perhaps options.
+local function dispatch(self, n, x, ...)
+  local names = self._input_names
+  local count = names and #names or 1
+  local options
+  local rest = { ... }
+  if n > 1 and type(rest[n - 1]) == "table" then
+    local last = rest[n - 1]
+    local plain = getmetatable(last) == nil and (check.has_string_key(last) or next(last) == nil)
+    if plain or rawequal(last, TRAIN) or rawequal(last, INFER) then
+      options = last
+      n = n - 1
+      rest[n] = nil
+    end
+  end
+  if n > count then
+    errors.raise(self:_label(), "takes %d input%s, then a table of options, got %d values", count, count == 1 and "" or "s", n)
+  end
+  local explicit = options and options.training
+  if rawequal(options, TRAIN) or rawequal(options, INFER) then
+    options = nil
+  elseif names and options then
+    for i = 2, count do
+      if options[names[i]] ~= nil and rest[i - 1] == nil then
+        rest[i - 1] = options[names[i]]
+      end
+    end
+  end
+  if x == nil and names and options then
+    x = options[names[1]]
+  end
+  if x == nil then
+    errors.raise(self:_label(), "needs an input, got nil")
+  end
+  local symbolic = package.loaded["tide.models.symbolic"]
+  if symbolic and (symbolic.has(x) or symbolic.has(rest)) then
+    return symbolic.call(self, x, rest, options, explicit)
+  end
+
+  x = as_input(self, x)
+  for i = 1, count - 1 do
+    if rest[i] ~= nil and rest[i] ~= false then
+      rest[i] = as_input(self, rest[i])
+    end
+  end
+
+  local back
+  if not active then
+    back = LEAVE
+    if Layer.penalties > 0 then
+      self:_clear_losses()
+    end
+    if self.autocast and not self.keeps_dtype then
+      x = cast_input(self.dtype, x)
+      for i = 1, count - 1 do
+        rest[i] = cast_input(self.dtype, rest[i])
+      end
+    end
+  elseif explicit ~= nil then
+    back = BACK[mode]
+  end
+  local _ <close> = back
+  if back then
+    active = true
+    if explicit ~= nil then
+      mode = explicit and TRAIN or INFER
+    end
+  end
+
+  if not self.built then
+    local shapes = { shape_of(x) }
+    for i = 1, count - 1 do
+      shapes[i + 1] = shape_of(rest[i])
+    end
+    self:build(table.unpack(shapes, 1, count))
+  end
+
+  local o = mode
+  local mask
+  if masking or (options and options.mask ~= nil) then
+    mask = options and options.mask
+    if mask == nil then
+      mask = Layer.mask_of(x)
+    elseif mask == false then
+      mask = nil
+    end
+  end
+  if options or mask ~= nil then
+    o = {}
+    for k, v in pairs(options or {}) do
+      o[k] = v
+    end
+    o.training = mode.training
+    o.mask = mask
+  end
+  if count > 1 then
+    rest[count] = o
+    return finish(self, x, mask, self._call(self, x, table.unpack(rest, 1, count)))
+  end
+  return finish(self, x, mask, self._call(self, x, o))
+end
+
+--- Calls the layer on a tensor (or a list or table of them); see `extend` for options.
+function Layer.__call(self, x, ...)
+  local n = select("#", ...)
+  if n == 0 and active and self._plain and not masking and type(x) == "userdata" then
+    return keep(self._call(self, x, mode))
+  end
+  return keep(dispatch(self, n + 1, x, ...))
+end
+
+errors.layer_frames[Layer.__call] = true
+errors.layer_frames[Layer.build] = true
+
+-- ---- configuration and text ----
+
+--- The options by name: enough to make the layer again with `from_config`.
+function Layer:get_config()
+  local out = object.config(self, self.args)
+  out.input_shape, out.batch_input_shape, out.batch_size = nil, nil, nil
+  out.trainable = self._trainable
+  if self._given_shape then
+    out.batch_input_shape = self._given_shape:totable()
+  end
+  out.autocast = not self.autocast and false or nil
+  return out
+end
+
+-- How `Class.from_config(config)` makes a layer; families whose options hold layers replace it.
+function Layer._from_config(c, config)
+  return c(config)
+end
+
+-- What identifies the layer at a glance, beside its class: its width, its kernel.
+function Layer._brief()
+  return ""
+end
+
+-- The layer in messages: `dense_1 (Dense 64)`.
+function Layer:_label()
+  local brief = self:_brief()
+  return ("%s (%s%s)"):format(self.name, getmetatable(self).__name, brief ~= "" and " " .. brief or "")
+end
+
+function Layer:__tostring()
+  return self:_label()
+end
+
+return Layer

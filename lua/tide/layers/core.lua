@@ -1,0 +1,273 @@
+--- Dense, Embedding, and the layers without arithmetic of their own: Identity, Lambda, Masking, Rescaling, InputLayer.
+local activations = require "tide.activations"
+local base = require "tide.layers.base"
+local check = require "tide.check"
+local errors = require "tide.errors"
+local list = require "tide.list"
+local none = require "tide.none"
+local ops = require "tide.ops"
+
+local required = check.required
+local linear, embedding = ops.linear, ops.embedding
+
+local core = {}
+
+-- ---- Dense ----
+
+-- The four calls of a Dense, chosen at build: is there a bias, does the op apply the activation itself?
+local function dense_plain(self, x)
+  return linear(x, self.kernel, self.bias)
+end
+
+local function dense_fused(self, x)
+  return linear(x, self.kernel, self.bias, self._fused)
+end
+
+local function dense_then(self, x)
+  return self.activation(linear(x, self.kernel, self.bias))
+end
+
+--- A fully connected layer: `activation(x @ kernel + bias)` over the last axis.
+--
+-- Input (batch, ..., in), output (batch, ..., units). kernel is (in, units), bias (units). As Keras' Dense.
+--
+--     local y = tide.layers.Dense { 64, activation = "relu" }(x)
+core.Dense = base.derive(base, "Dense", {
+  args = {
+    { "units", "int", required, "width of the output", min = 1 },
+    { "activation", "activation", nil, "applied to the result; linear by default" },
+    { "use_bias", "bool", true, "add a bias" },
+    { "kernel_initializer", "initializer", "glorot_uniform" },
+    { "bias_initializer", "initializer", "zeros" },
+    { "kernel_regularizer", "regularizer" },
+    { "bias_regularizer", "regularizer" },
+    { "activity_regularizer", "regularizer" },
+    { "kernel_constraint", "constraint" },
+    { "bias_constraint", "constraint" },
+  },
+  supports_masking = true,
+  init = function(self)
+    local fused = self.activation and activations.fused(self.activation)
+    rawset(self, "_fused", fused)
+    local call = fused and fused ~= "linear" and dense_fused
+      or (self.activation == nil or fused == "linear" or activations.name_of(self.activation) == "linear") and dense_plain
+      or dense_then
+    if getmetatable(self).call == core.Dense.call then
+      rawset(self, "call", call)
+    end
+  end,
+  build = function(self, shape)
+    local width = shape[#shape]
+    if #shape < 2 or width == none then
+      errors.raise("Dense", "the last axis of the input must be known and follow a batch axis, got the shape %s",
+        list.format(shape))
+    end
+    self.kernel = self:add_weight { { width, self.units }, name = "kernel", initializer = self.kernel_initializer,
+      regularizer = self.kernel_regularizer, constraint = self.kernel_constraint }
+    if self.use_bias then
+      self.bias = self:add_weight { { self.units }, name = "bias", initializer = self.bias_initializer,
+        regularizer = self.bias_regularizer, constraint = self.bias_constraint }
+    end
+  end,
+  call = dense_then,
+  compute_output_shape = function(self, shape)
+    local width = shape[#shape]
+    if self.built and width ~= none and width ~= self.kernel.shape[1] then
+      errors.raise("linear", "input has %d features, kernel expects %d (input %s, kernel %s)", width, self.kernel.shape[1],
+        list.format(shape), tostring(self.kernel.shape))
+    end
+    local out = list.copy(shape)
+    out[#out] = self.units
+    return out
+  end,
+  _brief = function(self)
+    return tostring(self.units)
+  end,
+})
+
+-- ---- Embedding ----
+
+--- A table of vectors looked up by id: (batch, ...) of integers becomes (batch, ..., output_dim).
+--
+-- Ids run from 1 to input_dim. With `mask_zero` or `zero_row` they run from 0 to input_dim - 1 and the first row belongs
+-- to 0; `mask_zero` also masks the zeros. `zero_based`: Keras' ids.
+core.Embedding = base.derive(base, "Embedding", {
+  args = {
+    { "input_dim", "int", required, "number of ids", min = 1 },
+    { "output_dim", "int", required, "length of each vector", min = 1 },
+    { "embeddings_initializer", "initializer", "uniform" },
+    { "embeddings_regularizer", "regularizer" },
+    { "embeddings_constraint", "constraint" },
+    { "mask_zero", "bool", false, "0 is padding: a row of its own, and masked" },
+    { "weights", "any", nil, "initial table" },
+    { "zero_row", "bool", false, "0 is an id with a row of its own, not masked" },
+    { "zero_based", "bool", false, "ids count from 0" },
+  },
+  init = function(self, o)
+    rawset(self, "weights", nil)
+    rawset(self, "_initial", o.weights)
+    rawset(self, "makes_mask", self.mask_zero)
+    rawset(self, "supports_masking", self.mask_zero)
+    rawset(self, "_base", (self.mask_zero or self.zero_row or self.zero_based) and 0 or 1)
+  end,
+  build = function(self)
+    self.embeddings = self:add_weight { { self.input_dim, self.output_dim }, name = "embeddings",
+      initializer = self._initial or self.embeddings_initializer, regularizer = self.embeddings_regularizer,
+      constraint = self.embeddings_constraint }
+  end,
+  call = function(self, x)
+    return embedding(self.embeddings, x, self._base)
+  end,
+  keeps_dtype = true,
+  compute_mask = function(self, x)
+    return self.mask_zero and ops.not_equal(x, 0) or nil
+  end,
+  compute_output_shape = function(self, shape)
+    local out = list.copy(shape)
+    out[#out + 1] = self.output_dim
+    return out
+  end,
+  _brief = function(self)
+    return self.input_dim .. " x " .. self.output_dim
+  end,
+})
+
+-- ---- without weights ----
+
+local function same_shape(_, shape)
+  return shape
+end
+core.same_shape = same_shape
+
+local function same_dtype(_, dtype)
+  return dtype
+end
+
+--- Returns its input.
+core.Identity = base.derive(base, "Identity", {
+  args = {},
+  supports_masking = true,
+  keeps_dtype = true,
+  call = function(_, x)
+    return x
+  end,
+  compute_output_shape = same_shape,
+  compute_output_dtype = same_dtype,
+})
+
+--- Any function as a layer: `Lambda { function(x) return x ^ 2 end }`, or by the name `fn`.
+--
+-- `mask`: a mask, or a function (x, mask) of one. `arguments`: a table given to the function after its input.
+-- A model with a Lambda can only be loaded where the function is given again, for files hold no code.
+core.Lambda = base.derive(base, "Lambda", {
+  args = {
+    { "fn", "callable", required, "function of the input" },
+    { "output_shape", "any", nil, "shape of the result, or a function of the input's shape; found by running otherwise" },
+    { "mask", "any", nil, "mask of the result, or a function (x, mask)" },
+    { "arguments", "table", nil, "given to the function after its input" },
+  },
+  keeps_dtype = true,
+  init = function(self)
+    rawset(self, "supports_masking", self.mask ~= nil)
+    rawset(self, "makes_mask", self.mask ~= nil)
+    if self.output_shape then
+      local given = self.output_shape
+      rawset(self, "compute_output_shape", function(_, shape)
+        if type(given) == "function" then
+          return list.copy(given(shape))
+        end
+        local out = list.new { shape[1] }
+        return table.move(given, 1, #given, 2, out)
+      end)
+    end
+  end,
+  call = function(self, x)
+    return self.fn(x, self.arguments)
+  end,
+  compute_mask = function(self, x, mask)
+    if type(self.mask) == "function" then
+      return self.mask(x, mask)
+    end
+    return self.mask
+  end,
+})
+
+--- Masks the steps of (batch, steps, features) whose features all equal `mask_value`, and zeroes them.
+core.Masking = base.derive(base, "Masking", {
+  args = { { "mask_value", "number", 0, "value that marks a missing step" } },
+  supports_masking = true,
+  init = function(self)
+    rawset(self, "makes_mask", true)
+  end,
+  call = function(self, x)
+    local kept = ops.any(ops.not_equal(x, self.mask_value), { axis = -1, keepdims = true })
+    return x * ops.cast(kept, x.dtype)
+  end,
+  compute_mask = function(self, x)
+    return ops.any(ops.not_equal(x, self.mask_value), { axis = -1 })
+  end,
+  compute_output_shape = same_shape,
+})
+
+--- `x * scale + offset`; scale and offset may be lists along the last axis.
+core.Rescaling = base.derive(base, "Rescaling", {
+  args = {
+    { "scale", "any", required, "factor, or one per channel" },
+    { "offset", "any", 0, "added afterwards" },
+  },
+  supports_masking = true,
+  init = function(self)
+    for _, key in ipairs { "scale", "offset" } do
+      local v = self[key]
+      if type(v) ~= "number" and type(v) ~= "table" then
+        errors.raise("Rescaling", "%s must be a number or a list of numbers, got %s", key, check.show(v))
+      end
+      rawset(self, "_" .. key, type(v) == "number" and v or ops.convert_to_tensor(v, { dtype = self.dtype }))
+    end
+    rawset(self, "_shifts", self.offset ~= 0)
+  end,
+  call = function(self, x)
+    if x.dtype ~= self.dtype then
+      x = ops.cast(x, self.dtype)
+    end
+    x = x * self._scale
+    if self._shifts then
+      return x + self._offset
+    end
+    return x
+  end,
+  compute_output_shape = same_shape,
+})
+
+--- The layer that stands for an input of a functional model; `tide.Input` makes it.
+core.InputLayer = base.derive(base, "InputLayer", {
+  args = {
+    { "shape", "shape", nil, "shape without the batch" },
+    { "batch_size", "int" },
+    { "batch_shape", "shape", nil, "shape with the batch" },
+  },
+  list_first = true,
+  supports_masking = true,
+  keeps_dtype = true,
+  init = function(self)
+    rawset(self, "built", true)
+    rawset(self, "_call", self.call)
+    if not self.batch_shape then
+      if not self.shape then
+        errors.raise("Input", "needs a shape: tide.Input { 28, 28, 1 }")
+      end
+      local shape = list.new { self.batch_size or none }
+      table.move(self.shape, 1, #self.shape, 2, shape)
+      rawset(self, "batch_shape", shape)
+    end
+    rawset(self, "shape", nil)
+    rawset(self, "batch_size", nil)
+  end,
+  call = function(_, x)
+    return x
+  end,
+  compute_output_shape = same_shape,
+  compute_output_dtype = same_dtype,
+})
+
+return core

@@ -1,0 +1,73 @@
+--- tide.layers: every layer by Keras' name, loaded with its family on first access, and the merging functions.
+local registry = require "tide.registry"
+
+local families = {
+  ["tide.layers.core"] = "InputLayer Dense Embedding Identity Lambda Masking Rescaling",
+  ["tide.layers.activation"] = "Activation ReLU LeakyReLU PReLU ELU Softmax",
+  ["tide.layers.conv"] = [[Conv1D Conv2D Conv3D Conv1DTranspose Conv2DTranspose Conv3DTranspose DepthwiseConv1D
+    DepthwiseConv2D SeparableConv1D SeparableConv2D]],
+  ["tide.layers.pool"] = [[MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D AveragePooling2D AveragePooling3D
+    GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GlobalAveragePooling1D GlobalAveragePooling2D
+    GlobalAveragePooling3D AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D AdaptiveMaxPooling1D
+    AdaptiveMaxPooling2D AdaptiveMaxPooling3D]],
+  ["tide.layers.norm"] = [[BatchNormalization LayerNormalization GroupNormalization RMSNormalization UnitNormalization]],
+  ["tide.layers.regularize"] = [[Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D AlphaDropout GaussianDropout
+    GaussianNoise ActivityRegularization]],
+  ["tide.layers.reshape"] = [[Reshape Flatten Permute RepeatVector ZeroPadding1D ZeroPadding2D ZeroPadding3D Cropping1D
+    Cropping2D Cropping3D UpSampling1D UpSampling2D UpSampling3D]],
+  ["tide.layers.merge"] = "Add Subtract Multiply Average Maximum Minimum Concatenate Dot",
+}
+
+local modules = {}
+for module, names in pairs(families) do
+  for name in names:gmatch "%S+" do
+    modules[name] = module
+  end
+end
+
+local aliases = {}
+for _, d in ipairs { "1D", "2D", "3D" } do
+  aliases["Convolution" .. d] = "Conv" .. d
+  aliases["Convolution" .. d .. "Transpose"] = "Conv" .. d .. "Transpose"
+  aliases["MaxPool" .. d] = "MaxPooling" .. d
+  aliases["AvgPool" .. d] = "AveragePooling" .. d
+  aliases["GlobalMaxPool" .. d] = "GlobalMaxPooling" .. d
+  aliases["GlobalAvgPool" .. d] = "GlobalAveragePooling" .. d
+  if d ~= "3D" then
+    aliases["SeparableConvolution" .. d] = "SeparableConv" .. d
+  end
+end
+
+local layers = registry.namespace("tide.layers", "layer", modules, aliases)
+
+rawset(layers, "Layer", require "tide.layers.base")
+
+--- A symbolic input; see tide.Input.
+rawset(layers, "Input", function(...)
+  return require("tide.models").Input(...)
+end)
+
+for _, name in ipairs { "add", "subtract", "multiply", "average", "maximum", "minimum", "concatenate", "dot" } do
+  local class_name = name:sub(1, 1):upper() .. name:sub(2)
+  --- The merging layer of that name applied at once: `layers.add({ a, b })`, `layers.dot({ a, b }, { axes = 2 })`.
+  rawset(layers, name, function(inputs, options)
+    return layers[class_name](options or {})(inputs)
+  end)
+end
+
+--- A layer from its name, configuration or itself.
+rawset(layers, "get", function(v)
+  return registry.resolve("layer", v, "layer")
+end)
+
+--- A layer as { class_name, config }.
+rawset(layers, "serialize", function(layer)
+  return require("tide.object").serialize(layer)
+end)
+
+--- A layer from { class_name, config }.
+rawset(layers, "deserialize", function(config)
+  return registry.resolve("layer", config, "deserialize")
+end)
+
+return layers

@@ -1,0 +1,444 @@
+--- Functional models: a graph of layers between symbolic inputs and outputs, run from a flat plan.
+local base = require "tide.layers.base"
+local check = require "tide.check"
+local errors = require "tide.errors"
+local graph = require "tide.models.graph"
+local list = require "tide.list"
+local Model = require "tide.models.model"
+local none = require "tide.none"
+local object = require "tide.object"
+local registry = require "tide.registry"
+local symbolic = require "tide.models.symbolic"
+
+local functional = {}
+
+local function check_structure(v, what)
+  if not symbolic.has(v) then
+    errors.raise("Model", "%s must be symbolic tensors made by tide.Input and layers, got %s", what, check.show(v))
+  end
+end
+
+local map = symbolic.map
+
+-- Distributes what a person passes (a tensor, a list, a table by name) over the model's inputs.
+local function distribute(self, x)
+  local spec = self._input_spec
+  if symbolic.is(spec) then
+    if type(x) == "table" and getmetatable(x) == nil then
+      if #x == 1 then
+        return { x[1] }
+      elseif x[spec.name] ~= nil then
+        return { x[spec.name] }
+      end
+      errors.raise(self:_label(), "takes one input, got a table of %d", #x)
+    end
+    return { x }
+  end
+  local flat = self._inputs
+  local out = {}
+  if type(x) ~= "table" or getmetatable(x) ~= nil then
+    errors.raise(self:_label(), "takes %d inputs, as a list or by name, got %s", #flat, check.show(x))
+  end
+  if #x == 0 and next(x) ~= nil then
+    for i, s in ipairs(flat) do
+      local key = self._input_keys[i]
+      out[i] = x[key]
+      if out[i] == nil then
+        out[i] = x[s.name]
+      end
+      if out[i] == nil then
+        local names = {}
+        for k in pairs(x) do
+          names[#names + 1] = tostring(k)
+        end
+        table.sort(names)
+        errors.raise(self:_label(), "the input '%s' is missing (got %s)", key, table.concat(names, ", "))
+      end
+    end
+    return out
+  end
+  if #x ~= #flat then
+    errors.raise(self:_label(), "takes %d inputs, got %d", #flat, #x)
+  end
+  return x
+end
+
+-- Names by which inputs are given: the keys of the declared table, or the names of the Input layers.
+local function input_keys(spec, flat)
+  local keys = {}
+  for i, s in ipairs(flat) do
+    keys[i] = s.name
+  end
+  if not symbolic.is(spec) then
+    for k, v in pairs(spec) do
+      if type(k) == "string" and symbolic.is(v) then
+        for i, s in ipairs(flat) do
+          if s == v then
+            keys[i] = k
+          end
+        end
+      end
+    end
+  end
+  return keys
+end
+
+local function check_input(self, i, x)
+  local want = self._inputs[i].shape
+  local got = x.shape
+  local fits = #got == #want
+  for k = 1, fits and #want or 0 do
+    fits = fits and (want[k] == none or got[k] == none or want[k] == got[k])
+  end
+  if not fits then
+    errors.raise(self:_label(), "input %s has the wrong shape (expected %s, got %s)", self._input_keys[i], list.format(want),
+      list.format(got))
+  end
+end
+
+-- One tensor in, one tensor out, every step of one input: the tight loop.
+local function run_chain(self, x)
+  local fns = self._chain
+  for i = 1, #fns do
+    x = fns[i](x)
+  end
+  return x
+end
+
+local function run_plan(self, x)
+  local slots = {}
+  local values = distribute(self, x)
+  for i = 1, #self._from do
+    slots[self._from[i]] = values[i]
+  end
+  graph.run(self._steps, slots)
+  if self._single then
+    return slots[self._to[1]]
+  end
+  local slot_of = self._slot_of
+  return map(self._output_spec, function(s) return slots[slot_of[s]] end)
+end
+
+local Functional = base.derive(Model, "Functional", {
+  args = {
+    { "inputs", "any", check.required, "symbolic inputs: one, a list or a table by name" },
+    { "outputs", "any", check.required, "symbolic outputs: one, a list or a table by name" },
+  },
+  supports_masking = true,
+  init = function(self, o)
+    rawset(self, "inputs", nil)
+    rawset(self, "outputs", nil)
+    check_structure(o.inputs, "inputs")
+    check_structure(o.outputs, "outputs")
+    self:_connect(o.inputs, o.outputs)
+  end,
+  call = run_plan,
+})
+functional.Functional = Functional
+
+-- Sets the graph of the model.
+function Functional:_connect(inputs, outputs)
+  if list.is(inputs) then
+    inputs = inputs:totable()
+  end
+  if list.is(outputs) then
+    outputs = outputs:totable()
+  end
+  if check.is_plain(inputs) and #inputs == 1 and not check.has_string_key(inputs) then
+    inputs = inputs[1]
+  end
+  local flat_in, flat_out = symbolic.flatten(inputs), symbolic.flatten(outputs)
+  local order = graph.order(flat_in, flat_out, self:_label())
+  local steps, _, from, to = graph.plan(flat_in, flat_out, order)
+  local slot_of = {}
+  for i, x in ipairs(flat_in) do
+    slot_of[x] = from[i]
+  end
+  for i, x in ipairs(flat_out) do
+    slot_of[x] = to[i]
+  end
+  rawset(self, "_input_spec", inputs)
+  rawset(self, "_output_spec", outputs)
+  rawset(self, "_inputs", flat_in)
+  rawset(self, "_outputs", flat_out)
+  rawset(self, "_input_keys", input_keys(inputs, flat_in))
+  rawset(self, "_steps", steps)
+  rawset(self, "_from", from)
+  rawset(self, "_to", to)
+  rawset(self, "_slot_of", slot_of)
+  rawset(self, "_single", symbolic.is(outputs))
+  local layers, seen, names = {}, {}, {}
+  local function add(layer)
+    if layer and not seen[layer] then
+      seen[layer] = true
+      if names[layer.name] then
+        errors.raise(self:_label(), "two layers are named '%s'; names must be unique in a model", layer.name)
+      end
+      names[layer.name] = true
+      layers[#layers + 1] = layer
+    end
+  end
+  for _, x in ipairs(flat_in) do
+    add(x._node and x._node.layer or nil)
+  end
+  local chain, at = symbolic.is(inputs) and symbolic.is(outputs) and {} or nil, from[1]
+  for i, node in ipairs(order) do
+    add(node.layer)
+    if chain and steps[i].kind == 1 and steps[i].from == at then
+      chain[#chain + 1] = steps[i].fn
+      at = steps[i].to
+    else
+      chain = nil
+    end
+  end
+  rawset(self, "_layers", layers)
+  rawset(self, "_order", order)
+  rawset(self, "_chain", chain)
+  rawset(self, "built", true)
+  rawset(self, "call", chain and run_chain or run_plan)
+  rawset(self, "_call", self.call)
+  rawset(self, "_plain", chain ~= nil and self.activity_regularizer == nil)
+end
+
+-- Layers in order, with their names as components of weight paths. Input layers are among them, as in Keras.
+function Functional:_children()
+  local out = {}
+  for i, layer in ipairs(self._layers or {}) do
+    out[i] = { key = layer.name, layer = layer }
+  end
+  return out
+end
+
+function Functional:build()
+  rawset(self, "built", true)
+end
+
+function Functional:compute_output_shape(...)
+  return require("tide.models.symbolic").traced_shapes(self, ...)
+end
+
+Functional.compute_mask = function()
+  return nil
+end
+
+-- The declared shapes, before anything runs: what the person's first batch must look like.
+function Functional:_check_inputs(x)
+  for i, v in ipairs(distribute(self, x)) do
+    check_input(self, i, v)
+  end
+end
+
+local get = Functional._get
+get.inputs = function(self) return list.new(table.move(self._inputs, 1, #self._inputs, 1, {})) end
+get.outputs = function(self) return list.new(table.move(self._outputs, 1, #self._outputs, 1, {})) end
+get.input = function(self) return self._input_spec end
+get.output = function(self) return self._output_spec end
+get.input_names = function(self) return list.new(table.move(self._input_keys, 1, #self._input_keys, 1, {})) end
+get.output_names = function(self)
+  local out = {}
+  for i, s in ipairs(self._outputs) do
+    out[i] = s._node and s._node.layer and s._node.layer.name or s.name
+  end
+  if not symbolic.is(self._output_spec) then
+    for k, v in pairs(self._output_spec) do
+      if type(k) == "string" then
+        for i, s in ipairs(self._outputs) do
+          out[i] = s == v and k or out[i]
+        end
+      end
+    end
+  end
+  return list.new(out)
+end
+
+-- ---- configuration, in the form of Keras 3 ----
+
+-- Names of the nodes' makers: layers by name, op nodes numbered.
+local function name_nodes(order, inputs)
+  local label, index, ops_seen = {}, {}, 0
+  local per_layer = {}
+  for _, x in ipairs(inputs) do
+    if x._node and x._node.layer then
+      label[x._node], index[x._node] = x._node.layer.name, 0
+      per_layer[x._node.layer] = 1
+    end
+  end
+  for _, node in ipairs(order) do
+    if node.layer then
+      label[node], index[node] = node.layer.name, per_layer[node.layer] or 0
+      per_layer[node.layer] = index[node] + 1
+    else
+      ops_seen = ops_seen + 1
+      label[node], index[node] = "op_" .. ops_seen .. "_" .. node.op, 0
+    end
+  end
+  return label, index
+end
+
+local function has_keys(t)
+  return next(t) ~= nil and #t == 0
+end
+
+function Functional:get_config()
+  local label, index = name_nodes(self._order, self._inputs)
+  local function reference(s)
+    return { class_name = "__keras_tensor__", config = { shape = s.shape:totable(), dtype = s.dtype,
+      keras_history = { label[s._node], index[s._node], s._position - 1 } } }
+  end
+  local function encode(v)
+    if symbolic.is(v) then
+      return reference(v)
+    elseif type(v) == "table" and getmetatable(v) == nil then
+      local out = {}
+      for k, x in pairs(v) do
+        out[k] = encode(x)
+      end
+      return out
+    end
+    return object.serialize(v)
+  end
+  local function encode_args(args)
+    local out = {}
+    for i = 1, args.n do
+      out[i] = args[i] == nil and none or encode(args[i])
+    end
+    return out
+  end
+  local layers, entry_of = {}, {}
+  for _, layer in ipairs(self._layers) do
+    local entry = { class_name = getmetatable(layer).__name, name = layer.name, config = layer:get_config(),
+      inbound_nodes = {} }
+    entry_of[layer] = entry
+    layers[#layers + 1] = entry
+  end
+  for _, node in ipairs(self._order) do
+    if node.layer then
+      local nodes = entry_of[node.layer].inbound_nodes
+      nodes[#nodes + 1] = { args = encode_args(node.args) }
+    else
+      layers[#layers + 1] = { class_name = "Op", name = label[node], config = { op = node.op },
+        inbound_nodes = { { args = encode_args(node.args) } } }
+    end
+  end
+  local function ends(spec)
+    return map(spec, function(s) return { label[s._node], index[s._node], s._position - 1 } end)
+  end
+  return { name = self.name, trainable = self._trainable, layers = layers, input_layers = ends(self._input_spec),
+    output_layers = ends(self._output_spec) }
+end
+
+local function is_reference(v)
+  return type(v) == "table" and v.class_name == "__keras_tensor__"
+end
+
+-- Rebuilds the graph: calls each layer's nodes as soon as what they need is there.
+function Functional._from_config(c, config)
+  local made, results, pending = {}, {}, {}
+  for _, entry in ipairs(config.layers) do
+    if entry.class_name == "InputLayer" then
+      local layer = registry.find("layer", "InputLayer").from_config(entry.config)
+      made[entry.name] = layer
+      results[entry.name] = { [0] = { symbolic.input(layer, layer.dtype) } }
+    elseif entry.class_name ~= "Op" then
+      made[entry.name] = registry.resolve("layer", { class_name = entry.class_name, config = entry.config }, "from_config")
+      if #(entry.inbound_nodes or {}) == 0 and made[entry.name]._inputs then
+        results[entry.name] = {}
+      end
+    end
+    results[entry.name] = results[entry.name] or {}
+    if entry.class_name ~= "InputLayer" then
+      for i, node in ipairs(entry.inbound_nodes or {}) do
+        pending[#pending + 1] = { entry = entry, node = node, index = i - 1 }
+      end
+    end
+  end
+  local missing = {}
+  local function decode(v)
+    if is_reference(v) then
+      local h = v.config.keras_history
+      local found = results[h[1]] and results[h[1]][h[2]]
+      if not found then
+        return missing
+      end
+      return found[h[3] + 1]
+    elseif v == none then
+      return nil
+    elseif type(v) == "table" and getmetatable(v) == nil then
+      local out = {}
+      for k, x in pairs(v) do
+        local d = decode(x)
+        if d == missing then
+          return missing
+        end
+        out[k] = d
+      end
+      return out
+    end
+    return v
+  end
+  while #pending > 0 do
+    local later = {}
+    for _, p in ipairs(pending) do
+      local args = { n = #p.node.args }
+      -- a layer's nodes run in order, so that shared layers keep their numbers
+      local ready = p.index == 0 or results[p.entry.name][p.index - 1] ~= nil
+      for i = 1, ready and args.n or 0 do
+        args[i] = decode(p.node.args[i])
+        ready = ready and args[i] ~= missing
+      end
+      if ready then
+        local fn = made[p.entry.name] or symbolic.op_function(p.entry.config.op)
+        if not fn then
+          errors.raise("from_config", "unknown op '%s'", tostring(p.entry.config.op))
+        end
+        local out = table.pack(fn(table.unpack(args, 1, args.n)))
+        local first = symbolic.flatten(out)[1]
+        results[p.entry.name][p.index] = first and first._node and first._node.outputs or {}
+      else
+        later[#later + 1] = p
+      end
+    end
+    if #later == #pending then
+      errors.raise("from_config", "the graph of '%s' is not connected at '%s'", tostring(config.name), later[1].entry.name)
+    end
+    pending = later
+  end
+  local function ends(v)
+    if type(v[1]) == "string" and type(v[2]) == "number" then
+      return results[v[1]][math.tointeger(v[2])][math.tointeger(v[3]) + 1]
+    end
+    local out = {}
+    for k, x in pairs(v) do
+      out[k] = ends(x)
+    end
+    return out
+  end
+  if type(config.input_layers) ~= "table" or not (has_keys(config.input_layers) or #config.input_layers > 0) then
+    errors.raise("from_config", "the configuration of '%s' names no inputs", tostring(config.name))
+  end
+  return c { inputs = ends(config.input_layers), outputs = ends(config.output_layers), name = config.name,
+    trainable = config.trainable }
+end
+
+local input_args = check.args("Input", {
+  { "shape", "shape", nil, "shape without the batch" },
+  { "batch_size", "int", nil, "fixed batch size", min = 1 },
+  { "dtype", "dtype", "float32" },
+  { "batch_shape", "shape", nil, "shape with the batch" },
+  { "name", "string" },
+  { "sparse", "bool", false },
+  { "ragged", "bool", false },
+  { "optional", "bool", false },
+}, { list_first = true })
+
+--- A symbolic input of a functional model: `tide.Input { 28, 28, 1 }`, shape without the batch.
+--- @return table symbolic tensor with fields shape, dtype, ndim, name
+function functional.Input(...)
+  local o = input_args:construct(...)
+  local InputLayer = require("tide.layers.core").InputLayer
+  local layer = InputLayer { shape = o.shape, batch_size = o.batch_size, batch_shape = o.batch_shape, dtype = o.dtype,
+    name = o.name }
+  return symbolic.input(layer, o.dtype)
+end
+
+return functional

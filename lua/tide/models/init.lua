@@ -1,0 +1,47 @@
+--- tide.models: Sequential, Model, Input, and making models from configurations.
+local base = require "tide.layers.base"
+local errors = require "tide.errors"
+local functional = require "tide.models.functional"
+local registry = require "tide.registry"
+local Model = require "tide.models.model"
+local Sequential = require "tide.models.sequential"
+
+local models = {
+  Model = Model,
+  Sequential = Sequential,
+  Functional = functional.Functional,
+  Input = functional.Input,
+}
+registry.register("layer", "Sequential", Sequential)
+registry.register("layer", "Functional", functional.Functional)
+
+--- A model from the JSON text that `model:to_json()` gave. Weights are new.
+function models.model_from_json(text)
+  local json = require "tide.utils.json"
+  return models.model_from_config(json.decode(text))
+end
+
+--- A model from { class_name, config }. Weights are new.
+function models.model_from_config(config)
+  if type(config) ~= "table" or type(config.class_name) ~= "string" then
+    errors.raise("model_from_config", "takes { class_name = ..., config = ... }")
+  end
+  return registry.resolve("layer", config, "model_from_config")
+end
+
+--- A model of the same architecture with new weights.
+--- @param model table
+function models.clone_model(model)
+  local class = getmetatable(model)
+  if not base.is_layer(model) then
+    errors.raise("clone_model", "takes a model")
+  end
+  return class.from_config(model:get_config())
+end
+
+--- Loads a model from a file; see tide.saving.
+function models.load_model(...)
+  return require("tide.saving").load_model(...)
+end
+
+return models

@@ -1,0 +1,125 @@
+--- Model: a layer that can be compiled, fitted, evaluated, saved and printed.
+--
+-- `tide.Model { inputs = x, outputs = y }` makes a functional model, `tide.Model:extend(name, def)` a class of your own.
+local base = require "tide.layers.base"
+local check = require "tide.check"
+local class = require "tide.class"
+local errors = require "tide.errors"
+local list = require "tide.list"
+
+local Model = base.derive(base, "Model", {
+  args = {},
+  keeps_dtype = false,
+})
+Model.kind = "layer"
+Model.is_model = true
+
+-- What `tide.training` and `tide.saving` do; loaded when first used.
+local delegated = {
+  ["tide.training.loop"] = [[compile fit evaluate predict train_on_batch test_on_batch predict_on_batch train_step test_step
+    predict_step compute_loss compute_metrics reset_metrics get_metrics_result get_compile_config compile_from_config
+    make_train_function]],
+  ["tide.saving"] = "save save_weights load_weights",
+  ["tide.export"] = "export",
+}
+for module, names in pairs(delegated) do
+  for name in names:gmatch "%S+" do
+    Model[name] = function(self, ...)
+      if type(self) ~= "table" or not self._id then
+        errors.raise(name, "is a method: write model:%s(...) with a colon", name)
+      end
+      local fn = require(module)[name]
+      if not fn then
+        errors.raise(name, "is not offered by %s", module)
+      end
+      return fn(self, ...)
+    end
+  end
+end
+
+-- ---- layers and text ----
+
+local function layer_list(self)
+  local out = {}
+  for _, child in ipairs(self:_children()) do
+    out[#out + 1] = child.layer
+  end
+  return list.new(out)
+end
+
+class.properties(Model, {
+  layers = layer_list,
+  input_shape = function(self)
+    return base.shape_of(self.input)
+  end,
+  output_shape = function(self)
+    return base.shape_of(self.output)
+  end,
+}, {})
+
+--- A layer by name, or by its place counted from 1: `model:get_layer "dense"`, `model:get_layer { index = 2 }`.
+--- @param name string|table
+--- @return table layer
+function Model:get_layer(name)
+  local index
+  if check.is_plain(name) then
+    name, index = name.name or name[1], name.index
+  end
+  if math.type(name) == "integer" then
+    name, index = nil, name
+  end
+  local layers = self.layers
+  if index then
+    if not layers[index] then
+      errors.raise("get_layer", "the model has %d layers, got the index %s", #layers, tostring(index))
+    end
+    return layers[index]
+  end
+  local names = {}
+  for i, layer in ipairs(layers) do
+    if layer.name == name then
+      return layer
+    end
+    names[i] = layer.name
+  end
+  errors.raise("get_layer", "no layer is named '%s'%s (the layers are %s)", tostring(name), check.did_you_mean(name, names),
+    table.concat(names, ", "))
+end
+
+function Model:_label()
+  return ("model %q"):format(self.name)
+end
+
+--- The summary table, printed or handed line by line to `print_fn`.
+--- @param o table|nil line_length, print_fn, expand_nested, show_trainable, layer_range
+function Model:summary(o)
+  o = check.options("summary", o, {
+    { "line_length", "int" }, { "positions", "list" }, { "print_fn", "callable" }, { "expand_nested", "bool", false },
+    { "show_trainable", "bool", false }, { "layer_range", "list" },
+  })
+  local text = require("tide.models.summary").text(self, o)
+  local out = o.print_fn or print
+  for line in (text .. "\n"):gmatch "(.-)\n" do
+    out(line)
+  end
+end
+
+function Model:__tostring()
+  return require("tide.models.summary").text(self, {})
+end
+
+--- The architecture as JSON text; `tide.models.model_from_json` reads it.
+function Model:to_json()
+  local object = require "tide.object"
+  return require("tide.utils.json").encode(object.serialize(self))
+end
+
+--- Model for a person: a functional model from inputs and outputs.
+Model._new = function(c, ...)
+  if c == Model then
+    return require("tide.models.functional").Functional(...)
+  end
+  return base._new(c, ...)
+end
+
+return Model

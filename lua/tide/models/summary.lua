@@ -1,0 +1,214 @@
+--- The summary table of a model, drawn as Keras draws it.
+local list = require "tide.list"
+local none = require "tide.none"
+local symbolic = require "tide.models.symbolic"
+
+local summary = {}
+
+local function commas(n)
+  local s = tostring(n)
+  local out = s:reverse():gsub("(%d%d%d)", "%1,"):reverse()
+  return (out:gsub("^,", ""))
+end
+
+local sizes = { float64 = 8, int64 = 8, float32 = 4, int32 = 4, float16 = 2, bfloat16 = 2 }
+
+local function bytes(n)
+  local units = { "B", "KB", "MB", "GB", "TB" }
+  local i = 1
+  while n >= 1024 and i < #units do
+    n = n / 1024
+    i = i + 1
+  end
+  return ("%.2f %s"):format(n, units[i])
+end
+
+local function shape_text(spec)
+  if symbolic.is(spec) then
+    return list.format(spec.shape)
+  elseif type(spec) == "table" then
+    local parts = {}
+    for _, s in ipairs(symbolic.flatten(spec)) do
+      parts[#parts + 1] = list.format(s.shape)
+    end
+    return table.concat(parts, ", ")
+  end
+  return "?"
+end
+
+local function output_shape(layer)
+  local nodes = rawget(layer, "_nodes")
+  if nodes then
+    return shape_text(nodes[1].output)
+  elseif rawget(layer, "_out") then
+    return list.format(layer._out.shape)
+  elseif rawget(layer, "_outputs") then
+    return shape_text(layer._output_spec)
+  elseif layer.built and layer._custom_shape and layer._build_shape then
+    local ok, shape = pcall(layer.compute_output_shape, layer, layer._build_shape)
+    if ok and type(shape) == "table" then
+      local out = list.copy(shape)
+      if type(out[1]) ~= "table" then
+        out[1] = none
+        return list.format(out)
+      end
+    end
+  end
+  return "?"
+end
+
+-- Where each layer's first call takes its inputs from.
+local function connections(model)
+  local order = rawget(model, "_order")
+  if not order then
+    return nil
+  end
+  local of, straight, previous = {}, rawget(model, "_chain") ~= nil, nil
+  for _, node in ipairs(order) do
+    local key = node.layer or node
+    if not of[key] then
+      local parts = {}
+      for _, x in ipairs(node.inputs) do
+        parts[#parts + 1] = x._node and (x._node.layer and x._node.layer.name or x._node.op) or x.name
+      end
+      of[key] = table.concat(parts, ", ")
+    end
+    previous = node
+  end
+  return not straight and previous and of or nil
+end
+
+local function rows_of(model, o, indent, out, links)
+  local children = {}
+  if rawget(model, "_order") then
+    local seen = {}
+    for _, layer in ipairs(model._layers) do
+      if #(layer._nodes or {}) > 0 and getmetatable(layer).__name == "InputLayer" then
+        children[#children + 1] = layer
+        seen[layer] = true
+      end
+    end
+    for _, node in ipairs(model._order) do
+      local item = node.layer or node
+      if not seen[item] then
+        seen[item] = true
+        children[#children + 1] = item
+      end
+    end
+  else
+    for _, child in ipairs(model:_children()) do
+      children[#children + 1] = child.layer
+    end
+  end
+  for _, layer in ipairs(children) do
+    if layer.op then
+      out[#out + 1] = { indent .. layer.op .. " (op)", shape_text(layer.results[1]), "0", links and links[layer] or "", "" }
+    else
+      local params = layer.built and commas(layer:count_params()) or (next(layer._weights) and "?" or "0 (unbuilt)")
+      out[#out + 1] = { indent .. layer.name .. " (" .. getmetatable(layer).__name .. ")", output_shape(layer), params,
+        links and links[layer] or "", layer._trainable and (#layer.weights > 0 and "Y" or "-") or "N", name = layer.name }
+      if o.expand_nested and layer.is_model then
+        rows_of(layer, o, indent .. "  ", out)
+      end
+    end
+  end
+  return out
+end
+
+local function pad(text, width, right)
+  local n = utf8.len(text) or #text
+  if n > width then
+    return text:sub(1, width - 1) .. "…"
+  end
+  return right and (" "):rep(width - n) .. text or text .. (" "):rep(width - n)
+end
+
+local function rule(left, fill, mid, right, widths)
+  local parts = {}
+  for i, w in ipairs(widths) do
+    parts[i] = fill:rep(w + 2)
+  end
+  return left .. table.concat(parts, mid) .. right
+end
+
+local function line(cells, widths, bar)
+  local parts = {}
+  for i, w in ipairs(widths) do
+    parts[i] = " " .. pad(cells[i], w, i == 3) .. " "
+  end
+  return bar .. table.concat(parts, bar) .. bar
+end
+
+-- Rows between two layer names.
+local function ranged(rows, range)
+  local out, inside = {}, false
+  for _, row in ipairs(rows) do
+    inside = inside or (row.name and row.name:find(range[1]) ~= nil)
+    if inside then
+      out[#out + 1] = row
+    end
+    if inside and row.name and row.name:find(range[2]) then
+      break
+    end
+  end
+  return out
+end
+
+--- The table as text.
+--- @param model table
+--- @param o table options of Model:summary
+function summary.text(model, o)
+  local links = connections(model)
+  local rows = rows_of(model, o, "", {}, links)
+  if o.layer_range then
+    rows = ranged(rows, o.layer_range)
+  end
+  local columns = { 1, 2, 3 }
+  local heads = { "Layer (type)", "Output Shape", "Param #", "Connected to", "Trainable" }
+  if links then
+    columns[#columns + 1] = 4
+  end
+  if o.show_trainable then
+    columns[#columns + 1] = 5
+  end
+  local least = { 30, 22, 13, 18, 9 }
+  local widths, shown = {}, { heads }
+  for _, row in ipairs(rows) do
+    shown[#shown + 1] = row
+  end
+  local most = o.line_length and math.max(12, o.line_length // #columns - 3) or 44
+  for i, c in ipairs(columns) do
+    widths[i] = o.line_length and math.min(least[c], most) or least[c]
+    for _, row in ipairs(shown) do
+      widths[i] = math.min(math.max(widths[i], utf8.len(row[c]) or #row[c]), most)
+    end
+  end
+  local function cells(row)
+    local out = {}
+    for i, c in ipairs(columns) do
+      out[i] = row[c]
+    end
+    return out
+  end
+  local out = { ("Model: %q"):format(model.name), rule("┏", "━", "┳", "┓", widths), line(cells(heads), widths, "┃"),
+    rule("┡", "━", "╇", "┩", widths) }
+  for i, row in ipairs(rows) do
+    out[#out + 1] = line(cells(row), widths, "│")
+    if i < #rows then
+      out[#out + 1] = rule("├", "─", "┼", "┤", widths)
+    end
+  end
+  out[#out + 1] = rule("└", "─", "┴", "┘", widths)
+  local count, size = { [true] = 0, [false] = 0 }, { [true] = 0, [false] = 0 }
+  for _, r in ipairs(model:_records()) do
+    local n = r.tensor.size
+    count[r.trainable] = count[r.trainable] + n
+    size[r.trainable] = size[r.trainable] + n * (sizes[r.tensor.dtype] or 1)
+  end
+  out[#out + 1] = (" Total params: %s (%s)"):format(commas(count[true] + count[false]), bytes(size[true] + size[false]))
+  out[#out + 1] = (" Trainable params: %s (%s)"):format(commas(count[true]), bytes(size[true]))
+  out[#out + 1] = (" Non-trainable params: %s (%s)"):format(commas(count[false]), bytes(size[false]))
+  return table.concat(out, "\n")
+end
+
+return summary

@@ -1,0 +1,388 @@
+--- Symbolic tensors of the functional API: a shape and a dtype, and the node that makes them.
+--
+-- A node is one call: of a layer or of an op, with its arguments as they were given, in which symbolic tensors stand where
+-- tensors will stand. Ops reach here through the metatable field `__tide_op`; shapes of results come from the layer's
+-- compute_output_shape, or from running the call on small samples with two batch sizes: what differs is unknown.
+local check = require "tide.check"
+local core = require "tide.core"
+local errors = require "tide.errors"
+local list = require "tide.list"
+local none = require "tide.none"
+local ops = require "tide.ops"
+
+local symbolic = {}
+
+local meta = { __name = "tide.symbolic" }
+
+local function is(v)
+  return getmetatable(v) == meta
+end
+symbolic.is = is
+
+--- Whether a value is or holds a symbolic tensor (lists and tables by name, nested).
+local function has(v)
+  if type(v) ~= "table" then
+    return false
+  end
+  local m = getmetatable(v)
+  if m == meta then
+    return true
+  elseif m ~= nil then
+    return false
+  end
+  for _, x in pairs(v) do
+    if type(x) == "table" and has(x) then
+      return true
+    end
+  end
+  return false
+end
+symbolic.has = has
+
+local count = 0
+
+--- Makes a symbolic tensor.
+--- @param shape table batch first, tide.none where unknown
+--- @param dtype string
+--- @param name string|nil
+function symbolic.new(shape, dtype, name)
+  count = count + 1
+  local s = list.copy(shape)
+  return setmetatable({ shape = s, dtype = dtype, ndim = #s, name = name or "tensor_" .. count, _id = count }, meta)
+end
+
+-- A copy of a value in which `f` replaced each symbolic tensor; other values are shared.
+local function map(v, f)
+  if type(v) ~= "table" then
+    return v
+  end
+  local m = getmetatable(v)
+  if m == meta then
+    return f(v)
+  elseif m ~= nil then
+    return v
+  end
+  local out = {}
+  for k, x in pairs(v) do
+    out[k] = map(x, f)
+  end
+  return out
+end
+symbolic.map = map
+
+--- Symbolic tensors in a value: lists in order, tables by name in sorted order.
+function symbolic.flatten(v, out)
+  out = out or {}
+  if is(v) then
+    out[#out + 1] = v
+  elseif type(v) == "table" and getmetatable(v) == nil then
+    local keys = {}
+    for k in pairs(v) do
+      keys[#keys + 1] = k
+    end
+    table.sort(keys, function(a, b)
+      if type(a) == type(b) then
+        return a < b
+      end
+      return type(a) == "number"
+    end)
+    for _, k in ipairs(keys) do
+      symbolic.flatten(v[k], out)
+    end
+  end
+  return out
+end
+
+-- ---- shapes of results ----
+
+local function sample(s, batch)
+  local shape = {}
+  for i = 1, #s.shape do
+    shape[i] = s.shape[i] == none and batch or s.shape[i]
+  end
+  if s.dtype:find("float", 1, true) then
+    return ops.zeros(shape, { dtype = s.dtype })
+  end
+  return ops.ones(shape, { dtype = s.dtype })
+end
+
+-- A result as a symbolic tensor (or a structure of them), from two runs; plain Lua values of both runs must agree.
+local function merge(a, b, name)
+  if core.is_tensor(a) then
+    local shape = {}
+    local s, t = a.shape, b.shape
+    for i = 1, #s do
+      shape[i] = s[i] == t[i] and s[i] or none
+    end
+    return symbolic.new(shape, a.dtype)
+  elseif type(a) == "table" and getmetatable(a) == nil then
+    local out = {}
+    for k, v in pairs(a) do
+      out[k] = merge(v, b[k], name)
+    end
+    return out
+  elseif type(a) == "boolean" then
+    return symbolic.new({}, "bool")
+  elseif type(a) == "number" then
+    return symbolic.new({}, math.type(a) == "integer" and "int32" or "float32")
+  end
+  return a
+end
+
+--- What a call gives, as symbolic tensors.
+--- @param fn function|table what is called
+--- @param args table packed arguments with symbolic tensors in them
+--- @return table packed results
+function symbolic.infer(fn, args)
+  local runs = {}
+  for i, batch in ipairs { 2, 3 } do
+    local values = map(args, function(s) return sample(s, batch) end)
+    runs[i] = table.pack(core.no_grad(function()
+      return fn(table.unpack(values, 1, args.n))
+    end))
+  end
+  local out = { n = runs[1].n }
+  for i = 1, out.n do
+    out[i] = merge(runs[1][i], runs[2][i])
+  end
+  return out
+end
+
+--- compute_output_shape of layers that do not say: runs the layer on samples of these shapes.
+function symbolic.traced_shapes(layer, ...)
+  local args = table.pack(...)
+  for i = 1, args.n do
+    args[i] = symbolic.of_shape(args[i], layer.dtype)
+  end
+  local out = symbolic.infer(layer, args)
+  for i = 1, out.n do
+    out[i] = map(out[i], function(s) return s.shape end)
+  end
+  return table.unpack(out, 1, out.n)
+end
+
+--- Symbolic tensors of a shape, or of a list or table of shapes.
+function symbolic.of_shape(shape, dtype)
+  if type(shape[1]) == "number" or shape[1] == none or (#shape == 0 and next(shape) == nil) then
+    return symbolic.new(shape, dtype)
+  end
+  local out = {}
+  for k, v in pairs(shape) do
+    out[k] = symbolic.of_shape(v, dtype)
+  end
+  return out
+end
+
+-- ---- nodes ----
+
+--- Makes a node of a call and hangs it on its results.
+local function record(node)
+  node.inputs = symbolic.flatten({ node.args })
+  node.outputs = {}
+  for i = 1, node.results.n do
+    for _, s in ipairs(symbolic.flatten(node.results[i])) do
+      if not s._node then
+        node.outputs[#node.outputs + 1] = s
+        s._node, s._position = node, #node.outputs
+      end
+    end
+  end
+  return table.unpack(node.results, 1, node.results.n)
+end
+
+function meta.__tide_op(name, ...)
+  local args = table.pack(...)
+  local fn = core.ops[name]
+  return record { op = name, fn = fn, args = args, results = symbolic.infer(fn, args) }
+end
+
+local function shape_struct(x)
+  return map(x, function(s) return s.shape end)
+end
+
+local function shapes_to_symbols(shape, dtype)
+  if type(shape) ~= "table" or (list.is(shape) and (type(shape[1]) ~= "table" or shape[1] == none)) or #shape == 0
+    or type(shape[1]) == "number" or shape[1] == none then
+    return symbolic.new(shape, dtype)
+  end
+  local out = {}
+  for k, v in pairs(shape) do
+    out[k] = shapes_to_symbols(v, dtype)
+  end
+  return out
+end
+
+-- Constant tensors among symbolic inputs count as inputs of their shape.
+local function as_symbols(v)
+  if core.is_tensor(v) then
+    return symbolic.new(v.shape, v.dtype)
+  elseif type(v) == "table" and getmetatable(v) == nil then
+    local out = {}
+    for k, x in pairs(v) do
+      out[k] = as_symbols(x)
+    end
+    return out
+  end
+  return v
+end
+
+--- The call of a layer on symbolic tensors: builds it, finds its results, records the node.
+--- @param layer table
+--- @param x any first input
+--- @param rest table further inputs
+--- @param options table|nil options of the call
+--- @param training boolean|nil as given by the caller
+function symbolic.call(layer, x, rest, options, training)
+  local names = layer._input_names
+  local n = names and #names or 1
+  local args = { x, n = n }
+  for i = 2, n do
+    args[i] = rest[i - 1]
+  end
+  local given
+  if options then
+    given = {}
+    for k, v in pairs(options) do
+      given[k] = v
+    end
+    for i = 1, n do
+      if names then
+        given[names[i]] = nil
+      end
+    end
+  end
+  if training ~= nil then
+    given = given or {}
+    given.training = training
+  end
+  if given and next(given) == nil then
+    given = nil
+  end
+  local symbols = as_symbols(args)
+  symbols.n = n
+  if not layer.built then
+    local shapes = {}
+    for i = 1, n do
+      shapes[i] = symbols[i] and shape_struct(symbols[i]) or nil
+    end
+    layer:build(table.unpack(shapes, 1, n))
+  end
+  local results
+  if layer._custom_shape and not (options and has(options)) then
+    local shapes = {}
+    for i = 1, n do
+      shapes[i] = symbols[i] and shape_struct(symbols[i]) or nil
+    end
+    local out = table.pack(layer:compute_output_shape(table.unpack(shapes, 1, n)))
+    local first = symbolic.flatten(symbols[1])[1]
+    local dtype = layer:compute_output_dtype(first and first.dtype or layer.dtype)
+    for i = 1, out.n do
+      out[i] = shapes_to_symbols(out[i], dtype)
+    end
+    results = out
+  else
+    symbols.n = n
+    if given then
+      symbols[n + 1] = given
+      symbols.n = n + 1
+    end
+    results = symbolic.infer(layer, symbols)
+  end
+  args[n + 1] = given
+  args.n = given and n + 1 or n
+  local node = { layer = layer, fn = layer, args = args, results = results }
+  local nodes = rawget(layer, "_nodes")
+  if not nodes then
+    nodes = {}
+    rawset(layer, "_nodes", nodes)
+  end
+  nodes[#nodes + 1] = node
+  node.input = x
+  node.output = results.n == 1 and results[1] or results
+  return record(node)
+end
+
+-- ---- operators, fields, text ----
+
+local operators = { __add = "add", __sub = "subtract", __mul = "multiply", __div = "divide", __idiv = "floor_divide",
+  __mod = "mod", __pow = "power", __band = "bitwise_and", __bor = "bitwise_or", __bxor = "bitwise_xor",
+  __shl = "left_shift", __shr = "right_shift" }
+for event, op in pairs(operators) do
+  meta[event] = function(a, b)
+    return meta.__tide_op(op, a, b)
+  end
+end
+function meta.__unm(a)
+  return meta.__tide_op("negative", a)
+end
+function meta.__bnot(a)
+  return meta.__tide_op("bitwise_not", a)
+end
+
+-- Indexing a symbolic tensor is an op like any other, named in the node so that it can be written to a file.
+local function index(x, key)
+  return x[key]
+end
+symbolic.index = index
+
+--- The function of an op node, by its name in a configuration.
+function symbolic.op_function(name)
+  if name == "getitem" then
+    return index
+  end
+  return core.ops[name]
+end
+
+function meta.__index(self, key)
+  local t = type(key)
+  if t == "string" then
+    if core.ops[key] then
+      return function(...)
+        return ops[key](...)
+      end
+    elseif key == "size" then
+      local n = 1
+      for i = 1, #self.shape do
+        if self.shape[i] == none then
+          return none
+        end
+        n = n * self.shape[i]
+      end
+      return n
+    elseif key:sub(1, 1) ~= "_" then
+      local ok, fn = pcall(function() return ops[key] end)
+      if ok and type(fn) == "function" then
+        return fn
+      end
+      errors.raise("symbolic tensor", "has no field or op '%s'%s", key, check.did_you_mean(key, core.op_names()))
+    end
+    return nil
+  end
+  local args = { self, key, n = 2 }
+  return (record { op = "getitem", fn = index, args = args, results = symbolic.infer(index, args) })
+end
+
+function meta.__len()
+  errors.raise("symbolic tensor", "has no length until it is computed; its shape is a field")
+end
+
+local function refuse_truth()
+  errors.raise("symbolic tensor", "has no values to compare; use ops.less(x, y) and ops.where")
+end
+meta.__lt, meta.__le = refuse_truth, refuse_truth
+
+function meta.__tostring(self)
+  return ("symbolic %s %s %s"):format(self.name, self.dtype, list.format(self.shape))
+end
+
+--- A symbolic input that a layer stands for.
+function symbolic.input(layer, dtype)
+  local x = symbolic.new(layer.batch_shape, dtype, layer.name)
+  local node = { layer = layer, fn = layer, args = { n = 0 }, results = { x, n = 1 }, inputs = {}, outputs = { x } }
+  x._node, x._position = node, 1
+  rawset(layer, "_nodes", { node })
+  node.input, node.output = x, x
+  return x
+end
+
+return symbolic

@@ -1,0 +1,72 @@
+--- Regularizers: objects called with a weight (or an activation) that return a penalty, a 0-d tensor.
+local check = require "tide.check"
+local class = require "tide.class"
+local errors = require "tide.errors"
+local object = require "tide.object"
+local ops = require "tide.ops"
+local registry = require "tide.registry"
+
+local Regularizer = object.class("regularizer", "Regularizer", {})
+
+local classes, modules, aliases = { Regularizer = Regularizer }, {}, {}
+
+local function define(name, rows, call)
+  local c = object.class("regularizer", name, rows, Regularizer)
+  c.__call = call
+  classes[name] = c
+  modules[name] = "tide.regularizers"
+  aliases[class.snake(name)] = name
+  return c
+end
+
+local abs, sum, square = ops.abs, ops.sum, ops.square
+
+-- A penalty of zero leaves its ops out.
+local function l1l2(self, x)
+  local total
+  if self.l1 and self.l1 ~= 0 then
+    total = sum(abs(x)) * self.l1
+  end
+  if self.l2 and self.l2 ~= 0 then
+    local part = sum(square(x)) * self.l2
+    total = total and total + part or part
+  end
+  return total or ops.zeros({}, { dtype = x.dtype })
+end
+
+define("L1", { { "l1", "number", 0.01, "factor of the sum of absolute values", min = 0 } }, l1l2)
+define("L2", { { "l2", "number", 0.01, "factor of the sum of squares", min = 0 } }, l1l2)
+define("L1L2", { { "l1", "number", 0, nil, min = 0 }, { "l2", "number", 0, nil, min = 0 } }, l1l2)
+aliases.l1_l2 = "L1L2"
+aliases.l1l2 = "L1L2"
+
+define("OrthogonalRegularizer", {
+  { "factor", "number", 0.01, nil, min = 0 },
+  { "mode", "enum", "rows", "what becomes orthogonal", of = "rows|columns" },
+}, function(self, x)
+  if x.ndim ~= 2 then
+    errors.raise("OrthogonalRegularizer", "takes matrices, got the shape %s", tostring(x.shape))
+  end
+  if self.mode == "columns" then
+    x = ops.transpose(x)
+  end
+  local norm = ops.sqrt(ops.maximum(sum(square(x), { axis = 2, keepdims = true }), 1e-12))
+  local unit = x / norm
+  local size = x.shape[1]
+  local product = ops.matmul(unit, ops.transpose(unit)) * (1 - ops.eye(size, size, { dtype = x.dtype }))
+  return sum(abs(product)) * (self.factor * 0.5 / (size * (size - 1) / 2))
+end)
+
+--- A regularizer from a name, a configuration, an object or a function of a tensor.
+function classes.get(v)
+  if type(v) == "userdata" then
+    errors.raise("regularizer", "takes no tensor, got %s", check.show(v))
+  end
+  return registry.resolve("regularizer", v, "regularizer")
+end
+
+local ns = registry.namespace("tide.regularizers", "regularizer", modules, aliases)
+for name, value in pairs(classes) do
+  rawset(ns, name, value)
+end
+return ns
