@@ -164,11 +164,15 @@ function indexing.set(t, key, value)
   if not core.is_tensor(value) then
     value = core.tensor(value, { dtype = type(value) ~= "boolean" and t.dtype or nil })
   end
+  local scalar = value.ndim == 0
+  if scalar then
+    value = value:reshape { 1 } -- integer results without axes would become Lua numbers
+  end
   local part, order, index
   if core.is_tensor(key) then
     if key.dtype == "bool" then
       mask_fits(t, key)
-      if value.ndim == 0 and key.ndim == t.ndim then
+      if scalar and key.ndim == t.ndim then
         t:copy_(ops.where(key, value:cast(t.dtype), t))
         return
       end

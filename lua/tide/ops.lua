@@ -10,6 +10,7 @@ local ops = {}
 local families = {
   control = [[cond while_loop fori_loop scan map vectorized_map associative_scan switch custom_gradient stop_gradient
     convert_to_tensor convert_to_numpy is_tensor shape dtype]],
+  creation = [[arange linspace logspace geomspace eye identity tri meshgrid]],
 }
 local place = {}
 for family, names in pairs(families) do
