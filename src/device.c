@@ -1,6 +1,6 @@
 /* The CPU device: level chosen once by CPUID, engines in order, threads.
  *
- * Invariant: after tide_cpu() returned once, the engine list never changes. In a forked child OpenMP would hang: there one
+ * Invariant: the engine list changes only through tide_limit_engines, between ops. In a forked child OpenMP would hang: there one
  * thread and the plain engine serve. */
 #include "device.h"
 
@@ -13,6 +13,7 @@
 static int threads_wanted; /* 0: what OpenMP offers */
 static int in_child;
 static const char *level_name = "c";
+const tide_kernel *tide_plain_table;
 
 static void *cpu_alloc(tide_device *dev, size_t bytes) {
     (void)dev;
@@ -64,6 +65,18 @@ static void forked(void) {
     pthread_mutex_init(&cpu.lock, NULL);
 }
 
+/* A list of onednn, blas, plain, in any form; NULL: all. plain always stays, last. */
+static void set_engines(const char *only) {
+    const tide_engine *plain = cpu.engines[0];
+    for (int i = 0; cpu.engines[i]; i++) plain = cpu.engines[i];
+    int n = 0;
+    tide_blas_allowed = !only || strstr(only, "blas");
+    if (!only || strstr(only, "onednn")) cpu.engines[n++] = &tide_engine_onednn;
+    if (tide_blas_allowed) cpu.engines[n++] = &tide_engine_blas;
+    cpu.engines[n++] = plain;
+    cpu.engines[n] = NULL;
+}
+
 static void cpu_init(void) {
     int best = best_level();
     while (best > 0 && !levels[best].table) best--; /* a build may leave levels out */
@@ -76,13 +89,9 @@ static void cpu_init(void) {
         }
     level_name = levels[level].name;
     static tide_engine plain = {.name = "plain"};
-    plain.table = levels[level].table;
-    const char *only = getenv("TIDE_ENGINE"); /* a list of onednn, blas, plain; plain always stays */
-    int n = 0;
-    if (!only || strstr(only, "onednn")) cpu.engines[n++] = &tide_engine_onednn;
-    if (!only || strstr(only, "blas")) cpu.engines[n++] = &tide_engine_blas;
-    cpu.engines[n++] = &plain;
-    cpu.engines[n] = NULL;
+    plain.table = tide_plain_table = levels[level].table;
+    cpu.engines[0] = &plain;
+    set_engines(getenv("TIDE_ENGINE"));
     pthread_atfork(NULL, NULL, forked);
 }
 
@@ -93,6 +102,11 @@ tide_device *tide_cpu(void) {
 }
 
 const char *tide_device_name(const tide_device *dev) { return dev->name; }
+
+void tide_limit_engines(const char *only) {
+    tide_cpu();
+    if (!in_child) set_engines(only);
+}
 
 const char *tide_engine_name(int i) {
     tide_cpu();

@@ -11,6 +11,7 @@ local families = {
   control = [[cond while_loop fori_loop scan map vectorized_map associative_scan switch custom_gradient stop_gradient
     convert_to_tensor convert_to_numpy is_tensor shape dtype]],
   creation = [[arange linspace logspace geomspace eye identity tri meshgrid]],
+  linear = "einsum tensordot",
 }
 local place = {}
 for family, names in pairs(families) do

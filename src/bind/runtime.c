@@ -191,7 +191,9 @@ static int resident(lua_State *L) {
     return 2;
 }
 
+/* engines(): the names of the CPU's engines in order; engines("plain") lets only these serve, engines(false) all */
 static int engine_order(lua_State *L) {
+    if (lua_gettop(L) > 0) tide_limit_engines(lua_toboolean(L, 1) ? luaL_checkstring(L, 1) : NULL);
     lua_newtable(L);
     for (int i = 0; i < 4; i++) {
         const char *name = tide_engine_name(i);
@@ -202,12 +204,26 @@ static int engine_order(lua_State *L) {
     return 1;
 }
 
+/* blas_info(), onednn_info(): what was opened; engine_stats(): counts since the process began */
+static int blas_info(lua_State *L) { return lua_pushstring(L, tide_blas_info()), 1; }
+static int onednn_info(lua_State *L) { return lua_pushstring(L, tide_onednn_info()), 1; }
+static int engine_stats(lua_State *L) {
+    tide_engine_stats s = tide_engines_stats();
+    lua_newtable(L);
+    set_int(L, "primitives", s.primitives);
+    set_int(L, "weight_reorders", s.weight_reorders);
+    set_int(L, "gemm_convolutions", s.gemm_convolutions);
+    set_int(L, "refused_ref", s.refused_ref);
+    return 1;
+}
+
 void tideL_open_runtime(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"memory", memory}, {"memory_limit", memory_limit}, {"memory_trim", memory_trim}, {"memory_reset_peak", memory_reset_peak},
         {"set_threads", set_threads}, {"get_threads", get_threads}, {"seed", seed}, {"generator", generator},
         {"profile_start", profile_start}, {"profile_stop", profile_stop}, {"watch_interrupts", watch_interrupts},
-        {"interrupted", interrupted}, {"now", now}, {"terminal", terminal}, {"resident", resident}, {"engines", engine_order}, {NULL, NULL},
+        {"interrupted", interrupted}, {"now", now}, {"terminal", terminal}, {"resident", resident}, {"engines", engine_order},
+        {"blas_info", blas_info}, {"onednn_info", onednn_info}, {"engine_stats", engine_stats}, {NULL, NULL},
     };
     luaL_setfuncs(L, functions, 0);
     set_string(L, "cpu_level", tide_cpu_level());

@@ -1,0 +1,341 @@
+/* Convolutions over three spatial axes, channels last: im2col and a product, tile by tile; depthwise ones directly.
+ *
+ *   y[n,o,f] = sum over taps t, channels c of x[n, o*stride - lo + t*dil, c] w[t,c,f]
+ * so with cols (o; t,c) the patches of x:  y = cols w,  dw = cols^T dy;  and dx gathers dy through the taps that reach it.
+ * Tiles depend on sizes alone: results have equal bits for any number of threads. */
+#include "../geometry.h"
+#include "gemm.h"
+
+enum { TILE_BYTES = 1 << 20 }; /* of patches at once: in the second-level cache of two cores */
+
+static inline int64_t volume(const int64_t *e) { return e[0] * e[1] * e[2]; }
+
+/* Row `o` of an image's result as three positions. */
+static inline void unrank(int64_t o, const int64_t *ext, int64_t *at) {
+    at[2] = o % ext[2], o /= ext[2];
+    at[1] = o % ext[1];
+    at[0] = o / ext[1];
+}
+
+/* rows [r0, r1) of the patches of x, channels [c0, c0+cn): (rows, taps, cn) */
+static void im2col(const tide_geometry *g, const REAL *x, int64_t c0, int64_t cn, int64_t r0, int64_t r1, REAL *cols) {
+    int64_t per = volume(g->out), width = volume(g->k) * cn;
+    TIDE_PARALLEL_FOR(r1 - r0, TIDE_MAX(1, 16384 / TIDE_MAX(width, 1))) {
+        for (int64_t r = lo; r < hi; r++) {
+            int64_t o[3], n = (r0 + r) / per;
+            unrank((r0 + r) % per, g->out, o);
+            REAL *to = cols + r * width;
+            for (int64_t a = 0; a < g->k[0]; a++) {
+                int64_t z = o[0] * g->stride[0] - g->lo[0] + a * g->dil[0];
+                for (int64_t b = 0; b < g->k[1]; b++) {
+                    int64_t y = o[1] * g->stride[1] - g->lo[1] + b * g->dil[1];
+                    int64_t xx = o[2] * g->stride[2] - g->lo[2];
+                    if (z < 0 || z >= g->in[0] || y < 0 || y >= g->in[1]) {
+                        memset(to, 0, (size_t)(g->k[2] * cn) * sizeof(REAL));
+                        to += g->k[2] * cn;
+                        continue;
+                    }
+                    const REAL *row = x + (((n * g->in[0] + z) * g->in[1] + y) * g->in[2]) * g->c + c0;
+                    if (cn == g->c && g->dil[2] == 1 && xx >= 0 && xx + g->k[2] <= g->in[2]) { /* neighbours lie together */
+                        memcpy(to, row + xx * g->c, (size_t)(g->k[2] * cn) * sizeof(REAL));
+                        to += g->k[2] * cn;
+                        continue;
+                    }
+                    for (int64_t e = 0; e < g->k[2]; e++, xx += g->dil[2], to += cn) {
+                        if (xx < 0 || xx >= g->in[2]) memset(to, 0, (size_t)cn * sizeof(REAL));
+                        else memcpy(to, row + xx * g->c, (size_t)cn * sizeof(REAL));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/* A 1x1 convolution reads x as it lies. */
+static int pointwise(const tide_geometry *g) {
+    for (int d = 0; d < 3; d++)
+        if (g->k[d] != 1 || g->stride[d] != 1 || g->lo[d] != 0 || g->in[d] != g->out[d]) return 0;
+    return 1;
+}
+
+static int64_t tile_rows(int64_t rows, int64_t width) {
+    return TIDE_MIN(rows, TIDE_MAX(64, TILE_BYTES / TIDE_MAX(1, width * (int64_t)sizeof(REAL))));
+}
+
+static inline int is_depthwise(const tide_geometry *g) { return g->groups == g->c && g->groups > 1; }
+
+/* -- depthwise: w (taps, 1, C M), output channel f reads channel f / M -- */
+
+/* y[0..f) += x[0..c) * w[0..f) */
+static inline void dw_axpy(int64_t c, int64_t m, const REAL *restrict x, const REAL *restrict w, REAL *restrict y) {
+    if (m == 1)
+        for (int64_t i = 0; i < c; i++) y[i] += x[i] * w[i];
+    else
+        for (int64_t i = 0; i < c; i++)
+            for (int64_t j = 0; j < m; j++) y[i * m + j] += x[i] * w[i * m + j];
+}
+
+static void depthwise(const tide_geometry *g, const REAL *x, const REAL *w, REAL *y) {
+    int64_t per = volume(g->out), m = g->f / g->c;
+    TIDE_PARALLEL_FOR(g->n * per, TIDE_MAX(1, 16384 / TIDE_MAX(1, g->f * volume(g->k)))) {
+        for (int64_t r = lo; r < hi; r++) {
+            int64_t o[3], n = r / per;
+            unrank(r % per, g->out, o);
+            REAL *to = y + r * g->f;
+            memset(to, 0, (size_t)g->f * sizeof(REAL));
+            const REAL *tap = w;
+            for (int64_t a = 0; a < g->k[0]; a++)
+                for (int64_t b = 0; b < g->k[1]; b++)
+                    for (int64_t e = 0; e < g->k[2]; e++, tap += g->f) {
+                        int64_t z = o[0] * g->stride[0] - g->lo[0] + a * g->dil[0], yy = o[1] * g->stride[1] - g->lo[1] + b * g->dil[1],
+                                xx = o[2] * g->stride[2] - g->lo[2] + e * g->dil[2];
+                        if (z < 0 || z >= g->in[0] || yy < 0 || yy >= g->in[1] || xx < 0 || xx >= g->in[2]) continue;
+                        dw_axpy(g->c, m, x + (((n * g->in[0] + z) * g->in[1] + yy) * g->in[2] + xx) * g->c, tap, to);
+                    }
+        }
+    }
+}
+
+/* Position of the result that reads input position `i` through tap `t`; -1: none. */
+static inline int64_t reader(const tide_geometry *g, int d, int64_t i, int64_t t) {
+    int64_t at = i + g->lo[d] - t * g->dil[d];
+    if (at < 0 || at % g->stride[d]) return -1;
+    at /= g->stride[d];
+    return at < g->out[d] ? at : -1;
+}
+
+static void depthwise_grad_x(const tide_geometry *g, const REAL *dy, const REAL *w, REAL *dx) {
+    int64_t per = volume(g->in), m = g->f / g->c;
+    TIDE_PARALLEL_FOR(g->n * per, TIDE_MAX(1, 16384 / TIDE_MAX(1, g->f * volume(g->k)))) {
+        for (int64_t r = lo; r < hi; r++) {
+            int64_t i[3], n = r / per;
+            unrank(r % per, g->in, i);
+            REAL *restrict to = dx + r * g->c;
+            memset(to, 0, (size_t)g->c * sizeof(REAL));
+            const REAL *restrict tap = w;
+            for (int64_t a = 0; a < g->k[0]; a++)
+                for (int64_t b = 0; b < g->k[1]; b++)
+                    for (int64_t e = 0; e < g->k[2]; e++, tap += g->f) {
+                        int64_t z = reader(g, 0, i[0], a), y = reader(g, 1, i[1], b), x = reader(g, 2, i[2], e);
+                        if (z < 0 || y < 0 || x < 0) continue;
+                        const REAL *restrict from = dy + (((n * g->out[0] + z) * g->out[1] + y) * g->out[2] + x) * g->f;
+                        if (m == 1)
+                            for (int64_t c = 0; c < g->c; c++) to[c] += from[c] * tap[c];
+                        else
+                            for (int64_t c = 0; c < g->c; c++)
+                                for (int64_t j = 0; j < m; j++) to[c] += from[c * m + j] * tap[c * m + j];
+                    }
+        }
+    }
+}
+
+/* Rows of the result are summed in pieces of fixed size, pieces in order. work: pieces x taps x F */
+static int64_t dw_piece(const tide_geometry *g) { return TIDE_MAX(256, TIDE_CEIL_DIV(g->n * volume(g->out), 16)); }
+static void depthwise_grad_w(const tide_geometry *g, const REAL *x, const REAL *dy, REAL *dw, REAL *work) {
+    int64_t per = volume(g->out), m = g->f / g->c, size = volume(g->k) * g->f, rows = g->n * per, piece = dw_piece(g);
+    TIDE_PARALLEL_FOR(rows, piece) {
+        REAL *sum = work + chunk * size;
+        memset(sum, 0, (size_t)size * sizeof(REAL));
+        for (int64_t r = lo; r < hi; r++) {
+            int64_t o[3], n = r / per;
+            unrank(r % per, g->out, o);
+            const REAL *from = dy + r * g->f;
+            REAL *restrict tap = sum;
+            for (int64_t a = 0; a < g->k[0]; a++)
+                for (int64_t b = 0; b < g->k[1]; b++)
+                    for (int64_t e = 0; e < g->k[2]; e++, tap += g->f) {
+                        int64_t z = o[0] * g->stride[0] - g->lo[0] + a * g->dil[0], yy = o[1] * g->stride[1] - g->lo[1] + b * g->dil[1],
+                                xx = o[2] * g->stride[2] - g->lo[2] + e * g->dil[2];
+                        if (z < 0 || z >= g->in[0] || yy < 0 || yy >= g->in[1] || xx < 0 || xx >= g->in[2]) continue;
+                        dw_axpy(g->c, m, x + (((n * g->in[0] + z) * g->in[1] + yy) * g->in[2] + xx) * g->c, from, tap);
+                    }
+        }
+    }
+    memset(dw, 0, (size_t)size * sizeof(REAL));
+    for (int64_t p = 0; p < TIDE_CEIL_DIV(rows, piece); p++)
+        for (int64_t i = 0; i < size; i++) dw[i] += work[p * size + i];
+}
+
+/* -- the convolution -- */
+tide_status K(conv)(tide_kcall *c);
+tide_status K(conv)(tide_kcall *c) {
+    const tide_conv_attrs *at = c->attrs;
+    const tide_buf *x = &c->in[0], *w = &c->in[1], *y = &c->out[0];
+    tide_geometry g = tide_conv_geometry(x->rank, x->shape, y->shape, w->shape, &at->strides, &at->dilation_rate, &at->pads, at->groups);
+    int64_t rows = g.n * volume(g.out), cg = g.c / g.groups, fg = g.f / g.groups, width = volume(g.k) * cg;
+    if (rows * g.f == 0) return TIDE_OK;
+    if (is_depthwise(&g)) {
+        depthwise(&g, x->p, w->p, y->p);
+    } else {
+        int direct = pointwise(&g);
+        int64_t tile = direct ? rows : tile_rows(rows, width);
+        REAL *cols = direct ? NULL : tide_scratch(c->dev, (size_t)(tile * width + 1) * sizeof(REAL));
+        if (!direct && !cols) return TIDE_ENOMEM;
+        for (int64_t r = 0; r < rows; r += tile)
+            for (int64_t q = 0; q < g.groups; q++) {
+                int64_t n = TIDE_MIN(tile, rows - r);
+                tide_gemm p = {.m = n, .n = fg, .k = width, .a = cols, .ars = width, .acs = 1, .b = (const REAL *)w->p + q * fg,
+                               .brs = g.f, .bcs = 1, .c = (REAL *)y->p + r * g.f + q * fg, .ldc = g.f};
+                if (direct) p.a = (const REAL *)x->p + r * g.c + q * cg, p.ars = g.c;
+                else im2col(&g, x->p, q * cg, cg, r, r + n, cols);
+                K(gemm)(&p);
+            }
+    }
+    K(bias_act)(rows, g.f, y->p, g.f, c->in[2].p, at->activation);
+    return TIDE_OK;
+}
+
+/* One residue class of dx's positions modulo the stride: the taps that reach it form a small convolution of stride 1. */
+typedef struct {
+    int64_t first[3], count[3], tap[3], taps[3]; /* positions first + i*stride; taps tap, tap + step, ... */
+    int64_t step[3];
+} phase;
+
+static int64_t gcd(int64_t a, int64_t b) {
+    while (b) {
+        int64_t t = a % b;
+        a = b, b = t;
+    }
+    return a;
+}
+
+static phase phase_of(const tide_geometry *g, const int64_t *residue) {
+    phase p;
+    for (int d = 0; d < 3; d++) {
+        int64_t s = g->stride[d];
+        p.first[d] = residue[d];
+        p.count[d] = residue[d] < g->in[d] ? (g->in[d] - residue[d] + s - 1) / s : 0;
+        p.step[d] = s / gcd(s, g->dil[d] % s ? g->dil[d] % s : s);
+        p.tap[d] = -1, p.taps[d] = 0;
+        for (int64_t t = 0; t < p.step[d] && t < g->k[d] && p.tap[d] < 0; t++)
+            if ((residue[d] + g->lo[d] - t * g->dil[d]) % s == 0) p.tap[d] = t;
+        if (p.tap[d] >= 0) p.taps[d] = (g->k[d] - p.tap[d] + p.step[d] - 1) / p.step[d];
+    }
+    return p;
+}
+
+/* rows [r0, r1) of the phase's positions: what of dy each tap reads, zeros where none: (rows, taps, fg) */
+static void gather_dy(const tide_geometry *g, const phase *ph, const REAL *dy, int64_t f0, int64_t fg, int64_t r0, int64_t r1, REAL *cols) {
+    int64_t per = volume(ph->count), width = volume(ph->taps) * fg;
+    TIDE_PARALLEL_FOR(r1 - r0, TIDE_MAX(1, 16384 / TIDE_MAX(width, 1))) {
+        for (int64_t r = lo; r < hi; r++) {
+            int64_t i[3], n = (r0 + r) / per;
+            unrank((r0 + r) % per, ph->count, i);
+            for (int d = 0; d < 3; d++) i[d] = ph->first[d] + i[d] * g->stride[d];
+            REAL *to = cols + r * width;
+            for (int64_t a = 0; a < ph->taps[0]; a++)
+                for (int64_t b = 0; b < ph->taps[1]; b++)
+                    for (int64_t e = 0; e < ph->taps[2]; e++, to += fg) {
+                        int64_t z = reader(g, 0, i[0], ph->tap[0] + a * ph->step[0]), y = reader(g, 1, i[1], ph->tap[1] + b * ph->step[1]),
+                                x = reader(g, 2, i[2], ph->tap[2] + e * ph->step[2]);
+                        if (z < 0 || y < 0 || x < 0) memset(to, 0, (size_t)fg * sizeof(REAL));
+                        else memcpy(to, dy + (((n * g->out[0] + z) * g->out[1] + y) * g->out[2] + x) * g->f + f0, (size_t)fg * sizeof(REAL));
+                    }
+        }
+    }
+}
+
+/* the taps of one phase and group as a matrix (taps, fg; cg) */
+static void turn_kernel(const tide_geometry *g, const phase *ph, const REAL *w, int64_t f0, int64_t fg, int64_t cg, REAL *out) {
+    for (int64_t a = 0; a < ph->taps[0]; a++)
+        for (int64_t b = 0; b < ph->taps[1]; b++)
+            for (int64_t e = 0; e < ph->taps[2]; e++, out += fg * cg) {
+                int64_t t = ((ph->tap[0] + a * ph->step[0]) * g->k[1] + ph->tap[1] + b * ph->step[1]) * g->k[2] + ph->tap[2] + e * ph->step[2];
+                for (int64_t f = 0; f < fg; f++)
+                    for (int64_t c = 0; c < cg; c++) out[f * cg + c] = w[(t * cg + c) * g->f + f0 + f];
+            }
+}
+
+static void scatter_phase(const tide_geometry *g, const phase *ph, const REAL *from, int64_t c0, int64_t cg, int64_t r0, int64_t r1, REAL *dx) {
+    int64_t per = volume(ph->count);
+    TIDE_PARALLEL_FOR(r1 - r0, TIDE_MAX(1, 16384 / TIDE_MAX(cg, 1))) {
+        for (int64_t r = lo; r < hi; r++) {
+            int64_t i[3], n = (r0 + r) / per;
+            unrank((r0 + r) % per, ph->count, i);
+            for (int d = 0; d < 3; d++) i[d] = ph->first[d] + i[d] * g->stride[d];
+            memcpy(dx + (((n * g->in[0] + i[0]) * g->in[1] + i[1]) * g->in[2] + i[2]) * g->c + c0, from + r * cg, (size_t)cg * sizeof(REAL));
+        }
+    }
+}
+
+static tide_status full_grad_x(tide_kcall *c, const tide_geometry *g, const REAL *dy, const REAL *w, REAL *dx) {
+    int64_t cg = g->c / g->groups, fg = g->f / g->groups, most = volume(g->k) * fg, all = g->n * volume(g->in);
+    int single = volume(g->stride) == 1;
+    int64_t tile = tile_rows(all, most);
+    REAL *cols = tide_scratch(c->dev, (size_t)(tile * most + most * cg + tile * cg + 1) * sizeof(REAL));
+    if (!cols) return TIDE_ENOMEM;
+    REAL *turned = cols + tile * most, *part = turned + most * cg;
+    int64_t res[3];
+    for (res[0] = 0; res[0] < g->stride[0]; res[0]++)
+        for (res[1] = 0; res[1] < g->stride[1]; res[1]++)
+            for (res[2] = 0; res[2] < g->stride[2]; res[2]++)
+                for (int64_t q = 0; q < g->groups; q++) {
+                    phase ph = phase_of(g, res);
+                    int64_t rows = g->n * volume(ph.count), width = volume(ph.taps) * fg;
+                    if (rows == 0) continue;
+                    turn_kernel(g, &ph, w, q * fg, fg, cg, turned);
+                    for (int64_t r = 0; r < rows; r += tile) {
+                        int64_t n = TIDE_MIN(tile, rows - r);
+                        gather_dy(g, &ph, dy, q * fg, fg, r, r + n, cols);
+                        tide_gemm p = {.m = n, .n = cg, .k = width, .a = cols, .ars = width, .acs = 1, .b = turned, .brs = cg, .bcs = 1,
+                                       .c = single ? dx + r * g->c + q * cg : part, .ldc = single ? g->c : cg};
+                        K(gemm)(&p);
+                        if (!single) scatter_phase(g, &ph, part, q * cg, cg, r, r + n, dx);
+                    }
+                }
+    return TIDE_OK;
+}
+
+tide_status K(conv_grad_x)(tide_kcall *c);
+tide_status K(conv_grad_x)(tide_kcall *c) {
+    const tide_conv_grad_x_attrs *at = c->attrs;
+    const tide_buf *dy = &c->in[0], *w = &c->in[1], *dx = &c->out[0];
+    tide_geometry g = tide_conv_geometry(dx->rank, dx->shape, dy->shape, w->shape, &at->strides, &at->dilation_rate, &at->pads, at->groups);
+    int64_t rows = g.n * volume(g.in);
+    if (rows * g.c == 0) return TIDE_OK;
+    if (is_depthwise(&g)) {
+        depthwise_grad_x(&g, dy->p, w->p, dx->p);
+    } else if (pointwise(&g)) {
+        int64_t cg = g.c / g.groups, fg = g.f / g.groups;
+        for (int64_t q = 0; q < g.groups; q++) {
+            tide_gemm p = {.m = rows, .n = cg, .k = fg, .a = (const REAL *)dy->p + q * fg, .ars = g.f, .acs = 1,
+                           .b = (const REAL *)w->p + q * fg, .brs = 1, .bcs = g.f, .c = (REAL *)dx->p + q * cg, .ldc = g.c};
+            K(gemm)(&p);
+        }
+    } else {
+        tide_status s = full_grad_x(c, &g, dy->p, w->p, dx->p);
+        if (s != TIDE_OK) return s;
+    }
+    K(bias_act)(rows, g.c, dx->p, g.c, c->in[2].p, at->activation);
+    return TIDE_OK;
+}
+
+tide_status K(conv_grad_kernel)(tide_kcall *c);
+tide_status K(conv_grad_kernel)(tide_kcall *c) {
+    const tide_conv_grad_kernel_attrs *at = c->attrs;
+    const tide_buf *x = &c->in[0], *dy = &c->in[1], *dw = &c->out[0];
+    tide_geometry g = tide_conv_geometry(x->rank, x->shape, dy->shape, dw->shape, &at->strides, &at->dilation_rate, &at->pads, at->groups);
+    int64_t rows = g.n * volume(g.out), cg = g.c / g.groups, fg = g.f / g.groups, width = volume(g.k) * cg, size = volume(g.k) * g.f;
+    int direct = pointwise(&g), deep = is_depthwise(&g);
+    int64_t tile = direct ? rows : tile_rows(rows, width), sums = at->bias ? tide_colsum_work(rows, g.f) : 0;
+    int64_t own = deep ? TIDE_CEIL_DIV(rows, dw_piece(&g)) * size : direct ? 0 : tile * width;
+    REAL *work = tide_scratch(c->dev, (size_t)(own + sums + 1) * sizeof(REAL));
+    if (!work) return TIDE_ENOMEM;
+    if (deep) {
+        depthwise_grad_w(&g, x->p, dy->p, dw->p, work);
+    } else if (rows == 0) {
+        memset(dw->p, 0, (size_t)(width * g.f) * sizeof(REAL));
+    } else {
+        for (int64_t r = 0; r < rows; r += tile)
+            for (int64_t q = 0; q < g.groups; q++) {
+                int64_t n = TIDE_MIN(tile, rows - r);
+                tide_gemm p = {.m = width, .n = fg, .k = n, .a = work, .ars = 1, .acs = width, .b = (const REAL *)dy->p + r * g.f + q * fg,
+                               .brs = g.f, .bcs = 1, .c = (REAL *)dw->p + q * fg, .ldc = g.f, .accumulate = r > 0};
+                if (direct) p.a = (const REAL *)x->p + r * g.c + q * cg, p.acs = g.c;
+                else im2col(&g, x->p, q * cg, cg, r, r + n, work);
+                K(gemm)(&p);
+            }
+    }
+    if (at->bias) K(colsum)(rows, g.f, dy->p, c->out[1].p, work + own);
+    return TIDE_OK;
+}

@@ -1,0 +1,324 @@
+/* Matrix products and the fused linear layer.
+ *
+ * The product cuts c into blocks of rows and columns; each block walks k in slices, packs a slice of b into panels on the
+ * stack and runs a register tile of MR x NR over it. Blocks depend on sizes alone and k is walked in order, so results have
+ * equal bits for any number of threads. */
+#include "gemm.h"
+
+/* Vectors as wide as the level's registers; gcc lowers them to what there is. */
+#if defined(__AVX512F__)
+#define VB 64
+#elif defined(__AVX__)
+#define VB 32
+#else
+#define VB 16
+#endif
+typedef REAL vec __attribute__((vector_size(VB), aligned(sizeof(REAL)), may_alias));
+
+enum {
+    VL = VB / sizeof(REAL),
+    NR = 2 * VL,  /* columns of a tile: two vectors */
+    MR = 6,       /* rows: 12 accumulators, 2 loads, 1 broadcast of 16 registers */
+    KC = 256,     /* slice of k: a panel of b stays in the first-level cache */
+    MB = 16 * MR, /* rows of a block */
+    NB = 8 * NR,  /* columns of a block */
+};
+
+/* A tile: mr x NR elements of c, b with row stride ldb. `mr` is constant at every call, so the loops unroll. */
+static inline __attribute__((always_inline)) void tile(int mr, int64_t k, const REAL *a, int64_t ars, int64_t acs,
+                                                       const REAL *b, int64_t ldb, REAL *c, int64_t ldc, int add) {
+    vec s0[MR], s1[MR];
+#pragma GCC unroll 6
+    for (int i = 0; i < mr; i++) s0[i] = s1[i] = (vec){0};
+    for (int64_t p = 0; p < k; p++, a += acs, b += ldb) {
+        vec b0 = *(const vec *)b, b1 = *(const vec *)(b + VL);
+#pragma GCC unroll 6
+        for (int i = 0; i < mr; i++) {
+            REAL x = a[i * ars];
+            s0[i] += x * b0;
+            s1[i] += x * b1;
+        }
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < mr; i++) {
+        vec *y = (vec *)(c + i * ldc);
+        if (add) s0[i] += y[0], s1[i] += y[1];
+        y[0] = s0[i];
+        y[1] = s1[i];
+    }
+}
+
+static void tile_rows(int mr, int64_t k, const REAL *a, int64_t ars, int64_t acs, const REAL *b, int64_t ldb, REAL *c,
+                      int64_t ldc, int add) {
+    switch (mr) {
+    case 1: tile(1, k, a, ars, acs, b, ldb, c, ldc, add); break;
+    case 2: tile(2, k, a, ars, acs, b, ldb, c, ldc, add); break;
+    case 3: tile(3, k, a, ars, acs, b, ldb, c, ldc, add); break;
+    case 4: tile(4, k, a, ars, acs, b, ldb, c, ldc, add); break;
+    case 5: tile(5, k, a, ars, acs, b, ldb, c, ldc, add); break;
+    default: tile(6, k, a, ars, acs, b, ldb, c, ldc, add); break;
+    }
+}
+
+/* k x NR elements of b side by side, zeros beyond column n. */
+static void pack(int64_t k, int64_t n, const REAL *b, int64_t brs, int64_t bcs, REAL *panel) {
+    if (n == NR && bcs == 1) {
+        for (int64_t p = 0; p < k; p++, b += brs, panel += NR) memcpy(panel, b, NR * sizeof(REAL));
+    } else if (n == NR && brs == 1) {
+        for (int64_t p = 0; p < k; p++, panel += NR)
+            for (int64_t j = 0; j < NR; j++) panel[j] = b[p + j * bcs];
+    } else {
+        for (int64_t p = 0; p < k; p++, panel += NR)
+            for (int64_t j = 0; j < NR; j++) panel[j] = j < n ? b[p * brs + j * bcs] : 0;
+    }
+}
+
+static void block(const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
+    _Alignas(64) REAL panel[KC * NR], edge[MR * NR];
+    const REAL *a = g->a, *b = g->b;
+    REAL *c = g->c;
+    int direct = i1 - i0 <= 2 * MR && g->bcs == 1; /* few rows do not pay for packing */
+    for (int64_t p0 = 0; p0 < g->k; p0 += KC) {
+        int64_t k = TIDE_MIN(KC, g->k - p0);
+        int add = g->accumulate || p0 > 0;
+        for (int64_t j = j0; j < j1; j += NR) {
+            int64_t n = TIDE_MIN(NR, j1 - j), ldb = NR;
+            const REAL *bj = b + p0 * g->brs + j * g->bcs, *from = panel;
+            if (direct && n == NR)
+                from = bj, ldb = g->brs;
+            else
+                pack(k, n, bj, g->brs, g->bcs, panel);
+            for (int64_t i = i0; i < i1; i += MR) {
+                int mr = (int)TIDE_MIN(MR, i1 - i);
+                const REAL *ai = a + i * g->ars + p0 * g->acs;
+                REAL *ci = c + i * g->ldc + j;
+                if (n == NR) {
+                    tile_rows(mr, k, ai, g->ars, g->acs, from, ldb, ci, g->ldc, add);
+                } else {
+                    tile_rows(mr, k, ai, g->ars, g->acs, from, ldb, edge, NR, 0);
+                    for (int r = 0; r < mr; r++)
+                        for (int64_t x = 0; x < n; x++)
+                            ci[r * g->ldc + x] = edge[r * NR + x] + (add ? ci[r * g->ldc + x] : 0);
+                }
+            }
+        }
+    }
+}
+
+void K(gemm)(const tide_gemm *g) {
+    int64_t m = g->m, n = g->n;
+    if (m == 0 || n == 0) return;
+    if (g->k == 0) {
+        if (!g->accumulate)
+            for (int64_t i = 0; i < m; i++) memset((REAL *)g->c + i * g->ldc, 0, (size_t)n * sizeof(REAL));
+        return;
+    }
+    if (tide_gemm_now && m * n * g->k > 512) {
+        int (*serve)(const tide_gemm *) = REAL_IS_F32 ? tide_gemm_now->f32 : tide_gemm_now->f64;
+        if (serve && serve(g)) return;
+    }
+    int64_t rows = TIDE_CEIL_DIV(m, MB), cols = TIDE_CEIL_DIV(n, NB);
+    if (rows * cols == 1) {
+        block(g, 0, m, 0, n);
+        return;
+    }
+    int64_t grain = TIDE_MAX(1, 262144 / (TIDE_MIN(m, MB) * TIDE_MIN(n, NB) * g->k)); /* a thread's start costs microseconds */
+    TIDE_PARALLEL_FOR(rows * cols, grain) {
+        for (int64_t t = lo; t < hi; t++) {
+            int64_t i = t / cols * MB, j = t % cols * NB;
+            block(g, i, TIDE_MIN(i + MB, m), j, TIDE_MIN(j + NB, n));
+        }
+    }
+}
+
+/* -- matmul: batches of products, broadcast -- */
+tide_status K(matmul)(tide_kcall *c);
+tide_status K(matmul)(tide_kcall *c) {
+    const tide_buf *a = &c->in[0], *b = &c->in[1], *o = &c->out[0];
+    int va = a->rank == 1, vb = b->rank == 1, ra = va ? 0 : a->rank - 2, rb = vb ? 0 : b->rank - 2, r = TIDE_MAX(ra, rb);
+    tide_gemm g = {.k = a->shape[a->rank - 1], .acs = a->stride[a->rank - 1], .a = a->p, .b = b->p, .c = o->p};
+    g.m = va ? 1 : a->shape[ra], g.ars = va ? g.k : a->stride[ra];
+    g.n = vb ? 1 : b->shape[rb + 1], g.bcs = vb ? 1 : b->stride[rb + 1], g.brs = b->stride[vb ? 0 : rb];
+    g.ldc = g.n;
+    int64_t batch = 1, as[TIDE_MAX_RANK], bs[TIDE_MAX_RANK], ext[TIDE_MAX_RANK];
+    for (int d = 0; d < r; d++) {
+        int da = d - (r - ra), db = d - (r - rb);
+        ext[d] = o->shape[d];
+        as[d] = da >= 0 && a->shape[da] != 1 ? a->stride[da] : 0;
+        bs[d] = db >= 0 && b->shape[db] != 1 ? b->stride[db] : 0;
+        batch *= ext[d];
+    }
+    /* One matrix on the right and rows that follow each other: a single, taller product. */
+    int tall = r > 0 && g.m > 0 && batch > 0;
+    for (int d = 0; d < r && tall; d++) tall = bs[d] == 0;
+    for (int64_t d = r - 1, step = g.m * g.ars; d >= 0 && tall; step *= ext[d], d--) tall = ext[d] == 1 || as[d] == step;
+    if (tall) g.m *= batch, batch = 1, r = 0;
+    int nested = tide_gemm_now && tide_gemm_now->nested ? tide_gemm_now->nested() : !tide_gemm_now;
+    const tide_gemm_hook *hook = tide_gemm_now;
+    int64_t work = g.m * g.n * (g.k + 1) + 1;
+    /* Large products are parallel inside, many small ones side by side. */
+    int64_t grain = !nested || (work > 1 << 22 && batch < 16) ? batch : TIDE_MAX(1, (1 << 18) / work);
+    TIDE_PARALLEL_FOR(batch, grain) {
+        const tide_gemm_hook *outer = tide_gemm_now;
+        tide_gemm_now = hook;
+        for (int64_t i = lo; i < hi; i++) {
+            tide_gemm one = g;
+            int64_t rest = i, ao = 0, bo = 0;
+            for (int d = r - 1; d >= 0; d--) {
+                ao += rest % ext[d] * as[d], bo += rest % ext[d] * bs[d];
+                rest /= ext[d];
+            }
+            one.a = (const REAL *)g.a + ao;
+            one.b = (const REAL *)g.b + bo;
+            one.c = (REAL *)g.c + i * g.m * g.n;
+            K(gemm)(&one);
+        }
+        tide_gemm_now = outer;
+    }
+    return TIDE_OK;
+}
+
+/* -- activations: each forward above its derivative in terms of what the rule saves -- */
+#define SQRT1_2 ((REAL)0.70710678118654752440)
+#define ACTIVATIONS(A)                                                                                             \
+    A(RELU, t_max(z, 0), y > 0 ? d : 0)                                                                            \
+    A(RELU6, t_min(t_max(z, 0), 6), y > 0 && y < 6 ? d : 0)                                                        \
+    A(SIGMOID, T_SIGMOID(z), d * y * (1 - y))                                                                      \
+    A(TANH, T_TANH(z), d * (1 - y * y))                                                                            \
+    A(ELU, t_where(z > 0, z, T_EXPM1(z)), d * t_where(y > 0, 1, y + 1))                                            \
+    A(GELU, z * (REAL)0.5 * (1 + FN(erf)(z * SQRT1_2)),                                                            \
+      d * ((REAL)0.5 * (1 + FN(erf)(y * SQRT1_2)) + y * (REAL)0.39894228040143267794 * T_EXP((REAL)-0.5 * y * y))) \
+    A(SILU, z * T_SIGMOID(z), d * T_SIGMOID(y) * (1 + y * (1 - T_SIGMOID(y))))
+
+static inline int64_t act_grain(int64_t n, int act) {
+    return TIDE_MAX(1, (act >= ACT_SIGMOID ? 8192 : 32768) / TIDE_MAX(n, 1));
+}
+
+void K(bias_act)(int64_t rows, int64_t n, REAL *c, int64_t ldc, const REAL *bias, int act) {
+    if (!bias && act == ACT_LINEAR) return;
+    TIDE_PARALLEL_FOR(rows, act_grain(n, act)) {
+        for (int64_t i = lo; i < hi; i++) {
+            REAL *restrict y = c + i * ldc;
+            switch (act) {
+#define A(name, f, df)                                       \
+    case ACT_##name:                                         \
+        if (bias)                                            \
+            for (int64_t j = 0; j < n; j++) {                \
+                REAL z = y[j] + bias[j];                     \
+                y[j] = f;                                    \
+            }                                                \
+        else                                                 \
+            for (int64_t j = 0; j < n; j++) {                \
+                REAL z = y[j];                               \
+                y[j] = f;                                    \
+            }                                                \
+        break;
+                ACTIVATIONS(A)
+#undef A
+            default:
+                for (int64_t j = 0; j < n; j++) y[j] += bias[j];
+            }
+        }
+    }
+}
+
+void K(act_grad)(int64_t rows, int64_t n, const REAL *dy, const REAL *y_, int act, REAL *dz) {
+    TIDE_PARALLEL_FOR(rows * n, act_grain(1, act)) {
+        switch (act) {
+#define A(name, f, df)                        \
+    case ACT_##name:                          \
+        for (int64_t i = lo; i < hi; i++) {   \
+            REAL d = dy[i], y = y_[i];        \
+            dz[i] = df;                       \
+        }                                     \
+        break;
+            ACTIVATIONS(A)
+#undef A
+        default: memcpy(dz + lo, dy + lo, (size_t)(hi - lo) * sizeof(REAL));
+        }
+    }
+}
+
+void K(colsum)(int64_t rows, int64_t n, const REAL *x, REAL *out, REAL *work) {
+    int64_t grain = tide_colsum_rows(n);
+    TIDE_PARALLEL_FOR(rows, grain) {
+        REAL *restrict s = work + chunk * n;
+        memset(s, 0, (size_t)n * sizeof(REAL));
+        for (int64_t i = lo; i < hi; i++) {
+            const REAL *restrict r = x + i * n;
+            for (int64_t j = 0; j < n; j++) s[j] += r[j];
+        }
+    }
+    int64_t chunks = TIDE_CEIL_DIV(rows, grain);
+    for (int64_t j = 0; j < n; j++) {
+        double s = 0;
+        for (int64_t i = 0; i < chunks; i++) s += (double)work[i * n + j];
+        out[j] = (REAL)s;
+    }
+}
+
+/* -- linear: y = act(x w + b);  dz = dy act', dx = dz w^T, dw = x^T dz, db = sum of dz's rows -- */
+tide_status K(linear)(tide_kcall *c);
+tide_status K(linear)(tide_kcall *c) {
+    const tide_linear_attrs *at = c->attrs;
+    const tide_buf *x = &c->in[0], *w = &c->in[1];
+    int64_t in = w->shape[0], out = w->shape[1], rows = 1;
+    for (int d = 0; d < x->rank - 1; d++) rows *= x->shape[d];
+    tide_gemm g = {.m = rows, .n = out, .k = in, .a = x->p, .ars = in, .acs = 1, .b = w->p, .brs = out, .bcs = 1, .c = c->out[0].p, .ldc = out};
+    K(gemm)(&g);
+    K(bias_act)(rows, out, c->out[0].p, out, c->in[2].p, at->activation);
+    return TIDE_OK;
+}
+
+tide_status K(linear_grad)(tide_kcall *c);
+tide_status K(linear_grad)(tide_kcall *c) {
+    const tide_linear_grad_attrs *at = c->attrs;
+    const tide_buf *x = &c->in[0], *w = &c->in[1];
+    int64_t in = w->shape[0], out = w->shape[1], rows = 1;
+    for (int d = 0; d < x->rank - 1; d++) rows *= x->shape[d];
+    const REAL *dz = c->in[3].p;
+    int64_t own = at->activation == ACT_LINEAR ? 0 : rows * out, work = at->needs & 4 ? tide_colsum_work(rows, out) : 0;
+    REAL *scratch = NULL;
+    if (own + work > 0) {
+        scratch = tide_scratch(c->dev, (size_t)(own + work) * sizeof(REAL));
+        if (!scratch) return TIDE_ENOMEM;
+    }
+    if (own) {
+        K(act_grad)(rows, out, dz, c->in[2].p, at->activation, scratch);
+        dz = scratch;
+    }
+    if (at->needs & 1) {
+        tide_gemm g = {.m = rows, .n = in, .k = out, .a = dz, .ars = out, .acs = 1, .b = w->p, .brs = 1, .bcs = out, .c = c->out[0].p, .ldc = in};
+        K(gemm)(&g);
+    }
+    if (at->needs & 2) {
+        tide_gemm g = {.m = in, .n = out, .k = rows, .a = x->p, .ars = 1, .acs = in, .b = dz, .brs = out, .bcs = 1, .c = c->out[1].p, .ldc = out};
+        K(gemm)(&g);
+    }
+    if (at->needs & 4) K(colsum)(rows, out, dz, c->out[2].p, scratch + own);
+    return TIDE_OK;
+}
+
+tide_status K(activation_grad)(tide_kcall *c);
+tide_status K(activation_grad)(tide_kcall *c) {
+    const tide_activation_grad_attrs *at = c->attrs;
+    const tide_buf *dy = &c->in[0];
+    int64_t n = dy->shape[dy->rank - 1], rows = n ? tide_buf_numel(dy) / n : 0;
+    K(act_grad)(rows, n, dy->p, c->in[1].p, at->activation, c->out[0].p);
+    if (at->bias) {
+        REAL *work = tide_scratch(c->dev, (size_t)(tide_colsum_work(rows, n) + 1) * sizeof(REAL));
+        if (!work) return TIDE_ENOMEM;
+        K(colsum)(rows, n, c->out[0].p, c->out[1].p, work);
+    }
+    return TIDE_OK;
+}
+
+tide_status K(bias_activation)(tide_kcall *c);
+tide_status K(bias_activation)(tide_kcall *c) {
+    const tide_bias_activation_attrs *at = c->attrs;
+    const tide_buf *x = &c->in[0];
+    int64_t n = x->shape[x->rank - 1], rows = n ? tide_buf_numel(x) / n : 0;
+    if (c->out[0].p != x->p) memcpy(c->out[0].p, x->p, (size_t)(rows * n) * sizeof(REAL)); /* engines call it in place */
+    K(bias_act)(rows, n, c->out[0].p, n, c->in[1].p, at->activation);
+    return TIDE_OK;
+}

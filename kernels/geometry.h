@@ -1,0 +1,50 @@
+/* Where the windows of convolutions and poolings lie. Spatial axes are always three here: missing ones lead with extent 1. */
+#ifndef TIDE_GEOMETRY_H
+#define TIDE_GEOMETRY_H
+
+#include "kernel.h"
+
+typedef struct {
+    int nd;                       /* spatial axes that the tensors have */
+    int64_t n, c, f, groups;      /* batch, channels of x, of y */
+    int64_t in[3], k[3], out[3], stride[3], dil[3], lo[3]; /* lo: zeros before */
+} tide_geometry;
+
+/* Entry i of a list that may hold one number for all axes. */
+static inline int64_t tide_ints_at(const tide_ints *l, int i) { return l->n == 1 ? l->v[0] : l->v[i]; }
+
+/* Extent of a convolution's result along one axis; may be <= 0. */
+static inline int64_t tide_conv_extent(int64_t in, int64_t k, int64_t stride, int64_t dil, int64_t lo, int64_t hi) {
+    int64_t span = in + lo + hi - ((k - 1) * dil + 1);
+    return span < 0 ? 0 : span / stride + 1;
+}
+
+/* From normalised attributes (strides, dilation and pads have one entry per spatial axis). x, y: shapes with batch and
+ * channels; k: extents of the kernel. */
+static inline tide_geometry tide_conv_geometry(int rank, const int64_t *x, const int64_t *y, const int64_t *k, const tide_ints *strides,
+                                               const tide_ints *dil, const tide_pairs *pads, int64_t groups) {
+    tide_geometry g = {.nd = rank - 2, .n = x[0], .c = x[rank - 1], .f = y[rank - 1], .groups = groups,
+                       .in = {1, 1, 1}, .k = {1, 1, 1}, .out = {1, 1, 1}, .stride = {1, 1, 1}, .dil = {1, 1, 1}};
+    for (int i = 0; i < g.nd; i++) {
+        int d = 3 - g.nd + i;
+        g.in[d] = x[1 + i], g.out[d] = y[1 + i], g.k[d] = k[i];
+        g.stride[d] = strides->v[i], g.dil[d] = dil->v[i], g.lo[d] = pads->v[i][0];
+    }
+    return g;
+}
+
+/* Elements first..last-1 of an axis that window `at` covers. */
+static inline void tide_pool_window(int64_t in, int64_t out, int64_t size, int64_t stride, int64_t lo, int adaptive, int64_t at,
+                                    int64_t *first, int64_t *last) {
+    if (adaptive) { /* torch's and Keras' rule: windows of equal rank, overlapping where extents do not divide */
+        *first = at * in / out;
+        *last = ((at + 1) * in + out - 1) / out;
+        return;
+    }
+    *first = at * stride - lo;
+    *last = *first + size;
+    if (*first < 0) *first = 0;
+    if (*last > in) *last = in;
+}
+
+#endif

@@ -1,0 +1,302 @@
+/* oneDNN 2.6, opened when the first heavy op asks for it: symbols, the primitive cache, weights in the library's layouts.
+ *
+ * Invariants: nothing is linked, without the library every entry declines; both caches are bounded and evict what was used
+ * longest ago; a re-laid weight is remade exactly when its storage's version has changed. */
+#include "onednn.h"
+
+#include "../blas/blas.h"
+#include "../engines.h"
+#include "../gemm.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int tide_in_child;
+static char info[192] = "not opened yet";
+static tide_engine_stats stats;
+
+const char *tide_onednn_info(void) { return info; }
+tide_engine_stats tide_engines_stats(void) { return stats; }
+
+void tide_engines_set_threads(int n) { tide_blas_set_threads(n); } /* oneDNN asks OpenMP, and keys hold the count */
+
+#ifndef TIDE_HAS_ONEDNN
+
+static const tide_kernel table[TIDE_OP_COUNT] = {0};
+
+#else
+
+tide_dnnl_lib tide_dnnl;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int opened;
+
+static void open_lib(void) {
+    const char *want = getenv("TIDE_ONEDNN");
+    if (want && !strcmp(want, "none")) {
+        snprintf(info, sizeof info, "none (TIDE_ONEDNN)");
+        return;
+    }
+    void *lib = dlopen(want && *want ? want : "libdnnl.so.2", RTLD_NOW | RTLD_LOCAL);
+    if (!lib) {
+        snprintf(info, sizeof info, "no library found (libdnnl.so.2)");
+        return;
+    }
+    const char *missing = NULL;
+#define X(name)                                              \
+    *(void **)&tide_dnnl.name = dlsym(lib, "dnnl_" #name);   \
+    if (!tide_dnnl.name) missing = "dnnl_" #name;
+    TIDE_DNNL_SYMBOLS(X)
+#undef X
+    const dnnl_version_t *v = missing ? NULL : tide_dnnl.version();
+    if (!v || v->major != 2 || v->cpu_runtime != DNNL_RUNTIME_OMP ||
+        tide_dnnl.engine_create(&tide_dnnl.engine, dnnl_cpu, 0) != dnnl_success ||
+        tide_dnnl.stream_create(&tide_dnnl.stream, tide_dnnl.engine, dnnl_stream_in_order) != dnnl_success) {
+        snprintf(info, sizeof info, "the library found does not serve (%s)", missing ? missing : "version 2 with OpenMP expected");
+        dlclose(lib);
+        return;
+    }
+    snprintf(info, sizeof info, "oneDNN %d.%d.%d, OpenMP threads", v->major, v->minor, v->patch);
+    opened = 1;
+}
+
+static int ready(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (tide_in_child) return 0;
+    pthread_once(&once, open_lib);
+    return opened;
+}
+
+int tide_dnnl_enter(void) {
+    if (!ready()) return 0;
+    pthread_mutex_lock(&lock);
+    return 1;
+}
+void tide_dnnl_leave(void) { pthread_mutex_unlock(&lock); }
+
+/* -- primitives -- */
+enum { BUCKETS = 256, MAX_PRIMS = 512 };
+static tide_dnnl_prim *buckets[BUCKETS];
+static int nprims;
+static uint64_t clock_;
+
+static uint64_t hash_of(const void *p, size_t n) { /* FNV-1a over words */
+    const uint32_t *w = p;
+    uint64_t h = 1469598103934665603u;
+    for (size_t i = 0; i < n / 4; i++) h = (h ^ w[i]) * 1099511628211u;
+    return h ^ h >> 29;
+}
+
+static void prim_free(tide_dnnl_prim *p) {
+    if (p->prim) tide_dnnl.primitive_destroy(p->prim);
+    if (p->relay) tide_dnnl.primitive_destroy(p->relay);
+    for (int i = 0; i < p->nargs; i++) tide_dnnl.memory_destroy(p->mem[i]);
+    if (p->pad) tide_dnnl.memory_destroy(p->pad);
+    if (p->relay_from) tide_dnnl.memory_destroy(p->relay_from);
+    if (p->relay_to) tide_dnnl.memory_destroy(p->relay_to);
+    free(p);
+}
+
+static void evict_prim(void) {
+    tide_dnnl_prim **oldest = NULL;
+    for (int b = 0; b < BUCKETS; b++)
+        for (tide_dnnl_prim **p = &buckets[b]; *p; p = &(*p)->next)
+            if (!oldest || (*p)->used < (*oldest)->used) oldest = p;
+    tide_dnnl_prim *p = *oldest;
+    *oldest = p->next;
+    prim_free(p);
+    nprims--;
+}
+
+tide_dnnl_prim *tide_dnnl_get(const tide_dnnl_key *key, tide_dnnl_make make, const void *arg) {
+    uint64_t h = hash_of(key, sizeof *key);
+    tide_dnnl_prim **head = &buckets[h % BUCKETS];
+    for (tide_dnnl_prim *p = *head; p; p = p->next)
+        if (p->hash == h && !memcmp(&p->key, key, sizeof *key)) {
+            p->used = ++clock_;
+            return p;
+        }
+    tide_dnnl_prim *p = calloc(1, sizeof *p);
+    if (!p) return NULL;
+    p->key = *key, p->hash = h, p->used = ++clock_;
+    if (!make(p, arg)) p->refused = 1;
+    if (nprims >= MAX_PRIMS) evict_prim();
+    head = &buckets[h % BUCKETS];
+    p->next = *head, *head = p, nprims++;
+    return p;
+}
+
+int tide_dnnl_create(tide_dnnl_prim *p, const void *op_desc, dnnl_primitive_attr_t attr, dnnl_primitive_desc_t hint,
+                     dnnl_primitive_desc_t *pd) {
+    const char *impl = "";
+    const dnnl_memory_desc_t *pad;
+    if (tide_dnnl.primitive_desc_create(pd, op_desc, attr, tide_dnnl.engine, hint) != dnnl_success) {
+        *pd = NULL;
+        return 0;
+    }
+    tide_dnnl.primitive_desc_query(*pd, dnnl_query_impl_info_str, 0, &impl);
+    if (!strncmp(impl, "ref", 3)) { /* far slower than im2col with our own product */
+        stats.refused_ref++;
+        return 0;
+    }
+    if (!strncmp(impl, "gemm", 4)) stats.gemm_convolutions++;
+    if (tide_dnnl.primitive_create(&p->prim, *pd) != dnnl_success) {
+        p->prim = NULL;
+        return 0;
+    }
+    stats.primitives++;
+    pad = tide_dnnl.primitive_desc_query_md(*pd, dnnl_query_scratchpad_md, 0);
+    p->pad_bytes = pad ? tide_dnnl.memory_desc_get_size(pad) : 0;
+    if (p->pad_bytes && tide_dnnl.memory_create(&p->pad, pad, tide_dnnl.engine, DNNL_MEMORY_NONE) != dnnl_success) {
+        p->pad = NULL;
+        return 0;
+    }
+    return 1;
+}
+
+int tide_dnnl_add(tide_dnnl_prim *p, int arg, const dnnl_memory_desc_t *md) {
+    if (tide_dnnl.memory_create(&p->mem[p->nargs], md, tide_dnnl.engine, DNNL_MEMORY_NONE) != dnnl_success) return 0;
+    p->arg[p->nargs++] = arg;
+    return 1;
+}
+
+int tide_dnnl_relay(tide_dnnl_prim *p, dnnl_primitive_desc_t pd, dnnl_query_t what, const dnnl_memory_desc_t *plain,
+                    int from_plain) {
+    p->wanted = *tide_dnnl.primitive_desc_query_md(pd, what, 0);
+    if (tide_dnnl.memory_desc_equal(&p->wanted, plain)) return 1;
+    p->wanted_bytes = tide_dnnl.memory_desc_get_size(&p->wanted);
+    const dnnl_memory_desc_t *from = from_plain ? plain : &p->wanted, *to = from_plain ? &p->wanted : plain;
+    dnnl_primitive_desc_t rd;
+    if (tide_dnnl.reorder_primitive_desc_create(&rd, from, tide_dnnl.engine, to, tide_dnnl.engine, NULL) != dnnl_success) return 0;
+    int ok = tide_dnnl.primitive_create(&p->relay, rd) == dnnl_success;
+    tide_dnnl.primitive_desc_destroy(rd);
+    if (!ok) p->relay = NULL;
+    ok = ok && tide_dnnl.memory_create(&p->relay_from, from, tide_dnnl.engine, DNNL_MEMORY_NONE) == dnnl_success;
+    return ok && tide_dnnl.memory_create(&p->relay_to, to, tide_dnnl.engine, DNNL_MEMORY_NONE) == dnnl_success;
+}
+
+int tide_dnnl_run_relay(tide_dnnl_prim *p, void *from, void *to) {
+    dnnl_exec_arg_t args[2] = {{DNNL_ARG_FROM, p->relay_from}, {DNNL_ARG_TO, p->relay_to}};
+    return tide_dnnl.memory_set_data_handle(p->relay_from, from) == dnnl_success &&
+           tide_dnnl.memory_set_data_handle(p->relay_to, to) == dnnl_success &&
+           tide_dnnl.primitive_execute(p->relay, tide_dnnl.stream, 2, args) == dnnl_success;
+}
+
+int tide_dnnl_run(tide_dnnl_prim *p, void *const *handles, void *pad) {
+    dnnl_exec_arg_t args[TIDE_DNNL_ARGS + 1];
+    int n = 0;
+    for (; n < p->nargs; n++) {
+        if (tide_dnnl.memory_set_data_handle(p->mem[n], handles[n]) != dnnl_success) return 0;
+        args[n] = (dnnl_exec_arg_t){p->arg[n], p->mem[n]};
+    }
+    if (p->pad) {
+        if (tide_dnnl.memory_set_data_handle(p->pad, pad) != dnnl_success) return 0;
+        args[n++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, p->pad};
+    }
+    return tide_dnnl.primitive_execute(p->prim, tide_dnnl.stream, n, args) == dnnl_success;
+}
+
+/* -- re-laid weights -- */
+enum { KEEP_BUCKETS = 128, KEEP_BYTES = 128 << 20 };
+typedef struct kept {
+    struct kept *next;
+    uint64_t storage_id, version, used;
+    const void *at;
+    dnnl_memory_desc_t md;
+    size_t bytes;
+    void *data;
+} kept;
+static kept *keep[KEEP_BUCKETS];
+static size_t kept_bytes;
+
+static void forget_oldest(void) {
+    kept **oldest = NULL;
+    for (int b = 0; b < KEEP_BUCKETS; b++)
+        for (kept **k = &keep[b]; *k; k = &(*k)->next)
+            if (!oldest || (*k)->used < (*oldest)->used) oldest = k;
+    if (!oldest) return;
+    kept *k = *oldest;
+    *oldest = k->next;
+    kept_bytes -= k->bytes;
+    free(k->data);
+    free(k);
+}
+
+static kept *kept_find(const tide_dnnl_prim *p, const tide_buf *w) {
+    kept **head = &keep[w->storage_id % KEEP_BUCKETS];
+    for (kept *k = *head; k; k = k->next)
+        if (k->storage_id == w->storage_id && k->at == w->p && tide_dnnl.memory_desc_equal(&k->md, &p->wanted)) return k;
+    while (kept_bytes + p->wanted_bytes > KEEP_BYTES) forget_oldest();
+    kept *k = calloc(1, sizeof *k);
+    if (!k || posix_memalign(&k->data, 64, p->wanted_bytes) != 0) {
+        free(k);
+        return NULL;
+    }
+    *k = (kept){.next = *head, .storage_id = w->storage_id, .version = w->version - 1, .at = w->p, .md = p->wanted,
+                .bytes = p->wanted_bytes, .data = k->data};
+    kept_bytes += k->bytes;
+    return *head = k;
+}
+
+void *tide_dnnl_weights(tide_dnnl_prim *p, const tide_buf *w, void *temp) {
+    if (!p->relay) return w->p;
+    kept *k = w->storage_id && p->wanted_bytes <= KEEP_BYTES / 4 ? kept_find(p, w) : NULL;
+    void *to = k ? k->data : temp;
+    if (k) {
+        k->used = ++clock_;
+        if (k->version == w->version) return to;
+        k->version = w->version;
+    }
+    stats.weight_reorders++;
+    if (!to || !tide_dnnl_run_relay(p, w->p, to)) {
+        if (k) k->version = w->version - 1;
+        return NULL;
+    }
+    return to;
+}
+
+/* -- products -- */
+
+/* Measured (microseconds per product by shape): with AVX-512 OpenBLAS has kernels for the smallest products; with AVX2
+ * oneDNN walks an untransposed, wide right-hand matrix without packing it and falls to half of OpenBLAS' speed there. */
+static int better_blas(const tide_gemm *g, int tb) {
+    static int avx512 = -1;
+#if defined(__x86_64__)
+    if (avx512 < 0) avx512 = __builtin_cpu_supports("avx512f") != 0;
+#endif
+    if (avx512 > 0) return g->m * g->n * g->k <= 32 * 32 * 64 && g->m > 1;
+    return !tb && g->n >= 512 && g->k >= 64 && g->m >= 32;
+}
+
+static int sgemm_here(const tide_gemm *g) {
+    int ta, tb;
+    int64_t lda, ldb;
+    if (!ready()) return tide_blas_allowed && tide_blas_sgemm(g);
+    if (!tide_gemm_layout(g->m, g->k, g->ars, g->acs, &ta, &lda) || !tide_gemm_layout(g->k, g->n, g->brs, g->bcs, &tb, &ldb)) return 0;
+    if (tide_blas_allowed && better_blas(g, tb) && tide_blas_sgemm(g)) return 1;
+    return tide_dnnl.sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', g->m, g->n, g->k, 1, g->a, lda, g->b, ldb, g->accumulate ? 1 : 0,
+                           g->c, g->ldc) == dnnl_success;
+}
+/* Inside a parallel region oneDNN uses the calling thread alone; the BLAS it may hand over to must do the same. */
+static int nested(void) { return !tide_blas_allowed || !tide_blas_ready() || tide_blas_nested(); }
+
+static tide_status products(tide_kcall *c) {
+    static const tide_gemm_hook hook = {.f32 = sgemm_here, .nested = nested};
+    if (c->in[0].dtype != TIDE_F32 || !ready()) return TIDE_DECLINE;
+    return tide_with_gemm(&hook, c);
+}
+
+static const tide_kernel table[TIDE_OP_COUNT] = {
+    [TIDE_OP_matmul] = products,
+    [TIDE_OP_linear] = products,
+    [TIDE_OP_linear_grad] = products,
+    [TIDE_OP_conv] = tide_dnnl_conv,
+    [TIDE_OP_conv_grad_x] = tide_dnnl_conv_grad_x,
+    [TIDE_OP_conv_grad_kernel] = tide_dnnl_conv_grad_kernel,
+};
+
+#endif
+
+const tide_engine tide_engine_onednn = {.name = "onednn", .table = table};
