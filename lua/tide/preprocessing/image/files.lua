@@ -59,7 +59,8 @@ local load_args = check.args("load_img", {
 --- @usage local x = tide.preprocessing.image.load_img("cat.jpg", { target_size = { 150, 150 } })
 function files.load_img(...)
   local o = load_args:call(...)
-  local x = image.load(o.path, { channels = channels_of[o.color_mode], upright = o.upright, max_pixels = o.max_pixels }, "load_img")
+  local x = image.load(o.path, { channels = channels_of[o.color_mode], upright = o.upright, max_pixels = o.max_pixels },
+    "load_img")
   local s = o.target_size
   if s and (s[1] ~= x.shape[1] or s[2] ~= x.shape[2]) then
     x = image.fit(x, s[1], s[2], o.interpolation, o.keep_aspect_ratio)
@@ -72,7 +73,8 @@ end
 --- @return userdata uint8 tensor (height, width, channels)
 --- @usage local x = tide.image.decode(bytes, { color_mode = "grayscale" })
 function files.decode(bytes, o)
-  o = check.options("decode", o, { { "color_mode", "enum", nil, "channels", of = "rgb|grayscale|rgba" }, { "upright", "bool", false },
+  o = check.options("decode", o, { { "color_mode", "enum", nil, "channels", of = "rgb|grayscale|rgba" }, { "upright", "bool",
+    false },
     { "max_pixels", "int", nil, min = 1 } })
   if type(bytes) ~= "string" then
     errors.raise("decode", "the first argument must be the bytes of a picture (got %s)", check.show(bytes))
@@ -148,6 +150,12 @@ local save_args = check.args("save_img", {
   { "scale", "bool", true, "stretch numbers to 0..255, pictures too" },
 }, { named = { { "quality", "int", 75, "of JPEG", min = 1, max = 100 } } })
 
+local serial = 0
+local function transient()
+  serial = serial + 1
+  return serial
+end
+
 local formats = { png = "png", jpg = "jpeg", jpeg = "jpeg", bmp = "bmp", ppm = "pnm", pgm = "pnm", pnm = "pnm" }
 
 --- A picture (uint8, channels last) as the bytes of a file.
@@ -173,7 +181,8 @@ function files.save_img(...)
   local o = save_args:call(...)
   local format = (o.file_format or o.path:match "%.(%w+)$" or ""):lower()
   if not formats[format] then
-    errors.raise("save_img", "%s: cannot tell the format from the name; give file_format = \"png\", \"jpeg\", \"bmp\" or \"ppm\"", o.path)
+    errors.raise("save_img",
+      "%s: cannot tell the format from the name; give file_format = \"png\", \"jpeg\", \"bmp\" or \"ppm\"", o.path)
   end
   local bytes = files.encode(to_picture(o.x, o.data_format, o.scale, "save_img"), format, { quality = o.quality })
   files.write(o.path, bytes)
@@ -181,7 +190,21 @@ end
 
 --- Replaces a file by these bytes, or leaves it as it was and raises.
 function files.write(path, bytes)
-  return core.write_file(path, bytes)
+  local temp = ("%s.%d.tmp"):format(path, transient())
+  local f, why = io.open(temp, "wb")
+  local ok = f ~= nil
+  if f then
+    ok, why = f:write(bytes)
+    local closed, why_closed = f:close()
+    ok, why = ok and closed, why or why_closed
+  end
+  if ok then
+    ok, why = os.rename(temp, path)
+  end
+  if not ok then
+    os.remove(temp)
+    errors.raise("save_img", "%s: cannot be written: %s", path, tostring(why))
+  end
 end
 
 local resize_args = check.args("resize", {

@@ -18,7 +18,8 @@ local args = check.args("ImageDataGenerator", {
   { "zca_whitening", "bool", false, "whiten (needs fit)" },
   { "zca_epsilon", "number", 1e-6, "added to the singular values" },
   { "rotation_range", "number", 0, "degrees, either way" },
-  { "width_shift_range", { "number", "list" }, 0.0, "below 1 a fraction; a float a range of pixels; an integer or list a choice" },
+  { "width_shift_range", { "number", "list" }, 0.0,
+    "below 1 a fraction; a float a range of pixels; an integer or list a choice" },
   { "height_shift_range", { "number", "list" }, 0.0, "as width_shift_range" },
   { "brightness_range", "list", nil, "{ low, high }" },
   { "shear_range", "number", 0.0, "degrees, either way" },
@@ -154,7 +155,8 @@ function Generator:apply_transform(x, transform_parameters)
   if x.ndim ~= 3 then
     errors.raise("apply_transform", "x is one picture with 3 axes (got %s)", tostring(x.shape))
   end
-  local known = { theta = true, tx = true, ty = true, shear = true, zx = true, zy = true, flip_horizontal = true, flip_vertical = true,
+  local known = { theta = true, tx = true, ty = true, shear = true, zx = true, zy = true, flip_horizontal = true,
+    flip_vertical = true,
     channel_shift_intensity = true, brightness = true }
   for k in pairs(transform_parameters) do
     if not known[k] then
@@ -183,7 +185,8 @@ function Generator:_stats()
     if not wanted then
       out[name] = false
     elseif not self[name] and not self._warned then
-      warn("%s is set, but fit was not called; it is left out", name == "mean" and "featurewise_center" or "featurewise_std_normalization")
+      warn("%s is set, but fit was not called; it is left out", name == "mean" and "featurewise_center"
+        or "featurewise_std_normalization")
       self._warned = true
     end
   end
@@ -272,9 +275,8 @@ function Generator:fit(...)
   local n, c = x.size // x.shape[4], x.shape[4]
   local first = self.data_format == "channels_first"
   local shape = first and { c, 1, 1 } or { 1, 1, c }
-  local centre = ops.zeros { c }
   if self.featurewise_center then
-    centre = ops.sum(x, { axis = { 1, 2, 3 } }) / n
+    local centre = ops.sum(x, { axis = { 1, 2, 3 } }) / n
     self.mean = ops.reshape(centre, shape)
     x = x - centre
   end
@@ -318,7 +320,8 @@ iterator("flow", "ArrayIterator")
 --- @usage local train = gen:flow_from_directory("data/train", { target_size = { 150, 150 }, class_mode = "binary" })
 iterator("flow_from_directory", "DirectoryIterator")
 
---- Batches of pictures named by a table: columns ({ filename = {...}, class = {...} }) or rows ({ { filename = ..., class = ... } }).
+--- Batches of pictures named by a table: columns ({ filename = {...}, class = {...} }) or rows ({ { filename = ..., class =
+--- ... } }).
 --- Arguments: dataframe, directory, x_col = "filename", y_col = "class", weight_col, target_size = { 256, 256 },
 --- color_mode, classes, class_mode ("raw" and "multi_output" too), batch_size, shuffle, seed, save_to_dir, save_prefix,
 --- save_format, subset, interpolation, validate_filenames = true; and Tide's as in flow_from_directory.

@@ -85,13 +85,13 @@ end
 
 -- Starts batch i of this pass, unless it runs already.
 function Iterator:_submit(i)
-  local key = self._epoch << 32 | i
+  local key, loader = self._epoch << 32 | i, self:_loader()
   if not self._pending[key] then
     local order, ids = self:_order(), {}
     for k = (i - 1) * self.batch_size + 1, math.min(i * self.batch_size, self.n) do
       ids[#ids + 1] = order[k]
     end
-    self._pending[key] = { batch = self:_loader():submit(ids, self._seed, self._epoch), ids = ids }
+    self._pending[key] = { batch = loader:submit(ids, self._seed, self._epoch), ids = ids }
   end
   return key
 end
@@ -125,7 +125,6 @@ function Iterator:_without(x, ids, bad)
 end
 
 local function save(self, x, ids)
-  core.mkdirs(self.save_to_dir)
   for k = 1, #ids do
     local hash = image.sample_seed(self._seed, self._epoch, ids[k] + (1 << 40)) % 10000000
     files.save_img(("%s/%s_%d_%d.%s"):format(self.save_to_dir, self.save_prefix, ids[k], hash, self.save_format), x[k],
@@ -327,12 +326,25 @@ local function is_picture(name)
   return extensions[(name:match "%.(%w+)$" or ""):lower()] or false
 end
 
+local function is_file(path)
+  local f = io.open(path, "rb")
+  if not f then
+    return false
+  end
+  local _, why = f:read(0)
+  f:close()
+  return why == nil -- a folder opens, but cannot be read
+end
+
 -- ---- folders ----
 
-local directory_args = check.args("flow_from_directory", rows({ "directory", "string", check.required, "holds one folder per class" },
+local directory_args = check.args("flow_from_directory", rows({ "directory", "string", check.required,
+  "holds one folder per class" },
   "target_size", "color_mode", "classes", { "class_mode", "enum", "categorical", "kind of y; none: no y",
-    of = "categorical|binary|sparse|input", none = true }, "batch_size", "shuffle", "seed", "save_to_dir", "save_prefix", "save_format",
-  { "follow_links", "bool", false, "enter folders that are links" }, "subset", "interpolation", "keep_aspect_ratio"), { named = reading })
+    of = "categorical|binary|sparse|input", none = true }, "batch_size", "shuffle", "seed", "save_to_dir", "save_prefix",
+      "save_format",
+  { "follow_links", "bool", false, "enter folders that are links" }, "subset", "interpolation", "keep_aspect_ratio"),
+    { named = reading })
 
 -- Pictures below `root`, folder by folder in order of their paths, as paths relative to it.
 local function pictures(root, follow_links)
@@ -415,11 +427,14 @@ end
 
 -- ---- tables ----
 
-local frame_args = check.args("flow_from_dataframe", rows({ "dataframe", "table", check.required, "columns by name, or a list of rows" },
+local frame_args = check.args("flow_from_dataframe", rows({ "dataframe", "table", check.required,
+  "columns by name, or a list of rows" },
   { "directory", "string", nil, "what the names are relative to" }, { "x_col", "string", "filename", "column of the files" },
-  { "y_col", { "string", "list" }, "class", "column of the targets; a list for multi_output" }, { "weight_col", "string", nil, "column of weights" },
+  { "y_col", { "string", "list" }, "class", "column of the targets; a list for multi_output" }, { "weight_col", "string", nil,
+    "column of weights" },
   "target_size", "color_mode", "classes", { "class_mode", "enum", "categorical", "kind of y; none: no y",
-    of = "categorical|binary|sparse|input|raw|multi_output", none = true }, "batch_size", "shuffle", "seed", "save_to_dir", "save_prefix",
+    of = "categorical|binary|sparse|input|raw|multi_output", none = true }, "batch_size", "shuffle", "seed", "save_to_dir",
+      "save_prefix",
   "save_format", "subset", "interpolation", { "validate_filenames", "bool", true, "leave out names that are no picture files" },
   "keep_aspect_ratio"), { named = reading })
 frame_args.rows[1].dict = true
@@ -484,14 +499,15 @@ function DataFrameIterator:_init(generator, ...)
       errors.raise(where, "column '%s' must hold names of files, row %d is %s", o.x_col, i, check.show(name))
     end
     local full = name:sub(1, 1) == "/" and name or prefix .. name
-    if not o.validate_filenames or (is_picture(name) and core.file_exists(full)) then
+    if not o.validate_filenames or (is_picture(name) and is_file(full)) then
       keep[#keep + 1] = i
     else
       invalid = invalid + 1
     end
   end
   if invalid > 0 then
-    io.stderr:write(("flow_from_dataframe: %d names in column '%s' are no picture files; they are left out\n"):format(invalid, o.x_col))
+    io.stderr:write(("flow_from_dataframe: %d names in column '%s' are no picture files; they are left out\n"):format(invalid,
+      o.x_col))
   end
   local by_class = mode == "categorical" or mode == "binary" or mode == "sparse"
   local labels
@@ -515,7 +531,8 @@ function DataFrameIterator:_init(generator, ...)
         end
         label = #label > 0 and label or nil
       else
-        errors.raise(where, "column '%s' must hold names of classes%s, row %d is %s", o.y_col, mode == "categorical" and " or lists of them" or "",
+        errors.raise(where, "column '%s' must hold names of classes%s, row %d is %s", o.y_col, mode == "categorical"
+          and " or lists of them" or "",
           i, check.show(v))
       end
       if label then
@@ -559,8 +576,10 @@ end
 
 -- ---- memory ----
 
-local flow_args = check.args("flow", rows({ "x", "any", check.required, "pictures, 4 axes; { x, others } carries further inputs along" },
-  { "y", "any", nil, "targets" }, "batch_size", "shuffle", { "sample_weight", "any", nil, "weights" }, "seed", "save_to_dir", "save_prefix",
+local flow_args = check.args("flow", rows({ "x", "any", check.required,
+  "pictures, 4 axes; { x, others } carries further inputs along" },
+  { "y", "any", nil, "targets" }, "batch_size", "shuffle", { "sample_weight", "any", nil, "weights" }, "seed", "save_to_dir",
+    "save_prefix",
   "save_format", { "ignore_class_split", "bool", false, "subsets may differ in their classes" }, "subset"), { named = threads })
 
 local ArrayIterator = class.new("ArrayIterator", Iterator)
@@ -618,12 +637,14 @@ function ArrayIterator:_init(generator, ...)
         end
       end
       if na ~= nb then
-        errors.raise("flow", "the training and the validation part hold different classes; shuffle the data, or ignore_class_split = true")
+        errors.raise("flow",
+          "the training and the validation part hold different classes; shuffle the data, or ignore_class_split = true")
       end
     end
     local first, last = part(generator, o.subset, n)
     if first > last then
-      errors.raise("flow", "validation_split = %s of %d pictures leaves the %s part empty", generator.validation_split, n, o.subset)
+      errors.raise("flow", "validation_split = %s of %d pictures leaves the %s part empty", generator.validation_split, n,
+        o.subset)
     end
     local function cut(t)
       return t and t[{ { first, last } }]

@@ -102,14 +102,16 @@ transforms.random_zoom = random("random_zoom", { { "zoom_range", "list", check.r
 end)
 
 local affine_args = check.args("apply_affine_transform", {
-  { "x", "tensor", check.required, "one picture" }, { "theta", "number", 0, "degrees" }, { "tx", "number", 0, "pixels along the rows" },
+  { "x", "tensor", check.required, "one picture" }, { "theta", "number", 0, "degrees" }, { "tx", "number", 0,
+    "pixels along the rows" },
   { "ty", "number", 0, "pixels along the columns" }, { "shear", "number", 0, "degrees" }, { "zx", "number", 1, "zoom" },
   { "zy", "number", 1, "zoom" }, axes[1], axes[2], axes[3], filling[1], filling[2],
   { "order", "int", 1, "0 nearest, 1 linear", min = 0, max = 1 },
 })
 
 --- Rotation, shift, shear and zoom in one resample about the centre; the matrix is Keras', the resample SciPy's.
---- @usage local y = tide.preprocessing.image.apply_affine_transform(x, { theta = 30, row_axis = 1, col_axis = 2, channel_axis = 3 })
+--- @usage local y = tide.preprocessing.image.apply_affine_transform(x, { theta = 30, row_axis = 1, col_axis = 2,
+--- channel_axis = 3 })
 function transforms.apply_affine_transform(...)
   local o = affine_args:call(...)
   return with_axes(o, "apply_affine_transform", function(x)
