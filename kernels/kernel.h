@@ -52,6 +52,13 @@ typedef struct {
     uint64_t storage_id, version; /* identity of the contents, for caches of re-laid weights; 0: do not cache */
 } tide_buf;
 
+/* The rank of a sparse gradient in an op that takes one: `p` is then its tide_sparse. */
+enum { TIDE_SPARSE_RANK = UINT8_MAX };
+typedef struct {
+    tide_buf ids;    /* (n) int64, rows from 0, in any order and with repetitions */
+    tide_buf values; /* (n, ...), both contiguous */
+} tide_sparse;
+
 /* Attribute types; `n < 0` in lists means "not given". */
 typedef struct { int64_t n, v[TIDE_MAX_RANK]; } tide_ints;
 typedef struct { int64_t n, v[TIDE_MAX_RANK][2]; } tide_pairs;

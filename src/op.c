@@ -103,7 +103,7 @@ static void profile_add(tide_ctx *ctx, const tide_kcall *k, double t) {
     double work = tide_ops[k->op]->flops ? tide_ops[k->op]->flops(k) : 0;
     int64_t bytes = 0;
     for (int i = 0; i < k->nin; i++)
-        if (k->in[i].p) bytes += tide_buf_numel(&k->in[i]) * (int64_t)tide_dtype_size(k->in[i].dtype);
+        if (k->in[i].p && k->in[i].rank != TIDE_SPARSE_RANK) bytes += tide_buf_numel(&k->in[i]) * (int64_t)tide_dtype_size(k->in[i].dtype);
     for (int i = 0; i < k->nout; i++) bytes += tide_buf_numel(&k->out[i]) * (int64_t)tide_dtype_size(k->out[i].dtype);
     ctx->profile->op[k->op].calls++;
     ctx->profile->op[k->op].bytes += bytes;
@@ -114,13 +114,21 @@ static void profile_add(tide_ctx *ctx, const tide_kcall *k, double t) {
 static tide_status run(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, int nlist, tide_tensor **in, int nout,
                        tide_tensor **out) {
     tide_buf few[FEW + MAX_OUT], *bufs = few;
-    if (nin > FEW) {
-        bufs = malloc((size_t)(nin + MAX_OUT) * sizeof *bufs);
+    int sparse = 0;
+    for (int i = 0; i < nin; i++) sparse += in[i] && !in[i]->storage;
+    if (nin > FEW || sparse) { /* each sparse gradient stands behind them as a pair */
+        bufs = malloc((size_t)(nin + MAX_OUT) * sizeof *bufs + (size_t)sparse * sizeof(tide_sparse));
         if (!bufs) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", op->name);
     }
+    tide_sparse *pair = (tide_sparse *)(bufs + nin + MAX_OUT);
     for (int i = 0; i < nin; i++) {
-        if (in[i] && in[i]->storage) set_buf(&bufs[i], in[i]);
-        else if (in[i]) bufs[i] = (tide_buf){.p = in[i], .rank = UINT8_MAX, .dtype = in[i]->dtype}; /* sparse: see optim.c */
+        if (in[i] && in[i]->storage) {
+            set_buf(&bufs[i], in[i]);
+        } else if (in[i]) {
+            set_buf(&pair->ids, in[i]->ids);
+            set_buf(&pair->values, in[i]->values);
+            bufs[i] = (tide_buf){.p = pair++, .rank = TIDE_SPARSE_RANK, .dtype = in[i]->dtype};
+        }
         else bufs[i] = (tide_buf){.p = NULL};
     }
     for (int i = 0; i < nout; i++) set_buf(&bufs[nin + i], out[i]);
@@ -217,6 +225,10 @@ static tide_status check_inputs(tide_ctx *ctx, const tide_op *op, int nin, tide_
         for (int i = 0, k = 0; i < op->nargs && k < op->nin; i++)
             if (a[i].kind == TIDE_ARG_IN && !in[k++] && a[i].need != OPTIONAL)
                 return tide_fail(ctx, TIDE_EARG, "%s: %s is missing (expected a tensor %s)", op->name, a[i].name, a[i].def);
+        for (int i = 0, k = 0; i < op->nargs && k < op->nin; i++) /* a copy of it would be written in its place */
+            if (a[i].kind == TIDE_ARG_IN && a[i].need == INOUT && !tide_is_contiguous(in[k++]))
+                return tide_fail(ctx, TIDE_EARG, "%s: %s is written in place and must be contiguous", op->name, a[i].name);
+            else k += a[i].kind == TIDE_ARG_IN && a[i].need != INOUT;
     }
     return TIDE_OK;
 }
@@ -232,7 +244,7 @@ static void reserve_rng(tide_ctx *ctx, const tide_op *op, void *attrs, const tid
             for (int j = 0; j < meta->rank; j++) n *= (uint64_t)meta->shape[j];
             *r = ctx->rng;
             if (r->offset == 0) r->offset = ctx->rng.offset = 1; /* never all zero: see above */
-            ctx->rng.offset += n + 4;
+            ctx->rng.offset += (n + 31) & ~(uint64_t)15; /* whole groups of philox.h */
             return;
         }
 }

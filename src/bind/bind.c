@@ -326,6 +326,5 @@ int luaopen_tide_core(lua_State *L) {
     tideL_open_tensor(L);
     tideL_open_grad(L);
     tideL_open_runtime(L);
-    tideL_open_image(L);
     return 1;
 }

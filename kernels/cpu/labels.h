@@ -1,0 +1,56 @@
+/* Reads positions, labels and ids of any dtype, and finds the first that is out of range. */
+#ifndef TIDE_LABELS_H
+#define TIDE_LABELS_H
+
+#include "../kernel.h"
+
+/* Element i of a contiguous buffer as an integer; a float that is not whole gives INT64_MIN, which is in no range. */
+static inline int64_t tide_label_at(const tide_buf *b, int64_t i) {
+    switch (b->dtype) {
+    case TIDE_I64: return ((const int64_t *)b->p)[i];
+    case TIDE_I32: return ((const int32_t *)b->p)[i];
+    case TIDE_U8: case TIDE_BOOL: return ((const uint8_t *)b->p)[i];
+    case TIDE_I8: return ((const int8_t *)b->p)[i];
+    case TIDE_F32: {
+        float v = ((const float *)b->p)[i];
+        return v >= -0x1p62f && v <= 0x1p62f && (float)(int64_t)v == v ? (int64_t)v : INT64_MIN;
+    }
+    case TIDE_F64: {
+        double v = ((const double *)b->p)[i];
+        return v >= -0x1p62 && v <= 0x1p62 && (double)(int64_t)v == v ? (int64_t)v : INT64_MIN;
+    }
+    default: return INT64_MIN;
+    }
+}
+
+static inline double tide_number_at(const tide_buf *b, int64_t i) {
+    switch (b->dtype) {
+    case TIDE_F32: return ((const float *)b->p)[i];
+    case TIDE_F64: return ((const double *)b->p)[i];
+    default: return (double)tide_label_at(b, i);
+    }
+}
+
+static inline tide_status tide_bad_label(tide_kcall *c, int in, int64_t pos, int64_t lo, int64_t hi) {
+    c->bad = (tide_bad){.in = in, .pos = pos, .value = tide_label_at(&c->in[in], pos), .lo = lo, .hi = hi};
+    return TIDE_EINDEX;
+}
+
+/* Writes the n labels of input `in`, counted from 0, to out; fails at the first outside base .. base + count - 1.
+ * Where skip(i) holds (weight 0, or the label equals `ignore`), out gets -1 and the label is not checked. */
+static inline tide_status tide_read_labels(tide_kcall *c, int in, int64_t base, int64_t count, int64_t ignore,
+    const tide_buf *weight, int64_t n, int64_t *out) {
+    const tide_buf *b = &c->in[in];
+    for (int64_t i = 0; i < n; i++) {
+        int64_t raw = tide_label_at(b, i), v = (int64_t)((uint64_t)raw - (uint64_t)base);
+        if ((ignore != TIDE_NONE && raw == ignore) || (weight && weight->p && tide_number_at(weight, i) == 0)) {
+            out[i] = -1;
+            continue;
+        }
+        if (v < 0 || v >= count || raw == INT64_MIN) return tide_bad_label(c, in, i, base, base + count - 1);
+        out[i] = v;
+    }
+    return TIDE_OK;
+}
+
+#endif

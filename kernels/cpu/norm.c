@@ -1,0 +1,405 @@
+/* Batch and layer normalization.
+ *
+ * Statistics of channels-last data are gathered in blocks of rows: sums of x - k and (x - k)^2 with k the block's first row,
+ * in REAL for 32 rows and in double beyond, then joined in order by Chan's formula, so a large mean costs no digits and the
+ * bits do not depend on threads. Few channels are handled as rows of several positions, to fill the vectors. */
+#include "cpu.h"
+
+enum { LANES = 64, FLUSH = 32 };
+#define EACH_LANE _Pragma("omp simd") for (int64_t l = 0; l < n; l++)
+
+/* (outer, C, inner) around the feature axis */
+typedef struct { int64_t outer, C, inner; } layout;
+static layout layout_of(const tide_buf *x, int64_t axis) {
+    layout a = {1, x->shape[axis], 1};
+    for (int i = 0; i < axis; i++) a.outer *= x->shape[i];
+    for (int i = (int)axis + 1; i < x->rank; i++) a.inner *= x->shape[i];
+    return a;
+}
+
+/* How a matrix of M rows and C columns is cut: LANES columns at a time, `pack` rows seen as one row. */
+typedef struct { int64_t rows, blocks, tiles, pack, grain; } cut;
+static cut cut_of(int64_t M, int64_t C) {
+    cut k;
+    k.tiles = TIDE_CEIL_DIV(C, LANES);
+    k.pack = C < LANES ? LANES / C : 1;
+    k.rows = TIDE_MAX(TIDE_CEIL_DIV(32768, C), TIDE_CEIL_DIV(M, 128));
+    k.rows = TIDE_CEIL_DIV(k.rows, k.pack) * k.pack;
+    k.blocks = TIDE_CEIL_DIV(M, k.rows);
+    k.grain = TIDE_MAX(1, 16384 / (TIDE_MIN(k.rows, M) * TIDE_MIN(C, LANES) + 1)); /* jobs worth a thread's start */
+    return k;
+}
+
+/* Sums over rows r0..r1 of columns c0..c0+w. With `dy`: S = sum dy, Q = sum dy (x - k), dy masked by y > 0 if y is given;
+ * without: S = sum (x - k), Q = sum (x - k)^2. k has one entry per lane. */
+static void column_sums(int64_t C, int64_t r0, int64_t r1, int64_t c0, int64_t w, int64_t pack, const REAL *x, const REAL *dy,
+    const REAL *y, const REAL *k, double *S, double *Q) {
+    double sd[LANES], qd[LANES];
+    REAL s[LANES], q[LANES];
+    const int64_t wide = w * pack;
+    for (int64_t l = 0; l < wide; l++) sd[l] = qd[l] = 0;
+    for (int64_t r = r0; r < r1;) {
+        for (int64_t l = 0; l < wide; l++) s[l] = q[l] = 0;
+        for (int f = 0; f < FLUSH && r < r1; f++, r += pack) {
+            const int64_t n = TIDE_MIN(pack, r1 - r) * w;
+            const REAL *xr = x + r * C + c0;
+            if (!dy) {
+                EACH_LANE {
+                    REAL d = xr[l] - k[l];
+                    s[l] += d, q[l] += d * d;
+                }
+            } else if (!y) {
+                const REAL *g = dy + r * C + c0;
+                EACH_LANE s[l] += g[l], q[l] += g[l] * (xr[l] - k[l]);
+            } else {
+                const REAL *g = dy + r * C + c0, *yr = y + r * C + c0;
+                EACH_LANE {
+                    REAL d = yr[l] > 0 ? g[l] : 0;
+                    s[l] += d, q[l] += d * (xr[l] - k[l]);
+                }
+            }
+        }
+        for (int64_t l = 0; l < wide; l++) sd[l] += (double)s[l], qd[l] += (double)q[l];
+    }
+    for (int64_t c = 0; c < w; c++) {
+        S[c] = Q[c] = 0;
+        for (int64_t p = 0; p < pack; p++) S[c] += sd[p * w + c], Q[c] += qd[p * w + c];
+    }
+}
+
+/* Likewise for one run of n elements of one channel. */
+static void run_sums(int64_t n, const REAL *x, const REAL *dy, const REAL *y, REAL k, double *S, double *Q) {
+    double sd = 0, qd = 0;
+    for (int64_t i0 = 0; i0 < n; i0 += 2048) {
+        const int64_t i1 = TIDE_MIN(i0 + 2048, n);
+        REAL s = 0, q = 0;
+        if (!dy) {
+#pragma omp simd reduction(+ : s, q)
+            for (int64_t i = i0; i < i1; i++) {
+                REAL d = x[i] - k;
+                s += d, q += d * d;
+            }
+        } else {
+#pragma omp simd reduction(+ : s, q)
+            for (int64_t i = i0; i < i1; i++) {
+                REAL d = y && !(y[i] > 0) ? 0 : dy[i];
+                s += d, q += d * (x[i] - k);
+            }
+        }
+        sd += (double)s, qd += (double)q;
+    }
+    *S = sd, *Q = qd;
+}
+
+/* mean[C] and M2[C] (sum of squared deviations) of x. work: 2 * blocks * C doubles. */
+static void statistics(layout a, cut k, const REAL *x, double *mean, double *m2, double *work) {
+    const int64_t C = a.C, M = a.outer;
+    if (a.inner != 1) {
+        TIDE_PARALLEL_FOR(C, TIDE_MAX(1, 32768 / (a.outer * a.inner + 1))) {
+            for (int64_t c = lo; c < hi; c++) {
+                double n = 0, m = 0, v = 0;
+                for (int64_t o = 0; o < a.outer; o++) {
+                    const REAL *run = x + (o * C + c) * a.inner;
+                    double S, Q, nb = (double)a.inner;
+                    run_sums(a.inner, run, NULL, NULL, run[0], &S, &Q);
+                    double mb = (double)run[0] + S / nb, d = mb - m, t = n + nb;
+                    v += Q - S * S / nb + d * d * n * nb / t, m += d * nb / t, n = t;
+                }
+                mean[c] = m, m2[c] = v;
+            }
+        }
+        return;
+    }
+    TIDE_PARALLEL_FOR(k.blocks * k.tiles, k.grain) {
+        for (int64_t job = lo; job < hi; job++) {
+            const int64_t b = job / k.tiles, c0 = job % k.tiles * LANES, w = TIDE_MIN(LANES, C - c0);
+            const int64_t r0 = b * k.rows, r1 = TIDE_MIN(r0 + k.rows, M);
+            REAL shift[LANES];
+            double S[LANES], Q[LANES];
+            for (int64_t l = 0; l < w * k.pack; l++) shift[l] = x[r0 * C + c0 + l % w];
+            column_sums(C, r0, r1, c0, w, k.pack, x, NULL, NULL, shift, S, Q);
+            for (int64_t c = 0; c < w; c++) {
+                const double n = (double)(r1 - r0);
+                work[(2 * b) * C + c0 + c] = (double)shift[c] + S[c] / n;
+                work[(2 * b + 1) * C + c0 + c] = Q[c] - S[c] * S[c] / n;
+            }
+        }
+    }
+    for (int64_t c = 0; c < C; c++) mean[c] = m2[c] = 0;
+    for (int64_t b = 0; b < k.blocks; b++) {
+        const double n = (double)(b * k.rows), nb = (double)(TIDE_MIN((b + 1) * k.rows, M) - b * k.rows), t = n + nb;
+        for (int64_t c = 0; c < C; c++) {
+            double d = work[2 * b * C + c] - mean[c];
+            m2[c] += TIDE_MAX(work[(2 * b + 1) * C + c], 0) + d * d * n * nb / t;
+            mean[c] += d * nb / t;
+        }
+    }
+}
+
+/* y = (x - mean) * slope + offset per channel, then relu if asked. */
+static void affine(layout a, const REAL *x, const REAL *mean, const REAL *slope, const REAL *offset, int relu, REAL *y) {
+    const int64_t C = a.C, M = a.outer;
+    if (a.inner != 1) {
+        TIDE_PARALLEL_FOR(M * C, TIDE_MAX(1, 32768 / a.inner)) {
+            for (int64_t r = lo; r < hi; r++) {
+                const int64_t c = r % C;
+                const REAL m = mean[c], s = slope[c], b = offset[c], *xr = x + r * a.inner;
+                REAL *yr = y + r * a.inner;
+                for (int64_t i = 0; i < a.inner; i++) {
+                    REAL v = (xr[i] - m) * s + b;
+                    yr[i] = relu && v < 0 ? 0 : v;
+                }
+            }
+        }
+        return;
+    }
+    const int64_t pack = C < LANES ? LANES / C : 1, grain = TIDE_CEIL_DIV(TIDE_MAX(1, 32768 / C), pack) * pack;
+    TIDE_PARALLEL_FOR(M, grain) {
+        REAL m_[LANES], s_[LANES], b_[LANES];
+        const REAL *m = mean, *s = slope, *b = offset;
+        if (pack > 1) {
+            for (int64_t l = 0; l < pack * C; l++) m_[l] = mean[l % C], s_[l] = slope[l % C], b_[l] = offset[l % C];
+            m = m_, s = s_, b = b_;
+        }
+        for (int64_t r = lo; r < hi; r += pack) {
+            const int64_t n = TIDE_MIN(pack, hi - r) * C;
+            const REAL *xr = x + r * C;
+            REAL *yr = y + r * C;
+            if (relu) EACH_LANE {
+                    REAL v = (xr[l] - m[l]) * s[l] + b[l];
+                    yr[l] = v < 0 ? 0 : v;
+                }
+            else EACH_LANE yr[l] = (xr[l] - m[l]) * s[l] + b[l];
+        }
+    }
+}
+
+TIDE_KERNEL(batch_normalization) { /* x, mean, variance, offset, scale */
+    const tide_batch_normalization_attrs *at = c->attrs;
+    const layout a = layout_of(&c->in[0], at->axis);
+    if (!tide_buf_numel(&c->in[0])) return TIDE_OK;
+    REAL *w = tide_scratch(c->dev, 2 * (size_t)a.C * sizeof(REAL));
+    if (!w) return TIDE_ENOMEM;
+    const REAL *mean = c->in[1].p, *var = c->in[2].p, *offset = c->in[3].p, *scale = c->in[4].p;
+    for (int64_t i = 0; i < a.C; i++) {
+        w[i] = (scale ? scale[i] : 1) / T_SQRT(var[i] + (REAL)at->epsilon);
+        w[a.C + i] = offset ? offset[i] : 0;
+    }
+    affine(a, c->in[0].p, mean, w, w + a.C, 0, c->out[0].p);
+    return TIDE_OK;
+}
+
+TIDE_KERNEL(batch_norm_train_) { /* x, scale, offset, moving_mean, moving_variance -> y, mean, variance */
+    const tide_batch_norm_train__attrs *at = c->attrs;
+    const layout a = layout_of(&c->in[0], at->axis);
+    const int64_t C = a.C, count = a.outer * a.inner;
+    if (!tide_buf_numel(&c->in[0])) {
+        memset(c->out[1].p, 0, (size_t)C * sizeof(REAL)), memset(c->out[2].p, 0, (size_t)C * sizeof(REAL));
+        return TIDE_OK;
+    }
+    const cut k = cut_of(a.outer, C);
+    double *w = tide_scratch(c->dev, (size_t)((a.inner == 1 ? 2 * k.blocks : 0) + 3) * (size_t)C * sizeof(double));
+    if (!w) return TIDE_ENOMEM;
+    double *mean = w, *m2 = w + C;
+    REAL *slope = (REAL *)(w + 2 * C), *shift, *y = c->out[0].p, *mean_out = c->out[1].p, *var_out = c->out[2].p;
+    statistics(a, k, c->in[0].p, mean, m2, w + 3 * C);
+    shift = (REAL *)m2; /* REAL is no wider than double and m2[i] is read before shift[i] is written */
+    const REAL *scale = c->in[1].p, *offset = c->in[2].p;
+    REAL *moving_mean = c->in[3].p, *moving_var = c->in[4].p;
+    const REAL keep = (REAL)at->momentum, take = (REAL)(1 - at->momentum);
+    for (int64_t i = 0; i < C; i++) {
+        const double var = m2[i] / (double)count;
+        mean_out[i] = (REAL)mean[i], var_out[i] = (REAL)var;
+        moving_mean[i] = moving_mean[i] * keep + mean_out[i] * take;
+        moving_var[i] = moving_var[i] * keep + var_out[i] * take;
+        slope[i] = (REAL)((scale ? (double)scale[i] : 1) / sqrt(var + at->epsilon));
+        shift[i] = offset ? offset[i] : 0;
+    }
+    affine(a, c->in[0].p, mean_out, slope, shift, at->relu, y);
+    return TIDE_OK;
+}
+
+/* With r = 1 / sqrt(variance + eps), x^ = (x - mean) r and n elements per channel:
+ * doffset = sum dy, dscale = sum dy x^, dx = scale r (dy - doffset / n - x^ dscale / n). */
+TIDE_KERNEL(batch_norm_grad_) { /* dy, x, mean, variance, scale, y -> dx, dscale, doffset */
+    const tide_batch_norm_grad__attrs *at = c->attrs;
+    const layout a = layout_of(&c->in[1], at->axis);
+    const int64_t C = a.C, M = a.outer;
+    REAL *dx = c->out[0].p, *dscale = c->out[1].p, *doffset = c->out[2].p;
+    if (!tide_buf_numel(&c->in[1])) {
+        memset(dscale, 0, (size_t)C * sizeof(REAL)), memset(doffset, 0, (size_t)C * sizeof(REAL));
+        return TIDE_OK;
+    }
+    const cut k = cut_of(M, C);
+    double *w = tide_scratch(c->dev, (size_t)((a.inner == 1 ? 2 * k.blocks : 0) + 5) * (size_t)C * sizeof(double));
+    if (!w) return TIDE_ENOMEM;
+    const REAL *dy = c->in[0].p, *x = c->in[1].p, *mean = c->in[2].p, *var = c->in[3].p, *scale = c->in[4].p, *y = c->in[5].p;
+    double *S = w, *Q = w + C, *part = w + 5 * C;
+    if (a.inner != 1) {
+        TIDE_PARALLEL_FOR(C, TIDE_MAX(1, 32768 / (M * a.inner + 1))) {
+            for (int64_t ch = lo; ch < hi; ch++) {
+                S[ch] = Q[ch] = 0;
+                for (int64_t o = 0; o < M; o++) {
+                    const int64_t at0 = (o * C + ch) * a.inner;
+                    double s, q;
+                    run_sums(a.inner, x + at0, dy + at0, y ? y + at0 : NULL, mean[ch], &s, &q);
+                    S[ch] += s, Q[ch] += q;
+                }
+            }
+        }
+    } else {
+        TIDE_PARALLEL_FOR(k.blocks * k.tiles, k.grain) {
+            for (int64_t job = lo; job < hi; job++) {
+                const int64_t b = job / k.tiles, c0 = job % k.tiles * LANES, n = TIDE_MIN(LANES, C - c0);
+                REAL shift[LANES];
+                for (int64_t l = 0; l < n * k.pack; l++) shift[l] = mean[c0 + l % n];
+                column_sums(C, b * k.rows, TIDE_MIN((b + 1) * k.rows, M), c0, n, k.pack, x, dy, y, shift, part + 2 * b * C + c0,
+                    part + (2 * b + 1) * C + c0);
+            }
+        }
+        for (int64_t i = 0; i < C; i++) S[i] = Q[i] = 0;
+        for (int64_t b = 0; b < k.blocks; b++)
+            for (int64_t i = 0; i < C; i++) S[i] += part[2 * b * C + i], Q[i] += part[(2 * b + 1) * C + i];
+    }
+    REAL *ka = (REAL *)(w + 2 * C), *kb = (REAL *)(w + 3 * C), *kc = (REAL *)(w + 4 * C);
+    const double inv_n = 1.0 / ((double)M * (double)a.inner);
+    for (int64_t i = 0; i < C; i++) {
+        const double r = 1 / sqrt((double)var[i] + at->epsilon), sr = (scale ? (double)scale[i] : 1) * r;
+        doffset[i] = (REAL)S[i], dscale[i] = (REAL)(Q[i] * r);
+        ka[i] = (REAL)sr, kb[i] = (REAL)(-sr * r * r * Q[i] * inv_n), kc[i] = (REAL)(-sr * S[i] * inv_n);
+    }
+    if (a.inner != 1) {
+        TIDE_PARALLEL_FOR(M * C, TIDE_MAX(1, 32768 / a.inner)) {
+            for (int64_t r = lo; r < hi; r++) {
+                const REAL m = mean[r % C], p = ka[r % C], q = kb[r % C], t = kc[r % C];
+                const int64_t at0 = r * a.inner;
+                for (int64_t i = at0; i < at0 + a.inner; i++)
+                    dx[i] = p * (y && !(y[i] > 0) ? 0 : dy[i]) + (q * (x[i] - m) + t);
+            }
+        }
+        return TIDE_OK;
+    }
+    const int64_t grain = TIDE_CEIL_DIV(TIDE_MAX(1, 32768 / C), k.pack) * k.pack;
+    TIDE_PARALLEL_FOR(M, grain) {
+        REAL m_[LANES], a_[LANES], b_[LANES], c_[LANES];
+        const REAL *m = mean, *p = ka, *q = kb, *t = kc;
+        if (k.pack > 1) {
+            for (int64_t l = 0; l < k.pack * C; l++) {
+                m_[l] = mean[l % C], a_[l] = ka[l % C], b_[l] = kb[l % C], c_[l] = kc[l % C];
+            }
+            m = m_, p = a_, q = b_, t = c_;
+        }
+        for (int64_t r = lo; r < hi; r += k.pack) {
+            const int64_t n = TIDE_MIN(k.pack, hi - r) * C, at0 = r * C;
+            const REAL *xr = x + at0, *g = dy + at0;
+            REAL *d = dx + at0;
+            if (!y) EACH_LANE d[l] = p[l] * g[l] + (q[l] * (xr[l] - m[l]) + t[l]);
+            else {
+                const REAL *yr = y + at0;
+                EACH_LANE d[l] = p[l] * (yr[l] > 0 ? g[l] : 0) + (q[l] * (xr[l] - m[l]) + t[l]);
+            }
+        }
+    }
+    return TIDE_OK;
+}
+
+/* -- rows of D elements -- */
+
+static REAL row_sum(int64_t D, const REAL *x) {
+    double total = 0;
+    for (int64_t i0 = 0; i0 < D; i0 += 1024) {
+        REAL s = 0;
+#pragma omp simd reduction(+ : s)
+        for (int64_t i = i0; i < TIDE_MIN(i0 + 1024, D); i++) s += x[i];
+        total += (double)s;
+    }
+    return (REAL)(total / (double)D);
+}
+static double row_squares(int64_t D, const REAL *x, REAL mean) { /* mean of (x - mean)^2 */
+    double total = 0;
+    for (int64_t i0 = 0; i0 < D; i0 += 1024) {
+        REAL s = 0;
+#pragma omp simd reduction(+ : s)
+        for (int64_t i = i0; i < TIDE_MIN(i0 + 1024, D); i++) s += (x[i] - mean) * (x[i] - mean);
+        total += (double)s;
+    }
+    return total / (double)D;
+}
+
+static void rows_of(const tide_buf *x, int64_t axes, int64_t *R, int64_t *D) {
+    *R = *D = 1;
+    for (int i = 0; i < x->rank; i++) *(i < x->rank - axes ? R : D) *= x->shape[i];
+}
+
+TIDE_KERNEL(layer_norm_) { /* x, gamma, beta -> y, mean, rstd */
+    const tide_layer_norm__attrs *at = c->attrs;
+    int64_t R, D;
+    rows_of(&c->in[0], at->axes, &R, &D);
+    const REAL *x = c->in[0].p, *gamma = c->in[1].p, *beta = c->in[2].p;
+    REAL *y = c->out[0].p, *mean = c->out[1].p, *rstd = c->out[2].p;
+    if (!R || !D) {
+        for (int64_t r = 0; r < R; r++) mean[r] = rstd[r] = 0;
+        return TIDE_OK;
+    }
+    TIDE_PARALLEL_FOR(R, TIDE_MAX(1, 16384 / D)) {
+        for (int64_t r = lo; r < hi; r++) {
+            const REAL *xr = x + r * D, m = at->rms ? 0 : row_sum(D, xr);
+            const REAL s = (REAL)(1 / sqrt(row_squares(D, xr, m) + at->epsilon));
+            REAL *yr = y + r * D;
+            mean[r] = m, rstd[r] = s;
+            if (gamma && beta)
+                for (int64_t i = 0; i < D; i++) yr[i] = (xr[i] - m) * s * gamma[i] + beta[i];
+            else if (gamma)
+                for (int64_t i = 0; i < D; i++) yr[i] = (xr[i] - m) * s * gamma[i];
+            else
+                for (int64_t i = 0; i < D; i++) yr[i] = (xr[i] - m) * s + (beta ? beta[i] : 0);
+        }
+    }
+    return TIDE_OK;
+}
+
+/* With x^ = (x - mean) rstd and g = dy gamma: dx = rstd (g - mean(g) - x^ mean(g x^)), without mean(g) for rms;
+ * dgamma = sum over rows of dy x^, dbeta = sum of dy. */
+TIDE_KERNEL(layer_norm_grad_) { /* dy, x, mean, rstd, gamma -> dx, dgamma, dbeta */
+    const tide_layer_norm_grad__attrs *at = c->attrs;
+    int64_t R, D;
+    rows_of(&c->in[1], at->axes, &R, &D);
+    REAL *dx = c->out[0].p, *dgamma = c->out[1].p, *dbeta = c->out[2].p;
+    const REAL *dy = c->in[0].p, *x = c->in[1].p, *mean = c->in[2].p, *rstd = c->in[3].p, *gamma = c->in[4].p;
+    if (!R || !D) {
+        for (int64_t i = 0; i < D; i++) dgamma[i] = dbeta[i] = 0;
+        return TIDE_OK;
+    }
+    const int64_t rows = TIDE_MAX(FLUSH, TIDE_CEIL_DIV(R, 64)), blocks = TIDE_CEIL_DIV(R, rows);
+    REAL *part = tide_scratch(c->dev, (size_t)blocks * 2 * (size_t)D * sizeof(REAL));
+    if (!part) return TIDE_ENOMEM;
+    TIDE_PARALLEL_FOR(blocks, TIDE_MAX(1, 8192 / (rows * D))) {
+        for (int64_t b = lo; b < hi; b++) {
+            REAL *dg = part + 2 * b * D, *db = dg + D;
+            memset(dg, 0, 2 * (size_t)D * sizeof(REAL));
+            for (int64_t r = b * rows; r < TIDE_MIN((b + 1) * rows, R); r++) {
+                const REAL *g = dy + r * D, *xr = x + r * D, m = mean[r], s = rstd[r];
+                REAL *d = dx + r * D, s1 = 0, s2 = 0;
+#pragma omp simd reduction(+ : s1, s2)
+                for (int64_t i = 0; i < D; i++) {
+                    const REAL h = (xr[i] - m) * s, v = gamma ? g[i] * gamma[i] : g[i];
+                    dg[i] += g[i] * h, db[i] += g[i];
+                    s1 += v, s2 += v * h;
+                }
+                const REAL a = at->rms ? 0 : s1 / (REAL)D, q = s2 / (REAL)D;
+                if (gamma)
+                    for (int64_t i = 0; i < D; i++) d[i] = s * (g[i] * gamma[i] - a - (xr[i] - m) * s * q);
+                else
+                    for (int64_t i = 0; i < D; i++) d[i] = s * (g[i] - a - (xr[i] - m) * s * q);
+            }
+        }
+    }
+    TIDE_PARALLEL_FOR(D, TIDE_MAX(64, 32768 / blocks)) {
+        for (int64_t i = lo; i < hi; i++) {
+            double g = 0, b = 0;
+            for (int64_t k = 0; k < blocks; k++) g += (double)part[2 * k * D + i], b += (double)part[(2 * k + 1) * D + i];
+            dgamma[i] = (REAL)g, dbeta[i] = (REAL)b;
+        }
+    }
+    return TIDE_OK;
+}

@@ -1,0 +1,97 @@
+/* Optimizer steps: checks only; the arithmetic is in kernels/cpu/optim.c. */
+#include "../op.h"
+
+#include <string.h>
+
+/* The i-th tensor of list k, and the list's name. */
+static tide_tensor *entry(const tide_call *c, int k, int i) { return c->in[c->op->nin + k * c->nlist + i]; }
+static const char *list_name(const tide_call *c, int k) {
+    const tide_arg *a = c->op->args();
+    for (int i = 0; i < c->op->nargs; i++)
+        if (a[i].kind == TIDE_ARG_INS && k-- == 0) return a[i].name;
+    return "list";
+}
+
+/* Entry i of list k has the first list's shape and dtype, and is contiguous if it is written. */
+static tide_status like_first(tide_call *c, int k, int i, int written) {
+    const tide_tensor *p = entry(c, 0, i), *x = entry(c, k, i);
+    char a[160], b[160];
+    int same = x->rank == p->rank && x->dtype == p->dtype;
+    for (int j = 0; j < p->rank && same; j++) same = x->shape[j] == p->shape[j];
+    if (!same)
+        return tide_op_fail(c, x->dtype != p->dtype ? TIDE_EDTYPE : TIDE_ESHAPE, "%s[%d] does not fit %s[%d] (expected %s %s, got %s %s)",
+                            list_name(c, k), i + 1, list_name(c, 0), i + 1, tide_dtype_name(p->dtype), tide_shape_str(p->rank, p->shape, a, sizeof a),
+                            tide_dtype_name(x->dtype), tide_shape_str(x->rank, x->shape, b, sizeof b));
+    if (written && !tide_is_contiguous(x))
+        return tide_op_fail(c, TIDE_EARG, "%s[%d] is written in place and must be contiguous", list_name(c, k), i + 1);
+    return TIDE_OK;
+}
+
+static tide_status first_list(tide_call *c) {
+    if (c->nlist == 0) return tide_op_fail(c, TIDE_EARG, "the lists are empty");
+    for (int i = 0; i < c->nlist; i++) {
+        const tide_tensor *p = entry(c, 0, i);
+        if (!p) return tide_op_fail(c, TIDE_EARG, "%s[%d] is missing", list_name(c, 0), i + 1);
+        if (p->dtype != TIDE_F32 && p->dtype != TIDE_F64)
+            return tide_op_fail(c, TIDE_EDTYPE, "%s[%d] must be float32 or float64 (got %s)", list_name(c, 0), i + 1, tide_dtype_name(p->dtype));
+        if (p->dtype != entry(c, 0, 0)->dtype)
+            return tide_op_fail(c, TIDE_EDTYPE, "%s holds several dtypes (%s and %s)", list_name(c, 0), tide_dtype_name(entry(c, 0, 0)->dtype),
+                                tide_dtype_name(p->dtype));
+    }
+    return TIDE_OK;
+}
+
+/* params, grads, slots, touched. `needed` has a bit per slot that the options use. */
+static tide_status step_checks(tide_call *c, unsigned needed) {
+    const int slots = c->op->lists - 3, last = c->op->lists - 1;
+    TIDE_TRY(first_list(c));
+    for (int i = 0; i < c->nlist; i++) {
+        const tide_tensor *p = entry(c, 0, i), *touched = entry(c, last, i);
+        TIDE_TRY(like_first(c, 0, i, 1));
+        if (!entry(c, 1, i)) continue;
+        TIDE_TRY(like_first(c, 1, i, 0));
+        for (int s = 0; s < slots; s++) {
+            if (!(needed >> s & 1)) continue;
+            if (!entry(c, 2 + s, i)) return tide_op_fail(c, TIDE_EARG, "%s[%d] is missing", list_name(c, 2 + s), i + 1);
+            TIDE_TRY(like_first(c, 2 + s, i, 1));
+        }
+        if (touched && (touched->dtype != TIDE_U8 || touched->rank != 1 || p->rank < 1 || touched->shape[0] != p->shape[0] || !tide_is_contiguous(touched)))
+            return tide_op_fail(c, TIDE_ESHAPE, "touched[%d] has one uint8 per row of params[%d]", i + 1, i + 1);
+    }
+    return TIDE_OK;
+}
+
+#define STEP(name, needed)                          \
+    static tide_status name##_infer(tide_call *c) { \
+        const tide_##name##_attrs *a = c->attrs;    \
+        (void)a;                                    \
+        return step_checks(c, needed);              \
+    }                                               \
+    TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE, .infer = name##_infer)
+
+STEP(sgd_step_, a->momentum != 0 ? 1u : 0u);
+STEP(adam_step_, a->amsgrad ? 7u : 3u);
+STEP(rmsprop_step_, 1u | (a->momentum != 0 ? 2u : 0u) | (a->centered ? 4u : 0u));
+STEP(adagrad_step_, 1u);
+STEP(adamax_step_, 3u);
+STEP(nadam_step_, 3u);
+STEP(adadelta_step_, 3u);
+STEP(lion_step_, 1u);
+
+static tide_status pair_infer(tide_call *c) {
+    TIDE_TRY(first_list(c));
+    for (int i = 0; i < c->nlist; i++) {
+        TIDE_TRY(like_first(c, 0, i, 1));
+        if (entry(c, 1, i)) TIDE_TRY(like_first(c, 1, i, 0));
+    }
+    return TIDE_OK;
+}
+TIDE_DESCRIBE(ema_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE, .infer = pair_infer);
+TIDE_DESCRIBE(accumulate_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE, .infer = pair_infer);
+
+static tide_status global_norm_infer(tide_call *c) {
+    TIDE_TRY(first_list(c));
+    c->meta[0] = (tide_meta){.rank = 0, .dtype = entry(c, 0, 0)->dtype};
+    return TIDE_OK;
+}
+TIDE_DESCRIBE(global_norm_, .flags = TIDE_NOGRAD | TIDE_SPARSE, .infer = global_norm_infer);
