@@ -22,6 +22,7 @@ tide_status tide_dnnl_conv_grad_kernel(tide_kcall *);
 
 #ifdef TIDE_HAS_ONEDNN
 
+/* clang-format off */
 #define TIDE_DNNL_SYMBOLS(X)                                                                                        \
     X(version) X(engine_create) X(stream_create) X(sgemm) X(primitive_desc_create) X(primitive_desc_destroy)        \
     X(primitive_desc_query) X(primitive_desc_query_md) X(primitive_create) X(primitive_destroy) X(primitive_execute)\
@@ -31,6 +32,7 @@ tide_status tide_dnnl_conv_grad_kernel(tide_kcall *);
     X(primitive_attr_set_post_ops) X(post_ops_create) X(post_ops_destroy) X(post_ops_append_eltwise)                \
     X(dilated_convolution_forward_desc_init) X(dilated_convolution_backward_data_desc_init)                         \
     X(dilated_convolution_backward_weights_desc_init)
+/* clang-format on */
 
 typedef struct {
 #define X(name) __typeof__(dnnl_##name) *name;
