@@ -1,7 +1,7 @@
 std = "lua54"
 codes = true
 max_line_length = 130
-exclude_files = { "build", "dist" }
+exclude_files = { "build", "dist", "spec/ref" }
 files["spec"].std = "lua54+busted"
 files[".luacheckrc"].ignore = { "11" }
 -- Tables of data: one case or one array to a line.

@@ -477,6 +477,7 @@ typedef struct {
     int n;
     tide_tensor **wrt, **out; /* NULL: into the leaves' .grad */
     int record, retain;
+    uint64_t floor; /* nodes older than this are left alone: an outer walk may be among them */
 } sink;
 
 static tide_status leaf_gradient(tide_ctx *ctx, const sink *s, tide_tensor *leaf, tide_tensor *g) {
@@ -549,7 +550,7 @@ static tide_status prune(tide_ctx *ctx, tide_node *root, const sink *s, heap *or
         }
         order->v[order->n++] = n; /* keeps the reference */
         for (int i = 0; i < n->nin; i++)
-            if (n->in[i].node) heap_push(&h, n->in[i].node);
+            if (n->in[i].node && n->in[i].node->seq >= s->floor) heap_push(&h, n->in[i].node);
     }
     free(h.v);
     for (int k = order->n - 1; k >= 0; k--) { /* producers first */
@@ -560,7 +561,7 @@ static tide_status prune(tide_ctx *ctx, tide_node *root, const sink *s, heap *or
             if (s->wrt[i]->node == n) n->mark = 1;
         for (int i = 0; i < n->nin; i++) {
             tide_edge *e = &n->in[i];
-            e->wanted = e->node ? e->node->mark : 0;
+            e->wanted = e->node && e->node->seq >= s->floor ? e->node->mark : 0;
             for (int j = 0; j < s->n && e->leaf && !e->wanted; j++) e->wanted = s->wrt[j] == e->leaf;
             n->mark |= e->wanted;
         }
@@ -626,7 +627,7 @@ static tide_status walk(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, con
             n->gout[i] = NULL;
         }
         for (int i = 0; i < n->nin; i++)
-            if (n->in[i].node && (st == TIDE_OK || n->in[i].node->gout[n->in[i].index])) {
+            if (n->in[i].node && (!n->pruned || n->in[i].wanted) && (st == TIDE_OK || n->in[i].node->gout[n->in[i].index])) {
                 int has = 0;
                 for (int k = 0; k < n->in[i].node->nout; k++) has |= n->in[i].node->gout[k] != NULL;
                 if (has && !heap_push(&h, n->in[i].node)) st = tide_fail(ctx, TIDE_ENOMEM, "backward: not enough memory");
@@ -650,8 +651,8 @@ tide_status tide_backward(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, i
     return walk(ctx, loss, seed, &(sink){.retain = retain_graph});
 }
 
-tide_status tide_grad(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, int n, tide_tensor **wrt, int create_graph, int retain_graph,
-                      tide_tensor **out) {
+static tide_status grad_above(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, int n, tide_tensor **wrt, int create_graph, int retain_graph,
+                              uint64_t floor, tide_tensor **out) {
     char shape[160];
     for (int i = 0; i < n; i++) out[i] = NULL;
     if (!tide_needs_grad(loss))
@@ -659,7 +660,8 @@ tide_status tide_grad(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, int n
     if (!seed && tide_numel(loss) != 1)
         return tide_fail(ctx, TIDE_EGRAD, "grad: needs one number to start from (expected a tensor of 1 element, got %s)",
                          tide_shape_str(loss->rank, loss->shape, shape, sizeof shape));
-    tide_status st = walk(ctx, loss, seed, &(sink){.n = n, .wrt = wrt, .out = out, .record = create_graph, .retain = retain_graph || create_graph});
+    tide_status st = walk(ctx, loss, seed, &(sink){.n = n, .wrt = wrt, .out = out, .record = create_graph, .retain = retain_graph || create_graph,
+                                                   .floor = floor});
     if (st != TIDE_OK)
         for (int i = 0; i < n; i++) {
             tide_release(out[i]);
@@ -668,8 +670,13 @@ tide_status tide_grad(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, int n
     return st;
 }
 
-/* Second derivatives of a fused op whose gradient op has no rule: run `compose` on the saved inputs while recording, and
- * differentiate that. */
+tide_status tide_grad(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, int n, tide_tensor **wrt, int create_graph, int retain_graph,
+                      tide_tensor **out) {
+    return grad_above(ctx, loss, seed, n, wrt, create_graph, retain_graph, 0, out);
+}
+
+/* Second derivatives of a fused op whose gradient op has no rule: run `compose` on views of the saved inputs while recording,
+ * and differentiate that, down to the views: what lies below them belongs to the walk that called. */
 tide_status tide_compose_grad(tide_tape *t, tide_node *n) {
     tide_ctx *ctx = t->ctx;
     tide_tensor *in[16] = {0}, *out[8] = {0}, *wrt[16], *got[16] = {0};
@@ -677,17 +684,25 @@ tide_status tide_compose_grad(tide_tape *t, tide_node *n) {
     if (n->nin > 16) return tide_fail(ctx, TIDE_EGRAD, "%s: has no second derivative", n->op->name);
     tide_status st = TIDE_OK;
     int was = tide_grad_mode(ctx, 1);
+    uint64_t floor = ctx->seq;
     for (int i = 0; i < n->nin && st == TIDE_OK; i++) {
         if (!n->in[i].saved) continue;
         in[i] = tide_t_in(t, i);
-        if (!in[i]) st = t->status;
-        else if (tide_t_needs(t, i)) wrt[nwrt] = in[i], index[nwrt++] = i;
+        if (!in[i]) {
+            st = t->status;
+        } else if (tide_t_needs(t, i)) {
+            tide_transpose_attrs same = {.axes = {.n = in[i]->rank}};
+            for (int k = 0; k < in[i]->rank; k++) same.axes.v[k] = k;
+            in[i] = tide_t(t, TIDE_OP_transpose, &same, in[i]);
+            st = t->status;
+            wrt[nwrt] = in[i], index[nwrt++] = i;
+        }
     }
     if (st == TIDE_OK) st = tide_compose(ctx, n->op, n->attrs, n->nin, in, out);
     for (int k = 0; k < n->nout && st == TIDE_OK; k++) {
         if (!n->gout[k] || !out[k] || !tide_needs_grad(out[k])) continue;
         tide_tensor *g[16] = {0};
-        st = tide_grad(ctx, out[k], n->gout[k], nwrt, wrt, t->record, 1, g);
+        st = grad_above(ctx, out[k], n->gout[k], nwrt, wrt, t->record, 1, floor, g);
         for (int i = 0; i < nwrt; i++)
             if (g[i] && st == TIDE_OK) st = accumulate(ctx, &got[i], g[i], t->record);
     }

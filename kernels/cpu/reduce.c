@@ -36,16 +36,13 @@ KERNEL(min)
         const tide_##name##_attrs *a = c->attrs;                                            \
         const REAL *x = c->in[0].p;                                                         \
         REAL *y = c->out[0].p;                                                              \
-        int64_t n = c->in[0].shape[a->axis], inner = 1, outer = 1;                          \
-        for (int i = 0; i < c->in[0].rank; i++)                                             \
-            if (i < a->axis) outer *= c->in[0].shape[i];                                    \
-            else if (i > a->axis) inner *= c->in[0].shape[i];                               \
-        TIDE_PARALLEL_FOR(outer * inner, TIDE_MAX(1, 16384 / TIDE_MAX(n, 1))) {             \
+        tide_along s = tide_along_axis(&c->in[0], a->axis);                                 \
+        TIDE_PARALLEL_FOR(s.outer * s.inner, TIDE_MAX(1, 16384 / TIDE_MAX(s.n, 1))) {       \
             for (int64_t i = lo; i < hi; i++) {                                             \
-                int64_t at = i / inner * n * inner + i % inner;                             \
+                int64_t at = i / s.inner * s.n * s.inner + i % s.inner;                     \
                 double acc = start;                                                         \
-                for (int64_t j = 0; j < n; j++) {                                           \
-                    int64_t k = at + (a->reverse_ ? n - 1 - j : j) * inner;                 \
+                for (int64_t j = 0; j < s.n; j++) {                                         \
+                    int64_t k = at + (a->reverse_ ? s.n - 1 - j : j) * s.inner;             \
                     acc = step(acc, x[k]);                                                  \
                     y[k] = (REAL)acc;                                                       \
                 }                                                                           \

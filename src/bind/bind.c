@@ -326,5 +326,6 @@ int luaopen_tide_core(lua_State *L) {
     tideL_open_tensor(L);
     tideL_open_grad(L);
     tideL_open_runtime(L);
+    tideL_open_image(L);
     return 1;
 }

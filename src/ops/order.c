@@ -58,4 +58,4 @@ static void digitize_compose(tide_tape *t, const void *attrs, int nin, tide_tens
     (void)nin;
     out[0] = tide_t(t, OP(searchsorted, .side = 1, .base = a->base), in[1], in[0]);
 }
-TIDE_DESCRIBE(digitize, .compose = digitize_compose);
+TIDE_DESCRIBE(digitize, .flags = TIDE_NOGRAD, .compose = digitize_compose);

@@ -243,4 +243,4 @@ static void count_nonzero_compose(tide_tape *t, const void *attrs, int nin, tide
     tide_tensor *zero = tide_t_scalar(t, 0, in[0]);
     out[0] = tide_t(t, OP(sum, .axis = a->axis, .keepdims = a->keepdims), tide_t(t, OP(not_equal), in[0], zero));
 }
-TIDE_DESCRIBE(count_nonzero, .infer = over_axes, .compose = count_nonzero_compose);
+TIDE_DESCRIBE(count_nonzero, .flags = TIDE_NOGRAD, .infer = over_axes, .compose = count_nonzero_compose);

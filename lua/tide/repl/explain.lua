@@ -21,7 +21,10 @@ function explain.message(e)
   return kind == "nil" and "nil" or ("(error object is a %s value)"):format(kind)
 end
 
---- The frames of the person's code and below it, without the prompt's and without `error` itself; "" if none is left.
+-- The folder of Tide's Lua modules, as tracebacks spell it.
+local home = debug.getinfo(1, "S").short_src:match "^(.*/)repl/[^/]*$"
+
+--- The frames of the person's own code; the prompt's, Tide's and those of C between them are left out. "" if none is left.
 ---@param traceback string
 ---@return string
 function explain.trimmed(traceback)
@@ -30,13 +33,13 @@ function explain.trimmed(traceback)
     if line:find("tide/repl/init.lua", 1, true) then
       break
     end
-    lines[#lines + 1] = line
+    local inner = home and line:find("^%s*" .. home:gsub("%p", "%%%0"))
+    if not inner and not (#lines == 1 and line:find "^%s*%[C%]:") then
+      lines[#lines + 1] = line
+    end
   end
   while #lines > 0 and (lines[#lines]:find "^%s*%[C%]: in function 'xpcall'" or lines[#lines]:find "in main chunk$") do
     lines[#lines] = nil
-  end
-  if lines[2] and lines[2]:find "%[C%]: in function 'error'" then
-    table.remove(lines, 2)
   end
   return #lines > 1 and table.concat(lines, "\n") or ""
 end

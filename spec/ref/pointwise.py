@@ -1,7 +1,7 @@
 """Writes pointwise.lua: values of the elementwise ops, from NumPy, SciPy and Keras in float64.
 
-Each entry is { inputs..., out = result } over a few numbers of the op's domain and the special values NaN, inf, -inf, 0, -0.
-Run with an environment that holds numpy, scipy and keras: python make_pointwise.py > pointwise.lua
+An entry per op over a few numbers of its domain, <op>_special over 0, -0, inf, -inf and NaN, <op>_int over int32.
+Run with an environment that holds numpy, scipy and keras: python pointwise.py > pointwise.lua
 """
 import math
 import os
@@ -78,7 +78,7 @@ with_options = {
     "nan_to_num_options": ("nan_to_num", "{ nan = 1, posinf = 2, neginf = -3 }",
                            lambda x: np.nan_to_num(x, nan=1, posinf=2, neginf=-3), -3, 3),
 }
-PAIRS = [(a, b) for a in [-2.3, -1.0, 0.7, 2.0] for b in [-1.5, 0.5, 2.0]]
+PAIRS = [(a, b) for a in [-2.3, -1.1, 0.7, 1.9] for b in [-1.5, 0.5, 2.0]]
 EXTRA = [(0.0, 1.0), (1.0, 0.0), (math.inf, 1.0), (1.0, math.inf), (-math.inf, 2.0), (math.nan, 1.0), (1.0, math.nan), (0.0, 0.0), (math.inf, math.inf)]
 POSITIVE = [(abs(a), b) for a, b in PAIRS]
 
@@ -99,7 +99,7 @@ binary = {
     "equal": (np.equal, PAIRS + EXTRA), "not_equal": (np.not_equal, PAIRS + EXTRA), "less": (np.less, PAIRS + EXTRA),
     "less_equal": (np.less_equal, PAIRS + EXTRA), "greater": (np.greater, PAIRS + EXTRA), "greater_equal": (np.greater_equal, PAIRS + EXTRA),
     "logical_and": (np.logical_and, PAIRS + EXTRA), "logical_or": (np.logical_or, PAIRS + EXTRA), "logical_xor": (np.logical_xor, PAIRS + EXTRA),
-    "isclose": (np.isclose, [(1.0, 1.0 + 1e-6), (1.0, 1.001), (math.inf, math.inf), (math.inf, -math.inf), (math.nan, math.nan)]),
+    "isclose": (np.isclose, [(1.0, 1.0 + 2e-5), (1.0, 1.0 + 1e-6), (1.0, 1.001), (math.inf, math.inf), (math.inf, -math.inf), (math.nan, math.nan)]),
 }
 WHOLE = [(a, b) for a in [-7, -1, 0, 5, 100] for b in [-3, -1, 0, 2, 7]]
 SHIFT = [(a, b) for a in [-7, -1, 0, 5, 100] for b in [0, 1, 5, 31]]
@@ -126,29 +126,40 @@ def lua(v):
 
 
 def row(values):
-    return "{" + ", ".join(lua(v) for v in np.asarray(values).tolist()) + "}"
+    return "{ " + ", ".join(lua(v) for v in np.asarray(values).tolist()) + " }"
 
 
-print("-- Values of the elementwise ops, written by make_pointwise.py. Do not edit.")
+def tensor(values, dtype="float64"):
+    return f"{{ data = {row(values)}, shape = {{ {len(values)} }}, dtype = \"{dtype}\" }}"
+
+
+def entry(key, inputs, result, dtype="float64", extra=""):
+    out = row(result)
+    print(f"  {key} = {{")
+    print("    inputs = { " + ",\n      ".join(tensor(x, dtype) for x in inputs) + " },")
+    print(f"    outputs = {{ {{ data = {out}, shape = {{ {len(result)} }} }} }},{extra}\n  }},")
+
+
+print("-- Values of the elementwise ops, written by pointwise.py. Do not edit.")
 print("local inf, nan = math.huge, 0 / 0")
 print("return {")
 np.seterr(all="ignore")
-print("  unary = {")
 for name, (f, lo, hi, special_values) in unary.items():
-    x = np.array(grid(lo, hi) + (SPECIAL if special_values else []))
-    print(f"    {name} = {{ {row(x)},\n      out = {row(f(x))} }},")
-print("  },\n  options = {")
+    x = np.array(grid(lo, hi))
+    entry(name, [x], f(x))
+    if special_values:
+        x = np.array(SPECIAL)
+        entry(name + "_special", [x], f(x))
 for name, (op, options, f, lo, hi) in with_options.items():
-    x = np.array(grid(lo, hi, 13))
-    if op == "nan_to_num":
-        x = np.array(list(x) + SPECIAL)
-    print(f"    {name} = {{ op = \"{op}\", opts = {options}, {row(x)},\n      out = {row(f(x))} }},")
-print("  },\n  binary = {")
+    x = np.array(SPECIAL if op == "nan_to_num" else grid(lo, hi, 13))
+    key = name if name != op else name + "_options"
+    entry(key, [x], f(x), extra=f"\n    op = \"{op}\", options = {options},")
 for name, (f, pairs) in binary.items():
-    a, b = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
-    print(f"    {name} = {{ {row(a)}, {row(b)},\n      out = {row(f(a, b))} }},")
-print("  },\n  whole = { -- int32")
+    for key, chosen in [(name, [p for p in pairs if p not in EXTRA]), (name + "_special", [p for p in pairs if p in EXTRA])]:
+        if chosen:
+            a, b = np.array([p[0] for p in chosen]), np.array([p[1] for p in chosen])
+            entry(key, [a, b], f(a, b))
 for name, (f, pairs) in whole.items():
     a, b = np.array([p[0] for p in pairs], dtype=np.int32), np.array([p[1] for p in pairs], dtype=np.int32)
-    print(f"    {name} = {{ {row(a)}, {row(b)},\n      out = {row(f(a, b))} }},")
-print("  },\n}")
+    entry(name + "_int", [a, b], f(a, b), dtype="int32")
+print("}")
