@@ -124,7 +124,7 @@ static tide_node *node_new(tide_ctx *ctx, const tide_op *op, const void *attrs, 
             e->version = in[i]->storage ? in[i]->storage->version : 0;
         }
     }
-    if (ctx->where) ctx->where(ctx, n->line, sizeof n->line);
+    if (ctx->where) ctx->where(ctx, n);
     return n;
 }
 
@@ -267,14 +267,14 @@ tide_tensor *tide_t_sum_to_meta(tide_tape *t, tide_tensor *g, const tide_meta *m
 static int unchanged(tide_tape *t, const tide_tensor *x, uint64_t version, const char *what, int i) {
     if (!x->storage || x->storage->version == version) return 1;
     const tide_node *n = t->node;
-    char shape[160];
+    char shape[160], at[100] = "";
     const char *name = what;
+    if (*n->source) snprintf(at, sizeof at, " at %s:%d", n->source, n->line);
     if (i >= 0 && n->op->kind != TIDE_POINTWISE_OP && n->op->args && i < n->op->nargs) name = n->op->args()[i].name;
     t->status = tide_fail(t->ctx, TIDE_EGRAD,
-                          "%s: %s %s was changed in place after the op ran%s%s, but its gradient needs the value; use an op that "
+                          "%s: %s %s was changed in place after the op ran%s, but its gradient needs the value; use an op that "
                           "makes a new tensor, or copy first",
-                          n->op->name, name, tide_shape_str(x->rank, x->shape, shape, sizeof shape), *n->line ? " at " : "",
-                          n->line);
+                          n->op->name, name, tide_shape_str(x->rank, x->shape, shape, sizeof shape), at);
     return 0;
 }
 

@@ -37,7 +37,9 @@ void tide_ctx_unref(tide_ctx *ctx) {
 }
 
 void tide_ctx_free(tide_ctx *ctx) {
-    if (ctx) tide_ctx_unref(ctx);
+    if (!ctx) return;
+    tide_scalars_free(ctx);
+    tide_ctx_unref(ctx);
 }
 
 const char *tide_message(const tide_ctx *ctx) { return ctx->message; }

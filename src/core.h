@@ -21,12 +21,13 @@ struct tide_ctx {
     int draining;
     int64_t live_nodes;
     void *tensor_headers, *storage_headers; /* free lists */
+    struct { double value; int dtype; tide_tensor *t; } scalars[16]; /* weak scalars lately used: see tide_scalar */
     /* The binding's part; all optional. `where` names the line that is running; hooks and custom ops call back. */
     int64_t pace_limit;           /* live bytes from which the collector is made to work */
     int generational, pacing;
     void *lua, *running;          /* the main Lua state, and the one that runs a walk */
     int pending_error;            /* registry reference of a Lua error that crossed the core */
-    void (*where)(tide_ctx *, char *buf, size_t n);
+    void (*where)(tide_ctx *, tide_node *);
     tide_status (*call_hook)(tide_ctx *, void *hook, tide_tensor *grad, tide_tensor **out);
     tide_status (*call_custom)(tide_tape *, void *custom, int nout, int nin);
     void (*free_ref)(tide_ctx *, void *hook_or_custom);
@@ -91,7 +92,8 @@ struct tide_node {
     tide_hook *hooks;
     uint8_t queued, freed, mark, pruned;
     uint64_t out_version;         /* of the outputs' storage when they were saved */
-    char line[72];                /* where it was recorded, or empty */
+    char source[60];              /* where it was recorded: file, or empty, and line */
+    int32_t line;
     /* attributes follow, aligned to 16 */
     _Alignas(16) unsigned char attrs[];
 };
@@ -119,6 +121,9 @@ tide_tensor *tide_sparse_new(tide_ctx *, int rank, const int64_t *shape, tide_te
                                                                /* retains both; NULL: no memory */
 tide_status tide_densify(tide_ctx *, tide_tensor *, tide_tensor **out); /* new; the same tensor if dense */
 tide_meta tide_meta_of(const tide_tensor *);
+/* A tensor without axes that holds a number; borrowed: the context keeps the last few. Never written to. */
+tide_status tide_scalar(tide_ctx *, double value, int dtype, tide_tensor **out);
+void tide_scalars_free(tide_ctx *);
 static inline int tide_is_sparse(const tide_tensor *t) { return t->ids != NULL; }
 static inline int tide_is_float(int dtype) { return dtype == TIDE_F32 || dtype == TIDE_F64 || dtype == TIDE_F16 || dtype == TIDE_BF16; }
 static inline int tide_needs_grad(const tide_tensor *t) { return t->requires_grad || t->node; }

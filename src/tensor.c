@@ -13,8 +13,6 @@
 static _Atomic uint64_t next_storage_id = 1;
 static _Atomic int64_t live_tensors;
 
-int64_t tide_live_tensors(void) { return atomic_load_explicit(&live_tensors, memory_order_relaxed); }
-
 static void *header_new(void **list, size_t size) {
     void *h = *list;
     if (h) {
@@ -109,6 +107,41 @@ tide_status tide_from(tide_ctx *ctx, tide_dtype dtype, int rank, const int64_t *
     TIDE_TRY(tide_new(ctx, dtype, rank, shape, out));
     if ((*out)->storage->bytes > 0) memcpy((*out)->storage->data, data, (*out)->storage->bytes);
     return TIDE_OK;
+}
+
+static _Atomic int64_t kept_scalars; /* of all contexts: not live for anyone but the cache */
+
+int64_t tide_live_tensors(void) { return atomic_load_explicit(&live_tensors, memory_order_relaxed) - kept_scalars; }
+
+tide_status tide_scalar(tide_ctx *ctx, double value, int dtype, tide_tensor **out) {
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    unsigned slot = (unsigned)((bits * 0x9E3779B97F4A7C15u) >> 60) ^ (unsigned)(dtype & 15);
+    tide_tensor *t = ctx->scalars[slot].t;
+    if (t && ctx->scalars[slot].dtype == dtype && !memcmp(&ctx->scalars[slot].value, &value, sizeof value) && t->storage->version == 1) {
+        *out = t;
+        return TIDE_OK;
+    }
+    int was = tide_grad_mode(ctx, 0);
+    tide_fill__attrs a = {.shape.n = 0, .value = value, .dtype = dtype};
+    tide_status st = tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, out);
+    tide_grad_mode(ctx, was);
+    if (st != TIDE_OK) return st;
+    if (t) tide_release(t);
+    else kept_scalars++;
+    ctx->scalars[slot].t = *out;
+    ctx->scalars[slot].value = value;
+    ctx->scalars[slot].dtype = dtype;
+    return TIDE_OK;
+}
+
+void tide_scalars_free(tide_ctx *ctx) {
+    for (int i = 0; i < 16; i++)
+        if (ctx->scalars[i].t) {
+            tide_release(ctx->scalars[i].t);
+            ctx->scalars[i].t = NULL;
+            kept_scalars--;
+        }
 }
 
 tide_tensor *tide_retain(tide_tensor *t) {

@@ -134,11 +134,34 @@ static void run(const plan *p, tide_loop loop, const void *ctx, int64_t lo, int6
     }
 }
 
+/* Every operand contiguous and of the result's shape. */
+static int alike(const tide_kcall *c) {
+    const tide_buf *out = &c->out[0];
+    if (!tide_buf_contiguous(out)) return 0;
+    for (int k = 0; k < c->nin; k++) {
+        const tide_buf *b = &c->in[k];
+        if (b->rank != out->rank || !tide_buf_contiguous(b)) return 0;
+        for (int i = 0; i < out->rank; i++)
+            if (b->shape[i] != out->shape[i]) return 0;
+    }
+    return 1;
+}
+
 tide_status tide_elementwise_ctx(tide_kcall *c, tide_loop loop, int64_t grain, const void *ctx) {
     const tide_buf *out = &c->out[0];
-    plan p = {.rank = out->rank, .nin = c->nin, .n = tide_buf_numel(out)};
-    if (p.n == 0) return TIDE_OK;
+    int64_t n = tide_buf_numel(out);
+    if (n == 0) return TIDE_OK;
     if (c->nin > MAX_IN) return TIDE_DECLINE;
+    if (n <= grain && alike(c)) { /* most calls: small, contiguous, of one shape */
+        const void *in[MAX_IN];
+        for (int k = 0; k < c->nin; k++) in[k] = c->in[k].p;
+        loop(n, in, out->p, ctx);
+        return TIDE_OK;
+    }
+    plan p;
+    p.rank = out->rank;
+    p.nin = c->nin;
+    p.n = n;
     memcpy(p.shape, out->shape, sizeof p.shape);
     for (int k = 0; k < c->nin; k++) operand_of(&p.in[k], &c->in[k], out);
     operand_of(&p.out, out, out);

@@ -60,20 +60,16 @@ static tide_status call_custom(tide_tape *t, void *ref, int nout, int nin) {
     return st;
 }
 
-/* Names the Lua line that runs an op, for errors about it later. */
-static void where(tide_ctx *ctx, char *buf, size_t n) {
+/* Notes the Lua line that runs an op, for errors about it later. Runs for every node: no formatting here. */
+static void where(tide_ctx *ctx, tide_node *n) {
     lua_State *L = ctx->running;
     lua_Debug ar;
-    *buf = 0;
-    if (!L) return;
-    for (int level = 0; level < 4; level++) {
-        if (!lua_getstack(L, level, &ar)) return;
-        lua_getinfo(L, "Sl", &ar);
-        if (ar.currentline > 0) {
-            snprintf(buf, n, "%s:%d", ar.short_src, ar.currentline);
-            return;
-        }
-    }
+    if (!L || !lua_getstack(L, 1, &ar)) return;
+    lua_getinfo(L, "Sl", &ar);
+    if (ar.currentline <= 0) return;
+    n->line = ar.currentline;
+    _Static_assert(sizeof ar.short_src <= sizeof n->source, "a source's name fits");
+    memcpy(n->source, ar.short_src, sizeof ar.short_src);
 }
 
 static int flag(lua_State *L, int i, const char *name) {
