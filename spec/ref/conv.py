@@ -15,10 +15,13 @@ def normal(*shape):
     return r.normal(0, 1, shape).round(3).round(3)
 
 
+FUNCTIONS = {"relu": jax.nn.relu, "relu6": jax.nn.relu6, "sigmoid": jax.nn.sigmoid, "tanh": np.tanh, "elu": jax.nn.elu, "silu": jax.nn.silu}
+
+
 def act(name, z):
     if name == "gelu":
         return np.asarray(jax.nn.gelu(z, approximate=False))
-    return np.asarray(getattr(keras.ops, name)(z)) if name else np.asarray(z)
+    return np.asarray(FUNCTIONS[name](z)) if name else np.asarray(z)
 
 
 def conv(key, x, k, strides=1, padding="valid", dilation=1, groups=1, bias=True, activation=None):

@@ -41,7 +41,7 @@ for key, shape, size, strides, padding in [
     ("2-D, same, overlapping", (1, 6, 7, 2), 3, 2, "same"), ("2-D, stride over window", (1, 7, 7, 2), 2, 3, "valid"),
     ("2-D, many channels", (1, 2, 4, 260), 2, None, "valid"), ("3-D", (1, 4, 3, 5, 2), (2, 1, 2), None, "same"),
 ]:
-    x = r.normal(0, 1, shape).round(3)
+    x = r.normal(0, 1, shape).round(6)
     ranges = windows(x, size, strides, padding)
     big, mean = pooled(x, ranges, np.max), pooled(x, ranges, np.mean)
     np.testing.assert_allclose(big, keras.ops.max_pool(x, size, strides or size, padding))
@@ -49,15 +49,15 @@ for key, shape, size, strides, padding in [
     out["max, " + key] = ([x], [big])
     out["average, " + key] = ([x], [mean])
 for key, shape, size in [("1-D", (2, 7, 3), (3,)), ("2-D", (2, 5, 4, 3), (3, 2)), ("3-D", (1, 4, 3, 5, 2), (2, 3, 2)), ("larger", (1, 2, 3, 2), (4, 4))]:
-    x = r.normal(0, 1, shape).round(3)
+    x = r.normal(0, 1, shape).round(6)
     ranges = [[slice(j * n // m, -(-(j + 1) * n // m)) for j in range(m)] for n, m in zip(shape[1:-1], size)]
     out["adaptive max, " + key] = ([x], [pooled(x, ranges, np.max)])
     out["adaptive average, " + key] = ([x], [pooled(x, ranges, np.mean)])
     if key != "larger":
         np.testing.assert_allclose(out["adaptive max, " + key][1][0], keras.ops.adaptive_max_pool(x, size), rtol=1e-6)
         np.testing.assert_allclose(out["adaptive average, " + key][1][0], keras.ops.adaptive_average_pool(x, size), rtol=1e-6)
-x = r.normal(0, 1, (2, 2, 3, 8)).round(3)
+x = r.normal(0, 1, (2, 2, 3, 8)).round(6)
 out["depth_to_space"] = ([x], [np.asarray(keras.ops.depth_to_space(x, 2))])
-x = r.normal(0, 1, (1, 4, 6, 3)).round(3)
+x = r.normal(0, 1, (1, 4, 6, 3)).round(6)
 out["space_to_depth"] = ([x], [np.asarray(keras.ops.space_to_depth(x, 2))])
 write(out)

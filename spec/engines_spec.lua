@@ -1,0 +1,182 @@
+-- The engines of the CPU: they agree with Tide's own kernels on shapes where each works differently, and do no work twice.
+local core = require "tide.core"
+local tide = require "tide"
+local runner = require "spec.support.op_runner"
+local ops = tide.ops
+local all = table.concat(core.engines(), " ")
+
+local function numbers(shape, seed, dtype)
+  local n, out = 1, {}
+  for _, d in ipairs(shape) do
+    n = n * d
+  end
+  for i = 1, n do
+    out[i] = ((i + 5.1 * seed) * 0.6180339887498949 % 1) * 2 - 1
+  end
+  return ops.reshape(tide.tensor(out, { dtype = dtype or "float32" }), shape)
+end
+
+-- Results and gradients of f over leaves.
+local function everything(f, leaves)
+  for _, x in ipairs(leaves) do
+    x:requires_grad_(true)
+  end
+  local y = f(table.unpack(leaves))
+  local out = { y }
+  for i, g in ipairs(core.gradients((y * numbers(y.shape, 9, y.dtype)):sum(), leaves)) do
+    out[i + 1] = g
+  end
+  return out
+end
+
+local function largest(x)
+  return ops.max(ops.abs(x)):item()
+end
+
+local function check_parity(f, leaves, tolerance)
+  core.engines "plain"
+  local want = everything(f, leaves)
+  for _, name in ipairs { "blas", "onednn", "onednn blas" } do
+    core.engines(name)
+    local ok, got = pcall(everything, f, leaves)
+    core.engines(all)
+    assert(ok, got)
+    for k, w in ipairs(want) do
+      local off, scale = largest(got[k] - w), largest(w)
+      assert.is_true(off <= tolerance * scale, ("%s: part %d is off by %g (largest element %g)"):format(name, k, off, scale))
+    end
+  end
+end
+
+describe("engines agree", function()
+  after_each(function()
+    core.engines(all)
+  end)
+
+  local shapes = { { 1, 64, 64 }, { 1, 300, 70 }, { 5, 70, 1 }, { 32, 100, 10 }, { 64, 33, 129 }, { 40, 80, 600 }, { 100, 257, 65 } }
+  for _, s in ipairs(shapes) do
+    it(("on products of %d x %d x %d"):format(s[1], s[2], s[3]), function()
+      for dtype, tolerance in pairs { float32 = 1e-4, float64 = 1e-11 } do
+        local x, w, b = numbers({ s[1], s[2] }, 1, dtype), numbers({ s[2], s[3] }, 2, dtype), numbers({ s[3] }, 3, dtype)
+        check_parity(ops.matmul, { x, w }, tolerance)
+        check_parity(function(p, q)
+          return ops.linear(p, q, { activation = "tanh" })
+        end, { x, w }, tolerance)
+        check_parity(function(p, q, r)
+          return ops.linear(p, q, { bias = r, activation = "relu" })
+        end, { x, w, b }, tolerance)
+      end
+    end)
+  end
+
+  it("on batches of products", function()
+    check_parity(ops.matmul, { numbers({ 4, 3, 20, 30 }, 1), numbers({ 3, 30, 10 }, 2) }, 1e-4)
+    check_parity(function(q, k)
+      return ops.matmul(q, ops.transpose(k, { 1, 3, 2 }))
+    end, { numbers({ 8, 40, 16 }, 1), numbers({ 8, 40, 16 }, 2) }, 1e-4)
+  end)
+
+  for label, case in pairs {
+    ["one channel in"] = { { 2, 10, 10, 1 }, { 3, 3, 1, 32 } },
+    ["three channels in"] = { { 2, 9, 9, 3 }, { 3, 3, 3, 16 }, { padding = "same" } },
+    ["many channels"] = { { 2, 9, 9, 32 }, { 3, 3, 32, 64 } },
+    ["odd channels"] = { { 2, 9, 8, 13 }, { 3, 2, 13, 7 }, { padding = "same", strides = { 2, 1 } } },
+    ["stride 2"] = { { 2, 16, 16, 16 }, { 3, 3, 16, 32 }, { strides = 2, padding = "same" } },
+    ["1x1"] = { { 2, 8, 8, 16 }, { 1, 1, 16, 32 } },
+    ["1x1, stride 2"] = { { 2, 8, 8, 16 }, { 1, 1, 16, 32 }, { strides = 2 } },
+    ["5x5, dilated"] = { { 1, 15, 15, 8 }, { 5, 5, 8, 8 }, { dilation_rate = 2, padding = "same" } },
+    ["groups"] = { { 2, 8, 8, 16 }, { 3, 3, 4, 32 }, { groups = 4 } },
+    ["depthwise"] = { { 2, 8, 8, 24 }, { 3, 3, 1, 24 }, { groups = 24, padding = "same" } },
+    ["1-D, causal"] = { { 2, 40, 16 }, { 5, 16, 24 }, { padding = "causal" } },
+    ["3-D"] = { { 1, 5, 6, 7, 4 }, { 3, 2, 3, 4, 8 }, { padding = "same" } },
+  } do
+    it("on convolutions: " .. label, function()
+      local options = { activation = "relu" }
+      for k, v in pairs(case[3] or {}) do
+        options[k] = v
+      end
+      check_parity(function(x, k, b)
+        options.bias = b
+        return ops.conv(x, k, options)
+      end, { numbers(case[1], 1), numbers(case[2], 2), numbers({ case[2][#case[2]] }, 3) }, 1e-4)
+    end)
+  end
+
+  it("on a transposed convolution with bias and activation", function()
+    check_parity(function(x, k, b)
+      return ops.conv_transpose(x, k, { strides = 2, padding = "same", bias = b, activation = "sigmoid" })
+    end, { numbers({ 2, 7, 7, 16 }, 1), numbers({ 3, 3, 8, 16 }, 2), numbers({ 8 }, 3) }, 1e-4)
+  end)
+
+  it("when the plain kernels run at every activation", function()
+    for _, act in ipairs { "relu6", "sigmoid", "tanh", "elu", "gelu", "silu" } do
+      check_parity(function(x, k)
+        return ops.conv(x, k, { activation = act, padding = "same" })
+      end, { numbers({ 1, 6, 6, 8 }, 1), numbers({ 3, 3, 8, 8 }, 2) }, 1e-4)
+    end
+  end)
+end)
+
+describe("an engine's work", function()
+  local function step(x, k1, k2, w)
+    for _, p in ipairs { k1, k2, w } do
+      p:requires_grad_(true)
+    end
+    local h = ops.max_pool(ops.conv(x, k1, { activation = "relu" }), 2)
+    h = ops.max_pool(ops.conv(h, k2, { activation = "relu" }), 2)
+    local y = ops.linear(ops.reshape(h, { h.shape[1], -1 }), w)
+    return core.gradients((y * y):sum(), { k1, k2, w })
+  end
+
+  local onednn = core.engines()[1] == "onednn"
+  local x, w = numbers({ 8, 28, 28, 1 }, 1), numbers({ 1600, 10 }, 4)
+  local k1, k2 = numbers({ 3, 3, 1, 32 }, 2), numbers({ 3, 3, 32, 64 }, 3)
+  step(x, k1, k2, w)
+
+  it("is reported", function()
+    assert.truthy(core.onednn_info():find "^oneDNN" or core.onednn_info():find "^no" or core.onednn_info():find "^built")
+    assert.truthy(core.blas_info() ~= "")
+  end)
+
+  if onednn and core.onednn_info():find "^oneDNN" then
+    it("makes no primitive after the first step", function()
+      local before = core.engine_stats().primitives
+      assert.is_true(before > 0)
+      step(x, k1, k2, w)
+      assert.are.equal(before, core.engine_stats().primitives)
+    end)
+
+    it("uses compiled convolutions, neither reference code nor im2col", function()
+      local stats = core.engine_stats()
+      step(x, k1, k2, w)
+      local after = core.engine_stats()
+      assert.are.equal(stats.refused_ref, after.refused_ref)
+      assert.are.equal(0, after.gemm_convolutions)
+    end)
+
+    it("re-lays weights once per change of the weights", function()
+      local function forward()
+        return ops.conv(x, k1), ops.conv(numbers({ 2, 8, 8, 32 }, 1), k2)
+      end
+      forward()
+      local before = core.engine_stats().weight_reorders
+      forward()
+      assert.are.equal(before, core.engine_stats().weight_reorders)
+      local k = numbers({ 3, 3, 32, 64 }, 5)
+      local input = numbers({ 2, 8, 8, 32 }, 1)
+      local first = ops.conv(input, k)
+      local reorders = core.engine_stats().weight_reorders
+      k[{ 1, 1, 1 }] = numbers({ 64 }, 6)
+      local second = ops.conv(input, k)
+      assert.is_true(core.engine_stats().weight_reorders <= reorders + 1)
+      assert.are_not.equal(first:tobytes(), second:tobytes())
+      core.engines "plain"
+      local want = ops.conv(input, k)
+      core.engines(all)
+      local a, b = runner.flat_of(second), runner.flat_of(want)
+      for i = 1, #b do
+        assert.is_true(math.abs(a[i] - b[i]) < 1e-3)
+      end
+    end)
+  end
+end)
