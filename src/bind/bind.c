@@ -327,5 +327,6 @@ int luaopen_tide_core(lua_State *L) {
     tideL_open_grad(L);
     tideL_open_runtime(L);
     tideL_open_image(L);
+    tideL_open_io(L);
     return 1;
 }

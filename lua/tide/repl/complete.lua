@@ -51,8 +51,6 @@ end
 
 local tensor_fields = { "shape", "ndim", "size", "dtype", "device", "requires_grad", "is_leaf", "nbytes", "grad" }
 
-local unseen = {} -- stands for a value that is known to exist only by its name
-
 local function add_keys(t, out)
   for k, x in next, t do
     if type(k) == "string" and out[k] == nil then
@@ -73,7 +71,7 @@ local function collect(v, out)
     end
     for _, k in ipairs(names_of(meta, v)) do
       if out[k] == nil then
-        out[k] = unseen
+        out[k] = true
       end
     end
     local index = raw_index(meta)
@@ -237,7 +235,7 @@ function complete.words(word, before, env)
   end
   for name, v in next, found do
     if name:sub(1, #last) == last and name:find "^[%a_][%w_]*$" and (last ~= "" or name:sub(1, 1) ~= "_") then
-      if sep ~= ":" or v == unseen or callable(v) then
+      if sep ~= ":" or v == true or callable(v) then
         out[#out + 1] = path .. sep .. name .. (sep ~= "" and type(v) == "function" and "(" or "")
       end
     end

@@ -1,0 +1,188 @@
+--- The base of all callbacks, the list that runs them, and the base of those that watch a value.
+local check = require "tide.check"
+local errors = require "tide.errors"
+local object = require "tide.training.object"
+local tensors = require "tide.training.tensors"
+
+local base = {}
+
+--- The base class of callbacks. Own ones define any of the hooks
+--- `on_train_begin(self, logs)`, `on_train_end`, `on_epoch_begin(self, epoch, logs)`, `on_epoch_end`,
+--- `on_train_batch_begin(self, batch, logs)`, `on_train_batch_end`, and the same of `test` and `predict`; `on_batch_begin` and
+--- `on_batch_end` are those of training. Epochs and batches count from 1. `self.model` is the model, `self.params` holds
+--- `epochs`, `steps` and `verbose`; `self.model.stop_training = true` ends training.
+---
+--- Example:
+---   local Stop = tide.callbacks.Callback:extend("Stop", {
+---     on_epoch_end = function(self, epoch, logs) if logs.loss < 0.1 then self.model.stop_training = true end end,
+---   })
+--- @class tide.Callback
+local Callback = object.class("Callback", nil, { kind = "callback", rows = {} })
+base.Callback = Callback
+
+base.HOOKS = {}
+for _, phase in ipairs { "train", "test", "predict" } do
+  for _, what in ipairs { "begin", "end", "batch_begin", "batch_end" } do
+    base.HOOKS[#base.HOOKS + 1] = "on_" .. phase .. "_" .. what
+  end
+end
+for _, hook in ipairs { "on_epoch_begin", "on_epoch_end", "on_batch_begin", "on_batch_end" } do
+  base.HOOKS[#base.HOOKS + 1] = hook
+end
+
+--- Called with `{ epochs, steps, verbose }` before the first hook.
+function Callback:set_params(params)
+  self.params = params
+end
+
+--- Called with the model before the first hook.
+function Callback:set_model(model)
+  self.model = model
+end
+
+-- ---- the list ----
+
+local CallbackList = {}
+CallbackList.__index = CallbackList
+base.CallbackList = CallbackList
+
+--- Runs hooks. `list[hook]` is nil for hooks that nobody defines, so they cost one table read.
+--- @param callbacks table list of callbacks
+--- @param model table
+--- @param params table
+function CallbackList.new(callbacks, model, params)
+  local self = setmetatable({ callbacks = callbacks, params = params, active = {} }, CallbackList)
+  for _, c in ipairs(callbacks) do
+    c:set_params(params)
+    c:set_model(model)
+  end
+  for _, hook in ipairs(base.HOOKS) do
+    local users = {}
+    for _, c in ipairs(callbacks) do
+      if c[hook] then
+        users[#users + 1] = c
+      end
+    end
+    if #users > 0 then
+      self.active[hook] = users
+    end
+  end
+  -- on_batch_* are other names of on_train_batch_*
+  for _, what in ipairs { "begin", "end" } do
+    local old = self.active["on_batch_" .. what]
+    if old then
+      local all = self.active["on_train_batch_" .. what] or {}
+      for _, c in ipairs(old) do
+        all[#all + 1] = setmetatable({ ["on_train_batch_" .. what] = function(_, ...)
+          return c["on_batch_" .. what](c, ...)
+        end }, { __index = c })
+      end
+      self.active["on_train_batch_" .. what] = all
+    end
+  end
+  return self
+end
+
+--- Whether anyone defines a hook.
+function CallbackList:uses(hook)
+  return self.active[hook] ~= nil
+end
+
+--- Runs a hook of all callbacks, in their order.
+function CallbackList:run(hook, ...)
+  local users = self.active[hook]
+  if users then
+    for i = 1, #users do
+      local c = users[i]
+      c[hook](c, ...)
+    end
+  end
+end
+
+--- Adds what a person gave: a list, one callback, functions and tables of hooks among them.
+--- @return table list of callback objects
+function base.collect(given)
+  if given == nil or given == false then
+    return {}
+  end
+  if not check.is_list(given) or check.has_string_key(given) then
+    given = { given }
+  end
+  local out = {}
+  for i, c in ipairs(given) do
+    out[i] = require("tide.callbacks").get(c)
+  end
+  return out
+end
+
+-- ---- watching a value ----
+
+--- Monitor: what EarlyStopping, ModelCheckpoint and ReduceLROnPlateau share.
+local Monitor = object.class("MonitorCallback", Callback, {})
+base.Monitor = Monitor
+
+base.MONITOR = { "monitor", "string", "val_loss", "the logged value that is watched" }
+base.MODE = { "mode", "enum", "auto", "whether less or more is better", of = "auto|min|max" }
+
+-- Decides the direction, once metrics are built.
+function Monitor:_decide()
+  if self._better then
+    return
+  end
+  local mode = self.mode
+  local name = self.monitor:gsub("^val_", "")
+  if mode == "auto" then
+    if name == "loss" then
+      mode = "min"
+    else
+      for _, m in ipairs(require("tide.training.loop").named_metrics(self.model)) do
+        if m.name == name or m.metric.name == name then
+          local direction = m.metric._direction or m.metric.direction
+          if direction then
+            mode = direction == "up" and "max" or "min"
+          end
+        end
+      end
+    end
+  end
+  if mode == "auto" then
+    errors.raise(self:_class_name(), "cannot tell whether more or less of '%s' is better; say mode = 'max' or mode = 'min'",
+      self.monitor)
+  end
+  local delta = math.abs(self.min_delta or 0)
+  if mode == "min" then
+    self._better = function(value, reference)
+      return value + delta < reference
+    end
+  else
+    self._better = function(value, reference)
+      return value - delta > reference
+    end
+  end
+end
+
+function Monitor:_improved(value, reference)
+  return reference == nil or self._better(value, reference)
+end
+
+--- The watched value in `logs`, or nil after a warning.
+function Monitor:_watched(logs)
+  local v = logs[self.monitor]
+  if v == nil then
+    if not self._warned then
+      self._warned = true
+      local names = {}
+      for k in pairs(logs) do
+        names[#names + 1] = k
+      end
+      table.sort(names)
+      io.stderr:write(("tide: %s: '%s' is not logged; there are %s%s\n"):format(self:_class_name(), self.monitor,
+        table.concat(names, ", "),
+        check.did_you_mean(self.monitor, names)))
+    end
+    return nil
+  end
+  return tensors.number(v)
+end
+
+return base

@@ -1,0 +1,482 @@
+--- The callbacks that stop, save, schedule and log (Keras' keras/src/callbacks). Epochs and batches count from 1.
+local check = require "tide.check"
+local core = require "tide.core"
+local errors = require "tide.errors"
+local list = require "tide.list"
+local object = require "tide.training.object"
+local tensors = require "tide.training.tensors"
+
+local base = require "tide.callbacks.base"
+local Callback, Monitor = base.Callback, base.Monitor
+local classes = {}
+
+local function say(...)
+  io.stdout:write(string.format(...), "\n")
+end
+
+local VERBOSE = { "verbose", { "int", "bool" }, 0, "1: say what happens" }
+
+local function loud(self)
+  return self.verbose == true or (type(self.verbose) == "number" and self.verbose > 0)
+end
+
+-- ---- History ----
+
+--- What fit returns: `history.loss` is the list of losses per epoch, `history.history` all lists by name, `history.epoch` the
+--- epochs, `history.stopped` why training ended early (nil, "interrupt", "callback").
+local History = object.class("History", Callback, { rows = {} })
+classes.History = History
+
+local history_fields = {}
+local plain_index = History.__index
+function History.__index(self, key)
+  local v = plain_index[key]
+  if v == nil then
+    local h = rawget(self, "history")
+    v = h and h[key]
+  end
+  return v
+end
+
+function History:set_model(model)
+  self.model = nil -- a history outlives its model cheaply
+  model.history = self
+end
+
+function History:on_train_begin()
+  self.epoch, self.history, self.stopped = list.new {}, {}, nil
+end
+
+function History:on_epoch_end(epoch, logs)
+  self.epoch[#self.epoch + 1] = epoch
+  for name, v in pairs(logs or history_fields) do
+    local l = self.history[name]
+    if not l then
+      l = list.new {}
+      self.history[name] = l
+    end
+    l[#l + 1] = v
+  end
+end
+
+function History:__tostring()
+  local names, out = {}, {}
+  for name in pairs(self.history or {}) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  for i, name in ipairs(names) do
+    local l = self.history[name]
+    out[i] = ("%s %s -> %s"):format(name, tostring(l[1]), tostring(l[#l]))
+  end
+  return ("History: %d epochs%s"):format(#(self.epoch or {}), #out > 0 and ", " .. table.concat(out, ", ") or "")
+end
+
+-- ---- LambdaCallback ----
+
+local hook_rows = {}
+for _, hook in ipairs { "on_epoch_begin", "on_epoch_end", "on_train_begin", "on_train_end", "on_train_batch_begin",
+  "on_train_batch_end" } do
+  hook_rows[#hook_rows + 1] = { hook, "function", nil, "called without self" }
+end
+local other_rows = {}
+for _, hook in ipairs(base.HOOKS) do
+  local known = false
+  for _, row in ipairs(hook_rows) do
+    known = known or row[1] == hook
+  end
+  if not known then
+    other_rows[#other_rows + 1] = { hook, "function", nil, "called without self" }
+  end
+end
+
+--- Functions as hooks: `LambdaCallback { on_epoch_end = function(epoch, logs) ... end }`.
+classes.LambdaCallback = object.class("LambdaCallback", Callback, {
+  rows = hook_rows,
+  named = other_rows,
+  init = function(self)
+    for _, hook in ipairs(base.HOOKS) do
+      local f = rawget(self, hook)
+      if f then
+        self[hook] = function(_, ...)
+          return f(...)
+        end
+      end
+    end
+  end,
+})
+
+-- ---- EarlyStopping ----
+
+--- Stops when the watched value has not improved for `patience` epochs.
+local EarlyStopping = object.class("EarlyStopping", Monitor, {
+  rows = {
+    base.MONITOR,
+    { "min_delta", "number", 0, "what counts as an improvement" },
+    { "patience", "int", 0, "epochs without improvement that are tolerated", min = 0 },
+    VERBOSE,
+    base.MODE,
+    { "baseline", "number", nil, "value that must be beaten" },
+    { "restore_best_weights", "bool", false, "end with the weights of the best epoch" },
+    { "start_from_epoch", "int", 0, "epochs before watching begins", min = 0 },
+  },
+})
+classes.EarlyStopping = EarlyStopping
+
+function EarlyStopping:on_train_begin()
+  self.wait, self.stopped_epoch, self.best, self.best_weights, self.best_epoch = 0, 0, nil, nil, 0
+end
+
+function EarlyStopping:on_epoch_end(epoch, logs)
+  self:_decide()
+  local value = self:_watched(logs or {})
+  if value == nil or epoch <= self.start_from_epoch then
+    return
+  end
+  if self.restore_best_weights and self.best_weights == nil then
+    self.best_weights, self.best_epoch = self.model:get_weights(), epoch
+  end
+  self.wait = self.wait + 1
+  if self:_improved(value, self.best) then
+    self.best, self.best_epoch = value, epoch
+    if self.restore_best_weights then
+      self.best_weights = self.model:get_weights()
+    end
+    if self.baseline == nil or self:_improved(value, self.baseline) then
+      self.wait = 0
+    end
+    return
+  end
+  if self.wait >= self.patience and epoch > 1 then
+    self.stopped_epoch = epoch
+    self.model.stop_training = true
+  end
+end
+
+function EarlyStopping:on_train_end()
+  if self.stopped_epoch > 0 and loud(self) then
+    say("Epoch %d: early stopping", self.stopped_epoch)
+  end
+  if self.restore_best_weights and self.best_weights then
+    if loud(self) then
+      say("Restoring model weights from the end of the best epoch: %d.", self.best_epoch)
+    end
+    self.model:set_weights(self.best_weights)
+  end
+end
+
+-- ---- ModelCheckpoint ----
+
+--- Saves the model, or its weights, during training. The path may hold `{epoch:02d}`, `{batch}` and any logged name with a
+--- format (`{val_loss:.2f}`). Files are written atomically; a model whose watched value is NaN never replaces the best one.
+local ModelCheckpoint = object.class("ModelCheckpoint", Monitor, {
+  rows = {
+    { "filepath", "string", check.required, "where to save" },
+    base.MONITOR,
+    VERBOSE,
+    { "save_best_only", "bool", false, "only when the watched value improved" },
+    { "save_weights_only", "bool", false, "weights without architecture" },
+    base.MODE,
+    { "save_freq", { "int", "string" }, "epoch", "'epoch', or a number of batches" },
+    { "initial_value_threshold", "number", nil, "best value so far" },
+  },
+  init = function(self)
+    if type(self.save_freq) == "string" and self.save_freq ~= "epoch" or self.save_freq == 0 then
+      errors.raise("ModelCheckpoint", "save_freq must be 'epoch' or a number of batches, got %s", check.show(self.save_freq))
+    end
+    require("tide.saving").check_path(self.filepath, self.save_weights_only)
+    self.best = self.initial_value_threshold
+    self._batches = 0
+  end,
+})
+classes.ModelCheckpoint = ModelCheckpoint
+
+-- "{epoch:02d}" and "{val_loss:.2f}" filled in.
+local function fill_path(pattern, values)
+  return (pattern:gsub("{([%w_]+):?([^}]*)}", function(name, spec)
+    local v = values[name]
+    if v == nil then
+      local names = {}
+      for k in pairs(values) do
+        names[#names + 1] = k
+      end
+      table.sort(names)
+      errors.raise("ModelCheckpoint", "the path %s names '%s', which is not logged%s", check.show(pattern), name,
+        check.did_you_mean(name, names))
+    end
+    v = tensors.number(v)
+    if spec == "" then
+      return tostring(v)
+    end
+    local flags, kind = spec:match "^([%d%.]*)([dfeg]?)$"
+    if not flags then
+      errors.raise("ModelCheckpoint", "cannot read the format '%s' in %s", spec, check.show(pattern))
+    end
+    if kind == "" then
+      kind = math.type(v) == "integer" and "d" or "f"
+    end
+    return ("%" .. flags .. kind):format(kind == "d" and math.floor(v) or v)
+  end))
+end
+
+function ModelCheckpoint:_path(epoch, batch, logs)
+  local values = {}
+  for k, v in pairs(logs or {}) do
+    values[k] = v
+  end
+  values.epoch, values.batch = epoch, values.batch or batch
+  return fill_path(self.filepath, values)
+end
+
+function ModelCheckpoint:_wanted(epoch, logs, path)
+  if not self.save_best_only then
+    return true
+  end
+  local value = self:_watched(logs)
+  if value == nil then
+    return true
+  elseif value ~= value or not self:_improved(value, self.best) then
+    if loud(self) then
+      say("\nEpoch %d: %s did not improve from %s", epoch, self.monitor, self.best and ("%.5f"):format(self.best) or "none")
+    end
+    return false
+  end
+  if loud(self) then
+    say("\nEpoch %d: %s improved from %s to %.5f, saving model to %s", epoch, self.monitor,
+      self.best and ("%.5f"):format(self.best) or "none", value, path)
+  end
+  self.best = value
+  return true
+end
+
+function ModelCheckpoint:_save(epoch, batch, logs)
+  local path = self:_path(epoch, batch, logs)
+  if not self:_wanted(epoch, logs or {}, path) then
+    return
+  end
+  local folder = path:match "^(.*)/[^/]*$"
+  if folder and folder ~= "" then
+    core.mkdirs(folder)
+  end
+  if self.save_weights_only then
+    self.model:save_weights(path)
+  else
+    self.model:save(path)
+  end
+  if loud(self) then
+    say("\nEpoch %d: finished saving model to %s", epoch, path)
+  end
+end
+
+function ModelCheckpoint:on_epoch_begin(epoch)
+  self._epoch = epoch
+end
+
+function ModelCheckpoint:on_train_batch_end(batch, logs)
+  if self.save_freq == "epoch" then
+    return
+  end
+  self._batches = self._batches + 1
+  if self._batches >= self.save_freq then
+    self._batches = 0
+    if self.save_best_only then
+      self:_decide()
+    end
+    self:_save(self._epoch or 1, batch, logs)
+  end
+end
+
+function ModelCheckpoint:on_epoch_end(epoch, logs)
+  if self.save_best_only then
+    self:_decide()
+  end
+  if self.save_freq == "epoch" then
+    self:_save(epoch, nil, logs)
+  end
+end
+
+-- ---- learning rates ----
+
+--- Multiplies the learning rate by `factor` when the watched value has not improved for `patience` epochs.
+local Reduce = object.class("ReduceLROnPlateau", Monitor, {
+  rows = {
+    base.MONITOR,
+    { "factor", "number", 0.1, "new rate / old rate", above = 0, below = 1 },
+    { "patience", "int", 10, "epochs without improvement that are tolerated", min = 0 },
+    VERBOSE,
+    base.MODE,
+    { "min_delta", "number", 1e-4, "what counts as an improvement" },
+    { "cooldown", "int", 0, "epochs to wait after a change", min = 0 },
+    { "min_lr", "number", 0.0, "lower limit of the rate", min = 0 },
+  },
+})
+classes.ReduceLROnPlateau = Reduce
+
+function Reduce:on_train_begin()
+  self.best, self.cooldown_counter, self.wait = nil, 0, 0
+end
+
+function Reduce:on_epoch_end(epoch, logs)
+  self:_decide()
+  logs = logs or {}
+  local optimizer = self.model.optimizer
+  logs.learning_rate = optimizer.learning_rate
+  local value = self:_watched(logs)
+  if value == nil then
+    return
+  end
+  if self.cooldown_counter > 0 then
+    self.cooldown_counter = self.cooldown_counter - 1
+    self.wait = 0
+  end
+  if self:_improved(value, self.best) then
+    self.best, self.wait = value, 0
+  elseif self.cooldown_counter == 0 then
+    self.wait = self.wait + 1
+    if self.wait >= self.patience then
+      local old = optimizer.learning_rate
+      if old > self.min_lr then
+        local new = math.max(old * self.factor, self.min_lr)
+        optimizer.learning_rate = new
+        if loud(self) then
+          say("\nEpoch %d: ReduceLROnPlateau reducing learning rate to %s.", epoch, new)
+        end
+        self.cooldown_counter, self.wait = self.cooldown, 0
+      end
+    end
+  end
+end
+
+--- Sets the learning rate at the start of each epoch: `schedule(epoch, rate) -> rate`, epochs from 1.
+local Scheduler = object.class("LearningRateScheduler", Callback, {
+  rows = { { "schedule", "callable", check.required, "function of (epoch, rate)" }, VERBOSE },
+})
+classes.LearningRateScheduler = Scheduler
+
+function Scheduler:on_epoch_begin(epoch)
+  local optimizer = self.model.optimizer
+  local rate = tensors.number(self.schedule(epoch, optimizer.learning_rate))
+  if type(rate) ~= "number" then
+    errors.raise("LearningRateScheduler", "schedule must return a number, got %s", check.show(rate))
+  end
+  optimizer.learning_rate = rate
+  if loud(self) then
+    say("\nEpoch %d: LearningRateScheduler setting learning rate to %s.", epoch, rate)
+  end
+end
+
+function Scheduler:on_epoch_end(_, logs)
+  if logs then
+    logs.learning_rate = self.model.optimizer.learning_rate
+  end
+end
+
+-- ---- guards and logs ----
+
+--- Stops training, or raises, when the loss of a batch is NaN or infinite.
+local Terminate = object.class("TerminateOnNaN", Callback, { rows = { { "raise_error", "bool", false,
+  "raise instead of stopping" } } })
+classes.TerminateOnNaN = Terminate
+Terminate._lazy_logs = true
+
+function Terminate:on_train_batch_end(batch, logs)
+  local loss = logs and logs.loss
+  if loss == nil then
+    return
+  end
+  loss = tensors.number(loss)
+  if loss ~= loss or loss == math.huge or loss == -math.huge then
+    if self.raise_error then
+      errors.raise("TerminateOnNaN", "the loss of batch %d is %s", batch, loss)
+    end
+    say("Batch %d: invalid loss, terminating training", batch)
+    self.model.stop_training = true
+  end
+end
+
+--- Writes a line per epoch: `epoch` (from 1), then the logged values by name; what is missing is NA.
+local CSV = object.class("CSVLogger", Callback, {
+  rows = {
+    { "filename", "string", check.required, "the file" },
+    { "separator", "string", ",", "between the values" },
+    { "append", "bool", false, "go on with an existing file" },
+  },
+})
+classes.CSVLogger = CSV
+
+local function open(self, mode)
+  local f, why = io.open(self.filename, mode)
+  if not f then
+    errors.raise("CSVLogger", "cannot write %s", why)
+  end
+  return f
+end
+
+function CSV:on_train_begin()
+  self._header = true
+  if self.append then
+    local f = io.open(self.filename, "r")
+    if f then
+      self._header = f:read(1) == nil
+      f:close()
+    end
+  end
+  self:on_train_end()
+  self._file = open(self, self.append and "a" or "w")
+  self._keys = nil
+end
+
+local function cell(self, v)
+  if type(v) == "userdata" then
+    v = v.size == 1 and v:item() or v:tolist()
+  end
+  if type(v) == "table" then
+    local parts = {}
+    for i, x in ipairs(v) do
+      parts[i] = tostring(x)
+    end
+    return '"[' .. table.concat(parts, ", ") .. ']"'
+  end
+  local s = tostring(v)
+  if s:find('[\n"]') or s:find(self.separator, 1, true) then
+    s = '"' .. s:gsub('"', '""') .. '"'
+  end
+  return s
+end
+
+function CSV:on_epoch_end(epoch, logs)
+  logs = logs or {}
+  if not self._keys then
+    local keys, validated = {}, false
+    for k in pairs(logs) do
+      keys[#keys + 1] = k
+      validated = validated or k:sub(1, 4) == "val_"
+    end
+    table.sort(keys)
+    if not validated then
+      for i = 1, #keys do
+        keys[#keys + 1] = "val_" .. keys[i]
+      end
+    end
+    self._keys = keys
+    if self._header then
+      self._file:write("epoch", #keys > 0 and self.separator or "", table.concat(keys, self.separator), "\n")
+    end
+  end
+  local row = { tostring(epoch) }
+  for _, k in ipairs(self._keys) do
+    local v = logs[k]
+    row[#row + 1] = v == nil and "NA" or cell(self, v)
+  end
+  self._file:write(table.concat(row, self.separator), "\n")
+  self._file:flush()
+end
+
+function CSV:on_train_end()
+  if self._file then
+    self._file:close()
+    self._file = nil
+  end
+end
+
+return classes

@@ -1,0 +1,181 @@
+--- Losses: 22 classes and their functions, under Keras' names.
+---
+--- Example:
+---   local loss = tide.losses.Huber { delta = 0.5 }
+---   print(loss({ { 1, 2 } }, { { 1, 4 } }))
+local check = require "tide.check"
+local class = require "tide.class"
+local errors = require "tide.errors"
+local object = require "tide.training.object"
+local registry = require "tide.registry"
+local tensors = require "tide.training.tensors"
+
+local loss_base = require "tide.losses.base"
+local F = require "tide.losses.functions"
+local Loss = loss_base.Loss
+
+local classes, functions, modules = {}, {}, {}
+
+local AXIS = { "axis", "axis", -1, "axis of the classes or features" }
+local LOGITS = { "from_logits", "bool", false, "predictions are before the softmax or sigmoid" }
+local SMOOTHING = { "label_smoothing", "number", 0.0, "how far targets move toward the uniform", min = 0, max = 1 }
+local ZERO_BASED = { "zero_based", "bool", false, "labels count from 0" }
+
+-- Defines the class and its function (y_true, y_pred, options). `rows` are the options of both.
+local function define(name, rows, formula, default_name)
+  local own = table.move(rows, 1, #rows, 1, {})
+  own[#own + 1] = loss_base.REDUCTION
+  own[#own + 1] = { "name", "string", default_name or class.snake(name), "shown in logs" }
+  own[#own + 1] = loss_base.DTYPE
+  local c = object.class(name, Loss, { rows = own })
+  function c:call(y_true, y_pred, weight, mask)
+    return formula(y_true, y_pred, self, weight, mask)
+  end
+  classes[name] = c
+  modules[name] = "tide.losses"
+  local snake = class.snake(name)
+  local all = { { "y_true", "tensor", check.required, "targets" }, { "y_pred", "tensor", check.required, "predictions" } }
+  table.move(rows, 1, #rows, 3, all)
+  local args = check.args(snake, all)
+  local function fn(...)
+    local o = args:call(...)
+    return (formula(tensors.of(o.y_true), tensors.floating(o.y_pred), o))
+  end
+  functions[snake] = object.name_function(fn, snake)
+  modules[snake] = "tide.losses"
+  c.fn = fn
+  return c
+end
+
+--- Mean of squared differences. Aliases "mse", "MSE".
+define("MeanSquaredError", {}, F.mean_squared_error)
+--- Mean of absolute differences. Aliases "mae", "MAE".
+define("MeanAbsoluteError", {}, F.mean_absolute_error)
+--- 100 |y_true - y_pred| / |y_true|. Aliases "mape", "MAPE".
+define("MeanAbsolutePercentageError", {}, F.mean_absolute_percentage_error)
+--- Mean of (log(y_true + 1) - log(y_pred + 1))^2. Aliases "msle", "MSLE".
+define("MeanSquaredLogarithmicError", {}, F.mean_squared_logarithmic_error)
+--- Quadratic within `delta`, linear outside (Huber 1964).
+define("Huber", { { "delta", "number", 1.0, "where the quadratic part ends" } }, F.huber, "huber_loss")
+--- log(cosh(y_pred - y_true)).
+define("LogCosh", {}, F.log_cosh)
+--- y_true log(y_true / y_pred). Aliases "kld", "KLD".
+define("KLDivergence", {}, F.kl_divergence)
+--- y_pred - y_true log(y_pred).
+define("Poisson", {}, F.poisson)
+--- -cos of the angle between targets and predictions.
+define("CosineSimilarity", { AXIS }, F.cosine_similarity)
+--- max(1 - y_true y_pred, 0); targets -1 and 1, or 0 and 1.
+define("Hinge", {}, F.hinge)
+--- The square of the hinge.
+define("SquaredHinge", {}, F.squared_hinge)
+--- max(best wrong - right + 1, 0); one-hot targets.
+define("CategoricalHinge", {}, F.categorical_hinge)
+--- Cross-entropy of independent probabilities; targets 0 and 1. Aliases "bce", "BCE".
+define("BinaryCrossentropy", { LOGITS, SMOOTHING, AXIS }, F.binary_crossentropy)
+--- Focal loss of independent probabilities (Lin et al. 2017).
+define("BinaryFocalCrossentropy", {
+  { "apply_class_balancing", "bool", false, "weigh the classes by alpha and 1 - alpha" },
+  { "alpha", "number", 0.25, "weight of class 1" },
+  { "gamma", "number", 2.0, "how much easy samples are discounted" },
+  LOGITS, SMOOTHING, AXIS,
+}, F.binary_focal_crossentropy)
+--- Cross-entropy of one-hot targets, or of distributions.
+define("CategoricalCrossentropy", { LOGITS, SMOOTHING, AXIS }, F.categorical_crossentropy)
+--- Focal loss of one-hot targets (Lin et al. 2017).
+define("CategoricalFocalCrossentropy", {
+  { "alpha", "number", 0.25, "weight" },
+  { "gamma", "number", 2.0, "how much easy samples are discounted" },
+  LOGITS, SMOOTHING, AXIS,
+}, F.categorical_focal_crossentropy)
+--- (1 - p^q) / q with labels from 1 (Zhang and Sabuncu 2018).
+define("CategoricalGeneralizedCrossEntropy", { { "q", "number", 0.5, "0: cross-entropy, 1: mean absolute error", above = 0,
+  max = 1 }, ZERO_BASED },
+  F.categorical_generalized_cross_entropy)
+--- Cross-entropy of labels from 1. A label out of range is an error; 0 is allowed under a mask, a zero weight or `ignore_class`.
+local sparse = define("SparseCategoricalCrossentropy", {
+  LOGITS,
+  { "ignore_class", "int", nil, "label that does not count" },
+  AXIS,
+  ZERO_BASED,
+}, F.sparse_categorical_crossentropy)
+sparse.init = function(self)
+  self._op = { from_logits = self.from_logits, axis = self.axis, base = self.zero_based and 0 or 1,
+    ignore_class = self.ignore_class }
+end
+--- 1 - 2 |A n B| / (|A| + |B|) (Dice 1945). `axis`: axes that are summed over, all by default.
+define("Dice", { { "axis", "axes", nil, "axes to sum over" } }, F.dice)
+--- 1 - overlap with false positives and negatives weighed by alpha and beta (Salehi et al. 2017).
+define("Tversky", {
+  { "alpha", "number", 0.5, "weight of false positives" },
+  { "beta", "number", 0.5, "weight of false negatives" },
+  { "axis", "axes", nil, "axes to sum over" },
+}, F.tversky)
+--- Circle loss (Sun et al. 2020): labels of any numbering, predictions of unit length.
+define("Circle", {
+  { "gamma", "number", 80.0, "scale" },
+  { "margin", "number", 0.4, "relaxation" },
+  { "remove_diagonal", "bool", true, "a sample is no pair with itself" },
+}, F.circle)
+--- Connectionist temporal classification (Graves et al. 2006): logits (batch, frames, channels), labels (batch, length).
+define("CTC", {}, F.ctc)
+
+for _, name in ipairs { "Loss", "LossFunctionWrapper" } do
+  classes[name] = loss_base[name]
+end
+modules.Loss = "tide.losses"
+
+local aliases = {
+  mse = "mean_squared_error", MSE = "mean_squared_error", mae = "mean_absolute_error", MAE = "mean_absolute_error",
+  mape = "mean_absolute_percentage_error", MAPE = "mean_absolute_percentage_error",
+  msle = "mean_squared_logarithmic_error", MSLE = "mean_squared_logarithmic_error",
+  kld = "kl_divergence", KLD = "kl_divergence", kullback_leibler_divergence = "kl_divergence",
+  bce = "binary_crossentropy", BCE = "binary_crossentropy", logcosh = "log_cosh", cosine_proximity = "cosine_similarity",
+}
+
+local ns = registry.namespace("tide.losses", "loss", modules, aliases)
+local class_of = {}
+for name, c in pairs(classes) do
+  rawset(ns, name, c)
+  if c.fn then
+    class_of[c.fn] = c
+  end
+end
+for name, f in pairs(functions) do
+  rawset(ns, name, f)
+end
+
+--- Names of the 22 classes, sorted.
+local names = {}
+for name, c in pairs(classes) do
+  if c.fn then
+    names[#names + 1] = name
+  end
+end
+table.sort(names)
+rawset(ns, "class_names", names)
+
+--- The class whose formula a function of this namespace is, or nil.
+rawset(ns, "class_of", function(f)
+  return class_of[f]
+end)
+
+--- A loss object from a name, `{ "name", option = ... }`, an object, a class, a configuration, or a function of (y_true, y_pred).
+--- @param v any
+--- @return table loss
+rawset(ns, "get", function(v)
+  local found = registry.resolve("loss", v, "loss")
+  if type(found) == "function" then
+    local c = class_of[found]
+    local name = type(v) == "string" and v or nil
+    if c then
+      return c(name and { name = name } or {})
+    end
+    return loss_base.LossFunctionWrapper { found, name = name or object.function_name(found) }
+  elseif type(found) ~= "table" or not getmetatable(found) or not getmetatable(found).__call then
+    errors.raise("loss", "expected a loss, got %s", check.show(v))
+  end
+  return found
+end)
+
+return ns

@@ -1,0 +1,109 @@
+--- The base of all losses: conversion, masks, sample weights, reduction (Keras' keras/src/losses/loss.py).
+local core = require "tide.core"
+local object = require "tide.training.object"
+local tensors = require "tide.training.tensors"
+
+local ops = require "tide.ops"
+local same_rank, divide_no_nan = tensors.same_rank, tensors.divide_no_nan
+
+local base = {}
+
+base.REDUCTION = { "reduction", "enum", "sum_over_batch_size", "how values become one number",
+  of = "sum_over_batch_size|sum|mean|mean_with_sample_weight|none", none = true }
+base.DTYPE = { "dtype", "dtype", nil, "dtype that predictions are cast to" }
+
+--- The base class of losses. Own ones define `call(self, y_true, y_pred)`, which returns one value per sample and, if it
+--- likes, a mask as second result.
+---
+--- Example:
+---   local Abs = tide.losses.Loss:extend("Abs", { call = function(self, y_true, y_pred) return (y_pred - y_true):abs() end })
+--- @class tide.Loss
+local Loss = object.class("Loss", nil, {
+  kind = "loss",
+  named = { base.REDUCTION, { "name", "string", nil, "shown in logs" }, base.DTYPE },
+  init = function(self)
+    self.name = self.name or object.auto_name(require("tide.class").snake(self:_class_name()))
+    self.reduction = self.reduction or "none"
+  end,
+})
+base.Loss = Loss
+
+-- A mask's weights: valid entries get total/valid, so that a mean over the batch is a mean over the valid ones.
+local function mask_weights(mask, dtype, reduction)
+  local m = ops.cast(mask, dtype)
+  if reduction == "mean" or reduction == "sum_over_batch_size" then
+    local valid = ops.sum(m)
+    return ops.multiply(m, divide_no_nan(ops.cast(core.tensor(mask.size), dtype), valid))
+  end
+  return m
+end
+
+--- Folds a mask into sample weights (Keras' apply_mask). Either may be nil.
+function base.apply_mask(sample_weight, mask, dtype, reduction)
+  if mask == nil then
+    return sample_weight
+  end
+  local m = mask_weights(mask, dtype, reduction)
+  if sample_weight == nil then
+    return m
+  end
+  local w
+  m, w = same_rank(m, tensors.of(sample_weight, dtype, "sample_weight"))
+  return ops.multiply(w, m)
+end
+
+--- Values per sample to the loss (Keras' reduce_weighted_values).
+function base.reduce(values, sample_weight, mask, reduction)
+  if mask ~= nil or sample_weight ~= nil then
+    local dtype = values.dtype
+    sample_weight = base.apply_mask(sample_weight, mask, dtype, reduction)
+    sample_weight = tensors.of(sample_weight, dtype, "sample_weight")
+    values, sample_weight = same_rank(values, sample_weight)
+    values = ops.multiply(values, sample_weight)
+  end
+  if reduction == "none" or values.ndim == 0 then
+    return values
+  elseif reduction == "sum" then
+    return ops.sum(values)
+  elseif reduction == "mean_with_sample_weight" and sample_weight ~= nil then
+    return divide_no_nan(ops.sum(values), ops.sum(sample_weight))
+  elseif values.size == 0 then
+    return ops.sum(values)
+  end
+  return ops.mean(values)
+end
+
+--- The loss of a batch.
+--- @param y_true any targets
+--- @param y_pred any predictions
+--- @param sample_weight any|nil one weight per sample (or per value)
+--- @param mask any|nil bool per value; what is false does not count
+function Loss:__call(y_true, y_pred, sample_weight, mask)
+  if type(y_pred) ~= "userdata" or self.dtype then
+    y_pred = tensors.of(y_pred, self.dtype, "y_pred")
+  end
+  if type(y_true) ~= "userdata" then
+    y_true = tensors.of(y_true, nil, "y_true")
+  end
+  local values, own = self:call(y_true, y_pred, sample_weight, mask)
+  if own ~= nil then
+    mask = mask ~= nil and ops.logical_and(mask, own) or own
+  end
+  return base.reduce(values, sample_weight, mask, self.reduction)
+end
+
+--- One value per sample; losses define it.
+function Loss:call()
+  require("tide.errors").raise(self:_class_name(), "a loss defines call(self, y_true, y_pred)")
+end
+
+--- A loss around a plain function of (y_true, y_pred).
+local Wrapper = object.class("LossFunctionWrapper", Loss, { rows = { { "fn", "callable", require("tide.check").required,
+  "function of (y_true, y_pred)" } } })
+base.LossFunctionWrapper = Wrapper
+
+function Wrapper:call(y_true, y_pred)
+  return self.fn(y_true, y_pred)
+end
+
+return base

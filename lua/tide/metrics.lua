@@ -1,0 +1,186 @@
+--- Metrics under Keras' names: 45 classes, their functions, and the choice of accuracy by shapes.
+---
+--- Example:
+---   local m = tide.metrics.SparseCategoricalAccuracy()
+---   m:update_state({ 1, 2 }, { { 0.9, 0.1 }, { 0.8, 0.2 } })
+---   print(m:result()) --> 0.5
+local check = require "tide.check"
+local class = require "tide.class"
+local errors = require "tide.errors"
+local object = require "tide.training.object"
+local registry = require "tide.registry"
+local tensors = require "tide.training.tensors"
+
+local base = require "tide.metrics.base"
+local confusion = require "tide.metrics.confusion"
+local scores = require "tide.metrics.scores"
+local F = require "tide.metrics.functions"
+local L = require "tide.losses.functions"
+local losses = require "tide.losses"
+
+local classes, functions, modules = {}, {}, {}
+
+local function public(name, c)
+  classes[name] = c
+  modules[name] = "tide.metrics"
+end
+
+local DTYPE = { "dtype", "dtype", nil, "dtype of the state" }
+
+-- A mean of a formula. `rows`: its options; `direction`: what is better.
+local function mean_of(name, default_name, formula, direction, rows)
+  local all = table.move(rows or {}, 1, #(rows or {}), 1, {})
+  all[#all + 1] = { "name", "string", default_name or class.snake(name), "shown in logs" }
+  all[#all + 1] = DTYPE
+  local c = object.class(name, base.Mean, { rows = all })
+  c.update_state = base.MeanMetricWrapper.update_state
+  c._formula = formula
+  c._direction = direction
+  public(name, c)
+  return c
+end
+
+local AXIS = { "axis", "axis", -1, "axis of the features" }
+local LOGITS = { "from_logits", "bool", false, "predictions are before the softmax or sigmoid" }
+local SMOOTHING = { "label_smoothing", "number", 0, "how far targets move toward the uniform", min = 0, max = 1 }
+local ZERO_BASED = { "zero_based", "bool", false, "labels count from 0" }
+local K = { "k", "int", 5, "how many of the largest predictions count", min = 1 }
+
+-- accuracy
+mean_of("Accuracy", nil, F.accuracy, "up")
+mean_of("BinaryAccuracy", nil, F.binary_accuracy, "up", { { "threshold", "number", 0.5, "above it is class 1" } })
+mean_of("CategoricalAccuracy", nil, F.categorical_accuracy, "up")
+mean_of("SparseCategoricalAccuracy", nil, F.sparse_categorical_accuracy, "up", { ZERO_BASED })
+mean_of("TopKCategoricalAccuracy", "top_k_categorical_accuracy", F.top_k_categorical_accuracy, "up", { K })
+mean_of("SparseTopKCategoricalAccuracy", "sparse_top_k_categorical_accuracy", F.sparse_top_k_categorical_accuracy, "up",
+  { K, { "from_sorted_ids", "bool", false, "predictions are labels, best first" }, ZERO_BASED })
+
+-- regression
+mean_of("MeanSquaredError", nil, L.mean_squared_error, "down")
+mean_of("MeanAbsoluteError", nil, L.mean_absolute_error, "down")
+mean_of("MeanAbsolutePercentageError", nil, L.mean_absolute_percentage_error, "down")
+mean_of("MeanSquaredLogarithmicError", nil, L.mean_squared_logarithmic_error, "down")
+mean_of("CosineSimilarity", nil, L.cosine, "up", { AXIS })
+mean_of("LogCoshError", "logcosh", L.log_cosh, "down")
+local rmse = mean_of("RootMeanSquaredError", nil, F.root_mean_squared_error, "down")
+function rmse:result()
+  return math.sqrt(base.Mean.result(self))
+end
+mean_of("PearsonCorrelation", nil, F.pearson_correlation, "up", { AXIS })
+mean_of("ConcordanceCorrelation", nil, F.concordance_correlation, "up", { AXIS })
+
+-- probabilities and margins
+mean_of("BinaryCrossentropy", nil, L.binary_crossentropy, "down", { LOGITS, SMOOTHING })
+mean_of("CategoricalCrossentropy", nil, L.categorical_crossentropy, "down", { LOGITS, SMOOTHING, AXIS })
+mean_of("SparseCategoricalCrossentropy", nil, L.sparse_categorical_crossentropy, "down",
+  { LOGITS, { "ignore_class", "int", nil, "label that does not count" }, AXIS, ZERO_BASED })
+mean_of("KLDivergence", nil, L.kl_divergence, "down")
+mean_of("Poisson", nil, L.poisson, "down")
+mean_of("Hinge", nil, L.hinge, "down")
+mean_of("SquaredHinge", nil, L.squared_hinge, "down")
+mean_of("CategoricalHinge", nil, L.categorical_hinge, "down")
+
+for _, group in ipairs { confusion, scores } do
+  for name, c in pairs(group) do
+    public(name, c)
+  end
+end
+for _, name in ipairs { "Metric", "Sum", "Mean", "MeanMetricWrapper" } do
+  public(name, base[name])
+end
+
+-- functions of (y_true, y_pred, options)
+for name, formula in pairs(F) do
+  if name ~= "root_mean_squared_error" then
+    local args = check.args(name, {
+      { "y_true", "tensor", check.required, "targets" },
+      { "y_pred", "tensor", check.required, "predictions" },
+      { name:find "top_k" and "k" or name == "binary_accuracy" and "threshold" or "axis", "number", nil, "option of the class" },
+      { "from_sorted_ids", "bool", false, "predictions are labels, best first" },
+      { "zero_based", "bool", false, "labels count from 0" },
+    })
+    functions[name] = object.name_function(function(...)
+      local o = args:call(...)
+      return formula(tensors.of(o.y_true), tensors.of(o.y_pred), o)
+    end, name)
+    modules[name] = "tide.metrics"
+  end
+end
+for name in ([[mean_squared_error mean_absolute_error mean_absolute_percentage_error mean_squared_logarithmic_error huber log_cosh
+  kl_divergence poisson hinge squared_hinge categorical_hinge binary_crossentropy binary_focal_crossentropy
+  categorical_crossentropy categorical_focal_crossentropy sparse_categorical_crossentropy]]):gmatch "%S+" do
+  functions[name] = losses[name]
+  modules[name] = "tide.metrics"
+end
+
+local ns = registry.namespace("tide.metrics", "metric", modules, {
+  mse = "MeanSquaredError", MSE = "MeanSquaredError", mae = "MeanAbsoluteError", MAE = "MeanAbsoluteError",
+  mape = "MeanAbsolutePercentageError", MAPE = "MeanAbsolutePercentageError", msle = "MeanSquaredLogarithmicError",
+  MSLE = "MeanSquaredLogarithmicError", bce = "BinaryCrossentropy", BCE = "BinaryCrossentropy", kld = "KLDivergence",
+  KLD = "KLDivergence", logcosh = "LogCoshError", cosine_similarity = "CosineSimilarity", cosine_proximity = "CosineSimilarity",
+  root_mean_squared_error = "RootMeanSquaredError", rmse = "RootMeanSquaredError",
+})
+for name, c in pairs(classes) do
+  rawset(ns, name, c)
+end
+for name, f in pairs(functions) do
+  rawset(ns, name, f)
+end
+
+local names = {}
+for name in pairs(classes) do
+  names[#names + 1] = name
+end
+table.sort(names)
+--- Names of the classes, the base included, sorted.
+rawset(ns, "class_names", names)
+
+-- Functions by name become the class of the same name, where there is one.
+local class_of_function = {}
+for name, c in pairs(classes) do
+  local f = functions[class.snake(name)]
+  if f then
+    class_of_function[f] = c
+  end
+end
+class_of_function[functions.log_cosh] = classes.LogCoshError
+class_of_function[functions.top_k_categorical_accuracy] = classes.TopKCategoricalAccuracy
+class_of_function[functions.sparse_top_k_categorical_accuracy] = classes.SparseTopKCategoricalAccuracy
+
+--- A metric object from a name, `{ "name", option = ... }`, an object, a class, a configuration, or a function of
+--- (y_true, y_pred).
+--- @param v any
+--- @return table metric
+rawset(ns, "get", function(v)
+  local found = registry.resolve("metric", v, "metric")
+  if type(found) == "function" then
+    local c = class_of_function[found]
+    local name = type(v) == "string" and v or nil
+    if c then
+      return c(name and { name = name } or {})
+    end
+    return base.MeanMetricWrapper { found, name = name or object.function_name(found) }
+  elseif type(found) == "table" and found.kind == "loss" then
+    return base.MeanMetricWrapper { found, name = found.name, direction = "down" }
+  elseif type(found) ~= "table" or not found.update_state then
+    errors.raise("metric", "expected a metric, got %s", check.show(v))
+  end
+  if type(v) == "string" then
+    found.name = v
+  end
+  return found
+end)
+
+--- Keras' choice between binary, sparse and categorical by the shapes of targets and predictions.
+--- @return string "binary", "sparse" or "categorical"
+rawset(ns, "kind_of", function(y_true, y_pred)
+  local t, p = y_true.shape, y_pred.shape
+  if p[-1] == 1 then
+    return "binary"
+  elseif #t < #p or (t[-1] == 1 and p[-1] > 1) then
+    return "sparse"
+  end
+  return "categorical"
+end)
+
+return ns

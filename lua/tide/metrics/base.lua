@@ -1,0 +1,251 @@
+--- The base of all metrics, and the reductions Sum, Mean and MeanMetricWrapper.
+---
+--- State accumulates as Lua numbers or small tensors; nothing is read back before `result`, except scalars, which are free on
+--- the CPU.
+local check = require "tide.check"
+local class = require "tide.class"
+local core = require "tide.core"
+local errors = require "tide.errors"
+local list = require "tide.list"
+local object = require "tide.training.object"
+local ops = require "tide.ops"
+local tensors = require "tide.training.tensors"
+
+local loss_base = require "tide.losses.base"
+local same_rank = tensors.same_rank
+
+local base = {}
+
+--- The base class of metrics. Own ones define `update_state(self, y_true, y_pred, sample_weight)` and `result(self)`; state is
+--- made in `init` by `self:add_variable{ shape = {}, name = "..." }` and set to zero between epochs.
+---
+--- Example:
+---   local Count = tide.metrics.Metric:extend("Count", {
+---     init = function(self) self.n = 0 end,
+---     update_state = function(self, y_true) self.n = self.n + #y_true end,
+---     result = function(self) return self.n end,
+---     reset_state = function(self) self.n = 0 end,
+---   })
+--- @class tide.Metric
+local Metric = class.new("Metric", object.Object)
+class.properties(Metric, {
+  variables = function(self)
+    return list.new(self:_all_variables())
+  end,
+})
+Metric = object.class("Metric", Metric, {
+  kind = "metric",
+  named = { { "name", "string", nil, "shown in logs" }, { "dtype", "dtype", nil, "dtype of the state" } },
+  init = function(self)
+    self.name = self.name or object.auto_name(class.snake(self:_class_name()))
+    self.dtype = self.dtype or "float32"
+  end,
+})
+base.Metric = Metric
+
+-- `init` of a person's metric may come before add_variable's list exists.
+local function tracked(self)
+  local v = rawget(self, "_variables")
+  if not v then
+    v = {}
+    rawset(self, "_variables", v)
+  end
+  return v
+end
+
+function Metric:_all_variables()
+  return table.move(tracked(self), 1, #tracked(self), 1, {})
+end
+
+local variable_args = check.args("add_variable", {
+  { "shape", "shape", {}, "shape" },
+  { "initializer", "any", nil, "zeros when left out" },
+  { "dtype", "dtype", nil, "the metric's dtype when left out" },
+  { "name", "string", nil, "name" },
+})
+
+--- Makes a state variable, a tensor of zeros unless an initializer is given.
+function Metric:add_variable(...)
+  local o = variable_args:construct(...)
+  local dtype = o.dtype or self.dtype or "float32"
+  local v
+  if o.initializer and o.initializer ~= "zeros" then
+    v = require("tide.initializers").get(o.initializer)(o.shape, { dtype = dtype })
+  else
+    v = ops.zeros(o.shape, { dtype = dtype })
+  end
+  local all = tracked(self)
+  all[#all + 1] = v
+  return v
+end
+
+Metric.add_weight = Metric.add_variable
+
+--- Sets the state back to what it was before the first update.
+function Metric:reset_state()
+  for _, v in ipairs(tracked(self)) do
+    tensors.assign(v, 0)
+  end
+end
+
+--- Takes in a batch.
+function Metric:update_state()
+  errors.raise(self:_class_name(), "a metric defines update_state(self, y_true, y_pred, sample_weight)")
+end
+
+--- The value over all batches since the last reset: a number, or a tensor where there are several.
+function Metric:result()
+  errors.raise(self:_class_name(), "a metric defines result(self)")
+end
+
+--- update_state, then result.
+function Metric:__call(...)
+  self:update_state(...)
+  return self:result()
+end
+
+--- A tensor without history, so that accumulating it keeps no graph alive.
+local function plain(v, what)
+  if type(v) ~= "userdata" then
+    return tensors.of(v, nil, what)
+  end
+  return v.requires_grad and v:detach() or v
+end
+base.plain = plain
+
+-- ---- reductions ----
+
+-- Axes low..high of a tensor.
+local function axes(low, high)
+  local out = {}
+  for i = low, high do
+    out[#out + 1] = i
+  end
+  return out
+end
+
+-- Values and weights, one per sample (Keras' reduce_to_samplewise_values).
+local function samplewise(values, weight, reduce, dtype)
+  if weight ~= nil then
+    weight = tensors.of(weight, dtype, "sample_weight")
+    values, weight = same_rank(values, weight)
+    local rank = weight.ndim
+    if values.ndim > rank then
+      values = reduce(values, { axis = axes(rank + 1, values.ndim) })
+    end
+    weight = ops.broadcast_to(weight, values.shape)
+    values = ops.multiply(values, weight)
+    if rank > 1 then
+      weight = reduce(weight, { axis = axes(2, rank) })
+    end
+  end
+  if values.ndim > 1 then
+    values = reduce(values, { axis = axes(2, values.ndim) })
+  end
+  return values, weight
+end
+
+local number = tensors.number
+
+--- Sum of all values.
+local Sum = object.class("Sum", Metric, {
+  rows = { { "name", "string", "sum", "shown in logs" }, { "dtype", "dtype", nil, "dtype of the state" } },
+  init = function(self)
+    self._total = 0.0
+  end,
+})
+base.Sum = Sum
+
+function Sum:update_state(values, sample_weight)
+  values = tensors.of(plain(values, "values"), self.dtype)
+  values = samplewise(values, sample_weight, ops.sum, self.dtype)
+  self._total = self._total + number(ops.sum(values))
+end
+
+function Sum:reset_state()
+  self._total = 0.0
+end
+
+function Sum:result()
+  return self._total
+end
+
+function Sum:_all_variables()
+  return { core.tensor(self._total, { dtype = self.dtype }) }
+end
+
+--- Mean of all values, weighted by sample weights.
+local Mean = object.class("Mean", Metric, {
+  rows = { { "name", "string", "mean", "shown in logs" }, { "dtype", "dtype", nil, "dtype of the state" } },
+  init = function(self)
+    self._total, self._count = 0.0, 0.0
+  end,
+})
+base.Mean = Mean
+
+function Mean:update_state(values, sample_weight)
+  if type(values) == "number" and type(sample_weight) ~= "userdata" and type(sample_weight) ~= "table" then
+    local w = sample_weight or 1
+    self._total, self._count = self._total + values * w, self._count + w
+    return
+  end
+  values = tensors.of(plain(values, "values"), self.dtype)
+  local n
+  values, n = samplewise(values, sample_weight, ops.mean, self.dtype)
+  self._total = self._total + number(ops.sum(values))
+  if n ~= nil then
+    self._count = self._count + number(ops.sum(n))
+  else
+    self._count = self._count + (values.ndim > 0 and values.shape[1] or 1)
+  end
+end
+
+function Mean:reset_state()
+  self._total, self._count = 0.0, 0.0
+end
+
+function Mean:result()
+  if self._count == 0 then
+    return 0.0
+  end
+  return self._total / self._count
+end
+
+function Mean:_all_variables()
+  return { core.tensor(self._total, { dtype = self.dtype }), core.tensor(self._count, { dtype = self.dtype }) }
+end
+
+--- Mean of a function of (y_true, y_pred, options) with one value per sample.
+local Wrapper = object.class("MeanMetricWrapper", Mean, {
+  rows = { { "fn", "callable", check.required, "function of (y_true, y_pred)" } },
+  named = { { "name", "string", nil, "shown in logs" }, { "direction", "enum", nil, "what is better", of = "up|down" } },
+  init = function(self)
+    if self.direction then
+      self._direction = self.direction
+    elseif self.fn and require("tide.losses").class_of(self.fn) then
+      self._direction = "down"
+    end
+  end,
+})
+base.MeanMetricWrapper = Wrapper
+
+--- @param mask any|nil what is false does not count
+function Wrapper:update_state(y_true, y_pred, sample_weight, mask)
+  y_true, y_pred = plain(y_true, "y_true"), plain(y_pred, "y_pred")
+  local f = self._formula
+  local values
+  if f then
+    values = f(y_true, y_pred, self, sample_weight, mask)
+  else
+    values = self.fn(y_true, y_pred)
+  end
+  if type(values) == "number" then
+    return Mean.update_state(self, values)
+  end
+  if mask ~= nil then
+    sample_weight = loss_base.apply_mask(sample_weight, mask, self.dtype, "sum")
+  end
+  Mean.update_state(self, values, sample_weight)
+end
+
+return base

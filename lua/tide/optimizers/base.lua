@@ -1,0 +1,578 @@
+--- The base of all optimizers: options, slots, clipping, decay, gradient accumulation, moving averages (Keras'
+--- keras/src/optimizers/base_optimizer.py). A step is one call of a multi-tensor op for all parameters; a second one where
+--- some are excluded from weight decay.
+local check = require "tide.check"
+local class = require "tide.class"
+local core = require "tide.core"
+local errors = require "tide.errors"
+local list = require "tide.list"
+local none = require "tide.none"
+local object = require "tide.training.object"
+local ops = require "tide.ops"
+local tensors = require "tide.training.tensors"
+
+local base = {}
+
+--- Options that all optimizers take, after their own.
+base.OPTIONS = {
+  { "weight_decay", "number", nil, "decoupled decay: w = w - learning_rate * weight_decay * w", min = 0 },
+  { "clipnorm", "number", nil, "limit of the norm of each gradient", above = 0 },
+  { "clipvalue", "number", nil, "limit of each element of the gradients", above = 0 },
+  { "global_clipnorm", "number", nil, "limit of the norm over all gradients", above = 0 },
+  { "use_ema", "bool", false, "keep a moving average of the weights" },
+  { "ema_momentum", "number", 0.99, "share of the average that stays", min = 0, max = 1 },
+  { "ema_overwrite_frequency", "int", nil, "steps after which the weights become their average", min = 1 },
+  { "loss_scale_factor", "number", nil, "the loss is multiplied by it, the gradients divided", above = 0 },
+  { "gradient_accumulation_steps", "int", nil, "batches whose gradients are averaged into one step", min = 2 },
+  { "name", "string", nil, "shown in messages" },
+}
+
+--- Rows of an optimizer: its own, then the common ones, less those it names itself.
+function base.rows(own)
+  local seen, out = {}, {}
+  for _, row in ipairs(own) do
+    seen[row[1]] = true
+    out[#out + 1] = row
+  end
+  for _, row in ipairs(base.OPTIONS) do
+    if not seen[row[1]] then
+      out[#out + 1] = row
+    end
+  end
+  return out
+end
+
+local Root = class.new("Optimizer", object.Object)
+
+class.properties(Root, {
+  learning_rate = function(self)
+    return self:_current_rate()
+  end,
+  iterations = function(self)
+    local n = self._iterations
+    return self.gradient_accumulation_steps and n // self.gradient_accumulation_steps or n
+  end,
+  variables = function(self)
+    return list.new(self:_all_variables())
+  end,
+})
+
+local readonly = { iterations = true, variables = true }
+
+function Root.__newindex(self, key, value)
+  if key == "learning_rate" then
+    self:_set_rate(value)
+  elseif readonly[key] then
+    errors.raise(self:_class_name(), "'%s' cannot be assigned", key)
+  else
+    rawset(self, key, value)
+  end
+end
+
+--- The base class of optimizers. Own ones define `update_step(self, gradient, variable, learning_rate, slots)`, where `slots`
+--- holds what `slot_names` lists, and change tensors in place (`tide.ops` and `variable:assign`).
+--- @class tide.Optimizer
+local Optimizer = object.class("Optimizer", Root, {
+  kind = "optimizer",
+  rows = base.rows { { "learning_rate", "any", 0.01, "step size: a number, a schedule or a function" } },
+  init = function(self)
+    self.name = self.name or object.auto_name(class.snake(self:_class_name()))
+    self._iterations = 0
+    local clips = (self.clipnorm and 1 or 0) + (self.clipvalue and 1 or 0) + (self.global_clipnorm and 1 or 0)
+    if clips > 1 then
+      errors.raise(self:_class_name(), "only one of clipnorm, clipvalue and global_clipnorm can be given")
+    end
+    self.built = false
+    self._slots, self._excluded = {}, {}
+  end,
+})
+base.Optimizer = Optimizer
+
+--- Names of the state tensors per parameter; `initial` value of each in `slot_values`.
+Optimizer.slot_names = {}
+
+-- ---- learning rate ----
+
+local function is_schedule(v)
+  return type(v) == "function" or (type(v) == "table" and v.kind == "schedule")
+end
+
+function Optimizer:_set_rate(v)
+  if check.is_plain(v) then
+    v = require("tide.optimizers.schedules").get(v)
+  end
+  if type(v) == "userdata" then
+    v = v:item()
+  end
+  if type(v) == "number" then
+    if v ~= v or v == math.huge or v < 0 then
+      errors.raise(self:_class_name(), "learning_rate must be a finite number from 0, got %s", check.show(v))
+    end
+    if rawget(self, "_rate") and type(self._rate) == "table" then
+      errors.raise(self:_class_name(), "the learning rate follows %s and cannot be set; give the optimizer a number instead",
+        tostring(self._rate))
+    end
+  elseif not is_schedule(v) then
+    errors.raise(self:_class_name(), "learning_rate must be a number, a schedule or a function, got %s", check.show(v))
+  end
+  rawset(self, "_rate", v)
+end
+
+function Optimizer:_current_rate()
+  local rate = self._rate
+  if type(rate) == "number" then
+    return rate
+  elseif type(rate) == "table" then
+    return rate(self._iterations)
+  end
+  return tensors.number(rate())
+end
+
+-- ---- variables ----
+
+local function zeros_like(v, value)
+  if value and value ~= 0 then
+    return ops.full(v.shape, value, { dtype = v.dtype })
+  end
+  return ops.zeros(v.shape, { dtype = v.dtype })
+end
+
+--- Makes the state for these parameters. `info[i]` may hold `path` and `constraint` of a parameter.
+--- @param variables table list of tensors
+--- @param info table|nil
+function Optimizer:build(variables, info)
+  if self.built then
+    return
+  end
+  local n = #variables
+  self._params, self._index, self._info = {}, {}, info or {}
+  self._empty = {} -- a slot that the options do not use
+  for i = 1, n do
+    local v = variables[i]
+    if type(v) ~= "userdata" then
+      errors.raise(self:_class_name(), "variables must be tensors, got %s as number %d", check.show(v), i)
+    end
+    self._params[i] = v
+    self._index[v] = i
+    self._empty[i] = false
+  end
+  for _, slot in ipairs(self:_slot_list()) do
+    local name, value = slot[1], slot[2]
+    local all = {}
+    for i = 1, n do
+      all[i] = zeros_like(variables[i], value)
+    end
+    self._slots[name] = all
+  end
+  self._touched = {}
+  for i = 1, n do
+    local v = variables[i]
+    self._touched[i] = v.ndim == 2 and ops.zeros({ v.shape[1] }, { dtype = "uint8" }) or false
+  end
+  if self.use_ema then
+    self._average = {}
+    for i = 1, n do
+      self._average[i] = zeros_like(variables[i])
+    end
+  end
+  if self.gradient_accumulation_steps then
+    self._sums = {}
+    for i = 1, n do
+      self._sums[i] = zeros_like(variables[i])
+    end
+  end
+  self:_group()
+  self.built = true
+end
+
+--- The slots in use: list of { name, initial value }.
+function Optimizer:_slot_list()
+  local out = {}
+  for i, name in ipairs(self.slot_names) do
+    out[i] = { name, self.slot_values and self.slot_values[name] or 0 }
+  end
+  return out
+end
+
+-- Keras' order: per parameter its slots, after the iteration and the learning rate; averages and accumulators first.
+function Optimizer:_all_variables()
+  local out = { core.tensor(self._iterations, { dtype = "int64" }) }
+  if type(self._rate) == "number" then
+    out[2] = core.tensor(self._rate)
+  end
+  if self.built then
+    for _, group in ipairs { self._average or {}, self._sums or {} } do
+      table.move(group, 1, #group, #out + 1, out)
+    end
+    local slots = self:_slot_list()
+    for i = 1, #self._params do
+      for _, slot in ipairs(slots) do
+        out[#out + 1] = self._slots[slot[1]][i]
+      end
+    end
+  end
+  return out
+end
+
+--- State by parameter for files: list of { slot = name, index = parameter's number, tensor }.
+function Optimizer:_state()
+  local out = {}
+  if not self.built then
+    return out
+  end
+  local function put(name, group)
+    for i = 1, #self._params do
+      out[#out + 1] = { slot = name, index = i, tensor = group[i] }
+    end
+  end
+  for _, slot in ipairs(self:_slot_list()) do
+    put(slot[1], self._slots[slot[1]])
+  end
+  if self._average then
+    put("average", self._average)
+  end
+  if self._sums then
+    put("gradient_accumulator", self._sums)
+  end
+  return out
+end
+
+--- Numbers beside the tensors, for files.
+function Optimizer:_numbers()
+  return { iterations = self._iterations, learning_rate = type(self._rate) == "number" and self._rate or nil }
+end
+
+function Optimizer:_set_numbers(t)
+  self._iterations = math.tointeger(t.iterations) or 0
+  if type(t.learning_rate) == "number" and type(self._rate) == "number" then
+    rawset(self, "_rate", t.learning_rate)
+  end
+end
+
+--- Excludes parameters from weight decay, before the optimizer is built.
+--- @param variables table|nil list of tensors
+--- @param names table|nil list of Lua patterns tried on the parameters' paths
+function Optimizer:exclude_from_weight_decay(variables, names)
+  if check.is_plain(variables) and (variables.var_list or variables.var_names) then
+    variables, names = variables.var_list, variables.var_names
+  end
+  if self.built then
+    errors.raise(self:_class_name(), "exclude_from_weight_decay must come before the optimizer is built")
+  end
+  for _, v in ipairs(variables or {}) do
+    self._excluded[v] = true
+  end
+  self._excluded_names = names
+end
+
+local function decays(self, i)
+  if self._excluded[self._params[i]] then
+    return false
+  end
+  local path = self._info[i] and self._info[i].path or ""
+  for _, pattern in ipairs(self._excluded_names or {}) do
+    if path:find(pattern) then
+      return false
+    end
+  end
+  return true
+end
+
+-- Parameters with and without decay.
+function Optimizer:_group()
+  self._split = nil
+  if not self.weight_decay then
+    return
+  end
+  local with, without = {}, {}
+  for i = 1, #self._params do
+    local g = decays(self, i) and with or without
+    g[#g + 1] = i
+  end
+  if #without > 0 then
+    self._split = { with, without }
+  end
+end
+
+-- ---- a step ----
+
+--- Applies gradients to the parameters, in the order of `build`, or of `variables` when given.
+--- @param grads table list of tensors; false where there is none
+--- @param variables table|nil list of parameters
+function Optimizer:apply(grads, variables)
+  if #grads == 0 then
+    return
+  end
+  if variables == nil then
+    if not self.built then
+      errors.raise(self:_class_name(), "apply needs the variables, or an optimizer that was built (optimizer:build(variables))")
+    elseif #grads ~= #self._params then
+      errors.raise(self:_class_name(), "got %d gradients for %d parameters", #grads, #self._params)
+    end
+    return self:_apply(grads, nil)
+  end
+  if #variables ~= #grads then
+    errors.raise(self:_class_name(), "got %d gradients for %d variables", #grads, #variables)
+  end
+  if not self.built then
+    self:build(variables)
+  end
+  local places = {}
+  for i = 1, #variables do
+    places[i] = self._index[variables[i]]
+    if not places[i] then
+      errors.raise(self:_class_name(),
+        "variable %d is not one of those that the optimizer was built with; make a new optimizer for it", i)
+    end
+  end
+  self:_apply(grads, places)
+end
+
+--- As apply, for a list of { gradient, variable }.
+--- @return integer iterations
+function Optimizer:apply_gradients(pairs_)
+  local grads, variables = {}, {}
+  for i, p in ipairs(pairs_) do
+    grads[i], variables[i] = p[1] or false, p[2]
+  end
+  self:apply(grads, variables)
+  return self._iterations
+end
+
+local function pick(all, places)
+  local out = {}
+  for i = 1, #places do
+    out[i] = all[places[i]]
+  end
+  return out
+end
+
+-- Gradients and places without the missing ones; places nil: all parameters in order.
+local function present(self, grads, places)
+  local missing
+  for i = 1, #grads do
+    if not grads[i] or grads[i] == none then
+      missing = missing or {}
+      missing[#missing + 1] = i
+    end
+  end
+  if not missing then
+    return grads, places
+  end
+  if #missing == #grads then
+    errors.raise(self:_class_name(), "no gradient for any parameter: the loss depends on none of them")
+  end
+  local g, p = {}, {}
+  for i = 1, #grads do
+    if grads[i] and grads[i] ~= none then
+      g[#g + 1] = grads[i]
+      p[#p + 1] = places and places[i] or i
+    end
+  end
+  return g, p
+end
+
+-- Checks what the op cannot word: shapes of gradients against parameters, by path.
+local function update(self, grads, places)
+  local scale = self.loss_scale_factor and 1 / self.loss_scale_factor or 1
+  local steps = self.gradient_accumulation_steps
+  if steps then
+    local sums = places and pick(self._sums, places) or self._sums
+    core.ops.accumulate_step_(sums, grads, scale)
+    if (self._iterations + 1) % steps ~= 0 then
+      return
+    end
+    self:_run(sums, places, 1 / steps)
+    for i = 1, #self._sums do
+      tensors.assign(self._sums[i], 0)
+    end
+  else
+    self:_run(grads, places, scale)
+  end
+end
+
+local function moving_average(self)
+  if not self.use_ema then
+    return
+  end
+  local n = self.iterations
+  core.ops.ema_step_(self._average, self._params, n ~= 0 and self.ema_momentum or 0.0)
+  local every = self.ema_overwrite_frequency
+  if every and (n + 1) % every == 0 then
+    self:_overwrite_with_average()
+  end
+end
+
+local function step(self, grads, places)
+  grads, places = present(self, grads, places)
+  update(self, grads, places)
+  moving_average(self)
+  if self._constraints == nil then
+    local found = false
+    for i = 1, #self._params do
+      if self._info[i] and self._info[i].constraint then
+        found = true
+      end
+    end
+    self._constraints = found
+  end
+  if self._constraints then
+    for i = 1, #self._params do
+      local constraint = self._info[i] and self._info[i].constraint
+      if constraint then
+        tensors.assign(self._params[i], constraint(self._params[i]))
+      end
+    end
+  end
+  self._iterations = self._iterations + 1
+end
+
+function Optimizer:_apply(grads, places)
+  local before = core.grad_mode(false)
+  local ok, e = pcall(step, self, grads, places)
+  core.grad_mode(before)
+  if not ok then
+    error(e, 0)
+  end
+end
+
+-- One call of the op, or two where only some parameters decay.
+function Optimizer:_run(grads, places, scale)
+  local rate = self:_current_rate()
+  local o = self._options
+  if not o then
+    o = { clipnorm = self.clipnorm, clipvalue = self.clipvalue, global_clipnorm = self.global_clipnorm,
+      weight_decay = self.weight_decay }
+    self._options = o
+  end
+  o.learning_rate, o.grad_scale = rate, scale
+  if not self._split then
+    return self:_call(grads, places, o)
+  end
+  if self.global_clipnorm then -- the norm is over all gradients, not over those of one call
+    local norm = tensors.number(core.ops.global_norm_(grads)) * scale
+    o.grad_scale = scale * self.global_clipnorm / math.max(norm, self.global_clipnorm)
+    o.global_clipnorm = nil
+  end
+  for part, members in ipairs(self._split) do
+    local wanted, g, p = {}, {}, {}
+    for _, i in ipairs(members) do
+      wanted[i] = true
+    end
+    for i = 1, #grads do
+      local place = places and places[i] or i
+      if wanted[place] then
+        g[#g + 1], p[#p + 1] = grads[i], place
+      end
+    end
+    o.weight_decay = part == 1 and self.weight_decay or nil
+    if #g > 0 then
+      self:_call(g, p, o)
+    end
+  end
+  o.weight_decay, o.global_clipnorm = self.weight_decay, self.global_clipnorm
+end
+
+--- Lists for the op: parameters and slots, narrowed to `places`.
+function Optimizer:_lists(places, ...)
+  local out = { places and pick(self._params, places) or self._params }
+  for i = 1, select("#", ...) do
+    local name = select(i, ...)
+    local all = name == "touched" and self._touched or self._slots[name] or self._empty
+    out[#out + 1] = places and pick(all, places) or all
+  end
+  return table.unpack(out)
+end
+
+-- Optimizers written in Lua: update_step per parameter.
+function Optimizer:_call(grads, places, o)
+  if not self.update_step then
+    errors.raise(self:_class_name(), "an optimizer defines update_step(self, gradient, variable, learning_rate, slots)")
+  end
+  local clip
+  if o.global_clipnorm then
+    local norm = tensors.number(core.ops.global_norm_(grads)) * o.grad_scale
+    clip = o.global_clipnorm / math.max(norm, o.global_clipnorm)
+  end
+  for i = 1, #grads do
+    local place = places and places[i] or i
+    local g, v = grads[i], self._params[place]
+    if o.grad_scale ~= 1 then
+      g = ops.multiply(g, o.grad_scale)
+    end
+    if clip then
+      g = ops.multiply(g, clip)
+    elseif o.clipnorm then
+      local norm = math.sqrt(tensors.number(ops.sum(ops.square(g))))
+      g = ops.multiply(g, o.clipnorm / math.max(norm, o.clipnorm))
+    elseif o.clipvalue then
+      g = ops.clip(g, -o.clipvalue, o.clipvalue)
+    end
+    if o.weight_decay then
+      tensors.assign(v, ops.multiply(v, 1 - o.weight_decay * o.learning_rate))
+    end
+    local slots = {}
+    for name, all in pairs(self._slots) do
+      slots[name] = all[place]
+    end
+    self:update_step(g, v, o.learning_rate, slots)
+  end
+end
+
+-- ---- the rest of Keras' interface ----
+
+function Optimizer:_overwrite_with_average()
+  for i = 1, #self._params do
+    tensors.assign(self._params[i], self._average[i])
+  end
+end
+
+--- With use_ema, the parameters become their moving average; fit does it at its end.
+function Optimizer:finalize_variable_values()
+  if self.use_ema and self.built then
+    self:_overwrite_with_average()
+  end
+end
+
+--- The loss times `loss_scale_factor`.
+function Optimizer:scale_loss(loss)
+  if self.loss_scale_factor then
+    return ops.multiply(loss, self.loss_scale_factor)
+  end
+  return loss
+end
+
+--- Sets all state tensors, in the order of `variables`.
+function Optimizer:set_weights(weights)
+  if not self.built then
+    errors.raise(self:_class_name(), "set_weights needs an optimizer that was built")
+  end
+  local all = self:_all_variables()
+  if #weights ~= #all then
+    errors.raise(self:_class_name(), "set_weights: expected %d tensors, got %d", #all, #weights)
+  end
+  local first = 2
+  local numbers = { iterations = math.tointeger(tensors.number(weights[1])) }
+  if type(self._rate) == "number" then
+    numbers.learning_rate, first = tensors.number(weights[2]), 3
+  end
+  for i = first, #all do
+    local w = tensors.of(weights[i])
+    if tostring(w.shape) ~= tostring(all[i].shape) then
+      errors.raise(self:_class_name(), "set_weights: tensor %d has shape %s, expected %s", i, tostring(w.shape),
+        tostring(all[i].shape))
+    end
+  end
+  for i = first, #all do
+    tensors.assign(all[i], weights[i])
+  end
+  self:_set_numbers(numbers)
+end
+
+function Optimizer:get_config()
+  local out = object.Object.get_config(self)
+  out.learning_rate = object.serialize(self._rate)
+  return out
+end
+
+return base

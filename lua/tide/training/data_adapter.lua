@@ -1,0 +1,349 @@
+--- Turns what a person gives fit, evaluate or predict into batches: tensors (single, lists, by name), nested tables of
+--- numbers, functions, coroutines, iterators, data sets and sequences.
+---
+--- An adapter has `batches` (number per epoch, nil: unknown), `begin(epoch)`, which starts an epoch, and `next()`, which returns
+--- x, y, sample_weight of the next batch, or nil.
+local check = require "tide.check"
+local core = require "tide.core"
+local errors = require "tide.errors"
+local ops = require "tide.ops"
+local structure = require "tide.training.structure"
+local tensors = require "tide.training.tensors"
+
+local adapter = {}
+
+-- ---- class weights ----
+
+-- Sample weights of targets by label. Labels count from 1; for 0/1 targets the keys are 0 and 1.
+local ClassWeight = {}
+ClassWeight.__index = ClassWeight
+
+--- @param given table weights by label
+--- @param binary boolean|nil targets are 0 and 1
+--- @param classes integer|nil number of classes, where known
+function adapter.class_weight(given, binary, classes)
+  local high, base = 0, binary and 0 or 1
+  for k, v in pairs(given) do
+    if math.type(k) ~= "integer" or type(v) ~= "number" then
+      errors.raise("class_weight", "must be numbers by label, got the entry [%s] = %s", check.show(k), check.show(v))
+    end
+    if k == 0 and not binary then
+      base = 0
+    end
+    high = math.max(high, k)
+  end
+  if base == 0 and not binary then
+    binary = true
+  end
+  if binary then
+    classes = 2
+  end
+  for k in pairs(given) do
+    if k < base or (classes and k > classes - 1 + base) then
+      errors.raise("class_weight", "has the key %d, which is no label (%s)", k,
+        binary and "0/1 targets have the keys 0 and 1" or ("labels are 1 to %s"):format(classes or "n"))
+    end
+  end
+  local values = {}
+  for i = 0, math.max(high, classes or 0) do
+    values[i + 1] = given[i] or 1.0
+  end
+  return setmetatable({ values = core.tensor(values), binary = binary }, ClassWeight)
+end
+
+--- One weight per sample.
+function ClassWeight:of(y)
+  y = tensors.of(y, nil, "y")
+  if not self.binary and y.ndim > 1 and y.shape[-1] > 1 then
+    y = ops.argmax(y, { axis = -1 })
+  elseif y.ndim > 1 and y.shape[-1] == 1 then
+    y = ops.squeeze(y, { axis = -1 })
+  end
+  if y.size > 0 then
+    local low, high = tensors.number(ops.min(y)), tensors.number(ops.max(y))
+    if low < 0 or high >= self.values.shape[1] + 1 then
+      errors.raise("class_weight", "the targets hold %s, which is no label", tostring(low < 0 and low or high))
+    elseif high >= self.values.shape[1] then
+      local more = self.values:tolist()
+      for i = #more + 1, math.floor(high) + 1 do
+        more[i] = 1.0
+      end
+      self.values = core.tensor(more)
+    end
+  end
+  return ops.take(self.values, ops.add(ops.cast(y, "int64"), 1), { axis = 1 })
+end
+
+-- ---- arrays ----
+
+local Arrays = {}
+Arrays.__index = Arrays
+
+-- All leaves must have the same number of rows.
+local function count_rows(groups)
+  local n
+  for _, g in ipairs(groups) do
+    for i, t in ipairs(g.leaves) do
+      if t.ndim == 0 then
+        errors.raise("fit", "%s has no axis of samples (shape %s)", g.what, tostring(t.shape))
+      end
+      local rows = t.shape[1]
+      if n and rows ~= n then
+        errors.raise("fit", "x, y and sample_weight must have the same number of samples (x has %d, %s%s has %d)", n, g.what,
+          #g.leaves > 1 and (" number " .. i) or "", rows)
+      end
+      n = rows
+    end
+  end
+  return n or 0
+end
+
+local function group(v, what, order)
+  local leaves, plan = structure.flatten(v, what, order)
+  return { leaves = leaves, plan = plan, what = what }
+end
+
+--- @param o table x, y, sample_weight, batch_size, shuffle, class_weight, input_names, output_names
+function adapter.arrays(o)
+  local self = setmetatable({}, Arrays)
+  self.groups = { group(o.x, "x", o.input_names), group(o.y, "y", o.output_names), group(o.sample_weight, "sample_weight",
+    o.output_names) }
+  self.n = count_rows(self.groups)
+  self.size = o.batch_size or 32
+  self.shuffle = o.shuffle or false
+  self.batches = (self.n + self.size - 1) // self.size
+  self.class_weight = o.class_weight
+  local x, y, w = self.groups[1], self.groups[2], self.groups[3]
+  -- the everyday case: one x, one y or none, no weights
+  self.simple = x.plan == "leaf" and (y.plan == "leaf" or y.plan == nil) and w.plan == nil and not o.class_weight
+  self.x, self.y = x.leaves[1], y.leaves[1]
+  self.range = { { 1, 1 } }
+  self.gather = { first = 1, count = self.size }
+  return self
+end
+
+function Arrays:begin()
+  self.at = 0
+  self.order = nil
+  if self.shuffle == "batch" then
+    local starts = core.ops.random_permutation_(self.batches):tolist()
+    self.starts = type(starts) == "table" and starts or { starts }
+  elseif self.shuffle and self.n > 1 then
+    self.order = core.ops.random_permutation_(self.n)
+  end
+end
+
+-- Rows first..first + count - 1 of a leaf, in this epoch's order.
+local function rows(self, t, first, count)
+  if self.order then
+    local g = self.gather
+    g.first, g.count = first, count
+    return ops.batch_gather(t, self.order, g)
+  elseif first == 1 and count == self.n then
+    return t
+  end
+  local r = self.range
+  r[1][1], r[1][2] = first, first + count - 1
+  return t[r]
+end
+
+function Arrays:next()
+  local at = self.at
+  if at >= self.batches then
+    return nil
+  end
+  self.at = at + 1
+  if self.starts then
+    at = self.starts[at + 1] - 1
+  end
+  local first = at * self.size + 1
+  local count = self.n - first + 1
+  if count > self.size then
+    count = self.size
+  end
+  if self.simple then
+    local y = self.y
+    return rows(self, self.x, first, count), y and rows(self, y, first, count) or nil
+  end
+  local out = {}
+  for k, g in ipairs(self.groups) do
+    local leaves = {}
+    for i, t in ipairs(g.leaves) do
+      leaves[i] = rows(self, t, first, count)
+    end
+    out[k] = structure.pack(leaves, g.plan)
+  end
+  local w = out[3]
+  if self.class_weight then
+    local c = self.class_weight:of(structure.first(out[2]))
+    w = w and ops.multiply(w, c) or c
+  end
+  return out[1], out[2], w
+end
+
+--- The first rows, and the last `share` of them, as two triples { x, y, sample_weight } (Keras' validation_split).
+function adapter.split(x, y, sample_weight, share, input_names, output_names)
+  local groups = { group(x, "x", input_names), group(y, "y", output_names), group(sample_weight, "sample_weight", output_names) }
+  local n = count_rows(groups)
+  local at = math.floor(n * (1 - share))
+  if at == 0 or at == n then
+    errors.raise("fit", "validation_split = %s of %d samples leaves %s set empty; give more data or another share", share, n,
+      at == 0 and "the training" or "the validation")
+  end
+  local first, last = {}, {}
+  for k, g in ipairs(groups) do
+    local a, b = {}, {}
+    for i, t in ipairs(g.leaves) do
+      a[i], b[i] = t[{ { 1, at } }], t[{ { at + 1, n } }]
+    end
+    first[k], last[k] = structure.pack(a, g.plan) or false, structure.pack(b, g.plan) or false
+  end
+  return first, last
+end
+
+-- ---- streams ----
+
+local Stream = {}
+Stream.__index = Stream
+
+local function as_batch(v, what)
+  if v == nil or v == false then
+    return nil
+  elseif type(v) == "userdata" then
+    return v
+  end
+  local leaves, plan = structure.flatten(v, what)
+  return structure.pack(leaves, plan)
+end
+
+function Stream:begin(epoch)
+  if self.restart then
+    self.step = self.restart(epoch)
+  end
+end
+
+function Stream:next()
+  local x, y, w = self.step()
+  if x == nil then
+    return nil
+  end
+  x, y, w = as_batch(x, "x"), as_batch(y, "y"), as_batch(w, "sample_weight")
+  if self.class_weight then
+    local c = self.class_weight:of(structure.first(y))
+    w = w and ops.multiply(w, c) or c
+  end
+  return x, y, w
+end
+
+local function method(v, name)
+  local ok, f = pcall(function()
+    return v[name]
+  end)
+  return ok and type(f) == "function" and f or nil
+end
+
+local function length(v)
+  local m = getmetatable(v)
+  if type(m) == "table" and m.__len then
+    return #v
+  end
+end
+
+-- A Sequence: `#` batches, `get(i)` (or `seq[i]`) from 1, perhaps `on_epoch_end`.
+local function sequence(seq, shuffle)
+  local n = length(seq) or #seq
+  local get = method(seq, "get")
+  local ended = method(seq, "on_epoch_end")
+  local started = false
+  return setmetatable({
+    batches = n,
+    restart = function()
+      if started and ended then
+        ended(seq)
+      end
+      started = true
+      local order
+      if shuffle and n > 1 then
+        order = core.ops.random_permutation_(n):tolist()
+      end
+      local i = 0
+      return function()
+        i = i + 1
+        if i > n then
+          return nil
+        end
+        return get(seq, order and order[i] or i)
+      end
+    end,
+  }, Stream)
+end
+
+local function of_function(f)
+  return setmetatable({ step = f, once = true }, Stream)
+end
+
+local function of_thread(co)
+  return of_function(function()
+    if coroutine.status(co) == "dead" then
+      return nil
+    end
+    local function check_result(ok, ...)
+      if not ok then
+        error((...), 0)
+      end
+      return ...
+    end
+    return check_result(coroutine.resume(co))
+  end)
+end
+
+--- Whether `v` is something that gives batches itself.
+function adapter.is_stream(v)
+  local t = type(v)
+  if t == "function" or t == "thread" then
+    return true
+  elseif t == "table" then
+    return method(v, "iter") ~= nil or (method(v, "get") ~= nil and (length(v) ~= nil or #v > 0)) or method(v, "next") ~= nil
+  end
+  return false
+end
+
+--- An adapter for anything.
+--- @param o table x, y, sample_weight, batch_size, shuffle, class_weight, input_names, output_names
+function adapter.new(o)
+  local x = o.x
+  if not adapter.is_stream(x) then
+    if structure.kind(x) == nil then
+      errors.raise("fit", "x is missing (expected tensors, a data set, a sequence or a function)")
+    end
+    return adapter.arrays(o)
+  end
+  if o.y ~= nil or o.sample_weight ~= nil then
+    errors.raise("fit", "y and sample_weight come from the data source itself when x is %s", check.show(x))
+  end
+  local out
+  if type(x) == "function" then
+    out = of_function(x)
+  elseif type(x) == "thread" then
+    out = of_thread(x)
+  elseif method(x, "iter") then
+    out = setmetatable({
+      batches = length(x),
+      restart = function()
+        return (x:iter())
+      end,
+    }, Stream)
+  elseif method(x, "get") then
+    out = sequence(x, o.shuffle)
+  else
+    local next_batch = method(x, "next")
+    out = of_function(function()
+      return next_batch(x)
+    end)
+    out.batches = length(x)
+  end
+  out.class_weight = o.class_weight
+  return out
+end
+
+return adapter

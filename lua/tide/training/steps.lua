@@ -1,0 +1,361 @@
+--- One step of training, testing and predicting: what `train_step` and its siblings do unless a model defines its own.
+---
+--- The state of a compiled model stands in `model._training`: optimizer, losses, metrics, the running loss, the parameters.
+local core = require "tide.core"
+local errors = require "tide.errors"
+local metrics = require "tide.metrics"
+local ops = require "tide.ops"
+local structure = require "tide.training.structure"
+local tensors = require "tide.training.tensors"
+
+local Layer = require "tide.layers.base"
+local TRAIN, INFER = Layer.TRAIN, Layer.INFER
+
+local steps = {}
+
+local SPARSE = { sparse = true }
+local NO_NAMES = {}
+
+--- State for a model that was not compiled, or just was.
+function steps.state(o)
+  o.tracker = metrics.Mean { name = "loss" }
+  o.y_list, o.p_list, o.w_list = {}, {}, {}
+  return o
+end
+
+--- The training state of a model, or an error that names compile.
+function steps.of(model, what)
+  local T = rawget(model, "_training")
+  if not T then
+    errors.raise(what or "fit", "%s is not compiled; call model:compile { optimizer = ..., loss = ... } first", model:_label())
+  end
+  return T
+end
+
+-- ---- parts of a batch ----
+
+-- Targets, predictions and weights as lists, one entry per output.
+local function parts(T, y, y_pred, w)
+  local ys, ps, ws = T.y_list, T.p_list, nil
+  if type(y_pred) == "userdata" then
+    if type(y) == "table" and structure.kind(y) ~= "leaf" then
+      local leaves = structure.flatten(y, "y", T.names)
+      y = leaves[1]
+    elseif y ~= nil and type(y) ~= "userdata" then
+      y = tensors.of(y, nil, "y")
+    end
+    ys[1], ps[1] = y, y_pred
+    if w ~= nil then
+      ws = T.w_list
+      ws[1] = type(w) == "table" and structure.kind(w) ~= "leaf" and structure.flatten(w, "sample_weight", T.names)[1] or w
+    end
+    return ys, ps, ws
+  end
+  local names = T.names
+  if structure.kind(y_pred) == "dict" then
+    names = structure.names(y_pred, names)
+    T.dict_names = names
+  end
+  ps = structure.flatten(y_pred, "output", names)
+  ys = {}
+  if y ~= nil then
+    local kind = structure.kind(y)
+    if kind == "leaf" then
+      ys[1] = tensors.of(y, nil, "y")
+    elseif kind == "list" then
+      for i = 1, #y do
+        ys[i] = y[i] and tensors.of(y[i], nil, "y") or nil
+      end
+    else
+      local known = {}
+      for i, name in ipairs(names) do
+        known[name] = i
+      end
+      for name, t in pairs(y) do
+        if not known[name] then
+          errors.raise("fit", "y names the output '%s', which the model does not have; outputs are %s", tostring(name),
+            table.concat(names, ", "))
+        end
+        ys[known[name]] = tensors.of(t, nil, "y")
+      end
+    end
+  end
+  if w ~= nil then
+    ws = {}
+    if structure.kind(w) == "leaf" then
+      for i = 1, #ps do
+        ws[i] = w
+      end
+    elseif structure.kind(w) == "list" then
+      for i = 1, #ps do
+        ws[i] = w[i] or nil
+      end
+    else
+      for i, name in ipairs(names) do
+        ws[i] = w[name]
+      end
+    end
+  end
+  return ys, ps, ws
+end
+
+-- Builds losses and metrics at the first batch.
+local function build(T, ys, ps)
+  local names = T.dict_names or T.names or NO_NAMES
+  if T.loss and not T.loss.built then
+    T.loss:build(ys, ps, names)
+  end
+  if T.metrics and not T.metrics.built then
+    T.metrics:build(ys, ps, names)
+  end
+  T.built = true
+end
+
+local function prepare(T, ys, ps)
+  if not T.built then
+    build(T, ys, ps)
+  end
+end
+
+-- ---- losses ----
+
+-- Layers and regularized weights that may add to the loss; looked up once per fit.
+local function penalty_sources(model, T)
+  T.layers = model:_flat()
+  T.regularized = {}
+  for _, r in ipairs(model:_records()) do
+    if r.regularizer and r.trainable then
+      T.regularized[#T.regularized + 1] = r
+    end
+  end
+end
+
+local function penalties(model, T, total)
+  if not T.layers then
+    penalty_sources(model, T)
+  end
+  for i = 1, #T.layers do
+    local own = rawget(T.layers[i], "_losses")
+    if own then
+      for k = 1, #own do
+        local l = own[k]
+        if l.ndim > 0 then
+          l = ops.sum(l)
+        end
+        total = total and ops.add(total, l) or l
+      end
+    end
+  end
+  for i = 1, #T.regularized do
+    local r = T.regularized[i]
+    local l = r.regularizer(r.tensor)
+    total = total and ops.add(total, l) or l
+  end
+  return total
+end
+
+--- The loss of a batch: the compiled losses plus what layers and regularizers add.
+function steps.compute_loss(model, _, y, y_pred, sample_weight)
+  local T = steps.of(model, "compute_loss")
+  local total
+  if T.loss then
+    local ys, ps, ws = parts(T, y, y_pred, sample_weight)
+    prepare(T, ys, ps)
+    total = T.loss:compute(ys, ps, ws)
+  end
+  total = penalties(model, T, total)
+  if total == nil then
+    errors.raise("compute_loss", "there is no loss: give compile a loss, or add one in a layer (add_loss)")
+  end
+  return total
+end
+
+-- The loss, through the model's own compute_loss if it has one.
+local function loss_of(model, T, x, y, y_pred, w, training)
+  if T.own_loss then
+    return model:compute_loss(x, y, y_pred, w, training)
+  end
+  return steps.compute_loss(model, x, y, y_pred, w)
+end
+
+local function track(T, value, x)
+  local first = structure.first(x)
+  local n = first and first.ndim > 0 and #first or 1
+  local tracker = T.tracker
+  tracker._total, tracker._count = tracker._total + value * n, tracker._count + n
+end
+
+-- ---- metrics ----
+
+local function update_metrics(T, y, y_pred, w)
+  if not T.metrics then
+    return
+  end
+  local before = core.grad_mode(false)
+  local ys, ps, ws = parts(T, y, y_pred, w)
+  prepare(T, ys, ps)
+  T.metrics:update(ys, ps, ws)
+  core.grad_mode(before)
+end
+
+--- Values of the loss and of all metrics by name.
+function steps.results(model)
+  local T = rawget(model, "_training")
+  local out = {}
+  if T then
+    out.loss = T.tracker:result()
+    if T.metrics then
+      T.metrics:results(out)
+    end
+    for _, m in ipairs(T.loss and T.loss.trackers or NO_NAMES) do
+      out[m.name] = m:result()
+    end
+  end
+  for _, m in ipairs(steps.extra_metrics(model, T)) do
+    local v = m:result()
+    out[m.name] = type(v) == "userdata" and v.size == 1 and v:item() or v
+  end
+  return out
+end
+
+--- Metrics that a person keeps in fields of the model or its layers.
+function steps.extra_metrics(model, T)
+  local found = T and T.extra
+  if not found then
+    found = {}
+    local seen = {}
+    for _, layer in ipairs(model:_flat()) do
+      for _, e in ipairs(layer:_tracked().metrics) do
+        if not seen[e.metric] then
+          seen[e.metric] = true
+          found[#found + 1] = e.metric
+        end
+      end
+    end
+    if T then
+      T.extra = found
+    end
+  end
+  return found
+end
+
+--- All metrics back to their beginning.
+function steps.reset_metrics(model)
+  local T = rawget(model, "_training")
+  if T then
+    T.tracker:reset_state()
+    if T.metrics then
+      T.metrics:reset()
+    end
+    for _, m in ipairs(T.loss and T.loss.trackers or NO_NAMES) do
+      m:reset_state()
+    end
+  end
+  for _, m in ipairs(steps.extra_metrics(model, T)) do
+    m:reset_state()
+  end
+end
+
+-- ---- parameters ----
+
+--- Looks up the trainable parameters and prepares the optimizer for them.
+function steps.find_parameters(model, T)
+  local params, info = {}, {}
+  for _, r in ipairs(model:_records()) do
+    if r.trainable then
+      params[#params + 1] = r.tensor
+      info[#params] = { path = r.path, constraint = r.constraint }
+    end
+  end
+  T.params = params
+  if #params == 0 then
+    return
+  end
+  local optimizer = T.optimizer
+  if not optimizer.built then
+    optimizer:build(params, info)
+    if T.restore then
+      T.restore()
+      T.restore = nil
+    end
+  end
+  T.same = #optimizer._params == #params
+  for i = 1, #params do
+    T.same = T.same and optimizer._params[i] == params[i]
+  end
+end
+
+--- Applies the gradients of a loss to the model's parameters.
+function steps.minimize(model, T, loss)
+  local optimizer = T.optimizer
+  if not T.params then
+    steps.find_parameters(model, T)
+  end
+  local params = T.params
+  if #params == 0 then
+    return
+  end
+  if optimizer.loss_scale_factor then
+    loss = optimizer:scale_loss(loss)
+  end
+  if not loss.requires_grad then
+    errors.raise("fit", "the loss depends on no trainable weight of %s", model:_label())
+  end
+  local grads = core.gradients(loss, params, SPARSE)
+  if T.same then
+    optimizer:_apply(grads, nil)
+  else
+    optimizer:apply(grads, params)
+  end
+end
+
+-- ---- the steps ----
+
+--- A training step without the logs.
+function steps.train(model, T, x, y, w)
+  local y_pred = model(x, TRAIN)
+  local loss = loss_of(model, T, x, y, y_pred, w, true)
+  local value = loss:item()
+  track(T, value, x)
+  if value - value ~= 0 then -- NaN or infinite: the weights stay as they are
+    T.bad = (T.bad or 0) + 1
+    if T.bad == 1 then
+      io.stderr:write(("tide: the loss of a batch is %s; its step is not applied\n"):format(value))
+    end
+  else
+    steps.minimize(model, T, loss)
+  end
+  if T.own_metrics then
+    model:compute_metrics(x, y, y_pred, w)
+  else
+    update_metrics(T, y, y_pred, w)
+  end
+end
+
+--- A test step without the logs.
+function steps.test(model, T, x, y, w)
+  local y_pred = model(x, INFER)
+  if T.loss or T.own_loss then
+    local loss = loss_of(model, T, x, y, y_pred, w, false)
+    track(T, loss:item(), x)
+  end
+  if T.own_metrics then
+    model:compute_metrics(x, y, y_pred, w)
+  else
+    update_metrics(T, y, y_pred, w)
+  end
+end
+
+--- The outputs for a batch.
+function steps.predict(model, x)
+  return model(x, INFER)
+end
+
+--- Updates the compiled metrics and returns all values.
+function steps.compute_metrics(model, _, y, y_pred, sample_weight)
+  local T = steps.of(model, "compute_metrics")
+  update_metrics(T, y, y_pred, sample_weight)
+  return steps.results(model)
+end
+
+return steps

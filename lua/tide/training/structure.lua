@@ -1,0 +1,105 @@
+--- Data of several parts: a tensor, a list of tensors, or a table by name. Flattened in order (names sorted, or in the order
+--- that is given) and put together again.
+local errors = require "tide.errors"
+local tensors = require "tide.training.tensors"
+
+local structure = {}
+
+local function is_numbers(v)
+  local first = v[1]
+  while type(first) == "table" do
+    first = first[1]
+  end
+  return type(first) == "number" or type(first) == "boolean"
+end
+
+--- "leaf" (a tensor, or a nested table of numbers), "list", "dict", "other", or nil for nil and false.
+function structure.kind(v)
+  local t = type(v)
+  if v == nil or v == false or v == require "tide.none" then
+    return nil
+  elseif t == "userdata" or t == "number" or t == "boolean" then
+    return "leaf"
+  elseif t ~= "table" then
+    return "other"
+  elseif v[1] == nil and next(v) ~= nil then
+    return "dict"
+  elseif is_numbers(v) then
+    return "leaf"
+  end
+  return "list"
+end
+
+--- Names of a table by name, sorted; or `order` if it names the same.
+function structure.names(t, order)
+  local names = {}
+  for k in pairs(t) do
+    names[#names + 1] = k
+  end
+  table.sort(names)
+  if order and #order == #names then
+    for _, name in ipairs(order) do
+      if t[name] == nil then
+        return names
+      end
+    end
+    return order
+  end
+  return names
+end
+
+--- The leaves as a list of tensors, and what `pack` needs to put them together again.
+--- @param what string names the data in errors
+--- @param order table|nil names of the parts in order
+function structure.flatten(v, what, order)
+  local kind = structure.kind(v)
+  if kind == nil then
+    return {}, nil
+  elseif kind == "leaf" or kind == "other" then
+    return { tensors.of(v, nil, what) }, "leaf"
+  elseif kind == "list" then
+    local out = {}
+    for i = 1, #v do
+      out[i] = tensors.of(v[i], nil, what)
+    end
+    return out, "list"
+  end
+  local names, out = structure.names(v, order), {}
+  for i, name in ipairs(names) do
+    if type(name) ~= "string" then
+      errors.raise(what, "a table by name has the key %s", tostring(name))
+    end
+    out[i] = tensors.of(v[name], nil, what)
+  end
+  return out, names
+end
+
+--- Leaves put together as `flatten` found them.
+function structure.pack(leaves, plan)
+  if plan == nil then
+    return nil
+  elseif plan == "leaf" then
+    return leaves[1]
+  elseif plan == "list" then
+    return table.move(leaves, 1, #leaves, 1, {})
+  end
+  local out = {}
+  for i, name in ipairs(plan) do
+    out[name] = leaves[i]
+  end
+  return out
+end
+
+--- The first tensor of a structure, or nil.
+function structure.first(v, order)
+  if type(v) == "userdata" then
+    return v
+  elseif type(v) == "table" then
+    if v[1] ~= nil then
+      return v[1]
+    end
+    return v[structure.names(v, order)[1]]
+  end
+end
+
+return structure

@@ -1,0 +1,387 @@
+/* Files for Lua: JSON, safetensors, IDX, atomic writes, folders. Loading never runs code: what comes back are plain tables,
+ * strings, numbers and tensors.
+ *
+ * C resources stand in userdata with a __gc before anything can raise. */
+#include "bind.h"
+
+#include "../io/io.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* -- boxes: userdata that own one C object -- */
+
+typedef struct { void *p; void (*free)(void *); } box;
+
+static int box_gc(lua_State *L) {
+    box *b = lua_touserdata(L, 1);
+    if (b->p) b->free(b->p);
+    b->p = NULL;
+    return 0;
+}
+
+static box *new_box(lua_State *L, void (*release)(void *)) {
+    box *b = lua_newuserdatauv(L, sizeof *b, 0);
+    b->p = NULL, b->free = release;
+    if (luaL_newmetatable(L, "tide.box")) {
+        lua_pushcfunction(L, box_gc);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, -3, "__gc");
+        lua_setfield(L, -2, "__close");
+    }
+    lua_setmetatable(L, -2);
+    return b;
+}
+
+static void free_json(void *p) { json_decref(p); }
+static void free_st(void *p) { tide_st_close(p); }
+static void free_writer(void *p) { tide_writer_close(p); }
+
+/* -- JSON -- */
+
+/* Pushes a value; null becomes the value at stack index `null`. */
+static void push_json(lua_State *L, json_t *v, int null) {
+    luaL_checkstack(L, 6, "json");
+    switch (json_typeof(v)) {
+    case JSON_OBJECT: {
+        const char *key;
+        json_t *x;
+        lua_createtable(L, 0, (int)json_object_size(v));
+        json_object_foreach(v, key, x) {
+            push_json(L, x, null);
+            lua_setfield(L, -2, key);
+        }
+        break;
+    }
+    case JSON_ARRAY:
+        lua_createtable(L, (int)json_array_size(v), 0);
+        for (size_t i = 0; i < json_array_size(v); i++) {
+            push_json(L, json_array_get(v, i), null);
+            lua_rawseti(L, -2, (lua_Integer)i + 1);
+        }
+        break;
+    case JSON_STRING: lua_pushlstring(L, json_string_value(v), json_string_length(v)); break;
+    case JSON_INTEGER: lua_pushinteger(L, json_integer_value(v)); break;
+    case JSON_REAL: lua_pushnumber(L, json_real_value(v)); break;
+    case JSON_TRUE: lua_pushboolean(L, 1); break;
+    case JSON_FALSE: lua_pushboolean(L, 0); break;
+    case JSON_NULL: lua_pushvalue(L, null); break;
+    }
+}
+
+/* json_decode(text, null = false, what = "json"): strict; null becomes the second argument. */
+static int json_decode(lua_State *L) {
+    size_t n;
+    const char *text = luaL_checklstring(L, 1, &n), *what = luaL_optstring(L, 3, "json");
+    tide_ctx *ctx = tideL_ctx(L);
+    lua_settop(L, 3);
+    if (lua_isnil(L, 2)) {
+        lua_pushboolean(L, 0);
+        lua_replace(L, 2);
+    }
+    box *b = new_box(L, free_json);
+    json_t *root = NULL;
+    tideL_try(L, ctx, tide_json_parse(ctx, what, text, n, &root));
+    b->p = root;
+    push_json(L, root, 2);
+    return 1;
+}
+
+static int key_order(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+static void encode_string(lua_State *L, FILE *f, int i) {
+    size_t n;
+    const char *s = lua_tolstring(L, i, &n);
+    fputc('"', f);
+    for (size_t k = 0; k < n; k++) {
+        unsigned char c = (unsigned char)s[k];
+        if (c == '"' || c == '\\') fprintf(f, "\\%c", c);
+        else if (c < 0x20) fprintf(f, "\\u%04x", c);
+        else fputc(c, f);
+    }
+    fputc('"', f);
+}
+
+/* Writes the value on top; returns a message (a literal) on failure. Nothing in here raises but lack of memory. */
+static const char *encode(lua_State *L, FILE *f, int depth, const void *null) {
+    if (depth > TIDE_JSON_DEPTH) return "is nested deeper than JSON here may be (a cycle?)";
+    if (!lua_checkstack(L, 8)) return "needs too much stack";
+    if (null && lua_topointer(L, -1) == null) {
+        fputs("null", f);
+        return NULL;
+    }
+    switch (lua_type(L, -1)) {
+    case LUA_TNIL: fputs("null", f); return NULL;
+    case LUA_TBOOLEAN: fputs(lua_toboolean(L, -1) ? "true" : "false", f); return NULL;
+    case LUA_TSTRING: encode_string(L, f, lua_gettop(L)); return NULL;
+    case LUA_TNUMBER:
+        if (lua_isinteger(L, -1)) {
+            fprintf(f, "%lld", (long long)lua_tointeger(L, -1));
+        } else {
+            char text[40];
+            double v = lua_tonumber(L, -1);
+            if (!isfinite(v)) return "holds a number that JSON does not have (inf or nan)";
+            snprintf(text, sizeof text, "%.17g", v);
+            fputs(text, f);
+            if (!strpbrk(text, ".e")) fputs(".0", f);
+        }
+        return NULL;
+    case LUA_TTABLE: break;
+    default: return "holds a value that JSON does not have";
+    }
+    int t = lua_gettop(L);
+    lua_Integer n = (lua_Integer)lua_rawlen(L, t);
+    if (n > 0) {
+        fputc('[', f);
+        for (lua_Integer i = 1; i <= n; i++) {
+            if (i > 1) fputc(',', f);
+            lua_rawgeti(L, t, i);
+            const char *wrong = encode(L, f, depth + 1, null);
+            if (wrong) return wrong;
+            lua_pop(L, 1);
+        }
+        fputc(']', f);
+        return NULL;
+    }
+    size_t keys = 0;
+    lua_pushnil(L);
+    while (lua_next(L, t)) {
+        lua_pop(L, 1);
+        if (lua_type(L, -1) != LUA_TSTRING) return "has keys that are neither 1..n nor strings";
+        keys++;
+    }
+    if (keys == 0 && lua_getmetatable(L, t)) { /* an empty list of Tide's */
+        lua_pop(L, 1);
+        fputs("[]", f);
+        return NULL;
+    }
+    const char **sorted = lua_newuserdatauv(L, (keys + 1) * sizeof *sorted, 0);
+    size_t k = 0;
+    lua_pushnil(L);
+    while (lua_next(L, t)) {
+        lua_pop(L, 1);
+        sorted[k++] = lua_tostring(L, -1);
+    }
+    qsort(sorted, keys, sizeof *sorted, key_order);
+    fputc('{', f);
+    for (k = 0; k < keys; k++) {
+        if (k) fputc(',', f);
+        lua_pushstring(L, sorted[k]);
+        encode_string(L, f, lua_gettop(L));
+        fputc(':', f);
+        lua_rawget(L, t);
+        const char *wrong = encode(L, f, depth + 1, null);
+        if (wrong) return wrong;
+        lua_pop(L, 1);
+    }
+    fputc('}', f);
+    lua_settop(L, t);
+    return NULL;
+}
+
+typedef struct { char *text; size_t n; FILE *f; } stream;
+static void free_stream(void *p) {
+    stream *s = p;
+    if (s->f) fclose(s->f);
+    free(s->text);
+    free(s);
+}
+
+/* json_encode(value, null): keys sorted; a table with elements 1..n is an array; `null` and nil become null. */
+static int json_encode(lua_State *L) {
+    luaL_checkany(L, 1);
+    lua_settop(L, 2);
+    const void *null = lua_isnil(L, 2) ? NULL : lua_topointer(L, 2);
+    box *b = new_box(L, free_stream);
+    stream *s = calloc(1, sizeof *s);
+    if (!s) return luaL_error(L, "not enough memory");
+    b->p = s;
+    s->f = open_memstream(&s->text, &s->n);
+    if (!s->f) return luaL_error(L, "not enough memory");
+    lua_pushvalue(L, 1);
+    const char *wrong = encode(L, s->f, 1, null);
+    if (wrong) return tideL_error(L, "json_encode", "the value %s", wrong);
+    int failed = ferror(s->f) | fclose(s->f);
+    s->f = NULL;
+    if (failed) return luaL_error(L, "not enough memory");
+    lua_pushlstring(L, s->text, s->n);
+    return 1;
+}
+
+/* -- files -- */
+
+/* read_file(path, max = 1 GiB) */
+static int read_file(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    int64_t max = luaL_optinteger(L, 2, (lua_Integer)1 << 30);
+    tide_ctx *ctx = tideL_ctx(L);
+    box *b = new_box(L, free);
+    char *data = NULL;
+    size_t n = 0;
+    tideL_try(L, ctx, tide_file_read(ctx, path, max, &data, &n));
+    b->p = data;
+    lua_pushlstring(L, data, n);
+    return 1;
+}
+
+/* write_file(path, text): atomically */
+static int write_file(lua_State *L) {
+    size_t n;
+    const char *path = luaL_checkstring(L, 1), *text = luaL_checklstring(L, 2, &n);
+    tide_ctx *ctx = tideL_ctx(L);
+    box *b = new_box(L, free_writer);
+    tide_writer *w = NULL;
+    tideL_try(L, ctx, tide_writer_open(ctx, path, &w));
+    b->p = w;
+    tideL_try(L, ctx, tide_writer_write(ctx, w, text, n));
+    tideL_try(L, ctx, tide_writer_commit(ctx, w));
+    return 0;
+}
+
+static int mkdirs(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_try(L, ctx, tide_mkdirs(ctx, path));
+    return 0;
+}
+
+/* file_exists(path): readable? */
+static int file_exists(lua_State *L) {
+    lua_pushboolean(L, access(luaL_checkstring(L, 1), R_OK) == 0);
+    return 1;
+}
+
+/* io_fault(point, n, err = EIO): for tests; err -1 kills the process there, "nospace" is ENOSPC */
+static int io_fault(lua_State *L) {
+    const char *point = luaL_checkstring(L, 1);
+    int64_t n = luaL_optinteger(L, 2, 0);
+    int err = EIO;
+    if (lua_type(L, 3) == LUA_TSTRING && !strcmp(lua_tostring(L, 3), "nospace")) err = ENOSPC;
+    if (lua_type(L, 3) == LUA_TSTRING && !strcmp(lua_tostring(L, 3), "kill")) err = -1;
+    if (!tide_io_fault(point, n, err)) return tideL_error(L, "io_fault", "unknown point '%.40s'", point);
+    return 0;
+}
+
+static int idx_read(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_handle *h = tideL_new(L);
+    tideL_try(L, ctx, tide_idx_read(ctx, path, &h->t));
+    return 1;
+}
+
+/* -- safetensors -- */
+
+static tide_st_file *check_st(lua_State *L) {
+    box *b = luaL_checkudata(L, 1, "tide.box");
+    if (!b->p || b->free != free_st) tideL_error(L, "safetensors", "the file was closed");
+    return b->p;
+}
+
+/* safetensors_open(path): file object, list of { name, dtype, shape }, metadata (strings by name) */
+static int st_open(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    tide_ctx *ctx = tideL_ctx(L);
+    lua_settop(L, 1);
+    box *b = new_box(L, free_st);
+    tide_st_file *f = NULL;
+    tideL_try(L, ctx, tide_st_open(ctx, path, &f));
+    b->p = f;
+    int64_t n = tide_st_count(f);
+    lua_createtable(L, (int)n, 0);
+    for (int64_t i = 0; i < n; i++) {
+        const tide_st_entry *e = tide_st_entry_at(f, i);
+        lua_createtable(L, 0, 3);
+        lua_pushstring(L, e->name);
+        lua_setfield(L, -2, "name");
+        lua_pushstring(L, e->dtype < 0 ? e->dtype_name : tide_dtype_name(e->dtype));
+        lua_setfield(L, -2, "dtype");
+        lua_createtable(L, e->rank, 0);
+        for (int a = 0; a < e->rank; a++) {
+            lua_pushinteger(L, e->shape[a]);
+            lua_rawseti(L, -2, a + 1);
+        }
+        lua_setfield(L, -2, "shape");
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_newtable(L);
+    json_t *meta = tide_st_metadata(f), *v;
+    const char *key;
+    json_object_foreach(meta, key, v) {
+        lua_pushlstring(L, json_string_value(v), json_string_length(v));
+        lua_setfield(L, -2, key);
+    }
+    return 3;
+}
+
+/* safetensors_read(file, i): the i-th tensor of the list */
+static int st_read(lua_State *L) {
+    tide_st_file *f = check_st(L);
+    lua_Integer i = luaL_checkinteger(L, 2);
+    if (i < 1 || i > tide_st_count(f)) return tideL_error(L, "safetensors_read", "no tensor %lld", (long long)i);
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_pace(L);
+    tideL_handle *h = tideL_new(L);
+    tideL_try(L, ctx, tide_st_read(ctx, f, i - 1, &h->t));
+    return 1;
+}
+
+/* safetensors_write(path, list of { name, tensor }, metadata): atomically, with checksums */
+static int st_write(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 3);
+    if (lua_isnil(L, 3)) {
+        lua_newtable(L);
+        lua_replace(L, 3);
+    }
+    luaL_checktype(L, 3, LUA_TTABLE);
+    tide_ctx *ctx = tideL_ctx(L);
+    int64_t n = (int64_t)lua_rawlen(L, 2), nmeta = 0;
+    lua_pushnil(L);
+    while (lua_next(L, 3)) {
+        if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
+            return tideL_error(L, "safetensors_write", "metadata must be strings by name");
+        nmeta++;
+        lua_pop(L, 1);
+    }
+    const char **names = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *names, 0);
+    tide_tensor **tensors = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *tensors, 0);
+    const char **keys = lua_newuserdatauv(L, (size_t)(nmeta + 1) * 2 * sizeof *keys, 0), **values = keys + nmeta;
+    lua_newtable(L); /* keeps contiguous copies alive */
+    int kept = lua_gettop(L);
+    for (int64_t i = 0; i < n; i++) {
+        if (lua_rawgeti(L, 2, i + 1) != LUA_TTABLE) return tideL_error(L, "safetensors_write", "entry %lld is not { name, tensor }", (long long)i + 1);
+        if (lua_rawgeti(L, -1, 1) != LUA_TSTRING) return tideL_error(L, "safetensors_write", "entry %lld has no name", (long long)i + 1);
+        names[i] = lua_tostring(L, -1);
+        lua_rawgeti(L, -2, 2);
+        tide_tensor *t = tideL_checktensor(L, -1, "safetensors_write");
+        tideL_handle *h = tideL_new(L);
+        tideL_try(L, ctx, tide_contiguous(ctx, t, &h->t));
+        tensors[i] = h->t;
+        lua_rawseti(L, kept, i + 1);
+        lua_pop(L, 3);
+    }
+    int64_t k = 0;
+    lua_pushnil(L);
+    while (lua_next(L, 3)) {
+        keys[k] = lua_tostring(L, -2);
+        values[k++] = lua_tostring(L, -1);
+        lua_pop(L, 1);
+    }
+    tideL_try(L, ctx, tide_st_write(ctx, path, n, names, tensors, nmeta, keys, values));
+    return 0;
+}
+
+void tideL_open_io(lua_State *L) {
+    static const luaL_Reg functions[] = {
+        {"json_decode", json_decode}, {"json_encode", json_encode}, {"read_file", read_file}, {"write_file", write_file},
+        {"mkdirs", mkdirs}, {"file_exists", file_exists}, {"io_fault", io_fault}, {"idx_read", idx_read},
+        {"safetensors_open", st_open}, {"safetensors_read", st_read}, {"safetensors_write", st_write}, {NULL, NULL},
+    };
+    luaL_setfuncs(L, functions, 0);
+}

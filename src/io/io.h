@@ -1,0 +1,61 @@
+/* Files: whole reads with limits, atomic writes, JSON with limits, safetensors and IDX. No Lua.
+ *
+ * Every reader checks sizes against the bytes that are really there before it allocates, runs no code, opens no other path,
+ * and fails with one message that names the file, the field, what was found and what is allowed. */
+#ifndef TIDE_IO_H
+#define TIDE_IO_H
+
+#include "../tide.h"
+
+#include <jansson.h>
+
+/* -- whole files -- */
+/* Reads a file of at most `max` bytes into a block that the caller frees; a NUL follows the last byte. */
+tide_status tide_file_read(tide_ctx *, const char *path, int64_t max, char **data, size_t *n);
+tide_status tide_mkdirs(tide_ctx *, const char *path); /* like mkdir -p; what exists already is fine */
+
+/* -- atomic writes: a temporary file beside the target, fsync, rename, fsync of the folder. Until tide_writer_commit
+ *    succeeds the old file is untouched; a writer that is closed without it leaves nothing behind. -- */
+typedef struct tide_writer tide_writer;
+tide_status tide_writer_open(tide_ctx *, const char *path, tide_writer **out);
+tide_status tide_writer_write(tide_ctx *, tide_writer *, const void *data, size_t n);
+tide_status tide_writer_commit(tide_ctx *, tide_writer *); /* on success the writer is done; close it anyway */
+void tide_writer_close(tide_writer *);                     /* accepts NULL */
+/* For tests: the n-th (from 1) call at a point ("write", "fsync", "close", "rename", "fsync_dir") fails with `err`, or, when
+ * err is -1, the process is killed there. n = 0 switches it off. Returns 0 for an unknown point. */
+int tide_io_fault(const char *point, int64_t n, int err);
+
+/* -- JSON: strict (no duplicate keys, no NaN, valid UTF-8), depth <= 64, text <= 100 MB. `what` opens the message. -- */
+#define TIDE_JSON_DEPTH 64
+#define TIDE_JSON_BYTES 100000000
+tide_status tide_json_parse(tide_ctx *, const char *what, const char *text, size_t n, json_t **out); /* new reference */
+
+/* -- safetensors -- */
+typedef struct {
+    const char *name;            /* borrowed from the file object */
+    const char *dtype_name;      /* as the file spells it */
+    int dtype;                   /* tide_dtype, -1: valid, but none of Tide's */
+    int rank;
+    int64_t shape[16];
+    uint64_t begin, end;         /* bytes, relative to the data section */
+    uint32_t crc;
+    int has_crc;
+} tide_st_entry;
+
+typedef struct tide_st_file tide_st_file;
+/* Opens and checks the whole header; nothing of the data is read. */
+tide_status tide_st_open(tide_ctx *, const char *path, tide_st_file **out);
+void tide_st_close(tide_st_file *);                           /* accepts NULL */
+int64_t tide_st_count(const tide_st_file *);
+const tide_st_entry *tide_st_entry_at(const tide_st_file *, int64_t i); /* in order of the data section */
+json_t *tide_st_metadata(const tide_st_file *);               /* borrowed; NULL: none */
+/* Reads one tensor (new), checking its checksum where the file has one. */
+tide_status tide_st_read(tide_ctx *, tide_st_file *, int64_t i, tide_tensor **out);
+/* Writes atomically, with checksums. Tensors are contiguous; names unique and not "__metadata__". */
+tide_status tide_st_write(tide_ctx *, const char *path, int64_t n, const char *const *names, tide_tensor *const *tensors,
+                          int64_t nmeta, const char *const *keys, const char *const *values);
+
+/* -- IDX (the format of MNIST), gzipped or not: unsigned and signed bytes, 16-bit (read as int32), int32, float32, float64 -- */
+tide_status tide_idx_read(tide_ctx *, const char *path, tide_tensor **out);
+
+#endif
