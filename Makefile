@@ -267,12 +267,19 @@ valgrind:
 	@TIDE_BUILD=$(BUILD) TIDE_CPU=v3 TIDE_ENGINE=plain OMP_NUM_THREADS=1 valgrind -q --error-exitcode=99 \
 	  --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite $(BUSTED) $(SPECS)
 
-# Every fuzzer, SECONDS each, under the sanitizers.
+# Every fuzzer, SECONDS each, under the sanitizers: Lua programs, and C targets (libFuzzer's interface) with driver.c. A C
+# target's first line names the folder of its corpus. The input that breaks it is left in build/fuzz/NAME.last.
 SECONDS ?= 60
 FUZZERS = $(wildcard spec/fuzz/*.lua)
+FUZZ_C = $(patsubst spec/fuzz/%.c,%,$(filter-out spec/fuzz/driver.c,$(wildcard spec/fuzz/*.c)))
 fuzz:
-	@$(if $(FUZZERS),,echo "make fuzz: no fuzzer in spec/fuzz" >&2; exit 1)
+	@$(if $(FUZZERS)$(FUZZ_C),,echo "make fuzz: no fuzzer in spec/fuzz" >&2; exit 1)
 	@+$(MAKE) --no-print-directory all SAN=1
+	@mkdir -p build/fuzz
+	@for f in $(FUZZ_C); do echo "  FUZZ  spec/fuzz/$$f.c ($(SECONDS) s)"; \
+	  $(CC) $(COMMON) -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined spec/fuzz/$$f.c spec/fuzz/driver.c \
+	    build/asan/tide-core.a $(LIBS) -o build/fuzz/$$f && \
+	  TIDE_FUZZ_LAST=build/fuzz/$$f.last build/fuzz/$$f "$$(sed -n '1s/.*corpus: //p' spec/fuzz/$$f.c)" $(SECONDS) || exit 1; done
 	@for f in $(FUZZERS); do echo "  FUZZ  $$f ($(SECONDS) s)"; \
 	  LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;' LUA_CPATH='$(CURDIR)/build/asan/lib/?.so;;' \
 	  TIDE_FUZZ_SECONDS=$(SECONDS) $(ASAN_ENV) $(LUA) $$f --seconds $(SECONDS) || exit 1; done

@@ -60,6 +60,12 @@ describe("load_img", function()
     end
   end)
 
+  it("scales PNM of any depth to bytes", function()
+    for _, name in ipairs { "low.pgm", "wide.ppm", "odd.pgm" } do
+      equal("pnm " .. name, pictures.load_img(folder .. name, { color_mode = name:find "ppm" and "rgb" or "grayscale" }))
+    end
+  end)
+
   it("turns pictures as their EXIF orientation says, if asked", function()
     for k = 1, 8 do
       equal("upright " .. k, pictures.load_img(folder .. "turn" .. k .. ".jpg", { upright = true }))

@@ -88,6 +88,16 @@ for name, c in (("grey16.png", 1), ("rgb16.png", 3)):
     png16(name, a)
     keep(f"high byte {name}", (a >> 8).astype("uint8"))
 
+for name, top in (("low.pgm", 31), ("wide.ppm", 65535), ("odd.pgm", 1000)):
+    c = 3 if name.endswith("ppm") else 1
+    a = rng.randint(0, top + 1, (5, 7, c)).astype("uint16")
+    with open(path(name), "wb") as f:
+        f.write(b"P%d # a comment\n7 5\n%d\n" % (6 if c == 3 else 5, top) + (a.astype(">u2") if top > 255 else a.astype("u1")).tobytes())
+    if top < 256:
+        keep(f"pnm {name}", np.asarray(Image.open(path(name)))[..., None].astype("uint8"))
+    else:
+        keep(f"pnm {name}", (np.minimum(65535, np.round(a / top * 65535)).astype("uint16") >> 8).astype("uint8"))
+
 # -- orientation
 for k in range(1, 9):
     exif = Image.Exif()

@@ -230,7 +230,8 @@ static int to_picture(lua_State *L) {
             if (top != 0) v /= top;
             v *= 255;
         }
-        q[i] = (uint8_t)(v <= 0 ? 0 : v >= 255 ? 255 : v);
+        q[i] = (uint8_t)(v <= 0 ? 0 : v >= 255 ? 255
+                                               : v);
     }
     return 1;
 }
@@ -407,9 +408,7 @@ static int permutation(lua_State *L) {
 
 /* sample_seed(seed, epoch, index) -> 64 bits */
 static int sample_seed(lua_State *L) {
-    lua_pushinteger(L, (lua_Integer)tide_sample_seed((uint64_t)luaL_checkinteger(L, 1),
-                                                     (uint64_t)luaL_checkinteger(L, 2),
-                                                     (uint64_t)luaL_checkinteger(L, 3)));
+    lua_pushinteger(L, (lua_Integer)tide_sample_seed((uint64_t)luaL_checkinteger(L, 1), (uint64_t)luaL_checkinteger(L, 2), (uint64_t)luaL_checkinteger(L, 3)));
     return 1;
 }
 
@@ -441,8 +440,8 @@ static int listdir(lua_State *L) {
     for (size_t i = 0; kinds && i < n; i++) {
         struct stat s, l;
         kinds[i] = fstatat(fd, names[i], &s, 0) != 0 ? 'o'
-                   : S_ISREG(s.st_mode)              ? 'f'
-                   : !S_ISDIR(s.st_mode)             ? 'o'
+            : S_ISREG(s.st_mode)                     ? 'f'
+            : !S_ISDIR(s.st_mode)                    ? 'o'
                                                      : 'd';
         if (kinds[i] == 'd' && fstatat(fd, names[i], &l, AT_SYMLINK_NOFOLLOW) == 0 &&
             S_ISLNK(l.st_mode))
@@ -458,10 +457,9 @@ static int listdir(lua_State *L) {
             char kind = kinds[i];
             lua_pushstring(L, names[i]);
             lua_rawseti(L, -3, (lua_Integer)i + 1);
-            lua_pushstring(L, kind == 'd'   ? "directory"
-                              : kind == 'l' ? "link"
-                              : kind == 'f' ? "file"
-                                            : "other");
+            lua_pushstring(L, kind == 'd' ? "directory" : kind == 'l' ? "link"
+                               : kind == 'f'                          ? "file"
+                                                                      : "other");
             lua_rawseti(L, -2, (lua_Integer)i + 1);
         }
         free(names[i]);
@@ -650,14 +648,22 @@ static void class(lua_State *L, const char *name, lua_CFunction gc, const luaL_R
 
 void tideL_open_image(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"decode", decode},           {"load", load},
-        {"format", format},           {"encode", encode},
-        {"convert", convert},         {"fit", fit},
-        {"resize", resize},           {"draw", draw},
-        {"transform", transform},     {"standardize", standardize},
-        {"permutation", permutation}, {"sample_seed", sample_seed},
-        {"to_picture", to_picture},   {"listdir", listdir},
-        {"loader", loader_new},       {NULL, NULL},
+        {"decode", decode},
+        {"load", load},
+        {"format", format},
+        {"encode", encode},
+        {"convert", convert},
+        {"fit", fit},
+        {"resize", resize},
+        {"draw", draw},
+        {"transform", transform},
+        {"standardize", standardize},
+        {"permutation", permutation},
+        {"sample_seed", sample_seed},
+        {"to_picture", to_picture},
+        {"listdir", listdir},
+        {"loader", loader_new},
+        {NULL, NULL},
     };
     static const luaL_Reg of_loader[] = {
         {"submit", loader_submit}, {"close", loader_close}, {NULL, NULL}};

@@ -226,7 +226,8 @@ static void brighten(float *x, int64_t pixels, int64_t c, double brightness) {
         int u = (uint8_t)(int)v;
         if (c != 4 || i % 4 != 3) {
             float t = b * (float)u;
-            u = t <= 0 ? 0 : t >= 255 ? 255 : (int)t;
+            u = t <= 0 ? 0 : t >= 255 ? 255
+                                      : (int)t;
         }
         v = (float)u;
         x[i] = local ? v / 255 * (hi - lo) + lo : v;
@@ -245,7 +246,8 @@ tide_status tide_transform_apply(const tide_augment *a, const tide_transform *t,
         extent(y, n, &lo, &hi);
         for (int64_t i = 0; i < n; i++) {
             float v = y[i] + by;
-            y[i] = v < lo ? lo : v > hi ? hi : v;
+            y[i] = v < lo ? lo : v > hi ? hi
+                                        : v;
         }
     }
     if (t->has_brightness) {

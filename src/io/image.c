@@ -153,6 +153,7 @@ tide_status tide_image_decode(const uint8_t *b, size_t n, const tide_image_optio
     else if (!strcmp(format, "gif") || !strcmp(format, "webp") || !strcmp(format, "tiff"))
         return tide_image_fail(
             e, TIDE_EIO, "is a %s picture, which is not read; convert it to PNG or JPEG", format);
+    else if (!strcmp(format, "pnm")) st = tide_pnm_decode(b, n, o, out, e);
     else st = tide_stb_decode(b, n, o, out, e);
     if (st == TIDE_OK && o->upright) st = turn(out, orientation, e);
     if (st == TIDE_OK) st = tide_image_convert(out, o->channels, e);

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define MAX_WARNINGS 64
-#define MAX_SCANS 100 /* of a progressive file: each costs a pass over the whole picture */
+#define MAX_SCANS 100                  /* of a progressive file: each costs a pass over the whole picture */
 #define MEMORY_BYTES ((long)512 << 20) /* coefficient arrays of a progressive file */
 
 typedef struct {
@@ -88,7 +88,8 @@ tide_status tide_jpeg_decode(const uint8_t *bytes, size_t n, const tide_image_op
             *orientation = tide_exif_orientation(k->data + 6, k->data_length - 6);
     bool cmyk = c.jpeg_color_space == JCS_CMYK || c.jpeg_color_space == JCS_YCCK;
     int channels = c.jpeg_color_space == JCS_GRAYSCALE ? 1 : 3;
-    c.out_color_space = cmyk ? JCS_CMYK : channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
+    c.out_color_space = cmyk ? JCS_CMYK : channels == 1 ? JCS_GRAYSCALE
+                                                        : JCS_RGB;
     jpeg_start_decompress(&c);
     size_t row = (size_t)c.output_width * (size_t)channels;
     data = malloc(row * c.output_height);

@@ -13,7 +13,7 @@
 /* -- Pillow -- */
 
 static const char *const pil_names[] = {"nearest", "bilinear", "bicubic",
-                                        "box",     "hamming",  "lanczos"};
+                                        "box", "hamming", "lanczos"};
 static const double pil_support[] = {0, 1, 2, 0.5, 1, 3};
 
 int tide_pil_filter_of(const char *name) {
@@ -85,7 +85,8 @@ static bool pil_make(pil_axis *a, int64_t in, double lo, double hi, int64_t out,
 
 static inline uint8_t clip8(int32_t v) {
     v >>= PRECISION;
-    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255
+                                         : v);
 }
 
 /* (rows, in, c) -> (rows, out, c) */
@@ -235,7 +236,7 @@ tide_status tide_image_fit(const tide_image *p, int64_t h, int64_t w, tide_pil_f
 
 /* -- TensorFlow -- */
 
-static const char *const tf_names[] = {"nearest",  "bilinear", "bicubic",  "area",
+static const char *const tf_names[] = {"nearest", "bilinear", "bicubic", "area",
                                        "lanczos3", "lanczos5", "gaussian", "mitchellcubic"};
 
 int tide_tf_method_of(const char *name) {
@@ -295,7 +296,8 @@ static bool tf_room(tf_axis *a, int64_t out, int64_t width) {
     return a->first && a->count && a->w;
 }
 
-static int64_t within(int64_t v, int64_t n) { return v < 0 ? 0 : v >= n ? n - 1 : v; }
+static int64_t within(int64_t v, int64_t n) { return v < 0 ? 0 : v >= n ? n - 1
+                                                                        : v; }
 
 /* Weights of ScaleAndTranslate: what antialias uses, and every method without a kernel of its own. */
 static bool tf_spans(tf_axis *a, int64_t in, int64_t out, tide_tf_method m, bool antialias) {
@@ -368,7 +370,8 @@ static bool tf_area(tf_axis *a, int64_t in, int64_t out) {
         if (to > in) to = in;
         for (int64_t i = from; i < to && i - from < a->width; i++) {
             float at = (float)i, next = (float)(i + 1);
-            float part = at < lo ? (next > hi ? scale : next - lo) : next > hi ? hi - at : 1;
+            float part = at < lo ? (next > hi ? scale : next - lo) : next > hi ? hi - at
+                                                                               : 1;
             a->w[x * a->width + i - from] = part / scale;
         }
         a->first[x] = from, a->count[x] = to - from;

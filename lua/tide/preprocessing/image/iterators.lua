@@ -505,7 +505,7 @@ function DataFrameIterator:_init(generator, ...)
       invalid = invalid + 1
     end
   end
-  if invalid > 0 then
+  if invalid > 0 and o.verbose then
     io.stderr:write(("flow_from_dataframe: %d names in column '%s' are no picture files; they are left out\n"):format(invalid,
       o.x_col))
   end

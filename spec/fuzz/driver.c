@@ -1,0 +1,107 @@
+/* A fuzzer's main where libFuzzer is not at hand: mutates files of a corpus at random and calls LLVMFuzzerTestOneInput.
+ *
+ *   driver CORPUS_FOLDER SECONDS [SEED]
+ * The input that is being tried is kept in TIDE_FUZZ_LAST (a path), so that a crash leaves it behind. With clang:
+ *   clang -fsanitize=fuzzer,address,undefined -Isrc -Ikernels spec/fuzz/images.c src/io/image.c ... */
+#include <dirent.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+#define MAX_FILES 512
+#define MAX_BYTES (1 << 16)
+
+static uint64_t state;
+static uint32_t below(uint32_t n) { /* xorshift64* */
+    state ^= state >> 12, state ^= state << 25, state ^= state >> 27;
+    return (uint32_t)((state * 0x2545f4914f6cdd1du) >> 32) % n;
+}
+
+static size_t mutate(uint8_t *b, size_t n, const uint8_t *other, size_t on) {
+    static const uint32_t odd[] = {0, 1, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000u, 0xffffffffu};
+    for (uint32_t k = 1 + below(6); k > 0 && n > 1; k--) {
+        size_t at = 1 + below((uint32_t)n - 1);
+        if (below(3)) at = 1 + below(n - 1 < 64 ? (uint32_t)n - 1 : 64); /* headers are where decisions are taken */
+        switch (below(7)) {
+        case 0: b[at] ^= (uint8_t)(1u << below(8)); break;
+        case 1: b[at] = (uint8_t)below(256); break;
+        case 2: { /* a number that is often wrong, of 2 or 4 bytes, in either order */
+            uint32_t v = odd[below(13)], width = below(2) ? 2 : 4, big = below(2);
+            for (uint32_t i = 0; i < width && at + i < n; i++) b[at + i] = (uint8_t)(v >> 8 * (big ? width - 1 - i : i));
+            break;
+        }
+        case 3: n = at + 1; break;
+        case 4: { /* a piece repeated */
+            size_t len = 1 + below(64);
+            if (at + len < n && n + len < MAX_BYTES) memmove(b + at + len, b + at, n - at), n += len;
+            break;
+        }
+        case 5: { /* a piece taken out */
+            size_t len = 1 + below(32);
+            if (at + len < n) memmove(b + at, b + at + len, n - at - len), n -= len;
+            break;
+        }
+        default: { /* a piece of another file */
+            size_t len = 1 + below(128), from = below((uint32_t)on);
+            if (from + len < on && at + len < n) memcpy(b + at, other + from, len);
+        }
+        }
+    }
+    b[0] = (uint8_t)below(256);
+    return n;
+}
+
+int main(int argc, char **argv) {
+    static uint8_t *files[MAX_FILES], input[2 * MAX_BYTES];
+    static size_t sizes[MAX_FILES];
+    if (argc < 3) {
+        fprintf(stderr, "usage: %s CORPUS_FOLDER SECONDS [SEED]\n", argv[0]);
+        return 2;
+    }
+    DIR *d = opendir(argv[1]);
+    int n = 0;
+    for (struct dirent *e; d && n < MAX_FILES && (e = readdir(d));) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s/%s", argv[1], e->d_name);
+        FILE *f = e->d_name[0] == '.' ? NULL : fopen(path, "rb");
+        if (!f) continue;
+        files[n] = malloc(MAX_BYTES + 1);
+        sizes[n] = files[n] ? 1 + fread(files[n] + 1, 1, MAX_BYTES - 1, f) : 0;
+        fclose(f);
+        if (sizes[n] > 1 && sizes[n] < MAX_BYTES) files[n][0] = 0, n++;
+        else free(files[n]);
+    }
+    if (d) closedir(d);
+    if (n == 0) {
+        fprintf(stderr, "%s: no files in %s\n", argv[0], argv[1]);
+        return 2;
+    }
+    state = argc > 3 ? strtoull(argv[3], NULL, 10) : (uint64_t)time(NULL);
+    state = state * 0x9e3779b97f4a7c15u + 1;
+    const char *last = getenv("TIDE_FUZZ_LAST");
+    time_t end = time(NULL) + atoi(argv[2]);
+    long long tried = 0;
+    for (int i = 0; i < n; i++, tried++) LLVMFuzzerTestOneInput(files[i], sizes[i]);
+    while (time(NULL) < end) {
+        int i = (int)below((uint32_t)n), j = (int)below((uint32_t)n);
+        memcpy(input, files[i], sizes[i]);
+        size_t size = mutate(input, sizes[i], files[j], sizes[j]);
+        if (last) {
+            FILE *f = fopen(last, "wb");
+            if (f) fwrite(input, 1, size, f), fclose(f);
+        }
+        uint8_t *exact = malloc(size); /* its own block, so that reading past the end is seen */
+        if (!exact) return 2;
+        memcpy(exact, input, size);
+        LLVMFuzzerTestOneInput(exact, size);
+        free(exact);
+        tried++;
+    }
+    printf("  %lld inputs, no report\n", tried);
+    for (int i = 0; i < n; i++) free(files[i]);
+    return 0;
+}
