@@ -95,7 +95,8 @@ end
 Layer.args = check.args("Layer", {}, { named = common })
 Layer._inits, Layer._builds = {}, {}
 
-local counters, created = {}, 0
+local counters = {}
+Layer.created = 0 -- layers made so far
 
 --- A name not used before: `dense`, `dense_1`, ...
 function Layer.auto_name(prefix)
@@ -111,8 +112,8 @@ end
 
 function Layer:_init(...)
   local o = self.args:construct(...)
-  created = created + 1
-  rawset(self, "_id", created)
+  Layer.created = Layer.created + 1
+  rawset(self, "_id", Layer.created)
   rawset(self, "name", o.name or Layer.auto_name(class.snake(getmetatable(self).__name)))
   rawset(self, "dtype", o.dtype)
   rawset(self, "autocast", o.autocast)
@@ -355,6 +356,9 @@ local function dispatch(self, n, x, ...)
       rest[n] = nil
     end
   end
+  if names and n == 1 and not options and check.is_plain(x) and x[names[1]] ~= nil then
+    options, x = x, nil
+  end
   if n > count then
     errors.raise(self:_label(), "takes %d input%s, then a table of options, got %d values", count, count == 1 and "" or "s", n)
   end
@@ -362,14 +366,20 @@ local function dispatch(self, n, x, ...)
   if rawequal(options, TRAIN) or rawequal(options, INFER) then
     options = nil
   elseif names and options then
-    for i = 2, count do
-      if options[names[i]] ~= nil and rest[i - 1] == nil then
-        rest[i - 1] = options[names[i]]
+    local own = {}
+    for k, v in pairs(options) do
+      own[k] = v
+    end
+    for i = 1, count do
+      local v = options[names[i]]
+      own[names[i]] = nil
+      if i == 1 then
+        x = x == nil and v or x
+      elseif rest[i - 1] == nil then
+        rest[i - 1] = v
       end
     end
-  end
-  if x == nil and names and options then
-    x = options[names[1]]
+    options = next(own) ~= nil and own or nil
   end
   if x == nil then
     errors.raise(self:_label(), "needs an input, got nil")

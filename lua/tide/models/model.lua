@@ -6,6 +6,7 @@ local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"
 local list = require "tide.list"
+local none = require "tide.none"
 
 local Model = base.derive(base, "Model", {
   args = {},
@@ -110,8 +111,7 @@ end
 
 --- The architecture as JSON text; `tide.models.model_from_json` reads it.
 function Model:to_json()
-  local object = require "tide.object"
-  return require("tide.utils.json").encode(object.serialize(self))
+  return require("tide.core").json_encode(require("tide.object").serialize(self), none)
 end
 
 --- Model for a person: a functional model from inputs and outputs.
