@@ -40,16 +40,14 @@ if not only then
       searchsorted digitize sum prod max min mean any all argmax argmin cumsum cumprod logsumexp var std count_nonzero
       clip round gelu glu bitwise_not isclose sinc matmul linear dot inner outer vdot vecdot conv conv_transpose
       depthwise_conv separable_conv max_pool average_pool adaptive_max_pool adaptive_average_pool depth_to_space
-      space_to_depth dropout alpha_dropout random_uniform random_normal random_truncated_normal random_randint
-      random_categorical random_shuffle embedding batch_gather negative abs sign square sqrt rsqrt cbrt reciprocal
-      floor ceil rint trunc nan_to_num deg2rad rad2deg exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos
-      arctan sinh cosh tanh arcsinh arccosh arctanh erf erfc erfinv relu leaky_relu relu6 elu celu selu gelu_erf
-      gelu_tanh silu hard_silu mish sigmoid hard_sigmoid log_sigmoid hard_tanh tanh_shrink soft_shrink hard_shrink
-      threshold softplus softsign squareplus sparse_plus sparse_sigmoid add subtract multiply divide divide_no_nan
-      floor_divide mod fmod power maximum minimum fmax fmin squared_difference arctan2 hypot logaddexp logaddexp2
-      heaviside copysign nextafter ldexp equal not_equal less less_equal greater greater_equal logical_and logical_or
-      logical_xor logical_not isnan isinf isposinf isneginf isfinite signbit bitwise_and bitwise_or bitwise_xor
-      left_shift right_shift gcd lcm
+      space_to_depth negative abs sign square sqrt rsqrt cbrt reciprocal floor ceil rint trunc nan_to_num deg2rad
+      rad2deg exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh
+      arctanh erf erfc erfinv relu leaky_relu relu6 elu celu selu gelu_erf gelu_tanh silu hard_silu mish sigmoid
+      hard_sigmoid log_sigmoid hard_tanh tanh_shrink soft_shrink hard_shrink threshold softplus softsign squareplus
+      sparse_plus sparse_sigmoid add subtract multiply divide divide_no_nan floor_divide mod fmod power maximum minimum
+      fmax fmin squared_difference arctan2 hypot logaddexp logaddexp2 heaviside copysign nextafter ldexp equal
+      not_equal less less_equal greater greater_equal logical_and logical_or logical_xor logical_not isnan isinf
+      isposinf isneginf isfinite signbit bitwise_and bitwise_or bitwise_xor left_shift right_shift gcd lcm
     ]]):gmatch "%S+" do
       waiting[name] = true
     end
