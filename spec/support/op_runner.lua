@@ -431,7 +431,10 @@ local function check_strided(row)
       odd[i] = strided(t)
     end
   end
-  assert(bits(call(row, plain)) == bits(call(row, odd)), "strided inputs give other results than contiguous ones")
+  local want, got = call(row, plain), call(row, odd)
+  for i = 1, want.n do -- sums may be taken in another order
+    check_close("strided inputs: result " .. i, flat_of(got[i]), flat_of(want[i]), 1.3e-6 * (row.length or 4), 1e-6)
+  end
 end
 
 local function check_threads(row)
