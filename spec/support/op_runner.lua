@@ -476,7 +476,8 @@ end
 local function check_empty(row)
   local data = {}
   for i, shape in ipairs(row.empty.inputs) do
-    data[i] = shape and { flat = spread(numel(shape), 0, 1, i), shape = shape, dtype = row.empty.dtypes and row.empty.dtypes[i] or "float32" }
+    local dtype = row.empty.dtypes and row.empty.dtypes[i] or "float32"
+    data[i] = shape and { flat = spread(numel(shape), 0, 1, i), shape = shape, dtype = dtype }
   end
   local got = call(row, tensors_of(data), row.empty.options)[1]
   local _, shape = flat_of(got)
