@@ -39,7 +39,6 @@ static box *new_box(lua_State *L, void (*release)(void *)) {
 
 static void free_json(void *p) { json_decref(p); }
 static void free_st(void *p) { tide_st_close(p); }
-static void free_writer(void *p) { tide_writer_close(p); }
 
 /* -- JSON -- */
 
@@ -233,12 +232,7 @@ static int write_file(lua_State *L) {
     size_t n;
     const char *path = luaL_checkstring(L, 1), *text = luaL_checklstring(L, 2, &n);
     tide_ctx *ctx = tideL_ctx(L);
-    box *b = new_box(L, free_writer);
-    tide_writer *w = NULL;
-    tideL_try(L, ctx, tide_writer_open(ctx, path, &w));
-    b->p = w;
-    tideL_try(L, ctx, tide_writer_write(ctx, w, text, n));
-    tideL_try(L, ctx, tide_writer_commit(ctx, w));
+    tideL_try(L, ctx, tide_file_replace(ctx, path, text, n));
     return 0;
 }
 

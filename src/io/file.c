@@ -187,3 +187,12 @@ void tide_writer_close(tide_writer *w) {
     free(w->path);
     free(w);
 }
+
+tide_status tide_file_replace(tide_ctx *ctx, const char *path, const void *data, size_t n) {
+    tide_writer *w = NULL;
+    tide_status s = tide_writer_open(ctx, path, &w);
+    if (s == TIDE_OK) s = tide_writer_write(ctx, w, data, n);
+    if (s == TIDE_OK) s = tide_writer_commit(ctx, w);
+    tide_writer_close(w);
+    return s;
+}
