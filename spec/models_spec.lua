@@ -176,6 +176,21 @@ describe("functional models", function()
     assert.equal(#model.layers, #again.layers)
   end)
 
+  it("go through JSON", function()
+    local x = tide.Input { 4, 4, 1 }
+    local y = layers.Conv2D { 2, 3, padding = "same", kernel_regularizer = "l2" }(x)
+    y = layers.Flatten()(layers.ReLU()(y) * 2)
+    local model = tide.Model { inputs = { image = x }, outputs = layers.Dense { 2, activation = "softmax" }(y), name = "j" }
+    local again = tide.models.model_from_json(model:to_json())
+    again:set_weights(model:get_weights())
+    local data = { image = tide.random.normal { 2, 4, 4, 1 } }
+    assert.equal(0, distance(model(data), again(data)))
+    assert.equal("j", again.name)
+    assert.equal(model:to_json(), again:to_json())
+    local plain = tide.Sequential { layers.Dense { 3, use_bias = false, input_shape = { 2 } } }
+    assert.equal(plain:to_json(), tide.models.model_from_json(plain:to_json()):to_json())
+  end)
+
   it("free what no later step needs", function()
     local x = tide.Input { 1000 }
     local y = x
@@ -300,6 +315,17 @@ describe("layers of your own", function()
     end
     assert.same({ "offset", "blocks.1/kernel", "blocks.1/bias", "blocks.2/kernel", "blocks.2/bias", "blocks.3/kernel",
       "blocks.3/bias", "head/kernel", "head/bias" }, paths)
+  end)
+
+  it("build the layers inside from a shape alone", function()
+    local Net = tide.Model:extend("SpecNet", {
+      init = function(self) self.dense = layers.Dense { 3 } end,
+      call = function(self, x) return self.dense(x) end,
+    })
+    local net = Net()
+    net:build { none, 4 }
+    assert.equal(15, net:count_params())
+    assert.equal("[2, 3]", tostring(net(tide.ones { 2, 4 }).shape))
   end)
 
   it("protect what belongs to every layer", function()

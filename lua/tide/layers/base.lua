@@ -75,6 +75,11 @@ function Layer.is_training()
   return mode == TRAIN
 end
 
+--- Whether any layer's call is running.
+function Layer.is_calling()
+  return active
+end
+
 -- ---- making layers ----
 
 local common = {
@@ -119,6 +124,7 @@ function Layer:_init(...)
   rawset(self, "autocast", o.autocast)
   rawset(self, "activity_regularizer", o.activity_regularizer)
   rawset(self, "built", false)
+  rawset(self, "_plain", false)
   rawset(self, "_trainable", o.trainable)
   rawset(self, "_weights", {})
   local shape = o.batch_input_shape
@@ -170,6 +176,7 @@ local reserved = { args = true, inputs = true, init = true, build = true }
 --- @return table class
 function Layer:extend(name, def)
   local c = Layer.derive(self, name, def)
+  c._custom = true
   registry.register(c.kind, name, c)
   return c
 end
@@ -243,7 +250,14 @@ function Layer:build(...)
   rawset(self, "built", true)
   rawset(self, "_build_shape", (...))
   rawset(self, "_call", self.call)
+  self:_settle()
+end
+
+-- Decides once what the short path of a call may do without.
+function Layer:_settle()
   rawset(self, "_plain", self.activity_regularizer == nil and self._input_names == nil and not self.makes_mask)
+  rawset(self, "_one", not self._custom)
+  rawset(self, "_cast", self.autocast and not self.keeps_dtype and self.dtype)
 end
 
 --- The shape of the result for inputs of this shape; found by running `call` on samples where a layer does not say.
@@ -452,13 +466,40 @@ local function dispatch(self, n, x, ...)
   return finish(self, x, mask, self._call(self, x, o))
 end
 
---- Calls the layer on a tensor (or a list or table of them); see `extend` for options.
-function Layer.__call(self, x, ...)
-  local n = select("#", ...)
-  if n == 0 and active and self._plain and not masking and type(x) == "userdata" then
-    return keep(self._call(self, x, mode))
+-- The outermost call of a built layer with one tensor: sets the mode, and brings it back however the call ends.
+local function outermost(self, x, o)
+  if Layer.penalties > 0 then
+    self:_clear_losses()
   end
-  return keep(dispatch(self, n + 1, x, ...))
+  local cast = self._cast
+  if cast and x.dtype ~= cast then
+    x = cast_input(cast, x)
+  end
+  local _ <close> = LEAVE
+  active, mode = true, o
+  return self._call(self, x, o)
+end
+
+--- Calls the layer on a tensor (or a list or table of them); see `extend` for options.
+function Layer.__call(self, x, o, ...)
+  if self._plain and type(x) == "userdata" and not masking then
+    if o == nil and active then
+      if self._one then
+        local y = self._call(self, x, mode)
+        return y
+      end
+      return keep(self._call(self, x, mode))
+    elseif not active and (o == nil or rawequal(o, TRAIN) or rawequal(o, INFER)) then
+      return keep(outermost(self, x, o or INFER))
+    end
+  end
+  local more = select("#", ...)
+  if more > 0 then
+    return keep(dispatch(self, more + 2, x, o, ...))
+  elseif o ~= nil then
+    return keep(dispatch(self, 2, x, o))
+  end
+  return keep(dispatch(self, 1, x))
 end
 
 errors.layer_frames[Layer.__call] = true

@@ -258,6 +258,7 @@ core.InputLayer = base.derive(base, "InputLayer", {
   init = function(self)
     rawset(self, "built", true)
     rawset(self, "_call", self.call)
+    self:_settle()
     if not self.batch_shape then
       if not self.shape then
         errors.raise("Input", "needs a shape: tide.Input { 28, 28, 1 }")

@@ -58,6 +58,15 @@ class.properties(Model, {
   end,
 }, {})
 
+--- Makes the weights for inputs of this shape. A model of your own runs once on samples, so that its layers are built too.
+function Model:build(...)
+  local was = self.built
+  base.build(self, ...)
+  if not was and not base.is_calling() and not rawget(self, "_chain") and not rawget(self, "_order") then
+    require("tide.models.symbolic").traced_shapes(self, ...)
+  end
+end
+
 --- A layer by name, or by its place counted from 1: `model:get_layer "dense"`, `model:get_layer { index = 2 }`.
 --- @param name string|table
 --- @return table layer
