@@ -103,7 +103,7 @@ OBJ        := $(LIB_OBJ) $(BIND_OBJ) $(EXE_OBJ)
 MODULE  := $(BUILD)/lib/tide/core.so
 ARCHIVE := $(BUILD)/tide-core.a
 EXE     := $(BUILD)/tide
-LIBS    := -lz -ljansson -lpng -ljpeg $(MVEC) -lm -ldl -lpthread
+LIBS    := -lz -ljansson -lzip -lpng -ljpeg $(MVEC) -lm -ldl -lpthread
 
 ifeq ($(V),1)
 Q :=
@@ -113,15 +113,25 @@ Q := @
 SAY = @printf '  %-5s %s\n'
 endif
 
+# -- tide-hdf5: the program that alone knows libhdf5; made where libhdf5 is found, installed beside the module
+H5_PKG     := $(firstword $(foreach p,hdf5 hdf5-serial,$(if $(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null && echo 1),$(p))))
+H5_SHOW    := $(if $(H5_PKG),,$(shell h5cc -show 2>/dev/null))
+H5_CFLAGS  := $(if $(H5_PKG),$(shell $(PKG_CONFIG) --cflags $(H5_PKG)),$(filter -I%,$(H5_SHOW)))
+H5_LIBS    := $(if $(H5_PKG),$(shell $(PKG_CONFIG) --libs $(H5_PKG)),$(if $(H5_SHOW),$(filter -L%,$(H5_SHOW)) -lhdf5))
+SECCOMP    := $(shell $(PKG_CONFIG) --exists libseccomp 2>/dev/null && echo 1)
+H5_SRC     := $(wildcard src/hdf5/*.c)
+H5_OBJ     := $(H5_SRC:%.c=$(BUILD)/%.o)
+HDF5       := $(if $(and $(strip $(H5_LIBS)),$(H5_SRC)),$(BUILD)/lib/tide/tide-hdf5)
+
 .PHONY: all hard sanitize-core deps demo test bench lint sanitize valgrind fuzz coverage install rock env help clean specs format format-check FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(if $(strip $(BIND_OBJ)),$(MODULE)) $(if $(LIB_OBJ),$(ARCHIVE)) $(if $(strip $(EXE_OBJ)),$(EXE))
+all: $(if $(strip $(BIND_OBJ)),$(MODULE)) $(if $(LIB_OBJ),$(ARCHIVE)) $(if $(strip $(EXE_OBJ)),$(EXE)) $(HDF5)
 
 # Objects are made again when the compiler or its flags change.
-FLAGS := $(CC) $(CFLAGS) $(COMMON) $(OPT) $(KOPT) $(LUA_CFLAGS) $(EDIT_CFLAGS)
+FLAGS := $(CC) $(CFLAGS) $(COMMON) $(OPT) $(KOPT) $(LUA_CFLAGS) $(EDIT_CFLAGS) $(H5_CFLAGS) $(SECCOMP)
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(FLAGS)' | cmp -s - $@ || printf '%s\n' '$(FLAGS)' >$@
@@ -192,7 +202,17 @@ $(EXE): $(EXE_OBJ)
 	$(SAY) LINK $@
 	$(Q)$(CC) $(LDFLAGS) $(LINK) -Wl,-E -o $@ $(EXE_OBJ) $(LUA_LIBS) $(EDIT_LIBS) -Wl,--as-needed -lm -ldl
 
--include $(OBJ:.o=.d)
+$(BUILD)/src/hdf5/%.o: src/hdf5/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(SAY) CC $<
+	$(Q)$(CC) $(CFLAGS) -std=gnu11 -g $(WARN) $(OPT) $(H5_CFLAGS) $(if $(SECCOMP),-DTIDE_SECCOMP) $(DEP) -c $< -o $@
+
+$(BUILD)/lib/tide/tide-hdf5: $(H5_OBJ)
+	@mkdir -p $(@D)
+	$(SAY) LINK $@
+	$(Q)$(CC) $(LDFLAGS) $(LINK) -o $@ $(H5_OBJ) $(H5_LIBS) -ljansson -lz $(if $(SECCOMP),-lseccomp)
+
+-include $(OBJ:.o=.d) $(H5_OBJ:.o=.d)
 
 # -- set-up: `make demo` and `make test` are one command each on a bare machine. They start make anew after the
 # dependencies are there, because this file asks pkg-config for its flags.
@@ -308,6 +328,7 @@ install: all
 	$(Q)cd lua && find tide -type f -name '*.lua' -exec sh -c 'for f; do install -D -m 644 "$$f" "$$0/$$f"; done' \
 	  '$(DESTDIR)$(LUADIR)' {} +
 	$(Q)install -m 755 -s '$(MODULE)' '$(DESTDIR)$(LIBDIR)/tide/core.so'
+	$(Q)$(if $(HDF5),install -m 755 -s '$(HDF5)' '$(DESTDIR)$(LIBDIR)/tide/tide-hdf5')
 ifneq (,$(filter 1,$(STANDARD) $(ROCK)))
 	$(Q)install -m 755 -s '$(EXE)' '$(DESTDIR)$(BINDIR)/tide'
 else

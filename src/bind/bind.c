@@ -328,5 +328,6 @@ int luaopen_tide_core(lua_State *L) {
     tideL_open_runtime(L);
     tideL_open_image(L);
     tideL_open_io(L);
+    tideL_open_archives(L);
     return 1;
 }

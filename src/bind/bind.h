@@ -56,6 +56,11 @@ int64_t tideL_toaxis(lua_State *L, int i, const char *where, const char *name); 
 tide_tensor *tideL_literal(lua_State *L, int i, int dtype, const tide_tensor *like, const char *where);
 void tideL_pushshape(lua_State *L, const tide_tensor *t);     /* a tide list of integers */
 
+/* -- boxes (io.c): userdata that own one C object; made empty, filled by setting `p` -- */
+typedef struct { void *p; void (*free)(void *); } tideL_box;
+tideL_box *tideL_newbox(lua_State *L, void (*release)(void *));
+void *tideL_unbox(lua_State *L, int i, void (*release)(void *)); /* NULL: no box of this kind, or a closed one */
+
 /* -- parts of the module; each adds its functions to the table on top -- */
 void tideL_open_ops(lua_State *L);
 void tideL_open_tensor(lua_State *L);
@@ -63,6 +68,7 @@ void tideL_open_grad(lua_State *L);
 void tideL_open_runtime(lua_State *L);
 void tideL_open_image(lua_State *L);
 void tideL_open_io(lua_State *L);
+void tideL_open_archives(lua_State *L);
 int tideL_index(lua_State *L);                                /* index.c: __index, __newindex */
 int tideL_newindex(lua_State *L);
 int tideL_inplace(lua_State *L);

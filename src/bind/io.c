@@ -15,17 +15,15 @@
 
 /* -- boxes: userdata that own one C object -- */
 
-typedef struct { void *p; void (*free)(void *); } box;
-
 static int box_gc(lua_State *L) {
-    box *b = lua_touserdata(L, 1);
+    tideL_box *b = lua_touserdata(L, 1);
     if (b->p) b->free(b->p);
     b->p = NULL;
     return 0;
 }
 
-static box *new_box(lua_State *L, void (*release)(void *)) {
-    box *b = lua_newuserdatauv(L, sizeof *b, 0);
+tideL_box *tideL_newbox(lua_State *L, void (*release)(void *)) {
+    tideL_box *b = lua_newuserdatauv(L, sizeof *b, 0);
     b->p = NULL, b->free = release;
     if (luaL_newmetatable(L, "tide.box")) {
         lua_pushcfunction(L, box_gc);
@@ -35,6 +33,11 @@ static box *new_box(lua_State *L, void (*release)(void *)) {
     }
     lua_setmetatable(L, -2);
     return b;
+}
+
+void *tideL_unbox(lua_State *L, int i, void (*release)(void *)) {
+    tideL_box *b = luaL_testudata(L, i, "tide.box");
+    return b && b->free == release ? b->p : NULL;
 }
 
 static void free_json(void *p) { json_decref(p); }
@@ -82,7 +85,7 @@ static int json_decode(lua_State *L) {
         lua_pushboolean(L, 0);
         lua_replace(L, 2);
     }
-    box *b = new_box(L, free_json);
+    tideL_box *b = tideL_newbox(L, free_json);
     json_t *root = NULL;
     tideL_try(L, ctx, tide_json_parse(ctx, what, text, n, &root));
     b->p = root;
@@ -195,7 +198,7 @@ static int json_encode(lua_State *L) {
     luaL_checkany(L, 1);
     lua_settop(L, 2);
     const void *null = lua_isnil(L, 2) ? NULL : lua_topointer(L, 2);
-    box *b = new_box(L, free_stream);
+    tideL_box *b = tideL_newbox(L, free_stream);
     stream *s = calloc(1, sizeof *s);
     if (!s) return luaL_error(L, "not enough memory");
     b->p = s;
@@ -218,7 +221,7 @@ static int read_file(lua_State *L) {
     const char *path = luaL_checkstring(L, 1);
     int64_t max = luaL_optinteger(L, 2, (lua_Integer)1 << 30);
     tide_ctx *ctx = tideL_ctx(L);
-    box *b = new_box(L, free);
+    tideL_box *b = tideL_newbox(L, free);
     char *data = NULL;
     size_t n = 0;
     tideL_try(L, ctx, tide_file_read(ctx, path, max, &data, &n));
@@ -271,7 +274,7 @@ static int idx_read(lua_State *L) {
 /* -- safetensors -- */
 
 static tide_st_file *check_st(lua_State *L) {
-    box *b = luaL_checkudata(L, 1, "tide.box");
+    tideL_box *b = luaL_checkudata(L, 1, "tide.box");
     if (!b->p || b->free != free_st) tideL_error(L, "safetensors", "the file was closed");
     return b->p;
 }
@@ -281,7 +284,7 @@ static int st_open(lua_State *L) {
     const char *path = luaL_checkstring(L, 1);
     tide_ctx *ctx = tideL_ctx(L);
     lua_settop(L, 1);
-    box *b = new_box(L, free_st);
+    tideL_box *b = tideL_newbox(L, free_st);
     tide_st_file *f = NULL;
     tideL_try(L, ctx, tide_st_open(ctx, path, &f));
     b->p = f;

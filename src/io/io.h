@@ -50,6 +50,10 @@ void tide_st_close(tide_st_file *);                           /* accepts NULL */
 int64_t tide_st_count(const tide_st_file *);
 const tide_st_entry *tide_st_entry_at(const tide_st_file *, int64_t i); /* in order of the data section */
 json_t *tide_st_metadata(const tide_st_file *);               /* borrowed; NULL: none */
+/* The same for a header alone whose data come from elsewhere (entries are checked against each other, not against a file);
+ * tide_st_read does not work on it. `what` opens the messages. */
+tide_status tide_st_parse(tide_ctx *, const char *what, const char *text, size_t n, tide_st_file **out);
+const char *tide_st_dtype_name(tide_dtype);                   /* "F32", ...; NULL: the format has none */
 /* Reads one tensor (new), checking its checksum where the file has one. */
 tide_status tide_st_read(tide_ctx *, tide_st_file *, int64_t i, tide_tensor **out);
 /* Writes atomically, with checksums. Tensors are contiguous; names unique and not "__metadata__". */
@@ -58,5 +62,37 @@ tide_status tide_st_write(tide_ctx *, const char *path, int64_t n, const char *c
 
 /* -- IDX (the format of MNIST), gzipped or not: unsigned and signed bytes, 16-bit (read as int32), int32, float32, float64 -- */
 tide_status tide_idx_read(tide_ctx *, const char *path, tide_tensor **out);
+
+/* -- bytes in memory that a file in memory holds -- */
+typedef struct { const char *data; size_t size; } tide_blob;
+tide_status tide_blob_from(tide_ctx *, const char *what, int fd, tide_blob *out); /* maps; the caller still closes fd */
+void tide_blob_free(tide_blob *);
+
+/* -- HDF5, through the program tide-hdf5 (src/hdf5/): libhdf5 never runs in this process. `what` opens the messages;
+ *    `max` bounds the bytes of all tensors. -- */
+typedef struct tide_h5 tide_h5;
+tide_status tide_h5_read(tide_ctx *, const char *what, int fd, int with_data, uint64_t max, tide_h5 **out);
+void tide_h5_close(tide_h5 *);                                /* accepts NULL */
+int64_t tide_h5_count(const tide_h5 *);
+const tide_st_entry *tide_h5_entry_at(const tide_h5 *, int64_t i);
+tide_tensor *tide_h5_tensor_at(const tide_h5 *, int64_t i);   /* borrowed; NULL where no data were asked for */
+const char *tide_h5_attributes(const tide_h5 *);              /* JSON: { "/path": { attribute: value } }, groups included */
+/* Makes an HDF5 file in memory. Names are absolute paths, tensors contiguous, `attributes` is JSON as above. */
+tide_status tide_h5_write(tide_ctx *, const char *what, int64_t n, const char *const *names, tide_tensor *const *tensors,
+                          const char *attributes, tide_blob *out);
+/* Another program than the one beside the module (NULL: that one) and how long it may be silent (0: a minute). For tests. */
+void tide_h5_program(const char *path, int timeout_ms);
+
+/* -- zip archives of model files: checked when they are opened, stored members when written -- */
+typedef struct tide_zip tide_zip;
+tide_status tide_zip_open(tide_ctx *, const char *path, tide_zip **out);
+void tide_zip_close(tide_zip *);                              /* accepts NULL */
+int64_t tide_zip_count(const tide_zip *);
+int64_t tide_zip_find(const tide_zip *, const char *name);    /* -1: not there */
+void tide_zip_member(const tide_zip *, int64_t i, const char **name, uint64_t *size);
+/* Into a block that the caller frees (a NUL follows), or into a file in memory that the caller closes. */
+tide_status tide_zip_read(tide_ctx *, tide_zip *, int64_t i, uint64_t max, char **data, size_t *n);
+tide_status tide_zip_unpack(tide_ctx *, tide_zip *, int64_t i, uint64_t max, int *fd);
+tide_status tide_zip_write(tide_ctx *, const char *path, int64_t n, const char *const *names, const tide_blob *members); /* atomically */
 
 #endif

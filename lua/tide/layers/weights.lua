@@ -299,17 +299,10 @@ function Layer:add_loss(loss)
   end
 end
 
--- Forgets the losses of the last call. The layers below are looked up again only when layers were made since.
 function Layer:_clear_losses()
-  local known = rawget(self, "_known")
-  if not known or known.created ~= Layer.created then
-    known = self:_flat()
-    known.created = Layer.created
-    rawset(self, "_known", known)
-  end
-  for i = 1, #known do
-    if rawget(known[i], "_losses") then
-      rawset(known[i], "_losses", nil)
+  for _, layer in ipairs(self:_flat()) do
+    if rawget(layer, "_losses") then
+      rawset(layer, "_losses", nil)
     end
   end
 end

@@ -1,0 +1,279 @@
+--- Keras' files: `.keras` archives, `.weights.h5` (in one file or sharded), and through tide.saving.keras_legacy the `.h5`
+-- files of Keras 1, 2 and 3. HDF5 is read and written by a program of its own (src/hdf5); see tide.saving for the functions
+-- that a person calls.
+local check = require "tide.check"
+local core = require "tide.core"
+local errors = require "tide.errors"
+local list = require "tide.list"
+local none = require "tide.none"
+
+local export = require "tide.saving.keras_export"
+local import = require "tide.saving.keras_import"
+local weights = require "tide.saving.keras_weights"
+
+local keras = {}
+
+--- JSON of a file as Lua values; null is tide.none.
+function keras.decode(text, what)
+  local v = core.json_decode(text, none, what)
+  if type(v) ~= "table" then
+    errors.raise("load_model", "%s: not a JSON object", what)
+  end
+  return v
+end
+
+--- Lua values as JSON; tide.none is null.
+function keras.encode(v)
+  return core.json_encode(v, none)
+end
+
+-- ---- the HDF5 part ----
+
+--- Datasets and attributes of an HDF5 file or of an archive's member.
+--- @param with_data boolean|nil false: only names and shapes
+function keras.read_hdf5(source, member, with_data)
+  local entries, attributes = core.hdf5_read(source, member, with_data ~= false)
+  return entries, core.json_decode(attributes, none, "attributes")
+end
+
+-- A file of §1 from a model: blob.
+local function encode_weights(model, with_optimizer, what)
+  local data, attributes = weights.save(model)
+  local variables = with_optimizer and weights.optimizer_variables(model)
+  if variables then
+    attributes["/optimizer/vars"] = { name = model.optimizer.name }
+    for i, v in ipairs(variables) do
+      data[#data + 1] = { "/optimizer/vars/" .. i - 1, v[2]:detach() }
+    end
+  end
+  return core.hdf5_encode(data, keras.encode(attributes), what)
+end
+
+-- The optimizer's variables of a file in order.
+local function optimizer_of(groups)
+  local g, out = groups["/optimizer"], {}
+  for i = 1, g and g.n or 0 do
+    out[i] = g[i - 1]
+    if out[i] == nil then
+      return {}
+    end
+  end
+  return out
+end
+
+local function load_groups(model, groups, o)
+  weights.load(model, groups, o)
+  local found = optimizer_of(groups)
+  if #found > 0 and rawget(model, "optimizer") and o.optimizer ~= false then
+    local ok, why = weights.load_optimizer(model, found)
+    if not ok then
+      io.stderr:write("tide: ", o.where, ": the optimizer's state was left out: ", why, "\n")
+    end
+  end
+end
+
+-- ---- what kind of file ----
+
+--- The kind of a file by its first bytes: "zip", "hdf5", "json", or nil.
+function keras.sniff(path)
+  local f = io.open(path, "rb")
+  local head = f and f:read(8)
+  if f then
+    f:close()
+  end
+  if not head then
+    return nil
+  elseif head:sub(1, 4) == "PK\3\4" or head:sub(1, 4) == "PK\5\6" then
+    return "zip"
+  elseif head == "\137HDF\r\n\26\n" then
+    return "hdf5"
+  elseif head:match "^%s*{" then
+    return "json"
+  end
+end
+
+-- ---- models ----
+
+-- Compiles a model with what a file says, where it says anything.
+function keras.compile(ctx, model, config, o)
+  if o.compile == false then
+    return
+  end
+  local options = import.compile(ctx, config)
+  if options then
+    model:compile(options)
+  end
+end
+
+--- Reads a whole model.
+--- @param path string a .keras archive, or an .h5 file of Keras 1, 2 or 3
+--- @param o table|nil custom_objects, compile (default true), skip_mismatch
+--- @return table model
+function keras.load_model(path, o)
+  o = o or {}
+  local kind = keras.sniff(path)
+  if kind == "hdf5" then
+    return require("tide.saving.keras_legacy").load_model(path, o)
+  end
+  local z, members = core.zip_open(path)
+  local has = {}
+  for _, m in ipairs(members) do
+    has[m.name] = true
+  end
+  if not has["config.json"] then
+    errors.raise("load_model", "%s: the archive has no config.json; is it a Keras model?", path)
+  end
+  local metadata = has["metadata.json"] and keras.decode(core.zip_read(z, "metadata.json"), path .. ": metadata.json") or {}
+  local entry = keras.decode(core.zip_read(z, "config.json"), path .. ": config.json")
+  local ctx = import.context(path, { custom_objects = o.custom_objects, own = type(metadata.tide_version) == "string" })
+  local model = import.model(ctx, entry)
+  keras.compile(ctx, model, entry.compile_config, o)
+  if has["model.weights.h5"] then
+    local groups = weights.groups((keras.read_hdf5(z, "model.weights.h5")))
+    load_groups(model, groups, { where = path, skip_mismatch = o.skip_mismatch })
+  elseif has["model.weights.npz"] then
+    errors.raise("load_model", "%s: the weights are in NumPy's format (model.weights.npz), which is not read here; save the "
+      .. "model again from Keras", path)
+  elseif #model.weights > 0 then
+    errors.raise("load_model", "%s: the archive has no model.weights.h5", path)
+  end
+  return model
+end
+
+--- Writes a whole model: `.keras`, or `.h5` as Keras 2 laid it out.
+--- @param o table|nil include_optimizer (default true)
+function keras.save_model(model, path, o)
+  o = o or {}
+  if not path:find "%.keras$" then
+    return require("tide.saving.keras_legacy").save_model(model, path, o)
+  end
+  if not model.built then
+    errors.raise("save", "%s has no weights yet: build it or call it first", model:_label())
+  end
+  local entry = export.model(model)
+  if o.include_optimizer ~= false then
+    entry.compile_config = export.compile(model)
+  end
+  local metadata = { keras_version = export.keras_version, date_saved = os.date "!%Y-%m-%d@%H:%M:%S",
+    tide_version = require("tide").version }
+  core.zip_write(path, {
+    { "metadata.json", keras.encode(metadata) },
+    { "config.json", keras.encode(entry) },
+    { "model.weights.h5", encode_weights(model, o.include_optimizer ~= false, path) },
+  })
+end
+
+-- ---- weights alone ----
+
+-- "NAME.weights.json": the stem and the folder of its shards.
+local function shard_name(path, i)
+  return ("%s_%05d.weights.h5"):format(path:gsub("%.weights%.json$", ""), i)
+end
+
+local width = { float64 = 8, int64 = 8, float16 = 2, bfloat16 = 2, int8 = 1, uint8 = 1, bool = 1 }
+
+local function save_shards(model, path, limit)
+  local data, attributes = weights.save(model)
+  local shards, size, total, map = { list.new {} }, 0, 0, {}
+  for _, d in ipairs(data) do
+    local bytes = d[2].size * (width[d[2].dtype] or 4)
+    if size > 0 and size + bytes > limit then
+      shards[#shards + 1], size = list.new {}, 0
+    end
+    size, total = size + bytes, total + bytes
+    table.insert(shards[#shards], d)
+    local group = d[1]:match "^(.*)/%d+$"
+    local file = shard_name(path, #shards - 1):match "[^/]*$"
+    local files = map[group] or list.new {}
+    if files[#files] ~= file then
+      files[#files + 1] = file
+    end
+    map[group] = files
+  end
+  for group, files in pairs(map) do
+    map[group] = #files == 1 and files[1] or files
+  end
+  for i, shard in ipairs(shards) do
+    local own = i == 1 and attributes or {}
+    core.blob_write(shard_name(path, i - 1), core.hdf5_encode(shard, keras.encode(own), path))
+  end
+  core.write_file(path, keras.encode { metadata = { total_size = total }, weight_map = map })
+end
+
+local function read_shards(path)
+  local index = keras.decode(core.read_file(path, 100000000), path)
+  if type(index.weight_map) ~= "table" then
+    errors.raise("load_weights", "%s: no weight_map in it", path)
+  end
+  local folder, files, seen = path:match "^(.*/)" or "", {}, {}
+  for _, v in pairs(index.weight_map) do
+    for _, file in ipairs(type(v) == "table" and v or { v }) do
+      if type(file) ~= "string" or not file:match "^[%w_%-%.]+$" or #file > 255 then
+        errors.raise("load_weights", "%s: '%s' is no file name beside it", path, tostring(file))
+      end
+      if not seen[file] then
+        seen[file] = true
+        files[#files + 1] = file
+      end
+    end
+  end
+  table.sort(files)
+  local all = {}
+  for _, file in ipairs(files) do
+    local entries = keras.read_hdf5(folder .. file)
+    table.move(entries, 1, #entries, #all + 1, all)
+  end
+  return weights.groups(all)
+end
+
+--- Writes the weights alone: `.weights.h5`, `.weights.json` (sharded by `max_shard_size`, in GB), or `.h5` as Keras 2.
+function keras.save_weights(model, path, o)
+  o = o or {}
+  if not model.built then
+    errors.raise("save_weights", "%s has no weights yet: build it or call it first", model:_label())
+  end
+  if path:find "%.weights%.json$" or o.max_shard_size then
+    path = path:gsub("%.weights%.h5$", ".weights.json")
+    if not path:find "%.weights%.json$" then
+      errors.raise("save_weights", "a sharded file is named NAME.weights.json, got '%s'", path)
+    end
+    save_shards(model, path, (o.max_shard_size or 10) * 1e9)
+  elseif path:find "%.weights%.h5$" then
+    core.blob_write(path, encode_weights(model, true, path))
+  else
+    require("tide.saving.keras_legacy").save_weights(model, path)
+  end
+end
+
+--- Loads weights into a built model, from any of Keras' files. Nothing is changed unless all fits.
+--- @param o table|nil skip_mismatch: leave out what does not fit; by_name: match layers of legacy files by name
+function keras.load_weights(model, path, o)
+  o = check.options("load_weights", o, {
+    { "skip_mismatch", "bool", false, "leave out what does not fit" },
+    { "by_name", "bool", false, "match layers by name (legacy .h5 files)" },
+  })
+  if not model.built then
+    errors.raise("load_weights", "%s has no weights yet: build it or call it first", model:_label())
+  end
+  o.where = path
+  local kind = keras.sniff(path)
+  local groups
+  if kind == "json" then
+    groups = read_shards(path)
+  elseif kind == "zip" then
+    groups = weights.groups((keras.read_hdf5((core.zip_open(path)), "model.weights.h5")))
+  else
+    local entries, attributes = keras.read_hdf5(path)
+    local legacy = require "tide.saving.keras_legacy"
+    if legacy.root(attributes) then
+      return legacy.load_weights(model, entries, attributes, o)
+    end
+    groups = weights.groups(entries)
+  end
+  if o.by_name then
+    errors.raise("load_weights", "by_name is for legacy .h5 files; %s names its groups by class", path)
+  end
+  load_groups(model, groups, o)
+end
+
+return keras

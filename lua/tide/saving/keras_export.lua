@@ -1,0 +1,221 @@
+--- Tide's models as Keras 3 writes their configurations.
+--
+-- Options that only Tide has (counting from 1, a row for id 0) stand beside a configuration under "tide", where Keras does
+-- not look; Tide's own reader takes them from there.
+local class = require "tide.class"
+local errors = require "tide.errors"
+local list = require "tide.list"
+local none = require "tide.none"
+local registry = require "tide.registry"
+
+local graph = require "tide.saving.keras_graph"
+
+local export = {}
+
+--- The release of Keras whose formats are written.
+export.keras_version = "3.16.0"
+
+local module_of = { layer = "keras.layers", initializer = "keras.initializers", regularizer = "keras.regularizers",
+  constraint = "keras.constraints", schedule = "keras.optimizers.schedules", optimizer = "keras.optimizers",
+  loss = "keras.losses", metric = "keras.metrics" }
+
+-- Options that Keras' classes do not take.
+local tide_only = { zero_based = true, zero_row = true }
+local dropped = { batch_input_shape = true, input_shape = true, batch_size = true, weights = true, touched = true }
+
+local function is_axes(name, row)
+  for _, t in ipairs(row and (type(row[2]) == "table" and row[2] or { row[2] }) or {}) do
+    if t == "axis" or t == "axes" then
+      return true
+    end
+  end
+  return name == "input_axes" or name == "output_axes"
+end
+
+local export_value
+
+-- An object of a class with options: { module, class_name, config, registered_name }.
+local function object(v)
+  local c = getmetatable(v)
+  local kind, name = v.kind or c.kind, c.__name
+  local args = c.args or c._args
+  local config, notes = {}, nil
+  for k, x in pairs(v:get_config()) do
+    local row = args and args.index[k]
+    if tide_only[k] then
+      notes = notes or {}
+      notes[k] = x
+    elseif row and is_axes(k, row) then
+      config[k] = graph.axes_out(x)
+    elseif rawget(v, k) ~= nil and type(rawget(v, k)) == "table" and getmetatable(rawget(v, k)) ~= nil then
+      config[k] = export_value(rawget(v, k))
+    else
+      config[k] = export_value(x, row and row[2])
+    end
+  end
+  local custom = kind and registry.custom(kind)[name] == c
+  return { module = not custom and module_of[kind] or none, class_name = name, config = config,
+    registered_name = custom and "Custom>" .. name or none, tide = notes }
+end
+
+--- Any value as JSON holds it: objects by class and configuration, functions by name.
+function export_value(v, kind)
+  local t = type(v)
+  if v == nil or v == none then
+    return none
+  elseif t == "function" then
+    local name = require("tide.activations").name_of(v)
+    if not name then
+      errors.raise("save", "a Lua function in the configuration cannot be written to a file; give it a class with extend")
+    end
+    return name
+  elseif t == "userdata" then
+    return v:tolist()
+  elseif t == "table" then
+    if class.is_class(v) then
+      return v.__name
+    elseif v.kind == "layer" and v._id then
+      return export.layer(v)
+    elseif getmetatable(v) ~= nil and not list.is(v) and v.get_config then
+      return object(v)
+    elseif type(v.class_name) == "string" and getmetatable(v) == nil then
+      local k = v.kind or (type(kind) == "string" and module_of[kind] and kind)
+      if not k then
+        for name in pairs(module_of) do
+          k = k or (registry.lookup(name, v.class_name) and name)
+        end
+      end
+      if v.class_name == "function" then
+        return v.config and (v.config.name or v.config)
+      end
+      return { module = k and module_of[k] or none, class_name = v.class_name, config = export_value(v.config or {}),
+        registered_name = none }
+    end
+    local out = (#v > 0 or list.is(v)) and list.new {} or {}
+    for k, x in pairs(v) do
+      out[k] = export_value(x)
+    end
+    return out
+  end
+  return v
+end
+export.value = export_value
+
+local function shapes_out(shape)
+  if type(shape) ~= "table" or shape == none then
+    return none
+  end
+  local out = list.new {}
+  for i = 1, #shape do
+    out[i] = type(shape[i]) == "table" and shape[i] ~= none and shapes_out(shape[i]) or shape[i]
+  end
+  return out
+end
+
+local function input_layer(batch_shape, dtype, name)
+  return { module = "keras.layers", class_name = "InputLayer", registered_name = none,
+    config = { batch_shape = shapes_out(batch_shape), dtype = dtype, sparse = false, ragged = false, name = name,
+      optional = false } }
+end
+
+--- A layer or a model as { module, class_name, config, registered_name, build_config }.
+function export.layer(layer)
+  local c = getmetatable(layer)
+  local name = c.__name
+  if layer.is_model and (layer._inputs or (layer._chain and name == "Sequential")) then
+    return export.model(layer)
+  elseif name == "InputLayer" then
+    return input_layer(layer.batch_shape, layer.dtype, layer.name)
+  elseif name == "Lambda" then
+    errors.raise("save", "the layer '%s' is a Lambda: its function is code, which files do not hold; make it a class with "
+      .. "tide.Layer:extend", layer.name)
+  end
+  local entry = object(layer)
+  for k in pairs(dropped) do
+    entry.config[k] = nil
+  end
+  entry.config.name, entry.config.trainable, entry.config.dtype = layer.name, layer._trainable, layer.dtype
+  if c.args.index.autocast then
+    entry.config.autocast = nil
+  end
+  local shape = rawget(layer, "_build_shape")
+  if type(shape) == "table" and type(shape[1]) ~= "table" or (shape and shape[1] == none) then
+    entry.build_config = { input_shape = shapes_out(shape) }
+  end
+  return entry
+end
+
+--- A model as { module, class_name, config, registered_name, build_config }.
+function export.model(model)
+  if model._inputs then
+    return { module = "keras.src.models.functional", class_name = "Functional", registered_name = "Functional",
+      config = graph.export(model, export.layer, export_value), build_config = { input_shape = none } }
+  elseif model._chain and getmetatable(model).__name == "Sequential" then
+    local layers, shape = list.new {}, nil
+    local x = rawget(model, "_in")
+    if x then
+      shape = shapes_out(x.shape)
+      local name = model._input and model._input.name or model.name .. "_input"
+      layers[1] = input_layer(x.shape, x.dtype, name)
+    end
+    for _, layer in ipairs(model._chain) do
+      layers[#layers + 1] = export.layer(layer)
+    end
+    return { module = "keras", class_name = "Sequential", registered_name = none,
+      config = { name = model.name, trainable = model._trainable, dtype = model.dtype, layers = layers,
+        build_input_shape = shape }, build_config = shape and { input_shape = shape } or nil }
+  end
+  return export.layer(model)
+end
+
+-- Strings stay, objects are written out; lists and tables by name keep their form.
+local function per_output(v)
+  if v == nil or v == false or v == none then
+    return none
+  elseif type(v) == "function" then
+    errors.raise("save", "a loss or metric that is a Lua function cannot be written; define it with extend, or save with "
+      .. "include_optimizer = false")
+  elseif type(v) == "table" and getmetatable(v) == nil and v.class_name == nil then
+    local out = #v > 0 and list.new {} or {}
+    for k, x in pairs(v) do
+      out[k] = per_output(x)
+    end
+    return out
+  end
+  return export_value(v)
+end
+
+--- What Keras' compile_from_config takes; nil for a model that was not compiled.
+function export.compile(model)
+  local o = rawget(model, "_compile_options")
+  if not o or not rawget(model, "optimizer") then
+    return nil
+  end
+  local optimizer = export_value(model.optimizer)
+  optimizer.config.name = model.optimizer.name
+  return { optimizer = optimizer, loss = per_output(export.resolved(o.loss, "loss")),
+    loss_weights = export_value(o.loss_weights), metrics = per_output(export.resolved(o.metrics, "metric")),
+    weighted_metrics = per_output(export.resolved(o.weighted_metrics, "metric")), run_eagerly = o.run_eagerly or false,
+    steps_per_execution = o.steps_per_execution or 1, jit_compile = "auto" }
+end
+
+--- `{ "name", option = value }` as an object; the rest as it is.
+function export.resolved(v, kind)
+  if type(v) == "table" and getmetatable(v) == nil and v.class_name == nil then
+    if type(v[1]) == "string" then
+      for k in pairs(v) do
+        if type(k) == "string" then
+          return registry.resolve(kind, v, "save")
+        end
+      end
+    end
+    local out = {}
+    for k, x in pairs(v) do
+      out[k] = export.resolved(x, kind)
+    end
+    return out
+  end
+  return v
+end
+
+return export

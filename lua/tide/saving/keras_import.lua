@@ -1,0 +1,482 @@
+--- Keras' configurations as Tide's objects: layers, models, optimizers, losses, metrics, initializers and the rest, in the
+-- forms that Keras 1, 2 and 3 write.
+--
+-- Nothing in a file chooses code: class names are looked up in Tide's namespaces, in what the person registered with
+-- `extend`, and in `custom_objects`; a Lambda's code is refused; options that a class does not declare are left out with a
+-- warning. What Keras counts from 0 (axes, labels, ids) becomes Tide's counting, or `zero_based = true` where it is data.
+local class = require "tide.class"
+local core = require "tide.core"
+local errors = require "tide.errors"
+local none = require "tide.none"
+local registry = require "tide.registry"
+
+local import = {}
+
+--- What an import knows.
+--- @param where string the file, for messages
+--- @param o table|nil custom_objects; own = true: Tide wrote the file
+function import.context(where, o)
+  o = o or {}
+  return { where = where, custom = o.custom_objects or {}, own = o.own or false, warned = {} }
+end
+
+--- Says once what had to be left out.
+function import.warn(ctx, fmt, ...)
+  local text = fmt:format(...)
+  if not ctx.warned[text] then
+    ctx.warned[text] = true
+    ctx.warned[#ctx.warned + 1] = text
+    if not ctx.quiet then
+      io.stderr:write("tide: ", ctx.where, ": ", text, "\n")
+    end
+  end
+end
+local warn = import.warn
+
+local function refuse(ctx, fmt, ...)
+  errors.raise("load_model", "%s: " .. fmt, ctx.where, ...)
+end
+
+-- ---- kinds ----
+
+local kinds = { "layer", "initializer", "regularizer", "constraint", "schedule", "optimizer", "loss", "metric" }
+local is_kind = {}
+for _, kind in ipairs(kinds) do
+  is_kind[kind] = true
+end
+
+-- The component of a module's name that says what it holds.
+local component = { layers = "layer", initializers = "initializer", regularizers = "regularizer", constraints = "constraint",
+  schedules = "schedule", learning_rate_schedule = "schedule", optimizers = "optimizer", losses = "loss", metrics = "metric",
+  activations = "activation", models = "layer" }
+
+local function row_types(row)
+  return type(row[2]) == "table" and row[2] or { row[2] }
+end
+
+local function row_kind(row)
+  for _, t in ipairs(row and row_types(row) or {}) do
+    if is_kind[t] then
+      return t
+    end
+  end
+end
+
+local function kind_of(entry, row)
+  local kind = row_kind(row)
+  if kind then
+    return kind
+  end
+  if type(entry.module) == "string" then
+    for part in entry.module:gmatch "[^.]+" do
+      kind = component[part] or kind
+    end
+    if kind then
+      return kind
+    end
+  end
+  for _, k in ipairs(kinds) do
+    if registry.lookup(k, entry.class_name) then
+      return k
+    end
+  end
+end
+
+-- ---- values ----
+
+local function is_axes(name, row)
+  if name == "input_axes" or name == "output_axes" then
+    return true
+  end
+  for _, t in ipairs(row_types(row)) do
+    if t == "axis" or t == "axes" then
+      return true
+    end
+  end
+  return false
+end
+
+--- Keras' axes in Tide's counting: from 1, negative ones as they are.
+function import.axes(v)
+  if type(v) == "table" and v ~= none then
+    local out = {}
+    for i, x in ipairs(v) do
+      out[i] = import.axes(x)
+    end
+    return out
+  elseif type(v) == "number" and v >= 0 then
+    return math.tointeger(v) + 1
+  end
+  return v
+end
+
+--- The name of a dtype from a string or a policy.
+function import.dtype(ctx, v, label)
+  if type(v) == "table" and v ~= none then
+    local name = v.class_name
+    if name == "DTypePolicy" or name == "Policy" or name == "FloatDTypePolicy" then
+      v = v.config and v.config.name
+    else
+      refuse(ctx, "%s is quantized (%s), which Tide does not read; load it in Keras and dequantize it", label, tostring(name))
+    end
+  end
+  if type(v) ~= "string" then
+    return nil
+  end
+  if v:find("^int[48]_from_") or v:find("^float8_from_") then
+    refuse(ctx, "%s is quantized (%s), which Tide does not read", label, v)
+  elseif v:find "^mixed_" then
+    warn(ctx, "%s computes in %s; Tide computes it in float32", label, v)
+    return "float32"
+  end
+  return v
+end
+
+-- Options of Keras that carry nothing that Tide needs.
+local silent = { quantization_config = true, shared_object_id = true, batch_input_shape = true, sparse = true, ragged = true,
+  optional = true, synchronized = true, autocast = true, build_input_shape = true, jit_compile = true, is_legacy_optimizer = true,
+  implementation = true, time_major = true, use_gate = true, input_dtype = true, fn = true, groups = true, seed = true,
+  input_length = true, rms_scaling = true, sliding_window = true, flash_attention = true, input_spec = true, dtype = true,
+  vectorized = true, node_index = true, fused = true, unroll = true, input_shape = true }
+
+local import_value
+
+--- The options of a class from a configuration.
+--- @param ctx table
+--- @param c table class with an argument table
+--- @param config table
+--- @param label string for messages
+--- @param notes table|nil what Tide noted beside the configuration
+function import.options(ctx, c, config, label, notes)
+  local args = rawget(c, "args") or c.args or c._args
+  local out, keys = {}, {}
+  for k in pairs(config) do
+    keys[#keys + 1] = k
+  end
+  table.sort(keys)
+  for _, k in ipairs(keys) do
+    local v, row = config[k], args.index[k]
+    if not row then
+      if args.rest then
+        out[k] = v ~= none and import_value(ctx, v) or nil
+      elseif v ~= none and v ~= false and not silent[k] then
+        warn(ctx, "%s: the option '%s' is not known here and was left out", label, k)
+      end
+    elseif v == none then
+      if row[3] ~= nil and (row.none or row[3] == none) then
+        out[k] = none
+      end
+    elseif k == "dtype" then
+      out.dtype = import.dtype(ctx, v, label)
+    elseif is_axes(k, row) then
+      out[k] = import.axes(v)
+    else
+      out[k] = import_value(ctx, v, row, k)
+    end
+  end
+  if args.index.zero_based then
+    local noted = notes and notes.zero_based
+    if noted ~= nil then
+      out.zero_based = noted
+    elseif not ctx.own then
+      out.zero_based = true
+    end
+  end
+  for k, v in pairs(notes or {}) do
+    if args.index[k] and k ~= "zero_based" then
+      out[k] = v
+    end
+  end
+  return out
+end
+
+local function find(ctx, kind, entry)
+  local name = entry.class_name
+  local registered = type(entry.registered_name) == "string" and entry.registered_name or nil
+  local custom = ctx.custom[name] or (registered and (ctx.custom[registered] or ctx.custom[registered:match ">(.*)$"]))
+  return custom or (kind and (registry.custom(kind)[name] or registry.lookup(kind, name)))
+end
+
+import.find = find
+
+--- Any serialized object but a layer.
+--- @return any an object, or the name of a function
+function import.object(ctx, entry, row, what)
+  local name = entry.class_name
+  if name == "function" then
+    local named = type(entry.config) == "table" and entry.config.name or entry.config
+    return ctx.custom[named] or named
+  elseif name == "__tuple__" then
+    return import_value(ctx, entry.items or {})
+  elseif name == "__tensor__" or name == "__numpy__" then
+    return core.tensor(entry.config.value, { dtype = entry.config.dtype })
+  elseif name == "__lambda__" then
+    refuse(ctx, "it holds Python code (%s); Tide never runs code from a file", what or "a lambda")
+  elseif name == "DTypePolicy" then
+    return import.dtype(ctx, entry, what or "an object")
+  end
+  local kind = kind_of(entry, row)
+  if kind == "layer" then
+    return import.layer(ctx, entry)
+  elseif kind == "activation" then
+    local found = find(ctx, nil, entry)
+    return found or import_value(ctx, entry.config and entry.config.name or name)
+  end
+  local c = find(ctx, kind, entry)
+  if not c then
+    refuse(ctx, "unknown %s '%s'%s; give it in custom_objects", kind or "class", tostring(name),
+      what and " (" .. what .. ")" or "")
+  end
+  if not class.is_class(c) then
+    return c
+  end
+  local config = type(entry.config) == "table" and entry.config ~= none and entry.config or {}
+  if kind == "optimizer" then
+    config = import.old_optimizer(ctx, config)
+  elseif kind == "loss" and config.reduction == "auto" then
+    config.reduction = "sum_over_batch_size"
+  end
+  return c(import.options(ctx, c, config, name, entry.tide))
+end
+
+function import_value(ctx, v, row, what)
+  if type(v) ~= "table" or v == none then
+    return v
+  elseif v.class_name ~= nil then
+    return import.object(ctx, v, row, what)
+  end
+  local out = {}
+  for k, x in pairs(v) do
+    out[k] = import_value(ctx, x, row, what)
+  end
+  return out
+end
+
+--- Keras 1's and 2's options of optimizers: `lr`, and `decay`, which was a schedule.
+function import.old_optimizer(ctx, config)
+  local out = {}
+  for k, v in pairs(config) do
+    out[k] = v
+  end
+  if out.lr ~= nil then
+    out.learning_rate = out.learning_rate or out.lr
+    out.lr = nil
+  end
+  if type(out.decay) == "number" and out.decay > 0 and type(out.learning_rate) == "number" then
+    out.learning_rate = { class_name = "InverseTimeDecay", module = "keras.optimizers.schedules",
+      config = { initial_learning_rate = out.learning_rate, decay_steps = 1, decay_rate = out.decay } }
+  end
+  out.decay = nil
+  if out.epsilon == none then
+    out.epsilon = nil
+  end
+  -- the old schedules of momentum and the experimental switches change nothing in what follows
+  out.schedule_decay = nil
+  out.weight_decay = out.weight_decay ~= none and out.weight_decay or nil
+  if ctx.own then
+    return out
+  end
+  return out
+end
+
+-- ---- compile ----
+
+local sparse_names = { sparse_categorical_crossentropy = "SparseCategoricalCrossentropy" }
+local sparse_metrics = { sparse_categorical_accuracy = "SparseCategoricalAccuracy",
+  sparse_categorical_crossentropy = "SparseCategoricalCrossentropy",
+  sparse_top_k_categorical_accuracy = "SparseTopKCategoricalAccuracy" }
+
+local function is_plain(v)
+  return type(v) == "table" and v ~= none and getmetatable(v) == nil
+end
+
+-- Losses and metrics given by name: those of labels count from 0 in Keras' files.
+local function named(ctx, v, names, kind, sparse)
+  if type(v) == "string" and not ctx.own then
+    local low = v:lower()
+    local name = names[low] or (registry.lookup(kind, v) and v)
+    if sparse and kind == "metric" and (low == "accuracy" or low == "acc") then
+      return registry.find(kind, "SparseCategoricalAccuracy") { name = v, zero_based = true }
+    end
+    for short, long in pairs(names) do
+      if low == short or v == long then
+        return registry.find(kind, long) { name = v, zero_based = true }
+      end
+    end
+    if not name and low ~= "accuracy" and low ~= "acc" and low ~= "crossentropy" and low ~= "ce" then
+      return ctx.custom[v] or v
+    end
+    return v
+  elseif is_plain(v) then
+    if v.class_name ~= nil then
+      local x = import.object(ctx, v, { kind, kind }, kind)
+      return type(x) == "string" and named(ctx, x, names, kind, sparse) or x
+    end
+    local out = {}
+    for k, x in pairs(v) do
+      local one = named(ctx, x, names, kind, sparse)
+      out[k] = one == none and false or one
+    end
+    return out
+  end
+  return v
+end
+
+local function mentions_sparse(v)
+  if type(v) == "string" then
+    return v:lower():find "^sparse" ~= nil
+  elseif is_plain(v) then
+    if v.class_name ~= nil then
+      return mentions_sparse(v.class_name) or mentions_sparse(v.config)
+    end
+    for _, x in pairs(v) do
+      if mentions_sparse(x) then
+        return true
+      end
+    end
+  end
+  return false
+end
+
+--- The arguments of `compile` from Keras' compile_config or training_config; nil where there is nothing to compile with.
+function import.compile(ctx, config)
+  if not is_plain(config) then
+    return nil
+  end
+  local optimizer = config.optimizer or config.optimizer_config
+  if not optimizer or optimizer == none then
+    return nil
+  end
+  local out = {}
+  if is_plain(optimizer) and optimizer.class_name then
+    out.optimizer = import.object(ctx, optimizer, { "optimizer", "optimizer" }, "optimizer")
+  else
+    out.optimizer = optimizer
+  end
+  local sparse = mentions_sparse(config.loss)
+  if config.loss and config.loss ~= none then
+    out.loss = named(ctx, config.loss, sparse_names, "loss", sparse)
+  end
+  for _, k in ipairs { "metrics", "weighted_metrics" } do
+    local v = config[k]
+    if v and v ~= none and next(v) ~= nil then
+      out[k] = named(ctx, v, sparse_metrics, "metric", sparse)
+    end
+  end
+  if is_plain(config.loss_weights) and next(config.loss_weights) ~= nil then
+    out.loss_weights = config.loss_weights
+  end
+  if math.type(config.steps_per_execution) == "integer" then
+    out.steps_per_execution = config.steps_per_execution
+  end
+  if config.run_eagerly == true then
+    out.run_eagerly = true
+  end
+  return out
+end
+
+-- ---- layers ----
+
+local function shape_of(v)
+  if type(v) ~= "table" or v == none then
+    return nil
+  end
+  local out = {}
+  for i, n in ipairs(v) do
+    out[i] = n
+  end
+  return out
+end
+
+--- A layer from { class_name, config, ... }.
+function import.layer(ctx, entry)
+  local name = entry.class_name
+  if type(name) ~= "string" then
+    refuse(ctx, "a layer without a class name")
+  end
+  local config = type(entry.config) == "table" and entry.config or {}
+  if name == "Sequential" or ((name == "Functional" or name == "Model") and config.layers) then
+    return import.model(ctx, entry)
+  end
+  local layer_name = type(config.name) == "string" and config.name or entry.name
+  local label = ("%s '%s'"):format(name, tostring(layer_name))
+  local c = find(ctx, "layer", entry)
+  if name == "Lambda" then
+    local f = ctx.custom[layer_name]
+    if type(f) ~= "function" then
+      refuse(ctx, "the layer %s holds Python code; Tide never runs code from a file (give a Lua function: "
+        .. "custom_objects = { [\"%s\"] = f })", label, tostring(layer_name))
+    end
+    return registry.find("layer", "Lambda") { f, name = layer_name }
+  end
+  if not c then
+    refuse(ctx, "unknown layer class '%s' (layer '%s'); define it with tide.Layer:extend or give it in custom_objects", name,
+      tostring(layer_name))
+  end
+  if not class.is_class(c) then
+    refuse(ctx, "custom_objects['%s'] is not a class of layers", name)
+  end
+  local options = import.options(ctx, c, config, label, entry.tide)
+  options.batch_input_shape = c.args.index.batch_input_shape and shape_of(config.batch_input_shape) or nil
+  if name == "InputLayer" then
+    options.batch_input_shape = nil
+    options.batch_shape = shape_of(config.batch_shape) or shape_of(config.batch_input_shape)
+    if not options.batch_shape then
+      refuse(ctx, "the input '%s' has no shape", tostring(layer_name))
+    end
+    for _, k in ipairs { "sparse", "ragged" } do
+      if config[k] == true then
+        refuse(ctx, "the input '%s' is %s, which Tide does not have", tostring(layer_name), k)
+      end
+    end
+  end
+  options.name = layer_name
+  if rawget(c, "_from_config") and registry.custom("layer")[name] == c then
+    return c.from_config(options)
+  end
+  return c(options)
+end
+
+--- A model from { class_name, config, ... }: Sequential, functional, or a class of one's own.
+function import.model(ctx, entry)
+  if type(entry) ~= "table" or type(entry.class_name) ~= "string" then
+    refuse(ctx, "the configuration names no model")
+  end
+  local name, config = entry.class_name, entry.config
+  if name == "Sequential" then
+    return import.sequential(ctx, entry)
+  elseif (name == "Functional" or name == "Model") and type(config) == "table" and config.layers then
+    return require("tide.saving.keras_graph").import(ctx, entry)
+  end
+  local model = import.layer(ctx, entry)
+  local build = entry.build_config
+  if not model.built and type(build) == "table" and type(build.input_shape) == "table" then
+    model:build(require("tide.list").new(build.input_shape))
+  end
+  return model
+end
+
+--- A Sequential model; before Keras 2.2.3 its configuration was the bare list of layers.
+function import.sequential(ctx, entry)
+  local config = entry.config
+  if type(config) ~= "table" then
+    refuse(ctx, "the Sequential model has no configuration")
+  end
+  local entries = config.layers or config
+  local layers = {}
+  for i, e in ipairs(entries) do
+    layers[i] = import.layer(ctx, e)
+  end
+  local Sequential = require("tide.models").Sequential
+  local model = Sequential { layers, name = type(config.name) == "string" and config.name or nil }
+  local build = config.build_input_shape or (type(entry.build_config) == "table" and entry.build_config.input_shape)
+  if not model.built and #layers > 0 and type(build) == "table" and build ~= none then
+    model:build(require("tide.list").new(shape_of(build)))
+  end
+  if config.trainable == false then
+    model.trainable = false
+  end
+  return model
+end
+
+return import

@@ -1,0 +1,428 @@
+--- Weights in Keras' HDF5 files: where each of a model's weights stands (`/layers/dense/vars/0`), the optimizer's slots, and
+-- moving values in and out, all checked before the first is written.
+local class = require "tide.class"
+local core = require "tide.core"
+local errors = require "tide.errors"
+local list = require "tide.list"
+
+local graph = require "tide.saving.keras_graph"
+
+local weights = {}
+
+-- ---- where weights stand ----
+
+-- Recurrent layers whose weights Keras keeps in a cell.
+local with_cell = { LSTM = true, GRU = true, SimpleRNN = true, ConvLSTM1D = true, ConvLSTM2D = true, ConvLSTM3D = true }
+
+-- Attention: group by weight name. GroupedQueryAttention has the same groups behind an underscore.
+local projections = { "query", "key", "value", "output" }
+local attention = { MultiHeadAttention = "", GroupedQueryAttention = "_", GroupQueryAttention = "_" }
+
+-- The path that an object of this class has among its siblings.
+local function snake(layer)
+  local name = getmetatable(layer).__name
+  return class.snake(name == "GroupQueryAttention" and "GroupedQueryAttention" or name)
+end
+
+-- Names for a list of objects as Keras gives them: by class, numbered from the second on.
+local function segments(objects)
+  local counts, out = {}, {}
+  for i, o in ipairs(objects) do
+    local name = snake(o)
+    local n = counts[name]
+    counts[name] = (n or 0) + 1
+    out[i] = n and name .. "_" .. n or name
+  end
+  return out
+end
+
+local function put(out, path, records, layer)
+  out[#out + 1] = { path = path, records = records, layer = layer }
+end
+
+local function attention_groups(layer, path, prefix, records, out)
+  local groups, rest = {}, {}
+  for _, r in ipairs(records) do
+    local head = r.name:match "^_?(%a+)_" or r.name:match "^_?(%a+)"
+    local known = false
+    for _, p in ipairs(projections) do
+      if head == p then
+        groups[p] = groups[p] or {}
+        table.insert(groups[p], r)
+        known = true
+      end
+    end
+    if not known then
+      rest[#rest + 1] = r
+    end
+  end
+  put(out, path, rest, layer)
+  for _, p in ipairs(projections) do
+    if groups[p] then
+      put(out, path .. "/" .. prefix .. p .. "_dense", groups[p], layer)
+    end
+  end
+end
+
+local function visit(layer, path, out, seen)
+  if seen[layer] then
+    return
+  end
+  seen[layer] = true
+  local name = getmetatable(layer).__name
+  local records = layer:_own_records()
+  if with_cell[name] and #records > 0 then
+    put(out, path, {}, layer)
+    put(out, path .. "/cell", records, layer)
+    return
+  elseif attention[name] and #records > 0 then
+    attention_groups(layer, path, attention[name], records, out)
+    return
+  end
+  put(out, path, records, layer)
+  if layer.is_model and (layer._inputs or name == "Sequential") then
+    local inside = graph.layers(layer)
+    for i, segment in ipairs(segments(inside)) do
+      visit(inside[i], path .. "/layers/" .. segment, out, seen)
+    end
+    return
+  end
+  -- fields by name; members of lists by class
+  local children, lists = layer:_children(), {}
+  for _, child in ipairs(children) do
+    local field = child.key:match "^([^.]+)%."
+    if field then
+      lists[field] = lists[field] or {}
+      table.insert(lists[field], child.layer)
+    end
+  end
+  table.sort(children, function(a, b) return a.key < b.key end)
+  local done = {}
+  for _, child in ipairs(children) do
+    local field = child.key:match "^([^.]+)%."
+    if not field then
+      visit(child.layer, path .. "/" .. child.key, out, seen)
+    elseif not done[field] then
+      done[field] = true
+      for i, segment in ipairs(segments(lists[field])) do
+        visit(lists[field][i], path .. "/" .. field .. "/" .. segment, out, seen)
+      end
+    end
+  end
+end
+
+--- All places of a model's weights: list of { path, records, layer }, paths beginning with "/", the model's own "".
+function weights.places(model)
+  local out = {}
+  visit(model, "", out, {})
+  return out
+end
+
+-- Weight records of a layer and all below it in Keras' order: own ones, then those of the children, in order.
+local function flat(layer, out, seen)
+  for _, place in ipairs(weights.places(layer)) do
+    for _, r in ipairs(place.records) do
+      if not seen[r.tensor] then
+        seen[r.tensor] = true
+        out[#out + 1] = { tensor = r.tensor, name = r.name, trainable = r.trainable, path = place.path, layer = place.layer }
+      end
+    end
+  end
+  return out
+end
+
+--- Weight records of one layer of a legacy file: the trainable ones of all parts, then the others.
+function weights.of_layer(layer)
+  local out = {}
+  local all = flat(layer, {}, {})
+  for _, want in ipairs { true, false } do
+    for _, r in ipairs(all) do
+      if (r.trainable and r.layer._trainable) == want then
+        out[#out + 1] = r
+      end
+    end
+  end
+  return out
+end
+
+--- The trainable weights of a model in Keras' order.
+function weights.trainable(model)
+  local out = {}
+  for _, r in ipairs(flat(model, {}, {})) do
+    if r.trainable and r.layer._trainable then
+      out[#out + 1] = r
+    end
+  end
+  return out
+end
+
+-- ---- moving values ----
+
+local function shape_text(shape)
+  return list.format(shape)
+end
+
+--- Whether a value may go into a weight; else why not.
+function weights.fits(record, value, what)
+  if not list.equal(record.tensor.shape, value.shape) then
+    return false, ("%s: the file has shape %s, the model %s"):format(what, shape_text(value.shape),
+      shape_text(record.tensor.shape))
+  end
+  return true
+end
+
+--- Writes checked pairs { record, tensor }.
+function weights.assign(pairs_)
+  local assign = require("tide.layers.base").assign
+  for _, p in ipairs(pairs_) do
+    assign(p[1].tensor, p[2])
+  end
+end
+
+--- Raises one error that names everything that does not fit, or warns where skip_mismatch allows it.
+function weights.complain(where, problems, skip)
+  if #problems == 0 then
+    return
+  end
+  local shown = {}
+  for i = 1, math.min(#problems, 10) do
+    shown[i] = problems[i]
+  end
+  if #problems > 10 then
+    shown[11] = ("and %d more"):format(#problems - 10)
+  end
+  local text = table.concat(shown, "; ")
+  if skip then
+    io.stderr:write("tide: ", where, ": left out: ", text, "\n")
+    return
+  end
+  errors.raise("load_weights", "%s: the weights do not fit the model: %s", where, text)
+end
+
+-- ---- the tree of a file ----
+
+--- Groups of variables: path of the group -> { n = count, [0] = tensor, ... }. Names of early Keras 3 files are brought up to
+--- date.
+function weights.groups(entries)
+  local out = {}
+  for _, e in ipairs(entries) do
+    local group, n = e.name:match "^(.*)/vars/(%d+)$"
+    if group then
+      group = group:gsub("/_layer_checkpoint_dependencies/", "/layers/")
+      local t = out[group] or { n = 0 }
+      out[group] = t
+      t[tonumber(n)] = e.tensor or e
+      t.n = t.n + 1
+    end
+  end
+  return out
+end
+
+-- Groups that hold no weights: states of random generators, metrics, and what belongs to the optimizer.
+local function is_aside(path)
+  return path:find "seed_generator" or path:find "random_generator" or path:find "^/optimizer" or path:find "^/_?metrics"
+    or path:find "_metrics" or path:find "^/_?loss_tracker" or path:find "^/_compile"
+end
+
+local function label(place)
+  return ("%s (%s)"):format(place.layer.name, place.path == "" and "/" or place.path)
+end
+
+local function describe(records)
+  local out = {}
+  for i, r in ipairs(records) do
+    out[i] = r.name .. " " .. shape_text(r.tensor.shape)
+  end
+  return table.concat(out, ", ")
+end
+
+--- Loads a model's weights from the groups of a .weights.h5 file.
+--- @param o table where, skip_mismatch
+function weights.load(model, groups, o)
+  local problems, moves, used = {}, {}, {}
+  for _, place in ipairs(weights.places(model)) do
+    local found, need = groups[place.path], place.records
+    used[place.path] = true
+    if #need > 0 then
+      if not found then
+        problems[#problems + 1] = ("%s is missing in the file (it needs %s)"):format(label(place), describe(need))
+      elseif found.n ~= #need then
+        local has = {}
+        for i = 0, found.n - 1 do
+          has[#has + 1] = found[i] and shape_text(found[i].shape) or "?"
+        end
+        problems[#problems + 1] = ("%s: the file has %d weights (%s), the model %d (%s)"):format(label(place), found.n,
+          table.concat(has, ", "), #need, describe(need))
+      else
+        for i, r in ipairs(need) do
+          local value = found[i - 1]
+          local ok, why = value ~= nil, ("%s: the file has no variable %d"):format(label(place), i - 1)
+          if ok then
+            ok, why = weights.fits(r, value, label(place) .. " " .. r.name)
+          end
+          if ok then
+            moves[#moves + 1] = { r, value }
+          else
+            problems[#problems + 1] = why
+          end
+        end
+      end
+    elseif found and found.n > 0 and not is_aside(place.path) then
+      problems[#problems + 1] = ("%s: the file has %d weights, the model none"):format(label(place), found.n)
+    end
+  end
+  local surplus = {}
+  for path, g in pairs(groups) do
+    if not used[path] and not is_aside(path) then
+      surplus[#surplus + 1] = ("the file has %d weights at %s, which the model does not have (the first of shape %s)"):format(
+        g.n, path, g[0] and shape_text(g[0].shape) or "?")
+    end
+  end
+  table.sort(surplus)
+  table.move(surplus, 1, #surplus, #problems + 1, problems)
+  weights.complain(o.where, problems, o.skip_mismatch)
+  weights.assign(moves)
+end
+
+--- The datasets and attributes of a .weights.h5 file: list of { path, tensor }, table path -> attributes.
+function weights.save(model)
+  local data, attributes = list.new {}, { ["/"] = {} }
+  for _, place in ipairs(weights.places(model)) do
+    local vars = place.path .. "/vars"
+    attributes[vars] = { name = place.layer.name }
+    for i, r in ipairs(place.records) do
+      data[#data + 1] = { vars .. "/" .. i - 1, r.tensor:detach() }
+    end
+  end
+  return data, attributes
+end
+
+-- ---- the optimizer ----
+
+-- Slots that come in one block over all parameters instead of parameter by parameter.
+local function blocks(optimizer)
+  local slots = optimizer:_slot_list()
+  local mixed, apart = {}, {}
+  for _, slot in ipairs(slots) do
+    if optimizer:_class_name() == "RMSprop" or slot[1] == "velocity_hat" then
+      apart[#apart + 1] = slot[1]
+    else
+      mixed[#mixed + 1] = slot[1]
+    end
+  end
+  return mixed, apart
+end
+
+--- The optimizer's tensors in Keras' order after the iteration and the learning rate: list of { slot, tensor, record }.
+local function slot_list(model, optimizer)
+  local out, order = {}, {}
+  for _, r in ipairs(weights.trainable(model)) do
+    local i = optimizer._index[r.tensor]
+    if i then
+      order[#order + 1] = { i, r }
+    end
+  end
+  local function block(slot, tensors)
+    for _, p in ipairs(order) do
+      out[#out + 1] = { slot = slot, tensor = tensors[p[1]], record = p[2] }
+    end
+  end
+  if optimizer._average then
+    block("average", optimizer._average)
+  end
+  if optimizer._sums then
+    block("gradient_accumulator", optimizer._sums)
+  end
+  local mixed, apart = blocks(optimizer)
+  for _, p in ipairs(order) do
+    for _, slot in ipairs(mixed) do
+      out[#out + 1] = { slot = slot, tensor = optimizer._slots[slot][p[1]], record = p[2] }
+    end
+  end
+  for _, slot in ipairs(apart) do
+    block(slot, optimizer._slots[slot])
+  end
+  return out
+end
+
+local function build(model, optimizer)
+  if not optimizer.built then
+    local params, info = {}, {}
+    for _, r in ipairs(model:_records()) do
+      if r.trainable then
+        params[#params + 1] = r.tensor
+        info[#params] = { path = r.path, constraint = r.constraint }
+      end
+    end
+    optimizer:build(params, info)
+  end
+end
+
+-- The numbers that stand before the slots, and after them (Nadam).
+local function numbers(optimizer)
+  local n = optimizer:_numbers()
+  local out = { { "iteration", core.tensor(n.iterations, { dtype = "int32" }) } }
+  if n.learning_rate then
+    out[2] = { "learning_rate", core.tensor(n.learning_rate, { dtype = "float32" }) }
+  end
+  local last = n.u_product and { "u_product", core.tensor(n.u_product, { dtype = "float32" }) } or nil
+  return out, last
+end
+
+--- All of the optimizer's variables in Keras' order: list of { name, tensor, record }; nil where there is nothing to write.
+function weights.optimizer_variables(model)
+  local optimizer = rawget(model, "optimizer")
+  if not optimizer or not optimizer.built then
+    return nil
+  end
+  local out, last = numbers(optimizer)
+  for _, s in ipairs(slot_list(model, optimizer)) do
+    out[#out + 1] = { s.slot, s.tensor, s.record }
+  end
+  out[#out + 1] = last
+  return out
+end
+
+--- Puts the variables of a file (a list in Keras' order) into the optimizer.
+--- @return boolean|nil, string why not
+function weights.load_optimizer(model, found)
+  local optimizer = rawget(model, "optimizer")
+  if not optimizer then
+    return nil, "the model is not compiled"
+  end
+  build(model, optimizer)
+  local head, last = numbers(optimizer)
+  local slots = slot_list(model, optimizer)
+  local want = #head + #slots + (last and 1 or 0)
+  if #found ~= want then
+    return nil, ("the file has %d variables of the optimizer, %s needs %d"):format(#found, optimizer:_class_name(), want)
+  end
+  for i, s in ipairs(slots) do
+    local value = found[#head + i]
+    if not list.equal(s.tensor.shape, value.shape) then
+      return nil, ("slot %s of %s: the file has shape %s, the optimizer %s"):format(s.slot, s.record.name,
+        shape_text(value.shape), shape_text(s.tensor.shape))
+    end
+  end
+  local function number(t)
+    local v = t.ndim == 0 and t or t:reshape { -1 }
+    v = v:tolist()
+    return type(v) == "table" and v[1] or v
+  end
+  local n = { iterations = math.tointeger(number(found[1])), learning_rate = head[2] and number(found[2]),
+    u_product = last and number(found[#found]) }
+  -- files hold it in float32; where that is the given rate rounded, the given one stays
+  local given = optimizer:_numbers().learning_rate
+  if given and n.learning_rate and string.unpack("f", string.pack("f", given)) == n.learning_rate then
+    n.learning_rate = given
+  end
+  local moves = {}
+  for i, s in ipairs(slots) do
+    moves[i] = { s, found[#head + i] }
+  end
+  weights.assign(moves)
+  optimizer:_set_numbers(n)
+  return true
+end
+
+return weights

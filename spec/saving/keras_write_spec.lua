@@ -1,0 +1,240 @@
+local tide = require "tide"
+local core = require "tide.core"
+local keras = require "tide.saving.keras"
+local models = require "spec.support.keras_models"
+local opened = require "spec.ref.keras_open"
+
+local function temporary(extension)
+  local path = os.tmpname()
+  os.remove(path)
+  return path .. extension
+end
+
+local function read(path)
+  local f = assert(io.open(path, "rb"))
+  local text = f:read "a"
+  f:close()
+  return text
+end
+
+local function names()
+  local out = {}
+  for name in pairs(models.builders) do
+    out[#out + 1] = name
+  end
+  table.sort(out)
+  return out
+end
+
+-- The configuration of an archive as text.
+local function config_of(path)
+  return core.zip_read((core.zip_open(path)), "config.json")
+end
+
+local function values(tree)
+  local out = {}
+  for _, e in ipairs(tree) do
+    out[e.name] = e.tensor:tolist()
+  end
+  return out
+end
+
+local function near(a, b, tolerance)
+  if type(a) == "number" then
+    return math.abs(a - b) <= tolerance
+  end
+  for k, v in pairs(a) do
+    if not near(v, b[k], tolerance) then
+      return false
+    end
+  end
+  return true
+end
+
+describe("files that Tide wrote and real Keras opened (spec/ref/keras_models.py open)", function()
+  for _, name in ipairs(names()) do
+    for _, extension in ipairs { ".keras", ".h5" } do
+      local stored = models.folder .. name .. extension
+      it(name .. extension .. " gives in Tide what it gave in Keras", function()
+        local model = keras.load_model(stored)
+        assert.is_true(models.difference(models.run(model), opened[name .. extension]) < 2e-5)
+      end)
+    end
+
+    it(name .. " is written in the same way today", function()
+      local path = temporary ".keras"
+      local model = models.trained(name)
+      keras.save_model(model, path)
+      assert.equal(config_of(models.folder .. name .. ".keras"), config_of(path))
+      local before, attributes = keras.read_hdf5((core.zip_open(models.folder .. name .. ".keras")), "model.weights.h5")
+      local now, attributes_now = keras.read_hdf5((core.zip_open(path)), "model.weights.h5")
+      os.remove(path)
+      assert.same(attributes, attributes_now)
+      before, now = values(before), values(now)
+      for key, v in pairs(before) do
+        assert.is_true(near(v, now[key], 1e-4), key)
+      end
+      local weights = temporary "_weights.h5"
+      keras.save_weights(model, weights)
+      local _, a = keras.read_hdf5(models.folder .. name .. "_weights.h5")
+      local _, b = keras.read_hdf5(weights)
+      os.remove(weights)
+      assert.same(a, b)
+    end)
+  end
+
+  for name, weights in pairs(opened.third_step) do
+    it(name .. " is trained on from the stored state as Keras does", function()
+      local stem = name:match "^[%w_]+"
+      local _, data = models.builders[stem]()
+      local model = keras.load_model(models.folder .. name)
+      model:train_on_batch(data[1], data[2])
+      local by_layer = {}
+      for _, place in ipairs(require("tide.saving.keras_weights").places(model)) do
+        for _, r in ipairs(place.records) do
+          by_layer[#by_layer + 1] = r.tensor
+        end
+      end
+      for i, w in ipairs(by_layer) do
+        assert.is_true(models.difference(w:detach(), weights[i]) < 5e-6, "weight " .. i)
+      end
+    end)
+  end
+end)
+
+describe("saving and loading again", function()
+  for _, name in ipairs(names()) do
+    it("keeps outputs, options, optimizer and weights of " .. name, function()
+      local model = models.trained(name)
+      for _, extension in ipairs { ".keras", ".h5" } do
+        local path = temporary(extension)
+        keras.save_model(model, path)
+        local again = keras.load_model(path)
+        os.remove(path)
+        local want = models.run(model)
+        want = type(want) == "table" and { want[1]:tolist(), want[2]:tolist(), want[3]:tolist() } or want:tolist()
+        assert.equal(0, models.difference(models.run(again), want))
+        assert.equal(model.name, again.name)
+        assert.equal(tostring(model), tostring(again))
+        local a, b = rawget(model, "optimizer"), rawget(again, "optimizer")
+        assert.equal(a and a:_class_name(), b and b:_class_name())
+        if a then
+          assert.equal(a.iterations, b.iterations)
+          assert.equal(a.learning_rate, b.learning_rate)
+          for slot, tensors in pairs(a._slots) do
+            for i, t in ipairs(tensors) do
+              assert.equal(0, models.difference(b._slots[slot][i], t:tolist()))
+            end
+          end
+        end
+      end
+    end)
+  end
+
+  it("keeps whether ids and labels count from 1", function()
+    local m = tide.Sequential { tide.Input { 3, dtype = "int32" }, tide.layers.Embedding { 5, 2 }, tide.layers.Flatten(),
+      tide.layers.Dense { 4, activation = "softmax" } }
+    m:compile { loss = "sparse_categorical_crossentropy", optimizer = "sgd" }
+    local x, y = tide.tensor({ { 1, 5, 2 } }, { dtype = "int32" }), tide.tensor({ 4 }, { dtype = "int32" })
+    local want = m(x):tolist()
+    for _, extension in ipairs { ".keras", ".h5" } do
+      local path = temporary(extension)
+      keras.save_model(m, path)
+      local again = keras.load_model(path)
+      os.remove(path)
+      assert.equal(0, models.difference(again(x), want))
+      assert.is_true(again:evaluate(x, y, { verbose = 0 }) > 0)
+    end
+  end)
+
+  it("splits weights over files and reads them again", function()
+    local model = models.trained "tide_cnn"
+    local stem = temporary ""
+    keras.save_weights(model, stem .. ".weights.json", { max_shard_size = 3e-7 })
+    local index = keras.decode(read(stem .. ".weights.json"), "index")
+    local want = models.run(model):tolist()
+    local files = {}
+    for _, v in pairs(index.weight_map) do
+      for _, f in ipairs(type(v) == "table" and v or { v }) do
+        files[f] = true
+      end
+    end
+    for _, w in ipairs(model.weights) do
+      tide.layers.Layer.assign(w, tide.ops.zeros_like(w))
+    end
+    keras.load_weights(model, stem .. ".weights.json")
+    assert.equal(0, models.difference(models.run(model), want))
+    local n = 0
+    for f in pairs(files) do
+      os.remove((stem:match "^.*/" or "") .. f)
+      n = n + 1
+    end
+    os.remove(stem .. ".weights.json")
+    assert.is_true(n > 2)
+  end)
+
+  it("refuses what has no form in Keras' files by name", function()
+    local m = tide.Sequential { tide.Input { 2 }, tide.layers.Lambda { function(x) return x end, name = "mine" } }
+    local ok, e = pcall(keras.save_model, m, temporary ".keras")
+    assert.is_false(ok)
+    assert.truthy(tostring(e):find("'mine' is a Lambda", 1, true))
+    local unbuilt = tide.Sequential { tide.layers.Dense { 2 } }
+    ok, e = pcall(keras.save_model, unbuilt, temporary ".keras")
+    assert.is_false(ok)
+    assert.truthy(tostring(e):find("no weights yet", 1, true))
+  end)
+
+  it("cuts long lists of names in .h5 files", function()
+    local layers = { tide.Input { 2 } }
+    for i = 1, 50 do
+      layers[#layers + 1] = tide.layers.Dense { 2, name = ("x"):rep(1500) .. i }
+    end
+    local m = tide.Sequential(layers)
+    local path = temporary ".h5"
+    keras.save_weights(m, path)
+    local _, attributes = keras.read_hdf5(path)
+    assert.is_nil(attributes["/"].layer_names)
+    assert.is_table(attributes["/"].layer_names1)
+    local want = m(tide.ones { 1, 2 }):tolist()
+    for _, w in ipairs(m.weights) do
+      tide.layers.Layer.assign(w, tide.ops.zeros_like(w))
+    end
+    keras.load_weights(m, path)
+    os.remove(path)
+    assert.equal(0, models.difference(m(tide.ones { 1, 2 }), want))
+  end)
+end)
+
+describe("writing model files", function()
+  for _, extension in ipairs { ".keras", ".h5", ".weights.h5" } do
+    it("leaves the old or the new " .. extension .. " file, whatever call fails", function()
+      local model = models.trained "tide_nested_end"
+      local path = temporary(extension)
+      local save = extension == ".weights.h5" and keras.save_weights or keras.save_model
+      save(model, path)
+      local old = read(path)
+      tide.layers.Layer.assign(model.weights[1], tide.ops.ones_like(model.weights[1]))
+      local failed = 0
+      for _, point in ipairs { "write", "fsync", "close", "rename", "fsync_dir" } do
+        for _, how in ipairs { "io", "nospace" } do
+          core.io_fault(point, 1, how)
+          local ok = pcall(save, model, path)
+          core.io_fault(point, 0)
+          failed = failed + (ok and 0 or 1)
+          local text = read(path)
+          if text ~= old then
+            assert.is_true(pcall(keras.load_weights, model, path))
+          end
+        end
+      end
+      assert.equal(10, failed)
+      local folder, name = path:match "^(.*/)([^/]*)$"
+      for entry in io.popen("ls -a " .. folder):lines() do
+        assert.is_nil(entry:find(name .. ".tmp", 1, true))
+      end
+      save(model, path)
+      assert.is_true(read(path) ~= old)
+      os.remove(path)
+    end)
+  end
+end)

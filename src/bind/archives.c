@@ -1,0 +1,240 @@
+/* HDF5 files and zip archives for Lua: plain tables, strings and tensors in and out. */
+#define _GNU_SOURCE
+#include "bind.h"
+
+#include "../io/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void free_zip(void *p) { tide_zip_close(p); }
+static void free_h5(void *p) { tide_h5_close(p); }
+static void free_blob(void *p) {
+    tide_blob_free(p);
+    free(p);
+}
+static void free_fd(void *p) {
+    close(*(int *)p);
+    free(p);
+}
+
+/* What all tensors of a file may take where the caller does not say: most of the machine's memory. */
+static uint64_t budget(lua_State *L, int i) {
+    if (!lua_isnoneornil(L, i)) return (uint64_t)luaL_checkinteger(L, i);
+    return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 5 * 4;
+}
+
+static tide_zip *check_zip(lua_State *L, int i) {
+    tide_zip *z = tideL_unbox(L, i, free_zip);
+    if (!z) tideL_error(L, "zip", "expected an open archive, got %s", tideL_typename(L, i));
+    return z;
+}
+
+static int64_t check_member(lua_State *L, tide_zip *z, int i) {
+    const char *name = luaL_checkstring(L, i);
+    int64_t at = tide_zip_find(z, name);
+    if (at < 0) tideL_error(L, "zip", "the archive has no member '%.200s'", name);
+    return at;
+}
+
+/* A box with an empty place for a descriptor. */
+static int *new_fd(lua_State *L) {
+    tideL_box *b = tideL_newbox(L, free_fd);
+    int *fd = malloc(sizeof *fd);
+    if (!fd) luaL_error(L, "not enough memory");
+    *fd = -1;
+    b->p = fd;
+    return fd;
+}
+
+/* -- zip -- */
+
+/* zip_open(path): the archive, list of { name, size } */
+static int zip_open_(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_box *b = tideL_newbox(L, free_zip);
+    tide_zip *z = NULL;
+    tideL_try(L, ctx, tide_zip_open(ctx, path, &z));
+    b->p = z;
+    int64_t n = tide_zip_count(z);
+    lua_createtable(L, (int)n, 0);
+    for (int64_t i = 0; i < n; i++) {
+        const char *name;
+        uint64_t size;
+        tide_zip_member(z, i, &name, &size);
+        lua_createtable(L, 0, 2);
+        lua_pushstring(L, name);
+        lua_setfield(L, -2, "name");
+        lua_pushinteger(L, (lua_Integer)size);
+        lua_setfield(L, -2, "size");
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 2;
+}
+
+/* zip_read(archive, name, max = 100 MB): the member as a string */
+static int zip_read(lua_State *L) {
+    tide_zip *z = check_zip(L, 1);
+    int64_t at = check_member(L, z, 2), max = luaL_optinteger(L, 3, TIDE_JSON_BYTES);
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_box *b = tideL_newbox(L, free);
+    char *data = NULL;
+    size_t n = 0;
+    tideL_try(L, ctx, tide_zip_read(ctx, z, at, (uint64_t)max, &data, &n));
+    b->p = data;
+    lua_pushlstring(L, data, n);
+    return 1;
+}
+
+/* zip_write(path, list of { name, string or blob }): atomically */
+static int zip_write(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    tide_ctx *ctx = tideL_ctx(L);
+    int64_t n = (int64_t)lua_rawlen(L, 2);
+    const char **names = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *names, 0);
+    tide_blob *members = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *members, 0);
+    for (int64_t i = 0; i < n; i++) {
+        lua_rawgeti(L, 2, i + 1);
+        luaL_checktype(L, -1, LUA_TTABLE);
+        if (lua_rawgeti(L, -1, 1) != LUA_TSTRING)
+            return tideL_error(L, "zip_write", "member %lld has no name", (long long)i + 1);
+        names[i] = lua_tostring(L, -1); /* the list keeps both alive */
+        lua_rawgeti(L, -2, 2);
+        tide_blob *blob = tideL_unbox(L, -1, free_blob);
+        if (blob) members[i] = *blob;
+        else if (lua_type(L, -1) == LUA_TSTRING)
+            members[i].data = lua_tolstring(L, -1, &members[i].size);
+        else
+            return tideL_error(L, "zip_write", "member '%.200s' is %s, not a string or a blob",
+                               names[i], tideL_typename(L, -1));
+        lua_pop(L, 3);
+    }
+    tideL_try(L, ctx, tide_zip_write(ctx, path, n, names, members));
+    return 0;
+}
+
+/* -- HDF5 -- */
+
+static void push_entries(lua_State *L, tide_h5 *h) {
+    int64_t n = tide_h5_count(h);
+    lua_createtable(L, (int)n, 0);
+    for (int64_t i = 0; i < n; i++) {
+        const tide_st_entry *e = tide_h5_entry_at(h, i);
+        lua_createtable(L, 0, 4);
+        lua_pushstring(L, e->name);
+        lua_setfield(L, -2, "name");
+        lua_pushstring(L, e->dtype < 0 ? e->dtype_name : tide_dtype_name(e->dtype));
+        lua_setfield(L, -2, "dtype");
+        lua_createtable(L, e->rank, 0);
+        for (int a = 0; a < e->rank; a++) {
+            lua_pushinteger(L, e->shape[a]);
+            lua_rawseti(L, -2, a + 1);
+        }
+        lua_setfield(L, -2, "shape");
+        tide_tensor *t = tide_h5_tensor_at(h, i);
+        if (t) {
+            tideL_new(L)->t = tide_retain(t);
+            lua_setfield(L, -2, "tensor");
+        }
+        lua_rawseti(L, -2, i + 1);
+    }
+}
+
+/* hdf5_read(path or archive, member or nil, with_data = true, max): list of { name, dtype, shape, tensor }, attributes as JSON */
+static int hdf5_read(lua_State *L) {
+    tide_ctx *ctx = tideL_ctx(L);
+    int with_data = lua_isnoneornil(L, 3) || lua_toboolean(L, 3);
+    uint64_t max = budget(L, 4);
+    const char *what;
+    lua_settop(L, 4);
+    int *fd = new_fd(L);
+    if (lua_type(L, 1) == LUA_TSTRING) {
+        what = lua_tostring(L, 1);
+        struct stat st;
+        *fd = open(what, O_RDONLY | O_CLOEXEC);
+        if (*fd < 0) return tideL_error(L, what, "cannot open: %s", strerror(errno));
+        if (fstat(*fd, &st) != 0 || !S_ISREG(st.st_mode))
+            return tideL_error(L, what, "not a regular file");
+    } else {
+        tide_zip *z = check_zip(L, 1);
+        int64_t at = check_member(L, z, 2);
+        what = lua_tostring(L, 2);
+        tideL_try(L, ctx, tide_zip_unpack(ctx, z, at, max, fd));
+    }
+    tideL_pace(L);
+    tideL_box *b = tideL_newbox(L, free_h5);
+    tide_h5 *h = NULL;
+    tideL_try(L, ctx, tide_h5_read(ctx, what, *fd, with_data, max, &h));
+    b->p = h;
+    push_entries(L, h);
+    lua_pushstring(L, tide_h5_attributes(h));
+    return 2;
+}
+
+/* hdf5_encode(list of { path, tensor }, attributes as JSON, what = "HDF5"): the file as a blob */
+static int hdf5_encode(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    const char *attributes = luaL_checkstring(L, 2), *what = luaL_optstring(L, 3, "HDF5");
+    tide_ctx *ctx = tideL_ctx(L);
+    int64_t n = (int64_t)lua_rawlen(L, 1);
+    const char **names = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *names, 0);
+    tide_tensor **tensors = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *tensors, 0);
+    lua_newtable(L); /* keeps contiguous copies alive */
+    int kept = lua_gettop(L);
+    for (int64_t i = 0; i < n; i++) {
+        lua_rawgeti(L, 1, i + 1);
+        luaL_checktype(L, -1, LUA_TTABLE);
+        if (lua_rawgeti(L, -1, 1) != LUA_TSTRING)
+            return tideL_error(L, "hdf5_encode", "entry %lld has no path", (long long)i + 1);
+        names[i] = lua_tostring(L, -1);
+        lua_rawgeti(L, -2, 2);
+        tide_tensor *t = tideL_checktensor(L, -1, "hdf5_encode");
+        tideL_handle *h = tideL_new(L);
+        tideL_try(L, ctx, tide_contiguous(ctx, t, &h->t));
+        tensors[i] = h->t;
+        lua_rawseti(L, kept, i + 1);
+        lua_pop(L, 3);
+    }
+    tideL_box *b = tideL_newbox(L, free_blob);
+    tide_blob *blob = calloc(1, sizeof *blob);
+    if (!blob) return luaL_error(L, "not enough memory");
+    b->p = blob;
+    tideL_try(L, ctx, tide_h5_write(ctx, what, n, names, tensors, attributes, blob));
+    return 1;
+}
+
+/* blob_write(path, blob): atomically */
+static int blob_write(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    tide_blob *blob = tideL_unbox(L, 2, free_blob);
+    if (!blob) return tideL_error(L, "blob_write", "expected a blob, got %s", tideL_typename(L, 2));
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_try(L, ctx, tide_file_replace(ctx, path, blob->data, blob->size));
+    return 0;
+}
+
+/* hdf5_program(path or nil, milliseconds or nil): for tests */
+static int hdf5_program(lua_State *L) {
+    tide_h5_program(luaL_optstring(L, 1, NULL), (int)luaL_optinteger(L, 2, 0));
+    return 0;
+}
+
+void tideL_open_archives(lua_State *L) {
+    static const luaL_Reg functions[] = {
+        {"zip_open", zip_open_},
+        {"zip_read", zip_read},
+        {"zip_write", zip_write},
+        {"hdf5_read", hdf5_read},
+        {"hdf5_encode", hdf5_encode},
+        {"blob_write", blob_write},
+        {"hdf5_program", hdf5_program},
+        {NULL, NULL},
+    };
+    luaL_setfuncs(L, functions, 0);
+}

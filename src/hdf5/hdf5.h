@@ -1,0 +1,55 @@
+/* tide-hdf5: the separate program that reads and writes HDF5 for Tide, so that
+ * libhdf5 never runs in a user's process.
+ *
+ *     tide-hdf5 read|tree BYTES   descriptor 3 holds the HDF5 file; standard
+ * output gets it as a record tide-hdf5 write BYTES       standard input holds a
+ * record; descriptor 3 gets the HDF5 file, standard output its sum
+ *
+ * A record is a safetensors file (u64 length of the header, header, data) and a
+ * trailer: u32 CRC-32 of all before it and the four bytes "TIDE".
+ * `__metadata__.attributes` is JSON: {"/path": {"attribute": value}, ...}, with
+ * one entry for each group and dataset. `tree` sends no data. BYTES bounds what
+ * the data may take. An attribute is a string (UTF-8 scalar), a number, a list
+ * of strings or numbers, or, for writing, {"ascii": "..."}; an empty list is
+ * written as h5py writes it, as float64 of length 0.
+ *
+ * A failure is one line on standard error (which is a file in memory) and the
+ * exit status 1. */
+#ifndef TIDE_HDF5_H
+#define TIDE_HDF5_H
+
+#include <hdf5.h>
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { HDF5_FILE = 3,
+       MAX_RANK = 16,
+       MAX_DEPTH = 64,
+       MAX_OBJECTS = 1000000 };
+#define MAX_HEADER 100000000u
+
+/* A dataset as the record names it: HDF5 rows of one kind. */
+typedef struct {
+    char *path;
+    const char *dtype; /* safetensors' name */
+    hid_t type;        /* what H5Dread and H5Dwrite are given */
+    int rank;
+    hsize_t dims[MAX_RANK];
+    uint64_t bytes;
+} dataset;
+
+/* main.c */
+void fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+void *must(void *p); /* a block that was asked for, or the end of the program */
+void send_bytes(const void *data, size_t n);
+void receive_bytes(void *data, size_t n);
+void send_trailer(void);
+void receive_trailer(void);
+uint32_t sum_of(const void *data, size_t n);
+
+/* read.c, write.c */
+void read_file(const void *image, size_t size, uint64_t max, int with_data);
+void write_file(uint64_t max);
+
+#endif

@@ -1,0 +1,390 @@
+/* Owns the conversation with tide-hdf5, the program that alone knows libhdf5.
+ *
+ * Invariant: what comes back is believed only when its header passed safetensors' rules, its sizes fit the budget and its
+ * checksum is right. A crash, a limit or silence of the program is one message here and leaves nothing behind. */
+#define _GNU_SOURCE
+#include "io.h"
+
+#include "../core.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#define MAX_HEADER 100000000u
+#define CHUNK ((size_t)1 << 20)
+enum { FREE_FD = 16 }; /* sources of dup2 stand above its targets */
+
+struct tide_h5 {
+    tide_st_file *header;
+    tide_tensor **tensors; /* in the entries' order; NULL where only the tree was asked for */
+    int64_t n;
+};
+
+static char program[PATH_MAX];
+static int patience = 60000; /* milliseconds without a byte */
+
+void tide_h5_program(const char *path, int timeout_ms) {
+    snprintf(program, sizeof program, "%s", path ? path : "");
+    patience = timeout_ms > 0 ? timeout_ms : 60000;
+}
+
+/* Beside the module (or the program) that holds this code. */
+static tide_status find_program(tide_ctx *ctx, const char *what) {
+    if (!program[0]) {
+        Dl_info here;
+        const char *slash = dladdr((void *)(uintptr_t)&tide_h5_program, &here)
+            ? strrchr(here.dli_fname, '/')
+            : NULL;
+        snprintf(program, sizeof program, "%.*s/tide-hdf5",
+                 slash ? (int)(slash - here.dli_fname) : 1, slash ? here.dli_fname : ".");
+    }
+    if (access(program, X_OK) == 0) return TIDE_OK;
+    tide_status s = tide_fail(ctx, TIDE_EIO,
+                              "%s: HDF5 files need the program %s, which is not there (Tide was "
+                              "built without libhdf5; install libhdf5-dev and build again)",
+                              what, program);
+    program[0] = 0;
+    return s;
+}
+
+/* -- one run of the program -- */
+
+typedef struct {
+    const char *what;
+    pid_t pid;
+    int socket, notes; /* notes: its standard error, a file in memory */
+    uint32_t sum;
+} run;
+
+static int above(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, FREE_FD); }
+
+static tide_status start(tide_ctx *ctx, run *r, const char *verb, uint64_t max, int file) {
+    int pair[2] = {-1, -1}, in = -1, notes = -1, fd = -1;
+    char bytes[32];
+    snprintf(bytes, sizeof bytes, "%" PRIu64, max);
+    char *argv[] = {program, (char *)(uintptr_t)verb, bytes, NULL};
+    char libs[PATH_MAX] = "LD_LIBRARY_PATH=";
+    char *envp[] = {libs, NULL};
+    const char *given = getenv("LD_LIBRARY_PATH");
+    if (given && strlen(given) + sizeof "LD_LIBRARY_PATH=" <= sizeof libs) strcat(libs, given);
+    else envp[0] = NULL;
+    tide_status s = TIDE_EIO;
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t how;
+    sigset_t none, all;
+    sigemptyset(&none), sigfillset(&all);
+    if (posix_spawn_file_actions_init(&actions) != 0)
+        return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", r->what);
+    if (posix_spawnattr_init(&how) != 0) {
+        posix_spawn_file_actions_destroy(&actions);
+        return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", r->what);
+    }
+    r->socket = r->notes = -1;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 ||
+        (in = above(pair[1])) < 0 || (r->notes = memfd_create("tide-hdf5", MFD_CLOEXEC)) < 0 ||
+        (notes = above(r->notes)) < 0 || (fd = above(file)) < 0) {
+        tide_fail(ctx, TIDE_EIO, "%s: the HDF5 program cannot be started: %s", r->what,
+                  strerror(errno));
+        goto done;
+    }
+    posix_spawn_file_actions_adddup2(&actions, in, 0);
+    posix_spawn_file_actions_adddup2(&actions, in, 1);
+    posix_spawn_file_actions_adddup2(&actions, notes, 2);
+    posix_spawn_file_actions_adddup2(&actions, fd, 3);
+    /* its own group: Ctrl-C is for the user's process */
+    posix_spawnattr_setflags(&how, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setpgroup(&how, 0);
+    posix_spawnattr_setsigmask(&how, &none);
+    posix_spawnattr_setsigdefault(&how, &all);
+    int e = posix_spawn(&r->pid, program, &actions, &how, argv, envp);
+    if (e != 0) {
+        tide_fail(ctx, TIDE_EIO, "%s: the HDF5 program %s cannot be started: %s", r->what, program,
+                  strerror(e));
+        goto done;
+    }
+    r->socket = pair[0], pair[0] = -1;
+    r->sum = 0;
+    s = TIDE_OK;
+done:
+    if (s != TIDE_OK && r->notes >= 0) close(r->notes);
+    int mine[] = {pair[0], pair[1], in, notes, fd};
+    for (size_t i = 0; i < sizeof mine / sizeof *mine; i++)
+        if (mine[i] >= 0) close(mine[i]);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&how);
+    return s;
+}
+
+/* Waits until the socket is ready. 0: ready, -1: no, errno says why. */
+static int ready(const run *r, short events) {
+    for (;;) {
+        struct pollfd p = {.fd = r->socket, .events = events};
+        int n = poll(&p, 1, patience);
+        if (n > 0) return 0;
+        if (n == 0) errno = ETIMEDOUT;
+        if (n == 0 || errno != EINTR) return -1;
+    }
+}
+
+static int transfer_in(run *r, void *data, size_t n) {
+    char *p = data;
+    for (size_t left = n; left > 0;) {
+        if (ready(r, POLLIN) != 0) return -1;
+        ssize_t got = recv(r->socket, p, left < CHUNK ? left : CHUNK, 0);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) {
+            if (got == 0) errno = EPIPE;
+            return -1;
+        }
+        p += got, left -= (size_t)got;
+    }
+    r->sum = (uint32_t)crc32_z(r->sum, data, n);
+    return 0;
+}
+
+static int transfer_out(run *r, const void *data, size_t n) {
+    const char *p = data;
+    r->sum = (uint32_t)crc32_z(r->sum, data, n);
+    while (n > 0) {
+        if (ready(r, POLLOUT) != 0) return -1;
+        ssize_t put = send(r->socket, p, n < CHUNK ? n : CHUNK, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (put < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+        if (put < 0) return -1;
+        p += put, n -= (size_t)put;
+    }
+    return 0;
+}
+
+static int trailer_in(run *r) {
+    uint32_t want = r->sum;
+    unsigned char t[8];
+    if (transfer_in(r, t, sizeof t) != 0) return -1;
+    uint32_t got = t[0] | (uint32_t)t[1] << 8 | (uint32_t)t[2] << 16 | (uint32_t)t[3] << 24;
+    if (got == want && !memcmp(t + 4, "TIDE", 4)) return 0;
+    errno = EBADMSG;
+    return -1;
+}
+
+static int trailer_out(run *r) {
+    uint32_t sum = r->sum;
+    unsigned char t[8] = {(unsigned char)sum,
+                          (unsigned char)(sum >> 8),
+                          (unsigned char)(sum >> 16),
+                          (unsigned char)(sum >> 24),
+                          'T',
+                          'I',
+                          'D',
+                          'E'};
+    int bad = transfer_out(r, t, sizeof t);
+    r->sum = 0;
+    return bad;
+}
+
+/* Ends the run; where it went wrong (`bad`: the errno of the conversation, 0: it went well), says so. */
+static tide_status finish(tide_ctx *ctx, run *r, int bad) {
+    close(r->socket);
+    int status = 0, known = 1;
+    if (bad == ETIMEDOUT) kill(r->pid, SIGKILL);
+    while (waitpid(r->pid, &status, 0) < 0)
+        if (errno != EINTR) { /* the host reaps all children: the checksum has to do */
+            known = 0;
+            break;
+        }
+    char note[600];
+    ssize_t n = pread(r->notes, note, sizeof note - 1, 0);
+    note[n > 0 ? n : 0] = 0;
+    close(r->notes);
+    if (bad == ETIMEDOUT)
+        return tide_fail(ctx, TIDE_EIO,
+                         "%s: the HDF5 program was silent for %d seconds and was ended", r->what,
+                         patience / 1000);
+    if (known && WIFSIGNALED(status)) {
+        int sig = WTERMSIG(status);
+        if (sig == SIGXCPU || sig == SIGKILL)
+            return tide_fail(ctx, TIDE_EIO,
+                             "%s: the HDF5 program exceeded its limit of time or memory", r->what);
+        return tide_fail(
+            ctx, TIDE_EIO,
+            "%s: the HDF5 program crashed on it (signal %d, %s); the file is probably damaged",
+            r->what, sig, strsignal(sig));
+    }
+    if (known && WIFEXITED(status) && WEXITSTATUS(status) == 1 && n > 0)
+        return tide_fail(ctx, TIDE_EIO, "%s: %s", r->what, note);
+    if (bad == EBADMSG)
+        return tide_fail(ctx, TIDE_EIO, "%s: the HDF5 program's answer is damaged", r->what);
+    if (bad || (known && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)))
+        return tide_fail(ctx, TIDE_EIO, "%s: the HDF5 program ended without an answer%s%.200s",
+                         r->what, n > 0 ? ": " : "", note);
+    return TIDE_OK;
+}
+
+/* -- reading -- */
+
+void tide_h5_close(tide_h5 *h) {
+    if (!h) return;
+    for (int64_t i = 0; h->tensors && i < h->n; i++) tide_release(h->tensors[i]);
+    free(h->tensors);
+    tide_st_close(h->header);
+    free(h);
+}
+
+/* The header, checked; `refused` is set where the answer is well-formed and yet not acceptable (the context has a message). */
+static int read_header(tide_ctx *ctx, run *r, tide_h5 *h, int *refused) {
+    unsigned char head[8];
+    if (transfer_in(r, head, sizeof head) != 0) return -1;
+    uint64_t n = 0;
+    for (int i = 7; i >= 0; i--) n = n << 8 | head[i];
+    if (n > MAX_HEADER) return errno = EBADMSG, -1;
+    char *text = malloc(n + 1);
+    if (!text) return errno = ENOMEM, -1;
+    int bad = transfer_in(r, text, n);
+    if (!bad && tide_st_parse(ctx, r->what, text, n, &h->header) != TIDE_OK) *refused = 1;
+    free(text);
+    if (bad || *refused) return bad;
+    h->n = tide_st_count(h->header);
+    h->tensors = calloc((size_t)h->n + 1, sizeof *h->tensors);
+    return h->tensors ? 0 : (errno = ENOMEM, -1);
+}
+
+static int read_data(tide_ctx *ctx, run *r, tide_h5 *h, uint64_t max, int *refused) {
+    for (int64_t i = 0; i < h->n; i++) {
+        const tide_st_entry *e = tide_st_entry_at(h->header, i);
+        if (e->dtype < 0 || e->rank > TIDE_MAX_RANK || e->end > max) {
+            tide_fail(ctx, TIDE_EIO, "%s: %s: dtype %s of rank %d is more than Tide's tensors have",
+                      r->what, e->name, e->dtype_name, e->rank);
+            *refused = 1;
+            return 0;
+        }
+        if (tide_new(ctx, (tide_dtype)e->dtype, e->rank, e->shape, &h->tensors[i]) != TIDE_OK) {
+            *refused = 1;
+            return 0;
+        }
+        uint8_t *p = tide_data(h->tensors[i]);
+        if (transfer_in(r, p, e->end - e->begin) != 0) return -1;
+        for (uint64_t k = 0; e->dtype == TIDE_BOOL && k < e->end - e->begin; k++)
+            if (p[k] > 1) return errno = EBADMSG, -1;
+    }
+    return 0;
+}
+
+tide_status tide_h5_read(tide_ctx *ctx, const char *what, int file, int with_data, uint64_t max,
+                         tide_h5 **out) {
+    TIDE_TRY(find_program(ctx, what));
+    tide_h5 *h = calloc(1, sizeof *h);
+    if (!h) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", what);
+    run r = {.what = what};
+    tide_status s = start(ctx, &r, with_data ? "read" : "tree", max, file);
+    if (s != TIDE_OK) {
+        tide_h5_close(h);
+        return s;
+    }
+    int refused = 0, bad = read_header(ctx, &r, h, &refused);
+    if (!bad && !refused && with_data) bad = read_data(ctx, &r, h, max, &refused);
+    if (!bad && !refused) bad = trailer_in(&r);
+    if (bad) bad = errno ? errno : EIO;
+    if (refused) {
+        char message[TIDE_MESSAGE];
+        snprintf(message, sizeof message, "%s", tide_message(ctx));
+        kill(r.pid, SIGKILL);
+        finish(ctx, &r, EIO);
+        s = tide_fail(ctx, TIDE_EIO, "%s", message);
+    } else {
+        s = finish(ctx, &r, bad);
+    }
+    if (s == TIDE_OK) *out = h;
+    else tide_h5_close(h);
+    return s;
+}
+
+int64_t tide_h5_count(const tide_h5 *h) { return h->n; }
+const tide_st_entry *tide_h5_entry_at(const tide_h5 *h, int64_t i) {
+    return tide_st_entry_at(h->header, i);
+}
+tide_tensor *tide_h5_tensor_at(const tide_h5 *h, int64_t i) { return h->tensors[i]; }
+const char *tide_h5_attributes(const tide_h5 *h) {
+    const char *s = json_string_value(json_object_get(tide_st_metadata(h->header), "attributes"));
+    return s ? s : "{}";
+}
+
+/* -- writing -- */
+
+static char *request_header(int64_t n, const char *const *names, tide_tensor *const *tensors,
+                            const char *attributes) {
+    json_t *root = json_pack("{s:{s:s}}", "__metadata__", "attributes", attributes);
+    int wrong = !root;
+    uint64_t at = 0;
+    for (int64_t i = 0; i < n && !wrong; i++) {
+        const tide_tensor *t = tensors[i];
+        json_t *shape = json_array();
+        for (int a = 0; a < t->rank; a++)
+            wrong |= json_array_append_new(shape, json_integer(t->shape[a])) != 0;
+        uint64_t end = at + (uint64_t)tide_numel(t) * tide_dtype_size(t->dtype);
+        wrong |= json_object_get(root, names[i]) != NULL;
+        wrong |= json_object_set_new(
+                     root, names[i],
+                     json_pack("{s:s,s:o,s:[I,I]}", "dtype", tide_st_dtype_name(t->dtype), "shape",
+                               shape, "data_offsets", (json_int_t)at, (json_int_t)end)) != 0;
+        at = end;
+    }
+    char *text = wrong ? NULL : json_dumps(root, JSON_COMPACT);
+    json_decref(root);
+    return text;
+}
+
+static int send_request(run *r, const char *text, int64_t n, tide_tensor *const *tensors) {
+    uint64_t len = strlen(text);
+    unsigned char head[8];
+    for (int i = 0; i < 8; i++) head[i] = (unsigned char)(len >> (8 * i));
+    if (transfer_out(r, head, sizeof head) != 0 || transfer_out(r, text, len) != 0) return -1;
+    for (int64_t i = 0; i < n; i++)
+        if (transfer_out(r, tide_data(tensors[i]),
+                         (size_t)tide_numel(tensors[i]) * tide_dtype_size(tensors[i]->dtype)) != 0)
+            return -1;
+    return trailer_out(r);
+}
+
+tide_status tide_h5_write(tide_ctx *ctx, const char *what, int64_t n, const char *const *names,
+                          tide_tensor *const *tensors, const char *attributes, tide_blob *out) {
+    TIDE_TRY(find_program(ctx, what));
+    uint64_t max = strlen(attributes);
+    for (int64_t i = 0; i < n; i++)
+        max += (uint64_t)tide_numel(tensors[i]) * tide_dtype_size(tensors[i]->dtype);
+    char *text = request_header(n, names, tensors, attributes);
+    if (!text) return tide_fail(ctx, TIDE_EARG, "%s: names must be valid UTF-8 and unique", what);
+    int file = memfd_create("tide-hdf5", MFD_CLOEXEC);
+    run r = {.what = what};
+    tide_status s = file < 0 ? tide_fail(ctx, TIDE_EIO, "%s: no file in memory can be made: %s",
+                                         what, strerror(errno))
+                             : start(ctx, &r, "write", max, file);
+    if (s == TIDE_OK) {
+        uint64_t size = 0;
+        uint32_t sum = 0;
+        int bad = send_request(&r, text, n, tensors);
+        if (!bad)
+            bad = transfer_in(&r, &size, sizeof size) || transfer_in(&r, &sum, sizeof sum) ||
+                trailer_in(&r);
+        s = finish(ctx, &r, bad ? (errno ? errno : EIO) : 0);
+        if (s == TIDE_OK) s = tide_blob_from(ctx, what, file, out);
+        if (s == TIDE_OK && (out->size != size || (uint32_t)crc32_z(0, (const Bytef *)out->data, out->size) != sum)) {
+            tide_blob_free(out);
+            s = tide_fail(ctx, TIDE_EIO, "%s: the HDF5 program's file is damaged", what);
+        }
+    }
+    if (file >= 0) close(file);
+    free(text);
+    return s;
+}
