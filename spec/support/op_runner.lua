@@ -485,7 +485,8 @@ local function check_error(row, case)
   end
   local ok, err = pcall(call, row, tensors_of(data), case.options)
   assert(not ok, "the wrong call went through")
-  assert(tostring(err):find(case.says, 1, true), ("the message is %q, expected it to contain %q"):format(tostring(err), case.says))
+  assert(tostring(err):find(case.says, 1, true),
+    ("the message is %q, expected it to contain %q"):format(tostring(err), case.says))
 end
 
 -- Each engine that is there gives the plain kernels' numbers.
