@@ -1,6 +1,7 @@
 std = "lua54"
 codes = true
 max_line_length = 130
+max_string_line_length = false
 exclude_files = { "build", "dist", "spec/ref" }
 files["spec"].std = "lua54+busted"
 files[".luacheckrc"].ignore = { "11" }

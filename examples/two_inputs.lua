@@ -16,7 +16,10 @@ local x = layers.Concatenate() { a, place }
 x = layers.Dense { 32, activation = "relu" }(x)
 local model = tide.Model {
   inputs = { a, b },
-  outputs = { price = layers.Dense { 1, name = "price" }(x), sells = layers.Dense { 1, activation = "sigmoid", name = "sells" }(x) },
+  outputs = {
+    price = layers.Dense { 1, name = "price" }(x),
+    sells = layers.Dense { 1, activation = "sigmoid", name = "sells" }(x),
+  },
 }
 model:compile {
   optimizer = { "adam", learning_rate = 0.01 },

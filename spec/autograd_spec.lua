@@ -10,7 +10,8 @@ local function close(expected, got, tolerance)
       close(expected[i], got[i], tolerance)
     end
   else
-    assert.is_true(math.abs(expected - got) <= (tolerance or 1e-6) * math.max(1, math.abs(expected)), ("%s is not %s"):format(got, expected))
+    local limit = (tolerance or 1e-6) * math.max(1, math.abs(expected))
+    assert.is_true(math.abs(expected - got) <= limit, ("%s is not %s"):format(got, expected))
   end
 end
 

@@ -53,7 +53,8 @@ describe("engines agree", function()
     core.engines(all)
   end)
 
-  local shapes = { { 1, 64, 64 }, { 1, 300, 70 }, { 5, 70, 1 }, { 32, 100, 10 }, { 64, 33, 129 }, { 40, 80, 600 }, { 100, 257, 65 } }
+  local shapes = { { 1, 64, 64 }, { 1, 300, 70 }, { 5, 70, 1 }, { 32, 100, 10 }, { 64, 33, 129 }, { 40, 80, 600 },
+    { 100, 257, 65 } }
   for _, s in ipairs(shapes) do
     it(("on products of %d x %d x %d"):format(s[1], s[2], s[3]), function()
       for dtype, tolerance in pairs { float32 = 1e-4, float64 = 1e-11 } do

@@ -132,6 +132,27 @@ void K(gemm)(const tide_gemm *g) {
 }
 
 /* -- matmul: batches of products, broadcast -- */
+typedef struct {
+    tide_gemm one;
+    int rank;
+    int64_t extent[TIDE_MAX_RANK], as[TIDE_MAX_RANK], bs[TIDE_MAX_RANK];
+} batches;
+
+static void some_products(const batches *t, int64_t lo, int64_t hi) {
+    for (int64_t i = lo; i < hi; i++) {
+        tide_gemm g = t->one;
+        int64_t rest = i, ao = 0, bo = 0;
+        for (int d = t->rank - 1; d >= 0; d--) {
+            ao += rest % t->extent[d] * t->as[d], bo += rest % t->extent[d] * t->bs[d];
+            rest /= t->extent[d];
+        }
+        g.a = (const REAL *)g.a + ao;
+        g.b = (const REAL *)g.b + bo;
+        g.c = (REAL *)g.c + i * g.m * g.n;
+        K(gemm)(&g);
+    }
+}
+
 tide_status K(matmul)(tide_kcall *c);
 tide_status K(matmul)(tide_kcall *c) {
     const tide_buf *a = &c->in[0], *b = &c->in[1], *o = &c->out[0];
@@ -140,39 +161,34 @@ tide_status K(matmul)(tide_kcall *c) {
     g.m = va ? 1 : a->shape[ra], g.ars = va ? g.k : a->stride[ra];
     g.n = vb ? 1 : b->shape[rb + 1], g.bcs = vb ? 1 : b->stride[rb + 1], g.brs = b->stride[vb ? 0 : rb];
     g.ldc = g.n;
-    int64_t batch = 1, as[TIDE_MAX_RANK], bs[TIDE_MAX_RANK], ext[TIDE_MAX_RANK];
+    batches t = {.rank = r};
+    int64_t batch = 1;
     for (int d = 0; d < r; d++) {
         int da = d - (r - ra), db = d - (r - rb);
-        ext[d] = o->shape[d];
-        as[d] = da >= 0 && a->shape[da] != 1 ? a->stride[da] : 0;
-        bs[d] = db >= 0 && b->shape[db] != 1 ? b->stride[db] : 0;
-        batch *= ext[d];
+        t.extent[d] = o->shape[d];
+        t.as[d] = da >= 0 && a->shape[da] != 1 ? a->stride[da] : 0;
+        t.bs[d] = db >= 0 && b->shape[db] != 1 ? b->stride[db] : 0;
+        batch *= t.extent[d];
     }
     /* One matrix on the right and rows that follow each other: a single, taller product. */
     int tall = r > 0 && g.m > 0 && batch > 0;
-    for (int d = 0; d < r && tall; d++) tall = bs[d] == 0;
-    for (int64_t d = r - 1, step = g.m * g.ars; d >= 0 && tall; step *= ext[d], d--) tall = ext[d] == 1 || as[d] == step;
-    if (tall) g.m *= batch, batch = 1, r = 0;
-    int nested = tide_gemm_now && tide_gemm_now->nested ? tide_gemm_now->nested() : !tide_gemm_now;
+    for (int d = 0; d < r && tall; d++) tall = t.bs[d] == 0;
+    for (int64_t d = r - 1, step = g.m * g.ars; d >= 0 && tall; step *= t.extent[d], d--) tall = t.extent[d] == 1 || t.as[d] == step;
+    if (tall) g.m *= batch, batch = 1, t.rank = 0;
+    t.one = g;
+    /* Large products are parallel inside, many small ones side by side. No region is opened around a product that opens one:
+     * libgomp makes new threads for a nested team at every call. */
     const tide_gemm_hook *hook = tide_gemm_now;
-    int64_t work = g.m * g.n * (g.k + 1) + 1;
-    /* Large products are parallel inside, many small ones side by side. */
-    int64_t grain = !nested || (work > 1 << 22 && batch < 16) ? batch : TIDE_MAX(1, (1 << 18) / work);
+    int nested = !hook || !hook->nested || hook->nested();
+    int64_t work = g.m * g.n * (g.k + 1) + 1, grain = TIDE_MAX(1, (1 << 18) / work);
+    if (batch <= grain || !nested || (work > 1 << 22 && batch < 16) || tide_num_threads() == 1) {
+        some_products(&t, 0, batch);
+        return TIDE_OK;
+    }
     TIDE_PARALLEL_FOR(batch, grain) {
         const tide_gemm_hook *outer = tide_gemm_now;
         tide_gemm_now = hook;
-        for (int64_t i = lo; i < hi; i++) {
-            tide_gemm one = g;
-            int64_t rest = i, ao = 0, bo = 0;
-            for (int d = r - 1; d >= 0; d--) {
-                ao += rest % ext[d] * as[d], bo += rest % ext[d] * bs[d];
-                rest /= ext[d];
-            }
-            one.a = (const REAL *)g.a + ao;
-            one.b = (const REAL *)g.b + bo;
-            one.c = (REAL *)g.c + i * g.m * g.n;
-            K(gemm)(&one);
-        }
+        some_products(&t, lo, hi);
         tide_gemm_now = outer;
     }
     return TIDE_OK;
@@ -194,67 +210,92 @@ static inline int64_t act_grain(int64_t n, int act) {
     return TIDE_MAX(1, (act >= ACT_SIGMOID ? 8192 : 32768) / TIDE_MAX(n, 1));
 }
 
-void K(bias_act)(int64_t rows, int64_t n, REAL *c, int64_t ldc, const REAL *bias, int act) {
-    if (!bias && act == ACT_LINEAR) return;
-    TIDE_PARALLEL_FOR(rows, act_grain(n, act)) {
-        for (int64_t i = lo; i < hi; i++) {
-            REAL *restrict y = c + i * ldc;
-            switch (act) {
-#define A(name, f, df)                                       \
-    case ACT_##name:                                         \
-        if (bias)                                            \
-            for (int64_t j = 0; j < n; j++) {                \
-                REAL z = y[j] + bias[j];                     \
-                y[j] = f;                                    \
-            }                                                \
-        else                                                 \
-            for (int64_t j = 0; j < n; j++) {                \
-                REAL z = y[j];                               \
-                y[j] = f;                                    \
-            }                                                \
-        break;
-                ACTIVATIONS(A)
-#undef A
-            default:
-                for (int64_t j = 0; j < n; j++) y[j] += bias[j];
-            }
-        }
-    }
-}
-
-void K(act_grad)(int64_t rows, int64_t n, const REAL *dy, const REAL *y_, int act, REAL *dz) {
-    TIDE_PARALLEL_FOR(rows * n, act_grain(1, act)) {
+/* Small calls run without a parallel region: even one of a single thread costs more than they do. */
+static void bias_act_rows(int64_t lo, int64_t hi, int64_t n, REAL *c, int64_t ldc, const REAL *bias, int act) {
+    for (int64_t i = lo; i < hi; i++) {
+        REAL *restrict y = c + i * ldc;
         switch (act) {
-#define A(name, f, df)                        \
-    case ACT_##name:                          \
-        for (int64_t i = lo; i < hi; i++) {   \
-            REAL d = dy[i], y = y_[i];        \
-            dz[i] = df;                       \
-        }                                     \
+#define A(name, f, df)                                   \
+    case ACT_##name:                                     \
+        if (bias)                                        \
+            for (int64_t j = 0; j < n; j++) {            \
+                REAL z = y[j] + bias[j];                 \
+                y[j] = f;                                \
+            }                                            \
+        else                                             \
+            for (int64_t j = 0; j < n; j++) {            \
+                REAL z = y[j];                           \
+                y[j] = f;                                \
+            }                                            \
         break;
             ACTIVATIONS(A)
 #undef A
-        default: memcpy(dz + lo, dy + lo, (size_t)(hi - lo) * sizeof(REAL));
+        default:
+            for (int64_t j = 0; j < n; j++) y[j] += bias[j];
         }
     }
 }
-
-void K(colsum)(int64_t rows, int64_t n, const REAL *x, REAL *out, REAL *work) {
-    int64_t grain = tide_colsum_rows(n);
-    TIDE_PARALLEL_FOR(rows, grain) {
-        REAL *restrict s = work + chunk * n;
-        memset(s, 0, (size_t)n * sizeof(REAL));
-        for (int64_t i = lo; i < hi; i++) {
-            const REAL *restrict r = x + i * n;
-            for (int64_t j = 0; j < n; j++) s[j] += r[j];
-        }
+void K(bias_act)(int64_t rows, int64_t n, REAL *c, int64_t ldc, const REAL *bias, int act) {
+    if (!bias && act == ACT_LINEAR) return;
+    int64_t grain = act_grain(n, act);
+    if (rows <= grain) {
+        bias_act_rows(0, rows, n, c, ldc, bias, act);
+        return;
     }
-    int64_t chunks = TIDE_CEIL_DIV(rows, grain);
+    TIDE_PARALLEL_FOR(rows, grain) {
+        bias_act_rows(lo, hi, n, c, ldc, bias, act);
+    }
+}
+
+static void act_grad_part(int64_t lo, int64_t hi, const REAL *restrict dy, const REAL *restrict y_, int act, REAL *restrict dz) {
+    switch (act) {
+#define A(name, f, df)                      \
+    case ACT_##name:                        \
+        for (int64_t i = lo; i < hi; i++) { \
+            REAL d = dy[i], y = y_[i];      \
+            dz[i] = df;                     \
+        }                                   \
+        break;
+        ACTIVATIONS(A)
+#undef A
+    default: memcpy(dz + lo, dy + lo, (size_t)(hi - lo) * sizeof(REAL));
+    }
+}
+void K(act_grad)(int64_t rows, int64_t n, const REAL *dy, const REAL *y, int act, REAL *dz) {
+    int64_t all = rows * n, grain = act_grain(1, act);
+    if (all <= grain) {
+        act_grad_part(0, all, dy, y, act, dz);
+        return;
+    }
+    TIDE_PARALLEL_FOR(all, grain) {
+        act_grad_part(lo, hi, dy, y, act, dz);
+    }
+}
+
+static void colsum_part(int64_t lo, int64_t hi, int64_t n, const REAL *x, REAL *restrict s) {
+    memset(s, 0, (size_t)n * sizeof(REAL));
+    for (int64_t i = lo; i < hi; i++) {
+        const REAL *restrict r = x + i * n;
+        for (int64_t j = 0; j < n; j++) s[j] += r[j];
+    }
+}
+static void add_parts(int64_t parts, int64_t n, const REAL *work, REAL *out) {
     for (int64_t j = 0; j < n; j++) {
         double s = 0;
-        for (int64_t i = 0; i < chunks; i++) s += (double)work[i * n + j];
+        for (int64_t i = 0; i < parts; i++) s += (double)work[i * n + j];
         out[j] = (REAL)s;
     }
+}
+void K(colsum)(int64_t rows, int64_t n, const REAL *x, REAL *out, REAL *work) {
+    int64_t grain = tide_colsum_rows(n);
+    if (rows <= grain) {
+        colsum_part(0, rows, n, x, out);
+        return;
+    }
+    TIDE_PARALLEL_FOR(rows, grain) {
+        colsum_part(lo, hi, n, x, work + chunk * n);
+    }
+    add_parts(TIDE_CEIL_DIV(rows, grain), n, work, out);
 }
 
 /* -- linear: y = act(x w + b);  dz = dy act', dx = dz w^T, dw = x^T dz, db = sum of dz's rows -- */
@@ -303,13 +344,19 @@ tide_status K(activation_grad)(tide_kcall *c);
 tide_status K(activation_grad)(tide_kcall *c) {
     const tide_activation_grad_attrs *at = c->attrs;
     const tide_buf *dy = &c->in[0];
-    int64_t n = dy->shape[dy->rank - 1], rows = n ? tide_buf_numel(dy) / n : 0;
-    K(act_grad)(rows, n, dy->p, c->in[1].p, at->activation, c->out[0].p);
-    if (at->bias) {
-        REAL *work = tide_scratch(c->dev, (size_t)(tide_colsum_work(rows, n) + 1) * sizeof(REAL));
-        if (!work) return TIDE_ENOMEM;
-        K(colsum)(rows, n, c->out[0].p, c->out[1].p, work);
+    int64_t n = dy->shape[dy->rank - 1], rows = n ? tide_buf_numel(dy) / n : 0, grain = tide_colsum_rows(n);
+    REAL *dz = c->out[0].p;
+    if (!at->bias) {
+        K(act_grad)(rows, n, dy->p, c->in[1].p, at->activation, dz);
+        return TIDE_OK;
     }
+    REAL *work = tide_scratch(c->dev, (size_t)(tide_colsum_work(rows, n) + 1) * sizeof(REAL));
+    if (!work) return TIDE_ENOMEM;
+    TIDE_PARALLEL_FOR(rows, grain) { /* the sums read what is still in the cache */
+        act_grad_part(lo * n, hi * n, dy->p, c->in[1].p, at->activation, dz);
+        colsum_part(lo, hi, n, dz, work + chunk * n);
+    }
+    add_parts(TIDE_CEIL_DIV(rows, grain), n, work, c->out[1].p);
     return TIDE_OK;
 }
 

@@ -138,7 +138,8 @@ function autograd.custom_gradient(f)
     local results = table.pack(core.no_grad(f, table.unpack(plain, 1, args.n)))
     local rule = results[results.n]
     if type(rule) ~= "function" or results.n < 2 then
-      errors.raise("custom_gradient", "the function must return its results and then the gradient function (got %s last)", type(rule))
+      errors.raise("custom_gradient", "the function must return its results and then the gradient function (got %s last)",
+        type(rule))
     end
     results[results.n] = nil
     return core.record_custom(inputs, results, rule)

@@ -482,6 +482,16 @@ function Args:construct(...)
   return self:complete(given)
 end
 
+-- Whether every key is the name of an argument: `fit(generator, { epochs = 3 })` has no dictionary of targets.
+function Args:_names_arguments(t)
+  for k in pairs(t) do
+    if not self.index[k] then
+      return false
+    end
+  end
+  return true
+end
+
 local collects = { shape = true, axes = true, tensor = true, list = true, ints = true }
 
 --- Arguments of a function or method (interface §2) as a table of checked values.
@@ -492,7 +502,7 @@ function Args:call(...)
     local v = select(i, ...)
     local row = self.rows[i]
     if is_plain(v) and has_string_key(v) then
-      local dictionary = row and row.dict and (i < n or (v[row[1]] == nil and #v == 0))
+      local dictionary = row and row.dict and (i < n or (v[row[1]] == nil and #v == 0 and not self:_names_arguments(v)))
       if dictionary then
         given[row[1]] = v
       elseif i == n then

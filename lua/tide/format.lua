@@ -134,7 +134,8 @@ end
 --- A tensor as text: its numbers in one common format, edges only above 1000 elements, then dtype and shape.
 --- @usage print(tide.tensor { { 1, 2 }, { 3, 4.5 } })
 function format.tensor(t)
-  local tail = string.format("[tide.Tensor %s %s %s%s]", t.dtype, #t.shape > 0 and table.concat(t.shape, "x") or "scalar", t.device,
+  local shape = #t.shape > 0 and table.concat(t.shape, "x") or "scalar"
+  local tail = string.format("[tide.Tensor %s %s %s%s]", t.dtype, shape, t.device,
     t.requires_grad and ", grad" or "")
   if t.size == 0 then
     return "[]\n" .. tail

@@ -200,6 +200,23 @@ describe("ImageDataGenerator's transformations", function()
     near("standardize featurewise", g:standardize(batch[3]), 1e-5)
   end)
 
+  it("whiten as Keras", function()
+    local x = value "zca input"
+    local g = pictures.ImageDataGenerator { featurewise_center = true, zca_whitening = true, zca_epsilon = 1e-2 }
+    g:fit(x)
+    near("zca matrix", g.zca_whitening_matrix, 1e-5)
+    near("standardize zca", g:standardize(x[4]), 2e-4)
+    local y = ops.reshape(g:standardize(x), { 40, 18 })
+    local c = ops.matmul(ops.transpose(y), y) / 40 -- uncorrelated, of variance 1
+    assert.is_true(ops.max(ops.abs(c - ops.eye(18))):item() < 1e-3)
+    g:fit(x[{ { 1, 7 } }]) -- fewer pictures than values: every one is as far from the mean
+    local z = ops.reshape(g:standardize(x[{ { 1, 7 } }]), { 7, 18 })
+    local n = ops.sum(z * z, { axis = 2 }):tolist()
+    for i = 2, 7 do
+      assert.is_true(math.abs(n[i] - n[1]) < 1e-2)
+    end
+  end)
+
   it("are drawn within their ranges and repeat under a seed", function()
     local g = pictures.ImageDataGenerator { rotation_range = 30, width_shift_range = 0.25, height_shift_range = { 2, 5 },
       shear_range = 4,

@@ -3,6 +3,7 @@
  * Arguments come checked from lua/tide/preprocessing/image and lua/tide/data; what is refused here is what only the bytes
  * tell. Invariant: memory that workers write is retained in C by the batch that they write for, so the order in which Lua
  * finalizes handles does not matter. */
+#include "../eigen.h"
 #include "../io/loader.h"
 #include "bind.h"
 
@@ -384,6 +385,22 @@ static int standardize(lua_State *L) {
     return 0;
 }
 
+/* eigen(a): float64 (k, k), symmetric -> eigenvalues (k) and eigenvectors (k, k), one to a row */
+static int eigen(lua_State *L) {
+    tide_tensor *a = tideL_checktensor(L, 1, "eigen");
+    if (a->dtype != TIDE_F64 || a->rank != 2 || a->shape[0] != a->shape[1])
+        return tideL_error(L, "eigen", "needs a square float64 matrix");
+    tide_ctx *ctx = a->ctx;
+    tideL_handle *copy = tideL_new(L), *values = tideL_new(L), *vectors = tideL_new(L);
+    tideL_try(L, ctx, tide_new(ctx, TIDE_F64, 2, a->shape, &copy->t));
+    tideL_try(L, ctx, tide_copy_into(ctx, copy->t, a));
+    tideL_try(L, ctx, tide_new(ctx, TIDE_F64, 1, a->shape, &values->t));
+    tideL_try(L, ctx, tide_new(ctx, TIDE_F64, 2, a->shape, &vectors->t));
+    if (tide_eigen_symmetric(a->shape[0], tide_data(copy->t), tide_data(values->t), tide_data(vectors->t)) != TIDE_OK)
+        return tideL_error(L, "eigen", "does not converge; are all values finite?");
+    return 2;
+}
+
 /* permutation(n, seed, epoch) -> list of 1..n in random order */
 static int permutation(lua_State *L) {
     lua_Integer n = luaL_checkinteger(L, 1);
@@ -658,6 +675,7 @@ void tideL_open_image(lua_State *L) {
         {"draw", draw},
         {"transform", transform},
         {"standardize", standardize},
+        {"eigen", eigen},
         {"permutation", permutation},
         {"sample_seed", sample_seed},
         {"to_picture", to_picture},

@@ -155,6 +155,19 @@ static inline bool place(double v, int64_t n, tide_fill_mode mode, int order, ta
     return true;
 }
 
+/* Between four samples that all lie inside. SciPy's order of products and sums. */
+static inline void between(const float *x, int64_t w, int64_t c, int64_t i, int64_t j, double fr, double fq, float *d) {
+    const float *p0 = x + (i * w + j) * c, *p1 = p0 + w * c;
+    double r0 = 1 - fr, q0 = 1 - fq;
+    for (int64_t k = 0; k < c; k++) {
+        double t = (double)p0[k] * r0 * q0;
+        t += (double)p0[k + c] * r0 * fq;
+        t += (double)p1[k] * fr * q0;
+        t += (double)p1[k + c] * fr * fq;
+        d[k] = (float)t;
+    }
+}
+
 /* `flip` of the result is done on the way out. */
 static void resample(const tide_augment *a, const affine *m, bool fh, bool fv, const float *x,
                      int64_t h, int64_t w, int64_t c, float *y) {
@@ -166,6 +179,12 @@ static void resample(const tide_augment *a, const affine *m, bool fh, bool fv, c
             double v0 = m->o[0], v1 = m->o[1];
             v0 += (double)i * m->m[0][0], v0 += (double)j * m->m[0][1];
             v1 += (double)i * m->m[1][0], v1 += (double)j * m->m[1][1];
+            if (a->order == 1 && v0 >= 0 && v0 < (double)(h - 1) && v1 >= 0 && v1 < (double)(w - 1)) {
+                int64_t p = (int64_t)v0, q = (int64_t)v1;
+                if (c == 3) between(x, w, 3, p, q, v0 - (double)p, v1 - (double)q, d);
+                else between(x, w, c, p, q, v0 - (double)p, v1 - (double)q, d);
+                continue;
+            }
             taps r, q;
             if (!place(v0, h, a->fill, a->order, &r) || !place(v1, w, a->fill, a->order, &q)) {
                 for (int64_t k = 0; k < c; k++) d[k] = fill;

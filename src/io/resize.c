@@ -135,14 +135,24 @@ static tide_status pil_nearest(const tide_image *p, const int64_t box[4], tide_i
     double sx = (double)(box[2] - box[0]) / (double)out->width,
            sy = (double)(box[3] - box[1]) / (double)out->height;
     double x = (double)box[0] + sx * 0.5, y = (double)box[1] + sy * 0.5;
-    for (int64_t j = 0; j < out->width; j++, x += sx)
-        at[j] = x >= (double)p->width ? -1 : (int32_t)x;
+    int64_t inside = 0;
+    for (; inside < out->width && x < (double)p->width; inside++, x += sx) at[inside] = (int32_t)x;
     for (int64_t i = 0; i < out->height; i++, y += sy) {
         uint8_t *d = out->data + i * out->width * c;
         const uint8_t *s = p->data + (int64_t)y * p->width * c;
-        bool outside = y >= (double)p->height;
-        for (int64_t j = 0; j < out->width; j++, d += c)
-            for (int q = 0; q < c; q++) d[q] = outside || at[j] < 0 ? 0 : s[(int64_t)at[j] * c + q];
+        if (y >= (double)p->height) {
+            memset(d, 0, (size_t)(out->width * c));
+        } else if (c == 3) {
+            for (int64_t j = 0; j < inside; j++, d += 3) {
+                const uint8_t *q = s + (int64_t)at[j] * 3;
+                d[0] = q[0], d[1] = q[1], d[2] = q[2];
+            }
+            memset(d, 0, (size_t)((out->width - inside) * 3));
+        } else {
+            for (int64_t j = 0; j < inside; j++, d += c)
+                for (int k = 0; k < c; k++) d[k] = s[(int64_t)at[j] * c + k];
+            memset(d, 0, (size_t)((out->width - inside) * c));
+        }
     }
     free(at);
     return TIDE_OK;

@@ -104,12 +104,15 @@ static tide_status parse_entry(tide_ctx *ctx, const char *path, const char *name
 }
 
 static tide_status check_crc(tide_ctx *ctx, tide_st_file *f, json_t *meta) {
-    json_t *sum = json_object_get(meta, "crc32");
-    if (!sum) return TIDE_OK;
+    json_t *sum = json_object_get(meta, "crc32"), *v;
     size_t n = json_object_size(meta), k = 0;
-    const char **keys = malloc(n * sizeof *keys), *key;
+    const char *key;
+    if (!sum) { /* either none of the checksums, or all */
+        json_object_foreach(meta, key, v) if (!strncmp(key, CRC_PREFIX, sizeof CRC_PREFIX - 1)) n = 0;
+        return n || !json_object_size(meta) ? TIDE_OK : tide_fail(ctx, TIDE_EIO, "%s: the header is damaged (its checksum is missing)", f->path);
+    }
+    const char **keys = malloc(n * sizeof *keys);
     if (!keys) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", f->path);
-    json_t *v;
     json_object_foreach(meta, key, v) if (strcmp(key, "crc32")) keys[k++] = key;
     qsort(keys, k, sizeof *keys, by_text);
     uint32_t crc = 0;

@@ -75,6 +75,11 @@ function Layer.is_training()
   return mode == TRAIN
 end
 
+--- Whether any layer's call is running.
+function Layer.is_calling()
+  return active
+end
+
 -- ---- making layers ----
 
 local common = {
@@ -95,7 +100,8 @@ end
 Layer.args = check.args("Layer", {}, { named = common })
 Layer._inits, Layer._builds = {}, {}
 
-local counters, created = {}, 0
+local counters = {}
+Layer.created = 0 -- layers made so far
 
 --- A name not used before: `dense`, `dense_1`, ...
 function Layer.auto_name(prefix)
@@ -111,13 +117,14 @@ end
 
 function Layer:_init(...)
   local o = self.args:construct(...)
-  created = created + 1
-  rawset(self, "_id", created)
+  Layer.created = Layer.created + 1
+  rawset(self, "_id", Layer.created)
   rawset(self, "name", o.name or Layer.auto_name(class.snake(getmetatable(self).__name)))
   rawset(self, "dtype", o.dtype)
   rawset(self, "autocast", o.autocast)
   rawset(self, "activity_regularizer", o.activity_regularizer)
   rawset(self, "built", false)
+  rawset(self, "_plain", false)
   rawset(self, "_trainable", o.trainable)
   rawset(self, "_weights", {})
   local shape = o.batch_input_shape
@@ -169,6 +176,7 @@ local reserved = { args = true, inputs = true, init = true, build = true }
 --- @return table class
 function Layer:extend(name, def)
   local c = Layer.derive(self, name, def)
+  c._custom = true
   registry.register(c.kind, name, c)
   return c
 end
@@ -242,7 +250,14 @@ function Layer:build(...)
   rawset(self, "built", true)
   rawset(self, "_build_shape", (...))
   rawset(self, "_call", self.call)
+  self:_settle()
+end
+
+-- Decides once what the short path of a call may do without.
+function Layer:_settle()
   rawset(self, "_plain", self.activity_regularizer == nil and self._input_names == nil and not self.makes_mask)
+  rawset(self, "_one", not self._custom)
+  rawset(self, "_cast", self.autocast and not self.keeps_dtype and self.dtype)
 end
 
 --- The shape of the result for inputs of this shape; found by running `call` on samples where a layer does not say.
@@ -355,6 +370,9 @@ local function dispatch(self, n, x, ...)
       rest[n] = nil
     end
   end
+  if names and n == 1 and not options and check.is_plain(x) and x[names[1]] ~= nil then
+    options, x = x, nil
+  end
   if n > count then
     errors.raise(self:_label(), "takes %d input%s, then a table of options, got %d values", count, count == 1 and "" or "s", n)
   end
@@ -362,14 +380,20 @@ local function dispatch(self, n, x, ...)
   if rawequal(options, TRAIN) or rawequal(options, INFER) then
     options = nil
   elseif names and options then
-    for i = 2, count do
-      if options[names[i]] ~= nil and rest[i - 1] == nil then
-        rest[i - 1] = options[names[i]]
+    local own = {}
+    for k, v in pairs(options) do
+      own[k] = v
+    end
+    for i = 1, count do
+      local v = options[names[i]]
+      own[names[i]] = nil
+      if i == 1 then
+        x = x == nil and v or x
+      elseif rest[i - 1] == nil then
+        rest[i - 1] = v
       end
     end
-  end
-  if x == nil and names and options then
-    x = options[names[1]]
+    options = next(own) ~= nil and own or nil
   end
   if x == nil then
     errors.raise(self:_label(), "needs an input, got nil")
@@ -442,13 +466,40 @@ local function dispatch(self, n, x, ...)
   return finish(self, x, mask, self._call(self, x, o))
 end
 
---- Calls the layer on a tensor (or a list or table of them); see `extend` for options.
-function Layer.__call(self, x, ...)
-  local n = select("#", ...)
-  if n == 0 and active and self._plain and not masking and type(x) == "userdata" then
-    return keep(self._call(self, x, mode))
+-- The outermost call of a built layer with one tensor: sets the mode, and brings it back however the call ends.
+local function outermost(self, x, o)
+  if Layer.penalties > 0 then
+    self:_clear_losses()
   end
-  return keep(dispatch(self, n + 1, x, ...))
+  local cast = self._cast
+  if cast and x.dtype ~= cast then
+    x = cast_input(cast, x)
+  end
+  local _ <close> = LEAVE
+  active, mode = true, o
+  return self._call(self, x, o)
+end
+
+--- Calls the layer on a tensor (or a list or table of them); see `extend` for options.
+function Layer.__call(self, x, o, ...)
+  if self._plain and type(x) == "userdata" and not masking then
+    if o == nil and active then
+      if self._one then
+        local y = self._call(self, x, mode)
+        return y
+      end
+      return keep(self._call(self, x, mode))
+    elseif not active and (o == nil or rawequal(o, TRAIN) or rawequal(o, INFER)) then
+      return keep(outermost(self, x, o or INFER))
+    end
+  end
+  local more = select("#", ...)
+  if more > 0 then
+    return keep(dispatch(self, more + 2, x, o, ...))
+  elseif o ~= nil then
+    return keep(dispatch(self, 2, x, o))
+  end
+  return keep(dispatch(self, 1, x))
 end
 
 errors.layer_frames[Layer.__call] = true

@@ -27,6 +27,11 @@ local function dense_then(self, x)
   return self.activation(linear(x, self.kernel, self.bias))
 end
 
+-- What a class of one's own reaches as `layers.Dense.call(self, x)`.
+local function dense(self, x)
+  return self._apply(self, x)
+end
+
 --- A fully connected layer: `activation(x @ kernel + bias)` over the last axis.
 --
 -- Input (batch, ..., in), output (batch, ..., units). kernel is (in, units), bias (units). As Keras' Dense.
@@ -52,7 +57,8 @@ core.Dense = base.derive(base, "Dense", {
     local call = fused and fused ~= "linear" and dense_fused
       or (self.activation == nil or fused == "linear" or activations.name_of(self.activation) == "linear") and dense_plain
       or dense_then
-    if getmetatable(self).call == core.Dense.call then
+    rawset(self, "_apply", call)
+    if getmetatable(self).call == dense then
       rawset(self, "call", call)
     end
   end,
@@ -69,7 +75,7 @@ core.Dense = base.derive(base, "Dense", {
         regularizer = self.bias_regularizer, constraint = self.bias_constraint }
     end
   end,
-  call = dense_then,
+  call = dense,
   compute_output_shape = function(self, shape)
     local width = shape[#shape]
     if self.built and width ~= none and width ~= self.kernel.shape[1] then
@@ -252,6 +258,7 @@ core.InputLayer = base.derive(base, "InputLayer", {
   init = function(self)
     rawset(self, "built", true)
     rawset(self, "_call", self.call)
+    self:_settle()
     if not self.batch_shape then
       if not self.shape then
         errors.raise("Input", "needs a shape: tide.Input { 28, 28, 1 }")

@@ -299,10 +299,17 @@ function Layer:add_loss(loss)
   end
 end
 
+-- Forgets the losses of the last call. The layers below are looked up again only when layers were made since.
 function Layer:_clear_losses()
-  for _, layer in ipairs(self:_flat()) do
-    if rawget(layer, "_losses") then
-      rawset(layer, "_losses", nil)
+  local known = rawget(self, "_known")
+  if not known or known.created ~= Layer.created then
+    known = self:_flat()
+    known.created = Layer.created
+    rawset(self, "_known", known)
+  end
+  for i = 1, #known do
+    if rawget(known[i], "_losses") then
+      rawset(known[i], "_losses", nil)
     end
   end
 end

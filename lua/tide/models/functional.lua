@@ -197,7 +197,8 @@ function Functional:_connect(inputs, outputs)
   rawset(self, "built", true)
   rawset(self, "call", chain and run_chain or run_plan)
   rawset(self, "_call", self.call)
-  rawset(self, "_plain", chain ~= nil and self.activity_regularizer == nil)
+  self:_settle()
+  rawset(self, "_plain", self._plain and chain ~= nil)
 end
 
 -- Layers in order, with their names as components of weight paths. Input layers are among them, as in Keras.

@@ -2,6 +2,7 @@
 local base = require "tide.layers.base"
 local errors = require "tide.errors"
 local functional = require "tide.models.functional"
+local none = require "tide.none"
 local registry = require "tide.registry"
 local Model = require "tide.models.model"
 local Sequential = require "tide.models.sequential"
@@ -17,8 +18,7 @@ registry.register("layer", "Functional", functional.Functional)
 
 --- A model from the JSON text that `model:to_json()` gave. Weights are new.
 function models.model_from_json(text)
-  local json = require "tide.utils.json"
-  return models.model_from_config(json.decode(text))
+  return models.model_from_config(require("tide.core").json_decode(text, none, "model_from_json"))
 end
 
 --- A model from { class_name, config }. Weights are new.

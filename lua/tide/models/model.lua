@@ -6,6 +6,7 @@ local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"
 local list = require "tide.list"
+local none = require "tide.none"
 
 local Model = base.derive(base, "Model", {
   args = {},
@@ -56,6 +57,15 @@ class.properties(Model, {
     return base.shape_of(self.output)
   end,
 }, {})
+
+--- Makes the weights for inputs of this shape. A model of your own runs once on samples, so that its layers are built too.
+function Model:build(...)
+  local was = self.built
+  base.build(self, ...)
+  if not was and not base.is_calling() and not rawget(self, "_chain") and not rawget(self, "_order") then
+    require("tide.models.symbolic").traced_shapes(self, ...)
+  end
+end
 
 --- A layer by name, or by its place counted from 1: `model:get_layer "dense"`, `model:get_layer { index = 2 }`.
 --- @param name string|table
@@ -110,8 +120,7 @@ end
 
 --- The architecture as JSON text; `tide.models.model_from_json` reads it.
 function Model:to_json()
-  local object = require "tide.object"
-  return require("tide.utils.json").encode(object.serialize(self))
+  return require("tide.core").json_encode(require("tide.object").serialize(self), none)
 end
 
 --- Model for a person: a functional model from inputs and outputs.

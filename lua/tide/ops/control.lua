@@ -14,7 +14,8 @@ local function truth(where, x)
   elseif type(x) == "number" then
     return x ~= 0
   end
-  errors.raise(where, "a condition must be a boolean or a tensor of one element (got %s)", core.is_tensor(x) and tostring(x.shape) or type(x))
+  errors.raise(where, "a condition must be a boolean or a tensor of one element (got %s)",
+    core.is_tensor(x) and tostring(x.shape) or type(x))
 end
 
 local function rows(where, xs)

@@ -119,15 +119,15 @@ function explain.hint(message, env)
     return ("did you mean '%s'?"):format(near)
   end
   if rawget(env, "tide") or rawget(_G, "tide") then
-    for _, home in ipairs { "layers", "ops", "optimizers", "losses", "metrics", "callbacks" } do
+    for _, space_name in ipairs { "layers", "ops", "optimizers", "losses", "metrics", "callbacks" } do
       local ok, space = pcall(function()
-        return _G.tide[home]
+        return _G.tide[space_name]
       end)
       local meta = ok and debug.getmetatable(space)
       local list = type(meta) == "table" and type(rawget(meta, "__names")) == "function" and rawget(meta, "__names")(space) or {}
       for _, name in ipairs(list) do
         if name == word then
-          return ("did you mean 'tide.%s.%s'?"):format(home, word)
+          return ("did you mean 'tide.%s.%s'?"):format(space_name, word)
         end
       end
     end

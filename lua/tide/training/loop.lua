@@ -217,12 +217,12 @@ end
 local function make_callbacks(self, given, o)
   local all = callbacks_base.collect(given)
   local history
-  if o.history then
-    history = require("tide.callbacks").History()
-    table.insert(all, 1, history)
-  end
   if o.verbose ~= 0 then
     all[#all + 1] = require("tide.callbacks").ProgbarLogger()
+  end
+  if o.history then -- last: it sees what the others add to the logs
+    history = require("tide.callbacks").History()
+    all[#all + 1] = history
   end
   return callbacks_base.CallbackList.new(all, self, o), history
 end

@@ -82,6 +82,8 @@ function Object:_class_name()
   return getmetatable(self).__name
 end
 
+local function_names = setmetatable({}, { __mode = "k" })
+
 --- A value as plain data (strings, numbers, booleans, tables); objects become `{ class_name, config }`.
 function object.serialize(v)
   local t = type(v)
@@ -99,12 +101,10 @@ function object.serialize(v)
   elseif t == "userdata" then
     return v:tolist()
   elseif t == "function" then
-    return { class_name = "function", config = { name = object.function_name(v) } }
+    return function_names[v] or v -- a file cannot hold the function itself: saving says so
   end
   return v
 end
-
-local function_names = setmetatable({}, { __mode = "k" })
 
 --- Remembers the public name of a function, so that configurations can name it.
 function object.name_function(f, name)

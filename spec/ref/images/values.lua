@@ -221,8 +221,9 @@ return {
     ["fit mean"] = { "float32", { 1, 1, 3 }, 1004935 },
     ["fit std"] = { "float32", { 1, 1, 3 }, 1004947 },
     ["standardize featurewise"] = { "float32", { 5, 4, 3 }, 1004959 },
-    ["zca matrix"] = { "float32", { 60, 60 }, 1005199 },
-    ["standardize zca"] = { "float64", { 5, 4, 3 }, 1019599 },
+    ["zca input"] = { "float32", { 40, 3, 2, 3 }, 1005199 },
+    ["zca matrix"] = { "float32", { 18, 18 }, 1008079 },
+    ["standardize zca"] = { "float32", { 3, 2, 3 }, 1009375 },
   },
   files = { "rgb.png", "rgba.png", "grey.png", "la.png", "palette.png", "palette4.png", "palette_alpha.png", "bits.png", "rgb_key.png", "q90.jpg", "q75.jpg", "q60_422.jpg", "progressive.jpg", "grey.jpg", "cmyk.jpg", "rgb.bmp", "grey.bmp", "rgb.tga", "rle.tga", "rgb.ppm", "grey.pgm" },
   transforms = {

@@ -141,7 +141,7 @@ local rows, seen = {}, {}
 for _, key in ipairs(keys) do
   local e = ref[key]
   local first = not seen[e.op]
-  local typed = not (seen[e.op] == "typed") and #e.outputs[1].shape > 0 -- integers without axes are Lua values
+  local typed = seen[e.op] ~= "typed" and #e.outputs[1].shape > 0 -- integers without axes are Lua values
   seen[e.op] = (typed or seen[e.op] == "typed") and "typed" or true
   local extra = facts[e.op]
   local row = { op = e.op, ref = key, label = key:match "%d+$", options = e.options, family = "arrays" }

@@ -150,12 +150,6 @@ local save_args = check.args("save_img", {
   { "scale", "bool", true, "stretch numbers to 0..255, pictures too" },
 }, { named = { { "quality", "int", 75, "of JPEG", min = 1, max = 100 } } })
 
-local serial = 0
-local function transient()
-  serial = serial + 1
-  return serial
-end
-
 local formats = { png = "png", jpg = "jpeg", jpeg = "jpeg", bmp = "bmp", ppm = "pnm", pgm = "pnm", pnm = "pnm" }
 
 --- A picture (uint8, channels last) as the bytes of a file.
@@ -190,21 +184,7 @@ end
 
 --- Replaces a file by these bytes, or leaves it as it was and raises.
 function files.write(path, bytes)
-  local temp = ("%s.%d.tmp"):format(path, transient())
-  local f, why = io.open(temp, "wb")
-  local ok = f ~= nil
-  if f then
-    ok, why = f:write(bytes)
-    local closed, why_closed = f:close()
-    ok, why = ok and closed, why or why_closed
-  end
-  if ok then
-    ok, why = os.rename(temp, path)
-  end
-  if not ok then
-    os.remove(temp)
-    errors.raise("save_img", "%s: cannot be written: %s", path, tostring(why))
-  end
+  core.write_file(path, bytes)
 end
 
 local resize_args = check.args("resize", {

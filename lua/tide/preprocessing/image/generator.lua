@@ -248,6 +248,32 @@ local fit_args = check.args("ImageDataGenerator.fit", {
   { "seed", "int", nil, "repeats the draws" },
 })
 
+-- U diag(sqrt(n) / (s + epsilon)) U' of the singular values s and vectors U of x' (x is (n, d)), by way of the eigenvalues of
+-- the smaller of x'x and xx'. Directions without any variance are left out; where Keras has them, they are rounding errors.
+local function whitening(x, epsilon)
+  local n, d = x.shape[1], x.shape[2]
+  x = ops.cast(x, "float64")
+  local turned = ops.copy(ops.transpose(x))
+  local tall = n >= d
+  local values, rows = image.eigen(tall and ops.matmul(turned, x) or ops.matmul(x, turned))
+  local s = values:tolist()
+  local largest = 0
+  for i, v in ipairs(s) do
+    s[i] = math.sqrt(math.max(v, 0))
+    largest = math.max(largest, s[i])
+  end
+  local scale = {}
+  for i, v in ipairs(s) do
+    local w = v > largest * 1e-6 and math.sqrt(math.sqrt(n) / (v + epsilon)) or 0
+    scale[i] = { tall and w or (w > 0 and w / v or 0) }
+  end
+  if not tall then
+    rows = ops.matmul(rows, x)
+  end
+  rows = rows * core.tensor(scale, { dtype = "float64" })
+  return ops.cast(ops.matmul(ops.copy(ops.transpose(rows)), rows), "float32")
+end
+
 --- Computes what featurewise_center, featurewise_std_normalization and zca_whitening need: fields mean, std and
 --- zca_whitening_matrix. rescale is applied first.
 --- @usage gen:fit(x_train)
@@ -291,10 +317,7 @@ function Generator:fit(...)
     if first then
       x = files.to_first(x)
     end
-    local flat = ops.reshape(x, { x.shape[1], -1 })
-    local u, s = ops.svd(ops.copy(ops.transpose(flat)), { full_matrices = false })
-    local scale = math.sqrt(x.shape[1]) / (s + self.zca_epsilon)
-    self.zca_whitening_matrix = ops.matmul(u * scale, ops.copy(ops.transpose(u)))
+    self.zca_whitening_matrix = whitening(ops.reshape(x, { x.shape[1], -1 }), self.zca_epsilon)
   end
   self._fitted, self._warned = self._fitted + 1, nil
   return self

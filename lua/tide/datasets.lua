@@ -1,0 +1,105 @@
+--- Data sets: fashion_mnist and mnist, read from IDX files (gzipped or not).
+---
+--- Looked for in this order: the folder given, `$TIDE_DATA/<name>`, `$TIDE_DATA`, the Debian package's folder.
+local check = require "tide.check"
+local core = require "tide.core"
+local errors = require "tide.errors"
+local list = require "tide.list"
+
+local datasets = {}
+
+local FILES = {
+  x_train = "train-images-idx3-ubyte", y_train = "train-labels-idx1-ubyte",
+  x_test = "t10k-images-idx3-ubyte", y_test = "t10k-labels-idx1-ubyte",
+}
+
+local function find(folder, name)
+  for _, path in ipairs { folder .. "/" .. name .. ".gz", folder .. "/" .. name } do
+    if core.file_exists(path) then
+      return path
+    end
+  end
+end
+
+-- The folder that has all four files, or an error that says how to get them.
+local function locate(given, name, package_folder, help)
+  local tried = {}
+  local data = os.getenv "TIDE_DATA"
+  local folders = given and { given } or { data and data .. "/" .. name or nil, data, package_folder }
+  if not given and not data then
+    folders = { package_folder }
+  end
+  for _, folder in pairs(folders) do
+    local paths, complete = {}, true
+    for key, file in pairs(FILES) do
+      paths[key] = find(folder, file)
+      complete = complete and paths[key] ~= nil
+    end
+    if complete then
+      return paths
+    end
+    tried[#tried + 1] = folder
+  end
+  errors.raise(name, "the files are not there (looked in %s)%s", table.concat(tried, ", "), help)
+end
+
+local function load(paths, name, classes)
+  local out = {}
+  for key, path in pairs(paths) do
+    local t = core.idx_read(path)
+    if t.dtype ~= "uint8" then
+      errors.raise(name, "%s holds %s, expected uint8", path, t.dtype)
+    end
+    out[key] = t
+  end
+  for _, part in ipairs { "train", "test" } do
+    local x, y = out["x_" .. part], out["y_" .. part]
+    if x.ndim ~= 3 or y.ndim ~= 1 or x.shape[1] ~= y.shape[1] then
+      errors.raise(name, "pictures and labels do not fit (%s has %s, %s has %s)", paths["x_" .. part], tostring(x.shape),
+        paths["y_" .. part], tostring(y.shape))
+    end
+    if y.size > 0 and y:max() >= classes then
+      errors.raise(name, "%s holds the label %d, expected 0 to %d", paths["y_" .. part], y:max(), classes - 1)
+    end
+    out["y_" .. part] = y + 1 -- the file counts from 0
+  end
+  return out
+end
+
+local rows = { { "folder", "string", nil, "where the files are" } }
+
+local function dataset(name, o, package_folder, help, class_names)
+  local data = load(locate(o.folder, name, package_folder, help), name, #class_names)
+  return data.x_train, data.y_train, data.x_test, data.y_test, list.copy(class_names)
+end
+
+local fashion_args = check.args("fashion_mnist", rows)
+local FASHION = { "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot" }
+
+--- Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): 60,000 and 10,000 pictures of clothes, 28 x 28 grey values 0 to 255.
+---
+--- Example:
+---   local x_train, y_train, x_test, y_test, names = tide.datasets.fashion_mnist {}
+---   print(names[y_train[1]])
+--- @return userdata x_train (60000, 28, 28) uint8
+--- @return userdata y_train (60000) uint8, labels from 1
+--- @return userdata x_test (10000, 28, 28) uint8
+--- @return userdata y_test (10000) uint8
+--- @return table class_names
+function datasets.fashion_mnist(...)
+  return dataset("fashion_mnist", fashion_args:construct(...), "/usr/share/datasets/fashion-mnist",
+    "; install them with `apt install dataset-fashion-mnist`, or give a folder: fashion_mnist { \"DIR\" }, or set TIDE_DATA",
+      FASHION)
+end
+
+local mnist_args = check.args("mnist", rows)
+
+--- MNIST (LeCun, Cortes and Burges 1998): 60,000 and 10,000 handwritten digits, 28 x 28 grey values. Label 1 is the digit 0.
+--- @return userdata x_train, userdata y_train, userdata x_test, userdata y_test, table class_names
+function datasets.mnist(...)
+  return dataset("mnist", mnist_args:construct(...), "/usr/share/datasets/mnist",
+    "; put train-images-idx3-ubyte and its siblings (gzipped or not) into a folder: mnist { \"DIR\" }, or set TIDE_DATA",
+    { "0", "1", "2", "3", "4", "5", "6", "7", "8", "9" })
+end
+
+return datasets

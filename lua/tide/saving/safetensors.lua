@@ -1,0 +1,355 @@
+--- Tide's own format: a safetensors file whose tensors are the weights by path and the optimizer's slots, and whose
+--- `__metadata__` holds, as JSON under the key "tide", architecture, compile state and the optimizer's numbers. Any
+--- safetensors reader can read the weights.
+local core = require "tide.core"
+local errors = require "tide.errors"
+local none = require "tide.none"
+local object = require "tide.object"
+local ops = require "tide.ops"
+local registry = require "tide.registry"
+
+local Layer = require "tide.layers.base"
+local json = require "tide.utils.json"
+
+local safetensors = {}
+
+local FORMAT = 1
+local OPTIMIZER = "@optimizer/"
+
+-- ---- writing ----
+
+local function need_built(model, owner)
+  if not model.built then
+    errors.raise(owner, "%s has no weights yet: build it, or call it on a batch first", model:_label())
+  end
+end
+
+-- The place of a function in a configuration, as text, or nil.
+local function find_function(v, at)
+  if type(v) == "function" then
+    return at
+  elseif type(v) == "table" and v ~= none then
+    local keys = {}
+    for k in pairs(v) do
+      keys[#keys + 1] = k
+    end
+    table.sort(keys, function(a, b)
+      return tostring(a) < tostring(b)
+    end)
+    for _, k in ipairs(keys) do
+      local found = find_function(v[k], at == "" and tostring(k) or at .. "." .. tostring(k))
+      if found then
+        return found
+      end
+    end
+  end
+end
+
+local function weight_entries(model)
+  local out = {}
+  for i, r in ipairs(model:_records()) do
+    out[i] = { r.path, r.tensor:detach() }
+  end
+  return out
+end
+
+-- Paths in the model's order: another instance of the same model may number its layers otherwise.
+local function order_of(entries)
+  local out = {}
+  for i, e in ipairs(entries) do
+    out[i] = e[1]
+  end
+  return out
+end
+
+local function write(path, entries, header)
+  local folder = path:match "^(.*)/[^/]*$"
+  if folder and folder ~= "" and not core.file_exists(folder) then
+    errors.raise("save", "%s: there is no folder %s", path, folder)
+  end
+  core.safetensors_write(path, entries, { format = "tide", tide = json.encode(header) })
+end
+
+--- Writes the weights alone, by path.
+function safetensors.save_weights(model, path)
+  need_built(model, "save_weights")
+  local entries = weight_entries(model)
+  write(path, entries, { format = FORMAT, kind = "weights", version = core.version, order = order_of(entries) })
+end
+
+-- The compile state as data; nil and a warning where it holds a function.
+local function compile_state(model)
+  local state = model:get_compile_config()
+  if state then
+    local at = find_function(state, "")
+    if at then
+      io.stderr:write("tide: save: ", at, " is a Lua function, which a file cannot hold; ",
+        "the model is saved without its compile state\n")
+      return nil
+    end
+  end
+  return state
+end
+
+--- Writes the whole model.
+--- @param o table|nil include_optimizer
+function safetensors.save_model(model, path, o)
+  need_built(model, "save")
+  local description = object.serialize(model)
+  local at = find_function(description, "")
+  if at then
+    errors.raise("save", "%s holds a Lua function (%s), which a file cannot hold; use a name, or a class made with extend",
+      model:_label(),
+      at)
+  end
+  local entries = weight_entries(model)
+  local header = { format = FORMAT, kind = "model", version = core.version, model = description,
+    build_shape = model._build_shape,
+    order = order_of(entries) }
+  local ok, compiled = pcall(function()
+    return rawget(model, "compiled")
+  end)
+  if ok and compiled then
+    header.compile = compile_state(model)
+    local optimizer = model.optimizer
+    if header.compile and optimizer and optimizer.built and not (o and o.include_optimizer == false) then
+      header.optimizer = optimizer:_numbers()
+      local paths = {}
+      for _, r in ipairs(model:_records()) do
+        paths[r.tensor] = r.path
+      end
+      for _, s in ipairs(optimizer:_state()) do
+        local name = paths[optimizer._params[s.index]]
+        if name then
+          entries[#entries + 1] = { OPTIMIZER .. s.slot .. "/" .. name, s.tensor }
+        end
+      end
+    end
+  end
+  write(path, entries, header)
+end
+
+-- ---- reading ----
+
+local function read_header(path, metadata)
+  if not metadata.tide then
+    return nil
+  end
+  local header = json.decode(metadata.tide, path .. ": __metadata__.tide")
+  if type(header) ~= "table" or math.type(header.format) ~= "integer" then
+    errors.raise("load", "%s: the description in __metadata__ is not one of Tide's", path)
+  elseif header.format > FORMAT then
+    errors.raise("load", "%s: format %d was written by a later version of Tide (%s); this one reads up to %d", path,
+      header.format,
+      tostring(header.version), FORMAT)
+  end
+  return header
+end
+
+local function shape_text(shape)
+  return "[" .. table.concat(shape, ", ") .. "]"
+end
+
+local function same_shape(shape, tensor)
+  return shape_text(shape) == shape_text(tensor.shape:totable())
+end
+
+-- Some of many names, for a message.
+local function some(names)
+  table.sort(names)
+  local n = #names
+  if n > 3 then
+    return table.concat(names, ", ", 1, 3) .. (" and %d more"):format(n - 3)
+  end
+  return table.concat(names, ", ")
+end
+
+-- Reads what `wanted` (name -> tensor) asks for; returns list of { tensor, value }. Nothing is written here.
+local function match(path, file, entries, wanted, o)
+  local by_name, unknown, missing, out, skipped = {}, {}, {}, {}, {}
+  for i, e in ipairs(entries) do
+    by_name[e.name] = i
+    if not wanted[e.name] and e.name:sub(1, #OPTIMIZER) ~= OPTIMIZER then
+      unknown[#unknown + 1] = e.name
+    end
+  end
+  local names = {}
+  for name in pairs(wanted) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local i = by_name[name]
+    if not i then
+      missing[#missing + 1] = name
+    elseif not same_shape(entries[i].shape, wanted[name]) then
+      local what = ("%s has shape %s, the model has %s"):format(name, shape_text(entries[i].shape), tostring(wanted[name].shape))
+      if not o.skip_mismatch then
+        errors.raise("load_weights", "%s: %s; skip_mismatch = true leaves it out", path, what)
+      end
+      skipped[#skipped + 1] = what
+    end
+  end
+  if not o.by_name and not o.skip_mismatch and (#missing > 0 or #unknown > 0) then
+    errors.raise("load_weights", "%s does not fit the model: %s%s%s", path, #missing > 0 and "missing " .. some(missing) or "",
+      #missing > 0 and #unknown > 0 and "; " or "", #unknown > 0 and "not in the model " .. some(unknown) or "")
+  end
+  for _, name in ipairs(names) do
+    local i, tensor = by_name[name], wanted[name]
+    if i and same_shape(entries[i].shape, tensor) then
+      local value = core.safetensors_read(file, i)
+      out[#out + 1] = { tensor, value.dtype == tensor.dtype and value or ops.cast(value, tensor.dtype) }
+    end
+  end
+  for _, what in ipairs(skipped) do
+    io.stderr:write("tide: load_weights: left out: ", what, "\n")
+  end
+  if o.skip_mismatch and not o.by_name and #missing > 0 then
+    io.stderr:write("tide: load_weights: not in the file: ", some(missing), "\n")
+  end
+  return out
+end
+
+local function assign(values)
+  local before = core.grad_mode(false)
+  for _, pair in ipairs(values) do
+    Layer.assign(pair[1], pair[2])
+  end
+  core.grad_mode(before)
+end
+
+-- A path without the numbers that layers get by order of creation.
+local function unnumbered(path)
+  return ((path .. "/"):gsub("_%d+/", "/"))
+end
+
+-- Names in the file -> the model's tensors. Where paths differ by the automatic numbers of layers only, order decides.
+local function weights_wanted(model, header)
+  local records, wanted = model:_records(), {}
+  for _, r in ipairs(records) do
+    wanted[r.path] = r.tensor
+  end
+  local order = header and header.order
+  if type(order) ~= "table" or #order ~= #records then
+    return wanted
+  end
+  local by_order, equal = {}, true
+  for i, r in ipairs(records) do
+    if type(order[i]) ~= "string" or unnumbered(order[i]) ~= unnumbered(r.path) then
+      return wanted
+    end
+    by_order[order[i]] = r.tensor
+    equal = equal and wanted[order[i]] ~= nil
+  end
+  return equal and wanted or by_order
+end
+
+--- Loads weights by path into a built model.
+--- @param o table skip_mismatch, by_name
+function safetensors.load_weights(model, path, o)
+  need_built(model, "load_weights")
+  local file <close>, entries, metadata = core.safetensors_open(path)
+  local header = read_header(path, metadata)
+  assign(match(path, file, entries, weights_wanted(model, not o.by_name and header or nil), o))
+end
+
+-- A shape (or shapes by position or name) as ones, to build a model that was never told its input's shape.
+local function sample(shape)
+  if type(shape) ~= "table" or shape == none then
+    errors.raise("load_model", "the file's build shape is not a shape")
+  end
+  if shape[1] == nil or type(shape[1]) == "table" and shape[1] ~= none then
+    local out = {}
+    for k, v in pairs(shape) do
+      out[k] = sample(v)
+    end
+    return out
+  end
+  local sizes = {}
+  for i, n in ipairs(shape) do
+    sizes[i] = math.type(n) == "integer" and n >= 0 and n < 2 ^ 31 and n or 1
+  end
+  sizes[1] = 1
+  return ops.ones(sizes)
+end
+
+local function build(model, header, path)
+  if model.built and #model:_records() > 0 then
+    return
+  end
+  if header.build_shape == nil or header.build_shape == none then
+    return
+  end
+  local x = sample(header.build_shape)
+  local ok, e = pcall(core.no_grad, model, x)
+  if not ok then
+    errors.raise("load_model", "%s: the model cannot be built again: %s", path, tostring(e))
+  end
+end
+
+local function restore_optimizer(model, header, file, entries)
+  local T = rawget(model, "_training")
+  if not header.optimizer or header.optimizer == none then
+    return {}
+  end
+  local steps = require "tide.training.steps"
+  steps.find_parameters(model, T)
+  local optimizer = T.optimizer
+  if #T.params == 0 then
+    return {}
+  end
+  local wanted = {}
+  local paths = {}
+  for _, r in ipairs(model:_records()) do
+    paths[r.tensor] = r.path
+  end
+  for _, s in ipairs(optimizer:_state()) do
+    wanted[OPTIMIZER .. s.slot .. "/" .. paths[optimizer._params[s.index]]] = s.tensor
+  end
+  local out, by_name = {}, {}
+  for i, e in ipairs(entries) do
+    by_name[e.name] = i
+  end
+  for name, tensor in pairs(wanted) do
+    local i = by_name[name]
+    if not i or not same_shape(entries[i].shape, tensor) then
+      errors.raise("load_model", "the file's optimizer state lacks %s %s", name, tostring(tensor.shape))
+    end
+    out[#out + 1] = { tensor, core.safetensors_read(file, i) }
+  end
+  return out, function()
+    optimizer:_set_numbers(header.optimizer)
+  end
+end
+
+--- Makes the model that a file describes.
+--- @param o table compile
+function safetensors.load_model(path, o)
+  local file <close>, entries, metadata = core.safetensors_open(path)
+  local header = read_header(path, metadata)
+  if not header or header.kind ~= "model" then
+    errors.raise("load_model", "%s holds tensors but no model; make the model and use model:load_weights", path)
+  elseif type(header.model) ~= "table" or type(header.model.class_name) ~= "string" then
+    errors.raise("load_model", "%s: the description of the model is damaged", path)
+  end
+  local model = registry.resolve("layer", header.model, "load_model")
+  if type(model) ~= "table" or not model.is_model then
+    errors.raise("load_model", "%s describes %s, which is no model", path, tostring(header.model.class_name))
+  end
+  build(model, header, path)
+  local values = match(path, file, entries, weights_wanted(model), {})
+  local finish
+  if o.compile ~= false and type(header.compile) == "table" and header.compile ~= none then
+    model:compile_from_config(header.compile)
+    local slots
+    slots, finish = restore_optimizer(model, header, file, entries)
+    table.move(slots, 1, #slots, #values + 1, values)
+  end
+  assign(values)
+  if finish then
+    finish()
+  end
+  return model
+end
+
+return safetensors

@@ -1,0 +1,313 @@
+-- The optimizer steps: sgd_step_, adam_step_, rmsprop_step_, adagrad_step_, adamax_step_, nadam_step_, adadelta_step_,
+-- lion_step_, ema_step_, accumulate_step_, global_norm_.
+local core = require "tide.core"
+local refs = dofile "spec/ref/optim.lua"
+local flat_of = require("spec.support.op_runner").flat_of
+
+local ops = core.ops
+
+local function tensor(entry, dtype, first, count)
+  local data = {}
+  count = count or #entry.data
+  for i = 1, count do
+    data[i] = string.pack(dtype == "float64" and "<d" or "<f", entry.data[(first or 0) + i])
+  end
+  return table.concat(data)
+end
+
+local function tensors(entries, dtype)
+  local out = {}
+  for i, e in ipairs(entries) do
+    out[i] = core.from_bytes(dtype, e.shape, tensor(e, dtype))
+  end
+  return out
+end
+
+-- Gradients of step s: the s-th slices.
+local function gradients(entries, dtype, s)
+  local out = {}
+  for i, e in ipairs(entries) do
+    local shape, n = {}, 1
+    for k = 2, #e.shape do
+      shape[k - 1] = e.shape[k]
+      n = n * e.shape[k]
+    end
+    out[i] = core.from_bytes(dtype, shape, tensor(e, dtype, (s - 1) * n, n))
+  end
+  return out
+end
+
+local function filled(params, value)
+  local out = {}
+  for i, p in ipairs(params) do
+    out[i] = core.full(p.shape, value or 0.0, { dtype = p.dtype })
+  end
+  return out
+end
+
+local none = { false, false }
+
+-- key -> a function that makes the step from the parameters: (grads, number of the step)
+local cases = {
+  ["sgd"] = function(p)
+    return function(g)
+      ops.sgd_step_(p, g, none, none, { learning_rate = 0.1 })
+    end
+  end,
+  ["sgd, momentum"] = function(p)
+    local m = filled(p)
+    return function(g)
+      ops.sgd_step_(p, g, m, none, { learning_rate = 0.1, momentum = 0.9 })
+    end
+  end,
+  ["sgd, nesterov, decay"] = function(p)
+    local m = filled(p)
+    return function(g)
+      ops.sgd_step_(p, g, m, none, { learning_rate = 0.1, momentum = 0.9, nesterov = true, weight_decay = 0.02 })
+    end
+  end,
+  ["sgd, clipvalue"] = function(p)
+    return function(g)
+      ops.sgd_step_(p, g, none, none, { learning_rate = 0.1, clipvalue = 0.5 })
+    end
+  end,
+  ["sgd, clipnorm"] = function(p)
+    return function(g)
+      ops.sgd_step_(p, g, none, none, { learning_rate = 0.1, clipnorm = 1.0 })
+    end
+  end,
+  ["sgd, global_clipnorm"] = function(p)
+    return function(g)
+      ops.sgd_step_(p, g, none, none, { learning_rate = 0.1, global_clipnorm = 1.5 })
+    end
+  end,
+  ["adam"] = function(p)
+    local m, v = filled(p), filled(p)
+    return function(g, t)
+      ops.adam_step_(p, g, m, v, none, none, { learning_rate = 0.01, step = t })
+    end
+  end,
+  ["adam, amsgrad, decay"] = function(p)
+    local m, v, h = filled(p), filled(p), filled(p)
+    return function(g, t)
+      ops.adam_step_(p, g, m, v, h, none, { learning_rate = 0.01, step = t, amsgrad = true, weight_decay = 0.1 })
+    end
+  end,
+  ["adam, global_clipnorm"] = function(p)
+    local m, v = filled(p), filled(p)
+    return function(g, t)
+      ops.adam_step_(p, g, m, v, none, none, { learning_rate = 0.01, step = t, global_clipnorm = 1.5 })
+    end
+  end,
+  ["rmsprop"] = function(p)
+    local v = filled(p)
+    return function(g)
+      ops.rmsprop_step_(p, g, v, none, none, none, { learning_rate = 0.01 })
+    end
+  end,
+  ["rmsprop, momentum, centered"] = function(p)
+    local v, m, a = filled(p), filled(p), filled(p)
+    return function(g)
+      ops.rmsprop_step_(p, g, v, m, a, none, { learning_rate = 0.01, momentum = 0.8, centered = true, weight_decay = 0.1 })
+    end
+  end,
+  ["adagrad"] = function(p)
+    local a = filled(p, 0.1)
+    return function(g)
+      ops.adagrad_step_(p, g, a, none, { learning_rate = 0.1 })
+    end
+  end,
+  ["adamax"] = function(p)
+    local m, u = filled(p), filled(p)
+    return function(g, t)
+      ops.adamax_step_(p, g, m, u, none, { learning_rate = 0.01, step = t })
+    end
+  end,
+  ["nadam"] = function(p)
+    local m, v, product = filled(p), filled(p), 1
+    return function(g, t)
+      product = product * 0.9 * (1 - 0.5 * 0.96 ^ t)
+      ops.nadam_step_(p, g, m, v, none, { learning_rate = 0.01, step = t, u_product = product })
+    end
+  end,
+  ["adadelta"] = function(p)
+    local a, d = filled(p), filled(p)
+    return function(g)
+      ops.adadelta_step_(p, g, a, d, none, { learning_rate = 0.5 })
+    end
+  end,
+  ["lion"] = function(p)
+    local m = filled(p)
+    return function(g)
+      ops.lion_step_(p, g, m, none, { learning_rate = 0.01 })
+    end
+  end,
+}
+
+local names = {}
+for name in pairs(refs) do
+  names[#names + 1] = name
+end
+table.sort(names)
+
+local function near(got, want, tolerance)
+  for i = 1, #want do
+    if math.abs(got[i] - want[i]) > tolerance * (1 + math.abs(want[i])) then
+      error(("element %d is %.17g, expected %.17g"):format(i, got[i], want[i]), 0)
+    end
+  end
+end
+
+describe("an optimizer step", function()
+  for _, name in ipairs(names) do
+    local ref = refs[name]
+    for dtype, tolerance in pairs { float64 = 2e-6, float32 = 2e-5 } do
+      it(("%s equals Keras' in %s"):format(name, dtype), function()
+        local p = tensors({ ref.inputs[1], ref.inputs[2] }, dtype)
+        local step = cases[name](p)
+        for s = 1, 5 do
+          step(gradients({ ref.inputs[3], ref.inputs[4] }, dtype, s), s)
+        end
+        for i = 1, 2 do
+          near(flat_of(p[i]), ref.outputs[i].data, tolerance)
+        end
+      end)
+    end
+  end
+
+  it("takes strided gradients", function()
+    local a, b = core.ones { 3, 4 }, core.ones { 3, 4 }
+    local g = core.tensor { { 1, 2, 3 }, { 4, 5, 6 }, { 7, 8, 9 }, { 10, 11, 12 } }
+    ops.sgd_step_({ a }, { g:transpose() }, { false }, { false }, { learning_rate = 0.5 })
+    ops.sgd_step_({ b }, { ops.copy(g:transpose()) }, { false }, { false }, { learning_rate = 0.5 })
+    assert.are.equal(a:tobytes(), b:tobytes())
+    assert.are.equal(-4.0, a[{ 3, 4 }] + 1) -- 1 - 0.5 * 12 = -5
+  end)
+
+  it("leaves parameters without a gradient alone", function()
+    local a, b = core.ones { 3 }, core.ones { 3 }
+    ops.sgd_step_({ a, b }, { false, core.ones { 3 } }, none, none, { learning_rate = 0.5 })
+    assert.are.same({ { 1, 1, 1 }, { 0.5, 0.5, 0.5 } }, { a:tolist(), b:tolist() })
+  end)
+
+  it("scales gradients before it clips them", function()
+    local a = core.zeros { 2 }
+    ops.sgd_step_({ a }, { core.tensor { 8, -2 } }, { false }, { false }, { learning_rate = 1, grad_scale = 0.25, clipvalue = 1 })
+    assert.are.same({ -1, 0.5 }, a:tolist())
+  end)
+
+  it("has equal bits on one thread and two", function()
+    local was, seen = core.get_threads(), {}
+    for n = 1, 2 do
+      core.set_threads(n)
+      local p = { ops.random_normal({ 300, 200 }, { seed = 1 }), ops.random_normal({ 77 }, { seed = 2 }) }
+      local g = { ops.random_normal({ 300, 200 }, { seed = 3 }), ops.random_normal({ 77 }, { seed = 4 }) }
+      ops.adam_step_(p, g, filled(p), filled(p), none, none, { learning_rate = 0.01, step = 1, global_clipnorm = 1 })
+      seen[n] = p[1]:tobytes() .. p[2]:tobytes()
+    end
+    core.set_threads(was)
+    assert.are.equal(seen[1], seen[2])
+  end)
+
+  it("names the list and the entry that does not fit", function()
+    local ok, err = pcall(ops.sgd_step_, { core.ones { 3 } }, { core.ones { 4 } }, { false }, { false }, { learning_rate = 1 })
+    assert.is_false(ok)
+    assert.truthy(tostring(err):find("grads[1] does not fit params[1] (expected float32 [3], got float32 [4])", 1, true))
+    ok, err = pcall(ops.adam_step_, { core.ones { 3 } }, { core.ones { 3 } }, { false }, { false }, { false }, { false }, { learning_rate = 1, step = 1 })
+    assert.is_false(ok)
+    assert.truthy(tostring(err):find("m[1] is missing", 1, true))
+  end)
+
+  it("marks what it wrote, so that a graph that needs the old value says so", function()
+    local w = core.tensor({ 1, 2, 3 }, { requires_grad = true })
+    local loss = w:square():sum()
+    ops.sgd_step_({ w }, { core.ones { 3 } }, { false }, { false }, { learning_rate = 1 })
+    local ok, err = pcall(loss.backward, loss)
+    assert.is_false(ok)
+    assert.truthy(tostring(err):find("changed in place", 1, true))
+  end)
+end)
+
+describe("an optimizer step with a sparse gradient", function()
+  local rules = {
+    sgd_step_ = { slots = 1, options = {} },
+    ["sgd_step_ with momentum"] = { op = "sgd_step_", slots = 1, options = { momentum = 0.9 } },
+    adam_step_ = { slots = 3, options = { step = 1 } },
+    ["adam_step_ with decay"] = { op = "adam_step_", slots = 3, options = { step = 1, weight_decay = 0.1 } },
+    ["adam_step_ with a norm limit"] = { op = "adam_step_", slots = 3, options = { step = 1, global_clipnorm = 0.5 } },
+    rmsprop_step_ = { slots = 3, options = {} },
+    adagrad_step_ = { slots = 1, options = {}, start = 0.1 },
+    adamax_step_ = { slots = 2, options = { step = 1 } },
+    nadam_step_ = { slots = 2, options = { step = 1, u_product = 0.5 } },
+    adadelta_step_ = { slots = 2, options = {} },
+    lion_step_ = { slots = 1, options = {} },
+  }
+  local sorted = {}
+  for name in pairs(rules) do
+    sorted[#sorted + 1] = name
+  end
+  table.sort(sorted)
+  local batches = { { 3, 7, 3, 1 }, { 2, 7, 9, 9 }, { 5, 5, 5, 5 } }
+
+  for _, name in ipairs(sorted) do
+    it("equals the dense rule: " .. name, function()
+      local rule = rules[name]
+      local function run(sparse)
+        local table_ = ops.random_normal({ 10, 6 }, { seed = 1 }):requires_grad_(true)
+        local slots = {}
+        for s = 1, rule.slots do
+          slots[s] = { core.full({ 10, 6 }, rule.start or 0.0) }
+        end
+        local touched = sparse and core.zeros({ 10 }, { dtype = "uint8" })
+        for t, ids in ipairs(batches) do
+          local weights = ops.random_normal({ 4, 6 }, { seed = 10 + t })
+          local loss = (ops.embedding(table_, core.tensor(ids, { dtype = "int32" })) * weights):sum()
+          local g = core.gradients(loss, { table_ }, { sparse = sparse })
+          local o = { learning_rate = 0.1 }
+          for k, v in pairs(rule.options) do
+            o[k] = v
+          end
+          if o.step then
+            o.step = t
+          end
+          local args = { { table_ }, g }
+          for _, s in ipairs(slots) do
+            args[#args + 1] = s
+          end
+          args[#args + 1] = { touched or false }
+          args[#args + 1] = o
+          core.ops[rule.op or name](table.unpack(args))
+        end
+        return table_, touched
+      end
+      local dense, sparse, touched = run(false), run(true)
+      _, touched = run(true)
+      near(flat_of(sparse), flat_of(dense), 1e-7)
+      assert.are.same({ 1, 1, 1, 0, 1, 0, 1, 0, 1, 0 }, touched:tolist())
+    end)
+  end
+end)
+
+describe("list ops", function()
+  it("ema_step_ moves averages", function()
+    local average, p = core.tensor { 1, 2 }, core.tensor { 3, 4 }
+    ops.ema_step_({ average }, { p }, 0.75)
+    assert.are.same({ 1.5, 2.5 }, average:tolist())
+  end)
+
+  it("accumulate_step_ adds scaled gradients, sparse ones too", function()
+    local sum = core.ones { 3, 2 }
+    ops.accumulate_step_({ sum }, { core.ones { 3, 2 } }, 0.5)
+    local w = core.tensor({ { 1, 1 }, { 1, 1 }, { 1, 1 } }, { requires_grad = true })
+    local g = core.gradients(ops.embedding(w, core.tensor({ 2, 2 }, { dtype = "int32" })):sum(), { w }, { sparse = true })
+    ops.accumulate_step_({ sum }, g, 2.0)
+    assert.are.same({ { 1.5, 1.5 }, { 5.5, 5.5 }, { 1.5, 1.5 } }, sum:tolist())
+  end)
+
+  it("global_norm_ counts rows that occur twice once, summed", function()
+    local w = core.tensor({ { 1, 1 }, { 1, 1 }, { 1, 1 } }, { requires_grad = true })
+    local g = core.gradients(ops.embedding(w, core.tensor({ 2, 2 }, { dtype = "int32" })):sum(), { w }, { sparse = true })
+    g[2] = core.tensor { 1, 0 }
+    assert.are.equal(3.0, ops.global_norm_(g):item())
+  end)
+end)

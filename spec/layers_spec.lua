@@ -1,0 +1,214 @@
+local tide = require "tide"
+local registry = require "tide.registry"
+local none = require "tide.none"
+local list = require "tide.list"
+local cases = require "spec.support.layer_cases"
+local reference = dofile "spec/ref/layers.lua"
+
+local layers, ops = tide.layers, tide.ops
+
+-- ---- the formulas of make_layers.py ----
+
+local function fill(shape, f)
+  local n = 1
+  for _, s in ipairs(shape) do
+    n = n * s
+  end
+  local values = {}
+  for i = 0, n - 1 do
+    values[i + 1] = f(i)
+  end
+  return values
+end
+
+local function shaped(values, shape, dtype)
+  return ops.reshape(tide.tensor(values, { dtype = dtype }), shape)
+end
+
+local function ramp(shape, k, dtype)
+  return shaped(fill(shape, function(i) return math.sin(i * 0.7 + 0.3 + k) end), shape, dtype)
+end
+
+local function weight(record, k)
+  local shape = record.tensor.shape:totable()
+  local positive = record.name:find "variance" or record.name:find "stddev"
+  return shaped(fill(shape, function(i)
+    local v = math.sin(i * 1.3 + k) * 0.5
+    return positive and math.abs(v) + 0.5 or v
+  end), shape, record.tensor.dtype)
+end
+
+local function input_of(case, dtype)
+  local shape, o = case[4], case[5] or {}
+  if o.ids then
+    return shaped(fill(shape, function(i) return i % o.ids + 1 end), shape, "int32")
+  elseif type(shape[1]) == "table" then
+    local out = {}
+    for k, s in ipairs(shape) do
+      out[k] = ramp(s, k - 1, dtype)
+    end
+    return out
+  end
+  return ramp(shape, 0, dtype)
+end
+
+local function set_weights(layer)
+  local values = {}
+  for k, record in ipairs(layer:_records()) do
+    values[k] = weight(record, k - 1)
+  end
+  layer:set_weights(values)
+end
+
+local function flat(y)
+  return ops.reshape(y, { -1 }):tolist()
+end
+
+local function close(expected, got, rtol, atol, what)
+  assert.equal(#expected, #got, what)
+  for i = 1, #expected do
+    local e, g = expected[i], got[i]
+    assert.is_true(math.abs(e - g) <= atol + rtol * math.abs(e), ("%s: element %d is %.8g, expected %.8g"):format(what, i, g, e))
+  end
+end
+
+local function shapes_with_none(shape)
+  if type(shape[1]) == "table" then
+    local out = {}
+    for i, s in ipairs(shape) do
+      out[i] = shapes_with_none(s)
+    end
+    return out
+  end
+  local out = list.copy(shape)
+  out[1] = none
+  return out
+end
+
+-- The layer on float64 data, with the given dtype of weights.
+local function made(case, dtype)
+  local layer = case[3](layers)
+  if dtype then
+    local config = layer:get_config()
+    config.dtype = dtype
+    for k, v in pairs(config) do
+      if v == none then
+        config[k] = nil
+      end
+    end
+    if case[5] and case[5].no_config then
+      rawset(layer, "dtype", dtype)
+    else
+      layer = getmetatable(layer).from_config(config)
+    end
+  end
+  return layer
+end
+
+for _, case in ipairs(cases) do
+  local id, o = case[1], case[5] or {}
+  local call = { training = o.training or false }
+  describe("layers." .. case[2] .. " (" .. id .. ")", function()
+    local ref = reference[id]
+
+    it("gives Keras' result, shape and number of parameters", function()
+      local layer = case[3](layers)
+      local x = input_of(case, "float32")
+      layer(x)
+      set_weights(layer)
+      local y = layer(x, call)
+      assert.equal(list.format(ref.shape), tostring(y.shape))
+      assert.equal(ref.params, layer:count_params())
+      close(ref.values, flat(y), 2e-5, 1e-5, id)
+    end)
+
+    it("knows the shape of its result beforehand", function()
+      local layer = case[3](layers)
+      local shape = shapes_with_none(case[4])
+      layer:build(shape)
+      local out = layer:compute_output_shape(shape)
+      local expected = list.copy(ref.shape)
+      expected[1] = none
+      assert.equal(tostring(expected), list.format(out))
+    end)
+
+    if not o.no_config then
+      it("goes through its configuration", function()
+        local layer = case[3](layers)
+        local x = input_of(case, "float32")
+        layer(x)
+        set_weights(layer)
+        local config = layer:get_config()
+        local again = registry.resolve("layer", { class_name = case[2], config = config })
+        assert.equal(layer.name, again.name)
+        again(x)
+        set_weights(again)
+        close(flat(layer(x)), flat(again(x)), 0, 0, id)
+      end)
+    end
+
+    if not o.no_grad then
+      it("has the gradient of central differences", function()
+        local layer = made(case, "float64")
+        local x = input_of(case, "float64")
+        layer(x)
+        set_weights(layer)
+        local list_input = type(x) == "table"
+        local variables = layer.trainable_weights:totable()
+        for _, v in ipairs(list_input and x or { x }) do
+          if v.dtype == "float64" then
+            v:requires_grad_(true)
+            variables[#variables + 1] = v
+          end
+        end
+        local function loss()
+          local y = layer(x, call)
+          return ops.sum(y * ramp(y.shape:totable(), 2, "float64"))
+        end
+        if #variables == 0 then
+          return
+        end
+        local _, grads = tide.value_and_grad(loss, variables)
+        local step = 1e-6
+        for k, v in ipairs(variables) do
+          local analytic = grads[k] and flat(grads[k])
+          local shape = v.shape:totable()
+          local values = flat(v)
+          local numeric = {}
+          for i = 1, #values do
+            local original = values[i]
+            values[i] = original + step
+            tide.no_grad(v.copy_, v, shaped(values, shape, "float64"))
+            local up = tide.no_grad(loss):item()
+            values[i] = original - step
+            tide.no_grad(v.copy_, v, shaped(values, shape, "float64"))
+            local down = tide.no_grad(loss):item()
+            values[i] = original
+            numeric[i] = (up - down) / (2 * step)
+          end
+          tide.no_grad(v.copy_, v, shaped(values, shape, "float64"))
+          analytic = analytic or fill({ #values }, function() return 0 end)
+          close(numeric, analytic, 1e-3, 1e-5, id .. " variable " .. k)
+        end
+      end)
+    end
+  end)
+end
+
+describe("the table of layers", function()
+  it("has a row for each layer", function()
+    local rows = { InputLayer = true } -- tested with models
+    for _, case in ipairs(cases) do
+      rows[case[2]] = true
+    end
+    for _, name in ipairs(registry.names(layers)) do
+      assert.is_true(rows[name] == true, "spec/support/layer_cases.lua has no row for " .. name)
+    end
+  end)
+
+  it("has a reference for each row", function()
+    for _, case in ipairs(cases) do
+      assert.is_table(reference[case[1]], case[1])
+    end
+  end)
+end)

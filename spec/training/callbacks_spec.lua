@@ -1,0 +1,299 @@
+local tide = require "tide"
+local core = require "tide.core"
+local close = require "spec.support.close"
+local layers, callbacks = tide.layers, tide.callbacks
+
+local X, Y = tide.tensor { { 1 }, { 2 }, { 3 }, { 4 } }, tide.tensor { { 2 }, { 4 }, { 6 }, { 8 } }
+
+local function model(rate)
+  local m = tide.Sequential { layers.Dense { 1, use_bias = false, input_shape = { 1 } } }
+  m:set_weights { { { 0.0 } } }
+  m:compile { optimizer = { "sgd", learning_rate = rate or 0.01 }, loss = "mse", metrics = { "mae" } }
+  return m
+end
+
+local function fit(m, o)
+  o.verbose = o.verbose or 0
+  o.shuffle = false
+  return m:fit(X, Y, o)
+end
+
+-- Values of a monitored quantity, one per epoch, fed to a callback without training.
+local function feed(callback, name, values, m)
+  m = m or { stop_training = false, optimizer = tide.optimizers.SGD { 1.0 } }
+  if getmetatable(m) == nil then
+    m.get_weights, m.set_weights = function() return {} end, function() end
+  end
+  callback:set_params {}
+  callback:set_model(m)
+  if callback.on_train_begin then
+    callback:on_train_begin {}
+  end
+  for epoch, v in ipairs(values) do
+    callback:on_epoch_end(epoch, { [name] = v })
+    if m.stop_training then
+      return epoch
+    end
+  end
+end
+
+local dir
+setup(function()
+  dir = os.tmpname()
+  os.remove(dir)
+  core.mkdirs(dir)
+end)
+teardown(function()
+  os.execute("rm -r " .. dir)
+end)
+
+-- Standard output of a function.
+local function printed(f)
+  local name = dir .. "/out"
+  local old = io.stdout
+  local file = assert(io.open(name, "w"))
+  io.stdout = file -- luacheck: ignore
+  local ok, e = pcall(f)
+  io.stdout = old -- luacheck: ignore
+  file:close()
+  assert(ok, e)
+  local s = assert(io.open(name)):read "a"
+  return s
+end
+
+describe("hooks", function()
+  it("run in Keras' order, with epochs and batches from 1", function()
+    local log = {}
+    local hooks = {}
+    for _, hook in ipairs(require("tide.callbacks.base").HOOKS) do
+      if hook ~= "on_batch_begin" and hook ~= "on_batch_end" then
+        hooks[hook] = function(n)
+          log[#log + 1] = hook:sub(4) .. (type(n) == "number" and n or "")
+        end
+      end
+    end
+    local m = model()
+    fit(m, { epochs = 2, batch_size = 2, validation_data = { X, Y }, callbacks = { hooks } })
+    assert.equal("train_begin epoch_begin1 train_batch_begin1 train_batch_end1 train_batch_begin2 train_batch_end2 test_begin "
+      .. "test_batch_begin1 test_batch_end1 test_batch_begin2 test_batch_end2 test_end epoch_end1", table.concat(log, " ", 1, 13))
+    assert.equal("train_end", log[#log])
+    log = {}
+    m:predict(X, { callbacks = { hooks } })
+    assert.equal("predict_begin predict_batch_begin1 predict_batch_end1 predict_end", table.concat(log, " "))
+  end)
+
+  it("of classes see the model, the parameters and the logs; on_batch_end is on_train_batch_end", function()
+    local seen = {}
+    local Watch = callbacks.Callback:extend("Watch", {
+      on_batch_end = function(self, batch, logs)
+        seen[#seen + 1] = { batch, logs.loss, self.params.epochs, self.model ~= nil }
+      end,
+    })
+    fit(model(), { epochs = 1, batch_size = 2, callbacks = { Watch() } })
+    assert.equal(2, #seen)
+    assert.equal(1, seen[2][3])
+    close.check(seen[1][2], (4 + 16) / 2)
+    assert.is_true(seen[1][4])
+  end)
+
+  it("cost nothing where nobody defines them", function()
+    local list = callbacks.CallbackList.new({ callbacks.History() }, {}, {})
+    assert.is_nil(list.active.on_train_batch_end)
+    assert.is_true(list:uses "on_epoch_end")
+  end)
+
+  it("may stop training, and the history says so", function()
+    local h = fit(model(), { epochs = 9, callbacks = { callbacks.Callback:extend("StopAtTwo", {
+      on_epoch_end = function(self, epoch) self.model.stop_training = epoch == 2 end,
+    })() } })
+    assert.equal(2, #h.loss)
+    assert.equal("callback", h.stopped)
+    assert.same({ 1, 2 }, h.epoch:totable())
+    assert.equal(h.loss[2], h.loss[-1])
+  end)
+end)
+
+describe("EarlyStopping", function()
+  it("stops after patience epochs without improvement", function()
+    assert.equal(5, feed(callbacks.EarlyStopping { patience = 2 }, "val_loss", { 3, 2, 1, 1.5, 1.2, 0.5 }))
+    assert.equal(2, feed(callbacks.EarlyStopping {}, "val_loss", { 1, 1, 1 }))
+    assert.equal(4, feed(callbacks.EarlyStopping { monitor = "acc", mode = "max", patience = 2 }, "acc", { 0.5, 0.9, 0.8, 0.9 }))
+    assert.equal(4, feed(callbacks.EarlyStopping { min_delta = 0.5, patience = 2 }, "val_loss", { 3, 2, 1.8, 1.6, 0 }))
+    assert.is_nil(feed(callbacks.EarlyStopping { start_from_epoch = 5 }, "val_loss", { 1, 2, 3, 4, 5 }))
+    assert.equal(2, feed(callbacks.EarlyStopping { baseline = 0.1, patience = 2 }, "val_loss", { 3, 3, 3 }))
+  end)
+
+  it("brings back the best weights", function()
+    local m = model(0.2) -- diverges
+    local h = fit(m, { epochs = 4, callbacks = { callbacks.EarlyStopping { monitor = "loss", patience = 2,
+      restore_best_weights = true } } })
+    assert(h.loss[3] > h.loss[1])
+    local best = 1
+    for i, v in ipairs(h.loss) do
+      best = v < h.loss[best] and i or best
+    end
+    local again = model(0.2)
+    fit(again, { epochs = best })
+    close.check(m:get_weights()[1], again:get_weights()[1])
+  end)
+
+  it("finds the direction of compiled metrics, and asks for the mode of others", function()
+    local stop = callbacks.EarlyStopping { monitor = "mae" }
+    fit(model(), { callbacks = { stop } })
+    assert.is_true(stop._better(1, 2))
+    assert.error_matches(function()
+      fit(model(), { callbacks = { callbacks.EarlyStopping { monitor = "val_strange" } } })
+    end, "say mode = 'max' or mode = 'min'")
+  end)
+end)
+
+describe("ReduceLROnPlateau and LearningRateScheduler", function()
+  it("lower the rate on a plateau, wait for the cooldown and keep the minimum", function()
+    local m = { optimizer = tide.optimizers.SGD { 1.0 } }
+    local c = callbacks.ReduceLROnPlateau { monitor = "loss", factor = 0.1, patience = 1, cooldown = 1, min_lr = 0.05 }
+    local rates = {}
+    c:set_model(m)
+    c:on_train_begin()
+    for epoch, v in ipairs { 1, 1, 1, 1, 1, 1 } do
+      c:on_epoch_end(epoch, { loss = v })
+      rates[epoch] = m.optimizer.learning_rate
+    end
+    close.check(rates, { 1, 0.1, 0.05, 0.05, 0.05, 0.05 }, 1e-9)
+  end)
+
+  it("set the rate of each epoch, and log it", function()
+    local h = fit(model(), { epochs = 3, callbacks = { callbacks.LearningRateScheduler { function(epoch,
+      rate) return rate / epoch end } } })
+    close.check(h.learning_rate, { 0.01, 0.005, 0.005 / 3 })
+    assert.error_matches(function()
+      fit(model(), { callbacks = { callbacks.LearningRateScheduler { function() return "x" end } } })
+    end, "schedule must return a number")
+  end)
+end)
+
+describe("ModelCheckpoint", function()
+  it("writes each epoch under a name made of the logs", function()
+    local m = model()
+    local h = fit(m, { epochs = 2,
+      callbacks = { callbacks.ModelCheckpoint { dir .. "/deep/m-{epoch:02d}-{loss:.2f}.safetensors" } } })
+    local name = ("%s/deep/m-02-%.2f.safetensors"):format(dir, h.loss[2])
+    close.check(tide.load_model(name):get_weights()[1], m:get_weights()[1], 0, 0)
+    assert.is_true(core.file_exists(("%s/deep/m-01-%.2f.safetensors"):format(dir, h.loss[1])))
+  end)
+
+  it("keeps the best only, never a NaN, and writes weights or every n batches", function()
+    local written = {}
+    local m = { optimizer = tide.optimizers.SGD { 1.0 }, save_weights = function(_, p) written[#written + 1] = p end }
+    local c = callbacks.ModelCheckpoint { "w-{epoch}.safetensors", monitor = "loss", save_best_only = true,
+      save_weights_only = true }
+    feed(c, "loss", { 3, 4, 2, 0 / 0, 1 }, m)
+    assert.same({ "w-1.safetensors", "w-3.safetensors", "w-5.safetensors" }, written)
+    written = {}
+    c = callbacks.ModelCheckpoint { "b-{batch}.safetensors", save_weights_only = true, save_freq = 2 }
+    c._save = function(_, _, batch) written[#written + 1] = ("b-%d.safetensors"):format(batch) end
+    fit(model(), { epochs = 1, batch_size = 1, callbacks = { c } })
+    assert.same({ "b-2.safetensors", "b-4.safetensors" }, written)
+  end)
+
+  it("refuses paths that fit no format, and names that are not logged", function()
+    assert.error_matches(function() callbacks.ModelCheckpoint { "m.txt" } end, "must end in one of")
+    assert.error_matches(function() callbacks.ModelCheckpoint { "m.safetensors", save_freq = "batch" } end, "save_freq must be")
+    assert.error_matches(function()
+      fit(model(), { callbacks = { callbacks.ModelCheckpoint { dir .. "/{los}.safetensors" } } })
+    end, "names 'los', which is not logged; did you mean 'loss'")
+  end)
+end)
+
+describe("CSVLogger, TerminateOnNaN, LambdaCallback", function()
+  it("write a header and one line per epoch, and go on when appending", function()
+    local name = dir .. "/log.csv"
+    local c = callbacks.CSVLogger { name }
+    c:set_model {}
+    c:on_train_begin()
+    c:on_epoch_end(1, { loss = 0.5, acc = 1 })
+    c:on_epoch_end(2, { loss = 0.25, acc = 1, val_loss = 2, extra = 3 })
+    c:on_train_end()
+    local function content()
+      return io.open(name):read "a"
+    end
+    assert.equal("epoch,acc,loss,val_acc,val_loss\n1,1,0.5,NA,NA\n2,1,0.25,NA,2\n", content())
+    c = callbacks.CSVLogger { name, append = true }
+    c:on_train_begin()
+    c:on_epoch_end(3, { loss = 0.125, val_loss = 1 })
+    c:on_train_end()
+    assert.equal("\n3,0.125,1\n", content():sub(-11))
+  end)
+
+  it("stop at a loss that is NaN, or raise", function()
+    local function diverge(o)
+      local m = model()
+      return m:fit(tide.tensor { { 1 }, { 0 / 0 }, { 1 } }, tide.tensor { { 1 }, { 1 }, { 1 } },
+        { batch_size = 1, shuffle = false, verbose = 0, epochs = 3, callbacks = { callbacks.TerminateOnNaN(o or {}) } })
+    end
+    local h
+    assert.matches("Batch 2: invalid loss, terminating training", printed(function() h = diverge() end))
+    assert.equal(1, #h.loss)
+    assert.error_matches(function() diverge { raise_error = true } end, "the loss of batch 2 is")
+  end)
+
+  it("take any hook by name, and refuse others", function()
+    assert.error_matches(function() callbacks.LambdaCallback { on_epoch_finish = print } end, "unknown option 'on_epoch_finish'")
+    local n = 0
+    fit(model(), { epochs = 2, callbacks = { callbacks.LambdaCallback { on_test_begin = function() n = n + 1 end } },
+      validation_data = { X, Y } })
+    assert.equal(2, n)
+  end)
+end)
+
+describe("the progress bar", function()
+  local Progbar = require "tide.training.progbar"
+
+  it("formats times and values as Keras does", function()
+    assert.equal(" 2s/step", Progbar.format_time(2.2, "step"))
+    assert.equal(" 13ms/step", Progbar.format_time(0.0131, "step"))
+    assert.equal(" 250us/step", Progbar.format_time(0.00025, "step"))
+    assert.equal("12s", Progbar.format_eta(12.7))
+    assert.equal("1:05", Progbar.format_eta(65))
+    assert.equal("1:02:03", Progbar.format_eta(3723))
+    assert.equal("0.9123", Progbar.format_value(0.91234))
+    assert.equal("1.0000e-03", Progbar.format_value(0.001))
+    assert.equal(" - accuracy: 0.5000 - loss: 2.0000 - val_loss: 1.0000",
+      Progbar.metrics_text { loss = 2.0, val_loss = 1.0, accuracy = 0.5 })
+  end)
+
+  it("is one line per epoch where there is no terminal, nothing with verbose = 0", function()
+    local text = printed(function() fit(model(), { epochs = 2, batch_size = 2, verbose = 2 }) end)
+    assert.matches("^Epoch 1/2\n2/2 %- 0s %- %d+[mu]s/step %- loss: %d+%.%d+ %- mae: %d+%.%d+\nEpoch 2/2\n2/2 %- ", text)
+    assert.equal("", printed(function() fit(model(), { epochs = 2 }) end))
+    assert.matches("^2/2 %- 0s", printed(function() model():evaluate(X, Y, { batch_size = 2, verbose = 2 }) end))
+    assert.equal("", printed(function() model():predict(X) end))
+  end)
+
+  it("is redrawn in place on a terminal", function()
+    local text = printed(function()
+      local bar = Progbar.new { target = 10, verbose = 1, out = io.stdout }
+      bar.utf8 = false
+      bar:due(5)
+      bar:update { loss = 1 }
+      bar:due(10)
+      bar:finish { loss = 1 }
+    end)
+    assert.matches("\r 5/10 =========>%.%.%.%.%.%.%.%.%.%. 0s .-/step %- loss: 1%.0000", text)
+    assert.matches("\r10/10 ==================== 0s .-/step %- loss: 1%.0000 *\n$", text)
+  end)
+end)
+
+describe("tide.callbacks", function()
+  it("makes every class by name, with its options", function()
+    for _, name in ipairs(callbacks.class_names) do
+      local given = { filename = "x.csv", filepath = "x.safetensors", schedule = function(_, r) return r end }
+      local c = callbacks[name]
+      local args = { name }
+      for _, row in ipairs(c._rows) do
+        args[row[1]] = given[row[1]]
+      end
+      assert.equal(name, getmetatable(callbacks.get(#c._rows > 0 and next(args, 1) and args or c)).__name)
+    end
+    assert.error_matches(function() callbacks.get "EarlyStop" end, "unknown callback")
+  end)
+end)
