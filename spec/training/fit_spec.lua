@@ -339,6 +339,27 @@ describe("the training loop", function()
     assert.is_false(core.interrupted())
   end)
 
+  it("sees a Ctrl-C, gives the history back, and leaves the signal as it was", function()
+    local name = os.tmpname()
+    local f = assert(io.open(name, "w"))
+    f:write(([[
+      package.path, package.cpath = %q, %q
+      local tide = require "tide"
+      local pid = io.open("/proc/self/stat"):read "n"
+      local model = tide.Sequential { tide.layers.Dense { 1, input_shape = { 2 } } }
+      model:compile { optimizer = "sgd", loss = "mse" }
+      os.execute(("(sleep 0.3; kill -INT %%d) &"):format(pid))
+      local x, y = tide.zeros { 64, 2 }, tide.zeros { 64, 1 }
+      local h = model:fit(x, y, { epochs = 1000000, verbose = 0 })
+      print(h.stopped, #h.loss > 0, require("tide.core").interrupted())
+    ]]):format(package.path, package.cpath))
+    f:close()
+    local p = assert(io.popen("timeout 20 lua5.4 " .. name .. " 2>&1"))
+    assert.equal("interrupt\ttrue\tfalse\n", p:read "a")
+    p:close()
+    os.remove(name)
+  end)
+
   it("begins where initial_epoch says and validates when it should", function()
     local model = small()
     local epochs = {}

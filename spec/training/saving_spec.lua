@@ -151,7 +151,8 @@ describe("save_weights and load_weights", function()
     local a = model()
     a:save_weights(path "w.safetensors")
     local function other(width)
-      return tide.Sequential { layers.Dense { width, name = "first", input_shape = { 3 } }, layers.BatchNormalization(), layers.Dense { 2 } }
+      return tide.Sequential { layers.Dense { width, name = "first", input_shape = { 3 } }, layers.BatchNormalization(),
+        layers.Dense { 2 } }
     end
     local b = other(5)
     local before = b:get_weights()

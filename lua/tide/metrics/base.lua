@@ -241,6 +241,10 @@ function Wrapper:update_state(y_true, y_pred, sample_weight, mask)
   end
   if type(values) == "number" then
     return Mean.update_state(self, values)
+  elseif sample_weight == nil and mask == nil and values.ndim == 1 then -- the everyday case
+    self._total = self._total + number(ops.sum(values))
+    self._count = self._count + #values
+    return
   end
   if mask ~= nil then
     sample_weight = loss_base.apply_mask(sample_weight, mask, self.dtype, "sum")

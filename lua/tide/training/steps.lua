@@ -311,20 +311,50 @@ end
 
 -- ---- the steps ----
 
+-- Loss and metrics of the compiled kind, the parts of the batch taken apart once; `after(loss)` runs between the two.
+local function compiled_pass(model, T, x, y, y_pred, w, after)
+  local ys, ps, ws = parts(T, y, y_pred, w)
+  if not T.built then
+    build(T, ys, ps)
+  end
+  if T.loss or after then
+    local loss = penalties(model, T, T.loss and T.loss:compute(ys, ps, ws))
+    if loss == nil then
+      errors.raise("compute_loss", "there is no loss: give compile a loss, or add one in a layer (add_loss)")
+    end
+    track(T, loss:item(), x)
+    if after then
+      after(model, T, loss)
+    end
+  end
+  if T.metrics then
+    local before = core.grad_mode(false)
+    T.metrics:update(ys, ps, ws)
+    core.grad_mode(before)
+  end
+end
+
+-- The gradient step, unless the loss is NaN or infinite: then the weights stay as they are.
+local function step_unless_bad(model, T, loss)
+  local value = loss:item()
+  if value - value == 0 then
+    return steps.minimize(model, T, loss)
+  end
+  T.bad = (T.bad or 0) + 1
+  if T.bad == 1 then
+    io.stderr:write(("tide: the loss of a batch is %s; its step is not applied\n"):format(value))
+  end
+end
+
 --- A training step without the logs.
 function steps.train(model, T, x, y, w)
   local y_pred = model(x, TRAIN)
-  local loss = loss_of(model, T, x, y, y_pred, w, true)
-  local value = loss:item()
-  track(T, value, x)
-  if value - value ~= 0 then -- NaN or infinite: the weights stay as they are
-    T.bad = (T.bad or 0) + 1
-    if T.bad == 1 then
-      io.stderr:write(("tide: the loss of a batch is %s; its step is not applied\n"):format(value))
-    end
-  else
-    steps.minimize(model, T, loss)
+  if not T.own_loss and not T.own_metrics then
+    return compiled_pass(model, T, x, y, y_pred, w, step_unless_bad)
   end
+  local loss = loss_of(model, T, x, y, y_pred, w, true)
+  track(T, loss:item(), x)
+  step_unless_bad(model, T, loss)
   if T.own_metrics then
     model:compute_metrics(x, y, y_pred, w)
   else
@@ -335,6 +365,9 @@ end
 --- A test step without the logs.
 function steps.test(model, T, x, y, w)
   local y_pred = model(x, INFER)
+  if not T.own_loss and not T.own_metrics then
+    return compiled_pass(model, T, x, y, y_pred, w)
+  end
   if T.loss or T.own_loss then
     local loss = loss_of(model, T, x, y, y_pred, w, false)
     track(T, loss:item(), x)
