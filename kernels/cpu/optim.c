@@ -109,14 +109,28 @@ static void visit_dense(rule f, const knobs *k, const item *it, int64_t a, int64
     }
 }
 
+/* The first touched row from r on, or `end`. */
+static int64_t next_touched(const uint8_t *touched, int64_t r, int64_t end) {
+    for (uint64_t eight; r + 8 <= end; r += 8) {
+        memcpy(&eight, touched + r, 8);
+        if (eight) break;
+    }
+    while (r < end && !touched[r]) r++;
+    return r;
+}
+
 static void visit_rows(rule f, const knobs *k, const item *it, int64_t a, int64_t b) {
     static const REAL zeros[PACK];
     const int64_t d = it->d;
     for (int64_t i = a; i < b;) { /* a chunk may begin and end inside a row */
+        if (it->how == ROWS_TOUCHED && !it->touched[i / d]) {
+            i = TIDE_MIN(b, next_touched(it->touched, i / d + 1, TIDE_CEIL_DIV(b, d)) * d);
+            continue;
+        }
         const int64_t r = i / d, end = TIDE_MIN(b, (r + 1) * d), row = it->how == ROWS_BATCH ? it->ids[r] : r;
         const int64_t place = it->how == ROWS_BATCH ? r : it->place[r], shift = i - r * d;
         if (place >= 0) run_rule(f, k, it, row * d + shift, end - i, it->sums + place * d + shift);
-        else if (it->how == ROWS_ALL || it->touched[r])
+        else
             for (int64_t j = 0; j < end - i; j += PACK)
                 run_rule(f, k, it, row * d + shift + j, TIDE_MIN(PACK, end - i - j), zeros);
         i = end;

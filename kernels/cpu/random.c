@@ -62,7 +62,7 @@ TIDE_KERNEL(random_normal) {
         for (int l = 0; l < HALF; l++) {
             const REAL r = T_SQRT((REAL)-2 * T_LOG(1 - u[l])), a = (REAL)6.283185307179586476925 * u[HALF + l];
             z[l] = mean + dev * (r * FN(cos)(a));
-            z[HALF + l] = mean + dev * (r * FN(sin)(a));
+            z[HALF + l] = mean + dev * (r * FN(cos)(a - (REAL)1.5707963267948966192)); /* a sin would join the cos as sincos, which has no vector form */
         }
         put(z, y, n, g);
     }
