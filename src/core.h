@@ -25,6 +25,7 @@ struct tide_ctx {
     /* The binding's part; all optional. `where` names the line that is running; hooks and custom ops call back. */
     int64_t pace_limit;           /* live bytes from which the collector is made to work */
     int generational, pacing;
+    int64_t lazy_bytes, lazy_tensors; /* what lived after the last collection at a boundary */
     void *lua, *running;          /* the main Lua state, and the one that runs a walk */
     int pending_error;            /* registry reference of a Lua error that crossed the core */
     void (*where)(tide_ctx *, tide_node *);

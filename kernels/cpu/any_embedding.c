@@ -16,7 +16,7 @@ static int64_t *positions(tide_kcall *c, int in, int64_t base, int64_t rows, int
 }
 
 static void copy_rows(const char *x, const int64_t *at, int64_t n, size_t bytes, char *y) {
-    TIDE_PARALLEL_FOR(n, TIDE_MAX(1, (int64_t)(131072 / (bytes + 1)))) {
+    TIDE_PARALLEL_FOR(n, TIDE_MAX(1, (int64_t)(49152 / (bytes + 1)))) {
         for (int64_t i = lo; i < hi; i++) memcpy(y + (size_t)i * bytes, x + (size_t)at[i] * bytes, bytes);
     }
 }

@@ -244,12 +244,23 @@ void tideL_pace(lua_State *L) {
     ctx->pace_limit = 2 * live > PACE_FLOOR ? 2 * live : PACE_FLOOR;
 }
 
-/* core.step_end(): one young collection at a boundary where a batch's tensors are dead. */
+#define LAZY_BYTES ((int64_t)1 << 20)
+#define LAZY_TENSORS 256
+
+/* core.step_end(lazy): one young collection at a boundary where a batch's tensors are dead. `lazy` waits until there is
+ * something to gain: for boundaries that come every few microseconds, as single predictions. */
 static int step_end(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
     if (!lua_gc(L, LUA_GCISRUNNING)) return 0;
-    if (ctx->generational) lua_gc(L, LUA_GCSTEP, 0);
-    else tideL_pace(L);
+    if (!ctx->generational) {
+        tideL_pace(L);
+        return 0;
+    }
+    if (lua_toboolean(L, 1) && tide_live_bytes() < ctx->lazy_bytes + LAZY_BYTES && tide_live_tensors() < ctx->lazy_tensors + LAZY_TENSORS)
+        return 0;
+    lua_gc(L, LUA_GCSTEP, 0);
+    ctx->lazy_bytes = tide_live_bytes();
+    ctx->lazy_tensors = tide_live_tensors();
     return 0;
 }
 

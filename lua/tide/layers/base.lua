@@ -70,6 +70,11 @@ function Layer.set_mask(x, mask)
   return x
 end
 
+--- Whether any mask was ever made: until then masks cost nothing.
+function Layer.masks_in_use()
+  return masking
+end
+
 --- Whether a layer's call runs in training mode now.
 function Layer.is_training()
   return mode == TRAIN

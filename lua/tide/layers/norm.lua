@@ -154,6 +154,7 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
   supports_masking = true,
   init = function(self)
     rawset(self, "_train_options", { axis = self.axis, epsilon = self.epsilon, momentum = self.momentum })
+    rawset(self, "_relu_options", { axis = self.axis, epsilon = self.epsilon, momentum = self.momentum, relu = true })
     rawset(self, "_options", { axis = self.axis, epsilon = self.epsilon })
     if self.renorm_clipping then
       for key in pairs(self.renorm_clipping) do
@@ -203,6 +204,13 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
       blend(self.moving_variance, variance, self.momentum)
     end
     return batch_normalization(x, mean, variance, beta, gamma, self._options)
+  end,
+  -- The layer and a plain relu after it, in one op while training; for the plans of models (see tide.models.graph).
+  _call_relu = function(self, x)
+    if base.is_training() and self._trainable and not self.renorm then
+      return (batch_train(x, self.gamma, self.beta, self.moving_mean, self.moving_variance, self._relu_options))
+    end
+    return ops.relu(self(x))
   end,
   compute_output_shape = same_shape,
 })

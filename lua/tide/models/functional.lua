@@ -150,6 +150,7 @@ function Functional:_connect(inputs, outputs)
   local flat_in, flat_out = symbolic.flatten(inputs), symbolic.flatten(outputs)
   local order = graph.order(flat_in, flat_out, self:_label())
   local steps, _, from, to = graph.plan(flat_in, flat_out, order)
+  local plan = graph.fuse(steps, flat_out)
   local slot_of = {}
   for i, x in ipairs(flat_in) do
     slot_of[x] = from[i]
@@ -162,7 +163,7 @@ function Functional:_connect(inputs, outputs)
   rawset(self, "_inputs", flat_in)
   rawset(self, "_outputs", flat_out)
   rawset(self, "_input_keys", input_keys(inputs, flat_in))
-  rawset(self, "_steps", steps)
+  rawset(self, "_steps", plan)
   rawset(self, "_from", from)
   rawset(self, "_to", to)
   rawset(self, "_slot_of", slot_of)
@@ -182,11 +183,13 @@ function Functional:_connect(inputs, outputs)
     add(x._node and x._node.layer or nil)
   end
   local chain, at = symbolic.is(inputs) and symbolic.is(outputs) and {} or nil, from[1]
-  for i, node in ipairs(order) do
+  for _, node in ipairs(order) do
     add(node.layer)
-    if chain and steps[i].kind == 1 and steps[i].from == at then
-      chain[#chain + 1] = steps[i].fn
-      at = steps[i].to
+  end
+  for _, step in ipairs(plan) do
+    if chain and step.kind == 1 and step.from == at then
+      chain[#chain + 1] = step.fn
+      at = step.to
     else
       chain = nil
     end

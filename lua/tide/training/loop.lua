@@ -596,6 +596,8 @@ function loop.predict(self, ...)
     if cb:uses "on_predict_batch_end" then
       cb:run("on_predict_batch_end", seen, { outputs = out })
     end
+    bx, by, bw, out, leaves = nil, nil, nil, nil, nil -- luacheck: ignore
+    core.step_end(true)
     if rawget(self, "stop_predicting") then
       break
     end
@@ -660,7 +662,9 @@ end
 function loop.predict_on_batch(self, x)
   local _ <close> = guard(false, false)
   local step = self.predict_step ~= Model.predict_step and self.predict_step or steps.predict
-  return step(self, as_leaf(x))
+  local y = step(self, as_leaf(x))
+  core.step_end(true)
+  return y
 end
 
 -- ---- what models may replace ----
