@@ -153,3 +153,11 @@ describe("tide", function()
     assert.truthy(message(function() return tide.Sequental end):find("did you mean 'Sequential'", 1, true))
   end)
 end)
+
+describe("a name with options", function()
+  it("means the class, also where a function has the name", function()
+    local losses = require("tide").losses
+    local loss = registry.resolve("loss", { "sparse_categorical_crossentropy", from_logits = true })
+    assert.is_true(class.is(loss, losses.SparseCategoricalCrossentropy))
+  end)
+end)

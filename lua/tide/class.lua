@@ -92,7 +92,7 @@ end
 
 --- Keras' snake_case of a class name: `Conv2DTranspose` is `conv2d_transpose`.
 function class.snake(name)
-  local s = name:gsub("%W", "")
+  local s = name:gsub("[^%w_]", "")
   s = s:gsub("(.)(%u%l+)", "%1_%2")
   s = s:gsub("(%l)(%u)", "%1_%2")
   return s:lower()

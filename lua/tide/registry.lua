@@ -107,6 +107,35 @@ function registry.custom(kind)
   return custom_by_kind[kind]
 end
 
+-- snake_case -> name of a class or function; a class wins over a function of the same name.
+local function snake_names(ns)
+  local s = state[ns]
+  if not s.snake then
+    s.snake = {}
+    for _, real in ipairs(registry.names(ns)) do
+      local key = class.snake(real)
+      if real ~= key or not s.snake[key] then
+        s.snake[key] = real
+      end
+    end
+    for alias, real in pairs(s.aliases) do
+      s.snake[class.snake(alias)] = s.snake[class.snake(alias)] or real
+    end
+  end
+  return s.snake
+end
+
+-- The class behind a name that means a function too (`mean_squared_error`, MeanSquaredError), where options are given.
+local function with_options(kind, name, found)
+  local ns = registry.namespaces[kind]
+  if class.is_class(found) or not ns then
+    return found
+  end
+  local real = state[ns].aliases[name] or name
+  local other = snake_names(ns)[class.snake(real)]
+  return other and class.is_class(ns[other]) and ns[other] or found
+end
+
 --- The class or function that a name means, in CapWords or snake_case, or nil.
 function registry.lookup(kind, name)
   local custom = custom_by_kind[kind]
@@ -121,16 +150,8 @@ function registry.lookup(kind, name)
   if s.modules[name] or s.aliases[name] then
     return ns[name]
   end
-  if not s.snake then
-    s.snake = {}
-    for _, real in ipairs(registry.names(ns)) do
-      s.snake[class.snake(real)] = real
-    end
-    for alias, real in pairs(s.aliases) do
-      s.snake[class.snake(alias)] = s.snake[class.snake(alias)] or real
-    end
-  end
-  local real = s.snake[name] or s.snake[name:lower()]
+  local snake = snake_names(ns)
+  local real = snake[name] or snake[name:lower()]
   if real then
     return ns[real]
   elseif kind == "layer" then -- models are layers too, and register themselves when loaded
@@ -185,7 +206,7 @@ function registry.resolve(kind, v, owner)
     return v()
   elseif check.is_plain(v) then
     if type(v[1]) == "string" then
-      local found = registry.find(kind, v[1], owner)
+      local found = with_options(kind, v[1], registry.find(kind, v[1], owner))
       local rest = {}
       for k, x in pairs(v) do
         if math.type(k) == "integer" then

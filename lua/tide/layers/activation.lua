@@ -115,4 +115,8 @@ activation.Softmax = base.derive(base, "Softmax", {
   compute_output_shape = same_shape,
 })
 
+for _, c in pairs(activation) do
+  c.takes = "tensor"
+end
+
 return activation

@@ -8,6 +8,7 @@
 -- the short path of `Layer.__call`: two table reads and its `call`.
 local check = require "tide.check"
 local class = require "tide.class"
+local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
@@ -244,23 +245,46 @@ require("tide.layers.weights")(Layer)
 
 -- ---- building ----
 
+-- A shape, or a list or table of shapes, as a person writes it.
+local function as_shape(v)
+  if not check.is_list(v) then
+    errors.raise("build", "takes the shape of the input, batch first, got %s", check.show(v))
+  elseif type(v[1]) == "table" and v[1] ~= none or (#v == 0 and next(v) ~= nil) then
+    local out = {}
+    for k, x in pairs(v) do
+      out[k] = as_shape(x)
+    end
+    return out
+  end
+  local shape, expected = check.types.shape(v)
+  if not shape then
+    errors.raise("build", "takes %s, got %s", expected, check.show(v))
+  end
+  return shape
+end
+
 --- Makes the weights for inputs of this shape (batch first, tide.none where unknown).
 function Layer:build(...)
   if self.built then
     return
   end
+  local shapes = table.pack(...)
+  for i = 1, shapes.n do
+    shapes[i] = shapes[i] ~= nil and as_shape(shapes[i]) or nil
+  end
   for _, build in ipairs(self._builds) do
-    build(self, ...)
+    build(self, table.unpack(shapes, 1, shapes.n))
   end
   rawset(self, "built", true)
-  rawset(self, "_build_shape", (...))
+  rawset(self, "_build_shape", shapes[1])
   rawset(self, "_call", self.call)
   self:_settle()
 end
 
 -- Decides once what the short path of a call may do without.
 function Layer:_settle()
-  rawset(self, "_plain", self.activity_regularizer == nil and self._input_names == nil and not self.makes_mask)
+  rawset(self, "_plain", self.activity_regularizer == nil and self._input_names == nil and not self.makes_mask
+    and self.takes ~= "list")
   rawset(self, "_one", not self._custom)
   rawset(self, "_cast", self.autocast and not self.keeps_dtype and self.dtype)
 end
@@ -290,26 +314,39 @@ local function number_table(t)
   return type(v) == "number" or type(v) == "boolean"
 end
 
+local function refuse_input(self, x)
+  local what = check.show(x)
+  if type(x) == "table" and getmetatable(x) == nil then
+    what = #x > 0 and ("a list of %d"):format(#x) or next(x) == nil and "an empty list" or "a table by name"
+  end
+  errors.raise(self:_label(), self.takes == "list" and "takes a list of tensors, got %s" or "takes a tensor, got %s", what)
+end
+
 -- Numbers and nested tables of numbers become tensors of the layer's dtype; lists of tensors stay lists.
-local function as_input(self, x)
+local function as_input(self, x, inside)
   local t = type(x)
-  if t == "userdata" then
+  if t == "userdata" and core.is_tensor(x) and (inside or self.takes ~= "list") then
     return x
   elseif t == "number" or t == "boolean" then
     return ops.convert_to_tensor(x, { dtype = t == "number" and self.dtype or nil })
   elseif t == "table" then
     if getmetatable(x) ~= nil and not list.is(x) then
+      if self.takes then
+        refuse_input(self, x)
+      end
       return x
     elseif number_table(x) then
-      return ops.convert_to_tensor(x, { dtype = type(x) == "table" and self.dtype or nil })
+      return ops.convert_to_tensor(list.is(x) and x:totable() or x, { dtype = self.dtype })
+    elseif self.takes and (self.takes ~= "list" or inside or #x == 0) then
+      refuse_input(self, x)
     end
     local out = {}
     for k, v in pairs(x) do
-      out[k] = as_input(self, v)
+      out[k] = as_input(self, v, true)
     end
     return out
   end
-  errors.raise("call", "takes a tensor, got %s", check.show(x))
+  refuse_input(self, x)
 end
 
 local function cast_input(dtype, x)

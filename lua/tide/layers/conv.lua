@@ -290,4 +290,8 @@ for rank = 1, 2 do
   })
 end
 
+for _, c in pairs(conv) do
+  c.takes = "tensor"
+end
+
 return conv

@@ -277,4 +277,10 @@ core.InputLayer = base.derive(base, "InputLayer", {
   compute_output_dtype = same_dtype,
 })
 
+for name, c in pairs(core) do
+  if type(c) == "table" and name ~= "Identity" and name ~= "Lambda" and name ~= "InputLayer" then
+    c.takes = "tensor"
+  end
+end
+
 return core

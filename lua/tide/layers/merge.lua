@@ -81,9 +81,9 @@ local function define(name, join, exactly)
     build = function(self, shapes)
       self:compute_output_shape(shapes)
     end,
-    call = function(self, inputs)
-      if type(inputs) ~= "table" then
-        check_list(self, nil, exactly or 1)
+    call = function(_, inputs)
+      if exactly and #inputs ~= exactly then
+        errors.raise(name, "takes exactly %d tensors, got %d", exactly, #inputs)
       end
       return join(aligned(inputs))
     end,
@@ -233,8 +233,14 @@ merge.Dot = base.derive(base, "Dot", {
     self:compute_output_shape(shapes)
   end,
   call = function(self, inputs)
+    if #inputs ~= 2 then
+      errors.raise("Dot", "takes exactly 2 tensors, got %d", #inputs)
+    end
     local x1, x2 = inputs[1], inputs[2]
     local a, b = self:_resolve(x1.ndim, x2.ndim)
+    if a < 2 or b < 2 or a > x1.ndim or b > x2.ndim then
+      self:compute_output_shape { x1.shape, x2.shape }
+    end
     if self.normalize then
       x1 = ops.normalize(x1, { axis = a, order = 2, epsilon = 1e-12 })
       x2 = ops.normalize(x2, { axis = b, order = 2, epsilon = 1e-12 })
@@ -276,5 +282,9 @@ merge.Dot = base.derive(base, "Dot", {
     return out
   end,
 })
+
+for _, c in pairs(merge) do
+  c.takes = "list"
+end
 
 return merge

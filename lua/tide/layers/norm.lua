@@ -300,4 +300,8 @@ norm.UnitNormalization = base.derive(base, "UnitNormalization", {
   compute_output_shape = same_shape,
 })
 
+for _, c in pairs(norm) do
+  c.takes = "tensor"
+end
+
 return norm

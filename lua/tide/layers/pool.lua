@@ -114,4 +114,8 @@ for kind, op in pairs(ops_of) do
   end
 end
 
+for _, c in pairs(pool) do
+  c.takes = "tensor"
+end
+
 return pool

@@ -62,6 +62,7 @@ for rank = 1, 3 do
       if not o.training or self.rate == 0 then
         return x
       end
+      spatial.check_rank(self, x, rank)
       local shape = x.shape
       local mask = { shape[1] }
       for i = 2, rank + 2 do
@@ -138,5 +139,9 @@ regularize.ActivityRegularization = base.derive(base, "ActivityRegularization", 
     return config
   end,
 })
+
+for _, c in pairs(regularize) do
+  c.takes = "tensor"
+end
 
 return regularize

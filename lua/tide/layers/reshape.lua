@@ -220,6 +220,7 @@ for rank = 1, 3 do
       rawset(self, "_widths", widths)
     end,
     call = function(self, x)
+      spatial.check_rank(self, x, rank)
       return ops.pad(x, self._widths)
     end,
     compute_output_shape = function(self, shape)
@@ -243,6 +244,7 @@ for rank = 1, 3 do
       rawset(self, "_pairs", pairs_of(cropping, "cropping", self.cropping, rank))
     end,
     call = function(self, x)
+      spatial.check_rank(self, x, rank)
       local index = { {} }
       local first = self.data_format == "channels_first" and 2 or 1
       if first == 2 then
@@ -360,6 +362,7 @@ for rank = 1, 3 do
       rawset(self, "_matrices", {})
     end,
     call = spatial.either(rank, function(self, x)
+      spatial.check_rank(self, x, rank)
       if self.interpolation and self.interpolation ~= "nearest" then
         return smooth(self, x)
       end
@@ -373,6 +376,10 @@ for rank = 1, 3 do
       return spatial.join(self, batch, sizes, channels)
     end,
   })
+end
+
+for _, c in pairs(reshape) do
+  c.takes = "tensor"
 end
 
 return reshape

@@ -58,6 +58,13 @@ function spatial.parts(self, shape, rank)
   return shape[1], sizes, shape[at == 3 and 2 or #shape]
 end
 
+--- Refuses a tensor of another rank than the layer's.
+function spatial.check_rank(self, x, rank)
+  if x.ndim ~= rank + 2 then
+    spatial.parts(self, x.shape, rank)
+  end
+end
+
 --- A shape from batch, spatial sizes and channels in the layer's data format.
 function spatial.join(self, batch, sizes, channels)
   local out = list.new { batch }
