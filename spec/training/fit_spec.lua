@@ -286,6 +286,29 @@ describe("the training loop", function()
     close.check(model:evaluate(X, Y, { verbose = 0 }), h.loss[1], 1e-4)
   end)
 
+  it("lets a step of one's own compute the loss by name and apply gradients, constraints included", function()
+    local Own = tide.Model:extend("OwnApply", {
+      init = function(self)
+        self.d = layers.Dense { 2, kernel_constraint = "non_neg", kernel_initializer = "ones" }
+      end,
+      call = function(self, x)
+        return self.d(x)
+      end,
+      train_step = function(self, x, y)
+        local loss, grads = tide.value_and_grad(function()
+          return self:compute_loss { x = x, y = y, y_pred = self(x, { training = true }) }
+        end, self.trainable_weights)
+        self.optimizer:apply(grads, self.trainable_weights)
+        return { loss = loss }
+      end,
+    })
+    local model = Own()
+    model:compile { optimizer = { "sgd", learning_rate = 1.0 }, loss = "mse" }
+    local h = model:fit(X, Y, { epochs = 1, batch_size = 5, verbose = 0, shuffle = false })
+    close.check(h.loss[1], ((X:sum { axis = 2, keepdims = true } - Y) ^ 2):mean(), 1e-4)
+    close.check(model:get_weights()[1], { { 0, 0 }, { 0, 0 }, { 0, 0 } })
+  end)
+
   it("keeps metrics found in the model's fields, and sets them back each epoch", function()
     local Own = tide.Model:extend("OwnMetric", {
       init = function(self)

@@ -146,6 +146,15 @@ function Optimizer:build(variables, info)
   end
   local n = #variables
   self._params, self._index, self._info = {}, {}, info or {}
+  if not info and self._records then -- a compiled model knows paths and constraints
+    local known = {}
+    for _, r in ipairs(self._records()) do
+      known[r.tensor] = r
+    end
+    for i = 1, n do
+      self._info[i] = known[variables[i]] or {}
+    end
+  end
   self._empty = {} -- a slot that the options do not use
   for i = 1, n do
     local v = variables[i]

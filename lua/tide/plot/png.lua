@@ -62,7 +62,7 @@ end
 
 --- Writes the figure to a file.
 function png.write(fig, path, width, height)
-  local encoded = core.encode_png(png.render(fig, width, height))
+  local encoded = core.image.encode("png", png.render(fig, width, height))
   local file, why = io.open(path, "wb")
   if not file then
     errors.raise("plot", "cannot write '%s': %s", path, why)

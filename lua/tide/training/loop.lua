@@ -78,6 +78,9 @@ function loop.compile(self, ...)
   check_metrics(o.metrics)
   check_metrics(o.weighted_metrics)
   local optimizer = optimizers.get(o.optimizer)
+  optimizer._records = function()
+    return self:_records()
+  end
   rawset(self, "optimizer", optimizer)
   rawset(self, "loss", o.loss)
   rawset(self, "compiled", true)
@@ -314,6 +317,9 @@ local function stepper(self, T, name)
   local method = self[name]
   if method ~= Model[name] then
     return function(x, y, w)
+      if not self.built then -- a step of one's own may ask for the weights before it calls the model
+        pcall(core.no_grad, self, x)
+      end
       return method(self, x, y, w)
     end
   end
@@ -690,8 +696,24 @@ function loop.predict_step(self, x)
   return steps.predict(self, x)
 end
 
-loop.compute_loss = steps.compute_loss
-loop.compute_metrics = steps.compute_metrics
+-- Arguments by position, or by name in one table.
+local function named_or_not(f)
+  return function(self, x, ...)
+    if select("#", ...) == 0 and check.is_plain(x) and x.y_pred ~= nil then
+      return f(self, x.x, x.y, x.y_pred, x.sample_weight, x.training)
+    end
+    return f(self, x, ...)
+  end
+end
+
+--- The loss of a batch: the compiled losses plus what layers and regularizers add; models may define their own.
+---
+--- Example:
+---   local loss = model:compute_loss { x = x, y = y, y_pred = model(x) }
+loop.compute_loss = named_or_not(steps.compute_loss)
+
+--- Updates the compiled metrics and returns all values by name.
+loop.compute_metrics = named_or_not(steps.compute_metrics)
 loop.get_metrics_result = steps.results
 loop.reset_metrics = steps.reset_metrics
 
