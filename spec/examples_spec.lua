@@ -13,6 +13,7 @@ local rows = {
   custom_step = { "", "%d" },
   two_inputs = { "", "%d" },
   autoencoder = { "1 512", "%d" },
+  pictures = { "1 60", "wrote 60 pictures", "Found 50 images belonging to 2 classes.", "test accuracy [01]%.%d+" },
   fashion_mnist = { "1 2560", "\ntest accuracy 0%.%d+\n", "equal predictions", "learning curves: " },
 }
 
