@@ -16,6 +16,7 @@ void tide_engines_set_threads(int n);  /* passes the thread count on to the libr
 extern int tide_blas_allowed;          /* may oneDNN's entries hand products over to the BLAS? */
 extern const tide_kernel *tide_plain_table; /* Tide's own kernels at the chosen level */
 
+void tide_engines_open(void); /* opens the libraries that the first heavy ops would open */
 /* For tide.config(): library, version, kernels, threads; "not opened yet" before the first heavy op. */
 const char *tide_blas_info(void);
 const char *tide_onednn_info(void);

@@ -25,6 +25,11 @@ void tide_engines_set_threads(int n) { tide_blas_set_threads(n); } /* oneDNN ask
 
 #ifndef TIDE_HAS_ONEDNN
 
+void tide_engines_open(void) {
+    snprintf(info, sizeof info, "built without oneDNN 2.x' headers");
+    tide_blas_ready();
+}
+
 static const tide_kernel table[TIDE_OP_COUNT] = {0};
 
 #else
@@ -67,6 +72,11 @@ static int ready(void) {
     if (tide_in_child) return 0;
     pthread_once(&once, open_lib);
     return opened;
+}
+
+void tide_engines_open(void) {
+    ready();
+    tide_blas_ready();
 }
 
 int tide_dnnl_enter(void) {

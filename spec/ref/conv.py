@@ -106,4 +106,24 @@ x, w, q, b = normal(2, 5, 5, 3), normal(3, 3, 3, 2), normal(1, 1, 6, 4), normal(
 out["separable, 2-D"] = ([x, w, q, b], [np.tanh(depthwise(x, w, 2, "same", 1) @ q[0, 0] + b)])
 x, w, q = normal(2, 7, 3), normal(3, 3, 1), normal(1, 3, 2)
 out["separable, 1-D"] = ([x, w, q, None], [depthwise(x, w, 1, "valid", 1) @ q[0]])
+
+
+def columns(x, k, d, p, s):
+    """Patches by their definition: (N, C kh kw, positions)."""
+    x = np.pad(x, [(0, 0), (0, 0), (p[0], p[0]), (p[1], p[1])])
+    h, w = [(x.shape[2 + i] - (k[i] - 1) * d[i] - 1) // s[i] + 1 for i in range(2)]
+    parts = [[x[:, c, i * d[0] : i * d[0] + h * s[0] : s[0], j * d[1] : j * d[1] + w * s[1] : s[1]][:, :h, :w].reshape(x.shape[0], -1)]
+             for c in range(x.shape[1]) for i in range(k[0]) for j in range(k[1])]
+    return np.stack([q[0] for q in parts], 1)
+
+
+for key, shape, k, d, p, s in [("", (2, 2, 4, 5), (2, 2), (1, 1), (0, 0), (1, 1)), (", every option", (1, 2, 5, 7), (2, 3), (1, 2), (1, 0), (2, 1))]:
+    x = normal(*shape)
+    y = columns(x, k, d, p, s)
+    np.testing.assert_allclose(y, keras.ops.unfold(x, k, d, p, s), rtol=1e-6)
+    out["unfold" + key] = ([x], [y])
+    g = normal(*y.shape)
+    size = int(np.prod(shape))
+    unit = np.stack([columns(e.reshape(shape), k, d, p, s).ravel() for e in np.eye(size)])  # unfold as a matrix; fold is its transpose
+    out["fold" + key] = ([g], [(unit @ g.ravel()).reshape(shape)])
 write(out)

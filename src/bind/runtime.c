@@ -204,9 +204,17 @@ static int engine_order(lua_State *L) {
     return 1;
 }
 
-/* blas_info(), onednn_info(): what was opened; engine_stats(): counts since the process began */
-static int blas_info(lua_State *L) { return lua_pushstring(L, tide_blas_info()), 1; }
-static int onednn_info(lua_State *L) { return lua_pushstring(L, tide_onednn_info()), 1; }
+/* blas_info(), onednn_info(): what is there (they open it); engine_stats(): counts since the process began */
+static int blas_info(lua_State *L) {
+    tide_engines_open();
+    lua_pushstring(L, tide_blas_info());
+    return 1;
+}
+static int onednn_info(lua_State *L) {
+    tide_engines_open();
+    lua_pushstring(L, tide_onednn_info());
+    return 1;
+}
 static int engine_stats(lua_State *L) {
     tide_engine_stats s = tide_engines_stats();
     lua_newtable(L);

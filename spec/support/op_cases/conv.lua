@@ -83,4 +83,18 @@ add { op = "separable_conv", label = "2-D", ref = "separable, 2-D", options = { 
   errors = { { inputs = { { shape = { 2, 5, 5, 3 } }, { shape = { 3, 3, 3, 2 } }, { shape = { 1, 1, 5, 4 } } }, says = "input has 6 channels, kernel expects 5" } } }
 add { op = "separable_conv", label = "1-D", ref = "separable, 1-D" }
 
+local patch = { kernel_size = { 2, 3 }, padding = { 1, 0 }, stride = { 2, 1 }, dilation = { 1, 2 } }
+add { op = "unfold", ref = "unfold", options = { kernel_size = 2 }, dtypes = { float32 = "float32", float64 = "float64", int32 = "int32" },
+  errors = { { inputs = { { shape = { 1, 4, 5 } } }, options = { kernel_size = 2 }, says = "expected (N, C, H, W), got [1, 4, 5]" },
+    { inputs = { { shape = { 1, 1, 1, 5 } } }, options = { kernel_size = 2 }, says = "the picture is smaller than the kernel" } } }
+add { op = "unfold", label = "every option", ref = "unfold, every option", options = patch }
+local back = { output_size = { 5, 7 } }
+for k, v in pairs(patch) do
+  back[k] = v
+end
+add { op = "fold", ref = "fold", options = { output_size = { 4, 5 }, kernel_size = 2 }, dtypes = { float32 = "float32", float64 = "float64" },
+  errors = { { inputs = { { shape = { 1, 5, 12 } } }, options = { output_size = { 4, 5 }, kernel_size = 2 },
+    says = "x has the wrong shape (expected (N, a multiple of 4, 12), got [1, 5, 12])" } } }
+add { op = "fold", label = "every option", ref = "fold, every option", options = back }
+
 return rows
