@@ -87,9 +87,13 @@ static tide_status bad_position(tide_ctx *ctx, const tide_op *op, const tide_kca
         size_t n = strlen(where);
         snprintf(where + n, sizeof where - n, i ? ", %ld" : "%ld", (long)at[i]);
     }
-    return tide_fail(ctx, TIDE_EINDEX, "%s: %s%s] is out of range (expected %ld..%ld, got %ld)%s", op->name, name, where,
+    const int op_name = (int)strlen(op->name) - (op->name[strlen(op->name) - 1] == '_'); /* private names without their mark */
+    if (k->bad.value == INT64_MIN)
+        return tide_fail(ctx, TIDE_EINDEX, "%.*s: %s%s] is not a whole number (expected %ld..%ld)", op_name, op->name, name, where,
+                         (long)k->bad.lo, (long)k->bad.hi);
+    return tide_fail(ctx, TIDE_EINDEX, "%.*s: %s%s] is out of range (expected %ld..%ld, got %ld)%s", op_name, op->name, name, where,
                      (long)k->bad.lo, (long)k->bad.hi, (long)k->bad.value,
-                     k->bad.value == 0 && k->bad.lo == 1 ? "; positions count from 1" : "");
+                     k->bad.value == 0 && k->bad.lo == 1 ? "; positions count from 1: add 1 to labels or ids that count from 0" : "");
 }
 
 static double seconds(void) {

@@ -33,7 +33,7 @@ TIDE_ANY_KERNEL(embedding) { /* table, ids */
 TIDE_ANY_KERNEL(embedding_ids_) { /* ids */
     const tide_embedding_ids__attrs *a = c->attrs;
     int64_t *y = c->out[0].p;
-    for (int64_t i = 0; i < c->out[0].shape[0]; i++) y[i] = tide_label_at(&c->in[0], i) - a->base;
+    for (int64_t i = 0; i < c->out[0].shape[0]; i++) y[i] = tide_label_from(&c->in[0], i, a->base);
     return TIDE_OK;
 }
 
@@ -88,10 +88,10 @@ TIDE_ANY_KERNEL(batch_gather) { /* x, order */
     int64_t *at = tide_scratch(c->dev, (size_t)(n + 1) * sizeof *at);
     if (!at) return TIDE_ENOMEM;
     for (int64_t i = 0; i < n; i++) { /* only the part of order that is asked for is read */
-        const int64_t k = a->first - a->base + i, v = tide_label_at(&c->in[1], k);
-        at[i] = v - a->base;
-        if (v == INT64_MIN || at[i] < 0 || at[i] >= c->in[0].shape[0])
-            return tide_bad_label(c, 1, k, a->base, a->base + c->in[0].shape[0] - 1);
+        const int64_t k = a->first - a->base + i;
+        at[i] = tide_label_from(&c->in[1], k, a->base);
+        if (at[i] < 0 || at[i] >= c->in[0].shape[0])
+            return tide_bad_label(c, 1, k, a->base, c->in[0].shape[0]);
     }
     if (c->in[0].dtype == c->out[0].dtype && isnan(a->scale) && isnan(a->offset)) {
         copy_rows(c->in[0].p, at, n, (size_t)d * tide_dtype_size(c->in[0].dtype), c->out[0].p);

@@ -38,7 +38,7 @@ TIDE_ANY_KERNEL(random_permutation_) {
 #define PERMUTE(T)                                                       \
     do {                                                                 \
         T *y = c->out[0].p;                                              \
-        for (int64_t i = 0; i < n; i++) y[i] = (T)(at->base + i);        \
+        for (int64_t i = 0; i < n; i++) y[i] = (T)((uint64_t)at->base + (uint64_t)i);        \
         for (int64_t i = 0; i + 1 < n; i++) {                            \
             uint32_t w[4];                                               \
             tide_philox_block(at->rng, (uint64_t)i, 0, w);               \

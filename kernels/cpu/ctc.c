@@ -71,8 +71,8 @@ TIDE_KERNEL(ctc_) { /* output, target, target_length, output_length -> loss, gra
     if (!work) return TIDE_ENOMEM;
     for (int64_t n = 0; n < N; n++) {
         const int64_t l = tide_label_at(&c->in[2], n), t = tide_label_at(&c->in[3], n);
-        if (l < 0 || l > L) return tide_bad_label(c, 2, n, 0, L);
-        if (t < 0 || t > T) return tide_bad_label(c, 3, n, 0, T);
+        if (l < 0 || l > L) return tide_bad_label(c, 2, n, 0, L + 1);
+        if (t < 0 || t > T) return tide_bad_label(c, 3, n, 0, T + 1);
         int64_t *label = (int64_t *)(work + (size_t)(n + 1) * doubles - (size_t)L - 1);
         for (int64_t i = 0; i < l; i++) {
             const int64_t v = tide_label_at(&c->in[1], n * L + i);

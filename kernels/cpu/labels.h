@@ -23,6 +23,13 @@ static inline int64_t tide_label_at(const tide_buf *b, int64_t i) {
     }
 }
 
+/* Likewise counted from 0; -1 for what is below the base or not whole. */
+static inline int64_t tide_label_from(const tide_buf *b, int64_t i, int64_t base) {
+    int64_t v;
+    if (__builtin_sub_overflow(tide_label_at(b, i), base, &v) || v < 0) return -1;
+    return v;
+}
+
 static inline double tide_number_at(const tide_buf *b, int64_t i) {
     switch (b->dtype) {
     case TIDE_F32: return ((const float *)b->p)[i];
@@ -31,8 +38,10 @@ static inline double tide_number_at(const tide_buf *b, int64_t i) {
     }
 }
 
-static inline tide_status tide_bad_label(tide_kcall *c, int in, int64_t pos, int64_t lo, int64_t hi) {
-    c->bad = (tide_bad){.in = in, .pos = pos, .value = tide_label_at(&c->in[in], pos), .lo = lo, .hi = hi};
+/* Entry `pos` of input `in` is none of the `count` numbers from `base` on. */
+static inline tide_status tide_bad_label(tide_kcall *c, int in, int64_t pos, int64_t base, int64_t count) {
+    const int64_t last = (int64_t)((uint64_t)base + (uint64_t)count - 1);
+    c->bad = (tide_bad){.in = in, .pos = pos, .value = tide_label_at(&c->in[in], pos), .lo = base, .hi = last};
     return TIDE_EINDEX;
 }
 
@@ -42,12 +51,12 @@ static inline tide_status tide_read_labels(tide_kcall *c, int in, int64_t base, 
     const tide_buf *weight, int64_t n, int64_t *out) {
     const tide_buf *b = &c->in[in];
     for (int64_t i = 0; i < n; i++) {
-        int64_t raw = tide_label_at(b, i), v = (int64_t)((uint64_t)raw - (uint64_t)base);
+        const int64_t raw = tide_label_at(b, i), v = tide_label_from(b, i, base);
         if ((ignore != TIDE_NONE && raw == ignore) || (weight && weight->p && tide_number_at(weight, i) == 0)) {
             out[i] = -1;
             continue;
         }
-        if (v < 0 || v >= count || raw == INT64_MIN) return tide_bad_label(c, in, i, base, base + count - 1);
+        if (v < 0 || v >= count) return tide_bad_label(c, in, i, base, count);
         out[i] = v;
     }
     return TIDE_OK;

@@ -82,7 +82,7 @@ TIDE_KERNEL(sparse_cross_entropy_grad_) { /* dy, output, target, stat, weight */
             for (int64_t i = lo * a.n; i < hi * a.n; i++) dx[i] = T_EXP(dx[i]);
         }
         for (int64_t r = lo; r < hi; r++) {
-            const int64_t raw = tide_label_at(&c->in[2], r), label = raw - at->base, base = element(a, r);
+            const int64_t raw = tide_label_at(&c->in[2], r), label = tide_label_from(&c->in[2], r, at->base), base = element(a, r);
             const int skip = (at->ignore_class != TIDE_NONE && raw == at->ignore_class) || (weight && weight[r] == 0);
             const REAL g = weight ? dy[r] * weight[r] : dy[r], z = stat[r];
             if (skip || label < 0 || label >= a.n) {
@@ -235,7 +235,7 @@ TIDE_KERNEL(sparse_accuracy_) { /* output, target */
     REAL *y = c->out[0].p;
     TIDE_PARALLEL_FOR(a.outer * a.inner, TIDE_MAX(1, 4 * PIECE / (a.n + 1))) {
         for (int64_t r = lo; r < hi; r++)
-            y[r] = a.n && place_of_max(a.n, a.inner, x + element(a, r)) == tide_label_at(&c->in[1], r) - at->base;
+            y[r] = a.n && place_of_max(a.n, a.inner, x + element(a, r)) == tide_label_from(&c->in[1], r, at->base);
     }
     return TIDE_OK;
 }
@@ -261,7 +261,7 @@ TIDE_KERNEL(top_k_accuracy_) { /* output, target */
     REAL *y = c->out[0].p;
     TIDE_PARALLEL_FOR(a.outer, TIDE_MAX(1, 4 * PIECE / (a.n + 1))) {
         for (int64_t r = lo; r < hi; r++) {
-            const int64_t label = tide_label_at(&c->in[1], r) - at->base;
+            const int64_t label = tide_label_from(&c->in[1], r, at->base);
             int64_t larger = 0;
             if (label < 0 || label >= a.n) {
                 y[r] = 0;

@@ -121,7 +121,7 @@ static double draw_normal(source *s) {
 
 /* Marsaglia and Tsang (2000); below 1 by Gamma(a) = Gamma(a + 1) U^(1/a). */
 static double draw_gamma(source *s, double a) {
-    if (!(a > 0)) return a == 0 ? 0 : NAN;
+    if (!(a > 0) || isinf(a)) return a >= 0 ? a : NAN;
     double boost = 1;
     if (a < 1) boost = pow(draw(s), 1 / a), a += 1;
     const double d = a - 1.0 / 3, k = 1 / sqrt(9 * d);
@@ -135,7 +135,7 @@ static double draw_gamma(source *s, double a) {
 
 /* Hormann (1993), BTRS, from 10 expected successes on; below, waiting times. */
 static double draw_binomial(source *s, double n, double p) {
-    if (!(n >= 0) || !(p >= 0 && p <= 1)) return NAN;
+    if (!(n >= 0) || isinf(n) || !(p >= 0 && p <= 1)) return NAN;
     n = floor(n);
     if (p > 0.5) return n - draw_binomial(s, n, 1 - p);
     if (n == 0 || p == 0) return 0;
@@ -237,7 +237,7 @@ TIDE_KERNEL(random_categorical) {
                     if (w[mid] > u) last = mid;
                     else first = mid + 1;
                 }
-                store_int(&c->out[0], r * S + j, first + at->base);
+                store_int(&c->out[0], r * S + j, (int64_t)((uint64_t)first + (uint64_t)at->base));
             }
         }
     }

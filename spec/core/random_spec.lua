@@ -229,6 +229,15 @@ describe("a distribution", function()
     assert.are.equal(6, sum)
   end)
 
+  it("parameters that are no numbers of their kind give NaN, infinite ones end", function()
+    local g = flat_of(ops.random_gamma_(core.tensor { -1, 0, math.huge, 0 / 0 }, { 4 }))
+    assert(g[1] ~= g[1] and g[2] == 0 and g[3] == math.huge and g[4] ~= g[4])
+    local b = flat_of(ops.random_binomial_(core.tensor { -1, math.huge, 5, 0 / 0 }, core.tensor { 0.5, 0.5, 1.5, 0.5 }, { 4 }))
+    for i = 1, 4 do
+      assert(b[i] ~= b[i])
+    end
+  end)
+
   it("refuses empty ranges and dtypes that are no floats", function()
     local ok, err = pcall(ops.random_randint, { 2 }, 3, 3)
     assert.is_false(ok)

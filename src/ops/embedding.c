@@ -61,7 +61,8 @@ static tide_status batch_infer(tide_call *c) { /* x, order */
     const tide_tensor *x = c->in[0], *order = c->in[1];
     if (x->rank < 1) return tide_op_fail(c, TIDE_ESHAPE, "x needs an axis of rows");
     if (order->rank != 1) return tide_op_fail(c, TIDE_ESHAPE, "order is a list of positions (got %d axes)", order->rank);
-    const int64_t first = a->first - a->base;
+    int64_t first;
+    if (__builtin_sub_overflow(a->first, a->base, &first)) first = -1;
     if (a->count < 0 || first < 0 || a->count > order->shape[0] || first > order->shape[0] - a->count)
         return tide_op_fail(c, TIDE_EINDEX, "order has %ld entries (asked for %ld from entry %ld on)", (long)order->shape[0], (long)a->count,
                             (long)a->first);

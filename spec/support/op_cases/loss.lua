@@ -12,6 +12,7 @@ add { op = sparse, label = "logits", ref = "sparse, logits", options = logits, g
   errors = {
     { inputs = { { values = { 1, 4, 2 }, dtype = "int32" }, { shape = { 3, 3 } } }, options = logits, says = "target[2] is out of range (expected 1..3, got 4)" },
     { inputs = { { values = { 1, 0, 2 }, dtype = "int32" }, { shape = { 3, 3 } } }, options = logits, says = "target[2] is out of range (expected 1..3, got 0); positions count from 1" },
+    { inputs = { { values = { 1, 1.5, 2 } }, { shape = { 3, 3 } } }, options = logits, says = "sparse_cross_entropy: target[2] is not a whole number (expected 1..3)" },
     { inputs = { { values = { 1, 2 }, dtype = "int32" }, { shape = { 3, 3 } } }, options = logits, says = "target has one entry per example (expected [3], got [2])" },
   } }
 add { op = sparse, label = "probabilities", ref = "sparse, probabilities", grad = { 2 }, gradgrad = true }
