@@ -116,7 +116,8 @@ static inline int64_t int_lcm(int64_t a, int64_t b) {
     LOOP(name##_bool, uint8_t, uint8_t, 0 !=, bind(uint8_t), expr)       \
     KERNEL(fn, name, PICK_INTS(name))
 
-/* -- comparisons: operands of one dtype directly, others through double, or int64 where both are whole -- */
+/* -- comparisons (two float32 are the level files' affair): operands of one dtype directly, others through double, or int64
+ *    where both are whole -- */
 typedef struct {
     int dtype[2];
     tide_loop f64, i64;
@@ -168,7 +169,6 @@ static tide_status compare(tide_kcall *c, tide_loop same, tide_loop f64, tide_lo
 
 #define FLOATS_2(T) const T X1 = ((const T *)in[0])[i], X2 = ((const T *)in[1])[i];
 #define COMPARISON(name, expr)                                                \
-    LOOP(name##_f32, float, uint8_t, 0 !=, FLOATS_2(float), expr)             \
     LOOP(name##_f64, double, uint8_t, 0 !=, FLOATS_2(double), expr)           \
     LOOP(name##_i64, int64_t, uint8_t, 0 !=, FLOATS_2(int64_t), expr)         \
     LOOP(name##_i32, int32_t, uint8_t, 0 !=, FLOATS_2(int32_t), expr)         \
@@ -177,7 +177,7 @@ static tide_status compare(tide_kcall *c, tide_loop same, tide_loop f64, tide_lo
     tide_status tide_any_##name(tide_kcall *c);                               \
     tide_status tide_any_##name(tide_kcall *c) {                              \
         static const tide_loop same[TIDE_DTYPE_COUNT] = {                     \
-            [TIDE_F32] = name##_f32, [TIDE_F64] = name##_f64,                 \
+            [TIDE_F64] = name##_f64,                                          \
             [TIDE_I64] = name##_i64, [TIDE_I32] = name##_i32,                 \
             [TIDE_U8] = name##_u8, [TIDE_I8] = name##_i8,                     \
             [TIDE_BOOL] = name##_u8,                                          \

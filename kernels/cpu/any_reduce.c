@@ -111,20 +111,53 @@ TRUTH(all)
 
 /* -- positions of extremes -- */
 
-/* Position of the first extreme; a NaN is more extreme than any number. */
+/* Position of the first extreme; a NaN is more extreme than any number. Along a row, the extreme of each block is found in
+ * lanes and only a block that improves is searched; across columns, as many lines as fit the cache go together. */
 #define POSITION(T, tag, before)                                                                \
-    static void tag(const void *px, tide_along s, int64_t base, int64_t *y) {                        \
-        const T *x = px;                                                                        \
-        TIDE_PARALLEL_FOR(s.outer * s.inner, TIDE_MAX(1, 32768 / TIDE_MAX(s.n, 1))) {           \
-            for (int64_t i = lo; i < hi; i++) {                                                 \
-                const T *v = x + i / s.inner * s.n * s.inner + i % s.inner;                     \
-                T best = v[0];                                                                  \
-                int64_t at = 0;                                                                 \
-                for (int64_t j = 1; j < s.n && best == best; j++) {                             \
-                    T w = v[j * s.inner];                                                       \
-                    if (before(w, best) || w != w) best = w, at = j;                            \
+    static int64_t tag##_row(const T *x, int64_t n) {                                           \
+        enum { LANES = 32, BLOCK = 512 };                                                       \
+        T best = x[0], lane[LANES];                                                             \
+        int64_t at = 0;                                                                         \
+        for (int64_t b = 0; b < n && best == best; b += BLOCK) {                                \
+            int64_t end = TIDE_MIN(n, b + BLOCK), j = b;                                        \
+            int better = 0;                                                                     \
+            for (int k = 0; k < LANES; k++) lane[k] = best;                                     \
+            for (; j + LANES <= end; j += LANES) {                                              \
+                _Pragma("omp simd") for (int k = 0; k < LANES; k++) {                           \
+                    T w = x[j + k], l = lane[k];                                                \
+                    lane[k] = before(w, l) | (w != w) ? w : l;                                  \
                 }                                                                               \
-                y[i] = at + base;                                                               \
+            }                                                                                   \
+            for (int k = 0; k < LANES; k++) better |= before(lane[k], best) | (lane[k] != lane[k]); \
+            for (; j < end; j++) better |= before(x[j], best) | (x[j] != x[j]);                 \
+            for (j = b; better && j < end && best == best; j++)                                 \
+                if (before(x[j], best) | (x[j] != x[j])) best = x[j], at = j;                   \
+        }                                                                                       \
+        return at;                                                                              \
+    }                                                                                           \
+    static void tag(const void *px, tide_along s, int64_t base, int64_t *y) {                   \
+        enum { WIDTH = 256 };                                                                   \
+        const T *x = px;                                                                        \
+        if (s.inner == 1) {                                                                     \
+            TIDE_PARALLEL_FOR(s.outer, TIDE_MAX(1, 32768 / TIDE_MAX(s.n, 1)))                   \
+                for (int64_t i = lo; i < hi; i++) y[i] = tag##_row(x + i * s.n, s.n) + base;    \
+            return;                                                                             \
+        }                                                                                       \
+        int64_t blocks = TIDE_CEIL_DIV(s.inner, WIDTH);                                         \
+        TIDE_PARALLEL_FOR(s.outer * blocks, 1) {                                                \
+            for (int64_t i = lo; i < hi; i++) {                                                 \
+                int64_t c0 = i % blocks * WIDTH, w = TIDE_MIN(s.inner - c0, WIDTH);             \
+                const T *v = x + i / blocks * s.n * s.inner + c0;                               \
+                T best[WIDTH];                                                                  \
+                int64_t *at = y + i / blocks * s.inner + c0;                                    \
+                for (int64_t k = 0; k < w; k++) best[k] = v[k], at[k] = base;                   \
+                for (int64_t j = 1; j < s.n; j++)                                               \
+                    for (int64_t k = 0; k < w; k++) {                                           \
+                        T q = v[j * s.inner + k], p = best[k];                                  \
+                        int take = (before(q, p) | (q != q)) & (p == p);                        \
+                        best[k] = take ? q : p;                                                 \
+                        at[k] = take ? j + base : at[k];                                        \
+                    }                                                                           \
             }                                                                                   \
         }                                                                                       \
     }

@@ -30,6 +30,13 @@ static inline REAL floor_div(REAL a, REAL b) {
     return q - f > (REAL)0.5 ? f + 1 : f;
 }
 
+/* tanh(log(1 + e^x)) = ((1 + e^x)^2 - 1) / ((1 + e^x)^2 + 1), scaled by e^(-2x) above 0 so that nothing overflows. */
+static inline REAL tanh_softplus(REAL x) {
+    REAL e = FN(exp)(-FN(fabs)(x));
+    REAL num = t_where(x < 0, e * (e + 2), 1 + 2 * e), more = t_where(x < 0, 2, 2 * e * e);
+    return num / (num + more);
+}
+
 /* Inverse error function from Wichura's normal quantile, algorithm AS 241 (PPND16): erfinv(x) = quantile((1 + x)/2)/sqrt 2. */
 static inline double erfinv(double x) {
     static const double a[] = {3.3871328727963666080, 133.14166789178437745, 1971.5909503065514427, 13731.693765509461125,
@@ -104,6 +111,7 @@ static inline double erfinv(double x) {
 #define ERFINV(a) ((REAL)erfinv((double)(a)))
 #define SIGMOID(a) T_SIGMOID(a)
 #define SOFTPLUS(a) (t_max(a, 0) + LOG1P(EXP(-ABS(a))))
+#define TANH_SOFTPLUS(a) tanh_softplus(a)
 #define MAX(a, b) t_max(a, b)
 #define MIN(a, b) t_min(a, b)
 #define FDIV(a, b) floor_div(a, b)
@@ -125,6 +133,7 @@ static inline double erfinv(double x) {
 #define GE(a, b) ((a) >= (b))
 #define AND(a, b) ((a) & (b))
 #define OR(a, b) ((a) | (b))
+#define XOR(a, b) ((a) ^ (b))
 
 /* -- loops -- */
 #define AT(kind, name, def, doc)
@@ -158,6 +167,6 @@ static inline double erfinv(double x) {
 #define UI(name, fwd, bwd, reads, ifwd, dom, doc) U(name, fwd, bwd, reads, dom, doc)
 #define UB(name, fwd, ifwd, doc) LOOP(name, name, uint8_t, BIND_X, (fwd) ? 1 : 0)
 #define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) LOOP(name, name, REAL, BIND_X12, fwd)
-#define BC(name, fwd, doc)
+#define BC(name, fwd, doc) LOOP(name, name, uint8_t, BIND_X12, (fwd) ? 1 : 0)
 #define BI(name, ifwd, doc)
 #include "../pointwise.def"

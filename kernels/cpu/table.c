@@ -29,7 +29,7 @@
 #define UI(name, fwd, bwd, reads, ifwd, dom, doc) REALS(name) REALS(name##_grad) INTS_0(name)
 #define UB(name, fwd, ifwd, doc) REALS(name) INTS_0(name)
 #define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) REALS(name) TIDE_CAT(INTS_, IS_NOINT(ifwd))(name)
-#define BC(name, fwd, doc) ANY(name)
+#define BC(name, fwd, doc) REALS(name) ANY(name)
 #define BI(name, ifwd, doc) ANY(name)
 #include "../pointwise.def"
 
@@ -61,7 +61,12 @@ static inline int dtype_of(const tide_kcall *c) {
 #define UI(name, fwd, bwd, reads, ifwd, dom, doc) PICK(name, INTS_0(name)) PICK(name##_grad, )
 #define UB(name, fwd, ifwd, doc) PICK(name, INTS_0(name))
 #define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) PICK(name, TIDE_CAT(INTS_, IS_NOINT(ifwd))(name))
-#define BC(name, fwd, doc)
+/* comparisons take any two dtypes: two equal floats have a kernel of the level */
+#define BC(name, fwd, doc)                                                                 \
+    static tide_status pick_##name(tide_kcall *c) {                                        \
+        int d = c->in[0].dtype == c->in[1].dtype ? c->in[0].dtype : TIDE_DTYPE_COUNT;      \
+        return d == TIDE_F32 ? KF32(name)(c) : d == TIDE_F64 ? KF64(name)(c) : tide_any_##name(c); \
+    }
 #define BI(name, ifwd, doc)
 #include "../pointwise.def"
 
@@ -81,7 +86,7 @@ const tide_kernel TABLE[TIDE_OP_COUNT] = {
 #define UI(name, fwd, bwd, reads, ifwd, dom, doc) PICKED(name) PICKED(name##_grad)
 #define UB(name, fwd, ifwd, doc) PICKED(name)
 #define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) PICKED(name)
-#define BC(name, fwd, doc) SLOT(name, tide_any_##name)
+#define BC(name, fwd, doc) PICKED(name)
 #define BI(name, ifwd, doc) SLOT(name, tide_any_##name)
 #include "../pointwise.def"
 };

@@ -57,7 +57,7 @@ static T call3(tide_tape *t, int op, T a, T b, T c) { return tide_t(t, op, &(uin
 #define TANH(a) CALL1(tanh, a)
 #define ERFC(a) CALL1(erfc, a)
 #define SIGMOID(a) CALL1(sigmoid, a)
-#define SOFTPLUS(a) CALL1(softplus, a)
+#define TANH_SOFTPLUS(a) TANH(CALL1(softplus, a))
 #define ADD(a, b) CALL2(add, a, b)
 #define SUB(a, b) CALL2(subtract, a, b)
 #define MUL(a, b) CALL2(multiply, a, b)
