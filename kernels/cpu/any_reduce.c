@@ -111,32 +111,36 @@ TRUTH(all)
 
 /* -- positions of extremes -- */
 
-/* Position of the first extreme; a NaN is more extreme than any number. Along a row, the extreme of each block is found in
- * lanes and only a block that improves is searched; across columns, as many lines as fit the cache go together. */
-#define POSITION(T, tag, before)                                                                \
+/* Position of the first extreme; a NaN is more extreme than any number. Along a row, the extreme is found in lanes and then
+ * looked for; across columns, as many lines as fit the cache go together. I: an integer as wide as T. */
+#define POSITION(T, I, tag, before)                                                             \
     static int64_t tag##_row(const T *x, int64_t n) {                                           \
-        enum { LANES = 32, BLOCK = 512 };                                                       \
+        enum { LANES = 32, BLOCK = 128 };                                                       \
         T best = x[0], lane[LANES];                                                             \
-        int64_t at = 0;                                                                         \
-        for (int64_t b = 0; b < n && best == best; b += BLOCK) {                                \
-            int64_t end = TIDE_MIN(n, b + BLOCK), j = b;                                        \
-            int better = 0;                                                                     \
-            for (int k = 0; k < LANES; k++) lane[k] = best;                                     \
-            for (; j + LANES <= end; j += LANES) {                                              \
-                _Pragma("omp simd") for (int k = 0; k < LANES; k++) {                           \
-                    T w = x[j + k], l = lane[k];                                                \
-                    lane[k] = before(w, l) | (w != w) ? w : l;                                  \
-                }                                                                               \
+        int64_t j = 0;                                                                          \
+        for (int k = 0; k < LANES; k++) lane[k] = best;                                         \
+        for (; j + LANES <= n; j += LANES) {                                                    \
+            _Pragma("omp simd") for (int k = 0; k < LANES; k++) {                               \
+                T w = x[j + k], l = lane[k];                                                    \
+                lane[k] = before(w, l) | (w != w) ? w : l;                                      \
             }                                                                                   \
-            for (int k = 0; k < LANES; k++) better |= before(lane[k], best) | (lane[k] != lane[k]); \
-            for (; j < end; j++) better |= before(x[j], best) | (x[j] != x[j]);                 \
-            for (j = b; better && j < end && best == best; j++)                                 \
-                if (before(x[j], best) | (x[j] != x[j])) best = x[j], at = j;                   \
         }                                                                                       \
-        return at;                                                                              \
+        for (int k = 0; k < LANES; k++) best = before(lane[k], best) | (lane[k] != lane[k]) ? lane[k] : best; \
+        for (; j < n; j++) best = before(x[j], best) | (x[j] != x[j]) ? x[j] : best;            \
+        int nan = best != best;                                                                 \
+        for (j = 0; j + BLOCK <= n; j += BLOCK) {                                               \
+            I hit = 0;                                                                          \
+            if (nan)                                                                            \
+                for (int k = 0; k < BLOCK; k++) hit |= (I)(x[j + k] != x[j + k]);               \
+            else                                                                                \
+                for (int k = 0; k < BLOCK; k++) hit |= (I)(x[j + k] == best);                   \
+            if (hit) break;                                                                     \
+        }                                                                                       \
+        while (nan ? x[j] == x[j] : x[j] != best) j++;                                          \
+        return j;                                                                               \
     }                                                                                           \
     static void tag(const void *px, tide_along s, int64_t base, int64_t *y) {                   \
-        enum { WIDTH = 256 };                                                                   \
+        enum { WIDTH = 256, STRETCH = 100 }; /* a position within a stretch fits I */           \
         const T *x = px;                                                                        \
         if (s.inner == 1) {                                                                     \
             TIDE_PARALLEL_FOR(s.outer, TIDE_MAX(1, 32768 / TIDE_MAX(s.n, 1)))                   \
@@ -144,32 +148,41 @@ TRUTH(all)
             return;                                                                             \
         }                                                                                       \
         int64_t blocks = TIDE_CEIL_DIV(s.inner, WIDTH);                                         \
-        TIDE_PARALLEL_FOR(s.outer * blocks, 1) {                                                \
+        TIDE_PARALLEL_FOR(s.outer * blocks, TIDE_MAX(1, 16384 / (s.n * TIDE_MIN(s.inner, WIDTH) + 1))) { \
             for (int64_t i = lo; i < hi; i++) {                                                 \
                 int64_t c0 = i % blocks * WIDTH, w = TIDE_MIN(s.inner - c0, WIDTH);             \
                 const T *v = x + i / blocks * s.n * s.inner + c0;                               \
                 T best[WIDTH];                                                                  \
-                int64_t *at = y + i / blocks * s.inner + c0;                                    \
-                for (int64_t k = 0; k < w; k++) best[k] = v[k], at[k] = base;                   \
-                for (int64_t j = 1; j < s.n; j++)                                               \
-                    for (int64_t k = 0; k < w; k++) {                                           \
-                        T q = v[j * s.inner + k], p = best[k];                                  \
-                        int take = (before(q, p) | (q != q)) & (p == p);                        \
-                        best[k] = take ? q : p;                                                 \
-                        at[k] = take ? j + base : at[k];                                        \
+                I at[WIDTH];                                                                    \
+                int64_t *out = y + i / blocks * s.inner + c0;                                   \
+                for (int64_t k = 0; k < w; k++) best[k] = v[k], out[k] = base;                  \
+                for (int64_t j0 = 0; j0 < s.n; j0 += STRETCH) {                                 \
+                    for (int64_t k = 0; k < w; k++) at[k] = -1;                                 \
+                    for (int64_t j = j0; j < TIDE_MIN(s.n, j0 + STRETCH); j++) {                \
+                        const T *row = v + j * s.inner;                                         \
+                        I number = (I)(j - j0);                                                 \
+                        _Pragma("omp simd") for (int64_t k = 0; k < w; k++) {                   \
+                            T q = row[k], p = best[k];                                          \
+                            int take = (before(q, p) | (q != q)) & (p == p);                    \
+                            best[k] = take ? q : p;                                             \
+                            at[k] = take ? number : at[k];                                      \
+                        }                                                                       \
                     }                                                                           \
+                    for (int64_t k = 0; k < w; k++)                                             \
+                        if (at[k] >= 0) out[k] = j0 + at[k] + base;                             \
+                }                                                                               \
             }                                                                                   \
         }                                                                                       \
     }
 #define GREATER(a, b) ((a) > (b))
 #define SMALLER(a, b) ((a) < (b))
-#define POSITIONS(T, tag) POSITION(T, argmax_##tag, GREATER) POSITION(T, argmin_##tag, SMALLER)
-POSITIONS(float, f32)
-POSITIONS(double, f64)
-POSITIONS(int64_t, i64)
-POSITIONS(int32_t, i32)
-POSITIONS(int8_t, i8)
-POSITIONS(uint8_t, u8)
+#define POSITIONS(T, I, tag) POSITION(T, I, argmax_##tag, GREATER) POSITION(T, I, argmin_##tag, SMALLER)
+POSITIONS(float, int32_t, f32)
+POSITIONS(double, int64_t, f64)
+POSITIONS(int64_t, int64_t, i64)
+POSITIONS(int32_t, int32_t, i32)
+POSITIONS(int8_t, int8_t, i8)
+POSITIONS(uint8_t, int8_t, u8)
 #define ARG(name)                                                                \
     tide_status tide_any_##name(tide_kcall *c);                                  \
     tide_status tide_any_##name(tide_kcall *c) {                                 \

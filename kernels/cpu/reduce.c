@@ -45,6 +45,16 @@ KERNEL(min)
                 double acc[WIDTH];                                                                \
                 int64_t c0 = i % blocks * WIDTH, w = TIDE_MIN(s.inner - c0, WIDTH);               \
                 int64_t first = i / blocks * s.n * s.inner + c0;                                  \
+                if (w == 1) { /* one line: its sum stays in a register */                         \
+                    int64_t at = first + (a->reverse_ ? (s.n - 1) * s.inner : 0);                 \
+                    int64_t go = a->reverse_ ? -s.inner : s.inner;                                \
+                    double sum = start;                                                           \
+                    for (int64_t j = 0; j < s.n; j++, at += go) {                                 \
+                        sum = step(sum, x[at]);                                                   \
+                        y[at] = (REAL)sum;                                                        \
+                    }                                                                             \
+                    continue;                                                                     \
+                }                                                                                 \
                 for (int64_t k = 0; k < w; k++) acc[k] = start;                                   \
                 for (int64_t j = 0; j < s.n; j++) {                                               \
                     int64_t at = first + (a->reverse_ ? s.n - 1 - j : j) * s.inner;               \
