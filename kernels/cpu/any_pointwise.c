@@ -78,16 +78,18 @@ static inline int64_t int_lcm(int64_t a, int64_t b) {
 
 /* -- loops -- */
 
-#define LOOP(fn, T, OUT, store, bind, expr)                                             \
+/* Operands are read through local pointers: a store of bytes could otherwise change `in` itself. */
+#define LOOP(fn, nin, T, OUT, store, bind, expr)                                        \
     static void fn(int64_t n, const void *const *in, void *out, const void *attrs) {    \
+        const T *p0 = in[0], *p1 = nin > 1 ? in[1] : NULL;                              \
         OUT *o = out;                                                                   \
-        (void)attrs;                                                                    \
+        (void)attrs, (void)p1;                                                          \
         _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                           \
             bind o[i] = store(expr);                                                    \
         }                                                                               \
     }
-#define BIND_1(T) const int64_t X = ((const T *)in[0])[i]; (void)X;
-#define BIND_2(T) const int64_t X1 = ((const T *)in[0])[i], X2 = ((const T *)in[1])[i];
+#define BIND_1 const int64_t X = p0[i]; (void)X;
+#define BIND_2 const int64_t X1 = p0[i]; const int64_t X2 = p1[i];
 #define KERNEL(fn, name, pick)              \
     tide_status fn(tide_kcall *c);          \
     tide_status fn(tide_kcall *c) {         \
@@ -101,19 +103,19 @@ static inline int64_t int_lcm(int64_t a, int64_t b) {
     case TIDE_U8: loop = name##_u8; break;           \
     case TIDE_I8: loop = name##_i8; break;           \
     case TIDE_BOOL: loop = name##_bool; break;
-#define INT_FORMS(name, bind, expr, fn)                                  \
-    LOOP(name##_i64, int64_t, int64_t, (int64_t), bind(int64_t), expr)   \
-    LOOP(name##_i32, int32_t, int32_t, (int32_t), bind(int32_t), expr)   \
-    LOOP(name##_u8, uint8_t, uint8_t, (uint8_t), bind(uint8_t), expr)    \
-    LOOP(name##_i8, int8_t, int8_t, (int8_t), bind(int8_t), expr)        \
-    LOOP(name##_bool, uint8_t, uint8_t, 0 !=, bind(uint8_t), expr)       \
+#define INT_FORMS(name, nin, bind, expr, fn)                                \
+    LOOP(name##_i64, nin, int64_t, int64_t, (int64_t), bind, expr)   \
+    LOOP(name##_i32, nin, int32_t, int32_t, (int32_t), bind, expr)   \
+    LOOP(name##_u8, nin, uint8_t, uint8_t, (uint8_t), bind, expr)    \
+    LOOP(name##_i8, nin, int8_t, int8_t, (int8_t), bind, expr)        \
+    LOOP(name##_bool, nin, uint8_t, uint8_t, 0 !=, bind, expr)       \
     KERNEL(fn, name, PICK_INTS(name))
-#define BOOL_FORMS(name, bind, expr, fn)                                 \
-    LOOP(name##_i64, int64_t, uint8_t, 0 !=, bind(int64_t), expr)        \
-    LOOP(name##_i32, int32_t, uint8_t, 0 !=, bind(int32_t), expr)        \
-    LOOP(name##_u8, uint8_t, uint8_t, 0 !=, bind(uint8_t), expr)         \
-    LOOP(name##_i8, int8_t, uint8_t, 0 !=, bind(int8_t), expr)           \
-    LOOP(name##_bool, uint8_t, uint8_t, 0 !=, bind(uint8_t), expr)       \
+#define BOOL_FORMS(name, nin, bind, expr, fn)                                \
+    LOOP(name##_i64, nin, int64_t, uint8_t, 0 !=, bind, expr)        \
+    LOOP(name##_i32, nin, int32_t, uint8_t, 0 !=, bind, expr)        \
+    LOOP(name##_u8, nin, uint8_t, uint8_t, 0 !=, bind, expr)         \
+    LOOP(name##_i8, nin, int8_t, uint8_t, 0 !=, bind, expr)           \
+    LOOP(name##_bool, nin, uint8_t, uint8_t, 0 !=, bind, expr)       \
     KERNEL(fn, name, PICK_INTS(name))
 
 /* -- comparisons (two float32 are the level files' affair): operands of one dtype directly, others through double, or int64
@@ -167,13 +169,13 @@ static tide_status compare(tide_kcall *c, tide_loop same, tide_loop f64, tide_lo
     return tide_elementwise_ctx(c, mixed_loop, GRAIN, &m);
 }
 
-#define FLOATS_2(T) const T X1 = ((const T *)in[0])[i], X2 = ((const T *)in[1])[i];
+#define SAME_2(T) const T X1 = p0[i]; const T X2 = p1[i];
 #define COMPARISON(name, expr)                                                \
-    LOOP(name##_f64, double, uint8_t, 0 !=, FLOATS_2(double), expr)           \
-    LOOP(name##_i64, int64_t, uint8_t, 0 !=, FLOATS_2(int64_t), expr)         \
-    LOOP(name##_i32, int32_t, uint8_t, 0 !=, FLOATS_2(int32_t), expr)         \
-    LOOP(name##_u8, uint8_t, uint8_t, 0 !=, FLOATS_2(uint8_t), expr)          \
-    LOOP(name##_i8, int8_t, uint8_t, 0 !=, FLOATS_2(int8_t), expr)            \
+    LOOP(name##_f64, 2, double, uint8_t, 0 !=, SAME_2(double), expr)           \
+    LOOP(name##_i64, 2, int64_t, uint8_t, 0 !=, SAME_2(int64_t), expr)         \
+    LOOP(name##_i32, 2, int32_t, uint8_t, 0 !=, SAME_2(int32_t), expr)         \
+    LOOP(name##_u8, 2, uint8_t, uint8_t, 0 !=, SAME_2(uint8_t), expr)          \
+    LOOP(name##_i8, 2, int8_t, uint8_t, 0 !=, SAME_2(int8_t), expr)            \
     tide_status tide_any_##name(tide_kcall *c);                               \
     tide_status tide_any_##name(tide_kcall *c) {                              \
         static const tide_loop same[TIDE_DTYPE_COUNT] = {                     \
@@ -186,13 +188,13 @@ static tide_status compare(tide_kcall *c, tide_loop same, tide_loop f64, tide_lo
     }
 
 #define AT(kind, name, def, doc)
-#define FORM_0(name, ifwd) INT_FORMS(name, BIND_2, ifwd, tide_int_##name)
+#define FORM_0(name, ifwd) INT_FORMS(name, 2, BIND_2, ifwd, tide_int_##name)
 #define FORM_1(...)
 #define U(name, fwd, bwd, reads, dom, doc)
 #define UP(name, params, fwd, bwd, reads, dom, doc)
-#define UI(name, fwd, bwd, reads, ifwd, dom, doc) INT_FORMS(name, BIND_1, ifwd, tide_int_##name)
-#define UB(name, fwd, ifwd, doc) BOOL_FORMS(name, BIND_1, ifwd, tide_int_##name)
+#define UI(name, fwd, bwd, reads, ifwd, dom, doc) INT_FORMS(name, 1, BIND_1, ifwd, tide_int_##name)
+#define UB(name, fwd, ifwd, doc) BOOL_FORMS(name, 1, BIND_1, ifwd, tide_int_##name)
 #define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) TIDE_CAT(FORM_, IS_NOINT(ifwd))(name, ifwd)
 #define BC(name, fwd, doc) COMPARISON(name, fwd)
-#define BI(name, ifwd, doc) INT_FORMS(name, BIND_2, ifwd, tide_any_##name)
+#define BI(name, ifwd, doc) INT_FORMS(name, 2, BIND_2, ifwd, tide_any_##name)
 #include "../pointwise.def"

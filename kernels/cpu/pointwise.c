@@ -139,11 +139,13 @@ static inline double erfinv(double x) {
 #define AT(kind, name, def, doc)
 #define UNUSED2(a, b) (void)(a), (void)(b)
 
-#define LOOP(name, fn, OUT, bind, expr)                                                   \
+/* Operands are read through local pointers: a store of bytes could otherwise change `in` itself. */
+#define LOOP(name, fn, nin, OUT, bind, expr)                                              \
     static void fn##_loop(int64_t n, const void *const *in, void *out, const void *attrs) { \
         const tide_##name##_attrs a_ = *(const tide_##name##_attrs *)attrs;               \
+        const REAL *p0 = in[0], *p1 = nin > 1 ? in[1] : NULL, *p2 = nin > 2 ? in[2] : NULL; \
         OUT *o = out;                                                                     \
-        (void)a_, (void)in;                                                               \
+        (void)a_, (void)p0, (void)p1, (void)p2;                                           \
         _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                             \
             bind o[i] = (OUT)(expr);                                                      \
         }                                                                                 \
@@ -151,7 +153,11 @@ static inline double erfinv(double x) {
     tide_status K(fn)(tide_kcall *c);                                                     \
     tide_status K(fn)(tide_kcall *c) { return tide_elementwise(c, fn##_loop, HEAVY); }
 
-#define OPERAND(var, k) const REAL var = ((const REAL *)in[k])[i];
+#define NREAD_NONE 1
+#define NREAD_X 2
+#define NREAD_Y 2
+#define NREAD_XY 3
+#define OPERAND(var, k) const REAL var = p##k[i];
 #define BIND_X OPERAND(X, 0)
 #define BIND_X12 OPERAND(X1, 0) OPERAND(X2, 1)
 /* a gradient op's inputs: dy, then what its rule reads */
@@ -161,12 +167,12 @@ static inline double erfinv(double x) {
 #define GRAD_XY OPERAND(DY, 0) OPERAND(X, 1) OPERAND(Y, 2) UNUSED2(DY, X); (void)Y;
 
 #define U(name, fwd, bwd, reads, dom, doc) \
-    LOOP(name, name, REAL, BIND_X, fwd)    \
-    LOOP(name, name##_grad, REAL, GRAD_##reads, bwd)
+    LOOP(name, name, 1, REAL, BIND_X, fwd) \
+    LOOP(name, name##_grad, NREAD_##reads, REAL, GRAD_##reads, bwd)
 #define UP(name, params, fwd, bwd, reads, dom, doc) U(name, fwd, bwd, reads, dom, doc)
 #define UI(name, fwd, bwd, reads, ifwd, dom, doc) U(name, fwd, bwd, reads, dom, doc)
-#define UB(name, fwd, ifwd, doc) LOOP(name, name, uint8_t, BIND_X, (fwd) ? 1 : 0)
-#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) LOOP(name, name, REAL, BIND_X12, fwd)
-#define BC(name, fwd, doc) LOOP(name, name, uint8_t, BIND_X12, (fwd) ? 1 : 0)
+#define UB(name, fwd, ifwd, doc) LOOP(name, name, 1, uint8_t, BIND_X, (fwd) ? 1 : 0)
+#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) LOOP(name, name, 2, REAL, BIND_X12, fwd)
+#define BC(name, fwd, doc) LOOP(name, name, 2, uint8_t, BIND_X12, (fwd) ? 1 : 0)
 #define BI(name, ifwd, doc)
 #include "../pointwise.def"
