@@ -127,8 +127,6 @@ local facts = {
 
 -- Entries whose inputs have no slope: NaN, infinities, ties, zeros under a running product.
 local flat = { max_8 = true, min_8 = true, logsumexp_4 = true, sort_2 = true, sort_3 = true, top_k_2 = true, top_k_3 = true, concatenate_2 = true }
--- Sums whose order follows the strides: equal up to rounding.
-local rounded = { sum = true, prod = true, mean = true, var = true, std = true, logsumexp = true }
 local no_second = { prod_8 = true } -- running products are not differentiable at 0
 
 local keys = {}
@@ -146,7 +144,6 @@ for _, key in ipairs(keys) do
   local extra = facts[e.op]
   local row = { op = e.op, ref = key, label = key:match "%d+$", options = e.options, family = "arrays" }
   row.gradgrad = extra.second and not flat[key] and not no_second[key] or nil
-  row.strided = rounded[e.op] and "close" or nil
   if extra.grad == false or flat[key] then
     row.grad, row.why = false, "no slope by definition, or at these numbers"
   end
