@@ -12,6 +12,11 @@ local families = {
     convert_to_tensor convert_to_numpy is_tensor shape dtype]],
   creation = [[arange linspace logspace geomspace eye identity tri meshgrid]],
   linear = "einsum tensordot",
+  arrays = [[split array_split vsplit hsplit dsplit unstack nonzero vstack hstack dstack column_stack append fliplr flipud rot90
+    diagflat trace repeat select isin unique unravel_index multi_hot in_top_k saturate_cast allclose ndim size array get_item]],
+  statistics = [[quantile percentile median nansum nanprod nanmax nanmin nanargmax nanargmin nanmean nanvar nanstd nancumsum
+    nancumprod nanquantile nanpercentile nanmedian average ptp diff trapezoid vander cross kron histogram bartlett blackman
+    hamming hanning kaiser]],
 }
 local place = {}
 for family, names in pairs(families) do
@@ -24,6 +29,25 @@ for name, f in pairs(core.ops) do
   if name:sub(-1) ~= "_" then
     ops[name] = f
   end
+end
+
+-- Keras' and NumPy's other names of the same ops.
+for name, of in
+  pairs {
+    absolute = "abs",
+    amax = "max",
+    amin = "min",
+    bitwise_invert = "bitwise_not",
+    bitwise_left_shift = "left_shift",
+    bitwise_right_shift = "right_shift",
+    exponential = "exp",
+    fabs = "abs",
+    hard_swish = "hard_silu",
+    swish = "silu",
+    true_divide = "divide",
+  }
+do
+  ops[name] = core.ops[of]
 end
 
 --- Every public name, sorted.
