@@ -349,6 +349,7 @@ check.resolved("activation", "tide.activations")
 check.resolved("initializer", "tide.initializers")
 check.resolved("regularizer", "tide.regularizers")
 check.resolved("constraint", "tide.constraints")
+check.resolved("layer", "tide.layers")
 
 local function convert(row, v)
   local t = row[2]

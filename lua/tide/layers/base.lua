@@ -36,6 +36,7 @@ Layer.penalties = 0
 
 local active, mode = false, INFER
 local masking = false     -- has any mask ever been made? until then masks cost nothing
+local mixed = false       -- has a layer of another dtype than float32 been made? until then only the outermost call casts
 local masks = setmetatable({}, { __mode = "k" })
 
 local guard = {}
@@ -127,6 +128,7 @@ function Layer:_init(...)
   rawset(self, "_id", Layer.created)
   rawset(self, "name", o.name or Layer.auto_name(class.snake(getmetatable(self).__name)))
   rawset(self, "dtype", o.dtype)
+  mixed = mixed or o.dtype ~= "float32"
   rawset(self, "autocast", o.autocast)
   rawset(self, "activity_regularizer", o.activity_regularizer)
   rawset(self, "built", false)
@@ -458,14 +460,14 @@ local function dispatch(self, n, x, ...)
     if Layer.penalties > 0 then
       self:_clear_losses()
     end
-    if self.autocast and not self.keeps_dtype then
-      x = cast_input(self.dtype, x)
-      for i = 1, count - 1 do
-        rest[i] = cast_input(self.dtype, rest[i])
-      end
-    end
   elseif explicit ~= nil then
     back = BACK[mode]
+  end
+  if (mixed or not active) and self.autocast and not self.keeps_dtype then
+    x = cast_input(self.dtype, x)
+    for i = 1, count - 1 do
+      rest[i] = cast_input(self.dtype, rest[i])
+    end
   end
   local _ <close> = back
   if back then
@@ -525,7 +527,7 @@ end
 --- Calls the layer on a tensor (or a list or table of them); see `extend` for options.
 function Layer.__call(self, x, o, ...)
   if self._plain and type(x) == "userdata" and not masking then
-    if o == nil and active then
+    if o == nil and active and not mixed then
       if self._one then
         local y = self._call(self, x, mode)
         return y

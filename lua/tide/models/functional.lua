@@ -134,6 +134,7 @@ local Functional = base.derive(Model, "Functional", {
   end,
   call = run_plan,
 })
+Functional.args.owner = "Model"
 functional.Functional = Functional
 
 -- Sets the graph of the model.
@@ -161,6 +162,9 @@ function Functional:_connect(inputs, outputs)
   rawset(self, "_input_spec", inputs)
   rawset(self, "_output_spec", outputs)
   rawset(self, "_inputs", flat_in)
+  if #flat_in > 0 and flat_in[1].dtype:find("float", 1, true) then
+    rawset(self, "dtype", flat_in[1].dtype) -- what comes in is cast to the declared dtype
+  end
   rawset(self, "_outputs", flat_out)
   rawset(self, "_input_keys", input_keys(inputs, flat_in))
   rawset(self, "_steps", plan)

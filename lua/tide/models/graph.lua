@@ -173,7 +173,8 @@ function graph.fuse(steps, outputs)
     else
       out[#out + 1] = step
       local layer = step.node.layer
-      if step.kind == 1 and layer and layer._call_relu and readers[step.node.results[1]] == 1 and not layer.activity_regularizer then
+      local alone = step.kind == 1 and readers[step.node.results[1]] == 1
+      if alone and layer and layer._call_relu and not layer.activity_regularizer then
         by_slot[step.to] = step
       end
     end

@@ -1,6 +1,7 @@
 --- Sequential: layers one after another, built as soon as the input's shape is known.
 local base = require "tide.layers.base"
 local check = require "tide.check"
+local class = require "tide.class"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local Model = require "tide.models.model"
@@ -41,7 +42,8 @@ local function append(self, layer)
     layer = layer._node and layer._node.layer
   end
   if not base.is_layer(layer) then
-    errors.raise("Sequential", "takes layers, got %s", check.show(layer))
+    errors.raise("Sequential", "takes layers, got %s%s", check.show(layer),
+      class.is_class(layer) and "; a class makes a layer when it is called: " .. layer.__name .. " { ... }" or "")
   end
   if getmetatable(layer).__name == "InputLayer" then
     if #self._chain > 0 or self._input then
@@ -59,6 +61,10 @@ local function append(self, layer)
 end
 
 local function rebuild(self)
+  local first = self._chain[1]
+  if first and not first.keeps_dtype then
+    rawset(self, "dtype", first.dtype) -- what comes in is cast once, to what the first layer takes
+  end
   rawset(self, "built", false)
   rawset(self, "_in", nil)
   rawset(self, "_out", nil)
