@@ -113,7 +113,8 @@ void K(gemm)(const tide_gemm *g) {
             for (int64_t i = 0; i < m; i++) memset((REAL *)g->c + i * g->ldc, 0, (size_t)n * sizeof(REAL));
         return;
     }
-    if (tide_gemm_now && m * n * g->k > 512) {
+    double work = (double)m * (double)n * (double)g->k; /* a repeated view may be longer than memory */
+    if (tide_gemm_now && work > 512) {
         int (*serve)(const tide_gemm *) = REAL_IS_F32 ? tide_gemm_now->f32 : tide_gemm_now->f64;
         if (serve && serve(g)) return;
     }
@@ -122,7 +123,8 @@ void K(gemm)(const tide_gemm *g) {
         block(g, 0, m, 0, n);
         return;
     }
-    int64_t grain = TIDE_MAX(1, 262144 / (TIDE_MIN(m, MB) * TIDE_MIN(n, NB) * g->k)); /* a thread's start costs microseconds */
+    /* a thread's start costs microseconds */
+    int64_t grain = TIDE_MAX(1, (int64_t)(262144 / ((double)TIDE_MIN(m, MB) * (double)TIDE_MIN(n, NB) * (double)g->k)));
     TIDE_PARALLEL_FOR(rows * cols, grain) {
         for (int64_t t = lo; t < hi; t++) {
             int64_t i = t / cols * MB, j = t % cols * NB;
@@ -180,7 +182,8 @@ tide_status K(matmul)(tide_kcall *c) {
      * libgomp makes new threads for a nested team at every call. */
     const tide_gemm_hook *hook = tide_gemm_now;
     int nested = !hook || !hook->nested || hook->nested();
-    int64_t work = g.m * g.n * (g.k + 1) + 1, grain = TIDE_MAX(1, (1 << 18) / work);
+    double work = (double)g.m * (double)g.n * ((double)g.k + 1) + 1;
+    int64_t grain = TIDE_MAX(1, (int64_t)((1 << 18) / work));
     if (batch <= grain || !nested || (work > 1 << 22 && batch < 16) || tide_num_threads() == 1) {
         some_products(&t, 0, batch);
         return TIDE_OK;

@@ -276,7 +276,7 @@ static int better_blas(const tide_gemm *g, int tb) {
 #if defined(__x86_64__)
     if (avx512 < 0) avx512 = __builtin_cpu_supports("avx512f") != 0;
 #endif
-    if (avx512 > 0) return g->m * g->n * g->k <= 32 * 32 * 64 && g->m > 1;
+    if (avx512 > 0) return (double)g->m * (double)g->n * (double)g->k <= 32 * 32 * 64 && g->m > 1;
     return !tb && g->n >= 512 && g->k >= 64 && g->m >= 32;
 }
 

@@ -256,6 +256,12 @@ static tide_status conv_transpose_infer(tide_call *c) {
                                 (long)o->v[i]);
     }
     if (o->n >= 0) o->n = nd;
+    for (int i = 0; i < nd; i++) { /* far more than any result can have; keeps the extents below from overflowing */
+        int64_t most;
+        if (__builtin_mul_overflow(x->shape[1 + i], a->strides.v[i], &most) || most > INT64_MAX / 4)
+            return tide_op_fail(c, TIDE_ESHAPE, "the result has too many elements (input %s, strides %ld)", tide_shape_str(x->rank, x->shape, sx, sizeof sx),
+                                (long)a->strides.v[i]);
+    }
     return TIDE_OK;
 }
 

@@ -135,6 +135,11 @@ static tide_status block_infer(tide_call *c) {
     tide_shape_str(x->rank, x->shape, s, sizeof s);
     if (x->rank != 4) return tide_op_fail(c, TIDE_ESHAPE, "x has the wrong number of axes (expected (N, H, W, C), got %s)", s);
     if (b < 1 || b > INT32_MAX) return tide_op_fail(c, TIDE_EARG, "block_size must be 1 or more (got %ld)", (long)b);
+    int64_t most;
+    if (deep && (__builtin_mul_overflow(x->shape[1], b, &most) || __builtin_mul_overflow(x->shape[2], b, &most)))
+        return tide_op_fail(c, TIDE_ESHAPE, "the result has too many elements (input %s, block_size %ld)", s, (long)b);
+    if (!deep && __builtin_mul_overflow(x->shape[3], b * b, &most))
+        return tide_op_fail(c, TIDE_ESHAPE, "the result has too many elements (input %s, block_size %ld)", s, (long)b);
     if (deep ? x->shape[3] % (b * b) : x->shape[1] % b || x->shape[2] % b)
         return tide_op_fail(c, TIDE_ESHAPE, "%s not divisible by %s %ld (input %s)", deep ? "channels are" : "height and width are",
                             deep ? "the square of block_size" : "block_size", (long)b, s);
