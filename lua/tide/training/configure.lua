@@ -1,0 +1,109 @@
+--- compile: optimizer, losses and metrics of a model, checked by name at once, built at the first batch.
+local check = require "tide.check"
+local losses = require "tide.losses"
+local none = require "tide.none"
+local object = require "tide.training.object"
+local optimizers = require "tide.optimizers"
+
+local compile = require "tide.training.compile"
+local steps = require "tide.training.steps"
+
+local configure = {}
+
+local compile_args = check.args("compile", {
+  { "optimizer", "any", "rmsprop", "name, { name, option = ... } or object" },
+  { "loss", "any", nil, "one, a list per output, or a table by output name", dict = true },
+  { "loss_weights", "any", nil, "factors of the losses", dict = true },
+  { "metrics", "any", nil, "list, list of lists per output, or a table by output name", dict = true },
+  { "weighted_metrics", "any", nil, "metrics that sample weights weigh", dict = true },
+  { "run_eagerly", "bool", false, "recorded; Tide always runs at once" },
+  { "steps_per_execution", "int", 1, "recorded", min = 1 },
+  { "jit_compile", "any", "auto", "recorded" },
+  { "auto_scale_loss", "bool", true, "recorded" },
+})
+
+-- A name, object or list that cannot be right is refused now, not at the first batch.
+local function check_losses(v)
+  if v == nil or v == false or v == none then
+    return
+  elseif check.is_plain(v) and v.class_name == nil and not (type(v[1]) == "string" and check.has_string_key(v)) then
+    for _, x in pairs(v) do
+      check_losses(x)
+    end
+  elseif not (type(v) == "string" and (v:lower() == "crossentropy" or v:lower() == "ce")) then
+    losses.get(v)
+  end
+end
+
+local function check_metrics(v)
+  if v == nil or v == false or v == none then
+    return
+  elseif check.is_plain(v) and v.class_name == nil and not (type(v[1]) == "string" and check.has_string_key(v)) then
+    for _, x in pairs(v) do
+      check_metrics(x)
+    end
+  elseif not (type(v) == "string" and ({ accuracy = 1, acc = 1, crossentropy = 1, ce = 1 })[v:lower()]) then
+    require("tide.metrics").get(v)
+  end
+end
+
+--- Chooses optimizer, loss and metrics.
+---
+--- Example:
+---   model:compile { optimizer = { "adam", learning_rate = 1e-3 }, loss = "mse", metrics = { "mae" } }
+function configure.compile(self, ...)
+  local first = ...
+  local o
+  if select("#", ...) > 1 and check.is_plain(first) and type(first[1]) == "string" then
+    o = compile_args:call(optimizers.get(first), select(2, ...))
+  else
+    o = compile_args:call(...)
+  end
+  check_losses(o.loss)
+  check_metrics(o.metrics)
+  check_metrics(o.weighted_metrics)
+  local optimizer = optimizers.get(o.optimizer)
+  optimizer._records = function()
+    return self:_records()
+  end
+  rawset(self, "optimizer", optimizer)
+  rawset(self, "loss", o.loss)
+  rawset(self, "compiled", true)
+  rawset(self, "stop_training", false)
+  rawset(self, "run_eagerly", o.run_eagerly)
+  rawset(self, "steps_per_execution", o.steps_per_execution)
+  rawset(self, "jit_compile", o.jit_compile)
+  rawset(self, "_compile_options", o)
+  rawset(self, "_training", steps.state {
+    optimizer = optimizer,
+    loss = o.loss ~= nil and compile.loss(o.loss, o.loss_weights) or nil,
+    metrics = (o.metrics ~= nil or o.weighted_metrics ~= nil) and compile.metrics(o.metrics, o.weighted_metrics) or nil,
+  })
+end
+
+--- What compile was given, as plain data; nil before compile.
+function configure.get_compile_config(self)
+  local o = rawget(self, "_compile_options")
+  if not o then
+    return nil
+  end
+  local out = {}
+  for k, v in pairs(o) do
+    out[k] = object.serialize(v)
+  end
+  out.optimizer = object.serialize(self.optimizer)
+  return out
+end
+
+--- compile with what get_compile_config returned.
+function configure.compile_from_config(self, config)
+  local o = {}
+  for k, v in pairs(config) do
+    if v ~= none then
+      o[k] = v
+    end
+  end
+  self:compile(o)
+end
+
+return configure
