@@ -127,22 +127,21 @@ for name, rule in pairs {
   c.scale, c.mode, c.distribution = table.unpack(rule)
 end
 
--- Orthonormal rows by Gram-Schmidt, each row projected twice so that float32 rounding does not spoil orthogonality. This is
--- the Q of a QR factorisation whose R has a positive diagonal.
+-- Orthonormal rows by Gram-Schmidt in halves, so that nearly all of it is matrix products; each half is projected twice so
+-- that rounding does not spoil orthogonality. This is the Q of a QR factorisation whose R has a positive diagonal.
 local function orthonormal_rows(a)
-  local m, n = a.shape[1], a.shape[2]
-  local rows = {}
-  for i = 1, m do
-    local v = ops.reshape(a[{ { i } }], { 1, n })
-    if i > 1 then
-      local q = ops.concatenate(rows, { axis = 1 })
-      for _ = 1, 2 do
-        v = v - ops.matmul(ops.matmul(v, ops.transpose(q)), q)
-      end
-    end
-    rows[i] = v / ops.sqrt(ops.sum(v * v))
+  local m = a.shape[1]
+  if m == 1 then
+    return a / ops.sqrt(ops.sum(a * a))
   end
-  return ops.concatenate(rows, { axis = 1 })
+  local half = m // 2
+  local q = orthonormal_rows(a[{ { 1, half } }])
+  local columns = ops.transpose(q)
+  local rest = a[{ { half + 1, m } }]
+  for _ = 1, 2 do
+    rest = rest - ops.matmul(ops.matmul(rest, columns), q)
+  end
+  return ops.concatenate({ q, orthonormal_rows(rest) }, { axis = 1 })
 end
 
 define("Orthogonal", { { "gain", "number", 1 }, seed }, function(self, shape, dtype)
