@@ -11,25 +11,30 @@ local x_train, y_train, x_test, y_test, names = tide.datasets.fashion_mnist {}
 x_train, y_train = x_train[{ { 1, pictures } }], y_train[{ { 1, pictures } }]
 print(("%d training and %d test pictures of %d classes"):format(#x_train, #x_test, #names))
 
--- 2. The model: two convolutions see edges and parts, two dense layers decide.
+-- 2. The model: convolutions see edges, parts and shapes, dense layers decide.
 local model = tide.Sequential {
   tide.Input { 28, 28 },
   layers.Reshape { 28, 28, 1 },
   layers.Rescaling { 1 / 255 },
-  layers.Conv2D { 32, 3, activation = "relu" },
+  layers.Conv2D { 32, 3, padding = "same", activation = "relu" },
   layers.MaxPooling2D(),
-  layers.Conv2D { 64, 3, activation = "relu" },
+  layers.Conv2D { 64, 3, use_bias = false },
+  layers.BatchNormalization(),
+  layers.ReLU(),
   layers.MaxPooling2D(),
+  layers.Conv2D { 128, 3, activation = "relu" },
   layers.Flatten(),
-  layers.Dropout { 0.3 },
+  layers.Dropout { 0.4 },
   layers.Dense { 128, activation = "relu" },
   layers.Dense { 10, activation = "softmax" },
 }
 model:summary()
 
--- 3. Training, with a tenth kept aside to watch it.
-model:compile { optimizer = "adam", loss = "sparse_categorical_crossentropy", metrics = { "accuracy" } }
-local history = model:fit(x_train, y_train, { epochs = epochs, batch_size = 128, validation_split = 0.1 })
+-- 3. Training, with a twentieth kept aside to watch it; the learning rate falls along a cosine.
+local steps = epochs * math.ceil(0.95 * pictures / 96)
+local rate = tide.optimizers.schedules.CosineDecay { 2e-3, steps }
+model:compile { optimizer = { "adam", learning_rate = rate }, loss = "sparse_categorical_crossentropy", metrics = { "accuracy" } }
+local history = model:fit(x_train, y_train, { epochs = epochs, batch_size = 96, validation_split = 0.05 })
 local _, accuracy = model:evaluate(x_test, y_test, { batch_size = 500, verbose = 0 })
 print(("test accuracy %.4f"):format(accuracy))
 
