@@ -50,7 +50,7 @@ end
 --- The candidate that `name` was probably meant to be, or nil.
 --- @param candidates table a sequence of names
 function check.suggest(name, candidates)
-  if type(name) ~= "string" then
+  if type(name) ~= "string" or #name > 64 then
     return nil
   end
   local best, score

@@ -1,6 +1,7 @@
 --- Indexing by masks and by tensors of positions: what t[...] passes on when its key holds tensors. Ranges and numbers are C's.
 local core = require "tide.core"
 local errors = require "tide.errors"
+local none = require "tide.none"
 local ops = core.ops
 
 local indexing = {}
@@ -66,8 +67,30 @@ local function entries_of(t, key)
   return out
 end
 
+-- The type of the first entry that no key can have.
+local function odd_entry(entries)
+  for _, e in ipairs(entries) do
+    if type(e) ~= "number" and not core.is_tensor(e) then
+      local range = type(e) == "table" and e ~= none and #e <= 3
+      for _, bound in ipairs(range and e or {}) do
+        range = range and math.tointeger(bound) ~= nil
+      end
+      if not range then
+        return e == none and "none"
+          or type(e) == "string" and ("'%.40s'"):format(e)
+          or type(e) == "table" and "a table that is no range"
+          or type(e)
+      end
+    end
+  end
+  return "a number that is no position"
+end
+
 -- Brings the axes that tensors address to the front. Returns the tensor, their list, where they stood, whether side by side.
 local function advanced(t, key)
+  if type(key) ~= "table" or key == none then
+    errors.raise("index", "a key must be a number, a list or a tensor (got %s)", key == none and "none" or type(key))
+  end
   local entries = entries_of(t, key)
   local basic, tensors, at = {}, {}, {}
   local axis = 0
@@ -89,6 +112,10 @@ local function advanced(t, key)
         axis = axis + 1
       end
     end
+  end
+  if #tensors == 0 then -- without tensors the key is C's, and C sent it here because it could not read it
+    errors.raise("index", 'an entry of a key must be a number, { first, last, step }, "...", "new" or a tensor (got %s)',
+      odd_entry(entries))
   end
   local part = t[basic]
   local order, taken = {}, {}
@@ -131,9 +158,6 @@ function indexing.get(t, key)
       return flat_front(t, key.ndim):take(positions(key), { axis = 1 })
     end
     return t:take(key, { axis = 1 })
-  end
-  if type(key) ~= "table" then
-    errors.raise("index", "a key must be a number, a list or a tensor (got %s)", type(key))
   end
   local part, order, tensors, at = advanced(t, key)
   local front = flat_front(part:transpose(order), #tensors)

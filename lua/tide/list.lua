@@ -28,22 +28,26 @@ function meta.__eq(a, b)
   return true
 end
 
-local function show(v)
+local function show(v, depth)
   if type(v) == "string" then
     return string.format("%q", v)
   elseif type(v) == "table" and getmetatable(v) == nil then
-    return list.format(v)
+    return list.format(v, depth + 1)
   elseif math.type(v) == "float" then
     return string.format("%.6g", v)
   end
   return tostring(v)
 end
 
---- A sequence as text: `[1, 2, none]`.
-function list.format(t)
+--- A sequence as text: `[1, 2, none]`. What is nested deeper than eight lists (or in itself) is left out.
+function list.format(t, depth)
+  depth = depth or 1
+  if depth > 8 then
+    return "[...]"
+  end
   local out = {}
   for i = 1, #t do
-    out[i] = show(t[i])
+    out[i] = show(t[i], depth)
   end
   return "[" .. table.concat(out, ", ") .. "]"
 end

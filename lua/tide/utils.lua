@@ -1,4 +1,5 @@
 --- Helpers that Keras keeps in keras.utils: seeds, one-hot labels, confusion matrices.
+local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local ops = require "tide.ops"
@@ -19,16 +20,30 @@ local function as_tensor(x, dtype)
   return core.is_tensor(x) and x or core.tensor(x, { dtype = dtype })
 end
 
+-- Labels as integers with axes: whole numbers of any dtype are taken.
+local function as_labels(x, dtype)
+  x = as_tensor(x, dtype)
+  if x.ndim == 0 then
+    x = x:reshape { 1 }
+  end
+  return x.dtype:find "^u?int" and x or x:cast(dtype)
+end
+
+-- Refuses a number of classes that is none; nil: not given.
+local function class_count(where, n)
+  if n ~= nil and (not math.tointeger(n) or n < 1) then
+    errors.raise(where, "num_classes must be a whole number of at least 1 (got %s)", check.show(n))
+  end
+end
+
 --- One-hot rows of labels 1..num_classes (num_classes: the largest label by default). Keras: utils.to_categorical.
 --- @usage local y = tide.utils.to_categorical({ 1, 3, 2 }, 3)   -- [3, 3]
 function utils.to_categorical(labels, num_classes)
   if type(num_classes) == "table" then
     num_classes = num_classes.num_classes
   end
-  labels = as_tensor(labels, "int32")
-  if labels.dtype:find "float" then
-    labels = labels:cast "int32"
-  end
+  labels = as_labels(labels, "int32")
+  class_count("to_categorical", num_classes)
   local n = num_classes or (labels.size > 0 and labels:max() or 0)
   if labels.size > 0 and (labels:min() < 1 or labels:max() > n) then
     errors.raise("to_categorical", "labels must be 1..%d (got %d..%d)%s", n, labels:min(), labels:max(),
@@ -41,10 +56,14 @@ end
 --- @usage local m = tide.utils.confusion_matrix(y_true, y_pred, { num_classes = 10 })
 function utils.confusion_matrix(y_true, y_pred, options)
   local o = options or {}
-  y_true, y_pred = as_tensor(y_true, "int64"):reshape { -1 }, as_tensor(y_pred, "int64"):reshape { -1 }
+  if type(o) ~= "table" then
+    errors.raise("confusion_matrix", "options must be a table (got %s)", check.show(o))
+  end
+  y_true, y_pred = as_labels(y_true, "int64"):reshape { -1 }, as_labels(y_pred, "int64"):reshape { -1 }
   if #y_true ~= #y_pred then
     errors.raise("confusion_matrix", "the lists differ in length (expected %d, got %d)", #y_true, #y_pred)
   end
+  class_count("confusion_matrix", o.num_classes)
   local n = o.num_classes or math.max(#y_true > 0 and y_true:max() or 0, #y_pred > 0 and y_pred:max() or 0)
   for name, y in pairs { y_true = y_true, y_pred = y_pred } do
     if #y > 0 and (y:min() < 1 or y:max() > n) then

@@ -171,7 +171,7 @@ static int set_grad_mode(lua_State *L) {
 
 static int register_hook(lua_State *L) {
     tide_tensor *t = tideL_checktensor(L, 1, "register_hook");
-    luaL_checktype(L, 2, LUA_TFUNCTION);
+    if (!lua_isfunction(L, 2)) tideL_error(L, "register_hook", "expected a function of the gradient (got %s)", luaL_typename(L, 2));
     if (!tide_needs_grad(t)) tideL_error(L, "register_hook", "the tensor does not require a gradient");
     lua_settop(L, 2);
     int ref = luaL_ref(L, LUA_REGISTRYINDEX);

@@ -19,7 +19,7 @@ local function pair(y_true, y_pred)
     y_pred = ops.cast(y_pred, "float32")
   end
   if y_true.dtype ~= y_pred.dtype then
-    y_true = ops.cast(y_true, y_pred.dtype)
+    y_true = tensors.hold(ops.cast(y_true, y_pred.dtype), y_pred.dtype)
   end
   if y_true.ndim ~= y_pred.ndim then
     y_true, y_pred = same_rank(y_true, y_pred)
@@ -232,10 +232,10 @@ end
 --- Labels as integers, a trailing axis of length 1 removed.
 function F.labels(y_true, y_pred)
   if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1 then
-    y_true = ops.squeeze(y_true, LAST)
+    y_true = tensors.hold(ops.squeeze(y_true, LAST), y_true.dtype)
   end
   if tensors.is_float(y_true.dtype) then
-    y_true = ops.cast(y_true, "int64")
+    y_true = tensors.hold(ops.cast(y_true, "int64"), "int64")
   end
   return y_true
 end

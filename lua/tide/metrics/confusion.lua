@@ -228,7 +228,7 @@ end
 local function at_level(name, key, constrained, dependent)
   define(name, {
     { key, "number", check.required, "the level to keep", min = 0, max = 1 },
-    { "num_thresholds", "int", 200, "number of thresholds tried", min = 1 },
+    { "num_thresholds", "int", 200, "number of thresholds tried", min = 1, max = 1000000 },
     CLASS_ID,
   }, function(self)
     self._value = self[key]
@@ -255,7 +255,7 @@ at_level("RecallAtPrecision", "precision", precision, sensitivity)
 --- Area under the ROC or PR curve, by a Riemann sum over thresholds. PR with interpolation follows Davis and Goadrich 2006,
 --- PRGAIN Flach and Kull 2015.
 local AUC = define("AUC", {
-  { "num_thresholds", "int", 200, "number of thresholds", min = 2 },
+  { "num_thresholds", "int", 200, "number of thresholds", min = 2, max = 1000000 },
   { "curve", "enum", "ROC", "the curve", of = "ROC|PR|PRGAIN|roc|pr|prgain" },
   { "summation_method", "enum", "interpolation", "heights of the rectangles",
     of = "interpolation|majoring|minoring|Interpolation|Majoring|Minoring" },

@@ -30,14 +30,14 @@ end
 -- Labels with one axis less than the predictions.
 local function flat_labels(y_true, y_pred, owner)
   if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1 then
-    y_true = ops.squeeze(y_true, LAST)
+    y_true = tensors.hold(ops.squeeze(y_true, LAST), y_true.dtype)
   end
   if y_true.ndim ~= y_pred.ndim - 1 then
     errors.raise(owner, "labels need one axis less than predictions (y_true %s, y_pred %s)", tostring(y_true.shape),
       tostring(y_pred.shape))
   end
   if tensors.is_float(y_true.dtype) then
-    y_true = ops.cast(y_true, "int64")
+    y_true = tensors.hold(ops.cast(y_true, "int64"), "int64")
   end
   return y_true
 end
@@ -54,14 +54,14 @@ function F.sparse_categorical_accuracy(y_true, y_pred, o)
 end
 
 function F.top_k_categorical_accuracy(y_true, y_pred, o)
-  local labels = ops.argmax(y_true, LAST)
+  local labels = tensors.hold(ops.argmax(y_true, LAST), "int64")
   return core.ops.top_k_accuracy_(y_pred, tensors.of(labels, "int64"), { k = o.k or 5 })
 end
 
 function F.sparse_top_k_categorical_accuracy(y_true, y_pred, o)
   if o.from_sorted_ids then
     if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1 then
-      y_true = ops.squeeze(y_true, LAST)
+      y_true = tensors.hold(ops.squeeze(y_true, LAST), y_true.dtype)
     end
     local k = math.min(o.k or 5, y_pred.shape[-1])
     local first = y_pred[{ "...", { 1, k } }]

@@ -194,7 +194,7 @@ end
 
 -- ---- intersection over union ----
 
-local CLASSES = { "num_classes", "int", check.required, "number of classes", min = 2 }
+local CLASSES = { "num_classes", "int", check.required, "number of classes", min = 2, max = 46340 }
 local TARGETS = { "target_class_ids", "list", check.required, "the classes that count, from 1" }
 local IGNORE = { "ignore_class", "int", nil, "label that does not count" }
 local SPARSE_TRUE = { "sparse_y_true", "bool", true, "targets are labels, not one-hot" }

@@ -101,7 +101,7 @@ function Optimizer:_set_rate(v)
   if check.is_plain(v) then
     v = require("tide.optimizers.schedules").get(v)
   end
-  if type(v) == "userdata" then
+  if core.is_tensor(v) then
     v = v:item()
   end
   if type(v) == "number" then

@@ -10,7 +10,12 @@ local floats = { float32 = true, float64 = true, float16 = true, bfloat16 = true
 
 --- Whether `v` is a tensor.
 function tensors.is(v)
-  return type(v) == "userdata"
+  return core.is_tensor(v)
+end
+
+--- The tensor itself, or a tensor of the Lua value that an op gave for an integer result without axes.
+function tensors.hold(v, dtype)
+  return core.is_tensor(v) and v or core.tensor(v, { dtype = dtype })
 end
 
 --- Whether a dtype name is a floating one.
@@ -22,9 +27,9 @@ end
 --- @param what string|nil names the value in the error
 function tensors.of(v, dtype, what)
   local t = type(v)
-  if t == "userdata" then
+  if t == "userdata" and core.is_tensor(v) then
     if dtype and v.dtype ~= dtype then
-      return ops.cast(v, dtype)
+      return tensors.hold(ops.cast(v, dtype), dtype)
     end
     return v
   elseif t == "number" or t == "boolean" or check.is_list(v) then
@@ -55,7 +60,7 @@ function tensors.same_rank(a, b, expand_rank_1)
       if rb == 1 and expand_rank_1 ~= false then
         b = ops.expand_dims(b, LAST)
       else
-        a = ops.squeeze(a, LAST)
+        a = tensors.hold(ops.squeeze(a, LAST), a.dtype)
       end
     end
   elseif rb == ra + 1 then
@@ -63,7 +68,7 @@ function tensors.same_rank(a, b, expand_rank_1)
       if ra == 1 and expand_rank_1 ~= false then
         a = ops.expand_dims(a, LAST)
       else
-        b = ops.squeeze(b, LAST)
+        b = tensors.hold(ops.squeeze(b, LAST), b.dtype)
       end
     end
   end

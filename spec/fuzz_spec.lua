@@ -1,0 +1,30 @@
+-- The argument fuzzer, briefly: `make fuzz` runs it for long and under the sanitizers.
+local core = require "tide.core"
+local fuzz = require "spec.fuzz.arguments"
+
+describe("functions called with arguments that nobody should give", function()
+  it("answer with a value or a clear error, and keep their state", function()
+    local made, complaints = fuzz.run { calls = 20000, seed = 7 }
+    assert.equal(20000, made)
+    assert.equal("", table.concat(complaints, "\n"))
+  end)
+
+  it("leave no tensor behind", function()
+    fuzz.run { calls = 500, seed = 11 }
+    local before = core.memory().live_tensors
+    fuzz.run { calls = 5000, seed = 11 }
+    assert.equal(before, core.memory().live_tensors)
+  end)
+
+  it("are all that the core exports", function()
+    local called = {}
+    for _, name in ipairs(fuzz.targets()) do
+      called[name] = true
+    end
+    for _, op in ipairs(core.op_names()) do
+      if not core.op_info(op).private and core.ops[op] then
+        assert.is_true(called["ops." .. op], op)
+      end
+    end
+  end)
+end)
