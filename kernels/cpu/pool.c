@@ -51,6 +51,17 @@ static inline int64_t place(const pool *p, int64_t a, int64_t b, int64_t e) { re
         for (int64_t b_ = (w).first[1]; b_ < (w).last[1]; b_++)                                     \
             for (int64_t e_ = (w).first[2], at = image_ + place(p, a_, b_, e_); e_ < (w).last[2]; e_++, at += (p)->g.c)
 
+/* Does no position lie in two windows? *whole: does every one lie in one? */
+static int disjoint(const pool *p, int *whole) {
+    int apart = !p->adaptive;
+    *whole = apart;
+    for (int d = 0; d < 3; d++) {
+        apart &= p->g.stride[d] >= p->g.k[d];
+        *whole &= p->g.stride[d] == p->g.k[d] && p->g.out[d] * p->g.k[d] >= p->g.in[d];
+    }
+    return apart;
+}
+
 static inline int64_t grain_of(const pool *p) {
     int64_t work = p->g.c * (p->adaptive ? TIDE_CEIL_DIV(ins(p), TIDE_MAX(outs(p), 1)) : p->g.k[0] * p->g.k[1] * p->g.k[2]);
     return TIDE_MAX(1, 32768 / TIDE_MAX(work, 1));
@@ -89,11 +100,12 @@ tide_status K(max_pool_grad)(tide_kcall *c) {
     const REAL *dy = c->in[0].p, *x = c->in[1].p, *y = c->in[2].p;
     REAL *dx = c->out[0].p;
     int64_t per = outs(&p), nc = p.g.c, blocks = TIDE_CEIL_DIV(nc, BLOCK), work = ins(&p) * TIDE_MIN(nc, BLOCK);
+    int whole, apart = disjoint(&p, &whole);
     TIDE_PARALLEL_FOR(p.g.n * blocks, TIDE_MAX(1, 32768 / TIDE_MAX(work, 1))) {
         REAL rest[BLOCK];
         for (int64_t t = lo; t < hi; t++) {
             int64_t n = t / blocks, c0 = t % blocks * BLOCK, cn = TIDE_MIN(BLOCK, nc - c0);
-            for (int64_t i = 0; i < ins(&p); i++) memset(dx + (n * ins(&p) + i) * nc + c0, 0, (size_t)cn * sizeof(REAL));
+            for (int64_t i = 0; i < ins(&p) && !whole; i++) memset(dx + (n * ins(&p) + i) * nc + c0, 0, (size_t)cn * sizeof(REAL));
             for (int64_t o = 0; o < per; o++) {
                 window w = window_at(&p, o);
                 int64_t r = (n * per + o) * nc + c0;
@@ -102,11 +114,16 @@ tide_status K(max_pool_grad)(tide_kcall *c) {
                 EACH(&p, w, n, from) {
                     const REAL *restrict v = x + from + c0;
                     REAL *restrict to = dx + from + c0;
-                    for (int64_t i = 0; i < cn; i++) {
-                        REAL take = equal(v[i], yr[i]) ? rest[i] : 0;
-                        to[i] += take;
-                        rest[i] = equal(v[i], yr[i]) ? 0 : rest[i];
-                    }
+                    if (apart)
+                        for (int64_t i = 0; i < cn; i++) {
+                            to[i] = equal(v[i], yr[i]) ? rest[i] : 0;
+                            rest[i] = equal(v[i], yr[i]) ? 0 : rest[i];
+                        }
+                    else
+                        for (int64_t i = 0; i < cn; i++) {
+                            to[i] += equal(v[i], yr[i]) ? rest[i] : 0;
+                            rest[i] = equal(v[i], yr[i]) ? 0 : rest[i];
+                        }
                 }
             }
         }
