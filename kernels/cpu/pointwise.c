@@ -4,8 +4,9 @@
  * Invariant: an expression reads only element i of each operand, so a result may be written over an input. */
 #include "cpu.h"
 
-#define HEAVY 4096   /* grain of a transcendental function */
-#define LIGHT 32768  /* grain of an addition */
+/* Elements below which no second thread is worth its start. */
+#define HEAVY 16384 /* a transcendental function */
+#define LIGHT 32768 /* an addition */
 
 #define TIDE_BIG_f32 3.4028234663852886e38f
 #define TIDE_BIG_f64 1.7976931348623157e308
@@ -139,8 +140,38 @@ static inline double erfinv(double x) {
 #define AT(kind, name, def, doc)
 #define UNUSED2(a, b) (void)(a), (void)(b)
 
+/* -- powers with a small whole exponent need no logarithm -- */
+#define POWER(name, expr)                                                                        \
+    static void name(int64_t n, const void *const *in, void *out, const void *attrs) {           \
+        const REAL *p0 = in[0];                                                                  \
+        REAL *o = out;                                                                           \
+        (void)attrs;                                                                             \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                    \
+            const REAL x = p0[i];                                                                \
+            o[i] = expr;                                                                         \
+        }                                                                                        \
+    }
+POWER(power_1, x)
+POWER(power_2, x * x)
+POWER(power_3, x * x * x)
+POWER(power_inverse, 1 / x)
+static tide_loop choose_power(const tide_kcall *c, tide_loop general) {
+    if (tide_buf_numel(&c->in[1]) != 1) return general;
+    REAL e = *(const REAL *)c->in[1].p;
+    return e == 2 ? power_2 : e == 1 ? power_1 : e == 3 ? power_3 : e == -1 ? power_inverse : general;
+}
+static inline tide_loop choose_general(const tide_kcall *c, tide_loop general) {
+    (void)c;
+    return general;
+}
+/* The loop that serves a call of an op: choose_power for power, its own for every other. */
+#define CHOSEN_power ~, choose_power
+#define CHOOSE_(a, b, ...) b
+#define CHOOSE__(...) CHOOSE_(__VA_ARGS__)
+#define CHOOSE(fn) CHOOSE__(CHOSEN_##fn, choose_general, ~)
+
 /* Operands are read through local pointers: a store of bytes could otherwise change `in` itself. */
-#define LOOP(name, fn, nin, OUT, bind, expr)                                              \
+#define LOOP(name, fn, nin, grain, OUT, bind, expr)                                       \
     static void fn##_loop(int64_t n, const void *const *in, void *out, const void *attrs) { \
         const tide_##name##_attrs a_ = *(const tide_##name##_attrs *)attrs;               \
         const REAL *p0 = in[0], *p1 = nin > 1 ? in[1] : NULL, *p2 = nin > 2 ? in[2] : NULL; \
@@ -151,7 +182,7 @@ static inline double erfinv(double x) {
         }                                                                                 \
     }                                                                                     \
     tide_status K(fn)(tide_kcall *c);                                                     \
-    tide_status K(fn)(tide_kcall *c) { return tide_elementwise(c, fn##_loop, HEAVY); }
+    tide_status K(fn)(tide_kcall *c) { return tide_elementwise(c, CHOOSE(fn)(c, fn##_loop), grain); }
 
 #define NREAD_NONE 1
 #define NREAD_X 2
@@ -167,12 +198,12 @@ static inline double erfinv(double x) {
 #define GRAD_XY OPERAND(DY, 0) OPERAND(X, 1) OPERAND(Y, 2) UNUSED2(DY, X); (void)Y;
 
 #define U(name, fwd, bwd, reads, dom, doc) \
-    LOOP(name, name, 1, REAL, BIND_X, fwd) \
-    LOOP(name, name##_grad, NREAD_##reads, REAL, GRAD_##reads, bwd)
+    LOOP(name, name, 1, HEAVY, REAL, BIND_X, fwd) \
+    LOOP(name, name##_grad, NREAD_##reads, HEAVY, REAL, GRAD_##reads, bwd)
 #define UP(name, params, fwd, bwd, reads, dom, doc) U(name, fwd, bwd, reads, dom, doc)
 #define UI(name, fwd, bwd, reads, ifwd, dom, doc) U(name, fwd, bwd, reads, dom, doc)
-#define UB(name, fwd, ifwd, doc) LOOP(name, name, 1, uint8_t, BIND_X, (fwd) ? 1 : 0)
-#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) LOOP(name, name, 2, REAL, BIND_X12, fwd)
-#define BC(name, fwd, doc) LOOP(name, name, 2, uint8_t, BIND_X12, (fwd) ? 1 : 0)
+#define UB(name, fwd, ifwd, doc) LOOP(name, name, 1, LIGHT, uint8_t, BIND_X, (fwd) ? 1 : 0)
+#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) LOOP(name, name, 2, LIGHT, REAL, BIND_X12, fwd)
+#define BC(name, fwd, doc) LOOP(name, name, 2, LIGHT, uint8_t, BIND_X12, (fwd) ? 1 : 0)
 #define BI(name, ifwd, doc)
 #include "../pointwise.def"
