@@ -132,20 +132,26 @@ static int64_t whole(double v, int64_t lo, int64_t hi) { return v != v ? 0 : v <
     }
 #define SAT_I64(v) whole((double)(v), INT64_MIN, INT64_MAX)
 #define SAT_I32(v) whole((double)(v), INT32_MIN, INT32_MAX)
+/* The same of a float in 32 bits, which vectorises; a narrower integer is the low byte of that. */
+static inline int32_t whole_f32(float v) {
+    float inside = v != v ? 0 : v < -0x1p31f ? -0x1p31f : v > 0x1.fffffep30f ? 0x1.fffffep30f : v;
+    return v >= 0x1p31f ? INT32_MAX : (int32_t)inside;
+}
+#define F32_I32(v) whole_f32(v)
 #define WRAP_U8(v) (int64_t)whole((double)(v), INT64_MIN, INT64_MAX)
 #define TRUTH(v) ((v) != 0)
 #define SAME(v) (v)
 #define TO_F16(v) tide_to_f16((float)(v))
 #define TO_BF16(v) tide_to_bf16((float)(v))
 
-#define FROM_FLOAT(S, READ)                                   \
+#define FROM_FLOAT(S, READ, SAT32, WRAP8)                     \
     switch (to) {                                             \
     case TIDE_F32: LOOP(S, READ, float, SAME)                 \
     case TIDE_F64: LOOP(S, READ, double, SAME)                \
     case TIDE_I64: LOOP(S, READ, int64_t, SAT_I64)            \
-    case TIDE_I32: LOOP(S, READ, int32_t, SAT_I32)            \
-    case TIDE_U8: LOOP(S, READ, uint8_t, WRAP_U8)             \
-    case TIDE_I8: LOOP(S, READ, int8_t, WRAP_U8)              \
+    case TIDE_I32: LOOP(S, READ, int32_t, SAT32)              \
+    case TIDE_U8: LOOP(S, READ, uint8_t, WRAP8)               \
+    case TIDE_I8: LOOP(S, READ, int8_t, WRAP8)                \
     case TIDE_BOOL: LOOP(S, READ, uint8_t, TRUTH)             \
     case TIDE_F16: LOOP(S, READ, uint16_t, TO_F16)            \
     default: LOOP(S, READ, uint16_t, TO_BF16)                 \
@@ -171,10 +177,10 @@ static void convert(int from, int to, int64_t n, const void *sp, void *dp) {
         return;
     }
     switch (from) {
-    case TIDE_F32: FROM_FLOAT(float, SAME)
-    case TIDE_F64: FROM_FLOAT(double, SAME)
-    case TIDE_F16: FROM_FLOAT(uint16_t, FROM_F16)
-    case TIDE_BF16: FROM_FLOAT(uint16_t, FROM_BF16)
+    case TIDE_F32: FROM_FLOAT(float, SAME, F32_I32, F32_I32)
+    case TIDE_F64: FROM_FLOAT(double, SAME, SAT_I32, WRAP_U8)
+    case TIDE_F16: FROM_FLOAT(uint16_t, FROM_F16, F32_I32, F32_I32)
+    case TIDE_BF16: FROM_FLOAT(uint16_t, FROM_BF16, F32_I32, F32_I32)
     case TIDE_I64: FROM_INT(int64_t)
     case TIDE_I32: FROM_INT(int32_t)
     case TIDE_U8: FROM_INT(uint8_t)

@@ -155,4 +155,19 @@ for _, key in ipairs(keys) do
   end
   rows[#rows + 1] = row
 end
+
+rows[#rows + 1] = {
+  op = "cast",
+  label = "what does not fit",
+  inputs = { { values = { 0.9, -0.9, 3e9, -3e9, math.huge, -math.huge, 0 / 0, 2147483648.0 } } },
+  options = { dtype = "int32" },
+  expect = function(v)
+    if v ~= v then
+      return 0
+    end
+    return math.max(-2147483648, math.min(2147483647, v < 0 and math.ceil(v) or math.floor(v)))
+  end,
+  grad = false,
+  why = "integers have no gradient",
+}
 return rows
