@@ -59,6 +59,9 @@ typedef struct {
     tide_buf values; /* (n, ...), both contiguous */
 } tide_sparse;
 
+/* Elements of the smallest table whose rows may lag behind (src/lag.c): smaller ones stay in the cache. */
+enum { TIDE_LAG_LEAST = 65536 };
+
 /* Attribute types; `n < 0` in lists means "not given". */
 typedef struct { int64_t n, v[TIDE_MAX_RANK]; } tide_ints;
 typedef struct { int64_t n, v[TIDE_MAX_RANK][2]; } tide_pairs;

@@ -34,12 +34,17 @@ struct tide_ctx {
     void (*free_ref)(tide_ctx *, void *hook_or_custom);
 };
 
+typedef struct tide_lag tide_lag;
+void tide_lag_flush(tide_lag *);  /* lag.c: brings every row up to date */
+void tide_lag_end(tide_lag *);
+
 struct tide_storage {
     int64_t refs;
     tide_device *dev;
     void *data;
     size_t bytes;                 /* size of the block asked for */
     uint64_t id, version;         /* id is never reused; version counts writes in place */
+    tide_lag *lag;                /* rows that have steps to make before they are read: see lag.c; NULL: none */
 };
 
 typedef struct tide_hook {        /* a function of a gradient */

@@ -4,6 +4,7 @@
 #include "op.h"
 
 #include "device.h"
+#include "lag.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,7 +66,7 @@ const tide_op *tide_op_find(const char *name) {
 enum { MAX_ATTRS = 1024, MAX_OUT = 8, FEW = 16 };
 
 static void set_buf(tide_buf *b, const tide_tensor *t) {
-    b->p = tide_data(t);
+    b->p = (char *)t->storage->data + t->offset * (int64_t)tide_dtype_size(t->dtype);
     memcpy(b->shape, t->shape, sizeof b->shape); /* whole: cheaper than a loop over the rank */
     memcpy(b->stride, t->stride, sizeof b->stride);
     b->rank = t->rank;
@@ -115,6 +116,21 @@ static void profile_add(tide_ctx *ctx, const tide_kcall *k, double t) {
     ctx->profile->op[k->op].flops += work;
 }
 
+/* Rows that lag behind are brought up to date before a kernel reads them; adam_step_ has seen to them in its `infer`. */
+static tide_status meet_lag(const tide_op *op, const void *attrs, int i, tide_tensor **in) {
+    tide_lag *lag = in[i]->storage->lag;
+    if (op->id == TIDE_OP_adam_step_) return TIDE_OK;
+    const tide_tensor *x = in[i];
+    if (op->id == TIDE_OP_embedding && i == 0 && !in[1]->storage->lag && x->offset == 0 && x->shape[0] == lag->buf[0].shape[0] &&
+        tide_numel(x) == tide_buf_numel(&lag->buf[0])) {
+        tide_buf ids;
+        set_buf(&ids, in[1]);
+        return tide_lag_rows(lag, &ids, ((const tide_embedding_attrs *)attrs)->base);
+    }
+    tide_lag_flush(lag);
+    return TIDE_OK;
+}
+
 static tide_status run(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, int nlist, tide_tensor **in, int nout,
                        tide_tensor **out) {
     tide_buf few[FEW + MAX_OUT], *bufs = few;
@@ -125,9 +141,11 @@ static tide_status run(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
         if (!bufs) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", op->name);
     }
     tide_sparse *pair = (tide_sparse *)(bufs + nin + MAX_OUT);
+    tide_status st = TIDE_OK;
     for (int i = 0; i < nin; i++) {
         if (in[i] && in[i]->storage) {
             set_buf(&bufs[i], in[i]);
+            if (in[i]->storage->lag && st == TIDE_OK) st = meet_lag(op, attrs, i, in);
         } else if (in[i]) {
             set_buf(&pair->ids, in[i]->ids);
             set_buf(&pair->values, in[i]->values);
@@ -135,9 +153,12 @@ static tide_status run(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
         }
         else bufs[i] = (tide_buf){.p = NULL};
     }
-    for (int i = 0; i < nout; i++) set_buf(&bufs[nin + i], out[i]);
+    for (int i = 0; i < nout; i++) {
+        set_buf(&bufs[nin + i], out[i]);
+        if (out[i]->storage->lag) tide_lag_flush(out[i]->storage->lag);
+    }
     tide_kcall k = {.attrs = attrs, .in = bufs, .out = bufs + nin, .op = op->id, .nin = nin, .nout = nout, .nlist = nlist, .dev = tide_cpu()};
-    tide_status st = TIDE_DECLINE;
+    if (st == TIDE_OK) st = TIDE_DECLINE;
     double t0 = ctx->profile ? seconds() : 0;
     for (const tide_engine *const *e = k.dev->engines; *e && st == TIDE_DECLINE; e++) {
         tide_kernel f = (*e)->table[op->id];
@@ -292,6 +313,7 @@ static tide_status apply_plain(tide_ctx *ctx, const tide_op *op, const void *att
         if (st != TIDE_OK) made--; /* the one that failed is NULL already */
         if (st == TIDE_OK) st = run(ctx, op, a, nin, nlist, in, op->nout, out);
         if (st == TIDE_OK && (op->flags & TIDE_INPLACE || op->nin)) bump_inout(op, nin, in);
+        if (st == TIDE_OK && op->after) op->after(&c);
     }
     if (st == TIDE_OK && ctx->grad_mode && !(op->flags & TIDE_NOGRAD)) {
         int any = 0;

@@ -53,6 +53,7 @@ struct tide_op {
     void (*grad)(tide_tape *, const tide_node *);
     /* COMPOSE_OP: the definition; fused ops: the same thing with smaller ops, oracle and source of second derivatives. */
     void (*compose)(tide_tape *, const void *attrs, int nin, tide_tensor **in, tide_tensor **out);
+    void (*after)(const tide_call *);      /* optional: the kernel has run */
     double (*flops)(const tide_kcall *);   /* optional: multiplications and additions of matrix products, for the profile */
 };
 enum { TIDE_FLOAT_OP, TIDE_NUM_OP, TIDE_ANY_OP, TIDE_VIEW_OP, TIDE_COMPOSE_OP, TIDE_POINTWISE_OP };

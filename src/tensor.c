@@ -151,6 +151,7 @@ tide_tensor *tide_retain(tide_tensor *t) {
 
 static void storage_release(tide_ctx *ctx, tide_storage *s) {
     if (--s->refs > 0) return;
+    if (s->lag) tide_lag_end(s->lag);
     tide_mem_free(s->dev, s->data, s->bytes);
     header_free(&ctx->storage_headers, s);
 }
@@ -175,7 +176,10 @@ void tide_release(tide_tensor *t) {
     tide_ctx_unref(ctx);
 }
 
-void *tide_data(const tide_tensor *t) { return (char *)t->storage->data + t->offset * (int64_t)tide_dtype_size(t->dtype); }
+void *tide_data(const tide_tensor *t) {
+    if (t->storage->lag) tide_lag_flush(t->storage->lag);
+    return (char *)t->storage->data + t->offset * (int64_t)tide_dtype_size(t->dtype);
+}
 
 int64_t tide_numel(const tide_tensor *t) {
     int64_t n = 1;

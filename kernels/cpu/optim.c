@@ -5,6 +5,7 @@
  * the rows that were ever in a batch are visited (`touched`), and the result is the dense rule's; rules whose slots do not
  * move under a zero gradient visit the batch's rows alone. Decay moves every row, so with it every row is visited. */
 #include "cpu.h"
+#include "labels.h"
 
 enum { CHUNK = 16384, PACK = 1024, MAX_SLOTS = 3 };
 
@@ -168,8 +169,9 @@ static double squares(const item *it) {
     return total;
 }
 
-/* Lists: params, grads, nslots slots, touched. `zero_moves`: slots change under a zero gradient. */
-static tide_status step(tide_kcall *c, int nslots, int zero_moves, knobs k, rule f) {
+/* Lists: params, grads, nslots slots, touched. `zero_moves`: slots change under a zero gradient. `lag`, if not 0: rows outside
+ * of the batch make this step later, and those in it are marked as having made it (see src/lag.c). */
+static tide_status step(tide_kcall *c, int nslots, int zero_moves, int64_t lag, knobs k, rule f) {
     const common *at = c->attrs;
     const int n = c->nlist;
     const tide_buf *params = c->in, *grads = c->in + n, *touched = c->in + (2 + nslots) * n;
@@ -195,10 +197,11 @@ static tide_status step(tide_kcall *c, int nslots, int zero_moves, knobs k, rule
         if (grads[i].rank == TIDE_SPARSE_RANK) {
             it->rows = params[i].shape[0], it->d = size / it->rows;
             work = sum_rows(it, work);
-            it->how = at->weight_decay != 0 || (zero_moves && !it->touched) ? ROWS_ALL : zero_moves ? ROWS_TOUCHED : ROWS_BATCH;
+            const int later = lag && it->touched && size >= TIDE_LAG_LEAST;
+            it->how = later ? ROWS_BATCH : at->weight_decay != 0 || (zero_moves && !it->touched) ? ROWS_ALL : zero_moves ? ROWS_TOUCHED : ROWS_BATCH;
             if (it->how == ROWS_BATCH) it->size = it->unique * it->d;
             if (it->touched)
-                for (int64_t u = 0; u < it->unique; u++) it->touched[it->ids[u]] = 1;
+                for (int64_t u = 0; u < it->unique; u++) it->touched[it->ids[u]] = (uint8_t)(later ? lag + 1 : 1);
         } else {
             it->packed = tide_buf_contiguous(&grads[i]);
         }
@@ -263,7 +266,7 @@ RULE(sgd_momentum) { /* k: lr, momentum; flag: nesterov */
 TIDE_KERNEL(sgd_step_) {
     const tide_sgd_step__attrs *at = c->attrs;
     const knobs k = {.k = {(REAL)at->learning_rate, (REAL)at->momentum}, .flag = at->nesterov};
-    return step(c, 1, at->momentum != 0, k, at->momentum != 0 ? sgd_momentum : sgd_plain);
+    return step(c, 1, at->momentum != 0, 0, k, at->momentum != 0 ? sgd_momentum : sgd_plain);
 }
 
 RULE(adam) { /* k: alpha, 1 - b1, 1 - b2, epsilon */
@@ -291,7 +294,62 @@ TIDE_KERNEL(adam_step_) {
     const tide_adam_step__attrs *at = c->attrs;
     const double t = (double)at->step, alpha = at->learning_rate * sqrt(1 - pow(at->beta_2, t)) / (1 - pow(at->beta_1, t));
     const knobs k = {.k = {(REAL)alpha, (REAL)(1 - at->beta_1), (REAL)(1 - at->beta_2), (REAL)at->epsilon}};
-    return step(c, 3, 1, k, at->amsgrad ? adam_largest : adam);
+    return step(c, 3, 1, at->lag_, k, at->amsgrad ? adam_largest : adam);
+}
+
+/* The steps that a row missed, all in registers: alpha, 1 - b1, 1 - b2, epsilon of each, gradient 0. */
+static void catch_up(int64_t d, REAL *p, REAL *m, REAL *v, const double (*steps)[4], int64_t from, int64_t to) {
+    enum { WIDE = 16 };
+    for (int64_t j = 0; j < d; j += WIDE) {
+        const size_t bytes = (size_t)TIDE_MIN(WIDE, d - j) * sizeof(REAL);
+        REAL P[WIDE] = {0}, M[WIDE] = {0}, V[WIDE];
+        for (int l = 0; l < WIDE; l++) V[l] = 1; /* lanes beyond the row divide by something */
+        memcpy(P, p + j, bytes), memcpy(M, m + j, bytes), memcpy(V, v + j, bytes);
+        for (int64_t s = from; s < to; s++) {
+            const REAL alpha = (REAL)steps[s][0], k1 = (REAL)steps[s][1], k2 = (REAL)steps[s][2], eps = (REAL)steps[s][3];
+#pragma omp simd
+            for (int l = 0; l < WIDE; l++) {
+                const REAL mi = M[l] + (0 - M[l]) * k1, vi = V[l] + (0 - V[l]) * k2;
+                M[l] = mi, V[l] = vi;
+                P[l] -= alpha * mi / (T_SQRT(vi) + eps);
+            }
+        }
+        memcpy(p + j, P, bytes), memcpy(m + j, M, bytes), memcpy(v + j, V, bytes);
+    }
+}
+
+TIDE_KERNEL(adam_lag_) { /* p, m, v, touched, steps, ids */
+    const tide_adam_lag__attrs *at = c->attrs;
+    const int64_t rows = c->in[0].shape[0], n = c->in[4].shape[0], d = rows ? tide_buf_numel(&c->in[0]) / rows : 0;
+    const double(*steps)[4] = c->in[4].p;
+    REAL *p = c->in[0].p, *m = c->in[1].p, *v = c->in[2].p;
+    uint8_t *touched = c->in[3].p;
+    if (!c->in[5].p) { /* all, and the steps will be forgotten */
+        TIDE_PARALLEL_FOR(rows, TIDE_MAX(1, 4096 / (d + 1))) {
+            for (int64_t r = next_touched(touched, lo, hi); r < hi; r = next_touched(touched, r + 1, hi)) {
+                catch_up(d, p + r * d, m + r * d, v + r * d, steps, touched[r] - 1, n);
+                touched[r] = 1;
+            }
+        }
+        return TIDE_OK;
+    }
+    const int64_t count = tide_buf_numel(&c->in[5]);
+    struct late { int64_t row, from; } *late = tide_scratch(c->dev, (size_t)(count + 1) * sizeof *late);
+    int64_t found = 0;
+    if (!late) return TIDE_ENOMEM;
+    for (int64_t i = 0; i < count; i++) { /* an id that is out of range is the reader's to report */
+        const int64_t r = tide_label_from(&c->in[5], i, at->base);
+        if (r < 0 || r >= rows || touched[r] == 0 || touched[r] - 1 == n) continue;
+        late[found++] = (struct late){r, touched[r] - 1};
+        touched[r] = (uint8_t)(n + 1);
+    }
+    TIDE_PARALLEL_FOR(found, TIDE_MAX(1, 4096 / (d * TIDE_MAX(1, n / 2) + 1))) {
+        for (int64_t i = lo; i < hi; i++) {
+            const int64_t r = late[i].row * d;
+            catch_up(d, p + r, m + r, v + r, steps, late[i].from, n);
+        }
+    }
+    return TIDE_OK;
 }
 
 RULE(rmsprop) { /* k: lr, rho, 1 - rho, epsilon, momentum; flag: centered */
@@ -322,7 +380,7 @@ RULE(rmsprop_plain) {
 TIDE_KERNEL(rmsprop_step_) {
     const tide_rmsprop_step__attrs *at = c->attrs;
     const knobs k = {.k = {(REAL)at->learning_rate, (REAL)at->rho, (REAL)(1 - at->rho), (REAL)at->epsilon, (REAL)at->momentum}, .flag = at->centered};
-    return step(c, 3, 1, k, at->centered || at->momentum != 0 ? rmsprop : rmsprop_plain);
+    return step(c, 3, 1, 0, k, at->centered || at->momentum != 0 ? rmsprop : rmsprop_plain);
 }
 
 RULE(adagrad) { /* k: lr, epsilon */
@@ -335,7 +393,7 @@ RULE(adagrad) { /* k: lr, epsilon */
 }
 TIDE_KERNEL(adagrad_step_) {
     const tide_adagrad_step__attrs *at = c->attrs;
-    return step(c, 1, 0, (knobs){.k = {(REAL)at->learning_rate, (REAL)at->epsilon}}, adagrad);
+    return step(c, 1, 0, 0, (knobs){.k = {(REAL)at->learning_rate, (REAL)at->epsilon}}, adagrad);
 }
 
 RULE(adamax) { /* k: lr / (1 - b1^t), 1 - b1, b2, epsilon */
@@ -350,7 +408,7 @@ RULE(adamax) { /* k: lr / (1 - b1^t), 1 - b1, b2, epsilon */
 TIDE_KERNEL(adamax_step_) {
     const tide_adamax_step__attrs *at = c->attrs;
     const double alpha = at->learning_rate / (1 - pow(at->beta_1, (double)at->step));
-    return step(c, 2, 1, (knobs){.k = {(REAL)alpha, (REAL)(1 - at->beta_1), (REAL)at->beta_2, (REAL)at->epsilon}}, adamax);
+    return step(c, 2, 1, 0, (knobs){.k = {(REAL)alpha, (REAL)(1 - at->beta_1), (REAL)at->beta_2, (REAL)at->epsilon}}, adamax);
 }
 
 RULE(nadam) { /* k: share of m, share of g, 1 - b1, 1 - b2, 1 / (1 - b2^t), epsilon; the learning rate is in the shares */
@@ -367,7 +425,7 @@ TIDE_KERNEL(nadam_step_) {
     const double t = (double)at->step, u = at->beta_1 * (1 - 0.5 * pow(0.96, t)), next = at->beta_1 * (1 - 0.5 * pow(0.96, t + 1));
     const double of_m = at->learning_rate * next / (1 - at->u_product * next), of_g = at->learning_rate * (1 - u) / (1 - at->u_product);
     const knobs k = {.k = {(REAL)of_m, (REAL)of_g, (REAL)(1 - at->beta_1), (REAL)(1 - at->beta_2), (REAL)(1 / (1 - pow(at->beta_2, t))), (REAL)at->epsilon}};
-    return step(c, 2, 1, k, nadam);
+    return step(c, 2, 1, 0, k, nadam);
 }
 
 RULE(adadelta) { /* k: lr, rho, 1 - rho, epsilon */
@@ -382,7 +440,7 @@ RULE(adadelta) { /* k: lr, rho, 1 - rho, epsilon */
 }
 TIDE_KERNEL(adadelta_step_) {
     const tide_adadelta_step__attrs *at = c->attrs;
-    return step(c, 2, 1, (knobs){.k = {(REAL)at->learning_rate, (REAL)at->rho, (REAL)(1 - at->rho), (REAL)at->epsilon}}, adadelta);
+    return step(c, 2, 1, 0, (knobs){.k = {(REAL)at->learning_rate, (REAL)at->rho, (REAL)(1 - at->rho), (REAL)at->epsilon}}, adadelta);
 }
 
 RULE(lion) { /* k: lr, b1, 1 - b1, b2, 1 - b2 */
@@ -396,7 +454,7 @@ RULE(lion) { /* k: lr, b1, 1 - b1, b2, 1 - b2 */
 TIDE_KERNEL(lion_step_) {
     const tide_lion_step__attrs *at = c->attrs;
     const knobs k = {.k = {(REAL)at->learning_rate, (REAL)at->beta_1, (REAL)(1 - at->beta_1), (REAL)at->beta_2, (REAL)(1 - at->beta_2)}};
-    return step(c, 1, 1, k, lion);
+    return step(c, 1, 1, 0, k, lion);
 }
 
 /* -- other list ops -- */

@@ -288,6 +288,105 @@ describe("an optimizer step with a sparse gradient", function()
   end
 end)
 
+-- Tables large enough that rows outside of the batch make their steps when they are read (src/lag.c).
+describe("rows that lag behind", function()
+  local ROWS, D = 2100, 40
+
+  -- `steps` steps on tables of several sizes; a function of the state may look at it after each.
+  local function run(sparse, steps, look)
+    local s = { p = {}, m = {}, v = {}, touched = {}, g = {} }
+    for k, shape in ipairs { { ROWS, D }, { ROWS + 9, 33 }, { 10, 6 } } do
+      s.p[k] = ops.random_normal(shape, { seed = k }):requires_grad_(true)
+      s.m[k], s.v[k] = core.zeros(shape), core.zeros(shape)
+      s.touched[k] = sparse and core.zeros({ shape[1] }, { dtype = "uint8" })
+    end
+    local none_ = { false, false, false }
+    for t = 1, steps do
+      local loss = core.tensor(0.0)
+      for k, p in ipairs(s.p) do
+        local ids = ops.random_randint({ 50 }, 1, k == 3 and 11 or 400, { seed = 100 * t + k })
+        local e = ops.embedding(p, ids)
+        loss = loss + (e * e * ops.random_normal({ 50, p.shape[2] }, { seed = 7 * t + k })):sum()
+      end
+      local g = core.gradients(loss, s.p, { sparse = sparse })
+      if t % 5 == 0 then
+        g[2] = false -- no gradient for the second table this time
+      end
+      ops.adam_step_(s.p, g, s.m, s.v, none_, s.touched,
+        { learning_rate = 0.01 / t, step = t, beta_2 = t > 9 and 0.99 or 0.999, clipvalue = 0.5 })
+      if look then
+        look(s, t)
+      end
+    end
+    return s
+  end
+
+  local function same(a, b, what)
+    for k = 1, 3 do
+      for _, list in ipairs { "p", "m", "v" } do
+        assert(a[list][k]:tobytes() == b[list][k]:tobytes(), ("%s: %s[%d] differs"):format(what, list, k))
+      end
+    end
+  end
+
+  it("end with the bits of the dense rule", function()
+    same(run(true, 12), run(false, 12), "12 steps")
+  end)
+
+  it("also after more steps than are written down at once", function()
+    same(run(true, 70), run(false, 70), "70 steps")
+  end)
+
+  it("whatever reads or writes them on the way", function()
+    local seen = { {}, {} }
+    local function look(which)
+      return function(s, t)
+        local out = seen[which]
+        if t == 3 then
+          out[#out + 1] = (s.p[1] * 2):tobytes()
+        elseif t == 4 then
+          out[#out + 1] = s.m[1]:tobytes()
+        elseif t == 6 then
+          s.p[1]:detach():copy_(s.p[1]:detach() * 0.5)
+        elseif t == 7 then
+          out[#out + 1] = tostring(s.p[1][{ 17, 3 }])
+          out[#out + 1] = ops.embedding(s.p[2][{ { 5, 300 } }], core.tensor({ 1, 9 }, { dtype = "int32" })):tobytes()
+        elseif t == 8 then
+          s.v[2]:copy_(s.v[2] * 0.5)
+        end
+      end
+    end
+    local a, b = run(true, 11, look(1)), run(false, 11, look(2))
+    assert.are.same(seen[2], seen[1])
+    same(a, b, "reads and writes")
+  end)
+
+  it("when other options end the lagging, and when the moments are thrown away", function()
+    local function last(sparse)
+      local s = run(sparse, 5)
+      local loss = ops.embedding(s.p[1], core.tensor({ 2, 3 }, { dtype = "int32" })):sum()
+      local g = core.gradients(loss, { s.p[1] }, { sparse = sparse })
+      ops.adam_step_({ s.p[1] }, g, { s.m[1] }, { s.v[1] }, { false }, { s.touched[1] }, { learning_rate = 0.01, step = 6, weight_decay = 0.1 })
+      s.m, s.v, s.touched = nil, nil, nil
+      collectgarbage()
+      collectgarbage()
+      return s.p[1]:tobytes() .. s.p[2]:tobytes()
+    end
+    assert(last(true) == last(false))
+  end)
+
+  it("mark which rows ever had a gradient", function()
+    local s = run(true, 3)
+    local n, flat = 0, flat_of(s.touched[1])
+    for i = 1, ROWS do
+      assert(flat[i] == 0 or flat[i] == 1)
+      assert(i < 400 or flat[i] == 0)
+      n = n + flat[i]
+    end
+    assert(n > 100 and n <= 150)
+  end)
+end)
+
 describe("list ops", function()
   it("ema_step_ moves averages", function()
     local average, p = core.tensor { 1, 2 }, core.tensor { 3, 4 }

@@ -1,4 +1,5 @@
 /* Optimizer steps: checks only; the arithmetic is in kernels/cpu/optim.c. */
+#include "../lag.h"
 #include "../op.h"
 
 #include <string.h>
@@ -70,7 +71,12 @@ static tide_status step_checks(tide_call *c, unsigned needed) {
     TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE, .infer = name##_infer)
 
 STEP(sgd_step_, a->momentum != 0 ? 1u : 0u);
-STEP(adam_step_, a->amsgrad ? 7u : 3u);
+static tide_status adam_step__infer(tide_call *c) {
+    TIDE_TRY(step_checks(c, ((const tide_adam_step__attrs *)c->attrs)->amsgrad ? 7u : 3u));
+    return tide_lag_before(c);
+}
+TIDE_DESCRIBE(adam_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE, .infer = adam_step__infer, .after = tide_lag_after);
+TIDE_DESCRIBE(adam_lag_, .flags = TIDE_NOGRAD | TIDE_PRIVATE);
 STEP(rmsprop_step_, 1u | (a->momentum != 0 ? 2u : 0u) | (a->centered ? 4u : 0u));
 STEP(adagrad_step_, 1u);
 STEP(adamax_step_, 3u);
