@@ -258,6 +258,30 @@ describe("custom gradients and hooks", function()
   end)
 end)
 
+describe("gradients that come from outside", function()
+  it("are refused in .grad where their form is not the tensor's", function()
+    local x = tide.ones({ 3 }, { requires_grad = true })
+    local function set(g)
+      x.grad = g
+    end
+    assert.matches("expected float32 %[3%], got float64 %[3%]", message(set, tide.zeros({ 3 }, { dtype = "float64" })))
+    assert.matches("expected float32 %[3%], got float32 %[300, 3%]", message(set, tide.zeros { 300, 3 }))
+    x.grad = x * 2 -- without its graph, which would hold x
+    assert.is_false(x.grad.requires_grad)
+    close({ 2, 2, 2 }, x.grad)
+  end)
+
+  it("are refused from hooks where their form is another", function()
+    local x = tide.ones({ 3 }, { requires_grad = true })
+    x:register_hook(function()
+      return tide.zeros { 300, 3 }
+    end)
+    assert.matches("a hook returned a gradient of another form %(expected float32 %[3%], got float32 %[300, 3%]%)", message(function()
+      ops.sum(x * 2):backward()
+    end))
+  end)
+end)
+
 describe("memory of the tape", function()
   local function live()
     collectgarbage()

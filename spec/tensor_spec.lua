@@ -215,3 +215,24 @@ describe("print(tensor)", function()
     assert.equal("[]\n[tide.Tensor float32 0x3 cpu]", tostring(tide.zeros { 0, 3 }))
   end)
 end)
+
+describe("arguments of ops", function()
+  it("keeps two numbers of one call apart", function()
+    for a = 1, 20 do
+      for b = 1, 20 do
+        assert.equal(a + 0.5, ops.where(tide.ones { 1 }, a + 0.5, b + 0.25):item())
+      end
+    end
+  end)
+
+  it("counts narrow weights as int32", function()
+    for _, dtype in ipairs { "uint8", "int8", "bool", "int32" } do
+      local n = ops.bincount(tide.tensor({ 1, 2, 2 }, { dtype = "int32" }), { weights = tide.ones({ 3 }, { dtype = dtype }) })
+      assert.same({ 1, 2 }, n:tolist())
+    end
+  end)
+
+  it("takes any step beside one element", function()
+    assert.same({ { 0, 0 } }, tide.zeros({ 3, 2 })[{ { 1, 3, math.maxinteger } }]:tolist())
+  end)
+end)

@@ -466,6 +466,17 @@ static tide_status run_hooks(tide_ctx *ctx, tide_hook *h, int index, tide_tensor
         tide_tensor *next = NULL;
         TIDE_TRY(ctx->call_hook(ctx, h->ref, *g, &next));
         if (next) {
+            const tide_tensor *old = *g;
+            int same = next->rank == old->rank && next->dtype == old->dtype;
+            for (int i = 0; i < old->rank && same; i++) same = next->shape[i] == old->shape[i];
+            if (!same) {
+                char a[160], b[160];
+                tide_status st = tide_fail(ctx, TIDE_EGRAD, "backward: a hook returned a gradient of another form (expected %s %s, got %s %s)",
+                                           tide_dtype_name(old->dtype), tide_shape_str(old->rank, old->shape, a, sizeof a),
+                                           tide_dtype_name(next->dtype), tide_shape_str(next->rank, next->shape, b, sizeof b));
+                tide_release(next);
+                return st;
+            }
             tide_release(*g);
             *g = next;
         }

@@ -254,8 +254,8 @@ tide_status tide_any_bincount(tide_kcall *c) {
     for (int64_t i = 0, n = tide_buf_numel(x); i < n; i++) {
         int64_t k = tide_int_at(x, i) - a->base;
         if (k < 0) return refuse(c, 0, i, k + a->base, a->base, INT64_MAX);
-        if (w->p) add_into(y->dtype, (char *)y->p + k * size, (const char *)w->p + i * size, 1);
-        else ((int32_t *)y->p)[k]++;
+        if (w->p && w->dtype == y->dtype) add_into(y->dtype, (char *)y->p + k * size, (const char *)w->p + i * size, 1);
+        else ((uint32_t *)y->p)[k] += w->p ? (uint32_t)tide_int_at(w, i) : 1; /* narrow weights sum as int32 */
     }
     return TIDE_OK;
 }

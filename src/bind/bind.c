@@ -23,7 +23,10 @@ static _Thread_local int open_scopes;
 
 /* Notes the handle on top of the stack. */
 static void scope_note(lua_State *L) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &scopes_key);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &scopes_key) != LUA_TTABLE) { /* the open scope is another state's of this thread */
+        lua_pop(L, 1);
+        return;
+    }
     lua_rawgeti(L, -1, (lua_Integer)lua_rawlen(L, -1));
     if (lua_istable(L, -1)) {
         lua_pushvalue(L, -3);

@@ -260,9 +260,17 @@ int tideL_newindex(lua_State *L) {
     if (lua_type(L, 2) == LUA_TSTRING) {
         const char *key = lua_tostring(L, 2);
         if (!strcmp(key, "grad")) {
-            tide_tensor *g = tideL_isnone(L, 3) ? NULL : tideL_checktensor(L, 3, "grad");
+            tide_tensor *g = tideL_isnone(L, 3) ? NULL : tideL_checktensor(L, 3, "grad"), *plain = NULL;
+            char a[160], b[160];
+            int same = !g || (g->rank == t->rank && g->dtype == t->dtype);
+            for (int i = 0; g && i < t->rank && same; i++) same = g->shape[i] == t->shape[i];
+            if (!same) /* backward adds into it as it stands */
+                tideL_error(L, "grad", "the gradient has another form than its tensor (expected %s %s, got %s %s)", tide_dtype_name(t->dtype),
+                            tide_shape_str(t->rank, t->shape, a, sizeof a), tide_dtype_name(g->dtype), tide_shape_str(g->rank, g->shape, b, sizeof b));
+            if (g && (g == t || g->node)) tideL_try(L, ctx, tide_detach(ctx, g, &plain)); /* else it would hold itself */
+            else plain = tide_retain(g);
             tide_release(t->grad);
-            t->grad = tide_retain(g);
+            t->grad = plain;
         } else if (!strcmp(key, "requires_grad")) {
             if (t->node) tideL_error(L, "requires_grad", "only leaves can be told; detach() the tensor first");
             if (!tide_is_float(t->dtype)) tideL_error(L, "requires_grad", "only float tensors have gradients (got %s)", tide_dtype_name(t->dtype));

@@ -329,6 +329,7 @@ static void finish_inputs(decoding *d) {
     lua_State *L = d->L;
     const tide_op *op = d->b->op;
     const tide_tensor *like = NULL;
+    int cached = 0; /* a scalar of the cache is borrowed: the next one may push it out, so a call takes one only */
     for (int k = 0; k < op->nin && !like; k++) like = d->in[k];
     for (int arg = 0; arg < d->b->nargs; arg++) {
         const tide_arg *a = &d->b->args[arg];
@@ -341,8 +342,9 @@ static void finish_inputs(decoding *d) {
             if (type == LUA_TBOOLEAN && like && op->kind == TIDE_POINTWISE_OP && tide_numel(like) != 1 && like->dtype == TIDE_BOOL)
                 tideL_error(L, op->name, "%s is a Lua boolean where a mask of %ld elements is due; compare tensors with x:equal(y)", a->name,
                             (long)tide_numel(like));
-            if (type == LUA_TNUMBER && like && tide_is_float(like->dtype) && like->dtype != TIDE_F16 && like->dtype != TIDE_BF16) {
+            if (type == LUA_TNUMBER && !cached && like && tide_is_float(like->dtype) && like->dtype != TIDE_F16 && like->dtype != TIDE_BF16) {
                 tide_ctx *ctx = like->ctx;
+                cached = 1;
                 tideL_try(L, ctx, tide_scalar(ctx, lua_tonumber(L, d->pending[k]), like->dtype, &d->in[k]));
             } else {
                 d->in[k] = tideL_literal(L, d->pending[k], -1, like, op->name);
@@ -431,13 +433,16 @@ static int call(lua_State *L) {
     if (op->lists) in = gather_lists(&d, &nin);
     tide_ctx *ctx = lua_touserdata(L, lua_upvalueindex(2));
     tideL_pace(L);
-    ctx->running = L;
     tide_tensor *out[MAX_OUT];
     luaL_checkstack(L, MAX_OUT + 4, "tide");
     tideL_handle *h[MAX_OUT];
     for (int i = 0; i < op->nout; i++) h[i] = tideL_new(L); /* the handles first */
     int top = lua_gettop(L);
-    tideL_try(L, ctx, tide_apply(ctx, op, attrs, nin, in, out));
+    void *was = ctx->running;
+    ctx->running = L;
+    tide_status st = tide_apply(ctx, op, attrs, nin, in, out);
+    ctx->running = was; /* a coroutine may be gone when the next op is recorded */
+    tideL_try(L, ctx, st);
     for (int i = 0; i < op->nout; i++) h[i]->t = out[i];
     for (int i = 0; i < op->nout; i++)
         if (out[i]->rank == 0 && !tide_is_float(out[i]->dtype)) {

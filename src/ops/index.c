@@ -12,14 +12,14 @@ static tide_status part_of(tide_call *c, const tide_ints *start, const tide_ints
     m->rank = 0;
     m->dtype = x->dtype;
     for (int i = 0; i < x->rank; i++) {
-        int64_t last = start->v[i] + (size->v[i] - 1) * step->v[i];
+        int64_t last = size->v[i] > 1 ? start->v[i] + (size->v[i] - 1) * step->v[i] : start->v[i];
         if (size->v[i] < 0 || (size->v[i] > 0 && (start->v[i] < 0 || start->v[i] >= x->shape[i] || last < 0 || last >= x->shape[i])))
             return tide_op_fail(c, TIDE_EINDEX, "the part %ld..%ld of axis %d lies outside of shape %s", (long)start->v[i] + 1,
                                 (long)last + 1, i + 1, tide_shape_str(x->rank, x->shape, buf, sizeof buf));
         if (size->v[i] > 0) *offset += start->v[i] * x->stride[i];
         if (drop >> i & 1) continue;
         m->shape[m->rank] = size->v[i];
-        stride[m->rank++] = x->stride[i] * step->v[i];
+        stride[m->rank++] = size->v[i] > 1 ? x->stride[i] * step->v[i] : x->stride[i]; /* any step may stand beside one element */
     }
     return TIDE_OK;
 }
