@@ -341,8 +341,8 @@ static herr_t visit(hid_t group, const char *name, const H5L_info_t *info, void 
     at->n += len + 1;
     const char *path = at->path;
     if (info->type != H5L_TYPE_HARD)
-        fail("%s: a %s link; only what is in the file itself is read", path,
-             info->type == H5L_TYPE_SOFT ? "soft" : "external");
+        fail("%s: %s link; only what is in the file itself is read", path,
+             info->type == H5L_TYPE_SOFT ? "a soft" : "an external");
     if (++at->depth > MAX_DEPTH) fail("%s: nested deeper than %d", path, MAX_DEPTH);
     hid_t o = H5Oopen(group, name, H5P_DEFAULT);
     H5O_info_t facts;

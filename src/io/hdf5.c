@@ -207,6 +207,8 @@ static tide_status finish(tide_ctx *ctx, run *r, int bad) {
     char note[600];
     ssize_t n = pread(r->notes, note, sizeof note - 1, 0);
     note[n > 0 ? n : 0] = 0;
+    for (ssize_t i = 0; i < n; i++)
+        if ((unsigned char)note[i] < 32 || note[i] == 127) note[i] = ' ';
     close(r->notes);
     if (bad == ETIMEDOUT)
         return tide_fail(ctx, TIDE_EIO,
@@ -354,7 +356,8 @@ static int send_request(run *r, const char *text, int64_t n, tide_tensor *const 
         if (transfer_out(r, tide_data(tensors[i]),
                          (size_t)tide_numel(tensors[i]) * tide_dtype_size(tensors[i]->dtype)) != 0)
             return -1;
-    return trailer_out(r);
+    if (trailer_out(r) != 0) return -1;
+    return shutdown(r->socket, SHUT_WR);
 }
 
 tide_status tide_h5_write(tide_ctx *ctx, const char *what, int64_t n, const char *const *names,
