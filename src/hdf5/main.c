@@ -29,7 +29,7 @@
 #define SANITIZED 0
 #endif
 
-enum { CPU_SECONDS = 60,
+enum { CPU_SECONDS = 10,
        IO_CHUNK = 1 << 20 };
 #define BASE_MEMORY ((uint64_t)512 << 20)
 
@@ -112,7 +112,7 @@ static void limit(int what, uint64_t most) {
     if (setrlimit(what, &r) != 0) fail("no limits can be set");
 }
 
-static void confine(uint64_t memory) {
+static void confine(uint64_t memory, uint64_t seconds) {
     /* descriptors that the host left open to its children */
 #ifdef SYS_close_range
     int left = syscall(SYS_close_range, HDF5_FILE + 1, ~0u, 0) != 0;
@@ -121,7 +121,7 @@ static void confine(uint64_t memory) {
 #endif
     for (int fd = HDF5_FILE + 1; left && fd < 4096; fd++) close(fd);
     limit(RLIMIT_CORE, 0);
-    limit(RLIMIT_CPU, CPU_SECONDS + (memory >> 24));
+    limit(RLIMIT_CPU, seconds);
     limit(RLIMIT_NOFILE, HDF5_FILE + 1);
     if (!SANITIZED) limit(RLIMIT_AS, memory);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) fail("privileges cannot be dropped");
@@ -188,9 +188,9 @@ int main(int argc, char **argv) {
     json_object_seed(0);
     if (H5open() < 0 || H5PLset_loading_state(0) < 0 || H5Eset_auto2(H5E_DEFAULT, NULL, NULL) < 0)
         fail("libhdf5 cannot be started");
-    /* writing holds the tensors' bytes once in the file being made and once in
-   * its image */
-    confine(BASE_MEMORY + size + (writing ? 4 * max : 2 * max));
+    /* writing holds the tensors' bytes in the file being made and in its image; a second suffices for 4 MiB of any file */
+    if (writing) confine(BASE_MEMORY + 4 * max, CPU_SECONDS + (max >> 22));
+    else confine(BASE_MEMORY + size + 2 * max, CPU_SECONDS + (size >> 22));
     if (writing) write_file(max);
     else read_file(image, size, max, !tree);
     _exit(0); /* nothing is worth freeing */

@@ -125,15 +125,17 @@ function keras.load_model(path, o)
   end
   local metadata = has["metadata.json"] and keras.decode(core.zip_read(z, "metadata.json"), path .. ": metadata.json") or {}
   local entry = keras.decode(core.zip_read(z, "config.json"), path .. ": config.json")
-  local ctx = import.context(path, { custom_objects = o.custom_objects, own = type(metadata.tide_version) == "string" })
-  local model = import.model(ctx, entry)
-  keras.compile(ctx, model, entry.compile_config, o)
-  if has["model.weights.h5"] then
-    local groups = weights.groups((keras.read_hdf5(z, "model.weights.h5")))
-    load_groups(model, groups, { where = path, skip_mismatch = o.skip_mismatch })
-  elseif has["model.weights.npz"] then
+  local entries = has["model.weights.h5"] and keras.read_hdf5(z, "model.weights.h5")
+  if not entries and has["model.weights.npz"] then
     errors.raise("load_model", "%s: the weights are in NumPy's format (model.weights.npz), which is not read here; save the "
       .. "model again from Keras", path)
+  end
+  local ctx = import.context(path, { custom_objects = o.custom_objects, own = type(metadata.tide_version) == "string",
+    bytes = entries and import.bytes(entries) })
+  local model = import.guarded(ctx, import.model, ctx, entry)
+  import.guarded(ctx, keras.compile, ctx, model, entry.compile_config, o)
+  if entries then
+    load_groups(model, weights.groups(entries), { where = path, skip_mismatch = o.skip_mismatch })
   elseif #model.weights > 0 then
     errors.raise("load_model", "%s: the archive has no model.weights.h5", path)
   end

@@ -14,10 +14,10 @@ local import = {}
 
 --- What an import knows.
 --- @param where string the file, for messages
---- @param o table|nil custom_objects; own = true: Tide wrote the file
+--- @param o table|nil custom_objects; own = true: Tide wrote the file; bytes: of its tensors
 function import.context(where, o)
   o = o or {}
-  return { where = where, custom = o.custom_objects or {}, own = o.own or false, warned = {} }
+  return { where = where, custom = o.custom_objects or {}, own = o.own or false, bytes = o.bytes, warned = {} }
 end
 
 --- Says once what had to be left out.
@@ -35,6 +35,44 @@ local warn = import.warn
 
 local function refuse(ctx, fmt, ...)
   errors.raise("load_model", "%s: " .. fmt, ctx.where, ...)
+end
+
+-- A file's configuration may have any shape. What the checks of classes and graphs do not word themselves is said here.
+local function worded(where, results)
+  if results[1] then
+    return table.unpack(results, 2, results.n)
+  end
+  local e = results[2]
+  if errors.is(e) then
+    error(e, 0)
+  end
+  errors.raise("load_model", "%s: the configuration is not one that Keras writes (%s)", where,
+    (tostring(e):gsub("^[^:]*:%d+: ", "")))
+end
+
+-- What making a model may take beside eight times the file's own tensors (initializers work on copies).
+local ROOM = 256 << 20
+
+--- Bytes of a file's tensors.
+--- @param entries table as core.hdf5_read gives them
+function import.bytes(entries)
+  local n = 0
+  for _, e in ipairs(entries) do
+    n = n + (e.tensor and e.tensor.size or 0) * 8
+  end
+  return n
+end
+
+--- Runs `f` on a configuration; whatever is wrong with it is one error that names the file, and it cannot ask for more memory
+--- than its weights explain.
+function import.guarded(ctx, f, ...)
+  local memory = core.memory()
+  local before = memory.limit_bytes
+  local limit = memory.live_bytes + ROOM + 8 * (ctx.bytes or 0)
+  core.memory_limit(before > 0 and math.min(before, limit) or limit)
+  local results = table.pack(pcall(f, ...))
+  core.memory_limit(before)
+  return worded(ctx.where, results)
 end
 
 -- ---- kinds ----

@@ -298,17 +298,18 @@ function legacy.load_model(path, o)
       legacy.root(attributes) and ", only weights; build the model and use load_weights" or "")
   end
   local entry = keras().decode(top.model_config, path .. ": model_config")
-  local version = major(attributes, legacy.root(attributes) or "")
-  if version == 1 then
-    entry = upgrade(entry)
+  local ctx = import.context(path, { custom_objects = o.custom_objects, own = type(top.tide_version) == "string",
+    bytes = import.bytes(entries) })
+  if major(attributes, legacy.root(attributes) or "") == 1 then
+    entry = import.guarded(ctx, upgrade, entry)
   end
-  local ctx = import.context(path, { custom_objects = o.custom_objects, own = type(top.tide_version) == "string" })
-  local model = import.model(ctx, entry)
+  local model = import.guarded(ctx, import.model, ctx, entry)
   if legacy.root(attributes) then
     legacy.load_weights(model, entries, attributes, { where = path, skip_mismatch = o.skip_mismatch })
   end
   if type(top.training_config) == "string" then
-    keras().compile(ctx, model, keras().decode(top.training_config, path .. ": training_config"), o)
+    local config = keras().decode(top.training_config, path .. ": training_config")
+    import.guarded(ctx, keras().compile, ctx, model, config, o)
     local datasets = {}
     for _, e in ipairs(entries) do
       datasets[e.name] = e.tensor
