@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGN = 64, MIN_SHIFT = 6 };
+enum { ALIGN = 64,
+       MIN_SHIFT = 6 };
 #define CACHE_FLOOR ((int64_t)256 << 20) /* idle bytes kept whatever is live; beyond it as much as the peak was */
 #define CHECK_FREE ((size_t)64 << 20)    /* from this size on the system's free memory is asked first */
 

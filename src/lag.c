@@ -82,7 +82,7 @@ static int lags(const tide_call *c, int i) {
     const tide_adam_step__attrs *a = c->attrs;
     const tide_tensor *p = c->in[i], *g = c->in[c->nlist + i];
     return g && tide_is_sparse(g) && c->in[5 * c->nlist + i] && a->weight_decay == 0 && !a->amsgrad &&
-           tide_numel(p) >= TIDE_LAG_LEAST;
+        tide_numel(p) >= TIDE_LAG_LEAST;
 }
 
 tide_status tide_lag_before(tide_call *c) {

@@ -17,7 +17,8 @@
 #define TIDE_PHILOX_M1 0xCD9E8D57u
 #define TIDE_PHILOX_W0 0x9E3779B9u
 #define TIDE_PHILOX_W1 0xBB67AE85u
-enum { TIDE_PHILOX_LANES = 16, TIDE_PHILOX_GROUP = 64 };
+enum { TIDE_PHILOX_LANES = 16,
+       TIDE_PHILOX_GROUP = 64 };
 
 /* One block: out gets four words. */
 static inline void tide_philox_block(tide_rng r, uint64_t block, uint32_t attempt, uint32_t out[4]) {

@@ -54,7 +54,7 @@ static void embedding_grad_grad(tide_tape *t, const tide_node *n) {
     tide_t_give(t, 0, tide_t(t, OP(embedding, .base = a->base), tide_t_dy(t, 0), tide_t_in(t, 1)));
 }
 TIDE_DESCRIBE(embedding_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = embedding_grad_infer, .grad = embedding_grad_grad,
-    .saves = TIDE_SAVE_IN(1));
+              .saves = TIDE_SAVE_IN(1));
 
 static tide_status batch_infer(tide_call *c) { /* x, order */
     const tide_batch_gather_attrs *a = c->attrs;
