@@ -8,20 +8,23 @@
 #define TIDE_CTYPE_INT int64_t
 #define TIDE_CTYPE_FLOAT double
 #define TIDE_CTYPE_BOOL int32_t
-#define TIDE_CTYPE_ENUM int32_t    /* index into the alternatives of its text */
-#define TIDE_CTYPE_DTYPE int32_t   /* a tide_dtype, -1: not given */
-#define TIDE_CTYPE_AXIS int64_t    /* 0-based, negative from the end, TIDE_NONE: not given */
-#define TIDE_CTYPE_AXES tide_ints  /* likewise, n < 0: not given */
+#define TIDE_CTYPE_ENUM int32_t   /* index into the alternatives of its text */
+#define TIDE_CTYPE_DTYPE int32_t  /* a tide_dtype, -1: not given */
+#define TIDE_CTYPE_AXIS int64_t   /* 0-based, negative from the end, TIDE_NONE: not given */
+#define TIDE_CTYPE_AXES tide_ints /* likewise, n < 0: not given */
 #define TIDE_CTYPE_INTS tide_ints
 #define TIDE_CTYPE_SHAPE tide_ints
 #define TIDE_CTYPE_PAIRS tide_pairs
 #define TIDE_CTYPE_TEXT tide_text
-#define TIDE_CTYPE_RNG tide_rng    /* never an argument: reserved from the context's generator by tide_apply */
+#define TIDE_CTYPE_RNG tide_rng /* never an argument: reserved from the context's generator by tide_apply */
 
 #define IN(name, shape, need)
 #define INS(name, shape)
 #define AT(kind, name, def, doc) TIDE_CTYPE_##kind name;
-#define OP_ATTRS(name, args) typedef struct { args uint8_t pad_; } tide_##name##_attrs;
+#define OP_ATTRS(name, args) \
+    typedef struct {         \
+        args uint8_t pad_;   \
+    } tide_##name##_attrs;
 #define FLOAT_OP(name, nout, doc, args) OP_ATTRS(name, args)
 #define NUM_OP(name, nout, doc, args) OP_ATTRS(name, args)
 #define ANY_OP(name, nout, doc, args) OP_ATTRS(name, args)

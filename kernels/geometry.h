@@ -5,8 +5,8 @@
 #include "kernel.h"
 
 typedef struct {
-    int nd;                       /* spatial axes that the tensors have */
-    int64_t n, c, f, groups;      /* batch, channels of x, of y */
+    int nd;                                                /* spatial axes that the tensors have */
+    int64_t n, c, f, groups;                               /* batch, channels of x, of y */
     int64_t in[3], k[3], out[3], stride[3], dil[3], lo[3]; /* lo: zeros before */
 } tide_geometry;
 
@@ -23,8 +23,7 @@ static inline int64_t tide_conv_extent(int64_t in, int64_t k, int64_t stride, in
  * channels; k: extents of the kernel. */
 static inline tide_geometry tide_conv_geometry(int rank, const int64_t *x, const int64_t *y, const int64_t *k, const tide_ints *strides,
                                                const tide_ints *dil, const tide_pairs *pads, int64_t groups) {
-    tide_geometry g = {.nd = rank - 2, .n = x[0], .c = x[rank - 1], .f = y[rank - 1], .groups = groups,
-                       .in = {1, 1, 1}, .k = {1, 1, 1}, .out = {1, 1, 1}, .stride = {1, 1, 1}, .dil = {1, 1, 1}};
+    tide_geometry g = {.nd = rank - 2, .n = x[0], .c = x[rank - 1], .f = y[rank - 1], .groups = groups, .in = {1, 1, 1}, .k = {1, 1, 1}, .out = {1, 1, 1}, .stride = {1, 1, 1}, .dil = {1, 1, 1}};
     for (int i = 0; i < g.nd; i++) {
         int d = 3 - g.nd + i;
         g.in[d] = x[1 + i], g.out[d] = y[1 + i], g.k[d] = k[i];

@@ -11,15 +11,15 @@
 #define TIDE_MAX_RANK 8
 
 /* dtype: enum suffix, Keras' name, C type, bytes, class (F float, H half storage, I integer, B bool) */
-#define TIDE_DTYPES(X)                     \
-    X(F32, "float32", float, 4, F)         \
-    X(F64, "float64", double, 8, F)        \
-    X(I64, "int64", int64_t, 8, I)         \
-    X(I32, "int32", int32_t, 4, I)         \
-    X(U8, "uint8", uint8_t, 1, I)          \
-    X(I8, "int8", int8_t, 1, I)            \
-    X(BOOL, "bool", uint8_t, 1, B)         \
-    X(F16, "float16", uint16_t, 2, H)      \
+#define TIDE_DTYPES(X)                \
+    X(F32, "float32", float, 4, F)    \
+    X(F64, "float64", double, 8, F)   \
+    X(I64, "int64", int64_t, 8, I)    \
+    X(I32, "int32", int32_t, 4, I)    \
+    X(U8, "uint8", uint8_t, 1, I)     \
+    X(I8, "int8", int8_t, 1, I)       \
+    X(BOOL, "bool", uint8_t, 1, B)    \
+    X(F16, "float16", uint16_t, 2, H) \
     X(BF16, "bfloat16", uint16_t, 2, H)
 
 typedef enum {
@@ -31,16 +31,16 @@ typedef enum {
 
 typedef enum {
     TIDE_OK = 0,
-    TIDE_EARG,      /* wrong type or value of an argument */
-    TIDE_ESHAPE,    /* shapes do not fit */
-    TIDE_EDTYPE,    /* dtypes do not fit */
-    TIDE_EINDEX,    /* a position, label or id out of range */
-    TIDE_EDEVICE,   /* tensors on different devices, or no such device */
-    TIDE_ENOMEM,    /* memory or the allocator's limit is exhausted */
-    TIDE_ENOKERNEL, /* no engine of the device serves this op */
-    TIDE_EGRAD,     /* differentiation is impossible here */
-    TIDE_EIO,       /* a file is missing, truncated or not what it claims */
-    TIDE_ERELEASED, /* the tensor was released */
+    TIDE_EARG,        /* wrong type or value of an argument */
+    TIDE_ESHAPE,      /* shapes do not fit */
+    TIDE_EDTYPE,      /* dtypes do not fit */
+    TIDE_EINDEX,      /* a position, label or id out of range */
+    TIDE_EDEVICE,     /* tensors on different devices, or no such device */
+    TIDE_ENOMEM,      /* memory or the allocator's limit is exhausted */
+    TIDE_ENOKERNEL,   /* no engine of the device serves this op */
+    TIDE_EGRAD,       /* differentiation is impossible here */
+    TIDE_EIO,         /* a file is missing, truncated or not what it claims */
+    TIDE_ERELEASED,   /* the tensor was released */
     TIDE_DECLINE = -1 /* kernels only: let the next engine serve */
 } tide_status;
 
@@ -63,21 +63,31 @@ typedef struct {
 enum { TIDE_LAG_LEAST = 65536 };
 
 /* Attribute types; `n < 0` in lists means "not given". */
-typedef struct { int64_t n, v[TIDE_MAX_RANK]; } tide_ints;
-typedef struct { int64_t n, v[TIDE_MAX_RANK][2]; } tide_pairs;
-typedef struct { uint64_t seed, stream, offset; } tide_rng;
-typedef struct { char s[96]; } tide_text;
+typedef struct {
+    int64_t n, v[TIDE_MAX_RANK];
+} tide_ints;
+typedef struct {
+    int64_t n, v[TIDE_MAX_RANK][2];
+} tide_pairs;
+typedef struct {
+    uint64_t seed, stream, offset;
+} tide_rng;
+typedef struct {
+    char s[96];
+} tide_text;
 #define TIDE_NONE INT64_MIN /* an INT or AXIS that was not given; a FLOAT that was not given is NaN */
 
 typedef struct tide_device tide_device;
 
 /* Where a kernel found a position out of range: generic words are made from it by tide_apply. */
-typedef struct { int64_t in, pos, value, lo, hi; } tide_bad;
+typedef struct {
+    int64_t in, pos, value, lo, hi;
+} tide_bad;
 
 typedef struct {
-    const void *attrs;  /* tide_<op>_attrs */
-    const tide_buf *in; /* [nin] */
-    tide_buf *out;      /* [nout] */
+    const void *attrs;        /* tide_<op>_attrs */
+    const tide_buf *in;       /* [nin] */
+    tide_buf *out;            /* [nout] */
     int op, nin, nout, nlist; /* nlist: length of each tensor list of a list op */
     tide_device *dev;
     tide_bad bad;

@@ -12,12 +12,12 @@
 
 struct tide_tape {
     tide_ctx *ctx;
-    tide_node *node;       /* the node whose rule runs; NULL inside a composition */
+    tide_node *node; /* the node whose rule runs; NULL inside a composition */
     tide_status status;
     int record;
-    tide_tensor **temp;    /* owned until the rule returns */
+    tide_tensor **temp; /* owned until the rule returns */
     int ntemp, cap;
-    tide_tensor **given;   /* [nin], owned */
+    tide_tensor **given; /* [nin], owned */
     tide_tensor *inline_temp[32];
 };
 
@@ -84,7 +84,7 @@ static tide_node *node_new(tide_ctx *ctx, const tide_op *op, const void *attrs, 
     /* one block: node, attributes, edges, metas, gradients, saved outputs */
     size_t attrs_size = (op->attrs_size + 15) & ~(size_t)15;
     size_t size = sizeof(tide_node) + attrs_size + (size_t)nin * (sizeof(tide_edge) + sizeof(tide_meta)) +
-                  (size_t)nout * (2 * sizeof(tide_tensor *) + sizeof(tide_meta));
+        (size_t)nout * (2 * sizeof(tide_tensor *) + sizeof(tide_meta));
     tide_node *n = malloc(size);
     if (!n) return NULL;
     memset(n, 0, sizeof *n);
@@ -671,8 +671,7 @@ static tide_status grad_above(tide_ctx *ctx, tide_tensor *loss, tide_tensor *see
     if (!seed && tide_numel(loss) != 1)
         return tide_fail(ctx, TIDE_EGRAD, "grad: needs one number to start from (expected a tensor of 1 element, got %s)",
                          tide_shape_str(loss->rank, loss->shape, shape, sizeof shape));
-    tide_status st = walk(ctx, loss, seed, &(sink){.n = n, .wrt = wrt, .out = out, .record = create_graph, .retain = retain_graph || create_graph,
-                                                   .floor = floor});
+    tide_status st = walk(ctx, loss, seed, &(sink){.n = n, .wrt = wrt, .out = out, .record = create_graph, .retain = retain_graph || create_graph, .floor = floor});
     if (st != TIDE_OK)
         for (int i = 0; i < n; i++) {
             tide_release(out[i]);

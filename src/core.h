@@ -11,9 +11,9 @@
 #define TIDE_MESSAGE 1024
 
 struct tide_ctx {
-    int64_t refs;                 /* the owner's and one per live tensor */
+    int64_t refs; /* the owner's and one per live tensor */
     int grad_mode;
-    uint64_t seq;                 /* next node's number */
+    uint64_t seq; /* next node's number */
     tide_rng rng;
     char message[TIDE_MESSAGE];
     struct tide_profile *profile; /* counts per op while tide.profile runs, else NULL */
@@ -21,13 +21,17 @@ struct tide_ctx {
     int draining;
     int64_t live_nodes;
     void *tensor_headers, *storage_headers; /* free lists */
-    struct { double value; int dtype; tide_tensor *t; } scalars[16]; /* weak scalars lately used: see tide_scalar */
+    struct {
+        double value;
+        int dtype;
+        tide_tensor *t;
+    } scalars[16]; /* weak scalars lately used: see tide_scalar */
     /* The binding's part; all optional. `where` names the line that is running; hooks and custom ops call back. */
-    int64_t pace_limit;           /* live bytes from which the collector is made to work */
+    int64_t pace_limit; /* live bytes from which the collector is made to work */
     int generational, pacing;
     int64_t lazy_bytes, lazy_tensors; /* what lived after the last collection at a boundary */
-    void *lua, *running;          /* the main Lua state, and the one that runs a walk */
-    int pending_error;            /* registry reference of a Lua error that crossed the core */
+    void *lua, *running;              /* the main Lua state, and the one that runs a walk */
+    int pending_error;                /* registry reference of a Lua error that crossed the core */
     void (*where)(tide_ctx *, tide_node *);
     tide_status (*call_hook)(tide_ctx *, void *hook, tide_tensor *grad, tide_tensor **out);
     tide_status (*call_custom)(tide_tape *, void *custom, int nout, int nin);
@@ -35,53 +39,59 @@ struct tide_ctx {
 };
 
 typedef struct tide_lag tide_lag;
-void tide_lag_flush(tide_lag *);  /* lag.c: brings every row up to date */
+void tide_lag_flush(tide_lag *); /* lag.c: brings every row up to date */
 void tide_lag_end(tide_lag *);
 
 struct tide_storage {
     int64_t refs;
     tide_device *dev;
     void *data;
-    size_t bytes;                 /* size of the block asked for */
-    uint64_t id, version;         /* id is never reused; version counts writes in place */
-    tide_lag *lag;                /* rows that have steps to make before they are read: see lag.c; NULL: none */
+    size_t bytes;         /* size of the block asked for */
+    uint64_t id, version; /* id is never reused; version counts writes in place */
+    tide_lag *lag;        /* rows that have steps to make before they are read: see lag.c; NULL: none */
 };
 
-typedef struct tide_hook {        /* a function of a gradient */
+typedef struct tide_hook { /* a function of a gradient */
     struct tide_hook *next;
-    int index;                    /* output of the node */
-    void *ref;                    /* the binding's */
+    int index; /* output of the node */
+    void *ref; /* the binding's */
 } tide_hook;
 
 struct tide_profile {
-    struct { int64_t calls, bytes; double seconds, flops; } op[TIDE_OP_COUNT];
+    struct {
+        int64_t calls, bytes;
+        double seconds, flops;
+    } op[TIDE_OP_COUNT];
 };
 
 struct tide_tensor {
     int64_t refs;
     tide_ctx *ctx;
-    tide_storage *storage;        /* NULL for a sparse gradient */
-    int64_t offset;               /* elements */
+    tide_storage *storage; /* NULL for a sparse gradient */
+    int64_t offset;        /* elements */
     int64_t shape[TIDE_MAX_RANK], stride[TIDE_MAX_RANK];
     uint8_t rank, dtype, requires_grad, is_view;
-    int32_t out_index;                /* which output of `node` this is */
-    tide_node *node;              /* owned; NULL on leaves */
-    tide_tensor *grad;            /* owned; leaves only */
-    tide_tensor *ids, *values;    /* sparse gradient of a table: ids (n) int64 0-based, values (n, d) */
-    uint64_t view_version;        /* storage version when a differentiable view was made */
-    tide_hook *hooks;             /* on a leaf's gradient; those on results stand on the node */
+    int32_t out_index;         /* which output of `node` this is */
+    tide_node *node;           /* owned; NULL on leaves */
+    tide_tensor *grad;         /* owned; leaves only */
+    tide_tensor *ids, *values; /* sparse gradient of a table: ids (n) int64 0-based, values (n, d) */
+    uint64_t view_version;     /* storage version when a differentiable view was made */
+    tide_hook *hooks;          /* on a leaf's gradient; those on results stand on the node */
 };
 
-typedef struct { uint8_t rank, dtype; int64_t shape[TIDE_MAX_RANK]; } tide_meta;
+typedef struct {
+    uint8_t rank, dtype;
+    int64_t shape[TIDE_MAX_RANK];
+} tide_meta;
 
-typedef struct {                  /* where a node's input came from */
-    tide_node *node;              /* owned */
-    tide_tensor *leaf;            /* owned: a leaf that requires a gradient */
-    int index;                    /* output of `node` */
-    uint8_t needs;                /* leads to something that requires a gradient */
-    uint8_t wanted;               /* leads to something a running tide_grad asks for */
-    tide_tensor *saved;           /* owned, detached where it would make a cycle */
-    uint64_t version;             /* of its storage when it was saved */
+typedef struct {        /* where a node's input came from */
+    tide_node *node;    /* owned */
+    tide_tensor *leaf;  /* owned: a leaf that requires a gradient */
+    int index;          /* output of `node` */
+    uint8_t needs;      /* leads to something that requires a gradient */
+    uint8_t wanted;     /* leads to something a running tide_grad asks for */
+    tide_tensor *saved; /* owned, detached where it would make a cycle */
+    uint64_t version;   /* of its storage when it was saved */
 } tide_edge;
 
 struct tide_node {
@@ -89,25 +99,25 @@ struct tide_node {
     uint64_t seq;
     const tide_op *op;
     int nin, nout, nlist;
-    tide_edge *in;                /* [nin] */
-    tide_tensor **out_saved;      /* [nout] or NULL: views without node */
-    tide_tensor **gout;           /* [nout]: gradients gathered during a walk */
-    struct tide_node *work_next;  /* worklists: release, walk */
+    tide_edge *in;                 /* [nin] */
+    tide_tensor **out_saved;       /* [nout] or NULL: views without node */
+    tide_tensor **gout;            /* [nout]: gradients gathered during a walk */
+    struct tide_node *work_next;   /* worklists: release, walk */
     tide_meta *in_meta, *out_meta; /* [nin], [nout] */
-    void *custom;                 /* Lua-defined op: see tide_custom */
+    void *custom;                  /* Lua-defined op: see tide_custom */
     tide_hook *hooks;
     uint8_t queued, freed, mark, pruned;
-    uint64_t out_version;         /* of the outputs' storage when they were saved */
-    char source[60];              /* where it was recorded: file, or empty, and line */
+    uint64_t out_version; /* of the outputs' storage when they were saved */
+    char source[60];      /* where it was recorded: file, or empty, and line */
     int32_t line;
     /* attributes follow, aligned to 16 */
     _Alignas(16) unsigned char attrs[];
 };
 
-#define TIDE_TRY(expr)                            \
-    do {                                          \
-        tide_status try_ = (expr);                \
-        if (try_ != TIDE_OK) return try_;         \
+#define TIDE_TRY(expr)                    \
+    do {                                  \
+        tide_status try_ = (expr);        \
+        if (try_ != TIDE_OK) return try_; \
     } while (0)
 
 /* alloc.c */
@@ -121,10 +131,10 @@ void tide_ctx_unref(tide_ctx *);
 void tide_headers_free(tide_ctx *);
 tide_status tide_new_like(tide_ctx *, const tide_meta *, tide_tensor **out);
 tide_status tide_view(tide_ctx *, tide_tensor *base, int rank, const int64_t *shape, const int64_t *stride, int64_t offset,
-                      tide_tensor **out);                      /* new; offset counts elements of the storage */
+                      tide_tensor **out);                              /* new; offset counts elements of the storage */
 tide_status tide_detach(tide_ctx *, tide_tensor *, tide_tensor **out); /* a new view without node */
 tide_tensor *tide_sparse_new(tide_ctx *, int rank, const int64_t *shape, tide_tensor *ids, tide_tensor *values);
-                                                               /* retains both; NULL: no memory */
+/* retains both; NULL: no memory */
 tide_status tide_densify(tide_ctx *, tide_tensor *, tide_tensor **out); /* new; the same tensor if dense */
 tide_meta tide_meta_of(const tide_tensor *);
 /* A tensor without axes that holds a number; borrowed: the context keeps the last few. Never written to. */
@@ -134,10 +144,10 @@ static inline int tide_is_sparse(const tide_tensor *t) { return t->ids != NULL; 
 static inline int tide_is_float(int dtype) { return dtype == TIDE_F32 || dtype == TIDE_F64 || dtype == TIDE_F16 || dtype == TIDE_BF16; }
 static inline int tide_needs_grad(const tide_tensor *t) { return t->requires_grad || t->node; }
 
-int64_t tide_live_bytes(void);                                 /* of the CPU */
+int64_t tide_live_bytes(void); /* of the CPU */
 int64_t tide_live_tensors(void);
 float tide_half_to_float(uint16_t);
-const char *tide_dtype_name(int dtype);                        /* Keras' name */
+const char *tide_dtype_name(int dtype); /* Keras' name */
 
 /* op.c */
 /* Runs an op's kernel into an existing tensor of the right shape and dtype (pointwise ops and copies). No recording. */

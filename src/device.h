@@ -6,13 +6,14 @@
 
 #include <pthread.h>
 
-enum { TIDE_CLASSES = 4 * 48, TIDE_MAX_ENGINES = 4 };
+enum { TIDE_CLASSES = 4 * 48,
+       TIDE_MAX_ENGINES = 4 };
 
 typedef struct {
     void *(*alloc)(tide_device *, size_t bytes); /* 64-byte aligned, NULL: no memory */
     void (*free)(tide_device *, void *);
     void (*copy)(tide_device *, void *dst, const void *src, size_t bytes);
-    void (*sync)(tide_device *);                 /* optional: NULL where calls are complete when they return */
+    void (*sync)(tide_device *); /* optional: NULL where calls are complete when they return */
 } tide_device_vt;
 
 typedef struct {

@@ -15,12 +15,12 @@
 #define IN(n, shape, req) {.name = #n, .kind = TIDE_ARG_IN, .need = req, .def = shape},
 #define INS(n, shape) {.name = #n, .kind = TIDE_ARG_INS, .need = REQUIRED, .def = shape},
 #define AT(knd, n, dflt, text) {.name = #n, .kind = TIDE_ARG_##knd, .offset = offsetof(attrs_t, n), .def = dflt, .doc = text},
-#define ARGS(op_name, text, ...)                                                                 \
-    const tide_arg *tide_args_##op_name(void) {                                                  \
-        typedef tide_##op_name##_attrs attrs_t;                                                  \
-        static const tide_arg table[] = {__VA_ARGS__{.name = NULL, .offset = sizeof(attrs_t)}};  \
-        return table;                                                                            \
-    }                                                                                            \
+#define ARGS(op_name, text, ...)                                                                \
+    const tide_arg *tide_args_##op_name(void) {                                                 \
+        typedef tide_##op_name##_attrs attrs_t;                                                 \
+        static const tide_arg table[] = {__VA_ARGS__{.name = NULL, .offset = sizeof(attrs_t)}}; \
+        return table;                                                                           \
+    }                                                                                           \
     const char tide_doc_##op_name[] = text;
 #define FLOAT_OP(name, nout, doc, args) ARGS(name, doc, args)
 #define NUM_OP(name, nout, doc, args) ARGS(name, doc, args)
@@ -63,7 +63,9 @@ const tide_op *tide_op_find(const char *name) {
     return NULL;
 }
 
-enum { MAX_ATTRS = 1024, MAX_OUT = 8, FEW = 16 };
+enum { MAX_ATTRS = 1024,
+       MAX_OUT = 8,
+       FEW = 16 };
 
 static void set_buf(tide_buf *b, const tide_tensor *t) {
     b->p = (char *)t->storage->data + t->offset * (int64_t)tide_dtype_size(t->dtype);
@@ -150,8 +152,7 @@ static tide_status run(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
             set_buf(&pair->ids, in[i]->ids);
             set_buf(&pair->values, in[i]->values);
             bufs[i] = (tide_buf){.p = pair++, .rank = TIDE_SPARSE_RANK, .dtype = in[i]->dtype};
-        }
-        else bufs[i] = (tide_buf){.p = NULL};
+        } else bufs[i] = (tide_buf){.p = NULL};
     }
     for (int i = 0; i < nout; i++) {
         set_buf(&bufs[nin + i], out[i]);
@@ -269,7 +270,7 @@ static void reserve_rng(tide_ctx *ctx, const tide_op *op, void *attrs, const tid
             for (int j = 0; j < meta->rank; j++) n *= (uint64_t)meta->shape[j];
             *r = ctx->rng;
             if (r->offset == 0) r->offset = ctx->rng.offset = 1; /* never all zero: see above */
-            ctx->rng.offset += (n + 31) & ~(uint64_t)15; /* whole groups of philox.h */
+            ctx->rng.offset += (n + 31) & ~(uint64_t)15;         /* whole groups of philox.h */
             return;
         }
 }
@@ -345,7 +346,7 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
         if (!in[i] || !in[i]->storage) continue;
         int to = i > 0 && !(op->flags & TIDE_PROMOTE) ? -1 : common;
         changed = (to >= 0 && in[i]->dtype != to) || (half >= 0 && in[i]->dtype == half) ||
-                  (op->flags & TIDE_CONTIGUOUS && !tide_is_contiguous(in[i]));
+            (op->flags & TIDE_CONTIGUOUS && !tide_is_contiguous(in[i]));
     }
     if (!changed) return apply_plain(ctx, op, attrs, nin, nlist, in, out);
 

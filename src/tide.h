@@ -17,8 +17,8 @@ typedef struct tide_tape tide_tape;
 typedef struct tide_op tide_op;
 
 /* -- context: one per Lua state (grad mode, sequence, generator, message) -- */
-tide_ctx *tide_ctx_new(void);              /* NULL: no memory */
-void tide_ctx_free(tide_ctx *);            /* refuses nothing: live tensors keep it until the last is released */
+tide_ctx *tide_ctx_new(void);   /* NULL: no memory */
+void tide_ctx_free(tide_ctx *); /* refuses nothing: live tensors keep it until the last is released */
 const char *tide_message(const tide_ctx *);
 tide_status tide_fail(tide_ctx *, tide_status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 const char *tide_status_name(tide_status);
@@ -27,9 +27,9 @@ void tide_seed(tide_ctx *, uint64_t seed); /* restarts the context's generator *
 /* -- devices -- */
 tide_device *tide_cpu(void);
 const char *tide_device_name(const tide_device *);
-void tide_set_threads(int n);              /* every pool; n >= 1 */
+void tide_set_threads(int n); /* every pool; n >= 1 */
 int tide_get_threads(void);
-void tide_limit_engines(const char *only);  /* names of those that may serve; NULL: all. The process' first value is $TIDE_ENGINE */
+void tide_limit_engines(const char *only); /* names of those that may serve; NULL: all. The process' first value is $TIDE_ENGINE */
 const char *tide_engine_name(int i);       /* the CPU's engines in order, NULL after the last */
 const char *tide_cpu_level(void);          /* "c", "x86-64-v2", "x86-64-v3", "x86-64-v4" */
 
@@ -41,20 +41,20 @@ typedef struct {
 } tide_memstat;
 tide_memstat tide_memory(const tide_device *);
 void tide_memory_limit(tide_device *, int64_t bytes);
-void tide_memory_trim(tide_device *);      /* gives cached blocks back to the system */
+void tide_memory_trim(tide_device *); /* gives cached blocks back to the system */
 void tide_memory_reset_peak(tide_device *);
 
 /* -- tensors -- */
 tide_status tide_new(tide_ctx *, tide_dtype, int rank, const int64_t *shape, tide_tensor **out); /* new, uninitialised */
 tide_status tide_from(tide_ctx *, tide_dtype, int rank, const int64_t *shape, const void *data, tide_tensor **out);
 tide_tensor *tide_retain(tide_tensor *);
-void tide_release(tide_tensor *);          /* accepts NULL */
-void *tide_data(const tide_tensor *);      /* address of the first element */
-double tide_item(const tide_tensor *, int64_t flat);    /* element by row-major number, as a double */
+void tide_release(tide_tensor *);                    /* accepts NULL */
+void *tide_data(const tide_tensor *);                /* address of the first element */
+double tide_item(const tide_tensor *, int64_t flat); /* element by row-major number, as a double */
 int64_t tide_item_int(const tide_tensor *, int64_t flat);
 int64_t tide_numel(const tide_tensor *);
 int tide_is_contiguous(const tide_tensor *);
-tide_status tide_contiguous(tide_ctx *, tide_tensor *, tide_tensor **out); /* new; the same tensor if contiguous */
+tide_status tide_contiguous(tide_ctx *, tide_tensor *, tide_tensor **out);  /* new; the same tensor if contiguous */
 tide_status tide_copy_into(tide_ctx *, tide_tensor *dst, tide_tensor *src); /* broadcasts and casts; bumps the version */
 
 /* -- ops -- */
@@ -64,7 +64,7 @@ const tide_op *tide_op_find(const char *name);
 tide_status tide_apply(tide_ctx *, const tide_op *, const void *attrs, int nin, tide_tensor **in, tide_tensor **out);
 
 /* -- gradients -- */
-int tide_grad_mode(tide_ctx *, int on);    /* returns the previous mode */
+int tide_grad_mode(tide_ctx *, int on); /* returns the previous mode */
 tide_status tide_backward(tide_ctx *, tide_tensor *loss, tide_tensor *seed /* optional */, int retain_graph);
 /* Gradients of `loss` with respect to `wrt`; `out[i]` is new, or NULL where nothing depends on it. */
 tide_status tide_grad(tide_ctx *, tide_tensor *loss, tide_tensor *seed, int n, tide_tensor **wrt, int create_graph, int retain_graph, tide_tensor **out);

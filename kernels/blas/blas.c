@@ -15,7 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
+enum { ROW_MAJOR = 101,
+       NO_TRANS = 111,
+       TRANS = 112 };
 
 int tide_blas_allowed = 1;
 static void *lib;
@@ -60,8 +62,12 @@ static void *sym(const char *name) { return lib ? dlsym(lib, name) : NULL; }
 
 static void open_blas(void) {
     static const char *const places[] = {
-        "/usr/lib/x86_64-linux-gnu/openblas-openmp/libopenblas.so.0", "/usr/lib/aarch64-linux-gnu/openblas-openmp/libopenblas.so.0",
-        "libopenblas.so.0", "libopenblas.so", "libcblas.so.3", "libblas.so.3",
+        "/usr/lib/x86_64-linux-gnu/openblas-openmp/libopenblas.so.0",
+        "/usr/lib/aarch64-linux-gnu/openblas-openmp/libopenblas.so.0",
+        "libopenblas.so.0",
+        "libopenblas.so",
+        "libcblas.so.3",
+        "libblas.so.3",
     };
     const char *path = NULL, *want = getenv("TIDE_BLAS");
     if (want && !strcmp(want, "none")) {
@@ -92,7 +98,10 @@ static void open_blas(void) {
     if (text[words]) words += 1 + (int)strcspn(text + words + 1, " ");
     snprintf(info, sizeof info, "%.*s, %s kernels%s, %s threads (%s)", words, text, name,
              older_than_0_3_25(text) && !strcmp(name, "Prescott") ? " (slow: CPU not known to this version)" : "",
-             !parallel ? "unknown" : parallel() == 2 ? "OpenMP" : parallel() == 1 ? "its own" : "no", path);
+             !parallel ? "unknown" : parallel() == 2 ? "OpenMP"
+                 : parallel() == 1                   ? "its own"
+                                                     : "no",
+             path);
     if (set_threads) set_threads(tide_num_threads());
 }
 
@@ -112,29 +121,29 @@ int tide_blas_nested(void) { return tide_blas_ready() && openmp; }
 
 static int fits(const tide_gemm *g, int *ta, int *tb, int64_t *lda, int64_t *ldb) {
     return g->m <= INT_MAX && g->n <= INT_MAX && g->k <= INT_MAX && g->ldc <= INT_MAX &&
-           tide_gemm_layout(g->m, g->k, g->ars, g->acs, ta, lda) && tide_gemm_layout(g->k, g->n, g->brs, g->bcs, tb, ldb) &&
-           *lda <= INT_MAX && *ldb <= INT_MAX;
+        tide_gemm_layout(g->m, g->k, g->ars, g->acs, ta, lda) && tide_gemm_layout(g->k, g->n, g->brs, g->bcs, tb, ldb) &&
+        *lda <= INT_MAX && *ldb <= INT_MAX;
 }
 
 /* A single row or column is a product with a vector: gemm kernels waste most of their registers on it. */
-#define SERVE(REAL_, name, gemm, gemv)                                                                             \
-    int name(const tide_gemm *g) {                                                                                 \
-        int ta, tb;                                                                                                \
-        int64_t lda, ldb;                                                                                          \
-        if (!tide_blas_ready() || !fits(g, &ta, &tb, &lda, &ldb)) return 0;                                        \
-        REAL_ beta = g->accumulate ? 1 : 0;                                                                        \
-        int m = (int)g->m, n = (int)g->n, k = (int)g->k;                                                           \
-        if (m == 1 && !tb && g->acs <= INT_MAX && g->acs > 0)                                                      \
-            gemv(ROW_MAJOR, TRANS, k, n, 1, g->b, (int)ldb, g->a, (int)g->acs, beta, g->c, 1);                     \
-        else if (m == 1 && g->acs <= INT_MAX && g->acs > 0)                                                        \
-            gemv(ROW_MAJOR, NO_TRANS, n, k, 1, g->b, (int)ldb, g->a, (int)g->acs, beta, g->c, 1);                  \
-        else if (n == 1 && g->brs <= INT_MAX && g->brs > 0)                                                        \
-            gemv(ROW_MAJOR, ta ? TRANS : NO_TRANS, ta ? k : m, ta ? m : k, 1, g->a, (int)lda, g->b, (int)g->brs,   \
-                 beta, g->c, (int)g->ldc);                                                                         \
-        else                                                                                                       \
-            gemm(ROW_MAJOR, ta ? TRANS : NO_TRANS, tb ? TRANS : NO_TRANS, m, n, k, 1, g->a, (int)lda, g->b,        \
-                 (int)ldb, beta, g->c, (int)g->ldc);                                                               \
-        return 1;                                                                                                  \
+#define SERVE(REAL_, name, gemm, gemv)                                                                           \
+    int name(const tide_gemm *g) {                                                                               \
+        int ta, tb;                                                                                              \
+        int64_t lda, ldb;                                                                                        \
+        if (!tide_blas_ready() || !fits(g, &ta, &tb, &lda, &ldb)) return 0;                                      \
+        REAL_ beta = g->accumulate ? 1 : 0;                                                                      \
+        int m = (int)g->m, n = (int)g->n, k = (int)g->k;                                                         \
+        if (m == 1 && !tb && g->acs <= INT_MAX && g->acs > 0)                                                    \
+            gemv(ROW_MAJOR, TRANS, k, n, 1, g->b, (int)ldb, g->a, (int)g->acs, beta, g->c, 1);                   \
+        else if (m == 1 && g->acs <= INT_MAX && g->acs > 0)                                                      \
+            gemv(ROW_MAJOR, NO_TRANS, n, k, 1, g->b, (int)ldb, g->a, (int)g->acs, beta, g->c, 1);                \
+        else if (n == 1 && g->brs <= INT_MAX && g->brs > 0)                                                      \
+            gemv(ROW_MAJOR, ta ? TRANS : NO_TRANS, ta ? k : m, ta ? m : k, 1, g->a, (int)lda, g->b, (int)g->brs, \
+                 beta, g->c, (int)g->ldc);                                                                       \
+        else                                                                                                     \
+            gemm(ROW_MAJOR, ta ? TRANS : NO_TRANS, tb ? TRANS : NO_TRANS, m, n, k, 1, g->a, (int)lda, g->b,      \
+                 (int)ldb, beta, g->c, (int)g->ldc);                                                             \
+        return 1;                                                                                                \
     }
 SERVE(float, tide_blas_sgemm, sgemm, sgemv)
 SERVE(double, tide_blas_dgemm, dgemm, dgemv)
@@ -145,7 +154,11 @@ static tide_status serve(tide_kcall *c) {
 }
 
 static const tide_kernel table[TIDE_OP_COUNT] = {
-    [TIDE_OP_matmul] = serve,      [TIDE_OP_linear] = serve,      [TIDE_OP_linear_grad] = serve,
-    [TIDE_OP_conv] = serve,        [TIDE_OP_conv_grad_x] = serve, [TIDE_OP_conv_grad_kernel] = serve,
+    [TIDE_OP_matmul] = serve,
+    [TIDE_OP_linear] = serve,
+    [TIDE_OP_linear_grad] = serve,
+    [TIDE_OP_conv] = serve,
+    [TIDE_OP_conv_grad_x] = serve,
+    [TIDE_OP_conv_grad_kernel] = serve,
 };
 const tide_engine tide_engine_blas = {.name = "blas", .table = table};

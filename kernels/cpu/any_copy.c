@@ -31,22 +31,22 @@ static plan plan_of(int rank, const int64_t *shape, const int64_t *src, const in
 }
 
 /* One row or one tile-able plane of a copy for an element type. */
-#define COPY_2D(T)                                                                                                       \
+#define COPY_2D(T)                                                                                                        \
     static void plane_##T(const T *s, T *d, int64_t rows, int64_t cols, int64_t sr, int64_t sc, int64_t dr, int64_t dc) { \
-        if (sc == 1 && dc == 1) {                                                                                        \
-            for (int64_t i = 0; i < rows; i++) memcpy(d + i * dr, s + i * sr, (size_t)cols * sizeof(T));                 \
-        } else if (sc == 0 && dc == 1) {                                                                                 \
-            for (int64_t i = 0; i < rows; i++)                                                                           \
-                for (int64_t j = 0; j < cols; j++) d[i * dr + j] = s[i * sr];                                            \
-        } else {                                                                                                         \
-            enum { TILE = 32 };                                                                                          \
-            for (int64_t i0 = 0; i0 < rows; i0 += TILE)                                                                  \
-                for (int64_t j0 = 0; j0 < cols; j0 += TILE) {                                                            \
-                    int64_t i1 = TIDE_MIN(i0 + TILE, rows), j1 = TIDE_MIN(j0 + TILE, cols);                              \
-                    for (int64_t i = i0; i < i1; i++)                                                                    \
-                        for (int64_t j = j0; j < j1; j++) d[i * dr + j * dc] = s[i * sr + j * sc];                       \
-                }                                                                                                        \
-        }                                                                                                                \
+        if (sc == 1 && dc == 1) {                                                                                         \
+            for (int64_t i = 0; i < rows; i++) memcpy(d + i * dr, s + i * sr, (size_t)cols * sizeof(T));                  \
+        } else if (sc == 0 && dc == 1) {                                                                                  \
+            for (int64_t i = 0; i < rows; i++)                                                                            \
+                for (int64_t j = 0; j < cols; j++) d[i * dr + j] = s[i * sr];                                             \
+        } else {                                                                                                          \
+            enum { TILE = 32 };                                                                                           \
+            for (int64_t i0 = 0; i0 < rows; i0 += TILE)                                                                   \
+                for (int64_t j0 = 0; j0 < cols; j0 += TILE) {                                                             \
+                    int64_t i1 = TIDE_MIN(i0 + TILE, rows), j1 = TIDE_MIN(j0 + TILE, cols);                               \
+                    for (int64_t i = i0; i < i1; i++)                                                                     \
+                        for (int64_t j = j0; j < j1; j++) d[i * dr + j * dc] = s[i * sr + j * sc];                        \
+                }                                                                                                         \
+        }                                                                                                                 \
     }
 COPY_2D(uint8_t)
 COPY_2D(uint16_t)
@@ -67,7 +67,8 @@ static void copy_planned(const plan *p, size_t item, const char *src, char *dst)
     int in = p->rank - 1, fast = in;
     for (int i = 0; i < p->rank; i++)
         if (p->s[i] == 1 && i != in && p->s[in] != 1) fast = i;
-    int row = fast != in ? fast : p->rank > 1 ? p->rank - 2 : -1;
+    int row = fast != in ? fast : p->rank > 1 ? p->rank - 2
+                                              : -1;
     int64_t rows = row >= 0 ? p->shape[row] : 1, sr = row >= 0 ? p->s[row] : 0, dr = row >= 0 ? p->d[row] : 0;
     int64_t outer = 1;
     int axes[TIDE_MAX_RANK], n = 0;
@@ -76,12 +77,12 @@ static void copy_planned(const plan *p, size_t item, const char *src, char *dst)
     int64_t per = rows * p->shape[in];
     if (outer == 1) { /* one plane: cut it by rows */
         int64_t grain = TIDE_MAX(1, 65536 / TIDE_MAX(1, p->shape[in]));
-        TIDE_PARALLEL_FOR(rows, grain) {
+        TIDE_PARALLEL_FOR (rows, grain) {
             plane(item, src + lo * sr * (int64_t)item, dst + lo * dr * (int64_t)item, hi - lo, p->shape[in], sr, p->s[in], dr, p->d[in]);
         }
         return;
     }
-    TIDE_PARALLEL_FOR(outer, TIDE_MAX(1, 65536 / TIDE_MAX(1, per))) {
+    TIDE_PARALLEL_FOR (outer, TIDE_MAX(1, 65536 / TIDE_MAX(1, per))) {
         for (int64_t k = lo; k < hi; k++) {
             int64_t rest = k, so = 0, d_o = 0;
             for (int a = n - 1; a >= 0; a--) {
@@ -96,7 +97,7 @@ static void copy_planned(const plan *p, size_t item, const char *src, char *dst)
 }
 
 static void flat_copy(char *dst, const char *src, int64_t bytes) {
-    TIDE_PARALLEL_FOR(bytes, 1 << 20) { memcpy(dst + lo, src + lo, (size_t)(hi - lo)); }
+    TIDE_PARALLEL_FOR (bytes, 1 << 20) { memcpy(dst + lo, src + lo, (size_t)(hi - lo)); }
 }
 
 tide_status tide_any_copy(tide_kcall *c) {
@@ -116,7 +117,9 @@ tide_status tide_any_copy(tide_kcall *c) {
 /* -- cast -- */
 
 /* Floats to integers: toward zero; out of range saturates and NaN gives 0, where C would be undefined. */
-static int64_t whole(double v, int64_t lo, int64_t hi) { return v != v ? 0 : v <= (double)lo ? lo : v >= (double)hi ? hi : (int64_t)v; }
+static int64_t whole(double v, int64_t lo, int64_t hi) { return v != v ? 0 : v <= (double)lo ? lo
+                                                             : v >= (double)hi               ? hi
+                                                                                             : (int64_t)v; }
 
 #define READ_F(v) (v)
 #define FROM_F16(v) tide_from_f16(v)
@@ -134,41 +137,43 @@ static int64_t whole(double v, int64_t lo, int64_t hi) { return v != v ? 0 : v <
 #define SAT_I32(v) whole((double)(v), INT32_MIN, INT32_MAX)
 /* The same of a float in 32 bits, which vectorises; a narrower integer is the low byte of that. */
 static inline int32_t whole_f32(float v) {
-    float inside = v != v ? 0 : v < -0x1p31f ? -0x1p31f : v > 0x1.fffffep30f ? 0x1.fffffep30f : v;
+    float inside = v != v ? 0 : v < -0x1p31f ? -0x1p31f
+        : v > 0x1.fffffep30f                 ? 0x1.fffffep30f
+                                             : v;
     return v >= 0x1p31f ? INT32_MAX : (int32_t)inside;
 }
 #define F32_I32(v) whole_f32(v)
-#define WRAP_U8(v) (int64_t)whole((double)(v), INT64_MIN, INT64_MAX)
+#define WRAP_U8(v) (int64_t) whole((double)(v), INT64_MIN, INT64_MAX)
 #define TRUTH(v) ((v) != 0)
 #define SAME(v) (v)
 #define TO_F16(v) tide_to_f16((float)(v))
 #define TO_BF16(v) tide_to_bf16((float)(v))
 
-#define FROM_FLOAT(S, READ, SAT32, WRAP8)                     \
-    switch (to) {                                             \
-    case TIDE_F32: LOOP(S, READ, float, SAME)                 \
-    case TIDE_F64: LOOP(S, READ, double, SAME)                \
-    case TIDE_I64: LOOP(S, READ, int64_t, SAT_I64)            \
-    case TIDE_I32: LOOP(S, READ, int32_t, SAT32)              \
-    case TIDE_U8: LOOP(S, READ, uint8_t, WRAP8)               \
-    case TIDE_I8: LOOP(S, READ, int8_t, WRAP8)                \
-    case TIDE_BOOL: LOOP(S, READ, uint8_t, TRUTH)             \
-    case TIDE_F16: LOOP(S, READ, uint16_t, TO_F16)            \
-    default: LOOP(S, READ, uint16_t, TO_BF16)                 \
-    }                                                         \
+#define FROM_FLOAT(S, READ, SAT32, WRAP8)          \
+    switch (to) {                                  \
+    case TIDE_F32: LOOP(S, READ, float, SAME)      \
+    case TIDE_F64: LOOP(S, READ, double, SAME)     \
+    case TIDE_I64: LOOP(S, READ, int64_t, SAT_I64) \
+    case TIDE_I32: LOOP(S, READ, int32_t, SAT32)   \
+    case TIDE_U8: LOOP(S, READ, uint8_t, WRAP8)    \
+    case TIDE_I8: LOOP(S, READ, int8_t, WRAP8)     \
+    case TIDE_BOOL: LOOP(S, READ, uint8_t, TRUTH)  \
+    case TIDE_F16: LOOP(S, READ, uint16_t, TO_F16) \
+    default: LOOP(S, READ, uint16_t, TO_BF16)      \
+    }                                              \
     break;
-#define FROM_INT(S)                                           \
-    switch (to) {                                             \
-    case TIDE_F32: LOOP(S, SAME, float, SAME)                 \
-    case TIDE_F64: LOOP(S, SAME, double, SAME)                \
-    case TIDE_I64: LOOP(S, SAME, int64_t, SAME)               \
-    case TIDE_I32: LOOP(S, SAME, int32_t, SAME)               \
-    case TIDE_U8: LOOP(S, SAME, uint8_t, SAME)                \
-    case TIDE_I8: LOOP(S, SAME, int8_t, SAME)                 \
-    case TIDE_BOOL: LOOP(S, SAME, uint8_t, TRUTH)             \
-    case TIDE_F16: LOOP(S, SAME, uint16_t, TO_F16)            \
-    default: LOOP(S, SAME, uint16_t, TO_BF16)                 \
-    }                                                         \
+#define FROM_INT(S)                                \
+    switch (to) {                                  \
+    case TIDE_F32: LOOP(S, SAME, float, SAME)      \
+    case TIDE_F64: LOOP(S, SAME, double, SAME)     \
+    case TIDE_I64: LOOP(S, SAME, int64_t, SAME)    \
+    case TIDE_I32: LOOP(S, SAME, int32_t, SAME)    \
+    case TIDE_U8: LOOP(S, SAME, uint8_t, SAME)     \
+    case TIDE_I8: LOOP(S, SAME, int8_t, SAME)      \
+    case TIDE_BOOL: LOOP(S, SAME, uint8_t, TRUTH)  \
+    case TIDE_F16: LOOP(S, SAME, uint16_t, TO_F16) \
+    default: LOOP(S, SAME, uint16_t, TO_BF16)      \
+    }                                              \
     break;
 
 static void convert(int from, int to, int64_t n, const void *sp, void *dp) {
@@ -204,7 +209,7 @@ tide_status tide_any_cast(tide_kcall *c) {
         copy_planned(&p, a, src, packed);
         src = packed;
     }
-    TIDE_PARALLEL_FOR(n, 1 << 16) { convert(x->dtype, y->dtype, hi - lo, src + lo * (int64_t)a, (char *)y->p + lo * (int64_t)b); }
+    TIDE_PARALLEL_FOR (n, 1 << 16) { convert(x->dtype, y->dtype, hi - lo, src + lo * (int64_t)a, (char *)y->p + lo * (int64_t)b); }
     return TIDE_OK;
 }
 
@@ -219,15 +224,21 @@ tide_status tide_any_fill_(tide_kcall *c) {
     uint64_t one = 0;
     convert(TIDE_F64, y->dtype, 1, &a->value, &one);
     if (one == 0) {
-        TIDE_PARALLEL_FOR(n * (int64_t)item, 1 << 20) { memset((char *)y->p + lo, 0, (size_t)(hi - lo)); }
+        TIDE_PARALLEL_FOR (n *(int64_t)item, 1 << 20) { memset((char *)y->p + lo, 0, (size_t)(hi - lo)); }
         return TIDE_OK;
     }
-    TIDE_PARALLEL_FOR(n, 1 << 17) {
+    TIDE_PARALLEL_FOR (n, 1 << 17) {
         switch (item) {
         case 1: memset((char *)y->p + lo, (int)(one & 255), (size_t)(hi - lo)); break;
-        case 2: for (int64_t i = lo; i < hi; i++) ((uint16_t *)y->p)[i] = (uint16_t)one; break;
-        case 4: for (int64_t i = lo; i < hi; i++) ((uint32_t *)y->p)[i] = (uint32_t)one; break;
-        default: for (int64_t i = lo; i < hi; i++) ((uint64_t *)y->p)[i] = one; break;
+        case 2:
+            for (int64_t i = lo; i < hi; i++) ((uint16_t *)y->p)[i] = (uint16_t)one;
+            break;
+        case 4:
+            for (int64_t i = lo; i < hi; i++) ((uint32_t *)y->p)[i] = (uint32_t)one;
+            break;
+        default:
+            for (int64_t i = lo; i < hi; i++) ((uint64_t *)y->p)[i] = one;
+            break;
         }
     }
     return TIDE_OK;

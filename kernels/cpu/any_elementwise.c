@@ -4,7 +4,7 @@
  * Invariant: pieces start at multiples of BLOCK, or of the row, whatever the number of threads. */
 #include "cpu.h"
 
-#define BLOCK 1024  /* elements of one packed piece: four operands of 8 bytes fill a 32 KB cache */
+#define BLOCK 1024 /* elements of one packed piece: four operands of 8 bytes fill a 32 KB cache */
 #define MAX_IN 4
 #define LONG_ROW 64 /* rows at least this long are served one by one, so that their unit-stride operands need no packing */
 
@@ -59,11 +59,11 @@ static void collapse(plan *p) {
 }
 
 static void copy_strided(char *restrict dst, int64_t ds, const char *restrict src, int64_t ss, int64_t n, int size) {
-#define COPY(T)                                                   \
-    do {                                                          \
-        T *d = (T *)(void *)dst;                                  \
-        const T *s = (const T *)(const void *)src;                \
-        for (int64_t i = 0; i < n; i++) d[i * ds] = s[i * ss];    \
+#define COPY(T)                                                \
+    do {                                                       \
+        T *d = (T *)(void *)dst;                               \
+        const T *s = (const T *)(const void *)src;             \
+        for (int64_t i = 0; i < n; i++) d[i * ds] = s[i * ss]; \
     } while (0)
     if (ds == 1 && ss == 1) memcpy(dst, src, (size_t)(n * size));
     else if (size == 4 && ds == 1 && ss == 0) {
@@ -176,7 +176,7 @@ tide_status tide_elementwise_ctx(tide_kcall *c, tide_loop loop, int64_t grain, c
             loop(p.n, in, p.out.p, ctx);
             return TIDE_OK;
         }
-        TIDE_PARALLEL_FOR(p.n, grain) {
+        TIDE_PARALLEL_FOR (p.n, grain) {
             const void *in[MAX_IN];
             for (int k = 0; k < p.nin; k++) in[k] = p.in[k].p + lo * p.in[k].size;
             loop(hi - lo, in, p.out.p + lo * p.out.size, ctx);
@@ -189,7 +189,7 @@ tide_status tide_elementwise_ctx(tide_kcall *c, tide_loop loop, int64_t grain, c
         return TIDE_OK;
     }
     if (row) grain = TIDE_CEIL_DIV(grain, row) * row;
-    TIDE_PARALLEL_FOR(p.n, grain) run(&p, loop, ctx, lo, hi, row);
+    TIDE_PARALLEL_FOR (p.n, grain) run(&p, loop, ctx, lo, hi, row);
     return TIDE_OK;
 }
 

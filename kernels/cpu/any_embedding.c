@@ -16,7 +16,7 @@ static int64_t *positions(tide_kcall *c, int in, int64_t base, int64_t rows, int
 }
 
 static void copy_rows(const char *x, const int64_t *at, int64_t n, size_t bytes, char *y) {
-    TIDE_PARALLEL_FOR(n, TIDE_MAX(1, (int64_t)(49152 / (bytes + 1)))) {
+    TIDE_PARALLEL_FOR (n, TIDE_MAX(1, (int64_t)(49152 / (bytes + 1)))) {
         for (int64_t i = lo; i < hi; i++) memcpy(y + (size_t)i * bytes, x + (size_t)at[i] * bytes, bytes);
     }
 }
@@ -38,16 +38,16 @@ TIDE_ANY_KERNEL(embedding_ids_) { /* ids */
 }
 
 /* Each thread owns a range of columns or of rows of the table, and adds in the order of the ids. */
-#define ADD_ROWS(T)                                                                                  \
-    do {                                                                                             \
-        const T *g = c->in[0].p;                                                                     \
-        T *y = c->out[0].p;                                                                          \
-        TIDE_PARALLEL_FOR(a->rows, TIDE_MAX(TIDE_CEIL_DIV(a->rows, 8), 262144 / (d + 1) + 1)) {       \
-            memset(y + lo * d, 0, (size_t)((hi - lo) * d) * sizeof(T));                              \
-            for (int64_t i = 0; i < n; i++)                                                          \
-                if (at[i] >= lo && at[i] < hi)                                                       \
-                    for (int64_t j = 0; j < d; j++) y[at[i] * d + j] += g[i * d + j];                \
-        }                                                                                            \
+#define ADD_ROWS(T)                                                                              \
+    do {                                                                                         \
+        const T *g = c->in[0].p;                                                                 \
+        T *y = c->out[0].p;                                                                      \
+        TIDE_PARALLEL_FOR (a->rows, TIDE_MAX(TIDE_CEIL_DIV(a->rows, 8), 262144 / (d + 1) + 1)) { \
+            memset(y + lo * d, 0, (size_t)((hi - lo) * d) * sizeof(T));                          \
+            for (int64_t i = 0; i < n; i++)                                                      \
+                if (at[i] >= lo && at[i] < hi)                                                   \
+                    for (int64_t j = 0; j < d; j++) y[at[i] * d + j] += g[i * d + j];            \
+        }                                                                                        \
     } while (0)
 
 TIDE_ANY_KERNEL(embedding_grad_) { /* dy, ids */
@@ -62,24 +62,24 @@ TIDE_ANY_KERNEL(embedding_grad_) { /* dy, ids */
     return TIDE_OK;
 }
 
-#define SCALED_ROWS(FROM, TO)                                                                                         \
-    do {                                                                                                              \
-        const FROM *x = c->in[0].p;                                                                                   \
-        TO *y = c->out[0].p;                                                                                          \
-        const TO scale = (TO)(isnan(a->scale) ? 1 : a->scale), offset = (TO)(isnan(a->offset) ? 0 : a->offset);       \
-        TIDE_PARALLEL_FOR(n, TIDE_MAX(1, 32768 / (d + 1))) {                                                          \
-            for (int64_t i = lo; i < hi; i++) {                                                                       \
-                const FROM *r = x + at[i] * d;                                                                        \
-                TO *o = y + i * d;                                                                                    \
-                for (int64_t j = 0; j < d; j++) o[j] = (TO)r[j] * scale + offset;                                     \
-            }                                                                                                         \
-        }                                                                                                             \
+#define SCALED_ROWS(FROM, TO)                                                                                   \
+    do {                                                                                                        \
+        const FROM *x = c->in[0].p;                                                                             \
+        TO *y = c->out[0].p;                                                                                    \
+        const TO scale = (TO)(isnan(a->scale) ? 1 : a->scale), offset = (TO)(isnan(a->offset) ? 0 : a->offset); \
+        TIDE_PARALLEL_FOR (n, TIDE_MAX(1, 32768 / (d + 1))) {                                                   \
+            for (int64_t i = lo; i < hi; i++) {                                                                 \
+                const FROM *r = x + at[i] * d;                                                                  \
+                TO *o = y + i * d;                                                                              \
+                for (int64_t j = 0; j < d; j++) o[j] = (TO)r[j] * scale + offset;                               \
+            }                                                                                                   \
+        }                                                                                                       \
     } while (0)
-#define SCALED_FROM(FROM)                                      \
-    do {                                                       \
+#define SCALED_FROM(FROM)                                          \
+    do {                                                           \
         if (c->out[0].dtype == TIDE_F32) SCALED_ROWS(FROM, float); \
-        else SCALED_ROWS(FROM, double);                        \
-        return TIDE_OK;                                        \
+        else SCALED_ROWS(FROM, double);                            \
+        return TIDE_OK;                                            \
     } while (0)
 
 TIDE_ANY_KERNEL(batch_gather) { /* x, order */
@@ -98,7 +98,8 @@ TIDE_ANY_KERNEL(batch_gather) { /* x, order */
         return TIDE_OK;
     }
     switch (c->in[0].dtype) {
-    case TIDE_U8: case TIDE_BOOL: SCALED_FROM(uint8_t);
+    case TIDE_U8:
+    case TIDE_BOOL: SCALED_FROM(uint8_t);
     case TIDE_I8: SCALED_FROM(int8_t);
     case TIDE_I32: SCALED_FROM(int32_t);
     case TIDE_I64: SCALED_FROM(int64_t);

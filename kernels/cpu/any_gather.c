@@ -32,7 +32,7 @@ static tide_status resolve_all(tide_kcall *c, int in, int64_t base, int64_t n, i
 
 /* dst[i] += src[i] in a dtype; bools are joined. */
 static void add_into(int dtype, void *dst, const void *src, int64_t n) {
-#define ADD(T)                                                                   \
+#define ADD(T)                                                                                \
     for (int64_t i = 0; i < n; i++) ((T *)dst)[i] = (T)(((T *)dst)[i] + ((const T *)src)[i]); \
     break
     switch (dtype) {
@@ -58,7 +58,7 @@ tide_status tide_any_take(tide_kcall *c) {
     TIDE_DO(resolve_all(c, 1, a->base, s.n, &at));
     const char *src = x->p;
     char *dst = c->out[0].p;
-    TIDE_PARALLEL_FOR(s.outer * m, TIDE_MAX(1, 65536 / TIDE_MAX(run, 1))) {
+    TIDE_PARALLEL_FOR (s.outer *m, TIDE_MAX(1, 65536 / TIDE_MAX(run, 1))) {
         for (int64_t i = lo; i < hi; i++) {
             const char *from = src + (i / m * s.n + at[i % m]) * run;
             if (run == 4) memcpy(dst + i * 4, from, 4);
@@ -78,7 +78,7 @@ tide_status tide_any_take_grad_(tide_kcall *c) {
     TIDE_DO(resolve_all(c, 1, a->base, s.n, &at));
     memset(dx->p, 0, (size_t)(tide_buf_numel(dx) * size));
     int64_t blocks = TIDE_CEIL_DIV(s.inner, WIDTH); /* threads split the inner axis: each place keeps its order */
-    TIDE_PARALLEL_FOR(s.outer * blocks, TIDE_MAX(1, 65536 / TIDE_MAX(m * TIDE_MIN(s.inner, WIDTH), 1))) {
+    TIDE_PARALLEL_FOR (s.outer *blocks, TIDE_MAX(1, 65536 / TIDE_MAX(m * TIDE_MIN(s.inner, WIDTH), 1))) {
         for (int64_t i = lo; i < hi; i++) {
             int64_t o = i / blocks, j = i % blocks * WIDTH, w = TIDE_MIN(s.inner - j, WIDTH);
             for (int64_t k = 0; k < m; k++)
@@ -97,7 +97,7 @@ tide_status tide_any_take_along_(tide_kcall *c) {
     tide_along s = tide_along_axis(x, a->axis), t = tide_along_axis(y, a->axis);
     int64_t size = (int64_t)tide_dtype_size(x->dtype), *at = NULL;
     TIDE_DO(resolve_all(c, 1, a->base, s.n, &at));
-    TIDE_PARALLEL_FOR(t.outer * t.n, TIDE_MAX(1, 16384 / TIDE_MAX(t.inner, 1))) {
+    TIDE_PARALLEL_FOR (t.outer *t.n, TIDE_MAX(1, 16384 / TIDE_MAX(t.inner, 1))) {
         for (int64_t r = lo; r < hi; r++)
             for (int64_t j = 0, i = r * t.inner; j < t.inner; j++, i++)
                 memcpy((char *)y->p + i * size, (const char *)x->p + ((r / t.n * s.n + at[i]) * s.inner + j) * size, (size_t)size);
@@ -113,7 +113,7 @@ tide_status tide_any_take_along_grad_(tide_kcall *c) {
     int64_t size = (int64_t)tide_dtype_size(dx->dtype), *at = NULL;
     TIDE_DO(resolve_all(c, 1, a->base, s.n, &at));
     memset(dx->p, 0, (size_t)(tide_buf_numel(dx) * size));
-    TIDE_PARALLEL_FOR(t.outer, TIDE_MAX(1, 16384 / TIDE_MAX(t.n * t.inner, 1))) {
+    TIDE_PARALLEL_FOR (t.outer, TIDE_MAX(1, 16384 / TIDE_MAX(t.n * t.inner, 1))) {
         for (int64_t o = lo; o < hi; o++)
             for (int64_t k = 0; k < t.n; k++)
                 for (int64_t j = 0, i = (o * t.n + k) * t.inner; j < t.inner; j++, i++)
@@ -218,7 +218,8 @@ static int is_true(const tide_buf *x, int64_t i) {
     switch (x->dtype) {
     case TIDE_F32: return ((const float *)x->p)[i] != 0;
     case TIDE_F64: return ((const double *)x->p)[i] != 0;
-    case TIDE_F16: case TIDE_BF16: return (((const uint16_t *)x->p)[i] & 0x7fff) != 0;
+    case TIDE_F16:
+    case TIDE_BF16: return (((const uint16_t *)x->p)[i] & 0x7fff) != 0;
     default: return tide_int_at(x, i) != 0;
     }
 }

@@ -19,10 +19,18 @@ tide_status tide_with_gemm(const tide_gemm_hook *hook, tide_kcall *c) {
 static int64_t int_dot(int dtype, const char *a, int64_t as, const char *b, int64_t bs, int64_t n) {
     uint64_t sum = 0;
     switch (dtype) {
-    case TIDE_I64: for (int64_t k = 0; k < n; k++) INT_LOAD(int64_t); break;
-    case TIDE_I32: for (int64_t k = 0; k < n; k++) INT_LOAD(int32_t); break;
-    case TIDE_I8: for (int64_t k = 0; k < n; k++) INT_LOAD(int8_t); break;
-    default: for (int64_t k = 0; k < n; k++) INT_LOAD(uint8_t); break;
+    case TIDE_I64:
+        for (int64_t k = 0; k < n; k++) INT_LOAD(int64_t);
+        break;
+    case TIDE_I32:
+        for (int64_t k = 0; k < n; k++) INT_LOAD(int32_t);
+        break;
+    case TIDE_I8:
+        for (int64_t k = 0; k < n; k++) INT_LOAD(int8_t);
+        break;
+    default:
+        for (int64_t k = 0; k < n; k++) INT_LOAD(uint8_t);
+        break;
     }
     return (int64_t)sum;
 }
@@ -36,7 +44,7 @@ tide_status tide_int_matmul(tide_kcall *c) {
     int64_t ars = va ? 0 : a->stride[a->rank - 2], acs = a->stride[a->rank - 1];
     int64_t brs = b->stride[vb ? 0 : b->rank - 2], bcs = vb ? 0 : b->stride[b->rank - 1];
     int64_t total = tide_buf_numel(o);
-    TIDE_PARALLEL_FOR(total, TIDE_MAX(1, 65536 / (k + 1))) {
+    TIDE_PARALLEL_FOR (total, TIDE_MAX(1, 65536 / (k + 1))) {
         for (int64_t i = lo; i < hi; i++) {
             int64_t col = i % n, row = i / n % m, rest = i / n / m, ao = row * ars, bo = col * bcs;
             for (int d = nbatch - 1; d >= 0; d--) {

@@ -15,13 +15,21 @@ static void fill(char *p, int64_t n, size_t size, const void *value) {
     }
     switch (size) {
     case 1: memset(p, (int)v, (size_t)n); break;
-    case 2: for (int64_t i = 0; i < n; i++) ((uint16_t *)(void *)p)[i] = (uint16_t)v; break;
-    case 4: for (int64_t i = 0; i < n; i++) ((uint32_t *)(void *)p)[i] = (uint32_t)v; break;
-    default: for (int64_t i = 0; i < n; i++) ((uint64_t *)(void *)p)[i] = v; break;
+    case 2:
+        for (int64_t i = 0; i < n; i++) ((uint16_t *)(void *)p)[i] = (uint16_t)v;
+        break;
+    case 4:
+        for (int64_t i = 0; i < n; i++) ((uint32_t *)(void *)p)[i] = (uint32_t)v;
+        break;
+    default:
+        for (int64_t i = 0; i < n; i++) ((uint64_t *)(void *)p)[i] = v;
+        break;
     }
 }
 
-static int64_t whole(double v) { return v != v ? 0 : v < -0x1p63 ? INT64_MIN : v >= 0x1p63 ? INT64_MAX : (int64_t)v; }
+static int64_t whole(double v) { return v != v ? 0 : v < -0x1p63 ? INT64_MIN
+                                     : v >= 0x1p63               ? INT64_MAX
+                                                                 : (int64_t)v; }
 
 /* The bytes of a number in a dtype. */
 static void encode(int dtype, double v, void *out) {
@@ -43,22 +51,22 @@ tide_status tide_any_arange_(tide_kcall *c) {
     const tide_arange__attrs *a = c->attrs;
     const tide_buf *y = &c->out[0];
     int64_t size = (int64_t)tide_dtype_size(y->dtype);
-    TIDE_PARALLEL_FOR(tide_buf_numel(y), 32768)
+    TIDE_PARALLEL_FOR (tide_buf_numel(y), 32768)
         for (int64_t i = lo; i < hi; i++) encode(y->dtype, a->start + (double)i * a->step, (char *)y->p + i * size);
     return TIDE_OK;
 }
 
 /* -- select_(cond, x1, x2) -- */
-#define SELECT(T)                                                                                     \
-    static void select_##T(int64_t n, const void *const *in, void *out, const void *ctx) {            \
-        const uint8_t *cond = in[0];                                                                  \
-        const T *a = in[1], *b = in[2];                                                               \
-        T *y = out;                                                                                   \
-        (void)ctx;                                                                                    \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                         \
-            T va = a[i], vb = b[i];                                                                   \
-            y[i] = cond[i] ? va : vb;                                                                 \
-        }                                                                                             \
+#define SELECT(T)                                                                          \
+    static void select_##T(int64_t n, const void *const *in, void *out, const void *ctx) { \
+        const uint8_t *cond = in[0];                                                       \
+        const T *a = in[1], *b = in[2];                                                    \
+        T *y = out;                                                                        \
+        (void)ctx;                                                                         \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                              \
+            T va = a[i], vb = b[i];                                                        \
+            y[i] = cond[i] ? va : vb;                                                      \
+        }                                                                                  \
     }
 SELECT(uint8_t)
 SELECT(uint16_t)
@@ -67,16 +75,19 @@ SELECT(uint64_t)
 tide_status tide_any_select_(tide_kcall *c);
 tide_status tide_any_select_(tide_kcall *c) {
     size_t size = tide_dtype_size(c->out[0].dtype);
-    return tide_elementwise(c, size == 4 ? select_uint32_t : size == 8 ? select_uint64_t : size == 2 ? select_uint16_t : select_uint8_t, 32768);
+    return tide_elementwise(c, size == 4 ? select_uint32_t : size == 8 ? select_uint64_t
+                                : size == 2                            ? select_uint16_t
+                                                                       : select_uint8_t,
+                            32768);
 }
 
 /* -- pad: per axis, a map from each position of the result to one of the input, -1 for the constant -- */
 static int64_t source_of(int mode, int64_t i, int64_t n) {
     if (i >= 0 && i < n) return i;
     if (mode == 0 || n == 0) return -1;
-    if (mode == 3) return i < 0 ? 0 : n - 1;                  /* edge */
+    if (mode == 3) return i < 0 ? 0 : n - 1; /* edge */
     if (n == 1) return 0;
-    int64_t period = mode == 1 ? 2 * (n - 1) : 2 * n;         /* reflect without the edge, symmetric with it */
+    int64_t period = mode == 1 ? 2 * (n - 1) : 2 * n; /* reflect without the edge, symmetric with it */
     i = (i % period + period) % period;
     if (i < n) return i;
     return mode == 1 ? period - i : period - 1 - i;
@@ -128,7 +139,7 @@ tide_status tide_any_pad(tide_kcall *c) {
     TIDE_DO(padding_of(&p, c->dev, &a->pad_width, a->mode));
     encode(p.y->dtype, a->constant_values != a->constant_values ? 0 : a->constant_values, &p.value);
     int64_t cols = p.y->shape[last], size = (int64_t)p.size, before = a->pad_width.v[last][0], middle = p.x->shape[last];
-    TIDE_PARALLEL_FOR(n / cols, TIDE_MAX(1, 65536 / cols)) {
+    TIDE_PARALLEL_FOR (n / cols, TIDE_MAX(1, 65536 / cols)) {
         for (int64_t r = lo; r < hi; r++) {
             char *dst = (char *)p.y->p + r * cols * size;
             int64_t off = source_row(&p, r);
@@ -185,7 +196,7 @@ static tide_status triangle(const tide_buf *x, const tide_buf *y, int64_t k, int
     if (n == 0) return TIDE_OK;
     int64_t cols = x->shape[x->rank - 1], rows = x->shape[x->rank - 2];
     k = TIDE_MIN(TIDE_MAX(k, -rows - 1), cols + 1);
-    TIDE_PARALLEL_FOR(n / cols, TIDE_MAX(1, 65536 / cols)) {
+    TIDE_PARALLEL_FOR (n / cols, TIDE_MAX(1, 65536 / cols)) {
         for (int64_t r = lo; r < hi; r++) {
             int64_t edge = r % rows + k + lower; /* the first column above (lower) or on (upper) the diagonal */
             edge = TIDE_MIN(TIDE_MAX(edge, 0), cols);

@@ -25,7 +25,8 @@ static inline int64_t div_floor(int64_t a, int64_t b) {
 }
 /* Negative exponents: the truncated reciprocal, 0 but for bases 1 and -1. */
 static inline int64_t int_pow(int64_t a, int64_t b) {
-    if (b < 0) return a == 1 ? 1 : a == -1 ? (b & 1 ? -1 : 1) : 0;
+    if (b < 0) return a == 1 ? 1 : a == -1 ? (b & 1 ? -1 : 1)
+                                           : 0;
     int64_t y = 1;
     for (; b > 0; b >>= 1, a = wrap_mul(a, a))
         if (b & 1) y = wrap_mul(y, a);
@@ -79,43 +80,49 @@ static inline int64_t int_lcm(int64_t a, int64_t b) {
 /* -- loops -- */
 
 /* Operands are read through local pointers: a store of bytes could otherwise change `in` itself. */
-#define LOOP(fn, nin, T, OUT, store, bind, expr)                                        \
-    static void fn(int64_t n, const void *const *in, void *out, const void *attrs) {    \
-        const T *p0 = in[0], *p1 = nin > 1 ? in[1] : NULL;                              \
-        OUT *o = out;                                                                   \
-        (void)attrs, (void)p1;                                                          \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                           \
-            bind o[i] = store(expr);                                                    \
-        }                                                                               \
+#define LOOP(fn, nin, T, OUT, store, bind, expr)                                     \
+    static void fn(int64_t n, const void *const *in, void *out, const void *attrs) { \
+        const T *p0 = in[0], *p1 = nin > 1 ? in[1] : NULL;                           \
+        OUT *o = out;                                                                \
+        (void)attrs, (void)p1;                                                       \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                        \
+            bind o[i] = store(expr);                                                 \
+        }                                                                            \
     }
-#define BIND_1 const int64_t X = p0[i]; (void)X;
-#define BIND_2 const int64_t X1 = p0[i]; const int64_t X2 = p1[i];
-#define KERNEL(fn, name, pick)              \
-    tide_status fn(tide_kcall *c);          \
-    tide_status fn(tide_kcall *c) {         \
-        tide_loop loop = NULL;              \
-        switch (c->in[0].dtype) { pick }    \
+#define BIND_1               \
+    const int64_t X = p0[i]; \
+    (void)X;
+#define BIND_2                \
+    const int64_t X1 = p0[i]; \
+    const int64_t X2 = p1[i];
+#define KERNEL(fn, name, pick)                                         \
+    tide_status fn(tide_kcall *c);                                     \
+    tide_status fn(tide_kcall *c) {                                    \
+        tide_loop loop = NULL;                                         \
+        switch (c->in[0].dtype) { pick }                               \
         return loop ? tide_elementwise(c, loop, GRAIN) : TIDE_DECLINE; \
     }
-#define PICK_INTS(name)                              \
-    case TIDE_I64: loop = name##_i64; break;         \
-    case TIDE_I32: loop = name##_i32; break;         \
-    case TIDE_U8: loop = name##_u8; break;           \
-    case TIDE_I8: loop = name##_i8; break;           \
-    case TIDE_BOOL: loop = name##_bool; break;
-#define INT_FORMS(name, nin, bind, expr, fn)                                \
-    LOOP(name##_i64, nin, int64_t, int64_t, (int64_t), bind, expr)   \
-    LOOP(name##_i32, nin, int32_t, int32_t, (int32_t), bind, expr)   \
-    LOOP(name##_u8, nin, uint8_t, uint8_t, (uint8_t), bind, expr)    \
-    LOOP(name##_i8, nin, int8_t, int8_t, (int8_t), bind, expr)        \
-    LOOP(name##_bool, nin, uint8_t, uint8_t, 0 !=, bind, expr)       \
+#define PICK_INTS(name)                      \
+    case TIDE_I64: loop = name##_i64; break; \
+    case TIDE_I32: loop = name##_i32; break; \
+    case TIDE_U8: loop = name##_u8; break;   \
+    case TIDE_I8: loop = name##_i8; break;   \
+    case TIDE_BOOL:                          \
+        loop = name##_bool;                  \
+        break;
+#define INT_FORMS(name, nin, bind, expr, fn)                       \
+    LOOP(name##_i64, nin, int64_t, int64_t, (int64_t), bind, expr) \
+    LOOP(name##_i32, nin, int32_t, int32_t, (int32_t), bind, expr) \
+    LOOP(name##_u8, nin, uint8_t, uint8_t, (uint8_t), bind, expr)  \
+    LOOP(name##_i8, nin, int8_t, int8_t, (int8_t), bind, expr)     \
+    LOOP(name##_bool, nin, uint8_t, uint8_t, 0 !=, bind, expr)     \
     KERNEL(fn, name, PICK_INTS(name))
-#define BOOL_FORMS(name, nin, bind, expr, fn)                                \
-    LOOP(name##_i64, nin, int64_t, uint8_t, 0 !=, bind, expr)        \
-    LOOP(name##_i32, nin, int32_t, uint8_t, 0 !=, bind, expr)        \
-    LOOP(name##_u8, nin, uint8_t, uint8_t, 0 !=, bind, expr)         \
-    LOOP(name##_i8, nin, int8_t, uint8_t, 0 !=, bind, expr)           \
-    LOOP(name##_bool, nin, uint8_t, uint8_t, 0 !=, bind, expr)       \
+#define BOOL_FORMS(name, nin, bind, expr, fn)                  \
+    LOOP(name##_i64, nin, int64_t, uint8_t, 0 !=, bind, expr)  \
+    LOOP(name##_i32, nin, int32_t, uint8_t, 0 !=, bind, expr)  \
+    LOOP(name##_u8, nin, uint8_t, uint8_t, 0 !=, bind, expr)   \
+    LOOP(name##_i8, nin, int8_t, uint8_t, 0 !=, bind, expr)    \
+    LOOP(name##_bool, nin, uint8_t, uint8_t, 0 !=, bind, expr) \
     KERNEL(fn, name, PICK_INTS(name))
 
 /* -- comparisons (two float32 are the level files' affair): operands of one dtype directly, others through double, or int64
@@ -126,12 +133,12 @@ typedef struct {
 } mixed;
 
 static void widen(int64_t n, int dtype, const void *src, double *f, int64_t *i64) {
-#define WIDEN(T, convert)                                                        \
-    for (int64_t i = 0; i < n; i++) {                                            \
-        T v = ((const T *)src)[i];                                               \
-        if (i64) i64[i] = (int64_t)convert(v);                                   \
-        else f[i] = (double)convert(v);                                          \
-    }                                                                            \
+#define WIDEN(T, convert)                      \
+    for (int64_t i = 0; i < n; i++) {          \
+        T v = ((const T *)src)[i];             \
+        if (i64) i64[i] = (int64_t)convert(v); \
+        else f[i] = (double)convert(v);        \
+    }                                          \
     break
     switch (dtype) {
     case TIDE_F32: WIDEN(float, );
@@ -169,22 +176,26 @@ static tide_status compare(tide_kcall *c, tide_loop same, tide_loop f64, tide_lo
     return tide_elementwise_ctx(c, mixed_loop, GRAIN, &m);
 }
 
-#define SAME_2(T) const T X1 = p0[i]; const T X2 = p1[i];
-#define COMPARISON(name, expr)                                                \
-    LOOP(name##_f64, 2, double, uint8_t, 0 !=, SAME_2(double), expr)           \
-    LOOP(name##_i64, 2, int64_t, uint8_t, 0 !=, SAME_2(int64_t), expr)         \
-    LOOP(name##_i32, 2, int32_t, uint8_t, 0 !=, SAME_2(int32_t), expr)         \
-    LOOP(name##_u8, 2, uint8_t, uint8_t, 0 !=, SAME_2(uint8_t), expr)          \
-    LOOP(name##_i8, 2, int8_t, uint8_t, 0 !=, SAME_2(int8_t), expr)            \
-    tide_status tide_any_##name(tide_kcall *c);                               \
-    tide_status tide_any_##name(tide_kcall *c) {                              \
-        static const tide_loop same[TIDE_DTYPE_COUNT] = {                     \
-            [TIDE_F64] = name##_f64,                                          \
-            [TIDE_I64] = name##_i64, [TIDE_I32] = name##_i32,                 \
-            [TIDE_U8] = name##_u8, [TIDE_I8] = name##_i8,                     \
-            [TIDE_BOOL] = name##_u8,                                          \
-        };                                                                    \
-        return compare(c, same[c->in[0].dtype], name##_f64, name##_i64);      \
+#define SAME_2(T)       \
+    const T X1 = p0[i]; \
+    const T X2 = p1[i];
+#define COMPARISON(name, expr)                                           \
+    LOOP(name##_f64, 2, double, uint8_t, 0 !=, SAME_2(double), expr)     \
+    LOOP(name##_i64, 2, int64_t, uint8_t, 0 !=, SAME_2(int64_t), expr)   \
+    LOOP(name##_i32, 2, int32_t, uint8_t, 0 !=, SAME_2(int32_t), expr)   \
+    LOOP(name##_u8, 2, uint8_t, uint8_t, 0 !=, SAME_2(uint8_t), expr)    \
+    LOOP(name##_i8, 2, int8_t, uint8_t, 0 !=, SAME_2(int8_t), expr)      \
+    tide_status tide_any_##name(tide_kcall *c);                          \
+    tide_status tide_any_##name(tide_kcall *c) {                         \
+        static const tide_loop same[TIDE_DTYPE_COUNT] = {                \
+            [TIDE_F64] = name##_f64,                                     \
+            [TIDE_I64] = name##_i64,                                     \
+            [TIDE_I32] = name##_i32,                                     \
+            [TIDE_U8] = name##_u8,                                       \
+            [TIDE_I8] = name##_i8,                                       \
+            [TIDE_BOOL] = name##_u8,                                     \
+        };                                                               \
+        return compare(c, same[c->in[0].dtype], name##_f64, name##_i64); \
     }
 
 #define AT(kind, name, def, doc)

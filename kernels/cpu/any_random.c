@@ -12,7 +12,7 @@ TIDE_ANY_KERNEL(random_randint) {
     const tide_buf *o = &c->out[0];
     const uint64_t range = (uint64_t)at->maxval - (uint64_t)at->minval;
     if (o->dtype > TIDE_BOOL) return TIDE_DECLINE;
-    TIDE_PARALLEL_FOR(tide_buf_numel(o), 8192) {
+    TIDE_PARALLEL_FOR (tide_buf_numel(o), 8192) {
         for (int64_t i = lo; i < hi; i++) {
             uint32_t w[4];
             tide_philox_block(at->rng, (uint64_t)i, 0, w);
@@ -35,17 +35,17 @@ TIDE_ANY_KERNEL(random_randint) {
 TIDE_ANY_KERNEL(random_permutation_) {
     const tide_random_permutation__attrs *at = c->attrs;
     const int64_t n = at->n;
-#define PERMUTE(T)                                                       \
-    do {                                                                 \
-        T *y = c->out[0].p;                                              \
-        for (int64_t i = 0; i < n; i++) y[i] = (T)((uint64_t)at->base + (uint64_t)i);        \
-        for (int64_t i = 0; i + 1 < n; i++) {                            \
-            uint32_t w[4];                                               \
-            tide_philox_block(at->rng, (uint64_t)i, 0, w);               \
-            const int64_t j = i + (int64_t)scaled(w, (uint64_t)(n - i)); \
-            const T v = y[i];                                            \
-            y[i] = y[j], y[j] = v;                                       \
-        }                                                                \
+#define PERMUTE(T)                                                                    \
+    do {                                                                              \
+        T *y = c->out[0].p;                                                           \
+        for (int64_t i = 0; i < n; i++) y[i] = (T)((uint64_t)at->base + (uint64_t)i); \
+        for (int64_t i = 0; i + 1 < n; i++) {                                         \
+            uint32_t w[4];                                                            \
+            tide_philox_block(at->rng, (uint64_t)i, 0, w);                            \
+            const int64_t j = i + (int64_t)scaled(w, (uint64_t)(n - i));              \
+            const T v = y[i];                                                         \
+            y[i] = y[j], y[j] = v;                                                    \
+        }                                                                             \
     } while (0)
     if (c->out[0].dtype == TIDE_I64) PERMUTE(int64_t);
     else PERMUTE(int32_t);

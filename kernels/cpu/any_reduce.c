@@ -34,77 +34,77 @@ void tide_reduce_plan(const tide_buf *in, const tide_ints *axis, reduce_plan *p)
 #define AND(a, x) ((a) & ((x) != 0))
 #define KEEP(a, n) (a)
 
-#define WIDE_SUMS(T, tag)                                                                        \
-    DEFINE_REDUCTION(sum64_##tag, T, int64_t, int64_t, int64_t, 0, ADD, ADD, KEEP)               \
+#define WIDE_SUMS(T, tag)                                                          \
+    DEFINE_REDUCTION(sum64_##tag, T, int64_t, int64_t, int64_t, 0, ADD, ADD, KEEP) \
     DEFINE_REDUCTION(prod64_##tag, T, int64_t, int64_t, int64_t, 1, MUL, MUL, KEEP)
-#define SUMS(T, tag)                                                                             \
-    WIDE_SUMS(T, tag)                                                                            \
-    DEFINE_REDUCTION(sum32_##tag, T, int64_t, int64_t, int32_t, 0, ADD, ADD, KEEP)               \
+#define SUMS(T, tag)                                                               \
+    WIDE_SUMS(T, tag)                                                              \
+    DEFINE_REDUCTION(sum32_##tag, T, int64_t, int64_t, int32_t, 0, ADD, ADD, KEEP) \
     DEFINE_REDUCTION(prod32_##tag, T, int64_t, int64_t, int32_t, 1, MUL, MUL, KEEP)
 WIDE_SUMS(int64_t, i64)
 SUMS(int32_t, i32)
 SUMS(uint8_t, u8)
 SUMS(int8_t, i8)
-#define EXTREMES(T, tag, least, most)                                     \
-    DEFINE_REDUCTION(max_##tag, T, T, T, T, least, MAXI, MAXI, KEEP)      \
+#define EXTREMES(T, tag, least, most)                                \
+    DEFINE_REDUCTION(max_##tag, T, T, T, T, least, MAXI, MAXI, KEEP) \
     DEFINE_REDUCTION(min_##tag, T, T, T, T, most, MINI, MINI, KEEP)
 EXTREMES(int64_t, i64, INT64_MIN, INT64_MAX)
 EXTREMES(int32_t, i32, INT32_MIN, INT32_MAX)
 EXTREMES(uint8_t, u8, 0, UINT8_MAX)
 EXTREMES(int8_t, i8, INT8_MIN, INT8_MAX)
 
-#define INT_SUM(name, prefix)                                                                                  \
-    tide_status tide_int_##name(tide_kcall *c);                                                                \
-    tide_status tide_int_##name(tide_kcall *c) {                                                               \
-        const tide_##name##_attrs *a = c->attrs;                                                               \
-        const tide_buf *x = &c->in[0];                                                                         \
-        void *y = c->out[0].p;                                                                                 \
-        int wide = c->out[0].dtype == TIDE_I64;                                                                \
-        switch (x->dtype) {                                                                                    \
-        case TIDE_I64: return prefix##64_i64_run(x, &a->axis, y, c->dev);                                      \
+#define INT_SUM(name, prefix)                                                                                                 \
+    tide_status tide_int_##name(tide_kcall *c);                                                                               \
+    tide_status tide_int_##name(tide_kcall *c) {                                                                              \
+        const tide_##name##_attrs *a = c->attrs;                                                                              \
+        const tide_buf *x = &c->in[0];                                                                                        \
+        void *y = c->out[0].p;                                                                                                \
+        int wide = c->out[0].dtype == TIDE_I64;                                                                               \
+        switch (x->dtype) {                                                                                                   \
+        case TIDE_I64: return prefix##64_i64_run(x, &a->axis, y, c->dev);                                                     \
         case TIDE_I32: return wide ? prefix##64_i32_run(x, &a->axis, y, c->dev) : prefix##32_i32_run(x, &a->axis, y, c->dev); \
         case TIDE_I8: return wide ? prefix##64_i8_run(x, &a->axis, y, c->dev) : prefix##32_i8_run(x, &a->axis, y, c->dev);    \
         default: return wide ? prefix##64_u8_run(x, &a->axis, y, c->dev) : prefix##32_u8_run(x, &a->axis, y, c->dev);         \
-        }                                                                                                      \
+        }                                                                                                                     \
     }
 INT_SUM(sum, sum)
 INT_SUM(prod, prod)
 
-#define INT_EXTREME(name)                                                      \
-    tide_status tide_int_##name(tide_kcall *c);                                \
-    tide_status tide_int_##name(tide_kcall *c) {                               \
-        const tide_##name##_attrs *a = c->attrs;                               \
-        const tide_buf *x = &c->in[0];                                         \
-        switch (x->dtype) {                                                    \
+#define INT_EXTREME(name)                                                       \
+    tide_status tide_int_##name(tide_kcall *c);                                 \
+    tide_status tide_int_##name(tide_kcall *c) {                                \
+        const tide_##name##_attrs *a = c->attrs;                                \
+        const tide_buf *x = &c->in[0];                                          \
+        switch (x->dtype) {                                                     \
         case TIDE_I64: return name##_i64_run(x, &a->axis, c->out[0].p, c->dev); \
         case TIDE_I32: return name##_i32_run(x, &a->axis, c->out[0].p, c->dev); \
         case TIDE_I8: return name##_i8_run(x, &a->axis, c->out[0].p, c->dev);   \
         default: return name##_u8_run(x, &a->axis, c->out[0].p, c->dev);        \
-        }                                                                      \
+        }                                                                       \
     }
 INT_EXTREME(max)
 INT_EXTREME(min)
 
-#define TRUTHS(T, tag)                                                                    \
-    DEFINE_REDUCTION(any_##tag, T, uint8_t, uint8_t, uint8_t, 0, OR, OR, KEEP)            \
+#define TRUTHS(T, tag)                                                         \
+    DEFINE_REDUCTION(any_##tag, T, uint8_t, uint8_t, uint8_t, 0, OR, OR, KEEP) \
     DEFINE_REDUCTION(all_##tag, T, uint8_t, uint8_t, uint8_t, 1, AND, AND, KEEP)
 TRUTHS(float, f32)
 TRUTHS(double, f64)
 TRUTHS(int64_t, i64)
 TRUTHS(int32_t, i32)
 TRUTHS(uint8_t, u8)
-#define TRUTH(name)                                                            \
-    tide_status tide_any_##name(tide_kcall *c);                                \
-    tide_status tide_any_##name(tide_kcall *c) {                               \
-        const tide_##name##_attrs *a = c->attrs;                               \
-        const tide_buf *x = &c->in[0];                                         \
-        switch (x->dtype) {                                                    \
+#define TRUTH(name)                                                             \
+    tide_status tide_any_##name(tide_kcall *c);                                 \
+    tide_status tide_any_##name(tide_kcall *c) {                                \
+        const tide_##name##_attrs *a = c->attrs;                                \
+        const tide_buf *x = &c->in[0];                                          \
+        switch (x->dtype) {                                                     \
         case TIDE_F32: return name##_f32_run(x, &a->axis, c->out[0].p, c->dev); \
         case TIDE_F64: return name##_f64_run(x, &a->axis, c->out[0].p, c->dev); \
         case TIDE_I64: return name##_i64_run(x, &a->axis, c->out[0].p, c->dev); \
         case TIDE_I32: return name##_i32_run(x, &a->axis, c->out[0].p, c->dev); \
         default: return name##_u8_run(x, &a->axis, c->out[0].p, c->dev);        \
-        }                                                                      \
+        }                                                                       \
     }
 TRUTH(any)
 TRUTH(all)
@@ -113,66 +113,68 @@ TRUTH(all)
 
 /* Position of the first extreme; a NaN is more extreme than any number. Along a row, the extreme is found in lanes and then
  * looked for; across columns, as many lines as fit the cache go together. I: an integer as wide as T. */
-#define POSITION(T, I, tag, before)                                                             \
-    static int64_t tag##_row(const T *x, int64_t n) {                                           \
-        enum { LANES = 32, BLOCK = 128 };                                                       \
-        T best = x[0], lane[LANES];                                                             \
-        int64_t j = 0;                                                                          \
-        for (int k = 0; k < LANES; k++) lane[k] = best;                                         \
-        for (; j + LANES <= n; j += LANES) {                                                    \
-            _Pragma("omp simd") for (int k = 0; k < LANES; k++) {                               \
-                T w = x[j + k], l = lane[k];                                                    \
-                lane[k] = before(w, l) | (w != w) ? w : l;                                      \
-            }                                                                                   \
-        }                                                                                       \
+#define POSITION(T, I, tag, before)                                                                           \
+    static int64_t tag##_row(const T *x, int64_t n) {                                                         \
+        enum { LANES = 32,                                                                                    \
+               BLOCK = 128 };                                                                                 \
+        T best = x[0], lane[LANES];                                                                           \
+        int64_t j = 0;                                                                                        \
+        for (int k = 0; k < LANES; k++) lane[k] = best;                                                       \
+        for (; j + LANES <= n; j += LANES) {                                                                  \
+            _Pragma("omp simd") for (int k = 0; k < LANES; k++) {                                             \
+                T w = x[j + k], l = lane[k];                                                                  \
+                lane[k] = before(w, l) | (w != w) ? w : l;                                                    \
+            }                                                                                                 \
+        }                                                                                                     \
         for (int k = 0; k < LANES; k++) best = before(lane[k], best) | (lane[k] != lane[k]) ? lane[k] : best; \
-        for (; j < n; j++) best = before(x[j], best) | (x[j] != x[j]) ? x[j] : best;            \
-        int nan = best != best;                                                                 \
-        for (j = 0; j + BLOCK <= n; j += BLOCK) {                                               \
-            I hit = 0;                                                                          \
-            if (nan)                                                                            \
-                for (int k = 0; k < BLOCK; k++) hit |= (I)(x[j + k] != x[j + k]);               \
-            else                                                                                \
-                for (int k = 0; k < BLOCK; k++) hit |= (I)(x[j + k] == best);                   \
-            if (hit) break;                                                                     \
-        }                                                                                       \
-        while (nan ? x[j] == x[j] : x[j] != best) j++;                                          \
-        return j;                                                                               \
-    }                                                                                           \
-    static void tag(const void *px, tide_along s, int64_t base, int64_t *y) {                   \
-        enum { WIDTH = 256, STRETCH = 100 }; /* a position within a stretch fits I */           \
-        const T *x = px;                                                                        \
-        if (s.inner == 1) {                                                                     \
-            TIDE_PARALLEL_FOR(s.outer, TIDE_MAX(1, 32768 / TIDE_MAX(s.n, 1)))                   \
-                for (int64_t i = lo; i < hi; i++) y[i] = tag##_row(x + i * s.n, s.n) + base;    \
-            return;                                                                             \
-        }                                                                                       \
-        int64_t blocks = TIDE_CEIL_DIV(s.inner, WIDTH);                                         \
-        TIDE_PARALLEL_FOR(s.outer * blocks, TIDE_MAX(1, 16384 / (s.n * TIDE_MIN(s.inner, WIDTH) + 1))) { \
-            for (int64_t i = lo; i < hi; i++) {                                                 \
-                int64_t c0 = i % blocks * WIDTH, w = TIDE_MIN(s.inner - c0, WIDTH);             \
-                const T *v = x + i / blocks * s.n * s.inner + c0;                               \
-                T best[WIDTH];                                                                  \
-                I at[WIDTH];                                                                    \
-                int64_t *out = y + i / blocks * s.inner + c0;                                   \
-                for (int64_t k = 0; k < w; k++) best[k] = v[k], out[k] = base;                  \
-                for (int64_t j0 = 0; j0 < s.n; j0 += STRETCH) {                                 \
-                    for (int64_t k = 0; k < w; k++) at[k] = -1;                                 \
-                    for (int64_t j = j0; j < TIDE_MIN(s.n, j0 + STRETCH); j++) {                \
-                        const T *row = v + j * s.inner;                                         \
-                        I number = (I)(j - j0);                                                 \
-                        _Pragma("omp simd") for (int64_t k = 0; k < w; k++) {                   \
-                            T q = row[k], p = best[k];                                          \
-                            int take = (before(q, p) | (q != q)) & (p == p);                    \
-                            best[k] = take ? q : p;                                             \
-                            at[k] = take ? number : at[k];                                      \
-                        }                                                                       \
-                    }                                                                           \
-                    for (int64_t k = 0; k < w; k++)                                             \
-                        if (at[k] >= 0) out[k] = j0 + at[k] + base;                             \
-                }                                                                               \
-            }                                                                                   \
-        }                                                                                       \
+        for (; j < n; j++) best = before(x[j], best) | (x[j] != x[j]) ? x[j] : best;                          \
+        int nan = best != best;                                                                               \
+        for (j = 0; j + BLOCK <= n; j += BLOCK) {                                                             \
+            I hit = 0;                                                                                        \
+            if (nan)                                                                                          \
+                for (int k = 0; k < BLOCK; k++) hit |= (I)(x[j + k] != x[j + k]);                             \
+            else                                                                                              \
+                for (int k = 0; k < BLOCK; k++) hit |= (I)(x[j + k] == best);                                 \
+            if (hit) break;                                                                                   \
+        }                                                                                                     \
+        while (nan ? x[j] == x[j] : x[j] != best) j++;                                                        \
+        return j;                                                                                             \
+    }                                                                                                         \
+    static void tag(const void *px, tide_along s, int64_t base, int64_t *y) {                                 \
+        enum { WIDTH = 256,                                                                                   \
+               STRETCH = 100 }; /* a position within a stretch fits I */                                      \
+        const T *x = px;                                                                                      \
+        if (s.inner == 1) {                                                                                   \
+            TIDE_PARALLEL_FOR (s.outer, TIDE_MAX(1, 32768 / TIDE_MAX(s.n, 1)))                                \
+                for (int64_t i = lo; i < hi; i++) y[i] = tag##_row(x + i * s.n, s.n) + base;                  \
+            return;                                                                                           \
+        }                                                                                                     \
+        int64_t blocks = TIDE_CEIL_DIV(s.inner, WIDTH);                                                       \
+        TIDE_PARALLEL_FOR (s.outer *blocks, TIDE_MAX(1, 16384 / (s.n * TIDE_MIN(s.inner, WIDTH) + 1))) {      \
+            for (int64_t i = lo; i < hi; i++) {                                                               \
+                int64_t c0 = i % blocks * WIDTH, w = TIDE_MIN(s.inner - c0, WIDTH);                           \
+                const T *v = x + i / blocks * s.n * s.inner + c0;                                             \
+                T best[WIDTH];                                                                                \
+                I at[WIDTH];                                                                                  \
+                int64_t *out = y + i / blocks * s.inner + c0;                                                 \
+                for (int64_t k = 0; k < w; k++) best[k] = v[k], out[k] = base;                                \
+                for (int64_t j0 = 0; j0 < s.n; j0 += STRETCH) {                                               \
+                    for (int64_t k = 0; k < w; k++) at[k] = -1;                                               \
+                    for (int64_t j = j0; j < TIDE_MIN(s.n, j0 + STRETCH); j++) {                              \
+                        const T *row = v + j * s.inner;                                                       \
+                        I number = (I)(j - j0);                                                               \
+                        _Pragma("omp simd") for (int64_t k = 0; k < w; k++) {                                 \
+                            T q = row[k], p = best[k];                                                        \
+                            int take = (before(q, p) | (q != q)) & (p == p);                                  \
+                            best[k] = take ? q : p;                                                           \
+                            at[k] = take ? number : at[k];                                                    \
+                        }                                                                                     \
+                    }                                                                                         \
+                    for (int64_t k = 0; k < w; k++)                                                           \
+                        if (at[k] >= 0) out[k] = j0 + at[k] + base;                                           \
+                }                                                                                             \
+            }                                                                                                 \
+        }                                                                                                     \
     }
 #define GREATER(a, b) ((a) > (b))
 #define SMALLER(a, b) ((a) < (b))
@@ -183,41 +185,41 @@ POSITIONS(int64_t, int64_t, i64)
 POSITIONS(int32_t, int32_t, i32)
 POSITIONS(int8_t, int8_t, i8)
 POSITIONS(uint8_t, int8_t, u8)
-#define ARG(name)                                                                \
-    tide_status tide_any_##name(tide_kcall *c);                                  \
-    tide_status tide_any_##name(tide_kcall *c) {                                 \
-        const tide_##name##_attrs *a = c->attrs;                                 \
-        tide_along s = tide_along_axis(&c->in[0], a->axis);                                \
-        void *x = c->in[0].p, *y = c->out[0].p;                                  \
-        switch (c->in[0].dtype) {                                                \
-        case TIDE_F32: name##_f32(x, s, a->base, y); break;                      \
-        case TIDE_F64: name##_f64(x, s, a->base, y); break;                      \
-        case TIDE_I64: name##_i64(x, s, a->base, y); break;                      \
-        case TIDE_I32: name##_i32(x, s, a->base, y); break;                      \
-        case TIDE_I8: name##_i8(x, s, a->base, y); break;                        \
-        default: name##_u8(x, s, a->base, y); break;                             \
-        }                                                                        \
-        return TIDE_OK;                                                          \
+#define ARG(name)                                           \
+    tide_status tide_any_##name(tide_kcall *c);             \
+    tide_status tide_any_##name(tide_kcall *c) {            \
+        const tide_##name##_attrs *a = c->attrs;            \
+        tide_along s = tide_along_axis(&c->in[0], a->axis); \
+        void *x = c->in[0].p, *y = c->out[0].p;             \
+        switch (c->in[0].dtype) {                           \
+        case TIDE_F32: name##_f32(x, s, a->base, y); break; \
+        case TIDE_F64: name##_f64(x, s, a->base, y); break; \
+        case TIDE_I64: name##_i64(x, s, a->base, y); break; \
+        case TIDE_I32: name##_i32(x, s, a->base, y); break; \
+        case TIDE_I8: name##_i8(x, s, a->base, y); break;   \
+        default: name##_u8(x, s, a->base, y); break;        \
+        }                                                   \
+        return TIDE_OK;                                     \
     }
 ARG(argmax)
 ARG(argmin)
 
 /* -- running sums and products of integers: the output is int32 or int64 -- */
-#define CUMULATIVE(name, start, step)                                                   \
-    tide_status tide_int_##name(tide_kcall *c);                                         \
-    tide_status tide_int_##name(tide_kcall *c) {                                        \
-        const tide_##name##_attrs *a = c->attrs;                                        \
-        tide_along s = tide_along_axis(&c->in[0], a->axis);                                       \
-        for (int64_t i = 0; i < s.outer * s.inner; i++) {                               \
-            int64_t acc = start, at = i / s.inner * s.n * s.inner + i % s.inner;        \
-            for (int64_t j = 0; j < s.n; j++) {                                         \
-                int64_t k = at + (a->reverse_ ? s.n - 1 - j : j) * s.inner;             \
-                acc = step(acc, tide_int_at(&c->in[0], k));                                \
-                if (c->out[0].dtype == TIDE_I64) ((int64_t *)c->out[0].p)[k] = acc;     \
-                else ((int32_t *)c->out[0].p)[k] = (int32_t)acc;                        \
-            }                                                                           \
-        }                                                                               \
-        return TIDE_OK;                                                                 \
+#define CUMULATIVE(name, start, step)                                               \
+    tide_status tide_int_##name(tide_kcall *c);                                     \
+    tide_status tide_int_##name(tide_kcall *c) {                                    \
+        const tide_##name##_attrs *a = c->attrs;                                    \
+        tide_along s = tide_along_axis(&c->in[0], a->axis);                         \
+        for (int64_t i = 0; i < s.outer * s.inner; i++) {                           \
+            int64_t acc = start, at = i / s.inner * s.n * s.inner + i % s.inner;    \
+            for (int64_t j = 0; j < s.n; j++) {                                     \
+                int64_t k = at + (a->reverse_ ? s.n - 1 - j : j) * s.inner;         \
+                acc = step(acc, tide_int_at(&c->in[0], k));                         \
+                if (c->out[0].dtype == TIDE_I64) ((int64_t *)c->out[0].p)[k] = acc; \
+                else ((int32_t *)c->out[0].p)[k] = (int32_t)acc;                    \
+            }                                                                       \
+        }                                                                           \
+        return TIDE_OK;                                                             \
     }
 CUMULATIVE(cumsum, 0, ADD)
 CUMULATIVE(cumprod, 1, MUL)

@@ -6,7 +6,10 @@
 
 #include <omp.h>
 
-typedef struct { uint64_t key; int64_t at; } entry;
+typedef struct {
+    uint64_t key;
+    int64_t at;
+} entry;
 
 enum { SHORT = 48 };
 
@@ -72,7 +75,7 @@ static tide_status sort_lines(tide_kcall *c, int64_t axis, int positions, int64_
     if (s.outer * s.inner * s.n == 0) return TIDE_OK;
     entry *work = tide_scratch(c->dev, (size_t)tide_num_threads() * 2 * (size_t)s.n * sizeof *work);
     if (!work) return TIDE_ENOMEM;
-    TIDE_PARALLEL_FOR(s.outer * s.inner, TIDE_MAX(1, 8192 / s.n)) {
+    TIDE_PARALLEL_FOR (s.outer *s.inner, TIDE_MAX(1, 8192 / s.n)) {
         entry *e = work + 2 * s.n * omp_get_thread_num();
         for (int64_t i = lo; i < hi; i++) {
             int64_t first = i / s.inner * s.n * s.inner + i % s.inner;
@@ -106,7 +109,7 @@ tide_status tide_any_top_k(tide_kcall *c) {
     int64_t lines = tide_buf_numel(x) / n;
     entry *work = tide_scratch(c->dev, (size_t)tide_num_threads() * 2 * (size_t)n * sizeof *work);
     if (!work) return TIDE_ENOMEM;
-    TIDE_PARALLEL_FOR(lines, TIDE_MAX(1, 8192 / n)) {
+    TIDE_PARALLEL_FOR (lines, TIDE_MAX(1, 8192 / n)) {
         entry *e = work + 2 * n * omp_get_thread_num();
         for (int64_t i = lo; i < hi; i++) {
             if (k <= SHORT) {
@@ -136,7 +139,7 @@ tide_status tide_any_searchsorted(tide_kcall *c) {
     const tide_searchsorted_attrs *a = c->attrs;
     const tide_buf *s = &c->in[0], *v = &c->in[1];
     int64_t n = tide_buf_numel(s), *y = c->out[0].p;
-    TIDE_PARALLEL_FOR(tide_buf_numel(v), 4096) {
+    TIDE_PARALLEL_FOR (tide_buf_numel(v), 4096) {
         for (int64_t i = lo; i < hi; i++) {
             uint64_t key = key_of(v, i);
             int64_t l = 0, r = n;

@@ -20,7 +20,7 @@ static inline void unrank(int64_t o, const int64_t *ext, int64_t *at) {
 /* rows [r0, r1) of the patches of x, channels [c0, c0+cn): (rows, taps, cn) */
 static void im2col(const tide_geometry *g, const REAL *x, int64_t c0, int64_t cn, int64_t r0, int64_t r1, REAL *cols) {
     int64_t per = volume(g->out), width = volume(g->k) * cn;
-    TIDE_PARALLEL_FOR(r1 - r0, TIDE_MAX(1, 16384 / TIDE_MAX(width, 1))) {
+    TIDE_PARALLEL_FOR (r1 - r0, TIDE_MAX(1, 16384 / TIDE_MAX(width, 1))) {
         for (int64_t r = lo; r < hi; r++) {
             int64_t o[3], n = (r0 + r) / per;
             unrank((r0 + r) % per, g->out, o);
@@ -77,7 +77,7 @@ static inline void dw_axpy(int64_t c, int64_t m, const REAL *restrict x, const R
 
 static void depthwise(const tide_geometry *g, const REAL *x, const REAL *w, REAL *y) {
     int64_t per = volume(g->out), m = g->f / g->c;
-    TIDE_PARALLEL_FOR(g->n * per, TIDE_MAX(1, 16384 / TIDE_MAX(1, g->f * volume(g->k)))) {
+    TIDE_PARALLEL_FOR (g->n *per, TIDE_MAX(1, 16384 / TIDE_MAX(1, g->f * volume(g->k)))) {
         for (int64_t r = lo; r < hi; r++) {
             int64_t o[3], n = r / per;
             unrank(r % per, g->out, o);
@@ -106,7 +106,7 @@ static inline int64_t reader(const tide_geometry *g, int d, int64_t i, int64_t t
 
 static void depthwise_grad_x(const tide_geometry *g, const REAL *dy, const REAL *w, REAL *dx) {
     int64_t per = volume(g->in), m = g->f / g->c;
-    TIDE_PARALLEL_FOR(g->n * per, TIDE_MAX(1, 16384 / TIDE_MAX(1, g->f * volume(g->k)))) {
+    TIDE_PARALLEL_FOR (g->n *per, TIDE_MAX(1, 16384 / TIDE_MAX(1, g->f * volume(g->k)))) {
         for (int64_t r = lo; r < hi; r++) {
             int64_t i[3], n = r / per;
             unrank(r % per, g->in, i);
@@ -133,7 +133,7 @@ static void depthwise_grad_x(const tide_geometry *g, const REAL *dy, const REAL 
 static int64_t dw_piece(const tide_geometry *g) { return TIDE_MAX(256, TIDE_CEIL_DIV(g->n * volume(g->out), 16)); }
 static void depthwise_grad_w(const tide_geometry *g, const REAL *x, const REAL *dy, REAL *dw, REAL *work) {
     int64_t per = volume(g->out), m = g->f / g->c, size = volume(g->k) * g->f, rows = g->n * per, piece = dw_piece(g);
-    TIDE_PARALLEL_FOR(rows, piece) {
+    TIDE_PARALLEL_FOR (rows, piece) {
         REAL *sum = work + chunk * size;
         memset(sum, 0, (size_t)size * sizeof(REAL));
         for (int64_t r = lo; r < hi; r++) {
@@ -174,14 +174,15 @@ tide_status K(conv)(tide_kcall *c) {
         for (int64_t r = 0; r < rows; r += tile)
             for (int64_t q = 0; q < g.groups; q++) {
                 int64_t n = TIDE_MIN(tile, rows - r);
-                tide_gemm p = {.m = n, .n = fg, .k = width, .a = cols, .ars = width, .acs = 1, .b = (const REAL *)w->p + q * fg,
-                               .brs = g.f, .bcs = 1, .c = (REAL *)y->p + r * g.f + q * fg, .ldc = g.f};
+                tide_gemm p = {.m = n, .n = fg, .k = width, .a = cols, .ars = width, .acs = 1, .b = (const REAL *)w->p + q * fg, .brs = g.f, .bcs = 1, .c = (REAL *)y->p + r * g.f + q * fg, .ldc = g.f};
                 if (direct) p.a = (const REAL *)x->p + r * g.c + q * cg, p.ars = g.c;
                 else im2col(&g, x->p, q * cg, cg, r, r + n, cols);
-                K(gemm)(&p);
+                K(gemm)
+                (&p);
             }
     }
-    K(bias_act)(rows, g.f, y->p, g.f, c->in[2].p, at->activation);
+    K(bias_act)
+    (rows, g.f, y->p, g.f, c->in[2].p, at->activation);
     return TIDE_OK;
 }
 
@@ -217,7 +218,7 @@ static phase phase_of(const tide_geometry *g, const int64_t *residue) {
 /* rows [r0, r1) of the phase's positions: what of dy each tap reads, zeros where none: (rows, taps, fg) */
 static void gather_dy(const tide_geometry *g, const phase *ph, const REAL *dy, int64_t f0, int64_t fg, int64_t r0, int64_t r1, REAL *cols) {
     int64_t per = volume(ph->count), width = volume(ph->taps) * fg;
-    TIDE_PARALLEL_FOR(r1 - r0, TIDE_MAX(1, 16384 / TIDE_MAX(width, 1))) {
+    TIDE_PARALLEL_FOR (r1 - r0, TIDE_MAX(1, 16384 / TIDE_MAX(width, 1))) {
         for (int64_t r = lo; r < hi; r++) {
             int64_t i[3], n = (r0 + r) / per;
             unrank((r0 + r) % per, ph->count, i);
@@ -248,7 +249,7 @@ static void turn_kernel(const tide_geometry *g, const phase *ph, const REAL *w, 
 
 static void scatter_phase(const tide_geometry *g, const phase *ph, const REAL *from, int64_t c0, int64_t cg, int64_t r0, int64_t r1, REAL *dx) {
     int64_t per = volume(ph->count);
-    TIDE_PARALLEL_FOR(r1 - r0, TIDE_MAX(1, 16384 / TIDE_MAX(cg, 1))) {
+    TIDE_PARALLEL_FOR (r1 - r0, TIDE_MAX(1, 16384 / TIDE_MAX(cg, 1))) {
         for (int64_t r = lo; r < hi; r++) {
             int64_t i[3], n = (r0 + r) / per;
             unrank((r0 + r) % per, ph->count, i);
@@ -277,9 +278,9 @@ static tide_status full_grad_x(tide_kcall *c, const tide_geometry *g, const REAL
                     for (int64_t r = 0; r < rows; r += tile) {
                         int64_t n = TIDE_MIN(tile, rows - r);
                         gather_dy(g, &ph, dy, q * fg, fg, r, r + n, cols);
-                        tide_gemm p = {.m = n, .n = cg, .k = width, .a = cols, .ars = width, .acs = 1, .b = turned, .brs = cg, .bcs = 1,
-                                       .c = single ? dx + r * g->c + q * cg : part, .ldc = single ? g->c : cg};
-                        K(gemm)(&p);
+                        tide_gemm p = {.m = n, .n = cg, .k = width, .a = cols, .ars = width, .acs = 1, .b = turned, .brs = cg, .bcs = 1, .c = single ? dx + r * g->c + q * cg : part, .ldc = single ? g->c : cg};
+                        K(gemm)
+                        (&p);
                         if (!single) scatter_phase(g, &ph, part, q * cg, cg, r, r + n, dx);
                     }
                 }
@@ -298,15 +299,16 @@ tide_status K(conv_grad_x)(tide_kcall *c) {
     } else if (pointwise(&g)) {
         int64_t cg = g.c / g.groups, fg = g.f / g.groups;
         for (int64_t q = 0; q < g.groups; q++) {
-            tide_gemm p = {.m = rows, .n = cg, .k = fg, .a = (const REAL *)dy->p + q * fg, .ars = g.f, .acs = 1,
-                           .b = (const REAL *)w->p + q * fg, .brs = 1, .bcs = g.f, .c = (REAL *)dx->p + q * cg, .ldc = g.c};
-            K(gemm)(&p);
+            tide_gemm p = {.m = rows, .n = cg, .k = fg, .a = (const REAL *)dy->p + q * fg, .ars = g.f, .acs = 1, .b = (const REAL *)w->p + q * fg, .brs = 1, .bcs = g.f, .c = (REAL *)dx->p + q * cg, .ldc = g.c};
+            K(gemm)
+            (&p);
         }
     } else {
         tide_status s = full_grad_x(c, &g, dy->p, w->p, dx->p);
         if (s != TIDE_OK) return s;
     }
-    K(bias_act)(rows, g.c, dx->p, g.c, c->in[2].p, at->activation);
+    K(bias_act)
+    (rows, g.c, dx->p, g.c, c->in[2].p, at->activation);
     return TIDE_OK;
 }
 
@@ -318,7 +320,8 @@ tide_status K(conv_grad_kernel)(tide_kcall *c) {
     int64_t rows = g.n * volume(g.out), cg = g.c / g.groups, fg = g.f / g.groups, width = volume(g.k) * cg, size = volume(g.k) * g.f;
     int direct = pointwise(&g), deep = is_depthwise(&g);
     int64_t tile = direct ? rows : tile_rows(rows, width), sums = at->bias ? tide_colsum_work(rows, g.f) : 0;
-    int64_t own = deep ? TIDE_CEIL_DIV(rows, dw_piece(&g)) * size : direct ? 0 : tile * width;
+    int64_t own = deep ? TIDE_CEIL_DIV(rows, dw_piece(&g)) * size : direct ? 0
+                                                                           : tile * width;
     REAL *work = tide_scratch(c->dev, (size_t)(own + sums + 1) * sizeof(REAL));
     if (!work) return TIDE_ENOMEM;
     if (deep) {
@@ -329,13 +332,14 @@ tide_status K(conv_grad_kernel)(tide_kcall *c) {
         for (int64_t r = 0; r < rows; r += tile)
             for (int64_t q = 0; q < g.groups; q++) {
                 int64_t n = TIDE_MIN(tile, rows - r);
-                tide_gemm p = {.m = width, .n = fg, .k = n, .a = work, .ars = 1, .acs = width, .b = (const REAL *)dy->p + r * g.f + q * fg,
-                               .brs = g.f, .bcs = 1, .c = (REAL *)dw->p + q * fg, .ldc = g.f, .accumulate = r > 0};
+                tide_gemm p = {.m = width, .n = fg, .k = n, .a = work, .ars = 1, .acs = width, .b = (const REAL *)dy->p + r * g.f + q * fg, .brs = g.f, .bcs = 1, .c = (REAL *)dw->p + q * fg, .ldc = g.f, .accumulate = r > 0};
                 if (direct) p.a = (const REAL *)x->p + r * g.c + q * cg, p.acs = g.c;
                 else im2col(&g, x->p, q * cg, cg, r, r + n, work);
-                K(gemm)(&p);
+                K(gemm)
+                (&p);
             }
     }
-    if (at->bias) K(colsum)(rows, g.f, dy->p, c->out[1].p, work + own);
+    if (at->bias) K(colsum)
+    (rows, g.f, dy->p, c->out[1].p, work + own);
     return TIDE_OK;
 }

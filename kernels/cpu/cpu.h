@@ -18,12 +18,12 @@
 
 #define TIDE_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define TIDE_MAX(a, b) ((a) > (b) ? (a) : (b))
-#define TIDE_DO(expr)                             \
-    do {                                          \
-        tide_status do_ = (expr);                 \
-        if (do_ != TIDE_OK) return do_;           \
+#define TIDE_DO(expr)                   \
+    do {                                \
+        tide_status do_ = (expr);       \
+        if (do_ != TIDE_OK) return do_; \
     } while (0)
-#define TIDE_CEIL_DIV(a, b) (((a) + (b) - 1) / (b))
+#define TIDE_CEIL_DIV(a, b) (((a) + (b)-1) / (b))
 
 /* Runs the following block for each chunk [lo, hi) of 0..n, `grain` long at most; `chunk` is its number.
  *   TIDE_PARALLEL_FOR(n, 4096) { for (int64_t i = lo; i < hi; i++) y[i] = f(x[i]); }
@@ -57,12 +57,15 @@ static inline int64_t tide_int_at(const tide_buf *b, int64_t i) {
 }
 
 /* A contiguous tensor as (outer, n, inner) around one axis; TIDE_NONE: its flattened form. */
-typedef struct { int64_t outer, n, inner; } tide_along;
+typedef struct {
+    int64_t outer, n, inner;
+} tide_along;
 static inline tide_along tide_along_axis(const tide_buf *x, int64_t axis) {
     tide_along s = {1, 1, 1};
     if (axis == TIDE_NONE) s.n = tide_buf_numel(x);
     else
-        for (int i = 0; i < x->rank; i++) *(i < axis ? &s.outer : i == axis ? &s.n : &s.inner) *= x->shape[i];
+        for (int i = 0; i < x->rank; i++) *(i < axis ? &s.outer : i == axis ? &s.n
+                                                                            : &s.inner) *= x->shape[i];
     return s;
 }
 
@@ -73,7 +76,7 @@ static inline tide_along tide_along_axis(const tide_buf *x, int64_t axis) {
 #define IS_NOINT(...) TIDE_SECOND(__VA_ARGS__, 0, ~)
 
 /* Begins the definition of a kernel that is compiled once (any_*.c). */
-#define TIDE_ANY_KERNEL(name)                       \
+#define TIDE_ANY_KERNEL(name)                  \
     tide_status tide_any_##name(tide_kcall *); \
     tide_status tide_any_##name(tide_kcall *c)
 
@@ -82,9 +85,9 @@ static inline tide_along tide_along_axis(const tide_buf *x, int64_t axis) {
 /* K(name): the kernel's name in this compilation, e.g. tanh_f32_v3. */
 #define K(name) TIDE_KNAME(name, REAL_NAME, TIDE_LEVEL)
 /* Begins the definition of an op's kernel: TIDE_KERNEL(tanh) { ... c->in[0] ... } */
-#define TIDE_KERNEL(name)                     \
-    tide_status K(name)(tide_kcall *);   \
-    tide_status K(name)(tide_kcall *c)
+#define TIDE_KERNEL(name)              \
+    tide_status K(name)(tide_kcall *); \
+    tide_status K(name)(tide_kcall * c)
 
 /* FN(exp): expf or exp. */
 #define TIDE_FN_f32(name) name##f
@@ -101,11 +104,11 @@ static inline tide_along tide_along_axis(const tide_buf *x, int64_t axis) {
  * infinity behaviour. Plain C (no SSE4.1) keeps the scalar functions and serves as the oracle of the others. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__SSE4_1__)
 #if __GLIBC_PREREQ(2, 35)
-#define TIDE_SIMD1(name)                                                         \
-    _Pragma("omp declare simd notinbranch") extern float name##f(float);         \
+#define TIDE_SIMD1(name)                                                 \
+    _Pragma("omp declare simd notinbranch") extern float name##f(float); \
     _Pragma("omp declare simd notinbranch") extern double name(double);
-#define TIDE_SIMD2(name)                                                         \
-    _Pragma("omp declare simd notinbranch") extern float name##f(float, float);  \
+#define TIDE_SIMD2(name)                                                        \
+    _Pragma("omp declare simd notinbranch") extern float name##f(float, float); \
     _Pragma("omp declare simd notinbranch") extern double name(double, double);
 TIDE_SIMD1(exp)
 TIDE_SIMD1(log)

@@ -13,11 +13,11 @@ static inline double log_add(double a, double b) {
 
 /* One sequence: T steps of C logits, L labels given as channels. alpha: T * (2 L + 1), beta: 2 * (2 L + 1), z: T. */
 static REAL sequence(int64_t T, int64_t C, int64_t L, int64_t blank, const REAL *x, const int64_t *label, double *alpha,
-    double *beta, REAL *z, REAL *dx) {
+                     double *beta, REAL *z, REAL *dx) {
     const int64_t S = 2 * L + 1;
     rows_lse(C, 0, T, x, z);
 #define CHANNEL(s) ((s) % 2 ? label[(s) / 2] : blank)
-#define LOGP(t, s) ((double)(x[(t) * C + CHANNEL(s)] - z[t]))
+#define LOGP(t, s) ((double)(x[(t)*C + CHANNEL(s)] - z[t]))
 #define SKIPS(s) ((s) % 2 && (s) > 1 && label[(s) / 2] != label[(s) / 2 - 1]) /* from s - 2, over the blank */
     for (int64_t i = 0; i < T * S; i++) alpha[i] = -INFINITY;
     if (T == 0) return L == 0 ? 0 : (REAL)INFINITY;
@@ -80,7 +80,7 @@ TIDE_KERNEL(ctc_) { /* output, target, target_length, output_length -> loss, gra
             label[i] = v - 1 < at->mask_index ? v - 1 : v;
         }
     }
-    TIDE_PARALLEL_FOR(N, 1) {
+    TIDE_PARALLEL_FOR (N, 1) {
         for (int64_t n = lo; n < hi; n++) {
             const int64_t l = tide_label_at(&c->in[2], n), t = tide_label_at(&c->in[3], n);
             double *alpha = work + (size_t)n * doubles, *beta = alpha + T * (2 * L + 1);

@@ -6,7 +6,10 @@
 static uint64_t limit_of(double rate) { return (uint64_t)((1 - rate) * 4294967296.0 + 0.5); }
 
 /* y = x * scale + shift where the element stays, else `zero`. */
-typedef struct { REAL scale, shift, zero; uint64_t limit; } rule;
+typedef struct {
+    REAL scale, shift, zero;
+    uint64_t limit;
+} rule;
 
 static void masked_group(const rule *k, const uint32_t *w, int64_t n, const REAL *x, REAL *y) {
     const uint32_t last = (uint32_t)(k->limit - 1); /* limit is at least 1 here */
@@ -20,13 +23,13 @@ static tide_status masked(tide_kcall *c, const tide_ints *noise, tide_rng rng, r
     REAL *y = c->out[0].p;
     const int64_t n = tide_buf_numel(b);
     if (k.limit == 0) {
-        TIDE_PARALLEL_FOR(n, 65536) {
+        TIDE_PARALLEL_FOR (n, 65536) {
             for (int64_t i = lo; i < hi; i++) y[i] = k.zero;
         }
         return TIDE_OK;
     }
     if (noise->n < 0) {
-        TIDE_PARALLEL_FOR(TIDE_CEIL_DIV(n, TIDE_PHILOX_GROUP), 256) {
+        TIDE_PARALLEL_FOR (TIDE_CEIL_DIV(n, TIDE_PHILOX_GROUP), 256) {
             for (int64_t g = lo; g < hi; g++) {
                 uint32_t w[TIDE_PHILOX_GROUP];
                 tide_philox_group(rng, (uint64_t)g, w);
@@ -44,7 +47,7 @@ static tide_status masked(tide_kcall *c, const tide_ints *noise, tide_rng rng, r
         size *= d;
     }
     const int64_t inner = b->rank ? b->shape[b->rank - 1] : 1;
-    TIDE_PARALLEL_FOR(inner ? n / inner : 0, TIDE_MAX(1, 8192 / (inner + 1))) {
+    TIDE_PARALLEL_FOR (inner ? n / inner : 0, TIDE_MAX(1, 8192 / (inner + 1))) {
         int64_t have = -1;
         uint32_t w[TIDE_PHILOX_GROUP];
         for (int64_t r = lo; r < hi; r++) {

@@ -125,7 +125,7 @@ void K(gemm)(const tide_gemm *g) {
     }
     /* a thread's start costs microseconds */
     int64_t grain = TIDE_MAX(1, (int64_t)(262144 / ((double)TIDE_MIN(m, MB) * (double)TIDE_MIN(n, NB) * (double)g->k)));
-    TIDE_PARALLEL_FOR(rows * cols, grain) {
+    TIDE_PARALLEL_FOR (rows *cols, grain) {
         for (int64_t t = lo; t < hi; t++) {
             int64_t i = t / cols * MB, j = t % cols * NB;
             block(g, i, TIDE_MIN(i + MB, m), j, TIDE_MIN(j + NB, n));
@@ -151,7 +151,8 @@ static void some_products(const batches *t, int64_t lo, int64_t hi) {
         g.a = (const REAL *)g.a + ao;
         g.b = (const REAL *)g.b + bo;
         g.c = (REAL *)g.c + i * g.m * g.n;
-        K(gemm)(&g);
+        K(gemm)
+        (&g);
     }
 }
 
@@ -188,7 +189,7 @@ tide_status K(matmul)(tide_kcall *c) {
         some_products(&t, 0, batch);
         return TIDE_OK;
     }
-    TIDE_PARALLEL_FOR(batch, grain) {
+    TIDE_PARALLEL_FOR (batch, grain) {
         const tide_gemm_hook *outer = tide_gemm_now;
         tide_gemm_now = hook;
         some_products(&t, lo, hi);
@@ -202,12 +203,12 @@ tide_status K(matmul)(tide_kcall *c) {
 #define ACTIVATIONS(A)                                                                                             \
     A(RELU, t_max(z, 0), y > 0 ? d : 0)                                                                            \
     A(RELU6, t_min(t_max(z, 0), 6), y > 0 && y < 6 ? d : 0)                                                        \
-    A(SIGMOID, T_SIGMOID(z), d * y * (1 - y))                                                                      \
-    A(TANH, T_TANH(z), d * (1 - y * y))                                                                            \
-    A(ELU, t_where(z > 0, z, T_EXPM1(z)), d * t_where(y > 0, 1, y + 1))                                            \
-    A(GELU, z * (REAL)0.5 * (1 + FN(erf)(z * SQRT1_2)),                                                            \
+    A(SIGMOID, T_SIGMOID(z), d *y *(1 - y))                                                                        \
+    A(TANH, T_TANH(z), d *(1 - y * y))                                                                             \
+    A(ELU, t_where(z > 0, z, T_EXPM1(z)), d *t_where(y > 0, 1, y + 1))                                             \
+    A(GELU, z *(REAL)0.5 * (1 + FN(erf)(z * SQRT1_2)),                                                             \
       d * ((REAL)0.5 * (1 + FN(erf)(y * SQRT1_2)) + y * (REAL)0.39894228040143267794 * T_EXP((REAL)-0.5 * y * y))) \
-    A(SILU, z * T_SIGMOID(z), d * T_SIGMOID(y) * (1 + y * (1 - T_SIGMOID(y))))
+    A(SILU, z *T_SIGMOID(z), d *T_SIGMOID(y) * (1 + y * (1 - T_SIGMOID(y))))
 
 static inline int64_t act_grain(int64_t n, int act) {
     return TIDE_MAX(1, (act >= ACT_SIGMOID ? 8192 : 32768) / TIDE_MAX(n, 1));
@@ -218,18 +219,18 @@ static void bias_act_rows(int64_t lo, int64_t hi, int64_t n, REAL *c, int64_t ld
     for (int64_t i = lo; i < hi; i++) {
         REAL *restrict y = c + i * ldc;
         switch (act) {
-#define A(name, f, df)                                   \
-    case ACT_##name:                                     \
-        if (bias)                                        \
-            for (int64_t j = 0; j < n; j++) {            \
-                REAL z = y[j] + bias[j];                 \
-                y[j] = f;                                \
-            }                                            \
-        else                                             \
-            for (int64_t j = 0; j < n; j++) {            \
-                REAL z = y[j];                           \
-                y[j] = f;                                \
-            }                                            \
+#define A(name, f, df)                        \
+    case ACT_##name:                          \
+        if (bias)                             \
+            for (int64_t j = 0; j < n; j++) { \
+                REAL z = y[j] + bias[j];      \
+                y[j] = f;                     \
+            }                                 \
+        else                                  \
+            for (int64_t j = 0; j < n; j++) { \
+                REAL z = y[j];                \
+                y[j] = f;                     \
+            }                                 \
         break;
             ACTIVATIONS(A)
 #undef A
@@ -245,7 +246,7 @@ void K(bias_act)(int64_t rows, int64_t n, REAL *c, int64_t ldc, const REAL *bias
         bias_act_rows(0, rows, n, c, ldc, bias, act);
         return;
     }
-    TIDE_PARALLEL_FOR(rows, grain) {
+    TIDE_PARALLEL_FOR (rows, grain) {
         bias_act_rows(lo, hi, n, c, ldc, bias, act);
     }
 }
@@ -270,7 +271,7 @@ void K(act_grad)(int64_t rows, int64_t n, const REAL *dy, const REAL *y, int act
         act_grad_part(0, all, dy, y, act, dz);
         return;
     }
-    TIDE_PARALLEL_FOR(all, grain) {
+    TIDE_PARALLEL_FOR (all, grain) {
         act_grad_part(lo, hi, dy, y, act, dz);
     }
 }
@@ -295,7 +296,7 @@ void K(colsum)(int64_t rows, int64_t n, const REAL *x, REAL *out, REAL *work) {
         colsum_part(0, rows, n, x, out);
         return;
     }
-    TIDE_PARALLEL_FOR(rows, grain) {
+    TIDE_PARALLEL_FOR (rows, grain) {
         colsum_part(lo, hi, n, x, work + chunk * n);
     }
     add_parts(TIDE_CEIL_DIV(rows, grain), n, work, out);
@@ -309,8 +310,10 @@ tide_status K(linear)(tide_kcall *c) {
     int64_t in = w->shape[0], out = w->shape[1], rows = 1;
     for (int d = 0; d < x->rank - 1; d++) rows *= x->shape[d];
     tide_gemm g = {.m = rows, .n = out, .k = in, .a = x->p, .ars = in, .acs = 1, .b = w->p, .brs = out, .bcs = 1, .c = c->out[0].p, .ldc = out};
-    K(gemm)(&g);
-    K(bias_act)(rows, out, c->out[0].p, out, c->in[2].p, at->activation);
+    K(gemm)
+    (&g);
+    K(bias_act)
+    (rows, out, c->out[0].p, out, c->in[2].p, at->activation);
     return TIDE_OK;
 }
 
@@ -328,18 +331,22 @@ tide_status K(linear_grad)(tide_kcall *c) {
         if (!scratch) return TIDE_ENOMEM;
     }
     if (own) {
-        K(act_grad)(rows, out, dz, c->in[2].p, at->activation, scratch);
+        K(act_grad)
+        (rows, out, dz, c->in[2].p, at->activation, scratch);
         dz = scratch;
     }
     if (at->needs & 1) {
         tide_gemm g = {.m = rows, .n = in, .k = out, .a = dz, .ars = out, .acs = 1, .b = w->p, .brs = 1, .bcs = out, .c = c->out[0].p, .ldc = in};
-        K(gemm)(&g);
+        K(gemm)
+        (&g);
     }
     if (at->needs & 2) {
         tide_gemm g = {.m = in, .n = out, .k = rows, .a = x->p, .ars = 1, .acs = in, .b = dz, .brs = out, .bcs = 1, .c = c->out[1].p, .ldc = out};
-        K(gemm)(&g);
+        K(gemm)
+        (&g);
     }
-    if (at->needs & 4) K(colsum)(rows, out, dz, c->out[2].p, scratch + own);
+    if (at->needs & 4) K(colsum)
+    (rows, out, dz, c->out[2].p, scratch + own);
     return TIDE_OK;
 }
 
@@ -350,12 +357,13 @@ tide_status K(activation_grad)(tide_kcall *c) {
     int64_t n = dy->shape[dy->rank - 1], rows = n ? tide_buf_numel(dy) / n : 0, grain = tide_colsum_rows(n);
     REAL *dz = c->out[0].p;
     if (!at->bias) {
-        K(act_grad)(rows, n, dy->p, c->in[1].p, at->activation, dz);
+        K(act_grad)
+        (rows, n, dy->p, c->in[1].p, at->activation, dz);
         return TIDE_OK;
     }
     REAL *work = tide_scratch(c->dev, (size_t)(tide_colsum_work(rows, n) + 1) * sizeof(REAL));
     if (!work) return TIDE_ENOMEM;
-    TIDE_PARALLEL_FOR(rows, grain) { /* the sums read what is still in the cache */
+    TIDE_PARALLEL_FOR (rows, grain) { /* the sums read what is still in the cache */
         act_grad_part(lo * n, hi * n, dy->p, c->in[1].p, at->activation, dz);
         colsum_part(lo, hi, n, dz, work + chunk * n);
     }
@@ -369,6 +377,7 @@ tide_status K(bias_activation)(tide_kcall *c) {
     const tide_buf *x = &c->in[0];
     int64_t n = x->shape[x->rank - 1], rows = n ? tide_buf_numel(x) / n : 0;
     if (c->out[0].p != x->p) memcpy(c->out[0].p, x->p, (size_t)(rows * n) * sizeof(REAL)); /* engines call it in place */
-    K(bias_act)(rows, n, c->out[0].p, n, c->in[1].p, at->activation);
+    K(bias_act)
+    (rows, n, c->out[0].p, n, c->in[1].p, at->activation);
     return TIDE_OK;
 }

@@ -5,7 +5,14 @@
 #include "../gemm.h"
 #include "cpu.h"
 
-enum { ACT_LINEAR, ACT_RELU, ACT_RELU6, ACT_SIGMOID, ACT_TANH, ACT_ELU, ACT_GELU, ACT_SILU }; /* the ENUM in ops.def */
+enum { ACT_LINEAR,
+       ACT_RELU,
+       ACT_RELU6,
+       ACT_SIGMOID,
+       ACT_TANH,
+       ACT_ELU,
+       ACT_GELU,
+       ACT_SILU }; /* the ENUM in ops.def */
 
 void K(gemm)(const tide_gemm *g);
 /* c (rows, n; row stride ldc) = act(c + bias); bias may be NULL. */

@@ -27,9 +27,9 @@ static inline float tide_from_f16(uint16_t h) {
 static inline uint16_t tide_to_f16(float f) {
     uint32_t u = tide_float_bits(f), sign = u >> 16 & 0x8000;
     u &= 0x7fffffff;
-    if (u > 0x7f800000) return (uint16_t)(sign | 0x7e00);     /* NaN */
-    if (u >= 0x477ff000) return (uint16_t)(sign | 0x7c00);    /* rounds past 65504: infinity */
-    if (u < 0x38800000) {                                     /* subnormal: adding 0.5 aligns and rounds the mantissa */
+    if (u > 0x7f800000) return (uint16_t)(sign | 0x7e00);  /* NaN */
+    if (u >= 0x477ff000) return (uint16_t)(sign | 0x7c00); /* rounds past 65504: infinity */
+    if (u < 0x38800000) {                                  /* subnormal: adding 0.5 aligns and rounds the mantissa */
         float a = tide_bits_float(u) + 0.5f;
         return (uint16_t)(sign | (tide_float_bits(a) - 0x3f000000));
     }

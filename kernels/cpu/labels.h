@@ -9,7 +9,8 @@ static inline int64_t tide_label_at(const tide_buf *b, int64_t i) {
     switch (b->dtype) {
     case TIDE_I64: return ((const int64_t *)b->p)[i];
     case TIDE_I32: return ((const int32_t *)b->p)[i];
-    case TIDE_U8: case TIDE_BOOL: return ((const uint8_t *)b->p)[i];
+    case TIDE_U8:
+    case TIDE_BOOL: return ((const uint8_t *)b->p)[i];
     case TIDE_I8: return ((const int8_t *)b->p)[i];
     case TIDE_F32: {
         float v = ((const float *)b->p)[i];
@@ -48,7 +49,7 @@ static inline tide_status tide_bad_label(tide_kcall *c, int in, int64_t pos, int
 /* Writes the n labels of input `in`, counted from 0, to out; fails at the first outside base .. base + count - 1.
  * Where skip(i) holds (weight 0, or the label equals `ignore`), out gets -1 and the label is not checked. */
 static inline tide_status tide_read_labels(tide_kcall *c, int in, int64_t base, int64_t count, int64_t ignore,
-    const tide_buf *weight, int64_t n, int64_t *out) {
+                                           const tide_buf *weight, int64_t n, int64_t *out) {
     const tide_buf *b = &c->in[in];
     for (int64_t i = 0; i < n; i++) {
         const int64_t raw = tide_label_at(b, i), v = tide_label_from(b, i, base);

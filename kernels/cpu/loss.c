@@ -8,7 +8,8 @@
 #include "rows.h"
 
 static const REAL LEAST = (REAL)1e-7, MOST = (REAL)(1 - 1e-7);
-static inline REAL clipped(REAL q) { return q < LEAST ? LEAST : q > MOST ? MOST : q; }
+static inline REAL clipped(REAL q) { return q < LEAST ? LEAST : q > MOST ? MOST
+                                                                         : q; }
 static inline int inside(REAL q) { return q >= LEAST && q <= MOST; }
 
 static inline int64_t element(rows a, int64_t example) { return example / a.inner * a.n * a.inner + example % a.inner; }
@@ -16,14 +17,14 @@ static inline int64_t element(rows a, int64_t example) { return example / a.inne
 /* stat[outer * inner] of x */
 static void statistic(rows a, const REAL *x, int from_logits, REAL *stat) {
     if (a.inner == 1) {
-        TIDE_PARALLEL_FOR(a.outer, rows_grain(a)) {
+        TIDE_PARALLEL_FOR (a.outer, rows_grain(a)) {
             if (from_logits) rows_lse(a.n, lo, hi, x, stat);
             else
                 for (int64_t r = lo; r < hi; r++) stat[r] = row_total(a.n, x + r * a.n);
         }
         return;
     }
-    TIDE_PARALLEL_FOR(a.outer * a.tiles, TIDE_MAX(1, PIECE / (a.n * TILE))) {
+    TIDE_PARALLEL_FOR (a.outer *a.tiles, TIDE_MAX(1, PIECE / (a.n * TILE))) {
         for (int64_t t = lo; t < hi; t++) {
             const int64_t base = tile_base(a, t), w = tile_width(a, t);
             REAL *z = stat + t / a.tiles * a.inner + t % a.tiles * TILE;
@@ -74,7 +75,7 @@ TIDE_KERNEL(sparse_cross_entropy_grad_) { /* dy, output, target, stat, weight */
     const REAL *dy = c->in[0].p, *x = c->in[1].p, *stat = c->in[3].p, *weight = c->in[4].p;
     REAL *dx = c->out[0].p;
     if (!n || !a.n) return TIDE_OK;
-    TIDE_PARALLEL_FOR(n, rows_grain(a)) {
+    TIDE_PARALLEL_FOR (n, rows_grain(a)) {
         if (at->from_logits && a.inner == 1) {
             for (int64_t r = lo; r < hi; r++)
                 for (int64_t i = r * a.n; i < (r + 1) * a.n; i++) dx[i] = x[i] - stat[r];
@@ -115,7 +116,7 @@ TIDE_KERNEL(cross_entropy_) { /* output, target -> loss, stat */
         return TIDE_OK;
     }
     statistic(a, x, at->from_logits, stat);
-    TIDE_PARALLEL_FOR(n, rows_grain(a)) {
+    TIDE_PARALLEL_FOR (n, rows_grain(a)) {
         for (int64_t r = lo; r < hi; r++) {
             const int64_t base = element(a, r), step = a.inner;
             const REAL z = stat[r];
@@ -144,7 +145,7 @@ TIDE_KERNEL(cross_entropy_grad_) { /* dy, output, target, stat */
     const REAL s = (REAL)at->label_smoothing, keep = 1 - s, add = a.n ? s / (REAL)a.n : 0;
     REAL *dx = c->out[0].p;
     if (!n || !a.n) return TIDE_OK;
-    TIDE_PARALLEL_FOR(n, rows_grain(a)) {
+    TIDE_PARALLEL_FOR (n, rows_grain(a)) {
         if (at->from_logits && a.inner == 1) {
             for (int64_t r = lo; r < hi; r++)
                 for (int64_t i = r * a.n; i < (r + 1) * a.n; i++) dx[i] = x[i] - stat[r];
@@ -192,7 +193,7 @@ TIDE_KERNEL(binary_crossentropy) { /* target, output */
     const tide_binary_crossentropy_attrs *at = c->attrs;
     const REAL *t = c->in[0].p, *x = c->in[1].p;
     REAL *y = c->out[0].p;
-    TIDE_PARALLEL_FOR(tide_buf_numel(&c->out[0]), 8192) {
+    TIDE_PARALLEL_FOR (tide_buf_numel(&c->out[0]), 8192) {
         (at->from_logits ? bce_logits : bce_probabilities)(hi - lo, t + lo, x + lo, y + lo);
     }
     return TIDE_OK;
@@ -203,7 +204,7 @@ TIDE_KERNEL(binary_crossentropy_grad_) { /* dy, target, output */
     const tide_binary_crossentropy_grad__attrs *at = c->attrs;
     const REAL *dy = c->in[0].p, *t = c->in[1].p, *x = c->in[2].p;
     REAL *dx = c->out[0].p;
-    TIDE_PARALLEL_FOR(tide_buf_numel(&c->out[0]), 16384) {
+    TIDE_PARALLEL_FOR (tide_buf_numel(&c->out[0]), 16384) {
         if (at->from_logits) {
 #pragma omp simd
             for (int64_t i = lo; i < hi; i++) dx[i] = dy[i] * (T_SIGMOID(x[i]) - t[i]);
@@ -233,7 +234,7 @@ TIDE_KERNEL(sparse_accuracy_) { /* output, target */
     const rows a = rows_around(&c->in[0], at->axis);
     const REAL *x = c->in[0].p;
     REAL *y = c->out[0].p;
-    TIDE_PARALLEL_FOR(a.outer * a.inner, TIDE_MAX(1, 4 * PIECE / (a.n + 1))) {
+    TIDE_PARALLEL_FOR (a.outer *a.inner, TIDE_MAX(1, 4 * PIECE / (a.n + 1))) {
         for (int64_t r = lo; r < hi; r++)
             y[r] = a.n && place_of_max(a.n, a.inner, x + element(a, r)) == tide_label_from(&c->in[1], r, at->base);
     }
@@ -245,7 +246,7 @@ TIDE_KERNEL(categorical_accuracy_) { /* output, target */
     const rows a = rows_around(&c->in[0], at->axis);
     const REAL *t = c->in[1].p, *x = c->in[0].p;
     REAL *y = c->out[0].p;
-    TIDE_PARALLEL_FOR(a.outer * a.inner, TIDE_MAX(1, 2 * PIECE / (a.n + 1))) {
+    TIDE_PARALLEL_FOR (a.outer *a.inner, TIDE_MAX(1, 2 * PIECE / (a.n + 1))) {
         for (int64_t r = lo; r < hi; r++) {
             const int64_t base = element(a, r);
             y[r] = a.n && place_of_max(a.n, a.inner, x + base) == place_of_max(a.n, a.inner, t + base);
@@ -259,7 +260,7 @@ TIDE_KERNEL(top_k_accuracy_) { /* output, target */
     const rows a = rows_around(&c->in[0], c->in[0].rank - 1);
     const REAL *x = c->in[0].p;
     REAL *y = c->out[0].p;
-    TIDE_PARALLEL_FOR(a.outer, TIDE_MAX(1, 4 * PIECE / (a.n + 1))) {
+    TIDE_PARALLEL_FOR (a.outer, TIDE_MAX(1, 4 * PIECE / (a.n + 1))) {
         for (int64_t r = lo; r < hi; r++) {
             const int64_t label = tide_label_from(&c->in[1], r, at->base);
             int64_t larger = 0;
@@ -279,7 +280,7 @@ TIDE_KERNEL(binary_accuracy_) { /* output, target */
     const tide_binary_accuracy__attrs *at = c->attrs;
     const REAL *t = c->in[1].p, *x = c->in[0].p, limit = (REAL)at->threshold;
     REAL *y = c->out[0].p;
-    TIDE_PARALLEL_FOR(tide_buf_numel(&c->out[0]), 32768) {
+    TIDE_PARALLEL_FOR (tide_buf_numel(&c->out[0]), 32768) {
         for (int64_t i = lo; i < hi; i++) y[i] = (REAL)(x[i] > limit) == t[i];
     }
     return TIDE_OK;

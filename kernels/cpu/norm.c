@@ -5,11 +5,14 @@
  * bits do not depend on threads. Few channels are handled as rows of several positions, to fill the vectors. */
 #include "cpu.h"
 
-enum { LANES = 64, FLUSH = 32 };
+enum { LANES = 64,
+       FLUSH = 32 };
 #define EACH_LANE _Pragma("omp simd") for (int64_t l = 0; l < n; l++)
 
 /* (outer, C, inner) around the feature axis */
-typedef struct { int64_t outer, C, inner; } layout;
+typedef struct {
+    int64_t outer, C, inner;
+} layout;
 static layout layout_of(const tide_buf *x, int64_t axis) {
     layout a = {1, x->shape[axis], 1};
     for (int i = 0; i < axis; i++) a.outer *= x->shape[i];
@@ -18,7 +21,9 @@ static layout layout_of(const tide_buf *x, int64_t axis) {
 }
 
 /* How a matrix of M rows and C columns is cut: LANES columns at a time, `pack` rows seen as one row. */
-typedef struct { int64_t rows, blocks, tiles, pack, grain; } cut;
+typedef struct {
+    int64_t rows, blocks, tiles, pack, grain;
+} cut;
 static cut cut_of(int64_t M, int64_t C) {
     cut k;
     k.tiles = TIDE_CEIL_DIV(C, LANES);
@@ -33,7 +38,7 @@ static cut cut_of(int64_t M, int64_t C) {
 /* Sums over rows r0..r1 of columns c0..c0+w. With `dy`: S = sum dy, Q = sum dy (x - k), dy masked by y > 0 if y is given;
  * without: S = sum (x - k), Q = sum (x - k)^2. k has one entry per lane. */
 static void column_sums(int64_t C, int64_t r0, int64_t r1, int64_t c0, int64_t w, int64_t pack, const REAL *x, const REAL *dy,
-    const REAL *y, const REAL *k, double *S, double *Q) {
+                        const REAL *y, const REAL *k, double *S, double *Q) {
     double sd[LANES], qd[LANES];
     REAL s[LANES], q[LANES];
     const int64_t wide = w * pack;
@@ -74,13 +79,15 @@ static void run_sums(int64_t n, const REAL *x, const REAL *dy, const REAL *y, RE
         const int64_t i1 = TIDE_MIN(i0 + 2048, n);
         REAL s = 0, q = 0;
         if (!dy) {
-#pragma omp simd reduction(+ : s, q)
+#pragma omp simd reduction(+ \
+                           : s, q)
             for (int64_t i = i0; i < i1; i++) {
                 REAL d = x[i] - k;
                 s += d, q += d * d;
             }
         } else {
-#pragma omp simd reduction(+ : s, q)
+#pragma omp simd reduction(+ \
+                           : s, q)
             for (int64_t i = i0; i < i1; i++) {
                 REAL d = y && !(y[i] > 0) ? 0 : dy[i];
                 s += d, q += d * (x[i] - k);
@@ -95,7 +102,7 @@ static void run_sums(int64_t n, const REAL *x, const REAL *dy, const REAL *y, RE
 static void statistics(layout a, cut k, const REAL *x, double *mean, double *m2, double *work) {
     const int64_t C = a.C, M = a.outer;
     if (a.inner != 1) {
-        TIDE_PARALLEL_FOR(C, TIDE_MAX(1, 32768 / (a.outer * a.inner + 1))) {
+        TIDE_PARALLEL_FOR (C, TIDE_MAX(1, 32768 / (a.outer * a.inner + 1))) {
             for (int64_t c = lo; c < hi; c++) {
                 double n = 0, m = 0, v = 0;
                 for (int64_t o = 0; o < a.outer; o++) {
@@ -110,7 +117,7 @@ static void statistics(layout a, cut k, const REAL *x, double *mean, double *m2,
         }
         return;
     }
-    TIDE_PARALLEL_FOR(k.blocks * k.tiles, k.grain) {
+    TIDE_PARALLEL_FOR (k.blocks *k.tiles, k.grain) {
         for (int64_t job = lo; job < hi; job++) {
             const int64_t b = job / k.tiles, c0 = job % k.tiles * LANES, w = TIDE_MIN(LANES, C - c0);
             const int64_t r0 = b * k.rows, r1 = TIDE_MIN(r0 + k.rows, M);
@@ -140,7 +147,7 @@ static void statistics(layout a, cut k, const REAL *x, double *mean, double *m2,
 static void affine(layout a, const REAL *x, const REAL *mean, const REAL *slope, const REAL *offset, int relu, REAL *y) {
     const int64_t C = a.C, M = a.outer;
     if (a.inner != 1) {
-        TIDE_PARALLEL_FOR(M * C, TIDE_MAX(1, 32768 / a.inner)) {
+        TIDE_PARALLEL_FOR (M *C, TIDE_MAX(1, 32768 / a.inner)) {
             for (int64_t r = lo; r < hi; r++) {
                 const int64_t c = r % C;
                 const REAL m = mean[c], s = slope[c], b = offset[c], *xr = x + r * a.inner;
@@ -154,7 +161,7 @@ static void affine(layout a, const REAL *x, const REAL *mean, const REAL *slope,
         return;
     }
     const int64_t pack = C < LANES ? LANES / C : 1, grain = TIDE_CEIL_DIV(TIDE_MAX(1, 32768 / C), pack) * pack;
-    TIDE_PARALLEL_FOR(M, grain) {
+    TIDE_PARALLEL_FOR (M, grain) {
         REAL m_[LANES], s_[LANES], b_[LANES];
         const REAL *m = mean, *s = slope, *b = offset;
         if (pack > 1) {
@@ -236,7 +243,7 @@ TIDE_KERNEL(batch_norm_grad_) { /* dy, x, mean, variance, scale, y -> dx, dscale
     const REAL *dy = c->in[0].p, *x = c->in[1].p, *mean = c->in[2].p, *var = c->in[3].p, *scale = c->in[4].p, *y = c->in[5].p;
     double *S = w, *Q = w + C, *part = w + 5 * C;
     if (a.inner != 1) {
-        TIDE_PARALLEL_FOR(C, TIDE_MAX(1, 32768 / (M * a.inner + 1))) {
+        TIDE_PARALLEL_FOR (C, TIDE_MAX(1, 32768 / (M * a.inner + 1))) {
             for (int64_t ch = lo; ch < hi; ch++) {
                 S[ch] = Q[ch] = 0;
                 for (int64_t o = 0; o < M; o++) {
@@ -248,13 +255,13 @@ TIDE_KERNEL(batch_norm_grad_) { /* dy, x, mean, variance, scale, y -> dx, dscale
             }
         }
     } else {
-        TIDE_PARALLEL_FOR(k.blocks * k.tiles, k.grain) {
+        TIDE_PARALLEL_FOR (k.blocks *k.tiles, k.grain) {
             for (int64_t job = lo; job < hi; job++) {
                 const int64_t b = job / k.tiles, c0 = job % k.tiles * LANES, n = TIDE_MIN(LANES, C - c0);
                 REAL shift[LANES];
                 for (int64_t l = 0; l < n * k.pack; l++) shift[l] = mean[c0 + l % n];
                 column_sums(C, b * k.rows, TIDE_MIN((b + 1) * k.rows, M), c0, n, k.pack, x, dy, y, shift, part + 2 * b * C + c0,
-                    part + (2 * b + 1) * C + c0);
+                            part + (2 * b + 1) * C + c0);
             }
         }
         for (int64_t i = 0; i < C; i++) S[i] = Q[i] = 0;
@@ -269,7 +276,7 @@ TIDE_KERNEL(batch_norm_grad_) { /* dy, x, mean, variance, scale, y -> dx, dscale
         ka[i] = (REAL)sr, kb[i] = (REAL)(-sr * r * r * Q[i] * inv_n), kc[i] = (REAL)(-sr * S[i] * inv_n);
     }
     if (a.inner != 1) {
-        TIDE_PARALLEL_FOR(M * C, TIDE_MAX(1, 32768 / a.inner)) {
+        TIDE_PARALLEL_FOR (M *C, TIDE_MAX(1, 32768 / a.inner)) {
             for (int64_t r = lo; r < hi; r++) {
                 const REAL m = mean[r % C], p = ka[r % C], q = kb[r % C], t = kc[r % C];
                 const int64_t at0 = r * a.inner;
@@ -280,7 +287,7 @@ TIDE_KERNEL(batch_norm_grad_) { /* dy, x, mean, variance, scale, y -> dx, dscale
         return TIDE_OK;
     }
     const int64_t grain = TIDE_CEIL_DIV(TIDE_MAX(1, 32768 / C), k.pack) * k.pack;
-    TIDE_PARALLEL_FOR(M, grain) {
+    TIDE_PARALLEL_FOR (M, grain) {
         REAL m_[LANES], a_[LANES], b_[LANES], c_[LANES];
         const REAL *m = mean, *p = ka, *q = kb, *t = kc;
         if (k.pack > 1) {
@@ -309,7 +316,8 @@ static REAL row_sum(int64_t D, const REAL *x) {
     double total = 0;
     for (int64_t i0 = 0; i0 < D; i0 += 1024) {
         REAL s = 0;
-#pragma omp simd reduction(+ : s)
+#pragma omp simd reduction(+ \
+                           : s)
         for (int64_t i = i0; i < TIDE_MIN(i0 + 1024, D); i++) s += x[i];
         total += (double)s;
     }
@@ -319,7 +327,8 @@ static double row_squares(int64_t D, const REAL *x, REAL mean) { /* mean of (x -
     double total = 0;
     for (int64_t i0 = 0; i0 < D; i0 += 1024) {
         REAL s = 0;
-#pragma omp simd reduction(+ : s)
+#pragma omp simd reduction(+ \
+                           : s)
         for (int64_t i = i0; i < TIDE_MIN(i0 + 1024, D); i++) s += (x[i] - mean) * (x[i] - mean);
         total += (double)s;
     }
@@ -341,7 +350,7 @@ TIDE_KERNEL(layer_norm_) { /* x, gamma, beta -> y, mean, rstd */
         for (int64_t r = 0; r < R; r++) mean[r] = rstd[r] = 0;
         return TIDE_OK;
     }
-    TIDE_PARALLEL_FOR(R, TIDE_MAX(1, 16384 / D)) {
+    TIDE_PARALLEL_FOR (R, TIDE_MAX(1, 16384 / D)) {
         for (int64_t r = lo; r < hi; r++) {
             const REAL *xr = x + r * D, m = at->rms ? 0 : row_sum(D, xr);
             const REAL s = (REAL)(1 / sqrt(row_squares(D, xr, m) + at->epsilon));
@@ -373,14 +382,15 @@ TIDE_KERNEL(layer_norm_grad_) { /* dy, x, mean, rstd, gamma -> dx, dgamma, dbeta
     const int64_t rows = TIDE_MAX(FLUSH, TIDE_CEIL_DIV(R, 64)), blocks = TIDE_CEIL_DIV(R, rows);
     REAL *part = tide_scratch(c->dev, (size_t)blocks * 2 * (size_t)D * sizeof(REAL));
     if (!part) return TIDE_ENOMEM;
-    TIDE_PARALLEL_FOR(blocks, TIDE_MAX(1, 8192 / (rows * D))) {
+    TIDE_PARALLEL_FOR (blocks, TIDE_MAX(1, 8192 / (rows * D))) {
         for (int64_t b = lo; b < hi; b++) {
             REAL *dg = part + 2 * b * D, *db = dg + D;
             memset(dg, 0, 2 * (size_t)D * sizeof(REAL));
             for (int64_t r = b * rows; r < TIDE_MIN((b + 1) * rows, R); r++) {
                 const REAL *g = dy + r * D, *xr = x + r * D, m = mean[r], s = rstd[r];
                 REAL *d = dx + r * D, s1 = 0, s2 = 0;
-#pragma omp simd reduction(+ : s1, s2)
+#pragma omp simd reduction(+ \
+                           : s1, s2)
                 for (int64_t i = 0; i < D; i++) {
                     const REAL h = (xr[i] - m) * s, v = gamma ? g[i] * gamma[i] : g[i];
                     dg[i] += g[i] * h, db[i] += g[i];
@@ -394,7 +404,7 @@ TIDE_KERNEL(layer_norm_grad_) { /* dy, x, mean, rstd, gamma -> dx, dgamma, dbeta
             }
         }
     }
-    TIDE_PARALLEL_FOR(D, TIDE_MAX(64, 32768 / blocks)) {
+    TIDE_PARALLEL_FOR (D, TIDE_MAX(64, 32768 / blocks)) {
         for (int64_t i = lo; i < hi; i++) {
             double g = 0, b = 0;
             for (int64_t k = 0; k < blocks; k++) g += (double)part[2 * k * D + i], b += (double)part[(2 * k + 1) * D + i];

@@ -7,27 +7,37 @@
 #include "cpu.h"
 #include "labels.h"
 
-enum { CHUNK = 16384, PACK = 1024, MAX_SLOTS = 3 };
+enum { CHUNK = 16384,
+       PACK = 1024,
+       MAX_SLOTS = 3 };
 
 /* Every step op's attributes begin with these (OPTIM_ARGS). */
-typedef struct { double learning_rate, weight_decay, grad_scale, clipnorm, global_clipnorm, clipvalue; } common;
+typedef struct {
+    double learning_rate, weight_decay, grad_scale, clipnorm, global_clipnorm, clipvalue;
+} common;
 
-typedef struct { REAL scale, limit, decay, k[6]; int flag; } knobs;
+typedef struct {
+    REAL scale, limit, decay, k[6];
+    int flag;
+} knobs;
 /* One run of a parameter: p, its gradient g and its slots, n elements each. */
 typedef void (*rule)(const knobs *, int64_t n, REAL *restrict p, const REAL *restrict g, REAL *const *slot);
 
-typedef enum { DENSE, ROWS_TOUCHED, ROWS_ALL, ROWS_BATCH } visit;
+typedef enum { DENSE,
+               ROWS_TOUCHED,
+               ROWS_ALL,
+               ROWS_BATCH } visit;
 typedef struct {
     REAL *p, *slot[MAX_SLOTS];
     const tide_buf *g;
     uint8_t *touched;
     int64_t first, size, d; /* place in the whole, elements to visit, elements of a row */
     visit how;
-    int packed;             /* the dense gradient is contiguous */
-    int64_t rows, unique;   /* sparse: rows of the table, rows of the batch */
-    int32_t *place;         /* [rows]: the row's place in `sums`, -1: not in the batch */
-    int64_t *ids;           /* [unique] */
-    REAL *sums;             /* [unique, d] */
+    int packed;           /* the dense gradient is contiguous */
+    int64_t rows, unique; /* sparse: rows of the table, rows of the batch */
+    int32_t *place;       /* [rows]: the row's place in `sums`, -1: not in the batch */
+    int64_t *ids;         /* [unique] */
+    REAL *sums;           /* [unique, d] */
     REAL scale;
 } item;
 
@@ -155,11 +165,12 @@ static double squares(const item *it) {
     enum { PIECES = 64 };
     double part[PIECES];
     const int64_t grain = TIDE_MAX(CHUNK, TIDE_CEIL_DIV(n, PIECES));
-    TIDE_PARALLEL_FOR(n, grain) {
+    TIDE_PARALLEL_FOR (n, grain) {
         double sum = 0;
         for (int64_t i0 = lo; i0 < hi; i0 += 256) {
             REAL s = 0;
-#pragma omp simd reduction(+ : s)
+#pragma omp simd reduction(+ \
+                           : s)
             for (int64_t i = i0; i < TIDE_MIN(i0 + 256, hi); i++) s += g[i] * g[i];
             sum += (double)s;
         }
@@ -198,7 +209,9 @@ static tide_status step(tide_kcall *c, int nslots, int zero_moves, int64_t lag, 
             it->rows = params[i].shape[0], it->d = size / it->rows;
             work = sum_rows(it, work);
             const int later = lag && it->touched && size >= TIDE_LAG_LEAST;
-            it->how = later ? ROWS_BATCH : at->weight_decay != 0 || (zero_moves && !it->touched) ? ROWS_ALL : zero_moves ? ROWS_TOUCHED : ROWS_BATCH;
+            it->how = later ? ROWS_BATCH : at->weight_decay != 0 || (zero_moves && !it->touched) ? ROWS_ALL
+                : zero_moves                                                                     ? ROWS_TOUCHED
+                                                                                                 : ROWS_BATCH;
             if (it->how == ROWS_BATCH) it->size = it->unique * it->d;
             if (it->touched)
                 for (int64_t u = 0; u < it->unique; u++) it->touched[it->ids[u]] = (uint8_t)(later ? lag + 1 : 1);
@@ -217,7 +230,7 @@ static tide_status step(tide_kcall *c, int nslots, int zero_moves, int64_t lag, 
         if (!(at->clipnorm > 0))
             for (int i = 0; i < count; i++) items[i].scale = (REAL)(at->global_clipnorm / TIDE_MAX(sqrt(all), at->global_clipnorm));
     }
-    TIDE_PARALLEL_FOR(total, CHUNK) {
+    TIDE_PARALLEL_FOR (total, CHUNK) {
         for (int64_t i = lo, j = item_at(items, count, lo); i < hi; j++) {
             const item *it = &items[j];
             const int64_t a = i - it->first, b = TIDE_MIN(hi - it->first, it->size);
@@ -325,7 +338,7 @@ TIDE_KERNEL(adam_lag_) { /* p, m, v, touched, steps, ids */
     REAL *p = c->in[0].p, *m = c->in[1].p, *v = c->in[2].p;
     uint8_t *touched = c->in[3].p;
     if (!c->in[5].p) { /* all, and the steps will be forgotten */
-        TIDE_PARALLEL_FOR(rows, TIDE_MAX(1, 4096 / (d + 1))) {
+        TIDE_PARALLEL_FOR (rows, TIDE_MAX(1, 4096 / (d + 1))) {
             for (int64_t r = next_touched(touched, lo, hi); r < hi; r = next_touched(touched, r + 1, hi)) {
                 catch_up(d, p + r * d, m + r * d, v + r * d, steps, touched[r] - 1, n);
                 touched[r] = 1;
@@ -334,7 +347,9 @@ TIDE_KERNEL(adam_lag_) { /* p, m, v, touched, steps, ids */
         return TIDE_OK;
     }
     const int64_t count = tide_buf_numel(&c->in[5]);
-    struct late { int64_t row, from; } *late = tide_scratch(c->dev, (size_t)(count + 1) * sizeof *late);
+    struct late {
+        int64_t row, from;
+    } *late = tide_scratch(c->dev, (size_t)(count + 1) * sizeof *late);
     int64_t found = 0;
     if (!late) return TIDE_ENOMEM;
     for (int64_t i = 0; i < count; i++) { /* an id that is out of range is the reader's to report */
@@ -343,7 +358,7 @@ TIDE_KERNEL(adam_lag_) { /* p, m, v, touched, steps, ids */
         late[found++] = (struct late){r, touched[r] - 1};
         touched[r] = (uint8_t)(n + 1);
     }
-    TIDE_PARALLEL_FOR(found, TIDE_MAX(1, 4096 / (d * TIDE_MAX(1, n / 2) + 1))) {
+    TIDE_PARALLEL_FOR (found, TIDE_MAX(1, 4096 / (d * TIDE_MAX(1, n / 2) + 1))) {
         for (int64_t i = lo; i < hi; i++) {
             const int64_t r = late[i].row * d;
             catch_up(d, p + r, m + r, v + r, steps, late[i].from, n);
@@ -448,7 +463,8 @@ RULE(lion) { /* k: lr, b1, 1 - b1, b2, 1 - b2 */
     EACH {
         const REAL x = seen(k, g[i]), s = m[i] * k->k[1] + x * k->k[2];
         m[i] = m[i] * k->k[3] + x * k->k[4];
-        p[i] = DECAYED(i) - k->k[0] * (s > 0 ? 1 : s < 0 ? -1 : s);
+        p[i] = DECAYED(i) - k->k[0] * (s > 0 ? 1 : s < 0 ? -1
+                                                         : s);
     }
 }
 TIDE_KERNEL(lion_step_) {
@@ -478,7 +494,7 @@ static tide_status mix(tide_kcall *c, REAL a, REAL b) {
             continue;
         }
         const int packed = tide_buf_contiguous(x);
-        TIDE_PARALLEL_FOR(size, 32768) {
+        TIDE_PARALLEL_FOR (size, 32768) {
             REAL buffer[PACK];
             for (int64_t j = lo; j < hi; j += PACK) {
                 const int64_t m = TIDE_MIN(PACK, hi - j);

@@ -29,7 +29,9 @@ static pool pool_of(int rank, const int64_t *x, const int64_t *y, const tide_int
 }
 #define POOL_OF(x, y, at) pool_of((x)->rank, (x)->shape, (y)->shape, &(at)->pool_size, &(at)->strides, (at)->padding == 1, &(at)->output_size_)
 
-typedef struct { int64_t first[3], last[3]; } window;
+typedef struct {
+    int64_t first[3], last[3];
+} window;
 static inline window window_at(const pool *p, int64_t o) {
     window w;
     for (int d = 2; d >= 0; d--) {
@@ -46,9 +48,9 @@ static inline int64_t count(const window *w) {
 static inline int64_t place(const pool *p, int64_t a, int64_t b, int64_t e) { return ((a * p->g.in[1] + b) * p->g.in[2] + e) * p->g.c; }
 
 /* Runs BODY for every position of window `w` of image `n`; `at` is its first channel's offset in x. */
-#define EACH(p, w, n, at)                                                                           \
-    for (int64_t a_ = (w).first[0], image_ = (n) * ins(p) * (p)->g.c; a_ < (w).last[0]; a_++)       \
-        for (int64_t b_ = (w).first[1]; b_ < (w).last[1]; b_++)                                     \
+#define EACH(p, w, n, at)                                                                   \
+    for (int64_t a_ = (w).first[0], image_ = (n)*ins(p) * (p)->g.c; a_ < (w).last[0]; a_++) \
+        for (int64_t b_ = (w).first[1]; b_ < (w).last[1]; b_++)                             \
             for (int64_t e_ = (w).first[2], at = image_ + place(p, a_, b_, e_); e_ < (w).last[2]; e_++, at += (p)->g.c)
 
 /* Does no position lie in two windows? *whole: does every one lie in one? */
@@ -74,7 +76,7 @@ tide_status K(max_pool)(tide_kcall *c) {
     const REAL *x = c->in[0].p;
     REAL *y = c->out[0].p;
     int64_t per = outs(&p), nc = p.g.c;
-    TIDE_PARALLEL_FOR(p.g.n * per, grain_of(&p)) {
+    TIDE_PARALLEL_FOR (p.g.n *per, grain_of(&p)) {
         for (int64_t r = lo; r < hi; r++) {
             window w = window_at(&p, r % per);
             REAL *restrict to = y + r * nc;
@@ -101,7 +103,7 @@ tide_status K(max_pool_grad)(tide_kcall *c) {
     REAL *dx = c->out[0].p;
     int64_t per = outs(&p), nc = p.g.c, blocks = TIDE_CEIL_DIV(nc, BLOCK), work = ins(&p) * TIDE_MIN(nc, BLOCK);
     int whole, apart = disjoint(&p, &whole);
-    TIDE_PARALLEL_FOR(p.g.n * blocks, TIDE_MAX(1, 32768 / TIDE_MAX(work, 1))) {
+    TIDE_PARALLEL_FOR (p.g.n *blocks, TIDE_MAX(1, 32768 / TIDE_MAX(work, 1))) {
         REAL rest[BLOCK];
         for (int64_t t = lo; t < hi; t++) {
             int64_t n = t / blocks, c0 = t % blocks * BLOCK, cn = TIDE_MIN(BLOCK, nc - c0);
@@ -138,7 +140,7 @@ tide_status K(max_pool_pick)(tide_kcall *c) {
     const REAL *g = c->in[0].p, *x = c->in[1].p, *y = c->in[2].p;
     REAL *out = c->out[0].p;
     int64_t per = outs(&p), nc = p.g.c;
-    TIDE_PARALLEL_FOR(p.g.n * per, grain_of(&p)) {
+    TIDE_PARALLEL_FOR (p.g.n *per, grain_of(&p)) {
         REAL open[BLOCK];
         for (int64_t r = lo; r < hi; r++) {
             window w = window_at(&p, r % per);
@@ -168,7 +170,7 @@ tide_status K(average_pool)(tide_kcall *c) {
     const REAL *x = c->in[0].p;
     REAL *y = c->out[0].p;
     int64_t per = outs(&p), nc = p.g.c;
-    TIDE_PARALLEL_FOR(p.g.n * per, grain_of(&p)) {
+    TIDE_PARALLEL_FOR (p.g.n *per, grain_of(&p)) {
         for (int64_t r = lo; r < hi; r++) {
             window w = window_at(&p, r % per);
             REAL *restrict to = y + r * nc;
@@ -191,7 +193,7 @@ tide_status K(average_pool_grad)(tide_kcall *c) {
     const REAL *dy = c->in[0].p;
     REAL *dx = c->out[0].p;
     int64_t per = outs(&p), nc = p.g.c, blocks = TIDE_CEIL_DIV(nc, BLOCK), work = ins(&p) * TIDE_MIN(nc, BLOCK);
-    TIDE_PARALLEL_FOR(p.g.n * blocks, TIDE_MAX(1, 32768 / TIDE_MAX(work, 1))) {
+    TIDE_PARALLEL_FOR (p.g.n *blocks, TIDE_MAX(1, 32768 / TIDE_MAX(work, 1))) {
         for (int64_t t = lo; t < hi; t++) {
             int64_t n = t / blocks, c0 = t % blocks * BLOCK, cn = TIDE_MIN(BLOCK, nc - c0);
             for (int64_t i = 0; i < ins(&p); i++) memset(dx + (n * ins(&p) + i) * nc + c0, 0, (size_t)cn * sizeof(REAL));

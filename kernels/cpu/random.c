@@ -22,8 +22,8 @@ static void uniform_group(tide_rng rng, int64_t group, REAL *u) {
 }
 
 /* Calls for each group: `z` holds its numbers, out[i ... i + n) takes them. */
-#define EACH_GROUP(n)                                                   \
-    TIDE_PARALLEL_FOR(TIDE_CEIL_DIV(n, (int64_t)PER_GROUP), 256)        \
+#define EACH_GROUP(n)                                             \
+    TIDE_PARALLEL_FOR (TIDE_CEIL_DIV(n, (int64_t)PER_GROUP), 256) \
         for (int64_t g = lo; g < hi; g++)
 
 static void put(const REAL *z, REAL *y, int64_t n, int64_t g) {
@@ -108,7 +108,13 @@ TIDE_KERNEL(random_truncated_normal) {
 
 /* -- rejection methods: each element has words of its own, four per attempt -- */
 
-typedef struct { tide_rng rng; uint64_t block; uint32_t attempt; int have; uint32_t w[4]; } source;
+typedef struct {
+    tide_rng rng;
+    uint64_t block;
+    uint32_t attempt;
+    int have;
+    uint32_t w[4];
+} source;
 static double draw(source *s) { /* (0, 1) */
     if (s->have < 2) tide_philox_block(s->rng, s->block, ++s->attempt, s->w), s->have = 4;
     s->have -= 2;
@@ -155,8 +161,8 @@ static double draw_binomial(source *s, double n, double p) {
         if (k < 0 || k > n) continue;
         const double left = log(v * alpha / (a / (us * us) + b));
         const double right = (m + 0.5) * log((m + 1) / (p / (1 - p) * (n - m + 1))) + (n + 1) * log((n - m + 1) / (n - k + 1)) +
-                             (k + 0.5) * log(p / (1 - p) * (n - k + 1) / (k + 1)) +
-                             (1 / (12 * (m + 1)) + 1 / (12 * (n - m + 1)) - 1 / (12 * (k + 1)) - 1 / (12 * (n - k + 1)));
+            (k + 0.5) * log(p / (1 - p) * (n - k + 1) / (k + 1)) +
+            (1 / (12 * (m + 1)) + 1 / (12 * (n - m + 1)) - 1 / (12 * (k + 1)) - 1 / (12 * (n - k + 1)));
         if (left <= right) return k;
     }
 }
@@ -172,17 +178,18 @@ static int64_t broadcast_at(const tide_buf *out, const tide_buf *x, int64_t i) {
     return at;
 }
 
-#define EACH_DRAW(RNG)                                                    \
-    const tide_buf *o = &c->out[0], *in = c->in;                          \
-    REAL *y = o->p;                                                       \
-    TIDE_PARALLEL_FOR(tide_buf_numel(o), 512)                             \
-        for (int64_t i = lo; i < hi; i++)                                 \
+#define EACH_DRAW(RNG)                           \
+    const tide_buf *o = &c->out[0], *in = c->in; \
+    REAL *y = o->p;                              \
+    TIDE_PARALLEL_FOR (tide_buf_numel(o), 512)   \
+        for (int64_t i = lo; i < hi; i++)        \
             for (source s = {.rng = RNG, .block = (uint64_t)i}, *once = &s; once; once = NULL)
 #define PARAM(k) ((double)((const REAL *)in[k].p)[broadcast_at(o, &in[k], i)])
 
 TIDE_KERNEL(random_gamma_) {
     const tide_random_gamma__attrs *at = c->attrs;
-    EACH_DRAW(at->rng) y[i] = (REAL)draw_gamma(&s, PARAM(0));
+    EACH_DRAW(at->rng)
+    y[i] = (REAL)draw_gamma(&s, PARAM(0));
     return TIDE_OK;
 }
 TIDE_KERNEL(random_beta_) {
@@ -195,7 +202,8 @@ TIDE_KERNEL(random_beta_) {
 }
 TIDE_KERNEL(random_binomial_) {
     const tide_random_binomial__attrs *at = c->attrs;
-    EACH_DRAW(at->rng) y[i] = (REAL)draw_binomial(&s, PARAM(0), PARAM(1));
+    EACH_DRAW(at->rng)
+    y[i] = (REAL)draw_binomial(&s, PARAM(0), PARAM(1));
     return TIDE_OK;
 }
 
@@ -221,7 +229,7 @@ TIDE_KERNEL(random_categorical) {
     if (!N || !S) return TIDE_OK;
     double *sums = tide_scratch(c->dev, (size_t)N * (size_t)C * sizeof *sums);
     if (!sums) return TIDE_ENOMEM;
-    TIDE_PARALLEL_FOR(N, TIDE_MAX(1, 4096 / (C + S))) {
+    TIDE_PARALLEL_FOR (N, TIDE_MAX(1, 4096 / (C + S))) {
         for (int64_t r = lo; r < hi; r++) {
             const REAL *xr = x + r * C;
             const double m = (double)row_max(C, xr);

@@ -17,11 +17,11 @@ DEFINE_REDUCTION(prod, REAL, REAL, double, REAL, 1, STEP_MUL, STEP_MUL, KEEP)
 DEFINE_REDUCTION(max, REAL, REAL, REAL, REAL, (REAL)-INFINITY, STEP_MAX, STEP_MAX, KEEP)
 DEFINE_REDUCTION(min, REAL, REAL, REAL, REAL, (REAL)INFINITY, STEP_MIN, STEP_MIN, KEEP)
 
-#define KERNEL(name)                                                             \
-    tide_status K(name)(tide_kcall *c);                                          \
-    tide_status K(name)(tide_kcall *c) {                                         \
-        const tide_##name##_attrs *a = c->attrs;                                 \
-        return name##_run(&c->in[0], &a->axis, c->out[0].p, c->dev);             \
+#define KERNEL(name)                                                 \
+    tide_status K(name)(tide_kcall * c);                             \
+    tide_status K(name)(tide_kcall * c) {                            \
+        const tide_##name##_attrs *a = c->attrs;                     \
+        return name##_run(&c->in[0], &a->axis, c->out[0].p, c->dev); \
     }
 KERNEL(sum)
 KERNEL(mean)
@@ -31,41 +31,41 @@ KERNEL(min)
 
 /* Running sums and products along one axis of a contiguous (outer, n, inner) array, accumulated in double, several
  * neighbouring lines together. */
-#define CUMULATIVE(name, start, step)                                                             \
-    tide_status K(name)(tide_kcall *c);                                                           \
-    tide_status K(name)(tide_kcall *c) {                                                          \
-        enum { WIDTH = 256 };                                                                     \
-        const tide_##name##_attrs *a = c->attrs;                                                  \
-        const REAL *x = c->in[0].p;                                                               \
-        REAL *y = c->out[0].p;                                                                    \
-        tide_along s = tide_along_axis(&c->in[0], a->axis);                                       \
-        int64_t blocks = TIDE_CEIL_DIV(s.inner, WIDTH), work = TIDE_MIN(s.inner, WIDTH) * s.n;    \
-        TIDE_PARALLEL_FOR(s.outer * blocks, TIDE_MAX(1, 16384 / TIDE_MAX(work, 1))) {             \
-            for (int64_t i = lo; i < hi; i++) {                                                   \
-                double acc[WIDTH];                                                                \
-                int64_t c0 = i % blocks * WIDTH, w = TIDE_MIN(s.inner - c0, WIDTH);               \
-                int64_t first = i / blocks * s.n * s.inner + c0;                                  \
-                if (w == 1) { /* one line: its sum stays in a register */                         \
-                    int64_t at = first + (a->reverse_ ? (s.n - 1) * s.inner : 0);                 \
-                    int64_t go = a->reverse_ ? -s.inner : s.inner;                                \
-                    double sum = start;                                                           \
-                    for (int64_t j = 0; j < s.n; j++, at += go) {                                 \
-                        sum = step(sum, x[at]);                                                   \
-                        y[at] = (REAL)sum;                                                        \
-                    }                                                                             \
-                    continue;                                                                     \
-                }                                                                                 \
-                for (int64_t k = 0; k < w; k++) acc[k] = start;                                   \
-                for (int64_t j = 0; j < s.n; j++) {                                               \
-                    int64_t at = first + (a->reverse_ ? s.n - 1 - j : j) * s.inner;               \
-                    _Pragma("omp simd") for (int64_t k = 0; k < w; k++) {                         \
-                        acc[k] = step(acc[k], x[at + k]);                                         \
-                        y[at + k] = (REAL)acc[k];                                                 \
-                    }                                                                             \
-                }                                                                                 \
-            }                                                                                     \
-        }                                                                                         \
-        return TIDE_OK;                                                                           \
+#define CUMULATIVE(name, start, step)                                                          \
+    tide_status K(name)(tide_kcall * c);                                                       \
+    tide_status K(name)(tide_kcall * c) {                                                      \
+        enum { WIDTH = 256 };                                                                  \
+        const tide_##name##_attrs *a = c->attrs;                                               \
+        const REAL *x = c->in[0].p;                                                            \
+        REAL *y = c->out[0].p;                                                                 \
+        tide_along s = tide_along_axis(&c->in[0], a->axis);                                    \
+        int64_t blocks = TIDE_CEIL_DIV(s.inner, WIDTH), work = TIDE_MIN(s.inner, WIDTH) * s.n; \
+        TIDE_PARALLEL_FOR (s.outer *blocks, TIDE_MAX(1, 16384 / TIDE_MAX(work, 1))) {          \
+            for (int64_t i = lo; i < hi; i++) {                                                \
+                double acc[WIDTH];                                                             \
+                int64_t c0 = i % blocks * WIDTH, w = TIDE_MIN(s.inner - c0, WIDTH);            \
+                int64_t first = i / blocks * s.n * s.inner + c0;                               \
+                if (w == 1) { /* one line: its sum stays in a register */                      \
+                    int64_t at = first + (a->reverse_ ? (s.n - 1) * s.inner : 0);              \
+                    int64_t go = a->reverse_ ? -s.inner : s.inner;                             \
+                    double sum = start;                                                        \
+                    for (int64_t j = 0; j < s.n; j++, at += go) {                              \
+                        sum = step(sum, x[at]);                                                \
+                        y[at] = (REAL)sum;                                                     \
+                    }                                                                          \
+                    continue;                                                                  \
+                }                                                                              \
+                for (int64_t k = 0; k < w; k++) acc[k] = start;                                \
+                for (int64_t j = 0; j < s.n; j++) {                                            \
+                    int64_t at = first + (a->reverse_ ? s.n - 1 - j : j) * s.inner;            \
+                    _Pragma("omp simd") for (int64_t k = 0; k < w; k++) {                      \
+                        acc[k] = step(acc[k], x[at + k]);                                      \
+                        y[at + k] = (REAL)acc[k];                                              \
+                    }                                                                          \
+                }                                                                              \
+            }                                                                                  \
+        }                                                                                      \
+        return TIDE_OK;                                                                        \
     }
 CUMULATIVE(cumsum, 0, STEP_ADD)
 CUMULATIVE(cumprod, 1, STEP_MUL)

@@ -12,7 +12,7 @@ TIDE_KERNEL(softmax) {
     REAL *y = c->out[0].p;
     if (!a.outer || !a.n || !a.inner) return TIDE_OK;
     if (a.inner == 1) {
-        TIDE_PARALLEL_FOR(a.outer, rows_grain(a)) {
+        TIDE_PARALLEL_FOR (a.outer, rows_grain(a)) {
             for (int64_t r0 = lo; r0 < hi;) {
                 const int64_t r1 = TIDE_MIN(hi, r0 + TIDE_MAX(1, PIECE / a.n));
                 for (int64_t r = r0; r < r1; r++) {
@@ -30,7 +30,7 @@ TIDE_KERNEL(softmax) {
         }
         return TIDE_OK;
     }
-    TIDE_PARALLEL_FOR(a.outer * a.tiles, TIDE_MAX(1, PIECE / (a.n * TILE))) {
+    TIDE_PARALLEL_FOR (a.outer *a.tiles, TIDE_MAX(1, PIECE / (a.n * TILE))) {
         for (int64_t t = lo; t < hi; t++) {
             const int64_t base = tile_base(a, t), w = tile_width(a, t);
             REAL m[TILE], s[TILE];
@@ -60,12 +60,13 @@ TIDE_KERNEL(softmax_grad_) { /* dy, y */
     const REAL *dy = c->in[0].p, *y = c->in[1].p;
     REAL *dx = c->out[0].p;
     if (!a.outer || !a.n || !a.inner) return TIDE_OK;
-    TIDE_PARALLEL_FOR(a.outer * a.tiles, TIDE_MAX(1, 4 * PIECE / (a.n * TIDE_MIN(a.inner, TILE)))) {
+    TIDE_PARALLEL_FOR (a.outer *a.tiles, TIDE_MAX(1, 4 * PIECE / (a.n * TIDE_MIN(a.inner, TILE)))) {
         for (int64_t t = lo; t < hi; t++) {
             const int64_t base = tile_base(a, t), w = tile_width(a, t);
             if (w == 1 && a.inner == 1) {
                 REAL s = 0;
-#pragma omp simd reduction(+ : s)
+#pragma omp simd reduction(+ \
+                           : s)
                 for (int64_t i = 0; i < a.n; i++) s += dy[base + i] * y[base + i];
                 for (int64_t i = 0; i < a.n; i++) dx[base + i] = y[base + i] * (dy[base + i] - s);
                 continue;
@@ -90,7 +91,7 @@ TIDE_KERNEL(log_softmax) {
     REAL *y = c->out[0].p;
     if (!a.outer || !a.n || !a.inner) return TIDE_OK;
     if (a.inner == 1) {
-        TIDE_PARALLEL_FOR(a.outer, rows_grain(a)) {
+        TIDE_PARALLEL_FOR (a.outer, rows_grain(a)) {
             REAL z[PIECE];
             rows_lse(a.n, lo, hi, x, z - lo);
             for (int64_t r = lo; r < hi; r++)
@@ -98,7 +99,7 @@ TIDE_KERNEL(log_softmax) {
         }
         return TIDE_OK;
     }
-    TIDE_PARALLEL_FOR(a.outer * a.tiles, TIDE_MAX(1, PIECE / (a.n * TILE))) {
+    TIDE_PARALLEL_FOR (a.outer *a.tiles, TIDE_MAX(1, PIECE / (a.n * TILE))) {
         for (int64_t t = lo; t < hi; t++) {
             const int64_t base = tile_base(a, t), w = tile_width(a, t);
             REAL z[TILE];
@@ -117,7 +118,7 @@ TIDE_KERNEL(log_softmax_grad_) { /* dy, y */
     const REAL *dy = c->in[0].p, *y = c->in[1].p;
     REAL *dx = c->out[0].p;
     if (!a.outer || !a.n || !a.inner) return TIDE_OK;
-    TIDE_PARALLEL_FOR(a.outer * a.tiles, TIDE_MAX(1, PIECE / (a.n * TIDE_MIN(a.inner, TILE)))) {
+    TIDE_PARALLEL_FOR (a.outer *a.tiles, TIDE_MAX(1, PIECE / (a.n * TIDE_MIN(a.inner, TILE)))) {
         for (int64_t t = lo; t < hi; t++) {
             const int64_t base = tile_base(a, t), w = tile_width(a, t);
             REAL s[TILE] = {0};
@@ -147,7 +148,7 @@ TIDE_KERNEL(sparsemax) {
     const REAL *x = c->in[0].p;
     REAL *y = c->out[0].p;
     if (!a.n) return TIDE_OK;
-    TIDE_PARALLEL_FOR(a.outer * a.inner, TIDE_MAX(1, PIECE / a.n)) {
+    TIDE_PARALLEL_FOR (a.outer *a.inner, TIDE_MAX(1, PIECE / a.n)) {
         for (int64_t r = lo; r < hi; r++) {
             const int64_t base = r / a.inner * a.n * a.inner + r % a.inner, step = a.inner;
             double tau = -INFINITY;

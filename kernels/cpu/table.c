@@ -40,14 +40,19 @@ static inline int dtype_of(const tide_kcall *c) {
 
 #undef INTS_0
 #define INTS_0(name) \
-    case TIDE_I64: case TIDE_I32: case TIDE_U8: case TIDE_I8: case TIDE_BOOL: return tide_int_##name(c);
+    case TIDE_I64:   \
+    case TIDE_I32:   \
+    case TIDE_U8:    \
+    case TIDE_I8:    \
+    case TIDE_BOOL:  \
+        return tide_int_##name(c);
 #define PICK(name, ints)                            \
     static tide_status pick_##name(tide_kcall *c) { \
         switch (dtype_of(c)) {                      \
         case TIDE_F32: return KF32(name)(c);        \
-        case TIDE_F64: return KF64(name)(c);        \
-        ints                                        \
-        default: return TIDE_DECLINE;               \
+        case TIDE_F64:                              \
+            return KF64(name)(c);                   \
+            ints default : return TIDE_DECLINE;     \
         }                                           \
     }
 #define FLOAT_OP(name, nout, doc, args) PICK(name, )
@@ -62,10 +67,11 @@ static inline int dtype_of(const tide_kcall *c) {
 #define UB(name, fwd, ifwd, doc) PICK(name, INTS_0(name))
 #define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) PICK(name, TIDE_CAT(INTS_, IS_NOINT(ifwd))(name))
 /* comparisons take any two dtypes: two equal floats have a kernel of the level */
-#define BC(name, fwd, doc)                                                                 \
-    static tide_status pick_##name(tide_kcall *c) {                                        \
-        int d = c->in[0].dtype == c->in[1].dtype ? c->in[0].dtype : TIDE_DTYPE_COUNT;      \
-        return d == TIDE_F32 ? KF32(name)(c) : d == TIDE_F64 ? KF64(name)(c) : tide_any_##name(c); \
+#define BC(name, fwd, doc)                                                            \
+    static tide_status pick_##name(tide_kcall *c) {                                   \
+        int d = c->in[0].dtype == c->in[1].dtype ? c->in[0].dtype : TIDE_DTYPE_COUNT; \
+        return d == TIDE_F32 ? KF32(name)(c) : d == TIDE_F64 ? KF64(name)(c)          \
+                                                             : tide_any_##name(c);    \
     }
 #define BI(name, ifwd, doc)
 #include "../pointwise.def"

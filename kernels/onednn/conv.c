@@ -16,7 +16,9 @@ tide_status tide_dnnl_conv_grad_kernel(tide_kcall *c) { return (void)c, TIDE_DEC
 
 #else
 
-enum { FORWARD, GRAD_X, GRAD_KERNEL };
+enum { FORWARD,
+       GRAD_X,
+       GRAD_KERNEL };
 enum { BIAS = 1 }; /* flag of the key; the activation from bit 8 */
 
 /* A key's numbers: x's shape, y's shape, kernel's extents, strides, dilations, zeros before, groups. */
@@ -61,13 +63,13 @@ static int weight_descs(const fields *f, dnnl_memory_desc_t *plain, dnnl_memory_
     for (int i = f->nd - 1; i >= 0; i--) dims[n + i] = f->k[i], strides[n + i] = step, step *= f->k[i];
     n += f->nd;
     return tide_dnnl.memory_desc_init_by_strides(plain, n, dims, dnnl_f32, strides) == dnnl_success &&
-           tide_dnnl.memory_desc_init_by_tag(any, n, dims, dnnl_f32, dnnl_format_tag_any) == dnnl_success;
+        tide_dnnl.memory_desc_init_by_tag(any, n, dims, dnnl_f32, dnnl_format_tag_any) == dnnl_success;
 }
 
 /* The activations of ops.def in the library's words; 0 where there is none. */
 static dnnl_alg_kind_t eltwise(int act, float *alpha, float *beta) {
-    static const dnnl_alg_kind_t alg[] = {dnnl_alg_kind_undef,   dnnl_eltwise_relu, dnnl_eltwise_clip,     dnnl_eltwise_logistic,
-                                          dnnl_eltwise_tanh, dnnl_eltwise_elu,  dnnl_eltwise_gelu_erf, dnnl_eltwise_swish};
+    static const dnnl_alg_kind_t alg[] = {dnnl_alg_kind_undef, dnnl_eltwise_relu, dnnl_eltwise_clip, dnnl_eltwise_logistic,
+                                          dnnl_eltwise_tanh, dnnl_eltwise_elu, dnnl_eltwise_gelu_erf, dnnl_eltwise_swish};
     *alpha = act == 5 || act == 7 ? 1 : 0; /* elu, swish */
     *beta = act == 2 ? 6 : 0;              /* clip to 0..6 */
     return alg[act];
@@ -104,8 +106,8 @@ static int make_conv(tide_dnnl_prim *p, const void *unused) {
                 goto out;
         }
         ok = tide_dnnl_create(p, &fd, attr, NULL, &pd) && tide_dnnl_add(p, DNNL_ARG_SRC, &x) &&
-             tide_dnnl_add(p, DNNL_ARG_DST, &y) && tide_dnnl_relay(p, pd, dnnl_query_weights_md, &plain, 1) &&
-             tide_dnnl_add(p, DNNL_ARG_WEIGHTS, &p->wanted) && (!has_bias || tide_dnnl_add(p, DNNL_ARG_BIAS, &bias));
+            tide_dnnl_add(p, DNNL_ARG_DST, &y) && tide_dnnl_relay(p, pd, dnnl_query_weights_md, &plain, 1) &&
+            tide_dnnl_add(p, DNNL_ARG_WEIGHTS, &p->wanted) && (!has_bias || tide_dnnl_add(p, DNNL_ARG_BIAS, &bias));
         goto out;
     }
     if (tide_dnnl.primitive_desc_create(&hint, &fd, NULL, tide_dnnl.engine, NULL) != dnnl_success) {
@@ -114,15 +116,15 @@ static int make_conv(tide_dnnl_prim *p, const void *unused) {
     }
     if (kind == GRAD_X)
         ok = tide_dnnl.dilated_convolution_backward_data_desc_init(&cd, dnnl_convolution_direct, &x, &w, &y, strides, dil, lo, hi) == dnnl_success &&
-             tide_dnnl_create(p, &cd, attr, hint, &pd) && tide_dnnl_add(p, DNNL_ARG_DIFF_DST, &y) &&
-             tide_dnnl_add(p, DNNL_ARG_DIFF_SRC, &x) && tide_dnnl_relay(p, pd, dnnl_query_weights_md, &plain, 1) &&
-             tide_dnnl_add(p, DNNL_ARG_WEIGHTS, &p->wanted);
+            tide_dnnl_create(p, &cd, attr, hint, &pd) && tide_dnnl_add(p, DNNL_ARG_DIFF_DST, &y) &&
+            tide_dnnl_add(p, DNNL_ARG_DIFF_SRC, &x) && tide_dnnl_relay(p, pd, dnnl_query_weights_md, &plain, 1) &&
+            tide_dnnl_add(p, DNNL_ARG_WEIGHTS, &p->wanted);
     else
         ok = tide_dnnl.dilated_convolution_backward_weights_desc_init(&cd, dnnl_convolution_direct, &x, &w, has_bias ? &bias : NULL, &y, strides,
                                                                       dil, lo, hi) == dnnl_success &&
-             tide_dnnl_create(p, &cd, attr, hint, &pd) && tide_dnnl_add(p, DNNL_ARG_SRC, &x) && tide_dnnl_add(p, DNNL_ARG_DIFF_DST, &y) &&
-             tide_dnnl_relay(p, pd, dnnl_query_diff_weights_md, &plain, 0) && tide_dnnl_add(p, DNNL_ARG_DIFF_WEIGHTS, &p->wanted) &&
-             (!has_bias || tide_dnnl_add(p, DNNL_ARG_DIFF_BIAS, &bias));
+            tide_dnnl_create(p, &cd, attr, hint, &pd) && tide_dnnl_add(p, DNNL_ARG_SRC, &x) && tide_dnnl_add(p, DNNL_ARG_DIFF_DST, &y) &&
+            tide_dnnl_relay(p, pd, dnnl_query_diff_weights_md, &plain, 0) && tide_dnnl_add(p, DNNL_ARG_DIFF_WEIGHTS, &p->wanted) &&
+            (!has_bias || tide_dnnl_add(p, DNNL_ARG_DIFF_BIAS, &bias));
 out:
     if (pd) tide_dnnl.primitive_desc_destroy(pd);
     if (hint) tide_dnnl.primitive_desc_destroy(hint);
@@ -145,7 +147,8 @@ static tide_status run(tide_kcall *c, const tide_dnnl_key *key, void *first, voi
         char *work = total ? tide_scratch(c->dev, total) : NULL;
         st = TIDE_ENOMEM;
         if (work || !total) {
-            void *weights = !grad ? tide_dnnl_weights(p, w, work ? work + pad : NULL) : p->relay ? work + pad : w->p;
+            void *weights = !grad ? tide_dnnl_weights(p, w, work ? work + pad : NULL) : p->relay ? work + pad
+                                                                                                 : w->p;
             void *handles[] = {first, second, weights, bias};
             int ok = weights && tide_dnnl_run(p, handles, work) && (!grad || !p->relay || tide_dnnl_run_relay(p, weights, w->p));
             st = ok ? TIDE_OK : TIDE_DECLINE;
@@ -172,8 +175,7 @@ tide_status tide_dnnl_conv_grad_x(tide_kcall *c) {
     tide_status st = run(c, &key, dy->p, dx->p, w, NULL, 0);
     if (st != TIDE_OK || (!b->p && !at->activation)) return st;
     tide_buf in[2] = {*dx, *b}; /* a transposed convolution's bias and activation, in place */
-    tide_kcall rest = {.attrs = &(tide_bias_activation_attrs){.activation = at->activation}, .in = in, .out = c->out,
-                       .op = TIDE_OP_bias_activation, .nin = 2, .nout = 1, .dev = c->dev};
+    tide_kcall rest = {.attrs = &(tide_bias_activation_attrs){.activation = at->activation}, .in = in, .out = c->out, .op = TIDE_OP_bias_activation, .nin = 2, .nout = 1, .dev = c->dev};
     return tide_plain_table[TIDE_OP_bias_activation](&rest);
 }
 

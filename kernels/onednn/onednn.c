@@ -50,8 +50,8 @@ static void open_lib(void) {
         return;
     }
     const char *missing = NULL;
-#define X(name)                                              \
-    *(void **)&tide_dnnl.name = dlsym(lib, "dnnl_" #name);   \
+#define X(name)                                            \
+    *(void **)&tide_dnnl.name = dlsym(lib, "dnnl_" #name); \
     if (!tide_dnnl.name) missing = "dnnl_" #name;
     TIDE_DNNL_SYMBOLS(X)
 #undef X
@@ -87,7 +87,8 @@ int tide_dnnl_enter(void) {
 void tide_dnnl_leave(void) { pthread_mutex_unlock(&lock); }
 
 /* -- primitives -- */
-enum { BUCKETS = 256, MAX_PRIMS = 512 };
+enum { BUCKETS = 256,
+       MAX_PRIMS = 512 };
 static tide_dnnl_prim *buckets[BUCKETS];
 static int nprims;
 static uint64_t clock_;
@@ -190,8 +191,8 @@ int tide_dnnl_relay(tide_dnnl_prim *p, dnnl_primitive_desc_t pd, dnnl_query_t wh
 int tide_dnnl_run_relay(tide_dnnl_prim *p, void *from, void *to) {
     dnnl_exec_arg_t args[2] = {{DNNL_ARG_FROM, p->relay_from}, {DNNL_ARG_TO, p->relay_to}};
     return tide_dnnl.memory_set_data_handle(p->relay_from, from) == dnnl_success &&
-           tide_dnnl.memory_set_data_handle(p->relay_to, to) == dnnl_success &&
-           tide_dnnl.primitive_execute(p->relay, tide_dnnl.stream, 2, args) == dnnl_success;
+        tide_dnnl.memory_set_data_handle(p->relay_to, to) == dnnl_success &&
+        tide_dnnl.primitive_execute(p->relay, tide_dnnl.stream, 2, args) == dnnl_success;
 }
 
 int tide_dnnl_run(tide_dnnl_prim *p, void *const *handles, void *pad) {
@@ -209,7 +210,8 @@ int tide_dnnl_run(tide_dnnl_prim *p, void *const *handles, void *pad) {
 }
 
 /* -- re-laid weights -- */
-enum { KEEP_BUCKETS = 128, KEEP_BYTES = 128 << 20 };
+enum { KEEP_BUCKETS = 128,
+       KEEP_BYTES = 128 << 20 };
 typedef struct kept {
     struct kept *next;
     uint64_t storage_id, version, used;
@@ -244,8 +246,7 @@ static kept *kept_find(const tide_dnnl_prim *p, const tide_buf *w) {
         free(k);
         return NULL;
     }
-    *k = (kept){.next = *head, .storage_id = w->storage_id, .version = w->version - 1, .at = w->p, .md = p->wanted,
-                .bytes = p->wanted_bytes, .data = k->data};
+    *k = (kept){.next = *head, .storage_id = w->storage_id, .version = w->version - 1, .at = w->p, .md = p->wanted, .bytes = p->wanted_bytes, .data = k->data};
     kept_bytes += k->bytes;
     return *head = k;
 }

@@ -54,10 +54,10 @@ typedef struct tide_dnnl_prim {
     tide_dnnl_key key;
     uint64_t hash, used;
     struct tide_dnnl_prim *next;
-    int refused;                               /* the library has nothing fast here: let another engine serve */
+    int refused; /* the library has nothing fast here: let another engine serve */
     dnnl_primitive_t prim;
-    int nargs, arg[TIDE_DNNL_ARGS];            /* DNNL_ARG_SRC ... */
-    dnnl_memory_t mem[TIDE_DNNL_ARGS], pad;    /* pad: the scratchpad */
+    int nargs, arg[TIDE_DNNL_ARGS];         /* DNNL_ARG_SRC ... */
+    dnnl_memory_t mem[TIDE_DNNL_ARGS], pad; /* pad: the scratchpad */
     size_t pad_bytes;
     /* Weights: as the caller holds them (plain) and as the primitive wants them. NULL where both agree. */
     dnnl_primitive_t relay;

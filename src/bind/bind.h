@@ -19,9 +19,9 @@ typedef struct {
 
 /* -- handles (bind.c) -- */
 tide_ctx *tideL_ctx(lua_State *L);
-tideL_handle *tideL_new(lua_State *L);                        /* pushes an empty handle */
-void tideL_push(lua_State *L, tide_tensor *t);                /* pushes a handle that takes the reference over */
-tide_tensor *tideL_totensor(lua_State *L, int i);             /* borrowed; NULL: not a tensor; raises if it was released */
+tideL_handle *tideL_new(lua_State *L);                                  /* pushes an empty handle */
+void tideL_push(lua_State *L, tide_tensor *t);                          /* pushes a handle that takes the reference over */
+tide_tensor *tideL_totensor(lua_State *L, int i);                       /* borrowed; NULL: not a tensor; raises if it was released */
 tide_tensor *tideL_checktensor(lua_State *L, int i, const char *where); /* raises with `where: expected a tensor, got ...` */
 tideL_handle *tideL_tohandle(lua_State *L, int i);
 /* Pushes a result as Lua sees it: 0-d integers and bools are Lua values. Takes the reference over. */
@@ -31,19 +31,19 @@ void tideL_push_item(lua_State *L, const tide_tensor *t, int64_t flat);
 /* -- errors -- */
 int tideL_raise(lua_State *L, tide_ctx *ctx, tide_status st); /* raises the context's message */
 int tideL_error(lua_State *L, const char *op, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-#define tideL_try(L, ctx, expr)                          \
-    do {                                                 \
-        tide_status try_ = (expr);                       \
-        if (try_ != TIDE_OK) tideL_raise(L, ctx, try_);  \
+#define tideL_try(L, ctx, expr)                         \
+    do {                                                \
+        tide_status try_ = (expr);                      \
+        if (try_ != TIDE_OK) tideL_raise(L, ctx, try_); \
     } while (0)
-const char *tideL_typename(lua_State *L, int i);              /* "a tensor", "a table", "a string", ... */
+const char *tideL_typename(lua_State *L, int i); /* "a tensor", "a table", "a string", ... */
 
 /* -- pacing of the collector -- */
-void tideL_pace(lua_State *L);                                /* before an op: collects if live bytes exceed the limit */
+void tideL_pace(lua_State *L); /* before an op: collects if live bytes exceed the limit */
 
 /* -- values (values.c): what Lua offers where an argument is due. All raise `where: name: ...`. -- */
-int tideL_isnone(lua_State *L, int i);                        /* nil, false, tide.none */
-int tideL_isplain(lua_State *L, int i);                       /* a table without metatable, or a list made by Tide */
+int tideL_isnone(lua_State *L, int i);  /* nil, false, tide.none */
+int tideL_isplain(lua_State *L, int i); /* a table without metatable, or a list made by Tide */
 int tideL_has_string_key(lua_State *L, int i);
 int64_t tideL_toint(lua_State *L, int i, const char *where, const char *name);
 double tideL_tofloat(lua_State *L, int i, const char *where, const char *name);
@@ -54,10 +54,13 @@ int64_t tideL_toaxis(lua_State *L, int i, const char *where, const char *name); 
 /* Numbers, booleans, nested tables of them: a new tensor on top of the stack (a handle), returned borrowed.
  * dtype < 0: float32 for numbers, bool for booleans. `like` (optional) gives weak scalars their dtype. */
 tide_tensor *tideL_literal(lua_State *L, int i, int dtype, const tide_tensor *like, const char *where);
-void tideL_pushshape(lua_State *L, const tide_tensor *t);     /* a tide list of integers */
+void tideL_pushshape(lua_State *L, const tide_tensor *t); /* a tide list of integers */
 
 /* -- boxes (io.c): userdata that own one C object; made empty, filled by setting `p` -- */
-typedef struct { void *p; void (*free)(void *); } tideL_box;
+typedef struct {
+    void *p;
+    void (*free)(void *);
+} tideL_box;
 tideL_box *tideL_newbox(lua_State *L, void (*release)(void *));
 void *tideL_unbox(lua_State *L, int i, void (*release)(void *)); /* NULL: no box of this kind, or a closed one */
 
@@ -69,7 +72,7 @@ void tideL_open_runtime(lua_State *L);
 void tideL_open_image(lua_State *L);
 void tideL_open_io(lua_State *L);
 void tideL_open_archives(lua_State *L);
-int tideL_index(lua_State *L);                                /* index.c: __index, __newindex */
+int tideL_index(lua_State *L); /* index.c: __index, __newindex */
 int tideL_newindex(lua_State *L);
 int tideL_inplace(lua_State *L);
 

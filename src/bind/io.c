@@ -185,7 +185,11 @@ static const char *encode(lua_State *L, FILE *f, int depth, const void *null) {
     return NULL;
 }
 
-typedef struct { char *text; size_t n; FILE *f; } stream;
+typedef struct {
+    char *text;
+    size_t n;
+    FILE *f;
+} stream;
 static void free_stream(void *p) {
     stream *s = p;
     if (s->f) fclose(s->f);
@@ -376,9 +380,18 @@ static int st_write(lua_State *L) {
 
 void tideL_open_io(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"json_decode", json_decode}, {"json_encode", json_encode}, {"read_file", read_file}, {"write_file", write_file},
-        {"mkdirs", mkdirs}, {"file_exists", file_exists}, {"io_fault", io_fault}, {"idx_read", idx_read},
-        {"safetensors_open", st_open}, {"safetensors_read", st_read}, {"safetensors_write", st_write}, {NULL, NULL},
+        {"json_decode", json_decode},
+        {"json_encode", json_encode},
+        {"read_file", read_file},
+        {"write_file", write_file},
+        {"mkdirs", mkdirs},
+        {"file_exists", file_exists},
+        {"io_fault", io_fault},
+        {"idx_read", idx_read},
+        {"safetensors_open", st_open},
+        {"safetensors_read", st_read},
+        {"safetensors_write", st_write},
+        {NULL, NULL},
     };
     luaL_setfuncs(L, functions, 0);
 }

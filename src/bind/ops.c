@@ -10,17 +10,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ARGS = 24, MAX_ATTRS = 1024, MAX_OUT = 8, MAX_IN = 8 };
+enum { MAX_ARGS = 24,
+       MAX_ATTRS = 1024,
+       MAX_OUT = 8,
+       MAX_IN = 8 };
 
 /* What the binder knows of one op; made once, lives as long as the process. */
 typedef struct {
     const tide_op *op;
     const tide_arg *args;
     int nargs;
-    int slot[MAX_ARGS];                             /* argument -> input number or list number */
-    int positional[MAX_ARGS], npositional;          /* arguments that may stand without a name, in order */
-    int needs_defaults;                             /* has attributes at all */
-    unsigned required;                              /* bits of attributes without a default */
+    int slot[MAX_ARGS];                    /* argument -> input number or list number */
+    int positional[MAX_ARGS], npositional; /* arguments that may stand without a name, in order */
+    int needs_defaults;                    /* has attributes at all */
+    unsigned required;                     /* bits of attributes without a default */
     _Alignas(16) unsigned char defaults[MAX_ATTRS];
 } opbind;
 
@@ -220,7 +223,7 @@ static int positional(const opbind *b, int k) { return k < b->npositional ? b->p
 
 static int takes_table(int kind) {
     return kind == TIDE_ARG_INS || kind == TIDE_ARG_AXES || kind == TIDE_ARG_INTS || kind == TIDE_ARG_SHAPE || kind == TIDE_ARG_PAIRS ||
-           kind == TIDE_ARG_IN;
+        kind == TIDE_ARG_IN;
 }
 
 static void unknown_option(decoding *d, const char *key) {

@@ -227,11 +227,26 @@ static int engine_stats(lua_State *L) {
 
 void tideL_open_runtime(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"memory", memory}, {"memory_limit", memory_limit}, {"memory_trim", memory_trim}, {"memory_reset_peak", memory_reset_peak},
-        {"set_threads", set_threads}, {"get_threads", get_threads}, {"seed", seed}, {"generator", generator},
-        {"profile_start", profile_start}, {"profile_stop", profile_stop}, {"watch_interrupts", watch_interrupts},
-        {"interrupted", interrupted}, {"now", now}, {"terminal", terminal}, {"resident", resident}, {"engines", engine_order},
-        {"blas_info", blas_info}, {"onednn_info", onednn_info}, {"engine_stats", engine_stats}, {NULL, NULL},
+        {"memory", memory},
+        {"memory_limit", memory_limit},
+        {"memory_trim", memory_trim},
+        {"memory_reset_peak", memory_reset_peak},
+        {"set_threads", set_threads},
+        {"get_threads", get_threads},
+        {"seed", seed},
+        {"generator", generator},
+        {"profile_start", profile_start},
+        {"profile_stop", profile_stop},
+        {"watch_interrupts", watch_interrupts},
+        {"interrupted", interrupted},
+        {"now", now},
+        {"terminal", terminal},
+        {"resident", resident},
+        {"engines", engine_order},
+        {"blas_info", blas_info},
+        {"onednn_info", onednn_info},
+        {"engine_stats", engine_stats},
+        {NULL, NULL},
     };
     luaL_setfuncs(L, functions, 0);
     set_string(L, "cpu_level", tide_cpu_level());

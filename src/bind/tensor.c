@@ -61,7 +61,7 @@ static int new_tensor(lua_State *L) {
         tideL_handle *h = tideL_new(L);
         int was = tide_grad_mode(ctx, 0);
         tide_status st = c.dtype >= 0 && c.dtype != src->dtype ? tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = c.dtype}, 1, &src, &h->t)
-                                                             : tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &src, &h->t);
+                                                               : tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &src, &h->t);
         tide_grad_mode(ctx, was);
         tideL_try(L, ctx, st);
         return finish(L, h, c, "tensor");
@@ -290,9 +290,20 @@ static int is_contiguous(lua_State *L) {
 static const struct {
     const char *event, *op;
 } operators[] = {
-    {"__add", "add"}, {"__sub", "subtract"}, {"__mul", "multiply"}, {"__div", "divide"}, {"__idiv", "floor_divide"}, {"__mod", "mod"},
-    {"__pow", "power"}, {"__unm", "negative"}, {"__band", "bitwise_and"}, {"__bor", "bitwise_or"}, {"__bxor", "bitwise_xor"},
-    {"__bnot", "bitwise_not"}, {"__shl", "left_shift"}, {"__shr", "right_shift"},
+    {"__add", "add"},
+    {"__sub", "subtract"},
+    {"__mul", "multiply"},
+    {"__div", "divide"},
+    {"__idiv", "floor_divide"},
+    {"__mod", "mod"},
+    {"__pow", "power"},
+    {"__unm", "negative"},
+    {"__band", "bitwise_and"},
+    {"__bor", "bitwise_or"},
+    {"__bxor", "bitwise_xor"},
+    {"__bnot", "bitwise_not"},
+    {"__shl", "left_shift"},
+    {"__shr", "right_shift"},
 };
 
 static int unary_minus(lua_State *L) { /* Lua passes the operand twice */
@@ -304,21 +315,44 @@ static int unary_minus(lua_State *L) { /* Lua passes the operand twice */
 }
 
 static const luaL_Reg methods[] = {
-    {"tolist", tolist}, {"item", item}, {"tobytes", to_bytes}, {"copy_", copy_}, {"requires_grad_", requires_grad_}, {"detach", detach},
-    {"version", storage_version}, {"is_contiguous", is_contiguous}, {NULL, NULL},
+    {"tolist", tolist},
+    {"item", item},
+    {"tobytes", to_bytes},
+    {"copy_", copy_},
+    {"requires_grad_", requires_grad_},
+    {"detach", detach},
+    {"version", storage_version},
+    {"is_contiguous", is_contiguous},
+    {NULL, NULL},
 };
 static const luaL_Reg events[] = {
-    {"__tostring", to_string}, {"__len", length}, {"__concat", concat}, {"__lt", less}, {"__le", less_equal}, {"__eq", same}, {NULL, NULL},
+    {"__tostring", to_string},
+    {"__len", length},
+    {"__concat", concat},
+    {"__lt", less},
+    {"__le", less_equal},
+    {"__eq", same},
+    {NULL, NULL},
 };
 static const luaL_Reg functions[] = {
-    {"tensor", new_tensor}, {"from_bytes", from_bytes}, {"is_tensor", is_tensor}, {NULL, NULL},
+    {"tensor", new_tensor},
+    {"from_bytes", from_bytes},
+    {"is_tensor", is_tensor},
+    {NULL, NULL},
 };
 static const struct {
     const char *name;
     double value;
     int takes_value;
 } fills[] = {
-    {"zeros", 0, 0}, {"ones", 1, 0}, {"full", 0, 1}, {"zeros_like", 0, 0}, {"ones_like", 1, 0}, {"full_like", 0, 1}, {"empty", 0, 0}, {"empty_like", 0, 0},
+    {"zeros", 0, 0},
+    {"ones", 1, 0},
+    {"full", 0, 1},
+    {"zeros_like", 0, 0},
+    {"ones_like", 1, 0},
+    {"full_like", 0, 1},
+    {"empty", 0, 0},
+    {"empty_like", 0, 0},
 };
 
 void tideL_open_tensor(lua_State *L) {

@@ -66,8 +66,17 @@ int tideL_todtype(lua_State *L, int i, const char *where) {
 #define X(id, name, ctype, size, cls) {name, TIDE_##id},
         TIDE_DTYPES(X)
 #undef X
-        {"f32", TIDE_F32}, {"f64", TIDE_F64}, {"i64", TIDE_I64}, {"i32", TIDE_I32}, {"u8", TIDE_U8}, {"i8", TIDE_I8},
-        {"f16", TIDE_F16}, {"bf16", TIDE_BF16}, {"float", TIDE_F32}, {"double", TIDE_F64}, {"int", TIDE_I32},
+            {"f32", TIDE_F32},
+        {"f64", TIDE_F64},
+        {"i64", TIDE_I64},
+        {"i32", TIDE_I32},
+        {"u8", TIDE_U8},
+        {"i8", TIDE_I8},
+        {"f16", TIDE_F16},
+        {"bf16", TIDE_BF16},
+        {"float", TIDE_F32},
+        {"double", TIDE_F64},
+        {"int", TIDE_I32},
     };
     if (lua_type(L, i) == LUA_TSTRING) {
         const char *s = lua_tostring(L, i);

@@ -20,8 +20,16 @@ struct tide_writer {
 };
 
 static const char *const fault_points[] = {"write", "fsync", "close", "rename", "fsync_dir"};
-enum { F_WRITE, F_FSYNC, F_CLOSE, F_RENAME, F_FSYNC_DIR, F_COUNT };
-static struct { int point, err; int64_t left; } fault = {.point = -1};
+enum { F_WRITE,
+       F_FSYNC,
+       F_CLOSE,
+       F_RENAME,
+       F_FSYNC_DIR,
+       F_COUNT };
+static struct {
+    int point, err;
+    int64_t left;
+} fault = {.point = -1};
 
 int tide_io_fault(const char *point, int64_t n, int err) {
     fault.point = -1;
@@ -158,7 +166,9 @@ static int sync_folder(const char *path) {
     if (n >= sizeof folder) n = 0, slash = NULL;
     memcpy(folder, path, n);
     folder[n] = 0;
-    int fd = open(!slash ? "." : n == 0 ? "/" : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(!slash ? "." : n == 0 ? "/"
+                                        : folder,
+                  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return 0; /* a folder that may be written but not read: nothing more can be done */
     int r = faulty(F_FSYNC_DIR) ? -1 : fsync(fd), e = errno;
     close(fd);

@@ -8,10 +8,20 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
-enum { DEFLATE_RATIO = 1032, GZ_BUFFER = 1 << 17 };
+enum { DEFLATE_RATIO = 1032,
+       GZ_BUFFER = 1 << 17 };
 
-static const struct { unsigned char code; int dtype; int bytes; } idx_types[] = {
-    {0x08, TIDE_U8, 1}, {0x09, TIDE_I8, 1}, {0x0B, TIDE_I32, 2}, {0x0C, TIDE_I32, 4}, {0x0D, TIDE_F32, 4}, {0x0E, TIDE_F64, 8},
+static const struct {
+    unsigned char code;
+    int dtype;
+    int bytes;
+} idx_types[] = {
+    {0x08, TIDE_U8, 1},
+    {0x09, TIDE_I8, 1},
+    {0x0B, TIDE_I32, 2},
+    {0x0C, TIDE_I32, 4},
+    {0x0D, TIDE_F32, 4},
+    {0x0E, TIDE_F64, 8},
 };
 
 /* Fills n bytes or fails: short, damaged, or unreadable. */

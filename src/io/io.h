@@ -19,8 +19,8 @@ tide_status tide_mkdirs(tide_ctx *, const char *path); /* like mkdir -p; what ex
 typedef struct tide_writer tide_writer;
 tide_status tide_writer_open(tide_ctx *, const char *path, tide_writer **out);
 tide_status tide_writer_write(tide_ctx *, tide_writer *, const void *data, size_t n);
-tide_status tide_writer_commit(tide_ctx *, tide_writer *); /* on success the writer is done; close it anyway */
-void tide_writer_close(tide_writer *);                     /* accepts NULL */
+tide_status tide_writer_commit(tide_ctx *, tide_writer *);                               /* on success the writer is done; close it anyway */
+void tide_writer_close(tide_writer *);                                                   /* accepts NULL */
 tide_status tide_file_replace(tide_ctx *, const char *path, const void *data, size_t n); /* all of it in one call */
 /* For tests: the n-th (from 1) call at a point ("write", "fsync", "close", "rename", "fsync_dir") fails with `err`, or, when
  * err is -1, the process is killed there. n = 0 switches it off. Returns 0 for an unknown point. */
@@ -33,12 +33,12 @@ tide_status tide_json_parse(tide_ctx *, const char *what, const char *text, size
 
 /* -- safetensors -- */
 typedef struct {
-    const char *name;            /* borrowed from the file object */
-    const char *dtype_name;      /* as the file spells it */
-    int dtype;                   /* tide_dtype, -1: valid, but none of Tide's */
+    const char *name;       /* borrowed from the file object */
+    const char *dtype_name; /* as the file spells it */
+    int dtype;              /* tide_dtype, -1: valid, but none of Tide's */
     int rank;
     int64_t shape[16];
-    uint64_t begin, end;         /* bytes, relative to the data section */
+    uint64_t begin, end; /* bytes, relative to the data section */
     uint32_t crc;
     int has_crc;
 } tide_st_entry;
@@ -46,14 +46,14 @@ typedef struct {
 typedef struct tide_st_file tide_st_file;
 /* Opens and checks the whole header; nothing of the data is read. */
 tide_status tide_st_open(tide_ctx *, const char *path, tide_st_file **out);
-void tide_st_close(tide_st_file *);                           /* accepts NULL */
+void tide_st_close(tide_st_file *); /* accepts NULL */
 int64_t tide_st_count(const tide_st_file *);
 const tide_st_entry *tide_st_entry_at(const tide_st_file *, int64_t i); /* in order of the data section */
-json_t *tide_st_metadata(const tide_st_file *);               /* borrowed; NULL: none */
+json_t *tide_st_metadata(const tide_st_file *);                         /* borrowed; NULL: none */
 /* The same for a header alone whose data come from elsewhere (entries are checked against each other, not against a file);
  * tide_st_read does not work on it. `what` opens the messages. */
 tide_status tide_st_parse(tide_ctx *, const char *what, const char *text, size_t n, tide_st_file **out);
-const char *tide_st_dtype_name(tide_dtype);                   /* "F32", ...; NULL: the format has none */
+const char *tide_st_dtype_name(tide_dtype); /* "F32", ...; NULL: the format has none */
 /* Reads one tensor (new), checking its checksum where the file has one. */
 tide_status tide_st_read(tide_ctx *, tide_st_file *, int64_t i, tide_tensor **out);
 /* Writes atomically, with checksums. Tensors are contiguous; names unique and not "__metadata__". */
@@ -64,7 +64,10 @@ tide_status tide_st_write(tide_ctx *, const char *path, int64_t n, const char *c
 tide_status tide_idx_read(tide_ctx *, const char *path, tide_tensor **out);
 
 /* -- bytes in memory that a file in memory holds -- */
-typedef struct { const char *data; size_t size; } tide_blob;
+typedef struct {
+    const char *data;
+    size_t size;
+} tide_blob;
 tide_status tide_blob_from(tide_ctx *, const char *what, int fd, tide_blob *out); /* maps; the caller still closes fd */
 void tide_blob_free(tide_blob *);
 
@@ -72,11 +75,11 @@ void tide_blob_free(tide_blob *);
  *    `max` bounds the bytes of all tensors. -- */
 typedef struct tide_h5 tide_h5;
 tide_status tide_h5_read(tide_ctx *, const char *what, int fd, int with_data, uint64_t max, tide_h5 **out);
-void tide_h5_close(tide_h5 *);                                /* accepts NULL */
+void tide_h5_close(tide_h5 *); /* accepts NULL */
 int64_t tide_h5_count(const tide_h5 *);
 const tide_st_entry *tide_h5_entry_at(const tide_h5 *, int64_t i);
-tide_tensor *tide_h5_tensor_at(const tide_h5 *, int64_t i);   /* borrowed; NULL where no data were asked for */
-const char *tide_h5_attributes(const tide_h5 *);              /* JSON: { "/path": { attribute: value } }, groups included */
+tide_tensor *tide_h5_tensor_at(const tide_h5 *, int64_t i); /* borrowed; NULL where no data were asked for */
+const char *tide_h5_attributes(const tide_h5 *);            /* JSON: { "/path": { attribute: value } }, groups included */
 /* Makes an HDF5 file in memory. Names are absolute paths, tensors contiguous, `attributes` is JSON as above. */
 tide_status tide_h5_write(tide_ctx *, const char *what, int64_t n, const char *const *names, tide_tensor *const *tensors,
                           const char *attributes, tide_blob *out);
@@ -86,9 +89,9 @@ void tide_h5_program(const char *path, int timeout_ms);
 /* -- zip archives of model files: checked when they are opened, stored members when written -- */
 typedef struct tide_zip tide_zip;
 tide_status tide_zip_open(tide_ctx *, const char *path, tide_zip **out);
-void tide_zip_close(tide_zip *);                              /* accepts NULL */
+void tide_zip_close(tide_zip *); /* accepts NULL */
 int64_t tide_zip_count(const tide_zip *);
-int64_t tide_zip_find(const tide_zip *, const char *name);    /* -1: not there */
+int64_t tide_zip_find(const tide_zip *, const char *name); /* -1: not there */
 void tide_zip_member(const tide_zip *, int64_t i, const char **name, uint64_t *size);
 /* Into a block that the caller frees (a NUL follows), or into a file in memory that the caller closes. */
 tide_status tide_zip_read(tide_ctx *, tide_zip *, int64_t i, uint64_t max, char **data, size_t *n);

@@ -18,14 +18,33 @@
 #include <zlib.h>
 
 #define MAX_HEADER UINT64_C(100000000)
-enum { MAX_RANK = 16, ALIGN = 8 };
+enum { MAX_RANK = 16,
+       ALIGN = 8 };
 #define CRC_PREFIX "crc32:"
 
-static const struct { const char *name; int bytes, dtype; } dtypes[] = {
-    {"F64", 8, TIDE_F64}, {"I64", 8, TIDE_I64}, {"U64", 8, -1}, {"C64", 8, -1}, {"F32", 4, TIDE_F32}, {"I32", 4, TIDE_I32},
-    {"U32", 4, -1}, {"F16", 2, TIDE_F16}, {"BF16", 2, TIDE_BF16}, {"I16", 2, -1}, {"U16", 2, -1}, {"U8", 1, TIDE_U8},
-    {"I8", 1, TIDE_I8}, {"BOOL", 1, TIDE_BOOL}, {"F8_E5M2", 1, -1}, {"F8_E4M3", 1, -1}, {"F8_E8M0", 1, -1},
-    {"F8_E4M3FNUZ", 1, -1}, {"F8_E5M2FNUZ", 1, -1},
+static const struct {
+    const char *name;
+    int bytes, dtype;
+} dtypes[] = {
+    {"F64", 8, TIDE_F64},
+    {"I64", 8, TIDE_I64},
+    {"U64", 8, -1},
+    {"C64", 8, -1},
+    {"F32", 4, TIDE_F32},
+    {"I32", 4, TIDE_I32},
+    {"U32", 4, -1},
+    {"F16", 2, TIDE_F16},
+    {"BF16", 2, TIDE_BF16},
+    {"I16", 2, -1},
+    {"U16", 2, -1},
+    {"U8", 1, TIDE_U8},
+    {"I8", 1, TIDE_I8},
+    {"BOOL", 1, TIDE_BOOL},
+    {"F8_E5M2", 1, -1},
+    {"F8_E4M3", 1, -1},
+    {"F8_E8M0", 1, -1},
+    {"F8_E4M3FNUZ", 1, -1},
+    {"F8_E5M2FNUZ", 1, -1},
 };
 enum { N_DTYPES = sizeof dtypes / sizeof *dtypes };
 
@@ -156,8 +175,7 @@ static tide_status parse_header(tide_ctx *ctx, tide_st_file *f, const char *text
         return tide_fail(ctx, TIDE_EIO, "%s: the tensors cover %" PRIu64 " bytes, the file has %" PRIu64, path, at, f->data_bytes);
     if (!meta) return TIDE_OK;
     if (!json_is_object(meta)) return tide_fail(ctx, TIDE_EIO, "%s: __metadata__ is not an object", path);
-    json_object_foreach(meta, name, v)
-        if (!json_is_string(v)) return tide_fail(ctx, TIDE_EIO, "%s: __metadata__ '%s' is not a string", path, name);
+    json_object_foreach(meta, name, v) if (!json_is_string(v)) return tide_fail(ctx, TIDE_EIO, "%s: __metadata__ '%s' is not a string", path, name);
     for (int64_t i = 0; i < f->n; i++) {
         tide_st_entry *e = &f->entries[i];
         char key[sizeof CRC_PREFIX + 65536];
@@ -299,7 +317,11 @@ static tide_st_entry describe(const char *name, const tide_tensor *t) {
     return e; /* end: the size; the caller moves it to its place */
 }
 
-typedef struct { tide_st_entry e; const tide_tensor *t; int width; } item;
+typedef struct {
+    tide_st_entry e;
+    const tide_tensor *t;
+    int width;
+} item;
 /* The reference writer's order: wider elements first (alignment), then by name. */
 static int by_width(const void *a, const void *b) {
     const item *x = a, *y = b;
@@ -318,7 +340,10 @@ static tide_status build_header(tide_ctx *ctx, const char *path, int64_t n, item
     for (int64_t i = 0; i < n && !wrong; i++) {
         size_t len = strlen(items[i].e.name) + sizeof CRC_PREFIX;
         char *key = malloc(len);
-        if (!key) { wrong = 1; break; }
+        if (!key) {
+            wrong = 1;
+            break;
+        }
         snprintf(key, len, CRC_PREFIX "%s", items[i].e.name);
         snprintf(sum, sizeof sum, "%08" PRIx32, items[i].e.crc);
         wrong = json_object_set_new(meta, key, json_string(sum)) != 0;
@@ -345,8 +370,7 @@ static tide_status build_header(tide_ctx *ctx, const char *path, int64_t n, item
         }
         json_t *shape = json_array();
         for (int a = 0; a < e->rank; a++) wrong |= json_array_append_new(shape, json_integer(e->shape[a])) != 0;
-        wrong |= json_object_set_new(root, e->name, json_pack("{s:s,s:o,s:[I,I]}", "dtype", e->dtype_name, "shape", shape, "data_offsets",
-                                                              (json_int_t)e->begin, (json_int_t)e->end)) != 0;
+        wrong |= json_object_set_new(root, e->name, json_pack("{s:s,s:o,s:[I,I]}", "dtype", e->dtype_name, "shape", shape, "data_offsets", (json_int_t)e->begin, (json_int_t)e->end)) != 0;
     }
     if (wrong) {
         tide_fail(ctx, TIDE_EARG, "%s: the header cannot be made (a name that is not valid UTF-8, or no memory)", path);

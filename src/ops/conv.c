@@ -7,7 +7,10 @@
 
 #include <string.h>
 
-enum { VALID, SAME, CAUSAL, EXPLICIT }; /* the ENUM `padding` */
+enum { VALID,
+       SAME,
+       CAUSAL,
+       EXPLICIT }; /* the ENUM `padding` */
 
 /* -- attributes, one entry per spatial axis -- */
 
@@ -134,12 +137,10 @@ static void conv_grad(tide_tape *t, const tide_node *n) {
     int needs_bias = tide_t_needs(t, 2);
     tide_tensor *dz = before_activation(t, a->activation, z, needs_bias, &db);
     if (tide_t_needs(t, 0))
-        tide_t_give(t, 0, tide_t(t, OP(conv_grad_x, .strides = a->strides, .dilation_rate = a->dilation_rate, .groups = a->groups,
-                                       .pads = a->pads, .x_shape = head(x->rank, x->shape)), dz, w, NULL));
+        tide_t_give(t, 0, tide_t(t, OP(conv_grad_x, .strides = a->strides, .dilation_rate = a->dilation_rate, .groups = a->groups, .pads = a->pads, .x_shape = head(x->rank, x->shape)), dz, w, NULL));
     if (tide_t_needs(t, 1) || (needs_bias && !db)) {
         tide_tensor *g[2], *in[2] = {x, dz};
-        tide_tn(t, OP(conv_grad_kernel, .strides = a->strides, .dilation_rate = a->dilation_rate, .groups = a->groups, .pads = a->pads,
-                      .kernel_size = head(w->rank - 2, w->shape), .bias = needs_bias && !db), 2, in, g);
+        tide_tn(t, OP(conv_grad_kernel, .strides = a->strides, .dilation_rate = a->dilation_rate, .groups = a->groups, .pads = a->pads, .kernel_size = head(w->rank - 2, w->shape), .bias = needs_bias && !db), 2, in, g);
         tide_t_give(t, 1, g[0]);
         if (needs_bias && !db) db = g[1];
     }
@@ -177,12 +178,10 @@ static void conv_grad_x_grad(tide_tape *t, const tide_node *n) {
     }
     tide_tensor *g = before_activation(t, a->activation, z, tide_t_needs(t, 2), &db);
     if (tide_t_needs(t, 0))
-        tide_t_give(t, 0, tide_t(t, OP(conv, .strides = a->strides, .padding = EXPLICIT, .dilation_rate = a->dilation_rate, .groups = a->groups,
-                                       .pads = a->pads), g, w, NULL));
+        tide_t_give(t, 0, tide_t(t, OP(conv, .strides = a->strides, .padding = EXPLICIT, .dilation_rate = a->dilation_rate, .groups = a->groups, .pads = a->pads), g, w, NULL));
     if (tide_t_needs(t, 1)) {
         tide_tensor *out[2], *in[2] = {g, dy};
-        tide_tn(t, OP(conv_grad_kernel, .strides = a->strides, .dilation_rate = a->dilation_rate, .groups = a->groups, .pads = a->pads,
-                      .kernel_size = head(w->rank - 2, w->shape)), 2, in, out);
+        tide_tn(t, OP(conv_grad_kernel, .strides = a->strides, .dilation_rate = a->dilation_rate, .groups = a->groups, .pads = a->pads, .kernel_size = head(w->rank - 2, w->shape)), 2, in, out);
         tide_t_give(t, 1, out[0]);
     }
     if (tide_t_needs(t, 2) && g) tide_t_give(t, 2, db ? db : tide_t_sum_to(t, g, tide_t_in(t, 2)));
@@ -214,11 +213,9 @@ static void conv_grad_kernel_grad(tide_tape *t, const tide_node *n) {
     tide_tensor *x = tide_t_in(t, 0), *dy = tide_t_in(t, 1), *g = tide_t_dy(t, 0);
     if (!x || !dy) return;
     if (tide_t_needs(t, 0))
-        tide_t_give(t, 0, tide_t(t, OP(conv_grad_x, .strides = a->strides, .dilation_rate = a->dilation_rate, .groups = a->groups,
-                                       .pads = a->pads, .x_shape = head(x->rank, x->shape)), dy, g, NULL));
+        tide_t_give(t, 0, tide_t(t, OP(conv_grad_x, .strides = a->strides, .dilation_rate = a->dilation_rate, .groups = a->groups, .pads = a->pads, .x_shape = head(x->rank, x->shape)), dy, g, NULL));
     if (tide_t_needs(t, 1)) /* what reached the bias' gradient adds like a bias */
-        tide_t_give(t, 1, tide_t(t, OP(conv, .strides = a->strides, .padding = EXPLICIT, .dilation_rate = a->dilation_rate, .groups = a->groups,
-                                       .pads = a->pads), x, g, a->bias && tide_t_has_dy(t, 1) ? tide_t_dy(t, 1) : NULL));
+        tide_t_give(t, 1, tide_t(t, OP(conv, .strides = a->strides, .padding = EXPLICIT, .dilation_rate = a->dilation_rate, .groups = a->groups, .pads = a->pads), x, g, a->bias && tide_t_has_dy(t, 1) ? tide_t_dy(t, 1) : NULL));
 }
 
 static double conv_grad_kernel_flops(const tide_kcall *k) {
@@ -270,8 +267,7 @@ static void conv_transpose_compose(tide_tape *t, const void *attrs, int nin, tid
     const tide_conv_transpose_attrs *a = attrs;
     tide_tensor *x = in[0], *w = in[1];
     int nd = x->rank - 2;
-    tide_conv_grad_x_attrs g = {.strides = a->strides, .dilation_rate = a->dilation_rate, .groups = 1, .pads = {.n = nd},
-                                .x_shape = head(x->rank, x->shape), .activation = a->activation};
+    tide_conv_grad_x_attrs g = {.strides = a->strides, .dilation_rate = a->dilation_rate, .groups = 1, .pads = {.n = nd}, .x_shape = head(x->rank, x->shape), .activation = a->activation};
     g.x_shape.v[nd + 1] = w->shape[nd];
     for (int i = 0; i < nd; i++) {
         int64_t s = a->strides.v[i], span = (w->shape[i] - 1) * a->dilation_rate.v[i] + 1, n = x->shape[1 + i], extent, lo;
@@ -314,8 +310,7 @@ static tide_tensor *per_channel(tide_tape *t, tide_tensor *w) {
 static void depthwise_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
     (void)nin;
     const tide_depthwise_conv_attrs *a = attrs;
-    out[0] = tide_t(t, OP(conv, .strides = a->strides, .padding = a->padding, .dilation_rate = a->dilation_rate,
-                          .groups = in[0]->shape[in[0]->rank - 1], .activation = a->activation, .pads = a->pads),
+    out[0] = tide_t(t, OP(conv, .strides = a->strides, .padding = a->padding, .dilation_rate = a->dilation_rate, .groups = in[0]->shape[in[0]->rank - 1], .activation = a->activation, .pads = a->pads),
                     in[0], per_channel(t, in[1]), in[2]);
 }
 TIDE_DESCRIBE(depthwise_conv, .flags = TIDE_PROMOTE, .infer = depthwise_infer, .compose = depthwise_compose);
@@ -323,8 +318,7 @@ TIDE_DESCRIBE(depthwise_conv, .flags = TIDE_PROMOTE, .infer = depthwise_infer, .
 static void separable_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
     (void)nin;
     const tide_separable_conv_attrs *a = attrs;
-    tide_tensor *deep = tide_t(t, OP(conv, .strides = a->strides, .padding = a->padding, .dilation_rate = a->dilation_rate,
-                                     .groups = in[0]->shape[in[0]->rank - 1], .pads = a->pads), in[0], per_channel(t, in[1]), NULL);
+    tide_tensor *deep = tide_t(t, OP(conv, .strides = a->strides, .padding = a->padding, .dilation_rate = a->dilation_rate, .groups = in[0]->shape[in[0]->rank - 1], .pads = a->pads), in[0], per_channel(t, in[1]), NULL);
     out[0] = tide_t(t, OP(conv, .strides = {.n = 1, .v = {1}}, .dilation_rate = {.n = 1, .v = {1}}, .groups = 1, .activation = a->activation),
                     deep, in[2], in[3]);
 }

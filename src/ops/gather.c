@@ -308,7 +308,8 @@ static tide_status one_hot_infer(tide_call *c) {
     if (a->num_classes < 0) return tide_op_fail(c, TIDE_EARG, "num_classes must not be negative (got %ld)", (long)a->num_classes);
     TIDE_TRY(tide_axis(c, &a->axis, x->rank + 1));
     tide_ints shape = {.n = x->rank + 1};
-    for (int i = 0; i <= x->rank; i++) shape.v[i] = i < a->axis ? x->shape[i] : i == a->axis ? a->num_classes : x->shape[i - 1];
+    for (int i = 0; i <= x->rank; i++) shape.v[i] = i < a->axis ? x->shape[i] : i == a->axis ? a->num_classes
+                                                                                             : x->shape[i - 1];
     return shaped(c, &shape, a->dtype);
 }
 TIDE_DESCRIBE(one_hot, .flags = TIDE_NOGRAD | TIDE_HALF | TIDE_CONTIGUOUS, .infer = one_hot_infer);

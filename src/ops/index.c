@@ -37,8 +37,7 @@ static tide_status index_infer(tide_call *c) {
 
 static void index_grad(tide_tape *t, const tide_node *n) {
     const tide_index__attrs *a = (const void *)n->attrs;
-    tide_t_give(t, 0, tide_t(t, OP(index_put_, .start = a->start, .size = a->size, .step = a->step, .drop = a->drop),
-                             zeros(t, tide_t_in_meta(t, 0)), tide_t_dy(t, 0)));
+    tide_t_give(t, 0, tide_t(t, OP(index_put_, .start = a->start, .size = a->size, .step = a->step, .drop = a->drop), zeros(t, tide_t_in_meta(t, 0)), tide_t_dy(t, 0)));
 }
 
 TIDE_DESCRIBE(index_, .flags = TIDE_PRIVATE | TIDE_HALF, .infer = index_infer, .grad = index_grad);
@@ -65,8 +64,7 @@ static void index_put_grad(tide_tape *t, const tide_node *n) {
     const tide_index_put__attrs *a = (const void *)n->attrs;
     tide_tensor *dy = tide_t_dy(t, 0);
     if (tide_t_needs(t, 0))
-        tide_t_give(t, 0, tide_t(t, OP(index_put_, .start = a->start, .size = a->size, .step = a->step, .drop = a->drop), dy,
-                                 zeros(t, tide_t_in_meta(t, 1))));
+        tide_t_give(t, 0, tide_t(t, OP(index_put_, .start = a->start, .size = a->size, .step = a->step, .drop = a->drop), dy, zeros(t, tide_t_in_meta(t, 1))));
     if (tide_t_needs(t, 1))
         tide_t_give(t, 1, tide_t(t, OP(index_, .start = a->start, .size = a->size, .step = a->step, .drop = a->drop), dy));
 }

@@ -30,7 +30,8 @@ static tide_status swapaxes_infer(tide_call *c) {
     TIDE_TRY(tide_axis(c, &a->axis1, c->in[0]->rank));
     TIDE_TRY(tide_axis(c, &a->axis2, c->in[0]->rank));
     int64_t order[TIDE_MAX_RANK];
-    for (int i = 0; i < c->in[0]->rank; i++) order[i] = i == a->axis1 ? a->axis2 : i == a->axis2 ? a->axis1 : i;
+    for (int i = 0; i < c->in[0]->rank; i++) order[i] = i == a->axis1 ? a->axis2 : i == a->axis2 ? a->axis1
+                                                                                                 : i;
     permute(c, order);
     return TIDE_OK;
 }

@@ -102,8 +102,7 @@ static void sparse_grad(tide_tape *t, const tide_node *n) {
     const tide_sparse_cross_entropy__attrs *a = (const void *)n->attrs;
     tide_tensor *x = tide_t_in(t, 0), *target = tide_t_in(t, 1), *weight = tide_t_in(t, 2), *dy = tide_t_dy(t, 0);
     if (tide_t_needs(t, 0))
-        tide_t_give(t, 0, tide_t(t, OP(sparse_cross_entropy_grad_, .from_logits = a->from_logits, .axis = a->axis, .base = a->base,
-                                       .ignore_class = a->ignore_class), dy, x, target, tide_t_out(t, 1), weight));
+        tide_t_give(t, 0, tide_t(t, OP(sparse_cross_entropy_grad_, .from_logits = a->from_logits, .axis = a->axis, .base = a->base, .ignore_class = a->ignore_class), dy, x, target, tide_t_out(t, 1), weight));
     if (tide_t_needs(t, 2)) { /* the loss without its weight */
         tide_tensor *two[2], *in[3] = {x, target, NULL};
         tide_sparse_cross_entropy__attrs plain = *a;
@@ -113,8 +112,8 @@ static void sparse_grad(tide_tape *t, const tide_node *n) {
 }
 
 TIDE_DESCRIBE(sparse_cross_entropy_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER, .infer = sparse_infer, .grad = sparse_grad,
-    .compose = sparse_definition,
-    .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(1));
+              .compose = sparse_definition,
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(1));
 
 static tide_status like_output(tide_call *c) {
     c->meta[0] = tide_meta_of(c->in[1]);
@@ -157,8 +156,7 @@ static void cross_grad(tide_tape *t, const tide_node *n) {
     const tide_cross_entropy__attrs *a = (const void *)n->attrs;
     tide_tensor *x = tide_t_in(t, 0), *target = tide_t_in(t, 1), *dy = tide_t_dy(t, 0);
     if (tide_t_needs(t, 0))
-        tide_t_give(t, 0, tide_t(t, OP(cross_entropy_grad_, .from_logits = a->from_logits, .axis = a->axis, .label_smoothing = a->label_smoothing),
-                                 dy, x, target, tide_t_out(t, 1)));
+        tide_t_give(t, 0, tide_t(t, OP(cross_entropy_grad_, .from_logits = a->from_logits, .axis = a->axis, .label_smoothing = a->label_smoothing), dy, x, target, tide_t_out(t, 1)));
     if (tide_t_needs(t, 1) && !tide_t_failed(t)) { /* -(1 - s) dy log p */
         tide_reshape_attrs r = {.newshape = {.n = x->rank}};
         for (int i = 0; i < x->rank; i++) r.newshape.v[i] = i == a->axis ? 1 : x->shape[i];
@@ -168,7 +166,7 @@ static void cross_grad(tide_tape *t, const tide_node *n) {
 }
 
 TIDE_DESCRIBE(cross_entropy_, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER, .infer = cross_infer, .grad = cross_grad,
-    .compose = cross_compose, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_OUT(1));
+              .compose = cross_compose, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_OUT(1));
 TIDE_DESCRIBE(cross_entropy_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TIDE_NOGRAD, .infer = like_output);
 
 /* -- binary -- */
@@ -205,7 +203,7 @@ static void binary_grad(tide_tape *t, const tide_node *n) {
 }
 
 TIDE_DESCRIBE(binary_crossentropy, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER, .infer = binary_infer, .grad = binary_grad,
-    .compose = binary_compose, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1));
+              .compose = binary_compose, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1));
 static tide_status binary_grad_infer(tide_call *c) {
     c->meta[0] = tide_meta_of(c->in[2]);
     return TIDE_OK;

@@ -97,7 +97,7 @@ static void batch_grad(tide_tape *t, const tide_node *n) { /* x, mean, variance,
 }
 
 TIDE_DESCRIBE(batch_normalization, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE, .infer = batch_infer, .grad = batch_grad,
-    .compose = batch_compose, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_IN(4));
+              .compose = batch_compose, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_IN(4));
 
 static tide_status train_infer(tide_call *c) { /* x, scale, offset, moving_mean, moving_variance */
     tide_batch_norm_train__attrs *a = c->attrs;
@@ -139,8 +139,8 @@ static void train_grad(tide_tape *t, const tide_node *n) {
 }
 
 TIDE_DESCRIBE(batch_norm_train_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER, .infer = train_infer, .grad = train_grad,
-    .compose = train_compose,
-    .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(0) | TIDE_SAVE_OUT(1) | TIDE_SAVE_OUT(2));
+              .compose = train_compose,
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(0) | TIDE_SAVE_OUT(1) | TIDE_SAVE_OUT(2));
 
 static tide_status train_grad_infer(tide_call *c) {
     c->meta[0] = tide_meta_of(c->in[1]);
@@ -202,8 +202,8 @@ static void layer_grad(tide_tape *t, const tide_node *n) {
 }
 
 TIDE_DESCRIBE(layer_norm_, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER, .infer = layer_infer, .grad = layer_grad,
-    .compose = layer_compose,
-    .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(1) | TIDE_SAVE_OUT(2));
+              .compose = layer_compose,
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(1) | TIDE_SAVE_OUT(2));
 
 static tide_status layer_grad_infer(tide_call *c) {
     const tide_layer_norm_grad__attrs *a = c->attrs;
@@ -295,7 +295,9 @@ static void group_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
     tide_reshape_attrs split = {.newshape = {.n = rank + 1}}, join = {.newshape = {.n = rank}};
     tide_ints axes = {.n = 0};
     for (int i = 0; i <= rank; i++) {
-        const int64_t size = i < a->axis ? in[0]->shape[i] : i == a->axis ? a->groups : i == a->axis + 1 ? in[0]->shape[a->axis] / a->groups : in[0]->shape[i - 1];
+        const int64_t size = i < a->axis ? in[0]->shape[i] : i == a->axis ? a->groups
+            : i == a->axis + 1                                            ? in[0]->shape[a->axis] / a->groups
+                                                                          : in[0]->shape[i - 1];
         split.newshape.v[i] = size;
         if (i && i != a->axis) axes.v[axes.n++] = i;
         if (i < rank) join.newshape.v[i] = in[0]->shape[i];

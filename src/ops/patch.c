@@ -5,7 +5,9 @@
 
 #include <string.h>
 
-typedef struct { int64_t n, c, in[2], k[2], dil[2], pad[2], stride[2], out[2]; } patches;
+typedef struct {
+    int64_t n, c, in[2], k[2], dil[2], pad[2], stride[2], out[2];
+} patches;
 
 static tide_status pair(tide_call *c, const tide_ints *l, const char *what, int64_t least, int64_t *out) {
     if (l->n != 1 && l->n != 2)
@@ -38,11 +40,11 @@ static tide_tensor *zeros(tide_tape *t, int dtype, int n, const int64_t *shape) 
     return tide_t(t, TIDE_OP_fill_, &a);
 }
 /* What tap (i, j) sees of the padded picture. */
-#define PART(p, i, j)                                                                                         \
-    .start = {.n = 4, .v = {0, 0, (i) * (p).dil[0], (j) * (p).dil[1]}},                                        \
+#define PART(p, i, j)                                                   \
+    .start = {.n = 4, .v = {0, 0, (i) * (p).dil[0], (j) * (p).dil[1]}}, \
     .size = {.n = 4, .v = {(p).n, (p).c, (p).out[0], (p).out[1]}}, .step = {.n = 4, .v = {1, 1, (p).stride[0], (p).stride[1]}}
 #define INNER(p) .start = {.n = 4, .v = {0, 0, (p).pad[0], (p).pad[1]}}, .size = {.n = 4, .v = {(p).n, (p).c, (p).in[0], (p).in[1]}}, \
-    .step = {.n = 4, .v = {1, 1, 1, 1}}
+                 .step = {.n = 4, .v = {1, 1, 1, 1}}
 #define PADDED(p) ((int64_t[]){(p).n, (p).c, (p).in[0] + 2 * (p).pad[0], (p).in[1] + 2 * (p).pad[1]})
 
 /* -- unfold: (N, C, H, W) -> (N, C kh kw, positions) -- */
@@ -87,8 +89,7 @@ static void unfold_compose(tide_tape *t, const void *attrs, int nin, tide_tensor
     int64_t taps = p.k[0] * p.k[1], flat[5] = {p.n, p.c, 1, p.out[0], p.out[1]};
     tide_tensor *all = zeros(t, in[0]->dtype, 5, (int64_t[]){p.n, p.c, taps, p.out[0], p.out[1]});
     for (int64_t q = 0; q < taps; q++)
-        all = tide_t(t, OP(index_put_, .start = {.n = 5, .v = {0, 0, q, 0, 0}}, .size = {.n = 5, .v = {p.n, p.c, 1, p.out[0], p.out[1]}},
-                           .step = {.n = 5, .v = {1, 1, 1, 1, 1}}),
+        all = tide_t(t, OP(index_put_, .start = {.n = 5, .v = {0, 0, q, 0, 0}}, .size = {.n = 5, .v = {p.n, p.c, 1, p.out[0], p.out[1]}}, .step = {.n = 5, .v = {1, 1, 1, 1, 1}}),
                      all, shaped(t, tide_t(t, OP(index_, PART(p, q / p.k[1], q % p.k[1])), x), 5, flat));
     out[0] = shaped(t, all, 3, (int64_t[]){p.n, p.c * taps, p.out[0] * p.out[1]});
 }
@@ -122,8 +123,7 @@ static void fold_compose(tide_tape *t, const void *attrs, int nin, tide_tensor *
     positions(&p);
     tide_tensor *all = zeros(t, x->dtype, 4, PADDED(p)), *cols = shaped(t, x, 5, (int64_t[]){p.n, p.c, taps, p.out[0], p.out[1]});
     for (int64_t q = 0; q < taps; q++) {
-        tide_tensor *tap = tide_t(t, OP(index_, .start = {.n = 5, .v = {0, 0, q, 0, 0}}, .size = {.n = 5, .v = {p.n, p.c, 1, p.out[0], p.out[1]}},
-                                        .step = {.n = 5, .v = {1, 1, 1, 1, 1}}, .drop = 4), cols);
+        tide_tensor *tap = tide_t(t, OP(index_, .start = {.n = 5, .v = {0, 0, q, 0, 0}}, .size = {.n = 5, .v = {p.n, p.c, 1, p.out[0], p.out[1]}}, .step = {.n = 5, .v = {1, 1, 1, 1, 1}}, .drop = 4), cols);
         tide_tensor *sum = tide_t(t, OP(add, 0), tide_t(t, OP(index_, PART(p, q / p.k[1], q % p.k[1])), all), tap);
         all = tide_t(t, OP(index_put_, PART(p, q / p.k[1], q % p.k[1])), all, sum);
     }

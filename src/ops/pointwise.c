@@ -95,42 +95,40 @@ static void give_summed(tide_tape *t, int i, T g) {
 #define SAVE_X12Y (SAVE_X12 | TIDE_SAVE_OUT(0))
 
 /* Like TIDE_DESCRIBE, with the kind and the number of arguments chosen here. */
-#define DESCRIBE(NAME, KIND, NARGS, ...)                                                                      \
-    const tide_op tide_op_##NAME = {.name = #NAME, .doc = tide_doc_##NAME, .id = TIDE_OP_##NAME,              \
-        .kind = KIND, .args = tide_args_##NAME, .nargs = NARGS, .nin = TIDE_NIN_##NAME, .nout = 1,            \
-        .attrs_size = sizeof(tide_##NAME##_attrs), __VA_ARGS__};
+#define DESCRIBE(NAME, KIND, NARGS, ...) \
+    const tide_op tide_op_##NAME = {.name = #NAME, .doc = tide_doc_##NAME, .id = TIDE_OP_##NAME, .kind = KIND, .args = tide_args_##NAME, .nargs = NARGS, .nin = TIDE_NIN_##NAME, .nout = 1, .attrs_size = sizeof(tide_##NAME##_attrs), __VA_ARGS__};
 #define IS_PRIVATE(name) (#name[sizeof(#name) - 2] == '_' ? TIDE_PRIVATE : 0)
 
 /* An operand that the op did not save is NULL here and unused. */
-#define UNARY(name, KIND, bwd, reads)                                                                         \
-    static T name##_expanded(tide_tape *t, const tide_##name##_attrs *p, T DY) {                              \
-        const T X = tide_t_in(t, 0), Y = tide_t_out(t, 0);                                                    \
-        (void)p, (void)DY, (void)X, (void)Y;                                                                  \
-        return bwd;                                                                                           \
-    }                                                                                                         \
-    static void name##_rule(tide_tape *t, const tide_node *n) {                                               \
-        const T DY = tide_t_dy(t, 0), X = tide_t_in(t, 0), Y = tide_t_out(t, 0);                              \
-        T g = tide_t_recording(t) ? name##_expanded(t, (const void *)n->attrs, DY) : NULL;                    \
-        (void)X, (void)Y;                                                                                     \
-        tide_t_give(t, 0, g ? g : tide_t(t, TIDE_OP_##name##_grad, n->attrs, READ_##reads));                  \
-    }                                                                                                         \
-    DESCRIBE(name, KIND, TIDE_NARGS_##name, .flags = IS_PRIVATE(name), .infer = tide_infer_same,              \
-             .grad = name##_rule, .saves = SAVE_##reads)                                                      \
-    DESCRIBE(name##_grad, TIDE_POINTWISE_OP, TIDE_NARGS_##name##_grad - TIDE_NIN_##name##_grad,               \
+#define UNARY(name, KIND, bwd, reads)                                                            \
+    static T name##_expanded(tide_tape *t, const tide_##name##_attrs *p, T DY) {                 \
+        const T X = tide_t_in(t, 0), Y = tide_t_out(t, 0);                                       \
+        (void)p, (void)DY, (void)X, (void)Y;                                                     \
+        return bwd;                                                                              \
+    }                                                                                            \
+    static void name##_rule(tide_tape *t, const tide_node *n) {                                  \
+        const T DY = tide_t_dy(t, 0), X = tide_t_in(t, 0), Y = tide_t_out(t, 0);                 \
+        T g = tide_t_recording(t) ? name##_expanded(t, (const void *)n->attrs, DY) : NULL;       \
+        (void)X, (void)Y;                                                                        \
+        tide_t_give(t, 0, g ? g : tide_t(t, TIDE_OP_##name##_grad, n->attrs, READ_##reads));     \
+    }                                                                                            \
+    DESCRIBE(name, KIND, TIDE_NARGS_##name, .flags = IS_PRIVATE(name), .infer = tide_infer_same, \
+             .grad = name##_rule, .saves = SAVE_##reads)                                         \
+    DESCRIBE(name##_grad, TIDE_POINTWISE_OP, TIDE_NARGS_##name##_grad - TIDE_NIN_##name##_grad,  \
              .flags = TIDE_NOGRAD | TIDE_PRIVATE, .infer = tide_infer_pointwise)
 
-#define BINARY(name, KIND, d1, d2, reads)                                                                     \
-    static T name##_d(tide_tape *t, T DY, int i) {                                                            \
-        const T X1 = tide_t_in(t, 0), X2 = tide_t_in(t, 1), Y = tide_t_out(t, 0);                             \
-        (void)DY, (void)X1, (void)X2, (void)Y;                                                                \
-        return i == 0 ? d1 : d2;                                                                              \
-    }                                                                                                         \
-    static void name##_rule(tide_tape *t, const tide_node *n) {                                               \
-        T DY = tide_t_dy(t, 0);                                                                               \
-        for (int i = 0; i < n->nin; i++)                                                                      \
-            if (tide_t_needs(t, i)) give_summed(t, i, name##_d(t, DY, i));                                    \
-    }                                                                                                         \
-    DESCRIBE(name, KIND, TIDE_NARGS_##name, .flags = TIDE_PROMOTE, .infer = tide_infer_pointwise,             \
+#define BINARY(name, KIND, d1, d2, reads)                                                         \
+    static T name##_d(tide_tape *t, T DY, int i) {                                                \
+        const T X1 = tide_t_in(t, 0), X2 = tide_t_in(t, 1), Y = tide_t_out(t, 0);                 \
+        (void)DY, (void)X1, (void)X2, (void)Y;                                                    \
+        return i == 0 ? d1 : d2;                                                                  \
+    }                                                                                             \
+    static void name##_rule(tide_tape *t, const tide_node *n) {                                   \
+        T DY = tide_t_dy(t, 0);                                                                   \
+        for (int i = 0; i < n->nin; i++)                                                          \
+            if (tide_t_needs(t, i)) give_summed(t, i, name##_d(t, DY, i));                        \
+    }                                                                                             \
+    DESCRIBE(name, KIND, TIDE_NARGS_##name, .flags = TIDE_PROMOTE, .infer = tide_infer_pointwise, \
              .grad = name##_rule, .saves = SAVE_##reads)
 
 /* Has a binary op an integer form? Without one the core makes integers float32, as for any float op. */

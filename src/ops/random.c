@@ -62,12 +62,12 @@ static tide_status floats(tide_call *c, const tide_ints *shape, int dtype) {
     return numbers(c, shape, dtype);
 }
 
-#define DRAW(op, check)                      \
+#define DRAW(op, check)                           \
     static tide_status op##_infer(tide_call *c) { \
-        tide_##op##_attrs *a = c->attrs;     \
-        own_stream(a->seed, &a->rng);        \
-        return check;                        \
-    }                                        \
+        tide_##op##_attrs *a = c->attrs;          \
+        own_stream(a->seed, &a->rng);             \
+        return check;                             \
+    }                                             \
     TIDE_DESCRIBE(op, .flags = TIDE_NOGRAD | TIDE_CONTIGUOUS, .infer = op##_infer)
 
 DRAW(random_uniform, floats(c, &a->shape, a->dtype));
@@ -98,12 +98,12 @@ static tide_status parameters(tide_call *c, const tide_ints *shape) {
     }
     return TIDE_OK;
 }
-#define DRAW_WITH(op)                                                                               \
-    static tide_status op##_infer(tide_call *c) {                                                   \
-        tide_##op##_attrs *a = c->attrs;                                                            \
-        own_stream(a->seed, &a->rng);                                                               \
-        return parameters(c, &a->shape);                                                            \
-    }                                                                                               \
+#define DRAW_WITH(op)                             \
+    static tide_status op##_infer(tide_call *c) { \
+        tide_##op##_attrs *a = c->attrs;          \
+        own_stream(a->seed, &a->rng);             \
+        return parameters(c, &a->shape);          \
+    }                                             \
     TIDE_DESCRIBE(op, .flags = TIDE_NOGRAD | TIDE_PROMOTE | TIDE_CONTIGUOUS, .infer = op##_infer)
 
 DRAW_WITH(random_gamma_);

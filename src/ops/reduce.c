@@ -34,11 +34,11 @@ static tide_status no_empty(tide_call *c, const tide_ints *axis) {
     return TIDE_OK;
 }
 
-#define REDUCED(name, dtype_of, check)                                                  \
-    static tide_status name##_infer(tide_call *c) {                                     \
-        tide_##name##_attrs *a = c->attrs;                                              \
-        TIDE_TRY(reduced(c, &a->axis, a->keepdims, dtype_of(c->in[0]->dtype)));         \
-        check return TIDE_OK;                                                           \
+#define REDUCED(name, dtype_of, check)                                          \
+    static tide_status name##_infer(tide_call *c) {                             \
+        tide_##name##_attrs *a = c->attrs;                                      \
+        TIDE_TRY(reduced(c, &a->axis, a->keepdims, dtype_of(c->in[0]->dtype))); \
+        check return TIDE_OK;                                                   \
     }
 #define SAME(d) (d)
 #define BOOLEAN(d) TIDE_BOOL

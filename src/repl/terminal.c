@@ -64,7 +64,9 @@ static int next_character(FILE *f) {
     int c = next_byte();
 #ifndef TIDE_GNU_READLINE
     if (c >= 0x80) {
-        int more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : c >= 0xc2 ? 1 : 0;
+        int more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2
+            : c >= 0xc2                      ? 1
+                                             : 0;
         if (!more || c > 0xf4) return 0xfffd;
         c &= 0x3f >> more;
         for (; more; more--) {
@@ -134,10 +136,10 @@ static void prepare(void) {
     static const char *const bindings[] = {
         "bind ^[[A ed-search-prev-history", "bind ^[[B ed-search-next-history",
         "bind ^[OA ed-search-prev-history", "bind ^[OB ed-search-next-history",
-        "bind ^R em-inc-search-prev",       "bind ^I rl_complete",
-        "bind ^W ed-delete-prev-word",      "bind ^[[1;5D ed-prev-word",
-        "bind ^[[1;5C em-next-word",        "bind ^[[3~ ed-delete-next-char",
-        "bind ^[[H ed-move-to-beg",         "bind ^[[F ed-move-to-end"};
+        "bind ^R em-inc-search-prev", "bind ^I rl_complete",
+        "bind ^W ed-delete-prev-word", "bind ^[[1;5D ed-prev-word",
+        "bind ^[[1;5C em-next-word", "bind ^[[3~ ed-delete-next-char",
+        "bind ^[[H ed-move-to-beg", "bind ^[[F ed-move-to-end"};
     for (size_t i = 0; i < sizeof bindings / sizeof *bindings; i++) rl_parse_and_bind(bindings[i]);
 #endif
     using_history();
@@ -255,9 +257,7 @@ static int l_write(lua_State *L) {
 
 int tide_open_terminal(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"readline", l_readline}, {"remember", l_remember}, {"completer", l_completer},
-        {"isatty", l_isatty},     {"size", l_size},         {"clock", l_clock},
-        {"makedirs", l_makedirs}, {"write", l_write},       {NULL, NULL}};
+        {"readline", l_readline}, {"remember", l_remember}, {"completer", l_completer}, {"isatty", l_isatty}, {"size", l_size}, {"clock", l_clock}, {"makedirs", l_makedirs}, {"write", l_write}, {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }
