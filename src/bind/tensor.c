@@ -127,7 +127,8 @@ static int from_bytes(lua_State *L) {
     tide_ints shape;
     size_t n;
     tideL_toshape(L, 2, "from_bytes", &shape);
-    const char *bytes = luaL_checklstring(L, 3, &n);
+    if (lua_type(L, 3) != LUA_TSTRING) tideL_error(L, "from_bytes", "bytes must be a string (got %s)", luaL_typename(L, 3));
+    const char *bytes = lua_tolstring(L, 3, &n);
     tide_ctx *ctx = tideL_ctx(L);
     tideL_handle *h = tideL_new(L);
     tideL_try(L, ctx, tide_new(ctx, dtype, (int)shape.n, shape.v, &h->t));

@@ -224,11 +224,12 @@ static tide_status block(tide_call *c, const tide_ints *start, tide_ints *shape,
         return tide_op_fail(c, TIDE_EARG, "start_indices and shape need one number per axis (expected %d, got %ld and %ld)", x->rank, (long)start->n,
                             (long)shape->n);
     for (int i = 0; i < x->rank; i++) {
-        int64_t from = start->v[i] - base;
+        int64_t from = (int64_t)((uint64_t)start->v[i] - (uint64_t)base); /* wraps where it is out of range anyway */
         if (shape->v[i] == -1 && from >= 0 && from <= x->shape[i]) shape->v[i] = x->shape[i] - from;
         if (from < 0 || shape->v[i] < 0 || from > x->shape[i] || shape->v[i] > x->shape[i] - from)
             return tide_op_fail(c, TIDE_EINDEX, "a block of %ld from %ld lies outside of axis %d of %s (expected %ld..%ld)", (long)shape->v[i],
-                                (long)start->v[i], i + 1, tide_shape_str(x->rank, x->shape, s, sizeof s), (long)base, (long)(x->shape[i] - 1 + base));
+                                (long)start->v[i], i + 1, tide_shape_str(x->rank, x->shape, s, sizeof s), (long)base,
+                                (long)((uint64_t)x->shape[i] - 1 + (uint64_t)base));
     }
     return TIDE_OK;
 }
@@ -287,6 +288,8 @@ static tide_status boolean_mask_infer(tide_call *c) {
     if (!fits)
         return tide_op_fail(c, TIDE_ESHAPE, "the mask does not cover the leading axes of x (expected the beginning of %s, got %s)",
                             tide_shape_str(x->rank, x->shape, s, sizeof s), tide_shape_str(m->rank, m->shape, r, sizeof r));
+    if (1 + x->rank - m->rank > TIDE_MAX_RANK)
+        return tide_op_fail(c, TIDE_ESHAPE, "a mask without axes gives x one axis more (expected at most %d in all, got %d)", TIDE_MAX_RANK, 1 + x->rank);
     return TIDE_OK;
 }
 static void boolean_mask_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {

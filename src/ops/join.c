@@ -119,7 +119,8 @@ static tide_tensor *repeated(tide_tape *t, tide_tensor *x, int64_t axis, int64_t
     if (!y) return NULL;
     tide_ints wide = {.n = y->rank}, folded = {.n = x->rank};
     for (int i = 0; i < y->rank; i++) wide.v[i] = i == fresh ? copies : y->shape[i];
-    for (int i = 0; i < x->rank; i++) folded.v[i] = i == axis ? x->shape[i] * copies : x->shape[i];
+    for (int i = 0; i < x->rank; i++) /* what overflows is refused by broadcast_to */
+        if (__builtin_mul_overflow(x->shape[i], i == axis ? copies : 1, &folded.v[i])) folded.v[i] = INT64_MAX;
     return tide_t(t, OP(reshape, .newshape = folded), tide_t(t, OP(broadcast_to, .shape = wide), y));
 }
 

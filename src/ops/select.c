@@ -61,7 +61,7 @@ static void round_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
         out[0] = tide_t(t, OP(rint), x);
         return;
     }
-    tide_tensor *wide = tide_is_float(x->dtype) ? x : as(t, x, TIDE_F64), *ten = tide_t_scalar(t, pow(10, (double)llabs(a->decimals)), wide);
+    tide_tensor *wide = tide_is_float(x->dtype) ? x : as(t, x, TIDE_F64), *ten = tide_t_scalar(t, pow(10, fabs((double)a->decimals)), wide);
     if (a->decimals > 0) out[0] = tide_t(t, OP(divide), tide_t(t, OP(rint), tide_t(t, OP(multiply), wide, ten)), ten);
     else out[0] = tide_t(t, OP(multiply), tide_t(t, OP(rint), tide_t(t, OP(divide), wide, ten)), ten);
     if (out[0]) out[0] = as(t, out[0], x->dtype);
