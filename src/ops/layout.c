@@ -135,7 +135,8 @@ static tide_status diagonal_infer(tide_call *c) {
     TIDE_TRY(tide_axis(c, &a->axis2, x->rank));
     if (a->axis1 == a->axis2) return tide_op_fail(c, TIDE_EARG, "axis1 and axis2 are both %ld", (long)a->axis1 + 1);
     int64_t rows = x->shape[a->axis1], cols = x->shape[a->axis2];
-    int64_t off = a->offset < -rows ? -rows : a->offset > cols ? cols : a->offset;
+    int64_t off = a->offset < -rows ? -rows : a->offset > cols ? cols
+                                                               : a->offset;
     int64_t r = off < 0 ? -off : 0, k = off > 0 ? off : 0;
     int64_t len = rows - r < cols - k ? rows - r : cols - k;
     if (a->offset <= -rows || a->offset >= cols) len = 0;
