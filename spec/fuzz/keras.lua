@@ -132,6 +132,13 @@ while now() < stop do
     refused = refused + 1
     local text = tostring(e)
     crashed = crashed + (text:find("program crashed", 1, true) and 1 or 0)
+    if text:find("Sanitizer", 1, true) or text:find("runtime error:", 1, true) then -- tide-hdf5's own code is instrumented too
+      crashed = crashed + 1
+      if text:find("src/hdf5/", 1, true) then
+        stderr:write("in tide-hdf5: ", text, "\nthe file is ", path, "\n")
+        os.exit(1)
+      end
+    end
     if type(e) == "string" or text:find "stack overflow" then -- a mistake of Lua, not a message
       stderr:write("not a message for a person: ", text, "\nthe file is ", path, "\n", trace, "\n")
       os.exit(1)

@@ -186,6 +186,79 @@ describe("what Tide does not have or does not do", function()
     end)
   end
 
+  it("a model of one's own class is read once the class is there, with fields, lists and tables of layers", function()
+    local layers = tide.layers
+    local Block = tide.Layer:extend("BlockOfFiles", {
+      init = function(self)
+        self.fc = layers.Dense { 3 }
+        self.lst = { layers.Dense { 3 }, layers.LayerNormalization(), layers.Dense { 3 } }
+        self.d = { x = layers.Dense { 3 } }
+      end,
+      build = function(self, shape)
+        self.w = self:add_weight { { 3 }, name = "w" }
+        for _, layer in ipairs { self.fc, self.d.x, table.unpack(self.lst) } do
+          layer:build(shape)
+        end
+      end,
+      call = function(self, x) return self.fc(x) * self.w end,
+    })
+    local Mine = tide.Model:extend("MyM", {
+      init = function(self)
+        self.blk = Block { name = "b1" }
+        self.head = layers.Dense { 2, name = "hd" }
+      end,
+      build = function(self, shape)
+        self.v = self:add_weight { { 2 }, name = "v" }
+        self.blk:build(shape)
+        self.head:build(shape)
+      end,
+      call = function(self, x) return self.head(self.blk(x)) + self.v end,
+    })
+    local registered = require("tide.registry").custom "layer"
+    registered.MyM = nil
+    local model = load("sub.keras", { custom_objects = { MyM = Mine } })
+    local stored = {}
+    for _, e in ipairs(keras.read_hdf5((require("tide.core").zip_open(folder .. "sub.keras")), "model.weights.h5")) do
+      stored[e.name] = e.tensor:tolist()
+    end
+    assert.same(stored["/vars/0"], model.v:tolist())
+    assert.same(stored["/blk/vars/0"], model.blk.w:tolist())
+    assert.same(stored["/blk/fc/vars/0"], model.blk.fc.kernel:tolist())
+    assert.same(stored["/blk/d/dense/vars/0"], model.blk.d.x.kernel:tolist())
+    assert.same(stored["/blk/lst/dense_1/vars/0"], model.blk.lst[3].kernel:tolist())
+    assert.same(stored["/blk/lst/layer_normalization/vars/1"], model.blk.lst[2].beta:tolist())
+    assert.same(stored["/head/vars/0"], model.head.kernel:tolist())
+  end)
+
+  it("fields of a model of one's own that sort after 'layers' stand among the layers", function()
+    local layers = tide.layers
+    local Mine = tide.Model:extend("SortedFields", {
+      init = function(self)
+        self.b = layers.Dense { 2 }
+        self.z = layers.Dense { 2 }
+        self.a = layers.Dense { 2 }
+        self.m = layers.LayerNormalization()
+      end,
+      build = function(self, shape)
+        for _, layer in ipairs { self.a, self.b, self.m, self.z } do
+          layer:build(shape)
+        end
+      end,
+      call = function(self, x) return self.z(self.m(self.b(self.a(x)))) end,
+    })
+    local model = Mine()
+    model:build(require("tide.list").new { tide.none, 2 })
+    local got = {}
+    for _, place in ipairs(require("tide.saving.keras_weights").places(model)) do
+      got[place.path] = place.layer
+    end
+    assert.equal(model.a, got["/a"])
+    assert.equal(model.b, got["/b"])
+    assert.equal(model.z, got["/layers/dense_1"])
+    assert.equal(model.m, got["/layers/layer_normalization"])
+    require("tide.registry").custom("layer").SortedFields = nil
+  end)
+
   it("classes of one's own are found through extend and custom_objects", function()
     local Mine = tide.Layer:extend("MineForFiles", { args = { "by" }, call = function(self, x) return x * self.by end })
     local model = tide.Sequential { tide.Input { 2 }, Mine { by = 3 } }

@@ -184,6 +184,17 @@ describe("saving and loading again", function()
     assert.truthy(tostring(e):find("no weights yet", 1, true))
   end)
 
+  it("leaves the compilation out where it holds a Lua function", function()
+    local m = tide.Sequential { tide.Input { 2 }, tide.layers.Dense { 2 } }
+    m:compile { optimizer = "sgd", loss = function(y, p) return tide.ops.mean(tide.ops.square(y - p), { axis = -1 }) end }
+    local path = temporary ".keras"
+    keras.save_model(m, path)
+    local again = keras.load_model(path)
+    os.remove(path)
+    assert.is_nil(rawget(again, "optimizer"))
+    assert.same(m.weights[1]:detach():tolist(), again.weights[1]:detach():tolist())
+  end)
+
   it("cuts long lists of names in .h5 files", function()
     local layers = { tide.Input { 2 } }
     for i = 1, 50 do

@@ -237,4 +237,5 @@ void tideL_open_archives(lua_State *L) {
         {NULL, NULL},
     };
     luaL_setfuncs(L, functions, 0);
+    tide_h5_program(NULL, 0); /* now: the path by which the module was loaded may be relative */
 }

@@ -37,28 +37,29 @@ struct tide_h5 {
 static char program[PATH_MAX];
 static int patience = 60000; /* milliseconds without a byte */
 
+/* The default stands beside the module (or the program) that holds this code. */
 void tide_h5_program(const char *path, int timeout_ms) {
-    snprintf(program, sizeof program, "%s", path ? path : "");
     patience = timeout_ms > 0 ? timeout_ms : 60000;
+    if (path) {
+        snprintf(program, sizeof program, "%s", path);
+        return;
+    }
+    Dl_info here;
+    char real[PATH_MAX];
+    if (!dladdr((void *)(uintptr_t)&tide_h5_program, &here) || !realpath(here.dli_fname, real))
+        snprintf(real, sizeof real, "./tide");
+    char *slash = strrchr(real, '/');
+    *slash = 0;
+    snprintf(program, sizeof program, "%.*s/tide-hdf5", (int)(sizeof program - 16), real);
 }
 
-/* Beside the module (or the program) that holds this code. */
 static tide_status find_program(tide_ctx *ctx, const char *what) {
-    if (!program[0]) {
-        Dl_info here;
-        const char *slash = dladdr((void *)(uintptr_t)&tide_h5_program, &here)
-            ? strrchr(here.dli_fname, '/')
-            : NULL;
-        snprintf(program, sizeof program, "%.*s/tide-hdf5",
-                 slash ? (int)(slash - here.dli_fname) : 1, slash ? here.dli_fname : ".");
-    }
+    if (!program[0]) tide_h5_program(NULL, 0);
     if (access(program, X_OK) == 0) return TIDE_OK;
-    tide_status s = tide_fail(ctx, TIDE_EIO,
-                              "%s: HDF5 files need the program %s, which is not there (Tide was "
-                              "built without libhdf5; install libhdf5-dev and build again)",
-                              what, program);
-    program[0] = 0;
-    return s;
+    return tide_fail(ctx, TIDE_EIO,
+                     "%s: HDF5 files need the program %s, which is not there (Tide was built without libhdf5; "
+                     "install libhdf5-dev and build again)",
+                     what, program);
 }
 
 /* -- one run of the program -- */

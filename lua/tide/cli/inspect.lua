@@ -72,7 +72,7 @@ local function print_layers(entry, say, depth)
       facts[#facts + 1] = k .. " " .. clean(shape_text(v))
     end
   end
-  say(("  %s%s '%s'%s"):format(("  "):rep(depth), clean(entry.class_name), clean(name),
+  say(("  %s%s%s%s"):format(("  "):rep(depth), clean(entry.class_name), name and " '" .. clean(name) .. "'" or "",
     #facts > 0 and "  " .. table.concat(facts, ", ") or ""))
   local layers = config.layers or (config[1] ~= nil and config) or {}
   for _, layer in ipairs(type(layers) == "table" and layers or {}) do

@@ -172,9 +172,6 @@ end
 local function per_output(v)
   if v == nil or v == false or v == none then
     return none
-  elseif type(v) == "function" then
-    errors.raise("save", "a loss or metric that is a Lua function cannot be written; define it with extend, or save with "
-      .. "include_optimizer = false")
   elseif type(v) == "table" and getmetatable(v) == nil and v.class_name == nil then
     local out = #v > 0 and list.new {} or {}
     for k, x in pairs(v) do
@@ -185,11 +182,35 @@ local function per_output(v)
   return export_value(v)
 end
 
+-- Where a Lua function stands in what compile was given, or nil.
+local function find_function(v, at)
+  if type(v) == "function" then
+    return at
+  elseif type(v) == "table" and getmetatable(v) == nil then
+    for k, x in pairs(v) do
+      local found = find_function(x, at)
+      if found then
+        return type(k) == "string" and at .. "." .. k or found
+      end
+    end
+  elseif type(v) == "table" and type(rawget(v, "fn")) == "function" then
+    return at
+  end
+end
+
 --- What Keras' compile_from_config takes; nil for a model that was not compiled.
 function export.compile(model)
   local o = rawget(model, "_compile_options")
   if not o or not rawget(model, "optimizer") then
     return nil
+  end
+  for _, k in ipairs { "loss", "metrics", "weighted_metrics" } do
+    local at = find_function(o[k], k)
+    if at then
+      io.stderr:write("tide: save: ", at, " is a Lua function, which a file cannot hold; ",
+        "the model is saved without its compile state\n")
+      return nil
+    end
   end
   local optimizer = export_value(model.optimizer)
   optimizer.config.name = model.optimizer.name

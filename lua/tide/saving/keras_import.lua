@@ -437,7 +437,7 @@ function import.layer(ctx, entry)
     return import.model(ctx, entry)
   end
   local layer_name = type(config.name) == "string" and config.name or entry.name
-  local label = ("%s '%s'"):format(name, tostring(layer_name))
+  local label = layer_name and ("%s '%s'"):format(name, tostring(layer_name)) or name
   local c = find(ctx, "layer", entry)
   if name == "Lambda" then
     local f = ctx.custom[layer_name]
@@ -448,8 +448,8 @@ function import.layer(ctx, entry)
     return registry.find("layer", "Lambda") { f, name = layer_name }
   end
   if not c then
-    refuse(ctx, "unknown layer class '%s' (layer '%s'); define it with tide.Layer:extend or give it in custom_objects", name,
-      tostring(layer_name))
+    refuse(ctx, "unknown layer class '%s'%s; define it with tide.Layer:extend or give it in custom_objects", name,
+      layer_name and (" (layer '%s')"):format(layer_name) or "")
   end
   if not class.is_class(c) then
     refuse(ctx, "custom_objects['%s'] is not a class of layers", name)

@@ -87,26 +87,34 @@ local function visit(layer, path, out, seen)
     end
     return
   end
-  -- fields by name; members of lists by class
-  local children, lists = layer:_children(), {}
+  -- fields by name, members of lists and tables by class; in models of one's own, what sorts after "layers" stands in the
+  -- list of all layers, which Keras visits under that name
+  local children, members = layer:_children(), {}
   for _, child in ipairs(children) do
-    local field = child.key:match "^([^.]+)%."
-    if field then
-      lists[field] = lists[field] or {}
-      table.insert(lists[field], child.layer)
-    end
+    local field = child.key:match "^[^.]+"
+    members[field] = members[field] or {}
+    table.insert(members[field], child)
   end
-  table.sort(children, function(a, b) return a.key < b.key end)
-  local done = {}
-  for _, child in ipairs(children) do
-    local field = child.key:match "^([^.]+)%."
-    if not field then
-      visit(child.layer, path .. "/" .. child.key, out, seen)
-    elseif not done[field] then
-      done[field] = true
-      for i, segment in ipairs(segments(lists[field])) do
-        visit(lists[field][i], path .. "/" .. field .. "/" .. segment, out, seen)
+  local fields = layer.is_model and { "layers" } or {}
+  for field in pairs(members) do
+    fields[#fields + 1] = field
+  end
+  table.sort(fields)
+  for _, field in ipairs(fields) do
+    local inside = {}
+    if field == "layers" and layer.is_model then
+      for i, child in ipairs(children) do
+        inside[i] = child.layer
       end
+    elseif #members[field] == 1 and members[field][1].key == field then
+      visit(members[field][1].layer, path .. "/" .. field, out, seen)
+    else
+      for i, child in ipairs(members[field]) do
+        inside[i] = child.layer
+      end
+    end
+    for i, segment in ipairs(segments(inside)) do
+      visit(inside[i], path .. "/" .. field .. "/" .. segment, out, seen)
     end
   end
 end
