@@ -517,6 +517,8 @@ describe("Embedding", function()
       assert.same({ { 1, 1 }, { 3, 3 } }, zero(tide.tensor({ 0, 2 }, { dtype = "int32" })):tolist())
     end
     assert.truthy(message(one, tide.tensor({ 1, 4 }, { dtype = "int32" })):find("4", 1, true))
+    local zero = message(one, tide.tensor({ 1, 0 }, { dtype = "int32" }))
+    assert.truthy(zero:find("mask_zero = true", 1, true) and zero:find("zero_row = true", 1, true), zero)
   end)
 end)
 

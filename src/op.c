@@ -94,9 +94,12 @@ static tide_status bad_position(tide_ctx *ctx, const tide_op *op, const tide_kca
     if (k->bad.value == INT64_MIN)
         return tide_fail(ctx, TIDE_EINDEX, "%.*s: %s%s] is not a whole number (expected %ld..%ld)", op_name, op->name, name, where,
                          (long)k->bad.lo, (long)k->bad.hi);
+    const int padding = op == &tide_op_embedding; /* the one place where a 0 may also mean "none" */
     return tide_fail(ctx, TIDE_EINDEX, "%.*s: %s%s] is out of range (expected %ld..%ld, got %ld)%s", op_name, op->name, name, where,
                      (long)k->bad.lo, (long)k->bad.hi, (long)k->bad.value,
-                     k->bad.value == 0 && k->bad.lo == 1 ? "; positions count from 1: add 1 to labels or ids that count from 0" : "");
+                     k->bad.value != 0 || k->bad.lo != 1 ? ""
+                     : padding ? "; ids count from 1: add 1 to ids that count from 0, or give 0 a row by mask_zero = true (padding) or zero_row = true"
+                               : "; positions count from 1: add 1 to labels or ids that count from 0");
 }
 
 static double seconds(void) {

@@ -345,7 +345,10 @@ static void finish_inputs(decoding *d) {
             if (type == LUA_TBOOLEAN && like && op->kind == TIDE_POINTWISE_OP && tide_numel(like) != 1 && like->dtype == TIDE_BOOL)
                 tideL_error(L, op->name, "%s is a Lua boolean where a mask of %ld elements is due; compare tensors with x:equal(y)", a->name,
                             (long)tide_numel(like));
-            if (type == LUA_TNUMBER && !cached && like && tide_is_float(like->dtype) && like->dtype != TIDE_F16 && like->dtype != TIDE_BF16) {
+            if (op->whole >> k & 1) {
+                d->in[k] = tideL_literal(L, d->pending[k], TIDE_I64, NULL, op->name);
+            } else if (type == LUA_TNUMBER && !cached && like && tide_is_float(like->dtype) && like->dtype != TIDE_F16 &&
+                       like->dtype != TIDE_BF16) {
                 tide_ctx *ctx = like->ctx;
                 cached = 1;
                 tideL_try(L, ctx, tide_scalar(ctx, lua_tonumber(L, d->pending[k]), like->dtype, &d->in[k]));

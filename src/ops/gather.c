@@ -41,7 +41,7 @@ static void take_grad(tide_tape *t, const tide_node *n) {
     ATTRS(take);
     tide_t_give(t, 0, tide_t(t, OP(take_grad_, .shape = shape_of(tide_t_in_meta(t, 0)), .axis = a->axis, .base = a->base), tide_t_dy(t, 0), tide_t_in(t, 1)));
 }
-TIDE_DESCRIBE(take, .flags = TIDE_HALF | TIDE_CONTIGUOUS, .infer = take_infer, .grad = take_grad, .saves = TIDE_SAVE_IN(1));
+TIDE_DESCRIBE(take, .whole = TIDE_SAVE_IN(1), .flags = TIDE_HALF | TIDE_CONTIGUOUS, .infer = take_infer, .grad = take_grad, .saves = TIDE_SAVE_IN(1));
 
 static tide_status take_grad_infer(tide_call *c) {
     const tide_take_grad__attrs *a = c->attrs;
@@ -122,7 +122,7 @@ static void take_along_axis_compose(tide_tape *t, const void *attrs, int nin, ti
     if (!same) x = tide_t(t, OP(broadcast_to, .shape = xs), x), ix = tide_t(t, OP(broadcast_to, .shape = is), ix);
     out[0] = tide_t(t, OP(take_along_, .axis = axis, .base = a->base), x, ix);
 }
-TIDE_DESCRIBE(take_along_axis, .infer = take_along_axis_infer, .compose = take_along_axis_compose);
+TIDE_DESCRIBE(take_along_axis, .whole = TIDE_SAVE_IN(1), .infer = take_along_axis_infer, .compose = take_along_axis_compose);
 
 /* -- gather_nd, scatter, scatter_update -- */
 
@@ -159,7 +159,7 @@ static void gather_nd_grad(tide_tape *t, const tide_node *n) {
     ATTRS(gather_nd);
     tide_t_give(t, 0, tide_t(t, OP(scatter, .shape = shape_of(tide_t_in_meta(t, 0)), .base = a->base), tide_t_in(t, 1), tide_t_dy(t, 0)));
 }
-TIDE_DESCRIBE(gather_nd, .flags = TIDE_HALF | TIDE_CONTIGUOUS, .infer = gather_nd_infer, .grad = gather_nd_grad, .saves = TIDE_SAVE_IN(1));
+TIDE_DESCRIBE(gather_nd, .whole = TIDE_SAVE_IN(1), .flags = TIDE_HALF | TIDE_CONTIGUOUS, .infer = gather_nd_infer, .grad = gather_nd_grad, .saves = TIDE_SAVE_IN(1));
 
 static tide_status scatter_infer(tide_call *c) {
     const tide_scatter_attrs *a = c->attrs;
@@ -173,7 +173,7 @@ static void scatter_grad(tide_tape *t, const tide_node *n) {
     ATTRS(scatter);
     tide_t_give(t, 1, tide_t(t, OP(gather_nd, .base = a->base), tide_t_dy(t, 0), tide_t_in(t, 0)));
 }
-TIDE_DESCRIBE(scatter, .flags = TIDE_CONTIGUOUS, .infer = scatter_infer, .grad = scatter_grad, .saves = TIDE_SAVE_IN(0));
+TIDE_DESCRIBE(scatter, .whole = TIDE_SAVE_IN(0), .flags = TIDE_CONTIGUOUS, .infer = scatter_infer, .grad = scatter_grad, .saves = TIDE_SAVE_IN(0));
 
 static tide_status scatter_update_infer(tide_call *c) {
     int k;
@@ -207,7 +207,7 @@ static void scatter_update_grad(tide_tape *t, const tide_node *n) {
     last = tide_t(t, OP(reshape, .newshape = wide), last);
     tide_t_give(t, 2, tide_t(t, OP(select_), last, tide_t(t, OP(gather_nd, .base = a->base), dy, ix), zero));
 }
-TIDE_DESCRIBE(scatter_update, .flags = TIDE_HALF | TIDE_CONTIGUOUS, .infer = scatter_update_infer, .grad = scatter_update_grad, .saves = TIDE_SAVE_IN(1));
+TIDE_DESCRIBE(scatter_update, .whole = TIDE_SAVE_IN(1), .flags = TIDE_HALF | TIDE_CONTIGUOUS, .infer = scatter_update_infer, .grad = scatter_update_grad, .saves = TIDE_SAVE_IN(1));
 
 static void put_rows_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
     (void)attrs, (void)nin;
@@ -315,7 +315,7 @@ static tide_status one_hot_infer(tide_call *c) {
                                                                                              : x->shape[i - 1];
     return shaped(c, &shape, a->dtype);
 }
-TIDE_DESCRIBE(one_hot, .flags = TIDE_NOGRAD | TIDE_HALF | TIDE_CONTIGUOUS, .infer = one_hot_infer);
+TIDE_DESCRIBE(one_hot, .whole = TIDE_SAVE_IN(0), .flags = TIDE_NOGRAD | TIDE_HALF | TIDE_CONTIGUOUS, .infer = one_hot_infer);
 
 static tide_status bincount_infer(tide_call *c) {
     const tide_bincount_attrs *a = c->attrs;
@@ -331,4 +331,4 @@ static tide_status bincount_infer(tide_call *c) {
     int dtype = !w || w->dtype == TIDE_BOOL || w->dtype == TIDE_U8 || w->dtype == TIDE_I8 ? TIDE_I32 : w->dtype;
     return shaped(c, &(tide_ints){.n = 1, .v = {most}}, dtype);
 }
-TIDE_DESCRIBE(bincount, .flags = TIDE_NOGRAD | TIDE_CONTIGUOUS, .infer = bincount_infer);
+TIDE_DESCRIBE(bincount, .whole = TIDE_SAVE_IN(0), .flags = TIDE_NOGRAD | TIDE_CONTIGUOUS, .infer = bincount_infer);

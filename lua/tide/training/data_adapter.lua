@@ -41,7 +41,8 @@ function adapter.class_weight(given, binary, classes)
   for k in pairs(given) do
     if k < base or (classes and k > classes - 1 + base) then
       errors.raise("class_weight", "has the key %d, which is no label (%s)", k,
-        binary and "0/1 targets have the keys 0 and 1" or ("labels are 1 to %s"):format(classes or "n"))
+        binary and "0/1 targets have the keys 0 and 1; class labels count from 1"
+          or ("labels are 1 to %s"):format(classes or "n"))
     end
   end
   local values = {}

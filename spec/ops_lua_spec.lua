@@ -1,0 +1,93 @@
+-- Functions of tide.ops composed in Lua: norms, correlations, segments; and positions written out as Lua numbers. Expected
+-- values are analytic.
+local tide = require "tide"
+local ops = require "tide.ops"
+
+local function near(want, got)
+  if type(want) == "table" then
+    assert.are.equal(#want, #got)
+    for i = 1, #want do
+      near(want[i], got[i])
+    end
+  else
+    assert.is_true(math.abs(want - got) <= 1e-5, ("expected %s, got %s"):format(want, got))
+  end
+end
+local function refused(says, f, ...)
+  local ok, err = pcall(f, ...)
+  assert.is_false(ok)
+  assert.truthy(tostring(err):find(says, 1, true), tostring(err))
+end
+
+describe("ops.norm", function()
+  local m = tide.tensor { { 3, -4 }, { 0, 12 } }
+  it("is the length of all elements by default", function()
+    near(13, ops.norm(m):item())
+  end)
+  it("takes an order and an axis", function()
+    near({ 5, 12 }, ops.norm(m, { axis = 2 }):tolist())
+    near({ 7, 12 }, ops.norm(m, 1, 2):tolist())
+    near({ { 4 }, { 12 } }, ops.norm(m, { ord = math.huge, axis = 2, keepdims = true }):tolist())
+    near({ 91 ^ (1 / 3) }, ops.norm({ { 3, 4 } }, 3, 2):tolist())
+  end)
+  it("of matrices sums columns or rows", function()
+    near(16, ops.norm(m, 1):item())
+    near(12, ops.norm(m, math.huge):item())
+    near(3, ops.norm(m, -1):item())
+    near(13, ops.norm(m, "fro"):item())
+  end)
+  it("refuses what is no order", function()
+    refused("norm: ord of vectors must be a number", ops.norm, tide.ones { 2 }, "two")
+  end)
+end)
+
+describe("ops.xlogy", function()
+  it("is 0 where the first is 0", function()
+    near({ 0, 2 * math.log(3) }, ops.xlogy({ 0, 2 }, { 0, 3 }):tolist())
+  end)
+end)
+
+describe("ops.psnr", function()
+  it("is 20 dB for a tenth of the peak", function()
+    near(20, ops.psnr({ 0, 0 }, { 0.1, 0.1 }, 1):item())
+  end)
+end)
+
+describe("ops.corrcoef", function()
+  it("is 1 and -1 for rows on a line", function()
+    near({ { 1, -1 }, { -1, 1 } }, ops.corrcoef({ { 1, 2, 3 }, { 6, 4, 2 } }):tolist())
+  end)
+end)
+
+describe("ops.broadcast_shapes", function()
+  it("stretches ones and refuses others", function()
+    near({ 2, 5, 3 }, ops.broadcast_shapes({ 5, 1 }, { 2, 1, 3 }))
+    refused("do not broadcast", ops.broadcast_shapes, { 2 }, { 3 })
+  end)
+end)
+
+describe("ops.segment_sum", function()
+  it("adds rows by ids that count from 1", function()
+    near({ 3, 4 }, ops.segment_sum({ 1, 2, 4 }, { 1, 1, 2 }):tolist())
+    near({ { 0, 0 }, { 4, 6 }, { 0, 0 } }, ops.segment_sum({ { 1, 2 }, { 3, 4 } }, { 2, 2 }, 3):tolist())
+  end)
+  it("wants one id a row", function()
+    refused("segment_sum: segment_ids", ops.segment_sum, { 1, 2, 4 }, { 1, 1 })
+  end)
+end)
+
+describe("positions written as Lua numbers", function()
+  local x = tide.tensor { { 1, 2, 3 }, { 4, 5, 6 } }
+  it("stand wherever positions or ids are due", function()
+    near({ { 1, 3 }, { 4, 6 } }, ops.take(x, { 1, 3 }, 2):tolist())
+    near({ 2, 5 }, x:take(2.0, 2):tolist())
+    near({ { 1, 0, 0 }, { 0, 0, 1 } }, ops.one_hot({ 1, 3 }, 3):tolist())
+    near({ { 3 }, { 4 } }, ops.take_along_axis(x, { { 3 }, { 1 } }, 2):tolist())
+    near({ 1, 0, 7, 0 }, ops.scatter({ { 1 }, { 3 }, { 3 } }, { 1, 2, 5 }, { 4 }):tolist())
+    near({ { 9, 2, 3 }, { 4, 5, 6 } }, ops.scatter_update(x, { { 1, 1 } }, { 9 }):tolist())
+    near({ 1, 0, 2 }, ops.bincount({ 1, 3, 3 }):tolist())
+  end)
+  it("must be whole", function()
+    refused("1.5", ops.take, x, 1.5, 2)
+  end)
+end)
