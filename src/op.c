@@ -98,8 +98,8 @@ static tide_status bad_position(tide_ctx *ctx, const tide_op *op, const tide_kca
     return tide_fail(ctx, TIDE_EINDEX, "%.*s: %s%s] is out of range (expected %ld..%ld, got %ld)%s", op_name, op->name, name, where,
                      (long)k->bad.lo, (long)k->bad.hi, (long)k->bad.value,
                      k->bad.value != 0 || k->bad.lo != 1 ? ""
-                     : padding ? "; ids count from 1: add 1 to ids that count from 0, or give 0 a row by mask_zero = true (padding) or zero_row = true"
-                               : "; positions count from 1: add 1 to labels or ids that count from 0");
+                         : padding                       ? "; ids count from 1: add 1 to ids that count from 0, or give 0 a row by mask_zero = true (padding) or zero_row = true"
+                                                         : "; positions count from 1: add 1 to labels or ids that count from 0");
 }
 
 static double seconds(void) {

@@ -63,7 +63,7 @@ struct tide_op {
     int nargs, nin, nout, lists;   /* nin: single inputs, lists: number of INS */
     size_t attrs_size;
     unsigned flags, saves;
-    unsigned whole;                        /* bit i: input i holds positions or ids; numbers written out there are int64 */
+    unsigned whole; /* bit i: input i holds positions or ids; numbers written out there are int64 */
     tide_status (*infer)(tide_call *);
     void (*grad)(tide_tape *, const tide_node *);
     /* COMPOSE_OP: the definition; fused ops: the same thing with smaller ops, oracle and source of second derivatives. */

@@ -55,7 +55,7 @@ end
 function ops.names()
   local out = {}
   for name, f in pairs(ops) do
-    if type(f) == "function" and name ~= "names" then
+    if type(f) == "function" and name ~= "names" and name ~= "method" then
       out[#out + 1] = name
     end
   end
@@ -66,6 +66,38 @@ function ops.names()
   end
   table.sort(out)
   return out
+end
+
+-- Of a function written in Lua: symbolic tensors make it one node of the model, as they do the core's ops. Those of `control`
+-- take functions and give Lua values, so they see the symbolic tensors themselves.
+local function traced(name, f)
+  return function(...)
+    local symbolic = package.loaded["tide.models.symbolic"]
+    if symbolic then
+      for i = 1, select("#", ...) do
+        local v = select(i, ...)
+        if type(v) == "table" and symbolic.has(v) then
+          return symbolic.op(name, ...)
+        end
+      end
+    end
+    return f(...)
+  end
+end
+
+-- Functions of a family whose first argument is no single tensor.
+local no_method = {}
+for name in
+  ([[broadcast_shapes einsum vstack hstack dstack column_stack array get_item bartlett blackman hamming hanning kaiser meshgrid
+  cond while_loop fori_loop scan map vectorized_map associative_scan switch custom_gradient is_tensor shape dtype arange linspace
+  logspace geomspace eye identity tri convert_to_tensor]]):gmatch "%S+"
+do
+  no_method[name] = true
+end
+
+--- The function that `x:name(...)` calls where the C core has no op of that name, or nil.
+function ops.method(name)
+  return place[name] and not no_method[name] and ops[name] or nil
 end
 
 -- `ops.nn`, `ops.numpy`, `ops.linalg`, `ops.math`, `ops.image` are the same functions under Keras' module names.
@@ -80,6 +112,7 @@ return setmetatable(ops, {
     local from = place[name]
     if from then
       local f = require(from)[name]
+      f = from ~= "tide.ops.control" and traced(name, f) or f
       rawset(ops, name, f)
       return f
     end

@@ -184,6 +184,24 @@ static int field(lua_State *L, tide_tensor *t, const char *key) {
     return 1;
 }
 
+/* The key as a function of tide.ops that is written in Lua; found once, it stays among the methods. */
+static int method_in_lua(lua_State *L) {
+    int top = lua_gettop(L);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "tide.ops");
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1) && lua_getfield(L, -1, "method") == LUA_TFUNCTION) {
+        lua_pushvalue(L, 2);
+        if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_isfunction(L, -1)) {
+            lua_pushvalue(L, 2);
+            lua_pushvalue(L, -2);
+            lua_rawset(L, lua_upvalueindex(1));
+            return 1;
+        }
+    }
+    lua_settop(L, top);
+    return 0;
+}
+
 /* upvalue 1: the methods */
 int tideL_index(lua_State *L) {
     if (lua_type(L, 2) == LUA_TSTRING) {
@@ -194,6 +212,7 @@ int tideL_index(lua_State *L) {
         if (field(L, t, key)) return 1;
         size_t n = strlen(key);
         if (n > 2 && key[0] == '_' && key[1] == '_') return 0; /* protocols that ask */
+        if (method_in_lua(L)) return 1;
         lua_getglobal(L, "require");
         lua_pushliteral(L, "tide.check");
         const char *hint = "";

@@ -190,11 +190,21 @@ local function record(node)
   return table.unpack(node.results, 1, node.results.n)
 end
 
-function meta.__tide_op(name, ...)
+--- The function of an op node, by its name in a configuration.
+function symbolic.op_function(name)
+  if name == "getitem" then
+    return symbolic.index
+  end
+  return core.ops[name] or require("tide.ops")[name]
+end
+
+--- The call of an op, or of a function of tide.ops, on symbolic tensors: finds its results, records the node.
+function symbolic.op(name, ...)
   local args = table.pack(...)
-  local fn = core.ops[name]
+  local fn = symbolic.op_function(name)
   return record { op = name, fn = fn, args = args, results = symbolic.infer(fn, args) }
 end
+meta.__tide_op = symbolic.op
 
 local function shape_struct(x)
   return map(x, function(s) return s.shape end)
@@ -324,14 +334,6 @@ local function index(x, key)
   return x[key]
 end
 symbolic.index = index
-
---- The function of an op node, by its name in a configuration.
-function symbolic.op_function(name)
-  if name == "getitem" then
-    return index
-  end
-  return core.ops[name]
-end
 
 function meta.__index(self, key)
   local t = type(key)

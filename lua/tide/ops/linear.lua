@@ -247,10 +247,6 @@ function linear.einsum(equation, ...)
   local n = list.n or #list
   local tensors, ranks = {}, {}
   for i = 1, n do
-    local meta = getmetatable(list[i])
-    if type(list[i]) == "table" and type(meta) == "table" and meta.__tide_op then
-      return meta.__tide_op("einsum", equation, ...)
-    end
     tensors[i] = core.is_tensor(list[i]) and list[i] or core.tensor(list[i])
     ranks[i] = tensors[i].ndim
   end

@@ -8,7 +8,12 @@ local list = require "tide.list"
 local ops = core.ops
 local products = {}
 
+local function tensor(x)
+  return core.is_tensor(x) and x or core.tensor(x)
+end
+
 local function float_of(x)
+  x = tensor(x)
   return x.dtype:find "float" and x or x:cast "float32"
 end
 
@@ -77,10 +82,11 @@ local psnr_args = check.args("psnr", { { "x1", "tensor" }, { "x2", "tensor" }, {
 --- Peak signal-to-noise ratio in decibels, of signals whose largest value is max_val. Keras: ops.psnr.
 function products.psnr(...)
   local o = psnr_args:call(...)
-  if not list.equal(o.x1.shape, o.x2.shape) then
-    errors.raise("psnr", "the shapes must be equal (got %s and %s)", tostring(o.x1.shape), tostring(o.x2.shape))
+  local a, b = float_of(o.x1), float_of(o.x2)
+  if a.shape ~= b.shape then
+    errors.raise("psnr", "the shapes must be equal (got %s and %s)", tostring(a.shape), tostring(b.shape))
   end
-  local d = float_of(o.x1) - float_of(o.x2)
+  local d = a - b
   return 20 * math.log(o.max_val, 10) - 10 * ops.log10(ops.mean(d * d))
 end
 
@@ -130,7 +136,7 @@ end
 
 local segment_args = check.args("segment_sum", {
   { "data", "tensor" },
-  { "segment_ids", "any" },
+  { "segment_ids", "tensor" },
   { "num_segments", "int", min = 1 },
   { "sorted", "bool", false },
 })
@@ -140,16 +146,17 @@ local segment_args = check.args("segment_sum", {
 --- @usage local s = tide.ops.segment_sum(tide.tensor { 1, 2, 4 }, { 1, 1, 2 })   -- 3 4
 function products.segment_sum(...)
   local o = segment_args:call(...)
+  local data = tensor(o.data)
   local ids = core.is_tensor(o.segment_ids) and o.segment_ids or core.tensor(o.segment_ids, { dtype = "int64" })
-  if ids.ndim ~= 1 or ids.shape[1] ~= o.data.shape[1] then
+  if ids.ndim ~= 1 or ids.shape[1] ~= data.shape[1] then
     errors.raise("segment_sum", "segment_ids must name one segment for each row of data (expected [%s], got %s)",
-      tostring(o.data.shape[1]), tostring(ids.shape))
+      tostring(data.shape[1]), tostring(ids.shape))
   end
   local shape = { o.num_segments or ops.max(ids) }
-  for i = 2, o.data.ndim do
-    shape[i] = o.data.shape[i]
+  for i = 2, data.ndim do
+    shape[i] = data.shape[i]
   end
-  return ops.scatter(ops.expand_dims(ids, 2), o.data, shape)
+  return ops.scatter(ops.expand_dims(ids, 2), data, shape)
 end
 
 return products

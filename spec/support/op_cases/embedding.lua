@@ -11,7 +11,7 @@ return {
     empty = { inputs = { { 3, 2 }, { 0 } }, output = { 0, 2 } },
     errors = {
       { inputs = { rows, { values = { 1, 4 }, dtype = "int64" } }, says = "embedding: ids[2] is out of range (expected 1..3, got 4)" },
-      { inputs = { rows, { values = { { 1, 0 } }, dtype = "float32" } }, says = "ids[1, 2] is out of range (expected 1..3, got 0); positions count from 1" },
+      { inputs = { rows, { values = { { 1, 0 } }, dtype = "float32" } }, says = "ids[1, 2] is out of range (expected 1..3, got 0); ids count from 1" },
     } },
   { op = "embedding", label = "counted from 0", inputs = { rows, { values = { 2, 0 }, dtype = "float64" } }, options = { base = 0 }, grad = { 1 },
     outputs = { { values = { { 5, 6 }, { 1, 2 } } } } },
