@@ -59,6 +59,20 @@ function History:on_epoch_end(epoch, logs)
   end
 end
 
+--- A copy of the rows so far, as `go_on` takes them.
+function History:rows()
+  local out = { epoch = list.copy(self.epoch), history = {} }
+  for name, l in pairs(self.history) do
+    out.history[name] = list.copy(l)
+  end
+  return out
+end
+
+--- Begins with the rows of an interrupted fit.
+function History:go_on(rows)
+  self.epoch, self.history, self.stopped = rows.epoch, rows.history, nil
+end
+
 function History:__tostring()
   local names, out = {}, {}
   for name in pairs(self.history or {}) do
@@ -122,6 +136,7 @@ local EarlyStopping = object.class("EarlyStopping", Monitor, {
   },
 })
 classes.EarlyStopping = EarlyStopping
+EarlyStopping._whole_epochs = true
 
 function EarlyStopping:on_train_begin()
   self.wait, self.stopped_epoch, self.best, self.best_weights, self.best_epoch = 0, 0, nil, nil, 0
@@ -186,7 +201,7 @@ local ModelCheckpoint = object.class("ModelCheckpoint", Monitor, {
     end
     require("tide.saving").check_path(self.filepath, self.save_weights_only)
     self.best = self.initial_value_threshold
-    self._batches = 0
+    self._batches, self._whole_epochs = 0, self.save_best_only
   end,
 })
 classes.ModelCheckpoint = ModelCheckpoint
@@ -311,6 +326,7 @@ local Reduce = object.class("ReduceLROnPlateau", Monitor, {
   },
 })
 classes.ReduceLROnPlateau = Reduce
+Reduce._whole_epochs = true
 
 function Reduce:on_train_begin()
   self.best, self.cooldown_counter, self.wait = nil, 0, 0
@@ -423,7 +439,18 @@ function CSV:on_train_begin()
   end
   self:on_train_end()
   self._file = open(self, self.append and "a" or "w")
-  self._keys = nil
+  self._keys, self._rows = nil, self._file:seek "end" -- _rows: bytes that hold whole rows
+end
+
+-- The row of the half epoch goes; its epoch writes it whole.
+function CSV:on_train_resume()
+  local f = io.open(self.filename, "r")
+  local rows = f and self._rows and f:read(self._rows) or ""
+  if f then
+    f:close()
+  end
+  self._file = open(self, "w")
+  self._file:write(rows)
 end
 
 local function cell(self, v)
@@ -470,6 +497,7 @@ function CSV:on_epoch_end(epoch, logs)
   end
   self._file:write(table.concat(row, self.separator), "\n")
   self._file:flush()
+  self._rows = self._file:seek()
 end
 
 function CSV:on_train_end()

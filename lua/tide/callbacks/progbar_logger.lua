@@ -22,12 +22,13 @@ function Logger:set_params(params)
   self._verbose = verbose
 end
 
-function Logger:_begin(delay)
+function Logger:_begin(delay, from)
   self._bar = Progbar.new {
     target = self._steps or self.params.steps,
     verbose = self._verbose,
     terminal = self._terminal,
     delay = delay,
+    from = from,
   }
 end
 
@@ -35,13 +36,21 @@ function Logger:on_train_begin()
   self._in_fit = true
 end
 
-function Logger:on_epoch_begin(epoch)
+function Logger:on_train_resume(place)
+  self._in_fit = true
+  if place.batch > 0 then -- in the middle of an epoch
+    self:on_epoch_begin(place.epoch, nil, place.batch)
+  end
+end
+
+function Logger:on_epoch_begin(epoch, _, from)
   self._epoch = epoch
   if self.params.epochs and self.params.epochs > 1 and (self._verbose == 1 or self._verbose == 2) then
     io.stdout:write(("Epoch %d/%d\n"):format(epoch, self.params.epochs))
     io.stdout:flush()
   end
-  self:_begin()
+  self:_begin(nil, from)
+  self._bar.seen = from or 0
 end
 
 local function hint(self)

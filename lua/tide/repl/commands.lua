@@ -168,6 +168,19 @@ commands.list = {
       end
     end,
   },
+  resume = {
+    "[MODEL]",
+    "goes on with the fit that Ctrl-C ended",
+    function(session, text)
+      local model
+      if text ~= "" then
+        model = compiled(session, text, "%resume")()
+      else
+        model = require("tide.training.pause").last() or error("no fit was ended by Ctrl-C", 0)
+      end
+      session:results(table.pack(model:fit { resume = true }))
+    end,
+  },
   who = {
     "",
     "lists what this session made",

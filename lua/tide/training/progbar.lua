@@ -19,7 +19,7 @@ local function utf8_locale()
 end
 
 --- @param o table `target` (steps, nil: unknown), `verbose` (1: bar, 2: one line), `out` (file), `terminal`, `unit`, `delay`
----   (seconds before anything is shown)
+---   (seconds before anything is shown), `from` (steps that were done before)
 function Progbar.new(o)
   local now = core.now()
   return setmetatable({
@@ -30,6 +30,7 @@ function Progbar.new(o)
     utf8 = utf8_locale(),
     unit = o.unit or "step",
     delay = o.delay or 0,
+    from = o.from or 0,
     start = now,
     last = 0,
     width = 0,
@@ -98,8 +99,8 @@ end
 Progbar.metrics_text = metrics_text
 
 function Progbar:_per_step(now)
-  local n = self.seen
-  if n == 0 then
+  local n = self.seen - self.from
+  if n <= 0 then
     return 0
   elseif self.after_first and n > 1 then -- the first step, which builds and warms up, is left out
     return (now - self.after_first) / (n - 1)
@@ -155,7 +156,7 @@ end
 function Progbar:due(seen)
   self.seen = seen
   local now = core.now()
-  if seen == 1 then
+  if seen == self.from + 1 then
     self.after_first = now
   end
   if self.verbose ~= 1 or now - self.last < INTERVAL or now - self.start < self.delay then

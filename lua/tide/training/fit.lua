@@ -1,0 +1,258 @@
+--- model:fit: the epochs, the callbacks around them, the end by Ctrl-C and the way on from there.
+local check = require "tide.check"
+local core = require "tide.core"
+local errors = require "tide.errors"
+
+local adapter = require "tide.training.data_adapter"
+local callbacks_base = require "tide.callbacks.base"
+local pass = require "tide.training.pass"
+local pause = require "tide.training.pause"
+local steps = require "tide.training.steps"
+
+local fit = {}
+
+local fit_args = check.args("fit", {
+  pass.data_rows[1], pass.data_rows[2],
+  { "batch_size", "int", nil, "samples per step, 32 by default", min = 1 },
+  { "epochs", "int", 1, "passes over the data, those of initial_epoch included", min = 0 },
+  { "verbose", "any", "auto", "0: silent, 1: progress bar, 2: one line per epoch" },
+  { "callbacks", "any", nil, "list of callbacks" },
+  { "validation_split", "number", 0.0, "share of the data, the last, kept for validation", min = 0, below = 1 },
+  { "validation_data", "any", nil, "{ x, y } or { x, y, sample_weight }, or a data source" },
+  { "shuffle", "any", true, "new order every epoch; \"batch\": of whole batches" },
+  { "class_weight", "any", nil, "weights by label", dict = true },
+  { "sample_weight", "any", nil, "weight of each sample", dict = true },
+  { "initial_epoch", "int", 0, "epochs already done", min = 0 },
+  { "steps_per_epoch", "int", nil, "batches per epoch", min = 1 },
+  { "validation_steps", "int", nil, "batches per validation", min = 1 },
+  { "validation_batch_size", "int", nil, "batch_size when left out", min = 1 },
+  { "validation_freq", "any", 1, "validate every n epochs, or in the listed ones" },
+}, { named = {
+  { "resume", "bool", false, "go on with the fit that Ctrl-C ended, from its next batch" },
+} })
+
+local function validates(epoch, freq)
+  if math.type(freq) == "integer" and freq > 0 then
+    return epoch % freq == 0
+  elseif check.is_list(freq) then
+    for _, e in ipairs(freq) do
+      if e == epoch then
+        return true
+      end
+    end
+    return false
+  end
+  errors.raise("fit", "validation_freq must be a number of epochs or a list of epochs, got %s", check.show(freq))
+end
+
+-- Splits validation data as a person gives them.
+local function validation_triple(v)
+  if adapter.is_stream(v) then
+    return { x = v }
+  elseif not check.is_list(v) or #v < 1 or #v > 3 then
+    errors.raise("fit", "validation_data must be { x, y } or { x, y, sample_weight }, or a data source, got %s", check.show(v))
+  end
+  return { x = v[1], y = v[2], sample_weight = v[3] }
+end
+
+-- ---- the epochs ----
+--
+-- A run is what one fit needs, and all it needs to go on: options `o`, `source`, `validation`, `callbacks`, and where it is:
+-- `epoch`, `seen` batches of it, `used` batches of the data's round, `stage`. Stages: "epoch" (between two epochs), "batches",
+-- "validation" (the batches are done, their logs are in `logs`).
+
+local function begin_epoch(self, run, cb)
+  local o, source = run.o, run.source
+  run.epoch, run.seen, run.own, run.logs = run.epoch + 1, 0, nil, nil
+  steps.reset_metrics(self)
+  cb:run("on_epoch_begin", run.epoch, {})
+  -- with steps_per_epoch the data go on where the last epoch ended
+  if not o.steps_per_epoch or not run.started or (source.batches and run.used >= source.batches) then
+    source:begin(run.epoch)
+    run.started, run.used = true, 0
+  end
+  run.stage = "batches"
+end
+
+local function batches(self, run, step, cb)
+  local limit, source = run.o.steps_per_epoch, run.source
+  local before = run.seen
+  local own, seen, stopped = pass.run_batches(self, source, limit, step, "train", cb, before)
+  run.own, run.seen, run.used = own or run.own, seen, run.used + seen - before
+  if seen == 0 then
+    errors.raise("fit", "the data gave no batch in epoch %d%s", run.epoch,
+      source.once and "; a function or coroutine that ended must begin again when it is called in the next epoch" or "")
+  elseif limit and seen < limit and not stopped then
+    io.stderr:write(("tide: fit: the data ended after %d of %d steps of epoch %d\n"):format(seen, limit, run.epoch))
+    run.used, run.started = math.huge, false
+  end
+  run.logs = pass.epoch_logs(self, run.own)
+  if stopped ~= "interrupt" then
+    run.stage = "validation"
+  end
+  return stopped
+end
+
+-- Adds the values of a validation to the logs; of one that Ctrl-C cut short, none: it is made anew.
+local function validate(self, T, run, cb, stopped)
+  if run.validation and validates(run.epoch, run.o.validation_freq) then
+    local before = core.grad_mode(false)
+    local values, why = pass.evaluate(self, T, run.validation, run.o.validation_steps, cb)
+    core.grad_mode(before)
+    if why == "interrupt" and not stopped then
+      return why
+    end
+    for k, v in pairs(values) do
+      run.logs["val_" .. k] = v
+    end
+  end
+  run.stage = "epoch"
+  return stopped
+end
+
+-- Returns why it ended early, and what it takes to go on from an interrupt.
+local function epochs(self, T, run, cb, history)
+  local step = pass.stepper(self, T, "train_step")
+  local stopped, state
+  local function stop()
+    state = pause.take(self, pass.named_metrics(self), run.callbacks)
+    state.history = history:rows()
+  end
+  while not stopped and (run.stage ~= "epoch" or run.epoch < run.o.epochs) do
+    if run.stage == "epoch" then
+      begin_epoch(self, run, cb)
+    end
+    if run.stage == "batches" then
+      stopped = batches(self, run, step, cb)
+    end
+    if run.stage == "validation" then
+      stopped = validate(self, T, run, cb, stopped)
+    end
+    local logs = {}
+    for k, v in pairs(run.logs) do
+      logs[k] = v
+    end
+    if stopped == "interrupt" then
+      stop()
+    end
+    cb:end_epoch(run.epoch, logs, run.stage == "epoch")
+    run.last_logs = logs
+    if not stopped and core.interrupted() then
+      stopped = "interrupt"
+      stop()
+    elseif not stopped and rawget(self, "stop_training") then
+      stopped = "callback"
+    end
+  end
+  return stopped, state
+end
+
+-- Runs the epochs that are left. `hook` opens: "on_train_begin" or "on_train_resume".
+local function train(self, T, run, hook)
+  local o = run.o
+  local cb, history = pass.make_callbacks(self, run.callbacks, { epochs = o.epochs,
+    steps = o.steps_per_epoch or run.source.batches, verbose = pass.resolve_verbose(o.verbose), history = true, force_bar = o.verbose == 1 and os.getenv "TIDE_BAR" ~= nil })
+  rawset(self, "stop_training", false)
+  rawset(self, "stop_evaluating", false)
+  T.paused = nil
+  local _ <close> = pass.guard(true, true, T)
+  if run.state then
+    pause.restore(run.state)
+    history:go_on(run.state.history)
+    run.state = nil
+  end
+  cb:run(hook, hook == "on_train_resume" and { epoch = run.stage == "epoch" and run.epoch + 1 or run.epoch,
+    batch = run.stage == "epoch" and 0 or run.seen } or {})
+  local stopped, state = epochs(self, T, run, cb, history)
+  history.stopped = stopped
+  if T.optimizer.use_ema and T.params then
+    T.optimizer:finalize_variable_values()
+  end
+  cb:run("on_train_end", run.last_logs or {})
+  if state then
+    pause.keep(state)
+    run.state, T.paused = state, run
+    pause.remember(self)
+  end
+  return history
+end
+
+-- ---- going on ----
+
+local may_change = { resume = true, epochs = true, verbose = true }
+
+local function resume(self, T, given)
+  local run = T.paused
+  if not run then
+    errors.raise("fit", "there is nothing to resume: the last fit of %s was not ended by Ctrl-C after a batch", self:_label())
+  end
+  for k in pairs(given) do
+    if not may_change[k] then
+      errors.raise("fit", "resume = true goes on with the data and options of the interrupted fit; leave out %s (epochs "
+        .. "and verbose may be given)", type(k) == "string" and "'" .. k .. "'" or "the data")
+    end
+  end
+  local o = fit_args:complete(given)
+  for k in pairs(may_change) do
+    if given[k] ~= nil then
+      run.o[k] = o[k]
+    end
+  end
+  pass.refresh(self, T)
+  return train(self, T, run, "on_train_resume")
+end
+
+--- Trains the model.
+---
+--- Ctrl-C ends it after the batch that runs: the closing callbacks run, and the history comes back with `stopped =
+--- "interrupt"`. `model:fit { resume = true }` then goes on from the next batch and ends as if it had never been
+--- interrupted; `epochs` and `verbose` may be given anew. Callbacks that judge epochs (EarlyStopping,
+--- ReduceLROnPlateau, a ModelCheckpoint of the best) do not see the half epoch.
+---
+--- Example:
+---   local history = model:fit(x, y, { epochs = 10, batch_size = 32, validation_split = 0.1 })
+---   print(history.loss[-1])
+--- @return table history `history.loss` and so on are lists with one value per epoch; `history.stopped` says why it ended early
+function fit.fit(self, ...)
+  local n = select("#", ...)
+  local last = n > 0 and select(n, ...)
+  if check.is_plain(last) and last.resume == true then
+    local given = { table.unpack({ ... }, 1, n - 1) }
+    for k, v in pairs(last) do
+      given[k] = v
+    end
+    return resume(self, steps.of(self, "fit"), given)
+  end
+  local o = fit_args:call(...)
+  local T = steps.of(self, "fit")
+  pass.refresh(self, T)
+  local x, y, w = pass.as_leaf(o.x), pass.as_leaf(o.y), pass.as_leaf(o.sample_weight)
+  local weights = pass.class_weights(T, o.class_weight, y)
+  local val
+  if o.validation_data ~= nil then
+    val = validation_triple(o.validation_data)
+  elseif o.validation_split > 0 then
+    if adapter.is_stream(x) then
+      errors.raise("fit", "validation_split needs tensors, not a data source")
+    end
+    local first, rest = adapter.split(x, y, w, o.validation_split, pass.input_names(self), T.names)
+    x, y, w = first[1], first[2] or nil, first[3] or nil
+    val = { x = rest[1], y = rest[2] or nil, sample_weight = rest[3] or nil }
+  end
+  local source = adapter.new { x = x, y = y, sample_weight = w, batch_size = o.batch_size, shuffle = o.shuffle,
+    class_weight = weights,
+    input_names = pass.input_names(self), output_names = T.names }
+  if source.batches == 0 then
+    errors.raise("fit", "there are no samples")
+  end
+  local validation
+  if val then
+    val.batch_size = o.validation_batch_size or o.batch_size
+    val.input_names, val.output_names = pass.input_names(self), T.names
+    validation = adapter.new(val)
+  end
+  return train(self, T, { o = o, source = source, validation = validation, callbacks = callbacks_base.collect(o.callbacks),
+    stage = "epoch", epoch = o.initial_epoch, seen = 0, used = 0, started = false }, "on_train_begin")
+end
+
+return fit

@@ -1,0 +1,275 @@
+--- One pass over data, as fit and evaluate make it, and what both prepare for it.
+---
+--- The path of a batch is short on purpose: data, step, one young collection, one look at Ctrl-C; logs are made only for
+--- callbacks that ask for them, and the progress bar asks only when it draws.
+local check = require "tide.check"
+local core = require "tide.core"
+local errors = require "tide.errors"
+local losses = require "tide.losses"
+local ops = require "tide.ops"
+local structure = require "tide.training.structure"
+
+local adapter = require "tide.training.data_adapter"
+local callbacks_base = require "tide.callbacks.base"
+local steps = require "tide.training.steps"
+local Model = require "tide.models.model"
+
+local pass = {}
+
+--- Rows of the argument tables of fit, evaluate and predict.
+pass.data_rows = {
+  { "x", "any", nil, "inputs: tensors, nested tables, a data set, a sequence or a function", dict = true },
+  { "y", "any", nil, "targets", dict = true },
+}
+
+-- ---- preparation ----
+
+--- Names of the model's outputs, as a plain list.
+function pass.output_names(self)
+  local ok, names = pcall(function()
+    return self.output_names
+  end)
+  if ok and type(names) == "table" then
+    return table.move(names, 1, #names, 1, {})
+  end
+  return {}
+end
+
+--- Names of the model's inputs; nil where it has none.
+function pass.input_names(self)
+  local ok, names = pcall(function()
+    return self.input_names
+  end)
+  return ok and type(names) == "table" and table.move(names, 1, #names, 1, {}) or nil
+end
+
+--- Forgets what holds for one fit or evaluate and may have changed since the last.
+function pass.refresh(self, T)
+  T.params, T.layers, T.extra, T.bad = nil, nil, nil, nil
+  T.names = pass.output_names(self)
+  T.own_loss = self.compute_loss ~= Model.compute_loss
+  T.own_metrics = self.compute_metrics ~= Model.compute_metrics
+end
+
+-- Whether the targets are 0 and 1, by the loss.
+local binary_losses = { BinaryCrossentropy = true, BinaryFocalCrossentropy = true, Hinge = true, SquaredHinge = true }
+local function is_binary(T)
+  local given = T.loss and T.loss.given
+  if given == nil or (check.is_plain(given) and not (type(given[1]) == "string" and check.has_string_key(given))) then
+    return false
+  end
+  local ok, l = pcall(losses.get, given)
+  return ok and binary_losses[getmetatable(l).__name] or false
+end
+
+--- Weights by label for targets `y`, as data_adapter.class_weight makes them; nil if none are given.
+function pass.class_weights(T, given, y)
+  if given == nil then
+    return nil
+  end
+  local classes
+  local binary = is_binary(T)
+  if type(y) == "userdata" and not binary and y.size > 0 then
+    if y.ndim > 1 and y.shape[-1] > 1 then
+      classes = y.shape[-1]
+    else
+      local top = ops.max(y)
+      classes = math.floor(type(top) == "userdata" and top:item() or top)
+    end
+  end
+  return adapter.class_weight(given, binary, classes)
+end
+
+--- A tensor where a number or a nested table of numbers was given; else the value itself.
+function pass.as_leaf(v)
+  if structure.kind(v) == "leaf" and type(v) ~= "userdata" then
+    return core.tensor(v)
+  end
+  return v
+end
+
+-- Restores what a fit or evaluate changes, however it ends.
+local Guard = {}
+function Guard.__close(g)
+  if g.state then -- the last batch's tensors hold its graph
+    g.state.y_list, g.state.p_list, g.state.w_list = {}, {}, {}
+  end
+  if g.watching then
+    core.watch_interrupts(false)
+  end
+  core.grad_mode(g.grad_mode)
+end
+
+--- Sets the grad mode and, if asked, watches for Ctrl-C, until the returned value is closed.
+function pass.guard(grad, watch, state)
+  local g = setmetatable({ grad_mode = core.grad_mode(grad), watching = watch, state = state }, Guard)
+  if watch then
+    core.watch_interrupts(true)
+  end
+  return g
+end
+
+--- 0, 1 or 2 from what a person gave.
+function pass.resolve_verbose(verbose)
+  if verbose == "auto" or verbose == nil then
+    return core.terminal(1) and 1 or 2
+  elseif verbose == true then
+    return 1
+  elseif verbose == false then
+    return 0
+  elseif verbose ~= 0 and verbose ~= 1 and verbose ~= 2 then
+    errors.raise("verbose", 'must be 0, 1, 2 or "auto", got %s', check.show(verbose))
+  end
+  return verbose
+end
+
+--- The list that runs the callbacks: a person's (objects, as callbacks.base.collect makes them), progress, history.
+function pass.make_callbacks(self, given, o)
+  local all = table.move(given, 1, #given, 1, {})
+  local history
+  if o.verbose ~= 0 then
+    all[#all + 1] = require("tide.callbacks").ProgbarLogger()
+  end
+  if o.history then -- last: it sees what the others add to the logs
+    history = require("tide.callbacks").History()
+    all[#all + 1] = history
+  end
+  return callbacks_base.CallbackList.new(all, self, o), history
+end
+
+-- Logs for callbacks at the end of a batch: a fresh table, or, if all who listen read them only when they draw, a stand-in.
+local function batch_logs(self, users)
+  for _, c in ipairs(users or {}) do
+    if not c._lazy_logs then
+      return nil
+    end
+  end
+  return setmetatable({}, {
+    __index = function(_, name)
+      return steps.results(self)[name]
+    end,
+    __pairs = function()
+      return pairs(steps.results(self))
+    end,
+  })
+end
+
+--- What a person's own step returned, or the metrics where it is the same.
+function pass.epoch_logs(self, own)
+  if type(own) == "table" then
+    local out = {}
+    for k, v in pairs(own) do
+      out[k] = type(v) == "userdata" and v.size == 1 and v:item() or v
+    end
+    local known = steps.results(self)
+    for k in pairs(out) do
+      if known[k] == nil or (k == "loss" and self._training.tracker._count == 0) then
+        return out
+      end
+    end
+    for k in pairs(known) do
+      if out[k] == nil and k ~= "loss" then
+        return out
+      end
+    end
+    if out.loss == nil then
+      known.loss = nil
+    end
+    return known
+  end
+  return steps.results(self)
+end
+
+--- Metrics with the names they have in logs: list of { name, metric }.
+function pass.named_metrics(self)
+  local T = rawget(self, "_training")
+  local out = {}
+  if T then
+    out[1] = { name = "loss", metric = T.tracker }
+    for _, e in ipairs(T.metrics and T.metrics.entries or {}) do
+      out[#out + 1] = { name = e.name, metric = e.metric }
+    end
+    for _, m in ipairs(T.loss and T.loss.trackers or {}) do
+      out[#out + 1] = { name = m.name, metric = m }
+    end
+  end
+  for _, m in ipairs(steps.extra_metrics(self, T)) do
+    out[#out + 1] = { name = m.name, metric = m }
+  end
+  return out
+end
+
+-- ---- one pass over data ----
+
+--- Runs batches until `limit` steps are done or the data end, `seen` of them being done already. `step(x, y, w)` returns logs
+--- or nil; `phase` is "train" or "test". Returns the logs of a person's own step, how many batches are done, and why it
+--- stopped before ("callback", "interrupt"; nil: it did not).
+function pass.run_batches(self, source, limit, step, phase, cb, seen)
+  local active = cb.active
+  local before, after = active["on_" .. phase .. "_batch_begin"], active["on_" .. phase .. "_batch_end"]
+  local lazy = after and batch_logs(self, after)
+  local begin_hook, end_hook = "on_" .. phase .. "_batch_begin", "on_" .. phase .. "_batch_end"
+  local stop_field = phase == "train" and "stop_training" or "stop_evaluating"
+  local interrupted, step_end = core.interrupted, core.step_end
+  local own
+  seen = seen or 0
+  while not limit or seen < limit do
+    local x, y, w = source:next()
+    if x == nil then
+      break
+    end
+    seen = seen + 1
+    if before then
+      cb:run(begin_hook, seen, {})
+    end
+    own = step(x, y, w)
+    if after then
+      local logs = own and pass.epoch_logs(self, own) or lazy or steps.results(self)
+      for i = 1, #after do
+        local c = after[i]
+        c[end_hook](c, seen, logs)
+      end
+    end
+    x, y, w = nil, nil, nil -- luacheck: ignore
+    step_end()
+    if rawget(self, stop_field) then
+      return own, seen, "callback"
+    elseif interrupted() then
+      return own, seen, "interrupt"
+    end
+  end
+  return own, seen
+end
+
+--- The function that runs one batch: the model's own `train_step` or `test_step`, or the compiled one.
+function pass.stepper(self, T, name)
+  local method = self[name]
+  if method ~= Model[name] then
+    return function(x, y, w)
+      if not self.built then -- a step of one's own may ask for the weights before it calls the model
+        pcall(core.no_grad, self, x)
+      end
+      return method(self, x, y, w)
+    end
+  end
+  local run = name == "train_step" and steps.train or steps.test
+  return function(x, y, w)
+    run(self, T, x, y, w)
+  end
+end
+
+--- One pass over validation data: resets the metrics, returns the logs. `what` tells why it stopped early, if it did.
+function pass.evaluate(self, T, source, limit, cb)
+  steps.reset_metrics(self)
+  cb:run("on_test_begin", {})
+  source:begin(1)
+  local own, seen, stopped = pass.run_batches(self, source, limit, pass.stepper(self, T, "test_step"), "test", cb)
+  if seen == 0 then
+    errors.raise("evaluate", "the data gave no batch")
+  end
+  local logs = pass.epoch_logs(self, own)
+  cb:run("on_test_end", logs)
+  return logs, stopped
+end
+
+return pass
