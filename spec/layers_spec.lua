@@ -7,6 +7,13 @@ local reference = dofile "spec/ref/layers.lua"
 
 local layers, ops = tide.layers, tide.ops
 
+-- What a row's options may hold; another key would be a check that is never made.
+local keys = { keras = true, gives = true, ids = true, training = true, no_config = true, no_grad = true }
+
+local function reference_of(case)
+  return case[5].gives or reference[case[1]]
+end
+
 -- ---- the formulas of make_layers.py ----
 
 local function fill(shape, f)
@@ -39,7 +46,7 @@ local function weight(record, k)
 end
 
 local function input_of(case, dtype)
-  local shape, o = case[4], case[5] or {}
+  local shape, o = case[4], case[5]
   if o.ids then
     return shaped(fill(shape, function(i) return i % o.ids + 1 end), shape, "int32")
   elseif type(shape[1]) == "table" then
@@ -96,7 +103,7 @@ local function made(case, dtype)
         config[k] = nil
       end
     end
-    if case[5] and case[5].no_config then
+    if case[5].no_config then
       rawset(layer, "dtype", dtype)
     else
       layer = getmetatable(layer).from_config(config)
@@ -106,10 +113,10 @@ local function made(case, dtype)
 end
 
 for _, case in ipairs(cases) do
-  local id, o = case[1], case[5] or {}
+  local id, o = case[1], case[5]
   local call = { training = o.training or false }
   describe("layers." .. case[2] .. " (" .. id .. ")", function()
-    local ref = reference[id]
+    local ref = reference_of(case)
 
     it("gives Keras' result, shape and number of parameters", function()
       local layer = case[3](layers)
@@ -207,8 +214,17 @@ describe("the table of layers", function()
   end)
 
   it("has a reference for each row", function()
+    local of = {}
     for _, case in ipairs(cases) do
-      assert.is_table(reference[case[1]], case[1])
+      assert.is_table(reference_of(case), case[1])
+      assert.is_string(case[5].keras, case[1])
+      of[case[1]] = true
+      for key in pairs(case[5]) do
+        assert.is_true(keys[key], case[1] .. ": nothing reads " .. key)
+      end
+    end
+    for id in pairs(reference) do
+      assert.is_true(of[id], "spec/ref/layers.lua has values for no row: " .. id)
     end
   end)
 end)

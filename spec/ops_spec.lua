@@ -25,9 +25,10 @@ end
 
 if not only then
   describe("the gate", function()
-    local has, typed = {}, {}
+    local has, typed, valued = {}, {}, {}
     for _, row in ipairs(rows) do
       has[row.op] = true
+      valued[row.op] = valued[row.op] or row.ref or row.outputs or row.expect or row.expect_all or row.examples or row.spec
       typed[row.op] = typed[row.op] or row.dtypes or row.spec
     end
 
@@ -36,6 +37,16 @@ if not only then
       for _, name in ipairs(core.op_names()) do
         if core.ops[name] and not core.op_info(name).private and not has[name] then
           missing[#missing + 1] = name
+        end
+      end
+      assert.are.equal("", table.concat(missing, " "))
+    end)
+
+    it("finds values to compare for every op", function()
+      local missing = {}
+      for op in pairs(has) do
+        if not valued[op] then
+          missing[#missing + 1] = op
         end
       end
       assert.are.equal("", table.concat(missing, " "))

@@ -10,7 +10,10 @@
 --              { values = { { 1, 2 } }, dtype = "int32" }   or false where an optional tensor is left out,
 --              { list = { input, ... } }                    or several for a list of tensors
 --   outputs  instead of `ref`: a list of { values = ... } (fewer than the op has: the others are not compared)
+--   by       beside `outputs`: the Python expression that gave them (spec/ref/row.py), x1, x2, ... being the inputs
 --   expect   instead of `ref`: a function of Lua numbers, applied element by element to inputs of one shape
+--   expect_all  instead of `ref`: a function of the inputs' elements, each a flat list; returns the result's, and its shape
+--   examples the number of examples (`name(2) = 4`) that the op's text must hold, where it holds the row's values
 --   options  the op's other arguments by name
 --   grad     numbers of the inputs whose gradient is checked against central differences (default: every float input of a
 --            differentiable op); false: none, with `why`
@@ -20,11 +23,21 @@
 --   empty    { inputs = shapes, output = shape }: sizes of zero
 --   errors   list of { inputs, options, says = "text", status = "shape" }: wrong calls and what their message contains
 --   inout    numbers of the inputs that the op writes: they stay contiguous
+--   random   true: no values, gradients or engines to compare
+--   length   of the sums that a result is made of: it scales the tolerance of float32
+--   why      the reason for grad = false
 --   rtol, atol, strided = false, engines = false, threads = false, f32 = false: exceptions
 --   spec     instead of a check: the spec file that tests this op
 local core = require "tide.core"
 
 local runner = {}
+
+-- What a row may hold; another key would be a check that is never made.
+local keys = {}
+for key in ([[op label ref inputs outputs by expect expect_all examples options grad gradgrad results dtypes empty errors inout
+  random length why rtol atol strided engines threads f32 spec family]]):gmatch "%S+" do
+  keys[key] = true
+end
 
 -- -- inputs --
 
@@ -246,6 +259,14 @@ local function expected(row, data)
     end
     return out
   end
+  if row.expect_all then
+    local flats = {}
+    for i, d in ipairs(data) do
+      flats[i] = d.flat
+    end
+    local flat, shape = row.expect_all(table.unpack(flats))
+    return { { flat = flat, shape = shape or data[1].shape } }
+  end
   for k = 1, #data[1].flat do
     local args = {}
     for i, d in ipairs(data) do
@@ -269,6 +290,38 @@ local function check_values(row, float)
     local flat, shape = flat_of(results[i])
     assert(same_shape(shape, w.shape), ("result %d has shape %s, expected %s"):format(i, shown(shape), shown(w.shape)))
     check_close(("result %d in %s"):format(i, float), flat, w.flat, rtol, atol)
+  end
+end
+
+-- -- examples in the texts of ops: `name(0.5) = 0.479425`, after semicolons --
+
+--- The examples in an op's text, as a list of { call, value }, both Lua expressions.
+function runner.examples(name)
+  local out = {}
+  for part in (core.op_info(name).doc .. ";"):gmatch "([^;]+);" do
+    local left, right = part:match "^%s*(.-) = (.-)%.?%s*$"
+    if left and left:find("^" .. name .. "[%({]") then
+      out[#out + 1] = { left, right }
+    end
+  end
+  return out
+end
+
+-- Names of ops, and what stands for special values.
+local words = setmetatable({ inf = math.huge, nan = 0 / 0, tensor = core.tensor }, { __index = core.ops })
+
+local function value_of(expression)
+  return assert(load("return " .. expression, "=" .. expression, "t", words))()
+end
+
+local function check_examples(row)
+  local all = runner.examples(row.op)
+  assert(#all >= (row.examples or 0), ("the text of %s has %d examples, expected %d"):format(row.op, #all, row.examples or 0))
+  for _, example in ipairs(all) do
+    local got, want = value_of(example[1]), value_of(example[2])
+    local flat, shape = flat_of(got)
+    assert(same_shape(shape, shape_of(want)), ("%s has shape %s"):format(example[1], shown(shape)))
+    check_close(example[1], flat, flatten(want, {}), 1e-5, 1e-6)
   end
 end
 
@@ -519,6 +572,9 @@ end
 --- The checks of a row as a list of { name, function }.
 function runner.checks(row)
   local out = {}
+  for key in pairs(row) do
+    assert(keys[key], ("row %s, %s: nothing reads '%s'"):format(row.op, row.label or "", tostring(key)))
+  end
   local function add(name, f, ...)
     local args = table.pack(...)
     out[#out + 1] = {
@@ -533,7 +589,10 @@ function runner.checks(row)
   end
   local info = assert(core.op_info(row.op), "no op " .. row.op)
   local random = row.random
-  if row.ref or row.expect or row.outputs then
+  if row.examples then
+    add("gives the values of its examples", check_examples)
+  end
+  if row.ref or row.expect or row.expect_all or row.outputs then
     add("gives the reference's numbers in float64", check_values, "float64")
     if row.f32 ~= false then
       add("gives the reference's numbers in float32", check_values, "float32")

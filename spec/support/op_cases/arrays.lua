@@ -1,4 +1,5 @@
--- Reductions, layout, indexing, sorting. The reference file holds one entry per call; what it cannot say stands here.
+-- Reductions, layout, indexing, sorting. The reference file holds one entry per call; what it cannot say stands here. A new
+-- op needs a row at the end only, with values of its own.
 local ref = dofile "spec/ref/arrays.lua"
 
 local same = { float32 = "float32", float64 = "float64", int32 = "int32", int64 = "int64", uint8 = "uint8", int8 = "int8", bool = "bool" }
@@ -141,7 +142,7 @@ for _, key in ipairs(keys) do
   local first = not seen[e.op]
   local typed = seen[e.op] ~= "typed" and #e.outputs[1].shape > 0 -- integers without axes are Lua values
   seen[e.op] = (typed or seen[e.op] == "typed") and "typed" or true
-  local extra = facts[e.op]
+  local extra = assert(facts[e.op], e.op)
   local row = { op = e.op, ref = key, label = key:match "%d+$", options = e.options, family = "arrays" }
   row.gradgrad = extra.second and not flat[key] and not no_second[key] or nil
   if extra.grad == false or flat[key] then

@@ -1,5 +1,8 @@
--- Elementwise ops. The reference file holds an entry per op over its domain, <op>_special over NaN, infinities and zeros,
--- and <op>_int over int32; the rows say what the file cannot.
+-- Elementwise ops. kernels/pointwise.def is the list: each of its lines gives a row here, whose macro says the dtypes and
+-- whose domains say where to sample. The values are those of spec/ref/pointwise.lua (an entry per op over its domain,
+-- <op>_special over NaN, infinities and zeros, <op>_int over int32), or, for an op without an entry, of the examples in its
+-- text: three of them, `name(0.5) = 0.479`, computed elsewhere.
+local core = require "tide.core"
 local ref = dofile "spec/ref/pointwise.lua"
 
 local floating = { float32 = "float32", float64 = "float64", int32 = "float32", int64 = "float32", uint8 = "float32", bool = "float32" }
@@ -11,44 +14,47 @@ local rows = {}
 local function add(row)
   row.family = "pointwise"
   rows[#rows + 1] = row
-  return row
 end
 
--- Smooth over the domain of their entry, so that second derivatives are checked too.
-local function names(text)
+local function set(text)
   local out = {}
   for name in text:gmatch "%S+" do
-    out[#out + 1] = name
+    out[name] = true
   end
   return out
 end
 
--- Piecewise linear: no second derivative to compare.
-local linear = {}
-for _, op in
-  ipairs(names [[deg2rad rad2deg nan_to_num relu leaky_relu relu6 hard_sigmoid hard_tanh soft_shrink hard_shrink sparse_sigmoid
-    negative abs sign rint trunc threshold clip add subtract fmax fmin maximum minimum mod fmod round]])
-do
-  linear[op] = true
+-- The lines of pointwise.def: { macro, op, whole = has an integer form, steps = has no slope, { lo, hi } ... }.
+local function definitions()
+  local file = assert(io.open "kernels/pointwise.def")
+  local text = file:read("a"):gsub("/%*.-%*/", "")
+  file:close()
+  local out = {}
+  for macro, body in ("\n" .. text):gmatch "\n(%u+) ?(%b())" do
+    local line = { macro = macro, op = body:match "^%(%s*([%w_]+)" }
+    line.whole = macro == "UI" or macro == "B" and not body:find("NOINT", 1, true)
+    line.steps = body:find("NOGRAD", 1, true) ~= nil
+    for lo, hi in body:gmatch "R%(([%d.-]+), ([%d.-]+)%)" do
+      line[#line + 1] = { tonumber(lo), tonumber(hi) }
+    end
+    out[#out + 1] = line
+  end
+  return out
 end
 
-for _, op in
-  ipairs(names [[sqrt rsqrt cbrt reciprocal deg2rad rad2deg exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos
-    arctan sinh cosh tanh arcsinh arccosh arctanh erf erfc erfinv elu celu selu gelu_erf gelu_tanh silu mish sigmoid log_sigmoid
-    tanh_shrink softplus softsign squareplus sinc nan_to_num relu leaky_relu relu6 hard_silu hard_sigmoid hard_tanh
-    soft_shrink hard_shrink sparse_plus sparse_sigmoid]])
-do
-  add { op = op, ref = op, dtypes = floating, gradgrad = not linear[op], empty = { inputs = { { 0, 3 } }, output = { 0, 3 } } }
-end
-for _, op in ipairs(names "floor ceil") do
-  add { op = op, ref = op, dtypes = floating, empty = { inputs = { { 0 } }, output = { 0 } } }
-end
-for _, op in ipairs(names "negative abs square sign rint trunc") do
-  add { op = op, ref = op, dtypes = whole_too, gradgrad = not linear[op], empty = { inputs = { { 0 } }, output = { 0 } } }
-end
-for _, op in ipairs(names "logical_not isnan isinf isposinf isneginf isfinite signbit") do
-  add { op = op, ref = op, dtypes = truth, empty = { inputs = { { 2, 0 } }, output = { 2, 0 } } }
-end
+local mismatch = { inputs = { { shape = { 2, 3 } }, { shape = { 2, 4 } } }, says = "shapes [2, 3] and [2, 4] do not broadcast" }
+local two_floats = {
+  inputs = { { values = { 1, 2 }, dtype = "float32" }, { values = { 1, 2 }, dtype = "float64" } },
+  says = "float32 and float64 do not mix",
+}
+local a_float = {
+  inputs = { { values = { 1, 2 }, dtype = "float32" }, { values = { 1, 2 }, dtype = "int32" } },
+  says = "x1 has a float dtype",
+}
+
+-- What the lines cannot say.
+local steps_at_entry = set "floor_divide heaviside nextafter copysign ldexp" -- or no slope by definition
+local no_f32 = set "nextafter" -- the neighbour of a float32 is another one
 
 -- false: not checked; nil: every float input.
 local function gradient(checked)
@@ -58,50 +64,47 @@ local function gradient(checked)
   return false
 end
 
-local mismatch = { inputs = { { shape = { 2, 3 } }, { shape = { 2, 4 } } }, says = "shapes [2, 3] and [2, 4] do not broadcast" }
-local two_floats = {
-  inputs = { { values = { 1, 2 }, dtype = "float32" }, { values = { 1, 2 }, dtype = "float64" } },
-  says = "float32 and float64 do not mix",
-}
-local flat = { floor_divide = true, heaviside = true, nextafter = true, copysign = true, ldexp = true }
-for _, op in
-  ipairs(names [[add subtract multiply divide divide_no_nan floor_divide mod fmod power maximum minimum fmax fmin
-    squared_difference arctan2 hypot logaddexp logaddexp2 heaviside copysign nextafter ldexp]])
-do
-  add {
-    op = op,
-    ref = op,
-    dtypes = (ref[op .. "_int"] or op == "fmax" or op == "fmin") and whole_too or floating,
-    gradgrad = not linear[op] and not flat[op],
-    grad = gradient(not flat[op]),
-    why = flat[op] and "steps at the entry's numbers, or by definition" or nil,
-    f32 = op ~= "nextafter", -- the neighbour of a float32 is another one
-    errors = { mismatch, two_floats },
-    empty = { inputs = { { 0, 3 }, { 1, 3 } }, output = { 0, 3 } },
-  }
-  if not flat[op] then
-    add {
-      op = op,
-      label = "broadcast",
-      family = "pointwise",
-      inputs = { { shape = { 2, 1, 3 }, from = 0.5, to = 2 }, { shape = { 4, 1 }, from = 0.7, to = 3 } },
-      gradgrad = not linear[op] and not flat[op],
-    }
+-- The row's own numbers, or else its line's: the domain for the inputs, the examples of its text for the values.
+local function values(row, line, count)
+  for _, key in ipairs { line.macro == "BI" and line.op .. "_int" or line.op, line.op .. "_options" } do
+    if ref[key] then
+      row.ref, row.options = key, ref[key].options
+      return row
+    end
   end
+  row.examples = 3
+  row.inputs = {}
+  for i = 1, count do
+    local domain = line[i] or { -3, 3 }
+    row.inputs[i] = { shape = { 9 }, from = domain[1], to = domain[2], dtype = line.macro == "BI" and "int32" or nil }
+  end
+  return row
 end
-for _, op in ipairs(names "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_xor") do
-  add { op = op, ref = op, dtypes = truth, errors = { mismatch }, empty = { inputs = { { 0 }, {} }, output = { 0 } } }
-end
-for _, op in ipairs(names "bitwise_and bitwise_or bitwise_xor left_shift right_shift gcd lcm") do
-  add {
-    op = op,
-    ref = op .. "_int",
-    errors = {
-      { inputs = { { values = { 1, 2 }, dtype = "float32" }, { values = { 1, 2 }, dtype = "int32" } }, says = "x1 has a float dtype" },
-    },
-    empty = { inputs = { { 0 }, { 0 } }, dtypes = { "int32", "int32" }, output = { 0 } },
-  }
-  add { op = op, label = "dtypes", inputs = { { shape = { 3 }, from = 1, to = 4 }, { shape = { 3 }, from = 1, to = 4 } }, dtypes = bits, strided = false, threads = false, engines = false }
+
+for _, line in ipairs(definitions()) do
+  local op, macro = line.op, line.macro
+  local one = macro:sub(1, 1) == "U"
+  local dtypes = macro == "BI" and bits or (macro == "UB" or macro == "BC") and truth or line.whole and whole_too or floating
+  if op:find "_$" then -- private to C: its public op has rows below
+    assert(core.op_info(op).private)
+  elseif one then
+    add(values({ op = op, dtypes = dtypes, gradgrad = macro ~= "UB" and not line.steps, f32 = not no_f32[op],
+      empty = { inputs = { { 0, 3 } }, output = { 0, 3 } } }, line, 1))
+  elseif macro == "B" then
+    local flat = steps_at_entry[op]
+    add(values({ op = op, dtypes = dtypes, gradgrad = not flat, grad = gradient(not flat), f32 = not no_f32[op],
+      why = flat and "steps at the entry's numbers, or by definition" or nil, errors = { mismatch, two_floats },
+      empty = { inputs = { { 0, 3 }, { 1, 3 } }, output = { 0, 3 } } }, line, 2))
+    if not flat then
+      add { op = op, label = "broadcast", gradgrad = true,
+        inputs = { { shape = { 2, 1, 3 }, from = 0.5, to = 2 }, { shape = { 4, 1 }, from = 0.7, to = 3 } } }
+    end
+  elseif macro == "BC" then
+    add(values({ op = op, dtypes = dtypes, errors = { mismatch }, empty = { inputs = { { 0 }, {} }, output = { 0 } } }, line, 2))
+  else
+    add(values({ op = op, errors = { a_float }, empty = { inputs = { { 0 }, { 0 } }, dtypes = { "int32", "int32" }, output = { 0 } } }, line, 2))
+    add { op = op, label = "dtypes", inputs = { { shape = { 3 }, from = 1, to = 4 }, { shape = { 3 }, from = 1, to = 4 } }, dtypes = bits, strided = false, threads = false, engines = false }
+  end
 end
 for key in pairs(ref) do
   local op, kind = key:match "^(.-)_(special)$"
@@ -115,26 +118,26 @@ for key in pairs(ref) do
 end
 for key, e in pairs(ref) do
   if e.op then
-    add { op = e.op, ref = key, label = key, options = e.options, gradgrad = not linear[e.op], grad = gradient(e.op ~= "nan_to_num") }
+    add { op = e.op, ref = key, label = key, options = e.options, gradgrad = e.op ~= "round", grad = gradient(e.op ~= "nan_to_num") }
   end
 end
 
+add { op = "sinc", ref = "sinc", dtypes = floating, gradgrad = true, empty = { inputs = { { 0, 3 } }, output = { 0, 3 } } }
 add { op = "clip", inputs = { { shape = { 3 }, from = -3, to = 3 } }, label = "dtypes", options = { x_min = -1, x_max = 2 }, dtypes = whole_too }
 add { op = "round", inputs = { { shape = { 3 }, from = -3, to = 3 } }, label = "dtypes", dtypes = whole_too }
 add { op = "gelu", inputs = { { shape = { 3 }, from = -3, to = 3 } }, label = "dtypes", dtypes = floating, gradgrad = true }
 add { op = "threshold", inputs = { { shape = { 3 }, from = -3, to = 3 } }, label = "dtypes", options = { threshold = 0.5, default_value = 2 }, dtypes = floating }
 add {
   op = "glu",
-  inputs = { { shape = { 2, 6 }, from = -2, to = 2 } },
-  expect_nested = function(x)
+  inputs = { { values = { { -2, 0.5, 1, 0, -1.5, 3 }, { 0.25, 2, -1, 1, 0.1, -0.7 } } } },
+  expect_all = function(x) -- rows of 6: the first half times the sigmoid of the second
     local out = {}
-    for i, line in ipairs(x) do
-      out[i] = {}
+    for i = 0, 6, 6 do
       for j = 1, 3 do
-        out[i][j] = line[j] / (1 + math.exp(-line[j + 3]))
+        out[#out + 1] = x[i + j] / (1 + math.exp(-x[i + j + 3]))
       end
     end
-    return out
+    return out, { 2, 3 }
   end,
   dtypes = { float32 = "float32", float64 = "float64" },
   gradgrad = true,
