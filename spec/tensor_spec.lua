@@ -43,7 +43,7 @@ describe("tide.tensor", function()
   it("checks sizes before it allocates", function()
     assert.matches("too many elements", message(tide.zeros, { 2 ^ 31, 2 ^ 31 }))
     assert.matches("cannot hold %-1", message(tide.zeros, { -1 }))
-    assert.matches("not enough memory", message(tide.zeros, { math.maxinteger }))
+    assert.matches("too many elements", message(tide.zeros, { math.maxinteger }))
     assert.matches("at most 8", message(tide.zeros, { 1, 1, 1, 1, 1, 1, 1, 1, 1 }))
   end)
 
@@ -230,6 +230,50 @@ describe("arguments of ops", function()
       local n = ops.bincount(tide.tensor({ 1, 2, 2 }, { dtype = "int32" }), { weights = tide.ones({ 3 }, { dtype = dtype }) })
       assert.same({ 1, 2 }, n:tolist())
     end
+  end)
+
+  it("takes positions, bases, offsets and counts of any size", function()
+    local largest, smallest = math.maxinteger, math.mininteger
+    local x, ids = tide.tensor { { 3, 1 }, { 2, 5 } }, tide.tensor({ 1, 2 }, { dtype = "int32" })
+    for _, base in ipairs { largest, smallest } do
+      assert.equal(base, ops.argmax(tide.tensor { 9, 8 }, { base = base }))
+      assert.equal(base, ops.argsort(tide.tensor { 1, 2 }, { base = base })[1])
+      assert.equal(base, select(2, ops.top_k(tide.tensor { 9, 8 }, 1, { base = base }))[1])
+      assert.equal(base, ops.searchsorted(tide.tensor { 1, 2 }, tide.tensor { 0 }, { base = base })[1])
+      assert.matches("take: indices%[1%] is out of range", message(ops.take, x, ids, { axis = 1, base = base }))
+      assert.matches("scatter: indices%[1, 1%] is out of range",
+        message(ops.scatter, ids:reshape { 2, 1 }, ids, { 4 }, { base = base }))
+    end
+    assert.matches("out of range", message(ops.bincount, ids, { base = largest }))
+    assert.matches("too large", message(ops.bincount, tide.tensor({ largest }, { dtype = "int64" }), { base = 0 }))
+    assert.matches("bincount: x%[1%] is out of range",
+      message(ops.bincount, tide.tensor({ largest }, { dtype = "int64" }), { base = smallest }))
+    for _, k in ipairs { largest, smallest } do
+      assert.same({ 0 }, ops.diagonal(x, { offset = k }).shape)
+      assert.matches("too many elements", message(ops.diag, tide.tensor { 1, 2 }, { k = k }))
+      assert.is_true(ops.tril(x, { k = k }):sum():item() == (k > 0 and 11 or 0))
+      assert.matches("lies outside of axis 1", message(ops.slice, x, { k, 1 }, { 1, 1 }))
+    end
+    assert.matches("too many elements", message(ops.pad, x, { { largest, 0 }, { 0, 0 } }))
+    assert.matches("can only be padded with a constant", message(ops.pad, tide.zeros { 0 }, { { largest, largest } }, { mode = "edge" }))
+    assert.matches("too many elements", message(ops.tile, x, { largest, largest }))
+    assert.same({ 0, 0 }, ops.round(tide.tensor { 2.5, 7 }, smallest):tolist())
+    assert.same({ 2.5, 7 }, ops.round(tide.tensor { 2.5, 7 }, largest):tolist())
+  end)
+
+  it("bounds the extents of views and those beside an axis of length 0", function()
+    local big = 1 << 31
+    assert.matches("too many elements", message(ops.broadcast_to, tide.zeros { 1 }, { big, big, big }))
+    assert.matches("too many elements", message(tide.zeros, { big, big, 0 }))
+    assert.matches("too many elements", message(tide.zeros, { 0, big, big }))
+    assert.matches("too many elements", message(function()
+      return tide.zeros({ 0 }):reshape { 0, big, big }
+    end))
+    local wide = tide.zeros { 0, big }
+    assert.matches("too many elements", message(ops.take, wide, tide.zeros({ 0, big }, { dtype = "int32" }), { axis = 1 }))
+    assert.same({ big, 0 }, wide:transpose().shape)
+    assert.equal(0, wide:sum():item())
+    assert.same({ {}, {} }, tide.zeros({ 2, 0 }):tolist())
   end)
 
   it("takes any step beside one element", function()

@@ -120,6 +120,8 @@ struct tide_node {
         if (try_ != TIDE_OK) return try_; \
     } while (0)
 
+#define TIDE_MAX_NUMEL ((int64_t)1 << 40) /* elements of a tensor or view */
+
 /* alloc.c */
 void *tide_mem_alloc(tide_device *, size_t bytes);
 void tide_mem_free(tide_device *, void *, size_t bytes);

@@ -280,7 +280,9 @@ static void reserve_rng(tide_ctx *ctx, const tide_op *op, void *attrs, const tid
 
 static tide_status apply_view(tide_call *c, tide_tensor **out) {
     tide_tensor *x = c->in[0];
+    int64_t n;
     if (c->meta[0].rank > TIDE_MAX_RANK) return tide_op_fail(c, TIDE_ESHAPE, "more than %d axes", TIDE_MAX_RANK);
+    TIDE_TRY(tide_numel_of(c, c->meta[0].rank, c->meta[0].shape, &n));
     return tide_view(c->ctx, x, c->meta[0].rank, c->meta[0].shape, c->view_stride, c->view_offset, out);
 }
 

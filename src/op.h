@@ -122,8 +122,10 @@ tide_status tide_compose_grad(tide_tape *, tide_node *);
 tide_status tide_axis(tide_call *, int64_t *axis, int rank);   /* normalises, or fails naming the op */
 tide_status tide_axes(tide_call *, tide_ints *axes, int rank); /* likewise, refuses repetitions; n<0 stays */
 tide_status tide_broadcast(tide_call *, int n, tide_tensor **in, tide_meta *out);
-tide_status tide_numel_of(tide_call *, int rank, const int64_t *shape, int64_t *out); /* checks overflow */
-const char *tide_shape_str(int rank, const int64_t *shape, char *buf, size_t n);      /* "[32, 784]" */
+/* Refuses more than TIDE_MAX_NUMEL, also in a view that repeats one element, and in the other axes beside one of length 0:
+ * no product of extents overflows. */
+tide_status tide_numel_of(tide_call *, int rank, const int64_t *shape, int64_t *out);
+const char *tide_shape_str(int rank, const int64_t *shape, char *buf, size_t n); /* "[32, 784]" */
 /* Fails with "<op>: <what> (expected <x>, got <y>)". */
 tide_status tide_op_fail(tide_call *, tide_status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int tide_promote(int a, int b);           /* common dtype by Keras' rules, -1 for two different floats */

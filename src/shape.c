@@ -50,13 +50,15 @@ tide_status tide_axes(tide_call *c, tide_ints *axes, int rank) {
 
 tide_status tide_numel_of(tide_call *c, int rank, const int64_t *shape, int64_t *out) {
     int64_t n = 1;
+    int empty = 0;
     char buf[160];
     for (int i = 0; i < rank; i++) {
         if (shape[i] < 0) return tide_op_fail(c, TIDE_ESHAPE, "shape %s has a negative extent", tide_shape_str(rank, shape, buf, sizeof buf));
-        if (__builtin_mul_overflow(n, shape[i], &n))
+        if (shape[i] == 0) empty = 1; /* the other extents still make strides */
+        else if (__builtin_mul_overflow(n, shape[i], &n) || n > TIDE_MAX_NUMEL)
             return tide_op_fail(c, TIDE_ESHAPE, "shape %s has too many elements", tide_shape_str(rank, shape, buf, sizeof buf));
     }
-    *out = n;
+    *out = empty ? 0 : n;
     return TIDE_OK;
 }
 

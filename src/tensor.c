@@ -61,17 +61,19 @@ static tide_status no_memory(tide_ctx *ctx, const tide_meta *m, size_t bytes) {
 
 tide_status tide_new_like(tide_ctx *ctx, const tide_meta *m, tide_tensor **out) {
     int64_t n = 1;
+    int empty = 0;
     char shape[160];
     *out = NULL;
     for (int i = 0; i < m->rank; i++) {
         if (m->shape[i] < 0)
             return tide_fail(ctx, TIDE_ESHAPE, "a shape cannot hold %ld (shape %s)", (long)m->shape[i],
                              tide_shape_str(m->rank, m->shape, shape, sizeof shape));
-        if (__builtin_mul_overflow(n, m->shape[i], &n) || n > ((int64_t)1 << 47))
+        if (m->shape[i] == 0) empty = 1; /* the other extents still make strides */
+        else if (__builtin_mul_overflow(n, m->shape[i], &n) || n > TIDE_MAX_NUMEL)
             return tide_fail(ctx, TIDE_ENOMEM, "not enough memory: shape %s has too many elements",
                              tide_shape_str(m->rank, m->shape, shape, sizeof shape));
     }
-    size_t bytes = (size_t)n * tide_dtype_size(m->dtype);
+    size_t bytes = empty ? 0 : (size_t)n * tide_dtype_size(m->dtype);
     tide_tensor *t = tensor_header(ctx);
     tide_storage *s = t ? header_new(&ctx->storage_headers, sizeof *s) : NULL;
     void *data = s ? tide_mem_alloc(tide_cpu(), bytes) : NULL;

@@ -11,7 +11,7 @@ static tide_status refuse(tide_kcall *c, int in, int64_t pos, int64_t value, int
 
 /* 0-based position, or -1; negative numbers count from the end. */
 static inline int64_t resolve(int64_t v, int64_t base, int64_t n) {
-    int64_t i = v < 0 ? v + n : (int64_t)((uint64_t)v - (uint64_t)base);
+    int64_t i = v < 0 ? v + n : tide_wrap_sub(v, base);
     return i >= 0 && i < n ? i : -1;
 }
 
@@ -24,7 +24,7 @@ static tide_status resolve_all(tide_kcall *c, int in, int64_t base, int64_t n, i
     for (int64_t i = 0; i < count; i++) {
         int64_t v = tide_int_at(b, i);
         r[i] = resolve(v, base, n);
-        if (r[i] < 0) return refuse(c, in, i, v, base, (int64_t)((uint64_t)n - 1 + (uint64_t)base));
+        if (r[i] < 0) return refuse(c, in, i, v, base, tide_wrap_add(n - 1, base));
     }
     *out = r;
     return TIDE_OK;
@@ -130,7 +130,7 @@ static int64_t part_number(tide_kcall *c, int in, int64_t r, int64_t k, const in
     for (int64_t j = 0; j < k; j++) {
         int64_t v = tide_int_at(&c->in[in], r * k + j), i = resolve(v, base, shape[j]);
         if (i < 0) {
-            refuse(c, in, r * k + j, v, base, (int64_t)((uint64_t)shape[j] - 1 + (uint64_t)base));
+            refuse(c, in, r * k + j, v, base, tide_wrap_add(shape[j] - 1, base));
             return -1;
         }
         flat = flat * shape[j] + i;
@@ -206,8 +206,8 @@ tide_status tide_any_one_hot(tide_kcall *c) {
     tide_along s = tide_along_axis(y, a->axis);
     memset(y->p, 0, (size_t)tide_buf_numel(y) * tide_dtype_size(y->dtype));
     for (int64_t i = 0; i < s.outer * s.inner; i++) {
-        int64_t v = tide_int_at(&c->in[0], i), k = (int64_t)((uint64_t)v - (uint64_t)a->base);
-        if (k < -1 || k >= s.n) return refuse(c, 0, i, v, a->base, (int64_t)((uint64_t)s.n - 1 + (uint64_t)a->base));
+        int64_t v = tide_int_at(&c->in[0], i), k = tide_wrap_sub(v, a->base);
+        if (k < -1 || k >= s.n) return refuse(c, 0, i, v, a->base, tide_wrap_add(s.n - 1, a->base));
         if (k >= 0) put_one(y->dtype, y->p, (i / s.inner * s.n + k) * s.inner + i % s.inner);
     }
     return TIDE_OK;
@@ -228,7 +228,7 @@ tide_status tide_any_flatnonzero(tide_kcall *c) {
     const tide_flatnonzero_attrs *a = c->attrs;
     int64_t n = tide_buf_numel(&c->in[0]), *y = c->out[0].p;
     for (int64_t i = 0; i < n; i++)
-        if (is_true(&c->in[0], i)) *y++ = (int64_t)((uint64_t)i + (uint64_t)a->base);
+        if (is_true(&c->in[0], i)) *y++ = tide_wrap_add(i, a->base);
     return TIDE_OK;
 }
 tide_status tide_any_nonzero_(tide_kcall *c);
@@ -239,7 +239,7 @@ tide_status tide_any_nonzero_(tide_kcall *c) {
     for (int64_t i = 0; i < n; i++) {
         if (!is_true(x, i)) continue;
         int64_t rest = i;
-        for (int k = x->rank - 1; k >= 0; rest /= x->shape[k], k--) y[k] = (int64_t)((uint64_t)(rest % x->shape[k]) + (uint64_t)a->base);
+        for (int k = x->rank - 1; k >= 0; rest /= x->shape[k], k--) y[k] = tide_wrap_add(rest % x->shape[k], a->base);
         y += x->rank;
     }
     return TIDE_OK;
@@ -253,8 +253,8 @@ tide_status tide_any_bincount(tide_kcall *c) {
     int64_t size = (int64_t)tide_dtype_size(y->dtype);
     memset(y->p, 0, (size_t)(tide_buf_numel(y) * size));
     for (int64_t i = 0, n = tide_buf_numel(x); i < n; i++) {
-        int64_t k = tide_int_at(x, i) - a->base;
-        if (k < 0) return refuse(c, 0, i, (int64_t)((uint64_t)k + (uint64_t)a->base), a->base, INT64_MAX);
+        int64_t k = tide_wrap_sub(tide_int_at(x, i), a->base);
+        if (k < 0 || k >= tide_buf_numel(y)) return refuse(c, 0, i, tide_int_at(x, i), a->base, INT64_MAX);
         if (w->p && w->dtype == y->dtype) add_into(y->dtype, (char *)y->p + k * size, (const char *)w->p + i * size, 1);
         else ((uint32_t *)y->p)[k] += w->p ? (uint32_t)tide_int_at(w, i) : 1; /* narrow weights sum as int32 */
     }

@@ -146,7 +146,7 @@ TRUTH(all)
         const T *x = px;                                                                                      \
         if (s.inner == 1) {                                                                                   \
             TIDE_PARALLEL_FOR (s.outer, TIDE_MAX(1, 32768 / TIDE_MAX(s.n, 1)))                                \
-                for (int64_t i = lo; i < hi; i++) y[i] = tag##_row(x + i * s.n, s.n) + base;                  \
+                for (int64_t i = lo; i < hi; i++) y[i] = tide_wrap_add(tag##_row(x + i * s.n, s.n), base);    \
             return;                                                                                           \
         }                                                                                                     \
         int64_t blocks = TIDE_CEIL_DIV(s.inner, WIDTH);                                                       \
@@ -171,7 +171,7 @@ TRUTH(all)
                         }                                                                                     \
                     }                                                                                         \
                     for (int64_t k = 0; k < w; k++)                                                           \
-                        if (at[k] >= 0) out[k] = j0 + at[k] + base;                                           \
+                        if (at[k] >= 0) out[k] = tide_wrap_add(j0 + at[k], base);                             \
                 }                                                                                             \
             }                                                                                                 \
         }                                                                                                     \

@@ -83,7 +83,7 @@ static tide_status sort_lines(tide_kcall *c, int64_t axis, int positions, int64_
             sort_entries(e, e + s.n, s.n, (int)size);
             for (int64_t j = 0; j < s.n; j++) {
                 int64_t to = first + j * s.inner;
-                if (positions) ((int64_t *)c->out[0].p)[to] = e[j].at + base;
+                if (positions) ((int64_t *)c->out[0].p)[to] = tide_wrap_add(e[j].at, base);
                 else memcpy((char *)c->out[0].p + to * (int64_t)size, (const char *)x->p + (first + e[j].at * s.inner) * (int64_t)size, size);
             }
         }
@@ -127,7 +127,7 @@ tide_status tide_any_top_k(tide_kcall *c) {
             }
             for (int64_t j = 0; j < k; j++) {
                 memcpy((char *)c->out[0].p + (i * k + j) * size, (const char *)x->p + (i * n + e[j].at) * size, (size_t)size);
-                ((int64_t *)c->out[1].p)[i * k + j] = e[j].at + a->base;
+                ((int64_t *)c->out[1].p)[i * k + j] = tide_wrap_add(e[j].at, a->base);
             }
         }
     }
@@ -149,7 +149,7 @@ tide_status tide_any_searchsorted(tide_kcall *c) {
                 if (a->side == 1 ? at <= key : at < key) l = m + 1;
                 else r = m;
             }
-            y[i] = l + a->base;
+            y[i] = tide_wrap_add(l, a->base);
         }
     }
     return TIDE_OK;

@@ -56,6 +56,10 @@ static inline int64_t tide_int_at(const tide_buf *b, int64_t i) {
     }
 }
 
+/* Sums that wrap: a base from outside may be any number. */
+static inline int64_t tide_wrap_add(int64_t a, int64_t b) { return (int64_t)((uint64_t)a + (uint64_t)b); }
+static inline int64_t tide_wrap_sub(int64_t a, int64_t b) { return (int64_t)((uint64_t)a - (uint64_t)b); }
+
 /* A contiguous tensor as (outer, n, inner) around one axis; TIDE_NONE: its flattened form. */
 typedef struct {
     int64_t outer, n, inner;

@@ -141,7 +141,7 @@ local function combine(part, at, tensors)
     local n = part.shape[at[k]]
     index = index:cast "int64"
     local zero = index - 1
-    local low, high = ops.less(index, 0), ops.greater(ops.abs(index), n)
+    local low, high = ops.less(index, 0), ops.logical_or(ops.greater(index, n), ops.less(index, -n))
     if ops.any(high) or ops.any(ops.equal(index, 0)) then
       errors.raise("index", "a position on axis %d is out of range (expected 1..%d or -1..-%d)", at[k], n, n)
     end

@@ -325,7 +325,9 @@ static tide_status bincount_infer(tide_call *c) {
         return tide_op_fail(c, TIDE_ESHAPE, "weights differ from x in number (expected %ld, got %ld)", (long)tide_numel(x), (long)tide_numel(w));
     int64_t most = a->minlength < 0 ? 0 : a->minlength;
     for (int64_t i = 0, n = tide_numel(x); i < n; i++) {
-        int64_t v = tide_item_int(x, i) - a->base;
+        int64_t v; /* what overflows, the kernel refuses */
+        if (__builtin_sub_overflow(tide_item_int(x, i), a->base, &v)) v = -1;
+        if (v == INT64_MAX) return tide_op_fail(c, TIDE_EINDEX, "an id of x is too large (got %ld)", (long)tide_item_int(x, i));
         if (v >= most) most = v + 1;
     }
     int dtype = !w || w->dtype == TIDE_BOOL || w->dtype == TIDE_U8 || w->dtype == TIDE_I8 ? TIDE_I32 : w->dtype;

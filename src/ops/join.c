@@ -74,7 +74,7 @@ static tide_status pad_infer(tide_call *c) {
         int64_t before = a->pad_width.v[i][0], after = a->pad_width.v[i][1], *d = &c->meta[0].shape[i];
         if (before < 0 || after < 0)
             return tide_op_fail(c, TIDE_EARG, "pad_width of axis %d is negative (got {%ld, %ld})", i + 1, (long)before, (long)after);
-        if (a->mode != 0 && x->shape[i] == 0 && before + after > 0)
+        if (a->mode != 0 && x->shape[i] == 0 && (before > 0 || after > 0))
             return tide_op_fail(c, TIDE_ESHAPE, "axis %d of %s is empty and can only be padded with a constant", i + 1,
                                 tide_shape_str(x->rank, x->shape, buf, sizeof buf));
         if (__builtin_add_overflow(*d, before, d) || __builtin_add_overflow(*d, after, d))

@@ -176,7 +176,10 @@ static void diag_embed_grad(tide_tape *t, const tide_node *n) {
 TIDE_DESCRIBE(diag_embed_, .flags = TIDE_HALF | TIDE_PRIVATE | TIDE_CONTIGUOUS, .infer = diag_embed_infer, .grad = diag_embed_grad);
 
 static tide_status diag_infer(tide_call *c) {
+    const tide_diag_attrs *a = c->attrs;
     if (c->in[0]->rank != 1 && c->in[0]->rank != 2) return tide_op_fail(c, TIDE_ESHAPE, "x must have one or two axes (got %d)", c->in[0]->rank);
+    if (c->in[0]->rank == 1 && (a->k > INT32_MAX || a->k < -(int64_t)INT32_MAX))
+        return tide_op_fail(c, TIDE_ESHAPE, "a matrix with the diagonal %ld has too many elements", (long)a->k);
     return TIDE_OK;
 }
 static void diag_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
@@ -186,7 +189,7 @@ static void diag_compose(tide_tape *t, const void *attrs, int nin, tide_tensor *
         out[0] = tide_t(t, OP(diagonal, .offset = a->k, .axis1 = 0, .axis2 = 1), in[0]);
         return;
     }
-    int64_t side = in[0]->shape[0] + (a->k < 0 ? -a->k : a->k);
+    int64_t side = in[0]->shape[0] + (a->k < 0 ? -a->k : a->k); /* infer keeps k in bounds */
     out[0] = tide_t(t, OP(diag_embed_, .offset = a->k, .rows = side, .cols = side), in[0]);
 }
 TIDE_DESCRIBE(diag, .infer = diag_infer, .compose = diag_compose);

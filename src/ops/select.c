@@ -1,6 +1,7 @@
 /* Choosing between tensors, and the elementwise ops that are made of others. */
 #include "../op.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -61,9 +62,15 @@ static void round_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
         out[0] = tide_t(t, OP(rint), x);
         return;
     }
-    tide_tensor *wide = tide_is_float(x->dtype) ? x : as(t, x, TIDE_F64), *ten = tide_t_scalar(t, pow(10, fabs((double)a->decimals)), wide);
-    if (a->decimals > 0) out[0] = tide_t(t, OP(divide), tide_t(t, OP(rint), tide_t(t, OP(multiply), wide, ten)), ten);
-    else out[0] = tide_t(t, OP(multiply), tide_t(t, OP(rint), tide_t(t, OP(divide), wide, ten)), ten);
+    const int dtype = !tide_is_float(x->dtype) ? TIDE_F64 : x->dtype == TIDE_F64 ? TIDE_F64
+                                                                                 : TIDE_F32;
+    tide_tensor *wide = as(t, x, dtype);
+    const double power = pow(10, fmin(fabs((double)a->decimals), dtype == TIDE_F32 ? FLT_MAX_10_EXP : DBL_MAX_10_EXP));
+    tide_tensor *ten = tide_t_scalar(t, power, wide);
+    if (a->decimals > 0) { /* what overflows has no such decimals */
+        tide_tensor *y = tide_t(t, OP(divide), tide_t(t, OP(rint), tide_t(t, OP(multiply), wide, ten)), ten);
+        out[0] = tide_t(t, OP(select_), tide_t(t, OP(isfinite), y), y, tide_t(t, OP(stop_gradient), wide));
+    } else out[0] = tide_t(t, OP(multiply), tide_t(t, OP(rint), tide_t(t, OP(divide), wide, ten)), ten);
     if (out[0]) out[0] = as(t, out[0], x->dtype);
 }
 TIDE_DESCRIBE(round, .compose = round_compose);
