@@ -104,6 +104,8 @@ local ns = registry.namespace("tide.activations", "activation", {}, aliases)
 for key, value in pairs(activations) do
   rawset(ns, key, value)
 end
+rawset(ns, "serialize", require("tide.object").serialize)
+rawset(ns, "deserialize", activations.get)
 local meta = getmetatable(ns)
 setmetatable(ns, {
   __name = meta.__name,

@@ -21,12 +21,39 @@ local LOGITS = { "from_logits", "bool", false, "predictions are before the softm
 local SMOOTHING = { "label_smoothing", "number", 0.0, "how far targets move toward the uniform", min = 0, max = 1 }
 local ZERO_BASED = { "zero_based", "bool", false, "labels count from 0" }
 
--- Defines the class and its function (y_true, y_pred, options). `rows` are the options of both.
-local function define(name, rows, formula, default_name)
+-- Rows in the order of names, then the others.
+local function ordered(rows, order)
+  local place, out, at = {}, {}, 0
+  for name in order:gmatch "%S+" do
+    at = at + 1
+    place[name] = at
+  end
+  for i, row in ipairs(rows) do
+    out[i] = row
+    place[row] = place[row[1]] or at + i
+  end
+  table.sort(out, function(a, b)
+    return place[a] < place[b]
+  end)
+  return out
+end
+
+-- The options of the function after `all`: as in the class, without what only objects have.
+local function function_rows(all, rows, order)
+  for _, row in ipairs(order and ordered(rows, order) or rows) do
+    all[#all + 1] = row
+  end
+  return all
+end
+
+-- Defines the class and its function (y_true, y_pred, options). `rows` are the options of both; `order`: the class' positions
+-- where Keras does not append reduction, name and dtype; `first`: options that only the function has, before the others.
+local function define(name, rows, formula, default_name, order, first)
   local own = table.move(rows, 1, #rows, 1, {})
   own[#own + 1] = loss_base.REDUCTION
   own[#own + 1] = { "name", "string", default_name or class.snake(name), "shown in logs" }
   own[#own + 1] = loss_base.DTYPE
+  own = order and ordered(own, order) or own
   local c = object.class(name, Loss, { rows = own })
   function c:call(y_true, y_pred, weight, mask)
     return formula(y_true, y_pred, self, weight, mask)
@@ -35,8 +62,8 @@ local function define(name, rows, formula, default_name)
   modules[name] = "tide.losses"
   local snake = class.snake(name)
   local all = { { "y_true", "tensor", check.required, "targets" }, { "y_pred", "tensor", check.required, "predictions" } }
-  table.move(rows, 1, #rows, 3, all)
-  local args = check.args(snake, all)
+  table.move(first or {}, 1, #(first or {}), 3, all)
+  local args = check.args(snake, function_rows(all, rows, order))
   local function fn(...)
     local o = args:call(...)
     return (formula(tensors.of(o.y_true), tensors.floating(o.y_pred), o))
@@ -91,32 +118,34 @@ define("CategoricalFocalCrossentropy", {
 --- (1 - p^q) / q with labels from 1 (Zhang and Sabuncu 2018).
 define("CategoricalGeneralizedCrossEntropy", { { "q", "number", 0.5, "0: cross-entropy, 1: mean absolute error", above = 0,
   max = 1 }, ZERO_BASED },
-  F.categorical_generalized_cross_entropy)
+  F.categorical_generalized_cross_entropy, nil, "q reduction name dtype zero_based")
 --- Cross-entropy of labels from 1. A label out of range is an error; 0 is allowed under a mask, a zero weight or `ignore_class`.
 local sparse = define("SparseCategoricalCrossentropy", {
   LOGITS,
   { "ignore_class", "int", nil, "label that does not count" },
   AXIS,
   ZERO_BASED,
-}, F.sparse_categorical_crossentropy)
+}, F.sparse_categorical_crossentropy, nil, "from_logits ignore_class reduction axis name dtype zero_based")
 sparse.init = function(self)
   self._op = { from_logits = self.from_logits, axis = self.axis, base = self.zero_based and 0 or 1,
     ignore_class = self.ignore_class }
 end
 --- 1 - 2 |A n B| / (|A| + |B|) (Dice 1945). `axis`: axes that are summed over, all by default.
-define("Dice", { { "axis", "axes", nil, "axes to sum over" } }, F.dice)
+define("Dice", { { "axis", "axes", nil, "axes to sum over" } }, F.dice, nil, "reduction name axis dtype")
 --- 1 - overlap with false positives and negatives weighed by alpha and beta (Salehi et al. 2017).
 define("Tversky", {
   { "alpha", "number", 0.5, "weight of false positives" },
   { "beta", "number", 0.5, "weight of false negatives" },
   { "axis", "axes", nil, "axes to sum over" },
-}, F.tversky)
+}, F.tversky, nil, "alpha beta reduction name axis dtype")
 --- Circle loss (Sun et al. 2020): labels of any numbering, predictions of unit length.
 define("Circle", {
   { "gamma", "number", 80.0, "scale" },
   { "margin", "number", 0.4, "relaxation" },
   { "remove_diagonal", "bool", true, "a sample is no pair with itself" },
-}, F.circle)
+}, F.circle, nil, "gamma margin remove_diagonal reduction name dtype",
+  { { "ref_labels", "tensor", nil, "labels of the other sides of the pairs" },
+    { "ref_embeddings", "tensor", nil, "their vectors" } })
 --- Connectionist temporal classification (Graves et al. 2006): logits (batch, frames, channels), labels (batch, length).
 define("CTC", {}, F.ctc)
 

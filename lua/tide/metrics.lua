@@ -26,12 +26,17 @@ local function public(name, c)
 end
 
 local DTYPE = { "dtype", "dtype", nil, "dtype of the state" }
+local K = { "k", "int", 5, "how many of the largest predictions count", min = 1 }
 
--- A mean of a formula. `rows`: its options; `direction`: what is better.
+-- A mean of a formula. `rows`: its options; `direction`: what is better. Keras puts name and dtype before all of them but `k`.
 local function mean_of(name, default_name, formula, direction, rows)
-  local all = table.move(rows or {}, 1, #(rows or {}), 1, {})
+  local all = {}
+  if rows and rows[1] == K then
+    all[1] = K
+  end
   all[#all + 1] = { "name", "string", default_name or class.snake(name), "shown in logs" }
   all[#all + 1] = DTYPE
+  table.move(rows or {}, #all - 1, #(rows or {}), #all + 1, all)
   local c = object.class(name, base.Mean, { rows = all })
   c.update_state = base.MeanMetricWrapper.update_state
   c._formula = formula
@@ -44,7 +49,6 @@ local AXIS = { "axis", "axis", -1, "axis of the features" }
 local LOGITS = { "from_logits", "bool", false, "predictions are before the softmax or sigmoid" }
 local SMOOTHING = { "label_smoothing", "number", 0, "how far targets move toward the uniform", min = 0, max = 1 }
 local ZERO_BASED = { "zero_based", "bool", false, "labels count from 0" }
-local K = { "k", "int", 5, "how many of the largest predictions count", min = 1 }
 
 -- accuracy
 mean_of("Accuracy", nil, F.accuracy, "up")

@@ -32,6 +32,12 @@ for name, f in pairs(core.ops) do
   end
 end
 
+for name, f in pairs(require "tide.ops.windows") do
+  if type(f) == "function" then
+    ops[name] = f
+  end
+end
+
 -- Keras' and NumPy's other names of the same ops.
 for name, of in
   pairs {

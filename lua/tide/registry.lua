@@ -28,6 +28,13 @@ function Namespace.__index(ns, key)
       assert(v ~= nil, module .. " does not define " .. tostring(real))
     end
   end
+  if v == nil and rawget(ns, "get") then -- Keras' pair in every namespace of objects
+    if key == "deserialize" then
+      v = rawget(ns, "get")
+    elseif key == "serialize" then
+      v = require("tide.object").serialize
+    end
+  end
   if v == nil then
     errors.raise(s.name, "unknown name '%s'%s", tostring(key), check.did_you_mean(key, registry.names(ns)))
   end

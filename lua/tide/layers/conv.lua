@@ -4,10 +4,11 @@ local base = require "tide.layers.base"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
-local ops = require "tide.ops"
+local core = require "tide.core"
 local spatial = require "tide.layers.spatial"
 
-local conv_op, transpose_op, depthwise_op, separable_op = ops.conv, ops.conv_transpose, ops.depthwise_conv, ops.separable_conv
+local conv_op, transpose_op = core.ops.conv, core.ops.conv_transpose
+local depthwise_op, separable_op = core.ops.depthwise_conv, core.ops.separable_conv
 local required = spatial.required
 
 local conv = {}

@@ -155,7 +155,6 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
   init = function(self)
     rawset(self, "_train_options", { axis = self.axis, epsilon = self.epsilon, momentum = self.momentum })
     rawset(self, "_relu_options", { axis = self.axis, epsilon = self.epsilon, momentum = self.momentum, relu = true })
-    rawset(self, "_options", { axis = self.axis, epsilon = self.epsilon })
     if self.renorm_clipping then
       for key in pairs(self.renorm_clipping) do
         if key ~= "rmin" and key ~= "rmax" and key ~= "dmax" then
@@ -184,7 +183,7 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
   end,
   call = function(self, x, o)
     if not (o.training and self._trainable) then
-      return batch_normalization(x, self.moving_mean, self.moving_variance, self.beta, self.gamma, self._options)
+      return batch_normalization(x, self.moving_mean, self.moving_variance, self.axis, self.beta, self.gamma, self.epsilon)
     end
     if not self.renorm and o.mask == nil then
       return (batch_train(x, self.gamma, self.beta, self.moving_mean, self.moving_variance, self._train_options))
@@ -203,7 +202,7 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
       blend(self.moving_mean, mean, self.momentum)
       blend(self.moving_variance, variance, self.momentum)
     end
-    return batch_normalization(x, mean, variance, beta, gamma, self._options)
+    return batch_normalization(x, mean, variance, self.axis, beta, gamma, self.epsilon)
   end,
   -- The layer and a plain relu after it, in one op while training; for the plans of models (see tide.models.graph).
   _call_relu = function(self, x)

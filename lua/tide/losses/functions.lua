@@ -369,15 +369,20 @@ local NEVER = -1e30 -- instead of -inf: exp() of it is 0 and its gradient is 0, 
 -- Sun et al. 2020: y_pred are unit vectors, y_true group numbers. Samples without a pair are masked.
 function F.circle(y_true, y_pred, o)
   local labels = ops.reshape(y_true, { -1, 1 })
-  local n = labels.shape[1]
-  local distance = ops.maximum(ops.subtract(1.0, ops.matmul(y_pred, ops.transpose(y_pred))), 0.0)
-  local same = ops.equal(labels, ops.transpose(labels))
+  local others = o.ref_labels and ops.reshape(tensors.of(o.ref_labels), { 1, -1 }) or ops.transpose(labels)
+  local n, m = labels.shape[1], others.shape[2]
+  local vectors = o.ref_embeddings and tensors.floating(o.ref_embeddings) or y_pred
+  if vectors.shape[1] ~= m then
+    errors.raise("circle", "needs as many ref_labels as ref_embeddings (got %d and %d)", m, vectors.shape[1])
+  end
+  local distance = ops.maximum(ops.subtract(1.0, ops.matmul(y_pred, ops.transpose(vectors))), 0.0)
+  local same = ops.equal(labels, others)
   local positive, negative = same, ops.logical_not(same)
   if o.remove_diagonal then
-    local i = ops.reshape(ops.arange(n), { -1, 1 })
-    positive = ops.logical_and(positive, ops.not_equal(i, ops.transpose(i)))
+    local i, j = ops.reshape(ops.arange(n), { -1, 1 }), ops.reshape(ops.arange(m), { 1, -1 })
+    positive = ops.logical_and(positive, ops.not_equal(i, j))
   end
-  local m = o.margin
+  m = o.margin
   local zero, never = core.tensor(0.0, { dtype = distance.dtype }), core.tensor(NEVER, { dtype = distance.dtype })
   local weight_p = ops.maximum(ops.where(positive, ops.add(distance, m), zero), 0.0)
   local weight_n = ops.maximum(ops.where(negative, ops.subtract(1 + m, distance), zero), 0.0)

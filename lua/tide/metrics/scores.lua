@@ -13,11 +13,13 @@ local scores = {}
 local EPSILON = 1e-7
 local NAMES = { { "name", "string", nil, "shown in logs" }, { "dtype", "dtype", nil, "dtype of the state" } }
 
-local function with_names(rows, name)
-  local all = table.move(rows, 1, #rows, 1, {})
+-- Rows with name and dtype, which stand after the first `before` of them (all by default).
+local function with_names(rows, name, before)
+  before = before or #rows
+  local all = table.move(rows, 1, before, 1, {})
   all[#all + 1] = { "name", "string", name, "shown in logs" }
   all[#all + 1] = NAMES[2]
-  return all
+  return table.move(rows, before + 1, #rows, #all + 1, all)
 end
 
 local function add(state, key, v)
@@ -212,7 +214,7 @@ local function take_labels(self, v, sparse, what)
 end
 
 local IoU = object.class("IoU", Stateful, {
-  rows = with_names({ CLASSES, TARGETS, IGNORE, SPARSE_TRUE, SPARSE_PRED, AXIS, ZERO_BASED }),
+  rows = with_names({ CLASSES, TARGETS, IGNORE, SPARSE_TRUE, SPARSE_PRED, AXIS, ZERO_BASED }, nil, 2),
   init = function(self)
     self.axis = self.axis or -1
     if self.target_class_ids then
@@ -304,12 +306,12 @@ local function all_classes(self)
 end
 
 scores.MeanIoU = object.class("MeanIoU", IoU, {
-  rows = with_names { CLASSES, IGNORE, SPARSE_TRUE, SPARSE_PRED, AXIS, ZERO_BASED },
+  rows = with_names({ CLASSES, IGNORE, SPARSE_TRUE, SPARSE_PRED, AXIS, ZERO_BASED }, nil, 1),
   init = all_classes,
 })
-scores.OneHotIoU = object.class("OneHotIoU", IoU, { rows = with_names { CLASSES, TARGETS, IGNORE, ONE_HOT_PRED, AXIS } })
+scores.OneHotIoU = object.class("OneHotIoU", IoU, { rows = with_names({ CLASSES, TARGETS, IGNORE, ONE_HOT_PRED, AXIS }, nil, 2) })
 scores.OneHotIoU.sparse_y_true = false
-scores.OneHotMeanIoU = object.class("OneHotMeanIoU", IoU, { rows = with_names { CLASSES, IGNORE, ONE_HOT_PRED, AXIS },
+scores.OneHotMeanIoU = object.class("OneHotMeanIoU", IoU, { rows = with_names({ CLASSES, IGNORE, ONE_HOT_PRED, AXIS }, nil, 1),
   init = all_classes })
 scores.OneHotMeanIoU.sparse_y_true = false
 

@@ -432,10 +432,10 @@ local input_args = check.args("Input", {
   { "shape", "shape", nil, "shape without the batch" },
   { "batch_size", "int", nil, "fixed batch size", min = 1 },
   { "dtype", "dtype", "float32" },
-  { "batch_shape", "shape", nil, "shape with the batch" },
-  { "name", "string" },
   { "sparse", "bool", false },
   { "ragged", "bool", false },
+  { "batch_shape", "shape", nil, "shape with the batch" },
+  { "name", "string" },
   { "optional", "bool", false },
 }, { list_first = true })
 

@@ -31,7 +31,7 @@ local DECAY_RATE = { "decay_rate", "number", check.required, "factor" }
 local STAIRCASE = { "staircase", "bool", false, "only at whole multiples of decay_steps" }
 
 local function define(name, rows, default_name, call, init)
-  rows[#rows + 1] = { "name", "string", default_name, "shown in messages" }
+  table.insert(rows, rows.name_at or #rows + 1, { "name", "string", default_name, "shown in messages" })
   local c = object.class(name, Schedule, { rows = rows, init = init })
   c.call = call
   classes[name] = c
@@ -95,6 +95,7 @@ end)
 
 --- Half a cosine (Loshchilov and Hutter 2017), after a linear warm-up.
 define("CosineDecay", {
+  name_at = 4,
   RATE, STEPS,
   { "alpha", "number", 0.0, "share of the rate that remains" },
   { "warmup_target", "number", nil, "rate at the end of the warm-up" },
