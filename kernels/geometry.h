@@ -32,6 +32,15 @@ static inline tide_geometry tide_conv_geometry(int rank, const int64_t *x, const
     return g;
 }
 
+/* Is Winograd's algorithm for 3x3 windows worth its transforms (kernels/cpu/winograd.c)? Measured against oneDNN's direct
+ * convolutions with AVX2. */
+static inline int tide_winograd_fits(const tide_geometry *g) {
+    if (g->nd != 2 || g->groups != 1 || g->c % 8 || g->f % 8 || g->c < 16 || g->f < 16 || g->c * g->f > 256 * 256) return 0;
+    for (int d = 1; d < 3; d++)
+        if (g->k[d] != 3 || g->stride[d] != 1 || g->dil[d] != 1) return 0;
+    return g->n * ((g->out[1] + 1) / 2) * ((g->out[2] + 1) / 2) >= 256;
+}
+
 /* Elements first..last-1 of an axis that window `at` covers. */
 static inline void tide_pool_window(int64_t in, int64_t out, int64_t size, int64_t stride, int64_t lo, int adaptive, int64_t at,
                                     int64_t *first, int64_t *last) {

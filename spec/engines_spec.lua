@@ -118,6 +118,59 @@ describe("engines agree", function()
   end)
 end)
 
+-- 3x3 windows of stride 1 on many channels: float32 may go by Winograd's algorithm, float64 never does.
+describe("wide 3x3 convolutions in float32", function()
+  local function explicit(top, bottom, left, right)
+    return { padding = "explicit", pads = { { top, bottom }, { left, right } } }
+  end
+  local function check(case, options, tolerance)
+    local leaves = { numbers(case[1], 1), numbers(case[2], 2), numbers({ case[2][4] }, 3) }
+    local function f(x, k, b)
+      options.bias = b
+      return ops.conv(x, k, options)
+    end
+    local wide = {}
+    for i, x in ipairs(leaves) do
+      wide[i] = ops.cast(x, "float64"):detach()
+    end
+    local want, got = everything(f, wide), everything(f, leaves)
+    for i = 1, 3 do -- the bias' gradient is a plain sum
+      local w = want[i]
+      local off, scale = largest(ops.cast(got[i], "float64") - w), largest(w)
+      assert.is_true(off <= tolerance * scale, ("part %d is off by %g (largest element %g)"):format(i, off, scale))
+    end
+    return got
+  end
+
+  for label, case in pairs {
+    ["same, even extents"] = { { 1, 32, 32, 16 }, { 3, 3, 16, 16 }, { padding = "same" } },
+    ["valid, odd extents"] = { { 2, 29, 31, 24 }, { 3, 3, 24, 40 }, {} },
+    ["same, odd extents"] = { { 3, 17, 23, 16 }, { 3, 3, 16, 24 }, { padding = "same" } },
+    ["many small images"] = { { 64, 5, 3, 32 }, { 3, 3, 32, 16 }, { padding = "same" } },
+    ["uneven zeros"] = { { 2, 24, 25, 16 }, { 3, 3, 16, 16 }, explicit(0, 2, 3, 1) },
+    ["no zeros above, four to the right"] = { { 2, 24, 25, 16 }, { 3, 3, 16, 16 }, explicit(2, 0, 0, 4) },
+  } do
+    it("agree with float64: " .. label, function()
+      for _, act in ipairs { "linear", "relu", "tanh" } do
+        case[3].activation = act
+        check(case, case[3], act == "tanh" and 1e-5 or 2e-6)
+      end
+    end)
+  end
+
+  it("have equal bits for one thread and two", function()
+    local case, threads = { { 5, 21, 22, 32 }, { 3, 3, 32, 48 } }, core.get_threads()
+    core.set_threads(1)
+    local one = check(case, { padding = "same" }, 2e-6)
+    core.set_threads(2)
+    local two = check(case, { padding = "same" }, 2e-6)
+    core.set_threads(threads)
+    for i, x in ipairs(one) do
+      assert.is_true(x:tobytes() == two[i]:tobytes(), "part " .. i)
+    end
+  end)
+end)
+
 describe("an engine's work", function()
   local function step(x, k1, k2, w)
     for _, p in ipairs { k1, k2, w } do

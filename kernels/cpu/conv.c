@@ -5,6 +5,7 @@
  * Tiles depend on sizes alone: results have equal bits for any number of threads. */
 #include "../geometry.h"
 #include "gemm.h"
+#include "winograd.h"
 
 enum { TILE_BYTES = 1 << 20 }; /* of patches at once: in the second-level cache of two cores */
 
@@ -164,6 +165,13 @@ tide_status K(conv)(tide_kcall *c) {
     tide_geometry g = tide_conv_geometry(x->rank, x->shape, y->shape, w->shape, &at->strides, &at->dilation_rate, &at->pads, at->groups);
     int64_t rows = g.n * volume(g.out), cg = g.c / g.groups, fg = g.f / g.groups, width = volume(g.k) * cg;
     if (rows * g.f == 0) return TIDE_OK;
+    if (K(winograd_serves)(&g)) {
+        const int relu = at->activation == ACT_RELU;
+        TIDE_DO(K(winograd)(c->dev, &g, x->p, w->p, c->in[2].p, relu, y->p));
+        if (!relu) K(bias_act)
+        (rows, g.f, y->p, g.f, NULL, at->activation);
+        return TIDE_OK;
+    }
     if (is_depthwise(&g)) {
         depthwise(&g, x->p, w->p, y->p);
     } else {
@@ -294,7 +302,9 @@ tide_status K(conv_grad_x)(tide_kcall *c) {
     tide_geometry g = tide_conv_geometry(dx->rank, dx->shape, dy->shape, w->shape, &at->strides, &at->dilation_rate, &at->pads, at->groups);
     int64_t rows = g.n * volume(g.in);
     if (rows * g.c == 0) return TIDE_OK;
-    if (is_depthwise(&g)) {
+    if (K(winograd_serves)(&g)) {
+        TIDE_DO(K(winograd_grad_x)(c->dev, &g, dy->p, w->p, dx->p));
+    } else if (is_depthwise(&g)) {
         depthwise_grad_x(&g, dy->p, w->p, dx->p);
     } else if (pointwise(&g)) {
         int64_t cg = g.c / g.groups, fg = g.f / g.groups;
@@ -320,6 +330,13 @@ tide_status K(conv_grad_kernel)(tide_kcall *c) {
     int64_t rows = g.n * volume(g.out), cg = g.c / g.groups, fg = g.f / g.groups, width = volume(g.k) * cg, size = volume(g.k) * g.f;
     int direct = pointwise(&g), deep = is_depthwise(&g);
     int64_t tile = direct ? rows : tile_rows(rows, width), sums = at->bias ? tide_colsum_work(rows, g.f) : 0;
+    if (K(winograd_serves)(&g)) {
+        REAL *more;
+        TIDE_DO(K(winograd_grad_kernel)(c->dev, &g, x->p, dy->p, dw->p, sums, &more));
+        if (at->bias) K(colsum)
+        (rows, g.f, dy->p, c->out[1].p, more);
+        return TIDE_OK;
+    }
     int64_t own = deep ? TIDE_CEIL_DIV(rows, dw_piece(&g)) * size : direct ? 0
                                                                            : tile * width;
     REAL *work = tide_scratch(c->dev, (size_t)(own + sums + 1) * sizeof(REAL));
