@@ -1,6 +1,6 @@
 /* A fuzzer's main where libFuzzer is not at hand: mutates files of a corpus at random and calls LLVMFuzzerTestOneInput.
  *
- *   driver CORPUS_FOLDER SECONDS [SEED]
+ *   driver 'CORPUS_FOLDER ...' SECONDS [SEED]
  * The input that is being tried is kept in TIDE_FUZZ_LAST (a path), so that a crash leaves it behind. With clang:
  *   clang -fsanitize=fuzzer,address,undefined -Isrc -Ikernels spec/fuzz/images.c src/io/image.c ... */
 #include <dirent.h>
@@ -62,22 +62,26 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: %s CORPUS_FOLDER SECONDS [SEED]\n", argv[0]);
         return 2;
     }
-    DIR *d = opendir(argv[1]);
     int n = 0;
-    for (struct dirent *e; d && n < MAX_FILES && (e = readdir(d));) {
-        char path[4096];
-        snprintf(path, sizeof path, "%s/%s", argv[1], e->d_name);
-        FILE *f = e->d_name[0] == '.' ? NULL : fopen(path, "rb");
-        if (!f) continue;
-        files[n] = malloc(MAX_BYTES + 1);
-        sizes[n] = files[n] ? 1 + fread(files[n] + 1, 1, MAX_BYTES - 1, f) : 0;
-        fclose(f);
-        if (sizes[n] > 1 && sizes[n] < MAX_BYTES) files[n][0] = 0, n++;
-        else free(files[n]);
+    char *folders = strdup(argv[1]);
+    for (char *folder = strtok(folders, " "); folder; folder = strtok(NULL, " ")) {
+        DIR *d = opendir(folder);
+        for (struct dirent *e; d && n < MAX_FILES && (e = readdir(d));) {
+            char path[4096];
+            snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+            FILE *f = e->d_name[0] == '.' ? NULL : fopen(path, "rb");
+            if (!f) continue;
+            files[n] = malloc(MAX_BYTES + 1);
+            sizes[n] = files[n] ? 1 + fread(files[n] + 1, 1, MAX_BYTES - 1, f) : 0;
+            fclose(f);
+            if (sizes[n] > 1 && sizes[n] < MAX_BYTES) files[n][0] = 0, n++;
+            else free(files[n]);
+        }
+        if (d) closedir(d);
     }
-    if (d) closedir(d);
+    free(folders);
     if (n == 0) {
-        fprintf(stderr, "%s: no files in %s\n", argv[0], argv[1]);
+        fprintf(stderr, "%s: no files in the folders given\n", argv[0]);
         return 2;
     }
     state = argc > 3 ? strtoull(argv[3], NULL, 10) : (uint64_t)time(NULL);

@@ -1,4 +1,4 @@
-/* corpus: spec/ref/images
+/* corpus: spec/ref/images spec/ref/pictures
  * Fuzzes every picture decoder, colour conversion, orientation and a resize of what was decoded. The first byte chooses the
  * options, the rest is the file. Area is limited, so that memory and time stay small. */
 #include "../../src/io/image.h"
@@ -12,7 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     tide_image_options o = {.channels = channels[data[0] & 3], .upright = data[0] & 4, .max_pixels = 1 << 18};
     tide_image p, q;
     tide_image_error e = {0};
-    if (tide_image_decode(data + 1, n - 1, &o, &p, &e) != TIDE_OK) return 0;
+    int64_t frames;
+    if (tide_image_decode(data + 1, n - 1, &o, &p, data[0] & 32 ? &frames : NULL, &e) != TIDE_OK) return 0;
     unsigned sum = 0; /* every pixel is read, so that unset memory shows under MSan and a short buffer under ASan */
     for (int64_t i = 0; i < p.height * p.width * p.channels; i++) sum += p.data[i];
     if (sum == 12345) tide_image_fail(&e, TIDE_OK, "%u", sum);

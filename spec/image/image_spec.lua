@@ -73,6 +73,15 @@ describe("load_img", function()
     assert.equal("[12, 17, 3]", tostring(pictures.load_img(folder .. "turn6.jpg").shape))
   end)
 
+  it("brings every frame of an animation to target_size", function()
+    local x = pictures.load_img("spec/ref/pictures/gif_frames_1.gif", { frames = "all", target_size = { 8, 9 },
+      interpolation = "bilinear" })
+    assert.equal("[3, 8, 9, 3]", tostring(x.shape))
+    local one = pictures.load_img("spec/ref/pictures/gif_frames_1.gif", { target_size = { 8, 9 }, interpolation = "bilinear" })
+    assert.is_true(ops.copy(x[1]):tobytes() == one:tobytes())
+    assert.equal("[1, 29, 37, 3]", tostring(pictures.load_img(folder .. "rgb.png", { frames = "all" }).shape))
+  end)
+
   it("resizes exactly as Pillow by every filter", function()
     for name in pairs(ref.values) do
       local filter, h, w, mode = name:match "^pillow (%l+) (%d+)x(%d+) (%l+)$"
@@ -98,8 +107,9 @@ describe("load_img", function()
     end
     assert.truthy(with(""):find(name .. ": is empty", 1, true))
     assert.truthy(with("hello there, this is text"):find("no picture of a known format", 1, true))
-    assert.truthy(with("GIF89a......."):find("is a gif picture, which is not read", 1, true))
-    for _, file in ipairs { "rgb.png", "q75.jpg", "rgb.bmp", "rgb.ppm", "progressive.jpg" } do
+    assert.truthy(with("II*\0......."):find("is a tiff picture, which is not read", 1, true))
+    for _, file in ipairs { "rgb.png", "q75.jpg", "rgb.bmp", "rgb.ppm", "progressive.jpg", "../pictures/gif_plain.gif",
+      "../pictures/bmp_rle8.bmp", "../pictures/pnm_p2.pgm" } do
       local b = bytes_of(file)
       assert.truthy(with(b:sub(1, #b // 2)):find("truncated", 1, true), file)
     end
@@ -114,6 +124,11 @@ describe("load_img", function()
     assert.is_false(pcall(tide.image.decode, wide))
     assert.truthy(message(pictures.load_img, folder .. "rgb.png", { max_pixels = 1000 }):find("at most 1000 pixels", 1, true))
     assert.truthy(message(tide.image.decode, "P6\n16000 16000\n255\n"):find("at most 100000000 pixels", 1, true))
+    local gif = bytes_of "../pictures/gif_frames_1.gif"
+    assert.truthy(message(tide.image.decode, gif:sub(1, 6) .. "\255\255\255\255" .. gif:sub(11)):find("too large", 1, true))
+    local all = tide.image.decode(gif, { color_mode = "rgb", frames = "all", max_pixels = 945 })
+    assert.equal("[3, 15, 21, 3]", tostring(all.shape))
+    assert.truthy(message(tide.image.decode, gif, { frames = "all", max_pixels = 944 }):find("3 frames of 15 x 21", 1, true))
   end)
 end)
 
@@ -128,6 +143,13 @@ describe("save_img", function()
     end
     local y = tide.image.decode(tide.image.encode(x, "jpeg", { quality = 95 }))
     assert.is_true(ops.mean(ops.abs(ops.cast(x, "float32") - ops.cast(y, "float32"))):item() < 12)
+  end)
+
+  it("keeps alpha in PNG and BMP", function()
+    local x = pictures.load_img(folder .. "rgba.png", { color_mode = "rgba" })
+    for _, format in ipairs { "png", "bmp" } do
+      assert.is_true(x:tobytes() == tide.image.decode(tide.image.encode(x, format)):tobytes(), format)
+    end
   end)
 
   it("drops alpha for JPEG and names the formats it knows", function()
@@ -240,7 +262,7 @@ describe("ImageDataGenerator's transformations", function()
     assert.truthy(message(g.apply_transform, g, value "transform input", { thetta = 3 }):find("did you mean 'theta'", 1, true))
     assert.truthy(message(pictures.ImageDataGenerator, { zoom_range = { 1, 2, 3 } }):find("zoom_range must be two numbers", 1,
       true))
-    assert.truthy(message(pictures.ImageDataGenerator, { interpolation_order = 3 }):find("interpolation_order", 1, true))
+    assert.truthy(message(pictures.ImageDataGenerator, { interpolation_order = 6 }):find("interpolation_order", 1, true))
     assert.truthy(message(pictures.ImageDataGenerator, { validation_split = 1 }):find("between 0 and 1", 1, true))
   end)
 end)

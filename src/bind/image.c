@@ -57,10 +57,11 @@ static tide_pil_filter pil_filter(lua_State *L, const char *name, const char *wh
 /* -- pictures -- */
 
 /* Puts the picture into a new tensor on the stack and frees it. */
-static int push_image(lua_State *L, tideL_handle *h, tide_image *p) {
+/* (height, width, channels), or with `frames` > 0 those in front; frees the picture. */
+static int push_image(lua_State *L, tideL_handle *h, tide_image *p, int64_t frames) {
     tide_ctx *ctx = tideL_ctx(L);
-    int64_t shape[3] = {p->height, p->width, p->channels};
-    tide_status st = tide_from(ctx, TIDE_U8, 3, shape, p->data, &h->t);
+    int64_t many = frames > 0, shape[4] = {frames, p->height / (many ? frames : 1), p->width, p->channels};
+    tide_status st = tide_from(ctx, TIDE_U8, many ? 4 : 3, shape + !many, p->data, &h->t);
     tide_image_free(p);
     tideL_try(L, ctx, st);
     return 1;
@@ -80,7 +81,7 @@ static tide_image to_image(lua_State *L, int i, const char *where) {
                         .channels = (int)t->shape[2]};
 }
 
-/* decode(bytes, { channels, upright, max_pixels }, where, name) */
+/* decode(bytes, { channels, upright, max_pixels, frames }, where, name); frames: all, with an axis of their own */
 static int decode(lua_State *L) {
     size_t n;
     const char *b = luaL_checklstring(L, 1, &n), *where = luaL_optstring(L, 3, "decode"),
@@ -89,12 +90,13 @@ static int decode(lua_State *L) {
     tideL_handle *h = tideL_new(L);
     tide_image p;
     tide_image_error e = {0};
-    if (tide_image_decode((const uint8_t *)b, n, &o, &p, &e) != TIDE_OK)
+    int64_t frames = 0;
+    if (tide_image_decode((const uint8_t *)b, n, &o, &p, flag(L, 2, "frames") ? &frames : NULL, &e) != TIDE_OK)
         return fail_image(L, where, name, &e);
-    return push_image(L, h, &p);
+    return push_image(L, h, &p, frames);
 }
 
-/* load(path, { channels, upright, max_pixels }, where) */
+/* load(path, { channels, upright, max_pixels, frames }, where) */
 static int load(lua_State *L) {
     const char *path = luaL_checkstring(L, 1), *where = luaL_optstring(L, 3, "load_img");
     tide_image_options o = options(L, 2);
@@ -102,8 +104,10 @@ static int load(lua_State *L) {
     tideL_handle *h = tideL_new(L);
     tide_image p;
     tide_image_error e = {0};
-    if (tide_image_load(path, &o, &p, &e) != TIDE_OK) return fail_image(L, where, path, &e);
-    return push_image(L, h, &p);
+    int64_t frames = 0;
+    if (tide_image_load(path, &o, &p, flag(L, 2, "frames") ? &frames : NULL, &e) != TIDE_OK)
+        return fail_image(L, where, path, &e);
+    return push_image(L, h, &p, frames);
 }
 
 static int format(lua_State *L) {
@@ -146,7 +150,7 @@ static int convert(lua_State *L) {
         tide_image_free(&q);
         return fail_image(L, "image", NULL, &e);
     }
-    return push_image(L, h, &q);
+    return push_image(L, h, &q, 0);
 }
 
 /* fit(picture, height, width, filter, keep_aspect_ratio) -> picture: Pillow's resize as load_img uses it */
@@ -164,7 +168,7 @@ static int fit(lua_State *L) {
                            (long long)width);
     if (tide_image_fit(&p, height, width, f, keep, &q, &e) != TIDE_OK)
         return fail_image(L, "load_img", NULL, &e);
-    return push_image(L, h, &q);
+    return push_image(L, h, &q, 0);
 }
 
 /* A float32 tensor of rank lo..hi without gaps, borrowed. */
@@ -364,8 +368,11 @@ static int transform(lua_State *L) {
     tideL_pace(L);
     tideL_handle *y = tideL_new(L);
     tideL_try(L, ctx, tide_new(ctx, TIDE_F32, 3, x->shape, &y->t));
-    if (tide_transform_apply(&a, &t, tide_data(x), x->shape[0], x->shape[1], x->shape[2],
-                             tide_data(y->t)) != TIDE_OK)
+    tide_status st = tide_transform_apply(&a, &t, tide_data(x), x->shape[0], x->shape[1],
+                                          x->shape[2], tide_data(y->t));
+    if (st == TIDE_ENOMEM)
+        return tideL_error(L, "apply_transform", "not enough memory to resample the picture");
+    if (st != TIDE_OK)
         return tideL_error(L, "apply_transform", "brightness needs 1, 3 or 4 channels (got %lld)",
                            (long long)x->shape[2]);
     return 1;

@@ -60,11 +60,7 @@ void tide_transform_draw(const tide_augment *a, int64_t h, int64_t w, uint64_t s
         t->brightness = uniform(&s, a->brightness[0], a->brightness[1]);
 }
 
-/* -- the affine part: output pixel (i, j) shows the input at M (i, j) + offset -- */
-
-typedef struct {
-    double m[2][2], o[2];
-} affine;
+/* -- the affine part -- */
 
 static void product(double a[3][3], double b[3][3]) { /* a = a b */
     double c[3][3];
@@ -75,7 +71,7 @@ static void product(double a[3][3], double b[3][3]) { /* a = a b */
 }
 
 /* Rotation, shift, shear, zoom; about the centre; then both axes exchanged, as Keras does. False: the identity. */
-static bool compose(const tide_transform *t, int64_t h, int64_t w, affine *out) {
+static bool compose(const tide_transform *t, int64_t h, int64_t w, tide_affine *out) {
     const double deg = 3.14159265358979323846 / 180;
     double m[3][3] = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}};
     bool any = false;
@@ -98,115 +94,8 @@ static bool compose(const tide_transform *t, int64_t h, int64_t w, affine *out) 
            c[3][3] = {{1, 0, ox}, {0, 1, oy}, {0, 0, 1}};
     product(c, m);
     product(c, (double[3][3]){{1, 0, -ox}, {0, 1, -oy}, {0, 0, 1}});
-    *out = (affine){.m = {{c[1][1], c[1][0]}, {c[0][1], c[0][0]}}, .o = {c[1][2], c[0][2]}};
+    *out = (tide_affine){.m = {{c[1][1], c[1][0]}, {c[0][1], c[0][0]}}, .o = {c[1][2], c[0][2]}};
     return true;
-}
-
-/* SciPy's map_coordinate: where outside the picture [0, n-1] a coordinate reads; -1: nowhere (constant). */
-static double mapped(double v, int64_t n, tide_fill_mode mode) {
-    if (v >= 0 && v <= (double)(n - 1)) return v;
-    bool low = v < 0;
-    switch (mode) {
-    case TIDE_FILL_NEAREST: return low ? 0 : (double)(n - 1);
-    case TIDE_FILL_CONSTANT: return -1;
-    case TIDE_FILL_REFLECT: {
-        if (n <= 1) return 0;
-        double twice = 2 * (double)n;
-        if (low) {
-            if (v < -twice) v = twice * (double)(int64_t)(-v / twice) + v;
-            return v < -(double)n ? v + twice : (v > -1e-15 ? 1e-15 : -v) - 1;
-        }
-        v -= twice * (double)(int64_t)(v / twice);
-        return v >= (double)n ? twice - v - 1 : v;
-    }
-    default: {
-        if (n <= 1) return 0;
-        double size = (double)(n - 1); /* SciPy's "wrap": the last sample lies on the first */
-        if (low) return v + size * ((double)(int64_t)(-v / size) + 1);
-        return v - size * (double)(int64_t)(v / size);
-    }
-    }
-}
-
-/* Neighbours outside mirror at the edge for constant and wrap (their weight is 0 or the edge's), else by the mode itself. */
-static int64_t neighbour(int64_t i, int64_t n, tide_fill_mode mode) {
-    if (i >= 0 && i < n) return i;
-    if (n <= 1) return 0;
-    if (mode == TIDE_FILL_CONSTANT || mode == TIDE_FILL_WRAP) return i < 0 ? -i : 2 * n - 2 - i;
-    return (int64_t)mapped((double)i, n, mode);
-}
-
-typedef struct {
-    int64_t at[2];
-    double w[2];
-} taps;
-
-static inline bool place(double v, int64_t n, tide_fill_mode mode, int order, taps *t) {
-    v = mapped(v, n, mode);
-    if (v <= -1) return false;
-    if (order == 0) {
-        t->at[0] = neighbour((int64_t)floor(v + 0.5), n, mode);
-        return true;
-    }
-    double f = floor(v);
-    int64_t i = (int64_t)f;
-    t->at[0] = neighbour(i, n, mode), t->at[1] = neighbour(i + 1, n, mode);
-    t->w[1] = v - f, t->w[0] = 1 - t->w[1];
-    return true;
-}
-
-/* Between four samples that all lie inside. SciPy's order of products and sums. */
-static inline void between(const float *x, int64_t w, int64_t c, int64_t i, int64_t j, double fr, double fq, float *d) {
-    const float *p0 = x + (i * w + j) * c, *p1 = p0 + w * c;
-    double r0 = 1 - fr, q0 = 1 - fq;
-    for (int64_t k = 0; k < c; k++) {
-        double t = (double)p0[k] * r0 * q0;
-        t += (double)p0[k + c] * r0 * fq;
-        t += (double)p1[k] * fr * q0;
-        t += (double)p1[k + c] * fr * fq;
-        d[k] = (float)t;
-    }
-}
-
-/* `flip` of the result is done on the way out. */
-static void resample(const tide_augment *a, const affine *m, bool fh, bool fv, const float *x,
-                     int64_t h, int64_t w, int64_t c, float *y) {
-    float fill = (float)a->cval;
-    for (int64_t i = 0; i < h; i++) {
-        float *row = y + (fv ? h - 1 - i : i) * w * c;
-        for (int64_t j = 0; j < w; j++) {
-            float *d = row + (fh ? w - 1 - j : j) * c;
-            double v0 = m->o[0], v1 = m->o[1];
-            v0 += (double)i * m->m[0][0], v0 += (double)j * m->m[0][1];
-            v1 += (double)i * m->m[1][0], v1 += (double)j * m->m[1][1];
-            if (a->order == 1 && v0 >= 0 && v0 < (double)(h - 1) && v1 >= 0 && v1 < (double)(w - 1)) {
-                int64_t p = (int64_t)v0, q = (int64_t)v1;
-                if (c == 3) between(x, w, 3, p, q, v0 - (double)p, v1 - (double)q, d);
-                else between(x, w, c, p, q, v0 - (double)p, v1 - (double)q, d);
-                continue;
-            }
-            taps r, q;
-            if (!place(v0, h, a->fill, a->order, &r) || !place(v1, w, a->fill, a->order, &q)) {
-                for (int64_t k = 0; k < c; k++) d[k] = fill;
-                continue;
-            }
-            const float *p00 = x + (r.at[0] * w + q.at[0]) * c;
-            if (a->order == 0) {
-                for (int64_t k = 0; k < c; k++) d[k] = p00[k];
-                continue;
-            }
-            const float *p01 = x + (r.at[0] * w + q.at[1]) * c;
-            const float *p10 = x + (r.at[1] * w + q.at[0]) * c,
-                        *p11 = x + (r.at[1] * w + q.at[1]) * c;
-            for (int64_t k = 0; k < c; k++) {
-                double t = (double)p00[k] * r.w[0] * q.w[0];
-                t += (double)p01[k] * r.w[0] * q.w[1];
-                t += (double)p10[k] * r.w[1] * q.w[0];
-                t += (double)p11[k] * r.w[1] * q.w[1];
-                d[k] = (float)t;
-            }
-        }
-    }
 }
 
 static void flipped(bool fh, bool fv, const float *x, int64_t h, int64_t w, int64_t c, float *y) {
@@ -255,11 +144,15 @@ static void brighten(float *x, int64_t pixels, int64_t c, double brightness) {
 
 tide_status tide_transform_apply(const tide_augment *a, const tide_transform *t, const float *x,
                                  int64_t h, int64_t w, int64_t c, float *y) {
-    affine m;
+    tide_affine m;
     int64_t n = h * w * c;
     if (n == 0) return TIDE_OK;
-    if (compose(t, h, w, &m)) resample(a, &m, t->flip_horizontal, t->flip_vertical, x, h, w, c, y);
-    else flipped(t->flip_horizontal, t->flip_vertical, x, h, w, c, y);
+    if (!compose(t, h, w, &m)) {
+        flipped(t->flip_horizontal, t->flip_vertical, x, h, w, c, y);
+    } else {
+        tide_status st = tide_resample(a, &m, t->flip_horizontal, t->flip_vertical, x, h, w, c, y);
+        if (st != TIDE_OK) return st;
+    }
     if (t->has_channel_shift) { /* clipped to the picture's own range */
         float lo, hi, by = (float)t->channel_shift;
         extent(y, n, &lo, &hi);

@@ -1,4 +1,4 @@
-/* Owns what all formats share: telling them apart, limits, pixel conversion, orientation, plain BMP and PNM writing.
+/* Owns what all formats share: telling them apart, limits, pixel conversion, orientation, PNM writing.
  * Invariant: nothing is allocated for a picture before its size passed tide_image_check_size. */
 #include "image.h"
 
@@ -58,7 +58,7 @@ const char *tide_image_format(const uint8_t *b, size_t n) {
     if (starts(b, n, "BM", 2)) return "bmp";
     if (starts(b, n, "8BPS", 4)) return "psd";
     if (starts(b, n, "#?RADIANCE\n", 11) || starts(b, n, "#?RGBE\n", 7)) return "hdr";
-    if (n >= 3 && b[0] == 'P' && (b[1] == '5' || b[1] == '6') &&
+    if (n >= 3 && b[0] == 'P' && b[1] >= '1' && b[1] <= '6' &&
         (b[2] == ' ' || (b[2] >= 9 && b[2] <= 13)))
         return "pnm";
     if (tide_stb_is_tga(b, n)) return "tga";
@@ -139,20 +139,23 @@ tide_status tide_image_convert(tide_image *p, int to, tide_image_error *e) {
 }
 
 tide_status tide_image_decode(const uint8_t *b, size_t n, const tide_image_options *o,
-                              tide_image *out, tide_image_error *e) {
+                              tide_image *out, int64_t *frames, tide_image_error *e) {
     *out = (tide_image){0};
+    if (frames) *frames = 1;
     const char *format = tide_image_format(b, n);
     if (n == 0) return tide_image_fail(e, TIDE_EIO, "is empty");
     if (!format)
         return tide_image_fail(
-            e, TIDE_EIO, "is no picture of a known format (PNG, JPEG, BMP, TGA, PSD, HDR, PNM)");
+            e, TIDE_EIO, "is no picture of a known format (PNG, JPEG, GIF, BMP, TGA, PSD, HDR, PNM)");
     int orientation = 0;
     tide_status st;
     if (!strcmp(format, "png")) st = tide_png_decode(b, n, o, out, &orientation, e);
     else if (!strcmp(format, "jpeg")) st = tide_jpeg_decode(b, n, o, out, &orientation, e);
-    else if (!strcmp(format, "gif") || !strcmp(format, "webp") || !strcmp(format, "tiff"))
+    else if (!strcmp(format, "gif")) st = tide_gif_decode(b, n, o, out, frames, e);
+    else if (!strcmp(format, "webp") || !strcmp(format, "tiff"))
         return tide_image_fail(
             e, TIDE_EIO, "is a %s picture, which is not read; convert it to PNG or JPEG", format);
+    else if (!strcmp(format, "bmp")) st = tide_bmp_decode(b, n, o, out, e);
     else if (!strcmp(format, "pnm")) st = tide_pnm_decode(b, n, o, out, e);
     else st = tide_stb_decode(b, n, o, out, e);
     if (st == TIDE_OK && o->upright) st = turn(out, orientation, e);
@@ -162,7 +165,7 @@ tide_status tide_image_decode(const uint8_t *b, size_t n, const tide_image_optio
 }
 
 tide_status tide_image_load(const char *path, const tide_image_options *o, tide_image *out,
-                            tide_image_error *e) {
+                            int64_t *frames, tide_image_error *e) {
     *out = (tide_image){0};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang a worker */
     if (fd < 0) return tide_image_fail(e, TIDE_EIO, "cannot be opened: %s", strerror(errno));
@@ -184,7 +187,7 @@ tide_status tide_image_load(const char *path, const tide_image_options *o, tide_
                ((r = read(fd, b + got, (size_t)s.st_size - got)) > 0 || (r < 0 && errno == EINTR)))
             if (r > 0) got += (size_t)r;
         st = r < 0 ? tide_image_fail(e, TIDE_EIO, "cannot be read: %s", strerror(errno))
-                   : tide_image_decode(b, got, o, out, e);
+                   : tide_image_decode(b, got, o, out, frames, e);
     }
     free(b);
     close(fd);
@@ -192,39 +195,6 @@ tide_status tide_image_load(const char *path, const tide_image_options *o, tide_
 }
 
 /* -- encoding -- */
-
-static void put32(uint8_t *p, uint32_t v) {
-    for (int i = 0; i < 4; i++) p[i] = (uint8_t)(v >> 8 * i);
-}
-
-/* 8 bits with a grey palette, 24 or 32 bits; rows from the bottom, padded to 4 bytes. */
-static tide_status bmp_encode(const tide_image *p, uint8_t **bytes, size_t *n,
-                              tide_image_error *e) {
-    int c = p->channels;
-    size_t row = ((size_t)p->width * (size_t)c + 3) / 4 * 4, head = 54 + (c == 1 ? 1024 : 0),
-           size = head + row * (size_t)p->height;
-    uint8_t *b = calloc(1, size);
-    if (!b)
-        return tide_image_fail(e, TIDE_ENOMEM, "not enough memory to write a BMP of %zu bytes",
-                               size);
-    memcpy(b, "BM", 2);
-    put32(b + 2, (uint32_t)size), put32(b + 10, (uint32_t)head), put32(b + 14, 40);
-    put32(b + 18, (uint32_t)p->width), put32(b + 22, (uint32_t)p->height);
-    b[26] = 1, b[28] = (uint8_t)(8 * c);
-    put32(b + 34, (uint32_t)(row * (size_t)p->height));
-    for (int i = 0; c == 1 && i < 256; i++) memset(b + 54 + 4 * i, i, 3);
-    for (int64_t y = 0; y < p->height; y++) {
-        const uint8_t *s = p->data + (p->height - 1 - y) * p->width * c;
-        uint8_t *d = b + head + (size_t)y * row;
-        if (c == 1) memcpy(d, s, (size_t)p->width);
-        for (int64_t x = 0; c > 1 && x < p->width; x++, s += c, d += c) {
-            d[0] = s[2], d[1] = s[1], d[2] = s[0];
-            if (c == 4) d[3] = s[3];
-        }
-    }
-    *bytes = b, *n = size;
-    return TIDE_OK;
-}
 
 static tide_status pnm_encode(const tide_image *p, uint8_t **bytes, size_t *n,
                               tide_image_error *e) {
@@ -247,11 +217,7 @@ tide_status tide_image_encode(const char *format, const tide_image *p, int quali
     if (!strcmp(format, "png")) return tide_png_encode(p, bytes, n, e);
     if (!strcmp(format, "jpeg") || !strcmp(format, "jpg"))
         return tide_jpeg_encode(p, quality, bytes, n, e);
-    if (!strcmp(format, "bmp")) {
-        if (p->channels == 2)
-            return tide_image_fail(e, TIDE_EARG, "BMP holds 1, 3 or 4 channels (got 2)");
-        return bmp_encode(p, bytes, n, e);
-    }
+    if (!strcmp(format, "bmp")) return tide_bmp_encode(p, bytes, n, e);
     if (!strcmp(format, "pnm") || !strcmp(format, "ppm") || !strcmp(format, "pgm"))
         return pnm_encode(p, bytes, n, e);
     return tide_image_fail(

@@ -36,15 +36,16 @@ typedef struct {
     int64_t max_pixels; /* 0: TIDE_IMAGE_MAX_PIXELS */
 } tide_image_options;
 
-/* What the first bytes say: "png", "jpeg", "bmp", "psd", "hdr", "pnm", "tga", or a format that is known but not read
- * ("gif", "webp", "tiff"); NULL: none of these. TGA has no signature and is told by a plausible header. */
+/* What the first bytes say: "png", "jpeg", "bmp", "psd", "hdr", "pnm", "tga", "gif", or a format that is known but
+ * not read ("webp", "tiff"); NULL: none of these. TGA has no signature and is told by a plausible header. */
 const char *tide_image_format(const uint8_t *bytes, size_t n);
 
-/* 16-bit PNG and PNM keep the high byte of each sample. A truncated file is an error, as is one over a limit. */
+/* 16-bit PNG and PNM keep the high byte of each sample. A truncated file is an error, as is one over a limit.
+ * With `frames` (optional, out: their number) all frames of an animation are read, below one another; else the first. */
 tide_status tide_image_decode(const uint8_t *bytes, size_t n, const tide_image_options *,
-                              tide_image *out, tide_image_error *);
+                              tide_image *out, int64_t *frames, tide_image_error *);
 tide_status tide_image_load(const char *path, const tide_image_options *, tide_image *out,
-                            tide_image_error *);
+                            int64_t *frames, tide_image_error *);
 
 /* Refuses sides and areas over the limits; decoders call it before they allocate. */
 tide_status tide_image_check_size(uint64_t height, uint64_t width, const tide_image_options *,
@@ -59,7 +60,9 @@ tide_status tide_jpeg_decode(const uint8_t *, size_t, const tide_image_options *
                              int *orientation, tide_image_error *);
 tide_status tide_stb_decode(const uint8_t *, size_t, const tide_image_options *, tide_image *out,
                             tide_image_error *);
+tide_status tide_bmp_decode(const uint8_t *, size_t, const tide_image_options *, tide_image *out, tide_image_error *);
 tide_status tide_pnm_decode(const uint8_t *, size_t, const tide_image_options *, tide_image *out, tide_image_error *);
+tide_status tide_gif_decode(const uint8_t *, size_t, const tide_image_options *, tide_image *out, int64_t *frames, tide_image_error *);
 bool tide_stb_is_tga(const uint8_t *, size_t);
 int tide_exif_orientation(const uint8_t *tiff, size_t n); /* of a TIFF block; 0: none */
 
@@ -67,6 +70,7 @@ int tide_exif_orientation(const uint8_t *tiff, size_t n); /* of a TIFF block; 0:
 tide_status tide_image_encode(const char *format /* png, jpeg, bmp, pnm */, const tide_image *,
                               int quality /* JPEG, 1..100 */, uint8_t **bytes, size_t *n,
                               tide_image_error *);
+tide_status tide_bmp_encode(const tide_image *, uint8_t **bytes, size_t *n, tide_image_error *);
 tide_status tide_png_encode(const tide_image *, uint8_t **bytes, size_t *n, tide_image_error *);
 tide_status tide_jpeg_encode(const tide_image *, int quality, uint8_t **bytes, size_t *n,
                              tide_image_error *);
@@ -129,7 +133,7 @@ typedef struct {
     bool horizontal_flip, vertical_flip, has_brightness;
     tide_fill_mode fill;
     double cval;
-    int order; /* of the spline: 0 or 1 */
+    int order; /* of the spline: 0 (nearest) to 5 */
     /* standardization, in Keras' order after the transformation */
     bool standardize; /* false: the caller does it */
     double rescale;   /* 0: none */
@@ -146,6 +150,13 @@ void tide_transform_draw(const tide_augment *, int64_t h, int64_t w, uint64_t se
  * flips, brightness. Brightness needs 1, 3 or 4 channels. */
 tide_status tide_transform_apply(const tide_augment *, const tide_transform *, const float *x,
                                  int64_t h, int64_t w, int64_t c, float *y);
+typedef struct { /* output pixel (i, j) shows the input at m (i, j) + o */
+    double m[2][2], o[2];
+} tide_affine;
+/* x -> y, both (h, w, c), apart, by the augmentation's order, fill and cval; the flips are of the result. */
+tide_status tide_resample(const tide_augment *, const tide_affine *, bool flip_horizontal,
+                          bool flip_vertical, const float *x, int64_t h, int64_t w, int64_t c,
+                          float *y);
 void tide_standardize(const tide_augment *, float *x, int64_t pixels, int64_t c);
 
 #endif

@@ -41,7 +41,7 @@ static tide_status make(const tide_loader *l, int64_t at, uint64_t seed, float *
         x = c->data + at * n;
     } else {
         tide_image p = {0}, q = {0};
-        tide_status st = tide_image_load(l->paths[at], &c->options, &p, e);
+        tide_status st = tide_image_load(l->paths[at], &c->options, &p, NULL, e);
         if (st != TIDE_OK) return st;
         if (p.height != c->height || p.width != c->width) {
             st = tide_image_fit(&p, c->height, c->width, c->filter, c->keep_aspect_ratio, &q, e);
@@ -56,6 +56,8 @@ static tide_status make(const tide_loader *l, int64_t at, uint64_t seed, float *
     tide_transform t;
     tide_transform_draw(&l->augment, c->height, c->width, seed, &t);
     tide_status st = tide_transform_apply(&l->augment, &t, x, c->height, c->width, c->channels, to);
+    if (st == TIDE_ENOMEM)
+        return tide_image_fail(e, st, "not enough memory to resample the picture");
     if (st != TIDE_OK)
         return tide_image_fail(e, st, "brightness needs 1, 3 or 4 channels (got %lld)",
                                (long long)c->channels);

@@ -1,4 +1,4 @@
-/* BMP, TGA, PSD and HDR through stb_image, its other decoders left out; the only file that sees it. */
+/* TGA, PSD and HDR through stb_image, its other decoders left out; the only file that sees it. */
 #include "image.h"
 
 #include <limits.h>
@@ -11,7 +11,6 @@
 #define STB_IMAGE_STATIC
 #define STBI_NO_STDIO
 #define STBI_NO_LINEAR
-#define STBI_ONLY_BMP
 #define STBI_ONLY_TGA
 #define STBI_ONLY_PSD
 #define STBI_ONLY_HDR
@@ -24,13 +23,6 @@ bool tide_stb_is_tga(const uint8_t *b, size_t n) {
     stbi__context s;
     stbi__start_mem(&s, b, (int)n);
     return stbi__tga_test(&s) != 0;
-}
-
-/* Bytes of samples that the header promises; stb_image itself takes what is missing as zeros or leaves it unset. */
-static uint64_t promised(const uint8_t *b, size_t n, uint64_t w, uint64_t h) {
-    if (b[0] == 'B' && n >= 34 && b[30] != 1 && b[30] != 2)
-        return h * ((w * (b[28] | (unsigned)b[29] << 8) + 31) / 32 * 4);
-    return 0;
 }
 
 tide_status tide_stb_decode(const uint8_t *b, size_t n, const tide_image_options *o,
@@ -46,8 +38,6 @@ tide_status tide_stb_decode(const uint8_t *b, size_t n, const tide_image_options
         return tide_image_fail(e, TIDE_EIO, "is not a valid picture: negative size");
     tide_status st = tide_image_check_size((uint64_t)h, (uint64_t)w, o, e);
     if (st != TIDE_OK) return st;
-    if (promised(b, n, (uint64_t)w, (uint64_t)h) > n)
-        return tide_image_fail(e, TIDE_EIO, "the file is truncated");
     uint8_t *data = stbi_load_from_memory(b, (int)n, &w, &h, &c, 0);
     if (!data) {
         const char *why = stbi_failure_reason();

@@ -49,37 +49,47 @@ local load_args = check.args("load_img", {
 }, { named = {
   { "upright", "bool", false, "turn the picture as its EXIF orientation says" },
   { "max_pixels", "int", nil, "largest area that is read; 100,000,000 by default", min = 1 },
+  { "frames", "enum", "first", "of an animated GIF", of = "first|all" },
 } })
 
---- Reads a picture: JPEG, PNG, BMP, TGA, PSD, HDR or PNM, told by its content. Resizes as Pillow, grey values as Pillow's "L".
---- 16-bit PNG keeps the high byte of each sample (Pillow saturates in rgb). Sides over 16,384 and areas over `max_pixels` are
---- refused before memory is taken. Keras: keras.utils.load_img.
+--- Reads a picture: JPEG, PNG, GIF, BMP, TGA, PSD, HDR or PNM, told by its content. Resizes as Pillow, grey values as
+--- Pillow's "L". 16-bit PNG keeps the high byte of each sample (Pillow saturates in rgb). Sides over 16,384 and areas over
+--- `max_pixels` are refused before memory is taken. Of an animation the first frame; `frames = "all"` gives them all, composed.
+--- Keras: keras.utils.load_img.
 --- @param path string
---- @return userdata uint8 tensor (height, width, 1, 3 or 4)
+--- @return userdata uint8 tensor (height, width, 1, 3 or 4), with frames = "all" (frames, height, width, channels)
 --- @usage local x = tide.preprocessing.image.load_img("cat.jpg", { target_size = { 150, 150 } })
 function files.load_img(...)
   local o = load_args:call(...)
-  local x = image.load(o.path, { channels = channels_of[o.color_mode], upright = o.upright, max_pixels = o.max_pixels },
-    "load_img")
+  local x = image.load(o.path, { channels = channels_of[o.color_mode], upright = o.upright, max_pixels = o.max_pixels,
+    frames = o.frames == "all" }, "load_img")
   local s = o.target_size
-  if s and (s[1] ~= x.shape[1] or s[2] ~= x.shape[2]) then
-    x = image.fit(x, s[1], s[2], o.interpolation, o.keep_aspect_ratio)
+  if s and (s[1] ~= x.shape[-3] or s[2] ~= x.shape[-2]) then
+    if x.ndim == 3 then
+      return image.fit(x, s[1], s[2], o.interpolation, o.keep_aspect_ratio)
+    end
+    local fitted = {}
+    for i = 1, #x do
+      fitted[i] = image.fit(ops.copy(x[i]), s[1], s[2], o.interpolation, o.keep_aspect_ratio)
+    end
+    x = ops.stack(fitted, { axis = 1 })
   end
   return x
 end
 
---- A picture from the bytes of a file, as load_img reads it.
+--- A picture from the bytes of a file, as load_img reads it; without color_mode with the channels that the file has.
 --- @param bytes string
---- @return userdata uint8 tensor (height, width, channels)
+--- @param o table|nil { color_mode, upright = false, max_pixels, frames = "first" or "all" }
+--- @return userdata uint8 tensor (height, width, channels), with frames = "all" (frames, height, width, channels)
 --- @usage local x = tide.image.decode(bytes, { color_mode = "grayscale" })
 function files.decode(bytes, o)
   o = check.options("decode", o, { { "color_mode", "enum", nil, "channels", of = "rgb|grayscale|rgba" }, { "upright", "bool",
-    false },
-    { "max_pixels", "int", nil, min = 1 } })
+    false }, { "max_pixels", "int", nil, min = 1 }, { "frames", "enum", "first", of = "first|all" } })
   if type(bytes) ~= "string" then
     errors.raise("decode", "the first argument must be the bytes of a picture (got %s)", check.show(bytes))
   end
-  return image.decode(bytes, { channels = channels_of[o.color_mode], upright = o.upright, max_pixels = o.max_pixels })
+  return image.decode(bytes, { channels = channels_of[o.color_mode], upright = o.upright, max_pixels = o.max_pixels,
+    frames = o.frames == "all" })
 end
 
 --- What the first bytes of a file say it is: "png", "jpeg", "bmp", "psd", "hdr", "pnm", "tga", "gif", "webp", "tiff" or nil.

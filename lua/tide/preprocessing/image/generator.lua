@@ -33,7 +33,7 @@ local args = check.args("ImageDataGenerator", {
   { "preprocessing_function", "function", nil, "of one picture, after the transformation, before rescale" },
   { "data_format", "enum", "channels_last", "order of the axes", of = "channels_last|channels_first" },
   { "validation_split", "number", 0.0, "share of each class kept for subset = \"validation\"", min = 0, max = 1 },
-  { "interpolation_order", "int", 1, "of the spline: 0 nearest, 1 linear", min = 0, max = 1 },
+  { "interpolation_order", "int", 1, "of the spline: 0 nearest, 1 linear, to 5", min = 0, max = 5 },
   { "dtype", "dtype", "float32", "of the batches" },
 })
 M.args = args

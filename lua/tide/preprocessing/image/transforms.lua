@@ -62,7 +62,9 @@ local function with_axes(o, where, f)
 end
 
 local function random(name, first, ranges)
-  local table_of = args(name, first, { { "interpolation_order", "int", 1, "0 nearest, 1 linear", min = 0, max = 1 } })
+  local table_of = args(name, first, {
+    { "interpolation_order", "int", 1, "of the spline: 0 nearest, 1 linear, to 5", min = 0, max = 5 },
+  })
   return function(...)
     local o = table_of:call(...)
     return with_axes(o, name, function(x)
@@ -106,7 +108,7 @@ local affine_args = check.args("apply_affine_transform", {
     "pixels along the rows" },
   { "ty", "number", 0, "pixels along the columns" }, { "shear", "number", 0, "degrees" }, { "zx", "number", 1, "zoom" },
   { "zy", "number", 1, "zoom" }, axes[1], axes[2], axes[3], filling[1], filling[2],
-  { "order", "int", 1, "0 nearest, 1 linear", min = 0, max = 1 },
+  { "order", "int", 1, "of the spline: 0 nearest, 1 linear, to 5", min = 0, max = 5 },
 })
 
 --- Rotation, shift, shear and zoom in one resample about the centre; the matrix is Keras', the resample SciPy's.
