@@ -41,6 +41,7 @@ typedef enum {
     TIDE_EGRAD,       /* differentiation is impossible here */
     TIDE_EIO,         /* a file is missing, truncated or not what it claims */
     TIDE_ERELEASED,   /* the tensor was released */
+    TIDE_EINTERRUPT,  /* Ctrl-C came while it ran */
     TIDE_DECLINE = -1 /* kernels only: let the next engine serve */
 } tide_status;
 
@@ -106,6 +107,11 @@ void *tide_scratch(tide_device *dev, size_t bytes);
 
 /* Number of threads a kernel may use now (1 in a forked child or after tide_set_threads(1)). */
 int tide_num_threads(void);
+
+/* Ctrl-C: a signal handler sets tide_cancel; the op that runs then fails, and its kernel may leave its results unfinished
+ * while tide_cancellable holds, which it does not for ops that write in place. */
+extern volatile int tide_cancel, tide_cancellable;
+static inline int tide_stopped(void) { return tide_cancel && tide_cancellable; }
 
 static inline size_t tide_dtype_size(int d) {
     static const uint8_t size[] = {

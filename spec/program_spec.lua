@@ -97,10 +97,11 @@ describe("tide", function()
     local code = [[io.stdout:write("go\n") io.stdout:flush()
       local co = coroutine.wrap(function() while true do end end) co()]]
     with_script(code, function(name)
-      local pipe = io.popen(("%s %s 2>&1 & pid=$!; sleep 0.3; kill -INT $pid; wait $pid; echo status $?"):format(program, name))
-      local out = pipe:read "a"
-      pipe:close()
-      assert.matches("^go\ntide: .*interrupted!.*\nstatus 1\n$", out)
+      local session = require("spec.support.session").new { program, name }
+      session:wait "go\r"
+      session:signal(2)
+      session:wait "tide: .*interrupted!"
+      assert.equal(1, session:finish())
     end)
   end)
 end)
@@ -152,51 +153,5 @@ describe("the prompt without a terminal", function()
 
   it("writes neither banner nor colour", function()
     assert.not_matches("\27", lines "error 'x'\n1\n")
-  end)
-end)
-
-describe("the prompt at a terminal", function()
-  -- `script` gives the program a pty; what is typed comes in time, not at once
-  local function typed(keys, state)
-    local feed = {}
-    for _, key in ipairs(keys) do
-      feed[#feed + 1] = ("sleep 0.15; printf %s"):format(quoted(key))
-    end
-    local command = ("(sleep 0.3; %s; sleep 0.15; printf '\\004'; sleep 0.15) | env LC_ALL=C.UTF-8 TERM=xterm NO_COLOR=1 "
-      .. "XDG_STATE_HOME=%s script -qec '%s --no-rc' /dev/null 2>&1"):format(table.concat(feed, "; "), state, program)
-    local pipe = io.popen(command)
-    local out = pipe:read "a"
-    pipe:close()
-    return out
-  end
-
-  local state
-  before_each(function()
-    state = os.tmpname()
-    os.remove(state)
-  end)
-  after_each(function()
-    os.execute("rm -rf " .. state)
-  end)
-
-  it("answers, interrupts a loop and a half-typed line, and goes on", function()
-    local out = typed({ "6 * 7\\n", "while true do end\\n", "\\003", "half of a line", "\\003", "40 + 4\\n" }, state)
-    assert.matches("\n42\r", out)
-    assert.matches("interrupted!", out)
-    assert.matches("\n44\r", out)
-  end)
-
-  it("completes fields and the prefix of an earlier line", function()
-    local out = typed({ "string.rep('ab', 3)\\n", "string.form\\t'%%d', 77)\\n", "string.re\\033[A\\n" }, state)
-    assert.matches("\n77\r", out)
-    assert.matches("\nababab\r.*\nababab\r", out)
-  end)
-
-  it("keeps a private history of whole blocks", function()
-    typed({ "for i = 1, 2 do\\n", "print(i) end\\n", "x = 1\\n" }, state)
-    local file = assert(io.open(state .. "/tide/history"))
-    assert.equal("for i = 1, 2 do\\nprint(i) end\nx = 1\n", file:read "a")
-    file:close()
-    assert.matches("^%-rw%-%-%-%-%-%-%-", io.popen("ls -l " .. state .. "/tide/history"):read "a")
   end)
 end)

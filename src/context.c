@@ -19,6 +19,7 @@ static const char *const status_names[] = {
     [TIDE_EGRAD] = "gradient",
     [TIDE_EIO] = "io",
     [TIDE_ERELEASED] = "released",
+    [TIDE_EINTERRUPT] = "interrupted",
 };
 
 tide_ctx *tide_ctx_new(void) {

@@ -126,6 +126,8 @@ void tide_set_threads(int n) {
     tide_engines_set_threads(threads_wanted);
 }
 
+volatile int tide_cancel, tide_cancellable;
+
 int tide_num_threads(void) {
     if (in_child) return 1;
     return threads_wanted > 0 ? threads_wanted : omp_get_max_threads();

@@ -147,7 +147,7 @@ static int call(lua_State *L, int n, int results) {
     lua_insert(L, base);
     tide_interrupt_begin(L);
     int status = lua_pcall(L, n, results, base);
-    tide_interrupt_end();
+    tide_interrupt_end(L);
     lua_remove(L, base);
     if (status == LUA_OK) return 1;
     fflush(stdout);

@@ -136,8 +136,20 @@ static tide_status meet_lag(const tide_op *op, const void *attrs, int i, tide_te
     return TIDE_OK;
 }
 
+/* Whether a kernel may be left half done: it writes nothing that was there before. */
+static int writes_new(const tide_op *op) {
+    static uint8_t known[TIDE_OP_COUNT]; /* 1: yes, 2: no */
+    if (!known[op->id]) {
+        const tide_arg *a = op->args();
+        int in_place = op->flags & TIDE_INPLACE;
+        for (int i = 0; i < op->nargs; i++) in_place |= a[i].kind == TIDE_ARG_IN && a[i].need == INOUT;
+        known[op->id] = in_place ? 2 : 1;
+    }
+    return known[op->id] == 1;
+}
+
 static tide_status run(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, int nlist, tide_tensor **in, int nout,
-                       tide_tensor **out) {
+                       tide_tensor **out, int may_stop) {
     tide_buf few[FEW + MAX_OUT], *bufs = few;
     int sparse = 0;
     for (int i = 0; i < nin; i++) sparse += in[i] && !in[i]->storage;
@@ -163,16 +175,20 @@ static tide_status run(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
     }
     tide_kcall k = {.attrs = attrs, .in = bufs, .out = bufs + nin, .op = op->id, .nin = nin, .nout = nout, .nlist = nlist, .dev = tide_cpu()};
     if (st == TIDE_OK) st = TIDE_DECLINE;
+    tide_cancellable = may_stop;
     double t0 = ctx->profile ? seconds() : 0;
     for (const tide_engine *const *e = k.dev->engines; *e && st == TIDE_DECLINE; e++) {
         tide_kernel f = (*e)->table[op->id];
         if (f) st = f(&k);
     }
+    if (tide_stopped()) st = TIDE_EINTERRUPT;
+    tide_cancellable = 0;
     if (ctx->profile && st == TIDE_OK) profile_add(ctx, &k, seconds() - t0);
     if (st == TIDE_DECLINE)
         st = tide_fail(ctx, TIDE_ENOKERNEL, "%s: no kernel of device %s serves %s%s%s", op->name, tide_device_name(k.dev),
                        nin && in[0] ? tide_dtype_name(in[0]->dtype) : "", nin > 1 && in[1] ? " and " : "",
                        nin > 1 && in[1] ? tide_dtype_name(in[1]->dtype) : "");
+    else if (st == TIDE_EINTERRUPT) tide_fail(ctx, st, "interrupted!");
     else if (st == TIDE_EINDEX) bad_position(ctx, op, &k);
     else if (st == TIDE_ENOMEM) tide_fail(ctx, st, "%s: not enough memory for work space", op->name);
     else if (st != TIDE_OK) tide_fail(ctx, st, "%s: the kernel refuses its input (%s)", op->name, tide_status_name(st));
@@ -181,7 +197,7 @@ static tide_status run(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
 }
 
 tide_status tide_run_into(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, tide_tensor **in, tide_tensor *out) {
-    return run(ctx, op, attrs, nin, 0, in, 1, &out);
+    return run(ctx, op, attrs, nin, 0, in, 1, &out, 0);
 }
 
 tide_status tide_scatter_rows(tide_ctx *ctx, tide_tensor *out, tide_tensor *ids, tide_tensor *values) {
@@ -317,7 +333,7 @@ static tide_status apply_plain(tide_ctx *ctx, const tide_op *op, const void *att
         reserve_rng(ctx, op, a, op->nout ? meta : &(tide_meta){0});
         for (; made < op->nout && st == TIDE_OK; made++) st = tide_new_like(ctx, &meta[made], &out[made]);
         if (st != TIDE_OK) made--; /* the one that failed is NULL already */
-        if (st == TIDE_OK) st = run(ctx, op, a, nin, nlist, in, op->nout, out);
+        if (st == TIDE_OK) st = run(ctx, op, a, nin, nlist, in, op->nout, out, writes_new(op));
         if (st == TIDE_OK && (op->flags & TIDE_INPLACE || op->nin)) bump_inout(op, nin, in);
         if (st == TIDE_OK && op->after) op->after(&c);
     }
@@ -337,6 +353,7 @@ static tide_status apply_plain(tide_ctx *ctx, const tide_op *op, const void *att
 tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
     int nlist, common, half;
     for (int i = 0; i < op->nout; i++) out[i] = NULL;
+    if (tide_cancel) return tide_fail(ctx, TIDE_EINTERRUPT, "interrupted!");
     TIDE_TRY(check_inputs(ctx, op, nin, in, &nlist));
     for (int i = 0; i < nin && !(op->flags & TIDE_SPARSE); i++)
         if (in[i] && tide_is_sparse(in[i]))

@@ -2,6 +2,7 @@
  * that are broadcast or strided through buffers that stay in the first-level cache.
  *
  * Invariant: pieces start at multiples of BLOCK, or of the row, whatever the number of threads. */
+#define TIDE_POLLED
 #include "cpu.h"
 
 #define BLOCK 1024 /* elements of one packed piece: four operands of 8 bytes fill a 32 KB cache */

@@ -1,6 +1,7 @@
 /* The hook for matrix products, and products of integers.
  *
  * Invariant: the hook is set only while an engine's kernel runs on this thread. */
+#define TIDE_POLLED
 #include "../engines.h"
 #include "../gemm.h"
 #include "cpu.h"

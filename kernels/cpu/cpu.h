@@ -28,13 +28,20 @@
 /* Runs the following block for each chunk [lo, hi) of 0..n, `grain` long at most; `chunk` is its number.
  *   TIDE_PARALLEL_FOR(n, 4096) { for (int64_t i = lo; i < hi; i++) y[i] = f(x[i]); }
  * Neither `return` nor `break` may leave the block, and it holds no other TIDE_PARALLEL_FOR. */
+/* Chunks that are left when Ctrl-C comes are skipped in files that define TIDE_POLLED and in those compiled per level: none
+ * of these takes positions in memory from what an earlier loop computed. */
+#if defined REAL || defined TIDE_POLLED
+#define TIDE_GO_ON !tide_stopped()
+#else
+#define TIDE_GO_ON 1
+#endif
 /* clang-format off */
 #define TIDE_PARALLEL_FOR(n, grain)                                                                   \
     for (int64_t n_ = (n), grain_ = (grain), chunks_ = n_ > 0 ? TIDE_CEIL_DIV(n_, grain_) : 0;        \
          chunks_ > 0; chunks_ = 0)                                                                    \
         _Pragma("omp parallel for schedule(static) num_threads(tide_num_threads()) if (chunks_ > 1)") \
         for (int64_t chunk = 0; chunk < chunks_; chunk++)                                             \
-            for (int64_t lo = chunk * grain_, hi = TIDE_MIN(lo + grain_, n_), once_ = 1; once_; once_ = 0)
+            for (int64_t lo = chunk * grain_, hi = TIDE_MIN(lo + grain_, n_), once_ = TIDE_GO_ON; once_; once_ = 0)
 /* clang-format on */
 
 /* -- elementwise driver (any_elementwise.c): calls `loop` with unit-stride pieces of every operand -- */

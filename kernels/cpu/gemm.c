@@ -105,6 +105,23 @@ static void block(const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_
     }
 }
 
+/* An engine's product in parts along k, 2^33 multiplications or 768 steps each, so that Ctrl-C ends it; engines walk k in
+ * such parts themselves. 0: refused. */
+static int parts(const tide_gemm *g, double work, int (*serve)(const tide_gemm *)) {
+    const double most = 8.6e9;
+    if (work <= most) return serve(g);
+    const int64_t steps = TIDE_MAX(1, (int64_t)((double)g->k * (most / work)) / 768) * 768;
+    for (int64_t p = 0; p < g->k && !tide_stopped(); p += steps) {
+        tide_gemm part = *g;
+        part.k = TIDE_MIN(steps, g->k - p);
+        part.a = (const REAL *)g->a + p * g->acs;
+        part.b = (const REAL *)g->b + p * g->brs;
+        part.accumulate = g->accumulate || p > 0;
+        if (!serve(&part)) return 0;
+    }
+    return 1;
+}
+
 void K(gemm)(const tide_gemm *g) {
     int64_t m = g->m, n = g->n;
     if (m == 0 || n == 0) return;
@@ -116,7 +133,7 @@ void K(gemm)(const tide_gemm *g) {
     double work = (double)m * (double)n * (double)g->k; /* a repeated view may be longer than memory */
     if (tide_gemm_now && work > 512) {
         int (*serve)(const tide_gemm *) = REAL_IS_F32 ? tide_gemm_now->f32 : tide_gemm_now->f64;
-        if (serve && serve(g)) return;
+        if (serve && parts(g, work, serve)) return;
     }
     int64_t rows = TIDE_CEIL_DIV(m, MB), cols = TIDE_CEIL_DIV(n, NB);
     if (rows * cols == 1) {

@@ -195,6 +195,11 @@ int tideL_raise(lua_State *L, tide_ctx *ctx, tide_status st) {
         luaL_unref(L, LUA_REGISTRYINDEX, ref);
         return lua_error(L);
     }
+    if (st == TIDE_EINTERRUPT) { /* the hook that would say the same at the next instruction has nothing left to do */
+        tide_cancel = 0;
+        if (lua_gethookcount(L) == 1) lua_sethook(L, NULL, 0, 0);
+        return luaL_error(L, "interrupted!");
+    }
     char op[64] = "tide";
     const char *message = ctx->message, *colon = strstr(message, ": ");
     if (colon && colon - message < (ptrdiff_t)sizeof op && !memchr(message, ' ', (size_t)(colon - message))) {

@@ -121,34 +121,52 @@ static int profile_stop(lua_State *L) {
 /* -- interrupts: while watched, the first Ctrl-C sets a flag, a second one goes where it went before -- */
 
 static volatile sig_atomic_t interrupts;
+static volatile time_t second_press;
 static struct sigaction previous;
 static int watching;
 
+/* A third one within two seconds means that the second is not heeded: then the default action. */
 static void on_interrupt(int sig) {
-    if (++interrupts >= 2 && previous.sa_handler != SIG_IGN) {
+    if (++interrupts < 2 || previous.sa_handler == SIG_IGN) return;
+    const time_t at = time(NULL);
+    if (interrupts == 2 || at - second_press > 2) {
+        interrupts = 2;
+        second_press = at;
         if (previous.sa_handler != SIG_DFL) {
+            tide_cancel = 1;
             previous.sa_handler(sig);
-        } else {
-            signal(sig, SIG_DFL);
-            raise(sig);
+            return;
         }
     }
+    signal(sig, SIG_DFL);
+    raise(sig);
 }
 
-/* watch_interrupts(true | false): nests */
+/* watch_interrupts(true | false): nests; watch_interrupts("end"): whoever watches has been left */
 static int watch_interrupts(lua_State *L) {
+    if (lua_type(L, 1) == LUA_TSTRING) {
+        watching = watching > 0;
+        lua_pushboolean(L, 0);
+        lua_replace(L, 1);
+    }
     if (lua_toboolean(L, 1)) {
         if (watching++ == 0) {
             struct sigaction a = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
             sigemptyset(&a.sa_mask);
-            interrupts = 0;
+            interrupts = tide_cancel = 0;
             sigaction(SIGINT, &a, &previous);
         }
     } else if (watching > 0 && --watching == 0) {
         sigaction(SIGINT, &previous, NULL);
-        interrupts = 0;
+        interrupts = tide_cancel = 0;
     }
     return 0;
+}
+
+/* cancel_flag(): where a program's own handler writes 1, so that the op that runs, or the next one, raises "interrupted!" */
+static int cancel_flag(lua_State *L) {
+    lua_pushlightuserdata(L, (void *)&tide_cancel);
+    return 1;
 }
 
 /* interrupted(): whether Ctrl-C came since; interrupted(true | false) sets it */
@@ -239,6 +257,7 @@ void tideL_open_runtime(lua_State *L) {
         {"profile_stop", profile_stop},
         {"watch_interrupts", watch_interrupts},
         {"interrupted", interrupted},
+        {"cancel_flag", cancel_flag},
         {"now", now},
         {"terminal", terminal},
         {"resident", resident},

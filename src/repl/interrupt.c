@@ -1,8 +1,9 @@
 /* Ctrl-C while Lua runs.
  *
  * A debug hook belongs to one coroutine, so the handler must know which one runs: `coroutine.resume` and `coroutine.wrap`
- * are replaced by versions that keep `running`. Invariant: `running` is the coroutine whose instructions are executed, or
- * NULL while none are and the signal has its default action. */
+ * are replaced by versions that keep `running`. Invariants: `running` is the coroutine whose instructions are executed, or
+ * NULL while none are and the signal has its default action; an interrupt is raised only while `armed`, so that the prompt's
+ * own code is never cut short. */
 #include "repl.h"
 
 #include <lauxlib.h>
@@ -10,18 +11,24 @@
 #include <time.h>
 
 static lua_State *volatile running;
-static volatile sig_atomic_t presses;
+static volatile sig_atomic_t presses, armed, pending;
 static volatile time_t first_press;
+static volatile int *cancel; /* of the tensor core, once it is known */
 
 static void stop(lua_State *L, lua_Debug *ar) {
     (void)ar;
     lua_sethook(L, NULL, 0, 0);
-    presses = 0;
+    presses = pending = 0;
+    if (cancel) *cancel = 0;
     luaL_error(L, "interrupted!");
 }
 
+static void set_hook(lua_State *L) {
+    lua_sethook(L, stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+}
+
 /* The hook is the one thing of Lua that a signal handler may call. A third press within two seconds means that no Lua
- * instruction is reached (a long call into C): then the default action. */
+ * instruction is reached (a long call into C that does not look at `cancel`): then the default action. */
 static void on_sigint(int sig) {
     time_t now = time(NULL);
     if (presses == 0 || now - first_press > 2) {
@@ -34,22 +41,74 @@ static void on_sigint(int sig) {
         raise(sig);
         return;
     }
-    lua_sethook(running, stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+    if (!armed) return;
+    pending = 1;
+    if (cancel) *cancel = 1;
+    set_hook(running);
+}
+
+static void disarm(lua_State *L) {
+    armed = 0;
+    if (lua_gethook(L) == stop) lua_sethook(L, NULL, 0, 0);
+    presses = pending = 0;
+    if (cancel) *cancel = 0;
 }
 
 void tide_interrupt_begin(lua_State *L) {
     struct sigaction action = {.sa_handler = on_sigint, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
-    presses = 0;
+    presses = pending = 0;
     running = L;
+    armed = 1;
     sigaction(SIGINT, &action, NULL);
 }
 
-void tide_interrupt_end(void) {
+void tide_interrupt_end(lua_State *L) {
     struct sigaction action = {.sa_handler = SIG_DFL};
+    disarm(L);
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     running = NULL;
+}
+
+/* guarded(f, handler, ...): xpcall in which alone, of all the prompt does, Ctrl-C raises; it has its handler afterwards,
+ * whatever f left behind */
+static int guarded(lua_State *L) {
+    struct sigaction action = {.sa_handler = on_sigint, .sa_flags = SA_RESTART};
+    int n = lua_gettop(L) - 2;
+    luaL_argcheck(L, n >= 0, 2, "a function is missing");
+    lua_pushvalue(L, 1);
+    lua_copy(L, 2, 1);
+    lua_replace(L, 2); /* the handler under the function */
+    sigemptyset(&action.sa_mask);
+    presses = pending = 0;
+    running = L;
+    armed = 1;
+    int status = lua_pcall(L, n, LUA_MULTRET, 1);
+    running = L;
+    disarm(L);
+    sigaction(SIGINT, &action, NULL);
+    lua_pushboolean(L, status == LUA_OK);
+    lua_replace(L, 1);
+    return lua_gettop(L);
+}
+
+/* unguarded(): from here on only what `guarded` runs is interrupted */
+static int unguarded(lua_State *L) {
+    disarm(L);
+    return 0;
+}
+
+/* cancels(flag): where the tensor core looks for an interrupt, as core.cancel_flag() gives it */
+static int cancels(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TLIGHTUSERDATA);
+    cancel = lua_touserdata(L, 1);
+    return 0;
+}
+
+void tide_interrupt_functions(lua_State *L) {
+    static const luaL_Reg functions[] = {{"guarded", guarded}, {"unguarded", unguarded}, {"cancels", cancels}, {NULL, NULL}};
+    luaL_setfuncs(L, functions, 0);
 }
 
 /* Moves n arguments into `co`, runs it, moves its results back. Returns their number, or -1 with the error on top. */
@@ -64,6 +123,10 @@ static int resume(lua_State *L, lua_State *co, int n) {
     running = co;
     int status = lua_resume(co, L, n, &results);
     running = outer;
+    if (pending && lua_gethook(co) == stop) { /* it left before its hook was heeded: the one that goes on heeds it */
+        lua_sethook(co, NULL, 0, 0);
+        if (outer) set_hook(outer);
+    }
     if (status == LUA_OK || status == LUA_YIELD) {
         if (!lua_checkstack(L, results + 1)) {
             lua_pop(co, results);

@@ -11,6 +11,8 @@ int tide_open_terminal(lua_State *L);
 
 /* Ctrl-C while Lua runs raises "interrupted!" at its next instruction, in whichever coroutine that is. */
 void tide_interrupt_begin(lua_State *L);
-void tide_interrupt_end(void);
+void tide_interrupt_end(lua_State *L);
+/* Adds to the module on top what the prompt needs to choose when it is interrupted: guarded, unguarded, cancels. */
+void tide_interrupt_functions(lua_State *L);
 
 #endif

@@ -1,7 +1,8 @@
 /* The terminal as the Lua module `tide.repl.terminal`: line editing, and private files for the history.
  *
- * Owns what libedit keeps in globals. Invariant: while a line is edited the only signal that ends it is SIGINT, whose
- * handler sets a flag that our own reader of characters polls for; libedit itself would swallow the first one. */
+ * Owns what libedit keeps in globals. Invariants: while a line is edited the only signal that ends it is SIGINT, whose
+ * handler sets a flag that our own reader of characters polls for; libedit itself would swallow the first one. Whatever
+ * else ends or stops the program then leaves the terminal as it was before the line. */
 #define _GNU_SOURCE
 #include "repl.h"
 
@@ -16,6 +17,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,13 +28,62 @@
 #include <editline/readline.h>
 #endif
 
-static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t interrupted, stale; /* stale: what is shown of the line is not what the terminal shows */
+static struct termios before_line;
 static lua_State *completing; /* the state that reads a line now */
 static int completer = LUA_NOREF;
 
 static void on_sigint(int sig) {
     (void)sig;
     interrupted = 1;
+}
+
+static void on_end(int sig) {
+    tcsetattr(STDIN_FILENO, TCSANOW, &before_line);
+    signal(sig, SIG_DFL);
+    raise(sig);
+}
+
+static void on_stop(int sig) {
+    struct termios editing;
+    (void)sig;
+    int known = tcgetattr(STDIN_FILENO, &editing) == 0;
+    tcsetattr(STDIN_FILENO, TCSANOW, &before_line);
+    raise(SIGSTOP);
+    if (known) tcsetattr(STDIN_FILENO, TCSANOW, &editing); /* it goes on */
+    stale = 1;
+}
+
+static void on_resize(int sig) {
+    (void)sig;
+    stale = 1;
+}
+
+/* The signals that concern a line that is edited; their actions before go into `kept`. */
+static const struct {
+    int sig;
+    void (*handler)(int);
+} concern[] = {{SIGINT, on_sigint}, {SIGTERM, on_end}, {SIGHUP, on_end}, {SIGTSTP, on_stop}, {SIGWINCH, on_resize}};
+enum { CONCERNS = sizeof concern / sizeof *concern };
+
+static void begin_line(struct sigaction kept[CONCERNS]) {
+    interrupted = stale = 0;
+    tcgetattr(STDIN_FILENO, &before_line);
+    for (int i = 0; i < CONCERNS; i++) {
+        struct sigaction action = {.sa_handler = concern[i].handler};
+        sigemptyset(&action.sa_mask);
+        sigaction(concern[i].sig, &action, &kept[i]);
+    }
+}
+
+static void end_line(const struct sigaction kept[CONCERNS]) {
+    for (int i = 0; i < CONCERNS; i++) sigaction(concern[i].sig, &kept[i], NULL);
+}
+
+static void redraw(void) {
+    stale = 0;
+    rl_resize_terminal();
+    rl_forced_update_display();
 }
 
 /* Next byte of the terminal; -1 at its end or after Ctrl-C. The signal is let in only inside ppoll. */
@@ -47,6 +98,7 @@ static int next_byte(void) {
         struct pollfd fd = {.fd = STDIN_FILENO, .events = POLLIN};
         int n = interrupted ? -1 : ppoll(&fd, 1, NULL, &before);
         if (interrupted) break;
+        if (stale) redraw();
         if (n < 0 && errno == EINTR) continue;
         unsigned char c;
         ssize_t got = read(STDIN_FILENO, &c, 1);
@@ -148,16 +200,14 @@ static void prepare(void) {
 /* readline(prompt): the line; nil at the end of input; false after Ctrl-C */
 static int l_readline(lua_State *L) {
     const char *prompt = luaL_checkstring(L, 1);
-    struct sigaction action = {.sa_handler = on_sigint}, before;
-    sigemptyset(&action.sa_mask);
+    struct sigaction kept[CONCERNS];
     prepare();
     fflush(stdout);
-    interrupted = 0;
-    sigaction(SIGINT, &action, &before);
+    begin_line(kept);
     completing = L;
     char *line = readline(prompt);
     completing = NULL;
-    sigaction(SIGINT, &before, NULL);
+    end_line(kept);
     if (interrupted) {
         free(line);
         fputs("^C\n", stdout);
@@ -259,5 +309,6 @@ int tide_open_terminal(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"readline", l_readline}, {"remember", l_remember}, {"completer", l_completer}, {"isatty", l_isatty}, {"size", l_size}, {"clock", l_clock}, {"makedirs", l_makedirs}, {"write", l_write}, {NULL, NULL}};
     luaL_newlib(L, functions);
+    tide_interrupt_functions(L);
     return 1;
 }

@@ -30,7 +30,7 @@ local home = debug.getinfo(1, "S").short_src:match "^(.*/)repl/[^/]*$"
 function explain.trimmed(traceback)
   local lines = {}
   for line in traceback:gmatch "[^\n]+" do
-    if line:find("tide/repl/init.lua", 1, true) then
+    if line:find("tide/repl/init.lua", 1, true) or line:find("tide.repl.terminal.guarded", 1, true) then
       break
     end
     local inner = home and line:find("^%s*" .. home:gsub("%p", "%%%0"))

@@ -75,7 +75,7 @@ function Session:results(values, hushed)
     return
   end
   local width = self.plain and 80 or (self.terminal.size())
-  local ok, text = xpcall(show.values, handler, values, { width = width })
+  local ok, text = self.terminal.guarded(show.values, handler, values, { width = width })
   if ok then
     self.out:write(text, "\n")
   else
@@ -88,7 +88,7 @@ end
 ---@param o { hushed?: boolean, source?: string, name?: string, command?: boolean }
 function Session:run(f, o)
   local started = self.terminal.clock()
-  local values = table.pack(xpcall(f, handler, o.command and self or nil))
+  local values = table.pack(self.terminal.guarded(f, handler, o.command and self or nil))
   local took = self.terminal.clock() - started
   if values[1] then
     if not o.command then
@@ -100,6 +100,9 @@ function Session:run(f, o)
     if o.command and type(failure.value) == "string" and not failure.value:find "^%S+:%d+:" then
       failure.traceback = nil -- the command itself said what is wrong
     end
+    local core = require "tide.core" -- what was cut short may not have closed what it opened
+    core.watch_interrupts "end"
+    core.grad_mode(true)
     self:report(failure, o.source, o.name)
   end
   if took > 0.1 and not self.plain and not o.command then
@@ -200,6 +203,8 @@ function repl.run(o)
     return _G.tide.help(x)
   end
   local self = repl.session { terminal = terminal, plain = plain }
+  terminal.unguarded()
+  terminal.cancels(require("tide.core").cancel_flag())
   if not plain then
     self.out:write(_G.tide._VERSION, " on ", _VERSION, "; ? for help, Ctrl-D leaves\n")
     for _, entry in ipairs(history.load(terminal)) do
@@ -213,14 +218,7 @@ function repl.run(o)
       self:startup()
     end
   end
-  while true do
-    -- an interrupt can come between two inputs too
-    local ok, more = xpcall(self.turn, handler, self)
-    if not ok then
-      self:report(more)
-    elseif not more then
-      break
-    end
+  while self:turn() do
   end
   if not plain then
     self.out:write "\n"

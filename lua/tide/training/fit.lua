@@ -151,7 +151,8 @@ end
 local function train(self, T, run, hook)
   local o = run.o
   local cb, history = pass.make_callbacks(self, run.callbacks, { epochs = o.epochs,
-    steps = o.steps_per_epoch or run.source.batches, verbose = pass.resolve_verbose(o.verbose), history = true, force_bar = o.verbose == 1 and os.getenv "TIDE_BAR" ~= nil })
+    steps = o.steps_per_epoch or run.source.batches, verbose = pass.resolve_verbose(o.verbose),
+    history = true, force_bar = o.verbose == 1 and os.getenv "TIDE_BAR" ~= nil })
   rawset(self, "stop_training", false)
   rawset(self, "stop_evaluating", false)
   T.paused = nil

@@ -1,0 +1,268 @@
+-- The prompt at a terminal: what a person types, and what the screen shows.
+local Session = require "spec.support.session"
+
+local program = (os.getenv "TIDE_BUILD" or "build") .. "/tide"
+if os.getenv "TIDE_INSTALLED" == "1" then
+  program = "tide"
+end
+
+local INT = 2
+local home, s
+
+local function start(o)
+  o = o or {}
+  local env = { "TERM=xterm", "LC_ALL=C.UTF-8", "HOME=" .. home, "XDG_STATE_HOME=" .. home, "XDG_CONFIG_HOME=" .. home }
+  for _, e in ipairs(o.env or {}) do
+    env[#env + 1] = e
+  end
+  local session = Session.new { program, o.option or "--no-rc", env = env, columns = o.columns, rows = o.rows }
+  session:ready()
+  return session
+end
+
+local function finish(session)
+  session:type "\4"
+  return session:finish()
+end
+
+setup(function()
+  home = os.tmpname()
+  os.remove(home)
+  os.execute("mkdir -p " .. home .. "/tide")
+  s = start { env = { "NO_COLOR=1" } }
+end)
+teardown(function()
+  if s then
+    s.pty:close()
+  end
+  os.execute("rm -rf " .. home)
+end)
+
+-- Types a line that prints "go" and then runs on, and presses Ctrl-C there. `times` presses, the later ones when the
+-- screen shows what `between` says.
+local function interrupted(line, times, between)
+  s:type(line .. "\n")
+  s:wait "\ngo\r"
+  s:signal(INT)
+  for _ = 2, times or 1 do
+    s:wait(between)
+    s:signal(INT)
+  end
+  s:wait "interrupted!"
+  s:ready()
+  assert.equal("42\n", s:enter "6 * 7")
+end
+
+describe("the prompt", function()
+  it("prints values, keeps them, keeps locals, is hushed", function()
+    assert.equal("42\n", s:enter "6 * 7")
+    assert.equal("43\n", s:enter "_ + 1")
+    assert.equal("1\t2\n", s:enter "1, 2")
+    assert.equal("2\n", s:enter "_2")
+    assert.equal("", s:enter "local kept = 5;")
+    assert.equal("5\n", s:enter "kept")
+    assert.equal("", s:enter "kept + 1;")
+    assert.equal("6\n", s:enter "_")
+    assert.matches("^1%. 2%. ?\n", (s:enter("tide.tensor { 1, 2 }"):gsub("[%[%],]", "")))
+  end)
+
+  it("takes a block as one entry of the history, and finds entries by their beginning", function()
+    s:type "for i = 1, 2 do\n"
+    s:ready "  ..> "
+    s:type "print('round', i) end\n"
+    s:wait "round\t2\r\n"
+    s:ready()
+    assert.equal("other\n", s:enter "'other'")
+    s:type "for\27[A"
+    s:wait "print%('round', i%) end"
+    s:type "\n"
+    s:wait "round\t2\r\n"
+    s:ready()
+    s:type "\18'oth" -- Ctrl-R
+    s:wait "'other'"
+    s:type "\n"
+    s:wait "\nother\r\n"
+    s:ready()
+    local f = assert(io.open(home .. "/tide/history"))
+    assert.truthy(f:read("a"):find("\nfor i = 1, 2 do\\nprint('round', i) end\n'other'\n", 1, true))
+    f:close()
+    assert.matches("^%-rw%-%-%-%-%-%-%-", io.popen("ls -l " .. home .. "/tide/history"):read "a")
+  end)
+
+  it("completes fields, methods, namespaces, commands", function()
+    local function completes(keys, expected)
+      s:type(keys .. "\t")
+      s:shows("tide> " .. expected)
+      s:type "\3"
+      s:ready()
+    end
+    completes("string.form", "string.format(")
+    completes("tide.layers.GlobalAveragePooling1", "tide.layers.GlobalAveragePooling1D")
+    s:enter "net = tide.Sequential { tide.layers.Dense { 3, input_shape = { 2 } } };"
+    completes("net:summ", "net:summary(")
+    s:enter "t = tide.ones { 2 };"
+    completes("t:cumpr", "t:cumprod(")
+    completes("%thr", "%threads")
+  end)
+
+  it("explains an error in place, and keeps the whole traceback", function()
+    assert.equal("[%d]:1: attempt to call a nil value (global 'prnt')\n  prnt(1)\n  ^\ndid you mean 'print'?\n",
+      (s:enter("prnt(1)"):gsub("%d+%]", "%%d]", 1)))
+    assert.matches("repl/init%.lua", s:enter "%bt")
+  end)
+
+  it("gives help, and finds names", function()
+    assert.matches("units", s:enter "? tide.layers.Dense")
+    assert.matches("units", s:enter "tide.layers.Dense?")
+    assert.matches("layers/core%.lua:%d+.*\nend\n$", s:enter "tide.layers.Dense??")
+    assert.matches("tide%.layers%.BatchNormalization", s:enter "? *norm*")
+  end)
+
+  it("runs the shell and the commands", function()
+    assert.equal("there\n", s:enter "!echo there")
+    assert.matches("Lua +%d", s:enter "%mem")
+    assert.matches("net +Sequential", s:enter "%who")
+    assert.equal("2\n", s:enter "%threads 2")
+    assert.matches("^3\n%S+ [mun]?s\n$", s:enter "%time 1 + 2")
+    assert.matches("no command %%nosuch", s:enter "%nosuch")
+  end)
+
+  it("says how long it took only when it was long", function()
+    assert.not_matches(" s\n", s:enter "1")
+    assert.matches("^0%.%d+ s\n$", s:enter "local t = os.clock() while os.clock() - t < 0.15 do end")
+  end)
+end)
+
+describe("Ctrl-C at the prompt", function()
+  it("drops a half-typed line", function()
+    s:type "half of a line\3"
+    s:ready()
+    assert.equal("42\n", s:enter "6 * 7")
+  end)
+
+  it("ends what runs: a loop, coroutines, a generator, tensor code, a long product, the shell", function()
+    interrupted "print 'go' while true do end"
+    interrupted "print 'go' coroutine.wrap(function() while true do end end)()"
+    interrupted "print 'go' local g = coroutine.wrap(function() while true do coroutine.yield(1) end end) while true do g() end"
+    interrupted "print 'go' while true do tide.ones { 300, 300 }:exp():sum() end"
+    interrupted "local a = tide.zeros { 4000, 4000 } print 'go' for i = 1, 1000 do a:matmul(a) end"
+    interrupted("print 'go' local co = coroutine.create(function() coroutine.wrap(function() while true do end end)() end) "
+      .. "while true do assert(coroutine.resume(co)) end")
+  end)
+
+  it("ends fit after the batch; %resume goes on; a second one ends it at once, also in a generator", function()
+    s:enter "x, y = tide.random.normal { 64, 2 }, tide.random.normal { 64, 3 };"
+    s:enter "net:compile { optimizer = 'adam', loss = 'mse' };"
+    s:enter "say = function() if not said then said = true print 'go' end end;"
+    s:type "h = net:fit(x, y, { epochs = 1e6, verbose = 0, callbacks = { { on_train_batch_end = say } } })\n"
+    s:wait "\ngo\r"
+    s:signal(INT)
+    s:ready()
+    assert.equal("interrupt\ttrue\n", s:enter "h.stopped, #h.loss > 0")
+    s:type "said = nil %resume\n"
+    s:ready()
+    s:enter "said = nil"
+    s:type "%resume\n"
+    s:wait "\ngo\r"
+    s:signal(INT)
+    s:wait "History"
+    s:ready()
+    assert.equal("interrupt\ttrue\n", s:enter "_.stopped, #_.loss >= #h.loss")
+    s:enter "pressed = require('tide.core').interrupted;"
+    interrupted("net:fit(function() print 'go' repeat until pressed() print 'seen' while true do end end, "
+      .. "{ steps_per_epoch = 9 })", 2, "seen\r")
+    assert.equal("true\n", s:enter "tide.ops.all(tide.ops.isfinite(net:predict(x)))")
+    assert.equal("1\n", s:enter "#net:fit(x, y, { verbose = 0 }).loss")
+    assert.matches("nothing to resume", s:enter "net:fit { resume = true }")
+  end)
+
+  it("ends the program at the third within two seconds, where nothing else is reached", function()
+    local other = start()
+    other:type "('x'):rep(20), print 'go', ('x'):rep(400):find(('x*'):rep(50) .. 'y')\n"
+    other:wait "\ngo\r"
+    for _ = 1, 3 do
+      other:signal(INT)
+      other:take(20)
+    end
+    assert.equal(-INT, other:finish())
+  end)
+
+  local count = tonumber(os.getenv "TIDE_PRESSES" or 100)
+  it(("leaves prompt and model whole at %d random moments"):format(count), function()
+    s:enter "net:compile { optimizer = 'adam', loss = 'mse', metrics = { 'mae' } };"
+    s:enter "early = tide.callbacks.EarlyStopping { 'loss', patience = 1000, restore_best_weights = true };"
+    s:enter("go = function() return net:fit(x, y, { epochs = 100000, verbose = 1, batch_size = 4, validation_split = 0.25, "
+      .. "callbacks = early }) end;")
+    s:enter "made = coroutine.wrap(function() while true do coroutine.yield(x, y) end end);"
+    local lines = { "go()", "%resume", "net:fit(made, { steps_per_epoch = 1000000, verbose = 2 })",
+      "while true do net:evaluate(x, y) end",
+      "while true do net:train_on_batch(x, y) end", "%timeit net:predict(x)" }
+    local random = 12345
+    for i = 1, count do
+      s:type(lines[i % #lines + 1] .. "\n")
+      random = (random * 1103515245 + 12345) % 2147483648
+      local moment = random // 65536 % 120
+      for _ = 0, moment // 10 do
+        s:take(moment % 10 + 1)
+      end
+      s:signal(INT)
+      if i % 3 == 0 then
+        s:take(moment % 5)
+        s:signal(INT)
+      end
+      -- it came before the line ran, or while it did; in the first case the line runs on
+      local n = 0
+      s:wait(function()
+        n = n + 1
+        if n % 40 == 0 then
+          s:signal(INT)
+        end
+        return s.raw:sub(-6) == "tide> " and s.pty:raw() and s.raw:find("\n", s.mark, true)
+      end, "the prompt after press " .. i)
+      repeat -- a press that came too late for the line is answered by another prompt
+        local before = #s.raw
+        s:take(40)
+      until #s.raw == before
+      if i % 5 == 0 then
+        assert.matches("true\n$", s:enter "tide.ops.all(tide.ops.isfinite(net:predict(x, { verbose = 0 })))")
+      end
+    end
+    assert.matches("true\n$", s:enter "net:fit(x, y, { verbose = 0 }).loss[1] < 1e3")
+    assert.equal("42\n", s:enter "6 * 7")
+  end)
+end)
+
+describe("the program at a terminal", function()
+  it("runs the startup file, and not with --no-rc", function()
+    local f = assert(io.open(home .. "/tide/init.lua", "w"))
+    f:write "started = 'yes'\n"
+    f:close()
+    local other = start { option = "-i" }
+    assert.equal("yes\n", other:enter "started")
+    assert.equal(0, finish(other))
+    other = start()
+    assert.equal("nil\n", other:enter "started")
+    finish(other)
+  end)
+
+  it("colours errors, not with NO_COLOR or a dumb terminal", function()
+    local other = start()
+    assert.matches("\27%[31m", other:enter "error 'x'")
+    finish(other)
+    other = start { env = { "TERM=dumb" } }
+    assert.not_matches("\27", other:enter "error 'x'")
+    finish(other)
+    assert.not_matches("\27%[3", s:enter "error 'x'")
+  end)
+
+  it("leaves the terminal as it was when it is ended or stopped at the prompt", function()
+    local other = Session.new { "sh", "-c", program .. " --no-rc; stty -a | grep -o '[-]*icanon'; echo over",
+      env = { "TERM=xterm", "LC_ALL=C.UTF-8", "XDG_STATE_HOME=" .. home } }
+    other:ready()
+    other:enter "1"
+    other:type "io.popen('kill -TERM ' .. io.open('/proc/self/stat'):read 'n')\n"
+    other:wait "over\r"
+    assert.matches("\nicanon", other.raw:sub(other.mark))
+    other:finish()
+  end)
+end)

@@ -1,0 +1,127 @@
+--- A program at a terminal, typed at by a spec: `session.new { program, arguments... }`, then `type`, `wait`, `screen`.
+local screen = require "spec.support.screen"
+
+local Session = {}
+Session.__index = Session
+
+local pty
+
+-- The C module is made where it is needed: it is no part of what is built or installed.
+local function library()
+  if not pty then
+    local path = os.tmpname()
+    local include = io.popen "pkg-config --cflags lua5.4 2>/dev/null":read "l" or ""
+    local ok = os.execute(("env -u LD_PRELOAD ${CC:-cc} -shared -fPIC -O1 %s -o %s spec/support/pty.c"):format(include, path))
+    pty = ok and package.loadlib(path, "luaopen_pty")
+    os.remove(path)
+    assert(pty, "spec/support/pty.c cannot be compiled")
+    pty = pty()
+  end
+  return pty
+end
+
+local clock = require("tide.core").now
+
+--- @param o table the program and its arguments; `columns` (80), `rows` (24), `env` (list of "NAME=value"), `patience`
+---   (seconds that `wait` waits at most, 20)
+function Session.new(o)
+  local self = setmetatable({ columns = o.columns or 80, rows = o.rows or 24, patience = o.patience or 20 }, Session)
+  self.view, self.log, self.mark = screen.new(self.columns, self.rows), {}, 1
+  self.raw = ""
+  self.pty = library().open(self.columns, self.rows, o.env or {}, table.unpack(o))
+  return self
+end
+
+--- Takes in what the program writes within some milliseconds. Returns false once it has ended.
+function Session:take(milliseconds)
+  local bytes = self.pty:read(milliseconds)
+  if bytes then
+    self.raw = self.raw .. bytes
+    self.view:write(bytes)
+  end
+  return bytes ~= nil
+end
+
+--- Sends keys, as they are.
+function Session:type(keys)
+  self.mark = #self.raw + 1
+  self.pty:write(keys)
+end
+
+--- Waits until what came since the last `type` matches, or, given a function, until that returns something of the session.
+--- Returns what matched; raises with the screen when the program ends or takes too long.
+function Session:wait(pattern, why)
+  local limit = clock() + self.patience
+  while true do
+    local found
+    if type(pattern) == "function" then
+      found = pattern(self)
+    else
+      found = self.raw:match(pattern, self.mark)
+    end
+    if found then
+      return found
+    end
+    local alive = self:take(50)
+    if not alive or clock() > limit then
+      error(("%s%s: %s\n--- the screen:\n%s\n---"):format(alive and "waited in vain for " or "the program ended before ",
+        why or tostring(pattern), "", self:screen()), 2)
+    end
+  end
+end
+
+--- Waits until the program has written its prompt and reads keys.
+function Session:ready(prompt)
+  prompt = prompt or "tide> "
+  self:wait(function(s)
+    return s.raw:find("\n", s.mark, true) and s.raw:sub(-#prompt) == prompt and s.pty:raw()
+  end, "the prompt " .. prompt)
+end
+
+--- Waits until the screen holds a text.
+function Session:shows(text)
+  self:wait(function(s)
+    return s:screen():find(text, 1, true)
+  end, text)
+end
+
+--- Types a line and waits for the next prompt. Returns what was printed between.
+function Session:enter(line, prompt)
+  prompt = prompt or "tide> "
+  self:type(line .. "\n")
+  -- the line comes back as it is typed; the answer begins after the end of that line
+  self:wait(function(s)
+    local at = s.raw:find("\n", s.mark, true)
+    for _ in line:gmatch "\n" do
+      at = at and s.raw:find("\n", at + 1, true)
+    end
+    if at and s.raw:find(prompt, at, true) and s.raw:sub(-#prompt) == prompt and s.pty:raw() then
+      s.answer = s.raw:sub(at + 1, -#prompt - 1)
+      return true
+    end
+  end, "the prompt after " .. line)
+  return (self.answer:gsub("\r", ""))
+end
+
+--- What the terminal shows.
+function Session:screen()
+  return self.view:text()
+end
+
+--- Sends a signal by its number.
+function Session:signal(number)
+  self.pty:signal(number)
+end
+
+--- Waits for the end; returns the exit status, or minus the signal.
+function Session:finish()
+  local limit = clock() + self.patience
+  while self:take(50) do
+    if clock() > limit then
+      break
+    end
+  end
+  return self.pty:close()
+end
+
+return Session
