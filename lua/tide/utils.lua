@@ -89,4 +89,19 @@ function utils.normalize(x, axis, order)
   return x / ops.where(norm:equal(0), 1.0, norm)
 end
 
-return utils
+-- Keras keeps these in keras.utils; they are loaded when first used.
+local elsewhere = {
+  load_img = "tide.preprocessing.image",
+  save_img = "tide.preprocessing.image",
+  img_to_array = "tide.preprocessing.image",
+  array_to_img = "tide.preprocessing.image",
+  image_dataset_from_directory = "tide.preprocessing.image",
+}
+
+return setmetatable(utils, {
+  __index = function(t, name)
+    local v = elsewhere[name] and require(elsewhere[name])[name]
+    t[name] = v
+    return v
+  end,
+})

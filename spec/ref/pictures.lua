@@ -168,6 +168,82 @@ group("fit with zca_whitening: the matrix, Keras", 1e-5, function(case)
   case("matrix", old.value "zca matrix", g.zca_whitening_matrix)
 end)
 
+-- A folder with these files; those in `copies` hold a picture, the others nothing.
+function M.with_tree(files, copies, f)
+  local root = os.tmpname()
+  os.remove(root)
+  for _, name in ipairs(files) do
+    assert(os.execute(("mkdir -p '%s/%s'"):format(root, name:match "^(.*)/" or "")))
+    local out <close> = assert(io.open(root .. "/" .. name, "wb"))
+    local from <close> = copies and copies[name] and io.open(new.folder .. copies[name], "rb")
+    out:write(from and from:read "a" or "")
+  end
+  local ok, e = pcall(f, root)
+  os.execute(("rm -rf '%s'"):format(root))
+  assert(ok, e)
+end
+
+-- 1 for every place where the lists differ.
+local function differences(want, got)
+  local n = math.abs(#want - #got)
+  for i, v in ipairs(want) do
+    n = n + (got[i] == v and 0 or 1)
+  end
+  return n
+end
+
+group("flow_from_directory: files, labels, class order, number of batches, Keras", 0, function(case)
+  M.with_tree(new.tree, nil, function(root)
+    for i, t in ipairs(new.listings) do
+      local it = pictures.ImageDataGenerator({ validation_split = t.split }):flow_from_directory(root, {
+        subset = t.subset ~= "none" and t.subset or nil, classes = t.classes ~= "none" and t.classes or nil,
+        batch_size = 3, shuffle = false, verbose = false })
+      local labels = {}
+      for k, v in ipairs(it.classes) do
+        labels[k] = v - 1
+      end
+      case("files " .. i, differences(t.filenames, it.filenames))
+      case("labels " .. i, differences(t.labels, labels))
+      case("names " .. i, differences(t.names, it.class_names))
+      case("batches " .. i, t.batches - #it)
+    end
+  end)
+end)
+
+group("image_dataset_from_directory: files, labels, class order, parts, Keras", 0, function(case)
+  M.with_tree(new.tree, nil, function(root)
+    for i, t in ipairs(new.datasets) do
+      local it = tide.utils.image_dataset_from_directory(root, { validation_split = t.split > 0 and t.split or nil,
+        subset = t.subset ~= "none" and t.subset or nil, shuffle = false, verbose = false })
+      local paths, labels = {}, {}
+      for k, v in ipairs(it.classes) do
+        paths[k], labels[k] = it.file_paths[k]:sub(#root + 2), v - 1
+      end
+      case("files " .. i, differences(t.filenames, paths))
+      case("labels " .. i, differences(t.labels, labels))
+      case("names " .. i, differences(t.names, it.class_names))
+    end
+  end)
+end)
+
+group("image_dataset_from_directory: pictures and labels, Keras, values up to 255", 3e-4, function(case)
+  M.with_tree({ "k0/x.png", "k1/x.png", "k2/x.png" },
+    { ["k0/x.png"] = "set_0.png", ["k1/x.png"] = "set_1.png", ["k2/x.png"] = "set_2.png" }, function(root)
+      for i, o in ipairs(new.sets) do
+        local options = { image_size = { 14, 19 }, shuffle = false, batch_size = 3, verbose = false }
+        for k, v in pairs(o) do
+          options[k] = v
+        end
+        local x, y = tide.utils.image_dataset_from_directory(root, options):get(1)
+        if o.color_mode ~= "grayscale" then -- TensorFlow weighs colours as Rec. 709, Pillow and Tide as Rec. 601
+          case("x " .. i, new.value(("set %d x"):format(i)), x)
+        end
+        local want = new.value(("set %d y"):format(i))
+        case("y " .. i, want, ops.cast(o.label_mode and y or y - 1, "float32"))
+      end
+    end)
+end)
+
 local function main()
   print "Largest differences between Tide and its peers. Made by: lua5.4 spec/ref/pictures.lua"
   local f <close> = assert(io.open(new.folder .. "values.lua"))

@@ -540,8 +540,8 @@ static int batch_gc(lua_State *L) {
     return 0;
 }
 
-/* loader(generator, { height, width, channels, channels_first, paths | data, filter, keep_aspect_ratio, upright, max_pixels,
- * workers, standardize }) */
+/* loader(generator, { height, width, channels, channels_first, paths | data, filter, keep_aspect_ratio, method, crop, pad,
+ * upright, max_pixels, workers, standardize }) */
 static int loader_new(lua_State *L) {
     tide_augment a = augment(L, 1);
     luaL_checktype(L, 2, LUA_TTABLE);
@@ -572,7 +572,15 @@ static int loader_new(lua_State *L) {
         c.data = tide_data(keep[2]), c.n = keep[2]->shape[0];
     } else {
         lua_getfield(L, 2, "filter");
-        c.filter = pil_filter(L, luaL_checkstring(L, -1), "flow_from_directory");
+        const char *filter = lua_tostring(L, -1);
+        if (filter) c.filter = pil_filter(L, filter, "flow_from_directory");
+        if (lua_getfield(L, 2, "method") == LUA_TSTRING) { /* TensorFlow's */
+            int method = tide_tf_method_of(lua_tostring(L, -1));
+            if (method < 0) return tideL_error(L, "loader", "unknown method '%.40s'", lua_tostring(L, -1));
+            c.tf = true, c.method = (tide_tf_method)method;
+            c.aspect = flag(L, 2, "crop") ? TIDE_ASPECT_CROP : flag(L, 2, "pad") ? TIDE_ASPECT_PAD
+                                                                                 : TIDE_ASPECT_STRETCH;
+        }
         lua_getfield(L, 2, "paths");
         luaL_checktype(L, -1, LUA_TTABLE);
         c.n = (int64_t)lua_rawlen(L, -1);

@@ -107,6 +107,13 @@ int tide_tf_method_of(const char *name); /* -1: unknown */
 tide_status tide_resize_tf(const float *x, int64_t n, int64_t h, int64_t w, int64_t c, int64_t oh,
                            int64_t ow, tide_tf_method, bool antialias, float *y);
 
+/* A picture to floats (height, width, channels) by TensorFlow's resizing, as Keras' image_dataset_from_directory brings it to
+ * size: stretched, its largest centred part of the target's aspect ratio, or the whole with zeros around. */
+typedef enum { TIDE_ASPECT_STRETCH,
+               TIDE_ASPECT_CROP,
+               TIDE_ASPECT_PAD } tide_aspect;
+tide_status tide_image_fit_tf(const tide_image *, int64_t height, int64_t width, tide_tf_method, tide_aspect, float *y);
+
 /* -- augmentation (Keras' ImageDataGenerator) -- */
 typedef struct {                         /* a drawn transformation; Keras' names */
     double theta, tx, ty, shear, zx, zy; /* degrees, pixels, pixels, degrees, factors */

@@ -43,13 +43,17 @@ static tide_status make(const tide_loader *l, int64_t at, uint64_t seed, float *
         tide_image p = {0}, q = {0};
         tide_status st = tide_image_load(l->paths[at], &c->options, &p, NULL, e);
         if (st != TIDE_OK) return st;
-        if (p.height != c->height || p.width != c->width) {
+        if (c->tf) {
+            st = tide_image_fit_tf(&p, c->height, c->width, c->method, c->aspect, room);
+            tide_image_free(&p);
+            if (st != TIDE_OK) return tide_image_fail(e, st, "not enough memory to resize the picture");
+        } else if (p.height != c->height || p.width != c->width) {
             st = tide_image_fit(&p, c->height, c->width, c->filter, c->keep_aspect_ratio, &q, e);
             tide_image_free(&p);
             if (st != TIDE_OK) return st;
             p = q;
         }
-        for (int64_t i = 0; i < n; i++) room[i] = p.data[i];
+        for (int64_t i = 0; i < n && p.data; i++) room[i] = p.data[i];
         tide_image_free(&p);
     }
     float *to = c->channels_first ? room + n : y;

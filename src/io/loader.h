@@ -17,6 +17,9 @@ typedef struct {
     tide_image_options options;
     tide_pil_filter filter;
     bool keep_aspect_ratio;
+    bool tf; /* brought to size by TensorFlow's method and aspect instead of Pillow's filter */
+    tide_tf_method method;
+    tide_aspect aspect;
     /* ... or memory */
     const float *data; /* (n, height, width, channels), borrowed */
     int64_t n;

@@ -451,3 +451,45 @@ done:
     tf_free(&ay), tf_free(&ax), free(mid);
     return st;
 }
+
+tide_status tide_image_fit_tf(const tide_image *p, int64_t oh, int64_t ow, tide_tf_method m, tide_aspect aspect, float *y) {
+    int64_t top = 0, left = 0, h = p->height, w = p->width, c = p->channels, th = oh, tw = ow, down = 0, right = 0;
+    if (aspect == TIDE_ASPECT_CROP) { /* in float, as Keras computes it */
+        int64_t ch = (int64_t)((float)(w * oh) / (float)ow), cw = (int64_t)((float)(h * ow) / (float)oh);
+        ch = ch > h ? h : ch < 1 ? 1
+                                 : ch;
+        cw = cw > w ? w : cw < 1 ? 1
+                                 : cw;
+        top = (h - ch) / 2, left = (w - cw) / 2, h = ch, w = cw;
+    } else if (aspect == TIDE_ASPECT_PAD) {
+        float down_by = (float)h / (float)oh, right_by = (float)w / (float)ow;
+        float ratio = down_by > right_by ? down_by : right_by, fh = (float)h / ratio, fw = (float)w / ratio;
+        th = (int64_t)fh, tw = (int64_t)fw;
+        th = th < 1 ? 1 : th > oh ? oh
+                                  : th;
+        tw = tw < 1 ? 1 : tw > ow ? ow
+                                  : tw;
+        down = (int64_t)(((float)oh - fh) / 2), right = (int64_t)(((float)ow - fw) / 2);
+        if (down < 0 || down > oh - th) down = 0;
+        if (right < 0 || right > ow - tw) right = 0;
+    }
+    bool padded = th != oh || tw != ow;
+    float *x = calloc((size_t)(h * w * c), sizeof *x);
+    float *z = padded ? malloc((size_t)(th * tw * c) * sizeof *z) : y;
+    tide_status st = x && z ? TIDE_OK : TIDE_ENOMEM;
+    if (st == TIDE_OK) {
+        for (int64_t i = 0; i < h; i++) {
+            const uint8_t *s = p->data + ((top + i) * p->width + left) * c;
+            for (int64_t j = 0; j < w * c; j++) x[i * w * c + j] = s[j];
+        }
+        st = tide_resize_tf(x, 1, h, w, c, th, tw, m, false, z);
+    }
+    if (st == TIDE_OK && padded) {
+        memset(y, 0, (size_t)(oh * ow * c) * sizeof *y);
+        for (int64_t i = 0; i < th; i++)
+            memcpy(y + ((down + i) * ow + right) * c, z + i * tw * c, (size_t)(tw * c) * sizeof *y);
+    }
+    if (padded) free(z);
+    free(x);
+    return st;
+}

@@ -11,6 +11,7 @@ local channels_of = { grayscale = 1, rgb = 3, rgba = 4 }
 files.channels_of = channels_of
 files.interpolations = "nearest|bilinear|bicubic|box|hamming|lanczos"
 local methods = "bilinear|nearest|bicubic|area|lanczos3|lanczos5|gaussian|mitchellcubic"
+files.methods = methods
 
 --- A tensor from what a person gives, in float32 and without gaps.
 function files.floats(x)

@@ -9,6 +9,7 @@ local core = require "tide.core"
 local errors = require "tide.errors"
 local files = require "tide.preprocessing.image.files"
 local list = require "tide.list"
+local listing = require "tide.preprocessing.image.listing"
 local ops = require "tide.ops"
 local transforms = require "tide.preprocessing.image.transforms"
 
@@ -321,21 +322,6 @@ local function part(generator, subset, n)
   return at + 1, n
 end
 
-local extensions = { png = true, jpg = true, jpeg = true, bmp = true, ppm = true, tif = true, tiff = true }
-local function is_picture(name)
-  return extensions[(name:match "%.(%w+)$" or ""):lower()] or false
-end
-
-local function is_file(path)
-  local f = io.open(path, "rb")
-  if not f then
-    return false
-  end
-  local _, why = f:read(0)
-  f:close()
-  return why == nil -- a folder opens, but cannot be read
-end
-
 -- ---- folders ----
 
 local directory_args = check.args("flow_from_directory", rows({ "directory", "string", check.required,
@@ -345,32 +331,6 @@ local directory_args = check.args("flow_from_directory", rows({ "directory", "st
       "save_format",
   { "follow_links", "bool", false, "enter folders that are links" }, "subset", "interpolation", "keep_aspect_ratio"),
     { named = reading })
-
--- Pictures below `root`, folder by folder in order of their paths, as paths relative to it.
-local function pictures(root, follow_links)
-  local folders, out = {}, {}
-  local function walk(sub, depth)
-    local names, kinds = image.listdir(root .. sub, "flow_from_directory")
-    folders[#folders + 1] = { sub, names, kinds }
-    for i, name in ipairs(names) do
-      if (kinds[i] == "directory" or (kinds[i] == "link" and follow_links)) and depth < 64 then
-        walk(sub .. "/" .. name, depth + 1)
-      end
-    end
-  end
-  walk("", 0)
-  table.sort(folders, function(a, b)
-    return a[1] < b[1]
-  end)
-  for _, f in ipairs(folders) do
-    for i, name in ipairs(f[2]) do
-      if f[3][i] == "file" and is_picture(name) then
-        out[#out + 1] = f[1] .. "/" .. name
-      end
-    end
-  end
-  return out
-end
 
 local DirectoryIterator = class.new("DirectoryIterator", Iterator)
 M.DirectoryIterator = DirectoryIterator
@@ -399,18 +359,12 @@ function DirectoryIterator:_init(generator, ...)
   self.target_size, self.color_mode, self.subset = o.target_size, o.color_mode, o.subset
   local names = o.classes
   if not names then
-    names = {}
-    local entries, kinds = image.listdir(o.directory, self._where)
-    for i, name in ipairs(entries) do
-      if kinds[i] == "directory" or kinds[i] == "link" then
-        names[#names + 1] = name
-      end
-    end
+    names = listing.folders(o.directory, self._where)
   end
   set_classes(self, names, self._where)
   self.filenames, self.filepaths, self.classes = list.new {}, list.new {}, list.new {}
   for label, name in ipairs(names) do
-    local found = pictures(o.directory .. "/" .. name, o.follow_links)
+    local found = listing.pictures(o.directory .. "/" .. name, listing.generator, o.follow_links, self._where)
     local first, last = part(generator, o.subset, #found)
     for i = first, last do
       local n = #self.filenames + 1
@@ -499,7 +453,7 @@ function DataFrameIterator:_init(generator, ...)
       errors.raise(where, "column '%s' must hold names of files, row %d is %s", o.x_col, i, check.show(name))
     end
     local full = name:sub(1, 1) == "/" and name or prefix .. name
-    if not o.validate_filenames or (is_picture(name) and is_file(full)) then
+    if not o.validate_filenames or (listing.ends(name, listing.generator) and listing.is_file(full)) then
       keep[#keep + 1] = i
     else
       invalid = invalid + 1

@@ -1,0 +1,72 @@
+--- Which files of a folder are pictures, in Keras' order: folder by folder by their paths, names sorted by bytes.
+local core = require "tide.core"
+
+local listing = {}
+local image = core.image
+
+--- Endings that ImageDataGenerator takes; Keras asks for no dot before them.
+listing.generator = { "png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff" }
+--- Endings that image_dataset_from_directory takes.
+listing.dataset = { ".bmp", ".gif", ".jpeg", ".jpg", ".png" }
+
+--- Whether a name ends in one of `endings`, in upper or lower case.
+function listing.ends(name, endings)
+  name = name:lower()
+  for _, e in ipairs(endings) do
+    if name:sub(-#e) == e then
+      return true
+    end
+  end
+  return false
+end
+
+--- Whether `path` is a file that can be opened.
+function listing.is_file(path)
+  local f = io.open(path, "rb")
+  if not f then
+    return false
+  end
+  local _, why = f:read(0)
+  f:close()
+  return why == nil -- a folder opens, but cannot be read
+end
+
+--- Names of the folders in a folder, sorted; links to folders are folders.
+function listing.folders(root, where)
+  local names = {}
+  local entries, kinds = image.listdir(root, where)
+  for i, name in ipairs(entries) do
+    if kinds[i] == "directory" or kinds[i] == "link" then
+      names[#names + 1] = name
+    end
+  end
+  return names
+end
+
+--- Pictures below `root` as paths relative to it, with a slash in front. Links to folders are entered if asked.
+function listing.pictures(root, endings, follow_links, where)
+  local folders, out = {}, {}
+  local function walk(sub, depth)
+    local names, kinds = image.listdir(root .. sub, where)
+    folders[#folders + 1] = { sub, names, kinds }
+    for i, name in ipairs(names) do
+      if (kinds[i] == "directory" or (kinds[i] == "link" and follow_links)) and depth < 64 then
+        walk(sub .. "/" .. name, depth + 1)
+      end
+    end
+  end
+  walk("", 0)
+  table.sort(folders, function(a, b)
+    return a[1] < b[1]
+  end)
+  for _, f in ipairs(folders) do
+    for i, name in ipairs(f[2]) do
+      if f[3][i] == "file" and listing.ends(name, endings) then
+        out[#out + 1] = f[1] .. "/" .. name
+      end
+    end
+  end
+  return out
+end
+
+return listing
