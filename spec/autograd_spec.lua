@@ -1,25 +1,9 @@
+local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"
 local ops = tide.ops
 
-local function close(expected, got, tolerance)
-  got = core.is_tensor(got) and got:tolist() or got
-  if type(expected) == "table" then
-    assert.equal(#expected, #got)
-    for i = 1, #expected do
-      close(expected[i], got[i], tolerance)
-    end
-  else
-    local limit = (tolerance or 1e-6) * math.max(1, math.abs(expected))
-    assert.is_true(math.abs(expected - got) <= limit, ("%s is not %s"):format(got, expected))
-  end
-end
-
-local function message(f, ...)
-  local ok, e = pcall(f, ...)
-  assert.is_false(ok)
-  return tostring(e)
-end
+local message = expect.message
 
 local function leaf(x, dtype)
   return tide.tensor(x, { requires_grad = true, dtype = dtype or "float64" })
@@ -29,9 +13,9 @@ describe("backward", function()
   it("adds into .grad of the leaves", function()
     local x = leaf { 1, 2, 3 }
     ;(x * x):sum():backward()
-    close({ 2, 4, 6 }, x.grad)
+    expect.close(x.grad, { 2, 4, 6 }, 1e-6, 1e-6)
     ;(x * x):sum():backward()
-    close({ 4, 8, 12 }, x.grad)
+    expect.close(x.grad, { 4, 8, 12 }, 1e-6, 1e-6)
     x.grad = nil
     assert.is_nil(x.grad)
   end)
@@ -40,8 +24,8 @@ describe("backward", function()
     local a, b = leaf { { 1, 2 }, { 3, 4 } }, leaf { 10, 20 }
     local y = a * b + b
     y:sum():backward()
-    close({ { 10, 20 }, { 10, 20 } }, a.grad)
-    close({ 6, 8 }, b.grad)
+    expect.close(a.grad, { { 10, 20 }, { 10, 20 } }, 1e-6, 1e-6)
+    expect.close(b.grad, { 6, 8 }, 1e-6, 1e-6)
   end)
 
   it("needs one number to start from, or the gradient", function()
@@ -51,7 +35,7 @@ describe("backward", function()
     end))
     local y = x * 2
     y:backward(tide.tensor({ 1, 10 }, { dtype = "float64" }))
-    close({ 2, 20 }, x.grad)
+    expect.close(x.grad, { 2, 20 }, 1e-6, 1e-6)
     assert.matches("wrong form", message(function()
       (x * 2):backward(tide.ones { 3, dtype = "float64" })
     end))
@@ -65,7 +49,7 @@ describe("backward", function()
     local y = (x * x):sum()
     y:backward { retain_graph = true }
     y:backward()
-    close({ 8 }, x.grad)
+    expect.close(x.grad, { 8 }, 1e-6, 1e-6)
     assert.matches("retain_graph", message(function()
       y:backward()
     end))
@@ -78,7 +62,7 @@ describe("backward", function()
       y = y + 0
     end
     y:sum():backward()
-    close({ 1 }, x.grad)
+    expect.close(x.grad, { 1 }, 1e-6, 1e-6)
   end)
 
   it("refuses create_graph into .grad in favour of tide.grad", function()
@@ -92,7 +76,7 @@ describe("backward", function()
     local x, w = tide.ones { 4, 3 }, leaf({ { 1 }, { 2 }, { 3 } }, "float32")
     x:matmul(w):sum():backward()
     assert.is_nil(x.grad)
-    close({ { 4 }, { 4 }, { 4 } }, w.grad)
+    expect.close(w.grad, { { 4 }, { 4 }, { 4 } }, 1e-6, 1e-6)
   end)
 end)
 
@@ -102,13 +86,13 @@ describe("tide.grad and value_and_grad", function()
       return (a * a * b):sum()
     end)
     local da, db = g(tide.tensor { 1, 2 }, tide.tensor { 3, 4 })
-    close({ 6, 16 }, da)
-    close({ 1, 4 }, db)
+    expect.close(da, { 6, 16 }, 1e-6, 1e-6)
+    expect.close(db, { 1, 4 }, 1e-6, 1e-6)
     local loss, dx = tide.value_and_grad(function(x)
       return (x * x):sum()
     end)(tide.tensor { 3 })
-    close(9, loss)
-    close({ 6 }, dx)
+    expect.close(loss, 9, 1e-6, 1e-6)
+    expect.close(dx, { 6 }, 1e-6, 1e-6)
   end)
 
   it("differentiate by a list of variables; false where nothing depends on one", function()
@@ -116,8 +100,8 @@ describe("tide.grad and value_and_grad", function()
     local loss, grads = tide.value_and_grad(function()
       return (w * w):sum()
     end, { w, unused })
-    close(4, loss)
-    close({ 4 }, grads[1])
+    expect.close(loss, 4, 1e-6, 1e-6)
+    expect.close(grads[1], { 4 }, 1e-6, 1e-6)
     assert.is_false(grads[2])
   end)
 
@@ -127,16 +111,16 @@ describe("tide.grad and value_and_grad", function()
     local d1 = tide.grad(y, { x }, { create_graph = true })[1]
     local d2 = tide.grad(d1:sum(), { x }, { create_graph = true })[1]
     local d3 = tide.grad(d2:sum(), { x })[1]
-    close({ 0.5, -13.5 }, d1)
-    close({ 3, 27 }, d2)
-    close({ 12, -36 }, d3)
+    expect.close(d1, { 0.5, -13.5 }, 1e-6, 1e-6)
+    expect.close(d2, { 3, 27 }, 1e-6, 1e-6)
+    expect.close(d3, { 12, -36 }, 1e-6, 1e-6)
     local nested = tide.grad(function(a)
       return tide.grad(function(b)
         return b:tanh():sum()
       end)(a):sum()
     end)
     local th = (math.exp(0.5) - math.exp(-0.5)) / (math.exp(0.5) + math.exp(-0.5))
-    close({ -2 * th * (1 - th * th) }, nested(tide.tensor({ 0.5 }, { dtype = "float64" })))
+    expect.close(nested(tide.tensor({ 0.5 }, { dtype = "float64" })), { -2 * th * (1 - th * th) }, 1e-6, 1e-6)
   end)
 
   it("restore the mode after an error", function()
@@ -192,12 +176,12 @@ describe("values changed in place", function()
     local z = w * 3
     z:multiply_(w)
     z:sum():backward()
-    close({ 6, 12 }, w.grad)
+    expect.close(w.grad, { 6, 12 }, 1e-6, 1e-6)
     w.grad = nil
     z = w * 3
     z[2] = 0
     z:sum():backward()
-    close({ 3, 0 }, w.grad)
+    expect.close(w.grad, { 3, 0 }, 1e-6, 1e-6)
   end)
 
   it("make older differentiable views raise", function()
@@ -220,9 +204,9 @@ describe("custom gradients and hooks", function()
     end)
     local x = leaf { 3 }
     local y = f(x)
-    close({ 9 }, y)
+    expect.close(y, { 9 }, 1e-6, 1e-6)
     y:sum():backward()
-    close({ 100 }, x.grad)
+    expect.close(x.grad, { 100 }, 1e-6, 1e-6)
   end)
 
   it("carry errors of the rule to the caller", function()
@@ -254,7 +238,7 @@ describe("custom gradients and hooks", function()
     end)
     y:sum():backward()
     assert.same({ 1, 1 }, seen)
-    close({ 20, 20 }, x.grad)
+    expect.close(x.grad, { 20, 20 }, 1e-6, 1e-6)
   end)
 end)
 
@@ -268,7 +252,7 @@ describe("gradients that come from outside", function()
     assert.matches("expected float32 %[3%], got float32 %[300, 3%]", message(set, tide.zeros { 300, 3 }))
     x.grad = x * 2 -- without its graph, which would hold x
     assert.is_false(x.grad.requires_grad)
-    close({ 2, 2, 2 }, x.grad)
+    expect.close(x.grad, { 2, 2, 2 }, 1e-6, 1e-6)
   end)
 
   it("are refused from hooks where their form is another", function()

@@ -1,3 +1,4 @@
+local expect = require "spec.support.expect"
 local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"
@@ -5,11 +6,7 @@ local list = require "tide.list"
 local none = require "tide.none"
 local registry = require "tide.registry"
 
-local function message(fn, ...)
-  local ok, e = pcall(fn, ...)
-  assert.is_false(ok)
-  return tostring(e)
-end
+local message = expect.message
 
 describe("check.args", function()
   local args = check.args("Dense", {

@@ -1,20 +1,12 @@
 -- The engines of the CPU: they agree with Tide's own kernels on shapes where each works differently, and do no work twice.
+local expect = require "spec.support.expect"
 local core = require "tide.core"
 local tide = require "tide"
 local runner = require "spec.support.op_runner"
 local ops = tide.ops
 local all = table.concat(core.engines(), " ")
 
-local function numbers(shape, seed, dtype)
-  local n, out = 1, {}
-  for _, d in ipairs(shape) do
-    n = n * d
-  end
-  for i = 1, n do
-    out[i] = ((i + 5.1 * seed) * 0.6180339887498949 % 1) * 2 - 1
-  end
-  return ops.reshape(tide.tensor(out, { dtype = dtype or "float32" }), shape)
-end
+local numbers = expect.numbers
 
 -- Results and gradients of f over leaves.
 local function everything(f, leaves)

@@ -1,3 +1,4 @@
+local expect = require "spec.support.expect"
 local tide = require "tide"
 local registry = require "tide.registry"
 local none = require "tide.none"
@@ -71,14 +72,6 @@ local function flat(y)
   return ops.reshape(y, { -1 }):tolist()
 end
 
-local function close(expected, got, rtol, atol, what)
-  assert.equal(#expected, #got, what)
-  for i = 1, #expected do
-    local e, g = expected[i], got[i]
-    assert.is_true(math.abs(e - g) <= atol + rtol * math.abs(e), ("%s: element %d is %.8g, expected %.8g"):format(what, i, g, e))
-  end
-end
-
 local function shapes_with_none(shape)
   if type(shape[1]) == "table" then
     local out = {}
@@ -126,7 +119,7 @@ for _, case in ipairs(cases) do
       local y = layer(x, call)
       assert.equal(list.format(ref.shape), tostring(y.shape))
       assert.equal(ref.params, layer:count_params())
-      close(ref.values, flat(y), 2e-5, 1e-5, id)
+      expect.close(flat(y), ref.values, 1e-5, 2e-5, id)
     end)
 
     it("knows the shape of its result beforehand", function()
@@ -150,7 +143,7 @@ for _, case in ipairs(cases) do
         assert.equal(layer.name, again.name)
         again(x)
         set_weights(again)
-        close(flat(layer(x)), flat(again(x)), 0, 0, id)
+        expect.close(flat(again(x)), flat(layer(x)), 0, 0, id)
       end)
     end
 
@@ -195,7 +188,7 @@ for _, case in ipairs(cases) do
           end
           tide.no_grad(v.copy_, v, shaped(values, shape, "float64"))
           analytic = analytic or fill({ #values }, function() return 0 end)
-          close(numeric, analytic, 1e-3, 1e-5, id .. " variable " .. k)
+          expect.close(analytic, numeric, 1e-5, 1e-3, id .. " variable " .. k)
         end
       end)
     end

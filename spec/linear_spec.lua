@@ -1,4 +1,5 @@
 -- Products beyond the case rows: strided operands, einsum, tensordot, second derivatives of chains of fused ops.
+local expect = require "spec.support.expect"
 local core = require "tide.core"
 local tide = require "tide"
 local runner = require "spec.support.op_runner"
@@ -15,23 +16,7 @@ local function tensor(d, dtype)
 end
 
 local function numbers(shape, seed, dtype)
-  local n, out = 1, {}
-  for _, d in ipairs(shape) do
-    n = n * d
-  end
-  for i = 1, n do
-    out[i] = ((i + 5.1 * seed) * 0.6180339887498949 % 1) * 2 - 1
-  end
-  return ops.reshape(tide.tensor(out, { dtype = dtype or "float64" }), shape)
-end
-
-local function close(got, want, tolerance)
-  local a, b = runner.flat_of(got), runner.flat_of(want)
-  assert.are.equal(#b, #a)
-  for i = 1, #b do
-    local near = math.abs(a[i] - b[i]) <= tolerance * (1 + math.abs(b[i])) -- false for NaN
-    assert.is_true(near, ("element %d is %s, expected %s"):format(i, a[i], b[i]))
-  end
+  return expect.numbers(shape, seed, dtype or "float64")
 end
 
 local function check_ref(key, f)
@@ -42,7 +27,7 @@ local function check_ref(key, f)
   end
   local got = f(table.unpack(xs))
   assert.are.same(ref.outputs[1].shape, { table.unpack(got.shape) })
-  close(got, tensor(ref.outputs[1]), 1e-12)
+  expect.close(got, tensor(ref.outputs[1]), 1e-12, 1e-12)
 end
 
 describe("matmul", function()
@@ -50,24 +35,24 @@ describe("matmul", function()
     for _, dtype in ipairs { "float32", "float64" } do
       local a, b = numbers({ 40, 30 }, 1, dtype), numbers({ 40, 50 }, 2, dtype)
       local want = ops.matmul(ops.copy(a:transpose()), b)
-      close(ops.matmul(a:transpose(), b), want, 1e-5)
+      expect.close(ops.matmul(a:transpose(), b), want, 1e-5, 1e-5)
       local wide = numbers({ 80, 90 }, 3, dtype)
       local part = wide[{ { 1, 80, 2 }, { 1, 90, 3 } }]
-      close(ops.matmul(part, ops.copy(part):transpose()), ops.matmul(ops.copy(part), ops.copy(part):transpose()), 1e-5)
-      close(ops.matmul(part:transpose(), b), ops.matmul(ops.copy(part:transpose()), b), 1e-5)
+      expect.close(ops.matmul(part, ops.copy(part):transpose()), ops.matmul(ops.copy(part), ops.copy(part):transpose()), 1e-5, 1e-5)
+      expect.close(ops.matmul(part:transpose(), b), ops.matmul(ops.copy(part:transpose()), b), 1e-5, 1e-5)
     end
   end)
 
   it("multiplies a batch whose batch axes are permuted or repeated", function()
     local a, b = numbers({ 3, 2, 4, 5 }, 1), numbers({ 5, 6 }, 2)
     local turned = a:transpose { 2, 1, 3, 4 }
-    close(ops.matmul(turned, b), ops.matmul(ops.copy(turned), b), 1e-12)
+    expect.close(ops.matmul(turned, b), ops.matmul(ops.copy(turned), b), 1e-12, 1e-12)
     local repeated = ops.broadcast_to(numbers({ 1, 4, 5 }, 3), { 3, 4, 5 })
-    close(ops.matmul(repeated, b), ops.matmul(ops.copy(repeated), b), 1e-12)
+    expect.close(ops.matmul(repeated, b), ops.matmul(ops.copy(repeated), b), 1e-12, 1e-12)
   end)
 
   it("sums nothing to zero", function()
-    close(ops.matmul(tide.zeros { 2, 0 }, tide.zeros { 0, 3 }), tide.zeros { 2, 3 }, 0)
+    expect.close(ops.matmul(tide.zeros { 2, 0 }, tide.zeros { 0, 3 }), tide.zeros { 2, 3 }, 0, 0)
     assert.are.same({ 0, 3 }, { table.unpack(ops.matmul(tide.zeros { 0, 2 }, tide.zeros { 2, 3 }).shape) })
   end)
 
@@ -75,7 +60,7 @@ describe("matmul", function()
     local a, b = numbers({ 4, 3 }, 1), numbers({ 4, 5 }, 2)
     a:requires_grad_(true)
     local g = core.gradients(ops.matmul(a:transpose(), b):sum(), { a })[1]
-    close(g, ops.broadcast_to(ops.sum(b, { axis = 2, keepdims = true }), { 4, 3 }), 1e-12)
+    expect.close(g, ops.broadcast_to(ops.sum(b, { axis = 2, keepdims = true }), { 4, 3 }), 1e-12, 1e-12)
   end)
 end)
 
@@ -102,8 +87,8 @@ describe("einsum", function()
     local w = numbers({ 2, 3, 5 }, 3)
     local by_einsum = core.gradients((ops.einsum("bij,bjk->bik", a, b) * w):sum(), { a, b })
     local by_matmul = core.gradients((ops.matmul(a, b) * w):sum(), { a, b })
-    close(by_einsum[1], by_matmul[1], 1e-12)
-    close(by_einsum[2], by_matmul[2], 1e-12)
+    expect.close(by_einsum[1], by_matmul[1], 1e-12, 1e-12)
+    expect.close(by_einsum[2], by_matmul[2], 1e-12, 1e-12)
   end)
 
   local function says(text, ...)

@@ -1,16 +1,11 @@
+local expect = require "spec.support.expect"
 local tide = require "tide"
 local layers, ops, none = tide.layers, tide.ops, tide.none
 local list = require "tide.list"
 
-local function message(fn, ...)
-  local ok, e = pcall(fn, ...)
-  assert.is_false(ok)
-  return tostring(e)
-end
+local message = expect.message
 
-local function has(text, part)
-  assert.truthy(text:find(part, 1, true), text)
-end
+local has = expect.has
 
 local function distance(a, b)
   return ops.max(ops.abs(a - b)):item()

@@ -1,12 +1,9 @@
+local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"
 local ops = tide.ops
 
-local function message(f, ...)
-  local ok, e = pcall(f, ...)
-  assert.is_false(ok)
-  return tostring(e)
-end
+local message = expect.message
 
 describe("tide.tensor", function()
   it("makes float32 of numbers, bool of booleans, and one tensor of any nesting", function()

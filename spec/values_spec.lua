@@ -1,3 +1,4 @@
+local expect = require "spec.support.expect"
 local tide = require "tide"
 local ops = tide.ops
 local reference = dofile "spec/ref/values.lua"
@@ -6,19 +7,7 @@ local function flat(y)
   return ops.reshape(y, { -1 }):tolist()
 end
 
-local function close(expected, got, what, tolerance)
-  assert.equal(#expected, #got, what)
-  for i = 1, #expected do
-    assert.is_true(math.abs(expected[i] - got[i]) <= (tolerance or 1e-5) * (1 + math.abs(expected[i])),
-      ("%s: element %d is %.8g, expected %.8g"):format(what, i, got[i], expected[i]))
-  end
-end
-
-local function message(fn, ...)
-  local ok, e = pcall(fn, ...)
-  assert.is_false(ok)
-  return tostring(e)
-end
+local message = expect.message
 
 local function grid()
   local t = {}
@@ -46,15 +35,15 @@ describe("tide.activations", function()
       else
         y = tide.activations.get(name)(x)
       end
-      close(values, flat(y), name)
+      expect.close(flat(y), values, 1e-5, 1e-5, name)
     end)
   end
 
   -- Keras' own sparsemax does not sum to one (it adds cumulative sums over the support), so the paper decides.
   it("projects onto the simplex by sparsemax", function()
     local y = tide.activations.sparsemax(tide.tensor { { 0.1, 1.1, 0.2, -3 }, { 3, 0, 0, 0 } }):tolist()
-    close({ 0, 0.95, 0.05, 0 }, y[1], "sparsemax")
-    close({ 1, 0, 0, 0 }, y[2], "sparsemax")
+    expect.close(y[1], { 0, 0.95, 0.05, 0 }, 1e-5, 1e-5, "sparsemax")
+    expect.close(y[2], { 1, 0, 0, 0 }, 1e-5, 1e-5, "sparsemax")
   end)
 
   it("has Keras' 30 names and two aliases", function()
@@ -77,7 +66,7 @@ describe("tide.constraints", function()
     MinMaxNorm = function() return c.MinMaxNorm { 0.5, 1, rate = 0.7 } end }
   for name, values in pairs(reference.constraints) do
     it("gives Keras' " .. name, function()
-      close(values, flat(made[name]()(matrix())), name)
+      expect.close(flat(made[name]()(matrix())), values, 1e-5, 1e-5, name)
     end)
   end
   it("are found by name and go through their configuration", function()
@@ -95,7 +84,7 @@ describe("tide.regularizers", function()
     OrthogonalRegularizer = function() return r.OrthogonalRegularizer { 0.05, mode = "columns" } end }
   for name, values in pairs(reference.regularizers) do
     it("gives Keras' " .. name, function()
-      close(values, { made[name]()(matrix()):item() }, name)
+      expect.close({ made[name]()(matrix()):item() }, values, 1e-5, 1e-5, name)
     end)
   end
   it("are found by Keras' strings", function()
@@ -182,9 +171,9 @@ describe("tide.initializers", function()
   end)
 
   it("give Keras' STFT kernels", function()
-    close(reference.stft.real, flat(init.STFT()({ 6, 1, 4 })), "real")
+    expect.close(flat(init.STFT()({ 6, 1, 4 })), reference.stft.real, 1e-5, 1e-5, "real")
     local imag = init.STFT { side = "imag", window = "hamming", scaling = "spectrum", periodic = true }
-    close(reference.stft.imag, flat(imag({ 5, 1, 3 })), "imag")
+    expect.close(flat(imag({ 5, 1, 3 })), reference.stft.imag, 1e-5, 1e-5, "imag")
   end)
 
   it("are found by Keras' strings and take functions and tensors", function()

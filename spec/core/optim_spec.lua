@@ -1,5 +1,6 @@
 -- The optimizer steps: sgd_step_, adam_step_, rmsprop_step_, adagrad_step_, adamax_step_, nadam_step_, adadelta_step_,
 -- lion_step_, ema_step_, accumulate_step_, global_norm_.
+local expect = require "spec.support.expect"
 local core = require "tide.core"
 local refs = dofile "spec/ref/optim.lua"
 local flat_of = require("spec.support.op_runner").flat_of
@@ -150,14 +151,6 @@ for name in pairs(refs) do
 end
 table.sort(names)
 
-local function near(got, want, tolerance)
-  for i = 1, #want do
-    if math.abs(got[i] - want[i]) > tolerance * (1 + math.abs(want[i])) then
-      error(("element %d is %.17g, expected %.17g"):format(i, got[i], want[i]), 0)
-    end
-  end
-end
-
 describe("an optimizer step", function()
   for _, name in ipairs(names) do
     local ref = refs[name]
@@ -169,7 +162,7 @@ describe("an optimizer step", function()
           step(gradients({ ref.inputs[3], ref.inputs[4] }, dtype, s), s)
         end
         for i = 1, 2 do
-          near(flat_of(p[i]), ref.outputs[i].data, tolerance)
+          expect.close(flat_of(p[i]), ref.outputs[i].data, tolerance, tolerance)
         end
       end)
     end
@@ -283,7 +276,7 @@ describe("an optimizer step with a sparse gradient", function()
       end
       local dense = run(false)
       local sparse, touched = run(true)
-      near(flat_of(sparse), flat_of(dense), 1e-7)
+      expect.close(flat_of(sparse), flat_of(dense), 1e-7, 1e-7)
       assert.are.same({ 1, 1, 1, 0, 1, 0, 1, 0, 1, 0 }, touched:tolist())
     end)
   end

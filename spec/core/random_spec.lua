@@ -1,6 +1,7 @@
 -- Random numbers: the words are Philox4x32-10's, whatever the threads; the distributions have their moments and shapes.
 -- Tests random_uniform, random_normal, random_truncated_normal, random_randint, random_categorical, random_shuffle,
 -- random_gamma_, random_beta_, random_binomial_, random_permutation_, dropout and alpha_dropout.
+local expect = require "spec.support.expect"
 local core = require "tide.core"
 local flat_of = require("spec.support.op_runner").flat_of
 local ops = core.ops
@@ -27,10 +28,6 @@ local function moments(t)
     square = square + (v - mean) ^ 2 / #x
   end
   return mean, square, x
-end
-
-local function near(value, want, tolerance)
-  assert(math.abs(value - want) <= tolerance, ("%g, expected %g within %g"):format(value, want, tolerance))
 end
 
 -- Largest distance between the sorted values' steps and a distribution function (Kolmogorov and Smirnov).
@@ -105,8 +102,8 @@ describe("random words", function()
     for i = 2, 4000 do
       lag = lag + x[i] * x[i - 1] * 12 / 4000
     end
-    near(sum, 0, 0.02)
-    near(lag, 0, 0.06)
+    expect.close(sum, 0, 0.02, 0)
+    expect.close(lag, 0, 0.06, 0)
   end)
 end)
 
@@ -114,7 +111,7 @@ describe("a distribution", function()
   for _, dtype in ipairs { "float32", "float64" } do
     it("uniform in " .. dtype, function()
       local mean, _, x = moments(ops.random_uniform({ N }, -1, 3, { seed = 1, dtype = dtype }))
-      near(mean, 1, 0.03)
+      expect.close(mean, 1, 0.03, 0)
       assert(distance(x, function(v)
         return (v + 1) / 4
       end) < KS)
@@ -123,8 +120,8 @@ describe("a distribution", function()
 
     it("normal in " .. dtype, function()
       local mean, var, x = moments(ops.random_normal({ N }, 2, 3, { seed = 1, dtype = dtype }))
-      near(mean, 2, 0.07)
-      near(var, 9, 0.3)
+      expect.close(mean, 2, 0.07, 0)
+      expect.close(var, 9, 0.3, 0)
       assert(distance(x, function(v)
         return normal_cdf((v - 2) / 3)
       end) < KS)
@@ -132,7 +129,7 @@ describe("a distribution", function()
 
     it("truncated normal in " .. dtype, function()
       local mean, _, x = moments(ops.random_truncated_normal({ N }, 1, 2, { seed = 1, dtype = dtype }))
-      near(mean, 1, 0.05)
+      expect.close(mean, 1, 0.05, 0)
       local low, high = normal_cdf(-2), normal_cdf(2)
       assert(distance(x, function(v)
         return (normal_cdf((v - 1) / 2) - low) / (high - low)
@@ -143,8 +140,8 @@ describe("a distribution", function()
     it("gamma in " .. dtype, function()
       for _, alpha in ipairs { 0.5, 1.0, 4.5 } do
         local mean, var = moments(ops.random_gamma_(core.tensor(alpha, { dtype = dtype }), { N }, { seed = 1 }))
-        near(mean, alpha, 4 * math.sqrt(alpha / N))
-        near(var / alpha, 1, 0.1)
+        expect.close(mean, alpha, 4 * math.sqrt(alpha / N), 0)
+        expect.close(var / alpha, 1, 0.1, 0)
       end
       local _, _, x = moments(ops.random_gamma_(core.tensor(1.0, { dtype = dtype }), { N }, { seed = 1 }))
       assert(distance(x, function(v)
@@ -155,16 +152,16 @@ describe("a distribution", function()
 
   it("beta", function()
     local mean, var = moments(ops.random_beta_(core.tensor(2.0), core.tensor(3.0), { N }, { seed = 1 }))
-    near(mean, 0.4, 0.006)
-    near(var, 0.04, 0.002)
+    expect.close(mean, 0.4, 0.006, 0)
+    expect.close(var, 0.04, 0.002, 0)
   end)
 
   it("binomial, few and many expected", function()
     for _, case in ipairs { { 10, 0.3 }, { 1000, 0.25 }, { 40, 0.9 }, { 7, 0.0 }, { 7, 1.0 } } do
       local n, p = table.unpack(case)
       local mean, var, x = moments(ops.random_binomial_(core.tensor(n * 1.0), core.tensor(p), { N }, { seed = 1 }))
-      near(mean, n * p, 4 * math.sqrt(n * p * (1 - p) / N) + 1e-9)
-      near(var, n * p * (1 - p), 0.05 * n * p * (1 - p) + 1e-9)
+      expect.close(mean, n * p, 4 * math.sqrt(n * p * (1 - p) / N) + 1e-9, 0)
+      expect.close(var, n * p * (1 - p), 0.05 * n * p * (1 - p) + 1e-9, 0)
       for _, v in ipairs(x) do
         assert(v >= 0 and v <= n and v == math.floor(v))
       end
@@ -184,7 +181,7 @@ describe("a distribution", function()
       count[v] = (count[v] or 0) + 1
     end
     for v = -1, 4 do
-      near(count[v], 1000, 120)
+      expect.close(count[v], 1000, 120, 0)
       count[v] = nil
     end
     assert.is_nil(next(count))
@@ -201,7 +198,7 @@ describe("a distribution", function()
       assert.are.equal(2, flat[5000 + i])
     end
     for k = 1, 3 do
-      near(count[k] / 5000, p[k], 0.03)
+      expect.close(count[k] / 5000, p[k], 0.03, 0)
     end
   end)
 
@@ -260,8 +257,8 @@ describe("dropout", function()
   it("drops the given share and scales the others", function()
     local x = core.ones { 100, 200 }
     local y = ops.dropout(x, 0.25, { seed = 1 })
-    near(kept(y) / 20000, 0.75, 0.015)
-    near(y:max():item(), 1 / 0.75, 1e-6)
+    expect.close(kept(y) / 20000, 0.75, 0.015, 0)
+    expect.close(y:max():item(), 1 / 0.75, 1e-6, 0)
   end)
 
   it("has the same mask backward, made again and not stored", function()
@@ -284,7 +281,7 @@ describe("dropout", function()
         end
       end
     end
-    near(kept(ops.dropout(core.ones { 40, 50 }, 0.5, { noise_shape = { 40, 1 }, seed = 1 })) / 50, 20, 12)
+    expect.close(kept(ops.dropout(core.ones { 40, 50 }, 0.5, { noise_shape = { 40, 1 }, seed = 1 })) / 50, 20, 12, 0)
   end)
 
   it("keeps everything at rate 0 and nothing at rate 1", function()
@@ -295,8 +292,8 @@ describe("dropout", function()
 
   it("alpha_dropout keeps mean and variance of standardized numbers", function()
     local mean, var = moments(ops.alpha_dropout(ops.random_normal({ N }, { seed = 1 }), 0.3, { seed = 2 }))
-    near(mean, 0, 0.04)
-    near(var, 1, 0.06)
+    expect.close(mean, 0, 0.04, 0)
+    expect.close(var, 1, 0.06, 0)
   end)
 
   it("alpha_dropout's gradient is that of its mask", function()
@@ -306,7 +303,7 @@ describe("dropout", function()
     local z = ops.alpha_dropout(x:detach() + 1, 0.4, { seed = 5 })
     local g, slope = flat_of(x.grad), flat_of(z - y:detach())
     for i = 1, 10 do
-      near(g[i], slope[i], 1e-5)
+      expect.close(g[i], slope[i], 1e-5, 0)
     end
   end)
 

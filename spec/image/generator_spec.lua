@@ -1,4 +1,5 @@
 -- ImageDataGenerator's iterators: files, labels, order, threads, errors.
+local expect = require "spec.support.expect"
 local core = require "tide.core"
 local tide = require "tide"
 local ops = require "tide.ops"
@@ -6,11 +7,7 @@ local ops = require "tide.ops"
 local pictures = tide.preprocessing.image
 local Generator = pictures.ImageDataGenerator
 
-local function message(f, ...)
-  local ok, e = pcall(f, ...)
-  assert.is_false(ok)
-  return tostring(e)
-end
+local message = expect.message
 
 -- A picture of one grey value, so that a sample tells which file it was.
 local function flat(v, h, w)

@@ -1,4 +1,5 @@
 -- Pictures against Pillow, TensorFlow, SciPy and Keras (spec/ref/make_images.py).
+local expect = require "spec.support.expect"
 local core = require "tide.core"
 local tide = require "tide"
 local ops = require "tide.ops"
@@ -27,18 +28,16 @@ end
 local function near(name, got, tolerance)
   local want = value(name)
   assert.equal(tostring(want.shape), tostring(got.shape), name)
+  assert.equal(want.dtype, got.dtype, name)
   local a, b, worst = want:tobytes(), got:tobytes(), 0
   for i = 1, #a, 4 do
-    worst = math.max(worst, math.abs(("<f"):unpack(a, i) - ("<f"):unpack(b, i)))
+    local off = math.abs(("<f"):unpack(a, i) - ("<f"):unpack(b, i))
+    worst = off <= worst and worst or off -- NaN stays
   end
   assert.is_true(worst <= tolerance, ("%s: differs by %g, at most %g allowed"):format(name, worst, tolerance))
 end
 
-local function message(f, ...)
-  local ok, e = pcall(f, ...)
-  assert.is_false(ok)
-  return tostring(e)
-end
+local message = expect.message
 
 local function bytes_of(name)
   local f <close> = assert(io.open(folder .. name, "rb"))

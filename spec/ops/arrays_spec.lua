@@ -1,4 +1,5 @@
 -- Functions of tide.ops that are written in Lua: splitting, joining, sets, order statistics. Expected numbers are NumPy's.
+local expect = require "spec.support.expect"
 local tide = require "tide"
 local ops = require "tide.ops"
 
@@ -7,23 +8,7 @@ local nan = 0 / 0
 local function values(t)
   return t:tolist()
 end
-local function near(want, got)
-  if type(want) == "table" then
-    assert.are.equal(#want, #got)
-    for i = 1, #want do
-      near(want[i], got[i])
-    end
-  elseif want ~= want then
-    assert.is_true(got ~= got, "expected NaN, got " .. tostring(got))
-  else
-    assert.is_true(math.abs(want - got) <= 1e-5, ("expected %s, got %s"):format(want, got))
-  end
-end
-local function refused(says, f, ...)
-  local ok, err = pcall(f, ...)
-  assert.is_false(ok)
-  assert.truthy(tostring(err):find(says, 1, true), tostring(err))
-end
+local refused = expect.raises
 
 local x = tide.tensor { { 3, 1, 2 }, { 6, 5, 4 } }
 
@@ -95,8 +80,8 @@ describe("rearrangement", function()
     refused("expected 2, got 3", ops["repeat"], tide.tensor { 1, 2 }, { 1, 1, 1 })
   end)
   it("trace sums a diagonal and diagflat makes one", function()
-    near(8, ops.trace(x):item())
-    near(3, ops.trace(x, 1):item() - 2)
+    expect.close(ops.trace(x):item(), 8, 1e-5)
+    expect.close(ops.trace(x, 1):item() - 2, 3, 1e-5)
     assert.are.same({ { 0, 1, 0 }, { 0, 0, 2 }, { 0, 0, 0 } }, values(ops.diagflat({ 1, 2 }, 1)))
   end)
 end)
@@ -128,14 +113,14 @@ end)
 
 describe("order statistics", function()
   it("quantile interpolates, for one q and for several", function()
-    near(2.5, ops.quantile(tide.tensor { 1, 2, 3, 4 }, 0.5):item())
-    near({ { 1.5, 4.5 }, { 3, 6 } }, values(ops.quantile(x, { 0.25, 1 }, 2)))
+    expect.close(ops.quantile(tide.tensor { 1, 2, 3, 4 }, 0.5):item(), 2.5, 1e-5)
+    expect.close(values(ops.quantile(x, { 0.25, 1 }, 2)), { { 1.5, 4.5 }, { 3, 6 } }, 1e-5)
   end)
   it("quantile knows NumPy's methods", function()
     local v = tide.tensor { 1, 2, 3, 4 }
     local want = { linear = 2.5, lower = 2, higher = 3, midpoint = 2.5, nearest = 3 }
     for method, value in pairs(want) do
-      near(value, ops.quantile(v, 0.5, { method = method }):item())
+      expect.close(ops.quantile(v, 0.5, { method = method }):item(), value, 1e-5)
     end
   end)
   it("quantile refuses q outside of [0, 1] and nothing to choose from", function()
@@ -143,23 +128,23 @@ describe("order statistics", function()
     refused("no element to choose from", ops.median, tide.zeros { 0 })
   end)
   it("median keeps axes and gives NaN where there is one", function()
-    near({ { 2 }, { 5 } }, values(ops.median(x, { axis = 2, keepdims = true })))
-    near(nan, ops.median(tide.tensor { 1, nan, 3 }):item())
+    expect.close(values(ops.median(x, { axis = 2, keepdims = true })), { { 2 }, { 5 } }, 1e-5)
+    expect.close(ops.median(tide.tensor { 1, nan, 3 }):item(), nan, 1e-5)
   end)
   it("percentile is quantile in percent", function()
-    near({ 2, 5 }, values(ops.percentile(x, 50, 2)))
+    expect.close(values(ops.percentile(x, 50, 2)), { 2, 5 }, 1e-5)
   end)
   it("the nan functions pass over NaN", function()
     local v = tide.tensor { { 1, nan, 3 }, { 2, 2, 5 } }
-    near(13, ops.nansum(v):item())
-    near(60, ops.nanprod(v):item())
-    near({ 2, 3 }, values(ops.nanmean(v, 2)))
-    near({ 1, 2 }, values(ops.nanvar(v, 2)))
-    near({ 3, 5 }, values(ops.nanmax(v, 2)))
-    near({ 1, 2 }, values(ops.nanmin(v, 2)))
-    near({ 2, 2 }, values(ops.nanmedian(v, 2)))
+    expect.close(ops.nansum(v):item(), 13, 1e-5)
+    expect.close(ops.nanprod(v):item(), 60, 1e-5)
+    expect.close(values(ops.nanmean(v, 2)), { 2, 3 }, 1e-5)
+    expect.close(values(ops.nanvar(v, 2)), { 1, 2 }, 1e-5)
+    expect.close(values(ops.nanmax(v, 2)), { 3, 5 }, 1e-5)
+    expect.close(values(ops.nanmin(v, 2)), { 1, 2 }, 1e-5)
+    expect.close(values(ops.nanmedian(v, 2)), { 2, 2 }, 1e-5)
     assert.are.same({ 3, 3 }, values(ops.nanargmax(v, 2)))
-    near({ { 1, 1, 4 }, { 2, 4, 9 } }, values(ops.nancumsum(v, 2)))
+    expect.close(values(ops.nancumsum(v, 2)), { { 1, 1, 4 }, { 2, 4, 9 } }, 1e-5)
   end)
   it("the gradient of a median goes to the middle", function()
     local v = tide.tensor({ 3, 1, 2 }, { requires_grad = true })
@@ -170,39 +155,39 @@ end)
 
 describe("sums and differences", function()
   it("average takes weights", function()
-    near(1.5, ops.average(tide.tensor { 1, 3 }, { weights = { 3, 1 } }):item())
-    near({ 1.75, 5 }, values(ops.average(x, 2, { weights = { 1, 2, 1 } })))
+    expect.close(ops.average(tide.tensor { 1, 3 }, { weights = { 3, 1 } }):item(), 1.5, 1e-5)
+    expect.close(values(ops.average(x, 2, { weights = { 1, 2, 1 } })), { 1.75, 5 }, 1e-5)
   end)
   it("ptp, diff, trapezoid", function()
-    near({ 2, 2 }, values(ops.ptp(x, 2)))
-    near({ 2 }, values(ops.diff(tide.tensor { 1, 4, 9 }, 2)))
-    near({ { 3, 4, 2 } }, values(ops.diff(x, 1, 1)))
-    near(4, ops.trapezoid(tide.tensor { 1, 2, 3 }):item())
-    near(7, ops.trapezoid(tide.tensor { 1, 2, 3 }, tide.tensor { 0, 1, 3.2 }):item())
+    expect.close(values(ops.ptp(x, 2)), { 2, 2 }, 1e-5)
+    expect.close(values(ops.diff(tide.tensor { 1, 4, 9 }, 2)), { 2 }, 1e-5)
+    expect.close(values(ops.diff(x, 1, 1)), { { 3, 4, 2 } }, 1e-5)
+    expect.close(ops.trapezoid(tide.tensor { 1, 2, 3 }):item(), 4, 1e-5)
+    expect.close(ops.trapezoid(tide.tensor { 1, 2, 3 }, tide.tensor { 0, 1, 3.2 }):item(), 7, 1e-5)
   end)
   it("cross, kron, vander", function()
-    near({ 0, 0, 1 }, values(ops.cross(tide.tensor { 1, 0, 0 }, tide.tensor { 0, 1, 0 })))
-    near({ 1, 2, 2, 4 }, values(ops.kron(tide.tensor { 1, 2 }, tide.tensor { 1, 2 })))
-    near({ { 4, 2, 1 }, { 9, 3, 1 } }, values(ops.vander(tide.tensor { 2, 3 }, 3)))
+    expect.close(values(ops.cross(tide.tensor { 1, 0, 0 }, tide.tensor { 0, 1, 0 })), { 0, 0, 1 }, 1e-5)
+    expect.close(values(ops.kron(tide.tensor { 1, 2 }, tide.tensor { 1, 2 })), { 1, 2, 2, 4 }, 1e-5)
+    expect.close(values(ops.vander(tide.tensor { 2, 3 }, 3)), { { 4, 2, 1 }, { 9, 3, 1 } }, 1e-5)
   end)
   it("histogram counts and gives the edges", function()
     local counts, edges = ops.histogram(tide.tensor { 1, 2, 2, 5 }, 4)
     assert.are.same({ 1, 2, 0, 1 }, values(counts))
-    near({ 1, 2, 3, 4, 5 }, values(edges))
+    expect.close(values(edges), { 1, 2, 3, 4, 5 }, 1e-5)
   end)
 end)
 
 describe("windows", function()
   it("are NumPy's", function()
-    near({ 0, 0.6667, 0.6667, 0 }, (function()
+    expect.close((function()
       local v = values(ops.bartlett(4))
       v[2], v[3] = math.floor(v[2] * 1e4 + 0.5) / 1e4, math.floor(v[3] * 1e4 + 0.5) / 1e4
       return v
-    end)())
-    near({ 0.08, 0.54, 1, 0.54, 0.08 }, values(ops.hamming(5)))
-    near({ 0, 0.5, 1, 0.5, 0 }, values(ops.hanning(5)))
-    near({ 0, 0.34, 1, 0.34, 0 }, values(ops.blackman(5)))
-    near({ 0.03671089, 0.77532181, 0.77532181, 0.03671089 }, values(ops.kaiser(4, 5)))
+    end)(), { 0, 0.6667, 0.6667, 0 }, 1e-5)
+    expect.close(values(ops.hamming(5)), { 0.08, 0.54, 1, 0.54, 0.08 }, 1e-5)
+    expect.close(values(ops.hanning(5)), { 0, 0.5, 1, 0.5, 0 }, 1e-5)
+    expect.close(values(ops.blackman(5)), { 0, 0.34, 1, 0.34, 0 }, 1e-5)
+    expect.close(values(ops.kaiser(4, 5)), { 0.03671089, 0.77532181, 0.77532181, 0.03671089 }, 1e-5)
   end)
 end)
 

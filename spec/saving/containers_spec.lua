@@ -1,13 +1,10 @@
+local expect = require "spec.support.expect"
 local core = require "tide.core"
 local none = require "tide.none"
 
 local folder = "spec/fixtures/hdf5/"
 
-local function message(f, ...)
-  local ok, e = pcall(f, ...)
-  assert.is_false(ok)
-  return tostring(e)
-end
+local message = expect.message
 
 local function temporary(text, mode)
   local path = os.tmpname()

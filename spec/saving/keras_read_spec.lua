@@ -1,3 +1,4 @@
+local expect = require "spec.support.expect"
 local tide = require "tide"
 local keras = require "tide.saving.keras"
 local models = require "spec.support.keras_models"
@@ -9,11 +10,7 @@ local function load(name, o)
   return keras.load_model(folder .. name, o)
 end
 
-local function message(f, ...)
-  local ok, e = pcall(f, ...)
-  assert.is_false(ok)
-  return tostring(e)
-end
+local message = expect.message
 
 describe("models of Keras", function()
   for name, want in pairs(reference.models) do

@@ -1,3 +1,4 @@
+local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"
 local keras = require "tide.saving.keras"
@@ -8,13 +9,6 @@ local function temporary(extension)
   local path = os.tmpname()
   os.remove(path)
   return path .. extension
-end
-
-local function read(path)
-  local f = assert(io.open(path, "rb"))
-  local text = f:read "a"
-  f:close()
-  return text
 end
 
 local function names()
@@ -39,18 +33,6 @@ local function values(tree)
   return out
 end
 
-local function near(a, b, tolerance)
-  if type(a) == "number" then
-    return math.abs(a - b) <= tolerance
-  end
-  for k, v in pairs(a) do
-    if not near(v, b[k], tolerance) then
-      return false
-    end
-  end
-  return true
-end
-
 describe("files that Tide wrote and real Keras opened (spec/ref/keras_models.py open)", function()
   for _, name in ipairs(names()) do
     for _, extension in ipairs { ".keras", ".h5" } do
@@ -72,7 +54,7 @@ describe("files that Tide wrote and real Keras opened (spec/ref/keras_models.py 
       assert.same(attributes, attributes_now)
       before, now = values(before), values(now)
       for key, v in pairs(before) do
-        assert.is_true(near(v, now[key], 1e-4), key)
+        expect.close(now[key], v, 1e-4, 0, key)
       end
       local weights = temporary "_weights.h5"
       keras.save_weights(model, weights)
@@ -151,7 +133,7 @@ describe("saving and loading again", function()
     local model = models.trained "tide_cnn"
     local stem = temporary ""
     keras.save_weights(model, stem .. ".weights.json", { max_shard_size = 3e-7 })
-    local index = keras.decode(read(stem .. ".weights.json"), "index")
+    local index = keras.decode(expect.read(stem .. ".weights.json"), "index")
     local want = models.run(model):tolist()
     local files = {}
     for _, v in pairs(index.weight_map) do
@@ -223,7 +205,7 @@ describe("writing model files", function()
       local path = temporary(extension)
       local save = extension == ".weights.h5" and keras.save_weights or keras.save_model
       save(model, path)
-      local old = read(path)
+      local old = expect.read(path)
       tide.layers.Layer.assign(model.weights[1], tide.ops.ones_like(model.weights[1]))
       local failed = 0
       for _, point in ipairs { "write", "fsync", "close", "rename", "fsync_dir" } do
@@ -232,7 +214,7 @@ describe("writing model files", function()
           local ok = pcall(save, model, path)
           core.io_fault(point, 0)
           failed = failed + (ok and 0 or 1)
-          local text = read(path)
+          local text = expect.read(path)
           if text ~= old then
             assert.is_true(pcall(keras.load_weights, model, path))
           end
@@ -244,7 +226,7 @@ describe("writing model files", function()
         assert.is_nil(entry:find(name .. ".tmp", 1, true))
       end
       save(model, path)
-      assert.is_true(read(path) ~= old)
+      assert.is_true(expect.read(path) ~= old)
       os.remove(path)
     end)
   end

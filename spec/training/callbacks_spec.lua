@@ -1,6 +1,6 @@
+local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"
-local close = require "spec.support.close"
 local layers, callbacks = tide.layers, tide.callbacks
 
 local X, Y = tide.tensor { { 1 }, { 2 }, { 3 }, { 4 } }, tide.tensor { { 2 }, { 4 }, { 6 }, { 8 } }
@@ -92,7 +92,7 @@ describe("hooks", function()
     fit(model(), { epochs = 1, batch_size = 2, callbacks = { Watch() } })
     assert.equal(2, #seen)
     assert.equal(1, seen[2][3])
-    close.check(seen[1][2], (4 + 16) / 2)
+    expect.close(seen[1][2], (4 + 16) / 2)
     assert.is_true(seen[1][4])
   end)
 
@@ -134,7 +134,7 @@ describe("EarlyStopping", function()
     end
     local again = model(0.2)
     fit(again, { epochs = best })
-    close.check(m:get_weights()[1], again:get_weights()[1])
+    expect.close(m:get_weights()[1], again:get_weights()[1])
   end)
 
   it("finds the direction of compiled metrics, and asks for the mode of others", function()
@@ -158,13 +158,13 @@ describe("ReduceLROnPlateau and LearningRateScheduler", function()
       c:on_epoch_end(epoch, { loss = v })
       rates[epoch] = m.optimizer.learning_rate
     end
-    close.check(rates, { 1, 0.1, 0.05, 0.05, 0.05, 0.05 }, 1e-9)
+    expect.close(rates, { 1, 0.1, 0.05, 0.05, 0.05, 0.05 }, 1e-9)
   end)
 
   it("set the rate of each epoch, and log it", function()
     local h = fit(model(), { epochs = 3, callbacks = { callbacks.LearningRateScheduler { function(epoch,
       rate) return rate / epoch end } } })
-    close.check(h.learning_rate, { 0.01, 0.005, 0.005 / 3 })
+    expect.close(h.learning_rate, { 0.01, 0.005, 0.005 / 3 })
     assert.error_matches(function()
       fit(model(), { callbacks = { callbacks.LearningRateScheduler { function() return "x" end } } })
     end, "schedule must return a number")
@@ -177,7 +177,7 @@ describe("ModelCheckpoint", function()
     local h = fit(m, { epochs = 2,
       callbacks = { callbacks.ModelCheckpoint { dir .. "/deep/m-{epoch:02d}-{loss:.2f}.safetensors" } } })
     local name = ("%s/deep/m-02-%.2f.safetensors"):format(dir, h.loss[2])
-    close.check(tide.load_model(name):get_weights()[1], m:get_weights()[1], 0, 0)
+    expect.close(tide.load_model(name):get_weights()[1], m:get_weights()[1], 0, 0)
     assert.is_true(core.file_exists(("%s/deep/m-01-%.2f.safetensors"):format(dir, h.loss[1])))
   end)
 

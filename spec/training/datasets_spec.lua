@@ -1,3 +1,4 @@
+local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"
 
@@ -11,11 +12,7 @@ local function write(name, s)
   f:close()
   return path(name)
 end
-local function raises(text, f, ...)
-  local ok, e = pcall(f, ...)
-  assert(not ok, "did not raise")
-  assert(tostring(e):find(text, 1, true), ("expected '%s' in: %s"):format(text, tostring(e)))
-end
+local raises = expect.raises
 
 setup(function()
   dir = os.tmpname()

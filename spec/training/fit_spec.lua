@@ -1,5 +1,5 @@
+local expect = require "spec.support.expect"
 local tide = require "tide"
-local close = require "spec.support.close"
 local layers = tide.layers
 
 local rows = require "spec.ref.training"
@@ -30,14 +30,14 @@ local function run(name, model, compile, x, y, options)
   options.batch_size, options.shuffle, options.verbose = 8, false, 0
   local history = model:fit(x, y, options)
   for k, values in pairs(r.history) do
-    close.check(history[k], values, 1e-5, 1e-5, k)
+    expect.close(history[k], values, 1e-5, 1e-5, k)
   end
   local results = model:evaluate(x, y, { batch_size = 8, verbose = 0, return_dict = true })
   for k, v in pairs(r.evaluate) do
-    close.check(results[k], v, 1e-5, 1e-5, "evaluate " .. k)
+    expect.close(results[k], v, 1e-5, 1e-5, "evaluate " .. k)
   end
   for i, w in ipairs(model:get_weights()) do
-    close.check(w, r.end_[i], 2e-5, 1e-5, "weight " .. i)
+    expect.close(w, r.end_[i], 2e-5, 1e-5, "weight " .. i)
   end
 end
 
@@ -117,10 +117,10 @@ describe("model:fit equals Keras' run", function()
     for i, want in ipairs(r.losses) do
       local k = (i - 1) % 5 * 8
       local loss = model:train_on_batch(data.x[{ { k + 1, k + 8 } }], data.labels[{ { k + 1, k + 8 } }])
-      close.check(loss, want, 1e-5, 1e-5, "step " .. i)
+      expect.close(loss, want, 1e-5, 1e-5, "step " .. i)
     end
     for i, w in ipairs(model:get_weights()) do
-      close.check(w, r.end_[i], 2e-5)
+      expect.close(w, r.end_[i], 2e-5)
     end
   end)
 end)
@@ -147,7 +147,7 @@ describe("data sources of fit", function()
     options = options or {}
     options.epochs, options.verbose = options.epochs or 2, 0
     model:fit(x, y, options)
-    close.check(model:get_weights()[1], want)
+    expect.close(model:get_weights()[1], want)
   end
   local cuts = { { 1, 2 }, { 3, 4 }, { 5, 5 } }
   local function batch(i)
@@ -244,12 +244,12 @@ describe("the training loop", function()
     local model = small { optimizer = "sgd", loss = "mse", metrics = { "mae", "mse" } }
     local loss, mae, mse = model:evaluate(X, Y, { batch_size = 2, verbose = 0 })
     local p = model:predict(X, { batch_size = 2 })
-    close.check(loss, ((p - Y) ^ 2):mean())
-    close.check(mse, loss)
-    close.check(mae, (p - Y):abs():mean())
-    close.check(p, model(X))
+    expect.close(loss, ((p - Y) ^ 2):mean())
+    expect.close(mse, loss)
+    expect.close(mae, (p - Y):abs():mean())
+    expect.close(p, model(X))
     assert.same({ 5, 2 }, p.shape:totable())
-    close.check(model:predict_on_batch(X), p)
+    expect.close(model:predict_on_batch(X), p)
     assert.equal(nil, p.grad)
     assert.is_false(p.requires_grad)
   end)
@@ -281,9 +281,9 @@ describe("the training loop", function()
     model:compile { optimizer = { "sgd", learning_rate = 0 }, loss = "mse" }
     local h = model:fit(X, Y, { epochs = 1, batch_size = 2, verbose = 0, shuffle = false })
     assert.equal(3, h.extra[1])
-    close.check(h.loss[1], 2 * ((model(X) - Y) ^ 2):mean(), 1e-4)
-    close.check(model:predict(X), tide.zeros { 5, 2 })
-    close.check(model:evaluate(X, Y, { verbose = 0 }), h.loss[1], 1e-4)
+    expect.close(h.loss[1], 2 * ((model(X) - Y) ^ 2):mean(), 1e-4)
+    expect.close(model:predict(X), tide.zeros { 5, 2 })
+    expect.close(model:evaluate(X, Y, { verbose = 0 }), h.loss[1], 1e-4)
   end)
 
   it("lets a step of one's own compute the loss by name and apply gradients, constraints included", function()
@@ -305,8 +305,8 @@ describe("the training loop", function()
     local model = Own()
     model:compile { optimizer = { "sgd", learning_rate = 1.0 }, loss = "mse" }
     local h = model:fit(X, Y, { epochs = 1, batch_size = 5, verbose = 0, shuffle = false })
-    close.check(h.loss[1], ((X:sum { axis = 2, keepdims = true } - Y) ^ 2):mean(), 1e-4)
-    close.check(model:get_weights()[1], { { 0, 0 }, { 0, 0 }, { 0, 0 } })
+    expect.close(h.loss[1], ((X:sum { axis = 2, keepdims = true } - Y) ^ 2):mean(), 1e-4)
+    expect.close(model:get_weights()[1], { { 0, 0 }, { 0, 0 }, { 0, 0 } })
   end)
 
   it("keeps metrics found in the model's fields, and sets them back each epoch", function()
@@ -326,7 +326,7 @@ describe("the training loop", function()
     local model = Own()
     model:compile { optimizer = "sgd", loss = "mse" }
     local h = model:fit(X, Y, { epochs = 2, verbose = 0 })
-    close.check(h.seen, { 5, 5 })
+    expect.close(h.seen, { 5, 5 })
   end)
 
   it("does not apply the step of a batch whose loss is NaN", function()
@@ -334,7 +334,7 @@ describe("the training loop", function()
     local before = model:get_weights()[1]:tolist()
     local h = model:fit(tide.tensor { { 0 / 0, 0, 0 } }, tide.tensor { { 0, 0 } }, { verbose = 0 })
     assert(h.loss[1] ~= h.loss[1])
-    close.check(model:get_weights()[1], before)
+    expect.close(model:get_weights()[1], before)
     assert.equal(0, model.optimizer.iterations)
   end)
 
@@ -343,7 +343,7 @@ describe("the training loop", function()
     local before = model:get_weights()[1]:tolist()
     assert.has_error(function() model:fit(tide.zeros { 2, 4 }, tide.zeros { 2, 2 }, { verbose = 0 }) end)
     assert.has_error(function() model:evaluate(X, tide.zeros { 5, 3 }, { verbose = 0 }) end)
-    close.check(model:get_weights()[1], before)
+    expect.close(model:get_weights()[1], before)
     assert.is_true(require("tide.core").grad_mode())
   end)
 

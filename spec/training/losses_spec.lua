@@ -1,5 +1,5 @@
+local expect = require "spec.support.expect"
 local tide = require "tide"
-local close = require "spec.support.close"
 local ops = tide.ops
 local losses = tide.losses
 
@@ -13,7 +13,7 @@ describe("tide.losses", function()
         args[k] = v
       end
       args.reduction = r.reduction
-      close.check(losses[r.loss](args)(r.y_true, r.y_pred, r.weight or nil), r.value, 3e-6, 1e-5)
+      expect.close(losses[r.loss](args)(r.y_true, r.y_pred, r.weight or nil), r.value, 3e-6, 1e-5)
     end)
   end
 
@@ -50,13 +50,13 @@ describe("tide.losses", function()
       local eps = 1e-6
       local base = y_pred:detach()
       local up, down = loss(y_true, base + d * eps):item(), loss(y_true, base - d * eps):item()
-      close.check(ops.sum(grad * d), (up - down) / (2 * eps), 1e-6, 1e-4)
+      expect.close(ops.sum(grad * d), (up - down) / (2 * eps), 1e-6, 1e-4)
     end)
   end
 
   it("offers every loss as a function, with Keras' aliases", function()
-    close.check(losses.mean_squared_error({ { 1, 2 } }, { { 2, 4 } }), { 2.5 })
-    close.check(losses.huber({ { 0, 0 } }, { { 3, 0.1 } }, { delta = 0.5 }), { (0.5 * 3 - 0.125 + 0.005) / 2 })
+    expect.close(losses.mean_squared_error({ { 1, 2 } }, { { 2, 4 } }), { 2.5 })
+    expect.close(losses.huber({ { 0, 0 } }, { { 3, 0.1 } }, { delta = 0.5 }), { (0.5 * 3 - 0.125 + 0.005) / 2 })
     for alias, name in pairs { mse = "MeanSquaredError", MAE = "MeanAbsoluteError", mape = "MeanAbsolutePercentageError",
       msle = "MeanSquaredLogarithmicError", kld = "KLDivergence", bce = "BinaryCrossentropy", Huber = "Huber",
       categorical_hinge = "CategoricalHinge" } do
@@ -75,27 +75,27 @@ describe("tide.losses", function()
   it("counts labels from 1 and names the first that is out of range", function()
     local p = tide.tensor { { 0.2, 0.8 }, { 0.6, 0.4 }, { 0.5, 0.5 } }
     local loss = losses.SparseCategoricalCrossentropy()
-    close.check(loss({ 2, 1, 2 }, p), -(math.log(0.8) + math.log(0.6) + math.log(0.5)) / 3)
+    expect.close(loss({ 2, 1, 2 }, p), -(math.log(0.8) + math.log(0.6) + math.log(0.5)) / 3)
     assert.error_matches(function() loss({ 1, 3, 2 }, p) end, "label 3 at position 2 is out of range %(expected 1 to 2%)")
     assert.error_matches(function() loss({ 1, 0, 1 }, p) end,
       "label 0 at position 2 .* the labels look 0%-based: Tide counts classes from 1, so use y %+ 1")
     assert.error_matches(function() loss({ 2, 0, 1 }, p) end, "0 means 'none'")
-    close.check(losses.SparseCategoricalCrossentropy { zero_based = true }({ 1, 0, 1 }, p), loss({ 2, 1, 2 }, p))
+    expect.close(losses.SparseCategoricalCrossentropy { zero_based = true }({ 1, 0, 1 }, p), loss({ 2, 1, 2 }, p))
   end)
 
   it("takes the label 0 where a weight, a mask or ignore_class hides it", function()
     local p = tide.tensor { { 0.2, 0.8 }, { 0.6, 0.4 } }
     local want = -math.log(0.8)
-    close.check(losses.SparseCategoricalCrossentropy { reduction = "sum" }({ 2, 0 }, p, { 1, 0 }), want)
-    close.check(losses.SparseCategoricalCrossentropy()({ 2, 0 }, p, nil, tide.tensor { true, false }), want)
-    close.check(losses.SparseCategoricalCrossentropy { ignore_class = 0 }({ 2, 0 }, p), want)
+    expect.close(losses.SparseCategoricalCrossentropy { reduction = "sum" }({ 2, 0 }, p, { 1, 0 }), want)
+    expect.close(losses.SparseCategoricalCrossentropy()({ 2, 0 }, p, nil, tide.tensor { true, false }), want)
+    expect.close(losses.SparseCategoricalCrossentropy { ignore_class = 0 }({ 2, 0 }, p), want)
     assert.error_matches(function() losses.SparseCategoricalCrossentropy { ignore_class = 0 }({ 2, 3 }, p) end,
       "label 3 at position 2")
   end)
 
   it("averages over the entries of a mask only", function()
     local mask = tide.tensor { true, false, true }
-    close.check(losses.MeanSquaredError()({ { 0 }, { 0 }, { 0 } }, { { 1 }, { 5 }, { 3 } }, nil, mask), (1 + 9) / 2)
+    expect.close(losses.MeanSquaredError()({ { 0 }, { 0 }, { 0 } }, { { 1 }, { 5 }, { 3 } }, nil, mask), (1 + 9) / 2)
   end)
 
   it("takes losses of one's own", function()
@@ -106,10 +106,10 @@ describe("tide.losses", function()
       end,
     })
     local loss = Power { 4 }
-    close.check(loss({ { 0, 0 } }, { { 2, 1 } }), 8.5)
+    expect.close(loss({ { 0, 0 } }, { { 2, 1 } }), 8.5)
     assert.equal(4, loss:get_config().exponent)
-    close.check(losses.get { "Power", exponent = 2 }({ { 0, 0 } }, { { 2, 1 } }), 2.5)
-    close.check(losses.get(function(a, b) return ops.abs(a - b):sum(2) end)({ { 1, 1 } }, { { 2, 3 } }), 3)
+    expect.close(losses.get { "Power", exponent = 2 }({ { 0, 0 } }, { { 2, 1 } }), 2.5)
+    expect.close(losses.get(function(a, b) return ops.abs(a - b):sum(2) end)({ { 1, 1 } }, { { 2, 3 } }), 3)
   end)
 
   it("gives every loss back from its configuration", function()

@@ -1,5 +1,5 @@
+local expect = require "spec.support.expect"
 local tide = require "tide"
-local close = require "spec.support.close"
 local metrics = tide.metrics
 
 local rows = require "spec.ref.metrics"
@@ -19,7 +19,7 @@ describe("tide.metrics", function()
       for pass = 1, 2 do
         for k, u in ipairs(r.updates) do
           feed(m, u)
-          close.check(m:result(), r.values[k], 3e-6, 1.5e-5, ("pass %d, update %d"):format(pass, k))
+          expect.close(m:result(), r.values[k], 3e-6, 1.5e-5, ("pass %d, update %d"):format(pass, k))
         end
         m:reset_state()
       end
@@ -39,7 +39,7 @@ describe("tide.metrics", function()
   it("wraps a function of (y_true, y_pred)", function()
     local m = metrics.MeanMetricWrapper { function(a, b) return (a - b):abs() end, name = "distance" }
     m:update_state(tide.tensor { 1, 2 }, tide.tensor { 2, 4 })
-    close.check(m:result(), 1.5)
+    expect.close(m:result(), 1.5)
     assert.equal("distance", m.name)
   end)
 
@@ -58,17 +58,17 @@ describe("tide.metrics", function()
     local m = Total()
     m:update_state(tide.tensor { 3.0 }, tide.tensor { 1.0 })
     m:update_state(tide.tensor { 3.0 }, tide.tensor { 1.0 })
-    close.check(m:result(), 4)
+    expect.close(m:result(), 4)
     assert.equal(1, #m.variables)
     m:reset_state()
-    close.check(m:result(), 0)
+    expect.close(m:result(), 0)
   end)
 
   it("keeps no gradient history alive", function()
     local m = metrics.MeanSquaredError()
     local p = tide.tensor({ { 1.0, 2.0 } }, { requires_grad = true })
     m:update_state({ { 0.0, 0.0 } }, p * 2)
-    close.check(m:result(), 10)
+    expect.close(m:result(), 10)
     collectgarbage()
     assert.equal(0, tide.memory().live_nodes)
   end)

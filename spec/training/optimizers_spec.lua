@@ -1,5 +1,5 @@
+local expect = require "spec.support.expect"
 local tide = require "tide"
-local close = require "spec.support.close"
 local optimizers = tide.optimizers
 local schedules = optimizers.schedules
 
@@ -24,12 +24,12 @@ describe("tide.optimizers", function()
       for k, g in ipairs(given.grads) do
         o:apply({ tide.tensor(g[1]), tide.tensor(g[2]) }, vs)
         -- Keras takes powers of beta in float32, which is worth some 1e-5 of a step
-        close.check(vs[1], r.values[k][1], 5e-6, 2e-6, "kernel, step " .. k)
-        close.check(vs[2], r.values[k][2], 5e-6, 2e-6, "bias, step " .. k)
+        expect.close(vs[1], r.values[k][1], 5e-6, 2e-6, "kernel, step " .. k)
+        expect.close(vs[2], r.values[k][2], 5e-6, 2e-6, "bias, step " .. k)
       end
       if r.finalize then
         o:finalize_variable_values()
-        close.check(vs[1], r.values[13][1], 5e-6, 2e-6)
+        expect.close(vs[1], r.values[13][1], 5e-6, 2e-6)
       end
       assert.equal(r.iterations, o.iterations)
     end)
@@ -58,7 +58,7 @@ describe("tide.optimizers", function()
         end
         tables[#tables + 1] = t:tolist()
       end
-      close.check(tables[1], tables[2], 1e-6, 1e-6, name)
+      expect.close(tables[1], tables[2], 1e-6, 1e-6, name)
     end
   end)
 
@@ -71,15 +71,15 @@ describe("tide.optimizers", function()
     })
     local v = tide.tensor({ 1.0, 2.0 }, { requires_grad = true })
     Sign():apply({ tide.tensor { 3.0, -1.0 } }, { v })
-    close.check(v, { 0.5, 2.5 })
+    expect.close(v, { 0.5, 2.5 })
   end)
 
   it("skips parameters without a gradient and refuses when none has one", function()
     local vs = start()
     local o = optimizers.SGD { learning_rate = 1 }
     o:apply({ false, tide.tensor { 1, 1, 1, 1 } }, vs)
-    close.check(vs[1], given.start[1])
-    close.check(vs[2], { given.start[2][1] - 1, given.start[2][2] - 1, given.start[2][3] - 1, given.start[2][4] - 1 })
+    expect.close(vs[1], given.start[1])
+    expect.close(vs[2], { given.start[2][1] - 1, given.start[2][2] - 1, given.start[2][3] - 1, given.start[2][4] - 1 })
     assert.error_matches(function() o:apply({ false, false }, vs) end, "no gradient for any parameter")
     assert.error_matches(function() o:apply { false } end, "got 1 gradients for 2 parameters")
     assert.error_matches(function() o:apply({ tide.tensor(1.0) }, { tide.tensor(1.0) }) end, "is not one of those")
@@ -87,15 +87,15 @@ describe("tide.optimizers", function()
 
   it("has a learning rate that can be read and set, unless a schedule gives it", function()
     local o = optimizers.Adam()
-    close.check(o.learning_rate, 0.001)
+    expect.close(o.learning_rate, 0.001)
     o.learning_rate = 0.5
-    close.check(o.learning_rate, 0.5)
+    expect.close(o.learning_rate, 0.5)
     assert.error_matches(function() o.learning_rate = "fast" end, "learning_rate must be a number")
     assert.error_matches(function() o.iterations = 3 end, "cannot be assigned")
     o = optimizers.SGD { schedules.ExponentialDecay { 1.0, 10, 0.5 } }
     assert.error_matches(function() o.learning_rate = 0.1 end, "cannot be set")
     o = optimizers.SGD { function() return 0.25 end }
-    close.check(o.learning_rate, 0.25)
+    expect.close(o.learning_rate, 0.25)
   end)
 
   it("refuses options that contradict each other", function()
@@ -131,7 +131,7 @@ describe("tide.optimizers", function()
     end
     local o = optimizers.SGD { schedules.CosineDecay { 0.1, 100 }, name = "s" }
     local again = optimizers.get { class_name = "SGD", config = o:get_config() }
-    close.check(again.learning_rate, 0.1)
+    expect.close(again.learning_rate, 0.1)
   end)
 end)
 
@@ -141,7 +141,7 @@ describe("tide.optimizers.schedules", function()
     it(("%s equals Keras, row %d"):format(r.schedule, i), function()
       local s = schedules[r.schedule](r.args)
       for k, step in ipairs(r.steps) do
-        close.check(s(step), r.values[k], 1e-7, 2e-5, "step " .. step)
+        expect.close(s(step), r.values[k], 1e-7, 2e-5, "step " .. step)
       end
     end)
   end

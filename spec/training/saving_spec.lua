@@ -1,6 +1,6 @@
+local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"
-local close = require "spec.support.close"
 local layers = tide.layers
 
 local dir
@@ -21,23 +21,10 @@ local function model(o)
   return m
 end
 
-local function raises(text, f, ...)
-  local ok, e = pcall(f, ...)
-  assert(not ok, "did not raise")
-  assert(tostring(e):find(text, 1, true), ("expected '%s' in: %s"):format(text, tostring(e)))
-end
+local raises = expect.raises
 
-local function read_all(name)
-  local f = assert(io.open(name, "rb"))
-  local s = f:read "a"
-  f:close()
-  return s
-end
-local function write_all(name, s)
-  local f = assert(io.open(name, "wb"))
-  f:write(s)
-  f:close()
-end
+local read_all = expect.read
+local write_all = expect.write
 
 setup(function()
   dir = os.tmpname()
@@ -82,7 +69,7 @@ describe("model:save and load_model", function()
     local m = tide.Model { inputs = { a, b }, outputs = y }
     m:save(path "f.safetensors")
     local inputs = { X, tide.ones { 3, 2 } }
-    close.check(tide.load_model(path "f.safetensors")(inputs), m(inputs), 0, 0)
+    expect.close(tide.load_model(path "f.safetensors")(inputs), m(inputs), 0, 0)
 
     local Own = tide.Model:extend("SavedOwn", {
       args = { "width" },
@@ -96,7 +83,7 @@ describe("model:save and load_model", function()
     local own = Own { 5 }
     own(X)
     own:save(path "own.safetensors")
-    close.check(tide.load_model(path "own.safetensors")(X), own(X), 0, 0)
+    expect.close(tide.load_model(path "own.safetensors")(X), own(X), 0, 0)
   end)
 
   it("keep schedules, options of optimizers, and losses by object", function()
@@ -106,10 +93,10 @@ describe("model:save and load_model", function()
     a:fit(X, Y, { verbose = 0 })
     a:save(path "s.safetensors")
     local b = tide.load_model(path "s.safetensors")
-    close.check(b.optimizer.learning_rate, a.optimizer.learning_rate)
+    expect.close(b.optimizer.learning_rate, a.optimizer.learning_rate)
     assert.equal(0.9, b.optimizer.momentum)
     assert.equal(1.0, b.optimizer.clipnorm)
-    close.check(b:evaluate(X, Y, { verbose = 0 }), a:evaluate(X, Y, { verbose = 0 }))
+    expect.close(b:evaluate(X, Y, { verbose = 0 }), a:evaluate(X, Y, { verbose = 0 }))
   end)
 
   it("leave the compile state out when asked, or when a function stands in it", function()
@@ -127,7 +114,7 @@ describe("model:save and load_model", function()
     m:save(path "gone.safetensors")
     require("tide.registry").custom("layer").GoneLayer = nil
     raises("unknown layer 'GoneLayer'", tide.load_model, path "gone.safetensors")
-    close.check(tide.load_model(path "gone.safetensors", { custom_objects = { GoneLayer = Gone } })(X), m(X), 0, 0)
+    expect.close(tide.load_model(path "gone.safetensors", { custom_objects = { GoneLayer = Gone } })(X), m(X), 0, 0)
     raises("the name must end in one of", function() m:save(path "m.txt") end)
     raises("cannot open", tide.load_model, path "nothing.safetensors")
     raises("there is no folder", function() m:save(path "no/where.safetensors") end)
