@@ -66,7 +66,9 @@ def gives(expression, shape, ids, training):
         x = ramp(shape)
     layer(x)
     if layer.weights:
-        layer.set_weights([weight(w.name, w.shape, k) for k, w in enumerate(layer.weights)])
+        layer.set_weights([weight(w.name, w.shape, k).astype(w.dtype) for k, w in enumerate(layer.weights)])
+        if isinstance(layer, L.Normalization):
+            layer.finalize_state()
     y = np.array(layer(x, training=True) if training else layer(x))
     return "{ shape = %s, params = %d, values = %s }" % (lua(y.shape), layer.count_params(), lua(y.ravel().tolist()))
 

@@ -15,6 +15,7 @@ local families = {
     GaussianNoise ActivityRegularization]],
   ["tide.layers.reshape"] = [[Reshape Flatten Permute RepeatVector ZeroPadding1D ZeroPadding2D ZeroPadding3D Cropping1D
     Cropping2D Cropping3D UpSampling1D UpSampling2D UpSampling3D]],
+  ["tide.layers.preprocess"] = "Normalization",
   ["tide.layers.merge"] = "Add Subtract Multiply Average Maximum Minimum Concatenate Dot",
 }
 

@@ -9,6 +9,7 @@ local none = require "tide.none"
 local registry = require "tide.registry"
 
 local graph = require "tide.saving.keras_graph"
+local axes_out = require("tide.saving.keras_ops").axes_out
 
 local export = {}
 
@@ -45,8 +46,10 @@ local function object(v)
     if tide_only[k] then
       notes = notes or {}
       notes[k] = x
-    elseif row and is_axes(k, row) then
-      config[k] = graph.axes_out(x)
+    elseif row and (is_axes(k, row) or k == "class_id" or k == "target_class_ids") then
+      config[k] = axes_out(x)
+    elseif k == "ignore_class" and type(x) == "number" and args.index.zero_based and not v.zero_based then
+      config[k] = x - 1
     elseif rawget(v, k) ~= nil and type(rawget(v, k)) == "table" and getmetatable(rawget(v, k)) ~= nil then
       config[k] = export_value(rawget(v, k))
     else

@@ -6,6 +6,7 @@ local list = require "tide.list"
 local none = require "tide.none"
 
 local import = require "tide.saving.keras_import"
+local keras_ops = require "tide.saving.keras_ops"
 local class = require "tide.class"
 local symbolic = require "tide.models.symbolic"
 
@@ -17,82 +18,19 @@ end
 
 -- ---- op nodes ----
 
-local axis_names = { axis = true, axes = true, axis1 = true, axis2 = true, source = true, destination = true }
-
--- Keras' slices in Tide's form: first and last, both included, from 1.
-local function slice(v)
-  if v == none then
-    return "new"
-  elseif type(v) == "table" and v.class_name == "__slice__" then
-    local c = v.config
-    local start, stop, step = c.start, c.stop, c.step
-    step = step ~= none and step or 1
-    local out = {}
-    if step < 0 then
-      errors.raise("load_model", "a slice with a negative step is not read")
+-- Whether a layer of this class would take these options.
+local function takes(c, config)
+  local args = class.is_class(c) and (rawget(c, "args") or c.args)
+  for k in pairs(args and config or {}) do
+    if k ~= "name" and k ~= "dtype" and not args.index[k] then
+      return false
     end
-    out[1] = (start == none or start == nil) and 1 or (start >= 0 and start + 1 or start)
-    out[2] = (stop == none or stop == nil) and -1 or (stop >= 0 and stop or stop - 1)
-    if step ~= 1 then
-      out[3] = step
-    elseif out[1] == 1 and out[2] == -1 then
-      return {}
-    end
-    return out
-  elseif type(v) == "table" and v.class_name == "__ellipsis__" then
-    return "..."
-  elseif type(v) == "number" then
-    return v >= 0 and v + 1 or v
   end
-  return v
+  return true
 end
 
--- What an op node calls: function(args...) of symbolic tensors.
-local function op_function(ctx, entry)
-  local ops = require "tide.ops"
-  local name = class.snake(entry.class_name)
-  local label = tostring(entry.name)
-  if entry.class_name == "GetItem" then
-    return function(x, key)
-      local parts = type(key) == "table" and key ~= none and key.class_name == nil and key or { key }
-      local out = {}
-      for i, part in ipairs(parts) do
-        out[i] = slice(part)
-      end
-      return x[out]
-    end
-  end
-  local ok, f = pcall(function() return ops[name] end)
-  if not ok or type(f) ~= "function" then
-    refuse(ctx, "unknown operation '%s' (node '%s')", entry.class_name, label)
-  end
-  local options
-  for k, v in pairs(type(entry.config) == "table" and entry.config or {}) do
-    if k ~= "name" and k ~= "dtype" and k ~= "trainable" and v ~= none then
-      options = options or {}
-      options[k] = axis_names[k] and import.axes(v) or v
-    end
-  end
-  return function(...)
-    local args = table.pack(...)
-    local given = type(args[args.n]) == "table" and not symbolic.is(args[args.n]) and args[args.n].__kwargs
-    if given then
-      args.n = args.n - 1
-      for k, v in pairs(given) do
-        options = options or {}
-        options[k] = axis_names[k] and import.axes(v) or v
-      end
-    end
-    if options then
-      args.n = args.n + 1
-      args[args.n] = options
-    end
-    return f(table.unpack(args, 1, args.n))
-  end
-end
-
--- Operations by their module, or, in .h5 files, which leave it out, by a name that no layer has, or by being called with
--- several arguments.
+-- Operations by their module, or, in .h5 files, which leave it out, by a name that no layer has, by being called with
+-- several arguments, or by options that the layer of that name does not have.
 local function is_op(ctx, entry)
   if type(entry.module) == "string" then
     return entry.module:find "^keras%.src%.ops" ~= nil
@@ -102,8 +40,9 @@ local function is_op(ctx, entry)
   if entry.module ~= nil or type(name) ~= "string" or type(node) ~= "table" or not node.args or config.trainable ~= nil then
     return false
   end
-  local known = name == "GetItem" or rawget(require "tide.ops", class.snake(name)) ~= nil
-  return known and (#node.args > 1 or not import.find(ctx, "layer", entry))
+  local known = name == "GetItem" or keras_ops.find(name) ~= nil
+  local c = known and import.find(ctx, "layer", entry)
+  return known and (#node.args > 1 or not c or not takes(c, config))
 end
 
 -- ---- reading ----
@@ -146,7 +85,7 @@ function graph.import(ctx, entry)
         tostring(config.name))
     end
     if is_op(ctx, e) then
-      made[name] = { fn = op_function(ctx, e) }
+      made[name] = { fn = keras_ops.import(import, ctx, e) }
     else
       local layer = import.layer(ctx, e)
       made[name] = { fn = layer, layer = layer, functional = layer._inputs ~= nil, model = layer.is_model }
@@ -376,75 +315,6 @@ end
 
 -- ---- writing ----
 
-local numpy, nn = "keras.src.ops.numpy", "keras.src.ops.nn"
-local op_modules = {}
-for name in ([[absolute add arccos arcsin arctan arctanh ceil cos cosh divide equal exp expm1 floor floor_divide greater
-  greater_equal less less_equal log log1p logical_and logical_not logical_or matmul maximum minimum mod multiply negative
-  not_equal power reciprocal round sign sin sinh sqrt square subtract tan tanh true_divide mean sum max min prod expand_dims
-  squeeze concatenate transpose reshape]]):gmatch "%S+" do
-  op_modules[name] = numpy
-end
-for name in ([[relu relu6 sigmoid silu softplus softsign selu elu gelu softmax log_softmax hard_sigmoid
-  leaky_relu]]):gmatch "%S+" do
-  op_modules[name] = nn
-end
--- Options of ops, in the order of their positions after the tensors, that Keras keeps in the node's configuration.
-local op_options = { mean = { "axis", "keepdims" }, sum = { "axis", "keepdims" }, max = { "axis", "keepdims" },
-  min = { "axis", "keepdims" }, prod = { "axis", "keepdims" }, expand_dims = { "axis" }, squeeze = { "axis" },
-  concatenate = { "axis" }, transpose = { "axes" }, reshape = { "newshape" }, softmax = { "axis" }, log_softmax = { "axis" },
-  elu = { "alpha" }, gelu = { "approximate" }, leaky_relu = { "negative_slope" } }
-
-local function axes_out(v)
-  if type(v) == "table" and v ~= none then
-    local out = list.new {}
-    for i = 1, #v do
-      out[i] = axes_out(v[i])
-    end
-    return out
-  elseif type(v) == "number" and v > 0 then
-    return math.tointeger(v) - 1
-  end
-  return v
-end
-graph.axes_out = axes_out
-
--- A table by name: the options of a call.
-local function is_options(v)
-  return type(v) == "table" and getmetatable(v) == nil and next(v) ~= nil and #v == 0
-end
-
-local function op_entry(node, name, encode)
-  local module = op_modules[node.op]
-  if not module then
-    errors.raise("save", "the op '%s' in this model has no form in Keras' files; save the model as .safetensors",
-      tostring(node.op))
-  end
-  local camel = node.op:gsub("_(%w)", string.upper):gsub("^%w", string.upper)
-  local config, args, rows = { name = name }, list.new {}, op_options[node.op]
-  local at = 1
-  for i = 1, node.args.n do
-    local v = node.args[i]
-    local named = is_options(v)
-    if symbolic.has(v) and not named then
-      args[#args + 1] = encode(v)
-    elseif named then
-      for k, x in pairs(v) do
-        if symbolic.has(x) then
-          errors.raise("save", "the op '%s' has a tensor by name, which Keras' files do not hold", node.op)
-        end
-        config[k] = axis_names[k] and axes_out(x) or x
-      end
-    elseif rows and rows[at] then
-      config[rows[at]] = axis_names[rows[at]] and axes_out(v) or (type(v) == "table" and list.copy(v) or v)
-      at = at + 1
-    else
-      args[#args + 1] = v == nil and none or encode(v)
-    end
-  end
-  return { module = module, class_name = camel, config = config, registered_name = camel, name = name,
-    inbound_nodes = list.new { { args = args, kwargs = {} } } }
-end
-
 --- The configuration of a functional model.
 --- @param model table
 --- @param export_layer function layer -> entry
@@ -505,7 +375,7 @@ function graph.export(model, export_layer, export_value)
           local args, kwargs = list.new {}, {}
           for i = 1, node.args.n do
             local v = node.args[i]
-            if i == node.args.n and is_options(v) then
+            if i == node.args.n and keras_ops.is_options(v) then
               for k, x in pairs(v) do
                 kwargs[k] = encode(x)
               end
@@ -518,7 +388,7 @@ function graph.export(model, export_layer, export_value)
       end
       entries[#entries + 1] = e
     else
-      entries[#entries + 1] = op_entry(m, label[m], encode)
+      entries[#entries + 1] = keras_ops.export(m, label[m], encode)
     end
   end
   local function ends(spec, output)

@@ -177,6 +177,9 @@ local silent = { quantization_config = true, shared_object_id = true, batch_inpu
   input_length = true, rms_scaling = true, sliding_window = true, flash_attention = true, input_spec = true, dtype = true,
   vectorized = true, node_index = true, fused = true, unroll = true, input_shape = true }
 
+-- Options that are a class or a list of classes.
+local positions = { class_id = true, target_class_ids = true }
+
 local import_value
 
 --- The options of a class from a configuration.
@@ -206,7 +209,7 @@ function import.options(ctx, c, config, label, notes)
       end
     elseif k == "dtype" then
       out.dtype = import.dtype(ctx, v, label)
-    elseif is_axes(k, row) then
+    elseif is_axes(k, row) or positions[k] then
       out[k] = import.axes(v)
     else
       out[k] = import_value(ctx, v, row, k)
@@ -218,6 +221,9 @@ function import.options(ctx, c, config, label, notes)
       out.zero_based = noted
     elseif not ctx.own then
       out.zero_based = true
+    end
+    if out.ignore_class and not out.zero_based then
+      out.ignore_class = out.ignore_class + 1
     end
   end
   for k, v in pairs(notes or {}) do
