@@ -12,6 +12,7 @@ local rows = {
   custom_layer = { "", "%d" },
   custom_step = { "", "%d" },
   two_inputs = { "", "%d" },
+  train_config = { "fit.epochs=2 width=8", "test accuracy 0%.%d+", "saved circle%.keras", command = "train" },
   autoencoder = { "1 512", "%d" },
   pictures = { "1 60", "wrote 60 pictures", "Found 50 images belonging to 2 classes.", "test accuracy [01]%.%d+" },
   fashion_mnist = { "1 2560", "\ntest accuracy 0%.%d+\n", "equal predictions", "learning curves: " },
@@ -36,7 +37,8 @@ describe("examples", function()
   for _, name in ipairs(files) do
     it("runs " .. name, function()
       local row = assert(rows[name], "examples/" .. name .. ".lua has no row here")
-      local command = ("cd %s && %s %s/examples/%s.lua %s 2>&1 </dev/null"):format(folder, program, here, name, row[1])
+      local command = ("cd %s && %s %s %s/examples/%s.lua %s 2>&1 </dev/null"):format(folder, program, row.command or "", here,
+        name, row[1])
       local pipe = io.popen(command)
       local out = pipe:read "a"
       local _, _, status = pipe:close()
