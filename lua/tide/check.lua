@@ -47,6 +47,24 @@ function check.distance(a, b)
   return prev[lb]
 end
 
+-- What other libraries call the same things; the first that is a candidate is meant.
+local elsewhere = {}
+for line in
+  ([[linear=Dense lstm=LSTM conv1d=Conv1D conv2d=Conv2D conv3d=Conv3D batchnorm1d=BatchNormalization
+  batchnorm2d=BatchNormalization layernorm=LayerNormalization groupnorm=GroupNormalization maxpool2d=MaxPooling2D
+  avgpool2d=AveragePooling2D convtranspose2d=Conv2DTranspose crossentropyloss=SparseCategoricalCrossentropy
+  nllloss=SparseCategoricalCrossentropy mseloss=MeanSquaredError l1loss=MeanAbsoluteError bceloss=BinaryCrossentropy
+  bcewithlogitsloss=BinaryCrossentropy lr=learning_rate eps=epsilon decay=weight_decay p=rate in_features=units
+  out_features=units out_channels=filters hidden_size=units num_embeddings=input_dim embedding_dim=output_dim nb_epoch=epochs
+  n_epochs=epochs num_epochs=epochs nn=layers optim=optimizers functional=ops f=ops randn=random rand=random
+  view=reshape mm=matmul bmm=matmul permute=transpose unsqueeze=expand_dims numpy=tolist float=cast double=cast half=cast
+  long=cast int=cast to=cast type=cast astype=cast cat=concatenate clone=copy index_select=take masked_fill=where
+  parameters=trainable_weights state_dict=get_weights load_state_dict=set_weights]]):gmatch "%S+"
+do
+  local theirs, ours = line:match "^(.-)=(.*)$"
+  elsewhere[theirs] = ours
+end
+
 --- The candidate that `name` was probably meant to be, or nil.
 --- @param candidates table a sequence of names
 function check.suggest(name, candidates)
@@ -56,7 +74,11 @@ function check.suggest(name, candidates)
   local best, score
   local low = name:lower()
   local plain = low:gsub("_", "")
+  local same = elsewhere[low]
   for _, c in ipairs(candidates) do
+    if c == same then
+      return c
+    end
     local cl = c:lower()
     local d = check.distance(low, cl)
     if cl:gsub("_", "") == plain then

@@ -102,4 +102,17 @@ function datasets.mnist(...)
     { "0", "1", "2", "3", "4", "5", "6", "7", "8", "9" })
 end
 
-return datasets
+-- keras.datasets.mnist.load_data() is written so, too.
+for name, load_data in pairs { fashion_mnist = datasets.fashion_mnist, mnist = datasets.mnist } do
+  datasets[name] = setmetatable({ load_data = load_data }, {
+    __name = "data set",
+    __call = function(_, ...)
+      return load_data(...)
+    end,
+    __tostring = function()
+      return "tide.datasets." .. name
+    end,
+  })
+end
+
+return require("tide.registry").sealed("tide.datasets", datasets)

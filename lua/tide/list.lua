@@ -16,6 +16,10 @@ function meta.__index(t, k)
   return methods[k]
 end
 
+function meta.__call(t)
+  require("tide.errors").raise("list", "%s is a field and cannot be called: write x.shape, not x.shape()", tostring(t))
+end
+
 function meta.__eq(a, b)
   if rawequal(a, none) or rawequal(b, none) or #a ~= #b then
     return false

@@ -56,6 +56,32 @@ function Namespace.__tostring(ns)
   return state[ns].name .. ": " .. table.concat(registry.names(ns), ", ")
 end
 
+--- The table itself, reading an unknown name from which raises, says what was meant and, of few names, which there are.
+--- @param name string as messages write it
+--- @param t table functions by name
+--- @param elsewhere table|nil name -> module that has it, loaded when first used
+function registry.sealed(name, t, elsewhere)
+  elsewhere = elsewhere or {}
+  return setmetatable(t, {
+    __name = name,
+    __index = function(_, key)
+      if elsewhere[key] then
+        t[key] = require(elsewhere[key])[key]
+        return t[key]
+      end
+      local names = {}
+      for _, group in ipairs { t, elsewhere } do
+        for k in pairs(group) do
+          names[#names + 1] = k
+        end
+      end
+      table.sort(names)
+      errors.raise(name, "unknown name '%s'%s%s", tostring(key), check.did_you_mean(key, names),
+        #names <= 8 and (" (there are %s)"):format(table.concat(names, ", ")) or "")
+    end,
+  })
+end
+
 --- Makes a namespace.
 --- @param name string as messages write it
 --- @param kind string what it holds ("layer", "loss"), the key for registry.find

@@ -98,10 +98,4 @@ local elsewhere = {
   image_dataset_from_directory = "tide.preprocessing.image",
 }
 
-return setmetatable(utils, {
-  __index = function(t, name)
-    local v = elsewhere[name] and require(elsewhere[name])[name]
-    t[name] = v
-    return v
-  end,
-})
+return require("tide.registry").sealed("tide.utils", utils, elsewhere)

@@ -18,7 +18,8 @@ static creation options(lua_State *L, int i, const char *where, const char *extr
         return c;
     }
     if (lua_type(L, i) != LUA_TTABLE) {
-        if (!tideL_isnone(L, i)) tideL_error(L, where, "options must be a table or a dtype's name (got %s)", tideL_typename(L, i));
+        if (!tideL_isnone(L, i)) tideL_error(L, where, "options must be a table or a dtype's name (got %s)%s", tideL_typename(L, i),
+                                             lua_type(L, i) == LUA_TNUMBER ? "; several sizes or numbers are one list, { 2, 3 }" : "");
         return c;
     }
     i = lua_absindex(L, i);

@@ -152,7 +152,8 @@ static void measure(lua_State *L, int i, int depth, form *f, int first) {
     if (type == LUA_TNUMBER) f->numbers++;
     else if (type == LUA_TBOOLEAN) f->booleans++;
     else if (tideL_tohandle(L, i) && tide_numel(tideL_totensor(L, i)) == 1) f->numbers++;
-    else tideL_error(L, f->where, "data must be numbers or booleans (got %s)", tideL_typename(L, i));
+    else
+        tideL_error(L, f->where, "data must be numbers or booleans (got %s)", type == LUA_TNIL ? "nil; lists have no holes" : tideL_typename(L, i));
     if (f->numbers && f->booleans) tideL_error(L, f->where, "the data mix numbers and booleans");
 }
 

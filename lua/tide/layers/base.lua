@@ -283,6 +283,12 @@ function Layer:build(...)
   self:_settle()
 end
 
+--- What the layer computes; each class defines it.
+function Layer:call()
+  errors.raise(self:_label(), "defines no call(self, x, o); tide.%s:extend(name, { call = function(self, x, o) ... end }) does",
+    self.is_model and "Model" or "Layer")
+end
+
 -- Decides once what the short path of a call may do without.
 function Layer:_settle()
   rawset(self, "_plain", self.activity_regularizer == nil and self._input_names == nil and not self.makes_mask

@@ -86,10 +86,21 @@ function Loss:__call(y_true, y_pred, sample_weight, mask)
     y_true = tensors.of(y_true, nil, "y_true")
   end
   local values, own = self:call(y_true, y_pred, sample_weight, mask)
+  if not core.is_tensor(values) then
+    values = self:_as_tensor(values)
+  end
   if own ~= nil then
     mask = mask ~= nil and ops.logical_and(mask, own) or own
   end
   return base.reduce(values, sample_weight, mask, self.reduction)
+end
+
+function Loss:_as_tensor(values)
+  if type(values) ~= "number" then
+    require("tide.errors").raise(self.name, "a loss must return a tensor with one value per sample, got %s",
+      require("tide.check").show(values))
+  end
+  return core.tensor(values)
 end
 
 --- One value per sample; losses define it.

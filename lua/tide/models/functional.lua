@@ -98,6 +98,9 @@ end
 
 -- One tensor in, one tensor out, every step of one input: the tight loop.
 local function run_chain(self, x)
+  if x.ndim ~= self._ranks[1] then
+    x = symbolic.adjust_rank(self:_label(), self._input_keys[1], x, self._inputs[1].shape)
+  end
   local fns = self._chain
   for i = 1, #fns do
     x = fns[i](x)
@@ -108,8 +111,13 @@ end
 local function run_plan(self, x)
   local slots = {}
   local values = distribute(self, x)
+  local ranks = self._ranks
   for i = 1, #self._from do
-    slots[self._from[i]] = values[i]
+    local v = values[i]
+    if type(v) == "userdata" and v.ndim ~= ranks[i] then
+      v = symbolic.adjust_rank(self:_label(), self._input_keys[i], v, self._inputs[i].shape)
+    end
+    slots[self._from[i]] = v
   end
   graph.run(self._steps, slots)
   if self._single then
@@ -167,6 +175,11 @@ function Functional:_connect(inputs, outputs)
   end
   rawset(self, "_outputs", flat_out)
   rawset(self, "_input_keys", input_keys(inputs, flat_in))
+  local ranks = {}
+  for i, s in ipairs(flat_in) do
+    ranks[i] = #s.shape
+  end
+  rawset(self, "_ranks", ranks)
   rawset(self, "_steps", plan)
   rawset(self, "_from", from)
   rawset(self, "_to", to)

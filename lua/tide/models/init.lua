@@ -44,4 +44,9 @@ function models.load_model(...)
   return require("tide.saving").load_model(...)
 end
 
-return models
+--- Saves a model to a file; see tide.saving.
+function models.save_model(...)
+  return require("tide.saving").save_model(...)
+end
+
+return registry.sealed("tide.models", models)

@@ -11,6 +11,10 @@ local registry = require "tide.registry"
 local symbolic = require "tide.models.symbolic"
 
 local function run(self, x)
+  local rank = self._rank
+  if rank and x.ndim ~= rank then
+    x = symbolic.adjust_rank(self:_label(), self._in.name, x, self._in.shape)
+  end
   local fns = self._chain
   for i = 1, #fns do
     x = fns[i](x)
@@ -91,6 +95,8 @@ local Sequential = base.derive(Model, "Sequential", {
   build = function(self, shape)
     if not shape then
       errors.raise(self:_label(), "needs the shape of its input to be built")
+    elseif #self._chain == 0 then
+      errors.raise(self:_label(), "has no layers; model:add(layer) or Sequential { layer, ... } gives it some")
     end
     local input = list.copy(shape)
     if not self._input and not self._chain[1]._given_shape then
@@ -98,6 +104,7 @@ local Sequential = base.derive(Model, "Sequential", {
     end
     local x = symbolic.new(input, self._input and self._input.dtype or self.dtype, self.name .. "_input")
     rawset(self, "_in", x)
+    rawset(self, "_rank", self._chain[1].takes == "tensor" and #input or false)
     for _, layer in ipairs(self._chain) do
       x = layer(x)
     end

@@ -51,6 +51,22 @@ function symbolic.new(shape, dtype, name)
   return setmetatable({ shape = s, dtype = dtype, ndim = #s, name = name or "tensor_" .. count, _id = count }, meta)
 end
 
+--- A tensor in the rank of a model's input: a last axis of 1 is added or taken away, as Keras does; other ranks raise.
+--- @param owner string label of the model
+--- @param key string name of the input
+--- @param x userdata tensor of another rank
+--- @param want table shape of the input
+function symbolic.adjust_rank(owner, key, x, want)
+  local shape, n = x.shape, #want
+  if #shape == n - 1 and want[n] == 1 then
+    return ops.expand_dims(x, -1)
+  elseif #shape == n + 1 and shape[#shape] == 1 then
+    return ops.squeeze(x, { axis = -1 })
+  end
+  errors.raise(owner, "input '%s' has the wrong shape (expected %s, got %s)%s", key, list.format(want), tostring(shape),
+    #shape == n - 1 and "; a single sample needs a batch axis: x:expand_dims(1)" or "")
+end
+
 -- A copy of a value in which `f` replaced each symbolic tensor; other values are shared.
 local function map(v, f)
   if type(v) ~= "table" then
@@ -297,6 +313,9 @@ function symbolic.call(layer, x, rest, options, training)
       symbols.n = n + 1
     end
     results = symbolic.infer(layer, symbols)
+  end
+  if results[1] == nil then
+    errors.raise(layer:_label(), "its call returned nothing (expected a tensor, or several)")
   end
   args[n + 1] = given
   args.n = given and n + 1 or n

@@ -1,6 +1,7 @@
 --- What `compile` makes of losses and metrics once the shapes of targets and predictions are known (Keras'
 --- keras/src/trainers/compile_utils.py).
 local check = require "tide.check"
+local core = require "tide.core"
 local errors = require "tide.errors"
 local losses = require "tide.losses"
 local metrics = require "tide.metrics"
@@ -77,6 +78,49 @@ function compile.loss(given, weights)
   return setmetatable({ given = given, weights = weights, built = false, trackers = {} }, Loss)
 end
 
+-- Losses whose targets and predictions meet element by element.
+local elementwise = {}
+for name in
+  ([[MeanSquaredError MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredLogarithmicError Huber LogCosh KLDivergence
+  Poisson CosineSimilarity Hinge SquaredHinge CategoricalHinge BinaryCrossentropy BinaryFocalCrossentropy]]):gmatch "%S+"
+do
+  elementwise[name] = true
+end
+
+-- Refuses targets that the loss of an output cannot mean; once, at the first batch.
+local function check_targets(loss, y_true, y_pred, output)
+  local kind = loss._class_name and loss:_class_name()
+  if not (core.is_tensor(y_true) and core.is_tensor(y_pred)) then
+    return
+  end
+  local a, b = y_true.shape, y_pred.shape
+  if elementwise[kind] then
+    local rank = math.max(#a, #b)
+    for i = 1, #a == #b and rank or 0 do
+      if a[i] ~= b[i] and a[i] ~= 1 and b[i] ~= 1 then
+        errors.raise("fit", "the targets of output '%s' do not fit its predictions under the loss %s (expected %s, got %s)",
+          output, loss.name, tostring(b), tostring(a))
+      end
+    end
+    if kind:find "^Binary" and y_true.size > 0 then
+      local low, high = tensors.number(ops.min(y_true)), tensors.number(ops.max(y_true))
+      if low < 0 or high > 1 then
+        errors.raise("fit", "the targets of output '%s' go from %g to %g, but %s takes probabilities, 0 to 1%s", output,
+          low, high, loss.name, low == 1 and high == 2 and "; labels 1 and 2 become 0 and 1 by y - 1"
+            or "; labels of several classes need sparse_categorical_crossentropy and an output of one unit per class")
+      end
+    end
+  elseif kind == "SparseCategoricalCrossentropy" then
+    if #a == #b and a[#a] ~= 1 then
+      errors.raise("fit", "the targets of output '%s' have shape %s, but %s takes one label per prediction (predictions %s)%s",
+        output, tostring(a), loss.name, tostring(b), a == b and "; one-hot targets need categorical_crossentropy" or "")
+    elseif y_true.dtype:find "float" and y_true.size > 0 and not ops.all(ops.equal(y_true, ops.floor(y_true))) then
+      errors.raise("fit", "the targets of output '%s' must be whole numbers, labels from 1, for %s (got %s between %g and %g)",
+        output, loss.name, y_true.dtype, tensors.number(ops.min(y_true)), tensors.number(ops.max(y_true)))
+    end
+  end
+end
+
 --- @param y_true table list of targets
 --- @param y_pred table list of predictions
 --- @param names table names of the outputs
@@ -93,6 +137,7 @@ function Loss:build(y_true, y_pred, names)
         errors.raise("fit", "there is a loss for output %d (%s), but no targets", i, names[i] or "?")
       end
       local loss = choose_loss(given[i], y_true[i], y_pred[i])
+      check_targets(loss, y_true[i], y_pred[i], names[i] or i)
       if weights[i] ~= nil and type(weights[i]) ~= "number" then
         errors.raise("compile", "loss_weights must be numbers, got %s", check.show(weights[i]))
       end

@@ -269,6 +269,7 @@ function steps.find_parameters(model, T)
   end
   T.params = params
   if #params == 0 then
+    io.stderr:write(("tide: fit: %s has no trainable weights\n"):format(model:_label()))
     return
   end
   local optimizer = T.optimizer

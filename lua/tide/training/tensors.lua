@@ -35,7 +35,7 @@ function tensors.of(v, dtype, what)
   elseif t == "number" or t == "boolean" or check.is_list(v) then
     return core.tensor(v, dtype and { dtype = dtype } or nil)
   end
-  errors.raise(what, "expected a tensor, a number or a nested table of numbers, got %s", check.show(v))
+  errors.raise(what or "tensor", "expected a tensor, a number or a nested table of numbers, got %s", check.show(v))
 end
 
 --- A floating tensor: what is not floating becomes float32.

@@ -1,0 +1,100 @@
+-- What a newcomer from Keras or PyTorch gets wrong in the first half hour, and what the message must say about it: where, what
+-- was expected, what came, and how to mend it.
+local tide = require "tide"
+local layers, ops = tide.layers, tide.ops
+
+local x = tide.ones { 6, 4 }
+local y = tide.tensor({ 1, 2, 3, 1, 2, 3 }, { dtype = "int32" })
+
+local function message(f, ...)
+  local ok, err = pcall(f, ...)
+  assert.is_false(ok, "the mistake went through")
+  return tostring(err)
+end
+
+local function says(f, ...)
+  local text = message(f)
+  for _, part in ipairs { ... } do
+    assert.is_truthy(text:find(part, 1, true), ("the message is %q, without %q"):format(text, part))
+  end
+end
+
+local function fit(units, activation, loss, targets, inputs)
+  local model = tide.Sequential { layers.Dense { units, activation = activation, input_shape = { 4 }, name = "out" } }
+  model:compile { optimizer = "sgd", loss = loss }
+  return model:fit(inputs or x, targets, { verbose = 0, epochs = 1 })
+end
+
+describe("names of other libraries", function()
+  it("lead to Tide's", function()
+    says(function() return layers.Linear end, "did you mean 'Dense'")
+    says(function() return tide.nn end, "did you mean 'layers'")
+    says(function() return tide.optimizers.Adam { lr = 0.1 } end, "Adam: unknown option 'lr'; did you mean 'learning_rate'")
+    says(function() return x:view(2, -1) end, "did you mean 'reshape'")
+    says(function() return x:unsqueeze(1) end, "did you mean 'expand_dims'")
+    says(function() return tide.datasets.cifar10 end, "unknown name 'cifar10' (there are fashion_mnist, mnist)")
+    says(function() return tide.models.Sequental end, "did you mean 'Sequential'")
+    says(function() return tide.utils.to_categorial end, "did you mean 'to_categorical'")
+  end)
+  it("fields that are called say so", function()
+    says(function() return x.shape() end, "[6, 4] is a field")
+    says(function() return tide.zeros(2, 3) end, "one list, { 2, 3 }")
+    says(function() return tide.tensor { 1, nil, 3 } end, "got nil; lists have no holes")
+  end)
+end)
+
+describe("model:fit refuses", function()
+  it("targets that do not fit an elementwise loss", function()
+    says(function() fit(3, "linear", "mse", tide.ones { 6, 2 }) end, "output 'out'", "mse", "expected [6, 3], got [6, 2]")
+  end)
+  it("labels for a binary loss", function()
+    says(function() fit(1, "sigmoid", "binary_crossentropy", y) end, "go from 1 to 3", "sparse_categorical_crossentropy")
+    says(function() fit(1, "sigmoid", "binary_crossentropy", ops.minimum(y, 2)) end, "1 and 2 become 0 and 1 by y - 1")
+  end)
+  it("one-hot targets for a sparse loss", function()
+    says(function() fit(3, "softmax", "sparse_categorical_crossentropy", ops.one_hot(y, 3)) end, "shape [6, 3]",
+      "one-hot targets need categorical_crossentropy")
+  end)
+  it("labels that are not whole", function()
+    says(function() fit(3, "softmax", "sparse_categorical_crossentropy", y + 0.5) end, "whole numbers", "between 1.5 and 3.5")
+  end)
+  it("inputs of another rank, and says what a single sample lacks", function()
+    says(function() fit(1, "linear", "mse", x, tide.ones { 6, 2, 4 }) end, "expected [none, 4], got [6, 2, 4]")
+    local model = tide.Sequential { layers.Dense { 1, input_shape = { 4 } } }
+    says(function() model:predict(tide.ones { 4 }, { verbose = 0 }) end, "got [4]", "x:expand_dims(1)")
+    local a, b = tide.Input { 4, name = "a" }, tide.Input { 4, name = "b" }
+    local two = tide.Model { inputs = { a, b }, outputs = layers.Add() { a, b } }
+    says(function() two { x, tide.ones { 4 } } end, "input 'b' has the wrong shape")
+  end)
+  it("losses that return nothing, layers and models without call, empty models", function()
+    says(function() fit(1, "linear", function() end, x) end, "a loss must return a tensor", "got nil")
+    says(function() tide.Layer:extend("Empty", {}) {}(x) end, "Empty", "defines no call")
+    says(function() tide.Model:extend("Hollow", {}) {}(x) end, "hollow", "defines no call")
+    local Mute = tide.Layer:extend("Mute", { call = function() end })
+    says(function() tide.Sequential { Mute { input_shape = { 4 } } } end, "Mute", "returned nothing")
+    says(function() tide.Sequential {}:predict(x, { verbose = 0 }) end, "has no layers")
+  end)
+end)
+
+describe("a model's input", function()
+  it("gains or loses a last axis of 1, as in Keras", function()
+    local model = tide.Sequential { layers.Dense { 1, input_shape = { 1 } } }
+    model:compile { optimizer = "sgd", loss = "mse" }
+    local line = tide.arange(8) / 8
+    model:fit(line, line * 2, { verbose = 0 })
+    assert.are.same({ 8, 1 }, model:predict(line, { verbose = 0 }).shape:totable())
+    local input = tide.Input { 3 }
+    local sum = tide.Model { inputs = input, outputs = ops.sum(input, 2) }
+    assert.are.same({ 2 }, sum(tide.ones { 2, 3, 1 }).shape:totable())
+  end)
+end)
+
+describe("Keras' spellings", function()
+  it("of data sets, files and configurations work", function()
+    says(function() tide.datasets.mnist.load_data { "/nowhere" } end, "mnist: the files are not there")
+    assert.is_function(tide.models.save_model)
+    local saved = tide.losses.serialize(tide.losses.Huber { delta = 0.5 })
+    assert.are.equal(0.5, tide.losses.deserialize(saved).delta)
+    assert.are.equal("relu", tide.activations.serialize(tide.activations.relu))
+  end)
+end)
