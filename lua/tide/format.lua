@@ -1,35 +1,30 @@
 --- How values look when printed: tensors by torch's rules of rounding and elision. Cost depends on what is shown, not on the
 -- tensor's size.
-local core = require "tide.core"
 
 local format = {}
 
 local PRECISION, THRESHOLD, EDGE, WIDTH = 4, 1000, 3, 80
 
--- The shown part: nested lists, "..." where elements are left out. `summarise`: more than THRESHOLD elements.
+-- The shown part of a tensor: nested lists, "..." where elements are left out.
 local function shown(t, summarise)
   if t.ndim == 0 then
     return t:item()
+  elseif not summarise then
+    return t:tolist()
   end
   local n, out = #t, {}
-  local function row(i)
-    local x = t[i]
-    if core.is_tensor(x) then
-      x = shown(x, summarise)
+  local short = n <= 2 * EDGE
+  for _, range in ipairs { { 1, short and n or EDGE }, { short and n + 1 or n - EDGE + 1, n } } do
+    if range[2] >= range[1] and t.ndim == 1 then
+      local part = t[{ range }]:tolist()
+      table.move(part, 1, #part, #out + 1, out)
+    else
+      for i = range[1], range[2] do
+        out[#out + 1] = shown(t[i], true)
+      end
     end
-    out[#out + 1] = x
-  end
-  if summarise and n > 2 * EDGE then
-    for i = 1, EDGE do
-      row(i)
-    end
-    out[#out + 1] = "..."
-    for i = n - EDGE + 1, n do
-      row(i)
-    end
-  else
-    for i = 1, n do
-      row(i)
+    if range[1] == 1 and not short then
+      out[#out + 1] = "..."
     end
   end
   return out
@@ -46,89 +41,74 @@ local function flatten(x, out)
   return out
 end
 
--- One format for all numbers of a tensor.
+local function is_finite(v)
+  return v - v == 0
+end
+
+-- One format for all numbers of a tensor: the function that writes one, and the width that most take. The width is that of
+-- the finite numbers other than 0; whole numbers have no digits after their point.
 local function formatter(values, is_float)
+  local width = 1
   if not is_float then
-    local width = 1
     for _, v in ipairs(values) do
       width = math.max(width, #tostring(v))
     end
-    return function(v)
-      return tostring(v), width
-    end
+    return tostring, width
   end
-  local lo, hi, whole, finite = math.huge, 0, true, false
+  local lo, hi, whole = math.huge, 0, true
   for _, v in ipairs(values) do
-    if v == v and v ~= math.huge and v ~= -math.huge then
-      finite = true
+    if is_finite(v) and v ~= 0 then
       local a = math.abs(v)
-      if a ~= 0 then
-        lo, hi = math.min(lo, a), math.max(hi, a)
-      end
-      if v ~= math.floor(v) then
-        whole = false
-      end
+      lo, hi = math.min(lo, a), math.max(hi, a)
+      whole = whole and v == math.floor(v)
     end
   end
-  if not finite or hi == 0 then
-    lo, hi = 1, 1
-  end
-  local pattern
-  if whole then
-    pattern = hi >= 1e8 and "%." .. PRECISION .. "e" or "%d."
-  elseif hi / lo > 1e3 or hi > 1e8 or lo < 1e-4 then
+  local pattern = whole and "%.0f." or "%." .. PRECISION .. "f"
+  if hi > 0 and (hi / lo > 1e3 or hi > 1e8 or lo < 1e-4) then
     pattern = "%." .. PRECISION .. "e"
-  else
-    pattern = "%." .. PRECISION .. "f"
   end
-  local function text(v)
-    if v ~= v then
-      return "nan"
-    elseif v == math.huge then
-      return "inf"
-    elseif v == -math.huge then
-      return "-inf"
-    elseif pattern == "%d." then
-      return string.format("%.0f.", v)
-    end
-    return string.format(pattern, v)
-  end
-  local width = 1
   for _, v in ipairs(values) do
-    width = math.max(width, #text(v))
+    if is_finite(v) and v ~= 0 then
+      width = math.max(width, #pattern:format(v))
+    end
   end
   return function(v)
-    return text(v), width
-  end
+    if is_finite(v) then
+      return pattern:format(v)
+    end
+    return v ~= v and "nan" or v > 0 and "inf" or "-inf"
+  end, width
 end
 
-local function render(x, number, indent, depth)
-  if type(x) ~= "table" then
-    return (number(x))
-  end
-  local pad = string.rep(" ", indent + 1)
-  if type(x[1]) ~= "table" then -- a row of numbers
-    local lines, line = {}, ""
-    for i, v in ipairs(x) do
-      local word, width = "...", 3
-      if v ~= "..." then
-        word, width = number(v)
-      end
-      word = string.rep(" ", width - #word) .. word .. (i < #x and ", " or "")
-      if #line > 0 and indent + #line + #word > WIDTH then
-        lines[#lines + 1] = line
-        line = ""
-      end
-      line = line .. word
+local function render(x, number, width, indent, depth)
+  local function padded(v)
+    if v == "..." then
+      return " ..."
     end
-    lines[#lines + 1] = line
-    return "[" .. table.concat(lines, "\n" .. pad) .. "]"
+    local word = number(v)
+    return (" "):rep(width - #word) .. word
+  end
+  if type(x) ~= "table" then
+    return padded(x)
+  end
+  local pad = (" "):rep(indent + 1)
+  if depth == 1 then -- a row of numbers
+    local lines, line = {}, {}
+    local per_line = math.max(1, (WIDTH - indent) // (width + 2))
+    for i, v in ipairs(x) do
+      line[#line + 1] = padded(v)
+      if #line == per_line or i == #x then
+        lines[#lines + 1] = table.concat(line, ", ")
+        line = {}
+      end
+    end
+    return "[" .. table.concat(lines, ",\n" .. pad) .. "]"
   end
   local parts = {}
-  for _, row in ipairs(x) do
-    parts[#parts + 1] = row == "..." and "..." or render(row, number, indent + 1, depth - 1)
+  for i, row in ipairs(x) do
+    parts[i] = row == "..." and "..." or render(row, number, width, indent + 1, depth - 1)
   end
-  return "[" .. table.concat(parts, "," .. string.rep("\n", math.max(1, depth - 1)) .. pad) .. "]"
+  return "[" .. table.concat(parts, "," .. ("\n"):rep(depth - 1) .. pad) .. "]"
 end
 
 --- A tensor as text: its numbers in one common format, edges only above 1000 elements, then dtype and shape.
@@ -143,8 +123,8 @@ function format.tensor(t)
   local plain = t:detach()
   local values = shown(plain, t.size > THRESHOLD)
   local is_float = t.dtype:find "float" ~= nil
-  local number = formatter(flatten(values, {}), is_float)
-  return render(values, number, 0, t.ndim) .. "\n" .. tail
+  local number, width = formatter(flatten(values, {}), is_float)
+  return render(values, number, width, 0, t.ndim) .. "\n" .. tail
 end
 
 return format

@@ -232,6 +232,61 @@ describe("Ctrl-C at the prompt", function()
   end)
 end)
 
+describe("fit { plot = true }", function()
+  local code = [[
+    local tide = require "tide"
+    tide.seed(1)
+    local x = tide.random.normal { 200, 3 }
+    local net = tide.Sequential { tide.layers.Dense { 1, input_shape = { 3 } } }
+    net:compile { optimizer = "sgd", loss = "mse", metrics = { "mae" } }
+    net:fit(x, x:sum(2, { keepdims = true }), { epochs = 3, validation_split = 0.2, plot = 0, batch_size = 16 })
+    print "over"]]
+  local name
+  setup(function()
+    name = os.tmpname()
+    local f = assert(io.open(name, "w"))
+    f:write(code)
+    f:close()
+  end)
+  teardown(function()
+    os.remove(name)
+  end)
+
+  local function count(text, pattern)
+    return select(2, text:gsub(pattern, ""))
+  end
+
+  it("draws the curves above the bar, in one place", function()
+    for columns = 40, 120, 40 do
+      local other = Session.new { program, name, columns = columns, rows = 40, env = { "TERM=xterm", "LC_ALL=C.UTF-8" } }
+      other:finish()
+      local shown = other:screen()
+      assert.matches("━ loss   ━ val_loss", shown)
+      local dots = 0
+      for _, c in utf8.codes(shown) do
+        dots = dots + (c > 0x2800 and c < 0x2900 and 1 or 0)
+      end
+      assert.is_true(dots > 10)
+      assert.equal(1, count(shown, "━ loss"), shown)
+      assert.equal(1, count(shown, "━ mae"))
+      assert.equal(1, count(shown, "Epoch %d/3"))
+      assert.matches("\nEpoch 3/3\n10/10 [━ ]+0s [^\n]*\nover$", shown)
+      assert.equal(columns >= 80, shown:find "loss +mae" ~= nil)
+    end
+  end)
+
+  it("prints lines and one plain figure where there is no terminal", function()
+    local p = io.popen("LC_ALL=C " .. program .. " " .. name .. " 2>&1 </dev/null")
+    local out = p:read "a"
+    p:close()
+    assert.not_matches("[\27\r\128-\255]", out)
+    assert.equal(3, count(out, "10/10 %- 0s"))
+    assert.equal(1, count(out, "%* loss   %+ val_loss"))
+    assert.matches("|[ *+]*%*", out)
+    assert.matches("over\n$", out)
+  end)
+end)
+
 describe("the program at a terminal", function()
   it("runs the startup file, and not with --no-rc", function()
     local f = assert(io.open(home .. "/tide/init.lua", "w"))

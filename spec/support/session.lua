@@ -20,10 +20,8 @@ local function library()
   return pty
 end
 
-local clock = require("tide.core").now
-
 --- @param o table the program and its arguments; `columns` (80), `rows` (24), `env` (list of "NAME=value"), `patience`
----   (seconds that `wait` waits at most, 20)
+---   (about the seconds that `wait` waits, 20)
 function Session.new(o)
   local self = setmetatable({ columns = o.columns or 80, rows = o.rows or 24, patience = o.patience or 20 }, Session)
   self.view, self.log, self.mark = screen.new(self.columns, self.rows), {}, 1
@@ -49,9 +47,10 @@ function Session:type(keys)
 end
 
 --- Waits until what came since the last `type` matches, or, given a function, until that returns something of the session.
---- Returns what matched; raises with the screen when the program ends or takes too long.
+--- Returns what matched; raises with the screen when the program ends or is silent too long. Time in which this process
+--- itself stands still does not count.
 function Session:wait(pattern, why)
-  local limit = clock() + self.patience
+  local looks = 0
   while true do
     local found
     if type(pattern) == "function" then
@@ -63,9 +62,10 @@ function Session:wait(pattern, why)
       return found
     end
     local alive = self:take(50)
-    if not alive or clock() > limit then
-      error(("%s%s: %s\n--- the screen:\n%s\n---"):format(alive and "waited in vain for " or "the program ended before ",
-        why or tostring(pattern), "", self:screen()), 2)
+    looks = looks + 1
+    if not alive or looks > self.patience * 20 then
+      error(("%s%s\n--- the screen:\n%s\n---"):format(alive and "waited in vain for " or "the program ended before ",
+        why or tostring(pattern), self:screen()), 2)
     end
   end
 end
@@ -115,11 +115,9 @@ end
 
 --- Waits for the end; returns the exit status, or minus the signal.
 function Session:finish()
-  local limit = clock() + self.patience
-  while self:take(50) do
-    if clock() > limit then
-      break
-    end
+  local looks = 0
+  while self:take(50) and looks < self.patience * 20 do
+    looks = looks + 1
   end
   return self.pty:close()
 end

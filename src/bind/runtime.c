@@ -185,13 +185,15 @@ static int now(lua_State *L) {
     return 1;
 }
 
-/* isatty(fd = 1), columns */
+/* isatty(fd = 1), columns, rows */
 static int terminal(lua_State *L) {
     int fd = (int)luaL_optinteger(L, 1, 1);
     struct winsize w = {0};
+    int known = ioctl(fd, TIOCGWINSZ, &w) == 0 && w.ws_col > 0;
     lua_pushboolean(L, isatty(fd));
-    lua_pushinteger(L, ioctl(fd, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80);
-    return 2;
+    lua_pushinteger(L, known ? w.ws_col : 80);
+    lua_pushinteger(L, known && w.ws_row > 0 ? w.ws_row : 24);
+    return 3;
 }
 
 /* resident(): resident set and its peak, in bytes */

@@ -29,6 +29,8 @@ function Logger:_begin(delay, from)
     terminal = self._terminal,
     delay = delay,
     from = from,
+    columns = self._terminal and select(2, core.terminal(1)) or nil,
+    one_line = self._one_line,
   }
 end
 

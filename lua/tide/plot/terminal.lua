@@ -86,7 +86,10 @@ local function panel_lines(panel, width, height, o)
     out[#out + 1] = table.concat(text)
   end
   out[#out + 1] = string.rep(" ", 10) .. (fancy and "└" or "+") .. string.rep(fancy and "─" or "-", width)
-  local left, right = figure.label(xlo, xhi - xlo > 10 and 1 or nil), figure.label(xhi, xhi - xlo > 10 and 1 or nil)
+  local function end_label(x)
+    return x == math.floor(x) and ("%.0f"):format(x) or figure.label(x, xhi - xlo > 10 and 1 or 0.1)
+  end
+  local left, right = end_label(xlo), end_label(xhi)
   out[#out + 1] = string.rep(" ", 11) .. left .. string.rep(" ", math.max(1, width - #left - #right)) .. right
   if panel.lines and #panel.lines > 1 then
     local names = {}
@@ -103,15 +106,41 @@ local function panel_lines(panel, width, height, o)
   return out
 end
 
---- The figure as text, panels below each other.
---- @param options table|nil { width = 60, height = 12, color }
+-- Columns that a line of text takes: escape sequences take none.
+local function width_of(line)
+  return utf8.len((line:gsub("\27%[[%d;]*m", ""))) or #line
+end
+
+-- Panels in a row: equally many lines each, the lines joined.
+local function beside(blocks, width)
+  local out = {}
+  for i = 1, #blocks[1] do
+    local parts = {}
+    for k, block in ipairs(blocks) do
+      local line = block[i] or ""
+      parts[k] = k < #blocks and line .. (" "):rep(width - width_of(line)) or line
+    end
+    out[i] = table.concat(parts)
+  end
+  return out
+end
+
+--- The figure as text, panels below each other, or side by side where the terminal is wide enough.
+--- @param options table|nil { width = 60, height = 12, color, side_by_side, columns }: width and height of a panel
 function terminal.render(fig, options)
   local o = options or {}
   local _, columns = core.terminal(1)
-  local width, height = o.width or math.max(20, math.min(60, columns - 14)), o.height or 12
+  columns = o.columns or columns
+  local n = o.side_by_side and #fig.panels > 1 and columns >= 34 * #fig.panels and #fig.panels or 1
+  local width = o.width or math.max(20, math.min(60, columns // n - 14))
   local out = {}
-  for _, panel in ipairs(fig.panels) do
-    table.move(panel_lines(panel, width, height, o), 1, height + 4, #out + 1, out)
+  for i = 1, #fig.panels, n do
+    local blocks = {}
+    for k = i, math.min(#fig.panels, i + n - 1) do
+      blocks[#blocks + 1] = panel_lines(fig.panels[k], width, o.height or 12, o)
+    end
+    local lines = n > 1 and beside(blocks, width + 13) or blocks[1]
+    table.move(lines, 1, #lines, #out + 1, out)
   end
   return table.concat(out, "\n")
 end

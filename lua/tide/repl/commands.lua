@@ -156,10 +156,14 @@ commands.list = {
     end,
   },
   plot = {
-    "VALUE",
-    "draws a history, or a tensor or list of numbers, in the terminal",
+    "[VALUE]",
+    "draws a history, or a tensor or list of numbers, in the terminal; `_` if left out",
     function(session, text)
-      local value = compiled(session, need(text, "what to draw"), "%plot")()
+      text = text ~= "" and text or "_"
+      local value = compiled(session, text, "%plot")()
+      if value == nil then
+        error("say what to draw", 0)
+      end
       local plot = _G.tide.plot
       if type(value) == "table" and type(value.history) == "table" then
         session.out:write(tostring(plot.history(value)), "\n")

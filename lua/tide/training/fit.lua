@@ -28,6 +28,7 @@ local fit_args = check.args("fit", {
   { "validation_batch_size", "int", nil, "batch_size when left out", min = 1 },
   { "validation_freq", "any", 1, "validate every n epochs, or in the listed ones" },
 }, { named = {
+  { "plot", { "bool", "number" }, false, "draw the learning curves while it trains; a number: seconds between drawings" },
   { "resume", "bool", false, "go on with the fit that Ctrl-C ended, from its next batch" },
 } })
 
@@ -151,7 +152,7 @@ end
 local function train(self, T, run, hook)
   local o = run.o
   local cb, history = pass.make_callbacks(self, run.callbacks, { epochs = o.epochs,
-    steps = o.steps_per_epoch or run.source.batches, verbose = pass.resolve_verbose(o.verbose),
+    steps = o.steps_per_epoch or run.source.batches, verbose = pass.resolve_verbose(o.verbose), plot = o.plot,
     history = true, force_bar = o.verbose == 1 and os.getenv "TIDE_BAR" ~= nil })
   rawset(self, "stop_training", false)
   rawset(self, "stop_evaluating", false)
@@ -180,7 +181,7 @@ end
 
 -- ---- going on ----
 
-local may_change = { resume = true, epochs = true, verbose = true }
+local may_change = { resume = true, epochs = true, verbose = true, plot = true }
 
 local function resume(self, T, given)
   local run = T.paused
@@ -189,8 +190,8 @@ local function resume(self, T, given)
   end
   for k in pairs(given) do
     if not may_change[k] then
-      errors.raise("fit", "resume = true goes on with the data and options of the interrupted fit; leave out %s (epochs "
-        .. "and verbose may be given)", type(k) == "string" and "'" .. k .. "'" or "the data")
+      errors.raise("fit", "resume = true goes on with the data and options of the interrupted fit; leave out %s (epochs, "
+        .. "verbose and plot may be given)", type(k) == "string" and "'" .. k .. "'" or "the data")
     end
   end
   local o = fit_args:complete(given)
@@ -205,9 +206,11 @@ end
 
 --- Trains the model.
 ---
+--- On a terminal `plot = true` draws the learning curves above the progress bar while it trains.
+---
 --- Ctrl-C ends it after the batch that runs: the closing callbacks run, and the history comes back with `stopped =
 --- "interrupt"`. `model:fit { resume = true }` then goes on from the next batch and ends as if it had never been
---- interrupted; `epochs` and `verbose` may be given anew. Callbacks that judge epochs (EarlyStopping,
+--- interrupted; `epochs`, `verbose` and `plot` may be given anew. Callbacks that judge epochs (EarlyStopping,
 --- ReduceLROnPlateau, a ModelCheckpoint of the best) do not see the half epoch.
 ---
 --- Example:

@@ -127,7 +127,9 @@ end
 function pass.make_callbacks(self, given, o)
   local all = table.move(given, 1, #given, 1, {})
   local history
-  if o.verbose ~= 0 then
+  if o.plot and o.verbose ~= 0 then
+    all[#all + 1] = require("tide.plot.live").LivePlot { seconds = o.plot ~= true and o.plot or nil }
+  elseif o.verbose ~= 0 then
     all[#all + 1] = require("tide.callbacks").ProgbarLogger()
   end
   if o.history then -- last: it sees what the others add to the logs

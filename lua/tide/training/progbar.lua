@@ -19,7 +19,8 @@ local function utf8_locale()
 end
 
 --- @param o table `target` (steps, nil: unknown), `verbose` (1: bar, 2: one line), `out` (file), `terminal`, `unit`, `delay`
----   (seconds before anything is shown), `from` (steps that were done before)
+---   (seconds before anything is shown), `from` (steps that were done before),
+---   `columns` of the terminal, `one_line` (the last line is cut to them too)
 function Progbar.new(o)
   local now = core.now()
   return setmetatable({
@@ -31,6 +32,8 @@ function Progbar.new(o)
     unit = o.unit or "step",
     delay = o.delay or 0,
     from = o.from or 0,
+    columns = o.columns,
+    one_line = o.one_line,
     start = now,
     last = 0,
     width = 0,
@@ -143,6 +146,9 @@ function Progbar:_draw(now, logs, final, hint)
     time = ("%.0fs"):format(now - self.start)
   end
   local tail = Progbar.format_time(per_step, self.unit) .. metrics_text(logs) .. (hint or "")
+  if self.columns and (self.one_line or not final) then -- a line that wraps cannot be drawn in its place again
+    tail = tail:sub(1, math.max(0, self.columns - 2 - #plain - #time))
+  end
   local width = #plain + 1 + #time + #tail
   local pad = self.width > width and (" "):rep(self.width - width) or ""
   self.out:write("\r", bar, " ", bold(self, time), tail, pad, final and "\n" or "")

@@ -1,0 +1,24 @@
+-- How tensors print: as torch prints them (spec/ref/printing.py), without its wrapping name.
+local tide = require "tide"
+
+describe("tostring(tensor)", function()
+  for i, row in ipairs(require "spec.ref.printing") do
+    it("equals torch's for " .. row[1]:sub(1, 80) .. (#row[1] > 80 and " … number " .. i or ""), function()
+      local t = assert(load("local tide = ... return " .. row[1]))(tide)
+      local body, tail = tostring(t):match "^(.*)\n(%[tide%.Tensor .*%])$"
+      assert.equal(row[2], body)
+      assert.equal(("[tide.Tensor %s %s cpu]"):format(t.dtype, t.ndim == 0 and "scalar" or table.concat(t.shape, "x")), tail)
+    end)
+  end
+
+  it("reads no more of a tensor than it shows", function()
+    local before = tide.memory().peak_bytes
+    local big = tide.zeros { 1 }:broadcast_to { 1 << 20, 1 << 20 } -- 2^40 elements over one
+    assert.equal(8, select(2, tostring(big):gsub("\n", "")) + 1)
+    assert.is_true(tide.memory().peak_bytes - before < 1 << 20)
+  end)
+
+  it("says that a gradient is asked for", function()
+    assert.matches("cpu, grad%]$", tostring(tide.ones({ 2 }, { requires_grad = true })))
+  end)
+end)
