@@ -67,6 +67,7 @@ LINK    += --coverage
 endif
 ifeq ($(TIDE_HARD),1)
 COMMON  += -DTIDE_HARD=1
+WRAP    := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign
 endif
 
 # -- kernels: levels of the machine that is compiled for
@@ -190,7 +191,7 @@ $(BUILD)/exports: $(BUILD)/flags
 $(MODULE): $(LIB_OBJ) $(BIND_OBJ) $(BUILD)/exports
 	@mkdir -p $(@D)
 	$(SAY) LINK $@
-	$(Q)$(CC) -shared -fopenmp $(LDFLAGS) $(LINK) -Wl,-z,nodelete -Wl,--version-script=$(BUILD)/exports \
+	$(Q)$(CC) -shared -fopenmp $(LDFLAGS) $(LINK) $(WRAP) -Wl,-z,nodelete -Wl,--version-script=$(BUILD)/exports \
 	  -o $@ $(LIB_OBJ) $(BIND_OBJ) -Wl,--as-needed $(LIBS)
 	@nm -uD $@ | awk '$$1 == "U" && $$2 ~ /^tide/ { print "  undefined in $@: " $$2 }' >&2
 

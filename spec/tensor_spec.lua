@@ -252,7 +252,8 @@ describe("arguments of ops", function()
       assert.matches("lies outside of axis 1", message(ops.slice, x, { k, 1 }, { 1, 1 }))
     end
     assert.matches("too many elements", message(ops.pad, x, { { largest, 0 }, { 0, 0 } }))
-    assert.matches("can only be padded with a constant", message(ops.pad, tide.zeros { 0 }, { { largest, largest } }, { mode = "edge" }))
+    assert.matches("can only be padded with a constant",
+      message(ops.pad, tide.zeros { 0 }, { { largest, largest } }, { mode = "edge" }))
     assert.matches("too many elements", message(ops.tile, x, { largest, largest }))
     assert.same({ 0, 0 }, ops.round(tide.tensor { 2.5, 7 }, smallest):tolist())
     assert.same({ 2.5, 7 }, ops.round(tide.tensor { 2.5, 7 }, largest):tolist())

@@ -13,10 +13,11 @@
 struct tide_ctx {
     int64_t refs; /* the owner's and one per live tensor */
     int grad_mode;
-    uint64_t seq; /* next node's number */
+    uint64_t seq, walks; /* the next node's number, and how many walks there were */
     tide_rng rng;
     char message[TIDE_MESSAGE];
     struct tide_profile *profile; /* counts per op while tide.profile runs, else NULL */
+    struct tide_walk *walking;    /* the innermost walk under way, else NULL */
     tide_node *dead;              /* nodes to release: a worklist, so that long chains need no recursion */
     int draining;
     int64_t live_nodes;
@@ -31,7 +32,7 @@ struct tide_ctx {
     int generational, pacing;
     int64_t lazy_bytes, lazy_tensors; /* what lived after the last collection at a boundary */
     void *lua, *running;              /* the main Lua state, and the one that runs a walk */
-    int pending_error;                /* registry reference of a Lua error that crossed the core */
+    int error_slot, has_error;        /* where on the stack of `running` a Lua error waits for its walk to end */
     void (*where)(tide_ctx *, tide_node *);
     tide_status (*call_hook)(tide_ctx *, void *hook, tide_tensor *grad, tide_tensor **out);
     tide_status (*call_custom)(tide_tape *, void *custom, int nout, int nin);
@@ -102,13 +103,15 @@ struct tide_node {
     tide_edge *in;                 /* [nin] */
     tide_tensor **out_saved;       /* [nout] or NULL: views without node */
     tide_tensor **gout;            /* [nout]: gradients gathered during a walk */
-    struct tide_node *work_next;   /* worklists: release, walk */
+    struct tide_node *work_next;   /* worklist of releases */
     tide_meta *in_meta, *out_meta; /* [nin], [nout] */
     void *custom;                  /* Lua-defined op: see tide_custom */
     tide_hook *hooks;
-    uint8_t queued, freed, mark, pruned;
-    uint64_t out_version; /* of the outputs' storage when they were saved */
-    char source[60];      /* where it was recorded: file, or empty, and line */
+    uint8_t freed, mark, pruned;
+    uint64_t walk, seen;               /* numbers of the walk that holds the node, and of the last one that looked at it; 0: none */
+    struct tide_node *first, *sibling; /* of the walk's heap */
+    uint64_t out_version;              /* of the outputs' storage when they were saved */
+    char source[60];                   /* where it was recorded: file, or empty, and line */
     int32_t line;
     /* attributes follow, aligned to 16 */
     _Alignas(16) unsigned char attrs[];
@@ -123,6 +126,9 @@ struct tide_node {
 #define TIDE_MAX_NUMEL ((int64_t)1 << 40) /* elements of a tensor or view */
 
 /* alloc.c */
+#ifdef TIDE_HARD
+int tide_hard_fail(int64_t k); /* the k-th allocation from now on fails (0: none); whether the last one told to did */
+#endif
 void *tide_mem_alloc(tide_device *, size_t bytes);
 void tide_mem_free(tide_device *, void *, size_t bytes);
 
@@ -157,7 +163,7 @@ tide_status tide_run_into(tide_ctx *, const tide_op *, const void *attrs, int ni
 /* out[ids[i]] += values[i], in order. */
 tide_status tide_scatter_rows(tide_ctx *, tide_tensor *out, tide_tensor *ids, tide_tensor *values);
 
-/* autograd.c */
+/* autograd.c and walk.c */
 tide_status tide_record(tide_ctx *, const tide_op *, const void *attrs, int nin, int nlist, tide_tensor **in, tide_tensor **out);
 void tide_node_unref(tide_ctx *, tide_node *);
 /* Results of a Lua-defined op: a node whose rule is the binding's `custom`; takes ownership of the reference. */

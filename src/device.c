@@ -55,6 +55,9 @@ static int best_level(void) {
     return 0;
 }
 
+/* A fork waits until no thread is inside the allocator, whose lists the child goes on using. */
+static void before_fork(void) { pthread_mutex_lock(&cpu.lock); }
+static void after_fork(void) { pthread_mutex_unlock(&cpu.lock); }
 static void forked(void) {
     in_child = 1;
     tide_in_child = 1;
@@ -62,7 +65,7 @@ static void forked(void) {
     for (int i = 0; cpu.engines[i]; i++) plain = cpu.engines[i];
     cpu.engines[0] = plain;
     cpu.engines[1] = NULL;
-    pthread_mutex_init(&cpu.lock, NULL);
+    pthread_mutex_unlock(&cpu.lock);
 }
 
 /* A list of onednn, blas, plain, in any form; NULL: all. plain always stays, last. */
@@ -92,7 +95,7 @@ static void cpu_init(void) {
     plain.table = tide_plain_table = levels[level].table;
     cpu.engines[0] = &plain;
     set_engines(getenv("TIDE_ENGINE"));
-    pthread_atfork(NULL, NULL, forked);
+    pthread_atfork(before_fork, after_fork, forked);
 }
 
 tide_device *tide_cpu(void) {

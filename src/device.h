@@ -26,11 +26,10 @@ struct tide_device {
     const char *name;
     const tide_device_vt *vt;
     const tide_engine *engines[TIDE_MAX_ENGINES + 1]; /* NULL-terminated, first to serve wins */
-    pthread_mutex_t lock;
+    pthread_mutex_t lock;                             /* of what follows */
     tide_freelist lists[TIDE_CLASSES];
     tide_memstat stat;
-    void *scratch;
-    size_t scratch_bytes;
+    _Atomic int64_t live_bytes; /* stat.live_bytes for those that ask before every op */
 };
 
 #endif

@@ -201,8 +201,10 @@ tide_status tide_run_into(tide_ctx *ctx, const tide_op *op, const void *attrs, i
 }
 
 tide_status tide_scatter_rows(tide_ctx *ctx, tide_tensor *out, tide_tensor *ids, tide_tensor *values) {
-    (void)ctx;
     int64_t n = ids->shape[0], d = out->rank > 1 ? tide_numel(values) / (n ? n : 1) : 1;
+    if (out->dtype != values->dtype || (out->dtype != TIDE_F32 && out->dtype != TIDE_F64))
+        return tide_fail(ctx, TIDE_EDTYPE, "rows of %s cannot be added to %s (expected float32 or float64, both the same)",
+                         tide_dtype_name(values->dtype), tide_dtype_name(out->dtype));
     const int64_t *id = tide_data(ids);
     if (out->dtype == TIDE_F32) {
         float *o = tide_data(out);

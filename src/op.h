@@ -113,6 +113,7 @@ void tide_t_give(tide_tape *, int i, tide_tensor *g); /* the gradient of input i
 const tide_meta *tide_t_in_meta(tide_tape *, int i);  /* shape and dtype of an input, saved or not */
 tide_ctx *tide_t_ctx(tide_tape *);
 int tide_t_failed(tide_tape *);
+void tide_t_fail(tide_tape *, tide_status);   /* the rule cannot go on; the message is set already */
 int tide_t_recording(tide_tape *);            /* create_graph is on */
 void tide_t_keep(tide_tape *, tide_tensor *); /* hands a reference to the tape */
 tide_status tide_compose(tide_ctx *, const tide_op *, const void *attrs, int nin, tide_tensor **in, tide_tensor **out);

@@ -158,11 +158,11 @@ static void storage_release(tide_ctx *ctx, tide_storage *s) {
     header_free(&ctx->storage_headers, s);
 }
 
-void tide_release(tide_tensor *t) {
-    if (!t || --t->refs > 0) return;
+/* The last reference is gone; what it held of its gradient goes to the caller: a chain of gradients needs no recursion. */
+static tide_tensor *end(tide_tensor *t) {
     tide_ctx *ctx = t->ctx;
+    tide_tensor *grad = t->grad;
     if (t->storage) storage_release(ctx, t->storage);
-    if (t->grad) tide_release(t->grad);
     if (t->ids) tide_release(t->ids);
     if (t->values) tide_release(t->values);
     while (t->hooks) {
@@ -176,6 +176,11 @@ void tide_release(tide_tensor *t) {
     atomic_fetch_sub_explicit(&live_tensors, 1, memory_order_relaxed);
     if (node) tide_node_unref(ctx, node);
     tide_ctx_unref(ctx);
+    return grad;
+}
+
+void tide_release(tide_tensor *t) {
+    while (t && --t->refs == 0) t = end(t);
 }
 
 void *tide_data(const tide_tensor *t) {
@@ -320,6 +325,9 @@ tide_status tide_contiguous(tide_ctx *ctx, tide_tensor *t, tide_tensor **out) {
 }
 
 tide_status tide_copy_into(tide_ctx *ctx, tide_tensor *dst, tide_tensor *src) {
+    for (int i = 0; i < dst->rank; i++)
+        if (dst->stride[i] == 0 && dst->shape[i] > 1)
+            return tide_fail(ctx, TIDE_EARG, "copy_: several elements of the tensor share one place in memory (axis %d repeats it); copy it first", i + 1);
     int was = tide_grad_mode(ctx, 0);
     tide_tensor *cast = tide_retain(src), *wide = NULL;
     tide_status st = TIDE_OK;

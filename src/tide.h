@@ -39,7 +39,7 @@ typedef struct {
     int64_t live_storages, live_tensors, live_nodes;
     int64_t system_allocs, cache_hits;
 } tide_memstat;
-tide_memstat tide_memory(const tide_device *);
+tide_memstat tide_memory(tide_device *);
 void tide_memory_limit(tide_device *, int64_t bytes);
 void tide_memory_trim(tide_device *); /* gives cached blocks back to the system */
 void tide_memory_reset_peak(tide_device *);

@@ -39,22 +39,8 @@ local function run(where, f, vars, options, ...)
   if type(f) ~= "function" and not (type(f) == "table" and getmetatable(f) and getmetatable(f).__call) then
     errors.raise(where, "expected a function that returns a loss (got %s)", type(f))
   end
-  local was = core.grad_mode(true)
-  local results = table.pack(pcall(f, ...))
-  if not results[1] then
-    core.grad_mode(was)
-    error(results[2], 0)
-  end
-  table.remove(results, 1)
-  results.n = results.n - 1
-  local ok, grads = pcall(function()
-    return core.gradients(loss_of(where, results), vars, options)
-  end)
-  core.grad_mode(was)
-  if not ok then
-    error(grads, 0)
-  end
-  return results, grads
+  local results = table.pack(core.enable_grad(f, ...)) -- the mode comes back however f ends; f cannot yield
+  return results, core.gradients(loss_of(where, results), vars, options)
 end
 
 local function options_of(options, nested)

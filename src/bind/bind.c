@@ -14,53 +14,78 @@ tide_ctx *tideL_ctx(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &ctx_key);
     tide_ctx **box = lua_touserdata(L, -1);
     lua_pop(L, 1);
+    if (!*box) tideL_error(L, "tide", "the Lua state is being closed");
     return *box;
 }
 
-/* -- scopes: while one is open, every new handle is noted in the innermost one's list -- */
+void tideL_push_ctx(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &ctx_key); }
 
-static _Thread_local int open_scopes;
+/* -- scopes: while one is open, every handle that its coroutine makes is noted in the innermost one's list --
+ *
+ * registry[&scopes_key], weak in its keys: coroutine -> its innermost scope. A scope is a list of handles with the field
+ * `outer`. A coroutine that is given up takes its scopes with it. */
+
+static _Atomic int64_t open_scopes; /* of all states, those given up too: whether it is worth looking */
+
+static int push_scope(lua_State *L) { /* the running coroutine's innermost scope, and whether there is one */
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &scopes_key) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        return 0;
+    }
+    lua_pushthread(L);
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+    if (lua_istable(L, -1)) return 1;
+    lua_pop(L, 1);
+    return 0;
+}
+
+static void set_scope(lua_State *L, int i) { /* the value at i is the innermost one now */
+    i = lua_absindex(L, i);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &scopes_key);
+    lua_pushthread(L);
+    lua_pushvalue(L, i);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
 
 /* Notes the handle on top of the stack. */
 static void scope_note(lua_State *L) {
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &scopes_key) != LUA_TTABLE) { /* the open scope is another state's of this thread */
-        lua_pop(L, 1);
-        return;
-    }
-    lua_rawgeti(L, -1, (lua_Integer)lua_rawlen(L, -1));
-    if (lua_istable(L, -1)) {
-        lua_pushvalue(L, -3);
-        lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
-    }
-    lua_pop(L, 2);
+    if (!push_scope(L)) return;
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    lua_pop(L, 1);
 }
 
-/* core.scope_begin() -> depth */
+/* core.scope_begin() -> scope */
 static int scope_begin(lua_State *L) {
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &scopes_key) != LUA_TTABLE) {
         lua_newtable(L);
+        lua_createtable(L, 0, 1);
+        lua_pushliteral(L, "k");
+        lua_setfield(L, -2, "__mode");
+        lua_setmetatable(L, -2);
         lua_pushvalue(L, -1);
         lua_rawsetp(L, LUA_REGISTRYINDEX, &scopes_key);
     }
-    lua_Integer depth = (lua_Integer)lua_rawlen(L, -1) + 1;
     lua_newtable(L);
-    lua_rawseti(L, -2, depth);
+    if (push_scope(L)) lua_setfield(L, -2, "outer");
+    set_scope(L, -1);
     open_scopes++;
-    lua_pushinteger(L, depth);
     return 1;
 }
 
-/* core.scope_keep(depth, tensor): moves it to the scope outside */
+/* core.scope_keep(scope, tensor): moves it to the scope outside */
 static int scope_keep(lua_State *L) {
-    lua_Integer depth = luaL_checkinteger(L, 1);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &scopes_key);
-    lua_rawgeti(L, -1, depth);
-    for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(L, -1); i <= n; i++) {
-        lua_rawgeti(L, -1, i);
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 2);
+    for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(L, 1); i <= n; i++) {
+        lua_rawgeti(L, 1, i);
         if (lua_rawequal(L, -1, 2)) {
             lua_pushboolean(L, 0);
-            lua_rawseti(L, -3, i);
-            if (lua_rawgeti(L, 3, depth - 1) == LUA_TTABLE) {
+            lua_rawseti(L, 1, i);
+            lua_pushliteral(L, "outer");
+            if (lua_rawget(L, 1) == LUA_TTABLE) {
                 lua_pushvalue(L, 2);
                 lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
             }
@@ -71,39 +96,65 @@ static int scope_keep(lua_State *L) {
     return 0;
 }
 
-/* core.scope_end(depth): releases what the scope, and any left open inside it, noted */
-static int scope_end(lua_State *L) {
-    lua_Integer depth = luaL_checkinteger(L, 1);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &scopes_key);
-    int scopes = lua_gettop(L);
-    for (lua_Integer d = (lua_Integer)lua_rawlen(L, scopes); d >= depth; d--) {
-        lua_rawgeti(L, scopes, d);
-        for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(L, -1); i <= n; i++) {
-            lua_rawgeti(L, -1, i);
-            tideL_handle *h = tideL_tohandle(L, -1);
-            if (h && h->t) {
-                tide_tensor *t = h->t;
-                h->t = NULL;
-                tide_release(t);
-            }
-            lua_pop(L, 1);
+static void release_noted(lua_State *L, int i) {
+    for (lua_Integer k = 1, n = (lua_Integer)lua_rawlen(L, i); k <= n; k++) {
+        lua_rawgeti(L, i, k);
+        tideL_handle *h = tideL_tohandle(L, -1);
+        if (h && h->t) {
+            tide_tensor *t = h->t;
+            h->t = NULL;
+            tide_release(t);
         }
         lua_pop(L, 1);
-        lua_pushnil(L);
-        lua_rawseti(L, scopes, d);
+        lua_pushboolean(L, 0); /* ending it twice releases nothing */
+        lua_rawseti(L, i, k);
+    }
+}
+
+/* core.scope_end(scope): releases what the scope noted, and what those noted that were left open inside of it */
+static int scope_end(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    int inside = 0;
+    if (push_scope(L)) {
+        lua_pushvalue(L, 2); /* is it one of this coroutine's? */
+        while (!inside && lua_istable(L, -1)) {
+            inside = lua_rawequal(L, -1, 1);
+            lua_pushliteral(L, "outer");
+            lua_rawget(L, -2);
+            lua_remove(L, -2);
+        }
+        lua_pop(L, 1);
+    }
+    if (!inside) {
+        release_noted(L, 1);
+        return 0;
+    }
+    for (int last = 0; !last;) {
+        last = lua_rawequal(L, 2, 1);
+        release_noted(L, 2);
+        lua_pushliteral(L, "outer");
+        lua_rawget(L, 2);
+        lua_replace(L, 2);
         open_scopes--;
     }
+    set_scope(L, 2); /* the one outside, or nil */
     return 0;
 }
 
 /* -- handles -- */
 
-tideL_handle *tideL_new(lua_State *L) {
+tideL_handle *tideL_newpin(lua_State *L) {
     tideL_handle *h = lua_newuserdatauv(L, sizeof *h, 0);
     h->magic = TIDEL_MAGIC;
     h->t = NULL;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_key);
     lua_setmetatable(L, -2);
+    return h;
+}
+
+tideL_handle *tideL_new(lua_State *L) {
+    tideL_handle *h = tideL_newpin(L);
     if (open_scopes) scope_note(L);
     return h;
 }
@@ -112,8 +163,6 @@ tideL_handle *tideL_tohandle(lua_State *L, int i) {
     tideL_handle *h = lua_touserdata(L, i);
     return h && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) == sizeof *h && h->magic == TIDEL_MAGIC ? h : NULL;
 }
-
-void tideL_push(lua_State *L, tide_tensor *t) { tideL_new(L)->t = t; }
 
 tide_tensor *tideL_totensor(lua_State *L, int i) {
     tideL_handle *h = tideL_tohandle(L, i);
@@ -139,22 +188,29 @@ const char *tideL_typename(lua_State *L, int i) {
 tide_tensor *tideL_checktensor(lua_State *L, int i, const char *where) {
     tide_tensor *t = tideL_totensor(L, i);
     if (!t) tideL_error(L, where, "expected a tensor, got %s", tideL_typename(L, i));
+    if (tide_is_sparse(t)) tideL_error(L, where, "a sparse gradient is for the optimizer's step only; ask tide.grad without sparse = true");
     return t;
+}
+
+tide_tensor *tideL_pin(lua_State *L, int i, const char *where) {
+    i = lua_absindex(L, i);
+    tideL_handle *h = tideL_newpin(L);
+    return h->t = tide_retain(tideL_checktensor(L, i, where));
+}
+
+tide_tensor *tideL_pinvalue(lua_State *L, int i, int like, const char *where) {
+    i = lua_absindex(L, i);
+    if (!tideL_tohandle(L, i)) {
+        tideL_literal(L, i, -1, like, where);
+        i = lua_gettop(L);
+    }
+    return tideL_pin(L, i, where);
 }
 
 void tideL_push_item(lua_State *L, const tide_tensor *t, int64_t flat) {
     if (t->dtype == TIDE_BOOL) lua_pushboolean(L, tide_item_int(t, flat) != 0);
     else if (tide_is_float(t->dtype)) lua_pushnumber(L, tide_item(t, flat));
     else lua_pushinteger(L, tide_item_int(t, flat));
-}
-
-void tideL_push_result(lua_State *L, tide_tensor *t) {
-    if (t->rank == 0 && !tide_is_float(t->dtype)) {
-        tideL_push_item(L, t, 0);
-        tide_release(t);
-        return;
-    }
-    tideL_push(L, t);
 }
 
 static int handle_gc(lua_State *L) {
@@ -188,13 +244,6 @@ static int raise(lua_State *L, const char *op, const char *message, const char *
 }
 
 int tideL_raise(lua_State *L, tide_ctx *ctx, tide_status st) {
-    if (st == TIDE_EARG && ctx->pending_error) { /* a Lua error crossed the core (hook, custom op): raise it as it was */
-        int ref = ctx->pending_error;
-        ctx->pending_error = 0;
-        lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
-        luaL_unref(L, LUA_REGISTRYINDEX, ref);
-        return lua_error(L);
-    }
     if (st == TIDE_EINTERRUPT) { /* the hook that would say the same at the next instruction has nothing left to do */
         tide_cancel = 0;
         if (lua_gethookcount(L) == 1) lua_sethook(L, NULL, 0, 0);
@@ -292,6 +341,7 @@ static int ctx_gc(lua_State *L) {
         ctx->call_hook = NULL;
         ctx->call_custom = NULL;
         ctx->where = NULL;
+        ctx->running = NULL;
         tide_ctx_free(ctx);
     }
     return 0;

@@ -18,14 +18,17 @@ typedef struct {
 } tideL_handle;
 
 /* -- handles (bind.c) -- */
-tide_ctx *tideL_ctx(lua_State *L);
+tide_ctx *tideL_ctx(lua_State *L);                                      /* raises while the state is being closed */
+void tideL_push_ctx(lua_State *L);                                      /* pushes the userdata that holds its address, NULL when closed */
 tideL_handle *tideL_new(lua_State *L);                                  /* pushes an empty handle */
-void tideL_push(lua_State *L, tide_tensor *t);                          /* pushes a handle that takes the reference over */
 tide_tensor *tideL_totensor(lua_State *L, int i);                       /* borrowed; NULL: not a tensor; raises if it was released */
 tide_tensor *tideL_checktensor(lua_State *L, int i, const char *where); /* raises with `where: expected a tensor, got ...` */
 tideL_handle *tideL_tohandle(lua_State *L, int i);
-/* Pushes a result as Lua sees it: 0-d integers and bools are Lua values. Takes the reference over. */
-void tideL_push_result(lua_State *L, tide_tensor *t);
+/* Pushes a handle of the function's own, that holds the tensor at i whatever finalizers and callbacks release meanwhile. Every
+ * allocation of Lua's may run a finalizer: a borrowed tensor is used up to the next one, read again behind it, or pinned. */
+tide_tensor *tideL_pin(lua_State *L, int i, const char *where);
+tide_tensor *tideL_pinvalue(lua_State *L, int i, int like, const char *where); /* likewise, or literal data */
+tideL_handle *tideL_newpin(lua_State *L);                                      /* an empty handle of the function's own */
 void tideL_push_item(lua_State *L, const tide_tensor *t, int64_t flat);
 
 /* -- errors -- */
@@ -52,8 +55,8 @@ void tideL_toints(lua_State *L, int i, const char *where, const char *name, tide
 void tideL_toshape(lua_State *L, int i, const char *where, tide_ints *out);
 int64_t tideL_toaxis(lua_State *L, int i, const char *where, const char *name); /* 1-based to 0-based */
 /* Numbers, booleans, nested tables of them: a new tensor on top of the stack (a handle), returned borrowed.
- * dtype < 0: float32 for numbers, bool for booleans. `like` (optional) gives weak scalars their dtype. */
-tide_tensor *tideL_literal(lua_State *L, int i, int dtype, const tide_tensor *like, const char *where);
+ * dtype < 0: float32 for numbers, bool for booleans; `like` gives weak scalars the dtype of their partner, -1: none. */
+tide_tensor *tideL_literal(lua_State *L, int i, int dtype, int like, const char *where);
 void tideL_pushshape(lua_State *L, const tide_tensor *t); /* a tide list of integers */
 
 /* -- boxes (io.c): userdata that own one C object; made empty, filled by setting `p` -- */

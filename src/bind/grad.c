@@ -1,63 +1,120 @@
 /* Gradients from Lua: backward, grad, modes, hooks, ops that Lua defines.
  *
- * A Lua error inside a hook or a custom rule is caught here, kept in the registry while the core unwinds by its statuses, and
- * raised again at the door. */
+ * A hook or a custom rule runs in the middle of a walk, where the core holds references: all that may raise, running out of
+ * memory too, happens inside of one lua_pcall. The error waits in a slot of the door's stack frame, which needs no memory,
+ * while the core unwinds by its statuses, and is raised again at the door. */
 #include "bind.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static tide_status keep_error(lua_State *L, tide_ctx *ctx) {
-    if (ctx->pending_error) luaL_unref(L, LUA_REGISTRYINDEX, ctx->pending_error);
-    ctx->pending_error = luaL_ref(L, LUA_REGISTRYINDEX);
-    return tide_fail(ctx, TIDE_EARG, "a Lua function raised an error during backward");
-}
 
 static void free_ref(tide_ctx *ctx, void *ref) {
     lua_State *L = ctx->lua;
     luaL_unref(L, LUA_REGISTRYINDEX, (int)(intptr_t)ref);
 }
 
-static tide_status call_hook(tide_ctx *ctx, void *ref, tide_tensor *grad, tide_tensor **out) {
+/* Runs `f` with `p`; its Lua error becomes a status. */
+static tide_status protected(tide_ctx *ctx, lua_CFunction f, void *p) {
     lua_State *L = ctx->running;
-    luaL_checkstack(L, 8, "tide");
-    lua_rawgeti(L, LUA_REGISTRYINDEX, (int)(intptr_t)ref);
-    tide_tensor *dense = NULL;
-    TIDE_TRY(tide_densify(ctx, grad, &dense));
-    tideL_push(L, dense);
-    if (lua_pcall(L, 1, 1, 0) != LUA_OK) return keep_error(L, ctx);
-    tideL_handle *h = tideL_tohandle(L, -1);
-    *out = h && h->t ? tide_retain(h->t) : NULL;
-    lua_pop(L, 1);
-    return TIDE_OK;
+    if (!lua_checkstack(L, 4)) return tide_fail(ctx, TIDE_ENOMEM, "backward: the Lua stack is full");
+    lua_pushcfunction(L, f);
+    lua_pushlightuserdata(L, p);
+    if (lua_pcall(L, 1, 0, 0) == LUA_OK) return TIDE_OK;
+    lua_replace(L, ctx->error_slot);
+    ctx->has_error = 1;
+    return tide_fail(ctx, TIDE_EARG, "a Lua function raised an error during backward");
+}
+
+typedef struct {
+    tide_ctx *ctx;
+    int ref;
+    tide_tensor *grad, *next; /* next: new, or NULL */
+    tide_status status;
+} hook_call;
+
+static int hook_body(lua_State *L) {
+    hook_call *c = lua_touserdata(L, 1);
+    tideL_handle *h = tideL_new(L);
+    c->status = tide_densify(c->ctx, c->grad, &h->t);
+    if (c->status != TIDE_OK) return 0;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->ref);
+    lua_pushvalue(L, 2);
+    lua_call(L, 1, 1);
+    tideL_handle *got = tideL_tohandle(L, -1);
+    if (got && got->t && !tide_is_sparse(got->t)) c->next = tide_retain(got->t); /* the last thing: nothing raises behind it */
+    return 0;
+}
+
+static tide_status call_hook(tide_ctx *ctx, void *ref, tide_tensor *grad, tide_tensor **out) {
+    hook_call c = {.ctx = ctx, .ref = (int)(intptr_t)ref, .grad = grad};
+    tide_status st = protected(ctx, hook_body, &c);
+    *out = c.next;
+    return st != TIDE_OK ? st : c.status;
+}
+
+typedef struct {
+    tide_tape *tape;
+    int ref, nout, nin;
+    tide_status status;
+} custom_call;
+
+static int custom_body(lua_State *L) {
+    custom_call *c = lua_touserdata(L, 1);
+    luaL_checkstack(L, c->nout + c->nin + 8, "tide");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->ref);
+    for (int i = 0; i < c->nout; i++) {
+        tideL_handle *h = tideL_new(L);
+        h->t = tide_retain(tide_t_dy(c->tape, i));
+        if (!h->t) {
+            c->status = TIDE_EGRAD; /* the tape has the message */
+            return 0;
+        }
+    }
+    lua_call(L, c->nout, LUA_MULTRET);
+    for (int i = 0, got = lua_gettop(L) - 1; i < c->nin && c->status == TIDE_OK; i++) {
+        if (!tide_t_needs(c->tape, i)) continue;
+        tideL_handle *h = i < got ? tideL_tohandle(L, 2 + i) : NULL;
+        if (h && h->t && !tide_is_sparse(h->t)) tide_t_give(c->tape, i, h->t);
+        else if (i < got && !tideL_isnone(L, 2 + i))
+            c->status = tide_fail(tide_t_ctx(c->tape), TIDE_EGRAD, "custom_gradient: gradient %d must be a tensor or nil (got %s)", i + 1,
+                                  tideL_typename(L, 2 + i));
+    }
+    return 0;
 }
 
 static tide_status call_custom(tide_tape *t, void *ref, int nout, int nin) {
-    tide_ctx *ctx = tide_t_ctx(t);
-    lua_State *L = ctx->running;
-    int top = lua_gettop(L);
-    luaL_checkstack(L, nout + nin + 8, "tide");
-    lua_rawgeti(L, LUA_REGISTRYINDEX, (int)(intptr_t)ref);
-    for (int i = 0; i < nout; i++) {
-        tide_tensor *dy = tide_t_dy(t, i);
-        if (!dy) {
-            lua_settop(L, top);
-            return TIDE_EGRAD;
-        }
-        tideL_push(L, tide_retain(dy));
+    custom_call c = {.tape = t, .ref = (int)(intptr_t)ref, .nout = nout, .nin = nin};
+    tide_status st = protected(tide_t_ctx(t), custom_body, &c);
+    return st != TIDE_OK ? st : c.status;
+}
+
+/* What a walk needs of its door: the coroutine, and a slot for an error. */
+typedef struct {
+    void *running;
+    int error_slot, has_error;
+} door;
+
+static door door_open(lua_State *L, tide_ctx *ctx) {
+    door was = {ctx->running, ctx->error_slot, ctx->has_error};
+    luaL_checkstack(L, LUA_MINSTACK, "tide");
+    lua_pushnil(L);
+    ctx->running = L;
+    ctx->error_slot = lua_gettop(L);
+    ctx->has_error = 0;
+    return was;
+}
+
+/* Restores what was; raises what Lua raised. */
+static void door_close(lua_State *L, tide_ctx *ctx, door was, tide_status st) {
+    const int slot = ctx->error_slot, raised = ctx->has_error;
+    ctx->running = was.running;
+    ctx->error_slot = was.error_slot;
+    ctx->has_error = was.has_error;
+    if (raised && st != TIDE_OK) {
+        lua_pushvalue(L, slot);
+        lua_error(L);
     }
-    if (lua_pcall(L, nout, LUA_MULTRET, 0) != LUA_OK) return keep_error(L, ctx);
-    int got = lua_gettop(L) - top;
-    tide_status st = TIDE_OK;
-    for (int i = 0; i < nin && st == TIDE_OK; i++) {
-        if (!tide_t_needs(t, i)) continue;
-        tideL_handle *h = i < got ? tideL_tohandle(L, top + 1 + i) : NULL;
-        if (h && h->t) tide_t_give(t, i, h->t);
-        else if (i < got && !tideL_isnone(L, top + 1 + i))
-            st = tide_fail(ctx, TIDE_EGRAD, "custom_gradient: gradient %d must be a tensor or nil (got %s)", i + 1, tideL_typename(L, top + 1 + i));
-    }
-    lua_settop(L, top);
-    return st;
+    tideL_try(L, ctx, st);
 }
 
 /* Notes the Lua line that runs an op, for errors about it later. Runs for every node: no formatting here. */
@@ -80,55 +137,59 @@ static int flag(lua_State *L, int i, const char *name) {
     return on;
 }
 
+/* The field `gradient` of the options at i, or NULL; it stays on the stack. */
+static tide_tensor *seed_option(lua_State *L, int i, const char *where) {
+    if (lua_type(L, i) != LUA_TTABLE) return NULL;
+    lua_getfield(L, i, "gradient");
+    return tideL_isnone(L, -1) ? NULL : tideL_pin(L, -1, where);
+}
+
 /* loss:backward(gradient, { retain_graph = true }) adds into .grad of the leaves. */
 static int backward(lua_State *L) {
-    tide_tensor *loss = tideL_checktensor(L, 1, "backward");
-    tide_ctx *ctx = loss->ctx;
-    tide_tensor *seed = tideL_totensor(L, 2);
-    int o = seed || lua_isnil(L, 2) ? 3 : 2;
-    if (lua_type(L, o) == LUA_TTABLE && !seed) {
-        lua_getfield(L, o, "gradient");
-        seed = tideL_totensor(L, -1);
-    }
+    tide_ctx *ctx = tideL_checktensor(L, 1, "backward")->ctx;
+    const int given = tideL_tohandle(L, 2) != NULL, o = given || lua_isnil(L, 2) ? 3 : 2;
+    lua_settop(L, 3);
     if (flag(L, o, "create_graph"))
         tideL_error(L, "backward", "a graph of gradients cannot live in .grad (it would hold itself); use tide.grad(loss, vars, {create_graph = true})");
-    lua_State *was = ctx->running;
-    ctx->running = L;
-    tide_status st = tide_backward(ctx, loss, seed, flag(L, o, "retain_graph"));
-    ctx->running = was;
-    tideL_try(L, ctx, st);
+    const int retain = flag(L, o, "retain_graph");
+    tide_tensor *seed = given ? tideL_pin(L, 2, "backward") : seed_option(L, o, "backward");
+    tide_tensor *loss = tideL_pin(L, 1, "backward");
+    door was = door_open(L, ctx);
+    door_close(L, ctx, was, tide_backward(ctx, loss, seed, retain));
     return 0;
 }
 
 /* core.gradients(loss, vars, { gradient, create_graph, retain_graph }): a list, false where nothing depends on it.
  * `sparse = true` leaves gradients of embeddings sparse, for the optimizers. */
 static int gradients(lua_State *L) {
-    tide_tensor *loss = tideL_checktensor(L, 1, "grad");
-    tide_ctx *ctx = loss->ctx;
-    luaL_checktype(L, 2, LUA_TTABLE);
-    int n = (int)lua_rawlen(L, 2);
-    tide_tensor *seed = NULL;
-    if (lua_type(L, 3) == LUA_TTABLE) {
-        lua_getfield(L, 3, "gradient");
-        seed = tideL_totensor(L, -1);
-    }
-    int sparse = flag(L, 3, "sparse");
+    tide_ctx *ctx = tideL_checktensor(L, 1, "grad")->ctx;
+    if (lua_type(L, 2) != LUA_TTABLE) tideL_error(L, "grad", "expected a list of tensors (got %s)", tideL_typename(L, 2));
+    lua_settop(L, 3);
+    const int sparse = flag(L, 3, "sparse"), create = flag(L, 3, "create_graph"), retain = flag(L, 3, "retain_graph");
+    tide_tensor *seed = seed_option(L, 3, "grad"), *loss = tideL_pin(L, 1, "grad");
+    const int64_t count = (int64_t)lua_rawlen(L, 2);
+    if (count > 1 << 24) tideL_error(L, "grad", "a list of %ld tensors is too long", (long)count);
+    const int n = (int)count;
     tide_tensor **wrt = lua_newuserdatauv(L, (size_t)(n ? n : 1) * 2 * sizeof *wrt, 0), **out = wrt + n;
-    for (int i = 0; i < n; i++) {
-        lua_rawgeti(L, 2, i + 1);
-        wrt[i] = tideL_checktensor(L, -1, "grad");
-        if (!tide_needs_grad(wrt[i])) tideL_error(L, "grad", "tensor %d does not require a gradient", i + 1);
-        lua_pop(L, 1);
-    }
     lua_createtable(L, n, 0);
-    int result = lua_gettop(L);
+    const int result = lua_gettop(L);
     for (int i = 0; i < n; i++) {
         tideL_new(L);
         lua_rawseti(L, result, i + 1);
     }
-    lua_State *was = ctx->running;
-    ctx->running = L;
-    tide_status st = tide_grad(ctx, loss, seed, n, wrt, flag(L, 3, "create_graph"), flag(L, 3, "retain_graph"), out);
+    door was = door_open(L, ctx);
+    for (int i = 0; i < n; i++) { /* borrowed until the walk retains them: nothing allocates in between */
+        lua_rawgeti(L, 2, i + 1);
+        tideL_handle *h = tideL_tohandle(L, -1);
+        lua_pop(L, 1);
+        wrt[i] = h ? h->t : NULL;
+        if (wrt[i] && tide_needs_grad(wrt[i])) continue;
+        ctx->running = was.running, ctx->error_slot = was.error_slot, ctx->has_error = was.has_error;
+        lua_rawgeti(L, 2, i + 1);
+        tideL_checktensor(L, -1, "grad");
+        tideL_error(L, "grad", "tensor %d does not require a gradient", i + 1);
+    }
+    tide_status st = tide_grad(ctx, loss, seed, n, wrt, create, retain, out);
     for (int i = 0; i < n && st == TIDE_OK && !sparse; i++)
         if (out[i] && tide_is_sparse(out[i])) {
             tide_tensor *dense = NULL;
@@ -136,10 +197,8 @@ static int gradients(lua_State *L) {
             tide_release(out[i]);
             out[i] = dense;
         }
-    ctx->running = was;
-    if (st != TIDE_OK)
-        for (int i = 0; i < n; i++) tide_release(out[i]);
-    tideL_try(L, ctx, st);
+    for (int i = 0; i < n && st != TIDE_OK; i++) tide_release(out[i]);
+    door_close(L, ctx, was, st);
     for (int i = 0; i < n; i++) {
         lua_rawgeti(L, result, i + 1);
         tideL_tohandle(L, -1)->t = out[i];
@@ -170,12 +229,16 @@ static int set_grad_mode(lua_State *L) {
 }
 
 static int register_hook(lua_State *L) {
-    tide_tensor *t = tideL_checktensor(L, 1, "register_hook");
-    if (!lua_isfunction(L, 2)) tideL_error(L, "register_hook", "expected a function of the gradient (got %s)", luaL_typename(L, 2));
-    if (!tide_needs_grad(t)) tideL_error(L, "register_hook", "the tensor does not require a gradient");
+    tideL_checktensor(L, 1, "register_hook");
+    if (!lua_isfunction(L, 2)) tideL_error(L, "register_hook", "expected a function of the gradient (got %s)", tideL_typename(L, 2));
     lua_settop(L, 2);
     int ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    tideL_try(L, t->ctx, tide_add_hook(t->ctx, t, (void *)(intptr_t)ref));
+    tideL_handle *h = tideL_tohandle(L, 1);
+    if (!h->t || !tide_needs_grad(h->t)) {
+        luaL_unref(L, LUA_REGISTRYINDEX, ref);
+        tideL_error(L, "register_hook", h->t ? "the tensor does not require a gradient" : "the tensor was released");
+    }
+    tideL_try(L, h->t->ctx, tide_add_hook(h->t->ctx, h->t, (void *)(intptr_t)ref));
     return 0;
 }
 
@@ -184,33 +247,45 @@ static int record_custom(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_checktype(L, 2, LUA_TTABLE);
     luaL_checktype(L, 3, LUA_TFUNCTION);
+    lua_settop(L, 3);
     tide_ctx *ctx = tideL_ctx(L);
-    int nin = (int)lua_rawlen(L, 1), nout = (int)lua_rawlen(L, 2), any = 0;
+    const int64_t count = (int64_t)lua_rawlen(L, 1);
+    int nin = (int)count, nout = (int)lua_rawlen(L, 2), any = 0;
     if (nout < 1 || nout > 8) tideL_error(L, "custom_gradient", "a function must return 1 to 8 tensors (got %d)", nout);
+    if (count > 1024) tideL_error(L, "custom_gradient", "a function of %ld tensors has too many", (long)count);
+    luaL_checkstack(L, nin + 2 * nout + 8, "tide");
     tide_tensor **in = lua_newuserdatauv(L, (size_t)(nin + nout + 1) * sizeof *in, 0), **out = in + nin;
     for (int i = 0; i < nin; i++) {
         lua_rawgeti(L, 1, i + 1);
-        in[i] = tideL_checktensor(L, -1, "custom_gradient");
+        in[i] = tideL_pin(L, -1, "custom_gradient");
         any |= tide_needs_grad(in[i]);
-        lua_pop(L, 1);
     }
-    luaL_checkstack(L, nout + 4, "tide");
-    int base = lua_gettop(L);
-    for (int i = 0; i < nout; i++) {
-        tideL_handle *h = tideL_new(L);
+    int base = lua_gettop(L), ref = LUA_NOREF;
+    for (int i = 0; i < nout; i++) tideL_new(L);
+    if (any && ctx->grad_mode) {
+        lua_pushvalue(L, 3);
+        ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    tide_status st = TIDE_OK;
+    for (int i = 0; i < nout && st == TIDE_OK; i++) {
+        tideL_handle *h = tideL_tohandle(L, base + 1 + i), *y;
         lua_rawgeti(L, 2, i + 1);
-        tide_tensor *y = tideL_checktensor(L, -1, "custom_gradient");
+        y = tideL_tohandle(L, -1);
         lua_pop(L, 1);
-        tideL_try(L, ctx, tide_detach(ctx, y, &h->t));
+        if (!y || !y->t || tide_is_sparse(y->t))
+            st = tide_fail(ctx, TIDE_EARG, "custom_gradient: result %d must be a tensor", i + 1);
+        else st = tide_detach(ctx, y->t, &h->t);
+        if (st != TIDE_OK) break;
         h->t->is_view = 0;
         out[i] = h->t;
     }
-    if (any && ctx->grad_mode) {
-        lua_pushvalue(L, 3);
-        int ref = luaL_ref(L, LUA_REGISTRYINDEX);
-        tideL_try(L, ctx, tide_record_custom(ctx, (void *)(intptr_t)ref, nin, in, nout, out));
+    if (ref != LUA_NOREF) {
+        if (st == TIDE_OK) st = tide_record_custom(ctx, (void *)(intptr_t)ref, nin, in, nout, out);
+        else luaL_unref(L, LUA_REGISTRYINDEX, ref);
     }
-    return lua_gettop(L) - base;
+    tideL_try(L, ctx, st);
+    lua_settop(L, base + nout);
+    return nout;
 }
 
 void tideL_open_grad(lua_State *L) {

@@ -139,6 +139,7 @@ static int get(lua_State *L, tide_tensor *t) {
         return 1;
     }
     tideL_handle *h = tideL_new(L);
+    t = tideL_checktensor(L, 1, "index");
     tide_index__attrs attrs = {.start = p.start, .size = p.size, .step = p.step, .drop = p.drop};
     tideL_try(L, ctx, tide_apply(ctx, &tide_op_index_, &attrs, 1, &t, &h->t));
     if (p.nnew) {
@@ -168,18 +169,19 @@ static int field(lua_State *L, tide_tensor *t, const char *key) {
     else if (!strcmp(key, "is_leaf")) lua_pushboolean(L, t->node == NULL);
     else if (!strcmp(key, "nbytes")) lua_pushinteger(L, tide_numel(t) * (int64_t)tide_dtype_size(t->dtype));
     else if (!strcmp(key, "grad")) {
-        if (!t->grad) {
+        tideL_handle *h = t->grad ? tideL_new(L) : NULL;
+        if (h) t = tideL_totensor(L, 1);
+        if (!h || !t->grad) {
             lua_pushnil(L);
-        } else {
-            if (tide_is_sparse(t->grad)) { /* whoever reads it sees it dense */
-                tide_tensor *dense = NULL;
-                tideL_try(L, t->ctx, tide_densify(t->ctx, t->grad, &dense));
-                tide_release(t->grad);
-                t->grad = dense;
-            }
-            tideL_handle *h = tideL_new(L);
-            h->t = tide_retain(t->grad);
+            return 1;
         }
+        if (tide_is_sparse(t->grad)) { /* whoever reads it sees it dense */
+            tide_tensor *dense = NULL;
+            tideL_try(L, t->ctx, tide_densify(t->ctx, t->grad, &dense));
+            tide_release(t->grad);
+            t->grad = dense;
+        }
+        h->t = tide_retain(t->grad);
     } else return 0;
     return 1;
 }
@@ -207,8 +209,9 @@ int tideL_index(lua_State *L) {
     if (lua_type(L, 2) == LUA_TSTRING) {
         lua_pushvalue(L, 2);
         if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
-        tide_tensor *t = tideL_checktensor(L, 1, "tensor");
         const char *key = lua_tostring(L, 2);
+        tide_tensor *t = tideL_totensor(L, 1); /* may be a sparse gradient */
+        if (!t) t = tideL_checktensor(L, 1, "tensor");
         if (field(L, t, key)) return 1;
         size_t n = strlen(key);
         if (n > 2 && key[0] == '_' && key[1] == '_') return 0; /* protocols that ask */
@@ -262,6 +265,8 @@ static tide_status rescue(tide_ctx *ctx, tide_node *n, const tide_storage *stora
 
 /* The tensor takes over what `from` holds, its node too. */
 static tide_status overwrite(tide_ctx *ctx, tide_tensor *t, tide_tensor *from) {
+    if (from->node && ctx->grad_mode && t->is_view)
+        return tide_fail(ctx, TIDE_EGRAD, "index: a view cannot take over a value that carries a gradient: what it is a view of would not; copy it first, or use ops.slice_update");
     if (from->node && ctx->grad_mode) TIDE_TRY(rescue(ctx, from->node, t->storage));
     TIDE_TRY(tide_copy_into(ctx, t, from));
     if (from->node && ctx->grad_mode) {
@@ -274,20 +279,19 @@ static tide_status overwrite(tide_ctx *ctx, tide_tensor *t, tide_tensor *from) {
 }
 
 int tideL_newindex(lua_State *L) {
-    tide_tensor *t = tideL_checktensor(L, 1, "index");
+    tide_tensor *t = tideL_pin(L, 1, "index");
     tide_ctx *ctx = t->ctx;
     if (lua_type(L, 2) == LUA_TSTRING) {
         const char *key = lua_tostring(L, 2);
         if (!strcmp(key, "grad")) {
-            tide_tensor *g = tideL_isnone(L, 3) ? NULL : tideL_checktensor(L, 3, "grad"), *plain = NULL;
+            tide_tensor *g = tideL_isnone(L, 3) ? NULL : tideL_pin(L, 3, "grad"), *plain = NULL;
             char a[160], b[160];
             int same = !g || (g->rank == t->rank && g->dtype == t->dtype);
             for (int i = 0; g && i < t->rank && same; i++) same = g->shape[i] == t->shape[i];
             if (!same) /* backward adds into it as it stands */
                 tideL_error(L, "grad", "the gradient has another form than its tensor (expected %s %s, got %s %s)", tide_dtype_name(t->dtype),
                             tide_shape_str(t->rank, t->shape, a, sizeof a), tide_dtype_name(g->dtype), tide_shape_str(g->rank, g->shape, b, sizeof b));
-            if (g && (g == t || g->node)) tideL_try(L, ctx, tide_detach(ctx, g, &plain)); /* else it would hold itself */
-            else plain = tide_retain(g);
+            if (g) tideL_try(L, ctx, tide_detach(ctx, g, &plain)); /* without a gradient of its own: nothing can hold itself */
             tide_release(t->grad);
             t->grad = plain;
         } else if (!strcmp(key, "requires_grad")) {
@@ -306,11 +310,11 @@ int tideL_newindex(lua_State *L) {
         through_lua(L, "set", 3);
         return 0;
     }
-    tide_tensor *v = tideL_totensor(L, 3);
-    if (!v) v = tideL_literal(L, 3, -1, t, "index");
+    if (p.nnew) tideL_error(L, "index", "\"new\" has no place where a part is assigned to; give the value the shape of the part");
+    tide_tensor *v = tideL_pinvalue(L, 3, t->dtype, "index");
     if (ctx->grad_mode && (tide_needs_grad(t) || tide_needs_grad(v))) {
         /* the functional form: cast and broadcast the value, replace the part, take over the result */
-        tideL_handle *view = tideL_new(L), *wide = tideL_new(L), *cast = tideL_new(L), *out = tideL_new(L);
+        tideL_handle *view = tideL_newpin(L), *wide = tideL_newpin(L), *cast = tideL_newpin(L), *out = tideL_newpin(L);
         tide_index__attrs a = {.start = p.start, .size = p.size, .step = p.step, .drop = p.drop};
         tideL_try(L, ctx, tide_apply(ctx, &tide_op_index_, &a, 1, &t, &view->t));
         tideL_try(L, ctx, tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = t->dtype}, 1, &v, &cast->t));
@@ -323,7 +327,7 @@ int tideL_newindex(lua_State *L) {
         tideL_try(L, ctx, overwrite(ctx, t, out->t));
         return 0;
     }
-    tideL_handle *view = tideL_new(L);
+    tideL_handle *view = tideL_newpin(L);
     tide_index__attrs a = {.start = p.start, .size = p.size, .step = p.step, .drop = p.drop};
     tideL_try(L, ctx, tide_apply(ctx, &tide_op_index_, &a, 1, &t, &view->t));
     tideL_try(L, ctx, tide_copy_into(ctx, view->t, v));
@@ -332,14 +336,14 @@ int tideL_newindex(lua_State *L) {
 
 /* x:add_(y): the op, then its result written into x. upvalue 1: the op's function */
 int tideL_inplace(lua_State *L) {
-    tide_tensor *t = tideL_checktensor(L, 1, "in place");
-    check_inplace(L, t, "in place");
     int n = lua_gettop(L);
+    tide_tensor *t = tideL_pin(L, 1, "in place");
+    check_inplace(L, t, "in place");
+    luaL_checkstack(L, n + 8, "tide");
     lua_pushvalue(L, lua_upvalueindex(1));
     for (int i = 1; i <= n; i++) lua_pushvalue(L, i);
     lua_call(L, n, 1);
-    tide_tensor *y = tideL_totensor(L, -1);
-    if (!y) y = tideL_literal(L, lua_gettop(L), -1, t, "in place");
+    tide_tensor *y = tideL_pinvalue(L, -1, t->dtype, "in place");
     char a[160], b[160];
     int same = y->rank == t->rank;
     for (int i = 0; i < t->rank && same; i++) same = y->shape[i] == t->shape[i];

@@ -6,6 +6,7 @@
 #include "bind.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,26 @@ enum { MAX_ARGS = 24,
        MAX_ATTRS = 1024,
        MAX_OUT = 8,
        MAX_IN = 8 };
+
+/* Every op fits, which the compiler sees. */
+#define FITS(name)                                                                                                           \
+    _Static_assert((int)TIDE_NARGS_##name <= MAX_ARGS && (int)TIDE_NIN_##name <= MAX_IN && (int)TIDE_LISTS_##name <= MAX_IN, \
+                   #name " has too many arguments");                                                                         \
+    _Static_assert((int)TIDE_NOUT_##name <= MAX_OUT && sizeof(tide_##name##_attrs) <= MAX_ATTRS, #name " has too many results or attributes");
+#define FLOAT_OP(name, nout, doc, args) FITS(name)
+#define NUM_OP(name, nout, doc, args) FITS(name)
+#define ANY_OP(name, nout, doc, args) FITS(name)
+#define VIEW_OP(name, nout, doc, args) FITS(name)
+#define COMPOSE_OP(name, nout, doc, args) FITS(name)
+#include "../ops.def"
+#define U(name, fwd, bwd, reads, dom, doc) FITS(name)
+#define UP(name, params, fwd, bwd, reads, dom, doc) FITS(name)
+#define UI(name, fwd, bwd, reads, ifwd, dom, doc) FITS(name)
+#define UB(name, fwd, ifwd, doc) FITS(name)
+#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) FITS(name)
+#define BC(name, fwd, doc) FITS(name)
+#define BI(name, ifwd, doc) FITS(name)
+#include "../../kernels/pointwise.def"
 
 /* What the binder knows of one op; made once, lives as long as the process. */
 typedef struct {
@@ -92,15 +113,13 @@ static void set_default(const tide_arg *a, unsigned char *attrs) {
     }
 }
 
-static opbind *bind_of(const tide_op *op) {
-    opbind *b = binds[op->id];
-    if (b) return b;
-    b = calloc(1, sizeof *b);
+static opbind *make_bind(const tide_op *op) {
+    opbind *b = calloc(1, sizeof *b);
     if (!b) return NULL;
     b->op = op;
     b->args = op->args();
     int in = 0, list = 0;
-    for (int i = 0; i < op->nargs && i < MAX_ARGS; i++) {
+    for (int i = 0; i < op->nargs; i++) {
         const tide_arg *a = &b->args[i];
         if (a->kind == TIDE_ARG_IN) b->slot[i] = in++;
         else if (a->kind == TIDE_ARG_INS) b->slot[i] = list++;
@@ -110,8 +129,17 @@ static opbind *bind_of(const tide_op *op) {
         if (a->kind > TIDE_ARG_INS && !strcmp(a->def, "!")) b->required |= 1u << i;
     }
     b->needs_defaults = op->nargs > op->nin + op->lists;
-    b->nargs = op->nargs < MAX_ARGS ? op->nargs : MAX_ARGS;
-    return binds[op->id] = b;
+    b->nargs = op->nargs;
+    return b;
+}
+
+static opbind *bind_of(const tide_op *op) {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* several states may load the module at once */
+    pthread_mutex_lock(&lock);
+    if (!binds[op->id]) binds[op->id] = make_bind(op);
+    opbind *b = binds[op->id];
+    pthread_mutex_unlock(&lock);
+    return b;
 }
 
 /* -- one call being decoded -- */
@@ -120,10 +148,14 @@ typedef struct {
     lua_State *L;
     opbind *b;
     unsigned char *attrs;
-    tide_tensor *in[MAX_IN]; /* borrowed from the stack */
+    tide_tensor *in[MAX_IN]; /* borrowed from the stack; read again behind the last allocation */
+    int at[MAX_IN];          /* stack index of each input's handle; 0: none */
     int pending[MAX_IN];     /* stack index of a literal that waits for its dtype; 0: none */
-    int list[MAX_IN];        /* stack index of each list of tensors */
-    unsigned given;          /* bits of arguments */
+    double number;           /* a number from the context's cache is input `cached` - 1 */
+    int cached, number_dtype;
+    int list[MAX_IN]; /* stack index of each list of tensors */
+    const char *name_of[MAX_IN];
+    unsigned given; /* bits of arguments */
 } decoding;
 
 static int is_symbolic(lua_State *L, int i) {
@@ -176,7 +208,7 @@ static void decode(decoding *d, int arg, int i) {
     d->given |= 1u << arg;
     if (a->kind == TIDE_ARG_IN) {
         tide_tensor *t = tideL_totensor(L, i);
-        if (t) d->in[d->b->slot[arg]] = t;
+        if (t) d->in[d->b->slot[arg]] = t, d->at[d->b->slot[arg]] = i;
         else if (tideL_isnone(L, i) && !(lua_type(L, i) == LUA_TBOOLEAN && a->need != OPTIONAL)) d->in[d->b->slot[arg]] = NULL;
         else d->pending[d->b->slot[arg]] = i;
         return;
@@ -328,78 +360,96 @@ static int find_symbolic(lua_State *L, int nargs) {
     return 0;
 }
 
+/* Literals become tensors, one number may come from the context's cache. What is missing is refused. */
 static void finish_inputs(decoding *d) {
     lua_State *L = d->L;
     const tide_op *op = d->b->op;
-    const tide_tensor *like = NULL;
-    int cached = 0; /* a scalar of the cache is borrowed: the next one may push it out, so a call takes one only */
-    for (int k = 0; k < op->nin && !like; k++) like = d->in[k];
+    int like = -1, mask = 0; /* of the first tensor: its dtype, and whether it is a mask of several elements */
+    for (int k = 0; k < op->nin && like < 0; k++)
+        if (d->in[k]) {
+            like = d->in[k]->dtype;
+            mask = like == TIDE_BOOL && op->kind == TIDE_POINTWISE_OP && tide_numel(d->in[k]) != 1;
+        }
     for (int arg = 0; arg < d->b->nargs; arg++) {
         const tide_arg *a = &d->b->args[arg];
         if (a->kind != TIDE_ARG_IN) continue;
-        int k = d->b->slot[arg];
-        if (d->pending[k]) {
-            int type = lua_type(L, d->pending[k]);
+        int k = d->b->slot[arg], at = d->pending[k];
+        if (at) {
+            int type = lua_type(L, at);
             if (type != LUA_TNUMBER && type != LUA_TBOOLEAN && type != LUA_TTABLE)
-                tideL_error(L, op->name, "%s must be a tensor (got %s)", a->name, tideL_typename(L, d->pending[k]));
-            if (type == LUA_TBOOLEAN && like && op->kind == TIDE_POINTWISE_OP && tide_numel(like) != 1 && like->dtype == TIDE_BOOL)
-                tideL_error(L, op->name, "%s is a Lua boolean where a mask of %ld elements is due; compare tensors with x:equal(y)", a->name,
-                            (long)tide_numel(like));
-            if (op->whole >> k & 1) {
-                d->in[k] = tideL_literal(L, d->pending[k], TIDE_I64, NULL, op->name);
-            } else if (type == LUA_TNUMBER && !cached && like && tide_is_float(like->dtype) && like->dtype != TIDE_F16 &&
-                       like->dtype != TIDE_BF16) {
-                tide_ctx *ctx = like->ctx;
-                cached = 1;
-                tideL_try(L, ctx, tide_scalar(ctx, lua_tonumber(L, d->pending[k]), like->dtype, &d->in[k]));
+                tideL_error(L, op->name, "%s must be a tensor (got %s)", a->name, tideL_typename(L, at));
+            if (type == LUA_TBOOLEAN && mask)
+                tideL_error(L, op->name, "%s is a Lua boolean where a mask of several elements is due; compare tensors with x:equal(y)", a->name);
+            if (type == LUA_TNUMBER && !d->cached && !(op->whole >> k & 1) && (like == TIDE_F32 || like == TIDE_F64)) {
+                d->cached = k + 1; /* one only: the next one may push it out of the cache */
+                d->number = lua_tonumber(L, at);
+                d->number_dtype = like;
             } else {
-                d->in[k] = tideL_literal(L, d->pending[k], -1, like, op->name);
+                if (op->whole >> k & 1) d->in[k] = tideL_literal(L, at, TIDE_I64, -1, op->name);
+                else d->in[k] = tideL_literal(L, at, -1, like, op->name);
+                d->at[k] = lua_gettop(L);
             }
+        } else if (!d->in[k] && a->need != OPTIONAL) {
+            tideL_error(L, op->name, "%s is missing (expected a tensor %s)", a->name, a->def);
         }
-        if (!d->in[k] && a->need != OPTIONAL) tideL_error(L, op->name, "%s is missing (expected a tensor %s)", a->name, a->def);
     }
 }
 
-static tide_tensor **gather_lists(decoding *d, int *nin) {
+/* The inputs of an op with lists: literals of theirs become tensors on the stack, whose indices `at` keeps. */
+static tide_tensor **make_lists(decoding *d, int *nin, int **at) {
     lua_State *L = d->L;
     const tide_op *op = d->b->op;
     int64_t n = -1;
-    int name_of[MAX_IN] = {0};
     for (int arg = 0; arg < d->b->nargs; arg++)
-        if (d->b->args[arg].kind == TIDE_ARG_INS) name_of[d->b->slot[arg]] = arg;
+        if (d->b->args[arg].kind == TIDE_ARG_INS) d->name_of[d->b->slot[arg]] = d->b->args[arg].name;
     for (int k = 0; k < op->lists; k++) {
-        const char *name = d->b->args[name_of[k]].name;
-        if (!d->list[k]) tideL_error(L, op->name, "%s is missing (expected a list of tensors)", name);
+        if (!d->list[k]) tideL_error(L, op->name, "%s is missing (expected a list of tensors)", d->name_of[k]);
         int64_t len = (int64_t)lua_rawlen(L, d->list[k]);
         if (n < 0) n = len;
-        if (len != n) tideL_error(L, op->name, "%s has another length than the first list (expected %ld, got %ld)", name, (long)n, (long)len);
+        if (len != n)
+            tideL_error(L, op->name, "%s has another length than the first list (expected %ld, got %ld)", d->name_of[k], (long)n, (long)len);
     }
     if (n > 100000) tideL_error(L, op->name, "a list of %ld tensors is too long", (long)n);
     *nin = op->nin + op->lists * (int)n;
-    tide_tensor **all = lua_newuserdatauv(L, (size_t)(*nin ? *nin : 1) * sizeof *all, 0);
-    for (int k = 0; k < op->nin; k++) all[k] = d->in[k];
-    luaL_checkstack(L, (int)n + 8, "tide");
+    tide_tensor **all = lua_newuserdatauv(L, (size_t)(*nin + 1) * (sizeof *all + sizeof **at), 0);
+    *at = (int *)(all + *nin + 1);
+    luaL_checkstack(L, op->lists * (int)n + 8, "tide");
     for (int k = 0; k < op->lists; k++)
-        for (int64_t i = 0; i < n; i++) {
-            lua_rawgeti(L, d->list[k], i + 1);
-            tide_tensor *t = tideL_totensor(L, -1);
-            if (!t && lua_type(L, -1) == LUA_TBOOLEAN && !lua_toboolean(L, -1)) {
-                all[op->nin + k * n + i] = NULL; /* a missing gradient is false */
-            } else if (!t) {
-                if (lua_type(L, -1) != LUA_TNUMBER && lua_type(L, -1) != LUA_TTABLE && lua_type(L, -1) != LUA_TBOOLEAN)
-                    tideL_error(L, op->name, "%s[%ld] must be a tensor (got %s)", d->b->args[name_of[k]].name, (long)i + 1, tideL_typename(L, -1));
-                all[op->nin + k * n + i] = tideL_literal(L, lua_gettop(L), -1, NULL, op->name); /* its handle stays on the stack */
+        for (int i = 0; i < n; i++) {
+            int type = lua_rawgeti(L, d->list[k], i + 1), *where = &(*at)[op->nin + k * (int)n + i];
+            *where = 0;
+            if (type == LUA_TNUMBER || type == LUA_TTABLE || (type == LUA_TBOOLEAN && lua_toboolean(L, -1))) {
+                tideL_literal(L, lua_gettop(L), -1, -1, op->name);
                 lua_remove(L, -2);
-                continue;
+                *where = lua_gettop(L);
             } else {
-                all[op->nin + k * n + i] = t;
+                lua_pop(L, 1);
             }
-            lua_pop(L, 1); /* the list keeps it */
         }
     return all;
 }
 
-/* upvalues: 1 the opbind, 2 the context, 3 names -> argument numbers */
+/* Behind the last allocation: finalizers may have released what was decoded. Nothing here allocates Lua's memory. */
+static void read_again(decoding *d, tide_ctx *ctx, int nin, tide_tensor **in, const int *at) {
+    lua_State *L = d->L;
+    const tide_op *op = d->b->op;
+    for (int k = 0; k < op->nin; k++) in[k] = d->at[k] ? tideL_totensor(L, d->at[k]) : NULL;
+    if (d->cached) tideL_try(L, ctx, tide_scalar(ctx, d->number, d->number_dtype, &in[d->cached - 1]));
+    for (int j = op->nin, n = op->lists ? (nin - op->nin) / op->lists : 0; j < nin; j++) {
+        const int list = (j - op->nin) / n, i = (j - op->nin) % n;
+        if (at[j]) {
+            in[j] = tideL_totensor(L, at[j]);
+            continue;
+        }
+        int type = lua_rawgeti(L, d->list[list], i + 1);
+        in[j] = tideL_totensor(L, -1);      /* the list keeps it */
+        if (!in[j] && type != LUA_TBOOLEAN) /* a missing gradient is false */
+            tideL_error(L, op->name, "%s[%d] must be a tensor (got %s)", d->name_of[list], i + 1, tideL_typename(L, -1));
+        lua_pop(L, 1);
+    }
+}
+
+/* upvalues: 1 the opbind, 2 the userdata with the context, 3 names -> argument numbers */
 static int call(lua_State *L) {
     opbind *b = lua_touserdata(L, lua_upvalueindex(1));
     const tide_op *op = b->op;
@@ -436,14 +486,17 @@ static int call(lua_State *L) {
     }
     int nin = op->nin;
     tide_tensor **in = d.in;
-    if (op->lists) in = gather_lists(&d, &nin);
-    tide_ctx *ctx = lua_touserdata(L, lua_upvalueindex(2));
+    int *at = NULL;
+    if (op->lists) in = make_lists(&d, &nin, &at);
+    tide_ctx *ctx = *(tide_ctx **)lua_touserdata(L, lua_upvalueindex(2));
+    if (!ctx) tideL_error(L, op->name, "the Lua state is being closed");
     tideL_pace(L);
     tide_tensor *out[MAX_OUT];
     luaL_checkstack(L, MAX_OUT + 4, "tide");
     tideL_handle *h[MAX_OUT];
     for (int i = 0; i < op->nout; i++) h[i] = tideL_new(L); /* the handles first */
     int top = lua_gettop(L);
+    read_again(&d, ctx, nin, in, at);
     void *was = ctx->running;
     ctx->running = L;
     tide_status st = tide_apply(ctx, op, attrs, nin, in, out);
@@ -464,7 +517,7 @@ static void push_call(lua_State *L, const tide_op *op) {
     opbind *b = bind_of(op);
     if (!b) luaL_error(L, "tide: not enough memory");
     lua_pushlightuserdata(L, b);
-    lua_pushlightuserdata(L, tideL_ctx(L));
+    tideL_push_ctx(L);
     lua_createtable(L, 0, b->nargs);
     for (int i = 0; i < b->nargs; i++) {
         if (b->args[i].kind == TIDE_ARG_RNG) continue;

@@ -245,6 +245,38 @@ static int engine_stats(lua_State *L) {
     return 1;
 }
 
+#ifdef TIDE_HARD
+/* hard_fail(k, lua): the k-th allocation of Tide from now on fails, or with `lua` the state's k-th and all behind it;
+ * hard_fail() calls it off. Returns whether the last one fell due. */
+static struct {
+    lua_Alloc f;
+    void *ud;
+    int64_t left;
+} states;
+static void *failing(void *ud, void *p, size_t osize, size_t nsize) {
+    (void)ud;
+    if (states.left != 0 && nsize > (p ? osize : 0) && (states.left < 0 || --states.left == 0)) {
+        states.left = -1;
+        return NULL;
+    }
+    return states.f(states.ud, p, osize, nsize);
+}
+static int hard_fail(lua_State *L) {
+    int64_t k = luaL_optinteger(L, 1, 0);
+    int lua = lua_toboolean(L, 2), fired = states.left < 0;
+    states.left = 0;
+    fired |= tide_hard_fail(lua ? 0 : k);
+    lua_pushboolean(L, fired);
+    if (!lua) return 1;
+    if (!states.f) {
+        states.f = lua_getallocf(L, &states.ud);
+        lua_setallocf(L, failing, NULL);
+    }
+    states.left = k;
+    return 1;
+}
+#endif
+
 void tideL_open_runtime(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"memory", memory},
@@ -267,6 +299,9 @@ void tideL_open_runtime(lua_State *L) {
         {"blas_info", blas_info},
         {"onednn_info", onednn_info},
         {"engine_stats", engine_stats},
+#ifdef TIDE_HARD
+        {"hard_fail", hard_fail},
+#endif
         {NULL, NULL},
     };
     luaL_setfuncs(L, functions, 0);

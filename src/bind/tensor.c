@@ -55,11 +55,11 @@ static int finish(lua_State *L, tideL_handle *h, creation c, const char *where) 
 static int new_tensor(lua_State *L) {
     if (lua_gettop(L) < 1) tideL_error(L, "tensor", "data are missing (expected a number, a nested table or a tensor)");
     creation c = options(L, 2, "tensor", NULL);
-    tide_tensor *src = tideL_totensor(L, 1);
     tide_ctx *ctx = tideL_ctx(L);
     tideL_pace(L);
-    if (src) {
+    if (tideL_tohandle(L, 1)) {
         tideL_handle *h = tideL_new(L);
+        tide_tensor *src = tideL_checktensor(L, 1, "tensor");
         int was = tide_grad_mode(ctx, 0);
         tide_status st = c.dtype >= 0 && c.dtype != src->dtype ? tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = c.dtype}, 1, &src, &h->t)
                                                                : tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &src, &h->t);
@@ -72,7 +72,7 @@ static int new_tensor(lua_State *L) {
         tideL_error(L, "tensor", "data must be numbers, booleans or nested tables of them (got %s)", tideL_typename(L, 1));
     if (type == LUA_TTABLE && lua_rawlen(L, 1) == 0 && tideL_has_string_key(L, 1))
         tideL_error(L, "tensor", "the first argument must be the data; options come after it");
-    tideL_literal(L, 1, c.dtype, NULL, "tensor");
+    tideL_literal(L, 1, c.dtype, -1, "tensor");
     return finish(L, tideL_tohandle(L, -1), c, "tensor");
 }
 
@@ -100,7 +100,7 @@ static int filled(lua_State *L) {
     } else {
         tideL_error(L, where, "shape must be a list of whole numbers (got %s)", tideL_typename(L, 1));
     }
-    int float_value = 1, bool_value = 0;
+    int bool_value = 0;
     if (takes_value) {
         if (lua_type(L, next) == LUA_TBOOLEAN) {
             a.value = lua_toboolean(L, next);
@@ -112,7 +112,6 @@ static int filled(lua_State *L) {
     } else {
         a.value = lua_tonumber(L, lua_upvalueindex(2));
     }
-    (void)float_value;
     creation c = options(L, next, where, takes_value ? "fill_value" : NULL);
     if (c.dtype >= 0) a.dtype = c.dtype;
     if (a.dtype < 0) a.dtype = bool_value ? TIDE_BOOL : TIDE_F32;
@@ -139,8 +138,8 @@ static int from_bytes(lua_State *L) {
 }
 
 static int to_bytes(lua_State *L) {
-    tide_tensor *t = tideL_checktensor(L, 1, "tobytes");
-    tideL_handle *h = tideL_new(L);
+    tide_tensor *t = tideL_pin(L, 1, "tobytes");
+    tideL_handle *h = tideL_newpin(L);
     tideL_try(L, t->ctx, tide_contiguous(t->ctx, t, &h->t));
     lua_pushlstring(L, tide_data(h->t), (size_t)tide_numel(t) * tide_dtype_size(t->dtype));
     return 1;
@@ -163,7 +162,7 @@ static void push_nested(lua_State *L, const tide_tensor *t, int axis, int64_t *f
 
 static int tolist(lua_State *L) {
     int64_t flat = 0;
-    push_nested(L, tideL_checktensor(L, 1, "tolist"), 0, &flat);
+    push_nested(L, tideL_pin(L, 1, "tolist"), 0, &flat);
     return 1;
 }
 
@@ -204,12 +203,12 @@ static int length(lua_State *L) {
 
 static int concat(lua_State *L) {
     for (int i = 1; i <= 2; i++) {
-        tide_tensor *t = tideL_totensor(L, i);
         char buf[160];
-        if (!t) {
+        if (!tideL_tohandle(L, i)) {
             luaL_tolstring(L, i, NULL);
             continue;
         }
+        tide_tensor *t = tideL_checktensor(L, i, "..");
         if (tide_numel(t) != 1)
             tideL_error(L, "..", "joins text with a tensor of one element only (got %s); use tostring(x)", tide_shape_str(t->rank, t->shape, buf, sizeof buf));
         tideL_push_item(L, t, 0);
@@ -219,8 +218,8 @@ static int concat(lua_State *L) {
 }
 
 static double one(lua_State *L, int i, const char *sign, const char *instead) {
-    tide_tensor *t = tideL_totensor(L, i);
-    if (!t) return tideL_tofloat(L, i, sign, "the other side");
+    if (!tideL_tohandle(L, i)) return tideL_tofloat(L, i, sign, "the other side");
+    tide_tensor *t = tideL_checktensor(L, i, sign);
     char buf[160];
     if (tide_numel(t) != 1)
         tideL_error(L, sign, "compares tensors of one element only, since Lua makes it a boolean (got %s); use x:%s(y)",
@@ -244,8 +243,7 @@ static int same(lua_State *L) {
 /* -- in place -- */
 
 static int copy_(lua_State *L) {
-    tide_tensor *t = tideL_checktensor(L, 1, "copy_"), *src = tideL_totensor(L, 2);
-    if (!src) src = tideL_literal(L, 2, -1, t, "copy_");
+    tide_tensor *t = tideL_pin(L, 1, "copy_"), *src = tideL_pinvalue(L, 2, t->dtype, "copy_");
     if (t->ctx->grad_mode && tide_needs_grad(t))
         tideL_error(L, "copy_", "a tensor that requires a gradient cannot be written while gradients are recorded; use tide.no_grad");
     tideL_try(L, t->ctx, tide_copy_into(t->ctx, t, src));
@@ -264,8 +262,8 @@ static int requires_grad_(lua_State *L) {
 }
 
 static int detach(lua_State *L) {
-    tide_tensor *t = tideL_checktensor(L, 1, "detach");
     tideL_handle *h = tideL_new(L);
+    tide_tensor *t = tideL_checktensor(L, 1, "detach");
     tideL_try(L, t->ctx, tide_detach(t->ctx, t, &h->t));
     return 1;
 }

@@ -44,7 +44,7 @@ int64_t tideL_toint(lua_State *L, int i, const char *where, const char *name) {
     if (ok && lua_type(L, i) == LUA_TNUMBER) return v;
     if (lua_type(L, i) == LUA_TNUMBER) tideL_error(L, where, "%s must be a whole number (got %.14g)", name, lua_tonumber(L, i));
     tide_tensor *t = tideL_totensor(L, i);
-    if (t && tide_numel(t) == 1 && !tide_is_float(t->dtype)) return tide_item_int(t, 0);
+    if (t && tide_numel(t) == 1 && !tide_is_float(t->dtype) && !tide_is_sparse(t)) return tide_item_int(t, 0);
     tideL_error(L, where, "%s must be a whole number (got %s)%s", name, tideL_typename(L, i),
                 t ? "; a call in the middle of arguments needs parentheses" : "");
     return 0;
@@ -53,7 +53,7 @@ int64_t tideL_toint(lua_State *L, int i, const char *where, const char *name) {
 double tideL_tofloat(lua_State *L, int i, const char *where, const char *name) {
     if (lua_type(L, i) == LUA_TNUMBER) return lua_tonumber(L, i);
     tide_tensor *t = tideL_totensor(L, i);
-    if (t && tide_numel(t) == 1) return tide_item(t, 0);
+    if (t && tide_numel(t) == 1 && !tide_is_sparse(t)) return tide_item(t, 0);
     tideL_error(L, where, "%s must be a number (got %s)", name, tideL_typename(L, i));
     return 0;
 }
@@ -122,9 +122,14 @@ int64_t tideL_toaxis(lua_State *L, int i, const char *where, const char *name) {
 typedef struct {
     int rank;
     int64_t shape[TIDE_MAX_RANK];
-    int booleans, numbers, tensors;
+    int booleans, numbers;
     const char *where;
 } form;
+
+static tide_tensor *one_element(lua_State *L, int i) {
+    tide_tensor *t = tideL_totensor(L, i);
+    return t && !tide_is_sparse(t) && tide_numel(t) == 1 ? t : NULL;
+}
 
 /* Measures a nested table; every sister must have the same form. */
 static void measure(lua_State *L, int i, int depth, form *f, int first) {
@@ -151,7 +156,7 @@ static void measure(lua_State *L, int i, int depth, form *f, int first) {
     if (!first && depth != f->rank) tideL_error(L, f->where, "the data are ragged: a value stands where a list is due");
     if (type == LUA_TNUMBER) f->numbers++;
     else if (type == LUA_TBOOLEAN) f->booleans++;
-    else if (tideL_tohandle(L, i) && tide_numel(tideL_totensor(L, i)) == 1) f->numbers++;
+    else if (one_element(L, i)) f->numbers++;
     else
         tideL_error(L, f->where, "data must be numbers or booleans (got %s)", type == LUA_TNIL ? "nil; lists have no holes" : tideL_typename(L, i));
     if (f->numbers && f->booleans) tideL_error(L, f->where, "the data mix numbers and booleans");
@@ -170,8 +175,10 @@ static void store(lua_State *L, int i, void *p, int dtype, int64_t at, const cha
         whole = ok;
     } else {
         tide_tensor *t = tideL_totensor(L, i);
+        if (!t || tide_numel(t) != 1) tideL_error(L, where, "the data changed while they were read");
         x = tide_item(t, 0);
-        n = tide_item_int(t, 0);
+        n = tide_is_float(t->dtype) ? 0 : tide_item_int(t, 0);
+        if (tide_is_float(t->dtype)) whole = lua_numbertointeger(x, &n);
     }
     if (dtype != TIDE_F32 && dtype != TIDE_F64 && dtype != TIDE_BOOL && dtype != TIDE_F16 && dtype != TIDE_BF16) {
         static const int64_t lo[] = {[TIDE_I64] = INT64_MIN, [TIDE_I32] = INT32_MIN, [TIDE_U8] = 0, [TIDE_I8] = -128};
@@ -197,36 +204,38 @@ static void store(lua_State *L, int i, void *p, int dtype, int64_t at, const cha
     }
 }
 
-static int64_t fill(lua_State *L, int i, void *p, int dtype, int64_t at, const char *where) {
+/* Measured once, the table may have changed: making the tensor may have run finalizers. */
+static int64_t fill(lua_State *L, int i, tide_tensor *t, int axis, int64_t at, const char *where) {
     i = lua_absindex(L, i);
-    if (lua_type(L, i) != LUA_TTABLE) {
-        store(L, i, p, dtype, at, where);
+    int list = lua_type(L, i) == LUA_TTABLE;
+    if (list != (axis < t->rank) || (list && (int64_t)lua_rawlen(L, i) != t->shape[axis])) tideL_error(L, where, "the data changed while they were read");
+    if (!list) {
+        store(L, i, t->storage->data, t->dtype, at, where);
         return at + 1;
     }
-    int64_t n = (int64_t)lua_rawlen(L, i);
-    for (int64_t k = 0; k < n; k++) {
+    for (int64_t k = 0; k < t->shape[axis]; k++) {
         lua_rawgeti(L, i, k + 1);
-        at = fill(L, -1, p, dtype, at, where);
+        at = fill(L, -1, t, axis + 1, at, where);
         lua_pop(L, 1);
     }
     return at;
 }
 
-tide_tensor *tideL_literal(lua_State *L, int i, int dtype, const tide_tensor *like, const char *where) {
+tide_tensor *tideL_literal(lua_State *L, int i, int dtype, int like, const char *where) {
     i = lua_absindex(L, i);
     tide_ctx *ctx = tideL_ctx(L);
     form f = {.where = where};
     measure(L, i, 0, &f, 1);
     if (dtype < 0) {
         dtype = f.booleans ? TIDE_BOOL : TIDE_F32;
-        if (like && f.rank == 0 && f.numbers) { /* a weak scalar */
+        if (like >= 0 && f.rank == 0 && f.numbers) { /* a weak scalar */
             int whole = lua_isinteger(L, i);
-            if (tide_is_float(like->dtype)) dtype = like->dtype;
-            else if (whole) dtype = like->dtype == TIDE_BOOL ? TIDE_I32 : like->dtype;
+            if (tide_is_float(like)) dtype = like;
+            else if (whole) dtype = like == TIDE_BOOL ? TIDE_I32 : like;
         }
-        if (like && f.booleans && f.rank == 0 && like->dtype != TIDE_BOOL && tide_is_float(like->dtype)) dtype = like->dtype;
+        if (f.booleans && f.rank == 0 && tide_is_float(like)) dtype = like;
     }
-    if (like && !tide_is_float(dtype) && lua_isinteger(L, i)) { /* an integer its dtype cannot hold widens */
+    if (like >= 0 && !tide_is_float(dtype) && lua_isinteger(L, i)) { /* an integer its dtype cannot hold widens */
         int64_t v = lua_tointeger(L, i);
         if ((dtype == TIDE_U8 && (v < 0 || v > 255)) || (dtype == TIDE_I8 && (v < -128 || v > 127))) dtype = TIDE_I32;
         if (dtype == TIDE_I32 && (v < INT32_MIN || v > INT32_MAX)) dtype = TIDE_I64;
@@ -234,8 +243,8 @@ tide_tensor *tideL_literal(lua_State *L, int i, int dtype, const tide_tensor *li
     int store_dtype = dtype == TIDE_F16 || dtype == TIDE_BF16 ? TIDE_F32 : dtype;
     tideL_handle *h = tideL_new(L);
     tideL_try(L, ctx, tide_new(ctx, store_dtype, f.rank, f.shape, &h->t));
-    if (like && f.rank == 0 && store_dtype == TIDE_F32) ((float *)tide_data(h->t))[0] = (float)lua_tonumber(L, i) + (float)(lua_isboolean(L, i) && lua_toboolean(L, i));
-    else fill(L, i, tide_data(h->t), store_dtype, 0, where);
+    if (like >= 0 && f.rank == 0 && store_dtype == TIDE_F32 && lua_type(L, i) != LUA_TUSERDATA) ((float *)tide_data(h->t))[0] = (float)lua_tonumber(L, i) + (float)(lua_isboolean(L, i) && lua_toboolean(L, i));
+    else fill(L, i, h->t, 0, 0, where);
     if (store_dtype != dtype) {
         tide_tensor *half = NULL;
         tideL_try(L, ctx, tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = dtype}, 1, &h->t, &half));

@@ -30,7 +30,11 @@ static void embedding_grad(tide_tape *t, const tide_node *n) {
     tide_tensor *flat = tide_t(t, OP(embedding_ids_, .base = a->base), ids);
     if (tide_t_failed(t)) return;
     tide_tensor *g = tide_sparse_new(tide_t_ctx(t), table->rank, table->shape, flat, values);
-    if (g) tide_t_keep(t, g);
+    if (!g) {
+        tide_t_fail(t, tide_fail(tide_t_ctx(t), TIDE_ENOMEM, "embedding: not enough memory for the gradient"));
+        return;
+    }
+    tide_t_keep(t, g);
     tide_t_give(t, 0, g);
 }
 TIDE_DESCRIBE(embedding, .flags = TIDE_CONTIGUOUS, .infer = embedding_infer, .grad = embedding_grad, .saves = TIDE_SAVE_IN(1));

@@ -1,0 +1,531 @@
+-- What the core answers to programs that release, interrupt and re-enter where they should not. Under `make sanitize-core` every
+-- access is checked; in the hostile build (`make hard`) each allocation fails once.
+local tide = require "tide"
+local core = require "tide.core"
+local ops = tide.ops
+
+local function message(f, ...)
+  local ok, e = pcall(f, ...)
+  assert.is_false(ok)
+  return tostring(e)
+end
+
+local function leaf(x)
+  return tide.tensor(x, { requires_grad = true, dtype = "float64" })
+end
+
+-- Runs f() while finalizers, started by every allocation, call g().
+local function while_collecting(g, f)
+  local pause = collectgarbage("incremental", 1, 1000)
+  local stop = false
+  local function again()
+    if not stop then
+      setmetatable({}, { __gc = function()
+        g()
+        again()
+      end })
+    end
+  end
+  again()
+  local results = table.pack(pcall(f))
+  stop = true
+  collectgarbage(pause)
+  collectgarbage()
+  return table.unpack(results, 1, results.n)
+end
+
+describe("a tensor that a finalizer releases while it is used", function()
+  it("is released for the op, or was read before", function()
+    local function try(f)
+      for _ = 1, 8 do
+        local x, y = tide.ones { 16, 16 }, tide.ones { 16, 16 }
+        local ok, e = while_collecting(function()
+          core.release(x)
+          core.release(y)
+        end, function()
+          return f(x, y)
+        end)
+        assert.is_true(ok or tostring(e):find("released", 1, true) ~= nil, tostring(e))
+      end
+    end
+    try(function(x, y) return x + y, x * 2, x + { { 1 } } end)
+    try(function(x, y) return ops.stack { x[{ {}, 1 }], y[{ {}, 1 }], { 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8 } } end)
+    try(function(x) return x[3], x[{ { 1, 3 }, "new" }], x[{ 1, 1 }] end)
+    try(function(x, y) x[{ { 1, 16, 2 } }] = y[{ { 1, 8 } }] end)
+    try(function(x) return x:tolist() end)
+    try(function(x, y) return x:copy_(y), x:add_(y), x:tobytes(), tide.tensor(x), x:detach() end)
+    try(function(x, y)
+      x.requires_grad = true
+      x.grad = y
+      return x.grad
+    end)
+    try(function(x, y)
+      x.requires_grad, y.requires_grad = true, true
+      return tide.grad((x * y):sum(), { x, y })
+    end)
+  end)
+
+  it("may not change the data that are being read", function()
+    local data = { { 1, 2 }, { 3, 4 } }
+    local ok, e = while_collecting(function()
+      for i = #data + 1, 2000 do
+        data[i] = { 1, 2 }
+      end
+    end, function()
+      for _ = 1, 200 do
+        tide.tensor(data)
+      end
+    end)
+    assert.is_true(ok or tostring(e):find("changed while", 1, true) ~= nil, tostring(e))
+  end)
+end)
+
+describe("gradients of gradients", function()
+  it("form no cycle and no deep chain", function()
+    collectgarbage()
+    collectgarbage()
+    local before = core.memory().live_tensors
+    do
+      local a, b = leaf { 1 }, leaf { 2 }
+      a.grad, b.grad = b, a
+      a.grad = a
+      local x, zero = leaf { 1 }, tide.zeros({ 1 }, { dtype = "float64" })
+      for _ = 1, 100000 do
+        x.grad = zero
+        x = x.grad
+      end
+    end
+    collectgarbage()
+    collectgarbage()
+    assert.equal(before, core.memory().live_tensors)
+  end)
+
+  it("share memory with nobody once they are in .grad", function()
+    local a, b, seed = leaf { 1, 2 }, leaf { 3, 4 }, tide.tensor({ 1, 1 }, { dtype = "float64" })
+    local y = a + b
+    y:backward(seed)
+    a.grad:add_(5)
+    assert.same({ 1, 1 }, b.grad:tolist())
+    assert.same({ 1, 1 }, seed:tolist())
+    local c = leaf { 1, 2 }
+    c:sum():backward()
+    c.grad[1] = 7
+    assert.same({ 7, 1 }, c.grad:tolist())
+  end)
+
+  it("come for every place in the list that names a tensor", function()
+    local x = leaf { 3 }
+    local g = tide.grad((x * x):sum(), { x, x })
+    assert.same({ 6 }, g[1]:tolist())
+    assert.same({ 6 }, g[2]:tolist())
+  end)
+end)
+
+describe("a hook", function()
+  it("on a leaf sees the whole gradient", function()
+    local x, seen = leaf { 1 }, {}
+    x:register_hook(function(g)
+      seen[#seen + 1] = g:item()
+      return g:clip(-1, 1)
+    end)
+    local y = x * 2 + x * 3
+    y:sum():backward()
+    assert.same({ 5 }, seen)
+    assert.same({ 1 }, x.grad:tolist())
+  end)
+
+  it("passes its own error value on, and the core goes on working", function()
+    for _ = 1, 50 do
+      local x = leaf { 1, 2 }
+      local y, mark = x * 2, {}
+      y:register_hook(function()
+        error(mark)
+      end)
+      local ok, e = pcall(y.sum, y)
+      assert.is_true(ok)
+      ok, e = pcall(e.backward, e)
+      assert.is_false(ok)
+      assert.equal(mark, e)
+      assert.is_nil(x.grad);
+      (x * 2):sum():backward()
+      assert.same({ 2, 2 }, x.grad:tolist())
+    end
+  end)
+
+  it("may release everything and change the mode", function()
+    local x = leaf { 1, 2 }
+    local y = x * x
+    local loss = y:sum()
+    y:register_hook(function()
+      core.release(x)
+      core.release(y)
+      core.release(loss)
+      core.grad_mode(false)
+    end)
+    loss:backward()
+    assert.is_true(core.grad_mode())
+    assert.matches("released", message(function() return x + 1 end))
+  end)
+
+  it("may walk other graphs, and gradients of the gradient, but not the graph that is being walked", function()
+    local x, w = leaf { 2 }, leaf { 3 }
+    local y = x * x
+    local inner
+    y:register_hook(function(g)
+      tide.enable_grad(function()
+        (w * w):sum():backward()
+      end)
+      inner = tide.grad(function(v)
+        return (v * v):sum()
+      end)(g)
+    end)
+    tide.grad((y * 5):sum(), { x })
+    assert.same({ 6 }, w.grad:tolist())
+    assert.same({ 10 }, inner:tolist())
+
+    local a = leaf { 2 }
+    local b = a * a
+    local c = b * 3
+    c:register_hook(function()
+      local again = tide.enable_grad(c.sum, c)
+      again:backward()
+    end)
+    assert.matches("being walked", message(function()
+      (c * 2):sum():backward { retain_graph = true }
+    end))
+    assert.is_nil(a.grad)
+  end)
+
+  it("that walks a part outside leaves the marks of a pruned walk as they were", function()
+    local a, b = leaf { 2 }, leaf { 5 }
+    local p = a * 3
+    local pp, other = p * p, p * 1
+    local q = b * 7
+    local total = (pp + q):sum()
+    q:register_hook(function()
+      other:backward(tide.ones({ 1 }, { dtype = "float64" }), { retain_graph = true })
+    end)
+    local g = tide.grad(total, { a, b })
+    assert.same({ 36 }, g[1]:tolist())
+    assert.same({ 7 }, g[2]:tolist())
+    assert.same({ 3 }, a.grad:tolist())
+  end)
+
+  it("that returns another form is refused, by name", function()
+    local x = leaf { 1, 2 }
+    x:register_hook(function()
+      return tide.ones { 3 }
+    end)
+    assert.matches("a hook returned a gradient of another form %(expected float64 %[2%], got float32 %[3%]%)", message(function()
+      x:sum():backward()
+    end))
+  end)
+end)
+
+describe("a custom gradient", function()
+  it("passes its error on and may release its arguments", function()
+    local f = tide.custom_gradient(function(x)
+      return x * 2, function(dy)
+        core.release(dy)
+        error({ code = 7 })
+      end
+    end)
+    local x = leaf { 1 }
+    local ok, e = pcall(function()
+      f(x):sum():backward()
+    end)
+    assert.is_false(ok)
+    assert.equal(7, e.code)
+    local g = tide.custom_gradient(function(v)
+      return v * 2, function(dy)
+        return dy * 10
+      end
+    end)
+    g(x):sum():backward()
+    assert.same({ 10 }, x.grad:tolist())
+  end)
+
+  it("says what a gradient must be", function()
+    local f = tide.custom_gradient(function(v)
+      return v * 1, function()
+        return "no"
+      end
+    end)
+    assert.matches("gradient 1 must be a tensor or nil %(got a string%)", message(function()
+      f(leaf { 1 }):sum():backward()
+    end))
+  end)
+
+  it("leaves nothing on the stack of a deep chain", function()
+    local f = tide.custom_gradient(function(v)
+      return v + 1, function(dy)
+        return dy
+      end
+    end)
+    local x = leaf { 1 }
+    local y = x
+    for _ = 1, 5000 do
+      y = f(y)
+    end
+    y:sum():backward()
+    assert.same({ 1 }, x.grad:tolist())
+  end)
+end)
+
+describe("a scope", function()
+  it("belongs to its coroutine", function()
+    local kept
+    local co = coroutine.create(function()
+      local s <close> = tide.scope()
+      kept = tide.ones { 1 }
+      coroutine.yield()
+      return s
+    end)
+    coroutine.resume(co)
+    local mine = tide.ones { 2 }
+    coroutine.resume(co)
+    assert.equal(2, mine.size)
+    assert.matches("released", message(function() return kept.size end))
+  end)
+
+  it("that is given up with its coroutine holds nothing", function()
+    collectgarbage()
+    collectgarbage()
+    local before = core.memory().live_tensors
+    for _ = 1, 20 do
+      local co = coroutine.wrap(function()
+        local s <close> = tide.scope()
+        coroutine.yield(tide.ones { 8 }, s)
+      end)
+      co()
+    end
+    collectgarbage()
+    collectgarbage()
+    assert.equal(before, core.memory().live_tensors)
+  end)
+
+  it("ends those left open inside, keeps what is kept, and ends once", function()
+    local outer = tide.scope()
+    local a = tide.ones { 1 }
+    local inner = tide.scope()
+    local b, c = tide.ones { 2 }, tide.ones { 3 }
+    inner:keep(c)
+    outer:keep(a)
+    getmetatable(outer).__close(outer)
+    local d = tide.ones { 4 }
+    getmetatable(inner).__close(inner)
+    getmetatable(outer).__close(outer)
+    assert.equal(1, a.size)
+    assert.equal(4, d.size)
+    assert.matches("released", message(function() return b.size end))
+    assert.matches("released", message(function() return c.size end))
+  end)
+end)
+
+describe("recording in coroutines", function()
+  it("value_and_grad cannot be left by a yield", function()
+    local x = leaf { 1 }
+    local co = coroutine.wrap(function()
+      core.no_grad(function()
+        local ok = pcall(tide.value_and_grad, function()
+          coroutine.yield()
+          return (x * x):sum()
+        end, { x })
+        assert.is_false(ok)
+        assert.is_false(core.grad_mode())
+      end)
+    end)
+    co()
+    assert.is_true(core.grad_mode())
+  end)
+
+  it("nodes outlive the coroutine that made them", function()
+    local x, y = leaf { 3 }, nil
+    coroutine.wrap(function()
+      y = x * x
+      coroutine.yield()
+    end)()
+    collectgarbage()
+    y:sum():backward()
+    assert.same({ 6 }, x.grad:tolist())
+  end)
+end)
+
+describe("writes in place", function()
+  it("refuse tensors whose elements share memory", function()
+    local wide = ops.broadcast_to(tide.zeros { 1, 3 }, { 4, 3 })
+    assert.matches("share one place", message(function() wide:copy_(1) end))
+    assert.matches("share one place", message(function() wide:add_(1) end))
+    assert.matches("share one place", message(function() wide[{ {}, 1 }] = 2 end))
+  end)
+
+  it("copy overlapping parts as if through a copy", function()
+    local t = tide.arange(6):cast "float32"
+    t[{ { 2, 6 } }] = t[{ { 1, 5 } }]
+    assert.same({ 0, 0, 1, 2, 3, 4 }, t:tolist())
+    t[{ { 1, 6 } }] = t[{ { 6, 1, -1 } }]
+    assert.same({ 4, 3, 2, 1, 0, 0 }, t:tolist())
+    local m = tide.arange(4):cast("float32"):reshape { 2, 2 }
+    m:copy_(m:transpose())
+    assert.same({ { 0, 2 }, { 1, 3 } }, m:tolist())
+  end)
+
+  it("refuse a view that would take over a gradient of its own", function()
+    local buffer, w = tide.zeros({ 4 }, { dtype = "float64" }), leaf { 1, 2 }
+    local part = buffer[{ { 1, 2 } }]
+    assert.matches("a view cannot take over", message(function() part:add_(w) end))
+    assert.same({ 0, 0, 0, 0 }, buffer:tolist())
+  end)
+
+  it('have no place for "new"', function()
+    local t = tide.zeros { 2, 3 }
+    assert.matches('"new" has no place', message(function() t[{ "...", "new" }] = 1 end))
+    assert.matches('"new" has no place', message(function() t[{ 1, "new" }] = 1 end))
+    assert.equal(0, t:sum():item())
+  end)
+end)
+
+describe("a sparse gradient", function()
+  it("is for ops that take one; everything else says so", function()
+    local table_ = leaf { { 1, 2 }, { 3, 4 } }
+    local y = ops.embedding(table_, tide.tensor({ 2, 2 }, { dtype = "int32" }))
+    local g = tide.grad(y:sum(), { table_ }, { sparse = true })[1]
+    assert.same({ 2, 2 }, g.shape)
+    for _, f in ipairs {
+      function() return g:tolist() end, function() return g:tobytes() end, function() return g[1] end,
+      function() g[1] = 0 end, function() return g:item() end, function() return g:version() end,
+      function() return g:detach() end, function() return g + 1 end, function() return g:sum() end,
+      function() g:copy_(1) end, function() return tide.tensor(g) end, function() return #g end,
+      function() table_.grad = g end, function() return g .. "" end, function() return tide.zeros({ g }) end,
+      function() return g < 1 end, function() return g:is_contiguous() end, function() return tide.tensor { g } end,
+    } do
+      local m = message(f)
+      assert.is_true(m:find "sparse gradient" ~= nil or m:find "must be" ~= nil, m)
+    end
+  end)
+end)
+
+describe("closing the state", function()
+  local function run(script)
+    local name = os.tmpname()
+    local f = assert(io.open(name, "w"))
+    f:write(script)
+    f:close()
+    local command = "LUA_PATH='%s' LUA_CPATH='%s' lua5.4 %s >/dev/null 2>&1"
+    local ok, how, code = os.execute(command:format(package.path, package.cpath, name))
+    os.remove(name)
+    return ok == true, how, code
+  end
+
+  it("in the middle of a graph, of a hook and behind finalizers older than Tide harms nothing", function()
+    assert.is_true(run [[
+      local tide, core, old
+      local late = setmetatable({}, { __gc = function() -- older than Tide: runs when Tide is closed
+        pcall(function() return tide.ones { 2 } + 1 end)
+        pcall(function() return old + 1 end)
+        pcall(function() old:backward() end)
+        pcall(function() return core.memory() end)
+        pcall(function() return tide.value_and_grad(function() return old end, { old }) end)
+      end })
+      tide, core = require "tide", require "tide.core"
+      old = tide.tensor({ 1 }, { requires_grad = true })
+      local y = old * 2
+      y:register_hook(print)
+      local late2 = setmetatable({}, { __gc = function() y = tide.ones { 3 } + y; y:sum():backward() end })
+      local s = tide.scope()
+      local kept = old * 3
+    ]])
+    local _, _, code = run [[
+      local tide = require "tide"
+      local x = tide.tensor({ 1 }, { requires_grad = true })
+      local y = x * 2
+      y:register_hook(function() os.exit(7, true) end)
+      y:sum():backward()
+    ]]
+    assert.equal(7, code)
+  end)
+end)
+
+if core.hard_fail then
+  describe("when the k-th allocation fails, and all of Lua's behind it", function()
+    local programs = {
+      ops = function()
+        local x = leaf { { 1, 2 }, { 3, 4 } }
+        return (x * 2 + { 1, 2 }):tanh():matmul(x):sum(1), ops.concatenate { x, x:transpose() }, x[{ { 1, 2 }, "new" }]
+      end,
+      backward = function()
+        local x = leaf { { 1, 2 }, { 3, 4 } }
+        local y = x:exp():matmul(x) + x
+        y:register_hook(function(g)
+          return g * 2
+        end)
+        x:register_hook(function(g)
+          return g:clip(-1, 1)
+        end)
+        y:sum():backward()
+        return x.grad:tolist()
+      end,
+      twice = function()
+        local x = leaf { 1, 2, 3 }
+        local g = tide.grad((x * x * x):sum(), { x }, { create_graph = true })[1]
+        return tide.grad(g:sum(), { x })[1]:tolist()
+      end,
+      custom = function()
+        local f = tide.custom_gradient(function(v, w)
+          return v * w, w + 1, function(a, b)
+            return a * 3, b
+          end
+        end)
+        local x, y = leaf { 1, 2 }, leaf { 3, 4 }
+        local p, q = f(x, y)
+        ;(p + q):sum():backward()
+        return x.grad, y.grad
+      end,
+      places = function()
+        local t = tide.zeros { 4, 4 }
+        t[{ 1, { 1, 2 } }] = { 5, 6 }
+        t:add_(1)
+        t:copy_(t:transpose())
+        local s <close> = tide.scope()
+        s:keep(t + 1)
+        return t:tolist(), tostring(t), t:tobytes(), tide.tensor(t, { dtype = "float16" })
+      end,
+      tables = function()
+        local rows = tide.tensor({ { 1, 2 }, { 3, 4 }, { 5, 6 } }, { requires_grad = true })
+        local ids = tide.tensor({ 1, 3, 1 }, { dtype = "int32" })
+        ;(ops.embedding(rows, ids):sum() + ops.embedding(rows, ids):sum()):backward()
+        return rows.grad:tolist()
+      end,
+    }
+    for name, f in pairs(programs) do
+      for _, of_lua in ipairs { false, true } do
+        it(("the program '%s' fails cleanly or not at all (%s)"):format(name, of_lua and "Lua" or "Tide"), function()
+          f()
+          collectgarbage()
+          collectgarbage()
+          local before = core.memory()
+          local failures, k = 0, 0
+          repeat
+            k = k + 1
+            core.hard_fail(k, of_lua)
+            local ok, e = pcall(f)
+            local fired = core.hard_fail()
+            if not ok then
+              failures = failures + 1
+              assert.is_true(fired, tostring(e))
+              assert.is_true(tostring(e):find "memory" ~= nil or tostring(e):find "tide.core" ~= nil, tostring(e))
+            end
+            assert.is_true(core.grad_mode())
+          until not fired or k > 5000
+          assert.is_true(k <= 5000)
+          assert.is_true(failures > 3)
+          collectgarbage()
+          collectgarbage()
+          local after = core.memory()
+          assert.equal(before.live_nodes, after.live_nodes)
+          assert.equal(before.live_tensors, after.live_tensors)
+        end)
+      end
+    end
+  end)
+end

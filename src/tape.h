@@ -1,0 +1,25 @@
+/* What the tape (autograd.c) and the walk over it (walk.c) share. */
+#ifndef TIDE_TAPE_H
+#define TIDE_TAPE_H
+
+#include "op.h"
+
+enum { TIDE_TAPE_FEW = 32 };
+
+struct tide_tape {
+    tide_ctx *ctx;
+    tide_node *node; /* the node whose rule runs; NULL inside a composition */
+    tide_status status;
+    int record;
+    tide_tensor **temp; /* owned until the rule returns */
+    int ntemp, cap;
+    tide_tensor **given; /* [nin], owned */
+    tide_tensor *inline_temp[TIDE_TAPE_FEW];
+};
+
+void tide_tape_begin(tide_tape *, tide_ctx *, tide_node *, int record);
+void tide_tape_end(tide_tape *);         /* releases the temporaries */
+int tide_tape_released(tide_tape *);     /* fails if the node's saved tensors were freed */
+void tide_node_clear_saved(tide_node *); /* frees them */
+
+#endif
