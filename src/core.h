@@ -31,6 +31,7 @@ struct tide_ctx {
     int64_t pace_limit; /* live bytes from which the collector is made to work */
     int generational, pacing;
     int64_t lazy_bytes, lazy_tensors; /* what lived after the last collection at a boundary */
+    int64_t old_lua, old_tensors;     /* what lived after the last full collection at a boundary */
     void *lua, *running;              /* the main Lua state, and the one that runs a walk */
     int error_slot, has_error;        /* where on the stack of `running` a Lua error waits for its walk to end */
     void (*where)(tide_ctx *, tide_node *);

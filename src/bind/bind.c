@@ -304,6 +304,19 @@ void tideL_pace(lua_State *L) {
 #define LAZY_BYTES ((int64_t)1 << 20)
 #define LAZY_TENSORS 256
 
+/* Explicit young collections never turn into a major one (Lua sets the debt to 0 first), so what grew old and then died,
+ * about a hundred bytes a training step and a tensor an epoch, would stay for good. When Lua's memory has grown by a quarter
+ * since the last full collection, or the tensors by half, there is another. */
+#define OLD_LUA_BYTES ((int64_t)64 << 10)
+#define OLD_TENSOR_BYTES ((int64_t)4 << 20)
+static void collect_old(lua_State *L, tide_ctx *ctx) {
+    int64_t lua = (int64_t)lua_gc(L, LUA_GCCOUNT) << 10, tensors = tide_live_bytes() + tide_live_tensors() * HANDLE_COST;
+    if (lua <= ctx->old_lua + ctx->old_lua / 4 + OLD_LUA_BYTES && tensors <= ctx->old_tensors + ctx->old_tensors / 2 + OLD_TENSOR_BYTES) return;
+    collect(L, 1);
+    ctx->old_lua = (int64_t)lua_gc(L, LUA_GCCOUNT) << 10;
+    ctx->old_tensors = tide_live_bytes() + tide_live_tensors() * HANDLE_COST;
+}
+
 /* core.step_end(lazy): one young collection at a boundary where a batch's tensors are dead. `lazy` waits until there is
  * something to gain: for boundaries that come every few microseconds, as single predictions. */
 static int step_end(lua_State *L) {
@@ -315,7 +328,8 @@ static int step_end(lua_State *L) {
     }
     if (lua_toboolean(L, 1) && tide_live_bytes() < ctx->lazy_bytes + LAZY_BYTES && tide_live_tensors() < ctx->lazy_tensors + LAZY_TENSORS)
         return 0;
-    lua_gc(L, LUA_GCSTEP, 0);
+    collect(L, 0);
+    collect_old(L, ctx);
     ctx->lazy_bytes = tide_live_bytes();
     ctx->lazy_tensors = tide_live_tensors();
     return 0;
