@@ -41,6 +41,12 @@ static inline int tide_winograd_fits(const tide_geometry *g) {
     return g->n * ((g->out[1] + 1) / 2) * ((g->out[2] + 1) / 2) >= 256;
 }
 
+/* Has x so few channels that its gradient is better made of a product over all taps, whose columns are then added up? */
+static inline int tide_thin_grad_x(const tide_geometry *g) {
+    const int64_t taps = g->k[0] * g->k[1] * g->k[2];
+    return g->groups == 1 && g->c <= 4 && g->f >= 8 && taps > 1 && taps * g->c <= 128;
+}
+
 /* Elements first..last-1 of an axis that window `at` covers. */
 static inline void tide_pool_window(int64_t in, int64_t out, int64_t size, int64_t stride, int64_t lo, int adaptive, int64_t at,
                                     int64_t *first, int64_t *last) {

@@ -101,11 +101,70 @@ describe("engines agree", function()
     end, { numbers({ 2, 7, 7, 16 }, 1), numbers({ 3, 3, 8, 16 }, 2), numbers({ 8 }, 3) }, 1e-4)
   end)
 
+  it("on transposed convolutions to few channels, which are some of the channels of a wider one", function()
+    for label, case in pairs {
+      ["stride 2"] = { { 3, 9, 8, 16 }, { 3, 3, 8, 16 }, { strides = 2, padding = "same" } },
+      ["stride 1"] = { { 2, 30, 7, 8 }, { 3, 2, 8, 8 }, { strides = 1 } },
+      ["uneven strides"] = { { 2, 5, 7, 24 }, { 5, 4, 8, 24 }, { strides = { 3, 1 } } },
+      ["dilation"] = { { 2, 6, 9, 8 }, { 3, 3, 8, 8 }, { dilation_rate = 2, padding = "same" } },
+      ["a long row"] = { { 1, 2, 130, 8 }, { 3, 3, 8, 8 }, { strides = 2, padding = "same" } },
+      ["1-D"] = { { 2, 40, 8 }, { 3, 8, 8 }, { strides = 2 } },
+      ["3-D"] = { { 2, 4, 5, 3, 8 }, { 2, 3, 2, 8, 8 }, { strides = 2 } },
+    } do
+      for dtype, tolerance in pairs { float32 = 1e-5, float64 = 1e-13 } do
+        local x, kernel = numbers(case[1], 1, dtype), numbers(case[2], 2, dtype)
+        local rank = #case[2]
+        local wide = ops.conv_transpose(x, kernel, case[3])
+        for _, name in ipairs { all, "plain", "blas" } do
+          core.engines(name)
+          for _, few in ipairs { 1, 3 } do
+            local some = {}
+            for c = 1, few do
+              some[c] = c
+            end
+            some = tide.tensor(some, { dtype = "int32" })
+            local got = ops.conv_transpose(x, ops.take(kernel, some, { axis = rank - 1 }), case[3])
+            local off = largest(got - ops.take(wide, some, { axis = -1 }))
+            assert.is_true(off <= tolerance * largest(wide), ("%s, %s, %s: off by %g"):format(label, dtype, name, off))
+          end
+          core.engines(all)
+        end
+      end
+    end
+  end)
+
   it("when the plain kernels run at every activation", function()
     for _, act in ipairs { "relu6", "sigmoid", "tanh", "elu", "gelu", "silu" } do
       check_parity(function(x, k)
         return ops.conv(x, k, { activation = act, padding = "same" })
       end, { numbers({ 1, 6, 6, 8 }, 1), numbers({ 3, 3, 8, 8 }, 2) }, 1e-4)
+    end
+  end)
+end)
+
+describe("short rows", function()
+  for _, n in ipairs { 1, 3, 31, 33 } do
+    it(("get bias and activation, and give sums: %d elements"):format(n), function()
+      for _, act in ipairs { "linear", "relu", "sigmoid" } do
+        local x, w, b = numbers({ 521, 4 }, 1, "float64"), numbers({ 4, n }, 2, "float64"), numbers({ n }, 3, "float64")
+        local fused = everything(function(p, q, r)
+          return ops.linear(p, q, { bias = r, activation = act })
+        end, { x, w, b })
+        local apart = everything(function(p, q, r)
+          local z = ops.matmul(p, q) + r
+          return act == "linear" and z or ops[act](z)
+        end, { x, w, b })
+        for i, want in ipairs(apart) do
+          assert.is_true(largest(fused[i] - want) <= 1e-12 * largest(want), act .. ", part " .. i)
+        end
+      end
+    end)
+  end
+
+  it("of one element are their own reductions", function()
+    local x = numbers({ 40, 30, 1 }, 1)
+    for _, name in ipairs { "sum", "mean", "max", "min", "prod" } do
+      assert.are.equal(0, largest(ops[name](x, -1) - ops.reshape(x, { 40, 30 })), name)
     end
   end)
 end)

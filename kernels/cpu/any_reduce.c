@@ -22,7 +22,7 @@ void tide_reduce_plan(const tide_buf *in, const tide_ints *axis, reduce_plan *p)
         last = r;
     }
     if (p->nk == 0) p->nk = 1, p->kshape[0] = 1, p->kstride[0] = 0;
-    if (p->nr == 0) p->nr = 1, p->rshape[0] = 1, p->rstride[0] = 1;
+    if (p->nr == 0) p->nr = 1, p->rshape[0] = 1, p->rstride[0] = 0; /* nothing vanishes: as rows of a column */
 }
 
 /* -- integers: sums wrap at 64 bits -- */

@@ -7,6 +7,8 @@
 #include "gemm.h"
 #include "winograd.h"
 
+#include <omp.h>
+
 enum { TILE_BYTES = 1 << 20 }; /* of patches at once: in the second-level cache of two cores */
 
 static inline int64_t volume(const int64_t *e) { return e[0] * e[1] * e[2]; }
@@ -295,6 +297,62 @@ static tide_status full_grad_x(tide_kcall *c, const tide_geometry *g, const REAL
     return TIDE_OK;
 }
 
+/* Adds what a row of positions gives through every tap to the image they read. */
+static void add_taps(const tide_geometry *g, const REAL *from, int64_t ld, int64_t o0, int64_t o1, REAL *to) {
+    const int64_t c = g->c, s = g->stride[2];
+    for (int64_t a = 0; a < g->k[0]; a++)
+        for (int64_t b = 0; b < g->k[1]; b++) {
+            const int64_t z = o0 * g->stride[0] - g->lo[0] + a * g->dil[0], y = o1 * g->stride[1] - g->lo[1] + b * g->dil[1];
+            if (z < 0 || z >= g->in[0] || y < 0 || y >= g->in[1]) continue;
+            REAL *row = to + (z * g->in[1] + y) * g->in[2] * c;
+            for (int64_t e = 0; e < g->k[2]; e++) {
+                const int64_t x = e * g->dil[2] - g->lo[2]; /* of position 0 */
+                const int64_t first = x < 0 ? (-x + s - 1) / s : 0, end = TIDE_MIN(g->out[2], x < g->in[2] ? (g->in[2] - 1 - x) / s + 1 : 0);
+                const REAL *restrict tap = from + ((a * g->k[1] + b) * g->k[2] + e) * c;
+                REAL *restrict at = row + x * c;
+                if (c == 1)
+                    for (int64_t o = first; o < end; o++) at[o * s] += tap[o * ld];
+                else
+                    for (int64_t o = first; o < end; o++)
+                        for (int64_t i = 0; i < c; i++) at[o * s * c + i] += tap[o * ld + i];
+            }
+        }
+}
+
+/* Few channels of x: small products give what positions of dy add through each tap, (positions; t,c), and each image gathers
+ * its own. Columns go up to whole vectors. */
+static tide_status thin_grad_x(tide_kcall *c, const tide_geometry *g, const REAL *dy, const REAL *w, REAL *dx) {
+    enum { ROWS = 96 }; /* of a product: the largest that opens no parallel region */
+    const int64_t width = volume(g->k) * g->c, ld = TIDE_CEIL_DIV(width, 16) * 16, across = g->out[2], down = g->out[0] * g->out[1];
+    const int64_t lines = TIDE_MAX(1, ROWS / across), own = TIDE_MAX(ROWS, across) * ld;
+    REAL *turned = tide_scratch(c->dev, (size_t)(g->f * ld + tide_num_threads() * own) * sizeof(REAL));
+    if (!turned) return TIDE_ENOMEM;
+    memset(turned, 0, (size_t)(g->f * ld) * sizeof(REAL));
+    for (int64_t i = 0; i < width; i++)
+        for (int64_t f = 0; f < g->f; f++) turned[f * ld + i] = w[i * g->f + f];
+    TIDE_PARALLEL_FOR (g->n, TIDE_MAX(1, 65536 / TIDE_MAX(1, down * across * ld))) {
+        const tide_gemm_hook *outer = tide_gemm_now;
+        tide_gemm_now = NULL; /* libraries make a copy of each operand */
+        REAL *parts = turned + g->f * ld + omp_get_thread_num() * own;
+        for (int64_t n = lo; n < hi; n++) {
+            REAL *to = dx + n * volume(g->in) * g->c;
+            memset(to, 0, (size_t)(volume(g->in) * g->c) * sizeof(REAL));
+            for (int64_t r = 0; r < down; r += lines) {
+                const int64_t some = TIDE_MIN(lines, down - r), m = some * across;
+                const REAL *from = dy + (n * down + r) * across * g->f;
+                for (int64_t i = 0; i < m; i += ROWS) {
+                    tide_gemm p = {.m = TIDE_MIN(ROWS, m - i), .n = ld, .k = g->f, .a = from + i * g->f, .ars = g->f, .acs = 1, .b = turned, .brs = ld, .bcs = 1, .c = parts + i * ld, .ldc = ld};
+                    K(gemm)
+                    (&p);
+                }
+                for (int64_t i = 0; i < some; i++) add_taps(g, parts + i * across * ld, ld, (r + i) / g->out[1], (r + i) % g->out[1], to);
+            }
+        }
+        tide_gemm_now = outer;
+    }
+    return TIDE_OK;
+}
+
 tide_status K(conv_grad_x)(tide_kcall *c);
 tide_status K(conv_grad_x)(tide_kcall *c) {
     const tide_conv_grad_x_attrs *at = c->attrs;
@@ -306,6 +364,8 @@ tide_status K(conv_grad_x)(tide_kcall *c) {
         TIDE_DO(K(winograd_grad_x)(c->dev, &g, dy->p, w->p, dx->p));
     } else if (is_depthwise(&g)) {
         depthwise_grad_x(&g, dy->p, w->p, dx->p);
+    } else if (tide_thin_grad_x(&g)) {
+        TIDE_DO(thin_grad_x(c, &g, dy->p, w->p, dx->p));
     } else if (pointwise(&g)) {
         int64_t cg = g.c / g.groups, fg = g.f / g.groups;
         for (int64_t q = 0; q < g.groups; q++) {

@@ -227,6 +227,8 @@ tide_status K(matmul)(tide_kcall *c) {
       d * ((REAL)0.5 * (1 + FN(erf)(y * SQRT1_2)) + y * (REAL)0.39894228040143267794 * T_EXP((REAL)-0.5 * y * y))) \
     A(SILU, z *T_SIGMOID(z), d *T_SIGMOID(y) * (1 + y * (1 - T_SIGMOID(y))))
 
+enum { NARROW = 64 }; /* elements that short rows are joined to */
+
 static inline int64_t act_grain(int64_t n, int act) {
     return TIDE_MAX(1, (act >= ACT_SIGMOID ? 8192 : 32768) / TIDE_MAX(n, 1));
 }
@@ -258,6 +260,13 @@ static void bias_act_rows(int64_t lo, int64_t hi, int64_t n, REAL *c, int64_t ld
 }
 void K(bias_act)(int64_t rows, int64_t n, REAL *c, int64_t ldc, const REAL *bias, int act) {
     if (!bias && act == ACT_LINEAR) return;
+    REAL repeated[NARROW];
+    if (n > 0 && n <= NARROW / 2 && ldc == n && rows > NARROW) { /* several short rows are one, to fill the vectors */
+        const int64_t each = NARROW / n, left = rows % each;
+        bias_act_rows(rows - left, rows, n, c, n, bias, act);
+        for (int64_t i = 0; bias && i < each * n; i++) repeated[i] = bias[i % n];
+        rows /= each, n = ldc = n * each, bias = bias ? repeated : NULL;
+    }
     int64_t grain = act_grain(n, act);
     if (rows <= grain) {
         bias_act_rows(0, rows, n, c, ldc, bias, act);
@@ -295,6 +304,13 @@ void K(act_grad)(int64_t rows, int64_t n, const REAL *dy, const REAL *y, int act
 
 static void colsum_part(int64_t lo, int64_t hi, int64_t n, const REAL *x, REAL *restrict s) {
     memset(s, 0, (size_t)n * sizeof(REAL));
+    if (n > 0 && n <= NARROW / 2 && hi - lo >= 4 * NARROW) {
+        REAL lane[NARROW] = {0};
+        const int64_t each = NARROW / n, wide = each * n;
+        for (; lo + each <= hi; lo += each)
+            for (int64_t j = 0; j < wide; j++) lane[j] += x[lo * n + j];
+        for (int64_t j = 0; j < wide; j++) s[j % n] += lane[j];
+    }
     for (int64_t i = lo; i < hi; i++) {
         const REAL *restrict r = x + i * n;
         for (int64_t j = 0; j < n; j++) s[j] += r[j];

@@ -137,20 +137,23 @@ out:
 static int empty(const tide_buf *b) { return tide_buf_numel(b) == 0; }
 static size_t rounded(size_t n) { return (n + 63) & ~(size_t)63; }
 
-/* With AVX2 Tide's own Winograd convolution is faster (twice, at 16 to 64 channels); it is reached through the engines after
- * this one. With AVX-512 the library has twice the arithmetic; it stays. */
-static int leave_to_winograd(const tide_dnnl_key *key) {
+/* What Tide's own kernels, reached through the engines after this one, do faster. With AVX2 that is Winograd's convolution
+ * (twice, at 32 to 128 channels; with AVX-512 the library has twice the arithmetic), and always the gradient of an x of one
+ * channel (twice to three times). */
+static int leave_to_plain(const tide_dnnl_key *key) {
     fields f = fields_of((tide_dnnl_key *)key);
-    tide_geometry g = {.nd = f.nd, .n = f.x[0], .c = f.x[f.nd + 1], .f = f.y[f.nd + 1], .groups = *f.groups};
+    tide_geometry g = {.nd = f.nd, .n = f.x[0], .c = f.x[f.nd + 1], .f = f.y[f.nd + 1], .groups = *f.groups, .k = {1, 1, 1}};
+    for (int i = 0; i < f.nd; i++) g.k[3 - f.nd + i] = f.k[i];
+    if (key->kind == GRAD_X && g.c == 1 && tide_thin_grad_x(&g)) return 1;
     if (f.nd != 2 || !tide_plain_v3 || tide_plain_table != tide_plain_v3) return 0;
-    for (int i = 0; i < 2; i++) g.out[1 + i] = f.y[1 + i], g.k[1 + i] = f.k[i], g.stride[1 + i] = f.stride[i], g.dil[1 + i] = f.dil[i];
+    for (int i = 0; i < 2; i++) g.out[1 + i] = f.y[1 + i], g.stride[1 + i] = f.stride[i], g.dil[1 + i] = f.dil[i];
     return tide_winograd_fits(&g);
 }
 
 /* Runs a primitive with two data operands; the weights are its third, the bias (or NULL) its fourth. `w` is read or, with
  * `grad`, written. Declines when the library refused this shape. */
 static tide_status run(tide_kcall *c, const tide_dnnl_key *key, void *first, void *second, const tide_buf *w, void *bias, int grad) {
-    if (leave_to_winograd(key) || !tide_dnnl_enter()) return TIDE_DECLINE;
+    if (leave_to_plain(key) || !tide_dnnl_enter()) return TIDE_DECLINE;
     tide_status st = TIDE_DECLINE;
     tide_dnnl_prim *p = tide_dnnl_get(key, make_conv, NULL);
     if (p && !p->refused) {
