@@ -46,7 +46,7 @@ describe("engines agree", function()
   end)
 
   local shapes = { { 1, 64, 64 }, { 1, 300, 70 }, { 5, 70, 1 }, { 32, 100, 10 }, { 64, 33, 129 }, { 40, 80, 600 },
-    { 100, 257, 65 } }
+    { 100, 257, 65 }, { 1, 100, 19 }, { 2, 50, 13 }, { 3, 129, 70 }, { 1, 1100, 133 }, { 200, 90, 40 }, { 32, 784, 64 } }
   for _, s in ipairs(shapes) do
     it(("on products of %d x %d x %d"):format(s[1], s[2], s[3]), function()
       for dtype, tolerance in pairs { float32 = 1e-4, float64 = 1e-11 } do

@@ -34,6 +34,31 @@ describe("max_pool", function()
     assert.are.same({ 0, 1, 0, 1 }, column(core.gradients(y:sum(), { x })[1]))
   end)
 
+  it("finds the maxima of windows of every form, NaN among them", function()
+    local x = tide.random.uniform { 2, 6, 7, 11 }
+    x[{ 1, 2, 3, 4 }] = 0 / 0
+    local at = x:tolist()
+    for _, size in ipairs { { 1, 1 }, { 1, 2 }, { 2, 1 }, { 2, 2 }, { 3, 2 }, { 2, 3 }, { 3, 3 }, { 5, 4 } } do
+      local got = ops.max_pool(x, size, { strides = { 1, 1 } }):tolist()
+      for n, image in ipairs(got) do
+        for i, row in ipairs(image) do
+          for j, cell in ipairs(row) do
+            for c, v in ipairs(cell) do
+              local want = -math.huge
+              for a = i, i + size[1] - 1 do
+                for b = j, j + size[2] - 1 do
+                  local e = at[n][a][b][c]
+                  want = want ~= want and want or e ~= e and e or math.max(want, e)
+                end
+              end
+              assert.is_true(v == want or (v ~= v and want ~= want))
+            end
+          end
+        end
+      end
+    end
+  end)
+
   it("never lets padding win, though all elements are negative", function()
     local x = ops.reshape(tide.tensor { -1, -2, -3 }, { 1, 3, 1 })
     assert.are.same({ -1, -3 }, column(ops.max_pool(x, 2, { padding = "same" })))

@@ -127,6 +127,8 @@ tide_status tide_broadcast(tide_call *, int n, tide_tensor **in, tide_meta *out)
  * no product of extents overflows. */
 tide_status tide_numel_of(tide_call *, int rank, const int64_t *shape, int64_t *out);
 const char *tide_shape_str(int rank, const int64_t *shape, char *buf, size_t n); /* "[32, 784]" */
+/* The shape of a tensor as text, made where a message needs it; lives until the enclosing block ends. */
+#define TIDE_SHAPE_OF(t) tide_shape_str((t)->rank, (t)->shape, (char[160]){0}, 160)
 /* Fails with "<op>: <what> (expected <x>, got <y>)". */
 tide_status tide_op_fail(tide_call *, tide_status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int tide_promote(int a, int b);           /* common dtype by Keras' rules, -1 for two different floats */

@@ -162,8 +162,14 @@ TIDE_SIMD2(hypot)
 #define T_SIGMOID(x) ((REAL)1 / ((REAL)1 + T_EXP(-(x))))
 
 /* Larger and smaller of two, NaN if either is; plain comparisons, since fmax neither propagates NaN nor vectorises. */
-static inline REAL t_max(REAL a, REAL b) { return (a > b) | (a != a) ? a : b; }
-static inline REAL t_min(REAL a, REAL b) { return (a < b) | (a != a) ? a : b; }
+static inline REAL t_max(REAL a, REAL b) {
+    const REAL m = a > b ? a : b; /* two selections in a row: gcc makes branches of a joint condition where calls nest */
+    return a != a ? a : m;
+}
+static inline REAL t_min(REAL a, REAL b) {
+    const REAL m = a < b ? a : b;
+    return a != a ? a : m;
+}
 /* Both values are computed whatever `c` says: a call inside a branch would not vectorise. */
 static inline REAL t_where(int c, REAL a, REAL b) { return c ? a : b; }
 

@@ -20,9 +20,12 @@ enum {
     NR = 2 * VL,  /* columns of a tile: two vectors */
     MR = 6,       /* rows: 12 accumulators, 2 loads, 1 broadcast of 16 registers */
     KC = 256,     /* slice of k: a panel of b stays in the first-level cache */
+    KA = 64,      /* slice of k where rows of a are brought together */
     MB = 16 * MR, /* rows of a block */
     NB = 8 * NR,  /* columns of a block */
 };
+#define SECOND_THREAD 5e5 /* multiplications from which a second thread pays */
+#define THIN_SECOND 1.3e5 /* and where every element of b is read for one to three rows alone */
 
 /* A tile: mr x NR elements of c, b with row stride ldb. `mr` is constant at every call, so the loops unroll. */
 static inline __attribute__((always_inline)) void tile(int mr, int64_t k, const REAL *a, int64_t ars, int64_t acs,
@@ -73,14 +76,24 @@ static void pack(int64_t k, int64_t n, const REAL *b, int64_t brs, int64_t bcs, 
     }
 }
 
+/* Where a's columns lie apart (x^T of a gradient) a slice of the block's rows is brought together first. */
+static const REAL *gather_rows(const REAL *a, int64_t acs, int64_t rows, int64_t k, REAL *to) {
+    for (int64_t p = 0; p < k; p++) memcpy(to + p * rows, a + p * acs, (size_t)rows * sizeof(REAL));
+    return to;
+}
+
 static void block(const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
-    _Alignas(64) REAL panel[KC * NR], edge[MR * NR];
-    const REAL *a = g->a, *b = g->b;
+    _Alignas(64) REAL panel[KC * NR], edge[MR * NR], near[MB * KA];
+    const REAL *b = g->b;
     REAL *c = g->c;
-    int direct = i1 - i0 <= 2 * MR && g->bcs == 1; /* few rows do not pay for packing */
-    for (int64_t p0 = 0; p0 < g->k; p0 += KC) {
-        int64_t k = TIDE_MIN(KC, g->k - p0);
+    int64_t rows = i1 - i0, tiles = TIDE_CEIL_DIV(rows, MR);
+    int direct = rows <= 2 * MR && g->bcs == 1;                           /* few rows do not pay for packing */
+    int apart = g->ars == 1 && g->acs > MB && rows <= MB && j1 - j0 > NR; /* read more than once */
+    for (int64_t p0 = 0, kc = apart ? KA : KC; p0 < g->k; p0 += kc) {
+        int64_t k = TIDE_MIN(kc, g->k - p0), ars = g->ars, acs = g->acs;
         int add = g->accumulate || p0 > 0;
+        const REAL *a = (const REAL *)g->a + i0 * ars + p0 * acs;
+        if (apart) a = gather_rows(a, acs, rows, k, near), acs = rows;
         for (int64_t j = j0; j < j1; j += NR) {
             int64_t n = TIDE_MIN(NR, j1 - j), ldb = NR;
             const REAL *bj = b + p0 * g->brs + j * g->bcs, *from = panel;
@@ -88,14 +101,14 @@ static void block(const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_
                 from = bj, ldb = g->brs;
             else
                 pack(k, n, bj, g->brs, g->bcs, panel);
-            for (int64_t i = i0; i < i1; i += MR) {
-                int mr = (int)TIDE_MIN(MR, i1 - i);
-                const REAL *ai = a + i * g->ars + p0 * g->acs;
-                REAL *ci = c + i * g->ldc + j;
+            for (int64_t t = 0, i = 0, next; t < tiles; t++, i = next) { /* tiles of nearly equal height */
+                next = rows * (t + 1) / tiles;
+                int mr = (int)(next - i);
+                REAL *ci = c + (i0 + i) * g->ldc + j;
                 if (n == NR) {
-                    tile_rows(mr, k, ai, g->ars, g->acs, from, ldb, ci, g->ldc, add);
+                    tile_rows(mr, k, a + i * ars, ars, acs, from, ldb, ci, g->ldc, add);
                 } else {
-                    tile_rows(mr, k, ai, g->ars, g->acs, from, ldb, edge, NR, 0);
+                    tile_rows(mr, k, a + i * ars, ars, acs, from, ldb, edge, NR, 0);
                     for (int r = 0; r < mr; r++)
                         for (int64_t x = 0; x < n; x++)
                             ci[r * g->ldc + x] = edge[r * NR + x] + (add ? ci[r * g->ldc + x] : 0);
@@ -122,32 +135,104 @@ static int parts(const tide_gemm *g, double work, int (*serve)(const tide_gemm *
     return 1;
 }
 
-void K(gemm)(const tide_gemm *g) {
-    int64_t m = g->m, n = g->n;
-    if (m == 0 || n == 0) return;
-    if (g->k == 0) {
-        if (!g->accumulate)
-            for (int64_t i = 0; i < m; i++) memset((REAL *)g->c + i * g->ldc, 0, (size_t)n * sizeof(REAL));
-        return;
-    }
-    double work = (double)m * (double)n * (double)g->k; /* a repeated view may be longer than memory */
-    if (tide_gemm_now && work > 512) {
-        int (*serve)(const tide_gemm *) = REAL_IS_F32 ? tide_gemm_now->f32 : tide_gemm_now->f64;
-        if (serve && parts(g, work, serve)) return;
-    }
-    int64_t rows = TIDE_CEIL_DIV(m, MB), cols = TIDE_CEIL_DIV(n, NB);
-    if (rows * cols == 1) {
-        block(g, 0, m, 0, n);
-        return;
-    }
-    /* a thread's start costs microseconds */
-    int64_t grain = TIDE_MAX(1, (int64_t)(262144 / ((double)TIDE_MIN(m, MB) * (double)TIDE_MIN(n, NB) * (double)g->k)));
-    TIDE_PARALLEL_FOR (rows *cols, grain) {
-        for (int64_t t = lo; t < hi; t++) {
-            int64_t i = t / cols * MB, j = t % cols * NB;
-            block(g, i, TIDE_MIN(i + MB, m), j, TIDE_MIN(j + NB, n));
+/* -- one to three rows: b is read once as it lies, `nv` vectors of columns side by side -- */
+
+static inline __attribute__((always_inline)) void strip(int mr, int nv, const tide_gemm *g, int64_t j) {
+    vec s[3][8];
+    const REAL *a = g->a, *b = (const REAL *)g->b + j;
+#pragma GCC unroll 3
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 8
+        for (int v = 0; v < nv; v++) s[i][v] = (vec){0};
+    for (int64_t p = 0; p < g->k; p++, b += g->brs) {
+#pragma GCC unroll 3
+        for (int i = 0; i < mr; i++) {
+            REAL x = a[i * g->ars + p * g->acs];
+#pragma GCC unroll 8
+            for (int v = 0; v < nv; v++) s[i][v] += x * ((const vec *)b)[v];
         }
     }
+#pragma GCC unroll 3
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 8
+        for (int v = 0; v < nv; v++) ((vec *)((REAL *)g->c + i * g->ldc + j))[v] = s[i][v];
+}
+
+/* Columns j0..j1-1, at least VL of them; the last ones in a vector that reaches back over columns done before. */
+static inline __attribute__((always_inline)) void strips(int mr, int nv, const tide_gemm *g, int64_t j0, int64_t j1) {
+    int64_t j = j0;
+    for (; j + nv * VL <= j1; j += nv * VL) strip(mr, nv, g, j);
+    for (; j + VL <= j1; j += VL) strip(mr, 1, g, j);
+    if (j < j1) strip(mr, 1, g, j1 - VL);
+}
+static void thin(const tide_gemm *g, int64_t j0, int64_t j1) {
+    switch (g->m) {
+    case 1: strips(1, 8, g, j0, j1); break;
+    case 2: strips(2, 4, g, j0, j1); break;
+    default: strips(3, 4, g, j0, j1); break;
+    }
+}
+/* The overlapping vector would add twice. */
+static int is_thin(const tide_gemm *g) { return g->m <= 3 && g->bcs == 1 && g->n >= VL && !g->accumulate; }
+
+/* The product and, for `finish`, what follows on each piece of c while it is in the cache. Pieces depend on sizes alone; a
+ * second thread is asked for from some 20 microseconds of work on. */
+typedef void (*finish_piece)(const void *arg, const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1);
+static void some_blocks(const tide_gemm *g, int64_t mb, int64_t nb, int64_t lo, int64_t hi, finish_piece finish, const void *arg) {
+    int64_t m = g->m, n = g->n, cols = TIDE_CEIL_DIV(n, nb);
+    for (int64_t t = lo; t < hi; t++) {
+        int64_t i = t / cols * mb, j = t % cols * nb, i1 = TIDE_MIN(i + mb, m), j1 = TIDE_MIN(j + nb, n);
+        block(g, i, i1, j, j1);
+        if (finish) finish(arg, g, i, i1, j, j1);
+    }
+}
+
+static void own_product(const tide_gemm *g, finish_piece finish, const void *arg) {
+    int64_t m = g->m, n = g->n;
+    double work = (double)m * (double)n * (double)g->k;
+    if (is_thin(g)) {
+        int64_t width = work < THIN_SECOND || n < 16 * VL ? n : 8 * VL; /* bound by the reading of b */
+        if (width == n) {                                               /* even a region of one thread costs half a microsecond */
+            thin(g, 0, n);
+            if (finish) finish(arg, g, 0, m, 0, n);
+            return;
+        }
+        TIDE_PARALLEL_FOR (n / width, 1) {
+            int64_t end = hi == n / width ? n : hi * width;
+            thin(g, lo * width, end);
+            if (finish) finish(arg, g, 0, m, lo * width, end);
+        }
+        return;
+    }
+    int small = work < SECOND_THREAD;
+    int64_t mb = MB, nb = NB;
+    if (!small && m <= MB && n <= NB && n >= 2 * NR) nb = TIDE_CEIL_DIV(TIDE_CEIL_DIV(n, 2), NR) * NR;
+    if (!small && m > MB && m <= 20 * MB) mb = TIDE_CEIL_DIV(TIDE_CEIL_DIV(m, 2 * TIDE_CEIL_DIV(m, 2 * MB)), MR) * MR; /* evenly */
+    int64_t rows = TIDE_CEIL_DIV(m, mb), cols = TIDE_CEIL_DIV(n, nb);
+    if (small) {
+        some_blocks(g, mb, nb, 0, rows * cols, finish, arg);
+        return;
+    }
+    TIDE_PARALLEL_FOR (rows *cols, 1) {
+        some_blocks(g, mb, nb, lo, hi, finish, arg);
+    }
+}
+
+static int served(const tide_gemm *g) {
+    double work = (double)g->m * (double)g->n * (double)g->k; /* a repeated view may be longer than memory */
+    if (!tide_gemm_now || work <= 512) return 0;
+    int (*serve)(const tide_gemm *) = REAL_IS_F32 ? tide_gemm_now->f32 : tide_gemm_now->f64;
+    return serve && parts(g, work, serve);
+}
+
+void K(gemm)(const tide_gemm *g) {
+    if (g->m == 0 || g->n == 0) return;
+    if (g->k == 0) {
+        if (!g->accumulate)
+            for (int64_t i = 0; i < g->m; i++) memset((REAL *)g->c + i * g->ldc, 0, (size_t)g->n * sizeof(REAL));
+        return;
+    }
+    if (!served(g)) own_product(g, NULL, NULL);
 }
 
 /* -- matmul: batches of products, broadcast -- */
@@ -336,6 +421,15 @@ void K(colsum)(int64_t rows, int64_t n, const REAL *x, REAL *out, REAL *work) {
 }
 
 /* -- linear: y = act(x w + b);  dz = dy act', dx = dz w^T, dw = x^T dz, db = sum of dz's rows -- */
+typedef struct {
+    const REAL *bias;
+    int act;
+} epilogue;
+static void bias_act_piece(const void *arg, const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
+    const epilogue *e = arg;
+    if (e->bias || e->act != ACT_LINEAR) bias_act_rows(i0, i1, j1 - j0, (REAL *)g->c + j0, g->ldc, e->bias ? e->bias + j0 : NULL, e->act);
+}
+
 tide_status K(linear)(tide_kcall *c);
 tide_status K(linear)(tide_kcall *c) {
     const tide_linear_attrs *at = c->attrs;
@@ -343,7 +437,11 @@ tide_status K(linear)(tide_kcall *c) {
     int64_t in = w->shape[0], out = w->shape[1], rows = 1;
     for (int d = 0; d < x->rank - 1; d++) rows *= x->shape[d];
     tide_gemm g = {.m = rows, .n = out, .k = in, .a = x->p, .ars = in, .acs = 1, .b = w->p, .brs = out, .bcs = 1, .c = c->out[0].p, .ldc = out};
-    K(gemm)
+    if (rows > 0 && out > 0 && in > 0 && !served(&g)) {
+        own_product(&g, bias_act_piece, &(epilogue){c->in[2].p, at->activation});
+        return TIDE_OK;
+    }
+    if (in == 0) K(gemm)
     (&g);
     K(bias_act)
     (rows, out, c->out[0].p, out, c->in[2].p, at->activation);

@@ -7,7 +7,8 @@
 #include "cpu.h"
 #include "labels.h"
 
-enum { CHUNK = 16384,
+enum { CHUNK = 16384, /* of the sums of squares */
+       STEP = 4096,   /* of a step: small, so that both threads end together */
        PACK = 1024,
        MAX_SLOTS = 3 };
 
@@ -230,7 +231,7 @@ static tide_status step(tide_kcall *c, int nslots, int zero_moves, int64_t lag, 
         if (!(at->clipnorm > 0))
             for (int i = 0; i < count; i++) items[i].scale = (REAL)(at->global_clipnorm / TIDE_MAX(sqrt(all), at->global_clipnorm));
     }
-    TIDE_PARALLEL_FOR (total, CHUNK) {
+    TIDE_PARALLEL_FOR (total, total <= 2 * STEP ? total : STEP) {
         for (int64_t i = lo, j = item_at(items, count, lo); i < hi; j++) {
             const item *it = &items[j];
             const int64_t a = i - it->first, b = TIDE_MIN(hi - it->first, it->size);

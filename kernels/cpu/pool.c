@@ -69,24 +69,54 @@ static inline int64_t grain_of(const pool *p) {
     return TIDE_MAX(1, 32768 / TIDE_MAX(work, 1));
 }
 
+/* to (c) = maxima over a window of the image x. Two positions side by side along the last axis are taken at once, and two
+ * such pairs where the window has two rows: a window of 2 x 2 is one pass. */
+static inline void max_of_window(const pool *p, const window *w, const REAL *x, REAL *to) {
+    const int64_t nc = p->g.c, wide = w->last[2] - w->first[2], row = p->g.in[2] * nc;
+    int started = 0;
+    for (int64_t a = w->first[0]; a < w->last[0]; a++)
+        for (int64_t b = w->first[1]; b < w->last[1];) {
+            const REAL *v = x + place(p, a, b, w->first[2]);
+            if (!started && wide == 2 && b + 2 <= w->last[1]) {
+#pragma omp simd
+                for (int64_t i = 0; i < nc; i++)
+                    to[i] = t_max(t_max(v[i], v[nc + i]), t_max(v[row + i], v[row + nc + i]));
+                b += 2;
+            } else {
+                int64_t e = 0;
+                if (!started && wide > 1) {
+#pragma omp simd
+                    for (int64_t i = 0; i < nc; i++) to[i] = t_max(v[i], v[nc + i]);
+                    e = 2;
+                } else if (!started) {
+                    memcpy(to, v, (size_t)nc * sizeof(REAL));
+                    e = 1;
+                }
+                for (; e + 2 <= wide; e += 2)
+#pragma omp simd
+                    for (int64_t i = 0; i < nc; i++) to[i] = t_max(to[i], t_max(v[e * nc + i], v[(e + 1) * nc + i]));
+                if (e < wide)
+#pragma omp simd
+                    for (int64_t i = 0; i < nc; i++) to[i] = t_max(to[i], v[e * nc + i]);
+                b++;
+            }
+            started = 1;
+        }
+}
+
 tide_status K(max_pool)(tide_kcall *c);
 tide_status K(max_pool)(tide_kcall *c) {
     const tide_max_pool_attrs *at = c->attrs;
     pool p = POOL_OF(&c->in[0], &c->out[0], at);
     const REAL *x = c->in[0].p;
     REAL *y = c->out[0].p;
-    int64_t per = outs(&p), nc = p.g.c;
-    TIDE_PARALLEL_FOR (p.g.n *per, grain_of(&p)) {
-        for (int64_t r = lo; r < hi; r++) {
-            window w = window_at(&p, r % per);
-            REAL *restrict to = y + r * nc;
-            int first = 1;
-            EACH(&p, w, r / per, from) {
-                const REAL *restrict v = x + from;
-                if (first) memcpy(to, v, (size_t)nc * sizeof(REAL));
-                else
-                    for (int64_t i = 0; i < nc; i++) to[i] = t_max(to[i], v[i]);
-                first = 0;
+    int64_t per = outs(&p), nc = p.g.c, line = p.g.out[2], lines = line ? per / line : 0;
+    TIDE_PARALLEL_FOR (p.g.n *lines, TIDE_CEIL_DIV(grain_of(&p), TIDE_MAX(line, 1))) {
+        for (int64_t r = lo; r < hi; r++) { /* a line of windows: they differ along the last axis only */
+            window w = window_at(&p, r % lines * line);
+            for (int64_t o = 0; o < line; o++) {
+                if (o > 0) tide_pool_window(p.g.in[2], line, p.g.k[2], p.g.stride[2], p.g.lo[2], p.adaptive, o, &w.first[2], &w.last[2]);
+                max_of_window(&p, &w, x + r / lines * ins(&p) * nc, y + (r * line + o) * nc);
             }
         }
     }

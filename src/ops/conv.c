@@ -27,15 +27,12 @@ static tide_status expand(tide_call *c, tide_ints *l, int nd, const char *what) 
 }
 
 static tide_status spatial(tide_call *c, const tide_tensor *x, const tide_tensor *w) {
-    char sx[160], sw[160];
-    tide_shape_str(x->rank, x->shape, sx, sizeof sx);
-    tide_shape_str(w->rank, w->shape, sw, sizeof sw);
     if (x->rank < 3 || x->rank > 5)
-        return tide_op_fail(c, TIDE_ESHAPE, "x has the wrong number of axes (expected (N, ..., C) with 1 to 3 spatial axes, got %s)", sx);
+        return tide_op_fail(c, TIDE_ESHAPE, "x has the wrong number of axes (expected (N, ..., C) with 1 to 3 spatial axes, got %s)", TIDE_SHAPE_OF(x));
     if (w->rank != x->rank)
-        return tide_op_fail(c, TIDE_ESHAPE, "kernel has the wrong number of axes (expected %d like x, got %s; x %s)", x->rank, sw, sx);
+        return tide_op_fail(c, TIDE_ESHAPE, "kernel has the wrong number of axes (expected %d like x, got %s; x %s)", x->rank, TIDE_SHAPE_OF(w), TIDE_SHAPE_OF(x));
     for (int i = 0; i < w->rank - 2; i++)
-        if (w->shape[i] < 1) return tide_op_fail(c, TIDE_ESHAPE, "kernel has an empty window (kernel %s)", sw);
+        if (w->shape[i] < 1) return tide_op_fail(c, TIDE_ESHAPE, "kernel has an empty window (kernel %s)", TIDE_SHAPE_OF(w));
     if (w->dtype != x->dtype)
         return tide_op_fail(c, TIDE_EDTYPE, "kernel has another dtype (expected %s, got %s)", tide_dtype_name(x->dtype), tide_dtype_name(w->dtype));
     return TIDE_OK;
@@ -81,15 +78,12 @@ static tide_status conv_infer(tide_call *c) {
     TIDE_TRY(spatial(c, x, w));
     int nd = x->rank - 2;
     int64_t channels = x->shape[x->rank - 1], f = w->shape[w->rank - 1];
-    char sx[160], sw[160];
-    tide_shape_str(x->rank, x->shape, sx, sizeof sx);
-    tide_shape_str(w->rank, w->shape, sw, sizeof sw);
     if (a->groups < 1) return tide_op_fail(c, TIDE_EARG, "groups must be 1 or more (got %ld)", (long)a->groups);
     if (channels % a->groups || f % a->groups)
-        return tide_op_fail(c, TIDE_ESHAPE, "channels are not divisible by groups (got %ld groups, input %s, kernel %s)", (long)a->groups, sx, sw);
+        return tide_op_fail(c, TIDE_ESHAPE, "channels are not divisible by groups (got %ld groups, input %s, kernel %s)", (long)a->groups, TIDE_SHAPE_OF(x), TIDE_SHAPE_OF(w));
     if (channels / a->groups != w->shape[w->rank - 2])
         return tide_op_fail(c, TIDE_ESHAPE, "input has %ld channels%s, kernel expects %ld (input %s, kernel %s)", (long)(channels / a->groups),
-                            a->groups > 1 ? " per group" : "", (long)w->shape[w->rank - 2], sx, sw);
+                            a->groups > 1 ? " per group" : "", (long)w->shape[w->rank - 2], TIDE_SHAPE_OF(x), TIDE_SHAPE_OF(w));
     TIDE_TRY(expand(c, &a->strides, nd, "strides"));
     TIDE_TRY(expand(c, &a->dilation_rate, nd, "dilation_rate"));
     TIDE_TRY(pads_of(c, nd, x->shape + 1, w->shape, &a->strides, &a->dilation_rate, a->padding, &a->pads));
@@ -102,7 +96,7 @@ static tide_status conv_infer(tide_call *c) {
         int64_t room = x->shape[1 + i] + a->pads.v[i][0] + a->pads.v[i][1], span = (w->shape[i] - 1) * a->dilation_rate.v[i] + 1;
         if (room < span)
             return tide_op_fail(c, TIDE_ESHAPE, "spatial axis %d is shorter than the kernel (expected %ld or more, got %ld; input %s, kernel %s)",
-                                i + 1, (long)span, (long)room, sx, sw);
+                                i + 1, (long)span, (long)room, TIDE_SHAPE_OF(x), TIDE_SHAPE_OF(w));
         m->shape[1 + i] = (room - span) / a->strides.v[i] + 1;
     }
     return TIDE_OK;

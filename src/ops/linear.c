@@ -36,15 +36,12 @@ static int64_t rows_of(const tide_tensor *x) { /* all axes but the last */
 
 static tide_status matmul_infer(tide_call *c) {
     const tide_tensor *a = c->in[0], *b = c->in[1];
-    char sa[160], sb[160];
-    tide_shape_str(a->rank, a->shape, sa, sizeof sa);
-    tide_shape_str(b->rank, b->shape, sb, sizeof sb);
     if (a->rank == 0 || b->rank == 0)
-        return tide_op_fail(c, TIDE_ESHAPE, "a number has no matrix product (expected 1 axis or more, got %s and %s); use multiply", sa, sb);
+        return tide_op_fail(c, TIDE_ESHAPE, "a number has no matrix product (expected 1 axis or more, got %s and %s); use multiply", TIDE_SHAPE_OF(a), TIDE_SHAPE_OF(b));
     int64_t ka = a->shape[a->rank - 1], kb = b->shape[b->rank == 1 ? 0 : b->rank - 2];
     if (ka != kb)
         return tide_op_fail(c, TIDE_ESHAPE, "the last axis of x1 and the %s axis of x2 differ (expected %ld, got %ld; x1 %s, x2 %s)",
-                            b->rank == 1 ? "only" : "last but one", (long)ka, (long)kb, sa, sb);
+                            b->rank == 1 ? "only" : "last but one", (long)ka, (long)kb, TIDE_SHAPE_OF(a), TIDE_SHAPE_OF(b));
     int ra = a->rank > 2 ? a->rank - 2 : 0, rb = b->rank > 2 ? b->rank - 2 : 0, r = ra > rb ? ra : rb;
     tide_meta *m = &c->meta[0];
     m->dtype = a->dtype;
@@ -52,7 +49,7 @@ static tide_status matmul_infer(tide_call *c) {
     for (int i = 0; i < r; i++) {
         int64_t da = i >= r - ra ? a->shape[i - (r - ra)] : 1, db = i >= r - rb ? b->shape[i - (r - rb)] : 1;
         if (da != db && da != 1 && db != 1)
-            return tide_op_fail(c, TIDE_ESHAPE, "the leading axes do not broadcast (x1 %s, x2 %s)", sa, sb);
+            return tide_op_fail(c, TIDE_ESHAPE, "the leading axes do not broadcast (x1 %s, x2 %s)", TIDE_SHAPE_OF(a), TIDE_SHAPE_OF(b));
         m->shape[m->rank++] = da == 1 ? db : da;
     }
     if (a->rank > 1) m->shape[m->rank++] = a->shape[a->rank - 2];
@@ -198,14 +195,11 @@ tide_status tide_check_bias(tide_call *c, const tide_tensor *b, int64_t n, int d
 
 static tide_status linear_infer(tide_call *c) {
     const tide_tensor *x = c->in[0], *w = c->in[1], *b = c->in[2];
-    char sx[160], sw[160];
-    tide_shape_str(x->rank, x->shape, sx, sizeof sx);
-    tide_shape_str(w->rank, w->shape, sw, sizeof sw);
-    if (w->rank != 2) return tide_op_fail(c, TIDE_ESHAPE, "kernel has the wrong number of axes (expected (in, out), got %s)", sw);
+    if (w->rank != 2) return tide_op_fail(c, TIDE_ESHAPE, "kernel has the wrong number of axes (expected (in, out), got %s)", TIDE_SHAPE_OF(w));
     if (x->rank == 0) return tide_op_fail(c, TIDE_ESHAPE, "input is a number (expected 1 axis or more)");
     if (x->shape[x->rank - 1] != w->shape[0])
         return tide_op_fail(c, TIDE_ESHAPE, "input has %ld features, kernel expects %ld (input %s, kernel %s)", (long)x->shape[x->rank - 1],
-                            (long)w->shape[0], sx, sw);
+                            (long)w->shape[0], TIDE_SHAPE_OF(x), TIDE_SHAPE_OF(w));
     if (b) TIDE_TRY(tide_check_bias(c, b, w->shape[1], x->dtype));
     c->meta[0] = tide_meta_of(x);
     c->meta[0].shape[x->rank - 1] = w->shape[1];

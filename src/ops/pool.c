@@ -10,10 +10,8 @@
 static tide_status pool_infer(tide_call *c, tide_ints *size, tide_ints *strides, int same, const tide_ints *adaptive) {
     const tide_tensor *x = c->in[0];
     int nd = x->rank - 2;
-    char s[160];
-    tide_shape_str(x->rank, x->shape, s, sizeof s);
     if (nd < 1 || nd > 3)
-        return tide_op_fail(c, TIDE_ESHAPE, "x has the wrong number of axes (expected (N, ..., C) with 1 to 3 spatial axes, got %s)", s);
+        return tide_op_fail(c, TIDE_ESHAPE, "x has the wrong number of axes (expected (N, ..., C) with 1 to 3 spatial axes, got %s)", TIDE_SHAPE_OF(x));
     tide_meta *m = &c->meta[0];
     *m = tide_meta_of(x);
     if (adaptive->n > 0) {
@@ -22,7 +20,7 @@ static tide_status pool_infer(tide_call *c, tide_ints *size, tide_ints *strides,
         for (int i = 0; i < nd; i++) {
             m->shape[1 + i] = adaptive->v[adaptive->n == 1 ? 0 : i];
             if (m->shape[1 + i] < 1) return tide_op_fail(c, TIDE_EARG, "output_size must be 1 or more (got %ld)", (long)m->shape[1 + i]);
-            if (x->shape[1 + i] < 1) return tide_op_fail(c, TIDE_ESHAPE, "nothing to pool in spatial axis %d (input %s)", i + 1, s);
+            if (x->shape[1 + i] < 1) return tide_op_fail(c, TIDE_ESHAPE, "nothing to pool in spatial axis %d (input %s)", i + 1, TIDE_SHAPE_OF(x));
         }
         return TIDE_OK;
     }
@@ -43,7 +41,7 @@ static tide_status pool_infer(tide_call *c, tide_ints *size, tide_ints *strides,
         int64_t in = x->shape[1 + i];
         if (!same && in < size->v[i])
             return tide_op_fail(c, TIDE_ESHAPE, "spatial axis %d is shorter than the window (expected %ld or more, got %ld; input %s)", i + 1,
-                                (long)size->v[i], (long)in, s);
+                                (long)size->v[i], (long)in, TIDE_SHAPE_OF(x));
         m->shape[1 + i] = same ? (in + strides->v[i] - 1) / strides->v[i] : (in - size->v[i]) / strides->v[i] + 1;
     }
     return TIDE_OK;
