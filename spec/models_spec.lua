@@ -323,6 +323,13 @@ describe("layers of your own", function()
     assert.equal("[2, 3]", tostring(net(tide.ones { 2, 4 }).shape))
   end)
 
+  it("need the sizes of their weights", function()
+    local layer = tide.Layer:extend("SpecSizeless", { call = function(_, x) return x end })()
+    local text = "every size of the weight 'w' must be known, got "
+    has(message(layer.add_weight, layer, { name = "w", shape = { 2, -1 } }), text .. "[2, -1]")
+    has(message(layer.add_weight, layer, { name = "w", shape = { none, 2 } }), text .. "[none, 2]")
+  end)
+
   it("protect what belongs to every layer", function()
     local layer = layers.Dense { 2 }
     has(message(function() layer.weights = {} end), "'weights' belongs to every layer")

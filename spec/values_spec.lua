@@ -191,6 +191,21 @@ describe("tide.initializers", function()
   end)
 end)
 
+describe("initializers of one's own", function()
+  it("are called with shape and dtype and keep their options", function()
+    local Steps = tide.initializers.Initializer:extend("SpecSteps", {
+      args = { "step" },
+      call = function(self, shape, dtype)
+        return ops.full(shape, self.step, { dtype = dtype })
+      end,
+    })
+    local layer = tide.layers.Dense { 2, kernel_initializer = Steps { 3 }, input_shape = { 1 } }
+    layer:build { tide.none, 1 }
+    assert.same({ { 3, 3 } }, layer.kernel:tolist())
+    assert.equal(3, tide.initializers.get { class_name = "SpecSteps", config = { step = 3 } }.step)
+  end)
+end)
+
 describe("tide.random", function()
   it("gives new numbers from a SeedGenerator, the same from the same state", function()
     local g, h = tide.random.SeedGenerator(3), tide.random.SeedGenerator(3)

@@ -95,6 +95,14 @@ describe("repl.help", function()
     assert.matches("@param env table", text)
   end)
 
+  it("shows an op's arguments, defaults and whether it has a gradient", function()
+    local tide = require "tide"
+    local text = help.text(tide.ops.softmax, "softmax")
+    assert.matches("ops.softmax%(x, %[axis%]%)", text)
+    assert.matches("\n  axis%s+axis = %-1%s+axis that sums to one", text)
+    assert.matches("Differentiable", text)
+  end)
+
   it("shows the source with its place", function()
     local text = help.source(explain.hint)
     assert.matches("^%-%- .*explain%.lua:%d+\n%-%-%- \"did you mean", text)

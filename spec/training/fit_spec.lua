@@ -412,6 +412,7 @@ describe("the training loop", function()
       { function() model:fit(X, Y, { epoch = 2 }) end, "unknown option 'epoch'; did you mean 'epochs'" },
       { function() model:fit(X, Y, { batch_size = 0 }) end, "batch_size must be an integer at least 1" },
       { function() model:fit(X, Y, { validation_split = 1 }) end, "validation_split must be a number below 1" },
+      { function() model:fit(X, Y, { validation_data = {}, verbose = 0 }) end, "validation_data must be { x, y }" },
       { function() model:fit(X, Y, { validation_split = 0.9 }) end, "leaves the training set empty" },
       { function() model:fit(X, Y, { verbose = 3 }) end, "must be 0, 1, 2 or \"auto\"" },
       { function() model:fit() end, "x is missing" },

@@ -112,6 +112,17 @@ describe("tide.losses", function()
     expect.close(losses.get(function(a, b) return ops.abs(a - b):sum(2) end)({ { 1, 1 } }, { { 2, 3 } }), 3)
   end)
 
+  it("names losses of one class apart, and casts to their dtype", function()
+    local Named = losses.Loss:extend("SpecNamed", { call = function(_, a, b) return ops.abs(a - b) end })
+    assert.equal("spec_named", Named().name)
+    assert.equal("spec_named_1", Named().name)
+    for _, name in ipairs(losses.class_names) do
+      assert.equal("float64", losses[name]({ dtype = "float64" }):get_config().dtype, name)
+    end
+    local loss = losses.MeanSquaredError { dtype = "float64" }
+    assert.equal("float64", loss({ { 1 } }, { { 3 } }).dtype)
+  end)
+
   it("gives every loss back from its configuration", function()
     for _, name in ipairs(losses.class_names) do
       local made = losses[name] {}

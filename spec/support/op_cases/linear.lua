@@ -20,6 +20,13 @@ add { op = "matmul", label = "wide", ref = "matmul, wide", strided = false, grad
   } }
 add { op = "matmul", label = "integers", grad = false, why = "integers", inputs = { { values = { { 1, -2 }, { 3, 4 } }, dtype = "int32" }, { values = { { 5, 6 }, { 7, 8 } }, dtype = "int32" } },
   outputs = { { values = { { -9, -10 }, { 43, 50 } } } } }
+add { op = "matmul", label = "integers, batches of other ranks", grad = false, why = "integers",
+  by = "np.int32([[[1, 2]], [[3, 4]]]) @ np.int32([[5], [6]]), and the other way round",
+  inputs = { { values = { { { 1, 2 } }, { { 3, 4 } } }, dtype = "int32" }, { values = { { 5 }, { 6 } }, dtype = "int32" } },
+  outputs = { { values = { { { 17 } }, { { 39 } } } } } }
+add { op = "matmul", label = "integers, batch on the right", grad = false, why = "integers",
+  inputs = { { values = { { 5, 6 } }, dtype = "int32" }, { values = { { { 1 }, { 2 } }, { { 3 }, { 4 } } }, dtype = "int32" } },
+  outputs = { { values = { { { 17 } }, { { 39 } } } } } }
 
 for _, act in ipairs { "linear", "relu", "relu6", "sigmoid", "tanh", "elu", "gelu", "silu" } do
   add { op = "linear", label = act, ref = "linear, " .. act, options = { activation = act }, gradgrad = true }
