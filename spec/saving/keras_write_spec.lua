@@ -197,37 +197,3 @@ describe("saving and loading again", function()
     assert.equal(0, models.difference(m(tide.ones { 1, 2 }), want))
   end)
 end)
-
-describe("writing model files", function()
-  for _, extension in ipairs { ".keras", ".h5", ".weights.h5" } do
-    it("leaves the old or the new " .. extension .. " file, whatever call fails", function()
-      local model = models.trained "tide_nested_end"
-      local path = temporary(extension)
-      local save = extension == ".weights.h5" and keras.save_weights or keras.save_model
-      save(model, path)
-      local old = expect.read(path)
-      tide.layers.Layer.assign(model.weights[1], tide.ops.ones_like(model.weights[1]))
-      local failed = 0
-      for _, point in ipairs { "write", "fsync", "close", "rename", "fsync_dir" } do
-        for _, how in ipairs { "io", "nospace" } do
-          core.io_fault(point, 1, how)
-          local ok = pcall(save, model, path)
-          core.io_fault(point, 0)
-          failed = failed + (ok and 0 or 1)
-          local text = expect.read(path)
-          if text ~= old then
-            assert.is_true(pcall(keras.load_weights, model, path))
-          end
-        end
-      end
-      assert.equal(10, failed)
-      local folder, name = path:match "^(.*/)([^/]*)$"
-      for entry in io.popen("ls -a " .. folder):lines() do
-        assert.is_nil(entry:find(name .. ".tmp", 1, true))
-      end
-      save(model, path)
-      assert.is_true(expect.read(path) ~= old)
-      os.remove(path)
-    end)
-  end
-end)

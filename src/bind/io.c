@@ -256,13 +256,14 @@ static int file_exists(lua_State *L) {
     return 1;
 }
 
-/* io_fault(point, n, err = EIO): for tests; err -1 kills the process there, "nospace" is ENOSPC */
+/* io_fault(point, n, "io" | "nospace" | "short" | "kill"): for tests; the n-th call there fails, is cut short, or is the last */
 static int io_fault(lua_State *L) {
     const char *point = luaL_checkstring(L, 1);
     int64_t n = luaL_optinteger(L, 2, 0);
     int err = EIO;
     if (lua_type(L, 3) == LUA_TSTRING && !strcmp(lua_tostring(L, 3), "nospace")) err = ENOSPC;
     if (lua_type(L, 3) == LUA_TSTRING && !strcmp(lua_tostring(L, 3), "kill")) err = -1;
+    if (lua_type(L, 3) == LUA_TSTRING && !strcmp(lua_tostring(L, 3), "short")) err = -2;
     if (!tide_io_fault(point, n, err)) return tideL_error(L, "io_fault", "unknown point '%.40s'", point);
     return 0;
 }

@@ -43,11 +43,18 @@ int tide_io_fault(const char *point, int64_t n, int err) {
 
 /* Is this call the one that has to fail? Then errno says how. */
 static int faulty(int point) {
-    if (fault.point != point || --fault.left != 0) return 0;
+    if (fault.point != point || fault.err == -2 || --fault.left != 0) return 0;
     fault.point = -1;
     if (fault.err == -1) raise(SIGKILL);
     errno = fault.err;
     return 1;
+}
+
+/* What a write that is cut short takes of n bytes. */
+static size_t cut_short(size_t n) {
+    if (fault.point != F_WRITE || fault.err != -2 || --fault.left != 0) return n;
+    fault.point = -1;
+    return (n + 1) / 2;
 }
 
 static tide_status fail_errno(tide_ctx *ctx, const char *verb, const char *path) {
@@ -150,7 +157,7 @@ tide_status tide_writer_write(tide_ctx *ctx, tide_writer *w, const void *data, s
     const char *p = data;
     while (n > 0) {
         size_t chunk = n < WRITE_CHUNK ? n : WRITE_CHUNK;
-        ssize_t r = faulty(F_WRITE) ? -1 : write(w->fd, p, chunk);
+        ssize_t r = faulty(F_WRITE) ? -1 : write(w->fd, p, cut_short(chunk));
         if (r < 0 && errno == EINTR) continue;
         if (r < 0) return fail_errno(ctx, "write", w->path);
         p += r, n -= (size_t)r;

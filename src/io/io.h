@@ -23,7 +23,8 @@ tide_status tide_writer_commit(tide_ctx *, tide_writer *);                      
 void tide_writer_close(tide_writer *);                                                   /* accepts NULL */
 tide_status tide_file_replace(tide_ctx *, const char *path, const void *data, size_t n); /* all of it in one call */
 /* For tests: the n-th (from 1) call at a point ("write", "fsync", "close", "rename", "fsync_dir") fails with `err`, or, when
- * err is -1, the process is killed there. n = 0 switches it off. Returns 0 for an unknown point. */
+ * err is -1, the process is killed there; with -2 a write takes half of its bytes. n = 0 switches it off. Returns 0 for an
+ * unknown point. */
 int tide_io_fault(const char *point, int64_t n, int err);
 
 /* -- JSON: strict (no duplicate keys, no NaN, valid UTF-8), depth <= 64, text <= 100 MB. `what` opens the message. -- */

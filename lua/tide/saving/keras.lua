@@ -51,7 +51,7 @@ end
 
 -- The optimizer's variables of a file in order.
 local function optimizer_of(groups)
-  local g, out = groups["/optimizer"], {}
+  local g, out = groups["/optimizer/inner_optimizer"] or groups["/optimizer"], {} -- LossScaleOptimizer wraps another
   for i = 1, g and g.n or 0 do
     out[i] = g[i - 1]
     if out[i] == nil then

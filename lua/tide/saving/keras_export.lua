@@ -138,6 +138,11 @@ function export.layer(layer)
     entry.config[k] = nil
   end
   entry.config.name, entry.config.trainable, entry.config.dtype = layer.name, layer._trainable, layer.dtype
+  if name:find "^SpatialDropout%dD$" then
+    entry.config.trainable = nil -- Keras' classes do not take it
+  elseif name == "UpSampling1D" then
+    entry.config.size = entry.config.size[1]
+  end
   if c.args.index.autocast then
     entry.config.autocast = nil
   end

@@ -266,15 +266,20 @@ function import.object(ctx, entry, row, what)
     local found = find(ctx, nil, entry)
     return found or import_value(ctx, entry.config and entry.config.name or name)
   end
+  local config = type(entry.config) == "table" and entry.config ~= none and entry.config or {}
+  if name == "LossScaleOptimizer" and type(config.inner_optimizer) == "table" and config.inner_optimizer ~= none then
+    warn(ctx, "the loss is not scaled (LossScaleOptimizer): Tide computes in float32")
+    return import.object(ctx, config.inner_optimizer, row, what)
+  end
   local c = find(ctx, kind, entry)
   if not c then
-    refuse(ctx, "unknown %s '%s'%s; give it in custom_objects", kind or "class", tostring(name),
-      what and " (" .. what .. ")" or "")
+    refuse(ctx, "unknown %s '%s'%s; give it in custom_objects%s", kind or "class", tostring(name),
+      what and what ~= kind and " (" .. what .. ")" or "",
+      (kind == "optimizer" or kind == "loss" or kind == "metric") and ", or load the model with compile = false" or "")
   end
   if not class.is_class(c) then
     return c
   end
-  local config = type(entry.config) == "table" and entry.config ~= none and entry.config or {}
   if kind == "optimizer" then
     config = import.old_optimizer(ctx, config)
   elseif kind == "loss" and config.reduction == "auto" then
