@@ -96,6 +96,7 @@ local elsewhere = {
   img_to_array = "tide.preprocessing.image",
   array_to_img = "tide.preprocessing.image",
   image_dataset_from_directory = "tide.preprocessing.image",
+  plot_model = "tide.plot",
 }
 
 return require("tide.registry").sealed("tide.utils", utils, elsewhere)

@@ -1,5 +1,7 @@
---- Pictures of training: learning curves, confusion tables, histograms, images. One call draws in the terminal, or into an SVG
--- or PNG file (`{ file = "x.svg" }`, chosen by extension).
+--- Pictures of training: learning curves, confusion matrices, ROC and precision over recall, histograms of weights and
+-- gradients, images, the model's graph. One call draws in the terminal (a text that is printed: braille and 24-bit colour, plain
+-- characters where there are none), or into an SVG or PNG file (`{ file = "x.svg" }`, chosen by extension).
+local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 
@@ -18,7 +20,7 @@ local function show(where, figure, options)
   if not writer then
     errors.raise(where, "cannot write '%s' (expected a name that ends in .svg or .png)", file)
   end
-  require(writer).write(figure, file)
+  require(writer).write(figure, file, options.width, options.height)
   return file
 end
 
@@ -85,31 +87,195 @@ function plot.history(history, options)
   return show("history", { panels = panels }, options)
 end
 
---- Counts of values in equal bins.
---- @param options table|nil { bins = 30, title, file }
-function plot.histogram(x, options)
-  local o = options or {}
-  local values = numbers("histogram", x)
+-- Bars of counts of values in equal bins.
+local function bars_of(values, n)
   local lo, hi = math.huge, -math.huge
   for _, v in ipairs(values) do
-    if v == v then
+    if v == v and v ~= math.huge and v ~= -math.huge then
       lo, hi = math.min(lo, v), math.max(hi, v)
     end
   end
-  if lo >= hi then
+  if lo > hi then
+    lo, hi = 0, 0
+  end
+  if lo == hi then
     lo, hi = lo - 0.5, hi + 0.5
   end
-  local n, bars = o.bins or 30, {}
+  local bars = {}
   for i = 1, n do
     bars[i] = { lo + (hi - lo) * (i - 1) / n, lo + (hi - lo) * i / n, 0 }
   end
   for _, v in ipairs(values) do
-    if v == v then
+    if v >= lo and v <= hi then
       local i = math.min(n, 1 + math.floor((v - lo) / (hi - lo) * n))
       bars[i][3] = bars[i][3] + 1
     end
   end
+  return bars
+end
+
+--- Counts of values in equal bins.
+--- @param options table|nil { bins = 30, title, xlabel, file }
+function plot.histogram(x, options)
+  local o = options or {}
+  local bars = bars_of(numbers("histogram", x), o.bins or 30)
   return show("histogram", { panels = { { title = o.title, xlabel = o.xlabel, ylabel = "count", bars = bars } } }, o)
+end
+
+-- Histograms of tensors by name, one panel each.
+local function histograms(where, named, o)
+  local panels = {}
+  for _, one in ipairs(named) do
+    panels[#panels + 1] = { title = one[1], ylabel = "count", bars = bars_of(numbers(where, one[2]), o.bins or 30) }
+  end
+  if #panels == 0 then
+    errors.raise(where, "the model has no weights%s",
+      o.layer and " in layers named like '" .. o.layer .. "'" or "; build it first")
+  end
+  return show(where, { panels = panels }, o)
+end
+
+local function chosen(path, o)
+  return not o.layer or path:find(o.layer, 1, true)
+end
+
+--- Histograms of a model's weights, one for each, by layer.
+--- @param options table|nil { bins = 30, layer = part of a path, file }
+--- @usage tide.plot.weights(model, { file = "weights.svg" })
+function plot.weights(model, options)
+  local o, named = options or {}, {}
+  for _, r in ipairs(model:_records()) do
+    if chosen(r.path, o) and r.tensor.dtype:find "float" then
+      named[#named + 1] = { r.path, r.tensor:detach() }
+    end
+  end
+  return histograms("weights", named, o)
+end
+
+--- Histograms of the loss' gradients by a compiled model's weights, on one batch.
+--- @param options table|nil { bins = 30, layer = part of a path, file, sample_weight }
+--- @usage print(tide.plot.gradients(model, x[{ { 1, 64 } }], y[{ { 1, 64 } }]))
+function plot.gradients(model, x, y, options)
+  local o, named, params, paths = options or {}, {}, {}, {}
+  x, y = core.is_tensor(x) and x or type(x) == "table" and not core.is_tensor(x[1]) and core.tensor(x) or x,
+    (core.is_tensor(y) or y == nil) and y or core.tensor(y)
+  local before = core.grad_mode(true)
+  local ok, e = pcall(function()
+    local loss = model:compute_loss { x = x, y = y, y_pred = model(x, { training = true }), sample_weight = o.sample_weight }
+    for _, r in ipairs(model:_records()) do
+      if r.trainable and chosen(r.path, o) then
+        params[#params + 1], paths[#paths + 1] = r.tensor, r.path
+      end
+    end
+    for i, g in ipairs(core.gradients(loss, params)) do
+      named[i] = { paths[i], g:detach() }
+    end
+  end)
+  core.grad_mode(before)
+  if not ok then
+    error(e, 0)
+  end
+  return histograms("gradients", named, o)
+end
+
+--- The receiver operating characteristic of scores, with the area under it; one curve per class where y_score has several
+--- columns.
+--- @param y_true any labels 0 and 1; with several columns labels from 1 or one-hot rows
+--- @param y_score any scores (n), (n, 1) or (n, classes)
+--- @param options table|nil { names, title, file, width, height }
+--- @usage print(tide.plot.roc(y_test, model:predict(x_test)))
+function plot.roc(y_true, y_score, options)
+  local o = options or {}
+  local lines = require("tide.plot.curves").roc(y_true, y_score, o.names)
+  for _, line in ipairs(lines) do
+    line.name = ("%sAUC %.3f"):format(line.name and line.name .. ": " or "", line.auc)
+  end
+  lines[#lines + 1] = { { 0, 0 }, { 1, 1 }, rgb = { 170, 170, 170 } }
+  return show("roc", { panels = { { title = o.title or "ROC", xlabel = "false positive rate", ylabel = "true positive rate",
+    lines = lines, yrange = { 0, 1 }, legend = "bottom" } } }, o)
+end
+
+--- Precision over recall, with the average precision; arguments as of `roc`.
+--- @usage tide.plot.precision_recall(y_test, model:predict(x_test), { file = "pr.png" })
+function plot.precision_recall(y_true, y_score, options)
+  local o = options or {}
+  local lines = require("tide.plot.curves").precision_recall(y_true, y_score, o.names)
+  for _, line in ipairs(lines) do
+    line.name = ("%sAP %.3f"):format(line.name and line.name .. ": " or "", line.average_precision)
+  end
+  local title = o.title or #lines == 1 and "precision over recall, " .. lines[1].name or "precision over recall"
+  return show("precision_recall", { panels = { { title = title, xlabel = "recall", ylabel = "precision", lines = lines,
+    yrange = { 0, 1 }, legend = "bottom" } } }, o)
+end
+
+--- A confusion matrix as shaded cells: rows are the true classes, columns the predicted ones; shades are shares of the row.
+--- @param matrix userdata [n, n] counts, as tide.utils.confusion_matrix gives
+--- @param options table|nil { names, title, file }
+--- @usage print(tide.plot.confusion_matrix(tide.utils.confusion_matrix(y, model:predict_classes(x))))
+function plot.confusion_matrix(matrix, options)
+  local o = options or {}
+  local m = core.is_tensor(matrix) and matrix:tolist() or matrix
+  local cells, names, ends = {}, {}, {}
+  for i, row in ipairs(m) do
+    local total = 0
+    for _, v in ipairs(row) do
+      total = total + v
+    end
+    cells[i], names[i] = {}, tostring(o.names and o.names[i] or i)
+    for j, v in ipairs(row) do
+      cells[i][j] = { total > 0 and v / total or 0, v == 0 and "." or ("%d"):format(v) }
+    end
+    ends[i] = total > 0 and ("%5.1f%%"):format(100 * row[i] / total) or "    -"
+  end
+  if #cells == 0 then
+    errors.raise("confusion_matrix", "expected a square matrix of counts")
+  end
+  return show("confusion_matrix", { panels = { { title = o.title, xlabel = "predicted", heat = cells, row_names = names,
+    column_names = names, row_ends = ends } } }, o)
+end
+
+--- Pictures in a grid: a tensor (N, H, W) or (N, H, W, C), or a list of pictures; bytes 0..255, floats 0..1 or 0..255.
+--- @param options table|nil { columns, titles = list of texts (files only), title, scale = stretch each to 0..255, file, width,
+--- mode = how the terminal shows them, as tide.image.show }
+--- @usage print(tide.plot.images(x_train[{ { 1, 16 } }], { titles = names }))
+function plot.images(x, options)
+  local o = options or {}
+  local picture = require "tide.plot.picture"
+  local p, places, columns = picture.grid("images", x, o.columns, o.scale, o.titles and o.file and 14 or 2)
+  local by = math.max(1, 420 // p.shape[2])
+  local panel = { picture = p, title = o.title, width = p.shape[2] * by + 8, height = p.shape[1] * by + (o.title and 38 or 12) }
+  if o.titles and o.file then
+    local texts = {}
+    for i, place in ipairs(places) do
+      local h = (p.shape[1] + 14) // ((#places + columns - 1) // columns) - 14
+      texts[i] = tostring(o.titles[i] or "")
+      place[2] = place[2] + h + 11
+    end
+    panel.texts, panel.places, panel.height = texts, places, panel.height + 14 * by
+  end
+  return show("images", { panels = { panel } }, o)
+end
+
+--- The model's graph: layers as boxes, from the inputs down.
+--- @param options table|nil { show_shapes = false, show_layer_names = true, file }
+--- @usage print(tide.plot.model(model, { show_shapes = true }))
+function plot.model(model, options)
+  local o = options or {}
+  return show("model", { panels = { require("tide.plot.graph").panel(model, o) } }, o)
+end
+
+local plot_model_args = check.args("plot_model", {
+  { "model", "any", check.required, "a model" },
+  { "to_file", "string", "model.png", "ends in .png or .svg" },
+  { "show_shapes", "bool", false, "shapes of the results" },
+  { "show_layer_names", "bool", false, "names beside the classes" },
+})
+
+--- Writes the model's graph into a file and returns its name. Keras: keras.utils.plot_model (without graphviz).
+--- @usage tide.utils.plot_model(model, { to_file = "model.svg", show_shapes = true })
+function plot.plot_model(...)
+  local o = plot_model_args:call(...)
+  return plot.model(o.model, { file = o.to_file, show_shapes = o.show_shapes, show_layer_names = o.show_layer_names })
 end
 
 --- A confusion matrix as a text table: rows are the true classes, with the share that was right at the end.
@@ -142,10 +308,11 @@ function plot.confusion_table(matrix, names)
   return table.concat(out, "\n")
 end
 
---- A picture as text of half blocks: (H, W), (H, W, 1) or (H, W, 3), bytes 0..255 or floats 0..1 (or 0..255).
---- @param options table|nil { width = 60, color = nil } colour by default where the terminal has it
+--- A picture as text: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), bytes 0..255 or floats 0..1 (or 0..255).
+--- @param options table|nil { width = 60, color = nil, mode } colour by default where the terminal has it
 function plot.picture(image, options)
-  return require("tide.plot.terminal").picture(image, options)
+  local picture = require "tide.plot.picture"
+  return require("tide.plot.terminal").picture("picture", picture.rgb("picture", image, options and options.scale), options)
 end
 
 return plot

@@ -1,6 +1,5 @@
 --- Figures as PNG: drawn into bytes here, encoded by libpng.
 local core = require "tide.core"
-local errors = require "tide.errors"
 local figure = require "tide.plot.figure"
 local font = require "tide.plot.font"
 
@@ -8,14 +7,20 @@ local png = {}
 
 --- The figure as a uint8 tensor [height, width, 3].
 function png.render(fig, width, height)
-  width, height = width or 420 * math.max(1, #fig.panels), height or 320
-  local pixel = {}
-  for i = 0, width * height - 1 do
-    pixel[i] = "\255\255\255"
-  end
+  local columns, rows
+  width, height, columns, rows = figure.size(fig, width, height)
+  local lines = {} -- rows of pixels, made when first drawn on
   local function dot(x, y, rgb)
     if x >= 0 and x < width and y >= 0 and y < height then
-      pixel[y * width + x] = rgb
+      local line = lines[y]
+      if not line then
+        line = {}
+        for i = 1, width do
+          line[i] = "\255\255\255"
+        end
+        lines[y] = line
+      end
+      line[x + 1] = rgb
     end
   end
   local function bytes(c)
@@ -42,6 +47,7 @@ function png.render(fig, width, height)
     end
   end
   function canvas.text(x, y, s, anchor, c)
+    s = s:gsub("[\xC2-\xF4][\x80-\xBF]*", "?")
     local rgb, w = bytes(c), 6 * #s
     x = math.floor(anchor == "end" and x - w or anchor == "middle" and x - w / 2 or x)
     y = math.floor(y) - 8
@@ -56,19 +62,30 @@ function png.render(fig, width, height)
       end
     end
   end
-  figure.draw(fig, canvas, width, height)
-  return core.from_bytes("uint8", { height, width, 3 }, table.concat(pixel, "", 0, width * height - 1))
+  function canvas.image(x, y, w, h, p)
+    local tw, th = math.max(1, math.floor(w)), math.max(1, math.floor(h))
+    if tw ~= p.shape[2] or th ~= p.shape[1] then
+      p = core.image.fit(p, th, tw, tw > p.shape[2] and "nearest" or "box", false)
+    end
+    local data = p:tobytes()
+    for j = 0, th - 1 do
+      for i = 0, tw - 1 do
+        local at = (j * tw + i) * 3
+        dot(math.floor(x) + i, math.floor(y) + j, data:sub(at + 1, at + 3))
+      end
+    end
+  end
+  figure.draw(fig, canvas, width, height, columns, rows)
+  local white, out = ("\255\255\255"):rep(width), {}
+  for y = 0, height - 1 do
+    out[y + 1] = lines[y] and table.concat(lines[y]) or white
+  end
+  return core.from_bytes("uint8", { height, width, 3 }, table.concat(out))
 end
 
---- Writes the figure to a file.
+--- Writes the figure to a file, whole or not at all.
 function png.write(fig, path, width, height)
-  local encoded = core.image.encode("png", png.render(fig, width, height))
-  local file, why = io.open(path, "wb")
-  if not file then
-    errors.raise("plot", "cannot write '%s': %s", path, why)
-  end
-  file:write(encoded)
-  file:close()
+  core.write_file(path, core.image.encode("png", png.render(fig, width, height)))
 end
 
 return png

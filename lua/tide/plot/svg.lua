@@ -1,6 +1,7 @@
 --- Figures as SVG text: the same numbers give the same bytes.
-local errors = require "tide.errors"
+local core = require "tide.core"
 local figure = require "tide.plot.figure"
+local picture = require "tide.plot.picture"
 
 local svg = {}
 
@@ -9,42 +10,42 @@ local function escape(s)
 end
 
 local function color(c)
-  return string.format("#%02x%02x%02x", c[1], c[2], c[3])
+  return ("#%02x%02x%02x"):format(c[1], c[2], c[3])
 end
+
+local HEAD = '<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="sans-serif" '
+  .. 'font-size="12">'
+local LINE = '<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="%s" stroke-width="%d" stroke-linecap="round"/>'
+local RECT = '<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="%s"/>'
+local IMAGE = '<image x="%.1f" y="%.1f" width="%.1f" height="%.1f" preserveAspectRatio="none" '
+  .. 'style="image-rendering:pixelated" href="data:image/png;base64,%s"/>'
 
 --- The figure as a string.
 function svg.render(fig, width, height)
-  width, height = width or 420 * math.max(1, #fig.panels), height or 320
-  local out = {
-    string.format('<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">',
-      width, height, width, height),
-    '<rect width="100%" height="100%" fill="white"/>',
-  }
-  local canvas = {
-    line = function(x1, y1, x2, y2, c, w)
-      out[#out + 1] = string.format('<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="%s" stroke-width="%d" stroke-linecap="round"/>',
-        x1, y1, x2, y2, color(c), w)
-    end,
-    rect = function(x, y, w, h, c)
-      out[#out + 1] = string.format('<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="%s"/>', x, y, w, h, color(c))
-    end,
-    text = function(x, y, s, anchor, c)
-      out[#out + 1] = string.format('<text x="%.1f" y="%.1f" text-anchor="%s" fill="%s">%s</text>', x, y, anchor, color(c), escape(s))
-    end,
-  }
-  figure.draw(fig, canvas, width, height)
+  local columns, rows
+  width, height, columns, rows = figure.size(fig, width, height)
+  local out = { HEAD:format(width, height, width, height), '<rect width="100%" height="100%" fill="white"/>' }
+  local canvas = {}
+  function canvas.line(x1, y1, x2, y2, c, w)
+    out[#out + 1] = LINE:format(x1, y1, x2, y2, color(c), w)
+  end
+  function canvas.rect(x, y, w, h, c)
+    out[#out + 1] = RECT:format(x, y, w, h, color(c))
+  end
+  function canvas.text(x, y, s, anchor, c)
+    out[#out + 1] = ('<text x="%.1f" y="%.1f" text-anchor="%s" fill="%s">%s</text>'):format(x, y, anchor, color(c), escape(s))
+  end
+  function canvas.image(x, y, w, h, p)
+    out[#out + 1] = IMAGE:format(x, y, w, h, picture.base64(core.image.encode("png", p)))
+  end
+  figure.draw(fig, canvas, width, height, columns, rows)
   out[#out + 1] = "</svg>\n"
   return table.concat(out, "\n")
 end
 
---- Writes the figure to a file.
+--- Writes the figure to a file, whole or not at all.
 function svg.write(fig, path, width, height)
-  local file, why = io.open(path, "wb")
-  if not file then
-    errors.raise("plot", "cannot write '%s': %s", path, why)
-  end
-  file:write(svg.render(fig, width, height))
-  file:close()
+  core.write_file(path, svg.render(fig, width, height))
 end
 
 return svg

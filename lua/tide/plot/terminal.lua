@@ -1,8 +1,8 @@
 --- Figures and pictures as text: braille dots for curves, half blocks for pictures; plain characters where the terminal is not
 -- UTF-8.
 local core = require "tide.core"
-local errors = require "tide.errors"
 local figure = require "tide.plot.figure"
+local picture = require "tide.plot.picture"
 
 local terminal = {}
 
@@ -78,7 +78,8 @@ local function panel_lines(panel, width, height, o)
       local c = cell[at]
       local s = c and (fancy and utf8.char(0x2800 + c) or c) or " "
       if c and color then
-        local rgb = figure.colors[(owner[at] - 1) % #figure.colors + 1]
+        local rgb = panel.lines and panel.lines[owner[at]] and panel.lines[owner[at]].rgb
+          or figure.colors[(owner[at] - 1) % #figure.colors + 1]
         s = string.format("\27[38;2;%d;%d;%dm%s\27[0m", rgb[1], rgb[2], rgb[3], s)
       end
       text[#text + 1] = s
@@ -94,12 +95,14 @@ local function panel_lines(panel, width, height, o)
   if panel.lines and #panel.lines > 1 then
     local names = {}
     for i, line in ipairs(panel.lines) do
-      local mark = fancy and "━" or ("*+ox#@"):sub((i - 1) % 6 + 1, (i - 1) % 6 + 1)
-      if color then
-        local rgb = figure.colors[(i - 1) % #figure.colors + 1]
-        mark = string.format("\27[38;2;%d;%d;%dm%s\27[0m", rgb[1], rgb[2], rgb[3], mark)
+      if line.name then
+        local mark = fancy and "━" or ("*+ox#@"):sub((i - 1) % 6 + 1, (i - 1) % 6 + 1)
+        if color then
+          local rgb = figure.colors[(i - 1) % #figure.colors + 1]
+          mark = string.format("\27[38;2;%d;%d;%dm%s\27[0m", rgb[1], rgb[2], rgb[3], mark)
+        end
+        names[#names + 1] = mark .. " " .. line.name
       end
-      names[#names + 1] = mark .. " " .. (line.name or i)
     end
     out[#out + 1] = string.rep(" ", 11) .. table.concat(names, "   ")
   end
@@ -125,6 +128,58 @@ local function beside(blocks, width)
   return out
 end
 
+-- Cells with numbers, shaded where there is colour.
+local function heat_lines(panel, o)
+  local color, width, label = colored(o), 4, 4
+  for i, row in ipairs(panel.heat) do
+    label = math.max(label, utf8.len(panel.row_names[i]) or #panel.row_names[i])
+    for _, cell in ipairs(row) do
+      width = math.max(width, #cell[2] + 1)
+    end
+  end
+  local function fit(s, n, right)
+    local len = utf8.len(s) or #s
+    if len > n then
+      s, len = s:sub(1, n), n
+    end
+    return right and (" "):rep(n - len) .. s or s .. (" "):rep(n - len)
+  end
+  local out = {}
+  if panel.title then
+    out[1] = (" "):rep(label + 1) .. panel.title
+  end
+  local head = { (" "):rep(label) }
+  for _, name in ipairs(panel.column_names) do
+    head[#head + 1] = fit(name:sub(1, width - 1), width, true)
+  end
+  out[#out + 1] = table.concat(head)
+  for i, row in ipairs(panel.heat) do
+    local parts = { fit(panel.row_names[i], label) }
+    for _, cell in ipairs(row) do
+      local text = fit(cell[2], width, true)
+      if color then
+        local c, ink = figure.shade(cell[1]), cell[1] > 0.5 and "255;255;255" or "40;40;40"
+        text = ("\27[48;2;%d;%d;%d;38;2;%sm%s\27[0m"):format(c[1], c[2], c[3], ink, text)
+      end
+      parts[#parts + 1] = text
+    end
+    out[#out + 1] = table.concat(parts) .. (panel.row_ends and "  " .. panel.row_ends[i] or "")
+  end
+  return out
+end
+
+local function lines_of(panel, width, height, o)
+  if panel.text then
+    return panel.text(utf8_terminal(), colored(o))
+  elseif panel.heat then
+    return heat_lines(panel, o)
+  elseif panel.picture then
+    local text = terminal.picture("images", panel.picture, o)
+    return panel.title and { panel.title, text } or { text }
+  end
+  return panel_lines(panel, width, height, o)
+end
+
 --- The figure as text, panels below each other, or side by side where the terminal is wide enough.
 --- @param options table|nil { width = 60, height = 12, color, side_by_side, columns }: width and height of a panel
 function terminal.render(fig, options)
@@ -137,7 +192,7 @@ function terminal.render(fig, options)
   for i = 1, #fig.panels, n do
     local blocks = {}
     for k = i, math.min(#fig.panels, i + n - 1) do
-      blocks[#blocks + 1] = panel_lines(fig.panels[k], width, o.height or 12, o)
+      blocks[#blocks + 1] = lines_of(fig.panels[k], width, o.height or 12, o)
     end
     local lines = n > 1 and beside(blocks, width + 13) or blocks[1]
     table.move(lines, 1, #lines, #out + 1, out)
@@ -145,55 +200,19 @@ function terminal.render(fig, options)
   return table.concat(out, "\n")
 end
 
---- A picture as half blocks (two pixels per character), or as shades of characters.
-function terminal.picture(image, options)
+--- A picture as text: by default half blocks in colour, or shades of characters where there is no colour.
+--- @param options table|nil { width, mode, color }
+function terminal.picture(where, p, options)
   local o = options or {}
-  if not core.is_tensor(image) then
-    image = core.tensor(image)
-  end
-  if image.ndim == 3 and image.shape[3] == 1 then
-    image = image:reshape { image.shape[1], image.shape[2] }
-  end
-  if image.ndim ~= 2 and not (image.ndim == 3 and image.shape[3] >= 3) then
-    errors.raise("picture", "expected a picture (H, W), (H, W, 1) or (H, W, 3) (got %s)", tostring(image.shape))
-  end
-  local scale = 1
-  if image.dtype:find "float" and image:max():item() <= 1 then
-    scale = 255
-  end
-  local p = image:cast("float32"):tolist()
-  local h, w = #p, #p[1]
-  local step = math.max(1, math.ceil(w / (o.width or 60)))
-  local function at(i, j)
-    local v = p[math.min(i, h)][j]
-    if type(v) == "table" then
-      return math.floor(v[1] * scale), math.floor(v[2] * scale), math.floor(v[3] * scale)
+  local mode = o.mode
+  if not mode or mode == "auto" then
+    if o.color == nil and core.terminal(1) then
+      mode = "auto"
+    else
+      mode = colored(o) and utf8_terminal() and "blocks" or "plain"
     end
-    v = math.max(0, math.min(255, math.floor(v * scale)))
-    return v, v, v
   end
-  local out = {}
-  local color, fancy = colored(o), utf8_terminal()
-  for i = 1, h, 2 * step do
-    local line = {}
-    for j = 1, w, step do
-      local r, g, b = at(i, j)
-      local r2, g2, b2 = at(i + step, j)
-      if i + step > h then
-        r2, g2, b2 = 0, 0, 0
-      end
-      if color and fancy then
-        line[#line + 1] = string.format("\27[38;2;%d;%d;%d;48;2;%d;%d;%dm▀", r, g, b, r2, g2, b2)
-      else
-        local shade = (r + g + b + r2 + g2 + b2) / 6
-        local ramp = " .:-=+*#%@"
-        local k = math.min(#ramp, 1 + math.floor(shade / 256 * #ramp))
-        line[#line + 1] = ramp:sub(k, k)
-      end
-    end
-    out[#out + 1] = table.concat(line) .. (color and fancy and "\27[0m" or "")
-  end
-  return table.concat(out, "\n")
+  return picture.text(where, p, mode, o.width or mode ~= "auto" and 60 or nil)
 end
 
 return terminal
