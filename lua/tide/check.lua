@@ -394,6 +394,9 @@ end
 local Args = {}
 Args.__index = Args
 
+--- The argument tables made so far, by the name of what takes them; the first of a name. For completion at the prompt.
+check.tables = {}
+
 --- Declares the arguments of a class or function.
 --- @param owner string the name that messages carry
 --- @param rows table positional arguments in Keras' order
@@ -412,6 +415,7 @@ function check.args(owner, rows, o)
       end
     end
   end
+  check.tables[owner] = check.tables[owner] or self
   return self
 end
 

@@ -91,7 +91,7 @@ end)
 describe("repl.help", function()
   it("shows the comment and the parameters of a function", function()
     local text = help.text(explain.hint, "explain.hint")
-    assert.matches("^explain%.hint%(message, env%)\n\n\"did you mean", text)
+    assert.matches("^explain%.hint%(message, env, source%)\n\n\"did you mean", text)
     assert.matches("@param env table", text)
   end)
 
@@ -130,6 +130,10 @@ describe("repl.explain", function()
     local env = setmetatable({}, { __index = _G })
     assert.equal("did you mean 'print'?", explain.hint("[1]:1: attempt to call a nil value (global 'prnt')", env))
     assert.is_nil(explain.hint("[1]:1: something else", {}))
+    env.t = require("tide").ones { 2 }
+    assert.equal("did you mean 'reshape'?",
+      explain.hint("[1]:1: attempt to call a nil value (method 'reshap')", env, "t:reshap(3)"))
+    assert.is_nil(explain.hint("[1]:1: attempt to call a nil value (method 'reshap')", env, "f():reshap(3)"))
   end)
 
   it("tells any error value", function()

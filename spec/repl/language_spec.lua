@@ -107,6 +107,36 @@ describe("repl.complete", function()
     assert.equal(0, called)
   end)
 
+  it("offers the options of what is called with a table", function()
+    local tide = require "tide"
+    local here = { tide = tide, layers = tide.layers, net = tide.Sequential() }
+    local function options(before, word)
+      return table.concat(complete.words(word, before, here), " ")
+    end
+    assert.equal("use_bias = ", options("layers.Dense { 64, ", "use"))
+    assert.equal("epochs = ", options("net:fit(x, y, { batch_size = 3, ", "ep"))
+    assert.equal("keepdims = ", options("tide.ops.sum(x, { ", "k"))
+    assert.equal("from_logits = ", options("tide.losses.BinaryCrossentropy{", "from"))
+    assert.matches("^units =  activation =  use_bias = ", options("layers.Dense { ", ""))
+    assert.equal("", options("layers.Dense(64, ", "use_bi"))
+  end)
+
+  it("offers names inside strings, by the key before them", function()
+    local here = { tide = require "tide", layers = require("tide").layers }
+    local function names(before, word)
+      return table.concat(complete.words(word, before, here), " ")
+    end
+    assert.equal("adadelta adagrad adam adamax adamw", names('net:compile { optimizer = "', "ada"))
+    assert.equal("softmax softplus softsign", (names("layers.Dense { 3, activation = '", "soft"):gsub("soft_%S+ ", "")))
+    assert.equal("mean_absolute_error", names('net:compile { loss = "', "mean_absolute_e"))
+    assert.equal("glorot_normal glorot_uniform", names('layers.Dense { 3, kernel_initializer = "', "glo"))
+    assert.equal("accuracy", names('net:compile { metrics = { "', "accu"))
+    assert.equal("EarlyStopping", names('net:fit(x, y, { callbacks = { "', "Ea"))
+    assert.equal("same", names('layers.Conv2D { 3, 3, padding = "', "s"))
+    assert.equal("float16 float32 float64", names('tide.ones({ 3 }, { dtype = "', "float"))
+    assert.equal("BatchNormalization", names('layers.get("', "BatchN"))
+  end)
+
   it("offers the files that an open string begins", function()
     local found = complete.words("spec/support/pl", 'dofile("', env)
     assert.same({ "spec/support/plain.lua" }, found)

@@ -61,8 +61,9 @@ function Session:wait(pattern, why)
     if found then
       return found
     end
+    local had = #self.raw
     local alive = self:take(50)
-    looks = looks + 1
+    looks = looks + (#self.raw > had and 0.1 or 1)
     if not alive or looks > self.patience * 20 then
       error(("%s%s\n--- the screen:\n%s\n---"):format(alive and "waited in vain for " or "the program ended before ",
         why or tostring(pattern), self:screen()), 2)

@@ -101,8 +101,8 @@ local function collect(v, out)
   end
 end
 
---- Every name that an expression in `env` could begin with, sorted.
----@param env table
+--- Every name that a value answers to, sorted; of an environment, what an expression could begin with.
+---@param env any
 ---@return string[]
 function complete.names(env)
   local found, out = {}, {}
@@ -150,18 +150,20 @@ local function files(prefix)
   return out, folder
 end
 
--- The name of what the innermost open bracket belongs to: "layers.Dense" in `layers.Dense { 64, act`.
+-- The name of what the innermost open brackets belong to, and the innermost of them: "layers.Dense", "{" in
+-- `layers.Dense { 64, act`; "net:fit", "{" in `net:fit(x, { ep`.
 local function called(before)
-  local depth = 0
+  local depth, bracket = 0, nil
   for i = #before, 1, -1 do
     local c = before:sub(i, i)
     if c == ")" or c == "}" then
       depth = depth + 1
     elseif c == "(" or c == "{" then
       if depth == 0 then
+        bracket = bracket or c
         local name = before:sub(1, i - 1):match "([%a_][%w_.:]*)%s*$"
         if name or c == "(" then
-          return name
+          return name, bracket
         end
       else
         depth = depth - 1
@@ -170,20 +172,100 @@ local function called(before)
   end
 end
 
---- Option names of the class whose arguments are being typed, with what a variable could be; nil where none begins so.
+-- The rows of arguments that a call takes, { name, type, ... } each; nil where none are known.
+local function rows_of(name, env)
+  local c = complete.value(name:gsub(":", "."), env)
+  local args = c and type(c) == "table" and field(c, "args")
+  if type(args) ~= "table" or type(args.names) ~= "table" then
+    args = require("tide.check").tables[name:match "[%w_]+$"]
+  end
+  if args then
+    local out = {}
+    for i, option in ipairs(args.names) do
+      out[i] = args.index and args.index[option] or { option }
+    end
+    return out
+  end
+  local core = require "tide.core"
+  local info = core.op_info(name:match "[%w_]+$")
+  if info and not info.private then
+    local out = {}
+    for i, a in ipairs(info.args) do
+      out[i] = { a.name, a.kind, of = a.kind == "enum" and a.default or nil }
+    end
+    return out
+  end
+end
+
+--- Option names of what is being called with a table, with " = "; nil where none begins so.
 ---@return string[]|nil
 function complete.options(word, before, env)
-  local name = word:find "^[%a_][%w_]*$" and before:find "[{(,]%s*$" and called(before)
-  local c = name and complete.value(name, env)
-  local args = c and type(c) == "table" and field(c, "args")
-  local names = type(args) == "table" and args.names
+  if not ((word == "" or word:find "^[%a_][%w_]*$") and before:find "[{,]%s*$") then
+    return nil
+  end
+  local name, bracket = called(before)
   local out = {}
-  for _, option in ipairs(type(names) == "table" and names or {}) do
-    if option:sub(1, #word) == word then
-      out[#out + 1] = option .. " = "
+  for _, row in ipairs(name and bracket == "{" and rows_of(name, env) or {}) do
+    if row[1]:sub(1, #word) == word then
+      out[#out + 1] = row[1] .. " = "
     end
   end
   return #out > 0 and out or nil
+end
+
+-- What the key before a string means: key -> kind of the registry.
+local kinds = { activation = "activation", recurrent_activation = "activation", optimizer = "optimizer", loss = "loss",
+  losses = "loss", metrics = "metric", weighted_metrics = "metric", callbacks = "callback", layer = "layer",
+  initializer = "initializer", regularizer = "regularizer", constraint = "constraint" }
+
+-- The names that a string of this kind can hold: as Keras spells them, and the classes' own.
+local function names_of_kind(kind)
+  local registry = require "tide.registry"
+  registry.lookup(kind, "") -- opens the namespace
+  local ns = registry.namespaces[kind]
+  local listed = kind == "activation" and ns.names or ns and registry.names(ns) or {}
+  local out, snake = {}, require("tide.class").snake
+  for _, name in ipairs(listed) do
+    out[name] = true
+    if kind ~= "layer" and kind ~= "callback" then
+      out[kind == "optimizer" and name:lower() or snake(name)] = true
+    end
+  end
+  for name in pairs(registry.custom(kind)) do
+    out[name] = true
+  end
+  return out
+end
+
+-- What may stand in the string that is open after `before`: names of layers, optimizers, losses and so on after their key,
+-- the choices of an option, dtypes. nil: nothing is known of it.
+local function in_string(before, env)
+  local key = before:match "([%a_][%w_]*)%s*=%s*[\"']$"
+  local within = not key and before:match "([%a_][%w_]*)%s*=%s*{[^{}]*[\"']$"
+  local kind = kinds[key or within] or key and kinds[key:match "_(%a+)$"]
+  local name = called(before)
+  if not kind and not key and name and (name:find "layers%.get$" or name:find "Bidirectional$") then
+    kind = "layer"
+  end
+  if kind then
+    return names_of_kind(kind)
+  end
+  for _, row in ipairs(key and name and rows_of(name, env) or {}) do
+    if row[1] == key and row.of then
+      local out = {}
+      for choice in row.of:gmatch "[^|]+" do
+        out[choice] = true
+      end
+      return out
+    end
+  end
+  if key == "dtype" then
+    local out = {}
+    for dtype in ("float32 float64 float16 bfloat16 int64 int32 int8 uint8 bool"):gmatch "%w+" do
+      out[dtype] = true
+    end
+    return out
+  end
 end
 
 --- The words that could stand where `word` stands.
@@ -195,6 +277,16 @@ function complete.words(word, before, env)
   local open = before:match "[\"']([^\"']*)$"
   local _, quotes = before:gsub("[\"']", "")
   if open and quotes % 2 == 1 then
+    local known = in_string(before:sub(1, #before - #open), env)
+    if known then
+      local out = {}
+      for name in pairs(known) do
+        if name:sub(1, #word) == word then
+          out[#out + 1] = name
+        end
+      end
+      return sorted(out)
+    end
     local names, folder = files(open .. word)
     local cut = #folder - #open -- part of the folder that the word holds
     local out = {}

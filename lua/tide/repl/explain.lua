@@ -105,14 +105,19 @@ end
 --- "did you mean 'x'?" for a global, field or method that is nil; nil without a near name.
 ---@param message string
 ---@param env table the session's environment
+---@param source? string what was typed; it tells whose field or method it was
 ---@return string|nil
-function explain.hint(message, env)
+function explain.hint(message, env, source)
   local kind, word = message:match "nil value %((%a+) '([^']+)'%)"
   if not kind or message:find("did you mean", 1, true) then
     return nil
   end
   if kind ~= "global" then
-    return nil
+    local owner = (kind == "method" or kind == "field") and source
+      and source:match("([%a_][%w_.]*)%s*[.:]%s*" .. word .. "%f[^%w_]")
+    local value = owner and complete.value(owner, env)
+    local near = value ~= nil and owner and check.suggest(word, complete.names(value))
+    return near and ("did you mean '%s'?"):format(near) or nil
   end
   local near = check.suggest(word, complete.names(env))
   if near then

@@ -46,7 +46,7 @@ function Session:report(failure, source, name)
   self.failed = true
   self.out:flush()
   self.err:write(self:paint("31", failure.message), "\n")
-  local parts = { source and explain.place(failure.message, source, name), explain.hint(failure.message, self.env) }
+  local parts = { source and explain.place(failure.message, source, name), explain.hint(failure.message, self.env, source) }
   for i = 1, 2 do
     if parts[i] then
       self.err:write(parts[i], "\n")
