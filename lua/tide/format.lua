@@ -41,74 +41,71 @@ local function flatten(x, out)
   return out
 end
 
-local function is_finite(v)
-  return v - v == 0
-end
-
--- One format for all numbers of a tensor: the function that writes one, and the width that most take. The width is that of
--- the finite numbers other than 0; whole numbers have no digits after their point.
-local function formatter(values, is_float)
-  local width = 1
-  if not is_float then
-    for _, v in ipairs(values) do
-      width = math.max(width, #tostring(v))
-    end
-    return tostring, width
-  end
+-- The form that all numbers of a tensor share; whole numbers have no digits after their point.
+local function pattern_of(values)
   local lo, hi, whole = math.huge, 0, true
-  for _, v in ipairs(values) do
-    if is_finite(v) and v ~= 0 then
-      local a = math.abs(v)
-      lo, hi = math.min(lo, a), math.max(hi, a)
-      whole = whole and v == math.floor(v)
+  for i = 1, #values do
+    local v = values[i]
+    if v - v == 0 and v ~= 0 then
+      local a = v < 0 and -v or v
+      lo, hi = a < lo and a or lo, a > hi and a or hi
+      whole = whole and v % 1 == 0
     end
   end
-  local pattern = whole and "%.0f." or "%." .. PRECISION .. "f"
   if hi > 0 and (hi / lo > 1e3 or hi > 1e8 or lo < 1e-4) then
-    pattern = "%." .. PRECISION .. "e"
+    return "%." .. PRECISION .. "e"
   end
-  for _, v in ipairs(values) do
-    if is_finite(v) and v ~= 0 then
-      width = math.max(width, #pattern:format(v))
-    end
-  end
-  return function(v)
-    if is_finite(v) then
-      return pattern:format(v)
-    end
-    return v ~= v and "nan" or v > 0 and "inf" or "-inf"
-  end, width
+  return whole and "%.0f." or "%." .. PRECISION .. "f"
 end
 
-local function render(x, number, width, indent, depth)
-  local function padded(v)
-    if v == "..." then
-      return " ..."
-    end
-    local word = number(v)
-    return (" "):rep(width - #word) .. word
-  end
-  if type(x) ~= "table" then
-    return padded(x)
-  end
-  local pad = (" "):rep(indent + 1)
-  if depth == 1 then -- a row of numbers
-    local lines, line = {}, {}
-    local per_line = math.max(1, (WIDTH - indent) // (width + 2))
-    for i, v in ipairs(x) do
-      line[#line + 1] = padded(v)
-      if #line == per_line or i == #x then
-        lines[#lines + 1] = table.concat(line, ", ")
-        line = {}
+-- Replaces the numbers of nested lists by their texts; returns the width of the widest, where of floats only those that are
+-- finite and not 0 count.
+local function spell(x, pattern, width)
+  local format = string.format
+  for i = 1, #x do
+    local v = x[i]
+    if type(v) == "table" then
+      width = spell(v, pattern, width)
+    elseif v ~= "..." then
+      local word
+      if not pattern then
+        word = tostring(v)
+        width = #word > width and #word or width
+      elseif v - v == 0 then
+        word = format(pattern, v)
+        width = v ~= 0 and #word > width and #word or width
+      else
+        word = v ~= v and "nan" or v > 0 and "inf" or "-inf"
       end
+      x[i] = word
     end
-    return "[" .. table.concat(lines, ",\n" .. pad) .. "]"
   end
-  local parts = {}
-  for i, row in ipairs(x) do
-    parts[i] = row == "..." and "..." or render(row, number, width, indent + 1, depth - 1)
+  return width
+end
+
+local function render(x, width, indent, depth)
+  local pad = (" "):rep(indent + 1)
+  if depth > 1 then
+    local parts = {}
+    for i, row in ipairs(x) do
+      parts[i] = row == "..." and "..." or render(row, width, indent + 1, depth - 1)
+    end
+    return "[" .. table.concat(parts, "," .. ("\n"):rep(depth - 1) .. pad) .. "]"
   end
-  return "[" .. table.concat(parts, "," .. ("\n"):rep(depth - 1) .. pad) .. "]"
+  local lines, blanks = {}, (" "):rep(width)
+  for i = 1, #x do
+    local word = x[i]
+    if word == "..." then
+      x[i] = " ..."
+    elseif #word < width then
+      x[i] = blanks:sub(1, width - #word) .. word
+    end
+  end
+  local per_line = math.max(1, (WIDTH - indent) // (width + 2))
+  for i = 1, #x, per_line do
+    lines[#lines + 1] = table.concat(x, ", ", i, math.min(#x, i + per_line - 1))
+  end
+  return "[" .. table.concat(lines, ",\n" .. pad) .. "]"
 end
 
 --- A tensor as text: its numbers in one common format, edges only above 1000 elements, then dtype and shape.
@@ -122,9 +119,13 @@ function format.tensor(t)
   end
   local plain = t:detach()
   local values = shown(plain, t.size > THRESHOLD)
-  local is_float = t.dtype:find "float" ~= nil
-  local number, width = formatter(flatten(values, {}), is_float)
-  return render(values, number, width, 0, t.ndim) .. "\n" .. tail
+  local pattern = t.dtype:find "float" and pattern_of(flatten({ values }, {})) or nil
+  local rows = t.ndim == 0 and { values } or values
+  local width = spell(rows, pattern, 1)
+  if t.ndim == 0 then
+    return (" "):rep(width - #rows[1]) .. rows[1] .. "\n" .. tail
+  end
+  return render(rows, width, 0, t.ndim) .. "\n" .. tail
 end
 
 return format

@@ -80,6 +80,15 @@ describe("repl.show", function()
   end)
 end)
 
+describe("repl.show.duration", function()
+  it("says seconds, minutes, hours", function()
+    assert.equal("0.25 s", show.duration(0.25))
+    assert.equal("1 min 0 s", show.duration(60.4))
+    assert.equal("2 min 5 s", show.duration(125.9))
+    assert.equal("1 h 1 min", show.duration(3661.5))
+  end)
+end)
+
 describe("repl.complete", function()
   local env = { model = { layers = { 1 }, fit = function() end, _private = 1 }, string = string, other = 1 }
   local function words(text)

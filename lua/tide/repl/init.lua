@@ -106,8 +106,7 @@ function Session:run(f, o)
     self:report(failure, o.source, o.name)
   end
   if took > 0.1 and not self.plain and not o.command then
-    local text = took < 60 and ("%.2f s"):format(took) or ("%d min %d s"):format(took // 60, took % 60)
-    self.out:write(self:paint("2", text), "\n")
+    self.out:write(self:paint("2", show.duration(took)), "\n")
   end
   self.out:flush()
 end
@@ -218,7 +217,13 @@ function repl.run(o)
       self:startup()
     end
   end
-  while self:turn() do
+  while true do
+    local ok, more = xpcall(self.turn, handler, self) -- a mistake of the prompt's own must not end it
+    if not ok then
+      self:report(more)
+    elseif not more then
+      break
+    end
   end
   if not plain then
     self.out:write "\n"

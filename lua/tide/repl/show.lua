@@ -130,6 +130,19 @@ function show.value(v, options)
   return (value(v, o, 0, {}))
 end
 
+--- A time as the prompt says it: "0.25 s", "2 min 5 s", "1 h 0 min".
+---@param seconds number
+---@return string
+function show.duration(seconds)
+  local whole = math.floor(seconds)
+  if seconds < 60 then
+    return ("%.2f s"):format(seconds)
+  elseif seconds < 3600 then
+    return ("%d min %d s"):format(whole // 60, whole % 60)
+  end
+  return ("%d h %d min"):format(whole // 3600, whole % 3600 // 60)
+end
+
 --- The text of several results, by lines where one of them needs several.
 ---@param values table as table.pack makes it
 ---@param options? table
