@@ -240,23 +240,23 @@ describe("layers.Normalization", function()
     for _, given in ipairs { x, data, { x[{ { 1, 3 } }], x[{ { 4, 4 } }] }, batches(), { iter = batches } } do
       local layer = layers.Normalization()
       layer:adapt(given)
-      close({ -1, -1, -1, 1, 1, 1 }, flat(layer(tide.tensor { { 0, 7, 4 }, { 2, 9, 6 } })), 0, 1e-6, "outputs")
-      close({ 1, 8, 5 }, flat(layer.adapt_mean), 0, 1e-6, "mean")
-      close({ 1, 1, 1 }, flat(layer.variance), 0, 1e-6, "variance")
+      expect.close(flat(layer(tide.tensor { { 0, 7, 4 }, { 2, 9, 6 } })), { -1, -1, -1, 1, 1, 1 }, 1e-6, 0, "outputs")
+      expect.close(flat(layer.adapt_mean), { 1, 8, 5 }, 1e-6, 0, "mean")
+      expect.close(flat(layer.variance), { 1, 1, 1 }, 1e-6, 0, "variance")
     end
   end)
 
   it("turns normalized values back with invert", function()
     local layer = layers.Normalization { invert = true }
     layer:adapt(tide.tensor(data))
-    close({ 2, 10, 8 }, flat(layer(tide.tensor { { 1, 2, 3 } })), 0, 1e-6, "outputs")
+    expect.close(flat(layer(tide.tensor { { 1, 2, 3 } })), { 2, 10, 8 }, 1e-6, 0, "outputs")
   end)
 
   it("keeps one mean for all with axis none, and forgets when it adapts again", function()
     local layer = layers.Normalization { axis = tide.none }
     layer:adapt(tide.tensor { 1, 2, 3 })
     layer:adapt(tide.tensor { 10, 20 })
-    close({ -1 }, flat(layer(tide.tensor { 10 })), 0, 1e-6, "outputs")
+    expect.close(flat(layer(tide.tensor { 10 })), { -1 }, 1e-6, 0, "outputs")
   end)
 
   it("names what does not fit", function()

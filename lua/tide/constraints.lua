@@ -24,19 +24,24 @@ local function norms(self, w)
   return ops.sqrt(ops.sum(ops.square(w), { axis = self.axis, keepdims = true }))
 end
 
+--     tide.constraints.MaxNorm { 1 }(tide.tensor { { 3 }, { -4 } })   --> { { 0.6 }, { -0.8 } }
 define("MaxNorm", { { "max_value", "number", 2, "largest norm", min = 0 }, axis }, function(self, w)
   local n = norms(self, w)
   return w * (ops.clip(n, 0, self.max_value) / (n + EPSILON))
 end)
 
+--     tide.constraints.NonNeg()(tide.tensor { { 3 }, { -4 } })   --> { { 3 }, { 0 } }
 define("NonNeg", {}, function(_, w)
   return ops.maximum(w, 0)
 end)
 
+--     tide.constraints.UnitNorm()(tide.tensor { { 3 }, { -4 } })   --> { { 0.6 }, { -0.8 } }
 define("UnitNorm", { axis }, function(self, w)
   return w / (norms(self, w) + EPSILON)
 end)
 
+--     tide.constraints.MinMaxNorm { 0.5, 1 }(tide.tensor { { 3 }, { -4 } })
+--     --> { { 0.6 }, { -0.8 } }
 define("MinMaxNorm", {
   { "min_value", "number", 0, nil, min = 0 },
   { "max_value", "number", 1, nil, min = 0 },

@@ -29,14 +29,20 @@ end
 
 local seed = { "seed", "int", nil, "own random stream; the global one by default" }
 
+--- Zeros.
+--     tide.initializers.Zeros()({ 2 })   --> { 0, 0 }
 define("Zeros", {}, function(_, shape, dtype)
   return ops.zeros(shape, { dtype = dtype or "float32" })
 end, { "zero" })
 
+--- Ones.
+--     tide.initializers.Ones()({ 2 })   --> { 1, 1 }
 define("Ones", {}, function(_, shape, dtype)
   return ops.ones(shape, { dtype = dtype or "float32" })
 end, { "one" })
 
+--- A number, or a tensor of the weight's shape.
+--     tide.initializers.Constant { 0.5 }({ 2 })   --> { 0.5, 0.5 }
 define("Constant", { { "value", "any", 0, "number, or a tensor of the shape" } }, function(self, shape, dtype)
   if type(self.value) == "number" then
     return ops.full(shape, self.value, { dtype = dtype or "float32" })
@@ -44,16 +50,22 @@ define("Constant", { { "value", "any", 0, "number, or a tensor of the shape" } }
   return ops.copy(ops.broadcast_to(ops.convert_to_tensor(self.value, { dtype = dtype or "float32" }), shape))
 end)
 
+--- Normal draws.
+--     tide.initializers.RandomNormal { stddev = 0.1 }({ 2, 3 }).shape   --> { 2, 3 }
 define("RandomNormal", { { "mean", "number", 0 }, { "stddev", "number", 0.05, nil, min = 0 }, seed },
   function(self, shape, dtype)
     return random.normal(shape, { mean = self.mean, stddev = self.stddev, dtype = dtype, seed = self.seed })
   end, { "normal" })
 
+--- Uniform draws from [minval, maxval).
+--     tide.initializers.RandomUniform { -1, 1 }({ 2, 3 }).shape   --> { 2, 3 }
 define("RandomUniform", { { "minval", "number", -0.05 }, { "maxval", "number", 0.05 }, seed },
   function(self, shape, dtype)
     return random.uniform(shape, { minval = self.minval, maxval = self.maxval, dtype = dtype, seed = self.seed })
   end, { "uniform" })
 
+--- Normal draws no farther than two deviations from the mean.
+--     tide.initializers.TruncatedNormal()({ 2, 3 }).shape   --> { 2, 3 }
 define("TruncatedNormal", { { "mean", "number", 0 }, { "stddev", "number", 0.05, nil, min = 0 }, seed },
   function(self, shape, dtype)
     return random.truncated_normal(shape, { mean = self.mean, stddev = self.stddev, dtype = dtype, seed = self.seed })
@@ -111,6 +123,8 @@ end
 local input_axes = { "input_axes", { "int", "list" }, nil, "axes that make the fan-in" }
 local output_axes = { "output_axes", { "int", "list" }, nil, "axes that make the fan-out" }
 
+--- Draws whose variance is scale / n, n chosen by `mode`.
+--     tide.initializers.VarianceScaling { 2, mode = "fan_in" }({ 4, 2 }).shape   --> { 4, 2 }
 define("VarianceScaling", {
   { "scale", "number", 1, nil, above = 0 },
   { "mode", "enum", "fan_in", nil, of = "fan_in|fan_out|fan_avg" },
@@ -118,11 +132,16 @@ define("VarianceScaling", {
   seed, input_axes, output_axes,
 }, variance_scaling)
 
-for name, rule in pairs {
+local scaled = {
   GlorotNormal = { 1, "fan_avg", "truncated_normal" }, GlorotUniform = { 1, "fan_avg", "uniform" },
   HeNormal = { 2, "fan_in", "truncated_normal" }, HeUniform = { 2, "fan_in", "uniform" },
   LecunNormal = { 1, "fan_in", "truncated_normal" }, LecunUniform = { 1, "fan_in", "uniform" },
-} do
+}
+
+--- Draws scaled by the numbers of inputs and outputs: Glorot (Glorot and Bengio 2010), He (He et al.
+--- 2015), LeCun (LeCun et al. 1998); normal ones are truncated at two deviations.
+--     tide.initializers.GlorotUniform()({ 4, 2 }).shape   --> { 4, 2 }
+for name, rule in pairs(scaled) do
   local c = define(name, { seed, input_axes, output_axes }, variance_scaling)
   c.scale, c.mode, c.distribution = table.unpack(rule)
 end
@@ -144,6 +163,8 @@ local function orthonormal_rows(a)
   return ops.concatenate({ q, orthonormal_rows(rest) }, { axis = 1 })
 end
 
+--- A matrix with orthogonal rows or columns (Saxe et al. 2014).
+--     tide.initializers.Orthogonal()({ 4, 2 }).shape   --> { 4, 2 }
 define("Orthogonal", { { "gain", "number", 1 }, seed }, function(self, shape, dtype)
   if #shape < 2 then
     errors.raise("Orthogonal", "the shape must have at least two axes, got %s", check.show(shape))
@@ -161,6 +182,8 @@ define("Orthogonal", { { "gain", "number", 1 }, seed }, function(self, shape, dt
   return ops.cast(ops.reshape(q, shape) * self.gain, dtype or "float32")
 end, { "OrthogonalInitializer" })
 
+--- Ones on the main diagonal, times `gain`.
+--     tide.initializers.Identity()({ 2, 2 })   --> { { 1, 0 }, { 0, 1 } }
 define("Identity", { { "gain", "number", 1 } }, function(self, shape, dtype)
   if #shape ~= 2 then
     errors.raise("Identity", "only makes matrices, got the shape %s", check.show(shape))
@@ -184,6 +207,9 @@ local function window_values(name, n, periodic)
   return out
 end
 
+--- The kernel of a short-time Fourier transform by convolution, its real or imaginary side: shape
+--- (frame length, 1, bins).
+--     tide.initializers.STFT { "real" }({ 5, 1, 8 }).shape   --> { 5, 1, 8 }
 define("STFT", {
   { "side", "enum", "real", "part of the transform", of = "real|imag" },
   { "window", { "enum", "list" }, "hann", "name, list of values, or none", of = "hann|hamming|blackman|boxcar", none = true },

@@ -68,39 +68,53 @@ local function define(name, rows, formula, default_name, order, first)
     local o = args:call(...)
     return (formula(tensors.of(o.y_true), tensors.floating(o.y_pred), o))
   end
-  functions[snake] = object.name_function(fn, snake)
+  functions[snake] = object.name_function(fn, snake, args)
   modules[snake] = "tide.losses"
   c.fn = fn
   return c
 end
 
 --- Mean of squared differences. Aliases "mse", "MSE".
+--     tide.losses.MeanSquaredError()({ { 1, 2 } }, { { 1, 4 } })   --> 2
 define("MeanSquaredError", {}, F.mean_squared_error)
 --- Mean of absolute differences. Aliases "mae", "MAE".
+--     tide.losses.MeanAbsoluteError()({ { 1, 2 } }, { { 1, 4 } })   --> 1
 define("MeanAbsoluteError", {}, F.mean_absolute_error)
 --- 100 |y_true - y_pred| / |y_true|. Aliases "mape", "MAPE".
+--     tide.losses.MeanAbsolutePercentageError()({ { 1, 2 } }, { { 1, 4 } })   --> 50
 define("MeanAbsolutePercentageError", {}, F.mean_absolute_percentage_error)
 --- Mean of (log(y_true + 1) - log(y_pred + 1))^2. Aliases "msle", "MSLE".
+--     tide.losses.MeanSquaredLogarithmicError()({ { 1, 2 } }, { { 1, 4 } })   --> 0.13047
 define("MeanSquaredLogarithmicError", {}, F.mean_squared_logarithmic_error)
 --- Quadratic within `delta`, linear outside (Huber 1964).
+--     tide.losses.Huber()({ { 1, 2 } }, { { 1, 4 } })   --> 0.75
 define("Huber", { { "delta", "number", 1.0, "where the quadratic part ends" } }, F.huber, "huber_loss")
 --- log(cosh(y_pred - y_true)).
+--     tide.losses.LogCosh()({ { 1, 2 } }, { { 1, 4 } })   --> 0.6625
 define("LogCosh", {}, F.log_cosh)
 --- y_true log(y_true / y_pred). Aliases "kld", "KLD".
+--     tide.losses.KLDivergence()({ { 0, 1 } }, { { 0.2, 0.7 } })   --> 0.35667
 define("KLDivergence", {}, F.kl_divergence)
 --- y_pred - y_true log(y_pred).
+--     tide.losses.Poisson()({ { 1, 2 } }, { { 1, 4 } })   --> 1.1137
 define("Poisson", {}, F.poisson)
 --- -cos of the angle between targets and predictions.
+--     tide.losses.CosineSimilarity()({ { 1, 2 } }, { { 1, 4 } })   --> -0.97619
 define("CosineSimilarity", { AXIS }, F.cosine_similarity)
 --- max(1 - y_true y_pred, 0); targets -1 and 1, or 0 and 1.
+--     tide.losses.Hinge()({ { -1, 1 } }, { { -0.5, 0.5 } })   --> 0.5
 define("Hinge", {}, F.hinge)
 --- The square of the hinge.
+--     tide.losses.SquaredHinge()({ { -1, 1 } }, { { -0.5, 0.5 } })   --> 0.25
 define("SquaredHinge", {}, F.squared_hinge)
 --- max(best wrong - right + 1, 0); one-hot targets.
+--     tide.losses.CategoricalHinge()({ { 0, 1 } }, { { 0.2, 0.7 } })   --> 0.5
 define("CategoricalHinge", {}, F.categorical_hinge)
 --- Cross-entropy of independent probabilities; targets 0 and 1. Aliases "bce", "BCE".
+--     tide.losses.BinaryCrossentropy()({ { 0, 1 } }, { { 0.2, 0.7 } })   --> 0.28991
 define("BinaryCrossentropy", { LOGITS, SMOOTHING, AXIS }, F.binary_crossentropy)
 --- Focal loss of independent probabilities (Lin et al. 2017).
+--     tide.losses.BinaryFocalCrossentropy()({ { 0, 1 } }, { { 0.2, 0.7 } })   --> 0.020513
 define("BinaryFocalCrossentropy", {
   { "apply_class_balancing", "bool", false, "weigh the classes by alpha and 1 - alpha" },
   { "alpha", "number", 0.25, "weight of class 1" },
@@ -108,18 +122,22 @@ define("BinaryFocalCrossentropy", {
   LOGITS, SMOOTHING, AXIS,
 }, F.binary_focal_crossentropy)
 --- Cross-entropy of one-hot targets, or of distributions.
+--     tide.losses.CategoricalCrossentropy()({ { 0, 1 } }, { { 0.2, 0.7 } })   --> 0.25131
 define("CategoricalCrossentropy", { LOGITS, SMOOTHING, AXIS }, F.categorical_crossentropy)
 --- Focal loss of one-hot targets (Lin et al. 2017).
+--     tide.losses.CategoricalFocalCrossentropy()({ { 0, 1 } }, { { 0.2, 0.7 } })   --> 0.0031026
 define("CategoricalFocalCrossentropy", {
   { "alpha", "number", 0.25, "weight" },
   { "gamma", "number", 2.0, "how much easy samples are discounted" },
   LOGITS, SMOOTHING, AXIS,
 }, F.categorical_focal_crossentropy)
 --- (1 - p^q) / q with labels from 1 (Zhang and Sabuncu 2018).
+--     tide.losses.CategoricalGeneralizedCrossEntropy()({ 2 }, { { 0.2, 0.8 } })   --> 0.21115
 define("CategoricalGeneralizedCrossEntropy", { { "q", "number", 0.5, "0: cross-entropy, 1: mean absolute error", above = 0,
   max = 1 }, ZERO_BASED },
   F.categorical_generalized_cross_entropy, nil, "q reduction name dtype zero_based")
 --- Cross-entropy of labels from 1. A label out of range is an error; 0 is allowed under a mask, a zero weight or `ignore_class`.
+--     tide.losses.SparseCategoricalCrossentropy()({ 2 }, { { 0.2, 0.8 } })   --> 0.22314
 local sparse = define("SparseCategoricalCrossentropy", {
   LOGITS,
   { "ignore_class", "int", nil, "label that does not count" },
@@ -131,14 +149,17 @@ sparse.init = function(self)
     ignore_class = self.ignore_class }
 end
 --- 1 - 2 |A n B| / (|A| + |B|) (Dice 1945). `axis`: axes that are summed over, all by default.
+--     tide.losses.Dice()({ { 0, 1 } }, { { 0.2, 0.7 } })   --> 0.26316
 define("Dice", { { "axis", "axes", nil, "axes to sum over" } }, F.dice, nil, "reduction name axis dtype")
 --- 1 - overlap with false positives and negatives weighed by alpha and beta (Salehi et al. 2017).
+--     tide.losses.Tversky()({ { 0, 1 } }, { { 0.2, 0.7 } })   --> 0.26316
 define("Tversky", {
   { "alpha", "number", 0.5, "weight of false positives" },
   { "beta", "number", 0.5, "weight of false negatives" },
   { "axis", "axes", nil, "axes to sum over" },
 }, F.tversky, nil, "alpha beta reduction name axis dtype")
 --- Circle loss (Sun et al. 2020): labels of any numbering, predictions of unit length.
+--     tide.losses.Circle()({ 1, 1 }, { { 1, 0 }, { 0.6, 0.8 } })   --> 0
 define("Circle", {
   { "gamma", "number", 80.0, "scale" },
   { "margin", "number", 0.4, "relaxation" },
@@ -147,6 +168,7 @@ define("Circle", {
   { { "ref_labels", "tensor", nil, "labels of the other sides of the pairs" },
     { "ref_embeddings", "tensor", nil, "their vectors" } })
 --- Connectionist temporal classification (Graves et al. 2006): logits (batch, frames, channels), labels (batch, length).
+--     tide.losses.CTC()({ { 1 } }, { { { 0, 1 }, { 1, 0 } } })   --> 0.21892
 define("CTC", {}, F.ctc)
 
 for _, name in ipairs { "Loss", "LossFunctionWrapper" } do

@@ -51,37 +51,84 @@ local SMOOTHING = { "label_smoothing", "number", 0, "how far targets move toward
 local ZERO_BASED = { "zero_based", "bool", false, "labels count from 0" }
 
 -- accuracy
+--- How often predictions equal targets.
+--     tide.metrics.Accuracy()({ 1, 2, 3 }, { 1, 2, 1 })   --> 0.66667
 mean_of("Accuracy", nil, F.accuracy, "up")
+--- How often predictions on the right side of `threshold` match targets 0 and 1.
+--     tide.metrics.BinaryAccuracy()({ 0, 1, 1 }, { 0.2, 0.7, 0.4 })   --> 0.66667
 mean_of("BinaryAccuracy", nil, F.binary_accuracy, "up", { { "threshold", "number", 0.5, "above it is class 1" } })
+--- How often the largest prediction is that of the one-hot target.
+--     tide.metrics.CategoricalAccuracy()({ { 0, 1 } }, { { 0.2, 0.7 } })   --> 1
 mean_of("CategoricalAccuracy", nil, F.categorical_accuracy, "up")
+--- How often the largest prediction is that of the label; labels count from 1.
+--     tide.metrics.SparseCategoricalAccuracy()({ 1, 2 }, { { 0.9, 0.1 }, { 0.8, 0.2 } })   --> 0.5
 mean_of("SparseCategoricalAccuracy", nil, F.sparse_categorical_accuracy, "up", { ZERO_BASED })
+--- How often the one-hot target is among the k largest predictions.
+--     tide.metrics.TopKCategoricalAccuracy { k = 2 }({ { 0, 0, 1 } }, { { 0.5, 0.2, 0.3 } })
+--     --> 1
 mean_of("TopKCategoricalAccuracy", "top_k_categorical_accuracy", F.top_k_categorical_accuracy, "up", { K })
+--- How often the label, counted from 1, is among the k largest predictions.
+--     tide.metrics.SparseTopKCategoricalAccuracy { k = 2 }({ 3 }, { { 0.5, 0.2, 0.3 } })   --> 1
 mean_of("SparseTopKCategoricalAccuracy", "sparse_top_k_categorical_accuracy", F.sparse_top_k_categorical_accuracy, "up",
   { K, { "from_sorted_ids", "bool", false, "predictions are labels, best first" }, ZERO_BASED })
 
 -- regression
+--- Mean of squared differences.
+--     tide.metrics.MeanSquaredError()({ { 1, 2 } }, { { 1, 4 } })   --> 2
 mean_of("MeanSquaredError", nil, L.mean_squared_error, "down")
+--- Mean of absolute differences.
+--     tide.metrics.MeanAbsoluteError()({ { 1, 2 } }, { { 1, 4 } })   --> 1
 mean_of("MeanAbsoluteError", nil, L.mean_absolute_error, "down")
+--- Mean of 100 |y_true - y_pred| / |y_true|.
+--     tide.metrics.MeanAbsolutePercentageError()({ { 1, 2 } }, { { 1, 4 } })   --> 50
 mean_of("MeanAbsolutePercentageError", nil, L.mean_absolute_percentage_error, "down")
+--- Mean of (log(y_true + 1) - log(y_pred + 1))^2.
+--     tide.metrics.MeanSquaredLogarithmicError()({ { 1, 2 } }, { { 1, 4 } })   --> 0.13047
 mean_of("MeanSquaredLogarithmicError", nil, L.mean_squared_logarithmic_error, "down")
+--- Mean cosine of the angle between targets and predictions.
+--     tide.metrics.CosineSimilarity()({ { 1, 2 } }, { { 1, 4 } })   --> 0.97619
 mean_of("CosineSimilarity", nil, L.cosine, "up", { AXIS })
+--- Mean of log(cosh(y_pred - y_true)).
+--     tide.metrics.LogCoshError()({ { 1, 2 } }, { { 1, 4 } })   --> 0.6625
 mean_of("LogCoshError", "logcosh", L.log_cosh, "down")
+--- Square root of the mean of squared differences.
+--     tide.metrics.RootMeanSquaredError()({ { 1, 2 } }, { { 1, 4 } })   --> 1.4142
 local rmse = mean_of("RootMeanSquaredError", nil, F.root_mean_squared_error, "down")
 function rmse:result()
   return math.sqrt(base.Mean.result(self))
 end
+--- Pearson's correlation of targets and predictions along an axis (Pearson 1896).
+--     tide.metrics.PearsonCorrelation()({ { 1, 2, 3 } }, { { 1, 2, 4 } })   --> 0.98198
 mean_of("PearsonCorrelation", nil, F.pearson_correlation, "up", { AXIS })
+--- Concordance correlation along an axis (Lin 1989).
+--     tide.metrics.ConcordanceCorrelation()({ { 1, 2, 3 } }, { { 1, 2, 4 } })   --> 0.85714
 mean_of("ConcordanceCorrelation", nil, F.concordance_correlation, "up", { AXIS })
 
 -- probabilities and margins
+--- Mean cross-entropy of independent probabilities.
+--     tide.metrics.BinaryCrossentropy()({ { 0, 1 } }, { { 0.2, 0.7 } })   --> 0.28991
 mean_of("BinaryCrossentropy", nil, L.binary_crossentropy, "down", { LOGITS, SMOOTHING })
+--- Mean cross-entropy of one-hot targets.
+--     tide.metrics.CategoricalCrossentropy()({ { 0, 1 } }, { { 0.2, 0.7 } })   --> 0.25131
 mean_of("CategoricalCrossentropy", nil, L.categorical_crossentropy, "down", { LOGITS, SMOOTHING, AXIS })
+--- Mean cross-entropy of labels, counted from 1.
+--     tide.metrics.SparseCategoricalCrossentropy()({ 2 }, { { 0.2, 0.8 } })   --> 0.22314
 mean_of("SparseCategoricalCrossentropy", nil, L.sparse_categorical_crossentropy, "down",
   { LOGITS, { "ignore_class", "int", nil, "label that does not count" }, AXIS, ZERO_BASED })
+--- Mean of y_true log(y_true / y_pred).
+--     tide.metrics.KLDivergence()({ { 0, 1 } }, { { 0.2, 0.7 } })   --> 0.35667
 mean_of("KLDivergence", nil, L.kl_divergence, "down")
+--- Mean of y_pred - y_true log(y_pred).
+--     tide.metrics.Poisson()({ { 1, 2 } }, { { 1, 4 } })   --> 1.1137
 mean_of("Poisson", nil, L.poisson, "down")
+--- Mean of max(1 - y_true y_pred, 0).
+--     tide.metrics.Hinge()({ { -1, 1 } }, { { -0.5, 0.5 } })   --> 0.5
 mean_of("Hinge", nil, L.hinge, "down")
+--- Mean of the squared hinge.
+--     tide.metrics.SquaredHinge()({ { -1, 1 } }, { { -0.5, 0.5 } })   --> 0.25
 mean_of("SquaredHinge", nil, L.squared_hinge, "down")
+--- Mean of max(best wrong - right + 1, 0).
+--     tide.metrics.CategoricalHinge()({ { 0, 1 } }, { { 0.2, 0.7 } })   --> 0.5
 mean_of("CategoricalHinge", nil, L.categorical_hinge, "down")
 
 for _, group in ipairs { confusion, scores } do
@@ -93,7 +140,8 @@ for _, name in ipairs { "Metric", "Sum", "Mean", "MeanMetricWrapper" } do
   public(name, base[name])
 end
 
--- functions of (y_true, y_pred, options)
+--- The value of each sample, by the formula of the class of that name and with its options.
+--     tide.metrics.binary_accuracy({ { 0 }, { 1 } }, { { 0.2 }, { 0.4 } })   --> { { 1 }, { 0 } }
 for name, formula in pairs(F) do
   if name ~= "root_mean_squared_error" then
     local args = check.args(name, {
@@ -106,7 +154,7 @@ for name, formula in pairs(F) do
     functions[name] = object.name_function(function(...)
       local o = args:call(...)
       return formula(tensors.of(o.y_true), tensors.of(o.y_pred), o)
-    end, name)
+    end, name, args)
     modules[name] = "tide.metrics"
   end
 end

@@ -34,12 +34,20 @@ local function l1l2(self, x)
   return total or ops.zeros({}, { dtype = x.dtype })
 end
 
+--- l1 times the sum of absolute values.
+--     tide.regularizers.L1 { 0.1 }(tide.tensor { 1, -2 })   --> 0.3
 define("L1", { { "l1", "number", 0.01, "factor of the sum of absolute values", min = 0 } }, l1l2)
+--- l2 times the sum of squares.
+--     tide.regularizers.L2 { 0.1 }(tide.tensor { 1, -2 })   --> 0.5
 define("L2", { { "l2", "number", 0.01, "factor of the sum of squares", min = 0 } }, l1l2)
+--- l1 times the absolute values plus l2 times the squares.
+--     tide.regularizers.L1L2 { 0.1, 0.01 }(tide.tensor { 1, -2 })   --> 0.35
 define("L1L2", { { "l1", "number", 0, nil, min = 0 }, { "l2", "number", 0, nil, min = 0 } }, l1l2)
 aliases.l1_l2 = "L1L2"
 aliases.l1l2 = "L1L2"
 
+--- A penalty on rows (or columns) of a matrix that are not orthogonal.
+--     tide.regularizers.OrthogonalRegularizer()(tide.ops.eye(2))   --> 0
 define("OrthogonalRegularizer", {
   { "factor", "number", 0.01, nil, min = 0 },
   { "mode", "enum", "rows", "what becomes orthogonal", of = "rows|columns" },

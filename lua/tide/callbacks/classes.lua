@@ -24,6 +24,7 @@ end
 
 --- What fit returns: `history.loss` is the list of losses per epoch, `history.history` all lists by name, `history.epoch` the
 --- epochs, `history.stopped` why training ended early (nil, "interrupt", "callback").
+--     local c = tide.callbacks.History()
 local History = object.class("History", Callback, { rows = {} })
 classes.History = History
 
@@ -105,6 +106,7 @@ for _, hook in ipairs(base.HOOKS) do
 end
 
 --- Functions as hooks: `LambdaCallback { on_epoch_end = function(epoch, logs) ... end }`.
+--     local c = tide.callbacks.LambdaCallback { on_epoch_end = function(epoch, logs) print(epoch) end }
 classes.LambdaCallback = object.class("LambdaCallback", Callback, {
   rows = hook_rows,
   named = other_rows,
@@ -123,6 +125,7 @@ classes.LambdaCallback = object.class("LambdaCallback", Callback, {
 -- ---- EarlyStopping ----
 
 --- Stops when the watched value has not improved for `patience` epochs.
+--     local c = tide.callbacks.EarlyStopping { patience = 3, restore_best_weights = true }
 local EarlyStopping = object.class("EarlyStopping", Monitor, {
   rows = {
     base.MONITOR,
@@ -184,6 +187,7 @@ end
 
 --- Saves the model, or its weights, during training. The path may hold `{epoch:02d}`, `{batch}` and any logged name with a
 --- format (`{val_loss:.2f}`). Files are written atomically; a model whose watched value is NaN never replaces the best one.
+--     local c = tide.callbacks.ModelCheckpoint { "best.safetensors", save_best_only = true }
 local ModelCheckpoint = object.class("ModelCheckpoint", Monitor, {
   rows = {
     { "filepath", "string", check.required, "where to save" },
@@ -313,6 +317,7 @@ end
 -- ---- learning rates ----
 
 --- Multiplies the learning rate by `factor` when the watched value has not improved for `patience` epochs.
+--     local c = tide.callbacks.ReduceLROnPlateau { factor = 0.5, patience = 2 }
 local Reduce = object.class("ReduceLROnPlateau", Monitor, {
   rows = {
     base.MONITOR,
@@ -364,6 +369,7 @@ function Reduce:on_epoch_end(epoch, logs)
 end
 
 --- Sets the learning rate at the start of each epoch: `schedule(epoch, rate) -> rate`, epochs from 1.
+--     local c = tide.callbacks.LearningRateScheduler { function(epoch, rate) return rate * 0.9 end }
 local Scheduler = object.class("LearningRateScheduler", Callback, {
   rows = { { "schedule", "callable", check.required, "function of (epoch, rate)" }, VERBOSE },
 })
@@ -390,6 +396,7 @@ end
 -- ---- guards and logs ----
 
 --- Stops training, or raises, when the loss of a batch is NaN or infinite.
+--     local c = tide.callbacks.TerminateOnNaN()
 local Terminate = object.class("TerminateOnNaN", Callback, { rows = { { "raise_error", "bool", false,
   "raise instead of stopping" } } })
 classes.TerminateOnNaN = Terminate
@@ -411,6 +418,7 @@ function Terminate:on_train_batch_end(batch, logs)
 end
 
 --- Writes a line per epoch: `epoch` (from 1), then the logged values by name; what is missing is NA.
+--     local c = tide.callbacks.CSVLogger { "log.csv" }
 local CSV = object.class("CSVLogger", Callback, {
   rows = {
     { "filename", "string", check.required, "the file" },

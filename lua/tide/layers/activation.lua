@@ -13,6 +13,7 @@ local function same_shape(_, shape)
 end
 
 --- Applies an activation by name or function.
+--     tide.layers.Activation { "relu" }(tide.tensor { -1, 2 })   --> { 0, 2 }
 activation.Activation = base.derive(base, "Activation", {
   args = { { "activation", "activation", check.required, "name or function" } },
   supports_masking = true,
@@ -26,6 +27,7 @@ activation.Activation = base.derive(base, "Activation", {
 })
 
 --- max(x, 0), with slope below `threshold` and an upper limit.
+--     tide.layers.ReLU { max_value = 6 }(tide.tensor { -1, 2, 8 })   --> { 0, 2, 6 }
 activation.ReLU = base.derive(base, "ReLU", {
   args = {
     { "max_value", "number", nil, "upper limit", min = 0 },
@@ -48,6 +50,7 @@ activation.ReLU = base.derive(base, "ReLU", {
 })
 
 --- x above zero, `negative_slope * x` below. The layer's default slope is 0.3, as in Keras.
+--     tide.layers.LeakyReLU { 0.1 }(tide.tensor { -1, 2 })   --> { -0.1, 2 }
 activation.LeakyReLU = base.derive(base, "LeakyReLU", {
   args = { { "negative_slope", "number", 0.3, "slope below zero", min = 0 } },
   supports_masking = true,
@@ -58,6 +61,7 @@ activation.LeakyReLU = base.derive(base, "LeakyReLU", {
 })
 
 --- max(x, 0) + alpha * min(x, 0) with a learned alpha per feature, shared along `shared_axes`.
+--     tide.layers.PReLU()(tide.tensor { { -1, 2 } })   --> { { 0, 2 } }
 activation.PReLU = base.derive(base, "PReLU", {
   args = {
     { "alpha_initializer", "initializer", "zeros" },
@@ -87,6 +91,7 @@ activation.PReLU = base.derive(base, "PReLU", {
 })
 
 --- x above zero, alpha * (exp(x) - 1) below.
+--     tide.layers.ELU()(tide.tensor { -1, 2 })   --> { -0.63212, 2 }
 activation.ELU = base.derive(base, "ELU", {
   args = { { "alpha", "number", 1, "limit of the negative part" } },
   supports_masking = true,
@@ -97,6 +102,7 @@ activation.ELU = base.derive(base, "ELU", {
 })
 
 --- Softmax over an axis (or several); `mask` (a bool tensor of the input's shape) leaves elements out.
+--     tide.layers.Softmax()(tide.tensor { { 0, 0 } })   --> { { 0.5, 0.5 } }
 activation.Softmax = base.derive(base, "Softmax", {
   args = { { "axis", "axes", -1, "axis of the probabilities" } },
   supports_masking = true,

@@ -118,7 +118,8 @@ for rank = 1, 3 do
   local name = "Conv" .. rank .. "D"
   --- Convolution: (batch, ..., channels) becomes (batch, ..., filters). As Keras' Conv1D, Conv2D, Conv3D.
   --
-  --     local y = tide.layers.Conv2D { 32, 3, activation = "relu", padding = "same" }(images)
+  --     tide.layers.Conv2D { 16, 3, padding = "same" }(tide.ones { 1, 8, 8, 3 }).shape
+  --     --> { 1, 8, 8, 16 }
   conv[name] = base.derive(base, name, {
     args = rows_of(filters(), kernel_size(rank), strides(rank), padding(rank == 1 and "valid|same|causal" or "valid|same"),
       spatial.data_format, dilation(rank), { "groups", "int", 1, "independent groups of channels", min = 1 }, activation,
@@ -183,6 +184,8 @@ for rank = 1, 3 do
   local output_padding = { "output_padding", "ints", nil, "extra size per axis, below the stride", n = rank, min = 0 }
   local rest = rank == 3 and { spatial.data_format, output_padding } or { output_padding, spatial.data_format }
   --- Transposed convolution: what a convolution's gradient does, mostly used to enlarge.
+  --     tide.layers.Conv2DTranspose { 4, 3, strides = 2, padding = "same" }(tide.ones { 1, 5, 5, 2 }).shape
+  --     --> { 1, 10, 10, 4 }
   conv[name] = base.derive(base, name, {
     args = rows_of(filters(), kernel_size(rank), strides(rank), padding "valid|same", rest[1], rest[2], dilation(rank),
       activation, use_bias, weight_rows "kernel"),
@@ -250,6 +253,8 @@ for rank = 1, 2 do
   local rule = rank == 1 and "valid|same|causal" or "valid|same"
   local depthwise = "DepthwiseConv" .. rank .. "D"
   --- Convolution of each channel with `depth_multiplier` kernels of its own.
+  --     tide.layers.DepthwiseConv2D { 3, depth_multiplier = 2 }(tide.ones { 1, 8, 8, 3 }).shape
+  --     --> { 1, 6, 6, 6 }
   conv[depthwise] = base.derive(base, depthwise, {
     args = rows_of(kernel_size(rank), strides(rank), padding(rule), multiplier, spatial.data_format, dilation(rank),
       activation, use_bias, weight_rows "depthwise"),
@@ -271,6 +276,7 @@ for rank = 1, 2 do
 
   local separable = "SeparableConv" .. rank .. "D"
   --- A depthwise convolution, then a 1x1 convolution that mixes the channels.
+  --     tide.layers.SeparableConv2D { 4, 3 }(tide.ones { 1, 8, 8, 3 }).shape   --> { 1, 6, 6, 4 }
   conv[separable] = base.derive(base, separable, {
     args = rows_of(filters(), kernel_size(rank), strides(rank), padding(rule), spatial.data_format, dilation(rank),
       multiplier, activation, use_bias, weight_rows("depthwise", "pointwise")),

@@ -36,7 +36,7 @@ end
 --
 -- Input (batch, ..., in), output (batch, ..., units). kernel is (in, units), bias (units). As Keras' Dense.
 --
---     local y = tide.layers.Dense { 64, activation = "relu" }(x)
+--     tide.layers.Dense { 64, activation = "relu" }(tide.ones { 2, 10 }).shape   --> { 2, 64 }
 core.Dense = base.derive(base, "Dense", {
   args = {
     { "units", "int", required, "width of the output", min = 1 },
@@ -97,6 +97,8 @@ core.Dense = base.derive(base, "Dense", {
 --
 -- Ids run from 1 to input_dim. With `mask_zero` or `zero_row` they run from 0 to input_dim - 1 and the first row belongs
 -- to 0; `mask_zero` also masks the zeros. `zero_based`: Keras' ids.
+--     tide.layers.Embedding { 100, 8 }(tide.tensor({ { 1, 5, 3 } }, { dtype = "int32" })).shape
+--     --> { 1, 3, 8 }
 core.Embedding = base.derive(base, "Embedding", {
   args = {
     { "input_dim", "int", required, "number of ids", min = 1 },
@@ -150,6 +152,7 @@ local function same_dtype(_, dtype)
 end
 
 --- Returns its input.
+--     tide.layers.Identity()(tide.tensor { 1, 2 })   --> { 1, 2 }
 core.Identity = base.derive(base, "Identity", {
   args = {},
   supports_masking = true,
@@ -165,6 +168,7 @@ core.Identity = base.derive(base, "Identity", {
 --
 -- `mask`: a mask, or a function (x, mask) of one. `arguments`: a table given to the function after its input.
 -- A model with a Lambda can only be loaded where the function is given again, for files hold no code.
+--     tide.layers.Lambda { function(x) return x * 2 end }(tide.tensor { 1, 2 })   --> { 2, 4 }
 core.Lambda = base.derive(base, "Lambda", {
   args = {
     { "fn", "callable", required, "function of the input" },
@@ -199,6 +203,7 @@ core.Lambda = base.derive(base, "Lambda", {
 })
 
 --- Masks the steps of (batch, steps, features) whose features all equal `mask_value`, and zeroes them.
+--     tide.layers.Masking { 0 }(tide.ones { 1, 3, 2 }).shape   --> { 1, 3, 2 }
 core.Masking = base.derive(base, "Masking", {
   args = { { "mask_value", "number", 0, "value that marks a missing step" } },
   supports_masking = true,
@@ -216,6 +221,7 @@ core.Masking = base.derive(base, "Masking", {
 })
 
 --- `x * scale + offset`; scale and offset may be lists along the last axis.
+--     tide.layers.Rescaling { 1 / 255 }(tide.tensor { 0, 255 })   --> { 0, 1 }
 core.Rescaling = base.derive(base, "Rescaling", {
   args = {
     { "scale", "any", required, "factor, or one per channel" },

@@ -113,16 +113,29 @@ local function folded(op)
 end
 
 local add = folded(ops.add)
+--- Sums of tensors.
+--     tide.layers.Add()({ tide.ones { 1, 2 }, tide.ones { 1, 2 } })   --> { { 2, 2 } }
 define("Add", add)
+--- The first tensor minus the second.
+--     tide.layers.Subtract()({ tide.ones { 1, 2 }, tide.ones { 1, 2 } })   --> { { 0, 0 } }
 define("Subtract", folded(ops.subtract), 2)
+--- Products of tensors.
+--     tide.layers.Multiply()({ tide.ones { 1, 2 }, tide.zeros { 1, 2 } })   --> { { 0, 0 } }
 define("Multiply", folded(ops.multiply))
+--- Means of tensors.
+--     tide.layers.Average()({ tide.zeros { 1, 2 }, tide.ones { 1, 2 } })   --> { { 0.5, 0.5 } }
 define("Average", function(inputs)
   return add(inputs) / #inputs
 end)
+--- The larger elements of tensors.
+--     tide.layers.Maximum()({ tide.zeros { 1, 2 }, tide.ones { 1, 2 } })   --> { { 1, 1 } }
 define("Maximum", folded(ops.maximum))
+--- The smaller elements of tensors.
+--     tide.layers.Minimum()({ tide.zeros { 1, 2 }, tide.ones { 1, 2 } })   --> { { 0, 0 } }
 define("Minimum", folded(ops.minimum))
 
 --- Joins tensors along an axis (2 is the first after the batch).
+--     tide.layers.Concatenate()({ tide.ones { 2, 3 }, tide.ones { 2, 1 } }).shape   --> { 2, 4 }
 merge.Concatenate = base.derive(base, "Concatenate", {
   args = { { "axis", "axis", -1, "axis to join", batch = false } },
   supports_masking = true,
@@ -213,6 +226,7 @@ local function batch_dot(x1, x2, a, b)
 end
 
 --- Sums of products of two tensors over one axis of each; with `normalize`, cosines.
+--     tide.layers.Dot { axes = 2 }({ tide.ones { 1, 3 }, tide.ones { 1, 3 } })   --> { { 3 } }
 merge.Dot = base.derive(base, "Dot", {
   args = {
     { "axes", "axes", check.required, "one axis, or one for each tensor; 2 is the first after the batch", batch = false },

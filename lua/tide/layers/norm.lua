@@ -149,6 +149,7 @@ end
 --- Normalizes each feature over the batch; running statistics serve when not training, or when frozen.
 --
 -- Weights gamma, beta, moving_mean, moving_variance. As Keras' BatchNormalization (Ioffe and Szegedy 2015).
+--     tide.layers.BatchNormalization()(tide.ones { 8, 3 }).shape   --> { 8, 3 }
 norm.BatchNormalization = base.derive(base, "BatchNormalization", {
   args = batch_rows,
   supports_masking = true,
@@ -220,6 +221,7 @@ local layer_normalization, group_normalization, rms_normalization =
   ops.layer_normalization, ops.group_normalization, ops.rms_normalization
 
 --- Normalizes each sample over the given axes. Weights gamma and beta have those axes' shape.
+--     tide.layers.LayerNormalization()(tide.tensor { { 1, 3 } })   --> { { -0.9995, 0.9995 } }
 norm.LayerNormalization = base.derive(base, "LayerNormalization", {
   args = { axis_row(), { "epsilon", "number", 0.001, "added to the variance", min = 0 }, affine_rows() },
   supports_masking = true,
@@ -242,6 +244,7 @@ norm.LayerNormalization = base.derive(base, "LayerNormalization", {
 })
 
 --- Normalizes each sample over its other axes within groups of channels (Wu and He 2018); groups = -1: one per channel.
+--     tide.layers.GroupNormalization { 2 }(tide.ones { 1, 3, 4 }).shape   --> { 1, 3, 4 }
 norm.GroupNormalization = base.derive(base, "GroupNormalization", {
   args = {
     { "groups", "int", 32, "number of groups" },
@@ -266,6 +269,7 @@ norm.GroupNormalization = base.derive(base, "GroupNormalization", {
 })
 
 --- Divides by the root of the mean square over the given axes and multiplies by a learned scale.
+--     tide.layers.RMSNormalization()(tide.tensor { { 3, 3 } })   --> { { 1, 1 } }
 norm.RMSNormalization = base.derive(base, "RMSNormalization", {
   args = { axis_row(), { "epsilon", "number", 1e-6, "added to the mean square", min = 0 } },
   supports_masking = true,
@@ -283,6 +287,7 @@ norm.RMSNormalization = base.derive(base, "RMSNormalization", {
 })
 
 --- Divides by the Euclidean norm over the given axes.
+--     tide.layers.UnitNormalization()(tide.tensor { { 3, 4 } })   --> { { 0.6, 0.8 } }
 norm.UnitNormalization = base.derive(base, "UnitNormalization", {
   args = { axis_row() },
   supports_masking = true,

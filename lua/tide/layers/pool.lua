@@ -18,6 +18,7 @@ for kind, op in pairs(ops_of) do
   for rank = 1, 3 do
     local name = kind .. "Pooling" .. rank .. "D"
     --- Maxima or means of windows; (batch, ..., channels). Padding never counts.
+    --     tide.layers.MaxPooling2D { 2 }(tide.ones { 1, 4, 6, 3 }).shape   --> { 1, 2, 3, 3 }
     pool[name] = base.derive(base, name, {
       args = {
         { "pool_size", "ints", kind == "Max" and 2 or spatial.required, "extents of the window", n = rank },
@@ -50,6 +51,7 @@ for kind, op in pairs(ops_of) do
     local whole = whole_of[kind]
     local global = "Global" .. name
     --- Maximum or mean over all spatial axes: (batch, ..., channels) becomes (batch, channels).
+    --     tide.layers.GlobalAveragePooling2D()(tide.ones { 2, 4, 4, 3 }).shape   --> { 2, 3 }
     pool[global] = base.derive(base, global, {
       args = { spatial.data_format, { "keepdims", "bool", false, "keep the spatial axes as length 1" } },
       rank = rank,
@@ -86,6 +88,7 @@ for kind, op in pairs(ops_of) do
     local adaptive_op = adaptive_of[kind]
     local adaptive = "Adaptive" .. name
     --- Maxima or means of so many windows, of even extents, that the result has `output_size`.
+    --     tide.layers.AdaptiveAveragePooling1D { 2 }(tide.ones { 1, 5, 3 }).shape   --> { 1, 2, 3 }
     pool[adaptive] = base.derive(base, adaptive, {
       args = {
         { "output_size", "ints", spatial.required, "extents of the result", n = rank },

@@ -80,9 +80,7 @@ end
 -- The statistics are learnt by `layer:adapt(data)` before training, or given as `mean` and `variance`. `invert` turns
 -- normalized values back. Input (batch, ...), output of the same shape, in the layer's dtype. As Keras' Normalization.
 --
---     local layer = tide.layers.Normalization()
---     layer:adapt(tide.tensor { { 1, 10 }, { 3, 30 } })
---     print(layer(tide.tensor { { 2, 20 } }))   -- 0 0
+--     tide.layers.Normalization { mean = 1, variance = 4 }(tide.tensor { { 3 } })   --> { { 1 } }
 preprocess.Normalization = base.derive(base, "Normalization", {
   args = {
     { "axis", "axes", -1, "axes that have statistics of their own; 2 is the first after the batch", batch = false, none = true },

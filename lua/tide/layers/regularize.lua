@@ -32,6 +32,7 @@ end
 local dropout = ops.dropout
 
 --- Sets a share of the elements to 0 and divides the others by `1 - rate`, in training (Srivastava et al. 2014).
+--     tide.layers.Dropout { 0.5 }(tide.ones { 1, 2 })   --> { { 1, 1 } }
 regularize.Dropout = base.derive(base, "Dropout", {
   args = { rate, noise_shape, seed },
   supports_masking = true,
@@ -53,6 +54,7 @@ regularize.Dropout = base.derive(base, "Dropout", {
 for rank = 1, 3 do
   local name = "SpatialDropout" .. rank .. "D"
   --- Dropout of whole channels.
+  --     tide.layers.SpatialDropout2D { 0.5 }(tide.ones { 1, 2, 2, 1 }).shape   --> { 1, 2, 2, 1 }
   regularize[name] = base.derive(base, name, {
     args = rank == 1 and { rate, seed } or { rate, spatial.data_format, seed },
     supports_masking = true,
@@ -80,6 +82,7 @@ for rank = 1, 3 do
 end
 
 --- Dropout that keeps mean and variance of self-normalizing networks (Klambauer et al. 2017).
+--     tide.layers.AlphaDropout { 0.5 }(tide.ones { 1, 2 })   --> { { 1, 1 } }
 regularize.AlphaDropout = base.derive(base, "AlphaDropout", {
   args = { { "rate", "number", spatial.required, "share of the elements dropped", min = 0, below = 1 }, noise_shape, seed },
   supports_masking = true,
@@ -94,6 +97,7 @@ regularize.AlphaDropout = base.derive(base, "AlphaDropout", {
 })
 
 --- Multiplies by normal noise of mean 1 and standard deviation sqrt(rate / (1 - rate)).
+--     tide.layers.GaussianDropout { 0.5 }(tide.ones { 1, 2 })   --> { { 1, 1 } }
 regularize.GaussianDropout = base.derive(base, "GaussianDropout", {
   args = { { "rate", "number", spatial.required, "as Dropout's rate", min = 0, below = 1 }, seed },
   supports_masking = true,
@@ -109,6 +113,7 @@ regularize.GaussianDropout = base.derive(base, "GaussianDropout", {
 })
 
 --- Adds normal noise of mean 0.
+--     tide.layers.GaussianNoise { 0.1 }(tide.ones { 1, 2 })   --> { { 1, 1 } }
 regularize.GaussianNoise = base.derive(base, "GaussianNoise", {
   args = { { "stddev", "number", spatial.required, "standard deviation of the noise", min = 0 }, seed },
   supports_masking = true,
@@ -123,6 +128,7 @@ regularize.GaussianNoise = base.derive(base, "GaussianNoise", {
 })
 
 --- Returns its input and adds a penalty on it: l1 * sum |x| + l2 * sum x^2, per sample.
+--     tide.layers.ActivityRegularization { l2 = 0.1 }(tide.ones { 2, 3 }).shape   --> { 2, 3 }
 regularize.ActivityRegularization = base.derive(base, "ActivityRegularization", {
   args = { { "l1", "number", 0, nil, min = 0 }, { "l2", "number", 0, nil, min = 0 } },
   supports_masking = true,

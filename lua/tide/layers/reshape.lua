@@ -33,6 +33,7 @@ local function product(shape, first)
 end
 
 --- Gives each sample another shape; one size may be -1. `Reshape { 7, 7, 64 }`.
+--     tide.layers.Reshape { 2, -1 }(tide.ones { 1, 6 }).shape   --> { 1, 2, 3 }
 define("Reshape", {
   args = { { "target_shape", "shape", spatial.required, "shape without the batch" } },
   list_first = true,
@@ -95,6 +96,7 @@ define("Reshape", {
 local first_to_last = { [3] = { 1, 3, 2 }, [4] = { 1, 3, 4, 2 }, [5] = { 1, 3, 4, 5, 2 } }
 
 --- Makes one row of each sample: (batch, ...) becomes (batch, size).
+--     tide.layers.Flatten()(tide.ones { 2, 3, 4 }).shape   --> { 2, 12 }
 define("Flatten", {
   args = { spatial.data_format },
   call = function(self, x)
@@ -110,6 +112,7 @@ define("Flatten", {
 })
 
 --- Reorders the axes of each sample; `Permute { 2, 1 }` swaps the first two after the batch, which keep Keras' numbers.
+--     tide.layers.Permute { 2, 1 }(tide.ones { 1, 3, 4 }).shape   --> { 1, 4, 3 }
 define("Permute", {
   args = { { "dims", "ints", spatial.required, "the axes after the batch, from 1" } },
   list_first = true,
@@ -141,6 +144,7 @@ define("Permute", {
 })
 
 --- Repeats each row n times: (batch, features) becomes (batch, n, features).
+--     tide.layers.RepeatVector { 3 }(tide.ones { 2, 4 }).shape   --> { 2, 3, 4 }
 define("RepeatVector", {
   args = { { "n", "int", spatial.required, "how often", min = 1 } },
   call = function(self, x)
@@ -211,6 +215,7 @@ for rank = 1, 3 do
   local padding = "ZeroPadding" .. rank .. "D"
   local format = rank > 1 and spatial.data_format or nil
   --- Adds rows of zeros around the spatial axes.
+  --     tide.layers.ZeroPadding2D { 1 }(tide.ones { 1, 2, 3, 1 }).shape   --> { 1, 4, 5, 1 }
   define(padding, {
     args = { { "padding", { "int", "list" }, 1, "per side, per axis, or {before, after} per axis" }, spatial.data_format },
     init = function(self)
@@ -234,6 +239,7 @@ for rank = 1, 3 do
 
   local cropping = "Cropping" .. rank .. "D"
   --- Cuts rows off the spatial axes.
+  --     tide.layers.Cropping2D { 1 }(tide.ones { 1, 4, 5, 3 }).shape   --> { 1, 2, 3, 3 }
   define(cropping, {
     args = {
       { "cropping", { "int", "list" }, rank == 1 and { 1, 1 } or repeated(rank == 2 and { 0, 0 } or { 1, 1 }, rank),
@@ -356,6 +362,7 @@ for rank = 1, 3 do
       of = "nearest|bilinear|bicubic|lanczos3|lanczos5" }
   end
   --- Enlarges the spatial axes by whole factors.
+  --     tide.layers.UpSampling2D { 2 }(tide.ones { 1, 2, 3, 1 }).shape   --> { 1, 4, 6, 1 }
   define(name, {
     args = args,
     init = function(self)

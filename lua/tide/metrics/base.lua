@@ -148,6 +148,7 @@ end
 local number = tensors.number
 
 --- Sum of all values.
+--     tide.metrics.Sum()({ 1, 3, 5, 7 })   --> 16
 local Sum = object.class("Sum", Metric, {
   rows = { { "name", "string", "sum", "shown in logs" }, { "dtype", "dtype", nil, "dtype of the state" } },
   init = function(self)
@@ -175,6 +176,7 @@ function Sum:_all_variables()
 end
 
 --- Mean of all values, weighted by sample weights.
+--     tide.metrics.Mean()({ 1, 3, 5, 7 })   --> 4
 local Mean = object.class("Mean", Metric, {
   rows = { { "name", "string", "mean", "shown in logs" }, { "dtype", "dtype", nil, "dtype of the state" } },
   init = function(self)
@@ -216,6 +218,8 @@ function Mean:_all_variables()
 end
 
 --- Mean of a function of (y_true, y_pred, options) with one value per sample.
+--     tide.metrics.MeanMetricWrapper { function(a, b) return (a - b):abs() end }({ 1, 2 }, { 1, 4 })
+--     --> 1
 local Wrapper = object.class("MeanMetricWrapper", Mean, {
   rows = { { "fn", "callable", check.required, "function of (y_true, y_pred)" } },
   named = { { "name", "string", nil, "shown in logs" }, { "direction", "enum", nil, "what is better", of = "up|down" } },

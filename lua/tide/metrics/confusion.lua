@@ -180,6 +180,8 @@ local function define(name, rows, init, result, up)
   return c
 end
 
+--- Counts of true or false positives or negatives at thresholds, weighed by the samples' weights.
+--     tide.metrics.FalseNegatives()({ 0, 1, 1 }, { 0.2, 0.7, 0.4 })   --> 1
 for name, kind in pairs { TruePositives = TP, FalsePositives = FP, TrueNegatives = TN, FalseNegatives = FN } do
   define(name, { THRESHOLDS }, function(self)
     parse_thresholds(self, name, 0.5)
@@ -191,6 +193,9 @@ for name, kind in pairs { TruePositives = TP, FalsePositives = FP, TrueNegatives
 end
 
 local rows = { THRESHOLDS, { "top_k", "int", nil, "only the k largest predictions count", min = 1 }, CLASS_ID }
+--- Precision, true positives / predicted positives; Recall, true positives / positives; both at
+--- `thresholds`, 0.5 by default.
+--     tide.metrics.Precision()({ 0, 1, 1 }, { 0.2, 0.7, 0.4 })   --> 1
 for name, other in pairs { Precision = FP, Recall = FN } do
   define(name, rows, function(self)
     parse_thresholds(self, name, self.top_k and NEG_INF or 0.5)
@@ -245,15 +250,24 @@ local function at_level(name, key, constrained, dependent)
   end, true)
 end
 
+--- The best sensitivity among thresholds whose specificity is at least the given one.
+--     tide.metrics.SensitivityAtSpecificity { 0.5 }({ 0, 1, 1 }, { 0.2, 0.7, 0.4 })   --> 1
 at_level("SensitivityAtSpecificity", "specificity", specificity, sensitivity)
+--- The best specificity among thresholds whose sensitivity is at least the given one.
+--     tide.metrics.SpecificityAtSensitivity { 0.5 }({ 0, 1, 1 }, { 0.2, 0.7, 0.4 })   --> 1
 at_level("SpecificityAtSensitivity", "sensitivity", sensitivity, specificity)
+--- The best precision among thresholds whose recall is at least the given one.
+--     tide.metrics.PrecisionAtRecall { 0.5 }({ 0, 1, 1 }, { 0.2, 0.7, 0.4 })   --> 1
 at_level("PrecisionAtRecall", "recall", sensitivity, precision)
+--- The best recall among thresholds whose precision is at least the given one.
+--     tide.metrics.RecallAtPrecision { 0.5 }({ 0, 1, 1 }, { 0.2, 0.7, 0.4 })   --> 1
 at_level("RecallAtPrecision", "precision", precision, sensitivity)
 
 -- ---- area under a curve ----
 
 --- Area under the ROC or PR curve, by a Riemann sum over thresholds. PR with interpolation follows Davis and Goadrich 2006,
 --- PRGAIN Flach and Kull 2015.
+--     tide.metrics.AUC()({ 0, 0, 1, 1 }, { 0, 0.5, 0.3, 0.9 })   --> 0.75
 local AUC = define("AUC", {
   { "num_thresholds", "int", 200, "number of thresholds", min = 2, max = 1000000 },
   { "curve", "enum", "ROC", "the curve", of = "ROC|PR|PRGAIN|roc|pr|prgain" },

@@ -63,6 +63,8 @@ local AVERAGE = { "average", "enum", nil, "how classes are joined; one value per
 local THRESHOLD = { "threshold", "number", nil, "above it is positive; when left out, the largest", above = 0, max = 1 }
 
 --- F-beta: (1 + beta^2) precision recall / (beta^2 precision + recall).
+--     tide.metrics.FBetaScore { threshold = 0.5 }({ { 0, 1 }, { 1, 0 } }, { { 0.2, 0.7 }, { 0.9, 0.6 } })
+--     --> { 1, 0.66667 }
 local FBeta = object.class("FBetaScore", Stateful, {
   rows = with_names({ AVERAGE, { "beta", "number", 1.0, "weight of recall", above = 0 }, THRESHOLD }, "fbeta_score"),
   init = function(self)
@@ -119,12 +121,15 @@ function FBeta:result()
 end
 
 --- F-beta with beta = 1.
+--     tide.metrics.F1Score { threshold = 0.5 }({ { 0, 1 }, { 1, 0 } }, { { 0.2, 0.7 }, { 0.9, 0.6 } })
+--     --> { 1, 0.66667 }
 local F1 = object.class("F1Score", FBeta, { rows = with_names({ AVERAGE, THRESHOLD }, "f1_score") })
 scores.F1Score = F1
 
 -- ---- R2 ----
 
 --- 1 - residual / total sum of squares.
+--     tide.metrics.R2Score()({ { 1 }, { 4 }, { 3 } }, { { 2 }, { 4 }, { 4 } })   --> 0.57143
 local R2 = object.class("R2Score", Stateful, {
   rows = with_names({
     { "class_aggregation", "enum", "uniform_average", "how outputs are joined",
@@ -213,6 +218,10 @@ local function take_labels(self, v, sparse, what)
   return ops.reshape(ops.cast(ops.argmax(v, { axis = self.axis }), "int64"), { -1 }), 1
 end
 
+--- Intersection over union of the classes `target_class_ids`, from labels that count from 1: mean over
+--- these classes.
+--     tide.metrics.IoU { num_classes = 2, target_class_ids = { 1 } }({ 1, 1, 2, 2 }, { 1, 2, 1, 2 })
+--     --> 0.33333
 local IoU = object.class("IoU", Stateful, {
   rows = with_names({ CLASSES, TARGETS, IGNORE, SPARSE_TRUE, SPARSE_PRED, AXIS, ZERO_BASED }, nil, 2),
   init = function(self)
@@ -285,6 +294,7 @@ function IoU:result()
 end
 
 --- IoU of probabilities against targets 0 and 1; class 1 is the negative one, class 2 the positive one.
+--     tide.metrics.BinaryIoU()({ 0, 1, 0, 1 }, { 0.1, 0.2, 0.4, 0.7 })   --> 0.58333
 local BinaryIoU = object.class("BinaryIoU", IoU, {
   rows = with_names { { "target_class_ids", "list", { 1, 2 }, "the classes that count, from 1" },
     { "threshold", "number", 0.5, "at or above it is positive" } },
@@ -305,12 +315,20 @@ local function all_classes(self)
   end
 end
 
+--- Intersection over union, mean over all classes.
+--     tide.metrics.MeanIoU { num_classes = 2 }({ 1, 1, 2, 2 }, { 1, 2, 1, 2 })   --> 0.33333
 scores.MeanIoU = object.class("MeanIoU", IoU, {
   rows = with_names({ CLASSES, IGNORE, SPARSE_TRUE, SPARSE_PRED, AXIS, ZERO_BASED }, nil, 1),
   init = all_classes,
 })
+--- IoU of one-hot targets against probabilities.
+--     tide.metrics.OneHotIoU { 2, { 2 } }({ { 0, 1 }, { 1, 0 } }, { { 0.2, 0.7 }, { 0.4, 0.6 } })
+--     --> 0.5
 scores.OneHotIoU = object.class("OneHotIoU", IoU, { rows = with_names({ CLASSES, TARGETS, IGNORE, ONE_HOT_PRED, AXIS }, nil, 2) })
 scores.OneHotIoU.sparse_y_true = false
+--- Mean IoU over all classes of one-hot targets against probabilities.
+--     tide.metrics.OneHotMeanIoU { num_classes = 2 }({ { 0, 1 }, { 1, 0 } }, { { 0.2, 0.7 }, { 0.4, 0.6 } })
+--     --> 0.25
 scores.OneHotMeanIoU = object.class("OneHotMeanIoU", IoU, { rows = with_names({ CLASSES, IGNORE, ONE_HOT_PRED, AXIS }, nil, 1),
   init = all_classes })
 scores.OneHotMeanIoU.sparse_y_true = false

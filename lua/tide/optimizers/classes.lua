@@ -22,6 +22,7 @@ local function define(name, own, slots, call, init)
 end
 
 --- Stochastic gradient descent, with momentum (Sutskever et al. 2013).
+--     tide.optimizers.SGD { 0.1, momentum = 0.9, nesterov = true }.learning_rate   --> 0.1
 local SGD = define("SGD", {
   { "learning_rate", "any", 0.01, "step size: a number, a schedule or a function" },
   { "momentum", "number", 0.0, "share of the velocity that stays", min = 0, max = 1 },
@@ -52,10 +53,12 @@ end
 local AMSGRAD = { "amsgrad", "bool", false, "use the largest mean square so far (Reddi et al. 2018)" }
 
 --- Adam (Kingma and Ba 2015).
+--     tide.optimizers.Adam { 1e-3, clipnorm = 1 }.learning_rate   --> 0.001
 local Adam = define("Adam", { RATE, BETA_1, BETA_2, EPSILON, AMSGRAD }, {}, adam_call)
 Adam._slot_list = adam_slots
 
 --- Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+--     tide.optimizers.AdamW { weight_decay = 0.01 }.learning_rate   --> 0.001
 local AdamW = object.class("AdamW", Adam, {
   rows = base.rows { RATE, { "weight_decay", "number", 0.004, "decoupled decay", min = 0 }, BETA_1, BETA_2, EPSILON, AMSGRAD },
   init = function(self)
@@ -67,6 +70,7 @@ local AdamW = object.class("AdamW", Adam, {
 classes.AdamW = AdamW
 
 --- RMSprop (Tieleman and Hinton 2012; Graves 2013 when centered).
+--     tide.optimizers.RMSprop { rho = 0.95 }.learning_rate   --> 0.001
 local RMSprop = define("RMSprop", {
   RATE,
   { "rho", "number", 0.9, "decay of the mean square", min = 0, max = 1 },
@@ -90,6 +94,7 @@ function RMSprop:_slot_list()
 end
 
 --- Adagrad (Duchi et al. 2011).
+--     tide.optimizers.Adagrad { 0.01 }.learning_rate   --> 0.01
 local Adagrad = define("Adagrad", {
   RATE,
   { "initial_accumulator_value", "number", 0.1, "where the sums of squares begin", min = 0 },
@@ -104,6 +109,7 @@ function Adagrad:_slot_list()
 end
 
 --- Adam by the largest gradient (Kingma and Ba 2015, section 7).
+--     tide.optimizers.Adamax().learning_rate   --> 0.001
 define("Adamax", { RATE, BETA_1, BETA_2, EPSILON }, { "momentum", "norm" }, function(self, grads, places, o)
   local p, m, u, touched = self:_lists(places, "momentum", "norm", "touched")
   o.step, o.beta_1, o.beta_2, o.epsilon = self.iterations + 1, self.beta_1, self.beta_2, self.epsilon
@@ -111,6 +117,7 @@ define("Adamax", { RATE, BETA_1, BETA_2, EPSILON }, { "momentum", "norm" }, func
 end)
 
 --- Adam with Nesterov momentum (Dozat 2016).
+--     tide.optimizers.Nadam().learning_rate   --> 0.001
 local Nadam = define("Nadam", { RATE, BETA_1, BETA_2, EPSILON }, { "momentum", "velocity" }, function(self, grads, places, o)
   local p, m, v, touched = self:_lists(places, "momentum", "velocity", "touched")
   local t = self.iterations + 1
@@ -137,6 +144,7 @@ function Nadam:_set_numbers(t)
 end
 
 --- Adadelta (Zeiler 2012).
+--     tide.optimizers.Adadelta().learning_rate   --> 0.001
 define("Adadelta", { RATE, { "rho", "number", 0.95, "decay of both means", min = 0, max = 1 }, EPSILON },
   { "accumulated_grad", "accumulated_delta_var" }, function(self, grads, places, o)
     local p, a, d, touched = self:_lists(places, "accumulated_grad", "accumulated_delta_var", "touched")
@@ -145,6 +153,7 @@ define("Adadelta", { RATE, { "rho", "number", 0.95, "decay of both means", min =
   end)
 
 --- Lion: steps by the sign of the momentum (Chen et al. 2023).
+--     tide.optimizers.Lion().learning_rate   --> 0.001
 define("Lion", {
   RATE,
   { "beta_1", "number", 0.9, "mixes the step", above = 0, max = 1 },
@@ -156,6 +165,7 @@ define("Lion", {
 end)
 
 --- Follow the regularized leader (McMahan et al. 2013).
+--     tide.optimizers.Ftrl().learning_rate   --> 0.001
 local Ftrl = define("Ftrl", {
   RATE,
   { "learning_rate_power", "number", -0.5, "how the rate falls", max = 0 },

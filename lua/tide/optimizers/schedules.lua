@@ -43,14 +43,18 @@ local function progress(self, step)
   return self.staircase and math.floor(p) or p
 end
 
+--     tide.optimizers.schedules.ExponentialDecay { 0.1, 1000, 0.5 }(1000)   --> 0.05
 define("ExponentialDecay", { RATE, STEPS, DECAY_RATE, STAIRCASE }, "ExponentialDecay", function(self, step)
   return self.initial_learning_rate * self.decay_rate ^ progress(self, step)
 end)
 
+--     tide.optimizers.schedules.InverseTimeDecay { 0.1, 1000, 1 }(1000)   --> 0.05
 define("InverseTimeDecay", { RATE, STEPS, DECAY_RATE, STAIRCASE }, "InverseTimeDecay", function(self, step)
   return self.initial_learning_rate / (1 + self.decay_rate * progress(self, step))
 end)
 
+--     tide.optimizers.schedules.PiecewiseConstantDecay { { 100, 200 }, { 1, 0.5, 0.1 } }(150)
+--     --> 0.5
 define("PiecewiseConstantDecay", {
   { "boundaries", "list", check.required, "steps at which the rate changes, ascending" },
   { "values", "list", check.required, "rates, one more than boundaries" },
@@ -77,6 +81,7 @@ end, function(self)
   end
 end)
 
+--     tide.optimizers.schedules.PolynomialDecay { 0.1, 1000, 0.01 }(500)   --> 0.055
 define("PolynomialDecay", {
   RATE, STEPS,
   { "end_learning_rate", "number", 0.0001, "rate at the end" },
@@ -94,6 +99,7 @@ define("PolynomialDecay", {
 end)
 
 --- Half a cosine (Loshchilov and Hutter 2017), after a linear warm-up.
+--     tide.optimizers.schedules.CosineDecay { 0.1, 1000 }(500)   --> 0.05
 define("CosineDecay", {
   name_at = 4,
   RATE, STEPS,
@@ -116,6 +122,7 @@ define("CosineDecay", {
 end)
 
 --- Cosines that begin again, each t_mul times as long and m_mul times as high (Loshchilov and Hutter 2017).
+--     tide.optimizers.schedules.CosineDecayRestarts { 0.1, 1000 }(500)   --> 0.05
 define("CosineDecayRestarts", {
   RATE,
   { "first_decay_steps", "number", check.required, "steps of the first period", above = 0 },

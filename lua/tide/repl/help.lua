@@ -65,20 +65,26 @@ local function a_function(c)
   return names
 end
 
-local function class_doc(c)
-  local name = rawget(c, "__name")
-  for _, k in ipairs(a_function(c)) do
-    local lines = lines_of((source_of(c[k])))
-    for i, line in ipairs(lines or {}) do
-      if line:find("^%s*[%w_.]*%f[%w_]" .. name .. "%s*=") or line:find('^%s*local [%w_]+ = .*"' .. name .. '"') then
-        local text = block_above(lines, i)
-        if text ~= "" then
-          return text
-        end
-      end
+-- The comment above a place "@path:line", or above the loop or function in which that line stands.
+local function doc_at(place)
+  local path, n = (place or ""):match "^@(.*):(%d+)$"
+  local lines = lines_of(path)
+  n = tonumber(n)
+  while lines and n and n >= 1 do
+    local text = block_above(lines, n)
+    if text ~= "" then
+      return text
     end
+    local margin = #(lines[n] or ""):match "^%s*"
+    repeat
+      n = n - 1
+    until n < 1 or lines[n]:find "%S" and #lines[n]:match "^%s*" < margin
   end
   return ""
+end
+
+local function class_doc(c)
+  return doc_at(rawget(c, "_place"))
 end
 
 local function class_text(c)
@@ -87,7 +93,7 @@ local function class_text(c)
   if text ~= "" then
     out[#out + 1] = text
   end
-  local args = c.args
+  local args = type(c.args) == "table" and c.args.help and c.args or c._args
   if type(args) == "table" and type(args.help) == "function" then
     out[#out + 1] = "options, in order:\n" .. args:help()
   end
@@ -143,6 +149,11 @@ function help.text(value, name)
     local path, first = source_of(value)
     local lines = lines_of(path)
     local text = lines and first > 0 and block_above(lines, first) or ""
+    if text == "" then
+      local place, args = require("tide.training.object").place_of(value)
+      text = doc_at(place)
+      text = args and text .. "\n\noptions, in order:\n" .. args:help() or text
+    end
     if path then
       return ("%s(%s)"):format(name, parameters(value)) .. (text ~= "" and "\n\n" .. text or "")
     end
@@ -159,6 +170,23 @@ function help.text(value, name)
     return class_text(meta)
   end
   return ("%s: a %s"):format(name, help.kind(value)) .. (type(value) == "function" and " written in C" or "")
+end
+
+--- The examples in a help text: lines indented by four spaces or more, or after `@usage`. `-->` and a
+--- value may stand on a line of their own.
+---@param text string
+---@return string[]
+function help.examples(text)
+  local out = {}
+  for line in (text .. "\n"):gmatch "(.-)\n" do
+    local example = line:match "^   %s+(%S.*)$" or line:match "^@usage (.*)$"
+    if example and example:find "^%-%->" and #out > 0 then
+      out[#out] = out[#out] .. "   " .. example
+    elseif example then
+      out[#out + 1] = example
+    end
+  end
+  return out
 end
 
 --- The source of a function, class or object's class, as it stands in its file.

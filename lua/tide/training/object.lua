@@ -83,6 +83,7 @@ function Object:_class_name()
 end
 
 local function_names = setmetatable({}, { __mode = "k" })
+local places = setmetatable({}, { __mode = "k" })
 
 --- A value as plain data (strings, numbers, booleans, tables); objects become `{ class_name, config }`.
 function object.serialize(v)
@@ -107,9 +108,17 @@ function object.serialize(v)
 end
 
 --- Remembers the public name of a function, so that configurations can name it.
-function object.name_function(f, name)
+function object.name_function(f, name, args)
   function_names[f] = name
+  places[f] = { class.place(), args }
   return f
+end
+
+--- Where a function named here is defined, "@path:line", and its argument table; nil for others.
+function object.place_of(f)
+  if places[f] then
+    return places[f][1], places[f][2]
+  end
 end
 
 --- The public name of a function, or "function".
