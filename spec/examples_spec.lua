@@ -11,6 +11,8 @@ local rows = {
   xor = { "", "%d" },
   custom_layer = { "", "%d" },
   custom_step = { "", "%d" },
+  three_programs = { "programs", "accuracy 0%.%d+", "best_model.h5 predicts what the model does, within 0\n",
+    "test accuracy [01]%.%d+" },
   two_inputs = { "", "%d" },
   train_config = { "fit.epochs=2 width=8", "test accuracy 0%.%d+", "saved circle%.keras", command = "train" },
   autoencoder = { "1 512", "%d" },

@@ -260,11 +260,7 @@ describe("layers.Normalization", function()
   end)
 
   it("names what does not fit", function()
-    local function message(f, ...)
-      local ok, e = pcall(f, ...)
-      assert.is_false(ok)
-      return tostring(e)
-    end
+    local message = expect.message
     assert.truthy(message(layers.Normalization, { mean = 1 }):find("given together", 1, true))
     assert.truthy(message(function() layers.Normalization({ axis = 1 }) end):find("batch", 1, true))
     assert.truthy(message(function() layers.Normalization({ mean = { 1, 2 }, variance = { 1, 2 } })(tide.ones { 2, 3 }) end)

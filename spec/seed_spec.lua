@@ -37,10 +37,10 @@ describe("the first program", function()
     local model = tide.Sequential { tide.layers.Dense { 10, activation = "softmax", input_shape = { 10 } } }
     model:compile { optimizer = "adam", loss = "sparse_categorical_crossentropy", metrics = { "accuracy" } }
     local early_stopping = tide.callbacks.EarlyStopping { monitor = "val_loss", patience = 3, restore_best_weights = true }
-    local model_checkpoint = tide.callbacks.ModelCheckpoint { dir .. "/best_model.safetensors", save_best_only = true }
+    local model_checkpoint = tide.callbacks.ModelCheckpoint { dir .. "/best_model.h5", save_best_only = true }
     model:fit(x_train, y_train, { epochs = 3, batch_size = 32, verbose = 0, validation_split = 0.25,
       callbacks = { early_stopping, model_checkpoint } })
-    assert.equal("Sequential", getmetatable(tide.load_model(dir .. "/best_model.safetensors")).__name)
+    assert.equal("Sequential", getmetatable(tide.load_model(dir .. "/best_model.h5")).__name)
     os.execute("rm -r " .. dir)
   end)
 end)
