@@ -5,6 +5,9 @@ local tide = require "tide"
 local ops = require "tide.ops"
 
 local refused = expect.raises
+local function near(want, got)
+  expect.close(got, want, 1e-5)
+end
 
 describe("ops.norm", function()
   local m = tide.tensor { { 3, -4 }, { 0, 12 } }
@@ -113,5 +116,57 @@ describe("convolutions and pooling by Keras' arguments", function()
   it("are nodes of a functional model", function()
     local s = tide.Input { 4, 4, 3 }
     assert.are.same({ 4, 2, 2 }, { table.unpack(ops.max_pool(s, 2, 2, "same", "channels_first").shape:totable(), 2) })
+  end)
+end)
+
+describe("ops.segment_max, segment_min, segment_prod", function()
+  it("reduce rows by ids from 1; empty segments hold the identity", function()
+    assert.are.same({ 4, 2, -math.huge, -3 }, ops.segment_max({ 1, 2, 4, -3 }, { 2, 2, 1, 4 }):tolist())
+    near({ { 1, 1 }, { 2, 3 } }, ops.segment_min({ { 1, 5 }, { 2, 3 }, { 4, 1 } }, { 1, 2, 1 }):tolist())
+    near({ 6, 1, 4, 1 }, ops.segment_prod({ 2, 3, 4 }, { 1, 1, 3 }, 4):tolist())
+    near({ 2, -2147483648, 3 }, ops.segment_max(tide.tensor({ 1, 2, 3 }, { dtype = "int32" }), { 1, 1, 3 }):tolist())
+  end)
+  it("pass the gradient to the element that was taken", function()
+    local v = tide.tensor({ 1, 2, 4 }, { requires_grad = true })
+    ops.sum(ops.segment_max(v, { 1, 1, 2 })):backward()
+    near({ 0, 1, 1 }, v.grad:tolist())
+  end)
+  it("refuse ids that are no segment", function()
+    refused("segment_max: segment_ids must be 1 to 2 (got 0 to 2)", ops.segment_max, { 1, 2 }, { 0, 2 }, 2)
+  end)
+end)
+
+describe("ops.argpartition", function()
+  it("puts the kth smallest in its place", function()
+    near({ 2, 3, 1 }, ops.argpartition({ 7, 1, 5 }, 2):tolist())
+    refused("argpartition: kth must be 1 to 2", ops.argpartition, { 7, 1 }, 3)
+  end)
+end)
+
+describe("ops.dot_product_attention", function()
+  local formula = require "spec.support.formula"
+  local q, k, v = formula.input("real", { 1, 3, 4, 2 }, 1), formula.input("real", { 1, 3, 2, 2 }, 2), formula.input("real",
+    { 1, 3, 2, 2 }, 3)
+  -- by Keras on JAX
+  it("attends by groups of heads", function()
+    near({ 0.522197, 0.21924, -1.1316, -0.478924, 0.109852, 0.98764, -0.00853812, -0.195175, 1.03153, 0.519079, -0.657897,
+      -0.382793, 0.0656544, 0.960188, 0.202658, 0.964869, 1.04269, 0.530576, 0.476291, 0.193113, 0.087543, 0.9273, 0.113779,
+      0.989599 }, ops.ravel(ops.dot_product_attention(q, k, v)):tolist())
+  end)
+  it("takes a bias, a scale and looks back only", function()
+    local bias = formula.input("real", { 1, 4, 3, 3 }, 4)
+    local y = ops.dot_product_attention(q, k, v, { bias = bias, scale = 0.5, is_causal = true })
+    near({ -1.15915, -0.273244, -1.15915, -0.273244, 0.74117, 1.407, 0.74117, 1.407, 0.965483, 0.573862, -0.56718, -0.0372221,
+      0.725606, 1.36728, 0.672108, 1.23077, 0.281064, 0.0351455, -0.315891, -0.342644, -0.144963, 0.763654, -0.138197,
+      0.815473 }, ops.ravel(y):tolist())
+  end)
+  it("looks where the mask allows", function()
+    local mask = ops.greater(formula.input("bits", { 1, 1, 3, 3 }, 5), 0)
+    near({ 0.65128, 0.25705, -1.07932, -0.869208, -0.248498, 0.749602, -0.258607, -0.729587, 1.08191, 0.537302, -0.413852,
+      -0.436129, -0.248479, 0.752408, -0.249564, 0.593584, -1.49999, -1.14298, -1.49999, -1.14298, -0.248406, 0.762992,
+      -0.248406, 0.762992 }, ops.ravel(ops.dot_product_attention(q, k, v, nil, mask)):tolist())
+  end)
+  it("refuses shapes that do not fit", function()
+    refused("do not fit together", ops.dot_product_attention, q, k, tide.ones { 1, 2, 2, 2 })
   end)
 end)

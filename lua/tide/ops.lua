@@ -14,7 +14,8 @@ local families = {
   linear = "einsum tensordot",
   arrays = [[split array_split vsplit hsplit dsplit unstack nonzero vstack hstack dstack column_stack append fliplr flipud rot90
     diagflat trace repeat select isin unique unravel_index multi_hot in_top_k saturate_cast allclose ndim size array get_item]],
-  products = "norm xlogy psnr corrcoef broadcast_shapes segment_sum",
+  products = [[norm xlogy psnr corrcoef broadcast_shapes segment_sum segment_max segment_min segment_prod argpartition
+    dot_product_attention]],
   statistics = [[quantile percentile median nansum nanprod nanmax nanmin nanargmax nanargmin nanmean nanvar nanstd nancumsum
     nancumprod nanquantile nanpercentile nanmedian average ptp diff trapezoid vander cross kron histogram bartlett blackman
     hamming hanning kaiser]],

@@ -134,29 +134,155 @@ function products.broadcast_shapes(shape1, shape2)
   return broadcast("broadcast_shapes", a, b)
 end
 
-local segment_args = check.args("segment_sum", {
-  { "data", "tensor" },
-  { "segment_ids", "tensor" },
-  { "num_segments", "int", min = 1 },
-  { "sorted", "bool", false },
-})
+-- Rows of a segmented reduction: data, ids as tensors of integers, and the number of segments.
+local function segments(where, args, ...)
+  local o = args:call(...)
+  local data = tensor(o.data)
+  local ids = core.is_tensor(o.segment_ids) and o.segment_ids or core.tensor(o.segment_ids, { dtype = "int64" })
+  if data.ndim == 0 or ids.ndim ~= 1 or ids.shape[1] ~= data.shape[1] then
+    errors.raise(where, "segment_ids must name one segment for each row of data (expected [%s], got %s)",
+      tostring(data.shape[1] or "rows"), tostring(ids.shape))
+  end
+  local n = o.num_segments or (ids.size == 0 and 0 or ops.max(ids))
+  if ids.size > 0 and (ops.min(ids) < 1 or ops.max(ids) > n) then
+    errors.raise(where, "segment_ids must be 1 to %d (got %d to %d)", n, ops.min(ids), ops.max(ids))
+  end
+  return data, ids, n
+end
+
+local function segment_args(name)
+  return check.args(name, {
+    { "data", "tensor" },
+    { "segment_ids", "tensor" },
+    { "num_segments", "int", min = 1 },
+    { "sorted", "bool", false },
+  })
+end
+
+local sum_args = segment_args "segment_sum"
 
 --- Sums of the rows of data that have the same id; ids count from 1. `num_segments`: the largest id by default.
 --- Keras: ops.segment_sum.
 --- @usage local s = tide.ops.segment_sum(tide.tensor { 1, 2, 4 }, { 1, 1, 2 })   -- 3 4
 function products.segment_sum(...)
-  local o = segment_args:call(...)
-  local data = tensor(o.data)
-  local ids = core.is_tensor(o.segment_ids) and o.segment_ids or core.tensor(o.segment_ids, { dtype = "int64" })
-  if ids.ndim ~= 1 or ids.shape[1] ~= data.shape[1] then
-    errors.raise("segment_sum", "segment_ids must name one segment for each row of data (expected [%s], got %s)",
-      tostring(data.shape[1]), tostring(ids.shape))
-  end
-  local shape = { o.num_segments or ops.max(ids) }
+  local data, ids, n = segments("segment_sum", sum_args, ...)
+  local shape = { n }
   for i = 2, data.ndim do
     shape[i] = data.shape[i]
   end
   return ops.scatter(ops.expand_dims(ids, 2), data, shape)
+end
+
+-- The rows of each segment side by side, the free places holding `empty`, then reduced.
+local function reduce_segments(reduce, empty, data, ids, n)
+  local counts = ops.bincount(ids:cast "int64", { minlength = n }):cast "int64"
+  local widest = n > 0 and math.max(1, ops.max(counts)) or 1
+  local j = ops.cumsum(ops.ones({ 1, widest }, { dtype = "int64" }), 2)
+  local starts = ops.cumsum(counts) - counts
+  local there = ops.less_equal(j, ops.expand_dims(counts, 2))
+  local at = ops.where(there, ops.expand_dims(starts, 2) + j, 1)
+  local rows = ops.take(ops.take(data, ops.argsort(ids), 1), at, 1)
+  for _ = 2, data.ndim do
+    there = ops.expand_dims(there, -1)
+  end
+  return reduce(ops.where(there, rows, core.tensor(empty, { dtype = data.dtype })), 2)
+end
+
+-- What empty segments hold: the identity of the reduction.
+local LOWEST = { int8 = -128, uint8 = 0, int32 = -2147483648, int64 = math.mininteger, bool = false }
+local HIGHEST = { int8 = 127, uint8 = 255, int32 = 2147483647, int64 = math.maxinteger, bool = true }
+
+for _, spec in ipairs {
+  { "segment_max", ops.max, LOWEST, -math.huge },
+  { "segment_min", ops.min, HIGHEST, math.huge },
+  { "segment_prod", ops.prod, {}, 1 },
+} do
+  local name, reduce, limits, empty = spec[1], spec[2], spec[3], spec[4]
+  local args = segment_args(name)
+  --- Largest or smallest elements, or products, of the rows of data that have the same id, from 1; empty segments hold the
+  --- reduction's identity (-inf, inf, 1). Keras: ops.segment_max, segment_min, segment_prod.
+  products[name] = function(...)
+    local data, ids, n = segments(name, args, ...)
+    local nothing = limits[data.dtype]
+    if nothing == nil then
+      nothing = empty
+    end
+    return reduce_segments(reduce, nothing, data, ids, n)
+  end
+end
+
+local partition_args = check.args("argpartition", {
+  { "x", "tensor" },
+  { "kth", "int", check.required },
+  { "axis", "any", -1 },
+})
+
+--- Positions that put the kth smallest element (from 1) of each line in its place, smaller ones before, larger ones after.
+--- `axis` nil or tide.none: the flattened tensor. The order within both sides is the rising one. Keras: ops.argpartition.
+--- @usage local p = tide.ops.argpartition(tide.tensor { 7, 1, 5 }, 2)   -- 2 3 1
+function products.argpartition(...)
+  local o = partition_args:call(...)
+  local x, axis = tensor(o.x), o.axis
+  if axis == check.none or axis == false then
+    x, axis = ops.ravel(x), 1
+  end
+  local n = x.shape[axis]
+  if not n or o.kth > n or o.kth < -n or o.kth == 0 then
+    errors.raise("argpartition", "kth must be 1 to %s, or from the end -1 to -%s (got %d)", tostring(n), tostring(n), o.kth)
+  end
+  return ops.argsort(x, axis)
+end
+
+local attention_args = check.args("dot_product_attention", {
+  { "query", "tensor" },
+  { "key", "tensor" },
+  { "value", "tensor" },
+  { "bias", "tensor" },
+  { "mask", "tensor" },
+  { "scale", "number" },
+  { "is_causal", "bool", false },
+  { "flash_attention", "bool" },
+  { "attn_logits_soft_cap", "number", above = 0 },
+})
+
+--- softmax(query key' scale + bias) value per head. query (batch, T, heads, width); key and value (batch, S, groups, width),
+--- where each group serves heads / groups heads. `mask`: bool, true where a query may look, broadcast to (batch, heads, T, S);
+--- `is_causal`: no query looks ahead; `scale`: 1 / sqrt(width) by default. Keras: ops.dot_product_attention
+--- (Vaswani et al. 2017; groups: Ainslie et al. 2023).
+--- @return tide.Tensor (batch, T, heads, width of value)
+function products.dot_product_attention(...)
+  local o = attention_args:call(...)
+  local name = "dot_product_attention"
+  local q, k, v = float_of(o.query), float_of(o.key), float_of(o.value)
+  if q.ndim ~= 4 or k.ndim ~= 4 or v.ndim ~= 4 then
+    errors.raise(name, "query, key and value must have 4 axes, (batch, length, heads, width) (got %s, %s, %s)", tostring(q.shape),
+      tostring(k.shape), tostring(v.shape))
+  end
+  local t, heads, width, s, groups = q.shape[2], q.shape[3], q.shape[4], k.shape[2], k.shape[3]
+  if k.shape[4] ~= width or v.shape[2] ~= s or v.shape[3] ~= groups or heads % groups ~= 0 then
+    errors.raise(name, "query, key and value do not fit together (query %s, key %s, value %s)", tostring(q.shape),
+      tostring(k.shape), tostring(v.shape))
+  end
+  if groups ~= heads then
+    local rep = require("tide.ops.arrays")["repeat"]
+    k, v = rep(k, heads // groups, 3), rep(v, heads // groups, 3)
+  end
+  q, k, v = ops.transpose(q, { 1, 3, 2, 4 }), ops.transpose(k, { 1, 3, 4, 2 }), ops.transpose(v, { 1, 3, 2, 4 })
+  local logits = ops.matmul(q * (o.scale or width ^ -0.5), k)
+  if o.attn_logits_soft_cap then
+    logits = ops.tanh(logits / o.attn_logits_soft_cap) * o.attn_logits_soft_cap
+  end
+  if o.bias ~= nil then
+    logits = logits + float_of(o.bias)
+  end
+  local hidden = -0.7 * (logits.dtype == "float64" and 1.7976931348623157e308 or 3.4028234663852886e38)
+  if o.is_causal then
+    logits = ops.where(ops.tril(ops.ones({ t, s }, { dtype = "bool" })), logits, hidden)
+  end
+  if o.mask ~= nil then
+    logits = ops.where(tensor(o.mask):cast "bool", logits, hidden)
+  end
+  return ops.transpose(ops.matmul(ops.softmax(logits), v), { 1, 3, 2, 4 })
 end
 
 return products
