@@ -313,10 +313,13 @@ coverage:
 	@$(LUA) spec/support/coverage.lua build/cov | tee build/cov/coverage.txt
 
 # One row of the speed table each: make bench ROWS="cnn mlp_small" SECONDS=10
-ROWS ?= mlp_small mlp_mid cnn autoencoder resnet20 recsys mlp_small_b1 cnn_b1 resnet20_b1
+# The row "pictures" runs beside Keras' ImageDataGenerator where PEER is a Python that has Keras.
+ROWS ?= mlp_small mlp_mid cnn autoencoder resnet20 recsys mlp_small_b1 cnn_b1 resnet20_b1 pictures
 bench:
 	@+$(MAKE) --no-print-directory all
-	@for row in $(ROWS); do $(TREE) $(LUA) spec/bench/peers.lua $$row --seconds $(BENCH_SECONDS) || exit 1; done
+	@for row in $(ROWS); do case $$row in \
+	  pictures) $(TREE) $(LUA) spec/bench/pictures.lua --seconds $(BENCH_SECONDS) $(if $(PEER),--python $(PEER));; \
+	  *) $(TREE) $(LUA) spec/bench/peers.lua $$row --seconds $(BENCH_SECONDS);; esac || exit 1; done
 BENCH_SECONDS ?= 10
 
 # -- installation. The program finds the modules beside itself (PREFIX/bin, PREFIX/share, PREFIX/lib), so a tree can be
@@ -361,7 +364,7 @@ help:
 	@echo "make valgrind        the specs under valgrind (SPECS=)"
 	@echo "make fuzz            every fuzzer under the sanitizers (SECONDS=60 each)"
 	@echo "make coverage        lines and branches that the specs reach, C and Lua"
-	@echo "make bench           the speed rows (ROWS=, BENCH_SECONDS=)"
+	@echo "make bench           the speed rows (ROWS=, BENCH_SECONDS=, PEER=python with Keras for pictures)"
 	@echo "make install         to PREFIX=$(PREFIX) (LUADIR, LIBDIR, BINDIR, DESTDIR)"
 	@echo "make rock            a binary LuaRocks rock in dist/, checked in a fresh tree"
 	@echo "make env             exports for using this tree from any lua5.4: eval \"\$$(make -s env)\""
