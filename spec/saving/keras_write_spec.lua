@@ -65,6 +65,12 @@ describe("files that Tide wrote and real Keras opened (spec/ref/keras_models.py 
     end)
   end
 
+  it("best_model.h5 of examples/three_programs.lua gives in Tide what it gave in Keras", function()
+    local model = tide.load_model(models.folder .. "best_model.h5")
+    assert.is_true(models.difference(models.run(model), opened["best_model.h5"]) < 1e-6)
+    assert.equal("Adam", model.optimizer:_class_name())
+  end)
+
   for name, weights in pairs(opened.third_step) do
     it(name .. " is trained on from the stored state as Keras does", function()
       local stem = name:match "^[%w_]+"
