@@ -449,7 +449,21 @@ static void read_again(decoding *d, tide_ctx *ctx, int nin, tide_tensor **in, co
     }
 }
 
-/* upvalues: 1 the opbind, 2 the userdata with the context, 3 names -> argument numbers */
+/* x:reshape(3, 2): where one list is due, several numbers are a list that lacks its braces. */
+static void too_many(lua_State *L, const opbind *b, int n) {
+    const int last = positional(b, b->npositional - 1), from = b->npositional;
+    char list[200] = "";
+    int numbers = last >= 0 && takes_table(b->args[last].kind) && b->args[last].kind != TIDE_ARG_IN && b->args[last].kind != TIDE_ARG_INS;
+    for (int i = from; i <= n && numbers; i++) {
+        size_t at = strlen(list);
+        numbers = lua_isinteger(L, i);
+        snprintf(list + at, sizeof list - at, i > from ? ", %lld" : "%lld", (long long)lua_tointeger(L, i));
+    }
+    if (numbers) tideL_error(L, b->op->name, "%s is one list (got %d numbers); write { %s }", b->args[last].name, n - from + 1, list);
+    tideL_error(L, b->op->name, "too many arguments (expected at most %d, got %d)", b->npositional, n);
+}
+
+/* upvalues: 1 the opbind, 2 the userdata with the context, 3 names -> argument numbers, 4 whether it is a tensor's method */
 static int call(lua_State *L) {
     opbind *b = lua_touserdata(L, lua_upvalueindex(1));
     const tide_op *op = b->op;
@@ -463,6 +477,8 @@ static int call(lua_State *L) {
             if (s) return dispatch_symbolic(L, b, s, nargs);
             break;
         }
+    if (lua_toboolean(L, lua_upvalueindex(4)) && !tideL_tohandle(L, 1))
+        tideL_error(L, op->name, "is a method and needs its tensor first (got %s): write x:%s(...), with a colon", tideL_typename(L, 1), op->name);
     int options = 0;
     if (n > 0 && lua_type(L, n) == LUA_TTABLE && !lua_getmetatable(L, n)) {
         if (tideL_has_string_key(L, n) || (lua_rawlen(L, n) == 0 && !(positional(b, n - 1) >= 0 && b->args[positional(b, n - 1)].kind != TIDE_ARG_IN && takes_table(b->args[positional(b, n - 1)].kind))))
@@ -472,9 +488,7 @@ static int call(lua_State *L) {
     }
     for (int k = 0; k < n; k++) {
         int arg = positional(b, k);
-        if (arg < 0) {
-            tideL_error(L, op->name, "too many arguments (got %d)", n);
-        }
+        if (arg < 0) too_many(L, b, n);
         if (lua_type(L, k + 1) != LUA_TNIL) decode(&d, arg, k + 1);
     }
     if (options) decode_options(&d, options, n);
@@ -513,7 +527,7 @@ static int call(lua_State *L) {
     return op->nout;
 }
 
-static void push_call(lua_State *L, const tide_op *op) {
+static void push_call(lua_State *L, const tide_op *op, int method) {
     opbind *b = bind_of(op);
     if (!b) luaL_error(L, "tide: not enough memory");
     lua_pushlightuserdata(L, b);
@@ -524,7 +538,8 @@ static void push_call(lua_State *L, const tide_op *op) {
         lua_pushinteger(L, i);
         lua_setfield(L, -2, b->args[i].name);
     }
-    lua_pushcclosure(L, call, 3);
+    lua_pushboolean(L, method);
+    lua_pushcclosure(L, call, 4);
 }
 
 /* -- what help, specs and completion read -- */
@@ -580,12 +595,11 @@ void tideL_open_ops(lua_State *L) {
     for (int i = 0; i < TIDE_OP_COUNT; i++) {
         const tide_op *op = tide_ops[i];
         if (op->kind == TIDE_POINTWISE_OP && op->flags & TIDE_PRIVATE) continue;
-        push_call(L, op);
-        if (!(op->flags & TIDE_PRIVATE) && op->nargs > 0 && op->args()[0].kind == TIDE_ARG_IN) {
-            lua_pushvalue(L, -1);
-            lua_setfield(L, -4, op->name);
-        }
+        push_call(L, op, 0);
         lua_setfield(L, -2, op->name);
+        if (op->flags & TIDE_PRIVATE || op->nargs == 0 || op->args()[0].kind != TIDE_ARG_IN) continue;
+        push_call(L, op, 1);
+        lua_setfield(L, -3, op->name);
     }
     lua_setfield(L, -4, "ops");
     lua_setfield(L, -2, "methods");

@@ -157,7 +157,12 @@ static void measure(lua_State *L, int i, int depth, form *f, int first) {
     if (type == LUA_TNUMBER) f->numbers++;
     else if (type == LUA_TBOOLEAN) f->booleans++;
     else if (one_element(L, i)) f->numbers++;
-    else
+    else if (tideL_tohandle(L, i)) {
+        char shape[160];
+        const tide_tensor *t = tideL_totensor(L, i);
+        tideL_error(L, f->where, "a list of data holds a tensor of %s (expected numbers or booleans); one tensor stands without braces, several are joined by ops.stack",
+                    tide_shape_str(t->rank, t->shape, shape, sizeof shape));
+    } else
         tideL_error(L, f->where, "data must be numbers or booleans (got %s)", type == LUA_TNIL ? "nil; lists have no holes" : tideL_typename(L, i));
     if (f->numbers && f->booleans) tideL_error(L, f->where, "the data mix numbers and booleans");
 }
