@@ -244,6 +244,8 @@ specs: all
 C_FILES = $(shell find src kernels -name '*.[ch]' 2>/dev/null)
 lint: format-check
 	@+$(MAKE) --no-print-directory all WERROR=1
+	$(SAY) LINT "width of new lines"
+	$(Q).ci/width
 	$(SAY) LINT "Lua files"
 	$(Q)luacheck -q --no-color lua spec $(wildcard examples) >$(BUILD)/luacheck.txt || { cat $(BUILD)/luacheck.txt; exit 1; }
 

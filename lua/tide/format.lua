@@ -61,7 +61,7 @@ end
 -- Replaces the numbers of nested lists by their texts; returns the width of the widest, where of floats only those that are
 -- finite and not 0 count.
 local function spell(x, pattern, width)
-  local format = string.format
+  local spelt = string.format
   for i = 1, #x do
     local v = x[i]
     if type(v) == "table" then
@@ -72,7 +72,7 @@ local function spell(x, pattern, width)
         word = tostring(v)
         width = #word > width and #word or width
       elseif v - v == 0 then
-        word = format(pattern, v)
+        word = spelt(pattern, v)
         width = v ~= 0 and #word > width and #word or width
       else
         word = v ~= v and "nan" or v > 0 and "inf" or "-inf"

@@ -15,6 +15,9 @@ add { op = sparse, label = "logits", ref = "sparse, logits", options = logits, g
     { inputs = { { values = { 1, 1.5, 2 } }, { shape = { 3, 3 } } }, options = logits, says = "sparse_cross_entropy: target[2] is not a whole number (expected 1..3)" },
     { inputs = { { values = { 1, 2 }, dtype = "int32" }, { shape = { 3, 3 } } }, options = logits, says = "target has one entry per example (expected [3], got [2])" },
   } }
+add { op = sparse, label = "labels with a last axis of 1", grad = { 2 },
+  inputs = { { values = { { 2 }, { 1 } }, dtype = "int32" }, { values = { { 0.2, 0.8 }, { 0.4, 0.6 } } } },
+  outputs = { { values = { -math.log(0.8), -math.log(0.4) } } } }
 add { op = sparse, label = "probabilities", ref = "sparse, probabilities", grad = { 2 }, gradgrad = true }
 add { op = sparse, label = "not normalized", ref = "sparse, not normalized", grad = { 2 }, gradgrad = true }
 add { op = sparse, label = "sequences", ref = "sparse, sequences", options = logits, grad = { 2 } }
