@@ -191,7 +191,7 @@ $(BUILD)/exports: $(BUILD)/flags
 $(MODULE): $(LIB_OBJ) $(BIND_OBJ) $(BUILD)/exports
 	@mkdir -p $(@D)
 	$(SAY) LINK $@
-	$(Q)$(CC) -shared -fopenmp $(LDFLAGS) $(LINK) $(WRAP) -Wl,-z,nodelete -Wl,--version-script=$(BUILD)/exports \
+	$(Q)$(CC) -shared -fopenmp $(LDFLAGS) $(LINK) $(WRAP) -Wl,--wrap=GOMP_parallel -Wl,-z,nodelete -Wl,--version-script=$(BUILD)/exports \
 	  -o $@ $(LIB_OBJ) $(BIND_OBJ) -Wl,--as-needed $(LIBS)
 	@nm -uD $@ | awk '$$1 == "U" && $$2 ~ /^tide/ { print "  undefined in $@: " $$2 }' >&2
 

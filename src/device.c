@@ -123,6 +123,16 @@ const char *tide_cpu_level(void) {
     return level_name;
 }
 
+/* libgomp makes a team and takes it down again even for a region of one thread: 0.45 microseconds, more than most small
+ * kernels need. Such a region is a plain call here (the linker's --wrap brings regions of this library by); inside another
+ * region its functions would answer with the outer team's numbers, so there it stays one. */
+extern void __real_GOMP_parallel(void (*fn)(void *), void *data, unsigned threads, unsigned flags) __attribute__((weak));
+void __wrap_GOMP_parallel(void (*fn)(void *), void *data, unsigned threads, unsigned flags);
+void __wrap_GOMP_parallel(void (*fn)(void *), void *data, unsigned threads, unsigned flags) {
+    if (threads == 1 && omp_get_level() == 0) fn(data);
+    else __real_GOMP_parallel(fn, data, threads, flags);
+}
+
 void tide_set_threads(int n) {
     threads_wanted = n < 1 ? 1 : n;
     if (!in_child) omp_set_num_threads(threads_wanted);

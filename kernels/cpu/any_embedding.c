@@ -16,7 +16,7 @@ static int64_t *positions(tide_kcall *c, int in, int64_t base, int64_t rows, int
 }
 
 static void copy_rows(const char *x, const int64_t *at, int64_t n, size_t bytes, char *y) {
-    TIDE_PARALLEL_FOR (n, TIDE_MAX(1, (int64_t)(49152 / (bytes + 1)))) {
+    TIDE_PARALLEL_FOR (n, tide_even_grain(n, (int64_t)bytes, 49152)) {
         for (int64_t i = lo; i < hi; i++) memcpy(y + (size_t)i * bytes, x + (size_t)at[i] * bytes, bytes);
     }
 }
@@ -67,7 +67,7 @@ TIDE_ANY_KERNEL(embedding_grad_) { /* dy, ids */
         const FROM *x = c->in[0].p;                                                                             \
         TO *y = c->out[0].p;                                                                                    \
         const TO scale = (TO)(isnan(a->scale) ? 1 : a->scale), offset = (TO)(isnan(a->offset) ? 0 : a->offset); \
-        TIDE_PARALLEL_FOR (n, TIDE_MAX(1, 32768 / (d + 1))) {                                                   \
+        TIDE_PARALLEL_FOR (n, tide_even_grain(n, d, 16384)) {                                                   \
             for (int64_t i = lo; i < hi; i++) {                                                                 \
                 const FROM *r = x + at[i] * d;                                                                  \
                 TO *o = y + i * d;                                                                              \

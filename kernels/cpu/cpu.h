@@ -44,6 +44,14 @@
             for (int64_t lo = chunk * grain_, hi = TIDE_MIN(lo + grain_, n_), once_ = TIDE_GO_ON; once_; once_ = 0)
 /* clang-format on */
 
+/* A grain of about `size` units of work for n rows of `each`, one chunk or an even number of them: two threads end together. */
+static inline int64_t tide_even_grain(int64_t n, int64_t each, int64_t size) {
+    const double work = (double)n * (double)each;
+    if (n < 2 || work <= (double)size) return n > 0 ? n : 1;
+    const double pairs = work / (2.0 * (double)size) + 1;
+    return pairs * 2 >= (double)n ? 1 : TIDE_CEIL_DIV(n, 2 * (int64_t)pairs);
+}
+
 /* -- elementwise driver (any_elementwise.c): calls `loop` with unit-stride pieces of every operand -- */
 /* in[k] and out hold n elements one after the other; attrs is the call's. */
 typedef void (*tide_loop)(int64_t n, const void *const *in, void *out, const void *attrs);

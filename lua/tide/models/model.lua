@@ -25,11 +25,12 @@ local delegated = {
 }
 for module, names in pairs(delegated) do
   for name in names:gmatch "%S+" do
+    local fn
     Model[name] = function(self, ...)
       if type(self) ~= "table" or not self._id then
         errors.raise(name, "is a method: write model:%s(...) with a colon", name)
       end
-      local fn = require(module)[name]
+      fn = fn or require(module)[name]
       if not fn then
         errors.raise(name, "is not offered by %s", module)
       end

@@ -82,7 +82,7 @@ end
 
 --- A tensor where a number or a nested table of numbers was given; else the value itself.
 function pass.as_leaf(v)
-  if structure.kind(v) == "leaf" and type(v) ~= "userdata" then
+  if type(v) ~= "userdata" and structure.kind(v) == "leaf" then
     return core.tensor(v)
   end
   return v
@@ -100,9 +100,16 @@ function Guard.__close(g)
   core.grad_mode(g.grad_mode)
 end
 
+-- What brings a mode back and does nothing else: one prediction makes no table.
+local back = { [true] = setmetatable({ grad_mode = true }, Guard), [false] = setmetatable({ grad_mode = false }, Guard) }
+
 --- Sets the grad mode and, if asked, watches for Ctrl-C, until the returned value is closed.
 function pass.guard(grad, watch, state)
-  local g = setmetatable({ grad_mode = core.grad_mode(grad), watching = watch, state = state }, Guard)
+  local was = core.grad_mode(grad)
+  if not watch and not state then
+    return back[was]
+  end
+  local g = setmetatable({ grad_mode = was, watching = watch, state = state }, Guard)
   if watch then
     core.watch_interrupts(true)
   end

@@ -1,6 +1,7 @@
 --- Data of several parts: a tensor, a list of tensors, or a table by name. Flattened in order (names sorted, or in the order
 --- that is given) and put together again.
 local errors = require "tide.errors"
+local none = require "tide.none"
 local tensors = require "tide.training.tensors"
 
 local structure = {}
@@ -16,7 +17,7 @@ end
 --- "leaf" (a tensor, or a nested table of numbers), "list", "dict", "other", or nil for nil and false.
 function structure.kind(v)
   local t = type(v)
-  if v == nil or v == false or v == require "tide.none" then
+  if v == nil or v == false or v == none then
     return nil
   elseif t == "userdata" or t == "number" or t == "boolean" then
     return "leaf"
