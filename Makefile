@@ -124,7 +124,7 @@ H5_SRC     := $(wildcard src/hdf5/*.c)
 H5_OBJ     := $(H5_SRC:%.c=$(BUILD)/%.o)
 HDF5       := $(if $(and $(strip $(H5_LIBS)),$(H5_SRC)),$(BUILD)/lib/tide/tide-hdf5)
 
-.PHONY: all hard sanitize-core deps demo test bench lint sanitize valgrind fuzz coverage install rock env help clean specs format format-check FORCE
+.PHONY: all hard sanitize-core deps demo test bench pictures lint sanitize valgrind fuzz coverage install rock env help clean specs format format-check FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -314,6 +314,11 @@ coverage:
 	@TIDE_BUILD=build/cov TIDE_COVERAGE=build/cov/lua $(BUSTED) $(SPECS)
 	@$(LUA) spec/support/coverage.lua build/cov | tee build/cov/coverage.txt
 
+# The README's pictures, from a real session on Fashion-MNIST.
+pictures:
+	@+$(MAKE) --no-print-directory all
+	@TIDE_BUILD=$(BUILD) $(TREE) $(LUA) spec/pictures/make.lua
+
 # One row of the speed table each: make bench ROWS="cnn mlp_small" SECONDS=10
 # The row "pictures" runs beside Keras' ImageDataGenerator where PEER is a Python that has Keras.
 ROWS ?= mlp_small mlp_mid cnn autoencoder resnet20 recsys mlp_small_b1 cnn_b1 resnet20_b1 pictures
@@ -366,6 +371,7 @@ help:
 	@echo "make valgrind        the specs under valgrind (SPECS=)"
 	@echo "make fuzz            every fuzzer under the sanitizers (SECONDS=60 each)"
 	@echo "make coverage        lines and branches that the specs reach, C and Lua"
+	@echo "make pictures        the pictures of the README, from a session at the prompt"
 	@echo "make bench           the speed rows (ROWS=, BENCH_SECONDS=, PEER=python with Keras for pictures)"
 	@echo "make install         to PREFIX=$(PREFIX) (LUADIR, LIBDIR, BINDIR, DESTDIR)"
 	@echo "make rock            a binary LuaRocks rock in dist/, checked in a fresh tree"

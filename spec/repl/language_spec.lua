@@ -130,6 +130,18 @@ describe("repl.complete", function()
     assert.equal("", options("layers.Dense(64, ", "use_bi"))
   end)
 
+  it("shows the signature of what is being called", function()
+    local here = { tide = require "tide", net = require("tide").Sequential(), f = function(a, b, ...) return a, b, ... end }
+    local function shown(before)
+      return complete.words("", before, here)
+    end
+    assert.same({ "f(a, b, ...)", "" }, shown "f(")
+    assert.matches("^net:fit%(x, y, batch_size, epochs, ", shown("net:fit(")[1])
+    assert.same({ "tide.ops.softmax(x, axis)", "" }, shown "x = tide.ops.softmax(")
+    assert.is_nil(complete.signature("print(", here))
+    assert.is_nil(complete.signature("nothing(", here))
+  end)
+
   it("offers names inside strings, by the key before them", function()
     local here = { tide = require "tide", layers = require("tide").layers }
     local function names(before, word)

@@ -129,7 +129,7 @@ describe("the prompt", function()
 
   it("says how long it took only when it was long", function()
     assert.not_matches(" s\n", s:enter "1")
-    assert.matches("^0%.%d+ s\n$", s:enter "local t = os.clock() while os.clock() - t < 0.15 do end")
+    assert.matches("^%d+%.%d+ s\n$", s:enter "local t = os.clock() while os.clock() - t < 0.15 do end")
   end)
 end)
 
@@ -180,10 +180,12 @@ describe("Ctrl-C at the prompt", function()
     local other = start()
     other:type "('x'):rep(20), print 'go', ('x'):rep(400):find(('x*'):rep(50) .. 'y')\n"
     other:wait "\ngo\r"
-    for _ = 1, 3 do
+    local presses = 0
+    repeat -- signals that come while it does not run are one
       other:signal(INT)
-      other:take(20)
-    end
+      presses = presses + 1
+    until not other:take(20) or presses > 500
+    assert.is_true(presses >= 3)
     assert.equal(-INT, other:finish())
   end)
 
@@ -270,7 +272,7 @@ describe("fit { plot = true }", function()
       assert.equal(1, count(shown, "━ loss"), shown)
       assert.equal(1, count(shown, "━ mae"))
       assert.equal(1, count(shown, "Epoch %d/3"))
-      assert.matches("\nEpoch 3/3\n10/10 [━ ]+0s [^\n]*\nover$", shown)
+      assert.matches("\nEpoch 3/3\n10/10 [━ ]+%d+s [^\n]*\nover$", shown)
       assert.equal(columns >= 80, shown:find "loss +mae" ~= nil)
     end
   end)
@@ -280,7 +282,7 @@ describe("fit { plot = true }", function()
     local out = p:read "a"
     p:close()
     assert.not_matches("[\27\r\128-\255]", out)
-    assert.equal(3, count(out, "10/10 %- 0s"))
+    assert.equal(3, count(out, "10/10 %- %d+s"))
     assert.equal(1, count(out, "%* loss   %+ val_loss"))
     assert.matches("|[ *+]*%*", out)
     assert.matches("over\n$", out)
@@ -319,5 +321,18 @@ describe("the program at a terminal", function()
     other:wait "over\r"
     assert.matches("\nicanon", other.raw:sub(other.mark))
     other:finish()
+    other = start()
+    other:type "6 *"
+    other:shows "tide> 6 *"
+    other:signal(20) -- SIGTSTP
+    other:wait(function(o) return not o.pty:raw() end, "the terminal as it was")
+    other:signal(18) -- SIGCONT
+    other:wait(function(o) return o.pty:raw() end, "keys again")
+    other:type " 7\n"
+    other:wait "\n42\r"
+    other:ready()
+    other:signal(28) -- SIGWINCH, at an empty line
+    assert.equal("43\n", other:enter "_ + 1")
+    assert.equal(0, finish(other))
   end)
 end)

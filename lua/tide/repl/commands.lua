@@ -369,7 +369,7 @@ local function ask(session, name, source)
   if not text then
     error(("nothing is known of '%s'; ? *%s* searches"):format(name, name), 0)
   end
-  session.out:write(text, "\n")
+  session.out:write(source and session.colour and help.painted(text) or text, "\n")
 end
 
 --- What to do for a line that is a command; nil for one that is Lua.

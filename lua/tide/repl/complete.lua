@@ -213,6 +213,37 @@ function complete.options(word, before, env)
   return #out > 0 and out or nil
 end
 
+--- The signature of the function whose bracket was just opened: "net:fit(x, y, batch_size, …)"; nil if none is known.
+---@param before string ends in "("
+---@param env table
+---@return string|nil
+function complete.signature(before, env)
+  local name = before:match "([%a_][%w_.:]*)%($"
+  local v = name and complete.value(name:gsub(":", "."), env)
+  if not name or (v == nil and not name:find ":") then
+    return nil
+  end
+  local rows = rows_of(name, env)
+  local names = {}
+  if rows then
+    for i, row in ipairs(rows) do
+      names[i] = row[1]
+    end
+  elseif type(v) == "function" then
+    local info = debug.getinfo(v, "uS")
+    if info.what == "C" then
+      return nil
+    end
+    for i = name:find ":" and 2 or 1, info.nparams do
+      names[#names + 1] = debug.getlocal(v, i)
+    end
+    names[#names + 1] = info.isvararg and "..." or nil
+  else
+    return nil
+  end
+  return ("%s(%s)"):format(name, table.concat(names, ", "))
+end
+
 -- What the key before a string means: key -> kind of the registry.
 local kinds = { activation = "activation", recurrent_activation = "activation", optimizer = "optimizer", loss = "loss",
   losses = "loss", metrics = "metric", weighted_metrics = "metric", callbacks = "callback", layer = "layer",
@@ -304,6 +335,10 @@ function complete.words(word, before, env)
       end
     end
     return sorted(out)
+  end
+  local signature = word == "" and complete.signature(before, env)
+  if signature then
+    return { signature, "" } -- two, so that they are shown and not put in
   end
   local options = complete.options(word, before, env)
   if options then

@@ -189,6 +189,38 @@ function help.examples(text)
   return out
 end
 
+local words = {}
+for word in ([[and break do else elseif end false for function goto if in local nil not or repeat return then true until
+  while]]):gmatch "%a+" do
+  words[word] = true
+end
+
+--- Lua source with colours: words of the language, strings, comments.
+---@param text string
+---@return string
+function help.painted(text)
+  local function paint(code, s)
+    return ("\27[%sm%s\27[0m"):format(code, s)
+  end
+  local out, i = {}, 1
+  while i <= #text do
+    local piece = text:match("^%-%-[^\n]*", i)
+    if piece then
+      out[#out + 1] = paint("2", piece)
+    else
+      piece = text:match('^"[^"\n]*"', i) or text:match("^'[^'\n]*'", i)
+      if piece then
+        out[#out + 1] = paint("32", piece)
+      else
+        piece = text:match("^[%a_][%w_]*", i) or text:match("^[^%a_\"'%-]+", i) or text:sub(i, i)
+        out[#out + 1] = words[piece] and paint("1", piece) or piece
+      end
+    end
+    i = i + #piece
+  end
+  return table.concat(out)
+end
+
 --- The source of a function, class or object's class, as it stands in its file.
 ---@param value any
 ---@return string|nil
