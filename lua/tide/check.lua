@@ -336,9 +336,11 @@ function types.axes(v, row)
   return list.new(out)
 end
 
-function types.tensor(v)
+function types.tensor(v, row)
   local t = type(v)
-  if t == "userdata" or t == "number" or t == "table" or t == "boolean" then
+  if t == "number" or (t == "table" and getmetatable(v) == nil) then
+    return require("tide.core").tensor(v, row.whole and { dtype = "int64" } or nil)
+  elseif t == "userdata" or t == "table" then
     return v
   end
   return nil, "a tensor"

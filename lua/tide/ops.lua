@@ -33,12 +33,6 @@ for name, f in pairs(core.ops) do
   end
 end
 
-for name, f in pairs(require "tide.ops.windows") do
-  if type(f) == "function" then
-    ops[name] = f
-  end
-end
-
 -- Keras' and NumPy's other names of the same ops.
 for name, of in
   pairs {
@@ -102,6 +96,36 @@ do
   no_method[name] = true
 end
 
+-- A function of Lua parameters, called by their names too: `ops.cross { x1 = a, x2 = b }`; its first argument must be there.
+-- Functions of `...` check theirs themselves.
+local function named(name, f)
+  local info = debug and debug.getinfo(f, "u")
+  if not info or info.isvararg and info.nparams == 0 then
+    return f
+  end
+  local position, names = {}, {}
+  for i = 1, info.nparams do
+    names[i] = debug.getlocal(f, i)
+    position[names[i]] = i
+  end
+  local first = names[1]
+  return function(x, ...)
+    if x == nil then
+      errors.raise(name, "%s is missing", first)
+    elseif select("#", ...) == 0 and check.is_plain(x) and type(next(x)) == "string" then
+      local args = {}
+      for key, value in pairs(x) do
+        if not position[key] then
+          errors.raise(name, "unknown option '%s'%s", tostring(key), check.did_you_mean(tostring(key), names))
+        end
+        args[position[key]] = value
+      end
+      return f(table.unpack(args, 1, info.nparams))
+    end
+    return f(x, ...)
+  end
+end
+
 --- The function that `x:name(...)` calls where the C core has no op of that name, or nil.
 function ops.method(name)
   return place[name] and not no_method[name] and ops[name] or nil
@@ -118,7 +142,7 @@ return setmetatable(ops, {
     end
     local from = place[name]
     if from then
-      local f = require(from)[name]
+      local f = named(name, require(from)[name])
       f = from ~= "tide.ops.control" and traced(name, f) or f
       rawset(ops, name, f)
       return f

@@ -178,4 +178,4 @@ function saving.load_model(...)
   return with_custom(o.custom_objects, format.load_model, path, o)
 end
 
-return saving
+return require("tide.registry").sealed("tide.saving", saving)

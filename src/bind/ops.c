@@ -43,6 +43,7 @@ typedef struct {
     int nargs;
     int slot[MAX_ARGS];                    /* argument -> input number or list number */
     int positional[MAX_ARGS], npositional; /* arguments that may stand without a name, in order */
+    int format;                            /* offset of the attribute data_format; -1: none */
     int needs_defaults;                    /* has attributes at all */
     unsigned required;                     /* bits of attributes without a default */
     _Alignas(16) unsigned char defaults[MAX_ATTRS];
@@ -119,12 +120,14 @@ static opbind *make_bind(const tide_op *op) {
     b->op = op;
     b->args = op->args();
     int in = 0, list = 0;
+    b->format = -1;
     for (int i = 0; i < op->nargs; i++) {
         const tide_arg *a = &b->args[i];
         if (a->kind == TIDE_ARG_IN) b->slot[i] = in++;
         else if (a->kind == TIDE_ARG_INS) b->slot[i] = list++;
         else if (a->kind != TIDE_ARG_RNG) set_default(a, b->defaults);
         if (a->kind == TIDE_ARG_RNG || private_name(a->name)) continue;
+        if (!strcmp(a->name, "data_format")) b->format = (int)a->offset;
         b->positional[b->npositional++] = i;
         if (a->kind > TIDE_ARG_INS && !strcmp(a->def, "!")) b->required |= 1u << i;
     }
@@ -282,6 +285,15 @@ static void unknown_option(decoding *d, const char *key) {
     tideL_error(L, d->b->op->name, "unknown option '%.60s'%s (expected %s)", key, hint, known);
 }
 
+/* Keras names some first arguments otherwise. */
+static int other_name(const opbind *b, const char *key) {
+    static const char *const names[][2] = {{"inputs", "x"}, {"variable", "x"}, {"x", "x1"}, {"y", "x2"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        for (int k = 0; k < b->nargs && !strcmp(key, names[i][0]); k++)
+            if (!strcmp(b->args[k].name, names[i][1])) return k;
+    return -1;
+}
+
 /* The final table of named arguments, at index i; `next` is the next positional argument. */
 static void decode_options(decoding *d, int i, int next) {
     lua_State *L = d->L;
@@ -318,6 +330,7 @@ static void decode_options(decoding *d, int i, int next) {
             lua_rawget(L, lua_upvalueindex(3));
             int arg = lua_isnil(L, -1) ? -1 : (int)lua_tointeger(L, -1);
             lua_pop(L, 1);
+            if (arg < 0) arg = other_name(d->b, lua_tostring(L, -2));
             if (arg < 0) unknown_option(d, lua_tostring(L, -2));
             if (d->given >> arg & 1) tideL_error(L, d->b->op->name, "%s is given twice", d->b->args[arg].name);
             lua_insert(L, -2); /* value below its key: it stays on the stack, where the decoding refers to it */
@@ -368,7 +381,7 @@ static void finish_inputs(decoding *d) {
     for (int k = 0; k < op->nin && like < 0; k++)
         if (d->in[k]) {
             like = d->in[k]->dtype;
-            mask = like == TIDE_BOOL && op->kind == TIDE_POINTWISE_OP && tide_numel(d->in[k]) != 1;
+            mask = (op == &tide_op_where || (like == TIDE_BOOL && op->kind == TIDE_POINTWISE_OP)) && tide_numel(d->in[k]) != 1;
         }
     for (int arg = 0; arg < d->b->nargs; arg++) {
         const tide_arg *a = &d->b->args[arg];
@@ -378,7 +391,7 @@ static void finish_inputs(decoding *d) {
             int type = lua_type(L, at);
             if (type != LUA_TNUMBER && type != LUA_TBOOLEAN && type != LUA_TTABLE)
                 tideL_error(L, op->name, "%s must be a tensor (got %s)", a->name, tideL_typename(L, at));
-            if (type == LUA_TBOOLEAN && mask)
+            if (type == LUA_TBOOLEAN && mask && (op != &tide_op_where || k == 0))
                 tideL_error(L, op->name, "%s is a Lua boolean where a mask of several elements is due; compare tensors with x:equal(y)", a->name);
             if (type == LUA_TNUMBER && !d->cached && !(op->whole >> k & 1) && (like == TIDE_F32 || like == TIDE_F64)) {
                 d->cached = k + 1; /* one only: the next one may push it out of the cache */
@@ -463,6 +476,15 @@ static void too_many(lua_State *L, const opbind *b, int n) {
     tideL_error(L, b->op->name, "too many arguments (expected at most %d, got %d)", b->npositional, n);
 }
 
+/* Pushes x with its channels, axis 1, put last, or back. */
+static void turn(lua_State *L, tide_tensor *x, int to_last) {
+    tide_transpose_attrs a = {.axes.n = x->rank};
+    for (int i = 0; i < x->rank; i++) a.axes.v[i] = i;
+    for (int i = 1; i < x->rank; i++) a.axes.v[i] = to_last ? (i == x->rank - 1 ? 1 : i + 1) : (i == 1 ? x->rank - 1 : i - 1);
+    tideL_handle *h = tideL_new(L);
+    tideL_try(L, x->ctx, tide_apply(x->ctx, &tide_op_transpose, &a, 1, &x, &h->t));
+}
+
 /* upvalues: 1 the opbind, 2 the userdata with the context, 3 names -> argument numbers, 4 whether it is a tensor's method */
 static int call(lua_State *L) {
     opbind *b = lua_touserdata(L, lua_upvalueindex(1));
@@ -504,6 +526,12 @@ static int call(lua_State *L) {
     if (op->lists) in = make_lists(&d, &nin, &at);
     tide_ctx *ctx = *(tide_ctx **)lua_touserdata(L, lua_upvalueindex(2));
     if (!ctx) tideL_error(L, op->name, "the Lua state is being closed");
+    int first = b->format >= 0 && *(int32_t *)(attrs + b->format); /* the core knows channels last only */
+    if (first) {
+        *(int32_t *)(attrs + b->format) = 0;
+        turn(L, tideL_totensor(L, d.at[0]), 1);
+        d.at[0] = lua_gettop(L);
+    }
     tideL_pace(L);
     tide_tensor *out[MAX_OUT];
     luaL_checkstack(L, MAX_OUT + 4, "tide");
@@ -517,6 +545,10 @@ static int call(lua_State *L) {
     ctx->running = was; /* a coroutine may be gone when the next op is recorded */
     tideL_try(L, ctx, st);
     for (int i = 0; i < op->nout; i++) h[i]->t = out[i];
+    if (first) {
+        turn(L, out[0], 0);
+        return 1;
+    }
     for (int i = 0; i < op->nout; i++)
         if (out[i]->rank == 0 && !tide_is_float(out[i]->dtype)) {
             tideL_push_item(L, out[i], 0);

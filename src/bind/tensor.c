@@ -251,6 +251,21 @@ static int copy_(lua_State *L) {
     return 1;
 }
 
+/* Keras' variable.assign: the value is written and not recorded; shapes must agree. */
+static int assign(lua_State *L) {
+    tide_tensor *t = tideL_checktensor(L, 1, "assign"), *src = tideL_totensor(L, 2);
+    char a[160], b[160];
+    if (!src) src = tideL_literal(L, 2, -1, t->dtype, "assign");
+    int same = src->rank == t->rank;
+    for (int i = 0; i < t->rank && same; i++) same = src->shape[i] == t->shape[i];
+    if (!same)
+        tideL_error(L, "assign", "the value has another shape than the variable (expected %s, got %s)", tide_shape_str(t->rank, t->shape, a, sizeof a),
+                    tide_shape_str(src->rank, src->shape, b, sizeof b));
+    tideL_try(L, t->ctx, tide_copy_into(t->ctx, t, src));
+    lua_settop(L, 1);
+    return 1;
+}
+
 static int requires_grad_(lua_State *L) {
     tide_tensor *t = tideL_checktensor(L, 1, "requires_grad_");
     int on = lua_isnoneornil(L, 2) || lua_toboolean(L, 2);
@@ -319,6 +334,7 @@ static const luaL_Reg methods[] = {
     {"item", item},
     {"tobytes", to_bytes},
     {"copy_", copy_},
+    {"assign", assign},
     {"requires_grad_", requires_grad_},
     {"detach", detach},
     {"version", storage_version},

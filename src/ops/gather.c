@@ -17,7 +17,7 @@ static tide_status shaped(tide_call *c, const tide_ints *shape, int dtype) {
 }
 static tide_status whole_numbers(tide_call *c, const tide_tensor *x, const char *name) {
     if (tide_is_float(x->dtype))
-        return tide_op_fail(c, TIDE_EDTYPE, "%s must hold whole numbers (expected an integer dtype, got %s)", name, tide_dtype_name(x->dtype));
+        return tide_op_fail(c, TIDE_EDTYPE, "%s must hold whole numbers (expected an integer dtype, got %s); cast it, e.g. to int32", name, tide_dtype_name(x->dtype));
     return TIDE_OK;
 }
 

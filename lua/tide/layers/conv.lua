@@ -4,11 +4,10 @@ local base = require "tide.layers.base"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
-local core = require "tide.core"
+local ops = require "tide.ops"
 local spatial = require "tide.layers.spatial"
 
-local conv_op, transpose_op = core.ops.conv, core.ops.conv_transpose
-local depthwise_op, separable_op = core.ops.depthwise_conv, core.ops.separable_conv
+local conv_op, transpose_op, depthwise_op, separable_op = ops.conv, ops.conv_transpose, ops.depthwise_conv, ops.separable_conv
 local required = spatial.required
 
 local conv = {}
@@ -107,7 +106,7 @@ end
 -- ---- plain ----
 
 local function plain_call(self, x)
-  local y = conv_op(x, self.kernel, self._strides, self._padding, self._dilation, self.bias, self.groups, self._fused)
+  local y = conv_op(x, self.kernel, self._strides, self._padding, nil, self._dilation, self.bias, self.groups, self._fused)
   if self._then then
     return self._then(y)
   end
@@ -156,7 +155,7 @@ end
 -- ---- transposed ----
 
 local function transposed_call(self, x)
-  local y = transpose_op(x, self.kernel, self._strides, self.padding, self._output_padding, self._dilation, self.bias,
+  local y = transpose_op(x, self.kernel, self._strides, self.padding, self._output_padding, nil, self._dilation, self.bias,
     self._fused)
   if self._then then
     return self._then(y)
@@ -222,7 +221,7 @@ end
 -- ---- depthwise and separable ----
 
 local function depthwise_call(self, x)
-  local y = depthwise_op(x, self.kernel, self._strides, self.padding, self._dilation, self.bias, self._fused)
+  local y = depthwise_op(x, self.kernel, self._strides, self.padding, nil, self._dilation, self.bias, self._fused)
   if self._then then
     return self._then(y)
   end
@@ -230,7 +229,7 @@ local function depthwise_call(self, x)
 end
 
 local function separable_call(self, x)
-  local y = separable_op(x, self.depthwise_kernel, self.pointwise_kernel, self._strides, self.padding, self._dilation,
+  local y = separable_op(x, self.depthwise_kernel, self.pointwise_kernel, self._strides, self.padding, nil, self._dilation,
     self.bias, self._fused)
   if self._then then
     return self._then(y)

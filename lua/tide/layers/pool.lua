@@ -2,13 +2,12 @@
 local base = require "tide.layers.base"
 local errors = require "tide.errors"
 local list = require "tide.list"
-local core = require "tide.core"
 local ops = require "tide.ops"
 local spatial = require "tide.layers.spatial"
 
 local pool = {}
 
-local ops_of = { Max = core.ops.max_pool, Average = core.ops.average_pool }
+local ops_of = { Max = ops.max_pool, Average = ops.average_pool }
 local adaptive_of = { Max = ops.adaptive_max_pool, Average = ops.adaptive_average_pool }
 local whole_of = { Max = ops.max, Average = ops.mean }
 

@@ -99,7 +99,9 @@ local Sequential = base.derive(Model, "Sequential", {
       errors.raise(self:_label(), "has no layers; model:add(layer) or Sequential { layer, ... } gives it some")
     end
     local input = list.copy(shape)
-    if not self._input and not self._chain[1]._given_shape then
+    if #self._chain == 0 then
+      errors.raise(self:_label(), "has no layers; give it some: tide.Sequential { layer, ... }, or model:add(layer)")
+    elseif not self._input and not self._chain[1]._given_shape then
       input[1] = none
     end
     local x = symbolic.new(input, self._input and self._input.dtype or self.dtype, self.name .. "_input")

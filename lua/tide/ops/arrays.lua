@@ -31,7 +31,7 @@ end
 
 -- -- several results --------------------------------------------------------------------------------------------------
 
-local split_args = check.args("split", { { "x", "tensor" }, { "indices_or_sections", "any" }, { "axis", "axis", 1 } })
+local split_args = check.args("split", { { "x", "tensor", check.required }, { "indices_or_sections", "any" }, { "axis", "axis", 1 } })
 
 local function pieces(where, x, sections, axis, uneven)
   local n = x.shape[axis]
@@ -50,6 +50,9 @@ local function pieces(where, x, sections, axis, uneven)
     end
   elseif type(sections) == "table" then
     for i, c in ipairs(sections) do
+      if not math.tointeger(c) then
+        errors.raise(where, "indices_or_sections must be a list of whole numbers (got %s)", check.show(c))
+      end
       cuts[i] = c < 0 and math.max(0, n + c) or math.min(c, n)
     end
   else
@@ -128,8 +131,16 @@ local function at_least(x, ndim)
   return x:reshape(ndim == 2 and { 1, x.size } or { 1 })
 end
 
-local function joined(xs, ndim, axis)
+local function tensors(where, xs)
+  if not check.is_list(xs) or #xs == 0 then
+    errors.raise(where, "xs must be a list of tensors (got %s)", check.show(xs))
+  end
+  return xs
+end
+
+local function joined(where, xs, ndim, axis)
   local out = {}
+  tensors(where, xs)
   for i, x in ipairs(xs) do
     out[i] = at_least(x, ndim)
   end
@@ -138,22 +149,23 @@ end
 
 --- Tensors joined as rows. Keras: ops.vstack.
 function arrays.vstack(xs)
-  return joined(xs, 2, 1)
+  return joined("vstack", xs, 2, 1)
 end
 
 --- Tensors joined along the second axis (one-axis tensors along their only one). Keras: ops.hstack.
 function arrays.hstack(xs)
-  return joined(xs, 1, tensor(xs[1]).ndim < 2 and 1 or 2)
+  return joined("hstack", xs, 1, tensor(tensors("hstack", xs)[1]).ndim < 2 and 1 or 2)
 end
 
 --- Tensors joined along the third axis. Keras: ops.dstack.
 function arrays.dstack(xs)
-  return joined(xs, 3, 3)
+  return joined("dstack", xs, 3, 3)
 end
 
 --- One-axis tensors as columns, matrices beside each other. Keras: ops.column_stack.
 function arrays.column_stack(xs)
   local out = {}
+  tensors("column_stack", xs)
   for i, x in ipairs(xs) do
     x = tensor(x)
     out[i] = x.ndim == 1 and x:expand_dims(2) or x
@@ -161,7 +173,7 @@ function arrays.column_stack(xs)
   return ops.concatenate(out, { axis = 2 })
 end
 
-local append_args = check.args("append", { { "x1", "tensor" }, { "x2", "tensor" }, { "axis", "axis" } })
+local append_args = check.args("append", { { "x1", "tensor", check.required }, { "x2", "tensor" }, { "axis", "axis" } })
 
 --- x2 joined to the end of x1 along an axis, or both flattened. Keras: ops.append.
 function arrays.append(...)
@@ -184,13 +196,16 @@ function arrays.flipud(x)
   return ops.flip(x, 1)
 end
 
-local rot90_args = check.args("rot90", { { "array", "tensor" }, { "k", "int", 1 }, { "axes", "axes", { 1, 2 } } })
+local rot90_args = check.args("rot90", { { "array", "tensor", check.required }, { "k", "int", 1 }, { "axes", "axes", { 1, 2 } } })
 
 --- x turned k times by 90 degrees from the first of two axes toward the second. Keras: ops.rot90.
 --- @usage local y = tide.ops.rot90(tide.tensor { { 1, 2 }, { 3, 4 } })   -- {{2, 4}, {1, 3}}
 function arrays.rot90(...)
   local o = rot90_args:call(...)
   local x, k = o.array, o.k % 4
+  if type(o.axes) == "number" or #o.axes ~= 2 then
+    errors.raise("rot90", "axes must be two axes (got %s)", check.show(o.axes))
+  end
   local a, b = axis_of("rot90", o.axes[1], x.ndim), axis_of("rot90", o.axes[2], x.ndim)
   if k == 0 then
     return x
@@ -208,7 +223,7 @@ function arrays.diagflat(x, k)
 end
 
 local trace_args = check.args("trace", {
-  { "x", "tensor" },
+  { "x", "tensor", check.required },
   { "offset", "int", 0 },
   { "axis1", "axis", 1 },
   { "axis2", "axis", 2 },
@@ -220,7 +235,7 @@ function arrays.trace(...)
   return ops.sum(ops.diagonal(o.x, o.offset, o.axis1, o.axis2), -1)
 end
 
-local repeat_args = check.args("repeat", { { "x", "tensor" }, { "repeats", "any" }, { "axis", "axis" } })
+local repeat_args = check.args("repeat", { { "x", "tensor", check.required }, { "repeats", "any" }, { "axis", "axis" } })
 
 --- Every element so many times along an axis; `repeats` may be a list, one count per element. Keras: ops.repeat.
 --- @usage local y = tide.ops["repeat"](tide.tensor { 1, 2 }, { 2, 1 })   -- 1 1 2
@@ -253,6 +268,8 @@ function arrays.select(condlist, choicelist, default)
   if type(default) == "table" then
     default = default.default
   end
+  tensors("select", condlist)
+  tensors("select", choicelist)
   if #condlist ~= #choicelist or #condlist == 0 then
     errors.raise("select", "needs as many choices as conditions, at least one (expected %d, got %d)", #condlist, #choicelist)
   end
@@ -272,11 +289,11 @@ function arrays.isin(x1, x2, options)
   local sorted = ops.sort(x2)
   local at = ops.minimum(ops.searchsorted(sorted, x1, { base = 0 }), x2.size - 1)
   local found = ops.equal(ops.take(sorted, at, { base = 0 }), x1)
-  return options and options.invert and ops.logical_not(found) or found
+  return type(options) == "table" and options.invert and ops.logical_not(found) or found
 end
 
 local unique_args = check.args("unique", {
-  { "x", "tensor" },
+  { "x", "tensor", check.required },
   { "sorted", "bool", true },
   { "return_inverse", "bool", false },
   { "return_counts", "bool", false },
@@ -312,7 +329,11 @@ end
 
 --- Positions per axis of positions in the flattened tensor: one tensor per axis. Keras: ops.unravel_index.
 function arrays.unravel_index(indices, shape)
-  local rest = tensor(indices):cast "int64" - 1
+  if type(shape) ~= "table" then
+    errors.raise("unravel_index", "shape must be a list of extents (got %s)", check.show(shape))
+  end
+  local rest = ops.cast(tensor(indices), "int64") - 1
+  rest = tensor(rest)
   local out = {}
   for i = #shape, 1, -1 do
     out[i] = ops.mod(rest, shape[i]) + 1
@@ -326,7 +347,7 @@ function arrays.multi_hot(x, num_classes, options)
   if type(num_classes) == "table" then
     options, num_classes = num_classes, num_classes.num_classes
   end
-  x, options = tensor(x), options or {}
+  x, options = core.is_tensor(x) and x or core.tensor(x, { dtype = "int64" }), type(options) == "table" and options or {}
   local hot = ops.one_hot(x, num_classes, { dtype = options.dtype, base = options.base })
   return ops.max(hot, x.ndim == 0 and {} or x.ndim)
 end
@@ -334,8 +355,11 @@ end
 --- Is each target among the k largest predictions of its row? Keras: ops.in_top_k.
 --- @usage local hit = tide.ops.in_top_k(tide.tensor({ 2 }, { dtype = "int32" }), tide.tensor { { 0.1, 0.7, 0.2 } }, 1)   -- true
 function arrays.in_top_k(targets, predictions, k)
+  if not math.tointeger(k) then
+    errors.raise("in_top_k", "k must be a whole number (got %s)", check.show(k))
+  end
   predictions = tensor(predictions)
-  local own = ops.take_along_axis(predictions, tensor(targets):cast("int64"):expand_dims(-1), -1)
+  local own = ops.take_along_axis(predictions, ops.expand_dims(ops.cast(tensor(targets), "int64"), -1), -1)
   local above = ops.sum(ops.greater(predictions, own), -1)
   return ops.logical_and(ops.less(above, k), ops.isfinite(ops.squeeze(own, -1)))
 end

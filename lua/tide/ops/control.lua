@@ -1,5 +1,6 @@
 --- keras.ops' functions of control: conditions, loops, scans, conversions. Eager: the branches are ordinary Lua functions.
 local autograd = require "tide.autograd"
+local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 
@@ -18,7 +19,17 @@ local function truth(where, x)
     core.is_tensor(x) and tostring(x.shape) or type(x))
 end
 
+local function callable(where, name, f)
+  local m = getmetatable(f)
+  if type(f) ~= "function" and not (type(m) == "table" and m.__call) then
+    errors.raise(where, "%s must be a function (got %s)", name, check.show(f))
+  end
+end
+
 local function rows(where, xs)
+  if check.is_plain(xs) and type(xs[1]) ~= "userdata" then
+    xs = core.tensor(xs)
+  end
   if core.is_tensor(xs) then
     if xs.ndim == 0 then
       errors.raise(where, "needs a tensor with at least one axis")
@@ -54,6 +65,8 @@ end
 
 --- `true_fn()` if pred holds, else `false_fn()`. Keras: ops.cond.
 function control.cond(pred, true_fn, false_fn)
+  callable("cond", "true_fn", true_fn)
+  callable("cond", "false_fn", false_fn)
   if truth("cond", pred) then
     return true_fn()
   end
@@ -62,13 +75,22 @@ end
 
 --- The branch number `index` (from 1; clamped) called with the operands. Keras: ops.switch.
 function control.switch(index, branches, ...)
+  if type(branches) ~= "table" or #branches == 0 then
+    errors.raise("switch", "branches must be a list of functions (got %s)", check.show(branches))
+  end
   local i = core.is_tensor(index) and index:item() or index
   i = math.max(1, math.min(#branches, math.tointeger(i) or 1))
+  callable("switch", "a branch", branches[i])
   return branches[i](...)
 end
 
 --- Repeats `body(vars...)` while `cond(vars...)` holds. `loop_vars` is a list; the results are several values.
 function control.while_loop(cond, body, loop_vars, options)
+  callable("while_loop", "cond", cond)
+  callable("while_loop", "body", body)
+  if type(loop_vars) ~= "table" then
+    loop_vars = { loop_vars }
+  end
   local vars = table.pack(table.unpack(loop_vars))
   local left = options and options.maximum_iterations or math.huge
   while left > 0 and truth("while_loop", cond(table.unpack(vars, 1, vars.n))) do
@@ -80,6 +102,12 @@ end
 
 --- `val = body_fun(i, val)` for i in lower..upper-1 (values, as in Keras).
 function control.fori_loop(lower, upper, body_fun, init_val)
+  lower = core.is_tensor(lower) and lower:item() or lower
+  upper = core.is_tensor(upper) and upper:item() or upper
+  if not math.tointeger(lower) or not math.tointeger(upper) then
+    errors.raise("fori_loop", "lower and upper must be whole numbers (got %s and %s)", check.show(lower), check.show(upper))
+  end
+  callable("fori_loop", "body_fun", body_fun)
   local val = init_val
   for i = lower, upper - 1 do
     val = body_fun(i, val)
@@ -89,6 +117,7 @@ end
 
 --- `carry, y = f(carry, x)` over the first axis; returns the last carry and the stacked ys.
 function control.scan(f, init, xs, options)
+  callable("scan", "f", f)
   local n, row = options and options.length or 0, nil
   if xs ~= nil then
     n, row = rows("scan", xs)
@@ -108,6 +137,7 @@ end
 
 --- `f` of each slice of the first axis, stacked; several results are several stacks.
 function control.map(f, xs)
+  callable("map", "f", f)
   local n, row = rows("map", xs)
   local out, count = {}, 0
   for i = 1, n do
@@ -129,17 +159,22 @@ end
 
 --- Prefix results of an associative function of two slices along `axis` (default 1), in order.
 function control.associative_scan(f, elems, options)
-  local axis = options and options.axis or 1
+  callable("associative_scan", "f", f)
+  options = type(options) == "table" and options or {}
+  local axis = options.axis or 1
+  if not core.is_tensor(elems) then
+    elems = core.tensor(elems)
+  end
   local x = axis == 1 and elems or elems:moveaxis(axis, 1)
   local out, acc = {}, nil
   local n = #x
-  local reverse = options and options.reverse
+  local reverse = options.reverse
   for k = 1, n do
     local i = reverse and n + 1 - k or k
     acc = acc and f(acc, as_tensor(x[i])) or as_tensor(x[i])
     out[i] = acc
   end
-  local y = stacked(out)
+  local y = stacked(out) or x
   return axis == 1 and y or y:moveaxis(1, axis)
 end
 

@@ -18,7 +18,7 @@ local function float_of(x)
 end
 
 local norm_args = check.args("norm", {
-  { "x", "tensor" },
+  { "x", "tensor", check.required },
   { "ord", "any" },
   { "axis", "any" },
   { "keepdims", "bool", false },
@@ -67,7 +67,7 @@ function products.norm(...)
   return ops.sum(x ^ ord, axis, kept) ^ (1 / ord)
 end
 
-local pair_args = check.args("xlogy", { { "x1", "tensor" }, { "x2", "tensor" } })
+local pair_args = check.args("xlogy", { { "x1", "tensor", check.required }, { "x2", "tensor" } })
 
 --- x1 log x2, and 0 where x1 is 0. Keras: ops.xlogy.
 function products.xlogy(...)
@@ -77,7 +77,7 @@ function products.xlogy(...)
   return ops.where(zero, 0, x * ops.log(ops.where(zero, 1, y)))
 end
 
-local psnr_args = check.args("psnr", { { "x1", "tensor" }, { "x2", "tensor" }, { "max_val", "number" } })
+local psnr_args = check.args("psnr", { { "x1", "tensor", check.required }, { "x2", "tensor" }, { "max_val", "number" } })
 
 --- Peak signal-to-noise ratio in decibels, of signals whose largest value is max_val. Keras: ops.psnr.
 function products.psnr(...)
@@ -90,7 +90,7 @@ function products.psnr(...)
   return 20 * math.log(o.max_val, 10) - 10 * ops.log10(ops.mean(d * d))
 end
 
-local corrcoef_args = check.args("corrcoef", { { "x", "tensor" } })
+local corrcoef_args = check.args("corrcoef", { { "x", "tensor", check.required } })
 
 --- Correlations of the rows of x, each a variable. Keras: ops.corrcoef.
 function products.corrcoef(...)
@@ -152,8 +152,8 @@ end
 
 local function segment_args(name)
   return check.args(name, {
-    { "data", "tensor" },
-    { "segment_ids", "tensor" },
+    { "data", "tensor", check.required },
+    { "segment_ids", "tensor", check.required, whole = true },
     { "num_segments", "int", min = 1 },
     { "sorted", "bool", false },
   })

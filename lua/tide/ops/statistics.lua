@@ -48,12 +48,30 @@ local function lines(where, x, axis)
 end
 
 local quantile_args = check.args("quantile", {
-  { "x", "tensor" },
-  { "q", "any" },
-  { "axis", "any" },
+  { "x", "tensor", check.required },
+  { "q", "any", check.required, "one probability, or a list or tensor of them" },
+  { "axis", "axes" },
   { "method", "enum", "linear", of = "linear|lower|higher|midpoint|nearest" },
   { "keepdims", "bool", false },
 })
+
+-- Percents as shares.
+local function hundredths(where, q)
+  q = core.is_tensor(q) and q:tolist() or q
+  if type(q) == "number" then
+    return q / 100
+  elseif type(q) ~= "table" then
+    errors.raise(where, "q must be a number or a list of numbers (got %s)", check.show(q))
+  end
+  local out = {}
+  for i, v in ipairs(q) do
+    if type(v) ~= "number" then
+      errors.raise(where, "q must be a number or a list of numbers (got %s)", check.show(v))
+    end
+    out[i] = v / 100
+  end
+  return out
+end
 
 -- One quantile of sorted lines (..., n), with the last axis gone.
 local function quantile_of(sorted, q, method)
@@ -117,20 +135,11 @@ end
 --- As quantile, q in percent. Keras: ops.percentile.
 function statistics.percentile(...)
   local o = quantile_args:call(...)
-  local q = core.is_tensor(o.q) and o.q:tolist() or o.q
-  if type(q) == "table" then
-    local parts = {}
-    for i, v in ipairs(q) do
-      parts[i] = v / 100
-    end
-    o.q = parts
-  else
-    o.q = q / 100
-  end
+  o.q = hundredths("percentile", o.q)
   return quantiles("percentile", o)
 end
 
-local median_args = check.args("median", { { "x", "tensor" }, { "axis", "any" }, { "keepdims", "bool", false } })
+local median_args = check.args("median", { { "x", "tensor", check.required }, { "axis", "axes" }, { "keepdims", "bool", false } })
 
 --- The middle element over axes, the mean of the middle two of an even number. Keras: ops.median.
 --- @usage local m = tide.ops.median(tide.tensor { 3, 1, 2 })   -- 2
@@ -142,7 +151,7 @@ end
 
 -- -- NaN counts for nothing -------------------------------------------------------------------------------------------
 
-local over_args = check.args("nansum", { { "x", "tensor" }, { "axis", "any" }, { "keepdims", "bool", false } })
+local over_args = check.args("nansum", { { "x", "tensor", check.required }, { "axis", "axes" }, { "keepdims", "bool", false } })
 
 local function without_nan(x, value)
   return ops.where(ops.isnan(x), value, x)
@@ -227,7 +236,7 @@ end
 --- Percentile over axes of the elements that are numbers. Keras: ops.nanpercentile.
 function statistics.nanpercentile(...)
   local o = quantile_args:call(...)
-  o.q = o.q / 100
+  o.q = hundredths("nanpercentile", o.q)
   return nan_quantiles("nanpercentile", o)
 end
 
@@ -240,7 +249,7 @@ end
 
 -- -- sums and differences ---------------------------------------------------------------------------------------------
 
-local average_args = check.args("average", { { "x", "tensor" }, { "axis", "any" }, { "weights", "tensor" } })
+local average_args = check.args("average", { { "x", "tensor", check.required }, { "axis", "axes" }, { "weights", "tensor" } })
 
 --- Mean over axes, weighted. Weights with one axis go along `axis`. Keras: ops.average.
 --- @usage local a = tide.ops.average(tide.tensor { 1, 3 }, { weights = { 3, 1 } })   -- 1.5
@@ -270,13 +279,16 @@ function statistics.ptp(...)
   return reduce(ops.max, o.x, o) - reduce(ops.min, o.x, o)
 end
 
-local diff_args = check.args("diff", { { "a", "tensor" }, { "n", "int", 1, min = 0 }, { "axis", "axis", -1 } })
+local diff_args = check.args("diff", { { "a", "tensor", check.required }, { "n", "int", 1, min = 0 }, { "axis", "axis", -1 } })
 
 --- Differences of neighbours along an axis, n times over. Keras: ops.diff.
 --- @usage local d = tide.ops.diff(tide.tensor { 1, 4, 9 })   -- 3 5
 function statistics.diff(...)
   local o = diff_args:call(...)
   local x = o.a
+  if x.ndim < math.abs(o.axis) then
+    errors.raise("diff", "no axis %d in a tensor of %d axes", o.axis, x.ndim)
+  end
   local axis = o.axis < 0 and o.axis + x.ndim + 1 or o.axis
   for _ = 1, o.n do
     local start, size = {}, {}
@@ -291,7 +303,7 @@ function statistics.diff(...)
 end
 
 local trapezoid_args = check.args("trapezoid", {
-  { "y", "tensor" },
+  { "y", "tensor", check.required },
   { "x", "tensor" },
   { "dx", "number", 1 },
   { "axis", "axis", -1 },
@@ -316,12 +328,15 @@ function statistics.trapezoid(...)
   return ops.sum((left + right) * step * 0.5, -1)
 end
 
-local vander_args = check.args("vander", { { "x", "tensor" }, { "N", "int" }, { "increasing", "bool", false } })
+local vander_args = check.args("vander", { { "x", "tensor", check.required }, { "N", "int" }, { "increasing", "bool", false } })
 
 --- Powers of x as columns, falling. Keras: ops.vander.
 function statistics.vander(...)
   local o = vander_args:call(...)
   local n = o.N or o.x.shape[1]
+  if o.x.ndim ~= 1 then
+    errors.raise("vander", "x must have one axis (got %s)", tostring(o.x.shape))
+  end
   local powers = ops.arange_(n, o.increasing and 0 or n - 1, o.increasing and 1 or -1, { dtype = o.x.dtype })
   return ops.power(o.x:expand_dims(2), powers)
 end
@@ -345,13 +360,14 @@ function statistics.kron(x1, x2)
   local n = math.max(x1.ndim, x2.ndim)
   local a, b, out = {}, {}, {}
   for i = 1, n do
-    local p, q = x1.shape[i - n + x1.ndim] or 1, x2.shape[i - n + x2.ndim] or 1
+    local i1, i2 = i - n + x1.ndim, i - n + x2.ndim
+    local p, q = i1 > 0 and x1.shape[i1] or 1, i2 > 0 and x2.shape[i2] or 1
     a[2 * i - 1], a[2 * i], b[2 * i - 1], b[2 * i], out[i] = p, 1, 1, q, p * q
   end
   return (x1:reshape(a) * x2:reshape(b)):reshape(out)
 end
 
-local histogram_args = check.args("histogram", { { "x", "tensor" }, { "bins", "int", 10, min = 1 }, { "range", "any" } })
+local histogram_args = check.args("histogram", { { "x", "tensor", check.required }, { "bins", "int", 10, min = 1 }, { "range", "any" } })
 
 --- How many elements fall into each of so many equal bins, and the edges of the bins. Keras: ops.histogram.
 function statistics.histogram(...)
@@ -359,6 +375,9 @@ function statistics.histogram(...)
   local x = ops.ravel(float_of(o.x))
   local low, high = 0.0, 1.0
   if o.range then
+    if type(o.range) ~= "table" or type(o.range[1]) ~= "number" or type(o.range[2]) ~= "number" then
+      errors.raise("histogram", "range must be a list of two numbers (got %s)", check.show(o.range))
+    end
     low, high = o.range[1], o.range[2]
   elseif x.size > 0 then
     low, high = ops.min(x):item(), ops.max(x):item()
@@ -375,6 +394,9 @@ end
 -- -- windows ----------------------------------------------------------------------------------------------------------
 
 local function window(n, f)
+  if not math.tointeger(n) or n < 0 then
+    errors.raise("window", "x, its length, must be a whole number from 0 (got %s)", check.show(n))
+  end
   local out = {}
   for i = 0, n - 1 do
     out[i + 1] = n == 1 and 1 or f(i, n - 1)
@@ -417,12 +439,15 @@ local function bessel(x)
     k = k + 1
     term = term * q / (k * k)
     sum = sum + term
-  until term <= sum * 1e-17
+  until term ~= term or term <= sum * 1e-17
   return sum
 end
 
 --- The Kaiser window of n numbers. Keras: ops.kaiser.
 function statistics.kaiser(n, beta)
+  if type(beta) ~= "number" then
+    errors.raise("kaiser", "beta must be a number (got %s)", check.show(beta))
+  end
   local whole = bessel(beta)
   return window(n, function(i, m)
     local r = 2 * i / m - 1

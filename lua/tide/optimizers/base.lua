@@ -125,7 +125,7 @@ function Optimizer:_current_rate()
   elseif type(rate) == "table" then
     return rate(self._iterations)
   end
-  return tensors.number(rate())
+  return tensors.number(rate(self._iterations))
 end
 
 -- ---- variables ----
