@@ -4,13 +4,20 @@
 -- stores them in the object; get_config gives them back, from_config makes the object again.
 local check = require "tide.check"
 local class = require "tide.class"
+local errors = require "tide.errors"
 local none = require "tide.none"
 local registry = require "tide.registry"
 
 local object = {}
+local is_tensor = require("tide.core").is_tensor
+local DEEPEST = 100 -- tables in tables
 
 --- A value as it stands in a configuration: objects as { class_name, config }, named functions as their names.
-function object.serialize(v)
+function object.serialize(v, depth)
+  depth = type(depth) == "number" and depth or 1
+  if depth > DEEPEST then
+    errors.raise("serialize", "a table that holds itself has no configuration")
+  end
   local t = type(v)
   if t == "function" then
     return require("tide.activations").name_of(v) or v
@@ -23,10 +30,10 @@ function object.serialize(v)
     end
     local out = {}
     for k, x in pairs(v) do
-      out[k] = object.serialize(x)
+      out[k] = object.serialize(x, depth + 1)
     end
     return out
-  elseif t == "userdata" and v ~= none then
+  elseif is_tensor(v) then
     return v:tolist()
   end
   return v

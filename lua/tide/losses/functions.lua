@@ -372,6 +372,10 @@ function F.circle(y_true, y_pred, o)
   local others = o.ref_labels and ops.reshape(tensors.of(o.ref_labels), { 1, -1 }) or ops.transpose(labels)
   local n, m = labels.shape[1], others.shape[2]
   local vectors = o.ref_embeddings and tensors.floating(o.ref_embeddings) or y_pred
+  if y_pred.ndim ~= 2 or vectors.ndim ~= 2 then
+    errors.raise("circle", "y_pred and ref_embeddings need shape (batch, features), got %s and %s",
+      tostring(y_pred.shape), tostring(vectors.shape))
+  end
   if vectors.shape[1] ~= m then
     errors.raise("circle", "needs as many ref_labels as ref_embeddings (got %d and %d)", m, vectors.shape[1])
   end

@@ -20,8 +20,11 @@ end
 symbolic.is = is
 
 --- Whether a value is or holds a symbolic tensor (lists and tables by name, nested).
-local function has(v)
-  if type(v) ~= "table" then
+local DEEPEST = 64 -- a table that holds itself has no end
+
+local function has(v, depth)
+  depth = depth or 1
+  if type(v) ~= "table" or depth > DEEPEST then
     return false
   end
   local m = getmetatable(v)
@@ -31,7 +34,7 @@ local function has(v)
     return false
   end
   for _, x in pairs(v) do
-    if type(x) == "table" and has(x) then
+    if type(x) == "table" and has(x, depth + 1) then
       return true
     end
   end
