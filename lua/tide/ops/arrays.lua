@@ -31,7 +31,11 @@ end
 
 -- -- several results --------------------------------------------------------------------------------------------------
 
-local split_args = check.args("split", { { "x", "tensor", check.required }, { "indices_or_sections", "any" }, { "axis", "axis", 1 } })
+local split_args = check.args("split", {
+  { "x", "tensor", check.required },
+  { "indices_or_sections", "any" },
+  { "axis", "axis", 1 },
+})
 
 local function pieces(where, x, sections, axis, uneven)
   local n = x.shape[axis]

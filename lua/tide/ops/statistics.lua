@@ -367,7 +367,11 @@ function statistics.kron(x1, x2)
   return (x1:reshape(a) * x2:reshape(b)):reshape(out)
 end
 
-local histogram_args = check.args("histogram", { { "x", "tensor", check.required }, { "bins", "int", 10, min = 1 }, { "range", "any" } })
+local histogram_args = check.args("histogram", {
+  { "x", "tensor", check.required },
+  { "bins", "int", 10, min = 1 },
+  { "range", "any" },
+})
 
 --- How many elements fall into each of so many equal bins, and the edges of the bins. Keras: ops.histogram.
 function statistics.histogram(...)
