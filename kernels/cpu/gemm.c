@@ -502,6 +502,18 @@ tide_status K(activation_grad)(tide_kcall *c) {
     return TIDE_OK;
 }
 
+static void add_relu_loop(int64_t n, const void *const *in, void *out, const void *attrs) {
+    const REAL *restrict a = in[0], *restrict b = in[1];
+    REAL *restrict y = out;
+    (void)attrs;
+    for (int64_t i = 0; i < n; i++) {
+        const REAL z = a[i] + b[i];
+        y[i] = t_max(z, 0);
+    }
+}
+tide_status K(add_relu_)(tide_kcall *c);
+tide_status K(add_relu_)(tide_kcall *c) { return tide_elementwise(c, add_relu_loop, 32768); }
+
 tide_status K(bias_activation)(tide_kcall *c);
 tide_status K(bias_activation)(tide_kcall *c) {
     const tide_bias_activation_attrs *at = c->attrs;

@@ -192,7 +192,7 @@ TIDE_KERNEL(batch_normalization) { /* x, mean, variance, offset, scale */
         w[i] = (scale ? scale[i] : 1) / T_SQRT(var[i] + (REAL)at->epsilon);
         w[a.C + i] = offset ? offset[i] : 0;
     }
-    affine(a, c->in[0].p, mean, w, w + a.C, 0, c->out[0].p);
+    affine(a, c->in[0].p, mean, w, w + a.C, at->relu, c->out[0].p);
     return TIDE_OK;
 }
 

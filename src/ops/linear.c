@@ -182,6 +182,22 @@ static void bias_activation_grad(tide_tape *t, const tide_node *n) {
 TIDE_DESCRIBE(bias_activation, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_PRIVATE,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_OUT(0), .infer = bias_activation_infer, .grad = bias_activation_grad);
 
+/* -- a sum and relu: where residual networks join -- */
+
+static tide_status add_relu__infer(tide_call *c) {
+    TIDE_TRY(tide_infer_pointwise(c));
+    return c->meta[0].rank ? TIDE_OK : tide_op_fail(c, TIDE_ESHAPE, "x1 and x2 are numbers (expected 1 axis or more)");
+}
+static void add_relu__grad(tide_tape *t, const tide_node *n) {
+    tide_tensor *g[2], *in[2] = {tide_t_dy(t, 0), tide_t_out(t, 0)};
+    tide_tn(t, OP(activation_grad, .activation = TIDE_ACT_RELU), 2, in, g);
+    for (int i = 0; i < n->nin; i++) {
+        const tide_meta *m = tide_t_in_meta(t, i);
+        if (tide_t_needs(t, i)) tide_t_give(t, i, tide_t_sum_to_meta(t, g[0], m, m->shape));
+    }
+}
+TIDE_DESCRIBE(add_relu_, .flags = TIDE_PROMOTE, .saves = TIDE_SAVE_OUT(0), .infer = add_relu__infer, .grad = add_relu__grad);
+
 tide_status tide_check_bias(tide_call *c, const tide_tensor *b, int64_t n, int dtype) {
     char s[160];
     if (b->rank != 1 || b->shape[0] != n)

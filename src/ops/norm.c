@@ -3,6 +3,7 @@
  * The fused ops' rules call one gradient op for all their inputs; second derivatives come from `compose`, which is also
  * their definition. */
 #include "../op.h"
+#include "activations.h"
 #include "helpers.h"
 
 /* -- the same thing with smaller ops -- */
@@ -71,12 +72,18 @@ static void batch_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
     tide_tensor *inv = rsqrt_of(t, in[2], a->epsilon);
     if (in[4]) inv = tide_t(t, OP(multiply), inv, in[4]);
     tide_tensor *dev = tide_t(t, OP(subtract), in[0], along(t, in[1], rank, a->axis));
-    out[0] = scaled(t, dev, along(t, inv, rank, a->axis), along(t, in[3], rank, a->axis));
+    tide_tensor *y = scaled(t, dev, along(t, inv, rank, a->axis), along(t, in[3], rank, a->axis));
+    out[0] = a->relu ? tide_t(t, OP(relu, .max_value = INFINITY), y) : y;
 }
 
 static void batch_grad(tide_tape *t, const tide_node *n) { /* x, mean, variance, offset, scale */
     const tide_batch_normalization_attrs *a = (const void *)n->attrs;
     tide_tensor *dy = tide_t_dy(t, 0), *scale = tide_t_in(t, 4), *var = tide_t_in(t, 2);
+    if (a->relu) {
+        tide_tensor *g[2], *of[2] = {dy, tide_t_out(t, 0)};
+        tide_tn(t, OP(activation_grad, .activation = TIDE_ACT_RELU), 2, of, g);
+        dy = g[0];
+    }
     const int rank = tide_t_in_meta(t, 0)->rank;
     const tide_ints others = all_but(rank, a->axis);
     tide_tensor *inv = rsqrt_of(t, var, a->epsilon), *slope = scale ? tide_t(t, OP(multiply), inv, scale) : inv;
@@ -97,7 +104,8 @@ static void batch_grad(tide_tape *t, const tide_node *n) { /* x, mean, variance,
 }
 
 TIDE_DESCRIBE(batch_normalization, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE, .infer = batch_infer, .grad = batch_grad,
-              .compose = batch_compose, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_IN(4));
+              .compose = batch_compose,
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_IN(4) | TIDE_SAVE_OUT(0));
 
 static tide_status train_infer(tide_call *c) { /* x, scale, offset, moving_mean, moving_variance */
     tide_batch_norm_train__attrs *a = c->attrs;

@@ -5,6 +5,7 @@ local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
 local ops = require "tide.ops"
+local add_relu = require("tide.core").ops.add_relu_
 
 local merge = {}
 
@@ -116,6 +117,13 @@ local add = folded(ops.add)
 --- Sums of tensors.
 --     tide.layers.Add()({ tide.ones { 1, 2 }, tide.ones { 1, 2 } })   --> { { 2, 2 } }
 define("Add", add)
+-- The layer and a plain relu after it, in one op; for the plans of models (see tide.models.graph).
+function merge.Add._call_relu(_, inputs)
+  if #inputs == 2 and inputs[1].ndim == inputs[2].ndim and inputs[1].ndim > 0 then
+    return add_relu(inputs[1], inputs[2])
+  end
+  return ops.relu(add(aligned(inputs)))
+end
 --- The first tensor minus the second.
 --     tide.layers.Subtract()({ tide.ones { 1, 2 }, tide.ones { 1, 2 } })   --> { { 0, 0 } }
 define("Subtract", folded(ops.subtract), 2)

@@ -205,9 +205,12 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
     end
     return batch_normalization(x, mean, variance, self.axis, beta, gamma, self.epsilon)
   end,
-  -- The layer and a plain relu after it, in one op while training; for the plans of models (see tide.models.graph).
+  -- The layer and a plain relu after it, in one op; for the plans of models (see tide.models.graph).
   _call_relu = function(self, x)
-    if base.is_training() and self._trainable and not self.renorm then
+    if not (base.is_training() and self._trainable) then
+      return batch_normalization(x, self.moving_mean, self.moving_variance, self.axis, self.beta, self.gamma, self.epsilon, true)
+    end
+    if not self.renorm then
       return (batch_train(x, self.gamma, self.beta, self.moving_mean, self.moving_variance, self._relu_options))
     end
     return ops.relu(self(x))

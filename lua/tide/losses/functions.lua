@@ -36,7 +36,7 @@ end
 
 function F.mean_squared_error(y_true, y_pred)
   y_true, y_pred = pair(y_true, y_pred)
-  return ops.mean(ops.square(ops.subtract(y_true, y_pred)), LAST)
+  return ops.mean(ops.square(ops.subtract(y_pred, y_true)), LAST) -- in this order the gradient of y_pred needs no sign
 end
 
 function F.mean_absolute_error(y_true, y_pred)

@@ -140,7 +140,7 @@ local function is_relu(step)
   return false
 end
 
---- Joins a batch normalization with the relu that alone reads it: one step instead of two. Returns the shorter plan.
+--- Joins a batch normalization or an addition with the relu that alone reads it: one step, not two. Returns the shorter plan.
 --- @param steps table as graph.plan made them
 --- @param outputs table symbolic outputs of the model
 function graph.fuse(steps, outputs)
@@ -155,7 +155,7 @@ function graph.fuse(steps, outputs)
   end
   local by_slot, out = {}, {}
   for _, step in ipairs(steps) do
-    local before = step.kind == 1 and by_slot[step.from]
+    local before = step.kind == 1 and by_slot[step.from] -- its step, where this one alone reads what it makes
     if before and is_relu(step) then
       local layer, first, second = before.node.layer, before.fn, step.fn
       before.fn = function(x)
@@ -164,7 +164,7 @@ function graph.fuse(steps, outputs)
         end
         return layer:_call_relu(x)
       end
-      before.to = step.to
+      before.to, before.results = step.to, step.node.results
       for _, slot in ipairs(step.release) do
         before.release[#before.release + 1] = slot ~= step.from and slot or nil
       end
@@ -173,9 +173,10 @@ function graph.fuse(steps, outputs)
     else
       out[#out + 1] = step
       local layer = step.node.layer
-      local alone = step.kind == 1 and readers[step.node.results[1]] == 1
-      if alone and layer and layer._call_relu and not layer.activity_regularizer then
-        by_slot[step.to] = step
+      local result = step.node.results[1]
+      local one = step.kind == 1 or step.n == 1 and step.plain and step.node.results.n == 1
+      if one and readers[result] == 1 and layer and layer._call_relu and not layer.activity_regularizer then
+        by_slot[step.slot_of[result]] = step
       end
     end
   end

@@ -31,6 +31,9 @@ add { op = "matmul", label = "integers, batch on the right", grad = false, why =
 for _, act in ipairs { "linear", "relu", "relu6", "sigmoid", "tanh", "elu", "gelu", "silu" } do
   add { op = "linear", label = act, ref = "linear, " .. act, options = { activation = act }, gradgrad = true }
 end
+add { op = "add_relu_", inputs = { { shape = { 4, 3 } }, { shape = { 4, 3 } } }, gradgrad = true, dtypes = { float32 = "float32", float64 = "float64", int32 = "float32" },
+  expect = function(a, b) return math.max(a + b, 0) end,
+  errors = { { inputs = { { shape = {} }, { shape = {} } }, says = "add_relu_: x1 and x2 are numbers" } } }
 add { op = "linear", label = "no bias", ref = "linear, no bias", gradgrad = true, dtypes = floats,
   empty = { inputs = { { 0, 4 }, { 4, 3 } }, output = { 0, 3 } },
   errors = {

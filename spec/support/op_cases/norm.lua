@@ -18,6 +18,8 @@ return {
       { inputs = { { shape = { 2, 3 } }, { shape = { 3 } }, { shape = { 3 } } }, options = { axis = 3 }, says = "no axis 3" },
     } },
   { op = "batch_normalization", label = "middle axis, plain", ref = "given, middle axis, plain", options = { axis = 2 }, length = 8 },
+  { op = "batch_normalization", label = "relu", options = { relu = true }, gradgrad = true,
+    inputs = { { shape = { 5, 3 } }, { shape = { 3 } }, { shape = { 3 }, from = 0.5, to = 2 }, { shape = { 3 } }, { shape = { 3 } } } },
   train("last axis", -1),
   train("channels first", 2),
   train("matrix", -1),
