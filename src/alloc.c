@@ -84,7 +84,14 @@ int __wrap_posix_memalign(void **p, size_t a, size_t n);
 void *__wrap_malloc(size_t n) { return hard_fails() ? NULL : __real_malloc(n); }
 void *__wrap_calloc(size_t n, size_t m) { return hard_fails() ? NULL : __real_calloc(n, m); }
 void *__wrap_realloc(void *p, size_t n) { return hard_fails() ? NULL : __real_realloc(p, n); }
-int __wrap_posix_memalign(void **p, size_t a, size_t n) { return hard_fails() ? 12 : __real_posix_memalign(p, a, n); }
+int __wrap_posix_memalign(void **p, size_t a, size_t n) {
+    static _Thread_local int again; /* the allocator drops its cache and asks once more */
+    if (again || hard_fails()) {
+        again = !again;
+        return 12;
+    }
+    return __real_posix_memalign(p, a, n);
+}
 #endif
 
 static void trim_locked(tide_device *dev) {

@@ -264,6 +264,8 @@ static tide_status check_inputs(tide_ctx *ctx, const tide_op *op, int nin, tide_
     *nlist = op->lists ? (nin - op->nin) / op->lists : 0;
     if (nin != op->nin + op->lists * *nlist || (op->lists == 0 && nin != op->nin))
         return tide_fail(ctx, TIDE_EARG, "%s: %d tensors given, %d expected%s", op->name, nin, op->nin, op->lists ? " beside equal lists" : "");
+    for (int i = 0; i < *nlist && op->id != TIDE_OP_global_norm_; i++) /* gradients may be missing, and what belongs to them */
+        if (!in[op->nin + i]) return tide_fail(ctx, TIDE_EARG, "%s: tensor %d of the list is missing (got false)", op->name, i + 1);
     if (op->kind == TIDE_POINTWISE_OP) {
         for (int i = 0; i < nin; i++)
             if (!in[i]) return tide_fail(ctx, TIDE_EARG, "%s: input %d is missing", op->name, i + 1);

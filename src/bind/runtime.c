@@ -246,8 +246,8 @@ static int engine_stats(lua_State *L) {
 }
 
 #ifdef TIDE_HARD
-/* hard_fail(k, lua): the k-th allocation of Tide from now on fails, or with `lua` the state's k-th and all behind it;
- * hard_fail() calls it off. Returns whether the last one fell due. */
+/* hard_fail(k, lua, f): runs f() while the k-th allocation of Tide fails, or with `lua` the state's k-th and some behind it.
+ * Returns whether it fell due, whether f returned, and else its error. */
 static struct {
     lua_Alloc f;
     void *ud;
@@ -255,25 +255,33 @@ static struct {
 } states;
 static void *failing(void *ud, void *p, size_t osize, size_t nsize) {
     (void)ud;
-    if (states.left != 0 && nsize > (p ? osize : 0) && (states.left < 0 || --states.left == 0)) {
-        states.left = -1;
+    enum { ROW = 8 }; /* Lua asks each time again behind a collection; then memory is to be had, or nobody could call it off */
+    if (states.left > -ROW && states.left != 0 && nsize > (p ? osize : 0) && (states.left < 0 || states.left == 1)) {
+        states.left = states.left < 0 ? states.left - 1 : -1;
         return NULL;
     }
+    if (states.left > 1 && nsize > (p ? osize : 0)) states.left--;
     return states.f(states.ud, p, osize, nsize);
 }
 static int hard_fail(lua_State *L) {
-    int64_t k = luaL_optinteger(L, 1, 0);
-    int lua = lua_toboolean(L, 2), fired = states.left < 0;
-    states.left = 0;
-    fired |= tide_hard_fail(lua ? 0 : k);
-    lua_pushboolean(L, fired);
-    if (!lua) return 1;
+    const int64_t k = luaL_checkinteger(L, 1);
+    const int lua = lua_toboolean(L, 2);
+    luaL_checktype(L, 3, LUA_TFUNCTION);
+    lua_settop(L, 3);
     if (!states.f) {
         states.f = lua_getallocf(L, &states.ud);
         lua_setallocf(L, failing, NULL);
     }
-    states.left = k;
-    return 1;
+    tide_hard_fail(lua ? 0 : k);
+    states.left = lua ? k : 0;
+    const int ok = lua_pcall(L, 0, 0, 0) == LUA_OK;
+    const int fired = states.left < 0;
+    states.left = 0; /* from here on there is memory */
+    lua_pushboolean(L, tide_hard_fail(0) || fired);
+    lua_pushboolean(L, ok);
+    if (ok) lua_pushnil(L);
+    else lua_pushvalue(L, -3);
+    return 3;
 }
 #endif
 
