@@ -43,6 +43,52 @@ describe("names of other libraries", function()
   end)
 end)
 
+describe("methods of torch and of older Keras", function()
+  local model = tide.Sequential { layers.Dense { 2, input_shape = { 4 } } }
+  it("on models and layers say what stands for them", function()
+    for name, part in pairs { parameters = "trainable_weights", named_parameters = "weights",
+      train = "training = true", eval = "model:evaluate", state_dict = "save_weights",
+      load_state_dict = "load_weights", zero_grad = "value_and_grad", forward = "model(x)",
+      modules = "layers" } do
+      for _, layer in ipairs { model, model.layers[1] } do
+        says(function() layer[name](layer) end, "there is no method '" .. name .. "'", part)
+      end
+    end
+    says(function() return model:fit_generator() end, model.name, "fit takes generators")
+    says(function() return model:predict_classes(x) end, "model:predict(x):argmax(-1)")
+    says(function() return model.parameters() end, "model: there is no method 'parameters'")
+  end)
+  it("on optimizers too", function()
+    local adam = tide.optimizers.Adam()
+    says(function() adam:step() end, "optimizer:apply(grads, variables)")
+    says(function() adam:zero_grad() end, "there is no method 'zero_grad'")
+  end)
+  it("give way to a class' own methods, fields and options of these names", function()
+    local Own = tide.Layer:extend("OwnNames", { args = { "train" },
+      parameters = function() return 3 end,
+      call = function(self, v) return self.train and v * 2 or v end })
+    local layer = Own()
+    assert.equal(3, layer:parameters())
+    assert.is_nil(layer.train)
+    assert.equal(2, Own { train = true }(tide.ones { 1 })[1])
+    layer.eval = 5
+    assert.equal(5, layer.eval)
+    says(function() layer:state_dict() end, "there is no method 'state_dict'")
+  end)
+end)
+
+describe("an unknown name in a namespace", function()
+  it("raises and suggests, in each of them", function()
+    for ns in ([[activations callbacks class constraints datasets image initializers layers losses
+      metrics models ops optimizers plot preprocessing random regularizers saving
+      utils]]):gmatch "%S+" do
+      says(function() return tide[ns].Foo end, ns, "unknown name 'Foo'")
+    end
+    says(function() return tide.plot.histry end, "tide.plot", "did you mean 'history'")
+    says(function() return tide.image.laod end, "tide.image", "did you mean 'load'")
+  end)
+end)
+
 describe("model:fit refuses", function()
   it("targets that do not fit an elementwise loss", function()
     says(function() fit(3, "linear", "mse", tide.ones { 6, 2 }) end, "output 'out'", "mse", "expected [6, 3], got [6, 2]")

@@ -2,7 +2,9 @@
 --
 -- `class.new(name, base)` makes a class: a table that is its instances' metatable. Calling it makes an instance and runs
 -- `_init(self, ...)`. Metamethods are inherited by copying (Lua looks them up rawly), methods by `__index`.
--- A class with `_get`/`_set` (tables of property functions, inherited) gives its instances computed fields.
+-- A class with `_get`/`_set` (tables of property functions, inherited) gives its instances computed
+-- fields. `_foreign`, a table of functions, is asked last: names that other libraries have, which
+-- raise and say what stands for them here.
 local class = {}
 
 local function class_tostring(c)
@@ -30,6 +32,8 @@ local function make_index(c)
     if get then
       return get(self)
     end
+    local foreign = c._foreign
+    return foreign and foreign[key]
   end
 end
 

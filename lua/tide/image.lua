@@ -32,7 +32,7 @@ local function show(...)
   out:flush()
 end
 
-return {
+return require("tide.registry").sealed("tide.image", {
   show = show,
   load = files.load_img,
   save = files.save_img,
@@ -41,4 +41,4 @@ return {
   resize = files.resize,
   smart_resize = files.smart_resize,
   format = files.format,
-}
+})

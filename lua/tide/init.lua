@@ -58,6 +58,9 @@ setmetatable(tide, {
     local value
     if module then
       value = require(module)
+      if getmetatable(value) == nil then
+        require("tide.registry").sealed(module, value)
+      end
     else
       local place = daily[key]
       if place then

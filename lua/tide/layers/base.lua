@@ -10,6 +10,7 @@ local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local foreign = require "tide.foreign"
 local list = require "tide.list"
 local none = require "tide.none"
 local object = require "tide.object"
@@ -19,6 +20,7 @@ local registry = require "tide.registry"
 local Layer = class.new("Layer")
 Layer.kind = "layer"
 Layer.supports_masking = false
+Layer._foreign = foreign.layer
 
 -- ---- modes of a call ----
 
@@ -189,6 +191,15 @@ function Layer:extend(name, def)
   return c
 end
 
+-- The entries of `t` whose keys `names` does not have.
+local function without(t, names)
+  local out = {}
+  for key, v in pairs(t) do
+    out[key] = not names[key] and v or nil
+  end
+  return out
+end
+
 --- As extend, without registering: for Tide's own families, which the namespace finds.
 function Layer.derive(base, name, def)
   if type(name) ~= "string" then
@@ -215,6 +226,12 @@ function Layer.derive(base, name, def)
     end
   end
   c.args = check.args(name, rows, { named = named, list_first = def.list_first })
+  for key in pairs(c._foreign) do
+    if c.args.index[key] then -- an option of that name may be absent
+      c._foreign = without(c._foreign, c.args.index)
+      break
+    end
+  end
   c._inits = table.move(base._inits, 1, #base._inits, 1, {})
   c._builds = table.move(base._builds, 1, #base._builds, 1, {})
   if def.init then

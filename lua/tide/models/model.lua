@@ -5,6 +5,7 @@ local base = require "tide.layers.base"
 local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"
+local foreign = require "tide.foreign"
 local list = require "tide.list"
 local none = require "tide.none"
 
@@ -14,6 +15,7 @@ local Model = base.derive(base, "Model", {
 })
 Model.kind = "layer"
 Model.is_model = true
+Model._foreign = foreign.model
 
 -- What `tide.training` and `tide.saving` do; loaded when first used.
 local delegated = {
@@ -21,7 +23,6 @@ local delegated = {
     predict_step compute_loss compute_metrics reset_metrics get_metrics_result get_compile_config compile_from_config
     make_train_function]],
   ["tide.saving"] = "save save_weights load_weights",
-  ["tide.export"] = "export",
 }
 for module, names in pairs(delegated) do
   for name in names:gmatch "%S+" do
@@ -31,9 +32,6 @@ for module, names in pairs(delegated) do
         errors.raise(name, "is a method: write model:%s(...) with a colon", name)
       end
       fn = fn or require(module)[name]
-      if not fn then
-        errors.raise(name, "is not offered by %s", module)
-      end
       return fn(self, ...)
     end
   end

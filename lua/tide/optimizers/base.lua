@@ -5,6 +5,7 @@ local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local foreign = require "tide.foreign"
 local list = require "tide.list"
 local none = require "tide.none"
 local object = require "tide.training.object"
@@ -43,6 +44,7 @@ function base.rows(own)
 end
 
 local Root = class.new("Optimizer", object.Object)
+Root._foreign = foreign.optimizer
 
 class.properties(Root, {
   learning_rate = function(self)

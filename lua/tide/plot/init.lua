@@ -211,7 +211,8 @@ end
 --- A confusion matrix as shaded cells: rows are the true classes, columns the predicted ones; shades are shares of the row.
 --- @param matrix userdata [n, n] counts, as tide.utils.confusion_matrix gives
 --- @param options table|nil { names, title, file }
---- @usage print(tide.plot.confusion_matrix(tide.utils.confusion_matrix(y, model:predict_classes(x))))
+--- @usage local m = tide.utils.confusion_matrix(y, model:predict(x):argmax(-1))
+--- print(tide.plot.confusion_matrix(m))
 function plot.confusion_matrix(matrix, options)
   local o = options or {}
   local m = core.is_tensor(matrix) and matrix:tolist() or matrix
@@ -315,4 +316,4 @@ function plot.picture(image, options)
   return require("tide.plot.terminal").picture("picture", picture.rgb("picture", image, options and options.scale), options)
 end
 
-return plot
+return require("tide.registry").sealed("tide.plot", plot)
