@@ -136,6 +136,53 @@ describe("tide.grad and value_and_grad", function()
   end)
 end)
 
+describe("products where elements are 0", function()
+  -- By definition: every derivative is a sum of products from which the elements differentiated by are left out.
+  local function product(x, last, i, m)
+    local p = 1
+    for k = 1, last do
+      p = (k == i or k == m) and p or p * x[k]
+    end
+    return p
+  end
+
+  it("have first and second derivatives, running or whole", function()
+    local w, v = { 1, -2, 0.5, 3, 1.5 }, { 0.3, 1, -2, 0.7, 1.1 }
+    local weights, direction = tide.tensor(w, { dtype = "float64" }), tide.tensor(v, { dtype = "float64" })
+    for _, values in ipairs { { 2, 0, 3, 0.5, -1 }, { 0, 0, 2, 1, 3 }, { 2, 3, 4, 5, 0 }, { 0, 0, 0, 0, 0 } } do
+      for _, whole in ipairs { false, true } do
+        local first, second = {}, {}
+        for i = 1, 5 do
+          first[i], second[i] = 0, 0
+          for j = whole and 5 or i, 5 do
+            local weight = whole and 1 or w[j]
+            first[i] = first[i] + weight * product(values, j, i)
+            for m = 1, j do
+              second[i] = second[i] + (m ~= i and weight * v[m] * product(values, j, i, m) or 0)
+            end
+          end
+        end
+        local x = leaf(values)
+        local y = whole and x:prod() or (x:cumprod(1) * weights):sum()
+        local g = tide.grad(y, { x }, { create_graph = true })[1]
+        expect.close(g, first, 1e-6, 1e-6)
+        expect.close(tide.grad((g * direction):sum(), { x })[1], second, 1e-6, 1e-6)
+        local flat = x:reshape { 5, 1 }
+        expect.close(tide.grad(whole and flat:prod() or (flat:cumprod() * weights):sum(), { x })[1], first, 1e-6, 1e-6)
+      end
+    end
+  end)
+
+  it("run along any axis, and from the end", function()
+    local x = leaf { { 2, 0, 3 }, { 0, 4, 5 } }
+    ;(core.ops.cumprod(x, { axis = 2, reverse_ = true }) * tide.tensor({ 1, 10, 100 }, { dtype = "float64" })):sum():backward()
+    expect.close(x.grad, { { 0, 6 + 30, 100 }, { 20, 0 + 50, 0 + 40 + 100 } }, 1e-6, 1e-6)
+    x.grad = nil
+    x:cumprod(1):sum():backward()
+    expect.close(x.grad, { { 1, 5, 6 }, { 2, 0, 3 } }, 1e-6, 1e-6)
+  end)
+end)
+
 describe("values changed in place", function()
   it("are noticed by the gradient that needs them, with op and line", function()
     local w = leaf { 1, 2 }

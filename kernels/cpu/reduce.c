@@ -69,3 +69,26 @@ KERNEL(min)
     }
 CUMULATIVE(cumsum, 0, STEP_ADD)
 CUMULATIVE(cumprod, 1, STEP_MUL)
+
+TIDE_KERNEL(recur_) { /* a, b */
+    enum { WIDTH = 256 };
+    const tide_recur__attrs *at = c->attrs;
+    const REAL *a = c->in[0].p, *b = c->in[1].p;
+    REAL *y = c->out[0].p;
+    tide_along s = tide_along_axis(&c->in[0], at->axis);
+    int64_t blocks = TIDE_CEIL_DIV(s.inner, WIDTH), work = TIDE_MIN(s.inner, WIDTH) * s.n;
+    TIDE_PARALLEL_FOR (s.outer *blocks, TIDE_MAX(1, 16384 / TIDE_MAX(work, 1))) {
+        for (int64_t i = lo; i < hi; i++) {
+            double h[WIDTH] = {0};
+            int64_t c0 = i % blocks * WIDTH, w = TIDE_MIN(s.inner - c0, WIDTH);
+            for (int64_t j = 0; j < s.n; j++) {
+                int64_t p = i / blocks * s.n * s.inner + c0 + (at->reverse_ ? s.n - 1 - j : j) * s.inner;
+                for (int64_t k = 0; k < w; k++) {
+                    h[k] = a[p + k] * h[k] + b[p + k];
+                    y[p + k] = (REAL)h[k];
+                }
+            }
+        }
+    }
+    return TIDE_OK;
+}

@@ -190,11 +190,60 @@ static void cumsum_grad(tide_tape *t, const tide_node *n) {
 }
 TIDE_DESCRIBE(cumsum, .flags = TIDE_CONTIGUOUS, .infer = running_infer, .grad = cumsum_grad);
 
-/* dx_i = sum over j >= i of dy_j y_j / x_i: right where no x is 0, which is said in the op's text. */
+/* x moved by one along an axis, towards the end or the start; `fill` in the place that becomes free. */
+static tide_tensor *moved(tide_tape *t, tide_tensor *x, int64_t axis, int to_end, double fill) {
+    if (tide_t_failed(t)) return NULL;
+    tide_index__attrs rest = {.start = {.n = x->rank}, .size = {.n = x->rank}, .step = {.n = x->rank}};
+    tide_fill__attrs one = {.shape = {.n = x->rank}, .value = fill, .dtype = x->dtype};
+    for (int i = 0; i < x->rank; i++) rest.size.v[i] = one.shape.v[i] = x->shape[i], rest.step.v[i] = 1;
+    rest.size.v[axis]--;
+    rest.start.v[axis] = !to_end && x->shape[axis] > 1;
+    one.shape.v[axis] = 1;
+    tide_tensor *pair[2], *y = NULL;
+    pair[!to_end] = tide_t(t, TIDE_OP_fill_, &one);
+    pair[to_end] = tide_t(t, TIDE_OP_index_, &rest, x);
+    if (!tide_t_failed(t)) tide_tn(t, OP(concatenate, .axis = axis), 2, pair, &y);
+    return y;
+}
+
+static tide_status recur_infer(tide_call *c) {
+    tide_recur__attrs *a = c->attrs;
+    const tide_tensor *x = c->in[0], *b = c->in[1];
+    int same = x->rank == b->rank && x->dtype == b->dtype;
+    for (int i = 0; i < x->rank && same; i++) same = x->shape[i] == b->shape[i];
+    if (!same) return tide_op_fail(c, TIDE_ESHAPE, "a and b differ in shape or dtype");
+    c->meta[0] = tide_meta_of(x);
+    return tide_axis(c, &a->axis, x->rank);
+}
+/* The cotangent of h runs back: s_j = dh_j + a_(j+1) s_(j+1);  db = s,  da_j = s_j h_(j-1). */
+static void recur_grad(tide_tape *t, const tide_node *n) {
+    ATTRS(recur_);
+    tide_tensor *x = tide_t_in(t, 0), *h = tide_t_out(t, 0), *dy = tide_t_dy(t, 0);
+    if (tide_t_failed(t)) return;
+    if (tide_numel(x) == 0) {
+        for (int i = 0; i < 2; i++) tide_t_give(t, i, dy);
+        return;
+    }
+    tide_tensor *s = tide_t(t, OP(recur_, .axis = a->axis, .reverse_ = !a->reverse_), moved(t, x, a->axis, a->reverse_, 0), dy);
+    tide_t_give(t, 1, s);
+    if (tide_t_needs(t, 0)) tide_t_give(t, 0, tide_t(t, OP(multiply), s, moved(t, h, a->axis, !a->reverse_, 0)));
+}
+TIDE_DESCRIBE(recur_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = recur_infer, .grad = recur_grad, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
+
+/* dx_i = y_(i-1) s_i with s_i = dy_i + x_(i+1) s_(i+1): no division, exact where an x is 0. */
 static void cumprod_grad(tide_tape *t, const tide_node *n) {
     ATTRS(cumprod);
-    tide_tensor *g = tide_t(t, OP(cumsum, .axis = a->axis, .reverse_ = !a->reverse_), tide_t(t, OP(multiply), tide_t_dy(t, 0), tide_t_out(t, 0)));
-    tide_t_give(t, 0, tide_t(t, OP(divide), like_input(t, g), tide_t_in(t, 0)));
+    const int64_t axis = a->axis == TIDE_NONE ? 0 : a->axis;
+    tide_tensor *x = tide_t_in(t, 0), *y = tide_t_out(t, 0), *dy = tide_t_dy(t, 0);
+    if (tide_t_failed(t)) return;
+    if (a->axis == TIDE_NONE) x = tide_t(t, OP(reshape, .newshape = {.n = 1, .v = {-1}}), x);
+    if (tide_t_failed(t)) return;
+    if (tide_numel(x) == 0) {
+        tide_t_give(t, 0, like_input(t, dy));
+        return;
+    }
+    tide_tensor *s = tide_t(t, OP(recur_, .axis = axis, .reverse_ = !a->reverse_), moved(t, x, axis, a->reverse_, 0), dy);
+    tide_t_give(t, 0, like_input(t, tide_t(t, OP(multiply), s, moved(t, y, axis, !a->reverse_, 1))));
 }
 TIDE_DESCRIBE(cumprod, .flags = TIDE_CONTIGUOUS, .infer = running_infer, .grad = cumprod_grad, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
 

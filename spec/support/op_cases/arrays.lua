@@ -126,9 +126,8 @@ local facts = {
   digitize = { dtypes = positions },
 }
 
--- Entries whose inputs have no slope: NaN, infinities, ties, zeros under a running product.
+-- Entries whose inputs have no slope: NaN, infinities, ties.
 local flat = { max_8 = true, min_8 = true, logsumexp_4 = true, sort_2 = true, sort_3 = true, top_k_2 = true, top_k_3 = true, concatenate_2 = true }
-local no_second = { prod_8 = true } -- running products are not differentiable at 0
 
 local keys = {}
 for key in pairs(ref) do
@@ -144,7 +143,7 @@ for _, key in ipairs(keys) do
   seen[e.op] = (typed or seen[e.op] == "typed") and "typed" or true
   local extra = assert(facts[e.op], e.op)
   local row = { op = e.op, ref = key, label = key:match "%d+$", options = e.options, family = "arrays" }
-  row.gradgrad = extra.second and not flat[key] and not no_second[key] or nil
+  row.gradgrad = extra.second and not flat[key] or nil
   if extra.grad == false or flat[key] then
     row.grad, row.why = false, "no slope by definition, or at these numbers"
   end
