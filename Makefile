@@ -22,6 +22,15 @@ MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 MAKEFLAGS += --no-builtin-rules
 
+# -- several goals (make -j2 demo test, make clean all): one after the other, each with all the jobs. What they share is made
+# by the makes that they start, which would not know of each other.
+ifneq (,$(word 2,$(MAKECMDGOALS)))
+.NOTPARALLEL:
+.PHONY: $(MAKECMDGOALS)
+$(sort $(MAKECMDGOALS)):
+	@+$(MAKE) --no-print-directory $@
+else
+
 # -- variants: their own folder each, so that they never mix
 SAN       ?= 0
 COV       ?= 0
@@ -73,15 +82,16 @@ endif
 # -- kernels: levels of the machine that is compiled for
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 ifneq (,$(filter x86_64%,$(MACHINE)))
-LEVELS   ?= c v2 v3 v4
+ALL_LEVELS := c v2 v3 v4
 MARCH_c  := -march=x86-64
 MARCH_v2 := -march=x86-64-v2
 MARCH_v3 := -march=x86-64-v3
 MARCH_v4 := -march=x86-64-v4 -mprefer-vector-width=512
 MVEC     := $(shell printf 'int main(void){return 0;}' | $(CC) -x c -o /dev/null - -lmvec 2>/dev/null && echo -lmvec)
 else
-LEVELS   ?= c
+ALL_LEVELS := c
 endif
+LEVELS   ?= $(ALL_LEVELS)
 
 # -- sources
 CORE_SRC   := $(filter-out src/main.c src/bind/% src/repl/% src/hdf5/%,$(wildcard src/*.c src/*/*.c))
@@ -124,7 +134,7 @@ H5_SRC     := $(wildcard src/hdf5/*.c)
 H5_OBJ     := $(H5_SRC:%.c=$(BUILD)/%.o)
 HDF5       := $(if $(and $(strip $(H5_LIBS)),$(H5_SRC)),$(BUILD)/lib/tide/tide-hdf5)
 
-.PHONY: all hard sanitize-core deps demo test bench pictures lint sanitize valgrind fuzz coverage install rock env help clean specs format format-check FORCE
+.PHONY: all hard sanitize-core deps demo test bench pictures lint sanitize valgrind fuzz coverage levels counts install rock env help clean specs format format-check FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -137,6 +147,12 @@ $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(FLAGS)' | cmp -s - $@ || printf '%s\n' '$(FLAGS)' >$@
 FORCE:
+
+# What is linked is made again when its list of parts or its libraries change: a source that is taken away leaves no trace.
+PARTS := $(LDFLAGS) $(LINK) $(WRAP) $(LIBS) $(LUA_LIBS) $(EDIT_LIBS) $(H5_LIBS) $(OBJ) $(H5_OBJ)
+$(BUILD)/parts: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(PARTS)' | cmp -s - $@ || printf '%s\n' '$(PARTS)' >$@
 
 DEP = -MMD -MP
 $(BUILD)/src/bind/%.o: src/bind/%.c $(BUILD)/flags
@@ -188,18 +204,18 @@ $(foreach l,$(LEVELS),$(eval $(call level_rules,$(l))))
 $(BUILD)/exports: $(BUILD)/flags
 	@printf '{ global: luaopen_*; local: *; };\n' >$@
 
-$(MODULE): $(LIB_OBJ) $(BIND_OBJ) $(BUILD)/exports
+$(MODULE): $(LIB_OBJ) $(BIND_OBJ) $(BUILD)/exports $(BUILD)/parts
 	@mkdir -p $(@D)
 	$(SAY) LINK $@
 	$(Q)$(CC) -shared -fopenmp $(LDFLAGS) $(LINK) $(WRAP) -Wl,--wrap=GOMP_parallel -Wl,-z,nodelete -Wl,--version-script=$(BUILD)/exports \
 	  -o $@ $(LIB_OBJ) $(BIND_OBJ) -Wl,--as-needed $(LIBS)
-	@nm -uD $@ | awk '$$1 == "U" && $$2 ~ /^tide/ { print "  undefined in $@: " $$2 }' >&2
+	@nm -uD $@ | awk '$$1 == "U" && $$2 ~ /^tide/ { print "  undefined in $@: " $$2; bad = 1 } END { exit bad }' >&2
 
-$(ARCHIVE): $(LIB_OBJ)
+$(ARCHIVE): $(LIB_OBJ) $(BUILD)/parts
 	$(SAY) AR $@
 	$(Q)rm -f $@ && $(AR) rcs $@ $(LIB_OBJ)
 
-$(EXE): $(EXE_OBJ)
+$(EXE): $(EXE_OBJ) $(BUILD)/parts
 	$(SAY) LINK $@
 	$(Q)$(CC) $(LDFLAGS) $(LINK) -Wl,-E -o $@ $(EXE_OBJ) $(LUA_LIBS) $(EDIT_LIBS) -Wl,--as-needed -lm -ldl
 
@@ -208,7 +224,7 @@ $(BUILD)/src/hdf5/%.o: src/hdf5/%.c $(BUILD)/flags
 	$(SAY) CC $<
 	$(Q)$(CC) $(CFLAGS) -std=gnu11 -g $(WARN) $(OPT) $(H5_CFLAGS) $(if $(SECCOMP),-DTIDE_SECCOMP) $(DEP) -c $< -o $@
 
-$(BUILD)/lib/tide/tide-hdf5: $(H5_OBJ)
+$(BUILD)/lib/tide/tide-hdf5: $(H5_OBJ) $(BUILD)/parts
 	@mkdir -p $(@D)
 	$(SAY) LINK $@
 	$(Q)$(CC) $(LDFLAGS) $(LINK) -o $@ $(H5_OBJ) $(H5_LIBS) -ljansson -lz $(if $(SECCOMP),-lseccomp)
@@ -283,12 +299,13 @@ hard:
 	@+$(MAKE) --no-print-directory all TIDE_HARD=1
 	@TIDE_BUILD=build/hard TIDE_HARD=1 $(BUSTED) $(or $(SPECS),$(CORE_SPECS))
 
-# Under valgrind, which knows no AVX-512 and finds oneDNN's and OpenBLAS's own habits: Tide's kernels at level v3.
+# The core's specs (SPECS= others) under valgrind, which knows no AVX-512 and finds oneDNN's and OpenBLAS's own habits: Tide's
+# kernels at level v3.
 valgrind:
 	@$(if $(GETDEPS),$(GETDEPS) check)
 	@+$(MAKE) --no-print-directory all
 	@TIDE_BUILD=$(BUILD) TIDE_CPU=v3 TIDE_ENGINE=plain OMP_NUM_THREADS=1 valgrind -q --error-exitcode=99 \
-	  --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite $(BUSTED) $(SPECS)
+	  --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite $(BUSTED) $(or $(SPECS),$(CORE_SPECS))
 
 # Every fuzzer, SECONDS each, under the sanitizers: Lua programs, and C targets (libFuzzer's interface) with driver.c. A C
 # target's first line names the folder of its corpus. The input that breaks it is left in build/fuzz/NAME.last.
@@ -305,14 +322,30 @@ fuzz:
 	  TIDE_FUZZ_LAST=build/fuzz/$$f.last build/fuzz/$$f "$$(sed -n '1s/.*corpus: //p' spec/fuzz/$$f.c)" $(SECONDS) || exit 1; done
 	@for f in $(FUZZERS); do echo "  FUZZ  $$f ($(SECONDS) s)"; \
 	  LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;' LUA_CPATH='$(CURDIR)/build/asan/lib/?.so;;' \
-	  TIDE_FUZZ_SECONDS=$(SECONDS) $(ASAN_ENV) $(LUA) $$f --seconds $(SECONDS) || exit 1; done
+	  TIDE_FUZZ_SECONDS=$(SECONDS) TIDE_FUZZ_LAST=build/fuzz/$$(basename $$f .lua).last $(ASAN_ENV) $(LUA) $$f --seconds $(SECONDS) || exit 1; done
 
-# Lines and branches of C by gcov, lines of Lua by a hook; the table is in build/cov/coverage.txt.
+# Lines and branches of C by gcov, those of Lua by a hook that every Lua state of the run gets; the table and the largest regions
+# that nothing reached are in build/cov/coverage.txt.
 coverage:
 	@+$(MAKE) --no-print-directory all COV=1
 	@find build/cov -name '*.gcda' -delete; rm -f build/cov/lua.*.cov
-	@TIDE_BUILD=build/cov TIDE_COVERAGE=build/cov/lua $(BUSTED) $(SPECS)
-	@$(LUA) spec/support/coverage.lua build/cov | tee build/cov/coverage.txt
+	@$(CC) -shared -fPIC -O1 $(LUA_CFLAGS) spec/support/coverage.c -o build/cov/coverage.so -ldl
+	@TIDE_BUILD=build/cov TIDE_COVERAGE='$(CURDIR)/build/cov/lua' LUA_INIT='@$(CURDIR)/spec/support/coverage.lua' \
+	  LD_PRELOAD='$(CURDIR)/build/cov/coverage.so' $(BUSTED) $(SPECS); status=$$?; \
+	  $(LUA) spec/support/coverage.lua build/cov >build/cov/coverage.txt; cat build/cov/coverage.txt; exit $$status
+
+# The case rows of every op at each CPU level that this machine has, in a build of all levels.
+levels:
+	@+$(MAKE) --no-print-directory all BUILD=build/levels LEVELS='$(ALL_LEVELS)'
+	@for cpu in $(ALL_LEVELS); do \
+	  is=$$(TIDE_CPU=$$cpu build/levels/tide -e 'io.write(require("tide.core").cpu_level)'); \
+	  case $$is in $$cpu|*-$$cpu) echo "  SPECS level $$is";; *) echo "  this machine has no level $$cpu"; continue;; esac; \
+	  TIDE_BUILD=build/levels TIDE_CPU=$$cpu $(BUSTED) $(or $(SPECS),spec/ops_spec.lua) || exit 1; done
+
+# How much there is: ops, their case rows and checks, specs.
+counts: all
+	@TIDE_BUILD=$(BUILD) $(TREE) $(LUA) spec/support/counts.lua
+	@printf '%6d specs\n' $$(TIDE_BUILD=$(BUILD) $(BUSTED) --list | grep -c .)
 
 # The README's pictures, from a real session on Fashion-MNIST.
 pictures:
@@ -320,12 +353,13 @@ pictures:
 	@TIDE_BUILD=$(BUILD) $(TREE) $(LUA) spec/pictures/make.lua
 
 # One row of the speed table each: make bench ROWS="cnn mlp_small" SECONDS=10
-# The row "pictures" runs beside Keras' ImageDataGenerator where PEER is a Python that has Keras.
-ROWS ?= mlp_small mlp_mid cnn autoencoder resnet20 recsys mlp_small_b1 cnn_b1 resnet20_b1 pictures
+# The row "start" is `require "tide"` in a new process; the row "pictures" runs beside Keras' ImageDataGenerator where PEER is a Python that has Keras.
+ROWS ?= mlp_small mlp_mid cnn autoencoder resnet20 recsys mlp_small_b1 cnn_b1 resnet20_b1 pictures start
 bench:
 	@+$(MAKE) --no-print-directory all
 	@for row in $(ROWS); do case $$row in \
 	  pictures) $(TREE) $(LUA) spec/bench/pictures.lua --seconds $(BENCH_SECONDS) $(if $(PEER),--python $(PEER));; \
+	  start) $(TREE) $(LUA) spec/bench/start.lua;; \
 	  *) $(TREE) $(LUA) spec/bench/peers.lua $$row --seconds $(BENCH_SECONDS);; esac || exit 1; done
 BENCH_SECONDS ?= 10
 
@@ -360,6 +394,7 @@ env:
 	@echo "export PATH='$(CURDIR)/$(BUILD):'\"\$$PATH\""
 
 help:
+	@echo "make help            this list"
 	@echo "make                 the module, the library and build/tide"
 	@echo "make demo            dependencies, build, and a network that learns Fashion-MNIST (ARGS= for the script)"
 	@echo "make test            dependencies, build, lint and all specs (DEPS=0: install nothing)"
@@ -367,19 +402,24 @@ help:
 	@echo "make specs           the specs alone (SPECS='spec/x_spec.lua --filter=word')"
 	@echo "make lint            luacheck, format check, warnings as errors; make format formats the C files"
 	@echo "make sanitize        the specs under ASan and UBSan (SPECS=, SANITIZE_CPUS='c best')"
+	@echo "make sanitize-core   the same for the specs of the core"
 	@echo "make hard            the specs of the core in the hostile build (poisoned memory, failing allocations)"
-	@echo "make valgrind        the specs under valgrind (SPECS=)"
+	@echo "make valgrind        the specs of the core under valgrind (SPECS=)"
 	@echo "make fuzz            every fuzzer under the sanitizers (SECONDS=60 each)"
-	@echo "make coverage        lines and branches that the specs reach, C and Lua"
+	@echo "make coverage        lines and branches that the specs reach, C and Lua (SPECS=)"
+	@echo "make levels          the case rows of every op at each CPU level of this machine"
+	@echo "make counts          ops, case rows, specs"
 	@echo "make pictures        the pictures of the README, from a session at the prompt"
 	@echo "make bench           the speed rows (ROWS=, BENCH_SECONDS=, PEER=python with Keras for pictures)"
 	@echo "make install         to PREFIX=$(PREFIX) (LUADIR, LIBDIR, BINDIR, DESTDIR)"
 	@echo "make rock            a binary LuaRocks rock in dist/, checked in a fresh tree"
 	@echo "make env             exports for using this tree from any lua5.4: eval \"\$$(make -s env)\""
 	@echo "make clean           remove build/ and dist/"
-	@echo "Variables: V=1 shows commands, TIDE_HARD=1 the hostile build, WERROR=0 keeps warnings from failing the build,"
+	@echo "Variables: BUILD=build, CC, CFLAGS, LUA=lua5.4, LEVELS='$(ALL_LEVELS)' (CPU levels to build); V=1 shows commands, TIDE_HARD=1 the hostile build, WERROR=0 keeps warnings from failing the build,"
 	@echo "           READLINE=gnu links GNU readline in place of libedit."
 
 clean:
 	$(SAY) RM build
 	$(Q)rm -rf build dist
+
+endif

@@ -39,7 +39,7 @@ local _, accuracy = model:evaluate(x_test, y_test, { batch_size = 500, verbose =
 print(("test accuracy %.4f"):format(accuracy))
 
 -- 4. Saved and loaded, it gives the same answers, bit for bit.
-local file = os.tmpname() .. ".safetensors"
+local file = "fashion_mnist.safetensors"
 model:save(file)
 local probabilities = model:predict(x_test, { batch_size = 500, verbose = 0 })
 local again = tide.load_model(file):predict(x_test, { batch_size = 500, verbose = 0 })

@@ -1,9 +1,8 @@
 -- Every program in examples/ runs to its end, on little work, and prints what it promises.
+local expect = require "spec.support.expect"
+
 local here = io.popen("pwd"):read "l"
-local program = here .. "/" .. (os.getenv "TIDE_BUILD" or "build") .. "/tide"
-if os.getenv "TIDE_INSTALLED" == "1" then
-  program = "tide"
-end
+local program = expect.program
 
 -- example -> arguments that make it short, and lines that it must print
 local rows = {
@@ -23,9 +22,7 @@ local rows = {
 describe("examples", function()
   local folder
   setup(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder))
+    folder = expect.folder()
   end)
   teardown(function()
     os.execute("rm -rf " .. folder)

@@ -2,8 +2,10 @@
 -- end no tensor is alive. What each run printed is shown where it fails.
 local expect = require "spec.support.expect"
 
-local program = os.getenv "TIDE_INSTALLED" == "1" and "tide" or (os.getenv "TIDE_BUILD" or "build") .. "/tide"
-local hostile = os.getenv "TIDE_HARD" == "1" or (os.getenv "LD_PRELOAD" or ""):find "asan" -- they keep what is freed
+local program = expect.program
+-- builds that keep what is freed, and runs that count lines
+local hostile = os.getenv "TIDE_HARD" == "1" or os.getenv "TIDE_COVERAGE"
+  or (os.getenv "LD_PRELOAD" or ""):find "asan"
 
 -- Resident kilobytes, and a report at three moments of a loop: `at(i, first, last)` in its body, `done()` after all is let go.
 local prelude = [[

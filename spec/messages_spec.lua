@@ -1,21 +1,16 @@
 -- What a newcomer from Keras or PyTorch gets wrong in the first half hour, and what the message must say about it: where, what
 -- was expected, what came, and how to mend it.
+local expect = require "spec.support.expect"
 local tide = require "tide"
 local layers, ops = tide.layers, tide.ops
 
 local x = tide.ones { 6, 4 }
 local y = tide.tensor({ 1, 2, 3, 1, 2, 3 }, { dtype = "int32" })
 
-local function message(f, ...)
-  local ok, err = pcall(f, ...)
-  assert.is_false(ok, "the mistake went through")
-  return tostring(err)
-end
-
 local function says(f, ...)
-  local text = message(f)
+  local text = expect.message(f)
   for _, part in ipairs { ... } do
-    assert.is_truthy(text:find(part, 1, true), ("the message is %q, without %q"):format(text, part))
+    expect.has(text, part)
   end
 end
 

@@ -1,8 +1,5 @@
 -- The tide program from outside: options, exit status, what it prints and where.
-local program = (os.getenv "TIDE_BUILD" or "build") .. "/tide"
-if os.getenv "TIDE_INSTALLED" == "1" then
-  program = "tide"
-end
+local program = require("spec.support.expect").program
 
 local function quoted(s)
   return "'" .. s:gsub("'", "'\\''") .. "'"
@@ -86,9 +83,8 @@ describe("tide", function()
   end)
 
   it("finds Tide from any folder", function()
-    local here = io.popen("pwd"):read "l"
-    local path = program:find "^/" and program or program == "tide" and program or here .. "/" .. program
-    local pipe = io.popen("cd / && env -u LUA_PATH -u LUA_CPATH " .. path .. " -e 'print(tide.version)' </dev/null")
+    local command = "cd / && env -u LUA_PATH -u LUA_CPATH %s -e 'print(tide.version)' </dev/null"
+    local pipe = io.popen(command:format(program))
     assert.matches("^%d", pipe:read "a")
     pipe:close()
   end)

@@ -1,17 +1,13 @@
 -- `tide train CONFIG.lua`: a file that describes a model and its training.
+local expect = require "spec.support.expect"
 local tide = require "tide"
 local train = require "tide.cli.train"
 
-local program = (os.getenv "TIDE_BUILD" or "build") .. "/tide"
-if os.getenv "TIDE_INSTALLED" == "1" then
-  program = "tide"
-end
+local program = expect.program
 
 local folder
 setup(function()
-  folder = os.tmpname()
-  os.remove(folder)
-  require("tide.core").mkdirs(folder)
+  folder = expect.folder()
 end)
 teardown(function()
   os.execute("rm -r " .. folder)

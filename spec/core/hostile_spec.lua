@@ -1,14 +1,11 @@
 -- What the core answers to programs that release, interrupt and re-enter where they should not. Under `make sanitize-core` every
 -- access is checked; in the hostile build (`make hard`) each allocation fails once.
+local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"
 local ops = tide.ops
 
-local function message(f, ...)
-  local ok, e = pcall(f, ...)
-  assert.is_false(ok)
-  return tostring(e)
-end
+local message = expect.message
 
 local function leaf(x)
   return tide.tensor(x, { requires_grad = true, dtype = "float64" })
@@ -416,10 +413,7 @@ end)
 
 describe("closing the state", function()
   local function run(script)
-    local name = os.tmpname()
-    local f = assert(io.open(name, "w"))
-    f:write(script)
-    f:close()
+    local name = expect.write(os.tmpname(), script)
     local command = "LUA_PATH='%s' LUA_CPATH='%s' lua5.4 %s >/dev/null 2>&1"
     local ok, how, code = os.execute(command:format(package.path, package.cpath, name))
     os.remove(name)

@@ -4,11 +4,7 @@ local tide = require "tide"
 
 local from_directory = tide.utils.image_dataset_from_directory
 
-local function message(f, ...)
-  local ok, e = pcall(f, ...)
-  assert.is_false(ok)
-  return tostring(e)
-end
+local message = require("spec.support.expect").message
 
 local files, copies = {}, {}
 for i = 1, 10 do

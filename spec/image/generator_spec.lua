@@ -17,8 +17,7 @@ end
 describe("flow_from_directory", function()
   local root
   setup(function()
-    root = os.tmpname()
-    os.remove(root)
+    root = expect.name()
     assert(os.execute(("mkdir -p %s/cats/old %s/dogs %s/ants"):format(root, root, root)))
     for i = 1, 5 do
       pictures.save_img(("%s/cats/%d.png"):format(root, i), flat(i * 10, 6 + i, 8), { scale = false })

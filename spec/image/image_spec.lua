@@ -135,7 +135,7 @@ describe("save_img", function()
   it("writes PNG, BMP and PPM that read back unchanged, and JPEG that is near", function()
     local x = pictures.load_img(folder .. "rgb.png")
     for _, format in ipairs { "png", "bmp", "ppm" } do
-      local name = os.tmpname() .. "." .. format
+      local name = expect.name("." .. format)
       pictures.save_img(name, x, { scale = false })
       assert.is_true(x:tobytes() == pictures.load_img(name):tobytes(), format)
       os.remove(name)

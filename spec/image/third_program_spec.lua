@@ -1,12 +1,9 @@
 -- The third program that Tide was made for (pictures from folders), line by line, on real files.
+local expect = require "spec.support.expect"
 local ops = require "tide.ops"
 local tide = require "tide"
 
-local here = io.popen("pwd"):read "l"
-local command = here .. "/" .. (os.getenv "TIDE_BUILD" or "build") .. "/tide"
-if os.getenv "TIDE_INSTALLED" == "1" then
-  command = "tide"
-end
+local command = expect.program
 
 -- Keras' line stands above each of ours. `model` is a small network; the original leaves it to the reader.
 local program = [[
@@ -46,8 +43,7 @@ print("predictions", p.shape, train_generator.class_indices.bright, train_genera
 describe("the third program", function()
   local folder
   setup(function()
-    folder = os.tmpname()
-    os.remove(folder)
+    folder = expect.name()
     for _, part in ipairs { "train", "test" } do
       for _, class in ipairs { "bright", "dark" } do
         local to = ("%s/data/%s/%s"):format(folder, part, class)

@@ -1,4 +1,5 @@
 -- tide.plot and tide.image.show: numbers, layout, and what each backend writes.
+local expect = require "spec.support.expect"
 local curves = require "tide.plot.curves"
 local layout = require "tide.plot.layers"
 local picture = require "tide.plot.picture"
@@ -6,19 +7,12 @@ local tide = require "tide"
 
 local layers, ops, plot = tide.layers, tide.ops, tide.plot
 
-local function message(f, ...)
-  local ok, e = pcall(f, ...)
-  assert.is_false(ok)
-  return tostring(e)
-end
+local message = expect.message
 
 local function written(extension, f)
-  local name = os.tmpname()
-  os.remove(name)
-  name = name .. "." .. extension
+  local name = expect.name("." .. extension)
   f(name)
-  local file <close> = assert(io.open(name, "rb"))
-  local bytes = file:read "a"
+  local bytes = expect.read(name)
   os.remove(name)
   return bytes
 end

@@ -1,10 +1,9 @@
 -- The prompt at a terminal: what a person types, and what the screen shows.
 local Session = require "spec.support.session"
 
-local program = (os.getenv "TIDE_BUILD" or "build") .. "/tide"
-if os.getenv "TIDE_INSTALLED" == "1" then
-  program = "tide"
-end
+local expect = require "spec.support.expect"
+
+local program = expect.program
 
 local INT = 2
 local home, s
@@ -26,9 +25,8 @@ local function finish(session)
 end
 
 setup(function()
-  home = os.tmpname()
-  os.remove(home)
-  os.execute("mkdir -p " .. home .. "/tide")
+  home = expect.folder()
+  os.execute("mkdir " .. home .. "/tide")
   s = start { env = { "NO_COLOR=1" } }
 end)
 teardown(function()

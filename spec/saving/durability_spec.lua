@@ -1,25 +1,19 @@
 -- What is on the disk when writing goes wrong: every write step of every format fails in turn, and a training process is
 -- killed at random moments. TIDE_KILLS=n kills n times (20).
+local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"
 local models = require "spec.support.keras_models"
 
 local folder
 before_each(function()
-  folder = os.tmpname()
-  os.remove(folder)
-  core.mkdirs(folder)
+  folder = expect.folder()
 end)
 after_each(function()
   os.execute("rm -rf " .. folder)
 end)
 
-local function read(path)
-  local f = assert(io.open(path, "rb"))
-  local text = f:read "a"
-  f:close()
-  return text
-end
+local read = expect.read
 
 local function files()
   local out = {}

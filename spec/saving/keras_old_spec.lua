@@ -1,14 +1,11 @@
 -- Files of Keras 1 and 2, put together here as those wrote them, and files as callbacks and killed processes leave them.
+local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"
 local keras = require "tide.saving.keras"
 local models = require "spec.support.keras_models"
 
-local function temporary(extension)
-  local path = os.tmpname()
-  os.remove(path)
-  return path .. extension
-end
+local temporary = expect.name
 
 -- A legacy file of layers { name, { weight name, tensor }, ... }.
 local function write(path, top, layers, optimizer)
@@ -168,7 +165,7 @@ describe("model:save, model:load_weights and callbacks", function()
 
   it("ModelCheckpoint writes Keras' files with the epoch in the name, and the best one is restored", function()
     local m, x, y = model_and_data()
-    local stem = temporary ""
+    local stem = temporary()
     for _, extension in ipairs { ".keras", ".h5" } do
       m:fit(x, y, { epochs = 2, verbose = 0,
         callbacks = { tide.callbacks.ModelCheckpoint { stem .. "_{epoch:02d}" .. extension } } })

@@ -1,3 +1,4 @@
+-- Files of real Keras: the models, weights and states in them.
 local expect = require "spec.support.expect"
 local tide = require "tide"
 local keras = require "tide.saving.keras"
@@ -259,7 +260,7 @@ describe("what Tide does not have or does not do", function()
   it("classes of one's own are found through extend and custom_objects", function()
     local Mine = tide.Layer:extend("MineForFiles", { args = { "by" }, call = function(self, x) return x * self.by end })
     local model = tide.Sequential { tide.Input { 2 }, Mine { by = 3 } }
-    local path = os.tmpname() .. ".keras"
+    local path = expect.name ".keras"
     keras.save_model(model, path)
     assert.is_true(models.difference(keras.load_model(path)(tide.ones { 1, 2 }), { { 3, 3 } }) == 0)
     os.remove(path)

@@ -1,3 +1,4 @@
+-- Files in Keras' formats that Tide writes: as real Keras opened them, and read again by Tide.
 local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"
@@ -5,11 +6,7 @@ local keras = require "tide.saving.keras"
 local models = require "spec.support.keras_models"
 local opened = require "spec.ref.keras_open"
 
-local function temporary(extension)
-  local path = os.tmpname()
-  os.remove(path)
-  return path .. extension
-end
+local temporary = expect.name
 
 local function names()
   local out = {}

@@ -1,4 +1,5 @@
 -- Every layer, op node, optimizer, loss and metric through Keras' files, both ways (spec/ref/keras_zoo.py).
+local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"
 local zoo = require "spec.support.keras_zoo"
@@ -54,7 +55,7 @@ describe("the zoo of Keras' models", function()
     end
 
     it(name .. " is written as Keras opened it, with equal results", function()
-      local again = os.tmpname() .. ".keras"
+      local again = expect.name ".keras"
       tide.load_model(path):save(again)
       local checksum = crc32(core.zip_read((core.zip_open(again)), "config.json"))
       os.remove(again)

@@ -9,8 +9,9 @@ local function plain(v)
   return v
 end
 
---- Passes where |got - want| <= atol + rtol |want| for every number of nested tables, tensors or numbers with the same keys;
---- NaN equals NaN alone. One number stands for a list of one.
+--- Passes where |got - want| <= atol + rtol |want| (1e-6 and 1e-5 where none are given) for every
+--- number of nested tables, tensors or numbers with the same keys; NaN equals NaN alone. One number
+--- stands for a list of one.
 function expect.close(got, want, atol, rtol, at)
   got, want, at = plain(got), plain(want), at or ""
   if type(want) == "table" and type(got) == "number" and #want == 1 then
@@ -86,6 +87,26 @@ function expect.write(path, bytes)
   local f <close> = assert(io.open(path, "wb"))
   f:write(bytes)
   return path
+end
+
+local here = io.popen("pwd"):read "l"
+
+--- The tide program under test, wherever it is called.
+expect.program = os.getenv "TIDE_INSTALLED" == "1" and "tide"
+  or ("%s/%s/tide"):format(here, os.getenv "TIDE_BUILD" or "build")
+
+--- A new name in the folder of temporary files, with nothing there.
+function expect.name(extension)
+  local name = os.tmpname()
+  os.remove(name)
+  return name .. (extension or "")
+end
+
+--- Makes a new empty folder; returns its path.
+function expect.folder()
+  local name = expect.name()
+  assert(os.execute("mkdir " .. name))
+  return name
 end
 
 return expect

@@ -11,9 +11,3 @@ for path in files:lines() do
   end
 end
 files:close()
-
--- `make coverage`: the counts are written by the output handler when the suite ends.
-local prefix = os.getenv "TIDE_COVERAGE"
-if prefix then
-  require("spec.support.coverage").start(prefix)
-end

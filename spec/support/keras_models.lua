@@ -56,7 +56,8 @@ function models.difference(got, want)
     local w = tide.tensor(want)
     assert(tostring(w.shape) == tostring(got.shape),
       "shapes differ: " .. tostring(got.shape) .. ", expected " .. tostring(w.shape))
-    return tide.ops.max(tide.ops.abs(got - w)):item()
+    local far = tide.ops.max(tide.ops.abs(got - w)):item()
+    return far == far and far or math.huge -- math.max would drop a NaN
   end
   local most, n = 0, 0
   for k, v in pairs(want) do

@@ -73,11 +73,6 @@ return function(options)
   end
 
   handler.suiteEnd = function()
-    local coverage = package.loaded["spec.support.coverage"]
-    if coverage then
-      coverage.restore()
-      coverage.write()
-    end
     for _, failure in ipairs(handler.failures) do
       report("FAILED", failure)
     end

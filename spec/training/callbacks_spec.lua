@@ -39,9 +39,7 @@ end
 
 local dir
 setup(function()
-  dir = os.tmpname()
-  os.remove(dir)
-  core.mkdirs(dir)
+  dir = expect.folder()
 end)
 teardown(function()
   os.execute("rm -r " .. dir)
@@ -263,9 +261,11 @@ describe("the progress bar", function()
 
   it("is one line per epoch where there is no terminal, nothing with verbose = 0", function()
     local text = printed(function() fit(model(), { epochs = 2, batch_size = 2, verbose = 2 }) end)
-    assert.matches("^Epoch 1/2\n2/2 %- 0s %- %d+[mu]s/step %- loss: %d+%.%d+ %- mae: %d+%.%d+\nEpoch 2/2\n2/2 %- ", text)
+    local line = "2/2 %- %d+s %- %d+[mu]?s/step %- loss: %d+%.%d+ %- mae: %d+%.%d+\n"
+    assert.matches("^Epoch 1/2\n" .. line .. "Epoch 2/2\n2/2 %- ", text)
     assert.equal("", printed(function() fit(model(), { epochs = 2 }) end))
-    assert.matches("^2/2 %- 0s", printed(function() model():evaluate(X, Y, { batch_size = 2, verbose = 2 }) end))
+    assert.matches("^2/2 %- %d+s",
+      printed(function() model():evaluate(X, Y, { batch_size = 2, verbose = 2 }) end))
     assert.equal("", printed(function() model():predict(X) end))
   end)
 
@@ -278,8 +278,8 @@ describe("the progress bar", function()
       bar:due(10)
       bar:finish { loss = 1 }
     end)
-    assert.matches("\r 5/10 =========>%.%.%.%.%.%.%.%.%.%. 0s .-/step %- loss: 1%.0000", text)
-    assert.matches("\r10/10 ==================== 0s .-/step %- loss: 1%.0000 *\n$", text)
+    assert.matches("\r 5/10 =========>%.%.%.%.%.%.%.%.%.%. %d+s .-/step %- loss: 1%.0000", text)
+    assert.matches("\r10/10 ==================== %d+s .-/step %- loss: 1%.0000 *\n$", text)
   end)
 end)
 

@@ -1,3 +1,4 @@
+-- IDX files and the data sets made of them.
 local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"
@@ -7,17 +8,12 @@ local function path(name)
   return dir .. "/" .. name
 end
 local function write(name, s)
-  local f = assert(io.open(path(name), "wb"))
-  f:write(s)
-  f:close()
-  return path(name)
+  return expect.write(path(name), s)
 end
 local raises = expect.raises
 
 setup(function()
-  dir = os.tmpname()
-  os.remove(dir)
-  core.mkdirs(dir)
+  dir = expect.folder()
 end)
 teardown(function()
   os.execute("rm -r " .. dir)
@@ -62,9 +58,7 @@ describe("the IDX reader", function()
     raises("not a regular file", core.idx_read, dir)
     write("g", idx(8, { 200 }, ("ab"):rep(100)))
     os.execute("gzip -f " .. path "g")
-    local f = io.open(path "g.gz", "rb")
-    local s = f:read "a"
-    f:close()
+    local s = expect.read(path "g.gz")
     for cut = 3, #s - 1 do
       assert.is_false((pcall(core.idx_read, write("h.gz", s:sub(1, cut)))), "cut at " .. cut)
     end

@@ -1,4 +1,5 @@
 -- fit that Ctrl-C ends and `resume = true` continues: as if it had never ended, bit for bit.
+local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"
 local layers = tide.layers
@@ -107,12 +108,6 @@ describe("model:fit { resume = true }", function()
       o.epochs = 8
       return o
     end
-    local function read(name)
-      local f = assert(io.open(name))
-      local text = f:read "a"
-      f:close()
-      return text
-    end
     local m = build()
     local expected = state(m, m:fit(X, Y, options_of(one)))
     for at = 1, 8 do
@@ -120,7 +115,7 @@ describe("model:fit { resume = true }", function()
       local h, times = train(m, options_of(two, presser { [at] = true }), look)
       assert.equal(1, times)
       assert.same(expected, state(m, h))
-      assert.equal(read(one), read(two))
+      assert.equal(expect.read(one), expect.read(two))
     end
     os.remove(one)
     os.remove(two)

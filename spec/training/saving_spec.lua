@@ -27,8 +27,7 @@ local read_all = expect.read
 local write_all = expect.write
 
 setup(function()
-  dir = os.tmpname()
-  os.remove(dir)
+  dir = expect.folder()
   core.mkdirs(dir .. "/sub")
 end)
 teardown(function()
