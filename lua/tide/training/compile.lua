@@ -38,7 +38,8 @@ local function per_output(given, n, names, what, single)
     end
   elseif given[1] ~= nil or next(given) == nil or not check.has_string_key(given) then
     if #given ~= n then
-      errors.raise("compile", "%s has %d entries, the model %d output%s", what, #given, n, n == 1 and "" or "s")
+      errors.raise("compile", "%s has %d entr%s, the model %d output%s", what, #given,
+        #given == 1 and "y" or "ies", n, n == 1 and "" or "s")
     end
     for i = 1, n do
       out[i] = given[i]
@@ -121,6 +122,17 @@ local function check_targets(loss, y_true, y_pred, output)
   end
 end
 
+--- Numbers of the outputs that have a loss, ascending.
+function Loss:indices(n, names)
+  local given, out = per_output(self.given, n, names, "loss", is_one), {}
+  for i = 1, n do
+    if not is_nothing(given[i]) then
+      out[#out + 1] = i
+    end
+  end
+  return out
+end
+
 --- @param y_true table list of targets
 --- @param y_pred table list of predictions
 --- @param names table names of the outputs
@@ -128,7 +140,7 @@ function Loss:build(y_true, y_pred, names)
   local n = #y_pred
   local given = per_output(self.given, n, names, "loss", is_one)
   local weights = per_output(self.weights, n, names, "loss_weights", function(v)
-    return type(v) == "number" or type(v) == "userdata"
+    return type(v) == "number"
   end)
   self.parts, self.trackers = {}, {}
   for i = 1, n do
@@ -138,10 +150,9 @@ function Loss:build(y_true, y_pred, names)
       end
       local loss = choose_loss(given[i], y_true[i], y_pred[i])
       check_targets(loss, y_true[i], y_pred[i], names[i] or i)
-      if weights[i] ~= nil and type(weights[i]) ~= "number" then
-        errors.raise("compile", "loss_weights must be numbers, got %s", check.show(weights[i]))
-      end
-      self.parts[#self.parts + 1] = { index = i, loss = loss, weight = weights[i], name = names[i] or loss.name }
+      self.parts[#self.parts + 1] = { index = i, loss = loss,
+        weight = type(weights[i]) == "number" and weights[i] or nil,
+        name = names[i] or loss.name }
     end
   end
   if #self.parts == 0 then
@@ -150,6 +161,7 @@ function Loss:build(y_true, y_pred, names)
   if #self.parts > 1 then
     for i, part in ipairs(self.parts) do
       self.trackers[i] = metrics.Mean { name = part.name .. "_loss" }
+      self.trackers[i]._direction = "down"
     end
   end
   self.only = n == 1 and #self.parts == 1 and self.parts[1] or nil
@@ -247,8 +259,8 @@ local function lists_per_output(given, n, names, what)
     return out
   end
   errors.raise("compile",
-    "%s has %d entries, the model %d outputs; give a list with one entry per output, or a table by output name", what,
-    #given, n)
+    "%s has %d entr%s, the model %d outputs; give one entry per output, or a table by output name",
+    what, #given, #given == 1 and "y" or "ies", n)
 end
 
 function Metrics:build(y_true, y_pred, names)
@@ -272,7 +284,9 @@ function Metrics:build(y_true, y_pred, names)
         if pass == 2 and counts[name] then
           name = n > 1 and names[i] and names[i] .. "_weighted_" .. m.name or "weighted_" .. m.name
         end
-        self.entries[#self.entries + 1] = { metric = m, index = i, weighted = pass == 2, name = unique(name) }
+        self.entries[#self.entries + 1] = { metric = m, index = i, weighted = pass == 2,
+          name = unique(name),
+          of_output = n > 1 }
       end
     end
   end

@@ -1,5 +1,6 @@
 --- compile: optimizer, losses and metrics of a model, checked by name at once, built at the first batch.
 local check = require "tide.check"
+local errors = require "tide.errors"
 local losses = require "tide.losses"
 local none = require "tide.none"
 local object = require "tide.training.object"
@@ -47,6 +48,14 @@ local function check_metrics(v)
   end
 end
 
+local function check_loss_weights(v)
+  for _, w in pairs(check.is_list(v) and v or { v }) do
+    if type(w) ~= "number" and w ~= false and w ~= none then
+      errors.raise("compile", "loss_weights must be numbers, got %s", check.show(w))
+    end
+  end
+end
+
 --- Chooses optimizer, loss and metrics.
 ---
 --- Example:
@@ -60,6 +69,7 @@ function configure.compile(self, ...)
     o = compile_args:call(...)
   end
   check_losses(o.loss)
+  check_loss_weights(o.loss_weights)
   check_metrics(o.metrics)
   check_metrics(o.weighted_metrics)
   local optimizer = optimizers.get(o.optimizer)

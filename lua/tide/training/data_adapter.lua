@@ -52,8 +52,20 @@ function adapter.class_weight(given, binary, classes)
   return setmetatable({ values = core.tensor(values), binary = binary }, ClassWeight)
 end
 
---- One weight per sample.
-function ClassWeight:of(y)
+--- One weight per sample. `w`: sample weights given beside, which Keras refuses too.
+function ClassWeight:of(y, w)
+  if w ~= nil then
+    errors.raise("class_weight",
+      "sample_weight and class_weight cannot both be given; multiply the sample weights instead")
+  end
+  if type(y) == "table" and structure.kind(y) ~= "leaf" then
+    local parts = structure.flatten(y, "y")
+    if #parts ~= 1 then
+      errors.raise("class_weight",
+        "needs a model with one output, y has %d parts; give sample_weight", #parts)
+    end
+    y = parts[1]
+  end
   y = tensors.of(y, nil, "y")
   if not self.binary and y.ndim > 1 and y.shape[-1] > 1 then
     y = ops.argmax(y, { axis = -1 })
@@ -81,17 +93,18 @@ local Arrays = {}
 Arrays.__index = Arrays
 
 -- All leaves must have the same number of rows.
-local function count_rows(groups)
+local function count_rows(groups, owner)
   local n
   for _, g in ipairs(groups) do
     for i, t in ipairs(g.leaves) do
-      if t.ndim == 0 then
-        errors.raise("fit", "%s has no axis of samples (shape %s)", g.what, tostring(t.shape))
+      if t and t.ndim == 0 then
+        errors.raise(owner, "%s has no axis of samples (shape %s)", g.what, tostring(t.shape))
       end
-      local rows = t.shape[1]
+      local rows = t and t.shape[1] or n
       if n and rows ~= n then
-        errors.raise("fit", "x, y and sample_weight must have the same number of samples (x has %d, %s%s has %d)", n, g.what,
-          #g.leaves > 1 and (" number " .. i) or "", rows)
+        errors.raise(owner,
+          "x, y and sample_weight must have the same number of samples (x has %d, %s%s has %d)", n,
+          g.what, #g.leaves > 1 and (" number " .. i) or "", rows)
       end
       n = rows
     end
@@ -104,12 +117,13 @@ local function group(v, what, order)
   return { leaves = leaves, plan = plan, what = what }
 end
 
---- @param o table x, y, sample_weight, batch_size, shuffle, class_weight, input_names, output_names
+--- @param o table x, y, sample_weight, batch_size, shuffle, class_weight, input_names,
+--- output_names, owner
 function adapter.arrays(o)
   local self = setmetatable({}, Arrays)
   self.groups = { group(o.x, "x", o.input_names), group(o.y, "y", o.output_names), group(o.sample_weight, "sample_weight",
     o.output_names) }
-  self.n = count_rows(self.groups)
+  self.n = count_rows(self.groups, o.owner or "fit")
   self.size = o.batch_size or 32
   self.shuffle = o.shuffle or false
   self.batches = (self.n + self.size - 1) // self.size
@@ -170,14 +184,13 @@ function Arrays:next()
   for k, g in ipairs(self.groups) do
     local leaves = {}
     for i, t in ipairs(g.leaves) do
-      leaves[i] = rows(self, t, first, count)
+      leaves[i] = t and rows(self, t, first, count)
     end
     out[k] = structure.pack(leaves, g.plan)
   end
   local w = out[3]
   if self.class_weight then
-    local c = self.class_weight:of(structure.first(out[2]))
-    w = w and ops.multiply(w, c) or c
+    w = self.class_weight:of(out[2], w)
   end
   return out[1], out[2], w
 end
@@ -185,7 +198,7 @@ end
 --- The first rows, and the last `share` of them, as two triples { x, y, sample_weight } (Keras' validation_split).
 function adapter.split(x, y, sample_weight, share, input_names, output_names)
   local groups = { group(x, "x", input_names), group(y, "y", output_names), group(sample_weight, "sample_weight", output_names) }
-  local n = count_rows(groups)
+  local n = count_rows(groups, "fit")
   local at = math.floor(n * (1 - share))
   if at == 0 or at == n then
     errors.raise("fit", "validation_split = %s of %d samples leaves %s set empty; give more data or another share", share, n,
@@ -195,7 +208,7 @@ function adapter.split(x, y, sample_weight, share, input_names, output_names)
   for k, g in ipairs(groups) do
     local a, b = {}, {}
     for i, t in ipairs(g.leaves) do
-      a[i], b[i] = t[{ { 1, at } }], t[{ { at + 1, n } }]
+      a[i], b[i] = t and t[{ { 1, at } }], t and t[{ { at + 1, n } }]
     end
     first[k], last[k] = structure.pack(a, g.plan) or false, structure.pack(b, g.plan) or false
   end
@@ -230,8 +243,7 @@ function Stream:next()
   end
   x, y, w = as_batch(x, "x"), as_batch(y, "y"), as_batch(w, "sample_weight")
   if self.class_weight then
-    local c = self.class_weight:of(structure.first(y))
-    w = w and ops.multiply(w, c) or c
+    w = self.class_weight:of(y, w)
   end
   return x, y, w
 end
@@ -310,17 +322,19 @@ function adapter.is_stream(v)
 end
 
 --- An adapter for anything.
---- @param o table x, y, sample_weight, batch_size, shuffle, class_weight, input_names, output_names
+--- @param o table x, y, sample_weight, batch_size, shuffle, class_weight, input_names,
+--- output_names, owner (for errors)
 function adapter.new(o)
-  local x = o.x
+  local x, owner = o.x, o.owner or "fit"
   if not adapter.is_stream(x) then
     if structure.kind(x) == nil then
-      errors.raise("fit", "x is missing (expected tensors, a data set, a sequence or a function)")
+      errors.raise(owner, "x is missing (expected tensors, a data set, a sequence or a function)")
     end
     return adapter.arrays(o)
   end
   if o.y ~= nil or o.sample_weight ~= nil then
-    errors.raise("fit", "y and sample_weight come from the data source itself when x is %s", check.show(x))
+    errors.raise(owner, "y and sample_weight come from the data source itself when x is %s",
+      check.show(x))
   end
   local out
   if type(x) == "function" then

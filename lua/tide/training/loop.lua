@@ -25,7 +25,8 @@ local data_rows = pass.data_rows
 
 -- ---- evaluate ----
 
--- Values in Keras' order: loss, metrics, losses per output, then the rest by name.
+-- Values in Keras' order: loss, metrics of a model with one output, losses per output, then the
+-- rest, metrics per output among them, by name.
 local function in_order(self, logs)
   local out, done = {}, {}
   local function put(name)
@@ -36,7 +37,9 @@ local function in_order(self, logs)
   end
   put "loss"
   for _, m in ipairs(loop.named_metrics(self)) do
-    put(m.name)
+    if not m.of_output then
+      put(m.name)
+    end
   end
   local rest = {}
   for name in pairs(logs) do
@@ -68,7 +71,7 @@ function loop.evaluate(self, ...)
   local T = steps.of(self, "evaluate")
   pass.refresh(self, T)
   local source = adapter.new { x = pass.as_leaf(o.x), y = pass.as_leaf(o.y), sample_weight = pass.as_leaf(o.sample_weight),
-    batch_size = o.batch_size,
+    batch_size = o.batch_size, owner = "evaluate",
     input_names = pass.input_names(self), output_names = T.names }
   if source.batches == 0 then
     errors.raise("evaluate", "there are no samples")
@@ -110,7 +113,8 @@ end
 function loop.predict(self, ...)
   local o = predict_args:call(...)
   local x = pass.as_leaf(o.x)
-  local source = adapter.new { x = x, batch_size = o.batch_size, input_names = pass.input_names(self) }
+  local source = adapter.new { x = x, batch_size = o.batch_size, owner = "predict",
+    input_names = pass.input_names(self) }
   local verbose = o.verbose == "auto" and (core.terminal(1) and 1 or 0) or pass.resolve_verbose(o.verbose)
   local cb = pass.make_callbacks(self, callbacks_base.collect(o.callbacks),
     { epochs = 1, steps = o.steps or source.batches, verbose = verbose, delay = o.verbose == "auto" and 2 or nil })
@@ -173,10 +177,7 @@ local function on_batch(self, o, name, grad)
   pass.refresh(self, T)
   local x, y, w = pass.as_leaf(o.x), pass.as_leaf(o.y), pass.as_leaf(o.sample_weight)
   if o.class_weight ~= nil then
-    if w ~= nil then
-      errors.raise("train_on_batch", "sample_weight and class_weight cannot both be given")
-    end
-    w = pass.class_weights(T, o.class_weight, y):of(y)
+    w = pass.class_weights(T, o.class_weight, y):of(y, w)
   end
   local _ <close> = pass.guard(grad, false, T)
   steps.reset_metrics(self)

@@ -189,14 +189,15 @@ function pass.epoch_logs(self, own)
   return steps.results(self)
 end
 
---- Metrics with the names they have in logs: list of { name, metric }.
+--- Metrics with the names they have in logs: list of { name, metric, of_output = whether it is one
+--- output's of several }.
 function pass.named_metrics(self)
   local T = rawget(self, "_training")
   local out = {}
   if T then
     out[1] = { name = "loss", metric = T.tracker }
     for _, e in ipairs(T.metrics and T.metrics.entries or {}) do
-      out[#out + 1] = { name = e.name, metric = e.metric }
+      out[#out + 1] = { name = e.name, metric = e.metric, of_output = e.of_output }
     end
     for _, m in ipairs(T.loss and T.loss.trackers or {}) do
       out[#out + 1] = { name = m.name, metric = m }

@@ -34,20 +34,55 @@ end
 
 -- ---- parts of a batch ----
 
+-- Targets or weights given as a list or by name: one entry per output, nil where there is none.
+-- `losses`: the numbers of the outputs that have a loss; a list of so many entries is theirs.
+local function distribute(v, what, n, names, losses)
+  local out = {}
+  if structure.kind(v) == "list" then
+    local places = #v ~= n and losses and #v == #losses and losses or nil
+    if #v ~= n and not places then
+      errors.raise("fit", "%s has %d part%s, the model %d output%s", what, #v,
+        #v == 1 and "" or "s", n,
+        n == 1 and "" or "s")
+    end
+    for i = 1, #v do
+      out[places and places[i] or i] = structure.kind(v[i]) ~= nil and tensors.of(v[i], nil,
+        what) or nil
+    end
+    return out
+  end
+  local known = {}
+  for i, name in ipairs(names) do
+    known[name] = i
+  end
+  for name, t in pairs(v) do
+    local i = known[name] or (#names == 0 and n == 1 and next(v, name) == nil and 1)
+    if not i then
+      errors.raise("fit", "%s names the output '%s', which the model does not have; outputs are %s",
+        what, tostring(name),
+        table.concat(names, ", "))
+    end
+    out[i] = structure.kind(t) ~= nil and tensors.of(t, nil, what) or nil
+  end
+  return out
+end
+
 -- Targets, predictions and weights as lists, one entry per output.
 local function parts(T, y, y_pred, w)
   local ys, ps, ws = T.y_list, T.p_list, nil
   if type(y_pred) == "userdata" then
     if type(y) == "table" and structure.kind(y) ~= "leaf" then
-      local leaves = structure.flatten(y, "y", T.names)
-      y = leaves[1]
+      y = distribute(y, "y", 1, T.names)[1]
     elseif y ~= nil and type(y) ~= "userdata" then
       y = tensors.of(y, nil, "y")
     end
     ys[1], ps[1] = y, y_pred
     if w ~= nil then
       ws = T.w_list
-      ws[1] = type(w) == "table" and structure.kind(w) ~= "leaf" and structure.flatten(w, "sample_weight", T.names)[1] or w
+      if type(w) == "table" and structure.kind(w) ~= "leaf" then
+        w = distribute(w, "sample_weight", 1, T.names)[1]
+      end
+      ws[1] = w
     end
     return ys, ps, ws
   end
@@ -57,43 +92,25 @@ local function parts(T, y, y_pred, w)
     T.dict_names = names
   end
   ps = structure.flatten(y_pred, "output", names)
+  local n = #ps
   ys = {}
   if y ~= nil then
     local kind = structure.kind(y)
+    local losses = T.loss and (kind == "leaf" or #y ~= n) and T.loss:indices(n, names) or nil
     if kind == "leaf" then
-      ys[1] = tensors.of(y, nil, "y")
-    elseif kind == "list" then
-      for i = 1, #y do
-        ys[i] = y[i] and tensors.of(y[i], nil, "y") or nil
-      end
+      ys[losses and losses[1] or 1] = tensors.of(y, nil, "y")
     else
-      local known = {}
-      for i, name in ipairs(names) do
-        known[name] = i
-      end
-      for name, t in pairs(y) do
-        if not known[name] then
-          errors.raise("fit", "y names the output '%s', which the model does not have; outputs are %s", tostring(name),
-            table.concat(names, ", "))
-        end
-        ys[known[name]] = tensors.of(t, nil, "y")
-      end
+      ys = distribute(y, "y", n, names, losses)
     end
   end
   if w ~= nil then
-    ws = {}
     if structure.kind(w) == "leaf" then
-      for i = 1, #ps do
+      ws = {}
+      for i = 1, n do
         ws[i] = w
       end
-    elseif structure.kind(w) == "list" then
-      for i = 1, #ps do
-        ws[i] = w[i] or nil
-      end
     else
-      for i, name in ipairs(names) do
-        ws[i] = w[name]
-      end
+      ws = distribute(w, "sample_weight", n, names)
     end
   end
   return ys, ps, ws

@@ -6,8 +6,16 @@ local tensors = require "tide.training.tensors"
 
 local structure = {}
 
+-- Whether a table holds numbers or booleans, and no parts of which `false` is one that is missing.
 local function is_numbers(v)
   local first = v[1]
+  if first == false then
+    for i = 2, #v do
+      if type(v[i]) == "userdata" or type(v[i]) == "table" then
+        return false
+      end
+    end
+  end
   while type(first) == "table" do
     first = first[1]
   end
@@ -49,7 +57,8 @@ function structure.names(t, order)
   return names
 end
 
---- The leaves as a list of tensors, and what `pack` needs to put them together again.
+--- The leaves as a list of tensors, and what `pack` needs to put them together again. `false` and
+--- none in a list are parts that are missing: `false` among the leaves.
 --- @param what string names the data in errors
 --- @param order table|nil names of the parts in order
 function structure.flatten(v, what, order)
@@ -61,7 +70,7 @@ function structure.flatten(v, what, order)
   elseif kind == "list" then
     local out = {}
     for i = 1, #v do
-      out[i] = tensors.of(v[i], nil, what)
+      out[i] = structure.kind(v[i]) ~= nil and tensors.of(v[i], nil, what)
     end
     return out, "list"
   end
