@@ -52,6 +52,7 @@ enum {                         /* flags of a descriptor */
        TIDE_INPLACE = 32,      /* writes into its inputs (optimizer steps, running statistics): bumps versions */
        TIDE_PROMOTE = 64,      /* inputs are cast to their common dtype first */
        TIDE_FIRST_ORDER = 128, /* `grad` cannot be differentiated: with create_graph `compose` is, instead */
+       TIDE_BITS = 256,        /* integers and bools alone: numbers written out stay whole */
 };
 #define TIDE_SAVE_IN(i) (1u << (i))         /* `saves`: keep input i for the rule */
 #define TIDE_SAVE_OUT(i) (1u << (16 + (i))) /* keep output i */

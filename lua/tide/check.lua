@@ -338,10 +338,12 @@ end
 
 function types.tensor(v, row)
   local t = type(v)
-  if t == "number" or (t == "table" and getmetatable(v) == nil) then
-    return require("tide.core").tensor(v, row.whole and { dtype = "int64" } or nil)
-  elseif t == "userdata" or t == "table" then
+  local core = require "tide.core"
+  local meta = t == "table" and getmetatable(v)
+  if core.is_tensor(v) or meta and type(meta) == "table" and rawget(meta, "__tide_op") then
     return v
+  elseif t == "number" or t == "boolean" or t == "table" and (meta == nil or list.is(v) and v ~= none) then
+    return core.tensor(v, row.whole and { dtype = "int64" } or nil)
   end
   return nil, "a tensor"
 end

@@ -1,4 +1,4 @@
---- Error values: tables with fields `op`, `status`, `message`, `path`, `at`, and a `__tostring` that joins them.
+--- Error values: tables with fields `op`, `status`, `message`, `within`, `path`, `at`, and a `__tostring` that joins them.
 --
 -- The layer path is put together here, on the failing path only: the Lua frames are walked and each frame of `Layer.__call`
 -- gives its layer. Nothing is kept while things work, so nothing is stale after a pcall or in a coroutine.
@@ -11,12 +11,19 @@ errors.Error = Error
 --- Functions whose frames carry a layer as their first local: `Layer.__call` and `Layer.build`, set by tide.layers.base.
 errors.layer_frames = {}
 
+--- Functions of tide.ops that are written in Lua: function -> name. Their frames say which of them was called, where an op of
+--- the core that it is made of complains.
+errors.op_frames = setmetatable({}, { __mode = "k" })
+
 function Error:__tostring()
   local text = self.message
   local path = self.path or ""
   -- a layer that complains about itself is already the last part of the path
   if self.op and self.op ~= "" and path:sub(-#self.op) ~= self.op then
     text = self.op .. ": " .. text
+  end
+  if self.within then
+    text = self.within .. ": " .. text
   end
   if self.path and self.path ~= "" then
     text = self.path .. ": " .. text
@@ -72,15 +79,36 @@ function errors.at()
   end
 end
 
+-- The function of tide.ops written in Lua that is being called, innermost, unless it is `op` itself or a layer is nearer.
+local function within(op)
+  local level = 3
+  while true do
+    local info = debug.getinfo(level, "f")
+    if not info or errors.layer_frames[info.func] then
+      return nil
+    end
+    local name = errors.op_frames[info.func]
+    if name then
+      return name ~= op and name or nil
+    end
+    level = level + 1
+  end
+end
+
 --- Makes an error value; path and place are those of the caller.
 --- @param op string|nil the function, op or class that complains
 --- @param message string what is wrong, expected and got, and the remedy
 --- @param status string|nil "invalid argument" by default
 function errors.new(op, message, status)
+  local outer = within(op)
+  if outer and op and op:sub(-1) == "_" then -- a private op of the core: what was called says more
+    op, outer = outer, nil
+  end
   return setmetatable({
     op = op,
     status = status or "invalid argument",
     message = message,
+    within = outer,
     path = errors.path(),
     at = errors.at(),
   }, Error)

@@ -17,8 +17,8 @@ local families = {
   products = [[norm xlogy psnr corrcoef broadcast_shapes segment_sum segment_max segment_min segment_prod argpartition
     dot_product_attention]],
   statistics = [[quantile percentile median nansum nanprod nanmax nanmin nanargmax nanargmin nanmean nanvar nanstd nancumsum
-    nancumprod nanquantile nanpercentile nanmedian average ptp diff trapezoid vander cross kron histogram bartlett blackman
-    hamming hanning kaiser]],
+    nancumprod nanquantile nanpercentile nanmedian average ptp diff trapezoid vander cross kron histogram]],
+  windows = "bartlett blackman hamming hanning kaiser i0",
 }
 local place = {}
 for family, names in pairs(families) do
@@ -56,7 +56,7 @@ end
 function ops.names()
   local out = {}
   for name, f in pairs(ops) do
-    if type(f) == "function" and name ~= "names" and name ~= "method" then
+    if type(f) == "function" and name ~= "names" and name ~= "method" and name ~= "source" then
       out[#out + 1] = name
     end
   end
@@ -69,23 +69,6 @@ function ops.names()
   return out
 end
 
--- Of a function written in Lua: symbolic tensors make it one node of the model, as they do the core's ops. Those of `control`
--- take functions and give Lua values, so they see the symbolic tensors themselves.
-local function traced(name, f)
-  return function(...)
-    local symbolic = package.loaded["tide.models.symbolic"]
-    if symbolic then
-      for i = 1, select("#", ...) do
-        local v = select(i, ...)
-        if type(v) == "table" and symbolic.has(v) then
-          return symbolic.op(name, ...)
-        end
-      end
-    end
-    return f(...)
-  end
-end
-
 -- Functions of a family whose first argument is no single tensor.
 local no_method = {}
 for name in
@@ -96,34 +79,71 @@ do
   no_method[name] = true
 end
 
--- A function of Lua parameters, called by their names too: `ops.cross { x1 = a, x2 = b }`; its first argument must be there.
--- Functions of `...` check theirs themselves.
-local function named(name, f)
+-- What follows a call in a return statement keeps the caller's frame: errors find the function's name by it.
+local function results(...)
+  return ...
+end
+
+-- The names of a function's Lua parameters; nil where it takes `...` alone and checks its arguments itself.
+local function parameters(f)
   local info = debug and debug.getinfo(f, "u")
   if not info or info.isvararg and info.nparams == 0 then
-    return f
+    return nil
   end
-  local position, names = {}, {}
+  local names = {}
   for i = 1, info.nparams do
     names[i] = debug.getlocal(f, i)
-    position[names[i]] = i
   end
-  local first = names[1]
-  return function(x, ...)
-    if x == nil then
-      errors.raise(name, "%s is missing", first)
-    elseif select("#", ...) == 0 and check.is_plain(x) and type(next(x)) == "string" then
-      local args = {}
-      for key, value in pairs(x) do
-        if not position[key] then
-          errors.raise(name, "unknown option '%s'%s", tostring(key), check.did_you_mean(tostring(key), names))
-        end
-        args[position[key]] = value
-      end
-      return f(table.unpack(args, 1, info.nparams))
+  return names
+end
+
+-- The table of named arguments as values in their order.
+local function in_order(name, names, options)
+  local position, args = {}, { n = #names }
+  for i, key in ipairs(names) do
+    position[key] = i
+  end
+  for key, value in pairs(options) do
+    if not position[key] then
+      errors.raise(name, "unknown option '%s'%s", tostring(key), check.did_you_mean(tostring(key), names))
     end
-    return f(x, ...)
+    args[position[key]] = value
   end
+  return args
+end
+
+local sources = setmetatable({}, { __mode = "k" }) -- what is called -> the function that a family defines
+
+-- A function of a family as it is called. Symbolic tensors make it one node of the model, as they do the core's ops; those of
+-- `control` take functions and give Lua values, so they see the symbolic tensors themselves.
+local function public(name, f, control)
+  local names = parameters(f)
+  local function call(...)
+    local n = select("#", ...)
+    local symbolic = not control and package.loaded["tide.models.symbolic"]
+    for i = 1, symbolic and n or 0 do
+      local v = select(i, ...)
+      if type(v) == "table" and symbolic.has(v) then
+        return symbolic.op(name, ...)
+      end
+    end
+    local x = ...
+    if names and x == nil then
+      errors.raise(name, "%s is missing", names[1])
+    elseif names and n == 1 and check.is_plain(x) and type(next(x)) == "string" then
+      local args = in_order(name, names, x)
+      return results(f(table.unpack(args, 1, args.n)))
+    end
+    return results(f(...))
+  end
+  errors.op_frames[call] = name
+  sources[call] = f
+  return call
+end
+
+--- Where a function written in Lua is defined: its own function, for help and completion; other values as they are.
+function ops.source(f)
+  return sources[f] or f
 end
 
 --- The function that `x:name(...)` calls where the C core has no op of that name, or nil.
@@ -142,8 +162,7 @@ return setmetatable(ops, {
     end
     local from = place[name]
     if from then
-      local f = named(name, require(from)[name])
-      f = from ~= "tide.ops.control" and traced(name, f) or f
+      local f = public(name, require(from)[name], from == "tide.ops.control")
       rawset(ops, name, f)
       return f
     end

@@ -259,6 +259,16 @@ int tideL_raise(lua_State *L, tide_ctx *ctx, tide_status st) {
     return raise(L, op, message, tide_status_name(st));
 }
 
+void tideL_name(tide_ctx *ctx, const char *name) {
+    char was[TIDE_MESSAGE];
+    const size_t n = strlen(name), inner = strcspn(ctx->message, ": ");
+    const char *rest = ctx->message;
+    if (!strncmp(rest, name, n) && rest[n] == ':') return;
+    if (inner > 0 && rest[inner - 1] == '_' && rest[inner] == ':') rest += inner + 2;
+    snprintf(was, sizeof was, "%s", rest);
+    tide_fail(ctx, TIDE_EARG, "%s: %.*s", name, (int)(sizeof was - n - 3), was);
+}
+
 int tideL_error(lua_State *L, const char *op, const char *fmt, ...) {
     char message[TIDE_MESSAGE];
     va_list ap;

@@ -399,7 +399,7 @@ static void finish_inputs(decoding *d) {
                 d->number_dtype = like;
             } else {
                 if (op->whole >> k & 1) d->in[k] = tideL_literal(L, at, TIDE_I64, -1, op->name);
-                else d->in[k] = tideL_literal(L, at, -1, like, op->name);
+                else d->in[k] = tideL_literal(L, at, op->flags & TIDE_BITS ? TIDE_WHOLE_LITERAL : -1, like, op->name);
                 d->at[k] = lua_gettop(L);
             }
         } else if (!d->in[k] && a->need != OPTIONAL) {
@@ -543,7 +543,7 @@ static int call(lua_State *L) {
     ctx->running = L;
     tide_status st = tide_apply(ctx, op, attrs, nin, in, out);
     ctx->running = was; /* a coroutine may be gone when the next op is recorded */
-    tideL_try(L, ctx, st);
+    tideL_try_named(L, ctx, op->name, st);
     for (int i = 0; i < op->nout; i++) h[i]->t = out[i];
     if (first) {
         turn(L, out[0], 0);

@@ -117,7 +117,7 @@ static int filled(lua_State *L) {
     if (a.dtype < 0) a.dtype = bool_value ? TIDE_BOOL : TIDE_F32;
     tideL_pace(L);
     tideL_handle *h = tideL_new(L);
-    tideL_try(L, ctx, tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, &h->t));
+    tideL_try_named(L, ctx, where, tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, &h->t));
     return finish(L, h, c, where);
 }
 
@@ -246,7 +246,7 @@ static int copy_(lua_State *L) {
     tide_tensor *t = tideL_pin(L, 1, "copy_"), *src = tideL_pinvalue(L, 2, t->dtype, "copy_");
     if (t->ctx->grad_mode && tide_needs_grad(t))
         tideL_error(L, "copy_", "a tensor that requires a gradient cannot be written while gradients are recorded; use tide.no_grad");
-    tideL_try(L, t->ctx, tide_copy_into(t->ctx, t, src));
+    tideL_try_named(L, t->ctx, "copy_", tide_copy_into(t->ctx, t, src));
     lua_settop(L, 1);
     return 1;
 }
@@ -261,7 +261,7 @@ static int assign(lua_State *L) {
     if (!same)
         tideL_error(L, "assign", "the value has another shape than the variable (expected %s, got %s)", tide_shape_str(t->rank, t->shape, a, sizeof a),
                     tide_shape_str(src->rank, src->shape, b, sizeof b));
-    tideL_try(L, t->ctx, tide_copy_into(t->ctx, t, src));
+    tideL_try_named(L, t->ctx, "assign", tide_copy_into(t->ctx, t, src));
     lua_settop(L, 1);
     return 1;
 }

@@ -142,5 +142,6 @@ static void give_summed(tide_tape *t, int i, T g) {
 #define UB(name, fwd, ifwd, doc) TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD, .infer = infer_bool);
 #define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) BINARY(name, SECOND(ifwd, TIDE_POINTWISE_OP, ~), d1, d2, reads)
 #define BC(name, fwd, doc) TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD | TIDE_HALF, .infer = infer_bool);
-#define BI(name, ifwd, doc) TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD | TIDE_PROMOTE, .infer = infer_bits);
+#define BITS (TIDE_NOGRAD | TIDE_PROMOTE | TIDE_BITS)
+#define BI(name, ifwd, doc) TIDE_DESCRIBE(name, .flags = BITS, .infer = infer_bits);
 #include "../../kernels/pointwise.def"

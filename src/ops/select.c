@@ -116,7 +116,8 @@ static void bitwise_not_compose(tide_tape *t, const void *attrs, int nin, tide_t
     if (in[0]->dtype == TIDE_BOOL) out[0] = tide_t(t, OP(logical_not), in[0]);
     else out[0] = tide_t(t, OP(bitwise_xor), in[0], tide_t_scalar(t, in[0]->dtype == TIDE_U8 ? 255 : -1, in[0]));
 }
-TIDE_DESCRIBE(bitwise_not, .flags = TIDE_NOGRAD, .infer = bitwise_not_infer, .compose = bitwise_not_compose);
+TIDE_DESCRIBE(bitwise_not, .flags = TIDE_NOGRAD | TIDE_BITS, .infer = bitwise_not_infer,
+              .compose = bitwise_not_compose);
 
 static void isclose_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
     const tide_isclose_attrs *a = attrs;

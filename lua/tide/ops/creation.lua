@@ -1,5 +1,6 @@
 --- Tensors made of numbers that follow a rule: ranges, grids, identities. Values are NumPy's (`arange(5)` is 0..4).
 local check = require "tide.check"
+local common = require "tide.ops.common"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local ops = core.ops
@@ -14,7 +15,7 @@ local arange_args = check.args("arange", {
   { "start", "number" },
   { "stop", "number" },
   { "step", "number", 1 },
-  { "dtype", "string" },
+  { "dtype", "dtype" },
 })
 
 -- start, start + step, ... in float64 or int64, then in `dtype`.
@@ -37,31 +38,28 @@ function creation.arange(...)
     errors.raise("arange", "step must not be 0")
   end
   local dtype = o.dtype or (whole(start) and whole(stop) and whole(step) and "int32" or "float32")
-  local n = math.max(0, math.ceil((stop - start) / step))
-  if n ~= n or n > 2 ^ 40 then
+  local n = (stop - start) / step
+  n = n == n and n < 2 ^ 53 and math.max(0, math.ceil(n)) or 0 / 0
+  if n ~= n or n > 2 ^ 40 or not math.tointeger(n) then
     errors.raise("arange", "the range %s..%s by %s is too long", tostring(start), tostring(stop), tostring(step))
   end
   return counted(math.tointeger(n), start, step, dtype)
 end
 
 local linspace_args = check.args("linspace", {
-  { "start", "any" },
-  { "stop", "any" },
+  { "start", "tensor", check.required },
+  { "stop", "tensor", check.required },
   { "num", "int", 50, min = 0 },
   { "endpoint", "bool", true },
   { "retstep", "bool", false },
-  { "dtype", "string" },
-  { "axis", "int", 1 },
+  { "dtype", "dtype" },
+  { "axis", "axis", 1 },
 })
 
-local function float_of(x)
-  x = core.is_tensor(x) and x or core.tensor(x)
-  return x.dtype:find "float" and x or x:cast "float32"
-end
+local float_of = common.float_of
 
 -- `num` values from start to stop along `axis`; also the step.
-local function spaced(start, stop, o)
-  start, stop = float_of(start), float_of(stop)
+local function spaced(where, start, stop, o)
   local span = stop - start
   local parts = o.endpoint and o.num - 1 or o.num
   local step = span / math.max(1, parts)
@@ -73,8 +71,9 @@ local function spaced(start, stop, o)
   if o.endpoint and o.num > 1 then -- the last value exactly
     y = ops.where(ops.equal(index, o.num - 1), stop, y)
   end
-  if o.axis ~= 1 then
-    y = y:moveaxis(1, o.axis)
+  local axis = common.axis_of(where, o.axis, y.ndim)
+  if axis ~= 1 then
+    y = y:moveaxis(1, axis)
   end
   return y, step
 end
@@ -82,10 +81,7 @@ end
 --- `num` evenly spaced values from start to stop, stop included unless `endpoint = false`. Keras: ops.linspace.
 function creation.linspace(...)
   local o = linspace_args:call(...)
-  if o.start == nil or o.stop == nil then
-    errors.raise("linspace", "start and stop are missing")
-  end
-  local y, step = spaced(o.start, o.stop, o)
+  local y, step = spaced("linspace", float_of(o.start), float_of(o.stop), o)
   if o.dtype then
     y = y:cast(o.dtype)
   end
@@ -96,29 +92,29 @@ function creation.linspace(...)
 end
 
 local logspace_args = check.args("logspace", {
-  { "start", "any" },
-  { "stop", "any" },
+  { "start", "tensor", check.required },
+  { "stop", "tensor", check.required },
   { "num", "int", 50, min = 0 },
   { "endpoint", "bool", true },
   { "base", "number", 10 },
-  { "dtype", "string" },
-  { "axis", "int", 1 },
+  { "dtype", "dtype" },
+  { "axis", "axis", 1 },
 })
 
 --- `base` to the power of evenly spaced exponents. Keras: ops.logspace.
 function creation.logspace(...)
   local o = logspace_args:call(...)
-  local y = ops.power(o.base, (spaced(o.start, o.stop, o)))
+  local y = ops.power(o.base, (spaced("logspace", float_of(o.start), float_of(o.stop), o)))
   return o.dtype and y:cast(o.dtype) or y
 end
 
 local geomspace_args = check.args("geomspace", {
-  { "start", "any" },
-  { "stop", "any" },
+  { "start", "tensor", check.required },
+  { "stop", "tensor", check.required },
   { "num", "int", 50, min = 0 },
   { "endpoint", "bool", true },
-  { "dtype", "string" },
-  { "axis", "int", 1 },
+  { "dtype", "dtype" },
+  { "axis", "axis", 1 },
 })
 
 --- Values whose neighbours have one common ratio, from start to stop. Keras: ops.geomspace.
@@ -126,40 +122,46 @@ function creation.geomspace(...)
   local o = geomspace_args:call(...)
   local start, stop = float_of(o.start), float_of(o.stop)
   local sign = ops.sign(start)
-  local y = (spaced((start * sign):log(), (stop * sign):log(), o)):exp() * sign
+  local y = (spaced("geomspace", (start * sign):log(), (stop * sign):log(), o)):exp() * sign
   return o.dtype and y:cast(o.dtype) or y
 end
 
-local eye_args = check.args("eye", {
-  { "N", "int", nil, min = 0 },
-  { "M", "int", nil, min = 0 },
-  { "k", "int", 0 },
-  { "dtype", "string", "float32" },
-})
+local function eye_arguments(name)
+  return check.args(name, {
+    { "N", "int", check.required, "rows", min = 0 },
+    { "M", "int", nil, "columns; as many as rows by default", min = 0 },
+    { "k", "int", 0, "which diagonal" },
+    { "dtype", "dtype", "float32" },
+  })
+end
+local eye_args, tri_args = eye_arguments "eye", eye_arguments "tri"
+
+-- Column minus row of every place.
+local function places(o)
+  return counted(o.M or o.N, 0, 1, "int64"):expand_dims(1) - counted(o.N, 0, 1, "int64"):expand_dims(2)
+end
 
 --- Ones on the k-th diagonal (k > 0 above the main one), zeros elsewhere. Keras: ops.eye.
 --- @usage local i = tide.ops.eye(3)
 function creation.eye(...)
   local o = eye_args:call(...)
-  if o.N == nil then
-    errors.raise("eye", "N is missing")
-  end
-  local rows = counted(o.N, 0, 1, "int64"):expand_dims(2)
-  local columns = counted(o.M or o.N, 0, 1, "int64"):expand_dims(1)
-  return ops.equal(columns - rows, o.k):cast(o.dtype)
+  return ops.equal(places(o), o.k):cast(o.dtype)
 end
 
+local identity_args = check.args("identity", { { "n", "int", check.required, "rows", min = 0 }, { "dtype", "dtype", "float32" } })
+
 --- The identity matrix of n rows. Keras: ops.identity.
-function creation.identity(n, dtype)
-  return creation.eye(n, { dtype = type(dtype) == "table" and dtype.dtype or dtype or "float32" })
+--- @usage local i = tide.ops.identity(2)   -- {{1, 0}, {0, 1}}
+function creation.identity(...)
+  local o = identity_args:call(...)
+  return ops.equal(places { N = o.n }, 0):cast(o.dtype)
 end
 
 --- Ones at and below the k-th diagonal. Keras: ops.tri.
+--- @usage local t = tide.ops.tri(2)   -- {{1, 0}, {1, 1}}
 function creation.tri(...)
-  local o = eye_args:call(...)
-  local rows = counted(o.N, 0, 1, "int64"):expand_dims(2)
-  local columns = counted(o.M or o.N, 0, 1, "int64"):expand_dims(1)
-  return ops.less_equal(columns - rows, o.k):cast(o.dtype)
+  local o = tri_args:call(...)
+  return ops.less_equal(places(o), o.k):cast(o.dtype)
 end
 
 --- Grids of coordinates of one-axis tensors; `indexing` "xy" (default) or "ij". Several results. Keras: ops.meshgrid.
@@ -167,28 +169,34 @@ end
 function creation.meshgrid(...)
   local xs = table.pack(...)
   local indexing = "xy"
-  if type(xs[xs.n]) == "table" and xs[xs.n].indexing then
-    indexing = xs[xs.n].indexing
+  local last = xs[xs.n]
+  if check.is_plain(last) and check.has_string_key(last) then
+    for key in pairs(last) do
+      if key ~= "indexing" then
+        errors.raise("meshgrid", "unknown option '%s'%s", tostring(key), check.did_you_mean(tostring(key), { "indexing" }))
+      end
+    end
+    indexing = last.indexing
     xs.n = xs.n - 1
   end
   if indexing ~= "xy" and indexing ~= "ij" then
-    errors.raise("meshgrid", 'indexing must be "xy" or "ij" (got %s)', tostring(indexing))
+    errors.raise("meshgrid", 'indexing must be "xy" or "ij" (got %s)', check.show(indexing))
   end
-  local order = {}
+  local order, flat, shape, out = {}, {}, {}, {}
   for i = 1, xs.n do
-    order[i] = i
+    if xs[i] == nil then
+      errors.raise("meshgrid", "argument %d must be a tensor (got nil)", i)
+    end
+    order[i], flat[i] = i, ops.ravel(common.tensor(xs[i]))
   end
-  if indexing == "xy" and xs.n > 1 then
+  if xs.n > 8 then
+    errors.raise("meshgrid", "takes at most 8 tensors (got %d)", xs.n)
+  elseif indexing == "xy" and xs.n > 1 then
     order[1], order[2] = 2, 1
-  end
-  local shape, flat = {}, {}
-  for i = 1, xs.n do
-    flat[i] = (core.is_tensor(xs[i]) and xs[i] or core.tensor(xs[i])):reshape { -1 }
   end
   for axis = 1, xs.n do
     shape[axis] = #flat[order[axis]]
   end
-  local out = {}
   for axis = 1, xs.n do
     local i = order[axis]
     local view = {}

@@ -247,6 +247,9 @@ function linear.einsum(equation, ...)
   local n = list.n or #list
   local tensors, ranks = {}, {}
   for i = 1, n do
+    if list[i] == nil then
+      errors.raise("einsum", "operand %d must be a tensor (got nil)", i)
+    end
     tensors[i] = core.is_tensor(list[i]) and list[i] or core.tensor(list[i])
     ranks[i] = tensors[i].ndim
   end
@@ -314,21 +317,26 @@ function linear.einsum(equation, ...)
   return ordered(last.x, last.labels, present)
 end
 
+local tensordot_args = check.args("tensordot", {
+  { "x1", "tensor", check.required },
+  { "x2", "tensor", check.required },
+  { "axes", "any", 2, "how many, or a list of two" },
+})
+
 --- Sum of products over paired axes. `axes`: a number n pairs the last n axes of x1 with the first n of x2; a list of two
 -- (numbers or lists, counted from 1) names them. Keras: ops.tensordot.
 --- @usage local c = tide.ops.tensordot(a, b, 1)
-function linear.tensordot(x1, x2, axes)
-  if type(axes) == "table" and axes.axes then
-    axes = axes.axes
+function linear.tensordot(...)
+  local o = tensordot_args:call(...)
+  local axes = o.axes
+  if type(axes) == "number" then
+    return ops.tensordot_(o.x1, o.x2, { axes = axes })
   end
-  if axes == nil or math.type(axes) then
-    return ops.tensordot_(x1, x2, { axes = axes or 2 })
-  end
-  if type(axes) ~= "table" or #axes ~= 2 then
+  if not check.is_list(axes) or #axes ~= 2 then
     errors.raise("tensordot", "axes must be a number or a list of two (got %s)", check.show(axes))
   end
   local a1, a2 = axes[1], axes[2]
-  return ops.tensordot_(x1, x2, { axes1 = type(a1) == "table" and a1 or { a1 }, axes2 = type(a2) == "table" and a2 or { a2 } })
+  return ops.tensordot_(o.x1, o.x2, { axes1 = type(a1) == "table" and a1 or { a1 }, axes2 = type(a2) == "table" and a2 or { a2 } })
 end
 
 return linear

@@ -1,6 +1,7 @@
 --- Functions of tide.ops made of a few of the core's ops each: norms, correlations, sums by segment. Names and arguments are
 --- keras.ops'.
 local check = require "tide.check"
+local common = require "tide.ops.common"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
@@ -8,19 +9,12 @@ local list = require "tide.list"
 local ops = core.ops
 local products = {}
 
-local function tensor(x)
-  return core.is_tensor(x) and x or core.tensor(x)
-end
-
-local function float_of(x)
-  x = tensor(x)
-  return x.dtype:find "float" and x or x:cast "float32"
-end
+local tensor, float_of, axis_of = common.tensor, common.float_of, common.axis_of
 
 local norm_args = check.args("norm", {
   { "x", "tensor", check.required },
-  { "ord", "any" },
-  { "axis", "any" },
+  { "ord", { "number", "string" } },
+  { "axis", "axes" },
   { "keepdims", "bool", false },
 })
 
@@ -31,6 +25,13 @@ function products.norm(...)
   local o = norm_args:call(...)
   local x, ord, axis = ops.abs(float_of(o.x)), o.ord, o.axis
   local kept = { keepdims = o.keepdims }
+  if type(axis) == "table" then
+    local _, list = common.axes_of("norm", axis, x.ndim)
+    if #list == 0 or #list > 2 then
+      errors.raise("norm", "axis must be one axis or two (got %s)", check.show(axis))
+    end
+    axis = #list == 1 and list[1] or list
+  end
   if ord == nil or (ord == "fro" and (type(axis) == "table" and #axis == 2 or axis == nil and x.ndim == 2)) then
     return ops.sqrt(ops.sum(x * x, axis, kept))
   end
@@ -67,7 +68,7 @@ function products.norm(...)
   return ops.sum(x ^ ord, axis, kept) ^ (1 / ord)
 end
 
-local pair_args = check.args("xlogy", { { "x1", "tensor", check.required }, { "x2", "tensor" } })
+local pair_args = check.args("xlogy", { { "x1", "tensor", check.required }, { "x2", "tensor", check.required } })
 
 --- x1 log x2, and 0 where x1 is 0. Keras: ops.xlogy.
 function products.xlogy(...)
@@ -77,7 +78,11 @@ function products.xlogy(...)
   return ops.where(zero, 0, x * ops.log(ops.where(zero, 1, y)))
 end
 
-local psnr_args = check.args("psnr", { { "x1", "tensor", check.required }, { "x2", "tensor" }, { "max_val", "number" } })
+local psnr_args = check.args("psnr", {
+  { "x1", "tensor", check.required },
+  { "x2", "tensor", check.required },
+  { "max_val", "number", check.required, above = 0 },
+})
 
 --- Peak signal-to-noise ratio in decibels, of signals whose largest value is max_val. Keras: ops.psnr.
 function products.psnr(...)
@@ -138,7 +143,7 @@ end
 local function segments(where, args, ...)
   local o = args:call(...)
   local data = tensor(o.data)
-  local ids = core.is_tensor(o.segment_ids) and o.segment_ids or core.tensor(o.segment_ids, { dtype = "int64" })
+  local ids = tensor(ops.cast(common.whole_of(where, "segment_ids", o.segment_ids), "int64"), "int64")
   if data.ndim == 0 or ids.ndim ~= 1 or ids.shape[1] ~= data.shape[1] then
     errors.raise(where, "segment_ids must name one segment for each row of data (expected [%s], got %s)",
       tostring(data.shape[1] or "rows"), tostring(ids.shape))
@@ -212,9 +217,9 @@ for _, spec in ipairs {
 end
 
 local partition_args = check.args("argpartition", {
-  { "x", "tensor" },
+  { "x", "tensor", check.required },
   { "kth", "int", check.required },
-  { "axis", "any", -1 },
+  { "axis", "axis", -1, none = true },
 })
 
 --- Positions that put the kth smallest element (from 1) of each line in its place, smaller ones before, larger ones after.
@@ -223,20 +228,21 @@ local partition_args = check.args("argpartition", {
 function products.argpartition(...)
   local o = partition_args:call(...)
   local x, axis = tensor(o.x), o.axis
-  if axis == check.none or axis == false then
+  if axis == nil then
     x, axis = ops.ravel(x), 1
   end
+  axis = axis_of("argpartition", axis, x.ndim)
   local n = x.shape[axis]
-  if not n or o.kth > n or o.kth < -n or o.kth == 0 then
+  if o.kth > n or o.kth < -n or o.kth == 0 then
     errors.raise("argpartition", "kth must be 1 to %s, or from the end -1 to -%s (got %d)", tostring(n), tostring(n), o.kth)
   end
   return ops.argsort(x, axis)
 end
 
 local attention_args = check.args("dot_product_attention", {
-  { "query", "tensor" },
-  { "key", "tensor" },
-  { "value", "tensor" },
+  { "query", "tensor", check.required },
+  { "key", "tensor", check.required },
+  { "value", "tensor", check.required },
   { "bias", "tensor" },
   { "mask", "tensor" },
   { "scale", "number" },

@@ -146,7 +146,7 @@ function help.text(value, name)
     return class_text(value)
   end
   if type(value) == "function" then
-    local path, first = source_of(value)
+    local path, first = source_of(require("tide.ops").source(value))
     local lines = lines_of(path)
     local text = lines and first > 0 and block_above(lines, first) or ""
     if text == "" then
