@@ -26,7 +26,8 @@ function object.serialize(v, depth)
       return v.__name
     end
     if v.get_config then
-      return { class_name = getmetatable(v).__name, config = v:get_config() }
+      local kind = (v.kind == "loss" or v.kind == "metric") and v.kind or nil -- their names coincide
+      return { class_name = getmetatable(v).__name, config = v:get_config(), kind = kind }
     end
     local out = {}
     for k, x in pairs(v) do

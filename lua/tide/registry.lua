@@ -274,4 +274,34 @@ function registry.resolve(kind, v, owner)
   registry.refuse(kind, v, owner)
 end
 
+--- Kinds of objects that configurations hold; the first that knows a name wins.
+registry.configurable = { "layer", "initializer", "regularizer", "constraint", "schedule", "optimizer", "loss", "metric" }
+
+--- The kind of object that a class name means, or nil.
+function registry.kind_of(class_name)
+  for _, kind in ipairs(registry.configurable) do
+    if registry.lookup(kind, class_name) then
+      return kind
+    end
+  end
+end
+
+--- A configuration's value with its objects made again: every `{ class_name, config }` inside that names a known class.
+function registry.revive(v)
+  if not check.is_plain(v) then
+    return v
+  elseif type(v.class_name) == "string" and type(v.config) == "table" then
+    local kind = v.kind or registry.kind_of(v.class_name)
+    if not kind then
+      errors.raise("from_config", "unknown class '%s'; define it with extend or give it in custom_objects", v.class_name)
+    end
+    return registry.resolve(kind, v, "from_config")
+  end
+  local out = {}
+  for k, x in pairs(v) do
+    out[k] = registry.revive(x)
+  end
+  return out
+end
+
 return registry

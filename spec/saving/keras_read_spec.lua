@@ -265,4 +265,32 @@ describe("what Tide does not have or does not do", function()
     assert.is_true(models.difference(keras.load_model(path)(tide.ones { 1, 2 }), { { 3, 3 } }) == 0)
     os.remove(path)
   end)
+  it("options of one's own classes that are objects are made again: models, layers, losses, metrics, lists of them", function()
+    local layers = tide.layers
+    local Pair = tide.Model:extend("PairForFiles", {
+      args = { "encoder", "decoders", "heads", "loss_fn", "metric_fn" },
+      call = function(self, x)
+        x = self.encoder(x)
+        return self.decoders[1](x) + self.decoders[2](x) * self.heads.gate(x)
+      end,
+    })
+    local dense = function(n) return tide.Sequential { tide.Input { 2 }, layers.Dense { n } } end
+    local model = Pair { dense(2), { dense(3), layers.Dense { 3 } }, { gate = dense(3) },
+      tide.losses.MeanSquaredError { reduction = "sum" },
+      tide.metrics.MeanSquaredError { name = "mine" } }
+    local x = tide.random.normal { 4, 2 }
+    local y = model(x)
+    for _, ext in ipairs { ".keras", ".safetensors" } do
+      local path = os.tmpname() .. ext
+      model:save(path)
+      local again = tide.load_model(path)
+      assert.is_true(models.difference(again(x), y:tolist()) == 0)
+      assert.equal("MeanSquaredError", getmetatable(again.loss_fn).__name)
+      assert.equal("sum", again.loss_fn.reduction)
+      assert.equal("mine", again.metric_fn.name)
+      assert.is_true(require("tide.class").is(again.metric_fn, tide.metrics.Metric))
+      os.remove(path)
+    end
+    require("tide.registry").custom("layer").PairForFiles = nil
+  end)
 end)

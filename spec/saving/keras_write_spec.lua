@@ -169,6 +169,23 @@ describe("saving and loading again", function()
     assert.truthy(tostring(e):find("no weights yet", 1, true))
   end)
 
+  it("names what no file can hold, and where it stands, in every format", function()
+    local Holder = tide.Layer:extend("HolderOfAny", { args = { "d" }, call = function(_, x) return x end })
+    local cases = { { { 1, 2, other = 3 }, "a table with holes, or with positions and names" }, { { [2] = 1 }, "a table with holes" },
+      { { at = math.huge }, "the number inf" }, { "\xff", "a string that is not UTF-8" }, { io.stdout, "a userdata" },
+      { { f = function() end }, "a Lua function" } }
+    for _, case in ipairs(cases) do
+      local m = tide.Sequential { tide.Input { 2 }, Holder { d = case[1] } }
+      for _, ext in ipairs { ".keras", ".h5", ".safetensors" } do
+        local ok, e = pcall(m.save, m, temporary(ext))
+        assert.is_false(ok)
+        assert.truthy(tostring(e):find(case[2], 1, true), tostring(e))
+        assert.truthy(tostring(e):find("config.layers.2.config.d", 1, true), tostring(e))
+      end
+    end
+    require("tide.registry").custom("layer").HolderOfAny = nil
+  end)
+
   it("leaves the compilation out where it holds a Lua function", function()
     local m = tide.Sequential { tide.Input { 2 }, tide.layers.Dense { 2 } }
     m:compile { optimizer = "sgd", loss = function(y, p) return tide.ops.mean(tide.ops.square(y - p), { axis = -1 }) end }

@@ -138,6 +138,10 @@ static const char *encode(lua_State *L, FILE *f, int depth, const void *null) {
     int t = lua_gettop(L);
     lua_Integer n = (lua_Integer)lua_rawlen(L, t);
     if (n > 0) {
+        lua_Integer all = 0;
+        for (lua_pushnil(L); lua_next(L, t); lua_pop(L, 1))
+            all++;
+        if (all != n) return "is a table with holes, or with both positions and names";
         fputc('[', f);
         for (lua_Integer i = 1; i <= n; i++) {
             if (i > 1) fputc(',', f);

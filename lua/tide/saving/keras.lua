@@ -6,6 +6,7 @@ local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
+local json = require "tide.utils.json"
 
 local export = require "tide.saving.keras_export"
 local import = require "tide.saving.keras_import"
@@ -153,6 +154,7 @@ function keras.save_model(model, path, o)
     errors.raise("save", "%s has no weights yet: build it or call it first", model:_label())
   end
   local entry = export.model(model)
+  json.check(entry, model:_label())
   if o.include_optimizer ~= false then
     entry.compile_config = export.compile(model)
   end

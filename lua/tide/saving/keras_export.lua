@@ -10,6 +10,7 @@ local registry = require "tide.registry"
 
 local graph = require "tide.saving.keras_graph"
 local axes_out = require("tide.saving.keras_ops").axes_out
+local is_tensor = require("tide.core").is_tensor
 
 local export = {}
 
@@ -67,12 +68,8 @@ function export_value(v, kind)
   if v == nil or v == none then
     return none
   elseif t == "function" then
-    local name = require("tide.activations").name_of(v)
-    if not name then
-      errors.raise("save", "a Lua function in the configuration cannot be written to a file; give it a class with extend")
-    end
-    return name
-  elseif t == "userdata" then
+    return require("tide.activations").name_of(v) or v -- json.check names what a file cannot hold
+  elseif is_tensor(v) then
     return v:tolist()
   elseif t == "table" then
     if class.is_class(v) then
@@ -83,11 +80,7 @@ function export_value(v, kind)
       return object(v)
     elseif type(v.class_name) == "string" and getmetatable(v) == nil then
       local k = v.kind or (type(kind) == "string" and module_of[kind] and kind)
-      if not k then
-        for name in pairs(module_of) do
-          k = k or (registry.lookup(name, v.class_name) and name)
-        end
-      end
+      k = k or registry.kind_of(v.class_name)
       if v.class_name == "function" then
         return v.config and (v.config.name or v.config)
       end

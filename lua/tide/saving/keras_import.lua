@@ -77,9 +77,8 @@ end
 
 -- ---- kinds ----
 
-local kinds = { "layer", "initializer", "regularizer", "constraint", "schedule", "optimizer", "loss", "metric" }
 local is_kind = {}
-for _, kind in ipairs(kinds) do
+for _, kind in ipairs(registry.configurable) do
   is_kind[kind] = true
 end
 
@@ -113,11 +112,7 @@ local function kind_of(entry, row)
       return kind
     end
   end
-  for _, k in ipairs(kinds) do
-    if registry.lookup(k, entry.class_name) then
-      return k
-    end
-  end
+  return registry.kind_of(entry.class_name)
 end
 
 -- ---- values ----

@@ -4,6 +4,7 @@ local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
+local json = require "tide.utils.json"
 
 local export = require "tide.saving.keras_export"
 local graph = require "tide.saving.keras_graph"
@@ -394,6 +395,7 @@ function legacy.save_model(model, path, o)
     errors.raise("save", "%s has no weights yet: build it or call it first", model:_label())
   end
   local entry = export.model(model)
+  json.check(entry, model:_label())
   local data, attributes = list.new {}, {}
   attributes["/"] = { keras_version = export.keras_version, backend = "tensorflow", tide_version = require("tide").version,
     model_config = { ascii = keras().encode { class_name = entry.class_name, config = entry.config } } }

@@ -24,27 +24,6 @@ local function need_built(model, owner)
   end
 end
 
--- The place of a function in a configuration, as text, or nil.
-local function find_function(v, at)
-  if type(v) == "function" then
-    return at
-  elseif type(v) == "table" and v ~= none then
-    local keys = {}
-    for k in pairs(v) do
-      keys[#keys + 1] = k
-    end
-    table.sort(keys, function(a, b)
-      return tostring(a) < tostring(b)
-    end)
-    for _, k in ipairs(keys) do
-      local found = find_function(v[k], at == "" and tostring(k) or at .. "." .. tostring(k))
-      if found then
-        return found
-      end
-    end
-  end
-end
-
 local function weight_entries(model)
   local out = {}
   for i, r in ipairs(model:_records()) do
@@ -81,9 +60,9 @@ end
 local function compile_state(model)
   local state = model:get_compile_config()
   if state then
-    local at = find_function(state, "")
+    local at, what = json.unwritable(state)
     if at then
-      io.stderr:write("tide: save: ", at, " is a Lua function, which a file cannot hold; ",
+      io.stderr:write("tide: save: ", at, " is ", what, ", which a file cannot hold; ",
         "the model is saved without its compile state\n")
       return nil
     end
@@ -96,12 +75,7 @@ end
 function safetensors.save_model(model, path, o)
   need_built(model, "save")
   local description = object.serialize(model)
-  local at = find_function(description, "")
-  if at then
-    errors.raise("save", "%s holds a Lua function (%s), which a file cannot hold; use a name, or a class made with extend",
-      model:_label(),
-      at)
-  end
+  json.check(description, model:_label())
   local entries = weight_entries(model)
   local header = { format = FORMAT, kind = "model", version = core.version, model = description,
     build_shape = model._build_shape,
