@@ -243,7 +243,9 @@ describe("an engine's work", function()
     assert.truthy(core.blas_info() ~= "")
   end)
 
-  if onednn and core.onednn_info():find "^oneDNN" then
+  if not (onednn and core.onednn_info():find "^oneDNN") then
+    pending "by oneDNN, which is not there"
+  else
     it("makes no primitive after the first step", function()
       local before = core.engine_stats().primitives
       assert.is_true(before > 0)

@@ -2,19 +2,21 @@
 local expect = require "spec.support.expect"
 
 local here = io.popen("pwd"):read "l"
-local program = expect.program
+local program = expect.command
 
--- example -> arguments that make it short, and lines that it must print
+-- example -> arguments that make it short, and patterns of what it must print; `numbers`: what
+-- those of the first must be near to; `falls`: how many times smaller its loss must become
 local rows = {
-  linear_regression = { "", "[wy] = " },
-  xor = { "", "%d" },
-  custom_layer = { "", "%d" },
-  custom_step = { "", "%d" },
+  linear_regression = { "", "y = ([%d.]+) x %+ ([%d.]+)\n$", numbers = { 3, 2 } },
+  xor = { "", "0 xor 0 = (%S+)\n0 xor 1 = (%S+)\n1 xor 0 = (%S+)\n1 xor 1 = (%S+)\n$",
+    numbers = { 0, 1, 1, 0 } },
+  custom_layer = { "", "gated %(Gated%)", falls = 4 },
+  custom_step = { "", falls = 2 },
   three_programs = { "programs", "accuracy 0%.%d+", "best_model.h5 predicts what the model does, within 0\n",
     "test accuracy [01]%.%d+" },
-  two_inputs = { "", "%d" },
+  two_inputs = { "", "numbers, flatten", falls = 10 },
   train_config = { "fit.epochs=2 width=8", "test accuracy 0%.%d+", "saved circle%.keras", command = "train" },
-  autoencoder = { "1 512", "%d" },
+  autoencoder = { "1 512", "val_loss: 0%.%d+\n[ .:=+*#%%@\n-]+$" },
   pictures = { "1 60", "wrote 60 pictures", "Found 50 images belonging to 2 classes.", "test accuracy [01]%.%d+" },
   fashion_mnist = { "1 2560", "\ntest accuracy 0%.%d+\n", "equal predictions", "learning curves: " },
 }
@@ -36,14 +38,24 @@ describe("examples", function()
   for _, name in ipairs(files) do
     it("runs " .. name, function()
       local row = assert(rows[name], "examples/" .. name .. ".lua has no row here")
-      local command = ("cd %s && %s %s %s/examples/%s.lua %s 2>&1 </dev/null"):format(folder, program, row.command or "", here,
-        name, row[1])
+      local command = ("cd %s && %s %s %s/%s.lua %s 2>&1 </dev/null"):format(folder, program,
+        row.command or "", expect.quoted(here .. "/examples"), name, row[1])
       local pipe = io.popen(command)
       local out = pipe:read "a"
       local _, _, status = pipe:close()
       assert.equal(0, status, out)
       for i = 2, #row do
         assert.matches(row[i], out)
+      end
+      if row.numbers then
+        local got = { out:match(row[2]) }
+        for i, want in ipairs(row.numbers) do
+          expect.close(tonumber(got[i]), want, 0.1, 0)
+        end
+      end
+      if row.falls then
+        local first, last = out:match "loss ([%d.]+) %-> ([%d.]+)\n$"
+        assert.is_true(tonumber(last) * row.falls < tonumber(first), out)
       end
     end)
   end

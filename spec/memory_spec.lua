@@ -2,7 +2,7 @@
 -- end no tensor is alive. What each run printed is shown where it fails.
 local expect = require "spec.support.expect"
 
-local program = expect.program
+local program = expect.command
 -- builds that keep what is freed, and runs that count lines
 local hostile = os.getenv "TIDE_HARD" == "1" or os.getenv "TIDE_COVERAGE"
   or (os.getenv "LD_PRELOAD" or ""):find "asan"

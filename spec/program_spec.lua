@@ -1,9 +1,7 @@
 -- The tide program from outside: options, exit status, what it prints and where.
-local program = require("spec.support.expect").program
+local expect = require "spec.support.expect"
 
-local function quoted(s)
-  return "'" .. s:gsub("'", "'\\''") .. "'"
-end
+local program, quoted = expect.command, expect.quoted
 
 -- Runs the program: what it printed on both outputs, and its exit status.
 local function run(arguments, input, prefix)
@@ -93,7 +91,7 @@ describe("tide", function()
     local code = [[io.stdout:write("go\n") io.stdout:flush()
       local co = coroutine.wrap(function() while true do end end) co()]]
     with_script(code, function(name)
-      local session = require("spec.support.session").new { program, name }
+      local session = require("spec.support.session").new { expect.program, name }
       session:wait "go\r"
       session:signal(2)
       session:wait "tide: .*interrupted!"

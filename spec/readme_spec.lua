@@ -16,7 +16,8 @@ describe("README.md", function()
     for code in readme:gmatch "\n```lua\n(.-)\n```" do
       n = n + 1
       expect.write(folder .. "/first.lua", code)
-      local text, status = output(("cd %s && %s first.lua 2>&1 </dev/null"):format(folder, expect.program))
+      local command = "cd %s && %s first.lua 2>&1 </dev/null"
+      local text, status = output(command:format(folder, expect.command))
       assert.equal(0, status, text)
       assert.matches("Epoch 30/30\n", text)
       local accuracy = tonumber(text:match "\n[%d.]+\t([%d.]+)\n")

@@ -3,7 +3,7 @@ local expect = require "spec.support.expect"
 local tide = require "tide"
 local train = require "tide.cli.train"
 
-local program = expect.program
+local program = expect.command
 
 local folder
 setup(function()

@@ -1,14 +1,15 @@
 -- Mutated JSON, safetensors and IDX files: each is read or refused by one error, never anything else.
 -- lua5.4 spec/fuzz/readers.lua --seconds 10; TIDE_FUZZ_SEED repeats a run
 local core = require "tide.core"
+local errors = require "tide.errors"
 
 local seconds = tonumber(arg[1] == "--seconds" and arg[2] or os.getenv "TIDE_FUZZ_SECONDS") or 10
 local seed = math.tointeger(tonumber(os.getenv "TIDE_FUZZ_SEED") or os.time())
 math.randomseed(seed)
 local path = os.tmpname()
 
-local function write(s)
-  local f = assert(io.open(path, "wb"))
+local function write(s, to)
+  local f = assert(io.open(to or path, "wb"))
   f:write(s)
   f:close()
 end
@@ -78,7 +79,10 @@ while os.time() < stop do
   if ok then
     accepted = accepted + 1
   else
-    assert(type(e) == "string" or type(e) == "table", "an error that is neither text nor a table")
+    if not errors.is(e) or #e.message == 0 then
+      write(s, os.getenv "TIDE_FUZZ_LAST" or "readers.last")
+      error("not an error of Tide's own: " .. tostring(e), 0)
+    end
   end
   if calls % 500 == 0 then
     collectgarbage()

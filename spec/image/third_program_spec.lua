@@ -3,7 +3,7 @@ local expect = require "spec.support.expect"
 local ops = require "tide.ops"
 local tide = require "tide"
 
-local command = expect.program
+local command = expect.command
 
 -- Keras' line stands above each of ours. `model` is a small network; the original leaves it to the reader.
 local program = [[

@@ -276,7 +276,7 @@ describe("fit { plot = true }", function()
   end)
 
   it("prints lines and one plain figure where there is no terminal", function()
-    local p = io.popen("LC_ALL=C " .. program .. " " .. name .. " 2>&1 </dev/null")
+    local p = io.popen("LC_ALL=C " .. expect.command .. " " .. name .. " 2>&1 </dev/null")
     local out = p:read "a"
     p:close()
     assert.not_matches("[\27\r\128-\255]", out)
@@ -311,7 +311,8 @@ describe("the program at a terminal", function()
   end)
 
   it("leaves the terminal as it was when it is ended or stopped at the prompt", function()
-    local other = Session.new { "sh", "-c", program .. " --no-rc; stty -a | grep -o '[-]*icanon'; echo over",
+    local script = expect.command .. " --no-rc; stty -a | grep -o '[-]*icanon'; echo over"
+    local other = Session.new { "sh", "-c", script,
       env = { "TERM=xterm", "LC_ALL=C.UTF-8", "XDG_STATE_HOME=" .. home } }
     other:ready()
     other:enter "1"

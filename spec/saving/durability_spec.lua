@@ -133,9 +133,6 @@ describe("kill -9 during fit with ModelCheckpoint", function()
     local f = io.open(script, "w")
     f:write(program)
     f:close()
-    local build = os.getenv "TIDE_BUILD" or "build"
-    local env = os.getenv "TIDE_INSTALLED" == "1" and ""
-      or ("LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='%s/lib/?.so;;' "):format(build)
     math.randomseed(os.time())
     local kills = tonumber(os.getenv "TIDE_KILLS") or 20
     local names = { "best.keras", "best.h5", "best.safetensors", "best.weights.h5" }
@@ -143,8 +140,9 @@ describe("kill -9 during fit with ModelCheckpoint", function()
       local name = names[i % #names + 1]
       local path = folder .. "/" .. name
       -- the first checkpoint is waited for; after it, from nothing to many of them
-      local command = ("{ %slua5.4 %s %s & pid=$!; n=0; while [ ! -s %s ] && [ $n -lt 600 ]; do sleep 0.05; n=$((n+1)); done; "
-        .. "sleep %.3f; kill -9 $pid; wait $pid; } 2>&1"):format(env, script, path, path, math.random() * 0.4)
+      local command = ("{ %s %s %s & pid=$!; n=0; "):format(expect.lua, script, path)
+        .. ("while [ ! -s %s ] && [ $n -lt 600 ]; do sleep 0.05; n=$((n+1)); done; "):format(path)
+        .. ("sleep %.3f; kill -9 $pid; wait $pid; } 2>&1"):format(math.random() * 0.4)
       local pipe = io.popen(command)
       local out = pipe:read "a"
       pipe:close()

@@ -52,11 +52,11 @@ describe("tide inspect", function()
   end)
 
   it("is a command of the program", function()
-    local pipe = io.popen(expect.program .. " inspect " .. folder .. "min_sequential.keras 2>&1")
+    local pipe = io.popen(expect.command .. " inspect " .. folder .. "min_sequential.keras 2>&1")
     local text = pipe:read "a"
     assert.is_true(pipe:close())
     assert.truthy(text:find("Dense 'a'  units 3, activation relu", 1, true))
-    pipe = io.popen(expect.program .. " inspect /no/such/file 2>&1")
+    pipe = io.popen(expect.command .. " inspect /no/such/file 2>&1")
     text = pipe:read "a"
     assert.is_falsy(pipe:close())
     assert.truthy(text:find("/no/such/file", 1, true))

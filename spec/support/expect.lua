@@ -95,6 +95,20 @@ local here = io.popen("pwd"):read "l"
 expect.program = os.getenv "TIDE_INSTALLED" == "1" and "tide"
   or ("%s/%s/tide"):format(here, os.getenv "TIDE_BUILD" or "build")
 
+--- A word of the shell that means this text.
+function expect.quoted(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+--- The tide program as a word of the shell.
+expect.command = expect.quoted(expect.program)
+
+--- Lua that finds the Tide under test, for the shell.
+expect.lua = os.getenv "TIDE_INSTALLED" == "1" and "lua5.4"
+  or ("LUA_PATH=%s LUA_CPATH=%s lua5.4"):format(
+    expect.quoted(("%s/lua/?.lua;%s/lua/?/init.lua;;"):format(here, here)),
+    expect.quoted(("%s/%s/lib/?.so;;"):format(here, os.getenv "TIDE_BUILD" or "build")))
+
 --- A new name in the folder of temporary files, with nothing there.
 function expect.name(extension)
   local name = os.tmpname()
