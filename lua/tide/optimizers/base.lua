@@ -253,11 +253,28 @@ function Optimizer:_numbers()
   return { iterations = self._iterations, learning_rate = type(self._rate) == "number" and self._rate or nil }
 end
 
+-- Marks the rows whose slots say that they once had a gradient: the steps of sparse gradients visit
+-- no others.
+local function mark_touched(self)
+  for i = 1, self.built and #self._params or 0 do
+    local touched, any = self._touched[i], nil
+    for _, slot in ipairs(touched and self:_slot_list() or {}) do
+      local moved = ops.any(ops.not_equal(self._slots[slot[1]][i], 0), { axis = 2 })
+      any = any and ops.logical_or(any, moved) or moved
+    end
+    if any then
+      tensors.assign(touched, ops.cast(any, "uint8"))
+    end
+  end
+end
+
+--- Puts the numbers back, after the tensors of `_state`.
 function Optimizer:_set_numbers(t)
   self._iterations = math.tointeger(t.iterations) or 0
   if type(t.learning_rate) == "number" and type(self._rate) == "number" then
     rawset(self, "_rate", t.learning_rate)
   end
+  mark_touched(self)
 end
 
 --- Excludes parameters from weight decay, before the optimizer is built.
@@ -493,6 +510,21 @@ function Optimizer:_lists(places, ...)
     out[#out + 1] = places and pick(all, places) or all
   end
   return table.unpack(out)
+end
+
+--- Makes an optimizer of one's own; an `update_step` takes the place of the base's step.
+function Optimizer:extend(name, spec)
+  local c = object.Object.extend(self, name, spec)
+  if spec and spec.update_step then
+    c._call = Optimizer._call
+  end
+  return c
+end
+
+--- Whether gradients of embedding tables may come as rows: not where update_step, which knows
+--- tensors only, takes them.
+function Optimizer:_takes_rows()
+  return self._call ~= Optimizer._call
 end
 
 -- Optimizers written in Lua: update_step per parameter.

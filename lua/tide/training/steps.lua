@@ -319,7 +319,7 @@ function steps.minimize(model, T, loss)
   if not loss.requires_grad then
     errors.raise("fit", "the loss depends on no trainable weight of %s", model:_label())
   end
-  local grads = core.gradients(loss, params, SPARSE)
+  local grads = core.gradients(loss, params, optimizer:_takes_rows() and SPARSE or nil)
   if T.same then
     optimizer:_apply(grads, nil)
   else
