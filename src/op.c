@@ -136,13 +136,22 @@ static tide_status meet_lag(const tide_op *op, const void *attrs, int i, tide_te
     return TIDE_OK;
 }
 
+/* Does the op write into input i? Of lists all but the second, which holds what is read: gradients,
+ * or the parameters of a moving average. */
+static int written(const tide_op *op, int nlist, int i) {
+    const tide_arg *a = op->args();
+    if (i >= op->nin) return op->flags & TIDE_INPLACE && (i - op->nin) / nlist != 1;
+    for (int k = 0, at = 0; k < op->nargs; k++)
+        if (a[k].kind == TIDE_ARG_IN && at++ == i) return a[k].need == INOUT;
+    return 0;
+}
+
 /* Whether a kernel may be left half done: it writes nothing that was there before. */
 static int writes_new(const tide_op *op) {
     static uint8_t known[TIDE_OP_COUNT]; /* 1: yes, 2: no */
     if (!known[op->id]) {
-        const tide_arg *a = op->args();
         int in_place = op->flags & TIDE_INPLACE;
-        for (int i = 0; i < op->nargs; i++) in_place |= a[i].kind == TIDE_ARG_IN && a[i].need == INOUT;
+        for (int i = 0; i < op->nin; i++) in_place |= written(op, 0, i);
         known[op->id] = in_place ? 2 : 1;
     }
     return known[op->id] == 1;
@@ -375,6 +384,11 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
             (op->flags & TIDE_CONTIGUOUS && !tide_is_contiguous(in[i]));
     }
     if (!changed) return apply_plain(ctx, op, attrs, nin, nlist, in, out);
+    for (int i = 0; i < nin && half >= 0; i++) /* what is written into a copy would be lost */
+        if (in[i] && in[i]->dtype == half && written(op, nlist, i))
+            return tide_fail(ctx, TIDE_EDTYPE,
+                             "%s: writes in place, and not into %s (expected float32 or float64)",
+                             op->name, tide_dtype_name(half));
 
     made = nin <= FEW ? few : malloc((size_t)nin * sizeof *made);
     if (!made) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", op->name);

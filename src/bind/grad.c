@@ -41,6 +41,9 @@ static int hook_body(lua_State *L) {
     lua_pushvalue(L, 2);
     lua_call(L, 1, 1);
     tideL_handle *got = tideL_tohandle(L, -1);
+    if (!got && !tideL_isnone(L, -1))
+        return tideL_error(L, "backward", "a hook must return a gradient or nothing (got %s)",
+                           tideL_typename(L, -1));
     if (got && got->t && !tide_is_sparse(got->t)) c->next = tide_retain(got->t); /* the last thing: nothing raises behind it */
     return 0;
 }

@@ -269,8 +269,8 @@ static tide_status overwrite(tide_ctx *ctx, tide_tensor *t, tide_tensor *from) {
         return tide_fail(ctx, TIDE_EGRAD, "index: a view cannot take over a value that carries a gradient: what it is a view of would not; copy it first, or use ops.slice_update");
     if (from->node && ctx->grad_mode) TIDE_TRY(rescue(ctx, from->node, t->storage));
     TIDE_TRY(tide_copy_into(ctx, t, from));
-    if (from->node && ctx->grad_mode) {
-        from->node->refs++;
+    if (ctx->grad_mode && t->node != from->node) { /* the old value goes, and its gradient */
+        if (from->node) from->node->refs++;
         if (t->node) tide_node_unref(ctx, t->node);
         t->node = from->node;
         t->out_index = from->out_index;

@@ -32,7 +32,9 @@ static tide_status spatial(tide_call *c, const tide_tensor *x, const tide_tensor
     if (w->rank != x->rank)
         return tide_op_fail(c, TIDE_ESHAPE, "kernel has the wrong number of axes (expected %d like x, got %s; x %s)", x->rank, TIDE_SHAPE_OF(w), TIDE_SHAPE_OF(x));
     for (int i = 0; i < w->rank - 2; i++)
-        if (w->shape[i] < 1) return tide_op_fail(c, TIDE_ESHAPE, "kernel has an empty window (kernel %s)", TIDE_SHAPE_OF(w));
+        if (w->shape[i] < 1 || w->shape[i] > INT32_MAX)
+            return tide_op_fail(c, TIDE_ESHAPE, "kernel has %s window (kernel %s)",
+                                w->shape[i] < 1 ? "an empty" : "too large a", TIDE_SHAPE_OF(w));
     if (w->dtype != x->dtype)
         return tide_op_fail(c, TIDE_EDTYPE, "kernel has another dtype (expected %s, got %s)", tide_dtype_name(x->dtype), tide_dtype_name(w->dtype));
     return TIDE_OK;

@@ -180,8 +180,11 @@ static void binary_compose(tide_tape *t, const void *attrs, int nin, tide_tensor
     const tide_binary_crossentropy_attrs *a = attrs;
     (void)nin;
     tide_tensor *y = in[0], *p = in[1];
-    if (a->from_logits) p = tide_t(t, OP(sigmoid), p);
-    else p = tide_t(t, OP(clip_, .x_min = 1e-7, .x_max = 1 - 1e-7), p);
+    if (a->from_logits) { /* log(1 + exp(x)) - x y: a sigmoid rounds to 1, and log(0) is infinite */
+        out[0] = tide_t(t, OP(subtract), tide_t(t, OP(softplus), p), tide_t(t, OP(multiply), p, y));
+        return;
+    }
+    p = tide_t(t, OP(clip_, .x_min = 1e-7, .x_max = 1 - 1e-7), p);
     tide_tensor *not_y = plus(t, tide_t(t, OP(negative), y), 1), *not_p = plus(t, tide_t(t, OP(negative), p), 1);
     tide_tensor *sum = tide_t(t, OP(add), tide_t(t, OP(multiply), y, tide_t(t, OP(log), p)), tide_t(t, OP(multiply), not_y, tide_t(t, OP(log), not_p)));
     out[0] = tide_t(t, OP(negative), sum);

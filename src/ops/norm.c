@@ -346,10 +346,11 @@ static void normalize_compose(tide_tape *t, const void *attrs, int nin, tide_ten
     const tide_normalize_attrs *a = attrs;
     (void)nin;
     tide_tensor *x = in[0];
-    if (a->order == 2) { /* x min(rsqrt(sum x^2), 1 / epsilon), so that the gradient at 0 is finite */
-        tide_tensor *inv = tide_t(t, OP(rsqrt), tide_t(t, OP(sum, .axis = a->axis, .keepdims = 1), tide_t(t, OP(square), x)));
-        if (!inv) return;
-        out[0] = tide_t(t, OP(multiply), x, tide_t(t, OP(minimum), inv, tide_t_scalar(t, 1 / a->epsilon, inv)));
+    if (a->order == 2) { /* x rsqrt(max(sum x^2, epsilon^2)): at 0 the root's slope is infinite */
+        tide_tensor *s = tide_t(t, OP(square), x);
+        s = tide_t(t, OP(sum, .axis = a->axis, .keepdims = 1), s);
+        s = tide_t(t, OP(maximum), s, number(t, a->epsilon * a->epsilon, s));
+        out[0] = tide_t(t, OP(multiply), x, tide_t(t, OP(rsqrt), s));
         return;
     }
     tide_tensor *p = tide_t(t, OP(abs), x);

@@ -1,6 +1,7 @@
 /* Patches of pictures as columns and back, in torch's and Keras' channels-first form.
  *
- * unfold takes one strided part per tap of the kernel; fold adds the same parts up. Each is the other's transpose. */
+ * unfold joins one strided part per tap of the kernel; fold adds the same parts up. Each is the
+ * other's transpose. */
 #include "../op.h"
 
 #include <string.h>
@@ -86,11 +87,17 @@ static void unfold_compose(tide_tape *t, const void *attrs, int nin, tide_tensor
     tide_tensor *x = in[0];
     patches p = unfold_patches(attrs, x);
     if (p.pad[0] || p.pad[1]) x = tide_t(t, OP(index_put_, INNER(p)), zeros(t, x->dtype, 4, PADDED(p)), x);
-    int64_t taps = p.k[0] * p.k[1], flat[5] = {p.n, p.c, 1, p.out[0], p.out[1]};
-    tide_tensor *all = zeros(t, in[0]->dtype, 5, (int64_t[]){p.n, p.c, taps, p.out[0], p.out[1]});
-    for (int64_t q = 0; q < taps; q++)
-        all = tide_t(t, OP(index_put_, .start = {.n = 5, .v = {0, 0, q, 0, 0}}, .size = {.n = 5, .v = {p.n, p.c, 1, p.out[0], p.out[1]}}, .step = {.n = 5, .v = {1, 1, 1, 1, 1}}),
-                     all, shaped(t, tide_t(t, OP(index_, PART(p, q / p.k[1], q % p.k[1])), x), 5, flat));
+    enum { BATCH = 256 }; /* joined batch by batch, so that no list of unbounded length is needed */
+    tide_tensor *some[BATCH], *all = NULL;
+    const int64_t taps = p.k[0] * p.k[1], one[5] = {p.n, p.c, 1, p.out[0], p.out[1]};
+    for (int64_t q = 0; q < taps && !tide_t_failed(t);) {
+        int n = 0;
+        if (all) some[n++] = all;
+        for (; n < BATCH && q < taps && !tide_t_failed(t); n++, q++)
+            some[n] = shaped(t, tide_t(t, OP(index_, PART(p, q / p.k[1], q % p.k[1])), x), 5, one);
+        tide_tn(t, OP(concatenate, .axis = 2), n, some, &all);
+    }
+    if (tide_t_failed(t)) return;
     out[0] = shaped(t, all, 3, (int64_t[]){p.n, p.c * taps, p.out[0] * p.out[1]});
 }
 TIDE_DESCRIBE(unfold, .infer = unfold_infer, .compose = unfold_compose);
@@ -122,7 +129,7 @@ static void fold_compose(tide_tape *t, const void *attrs, int nin, tide_tensor *
     }
     positions(&p);
     tide_tensor *all = zeros(t, x->dtype, 4, PADDED(p)), *cols = shaped(t, x, 5, (int64_t[]){p.n, p.c, taps, p.out[0], p.out[1]});
-    for (int64_t q = 0; q < taps; q++) {
+    for (int64_t q = 0; q < taps && !tide_t_failed(t); q++) {
         tide_tensor *tap = tide_t(t, OP(index_, .start = {.n = 5, .v = {0, 0, q, 0, 0}}, .size = {.n = 5, .v = {p.n, p.c, 1, p.out[0], p.out[1]}}, .step = {.n = 5, .v = {1, 1, 1, 1, 1}}, .drop = 4), cols);
         tide_tensor *sum = tide_t(t, OP(add, 0), tide_t(t, OP(index_, PART(p, q / p.k[1], q % p.k[1])), all), tap);
         all = tide_t(t, OP(index_put_, PART(p, q / p.k[1], q % p.k[1])), all, sum);

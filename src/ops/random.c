@@ -75,8 +75,25 @@ DRAW(random_normal, floats(c, &a->shape, a->dtype));
 DRAW(random_truncated_normal, floats(c, &a->shape, a->dtype));
 
 static tide_status randint_checks(tide_call *c, const tide_random_randint_attrs *a) {
-    if (a->maxval <= a->minval)
-        return tide_op_fail(c, TIDE_EARG, "no whole number in [%ld, %ld)", (long)a->minval, (long)a->maxval);
+    static const struct {
+        int64_t lo, hi;
+    } range[] = {[TIDE_I64] = {INT64_MIN, INT64_MAX},
+                 [TIDE_I32] = {INT32_MIN, INT32_MAX},
+                 [TIDE_U8] = {0, UINT8_MAX},
+                 [TIDE_I8] = {INT8_MIN, INT8_MAX},
+                 [TIDE_BOOL] = {0, 1}};
+    const int64_t least = a->minval;
+    if (a->maxval <= least)
+        return tide_op_fail(c, TIDE_EARG, "no whole number in [%ld, %ld)", (long)least,
+                            (long)a->maxval);
+    if (!tide_is_float(a->dtype)) {
+        const int64_t lo = range[a->dtype].lo, hi = range[a->dtype].hi, most = a->maxval - 1;
+        if (least < lo || most > hi)
+            return tide_op_fail(c, TIDE_EARG,
+                                "%s holds %ld..%ld (asked for %ld..%ld); name a wider dtype",
+                                tide_dtype_name(a->dtype), (long)lo, (long)hi, (long)least,
+                                (long)most);
+    }
     return numbers(c, &a->shape, a->dtype);
 }
 DRAW(random_randint, randint_checks(c, a));

@@ -242,8 +242,10 @@ static void cumprod_grad(tide_tape *t, const tide_node *n) {
         tide_t_give(t, 0, like_input(t, dy));
         return;
     }
-    tide_tensor *s = tide_t(t, OP(recur_, .axis = axis, .reverse_ = !a->reverse_), moved(t, x, axis, a->reverse_, 0), dy);
-    tide_t_give(t, 0, like_input(t, tide_t(t, OP(multiply), s, moved(t, y, axis, !a->reverse_, 1))));
+    tide_tensor *next = moved(t, x, axis, a->reverse_, 0);
+    tide_tensor *before = moved(t, y, axis, !a->reverse_, 1);
+    tide_tensor *s = tide_t(t, OP(recur_, .axis = axis, .reverse_ = !a->reverse_), next, dy);
+    tide_t_give(t, 0, like_input(t, tide_t(t, OP(multiply), s, before)));
 }
 TIDE_DESCRIBE(cumprod, .flags = TIDE_CONTIGUOUS, .infer = running_infer, .grad = cumprod_grad, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
 

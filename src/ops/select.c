@@ -43,13 +43,20 @@ static void where_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
 TIDE_DESCRIBE(where, .infer = where_infer, .compose = where_compose);
 
 /* -- compositions -- */
+/* The number of an integer dtype that lies nearest: 8-bit ones would wrap. */
+static double held(double v, int dtype) {
+    if (dtype == TIDE_I32 || dtype == TIDE_I64) return v;
+    return dtype == TIDE_I8 ? fmin(fmax(v, INT8_MIN), INT8_MAX) : fmin(fmax(v, 0), UINT8_MAX);
+}
 static void clip_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
     const tide_clip_attrs *a = attrs;
     (void)nin;
     int whole = !tide_is_float(in[0]->dtype) && floor(a->x_min) == a->x_min && floor(a->x_max) == a->x_max;
-    if (whole) /* integers stay integers */
-        out[0] = tide_t(t, OP(minimum), tide_t(t, OP(maximum), in[0], tide_t_scalar(t, a->x_min, in[0])), tide_t_scalar(t, a->x_max, in[0]));
-    else
+    if (whole) { /* integers stay integers */
+        tide_tensor *least = tide_t_scalar(t, held(a->x_min, in[0]->dtype), in[0]);
+        tide_tensor *most = tide_t_scalar(t, held(a->x_max, in[0]->dtype), in[0]);
+        out[0] = tide_t(t, OP(minimum), tide_t(t, OP(maximum), in[0], least), most);
+    } else
         out[0] = tide_t(t, OP(clip_, .x_min = a->x_min, .x_max = a->x_max), in[0]);
 }
 TIDE_DESCRIBE(clip, .compose = clip_compose);

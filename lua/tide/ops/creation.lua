@@ -23,7 +23,8 @@ local function counted(n, start, step, dtype)
   return ops.arange_(n, start, step, { dtype = dtype })
 end
 
---- `arange(stop)` or `arange(start, stop, step)`: values from start (0), before stop. int32 for whole numbers, else float32.
+--- `arange(stop)` or `arange(start, stop, step)`: values from start (0), before stop. int32 for
+--- whole numbers (int64 where they do not fit), else float32.
 --- Keras: ops.arange.
 --- @usage local x = tide.ops.arange(1, 6)   -- 1 2 3 4 5
 function creation.arange(...)
@@ -37,7 +38,12 @@ function creation.arange(...)
   if step == 0 then
     errors.raise("arange", "step must not be 0")
   end
-  local dtype = o.dtype or (whole(start) and whole(stop) and whole(step) and "int32" or "float32")
+  local dtype = o.dtype
+  if not dtype then
+    local ints = whole(start) and whole(stop) and whole(step)
+    local wide = ints and (math.max(start, stop) > 2 ^ 31 or math.min(start, stop) < -2 ^ 31)
+    dtype = ints and (wide and "int64" or "int32") or "float32"
+  end
   local n = (stop - start) / step
   n = n == n and n < 2 ^ 53 and math.max(0, math.ceil(n)) or 0 / 0
   if n ~= n or n > 2 ^ 40 or not math.tointeger(n) then
@@ -136,16 +142,13 @@ local function eye_arguments(name)
 end
 local eye_args, tri_args = eye_arguments "eye", eye_arguments "tri"
 
--- Column minus row of every place.
-local function places(o)
-  return counted(o.M or o.N, 0, 1, "int64"):expand_dims(1) - counted(o.N, 0, 1, "int64"):expand_dims(2)
-end
-
 --- Ones on the k-th diagonal (k > 0 above the main one), zeros elsewhere. Keras: ops.eye.
 --- @usage local i = tide.ops.eye(3)
 function creation.eye(...)
   local o = eye_args:call(...)
-  return ops.equal(places(o), o.k):cast(o.dtype)
+  local x = core.zeros({ o.N, o.M or o.N }, { dtype = o.dtype })
+  x:diagonal(o.k, 1, 2):copy_(1) -- a view: nothing but the result is ever made
+  return x
 end
 
 local identity_args = check.args("identity", { { "n", "int", check.required, "rows", min = 0 }, { "dtype", "dtype", "float32" } })
@@ -154,14 +157,14 @@ local identity_args = check.args("identity", { { "n", "int", check.required, "ro
 --- @usage local i = tide.ops.identity(2)   -- {{1, 0}, {0, 1}}
 function creation.identity(...)
   local o = identity_args:call(...)
-  return ops.equal(places { N = o.n }, 0):cast(o.dtype)
+  return creation.eye(o.n, { dtype = o.dtype })
 end
 
 --- Ones at and below the k-th diagonal. Keras: ops.tri.
 --- @usage local t = tide.ops.tri(2)   -- {{1, 0}, {1, 1}}
 function creation.tri(...)
   local o = tri_args:call(...)
-  return ops.less_equal(places(o), o.k):cast(o.dtype)
+  return core.ones({ o.N, o.M or o.N }, { dtype = o.dtype }):tril(o.k)
 end
 
 --- Grids of coordinates of one-axis tensors; `indexing` "xy" (default) or "ij". Several results. Keras: ops.meshgrid.
