@@ -218,7 +218,7 @@ static tide_status step(tide_kcall *c, int nslots, int zero_moves, int64_t lag, 
                 for (int64_t u = 0; u < it->unique; u++) it->touched[it->ids[u]] = (uint8_t)(later ? lag + 1 : 1);
         } else {
             it->packed = tide_buf_contiguous(&grads[i]);
-            if (it->touched) memset(it->touched, 1, (size_t)params[i].shape[0]); /* a later gradient may be sparse */
+            if (it->touched) memset(it->touched, 1, (size_t)params[i].shape[0]); /* later: sparse */
         }
         total += it->size;
     }

@@ -88,6 +88,48 @@ describe("image_dataset_from_directory", function()
     end)
   end)
 
+  for _, case in ipairs(require "spec.ref.decode") do
+    local file, h, w, channels, bytes = table.unpack(case)
+    it(("reads %s, %d channels, as TensorFlow"):format(file, channels), function()
+      local root = os.tmpname()
+      os.remove(root)
+      assert(os.execute(("mkdir -p '%s/a' && cp 'spec/ref/%s' '%s/a'"):format(root, file, root)))
+      local data = from_directory(root, { color_mode = channels == 1 and "grayscale" or "rgb",
+        image_size = { h, w }, verbose = false })
+      local x = data:get(1):reshape({ -1 }):tolist()
+      os.execute(("rm -r '%s'"):format(root))
+      local want = {}
+      for byte in bytes:gmatch "%x%x" do
+        want[#want + 1] = tonumber(byte, 16) + 0.0
+      end
+      assert.equal(table.concat(want, " "), table.concat(x, " "))
+    end)
+  end
+
+  it("gives single pictures where there is no batch size", function()
+    compare.with_tree(files, copies, function(root)
+      local o = { batch_size = tide.none, image_size = { 8, 6 }, shuffle = false, verbose = false }
+      local data = from_directory(root, o)
+      assert.equal(20, #data)
+      local n, labels = 0, {}
+      for x, y in data:iter() do
+        n = n + 1
+        assert.equal("[8, 6, 3]", tostring(x.shape))
+        labels[n] = y
+      end
+      assert.equal(20, n)
+      assert.same({ 1, 1, 2 }, { labels[1], labels[10], labels[11] })
+      o.batch_size, o.label_mode = nil, "categorical"
+      local x = from_directory(root, o):get(1)
+      o.batch_size = tide.none
+      local single, y = from_directory(root, o):get(3)
+      assert.same(x[3]:tolist(), single:tolist())
+      assert.same({ 1.0, 0.0 }, { table.unpack(y:tolist()) })
+      o.label_mode = tide.none
+      assert.is_nil((select(2, from_directory(root, o):get(1))))
+    end)
+  end)
+
   it("refuses options that contradict each other", function()
     compare.with_tree(files, copies, function(root)
       local function refused(o, text)

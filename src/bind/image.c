@@ -146,7 +146,7 @@ static int convert(lua_State *L) {
     q.data = malloc(n);
     if (!q.data) return tideL_error(L, "image", "not enough memory");
     memcpy(q.data, p.data, n);
-    if (tide_image_convert(&q, channels, &e) != TIDE_OK) {
+    if (tide_image_convert(&q, channels, false, &e) != TIDE_OK) {
         tide_image_free(&q);
         return fail_image(L, "image", NULL, &e);
     }
@@ -577,7 +577,7 @@ static int loader_new(lua_State *L) {
         if (lua_getfield(L, 2, "method") == LUA_TSTRING) { /* TensorFlow's */
             int method = tide_tf_method_of(lua_tostring(L, -1));
             if (method < 0) return tideL_error(L, "loader", "unknown method '%.40s'", lua_tostring(L, -1));
-            c.tf = true, c.method = (tide_tf_method)method;
+            c.tf = c.options.tf = true, c.method = (tide_tf_method)method;
             c.aspect = flag(L, 2, "crop") ? TIDE_ASPECT_CROP : flag(L, 2, "pad") ? TIDE_ASPECT_PAD
                                                                                  : TIDE_ASPECT_STRETCH;
         }

@@ -112,11 +112,13 @@ static tide_status turn(tide_image *p, int k, tide_image_error *e) {
     return TIDE_OK;
 }
 
-static uint8_t grey(const uint8_t *s) {
+static uint8_t grey(const uint8_t *s, bool tf) {
+    if (tf && s[0] == s[1] && s[0] == s[2]) return s[0];
+    if (tf) return (uint8_t)((s[0] * 9797u + s[1] * 19234u + s[2] * 3737u) >> 15);
     return (uint8_t)((s[0] * 19595u + s[1] * 38470u + s[2] * 7471u + 0x8000u) >> 16);
 }
 
-tide_status tide_image_convert(tide_image *p, int to, tide_image_error *e) {
+tide_status tide_image_convert(tide_image *p, int to, bool tf, tide_image_error *e) {
     int from = p->channels;
     if (to == from || to == 0) return TIDE_OK;
     int64_t n = p->height * p->width;
@@ -127,7 +129,7 @@ tide_status tide_image_convert(tide_image *p, int to, tide_image_error *e) {
     uint8_t *d = y;
     for (int64_t i = 0; i < n; i++, s += from, d += to) {
         if (to == 1) {
-            d[0] = from <= 2 ? s[0] : grey(s);
+            d[0] = from <= 2 ? s[0] : grey(s, tf);
             continue;
         }
         d[0] = s[0], d[1] = from <= 2 ? s[0] : s[1], d[2] = from <= 2 ? s[0] : s[2];
@@ -159,7 +161,7 @@ tide_status tide_image_decode(const uint8_t *b, size_t n, const tide_image_optio
     else if (!strcmp(format, "pnm")) st = tide_pnm_decode(b, n, o, out, e);
     else st = tide_stb_decode(b, n, o, out, e);
     if (st == TIDE_OK && o->upright) st = turn(out, orientation, e);
-    if (st == TIDE_OK) st = tide_image_convert(out, o->channels, e);
+    if (st == TIDE_OK) st = tide_image_convert(out, o->channels, o->tf, e);
     if (st != TIDE_OK) tide_image_free(out);
     return st;
 }

@@ -34,6 +34,7 @@ typedef struct {
     int channels;       /* 1, 3 or 4: converted as Pillow does; 0: as the file has them */
     bool upright;       /* turn and mirror as the EXIF orientation says */
     int64_t max_pixels; /* 0: TIDE_IMAGE_MAX_PIXELS */
+    bool tf;            /* as tf.image.decode_image: grey from colour, the DCT of JPEG */
 } tide_image_options;
 
 /* What the first bytes say: "png", "jpeg", "bmp", "psd", "hdr", "pnm", "tga", "gif", or a format that is known but
@@ -50,8 +51,10 @@ tide_status tide_image_load(const char *path, const tide_image_options *, tide_i
 /* Refuses sides and areas over the limits; decoders call it before they allocate. */
 tide_status tide_image_check_size(uint64_t height, uint64_t width, const tide_image_options *,
                                   tide_image_error *);
-/* Grey, alpha and colour as Pillow converts: L = (19595 R + 38470 G + 7471 B + 2^15) >> 16; alpha is dropped or 255. */
-tide_status tide_image_convert(tide_image *, int channels, tide_image_error *);
+/* Grey, alpha and colour as Pillow: L = (19595 R + 38470 G + 7471 B + 2^15) >> 16; alpha is dropped
+ * or 255. `tf`: L = (9797 R + 19234 G + 3737 B) >> 15, but R where all three are equal: libpng's,
+ * by which TensorFlow goes. */
+tide_status tide_image_convert(tide_image *, int channels, bool tf, tide_image_error *);
 
 /* -- the formats behind decode; `orientation` gets 1..8 if the file names one -- */
 tide_status tide_png_decode(const uint8_t *, size_t, const tide_image_options *, tide_image *out,

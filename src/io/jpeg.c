@@ -87,9 +87,11 @@ tide_status tide_jpeg_decode(const uint8_t *bytes, size_t n, const tide_image_op
         if (k->data_length > 6 && !memcmp(k->data, "Exif\0\0", 6))
             *orientation = tide_exif_orientation(k->data + 6, k->data_length - 6);
     bool cmyk = c.jpeg_color_space == JCS_CMYK || c.jpeg_color_space == JCS_YCCK;
-    int channels = c.jpeg_color_space == JCS_GRAYSCALE ? 1 : 3;
+    bool grey = c.jpeg_color_space == JCS_GRAYSCALE || (o->tf && o->channels == 1 && !cmyk);
+    int channels = grey ? 1 : 3;
     c.out_color_space = cmyk ? JCS_CMYK : channels == 1 ? JCS_GRAYSCALE
                                                         : JCS_RGB;
+    if (o->tf) c.dct_method = JDCT_IFAST; /* TensorFlow's default */
     jpeg_start_decompress(&c);
     size_t row = (size_t)c.output_width * (size_t)channels;
     data = malloc(row * c.output_height);

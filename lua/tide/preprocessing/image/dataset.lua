@@ -19,7 +19,7 @@ local args = check.args(where, {
   { "label_mode", "enum", "int", "kind of y; none: no y", of = "int|categorical|binary", none = true },
   { "class_names", "list", nil, "the folders, in order; sorted by default" },
   { "color_mode", "enum", "rgb", "channels", of = "grayscale|rgb|rgba" },
-  { "batch_size", "int", 32, "pictures per batch", min = 1 },
+  { "batch_size", "int", 32, "pictures per batch; none: single pictures", min = 1, none = true },
   files.size_row("image_size", { 256, 256 }, "{ height, width }"),
   { "shuffle", "bool", true, "another order in every pass; else by path" },
   { "seed", "int", nil, "repeats the order; needed to shuffle what validation_split divides" },
@@ -104,13 +104,14 @@ function ImageDataset:_init(o, paths, labels, names, shuffle)
   end
   self.class_mode = o.label_mode == "int" and "sparse" or o.label_mode
   self:_start(generator.ImageDataGenerator { data_format = o.data_format }, {
-    batch_size = o.batch_size, shuffle = shuffle, seed = o.seed, on_error = o.on_error, workers = o.workers,
-    prefetch = o.prefetch,
+    batch_size = o.batch_size or 1, shuffle = shuffle, seed = o.seed, on_error = o.on_error,
+    workers = o.workers, prefetch = o.prefetch or not o.batch_size and 32 or nil,
   }, #paths, {
     paths = self.file_paths, height = o.image_size[1], width = o.image_size[2], channels = files.channels_of[o.color_mode],
     method = o.interpolation, crop = o.crop_to_aspect_ratio, pad = o.pad_to_aspect_ratio, upright = o.upright,
     max_pixels = o.max_pixels,
   })
+  self._single = not o.batch_size
 end
 
 function ImageDataset:_batch(x, ids)
@@ -118,14 +119,20 @@ function ImageDataset:_batch(x, ids)
   if self.class_mode == "binary" then
     y = y:reshape { -1, 1 }
   end
+  if self._single then
+    return x1[1], y and y[1]
+  end
   return x1, y
 end
 
 --- Batches of the pictures below a folder for fit, evaluate, predict: x is float32 (batch, height, width, channels) of values
 --- 0 to 255, y by label_mode: "int" labels from 1 (batch), "categorical" one-hot rows, "binary" 0 or 1 (batch, 1). Resized as
---- tf.image.resize. Files are decoded and resized by worker threads, ahead of the training. Fields: class_names, file_paths,
---- classes (label of each file), skipped, bad_files. Grey values are Pillow's. subset = "both" gives two results.
---- Keras: keras.utils.image_dataset_from_directory.
+--- tf.image.resize, grey values as tf.image.decode_image makes them. `batch_size = tide.none`: x
+--- and y of one picture each.
+--- Files are decoded and resized by worker threads, ahead of the training. Fields: class_names,
+--- file_paths, classes (label of
+--- each file), skipped, bad_files. subset = "both" gives two results. Keras:
+--- keras.utils.image_dataset_from_directory.
 --- @return ImageDataset
 --- @usage local train, val = tide.utils.image_dataset_from_directory("data", { image_size = { 180, 180 },
 --- validation_split = 0.2, subset = "both", seed = 1 })
