@@ -37,6 +37,62 @@ describe("integers of few bits", function()
   end)
 end)
 
+describe("integers of 64 bits", function()
+  local big = 2 ^ 53 | 0
+
+  it("fill a tensor with what no double holds; narrow ones refuse what they do not hold", function()
+    assert.equal(big + 1, tide.full({ 2 }, big + 1, { dtype = "int64" })[2])
+    assert.equal(math.mininteger, ops.full_like(typed({ 0 }, "int64"), math.mininteger)[1])
+    local text = message(tide.full, { 1 }, 300, { dtype = "uint8" })
+    assert.matches("full: uint8 cannot hold 300", text)
+    expect.close(tide.full({ 2 }, 2.5, { dtype = "int32" }), { 2, 2 })
+  end)
+
+  it("are compared as they are", function()
+    local a, b = typed(big, "int64"), typed(big + 1, "int64")
+    assert.is_true(a < b and a <= b and a < big + 1 and big <= a and a < 2 ^ 60)
+    assert.is_false(b < a or b <= a or big + 1 <= a)
+  end)
+
+  it("are counted up to the largest, without a table of that length for too large ones", function()
+    local text = message(ops.bincount, typed({ math.maxinteger }, "int64"), { base = 0 })
+    assert.matches("an id of x is too large", text)
+    expect.close(ops.bincount(typed({ 1, 3, 3 }, "int64")), { 1, 0, 2 })
+    expect.close(ops.bincount(typed({}, "int64"), { minlength = 2 }), { 0, 0 })
+  end)
+end)
+
+describe("a mask", function()
+  it("of bytes other than 0 and 1 is as true as any other", function()
+    local mask = core.from_bytes("bool", { 4 }, "\2\0\255\1")
+    expect.close(ops.nonzero(mask), { 1, 3, 4 })
+    expect.close(tide.tensor({ 5, 6, 7, 8 })[mask], { 5, 7, 8 })
+  end)
+end)
+
+describe("a product", function()
+  it("of more axes than a tensor has is refused, of length 1 too", function()
+    local x, y = tide.ones { 1, 1, 1, 1, 1, 1, 1, 2 }, tide.ones { 1, 1, 1, 1, 1, 1, 2, 1 }
+    assert.matches("dot: the result would have 14 axes %(at most 8%)", message(ops.dot, x, y))
+  end)
+end)
+
+describe("an optimizer step", function()
+  it("counts from 1", function()
+    local p, g, m, v = tide.ones { 2 }, tide.ones { 2 }, tide.zeros { 2 }, tide.zeros { 2 }
+    for _, name in ipairs { "adam_step_", "adamax_step_", "nadam_step_" } do
+      local lists = { { p }, { g }, { m }, { v } }
+      for _ = 1, name == "adam_step_" and 2 or 1 do
+        lists[#lists + 1] = { false }
+      end
+      local product = name == "nadam_step_" and 0.9 or nil
+      lists[#lists + 1] = { learning_rate = 0.1, step = 0, u_product = product }
+      assert.matches("step counts from 1 %(got 0%)", message(core.ops[name], table.unpack(lists)))
+    end
+    expect.close(p, { 1, 1 })
+  end)
+end)
+
 describe("an op that writes in place", function()
   it("refuses halves, of which it would see a copy", function()
     local p, g = tide.ones({ 3 }):cast "float16", tide.ones({ 3 }):cast "float16"

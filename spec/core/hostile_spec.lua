@@ -51,6 +51,14 @@ describe("a tensor that a finalizer releases while it is used", function()
     try(function(x, y) x[{ { 1, 16, 2 } }] = y[{ { 1, 8 } }] end)
     try(function(x) return x:tolist() end)
     try(function(x, y) return x:copy_(y), x:add_(y), x:tobytes(), tide.tensor(x), x:detach() end)
+    local rows = {}
+    for i = 1, 16 do
+      rows[i] = { 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8 }
+    end
+    try(function(x, y) return x:assign(rows), x:assign(y) end)
+    local path = os.tmpname()
+    try(function(x, y) core.safetensors_write(path, { { "x", x:transpose() }, { "y", y } }) end)
+    os.remove(path)
     try(function(x, y)
       x.requires_grad = true
       x.grad = y

@@ -1,8 +1,6 @@
 /* HDF5 files and zip archives for Lua: plain tables, strings and tensors in and out. */
 #define _GNU_SOURCE
-#include "bind.h"
-
-#include "../io/io.h"
+#include "files.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -125,18 +123,7 @@ static void push_entries(lua_State *L, tide_h5 *h) {
     int64_t n = tide_h5_count(h);
     lua_createtable(L, (int)n, 0);
     for (int64_t i = 0; i < n; i++) {
-        const tide_st_entry *e = tide_h5_entry_at(h, i);
-        lua_createtable(L, 0, 4);
-        lua_pushstring(L, e->name);
-        lua_setfield(L, -2, "name");
-        lua_pushstring(L, e->dtype < 0 ? e->dtype_name : tide_dtype_name(e->dtype));
-        lua_setfield(L, -2, "dtype");
-        lua_createtable(L, e->rank, 0);
-        for (int a = 0; a < e->rank; a++) {
-            lua_pushinteger(L, e->shape[a]);
-            lua_rawseti(L, -2, a + 1);
-        }
-        lua_setfield(L, -2, "shape");
+        tideL_push_entry(L, tide_h5_entry_at(h, i));
         tide_tensor *t = tide_h5_tensor_at(h, i);
         if (t) {
             tideL_new(L)->t = tide_retain(t);
@@ -182,30 +169,12 @@ static int hdf5_encode(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     const char *attributes = luaL_checkstring(L, 2), *what = luaL_optstring(L, 3, "HDF5");
     tide_ctx *ctx = tideL_ctx(L);
-    int64_t n = (int64_t)lua_rawlen(L, 1);
-    const char **names = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *names, 0);
-    tide_tensor **tensors = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *tensors, 0);
-    lua_newtable(L); /* keeps contiguous copies alive */
-    int kept = lua_gettop(L);
-    for (int64_t i = 0; i < n; i++) {
-        lua_rawgeti(L, 1, i + 1);
-        luaL_checktype(L, -1, LUA_TTABLE);
-        if (lua_rawgeti(L, -1, 1) != LUA_TSTRING)
-            return tideL_error(L, "hdf5_encode", "entry %lld has no path", (long long)i + 1);
-        names[i] = lua_tostring(L, -1);
-        lua_rawgeti(L, -2, 2);
-        tide_tensor *t = tideL_checktensor(L, -1, "hdf5_encode");
-        tideL_handle *h = tideL_new(L);
-        tideL_try(L, ctx, tide_contiguous(ctx, t, &h->t));
-        tensors[i] = h->t;
-        lua_rawseti(L, kept, i + 1);
-        lua_pop(L, 3);
-    }
+    const tideL_named x = tideL_tonamed(L, 1, "hdf5_encode");
     tideL_box *b = tideL_newbox(L, free_blob);
     tide_blob *blob = calloc(1, sizeof *blob);
     if (!blob) return luaL_error(L, "not enough memory");
     b->p = blob;
-    tideL_try(L, ctx, tide_h5_write(ctx, what, n, names, tensors, attributes, blob));
+    tideL_try(L, ctx, tide_h5_write(ctx, what, x.n, x.names, x.tensors, attributes, blob));
     return 1;
 }
 

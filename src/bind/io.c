@@ -2,9 +2,7 @@
  * strings, numbers and tensors.
  *
  * C resources stand in userdata with a __gc before anything can raise. */
-#include "bind.h"
-
-#include "../io/io.h"
+#include "files.h"
 
 #include <errno.h>
 #include <math.h>
@@ -280,6 +278,46 @@ static int idx_read(lua_State *L) {
     return 1;
 }
 
+/* -- lists of tensors -- */
+
+void tideL_push_entry(lua_State *L, const tide_st_entry *e) {
+    lua_createtable(L, 0, 4);
+    lua_pushstring(L, e->name);
+    lua_setfield(L, -2, "name");
+    lua_pushstring(L, e->dtype < 0 ? e->dtype_name : tide_dtype_name(e->dtype));
+    lua_setfield(L, -2, "dtype");
+    lua_createtable(L, e->rank, 0);
+    for (int a = 0; a < e->rank; a++) {
+        lua_pushinteger(L, e->shape[a]);
+        lua_rawseti(L, -2, a + 1);
+    }
+    lua_setfield(L, -2, "shape");
+}
+
+tideL_named tideL_tonamed(lua_State *L, int i, const char *where) {
+    tideL_named x = {.n = (int64_t)lua_rawlen(L, i)};
+    tide_ctx *ctx = tideL_ctx(L);
+    i = lua_absindex(L, i);
+    x.names = lua_newuserdatauv(L, (size_t)(x.n + 1) * sizeof *x.names, 0);
+    x.tensors = lua_newuserdatauv(L, (size_t)(x.n + 1) * sizeof *x.tensors, 0);
+    lua_createtable(L, x.n < 1 << 20 ? (int)x.n : 0, 0);
+    for (int64_t k = 0; k < x.n; k++) {
+        if (lua_rawgeti(L, i, k + 1) != LUA_TTABLE)
+            tideL_error(L, where, "entry %lld is not { name, tensor }", (long long)k + 1);
+        if (lua_rawgeti(L, -1, 1) != LUA_TSTRING)
+            tideL_error(L, where, "entry %lld has no name", (long long)k + 1);
+        x.names[k] = lua_tostring(L, -1);
+        lua_rawgeti(L, -2, 2);
+        tideL_handle *h = tideL_newpin(L);
+        tide_tensor *t = tideL_checktensor(L, -2, where);
+        tideL_try(L, ctx, tide_contiguous(ctx, t, &h->t));
+        x.tensors[k] = h->t;
+        lua_rawseti(L, -5, k + 1);
+        lua_pop(L, 3);
+    }
+    return x;
+}
+
 /* -- safetensors -- */
 
 static tide_st_file *check_st(lua_State *L) {
@@ -300,18 +338,7 @@ static int st_open(lua_State *L) {
     int64_t n = tide_st_count(f);
     lua_createtable(L, (int)n, 0);
     for (int64_t i = 0; i < n; i++) {
-        const tide_st_entry *e = tide_st_entry_at(f, i);
-        lua_createtable(L, 0, 3);
-        lua_pushstring(L, e->name);
-        lua_setfield(L, -2, "name");
-        lua_pushstring(L, e->dtype < 0 ? e->dtype_name : tide_dtype_name(e->dtype));
-        lua_setfield(L, -2, "dtype");
-        lua_createtable(L, e->rank, 0);
-        for (int a = 0; a < e->rank; a++) {
-            lua_pushinteger(L, e->shape[a]);
-            lua_rawseti(L, -2, a + 1);
-        }
-        lua_setfield(L, -2, "shape");
+        tideL_push_entry(L, tide_st_entry_at(f, i));
         lua_rawseti(L, -2, i + 1);
     }
     lua_newtable(L);
@@ -347,7 +374,7 @@ static int st_write(lua_State *L) {
     }
     luaL_checktype(L, 3, LUA_TTABLE);
     tide_ctx *ctx = tideL_ctx(L);
-    int64_t n = (int64_t)lua_rawlen(L, 2), nmeta = 0;
+    int64_t nmeta = 0;
     lua_pushnil(L);
     while (lua_next(L, 3)) {
         if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
@@ -355,23 +382,8 @@ static int st_write(lua_State *L) {
         nmeta++;
         lua_pop(L, 1);
     }
-    const char **names = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *names, 0);
-    tide_tensor **tensors = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *tensors, 0);
+    const tideL_named x = tideL_tonamed(L, 2, "safetensors_write");
     const char **keys = lua_newuserdatauv(L, (size_t)(nmeta + 1) * 2 * sizeof *keys, 0), **values = keys + nmeta;
-    lua_newtable(L); /* keeps contiguous copies alive */
-    int kept = lua_gettop(L);
-    for (int64_t i = 0; i < n; i++) {
-        if (lua_rawgeti(L, 2, i + 1) != LUA_TTABLE) return tideL_error(L, "safetensors_write", "entry %lld is not { name, tensor }", (long long)i + 1);
-        if (lua_rawgeti(L, -1, 1) != LUA_TSTRING) return tideL_error(L, "safetensors_write", "entry %lld has no name", (long long)i + 1);
-        names[i] = lua_tostring(L, -1);
-        lua_rawgeti(L, -2, 2);
-        tide_tensor *t = tideL_checktensor(L, -1, "safetensors_write");
-        tideL_handle *h = tideL_new(L);
-        tideL_try(L, ctx, tide_contiguous(ctx, t, &h->t));
-        tensors[i] = h->t;
-        lua_rawseti(L, kept, i + 1);
-        lua_pop(L, 3);
-    }
     int64_t k = 0;
     lua_pushnil(L);
     while (lua_next(L, 3)) {
@@ -379,7 +391,7 @@ static int st_write(lua_State *L) {
         values[k++] = lua_tostring(L, -1);
         lua_pop(L, 1);
     }
-    tideL_try(L, ctx, tide_st_write(ctx, path, n, names, tensors, nmeta, keys, values));
+    tideL_try(L, ctx, tide_st_write(ctx, path, x.n, x.names, x.tensors, nmeta, keys, values));
     return 0;
 }
 

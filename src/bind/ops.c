@@ -476,12 +476,13 @@ static void too_many(lua_State *L, const opbind *b, int n) {
     tideL_error(L, b->op->name, "too many arguments (expected at most %d, got %d)", b->npositional, n);
 }
 
-/* Pushes x with its channels, axis 1, put last, or back. */
-static void turn(lua_State *L, tide_tensor *x, int to_last) {
+/* Pushes the tensor at `at` with its channels, axis 1, put last, or back. */
+static void turn(lua_State *L, const char *op, int at, int to_last) {
+    tideL_handle *h = tideL_new(L);
+    tide_tensor *x = tideL_checktensor(L, at, op);
     tide_transpose_attrs a = {.axes.n = x->rank};
     for (int i = 0; i < x->rank; i++) a.axes.v[i] = i;
     for (int i = 1; i < x->rank; i++) a.axes.v[i] = to_last ? (i == x->rank - 1 ? 1 : i + 1) : (i == 1 ? x->rank - 1 : i - 1);
-    tideL_handle *h = tideL_new(L);
     tideL_try(L, x->ctx, tide_apply(x->ctx, &tide_op_transpose, &a, 1, &x, &h->t));
 }
 
@@ -529,7 +530,7 @@ static int call(lua_State *L) {
     int first = b->format >= 0 && *(int32_t *)(attrs + b->format); /* the core knows channels last only */
     if (first) {
         *(int32_t *)(attrs + b->format) = 0;
-        turn(L, tideL_totensor(L, d.at[0]), 1);
+        turn(L, op->name, d.at[0], 1);
         d.at[0] = lua_gettop(L);
     }
     tideL_pace(L);
@@ -546,7 +547,7 @@ static int call(lua_State *L) {
     tideL_try_named(L, ctx, op->name, st);
     for (int i = 0; i < op->nout; i++) h[i]->t = out[i];
     if (first) {
-        turn(L, out[0], 0);
+        turn(L, op->name, top, 0);
         return 1;
     }
     for (int i = 0; i < op->nout; i++)

@@ -100,13 +100,14 @@ static int filled(lua_State *L) {
     } else {
         tideL_error(L, where, "shape must be a list of whole numbers (got %s)", tideL_typename(L, 1));
     }
-    int bool_value = 0;
+    int bool_value = 0, exact = 0;
     if (takes_value) {
         if (lua_type(L, next) == LUA_TBOOLEAN) {
             a.value = lua_toboolean(L, next);
             bool_value = 1;
         } else {
             a.value = tideL_tofloat(L, next, where, "fill_value");
+            exact = lua_isinteger(L, next) ? lua_absindex(L, next) : 0;
         }
         next++;
     } else {
@@ -115,9 +116,17 @@ static int filled(lua_State *L) {
     creation c = options(L, next, where, takes_value ? "fill_value" : NULL);
     if (c.dtype >= 0) a.dtype = c.dtype;
     if (a.dtype < 0) a.dtype = bool_value ? TIDE_BOOL : TIDE_F32;
+    const int64_t n = exact ? lua_tointeger(L, exact) : 0, most = (int64_t)1 << 53;
+    int literal = 0;
+    if (exact && !tide_is_float(a.dtype)) { /* refuses what the dtype cannot hold */
+        tideL_literal(L, exact, a.dtype, -1, where);
+        literal = lua_gettop(L);
+    }
     tideL_pace(L);
     tideL_handle *h = tideL_new(L);
     tideL_try_named(L, ctx, where, tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, &h->t));
+    if (literal && (n > most || n < -most)) /* more than a double holds */
+        tideL_try(L, ctx, tide_copy_into(ctx, h->t, tideL_totensor(L, literal)));
     return finish(L, h, c, where);
 }
 
@@ -217,23 +226,29 @@ static int concat(lua_State *L) {
     return 1;
 }
 
-static double one(lua_State *L, int i, const char *sign, const char *instead) {
-    if (!tideL_tohandle(L, i)) return tideL_tofloat(L, i, sign, "the other side");
+/* One side of a comparison as a Lua number: an integer stays one, which a double may not hold. */
+static void push_one(lua_State *L, int i, const char *sign, const char *instead) {
+    if (!tideL_tohandle(L, i)) {
+        if (lua_isinteger(L, i)) lua_pushvalue(L, i);
+        else lua_pushnumber(L, tideL_tofloat(L, i, sign, "the other side"));
+        return;
+    }
     tide_tensor *t = tideL_checktensor(L, i, sign);
     char buf[160];
     if (tide_numel(t) != 1)
         tideL_error(L, sign, "compares tensors of one element only, since Lua makes it a boolean (got %s); use x:%s(y)",
                     tide_shape_str(t->rank, t->shape, buf, sizeof buf), instead);
-    return tide_item(t, 0);
+    if (tide_is_float(t->dtype)) lua_pushnumber(L, tide_item(t, 0));
+    else lua_pushinteger(L, tide_item_int(t, 0));
 }
-static int less(lua_State *L) {
-    lua_pushboolean(L, one(L, 1, "<", "less") < one(L, 2, "<", "less"));
+static int compared(lua_State *L, int how, const char *sign, const char *instead) {
+    push_one(L, 1, sign, instead);
+    push_one(L, 2, sign, instead);
+    lua_pushboolean(L, lua_compare(L, -2, -1, how));
     return 1;
 }
-static int less_equal(lua_State *L) {
-    lua_pushboolean(L, one(L, 1, "<=", "less_equal") <= one(L, 2, "<=", "less_equal"));
-    return 1;
-}
+static int less(lua_State *L) { return compared(L, LUA_OPLT, "<", "less"); }
+static int less_equal(lua_State *L) { return compared(L, LUA_OPLE, "<=", "less_equal"); }
 static int same(lua_State *L) {
     tideL_handle *a = tideL_tohandle(L, 1), *b = tideL_tohandle(L, 2);
     lua_pushboolean(L, a && b && a->t && a->t == b->t);
@@ -253,9 +268,8 @@ static int copy_(lua_State *L) {
 
 /* Keras' variable.assign: the value is written and not recorded; shapes must agree. */
 static int assign(lua_State *L) {
-    tide_tensor *t = tideL_checktensor(L, 1, "assign"), *src = tideL_totensor(L, 2);
+    tide_tensor *t = tideL_pin(L, 1, "assign"), *src = tideL_pinvalue(L, 2, t->dtype, "assign");
     char a[160], b[160];
-    if (!src) src = tideL_literal(L, 2, -1, t->dtype, "assign");
     int same = src->rank == t->rank;
     for (int i = 0; i < t->rank && same; i++) same = src->shape[i] == t->shape[i];
     if (!same)

@@ -269,15 +269,43 @@ static void slice_update_compose(tide_tape *t, const void *attrs, int nin, tide_
 }
 TIDE_DESCRIBE(slice_update, .infer = slice_update_infer, .compose = slice_update_compose);
 
-/* -- masks -- */
-static int64_t count_true(const tide_tensor *x) {
-    int64_t n = tide_numel(x), k = 0;
-    for (int64_t i = 0; i < n; i++) k += tide_item(x, i) != 0;
-    return k;
+/* -- masks: how long their results are depends on the elements, which other ops count -- */
+
+/* The number that an op makes of x. */
+static tide_status number_of(tide_call *c, const tide_op *op, const void *attrs, tide_tensor *x,
+                             int64_t *out) {
+    tide_tensor *y = NULL;
+    TIDE_TRY(tide_apply(c->ctx, op, attrs, 1, &x, &y));
+    *out = tide_item_int(y, 0);
+    tide_release(y);
+    return TIDE_OK;
 }
-static tide_status flatnonzero_infer(tide_call *c) { return shaped(c, &(tide_ints){.n = 1, .v = {count_true(c->in[0])}}, TIDE_I64); }
+static tide_status count_true(tide_call *c, int64_t *count) {
+    const int64_t n = tide_numel(c->in[0]), one = 1;
+    *count = 0;
+    for (int64_t at = 0, m, k; at < n; at += m) { /* in parts, since counts are int32 */
+        tide_tensor *part;
+        m = n - at < INT32_MAX ? n - at : INT32_MAX;
+        TIDE_TRY(tide_view(c->ctx, c->in[0], 1, &m, &one, c->in[0]->offset + at, &part));
+        const tide_count_nonzero_attrs all = {.axis.n = -1};
+        const tide_status st = number_of(c, &tide_op_count_nonzero, &all, part, &k);
+        tide_release(part);
+        TIDE_TRY(st);
+        *count += k;
+    }
+    return TIDE_OK;
+}
+static tide_status flatnonzero_infer(tide_call *c) {
+    int64_t n;
+    TIDE_TRY(count_true(c, &n));
+    return shaped(c, &(tide_ints){.n = 1, .v = {n}}, TIDE_I64);
+}
 TIDE_DESCRIBE(flatnonzero, .flags = TIDE_NOGRAD | TIDE_HALF | TIDE_CONTIGUOUS, .infer = flatnonzero_infer);
-static tide_status nonzero_infer(tide_call *c) { return shaped(c, &(tide_ints){.n = 2, .v = {count_true(c->in[0]), c->in[0]->rank}}, TIDE_I64); }
+static tide_status nonzero_infer(tide_call *c) {
+    int64_t n;
+    TIDE_TRY(count_true(c, &n));
+    return shaped(c, &(tide_ints){.n = 2, .v = {n, c->in[0]->rank}}, TIDE_I64);
+}
 TIDE_DESCRIBE(nonzero_, .flags = TIDE_NOGRAD | TIDE_HALF | TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = nonzero_infer);
 
 static tide_status boolean_mask_infer(tide_call *c) {
@@ -324,10 +352,12 @@ static tide_status bincount_infer(tide_call *c) {
     if (w && tide_numel(w) != tide_numel(x))
         return tide_op_fail(c, TIDE_ESHAPE, "weights differ from x in number (expected %ld, got %ld)", (long)tide_numel(x), (long)tide_numel(w));
     int64_t most = a->minlength < 0 ? 0 : a->minlength;
-    for (int64_t i = 0, n = tide_numel(x); i < n; i++) {
-        int64_t v; /* what overflows, the kernel refuses */
-        if (__builtin_sub_overflow(tide_item_int(x, i), a->base, &v)) v = -1;
-        if (v == INT64_MAX) return tide_op_fail(c, TIDE_EINDEX, "an id of x is too large (got %ld)", (long)tide_item_int(x, i));
+    if (tide_numel(x) > 0) { /* what overflows or is below the base, the kernel refuses */
+        int64_t largest, v;
+        TIDE_TRY(number_of(c, &tide_op_max, &(tide_max_attrs){.axis.n = -1}, c->in[0], &largest));
+        if (__builtin_sub_overflow(largest, a->base, &v)) v = -1;
+        if (v == INT64_MAX)
+            return tide_op_fail(c, TIDE_EINDEX, "an id of x is too large (got %ld)", (long)largest);
         if (v >= most) most = v + 1;
     }
     int dtype = !w || w->dtype == TIDE_BOOL || w->dtype == TIDE_U8 || w->dtype == TIDE_I8 ? TIDE_I32 : w->dtype;

@@ -265,6 +265,13 @@ TIDE_DESCRIBE(linear_grad, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = lin
 
 /* -- products written with matmul -- */
 
+static tide_status dot_infer(tide_call *c) {
+    const int rank = c->in[0]->rank + c->in[1]->rank - 2;
+    if (c->in[1]->rank > 2 && rank > TIDE_MAX_RANK)
+        return tide_op_fail(c, TIDE_ESHAPE, "the result would have %d axes (at most %d)", rank,
+                            TIDE_MAX_RANK);
+    return TIDE_OK;
+}
 static void dot_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
     (void)attrs, (void)nin;
     tide_tensor *a = in[0], *b = in[1];
@@ -282,13 +289,13 @@ static void dot_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **
     tide_transpose_attrs k_first = {.axes = {.n = b->rank, .v = {b->rank - 2}}};
     for (int i = 0; i < a->rank - 1; i++) s[r++] = a->shape[i];
     for (int i = 0, j = 1; i < b->rank; i++)
-        if (i != b->rank - 2) k_first.axes.v[j++] = i, r < TIDE_MAX_RANK ? s[r++] = b->shape[i] : 0;
+        if (i != b->rank - 2) k_first.axes.v[j++] = i, s[r++] = b->shape[i];
     int64_t k = b->shape[b->rank - 2];
     tide_tensor *fa = shaped(t, a, 2, (int64_t[]){rows_of(a), a->shape[a->rank - 1]});
     tide_tensor *fb = shaped(t, tide_t(t, TIDE_OP_transpose, &k_first, b), 2, (int64_t[]){k, k ? tide_numel(b) / k : 0});
     out[0] = shaped(t, product(t, fa, fb), r, s);
 }
-TIDE_DESCRIBE(dot, .flags = TIDE_PROMOTE, .compose = dot_compose);
+TIDE_DESCRIBE(dot, .flags = TIDE_PROMOTE, .infer = dot_infer, .compose = dot_compose);
 
 /* The paired axes of x1 last, those of x2 first, then one product. */
 static tide_status tensordot_infer(tide_call *c) {
