@@ -316,13 +316,15 @@ fuzz:
 	@$(if $(FUZZERS)$(FUZZ_C),,echo "make fuzz: no fuzzer in spec/fuzz" >&2; exit 1)
 	@+$(MAKE) --no-print-directory all SAN=1
 	@mkdir -p build/fuzz
-	@for f in $(FUZZ_C); do echo "  FUZZ  spec/fuzz/$$f.c ($(SECONDS) s)"; \
+	@failed=; for f in $(FUZZ_C); do echo "  FUZZ  spec/fuzz/$$f.c ($(SECONDS) s)"; \
 	  $(CC) $(COMMON) -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined spec/fuzz/$$f.c spec/fuzz/driver.c \
 	    build/asan/tide-core.a $(LIBS) -o build/fuzz/$$f && \
-	  TIDE_FUZZ_LAST=build/fuzz/$$f.last build/fuzz/$$f "$$(sed -n '1s/.*corpus: //p' spec/fuzz/$$f.c)" $(SECONDS) || exit 1; done
-	@for f in $(FUZZERS); do echo "  FUZZ  $$f ($(SECONDS) s)"; \
+	  TIDE_FUZZ_LAST=build/fuzz/$$f.last build/fuzz/$$f "$$(sed -n '1s/.*corpus: //p' spec/fuzz/$$f.c)" $(SECONDS) || failed="$$failed $$f"; done; \
+	for f in $(FUZZERS); do echo "  FUZZ  $$f ($(SECONDS) s)"; \
 	  LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;' LUA_CPATH='$(CURDIR)/build/asan/lib/?.so;;' \
-	  TIDE_FUZZ_SECONDS=$(SECONDS) TIDE_FUZZ_LAST=build/fuzz/$$(basename $$f .lua).last $(ASAN_ENV) $(LUA) $$f --seconds $(SECONDS) || exit 1; done
+	  TIDE_FUZZ_SECONDS=$(SECONDS) TIDE_FUZZ_LAST=build/fuzz/$$(basename $$f .lua).last $(ASAN_ENV) $(LUA) $$f --seconds $(SECONDS) || \
+	    failed="$$failed $$f"; done; \
+	[ -z "$$failed" ] || { echo "make fuzz: not as it should be:$$failed" >&2; exit 1; }
 
 # Lines and branches of C by gcov, those of Lua by a hook that every Lua state of the run gets; the table and the largest regions
 # that nothing reached are in build/cov/coverage.txt.

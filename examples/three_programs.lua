@@ -5,7 +5,11 @@ local tide = require "tide"
 
 -- ---- data, where the programs say x_train, y_train, 'data/train' and 'data/test' ----
 
-local folder = arg and arg[1] or os.tmpname() .. ".programs"
+local folder = arg and arg[1]
+if not folder then
+  folder = os.tmpname()
+  os.remove(folder) -- a folder takes the place of the file
+end
 tide.seed(1)
 local x_train = tide.random.normal { 512, 10 }
 local y_train = tide.ops.argmax(x_train, 2) -- labels count from 1

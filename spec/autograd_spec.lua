@@ -80,6 +80,20 @@ describe("backward", function()
   end)
 end)
 
+describe("sparse gradients", function()
+  it("of one table read twice are added row by row", function()
+    local rows = leaf { { 1, 2 }, { 3, 4 }, { 5, 6 } }
+    local function read(...)
+      return ops.embedding(rows, tide.tensor({ ... }, { dtype = "int32" }))
+    end
+    local g = tide.grad((read(1, 3) * 2 + read(3, 3)):sum(), { rows }, { sparse = true })[1]
+    assert.same({ 3, 2 }, g.shape)
+    local sum = tide.zeros({ 3, 2 }, { dtype = "float64" })
+    core.ops.accumulate_step_({ sum }, { g }, 1)
+    expect.close(sum, { { 2, 2 }, { 0, 0 }, { 4, 4 } }, 0, 0)
+  end)
+end)
+
 describe("tide.grad and value_and_grad", function()
   it("differentiate functions of tensors, as JAX", function()
     local g = tide.grad(function(a, b)

@@ -594,6 +594,9 @@ end)
 
 describe("the call of a built layer", function()
   it("makes no table", function()
+    if os.getenv "TIDE_COVERAGE" then
+      pending "counting lines takes memory"
+    end
     local model = tide.Sequential { layers.Dense { 4, activation = "relu", input_shape = { 3 } }, layers.Dense { 2 } }
     local x = tide.ones { 2, 3 }
     model(x)

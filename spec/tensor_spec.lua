@@ -145,6 +145,32 @@ describe("indexing", function()
     assert.same({ { 5, 5, 5, 5 }, { -1, -1, 6, 7 }, { 5, 5, 5, 5 } }, t:tolist())
   end)
 
+  it("assigns to tensors of positions, to masks, and to both beside other entries", function()
+    local rows = tide.tensor({ 1, 3 }, { dtype = "int32" })
+    t[{ rows, rows }] = { 100, 200 }
+    assert.same({ { 100, 1, 2, 3 }, { 4, 5, 6, 7 }, { 8, 9, 200, 11 } }, t:tolist())
+    local columns = tide.tensor({ 4, 1 }, { dtype = "int32" })
+    t[{ { 1, 2 }, columns }] = tide.tensor { { -1, -2 }, { -3, -4 } }
+    assert.same({ { -2, 1, 2, -1 }, { -4, 5, 6, -3 }, { 8, 9, 200, 11 } }, t:tolist())
+    t[tide.tensor { false, true, false }] = 7
+    assert.same({ { -2, 1, 2, -1 }, { 7, 7, 7, 7 }, { 8, 9, 200, 11 } }, t:tolist())
+    local large = t:greater(8)
+    t[large] = t[large] * 2
+    assert.same({ { -2, 1, 2, -1 }, { 7, 7, 7, 7 }, { 8, 18, 400, 22 } }, t:tolist())
+    local u = tide.arange(24):cast("float32"):reshape { 2, 3, 4 }
+    local one = tide.tensor({ 3, 1 }, { dtype = "int32" })
+    local two = tide.tensor({ { 2 }, { 4 } }, { dtype = "int32" })
+    for _, key in ipairs { { {}, one }, { {}, {}, one }, { {}, one, two }, { 2, { 2, 3 }, two },
+      { 1, {}, one }, { one[{ { 2 } }], { 1, 2 }, one } } do
+      local into, marks = tide.zeros { 2, 3, 4 }, tide.zeros { 2, 3, 4 }
+      into[key], marks[key] = u[key], 1 -- what is read goes back to where it was
+      assert.same((u * marks):tolist(), into:tolist())
+    end
+    for key, says in pairs { x = "'x'", [print] = "function", [{ {}, "y" }] = '"y"' } do
+      expect.has(message(function() return t[key] end), says)
+    end
+  end)
+
   it("makes views that see writes", function()
     local row = t[2]
     t[{ 2, 1 }] = 77

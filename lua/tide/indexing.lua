@@ -151,6 +151,17 @@ local function combine(part, at, tensors)
   return flat + 1
 end
 
+-- The axis from which the axes of the index stand in what a key addresses: where the first tensor
+-- stands when the tensors stand side by side, else the first axis (NumPy).
+local function place(at)
+  for k = 2, #at do
+    if at[k] ~= at[k - 1] + 1 then
+      return 1
+    end
+  end
+  return at[1]
+end
+
 function indexing.get(t, key)
   if core.is_tensor(key) then
     if key.dtype == "bool" then
@@ -163,12 +174,8 @@ function indexing.get(t, key)
   local front = flat_front(part:transpose(order), #tensors)
   local index = combine(part, at, tensors)
   local out = front:take(index, { axis = 1 })
-  -- side by side, the result stands where the first one stood (NumPy)
-  local first, adjacent = at[1], true
-  for k = 2, #at do
-    adjacent = adjacent and at[k] == at[k - 1] + 1
-  end
-  if adjacent and first > 1 then
+  local first = place(at)
+  if first > 1 then
     local n, back = index.ndim, {}
     for a = 1, first - 1 do
       back[#back + 1] = n + a
@@ -208,11 +215,23 @@ function indexing.set(t, key, value)
     local whole, tensors, at
     whole, order, tensors, at = advanced(t, key)
     part, index = flat_front(whole:transpose(order), #tensors), combine(whole, at, tensors)
-    local shape = { table.unpack(index.shape) }
-    for i = 2, part.ndim do
-      shape[#shape + 1] = part.shape[i]
+    -- the value has the axes of what reading gives; those of the index go to the front
+    local first, n, shape, to_front = place(at), index.ndim, {}, {}
+    for a = 2, first do
+      shape[#shape + 1] = part.shape[a]
     end
-    local rows = ops.broadcast_to(value:cast(t.dtype), shape)
+    for a = 1, n do
+      shape[#shape + 1], to_front[a] = index.shape[a], first - 1 + a
+    end
+    for a = first + 1, part.ndim do
+      shape[#shape + 1] = part.shape[a]
+    end
+    for a = 1, #shape do
+      if a < first or a >= first + n then
+        to_front[#to_front + 1] = a
+      end
+    end
+    local rows = ops.broadcast_to(value:cast(t.dtype), shape):transpose(to_front)
     local updated = part:copy()
     updated = ops.put_rows(updated, index:reshape { -1 }, rows:reshape { index.size, table.unpack(part.shape, 2) })
     local back = {}

@@ -67,6 +67,48 @@ describe("repl.commands.parse", function()
     os.remove(name)
   end)
 
+  it("profiles code: ops, then lines of Lua", function()
+    local old, lines = print, {}
+    _G.print, _G.tide = function(text) lines[#lines + 1] = text end, require "tide"
+    local line = "%prof for i = 1, 30000 do local _ = tide.ones { 2 } end"
+    local ok, text = pcall(output, line, { tide = _G.tide })
+    _G.print = old
+    assert.is_true(ok, text)
+    assert.matches("^op +calls", lines[1])
+    assert.matches("^fill_ +30000 ", lines[2])
+    assert.matches("^ *[%d.]+ %%  %S+:%d+\n", text)
+    assert.error_matches(function() output("%prof error 'x'", { error = error }) end, "x")
+    _G.tide = nil
+  end)
+
+  it("draws values and histories", function()
+    _G.tide = require "tide"
+    assert.matches(" 3.10 │", (output("%plot curve", { curve = { 1, 3, 2 } })))
+    local history = { history = { loss = { 3, 2, 1 } }, epoch = { 1, 2, 3 } }
+    assert.matches("loss", (output("%plot", { _ = history })))
+    assert.has_error(function() output "%plot nothing" end, "say what to draw")
+    _G.tide = nil
+  end)
+
+  it("edits the last input and runs it, and runs scripts with arguments", function()
+    local name = os.tmpname()
+    local file = assert(io.open(name, "w"))
+    file:write "ran = ... .. '!'"
+    file:close()
+    local env = {}
+    output("%run " .. name .. " word", env)
+    assert.equal("word!", env.ran)
+    os.remove(name)
+    local old = os.getenv
+    os.getenv = function(key) -- luacheck: ignore 122
+      return key == "VISUAL" and "sed -i 's/local kept = 1/return 41 + 1/'" or old(key)
+    end
+    local ok, text = pcall(output, "%edit")
+    os.getenv = old -- luacheck: ignore 122
+    assert.is_true(ok, text)
+    assert.equal("result 42\n", text)
+  end)
+
   it("refuses what it does not know", function()
     assert.has_error(function() output "%nosuch" end, "no command %nosuch; %help lists them")
     assert.has_error(function() output "!exit 3" end, "the command ended with status 3")
@@ -85,6 +127,62 @@ describe("repl.commands.parse", function()
     assert.error_matches(function() output "%reload spec.reloaded" end, "broken")
     assert.is_true(package.loaded["spec.reloaded"].new)
     package.preload["spec.reloaded"], package.loaded["spec.reloaded"] = nil, nil
+  end)
+end)
+
+describe("a line at the prompt", function()
+  it("says how long it took, only when it was long", function()
+    local now, written = 0, {}
+    local session = require("tide.repl").session {
+      terminal = {
+        clock = function() return now end,
+        size = function() return 80 end,
+        guarded = function(f, handler, ...) return xpcall(f, handler, ...) end,
+      },
+      out = {
+        write = function(_, ...) written[#written + 1] = table.concat { ... } end,
+        flush = function() end,
+      },
+    }
+    session.colour = false
+    local function run(seconds)
+      written = {}
+      session:run(function() now = now + seconds return 7 end, { source = "7" })
+      return table.concat(written)
+    end
+    assert.equal("7\n", run(0.09))
+    assert.equal("7\n0.11 s\n", run(0.11))
+    assert.equal("7\n1 min 5 s\n", run(65))
+  end)
+end)
+
+describe("repl.history", function()
+  it("keeps the last entries and cuts the file when it is twice too long", function()
+    local history = require "tide.repl.history"
+    local path, old = history.path, os.tmpname()
+    history.path = function() return old end
+    local function written(n)
+      local file = assert(io.open(old, "w"))
+      for i = 1, n do
+        file:write("line ", i, "\\nof \\\\two\n")
+      end
+      file:close()
+    end
+    local replaced
+    local terminal = { write = function(...) replaced = { ... } end }
+    written(10002)
+    local entries = history.load(terminal)
+    assert.equal(10000, #entries)
+    assert.equal("line 3\nof \\two", entries[1])
+    assert.is_nil(replaced)
+    written(20001)
+    entries = history.load(terminal)
+    assert.equal("line 20001\nof \\two", entries[10000])
+    assert.equal(old, replaced[1])
+    assert.equal("replace", replaced[3])
+    assert.equal("line 10002\\nof \\\\two\n", replaced[2]:match "^[^\n]*\n")
+    history.path = path
+    os.remove(old)
   end)
 end)
 

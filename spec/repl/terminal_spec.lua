@@ -124,11 +124,6 @@ describe("the prompt", function()
     assert.matches("^3\n%S+ [mun]?s\n$", s:enter "%time 1 + 2")
     assert.matches("no command %%nosuch", s:enter "%nosuch")
   end)
-
-  it("says how long it took only when it was long", function()
-    assert.not_matches(" s\n", s:enter "1")
-    assert.matches("^%d+%.%d+ s\n$", s:enter "local t = os.clock() while os.clock() - t < 0.15 do end")
-  end)
 end)
 
 describe("Ctrl-C at the prompt", function()

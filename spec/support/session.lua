@@ -86,7 +86,8 @@ function Session:shows(text)
   end, text)
 end
 
---- Types a line and waits for the next prompt. Returns what was printed between.
+--- Types a line and waits for the next prompt. Returns what was printed between, without the time
+--- that the line took: on a machine that is busy with other things every line may take long.
 function Session:enter(line, prompt)
   prompt = prompt or "tide> "
   self:type(line .. "\n")
@@ -101,7 +102,8 @@ function Session:enter(line, prompt)
       return true
     end
   end, "the prompt after " .. line)
-  return (self.answer:gsub("\r", ""))
+  local answer = self.answer:gsub("\r", ""):gsub("\27%[2m(%d+%.%d+ s)\27%[0m\n$", "%1\n")
+  return (answer:gsub("%f[^\0\n]%d+%.%d+ s\n$", ""))
 end
 
 --- What the terminal shows.

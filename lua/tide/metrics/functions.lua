@@ -59,16 +59,13 @@ function F.top_k_categorical_accuracy(y_true, y_pred, o)
 end
 
 function F.sparse_top_k_categorical_accuracy(y_true, y_pred, o)
+  y_true = flat_labels(y_true, y_pred, "sparse_top_k_categorical_accuracy")
   if o.from_sorted_ids then
-    if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1 then
-      y_true = tensors.hold(ops.squeeze(y_true, LAST), y_true.dtype)
-    end
     local k = math.min(o.k or 5, y_pred.shape[-1])
     local first = y_pred[{ "...", { 1, k } }]
     local hit = ops.equal(ops.expand_dims(ops.cast(y_true, first.dtype), LAST), first)
     return ops.max(ops.cast(hit, "float32"), LAST)
   end
-  y_true = flat_labels(y_true, y_pred, "sparse_top_k_categorical_accuracy")
   return core.ops.top_k_accuracy_(y_pred, y_true, { k = o.k or 5, base = o.zero_based and 0 or 1 })
 end
 

@@ -1,0 +1,130 @@
+-- What the process is and does: tide.config, tide.profile, tide.help, memory, and `tide doctor`.
+local core = require "tide.core"
+local expect = require "spec.support.expect"
+local tide = require "tide"
+
+-- What a function prints, and what it returns.
+local function printed(f, ...)
+  local old, lines = print, {}
+  _G.print = function(...)
+    local words = table.pack(...)
+    for i = 1, words.n do
+      words[i] = tostring(words[i])
+    end
+    lines[#lines + 1] = table.concat(words, "\t")
+  end
+  local results = table.pack(pcall(f, ...))
+  _G.print = old
+  assert(results[1], results[2])
+  return table.concat(lines, "\n"), table.unpack(results, 2, results.n)
+end
+
+describe("tide.config", function()
+  it("says what runs: version, level, threads, engines, libraries", function()
+    local config = tide.config()
+    assert.equal(tide.version, config.version)
+    assert.equal(core.cpu_level, config.cpu)
+    assert.equal(core.get_threads(), config.threads)
+    assert.equal(table.concat(core.engines(), ", "), config.engines)
+    assert.is_nil(config.nothing)
+    for _, key in ipairs { "version", "cpu", "threads", "engines", "blas", "onednn" } do
+      expect.has("\n" .. tostring(config), ("\n%-10s %s"):format(key, config[key]))
+    end
+  end)
+end)
+
+describe("tide.profile", function()
+  it("counts calls, bytes and arithmetic of every op, and passes results on", function()
+    local x, w = tide.ones { 8, 16 }, tide.ones { 16, 4 }
+    local text, rows, a, b = printed(tide.profile, function()
+      for _ = 1, 3 do
+        x:matmul(w):exp()
+      end
+      return "a", nil
+    end)
+    assert.equal("a", a)
+    assert.is_nil(b)
+    local by = {}
+    for _, r in ipairs(rows) do
+      by[r.name] = r
+    end
+    assert.equal(3, by.matmul.calls)
+    assert.equal(3 * 4 * (8 * 16 + 16 * 4 + 8 * 4), by.matmul.bytes)
+    assert.equal(3 * 2 * 8 * 16 * 4, by.matmul.flops)
+    assert.equal(3, by.exp.calls)
+    assert.equal(3 * 4 * 2 * 8 * 4, by.exp.bytes)
+    assert.is_true(rows.in_ops > 0 and rows.in_ops <= rows.wall)
+    for i = 2, #rows do
+      assert.is_true(rows[i - 1].seconds >= rows[i].seconds)
+    end
+    assert.matches("^op +calls +ms +%% +GB/s +GFLOP/s\n", text)
+    assert.matches("\nmatmul +3 +[%d.]+ +[%d.]+ +[%d.]+ +[%d.]+\n", text)
+    assert.matches("\noutside of ops +[%d.]+ +[%d.]+$", text)
+  end)
+
+  it("keeps silent when told to, and ends after an error", function()
+    local text, rows = printed(tide.profile, function() end, { print = false })
+    assert.equal("", text)
+    assert.equal(0, #rows)
+    expect.raises("boom", tide.profile, function() error "boom" end)
+    expect.raises("is running already", tide.profile, function() tide.profile(print) end)
+    assert.equal(0, #tide.profile(function() end, { print = false }))
+    expect.raises("expected a function (got nil)", tide.profile)
+  end)
+end)
+
+describe("tide.help", function()
+  it("prints what the prompt prints, by value or by name", function()
+    expect.has(printed(tide.help, "layers.Dense"), "units")
+    assert.equal(printed(tide.help, "tide.layers.Dense"), printed(tide.help, "layers.Dense"))
+    expect.has(printed(tide.help, tide.losses.Huber), "delta = 1")
+    expect.has(printed(tide.help, "ops.softmax"), "axis that sums to one")
+    expect.raises("nothing is known of 'layers.Nothing'", tide.help, "layers.Nothing")
+  end)
+end)
+
+describe("memory", function()
+  it("gives its cache back and forgets its peak when asked", function()
+    do
+      local big <close> = tide.scope()
+      big:keep(nil)
+      tide.zeros { 1 << 20 }:exp()
+    end
+    collectgarbage()
+    collectgarbage()
+    assert.is_true(core.memory().cached_bytes > 0)
+    assert.is_true(core.memory().peak_bytes >= 2 * 4 << 20)
+    core.memory_trim()
+    core.memory_reset_peak()
+    local m = core.memory()
+    assert.equal(0, m.cached_bytes)
+    assert.equal(m.live_bytes, m.peak_bytes)
+  end)
+end)
+
+describe("tide doctor", function()
+  local function run(arguments, env)
+    local pipe = io.popen(("env %s %s doctor %s 2>&1 </dev/null"):format(env or "", expect.command, arguments))
+    local text = pipe:read "a"
+    return text, pipe:close() == true
+  end
+
+  it("prints the configuration, and what holds Tide back", function()
+    local text, ok = run("", "TIDE_CPU=c TIDE_ENGINE=plain OMP_NUM_THREADS=1")
+    assert.is_true(ok, text)
+    assert.matches("\ncpu +c\n", text)
+    assert.matches("\nengines +plain\n", text)
+    assert.matches("\nmodule +/[^\n]+core%.so\n", text)
+    expect.has(text, "TIDE_CPU=c holds the kernels at that level")
+    expect.has(text, "TIDE_ENGINE=plain limits the engines; unset it to use all")
+  end)
+
+  it("has help, and takes no argument", function()
+    local text, ok = run "--help"
+    assert.is_true(ok)
+    assert.matches("^usage: tide doctor\n", text)
+    text, ok = run "all"
+    assert.is_false(ok)
+    assert.matches("^tide doctor: unexpected argument 'all'\nusage: tide doctor\n", text)
+  end)
+end)
