@@ -9,8 +9,8 @@
 /* Pushes { name, dtype, shape }. */
 void tideL_push_entry(lua_State *L, const tide_st_entry *e);
 
-/* A list of { name, tensor } read into arrays of n. What it pushes keeps the arrays and contiguous copies alive; the list
- * keeps the names. Raises `where: ...`. */
+/* A list of { name, tensor } read into arrays of n. What it pushes keeps the arrays and contiguous
+ * copies alive; the list keeps the names. Raises `where: ...`. */
 typedef struct {
     int64_t n;
     const char **names;

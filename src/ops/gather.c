@@ -1,20 +1,7 @@
 /* Taking elements from positions and putting them there. Taking and adding are each other's gradient, so derivatives of any
  * order exist. */
-#include "../op.h"
+#include "helpers.h"
 
-#define ATTRS(name) const tide_##name##_attrs *a = (const void *)n->attrs
-
-static tide_ints shape_of(const tide_meta *m) {
-    tide_ints s = {.n = m->rank};
-    for (int i = 0; i < m->rank; i++) s.v[i] = m->shape[i];
-    return s;
-}
-static tide_status shaped(tide_call *c, const tide_ints *shape, int dtype) {
-    int64_t total;
-    c->meta[0] = (tide_meta){.rank = (uint8_t)shape->n, .dtype = (uint8_t)dtype};
-    for (int64_t i = 0; i < shape->n; i++) c->meta[0].shape[i] = shape->v[i];
-    return tide_numel_of(c, (int)shape->n, shape->v, &total);
-}
 static tide_status whole_numbers(tide_call *c, const tide_tensor *x, const char *name) {
     if (tide_is_float(x->dtype))
         return tide_op_fail(c, TIDE_EDTYPE, "%s must hold whole numbers (expected an integer dtype, got %s); cast it, e.g. to int32", name, tide_dtype_name(x->dtype));
@@ -35,7 +22,7 @@ static tide_status take_infer(tide_call *c) {
         if (i != axis) shape.v[shape.n++] = x->shape[i];
         for (int k = 0; k < ix->rank && i == axis; k++) shape.v[shape.n++] = ix->shape[k];
     }
-    return shaped(c, &shape, x->dtype);
+    return result_of(c, &shape, x->dtype);
 }
 static void take_grad(tide_tape *t, const tide_node *n) {
     ATTRS(take);
@@ -45,7 +32,7 @@ TIDE_DESCRIBE(take, .whole = TIDE_SAVE_IN(1), .flags = TIDE_HALF | TIDE_CONTIGUO
 
 static tide_status take_grad_infer(tide_call *c) {
     const tide_take_grad__attrs *a = c->attrs;
-    return shaped(c, &a->shape, c->in[0]->dtype);
+    return result_of(c, &a->shape, c->in[0]->dtype);
 }
 static void take_grad_grad(tide_tape *t, const tide_node *n) {
     ATTRS(take_grad_);
@@ -153,7 +140,7 @@ static tide_status gather_nd_infer(tide_call *c) {
     int k;
     tide_ints shape;
     TIDE_TRY(indexed(c, c->in[1], "x", c->in[0]->rank, c->in[0]->shape, &k, &shape));
-    return shaped(c, &shape, c->in[0]->dtype);
+    return result_of(c, &shape, c->in[0]->dtype);
 }
 static void gather_nd_grad(tide_tape *t, const tide_node *n) {
     ATTRS(gather_nd);
@@ -167,7 +154,7 @@ static tide_status scatter_infer(tide_call *c) {
     tide_ints want;
     TIDE_TRY(indexed(c, c->in[0], "the result", (int)a->shape.n, a->shape.v, &k, &want));
     TIDE_TRY(fits_values(c, c->in[1], "values", &want));
-    return shaped(c, &a->shape, c->in[1]->dtype);
+    return result_of(c, &a->shape, c->in[1]->dtype);
 }
 static void scatter_grad(tide_tape *t, const tide_node *n) {
     ATTRS(scatter);
@@ -298,13 +285,13 @@ static tide_status count_true(tide_call *c, int64_t *count) {
 static tide_status flatnonzero_infer(tide_call *c) {
     int64_t n;
     TIDE_TRY(count_true(c, &n));
-    return shaped(c, &(tide_ints){.n = 1, .v = {n}}, TIDE_I64);
+    return result_of(c, &(tide_ints){.n = 1, .v = {n}}, TIDE_I64);
 }
 TIDE_DESCRIBE(flatnonzero, .flags = TIDE_NOGRAD | TIDE_HALF | TIDE_CONTIGUOUS, .infer = flatnonzero_infer);
 static tide_status nonzero_infer(tide_call *c) {
     int64_t n;
     TIDE_TRY(count_true(c, &n));
-    return shaped(c, &(tide_ints){.n = 2, .v = {n, c->in[0]->rank}}, TIDE_I64);
+    return result_of(c, &(tide_ints){.n = 2, .v = {n, c->in[0]->rank}}, TIDE_I64);
 }
 TIDE_DESCRIBE(nonzero_, .flags = TIDE_NOGRAD | TIDE_HALF | TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = nonzero_infer);
 
@@ -341,7 +328,7 @@ static tide_status one_hot_infer(tide_call *c) {
     tide_ints shape = {.n = x->rank + 1};
     for (int i = 0; i <= x->rank; i++) shape.v[i] = i < a->axis ? x->shape[i] : i == a->axis ? a->num_classes
                                                                                              : x->shape[i - 1];
-    return shaped(c, &shape, a->dtype);
+    return result_of(c, &shape, a->dtype);
 }
 TIDE_DESCRIBE(one_hot, .whole = TIDE_SAVE_IN(0), .flags = TIDE_NOGRAD | TIDE_HALF | TIDE_CONTIGUOUS, .infer = one_hot_infer);
 
@@ -361,6 +348,6 @@ static tide_status bincount_infer(tide_call *c) {
         if (v >= most) most = v + 1;
     }
     int dtype = !w || w->dtype == TIDE_BOOL || w->dtype == TIDE_U8 || w->dtype == TIDE_I8 ? TIDE_I32 : w->dtype;
-    return shaped(c, &(tide_ints){.n = 1, .v = {most}}, dtype);
+    return result_of(c, &(tide_ints){.n = 1, .v = {most}}, dtype);
 }
 TIDE_DESCRIBE(bincount, .whole = TIDE_SAVE_IN(0), .flags = TIDE_NOGRAD | TIDE_CONTIGUOUS, .infer = bincount_infer);

@@ -6,6 +6,30 @@
 
 #include <math.h>
 
+/* `a`: the attributes of the node whose rule this is. */
+#define ATTRS(name) const tide_##name##_attrs *a = (const void *)n->attrs
+
+static inline tide_ints shape_of(const tide_meta *m) {
+    tide_ints s = {.n = m->rank};
+    for (int i = 0; i < m->rank; i++) s.v[i] = m->shape[i];
+    return s;
+}
+
+/* For `infer`: one result of this shape, which is checked. */
+static inline tide_status result_of(tide_call *c, const tide_ints *shape, int dtype) {
+    int64_t total;
+    c->meta[0] = (tide_meta){.rank = (uint8_t)shape->n, .dtype = (uint8_t)dtype};
+    for (int64_t i = 0; i < shape->n; i++) c->meta[0].shape[i] = shape->v[i];
+    return tide_numel_of(c, (int)shape->n, shape->v, &total);
+}
+
+static inline tide_tensor *shaped(tide_tape *t, tide_tensor *x, int n, const int64_t *shape) {
+    if (!x) return NULL;
+    tide_reshape_attrs a = {.newshape = {.n = n}};
+    for (int i = 0; i < n; i++) a.newshape.v[i] = shape[i];
+    return tide_t(t, TIDE_OP_reshape, &a, x);
+}
+
 /* A number beside x, float32 where x holds integers. */
 static inline tide_tensor *number(tide_tape *t, double v, const tide_tensor *x) {
     if (!x) return NULL;

@@ -1,15 +1,7 @@
 /* Joining, padding and repeating tensors. Their gradients are parts of the gradient, or sums of parts. */
-#include "../op.h"
+#include "helpers.h"
 
 #include <string.h>
-
-#define ATTRS(name) const tide_##name##_attrs *a = (const void *)n->attrs
-
-static tide_ints shape_of(const tide_meta *m) {
-    tide_ints s = {.n = m->rank};
-    for (int i = 0; i < m->rank; i++) s.v[i] = m->shape[i];
-    return s;
-}
 
 /* Elements [start, start + size) of one axis: a view. */
 static tide_tensor *part(tide_tape *t, tide_tensor *x, int64_t axis, int64_t start, int64_t size) {

@@ -1,20 +1,9 @@
 /* Permuted, inserted and dropped axes, diagonals and triangles. The gradient of each is the opposite movement.
  *
  * Invariant: a VIEW_OP's infer fills shape, strides and offset, and touches no element. */
-#include "../op.h"
+#include "helpers.h"
 
 #include <string.h>
-
-#define ATTRS(name) const tide_##name##_attrs *a = (const void *)n->attrs
-
-static tide_ints shape_of(const tide_meta *m) {
-    tide_ints s = {.n = m->rank};
-    for (int i = 0; i < m->rank; i++) s.v[i] = m->shape[i];
-    return s;
-}
-static tide_tensor *reshape_to(tide_tape *t, tide_tensor *x, const tide_meta *m) {
-    return tide_t(t, OP(reshape, .newshape = shape_of(m)), x);
-}
 
 /* -- permutations of axes -- */
 static void permute(tide_call *c, const int64_t *order) {
@@ -69,7 +58,8 @@ TIDE_DESCRIBE(moveaxis, .flags = TIDE_HALF, .infer = moveaxis_infer, .grad = mov
 /* -- axes of length 1, one axis for all -- */
 static void to_input_shape(tide_tape *t, const tide_node *n) {
     (void)n;
-    tide_t_give(t, 0, reshape_to(t, tide_t_dy(t, 0), tide_t_in_meta(t, 0)));
+    const tide_meta *m = tide_t_in_meta(t, 0);
+    tide_t_give(t, 0, shaped(t, tide_t_dy(t, 0), m->rank, m->shape));
 }
 static void ravel_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
     (void)attrs, (void)nin;

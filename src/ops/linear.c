@@ -2,6 +2,7 @@
  *
  *   C = A B:  dA = dC B^T,  dB = A^T dC, summed over the axes that were broadcast. Transposes are views. */
 #include "activations.h"
+#include "helpers.h"
 
 #include <math.h>
 #include <string.h>
@@ -15,13 +16,6 @@ static tide_tensor *turned(tide_tape *t, tide_tensor *x) { /* the last two axes 
     a.axes.v[x->rank - 1] = x->rank - 2;
     a.axes.v[x->rank - 2] = x->rank - 1;
     return tide_t(t, TIDE_OP_transpose, &a, x);
-}
-
-static tide_tensor *shaped(tide_tape *t, tide_tensor *x, int n, const int64_t *shape) {
-    if (!x) return NULL;
-    tide_reshape_attrs a = {.newshape = {.n = n}};
-    memcpy(a.newshape.v, shape, (size_t)n * sizeof *shape);
-    return tide_t(t, TIDE_OP_reshape, &a, x);
 }
 
 static tide_tensor *product(tide_tape *t, tide_tensor *a, tide_tensor *b) { return tide_t(t, OP(matmul, 0), a, b); }

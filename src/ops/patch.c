@@ -2,7 +2,7 @@
  *
  * unfold joins one strided part per tap of the kernel; fold adds the same parts up. Each is the
  * other's transpose. */
-#include "../op.h"
+#include "helpers.h"
 
 #include <string.h>
 
@@ -30,11 +30,6 @@ static int positions(patches *p) {
     return 1;
 }
 
-static tide_tensor *shaped(tide_tape *t, tide_tensor *x, int n, const int64_t *shape) {
-    tide_reshape_attrs a = {.newshape = {.n = n}};
-    memcpy(a.newshape.v, shape, (size_t)n * sizeof *shape);
-    return tide_t(t, TIDE_OP_reshape, &a, x);
-}
 static tide_tensor *zeros(tide_tape *t, int dtype, int n, const int64_t *shape) {
     tide_fill__attrs a = {.shape = {.n = n}, .dtype = dtype};
     memcpy(a.shape.v, shape, (size_t)n * sizeof *shape);

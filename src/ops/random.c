@@ -49,12 +49,8 @@ TIDE_DESCRIBE(alpha_dropout, .flags = TIDE_CONTIGUOUS, .infer = alpha_dropout_in
 /* -- numbers of a shape -- */
 
 static tide_status numbers(tide_call *c, const tide_ints *shape, int dtype) {
-    int64_t n;
     if (shape->n < 0 || shape->n > TIDE_MAX_RANK) return tide_op_fail(c, TIDE_ESHAPE, "shape has more than %d axes", TIDE_MAX_RANK);
-    TIDE_TRY(tide_numel_of(c, (int)shape->n, shape->v, &n));
-    c->meta[0] = (tide_meta){.rank = (uint8_t)shape->n, .dtype = (uint8_t)dtype};
-    for (int i = 0; i < shape->n; i++) c->meta[0].shape[i] = shape->v[i];
-    return TIDE_OK;
+    return result_of(c, shape, dtype);
 }
 static tide_status floats(tide_call *c, const tide_ints *shape, int dtype) {
     if (dtype != TIDE_F32 && dtype != TIDE_F64)

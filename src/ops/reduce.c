@@ -1,9 +1,7 @@
 /* Reductions over axes, positions of extremes, running sums, and the statistics made of them. */
-#include "../op.h"
+#include "helpers.h"
 
 #include <math.h>
-
-#define ATTRS(name) const tide_##name##_attrs *a = (const void *)n->attrs
 
 /* -- shapes -- */
 static tide_status reduced(tide_call *c, tide_ints *axis, int keepdims, int dtype) {
@@ -61,9 +59,7 @@ static tide_tensor *restored(tide_tape *t, tide_tensor *g, const tide_ints *axis
     return all.n == 0 ? g : tide_t(t, OP(expand_dims, .axis = all), g);
 }
 static tide_tensor *spread(tide_tape *t, tide_tensor *g, const tide_meta *m) {
-    tide_ints s = {.n = m->rank};
-    for (int i = 0; i < m->rank; i++) s.v[i] = m->shape[i];
-    return tide_t(t, OP(broadcast_to, .shape = s), g);
+    return tide_t(t, OP(broadcast_to, .shape = shape_of(m)), g);
 }
 static int64_t count_of(const tide_meta *m, const tide_ints *axis) {
     int64_t n = 1;
@@ -180,9 +176,7 @@ static tide_status running_infer(tide_call *c) {
 }
 static tide_tensor *like_input(tide_tape *t, tide_tensor *g) {
     const tide_meta *m = tide_t_in_meta(t, 0);
-    tide_ints s = {.n = m->rank};
-    for (int i = 0; i < m->rank; i++) s.v[i] = m->shape[i];
-    return tide_t(t, OP(reshape, .newshape = s), g);
+    return shaped(t, g, m->rank, m->shape);
 }
 static void cumsum_grad(tide_tape *t, const tide_node *n) {
     ATTRS(cumsum);

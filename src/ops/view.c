@@ -1,5 +1,5 @@
 /* Views: the same storage under other shapes and strides. Gradients are views too, or sums where a view repeats. */
-#include "../op.h"
+#include "helpers.h"
 
 #include <stdio.h>
 
@@ -111,9 +111,7 @@ static tide_status view_as_infer(tide_call *c) {
 static void view_as_grad(tide_tape *t, const tide_node *n) {
     (void)n;
     const tide_meta *m = tide_t_in_meta(t, 0);
-    tide_reshape_attrs a = {.newshape.n = m->rank};
-    for (int i = 0; i < m->rank; i++) a.newshape.v[i] = m->shape[i];
-    tide_t_give(t, 0, tide_t(t, TIDE_OP_reshape, &a, tide_t_dy(t, 0)));
+    tide_t_give(t, 0, shaped(t, tide_t_dy(t, 0), m->rank, m->shape));
 }
 
 TIDE_DESCRIBE(view_as_, .flags = TIDE_PRIVATE | TIDE_HALF, .infer = view_as_infer, .grad = view_as_grad);
