@@ -207,11 +207,8 @@ rawset(ns, "get", function(v)
   local found = registry.resolve("metric", v, "metric")
   if type(found) == "function" then
     local c = class_of_function[found]
-    local name = type(v) == "string" and v or nil
-    if c then
-      return c(name and { name = name } or {})
-    end
-    return base.MeanMetricWrapper { found, name = name or object.function_name(found) }
+    local name = type(v) == "string" and v or object.function_name(found)
+    return c and c { name = name } or base.MeanMetricWrapper { found, name = name }
   elseif type(found) == "table" and found.kind == "loss" then
     return base.MeanMetricWrapper { found, name = found.name, direction = "down" }
   elseif type(found) ~= "table" or not found.update_state then

@@ -211,7 +211,10 @@ function registry.find(kind, name, owner)
     end
   end
   table.sort(names)
-  errors.raise(owner or kind, "unknown %s '%s'%s", kind, tostring(name), check.did_you_mean(name, names))
+  local loading = owner == "from_config" or owner == "load_model"
+  errors.raise(owner or kind, "unknown %s '%s'%s%s", kind, tostring(name), check.did_you_mean(name,
+    names),
+    loading and "; a class of your own must be made with extend first, or given in custom_objects" or "")
 end
 
 --- Raises: `v` is nothing that could stand for an object of this kind.
@@ -300,6 +303,24 @@ function registry.revive(v)
   local out = {}
   for k, x in pairs(v) do
     out[k] = registry.revive(x)
+  end
+  return out
+end
+
+--- What compile takes, as files can hold it: `{ "name", option = ... }` as the object that it
+--- means, in lists and tables by output too, and Tide's own functions as their names.
+function registry.objects(kind, v)
+  if type(v) == "function" then
+    local object = require "tide.training.object"
+    return object.is_named(v) and object.function_name(v) or v
+  elseif not check.is_plain(v) or v.class_name ~= nil then
+    return v
+  elseif type(v[1]) == "string" and check.has_string_key(v) then
+    return registry.resolve(kind, v)
+  end
+  local out = {}
+  for k, x in pairs(v) do
+    out[k] = registry.objects(kind, x)
   end
   return out
 end

@@ -349,4 +349,32 @@ describe("JSON", function()
     cycle[1] = cycle
     raises("nested deeper", json.encode, cycle)
   end)
+
+  -- what compile is given, in a model of two outputs
+  local two_targets = { tide.ones { 4, 2 }, tide.zeros { 4, 1 } }
+  for name, o in pairs {
+    ["names with options, in lists with places left free"] = { loss = { tide.none, { "huber",
+      delta = 0.3 } },
+      loss_weights = { 1, 2 }, metrics = { {}, { { "root_mean_squared_error", name = "r" } } } },
+    ["names with options, by output"] = { loss = { q = { "huber", delta = 0.3 } },
+      metrics = { q = { "mae", { "cosine_similarity", axis = 2 } } } },
+    ["Tide's functions"] = { loss = tide.losses.mean_absolute_error,
+      metrics = { { tide.metrics.mean_squared_error }, { tide.losses.log_cosh, "logcosh" } } },
+  } do
+    it("keeps a compilation with " .. name, function()
+      local i = tide.Input { 3 }
+      local m = tide.Model { i, { layers.Dense { 2, name = "p" }(i), layers.Dense { 1,
+        name = "q" }(i) } }
+      o.optimizer = "sgd"
+      m:compile(o)
+      m:fit(tide.ones { 4, 3 }, two_targets, { verbose = 0 })
+      local want = m:evaluate(tide.ones { 4, 3 }, two_targets, { verbose = 0, return_dict = true })
+      for _, ending in ipairs { ".safetensors", ".keras", ".h5" } do
+        m:save(path("compiled" .. ending))
+        local again = tide.load_model(path("compiled" .. ending))
+        assert.same(want, again:evaluate(tide.ones { 4, 3 }, two_targets, { verbose = 0,
+          return_dict = true }))
+      end
+    end)
+  end
 end)

@@ -205,8 +205,11 @@ function export.compile(model)
   if not o or not rawget(model, "optimizer") then
     return nil
   end
+  local given = { loss = registry.objects("loss", o.loss), metrics = registry.objects("metric",
+    o.metrics),
+    weighted_metrics = registry.objects("metric", o.weighted_metrics) }
   for _, k in ipairs { "loss", "metrics", "weighted_metrics" } do
-    local at = find_function(o[k], k)
+    local at = find_function(given[k], k)
     if at then
       io.stderr:write("tide: save: ", at, " is a Lua function, which a file cannot hold; ",
         "the model is saved without its compile state\n")
@@ -215,29 +218,10 @@ function export.compile(model)
   end
   local optimizer = export_value(model.optimizer)
   optimizer.config.name = model.optimizer.name
-  return { optimizer = optimizer, loss = per_output(export.resolved(o.loss, "loss")),
-    loss_weights = export_value(o.loss_weights), metrics = per_output(export.resolved(o.metrics, "metric")),
-    weighted_metrics = per_output(export.resolved(o.weighted_metrics, "metric")), run_eagerly = o.run_eagerly or false,
+  return { optimizer = optimizer, loss = per_output(given.loss),
+    loss_weights = export_value(o.loss_weights), metrics = per_output(given.metrics),
+    weighted_metrics = per_output(given.weighted_metrics), run_eagerly = o.run_eagerly or false,
     steps_per_execution = o.steps_per_execution or 1, jit_compile = "auto" }
-end
-
---- `{ "name", option = value }` as an object; the rest as it is.
-function export.resolved(v, kind)
-  if type(v) == "table" and getmetatable(v) == nil and v.class_name == nil then
-    if type(v[1]) == "string" then
-      for k in pairs(v) do
-        if type(k) == "string" then
-          return registry.resolve(kind, v, "save")
-        end
-      end
-    end
-    local out = {}
-    for k, x in pairs(v) do
-      out[k] = export.resolved(x, kind)
-    end
-    return out
-  end
-  return v
 end
 
 return export

@@ -5,6 +5,7 @@ local losses = require "tide.losses"
 local none = require "tide.none"
 local object = require "tide.training.object"
 local optimizers = require "tide.optimizers"
+local registry = require "tide.registry"
 
 local compile = require "tide.training.compile"
 local steps = require "tide.training.steps"
@@ -91,6 +92,8 @@ function configure.compile(self, ...)
   })
 end
 
+local kinds = { loss = "loss", metrics = "metric", weighted_metrics = "metric" }
+
 --- What compile was given, as plain data; nil before compile.
 function configure.get_compile_config(self)
   local o = rawget(self, "_compile_options")
@@ -99,7 +102,7 @@ function configure.get_compile_config(self)
   end
   local out = {}
   for k, v in pairs(o) do
-    out[k] = object.serialize(v)
+    out[k] = object.serialize(kinds[k] and registry.objects(kinds[k], v) or v)
   end
   out.optimizer = object.serialize(self.optimizer)
   return out

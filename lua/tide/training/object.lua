@@ -96,7 +96,7 @@ function object.serialize(v)
     end
     local out = {}
     for k, x in pairs(v) do
-      out[k] = object.serialize(x)
+      out[k] = x == none and none or object.serialize(x) -- a list keeps its places
     end
     return out
   elseif t == "userdata" then
