@@ -31,7 +31,7 @@ setup(function()
 end)
 teardown(function()
   if s then
-    s.pty:close()
+    assert.equal(0, finish(s))
   end
   os.execute("rm -rf " .. home)
 end)

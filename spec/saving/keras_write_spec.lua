@@ -171,7 +171,8 @@ describe("saving and loading again", function()
 
   it("names what no file can hold, and where it stands, in every format", function()
     local Holder = tide.Layer:extend("HolderOfAny", { args = { "d" }, call = function(_, x) return x end })
-    local cases = { { { 1, 2, other = 3 }, "a table with holes, or with positions and names" }, { { [2] = 1 }, "a table with holes" },
+    local cases = { { { 1, 2, other = 3 }, "a table with holes, or with positions and names" },
+      { { [2] = 1 }, "a table with holes" },
       { { at = math.huge }, "the number inf" }, { "\xff", "a string that is not UTF-8" }, { io.stdout, "a userdata" },
       { { f = function() end }, "a Lua function" } }
     for _, case in ipairs(cases) do

@@ -336,7 +336,8 @@ function linear.tensordot(...)
     errors.raise("tensordot", "axes must be a number or a list of two (got %s)", check.show(axes))
   end
   local a1, a2 = axes[1], axes[2]
-  return ops.tensordot_(o.x1, o.x2, { axes1 = type(a1) == "table" and a1 or { a1 }, axes2 = type(a2) == "table" and a2 or { a2 } })
+  a1, a2 = type(a1) == "table" and a1 or { a1 }, type(a2) == "table" and a2 or { a2 }
+  return ops.tensordot_(o.x1, o.x2, { axes1 = a1, axes2 = a2 })
 end
 
 return linear

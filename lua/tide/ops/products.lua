@@ -26,11 +26,11 @@ function products.norm(...)
   local x, ord, axis = ops.abs(float_of(o.x)), o.ord, o.axis
   local kept = { keepdims = o.keepdims }
   if type(axis) == "table" then
-    local _, list = common.axes_of("norm", axis, x.ndim)
-    if #list == 0 or #list > 2 then
+    local _, axes = common.axes_of("norm", axis, x.ndim)
+    if #axes == 0 or #axes > 2 then
       errors.raise("norm", "axis must be one axis or two (got %s)", check.show(axis))
     end
-    axis = #list == 1 and list[1] or list
+    axis = #axes == 1 and axes[1] or axes
   end
   if ord == nil or (ord == "fro" and (type(axis) == "table" and #axis == 2 or axis == nil and x.ndim == 2)) then
     return ops.sqrt(ops.sum(x * x, axis, kept))

@@ -160,7 +160,8 @@ end
 
 for name, limit in pairs { max = -math.huge, min = math.huge } do
   local args = over("nan" .. name, { "initial", "number" })
-  local arg_args = check.args("nanarg" .. name, { { "x", "tensor", required }, { "axis", "axis" }, { "keepdims", "bool", false } })
+  local arg_args = check.args("nanarg" .. name, { { "x", "tensor", required }, { "axis", "axis" },
+    { "keepdims", "bool", false } })
   --- Largest or smallest of the elements over axes that are numbers; NaN where there is none. Keras: ops.nanmax, nanmin.
   statistics["nan" .. name] = function(...)
     local o = args:call(...)
@@ -339,7 +340,8 @@ function statistics.trapezoid(...)
   return ops.sum((left + right) * step * 0.5, -1)
 end
 
-local vander_args = check.args("vander", { { "x", "tensor", required }, { "N", "int", min = 0 }, { "increasing", "bool", false } })
+local vander_args = check.args("vander", { { "x", "tensor", required }, { "N", "int", min = 0 },
+  { "increasing", "bool", false } })
 
 --- Powers of x as columns, falling. Keras: ops.vander.
 function statistics.vander(...)
@@ -421,7 +423,10 @@ function statistics.histogram(...)
   local low, high = 0.0, 1.0
   if o.range then
     low, high = o.range[1], o.range[2]
-    if not check.is_list(o.range) or #o.range ~= 2 or type(low) ~= "number" or type(high) ~= "number" or not (low <= high) then
+    local pair = check.is_list(o.range) and #o.range == 2
+    local numbers = pair and type(low) == "number" and type(high) == "number"
+    local ascends = numbers and low <= high -- neither is NaN
+    if not ascends then
       errors.raise("histogram", "range must be a list of two rising numbers (got %s)", check.show(o.range))
     end
   elseif x.size > 0 then
