@@ -198,6 +198,33 @@ describe("products where elements are 0", function()
 end)
 
 describe("values changed in place", function()
+  it("has an in-place form of every elementwise op, with its values and gradient", function()
+    local core = require "tide.core"
+    local count = 0
+    for _, name in ipairs(core.op_names()) do
+      local method = debug.getmetatable(tide.ones { 1 }).methods[name .. "_"]
+      local info = method and not name:match "_$" and core.op_info(name)
+      local needed = 0
+      for _, a in ipairs(info and info.args or {}) do
+        needed = needed + (a.required and 1 or 0)
+      end
+      if info and needed == 1 then
+        count = count + 1
+        local x = tide.tensor { 0.3, 0.7 }
+        local ok, y = pcall(function() return x[name](x) end)
+        if ok and y.dtype == "float32" then
+          assert.is_true(tide.ops.all(y:nan_to_num():equal(x[name .. "_"](x):nan_to_num())), name)
+        end
+      end
+    end
+    assert.is_true(count > 60, count)
+    local w = tide.tensor({ -1, 2 }, { requires_grad = true })
+    local y = w * 2
+    assert.equal(y, y:relu_():exp_():divide_(2):clip_(0, 20))
+    y:sum():backward()
+    assert.same({ 0, 0 }, w.grad:tolist()) -- relu's zero, and clip's upper limit
+  end)
+
   it("are noticed by the gradient that needs them, with op and line", function()
     local w = leaf { 1, 2 }
     local z = w * w

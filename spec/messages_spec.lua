@@ -27,6 +27,11 @@ describe("names of other libraries", function()
     says(function() return tide.optimizers.Adam { lr = 0.1 } end, "Adam: unknown option 'lr'; did you mean 'learning_rate'")
     says(function() return x:view(2, -1) end, "did you mean 'reshape'")
     says(function() return x:unsqueeze(1) end, "did you mean 'expand_dims'")
+    local known = { sub_ = "subtract_", clamp = "clip", eq = "equal", numel = "size", dim = "ndim",
+      t = "transpose", expand = "broadcast_to", zero_ = "assign", gather = "take_along_axis" }
+    for theirs, ours in pairs(known) do
+      says(function() return x[theirs] end, ("did you mean '%s'"):format(ours))
+    end
     says(function() return tide.datasets.cifar10 end, "unknown name 'cifar10' (there are fashion_mnist, mnist)")
     says(function() return tide.models.Sequental end, "did you mean 'Sequential'")
     says(function() return tide.utils.to_categorial end, "did you mean 'to_categorical'")

@@ -554,6 +554,19 @@ describe("model:summary", function()
     assert.equal(tostring(model), table.concat(lines, "\n"))
   end)
 
+  it("counts what the optimizer keeps, as Keras does after the first step", function()
+    local model = tide.Sequential {
+      tide.Input { 4 }, layers.Dense { 3 }, layers.BatchNormalization(),
+    }
+    for _, optimizer in ipairs { "adam", tide.optimizers.SGD { momentum = 0.9, use_ema = true } } do
+      model:compile { optimizer, loss = "mse" }
+      assert.is_nil(tostring(model):find("Optimizer params", 1, true))
+      model:fit(tide.ones { 4, 4 }, tide.ones { 4, 3 }, { verbose = 0 })
+      has(tostring(model), " Total params: 71 (288.00 B)\n") -- Keras 3.15 on TensorFlow
+      has(tostring(model), " Optimizer params: 44 (180.00 B)")
+    end
+  end)
+
   it("shows connections of graphs, nested models and what is trainable", function()
     local x = tide.Input { 3, name = "x" }
     local inner = tide.Sequential { layers.Dense { 3, input_shape = { 3 }, name = "deep" }, name = "inner" }

@@ -221,6 +221,18 @@ describe("tide.random", function()
     assert.same(a:tolist(), tide.random.uniform({ 4 }):tolist())
   end)
 
+  it("makes leaves, as every creation does", function()
+    for _, draw in ipairs { "normal", "uniform", "truncated_normal" } do
+      local w = tide.random[draw]({ 3 }, { requires_grad = true, seed = 4 })
+      assert.is_true(w.requires_grad and w.is_leaf)
+      assert.same(tide.random[draw]({ 3 }, { seed = 4, device = "cpu" }):tolist(), w:tolist())
+      w:sum():backward()
+      assert.same({ 1, 1, 1 }, w.grad:tolist())
+    end
+    assert.is_true(tide.random.gamma({ 2 }, 3, { requires_grad = true }).requires_grad)
+    assert.has_error(function() tide.random.normal({ 2 }, { device = "gpu" }) end)
+  end)
+
   it("draws gamma, beta and binomial numbers with their means", function()
     tide.seed(5)
     assert.is_true(math.abs(ops.mean(tide.random.gamma({ 5000 }, 3)):item() - 3) < 0.15)

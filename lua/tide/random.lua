@@ -71,12 +71,31 @@ local function seeded(name, op, place)
   end
 end
 
+-- A function that makes floats, with the options of every creation: `device`, and `requires_grad` for a leaf.
+local function creation(f)
+  return f and function(...)
+    local n = select("#", ...)
+    local last = n > 0 and select(n, ...) or nil
+    if not check.is_plain(last) or last.requires_grad == nil and last.device == nil then
+      return f(...)
+    end
+    local args, options = table.pack(...), {}
+    for k, v in pairs(last) do
+      options[k] = v
+    end
+    options.requires_grad, options.device = nil, nil
+    args[n] = options
+    local y = f(table.unpack(args, 1, n))
+    return core.tensor(y, { device = last.device, requires_grad = last.requires_grad })
+  end
+end
+
 --- Normal numbers: `normal(shape, { mean = 0, stddev = 1, dtype = "float32", seed = nil })`.
-random.normal = seeded("normal", "random_normal", 5)
+random.normal = creation(seeded("normal", "random_normal", 5))
 --- Normal numbers within two standard deviations of the mean.
-random.truncated_normal = seeded("truncated_normal", "random_truncated_normal", 5)
+random.truncated_normal = creation(seeded("truncated_normal", "random_truncated_normal", 5))
 --- Uniform numbers in [minval, maxval): `uniform(shape, { minval = 0, maxval = 1 })`.
-random.uniform = seeded("uniform", "random_uniform", 5)
+random.uniform = creation(seeded("uniform", "random_uniform", 5))
 --- Whole numbers in [minval, maxval): `randint(shape, minval, maxval)`.
 random.randint = seeded("randint", "random_randint", 5)
 --- Class numbers from 1, drawn by logits (N, C): `categorical(logits, num_samples)`.
@@ -91,7 +110,7 @@ random.alpha_dropout = seeded("alpha_dropout", "alpha_dropout", 4)
 local function of_tensors(name, op, count, rows)
   local args = check.args(name, rows)
   local f = ops[op]
-  random[name] = f and function(...)
+  random[name] = creation(f and function(...)
     local o = args:call(...)
     local inputs = {}
     for i = 1, count do
@@ -101,7 +120,7 @@ local function of_tensors(name, op, count, rows)
     inputs[count + 1] = { shape = o.shape:totable(), seed = number(o.seed) }
     local y = f(table.unpack(inputs, 1, count + 1))
     return o.dtype and y.dtype ~= o.dtype and ops.cast(y, o.dtype) or y
-  end
+  end)
 end
 
 local shape, dtype, seed = { "shape", "shape", check.required }, { "dtype", "dtype" }, { "seed", "any" }

@@ -204,6 +204,8 @@ static int method_in_lua(lua_State *L) {
     return 0;
 }
 
+static const char *const fields[] = {"shape", "ndim", "size", "dtype", "device", "grad", NULL};
+
 /* upvalue 1: the methods */
 int tideL_index(lua_State *L) {
     if (lua_type(L, 2) == LUA_TSTRING) {
@@ -222,8 +224,12 @@ int tideL_index(lua_State *L) {
         if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1) && lua_getfield(L, -1, "did_you_mean") == LUA_TFUNCTION) {
             lua_pushvalue(L, 2);
             lua_newtable(L);
-            lua_pushnil(L);
-            for (int k = 1; lua_next(L, lua_upvalueindex(1)); k++) {
+            int k = 1;
+            for (const char *const *f = fields; *f; f++, k++) {
+                lua_pushstring(L, *f);
+                lua_rawseti(L, -2, k);
+            }
+            for (lua_pushnil(L); lua_next(L, lua_upvalueindex(1)); k++) {
                 lua_pop(L, 1);
                 lua_pushvalue(L, -1);
                 lua_rawseti(L, -3, k);

@@ -385,6 +385,19 @@ static const struct {
     {"empty_like", 0, 0},
 };
 
+/* What maps element to element, and so has an in-place form: x:add_(y), x:exp_(), x:clip_(0, 1). */
+static const char *const elementwise[] = {
+#define U(name, fwd, bwd, reads, dom, doc) #name,
+#define UP(name, params, fwd, bwd, reads, dom, doc) #name,
+#define UI(name, fwd, bwd, reads, ifwd, dom, doc) #name,
+#define UB(name, fwd, ifwd, doc) #name,
+#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) #name,
+#define BC(name, fwd, doc) #name,
+#define BI(name, ifwd, doc) #name,
+#include "../../kernels/pointwise.def"
+    "clip",
+};
+
 void tideL_open_tensor(lua_State *L) {
     int core = lua_gettop(L);
     luaL_setfuncs(L, functions, 0);
@@ -415,12 +428,13 @@ void tideL_open_tensor(lua_State *L) {
     luaL_setfuncs(L, methods, 0);
     lua_getfield(L, core, "release");
     lua_setfield(L, m, "release");
-    for (int i = 0; i < TIDE_OP_COUNT; i++) { /* x:add_(y), x:clip_(0, 1) */
-        const tide_op *op = tide_ops[i];
-        if (op->kind != TIDE_POINTWISE_OP || op->flags & TIDE_PRIVATE) continue;
-        lua_getfield(L, m, op->name);
+    for (size_t i = 0; i < sizeof elementwise / sizeof *elementwise; i++) {
+        if (lua_getfield(L, m, elementwise[i]) == LUA_TNIL) { /* private to C */
+            lua_pop(L, 1);
+            continue;
+        }
         lua_pushcclosure(L, tideL_inplace, 1);
-        lua_pushfstring(L, "%s_", op->name);
+        lua_pushfstring(L, "%s_", elementwise[i]);
         lua_insert(L, -2);
         lua_settable(L, m);
     }

@@ -205,9 +205,21 @@ function summary.text(model, o)
     count[r.trainable] = count[r.trainable] + n
     size[r.trainable] = size[r.trainable] + n * (sizes[r.tensor.dtype] or 1)
   end
-  out[#out + 1] = (" Total params: %s (%s)"):format(commas(count[true] + count[false]), bytes(size[true] + size[false]))
+  local optimizer = rawget(model, "optimizer")
+  local kept, kept_size = 0, 0
+  if optimizer and optimizer.built then
+    for _, v in ipairs(optimizer.variables) do
+      kept = kept + v.size
+      kept_size = kept_size + v.nbytes
+    end
+  end
+  out[#out + 1] = (" Total params: %s (%s)"):format(commas(count[true] + count[false] + kept),
+    bytes(size[true] + size[false] + kept_size))
   out[#out + 1] = (" Trainable params: %s (%s)"):format(commas(count[true]), bytes(size[true]))
   out[#out + 1] = (" Non-trainable params: %s (%s)"):format(commas(count[false]), bytes(size[false]))
+  if kept > 0 then
+    out[#out + 1] = (" Optimizer params: %s (%s)"):format(commas(kept), bytes(kept_size))
+  end
   return table.concat(out, "\n")
 end
 
