@@ -70,6 +70,22 @@ describe("a tensor that a finalizer releases while it is used", function()
     end)
   end)
 
+  it("is a picture, or the numbers of one", function()
+    for _ = 1, 8 do
+      local u8, f32 = tide.ones({ 64, 64, 3 }, { dtype = "uint8" }), tide.ones { 1, 64, 64, 3 }
+      local ok, e = while_collecting(function()
+        core.release(u8)
+        core.release(f32)
+      end, function()
+        core.image.encode("png", u8)
+        core.image.convert(u8, 1)
+        core.image.fit(u8, 32, 32, "bilinear", false)
+        core.image.resize(f32, 32, 32, "bilinear", false)
+      end)
+      assert.is_true(ok or tostring(e):find("released", 1, true) ~= nil, tostring(e))
+    end
+  end)
+
   it("may not change the data that are being read", function()
     local data = { { 1, 2 }, { 3, 4 } }
     local ok, e = while_collecting(function()

@@ -194,7 +194,7 @@ describe("flow_from_directory", function()
     local out = root .. "/saved"
     assert(os.execute("mkdir " .. out))
     flow({ classes = two, save_to_dir = out, save_prefix = "p", save_format = "bmp" }):get(1)
-    local names = core.image.listdir(out)
+    local names = core.listdir(out)
     assert.equal(4, #names)
     assert.truthy(names[1]:find "^p_1_%d+%.bmp$")
     assert.equal("[6, 8, 3]", tostring(pictures.load_img(out .. "/" .. names[1]).shape))

@@ -7,13 +7,9 @@
 #include "../io/loader.h"
 #include "bind.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static int fail_image(lua_State *L, const char *where, const char *name,
                       const tide_image_error *e) {
@@ -67,9 +63,9 @@ static int push_image(lua_State *L, tideL_handle *h, tide_image *p, int64_t fram
     return 1;
 }
 
-/* A borrowed view of a u8 tensor (h, w, 1..4) without gaps. */
+/* A view of a u8 tensor (h, w, 1..4) without gaps, which is pinned. */
 static tide_image to_image(lua_State *L, int i, const char *where) {
-    tide_tensor *t = tideL_checktensor(L, i, where);
+    tide_tensor *t = tideL_pin(L, i, where);
     char buf[160];
     if (t->dtype != TIDE_U8 || t->rank != 3 || t->shape[2] < 1 || t->shape[2] > 4 ||
         !tide_is_contiguous(t) || tide_numel(t) == 0)
@@ -120,6 +116,7 @@ static int format(lua_State *L) {
 /* encode(format, picture, quality) -> bytes */
 static int encode(lua_State *L) {
     const char *fmt = luaL_checkstring(L, 1);
+    lua_settop(L, 3);
     tide_image p = to_image(L, 2, "save_img");
     int quality = (int)luaL_optinteger(L, 3, 75);
     uint8_t *bytes = NULL;
@@ -138,8 +135,8 @@ static int encode(lua_State *L) {
 
 /* convert(picture, channels) -> picture */
 static int convert(lua_State *L) {
-    tide_image p = to_image(L, 1, "image"), q = p;
     int channels = (int)luaL_checkinteger(L, 2);
+    tide_image p = to_image(L, 1, "image"), q = p;
     tide_image_error e = {0};
     tideL_handle *h = tideL_new(L);
     size_t n = (size_t)(p.height * p.width * p.channels);
@@ -155,6 +152,7 @@ static int convert(lua_State *L) {
 
 /* fit(picture, height, width, filter, keep_aspect_ratio) -> picture: Pillow's resize as load_img uses it */
 static int fit(lua_State *L) {
+    lua_settop(L, 5);
     tide_image p = to_image(L, 1, "load_img"), q;
     int64_t height = luaL_checkinteger(L, 2), width = luaL_checkinteger(L, 3);
     bool keep = lua_toboolean(L, 5);
@@ -171,9 +169,9 @@ static int fit(lua_State *L) {
     return push_image(L, h, &q, 0);
 }
 
-/* A float32 tensor of rank lo..hi without gaps, borrowed. */
+/* A float32 tensor of rank lo..hi without gaps, pinned. */
 static tide_tensor *floats(lua_State *L, int i, int lo, int hi, const char *where) {
-    tide_tensor *t = tideL_checktensor(L, i, where);
+    tide_tensor *t = tideL_pin(L, i, where);
     char buf[160];
     if (t->dtype != TIDE_F32 || t->rank < lo || t->rank > hi || !tide_is_contiguous(t))
         tideL_error(L, where, "needs a contiguous float32 tensor of rank %d%s (got %s %s)", lo,
@@ -184,6 +182,7 @@ static tide_tensor *floats(lua_State *L, int i, int lo, int hi, const char *wher
 
 /* resize(x, height, width, method, antialias): float32 (n, h, w, c) -> (n, height, width, c), as tf.image.resize */
 static int resize(lua_State *L) {
+    lua_settop(L, 5);
     tide_tensor *x = floats(L, 1, 4, 4, "resize");
     int64_t h = luaL_checkinteger(L, 2), w = luaL_checkinteger(L, 3);
     const char *name = luaL_checkstring(L, 4);
@@ -210,8 +209,8 @@ static int resize(lua_State *L) {
 
 /* to_picture(x, scale): float32 (h, w, c) -> uint8, scaled so that the least is 0 and the largest 255, or cut to 0..255 */
 static int to_picture(lua_State *L) {
-    tide_tensor *x = floats(L, 1, 3, 3, "array_to_img");
     bool scale = lua_toboolean(L, 2);
+    tide_tensor *x = floats(L, 1, 3, 3, "array_to_img");
     tide_ctx *ctx = x->ctx;
     tideL_handle *y = tideL_new(L);
     tideL_try(L, ctx, tide_new(ctx, TIDE_U8, 3, x->shape, &y->t));
@@ -276,20 +275,15 @@ static tide_shift shift(lua_State *L, int i, const char *key) {
     return s;
 }
 
-static const float *channel_stats(lua_State *L, int i, const char *key, int64_t channels,
-                                  tide_tensor **keep) {
+/* The field's numbers, one per channel, or NULL; their tensor stays pinned. */
+static tide_tensor *channel_stats(lua_State *L, int i, const char *key, int64_t channels) {
     lua_getfield(L, i, key);
-    const float *p = NULL;
-    if (!tideL_isnone(L, -1)) {
-        tide_tensor *t = floats(L, -1, 0, TIDE_MAX_RANK, "standardize");
-        if (tide_numel(t) != channels)
-            tideL_error(L, "standardize", "%s holds %lld channels, the pictures have %lld", key,
-                        (long long)tide_numel(t), (long long)channels);
-        p = tide_data(t);
-        if (keep) *keep = t;
-    }
-    lua_pop(L, 1);
-    return p;
+    if (tideL_isnone(L, -1)) return NULL;
+    tide_tensor *t = floats(L, -1, 0, TIDE_MAX_RANK, "standardize");
+    if (tide_numel(t) != channels)
+        tideL_error(L, "standardize", "%s holds %lld channels, the pictures have %lld", key,
+                    (long long)tide_numel(t), (long long)channels);
+    return t;
 }
 
 static tide_augment augment(lua_State *L, int i) {
@@ -383,8 +377,8 @@ static int standardize(lua_State *L) {
     tide_augment a = augment(L, 1);
     tide_tensor *x = floats(L, 2, 4, 4, "standardize");
     int64_t c = x->shape[3], pixels = x->shape[1] * x->shape[2];
-    a.mean = channel_stats(L, 1, "mean", c, NULL);
-    a.std = channel_stats(L, 1, "std", c, NULL);
+    tide_tensor *mean = channel_stats(L, 1, "mean", c), *std = channel_stats(L, 1, "std", c);
+    a.mean = mean ? tide_data(mean) : NULL, a.std = std ? tide_data(std) : NULL;
     float *p = tide_data(x);
     for (int64_t i = 0; i < x->shape[0] && pixels > 0; i++)
         tide_standardize(&a, p + i * pixels * c, pixels, c);
@@ -434,64 +428,6 @@ static int permutation(lua_State *L) {
 static int sample_seed(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)tide_sample_seed((uint64_t)luaL_checkinteger(L, 1), (uint64_t)luaL_checkinteger(L, 2), (uint64_t)luaL_checkinteger(L, 3)));
     return 1;
-}
-
-/* listdir(path, what) -> sorted names, and for each "directory", "link" (to a directory), "file" or "other" */
-static int by_name(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static int listdir(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1), *where = luaL_optstring(L, 2, "listdir");
-    DIR *d = opendir(path);
-    if (!d) return tideL_error(L, where, "%.300s: cannot be listed: %s", path, strerror(errno));
-    char **names = NULL;
-    size_t n = 0, room = 0;
-    bool ok = true;
-    for (struct dirent *e; ok && (e = readdir(d));) {
-        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
-        if (n == room) {
-            room = room * 2 + 64;
-            char **more = realloc(names, room * sizeof *more);
-            if (more) names = more;
-            ok = more != NULL;
-        }
-        if (ok && !(names[n++] = strdup(e->d_name))) ok = false, n--;
-    }
-    int fd = dirfd(d);
-    char *kinds = ok ? malloc(n + 1) : NULL;
-    if (ok && kinds && n) qsort(names, n, sizeof *names, by_name);
-    for (size_t i = 0; kinds && i < n; i++) {
-        struct stat s, l;
-        kinds[i] = fstatat(fd, names[i], &s, 0) != 0 ? 'o'
-            : S_ISREG(s.st_mode)                     ? 'f'
-            : !S_ISDIR(s.st_mode)                    ? 'o'
-                                                     : 'd';
-        if (kinds[i] == 'd' && fstatat(fd, names[i], &l, AT_SYMLINK_NOFOLLOW) == 0 &&
-            S_ISLNK(l.st_mode))
-            kinds[i] = 'l';
-    }
-    closedir(d);
-    /* from here Lua may raise for want of memory only: the names are moved to Lua one by one and freed as they go */
-    bool failed = !kinds || !lua_checkstack(L, 8);
-    lua_createtable(L, (int)n, 0);
-    lua_createtable(L, (int)n, 0);
-    for (size_t i = 0; i < n; i++) {
-        if (!failed) {
-            char kind = kinds[i];
-            lua_pushstring(L, names[i]);
-            lua_rawseti(L, -3, (lua_Integer)i + 1);
-            lua_pushstring(L, kind == 'd' ? "directory" : kind == 'l' ? "link"
-                               : kind == 'f'                          ? "file"
-                                                                      : "other");
-            lua_rawseti(L, -2, (lua_Integer)i + 1);
-        }
-        free(names[i]);
-    }
-    free(names);
-    free(kinds);
-    if (failed) return tideL_error(L, where, "not enough memory to list %.300s", path);
-    return 2;
 }
 
 /* -- loaders and batches -- */
@@ -563,13 +499,14 @@ static int loader_new(lua_State *L) {
                   .width = c.width,
                   .channels = c.channels,
                   .channels_first = c.channels_first};
-    tide_tensor *keep[3] = {0};
+    tide_tensor **lent = h->b->lent;
     a.standardize = flag(L, 2, "standardize");
-    a.mean = channel_stats(L, 1, "mean", c.channels, &keep[0]);
-    a.std = channel_stats(L, 1, "std", c.channels, &keep[1]);
+    lent[0] = tide_retain(channel_stats(L, 1, "mean", c.channels));
+    lent[1] = tide_retain(channel_stats(L, 1, "std", c.channels));
+    a.mean = lent[0] ? tide_data(lent[0]) : NULL, a.std = lent[1] ? tide_data(lent[1]) : NULL;
     if (lua_getfield(L, 2, "data") != LUA_TNIL) {
-        keep[2] = floats(L, -1, 4, 4, "flow");
-        c.data = tide_data(keep[2]), c.n = keep[2]->shape[0];
+        lent[2] = tide_retain(floats(L, -1, 4, 4, "flow"));
+        c.data = tide_data(lent[2]), c.n = lent[2]->shape[0];
     } else {
         lua_getfield(L, 2, "filter");
         const char *filter = lua_tostring(L, -1);
@@ -595,8 +532,6 @@ static int loader_new(lua_State *L) {
         c.paths = paths;
     }
     h->b->n = c.n;
-    for (int i = 0; i < 3; i++)
-        if (keep[i]) h->b->lent[i] = tide_retain(keep[i]);
     if (tide_loader_new(&c, &h->b->l) != TIDE_OK)
         return tideL_error(L, "loader", "the worker threads cannot be started");
     lua_pushvalue(L, 3);
@@ -606,8 +541,6 @@ static int loader_new(lua_State *L) {
 /* loader:submit(indices, seed, epoch) -> batch. Indices count from 1. */
 static int loader_submit(lua_State *L) {
     loader_handle *h = luaL_checkudata(L, 1, LOADER);
-    if (!h->b || !h->b->l) return tideL_error(L, "loader", "was closed");
-    box *b = h->b;
     luaL_checktype(L, 2, LUA_TTABLE);
     uint64_t seed = (uint64_t)luaL_checkinteger(L, 3), epoch = (uint64_t)luaL_checkinteger(L, 4);
     int64_t n = (int64_t)lua_rawlen(L, 2);
@@ -615,6 +548,11 @@ static int loader_submit(lua_State *L) {
     tideL_pace(L);
     int64_t *index = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *index, 0);
     uint64_t *seeds = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *seeds, 0);
+    batch_handle *k = lua_newuserdatauv(L, sizeof *k, 0);
+    *k = (batch_handle){0};
+    luaL_setmetatable(L, BATCH);
+    box *b = h->b; /* read behind the last allocation: a finalizer may have closed the loader */
+    if (!b || !b->l) return tideL_error(L, "loader", "was closed");
     for (int64_t i = 0; i < n; i++) {
         lua_rawgeti(L, 2, i + 1);
         index[i] = lua_tointeger(L, -1) - 1;
@@ -624,9 +562,6 @@ static int loader_submit(lua_State *L) {
                                (long long)b->n);
         seeds[i] = tide_sample_seed(seed, epoch, (uint64_t)index[i]);
     }
-    batch_handle *k = lua_newuserdatauv(L, sizeof *k, 0);
-    *k = (batch_handle){0};
-    luaL_setmetatable(L, BATCH);
     int64_t first[4] = {n, b->channels, b->height, b->width},
             last[4] = {n, b->height, b->width, b->channels};
     tideL_try(L, ctx, tide_new(ctx, TIDE_F32, 4, b->channels_first ? first : last, &k->out));
@@ -694,7 +629,6 @@ void tideL_open_image(lua_State *L) {
         {"permutation", permutation},
         {"sample_seed", sample_seed},
         {"to_picture", to_picture},
-        {"listdir", listdir},
         {"loader", loader_new},
         {NULL, NULL},
     };

@@ -4,11 +4,14 @@
  * C resources stand in userdata with a __gc before anything can raise. */
 #include "files.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* -- boxes: userdata that own one C object -- */
@@ -258,6 +261,65 @@ static int file_exists(lua_State *L) {
     return 1;
 }
 
+/* listdir(path, what) -> sorted names, and for each "directory", "link" (to a directory), "file" or
+ * "other" */
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int listdir(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1), *where = luaL_optstring(L, 2, "listdir");
+    DIR *d = opendir(path);
+    if (!d) return tideL_error(L, where, "%.300s: cannot be listed: %s", path, strerror(errno));
+    char **names = NULL;
+    size_t n = 0, room = 0;
+    bool ok = true;
+    for (struct dirent *e; ok && (e = readdir(d));) {
+        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
+        if (n == room) {
+            room = room * 2 + 64;
+            char **more = realloc(names, room * sizeof *more);
+            if (more) names = more;
+            ok = more != NULL;
+        }
+        if (ok && !(names[n++] = strdup(e->d_name))) ok = false, n--;
+    }
+    int fd = dirfd(d);
+    char *kinds = ok ? malloc(n + 1) : NULL;
+    if (ok && kinds && n) qsort(names, n, sizeof *names, by_name);
+    for (size_t i = 0; kinds && i < n; i++) {
+        struct stat s, l;
+        kinds[i] = fstatat(fd, names[i], &s, 0) != 0 ? 'o'
+            : S_ISREG(s.st_mode)                     ? 'f'
+            : !S_ISDIR(s.st_mode)                    ? 'o'
+                                                     : 'd';
+        if (kinds[i] == 'd' && fstatat(fd, names[i], &l, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISLNK(l.st_mode))
+            kinds[i] = 'l';
+    }
+    closedir(d);
+    /* from here Lua may raise for want of memory only: names are moved to it one by one, and freed */
+    bool failed = !kinds || !lua_checkstack(L, 8);
+    lua_createtable(L, (int)n, 0);
+    lua_createtable(L, (int)n, 0);
+    for (size_t i = 0; i < n; i++) {
+        if (!failed) {
+            char kind = kinds[i];
+            lua_pushstring(L, names[i]);
+            lua_rawseti(L, -3, (lua_Integer)i + 1);
+            lua_pushstring(L, kind == 'd' ? "directory" : kind == 'l' ? "link"
+                               : kind == 'f'                          ? "file"
+                                                                      : "other");
+            lua_rawseti(L, -2, (lua_Integer)i + 1);
+        }
+        free(names[i]);
+    }
+    free(names);
+    free(kinds);
+    if (failed) return tideL_error(L, where, "not enough memory to list %.300s", path);
+    return 2;
+}
+
 /* io_fault(point, n, "io" | "nospace" | "short" | "kill"): for tests; the n-th call there fails, is cut short, or is the last */
 static int io_fault(lua_State *L) {
     const char *point = luaL_checkstring(L, 1);
@@ -403,6 +465,7 @@ void tideL_open_io(lua_State *L) {
         {"write_file", write_file},
         {"mkdirs", mkdirs},
         {"file_exists", file_exists},
+        {"listdir", listdir},
         {"io_fault", io_fault},
         {"idx_read", idx_read},
         {"safetensors_open", st_open},

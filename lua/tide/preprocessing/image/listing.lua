@@ -2,7 +2,6 @@
 local core = require "tide.core"
 
 local listing = {}
-local image = core.image
 
 --- Endings that ImageDataGenerator takes; Keras asks for no dot before them.
 listing.generator = { "png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff" }
@@ -34,7 +33,7 @@ end
 --- Names of the folders in a folder, sorted; links to folders are folders.
 function listing.folders(root, where)
   local names = {}
-  local entries, kinds = image.listdir(root, where)
+  local entries, kinds = core.listdir(root, where)
   for i, name in ipairs(entries) do
     if kinds[i] == "directory" or kinds[i] == "link" then
       names[#names + 1] = name
@@ -47,7 +46,7 @@ end
 function listing.pictures(root, endings, follow_links, where)
   local folders, out = {}, {}
   local function walk(sub, depth)
-    local names, kinds = image.listdir(root .. sub, where)
+    local names, kinds = core.listdir(root .. sub, where)
     folders[#folders + 1] = { sub, names, kinds }
     for i, name in ipairs(names) do
       if (kinds[i] == "directory" or (kinds[i] == "link" and follow_links)) and depth < 64 then
