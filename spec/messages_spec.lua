@@ -112,6 +112,35 @@ describe("model:fit refuses", function()
     local two = tide.Model { inputs = { a, b }, outputs = layers.Add() { a, b } }
     says(function() two { x, tide.ones { 4 } } end, "input 'b' has the wrong shape")
   end)
+  it("tables where one input is due, and names of other inputs", function()
+    local model = tide.Sequential { layers.Dense { 1, input_shape = { 4 } } }
+    model:compile { optimizer = "sgd", loss = "mse" }
+    says(function() model:fit(function() return { x, x } end, { steps_per_epoch = 1,
+      verbose = 0 }) end,
+      "takes one input, got a table of 2", "return x, y")
+    local input = tide.Input { 4, name = "a" }
+    model = tide.Model { input, layers.Dense { 1 }(input) }
+    says(function() model:predict({ b = x }, { verbose = 0 }) end,
+      "the input 'a' is missing (got b)")
+    says(function() model { x, x } end, "takes one input, got a table of 2")
+    assert.equal("[6, 1]", tostring(model:predict({ a = x }, { verbose = 0 }).shape))
+    assert.equal("[6, 1]", tostring(model:predict({ x }, { verbose = 0 }).shape))
+  end)
+  it("metrics that return nothing, orders that are none, patterns that are none", function()
+    local model = tide.Sequential { layers.Dense { 1, input_shape = { 4 } } }
+    model:compile { optimizer = "sgd", loss = "mse", metrics = { function() end } }
+    says(function() model:fit(x, tide.ones { 6, 1 }, { verbose = 0 }) end,
+      "a metric must return a tensor", "got nil")
+    says(function() model:fit(x, y, { shuffle = "foo" }) end,
+      'shuffle must be true, false or "batch", got \'foo\'')
+    says(function() tide.optimizers.AdamW():exclude_from_weight_decay { var_names = { "[" } } end,
+      "'[' is no Lua pattern")
+    says(function() tide.optimizers.SGD():apply({ tide.ones { 3 } }, { tide.ones { 2 } }) end,
+      "SGD: grads[1]")
+  end)
+  it("bools as targets of no binary loss", function()
+    assert.truthy(fit(1, "sigmoid", "binary_crossentropy", ops.greater(y, 1)).loss[1] > 0)
+  end)
   it("losses that return nothing, layers and models without call, empty models", function()
     says(function() fit(1, "linear", function() end, x) end, "a loss must return a tensor", "got nil")
     says(function() tide.Layer:extend("Empty", {}) {}(x) end, "Empty", "defines no call")

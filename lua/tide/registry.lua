@@ -214,7 +214,7 @@ function registry.find(kind, name, owner)
   local loading = owner == "from_config" or owner == "load_model"
   errors.raise(owner or kind, "unknown %s '%s'%s%s", kind, tostring(name), check.did_you_mean(name,
     names),
-    loading and "; a class of your own must be made with extend first, or given in custom_objects" or "")
+    loading and "; make a class of your own with extend first, or give it in custom_objects" or "")
 end
 
 --- Raises: `v` is nothing that could stand for an object of this kind.

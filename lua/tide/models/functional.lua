@@ -20,6 +20,15 @@ end
 
 local map = symbolic.map
 
+local function key_names(t)
+  local names = {}
+  for k in pairs(t) do
+    names[#names + 1] = tostring(k)
+  end
+  table.sort(names)
+  return table.concat(names, ", ")
+end
+
 -- Distributes what a person passes (a tensor, a list, a table by name) over the model's inputs.
 local function distribute(self, x)
   local spec = self._input_spec
@@ -30,7 +39,10 @@ local function distribute(self, x)
       elseif x[spec.name] ~= nil then
         return { x[spec.name] }
       end
-      errors.raise(self:_label(), "takes one input, got a table of %d", #x)
+      if next(x) ~= nil and #x == 0 then
+        errors.raise(self:_label(), "the input '%s' is missing (got %s)", spec.name, key_names(x))
+      end
+      errors.raise(self:_label(), "takes one input, got a table of %d%s", #x, symbolic.pair_hint(x))
     end
     return { x }
   end
@@ -47,12 +59,7 @@ local function distribute(self, x)
         out[i] = x[s.name]
       end
       if out[i] == nil then
-        local names = {}
-        for k in pairs(x) do
-          names[#names + 1] = tostring(k)
-        end
-        table.sort(names)
-        errors.raise(self:_label(), "the input '%s' is missing (got %s)", key, table.concat(names, ", "))
+        errors.raise(self:_label(), "the input '%s' is missing (got %s)", key, key_names(x))
       end
     end
     return out
@@ -98,6 +105,9 @@ end
 
 -- One tensor in, one tensor out, every step of one input: the tight loop.
 local function run_chain(self, x)
+  if type(x) == "table" then
+    x = distribute(self, x)[1]
+  end
   if x.ndim ~= self._ranks[1] then
     x = symbolic.adjust_rank(self:_label(), self._input_keys[1], x, self._inputs[1].shape)
   end

@@ -11,6 +11,12 @@ local registry = require "tide.registry"
 local symbolic = require "tide.models.symbolic"
 
 local function run(self, x)
+  if self._rank and type(x) == "table" and getmetatable(x) == nil then
+    if x[1] == nil or #x > 1 then
+      errors.raise(self:_label(), "takes one input, got a table of %d%s", #x, symbolic.pair_hint(x))
+    end
+    x = x[1]
+  end
   local rank = self._rank
   if rank and x.ndim ~= rank then
     x = symbolic.adjust_rank(self:_label(), self._in.name, x, self._in.shape)

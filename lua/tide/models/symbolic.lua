@@ -54,6 +54,11 @@ function symbolic.new(shape, dtype, name)
   return setmetatable({ shape = s, dtype = dtype, ndim = #s, name = name or "tensor_" .. count, _id = count }, meta)
 end
 
+--- What a message adds where a model of one input gets a list of two: targets may be meant.
+function symbolic.pair_hint(x)
+  return #x == 2 and "; a data source gives inputs and targets as two values: return x, y" or ""
+end
+
 --- A tensor in the rank of a model's input: a last axis of 1 is added or taken away, as Keras does; other ranks raise.
 --- @param owner string label of the model
 --- @param key string name of the input

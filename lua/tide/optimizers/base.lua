@@ -290,6 +290,13 @@ function Optimizer:exclude_from_weight_decay(variables, names)
   for _, v in ipairs(variables or {}) do
     self._excluded[v] = true
   end
+  for _, pattern in ipairs(names or {}) do
+    local ok, why = pcall(string.find, "", pattern)
+    if not ok then
+      errors.raise("exclude_from_weight_decay", "%s is no Lua pattern (%s)", check.show(pattern),
+        tostring(why):gsub("^.-: ", "") .. "")
+    end
+  end
   self._excluded_names = names
 end
 
@@ -460,6 +467,9 @@ function Optimizer:_apply(grads, places)
   local ok, e = pcall(step, self, grads, places)
   core.grad_mode(before)
   if not ok then
+    if errors.is(e) and e.op and e.op:find "_step_$" then -- the op's name says nothing
+      e.op = self:_class_name()
+    end
     error(e, 0)
   end
 end

@@ -103,7 +103,7 @@ local function check_targets(loss, y_true, y_pred, output)
           output, loss.name, tostring(b), tostring(a))
       end
     end
-    if kind:find "^Binary" and y_true.size > 0 then
+    if kind:find "^Binary" and y_true.size > 0 and y_true.dtype ~= "bool" then
       local low, high = tensors.number(ops.min(y_true)), tensors.number(ops.max(y_true))
       if low < 0 or high > 1 then
         errors.raise("fit", "the targets of output '%s' go from %g to %g, but %s takes probabilities, 0 to 1%s", output,

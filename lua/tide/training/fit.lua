@@ -228,6 +228,9 @@ function fit.fit(self, ...)
     return resume(self, steps.of(self, "fit"), given)
   end
   local o = fit_args:call(...)
+  if type(o.shuffle) ~= "boolean" and o.shuffle ~= "batch" then
+    errors.raise("fit", 'shuffle must be true, false or "batch", got %s', check.show(o.shuffle))
+  end
   local T = steps.of(self, "fit")
   pass.refresh(self, T)
   local x, y, w = pass.as_leaf(o.x), pass.as_leaf(o.y), pass.as_leaf(o.sample_weight)
