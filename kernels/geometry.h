@@ -33,12 +33,12 @@ static inline tide_geometry tide_conv_geometry(int rank, const int64_t *x, const
 }
 
 /* Is Winograd's algorithm for 3x3 windows worth its transforms (kernels/cpu/winograd.c)? Measured against oneDNN's direct
- * convolutions with AVX2. */
+ * convolutions with AVX2: from 32 tiles on, since the kernel's transform is kept between calls. */
 static inline int tide_winograd_fits(const tide_geometry *g) {
     if (g->nd != 2 || g->groups != 1 || g->c % 8 || g->f % 8 || g->c < 16 || g->f < 16 || g->c * g->f > 256 * 256) return 0;
     for (int d = 1; d < 3; d++)
         if (g->k[d] != 3 || g->stride[d] != 1 || g->dil[d] != 1) return 0;
-    return g->n * ((g->out[1] + 1) / 2) * ((g->out[2] + 1) / 2) >= 256;
+    return g->n * ((g->out[1] + 1) / 2) * ((g->out[2] + 1) / 2) >= 32;
 }
 
 /* Has x so few channels that its gradient is better made of a product over all taps, whose columns are then added up? */

@@ -198,6 +198,7 @@ describe("wide 3x3 convolutions in float32", function()
     ["valid, odd extents"] = { { 2, 29, 31, 24 }, { 3, 3, 24, 40 }, {} },
     ["same, odd extents"] = { { 3, 17, 23, 16 }, { 3, 3, 16, 24 }, { padding = "same" } },
     ["many small images"] = { { 64, 5, 3, 32 }, { 3, 3, 32, 16 }, { padding = "same" } },
+    ["few tiles"] = { { 1, 7, 8, 32 }, { 3, 3, 32, 64 }, { padding = "same" } },
     ["uneven zeros"] = { { 2, 24, 25, 16 }, { 3, 3, 16, 16 }, explicit(0, 2, 3, 1) },
     ["no zeros above, four to the right"] = { { 2, 24, 25, 16 }, { 3, 3, 16, 16 }, explicit(2, 0, 0, 4) },
   } do
@@ -208,6 +209,17 @@ describe("wide 3x3 convolutions in float32", function()
       end
     end)
   end
+
+  it("follow their weights when these change in place", function()
+    local input, k = numbers({ 1, 11, 11, 16 }, 1), numbers({ 3, 3, 16, 16 }, 2)
+    local other = numbers({ 3, 3, 16, 16 }, 3)
+    local before = ops.conv(input, k):tobytes()
+    assert.is_true(before == ops.conv(input, k):tobytes())
+    k:assign(other)
+    local after = ops.conv(input, k):tobytes()
+    assert.is_false(before == after)
+    assert.is_true(after == ops.conv(input, other):tobytes())
+  end)
 
   it("have equal bits for one thread and two", function()
     local case, threads = { { 5, 21, 22, 32 }, { 3, 3, 32, 48 } }, core.get_threads()

@@ -9,6 +9,8 @@
  * results have equal bits for any number of threads. */
 #include "winograd.h"
 
+#include "../keep.h"
+
 #include <omp.h>
 
 #if REAL_IS_F32 && defined(__AVX2__)
@@ -41,7 +43,7 @@ static tiling tiling_of(const tide_geometry *g, int64_t h, int64_t w) {
     t.per = t.across * ((h + 1) / 2);
     t.tiles = g->n * t.per;
     t.block = TIDE_MAX(24, BLOCK_BYTES / (16 * (int64_t)sizeof(REAL) * (g->c + g->f))) / MR * MR;
-    t.block = TIDE_MIN(t.block, TIDE_CEIL_DIV(t.tiles, MR) * MR);
+    t.block = TIDE_MIN(t.block, TIDE_CEIL_DIV(t.tiles, 2 * MR) * MR); /* two threads share few */
     return t;
 }
 
@@ -263,15 +265,23 @@ static void add_products(int64_t t, const REAL *a, int64_t k, const REAL *b, int
 
 /* -- the convolution and its gradients -- */
 
-static tide_status convolve(tide_device *dev, const tide_geometry *g, const side *in, const side *out, const REAL *x, const REAL *w, int turned,
-                            const REAL *bias, int relu, REAL *y) {
+/* `u`: the kernel's planes, or NULL: made here from `w`. */
+static tide_status convolve(tide_device *dev, const tide_geometry *g, const side *in,
+                            const side *out, const REAL *x, const REAL *u, const REAL *w,
+                            int turned, const REAL *bias, int relu, REAL *y) {
     const tiling t = tiling_of(g, out->h, out->w);
-    const int64_t size = g->c * g->f, vstep = t.block * in->c + GAP, mstep = t.block * out->c + GAP, own = 16 * (vstep + mstep);
-    REAL *u = tide_scratch(dev, (size_t)(16 * size + in->c + tide_num_threads() * own) * sizeof(REAL));
-    if (!u) return TIDE_ENOMEM;
-    REAL *zeros = u + 16 * size, *work = zeros + in->c;
+    const int64_t size = g->c * g->f, vstep = t.block * in->c + GAP, mstep = t.block * out->c + GAP;
+    const int64_t own = 16 * (vstep + mstep);
+    const int64_t all = in->c + tide_num_threads() * own + (u ? 0 : 16 * size);
+    REAL *zeros = tide_scratch(dev, (size_t)all * sizeof(REAL));
+    if (!zeros) return TIDE_ENOMEM;
+    REAL *work = zeros + in->c;
     memset(zeros, 0, (size_t)in->c * sizeof(REAL));
-    kernels(g, w, turned, u);
+    if (!u) {
+        REAL *made = work + tide_num_threads() * own;
+        kernels(g, w, turned, made);
+        u = made;
+    }
     TIDE_PARALLEL_FOR (t.tiles, t.block) {
         REAL *v = work + omp_get_thread_num() * own, *m = v + 16 * vstep;
         const int64_t rows = TIDE_CEIL_DIV(hi - lo, MR) * MR;
@@ -282,14 +292,26 @@ static tide_status convolve(tide_device *dev, const tide_geometry *g, const side
     return TIDE_OK;
 }
 
-tide_status K(winograd)(tide_device *dev, const tide_geometry *g, const REAL *x, const REAL *w, const REAL *bias, int relu, REAL *y) {
+tide_status K(winograd)(tide_device *dev, const tide_geometry *g, const REAL *x, const tide_buf *w,
+                        const REAL *bias, int relu, REAL *y) {
+    static const char form[] = "winograd f32";
     const side in = {g->in[1], g->in[2], g->c, g->lo[1], g->lo[2]}, out = {g->out[1], g->out[2], g->f, 0, 0};
-    return convolve(dev, g, &in, &out, x, w, 0, bias, relu, y);
+    const int keeping = tide_keep_enter();
+    tide_kept *kept = NULL;
+    if (keeping) kept = tide_keep(w, form, sizeof form, (size_t)(16 * g->c * g->f) * sizeof(REAL));
+    if (kept && kept->version != w->version) {
+        kernels(g, w->p, 0, kept->data);
+        if (!tide_stopped()) kept->version = w->version;
+    }
+    const REAL *u = kept ? kept->data : NULL;
+    const tide_status s = convolve(dev, g, &in, &out, x, u, w->p, 0, bias, relu, y);
+    if (keeping) tide_keep_leave();
+    return s;
 }
 
 tide_status K(winograd_grad_x)(tide_device *dev, const tide_geometry *g, const REAL *dy, const REAL *w, REAL *dx) {
     const side in = {g->out[1], g->out[2], g->f, 2 - g->lo[1], 2 - g->lo[2]}, out = {g->in[1], g->in[2], g->c, 0, 0};
-    return convolve(dev, g, &in, &out, dy, w, 1, NULL, 0, dx);
+    return convolve(dev, g, &in, &out, dy, NULL, w, 1, NULL, 0, dx);
 }
 
 /* G' (sum of the pieces) G for rows of C. */
@@ -344,7 +366,8 @@ tide_status K(winograd_grad_kernel)(tide_device *dev, const tide_geometry *g, co
 #else /* double, and levels without fused multiply-add: the plain sums, which the others are compared with */
 
 int K(winograd_serves)(const tide_geometry *g) { return (void)g, 0; }
-tide_status K(winograd)(tide_device *dev, const tide_geometry *g, const REAL *x, const REAL *w, const REAL *bias, int relu, REAL *y) {
+tide_status K(winograd)(tide_device *dev, const tide_geometry *g, const REAL *x, const tide_buf *w,
+                        const REAL *bias, int relu, REAL *y) {
     return (void)dev, (void)g, (void)x, (void)w, (void)bias, (void)relu, (void)y, TIDE_DECLINE;
 }
 tide_status K(winograd_grad_x)(tide_device *dev, const tide_geometry *g, const REAL *dy, const REAL *w, REAL *dx) {

@@ -161,10 +161,15 @@ static tide_status run(tide_kcall *c, const tide_dnnl_key *key, void *first, voi
         char *work = total ? tide_scratch(c->dev, total) : NULL;
         st = TIDE_ENOMEM;
         if (work || !total) {
-            void *weights = !grad ? tide_dnnl_weights(p, w, work ? work + pad : NULL) : p->relay ? work + pad
-                                                                                                 : w->p;
+            const int keeping = !grad && p->relay && tide_keep_enter();
+            tide_kept *kept = NULL;
+            if (keeping) kept = tide_keep(w, &p->wanted, sizeof p->wanted, p->wanted_bytes);
+            void *weights = p->relay ? work + pad : w->p;
+            if (!grad) weights = tide_dnnl_weights(p, w, kept, work ? work + pad : NULL);
             void *handles[] = {first, second, weights, bias};
-            int ok = weights && tide_dnnl_run(p, handles, work) && (!grad || !p->relay || tide_dnnl_run_relay(p, weights, w->p));
+            int ok = weights && tide_dnnl_run(p, handles, work);
+            if (ok && grad && p->relay) ok = tide_dnnl_run_relay(p, weights, w->p);
+            if (keeping) tide_keep_leave();
             st = ok ? TIDE_OK : TIDE_DECLINE;
         }
     }

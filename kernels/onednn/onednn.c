@@ -1,7 +1,8 @@
 /* oneDNN 2.6, opened when the first heavy op asks for it: symbols, the primitive cache, weights in the library's layouts.
  *
- * Invariants: nothing is linked, without the library every entry declines; both caches are bounded and evict what was used
- * longest ago; a re-laid weight is remade exactly when its storage's version has changed. */
+ * Invariants: nothing is linked, without the library every entry declines; the cache of primitives
+ * is bounded and evicts what was used longest ago; a re-laid weight is remade exactly when its
+ * storage's version has changed. */
 #include "onednn.h"
 
 #include "../blas/blas.h"
@@ -210,62 +211,13 @@ int tide_dnnl_run(tide_dnnl_prim *p, void *const *handles, void *pad) {
     return tide_dnnl.primitive_execute(p->prim, tide_dnnl.stream, n, args) == dnnl_success;
 }
 
-/* -- re-laid weights -- */
-enum { KEEP_BUCKETS = 128,
-       KEEP_BYTES = 128 << 20 };
-typedef struct kept {
-    struct kept *next;
-    uint64_t storage_id, version, used;
-    const void *at;
-    dnnl_memory_desc_t md;
-    size_t bytes;
-    void *data;
-} kept;
-static kept *keep[KEEP_BUCKETS];
-static size_t kept_bytes;
-
-static void forget_oldest(void) {
-    kept **oldest = NULL;
-    for (int b = 0; b < KEEP_BUCKETS; b++)
-        for (kept **k = &keep[b]; *k; k = &(*k)->next)
-            if (!oldest || (*k)->used < (*oldest)->used) oldest = k;
-    if (!oldest) return;
-    kept *k = *oldest;
-    *oldest = k->next;
-    kept_bytes -= k->bytes;
-    free(k->data);
-    free(k);
-}
-
-static kept *kept_find(const tide_dnnl_prim *p, const tide_buf *w) {
-    kept **head = &keep[w->storage_id % KEEP_BUCKETS];
-    for (kept *k = *head; k; k = k->next)
-        if (k->storage_id == w->storage_id && k->at == w->p && tide_dnnl.memory_desc_equal(&k->md, &p->wanted)) return k;
-    while (kept_bytes + p->wanted_bytes > KEEP_BYTES) forget_oldest();
-    kept *k = calloc(1, sizeof *k);
-    if (!k || posix_memalign(&k->data, 64, p->wanted_bytes) != 0) {
-        free(k);
-        return NULL;
-    }
-    *k = (kept){.next = *head, .storage_id = w->storage_id, .version = w->version - 1, .at = w->p, .md = p->wanted, .bytes = p->wanted_bytes, .data = k->data};
-    kept_bytes += k->bytes;
-    return *head = k;
-}
-
-void *tide_dnnl_weights(tide_dnnl_prim *p, const tide_buf *w, void *temp) {
+void *tide_dnnl_weights(tide_dnnl_prim *p, const tide_buf *w, tide_kept *kept, void *temp) {
     if (!p->relay) return w->p;
-    kept *k = w->storage_id && p->wanted_bytes <= KEEP_BYTES / 4 ? kept_find(p, w) : NULL;
-    void *to = k ? k->data : temp;
-    if (k) {
-        k->used = ++clock_;
-        if (k->version == w->version) return to;
-        k->version = w->version;
-    }
+    void *to = kept ? kept->data : temp;
+    if (kept && kept->version == w->version) return to;
     stats.weight_reorders++;
-    if (!to || !tide_dnnl_run_relay(p, w->p, to)) {
-        if (k) k->version = w->version - 1;
-        return NULL;
-    }
+    if (!to || !tide_dnnl_run_relay(p, w->p, to)) return NULL;
+    if (kept) kept->version = w->version;
     return to;
 }
 

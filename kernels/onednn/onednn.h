@@ -6,6 +6,7 @@
 #define TIDE_ONEDNN_H
 
 #include "../attrs.h"
+#include "../keep.h"
 
 #if defined(__has_include) && !defined(TIDE_NO_ONEDNN)
 #if __has_include(<oneapi/dnnl/dnnl.h>)
@@ -77,8 +78,8 @@ int tide_dnnl_create(tide_dnnl_prim *, const void *op_desc, dnnl_primitive_attr_
 int tide_dnnl_add(tide_dnnl_prim *, int arg, const dnnl_memory_desc_t *md);
 int tide_dnnl_relay(tide_dnnl_prim *, dnnl_primitive_desc_t pd, dnnl_query_t what, const dnnl_memory_desc_t *plain,
                     int from_plain);
-/* The weights in the wanted layout: the caller's own, those kept for this storage and version, or `temp`. NULL: failed. */
-void *tide_dnnl_weights(tide_dnnl_prim *, const tide_buf *w, void *temp);
+/* The weights in the wanted layout: the caller's, those kept (or NULL), or `temp`. NULL: failed. */
+void *tide_dnnl_weights(tide_dnnl_prim *, const tide_buf *w, tide_kept *kept, void *temp);
 int tide_dnnl_run(tide_dnnl_prim *, void *const *handles, void *pad);
 int tide_dnnl_run_relay(tide_dnnl_prim *, void *from, void *to);
 
