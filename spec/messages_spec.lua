@@ -89,6 +89,43 @@ describe("an unknown name in a namespace", function()
   end)
 end)
 
+describe("options of tide.plot and tide.utils", function()
+  local plot, utils = tide.plot, tide.utils
+  it("are refused where they are unknown, in every function", function()
+    local history = { loss = { 2, 1 } }
+    for name, call in pairs { histogram = { { 1, 2 } }, lines = { { { "a", { 1 } } } },
+      history = { history },
+      confusion_matrix = { { { 1 } } }, images = { tide.ones { 1, 4, 4 } }, roc = { { 0, 1 }, { 0.2,
+        0.7 } },
+      precision_recall = { { 0, 1 }, { 0.2, 0.7 } }, picture = { tide.ones { 4, 4 } } } do
+      call[#call + 1] = { titel = "x" }
+      says(function() plot[name](table.unpack(call)) end, name .. ": unknown option 'titel'",
+        "'title'")
+      call[#call] = 3
+      says(function() plot[name](table.unpack(call)) end,
+        name .. ": options must be a table, got 3")
+    end
+    says(function() plot.histogram({ 1 }, { bin = 3 }) end, "did you mean 'bins'")
+    says(function() utils.to_categorical({ 1 }, { num_clases = 2 }) end,
+      "did you mean 'num_classes'")
+    says(function() utils.normalize({ 1 }, { axes = 1 }) end, "normalize: unknown option 'axes'")
+    says(function() utils.confusion_matrix({ 1 }) end, "y_pred is missing")
+  end)
+  it("come by position or by name", function()
+    local labels = { 1, 3 }
+    for _, shape in ipairs { utils.to_categorical(labels, 4).shape, utils.to_categorical(labels,
+      { num_classes = 4 }).shape,
+      utils.to_categorical({ x = labels, num_classes = 4 }).shape } do
+      assert.equal("[2, 4]", tostring(shape))
+    end
+    assert.equal("[3, 3]", tostring(utils.confusion_matrix({ 1 }, { 2 }, 3).shape))
+    assert.equal("[3, 3]", tostring(utils.confusion_matrix({ 1 }, { 2 },
+      { num_classes = 3 }).shape))
+    assert.equal(0.5, utils.normalize({ { 1, 3 }, { 1, 1 } }, { axis = 1, order = 1 })[{ 1, 1 }])
+    assert.equal(0.75, utils.normalize({ { 3, 4 } }, { order = math.huge })[{ 1, 1 }])
+  end)
+end)
+
 describe("model:fit refuses", function()
   it("targets that do not fit an elementwise loss", function()
     says(function() fit(3, "linear", "mse", tide.ones { 6, 2 }) end, "output 'out'", "mse", "expected [6, 3], got [6, 2]")

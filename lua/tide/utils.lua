@@ -29,22 +29,17 @@ local function as_labels(x, dtype)
   return x.dtype:find "^u?int" and x or x:cast(dtype)
 end
 
--- Refuses a number of classes that is none; nil: not given.
-local function class_count(where, n)
-  if n ~= nil and (not math.tointeger(n) or n < 1) then
-    errors.raise(where, "num_classes must be a whole number of at least 1 (got %s)", check.show(n))
-  end
-end
+local NUM_CLASSES = { "num_classes", "int", nil, "the largest label by default", min = 1 }
+local categorical_args = check.args("to_categorical", {
+  { "x", "any", check.required, "labels from 1" }, NUM_CLASSES,
+})
 
 --- One-hot rows of labels 1..num_classes (num_classes: the largest label by default). Keras: utils.to_categorical.
 --- @usage local y = tide.utils.to_categorical({ 1, 3, 2 }, 3)   -- [3, 3]
-function utils.to_categorical(labels, num_classes)
-  if type(num_classes) == "table" then
-    num_classes = num_classes.num_classes
-  end
-  labels = as_labels(labels, "int32")
-  class_count("to_categorical", num_classes)
-  local n = num_classes or (labels.size > 0 and labels:max() or 0)
+function utils.to_categorical(...)
+  local o = categorical_args:call(...)
+  local labels = as_labels(o.x, "int32")
+  local n = o.num_classes or (labels.size > 0 and labels:max() or 0)
   if labels.size > 0 and (labels:min() < 1 or labels:max() > n) then
     errors.raise("to_categorical", "labels must be 1..%d (got %d..%d)%s", n, labels:min(), labels:max(),
       labels:min() == 0 and "; these count from 0: add 1" or "")
@@ -52,18 +47,21 @@ function utils.to_categorical(labels, num_classes)
   return ops.one_hot(labels, n)
 end
 
+local confusion_args = check.args("confusion_matrix", {
+  { "y_true", "any", check.required, "labels from 1" }, { "y_pred", "any", check.required,
+    "labels from 1" },
+  NUM_CLASSES,
+})
+
 --- Rows: true labels, columns: predicted labels, both 1..num_classes; int64 counts. tf.math.confusion_matrix.
 --- @usage local m = tide.utils.confusion_matrix(y_true, y_pred, { num_classes = 10 })
-function utils.confusion_matrix(y_true, y_pred, options)
-  local o = options or {}
-  if type(o) ~= "table" then
-    errors.raise("confusion_matrix", "options must be a table (got %s)", check.show(o))
-  end
-  y_true, y_pred = as_labels(y_true, "int64"):reshape { -1 }, as_labels(y_pred, "int64"):reshape { -1 }
+function utils.confusion_matrix(...)
+  local o = confusion_args:call(...)
+  local y_true, y_pred = as_labels(o.y_true, "int64"):reshape { -1 }, as_labels(o.y_pred,
+    "int64"):reshape { -1 }
   if #y_true ~= #y_pred then
     errors.raise("confusion_matrix", "the lists differ in length (expected %d, got %d)", #y_true, #y_pred)
   end
-  class_count("confusion_matrix", o.num_classes)
   local n = o.num_classes or math.max(#y_true > 0 and y_true:max() or 0, #y_pred > 0 and y_pred:max() or 0)
   for name, y in pairs { y_true = y_true, y_pred = y_pred } do
     if #y > 0 and (y:min() < 1 or y:max() > n) then
@@ -74,17 +72,26 @@ function utils.confusion_matrix(y_true, y_pred, options)
   return ops.bincount(cell, { minlength = n * n }):cast("int64"):reshape { n, n }
 end
 
---- Rows scaled to unit norm along `axis`. Keras: utils.normalize.
-function utils.normalize(x, axis, order)
-  x = as_tensor(x)
+local normalize_args = check.args("normalize", {
+  { "x", "any", check.required, "a tensor" }, { "axis", "axis", -1, "axis of the norms" },
+  { "order", "number", 2, "of the norm", above = 0 },
+})
+
+--- Rows scaled to norm 1 along `axis` (-1), the norm of `order` (2). Keras: utils.normalize.
+--- @usage local x = tide.utils.normalize({ { 3, 4 } })   -- 0.6 0.8
+function utils.normalize(...)
+  local o = normalize_args:call(...)
+  local x = as_tensor(o.x)
   if not x.dtype:find "float" then
     x = x:cast "float32"
   end
   local norm
-  if (order or 2) == 2 then
-    norm = (x * x):sum { axis = axis or -1, keepdims = true }:sqrt()
+  if o.order == 2 then
+    norm = (x * x):sum { axis = o.axis, keepdims = true }:sqrt()
+  elseif o.order == math.huge then
+    norm = x:abs():max { axis = o.axis, keepdims = true }
   else
-    norm = (x:abs() ^ order):sum { axis = axis or -1, keepdims = true } ^ (1 / order)
+    norm = (x:abs() ^ o.order):sum { axis = o.axis, keepdims = true } ^ (1 / o.order)
   end
   return x / ops.where(norm:equal(0), 1.0, norm)
 end

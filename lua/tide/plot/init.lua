@@ -9,6 +9,31 @@ local plot = {}
 
 local writers = { svg = "tide.plot.svg", png = "tide.plot.png" }
 
+-- Options of each function beside those that all take.
+local own = { lines = "xlabel ylabel", histogram = "bins xlabel", weights = "bins layer",
+  gradients = "bins layer sample_weight",
+  roc = "names", precision_recall = "names", confusion_matrix = "names",
+    images = "columns titles scale",
+  model = "show_shapes show_layer_names", history = "", picture = "scale" }
+local common = "title file width height color mode"
+
+-- The options of a call; names that it does not know are refused.
+local function given(where, options)
+  if options ~= nil and not check.is_plain(options) then
+    errors.raise(where, "options must be a table, got %s", check.show(options))
+  end
+  local names, known = {}, {}
+  for name in (own[where] .. " " .. common):gmatch "%S+" do
+    names[#names + 1], known[name] = name, true
+  end
+  for name in pairs(options or {}) do
+    if not known[name] then
+      errors.raise(where, "unknown option '%s'%s", tostring(name), check.did_you_mean(name, names))
+    end
+  end
+  return options or {}
+end
+
 -- Shows a figure: as text (returned object prints), or in options.file.
 local function show(where, figure, options)
   local file = options and options.file
@@ -37,7 +62,7 @@ end
 --- @param options table|nil { title, xlabel, ylabel, file, width, height, color }
 --- @usage print(tide.plot.lines({ { "loss", { 3, 2, 1.5 } } }, { title = "loss" }))
 function plot.lines(series, options)
-  local o = options or {}
+  local o = given("lines", options)
   local lines = {}
   for i, s in ipairs(series) do
     local ys = numbers("lines", s[2])
@@ -57,6 +82,7 @@ end
 --- @param history table what `fit` returned
 --- @param options table|nil { file, width, height }
 function plot.history(history, options)
+  local o = given("history", options)
   local logs = history.history or history
   local names = {}
   for name in pairs(logs) do
@@ -84,7 +110,7 @@ function plot.history(history, options)
     end
     panels[#panels + 1] = { title = name, xlabel = "epoch", lines = lines }
   end
-  return show("history", { panels = panels }, options)
+  return show("history", { panels = panels }, o)
 end
 
 -- Bars of counts of values in equal bins.
@@ -117,7 +143,7 @@ end
 --- Counts of values in equal bins.
 --- @param options table|nil { bins = 30, title, xlabel, file }
 function plot.histogram(x, options)
-  local o = options or {}
+  local o = given("histogram", options)
   local bars = bars_of(numbers("histogram", x), o.bins or 30)
   return show("histogram", { panels = { { title = o.title, xlabel = o.xlabel, ylabel = "count", bars = bars } } }, o)
 end
@@ -143,7 +169,7 @@ end
 --- @param options table|nil { bins = 30, layer = part of a path, file }
 --- @usage tide.plot.weights(model, { file = "weights.svg" })
 function plot.weights(model, options)
-  local o, named = options or {}, {}
+  local o, named = given("weights", options), {}
   for _, r in ipairs(model:_records()) do
     if chosen(r.path, o) and r.tensor.dtype:find "float" then
       named[#named + 1] = { r.path, r.tensor:detach() }
@@ -156,7 +182,7 @@ end
 --- @param options table|nil { bins = 30, layer = part of a path, file, sample_weight }
 --- @usage print(tide.plot.gradients(model, x[{ { 1, 64 } }], y[{ { 1, 64 } }]))
 function plot.gradients(model, x, y, options)
-  local o, named, params, paths = options or {}, {}, {}, {}
+  local o, named, params, paths = given("gradients", options), {}, {}, {}
   x, y = core.is_tensor(x) and x or type(x) == "table" and not core.is_tensor(x[1]) and core.tensor(x) or x,
     (core.is_tensor(y) or y == nil) and y or core.tensor(y)
   local before = core.grad_mode(true)
@@ -185,7 +211,7 @@ end
 --- @param options table|nil { names, title, file, width, height }
 --- @usage print(tide.plot.roc(y_test, model:predict(x_test)))
 function plot.roc(y_true, y_score, options)
-  local o = options or {}
+  local o = given("roc", options)
   local lines = require("tide.plot.curves").roc(y_true, y_score, o.names)
   for _, line in ipairs(lines) do
     line.name = ("%sAUC %.3f"):format(line.name and line.name .. ": " or "", line.auc)
@@ -198,7 +224,7 @@ end
 --- Precision over recall, with the average precision; arguments as of `roc`.
 --- @usage tide.plot.precision_recall(y_test, model:predict(x_test), { file = "pr.png" })
 function plot.precision_recall(y_true, y_score, options)
-  local o = options or {}
+  local o = given("precision_recall", options)
   local lines = require("tide.plot.curves").precision_recall(y_true, y_score, o.names)
   for _, line in ipairs(lines) do
     line.name = ("%sAP %.3f"):format(line.name and line.name .. ": " or "", line.average_precision)
@@ -214,7 +240,7 @@ end
 --- @usage local m = tide.utils.confusion_matrix(y, model:predict(x):argmax(-1))
 --- print(tide.plot.confusion_matrix(m))
 function plot.confusion_matrix(matrix, options)
-  local o = options or {}
+  local o = given("confusion_matrix", options)
   local m = core.is_tensor(matrix) and matrix:tolist() or matrix
   local cells, names, ends = {}, {}, {}
   for i, row in ipairs(m) do
@@ -240,7 +266,7 @@ end
 --- mode = how the terminal shows them, as tide.image.show }
 --- @usage print(tide.plot.images(x_train[{ { 1, 16 } }], { titles = names }))
 function plot.images(x, options)
-  local o = options or {}
+  local o = given("images", options)
   local picture = require "tide.plot.picture"
   local p, places, columns = picture.grid("images", x, o.columns, o.scale, o.titles and o.file and 14 or 2)
   local by = math.max(1, 420 // p.shape[2])
@@ -261,7 +287,7 @@ end
 --- @param options table|nil { show_shapes = false, show_layer_names = true, file }
 --- @usage print(tide.plot.model(model, { show_shapes = true }))
 function plot.model(model, options)
-  local o = options or {}
+  local o = given("model", options)
   return show("model", { panels = { require("tide.plot.graph").panel(model, o) } }, o)
 end
 
@@ -312,8 +338,9 @@ end
 --- A picture as text: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), bytes 0..255 or floats 0..1 (or 0..255).
 --- @param options table|nil { width = 60, color = nil, mode } colour by default where the terminal has it
 function plot.picture(image, options)
+  local o = given("picture", options)
   local picture = require "tide.plot.picture"
-  return require("tide.plot.terminal").picture("picture", picture.rgb("picture", image, options and options.scale), options)
+  return require("tide.plot.terminal").picture("picture", picture.rgb("picture", image, o.scale), o)
 end
 
 return require("tide.registry").sealed("tide.plot", plot)
