@@ -52,6 +52,7 @@ enum {                         /* flags of a descriptor */
        TIDE_INPLACE = 32,      /* writes into its inputs (optimizer steps, running statistics): bumps versions */
        TIDE_PROMOTE = 64,      /* inputs are cast to their common dtype first */
        TIDE_FIRST_ORDER = 128, /* `grad` cannot be differentiated: with create_graph `compose` is, instead */
+       TIDE_CASTS = 512,       /* the attribute dtype: the door casts x before, the result after */
        TIDE_BITS = 256,        /* integers and bools alone: numbers written out stay whole */
 };
 #define TIDE_SAVE_IN(i) (1u << (i))         /* `saves`: keep input i for the rule */
@@ -70,6 +71,7 @@ struct tide_op {
     /* COMPOSE_OP: the definition; fused ops: the same thing with smaller ops, oracle and source of second derivatives. */
     void (*compose)(tide_tape *, const void *attrs, int nin, tide_tensor **in, tide_tensor **out);
     void (*after)(const tide_call *);    /* optional: the kernel has run */
+    const char *refused;                 /* optional: what a matrix is, of which a kernel says EARG */
     double (*flops)(const tide_kcall *); /* optional: multiplications and additions of matrix products, for the profile */
 };
 enum { TIDE_FLOAT_OP,

@@ -172,6 +172,30 @@ tide_status tide_any_scatter(tide_kcall *c) {
     return TIDE_OK;
 }
 
+/* dst = dst and src combined: the reductions of scatter_update, 1 add, 2 max, 3 min, 4 mul. */
+static void combine_into(int how, int dtype, void *dst, const void *src, int64_t n) {
+#define COMBINE(T, N)                                            \
+    for (int64_t i = 0; i < n; i++) {                            \
+        T *d = (T *)dst + i, s = ((const T *)src)[i];            \
+        if (how == 4) *d = (T)((N)*d * (N)s);                    \
+        else if (s != s || (how == 2 ? s > *d : s < *d)) *d = s; \
+    }                                                            \
+    break
+    if (how == 1) {
+        add_into(dtype, dst, src, n);
+        return;
+    }
+    switch (dtype) {
+    case TIDE_F32: COMBINE(float, float);
+    case TIDE_F64: COMBINE(double, double);
+    case TIDE_I64: COMBINE(int64_t, uint64_t);
+    case TIDE_I32: COMBINE(int32_t, uint32_t);
+    case TIDE_I8: COMBINE(int8_t, uint32_t);
+    default: COMBINE(uint8_t, uint32_t);
+    }
+#undef COMBINE
+}
+
 tide_status tide_any_scatter_update(tide_kcall *c);
 tide_status tide_any_scatter_update(tide_kcall *c) {
     const tide_scatter_update_attrs *a = c->attrs;
@@ -182,7 +206,10 @@ tide_status tide_any_scatter_update(tide_kcall *c) {
     for (int64_t r = 0; r < rows; r++) {
         int64_t part = part_number(c, 1, r, k, y->shape, a->base);
         if (part < 0) return TIDE_EINDEX;
-        memcpy((char *)y->p + part * run, (const char *)v->p + r * run, (size_t)run);
+        char *to = (char *)y->p + part * run;
+        const char *from = (const char *)v->p + r * run;
+        if (a->reduction) combine_into(a->reduction, y->dtype, to, from, run / size);
+        else memcpy(to, from, (size_t)run);
     }
     return TIDE_OK;
 }

@@ -18,6 +18,9 @@ local families = {
     dot_product_attention]],
   statistics = [[quantile percentile median nansum nanprod nanmax nanmin nanargmax nanargmin nanmean nanvar nanstd nancumsum
     nancumprod nanquantile nanpercentile nanmedian average ptp diff trapezoid vander cross kron histogram]],
+  linalg = "svd logdet cholesky_inverse pinv lstsq matrix_rank matrix_power cdist",
+  sequences = [[rearrange view angle real imag conj conjugate isreal extract_sequences correlate
+    vectorize]],
   windows = "bartlett blackman hamming hanning kaiser i0",
 }
 local place = {}
@@ -34,29 +37,30 @@ for name, f in pairs(core.ops) do
 end
 
 -- Keras' and NumPy's other names of the same ops.
-for name, of in
-  pairs {
-    absolute = "abs",
-    amax = "max",
-    amin = "min",
-    bitwise_invert = "bitwise_not",
-    bitwise_left_shift = "left_shift",
-    bitwise_right_shift = "right_shift",
-    exponential = "exp",
-    fabs = "abs",
-    hard_swish = "hard_silu",
-    swish = "silu",
-    true_divide = "divide",
-  }
-do
+local others = {
+  absolute = "abs",
+  amax = "max",
+  amin = "min",
+  bitwise_invert = "bitwise_not",
+  bitwise_left_shift = "left_shift",
+  bitwise_right_shift = "right_shift",
+  exponential = "exp",
+  fabs = "abs",
+  hard_swish = "hard_silu",
+  swish = "silu",
+  true_divide = "divide",
+}
+for name, of in pairs(others) do
   ops[name] = core.ops[of]
 end
+
+local own = { names = true, method = true, source = true, arguments = true }
 
 --- Every public name, sorted.
 function ops.names()
   local out = {}
   for name, f in pairs(ops) do
-    if type(f) == "function" and name ~= "names" and name ~= "method" and name ~= "source" then
+    if type(f) == "function" and not own[name] then
       out[#out + 1] = name
     end
   end
@@ -72,7 +76,8 @@ end
 -- Functions of a family whose first argument is no single tensor.
 local no_method = {}
 for name in
-  ([[broadcast_shapes einsum vstack hstack dstack column_stack array get_item bartlett blackman hamming hanning kaiser meshgrid
+  ([[vectorize broadcast_shapes einsum vstack hstack dstack column_stack array get_item bartlett
+  blackman hamming hanning kaiser meshgrid
   cond while_loop fori_loop scan map vectorized_map associative_scan switch custom_gradient is_tensor shape dtype arange linspace
   logspace geomspace eye identity tri convert_to_tensor]]):gmatch "%S+"
 do
@@ -144,6 +149,31 @@ end
 --- Where a function written in Lua is defined: its own function, for help and completion; other values as they are.
 function ops.source(f)
   return sources[f] or f
+end
+
+--- The names of an op's arguments in their order, `...` for any number; nil for a name that is none.
+function ops.arguments(name)
+  if type(name) ~= "string" then
+    return nil
+  end
+  local f = place[name] and sources[ops[name]]
+  if f then
+    local out = {}
+    local names = parameters(f) or (check.tables[name] and check.tables[name].names)
+    for i, key in ipairs(names or { "..." }) do
+      out[i] = key
+    end
+    return out
+  end
+  local info = core.op_info(others[name] or name)
+  if not info then
+    return nil
+  end
+  local out = {}
+  for i, a in ipairs(info.args) do
+    out[i] = a.name
+  end
+  return out
 end
 
 --- The function that `x:name(...)` calls where the C core has no op of that name, or nil.

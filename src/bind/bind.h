@@ -40,7 +40,7 @@ int tideL_error(lua_State *L, const char *op, const char *fmt, ...) __attribute_
         if (try_ != TIDE_OK) tideL_raise(L, ctx, try_); \
     } while (0)
 const char *tideL_typename(lua_State *L, int i); /* "a tensor", "a table", "a string", ... */
-/* As tideL_try, of what `name` was called for: it stands first in the message, private ops that it is made of do not show. */
+/* As tideL_try, for `name`: it stands first in the message, private ops inside do not show. */
 #define tideL_try_named(L, ctx, name, expr)                         \
     do {                                                            \
         tide_status named_st = (expr);                              \
@@ -65,8 +65,9 @@ void tideL_toints(lua_State *L, int i, const char *where, const char *name, tide
 void tideL_toshape(lua_State *L, int i, const char *where, tide_ints *out);
 int64_t tideL_toaxis(lua_State *L, int i, const char *where, const char *name); /* 1-based to 0-based */
 /* Numbers, booleans, nested tables of them: a new tensor on top of the stack (a handle), returned borrowed.
- * dtype < 0: float32 for numbers, bool for booleans; TIDE_WHOLE_LITERAL: lists of numbers have the integer dtype of their
- * partner, else int32. `like` gives weak scalars the dtype of their partner, -1: none. */
+ * dtype < 0: float32 for numbers, bool for booleans; TIDE_WHOLE_LITERAL: lists of numbers have the
+ * integer dtype of their partner, else int32. `like` gives weak scalars the dtype of their partner,
+ * -1: none. */
 enum { TIDE_WHOLE_LITERAL = -2 };
 tide_tensor *tideL_literal(lua_State *L, int i, int dtype, int like, const char *where);
 void tideL_pushshape(lua_State *L, const tide_tensor *t); /* a tide list of integers */

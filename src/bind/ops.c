@@ -44,6 +44,7 @@ typedef struct {
     int slot[MAX_ARGS];                    /* argument -> input number or list number */
     int positional[MAX_ARGS], npositional; /* arguments that may stand without a name, in order */
     int format;                            /* offset of the attribute data_format; -1: none */
+    int cast, initial;                     /* offsets of a dtype to cast to, and of initial; -1 */
     int needs_defaults;                    /* has attributes at all */
     unsigned required;                     /* bits of attributes without a default */
     _Alignas(16) unsigned char defaults[MAX_ATTRS];
@@ -120,7 +121,7 @@ static opbind *make_bind(const tide_op *op) {
     b->op = op;
     b->args = op->args();
     int in = 0, list = 0;
-    b->format = -1;
+    b->format = b->cast = b->initial = -1;
     for (int i = 0; i < op->nargs; i++) {
         const tide_arg *a = &b->args[i];
         if (a->kind == TIDE_ARG_IN) b->slot[i] = in++;
@@ -128,6 +129,8 @@ static opbind *make_bind(const tide_op *op) {
         else if (a->kind != TIDE_ARG_RNG) set_default(a, b->defaults);
         if (a->kind == TIDE_ARG_RNG || private_name(a->name)) continue;
         if (!strcmp(a->name, "data_format")) b->format = (int)a->offset;
+        if (op->flags & TIDE_CASTS && a->kind == TIDE_ARG_DTYPE) b->cast = (int)a->offset;
+        if (a->kind == TIDE_ARG_FLOAT && !strcmp(a->name, "initial")) b->initial = (int)a->offset;
         b->positional[b->npositional++] = i;
         if (a->kind > TIDE_ARG_INS && !strcmp(a->def, "!")) b->required |= 1u << i;
     }
@@ -398,8 +401,9 @@ static void finish_inputs(decoding *d) {
                 d->number = lua_tonumber(L, at);
                 d->number_dtype = like;
             } else {
+                const int dtype = op->flags & TIDE_BITS ? TIDE_WHOLE_LITERAL : -1;
                 if (op->whole >> k & 1) d->in[k] = tideL_literal(L, at, TIDE_I64, -1, op->name);
-                else d->in[k] = tideL_literal(L, at, op->flags & TIDE_BITS ? TIDE_WHOLE_LITERAL : -1, like, op->name);
+                else d->in[k] = tideL_literal(L, at, dtype, like, op->name);
                 d->at[k] = lua_gettop(L);
             }
         } else if (!d->in[k] && a->need != OPTIONAL) {
@@ -486,6 +490,30 @@ static void turn(lua_State *L, const char *op, int at, int to_last) {
     tideL_try(L, x->ctx, tide_apply(x->ctx, &tide_op_transpose, &a, 1, &x, &h->t));
 }
 
+/* x in another dtype in its handle's place. */
+static void recast(lua_State *L, tideL_handle *h, int dtype) {
+    tide_tensor *y = NULL, *x = h->t;
+    if (x->dtype == dtype) return;
+    const tide_cast_attrs a = {.dtype = dtype};
+    tideL_try(L, x->ctx, tide_apply(x->ctx, &tide_op_cast, &a, 1, &x, &y));
+    h->t = y;
+    tide_release(x);
+}
+
+/* The larger or smaller of a result and `initial`, in the result's handle. */
+static void meet_initial(lua_State *L, tideL_handle *h, double initial, int largest) {
+    tide_tensor *pair[2] = {h->t}, *y = NULL;
+    tide_ctx *ctx = pair[0]->ctx;
+    const tide_fill__attrs a = {.value = initial, .dtype = pair[0]->dtype};
+    tideL_handle *second = tideL_newpin(L);
+    tideL_try(L, ctx, tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, &second->t));
+    pair[1] = second->t;
+    const tide_op *op = largest ? &tide_op_maximum : &tide_op_minimum;
+    tideL_try(L, ctx, tide_apply(ctx, op, &(uint64_t){0}, 2, pair, &y));
+    h->t = y;
+    tide_release(pair[0]);
+}
+
 /* upvalues: 1 the opbind, 2 the userdata with the context, 3 names -> argument numbers, 4 whether it is a tensor's method */
 static int call(lua_State *L) {
     opbind *b = lua_touserdata(L, lua_upvalueindex(1));
@@ -533,6 +561,13 @@ static int call(lua_State *L) {
         turn(L, op->name, d.at[0], 1);
         d.at[0] = lua_gettop(L);
     }
+    const int dtype = b->cast < 0 ? -1 : *(int32_t *)(attrs + b->cast);
+    if (dtype >= 0) {
+        tideL_handle *cast = tideL_newpin(L);
+        cast->t = tide_retain(tideL_totensor(L, d.at[0]));
+        d.at[0] = lua_gettop(L);
+        recast(L, cast, dtype);
+    }
     tideL_pace(L);
     tide_tensor *out[MAX_OUT];
     luaL_checkstack(L, MAX_OUT + 4, "tide");
@@ -546,6 +581,13 @@ static int call(lua_State *L) {
     ctx->running = was; /* a coroutine may be gone when the next op is recorded */
     tideL_try_named(L, ctx, op->name, st);
     for (int i = 0; i < op->nout; i++) h[i]->t = out[i];
+    if (dtype >= 0) recast(L, h[0], dtype);
+    if (b->initial >= 0) {
+        const double initial = *(double *)(attrs + b->initial);
+        if (!isnan(initial)) meet_initial(L, h[0], initial, op == &tide_op_max);
+        lua_settop(L, top);
+    }
+    for (int i = 0; i < op->nout; i++) out[i] = h[i]->t;
     if (first) {
         turn(L, op->name, top, 0);
         return 1;

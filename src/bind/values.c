@@ -232,7 +232,8 @@ tide_tensor *tideL_literal(lua_State *L, int i, int dtype, int like, const char 
     form f = {.where = where};
     measure(L, i, 0, &f, 1);
     if (dtype < 0) {
-        const int bits = dtype == TIDE_WHOLE_LITERAL && (f.rank > 0 || (like < 0 && lua_isinteger(L, i)));
+        const int single = like < 0 && lua_isinteger(L, i);
+        const int bits = dtype == TIDE_WHOLE_LITERAL && (f.rank > 0 || single);
         const int integer = like >= 0 && like != TIDE_BOOL && !tide_is_float(like);
         dtype = bits ? integer ? like : TIDE_I32 : TIDE_F32;
         if (f.booleans) dtype = TIDE_BOOL;

@@ -170,7 +170,37 @@ static tide_status scatter_update_infer(tide_call *c) {
     if (c->in[2]->dtype != c->in[0]->dtype)
         return tide_op_fail(c, TIDE_EDTYPE, "updates have another dtype (expected %s, got %s)", tide_dtype_name(c->in[0]->dtype),
                             tide_dtype_name(c->in[2]->dtype));
+    const int half = c->in[0]->dtype == TIDE_F16 || c->in[0]->dtype == TIDE_BF16;
+    if (half && ((const tide_scatter_update_attrs *)c->attrs)->reduction)
+        return tide_op_fail(c, TIDE_EDTYPE,
+                            "a reduction is for float32, float64, integers, bools (got %s)",
+                            tide_dtype_name(c->in[0]->dtype));
     return tide_infer_same(c);
+}
+/* With a reduction: add passes dy to both; max and min in equal parts to whatever equals the result
+ * in its place; mul dy y divided by the factor, right where none is 0. */
+static void reduced_update_grad(tide_tape *t, const tide_scatter_update_attrs *a) {
+    tide_tensor *dy = tide_t_dy(t, 0), *x = tide_t_in(t, 0), *ix = tide_t_in(t, 1);
+    tide_tensor *u = tide_t_in(t, 2), *y = tide_t_out(t, 0);
+    if (tide_t_failed(t)) return;
+    const tide_gather_nd_attrs at = {.base = a->base};
+    tide_tensor *dx = dy, *du = NULL;
+    if (a->reduction == 4) {
+        tide_tensor *whole = tide_t(t, OP(multiply), dy, y);
+        dx = tide_t(t, OP(divide), whole, x);
+        du = tide_t(t, OP(divide), tide_t(t, TIDE_OP_gather_nd, &at, whole, ix), u);
+    } else if (a->reduction > 1) {
+        tide_tensor *kept = tide_t(t, OP(cast, .dtype = dy->dtype), tide_t(t, OP(equal), x, y));
+        tide_tensor *taken = tide_t(t, OP(equal), u, tide_t(t, TIDE_OP_gather_nd, &at, y, ix));
+        taken = tide_t(t, OP(cast, .dtype = dy->dtype), taken);
+        tide_ints shape = shape_of(tide_t_in_meta(t, 0));
+        tide_tensor *hits = tide_t(t, OP(scatter, .shape = shape, .base = a->base), ix, taken);
+        tide_tensor *part = tide_t(t, OP(divide), dy, tide_t(t, OP(add), kept, hits));
+        dx = tide_t(t, OP(multiply), kept, part);
+        du = tide_t(t, OP(multiply), taken, tide_t(t, TIDE_OP_gather_nd, &at, part, ix));
+    } else du = tide_t(t, TIDE_OP_gather_nd, &at, dy, ix);
+    if (tide_t_needs(t, 0)) tide_t_give(t, 0, dx);
+    if (tide_t_needs(t, 2)) tide_t_give(t, 2, du);
 }
 /* Of several updates of one place the last stays: only it gets the gradient. Each place is stamped with the number of its
  * last update, and an update whose stamp is not its own gets 0. */
@@ -179,6 +209,10 @@ static void scatter_update_grad(tide_tape *t, const tide_node *n) {
     tide_tensor *dy = tide_t_dy(t, 0), *ix = tide_t_in(t, 1), *zero = tide_t_scalar(t, 0, dy);
     const tide_meta *m = tide_t_in_meta(t, 0), *u = tide_t_in_meta(t, 2);
     if (tide_t_failed(t)) return;
+    if (a->reduction) {
+        reduced_update_grad(t, a);
+        return;
+    }
     if (tide_t_needs(t, 0))
         tide_t_give(t, 0, tide_t(t, OP(scatter_update, .base = a->base), dy, ix, tide_t(t, OP(broadcast_to, .shape = shape_of(u)), zero)));
     if (!tide_t_needs(t, 2)) return;
@@ -194,7 +228,9 @@ static void scatter_update_grad(tide_tape *t, const tide_node *n) {
     last = tide_t(t, OP(reshape, .newshape = wide), last);
     tide_t_give(t, 2, tide_t(t, OP(select_), last, tide_t(t, OP(gather_nd, .base = a->base), dy, ix), zero));
 }
-TIDE_DESCRIBE(scatter_update, .whole = TIDE_SAVE_IN(1), .flags = TIDE_HALF | TIDE_CONTIGUOUS, .infer = scatter_update_infer, .grad = scatter_update_grad, .saves = TIDE_SAVE_IN(1));
+TIDE_DESCRIBE(scatter_update, .whole = TIDE_SAVE_IN(1), .flags = TIDE_HALF | TIDE_CONTIGUOUS,
+              .infer = scatter_update_infer, .grad = scatter_update_grad,
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(0));
 
 static void put_rows_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
     (void)attrs, (void)nin;
@@ -323,6 +359,8 @@ static tide_status one_hot_infer(tide_call *c) {
     const tide_tensor *x = c->in[0];
     TIDE_TRY(whole_numbers(c, x, "x"));
     if (x->rank == TIDE_MAX_RANK) return tide_op_fail(c, TIDE_ESHAPE, "more than %d axes", TIDE_MAX_RANK);
+    if (a->sparse)
+        return tide_op_fail(c, TIDE_EARG, "sparse must be false (got true): results are dense");
     if (a->num_classes < 0) return tide_op_fail(c, TIDE_EARG, "num_classes must not be negative (got %ld)", (long)a->num_classes);
     TIDE_TRY(tide_axis(c, &a->axis, x->rank + 1));
     tide_ints shape = {.n = x->rank + 1};
@@ -336,6 +374,8 @@ static tide_status bincount_infer(tide_call *c) {
     const tide_bincount_attrs *a = c->attrs;
     const tide_tensor *x = c->in[0], *w = c->in[1];
     TIDE_TRY(whole_numbers(c, x, "x"));
+    if (a->sparse)
+        return tide_op_fail(c, TIDE_EARG, "sparse must be false (got true): results are dense");
     if (w && tide_numel(w) != tide_numel(x))
         return tide_op_fail(c, TIDE_ESHAPE, "weights differ from x in number (expected %ld, got %ld)", (long)tide_numel(x), (long)tide_numel(w));
     int64_t most = a->minlength < 0 ? 0 : a->minlength;

@@ -43,8 +43,8 @@ static tide_status no_empty(tide_call *c, const tide_ints *axis) {
 REDUCED(sum, summed_dtype, )
 REDUCED(prod, summed_dtype, )
 REDUCED(mean, SAME, )
-REDUCED(max, SAME, TIDE_TRY(no_empty(c, &a->axis));)
-REDUCED(min, SAME, TIDE_TRY(no_empty(c, &a->axis));)
+REDUCED(max, SAME, if (isnan(a->initial)) TIDE_TRY(no_empty(c, &a->axis));)
+REDUCED(min, SAME, if (isnan(a->initial)) TIDE_TRY(no_empty(c, &a->axis));)
 
 /* -- gradients -- */
 
@@ -74,7 +74,7 @@ static void sum_grad(tide_tape *t, const tide_node *n) {
     const tide_meta *m = tide_t_in_meta(t, 0);
     tide_t_give(t, 0, spread(t, restored(t, tide_t_dy(t, 0), &a->axis, a->keepdims, m->rank), m));
 }
-TIDE_DESCRIBE(sum, .infer = sum_infer, .grad = sum_grad);
+TIDE_DESCRIBE(sum, .flags = TIDE_CASTS, .infer = sum_infer, .grad = sum_grad);
 
 static void mean_grad(tide_tape *t, const tide_node *n) {
     ATTRS(mean);
@@ -83,7 +83,7 @@ static void mean_grad(tide_tape *t, const tide_node *n) {
     tide_tensor *g = tide_t(t, OP(multiply), dy, tide_t_scalar(t, 1.0 / (double)count_of(m, &a->axis), dy));
     tide_t_give(t, 0, spread(t, restored(t, g, &a->axis, a->keepdims, m->rank), m));
 }
-TIDE_DESCRIBE(mean, .infer = mean_infer, .grad = mean_grad);
+TIDE_DESCRIBE(mean, .flags = TIDE_CASTS, .infer = mean_infer, .grad = mean_grad);
 
 /* d prod / d x_i = product of the others: exclusive running products from both ends, exact where some x_i is 0. */
 static void prod_grad(tide_tape *t, const tide_node *n) {
@@ -122,7 +122,8 @@ static void prod_grad(tide_tape *t, const tide_node *n) {
     others = tide_t(t, OP(transpose, .axes = back), tide_t(t, OP(reshape, .newshape = moved), others));
     tide_t_give(t, 0, tide_t(t, OP(multiply), dy, others));
 }
-TIDE_DESCRIBE(prod, .infer = prod_infer, .grad = prod_grad, .saves = TIDE_SAVE_IN(0));
+TIDE_DESCRIBE(prod, .flags = TIDE_CASTS, .infer = prod_infer, .grad = prod_grad,
+              .saves = TIDE_SAVE_IN(0));
 
 /* The gradient goes to every element that equals the extreme, in equal parts. */
 static void extreme_grad(tide_tape *t, const tide_ints *axis, int keepdims) {
@@ -182,7 +183,8 @@ static void cumsum_grad(tide_tape *t, const tide_node *n) {
     ATTRS(cumsum);
     tide_t_give(t, 0, like_input(t, tide_t(t, OP(cumsum, .axis = a->axis, .reverse_ = !a->reverse_), tide_t_dy(t, 0))));
 }
-TIDE_DESCRIBE(cumsum, .flags = TIDE_CONTIGUOUS, .infer = running_infer, .grad = cumsum_grad);
+TIDE_DESCRIBE(cumsum, .flags = TIDE_CONTIGUOUS | TIDE_CASTS,
+              .infer = running_infer, .grad = cumsum_grad);
 
 /* x moved by one along an axis, towards the end or the start; `fill` in the place that becomes free. */
 static tide_tensor *moved(tide_tape *t, tide_tensor *x, int64_t axis, int to_end, double fill) {
@@ -241,7 +243,8 @@ static void cumprod_grad(tide_tape *t, const tide_node *n) {
     tide_tensor *s = tide_t(t, OP(recur_, .axis = axis, .reverse_ = !a->reverse_), next, dy);
     tide_t_give(t, 0, like_input(t, tide_t(t, OP(multiply), s, before)));
 }
-TIDE_DESCRIBE(cumprod, .flags = TIDE_CONTIGUOUS, .infer = running_infer, .grad = cumprod_grad, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
+TIDE_DESCRIBE(cumprod, .flags = TIDE_CONTIGUOUS | TIDE_CASTS, .infer = running_infer,
+              .grad = cumprod_grad, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
 
 /* -- compositions -- */
 static tide_status over_axes(tide_call *c) { return tide_axes(c, &((tide_var_attrs *)c->attrs)->axis, c->in[0]->rank); }

@@ -18,11 +18,8 @@ end
 
 -- -- several results --------------------------------------------------------------------------------------------------
 
-local split_args = check.args("split", {
-  { "x", "tensor", check.required },
-  { "indices_or_sections", "any" },
-  { "axis", "axis", 1 },
-})
+local split_args = one("split", { "indices_or_sections", "any" }, { "axis", "axis", 1 })
+local array_split_args = one("array_split", { "indices_or_sections", "any" }, { "axis", "axis", 1 })
 
 local function pieces(where, x, sections, axis, uneven)
   local n = x.shape[axis]
@@ -73,7 +70,7 @@ end
 --- As split, the first parts one longer where the length does not divide. Keras: ops.array_split.
 --- @usage local parts = tide.ops.array_split(tide.arange(5), 2)   -- 0 1 2 | 3 4
 function arrays.array_split(...)
-  local o = split_args:call(...)
+  local o = array_split_args:call(...)
   return pieces("array_split", o.x, o.indices_or_sections, axis_of("array_split", o.axis, o.x.ndim), true)
 end
 
@@ -470,9 +467,18 @@ function arrays.saturate_cast(...)
   return ops.cast(limits and o.x.dtype ~= "bool" and ops.clip(o.x, limits[1], limits[2]) or o.x, o.dtype)
 end
 
+local allclose_args = check.args("allclose", {
+  { "x1", "tensor", required },
+  { "x2", "tensor", required },
+  { "rtol", "number", 1e-5, "relative tolerance" },
+  { "atol", "number", 1e-8, "absolute tolerance" },
+  { "equal_nan", "bool", false, "is NaN close to NaN?" },
+})
+
 --- Are all elements of two tensors close? A Lua boolean. Keras: ops.allclose.
 function arrays.allclose(...)
-  return ops.all(ops.isclose(...))
+  local o = allclose_args:call(...)
+  return ops.all(ops.isclose(o.x1, o.x2, o.rtol, o.atol, o.equal_nan))
 end
 
 local ndim_args, size_args = one "ndim", one("size", { "axis", "axis" })

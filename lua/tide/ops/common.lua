@@ -1,4 +1,5 @@
---- What the functions of tide.ops that are written in Lua share: arguments as tensors, axes, parts along an axis.
+--- What the functions of tide.ops that are written in Lua share: arguments as tensors, axes, parts
+--- along an axis.
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -6,7 +7,8 @@ local errors = require "tide.errors"
 local ops = core.ops
 local common = {}
 
---- A tensor of a tensor, a number or nested tables. Ops give Lua values where a result has no axes and no float dtype;
+--- A tensor of a tensor, a number or nested tables. Ops give Lua values where a result has no axes
+--- and no float dtype;
 --- `dtype` makes a tensor of that dtype of them again.
 function common.tensor(x, dtype)
   return core.is_tensor(x) and x or core.tensor(x, dtype and { dtype = dtype } or nil)
@@ -29,7 +31,9 @@ end
 function common.whole_of(where, name, x)
   x = core.is_tensor(x) and x or core.tensor(x, { dtype = "int64" })
   if is_float(x) then
-    errors.raise(where, "%s must hold whole numbers (expected an integer dtype, got %s); cast it, e.g. to int32", name, x.dtype)
+    errors.raise(where,
+      "%s must hold whole numbers (expected an integer dtype, got %s); cast it, e.g. to int32",
+        name, x.dtype)
   end
   return x
 end
@@ -41,7 +45,9 @@ function common.axis_of(where, axis, ndim)
     if ndim == 0 then
       errors.raise(where, "no axis %d in a tensor without axes", axis)
     end
-    errors.raise(where, "no axis %d in a tensor of %d axes (expected 1..%d, or -1..%d from the end)", axis, ndim, ndim, -ndim)
+    errors.raise(where,
+      "no axis %d in a tensor of %d axes (expected 1..%d, or -1..%d from the end)", axis, ndim,
+        ndim, -ndim)
   end
   return a
 end
@@ -88,8 +94,10 @@ end
 function common.needs_axes(where, name, x, least, most)
   most = most or math.huge
   if x.ndim < least or x.ndim > most then
-    local want = least == most and tostring(least) or most == math.huge and "at least " .. least or least .. " to " .. most
-    errors.raise(where, "%s has the wrong number of axes (expected %s, got %d: %s)", name, want, x.ndim, tostring(x.shape))
+    local want = least == most and tostring(least) or most == math.huge and "at least " .. least
+      or least .. " to " .. most
+    errors.raise(where, "%s has the wrong number of axes (expected %s, got %d: %s)", name, want,
+      x.ndim, tostring(x.shape))
   end
 end
 

@@ -195,10 +195,17 @@ function control.map(f, xs)
   end
   return table.unpack(out, 1, count)
 end
+
+local vectorized_args = check.args("vectorized_map", {
+  { "function", "any", check.required },
+  { "elements", "any", check.required },
+})
+
 --- As map. Keras: ops.vectorized_map.
-control.vectorized_map = function(f, elements)
-  callable("vectorized_map", "f", f)
-  return control.map(f, elements)
+control.vectorized_map = function(...)
+  local o = vectorized_args:call(...)
+  callable("vectorized_map", "function", o["function"])
+  return control.map(o["function"], o.elements)
 end
 
 local associative_args = check.args("associative_scan", {

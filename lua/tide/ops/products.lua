@@ -19,7 +19,8 @@ local norm_args = check.args("norm", {
 })
 
 --- Length of vectors along axis, or of all elements; for two axes the norm of matrices. `ord`: 2 by default, any number,
---- math.huge or -math.huge; for matrices "fro", 1, -1, math.huge or -math.huge. Keras: ops.norm.
+--- math.huge or -math.huge; for matrices "fro", "nuc" (sum of singular values), 2 and -2 (the
+--- largest and least), 1, -1, math.huge or -math.huge. Keras: ops.norm.
 --- @usage local n = tide.ops.norm(tide.tensor { 3, 4 })   -- 5
 function products.norm(...)
   local o = norm_args:call(...)
@@ -41,8 +42,14 @@ function products.norm(...)
   if type(axis) == "table" and #axis == 2 then
     local rows, columns = axis[1], axis[2]
     rows, columns = rows < 0 and rows + x.ndim + 1 or rows, columns < 0 and columns + x.ndim + 1 or columns
-    if ord ~= 1 and ord ~= -1 and ord ~= math.huge and ord ~= -math.huge then
-      errors.raise("norm", "ord of matrices must be 'fro', 1, -1, math.huge or -math.huge (got %s)", check.show(ord))
+    if ord == 2 or ord == -2 or ord == "nuc" then
+      local _, s = ops.svd_(ops.moveaxis(float_of(o.x), { rows, columns }, { -2, -1 }), false)
+      local y = ord == 2 and ops.max(s, -1) or ord == -2 and ops.min(s, -1) or ops.sum(s, -1)
+      local places = { math.min(rows, columns), math.max(rows, columns) }
+      return o.keepdims and ops.expand_dims(y, places) or y
+    elseif ord ~= 1 and ord ~= -1 and ord ~= math.huge and ord ~= -math.huge then
+      errors.raise("norm", "ord of matrices must be 'fro', 'nuc', 1, -1, 2, -2, math.huge or "
+        .. "-math.huge (got %s)", check.show(ord))
     end
     local over, other = rows, columns
     if ord == math.huge or ord == -math.huge then

@@ -7,12 +7,14 @@ local windows = {}
 
 -- Arguments of a window: Keras calls the length x.
 local function arguments(name, ...)
-  return check.args(name, { { "x", "int", check.required, "the number of elements", min = 0 }, ... })
+  return check.args(name, { { "x", "int", check.required, "the number of elements", min = 0 },
+    ... })
 end
 
 -- f of the positions 0, 1, ... n - 1, computed in float64; a window of one element is 1.
 local function window(n, f)
-  local y = n == 1 and core.ones({ 1 }) or f(ops.arange_(n, 0, 1, { dtype = "float64" }), math.max(1, n - 1))
+  local y = n == 1 and core.ones({ 1 }) or f(ops.arange_(n, 0, 1, { dtype = "float64" }),
+    math.max(1, n - 1))
   return ops.cast(y, "float32")
 end
 
@@ -26,7 +28,8 @@ end
 
 local bartlett_args, blackman_args = arguments "bartlett", arguments "blackman"
 local hamming_args, hanning_args = arguments "hamming", arguments "hanning"
-local kaiser_args = arguments("kaiser", { "beta", "number", check.required, "shape: 0 is the rectangle" })
+local kaiser_args = arguments("kaiser", { "beta", "number", check.required,
+  "shape: 0 is the rectangle" })
 
 --- The triangular window of x numbers. Keras: ops.bartlett.
 --- @usage local w = tide.ops.bartlett(3)   -- 0 1 0
@@ -54,7 +57,8 @@ function windows.hanning(...)
   return cosines(hanning_args:call(...).x, 0.5, 0.5)
 end
 
--- exp(-x) I0(x) for x >= 0: Abramowitz and Stegun's polynomials would give 7 digits; the series in x^2 / 4 and, beyond 18, the
+-- exp(-x) I0(x) for x >= 0: Abramowitz and Stegun's polynomials would give 7 digits; the series in
+-- x^2 / 4 and, beyond 18, the
 -- asymptotic one in 1 / x give all of float64. Written with ops, so that gradients pass.
 local function bessel_scaled(x)
   local small = ops.minimum(x, 18)
@@ -80,7 +84,8 @@ function windows.i0(...)
   return bessel_scaled(size) * ops.exp(size)
 end
 
---- The Kaiser window of x numbers: I0(beta sqrt(1 - r^2)) / I0(beta), r from -1 to 1. Keras: ops.kaiser.
+--- The Kaiser window of x numbers: I0(beta sqrt(1 - r^2)) / I0(beta), r from -1 to 1. Keras:
+--- ops.kaiser.
 --- @usage local w = tide.ops.kaiser(3, 0)   -- 1 1 1
 function windows.kaiser(...)
   local o = kaiser_args:call(...)
@@ -88,7 +93,8 @@ function windows.kaiser(...)
   return window(o.x, function(i, m)
     local r = i * (2 / m) - 1
     local s = beta * ops.sqrt(ops.maximum(1 - r * r, 0))
-    return bessel_scaled(s) * ops.exp(s - beta) / bessel_scaled(core.tensor(beta, { dtype = "float64" }))
+    return bessel_scaled(s) * ops.exp(s - beta) / bessel_scaled(core.tensor(beta,
+      { dtype = "float64" }))
   end)
 end
 

@@ -170,4 +170,26 @@ rows[#rows + 1] = {
   grad = false,
   why = "integers have no gradient",
 }
+
+-- Options that NumPy and Keras have beside the reference's entries; values by hand.
+local updates = { { values = { 1, 2, 3 } }, { values = { { 1 }, { 1 }, { 3 } }, dtype = "int32" }, { values = { 5, 6, 2 } } }
+for reduction, values in pairs { add = { 12, 2, 5 }, max = { 6, 2, 3 }, min = { 1, 2, 2 }, mul = { 30, 2, 6 } } do
+  rows[#rows + 1] = { op = "scatter_update", label = reduction, inputs = updates, options = { reduction = reduction },
+    outputs = { { values = values } } }
+end
+local bytes = { { values = { { 200, 100 }, { 100, 100 } }, dtype = "uint8" } }
+for op, values in pairs { sum = { 300, 200 }, prod = { 20000, 10000 }, mean = { 150, 100 } } do
+  rows[#rows + 1] = { op = op, label = "in another dtype", inputs = bytes, options = { axis = 1, dtype = "float64" },
+    outputs = { { values = values } }, dtypes = { uint8 = "float64" } }
+end
+for op, values in pairs { cumsum = { 200, 300, 400, 500 }, cumprod = { 200, 20000, 2000000, 200000000 } } do
+  rows[#rows + 1] = { op = op, label = "in another dtype", inputs = bytes, options = { dtype = "int64" },
+    outputs = { { values = values } }, dtypes = { uint8 = "int64" } }
+end
+for op, values in pairs { max = { 0, 2 }, min = { -2, 0 } } do
+  rows[#rows + 1] = { op = op, label = "initial", inputs = { { values = { { -1, -2, -0.5 }, { 1, 2, 0.3 } } } },
+    options = { axis = 2, initial = 0 }, outputs = { { values = values } },
+    empty = { inputs = { { 0, 2 } }, options = { axis = 1, initial = 0 }, output = { 2 } } }
+end
+
 return rows

@@ -1,0 +1,424 @@
+/* Factorizations of small and middling matrices: Cholesky, LU, QR, eigenvalues of symmetric matrices,
+ * singular values.
+ *
+ * Inputs are contiguous, matrices in their last two axes, one after the other. Everything is computed in
+ * double in the kernel's work space and stored in the dtype of the call: float32 keeps its digits. */
+#include "cpu.h"
+
+typedef struct {
+    int64_t count, m, n; /* how many matrices, rows, columns */
+} batch;
+
+static batch batch_of(const tide_buf *x) {
+    batch b = {1, x->shape[x->rank - 2], x->shape[x->rank - 1]};
+    for (int i = 0; i < x->rank - 2; i++) b.count *= x->shape[i];
+    return b;
+}
+
+static void load(double *to, const REAL *from, int64_t n) {
+    for (int64_t i = 0; i < n; i++) to[i] = (double)from[i];
+}
+static void store(REAL *to, const double *from, int64_t n) {
+    for (int64_t i = 0; i < n; i++) to[i] = (REAL)from[i];
+}
+static double dot(const double *x, const double *y, int64_t n) {
+    double s = 0;
+#pragma omp simd reduction(+ \
+                           : s)
+    for (int64_t i = 0; i < n; i++) s += x[i] * y[i];
+    return s;
+}
+/* y -= f x */
+static void take_off(double *y, double f, const double *x, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) y[i] -= f * x[i];
+}
+static void transpose(double *to, const double *from, int64_t rows, int64_t cols) {
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++) to[j * rows + i] = from[i * cols + j];
+}
+/* Matrix i of the first input is refused. */
+static tide_status refuse(tide_kcall *c, int64_t i) {
+    c->bad.pos = i;
+    return TIDE_EARG;
+}
+
+/* -- Cholesky -- */
+
+/* a = L L', L in place of the lower triangle, zeros above; 0: not positive definite. */
+static int cholesky(double *a, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j <= i; j++) {
+            const double s = a[i * n + j] - dot(a + i * n, a + j * n, j);
+            if (j < i) {
+                a[i * n + j] = s / a[j * n + j];
+                continue;
+            }
+            if (!(s > 0)) return 0;
+            a[i * n + i] = sqrt(s);
+            for (int64_t k = i + 1; k < n; k++) a[i * n + k] = 0;
+        }
+    return 1;
+}
+
+/* The mean of a matrix and its transpose. */
+static void symmetric(double *a, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < i; j++)
+            a[i * n + j] = a[j * n + i] = (a[i * n + j] + a[j * n + i]) / 2;
+}
+
+TIDE_KERNEL(cholesky) {
+    const tide_cholesky_attrs *at = c->attrs;
+    const batch b = batch_of(&c->in[0]);
+    const int64_t n = b.n, size = n * n;
+    double *a = tide_scratch(c->dev, (size_t)(2 * size + 1) * sizeof *a);
+    if (!a) return TIDE_ENOMEM;
+    for (int64_t i = 0; i < b.count; i++) {
+        load(a, (const REAL *)c->in[0].p + i * size, size);
+        symmetric(a, n);
+        if (!cholesky(a, n)) return refuse(c, i);
+        if (at->upper) transpose(a + size, a, n, n);
+        store((REAL *)c->out[0].p + i * size, a + (at->upper ? size : 0), size);
+    }
+    return TIDE_OK;
+}
+
+/* -- LU with partial pivoting -- */
+
+/* P a = L U in place; row i was exchanged with row pivot[i]. Returns the sign of the permutation, or 0 where a
+ * pivot is 0. */
+static int lu(double *a, int64_t n, int64_t *pivot) {
+    int sign = 1, regular = 1;
+    for (int64_t k = 0; k < n; k++) {
+        int64_t best = k;
+        for (int64_t i = k + 1; i < n; i++)
+            if (fabs(a[i * n + k]) > fabs(a[best * n + k])) best = i;
+        pivot[k] = best;
+        if (best != k) {
+            sign = -sign;
+            for (int64_t j = 0; j < n; j++) {
+                const double t = a[k * n + j];
+                a[k * n + j] = a[best * n + j];
+                a[best * n + j] = t;
+            }
+        }
+        if (a[k * n + k] == 0) {
+            regular = 0;
+            continue;
+        }
+        for (int64_t i = k + 1; i < n; i++) {
+            const double f = a[i * n + k] /= a[k * n + k];
+            if (f != 0) take_off(a + i * n + k + 1, f, a + k * n + k + 1, n - k - 1);
+        }
+    }
+    return regular ? sign : 0;
+}
+
+/* b (n, k) becomes the solution of T x = b, T the lower or upper triangle of a, with ones on the diagonal if
+ * `unit`. */
+static void triangle(const double *a, int64_t n, double *b, int64_t k, int lower, int unit) {
+    for (int64_t r = 0; r < n; r++) {
+        const int64_t i = lower ? r : n - 1 - r;
+        for (int64_t j = lower ? 0 : i + 1, end = lower ? i : n; j < end; j++)
+            if (a[i * n + j] != 0) take_off(b + i * k, a[i * n + j], b + j * k, k);
+        for (int64_t j = 0; j < k && !unit; j++) b[i * k + j] /= a[i * n + i];
+    }
+}
+static void solve(const double *a, int64_t n, const int64_t *pivot, double *b, int64_t k) {
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < k && pivot[i] != i; j++) {
+            const double t = b[i * k + j];
+            b[i * k + j] = b[pivot[i] * k + j];
+            b[pivot[i] * k + j] = t;
+        }
+    triangle(a, n, b, k, 1, 1);
+    triangle(a, n, b, k, 0, 0);
+}
+
+TIDE_KERNEL(inv) {
+    const batch b = batch_of(&c->in[0]);
+    const int64_t n = b.n, size = n * n;
+    double *a = tide_scratch(c->dev, (size_t)(2 * size + n + 1) * sizeof *a), *y = a + size;
+    int64_t *pivot = (int64_t *)(a ? a + 2 * size : NULL);
+    if (!a) return TIDE_ENOMEM;
+    for (int64_t i = 0; i < b.count; i++) {
+        load(a, (const REAL *)c->in[0].p + i * size, size);
+        if (!lu(a, n, pivot)) return refuse(c, i);
+        for (int64_t j = 0; j < size; j++) y[j] = j % (n + 1) == 0;
+        solve(a, n, pivot, y, n);
+        store((REAL *)c->out[0].p + i * size, y, size);
+    }
+    return TIDE_OK;
+}
+
+TIDE_KERNEL(solve) { /* a (..., n, n), b (..., n, k) or (..., n) */
+    const batch b = batch_of(&c->in[0]);
+    const int64_t n = b.n, size = n * n,
+                  k = c->in[1].rank == c->in[0].rank ? c->in[1].shape[c->in[1].rank - 1] : 1;
+    double *a = tide_scratch(c->dev, (size_t)(size + n * k + n + 1) * sizeof *a), *y = a + size;
+    int64_t *pivot = (int64_t *)(a ? y + n * k : NULL);
+    if (!a) return TIDE_ENOMEM;
+    for (int64_t i = 0; i < b.count; i++) {
+        load(a, (const REAL *)c->in[0].p + i * size, size);
+        load(y, (const REAL *)c->in[1].p + i * n * k, n * k);
+        if (!lu(a, n, pivot)) return refuse(c, i);
+        solve(a, n, pivot, y, k);
+        store((REAL *)c->out[0].p + i * n * k, y, n * k);
+    }
+    return TIDE_OK;
+}
+
+TIDE_KERNEL(solve_triangular) {
+    const tide_solve_triangular_attrs *at = c->attrs;
+    const batch b = batch_of(&c->in[0]);
+    const int64_t n = b.n, size = n * n,
+                  k = c->in[1].rank == c->in[0].rank ? c->in[1].shape[c->in[1].rank - 1] : 1;
+    double *a = tide_scratch(c->dev, (size_t)(size + n * k + 1) * sizeof *a), *y = a + size;
+    if (!a) return TIDE_ENOMEM;
+    for (int64_t i = 0; i < b.count; i++) {
+        load(a, (const REAL *)c->in[0].p + i * size, size);
+        load(y, (const REAL *)c->in[1].p + i * n * k, n * k);
+        for (int64_t j = 0; j < n; j++)
+            if (a[j * n + j] == 0) return refuse(c, i);
+        triangle(a, n, y, k, at->lower, 0);
+        store((REAL *)c->out[0].p + i * n * k, y, n * k);
+    }
+    return TIDE_OK;
+}
+
+static tide_status determinants(tide_kcall *c, int logarithm) {
+    const batch b = batch_of(&c->in[0]);
+    const int64_t n = b.n, size = n * n;
+    double *a = tide_scratch(c->dev, (size_t)(size + n + 1) * sizeof *a);
+    int64_t *pivot = (int64_t *)(a ? a + size : NULL);
+    if (!a) return TIDE_ENOMEM;
+    for (int64_t i = 0; i < b.count; i++) {
+        load(a, (const REAL *)c->in[0].p + i * size, size);
+        double sign = lu(a, n, pivot), product = sign, sum = sign == 0 ? -INFINITY : 0;
+        for (int64_t j = 0; j < n && sign != 0; j++) {
+            const double d = a[j * (n + 1)];
+            product *= d;
+            sum += log(fabs(d));
+            if (d < 0) sign = -sign;
+            if (d != d) sign = d;
+        }
+        ((REAL *)c->out[0].p)[i] = (REAL)(logarithm ? sign : product);
+        if (logarithm) ((REAL *)c->out[1].p)[i] = (REAL)sum;
+    }
+    return TIDE_OK;
+}
+TIDE_KERNEL(det) { return determinants(c, 0); }
+TIDE_KERNEL(slogdet) { return determinants(c, 1); }
+
+TIDE_KERNEL(lu_factor) {
+    const tide_lu_factor_attrs *at = c->attrs;
+    const batch b = batch_of(&c->in[0]);
+    const int64_t n = b.n, size = n * n;
+    double *a = tide_scratch(c->dev, (size_t)(size + 1) * sizeof *a);
+    if (!a) return TIDE_ENOMEM;
+    for (int64_t i = 0; i < b.count; i++) {
+        int64_t *pivot = (int64_t *)c->out[1].p + i * n;
+        load(a, (const REAL *)c->in[0].p + i * size, size);
+        lu(a, n, pivot);
+        for (int64_t j = 0; j < n; j++) pivot[j] += at->base;
+        store((REAL *)c->out[0].p + i * size, a, size);
+    }
+    return TIDE_OK;
+}
+
+/* -- QR by reflections: x = Q R; Q has q columns -- */
+TIDE_KERNEL(qr) {
+    const batch b = batch_of(&c->in[0]);
+    const int64_t m = b.m, n = b.n, k = TIDE_MIN(m, n), q = c->out[0].shape[c->out[0].rank - 1];
+    /* columns of x and of Q lie in rows */
+    double *a = tide_scratch(c->dev, (size_t)(2 * m * n + 2 * m * q + k + 1) * sizeof *a);
+    if (!a) return TIDE_ENOMEM;
+    double *x = a + m * n, *y = x + m * n, *turned = y + m * q, *beta = turned + m * q;
+    for (int64_t i = 0; i < b.count; i++) {
+        load(x, (const REAL *)c->in[0].p + i * m * n, m * n);
+        transpose(a, x, m, n);
+        for (int64_t j = 0; j < k;
+             j++) { /* v, scaled so that v[j] = 1, stays below the diagonal; R above */
+            double *v = a + j * m, norm = sqrt(dot(v + j, v + j, m - j)), top = v[j];
+            beta[j] = 0;
+            if (norm == 0 || j == m - 1) continue;
+            const double r = top > 0 ? -norm : norm;
+            beta[j] = (r - top) / r;
+            for (int64_t l = j + 1; l < m; l++) v[l] /= top - r;
+            v[j] = r;
+            for (int64_t p = j + 1; p < n; p++) {
+                double *w = a + p * m, f = beta[j] * (w[j] + dot(v + j + 1, w + j + 1, m - j - 1));
+                w[j] -= f;
+                take_off(w + j + 1, f, v + j + 1, m - j - 1);
+            }
+        }
+        for (int64_t p = 0; p < q;
+             p++) { /* Q = H0 H1 ... on the columns of the identity, last reflection first */
+            double *w = y + p * m;
+            for (int64_t l = 0; l < m; l++) w[l] = l == p;
+            for (int64_t j = k - 1; j >= 0; j--) {
+                const double *v = a + j * m,
+                             f = beta[j] * (w[j] + dot(v + j + 1, w + j + 1, m - j - 1));
+                w[j] -= f;
+                take_off(w + j + 1, f, v + j + 1, m - j - 1);
+            }
+        }
+        transpose(turned, y, q, m);
+        store((REAL *)c->out[0].p + i * m * q, turned, m * q);
+        REAL *r = (REAL *)c->out[1].p + i * q * n;
+        for (int64_t row = 0; row < q; row++)
+            for (int64_t j = 0; j < n; j++) r[row * n + j] = row <= j ? (REAL)a[j * m + row] : 0;
+    }
+    return TIDE_OK;
+}
+
+/* -- eigenvalues of symmetric matrices: Jacobi's rotations (Golub and Van Loan, 8.5) -- */
+
+enum { SWEEPS = 60 };
+
+/* Rows p and q of v turned by (c, s). */
+static void turn(double *v, int64_t p, int64_t q, int64_t n, double cosine, double sine) {
+    double *x = v + p * n, *y = v + q * n;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        const double a = x[i], b = y[i];
+        x[i] = cosine * a - sine * b;
+        y[i] = sine * a + cosine * b;
+    }
+}
+
+/* Rows of v become eigenvectors, the diagonal of a the eigenvalues; 0: no convergence (NaN). */
+static int jacobi(double *a, double *v, int64_t n) {
+    for (int64_t i = 0; i < n * n; i++) v[i] = i % (n + 1) == 0;
+    for (int sweep = 0; sweep < SWEEPS; sweep++) {
+        double off = 0, whole = 0;
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t j = 0; j < n; j++)
+                *(i == j ? &whole : &off) += a[i * n + j] * a[i * n + j];
+        if (off <= 1e-31 * (whole + off)) return 1;
+        if (off != off) return 0;
+        for (int64_t p = 0; p < n; p++)
+            for (int64_t q = p + 1; q < n; q++) {
+                const double g = a[p * n + q];
+                if (g == 0) continue;
+                const double theta = (a[q * n + q] - a[p * n + p]) / (2 * g);
+                const double t = (theta < 0 ? -1 : 1) / (fabs(theta) + sqrt(theta * theta + 1)),
+                             cosine = 1 / sqrt(t * t + 1);
+                turn(a, p, q, n, cosine, t * cosine);
+                for (int64_t i = 0; i < n; i++) { /* the columns too */
+                    const double x = a[i * n + p], y = a[i * n + q];
+                    a[i * n + p] = cosine * x - t * cosine * y;
+                    a[i * n + q] = t * cosine * x + cosine * y;
+                }
+                a[p * n + q] = a[q * n + p] = 0; /* but for rounding */
+                turn(v, p, q, n, cosine, t * cosine);
+            }
+    }
+    return 0;
+}
+
+TIDE_KERNEL(eigh) {
+    const batch b = batch_of(&c->in[0]);
+    const int64_t n = b.n, size = n * n;
+    double *a = tide_scratch(c->dev, (size_t)(2 * size + 1) * sizeof *a);
+    if (!a) return TIDE_ENOMEM;
+    double *v = a + size;
+    for (int64_t i = 0; i < b.count; i++) {
+        REAL *w = (REAL *)c->out[0].p + i * n, *vectors = (REAL *)c->out[1].p + i * size;
+        load(a, (const REAL *)c->in[0].p + i * size, size);
+        symmetric(a, n);
+        if (!jacobi(a, v, n)) return refuse(c, i);
+        for (int64_t to = 0; to < n; to++) { /* rising; what was taken is infinite */
+            int64_t least = 0;
+            for (int64_t j = 1; j < n; j++)
+                if (a[j * (n + 1)] < a[least * (n + 1)]) least = j;
+            w[to] = (REAL)a[least * (n + 1)];
+            a[least * (n + 1)] = INFINITY;
+            for (int64_t j = 0; j < n; j++) vectors[j * n + to] = (REAL)v[least * n + j];
+        }
+    }
+    return TIDE_OK;
+}
+
+/* -- singular values by one-sided rotations (Hestenes 1958) -- */
+
+/* Rows of w (n, m) become orthogonal, v (n, n) collects the rotations; 0: no convergence. */
+static int one_sided(double *w, double *v, int64_t n, int64_t m) {
+    for (int64_t i = 0; i < n * n; i++) v[i] = i % (n + 1) == 0;
+    for (int sweep = 0; sweep < SWEEPS; sweep++) {
+        int turned = 0;
+        for (int64_t p = 0; p < n; p++)
+            for (int64_t q = p + 1; q < n; q++) {
+                const double *x = w + p * m, *y = w + q * m;
+                const double a = dot(x, x, m), b = dot(y, y, m), g = dot(x, y, m);
+                if (g != g) return 0;
+                if (fabs(g) <= 1e-15 * sqrt(a * b) || g == 0) continue;
+                const double z = (b - a) / (2 * g),
+                             t = (z < 0 ? -1 : 1) / (fabs(z) + sqrt(z * z + 1)),
+                             cosine = 1 / sqrt(t * t + 1);
+                turned = 1;
+                turn(w, p, q, m, cosine, t * cosine);
+                turn(v, p, q, n, cosine, t * cosine);
+            }
+        if (!turned) return 1;
+    }
+    return 1; /* what is left is rounding */
+}
+
+/* Rows from..to of u (to, m), orthonormal to those before them. */
+static void complete(double *u, int64_t from, int64_t to, int64_t m) {
+    for (int64_t r = from, axis = 0; r < to && axis < m; axis++) {
+        double *x = u + r * m;
+        for (int64_t i = 0; i < m; i++) x[i] = i == axis;
+        for (int pass = 0; pass < 2; pass++)
+            for (int64_t j = 0; j < r; j++) take_off(x, dot(x, u + j * m, m), u + j * m, m);
+        const double norm = sqrt(dot(x, x, m));
+        if (norm < 1e-3 / sqrt((double)m)) continue;
+        for (int64_t i = 0; i < m; i++) x[i] /= norm;
+        r++;
+    }
+}
+
+TIDE_KERNEL(svd_) { /* u (m, p), s (k), vh (q, n) with p = q = k or full */
+    const batch b = batch_of(&c->in[0]);
+    const int64_t tall = b.m >= b.n, m = tall ? b.m : b.n,
+                  n = tall ? b.n : b.m; /* of x, or of its transpose */
+    const int64_t pu = c->out[0].shape[c->out[0].rank - 1],
+                  qv = c->out[2].shape[c->out[2].rank - 2];
+    const int64_t lp = tall ? pu : qv; /* rows of the longer basis */
+    double *w = tide_scratch(c->dev, (size_t)(2 * m * n + 2 * n * n + lp * m + n + 1) * sizeof *w);
+    if (!w) return TIDE_ENOMEM;
+    double *x = w + m * n, *v = x + m * n, *sorted = v + n * n, *u = sorted + n * n,
+           *s = u + lp * m;
+    for (int64_t i = 0; i < b.count; i++) {
+        load(x, (const REAL *)c->in[0].p + i * m * n, m * n);
+        if (tall) transpose(w, x, m, n);
+        else memcpy(w, x, (size_t)(m * n) * sizeof *w);
+        if (!one_sided(w, v, n, m)) return refuse(c, i);
+        for (int64_t j = 0; j < n; j++) s[j] = sqrt(dot(w + j * m, w + j * m, m));
+        int64_t rank = 0;
+        for (int64_t to = 0; to < n; to++) { /* falling; what was taken is below 0 */
+            int64_t most = 0;
+            for (int64_t j = 1; j < n; j++)
+                if (s[j] > s[most]) most = j;
+            const double value = s[most];
+            ((REAL *)c->out[1].p)[i * n + to] = (REAL)value;
+            memcpy(sorted + to * n, v + most * n, (size_t)n * sizeof *v);
+            if (value > 0) {
+                for (int64_t j = 0; j < m; j++) u[to * m + j] = w[most * m + j] / value;
+                rank = to + 1;
+            }
+            s[most] = -1;
+        }
+        complete(u, rank, lp, m);
+        /* rows of u and sorted are left and right singular vectors of the tall matrix */
+        REAL *left = (REAL *)c->out[0].p + i * b.m * pu,
+             *right = (REAL *)c->out[2].p + i * qv * b.n;
+        const double *ul = tall ? u : sorted, *vl = tall ? sorted : u;
+        for (int64_t r = 0; r < b.m; r++)
+            for (int64_t j = 0; j < pu; j++) left[r * pu + j] = (REAL)ul[j * b.m + r];
+        store(right, vl, qv * b.n);
+    }
+    return TIDE_OK;
+}
