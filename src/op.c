@@ -201,8 +201,8 @@ static tide_status run(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
     else if (st == TIDE_EINDEX) bad_position(ctx, op, &k);
     else if (st == TIDE_ENOMEM) tide_fail(ctx, st, "%s: not enough memory for work space", op->name);
     else if (st == TIDE_EARG && op->refused)
-        tide_fail(ctx, st, "%s: matrix %ld of %s %s", op->name, (long)k.bad.pos + 1, op->args()[0].name,
-                  op->refused);
+        tide_fail(ctx, st, "%s: matrix %ld of %s %s", op->name, (long)k.bad.pos + 1,
+                  op->args()[0].name, op->refused);
     else if (st != TIDE_OK) tide_fail(ctx, st, "%s: the kernel refuses its input (%s)", op->name, tide_status_name(st));
     if (bufs != few) free(bufs);
     return st;

@@ -71,7 +71,7 @@ struct tide_op {
     /* COMPOSE_OP: the definition; fused ops: the same thing with smaller ops, oracle and source of second derivatives. */
     void (*compose)(tide_tape *, const void *attrs, int nin, tide_tensor **in, tide_tensor **out);
     void (*after)(const tide_call *);    /* optional: the kernel has run */
-    const char *refused;                 /* optional: what a matrix is, of which a kernel says EARG */
+    const char *refused;                 /* optional: what a refused matrix is */
     double (*flops)(const tide_kcall *); /* optional: multiplications and additions of matrix products, for the profile */
 };
 enum { TIDE_FLOAT_OP,

@@ -151,7 +151,7 @@ function ops.source(f)
   return sources[f] or f
 end
 
---- The names of an op's arguments in their order, `...` for any number; nil for a name that is none.
+--- The names of an op's arguments in order, `...` for any number; nil for a name that is none.
 function ops.arguments(name)
   if type(name) ~= "string" then
     return nil
