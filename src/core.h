@@ -155,7 +155,6 @@ static inline int tide_needs_grad(const tide_tensor *t) { return t->requires_gra
 
 int64_t tide_live_bytes(void); /* of the CPU */
 int64_t tide_live_tensors(void);
-float tide_half_to_float(uint16_t);
 const char *tide_dtype_name(int dtype); /* Keras' name */
 
 /* op.c */

@@ -4,6 +4,7 @@
  * Headers come from free lists of the context, data from the device's caching allocator. */
 #include "op.h"
 
+#include "../kernels/cpu/half.h"
 #include "device.h"
 
 #include <stdio.h>
@@ -218,36 +219,14 @@ static int64_t element_offset(const tide_tensor *t, int64_t flat) {
     return off;
 }
 
-float tide_half_to_float(uint16_t h) {
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 0x3FF, bits;
-    if (e == 31) {
-        bits = sign | 0x7F800000 | m << 13;
-    } else if (e) {
-        bits = sign | (e + 112) << 23 | m << 13;
-    } else if (m) {
-        int shift = __builtin_clz(m) - 21;
-        bits = sign | (uint32_t)(113 - shift) << 23 | (m << shift & 0x3FF) << 13;
-    } else {
-        bits = sign;
-    }
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
 double tide_item(const tide_tensor *t, int64_t flat) {
     const void *p = tide_data(t);
     int64_t i = element_offset(t, flat);
     switch (t->dtype) {
     case TIDE_F32: return ((const float *)p)[i];
     case TIDE_F64: return ((const double *)p)[i];
-    case TIDE_F16: return tide_half_to_float(((const uint16_t *)p)[i]);
-    case TIDE_BF16: {
-        uint32_t bits = (uint32_t)((const uint16_t *)p)[i] << 16;
-        float f;
-        memcpy(&f, &bits, sizeof f);
-        return f;
-    }
+    case TIDE_F16: return tide_from_f16(((const uint16_t *)p)[i]);
+    case TIDE_BF16: return tide_from_bf16(((const uint16_t *)p)[i]);
     default: return (double)tide_item_int(t, flat);
     }
 }

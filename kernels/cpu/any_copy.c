@@ -2,6 +2,7 @@
  *
  * A strided copy first drops axes of length 1 and joins axes that follow each other in both operands; what remains is memcpy
  * by rows, or, where input and output run along different axes, tiles that keep both in cache. */
+#define TIDE_POLLED
 #include "cpu.h"
 #include "half.h"
 
@@ -176,7 +177,7 @@ static inline int32_t whole_f32(float v) {
     }                                              \
     break;
 
-static void convert(int from, int to, int64_t n, const void *sp, void *dp) {
+void tide_convert(int from, int to, int64_t n, const void *sp, void *dp) {
     if (from == to) {
         memcpy(dp, sp, (size_t)n * tide_dtype_size(from));
         return;
@@ -209,7 +210,10 @@ tide_status tide_any_cast(tide_kcall *c) {
         copy_planned(&p, a, src, packed);
         src = packed;
     }
-    TIDE_PARALLEL_FOR (n, 1 << 16) { convert(x->dtype, y->dtype, hi - lo, src + lo * (int64_t)a, (char *)y->p + lo * (int64_t)b); }
+    char *dst = y->p;
+    TIDE_PARALLEL_FOR (n, 1 << 16) {
+        tide_convert(x->dtype, y->dtype, hi - lo, src + lo * (int64_t)a, dst + lo * (int64_t)b);
+    }
     return TIDE_OK;
 }
 
@@ -222,7 +226,7 @@ tide_status tide_any_fill_(tide_kcall *c) {
     size_t item = tide_dtype_size(y->dtype);
     if (n == 0) return TIDE_OK;
     uint64_t one = 0;
-    convert(TIDE_F64, y->dtype, 1, &a->value, &one);
+    tide_convert(TIDE_F64, y->dtype, 1, &a->value, &one);
     if (one == 0) {
         TIDE_PARALLEL_FOR (n *(int64_t)item, 1 << 20) { memset((char *)y->p + lo, 0, (size_t)(hi - lo)); }
         return TIDE_OK;

@@ -1,4 +1,5 @@
 /* Rows by position: embedding tables and their gradients, and the gather of a batch from a data set. */
+#define TIDE_POLLED
 #include "cpu.h"
 #include "labels.h"
 

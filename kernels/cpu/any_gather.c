@@ -2,6 +2,7 @@
  *
  * Invariant: a position out of range is found before anything is read or written with it, and reported through `bad`.
  * Several contributions to one place are added in the order of the positions, whatever the number of threads. */
+#define TIDE_POLLED
 #include "cpu.h"
 
 static tide_status refuse(tide_kcall *c, int in, int64_t pos, int64_t value, int64_t lo, int64_t hi) {

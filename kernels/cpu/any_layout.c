@@ -1,9 +1,8 @@
 /* Moving elements whatever they mean: padding, selection, triangles, diagonals.
  *
  * Invariant: results are contiguous; only the inputs of select_ may be strided. */
+#define TIDE_POLLED
 #include "cpu.h"
-
-#include "half.h"
 
 /* -- filling -- */
 static void fill(char *p, int64_t n, size_t size, const void *value) {
@@ -27,32 +26,29 @@ static void fill(char *p, int64_t n, size_t size, const void *value) {
     }
 }
 
-static int64_t whole(double v) { return v != v ? 0 : v < -0x1p63 ? INT64_MIN
-                                     : v >= 0x1p63               ? INT64_MAX
-                                                                 : (int64_t)v; }
-
-/* The bytes of a number in a dtype. */
-static void encode(int dtype, double v, void *out) {
-    switch (dtype) {
-    case TIDE_F32: *(float *)out = (float)v; break;
-    case TIDE_F64: *(double *)out = v; break;
-    case TIDE_I64: *(int64_t *)out = whole(v); break;
-    case TIDE_I32: *(int32_t *)out = (int32_t)whole(v); break;
-    case TIDE_U8: *(uint8_t *)out = (uint8_t)whole(v); break;
-    case TIDE_I8: *(int8_t *)out = (int8_t)whole(v); break;
-    case TIDE_BOOL: *(uint8_t *)out = v != 0; break;
-    case TIDE_F16: *(uint16_t *)out = tide_to_f16((float)v); break;
-    default: *(uint16_t *)out = tide_to_bf16((float)v); break;
+/* start + i step, in whole numbers where all are: a double does not hold every int64. */
+static void run(const tide_arange__attrs *a, int dtype, int64_t lo, int64_t hi, char *y) {
+    enum { BLOCK = 512 };
+    const int whole = a->start == floor(a->start) && a->step == floor(a->step);
+    const int exact = whole && dtype == TIDE_I64 && fabs(a->start) < 0x1p63 && fabs(a->step) < 0x1p63;
+    const uint64_t step = exact ? (uint64_t)(int64_t)a->step : 0;
+    for (int64_t i0 = lo, n; i0 < hi; i0 += n) {
+        double v[BLOCK];
+        int64_t w[BLOCK];
+        n = TIDE_MIN(BLOCK, hi - i0);
+        for (int64_t i = 0; i < n && !exact; i++) v[i] = a->start + (double)(i0 + i) * a->step;
+        for (int64_t i = 0; i < n && exact; i++)
+            w[i] = (int64_t)((uint64_t)(int64_t)a->start + (uint64_t)(i0 + i) * step);
+        void *to = y + i0 * (int64_t)tide_dtype_size(dtype);
+        if (exact) tide_convert(TIDE_I64, dtype, n, w, to);
+        else tide_convert(TIDE_F64, dtype, n, v, to);
     }
 }
 
 tide_status tide_any_arange_(tide_kcall *c);
 tide_status tide_any_arange_(tide_kcall *c) {
-    const tide_arange__attrs *a = c->attrs;
     const tide_buf *y = &c->out[0];
-    int64_t size = (int64_t)tide_dtype_size(y->dtype);
-    TIDE_PARALLEL_FOR (tide_buf_numel(y), 32768)
-        for (int64_t i = lo; i < hi; i++) encode(y->dtype, a->start + (double)i * a->step, (char *)y->p + i * size);
+    TIDE_PARALLEL_FOR (tide_buf_numel(y), 32768) { run(c->attrs, y->dtype, lo, hi, y->p); }
     return TIDE_OK;
 }
 
@@ -137,7 +133,8 @@ tide_status tide_any_pad(tide_kcall *c) {
         return TIDE_OK;
     }
     TIDE_DO(padding_of(&p, c->dev, &a->pad_width, a->mode));
-    encode(p.y->dtype, a->constant_values != a->constant_values ? 0 : a->constant_values, &p.value);
+    const double constant = a->constant_values != a->constant_values ? 0 : a->constant_values;
+    tide_convert(TIDE_F64, p.y->dtype, 1, &constant, &p.value);
     int64_t cols = p.y->shape[last], size = (int64_t)p.size, before = a->pad_width.v[last][0], middle = p.x->shape[last];
     TIDE_PARALLEL_FOR (n / cols, TIDE_MAX(1, 65536 / cols)) {
         for (int64_t r = lo; r < hi; r++) {

@@ -1,4 +1,5 @@
 /* Whole numbers at random: integers of a range and permutations. */
+#define TIDE_POLLED
 #include "cpu.h"
 #include "philox.h"
 

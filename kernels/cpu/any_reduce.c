@@ -1,5 +1,6 @@
 /* Reductions of integers and bools, truth reductions and positions of extremes for every dtype, and the walk they share with
  * the float kernels. */
+#define TIDE_POLLED
 #include "reduce.h"
 
 void tide_reduce_plan(const tide_buf *in, const tide_ints *axis, reduce_plan *p) {

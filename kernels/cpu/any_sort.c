@@ -2,6 +2,7 @@
  *
  * Elements become unsigned keys that rise with them (NaN above all, -0 equal to 0), so that one stable sort serves every
  * dtype: insertion for short lines, radix by bytes for long ones. */
+#define TIDE_POLLED
 #include "cpu.h"
 
 #include <omp.h>

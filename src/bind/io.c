@@ -298,7 +298,7 @@ static int listdir(lua_State *L) {
             kinds[i] = 'l';
     }
     closedir(d);
-    /* from here Lua may raise for want of memory only: names are moved to it one by one, and freed */
+    /* from here Lua raises for want of memory only: names are moved to it one by one, and freed */
     bool failed = !kinds || !lua_checkstack(L, 8);
     lua_createtable(L, (int)n, 0);
     lua_createtable(L, (int)n, 0);

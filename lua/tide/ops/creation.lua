@@ -49,6 +49,9 @@ function creation.arange(...)
   if n ~= n or n > 2 ^ 40 or not math.tointeger(n) then
     errors.raise("arange", "the range %s..%s by %s is too long", tostring(start), tostring(stop), tostring(step))
   end
+  if dtype == "int64" and math.type(start) == "integer" and math.abs(start) > 2 ^ 53 then
+    return counted(math.tointeger(n), 0, step, dtype) + start -- which a float may not hold
+  end
   return counted(math.tointeger(n), start, step, dtype)
 end
 
