@@ -1,9 +1,9 @@
-/* Factorizations of small and middling matrices: Cholesky, LU, QR, eigenvalues of symmetric matrices,
- * singular values.
+/* Factorizations of small and middling matrices: Cholesky, LU, QR, eigenvalues of symmetric
+ * matrices, singular values.
  *
- * Inputs are contiguous, matrices in their last two axes, one after the other. Everything is computed
- * in double in the kernel's work space and stored in the dtype of the call: float32 keeps its digits.
- */
+ * Inputs are contiguous, matrices in their last two axes, one after the other. Everything is
+ * computed in double in the kernel's work space and stored in the dtype of the call: float32 keeps
+ * its digits. */
 #include "cpu.h"
 
 typedef struct {
@@ -87,8 +87,8 @@ TIDE_KERNEL(cholesky) {
 
 /* -- LU with partial pivoting -- */
 
-/* P a = L U in place; row i was exchanged with row pivot[i]. Returns the sign of the permutation, or 0
- * where a pivot is 0. */
+/* P a = L U in place; row i was exchanged with row pivot[i]. Returns the sign of the permutation,
+ * or 0 where a pivot is 0. */
 static int lu(double *a, int64_t n, int64_t *pivot) {
     int sign = 1, regular = 1;
     for (int64_t k = 0; k < n; k++) {

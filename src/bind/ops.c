@@ -386,6 +386,8 @@ static void finish_inputs(decoding *d) {
             like = d->in[k]->dtype;
             mask = (op == &tide_op_where || (like == TIDE_BOOL && op->kind == TIDE_POINTWISE_OP)) && tide_numel(d->in[k]) != 1;
         }
+    for (int k = 2; k > 0 && op == &tide_op_where; k--) /* numbers beside x1 or x2, not the mask */
+        if (d->in[k]) like = d->in[k]->dtype;
     for (int arg = 0; arg < d->b->nargs; arg++) {
         const tide_arg *a = &d->b->args[arg];
         if (a->kind != TIDE_ARG_IN) continue;

@@ -299,13 +299,17 @@ function sequences.vectorize(...)
     for i = 1, xs.n do
       xs[i] = ops.ravel(ops.broadcast_to(xs[i], shape))
     end
-    local out = {}
+    local out, dtype = {}, nil
+    for i = xs.n, 1, -1 do
+      dtype = common.is_float(xs[i]) and xs[i].dtype or dtype
+    end
     for k = 1, xs.n > 0 and xs[1].size or 0 do
       local arguments = { n = xs.n }
       for i = 1, xs.n do
         arguments[i] = xs[i][k]
       end
-      out[k] = common.tensor(f(table.unpack(arguments, 1, xs.n)))
+      local y = f(table.unpack(arguments, 1, xs.n))
+      out[k] = common.tensor(y, type(y) == "number" and dtype or nil)
     end
     if #out == 0 then
       errors.raise("vectorize", "needs at least one element to call the function with")

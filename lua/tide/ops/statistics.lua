@@ -196,7 +196,8 @@ end
 local function nanvar(o)
   local x, kept = float_of(o.x), { axis = o.axis, keepdims = true }
   local mean = reduce(ops.sum, without_nan(x, 0), kept) / present(x, kept)
-  return reduce(ops.sum, without_nan(ops.square(x - mean), 0), o) / present(x, o)
+  local d = without_nan(x - mean, 0) -- before the square, whose derivative at NaN would be NaN
+  return reduce(ops.sum, ops.square(d), o) / present(x, o)
 end
 
 --- Variance over axes of the elements that are numbers. Keras: ops.nanvar.
