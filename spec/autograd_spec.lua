@@ -199,7 +199,6 @@ end)
 
 describe("values changed in place", function()
   it("has an in-place form of every elementwise op, with its values and gradient", function()
-    local core = require "tide.core"
     local count = 0
     for _, name in ipairs(core.op_names()) do
       local method = debug.getmetatable(tide.ones { 1 }).methods[name .. "_"]

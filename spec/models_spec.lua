@@ -538,6 +538,24 @@ describe("merging functions", function()
   end)
 end)
 
+describe("the lists that models return", function()
+  it("stand wherever lists of one's own do", function()
+    local a, b = tide.Input { 4 }, tide.Input { 4 }
+    local outputs = { layers.Dense { 3 }(a), layers.Dense { 3 }(b) }
+    local m = tide.Model { inputs = { a, b }, outputs = outputs }
+    local x = { tide.ones { 2, 4 }, tide.random.normal { 2, 4 } }
+    local y = m(x)
+    local again = tide.Model { inputs = m.inputs, outputs = m.outputs }(x)
+    assert.same(y[2]:tolist(), again[2]:tolist())
+    local joined = tide.Model { inputs = m.inputs, outputs = ops.concatenate(m.outputs, -1) }(x)
+    assert.same(ops.concatenate(y, -1):tolist(), joined:tolist())
+    assert.same({ 2, 6 }, layers.Concatenate()(m:predict(x, { verbose = 0 })).shape)
+    assert.equal(2, #m(m.inputs))
+    local first = tide.Sequential { layers.Dense { 3 }, layers.Dense { 2 } }
+    assert.equal(2, #tide.Sequential(first.layers).layers)
+  end)
+end)
+
 describe("model:summary", function()
   it("draws Keras' table", function()
     local model = tide.Sequential { layers.Dense { 4, input_shape = { 3 } }, layers.BatchNormalization(), name = "m" }

@@ -59,11 +59,13 @@ for line in
   n_epochs=epochs num_epochs=epochs nn=layers optim=optimizers functional=ops f=ops randn=random rand=random
   view=reshape mm=matmul bmm=matmul permute=transpose unsqueeze=expand_dims numpy=tolist float=cast double=cast half=cast
   long=cast int=cast to=cast type=cast astype=cast cat=concatenate clone=copy index_select=take masked_fill=where
-  sub=subtract mul=multiply div=divide pow=power neg=negative clamp=clip eq=equal ne=not_equal lt=less gt=greater le=less_equal
-  ge=greater_equal t=transpose mt=transpose numel=size nelement=size dim=ndim flatten=ravel expand=broadcast_to
-  expand_as=broadcast_to repeat_interleave=repeat unbind=unstack chunk=split gather=take_along_axis data=detach
-  contiguous=copy zero_=assign fill_=assign set_=assign sub_=subtract_ mul_=multiply_ div_=divide_ pow_=power_ neg_=negative_
-  clamp_=clip_ cuda=device cpu=device addmm=matmul kthvalue=argpartition map=vectorized_map type_as=cast
+  sub=subtract mul=multiply div=divide pow=power neg=negative clamp=clip eq=equal ne=not_equal
+  lt=less gt=greater le=less_equal ge=greater_equal t=transpose mt=transpose numel=size
+  nelement=size dim=ndim flatten=ravel expand=broadcast_to expand_as=broadcast_to
+  repeat_interleave=repeat unbind=unstack chunk=split gather=take_along_axis data=detach
+  contiguous=copy zero_=assign fill_=assign set_=assign sub_=subtract_ mul_=multiply_ div_=divide_
+  pow_=power_ neg_=negative_ clamp_=clip_ cuda=device cpu=device addmm=matmul
+  kthvalue=argpartition map=vectorized_map type_as=cast
   parameters=trainable_weights state_dict=get_weights load_state_dict=set_weights]]):gmatch "%S+"
 do
   local theirs, ours = line:match "^(.-)=(.*)$"

@@ -79,6 +79,27 @@ function list.copy(t)
   return setmetatable(table.move(t, 1, #t, 1, {}), meta)
 end
 
+local dict = { __name = "tide.dict" }
+
+function dict.__tostring(t)
+  local names, out = {}, {}
+  for k in pairs(t) do
+    names[#names + 1] = tostring(k)
+  end
+  table.sort(names)
+  for i, k in ipairs(names) do
+    out[i] = k .. " = " .. show(t[k], 1)
+  end
+  return "{ " .. table.concat(out, ", ") .. " }"
+end
+
+--- Values by name that print in the order of their names: metrics, logs.
+--- @param t table string keys
+--- @return table t
+function list.dict(t)
+  return setmetatable(t, dict)
+end
+
 --- Whether `v` is a list made by this module.
 function list.is(v)
   return getmetatable(v) == meta

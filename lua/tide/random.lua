@@ -71,7 +71,7 @@ local function seeded(name, op, place)
   end
 end
 
--- A function that makes floats, with the options of every creation: `device`, and `requires_grad` for a leaf.
+-- A function that makes floats, with the options of every creation: `device` and `requires_grad`.
 local function creation(f)
   return f and function(...)
     local n = select("#", ...)

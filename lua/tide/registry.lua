@@ -219,8 +219,9 @@ end
 
 --- Raises: `v` is nothing that could stand for an object of this kind.
 function registry.refuse(kind, v, owner)
-  errors.raise(owner or kind, 'a %s is a name, an object, a function or { "name", option = value }, got %s', kind,
-    check.show(v))
+  errors.raise(owner or kind,
+    '%s %s is a name, an object, a function or { "name", option = value }, got %s',
+    kind:find "^[aeiou]" and "an" or "a", kind, check.show(v))
 end
 
 --- An object from what a person or a file writes: an object itself, a name, `{ "name", option = ... }`, a class, or

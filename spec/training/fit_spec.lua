@@ -435,3 +435,28 @@ describe("the training loop", function()
     end
   end)
 end)
+
+describe("compile", function()
+  it("takes its arguments in a list, and results by name print", function()
+    local function dense()
+      return tide.Sequential { tide.Input { 2 }, layers.Dense { 1, kernel_initializer = "ones" } }
+    end
+    local slow = { "sgd", learning_rate = 0.01 }
+    local forms = {
+      function(m) m:compile { "sgd", "mse", { 1 }, { "mae" } } end,
+      function(m) m:compile { slow, "mse", loss_weights = { 1 }, metrics = { "mae" } } end,
+      function(m) m:compile(tide.optimizers.SGD(), "mse", { 1 }, { "mae" }) end,
+    }
+    local x, y = tide.ones { 4, 2 }, tide.zeros { 4, 1 }
+    for _, compile in ipairs(forms) do
+      local m = dense()
+      compile(m)
+      local logs = m:evaluate(x, y, { verbose = 0, return_dict = true })
+      assert.equal("{ loss = 4, mae = 2 }", tostring(logs))
+      assert.equal(0.01, m.optimizer.learning_rate)
+    end
+    local m = dense()
+    m:compile { "adam", 0.5 } -- a name and the optimizer's own arguments
+    assert.equal(0.5, m.optimizer.learning_rate)
+  end)
+end)

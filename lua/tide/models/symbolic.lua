@@ -30,7 +30,7 @@ local function has(v, depth)
   local m = getmetatable(v)
   if m == meta then
     return true
-  elseif m ~= nil then
+  elseif m ~= nil and m ~= list.meta then
     return false
   end
   for _, x in pairs(v) do
@@ -83,7 +83,7 @@ local function map(v, f)
   local m = getmetatable(v)
   if m == meta then
     return f(v)
-  elseif m ~= nil then
+  elseif m ~= nil and m ~= list.meta then
     return v
   end
   local out = {}
@@ -99,7 +99,7 @@ function symbolic.flatten(v, out)
   out = out or {}
   if is(v) then
     out[#out + 1] = v
-  elseif type(v) == "table" and getmetatable(v) == nil then
+  elseif type(v) == "table" and (getmetatable(v) == nil or list.is(v)) then
     local keys = {}
     for k in pairs(v) do
       keys[#keys + 1] = k

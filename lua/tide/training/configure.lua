@@ -57,6 +57,19 @@ local function check_loss_weights(v)
   end
 end
 
+-- `compile { "adam", "mse" }`: an optimizer is no list of names, so the list holds the arguments.
+local function positional(v)
+  if not check.is_plain(v) or #v < 2 or type(v[2]) == "number" then
+    return false
+  end
+  for k in pairs(v) do
+    if type(k) == "string" then
+      return false
+    end
+  end
+  return true
+end
+
 --- Chooses optimizer, loss and metrics.
 ---
 --- Example:
@@ -66,6 +79,8 @@ function configure.compile(self, ...)
   local o
   if select("#", ...) > 1 and check.is_plain(first) and type(first[1]) == "string" then
     o = compile_args:call(optimizers.get(first), select(2, ...))
+  elseif select("#", ...) == 1 and positional(first) then
+    return configure.compile(self, table.unpack(first))
   else
     o = compile_args:call(...)
   end

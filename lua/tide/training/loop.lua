@@ -83,7 +83,7 @@ function loop.evaluate(self, ...)
   local _ <close> = pass.guard(false, false, T)
   local logs = pass.evaluate(self, T, source, o.steps, cb)
   if o.return_dict then
-    return logs
+    return list.dict(logs)
   end
   return in_order(self, logs)
 end
@@ -185,7 +185,7 @@ local function on_batch(self, o, name, grad)
   local logs = pass.epoch_logs(self, own)
   core.step_end()
   if o.return_dict then
-    return logs
+    return list.dict(logs)
   end
   return in_order(self, logs)
 end
