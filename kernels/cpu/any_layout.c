@@ -30,7 +30,7 @@ static void fill(char *p, int64_t n, size_t size, const void *value) {
 static void run(const tide_arange__attrs *a, int dtype, int64_t lo, int64_t hi, char *y) {
     enum { BLOCK = 512 };
     const int whole = a->start == floor(a->start) && a->step == floor(a->step);
-    const int exact = whole && dtype == TIDE_I64 && fabs(a->start) < 0x1p63 && fabs(a->step) < 0x1p63;
+    const int exact = whole && dtype == TIDE_I64 && fmax(fabs(a->start), fabs(a->step)) < 0x1p63;
     const uint64_t step = exact ? (uint64_t)(int64_t)a->step : 0;
     for (int64_t i0 = lo, n; i0 < hi; i0 += n) {
         double v[BLOCK];

@@ -204,7 +204,7 @@ function indexing.set(t, key, value)
     if key.dtype == "bool" then
       mask_fits(t, key)
       if scalar and key.ndim == t.ndim then
-        t:copy_(ops.where(key, value:cast(t.dtype), t))
+        core.overwrite(t, ops.where(key, value:cast(t.dtype), t))
         return
       end
       part, index = flat_front(t, key.ndim), positions(key)
@@ -249,7 +249,7 @@ function indexing.set(t, key, value)
   end
   local shape = { index.size, table.unpack(part.shape, 2) }
   local rows = ops.broadcast_to(value:cast(t.dtype), { table.unpack(index.shape), table.unpack(part.shape, 2) }):reshape(shape)
-  t:copy_(ops.put_rows(part, index:reshape { -1 }, rows):reshape(t.shape))
+  core.overwrite(t, ops.put_rows(part, index:reshape { -1 }, rows):reshape(t.shape))
 end
 
 return indexing

@@ -131,6 +131,36 @@ describe("an op that writes in place", function()
   end)
 end)
 
+describe("a part assigned by a mask or by positions", function()
+  local w = tide.tensor({ 1, 2 }, { requires_grad = true })
+  local mask, places = tide.tensor { true, false, true }, typed({ 1, 3 }, "int32")
+
+  it("takes the gradient of its value", function()
+    for _, key in ipairs { mask, places } do
+      for _, recorded in ipairs { false, true } do
+        local t = recorded and w[1] * tide.ones { 3 } or tide.zeros { 3 }
+        t[key] = w
+        expect.close(tide.grad((t * t):sum(), { w })[1], { recorded and 4 or 2, 4 })
+      end
+    end
+    local t = tide.zeros { 3 }
+    t[mask] = w[2]
+    expect.close(tide.grad((t * t):sum(), { w })[1], { 0, 8 })
+  end)
+
+  it("is refused where a view would lose it", function()
+    local t = tide.zeros { 3, 2 }
+    assert.matches("a view cannot take over a value that carries a gradient", message(function()
+      t[{ { 1, 2 } }][typed({ 1 }, "int32")] = w
+    end))
+    expect.close(t, { { 0, 0 }, { 0, 0 }, { 0, 0 } })
+    tide.no_grad(function()
+      t[{ { 1, 2 } }][typed({ 1 }, "int32")] = w
+    end)
+    expect.close(t, { { 1, 2 }, { 0, 0 }, { 0, 0 } })
+  end)
+end)
+
 describe("a hook", function()
   it("must return a gradient or nothing", function()
     local x = tide.tensor({ 1, 2 }, { requires_grad = true })

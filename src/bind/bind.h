@@ -91,5 +91,6 @@ void tideL_open_archives(lua_State *L);
 int tideL_index(lua_State *L); /* index.c: __index, __newindex */
 int tideL_newindex(lua_State *L);
 int tideL_inplace(lua_State *L);
+int tideL_overwrite(lua_State *L);
 
 #endif

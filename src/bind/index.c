@@ -284,6 +284,15 @@ static tide_status overwrite(tide_ctx *ctx, tide_tensor *t, tide_tensor *from) {
     return TIDE_OK;
 }
 
+/* overwrite(t, from): `from`, of t's shape, written into t with its gradient; refused where that would
+ * be lost */
+int tideL_overwrite(lua_State *L) {
+    tide_tensor *t = tideL_pin(L, 1, "index"), *from = tideL_pin(L, 2, "index");
+    check_inplace(L, t, "index");
+    tideL_try(L, t->ctx, overwrite(t->ctx, t, from));
+    return 0;
+}
+
 int tideL_newindex(lua_State *L) {
     tide_tensor *t = tideL_pin(L, 1, "index");
     tide_ctx *ctx = t->ctx;

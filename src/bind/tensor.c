@@ -368,6 +368,7 @@ static const luaL_Reg functions[] = {
     {"tensor", new_tensor},
     {"from_bytes", from_bytes},
     {"is_tensor", is_tensor},
+    {"overwrite", tideL_overwrite},
     {NULL, NULL},
 };
 static const struct {
