@@ -175,6 +175,19 @@ describe("model:fit refuses", function()
     says(function() tide.optimizers.SGD():apply({ tide.ones { 3 } }, { tide.ones { 2 } }) end,
       "SGD: grads[1]")
   end)
+  it("initializers that make no weight, values to watch that are not logged", function()
+    for _, made in ipairs { tide.ones { 1 }, "w" } do
+      says(function() layers.Dense { 2, kernel_initializer = function() return made end }(x) end,
+        "the initializer of 'kernel' must return a tensor of shape [4, 2]")
+    end
+    says(function() layers.Dense { 2, kernel_initializer = function() end }(x) end, "got nil")
+    local model = tide.Sequential { layers.Dense { 1, input_shape = { 4 } } }
+    model:compile { optimizer = "sgd", loss = "mse", metrics = { "mae" } }
+    says(function()
+      model:fit(x, tide.ones { 6, 1 }, { verbose = 0, validation_split = 0.5,
+        callbacks = { tide.callbacks.EarlyStopping { monitor = "val_mea" } } })
+    end, "more or less of 'val_mea' is better", "did you mean 'val_mae'")
+  end)
   it("bools as targets of no binary loss", function()
     assert.truthy(fit(1, "sigmoid", "binary_crossentropy", ops.greater(y, 1)).loss[1] > 0)
   end)

@@ -16,10 +16,8 @@ local Loss = loss_base.Loss
 
 local classes, functions, modules = {}, {}, {}
 
-local AXIS = { "axis", "axis", -1, "axis of the classes or features" }
-local LOGITS = { "from_logits", "bool", false, "predictions are before the softmax or sigmoid" }
-local SMOOTHING = { "label_smoothing", "number", 0.0, "how far targets move toward the uniform", min = 0, max = 1 }
-local ZERO_BASED = { "zero_based", "bool", false, "labels count from 0" }
+local AXIS, LOGITS, SMOOTHING, ZERO_BASED = loss_base.AXIS, loss_base.LOGITS, loss_base.SMOOTHING,
+  loss_base.ZERO_BASED
 
 -- Rows in the order of names, then the others.
 local function ordered(rows, order)
@@ -140,7 +138,7 @@ define("CategoricalGeneralizedCrossEntropy", { { "q", "number", 0.5, "0: cross-e
 --     tide.losses.SparseCategoricalCrossentropy()({ 2 }, { { 0.2, 0.8 } })   --> 0.22314
 local sparse = define("SparseCategoricalCrossentropy", {
   LOGITS,
-  { "ignore_class", "int", nil, "label that does not count" },
+  loss_base.IGNORE_CLASS,
   AXIS,
   ZERO_BASED,
 }, F.sparse_categorical_crossentropy, nil, "from_logits ignore_class reduction axis name dtype zero_based")

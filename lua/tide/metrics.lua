@@ -17,6 +17,7 @@ local scores = require "tide.metrics.scores"
 local F = require "tide.metrics.functions"
 local L = require "tide.losses.functions"
 local losses = require "tide.losses"
+local loss_base = require "tide.losses.base"
 
 local classes, functions, modules = {}, {}, {}
 
@@ -45,10 +46,8 @@ local function mean_of(name, default_name, formula, direction, rows)
   return c
 end
 
-local AXIS = { "axis", "axis", -1, "axis of the features" }
-local LOGITS = { "from_logits", "bool", false, "predictions are before the softmax or sigmoid" }
-local SMOOTHING = { "label_smoothing", "number", 0, "how far targets move toward the uniform", min = 0, max = 1 }
-local ZERO_BASED = { "zero_based", "bool", false, "labels count from 0" }
+local AXIS, LOGITS, SMOOTHING, ZERO_BASED = loss_base.AXIS, loss_base.LOGITS, loss_base.SMOOTHING,
+  loss_base.ZERO_BASED
 
 -- accuracy
 --- How often predictions equal targets.
@@ -114,7 +113,7 @@ mean_of("CategoricalCrossentropy", nil, L.categorical_crossentropy, "down", { LO
 --- Mean cross-entropy of labels, counted from 1.
 --     tide.metrics.SparseCategoricalCrossentropy()({ 2 }, { { 0.2, 0.8 } })   --> 0.22314
 mean_of("SparseCategoricalCrossentropy", nil, L.sparse_categorical_crossentropy, "down",
-  { LOGITS, { "ignore_class", "int", nil, "label that does not count" }, AXIS, ZERO_BASED })
+  { LOGITS, loss_base.IGNORE_CLASS, AXIS, ZERO_BASED })
 --- Mean of y_true log(y_true / y_pred).
 --     tide.metrics.KLDivergence()({ { 0, 1 } }, { { 0.2, 0.7 } })   --> 0.35667
 mean_of("KLDivergence", nil, L.kl_divergence, "down")
@@ -149,7 +148,7 @@ for name, formula in pairs(F) do
       { "y_pred", "tensor", check.required, "predictions" },
       { name:find "top_k" and "k" or name == "binary_accuracy" and "threshold" or "axis", "number", nil, "option of the class" },
       { "from_sorted_ids", "bool", false, "predictions are labels, best first" },
-      { "zero_based", "bool", false, "labels count from 0" },
+      ZERO_BASED,
     })
     functions[name] = object.name_function(function(...)
       local o = args:call(...)

@@ -136,7 +136,7 @@ base.MONITOR = { "monitor", "string", "val_loss", "the logged value that is watc
 base.MODE = { "mode", "enum", "auto", "whether less or more is better", of = "auto|min|max" }
 
 -- Decides the direction, once metrics are built.
-function Monitor:_decide()
+function Monitor:_decide(logs)
   if self._better then
     return
   end
@@ -157,8 +157,14 @@ function Monitor:_decide()
     end
   end
   if mode == "auto" then
-    errors.raise(self:_class_name(), "cannot tell whether more or less of '%s' is better; say mode = 'max' or mode = 'min'",
-      self.monitor)
+    local names = {}
+    for k in pairs(logs or {}) do
+      names[#names + 1] = k
+    end
+    errors.raise(self:_class_name(),
+      "cannot tell whether more or less of '%s' is better; say mode = 'max' or mode = 'min'%s",
+      self.monitor, (logs or {})[self.monitor] == nil and check.did_you_mean(self.monitor,
+        names) or "")
   end
   local delta = math.abs(self.min_delta or 0)
   if mode == "min" then

@@ -146,7 +146,7 @@ function EarlyStopping:on_train_begin()
 end
 
 function EarlyStopping:on_epoch_end(epoch, logs)
-  self:_decide()
+  self:_decide(logs)
   local value = self:_watched(logs or {})
   if value == nil or epoch <= self.start_from_epoch then
     return
@@ -299,7 +299,7 @@ function ModelCheckpoint:on_train_batch_end(batch, logs)
   if self._batches >= self.save_freq then
     self._batches = 0
     if self.save_best_only then
-      self:_decide()
+      self:_decide(logs)
     end
     self:_save(self._epoch or 1, batch, logs)
   end
@@ -307,7 +307,7 @@ end
 
 function ModelCheckpoint:on_epoch_end(epoch, logs)
   if self.save_best_only then
-    self:_decide()
+    self:_decide(logs)
   end
   if self.save_freq == "epoch" then
     self:_save(epoch, nil, logs)
@@ -338,7 +338,7 @@ function Reduce:on_train_begin()
 end
 
 function Reduce:on_epoch_end(epoch, logs)
-  self:_decide()
+  self:_decide(logs)
   logs = logs or {}
   local optimizer = self.model.optimizer
   logs.learning_rate = optimizer.learning_rate

@@ -15,55 +15,60 @@ local rate = { "rate", "number", spatial.required, "share of the elements droppe
 local seed = { "seed", "int", nil, "own random stream" }
 local noise_shape = { "noise_shape", "shape", nil, "shape of the mask; sizes of 1 share it, none is the input's own" }
 
--- A noise shape with the input's sizes in place of unknown ones.
+-- A noise shape with the input's sizes in place of unknown ones; nil where there is none.
 local function concrete(shape, x)
   local out = {}
-  for i = 1, #shape do
+  for i = 1, shape and #shape or 0 do
     out[i] = (shape[i] == none or shape[i] == -1) and x.shape[i] or shape[i]
   end
-  return out
+  return shape and out
 end
 
--- A generator of its own if the layer has a seed.
-local function seeded(self)
-  rawset(self, "_generator", self.seed and random.SeedGenerator(self.seed) or nil)
+-- Defines a layer that returns `noisy(self, x)` in training, unless the option `amount`, its first,
+-- is 0.
+local function define(name, def)
+  local amount, noisy = def.args[1][1], def.noisy
+  def.noisy = nil
+  def.supports_masking = true
+  def.compute_output_shape = def.compute_output_shape or same_shape
+  function def.init(self)
+    rawset(self, "_generator", self.seed and random.SeedGenerator(self.seed) or nil)
+  end
+  function def.call(self, x, o)
+    if not o.training or self[amount] == 0 then
+      return x
+    end
+    return noisy(self, x)
+  end
+  regularize[name] = base.derive(base, name, def)
 end
 
-local dropout = ops.dropout
+local dropout_op = ops.dropout
+
+local function dropout(self, x, shape)
+  return dropout_op(x, self.rate, shape, self._generator and self._generator:next() or nil)
+end
 
 --- Sets a share of the elements to 0 and divides the others by `1 - rate`, in training (Srivastava et al. 2014).
 --     tide.layers.Dropout { 0.5 }(tide.ones { 1, 2 })   --> { { 1, 1 } }
-regularize.Dropout = base.derive(base, "Dropout", {
+define("Dropout", {
   args = { rate, noise_shape, seed },
-  supports_masking = true,
   keeps_dtype = true,
-  init = seeded,
-  call = function(self, x, o)
-    if not o.training or self.rate == 0 then
-      return x
-    end
-    local noise = self.noise_shape and concrete(self.noise_shape, x) or nil
-    return dropout(x, self.rate, noise, self._generator and self._generator:next() or nil)
+  noisy = function(self, x)
+    return dropout(self, x, concrete(self.noise_shape, x))
   end,
-  compute_output_shape = same_shape,
   _brief = function(self)
     return ("%g"):format(self.rate)
   end,
 })
 
 for rank = 1, 3 do
-  local name = "SpatialDropout" .. rank .. "D"
   --- Dropout of whole channels.
   --     tide.layers.SpatialDropout2D { 0.5 }(tide.ones { 1, 2, 2, 1 }).shape   --> { 1, 2, 2, 1 }
-  regularize[name] = base.derive(base, name, {
+  define("SpatialDropout" .. rank .. "D", {
     args = rank == 1 and { rate, seed } or { rate, spatial.data_format, seed },
-    supports_masking = true,
     keeps_dtype = true,
-    init = seeded,
-    call = function(self, x, o)
-      if not o.training or self.rate == 0 then
-        return x
-      end
+    noisy = function(self, x)
       spatial.check_rank(self, x, rank)
       local shape = x.shape
       local mask = { shape[1] }
@@ -72,7 +77,7 @@ for rank = 1, 3 do
       end
       local channels = self.data_format == "channels_first" and 2 or rank + 2
       mask[channels] = shape[channels]
-      return dropout(x, self.rate, mask, self._generator and self._generator:next() or nil)
+      return dropout(self, x, mask)
     end,
     compute_output_shape = function(self, shape)
       spatial.parts(self, shape, rank)
@@ -83,48 +88,34 @@ end
 
 --- Dropout that keeps mean and variance of self-normalizing networks (Klambauer et al. 2017).
 --     tide.layers.AlphaDropout { 0.5 }(tide.ones { 1, 2 })   --> { { 1, 1 } }
-regularize.AlphaDropout = base.derive(base, "AlphaDropout", {
+define("AlphaDropout", {
   args = { { "rate", "number", spatial.required, "share of the elements dropped", min = 0, below = 1 }, noise_shape, seed },
-  supports_masking = true,
-  init = seeded,
-  call = function(self, x, o)
-    if not o.training or self.rate == 0 then
-      return x
-    end
-    return random.alpha_dropout(x, self.rate, self.noise_shape and concrete(self.noise_shape, x) or nil, self._generator)
+  noisy = function(self, x)
+    return random.alpha_dropout(x, self.rate, concrete(self.noise_shape, x), self._generator)
   end,
-  compute_output_shape = same_shape,
 })
+
+local function normal(self, x, mean, stddev)
+  return random.normal(x.shape, { mean = mean, stddev = stddev, dtype = x.dtype,
+    seed = self._generator })
+end
 
 --- Multiplies by normal noise of mean 1 and standard deviation sqrt(rate / (1 - rate)).
 --     tide.layers.GaussianDropout { 0.5 }(tide.ones { 1, 2 })   --> { { 1, 1 } }
-regularize.GaussianDropout = base.derive(base, "GaussianDropout", {
+define("GaussianDropout", {
   args = { { "rate", "number", spatial.required, "as Dropout's rate", min = 0, below = 1 }, seed },
-  supports_masking = true,
-  init = seeded,
-  call = function(self, x, o)
-    if not o.training or self.rate == 0 then
-      return x
-    end
-    return x * random.normal(x.shape, { mean = 1, stddev = math.sqrt(self.rate / (1 - self.rate)), dtype = x.dtype,
-      seed = self._generator })
+  noisy = function(self, x)
+    return x * normal(self, x, 1, math.sqrt(self.rate / (1 - self.rate)))
   end,
-  compute_output_shape = same_shape,
 })
 
 --- Adds normal noise of mean 0.
 --     tide.layers.GaussianNoise { 0.1 }(tide.ones { 1, 2 })   --> { { 1, 1 } }
-regularize.GaussianNoise = base.derive(base, "GaussianNoise", {
+define("GaussianNoise", {
   args = { { "stddev", "number", spatial.required, "standard deviation of the noise", min = 0 }, seed },
-  supports_masking = true,
-  init = seeded,
-  call = function(self, x, o)
-    if not o.training or self.stddev == 0 then
-      return x
-    end
-    return x + random.normal(x.shape, { mean = 0, stddev = self.stddev, dtype = x.dtype, seed = self._generator })
+  noisy = function(self, x)
+    return x + normal(self, x, 0, self.stddev)
   end,
-  compute_output_shape = same_shape,
 })
 
 --- Returns its input and adds a penalty on it: l1 * sum |x| + l2 * sum x^2, per sample.

@@ -40,6 +40,10 @@ function Layer:add_weight(...)
     end
   end
   local tensor = initializer(table.move(shape, 1, #shape, 1, {}), dtype)
+  if not core.is_tensor(tensor) or not list.equal(tensor.shape, shape) then
+    errors.raise("add_weight", "the initializer of '%s' must return a tensor of shape %s, got %s",
+      o.name or "weight", list.format(shape), check.show(tensor))
+  end
   self:_track(tensor, o)
   return tensor
 end

@@ -10,6 +10,13 @@ local base = {}
 
 base.REDUCTION = { "reduction", "enum", "sum_over_batch_size", "how values become one number",
   of = "sum_over_batch_size|sum|mean|mean_with_sample_weight|none", none = true }
+-- Options that losses and metrics share.
+base.AXIS = { "axis", "axis", -1, "axis of the classes or features" }
+base.LOGITS = { "from_logits", "bool", false, "predictions are before the softmax or sigmoid" }
+base.SMOOTHING = { "label_smoothing", "number", 0.0, "how far targets move toward the uniform",
+  min = 0, max = 1 }
+base.ZERO_BASED = { "zero_based", "bool", false, "labels count from 0" }
+base.IGNORE_CLASS = { "ignore_class", "int", nil, "label that does not count" }
 base.DTYPE = { "dtype", "dtype", nil, "dtype that predictions are cast to" }
 
 --- The base class of losses. Own ones define `call(self, y_true, y_pred)`, which returns one value per sample and, if it

@@ -16,6 +16,10 @@ local same_rank = tensors.same_rank
 
 local base = {}
 
+--- Options of every metric.
+base.NAMES = { { "name", "string", nil, "shown in logs" }, { "dtype", "dtype", nil,
+  "dtype of the state" } }
+
 --- The base class of metrics. Own ones define `update_state(self, y_true, y_pred, sample_weight)` and `result(self)`; state is
 --- made in `init` by `self:add_variable{ shape = {}, name = "..." }` and set to zero between epochs.
 ---
@@ -35,7 +39,7 @@ class.properties(Metric, {
 })
 Metric = object.class("Metric", Metric, {
   kind = "metric",
-  named = { { "name", "string", nil, "shown in logs" }, { "dtype", "dtype", nil, "dtype of the state" } },
+  named = base.NAMES,
   init = function(self)
     self.name = self.name or object.auto_name(class.snake(self:_class_name()))
     self.dtype = self.dtype or "float32"

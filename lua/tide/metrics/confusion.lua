@@ -167,7 +167,7 @@ local function per_threshold(self, f)
 end
 
 local THRESHOLDS = { "thresholds", { "number", "list" }, nil, "a prediction above it is positive; 0.5 by default" }
-local NAMES = { { "name", "string", nil, "shown in logs" }, { "dtype", "dtype", nil, "dtype of the state" } }
+local NAMES = base.NAMES
 local CLASS_ID = { "class_id", "int", nil, "only this class, from 1" }
 
 local function define(name, rows, init, result, up)

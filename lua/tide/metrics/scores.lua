@@ -7,18 +7,19 @@ local ops = require "tide.ops"
 local tensors = require "tide.training.tensors"
 
 local base = require "tide.metrics.base"
+local loss_base = require "tide.losses.base"
 local Metric = base.Metric
 local scores = {}
 
 local EPSILON = 1e-7
-local NAMES = { { "name", "string", nil, "shown in logs" }, { "dtype", "dtype", nil, "dtype of the state" } }
+local DTYPE = base.NAMES[2]
 
 -- Rows with name and dtype, which stand after the first `before` of them (all by default).
 local function with_names(rows, name, before)
   before = before or #rows
   local all = table.move(rows, 1, before, 1, {})
   all[#all + 1] = { "name", "string", name, "shown in logs" }
-  all[#all + 1] = NAMES[2]
+  all[#all + 1] = DTYPE
   return table.move(rows, before + 1, #rows, #all + 1, all)
 end
 
@@ -203,12 +204,11 @@ end
 
 local CLASSES = { "num_classes", "int", check.required, "number of classes", min = 2, max = 46340 }
 local TARGETS = { "target_class_ids", "list", check.required, "the classes that count, from 1" }
-local IGNORE = { "ignore_class", "int", nil, "label that does not count" }
+local IGNORE, ZERO_BASED = loss_base.IGNORE_CLASS, loss_base.ZERO_BASED
 local SPARSE_TRUE = { "sparse_y_true", "bool", true, "targets are labels, not one-hot" }
 local SPARSE_PRED = { "sparse_y_pred", "bool", true, "predictions are labels, not scores" }
 local ONE_HOT_PRED = { "sparse_y_pred", "bool", false, "predictions are labels, not scores" }
 local AXIS = { "axis", "axis", -1, "axis of the classes" }
-local ZERO_BASED = { "zero_based", "bool", false, "labels count from 0" }
 
 local function take_labels(self, v, sparse, what)
   v = base.plain(v, what)
