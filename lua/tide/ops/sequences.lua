@@ -158,6 +158,10 @@ local view_args = check.args("view", { { "x", "tensor", required }, { "dtype", "
 --- Keras: ops.view.
 --- @usage local y = tide.ops.view(tide.tensor { 1 }, "int32")   -- 1065353216
 function sequences.view(...)
+  local _, second = ...
+  if type(second) == "number" or (check.is_plain(second) and type(second[1]) == "number") then
+    errors.raise("view", "reads bytes as another dtype and takes no sizes; did you mean 'reshape'?")
+  end
   local o = view_args:call(...)
   local x, dtype = o.x, o.dtype or o.x.dtype
   local probe = #core.zeros({ 1 }, { dtype = dtype }):tobytes()
