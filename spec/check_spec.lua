@@ -37,6 +37,23 @@ describe("check.args", function()
     assert.truthy(m:find("Dense: unknown option 'activaton'; did you mean 'activation'?", 1, true))
   end)
 
+  it("names the same one of several mistakes every time", function()
+    local rows = {}
+    for i = 1, 20 do
+      rows[i] = { "option_" .. i, "int" }
+    end
+    for n = 1, 20 do -- tables of other keys, so that their order differs
+      local o, unknown = {}, {}
+      for i = n, 20 do
+        o["option_" .. i], unknown["nothing_" .. i + 10] = "x", 1
+      end
+      local many = check.args("Many" .. n, rows)
+      assert.truthy(message(many.complete, many, o):find("option_" .. n .. " must be", 1, true))
+      assert.truthy(message(many.complete, many, unknown):find("'nothing_" .. n + 10 .. "'", 1,
+        true))
+    end
+  end)
+
   it("names the function and the key when a value is wrong", function()
     assert.truthy(message(args.construct, args, { 1.5 }):find("Dense: units must be an integer, got 1.5", 1, true))
     assert.truthy(message(args.construct, args, { 0 }):find("units must be an integer at least 1, got 0", 1, true))

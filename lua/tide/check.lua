@@ -567,31 +567,28 @@ function Args:call(...)
   return self:complete(given)
 end
 
---- Checks values by name, converts them and fills in the defaults; `given` is left alone.
+--- Checks values by name, converts them and fills in the defaults; `given` is left alone. Of
+--- several mistakes the same one is
+--- always named: unknown names first, by name, then the arguments in their order.
 function Args:complete(given)
-  local out = {}
+  local out, unknown = {}, nil
   for k, v in pairs(given) do
-    local row = self.index[k]
-    if not row then
-      if not self.rest then
-        self:_unknown(k)
+    if not self.index[k] then
+      if self.rest then
+        out[self.rest] = out[self.rest] or {}
+        out[self.rest][k] = v
+      elseif not unknown or tostring(k) < tostring(unknown) then
+        unknown = k
       end
-      out[self.rest] = out[self.rest] or {}
-      out[self.rest][k] = v
-    elseif (v == none or (v == false and row[2] ~= "bool")) and (row[3] == nil or row.none or row[3] == none) then
-      out[k] = nil
-    else
-      local x, expected, hint = convert(row, v)
-      if x == nil then
-        errors.raise(self.owner, "%s must be %s, got %s%s", k, expected, check.show(v), hint or "")
-      end
-      out[k] = x
     end
   end
+  if unknown ~= nil then
+    self:_unknown(unknown)
+  end
   for _, name in ipairs(self.names) do
-    if given[name] == nil then
-      local row = self.index[name]
-      local default = row[3]
+    local v, row = given[name], self.index[name]
+    local default = row[3]
+    if v == nil then
       if default == required then
         errors.raise(self.owner, "%s is missing (%s)", name, row[4] or "required")
       elseif default ~= nil and default ~= none then
@@ -599,6 +596,14 @@ function Args:complete(given)
         assert(x ~= nil, expected)
         out[name] = x
       end
+    elseif (v ~= none and (v ~= false or row[2] == "bool"))
+      or not (default == nil or row.none or default == none) then -- else nothing is given, and may be
+      local x, expected, hint = convert(row, v)
+      if x == nil then
+        errors.raise(self.owner, "%s must be %s, got %s%s", name, expected, check.show(v),
+          hint or "")
+      end
+      out[name] = x
     end
   end
   return out

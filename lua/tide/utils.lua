@@ -63,9 +63,11 @@ function utils.confusion_matrix(...)
     errors.raise("confusion_matrix", "the lists differ in length (expected %d, got %d)", #y_true, #y_pred)
   end
   local n = o.num_classes or math.max(#y_true > 0 and y_true:max() or 0, #y_pred > 0 and y_pred:max() or 0)
-  for name, y in pairs { y_true = y_true, y_pred = y_pred } do
+  for i, y in ipairs { y_true, y_pred } do
     if #y > 0 and (y:min() < 1 or y:max() > n) then
-      errors.raise("confusion_matrix", "%s must hold labels 1..%d (got %d..%d)", name, n, y:min(), y:max())
+      errors.raise("confusion_matrix", "%s must hold labels 1..%d (got %d..%d)",
+        i == 1 and "y_true" or "y_pred", n,
+        y:min(), y:max())
     end
   end
   local cell = (y_true:cast "int64" - 1) * n + y_pred:cast "int64"

@@ -250,7 +250,8 @@ function IoU:update_state(y_true, y_pred, sample_weight)
   if t.size == 0 then
     return
   end
-  for what, pair in pairs { y_true = { t, t_base }, y_pred = { p, p_base } } do
+  for _, pair in ipairs { { t, t_base, "y_true" }, { p, p_base, "y_pred" } } do
+    local what = pair[3]
     local low, high = tensors.number(ops.min(pair[1])), tensors.number(ops.max(pair[1]))
     if low < pair[2] or high > n - 1 + pair[2] then
       errors.raise(self:_class_name(), "%s holds label %d, out of range (expected %d to %d)%s", what, low < pair[2] and low
