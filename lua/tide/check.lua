@@ -597,7 +597,7 @@ function Args:complete(given)
         out[name] = x
       end
     elseif (v ~= none and (v ~= false or row[2] == "bool"))
-      or not (default == nil or row.none or default == none) then -- else nothing is given, and may be
+      or not (default == nil or row.none or default == none) then -- else it stands for nothing
       local x, expected, hint = convert(row, v)
       if x == nil then
         errors.raise(self.owner, "%s must be %s, got %s%s", name, expected, check.show(v),
