@@ -77,6 +77,15 @@ typedef struct {
     char s[96];
 } tide_text;
 #define TIDE_NONE INT64_MIN /* an INT or AXIS that was not given; a FLOAT that was not given is NaN */
+/* The door gives a NaN that somebody did ask for a payload, for the ops to which the two differ. */
+#define TIDE_GIVEN_NAN __builtin_nan("1")
+static inline int tide_given(double v) {
+    union {
+        double d;
+        uint64_t bits;
+    } u = {.d = v};
+    return v == v || (u.bits & 1);
+}
 
 typedef struct tide_device tide_device;
 

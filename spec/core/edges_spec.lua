@@ -131,6 +131,15 @@ describe("an op that writes in place", function()
   end)
 end)
 
+describe("padding", function()
+  it("with NaN is padding with NaN, and without a number with 0", function()
+    local nan = 0 / 0
+    expect.close(ops.pad(tide.ones { 1 }, 1, "constant", nan), { nan, 1, nan })
+    expect.close(ops.pad(tide.ones { 1 }, 1, { constant_values = nan }), { nan, 1, nan })
+    expect.close(ops.pad(tide.ones { 1 }, 1), { 0, 1, 0 })
+  end)
+end)
+
 describe("a part assigned by a mask or by positions", function()
   local w = tide.tensor({ 1, 2 }, { requires_grad = true })
   local mask, places = tide.tensor { true, false, true }, typed({ 1, 3 }, "int32")

@@ -284,7 +284,7 @@ static tide_status overwrite(tide_ctx *ctx, tide_tensor *t, tide_tensor *from) {
     return TIDE_OK;
 }
 
-/* overwrite(t, from): `from`, of t's shape, written into t with its gradient; refused where that would
+/* overwrite(t, from): `from`, of t's shape, is written with its gradient, or refused where it would
  * be lost */
 int tideL_overwrite(lua_State *L) {
     tide_tensor *t = tideL_pin(L, 1, "index"), *from = tideL_pin(L, 2, "index");

@@ -227,7 +227,11 @@ static void decode(decoding *d, int arg, int i) {
     if (strcmp(a->def, "!") && tideL_isnone(L, i) && a->kind != TIDE_ARG_BOOL) return; /* the default */
     switch (a->kind) {
     case TIDE_ARG_INT: *(int64_t *)p = tideL_toint(L, i, op, a->name); break;
-    case TIDE_ARG_FLOAT: *(double *)p = tideL_tofloat(L, i, op, a->name); break;
+    case TIDE_ARG_FLOAT: {
+        const double v = tideL_tofloat(L, i, op, a->name);
+        *(double *)p = v == v ? v : TIDE_GIVEN_NAN;
+        break;
+    }
     case TIDE_ARG_BOOL:
         if (lua_type(L, i) != LUA_TBOOLEAN && !lua_isnil(L, i)) tideL_error(L, op, "%s must be true or false (got %s)", a->name, tideL_typename(L, i));
         *(int32_t *)p = lua_toboolean(L, i);

@@ -59,7 +59,7 @@ static tide_status pad_infer(tide_call *c) {
     }
     if (a->pad_width.n != x->rank)
         return tide_op_fail(c, TIDE_EARG, "pad_width needs one pair per axis (expected %d, got %ld)", x->rank, (long)a->pad_width.n);
-    if (a->mode != 0 && a->constant_values == a->constant_values)
+    if (a->mode != 0 && tide_given(a->constant_values))
         return tide_op_fail(c, TIDE_EARG, "constant_values is only for mode \"constant\"");
     c->meta[0] = tide_meta_of(x);
     for (int i = 0; i < x->rank; i++) {
