@@ -9,8 +9,7 @@ local theirs = dofile "spec/ref/keras_ops.lua"
 -- Functions that Tide has not.
 local missing = {}
 for reason, names in pairs {
-  ["Tide has no complex numbers"] = [[eig fft fft2 ifft2 irfft istft polar rfft stft view_as_complex
-    view_as_real]],
+  ["Tide has no complex numbers"] = "eig polar view_as_complex view_as_real",
   ["derivatives run backward"] = "jvp",
   ["decoding comes with sequence models"] = "ctc_decode",
 } do

@@ -21,6 +21,7 @@ local families = {
   linalg = "svd logdet cholesky_inverse pinv lstsq matrix_rank matrix_power cdist",
   sequences = [[rearrange view angle real imag conj conjugate isreal extract_sequences correlate
     vectorize]],
+  fourier = "fft fft2 ifft2 rfft irfft stft istft",
   windows = "bartlett blackman hamming hanning kaiser i0",
 }
 local place = {}
@@ -76,7 +77,8 @@ end
 -- Functions of a family whose first argument is no single tensor.
 local no_method = {}
 for name in
-  ([[vectorize broadcast_shapes einsum vstack hstack dstack column_stack array get_item bartlett
+  ([[fft fft2 ifft2 irfft istft vectorize broadcast_shapes einsum vstack hstack dstack
+  column_stack array get_item bartlett
   blackman hamming hanning kaiser meshgrid
   cond while_loop fori_loop scan map vectorized_map associative_scan switch custom_gradient is_tensor shape dtype arange linspace
   logspace geomspace eye identity tri convert_to_tensor]]):gmatch "%S+"

@@ -30,6 +30,7 @@ inputs = {
     "ids": np.array([2, 1, 2], dtype=np.int32),
     "q": np.sin(np.arange(24.0)).reshape(1, 3, 4, 2),
     "k": np.cos(np.arange(12.0)).reshape(1, 3, 2, 2),
+    "long": np.sin(np.arange(66.0) ** 1.3),
     "c": np.array([[0.2, 0.7, 0.1], [0.5, 0.2, 0.3]]),
 }
 trapezoid = getattr(np, "trapezoid", None) or np.trapz
@@ -43,6 +44,15 @@ def t(a):
 def attention(q, k, v):
     q, k, v = (t(a).transpose(1, 2) for a in (q, np.repeat(k, 2, 2), np.repeat(v, 2, 2)))
     return torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).numpy()
+
+
+def pair(z):
+    return z.real, z.imag
+
+
+def short(a, length, stride, n):
+    w = torch.hann_window(length, dtype=torch.float64)
+    return torch.stft(t(a), n, stride, length, w, return_complex=True).T.numpy()
 
 
 def counted(*results):
@@ -86,6 +96,17 @@ cases = [
     ("einsum", 'ops.einsum("ij,jk->ik", x, m)', "x @ m"),
     ("extract_sequences", "ops.extract_sequences(v, 3, 2)", "np.lib.stride_tricks.sliding_window_view(v, 3)[::2]"),
     ("eye", "ops.eye(3, 4, 1)", "np.eye(3, 4, 1)", made),
+    ("fft", "ops.fft { x, y }", "pair(np.fft.fft(x + 1j * y))"),
+    ("fft", "ops.fft { long, long * 0.5 }", "pair(np.fft.fft(long * (1 + 0.5j)))"),
+    ("fft2", "ops.fft2 { x, y }", "pair(np.fft.fft2(x + 1j * y))"),
+    ("ifft2", "ops.ifft2 { x, y }", "pair(np.fft.ifft2(x + 1j * y))"),
+    ("irfft", "ops.irfft { x, y }", "np.fft.irfft(x + 1j * y)"),
+    ("irfft", "ops.irfft({ x, y }, 5)", "np.fft.irfft(x + 1j * y, 5)"),
+    ("istft", "ops.istft({ ops.stft(long, 8, 4, 8) }, 8, 4, 8)", "long[:64]"),
+    ("rfft", "ops.rfft(v)", "pair(np.fft.rfft(v))"),
+    ("rfft", "ops.rfft(x, 8)", "pair(np.fft.rfft(x, 8))"),
+    ("rfft", "ops.rfft(long)", "pair(np.fft.rfft(long))"),
+    ("stft", "ops.stft(long, 8, 4, 10)", "pair(short(long, 8, 4, 10))"),
     ("fliplr", "ops.fliplr(x)", "np.fliplr(x)"),
     ("flipud", "ops.flipud(x)", "np.flipud(x)"),
     ("fori_loop", "ops.fori_loop(0, 3, function(i, a) return a * 2 + i end, x)", "((x * 2) * 2 + 1) * 2 + 2"),

@@ -349,24 +349,28 @@ int tideL_newindex(lua_State *L) {
     return 0;
 }
 
-/* x:add_(y): the op, then its result written into x. upvalue 1: the op's function */
+/* x:add_(y): the op, then its result written into x. upvalues: the op's function, the method's
+ * name */
 int tideL_inplace(lua_State *L) {
     int n = lua_gettop(L);
-    tide_tensor *t = tideL_pin(L, 1, "in place");
-    check_inplace(L, t, "in place");
+    const char *where = lua_tostring(L, lua_upvalueindex(2));
+    tide_tensor *t = tideL_pin(L, 1, where);
+    check_inplace(L, t, where);
     luaL_checkstack(L, n + 8, "tide");
     lua_pushvalue(L, lua_upvalueindex(1));
     for (int i = 1; i <= n; i++) lua_pushvalue(L, i);
     lua_call(L, n, 1);
-    tide_tensor *y = tideL_pinvalue(L, -1, t->dtype, "in place");
+    tide_tensor *y = tideL_pinvalue(L, -1, t->dtype, where);
     char a[160], b[160];
     int same = y->rank == t->rank;
     for (int i = 0; i < t->rank && same; i++) same = y->shape[i] == t->shape[i];
     if (!same)
-        tideL_error(L, "in place", "the result does not fit (expected %s, got %s)", tide_shape_str(t->rank, t->shape, a, sizeof a),
+        tideL_error(L, where, "the result does not fit (expected %s, got %s)",
+                    tide_shape_str(t->rank, t->shape, a, sizeof a),
                     tide_shape_str(y->rank, y->shape, b, sizeof b));
     if (y->dtype != t->dtype && tide_is_float(y->dtype) && !tide_is_float(t->dtype))
-        tideL_error(L, "in place", "a %s tensor cannot hold a %s result", tide_dtype_name(t->dtype), tide_dtype_name(y->dtype));
+        tideL_error(L, where, "a %s tensor cannot hold a %s result", tide_dtype_name(t->dtype),
+                    tide_dtype_name(y->dtype));
     tideL_try(L, t->ctx, overwrite(t->ctx, t, y));
     lua_settop(L, 1);
     return 1;

@@ -434,9 +434,10 @@ void tideL_open_tensor(lua_State *L) {
             lua_pop(L, 1);
             continue;
         }
-        lua_pushcclosure(L, tideL_inplace, 1);
         lua_pushfstring(L, "%s_", elementwise[i]);
-        lua_insert(L, -2);
+        lua_pushvalue(L, -1);
+        lua_insert(L, -3); /* the name, the op's function, the name */
+        lua_pushcclosure(L, tideL_inplace, 2);
         lua_settable(L, m);
     }
     lua_pushvalue(L, m);
