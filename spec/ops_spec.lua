@@ -80,6 +80,10 @@ if not only then
       assert.are.equal("", table.concat(missing, " "))
     end)
 
+    it("finds two threads at work in Tide's kernel of every op", function()
+      assert.are.equal("", table.concat(runner.unshared(), " "))
+    end)
+
     it("finds every spec that a row names, and the op's name in it", function()
       for _, row in ipairs(rows) do
         if row.spec then

@@ -96,7 +96,10 @@ static tide_node *node_new(tide_ctx *ctx, const tide_op *op, const void *attrs, 
     ctx->live_nodes++;
     for (int i = 0; i < nin; i++) {
         tide_edge *e = &n->in[i];
-        if (!in[i]) continue;
+        if (!in[i]) { /* an optional input that is not there has no axes */
+            n->in_meta[i] = (tide_meta){0};
+            continue;
+        }
         n->in_meta[i] = tide_meta_of(in[i]);
         if (in[i]->node) {
             e->node = in[i]->node;

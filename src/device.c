@@ -128,9 +128,14 @@ const char *tide_cpu_level(void) {
  * region its functions would answer with the outer team's numbers, so there it stays one. */
 extern void __real_GOMP_parallel(void (*fn)(void *), void *data, unsigned threads, unsigned flags) __attribute__((weak));
 void __wrap_GOMP_parallel(void (*fn)(void *), void *data, unsigned threads, unsigned flags);
+static int64_t regions; /* of more than one thread; counted by the thread that opens them */
+int64_t tide_parallel_regions(void) { return regions; }
 void __wrap_GOMP_parallel(void (*fn)(void *), void *data, unsigned threads, unsigned flags) {
     if (threads == 1 && omp_get_level() == 0) fn(data);
-    else __real_GOMP_parallel(fn, data, threads, flags);
+    else {
+        regions += threads != 1;
+        __real_GOMP_parallel(fn, data, threads, flags);
+    }
 }
 
 void tide_set_threads(int n) {

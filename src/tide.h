@@ -29,6 +29,7 @@ tide_device *tide_cpu(void);
 const char *tide_device_name(const tide_device *);
 void tide_set_threads(int n); /* every pool; n >= 1 */
 int tide_get_threads(void);
+int64_t tide_parallel_regions(void);       /* regions that ran on more than one thread so far */
 void tide_limit_engines(const char *only); /* names of those that may serve; NULL: all. The process' first value is $TIDE_ENGINE */
 const char *tide_engine_name(int i);       /* the CPU's engines in order, NULL after the last */
 const char *tide_cpu_level(void);          /* "c", "x86-64-v2", "x86-64-v3", "x86-64-v4" */

@@ -490,16 +490,94 @@ local function check_strided(row)
   end
 end
 
-local function check_threads(row)
-  local was = core.get_threads()
-  local data = inputs_of(row)
-  local seen = {}
-  for n = 1, 2 do
-    core.set_threads(n)
-    seen[n] = bits(call(row, tensors_of(data, "float32")))
+-- Ops for which the rows' inputs, however often repeated, hold no work for two threads.
+local one_thread = {}
+for op in ([[batch_gather broadcast_to cholesky concatenate copy ctc_loss diag diagonal dot eigh
+  embedding expand_dims fold gather_nd inner linear one_hot put_rows ravel reshape roll scatter
+  scatter_update slice slice_update solve_triangular stack stop_gradient threshold_counts
+  vdot]]):gmatch "%S+" do
+  one_thread[op] = true
+end
+
+local shared, checked = {}, {} -- ops whose work two threads shared; ops looked at
+
+--- Ops of which two threads shared the work in no row, though they should have; those not run
+--- are not named.
+function runner.unshared()
+  local out = {}
+  for op in pairs(checked) do
+    if not shared[op] and not one_thread[op] then
+      out[#out + 1] = op
+    end
   end
+  table.sort(out)
+  return out
+end
+
+-- In these families, and in matmul and linear, the first input is data and the others are weights.
+local weighted = { conv = true, norm = true, pool = true, embedding = true }
+
+-- The first input repeated along its first axis until there is work for two threads, and with it
+-- every input of the same first extent (those of a list, too). nil where that cannot be.
+local function grown(row, tensors)
+  local first = tensors[1]
+  first = type(first) == "table" and first[1] or first
+  if not core.is_tensor(first) or first.ndim == 0 or first.size == 0 then
+    return nil
+  end
+  local extent, times = #first, math.max(1, 70000 // first.size)
+  local function grow(t)
+    if not core.is_tensor(t) or t.ndim == 0 or #t ~= extent then
+      return t
+    end
+    local repeats = { times }
+    for i = 2, t.ndim do
+      repeats[i] = 1
+    end
+    return core.ops.tile(t, repeats)
+  end
+  for i, t in ipairs(tensors) do
+    if type(t) == "table" then
+      for k, e in ipairs(t) do
+        t[k] = grow(e)
+      end
+    elseif i == 1 or not (weighted[row.family] or row.op == "matmul" or row.op == "linear") then
+      tensors[i] = grow(t)
+    end
+  end
+  return tensors
+end
+
+-- Tide's own kernels, on the row's inputs and, where they can be repeated, on so many that two
+-- threads share the work.
+local function check_threads(row)
+  local was, engines = core.get_threads(), core.engines()
+  core.engines "plain"
+  core.memory_limit(256 << 20)
+  local data = inputs_of(row)
+  local function results(threads, large)
+    core.set_threads(threads)
+    local tensors = tensors_of(data, "float32")
+    tensors = large and grown(row, tensors) or tensors
+    return bits(call(row, tensors))
+  end
+  local small = { pcall(results, 1, false) }
+  local small_two = { pcall(results, 2, false) }
+  local can, large = pcall(results, 1, true)
+  local before = core.engine_stats().parallel_regions
+  local large_two = can and { pcall(results, 2, true) }
+  checked[row.op] = true
+  shared[row.op] = shared[row.op] or core.engine_stats().parallel_regions > before
+  core.memory_limit(0)
+  core.engines(table.concat(engines, " "))
   core.set_threads(was)
-  assert(seen[1] == seen[2], "one thread and two give different bits")
+  assert(small[1], small[2])
+  assert(small_two[1], small_two[2])
+  assert(small[2] == small_two[2], "one thread and two give different bits")
+  if can then
+    assert(large_two[1], large_two[2])
+    assert(large == large_two[2], "one thread and two give different bits on repeated inputs")
+  end
 end
 
 local function check_dtypes(row)

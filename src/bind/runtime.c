@@ -242,6 +242,7 @@ static int engine_stats(lua_State *L) {
     set_int(L, "weight_reorders", s.weight_reorders);
     set_int(L, "gemm_convolutions", s.gemm_convolutions);
     set_int(L, "refused_ref", s.refused_ref);
+    set_int(L, "parallel_regions", tide_parallel_regions());
     return 1;
 }
 
