@@ -219,6 +219,60 @@ TIDE_KERNEL(binary_crossentropy_grad_) { /* dy, target, output */
     return TIDE_OK;
 }
 
+/* loss = sum((x - t)^2) / n over rows of n */
+TIDE_KERNEL(squared_error_) { /* output, target */
+    const tide_buf *b = &c->in[0];
+    const int64_t n = b->shape[b->rank - 1], m = tide_buf_numel(&c->out[0]);
+    const REAL *x = b->p, *t = c->in[1].p;
+    REAL *y = c->out[0].p;
+    TIDE_PARALLEL_FOR (m, tide_even_grain(m, n, 32768)) {
+        if (n == 1) {
+#pragma omp simd
+            for (int64_t i = lo; i < hi; i++) y[i] = (x[i] - t[i]) * (x[i] - t[i]);
+        }
+        for (int64_t r = lo; r < hi && n != 1; r++) {
+            double sum = 0;
+#pragma omp simd reduction(+ \
+                           : sum)
+            for (int64_t i = r * n; i < (r + 1) * n; i++) {
+                const double e = (double)(x[i] - t[i]);
+                sum += e * e;
+            }
+            y[r] = (REAL)(sum / (double)n);
+        }
+    }
+    return TIDE_OK;
+}
+
+/* dx = g (x - t) */
+static void scaled_difference(int64_t n, REAL g, const REAL *x, const REAL *t, REAL *dx) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) dx[i] = g * (x[i] - t[i]);
+}
+/* g = 2 dy / n, dy one number per row, or one for all of them */
+TIDE_KERNEL(squared_error_grad_) { /* dy, output, target */
+    const tide_buf *b = &c->in[1];
+    const int64_t n = b->shape[b->rank - 1], all = tide_buf_numel(b), m = tide_buf_numel(&c->in[0]);
+    const REAL *dy = c->in[0].p, *x = b->p, *t = c->in[2].p, share = 2 / (REAL)n;
+    REAL *dx = c->out[0].p;
+    if (m == 1) {
+        TIDE_PARALLEL_FOR (all, tide_even_grain(all, 1, 32768)) {
+            scaled_difference(hi - lo, dy[0] * share, x + lo, t + lo, dx + lo);
+        }
+        return TIDE_OK;
+    }
+    TIDE_PARALLEL_FOR (m, tide_even_grain(m, n, 32768)) {
+        if (n == 1) {
+#pragma omp simd
+            for (int64_t i = lo; i < hi; i++) dx[i] = dy[i] * share * (x[i] - t[i]);
+        } else {
+            for (int64_t r = lo, i = lo * n; r < hi; r++, i += n)
+                scaled_difference(n, dy[r] * share, x + i, t + i, dx + i);
+        }
+    }
+    return TIDE_OK;
+}
+
 /* Place of the largest element, the first of equals; of a row with NaN the first NaN. */
 static int64_t place_of_max(int64_t n, int64_t step, const REAL *x) {
     int64_t at = 0;

@@ -213,6 +213,50 @@ static tide_status binary_grad_infer(tide_call *c) {
 }
 TIDE_DESCRIBE(binary_crossentropy_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TIDE_NOGRAD, .infer = binary_grad_infer);
 
+/* -- squared error: a mean per row of the last axis -- */
+
+static tide_status squared_infer(tide_call *c) {
+    const tide_tensor *x = c->in[0];
+    TIDE_TRY(same_shape(c, x, c->in[1]));
+    if (x->rank == 0) return tide_op_fail(c, TIDE_ESHAPE, "output needs an axis (got a scalar)");
+    c->meta[0] = without_axis(x, x->rank - 1);
+    return TIDE_OK;
+}
+
+static void squared_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                            tide_tensor **out) {
+    (void)attrs, (void)nin;
+    const tide_ints last = {.n = 1, .v = {in[0]->rank - 1}};
+    tide_tensor *e = tide_t(t, OP(subtract), in[0], in[1]);
+    out[0] = tide_t(t, OP(mean, .axis = last), tide_t(t, OP(square), e));
+}
+
+/* What a mean or a sum hands down repeats one number: that number alone is enough. */
+static tide_tensor *one_of_all(tide_tape *t, tide_tensor *dy) {
+    for (int i = 0; dy && i < dy->rank; i++)
+        if (dy->stride[i] != 0 && dy->shape[i] > 1) return dy;
+    tide_tensor *one = NULL;
+    if (!dy || tide_numel(dy) == 0) return dy;
+    if (tide_view(tide_t_ctx(t), dy, 0, NULL, NULL, dy->offset, &one) != TIDE_OK) return dy;
+    tide_t_keep(t, one);
+    return one;
+}
+
+static void squared_grad(tide_tape *t, const tide_node *n) {
+    (void)n;
+    tide_tensor *x = tide_t_in(t, 0), *target = tide_t_in(t, 1);
+    tide_tensor *dy = one_of_all(t, tide_t_dy(t, 0));
+    tide_tensor *g = tide_t(t, OP(squared_error_grad_), dy, x, target);
+    if (tide_t_needs(t, 0)) tide_t_give(t, 0, g);
+    if (tide_t_needs(t, 1)) tide_t_give(t, 1, tide_t(t, OP(negative), g));
+}
+
+TIDE_DESCRIBE(squared_error_, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER,
+              .infer = squared_infer, .grad = squared_grad, .compose = squared_compose,
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1));
+TIDE_DESCRIBE(squared_error_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TIDE_NOGRAD,
+              .infer = like_output);
+
 /* -- CTC: the forward computes the gradient too (the same lattice), one matrix per sequence -- */
 
 static tide_status ctc_public_infer(tide_call *c) {

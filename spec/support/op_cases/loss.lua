@@ -51,6 +51,16 @@ add { op = binary, label = "probabilities", ref = "binary, probabilities", gradg
 add { op = binary, label = "at the limits", ref = "binary, at the limits", grad = false, why = "clipped", rtol = 1e-6, f32 = false }
 add { op = binary, label = "large logits", ref = "binary, large logits", options = logits, grad = { 1 } }
 
+add { op = "squared_error_", label = "rows", gradgrad = true,
+  dtypes = { float32 = "float32", float64 = "float64" },
+  inputs = { { values = { { 1.0, 2.0, 4.0 }, { 0.0, 0.5, 1.0 } } }, { values = { { 1.0, 0.0, 2.5 }, { 3.0, 0.5, 1.0 } } } },
+  outputs = { { values = { 6.25 / 3, 3 } } },
+  empty = { inputs = { { 0, 3 }, { 0, 3 } }, output = { 0 } },
+  errors = { { inputs = { { shape = { 2, 3 } }, { shape = { 3 } } }, says = "target and output differ in shape (expected [2, 3], got [3])" } } }
+add { op = "squared_error_", label = "a single channel", gradgrad = true,
+  inputs = { { values = { { 1.0 }, { 2.0 }, { -0.5 } } }, { values = { { 1.5 }, { -1.0 }, { 0.0 } } } }, outputs = { { values = { 0.25, 9, 0.25 } } } }
+add { op = "squared_error_", label = "long rows", inputs = { { shape = { 5, 77 } }, { shape = { 5, 77 } } } }
+
 local scores = { values = { { 0.1, 0.7, 0.2 }, { 0.5, 0.2, 0.3 }, { 0.3, 0.3, 0.4 } } }
 add { op = "sparse_accuracy_", label = "labels", inputs = { scores, { values = { 2, 2, 3 }, dtype = "int32" } }, outputs = { { values = { 1, 0, 1 } } } }
 add { op = "sparse_accuracy_", label = "first axis, from 0", options = { axis = 1, base = 0 }, inputs = { scores, { values = { 1, 0, 1 }, dtype = "int32" } },
