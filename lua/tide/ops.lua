@@ -183,7 +183,7 @@ function ops.method(name)
   return place[name] and not no_method[name] and ops[name] or nil
 end
 
--- `ops.nn`, `ops.numpy`, `ops.linalg`, `ops.math`, `ops.core` are the same functions under Keras' module names.
+-- `ops.nn`, `ops.linalg` and so on are the same functions under Keras' module names.
 local modules = { nn = true, numpy = true, linalg = true, math = true, core = true }
 
 return setmetatable(ops, {
