@@ -83,7 +83,8 @@ describe("repl.commands.parse", function()
 
   it("draws values and histories", function()
     _G.tide = require "tide"
-    assert.matches(" 3.10 │", (output("%plot curve", { curve = { 1, 3, 2 } })))
+    local figure = output("%plot curve", { curve = { 1, 3, 2 } })
+    assert.matches(" 3.10 |", (figure:gsub("│", "|"))) -- ASCII where the locale is not UTF-8
     local history = { history = { loss = { 3, 2, 1 } }, epoch = { 1, 2, 3 } }
     assert.matches("loss", (output("%plot", { _ = history })))
     assert.has_error(function() output "%plot nothing" end, "say what to draw")
