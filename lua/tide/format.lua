@@ -1,9 +1,41 @@
 --- How values look when printed: tensors by torch's rules of rounding and elision. Cost depends on what is shown, not on the
 -- tensor's size.
 
+local ops = require("tide.core").ops
+
 local format = {}
 
 local PRECISION, THRESHOLD, EDGE, WIDTH = 4, 1000, 3, 80
+
+-- The first and last slices of every long axis from `axis` on: views until the pieces are joined.
+local function edges(t, axis)
+  if axis > t.ndim then
+    return t
+  end
+  local n = t.shape[axis]
+  if n <= 2 * EDGE then
+    return edges(t, axis + 1)
+  end
+  local first, last = {}, {}
+  for i = 1, axis - 1 do
+    first[i], last[i] = {}, {}
+  end
+  first[axis], last[axis] = { 1, EDGE }, { n - EDGE + 1, n }
+  return ops.concatenate({ edges(t[first], axis + 1), edges(t[last], axis + 1) }, axis)
+end
+
+-- Puts "..." where the lists of an axis of `shape` were cut.
+local function mark(x, shape, axis)
+  if axis < #shape then
+    for _, row in ipairs(x) do
+      mark(row, shape, axis + 1)
+    end
+  end
+  if shape[axis] > 2 * EDGE then
+    table.insert(x, EDGE + 1, "...")
+  end
+  return x
+end
 
 -- The shown part of a tensor: nested lists, "..." where elements are left out.
 local function shown(t, summarise)
@@ -12,22 +44,7 @@ local function shown(t, summarise)
   elseif not summarise then
     return t:tolist()
   end
-  local n, out = #t, {}
-  local short = n <= 2 * EDGE
-  for _, range in ipairs { { 1, short and n or EDGE }, { short and n + 1 or n - EDGE + 1, n } } do
-    if range[2] >= range[1] and t.ndim == 1 then
-      local part = t[{ range }]:tolist()
-      table.move(part, 1, #part, #out + 1, out)
-    else
-      for i = range[1], range[2] do
-        out[#out + 1] = shown(t[i], true)
-      end
-    end
-    if range[1] == 1 and not short then
-      out[#out + 1] = "..."
-    end
-  end
-  return out
+  return mark(edges(t, 1):tolist(), t.shape, 1)
 end
 
 local function flatten(x, out)
