@@ -130,6 +130,7 @@ commands.list = {
     function(session, text)
       local f = compiled(session, need(text, "what to profile"), "%prof")
       local hits, samples = {}, 0
+      local before, mask, count = debug.gethook()
       debug.sethook(function()
         local info = debug.getinfo(2, "Sl")
         if info and info.currentline > 0 then
@@ -139,7 +140,7 @@ commands.list = {
         end
       end, "", 1000)
       local ok, e = pcall(_G.tide.profile, f)
-      debug.sethook()
+      debug.sethook(before, mask, count)
       if not ok then
         error(e, 0)
       end
