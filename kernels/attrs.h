@@ -1,4 +1,5 @@
-/* The op numbers and one plain struct of attributes per op, expanded from the two definition files. */
+/* The op numbers and one plain struct of attributes per op, expanded from the two definition files.
+ */
 #ifndef TIDE_ATTRS_H
 #define TIDE_ATTRS_H
 
@@ -16,7 +17,8 @@
 #define TIDE_CTYPE_SHAPE tide_ints
 #define TIDE_CTYPE_PAIRS tide_pairs
 #define TIDE_CTYPE_TEXT tide_text
-#define TIDE_CTYPE_RNG tide_rng /* never an argument: reserved from the context's generator by tide_apply */
+#define TIDE_CTYPE_RNG \
+    tide_rng /* never an argument: reserved from the context's generator by tide_apply */
 
 #define IN(name, shape, need)
 #define INS(name, shape)
@@ -32,7 +34,8 @@
 #define COMPOSE_OP(name, nout, doc, args) OP_ATTRS(name, args)
 #include "../src/ops.def"
 #define U(name, fwd, bwd, reads, dom, doc) OP_ATTRS(name, ) OP_ATTRS(name##_grad, )
-#define UP(name, params, fwd, bwd, reads, dom, doc) OP_ATTRS(name, params) OP_ATTRS(name##_grad, params)
+#define UP(name, params, fwd, bwd, reads, dom, doc) \
+    OP_ATTRS(name, params) OP_ATTRS(name##_grad, params)
 #define UI(name, fwd, bwd, reads, ifwd, dom, doc) OP_ATTRS(name, ) OP_ATTRS(name##_grad, )
 #define UB(name, fwd, ifwd, doc) OP_ATTRS(name, )
 #define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) OP_ATTRS(name, )

@@ -7,27 +7,31 @@
 extern const tide_engine tide_engine_onednn, tide_engine_blas;
 extern const tide_kernel tide_plain_c[TIDE_OP_COUNT];
 /* The other levels of the machine; a build may leave some out. */
-extern const tide_kernel tide_plain_v2[TIDE_OP_COUNT] __attribute__((weak)), tide_plain_v3[TIDE_OP_COUNT] __attribute__((weak)),
+extern const tide_kernel tide_plain_v2[TIDE_OP_COUNT] __attribute__((weak)),
+    tide_plain_v3[TIDE_OP_COUNT] __attribute__((weak)),
     tide_plain_v4[TIDE_OP_COUNT] __attribute__((weak));
 
-extern int tide_in_child;             /* set in a forked child: OpenMP and the libraries must not be used */
-void tide_engines_set_threads(int n); /* passes the thread count on to the libraries that are open */
+extern int tide_in_child; /* set in a forked child: OpenMP and the libraries must not be used */
+void tide_engines_set_threads(
+    int n); /* passes the thread count on to the libraries that are open */
 
-extern int tide_blas_allowed;               /* may oneDNN's entries hand products over to the BLAS? */
+extern int tide_blas_allowed; /* may oneDNN's entries hand products over to the BLAS? */
 extern const tide_kernel *tide_plain_table; /* Tide's own kernels at the chosen level */
 
 void tide_engines_open(void); /* opens the libraries that the first heavy ops would open */
-/* For tide.config(): library, version, kernels, threads; "not opened yet" before the first heavy op. */
+/* For tide.config(): library, version, kernels, threads; "not opened yet" before the first heavy
+ * op. */
 const char *tide_blas_info(void);
 const char *tide_onednn_info(void);
-void *tide_blas_symbol(const char *name); /* of the opened BLAS (LAPACK too where it has it); NULL: none */
+void *tide_blas_symbol(
+    const char *name); /* of the opened BLAS (LAPACK too where it has it); NULL: none */
 
 /* Counts since the process began; the specs pin them over a training step. */
 typedef struct {
     int64_t primitives;        /* oneDNN primitives made */
     int64_t weight_reorders;   /* weights brought into oneDNN's layout */
     int64_t gemm_convolutions; /* primitives that oneDNN serves by im2col */
-    int64_t refused_ref;       /* shapes left to other engines, oneDNN having only its reference code */
+    int64_t refused_ref; /* shapes left to other engines, oneDNN having only its reference code */
 } tide_engine_stats;
 tide_engine_stats tide_engines_stats(void);
 

@@ -1,13 +1,15 @@
 /* One matrix product, as kernels ask for it, and the hook by which an engine serves it.
  *
- * Invariant: linear, convolution (im2col) and matmul are written once, in kernels/cpu; an engine runs the same kernel with
- * its own product under it. A hook may refuse a product (strides, size); Tide's own then serves. */
+ * Invariant: linear, convolution (im2col) and matmul are written once, in kernels/cpu; an engine
+ * runs the same kernel with its own product under it. A hook may refuse a product (strides, size);
+ * Tide's own then serves. */
 #ifndef TIDE_GEMM_H
 #define TIDE_GEMM_H
 
 #include "attrs.h"
 
-/* c (m, n) = a (m, k) b (k, n), or c += a b. Strides count elements; c's columns lie side by side. */
+/* c (m, n) = a (m, k) b (k, n), or c += a b. Strides count elements; c's columns lie side by side.
+ */
 typedef struct {
     int64_t m, n, k;
     const void *a;
@@ -30,8 +32,10 @@ extern _Thread_local const tide_gemm_hook *tide_gemm_now; /* NULL: Tide's own */
 /* Runs the plain kernel of c->op with the products of `hook`. */
 tide_status tide_with_gemm(const tide_gemm_hook *hook, tide_kcall *c);
 
-/* How a BLAS sees a strided matrix: transposed or not, and its leading extent; 0 where it cannot. */
-static inline int tide_gemm_layout(int64_t rows, int64_t cols, int64_t rs, int64_t cs, int *trans, int64_t *ld) {
+/* How a BLAS sees a strided matrix: transposed or not, and its leading extent; 0 where it cannot.
+ */
+static inline int tide_gemm_layout(int64_t rows, int64_t cols, int64_t rs, int64_t cs, int *trans,
+                                   int64_t *ld) {
     if ((cs == 1 || cols == 1) && (rs >= cols || rows == 1)) {
         *trans = 0;
         *ld = rows == 1 || rs < cols ? (cols > 1 ? cols : 1) : rs;

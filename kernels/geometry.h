@@ -1,4 +1,5 @@
-/* Where the windows of convolutions and poolings lie. Spatial axes are always three here: missing ones lead with extent 1. */
+/* Where the windows of convolutions and poolings lie. Spatial axes are always three here: missing
+ * ones lead with extent 1. */
 #ifndef TIDE_GEOMETRY_H
 #define TIDE_GEOMETRY_H
 
@@ -11,19 +12,33 @@ typedef struct {
 } tide_geometry;
 
 /* Entry i of a list that may hold one number for all axes. */
-static inline int64_t tide_ints_at(const tide_ints *l, int i) { return l->n == 1 ? l->v[0] : l->v[i]; }
+static inline int64_t tide_ints_at(const tide_ints *l, int i) {
+    return l->n == 1 ? l->v[0] : l->v[i];
+}
 
 /* Extent of a convolution's result along one axis; may be <= 0. */
-static inline int64_t tide_conv_extent(int64_t in, int64_t k, int64_t stride, int64_t dil, int64_t lo, int64_t hi) {
+static inline int64_t tide_conv_extent(int64_t in, int64_t k, int64_t stride, int64_t dil,
+                                       int64_t lo, int64_t hi) {
     int64_t span = in + lo + hi - ((k - 1) * dil + 1);
     return span < 0 ? 0 : span / stride + 1;
 }
 
-/* From normalised attributes (strides, dilation and pads have one entry per spatial axis). x, y: shapes with batch and
- * channels; k: extents of the kernel. */
-static inline tide_geometry tide_conv_geometry(int rank, const int64_t *x, const int64_t *y, const int64_t *k, const tide_ints *strides,
-                                               const tide_ints *dil, const tide_pairs *pads, int64_t groups) {
-    tide_geometry g = {.nd = rank - 2, .n = x[0], .c = x[rank - 1], .f = y[rank - 1], .groups = groups, .in = {1, 1, 1}, .k = {1, 1, 1}, .out = {1, 1, 1}, .stride = {1, 1, 1}, .dil = {1, 1, 1}};
+/* From normalised attributes (strides, dilation and pads have one entry per spatial axis). x, y:
+ * shapes with batch and channels; k: extents of the kernel. */
+static inline tide_geometry tide_conv_geometry(int rank, const int64_t *x, const int64_t *y,
+                                               const int64_t *k, const tide_ints *strides,
+                                               const tide_ints *dil, const tide_pairs *pads,
+                                               int64_t groups) {
+    tide_geometry g = {.nd = rank - 2,
+                       .n = x[0],
+                       .c = x[rank - 1],
+                       .f = y[rank - 1],
+                       .groups = groups,
+                       .in = {1, 1, 1},
+                       .k = {1, 1, 1},
+                       .out = {1, 1, 1},
+                       .stride = {1, 1, 1},
+                       .dil = {1, 1, 1}};
     for (int i = 0; i < g.nd; i++) {
         int d = 3 - g.nd + i;
         g.in[d] = x[1 + i], g.out[d] = y[1 + i], g.k[d] = k[i];
@@ -32,25 +47,31 @@ static inline tide_geometry tide_conv_geometry(int rank, const int64_t *x, const
     return g;
 }
 
-/* Is Winograd's algorithm for 3x3 windows worth its transforms (kernels/cpu/winograd.c)? Measured against oneDNN's direct
- * convolutions with AVX2: from 32 tiles on, since the kernel's transform is kept between calls. */
+/* Is Winograd's algorithm for 3x3 windows worth its transforms (kernels/cpu/winograd.c)? Measured
+ * against oneDNN's direct convolutions with AVX2: from 32 tiles on, since the kernel's transform is
+ * kept between calls. */
 static inline int tide_winograd_fits(const tide_geometry *g) {
-    if (g->nd != 2 || g->groups != 1 || g->c % 8 || g->f % 8 || g->c < 16 || g->f < 16 || g->c * g->f > 256 * 256) return 0;
+    if (g->nd != 2 || g->groups != 1 || g->c % 8 || g->f % 8 || g->c < 16 || g->f < 16 ||
+        g->c * g->f > 256 * 256)
+        return 0;
     for (int d = 1; d < 3; d++)
         if (g->k[d] != 3 || g->stride[d] != 1 || g->dil[d] != 1) return 0;
     return g->n * ((g->out[1] + 1) / 2) * ((g->out[2] + 1) / 2) >= 32;
 }
 
-/* Has x so few channels that its gradient is better made of a product over all taps, whose columns are then added up? */
+/* Has x so few channels that its gradient is better made of a product over all taps, whose columns
+ * are then added up? */
 static inline int tide_thin_grad_x(const tide_geometry *g) {
     const int64_t taps = g->k[0] * g->k[1] * g->k[2];
     return g->groups == 1 && g->c <= 4 && g->f >= 8 && taps > 1 && taps * g->c <= 128;
 }
 
 /* Elements first..last-1 of an axis that window `at` covers. */
-static inline void tide_pool_window(int64_t in, int64_t out, int64_t size, int64_t stride, int64_t lo, int adaptive, int64_t at,
-                                    int64_t *first, int64_t *last) {
-    if (adaptive) { /* torch's and Keras' rule: windows of equal rank, overlapping where extents do not divide */
+static inline void tide_pool_window(int64_t in, int64_t out, int64_t size, int64_t stride,
+                                    int64_t lo, int adaptive, int64_t at, int64_t *first,
+                                    int64_t *last) {
+    if (adaptive) { /* torch's and Keras' rule: windows of equal rank, overlapping where extents do
+                       not divide */
         *first = at * in / out;
         *last = ((at + 1) * in + out - 1) / out;
         return;

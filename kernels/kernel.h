@@ -1,7 +1,8 @@
 /* What an arithmetic kernel sees: plain pointers, sizes, strides and attributes.
  *
- * Invariant: nothing below this header knows tensors, the tape or Lua. A kernel never allocates a result, never keeps a
- * pointer after it returns, and reports bad data by filling `bad` and returning TIDE_EINDEX. */
+ * Invariant: nothing below this header knows tensors, the tape or Lua. A kernel never allocates a
+ * result, never keeps a pointer after it returns, and reports bad data by filling `bad` and
+ * returning TIDE_EINDEX. */
 #ifndef TIDE_KERNEL_H
 #define TIDE_KERNEL_H
 
@@ -10,7 +11,8 @@
 
 #define TIDE_MAX_RANK 8
 
-/* dtype: enum suffix, Keras' name, C type, bytes, class (F float, H half storage, I integer, B bool) */
+/* dtype: enum suffix, Keras' name, C type, bytes, class (F float, H half storage, I integer, B
+ * bool) */
 #define TIDE_DTYPES(X)                \
     X(F32, "float32", float, 4, F)    \
     X(F64, "float64", double, 8, F)   \
@@ -45,12 +47,14 @@ typedef enum {
     TIDE_DECLINE = -1 /* kernels only: let the next engine serve */
 } tide_status;
 
-/* A strided view of memory. Strides count elements. `p` is NULL for an optional input that was not given. */
+/* A strided view of memory. Strides count elements. `p` is NULL for an optional input that was not
+ * given. */
 typedef struct {
     void *p;
     int64_t shape[TIDE_MAX_RANK], stride[TIDE_MAX_RANK];
     uint8_t rank, dtype;
-    uint64_t storage_id, version; /* identity of the contents, for caches of re-laid weights; 0: do not cache */
+    uint64_t storage_id,
+        version; /* identity of the contents, for caches of re-laid weights; 0: do not cache */
 } tide_buf;
 
 /* The rank of a sparse gradient in an op that takes one: `p` is then its tide_sparse. */
@@ -60,7 +64,8 @@ typedef struct {
     tide_buf values; /* (n, ...), both contiguous */
 } tide_sparse;
 
-/* Elements of the smallest table whose rows may lag behind (src/lag.c): smaller ones stay in the cache. */
+/* Elements of the smallest table whose rows may lag behind (src/lag.c): smaller ones stay in the
+ * cache. */
 enum { TIDE_LAG_LEAST = 65536 };
 
 /* Attribute types; `n < 0` in lists means "not given". */
@@ -76,7 +81,8 @@ typedef struct {
 typedef struct {
     char s[96];
 } tide_text;
-#define TIDE_NONE INT64_MIN /* an INT or AXIS that was not given; a FLOAT that was not given is NaN */
+#define TIDE_NONE \
+    INT64_MIN /* an INT or AXIS that was not given; a FLOAT that was not given is NaN */
 /* The door gives a NaN that somebody did ask for a payload, for the ops to which the two differ. */
 #define TIDE_GIVEN_NAN __builtin_nan("1")
 static inline int tide_given(double v) {
@@ -105,20 +111,23 @@ typedef struct {
 
 typedef tide_status (*tide_kernel)(tide_kcall *);
 
-/* An engine serves any subset of the ops; a NULL slot or TIDE_DECLINE passes the call to the next engine. */
+/* An engine serves any subset of the ops; a NULL slot or TIDE_DECLINE passes the call to the next
+ * engine. */
 typedef struct {
     const char *name;
     const tide_kernel *table; /* [TIDE_OP_COUNT] */
 } tide_engine;
 
-/* Work space of the device, 64-byte aligned, valid until the kernel returns; one request per call. NULL: no memory. */
+/* Work space of the device, 64-byte aligned, valid until the kernel returns; one request per call.
+ * NULL: no memory. */
 void *tide_scratch(tide_device *dev, size_t bytes);
 
 /* Number of threads a kernel may use now (1 in a forked child or after tide_set_threads(1)). */
 int tide_num_threads(void);
 
-/* Ctrl-C: a signal handler sets tide_cancel; the op that runs then fails, and its kernel may leave its results unfinished
- * while tide_cancellable holds, which it does not for ops that write in place. */
+/* Ctrl-C: a signal handler sets tide_cancel; the op that runs then fails, and its kernel may leave
+ * its results unfinished while tide_cancellable holds, which it does not for ops that write in
+ * place. */
 extern volatile int tide_cancel, tide_cancellable;
 static inline int tide_stopped(void) { return tide_cancel && tide_cancellable; }
 

@@ -1,19 +1,20 @@
 /* The caching allocator: blocks of a few sizes, kept on per-class free lists and handed out again.
  *
- * Invariant: a block's class follows from the size asked for alone, so alloc and free agree without a header; data are
- * 64-byte aligned. Size classes are quarter powers of two (worst waste 25%). The lock covers lists and counters only. Work
- * space belongs to the thread that asks. */
+ * Invariant: a block's class follows from the size asked for alone, so alloc and free agree without
+ * a header; data are 64-byte aligned. Size classes are quarter powers of two (worst waste 25%). The
+ * lock covers lists and counters only. Work space belongs to the thread that asks. */
 #include "device.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGN = 64,
-       MIN_SHIFT = 6 };
+enum { ALIGN = 64, MIN_SHIFT = 6 };
 #define MAX_BYTES ((size_t)1 << 47)
-#define CACHE_FLOOR ((int64_t)256 << 20) /* idle bytes kept whatever is live; beyond it as much as the peak was */
-#define CHECK_FREE ((size_t)64 << 20)    /* from this size on the system's free memory is asked first */
+#define CACHE_FLOOR \
+    ((int64_t)256 << 20) /* idle bytes kept whatever is live; beyond it as much as the peak was */
+#define CHECK_FREE \
+    ((size_t)64 << 20) /* from this size on the system's free memory is asked first */
 
 /* 4 classes per power of two: 64, 80, 96, 112, 128, 160, ... */
 static int class_of(size_t bytes, size_t *rounded) {
@@ -48,14 +49,16 @@ static int64_t system_free(void) {
         if (fscanf(f, "%ld", &now) != 1) now = -1;
         fclose(f);
     }
-    if (max >= 0 && now >= 0 && (free_bytes < 0 || max - now < free_bytes)) free_bytes = max > now ? max - now : 0;
+    if (max >= 0 && now >= 0 && (free_bytes < 0 || max - now < free_bytes))
+        free_bytes = max > now ? max - now : 0;
     return free_bytes;
 }
 
 #ifdef TIDE_HARD
-/* The hostile build: fresh and freed memory is poisoned with NaN patterns, nothing is cached, and allocations fail when they
- * are told to: with TIDE_FAIL_ALLOC=k every k-th, after tide_hard_fail(k) the k-th from then on. The module is linked so that
- * its malloc, calloc, realloc and posix_memalign come here. */
+/* The hostile build: fresh and freed memory is poisoned with NaN patterns, nothing is cached, and
+ * allocations fail when they are told to: with TIDE_FAIL_ALLOC=k every k-th, after
+ * tide_hard_fail(k) the k-th from then on. The module is linked so that its malloc, calloc, realloc
+ * and posix_memalign come here. */
 static _Atomic int64_t hard_every = -1, hard_count, hard_left;
 
 int tide_hard_fail(int64_t k) {
@@ -119,7 +122,8 @@ void *tide_mem_alloc(tide_device *dev, size_t bytes) {
     } else {
         if (size >= CHECK_FREE) {
             int64_t free_bytes = system_free();
-            if (free_bytes >= 0 && (int64_t)size > free_bytes) trim_locked(dev), free_bytes = system_free();
+            if (free_bytes >= 0 && (int64_t)size > free_bytes)
+                trim_locked(dev), free_bytes = system_free();
             if (free_bytes >= 0 && (int64_t)size > free_bytes) goto done;
         }
         p = dev->vt->alloc(dev, size);
@@ -183,7 +187,9 @@ tide_memstat tide_memory(tide_device *dev) {
     return s;
 }
 
-int64_t tide_live_bytes(void) { return atomic_load_explicit(&tide_cpu()->live_bytes, memory_order_relaxed); }
+int64_t tide_live_bytes(void) {
+    return atomic_load_explicit(&tide_cpu()->live_bytes, memory_order_relaxed);
+}
 
 void tide_memory_limit(tide_device *dev, int64_t bytes) {
     pthread_mutex_lock(&dev->lock);
@@ -203,7 +209,8 @@ void tide_memory_reset_peak(tide_device *dev) {
     pthread_mutex_unlock(&dev->lock);
 }
 
-/* -- work space: one block per thread, in front of which its size stands; it goes with the thread -- */
+/* -- work space: one block per thread, in front of which its size stands; it goes with the thread
+ * -- */
 
 typedef struct {
     tide_device *dev;
@@ -218,7 +225,9 @@ static void scratch_free(void *p) {
     scratch_head *h = p;
     if (h) h->dev->vt->free(h->dev, h);
 }
-static void scratch_init(void) { scratch_ready = pthread_key_create(&scratch_key, scratch_free) == 0; }
+static void scratch_init(void) {
+    scratch_ready = pthread_key_create(&scratch_key, scratch_free) == 0;
+}
 
 void *tide_scratch(tide_device *dev, size_t bytes) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;

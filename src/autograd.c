@@ -1,7 +1,8 @@
 /* The tape: nodes, and what their rules may call. walk.c goes over it.
  *
- * Invariant: a node's inputs have smaller sequence numbers than the node. Nodes own their inputs and what they saved; a saved
- * output is a view without node, so there are no cycles. Releasing goes through a worklist, never through recursion. */
+ * Invariant: a node's inputs have smaller sequence numbers than the node. Nodes own their inputs
+ * and what they saved; a saved output is a view without node, so there are no cycles. Releasing
+ * goes through a worklist, never through recursion. */
 #include "tape.h"
 
 #include <stdarg.h>
@@ -68,10 +69,12 @@ static int saves_input(const tide_op *op, int i) {
     return slot < 16 && op->saves >> slot & 1;
 }
 
-static tide_node *node_new(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, int nlist, tide_tensor **in, int nout) {
+static tide_node *node_new(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, int nlist,
+                           tide_tensor **in, int nout) {
     /* one block: node, attributes, edges, metas, gradients, saved outputs */
     size_t attrs_size = (op->attrs_size + 15) & ~(size_t)15;
-    size_t size = sizeof(tide_node) + attrs_size + (size_t)nin * (sizeof(tide_edge) + sizeof(tide_meta)) +
+    size_t size = sizeof(tide_node) + attrs_size +
+        (size_t)nin * (sizeof(tide_edge) + sizeof(tide_meta)) +
         (size_t)nout * (2 * sizeof(tide_tensor *) + sizeof(tide_meta));
     tide_node *n = malloc(size);
     if (!n) return NULL;
@@ -127,11 +130,14 @@ static void node_adopt(tide_node *n, tide_tensor *t, int index) {
     n->refs++;
 }
 
-tide_status tide_record(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, int nlist, tide_tensor **in, tide_tensor **out) {
+tide_status tide_record(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, int nlist,
+                        tide_tensor **in, tide_tensor **out) {
     for (int i = 0; i < nin; i++)
-        if (in[i] && in[i]->is_view && in[i]->node && in[i]->view_version != in[i]->storage->version)
+        if (in[i] && in[i]->is_view && in[i]->node &&
+            in[i]->view_version != in[i]->storage->version)
             return tide_fail(ctx, TIDE_EGRAD,
-                             "%s: input %d is a view of a tensor that was changed in place after the view was made; make the view again",
+                             "%s: input %d is a view of a tensor that was changed in place after "
+                             "the view was made; make the view again",
                              op->name, i + 1);
     tide_node *n = node_new(ctx, op, attrs, nin, nlist, in, op->nout);
     if (!n) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory to record", op->name);
@@ -151,14 +157,17 @@ tide_status tide_record(tide_ctx *ctx, const tide_op *op, const void *attrs, int
 /* The op of nodes that Lua defines; its rule calls back. */
 static void custom_grad(tide_tape *t, const tide_node *n) {
     const int was = t->ctx->grad_mode;
-    tide_status st = t->ctx->call_custom ? t->ctx->call_custom(t, n->custom, n->nout, n->nin)
-                                         : tide_fail(t->ctx, TIDE_EGRAD, "custom_gradient: the Lua state of the rule is closed");
+    tide_status st = t->ctx->call_custom
+        ? t->ctx->call_custom(t, n->custom, n->nout, n->nin)
+        : tide_fail(t->ctx, TIDE_EGRAD, "custom_gradient: the Lua state of the rule is closed");
     t->ctx->grad_mode = was;
     if (st != TIDE_OK && t->status == TIDE_OK) t->status = st;
 }
-static const tide_op custom_op = {.name = "custom_gradient", .doc = "", .id = -1, .grad = custom_grad, .flags = TIDE_PRIVATE};
+static const tide_op custom_op = {
+    .name = "custom_gradient", .doc = "", .id = -1, .grad = custom_grad, .flags = TIDE_PRIVATE};
 
-tide_status tide_record_custom(tide_ctx *ctx, void *custom, int nin, tide_tensor **in, int nout, tide_tensor **out) {
+tide_status tide_record_custom(tide_ctx *ctx, void *custom, int nin, tide_tensor **in, int nout,
+                               tide_tensor **out) {
     tide_node *n = node_new(ctx, &custom_op, NULL, nin, 0, in, nout);
     if (!n) {
         if (ctx->free_ref) ctx->free_ref(ctx, custom);
@@ -212,7 +221,8 @@ void tide_tape_end(tide_tape *t) {
     if (t->temp != t->inline_temp) free(t->temp);
 }
 
-void tide_tn(tide_tape *t, int op, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+void tide_tn(tide_tape *t, int op, const void *attrs, int nin, tide_tensor **in,
+             tide_tensor **out) {
     const tide_op *o = tide_ops[op];
     for (int i = 0; i < o->nout; i++) out[i] = NULL;
     if (t->status != TIDE_OK) return;
@@ -243,7 +253,8 @@ tide_tensor *tide_t_sum_to(tide_tape *t, tide_tensor *g, tide_tensor *like) {
     return tide_t_sum_to_meta(t, g, &(tide_meta){.rank = like->rank}, like->shape);
 }
 
-tide_tensor *tide_t_sum_to_meta(tide_tape *t, tide_tensor *g, const tide_meta *m, const int64_t *shape) {
+tide_tensor *tide_t_sum_to_meta(tide_tape *t, tide_tensor *g, const tide_meta *m,
+                                const int64_t *shape) {
     if (t->status != TIDE_OK || !g) return NULL;
     int lead = g->rank - m->rank;
     tide_sum_attrs a = {.axis = {.n = 0}, .keepdims = 1};
@@ -258,24 +269,29 @@ tide_tensor *tide_t_sum_to_meta(tide_tape *t, tide_tensor *g, const tide_meta *m
 }
 
 /* A value the rule reads must be the value the op saw. */
-static int unchanged(tide_tape *t, const tide_tensor *x, uint64_t version, const char *what, int i) {
+static int unchanged(tide_tape *t, const tide_tensor *x, uint64_t version, const char *what,
+                     int i) {
     if (!x->storage || x->storage->version == version) return 1;
     const tide_node *n = t->node;
     char shape[160], at[100] = "";
     const char *name = what;
     if (*n->source) snprintf(at, sizeof at, " at %s:%d", n->source, n->line);
-    if (i >= 0 && n->op->kind != TIDE_POINTWISE_OP && n->op->args && i < n->op->nargs) name = n->op->args()[i].name;
-    t->status = tide_fail(t->ctx, TIDE_EGRAD,
-                          "%s: %s %s was changed in place after the op ran%s, but its gradient needs the value; use an op that "
-                          "makes a new tensor, or copy first",
-                          n->op->name, name, tide_shape_str(x->rank, x->shape, shape, sizeof shape), at);
+    if (i >= 0 && n->op->kind != TIDE_POINTWISE_OP && n->op->args && i < n->op->nargs)
+        name = n->op->args()[i].name;
+    t->status =
+        tide_fail(t->ctx, TIDE_EGRAD,
+                  "%s: %s %s was changed in place after the op ran%s, but its gradient needs the "
+                  "value; use an op that "
+                  "makes a new tensor, or copy first",
+                  n->op->name, name, tide_shape_str(x->rank, x->shape, shape, sizeof shape), at);
     return 0;
 }
 
 int tide_tape_released(tide_tape *t) {
     if (!t->node->freed) return 0;
     t->status = tide_fail(t->ctx, TIDE_EGRAD,
-                          "%s: the graph was already walked and its saved tensors were freed; pass retain_graph = true to the first backward",
+                          "%s: the graph was already walked and its saved tensors were freed; pass "
+                          "retain_graph = true to the first backward",
                           t->node->op->name);
     return 1;
 }
@@ -284,7 +300,8 @@ tide_tensor *tide_t_in(tide_tape *t, int i) {
     if (t->status != TIDE_OK || i >= t->node->nin) return NULL;
     tide_edge *e = &t->node->in[i];
     if (!e->saved) {
-        if (t->node->in_meta[i].rank || e->needs || saves_input(t->node->op, i)) tide_tape_released(t);
+        if (t->node->in_meta[i].rank || e->needs || saves_input(t->node->op, i))
+            tide_tape_released(t);
         return NULL;
     }
     return unchanged(t, e->saved, e->version, "an input", i) ? e->saved : NULL;
@@ -321,7 +338,9 @@ tide_tensor *tide_t_dy(tide_tape *t, int i) {
     return tide_t(t, TIDE_OP_fill_, &a);
 }
 
-int tide_t_needs(tide_tape *t, int i) { return i < t->node->nin && t->node->in[i].needs && (!t->node->pruned || t->node->in[i].wanted); }
+int tide_t_needs(tide_tape *t, int i) {
+    return i < t->node->nin && t->node->in[i].needs && (!t->node->pruned || t->node->in[i].wanted);
+}
 
 void tide_t_give(tide_tape *t, int i, tide_tensor *g) {
     if (t->status != TIDE_OK || !g || !tide_t_needs(t, i)) return;
@@ -330,9 +349,12 @@ void tide_t_give(tide_tape *t, int i, tide_tensor *g) {
     for (int k = 0; k < m->rank && same; k++) same = m->shape[k] == g->shape[k];
     if (!same) {
         char a[160], b[160];
-        t->status = tide_fail(t->ctx, TIDE_EGRAD, "%s: the gradient of input %d has the wrong form (expected %s %s, got %s %s)", t->node->op->name,
-                              i + 1, tide_dtype_name(m->dtype), tide_shape_str(m->rank, m->shape, a, sizeof a), tide_dtype_name(g->dtype),
-                              tide_shape_str(g->rank, g->shape, b, sizeof b));
+        t->status =
+            tide_fail(t->ctx, TIDE_EGRAD,
+                      "%s: the gradient of input %d has the wrong form (expected %s %s, got %s %s)",
+                      t->node->op->name, i + 1, tide_dtype_name(m->dtype),
+                      tide_shape_str(m->rank, m->shape, a, sizeof a), tide_dtype_name(g->dtype),
+                      tide_shape_str(g->rank, g->shape, b, sizeof b));
         return;
     }
     tide_release(t->given[i]);
@@ -348,7 +370,8 @@ void tide_t_fail(tide_tape *t, tide_status st) {
 int tide_t_recording(tide_tape *t) { return t->record; }
 void tide_t_keep(tide_tape *t, tide_tensor *x) { keep(t, x); }
 
-tide_status tide_compose(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+tide_status tide_compose(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
+                         tide_tensor **in, tide_tensor **out) {
     tide_tape t;
     tide_tape_begin(&t, ctx, NULL, ctx->grad_mode);
     for (int i = 0; i < op->nout; i++) out[i] = NULL;
@@ -356,7 +379,8 @@ tide_status tide_compose(tide_ctx *ctx, const tide_op *op, const void *attrs, in
     tide_status st = t.status;
     for (int i = 0; i < op->nout; i++) out[i] = st == TIDE_OK ? tide_retain(out[i]) : NULL;
     tide_tape_end(&t);
-    /* a composition that returns its own input (a reshape that changes nothing) still makes a new tensor */
+    /* a composition that returns its own input (a reshape that changes nothing) still makes a new
+     * tensor */
     for (int i = 0; i < op->nout && st == TIDE_OK; i++)
         for (int k = 0; k < nin; k++)
             if (out[i] == in[k] && out[i]) {

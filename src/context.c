@@ -1,6 +1,7 @@
 /* Contexts, statuses and messages.
  *
- * Invariant: a context outlives its tensors (each holds a reference), so a handle collected late finds its context alive. */
+ * Invariant: a context outlives its tensors (each holds a reference), so a handle collected late
+ * finds its context alive. */
 #include "core.h"
 
 #include <stdarg.h>
@@ -8,18 +9,10 @@
 #include <stdlib.h>
 
 static const char *const status_names[] = {
-    [TIDE_OK] = "ok",
-    [TIDE_EARG] = "argument",
-    [TIDE_ESHAPE] = "shape",
-    [TIDE_EDTYPE] = "dtype",
-    [TIDE_EINDEX] = "index",
-    [TIDE_EDEVICE] = "device",
-    [TIDE_ENOMEM] = "memory",
-    [TIDE_ENOKERNEL] = "kernel",
-    [TIDE_EGRAD] = "gradient",
-    [TIDE_EIO] = "io",
-    [TIDE_ERELEASED] = "released",
-    [TIDE_EINTERRUPT] = "interrupted",
+    [TIDE_OK] = "ok",         [TIDE_EARG] = "argument",      [TIDE_ESHAPE] = "shape",
+    [TIDE_EDTYPE] = "dtype",  [TIDE_EINDEX] = "index",       [TIDE_EDEVICE] = "device",
+    [TIDE_ENOMEM] = "memory", [TIDE_ENOKERNEL] = "kernel",   [TIDE_EGRAD] = "gradient",
+    [TIDE_EIO] = "io",        [TIDE_ERELEASED] = "released", [TIDE_EINTERRUPT] = "interrupted",
 };
 
 tide_ctx *tide_ctx_new(void) {
@@ -54,7 +47,8 @@ tide_status tide_fail(tide_ctx *ctx, tide_status status, const char *fmt, ...) {
 }
 
 const char *tide_status_name(tide_status s) {
-    return s >= 0 && (size_t)s < sizeof status_names / sizeof *status_names ? status_names[s] : "unknown";
+    return s >= 0 && (size_t)s < sizeof status_names / sizeof *status_names ? status_names[s]
+                                                                            : "unknown";
 }
 
 void tide_seed(tide_ctx *ctx, uint64_t seed) { ctx->rng = (tide_rng){.seed = seed}; }

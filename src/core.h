@@ -1,4 +1,5 @@
-/* Private structures of the core. Reference counts are plain: a context and its tensors belong to one thread at a time. */
+/* Private structures of the core. Reference counts are plain: a context and its tensors belong to
+ * one thread at a time. */
 #ifndef TIDE_CORE_H
 #define TIDE_CORE_H
 
@@ -18,7 +19,7 @@ struct tide_ctx {
     char message[TIDE_MESSAGE];
     struct tide_profile *profile; /* counts per op while tide.profile runs, else NULL */
     struct tide_walk *walking;    /* the innermost walk under way, else NULL */
-    tide_node *dead;              /* nodes to release: a worklist, so that long chains need no recursion */
+    tide_node *dead; /* nodes to release: a worklist, so that long chains need no recursion */
     int draining;
     int64_t live_nodes;
     void *tensor_headers, *storage_headers; /* free lists */
@@ -27,13 +28,15 @@ struct tide_ctx {
         int dtype;
         tide_tensor *t;
     } scalars[16]; /* weak scalars lately used: see tide_scalar */
-    /* The binding's part; all optional. `where` names the line that is running; hooks and custom ops call back. */
+    /* The binding's part; all optional. `where` names the line that is running; hooks and custom
+     * ops call back. */
     int64_t pace_limit; /* live bytes from which the collector is made to work */
     int generational, pacing;
     int64_t lazy_bytes, lazy_tensors; /* what lived after the last collection at a boundary */
     int64_t old_lua, old_tensors;     /* what lived after the last full collection at a boundary */
     void *lua, *running;              /* the main Lua state, and the one that runs a walk */
-    int error_slot, has_error;        /* where on the stack of `running` a Lua error waits for its walk to end */
+    int error_slot,
+        has_error; /* where on the stack of `running` a Lua error waits for its walk to end */
     void (*where)(tide_ctx *, tide_node *);
     tide_status (*call_hook)(tide_ctx *, void *hook, tide_tensor *grad, tide_tensor **out);
     tide_status (*call_custom)(tide_tape *, void *custom, int nout, int nin);
@@ -50,7 +53,7 @@ struct tide_storage {
     void *data;
     size_t bytes;         /* size of the block asked for */
     uint64_t id, version; /* id is never reused; version counts writes in place */
-    tide_lag *lag;        /* rows that have steps to make before they are read: see lag.c; NULL: none */
+    tide_lag *lag; /* rows that have steps to make before they are read: see lag.c; NULL: none */
 };
 
 typedef struct tide_hook { /* a function of a gradient */
@@ -73,12 +76,13 @@ struct tide_tensor {
     int64_t offset;        /* elements */
     int64_t shape[TIDE_MAX_RANK], stride[TIDE_MAX_RANK];
     uint8_t rank, dtype, requires_grad, is_view;
-    int32_t out_index;         /* which output of `node` this is */
-    tide_node *node;           /* owned; NULL on leaves */
-    tide_tensor *grad;         /* owned; leaves only */
-    tide_tensor *ids, *values; /* sparse gradient of a table: ids (n) int64 0-based, values (n, d) */
-    uint64_t view_version;     /* storage version when a differentiable view was made */
-    tide_hook *hooks;          /* on a leaf's gradient; those on results stand on the node */
+    int32_t out_index; /* which output of `node` this is */
+    tide_node *node;   /* owned; NULL on leaves */
+    tide_tensor *grad; /* owned; leaves only */
+    tide_tensor *ids,
+        *values;           /* sparse gradient of a table: ids (n) int64 0-based, values (n, d) */
+    uint64_t view_version; /* storage version when a differentiable view was made */
+    tide_hook *hooks;      /* on a leaf's gradient; those on results stand on the node */
 };
 
 typedef struct {
@@ -109,7 +113,8 @@ struct tide_node {
     void *custom;                  /* Lua-defined op: see tide_custom */
     tide_hook *hooks;
     uint8_t freed, mark, pruned;
-    uint64_t walk, seen;               /* numbers of the walk that holds the node, and of the last one that looked at it; 0: none */
+    uint64_t walk, seen; /* numbers of the walk that holds the node, and of the last one that looked
+                            at it; 0: none */
     struct tide_node *first, *sibling; /* of the walk's heap */
     uint64_t out_version;              /* of the outputs' storage when they were saved */
     char source[60];                   /* where it was recorded: file, or empty, and line */
@@ -128,7 +133,8 @@ struct tide_node {
 
 /* alloc.c */
 #ifdef TIDE_HARD
-int tide_hard_fail(int64_t k); /* the k-th allocation from now on fails (0: none); whether the last one told to did */
+int tide_hard_fail(int64_t k); /* the k-th allocation from now on fails (0: none); whether the last
+                                  one told to did */
 #endif
 void *tide_mem_alloc(tide_device *, size_t bytes);
 void tide_mem_free(tide_device *, void *, size_t bytes);
@@ -139,18 +145,24 @@ void tide_ctx_unref(tide_ctx *);
 /* tensor.c: results share or own storage */
 void tide_headers_free(tide_ctx *);
 tide_status tide_new_like(tide_ctx *, const tide_meta *, tide_tensor **out);
-tide_status tide_view(tide_ctx *, tide_tensor *base, int rank, const int64_t *shape, const int64_t *stride, int64_t offset,
-                      tide_tensor **out);                              /* new; offset counts elements of the storage */
+tide_status tide_view(tide_ctx *, tide_tensor *base, int rank, const int64_t *shape,
+                      const int64_t *stride, int64_t offset,
+                      tide_tensor **out); /* new; offset counts elements of the storage */
 tide_status tide_detach(tide_ctx *, tide_tensor *, tide_tensor **out); /* a new view without node */
-tide_tensor *tide_sparse_new(tide_ctx *, int rank, const int64_t *shape, tide_tensor *ids, tide_tensor *values);
+tide_tensor *tide_sparse_new(tide_ctx *, int rank, const int64_t *shape, tide_tensor *ids,
+                             tide_tensor *values);
 /* retains both; NULL: no memory */
-tide_status tide_densify(tide_ctx *, tide_tensor *, tide_tensor **out); /* new; the same tensor if dense */
+tide_status tide_densify(tide_ctx *, tide_tensor *,
+                         tide_tensor **out); /* new; the same tensor if dense */
 tide_meta tide_meta_of(const tide_tensor *);
-/* A tensor without axes that holds a number; borrowed: the context keeps the last few. Never written to. */
+/* A tensor without axes that holds a number; borrowed: the context keeps the last few. Never
+ * written to. */
 tide_status tide_scalar(tide_ctx *, double value, int dtype, tide_tensor **out);
 void tide_scalars_free(tide_ctx *);
 static inline int tide_is_sparse(const tide_tensor *t) { return t->ids != NULL; }
-static inline int tide_is_float(int dtype) { return dtype == TIDE_F32 || dtype == TIDE_F64 || dtype == TIDE_F16 || dtype == TIDE_BF16; }
+static inline int tide_is_float(int dtype) {
+    return dtype == TIDE_F32 || dtype == TIDE_F64 || dtype == TIDE_F16 || dtype == TIDE_BF16;
+}
 static inline int tide_needs_grad(const tide_tensor *t) { return t->requires_grad || t->node; }
 
 int64_t tide_live_bytes(void); /* of the CPU */
@@ -158,16 +170,21 @@ int64_t tide_live_tensors(void);
 const char *tide_dtype_name(int dtype); /* Keras' name */
 
 /* op.c */
-/* Runs an op's kernel into an existing tensor of the right shape and dtype (pointwise ops and copies). No recording. */
-tide_status tide_run_into(tide_ctx *, const tide_op *, const void *attrs, int nin, tide_tensor **in, tide_tensor *out);
+/* Runs an op's kernel into an existing tensor of the right shape and dtype (pointwise ops and
+ * copies). No recording. */
+tide_status tide_run_into(tide_ctx *, const tide_op *, const void *attrs, int nin, tide_tensor **in,
+                          tide_tensor *out);
 /* out[ids[i]] += values[i], in order. */
 tide_status tide_scatter_rows(tide_ctx *, tide_tensor *out, tide_tensor *ids, tide_tensor *values);
 
 /* autograd.c and walk.c */
-tide_status tide_record(tide_ctx *, const tide_op *, const void *attrs, int nin, int nlist, tide_tensor **in, tide_tensor **out);
+tide_status tide_record(tide_ctx *, const tide_op *, const void *attrs, int nin, int nlist,
+                        tide_tensor **in, tide_tensor **out);
 void tide_node_unref(tide_ctx *, tide_node *);
-/* Results of a Lua-defined op: a node whose rule is the binding's `custom`; takes ownership of the reference. */
-tide_status tide_record_custom(tide_ctx *, void *custom, int nin, tide_tensor **in, int nout, tide_tensor **out);
+/* Results of a Lua-defined op: a node whose rule is the binding's `custom`; takes ownership of the
+ * reference. */
+tide_status tide_record_custom(tide_ctx *, void *custom, int nin, tide_tensor **in, int nout,
+                               tide_tensor **out);
 tide_status tide_add_hook(tide_ctx *, tide_tensor *, void *ref);
 
 #endif

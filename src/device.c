@@ -1,7 +1,7 @@
 /* The CPU device: level chosen once by CPUID, engines in order, threads.
  *
- * Invariant: the engine list changes only through tide_limit_engines, between ops. In a forked child OpenMP would hang: there one
- * thread and the plain engine serve. */
+ * Invariant: the engine list changes only through tide_limit_engines, between ops. In a forked
+ * child OpenMP would hang: there one thread and the plain engine serve. */
 #include "device.h"
 
 #include "../kernels/engines.h"
@@ -46,10 +46,13 @@ static const struct {
 static int best_level(void) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl"))
         return 3;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")) return 2;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+        __builtin_cpu_supports("bmi2"))
+        return 2;
     if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt")) return 1;
 #endif
     return 0;
@@ -88,7 +91,9 @@ static void cpu_init(void) {
     if (want)
         for (int i = 0; i < (int)(sizeof levels / sizeof *levels); i++) {
             const char *n = levels[i].name, *dash = strrchr(n, '-');
-            if (i <= best && levels[i].table && (!strcmp(want, n) || (dash && !strcmp(want, dash + 1)))) level = i;
+            if (i <= best && levels[i].table &&
+                (!strcmp(want, n) || (dash && !strcmp(want, dash + 1))))
+                level = i;
         }
     level_name = levels[level].name;
     static tide_engine plain = {.name = "plain"};
@@ -123,10 +128,12 @@ const char *tide_cpu_level(void) {
     return level_name;
 }
 
-/* libgomp makes a team and takes it down again even for a region of one thread: 0.45 microseconds, more than most small
- * kernels need. Such a region is a plain call here (the linker's --wrap brings regions of this library by); inside another
- * region its functions would answer with the outer team's numbers, so there it stays one. */
-extern void __real_GOMP_parallel(void (*fn)(void *), void *data, unsigned threads, unsigned flags) __attribute__((weak));
+/* libgomp makes a team and takes it down again even for a region of one thread: 0.45 microseconds,
+ * more than most small kernels need. Such a region is a plain call here (the linker's --wrap brings
+ * regions of this library by); inside another region its functions would answer with the outer
+ * team's numbers, so there it stays one. */
+extern void __real_GOMP_parallel(void (*fn)(void *), void *data, unsigned threads, unsigned flags)
+    __attribute__((weak));
 void __wrap_GOMP_parallel(void (*fn)(void *), void *data, unsigned threads, unsigned flags);
 static int64_t regions; /* of more than one thread; counted by the thread that opens them */
 int64_t tide_parallel_regions(void) { return regions; }

@@ -6,8 +6,7 @@
 
 #include <pthread.h>
 
-enum { TIDE_CLASSES = 4 * 48,
-       TIDE_MAX_ENGINES = 4 };
+enum { TIDE_CLASSES = 4 * 48, TIDE_MAX_ENGINES = 4 };
 
 typedef struct {
     void *(*alloc)(tide_device *, size_t bytes); /* 64-byte aligned, NULL: no memory */

@@ -1,4 +1,5 @@
-/* Symmetric eigenvalues: A = Q T Q' with T tridiagonal, then T = S D S' by rotations, which act on the rows of Z = Q'. */
+/* Symmetric eigenvalues: A = Q T Q' with T tridiagonal, then T = S D S' by rotations, which act on
+ * the rows of Z = Q'. */
 #include "eigen.h"
 
 #include <float.h>
@@ -15,8 +16,10 @@ static double dot(const double *x, const double *y, int64_t n) {
     return s;
 }
 
-/* Leaves the reflector v of step j in row j of `v` (from j + 1) and its factor in beta[j]; d and e: diagonal and the one below. */
-static void tridiagonal(int64_t k, double *a, double *v, double *beta, double *w, double *d, double *e) {
+/* Leaves the reflector v of step j in row j of `v` (from j + 1) and its factor in beta[j]; d and e:
+ * diagonal and the one below. */
+static void tridiagonal(int64_t k, double *a, double *v, double *beta, double *w, double *d,
+                        double *e) {
     for (int64_t j = 0; j < k; j++) {
         double *u = v + j * k;
         int64_t n = k - j - 1;
@@ -43,7 +46,8 @@ static void tridiagonal(int64_t k, double *a, double *v, double *beta, double *w
     }
 }
 
-/* Z = Q' = H_(k-2) ... H_0, from the identity: rows of Z are multiplied from the right, last reflector first. */
+/* Z = Q' = H_(k-2) ... H_0, from the identity: rows of Z are multiplied from the right, last
+ * reflector first. */
 static void transform(int64_t k, const double *v, const double *beta, double *z) {
     memset(z, 0, (size_t)(k * k) * sizeof *z);
     for (int64_t i = 0; i < k; i++) z[i * k + i] = 1;

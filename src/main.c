@@ -1,7 +1,9 @@
-/* The tide program: a Lua 5.4 with Tide at hand. Runs scripts, lines and, at a terminal, the prompt of lua/tide/repl.
+/* The tide program: a Lua 5.4 with Tide at hand. Runs scripts, lines and, at a terminal, the prompt
+ * of lua/tide/repl.
  *
- * It owns its Lua state, and so may set the collector's mode and the signal handler; the module never does. Tide's Lua and
- * C modules are found beside the program: in the build tree, in PREFIX, or in the folders it was installed with. */
+ * It owns its Lua state, and so may set the collector's mode and the signal handler; the module
+ * never does. Tide's Lua and C modules are found beside the program: in the build tree, in PREFIX,
+ * or in the folders it was installed with. */
 #define _GNU_SOURCE
 #include "repl/repl.h"
 #include "tide.h"
@@ -16,21 +18,22 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char usage[] = "usage: tide [options] [script [args]]\n"
-                            "       tide                a prompt to work in\n"
-                            "       tide -              the script comes from standard input\n"
-                            "       tide train CONFIG   train what a file describes\n"
-                            "       tide inspect FILE   what a model file holds\n"
-                            "       tide doctor         what is installed and what would make Tide faster\n"
-                            "       tide COMMAND --help help of a command\n"
-                            "options:\n"
-                            "  -e CODE       run a line of Lua (`tide` is there already)\n"
-                            "  -l MODULE     require a module into a global of its name\n"
-                            "  -i            the prompt afterwards\n"
-                            "  --no-rc       do not run the startup file of the prompt\n"
-                            "  -v --version  print the version\n"
-                            "  -h --help     print this\n"
-                            "  --            no options after this\n";
+static const char usage[] =
+    "usage: tide [options] [script [args]]\n"
+    "       tide                a prompt to work in\n"
+    "       tide -              the script comes from standard input\n"
+    "       tide train CONFIG   train what a file describes\n"
+    "       tide inspect FILE   what a model file holds\n"
+    "       tide doctor         what is installed and what would make Tide faster\n"
+    "       tide COMMAND --help help of a command\n"
+    "options:\n"
+    "  -e CODE       run a line of Lua (`tide` is there already)\n"
+    "  -l MODULE     require a module into a global of its name\n"
+    "  -i            the prompt afterwards\n"
+    "  --no-rc       do not run the startup file of the prompt\n"
+    "  -v --version  print the version\n"
+    "  -h --help     print this\n"
+    "  --            no options after this\n";
 
 typedef struct {
     int argc;
@@ -143,7 +146,8 @@ static int message_handler(lua_State *L) {
     return 1;
 }
 
-/* Calls the function under its n arguments; results stay. On failure prints the message and returns 0. */
+/* Calls the function under its n arguments; results stay. On failure prints the message and returns
+ * 0. */
 static int call(lua_State *L, int n, int results) {
     int base = lua_gettop(L) - n;
     lua_pushcfunction(L, message_handler);
@@ -186,7 +190,8 @@ static int require_into_global(lua_State *L, const char *name) {
     return 1;
 }
 
-/* `tide word …`, where no file is called `word` and lua/tide/cli/word.lua exists: that module is called with the rest. */
+/* `tide word …`, where no file is called `word` and lua/tide/cli/word.lua exists: that module is
+ * called with the rest. */
 static int is_command(lua_State *L, const char *word) {
     for (const char *p = word; *p; p++)
         if (!((*p >= 'a' && *p <= 'z') || *p == '_')) return 0;

@@ -1,6 +1,7 @@
 /* The table of ops, and tide_apply: check, infer, allocate, run, record.
  *
- * Invariant: on failure every output is NULL, the inputs are as before, and the context holds one message. */
+ * Invariant: on failure every output is NULL, the inputs are as before, and the context holds one
+ * message. */
 #include "op.h"
 
 #include "device.h"
@@ -14,7 +15,8 @@
 /* -- argument tables and texts of every op, expanded from the definition files -- */
 #define IN(n, shape, req) {.name = #n, .kind = TIDE_ARG_IN, .need = req, .def = shape},
 #define INS(n, shape) {.name = #n, .kind = TIDE_ARG_INS, .need = REQUIRED, .def = shape},
-#define AT(knd, n, dflt, text) {.name = #n, .kind = TIDE_ARG_##knd, .offset = offsetof(attrs_t, n), .def = dflt, .doc = text},
+#define AT(knd, n, dflt, text) \
+    {.name = #n, .kind = TIDE_ARG_##knd, .offset = offsetof(attrs_t, n), .def = dflt, .doc = text},
 #define ARGS(op_name, text, ...)                                                                \
     const tide_arg *tide_args_##op_name(void) {                                                 \
         typedef tide_##op_name##_attrs attrs_t;                                                 \
@@ -31,7 +33,8 @@
 #define X_IN IN(x, "(...)", REQUIRED)
 #define XX_IN IN(x1, "(...)", REQUIRED) IN(x2, "(...)", REQUIRED)
 #define U(name, fwd, bwd, reads, dom, doc) ARGS(name, doc, X_IN) ARGS(name##_grad, "", )
-#define UP(name, params, fwd, bwd, reads, dom, doc) ARGS(name, doc, X_IN params) ARGS(name##_grad, "", params)
+#define UP(name, params, fwd, bwd, reads, dom, doc) \
+    ARGS(name, doc, X_IN params) ARGS(name##_grad, "", params)
 #define UI(name, fwd, bwd, reads, ifwd, dom, doc) ARGS(name, doc, X_IN) ARGS(name##_grad, "", )
 #define UB(name, fwd, ifwd, doc) ARGS(name, doc, X_IN)
 #define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) ARGS(name, doc, XX_IN)
@@ -63,9 +66,7 @@ const tide_op *tide_op_find(const char *name) {
     return NULL;
 }
 
-enum { MAX_ATTRS = 1024,
-       MAX_OUT = 8,
-       FEW = 16 };
+enum { MAX_ATTRS = 1024, MAX_OUT = 8, FEW = 16 };
 
 static void set_buf(tide_buf *b, const tide_tensor *t) {
     b->p = (char *)t->storage->data + t->offset * (int64_t)tide_dtype_size(t->dtype);
@@ -90,16 +91,19 @@ static tide_status bad_position(tide_ctx *ctx, const tide_op *op, const tide_kca
         size_t n = strlen(where);
         snprintf(where + n, sizeof where - n, i ? ", %ld" : "%ld", (long)at[i]);
     }
-    const int op_name = (int)strlen(op->name) - (op->name[strlen(op->name) - 1] == '_'); /* private names without their mark */
+    const int op_name = (int)strlen(op->name) -
+        (op->name[strlen(op->name) - 1] == '_'); /* private names without their mark */
     if (k->bad.value == INT64_MIN)
-        return tide_fail(ctx, TIDE_EINDEX, "%.*s: %s%s] is not a whole number (expected %ld..%ld)", op_name, op->name, name, where,
-                         (long)k->bad.lo, (long)k->bad.hi);
+        return tide_fail(ctx, TIDE_EINDEX, "%.*s: %s%s] is not a whole number (expected %ld..%ld)",
+                         op_name, op->name, name, where, (long)k->bad.lo, (long)k->bad.hi);
     const int padding = op == &tide_op_embedding; /* the one place where a 0 may also mean "none" */
-    return tide_fail(ctx, TIDE_EINDEX, "%.*s: %s%s] is out of range (expected %ld..%ld, got %ld)%s", op_name, op->name, name, where,
-                     (long)k->bad.lo, (long)k->bad.hi, (long)k->bad.value,
-                     k->bad.value != 0 || k->bad.lo != 1 ? ""
-                         : padding                       ? "; ids count from 1: add 1 to ids that count from 0, or give 0 a row by mask_zero = true (padding) or zero_row = true"
-                                                         : "; positions count from 1: add 1 to labels or ids that count from 0");
+    return tide_fail(
+        ctx, TIDE_EINDEX, "%.*s: %s%s] is out of range (expected %ld..%ld, got %ld)%s", op_name,
+        op->name, name, where, (long)k->bad.lo, (long)k->bad.hi, (long)k->bad.value,
+        k->bad.value != 0 || k->bad.lo != 1 ? ""
+            : padding ? "; ids count from 1: add 1 to ids that count from 0, or give 0 a row by "
+                        "mask_zero = true (padding) or zero_row = true"
+                      : "; positions count from 1: add 1 to labels or ids that count from 0");
 }
 
 static double seconds(void) {
@@ -113,21 +117,24 @@ static void profile_add(tide_ctx *ctx, const tide_kcall *k, double t) {
     double work = tide_ops[k->op]->flops ? tide_ops[k->op]->flops(k) : 0;
     int64_t bytes = 0;
     for (int i = 0; i < k->nin; i++)
-        if (k->in[i].p && k->in[i].rank != TIDE_SPARSE_RANK) bytes += tide_buf_numel(&k->in[i]) * (int64_t)tide_dtype_size(k->in[i].dtype);
-    for (int i = 0; i < k->nout; i++) bytes += tide_buf_numel(&k->out[i]) * (int64_t)tide_dtype_size(k->out[i].dtype);
+        if (k->in[i].p && k->in[i].rank != TIDE_SPARSE_RANK)
+            bytes += tide_buf_numel(&k->in[i]) * (int64_t)tide_dtype_size(k->in[i].dtype);
+    for (int i = 0; i < k->nout; i++)
+        bytes += tide_buf_numel(&k->out[i]) * (int64_t)tide_dtype_size(k->out[i].dtype);
     ctx->profile->op[k->op].calls++;
     ctx->profile->op[k->op].bytes += bytes;
     ctx->profile->op[k->op].seconds += t;
     ctx->profile->op[k->op].flops += work;
 }
 
-/* Rows that lag behind are brought up to date before a kernel reads them; adam_step_ has seen to them in its `infer`. */
+/* Rows that lag behind are brought up to date before a kernel reads them; adam_step_ has seen to
+ * them in its `infer`. */
 static tide_status meet_lag(const tide_op *op, const void *attrs, int i, tide_tensor **in) {
     tide_lag *lag = in[i]->storage->lag;
     if (op->id == TIDE_OP_adam_step_) return TIDE_OK;
     const tide_tensor *x = in[i];
-    if (op->id == TIDE_OP_embedding && i == 0 && !in[1]->storage->lag && x->offset == 0 && x->shape[0] == lag->buf[0].shape[0] &&
-        tide_numel(x) == tide_buf_numel(&lag->buf[0])) {
+    if (op->id == TIDE_OP_embedding && i == 0 && !in[1]->storage->lag && x->offset == 0 &&
+        x->shape[0] == lag->buf[0].shape[0] && tide_numel(x) == tide_buf_numel(&lag->buf[0])) {
         tide_buf ids;
         set_buf(&ids, in[1]);
         return tide_lag_rows(lag, &ids, ((const tide_embedding_attrs *)attrs)->base);
@@ -157,13 +164,14 @@ static int writes_new(const tide_op *op) {
     return known[op->id] == 1;
 }
 
-static tide_status run(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, int nlist, tide_tensor **in, int nout,
-                       tide_tensor **out, int may_stop) {
+static tide_status run(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, int nlist,
+                       tide_tensor **in, int nout, tide_tensor **out, int may_stop) {
     tide_buf few[FEW + MAX_OUT], *bufs = few;
     int sparse = 0;
     for (int i = 0; i < nin; i++) sparse += in[i] && !in[i]->storage;
     if (nin > FEW || sparse) { /* each sparse gradient stands behind them as a pair */
-        bufs = malloc((size_t)(nin + MAX_OUT) * sizeof *bufs + (size_t)sparse * sizeof(tide_sparse));
+        bufs =
+            malloc((size_t)(nin + MAX_OUT) * sizeof *bufs + (size_t)sparse * sizeof(tide_sparse));
         if (!bufs) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", op->name);
     }
     tide_sparse *pair = (tide_sparse *)(bufs + nin + MAX_OUT);
@@ -182,7 +190,14 @@ static tide_status run(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
         set_buf(&bufs[nin + i], out[i]);
         if (out[i]->storage->lag) tide_lag_flush(out[i]->storage->lag);
     }
-    tide_kcall k = {.attrs = attrs, .in = bufs, .out = bufs + nin, .op = op->id, .nin = nin, .nout = nout, .nlist = nlist, .dev = tide_cpu()};
+    tide_kcall k = {.attrs = attrs,
+                    .in = bufs,
+                    .out = bufs + nin,
+                    .op = op->id,
+                    .nin = nin,
+                    .nout = nout,
+                    .nlist = nlist,
+                    .dev = tide_cpu()};
     if (st == TIDE_OK) st = TIDE_DECLINE;
     tide_cancellable = may_stop;
     double t0 = ctx->profile ? seconds() : 0;
@@ -194,29 +209,36 @@ static tide_status run(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
     tide_cancellable = 0;
     if (ctx->profile && st == TIDE_OK) profile_add(ctx, &k, seconds() - t0);
     if (st == TIDE_DECLINE)
-        st = tide_fail(ctx, TIDE_ENOKERNEL, "%s: no kernel of device %s serves %s%s%s", op->name, tide_device_name(k.dev),
-                       nin && in[0] ? tide_dtype_name(in[0]->dtype) : "", nin > 1 && in[1] ? " and " : "",
+        st = tide_fail(ctx, TIDE_ENOKERNEL, "%s: no kernel of device %s serves %s%s%s", op->name,
+                       tide_device_name(k.dev), nin && in[0] ? tide_dtype_name(in[0]->dtype) : "",
+                       nin > 1 && in[1] ? " and " : "",
                        nin > 1 && in[1] ? tide_dtype_name(in[1]->dtype) : "");
     else if (st == TIDE_EINTERRUPT) tide_fail(ctx, st, "interrupted!");
     else if (st == TIDE_EINDEX) bad_position(ctx, op, &k);
-    else if (st == TIDE_ENOMEM) tide_fail(ctx, st, "%s: not enough memory for work space", op->name);
+    else if (st == TIDE_ENOMEM)
+        tide_fail(ctx, st, "%s: not enough memory for work space", op->name);
     else if (st == TIDE_EARG && op->refused)
         tide_fail(ctx, st, "%s: matrix %ld of %s %s", op->name, (long)k.bad.pos + 1,
                   op->args()[0].name, op->refused);
-    else if (st != TIDE_OK) tide_fail(ctx, st, "%s: the kernel refuses its input (%s)", op->name, tide_status_name(st));
+    else if (st != TIDE_OK)
+        tide_fail(ctx, st, "%s: the kernel refuses its input (%s)", op->name, tide_status_name(st));
     if (bufs != few) free(bufs);
     return st;
 }
 
-tide_status tide_run_into(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, tide_tensor **in, tide_tensor *out) {
+tide_status tide_run_into(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
+                          tide_tensor **in, tide_tensor *out) {
     return run(ctx, op, attrs, nin, 0, in, 1, &out, 0);
 }
 
-tide_status tide_scatter_rows(tide_ctx *ctx, tide_tensor *out, tide_tensor *ids, tide_tensor *values) {
+tide_status tide_scatter_rows(tide_ctx *ctx, tide_tensor *out, tide_tensor *ids,
+                              tide_tensor *values) {
     int64_t n = ids->shape[0], d = out->rank > 1 ? tide_numel(values) / (n ? n : 1) : 1;
     if (out->dtype != values->dtype || (out->dtype != TIDE_F32 && out->dtype != TIDE_F64))
-        return tide_fail(ctx, TIDE_EDTYPE, "rows of %s cannot be added to %s (expected float32 or float64, both the same)",
-                         tide_dtype_name(values->dtype), tide_dtype_name(out->dtype));
+        return tide_fail(
+            ctx, TIDE_EDTYPE,
+            "rows of %s cannot be added to %s (expected float32 or float64, both the same)",
+            tide_dtype_name(values->dtype), tide_dtype_name(out->dtype));
     const int64_t *id = tide_data(ids);
     if (out->dtype == TIDE_F32) {
         float *o = tide_data(out);
@@ -239,13 +261,16 @@ static tide_status cast_to(tide_ctx *ctx, tide_tensor *x, int dtype, tide_tensor
 }
 
 static tide_status two_floats(tide_ctx *ctx, const tide_op *op, int a, int b) {
-    return tide_fail(ctx, TIDE_EDTYPE, "%s: %s and %s do not mix (expected one float dtype); cast one of them, e.g. x:cast(\"%s\")",
+    return tide_fail(ctx, TIDE_EDTYPE,
+                     "%s: %s and %s do not mix (expected one float dtype); cast one of them, e.g. "
+                     "x:cast(\"%s\")",
                      op->name, tide_dtype_name(a), tide_dtype_name(b), tide_dtype_name(a));
 }
 
-/* What dtype each input must have before the kernel sees it: -1 leaves it alone. Fills `want`, returns the half dtype that
- * results go back to, or -1. */
-static tide_status wanted_dtypes(tide_ctx *ctx, const tide_op *op, int nin, tide_tensor **in, int *common, int *half) {
+/* What dtype each input must have before the kernel sees it: -1 leaves it alone. Fills `want`,
+ * returns the half dtype that results go back to, or -1. */
+static tide_status wanted_dtypes(tide_ctx *ctx, const tide_op *op, int nin, tide_tensor **in,
+                                 int *common, int *half) {
     *common = -1;
     *half = -1;
     if (op->flags & TIDE_PROMOTE) {
@@ -258,7 +283,8 @@ static tide_status wanted_dtypes(tide_ctx *ctx, const tide_op *op, int nin, tide
         }
         if (op->kind == TIDE_FLOAT_OP && d >= 0 && !tide_is_float(d)) d = TIDE_F32;
         *common = d;
-    } else if (op->kind == TIDE_FLOAT_OP && nin > 0 && in[0] && !tide_is_float(in[0]->dtype) && !tide_is_sparse(in[0])) {
+    } else if (op->kind == TIDE_FLOAT_OP && nin > 0 && in[0] && !tide_is_float(in[0]->dtype) &&
+               !tide_is_sparse(in[0])) {
         *common = TIDE_F32; /* the first input only */
     }
     if (!(op->flags & TIDE_HALF))
@@ -272,35 +298,47 @@ static tide_status wanted_dtypes(tide_ctx *ctx, const tide_op *op, int nin, tide
 
 /* -- tide_apply -- */
 
-static tide_status check_inputs(tide_ctx *ctx, const tide_op *op, int nin, tide_tensor **in, int *nlist) {
+static tide_status check_inputs(tide_ctx *ctx, const tide_op *op, int nin, tide_tensor **in,
+                                int *nlist) {
     *nlist = op->lists ? (nin - op->nin) / op->lists : 0;
     if (nin != op->nin + op->lists * *nlist || (op->lists == 0 && nin != op->nin))
-        return tide_fail(ctx, TIDE_EARG, "%s: %d tensors given, %d expected%s", op->name, nin, op->nin, op->lists ? " beside equal lists" : "");
-    for (int i = 0; i < *nlist && op->id != TIDE_OP_global_norm_; i++) /* gradients may be missing, and what belongs to them */
-        if (!in[op->nin + i]) return tide_fail(ctx, TIDE_EARG, "%s: tensor %d of the list is missing (got false)", op->name, i + 1);
+        return tide_fail(ctx, TIDE_EARG, "%s: %d tensors given, %d expected%s", op->name, nin,
+                         op->nin, op->lists ? " beside equal lists" : "");
+    for (int i = 0; i < *nlist && op->id != TIDE_OP_global_norm_;
+         i++) /* gradients may be missing, and what belongs to them */
+        if (!in[op->nin + i])
+            return tide_fail(ctx, TIDE_EARG, "%s: tensor %d of the list is missing (got false)",
+                             op->name, i + 1);
     if (op->kind == TIDE_POINTWISE_OP) {
         for (int i = 0; i < nin; i++)
-            if (!in[i]) return tide_fail(ctx, TIDE_EARG, "%s: input %d is missing", op->name, i + 1);
+            if (!in[i])
+                return tide_fail(ctx, TIDE_EARG, "%s: input %d is missing", op->name, i + 1);
     } else {
         const tide_arg *a = op->args();
         for (int i = 0, k = 0; i < op->nargs && k < op->nin; i++)
             if (a[i].kind == TIDE_ARG_IN && !in[k++] && a[i].need != OPTIONAL)
-                return tide_fail(ctx, TIDE_EARG, "%s: %s is missing (expected a tensor %s)", op->name, a[i].name, a[i].def);
-        for (int i = 0, k = 0; i < op->nargs && k < op->nin; i++) /* a copy of it would be written in its place */
+                return tide_fail(ctx, TIDE_EARG, "%s: %s is missing (expected a tensor %s)",
+                                 op->name, a[i].name, a[i].def);
+        for (int i = 0, k = 0; i < op->nargs && k < op->nin;
+             i++) /* a copy of it would be written in its place */
             if (a[i].kind == TIDE_ARG_IN && a[i].need == INOUT && !tide_is_contiguous(in[k++]))
-                return tide_fail(ctx, TIDE_EARG, "%s: %s is written in place and must be contiguous", op->name, a[i].name);
+                return tide_fail(ctx, TIDE_EARG,
+                                 "%s: %s is written in place and must be contiguous", op->name,
+                                 a[i].name);
             else k += a[i].kind == TIDE_ARG_IN && a[i].need != INOUT;
     }
     return TIDE_OK;
 }
 
-/* Reserves counters for an op that draws: the attribute keeps where they start, so that backward can draw them again. */
+/* Reserves counters for an op that draws: the attribute keeps where they start, so that backward
+ * can draw them again. */
 static void reserve_rng(tide_ctx *ctx, const tide_op *op, void *attrs, const tide_meta *meta) {
     const tide_arg *a = op->args();
     for (int i = 0; i < op->nargs; i++)
         if (a[i].kind == TIDE_ARG_RNG) {
             tide_rng *r = (tide_rng *)((char *)attrs + a[i].offset);
-            if (r->seed || r->stream || r->offset) return; /* given: a replay or the caller's own stream */
+            if (r->seed || r->stream || r->offset)
+                return; /* given: a replay or the caller's own stream */
             uint64_t n = 1;
             for (int j = 0; j < meta->rank; j++) n *= (uint64_t)meta->shape[j];
             *r = ctx->rng;
@@ -313,9 +351,11 @@ static void reserve_rng(tide_ctx *ctx, const tide_op *op, void *attrs, const tid
 static tide_status apply_view(tide_call *c, tide_tensor **out) {
     tide_tensor *x = c->in[0];
     int64_t n;
-    if (c->meta[0].rank > TIDE_MAX_RANK) return tide_op_fail(c, TIDE_ESHAPE, "more than %d axes", TIDE_MAX_RANK);
+    if (c->meta[0].rank > TIDE_MAX_RANK)
+        return tide_op_fail(c, TIDE_ESHAPE, "more than %d axes", TIDE_MAX_RANK);
     TIDE_TRY(tide_numel_of(c, c->meta[0].rank, c->meta[0].shape, &n));
-    return tide_view(c->ctx, x, c->meta[0].rank, c->meta[0].shape, c->view_stride, c->view_offset, out);
+    return tide_view(c->ctx, x, c->meta[0].rank, c->meta[0].shape, c->view_stride, c->view_offset,
+                     out);
 }
 
 static void bump_inout(const tide_op *op, int nin, tide_tensor **in) {
@@ -330,14 +370,16 @@ static void bump_inout(const tide_op *op, int nin, tide_tensor **in) {
             if (in[i] && in[i]->storage) in[i]->storage->version++;
 }
 
-static tide_status apply_compose(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, tide_tensor **in, tide_tensor **out);
+static tide_status apply_compose(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
+                                 tide_tensor **in, tide_tensor **out);
 
-static tide_status apply_plain(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, int nlist, tide_tensor **in,
-                               tide_tensor **out) {
+static tide_status apply_plain(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
+                               int nlist, tide_tensor **in, tide_tensor **out) {
     _Alignas(16) unsigned char a[MAX_ATTRS];
     tide_meta meta[MAX_OUT];
     memcpy(a, attrs, op->attrs_size);
-    tide_call c = {.ctx = ctx, .op = op, .attrs = a, .in = in, .nin = nin, .nlist = nlist, .meta = meta};
+    tide_call c = {
+        .ctx = ctx, .op = op, .attrs = a, .in = in, .nin = nin, .nlist = nlist, .meta = meta};
     if (op->kind == TIDE_VIEW_OP) c.view_offset = in[0]->offset;
     if (op->infer) TIDE_TRY(op->infer(&c));
     int made = 0;
@@ -347,7 +389,8 @@ static tide_status apply_plain(tide_ctx *ctx, const tide_op *op, const void *att
         made = 1;
     } else {
         reserve_rng(ctx, op, a, op->nout ? meta : &(tide_meta){0});
-        for (; made < op->nout && st == TIDE_OK; made++) st = tide_new_like(ctx, &meta[made], &out[made]);
+        for (; made < op->nout && st == TIDE_OK; made++)
+            st = tide_new_like(ctx, &meta[made], &out[made]);
         if (st != TIDE_OK) made--; /* the one that failed is NULL already */
         if (st == TIDE_OK) st = run(ctx, op, a, nin, nlist, in, op->nout, out, writes_new(op));
         if (st == TIDE_OK && (op->flags & TIDE_INPLACE || op->nin)) bump_inout(op, nin, in);
@@ -366,14 +409,16 @@ static tide_status apply_plain(tide_ctx *ctx, const tide_op *op, const void *att
     return st;
 }
 
-tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
+                       tide_tensor **in, tide_tensor **out) {
     int nlist, common, half;
     for (int i = 0; i < op->nout; i++) out[i] = NULL;
     if (tide_cancel) return tide_fail(ctx, TIDE_EINTERRUPT, "interrupted!");
     TIDE_TRY(check_inputs(ctx, op, nin, in, &nlist));
     for (int i = 0; i < nin && !(op->flags & TIDE_SPARSE); i++)
         if (in[i] && tide_is_sparse(in[i]))
-            return tide_fail(ctx, TIDE_EGRAD, "%s: does not take a sparse gradient; densify it first", op->name);
+            return tide_fail(ctx, TIDE_EGRAD,
+                             "%s: does not take a sparse gradient; densify it first", op->name);
     if (op->kind == TIDE_COMPOSE_OP) return apply_compose(ctx, op, attrs, nin, in, out);
     TIDE_TRY(wanted_dtypes(ctx, op, nin, in, &common, &half));
 
@@ -428,12 +473,19 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
     return st;
 }
 
-static tide_status apply_compose(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static tide_status apply_compose(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
+                                 tide_tensor **in, tide_tensor **out) {
     _Alignas(16) unsigned char a[MAX_ATTRS];
     tide_meta meta[MAX_OUT];
     memcpy(a, attrs, op->attrs_size);
     if (op->infer) { /* optional: checks and normalises */
-        tide_call c = {.ctx = ctx, .op = op, .attrs = a, .in = in, .nin = nin, .nlist = op->lists ? (nin - op->nin) / op->lists : 0, .meta = meta};
+        tide_call c = {.ctx = ctx,
+                       .op = op,
+                       .attrs = a,
+                       .in = in,
+                       .nin = nin,
+                       .nlist = op->lists ? (nin - op->nin) / op->lists : 0,
+                       .meta = meta};
         TIDE_TRY(op->infer(&c));
     }
     return tide_compose(ctx, op, a, nin, in, out);

@@ -1,27 +1,31 @@
-/* The descriptor of an op, and what its rules may call. One const descriptor per op; from it come the Lua function, the
- * checks, the help, the specs (see ops.def). */
+/* The descriptor of an op, and what its rules may call. One const descriptor per op; from it come
+ * the Lua function, the checks, the help, the specs (see ops.def). */
 #ifndef TIDE_OP_H
 #define TIDE_OP_H
 
 #include "core.h"
 
-typedef enum { TIDE_ARG_IN,
-               TIDE_ARG_INS,
-               TIDE_ARG_INT,
-               TIDE_ARG_FLOAT,
-               TIDE_ARG_BOOL,
-               TIDE_ARG_ENUM,
-               TIDE_ARG_DTYPE,
-               TIDE_ARG_AXIS,
-               TIDE_ARG_AXES,
-               TIDE_ARG_INTS,
-               TIDE_ARG_SHAPE,
-               TIDE_ARG_PAIRS,
-               TIDE_ARG_TEXT,
-               TIDE_ARG_RNG } tide_arg_kind;
-enum { OPTIONAL,
-       REQUIRED,
-       INOUT }; /* INOUT: required and written in place (its storage's version is bumped) */
+typedef enum {
+    TIDE_ARG_IN,
+    TIDE_ARG_INS,
+    TIDE_ARG_INT,
+    TIDE_ARG_FLOAT,
+    TIDE_ARG_BOOL,
+    TIDE_ARG_ENUM,
+    TIDE_ARG_DTYPE,
+    TIDE_ARG_AXIS,
+    TIDE_ARG_AXES,
+    TIDE_ARG_INTS,
+    TIDE_ARG_SHAPE,
+    TIDE_ARG_PAIRS,
+    TIDE_ARG_TEXT,
+    TIDE_ARG_RNG
+} tide_arg_kind;
+enum {
+    OPTIONAL,
+    REQUIRED,
+    INOUT
+}; /* INOUT: required and written in place (its storage's version is bumped) */
 
 typedef struct {
     const char *name;
@@ -31,7 +35,8 @@ typedef struct {
     const char *doc;
 } tide_arg;
 
-/* One call in flight. `infer` reads inputs and attributes (which it may normalise: negative axes) and fills `meta`. */
+/* One call in flight. `infer` reads inputs and attributes (which it may normalise: negative axes)
+ * and fills `meta`. */
 typedef struct {
     tide_ctx *ctx;
     const tide_op *op;
@@ -43,17 +48,19 @@ typedef struct {
     int64_t view_stride[TIDE_MAX_RANK];
 } tide_call;
 
-enum {                         /* flags of a descriptor */
-       TIDE_CONTIGUOUS = 1,    /* inputs are made contiguous before the kernel sees them */
-       TIDE_NOGRAD = 2,        /* results carry no gradient (argmax, comparisons, optimizer steps) */
-       TIDE_PRIVATE = 4,       /* not bound into Lua */
-       TIDE_HALF = 8,          /* serves f16 and bf16 itself; others are cast through f32 */
-       TIDE_SPARSE = 16,       /* accepts sparse gradients as inputs */
-       TIDE_INPLACE = 32,      /* writes into its inputs (optimizer steps, running statistics): bumps versions */
-       TIDE_PROMOTE = 64,      /* inputs are cast to their common dtype first */
-       TIDE_FIRST_ORDER = 128, /* `grad` cannot be differentiated: with create_graph `compose` is, instead */
-       TIDE_CASTS = 512,       /* the attribute dtype: the door casts x before, the result after */
-       TIDE_BITS = 256,        /* integers and bools alone: numbers written out stay whole */
+enum {                      /* flags of a descriptor */
+       TIDE_CONTIGUOUS = 1, /* inputs are made contiguous before the kernel sees them */
+       TIDE_NOGRAD = 2,     /* results carry no gradient (argmax, comparisons, optimizer steps) */
+       TIDE_PRIVATE = 4,    /* not bound into Lua */
+       TIDE_HALF = 8,       /* serves f16 and bf16 itself; others are cast through f32 */
+       TIDE_SPARSE = 16,    /* accepts sparse gradients as inputs */
+       TIDE_INPLACE =
+           32, /* writes into its inputs (optimizer steps, running statistics): bumps versions */
+       TIDE_PROMOTE = 64, /* inputs are cast to their common dtype first */
+       TIDE_FIRST_ORDER =
+           128, /* `grad` cannot be differentiated: with create_graph `compose` is, instead */
+       TIDE_CASTS = 512, /* the attribute dtype: the door casts x before, the result after */
+       TIDE_BITS = 256,  /* integers and bools alone: numbers written out stay whole */
 };
 #define TIDE_SAVE_IN(i) (1u << (i))         /* `saves`: keep input i for the rule */
 #define TIDE_SAVE_OUT(i) (1u << (16 + (i))) /* keep output i */
@@ -68,73 +75,94 @@ struct tide_op {
     unsigned whole; /* bit i: input i holds positions or ids; numbers written out there are int64 */
     tide_status (*infer)(tide_call *);
     void (*grad)(tide_tape *, const tide_node *);
-    /* COMPOSE_OP: the definition; fused ops: the same thing with smaller ops, oracle and source of second derivatives. */
+    /* COMPOSE_OP: the definition; fused ops: the same thing with smaller ops, oracle and source of
+     * second derivatives. */
     void (*compose)(tide_tape *, const void *attrs, int nin, tide_tensor **in, tide_tensor **out);
     void (*after)(const tide_call *);    /* optional: the kernel has run */
     const char *refused;                 /* optional: what a refused matrix is */
-    double (*flops)(const tide_kcall *); /* optional: multiplications and additions of matrix products, for the profile */
+    double (*flops)(const tide_kcall *); /* optional: multiplications and additions of matrix
+                                            products, for the profile */
 };
-enum { TIDE_FLOAT_OP,
-       TIDE_NUM_OP,
-       TIDE_ANY_OP,
-       TIDE_VIEW_OP,
-       TIDE_COMPOSE_OP,
-       TIDE_POINTWISE_OP };
+enum { TIDE_FLOAT_OP, TIDE_NUM_OP, TIDE_ANY_OP, TIDE_VIEW_OP, TIDE_COMPOSE_OP, TIDE_POINTWISE_OP };
 
 extern const tide_op *const tide_ops[TIDE_OP_COUNT];
 
-/* Facts of every op, counted from its entry: TIDE_NIN_conv, TIDE_LISTS_conv, TIDE_NARGS_conv, TIDE_NOUT_conv, TIDE_KIND_conv. */
-enum { TIDE_READN_NONE = 0,
-       TIDE_READN_X = 1,
-       TIDE_READN_Y = 1,
-       TIDE_READN_XY = 2 }; /* extra inputs of a <name>_grad op */
+/* Facts of every op, counted from its entry: TIDE_NIN_conv, TIDE_LISTS_conv, TIDE_NARGS_conv,
+ * TIDE_NOUT_conv, TIDE_KIND_conv. */
+enum {
+    TIDE_READN_NONE = 0,
+    TIDE_READN_X = 1,
+    TIDE_READN_Y = 1,
+    TIDE_READN_XY = 2
+}; /* extra inputs of a <name>_grad op */
 #define TIDE_DECLARE(name)                  \
     extern const tide_op tide_op_##name;    \
     const tide_arg *tide_args_##name(void); \
     extern const char tide_doc_##name[];
 #include "facts.h" /* enums TIDE_NIN_conv ..., and TIDE_DECLARE of each */
 
-/* Begins a descriptor: TIDE_DESCRIBE(matmul, .infer = matmul_infer, .grad = matmul_grad, .saves = TIDE_SAVE_IN(0) | ...); */
-#define TIDE_DESCRIBE(NAME, ...) \
-    const tide_op tide_op_##NAME = {.name = #NAME, .doc = tide_doc_##NAME, .id = TIDE_OP_##NAME, .kind = TIDE_KIND_##NAME, .args = tide_args_##NAME, .nargs = TIDE_NARGS_##NAME, .nin = TIDE_NIN_##NAME, .nout = TIDE_NOUT_##NAME, .lists = TIDE_LISTS_##NAME, .attrs_size = sizeof(tide_##NAME##_attrs), __VA_ARGS__}
+/* Begins a descriptor: TIDE_DESCRIBE(matmul, .infer = matmul_infer, .grad = matmul_grad, .saves =
+ * TIDE_SAVE_IN(0) | ...); */
+#define TIDE_DESCRIBE(NAME, ...)                                               \
+    const tide_op tide_op_##NAME = {.name = #NAME,                             \
+                                    .doc = tide_doc_##NAME,                    \
+                                    .id = TIDE_OP_##NAME,                      \
+                                    .kind = TIDE_KIND_##NAME,                  \
+                                    .args = tide_args_##NAME,                  \
+                                    .nargs = TIDE_NARGS_##NAME,                \
+                                    .nin = TIDE_NIN_##NAME,                    \
+                                    .nout = TIDE_NOUT_##NAME,                  \
+                                    .lists = TIDE_LISTS_##NAME,                \
+                                    .attrs_size = sizeof(tide_##NAME##_attrs), \
+                                    __VA_ARGS__}
 
-/* -- the tape inside rules and compositions: temporaries belong to the tape until the rule returns, the status is sticky
- *    (once an op failed, every call returns NULL and accepts NULL), and whether it records is the tape's affair -- */
+/* -- the tape inside rules and compositions: temporaries belong to the tape until the rule returns,
+ * the status is sticky (once an op failed, every call returns NULL and accepts NULL), and whether
+ * it records is the tape's affair -- */
 #define OP(name, ...) \
     TIDE_OP_##name, &(tide_##name##_attrs) { __VA_ARGS__ }
-tide_tensor *tide_t(tide_tape *, int op, const void *attrs, ...);                                   /* inputs in order; first result */
-void tide_tn(tide_tape *, int op, const void *attrs, int nin, tide_tensor **in, tide_tensor **out); /* lists, many results */
-tide_tensor *tide_t_scalar(tide_tape *, double value, tide_tensor *like);                           /* 0-d, dtype of `like` */
-tide_tensor *tide_t_sum_to(tide_tape *, tide_tensor *g, tide_tensor *like);                         /* undoes broadcasting */
-tide_tensor *tide_t_sum_to_meta(tide_tape *, tide_tensor *g, const tide_meta *, const int64_t *shape);
+tide_tensor *tide_t(tide_tape *, int op, const void *attrs,
+                    ...); /* inputs in order; first result */
+void tide_tn(tide_tape *, int op, const void *attrs, int nin, tide_tensor **in,
+             tide_tensor **out);                                          /* lists, many results */
+tide_tensor *tide_t_scalar(tide_tape *, double value, tide_tensor *like); /* 0-d, dtype of `like` */
+tide_tensor *tide_t_sum_to(tide_tape *, tide_tensor *g,
+                           tide_tensor *like); /* undoes broadcasting */
+tide_tensor *tide_t_sum_to_meta(tide_tape *, tide_tensor *g, const tide_meta *,
+                                const int64_t *shape);
 tide_tensor *tide_t_in(tide_tape *, int i);  /* a saved input (borrowed) */
 tide_tensor *tide_t_out(tide_tape *, int i); /* a saved output */
 tide_tensor *tide_t_dy(tide_tape *, int i);  /* gradient of output i; zeros if none came */
 int tide_t_has_dy(tide_tape *, int i);
 int tide_t_needs(tide_tape *, int i);                 /* is input i's gradient asked for? */
 void tide_t_give(tide_tape *, int i, tide_tensor *g); /* the gradient of input i */
-const tide_meta *tide_t_in_meta(tide_tape *, int i);  /* shape and dtype of an input, saved or not */
+const tide_meta *tide_t_in_meta(tide_tape *, int i); /* shape and dtype of an input, saved or not */
 tide_ctx *tide_t_ctx(tide_tape *);
 int tide_t_failed(tide_tape *);
-void tide_t_fail(tide_tape *, tide_status);   /* the rule cannot go on; the message is set already */
-int tide_t_recording(tide_tape *);            /* create_graph is on */
+void tide_t_fail(tide_tape *, tide_status); /* the rule cannot go on; the message is set already */
+int tide_t_recording(tide_tape *);          /* create_graph is on */
 void tide_t_keep(tide_tape *, tide_tensor *); /* hands a reference to the tape */
-tide_status tide_compose(tide_ctx *, const tide_op *, const void *attrs, int nin, tide_tensor **in, tide_tensor **out);
+tide_status tide_compose(tide_ctx *, const tide_op *, const void *attrs, int nin, tide_tensor **in,
+                         tide_tensor **out);
 tide_status tide_compose_grad(tide_tape *, tide_node *);
 
 /* -- shape rules shared by the families (shape.c) -- */
-tide_status tide_axis(tide_call *, int64_t *axis, int rank);   /* normalises, or fails naming the op */
-tide_status tide_axes(tide_call *, tide_ints *axes, int rank); /* likewise, refuses repetitions; n<0 stays */
+tide_status tide_axis(tide_call *, int64_t *axis,
+                      int rank); /* normalises, or fails naming the op */
+tide_status tide_axes(tide_call *, tide_ints *axes,
+                      int rank); /* likewise, refuses repetitions; n<0 stays */
 tide_status tide_broadcast(tide_call *, int n, tide_tensor **in, tide_meta *out);
-/* Refuses more than TIDE_MAX_NUMEL, also in a view that repeats one element, and in the other axes beside one of length 0:
- * no product of extents overflows. */
+/* Refuses more than TIDE_MAX_NUMEL, also in a view that repeats one element, and in the other axes
+ * beside one of length 0: no product of extents overflows. */
 tide_status tide_numel_of(tide_call *, int rank, const int64_t *shape, int64_t *out);
 const char *tide_shape_str(int rank, const int64_t *shape, char *buf, size_t n); /* "[32, 784]" */
-/* The shape of a tensor as text, made where a message needs it; lives until the enclosing block ends. */
+/* The shape of a tensor as text, made where a message needs it; lives until the enclosing block
+ * ends. */
 #define TIDE_SHAPE_OF(t) tide_shape_str((t)->rank, (t)->shape, (char[160]){0}, 160)
 /* Fails with "<op>: <what> (expected <x>, got <y>)". */
-tide_status tide_op_fail(tide_call *, tide_status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-int tide_promote(int a, int b);           /* common dtype by Keras' rules, -1 for two different floats */
+tide_status tide_op_fail(tide_call *, tide_status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+int tide_promote(int a, int b); /* common dtype by Keras' rules, -1 for two different floats */
 tide_status tide_infer_same(tide_call *); /* out = shape and dtype of the first input */
 tide_status tide_infer_pointwise(tide_call *);
 

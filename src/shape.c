@@ -16,7 +16,8 @@ const char *tide_dtype_name(int d) {
 
 const char *tide_shape_str(int rank, const int64_t *shape, char *buf, size_t n) {
     size_t at = (size_t)snprintf(buf, n, "[");
-    for (int i = 0; i < rank && at < n; i++) at += (size_t)snprintf(buf + at, n - at, i ? ", %ld" : "%ld", (long)shape[i]);
+    for (int i = 0; i < rank && at < n; i++)
+        at += (size_t)snprintf(buf + at, n - at, i ? ", %ld" : "%ld", (long)shape[i]);
     if (at < n) snprintf(buf + at, n - at, "]");
     return buf;
 }
@@ -32,8 +33,10 @@ tide_status tide_op_fail(tide_call *c, tide_status status, const char *fmt, ...)
 
 tide_status tide_axis(tide_call *c, int64_t *axis, int rank) {
     if (*axis < -(int64_t)rank || *axis >= rank)
-        return tide_op_fail(c, TIDE_EARG, "no axis %ld in a tensor of %d axes (expected 1..%d, or -1..%d from the end)",
-                            (long)(*axis < 0 ? *axis : *axis + 1), rank, rank, -rank);
+        return tide_op_fail(
+            c, TIDE_EARG,
+            "no axis %ld in a tensor of %d axes (expected 1..%d, or -1..%d from the end)",
+            (long)(*axis < 0 ? *axis : *axis + 1), rank, rank, -rank);
     if (*axis < 0) *axis += rank;
     return TIDE_OK;
 }
@@ -42,7 +45,8 @@ tide_status tide_axes(tide_call *c, tide_ints *axes, int rank) {
     unsigned seen = 0;
     for (int64_t i = 0; i < axes->n; i++) {
         TIDE_TRY(tide_axis(c, &axes->v[i], rank));
-        if (seen >> axes->v[i] & 1) return tide_op_fail(c, TIDE_EARG, "axis %ld is named twice", (long)axes->v[i] + 1);
+        if (seen >> axes->v[i] & 1)
+            return tide_op_fail(c, TIDE_EARG, "axis %ld is named twice", (long)axes->v[i] + 1);
         seen |= 1u << axes->v[i];
     }
     return TIDE_OK;
@@ -53,10 +57,13 @@ tide_status tide_numel_of(tide_call *c, int rank, const int64_t *shape, int64_t 
     int empty = 0;
     char buf[160];
     for (int i = 0; i < rank; i++) {
-        if (shape[i] < 0) return tide_op_fail(c, TIDE_ESHAPE, "shape %s has a negative extent", tide_shape_str(rank, shape, buf, sizeof buf));
+        if (shape[i] < 0)
+            return tide_op_fail(c, TIDE_ESHAPE, "shape %s has a negative extent",
+                                tide_shape_str(rank, shape, buf, sizeof buf));
         if (shape[i] == 0) empty = 1; /* the other extents still make strides */
         else if (__builtin_mul_overflow(n, shape[i], &n) || n > TIDE_MAX_NUMEL)
-            return tide_op_fail(c, TIDE_ESHAPE, "shape %s has too many elements", tide_shape_str(rank, shape, buf, sizeof buf));
+            return tide_op_fail(c, TIDE_ESHAPE, "shape %s has too many elements",
+                                tide_shape_str(rank, shape, buf, sizeof buf));
     }
     *out = empty ? 0 : n;
     return TIDE_OK;
@@ -82,22 +89,27 @@ tide_status tide_broadcast(tide_call *c, int n, tide_tensor **in, tide_meta *out
                         snprintf(all + at, sizeof all - at, "%s%s", at ? " and " : "",
                                  tide_shape_str(in[j]->rank, in[j]->shape, one, sizeof one));
                     }
-                return tide_op_fail(c, TIDE_ESHAPE, "shapes %s do not broadcast (extents %ld and %ld meet)", all, (long)*o, (long)d);
+                return tide_op_fail(c, TIDE_ESHAPE,
+                                    "shapes %s do not broadcast (extents %ld and %ld meet)", all,
+                                    (long)*o, (long)d);
             }
         }
     }
     return TIDE_OK;
 }
 
-/* Keras' promotion: bool < u8, i8 < i32 < i64 < floats; u8 with i8 gives... the next signed type that holds both. */
+/* Keras' promotion: bool < u8, i8 < i32 < i64 < floats; u8 with i8 gives... the next signed type
+ * that holds both. */
 int tide_promote(int a, int b) {
-    static const int8_t order[] = {[TIDE_BOOL] = 0, [TIDE_U8] = 1, [TIDE_I8] = 1, [TIDE_I32] = 2, [TIDE_I64] = 3};
+    static const int8_t order[] = {
+        [TIDE_BOOL] = 0, [TIDE_U8] = 1, [TIDE_I8] = 1, [TIDE_I32] = 2, [TIDE_I64] = 3};
     if (a == b) return a;
     int fa = tide_is_float(a), fb = tide_is_float(b);
     if (fa && fb) return -1;
     if (fa) return a;
     if (fb) return b;
-    if (order[a] == 1 && order[b] == 1) return TIDE_I32; /* Keras: int16, which Tide does not have */
+    if (order[a] == 1 && order[b] == 1)
+        return TIDE_I32; /* Keras: int16, which Tide does not have */
     return order[a] > order[b] ? a : b;
 }
 

@@ -1,7 +1,8 @@
 /* Storage and tensor lifetime, views, contiguity, copies.
  *
- * Invariant: a storage is freed with its last tensor; a tensor holds references to its storage, context, node and gradient.
- * Headers come from free lists of the context, data from the device's caching allocator. */
+ * Invariant: a storage is freed with its last tensor; a tensor holds references to its storage,
+ * context, node and gradient. Headers come from free lists of the context, data from the device's
+ * caching allocator. */
 #include "op.h"
 
 #include "../kernels/cpu/half.h"
@@ -54,10 +55,13 @@ static tide_status no_memory(tide_ctx *ctx, const tide_meta *m, size_t bytes) {
     char shape[160];
     tide_memstat s = tide_memory(tide_cpu());
     return tide_fail(ctx, TIDE_ENOMEM,
-                     "not enough memory: %s%s needs %.1f MB (live %.1f MB, limit %s%.0f MB); free tensors, use smaller batches or "
+                     "not enough memory: %s%s needs %.1f MB (live %.1f MB, limit %s%.0f MB); free "
+                     "tensors, use smaller batches or "
                      "raise the limit",
-                     tide_dtype_name(m->dtype), tide_shape_str(m->rank, m->shape, shape, sizeof shape), (double)bytes / 1e6,
-                     (double)s.live_bytes / 1e6, s.limit_bytes ? "" : "none, ", (double)s.limit_bytes / 1e6);
+                     tide_dtype_name(m->dtype),
+                     tide_shape_str(m->rank, m->shape, shape, sizeof shape), (double)bytes / 1e6,
+                     (double)s.live_bytes / 1e6, s.limit_bytes ? "" : "none, ",
+                     (double)s.limit_bytes / 1e6);
 }
 
 tide_status tide_new_like(tide_ctx *ctx, const tide_meta *m, tide_tensor **out) {
@@ -67,7 +71,8 @@ tide_status tide_new_like(tide_ctx *ctx, const tide_meta *m, tide_tensor **out) 
     *out = NULL;
     for (int i = 0; i < m->rank; i++) {
         if (m->shape[i] < 0)
-            return tide_fail(ctx, TIDE_ESHAPE, "a shape cannot hold %ld (shape %s)", (long)m->shape[i],
+            return tide_fail(ctx, TIDE_ESHAPE, "a shape cannot hold %ld (shape %s)",
+                             (long)m->shape[i],
                              tide_shape_str(m->rank, m->shape, shape, sizeof shape));
         if (m->shape[i] == 0) empty = 1; /* the other extents still make strides */
         else if (__builtin_mul_overflow(n, m->shape[i], &n) || n > TIDE_MAX_NUMEL)
@@ -98,15 +103,18 @@ tide_status tide_new_like(tide_ctx *ctx, const tide_meta *m, tide_tensor **out) 
     return TIDE_OK;
 }
 
-tide_status tide_new(tide_ctx *ctx, tide_dtype dtype, int rank, const int64_t *shape, tide_tensor **out) {
+tide_status tide_new(tide_ctx *ctx, tide_dtype dtype, int rank, const int64_t *shape,
+                     tide_tensor **out) {
     if (rank < 0 || rank > TIDE_MAX_RANK)
-        return tide_fail(ctx, TIDE_ESHAPE, "a tensor has at most %d axes (got %d)", TIDE_MAX_RANK, rank);
+        return tide_fail(ctx, TIDE_ESHAPE, "a tensor has at most %d axes (got %d)", TIDE_MAX_RANK,
+                         rank);
     tide_meta m = {.rank = (uint8_t)rank, .dtype = (uint8_t)dtype};
     for (int i = 0; i < rank; i++) m.shape[i] = shape[i];
     return tide_new_like(ctx, &m, out);
 }
 
-tide_status tide_from(tide_ctx *ctx, tide_dtype dtype, int rank, const int64_t *shape, const void *data, tide_tensor **out) {
+tide_status tide_from(tide_ctx *ctx, tide_dtype dtype, int rank, const int64_t *shape,
+                      const void *data, tide_tensor **out) {
     TIDE_TRY(tide_new(ctx, dtype, rank, shape, out));
     if ((*out)->storage->bytes > 0) memcpy((*out)->storage->data, data, (*out)->storage->bytes);
     return TIDE_OK;
@@ -114,14 +122,17 @@ tide_status tide_from(tide_ctx *ctx, tide_dtype dtype, int rank, const int64_t *
 
 static _Atomic int64_t kept_scalars; /* of all contexts: not live for anyone but the cache */
 
-int64_t tide_live_tensors(void) { return atomic_load_explicit(&live_tensors, memory_order_relaxed) - kept_scalars; }
+int64_t tide_live_tensors(void) {
+    return atomic_load_explicit(&live_tensors, memory_order_relaxed) - kept_scalars;
+}
 
 tide_status tide_scalar(tide_ctx *ctx, double value, int dtype, tide_tensor **out) {
     uint64_t bits;
     memcpy(&bits, &value, sizeof bits);
     unsigned slot = (unsigned)((bits * 0x9E3779B97F4A7C15u) >> 60) ^ (unsigned)(dtype & 15);
     tide_tensor *t = ctx->scalars[slot].t;
-    if (t && ctx->scalars[slot].dtype == dtype && !memcmp(&ctx->scalars[slot].value, &value, sizeof value) && t->storage->version == 1) {
+    if (t && ctx->scalars[slot].dtype == dtype &&
+        !memcmp(&ctx->scalars[slot].value, &value, sizeof value) && t->storage->version == 1) {
         *out = t;
         return TIDE_OK;
     }
@@ -159,7 +170,8 @@ static void storage_release(tide_ctx *ctx, tide_storage *s) {
     header_free(&ctx->storage_headers, s);
 }
 
-/* The last reference is gone; what it held of its gradient goes to the caller: a chain of gradients needs no recursion. */
+/* The last reference is gone; what it held of its gradient goes to the caller: a chain of gradients
+ * needs no recursion. */
 static tide_tensor *end(tide_tensor *t) {
     tide_ctx *ctx = t->ctx;
     tide_tensor *grad = t->grad;
@@ -244,8 +256,8 @@ int64_t tide_item_int(const tide_tensor *t, int64_t flat) {
     }
 }
 
-tide_status tide_view(tide_ctx *ctx, tide_tensor *base, int rank, const int64_t *shape, const int64_t *stride, int64_t offset,
-                      tide_tensor **out) {
+tide_status tide_view(tide_ctx *ctx, tide_tensor *base, int rank, const int64_t *shape,
+                      const int64_t *stride, int64_t offset, tide_tensor **out) {
     tide_tensor *t = tensor_header(ctx);
     *out = t;
     if (!t) return tide_fail(ctx, TIDE_ENOMEM, "not enough memory for a view");
@@ -264,7 +276,8 @@ tide_status tide_detach(tide_ctx *ctx, tide_tensor *t, tide_tensor **out) {
     return tide_view(ctx, t, t->rank, t->shape, t->stride, t->offset, out);
 }
 
-tide_tensor *tide_sparse_new(tide_ctx *ctx, int rank, const int64_t *shape, tide_tensor *ids, tide_tensor *values) {
+tide_tensor *tide_sparse_new(tide_ctx *ctx, int rank, const int64_t *shape, tide_tensor *ids,
+                             tide_tensor *values) {
     tide_tensor *t = tensor_header(ctx);
     if (!t) return NULL;
     t->rank = (uint8_t)rank;
@@ -306,14 +319,18 @@ tide_status tide_contiguous(tide_ctx *ctx, tide_tensor *t, tide_tensor **out) {
 tide_status tide_copy_into(tide_ctx *ctx, tide_tensor *dst, tide_tensor *src) {
     for (int i = 0; i < dst->rank; i++)
         if (dst->stride[i] == 0 && dst->shape[i] > 1)
-            return tide_fail(ctx, TIDE_EARG, "copy_: several elements of the tensor share one place in memory (axis %d repeats it); copy it first", i + 1);
+            return tide_fail(ctx, TIDE_EARG,
+                             "copy_: several elements of the tensor share one place in memory "
+                             "(axis %d repeats it); copy it first",
+                             i + 1);
     int was = tide_grad_mode(ctx, 0);
     tide_tensor *cast = tide_retain(src), *wide = NULL;
     tide_status st = TIDE_OK;
     if (src->dtype != dst->dtype) {
         tide_release(cast);
         cast = NULL;
-        st = tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = dst->dtype}, 1, &src, &cast);
+        st =
+            tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = dst->dtype}, 1, &src, &cast);
     }
     if (st == TIDE_OK) {
         tide_broadcast_to_attrs a = {.shape = {.n = dst->rank}};
@@ -322,11 +339,14 @@ tide_status tide_copy_into(tide_ctx *ctx, tide_tensor *dst, tide_tensor *src) {
     }
     if (st == TIDE_OK) {
         tide_tensor *from = wide, *copy = NULL;
-        if (wide->storage == dst->storage && !(wide->offset == dst->offset && tide_is_contiguous(wide) && tide_is_contiguous(dst))) {
-            st = tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &wide, &copy); /* overlapping: through a copy */
+        if (wide->storage == dst->storage &&
+            !(wide->offset == dst->offset && tide_is_contiguous(wide) && tide_is_contiguous(dst))) {
+            st = tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &wide,
+                            &copy); /* overlapping: through a copy */
             from = copy;
         }
-        if (st == TIDE_OK) st = tide_run_into(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &from, dst);
+        if (st == TIDE_OK)
+            st = tide_run_into(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &from, dst);
         tide_release(copy);
     }
     if (st == TIDE_OK) dst->storage->version++;

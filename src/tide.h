@@ -1,7 +1,8 @@
 /* Tide's C interface: contexts, tensors, ops, gradients. No Lua.
  *
- * Every function returns a status or an object; on failure the context holds one message (tide_message). "New" means that
- * the caller owns a reference and must tide_release it; "borrows" means it must not. Axes and positions are 0-based here. */
+ * Every function returns a status or an object; on failure the context holds one message
+ * (tide_message). "New" means that the caller owns a reference and must tide_release it; "borrows"
+ * means it must not. Axes and positions are 0-based here. */
 #ifndef TIDE_H
 #define TIDE_H
 
@@ -17,10 +18,12 @@ typedef struct tide_tape tide_tape;
 typedef struct tide_op tide_op;
 
 /* -- context: one per Lua state (grad mode, sequence, generator, message) -- */
-tide_ctx *tide_ctx_new(void);   /* NULL: no memory */
-void tide_ctx_free(tide_ctx *); /* refuses nothing: live tensors keep it until the last is released */
+tide_ctx *tide_ctx_new(void); /* NULL: no memory */
+void tide_ctx_free(
+    tide_ctx *); /* refuses nothing: live tensors keep it until the last is released */
 const char *tide_message(const tide_ctx *);
-tide_status tide_fail(tide_ctx *, tide_status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+tide_status tide_fail(tide_ctx *, tide_status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 const char *tide_status_name(tide_status);
 void tide_seed(tide_ctx *, uint64_t seed); /* restarts the context's generator */
 
@@ -30,7 +33,8 @@ const char *tide_device_name(const tide_device *);
 void tide_set_threads(int n); /* every pool; n >= 1 */
 int tide_get_threads(void);
 int64_t tide_parallel_regions(void);       /* regions that ran on more than one thread so far */
-void tide_limit_engines(const char *only); /* names of those that may serve; NULL: all. The process' first value is $TIDE_ENGINE */
+void tide_limit_engines(const char *only); /* names of those that may serve; NULL: all. The process'
+                                              first value is $TIDE_ENGINE */
 const char *tide_engine_name(int i);       /* the CPU's engines in order, NULL after the last */
 const char *tide_cpu_level(void);          /* "c", "x86-64-v2", "x86-64-v3", "x86-64-v4" */
 
@@ -46,8 +50,10 @@ void tide_memory_trim(tide_device *); /* gives cached blocks back to the system 
 void tide_memory_reset_peak(tide_device *);
 
 /* -- tensors -- */
-tide_status tide_new(tide_ctx *, tide_dtype, int rank, const int64_t *shape, tide_tensor **out); /* new, uninitialised */
-tide_status tide_from(tide_ctx *, tide_dtype, int rank, const int64_t *shape, const void *data, tide_tensor **out);
+tide_status tide_new(tide_ctx *, tide_dtype, int rank, const int64_t *shape,
+                     tide_tensor **out); /* new, uninitialised */
+tide_status tide_from(tide_ctx *, tide_dtype, int rank, const int64_t *shape, const void *data,
+                      tide_tensor **out);
 tide_tensor *tide_retain(tide_tensor *);
 void tide_release(tide_tensor *);                    /* accepts NULL */
 void *tide_data(const tide_tensor *);                /* address of the first element */
@@ -55,19 +61,26 @@ double tide_item(const tide_tensor *, int64_t flat); /* element by row-major num
 int64_t tide_item_int(const tide_tensor *, int64_t flat);
 int64_t tide_numel(const tide_tensor *);
 int tide_is_contiguous(const tide_tensor *);
-tide_status tide_contiguous(tide_ctx *, tide_tensor *, tide_tensor **out);  /* new; the same tensor if contiguous */
-tide_status tide_copy_into(tide_ctx *, tide_tensor *dst, tide_tensor *src); /* broadcasts and casts; bumps the version */
+tide_status tide_contiguous(tide_ctx *, tide_tensor *,
+                            tide_tensor **out); /* new; the same tensor if contiguous */
+tide_status tide_copy_into(tide_ctx *, tide_tensor *dst,
+                           tide_tensor *src); /* broadcasts and casts; bumps the version */
 
 /* -- ops -- */
 const tide_op *tide_op_find(const char *name);
-/* Runs an op: device, dtype and shape checks, outputs, the first engine that serves, and a node if gradients are recorded.
- * `in` borrows; absent optional inputs are NULL. `attrs` is the op's tide_<op>_attrs. `out` gets `op->nout` new tensors. */
-tide_status tide_apply(tide_ctx *, const tide_op *, const void *attrs, int nin, tide_tensor **in, tide_tensor **out);
+/* Runs an op: device, dtype and shape checks, outputs, the first engine that serves, and a node if
+ * gradients are recorded. `in` borrows; absent optional inputs are NULL. `attrs` is the op's
+ * tide_<op>_attrs. `out` gets `op->nout` new tensors. */
+tide_status tide_apply(tide_ctx *, const tide_op *, const void *attrs, int nin, tide_tensor **in,
+                       tide_tensor **out);
 
 /* -- gradients -- */
 int tide_grad_mode(tide_ctx *, int on); /* returns the previous mode */
-tide_status tide_backward(tide_ctx *, tide_tensor *loss, tide_tensor *seed /* optional */, int retain_graph);
-/* Gradients of `loss` with respect to `wrt`; `out[i]` is new, or NULL where nothing depends on it. */
-tide_status tide_grad(tide_ctx *, tide_tensor *loss, tide_tensor *seed, int n, tide_tensor **wrt, int create_graph, int retain_graph, tide_tensor **out);
+tide_status tide_backward(tide_ctx *, tide_tensor *loss, tide_tensor *seed /* optional */,
+                          int retain_graph);
+/* Gradients of `loss` with respect to `wrt`; `out[i]` is new, or NULL where nothing depends on it.
+ */
+tide_status tide_grad(tide_ctx *, tide_tensor *loss, tide_tensor *seed, int n, tide_tensor **wrt,
+                      int create_graph, int retain_graph, tide_tensor **out);
 
 #endif

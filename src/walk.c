@@ -1,9 +1,10 @@
 /* Walks over the tape: backward and grad.
  *
- * Invariant: nodes are taken by decreasing sequence number, so every consumer comes before its producer, and a node's number
- * `walk` says which walk holds it. Hooks and custom gradients run Lua in the middle of a walk, which may start walks of its
- * own: an inner walk refuses nodes that an outer one holds, and what Lua releases meanwhile is held here. The heap lives in
- * the nodes: nothing fails between the first gradient and the last. */
+ * Invariant: nodes are taken by decreasing sequence number, so every consumer comes before its
+ * producer, and a node's number `walk` says which walk holds it. Hooks and custom gradients run Lua
+ * in the middle of a walk, which may start walks of its own: an inner walk refuses nodes that an
+ * outer one holds, and what Lua releases meanwhile is held here. The heap lives in the nodes:
+ * nothing fails between the first gradient and the last. */
 #include "tape.h"
 
 #include <stdlib.h>
@@ -45,7 +46,10 @@ static tide_node *meld(tide_node *a, tide_node *b) {
 static tide_status push(tide_ctx *ctx, sink *s, tide_node *n) {
     if (n->walk == s->id) return TIDE_OK;
     if (n->walk)
-        return tide_fail(ctx, TIDE_EGRAD, "backward: a hook or a custom gradient cannot walk the graph that is being walked (at %s)", n->op->name);
+        return tide_fail(ctx, TIDE_EGRAD,
+                         "backward: a hook or a custom gradient cannot walk the graph that is "
+                         "being walked (at %s)",
+                         n->op->name);
     n->walk = s->id;
     n->refs++;
     n->first = n->sibling = NULL;
@@ -78,18 +82,23 @@ static tide_node *pop(sink *s) {
 /* -- gradients -- */
 
 static tide_status add_sparse(tide_ctx *ctx, tide_tensor *a, tide_tensor *b, tide_tensor **out) {
-    tide_tensor *ids = NULL, *values = NULL, *pair[2] = {a->ids, b->ids}, *vals[2] = {a->values, b->values};
-    tide_status st = tide_apply(ctx, &tide_op_concatenate, &(tide_concatenate_attrs){.axis = 0}, 2, pair, &ids);
-    if (st == TIDE_OK) st = tide_apply(ctx, &tide_op_concatenate, &(tide_concatenate_attrs){.axis = 0}, 2, vals, &values);
+    tide_tensor *ids = NULL, *values = NULL, *pair[2] = {a->ids, b->ids},
+                *vals[2] = {a->values, b->values};
+    tide_status st =
+        tide_apply(ctx, &tide_op_concatenate, &(tide_concatenate_attrs){.axis = 0}, 2, pair, &ids);
+    if (st == TIDE_OK)
+        st = tide_apply(ctx, &tide_op_concatenate, &(tide_concatenate_attrs){.axis = 0}, 2, vals,
+                        &values);
     *out = st == TIDE_OK ? tide_sparse_new(ctx, a->rank, a->shape, ids, values) : NULL;
-    if (st == TIDE_OK && !*out) st = tide_fail(ctx, TIDE_ENOMEM, "not enough memory to add gradients");
+    if (st == TIDE_OK && !*out)
+        st = tide_fail(ctx, TIDE_ENOMEM, "not enough memory to add gradients");
     tide_release(ids);
     tide_release(values);
     return st;
 }
 
-/* *slot += g; takes g's reference, also on failure. The first to arrive is moved in; a slot nobody else sees is added to in
- * place. */
+/* *slot += g; takes g's reference, also on failure. The first to arrive is moved in; a slot nobody
+ * else sees is added to in place. */
 static tide_status accumulate(tide_ctx *ctx, tide_tensor **slot, tide_tensor *g, int record) {
     if (!*slot) {
         *slot = g;
@@ -121,14 +130,16 @@ static tide_status accumulate(tide_ctx *ctx, tide_tensor **slot, tide_tensor *g,
     return TIDE_OK;
 }
 
-static tide_status same_form(tide_ctx *ctx, const tide_tensor *want, const tide_tensor *got, tide_status st, const char *what) {
+static tide_status same_form(tide_ctx *ctx, const tide_tensor *want, const tide_tensor *got,
+                             tide_status st, const char *what) {
     int same = got->rank == want->rank && got->dtype == want->dtype;
     for (int i = 0; i < want->rank && same; i++) same = got->shape[i] == want->shape[i];
     char a[160], b[160];
     if (same) return TIDE_OK;
-    return tide_fail(ctx, st, "backward: %s (expected %s %s, got %s %s)", what, tide_dtype_name(want->dtype),
-                     tide_shape_str(want->rank, want->shape, a, sizeof a), tide_dtype_name(got->dtype),
-                     tide_shape_str(got->rank, got->shape, b, sizeof b));
+    return tide_fail(
+        ctx, st, "backward: %s (expected %s %s, got %s %s)", what, tide_dtype_name(want->dtype),
+        tide_shape_str(want->rank, want->shape, a, sizeof a), tide_dtype_name(got->dtype),
+        tide_shape_str(got->rank, got->shape, b, sizeof b));
 }
 
 static tide_status run_hooks(tide_ctx *ctx, tide_hook *h, int index, tide_tensor **g) {
@@ -136,10 +147,12 @@ static tide_status run_hooks(tide_ctx *ctx, tide_hook *h, int index, tide_tensor
         if (h->index != index) continue;
         tide_tensor *next = NULL;
         const int was = ctx->grad_mode;
-        if (!ctx->call_hook) return tide_fail(ctx, TIDE_EGRAD, "backward: the Lua state of a hook is closed");
+        if (!ctx->call_hook)
+            return tide_fail(ctx, TIDE_EGRAD, "backward: the Lua state of a hook is closed");
         tide_status st = ctx->call_hook(ctx, h->ref, *g, &next);
         ctx->grad_mode = was;
-        if (st == TIDE_OK && next) st = same_form(ctx, *g, next, TIDE_EGRAD, "a hook returned a gradient of another form");
+        if (st == TIDE_OK && next)
+            st = same_form(ctx, *g, next, TIDE_EGRAD, "a hook returned a gradient of another form");
         if (st != TIDE_OK) {
             tide_release(next);
             return st;
@@ -152,10 +165,13 @@ static tide_status run_hooks(tide_ctx *ctx, tide_hook *h, int index, tide_tensor
     return TIDE_OK;
 }
 
-/* A gradient that is handed out shares its memory with nobody: writing to one must not change another. */
+/* A gradient that is handed out shares its memory with nobody: writing to one must not change
+ * another. */
 static tide_status own(tide_ctx *ctx, tide_tensor **g) {
     tide_tensor *x = *g, *copy = NULL;
-    if (tide_is_sparse(x) || (x->refs == 1 && x->storage->refs == 1 && !x->node && tide_is_contiguous(x))) return TIDE_OK;
+    if (tide_is_sparse(x) ||
+        (x->refs == 1 && x->storage->refs == 1 && !x->node && tide_is_contiguous(x)))
+        return TIDE_OK;
     const int was = tide_grad_mode(ctx, 0);
     tide_status st = tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &x, &copy);
     ctx->grad_mode = was;
@@ -220,7 +236,8 @@ static tide_status run_rule(tide_ctx *ctx, tide_node *n, sink *s) {
     tide_tensor *few[16] = {0};
     tide_tape_begin(&t, ctx, n, s->record);
     t.given = n->nin <= 16 ? few : calloc((size_t)n->nin, sizeof *t.given);
-    if (!t.given) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory for gradients", n->op->name);
+    if (!t.given)
+        return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory for gradients", n->op->name);
     if (n->freed && n->op->saves) {
         tide_tape_released(&t);
     } else if (n->op->grad && !(s->record && n->op->flags & TIDE_FIRST_ORDER)) {
@@ -228,7 +245,9 @@ static tide_status run_rule(tide_ctx *ctx, tide_node *n, sink *s) {
     } else if (n->op->compose) {
         t.status = tide_compose_grad(&t, n);
     } else {
-        t.status = tide_fail(ctx, TIDE_EGRAD, s->record ? "%s: has no second derivative" : "%s: has no gradient", n->op->name);
+        t.status = tide_fail(ctx, TIDE_EGRAD,
+                             s->record ? "%s: has no second derivative" : "%s: has no gradient",
+                             n->op->name);
     }
     tide_status st = t.status;
     tide_tape_end(&t); /* first: who else holds a gradient decides whether it is copied */
@@ -290,7 +309,8 @@ static void mark(sink *s) {
         for (int i = 0; i < n->nin; i++) {
             tide_edge *e = &n->in[i];
             e->wanted = e->node && e->node->seq >= s->floor ? e->node->mark : 0;
-            for (int j = 0; j < s->n && e->leaf && !e->wanted; j++) e->wanted = s->wrt[j] == e->leaf;
+            for (int j = 0; j < s->n && e->leaf && !e->wanted; j++)
+                e->wanted = s->wrt[j] == e->leaf;
             n->mark |= e->wanted;
         }
     }
@@ -376,23 +396,37 @@ static tide_status walk(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, sin
 tide_status tide_backward(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, int retain_graph) {
     char shape[160];
     if (!tide_needs_grad(loss))
-        return tide_fail(ctx, TIDE_EGRAD, "backward: this tensor depends on nothing that requires a gradient; set requires_grad = true on a leaf");
+        return tide_fail(ctx, TIDE_EGRAD,
+                         "backward: this tensor depends on nothing that requires a gradient; set "
+                         "requires_grad = true on a leaf");
     if (!seed && tide_numel(loss) != 1)
-        return tide_fail(ctx, TIDE_EGRAD, "backward: needs one number to start from (expected a tensor of 1 element, got %s); reduce it, or pass the gradient",
+        return tide_fail(ctx, TIDE_EGRAD,
+                         "backward: needs one number to start from (expected a tensor of 1 "
+                         "element, got %s); reduce it, or pass the gradient",
                          tide_shape_str(loss->rank, loss->shape, shape, sizeof shape));
     return walk(ctx, loss, seed, &(sink){.retain = retain_graph});
 }
 
-static tide_status grad_above(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, int n, tide_tensor **wrt, int create_graph, int retain_graph,
-                              uint64_t floor, tide_tensor **out) {
+static tide_status grad_above(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, int n,
+                              tide_tensor **wrt, int create_graph, int retain_graph, uint64_t floor,
+                              tide_tensor **out) {
     char shape[160];
     for (int i = 0; i < n; i++) out[i] = NULL;
     if (!tide_needs_grad(loss))
-        return tide_fail(ctx, TIDE_EGRAD, "grad: the result depends on nothing that requires a gradient");
+        return tide_fail(ctx, TIDE_EGRAD,
+                         "grad: the result depends on nothing that requires a gradient");
     if (!seed && tide_numel(loss) != 1)
-        return tide_fail(ctx, TIDE_EGRAD, "grad: needs one number to start from (expected a tensor of 1 element, got %s)",
-                         tide_shape_str(loss->rank, loss->shape, shape, sizeof shape));
-    tide_status st = walk(ctx, loss, seed, &(sink){.n = n, .wrt = wrt, .out = out, .record = create_graph, .retain = retain_graph || create_graph, .floor = floor});
+        return tide_fail(
+            ctx, TIDE_EGRAD,
+            "grad: needs one number to start from (expected a tensor of 1 element, got %s)",
+            tide_shape_str(loss->rank, loss->shape, shape, sizeof shape));
+    tide_status st = walk(ctx, loss, seed,
+                          &(sink){.n = n,
+                                  .wrt = wrt,
+                                  .out = out,
+                                  .record = create_graph,
+                                  .retain = retain_graph || create_graph,
+                                  .floor = floor});
     if (st != TIDE_OK)
         for (int i = 0; i < n; i++) {
             tide_release(out[i]);
@@ -401,13 +435,14 @@ static tide_status grad_above(tide_ctx *ctx, tide_tensor *loss, tide_tensor *see
     return st;
 }
 
-tide_status tide_grad(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, int n, tide_tensor **wrt, int create_graph, int retain_graph,
-                      tide_tensor **out) {
+tide_status tide_grad(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, int n, tide_tensor **wrt,
+                      int create_graph, int retain_graph, tide_tensor **out) {
     return grad_above(ctx, loss, seed, n, wrt, create_graph, retain_graph, 0, out);
 }
 
-/* Second derivatives of a fused op whose gradient op has no rule: run `compose` on views of the saved inputs while recording,
- * and differentiate that, down to the views: what lies below them belongs to the walk that called. */
+/* Second derivatives of a fused op whose gradient op has no rule: run `compose` on views of the
+ * saved inputs while recording, and differentiate that, down to the views: what lies below them
+ * belongs to the walk that called. */
 tide_status tide_compose_grad(tide_tape *t, tide_node *n) {
     tide_ctx *ctx = t->ctx;
     tide_tensor *in[16] = {0}, *out[8] = {0}, *wrt[16], *got[16] = {0};

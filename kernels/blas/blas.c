@@ -1,8 +1,9 @@
 /* OpenBLAS (or another CBLAS), opened when the first product asks for it.
  *
- * Invariant: nothing is linked; without a library every entry declines. The search is $TIDE_BLAS, the OpenMP build's own
- * folder (Debian's alternatives prefer the pthread build under the common name, and two thread teams fight), the system's.
- * OpenBLAS before 0.3.25 falls back to SSE3 on CPUs that it does not know: there the core type is chosen from CPUID. */
+ * Invariant: nothing is linked; without a library every entry declines. The search is $TIDE_BLAS,
+ * the OpenMP build's own folder (Debian's alternatives prefer the pthread build under the common
+ * name, and two thread teams fight), the system's. OpenBLAS before 0.3.25 falls back to SSE3 on
+ * CPUs that it does not know: there the core type is chosen from CPUID. */
 #include "blas.h"
 
 #include "../engines.h"
@@ -15,28 +16,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROW_MAJOR = 101,
-       NO_TRANS = 111,
-       TRANS = 112 };
+enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
 
 int tide_blas_allowed = 1;
 static void *lib;
-static void (*sgemm)(int, int, int, int, int, int, float, const float *, int, const float *, int, float, float *, int);
-static void (*dgemm)(int, int, int, int, int, int, double, const double *, int, const double *, int, double, double *, int);
-static void (*sgemv)(int, int, int, int, float, const float *, int, const float *, int, float, float *, int);
-static void (*dgemv)(int, int, int, int, double, const double *, int, const double *, int, double, double *, int);
+static void (*sgemm)(int, int, int, int, int, int, float, const float *, int, const float *, int,
+                     float, float *, int);
+static void (*dgemm)(int, int, int, int, int, int, double, const double *, int, const double *, int,
+                     double, double *, int);
+static void (*sgemv)(int, int, int, int, float, const float *, int, const float *, int, float,
+                     float *, int);
+static void (*dgemv)(int, int, int, int, double, const double *, int, const double *, int, double,
+                     double *, int);
 static void (*set_threads)(int);
-static int openmp; /* threads by OpenMP: products may run inside a parallel region, each on one thread */
+static int
+    openmp; /* threads by OpenMP: products may run inside a parallel region, each on one thread */
 static char info[256] = "not opened yet";
 
-/* A core type that every OpenBLAS since 0.3.0 has and this CPU can run; NULL: leave the choice to the library. */
+/* A core type that every OpenBLAS since 0.3.0 has and this CPU can run; NULL: leave the choice to
+ * the library. */
 static const char *core_type(void) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl"))
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
         return "SkylakeX";
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return __builtin_cpu_is("amd") ? "Zen" : "Haswell";
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return __builtin_cpu_is("amd") ? "Zen" : "Haswell";
 #endif
     return NULL;
 }
@@ -81,7 +87,8 @@ static void open_blas(void) {
     *(void **)&sgemv = sym("cblas_sgemv");
     *(void **)&dgemv = sym("cblas_dgemv");
     if (!sgemm || !dgemm || !sgemv || !dgemv) {
-        snprintf(info, sizeof info, path ? "%s has no CBLAS" : "no library found%s", path ? path : "");
+        snprintf(info, sizeof info, path ? "%s has no CBLAS" : "no library found%s",
+                 path ? path : "");
         if (lib) dlclose(lib);
         lib = NULL, sgemm = NULL;
         return;
@@ -97,10 +104,13 @@ static void open_blas(void) {
     int words = (int)strcspn(text, " ");
     if (text[words]) words += 1 + (int)strcspn(text + words + 1, " ");
     snprintf(info, sizeof info, "%.*s, %s kernels%s, %s threads (%s)", words, text, name,
-             older_than_0_3_25(text) && !strcmp(name, "Prescott") ? " (slow: CPU not known to this version)" : "",
-             !parallel ? "unknown" : parallel() == 2 ? "OpenMP"
-                 : parallel() == 1                   ? "its own"
-                                                     : "no",
+             older_than_0_3_25(text) && !strcmp(name, "Prescott")
+                 ? " (slow: CPU not known to this version)"
+                 : "",
+             !parallel             ? "unknown"
+                 : parallel() == 2 ? "OpenMP"
+                 : parallel() == 1 ? "its own"
+                                   : "no",
              path);
     if (set_threads) set_threads(tide_num_threads());
 }
@@ -121,44 +131,42 @@ int tide_blas_nested(void) { return tide_blas_ready() && openmp; }
 
 static int fits(const tide_gemm *g, int *ta, int *tb, int64_t *lda, int64_t *ldb) {
     return g->m <= INT_MAX && g->n <= INT_MAX && g->k <= INT_MAX && g->ldc <= INT_MAX &&
-        tide_gemm_layout(g->m, g->k, g->ars, g->acs, ta, lda) && tide_gemm_layout(g->k, g->n, g->brs, g->bcs, tb, ldb) &&
-        *lda <= INT_MAX && *ldb <= INT_MAX;
+        tide_gemm_layout(g->m, g->k, g->ars, g->acs, ta, lda) &&
+        tide_gemm_layout(g->k, g->n, g->brs, g->bcs, tb, ldb) && *lda <= INT_MAX && *ldb <= INT_MAX;
 }
 
-/* A single row or column is a product with a vector: gemm kernels waste most of their registers on it. */
-#define SERVE(REAL_, name, gemm, gemv)                                                                           \
-    int name(const tide_gemm *g) {                                                                               \
-        int ta, tb;                                                                                              \
-        int64_t lda, ldb;                                                                                        \
-        if (!tide_blas_ready() || !fits(g, &ta, &tb, &lda, &ldb)) return 0;                                      \
-        REAL_ beta = g->accumulate ? 1 : 0;                                                                      \
-        int m = (int)g->m, n = (int)g->n, k = (int)g->k;                                                         \
-        if (m == 1 && !tb && g->acs <= INT_MAX && g->acs > 0)                                                    \
-            gemv(ROW_MAJOR, TRANS, k, n, 1, g->b, (int)ldb, g->a, (int)g->acs, beta, g->c, 1);                   \
-        else if (m == 1 && g->acs <= INT_MAX && g->acs > 0)                                                      \
-            gemv(ROW_MAJOR, NO_TRANS, n, k, 1, g->b, (int)ldb, g->a, (int)g->acs, beta, g->c, 1);                \
-        else if (n == 1 && g->brs <= INT_MAX && g->brs > 0)                                                      \
-            gemv(ROW_MAJOR, ta ? TRANS : NO_TRANS, ta ? k : m, ta ? m : k, 1, g->a, (int)lda, g->b, (int)g->brs, \
-                 beta, g->c, (int)g->ldc);                                                                       \
-        else                                                                                                     \
-            gemm(ROW_MAJOR, ta ? TRANS : NO_TRANS, tb ? TRANS : NO_TRANS, m, n, k, 1, g->a, (int)lda, g->b,      \
-                 (int)ldb, beta, g->c, (int)g->ldc);                                                             \
-        return 1;                                                                                                \
+/* A single row or column is a product with a vector: gemm kernels waste most of their registers on
+ * it. */
+#define SERVE(REAL_, name, gemm, gemv)                                                            \
+    int name(const tide_gemm *g) {                                                                \
+        int ta, tb;                                                                               \
+        int64_t lda, ldb;                                                                         \
+        if (!tide_blas_ready() || !fits(g, &ta, &tb, &lda, &ldb)) return 0;                       \
+        REAL_ beta = g->accumulate ? 1 : 0;                                                       \
+        int m = (int)g->m, n = (int)g->n, k = (int)g->k;                                          \
+        if (m == 1 && !tb && g->acs <= INT_MAX && g->acs > 0)                                     \
+            gemv(ROW_MAJOR, TRANS, k, n, 1, g->b, (int)ldb, g->a, (int)g->acs, beta, g->c, 1);    \
+        else if (m == 1 && g->acs <= INT_MAX && g->acs > 0)                                       \
+            gemv(ROW_MAJOR, NO_TRANS, n, k, 1, g->b, (int)ldb, g->a, (int)g->acs, beta, g->c, 1); \
+        else if (n == 1 && g->brs <= INT_MAX && g->brs > 0)                                       \
+            gemv(ROW_MAJOR, ta ? TRANS : NO_TRANS, ta ? k : m, ta ? m : k, 1, g->a, (int)lda,     \
+                 g->b, (int)g->brs, beta, g->c, (int)g->ldc);                                     \
+        else                                                                                      \
+            gemm(ROW_MAJOR, ta ? TRANS : NO_TRANS, tb ? TRANS : NO_TRANS, m, n, k, 1, g->a,       \
+                 (int)lda, g->b, (int)ldb, beta, g->c, (int)g->ldc);                              \
+        return 1;                                                                                 \
     }
 SERVE(float, tide_blas_sgemm, sgemm, sgemv)
 SERVE(double, tide_blas_dgemm, dgemm, dgemv)
 
 static tide_status serve(tide_kcall *c) {
-    static const tide_gemm_hook hook = {.f32 = tide_blas_sgemm, .f64 = tide_blas_dgemm, .nested = tide_blas_nested};
+    static const tide_gemm_hook hook = {
+        .f32 = tide_blas_sgemm, .f64 = tide_blas_dgemm, .nested = tide_blas_nested};
     return tide_in_child || c->in[0].dtype > TIDE_F64 ? TIDE_DECLINE : tide_with_gemm(&hook, c);
 }
 
 static const tide_kernel table[TIDE_OP_COUNT] = {
-    [TIDE_OP_matmul] = serve,
-    [TIDE_OP_linear] = serve,
-    [TIDE_OP_linear_grad] = serve,
-    [TIDE_OP_conv] = serve,
-    [TIDE_OP_conv_grad_x] = serve,
-    [TIDE_OP_conv_grad_kernel] = serve,
+    [TIDE_OP_matmul] = serve, [TIDE_OP_linear] = serve,      [TIDE_OP_linear_grad] = serve,
+    [TIDE_OP_conv] = serve,   [TIDE_OP_conv_grad_x] = serve, [TIDE_OP_conv_grad_kernel] = serve,
 };
 const tide_engine tide_engine_blas = {.name = "blas", .table = table};

@@ -1,23 +1,27 @@
 /* copy, cast, fill_, concatenate: elements moved and converted, every dtype.
  *
- * A strided copy first drops axes of length 1 and joins axes that follow each other in both operands; what remains is memcpy
- * by rows, or, where input and output run along different axes, tiles that keep both in cache. */
+ * A strided copy first drops axes of length 1 and joins axes that follow each other in both
+ * operands; what remains is memcpy by rows, or, where input and output run along different axes,
+ * tiles that keep both in cache. */
 #define TIDE_POLLED
 #include "cpu.h"
 #include "half.h"
 
-tide_status tide_any_copy(tide_kcall *c), tide_any_cast(tide_kcall *c), tide_any_fill_(tide_kcall *c), tide_any_concatenate(tide_kcall *c);
+tide_status tide_any_copy(tide_kcall *c), tide_any_cast(tide_kcall *c),
+    tide_any_fill_(tide_kcall *c), tide_any_concatenate(tide_kcall *c);
 
 typedef struct {
     int rank;
-    int64_t shape[TIDE_MAX_RANK], s[TIDE_MAX_RANK], d[TIDE_MAX_RANK]; /* strides of source and destination, elements */
+    int64_t shape[TIDE_MAX_RANK], s[TIDE_MAX_RANK],
+        d[TIDE_MAX_RANK]; /* strides of source and destination, elements */
 } plan;
 
 static plan plan_of(int rank, const int64_t *shape, const int64_t *src, const int64_t *dst) {
     plan p = {0};
     for (int i = 0; i < rank; i++) {
         if (shape[i] == 1) continue;
-        if (p.rank > 0 && p.s[p.rank - 1] == src[i] * shape[i] && p.d[p.rank - 1] == dst[i] * shape[i]) {
+        if (p.rank > 0 && p.s[p.rank - 1] == src[i] * shape[i] &&
+            p.d[p.rank - 1] == dst[i] * shape[i]) {
             p.shape[p.rank - 1] *= shape[i];
             p.s[p.rank - 1] = src[i];
             p.d[p.rank - 1] = dst[i];
@@ -32,29 +36,32 @@ static plan plan_of(int rank, const int64_t *shape, const int64_t *src, const in
 }
 
 /* One row or one tile-able plane of a copy for an element type. */
-#define COPY_2D(T)                                                                                                        \
-    static void plane_##T(const T *s, T *d, int64_t rows, int64_t cols, int64_t sr, int64_t sc, int64_t dr, int64_t dc) { \
-        if (sc == 1 && dc == 1) {                                                                                         \
-            for (int64_t i = 0; i < rows; i++) memcpy(d + i * dr, s + i * sr, (size_t)cols * sizeof(T));                  \
-        } else if (sc == 0 && dc == 1) {                                                                                  \
-            for (int64_t i = 0; i < rows; i++)                                                                            \
-                for (int64_t j = 0; j < cols; j++) d[i * dr + j] = s[i * sr];                                             \
-        } else {                                                                                                          \
-            enum { TILE = 32 };                                                                                           \
-            for (int64_t i0 = 0; i0 < rows; i0 += TILE)                                                                   \
-                for (int64_t j0 = 0; j0 < cols; j0 += TILE) {                                                             \
-                    int64_t i1 = TIDE_MIN(i0 + TILE, rows), j1 = TIDE_MIN(j0 + TILE, cols);                               \
-                    for (int64_t i = i0; i < i1; i++)                                                                     \
-                        for (int64_t j = j0; j < j1; j++) d[i * dr + j * dc] = s[i * sr + j * sc];                        \
-                }                                                                                                         \
-        }                                                                                                                 \
+#define COPY_2D(T)                                                                                 \
+    static void plane_##T(const T *s, T *d, int64_t rows, int64_t cols, int64_t sr, int64_t sc,    \
+                          int64_t dr, int64_t dc) {                                                \
+        if (sc == 1 && dc == 1) {                                                                  \
+            for (int64_t i = 0; i < rows; i++)                                                     \
+                memcpy(d + i * dr, s + i * sr, (size_t)cols * sizeof(T));                          \
+        } else if (sc == 0 && dc == 1) {                                                           \
+            for (int64_t i = 0; i < rows; i++)                                                     \
+                for (int64_t j = 0; j < cols; j++) d[i * dr + j] = s[i * sr];                      \
+        } else {                                                                                   \
+            enum { TILE = 32 };                                                                    \
+            for (int64_t i0 = 0; i0 < rows; i0 += TILE)                                            \
+                for (int64_t j0 = 0; j0 < cols; j0 += TILE) {                                      \
+                    int64_t i1 = TIDE_MIN(i0 + TILE, rows), j1 = TIDE_MIN(j0 + TILE, cols);        \
+                    for (int64_t i = i0; i < i1; i++)                                              \
+                        for (int64_t j = j0; j < j1; j++) d[i * dr + j * dc] = s[i * sr + j * sc]; \
+                }                                                                                  \
+        }                                                                                          \
     }
 COPY_2D(uint8_t)
 COPY_2D(uint16_t)
 COPY_2D(uint32_t)
 COPY_2D(uint64_t)
 
-static void plane(size_t item, const char *s, char *d, int64_t rows, int64_t cols, int64_t sr, int64_t sc, int64_t dr, int64_t dc) {
+static void plane(size_t item, const char *s, char *d, int64_t rows, int64_t cols, int64_t sr,
+                  int64_t sc, int64_t dr, int64_t dc) {
     switch (item) {
     case 1: plane_uint8_t((const uint8_t *)s, (uint8_t *)d, rows, cols, sr, sc, dr, dc); break;
     case 2: plane_uint16_t((const void *)s, (void *)d, rows, cols, sr, sc, dr, dc); break;
@@ -68,9 +75,9 @@ static void copy_planned(const plan *p, size_t item, const char *src, char *dst)
     int in = p->rank - 1, fast = in;
     for (int i = 0; i < p->rank; i++)
         if (p->s[i] == 1 && i != in && p->s[in] != 1) fast = i;
-    int row = fast != in ? fast : p->rank > 1 ? p->rank - 2
-                                              : -1;
-    int64_t rows = row >= 0 ? p->shape[row] : 1, sr = row >= 0 ? p->s[row] : 0, dr = row >= 0 ? p->d[row] : 0;
+    int row = fast != in ? fast : p->rank > 1 ? p->rank - 2 : -1;
+    int64_t rows = row >= 0 ? p->shape[row] : 1, sr = row >= 0 ? p->s[row] : 0,
+            dr = row >= 0 ? p->d[row] : 0;
     int64_t outer = 1;
     int axes[TIDE_MAX_RANK], n = 0;
     for (int i = 0; i < p->rank; i++)
@@ -79,7 +86,8 @@ static void copy_planned(const plan *p, size_t item, const char *src, char *dst)
     if (outer == 1) { /* one plane: cut it by rows */
         int64_t grain = TIDE_MAX(1, 65536 / TIDE_MAX(1, p->shape[in]));
         TIDE_PARALLEL_FOR (rows, grain) {
-            plane(item, src + lo * sr * (int64_t)item, dst + lo * dr * (int64_t)item, hi - lo, p->shape[in], sr, p->s[in], dr, p->d[in]);
+            plane(item, src + lo * sr * (int64_t)item, dst + lo * dr * (int64_t)item, hi - lo,
+                  p->shape[in], sr, p->s[in], dr, p->d[in]);
         }
         return;
     }
@@ -92,7 +100,8 @@ static void copy_planned(const plan *p, size_t item, const char *src, char *dst)
                 so += i * p->s[axes[a]];
                 d_o += i * p->d[axes[a]];
             }
-            plane(item, src + so * (int64_t)item, dst + d_o * (int64_t)item, rows, p->shape[in], sr, p->s[in], dr, p->d[in]);
+            plane(item, src + so * (int64_t)item, dst + d_o * (int64_t)item, rows, p->shape[in], sr,
+                  p->s[in], dr, p->d[in]);
         }
     }
 }
@@ -117,16 +126,18 @@ tide_status tide_any_copy(tide_kcall *c) {
 
 /* -- cast -- */
 
-/* Floats to integers: toward zero; out of range saturates and NaN gives 0, where C would be undefined. */
-static int64_t whole(double v, int64_t lo, int64_t hi) { return v != v ? 0 : v <= (double)lo ? lo
-                                                             : v >= (double)hi               ? hi
-                                                                                             : (int64_t)v; }
+/* Floats to integers: toward zero; out of range saturates and NaN gives 0, where C would be
+ * undefined. */
+static int64_t whole(double v, int64_t lo, int64_t hi) {
+    return v != v ? 0 : v <= (double)lo ? lo : v >= (double)hi ? hi : (int64_t)v;
+}
 
 #define READ_F(v) (v)
 #define FROM_F16(v) tide_from_f16(v)
 #define FROM_BF16(v) tide_from_bf16(v)
 
-/* CAST(source type, how it is read, target type, how it is written) over a run of n contiguous elements */
+/* CAST(source type, how it is read, target type, how it is written) over a run of n contiguous
+ * elements */
 #define LOOP(S, READ, D, WRITE)                                      \
     {                                                                \
         const S *s = sp;                                             \
@@ -138,9 +149,7 @@ static int64_t whole(double v, int64_t lo, int64_t hi) { return v != v ? 0 : v <
 #define SAT_I32(v) whole((double)(v), INT32_MIN, INT32_MAX)
 /* The same of a float in 32 bits, which vectorises; a narrower integer is the low byte of that. */
 static inline int32_t whole_f32(float v) {
-    float inside = v != v ? 0 : v < -0x1p31f ? -0x1p31f
-        : v > 0x1.fffffep30f                 ? 0x1.fffffep30f
-                                             : v;
+    float inside = v != v ? 0 : v < -0x1p31f ? -0x1p31f : v > 0x1.fffffep30f ? 0x1.fffffep30f : v;
     return v >= 0x1p31f ? INT32_MAX : (int32_t)inside;
 }
 #define F32_I32(v) whole_f32(v)
@@ -228,7 +237,9 @@ tide_status tide_any_fill_(tide_kcall *c) {
     uint64_t one = 0;
     tide_convert(TIDE_F64, y->dtype, 1, &a->value, &one);
     if (one == 0) {
-        TIDE_PARALLEL_FOR (n *(int64_t)item, 1 << 20) { memset((char *)y->p + lo, 0, (size_t)(hi - lo)); }
+        TIDE_PARALLEL_FOR (n *(int64_t)item, 1 << 20) {
+            memset((char *)y->p + lo, 0, (size_t)(hi - lo));
+        }
         return TIDE_OK;
     }
     TIDE_PARALLEL_FOR (n, 1 << 17) {

@@ -1,5 +1,6 @@
-/* The driver of elementwise kernels: cuts a call into pieces, hands unit-stride memory to the op's loop, and packs operands
- * that are broadcast or strided through buffers that stay in the first-level cache.
+/* The driver of elementwise kernels: cuts a call into pieces, hands unit-stride memory to the op's
+ * loop, and packs operands that are broadcast or strided through buffers that stay in the
+ * first-level cache.
  *
  * Invariant: pieces start at multiples of BLOCK, or of the row, whatever the number of threads. */
 #define TIDE_POLLED
@@ -7,13 +8,15 @@
 
 #define BLOCK 1024 /* elements of one packed piece: four operands of 8 bytes fill a 32 KB cache */
 #define MAX_IN 4
-#define LONG_ROW 64 /* rows at least this long are served one by one, so that their unit-stride operands need no packing */
+#define LONG_ROW                                                                                 \
+    64 /* rows at least this long are served one by one, so that their unit-stride operands need \
+          no packing */
 
 typedef struct {
     char *p;
     int64_t stride[TIDE_MAX_RANK]; /* elements, 0 where broadcast */
     int size;                      /* bytes of an element */
-    uint8_t flat, constant;        /* contiguous over the whole call; one element for the whole call */
+    uint8_t flat, constant; /* contiguous over the whole call; one element for the whole call */
 } operand;
 
 typedef struct {
@@ -26,7 +29,8 @@ static void operand_of(operand *o, const tide_buf *b, const tide_buf *out) {
     o->p = b->p;
     o->size = (int)tide_dtype_size(b->dtype);
     int lead = out->rank - b->rank;
-    for (int i = 0; i < out->rank; i++) o->stride[i] = i < lead || b->shape[i - lead] == 1 ? 0 : b->stride[i - lead];
+    for (int i = 0; i < out->rank; i++)
+        o->stride[i] = i < lead || b->shape[i - lead] == 1 ? 0 : b->stride[i - lead];
 }
 
 /* Joins neighbouring axes that every operand steps through evenly, and drops axes of length 1. */
@@ -38,7 +42,8 @@ static void collapse(plan *p) {
     for (int i = 0; i < p->rank; i++) {
         if (p->shape[i] == 1) continue;
         int join = r > 0;
-        for (int k = 0; k <= p->nin && join; k++) join = ops[k]->stride[r - 1] == ops[k]->stride[i] * p->shape[i];
+        for (int k = 0; k <= p->nin && join; k++)
+            join = ops[k]->stride[r - 1] == ops[k]->stride[i] * p->shape[i];
         if (join) p->shape[r - 1] *= p->shape[i];
         else p->shape[r++] = p->shape[i];
         for (int k = 0; k <= p->nin; k++) ops[k]->stride[r - 1] = ops[k]->stride[i];
@@ -59,7 +64,8 @@ static void collapse(plan *p) {
     }
 }
 
-static void copy_strided(char *restrict dst, int64_t ds, const char *restrict src, int64_t ss, int64_t n, int size) {
+static void copy_strided(char *restrict dst, int64_t ds, const char *restrict src, int64_t ss,
+                         int64_t n, int size) {
 #define COPY(T)                                                \
     do {                                                       \
         T *d = (T *)(void *)dst;                               \
@@ -78,7 +84,8 @@ static void copy_strided(char *restrict dst, int64_t ds, const char *restrict sr
 }
 
 /* Moves elements [start, start + n) of the call between an operand and a packed buffer. */
-static void transfer(const plan *p, const operand *o, int64_t start, int64_t n, char *buf, int scatter) {
+static void transfer(const plan *p, const operand *o, int64_t start, int64_t n, char *buf,
+                     int scatter) {
     int64_t idx[TIDE_MAX_RANK], off = 0, rest = start;
     int last = p->rank - 1;
     for (int i = last; i >= 0; i--) {
@@ -103,13 +110,16 @@ static void transfer(const plan *p, const operand *o, int64_t start, int64_t n, 
     }
 }
 
-/* Elements [lo, hi) of the call; rows of length `row`, which a packed piece does not cross, or the whole call. */
-static void run(const plan *p, tide_loop loop, const void *ctx, int64_t lo, int64_t hi, int64_t row) {
+/* Elements [lo, hi) of the call; rows of length `row`, which a packed piece does not cross, or the
+ * whole call. */
+static void run(const plan *p, tide_loop loop, const void *ctx, int64_t lo, int64_t hi,
+                int64_t row) {
     _Alignas(64) char pack[MAX_IN + 1][BLOCK * 8];
     const void *in[MAX_IN];
     int last = p->rank - 1;
     for (int k = 0; k < p->nin; k++)
-        if (p->in[k].constant) copy_strided(pack[k], 1, p->in[k].p, 0, TIDE_MIN(BLOCK, hi - lo), p->in[k].size);
+        if (p->in[k].constant)
+            copy_strided(pack[k], 1, p->in[k].p, 0, TIDE_MIN(BLOCK, hi - lo), p->in[k].size);
     for (int64_t at = lo; at < hi;) {
         int64_t m = TIDE_MIN(hi - at, BLOCK);
         if (row) m = TIDE_MIN(m, row - at % row);
@@ -119,7 +129,8 @@ static void run(const plan *p, tide_loop loop, const void *ctx, int64_t lo, int6
             else if (o->flat) in[k] = o->p + at * o->size;
             else if (row && o->stride[last] == 1) {
                 int64_t off = at % row, rest = at / row;
-                for (int i = last - 1; i >= 0; rest /= p->shape[i], i--) off += rest % p->shape[i] * o->stride[i];
+                for (int i = last - 1; i >= 0; rest /= p->shape[i], i--)
+                    off += rest % p->shape[i] * o->stride[i];
                 in[k] = o->p + off * o->size;
             } else {
                 transfer(p, o, at, m, pack[k], 0);
@@ -171,7 +182,9 @@ tide_status tide_elementwise_ctx(tide_kcall *c, tide_loop loop, int64_t grain, c
     for (int k = 0; k < p.nin; k++) direct &= p.in[k].flat;
     grain = TIDE_CEIL_DIV(grain, BLOCK) * BLOCK;
     if (direct) {
-        if (p.n <= grain || tide_num_threads() == 1) { /* the pieces below end at multiples of a vector, so bits are equal */
+        if (p.n <= grain ||
+            tide_num_threads() ==
+                1) { /* the pieces below end at multiples of a vector, so bits are equal */
             const void *in[MAX_IN];
             for (int k = 0; k < p.nin; k++) in[k] = p.in[k].p;
             loop(p.n, in, p.out.p, ctx);

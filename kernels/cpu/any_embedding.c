@@ -1,4 +1,5 @@
-/* Rows by position: embedding tables and their gradients, and the gather of a batch from a data set. */
+/* Rows by position: embedding tables and their gradients, and the gather of a batch from a data
+ * set. */
 #define TIDE_POLLED
 #include "cpu.h"
 #include "labels.h"
@@ -10,7 +11,8 @@ static int64_t row_size(const tide_buf *b) { /* elements of one row */
 }
 
 /* Positions of n rows in scratch, checked; NULL with *status set. */
-static int64_t *positions(tide_kcall *c, int in, int64_t base, int64_t rows, int64_t n, tide_status *status) {
+static int64_t *positions(tide_kcall *c, int in, int64_t base, int64_t rows, int64_t n,
+                          tide_status *status) {
     int64_t *at = tide_scratch(c->dev, (size_t)(n + 1) * sizeof *at);
     *status = at ? tide_read_labels(c, in, base, rows, TIDE_NONE, NULL, n, at) : TIDE_ENOMEM;
     return *status == TIDE_OK ? at : NULL;
@@ -18,7 +20,8 @@ static int64_t *positions(tide_kcall *c, int in, int64_t base, int64_t rows, int
 
 static void copy_rows(const char *x, const int64_t *at, int64_t n, size_t bytes, char *y) {
     TIDE_PARALLEL_FOR (n, tide_even_grain(n, (int64_t)bytes, 49152)) {
-        for (int64_t i = lo; i < hi; i++) memcpy(y + (size_t)i * bytes, x + (size_t)at[i] * bytes, bytes);
+        for (int64_t i = lo; i < hi; i++)
+            memcpy(y + (size_t)i * bytes, x + (size_t)at[i] * bytes, bytes);
     }
 }
 
@@ -27,7 +30,9 @@ TIDE_ANY_KERNEL(embedding) { /* table, ids */
     const int64_t n = tide_buf_numel(&c->in[1]);
     tide_status s;
     const int64_t *at = positions(c, 1, a->base, c->in[0].shape[0], n, &s);
-    if (at) copy_rows(c->in[0].p, at, n, (size_t)row_size(&c->in[0]) * tide_dtype_size(c->in[0].dtype), c->out[0].p);
+    if (at)
+        copy_rows(c->in[0].p, at, n, (size_t)row_size(&c->in[0]) * tide_dtype_size(c->in[0].dtype),
+                  c->out[0].p);
     return s;
 }
 
@@ -63,18 +68,19 @@ TIDE_ANY_KERNEL(embedding_grad_) { /* dy, ids */
     return TIDE_OK;
 }
 
-#define SCALED_ROWS(FROM, TO)                                                                                   \
-    do {                                                                                                        \
-        const FROM *x = c->in[0].p;                                                                             \
-        TO *y = c->out[0].p;                                                                                    \
-        const TO scale = (TO)(isnan(a->scale) ? 1 : a->scale), offset = (TO)(isnan(a->offset) ? 0 : a->offset); \
-        TIDE_PARALLEL_FOR (n, tide_even_grain(n, d, 16384)) {                                                   \
-            for (int64_t i = lo; i < hi; i++) {                                                                 \
-                const FROM *r = x + at[i] * d;                                                                  \
-                TO *o = y + i * d;                                                                              \
-                for (int64_t j = 0; j < d; j++) o[j] = (TO)r[j] * scale + offset;                               \
-            }                                                                                                   \
-        }                                                                                                       \
+#define SCALED_ROWS(FROM, TO)                                                     \
+    do {                                                                          \
+        const FROM *x = c->in[0].p;                                               \
+        TO *y = c->out[0].p;                                                      \
+        const TO scale = (TO)(isnan(a->scale) ? 1 : a->scale),                    \
+                 offset = (TO)(isnan(a->offset) ? 0 : a->offset);                 \
+        TIDE_PARALLEL_FOR (n, tide_even_grain(n, d, 16384)) {                     \
+            for (int64_t i = lo; i < hi; i++) {                                   \
+                const FROM *r = x + at[i] * d;                                    \
+                TO *o = y + i * d;                                                \
+                for (int64_t j = 0; j < d; j++) o[j] = (TO)r[j] * scale + offset; \
+            }                                                                     \
+        }                                                                         \
     } while (0)
 #define SCALED_FROM(FROM)                                          \
     do {                                                           \

@@ -1,11 +1,13 @@
 /* Elements taken from, and put at, positions that a tensor names.
  *
- * Invariant: a position out of range is found before anything is read or written with it, and reported through `bad`.
- * Several contributions to one place are added in the order of the positions, whatever the number of threads. */
+ * Invariant: a position out of range is found before anything is read or written with it, and
+ * reported through `bad`. Several contributions to one place are added in the order of the
+ * positions, whatever the number of threads. */
 #define TIDE_POLLED
 #include "cpu.h"
 
-static tide_status refuse(tide_kcall *c, int in, int64_t pos, int64_t value, int64_t lo, int64_t hi) {
+static tide_status refuse(tide_kcall *c, int in, int64_t pos, int64_t value, int64_t lo,
+                          int64_t hi) {
     c->bad = (tide_bad){.in = in, .pos = pos, .value = value, .lo = lo, .hi = hi};
     return TIDE_EINDEX;
 }
@@ -55,7 +57,8 @@ tide_status tide_any_take(tide_kcall *c) {
     const tide_take_attrs *a = c->attrs;
     const tide_buf *x = &c->in[0];
     tide_along s = tide_along_axis(x, a->axis);
-    int64_t m = tide_buf_numel(&c->in[1]), run = s.inner * (int64_t)tide_dtype_size(x->dtype), *at = NULL;
+    int64_t m = tide_buf_numel(&c->in[1]), run = s.inner * (int64_t)tide_dtype_size(x->dtype),
+            *at = NULL;
     TIDE_DO(resolve_all(c, 1, a->base, s.n, &at));
     const char *src = x->p;
     char *dst = c->out[0].p;
@@ -78,8 +81,10 @@ tide_status tide_any_take_grad_(tide_kcall *c) {
     int64_t m = tide_buf_numel(&c->in[1]), size = (int64_t)tide_dtype_size(dx->dtype), *at = NULL;
     TIDE_DO(resolve_all(c, 1, a->base, s.n, &at));
     memset(dx->p, 0, (size_t)(tide_buf_numel(dx) * size));
-    int64_t blocks = TIDE_CEIL_DIV(s.inner, WIDTH); /* threads split the inner axis: each place keeps its order */
-    TIDE_PARALLEL_FOR (s.outer *blocks, TIDE_MAX(1, 65536 / TIDE_MAX(m * TIDE_MIN(s.inner, WIDTH), 1))) {
+    int64_t blocks = TIDE_CEIL_DIV(
+        s.inner, WIDTH); /* threads split the inner axis: each place keeps its order */
+    TIDE_PARALLEL_FOR (s.outer *blocks,
+                       TIDE_MAX(1, 65536 / TIDE_MAX(m * TIDE_MIN(s.inner, WIDTH), 1))) {
         for (int64_t i = lo; i < hi; i++) {
             int64_t o = i / blocks, j = i % blocks * WIDTH, w = TIDE_MIN(s.inner - j, WIDTH);
             for (int64_t k = 0; k < m; k++)
@@ -101,7 +106,9 @@ tide_status tide_any_take_along_(tide_kcall *c) {
     TIDE_PARALLEL_FOR (t.outer *t.n, TIDE_MAX(1, 16384 / TIDE_MAX(t.inner, 1))) {
         for (int64_t r = lo; r < hi; r++)
             for (int64_t j = 0, i = r * t.inner; j < t.inner; j++, i++)
-                memcpy((char *)y->p + i * size, (const char *)x->p + ((r / t.n * s.n + at[i]) * s.inner + j) * size, (size_t)size);
+                memcpy((char *)y->p + i * size,
+                       (const char *)x->p + ((r / t.n * s.n + at[i]) * s.inner + j) * size,
+                       (size_t)size);
     }
     return TIDE_OK;
 }
@@ -118,15 +125,18 @@ tide_status tide_any_take_along_grad_(tide_kcall *c) {
         for (int64_t o = lo; o < hi; o++)
             for (int64_t k = 0; k < t.n; k++)
                 for (int64_t j = 0, i = (o * t.n + k) * t.inner; j < t.inner; j++, i++)
-                    add_into(dx->dtype, (char *)dx->p + ((o * s.n + at[i]) * s.inner + j) * size, (const char *)dy->p + i * size, 1);
+                    add_into(dx->dtype, (char *)dx->p + ((o * s.n + at[i]) * s.inner + j) * size,
+                             (const char *)dy->p + i * size, 1);
     }
     return TIDE_OK;
 }
 
 /* -- positions spelt out over the leading axes -- */
 
-/* Number of the part that row r of `in` names among the leading k axes of `shape`; -1 after filling `bad`. */
-static int64_t part_number(tide_kcall *c, int in, int64_t r, int64_t k, const int64_t *shape, int64_t base) {
+/* Number of the part that row r of `in` names among the leading k axes of `shape`; -1 after filling
+ * `bad`. */
+static int64_t part_number(tide_kcall *c, int in, int64_t r, int64_t k, const int64_t *shape,
+                           int64_t base) {
     int64_t flat = 0;
     for (int64_t j = 0; j < k; j++) {
         int64_t v = tide_int_at(&c->in[in], r * k + j), i = resolve(v, base, shape[j]);
@@ -168,7 +178,8 @@ tide_status tide_any_scatter(tide_kcall *c) {
     for (int64_t r = 0; r < rows; r++) {
         int64_t part = part_number(c, 0, r, k, y->shape, a->base);
         if (part < 0) return TIDE_EINDEX;
-        add_into(y->dtype, (char *)y->p + part * run * size, (const char *)v->p + r * run * size, run);
+        add_into(y->dtype, (char *)y->p + part * run * size, (const char *)v->p + r * run * size,
+                 run);
     }
     return TIDE_OK;
 }
@@ -267,7 +278,8 @@ tide_status tide_any_nonzero_(tide_kcall *c) {
     for (int64_t i = 0; i < n; i++) {
         if (!is_true(x, i)) continue;
         int64_t rest = i;
-        for (int k = x->rank - 1; k >= 0; rest /= x->shape[k], k--) y[k] = tide_wrap_add(rest % x->shape[k], a->base);
+        for (int k = x->rank - 1; k >= 0; rest /= x->shape[k], k--)
+            y[k] = tide_wrap_add(rest % x->shape[k], a->base);
         y += x->rank;
     }
     return TIDE_OK;
@@ -282,9 +294,13 @@ tide_status tide_any_bincount(tide_kcall *c) {
     memset(y->p, 0, (size_t)(tide_buf_numel(y) * size));
     for (int64_t i = 0, n = tide_buf_numel(x); i < n; i++) {
         int64_t k = tide_wrap_sub(tide_int_at(x, i), a->base);
-        if (k < 0 || k >= tide_buf_numel(y)) return refuse(c, 0, i, tide_int_at(x, i), a->base, INT64_MAX);
-        if (w->p && w->dtype == y->dtype) add_into(y->dtype, (char *)y->p + k * size, (const char *)w->p + i * size, 1);
-        else ((uint32_t *)y->p)[k] += w->p ? (uint32_t)tide_int_at(w, i) : 1; /* narrow weights sum as int32 */
+        if (k < 0 || k >= tide_buf_numel(y))
+            return refuse(c, 0, i, tide_int_at(x, i), a->base, INT64_MAX);
+        if (w->p && w->dtype == y->dtype)
+            add_into(y->dtype, (char *)y->p + k * size, (const char *)w->p + i * size, 1);
+        else
+            ((uint32_t *)y->p)[k] +=
+                w->p ? (uint32_t)tide_int_at(w, i) : 1; /* narrow weights sum as int32 */
     }
     return TIDE_OK;
 }

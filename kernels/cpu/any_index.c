@@ -3,7 +3,8 @@
 
 tide_status tide_any_index_put_(tide_kcall *c);
 
-static void put(char *dst, const char *src, int axis, int rank, const int64_t *size, const int64_t *dst_step, const int64_t *src_step, size_t item) {
+static void put(char *dst, const char *src, int axis, int rank, const int64_t *size,
+                const int64_t *dst_step, const int64_t *src_step, size_t item) {
     if (axis == rank) {
         memcpy(dst, src, item);
         return;
@@ -13,7 +14,8 @@ static void put(char *dst, const char *src, int axis, int rank, const int64_t *s
         return;
     }
     for (int64_t i = 0; i < size[axis]; i++)
-        put(dst + i * dst_step[axis], src + i * src_step[axis], axis + 1, rank, size, dst_step, src_step, item);
+        put(dst + i * dst_step[axis], src + i * src_step[axis], axis + 1, rank, size, dst_step,
+            src_step, item);
 }
 
 tide_status tide_any_index_put_(tide_kcall *c) {

@@ -7,9 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS = 128,
-       MOST = 128 << 20,
-       FORM = 1024 };
+enum { BUCKETS = 128, MOST = 128 << 20, FORM = 1024 };
 
 typedef struct entry {
     struct entry *next;

@@ -71,19 +71,23 @@ SELECT(uint64_t)
 tide_status tide_any_select_(tide_kcall *c);
 tide_status tide_any_select_(tide_kcall *c) {
     size_t size = tide_dtype_size(c->out[0].dtype);
-    return tide_elementwise(c, size == 4 ? select_uint32_t : size == 8 ? select_uint64_t
-                                : size == 2                            ? select_uint16_t
-                                                                       : select_uint8_t,
+    return tide_elementwise(c,
+                            size == 4       ? select_uint32_t
+                                : size == 8 ? select_uint64_t
+                                : size == 2 ? select_uint16_t
+                                            : select_uint8_t,
                             32768);
 }
 
-/* -- pad: per axis, a map from each position of the result to one of the input, -1 for the constant -- */
+/* -- pad: per axis, a map from each position of the result to one of the input, -1 for the constant
+ * -- */
 static int64_t source_of(int mode, int64_t i, int64_t n) {
     if (i >= 0 && i < n) return i;
     if (mode == 0 || n == 0) return -1;
     if (mode == 3) return i < 0 ? 0 : n - 1; /* edge */
     if (n == 1) return 0;
-    int64_t period = mode == 1 ? 2 * (n - 1) : 2 * n; /* reflect without the edge, symmetric with it */
+    int64_t period =
+        mode == 1 ? 2 * (n - 1) : 2 * n; /* reflect without the edge, symmetric with it */
     i = (i % period + period) % period;
     if (i < n) return i;
     return mode == 1 ? period - i : period - 1 - i;
@@ -103,13 +107,15 @@ static tide_status padding_of(padding *p, tide_device *dev, const tide_pairs *wi
     if (!map) return TIDE_ENOMEM;
     for (int i = 0; i < p->y->rank; i++) {
         p->map[i] = map;
-        for (int64_t j = 0; j < p->y->shape[i]; j++) *map++ = source_of(mode, j - width->v[i][0], p->x->shape[i]);
+        for (int64_t j = 0; j < p->y->shape[i]; j++)
+            *map++ = source_of(mode, j - width->v[i][0], p->x->shape[i]);
     }
     p->size = tide_dtype_size(p->y->dtype);
     return TIDE_OK;
 }
 
-/* Row `r` of the result (all axes but the last): offset of its source row in elements, -1 if it is all constant. */
+/* Row `r` of the result (all axes but the last): offset of its source row in elements, -1 if it is
+ * all constant. */
 static int64_t source_row(const padding *p, int64_t r) {
     int64_t off = 0;
     for (int i = p->y->rank - 2; i >= 0; i--) {
@@ -135,7 +141,8 @@ tide_status tide_any_pad(tide_kcall *c) {
     TIDE_DO(padding_of(&p, c->dev, &a->pad_width, a->mode));
     const double constant = tide_given(a->constant_values) ? a->constant_values : 0;
     tide_convert(TIDE_F64, p.y->dtype, 1, &constant, &p.value);
-    int64_t cols = p.y->shape[last], size = (int64_t)p.size, before = a->pad_width.v[last][0], middle = p.x->shape[last];
+    int64_t cols = p.y->shape[last], size = (int64_t)p.size, before = a->pad_width.v[last][0],
+            middle = p.x->shape[last];
     TIDE_PARALLEL_FOR (n / cols, TIDE_MAX(1, 65536 / cols)) {
         for (int64_t r = lo; r < hi; r++) {
             char *dst = (char *)p.y->p + r * cols * size;
@@ -180,7 +187,8 @@ tide_status tide_any_pad_grad_(tide_kcall *c) {
         for (int64_t j = 0; j < cols; j++) {
             int64_t s = p.map[last][j];
             if (s < 0) continue;
-            if (p.y->dtype == TIDE_F32) ((float *)p.x->p)[off + s] += ((const float *)p.y->p)[r * cols + j];
+            if (p.y->dtype == TIDE_F32)
+                ((float *)p.x->p)[off + s] += ((const float *)p.y->p)[r * cols + j];
             else ((double *)p.x->p)[off + s] += ((const double *)p.y->p)[r * cols + j];
         }
     }
@@ -195,7 +203,8 @@ static tide_status triangle(const tide_buf *x, const tide_buf *y, int64_t k, int
     k = TIDE_MIN(TIDE_MAX(k, -rows - 1), cols + 1);
     TIDE_PARALLEL_FOR (n / cols, TIDE_MAX(1, 65536 / cols)) {
         for (int64_t r = lo; r < hi; r++) {
-            int64_t edge = r % rows + k + lower; /* the first column above (lower) or on (upper) the diagonal */
+            int64_t edge = r % rows + k +
+                lower; /* the first column above (lower) or on (upper) the diagonal */
             edge = TIDE_MIN(TIDE_MAX(edge, 0), cols);
             const char *src = (const char *)x->p + r * cols * size;
             char *dst = (char *)y->p + r * cols * size;
@@ -207,9 +216,13 @@ static tide_status triangle(const tide_buf *x, const tide_buf *y, int64_t k, int
     return TIDE_OK;
 }
 tide_status tide_any_tril(tide_kcall *c);
-tide_status tide_any_tril(tide_kcall *c) { return triangle(&c->in[0], &c->out[0], ((const tide_tril_attrs *)c->attrs)->k, 1); }
+tide_status tide_any_tril(tide_kcall *c) {
+    return triangle(&c->in[0], &c->out[0], ((const tide_tril_attrs *)c->attrs)->k, 1);
+}
 tide_status tide_any_triu(tide_kcall *c);
-tide_status tide_any_triu(tide_kcall *c) { return triangle(&c->in[0], &c->out[0], ((const tide_triu_attrs *)c->attrs)->k, 0); }
+tide_status tide_any_triu(tide_kcall *c) {
+    return triangle(&c->in[0], &c->out[0], ((const tide_triu_attrs *)c->attrs)->k, 0);
+}
 
 /* Zeros with the last axis of x on a diagonal of the last two axes. */
 tide_status tide_any_diag_embed_(tide_kcall *c);
@@ -222,6 +235,7 @@ tide_status tide_any_diag_embed_(tide_kcall *c) {
     int64_t cols = y->shape[y->rank - 1], plane = cols * y->shape[y->rank - 2];
     int64_t first = a->offset >= 0 ? a->offset : -a->offset * cols;
     for (int64_t i = 0; i < total; i++)
-        memcpy((char *)y->p + (i / n * plane + first + i % n * (cols + 1)) * (int64_t)size, (const char *)x->p + i * (int64_t)size, size);
+        memcpy((char *)y->p + (i / n * plane + first + i % n * (cols + 1)) * (int64_t)size,
+               (const char *)x->p + i * (int64_t)size, size);
     return TIDE_OK;
 }

@@ -1,7 +1,9 @@
-/* Elementwise ops on integers and bools, and comparisons of every dtype, expanded from pointwise.def.
+/* Elementwise ops on integers and bools, and comparisons of every dtype, expanded from
+ * pointwise.def.
  *
- * Invariant: no operation is undefined. Arithmetic is done in 64 bits and wraps; a division by zero gives 0; a shift past
- * the width gives what infinitely many single shifts would. A bool result is 0 or 1. */
+ * Invariant: no operation is undefined. Arithmetic is done in 64 bits and wraps; a division by zero
+ * gives 0; a shift past the width gives what infinitely many single shifts would. A bool result is
+ * 0 or 1. */
 #include "cpu.h"
 #include "half.h"
 
@@ -9,9 +11,15 @@
 #define NOINT TIDE_NOINT_PROBE
 
 /* -- arithmetic on int64_t -- */
-static inline int64_t wrap_add(int64_t a, int64_t b) { return (int64_t)((uint64_t)a + (uint64_t)b); }
-static inline int64_t wrap_sub(int64_t a, int64_t b) { return (int64_t)((uint64_t)a - (uint64_t)b); }
-static inline int64_t wrap_mul(int64_t a, int64_t b) { return (int64_t)((uint64_t)a * (uint64_t)b); }
+static inline int64_t wrap_add(int64_t a, int64_t b) {
+    return (int64_t)((uint64_t)a + (uint64_t)b);
+}
+static inline int64_t wrap_sub(int64_t a, int64_t b) {
+    return (int64_t)((uint64_t)a - (uint64_t)b);
+}
+static inline int64_t wrap_mul(int64_t a, int64_t b) {
+    return (int64_t)((uint64_t)a * (uint64_t)b);
+}
 static inline int64_t rem_trunc(int64_t a, int64_t b) { return b == 0 || b == -1 ? 0 : a % b; }
 static inline int64_t rem_floor(int64_t a, int64_t b) {
     int64_t r = rem_trunc(a, b);
@@ -25,15 +33,18 @@ static inline int64_t div_floor(int64_t a, int64_t b) {
 }
 /* Negative exponents: the truncated reciprocal, 0 but for bases 1 and -1. */
 static inline int64_t int_pow(int64_t a, int64_t b) {
-    if (b < 0) return a == 1 ? 1 : a == -1 ? (b & 1 ? -1 : 1)
-                                           : 0;
+    if (b < 0) return a == 1 ? 1 : a == -1 ? (b & 1 ? -1 : 1) : 0;
     int64_t y = 1;
     for (; b > 0; b >>= 1, a = wrap_mul(a, a))
         if (b & 1) y = wrap_mul(y, a);
     return y;
 }
-static inline int64_t shift_left(int64_t a, int64_t b) { return b < 0 || b > 63 ? 0 : (int64_t)((uint64_t)a << b); }
-static inline int64_t shift_right(int64_t a, int64_t b) { return b < 0 || b > 63 ? (a < 0 ? -1 : 0) : a >> b; }
+static inline int64_t shift_left(int64_t a, int64_t b) {
+    return b < 0 || b > 63 ? 0 : (int64_t)((uint64_t)a << b);
+}
+static inline int64_t shift_right(int64_t a, int64_t b) {
+    return b < 0 || b > 63 ? (a < 0 ? -1 : 0) : a >> b;
+}
 static inline uint64_t magnitude(int64_t a) { return a < 0 ? 0 - (uint64_t)a : (uint64_t)a; }
 static inline int64_t int_gcd(int64_t a, int64_t b) {
     uint64_t x = magnitude(a), y = magnitude(b);
@@ -80,14 +91,12 @@ static inline int64_t int_lcm(int64_t a, int64_t b) {
 /* -- loops -- */
 
 /* Operands are read through local pointers: a store of bytes could otherwise change `in` itself. */
-#define LOOP(fn, nin, T, OUT, store, bind, expr)                                     \
-    static void fn(int64_t n, const void *const *in, void *out, const void *attrs) { \
-        const T *p0 = in[0], *p1 = nin > 1 ? in[1] : NULL;                           \
-        OUT *o = out;                                                                \
-        (void)attrs, (void)p1;                                                       \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                        \
-            bind o[i] = store(expr);                                                 \
-        }                                                                            \
+#define LOOP(fn, nin, T, OUT, store, bind, expr)                                         \
+    static void fn(int64_t n, const void *const *in, void *out, const void *attrs) {     \
+        const T *p0 = in[0], *p1 = nin > 1 ? in[1] : NULL;                               \
+        OUT *o = out;                                                                    \
+        (void)attrs, (void)p1;                                                           \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) { bind o[i] = store(expr); } \
     }
 #define BIND_1               \
     const int64_t X = p0[i]; \
@@ -125,8 +134,8 @@ static inline int64_t int_lcm(int64_t a, int64_t b) {
     LOOP(name##_bool, nin, uint8_t, uint8_t, 0 !=, bind, expr) \
     KERNEL(fn, name, PICK_INTS(name))
 
-/* -- comparisons (two float32 are the level files' affair): operands of one dtype directly, others through double, or int64
- *    where both are whole -- */
+/* -- comparisons (two float32 are the level files' affair): operands of one dtype directly, others
+ * through double, or int64 where both are whole -- */
 typedef struct {
     int dtype[2];
     tide_loop f64, i64;
@@ -164,7 +173,8 @@ static void mixed_loop(int64_t n, const void *const *in, void *out, const void *
         int64_t k = TIDE_MIN(n - at, 256);
         const void *packed[2];
         for (int j = 0; j < 2; j++) {
-            widen(k, m->dtype[j], (const char *)in[j] + at * (int64_t)tide_dtype_size(m->dtype[j]), f[j], whole ? w[j] : NULL);
+            widen(k, m->dtype[j], (const char *)in[j] + at * (int64_t)tide_dtype_size(m->dtype[j]),
+                  f[j], whole ? w[j] : NULL);
             packed[j] = whole ? (const void *)w[j] : (const void *)f[j];
         }
         (whole ? m->i64 : m->f64)(k, packed, (uint8_t *)out + at, NULL);
@@ -179,23 +189,19 @@ static tide_status compare(tide_kcall *c, tide_loop same, tide_loop f64, tide_lo
 #define SAME_2(T)       \
     const T X1 = p0[i]; \
     const T X2 = p1[i];
-#define COMPARISON(name, expr)                                           \
-    LOOP(name##_f64, 2, double, uint8_t, 0 !=, SAME_2(double), expr)     \
-    LOOP(name##_i64, 2, int64_t, uint8_t, 0 !=, SAME_2(int64_t), expr)   \
-    LOOP(name##_i32, 2, int32_t, uint8_t, 0 !=, SAME_2(int32_t), expr)   \
-    LOOP(name##_u8, 2, uint8_t, uint8_t, 0 !=, SAME_2(uint8_t), expr)    \
-    LOOP(name##_i8, 2, int8_t, uint8_t, 0 !=, SAME_2(int8_t), expr)      \
-    tide_status tide_any_##name(tide_kcall *c);                          \
-    tide_status tide_any_##name(tide_kcall *c) {                         \
-        static const tide_loop same[TIDE_DTYPE_COUNT] = {                \
-            [TIDE_F64] = name##_f64,                                     \
-            [TIDE_I64] = name##_i64,                                     \
-            [TIDE_I32] = name##_i32,                                     \
-            [TIDE_U8] = name##_u8,                                       \
-            [TIDE_I8] = name##_i8,                                       \
-            [TIDE_BOOL] = name##_u8,                                     \
-        };                                                               \
-        return compare(c, same[c->in[0].dtype], name##_f64, name##_i64); \
+#define COMPARISON(name, expr)                                                         \
+    LOOP(name##_f64, 2, double, uint8_t, 0 !=, SAME_2(double), expr)                   \
+    LOOP(name##_i64, 2, int64_t, uint8_t, 0 !=, SAME_2(int64_t), expr)                 \
+    LOOP(name##_i32, 2, int32_t, uint8_t, 0 !=, SAME_2(int32_t), expr)                 \
+    LOOP(name##_u8, 2, uint8_t, uint8_t, 0 !=, SAME_2(uint8_t), expr)                  \
+    LOOP(name##_i8, 2, int8_t, uint8_t, 0 !=, SAME_2(int8_t), expr)                    \
+    tide_status tide_any_##name(tide_kcall *c);                                        \
+    tide_status tide_any_##name(tide_kcall *c) {                                       \
+        static const tide_loop same[TIDE_DTYPE_COUNT] = {                              \
+            [TIDE_F64] = name##_f64, [TIDE_I64] = name##_i64, [TIDE_I32] = name##_i32, \
+            [TIDE_U8] = name##_u8,   [TIDE_I8] = name##_i8,   [TIDE_BOOL] = name##_u8, \
+        };                                                                             \
+        return compare(c, same[c->in[0].dtype], name##_f64, name##_i64);               \
     }
 
 #define AT(kind, name, def, doc)
@@ -205,7 +211,8 @@ static tide_status compare(tide_kcall *c, tide_loop same, tide_loop f64, tide_lo
 #define UP(name, params, fwd, bwd, reads, dom, doc)
 #define UI(name, fwd, bwd, reads, ifwd, dom, doc) INT_FORMS(name, 1, BIND_1, ifwd, tide_int_##name)
 #define UB(name, fwd, ifwd, doc) BOOL_FORMS(name, 1, BIND_1, ifwd, tide_int_##name)
-#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) TIDE_CAT(FORM_, IS_NOINT(ifwd))(name, ifwd)
+#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) \
+    TIDE_CAT(FORM_, IS_NOINT(ifwd))(name, ifwd)
 #define BC(name, fwd, doc) COMPARISON(name, fwd)
 #define BI(name, ifwd, doc) INT_FORMS(name, 2, BIND_2, ifwd, tide_any_##name)
 #include "../pointwise.def"

@@ -1,5 +1,5 @@
-/* Reductions of integers and bools, truth reductions and positions of extremes for every dtype, and the walk they share with
- * the float kernels. */
+/* Reductions of integers and bools, truth reductions and positions of extremes for every dtype, and
+ * the walk they share with the float kernels. */
 #define TIDE_POLLED
 #include "reduce.h"
 
@@ -7,7 +7,8 @@ void tide_reduce_plan(const tide_buf *in, const tide_ints *axis, reduce_plan *p)
     unsigned gone = axis->n < 0 ? ~0u : 0;
     for (int64_t i = 0; i < axis->n; i++) gone |= 1u << axis->v[i];
     *p = (reduce_plan){.kn = 1, .rn = 1};
-    int last = -1; /* which list the previous axis went to: neighbours of one list join where strides allow */
+    int last = -1; /* which list the previous axis went to: neighbours of one list join where
+                      strides allow */
     for (int i = 0; i < in->rank; i++) {
         int r = gone >> i & 1, *n = r ? &p->nr : &p->nk;
         int64_t *shape = r ? p->rshape : p->kshape, *stride = r ? p->rstride : p->kstride;
@@ -23,7 +24,8 @@ void tide_reduce_plan(const tide_buf *in, const tide_ints *axis, reduce_plan *p)
         last = r;
     }
     if (p->nk == 0) p->nk = 1, p->kshape[0] = 1, p->kstride[0] = 0;
-    if (p->nr == 0) p->nr = 1, p->rshape[0] = 1, p->rstride[0] = 0; /* nothing vanishes: as rows of a column */
+    if (p->nr == 0)
+        p->nr = 1, p->rshape[0] = 1, p->rstride[0] = 0; /* nothing vanishes: as rows of a column */
 }
 
 /* -- integers: sums wrap at 64 bits -- */
@@ -54,19 +56,25 @@ EXTREMES(int32_t, i32, INT32_MIN, INT32_MAX)
 EXTREMES(uint8_t, u8, 0, UINT8_MAX)
 EXTREMES(int8_t, i8, INT8_MIN, INT8_MAX)
 
-#define INT_SUM(name, prefix)                                                                                                 \
-    tide_status tide_int_##name(tide_kcall *c);                                                                               \
-    tide_status tide_int_##name(tide_kcall *c) {                                                                              \
-        const tide_##name##_attrs *a = c->attrs;                                                                              \
-        const tide_buf *x = &c->in[0];                                                                                        \
-        void *y = c->out[0].p;                                                                                                \
-        int wide = c->out[0].dtype == TIDE_I64;                                                                               \
-        switch (x->dtype) {                                                                                                   \
-        case TIDE_I64: return prefix##64_i64_run(x, &a->axis, y, c->dev);                                                     \
-        case TIDE_I32: return wide ? prefix##64_i32_run(x, &a->axis, y, c->dev) : prefix##32_i32_run(x, &a->axis, y, c->dev); \
-        case TIDE_I8: return wide ? prefix##64_i8_run(x, &a->axis, y, c->dev) : prefix##32_i8_run(x, &a->axis, y, c->dev);    \
-        default: return wide ? prefix##64_u8_run(x, &a->axis, y, c->dev) : prefix##32_u8_run(x, &a->axis, y, c->dev);         \
-        }                                                                                                                     \
+#define INT_SUM(name, prefix)                                             \
+    tide_status tide_int_##name(tide_kcall *c);                           \
+    tide_status tide_int_##name(tide_kcall *c) {                          \
+        const tide_##name##_attrs *a = c->attrs;                          \
+        const tide_buf *x = &c->in[0];                                    \
+        void *y = c->out[0].p;                                            \
+        int wide = c->out[0].dtype == TIDE_I64;                           \
+        switch (x->dtype) {                                               \
+        case TIDE_I64: return prefix##64_i64_run(x, &a->axis, y, c->dev); \
+        case TIDE_I32:                                                    \
+            return wide ? prefix##64_i32_run(x, &a->axis, y, c->dev)      \
+                        : prefix##32_i32_run(x, &a->axis, y, c->dev);     \
+        case TIDE_I8:                                                     \
+            return wide ? prefix##64_i8_run(x, &a->axis, y, c->dev)       \
+                        : prefix##32_i8_run(x, &a->axis, y, c->dev);      \
+        default:                                                          \
+            return wide ? prefix##64_u8_run(x, &a->axis, y, c->dev)       \
+                        : prefix##32_u8_run(x, &a->axis, y, c->dev);      \
+        }                                                                 \
     }
 INT_SUM(sum, sum)
 INT_SUM(prod, prod)
@@ -112,74 +120,77 @@ TRUTH(all)
 
 /* -- positions of extremes -- */
 
-/* Position of the first extreme; a NaN is more extreme than any number. Along a row, the extreme is found in lanes and then
- * looked for; across columns, as many lines as fit the cache go together. I: an integer as wide as T. */
-#define POSITION(T, I, tag, before)                                                                           \
-    static int64_t tag##_row(const T *x, int64_t n) {                                                         \
-        enum { LANES = 32,                                                                                    \
-               BLOCK = 128 };                                                                                 \
-        T best = x[0], lane[LANES];                                                                           \
-        int64_t j = 0;                                                                                        \
-        for (int k = 0; k < LANES; k++) lane[k] = best;                                                       \
-        for (; j + LANES <= n; j += LANES) {                                                                  \
-            _Pragma("omp simd") for (int k = 0; k < LANES; k++) {                                             \
-                T w = x[j + k], l = lane[k];                                                                  \
-                lane[k] = before(w, l) | (w != w) ? w : l;                                                    \
-            }                                                                                                 \
-        }                                                                                                     \
-        for (int k = 0; k < LANES; k++) best = before(lane[k], best) | (lane[k] != lane[k]) ? lane[k] : best; \
-        for (; j < n; j++) best = before(x[j], best) | (x[j] != x[j]) ? x[j] : best;                          \
-        int nan = best != best;                                                                               \
-        for (j = 0; j + BLOCK <= n; j += BLOCK) {                                                             \
-            I hit = 0;                                                                                        \
-            if (nan)                                                                                          \
-                for (int k = 0; k < BLOCK; k++) hit |= (I)(x[j + k] != x[j + k]);                             \
-            else                                                                                              \
-                for (int k = 0; k < BLOCK; k++) hit |= (I)(x[j + k] == best);                                 \
-            if (hit) break;                                                                                   \
-        }                                                                                                     \
-        while (nan ? x[j] == x[j] : x[j] != best) j++;                                                        \
-        return j;                                                                                             \
-    }                                                                                                         \
-    static void tag(const void *px, tide_along s, int64_t base, int64_t *y) {                                 \
-        enum { WIDTH = 256,                                                                                   \
-               STRETCH = 100 }; /* a position within a stretch fits I */                                      \
-        const T *x = px;                                                                                      \
-        if (s.inner == 1) {                                                                                   \
-            TIDE_PARALLEL_FOR (s.outer, TIDE_MAX(1, 32768 / TIDE_MAX(s.n, 1)))                                \
-                for (int64_t i = lo; i < hi; i++) y[i] = tide_wrap_add(tag##_row(x + i * s.n, s.n), base);    \
-            return;                                                                                           \
-        }                                                                                                     \
-        int64_t blocks = TIDE_CEIL_DIV(s.inner, WIDTH);                                                       \
-        TIDE_PARALLEL_FOR (s.outer *blocks, TIDE_MAX(1, 16384 / (s.n * TIDE_MIN(s.inner, WIDTH) + 1))) {      \
-            for (int64_t i = lo; i < hi; i++) {                                                               \
-                int64_t c0 = i % blocks * WIDTH, w = TIDE_MIN(s.inner - c0, WIDTH);                           \
-                const T *v = x + i / blocks * s.n * s.inner + c0;                                             \
-                T best[WIDTH];                                                                                \
-                I at[WIDTH];                                                                                  \
-                int64_t *out = y + i / blocks * s.inner + c0;                                                 \
-                for (int64_t k = 0; k < w; k++) best[k] = v[k], out[k] = base;                                \
-                for (int64_t j0 = 0; j0 < s.n; j0 += STRETCH) {                                               \
-                    for (int64_t k = 0; k < w; k++) at[k] = -1;                                               \
-                    for (int64_t j = j0; j < TIDE_MIN(s.n, j0 + STRETCH); j++) {                              \
-                        const T *row = v + j * s.inner;                                                       \
-                        I number = (I)(j - j0);                                                               \
-                        _Pragma("omp simd") for (int64_t k = 0; k < w; k++) {                                 \
-                            T q = row[k], p = best[k];                                                        \
-                            int take = (before(q, p) | (q != q)) & (p == p);                                  \
-                            best[k] = take ? q : p;                                                           \
-                            at[k] = take ? number : at[k];                                                    \
-                        }                                                                                     \
-                    }                                                                                         \
-                    for (int64_t k = 0; k < w; k++)                                                           \
-                        if (at[k] >= 0) out[k] = tide_wrap_add(j0 + at[k], base);                             \
-                }                                                                                             \
-            }                                                                                                 \
-        }                                                                                                     \
+/* Position of the first extreme; a NaN is more extreme than any number. Along a row, the extreme is
+ * found in lanes and then looked for; across columns, as many lines as fit the cache go together.
+ * I: an integer as wide as T. */
+#define POSITION(T, I, tag, before)                                                     \
+    static int64_t tag##_row(const T *x, int64_t n) {                                   \
+        enum { LANES = 32, BLOCK = 128 };                                               \
+        T best = x[0], lane[LANES];                                                     \
+        int64_t j = 0;                                                                  \
+        for (int k = 0; k < LANES; k++) lane[k] = best;                                 \
+        for (; j + LANES <= n; j += LANES) {                                            \
+            _Pragma("omp simd") for (int k = 0; k < LANES; k++) {                       \
+                T w = x[j + k], l = lane[k];                                            \
+                lane[k] = before(w, l) | (w != w) ? w : l;                              \
+            }                                                                           \
+        }                                                                               \
+        for (int k = 0; k < LANES; k++)                                                 \
+            best = before(lane[k], best) | (lane[k] != lane[k]) ? lane[k] : best;       \
+        for (; j < n; j++) best = before(x[j], best) | (x[j] != x[j]) ? x[j] : best;    \
+        int nan = best != best;                                                         \
+        for (j = 0; j + BLOCK <= n; j += BLOCK) {                                       \
+            I hit = 0;                                                                  \
+            if (nan)                                                                    \
+                for (int k = 0; k < BLOCK; k++) hit |= (I)(x[j + k] != x[j + k]);       \
+            else                                                                        \
+                for (int k = 0; k < BLOCK; k++) hit |= (I)(x[j + k] == best);           \
+            if (hit) break;                                                             \
+        }                                                                               \
+        while (nan ? x[j] == x[j] : x[j] != best) j++;                                  \
+        return j;                                                                       \
+    }                                                                                   \
+    static void tag(const void *px, tide_along s, int64_t base, int64_t *y) {           \
+        enum { WIDTH = 256, STRETCH = 100 }; /* a position within a stretch fits I */   \
+        const T *x = px;                                                                \
+        if (s.inner == 1) {                                                             \
+            TIDE_PARALLEL_FOR (s.outer, TIDE_MAX(1, 32768 / TIDE_MAX(s.n, 1)))          \
+                for (int64_t i = lo; i < hi; i++)                                       \
+                    y[i] = tide_wrap_add(tag##_row(x + i * s.n, s.n), base);            \
+            return;                                                                     \
+        }                                                                               \
+        int64_t blocks = TIDE_CEIL_DIV(s.inner, WIDTH);                                 \
+        TIDE_PARALLEL_FOR (s.outer *blocks,                                             \
+                           TIDE_MAX(1, 16384 / (s.n * TIDE_MIN(s.inner, WIDTH) + 1))) { \
+            for (int64_t i = lo; i < hi; i++) {                                         \
+                int64_t c0 = i % blocks * WIDTH, w = TIDE_MIN(s.inner - c0, WIDTH);     \
+                const T *v = x + i / blocks * s.n * s.inner + c0;                       \
+                T best[WIDTH];                                                          \
+                I at[WIDTH];                                                            \
+                int64_t *out = y + i / blocks * s.inner + c0;                           \
+                for (int64_t k = 0; k < w; k++) best[k] = v[k], out[k] = base;          \
+                for (int64_t j0 = 0; j0 < s.n; j0 += STRETCH) {                         \
+                    for (int64_t k = 0; k < w; k++) at[k] = -1;                         \
+                    for (int64_t j = j0; j < TIDE_MIN(s.n, j0 + STRETCH); j++) {        \
+                        const T *row = v + j * s.inner;                                 \
+                        I number = (I)(j - j0);                                         \
+                        _Pragma("omp simd") for (int64_t k = 0; k < w; k++) {           \
+                            T q = row[k], p = best[k];                                  \
+                            int take = (before(q, p) | (q != q)) & (p == p);            \
+                            best[k] = take ? q : p;                                     \
+                            at[k] = take ? number : at[k];                              \
+                        }                                                               \
+                    }                                                                   \
+                    for (int64_t k = 0; k < w; k++)                                     \
+                        if (at[k] >= 0) out[k] = tide_wrap_add(j0 + at[k], base);       \
+                }                                                                       \
+            }                                                                           \
+        }                                                                               \
     }
 #define GREATER(a, b) ((a) > (b))
 #define SMALLER(a, b) ((a) < (b))
-#define POSITIONS(T, I, tag) POSITION(T, I, argmax_##tag, GREATER) POSITION(T, I, argmin_##tag, SMALLER)
+#define POSITIONS(T, I, tag) \
+    POSITION(T, I, argmax_##tag, GREATER) POSITION(T, I, argmin_##tag, SMALLER)
 POSITIONS(float, int32_t, f32)
 POSITIONS(double, int64_t, f64)
 POSITIONS(int64_t, int64_t, i64)

@@ -1,7 +1,7 @@
 /* Sorting, selection of the largest, search in a sorted sequence.
  *
- * Elements become unsigned keys that rise with them (NaN above all, -0 equal to 0), so that one stable sort serves every
- * dtype: insertion for short lines, radix by bytes for long ones. */
+ * Elements become unsigned keys that rise with them (NaN above all, -0 equal to 0), so that one
+ * stable sort serves every dtype: insertion for short lines, radix by bytes for long ones. */
 #define TIDE_POLLED
 #include "cpu.h"
 
@@ -85,7 +85,9 @@ static tide_status sort_lines(tide_kcall *c, int64_t axis, int positions, int64_
             for (int64_t j = 0; j < s.n; j++) {
                 int64_t to = first + j * s.inner;
                 if (positions) ((int64_t *)c->out[0].p)[to] = tide_wrap_add(e[j].at, base);
-                else memcpy((char *)c->out[0].p + to * (int64_t)size, (const char *)x->p + (first + e[j].at * s.inner) * (int64_t)size, size);
+                else
+                    memcpy((char *)c->out[0].p + to * (int64_t)size,
+                           (const char *)x->p + (first + e[j].at * s.inner) * (int64_t)size, size);
             }
         }
     }
@@ -93,14 +95,17 @@ static tide_status sort_lines(tide_kcall *c, int64_t axis, int positions, int64_
 }
 
 tide_status tide_any_sort(tide_kcall *c);
-tide_status tide_any_sort(tide_kcall *c) { return sort_lines(c, ((const tide_sort_attrs *)c->attrs)->axis, 0, 0); }
+tide_status tide_any_sort(tide_kcall *c) {
+    return sort_lines(c, ((const tide_sort_attrs *)c->attrs)->axis, 0, 0);
+}
 tide_status tide_any_argsort(tide_kcall *c);
 tide_status tide_any_argsort(tide_kcall *c) {
     const tide_argsort_attrs *a = c->attrs;
     return sort_lines(c, a->axis, 1, a->base);
 }
 
-/* The k largest of a line in falling order: kept in a short list, or by sorting all where k is large. */
+/* The k largest of a line in falling order: kept in a short list, or by sorting all where k is
+ * large. */
 tide_status tide_any_top_k(tide_kcall *c);
 tide_status tide_any_top_k(tide_kcall *c) {
     const tide_top_k_attrs *a = c->attrs;
@@ -127,7 +132,8 @@ tide_status tide_any_top_k(tide_kcall *c) {
                 sort_entries(e, e + n, n, (int)size);
             }
             for (int64_t j = 0; j < k; j++) {
-                memcpy((char *)c->out[0].p + (i * k + j) * size, (const char *)x->p + (i * n + e[j].at) * size, (size_t)size);
+                memcpy((char *)c->out[0].p + (i * k + j) * size,
+                       (const char *)x->p + (i * n + e[j].at) * size, (size_t)size);
                 ((int64_t *)c->out[1].p)[i * k + j] = tide_wrap_add(e[j].at, a->base);
             }
         }

@@ -1,8 +1,10 @@
-/* Convolutions over three spatial axes, channels last: im2col and a product, tile by tile; depthwise ones directly.
+/* Convolutions over three spatial axes, channels last: im2col and a product, tile by tile;
+ * depthwise ones directly.
  *
  *   y[n,o,f] = sum over taps t, channels c of x[n, o*stride - lo + t*dil, c] w[t,c,f]
- * so with cols (o; t,c) the patches of x:  y = cols w,  dw = cols^T dy;  and dx gathers dy through the taps that reach it.
- * Tiles depend on sizes alone: results have equal bits for any number of threads. */
+ * so with cols (o; t,c) the patches of x:  y = cols w,  dw = cols^T dy;  and dx gathers dy through
+ * the taps that reach it. Tiles depend on sizes alone: results have equal bits for any number of
+ * threads. */
 #include "../geometry.h"
 #include "gemm.h"
 #include "winograd.h"
@@ -21,7 +23,8 @@ static inline void unrank(int64_t o, const int64_t *ext, int64_t *at) {
 }
 
 /* rows [r0, r1) of the patches of x, channels [c0, c0+cn): (rows, taps, cn) */
-static void im2col(const tide_geometry *g, const REAL *x, int64_t c0, int64_t cn, int64_t r0, int64_t r1, REAL *cols) {
+static void im2col(const tide_geometry *g, const REAL *x, int64_t c0, int64_t cn, int64_t r0,
+                   int64_t r1, REAL *cols) {
     int64_t per = volume(g->out), width = volume(g->k) * cn;
     TIDE_PARALLEL_FOR (r1 - r0, TIDE_MAX(1, 16384 / TIDE_MAX(width, 1))) {
         for (int64_t r = lo; r < hi; r++) {
@@ -38,8 +41,10 @@ static void im2col(const tide_geometry *g, const REAL *x, int64_t c0, int64_t cn
                         to += g->k[2] * cn;
                         continue;
                     }
-                    const REAL *row = x + (((n * g->in[0] + z) * g->in[1] + y) * g->in[2]) * g->c + c0;
-                    if (cn == g->c && g->dil[2] == 1 && xx >= 0 && xx + g->k[2] <= g->in[2]) { /* neighbours lie together */
+                    const REAL *row =
+                        x + (((n * g->in[0] + z) * g->in[1] + y) * g->in[2]) * g->c + c0;
+                    if (cn == g->c && g->dil[2] == 1 && xx >= 0 &&
+                        xx + g->k[2] <= g->in[2]) { /* neighbours lie together */
                         memcpy(to, row + xx * g->c, (size_t)(g->k[2] * cn) * sizeof(REAL));
                         to += g->k[2] * cn;
                         continue;
@@ -65,12 +70,15 @@ static int64_t tile_rows(int64_t rows, int64_t width) {
     return TIDE_MIN(rows, TIDE_MAX(64, TILE_BYTES / TIDE_MAX(1, width * (int64_t)sizeof(REAL))));
 }
 
-static inline int is_depthwise(const tide_geometry *g) { return g->groups == g->c && g->groups > 1; }
+static inline int is_depthwise(const tide_geometry *g) {
+    return g->groups == g->c && g->groups > 1;
+}
 
 /* -- depthwise: w (taps, 1, C M), output channel f reads channel f / M -- */
 
 /* y[0..f) += x[0..c) * w[0..f) */
-static inline void dw_axpy(int64_t c, int64_t m, const REAL *restrict x, const REAL *restrict w, REAL *restrict y) {
+static inline void dw_axpy(int64_t c, int64_t m, const REAL *restrict x, const REAL *restrict w,
+                           REAL *restrict y) {
     if (m == 1)
         for (int64_t i = 0; i < c; i++) y[i] += x[i] * w[i];
     else
@@ -90,10 +98,15 @@ static void depthwise(const tide_geometry *g, const REAL *x, const REAL *w, REAL
             for (int64_t a = 0; a < g->k[0]; a++)
                 for (int64_t b = 0; b < g->k[1]; b++)
                     for (int64_t e = 0; e < g->k[2]; e++, tap += g->f) {
-                        int64_t z = o[0] * g->stride[0] - g->lo[0] + a * g->dil[0], yy = o[1] * g->stride[1] - g->lo[1] + b * g->dil[1],
+                        int64_t z = o[0] * g->stride[0] - g->lo[0] + a * g->dil[0],
+                                yy = o[1] * g->stride[1] - g->lo[1] + b * g->dil[1],
                                 xx = o[2] * g->stride[2] - g->lo[2] + e * g->dil[2];
-                        if (z < 0 || z >= g->in[0] || yy < 0 || yy >= g->in[1] || xx < 0 || xx >= g->in[2]) continue;
-                        dw_axpy(g->c, m, x + (((n * g->in[0] + z) * g->in[1] + yy) * g->in[2] + xx) * g->c, tap, to);
+                        if (z < 0 || z >= g->in[0] || yy < 0 || yy >= g->in[1] || xx < 0 ||
+                            xx >= g->in[2])
+                            continue;
+                        dw_axpy(g->c, m,
+                                x + (((n * g->in[0] + z) * g->in[1] + yy) * g->in[2] + xx) * g->c,
+                                tap, to);
                     }
         }
     }
@@ -119,23 +132,31 @@ static void depthwise_grad_x(const tide_geometry *g, const REAL *dy, const REAL 
             for (int64_t a = 0; a < g->k[0]; a++)
                 for (int64_t b = 0; b < g->k[1]; b++)
                     for (int64_t e = 0; e < g->k[2]; e++, tap += g->f) {
-                        int64_t z = reader(g, 0, i[0], a), y = reader(g, 1, i[1], b), x = reader(g, 2, i[2], e);
+                        int64_t z = reader(g, 0, i[0], a), y = reader(g, 1, i[1], b),
+                                x = reader(g, 2, i[2], e);
                         if (z < 0 || y < 0 || x < 0) continue;
-                        const REAL *restrict from = dy + (((n * g->out[0] + z) * g->out[1] + y) * g->out[2] + x) * g->f;
+                        const REAL *restrict from =
+                            dy + (((n * g->out[0] + z) * g->out[1] + y) * g->out[2] + x) * g->f;
                         if (m == 1)
                             for (int64_t c = 0; c < g->c; c++) to[c] += from[c] * tap[c];
                         else
                             for (int64_t c = 0; c < g->c; c++)
-                                for (int64_t j = 0; j < m; j++) to[c] += from[c * m + j] * tap[c * m + j];
+                                for (int64_t j = 0; j < m; j++)
+                                    to[c] += from[c * m + j] * tap[c * m + j];
                     }
         }
     }
 }
 
-/* Rows of the result are summed in pieces of fixed size, pieces in order. work: pieces x taps x F */
-static int64_t dw_piece(const tide_geometry *g) { return TIDE_MAX(256, TIDE_CEIL_DIV(g->n * volume(g->out), 16)); }
-static void depthwise_grad_w(const tide_geometry *g, const REAL *x, const REAL *dy, REAL *dw, REAL *work) {
-    int64_t per = volume(g->out), m = g->f / g->c, size = volume(g->k) * g->f, rows = g->n * per, piece = dw_piece(g);
+/* Rows of the result are summed in pieces of fixed size, pieces in order. work: pieces x taps x F
+ */
+static int64_t dw_piece(const tide_geometry *g) {
+    return TIDE_MAX(256, TIDE_CEIL_DIV(g->n * volume(g->out), 16));
+}
+static void depthwise_grad_w(const tide_geometry *g, const REAL *x, const REAL *dy, REAL *dw,
+                             REAL *work) {
+    int64_t per = volume(g->out), m = g->f / g->c, size = volume(g->k) * g->f, rows = g->n * per,
+            piece = dw_piece(g);
     TIDE_PARALLEL_FOR (rows, piece) {
         REAL *sum = work + chunk * size;
         memset(sum, 0, (size_t)size * sizeof(REAL));
@@ -147,10 +168,15 @@ static void depthwise_grad_w(const tide_geometry *g, const REAL *x, const REAL *
             for (int64_t a = 0; a < g->k[0]; a++)
                 for (int64_t b = 0; b < g->k[1]; b++)
                     for (int64_t e = 0; e < g->k[2]; e++, tap += g->f) {
-                        int64_t z = o[0] * g->stride[0] - g->lo[0] + a * g->dil[0], yy = o[1] * g->stride[1] - g->lo[1] + b * g->dil[1],
+                        int64_t z = o[0] * g->stride[0] - g->lo[0] + a * g->dil[0],
+                                yy = o[1] * g->stride[1] - g->lo[1] + b * g->dil[1],
                                 xx = o[2] * g->stride[2] - g->lo[2] + e * g->dil[2];
-                        if (z < 0 || z >= g->in[0] || yy < 0 || yy >= g->in[1] || xx < 0 || xx >= g->in[2]) continue;
-                        dw_axpy(g->c, m, x + (((n * g->in[0] + z) * g->in[1] + yy) * g->in[2] + xx) * g->c, from, tap);
+                        if (z < 0 || z >= g->in[0] || yy < 0 || yy >= g->in[1] || xx < 0 ||
+                            xx >= g->in[2])
+                            continue;
+                        dw_axpy(g->c, m,
+                                x + (((n * g->in[0] + z) * g->in[1] + yy) * g->in[2] + xx) * g->c,
+                                from, tap);
                     }
         }
     }
@@ -164,14 +190,15 @@ tide_status K(conv)(tide_kcall *c);
 tide_status K(conv)(tide_kcall *c) {
     const tide_conv_attrs *at = c->attrs;
     const tide_buf *x = &c->in[0], *w = &c->in[1], *y = &c->out[0];
-    tide_geometry g = tide_conv_geometry(x->rank, x->shape, y->shape, w->shape, &at->strides, &at->dilation_rate, &at->pads, at->groups);
-    int64_t rows = g.n * volume(g.out), cg = g.c / g.groups, fg = g.f / g.groups, width = volume(g.k) * cg;
+    tide_geometry g = tide_conv_geometry(x->rank, x->shape, y->shape, w->shape, &at->strides,
+                                         &at->dilation_rate, &at->pads, at->groups);
+    int64_t rows = g.n * volume(g.out), cg = g.c / g.groups, fg = g.f / g.groups,
+            width = volume(g.k) * cg;
     if (rows * g.f == 0) return TIDE_OK;
     if (K(winograd_serves)(&g)) {
         const int relu = at->activation == ACT_RELU;
         TIDE_DO(K(winograd)(c->dev, &g, x->p, w, c->in[2].p, relu, y->p));
-        if (!relu) K(bias_act)
-        (rows, g.f, y->p, g.f, NULL, at->activation);
+        if (!relu) K(bias_act)(rows, g.f, y->p, g.f, NULL, at->activation);
         return TIDE_OK;
     }
     if (is_depthwise(&g)) {
@@ -179,26 +206,37 @@ tide_status K(conv)(tide_kcall *c) {
     } else {
         int direct = pointwise(&g);
         int64_t tile = direct ? rows : tile_rows(rows, width);
-        REAL *cols = direct ? NULL : tide_scratch(c->dev, (size_t)(tile * width + 1) * sizeof(REAL));
+        REAL *cols =
+            direct ? NULL : tide_scratch(c->dev, (size_t)(tile * width + 1) * sizeof(REAL));
         if (!direct && !cols) return TIDE_ENOMEM;
         for (int64_t r = 0; r < rows; r += tile)
             for (int64_t q = 0; q < g.groups; q++) {
                 int64_t n = TIDE_MIN(tile, rows - r);
-                tide_gemm p = {.m = n, .n = fg, .k = width, .a = cols, .ars = width, .acs = 1, .b = (const REAL *)w->p + q * fg, .brs = g.f, .bcs = 1, .c = (REAL *)y->p + r * g.f + q * fg, .ldc = g.f};
+                tide_gemm p = {.m = n,
+                               .n = fg,
+                               .k = width,
+                               .a = cols,
+                               .ars = width,
+                               .acs = 1,
+                               .b = (const REAL *)w->p + q * fg,
+                               .brs = g.f,
+                               .bcs = 1,
+                               .c = (REAL *)y->p + r * g.f + q * fg,
+                               .ldc = g.f};
                 if (direct) p.a = (const REAL *)x->p + r * g.c + q * cg, p.ars = g.c;
                 else im2col(&g, x->p, q * cg, cg, r, r + n, cols);
-                K(gemm)
-                (&p);
+                K(gemm)(&p);
             }
     }
-    K(bias_act)
-    (rows, g.f, y->p, g.f, c->in[2].p, at->activation);
+    K(bias_act)(rows, g.f, y->p, g.f, c->in[2].p, at->activation);
     return TIDE_OK;
 }
 
-/* One residue class of dx's positions modulo the stride: the taps that reach it form a small convolution of stride 1. */
+/* One residue class of dx's positions modulo the stride: the taps that reach it form a small
+ * convolution of stride 1. */
 typedef struct {
-    int64_t first[3], count[3], tap[3], taps[3]; /* positions first + i*stride; taps tap, tap + step, ... */
+    int64_t first[3], count[3], tap[3],
+        taps[3]; /* positions first + i*stride; taps tap, tap + step, ... */
     int64_t step[3];
 } phase;
 
@@ -225,8 +263,10 @@ static phase phase_of(const tide_geometry *g, const int64_t *residue) {
     return p;
 }
 
-/* rows [r0, r1) of the phase's positions: what of dy each tap reads, zeros where none: (rows, taps, fg) */
-static void gather_dy(const tide_geometry *g, const phase *ph, const REAL *dy, int64_t f0, int64_t fg, int64_t r0, int64_t r1, REAL *cols) {
+/* rows [r0, r1) of the phase's positions: what of dy each tap reads, zeros where none: (rows, taps,
+ * fg) */
+static void gather_dy(const tide_geometry *g, const phase *ph, const REAL *dy, int64_t f0,
+                      int64_t fg, int64_t r0, int64_t r1, REAL *cols) {
     int64_t per = volume(ph->count), width = volume(ph->taps) * fg;
     TIDE_PARALLEL_FOR (r1 - r0, TIDE_MAX(1, 16384 / TIDE_MAX(width, 1))) {
         for (int64_t r = lo; r < hi; r++) {
@@ -237,43 +277,60 @@ static void gather_dy(const tide_geometry *g, const phase *ph, const REAL *dy, i
             for (int64_t a = 0; a < ph->taps[0]; a++)
                 for (int64_t b = 0; b < ph->taps[1]; b++)
                     for (int64_t e = 0; e < ph->taps[2]; e++, to += fg) {
-                        int64_t z = reader(g, 0, i[0], ph->tap[0] + a * ph->step[0]), y = reader(g, 1, i[1], ph->tap[1] + b * ph->step[1]),
+                        int64_t z = reader(g, 0, i[0], ph->tap[0] + a * ph->step[0]),
+                                y = reader(g, 1, i[1], ph->tap[1] + b * ph->step[1]),
                                 x = reader(g, 2, i[2], ph->tap[2] + e * ph->step[2]);
                         if (z < 0 || y < 0 || x < 0) memset(to, 0, (size_t)fg * sizeof(REAL));
-                        else memcpy(to, dy + (((n * g->out[0] + z) * g->out[1] + y) * g->out[2] + x) * g->f + f0, (size_t)fg * sizeof(REAL));
+                        else
+                            memcpy(to,
+                                   dy +
+                                       (((n * g->out[0] + z) * g->out[1] + y) * g->out[2] + x) *
+                                           g->f +
+                                       f0,
+                                   (size_t)fg * sizeof(REAL));
                     }
         }
     }
 }
 
 /* the taps of one phase and group as a matrix (taps, fg; cg) */
-static void turn_kernel(const tide_geometry *g, const phase *ph, const REAL *w, int64_t f0, int64_t fg, int64_t cg, REAL *out) {
+static void turn_kernel(const tide_geometry *g, const phase *ph, const REAL *w, int64_t f0,
+                        int64_t fg, int64_t cg, REAL *out) {
     for (int64_t a = 0; a < ph->taps[0]; a++)
         for (int64_t b = 0; b < ph->taps[1]; b++)
             for (int64_t e = 0; e < ph->taps[2]; e++, out += fg * cg) {
-                int64_t t = ((ph->tap[0] + a * ph->step[0]) * g->k[1] + ph->tap[1] + b * ph->step[1]) * g->k[2] + ph->tap[2] + e * ph->step[2];
+                int64_t t =
+                    ((ph->tap[0] + a * ph->step[0]) * g->k[1] + ph->tap[1] + b * ph->step[1]) *
+                        g->k[2] +
+                    ph->tap[2] + e * ph->step[2];
                 for (int64_t f = 0; f < fg; f++)
-                    for (int64_t c = 0; c < cg; c++) out[f * cg + c] = w[(t * cg + c) * g->f + f0 + f];
+                    for (int64_t c = 0; c < cg; c++)
+                        out[f * cg + c] = w[(t * cg + c) * g->f + f0 + f];
             }
 }
 
-static void scatter_phase(const tide_geometry *g, const phase *ph, const REAL *from, int64_t c0, int64_t cg, int64_t r0, int64_t r1, REAL *dx) {
+static void scatter_phase(const tide_geometry *g, const phase *ph, const REAL *from, int64_t c0,
+                          int64_t cg, int64_t r0, int64_t r1, REAL *dx) {
     int64_t per = volume(ph->count);
     TIDE_PARALLEL_FOR (r1 - r0, TIDE_MAX(1, 16384 / TIDE_MAX(cg, 1))) {
         for (int64_t r = lo; r < hi; r++) {
             int64_t i[3], n = (r0 + r) / per;
             unrank((r0 + r) % per, ph->count, i);
             for (int d = 0; d < 3; d++) i[d] = ph->first[d] + i[d] * g->stride[d];
-            memcpy(dx + (((n * g->in[0] + i[0]) * g->in[1] + i[1]) * g->in[2] + i[2]) * g->c + c0, from + r * cg, (size_t)cg * sizeof(REAL));
+            memcpy(dx + (((n * g->in[0] + i[0]) * g->in[1] + i[1]) * g->in[2] + i[2]) * g->c + c0,
+                   from + r * cg, (size_t)cg * sizeof(REAL));
         }
     }
 }
 
-static tide_status full_grad_x(tide_kcall *c, const tide_geometry *g, const REAL *dy, const REAL *w, REAL *dx) {
-    int64_t cg = g->c / g->groups, fg = g->f / g->groups, most = volume(g->k) * fg, all = g->n * volume(g->in);
+static tide_status full_grad_x(tide_kcall *c, const tide_geometry *g, const REAL *dy, const REAL *w,
+                               REAL *dx) {
+    int64_t cg = g->c / g->groups, fg = g->f / g->groups, most = volume(g->k) * fg,
+            all = g->n * volume(g->in);
     int single = volume(g->stride) == 1;
     int64_t tile = tile_rows(all, most);
-    REAL *cols = tide_scratch(c->dev, (size_t)(tile * most + most * cg + tile * cg + 1) * sizeof(REAL));
+    REAL *cols =
+        tide_scratch(c->dev, (size_t)(tile * most + most * cg + tile * cg + 1) * sizeof(REAL));
     if (!cols) return TIDE_ENOMEM;
     REAL *turned = cols + tile * most, *part = turned + most * cg;
     int64_t res[3], last[3]; /* residues, and how many of them have positions */
@@ -289,9 +346,18 @@ static tide_status full_grad_x(tide_kcall *c, const tide_geometry *g, const REAL
                     for (int64_t r = 0; r < rows; r += tile) {
                         int64_t n = TIDE_MIN(tile, rows - r);
                         gather_dy(g, &ph, dy, q * fg, fg, r, r + n, cols);
-                        tide_gemm p = {.m = n, .n = cg, .k = width, .a = cols, .ars = width, .acs = 1, .b = turned, .brs = cg, .bcs = 1, .c = single ? dx + r * g->c + q * cg : part, .ldc = single ? g->c : cg};
-                        K(gemm)
-                        (&p);
+                        tide_gemm p = {.m = n,
+                                       .n = cg,
+                                       .k = width,
+                                       .a = cols,
+                                       .ars = width,
+                                       .acs = 1,
+                                       .b = turned,
+                                       .brs = cg,
+                                       .bcs = 1,
+                                       .c = single ? dx + r * g->c + q * cg : part,
+                                       .ldc = single ? g->c : cg};
+                        K(gemm)(&p);
                         if (!single) scatter_phase(g, &ph, part, q * cg, cg, r, r + n, dx);
                     }
                 }
@@ -299,16 +365,20 @@ static tide_status full_grad_x(tide_kcall *c, const tide_geometry *g, const REAL
 }
 
 /* Adds what a row of positions gives through every tap to the image they read. */
-static void add_taps(const tide_geometry *g, const REAL *from, int64_t ld, int64_t o0, int64_t o1, REAL *to) {
+static void add_taps(const tide_geometry *g, const REAL *from, int64_t ld, int64_t o0, int64_t o1,
+                     REAL *to) {
     const int64_t c = g->c, s = g->stride[2];
     for (int64_t a = 0; a < g->k[0]; a++)
         for (int64_t b = 0; b < g->k[1]; b++) {
-            const int64_t z = o0 * g->stride[0] - g->lo[0] + a * g->dil[0], y = o1 * g->stride[1] - g->lo[1] + b * g->dil[1];
+            const int64_t z = o0 * g->stride[0] - g->lo[0] + a * g->dil[0],
+                          y = o1 * g->stride[1] - g->lo[1] + b * g->dil[1];
             if (z < 0 || z >= g->in[0] || y < 0 || y >= g->in[1]) continue;
             REAL *row = to + (z * g->in[1] + y) * g->in[2] * c;
             for (int64_t e = 0; e < g->k[2]; e++) {
                 const int64_t x = e * g->dil[2] - g->lo[2]; /* of position 0 */
-                const int64_t first = x < 0 ? (-x + s - 1) / s : 0, end = TIDE_MIN(g->out[2], x < g->in[2] ? (g->in[2] - 1 - x) / s + 1 : 0);
+                const int64_t first = x < 0 ? (-x + s - 1) / s : 0,
+                              end = TIDE_MIN(g->out[2],
+                                             x < g->in[2] ? (g->in[2] - 1 - x) / s + 1 : 0);
                 const REAL *restrict tap = from + ((a * g->k[1] + b) * g->k[2] + e) * c;
                 REAL *restrict at = row + x * c;
                 if (c == 1)
@@ -320,13 +390,16 @@ static void add_taps(const tide_geometry *g, const REAL *from, int64_t ld, int64
         }
 }
 
-/* Few channels of x: small products give what positions of dy add through each tap, (positions; t,c), and each image gathers
- * its own. Columns go up to whole vectors. */
-static tide_status thin_grad_x(tide_kcall *c, const tide_geometry *g, const REAL *dy, const REAL *w, REAL *dx) {
+/* Few channels of x: small products give what positions of dy add through each tap, (positions;
+ * t,c), and each image gathers its own. Columns go up to whole vectors. */
+static tide_status thin_grad_x(tide_kcall *c, const tide_geometry *g, const REAL *dy, const REAL *w,
+                               REAL *dx) {
     enum { ROWS = 96 }; /* of a product: the largest that opens no parallel region */
-    const int64_t width = volume(g->k) * g->c, ld = TIDE_CEIL_DIV(width, 16) * 16, across = g->out[2], down = g->out[0] * g->out[1];
+    const int64_t width = volume(g->k) * g->c, ld = TIDE_CEIL_DIV(width, 16) * 16,
+                  across = g->out[2], down = g->out[0] * g->out[1];
     const int64_t lines = TIDE_MAX(1, ROWS / across), own = TIDE_MAX(ROWS, across) * ld;
-    REAL *turned = tide_scratch(c->dev, (size_t)(g->f * ld + tide_num_threads() * own) * sizeof(REAL));
+    REAL *turned =
+        tide_scratch(c->dev, (size_t)(g->f * ld + tide_num_threads() * own) * sizeof(REAL));
     if (!turned) return TIDE_ENOMEM;
     memset(turned, 0, (size_t)(g->f * ld) * sizeof(REAL));
     for (int64_t i = 0; i < width; i++)
@@ -342,11 +415,22 @@ static tide_status thin_grad_x(tide_kcall *c, const tide_geometry *g, const REAL
                 const int64_t some = TIDE_MIN(lines, down - r), m = some * across;
                 const REAL *from = dy + (n * down + r) * across * g->f;
                 for (int64_t i = 0; i < m; i += ROWS) {
-                    tide_gemm p = {.m = TIDE_MIN(ROWS, m - i), .n = ld, .k = g->f, .a = from + i * g->f, .ars = g->f, .acs = 1, .b = turned, .brs = ld, .bcs = 1, .c = parts + i * ld, .ldc = ld};
-                    K(gemm)
-                    (&p);
+                    tide_gemm p = {.m = TIDE_MIN(ROWS, m - i),
+                                   .n = ld,
+                                   .k = g->f,
+                                   .a = from + i * g->f,
+                                   .ars = g->f,
+                                   .acs = 1,
+                                   .b = turned,
+                                   .brs = ld,
+                                   .bcs = 1,
+                                   .c = parts + i * ld,
+                                   .ldc = ld};
+                    K(gemm)(&p);
                 }
-                for (int64_t i = 0; i < some; i++) add_taps(g, parts + i * across * ld, ld, (r + i) / g->out[1], (r + i) % g->out[1], to);
+                for (int64_t i = 0; i < some; i++)
+                    add_taps(g, parts + i * across * ld, ld, (r + i) / g->out[1],
+                             (r + i) % g->out[1], to);
             }
         }
         tide_gemm_now = outer;
@@ -358,7 +442,8 @@ tide_status K(conv_grad_x)(tide_kcall *c);
 tide_status K(conv_grad_x)(tide_kcall *c) {
     const tide_conv_grad_x_attrs *at = c->attrs;
     const tide_buf *dy = &c->in[0], *w = &c->in[1], *dx = &c->out[0];
-    tide_geometry g = tide_conv_geometry(dx->rank, dx->shape, dy->shape, w->shape, &at->strides, &at->dilation_rate, &at->pads, at->groups);
+    tide_geometry g = tide_conv_geometry(dx->rank, dx->shape, dy->shape, w->shape, &at->strides,
+                                         &at->dilation_rate, &at->pads, at->groups);
     int64_t rows = g.n * volume(g.in);
     if (rows * g.c == 0) return TIDE_OK;
     if (K(winograd_serves)(&g)) {
@@ -370,16 +455,24 @@ tide_status K(conv_grad_x)(tide_kcall *c) {
     } else if (pointwise(&g)) {
         int64_t cg = g.c / g.groups, fg = g.f / g.groups;
         for (int64_t q = 0; q < g.groups; q++) {
-            tide_gemm p = {.m = rows, .n = cg, .k = fg, .a = (const REAL *)dy->p + q * fg, .ars = g.f, .acs = 1, .b = (const REAL *)w->p + q * fg, .brs = 1, .bcs = g.f, .c = (REAL *)dx->p + q * cg, .ldc = g.c};
-            K(gemm)
-            (&p);
+            tide_gemm p = {.m = rows,
+                           .n = cg,
+                           .k = fg,
+                           .a = (const REAL *)dy->p + q * fg,
+                           .ars = g.f,
+                           .acs = 1,
+                           .b = (const REAL *)w->p + q * fg,
+                           .brs = 1,
+                           .bcs = g.f,
+                           .c = (REAL *)dx->p + q * cg,
+                           .ldc = g.c};
+            K(gemm)(&p);
         }
     } else {
         tide_status s = full_grad_x(c, &g, dy->p, w->p, dx->p);
         if (s != TIDE_OK) return s;
     }
-    K(bias_act)
-    (rows, g.c, dx->p, g.c, c->in[2].p, at->activation);
+    K(bias_act)(rows, g.c, dx->p, g.c, c->in[2].p, at->activation);
     return TIDE_OK;
 }
 
@@ -387,19 +480,20 @@ tide_status K(conv_grad_kernel)(tide_kcall *c);
 tide_status K(conv_grad_kernel)(tide_kcall *c) {
     const tide_conv_grad_kernel_attrs *at = c->attrs;
     const tide_buf *x = &c->in[0], *dy = &c->in[1], *dw = &c->out[0];
-    tide_geometry g = tide_conv_geometry(x->rank, x->shape, dy->shape, dw->shape, &at->strides, &at->dilation_rate, &at->pads, at->groups);
-    int64_t rows = g.n * volume(g.out), cg = g.c / g.groups, fg = g.f / g.groups, width = volume(g.k) * cg, size = volume(g.k) * g.f;
+    tide_geometry g = tide_conv_geometry(x->rank, x->shape, dy->shape, dw->shape, &at->strides,
+                                         &at->dilation_rate, &at->pads, at->groups);
+    int64_t rows = g.n * volume(g.out), cg = g.c / g.groups, fg = g.f / g.groups,
+            width = volume(g.k) * cg, size = volume(g.k) * g.f;
     int direct = pointwise(&g), deep = is_depthwise(&g);
-    int64_t tile = direct ? rows : tile_rows(rows, width), sums = at->bias ? tide_colsum_work(rows, g.f) : 0;
+    int64_t tile = direct ? rows : tile_rows(rows, width),
+            sums = at->bias ? tide_colsum_work(rows, g.f) : 0;
     if (K(winograd_serves)(&g)) {
         REAL *more;
         TIDE_DO(K(winograd_grad_kernel)(c->dev, &g, x->p, dy->p, dw->p, sums, &more));
-        if (at->bias) K(colsum)
-        (rows, g.f, dy->p, c->out[1].p, more);
+        if (at->bias) K(colsum)(rows, g.f, dy->p, c->out[1].p, more);
         return TIDE_OK;
     }
-    int64_t own = deep ? TIDE_CEIL_DIV(rows, dw_piece(&g)) * size : direct ? 0
-                                                                           : tile * width;
+    int64_t own = deep ? TIDE_CEIL_DIV(rows, dw_piece(&g)) * size : direct ? 0 : tile * width;
     REAL *work = tide_scratch(c->dev, (size_t)(own + sums + 1) * sizeof(REAL));
     if (!work) return TIDE_ENOMEM;
     if (deep) {
@@ -410,14 +504,23 @@ tide_status K(conv_grad_kernel)(tide_kcall *c) {
         for (int64_t r = 0; r < rows; r += tile)
             for (int64_t q = 0; q < g.groups; q++) {
                 int64_t n = TIDE_MIN(tile, rows - r);
-                tide_gemm p = {.m = width, .n = fg, .k = n, .a = work, .ars = 1, .acs = width, .b = (const REAL *)dy->p + r * g.f + q * fg, .brs = g.f, .bcs = 1, .c = (REAL *)dw->p + q * fg, .ldc = g.f, .accumulate = r > 0};
+                tide_gemm p = {.m = width,
+                               .n = fg,
+                               .k = n,
+                               .a = work,
+                               .ars = 1,
+                               .acs = width,
+                               .b = (const REAL *)dy->p + r * g.f + q * fg,
+                               .brs = g.f,
+                               .bcs = 1,
+                               .c = (REAL *)dw->p + q * fg,
+                               .ldc = g.f,
+                               .accumulate = r > 0};
                 if (direct) p.a = (const REAL *)x->p + r * g.c + q * cg, p.acs = g.c;
                 else im2col(&g, x->p, q * cg, cg, r, r + n, work);
-                K(gemm)
-                (&p);
+                K(gemm)(&p);
             }
     }
-    if (at->bias) K(colsum)
-    (rows, g.f, dy->p, c->out[1].p, work + own);
+    if (at->bias) K(colsum)(rows, g.f, dy->p, c->out[1].p, work + own);
     return TIDE_OK;
 }

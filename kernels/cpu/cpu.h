@@ -1,8 +1,10 @@
-/* What every file of kernels/cpu includes: names per level and element type, parallel loops, vector libm, float helpers.
+/* What every file of kernels/cpu includes: names per level and element type, parallel loops, vector
+ * libm, float helpers.
  *
- * A level file is compiled once per (level, element type): -DTIDE_LEVEL=v3 -DREAL=float -DREAL_NAME=f32, with
- * -O3 -fopenmp -fno-math-errno -fno-trapping-math. Files named any_*.c are compiled once and use neither REAL nor K.
- * Invariant: work is cut by size, never by thread count, so that results have equal bits for any number of threads. */
+ * A level file is compiled once per (level, element type): -DTIDE_LEVEL=v3 -DREAL=float
+ * -DREAL_NAME=f32, with -O3 -fopenmp -fno-math-errno -fno-trapping-math. Files named any_*.c are
+ * compiled once and use neither REAL nor K. Invariant: work is cut by size, never by thread count,
+ * so that results have equal bits for any number of threads. */
 #ifndef TIDE_CPU_H
 #define TIDE_CPU_H
 
@@ -25,26 +27,31 @@
     } while (0)
 #define TIDE_CEIL_DIV(a, b) (((a) + (b)-1) / (b))
 
-/* Runs the following block for each chunk [lo, hi) of 0..n, `grain` long at most; `chunk` is its number.
- *   TIDE_PARALLEL_FOR(n, 4096) { for (int64_t i = lo; i < hi; i++) y[i] = f(x[i]); }
- * Neither `return` nor `break` may leave the block, and it holds no other TIDE_PARALLEL_FOR. */
-/* Chunks that are left when Ctrl-C comes are skipped in files that define TIDE_POLLED and in those compiled per level: none
- * of these takes positions in memory from what an earlier loop computed. */
+/* Runs the following block for each chunk [lo, hi) of 0..n, `grain` long at most; `chunk` is its
+ * number. TIDE_PARALLEL_FOR(n, 4096) { for (int64_t i = lo; i < hi; i++) y[i] = f(x[i]); } Neither
+ * `return` nor `break` may leave the block, and it holds no other TIDE_PARALLEL_FOR. */
+/* Chunks that are left when Ctrl-C comes are skipped in files that define TIDE_POLLED and in those
+ * compiled per level: none of these takes positions in memory from what an earlier loop computed.
+ */
 #if defined REAL || defined TIDE_POLLED
 #define TIDE_GO_ON !tide_stopped()
 #else
 #define TIDE_GO_ON 1
 #endif
 /* clang-format off */
-#define TIDE_PARALLEL_FOR(n, grain)                                                                   \
-    for (int64_t n_ = (n), grain_ = (grain), chunks_ = n_ > 0 ? TIDE_CEIL_DIV(n_, grain_) : 0;        \
-         chunks_ > 0; chunks_ = 0)                                                                    \
-        _Pragma("omp parallel for schedule(static) num_threads(tide_num_threads()) if (chunks_ > 1)") \
-        for (int64_t chunk = 0; chunk < chunks_; chunk++)                                             \
-            for (int64_t lo = chunk * grain_, hi = TIDE_MIN(lo + grain_, n_), once_ = TIDE_GO_ON; once_; once_ = 0)
+#define TIDE_TEAM \
+    _Pragma("omp parallel for schedule(static) num_threads(tide_num_threads()) if (chunks_ > 1)")
+#define TIDE_PARALLEL_FOR(n, grain) \
+    for (int64_t n_ = (n), grain_ = (grain), chunks_ = n_ > 0 ? TIDE_CEIL_DIV(n_, grain_) : 0; \
+         chunks_ > 0; chunks_ = 0) \
+        TIDE_TEAM \
+        for (int64_t chunk = 0; chunk < chunks_; chunk++) \
+            for (int64_t lo = chunk * grain_, hi = TIDE_MIN(lo + grain_, n_), \
+                         once_ = TIDE_GO_ON; once_; once_ = 0)
 /* clang-format on */
 
-/* A grain of about `size` units of work for n rows of `each`, one chunk or an even number of them: two threads end together. */
+/* A grain of about `size` units of work for n rows of `each`, one chunk or an even number of them:
+ * two threads end together. */
 static inline int64_t tide_even_grain(int64_t n, int64_t each, int64_t size) {
     const double work = (double)n * (double)each;
     if (n < 2 || work <= (double)size) return n > 0 ? n : 1;
@@ -52,11 +59,13 @@ static inline int64_t tide_even_grain(int64_t n, int64_t each, int64_t size) {
     return pairs * 2 >= (double)n ? 1 : TIDE_CEIL_DIV(n, 2 * (int64_t)pairs);
 }
 
-/* -- elementwise driver (any_elementwise.c): calls `loop` with unit-stride pieces of every operand -- */
+/* -- elementwise driver (any_elementwise.c): calls `loop` with unit-stride pieces of every operand
+ * -- */
 /* in[k] and out hold n elements one after the other; attrs is the call's. */
 typedef void (*tide_loop)(int64_t n, const void *const *in, void *out, const void *attrs);
-/* Inputs broadcast to out[0]'s shape, any strides; strided operands are packed through small buffers. `grain`: elements
- * below which no second thread is worth its start (8192 for a transcendental function, 32768 for an addition). */
+/* Inputs broadcast to out[0]'s shape, any strides; strided operands are packed through small
+ * buffers. `grain`: elements below which no second thread is worth its start (8192 for a
+ * transcendental function, 32768 for an addition). */
 tide_status tide_elementwise(tide_kcall *c, tide_loop loop, int64_t grain);
 /* The same; the loop is given `ctx` for the call's attributes. */
 tide_status tide_elementwise_ctx(tide_kcall *c, tide_loop loop, int64_t grain, const void *ctx);
@@ -76,8 +85,12 @@ static inline int64_t tide_int_at(const tide_buf *b, int64_t i) {
 }
 
 /* Sums that wrap: a base from outside may be any number. */
-static inline int64_t tide_wrap_add(int64_t a, int64_t b) { return (int64_t)((uint64_t)a + (uint64_t)b); }
-static inline int64_t tide_wrap_sub(int64_t a, int64_t b) { return (int64_t)((uint64_t)a - (uint64_t)b); }
+static inline int64_t tide_wrap_add(int64_t a, int64_t b) {
+    return (int64_t)((uint64_t)a + (uint64_t)b);
+}
+static inline int64_t tide_wrap_sub(int64_t a, int64_t b) {
+    return (int64_t)((uint64_t)a - (uint64_t)b);
+}
 
 /* A contiguous tensor as (outer, n, inner) around one axis; TIDE_NONE: its flattened form. */
 typedef struct {
@@ -87,12 +100,13 @@ static inline tide_along tide_along_axis(const tide_buf *x, int64_t axis) {
     tide_along s = {1, 1, 1};
     if (axis == TIDE_NONE) s.n = tide_buf_numel(x);
     else
-        for (int i = 0; i < x->rank; i++) *(i < axis ? &s.outer : i == axis ? &s.n
-                                                                            : &s.inner) *= x->shape[i];
+        for (int i = 0; i < x->rank; i++)
+            *(i < axis ? &s.outer : i == axis ? &s.n : &s.inner) *= x->shape[i];
     return s;
 }
 
-/* Has a definition line no integer form? IS_NOINT(NOINT) is 1, of any expression 0; needs NOINT = TIDE_NOINT_PROBE. */
+/* Has a definition line no integer form? IS_NOINT(NOINT) is 1, of any expression 0; needs NOINT =
+ * TIDE_NOINT_PROBE. */
 #define TIDE_NOINT_PROBE ~, 1
 #define TIDE_SECOND_(a, b, ...) b
 #define TIDE_SECOND(...) TIDE_SECOND_(__VA_ARGS__)
@@ -123,8 +137,9 @@ static inline tide_along tide_along_axis(const tide_buf *x, int64_t axis) {
 #define TIDE_IS_f32_f64 0
 #define REAL_IS_F32 TIDE_CAT(TIDE_IS_f32_, REAL_NAME)
 
-/* glibc offers the vector variants of libm only under -ffast-math; declaring them here gets them with ordinary NaN and
- * infinity behaviour. Plain C (no SSE4.1) keeps the scalar functions and serves as the oracle of the others. */
+/* glibc offers the vector variants of libm only under -ffast-math; declaring them here gets them
+ * with ordinary NaN and infinity behaviour. Plain C (no SSE4.1) keeps the scalar functions and
+ * serves as the oracle of the others. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__SSE4_1__)
 #if __GLIBC_PREREQ(2, 35)
 #define TIDE_SIMD1(name)                                                 \
@@ -173,9 +188,12 @@ TIDE_SIMD2(hypot)
 #define T_ABS(x) FN(fabs)(x)
 #define T_SIGMOID(x) ((REAL)1 / ((REAL)1 + T_EXP(-(x))))
 
-/* Larger and smaller of two, NaN if either is; plain comparisons, since fmax neither propagates NaN nor vectorises. */
+/* Larger and smaller of two, NaN if either is; plain comparisons, since fmax neither propagates NaN
+ * nor vectorises. */
 static inline REAL t_max(REAL a, REAL b) {
-    const REAL m = a > b ? a : b; /* two selections in a row: gcc makes branches of a joint condition where calls nest */
+    const REAL m = a > b
+        ? a
+        : b; /* two selections in a row: gcc makes branches of a joint condition where calls nest */
     return a != a ? a : m;
 }
 static inline REAL t_min(REAL a, REAL b) {

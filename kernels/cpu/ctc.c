@@ -1,4 +1,5 @@
-/* CTC: the forward-backward lattice of Graves et al. 2006 over the labels with blanks between them, in logarithms. */
+/* CTC: the forward-backward lattice of Graves et al. 2006 over the labels with blanks between them,
+ * in logarithms. */
 #include "cpu.h"
 #include "labels.h"
 #include "rows.h"
@@ -11,14 +12,16 @@ static inline double log_add(double a, double b) {
     return b == -INFINITY ? a : a + log1p(exp(b - a));
 }
 
-/* One sequence: T steps of C logits, L labels given as channels. alpha: T * (2 L + 1), beta: 2 * (2 L + 1), z: T. */
-static REAL sequence(int64_t T, int64_t C, int64_t L, int64_t blank, const REAL *x, const int64_t *label, double *alpha,
-                     double *beta, REAL *z, REAL *dx) {
+/* One sequence: T steps of C logits, L labels given as channels. alpha: T * (2 L + 1), beta: 2 * (2
+ * L + 1), z: T. */
+static REAL sequence(int64_t T, int64_t C, int64_t L, int64_t blank, const REAL *x,
+                     const int64_t *label, double *alpha, double *beta, REAL *z, REAL *dx) {
     const int64_t S = 2 * L + 1;
     rows_lse(C, 0, T, x, z);
 #define CHANNEL(s) ((s) % 2 ? label[(s) / 2] : blank)
 #define LOGP(t, s) ((double)(x[(t)*C + CHANNEL(s)] - z[t]))
-#define SKIPS(s) ((s) % 2 && (s) > 1 && label[(s) / 2] != label[(s) / 2 - 1]) /* from s - 2, over the blank */
+#define SKIPS(s) \
+    ((s) % 2 && (s) > 1 && label[(s) / 2] != label[(s) / 2 - 1]) /* from s - 2, over the blank */
     for (int64_t i = 0; i < T * S; i++) alpha[i] = -INFINITY;
     if (T == 0) return L == 0 ? 0 : (REAL)INFINITY;
     alpha[0] = LOGP(0, 0);
@@ -41,14 +44,17 @@ static REAL sequence(int64_t T, int64_t C, int64_t L, int64_t blank, const REAL 
     for (int64_t t = 0; t < T; t++)
         for (int64_t k = 0; k < C; k++) dx[t * C + k] = T_EXP(x[t * C + k] - z[t]);
     double *now = beta, *next = beta + S;
-    for (int64_t t = T - 1; t >= 0; t--) { /* now[s]: log probability of the rest after step t from s */
+    for (int64_t t = T - 1; t >= 0;
+         t--) { /* now[s]: log probability of the rest after step t from s */
         for (int64_t s = 0; s < S; s++) {
             if (t == T - 1) {
                 now[s] = s >= S - 2 ? 0 : -INFINITY;
             } else {
                 double v = next[s] == -INFINITY ? next[s] : next[s] + LOGP(t + 1, s);
-                if (s + 1 < S && next[s + 1] != -INFINITY) v = log_add(v, next[s + 1] + LOGP(t + 1, s + 1));
-                if (s + 2 < S && SKIPS(s + 2) && next[s + 2] != -INFINITY) v = log_add(v, next[s + 2] + LOGP(t + 1, s + 2));
+                if (s + 1 < S && next[s + 1] != -INFINITY)
+                    v = log_add(v, next[s + 1] + LOGP(t + 1, s + 1));
+                if (s + 2 < S && SKIPS(s + 2) && next[s + 2] != -INFINITY)
+                    v = log_add(v, next[s + 2] + LOGP(t + 1, s + 2));
                 now[s] = v;
             }
             const double share = alpha[t * S + s] + now[s] - total;
@@ -60,13 +66,16 @@ static REAL sequence(int64_t T, int64_t C, int64_t L, int64_t blank, const REAL 
     return (REAL)-total;
 }
 
-TIDE_KERNEL(ctc_) { /* output, target, target_length, output_length -> loss, gradient of the logits */
+TIDE_KERNEL(
+    ctc_) { /* output, target, target_length, output_length -> loss, gradient of the logits */
     const tide_ctc__attrs *at = c->attrs;
-    const int64_t N = c->in[0].shape[0], T = c->in[0].shape[1], C = c->in[0].shape[2], L = c->in[1].shape[1];
+    const int64_t N = c->in[0].shape[0], T = c->in[0].shape[1], C = c->in[0].shape[2],
+                  L = c->in[1].shape[1];
     const REAL *x = c->in[0].p;
     REAL *loss = c->out[0].p, *dx = c->out[1].p;
     if (N == 0) return TIDE_OK;
-    const size_t doubles = (size_t)T * (size_t)(2 * L + 1) + 2 * (size_t)(2 * L + 1) + (size_t)T + (size_t)L + 1;
+    const size_t doubles =
+        (size_t)T * (size_t)(2 * L + 1) + 2 * (size_t)(2 * L + 1) + (size_t)T + (size_t)L + 1;
     double *work = tide_scratch(c->dev, (size_t)N * doubles * sizeof(double));
     if (!work) return TIDE_ENOMEM;
     for (int64_t n = 0; n < N; n++) {
@@ -85,7 +94,8 @@ TIDE_KERNEL(ctc_) { /* output, target, target_length, output_length -> loss, gra
             const int64_t l = tide_label_at(&c->in[2], n), t = tide_label_at(&c->in[3], n);
             double *alpha = work + (size_t)n * doubles, *beta = alpha + T * (2 * L + 1);
             REAL *z = (REAL *)(beta + 2 * (2 * L + 1)), *d = dx + n * T * C;
-            const int64_t *label = (const int64_t *)(work + (size_t)(n + 1) * doubles - (size_t)L - 1);
+            const int64_t *label =
+                (const int64_t *)(work + (size_t)(n + 1) * doubles - (size_t)L - 1);
             loss[n] = sequence(t, C, l, at->mask_index, x + n * T * C, label, alpha, beta, z, d);
             for (int64_t i = t * C; i < T * C; i++) d[i] = 0;
         }

@@ -1,4 +1,5 @@
-/* Dropout: the mask is made from counters where it is used, forward and backward, and never stored. */
+/* Dropout: the mask is made from counters where it is used, forward and backward, and never stored.
+ */
 #include "cpu.h"
 #include "philox.h"
 
@@ -34,7 +35,8 @@ static tide_status masked(tide_kcall *c, const tide_ints *noise, tide_rng rng, r
                 uint32_t w[TIDE_PHILOX_GROUP];
                 tide_philox_group(rng, (uint64_t)g, w);
                 const int64_t i = g * TIDE_PHILOX_GROUP;
-                if (n - i >= TIDE_PHILOX_GROUP) masked_group(&k, w, TIDE_PHILOX_GROUP, x + i, y + i);
+                if (n - i >= TIDE_PHILOX_GROUP)
+                    masked_group(&k, w, TIDE_PHILOX_GROUP, x + i, y + i);
                 else masked_group(&k, w, n - i, x + i, y + i);
             }
         }
@@ -52,11 +54,14 @@ static tide_status masked(tide_kcall *c, const tide_ints *noise, tide_rng rng, r
         uint32_t w[TIDE_PHILOX_GROUP];
         for (int64_t r = lo; r < hi; r++) {
             int64_t at = 0, rest = r;
-            for (int i = b->rank - 2; i >= 0; i--) at += rest % b->shape[i] * step[i], rest /= b->shape[i];
+            for (int i = b->rank - 2; i >= 0; i--)
+                at += rest % b->shape[i] * step[i], rest /= b->shape[i];
             for (int64_t j = 0; j < inner; j++) {
-                const int64_t m = at + (b->rank ? j * step[b->rank - 1] : 0), group = m / TIDE_PHILOX_GROUP;
+                const int64_t m = at + (b->rank ? j * step[b->rank - 1] : 0),
+                              group = m / TIDE_PHILOX_GROUP;
                 if (group != have) tide_philox_group(rng, (uint64_t)group, w), have = group;
-                masked_group(&k, w + m % TIDE_PHILOX_GROUP, 1, x + r * inner + j, y + r * inner + j);
+                masked_group(&k, w + m % TIDE_PHILOX_GROUP, 1, x + r * inner + j,
+                             y + r * inner + j);
             }
         }
     }
@@ -65,14 +70,21 @@ static tide_status masked(tide_kcall *c, const tide_ints *noise, tide_rng rng, r
 
 TIDE_KERNEL(dropout) {
     const tide_dropout_attrs *at = c->attrs;
-    return masked(c, &at->noise_shape, at->rng, (rule){.scale = (REAL)(1 / (1 - at->rate)), .zero = 0, .limit = at->rate >= 1 ? 0 : limit_of(at->rate)});
+    return masked(c, &at->noise_shape, at->rng,
+                  (rule){.scale = (REAL)(1 / (1 - at->rate)),
+                         .zero = 0,
+                         .limit = at->rate >= 1 ? 0 : limit_of(at->rate)});
 }
 
 /* a (x or -alpha scale) + b: mean and variance of standardized inputs stay what they are. */
 TIDE_KERNEL(alpha_dropout) {
     const tide_alpha_dropout_attrs *at = c->attrs;
-    const double p = -1.6732632423543772848170429916717 * 1.0507009873554804934193349852946, rate = at->rate;
+    const double p = -1.6732632423543772848170429916717 * 1.0507009873554804934193349852946,
+                 rate = at->rate;
     const double a = rate >= 1 ? 0 : 1 / sqrt((1 - rate) * (1 + rate * p * p)), b = -a * p * rate;
-    const rule k = {.scale = (REAL)a, .shift = (REAL)b, .zero = (REAL)(a * p + b), .limit = rate >= 1 ? 0 : limit_of(rate)};
+    const rule k = {.scale = (REAL)a,
+                    .shift = (REAL)b,
+                    .zero = (REAL)(a * p + b),
+                    .limit = rate >= 1 ? 0 : limit_of(rate)};
     return masked(c, &at->noise_shape, at->rng, k);
 }

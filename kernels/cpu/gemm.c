@@ -1,8 +1,8 @@
 /* Matrix products and the fused linear layer.
  *
- * The product cuts c into blocks of rows and columns; each block walks k in slices, packs a slice of b into panels on the
- * stack and runs a register tile of MR x NR over it. Blocks depend on sizes alone and k is walked in order, so results have
- * equal bits for any number of threads. */
+ * The product cuts c into blocks of rows and columns; each block walks k in slices, packs a slice
+ * of b into panels on the stack and runs a register tile of MR x NR over it. Blocks depend on sizes
+ * alone and k is walked in order, so results have equal bits for any number of threads. */
 #include "gemm.h"
 
 /* Vectors as wide as the level's registers; gcc lowers them to what there is. */
@@ -27,9 +27,11 @@ enum {
 #define SECOND_THREAD 5e5 /* multiplications from which a second thread pays */
 #define THIN_SECOND 1.3e5 /* and where every element of b is read for one to three rows alone */
 
-/* A tile: mr x NR elements of c, b with row stride ldb. `mr` is constant at every call, so the loops unroll. */
-static inline __attribute__((always_inline)) void tile(int mr, int64_t k, const REAL *a, int64_t ars, int64_t acs,
-                                                       const REAL *b, int64_t ldb, REAL *c, int64_t ldc, int add) {
+/* A tile: mr x NR elements of c, b with row stride ldb. `mr` is constant at every call, so the
+ * loops unroll. */
+static inline __attribute__((always_inline)) void tile(int mr, int64_t k, const REAL *a,
+                                                       int64_t ars, int64_t acs, const REAL *b,
+                                                       int64_t ldb, REAL *c, int64_t ldc, int add) {
     vec s0[MR], s1[MR];
 #pragma GCC unroll 6
     for (int i = 0; i < mr; i++) s0[i] = s1[i] = (vec){0};
@@ -51,8 +53,8 @@ static inline __attribute__((always_inline)) void tile(int mr, int64_t k, const 
     }
 }
 
-static void tile_rows(int mr, int64_t k, const REAL *a, int64_t ars, int64_t acs, const REAL *b, int64_t ldb, REAL *c,
-                      int64_t ldc, int add) {
+static void tile_rows(int mr, int64_t k, const REAL *a, int64_t ars, int64_t acs, const REAL *b,
+                      int64_t ldb, REAL *c, int64_t ldc, int add) {
     switch (mr) {
     case 1: tile(1, k, a, ars, acs, b, ldb, c, ldc, add); break;
     case 2: tile(2, k, a, ars, acs, b, ldb, c, ldc, add); break;
@@ -76,7 +78,8 @@ static void pack(int64_t k, int64_t n, const REAL *b, int64_t brs, int64_t bcs, 
     }
 }
 
-/* Where a's columns lie apart (x^T of a gradient) a slice of the block's rows is brought together first. */
+/* Where a's columns lie apart (x^T of a gradient) a slice of the block's rows is brought together
+ * first. */
 static const REAL *gather_rows(const REAL *a, int64_t acs, int64_t rows, int64_t k, REAL *to) {
     for (int64_t p = 0; p < k; p++) memcpy(to + p * rows, a + p * acs, (size_t)rows * sizeof(REAL));
     return to;
@@ -87,7 +90,7 @@ static void block(const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_
     const REAL *b = g->b;
     REAL *c = g->c;
     int64_t rows = i1 - i0, tiles = TIDE_CEIL_DIV(rows, MR);
-    int direct = rows <= 2 * MR && g->bcs == 1;                           /* few rows do not pay for packing */
+    int direct = rows <= 2 * MR && g->bcs == 1; /* few rows do not pay for packing */
     int apart = g->ars == 1 && g->acs > MB && rows <= MB && j1 - j0 > NR; /* read more than once */
     for (int64_t p0 = 0, kc = apart ? KA : KC; p0 < g->k; p0 += kc) {
         int64_t k = TIDE_MIN(kc, g->k - p0), ars = g->ars, acs = g->acs;
@@ -97,11 +100,10 @@ static void block(const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_
         for (int64_t j = j0; j < j1; j += NR) {
             int64_t n = TIDE_MIN(NR, j1 - j), ldb = NR;
             const REAL *bj = b + p0 * g->brs + j * g->bcs, *from = panel;
-            if (direct && n == NR)
-                from = bj, ldb = g->brs;
-            else
-                pack(k, n, bj, g->brs, g->bcs, panel);
-            for (int64_t t = 0, i = 0, next; t < tiles; t++, i = next) { /* tiles of nearly equal height */
+            if (direct && n == NR) from = bj, ldb = g->brs;
+            else pack(k, n, bj, g->brs, g->bcs, panel);
+            for (int64_t t = 0, i = 0, next; t < tiles;
+                 t++, i = next) { /* tiles of nearly equal height */
                 next = rows * (t + 1) / tiles;
                 int mr = (int)(next - i);
                 REAL *ci = c + (i0 + i) * g->ldc + j;
@@ -118,8 +120,8 @@ static void block(const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_
     }
 }
 
-/* An engine's product in parts along k, 2^33 multiplications or 768 steps each, so that Ctrl-C ends it; engines walk k in
- * such parts themselves. 0: refused. */
+/* An engine's product in parts along k, 2^33 multiplications or 768 steps each, so that Ctrl-C ends
+ * it; engines walk k in such parts themselves. 0: refused. */
 static int parts(const tide_gemm *g, double work, int (*serve)(const tide_gemm *)) {
     const double most = 8.6e9;
     if (work <= most) return serve(g);
@@ -137,7 +139,8 @@ static int parts(const tide_gemm *g, double work, int (*serve)(const tide_gemm *
 
 /* -- one to three rows: b is read once as it lies, `nv` vectors of columns side by side -- */
 
-static inline __attribute__((always_inline)) void strip(int mr, int nv, const tide_gemm *g, int64_t j) {
+static inline __attribute__((always_inline)) void strip(int mr, int nv, const tide_gemm *g,
+                                                        int64_t j) {
     vec s[3][8];
     const REAL *a = g->a, *b = (const REAL *)g->b + j;
 #pragma GCC unroll 3
@@ -158,8 +161,10 @@ static inline __attribute__((always_inline)) void strip(int mr, int nv, const ti
         for (int v = 0; v < nv; v++) ((vec *)((REAL *)g->c + i * g->ldc + j))[v] = s[i][v];
 }
 
-/* Columns j0..j1-1, at least VL of them; the last ones in a vector that reaches back over columns done before. */
-static inline __attribute__((always_inline)) void strips(int mr, int nv, const tide_gemm *g, int64_t j0, int64_t j1) {
+/* Columns j0..j1-1, at least VL of them; the last ones in a vector that reaches back over columns
+ * done before. */
+static inline __attribute__((always_inline)) void strips(int mr, int nv, const tide_gemm *g,
+                                                         int64_t j0, int64_t j1) {
     int64_t j = j0;
     for (; j + nv * VL <= j1; j += nv * VL) strip(mr, nv, g, j);
     for (; j + VL <= j1; j += VL) strip(mr, 1, g, j);
@@ -173,15 +178,20 @@ static void thin(const tide_gemm *g, int64_t j0, int64_t j1) {
     }
 }
 /* The overlapping vector would add twice. */
-static int is_thin(const tide_gemm *g) { return g->m <= 3 && g->bcs == 1 && g->n >= VL && !g->accumulate; }
+static int is_thin(const tide_gemm *g) {
+    return g->m <= 3 && g->bcs == 1 && g->n >= VL && !g->accumulate;
+}
 
-/* The product and, for `finish`, what follows on each piece of c while it is in the cache. Pieces depend on sizes alone; a
- * second thread is asked for from some 20 microseconds of work on. */
-typedef void (*finish_piece)(const void *arg, const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1);
-static void some_blocks(const tide_gemm *g, int64_t mb, int64_t nb, int64_t lo, int64_t hi, finish_piece finish, const void *arg) {
+/* The product and, for `finish`, what follows on each piece of c while it is in the cache. Pieces
+ * depend on sizes alone; a second thread is asked for from some 20 microseconds of work on. */
+typedef void (*finish_piece)(const void *arg, const tide_gemm *g, int64_t i0, int64_t i1,
+                             int64_t j0, int64_t j1);
+static void some_blocks(const tide_gemm *g, int64_t mb, int64_t nb, int64_t lo, int64_t hi,
+                        finish_piece finish, const void *arg) {
     int64_t m = g->m, n = g->n, cols = TIDE_CEIL_DIV(n, nb);
     for (int64_t t = lo; t < hi; t++) {
-        int64_t i = t / cols * mb, j = t % cols * nb, i1 = TIDE_MIN(i + mb, m), j1 = TIDE_MIN(j + nb, n);
+        int64_t i = t / cols * mb, j = t % cols * nb, i1 = TIDE_MIN(i + mb, m),
+                j1 = TIDE_MIN(j + nb, n);
         block(g, i, i1, j, j1);
         if (finish) finish(arg, g, i, i1, j, j1);
     }
@@ -191,8 +201,9 @@ static void own_product(const tide_gemm *g, finish_piece finish, const void *arg
     int64_t m = g->m, n = g->n;
     double work = (double)m * (double)n * (double)g->k;
     if (is_thin(g)) {
-        int64_t width = work < THIN_SECOND || n < 16 * VL ? n : 8 * VL; /* bound by the reading of b */
-        if (width == n) {                                               /* even a region of one thread costs half a microsecond */
+        int64_t width =
+            work < THIN_SECOND || n < 16 * VL ? n : 8 * VL; /* bound by the reading of b */
+        if (width == n) { /* even a region of one thread costs half a microsecond */
             thin(g, 0, n);
             if (finish) finish(arg, g, 0, m, 0, n);
             return;
@@ -206,20 +217,21 @@ static void own_product(const tide_gemm *g, finish_piece finish, const void *arg
     }
     int small = work < SECOND_THREAD;
     int64_t mb = MB, nb = NB;
-    if (!small && m <= MB && n <= NB && n >= 2 * NR) nb = TIDE_CEIL_DIV(TIDE_CEIL_DIV(n, 2), NR) * NR;
-    if (!small && m > MB && m <= 20 * MB) mb = TIDE_CEIL_DIV(TIDE_CEIL_DIV(m, 2 * TIDE_CEIL_DIV(m, 2 * MB)), MR) * MR; /* evenly */
+    if (!small && m <= MB && n <= NB && n >= 2 * NR)
+        nb = TIDE_CEIL_DIV(TIDE_CEIL_DIV(n, 2), NR) * NR;
+    if (!small && m > MB && m <= 20 * MB)
+        mb = TIDE_CEIL_DIV(TIDE_CEIL_DIV(m, 2 * TIDE_CEIL_DIV(m, 2 * MB)), MR) * MR; /* evenly */
     int64_t rows = TIDE_CEIL_DIV(m, mb), cols = TIDE_CEIL_DIV(n, nb);
     if (small) {
         some_blocks(g, mb, nb, 0, rows * cols, finish, arg);
         return;
     }
-    TIDE_PARALLEL_FOR (rows *cols, 1) {
-        some_blocks(g, mb, nb, lo, hi, finish, arg);
-    }
+    TIDE_PARALLEL_FOR (rows *cols, 1) { some_blocks(g, mb, nb, lo, hi, finish, arg); }
 }
 
 static int served(const tide_gemm *g) {
-    double work = (double)g->m * (double)g->n * (double)g->k; /* a repeated view may be longer than memory */
+    double work =
+        (double)g->m * (double)g->n * (double)g->k; /* a repeated view may be longer than memory */
     if (!tide_gemm_now || work <= 512) return 0;
     int (*serve)(const tide_gemm *) = REAL_IS_F32 ? tide_gemm_now->f32 : tide_gemm_now->f64;
     return serve && parts(g, work, serve);
@@ -229,7 +241,8 @@ void K(gemm)(const tide_gemm *g) {
     if (g->m == 0 || g->n == 0) return;
     if (g->k == 0) {
         if (!g->accumulate)
-            for (int64_t i = 0; i < g->m; i++) memset((REAL *)g->c + i * g->ldc, 0, (size_t)g->n * sizeof(REAL));
+            for (int64_t i = 0; i < g->m; i++)
+                memset((REAL *)g->c + i * g->ldc, 0, (size_t)g->n * sizeof(REAL));
         return;
     }
     if (!served(g)) own_product(g, NULL, NULL);
@@ -253,18 +266,20 @@ static void some_products(const batches *t, int64_t lo, int64_t hi) {
         g.a = (const REAL *)g.a + ao;
         g.b = (const REAL *)g.b + bo;
         g.c = (REAL *)g.c + i * g.m * g.n;
-        K(gemm)
-        (&g);
+        K(gemm)(&g);
     }
 }
 
 tide_status K(matmul)(tide_kcall *c);
 tide_status K(matmul)(tide_kcall *c) {
     const tide_buf *a = &c->in[0], *b = &c->in[1], *o = &c->out[0];
-    int va = a->rank == 1, vb = b->rank == 1, ra = va ? 0 : a->rank - 2, rb = vb ? 0 : b->rank - 2, r = TIDE_MAX(ra, rb);
-    tide_gemm g = {.k = a->shape[a->rank - 1], .acs = a->stride[a->rank - 1], .a = a->p, .b = b->p, .c = o->p};
+    int va = a->rank == 1, vb = b->rank == 1, ra = va ? 0 : a->rank - 2, rb = vb ? 0 : b->rank - 2,
+        r = TIDE_MAX(ra, rb);
+    tide_gemm g = {
+        .k = a->shape[a->rank - 1], .acs = a->stride[a->rank - 1], .a = a->p, .b = b->p, .c = o->p};
     g.m = va ? 1 : a->shape[ra], g.ars = va ? g.k : a->stride[ra];
-    g.n = vb ? 1 : b->shape[rb + 1], g.bcs = vb ? 1 : b->stride[rb + 1], g.brs = b->stride[vb ? 0 : rb];
+    g.n = vb ? 1 : b->shape[rb + 1], g.bcs = vb ? 1 : b->stride[rb + 1],
+    g.brs = b->stride[vb ? 0 : rb];
     g.ldc = g.n;
     batches t = {.rank = r};
     int64_t batch = 1;
@@ -278,11 +293,12 @@ tide_status K(matmul)(tide_kcall *c) {
     /* One matrix on the right and rows that follow each other: a single, taller product. */
     int tall = r > 0 && g.m > 0 && batch > 0;
     for (int d = 0; d < r && tall; d++) tall = t.bs[d] == 0;
-    for (int64_t d = r - 1, step = g.m * g.ars; d >= 0 && tall; step *= t.extent[d], d--) tall = t.extent[d] == 1 || t.as[d] == step;
+    for (int64_t d = r - 1, step = g.m * g.ars; d >= 0 && tall; step *= t.extent[d], d--)
+        tall = t.extent[d] == 1 || t.as[d] == step;
     if (tall) g.m *= batch, batch = 1, t.rank = 0;
     t.one = g;
-    /* Large products are parallel inside, many small ones side by side. No region is opened around a product that opens one:
-     * libgomp makes new threads for a nested team at every call. */
+    /* Large products are parallel inside, many small ones side by side. No region is opened around
+     * a product that opens one: libgomp makes new threads for a nested team at every call. */
     const tide_gemm_hook *hook = tide_gemm_now;
     int nested = !hook || !hook->nested || hook->nested();
     double work = (double)g.m * (double)g.n * ((double)g.k + 1) + 1;
@@ -302,14 +318,16 @@ tide_status K(matmul)(tide_kcall *c) {
 
 /* -- activations: each forward above its derivative in terms of what the rule saves -- */
 #define SQRT1_2 ((REAL)0.70710678118654752440)
-#define ACTIVATIONS(A)                                                                                             \
-    A(RELU, t_max(z, 0), y > 0 ? d : 0)                                                                            \
-    A(RELU6, t_min(t_max(z, 0), 6), y > 0 && y < 6 ? d : 0)                                                        \
-    A(SIGMOID, T_SIGMOID(z), d *y *(1 - y))                                                                        \
-    A(TANH, T_TANH(z), d *(1 - y * y))                                                                             \
-    A(ELU, t_where(z > 0, z, T_EXPM1(z)), d *t_where(y > 0, 1, y + 1))                                             \
-    A(GELU, z *(REAL)0.5 * (1 + FN(erf)(z * SQRT1_2)),                                                             \
-      d * ((REAL)0.5 * (1 + FN(erf)(y * SQRT1_2)) + y * (REAL)0.39894228040143267794 * T_EXP((REAL)-0.5 * y * y))) \
+#define ACTIVATIONS(A)                                                    \
+    A(RELU, t_max(z, 0), y > 0 ? d : 0)                                   \
+    A(RELU6, t_min(t_max(z, 0), 6), y > 0 && y < 6 ? d : 0)               \
+    A(SIGMOID, T_SIGMOID(z), d *y *(1 - y))                               \
+    A(TANH, T_TANH(z), d *(1 - y * y))                                    \
+    A(ELU, t_where(z > 0, z, T_EXPM1(z)), d *t_where(y > 0, 1, y + 1))    \
+    A(GELU, z *(REAL)0.5 * (1 + FN(erf)(z * SQRT1_2)),                    \
+      d *                                                                 \
+          ((REAL)0.5 * (1 + FN(erf)(y * SQRT1_2)) +                       \
+           y * (REAL)0.39894228040143267794 * T_EXP((REAL)-0.5 * y * y))) \
     A(SILU, z *T_SIGMOID(z), d *T_SIGMOID(y) * (1 + y * (1 - T_SIGMOID(y))))
 
 enum { NARROW = 64 }; /* elements that short rows are joined to */
@@ -318,8 +336,10 @@ static inline int64_t act_grain(int64_t n, int act) {
     return TIDE_MAX(1, (act >= ACT_SIGMOID ? 8192 : 32768) / TIDE_MAX(n, 1));
 }
 
-/* Small calls run without a parallel region: even one of a single thread costs more than they do. */
-static void bias_act_rows(int64_t lo, int64_t hi, int64_t n, REAL *c, int64_t ldc, const REAL *bias, int act) {
+/* Small calls run without a parallel region: even one of a single thread costs more than they do.
+ */
+static void bias_act_rows(int64_t lo, int64_t hi, int64_t n, REAL *c, int64_t ldc, const REAL *bias,
+                          int act) {
     for (int64_t i = lo; i < hi; i++) {
         REAL *restrict y = c + i * ldc;
         switch (act) {
@@ -346,7 +366,8 @@ static void bias_act_rows(int64_t lo, int64_t hi, int64_t n, REAL *c, int64_t ld
 void K(bias_act)(int64_t rows, int64_t n, REAL *c, int64_t ldc, const REAL *bias, int act) {
     if (!bias && act == ACT_LINEAR) return;
     REAL repeated[NARROW];
-    if (n > 0 && n <= NARROW / 2 && ldc == n && rows > NARROW) { /* several short rows are one, to fill the vectors */
+    if (n > 0 && n <= NARROW / 2 && ldc == n &&
+        rows > NARROW) { /* several short rows are one, to fill the vectors */
         const int64_t each = NARROW / n, left = rows % each;
         bias_act_rows(rows - left, rows, n, c, n, bias, act);
         for (int64_t i = 0; bias && i < each * n; i++) repeated[i] = bias[i % n];
@@ -357,12 +378,11 @@ void K(bias_act)(int64_t rows, int64_t n, REAL *c, int64_t ldc, const REAL *bias
         bias_act_rows(0, rows, n, c, ldc, bias, act);
         return;
     }
-    TIDE_PARALLEL_FOR (rows, grain) {
-        bias_act_rows(lo, hi, n, c, ldc, bias, act);
-    }
+    TIDE_PARALLEL_FOR (rows, grain) { bias_act_rows(lo, hi, n, c, ldc, bias, act); }
 }
 
-static void act_grad_part(int64_t lo, int64_t hi, const REAL *restrict dy, const REAL *restrict y_, int act, REAL *restrict dz) {
+static void act_grad_part(int64_t lo, int64_t hi, const REAL *restrict dy, const REAL *restrict y_,
+                          int act, REAL *restrict dz) {
     switch (act) {
 #define A(name, f, df)                      \
     case ACT_##name:                        \
@@ -382,9 +402,7 @@ void K(act_grad)(int64_t rows, int64_t n, const REAL *dy, const REAL *y, int act
         act_grad_part(0, all, dy, y, act, dz);
         return;
     }
-    TIDE_PARALLEL_FOR (all, grain) {
-        act_grad_part(lo, hi, dy, y, act, dz);
-    }
+    TIDE_PARALLEL_FOR (all, grain) { act_grad_part(lo, hi, dy, y, act, dz); }
 }
 
 static void colsum_part(int64_t lo, int64_t hi, int64_t n, const REAL *x, REAL *restrict s) {
@@ -414,9 +432,7 @@ void K(colsum)(int64_t rows, int64_t n, const REAL *x, REAL *out, REAL *work) {
         colsum_part(0, rows, n, x, out);
         return;
     }
-    TIDE_PARALLEL_FOR (rows, grain) {
-        colsum_part(lo, hi, n, x, work + chunk * n);
-    }
+    TIDE_PARALLEL_FOR (rows, grain) { colsum_part(lo, hi, n, x, work + chunk * n); }
     add_parts(TIDE_CEIL_DIV(rows, grain), n, work, out);
 }
 
@@ -425,9 +441,12 @@ typedef struct {
     const REAL *bias;
     int act;
 } epilogue;
-static void bias_act_piece(const void *arg, const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
+static void bias_act_piece(const void *arg, const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0,
+                           int64_t j1) {
     const epilogue *e = arg;
-    if (e->bias || e->act != ACT_LINEAR) bias_act_rows(i0, i1, j1 - j0, (REAL *)g->c + j0, g->ldc, e->bias ? e->bias + j0 : NULL, e->act);
+    if (e->bias || e->act != ACT_LINEAR)
+        bias_act_rows(i0, i1, j1 - j0, (REAL *)g->c + j0, g->ldc, e->bias ? e->bias + j0 : NULL,
+                      e->act);
 }
 
 tide_status K(linear)(tide_kcall *c);
@@ -436,15 +455,23 @@ tide_status K(linear)(tide_kcall *c) {
     const tide_buf *x = &c->in[0], *w = &c->in[1];
     int64_t in = w->shape[0], out = w->shape[1], rows = 1;
     for (int d = 0; d < x->rank - 1; d++) rows *= x->shape[d];
-    tide_gemm g = {.m = rows, .n = out, .k = in, .a = x->p, .ars = in, .acs = 1, .b = w->p, .brs = out, .bcs = 1, .c = c->out[0].p, .ldc = out};
+    tide_gemm g = {.m = rows,
+                   .n = out,
+                   .k = in,
+                   .a = x->p,
+                   .ars = in,
+                   .acs = 1,
+                   .b = w->p,
+                   .brs = out,
+                   .bcs = 1,
+                   .c = c->out[0].p,
+                   .ldc = out};
     if (rows > 0 && out > 0 && in > 0 && !served(&g)) {
         own_product(&g, bias_act_piece, &(epilogue){c->in[2].p, at->activation});
         return TIDE_OK;
     }
-    if (in == 0) K(gemm)
-    (&g);
-    K(bias_act)
-    (rows, out, c->out[0].p, out, c->in[2].p, at->activation);
+    if (in == 0) K(gemm)(&g);
+    K(bias_act)(rows, out, c->out[0].p, out, c->in[2].p, at->activation);
     return TIDE_OK;
 }
 
@@ -455,29 +482,46 @@ tide_status K(linear_grad)(tide_kcall *c) {
     int64_t in = w->shape[0], out = w->shape[1], rows = 1;
     for (int d = 0; d < x->rank - 1; d++) rows *= x->shape[d];
     const REAL *dz = c->in[3].p;
-    int64_t own = at->activation == ACT_LINEAR ? 0 : rows * out, work = at->needs & 4 ? tide_colsum_work(rows, out) : 0;
+    int64_t own = at->activation == ACT_LINEAR ? 0 : rows * out,
+            work = at->needs & 4 ? tide_colsum_work(rows, out) : 0;
     REAL *scratch = NULL;
     if (own + work > 0) {
         scratch = tide_scratch(c->dev, (size_t)(own + work) * sizeof(REAL));
         if (!scratch) return TIDE_ENOMEM;
     }
     if (own) {
-        K(act_grad)
-        (rows, out, dz, c->in[2].p, at->activation, scratch);
+        K(act_grad)(rows, out, dz, c->in[2].p, at->activation, scratch);
         dz = scratch;
     }
     if (at->needs & 1) {
-        tide_gemm g = {.m = rows, .n = in, .k = out, .a = dz, .ars = out, .acs = 1, .b = w->p, .brs = 1, .bcs = out, .c = c->out[0].p, .ldc = in};
-        K(gemm)
-        (&g);
+        tide_gemm g = {.m = rows,
+                       .n = in,
+                       .k = out,
+                       .a = dz,
+                       .ars = out,
+                       .acs = 1,
+                       .b = w->p,
+                       .brs = 1,
+                       .bcs = out,
+                       .c = c->out[0].p,
+                       .ldc = in};
+        K(gemm)(&g);
     }
     if (at->needs & 2) {
-        tide_gemm g = {.m = in, .n = out, .k = rows, .a = x->p, .ars = 1, .acs = in, .b = dz, .brs = out, .bcs = 1, .c = c->out[1].p, .ldc = out};
-        K(gemm)
-        (&g);
+        tide_gemm g = {.m = in,
+                       .n = out,
+                       .k = rows,
+                       .a = x->p,
+                       .ars = 1,
+                       .acs = in,
+                       .b = dz,
+                       .brs = out,
+                       .bcs = 1,
+                       .c = c->out[1].p,
+                       .ldc = out};
+        K(gemm)(&g);
     }
-    if (at->needs & 4) K(colsum)
-    (rows, out, dz, c->out[2].p, scratch + own);
+    if (at->needs & 4) K(colsum)(rows, out, dz, c->out[2].p, scratch + own);
     return TIDE_OK;
 }
 
@@ -485,11 +529,11 @@ tide_status K(activation_grad)(tide_kcall *c);
 tide_status K(activation_grad)(tide_kcall *c) {
     const tide_activation_grad_attrs *at = c->attrs;
     const tide_buf *dy = &c->in[0];
-    int64_t n = dy->shape[dy->rank - 1], rows = n ? tide_buf_numel(dy) / n : 0, grain = tide_colsum_rows(n);
+    int64_t n = dy->shape[dy->rank - 1], rows = n ? tide_buf_numel(dy) / n : 0,
+            grain = tide_colsum_rows(n);
     REAL *dz = c->out[0].p;
     if (!at->bias) {
-        K(act_grad)
-        (rows, n, dy->p, c->in[1].p, at->activation, dz);
+        K(act_grad)(rows, n, dy->p, c->in[1].p, at->activation, dz);
         return TIDE_OK;
     }
     REAL *work = tide_scratch(c->dev, (size_t)(tide_colsum_work(rows, n) + 1) * sizeof(REAL));
@@ -519,8 +563,8 @@ tide_status K(bias_activation)(tide_kcall *c) {
     const tide_bias_activation_attrs *at = c->attrs;
     const tide_buf *x = &c->in[0];
     int64_t n = x->shape[x->rank - 1], rows = n ? tide_buf_numel(x) / n : 0;
-    if (c->out[0].p != x->p) memcpy(c->out[0].p, x->p, (size_t)(rows * n) * sizeof(REAL)); /* engines call it in place */
-    K(bias_act)
-    (rows, n, c->out[0].p, n, c->in[1].p, at->activation);
+    if (c->out[0].p != x->p)
+        memcpy(c->out[0].p, x->p, (size_t)(rows * n) * sizeof(REAL)); /* engines call it in place */
+    K(bias_act)(rows, n, c->out[0].p, n, c->in[1].p, at->activation);
     return TIDE_OK;
 }

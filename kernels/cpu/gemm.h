@@ -1,18 +1,21 @@
-/* What conv.c and recurrent kernels take from gemm.c; all are K-named (one per level and element type). */
+/* What conv.c and recurrent kernels take from gemm.c; all are K-named (one per level and element
+ * type). */
 #ifndef TIDE_CPU_GEMM_H
 #define TIDE_CPU_GEMM_H
 
 #include "../gemm.h"
 #include "cpu.h"
 
-enum { ACT_LINEAR,
-       ACT_RELU,
-       ACT_RELU6,
-       ACT_SIGMOID,
-       ACT_TANH,
-       ACT_ELU,
-       ACT_GELU,
-       ACT_SILU }; /* the ENUM in ops.def */
+enum {
+    ACT_LINEAR,
+    ACT_RELU,
+    ACT_RELU6,
+    ACT_SIGMOID,
+    ACT_TANH,
+    ACT_ELU,
+    ACT_GELU,
+    ACT_SILU
+}; /* the ENUM in ops.def */
 
 void K(gemm)(const tide_gemm *g);
 /* c (rows, n; row stride ldc) = act(c + bias); bias may be NULL. */
@@ -22,7 +25,11 @@ void K(act_grad)(int64_t rows, int64_t n, const REAL *dy, const REAL *y, int act
 /* out (n) = sum of rows; work holds tide_colsum_work(rows, n) elements. */
 void K(colsum)(int64_t rows, int64_t n, const REAL *x, REAL *out, REAL *work);
 /* Rows that are summed in REAL; such sums are added in double. */
-static inline int64_t tide_colsum_rows(int64_t n) { return TIDE_MIN(512, TIDE_MAX(16, 16384 / TIDE_MAX(n, 1))); }
-static inline int64_t tide_colsum_work(int64_t rows, int64_t n) { return TIDE_CEIL_DIV(rows, tide_colsum_rows(n)) * n; }
+static inline int64_t tide_colsum_rows(int64_t n) {
+    return TIDE_MIN(512, TIDE_MAX(16, 16384 / TIDE_MAX(n, 1)));
+}
+static inline int64_t tide_colsum_work(int64_t rows, int64_t n) {
+    return TIDE_CEIL_DIV(rows, tide_colsum_rows(n)) * n;
+}
 
 #endif

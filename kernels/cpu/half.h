@@ -1,4 +1,5 @@
-/* float16 and bfloat16, which Tide stores and converts: widening is exact, narrowing rounds to nearest even. */
+/* float16 and bfloat16, which Tide stores and converts: widening is exact, narrowing rounds to
+ * nearest even. */
 #ifndef TIDE_CPU_HALF_H
 #define TIDE_CPU_HALF_H
 
@@ -29,7 +30,7 @@ static inline uint16_t tide_to_f16(float f) {
     u &= 0x7fffffff;
     if (u > 0x7f800000) return (uint16_t)(sign | 0x7e00);  /* NaN */
     if (u >= 0x477ff000) return (uint16_t)(sign | 0x7c00); /* rounds past 65504: infinity */
-    if (u < 0x38800000) {                                  /* subnormal: adding 0.5 aligns and rounds the mantissa */
+    if (u < 0x38800000) { /* subnormal: adding 0.5 aligns and rounds the mantissa */
         float a = tide_bits_float(u) + 0.5f;
         return (uint16_t)(sign | (tide_float_bits(a) - 0x3f000000));
     }

@@ -4,7 +4,8 @@
 
 #include "../kernel.h"
 
-/* Element i of a contiguous buffer as an integer; a float that is not whole gives INT64_MIN, which is in no range. */
+/* Element i of a contiguous buffer as an integer; a float that is not whole gives INT64_MIN, which
+ * is in no range. */
 static inline int64_t tide_label_at(const tide_buf *b, int64_t i) {
     switch (b->dtype) {
     case TIDE_I64: return ((const int64_t *)b->p)[i];
@@ -40,20 +41,25 @@ static inline double tide_number_at(const tide_buf *b, int64_t i) {
 }
 
 /* Entry `pos` of input `in` is none of the `count` numbers from `base` on. */
-static inline tide_status tide_bad_label(tide_kcall *c, int in, int64_t pos, int64_t base, int64_t count) {
+static inline tide_status tide_bad_label(tide_kcall *c, int in, int64_t pos, int64_t base,
+                                         int64_t count) {
     const int64_t last = (int64_t)((uint64_t)base + (uint64_t)count - 1);
-    c->bad = (tide_bad){.in = in, .pos = pos, .value = tide_label_at(&c->in[in], pos), .lo = base, .hi = last};
+    c->bad = (tide_bad){
+        .in = in, .pos = pos, .value = tide_label_at(&c->in[in], pos), .lo = base, .hi = last};
     return TIDE_EINDEX;
 }
 
-/* Writes the n labels of input `in`, counted from 0, to out; fails at the first outside base .. base + count - 1.
- * Where skip(i) holds (weight 0, or the label equals `ignore`), out gets -1 and the label is not checked. */
-static inline tide_status tide_read_labels(tide_kcall *c, int in, int64_t base, int64_t count, int64_t ignore,
-                                           const tide_buf *weight, int64_t n, int64_t *out) {
+/* Writes the n labels of input `in`, counted from 0, to out; fails at the first outside base ..
+ * base + count - 1. Where skip(i) holds (weight 0, or the label equals `ignore`), out gets -1 and
+ * the label is not checked. */
+static inline tide_status tide_read_labels(tide_kcall *c, int in, int64_t base, int64_t count,
+                                           int64_t ignore, const tide_buf *weight, int64_t n,
+                                           int64_t *out) {
     const tide_buf *b = &c->in[in];
     for (int64_t i = 0; i < n; i++) {
         const int64_t raw = tide_label_at(b, i), v = tide_label_from(b, i, base);
-        if ((ignore != TIDE_NONE && raw == ignore) || (weight && weight->p && tide_number_at(weight, i) == 0)) {
+        if ((ignore != TIDE_NONE && raw == ignore) ||
+            (weight && weight->p && tide_number_at(weight, i) == 0)) {
             out[i] = -1;
             continue;
         }

@@ -24,8 +24,7 @@ static void store(REAL *to, const double *from, int64_t n) {
 }
 static double dot(const double *x, const double *y, int64_t n) {
     double s = 0;
-#pragma omp simd reduction(+ \
-                           : s)
+#pragma omp simd reduction(+ : s)
     for (int64_t i = 0; i < n; i++) s += x[i] * y[i];
     return s;
 }

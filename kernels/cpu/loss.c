@@ -1,18 +1,20 @@
 /* Cross-entropies, the accuracies of metrics.
  *
- * Along the class axis every tensor is (outer, n, inner); an example is (o, l) and has number o * inner + l. The forward
- * leaves one statistic per example, log(sum(exp(logits))) or sum(p), from which the gradient needs one more pass.
- * Probabilities as in Keras: q = p / sum(p), clipped to 1e-7 .. 1 - 1e-7; beyond the limits the gradient is 0. */
+ * Along the class axis every tensor is (outer, n, inner); an example is (o, l) and has number o *
+ * inner + l. The forward leaves one statistic per example, log(sum(exp(logits))) or sum(p), from
+ * which the gradient needs one more pass. Probabilities as in Keras: q = p / sum(p), clipped to
+ * 1e-7 .. 1 - 1e-7; beyond the limits the gradient is 0. */
 #include "cpu.h"
 #include "labels.h"
 #include "rows.h"
 
 static const REAL LEAST = (REAL)1e-7, MOST = (REAL)(1 - 1e-7);
-static inline REAL clipped(REAL q) { return q < LEAST ? LEAST : q > MOST ? MOST
-                                                                         : q; }
+static inline REAL clipped(REAL q) { return q < LEAST ? LEAST : q > MOST ? MOST : q; }
 static inline int inside(REAL q) { return q >= LEAST && q <= MOST; }
 
-static inline int64_t element(rows a, int64_t example) { return example / a.inner * a.n * a.inner + example % a.inner; }
+static inline int64_t element(rows a, int64_t example) {
+    return example / a.inner * a.n * a.inner + example % a.inner;
+}
 
 /* stat[outer * inner] of x */
 static void statistic(rows a, const REAL *x, int from_logits, REAL *stat) {
@@ -67,7 +69,8 @@ TIDE_KERNEL(sparse_cross_entropy_) { /* output, target, weight -> loss, stat */
     return TIDE_OK;
 }
 
-/* logits: dx = g (exp(x - lse) - 1[label]); probabilities, q inside its limits: dp = g (1 / S - 1[label] / p), S = sum p */
+/* logits: dx = g (exp(x - lse) - 1[label]); probabilities, q inside its limits: dp = g (1 / S -
+ * 1[label] / p), S = sum p */
 TIDE_KERNEL(sparse_cross_entropy_grad_) { /* dy, output, target, stat, weight */
     const tide_sparse_cross_entropy_grad__attrs *at = c->attrs;
     const rows a = rows_around(&c->in[1], at->axis);
@@ -83,8 +86,10 @@ TIDE_KERNEL(sparse_cross_entropy_grad_) { /* dy, output, target, stat, weight */
             for (int64_t i = lo * a.n; i < hi * a.n; i++) dx[i] = T_EXP(dx[i]);
         }
         for (int64_t r = lo; r < hi; r++) {
-            const int64_t raw = tide_label_at(&c->in[2], r), label = tide_label_from(&c->in[2], r, at->base), base = element(a, r);
-            const int skip = (at->ignore_class != TIDE_NONE && raw == at->ignore_class) || (weight && weight[r] == 0);
+            const int64_t raw = tide_label_at(&c->in[2], r),
+                          label = tide_label_from(&c->in[2], r, at->base), base = element(a, r);
+            const int skip = (at->ignore_class != TIDE_NONE && raw == at->ignore_class) ||
+                (weight && weight[r] == 0);
             const REAL g = weight ? dy[r] * weight[r] : dy[r], z = stat[r];
             if (skip || label < 0 || label >= a.n) {
                 for (int64_t i = 0; i < a.n; i++) dx[base + i * a.inner] = 0;
@@ -92,7 +97,8 @@ TIDE_KERNEL(sparse_cross_entropy_grad_) { /* dy, output, target, stat, weight */
                 if (a.inner == 1)
                     for (int64_t i = 0; i < a.n; i++) dx[base + i] *= g;
                 else
-                    for (int64_t i = 0; i < a.n; i++) dx[base + i * a.inner] = g * T_EXP(x[base + i * a.inner] - z);
+                    for (int64_t i = 0; i < a.n; i++)
+                        dx[base + i * a.inner] = g * T_EXP(x[base + i * a.inner] - z);
                 dx[base + label * a.inner] -= g;
             } else {
                 const REAL p = x[base + label * a.inner], f = inside(p / z) ? g : 0;
@@ -109,7 +115,8 @@ TIDE_KERNEL(cross_entropy_) { /* output, target -> loss, stat */
     const tide_cross_entropy__attrs *at = c->attrs;
     const rows a = rows_around(&c->in[0], at->axis);
     const int64_t n = a.outer * a.inner;
-    const REAL *x = c->in[0].p, *t = c->in[1].p, s = (REAL)at->label_smoothing, keep = 1 - s, add = a.n ? s / (REAL)a.n : 0;
+    const REAL *x = c->in[0].p, *t = c->in[1].p, s = (REAL)at->label_smoothing, keep = 1 - s,
+               add = a.n ? s / (REAL)a.n : 0;
     REAL *loss = c->out[0].p, *stat = c->out[1].p;
     if (!n || !a.n) {
         for (int64_t i = 0; i < n; i++) loss[i] = stat[i] = 0;
@@ -124,19 +131,23 @@ TIDE_KERNEL(cross_entropy_) { /* output, target -> loss, stat */
             if (at->from_logits)
                 for (int64_t i = 0; i < a.n; i++) {
                     const REAL w = t[base + i * step] * keep + add;
-                    e += w == 0 ? 0 : (double)(w * (z - x[base + i * step])); /* 0 * inf where a logit is -inf */
+                    e += w == 0
+                        ? 0
+                        : (double)(w *
+                                   (z - x[base + i * step])); /* 0 * inf where a logit is -inf */
                 }
             else
                 for (int64_t i = 0; i < a.n; i++)
-                    e -= (double)((t[base + i * step] * keep + add) * T_LOG(clipped(x[base + i * step] / z)));
+                    e -= (double)((t[base + i * step] * keep + add) *
+                                  T_LOG(clipped(x[base + i * step] / z)));
             loss[r] = (REAL)e;
         }
     }
     return TIDE_OK;
 }
 
-/* logits: dx = g (exp(x - lse) sum(t) - t); probabilities: with u_i = t_i where q_i is inside its limits, else 0:
- * dp_i = g (sum(u) / S - u_i / p_i) */
+/* logits: dx = g (exp(x - lse) sum(t) - t); probabilities: with u_i = t_i where q_i is inside its
+ * limits, else 0: dp_i = g (sum(u) / S - u_i / p_i) */
 TIDE_KERNEL(cross_entropy_grad_) { /* dy, output, target, stat */
     const tide_cross_entropy_grad__attrs *at = c->attrs;
     const rows a = rows_around(&c->in[1], at->axis);
@@ -179,7 +190,8 @@ TIDE_KERNEL(cross_entropy_grad_) { /* dy, output, target, stat */
 /* logits: max(x, 0) - x t + log(1 + exp(-|x|)) */
 static void bce_logits(int64_t n, const REAL *t, const REAL *x, REAL *y) {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) y[i] = (x[i] > 0 ? x[i] : 0) - x[i] * t[i] + T_LOG1P(T_EXP(-T_ABS(x[i])));
+    for (int64_t i = 0; i < n; i++)
+        y[i] = (x[i] > 0 ? x[i] : 0) - x[i] * t[i] + T_LOG1P(T_EXP(-T_ABS(x[i])));
 }
 static void bce_probabilities(int64_t n, const REAL *t, const REAL *x, REAL *y) {
 #pragma omp simd
@@ -232,8 +244,7 @@ TIDE_KERNEL(squared_error_) { /* output, target */
         }
         for (int64_t r = lo; r < hi && n != 1; r++) {
             double sum = 0;
-#pragma omp simd reduction(+ \
-                           : sum)
+#pragma omp simd reduction(+ : sum)
             for (int64_t i = r * n; i < (r + 1) * n; i++) {
                 const double e = (double)(x[i] - t[i]);
                 sum += e * e;
@@ -290,7 +301,9 @@ TIDE_KERNEL(sparse_accuracy_) { /* output, target */
     REAL *y = c->out[0].p;
     TIDE_PARALLEL_FOR (a.outer *a.inner, TIDE_MAX(1, 4 * PIECE / (a.n + 1))) {
         for (int64_t r = lo; r < hi; r++)
-            y[r] = a.n && place_of_max(a.n, a.inner, x + element(a, r)) == tide_label_from(&c->in[1], r, at->base);
+            y[r] = a.n &&
+                place_of_max(a.n, a.inner, x + element(a, r)) ==
+                    tide_label_from(&c->in[1], r, at->base);
     }
     return TIDE_OK;
 }
@@ -303,7 +316,8 @@ TIDE_KERNEL(categorical_accuracy_) { /* output, target */
     TIDE_PARALLEL_FOR (a.outer *a.inner, TIDE_MAX(1, 2 * PIECE / (a.n + 1))) {
         for (int64_t r = lo; r < hi; r++) {
             const int64_t base = element(a, r);
-            y[r] = a.n && place_of_max(a.n, a.inner, x + base) == place_of_max(a.n, a.inner, t + base);
+            y[r] =
+                a.n && place_of_max(a.n, a.inner, x + base) == place_of_max(a.n, a.inner, t + base);
         }
     }
     return TIDE_OK;

@@ -1,5 +1,6 @@
-/* threshold_counts: weighted true positives, false positives, true negatives and false negatives for every threshold.
- * A prediction falls into the bucket after the last threshold that it exceeds; suffix sums over buckets give the counts. */
+/* threshold_counts: weighted true positives, false positives, true negatives and false negatives
+ * for every threshold. A prediction falls into the bucket after the last threshold that it exceeds;
+ * suffix sums over buckets give the counts. */
 #include "cpu.h"
 
 tide_status K(threshold_counts)(tide_kcall *c);
@@ -16,16 +17,19 @@ static int64_t exceeded(const REAL *t, int64_t n, REAL x) {
 }
 
 tide_status K(threshold_counts)(tide_kcall *c) {
-    const REAL *y_true = c->in[0].p, *y_pred = c->in[1].p, *t = c->in[2].p, *weight = c->nin > 3 ? c->in[3].p : NULL;
+    const REAL *y_true = c->in[0].p, *y_pred = c->in[1].p, *t = c->in[2].p,
+               *weight = c->nin > 3 ? c->in[3].p : NULL;
     REAL *out = c->out[0].p; /* (4, T, L) */
     int64_t n = c->in[1].shape[0], labels = c->in[1].shape[1], nt = c->in[2].shape[0];
-    double *bucket = tide_scratch(c->dev, (size_t)(2 * (nt + 1) * labels) * sizeof *bucket); /* (2, T + 1, L): true, false */
+    double *bucket = tide_scratch(
+        c->dev, (size_t)(2 * (nt + 1) * labels) * sizeof *bucket); /* (2, T + 1, L): true, false */
     if (!bucket) return TIDE_ENOMEM;
     memset(bucket, 0, (size_t)(2 * (nt + 1) * labels) * sizeof *bucket);
     for (int64_t i = 0; i < n; i++)
         for (int64_t l = 0; l < labels; l++) {
             int64_t at = i * labels + l;
-            bucket[((y_true[at] != 0 ? 0 : nt + 1) + exceeded(t, nt, y_pred[at])) * labels + l] += weight ? (double)weight[at] : 1.0;
+            bucket[((y_true[at] != 0 ? 0 : nt + 1) + exceeded(t, nt, y_pred[at])) * labels + l] +=
+                weight ? (double)weight[at] : 1.0;
         }
     for (int64_t l = 0; l < labels; l++) {
         double all[2] = {0, 0}, above[2] = {0, 0};

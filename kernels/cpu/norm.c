@@ -1,12 +1,12 @@
 /* Batch and layer normalization.
  *
- * Statistics of channels-last data are gathered in blocks of rows: sums of x - k and (x - k)^2 with k the block's first row,
- * in REAL for 32 rows and in double beyond, then joined in order by Chan's formula, so a large mean costs no digits and the
- * bits do not depend on threads. Few channels are handled as rows of several positions, to fill the vectors. */
+ * Statistics of channels-last data are gathered in blocks of rows: sums of x - k and (x - k)^2 with
+ * k the block's first row, in REAL for 32 rows and in double beyond, then joined in order by Chan's
+ * formula, so a large mean costs no digits and the bits do not depend on threads. Few channels are
+ * handled as rows of several positions, to fill the vectors. */
 #include "cpu.h"
 
-enum { LANES = 64,
-       FLUSH = 32 };
+enum { LANES = 64, FLUSH = 32 };
 #define EACH_LANE _Pragma("omp simd") for (int64_t l = 0; l < n; l++)
 
 /* (outer, C, inner) around the feature axis */
@@ -20,7 +20,8 @@ static layout layout_of(const tide_buf *x, int64_t axis) {
     return a;
 }
 
-/* How a matrix of M rows and C columns is cut: LANES columns at a time, `pack` rows seen as one row. */
+/* How a matrix of M rows and C columns is cut: LANES columns at a time, `pack` rows seen as one
+ * row. */
 typedef struct {
     int64_t rows, blocks, tiles, pack, grain;
 } cut;
@@ -31,14 +32,17 @@ static cut cut_of(int64_t M, int64_t C) {
     k.rows = TIDE_MAX(TIDE_CEIL_DIV(32768, C), TIDE_CEIL_DIV(M, 128));
     k.rows = TIDE_CEIL_DIV(k.rows, k.pack) * k.pack;
     k.blocks = TIDE_CEIL_DIV(M, k.rows);
-    k.grain = TIDE_MAX(1, 16384 / (TIDE_MIN(k.rows, M) * TIDE_MIN(C, LANES) + 1)); /* jobs worth a thread's start */
+    k.grain = TIDE_MAX(
+        1,
+        16384 / (TIDE_MIN(k.rows, M) * TIDE_MIN(C, LANES) + 1)); /* jobs worth a thread's start */
     return k;
 }
 
-/* Sums over rows r0..r1 of columns c0..c0+w. With `dy`: S = sum dy, Q = sum dy (x - k), dy masked by y > 0 if y is given;
- * without: S = sum (x - k), Q = sum (x - k)^2. k has one entry per lane. */
-static void column_sums(int64_t C, int64_t r0, int64_t r1, int64_t c0, int64_t w, int64_t pack, const REAL *x, const REAL *dy,
-                        const REAL *y, const REAL *k, double *S, double *Q) {
+/* Sums over rows r0..r1 of columns c0..c0+w. With `dy`: S = sum dy, Q = sum dy (x - k), dy masked
+ * by y > 0 if y is given; without: S = sum (x - k), Q = sum (x - k)^2. k has one entry per lane. */
+static void column_sums(int64_t C, int64_t r0, int64_t r1, int64_t c0, int64_t w, int64_t pack,
+                        const REAL *x, const REAL *dy, const REAL *y, const REAL *k, double *S,
+                        double *Q) {
     double sd[LANES], qd[LANES];
     REAL s[LANES], q[LANES];
     const int64_t wide = w * pack;
@@ -73,21 +77,20 @@ static void column_sums(int64_t C, int64_t r0, int64_t r1, int64_t c0, int64_t w
 }
 
 /* Likewise for one run of n elements of one channel. */
-static void run_sums(int64_t n, const REAL *x, const REAL *dy, const REAL *y, REAL k, double *S, double *Q) {
+static void run_sums(int64_t n, const REAL *x, const REAL *dy, const REAL *y, REAL k, double *S,
+                     double *Q) {
     double sd = 0, qd = 0;
     for (int64_t i0 = 0; i0 < n; i0 += 2048) {
         const int64_t i1 = TIDE_MIN(i0 + 2048, n);
         REAL s = 0, q = 0;
         if (!dy) {
-#pragma omp simd reduction(+ \
-                           : s, q)
+#pragma omp simd reduction(+ : s, q)
             for (int64_t i = i0; i < i1; i++) {
                 REAL d = x[i] - k;
                 s += d, q += d * d;
             }
         } else {
-#pragma omp simd reduction(+ \
-                           : s, q)
+#pragma omp simd reduction(+ : s, q)
             for (int64_t i = i0; i < i1; i++) {
                 REAL d = y && !(y[i] > 0) ? 0 : dy[i];
                 s += d, q += d * (x[i] - k);
@@ -119,7 +122,8 @@ static void statistics(layout a, cut k, const REAL *x, double *mean, double *m2,
     }
     TIDE_PARALLEL_FOR (k.blocks *k.tiles, k.grain) {
         for (int64_t job = lo; job < hi; job++) {
-            const int64_t b = job / k.tiles, c0 = job % k.tiles * LANES, w = TIDE_MIN(LANES, C - c0);
+            const int64_t b = job / k.tiles, c0 = job % k.tiles * LANES,
+                          w = TIDE_MIN(LANES, C - c0);
             const int64_t r0 = b * k.rows, r1 = TIDE_MIN(r0 + k.rows, M);
             REAL shift[LANES];
             double S[LANES], Q[LANES];
@@ -134,7 +138,8 @@ static void statistics(layout a, cut k, const REAL *x, double *mean, double *m2,
     }
     for (int64_t c = 0; c < C; c++) mean[c] = m2[c] = 0;
     for (int64_t b = 0; b < k.blocks; b++) {
-        const double n = (double)(b * k.rows), nb = (double)(TIDE_MIN((b + 1) * k.rows, M) - b * k.rows), t = n + nb;
+        const double n = (double)(b * k.rows),
+                     nb = (double)(TIDE_MIN((b + 1) * k.rows, M) - b * k.rows), t = n + nb;
         for (int64_t c = 0; c < C; c++) {
             double d = work[2 * b * C + c] - mean[c];
             m2[c] += TIDE_MAX(work[(2 * b + 1) * C + c], 0) + d * d * n * nb / t;
@@ -144,7 +149,8 @@ static void statistics(layout a, cut k, const REAL *x, double *mean, double *m2,
 }
 
 /* y = (x - mean) * slope + offset per channel, then relu if asked. */
-static void affine(layout a, const REAL *x, const REAL *mean, const REAL *slope, const REAL *offset, int relu, REAL *y) {
+static void affine(layout a, const REAL *x, const REAL *mean, const REAL *slope, const REAL *offset,
+                   int relu, REAL *y) {
     const int64_t C = a.C, M = a.outer;
     if (a.inner != 1) {
         TIDE_PARALLEL_FOR (M *C, TIDE_MAX(1, 32768 / a.inner)) {
@@ -160,12 +166,14 @@ static void affine(layout a, const REAL *x, const REAL *mean, const REAL *slope,
         }
         return;
     }
-    const int64_t pack = C < LANES ? LANES / C : 1, grain = TIDE_CEIL_DIV(TIDE_MAX(1, 32768 / C), pack) * pack;
+    const int64_t pack = C < LANES ? LANES / C : 1,
+                  grain = TIDE_CEIL_DIV(TIDE_MAX(1, 32768 / C), pack) * pack;
     TIDE_PARALLEL_FOR (M, grain) {
         REAL m_[LANES], s_[LANES], b_[LANES];
         const REAL *m = mean, *s = slope, *b = offset;
         if (pack > 1) {
-            for (int64_t l = 0; l < pack * C; l++) m_[l] = mean[l % C], s_[l] = slope[l % C], b_[l] = offset[l % C];
+            for (int64_t l = 0; l < pack * C; l++)
+                m_[l] = mean[l % C], s_[l] = slope[l % C], b_[l] = offset[l % C];
             m = m_, s = s_, b = b_;
         }
         for (int64_t r = lo; r < hi; r += pack) {
@@ -196,21 +204,26 @@ TIDE_KERNEL(batch_normalization) { /* x, mean, variance, offset, scale */
     return TIDE_OK;
 }
 
-TIDE_KERNEL(batch_norm_train_) { /* x, scale, offset, moving_mean, moving_variance -> y, mean, variance */
+TIDE_KERNEL(
+    batch_norm_train_) { /* x, scale, offset, moving_mean, moving_variance -> y, mean, variance */
     const tide_batch_norm_train__attrs *at = c->attrs;
     const layout a = layout_of(&c->in[0], at->axis);
     const int64_t C = a.C, count = a.outer * a.inner;
     if (!tide_buf_numel(&c->in[0])) {
-        memset(c->out[1].p, 0, (size_t)C * sizeof(REAL)), memset(c->out[2].p, 0, (size_t)C * sizeof(REAL));
+        memset(c->out[1].p, 0, (size_t)C * sizeof(REAL)),
+            memset(c->out[2].p, 0, (size_t)C * sizeof(REAL));
         return TIDE_OK;
     }
     const cut k = cut_of(a.outer, C);
-    double *w = tide_scratch(c->dev, (size_t)((a.inner == 1 ? 2 * k.blocks : 0) + 3) * (size_t)C * sizeof(double));
+    double *w = tide_scratch(
+        c->dev, (size_t)((a.inner == 1 ? 2 * k.blocks : 0) + 3) * (size_t)C * sizeof(double));
     if (!w) return TIDE_ENOMEM;
     double *mean = w, *m2 = w + C;
-    REAL *slope = (REAL *)(w + 2 * C), *shift, *y = c->out[0].p, *mean_out = c->out[1].p, *var_out = c->out[2].p;
+    REAL *slope = (REAL *)(w + 2 * C), *shift, *y = c->out[0].p, *mean_out = c->out[1].p,
+         *var_out = c->out[2].p;
     statistics(a, k, c->in[0].p, mean, m2, w + 3 * C);
-    shift = (REAL *)m2; /* REAL is no wider than double and m2[i] is read before shift[i] is written */
+    shift =
+        (REAL *)m2; /* REAL is no wider than double and m2[i] is read before shift[i] is written */
     const REAL *scale = c->in[1].p, *offset = c->in[2].p;
     REAL *moving_mean = c->in[3].p, *moving_var = c->in[4].p;
     const REAL keep = (REAL)at->momentum, take = (REAL)(1 - at->momentum);
@@ -238,9 +251,11 @@ TIDE_KERNEL(batch_norm_grad_) { /* dy, x, mean, variance, scale, y -> dx, dscale
         return TIDE_OK;
     }
     const cut k = cut_of(M, C);
-    double *w = tide_scratch(c->dev, (size_t)((a.inner == 1 ? 2 * k.blocks : 0) + 5) * (size_t)C * sizeof(double));
+    double *w = tide_scratch(
+        c->dev, (size_t)((a.inner == 1 ? 2 * k.blocks : 0) + 5) * (size_t)C * sizeof(double));
     if (!w) return TIDE_ENOMEM;
-    const REAL *dy = c->in[0].p, *x = c->in[1].p, *mean = c->in[2].p, *var = c->in[3].p, *scale = c->in[4].p, *y = c->in[5].p;
+    const REAL *dy = c->in[0].p, *x = c->in[1].p, *mean = c->in[2].p, *var = c->in[3].p,
+               *scale = c->in[4].p, *y = c->in[5].p;
     double *S = w, *Q = w + C, *part = w + 5 * C;
     if (a.inner != 1) {
         TIDE_PARALLEL_FOR (C, TIDE_MAX(1, 32768 / (M * a.inner + 1))) {
@@ -257,23 +272,27 @@ TIDE_KERNEL(batch_norm_grad_) { /* dy, x, mean, variance, scale, y -> dx, dscale
     } else {
         TIDE_PARALLEL_FOR (k.blocks *k.tiles, k.grain) {
             for (int64_t job = lo; job < hi; job++) {
-                const int64_t b = job / k.tiles, c0 = job % k.tiles * LANES, n = TIDE_MIN(LANES, C - c0);
+                const int64_t b = job / k.tiles, c0 = job % k.tiles * LANES,
+                              n = TIDE_MIN(LANES, C - c0);
                 REAL shift[LANES];
                 for (int64_t l = 0; l < n * k.pack; l++) shift[l] = mean[c0 + l % n];
-                column_sums(C, b * k.rows, TIDE_MIN((b + 1) * k.rows, M), c0, n, k.pack, x, dy, y, shift, part + 2 * b * C + c0,
-                            part + (2 * b + 1) * C + c0);
+                column_sums(C, b * k.rows, TIDE_MIN((b + 1) * k.rows, M), c0, n, k.pack, x, dy, y,
+                            shift, part + 2 * b * C + c0, part + (2 * b + 1) * C + c0);
             }
         }
         for (int64_t i = 0; i < C; i++) S[i] = Q[i] = 0;
         for (int64_t b = 0; b < k.blocks; b++)
-            for (int64_t i = 0; i < C; i++) S[i] += part[2 * b * C + i], Q[i] += part[(2 * b + 1) * C + i];
+            for (int64_t i = 0; i < C; i++)
+                S[i] += part[2 * b * C + i], Q[i] += part[(2 * b + 1) * C + i];
     }
     REAL *ka = (REAL *)(w + 2 * C), *kb = (REAL *)(w + 3 * C), *kc = (REAL *)(w + 4 * C);
     const double inv_n = 1.0 / ((double)M * (double)a.inner);
     for (int64_t i = 0; i < C; i++) {
-        const double r = 1 / sqrt((double)var[i] + at->epsilon), sr = (scale ? (double)scale[i] : 1) * r;
+        const double r = 1 / sqrt((double)var[i] + at->epsilon),
+                     sr = (scale ? (double)scale[i] : 1) * r;
         doffset[i] = (REAL)S[i], dscale[i] = (REAL)(Q[i] * r);
-        ka[i] = (REAL)sr, kb[i] = (REAL)(-sr * r * r * Q[i] * inv_n), kc[i] = (REAL)(-sr * S[i] * inv_n);
+        ka[i] = (REAL)sr, kb[i] = (REAL)(-sr * r * r * Q[i] * inv_n),
+        kc[i] = (REAL)(-sr * S[i] * inv_n);
     }
     if (a.inner != 1) {
         TIDE_PARALLEL_FOR (M *C, TIDE_MAX(1, 32768 / a.inner)) {
@@ -316,8 +335,7 @@ static REAL row_sum(int64_t D, const REAL *x) {
     double total = 0;
     for (int64_t i0 = 0; i0 < D; i0 += 1024) {
         REAL s = 0;
-#pragma omp simd reduction(+ \
-                           : s)
+#pragma omp simd reduction(+ : s)
         for (int64_t i = i0; i < TIDE_MIN(i0 + 1024, D); i++) s += x[i];
         total += (double)s;
     }
@@ -327,8 +345,7 @@ static double row_squares(int64_t D, const REAL *x, REAL mean) { /* mean of (x -
     double total = 0;
     for (int64_t i0 = 0; i0 < D; i0 += 1024) {
         REAL s = 0;
-#pragma omp simd reduction(+ \
-                           : s)
+#pragma omp simd reduction(+ : s)
         for (int64_t i = i0; i < TIDE_MIN(i0 + 1024, D); i++) s += (x[i] - mean) * (x[i] - mean);
         total += (double)s;
     }
@@ -367,14 +384,15 @@ TIDE_KERNEL(layer_norm_) { /* x, gamma, beta -> y, mean, rstd */
     return TIDE_OK;
 }
 
-/* With x^ = (x - mean) rstd and g = dy gamma: dx = rstd (g - mean(g) - x^ mean(g x^)), without mean(g) for rms;
- * dgamma = sum over rows of dy x^, dbeta = sum of dy. */
+/* With x^ = (x - mean) rstd and g = dy gamma: dx = rstd (g - mean(g) - x^ mean(g x^)), without
+ * mean(g) for rms; dgamma = sum over rows of dy x^, dbeta = sum of dy. */
 TIDE_KERNEL(layer_norm_grad_) { /* dy, x, mean, rstd, gamma -> dx, dgamma, dbeta */
     const tide_layer_norm_grad__attrs *at = c->attrs;
     int64_t R, D;
     rows_of(&c->in[1], at->axes, &R, &D);
     REAL *dx = c->out[0].p, *dgamma = c->out[1].p, *dbeta = c->out[2].p;
-    const REAL *dy = c->in[0].p, *x = c->in[1].p, *mean = c->in[2].p, *rstd = c->in[3].p, *gamma = c->in[4].p;
+    const REAL *dy = c->in[0].p, *x = c->in[1].p, *mean = c->in[2].p, *rstd = c->in[3].p,
+               *gamma = c->in[4].p;
     if (!R || !D) {
         for (int64_t i = 0; i < D; i++) dgamma[i] = dbeta[i] = 0;
         return TIDE_OK;
@@ -389,8 +407,7 @@ TIDE_KERNEL(layer_norm_grad_) { /* dy, x, mean, rstd, gamma -> dx, dgamma, dbeta
             for (int64_t r = b * rows; r < TIDE_MIN((b + 1) * rows, R); r++) {
                 const REAL *g = dy + r * D, *xr = x + r * D, m = mean[r], s = rstd[r];
                 REAL *d = dx + r * D, s1 = 0, s2 = 0;
-#pragma omp simd reduction(+ \
-                           : s1, s2)
+#pragma omp simd reduction(+ : s1, s2)
                 for (int64_t i = 0; i < D; i++) {
                     const REAL h = (xr[i] - m) * s, v = gamma ? g[i] * gamma[i] : g[i];
                     dg[i] += g[i] * h, db[i] += g[i];
@@ -398,7 +415,8 @@ TIDE_KERNEL(layer_norm_grad_) { /* dy, x, mean, rstd, gamma -> dx, dgamma, dbeta
                 }
                 const REAL a = at->rms ? 0 : s1 / (REAL)D, q = s2 / (REAL)D;
                 if (gamma)
-                    for (int64_t i = 0; i < D; i++) d[i] = s * (g[i] * gamma[i] - a - (xr[i] - m) * s * q);
+                    for (int64_t i = 0; i < D; i++)
+                        d[i] = s * (g[i] * gamma[i] - a - (xr[i] - m) * s * q);
                 else
                     for (int64_t i = 0; i < D; i++) d[i] = s * (g[i] - a - (xr[i] - m) * s * q);
             }
@@ -407,7 +425,8 @@ TIDE_KERNEL(layer_norm_grad_) { /* dy, x, mean, rstd, gamma -> dx, dgamma, dbeta
     TIDE_PARALLEL_FOR (D, TIDE_MAX(64, 32768 / blocks)) {
         for (int64_t i = lo; i < hi; i++) {
             double g = 0, b = 0;
-            for (int64_t k = 0; k < blocks; k++) g += (double)part[2 * k * D + i], b += (double)part[(2 * k + 1) * D + i];
+            for (int64_t k = 0; k < blocks; k++)
+                g += (double)part[2 * k * D + i], b += (double)part[(2 * k + 1) * D + i];
             dgamma[i] = (REAL)g, dbeta[i] = (REAL)b;
         }
     }

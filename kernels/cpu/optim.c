@@ -1,16 +1,20 @@
 /* Optimizer steps over a list of parameters in one parallel region, in place.
  *
- * All parameters are laid end to end and the whole is cut every few thousand elements. A sparse gradient (ids, values) is
- * first summed per row, in order. A row whose gradient was never other than zero has zero slots and does not move, so only
- * the rows that were ever in a batch are visited (`touched`), and the result is the dense rule's; rules whose slots do not
- * move under a zero gradient visit the batch's rows alone. Decay moves every row, so with it every row is visited. */
+ * All parameters are laid end to end and the whole is cut every few thousand elements. A sparse
+ * gradient (ids, values) is first summed per row, in order. A row whose gradient was never other
+ * than zero has zero slots and does not move, so only the rows that were ever in a batch are
+ * visited (`touched`), and the result is the dense rule's; rules whose slots do not move under a
+ * zero gradient visit the batch's rows alone. Decay moves every row, so with it every row is
+ * visited. */
 #include "cpu.h"
 #include "labels.h"
 
-enum { CHUNK = 16384, /* of the sums of squares */
-       STEP = 4096,   /* of a step: small, so that both threads end together */
-       PACK = 1024,
-       MAX_SLOTS = 3 };
+enum {
+    CHUNK = 16384, /* of the sums of squares */
+    STEP = 4096,   /* of a step: small, so that both threads end together */
+    PACK = 1024,
+    MAX_SLOTS = 3
+};
 
 /* Every step op's attributes begin with these (OPTIM_ARGS). */
 typedef struct {
@@ -22,12 +26,10 @@ typedef struct {
     int flag;
 } knobs;
 /* One run of a parameter: p, its gradient g and its slots, n elements each. */
-typedef void (*rule)(const knobs *, int64_t n, REAL *restrict p, const REAL *restrict g, REAL *const *slot);
+typedef void (*rule)(const knobs *, int64_t n, REAL *restrict p, const REAL *restrict g,
+                     REAL *const *slot);
 
-typedef enum { DENSE,
-               ROWS_TOUCHED,
-               ROWS_ALL,
-               ROWS_BATCH } visit;
+typedef enum { DENSE, ROWS_TOUCHED, ROWS_ALL, ROWS_BATCH } visit;
 typedef struct {
     REAL *p, *slot[MAX_SLOTS];
     const tide_buf *g;
@@ -47,7 +49,8 @@ typedef struct {
 static size_t aligned(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
 static size_t sparse_room(const tide_sparse *s, int64_t rows, int64_t d) {
     const size_t n = (size_t)s->ids.shape[0];
-    return aligned((size_t)rows * sizeof(int32_t)) + aligned(n * sizeof(int64_t)) + aligned(n * (size_t)d * sizeof(REAL));
+    return aligned((size_t)rows * sizeof(int32_t)) + aligned(n * sizeof(int64_t)) +
+        aligned(n * (size_t)d * sizeof(REAL));
 }
 
 /* Sums the values of each row, in order of appearance. */
@@ -78,7 +81,8 @@ static char *sum_rows(item *it, char *room) {
 
 static void pack(const tide_buf *b, int64_t first, int64_t n, REAL *out) {
     int64_t at[TIDE_MAX_RANK], rest = first, offset = 0;
-    for (int k = b->rank - 1; k >= 0; k--) at[k] = rest % b->shape[k], rest /= b->shape[k], offset += at[k] * b->stride[k];
+    for (int k = b->rank - 1; k >= 0; k--)
+        at[k] = rest % b->shape[k], rest /= b->shape[k], offset += at[k] * b->stride[k];
     const REAL *x = b->p;
     for (int64_t i = 0; i < n; i++) {
         out[i] = x[offset];
@@ -139,7 +143,8 @@ static void visit_rows(rule f, const knobs *k, const item *it, int64_t a, int64_
             i = TIDE_MIN(b, next_touched(it->touched, i / d + 1, TIDE_CEIL_DIV(b, d)) * d);
             continue;
         }
-        const int64_t r = i / d, end = TIDE_MIN(b, (r + 1) * d), row = it->how == ROWS_BATCH ? it->ids[r] : r;
+        const int64_t r = i / d, end = TIDE_MIN(b, (r + 1) * d),
+                      row = it->how == ROWS_BATCH ? it->ids[r] : r;
         const int64_t place = it->how == ROWS_BATCH ? r : it->place[r], shift = i - r * d;
         if (place >= 0) run_rule(f, k, it, row * d + shift, end - i, it->sums + place * d + shift);
         else
@@ -170,8 +175,7 @@ static double squares(const item *it) {
         double sum = 0;
         for (int64_t i0 = lo; i0 < hi; i0 += 256) {
             REAL s = 0;
-#pragma omp simd reduction(+ \
-                           : s)
+#pragma omp simd reduction(+ : s)
             for (int64_t i = i0; i < TIDE_MIN(i0 + 256, hi); i++) s += g[i] * g[i];
             sum += (double)s;
         }
@@ -181,8 +185,9 @@ static double squares(const item *it) {
     return total;
 }
 
-/* Lists: params, grads, nslots slots, touched. `zero_moves`: slots change under a zero gradient. `lag`, if not 0: rows outside
- * of the batch make this step later, and those in it are marked as having made it (see src/lag.c). */
+/* Lists: params, grads, nslots slots, touched. `zero_moves`: slots change under a zero gradient.
+ * `lag`, if not 0: rows outside of the batch make this step later, and those in it are marked as
+ * having made it (see src/lag.c). */
 static tide_status step(tide_kcall *c, int nslots, int zero_moves, int64_t lag, knobs k, rule f) {
     const common *at = c->attrs;
     const int n = c->nlist;
@@ -190,7 +195,8 @@ static tide_status step(tide_kcall *c, int nslots, int zero_moves, int64_t lag, 
     size_t room = aligned((size_t)n * sizeof(item));
     for (int i = 0; i < n; i++)
         if (grads[i].p && grads[i].rank == TIDE_SPARSE_RANK && params[i].shape[0] > 0)
-            room += sparse_room(grads[i].p, params[i].shape[0], tide_buf_numel(&params[i]) / params[i].shape[0]);
+            room += sparse_room(grads[i].p, params[i].shape[0],
+                                tide_buf_numel(&params[i]) / params[i].shape[0]);
     char *work = tide_scratch(c->dev, room);
     if (!work) return TIDE_ENOMEM;
     item *items = (item *)work;
@@ -204,18 +210,25 @@ static tide_status step(tide_kcall *c, int nslots, int zero_moves, int64_t lag, 
         const int64_t size = tide_buf_numel(&params[i]);
         if (!grads[i].p || size == 0) continue;
         item *it = &items[count++];
-        *it = (item){.p = params[i].p, .g = &grads[i], .touched = touched[i].p, .first = total, .size = size, .scale = 1};
+        *it = (item){.p = params[i].p,
+                     .g = &grads[i],
+                     .touched = touched[i].p,
+                     .first = total,
+                     .size = size,
+                     .scale = 1};
         for (int s = 0; s < nslots; s++) it->slot[s] = c->in[(2 + s) * n + i].p;
         if (grads[i].rank == TIDE_SPARSE_RANK) {
             it->rows = params[i].shape[0], it->d = size / it->rows;
             work = sum_rows(it, work);
             const int later = lag && it->touched && size >= TIDE_LAG_LEAST;
-            it->how = later ? ROWS_BATCH : at->weight_decay != 0 || (zero_moves && !it->touched) ? ROWS_ALL
-                : zero_moves                                                                     ? ROWS_TOUCHED
-                                                                                                 : ROWS_BATCH;
+            it->how = later                                             ? ROWS_BATCH
+                : at->weight_decay != 0 || (zero_moves && !it->touched) ? ROWS_ALL
+                : zero_moves                                            ? ROWS_TOUCHED
+                                                                        : ROWS_BATCH;
             if (it->how == ROWS_BATCH) it->size = it->unique * it->d;
             if (it->touched)
-                for (int64_t u = 0; u < it->unique; u++) it->touched[it->ids[u]] = (uint8_t)(later ? lag + 1 : 1);
+                for (int64_t u = 0; u < it->unique; u++)
+                    it->touched[it->ids[u]] = (uint8_t)(later ? lag + 1 : 1);
         } else {
             it->packed = tide_buf_contiguous(&grads[i]);
             if (it->touched) memset(it->touched, 1, (size_t)params[i].shape[0]); /* later: sparse */
@@ -227,10 +240,13 @@ static tide_status step(tide_kcall *c, int nslots, int zero_moves, int64_t lag, 
         for (int i = 0; i < count; i++) {
             const double s = squares(&items[i]) * at->grad_scale * at->grad_scale;
             all += s;
-            if (at->clipnorm > 0) items[i].scale = (REAL)(at->clipnorm / TIDE_MAX(sqrt(s), at->clipnorm));
+            if (at->clipnorm > 0)
+                items[i].scale = (REAL)(at->clipnorm / TIDE_MAX(sqrt(s), at->clipnorm));
         }
         if (!(at->clipnorm > 0))
-            for (int i = 0; i < count; i++) items[i].scale = (REAL)(at->global_clipnorm / TIDE_MAX(sqrt(all), at->global_clipnorm));
+            for (int i = 0; i < count; i++)
+                items[i].scale =
+                    (REAL)(at->global_clipnorm / TIDE_MAX(sqrt(all), at->global_clipnorm));
     }
     TIDE_PARALLEL_FOR (total, total <= 2 * STEP ? total : STEP) {
         for (int64_t i = lo, j = item_at(items, count, lo); i < hi; j++) {
@@ -252,7 +268,9 @@ static inline REAL seen(const knobs *k, REAL g) {
     return g < -k->limit ? -k->limit : g;
 }
 #define EACH _Pragma("omp simd") for (int64_t i = 0; i < n; i++)
-#define RULE(name) static void name(const knobs *k, int64_t n, REAL *restrict p, const REAL *restrict g, REAL *const *slot)
+#define RULE(name)                                                                        \
+    static void name(const knobs *k, int64_t n, REAL *restrict p, const REAL *restrict g, \
+                     REAL *const *slot)
 #define SLOT(name, at) REAL *restrict name = slot[at]
 #define DECAYED(i) (p[i] - p[i] * k->decay)
 
@@ -300,20 +318,26 @@ RULE(adam_largest) {
     SLOT(h, 2);
     EACH {
         const REAL x = seen(k, g[i]);
-        const REAL mi = m[i] + (x - m[i]) * k->k[1], vi = v[i] + (x * x - v[i]) * k->k[2], hi = h[i] > vi ? h[i] : vi;
+        const REAL mi = m[i] + (x - m[i]) * k->k[1], vi = v[i] + (x * x - v[i]) * k->k[2],
+                   hi = h[i] > vi ? h[i] : vi;
         m[i] = mi, v[i] = vi, h[i] = hi;
         p[i] = DECAYED(i) - k->k[0] * mi / (T_SQRT(hi) + k->k[3]);
     }
 }
 TIDE_KERNEL(adam_step_) {
     const tide_adam_step__attrs *at = c->attrs;
-    const double t = (double)at->step, alpha = at->learning_rate * sqrt(1 - pow(at->beta_2, t)) / (1 - pow(at->beta_1, t));
-    const knobs k = {.k = {(REAL)alpha, (REAL)(1 - at->beta_1), (REAL)(1 - at->beta_2), (REAL)at->epsilon}};
+    const double t = (double)at->step,
+                 alpha =
+                     at->learning_rate * sqrt(1 - pow(at->beta_2, t)) / (1 - pow(at->beta_1, t));
+    const knobs k = {
+        .k = {(REAL)alpha, (REAL)(1 - at->beta_1), (REAL)(1 - at->beta_2), (REAL)at->epsilon}};
     return step(c, 3, 1, at->lag_, k, at->amsgrad ? adam_largest : adam);
 }
 
-/* The steps that a row missed, all in registers: alpha, 1 - b1, 1 - b2, epsilon of each, gradient 0. */
-static void catch_up(int64_t d, REAL *p, REAL *m, REAL *v, const double (*steps)[4], int64_t from, int64_t to) {
+/* The steps that a row missed, all in registers: alpha, 1 - b1, 1 - b2, epsilon of each, gradient
+ * 0. */
+static void catch_up(int64_t d, REAL *p, REAL *m, REAL *v, const double (*steps)[4], int64_t from,
+                     int64_t to) {
     enum { WIDE = 16 };
     for (int64_t j = 0; j < d; j += WIDE) {
         const size_t bytes = (size_t)TIDE_MIN(WIDE, d - j) * sizeof(REAL);
@@ -321,7 +345,8 @@ static void catch_up(int64_t d, REAL *p, REAL *m, REAL *v, const double (*steps)
         for (int l = 0; l < WIDE; l++) V[l] = 1; /* lanes beyond the row divide by something */
         memcpy(P, p + j, bytes), memcpy(M, m + j, bytes), memcpy(V, v + j, bytes);
         for (int64_t s = from; s < to; s++) {
-            const REAL alpha = (REAL)steps[s][0], k1 = (REAL)steps[s][1], k2 = (REAL)steps[s][2], eps = (REAL)steps[s][3];
+            const REAL alpha = (REAL)steps[s][0], k1 = (REAL)steps[s][1], k2 = (REAL)steps[s][2],
+                       eps = (REAL)steps[s][3];
 #pragma omp simd
             for (int l = 0; l < WIDE; l++) {
                 const REAL mi = M[l] + (0 - M[l]) * k1, vi = V[l] + (0 - V[l]) * k2;
@@ -335,13 +360,15 @@ static void catch_up(int64_t d, REAL *p, REAL *m, REAL *v, const double (*steps)
 
 TIDE_KERNEL(adam_lag_) { /* p, m, v, touched, steps, ids */
     const tide_adam_lag__attrs *at = c->attrs;
-    const int64_t rows = c->in[0].shape[0], n = c->in[4].shape[0], d = rows ? tide_buf_numel(&c->in[0]) / rows : 0;
+    const int64_t rows = c->in[0].shape[0], n = c->in[4].shape[0],
+                  d = rows ? tide_buf_numel(&c->in[0]) / rows : 0;
     const double(*steps)[4] = c->in[4].p;
     REAL *p = c->in[0].p, *m = c->in[1].p, *v = c->in[2].p;
     uint8_t *touched = c->in[3].p;
     if (!c->in[5].p) { /* all, and the steps will be forgotten */
         TIDE_PARALLEL_FOR (rows, TIDE_MAX(1, 4096 / (d + 1))) {
-            for (int64_t r = next_touched(touched, lo, hi); r < hi; r = next_touched(touched, r + 1, hi)) {
+            for (int64_t r = next_touched(touched, lo, hi); r < hi;
+                 r = next_touched(touched, r + 1, hi)) {
                 catch_up(d, p + r * d, m + r * d, v + r * d, steps, touched[r] - 1, n);
                 touched[r] = 1;
             }
@@ -396,7 +423,9 @@ RULE(rmsprop_plain) {
 }
 TIDE_KERNEL(rmsprop_step_) {
     const tide_rmsprop_step__attrs *at = c->attrs;
-    const knobs k = {.k = {(REAL)at->learning_rate, (REAL)at->rho, (REAL)(1 - at->rho), (REAL)at->epsilon, (REAL)at->momentum}, .flag = at->centered};
+    const knobs k = {.k = {(REAL)at->learning_rate, (REAL)at->rho, (REAL)(1 - at->rho),
+                           (REAL)at->epsilon, (REAL)at->momentum},
+                     .flag = at->centered};
     return step(c, 3, 1, 0, k, at->centered || at->momentum != 0 ? rmsprop : rmsprop_plain);
 }
 
@@ -417,7 +446,8 @@ RULE(adamax) { /* k: lr / (1 - b1^t), 1 - b1, b2, epsilon */
     SLOT(m, 0);
     SLOT(u, 1);
     EACH {
-        const REAL x = seen(k, g[i]), mi = m[i] + (x - m[i]) * k->k[1], b = k->k[2] * u[i], s = T_ABS(x), ui = b > s ? b : s;
+        const REAL x = seen(k, g[i]), mi = m[i] + (x - m[i]) * k->k[1], b = k->k[2] * u[i],
+                   s = T_ABS(x), ui = b > s ? b : s;
         m[i] = mi, u[i] = ui;
         p[i] = DECAYED(i) - k->k[0] * mi / (ui + k->k[3]);
     }
@@ -425,23 +455,31 @@ RULE(adamax) { /* k: lr / (1 - b1^t), 1 - b1, b2, epsilon */
 TIDE_KERNEL(adamax_step_) {
     const tide_adamax_step__attrs *at = c->attrs;
     const double alpha = at->learning_rate / (1 - pow(at->beta_1, (double)at->step));
-    return step(c, 2, 1, 0, (knobs){.k = {(REAL)alpha, (REAL)(1 - at->beta_1), (REAL)at->beta_2, (REAL)at->epsilon}}, adamax);
+    return step(
+        c, 2, 1, 0,
+        (knobs){.k = {(REAL)alpha, (REAL)(1 - at->beta_1), (REAL)at->beta_2, (REAL)at->epsilon}},
+        adamax);
 }
 
-RULE(nadam) { /* k: share of m, share of g, 1 - b1, 1 - b2, 1 / (1 - b2^t), epsilon; the learning rate is in the shares */
+RULE(nadam) { /* k: share of m, share of g, 1 - b1, 1 - b2, 1 / (1 - b2^t), epsilon; the learning
+                 rate is in the shares */
     SLOT(m, 0);
     SLOT(v, 1);
     EACH {
-        const REAL x = seen(k, g[i]), mi = m[i] + (x - m[i]) * k->k[2], vi = v[i] + (x * x - v[i]) * k->k[3];
+        const REAL x = seen(k, g[i]), mi = m[i] + (x - m[i]) * k->k[2],
+                   vi = v[i] + (x * x - v[i]) * k->k[3];
         m[i] = mi, v[i] = vi;
         p[i] = DECAYED(i) - (k->k[0] * mi + k->k[1] * x) / (T_SQRT(vi * k->k[4]) + k->k[5]);
     }
 }
 TIDE_KERNEL(nadam_step_) {
     const tide_nadam_step__attrs *at = c->attrs;
-    const double t = (double)at->step, u = at->beta_1 * (1 - 0.5 * pow(0.96, t)), next = at->beta_1 * (1 - 0.5 * pow(0.96, t + 1));
-    const double of_m = at->learning_rate * next / (1 - at->u_product * next), of_g = at->learning_rate * (1 - u) / (1 - at->u_product);
-    const knobs k = {.k = {(REAL)of_m, (REAL)of_g, (REAL)(1 - at->beta_1), (REAL)(1 - at->beta_2), (REAL)(1 / (1 - pow(at->beta_2, t))), (REAL)at->epsilon}};
+    const double t = (double)at->step, u = at->beta_1 * (1 - 0.5 * pow(0.96, t)),
+                 next = at->beta_1 * (1 - 0.5 * pow(0.96, t + 1));
+    const double of_m = at->learning_rate * next / (1 - at->u_product * next),
+                 of_g = at->learning_rate * (1 - u) / (1 - at->u_product);
+    const knobs k = {.k = {(REAL)of_m, (REAL)of_g, (REAL)(1 - at->beta_1), (REAL)(1 - at->beta_2),
+                           (REAL)(1 / (1 - pow(at->beta_2, t))), (REAL)at->epsilon}};
     return step(c, 2, 1, 0, k, nadam);
 }
 
@@ -457,7 +495,10 @@ RULE(adadelta) { /* k: lr, rho, 1 - rho, epsilon */
 }
 TIDE_KERNEL(adadelta_step_) {
     const tide_adadelta_step__attrs *at = c->attrs;
-    return step(c, 2, 1, 0, (knobs){.k = {(REAL)at->learning_rate, (REAL)at->rho, (REAL)(1 - at->rho), (REAL)at->epsilon}}, adadelta);
+    return step(c, 2, 1, 0,
+                (knobs){.k = {(REAL)at->learning_rate, (REAL)at->rho, (REAL)(1 - at->rho),
+                              (REAL)at->epsilon}},
+                adadelta);
 }
 
 RULE(lion) { /* k: lr, b1, 1 - b1, b2, 1 - b2 */
@@ -465,13 +506,13 @@ RULE(lion) { /* k: lr, b1, 1 - b1, b2, 1 - b2 */
     EACH {
         const REAL x = seen(k, g[i]), s = m[i] * k->k[1] + x * k->k[2];
         m[i] = m[i] * k->k[3] + x * k->k[4];
-        p[i] = DECAYED(i) - k->k[0] * (s > 0 ? 1 : s < 0 ? -1
-                                                         : s);
+        p[i] = DECAYED(i) - k->k[0] * (s > 0 ? 1 : s < 0 ? -1 : s);
     }
 }
 TIDE_KERNEL(lion_step_) {
     const tide_lion_step__attrs *at = c->attrs;
-    const knobs k = {.k = {(REAL)at->learning_rate, (REAL)at->beta_1, (REAL)(1 - at->beta_1), (REAL)at->beta_2, (REAL)(1 - at->beta_2)}};
+    const knobs k = {.k = {(REAL)at->learning_rate, (REAL)at->beta_1, (REAL)(1 - at->beta_1),
+                           (REAL)at->beta_2, (REAL)(1 - at->beta_2)}};
     return step(c, 1, 1, 0, k, lion);
 }
 
@@ -524,7 +565,8 @@ TIDE_KERNEL(global_norm_) {
         const tide_sparse *s = c->in[i].p;
         if (c->in[i].rank != TIDE_SPARSE_RANK || !s->ids.shape[0]) continue;
         int64_t rows = 0;
-        for (int64_t r = 0; r < s->ids.shape[0]; r++) rows = TIDE_MAX(rows, ((const int64_t *)s->ids.p)[r] + 1);
+        for (int64_t r = 0; r < s->ids.shape[0]; r++)
+            rows = TIDE_MAX(rows, ((const int64_t *)s->ids.p)[r] + 1);
         room = TIDE_MAX(room, sparse_room(s, rows, tide_buf_numel(&s->values) / s->ids.shape[0]));
     }
     char *work = tide_scratch(c->dev, room + 64);
@@ -535,7 +577,8 @@ TIDE_KERNEL(global_norm_) {
             const tide_sparse *s = c->in[i].p;
             if (!s->ids.shape[0]) continue;
             it.how = ROWS_BATCH, it.d = tide_buf_numel(&s->values) / s->ids.shape[0];
-            for (int64_t r = 0; r < s->ids.shape[0]; r++) it.rows = TIDE_MAX(it.rows, ((const int64_t *)s->ids.p)[r] + 1);
+            for (int64_t r = 0; r < s->ids.shape[0]; r++)
+                it.rows = TIDE_MAX(it.rows, ((const int64_t *)s->ids.p)[r] + 1);
             sum_rows(&it, work);
         } else {
             it.size = tide_buf_numel(&c->in[i]), it.packed = tide_buf_contiguous(&c->in[i]);

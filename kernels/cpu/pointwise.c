@@ -1,7 +1,8 @@
-/* Float kernels of the elementwise ops, expanded from pointwise.def: one loop per op and one per derivative, over
- * unit-stride pieces that tide_elementwise cuts and packs.
+/* Float kernels of the elementwise ops, expanded from pointwise.def: one loop per op and one per
+ * derivative, over unit-stride pieces that tide_elementwise cuts and packs.
  *
- * Invariant: an expression reads only element i of each operand, so a result may be written over an input. */
+ * Invariant: an expression reads only element i of each operand, so a result may be written over an
+ * input. */
 #include "cpu.h"
 
 /* Elements below which no second thread is worth its start. */
@@ -13,11 +14,12 @@
 #define TIDE_BIG TIDE_CAT(TIDE_BIG_, REAL_NAME)
 
 /* -- functions that libm lacks or defines otherwise -- */
-static inline REAL sign(REAL x) { return x > 0 ? (REAL)1 : x < 0 ? (REAL)-1
-                                      : x == 0                   ? (REAL)0
-                                                                 : x; }
+static inline REAL sign(REAL x) {
+    return x > 0 ? (REAL)1 : x < 0 ? (REAL)-1 : x == 0 ? (REAL)0 : x;
+}
 
-/* Quotient and remainder as NumPy defines them: q = floor(a / b) with a = q b + r and r of b's sign. */
+/* Quotient and remainder as NumPy defines them: q = floor(a / b) with a = q b + r and r of b's
+ * sign. */
 static inline REAL mod(REAL a, REAL b) {
     REAL r = FN(fmod)(a, b);
     if (b == 0) return r;
@@ -33,27 +35,52 @@ static inline REAL floor_div(REAL a, REAL b) {
     return q - f > (REAL)0.5 ? f + 1 : f;
 }
 
-/* tanh(log(1 + e^x)) = ((1 + e^x)^2 - 1) / ((1 + e^x)^2 + 1), scaled by e^(-2x) above 0 so that nothing overflows. */
+/* tanh(log(1 + e^x)) = ((1 + e^x)^2 - 1) / ((1 + e^x)^2 + 1), scaled by e^(-2x) above 0 so that
+ * nothing overflows. */
 static inline REAL tanh_softplus(REAL x) {
     REAL e = FN(exp)(-FN(fabs)(x));
     REAL num = t_where(x < 0, e * (e + 2), 1 + 2 * e), more = t_where(x < 0, 2, 2 * e * e);
     return num / (num + more);
 }
 
-/* Inverse error function from Wichura's normal quantile, algorithm AS 241 (PPND16): erfinv(x) = quantile((1 + x)/2)/sqrt 2. */
+/* Inverse error function from Wichura's normal quantile, algorithm AS 241 (PPND16): erfinv(x) =
+ * quantile((1 + x)/2)/sqrt 2. */
 static inline double erfinv(double x) {
-    static const double a[] = {3.3871328727963666080, 133.14166789178437745, 1971.5909503065514427, 13731.693765509461125,
-                               45921.953931549871457, 67265.770927008700853, 33430.575583588128105, 2509.0809287301226727};
-    static const double b[] = {1.0, 42.313330701600911252, 687.18700749205790830, 5394.1960214247511077, 21213.794301586595867,
-                               39307.895800092710610, 28729.085735721942674, 5226.4952788528545610};
-    static const double c[] = {1.42343711074968357734, 4.63033784615654529590, 5.76949722146069140550, 3.64784832476320460504,
-                               1.27045825245236838258, 0.241780725177450611770, 0.0227238449892691845833, 7.74545014278341407640e-4};
-    static const double d[] = {1.0, 2.05319162663775882187, 1.67638483018380384940, 0.689767334985100004550,
-                               0.148103976427480074590, 0.0151986665636164571966, 5.47593808499534494600e-4, 1.05075007164441684324e-9};
-    static const double e[] = {6.65790464350110377720, 5.46378491116411436990, 1.78482653991729133580, 0.296560571828504891230,
-                               0.0265321895265761230930, 0.00124266094738807843860, 2.71155556874348757815e-5, 2.01033439929228813265e-7};
-    static const double f[] = {1.0, 0.599832206555887937690, 0.136929880922735805310, 0.0148753612908506148525,
-                               7.86869131145613259100e-4, 1.84631831751005468180e-5, 1.42151175831644588870e-7, 2.04426310338993978564e-15};
+    static const double a[] = {3.3871328727963666080, 133.14166789178437745, 1971.5909503065514427,
+                               13731.693765509461125, 45921.953931549871457, 67265.770927008700853,
+                               33430.575583588128105, 2509.0809287301226727};
+    static const double b[] = {1.0,
+                               42.313330701600911252,
+                               687.18700749205790830,
+                               5394.1960214247511077,
+                               21213.794301586595867,
+                               39307.895800092710610,
+                               28729.085735721942674,
+                               5226.4952788528545610};
+    static const double c[] = {1.42343711074968357734,   4.63033784615654529590,
+                               5.76949722146069140550,   3.64784832476320460504,
+                               1.27045825245236838258,   0.241780725177450611770,
+                               0.0227238449892691845833, 7.74545014278341407640e-4};
+    static const double d[] = {1.0,
+                               2.05319162663775882187,
+                               1.67638483018380384940,
+                               0.689767334985100004550,
+                               0.148103976427480074590,
+                               0.0151986665636164571966,
+                               5.47593808499534494600e-4,
+                               1.05075007164441684324e-9};
+    static const double e[] = {6.65790464350110377720,    5.46378491116411436990,
+                               1.78482653991729133580,    0.296560571828504891230,
+                               0.0265321895265761230930,  0.00124266094738807843860,
+                               2.71155556874348757815e-5, 2.01033439929228813265e-7};
+    static const double f[] = {1.0,
+                               0.599832206555887937690,
+                               0.136929880922735805310,
+                               0.0148753612908506148525,
+                               7.86869131145613259100e-4,
+                               1.84631831751005468180e-5,
+                               1.42151175831644588870e-7,
+                               2.04426310338993978564e-15};
     const double *num, *den;
     double q = 0.5 * x, r, scale;
     if (!(fabs(x) <= 1)) return NAN;
@@ -160,10 +187,11 @@ POWER(power_inverse, 1 / x)
 static tide_loop choose_power(const tide_kcall *c, tide_loop general) {
     if (tide_buf_numel(&c->in[1]) != 1) return general;
     REAL e = *(const REAL *)c->in[1].p;
-    return e == 2 ? power_2 : e == 1 ? power_1
-        : e == 3                     ? power_3
-        : e == -1                    ? power_inverse
-                                     : general;
+    return e == 2 ? power_2
+        : e == 1  ? power_1
+        : e == 3  ? power_3
+        : e == -1 ? power_inverse
+                  : general;
 }
 static inline tide_loop choose_general(const tide_kcall *c, tide_loop general) {
     (void)c;
@@ -182,12 +210,12 @@ static inline tide_loop choose_general(const tide_kcall *c, tide_loop general) {
         const REAL *p0 = in[0], *p1 = nin > 1 ? in[1] : NULL, *p2 = nin > 2 ? in[2] : NULL; \
         OUT *o = out;                                                                       \
         (void)a_, (void)p0, (void)p1, (void)p2;                                             \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                               \
-            bind o[i] = (OUT)(expr);                                                        \
-        }                                                                                   \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) { bind o[i] = (OUT)(expr); }    \
     }                                                                                       \
     tide_status K(fn)(tide_kcall * c);                                                      \
-    tide_status K(fn)(tide_kcall * c) { return tide_elementwise(c, CHOOSE(fn)(c, fn##_loop), grain); }
+    tide_status K(fn)(tide_kcall * c) {                                                     \
+        return tide_elementwise(c, CHOOSE(fn)(c, fn##_loop), grain);                        \
+    }
 
 #define NREAD_NONE 1
 #define NREAD_X 2
@@ -213,7 +241,8 @@ static inline tide_loop choose_general(const tide_kcall *c, tide_loop general) {
 #define UP(name, params, fwd, bwd, reads, dom, doc) U(name, fwd, bwd, reads, dom, doc)
 #define UI(name, fwd, bwd, reads, ifwd, dom, doc) U(name, fwd, bwd, reads, dom, doc)
 #define UB(name, fwd, ifwd, doc) LOOP(name, name, 1, LIGHT, uint8_t, BIND_X, (fwd) ? 1 : 0)
-#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) LOOP(name, name, 2, LIGHT, REAL, BIND_X12, fwd)
+#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) \
+    LOOP(name, name, 2, LIGHT, REAL, BIND_X12, fwd)
 #define BC(name, fwd, doc) LOOP(name, name, 2, LIGHT, uint8_t, BIND_X12, (fwd) ? 1 : 0)
 #define BI(name, ifwd, doc)
 #include "../pointwise.def"

@@ -1,7 +1,9 @@
-/* Pooling over three spatial axes, channels last: windows are walked position by position, channels side by side.
+/* Pooling over three spatial axes, channels last: windows are walked position by position, channels
+ * side by side.
  *
- * A window lies inside x (padding neither wins nor counts). Gradients of maxima find the window's first element that equals
- * the result again, instead of keeping its place. Each image and block of channels is written by one thread, in order. */
+ * A window lies inside x (padding neither wins nor counts). Gradients of maxima find the window's
+ * first element that equals the result again, instead of keeping its place. Each image and block of
+ * channels is written by one thread, in order. */
 #include "../geometry.h"
 #include "cpu.h"
 
@@ -12,11 +14,18 @@ typedef struct {
     int adaptive;
 } pool;
 
-/* x, y: shapes of the larger and the smaller tensor. The attributes are the same in every pooling op. */
-static pool pool_of(int rank, const int64_t *x, const int64_t *y, const tide_ints *size, const tide_ints *strides, int same,
-                    const tide_ints *output) {
+/* x, y: shapes of the larger and the smaller tensor. The attributes are the same in every pooling
+ * op. */
+static pool pool_of(int rank, const int64_t *x, const int64_t *y, const tide_ints *size,
+                    const tide_ints *strides, int same, const tide_ints *output) {
     pool p = {.adaptive = output->n > 0,
-              .g = {.nd = rank - 2, .n = x[0], .c = x[rank - 1], .in = {1, 1, 1}, .k = {1, 1, 1}, .out = {1, 1, 1}, .stride = {1, 1, 1}}};
+              .g = {.nd = rank - 2,
+                    .n = x[0],
+                    .c = x[rank - 1],
+                    .in = {1, 1, 1},
+                    .k = {1, 1, 1},
+                    .out = {1, 1, 1},
+                    .stride = {1, 1, 1}}};
     for (int i = 0; i < p.g.nd; i++) {
         int d = 3 - p.g.nd + i;
         p.g.in[d] = x[1 + i], p.g.out[d] = y[1 + i];
@@ -27,7 +36,9 @@ static pool pool_of(int rank, const int64_t *x, const int64_t *y, const tide_int
     }
     return p;
 }
-#define POOL_OF(x, y, at) pool_of((x)->rank, (x)->shape, (y)->shape, &(at)->pool_size, &(at)->strides, (at)->padding == 1, &(at)->output_size_)
+#define POOL_OF(x, y, at)                                                        \
+    pool_of((x)->rank, (x)->shape, (y)->shape, &(at)->pool_size, &(at)->strides, \
+            (at)->padding == 1, &(at)->output_size_)
 
 typedef struct {
     int64_t first[3], last[3];
@@ -35,7 +46,8 @@ typedef struct {
 static inline window window_at(const pool *p, int64_t o) {
     window w;
     for (int d = 2; d >= 0; d--) {
-        tide_pool_window(p->g.in[d], p->g.out[d], p->g.k[d], p->g.stride[d], p->g.lo[d], p->adaptive, o % p->g.out[d], &w.first[d], &w.last[d]);
+        tide_pool_window(p->g.in[d], p->g.out[d], p->g.k[d], p->g.stride[d], p->g.lo[d],
+                         p->adaptive, o % p->g.out[d], &w.first[d], &w.last[d]);
         o /= p->g.out[d];
     }
     return w;
@@ -45,13 +57,17 @@ static inline int64_t ins(const pool *p) { return p->g.in[0] * p->g.in[1] * p->g
 static inline int64_t count(const window *w) {
     return (w->last[0] - w->first[0]) * (w->last[1] - w->first[1]) * (w->last[2] - w->first[2]);
 }
-static inline int64_t place(const pool *p, int64_t a, int64_t b, int64_t e) { return ((a * p->g.in[1] + b) * p->g.in[2] + e) * p->g.c; }
+static inline int64_t place(const pool *p, int64_t a, int64_t b, int64_t e) {
+    return ((a * p->g.in[1] + b) * p->g.in[2] + e) * p->g.c;
+}
 
-/* Runs BODY for every position of window `w` of image `n`; `at` is its first channel's offset in x. */
-#define EACH(p, w, n, at)                                                                   \
-    for (int64_t a_ = (w).first[0], image_ = (n)*ins(p) * (p)->g.c; a_ < (w).last[0]; a_++) \
-        for (int64_t b_ = (w).first[1]; b_ < (w).last[1]; b_++)                             \
-            for (int64_t e_ = (w).first[2], at = image_ + place(p, a_, b_, e_); e_ < (w).last[2]; e_++, at += (p)->g.c)
+/* Runs BODY for every position of window `w` of image `n`; `at` is its first channel's offset in x.
+ */
+#define EACH(p, w, n, at)                                                                         \
+    for (int64_t a_ = (w).first[0], image_ = (n)*ins(p) * (p)->g.c; a_ < (w).last[0]; a_++)       \
+        for (int64_t b_ = (w).first[1]; b_ < (w).last[1]; b_++)                                   \
+            for (int64_t e_ = (w).first[2], at = image_ + place(p, a_, b_, e_); e_ < (w).last[2]; \
+                 e_++, at += (p)->g.c)
 
 /* Does no position lie in two windows? *whole: does every one lie in one? */
 static int disjoint(const pool *p, int *whole) {
@@ -65,12 +81,15 @@ static int disjoint(const pool *p, int *whole) {
 }
 
 static inline int64_t grain_of(const pool *p) {
-    int64_t work = p->g.c * (p->adaptive ? TIDE_CEIL_DIV(ins(p), TIDE_MAX(outs(p), 1)) : p->g.k[0] * p->g.k[1] * p->g.k[2]);
+    int64_t work = p->g.c *
+        (p->adaptive ? TIDE_CEIL_DIV(ins(p), TIDE_MAX(outs(p), 1))
+                     : p->g.k[0] * p->g.k[1] * p->g.k[2]);
     return TIDE_MAX(1, 32768 / TIDE_MAX(work, 1));
 }
 
-/* to (c) = maxima over a window of the image x. Two positions side by side along the last axis are taken at once, and two
- * such pairs where the window has two rows: a window of 2 x 2 is one pass. */
+/* to (c) = maxima over a window of the image x. Two positions side by side along the last axis are
+ * taken at once, and two such pairs where the window has two rows: a window of 2 x 2 is one pass.
+ */
 static inline void max_of_window(const pool *p, const window *w, const REAL *x, REAL *to) {
     const int64_t nc = p->g.c, wide = w->last[2] - w->first[2], row = p->g.in[2] * nc;
     int started = 0;
@@ -94,7 +113,8 @@ static inline void max_of_window(const pool *p, const window *w, const REAL *x, 
                 }
                 for (; e + 2 <= wide; e += 2)
 #pragma omp simd
-                    for (int64_t i = 0; i < nc; i++) to[i] = t_max(to[i], t_max(v[e * nc + i], v[(e + 1) * nc + i]));
+                    for (int64_t i = 0; i < nc; i++)
+                        to[i] = t_max(to[i], t_max(v[e * nc + i], v[(e + 1) * nc + i]));
                 if (e < wide)
 #pragma omp simd
                     for (int64_t i = 0; i < nc; i++) to[i] = t_max(to[i], v[e * nc + i]);
@@ -112,10 +132,13 @@ tide_status K(max_pool)(tide_kcall *c) {
     REAL *y = c->out[0].p;
     int64_t per = outs(&p), nc = p.g.c, line = p.g.out[2], lines = line ? per / line : 0;
     TIDE_PARALLEL_FOR (p.g.n *lines, TIDE_CEIL_DIV(grain_of(&p), TIDE_MAX(line, 1))) {
-        for (int64_t r = lo; r < hi; r++) { /* a line of windows: they differ along the last axis only */
+        for (int64_t r = lo; r < hi;
+             r++) { /* a line of windows: they differ along the last axis only */
             window w = window_at(&p, r % lines * line);
             for (int64_t o = 0; o < line; o++) {
-                if (o > 0) tide_pool_window(p.g.in[2], line, p.g.k[2], p.g.stride[2], p.g.lo[2], p.adaptive, o, &w.first[2], &w.last[2]);
+                if (o > 0)
+                    tide_pool_window(p.g.in[2], line, p.g.k[2], p.g.stride[2], p.g.lo[2],
+                                     p.adaptive, o, &w.first[2], &w.last[2]);
                 max_of_window(&p, &w, x + r / lines * ins(&p) * nc, y + (r * line + o) * nc);
             }
         }
@@ -131,13 +154,15 @@ tide_status K(max_pool_grad)(tide_kcall *c) {
     pool p = POOL_OF(&c->in[1], &c->in[0], at);
     const REAL *dy = c->in[0].p, *x = c->in[1].p, *y = c->in[2].p;
     REAL *dx = c->out[0].p;
-    int64_t per = outs(&p), nc = p.g.c, blocks = TIDE_CEIL_DIV(nc, BLOCK), work = ins(&p) * TIDE_MIN(nc, BLOCK);
+    int64_t per = outs(&p), nc = p.g.c, blocks = TIDE_CEIL_DIV(nc, BLOCK),
+            work = ins(&p) * TIDE_MIN(nc, BLOCK);
     int whole, apart = disjoint(&p, &whole);
     TIDE_PARALLEL_FOR (p.g.n *blocks, TIDE_MAX(1, 32768 / TIDE_MAX(work, 1))) {
         REAL rest[BLOCK];
         for (int64_t t = lo; t < hi; t++) {
             int64_t n = t / blocks, c0 = t % blocks * BLOCK, cn = TIDE_MIN(BLOCK, nc - c0);
-            for (int64_t i = 0; i < ins(&p) && !whole; i++) memset(dx + (n * ins(&p) + i) * nc + c0, 0, (size_t)cn * sizeof(REAL));
+            for (int64_t i = 0; i < ins(&p) && !whole; i++)
+                memset(dx + (n * ins(&p) + i) * nc + c0, 0, (size_t)cn * sizeof(REAL));
             for (int64_t o = 0; o < per; o++) {
                 window w = window_at(&p, o);
                 int64_t r = (n * per + o) * nc + c0;
@@ -222,11 +247,13 @@ tide_status K(average_pool_grad)(tide_kcall *c) {
     pool p = POOL_OF(&c->out[0], &c->in[0], at);
     const REAL *dy = c->in[0].p;
     REAL *dx = c->out[0].p;
-    int64_t per = outs(&p), nc = p.g.c, blocks = TIDE_CEIL_DIV(nc, BLOCK), work = ins(&p) * TIDE_MIN(nc, BLOCK);
+    int64_t per = outs(&p), nc = p.g.c, blocks = TIDE_CEIL_DIV(nc, BLOCK),
+            work = ins(&p) * TIDE_MIN(nc, BLOCK);
     TIDE_PARALLEL_FOR (p.g.n *blocks, TIDE_MAX(1, 32768 / TIDE_MAX(work, 1))) {
         for (int64_t t = lo; t < hi; t++) {
             int64_t n = t / blocks, c0 = t % blocks * BLOCK, cn = TIDE_MIN(BLOCK, nc - c0);
-            for (int64_t i = 0; i < ins(&p); i++) memset(dx + (n * ins(&p) + i) * nc + c0, 0, (size_t)cn * sizeof(REAL));
+            for (int64_t i = 0; i < ins(&p); i++)
+                memset(dx + (n * ins(&p) + i) * nc + c0, 0, (size_t)cn * sizeof(REAL));
             for (int64_t o = 0; o < per; o++) {
                 window w = window_at(&p, o);
                 REAL scale = 1 / (REAL)count(&w);

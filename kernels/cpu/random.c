@@ -1,4 +1,5 @@
-/* Uniform and normal numbers, and the distributions made of them; see philox.h for which word serves which element. */
+/* Uniform and normal numbers, and the distributions made of them; see philox.h for which word
+ * serves which element. */
 #include "cpu.h"
 #include "philox.h"
 #include "rows.h"
@@ -34,7 +35,8 @@ static void put(const REAL *z, REAL *y, int64_t n, int64_t g) {
 TIDE_KERNEL(random_uniform) {
     const tide_random_uniform_attrs *at = c->attrs;
     const int64_t n = tide_buf_numel(&c->out[0]);
-    const REAL low = (REAL)at->minval, high = (REAL)at->maxval, span = (REAL)(at->maxval - at->minval);
+    const REAL low = (REAL)at->minval, high = (REAL)at->maxval,
+               span = (REAL)(at->maxval - at->minval);
     REAL *y = c->out[0].p;
     EACH_GROUP(n) {
         REAL u[64];
@@ -48,7 +50,8 @@ TIDE_KERNEL(random_uniform) {
     return TIDE_OK;
 }
 
-/* Box and Muller (1958): element l of the first half of a group gives the radius, its partner in the second the angle. */
+/* Box and Muller (1958): element l of the first half of a group gives the radius, its partner in
+ * the second the angle. */
 TIDE_KERNEL(random_normal) {
     const tide_random_normal_attrs *at = c->attrs;
     const int64_t n = tide_buf_numel(&c->out[0]);
@@ -60,16 +63,23 @@ TIDE_KERNEL(random_normal) {
         enum { HALF = PER_GROUP / 2 };
 #pragma omp simd
         for (int l = 0; l < HALF; l++) {
-            const REAL r = T_SQRT((REAL)-2 * T_LOG(1 - u[l])), a = (REAL)6.283185307179586476925 * u[HALF + l];
+            const REAL r = T_SQRT((REAL)-2 * T_LOG(1 - u[l])),
+                       a = (REAL)6.283185307179586476925 * u[HALF + l];
             z[l] = mean + dev * (r * FN(cos)(a));
-            z[HALF + l] = mean + dev * (r * FN(cos)(a - (REAL)1.5707963267948966192)); /* a sin would join the cos as sincos, which has no vector form */
+            z[HALF + l] = mean +
+                dev *
+                    (r *
+                     FN(cos)(a -
+                             (REAL)1.5707963267948966192)); /* a sin would join the cos as sincos,
+                                                               which has no vector form */
         }
         put(z, y, n, g);
     }
     return TIDE_OK;
 }
 
-/* sqrt(2) erfinv(v), |v| < 0.955: Giles (2010), central branch in REAL, then one Newton step through erf. */
+/* sqrt(2) erfinv(v), |v| < 0.955: Giles (2010), central branch in REAL, then one Newton step
+ * through erf. */
 static REAL normal_quantile(REAL v) {
     REAL w = -T_LOG((1 - v) * (1 + v)) - (REAL)2.5;
     REAL p = (REAL)2.81022636e-08;
@@ -89,7 +99,8 @@ static REAL normal_quantile(REAL v) {
 TIDE_KERNEL(random_truncated_normal) {
     const tide_random_truncated_normal_attrs *at = c->attrs;
     const int64_t n = tide_buf_numel(&c->out[0]);
-    const REAL mean = (REAL)at->mean, dev = (REAL)at->stddev, edge = (REAL)0.95449973610364158559943; /* erf(sqrt 2) */
+    const REAL mean = (REAL)at->mean, dev = (REAL)at->stddev,
+               edge = (REAL)0.95449973610364158559943; /* erf(sqrt 2) */
     REAL *y = c->out[0].p;
     EACH_GROUP(n) {
         REAL u[64];
@@ -153,16 +164,20 @@ static double draw_binomial(source *s, double n, double p) {
             if (at > n) return k;
         }
     }
-    const double dev = sqrt(n * p * (1 - p)), b = 1.15 + 2.53 * dev, a = -0.0873 + 0.0248 * b + 0.01 * p, center = n * p + 0.5;
+    const double dev = sqrt(n * p * (1 - p)), b = 1.15 + 2.53 * dev,
+                 a = -0.0873 + 0.0248 * b + 0.01 * p, center = n * p + 0.5;
     const double top = 0.92 - 4.2 / b, alpha = (2.83 + 5.1 / b) * dev, m = floor((n + 1) * p);
     for (;;) {
-        const double u = draw(s) - 0.5, v = draw(s), us = 0.5 - fabs(u), k = floor((2 * a / us + b) * u + center);
+        const double u = draw(s) - 0.5, v = draw(s), us = 0.5 - fabs(u),
+                     k = floor((2 * a / us + b) * u + center);
         if (us >= 0.07 && v <= top) return k;
         if (k < 0 || k > n) continue;
         const double left = log(v * alpha / (a / (us * us) + b));
-        const double right = (m + 0.5) * log((m + 1) / (p / (1 - p) * (n - m + 1))) + (n + 1) * log((n - m + 1) / (n - k + 1)) +
+        const double right = (m + 0.5) * log((m + 1) / (p / (1 - p) * (n - m + 1))) +
+            (n + 1) * log((n - m + 1) / (n - k + 1)) +
             (k + 0.5) * log(p / (1 - p) * (n - k + 1) / (k + 1)) +
-            (1 / (12 * (m + 1)) + 1 / (12 * (n - m + 1)) - 1 / (12 * (k + 1)) - 1 / (12 * (n - k + 1)));
+            (1 / (12 * (m + 1)) + 1 / (12 * (n - m + 1)) - 1 / (12 * (k + 1)) -
+             1 / (12 * (n - k + 1)));
         if (left <= right) return k;
     }
 }

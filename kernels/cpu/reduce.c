@@ -1,7 +1,7 @@
 /* Float reductions: sum, mean, prod, max, min, cumulative sums and products.
  *
- * Sums run in lanes of the element type over at most 32 elements each and add up in double, which keeps ten million float32
- * elements exact to 1e-6. */
+ * Sums run in lanes of the element type over at most 32 elements each and add up in double, which
+ * keeps ten million float32 elements exact to 1e-6. */
 #include "reduce.h"
 
 #define STEP_ADD(a, x) ((a) + (x))
@@ -29,8 +29,8 @@ KERNEL(prod)
 KERNEL(max)
 KERNEL(min)
 
-/* Running sums and products along one axis of a contiguous (outer, n, inner) array, accumulated in double, several
- * neighbouring lines together. */
+/* Running sums and products along one axis of a contiguous (outer, n, inner) array, accumulated in
+ * double, several neighbouring lines together. */
 #define CUMULATIVE(name, start, step)                                                          \
     tide_status K(name)(tide_kcall * c);                                                       \
     tide_status K(name)(tide_kcall * c) {                                                      \
@@ -82,7 +82,8 @@ TIDE_KERNEL(recur_) { /* a, b */
             double h[WIDTH] = {0};
             int64_t c0 = i % blocks * WIDTH, w = TIDE_MIN(s.inner - c0, WIDTH);
             for (int64_t j = 0; j < s.n; j++) {
-                int64_t p = i / blocks * s.n * s.inner + c0 + (at->reverse_ ? s.n - 1 - j : j) * s.inner;
+                int64_t p =
+                    i / blocks * s.n * s.inner + c0 + (at->reverse_ ? s.n - 1 - j : j) * s.inner;
                 for (int64_t k = 0; k < w; k++) {
                     h[k] = a[p + k] * h[k] + b[p + k];
                     y[p + k] = (REAL)h[k];

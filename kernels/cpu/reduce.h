@@ -1,7 +1,7 @@
 /* How a reduction walks its input, shared by the float and the integer kernels.
  *
- * Invariant: every result is made of segments whose limits depend on sizes alone, combined in order, so that its bits do not
- * depend on the number of threads. */
+ * Invariant: every result is made of segments whose limits depend on sizes alone, combined in
+ * order, so that its bits do not depend on the number of threads. */
 #ifndef TIDE_CPU_REDUCE_H
 #define TIDE_CPU_REDUCE_H
 
@@ -10,14 +10,16 @@
 enum {
     REDUCE_RUN = 16384, /* elements of a segment along a row */
     REDUCE_ROWS = 256,  /* rows of a segment down a column */
-    REDUCE_WIDTH = 512, /* columns reduced together: their accumulators stay in the first-level cache */
+    REDUCE_WIDTH =
+        512, /* columns reduced together: their accumulators stay in the first-level cache */
 };
 
-/* Axes of the input that stay (k) and that vanish (r), neighbours joined; strides in elements. Each has at least one axis.
- * The result is contiguous over the k axes. */
+/* Axes of the input that stay (k) and that vanish (r), neighbours joined; strides in elements. Each
+ * has at least one axis. The result is contiguous over the k axes. */
 typedef struct {
     int nk, nr;
-    int64_t kshape[TIDE_MAX_RANK], kstride[TIDE_MAX_RANK], rshape[TIDE_MAX_RANK], rstride[TIDE_MAX_RANK];
+    int64_t kshape[TIDE_MAX_RANK], kstride[TIDE_MAX_RANK], rshape[TIDE_MAX_RANK],
+        rstride[TIDE_MAX_RANK];
     int64_t kn, rn; /* numbers of results, and of elements in each */
 } reduce_plan;
 
@@ -33,126 +35,144 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
     return off + i * stride[0];
 }
 
-/* Defines `name_run(in, p, out, dev)`, which reduces elements T through accumulators ACC to results OUT.
- *   identity, step(acc, x), combine(acc, acc), lane type LANE (what a short run of step accumulates in), finish(acc, rn) */
+/* Defines `name_run(in, p, out, dev)`, which reduces elements T through accumulators ACC to results
+ * OUT. identity, step(acc, x), combine(acc, acc), lane type LANE (what a short run of step
+ * accumulates in), finish(acc, rn) */
 #define REDUCE_LANES 32
-#define DEFINE_REDUCTION(name, T, LANE, ACC, OUT, identity, step, combine, finish)                                   \
-    static ACC name##_piece(const T *x, int64_t n) {                                                                 \
-        LANE lane[REDUCE_LANES];                                                                                     \
-        ACC acc = identity;                                                                                          \
-        int64_t i = 0;                                                                                               \
-        while (n - i >= REDUCE_LANES) {                                                                              \
-            int64_t m = TIDE_MIN((n - i) / REDUCE_LANES, 32);                                                        \
-            for (int j = 0; j < REDUCE_LANES; j++) lane[j] = identity;                                               \
-            for (; m > 0; m--, i += REDUCE_LANES) {                                                                  \
-                _Pragma("omp simd") for (int j = 0; j < REDUCE_LANES; j++) lane[j] = step(lane[j], x[i + j]);        \
-            }                                                                                                        \
-            for (int j = 0; j < REDUCE_LANES; j++) acc = combine(acc, lane[j]);                                      \
-        }                                                                                                            \
-        for (; i < n; i++) acc = step(acc, x[i]);                                                                    \
-        return acc;                                                                                                  \
-    }                                                                                                                \
-    /* one segment of a row: n elements at `stride` */                                                               \
-    static ACC name##_segment(const T *x, int64_t n, int64_t stride) {                                               \
-        if (stride == 1) return name##_piece(x, n);                                                                  \
-        T pack[1024];                                                                                                \
-        ACC acc = identity;                                                                                          \
-        for (int64_t i = 0; i < n; i += 1024) {                                                                      \
-            int64_t m = TIDE_MIN(n - i, 1024);                                                                       \
-            for (int64_t j = 0; j < m; j++) pack[j] = x[(i + j) * stride];                                           \
-            ACC part = name##_piece(pack, m);                                                                        \
-            acc = combine(acc, part);                                                                                \
-        }                                                                                                            \
-        return acc;                                                                                                  \
-    }                                                                                                                \
-    /* rows [lo, hi) of `w` neighbouring columns, into acc[w] */                                                     \
-    static void name##_columns(const T *x, const reduce_plan *p, int64_t lo, int64_t hi, int64_t w, ACC *acc) {      \
-        LANE lane[REDUCE_WIDTH];                                                                                     \
-        for (int64_t j = 0; j < w; j++) acc[j] = identity;                                                           \
-        while (lo < hi) {                                                                                            \
-            int64_t end = TIDE_MIN(hi, lo + 32);                                                                     \
-            for (int64_t j = 0; j < w; j++) lane[j] = identity;                                                      \
-            for (; lo < end; lo++) {                                                                                 \
-                const T *row = x + reduce_offset(p->nr, p->rshape, p->rstride, lo);                                  \
-                _Pragma("omp simd") for (int64_t j = 0; j < w; j++) lane[j] = step(lane[j], row[j]);                 \
-            }                                                                                                        \
-            for (int64_t j = 0; j < w; j++) acc[j] = combine(acc[j], lane[j]);                                       \
-        }                                                                                                            \
-    }                                                                                                                \
-    static tide_status name##_by_columns(const T *x, const reduce_plan *p, OUT *y, tide_device *dev) {               \
-        int64_t inner = p->kshape[p->nk - 1], blocks = TIDE_CEIL_DIV(inner, REDUCE_WIDTH);                           \
-        int64_t tasks = p->kn / inner * blocks, segs = TIDE_CEIL_DIV(p->rn, REDUCE_ROWS);                            \
-        int spread = segs > 1 && tasks < 16; /* few results: segments are tasks of their own */                      \
-        ACC *part = spread ? tide_scratch(dev, (size_t)(tasks * segs * REDUCE_WIDTH) * sizeof(ACC)) : NULL;          \
-        if (spread && !part) return TIDE_ENOMEM;                                                                     \
-        int64_t cost = TIDE_MIN(p->rn, spread ? REDUCE_ROWS : p->rn) * TIDE_MIN(inner, REDUCE_WIDTH);                \
-        TIDE_PARALLEL_FOR (spread ? tasks *segs : tasks, TIDE_MAX(1, 32768 / TIDE_MAX(cost, 1))) {                   \
-            ACC acc[REDUCE_WIDTH], seg[REDUCE_WIDTH];                                                                \
-            for (int64_t i = lo; i < hi; i++) {                                                                      \
-                int64_t task = spread ? i / segs : i, block = task % blocks, at = block * REDUCE_WIDTH;              \
-                int64_t w = TIDE_MIN(inner - at, REDUCE_WIDTH), first = task / blocks * inner + at;                  \
-                const T *base = x + reduce_offset(p->nk, p->kshape, p->kstride, first);                              \
-                if (spread) {                                                                                        \
-                    int64_t r = i % segs * REDUCE_ROWS;                                                              \
-                    name##_columns(base, p, r, TIDE_MIN(p->rn, r + REDUCE_ROWS), w, part + i * REDUCE_WIDTH);        \
-                    continue;                                                                                        \
-                }                                                                                                    \
-                for (int64_t j = 0; j < w; j++) acc[j] = identity;                                                   \
-                for (int64_t r = 0; r < p->rn; r += REDUCE_ROWS) {                                                   \
-                    name##_columns(base, p, r, TIDE_MIN(p->rn, r + REDUCE_ROWS), w, seg);                            \
-                    for (int64_t j = 0; j < w; j++) acc[j] = combine(acc[j], seg[j]);                                \
-                }                                                                                                    \
-                for (int64_t j = 0; j < w; j++) y[first + j] = (OUT)finish(acc[j], p->rn);                           \
-            }                                                                                                        \
-        }                                                                                                            \
-        for (int64_t task = 0; spread && task < tasks; task++) {                                                     \
-            int64_t at = task % blocks * REDUCE_WIDTH, w = TIDE_MIN(inner - at, REDUCE_WIDTH);                       \
-            for (int64_t j = 0; j < w; j++) {                                                                        \
-                ACC acc = identity;                                                                                  \
-                for (int64_t s = 0; s < segs; s++) acc = combine(acc, part[(task * segs + s) * REDUCE_WIDTH + j]);   \
-                y[task / blocks * inner + at + j] = (OUT)finish(acc, p->rn);                                         \
-            }                                                                                                        \
-        }                                                                                                            \
-        return TIDE_OK;                                                                                              \
-    }                                                                                                                \
-    static tide_status name##_by_rows(const T *x, const reduce_plan *p, OUT *y, tide_device *dev) {                  \
-        int64_t run = p->rshape[p->nr - 1], stride = p->rstride[p->nr - 1], outer = p->rn / run;                     \
-        int64_t pieces = TIDE_CEIL_DIV(run, REDUCE_RUN), segs = outer * pieces;                                      \
-        int spread = segs > 1 && p->kn < 8 && p->rn > 2 * REDUCE_RUN;                                                \
-        ACC *part = spread ? tide_scratch(dev, (size_t)(p->kn * segs) * sizeof(ACC)) : NULL;                         \
-        if (spread && !part) return TIDE_ENOMEM;                                                                     \
-        int64_t cost = spread ? TIDE_MIN(run, REDUCE_RUN) : p->rn;                                                   \
-        TIDE_PARALLEL_FOR (spread ? p->kn *segs : p->kn, TIDE_MAX(1, 32768 / TIDE_MAX(cost, 1))) {                   \
-            for (int64_t i = lo; i < hi; i++) {                                                                      \
-                const T *base = x + reduce_offset(p->nk, p->kshape, p->kstride, spread ? i / segs : i);              \
-                ACC acc = identity;                                                                                  \
-                for (int64_t s = spread ? i % segs : 0, end = spread ? s + 1 : segs; s < end; s++) {                 \
-                    int64_t at = s % pieces * REDUCE_RUN;                                                            \
-                    const T *row = base + reduce_offset(p->nr - 1, p->rshape, p->rstride, s / pieces) + at * stride; \
-                    ACC seg = name##_segment(row, TIDE_MIN(run - at, REDUCE_RUN), stride);                           \
-                    acc = combine(acc, seg);                                                                         \
-                }                                                                                                    \
-                if (spread) part[i] = acc;                                                                           \
-                else y[i] = (OUT)finish(acc, p->rn);                                                                 \
-            }                                                                                                        \
-        }                                                                                                            \
-        for (int64_t i = 0; spread && i < p->kn; i++) {                                                              \
-            ACC acc = identity;                                                                                      \
-            for (int64_t s = 0; s < segs; s++) acc = combine(acc, part[i * segs + s]);                               \
-            y[i] = (OUT)finish(acc, p->rn);                                                                          \
-        }                                                                                                            \
-        return TIDE_OK;                                                                                              \
-    }                                                                                                                \
-    static tide_status name##_run(const tide_buf *in, const tide_ints *axis, OUT *y, tide_device *dev) {             \
-        reduce_plan p;                                                                                               \
-        tide_reduce_plan(in, axis, &p);                                                                              \
-        if (p.kn == 0) return TIDE_OK;                                                                               \
-        if (p.rn == 0) {                                                                                             \
-            for (int64_t i = 0; i < p.kn; i++) y[i] = (OUT)finish((ACC)(identity), p.rn);                            \
-            return TIDE_OK;                                                                                          \
-        }                                                                                                            \
-        int columns = p.kstride[p.nk - 1] == 1 && p.rstride[p.nr - 1] != 1 && p.kshape[p.nk - 1] >= 8;               \
-        return columns ? name##_by_columns(in->p, &p, y, dev) : name##_by_rows(in->p, &p, y, dev);                   \
+#define DEFINE_REDUCTION(name, T, LANE, ACC, OUT, identity, step, combine, finish)                 \
+    static ACC name##_piece(const T *x, int64_t n) {                                               \
+        LANE lane[REDUCE_LANES];                                                                   \
+        ACC acc = identity;                                                                        \
+        int64_t i = 0;                                                                             \
+        while (n - i >= REDUCE_LANES) {                                                            \
+            int64_t m = TIDE_MIN((n - i) / REDUCE_LANES, 32);                                      \
+            for (int j = 0; j < REDUCE_LANES; j++) lane[j] = identity;                             \
+            for (; m > 0; m--, i += REDUCE_LANES) {                                                \
+                _Pragma("omp simd") for (int j = 0; j < REDUCE_LANES; j++) lane[j] =               \
+                    step(lane[j], x[i + j]);                                                       \
+            }                                                                                      \
+            for (int j = 0; j < REDUCE_LANES; j++) acc = combine(acc, lane[j]);                    \
+        }                                                                                          \
+        for (; i < n; i++) acc = step(acc, x[i]);                                                  \
+        return acc;                                                                                \
+    }                                                                                              \
+    /* one segment of a row: n elements at `stride` */                                             \
+    static ACC name##_segment(const T *x, int64_t n, int64_t stride) {                             \
+        if (stride == 1) return name##_piece(x, n);                                                \
+        T pack[1024];                                                                              \
+        ACC acc = identity;                                                                        \
+        for (int64_t i = 0; i < n; i += 1024) {                                                    \
+            int64_t m = TIDE_MIN(n - i, 1024);                                                     \
+            for (int64_t j = 0; j < m; j++) pack[j] = x[(i + j) * stride];                         \
+            ACC part = name##_piece(pack, m);                                                      \
+            acc = combine(acc, part);                                                              \
+        }                                                                                          \
+        return acc;                                                                                \
+    }                                                                                              \
+    /* rows [lo, hi) of `w` neighbouring columns, into acc[w] */                                   \
+    static void name##_columns(const T *x, const reduce_plan *p, int64_t lo, int64_t hi,           \
+                               int64_t w, ACC *acc) {                                              \
+        LANE lane[REDUCE_WIDTH];                                                                   \
+        for (int64_t j = 0; j < w; j++) acc[j] = identity;                                         \
+        while (lo < hi) {                                                                          \
+            int64_t end = TIDE_MIN(hi, lo + 32);                                                   \
+            for (int64_t j = 0; j < w; j++) lane[j] = identity;                                    \
+            for (; lo < end; lo++) {                                                               \
+                const T *row = x + reduce_offset(p->nr, p->rshape, p->rstride, lo);                \
+                _Pragma("omp simd") for (int64_t j = 0; j < w; j++) lane[j] =                      \
+                    step(lane[j], row[j]);                                                         \
+            }                                                                                      \
+            for (int64_t j = 0; j < w; j++) acc[j] = combine(acc[j], lane[j]);                     \
+        }                                                                                          \
+    }                                                                                              \
+    static tide_status name##_by_columns(const T *x, const reduce_plan *p, OUT *y,                 \
+                                         tide_device *dev) {                                       \
+        int64_t inner = p->kshape[p->nk - 1], blocks = TIDE_CEIL_DIV(inner, REDUCE_WIDTH);         \
+        int64_t tasks = p->kn / inner * blocks, segs = TIDE_CEIL_DIV(p->rn, REDUCE_ROWS);          \
+        int spread = segs > 1 && tasks < 16; /* few results: segments are tasks of their own */    \
+        ACC *part = spread                                                                         \
+            ? tide_scratch(dev, (size_t)(tasks * segs * REDUCE_WIDTH) * sizeof(ACC))               \
+            : NULL;                                                                                \
+        if (spread && !part) return TIDE_ENOMEM;                                                   \
+        int64_t cost =                                                                             \
+            TIDE_MIN(p->rn, spread ? REDUCE_ROWS : p->rn) * TIDE_MIN(inner, REDUCE_WIDTH);         \
+        TIDE_PARALLEL_FOR (spread ? tasks *segs : tasks, TIDE_MAX(1, 32768 / TIDE_MAX(cost, 1))) { \
+            ACC acc[REDUCE_WIDTH], seg[REDUCE_WIDTH];                                              \
+            for (int64_t i = lo; i < hi; i++) {                                                    \
+                int64_t task = spread ? i / segs : i, block = task % blocks,                       \
+                        at = block * REDUCE_WIDTH;                                                 \
+                int64_t w = TIDE_MIN(inner - at, REDUCE_WIDTH),                                    \
+                        first = task / blocks * inner + at;                                        \
+                const T *base = x + reduce_offset(p->nk, p->kshape, p->kstride, first);            \
+                if (spread) {                                                                      \
+                    int64_t r = i % segs * REDUCE_ROWS;                                            \
+                    name##_columns(base, p, r, TIDE_MIN(p->rn, r + REDUCE_ROWS), w,                \
+                                   part + i * REDUCE_WIDTH);                                       \
+                    continue;                                                                      \
+                }                                                                                  \
+                for (int64_t j = 0; j < w; j++) acc[j] = identity;                                 \
+                for (int64_t r = 0; r < p->rn; r += REDUCE_ROWS) {                                 \
+                    name##_columns(base, p, r, TIDE_MIN(p->rn, r + REDUCE_ROWS), w, seg);          \
+                    for (int64_t j = 0; j < w; j++) acc[j] = combine(acc[j], seg[j]);              \
+                }                                                                                  \
+                for (int64_t j = 0; j < w; j++) y[first + j] = (OUT)finish(acc[j], p->rn);         \
+            }                                                                                      \
+        }                                                                                          \
+        for (int64_t task = 0; spread && task < tasks; task++) {                                   \
+            int64_t at = task % blocks * REDUCE_WIDTH, w = TIDE_MIN(inner - at, REDUCE_WIDTH);     \
+            for (int64_t j = 0; j < w; j++) {                                                      \
+                ACC acc = identity;                                                                \
+                for (int64_t s = 0; s < segs; s++)                                                 \
+                    acc = combine(acc, part[(task * segs + s) * REDUCE_WIDTH + j]);                \
+                y[task / blocks * inner + at + j] = (OUT)finish(acc, p->rn);                       \
+            }                                                                                      \
+        }                                                                                          \
+        return TIDE_OK;                                                                            \
+    }                                                                                              \
+    static tide_status name##_by_rows(const T *x, const reduce_plan *p, OUT *y,                    \
+                                      tide_device *dev) {                                          \
+        int64_t run = p->rshape[p->nr - 1], stride = p->rstride[p->nr - 1], outer = p->rn / run;   \
+        int64_t pieces = TIDE_CEIL_DIV(run, REDUCE_RUN), segs = outer * pieces;                    \
+        int spread = segs > 1 && p->kn < 8 && p->rn > 2 * REDUCE_RUN;                              \
+        ACC *part = spread ? tide_scratch(dev, (size_t)(p->kn * segs) * sizeof(ACC)) : NULL;       \
+        if (spread && !part) return TIDE_ENOMEM;                                                   \
+        int64_t cost = spread ? TIDE_MIN(run, REDUCE_RUN) : p->rn;                                 \
+        TIDE_PARALLEL_FOR (spread ? p->kn *segs : p->kn, TIDE_MAX(1, 32768 / TIDE_MAX(cost, 1))) { \
+            for (int64_t i = lo; i < hi; i++) {                                                    \
+                const T *base =                                                                    \
+                    x + reduce_offset(p->nk, p->kshape, p->kstride, spread ? i / segs : i);        \
+                ACC acc = identity;                                                                \
+                for (int64_t s = spread ? i % segs : 0, end = spread ? s + 1 : segs; s < end;      \
+                     s++) {                                                                        \
+                    int64_t at = s % pieces * REDUCE_RUN;                                          \
+                    const T *row = base +                                                          \
+                        reduce_offset(p->nr - 1, p->rshape, p->rstride, s / pieces) + at * stride; \
+                    ACC seg = name##_segment(row, TIDE_MIN(run - at, REDUCE_RUN), stride);         \
+                    acc = combine(acc, seg);                                                       \
+                }                                                                                  \
+                if (spread) part[i] = acc;                                                         \
+                else y[i] = (OUT)finish(acc, p->rn);                                               \
+            }                                                                                      \
+        }                                                                                          \
+        for (int64_t i = 0; spread && i < p->kn; i++) {                                            \
+            ACC acc = identity;                                                                    \
+            for (int64_t s = 0; s < segs; s++) acc = combine(acc, part[i * segs + s]);             \
+            y[i] = (OUT)finish(acc, p->rn);                                                        \
+        }                                                                                          \
+        return TIDE_OK;                                                                            \
+    }                                                                                              \
+    static tide_status name##_run(const tide_buf *in, const tide_ints *axis, OUT *y,               \
+                                  tide_device *dev) {                                              \
+        reduce_plan p;                                                                             \
+        tide_reduce_plan(in, axis, &p);                                                            \
+        if (p.kn == 0) return TIDE_OK;                                                             \
+        if (p.rn == 0) {                                                                           \
+            for (int64_t i = 0; i < p.kn; i++) y[i] = (OUT)finish((ACC)(identity), p.rn);          \
+            return TIDE_OK;                                                                        \
+        }                                                                                          \
+        int columns =                                                                              \
+            p.kstride[p.nk - 1] == 1 && p.rstride[p.nr - 1] != 1 && p.kshape[p.nk - 1] >= 8;       \
+        return columns ? name##_by_columns(in->p, &p, y, dev) : name##_by_rows(in->p, &p, y, dev); \
     }
 
 #endif

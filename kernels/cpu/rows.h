@@ -1,11 +1,14 @@
-/* Walking a contiguous tensor as (outer, n, inner) around an axis: helpers of softmax.c and loss.c. */
+/* Walking a contiguous tensor as (outer, n, inner) around an axis: helpers of softmax.c and loss.c.
+ */
 #ifndef TIDE_ROWS_H
 #define TIDE_ROWS_H
 
 #include "cpu.h"
 
-enum { PIECE = 4096,
-       TILE = 64 }; /* elements handled at once along the last axis; columns at once along others */
+enum {
+    PIECE = 4096,
+    TILE = 64
+}; /* elements handled at once along the last axis; columns at once along others */
 
 typedef struct {
     int64_t outer, n, inner, tiles;
@@ -18,30 +21,31 @@ static inline rows rows_around(const tide_buf *x, int64_t axis) {
     return a;
 }
 static inline int64_t rows_grain(rows a) { return TIDE_MAX(1, PIECE / a.n); }
-static inline int64_t tile_base(rows a, int64_t t) { return t / a.tiles * a.n * a.inner + t % a.tiles * TILE; }
-static inline int64_t tile_width(rows a, int64_t t) { return TIDE_MIN(TILE, a.inner - t % a.tiles * TILE); }
+static inline int64_t tile_base(rows a, int64_t t) {
+    return t / a.tiles * a.n * a.inner + t % a.tiles * TILE;
+}
+static inline int64_t tile_width(rows a, int64_t t) {
+    return TIDE_MIN(TILE, a.inner - t % a.tiles * TILE);
+}
 
 #ifdef REAL
-/* The largest element, NaN if there is one; 0 where every element is -inf, so that log(sum(exp)) is -inf. */
+/* The largest element, NaN if there is one; 0 where every element is -inf, so that log(sum(exp)) is
+ * -inf. */
 static inline REAL row_max(int64_t n, const REAL *x) {
     REAL m = x[0];
     int nan = 0;
-#pragma omp simd reduction(max              \
-                           : m) reduction(| \
-                                          : nan)
+#pragma omp simd reduction(max : m) reduction(| : nan)
     for (int64_t i = 0; i < n; i++) {
         m = x[i] > m ? x[i] : m;
         nan |= x[i] != x[i];
     }
-    return nan ? (REAL)NAN : m == -(REAL)INFINITY ? 0
-                                                  : m;
+    return nan ? (REAL)NAN : m == -(REAL)INFINITY ? 0 : m;
 }
 static inline REAL row_total(int64_t n, const REAL *x) {
     double total = 0;
     for (int64_t i0 = 0; i0 < n; i0 += 1024) {
         REAL s = 0;
-#pragma omp simd reduction(+ \
-                           : s)
+#pragma omp simd reduction(+ : s)
         for (int64_t i = i0; i < TIDE_MIN(i0 + 1024, n); i++) s += x[i];
         total += (double)s;
     }

@@ -1,7 +1,8 @@
 /* Softmax, log-softmax and sparsemax along any axis.
  *
- * A tensor is (outer, n, inner) around the axis. Along the last axis rows are taken a few thousand elements at a time and
- * the exponentials of all of them computed in one loop, so that ten classes fill the vectors as well as a thousand. */
+ * A tensor is (outer, n, inner) around the axis. Along the last axis rows are taken a few thousand
+ * elements at a time and the exponentials of all of them computed in one loop, so that ten classes
+ * fill the vectors as well as a thousand. */
 #include "cpu.h"
 #include "rows.h"
 
@@ -65,15 +66,15 @@ TIDE_KERNEL(softmax_grad_) { /* dy, y */
             const int64_t base = tile_base(a, t), w = tile_width(a, t);
             if (w == 1 && a.inner == 1) {
                 REAL s = 0;
-#pragma omp simd reduction(+ \
-                           : s)
+#pragma omp simd reduction(+ : s)
                 for (int64_t i = 0; i < a.n; i++) s += dy[base + i] * y[base + i];
                 for (int64_t i = 0; i < a.n; i++) dx[base + i] = y[base + i] * (dy[base + i] - s);
                 continue;
             }
             REAL s[TILE] = {0};
             for (int64_t i = 0; i < a.n; i++)
-                for (int64_t l = 0; l < w; l++) s[l] += dy[base + i * a.inner + l] * y[base + i * a.inner + l];
+                for (int64_t l = 0; l < w; l++)
+                    s[l] += dy[base + i * a.inner + l] * y[base + i * a.inner + l];
             for (int64_t i = 0; i < a.n; i++)
                 for (int64_t l = 0; l < w; l++) {
                     const int64_t k = base + i * a.inner + l;
@@ -105,7 +106,8 @@ TIDE_KERNEL(log_softmax) {
             REAL z[TILE];
             tile_lse(a, x + base, w, z);
             for (int64_t i = 0; i < a.n; i++)
-                for (int64_t l = 0; l < w; l++) y[base + i * a.inner + l] = x[base + i * a.inner + l] - z[l];
+                for (int64_t l = 0; l < w; l++)
+                    y[base + i * a.inner + l] = x[base + i * a.inner + l] - z[l];
         }
     }
     return TIDE_OK;
@@ -140,8 +142,8 @@ TIDE_KERNEL(log_softmax_grad_) { /* dy, y */
     return TIDE_OK;
 }
 
-/* The threshold tau with sum max(x - tau, 0) = 1, by Michelot's iteration: the mean of the support less 1 / its size, until
- * the support no longer shrinks; at most n rounds. */
+/* The threshold tau with sum max(x - tau, 0) = 1, by Michelot's iteration: the mean of the support
+ * less 1 / its size, until the support no longer shrinks; at most n rounds. */
 TIDE_KERNEL(sparsemax) {
     const tide_sparsemax_attrs *at = c->attrs;
     const rows a = rows_around(&c->in[0], at->axis);

@@ -1,8 +1,9 @@
-/* The table of Tide's own CPU kernels at one instruction-set level, expanded from the two definition files; compiled once
- * per level with -DTIDE_LEVEL=c, v2, v3 or v4.
+/* The table of Tide's own CPU kernels at one instruction-set level, expanded from the two
+ * definition files; compiled once per level with -DTIDE_LEVEL=c, v2, v3 or v4.
  *
- * Invariant: every op that has arithmetic has a slot here. The dtype is chosen by the first input (by the output where an
- * op has none); a dtype that the op's `infer` lets through but no kernel serves is declined. */
+ * Invariant: every op that has arithmetic has a slot here. The dtype is chosen by the first input
+ * (by the output where an op has none); a dtype that the op's `infer` lets through but no kernel
+ * serves is declined. */
 #include "cpu.h"
 
 #define NOINT TIDE_NOINT_PROBE
@@ -28,7 +29,8 @@
 #define UP(name, params, fwd, bwd, reads, dom, doc) REALS(name) REALS(name##_grad)
 #define UI(name, fwd, bwd, reads, ifwd, dom, doc) REALS(name) REALS(name##_grad) INTS_0(name)
 #define UB(name, fwd, ifwd, doc) REALS(name) INTS_0(name)
-#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) REALS(name) TIDE_CAT(INTS_, IS_NOINT(ifwd))(name)
+#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) \
+    REALS(name) TIDE_CAT(INTS_, IS_NOINT(ifwd))(name)
 #define BC(name, fwd, doc) REALS(name) ANY(name)
 #define BI(name, ifwd, doc) ANY(name)
 #include "../pointwise.def"
@@ -46,14 +48,12 @@ static inline int dtype_of(const tide_kcall *c) {
     case TIDE_I8:    \
     case TIDE_BOOL:  \
         return tide_int_##name(c);
-#define PICK(name, ints)                            \
-    static tide_status pick_##name(tide_kcall *c) { \
-        switch (dtype_of(c)) {                      \
-        case TIDE_F32: return KF32(name)(c);        \
-        case TIDE_F64:                              \
-            return KF64(name)(c);                   \
-            ints default : return TIDE_DECLINE;     \
-        }                                           \
+#define PICK(name, ints)                                                         \
+    static tide_status pick_##name(tide_kcall *c) {                              \
+        switch (dtype_of(c)) {                                                   \
+        case TIDE_F32: return KF32(name)(c);                                     \
+        case TIDE_F64: return KF64(name)(c); ints default : return TIDE_DECLINE; \
+        }                                                                        \
     }
 #define FLOAT_OP(name, nout, doc, args) PICK(name, )
 #define NUM_OP(name, nout, doc, args) PICK(name, INTS_0(name))
@@ -65,13 +65,13 @@ static inline int dtype_of(const tide_kcall *c) {
 #define UP(name, params, fwd, bwd, reads, dom, doc) PICK(name, ) PICK(name##_grad, )
 #define UI(name, fwd, bwd, reads, ifwd, dom, doc) PICK(name, INTS_0(name)) PICK(name##_grad, )
 #define UB(name, fwd, ifwd, doc) PICK(name, INTS_0(name))
-#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) PICK(name, TIDE_CAT(INTS_, IS_NOINT(ifwd))(name))
+#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) \
+    PICK(name, TIDE_CAT(INTS_, IS_NOINT(ifwd))(name))
 /* comparisons take any two dtypes: two equal floats have a kernel of the level */
-#define BC(name, fwd, doc)                                                            \
-    static tide_status pick_##name(tide_kcall *c) {                                   \
-        int d = c->in[0].dtype == c->in[1].dtype ? c->in[0].dtype : TIDE_DTYPE_COUNT; \
-        return d == TIDE_F32 ? KF32(name)(c) : d == TIDE_F64 ? KF64(name)(c)          \
-                                                             : tide_any_##name(c);    \
+#define BC(name, fwd, doc)                                                                         \
+    static tide_status pick_##name(tide_kcall *c) {                                                \
+        int d = c->in[0].dtype == c->in[1].dtype ? c->in[0].dtype : TIDE_DTYPE_COUNT;              \
+        return d == TIDE_F32 ? KF32(name)(c) : d == TIDE_F64 ? KF64(name)(c) : tide_any_##name(c); \
     }
 #define BI(name, ifwd, doc)
 #include "../pointwise.def"

@@ -1,12 +1,12 @@
-/* 3x3 convolutions of stride 1 by Winograd's minimal filtering F(2x2, 3x3) (Lavin and Gray 2016): 16 products give the four
- * results of a tile where the plain sum needs 36.
+/* 3x3 convolutions of stride 1 by Winograd's minimal filtering F(2x2, 3x3) (Lavin and Gray 2016):
+ * 16 products give the four results of a tile where the plain sum needs 36.
  *
- *   y = A' [ (G w G') * (B' x B) ] A    for each 4x4 tile of x, * elementwise and summed over channels
- *   dw = G' [ sum over tiles (B' x B) * (A dy A') ] G
- * so each is 16 matrix products between small transforms. Tiles are numbered (image, row, column) and go block by block
- * through buffers that stay in the second-level cache. Only halves and sums occur in the transforms: results differ from the
- * plain sum by a few roundings of the largest values under a tile. Blocks and the pieces of dw depend on sizes alone, so
- * results have equal bits for any number of threads. */
+ *   y = A' [ (G w G') * (B' x B) ] A    for each 4x4 tile of x, * elementwise and summed over
+ * channels dw = G' [ sum over tiles (B' x B) * (A dy A') ] G so each is 16 matrix products between
+ * small transforms. Tiles are numbered (image, row, column) and go block by block through buffers
+ * that stay in the second-level cache. Only halves and sums occur in the transforms: results differ
+ * from the plain sum by a few roundings of the largest values under a tile. Blocks and the pieces
+ * of dw depend on sizes alone, so results have equal bits for any number of threads. */
 #include "winograd.h"
 
 #include "../keep.h"
@@ -29,7 +29,8 @@ enum {
 #define AT(p) (*(const vec *)(p))
 #define PUT(p) (*(vec *)(p))
 
-/* One side of the tiling: images of h x w positions with `c` channels; tile (i, j) begins at 2i - top, 2j - left. */
+/* One side of the tiling: images of h x w positions with `c` channels; tile (i, j) begins at 2i -
+ * top, 2j - left. */
 typedef struct {
     int64_t h, w, c, top, left;
 } side;
@@ -51,7 +52,8 @@ int K(winograd_serves)(const tide_geometry *g) { return tide_winograd_fits(g); }
 
 /* -- transforms -- */
 
-/* A run of tiles that lie side by side: the image, the row of tiles, the first one in it, how many. */
+/* A run of tiles that lie side by side: the image, the row of tiles, the first one in it, how many.
+ */
 typedef struct {
     int64_t n, i, j, count;
 } run;
@@ -60,18 +62,22 @@ static run run_at(const tiling *t, int64_t k, int64_t end) {
     return (run){k / t->per, in_image / t->across, j, TIDE_MIN(t->across - j, end - k)};
 }
 
-/* B' d of one column of pixels: four rows, `step` elements apart from column to column; zeros where there is no column. */
+/* B' d of one column of pixels: four rows, `step` elements apart from column to column; zeros where
+ * there is no column. */
 INLINE void column(const REAL *const *rows, const int64_t *steps, int64_t x, int64_t w, vec *to) {
     if (x < 0 || x >= w) {
         to[0] = to[1] = to[2] = to[3] = (vec){0};
         return;
     }
-    const vec a = AT(rows[0] + x * steps[0]), b = AT(rows[1] + x * steps[1]), d = AT(rows[2] + x * steps[2]), e = AT(rows[3] + x * steps[3]);
+    const vec a = AT(rows[0] + x * steps[0]), b = AT(rows[1] + x * steps[1]),
+              d = AT(rows[2] + x * steps[2]), e = AT(rows[3] + x * steps[3]);
     to[0] = a - d, to[1] = b + d, to[2] = d - b, to[3] = b - e;
 }
 
-/* B' d B of the 4x4 tiles [t0, t1) of x as planes (tile, channel), `step` elements apart. Neighbours share two columns. */
-static void gather(const tiling *t, const side *s, const REAL *x, int64_t t0, int64_t t1, const REAL *zeros, REAL *to, int64_t step) {
+/* B' d B of the 4x4 tiles [t0, t1) of x as planes (tile, channel), `step` elements apart.
+ * Neighbours share two columns. */
+static void gather(const tiling *t, const side *s, const REAL *x, int64_t t0, int64_t t1,
+                   const REAL *zeros, REAL *to, int64_t step) {
     const int64_t C = s->c;
     for (int64_t k = t0; k < t1;) {
         const run r = run_at(t, k, t1);
@@ -95,7 +101,8 @@ static void gather(const tiling *t, const side *s, const REAL *x, int64_t t0, in
 #pragma GCC unroll 4
                 for (int i = 0; i < 4; i++) {
                     REAL *p = o + 4 * i * step;
-                    PUT(p) = a[i] - d[i], PUT(p + step) = b[i] + d[i], PUT(p + 2 * step) = d[i] - b[i], PUT(p + 3 * step) = b[i] - e[i];
+                    PUT(p) = a[i] - d[i], PUT(p + step) = b[i] + d[i],
+                    PUT(p + 2 * step) = d[i] - b[i], PUT(p + 3 * step) = b[i] - e[i];
                     a[i] = d[i], b[i] = e[i];
                 }
             }
@@ -110,7 +117,8 @@ INLINE vec not_negative(vec x) { /* NaN stays */
 }
 
 /* A' m A, then bias and relu: the 2x2 tiles [t0, t1) of y from planes (tile, channel). */
-static void results(const tiling *t, const side *s, const REAL *from, int64_t step, int64_t t0, int64_t t1, const REAL *bias, int relu, REAL *y) {
+static void results(const tiling *t, const side *s, const REAL *from, int64_t step, int64_t t0,
+                    int64_t t1, const REAL *bias, int relu, REAL *y) {
     run r = {0};
     for (int64_t k = t0; k < t1; k++, r.j++, r.count--, from += s->c) {
         if (r.count == 0) r = run_at(t, k, t1);
@@ -120,7 +128,8 @@ static void results(const tiling *t, const side *s, const REAL *from, int64_t st
             vec m[2][4];
 #pragma GCC unroll 4
             for (int q = 0; q < 4; q++) {
-                const vec a = AT(from + q * step + l), b = AT(from + (4 + q) * step + l), d = AT(from + (8 + q) * step + l);
+                const vec a = AT(from + q * step + l), b = AT(from + (4 + q) * step + l),
+                          d = AT(from + (8 + q) * step + l);
                 m[0][q] = a + b + d, m[1][q] = b - d - AT(from + (12 + q) * step + l);
             }
             const vec add = bias ? AT(bias + l) : (vec){0};
@@ -137,7 +146,8 @@ static void results(const tiling *t, const side *s, const REAL *from, int64_t st
 }
 
 /* A d A': the 2x2 tiles [t0, t1) of dy as planes (tile, channel); zeros beyond the borders. */
-static void spread(const tiling *t, const side *s, const REAL *dy, int64_t t0, int64_t t1, REAL *to, int64_t step) {
+static void spread(const tiling *t, const side *s, const REAL *dy, int64_t t0, int64_t t1, REAL *to,
+                   int64_t step) {
     run r = {0};
     for (int64_t k = t0; k < t1; k++, r.j++, r.count--, to += s->c) {
         if (r.count == 0) r = run_at(t, k, t1);
@@ -145,19 +155,21 @@ static void spread(const tiling *t, const side *s, const REAL *dy, int64_t t0, i
         const int right = 2 * r.j + 1 < s->w, below = 2 * r.i + 1 < s->h;
         for (int64_t l = 0; l < s->c; l += VL) {
             const REAL *p = first + l, *q = p + s->w * s->c;
-            const vec zero = {0}, a = AT(p), b = right ? AT(p + s->c) : zero, d = below ? AT(q) : zero, e = right && below ? AT(q + s->c) : zero;
+            const vec zero = {0}, a = AT(p), b = right ? AT(p + s->c) : zero,
+                      d = below ? AT(q) : zero, e = right && below ? AT(q + s->c) : zero;
             const vec left[4] = {a, a + d, a - d, -d}, other[4] = {b, b + e, b - e, -e};
 #pragma GCC unroll 4
             for (int i = 0; i < 4; i++) {
                 REAL *o = to + 4 * i * step + l;
-                PUT(o) = left[i], PUT(o + step) = left[i] + other[i], PUT(o + 2 * step) = left[i] - other[i], PUT(o + 3 * step) = -other[i];
+                PUT(o) = left[i], PUT(o + step) = left[i] + other[i],
+                PUT(o + 2 * step) = left[i] - other[i], PUT(o + 3 * step) = -other[i];
             }
         }
     }
 }
 
-/* G w G' of eight channels' kernels, taps in order; plane i at to + i * step. `turned`: of the kernel turned by 180 degrees,
- * which exchanges the first and the last row and column. */
+/* G w G' of eight channels' kernels, taps in order; plane i at to + i * step. `turned`: of the
+ * kernel turned by 180 degrees, which exchanges the first and the last row and column. */
 INLINE void kernel_planes(const vec *w, int turned, REAL *to, int64_t step) {
     vec r[4][3];
 #pragma GCC unroll 3
@@ -189,7 +201,8 @@ static void kernels(const tide_geometry *g, const REAL *w, int turned, REAL *to)
                 vec k[9];
                 for (int i = 0; i < 9; i++) {
                     const REAL *p = w + i * size + c * F + f;
-                    k[i] = (vec){p[0], p[F], p[2 * F], p[3 * F], p[4 * F], p[5 * F], p[6 * F], p[7 * F]};
+                    k[i] = (vec){p[0],     p[F],     p[2 * F], p[3 * F],
+                                 p[4 * F], p[5 * F], p[6 * F], p[7 * F]};
                 }
                 kernel_planes(k, 1, to + f * C + c, size);
             }
@@ -229,7 +242,8 @@ static void product(int64_t m, int64_t k, int64_t n, const REAL *a, const REAL *
 }
 
 /* `rows` rows of c (., n) += columns of a (t, k) times b (t, n). */
-INLINE void columns_times(int rows, int vecs, int64_t t, const REAL *a, int64_t k, const REAL *b, int64_t n, REAL *c) {
+INLINE void columns_times(int rows, int vecs, int64_t t, const REAL *a, int64_t k, const REAL *b,
+                          int64_t n, REAL *c) {
     vec s[MR][2];
 #pragma GCC unroll 6
     for (int i = 0; i < rows; i++) s[i][0] = s[i][1] = (vec){0};
@@ -248,7 +262,8 @@ INLINE void columns_times(int rows, int vecs, int64_t t, const REAL *a, int64_t 
     }
 }
 
-/* c (k, n) += a (t, k)' b (t, n); k and n are multiples of VL: rows go by six, what is left by four. */
+/* c (k, n) += a (t, k)' b (t, n); k and n are multiples of VL: rows go by six, what is left by
+ * four. */
 static void add_products(int64_t t, const REAL *a, int64_t k, const REAL *b, int64_t n, REAL *c) {
     for (int64_t i = 0, rows; i < k; i += rows) {
         rows = (k - i) % 6 && (k - i == 4 || k - i == 8) ? 4 : 6;
@@ -286,7 +301,8 @@ static tide_status convolve(tide_device *dev, const tide_geometry *g, const side
         REAL *v = work + omp_get_thread_num() * own, *m = v + 16 * vstep;
         const int64_t rows = TIDE_CEIL_DIV(hi - lo, MR) * MR;
         gather(&t, in, x, lo, hi, zeros, v, vstep);
-        for (int i = 0; i < 16; i++) product(rows, in->c, out->c, v + i * vstep, u + i * size, m + i * mstep);
+        for (int i = 0; i < 16; i++)
+            product(rows, in->c, out->c, v + i * vstep, u + i * size, m + i * mstep);
         results(&t, out, m, mstep, lo, hi, bias, relu, y);
     }
     return TIDE_OK;
@@ -295,7 +311,8 @@ static tide_status convolve(tide_device *dev, const tide_geometry *g, const side
 tide_status K(winograd)(tide_device *dev, const tide_geometry *g, const REAL *x, const tide_buf *w,
                         const REAL *bias, int relu, REAL *y) {
     static const char form[] = "winograd f32";
-    const side in = {g->in[1], g->in[2], g->c, g->lo[1], g->lo[2]}, out = {g->out[1], g->out[2], g->f, 0, 0};
+    const side in = {g->in[1], g->in[2], g->c, g->lo[1], g->lo[2]},
+               out = {g->out[1], g->out[2], g->f, 0, 0};
     const int keeping = tide_keep_enter();
     tide_kept *kept = NULL;
     if (keeping) kept = tide_keep(w, form, sizeof form, (size_t)(16 * g->c * g->f) * sizeof(REAL));
@@ -309,8 +326,10 @@ tide_status K(winograd)(tide_device *dev, const tide_geometry *g, const REAL *x,
     return s;
 }
 
-tide_status K(winograd_grad_x)(tide_device *dev, const tide_geometry *g, const REAL *dy, const REAL *w, REAL *dx) {
-    const side in = {g->out[1], g->out[2], g->f, 2 - g->lo[1], 2 - g->lo[2]}, out = {g->in[1], g->in[2], g->c, 0, 0};
+tide_status K(winograd_grad_x)(tide_device *dev, const tide_geometry *g, const REAL *dy,
+                               const REAL *w, REAL *dx) {
+    const side in = {g->out[1], g->out[2], g->f, 2 - g->lo[1], 2 - g->lo[2]},
+               out = {g->in[1], g->in[2], g->c, 0, 0};
     return convolve(dev, g, &in, &out, dy, NULL, w, 1, NULL, 0, dx);
 }
 
@@ -327,53 +346,65 @@ static void join(const tide_geometry *g, const REAL *part, int64_t pieces, REAL 
             }
             for (int j = 0; j < 4; j++) {
                 const vec even = (m[1][j] + m[2][j]) * (REAL)0.5;
-                r[0][j] = m[0][j] + even, r[1][j] = (m[1][j] - m[2][j]) * (REAL)0.5, r[2][j] = even + m[3][j];
+                r[0][j] = m[0][j] + even, r[1][j] = (m[1][j] - m[2][j]) * (REAL)0.5,
+                r[2][j] = even + m[3][j];
             }
             for (int i = 0; i < 3; i++) {
                 const vec even = (r[i][1] + r[i][2]) * (REAL)0.5;
                 REAL *o = dw + 3 * i * size + at;
-                PUT(o) = r[i][0] + even, PUT(o + size) = (r[i][1] - r[i][2]) * (REAL)0.5, PUT(o + 2 * size) = even + r[i][3];
+                PUT(o) = r[i][0] + even, PUT(o + size) = (r[i][1] - r[i][2]) * (REAL)0.5,
+                PUT(o + 2 * size) = even + r[i][3];
             }
         }
     }
 }
 
-tide_status K(winograd_grad_kernel)(tide_device *dev, const tide_geometry *g, const REAL *x, const REAL *dy, REAL *dw, int64_t extra, REAL **more) {
-    const side in = {g->in[1], g->in[2], g->c, g->lo[1], g->lo[2]}, out = {g->out[1], g->out[2], g->f, 0, 0};
+tide_status K(winograd_grad_kernel)(tide_device *dev, const tide_geometry *g, const REAL *x,
+                                    const REAL *dy, REAL *dw, int64_t extra, REAL **more) {
+    const side in = {g->in[1], g->in[2], g->c, g->lo[1], g->lo[2]},
+               out = {g->out[1], g->out[2], g->f, 0, 0};
     const tiling t = tiling_of(g, out.h, out.w);
-    const int64_t size = g->c * g->f, vstep = t.block * in.c + GAP, dstep = t.block * out.c + GAP, own = 16 * (vstep + dstep);
-    int64_t pieces = TIDE_MIN(PIECES, PIECE_ELEMENTS / (16 * size)), piece = TIDE_MAX(PIECE_TILES, TIDE_CEIL_DIV(t.tiles, pieces));
+    const int64_t size = g->c * g->f, vstep = t.block * in.c + GAP, dstep = t.block * out.c + GAP,
+                  own = 16 * (vstep + dstep);
+    int64_t pieces = TIDE_MIN(PIECES, PIECE_ELEMENTS / (16 * size)),
+            piece = TIDE_MAX(PIECE_TILES, TIDE_CEIL_DIV(t.tiles, pieces));
     pieces = TIDE_CEIL_DIV(t.tiles, piece);
-    REAL *part = tide_scratch(dev, (size_t)(16 * size * pieces + in.c + tide_num_threads() * own + extra) * sizeof(REAL));
+    REAL *part = tide_scratch(
+        dev, (size_t)(16 * size * pieces + in.c + tide_num_threads() * own + extra) * sizeof(REAL));
     if (!part) return TIDE_ENOMEM;
     REAL *zeros = part + 16 * size * pieces, *work = zeros + in.c;
     *more = work + tide_num_threads() * own;
     memset(zeros, 0, (size_t)in.c * sizeof(REAL));
     TIDE_PARALLEL_FOR (t.tiles, piece) {
-        REAL *v = work + omp_get_thread_num() * own, *d = v + 16 * vstep, *sum = part + chunk * 16 * size;
+        REAL *v = work + omp_get_thread_num() * own, *d = v + 16 * vstep,
+             *sum = part + chunk * 16 * size;
         memset(sum, 0, (size_t)(16 * size) * sizeof(REAL));
         for (int64_t t0 = lo; t0 < hi; t0 += t.block) {
             const int64_t t1 = TIDE_MIN(t0 + t.block, hi);
             gather(&t, &in, x, t0, t1, zeros, v, vstep);
             spread(&t, &out, dy, t0, t1, d, dstep);
-            for (int i = 0; i < 16; i++) add_products(t1 - t0, v + i * vstep, in.c, d + i * dstep, out.c, sum + i * size);
+            for (int i = 0; i < 16; i++)
+                add_products(t1 - t0, v + i * vstep, in.c, d + i * dstep, out.c, sum + i * size);
         }
     }
     join(g, part, pieces, dw);
     return TIDE_OK;
 }
 
-#else /* double, and levels without fused multiply-add: the plain sums, which the others are compared with */
+#else /* double, and levels without fused multiply-add: the plain sums, which the others are \
+         compared with */
 
 int K(winograd_serves)(const tide_geometry *g) { return (void)g, 0; }
 tide_status K(winograd)(tide_device *dev, const tide_geometry *g, const REAL *x, const tide_buf *w,
                         const REAL *bias, int relu, REAL *y) {
     return (void)dev, (void)g, (void)x, (void)w, (void)bias, (void)relu, (void)y, TIDE_DECLINE;
 }
-tide_status K(winograd_grad_x)(tide_device *dev, const tide_geometry *g, const REAL *dy, const REAL *w, REAL *dx) {
+tide_status K(winograd_grad_x)(tide_device *dev, const tide_geometry *g, const REAL *dy,
+                               const REAL *w, REAL *dx) {
     return (void)dev, (void)g, (void)dy, (void)w, (void)dx, TIDE_DECLINE;
 }
-tide_status K(winograd_grad_kernel)(tide_device *dev, const tide_geometry *g, const REAL *x, const REAL *dy, REAL *dw, int64_t extra, REAL **more) {
+tide_status K(winograd_grad_kernel)(tide_device *dev, const tide_geometry *g, const REAL *x,
+                                    const REAL *dy, REAL *dw, int64_t extra, REAL **more) {
     return (void)dev, (void)g, (void)x, (void)dy, (void)dw, (void)extra, (void)more, TIDE_DECLINE;
 }
 

@@ -1,7 +1,8 @@
-/* Convolutions by oneDNN: channels-last data as it lies, weights in the layout that the library asks for.
+/* Convolutions by oneDNN: channels-last data as it lies, weights in the layout that the library
+ * asks for.
  *
- * The library counts weights as (groups, F/groups, C/groups, spatial) whatever their layout; Tide's (k..., C/groups, F) is
- * one of the layouts it can be told about, by strides. */
+ * The library counts weights as (groups, F/groups, C/groups, spatial) whatever their layout; Tide's
+ * (k..., C/groups, F) is one of the layouts it can be told about, by strides. */
 #include "onednn.h"
 
 #include "../engines.h"
@@ -17,12 +18,11 @@ tide_status tide_dnnl_conv_grad_kernel(tide_kcall *c) { return (void)c, TIDE_DEC
 
 #else
 
-enum { FORWARD,
-       GRAD_X,
-       GRAD_KERNEL };
+enum { FORWARD, GRAD_X, GRAD_KERNEL };
 enum { BIAS = 1 }; /* flag of the key; the activation from bit 8 */
 
-/* A key's numbers: x's shape, y's shape, kernel's extents, strides, dilations, zeros before, groups. */
+/* A key's numbers: x's shape, y's shape, kernel's extents, strides, dilations, zeros before,
+ * groups. */
 typedef struct {
     int nd;
     int64_t *x, *y, *k, *stride, *dil, *lo, *groups;
@@ -32,14 +32,16 @@ static fields fields_of(tide_dnnl_key *key) {
     return (fields){key->nd, v, v + 5, v + 10, v + 13, v + 16, v + 19, v + 22};
 }
 
-static tide_dnnl_key key_of(int kind, const tide_buf *x, const tide_buf *y, const int64_t *k, const tide_ints *strides, const tide_ints *dil,
-                            const tide_pairs *pads, int64_t groups, int flags) {
+static tide_dnnl_key key_of(int kind, const tide_buf *x, const tide_buf *y, const int64_t *k,
+                            const tide_ints *strides, const tide_ints *dil, const tide_pairs *pads,
+                            int64_t groups, int flags) {
     tide_dnnl_key key;
     memset(&key, 0, sizeof key);
     key.kind = kind, key.nd = x->rank - 2, key.flags = flags, key.threads = tide_num_threads();
     fields f = fields_of(&key);
     for (int i = 0; i < x->rank; i++) f.x[i] = x->shape[i], f.y[i] = y->shape[i];
-    for (int i = 0; i < key.nd; i++) f.k[i] = k[i], f.stride[i] = strides->v[i], f.dil[i] = dil->v[i], f.lo[i] = pads->v[i][0];
+    for (int i = 0; i < key.nd; i++)
+        f.k[i] = k[i], f.stride[i] = strides->v[i], f.dil[i] = dil->v[i], f.lo[i] = pads->v[i][0];
     *f.groups = groups;
     return key;
 }
@@ -50,10 +52,12 @@ static int data_desc(dnnl_memory_desc_t *md, int nd, const int64_t *shape) {
     int64_t step = shape[nd + 1];
     for (int i = nd; i >= 1; i--) dims[1 + i] = shape[i], strides[1 + i] = step, step *= shape[i];
     strides[0] = step;
-    return tide_dnnl.memory_desc_init_by_strides(md, nd + 2, dims, dnnl_f32, strides) == dnnl_success;
+    return tide_dnnl.memory_desc_init_by_strides(md, nd + 2, dims, dnnl_f32, strides) ==
+        dnnl_success;
 }
 
-/* (k..., C/groups, F) as the library's ([groups,] F/groups, C/groups, k...): as it lies, and free to choose. */
+/* (k..., C/groups, F) as the library's ([groups,] F/groups, C/groups, k...): as it lies, and free
+ * to choose. */
 static int weight_descs(const fields *f, dnnl_memory_desc_t *plain, dnnl_memory_desc_t *any) {
     int64_t g = *f->groups, c = f->x[f->nd + 1] / g, out = f->y[f->nd + 1], step = c * out;
     int n = 0;
@@ -61,16 +65,20 @@ static int weight_descs(const fields *f, dnnl_memory_desc_t *plain, dnnl_memory_
     if (g > 1) dims[n] = g, strides[n++] = out / g;
     dims[n] = out / g, strides[n++] = 1;
     dims[n] = c, strides[n++] = out;
-    for (int i = f->nd - 1; i >= 0; i--) dims[n + i] = f->k[i], strides[n + i] = step, step *= f->k[i];
+    for (int i = f->nd - 1; i >= 0; i--)
+        dims[n + i] = f->k[i], strides[n + i] = step, step *= f->k[i];
     n += f->nd;
-    return tide_dnnl.memory_desc_init_by_strides(plain, n, dims, dnnl_f32, strides) == dnnl_success &&
-        tide_dnnl.memory_desc_init_by_tag(any, n, dims, dnnl_f32, dnnl_format_tag_any) == dnnl_success;
+    return tide_dnnl.memory_desc_init_by_strides(plain, n, dims, dnnl_f32, strides) ==
+        dnnl_success &&
+        tide_dnnl.memory_desc_init_by_tag(any, n, dims, dnnl_f32, dnnl_format_tag_any) ==
+        dnnl_success;
 }
 
 /* The activations of ops.def in the library's words; 0 where there is none. */
 static dnnl_alg_kind_t eltwise(int act, float *alpha, float *beta) {
-    static const dnnl_alg_kind_t alg[] = {dnnl_alg_kind_undef, dnnl_eltwise_relu, dnnl_eltwise_clip, dnnl_eltwise_logistic,
-                                          dnnl_eltwise_tanh, dnnl_eltwise_elu, dnnl_eltwise_gelu_erf, dnnl_eltwise_swish};
+    static const dnnl_alg_kind_t alg[] = {
+        dnnl_alg_kind_undef, dnnl_eltwise_relu, dnnl_eltwise_clip,     dnnl_eltwise_logistic,
+        dnnl_eltwise_tanh,   dnnl_eltwise_elu,  dnnl_eltwise_gelu_erf, dnnl_eltwise_swish};
     *alpha = act == 5 || act == 7 ? 1 : 0; /* elu, swish */
     *beta = act == 2 ? 6 : 0;              /* clip to 0..6 */
     return alg[act];
@@ -94,21 +102,27 @@ static int make_conv(tide_dnnl_prim *p, const void *unused) {
     dnnl_post_ops_t ops = NULL;
     dnnl_primitive_desc_t pd = NULL, hint = NULL;
     if (tide_dnnl.primitive_attr_create(&attr) != dnnl_success) return 0;
-    if (tide_dnnl.primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user) != dnnl_success) goto out;
-    if (tide_dnnl.dilated_convolution_forward_desc_init(&fd, dnnl_forward_training, dnnl_convolution_direct, &x, &w, has_bias ? &bias : NULL, &y, strides,
-                                                        dil, lo, hi) != dnnl_success)
+    if (tide_dnnl.primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user) !=
+        dnnl_success)
+        goto out;
+    if (tide_dnnl.dilated_convolution_forward_desc_init(
+            &fd, dnnl_forward_training, dnnl_convolution_direct, &x, &w, has_bias ? &bias : NULL,
+            &y, strides, dil, lo, hi) != dnnl_success)
         goto out;
     if (kind == FORWARD) {
         if (act) {
             float alpha, beta;
             dnnl_alg_kind_t alg = eltwise(act, &alpha, &beta);
-            if (tide_dnnl.post_ops_create(&ops) != dnnl_success || tide_dnnl.post_ops_append_eltwise(ops, 1, alg, alpha, beta) != dnnl_success ||
+            if (tide_dnnl.post_ops_create(&ops) != dnnl_success ||
+                tide_dnnl.post_ops_append_eltwise(ops, 1, alg, alpha, beta) != dnnl_success ||
                 tide_dnnl.primitive_attr_set_post_ops(attr, ops) != dnnl_success)
                 goto out;
         }
         ok = tide_dnnl_create(p, &fd, attr, NULL, &pd) && tide_dnnl_add(p, DNNL_ARG_SRC, &x) &&
-            tide_dnnl_add(p, DNNL_ARG_DST, &y) && tide_dnnl_relay(p, pd, dnnl_query_weights_md, &plain, 1) &&
-            tide_dnnl_add(p, DNNL_ARG_WEIGHTS, &p->wanted) && (!has_bias || tide_dnnl_add(p, DNNL_ARG_BIAS, &bias));
+            tide_dnnl_add(p, DNNL_ARG_DST, &y) &&
+            tide_dnnl_relay(p, pd, dnnl_query_weights_md, &plain, 1) &&
+            tide_dnnl_add(p, DNNL_ARG_WEIGHTS, &p->wanted) &&
+            (!has_bias || tide_dnnl_add(p, DNNL_ARG_BIAS, &bias));
         goto out;
     }
     if (tide_dnnl.primitive_desc_create(&hint, &fd, NULL, tide_dnnl.engine, NULL) != dnnl_success) {
@@ -116,15 +130,20 @@ static int make_conv(tide_dnnl_prim *p, const void *unused) {
         goto out;
     }
     if (kind == GRAD_X)
-        ok = tide_dnnl.dilated_convolution_backward_data_desc_init(&cd, dnnl_convolution_direct, &x, &w, &y, strides, dil, lo, hi) == dnnl_success &&
+        ok = tide_dnnl.dilated_convolution_backward_data_desc_init(
+                 &cd, dnnl_convolution_direct, &x, &w, &y, strides, dil, lo, hi) == dnnl_success &&
             tide_dnnl_create(p, &cd, attr, hint, &pd) && tide_dnnl_add(p, DNNL_ARG_DIFF_DST, &y) &&
-            tide_dnnl_add(p, DNNL_ARG_DIFF_SRC, &x) && tide_dnnl_relay(p, pd, dnnl_query_weights_md, &plain, 1) &&
+            tide_dnnl_add(p, DNNL_ARG_DIFF_SRC, &x) &&
+            tide_dnnl_relay(p, pd, dnnl_query_weights_md, &plain, 1) &&
             tide_dnnl_add(p, DNNL_ARG_WEIGHTS, &p->wanted);
     else
-        ok = tide_dnnl.dilated_convolution_backward_weights_desc_init(&cd, dnnl_convolution_direct, &x, &w, has_bias ? &bias : NULL, &y, strides,
-                                                                      dil, lo, hi) == dnnl_success &&
-            tide_dnnl_create(p, &cd, attr, hint, &pd) && tide_dnnl_add(p, DNNL_ARG_SRC, &x) && tide_dnnl_add(p, DNNL_ARG_DIFF_DST, &y) &&
-            tide_dnnl_relay(p, pd, dnnl_query_diff_weights_md, &plain, 0) && tide_dnnl_add(p, DNNL_ARG_DIFF_WEIGHTS, &p->wanted) &&
+        ok = tide_dnnl.dilated_convolution_backward_weights_desc_init(
+                 &cd, dnnl_convolution_direct, &x, &w, has_bias ? &bias : NULL, &y, strides, dil,
+                 lo, hi) == dnnl_success &&
+            tide_dnnl_create(p, &cd, attr, hint, &pd) && tide_dnnl_add(p, DNNL_ARG_SRC, &x) &&
+            tide_dnnl_add(p, DNNL_ARG_DIFF_DST, &y) &&
+            tide_dnnl_relay(p, pd, dnnl_query_diff_weights_md, &plain, 0) &&
+            tide_dnnl_add(p, DNNL_ARG_DIFF_WEIGHTS, &p->wanted) &&
             (!has_bias || tide_dnnl_add(p, DNNL_ARG_DIFF_BIAS, &bias));
 out:
     if (pd) tide_dnnl.primitive_desc_destroy(pd);
@@ -137,22 +156,29 @@ out:
 static int empty(const tide_buf *b) { return tide_buf_numel(b) == 0; }
 static size_t rounded(size_t n) { return (n + 63) & ~(size_t)63; }
 
-/* What Tide's own kernels, reached through the engines after this one, do faster. With AVX2 that is Winograd's convolution
- * (twice, at 32 to 128 channels; with AVX-512 the library has twice the arithmetic), and always the gradient of an x of one
- * channel (twice to three times). */
+/* What Tide's own kernels, reached through the engines after this one, do faster. With AVX2 that is
+ * Winograd's convolution (twice, at 32 to 128 channels; with AVX-512 the library has twice the
+ * arithmetic), and always the gradient of an x of one channel (twice to three times). */
 static int leave_to_plain(const tide_dnnl_key *key) {
     fields f = fields_of((tide_dnnl_key *)key);
-    tide_geometry g = {.nd = f.nd, .n = f.x[0], .c = f.x[f.nd + 1], .f = f.y[f.nd + 1], .groups = *f.groups, .k = {1, 1, 1}};
+    tide_geometry g = {.nd = f.nd,
+                       .n = f.x[0],
+                       .c = f.x[f.nd + 1],
+                       .f = f.y[f.nd + 1],
+                       .groups = *f.groups,
+                       .k = {1, 1, 1}};
     for (int i = 0; i < f.nd; i++) g.k[3 - f.nd + i] = f.k[i];
     if (key->kind == GRAD_X && g.c == 1 && tide_thin_grad_x(&g)) return 1;
     if (f.nd != 2 || !tide_plain_v3 || tide_plain_table != tide_plain_v3) return 0;
-    for (int i = 0; i < 2; i++) g.out[1 + i] = f.y[1 + i], g.stride[1 + i] = f.stride[i], g.dil[1 + i] = f.dil[i];
+    for (int i = 0; i < 2; i++)
+        g.out[1 + i] = f.y[1 + i], g.stride[1 + i] = f.stride[i], g.dil[1 + i] = f.dil[i];
     return tide_winograd_fits(&g);
 }
 
-/* Runs a primitive with two data operands; the weights are its third, the bias (or NULL) its fourth. `w` is read or, with
- * `grad`, written. Declines when the library refused this shape. */
-static tide_status run(tide_kcall *c, const tide_dnnl_key *key, void *first, void *second, const tide_buf *w, void *bias, int grad) {
+/* Runs a primitive with two data operands; the weights are its third, the bias (or NULL) its
+ * fourth. `w` is read or, with `grad`, written. Declines when the library refused this shape. */
+static tide_status run(tide_kcall *c, const tide_dnnl_key *key, void *first, void *second,
+                       const tide_buf *w, void *bias, int grad) {
     if (leave_to_plain(key) || !tide_dnnl_enter()) return TIDE_DECLINE;
     tide_status st = TIDE_DECLINE;
     tide_dnnl_prim *p = tide_dnnl_get(key, make_conv, NULL);
@@ -181,8 +207,8 @@ tide_status tide_dnnl_conv(tide_kcall *c) {
     const tide_conv_attrs *at = c->attrs;
     const tide_buf *x = &c->in[0], *w = &c->in[1], *b = &c->in[2], *y = &c->out[0];
     if (x->dtype != TIDE_F32 || empty(x) || empty(w) || empty(y)) return TIDE_DECLINE;
-    tide_dnnl_key key = key_of(FORWARD, x, y, w->shape, &at->strides, &at->dilation_rate, &at->pads, at->groups,
-                               (b->p ? BIAS : 0) | at->activation << 8);
+    tide_dnnl_key key = key_of(FORWARD, x, y, w->shape, &at->strides, &at->dilation_rate, &at->pads,
+                               at->groups, (b->p ? BIAS : 0) | at->activation << 8);
     return run(c, &key, x->p, y->p, w, b->p, 0);
 }
 
@@ -190,11 +216,18 @@ tide_status tide_dnnl_conv_grad_x(tide_kcall *c) {
     const tide_conv_grad_x_attrs *at = c->attrs;
     const tide_buf *dy = &c->in[0], *w = &c->in[1], *b = &c->in[2], *dx = &c->out[0];
     if (dy->dtype != TIDE_F32 || empty(dx) || empty(w) || empty(dy)) return TIDE_DECLINE;
-    tide_dnnl_key key = key_of(GRAD_X, dx, dy, w->shape, &at->strides, &at->dilation_rate, &at->pads, at->groups, 0);
+    tide_dnnl_key key = key_of(GRAD_X, dx, dy, w->shape, &at->strides, &at->dilation_rate,
+                               &at->pads, at->groups, 0);
     tide_status st = run(c, &key, dy->p, dx->p, w, NULL, 0);
     if (st != TIDE_OK || (!b->p && !at->activation)) return st;
     tide_buf in[2] = {*dx, *b}; /* a transposed convolution's bias and activation, in place */
-    tide_kcall rest = {.attrs = &(tide_bias_activation_attrs){.activation = at->activation}, .in = in, .out = c->out, .op = TIDE_OP_bias_activation, .nin = 2, .nout = 1, .dev = c->dev};
+    tide_kcall rest = {.attrs = &(tide_bias_activation_attrs){.activation = at->activation},
+                       .in = in,
+                       .out = c->out,
+                       .op = TIDE_OP_bias_activation,
+                       .nin = 2,
+                       .nout = 1,
+                       .dev = c->dev};
     return tide_plain_table[TIDE_OP_bias_activation](&rest);
 }
 
@@ -202,7 +235,8 @@ tide_status tide_dnnl_conv_grad_kernel(tide_kcall *c) {
     const tide_conv_grad_kernel_attrs *at = c->attrs;
     const tide_buf *x = &c->in[0], *dy = &c->in[1], *dw = &c->out[0];
     if (x->dtype != TIDE_F32 || empty(x) || empty(dw) || empty(dy)) return TIDE_DECLINE;
-    tide_dnnl_key key = key_of(GRAD_KERNEL, x, dy, dw->shape, &at->strides, &at->dilation_rate, &at->pads, at->groups, at->bias ? BIAS : 0);
+    tide_dnnl_key key = key_of(GRAD_KERNEL, x, dy, dw->shape, &at->strides, &at->dilation_rate,
+                               &at->pads, at->groups, at->bias ? BIAS : 0);
     return run(c, &key, x->p, dy->p, dw, at->bias ? c->out[1].p : NULL, 1);
 }
 

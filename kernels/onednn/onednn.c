@@ -1,4 +1,5 @@
-/* oneDNN 2.6, opened when the first heavy op asks for it: symbols, the primitive cache, weights in the library's layouts.
+/* oneDNN 2.6, opened when the first heavy op asks for it: symbols, the primitive cache, weights in
+ * the library's layouts.
  *
  * Invariants: nothing is linked, without the library every entry declines; the cache of primitives
  * is bounded and evicts what was used longest ago; a re-laid weight is remade exactly when its
@@ -23,7 +24,9 @@ static tide_engine_stats stats;
 const char *tide_onednn_info(void) { return info; }
 tide_engine_stats tide_engines_stats(void) { return stats; }
 
-void tide_engines_set_threads(int n) { tide_blas_set_threads(n); } /* oneDNN asks OpenMP, and keys hold the count */
+void tide_engines_set_threads(int n) {
+    tide_blas_set_threads(n);
+} /* oneDNN asks OpenMP, and keys hold the count */
 
 #ifndef TIDE_HAS_ONEDNN
 
@@ -60,8 +63,10 @@ static void open_lib(void) {
     const dnnl_version_t *v = missing ? NULL : tide_dnnl.version();
     if (!v || v->major != 2 || v->cpu_runtime != DNNL_RUNTIME_OMP ||
         tide_dnnl.engine_create(&tide_dnnl.engine, dnnl_cpu, 0) != dnnl_success ||
-        tide_dnnl.stream_create(&tide_dnnl.stream, tide_dnnl.engine, dnnl_stream_in_order) != dnnl_success) {
-        snprintf(info, sizeof info, "the library found does not serve (%s)", missing ? missing : "version 2 with OpenMP expected");
+        tide_dnnl.stream_create(&tide_dnnl.stream, tide_dnnl.engine, dnnl_stream_in_order) !=
+            dnnl_success) {
+        snprintf(info, sizeof info, "the library found does not serve (%s)",
+                 missing ? missing : "version 2 with OpenMP expected");
         dlclose(lib);
         return;
     }
@@ -89,8 +94,7 @@ int tide_dnnl_enter(void) {
 void tide_dnnl_leave(void) { pthread_mutex_unlock(&lock); }
 
 /* -- primitives -- */
-enum { BUCKETS = 256,
-       MAX_PRIMS = 512 };
+enum { BUCKETS = 256, MAX_PRIMS = 512 };
 static tide_dnnl_prim *buckets[BUCKETS];
 static int nprims;
 static uint64_t clock_;
@@ -141,11 +145,12 @@ tide_dnnl_prim *tide_dnnl_get(const tide_dnnl_key *key, tide_dnnl_make make, con
     return p;
 }
 
-int tide_dnnl_create(tide_dnnl_prim *p, const void *op_desc, dnnl_primitive_attr_t attr, dnnl_primitive_desc_t hint,
-                     dnnl_primitive_desc_t *pd) {
+int tide_dnnl_create(tide_dnnl_prim *p, const void *op_desc, dnnl_primitive_attr_t attr,
+                     dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *pd) {
     const char *impl = "";
     const dnnl_memory_desc_t *pad;
-    if (tide_dnnl.primitive_desc_create(pd, op_desc, attr, tide_dnnl.engine, hint) != dnnl_success) {
+    if (tide_dnnl.primitive_desc_create(pd, op_desc, attr, tide_dnnl.engine, hint) !=
+        dnnl_success) {
         *pd = NULL;
         return 0;
     }
@@ -162,7 +167,8 @@ int tide_dnnl_create(tide_dnnl_prim *p, const void *op_desc, dnnl_primitive_attr
     stats.primitives++;
     pad = tide_dnnl.primitive_desc_query_md(*pd, dnnl_query_scratchpad_md, 0);
     p->pad_bytes = pad ? tide_dnnl.memory_desc_get_size(pad) : 0;
-    if (p->pad_bytes && tide_dnnl.memory_create(&p->pad, pad, tide_dnnl.engine, DNNL_MEMORY_NONE) != dnnl_success) {
+    if (p->pad_bytes &&
+        tide_dnnl.memory_create(&p->pad, pad, tide_dnnl.engine, DNNL_MEMORY_NONE) != dnnl_success) {
         p->pad = NULL;
         return 0;
     }
@@ -170,24 +176,33 @@ int tide_dnnl_create(tide_dnnl_prim *p, const void *op_desc, dnnl_primitive_attr
 }
 
 int tide_dnnl_add(tide_dnnl_prim *p, int arg, const dnnl_memory_desc_t *md) {
-    if (tide_dnnl.memory_create(&p->mem[p->nargs], md, tide_dnnl.engine, DNNL_MEMORY_NONE) != dnnl_success) return 0;
+    if (tide_dnnl.memory_create(&p->mem[p->nargs], md, tide_dnnl.engine, DNNL_MEMORY_NONE) !=
+        dnnl_success)
+        return 0;
     p->arg[p->nargs++] = arg;
     return 1;
 }
 
-int tide_dnnl_relay(tide_dnnl_prim *p, dnnl_primitive_desc_t pd, dnnl_query_t what, const dnnl_memory_desc_t *plain,
-                    int from_plain) {
+int tide_dnnl_relay(tide_dnnl_prim *p, dnnl_primitive_desc_t pd, dnnl_query_t what,
+                    const dnnl_memory_desc_t *plain, int from_plain) {
     p->wanted = *tide_dnnl.primitive_desc_query_md(pd, what, 0);
     if (tide_dnnl.memory_desc_equal(&p->wanted, plain)) return 1;
     p->wanted_bytes = tide_dnnl.memory_desc_get_size(&p->wanted);
-    const dnnl_memory_desc_t *from = from_plain ? plain : &p->wanted, *to = from_plain ? &p->wanted : plain;
+    const dnnl_memory_desc_t *from = from_plain ? plain : &p->wanted,
+                             *to = from_plain ? &p->wanted : plain;
     dnnl_primitive_desc_t rd;
-    if (tide_dnnl.reorder_primitive_desc_create(&rd, from, tide_dnnl.engine, to, tide_dnnl.engine, NULL) != dnnl_success) return 0;
+    if (tide_dnnl.reorder_primitive_desc_create(&rd, from, tide_dnnl.engine, to, tide_dnnl.engine,
+                                                NULL) != dnnl_success)
+        return 0;
     int ok = tide_dnnl.primitive_create(&p->relay, rd) == dnnl_success;
     tide_dnnl.primitive_desc_destroy(rd);
     if (!ok) p->relay = NULL;
-    ok = ok && tide_dnnl.memory_create(&p->relay_from, from, tide_dnnl.engine, DNNL_MEMORY_NONE) == dnnl_success;
-    return ok && tide_dnnl.memory_create(&p->relay_to, to, tide_dnnl.engine, DNNL_MEMORY_NONE) == dnnl_success;
+    ok = ok &&
+        tide_dnnl.memory_create(&p->relay_from, from, tide_dnnl.engine, DNNL_MEMORY_NONE) ==
+            dnnl_success;
+    return ok &&
+        tide_dnnl.memory_create(&p->relay_to, to, tide_dnnl.engine, DNNL_MEMORY_NONE) ==
+        dnnl_success;
 }
 
 int tide_dnnl_run_relay(tide_dnnl_prim *p, void *from, void *to) {
@@ -223,8 +238,9 @@ void *tide_dnnl_weights(tide_dnnl_prim *p, const tide_buf *w, tide_kept *kept, v
 
 /* -- products -- */
 
-/* Measured (microseconds per product by shape): with AVX-512 OpenBLAS has kernels for the smallest products; with AVX2
- * oneDNN walks an untransposed, wide right-hand matrix without packing it and falls to half of OpenBLAS' speed there. */
+/* Measured (microseconds per product by shape): with AVX-512 OpenBLAS has kernels for the smallest
+ * products; with AVX2 oneDNN walks an untransposed, wide right-hand matrix without packing it and
+ * falls to half of OpenBLAS' speed there. */
 static int better_blas(const tide_gemm *g, int tb) {
     static int avx512 = -1;
 #if defined(__x86_64__)
@@ -234,8 +250,8 @@ static int better_blas(const tide_gemm *g, int tb) {
     return !tb && g->n >= 512 && g->k >= 64 && g->m >= 32;
 }
 
-/* One to three rows over a matrix as it lies are bound by its reading: Tide's own loop does nothing else (784 x 64: 2.5
- * microseconds for 3.2, and bias and activation in the same pass). */
+/* One to three rows over a matrix as it lies are bound by its reading: Tide's own loop does nothing
+ * else (784 x 64: 2.5 microseconds for 3.2, and bias and activation in the same pass). */
 static int better_own(const tide_gemm *g) {
     static int wide = -1;
 #if defined(__x86_64__)
@@ -249,17 +265,23 @@ static int sgemm_here(const tide_gemm *g) {
     int64_t lda, ldb;
     if (better_own(g)) return 0;
     if (!ready()) return tide_blas_allowed && tide_blas_sgemm(g);
-    if (!tide_gemm_layout(g->m, g->k, g->ars, g->acs, &ta, &lda) || !tide_gemm_layout(g->k, g->n, g->brs, g->bcs, &tb, &ldb)) return 0;
+    if (!tide_gemm_layout(g->m, g->k, g->ars, g->acs, &ta, &lda) ||
+        !tide_gemm_layout(g->k, g->n, g->brs, g->bcs, &tb, &ldb))
+        return 0;
     if (tide_blas_allowed && better_blas(g, tb) && tide_blas_sgemm(g)) return 1;
-    /* Below some 10 microseconds a second thread costs twice what it gives; the library takes as many as OpenMP offers. */
-    int threads = (double)g->m * (double)g->n * (double)g->k < 5e5 && !omp_in_parallel() ? omp_get_max_threads() : 1;
+    /* Below some 10 microseconds a second thread costs twice what it gives; the library takes as
+     * many as OpenMP offers. */
+    int threads = (double)g->m * (double)g->n * (double)g->k < 5e5 && !omp_in_parallel()
+        ? omp_get_max_threads()
+        : 1;
     if (threads > 1) omp_set_num_threads(1);
-    int ok = tide_dnnl.sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', g->m, g->n, g->k, 1, g->a, lda, g->b, ldb, g->accumulate ? 1 : 0,
-                             g->c, g->ldc) == dnnl_success;
+    int ok = tide_dnnl.sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', g->m, g->n, g->k, 1, g->a, lda, g->b,
+                             ldb, g->accumulate ? 1 : 0, g->c, g->ldc) == dnnl_success;
     if (threads > 1) omp_set_num_threads(threads);
     return ok;
 }
-/* Inside a parallel region oneDNN uses the calling thread alone; the BLAS it may hand over to must do the same. */
+/* Inside a parallel region oneDNN uses the calling thread alone; the BLAS it may hand over to must
+ * do the same. */
 static int nested(void) { return !tide_blas_allowed || !tide_blas_ready() || tide_blas_nested(); }
 
 static tide_status products(tide_kcall *c) {

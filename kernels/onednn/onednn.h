@@ -1,7 +1,9 @@
-/* oneDNN as its kernels here see it: the symbols of the opened library, cached primitives, re-laid weights.
+/* oneDNN as its kernels here see it: the symbols of the opened library, cached primitives, re-laid
+ * weights.
  *
- * Invariant: everything below is used between tide_dnnl_enter and tide_dnnl_leave, which hold the library's one lock:
- * primitives, their memory objects and the caches are shared by every context of the process. */
+ * Invariant: everything below is used between tide_dnnl_enter and tide_dnnl_leave, which hold the
+ * library's one lock: primitives, their memory objects and the caches are shared by every context
+ * of the process. */
 #ifndef TIDE_ONEDNN_H
 #define TIDE_ONEDNN_H
 
@@ -24,14 +26,16 @@ tide_status tide_dnnl_conv_grad_kernel(tide_kcall *);
 #ifdef TIDE_HAS_ONEDNN
 
 /* clang-format off */
-#define TIDE_DNNL_SYMBOLS(X)                                                                                        \
-    X(version) X(engine_create) X(stream_create) X(sgemm) X(primitive_desc_create) X(primitive_desc_destroy)        \
-    X(primitive_desc_query) X(primitive_desc_query_md) X(primitive_create) X(primitive_destroy) X(primitive_execute)\
-    X(memory_create) X(memory_destroy) X(memory_set_data_handle) X(memory_desc_init_by_strides)                     \
-    X(memory_desc_init_by_tag) X(memory_desc_equal) X(memory_desc_get_size) X(reorder_primitive_desc_create)        \
-    X(primitive_attr_create) X(primitive_attr_destroy) X(primitive_attr_set_scratchpad_mode)                        \
-    X(primitive_attr_set_post_ops) X(post_ops_create) X(post_ops_destroy) X(post_ops_append_eltwise)                \
-    X(dilated_convolution_forward_desc_init) X(dilated_convolution_backward_data_desc_init)                         \
+#define TIDE_DNNL_SYMBOLS(X) \
+    X(version) X(engine_create) X(stream_create) X(sgemm) X(primitive_desc_create) \
+    X(primitive_desc_destroy) X(primitive_desc_query) X(primitive_desc_query_md) \
+    X(primitive_create) X(primitive_destroy) X(primitive_execute) X(memory_create) \
+    X(memory_destroy) X(memory_set_data_handle) X(memory_desc_init_by_strides) \
+    X(memory_desc_init_by_tag) X(memory_desc_equal) X(memory_desc_get_size) \
+    X(reorder_primitive_desc_create) X(primitive_attr_create) X(primitive_attr_destroy) \
+    X(primitive_attr_set_scratchpad_mode) X(primitive_attr_set_post_ops) X(post_ops_create) \
+    X(post_ops_destroy) X(post_ops_append_eltwise) X(dilated_convolution_forward_desc_init) \
+    X(dilated_convolution_backward_data_desc_init) \
     X(dilated_convolution_backward_weights_desc_init)
 /* clang-format on */
 
@@ -60,24 +64,27 @@ typedef struct tide_dnnl_prim {
     int nargs, arg[TIDE_DNNL_ARGS];         /* DNNL_ARG_SRC ... */
     dnnl_memory_t mem[TIDE_DNNL_ARGS], pad; /* pad: the scratchpad */
     size_t pad_bytes;
-    /* Weights: as the caller holds them (plain) and as the primitive wants them. NULL where both agree. */
+    /* Weights: as the caller holds them (plain) and as the primitive wants them. NULL where both
+     * agree. */
     dnnl_primitive_t relay;
     dnnl_memory_t relay_from, relay_to;
     dnnl_memory_desc_t wanted;
     size_t wanted_bytes;
 } tide_dnnl_prim;
 
-int tide_dnnl_enter(void); /* opens the library on the first call, takes the lock; 0: there is none, nothing is held */
+int tide_dnnl_enter(void); /* opens the library on the first call, takes the lock; 0: there is none,
+                              nothing is held */
 void tide_dnnl_leave(void);
-/* The cached primitive of a key. Where there is none yet, `make` fills a zeroed one from `arg`; its failure is cached too. */
+/* The cached primitive of a key. Where there is none yet, `make` fills a zeroed one from `arg`; its
+ * failure is cached too. */
 typedef int (*tide_dnnl_make)(tide_dnnl_prim *, const void *arg);
 tide_dnnl_prim *tide_dnnl_get(const tide_dnnl_key *key, tide_dnnl_make make, const void *arg);
 /* Helpers of `make`: 0 on failure. `from_plain`: the weights are an input, otherwise a result. */
-int tide_dnnl_create(tide_dnnl_prim *, const void *op_desc, dnnl_primitive_attr_t attr, dnnl_primitive_desc_t hint,
-                     dnnl_primitive_desc_t *pd);
+int tide_dnnl_create(tide_dnnl_prim *, const void *op_desc, dnnl_primitive_attr_t attr,
+                     dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *pd);
 int tide_dnnl_add(tide_dnnl_prim *, int arg, const dnnl_memory_desc_t *md);
-int tide_dnnl_relay(tide_dnnl_prim *, dnnl_primitive_desc_t pd, dnnl_query_t what, const dnnl_memory_desc_t *plain,
-                    int from_plain);
+int tide_dnnl_relay(tide_dnnl_prim *, dnnl_primitive_desc_t pd, dnnl_query_t what,
+                    const dnnl_memory_desc_t *plain, int from_plain);
 /* The weights in the wanted layout: the caller's, those kept (or NULL), or `temp`. NULL: failed. */
 void *tide_dnnl_weights(tide_dnnl_prim *, const tide_buf *w, tide_kept *kept, void *temp);
 int tide_dnnl_run(tide_dnnl_prim *, void *const *handles, void *pad);

@@ -20,7 +20,8 @@ static void free_fd(void *p) {
     free(p);
 }
 
-/* What all tensors of a file may take where the caller does not say: most of the machine's memory. */
+/* What all tensors of a file may take where the caller does not say: most of the machine's memory.
+ */
 static uint64_t budget(lua_State *L, int i) {
     if (!lua_isnoneornil(L, i)) return (uint64_t)luaL_checkinteger(L, i);
     return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 5 * 4;
@@ -133,7 +134,8 @@ static void push_entries(lua_State *L, tide_h5 *h) {
     }
 }
 
-/* hdf5_read(path or archive, member or nil, with_data = true, max): list of { name, dtype, shape, tensor }, attributes as JSON */
+/* hdf5_read(path or archive, member or nil, with_data = true, max): list of { name, dtype, shape,
+ * tensor }, attributes as JSON */
 static int hdf5_read(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
     int with_data = lua_isnoneornil(L, 3) || lua_toboolean(L, 3);
@@ -196,14 +198,10 @@ static int hdf5_program(lua_State *L) {
 
 void tideL_open_archives(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"zip_open", zip_open_},
-        {"zip_read", zip_read},
-        {"zip_write", zip_write},
-        {"hdf5_read", hdf5_read},
-        {"hdf5_encode", hdf5_encode},
-        {"blob_write", blob_write},
-        {"hdf5_program", hdf5_program},
-        {NULL, NULL},
+        {"zip_open", zip_open_},        {"zip_read", zip_read},
+        {"zip_write", zip_write},       {"hdf5_read", hdf5_read},
+        {"hdf5_encode", hdf5_encode},   {"blob_write", blob_write},
+        {"hdf5_program", hdf5_program}, {NULL, NULL},
     };
     luaL_setfuncs(L, functions, 0);
     tide_h5_program(NULL, 0); /* now: the path by which the module was loaded may be relative */

@@ -1,7 +1,8 @@
 /* Handles, errors and the pacing of Lua's collector.
  *
- * The collector sees a handle of 16 bytes, not the storage behind it. So before an op, when live bytes exceed a limit and
- * the collector is running, it is made to work: a young collection in generational mode, else a full one. */
+ * The collector sees a handle of 16 bytes, not the storage behind it. So before an op, when live
+ * bytes exceed a limit and the collector is running, it is made to work: a young collection in
+ * generational mode, else a full one. */
 #include "bind.h"
 
 #include <stdarg.h>
@@ -20,14 +21,17 @@ tide_ctx *tideL_ctx(lua_State *L) {
 
 void tideL_push_ctx(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &ctx_key); }
 
-/* -- scopes: while one is open, every handle that its coroutine makes is noted in the innermost one's list --
+/* -- scopes: while one is open, every handle that its coroutine makes is noted in the innermost
+ * one's list --
  *
- * registry[&scopes_key], weak in its keys: coroutine -> its innermost scope. A scope is a list of handles with the field
- * `outer`. A coroutine that is given up takes its scopes with it. */
+ * registry[&scopes_key], weak in its keys: coroutine -> its innermost scope. A scope is a list of
+ * handles with the field `outer`. A coroutine that is given up takes its scopes with it. */
 
-static _Atomic int64_t open_scopes; /* of all states, those given up too: whether it is worth looking */
+static _Atomic int64_t
+    open_scopes; /* of all states, those given up too: whether it is worth looking */
 
-static int push_scope(lua_State *L) { /* the running coroutine's innermost scope, and whether there is one */
+static int push_scope(
+    lua_State *L) { /* the running coroutine's innermost scope, and whether there is one */
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &scopes_key) != LUA_TTABLE) {
         lua_pop(L, 1);
         return 0;
@@ -111,7 +115,8 @@ static void release_noted(lua_State *L, int i) {
     }
 }
 
-/* core.scope_end(scope): releases what the scope noted, and what those noted that were left open inside of it */
+/* core.scope_end(scope): releases what the scope noted, and what those noted that were left open
+ * inside of it */
 static int scope_end(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
@@ -161,7 +166,10 @@ tideL_handle *tideL_new(lua_State *L) {
 
 tideL_handle *tideL_tohandle(lua_State *L, int i) {
     tideL_handle *h = lua_touserdata(L, i);
-    return h && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) == sizeof *h && h->magic == TIDEL_MAGIC ? h : NULL;
+    return h && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) == sizeof *h &&
+            h->magic == TIDEL_MAGIC
+        ? h
+        : NULL;
 }
 
 tide_tensor *tideL_totensor(lua_State *L, int i) {
@@ -187,8 +195,14 @@ const char *tideL_typename(lua_State *L, int i) {
 
 tide_tensor *tideL_checktensor(lua_State *L, int i, const char *where) {
     tide_tensor *t = tideL_totensor(L, i);
-    if (!t) tideL_error(L, where, "expected a tensor, got %s%s", tideL_typename(L, i), i == 1 && lua_isnone(L, i) ? "; methods are called with a colon, x:name()" : "");
-    if (tide_is_sparse(t)) tideL_error(L, where, "a sparse gradient is for the optimizer's step only; ask tide.grad without sparse = true");
+    if (!t)
+        tideL_error(L, where, "expected a tensor, got %s%s", tideL_typename(L, i),
+                    i == 1 && lua_isnone(L, i) ? "; methods are called with a colon, x:name()"
+                                               : "");
+    if (tide_is_sparse(t))
+        tideL_error(L, where,
+                    "a sparse gradient is for the optimizer's step only; ask tide.grad without "
+                    "sparse = true");
     return t;
 }
 
@@ -225,12 +239,14 @@ static int handle_gc(lua_State *L) {
 
 /* -- errors -- */
 
-/* Calls tide.errors.new(op, message, status) where it is loaded; a plain string otherwise. Does not return. */
+/* Calls tide.errors.new(op, message, status) where it is loaded; a plain string otherwise. Does not
+ * return. */
 static int raise(lua_State *L, const char *op, const char *message, const char *status) {
     lua_settop(L, lua_gettop(L) > 200 ? 200 : lua_gettop(L));
     luaL_checkstack(L, 8, "tide");
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    if (lua_getfield(L, -1, "tide.errors") == LUA_TTABLE && lua_getfield(L, -1, "new") == LUA_TFUNCTION) {
+    if (lua_getfield(L, -1, "tide.errors") == LUA_TTABLE &&
+        lua_getfield(L, -1, "new") == LUA_TFUNCTION) {
         lua_pushstring(L, op);
         lua_pushstring(L, message);
         lua_pushstring(L, status);
@@ -244,14 +260,16 @@ static int raise(lua_State *L, const char *op, const char *message, const char *
 }
 
 int tideL_raise(lua_State *L, tide_ctx *ctx, tide_status st) {
-    if (st == TIDE_EINTERRUPT) { /* the hook that would say the same at the next instruction has nothing left to do */
+    if (st == TIDE_EINTERRUPT) { /* the hook that would say the same at the next instruction has
+                                    nothing left to do */
         tide_cancel = 0;
         if (lua_gethookcount(L) == 1) lua_sethook(L, NULL, 0, 0);
         return luaL_error(L, "interrupted!");
     }
     char op[64] = "tide";
     const char *message = ctx->message, *colon = strstr(message, ": ");
-    if (colon && colon - message < (ptrdiff_t)sizeof op && !memchr(message, ' ', (size_t)(colon - message))) {
+    if (colon && colon - message < (ptrdiff_t)sizeof op &&
+        !memchr(message, ' ', (size_t)(colon - message))) {
         memcpy(op, message, (size_t)(colon - message));
         op[colon - message] = 0;
         message = colon + 2;
@@ -284,7 +302,9 @@ int tideL_error(lua_State *L, const char *op, const char *fmt, ...) {
 #define HANDLE_COST 512 /* what a small tensor counts beside its bytes */
 static const int64_t pace_floor = PACE_FLOOR;
 
-static int64_t weight(const tide_memstat *s) { return s->live_bytes + tide_live_tensors() * HANDLE_COST; }
+static int64_t weight(const tide_memstat *s) {
+    return s->live_bytes + tide_live_tensors() * HANDLE_COST;
+}
 
 static void collect(lua_State *L, int full) {
     if (full) lua_gc(L, LUA_GCCOLLECT);
@@ -314,21 +334,26 @@ void tideL_pace(lua_State *L) {
 #define LAZY_BYTES ((int64_t)1 << 20)
 #define LAZY_TENSORS 256
 
-/* Explicit young collections never turn into a major one (Lua sets the debt to 0 first), so what grew old and then died,
- * about a hundred bytes a training step and a tensor an epoch, would stay for good. When Lua's memory has grown by a quarter
- * since the last full collection, or the tensors by half, there is another. */
+/* Explicit young collections never turn into a major one (Lua sets the debt to 0 first), so what
+ * grew old and then died, about a hundred bytes a training step and a tensor an epoch, would stay
+ * for good. When Lua's memory has grown by a quarter since the last full collection, or the tensors
+ * by half, there is another. */
 #define OLD_LUA_BYTES ((int64_t)64 << 10)
 #define OLD_TENSOR_BYTES ((int64_t)4 << 20)
 static void collect_old(lua_State *L, tide_ctx *ctx) {
-    int64_t lua = (int64_t)lua_gc(L, LUA_GCCOUNT) << 10, tensors = tide_live_bytes() + tide_live_tensors() * HANDLE_COST;
-    if (lua <= ctx->old_lua + ctx->old_lua / 4 + OLD_LUA_BYTES && tensors <= ctx->old_tensors + ctx->old_tensors / 2 + OLD_TENSOR_BYTES) return;
+    int64_t lua = (int64_t)lua_gc(L, LUA_GCCOUNT) << 10,
+            tensors = tide_live_bytes() + tide_live_tensors() * HANDLE_COST;
+    if (lua <= ctx->old_lua + ctx->old_lua / 4 + OLD_LUA_BYTES &&
+        tensors <= ctx->old_tensors + ctx->old_tensors / 2 + OLD_TENSOR_BYTES)
+        return;
     collect(L, 1);
     ctx->old_lua = (int64_t)lua_gc(L, LUA_GCCOUNT) << 10;
     ctx->old_tensors = tide_live_bytes() + tide_live_tensors() * HANDLE_COST;
 }
 
-/* core.step_end(lazy): one young collection at a boundary where a batch's tensors are dead. `lazy` waits until there is
- * something to gain: for boundaries that come every few microseconds, as single predictions. */
+/* core.step_end(lazy): one young collection at a boundary where a batch's tensors are dead. `lazy`
+ * waits until there is something to gain: for boundaries that come every few microseconds, as
+ * single predictions. */
 static int step_end(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
     if (!lua_gc(L, LUA_GCISRUNNING)) return 0;
@@ -336,7 +361,8 @@ static int step_end(lua_State *L) {
         tideL_pace(L);
         return 0;
     }
-    if (lua_toboolean(L, 1) && tide_live_bytes() < ctx->lazy_bytes + LAZY_BYTES && tide_live_tensors() < ctx->lazy_tensors + LAZY_TENSORS)
+    if (lua_toboolean(L, 1) && tide_live_bytes() < ctx->lazy_bytes + LAZY_BYTES &&
+        tide_live_tensors() < ctx->lazy_tensors + LAZY_TENSORS)
         return 0;
     collect(L, 0);
     collect_old(L, ctx);
@@ -345,7 +371,8 @@ static int step_end(lua_State *L) {
     return 0;
 }
 
-/* core.gc_mode("generational"): sets the mode of this Lua state; only the owner of the state calls it. */
+/* core.gc_mode("generational"): sets the mode of this Lua state; only the owner of the state calls
+ * it. */
 static int gc_mode(lua_State *L) {
     static const char *const names[] = {"generational", "incremental", NULL};
     int want = luaL_checkoption(L, 1, NULL, names);
@@ -393,7 +420,8 @@ int luaopen_tide_core(lua_State *L) {
         lua_rawsetp(L, LUA_REGISTRYINDEX, &meta_key);
     }
     lua_settop(L, 0);
-    lua_getglobal(L, "require"); /* shapes are lists that print, compare and take negative indices */
+    lua_getglobal(L,
+                  "require"); /* shapes are lists that print, compare and take negative indices */
     lua_pushliteral(L, "tide.list");
     if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1)) {
         lua_getfield(L, -1, "meta");
@@ -411,7 +439,11 @@ int luaopen_tide_core(lua_State *L) {
     lua_setfield(L, -2, "release");
     lua_pushcfunction(L, step_end);
     lua_setfield(L, -2, "step_end");
-    static const luaL_Reg functions[] = {{"gc_mode", gc_mode}, {"scope_begin", scope_begin}, {"scope_keep", scope_keep}, {"scope_end", scope_end}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"gc_mode", gc_mode},
+                                         {"scope_begin", scope_begin},
+                                         {"scope_keep", scope_keep},
+                                         {"scope_end", scope_end},
+                                         {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     lua_pushliteral(L, TIDE_VERSION);
     lua_setfield(L, -2, "version");

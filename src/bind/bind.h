@@ -1,7 +1,9 @@
-/* The door between Lua and the core: handles, arguments, errors, pacing. The only C that includes lua.h.
+/* The door between Lua and the core: handles, arguments, errors, pacing. The only C that includes
+ * lua.h.
  *
- * Invariant: Lua is raised into only while no C reference is held. A handle is created empty before the resource it will
- * own, so whatever is raised in between leaves a harmless, collectable object. */
+ * Invariant: Lua is raised into only while no C reference is held. A handle is created empty before
+ * the resource it will own, so whatever is raised in between leaves a harmless, collectable object.
+ */
 #ifndef TIDE_BIND_H
 #define TIDE_BIND_H
 
@@ -10,7 +12,8 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#define TIDEL_MAGIC 0x7469646574656E73u /* tells our handles from other libraries' without a metatable look-up */
+#define TIDEL_MAGIC \
+    0x7469646574656E73u /* tells our handles from other libraries' without a metatable look-up */
 
 typedef struct {
     uint64_t magic;
@@ -18,22 +21,28 @@ typedef struct {
 } tideL_handle;
 
 /* -- handles (bind.c) -- */
-tide_ctx *tideL_ctx(lua_State *L);                                      /* raises while the state is being closed */
-void tideL_push_ctx(lua_State *L);                                      /* pushes the userdata that holds its address, NULL when closed */
-tideL_handle *tideL_new(lua_State *L);                                  /* pushes an empty handle */
-tide_tensor *tideL_totensor(lua_State *L, int i);                       /* borrowed; NULL: not a tensor; raises if it was released */
-tide_tensor *tideL_checktensor(lua_State *L, int i, const char *where); /* raises with `where: expected a tensor, got ...` */
+tide_ctx *tideL_ctx(lua_State *L); /* raises while the state is being closed */
+void tideL_push_ctx(
+    lua_State *L); /* pushes the userdata that holds its address, NULL when closed */
+tideL_handle *tideL_new(lua_State *L); /* pushes an empty handle */
+tide_tensor *tideL_totensor(lua_State *L,
+                            int i); /* borrowed; NULL: not a tensor; raises if it was released */
+tide_tensor *tideL_checktensor(
+    lua_State *L, int i, const char *where); /* raises with `where: expected a tensor, got ...` */
 tideL_handle *tideL_tohandle(lua_State *L, int i);
-/* Pushes a handle of the function's own, that holds the tensor at i whatever finalizers and callbacks release meanwhile. Every
- * allocation of Lua's may run a finalizer: a borrowed tensor is used up to the next one, read again behind it, or pinned. */
+/* Pushes a handle of the function's own, that holds the tensor at i whatever finalizers and
+ * callbacks release meanwhile. Every allocation of Lua's may run a finalizer: a borrowed tensor is
+ * used up to the next one, read again behind it, or pinned. */
 tide_tensor *tideL_pin(lua_State *L, int i, const char *where);
-tide_tensor *tideL_pinvalue(lua_State *L, int i, int like, const char *where); /* likewise, or literal data */
-tideL_handle *tideL_newpin(lua_State *L);                                      /* an empty handle of the function's own */
+tide_tensor *tideL_pinvalue(lua_State *L, int i, int like,
+                            const char *where); /* likewise, or literal data */
+tideL_handle *tideL_newpin(lua_State *L);       /* an empty handle of the function's own */
 void tideL_push_item(lua_State *L, const tide_tensor *t, int64_t flat);
 
 /* -- errors -- */
 int tideL_raise(lua_State *L, tide_ctx *ctx, tide_status st); /* raises the context's message */
-int tideL_error(lua_State *L, const char *op, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int tideL_error(lua_State *L, const char *op, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 #define tideL_try(L, ctx, expr)                         \
     do {                                                \
         tide_status try_ = (expr);                      \
@@ -54,7 +63,8 @@ void tideL_name(tide_ctx *, const char *name);
 /* -- pacing of the collector -- */
 void tideL_pace(lua_State *L); /* before an op: collects if live bytes exceed the limit */
 
-/* -- values (values.c): what Lua offers where an argument is due. All raise `where: name: ...`. -- */
+/* -- values (values.c): what Lua offers where an argument is due. All raise `where: name: ...`. --
+ */
 int tideL_isnone(lua_State *L, int i);  /* nil, false, tide.none */
 int tideL_isplain(lua_State *L, int i); /* a table without metatable, or a list made by Tide */
 int tideL_has_string_key(lua_State *L, int i);
@@ -63,11 +73,12 @@ double tideL_tofloat(lua_State *L, int i, const char *where, const char *name);
 int tideL_todtype(lua_State *L, int i, const char *where);
 void tideL_toints(lua_State *L, int i, const char *where, const char *name, tide_ints *out);
 void tideL_toshape(lua_State *L, int i, const char *where, tide_ints *out);
-int64_t tideL_toaxis(lua_State *L, int i, const char *where, const char *name); /* 1-based to 0-based */
-/* Numbers, booleans, nested tables of them: a new tensor on top of the stack (a handle), returned borrowed.
- * dtype < 0: float32 for numbers, bool for booleans; TIDE_WHOLE_LITERAL: lists of numbers have the
- * integer dtype of their partner, else int32. `like` gives weak scalars the dtype of their partner,
- * -1: none. */
+int64_t tideL_toaxis(lua_State *L, int i, const char *where,
+                     const char *name); /* 1-based to 0-based */
+/* Numbers, booleans, nested tables of them: a new tensor on top of the stack (a handle), returned
+ * borrowed. dtype < 0: float32 for numbers, bool for booleans; TIDE_WHOLE_LITERAL: lists of numbers
+ * have the integer dtype of their partner, else int32. `like` gives weak scalars the dtype of their
+ * partner, -1: none. */
 enum { TIDE_WHOLE_LITERAL = -2 };
 tide_tensor *tideL_literal(lua_State *L, int i, int dtype, int like, const char *where);
 void tideL_pushshape(lua_State *L, const tide_tensor *t); /* a tide list of integers */
@@ -78,7 +89,8 @@ typedef struct {
     void (*free)(void *);
 } tideL_box;
 tideL_box *tideL_newbox(lua_State *L, void (*release)(void *));
-void *tideL_unbox(lua_State *L, int i, void (*release)(void *)); /* NULL: no box of this kind, or a closed one */
+void *tideL_unbox(lua_State *L, int i,
+                  void (*release)(void *)); /* NULL: no box of this kind, or a closed one */
 
 /* -- parts of the module; each adds its functions to the table on top -- */
 void tideL_open_ops(lua_State *L);

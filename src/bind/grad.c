@@ -1,8 +1,9 @@
 /* Gradients from Lua: backward, grad, modes, hooks, ops that Lua defines.
  *
- * A hook or a custom rule runs in the middle of a walk, where the core holds references: all that may raise, running out of
- * memory too, happens inside of one lua_pcall. The error waits in a slot of the door's stack frame, which needs no memory,
- * while the core unwinds by its statuses, and is raised again at the door. */
+ * A hook or a custom rule runs in the middle of a walk, where the core holds references: all that
+ * may raise, running out of memory too, happens inside of one lua_pcall. The error waits in a slot
+ * of the door's stack frame, which needs no memory, while the core unwinds by its statuses, and is
+ * raised again at the door. */
 #include "bind.h"
 
 #include <stdio.h>
@@ -16,7 +17,8 @@ static void free_ref(tide_ctx *ctx, void *ref) {
 /* Runs `f` with `p`; its Lua error becomes a status. */
 static tide_status protected(tide_ctx *ctx, lua_CFunction f, void *p) {
     lua_State *L = ctx->running;
-    if (!lua_checkstack(L, 4)) return tide_fail(ctx, TIDE_ENOMEM, "backward: the Lua stack is full");
+    if (!lua_checkstack(L, 4))
+        return tide_fail(ctx, TIDE_ENOMEM, "backward: the Lua stack is full");
     lua_pushcfunction(L, f);
     lua_pushlightuserdata(L, p);
     if (lua_pcall(L, 1, 0, 0) == LUA_OK) return TIDE_OK;
@@ -44,7 +46,8 @@ static int hook_body(lua_State *L) {
     if (!got && !tideL_isnone(L, -1))
         return tideL_error(L, "backward", "a hook must return a gradient or nothing (got %s)",
                            tideL_typename(L, -1));
-    if (got && got->t && !tide_is_sparse(got->t)) c->next = tide_retain(got->t); /* the last thing: nothing raises behind it */
+    if (got && got->t && !tide_is_sparse(got->t))
+        c->next = tide_retain(got->t); /* the last thing: nothing raises behind it */
     return 0;
 }
 
@@ -79,8 +82,9 @@ static int custom_body(lua_State *L) {
         tideL_handle *h = i < got ? tideL_tohandle(L, 2 + i) : NULL;
         if (h && h->t && !tide_is_sparse(h->t)) tide_t_give(c->tape, i, h->t);
         else if (i < got && !tideL_isnone(L, 2 + i))
-            c->status = tide_fail(tide_t_ctx(c->tape), TIDE_EGRAD, "custom_gradient: gradient %d must be a tensor or nil (got %s)", i + 1,
-                                  tideL_typename(L, 2 + i));
+            c->status = tide_fail(tide_t_ctx(c->tape), TIDE_EGRAD,
+                                  "custom_gradient: gradient %d must be a tensor or nil (got %s)",
+                                  i + 1, tideL_typename(L, 2 + i));
     }
     return 0;
 }
@@ -120,7 +124,8 @@ static void door_close(lua_State *L, tide_ctx *ctx, door was, tide_status st) {
     tideL_try(L, ctx, st);
 }
 
-/* Notes the Lua line that runs an op, for errors about it later. Runs for every node: no formatting here. */
+/* Notes the Lua line that runs an op, for errors about it later. Runs for every node: no formatting
+ * here. */
 static void where(tide_ctx *ctx, tide_node *n) {
     lua_State *L = ctx->running;
     lua_Debug ar;
@@ -153,7 +158,9 @@ static int backward(lua_State *L) {
     const int given = tideL_tohandle(L, 2) != NULL, o = given || lua_isnil(L, 2) ? 3 : 2;
     lua_settop(L, 3);
     if (flag(L, o, "create_graph"))
-        tideL_error(L, "backward", "a graph of gradients cannot live in .grad (it would hold itself); use tide.grad(loss, vars, {create_graph = true})");
+        tideL_error(L, "backward",
+                    "a graph of gradients cannot live in .grad (it would hold itself); use "
+                    "tide.grad(loss, vars, {create_graph = true})");
     const int retain = flag(L, o, "retain_graph");
     tide_tensor *seed = given ? tideL_pin(L, 2, "backward") : seed_option(L, o, "backward");
     tide_tensor *loss = tideL_pin(L, 1, "backward");
@@ -162,18 +169,21 @@ static int backward(lua_State *L) {
     return 0;
 }
 
-/* core.gradients(loss, vars, { gradient, create_graph, retain_graph }): a list, false where nothing depends on it.
- * `sparse = true` leaves gradients of embeddings sparse, for the optimizers. */
+/* core.gradients(loss, vars, { gradient, create_graph, retain_graph }): a list, false where nothing
+ * depends on it. `sparse = true` leaves gradients of embeddings sparse, for the optimizers. */
 static int gradients(lua_State *L) {
     tide_ctx *ctx = tideL_checktensor(L, 1, "grad")->ctx;
-    if (lua_type(L, 2) != LUA_TTABLE) tideL_error(L, "grad", "expected a list of tensors (got %s)", tideL_typename(L, 2));
+    if (lua_type(L, 2) != LUA_TTABLE)
+        tideL_error(L, "grad", "expected a list of tensors (got %s)", tideL_typename(L, 2));
     lua_settop(L, 3);
-    const int sparse = flag(L, 3, "sparse"), create = flag(L, 3, "create_graph"), retain = flag(L, 3, "retain_graph");
+    const int sparse = flag(L, 3, "sparse"), create = flag(L, 3, "create_graph"),
+              retain = flag(L, 3, "retain_graph");
     tide_tensor *seed = seed_option(L, 3, "grad"), *loss = tideL_pin(L, 1, "grad");
     const int64_t count = (int64_t)lua_rawlen(L, 2);
     if (count > 1 << 24) tideL_error(L, "grad", "a list of %ld tensors is too long", (long)count);
     const int n = (int)count;
-    tide_tensor **wrt = lua_newuserdatauv(L, (size_t)(n ? n : 1) * 2 * sizeof *wrt, 0), **out = wrt + n;
+    tide_tensor **wrt = lua_newuserdatauv(L, (size_t)(n ? n : 1) * 2 * sizeof *wrt, 0),
+                **out = wrt + n;
     lua_createtable(L, n, 0);
     const int result = lua_gettop(L);
     for (int i = 0; i < n; i++) {
@@ -181,13 +191,15 @@ static int gradients(lua_State *L) {
         lua_rawseti(L, result, i + 1);
     }
     door was = door_open(L, ctx);
-    for (int i = 0; i < n; i++) { /* borrowed until the walk retains them: nothing allocates in between */
+    for (int i = 0; i < n;
+         i++) { /* borrowed until the walk retains them: nothing allocates in between */
         lua_rawgeti(L, 2, i + 1);
         tideL_handle *h = tideL_tohandle(L, -1);
         lua_pop(L, 1);
         wrt[i] = h ? h->t : NULL;
         if (wrt[i] && tide_needs_grad(wrt[i])) continue;
-        ctx->running = was.running, ctx->error_slot = was.error_slot, ctx->has_error = was.has_error;
+        ctx->running = was.running, ctx->error_slot = was.error_slot,
+        ctx->has_error = was.has_error;
         lua_rawgeti(L, 2, i + 1);
         tideL_checktensor(L, -1, "grad");
         tideL_error(L, "grad", "tensor %d does not require a gradient", i + 1);
@@ -215,7 +227,8 @@ static int gradients(lua_State *L) {
     return 1;
 }
 
-/* no_grad(f, ...) and enable_grad(f, ...): the mode comes back however f ends. It cannot yield. upvalue 1: the mode */
+/* no_grad(f, ...) and enable_grad(f, ...): the mode comes back however f ends. It cannot yield.
+ * upvalue 1: the mode */
 static int with_mode(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
     luaL_checkany(L, 1);
@@ -227,25 +240,30 @@ static int with_mode(lua_State *L) {
 
 static int set_grad_mode(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
-    lua_pushboolean(L, lua_isnone(L, 1) ? ctx->grad_mode : tide_grad_mode(ctx, lua_toboolean(L, 1)));
+    lua_pushboolean(L,
+                    lua_isnone(L, 1) ? ctx->grad_mode : tide_grad_mode(ctx, lua_toboolean(L, 1)));
     return 1;
 }
 
 static int register_hook(lua_State *L) {
     tideL_checktensor(L, 1, "register_hook");
-    if (!lua_isfunction(L, 2)) tideL_error(L, "register_hook", "expected a function of the gradient (got %s)", tideL_typename(L, 2));
+    if (!lua_isfunction(L, 2))
+        tideL_error(L, "register_hook", "expected a function of the gradient (got %s)",
+                    tideL_typename(L, 2));
     lua_settop(L, 2);
     int ref = luaL_ref(L, LUA_REGISTRYINDEX);
     tideL_handle *h = tideL_tohandle(L, 1);
     if (!h->t || !tide_needs_grad(h->t)) {
         luaL_unref(L, LUA_REGISTRYINDEX, ref);
-        tideL_error(L, "register_hook", h->t ? "the tensor does not require a gradient" : "the tensor was released");
+        tideL_error(L, "register_hook",
+                    h->t ? "the tensor does not require a gradient" : "the tensor was released");
     }
     tideL_try(L, h->t->ctx, tide_add_hook(h->t->ctx, h->t, (void *)(intptr_t)ref));
     return 0;
 }
 
-/* core.record_custom(inputs, outputs, rule): new tensors with the outputs' values, whose gradient is rule(dy...) -> dx... */
+/* core.record_custom(inputs, outputs, rule): new tensors with the outputs' values, whose gradient
+ * is rule(dy...) -> dx... */
 static int record_custom(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_checktype(L, 2, LUA_TTABLE);
@@ -254,10 +272,13 @@ static int record_custom(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
     const int64_t count = (int64_t)lua_rawlen(L, 1);
     int nin = (int)count, nout = (int)lua_rawlen(L, 2), any = 0;
-    if (nout < 1 || nout > 8) tideL_error(L, "custom_gradient", "a function must return 1 to 8 tensors (got %d)", nout);
-    if (count > 1024) tideL_error(L, "custom_gradient", "a function of %ld tensors has too many", (long)count);
+    if (nout < 1 || nout > 8)
+        tideL_error(L, "custom_gradient", "a function must return 1 to 8 tensors (got %d)", nout);
+    if (count > 1024)
+        tideL_error(L, "custom_gradient", "a function of %ld tensors has too many", (long)count);
     luaL_checkstack(L, nin + 2 * nout + 8, "tide");
-    tide_tensor **in = lua_newuserdatauv(L, (size_t)(nin + nout + 1) * sizeof *in, 0), **out = in + nin;
+    tide_tensor **in = lua_newuserdatauv(L, (size_t)(nin + nout + 1) * sizeof *in, 0),
+                **out = in + nin;
     for (int i = 0; i < nin; i++) {
         lua_rawgeti(L, 1, i + 1);
         in[i] = tideL_pin(L, -1, "custom_gradient");
@@ -300,13 +321,17 @@ void tideL_open_grad(lua_State *L) {
     ctx->call_custom = call_custom;
     ctx->free_ref = free_ref;
     ctx->where = where;
-    static const luaL_Reg functions[] = {{"gradients", gradients}, {"grad_mode", set_grad_mode}, {"record_custom", record_custom}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"gradients", gradients},
+                                         {"grad_mode", set_grad_mode},
+                                         {"record_custom", record_custom},
+                                         {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     lua_pushboolean(L, 0), lua_pushcclosure(L, with_mode, 1), lua_setfield(L, -2, "no_grad");
     lua_pushboolean(L, 1), lua_pushcclosure(L, with_mode, 1), lua_setfield(L, -2, "enable_grad");
     lua_getfield(L, -1, "Tensor");
     lua_getfield(L, -1, "methods");
-    static const luaL_Reg methods[] = {{"backward", backward}, {"register_hook", register_hook}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"backward", backward}, {"register_hook", register_hook}, {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
     lua_pop(L, 2);
 }

@@ -1,8 +1,9 @@
-/* core.image: pictures as u8 tensors (height, width, channels), resizing, augmentation, and loaders of batches.
+/* core.image: pictures as u8 tensors (height, width, channels), resizing, augmentation, and loaders
+ * of batches.
  *
- * Arguments come checked from lua/tide/preprocessing/image and lua/tide/data; what is refused here is what only the bytes
- * tell. Invariant: memory that workers write is retained in C by the batch that they write for, so the order in which Lua
- * finalizes handles does not matter. */
+ * Arguments come checked from lua/tide/preprocessing/image and lua/tide/data; what is refused here
+ * is what only the bytes tell. Invariant: memory that workers write is retained in C by the batch
+ * that they write for, so the order in which Lua finalizes handles does not matter. */
 #include "../eigen.h"
 #include "../io/loader.h"
 #include "bind.h"
@@ -56,7 +57,8 @@ static tide_pil_filter pil_filter(lua_State *L, const char *name, const char *wh
 /* (height, width, channels), or with `frames` > 0 those in front; frees the picture. */
 static int push_image(lua_State *L, tideL_handle *h, tide_image *p, int64_t frames) {
     tide_ctx *ctx = tideL_ctx(L);
-    int64_t many = frames > 0, shape[4] = {frames, p->height / (many ? frames : 1), p->width, p->channels};
+    int64_t many = frames > 0,
+            shape[4] = {frames, p->height / (many ? frames : 1), p->width, p->channels};
     tide_status st = tide_from(ctx, TIDE_U8, many ? 4 : 3, shape + !many, p->data, &h->t);
     tide_image_free(p);
     tideL_try(L, ctx, st);
@@ -77,7 +79,8 @@ static tide_image to_image(lua_State *L, int i, const char *where) {
                         .channels = (int)t->shape[2]};
 }
 
-/* decode(bytes, { channels, upright, max_pixels, frames }, where, name); frames: all, with an axis of their own */
+/* decode(bytes, { channels, upright, max_pixels, frames }, where, name); frames: all, with an axis
+ * of their own */
 static int decode(lua_State *L) {
     size_t n;
     const char *b = luaL_checklstring(L, 1, &n), *where = luaL_optstring(L, 3, "decode"),
@@ -87,7 +90,8 @@ static int decode(lua_State *L) {
     tide_image p;
     tide_image_error e = {0};
     int64_t frames = 0;
-    if (tide_image_decode((const uint8_t *)b, n, &o, &p, flag(L, 2, "frames") ? &frames : NULL, &e) != TIDE_OK)
+    if (tide_image_decode((const uint8_t *)b, n, &o, &p, flag(L, 2, "frames") ? &frames : NULL,
+                          &e) != TIDE_OK)
         return fail_image(L, where, name, &e);
     return push_image(L, h, &p, frames);
 }
@@ -150,7 +154,8 @@ static int convert(lua_State *L) {
     return push_image(L, h, &q, 0);
 }
 
-/* fit(picture, height, width, filter, keep_aspect_ratio) -> picture: Pillow's resize as load_img uses it */
+/* fit(picture, height, width, filter, keep_aspect_ratio) -> picture: Pillow's resize as load_img
+ * uses it */
 static int fit(lua_State *L) {
     lua_settop(L, 5);
     tide_image p = to_image(L, 1, "load_img"), q;
@@ -180,7 +185,8 @@ static tide_tensor *floats(lua_State *L, int i, int lo, int hi, const char *wher
     return t;
 }
 
-/* resize(x, height, width, method, antialias): float32 (n, h, w, c) -> (n, height, width, c), as tf.image.resize */
+/* resize(x, height, width, method, antialias): float32 (n, h, w, c) -> (n, height, width, c), as
+ * tf.image.resize */
 static int resize(lua_State *L) {
     lua_settop(L, 5);
     tide_tensor *x = floats(L, 1, 4, 4, "resize");
@@ -207,7 +213,8 @@ static int resize(lua_State *L) {
     return 1;
 }
 
-/* to_picture(x, scale): float32 (h, w, c) -> uint8, scaled so that the least is 0 and the largest 255, or cut to 0..255 */
+/* to_picture(x, scale): float32 (h, w, c) -> uint8, scaled so that the least is 0 and the largest
+ * 255, or cut to 0..255 */
 static int to_picture(lua_State *L) {
     bool scale = lua_toboolean(L, 2);
     tide_tensor *x = floats(L, 1, 3, 3, "array_to_img");
@@ -234,8 +241,7 @@ static int to_picture(lua_State *L) {
             if (top != 0) v /= top;
             v *= 255;
         }
-        q[i] = (uint8_t)(v <= 0 ? 0 : v >= 255 ? 255
-                                               : v);
+        q[i] = (uint8_t)(v <= 0 ? 0 : v >= 255 ? 255 : v);
     }
     return 1;
 }
@@ -327,7 +333,8 @@ static void set_number(lua_State *L, const char *key, double v) {
     lua_setfield(L, -2, key);
 }
 
-/* draw(generator, height, width, seed) -> { theta, tx, ty, shear, zx, zy, flip_..., channel_shift_intensity, brightness } */
+/* draw(generator, height, width, seed) -> { theta, tx, ty, shear, zx, zy, flip_...,
+ * channel_shift_intensity, brightness } */
 static int draw(lua_State *L) {
     tide_augment a = augment(L, 1);
     tide_transform t;
@@ -372,7 +379,8 @@ static int transform(lua_State *L) {
     return 1;
 }
 
-/* standardize(generator, x): float32 (n, h, w, c), in place; the generator's mean and std where they are given */
+/* standardize(generator, x): float32 (n, h, w, c), in place; the generator's mean and std where
+ * they are given */
 static int standardize(lua_State *L) {
     tide_augment a = augment(L, 1);
     tide_tensor *x = floats(L, 2, 4, 4, "standardize");
@@ -397,7 +405,8 @@ static int eigen(lua_State *L) {
     tideL_try(L, ctx, tide_copy_into(ctx, copy->t, a));
     tideL_try(L, ctx, tide_new(ctx, TIDE_F64, 1, a->shape, &values->t));
     tideL_try(L, ctx, tide_new(ctx, TIDE_F64, 2, a->shape, &vectors->t));
-    if (tide_eigen_symmetric(a->shape[0], tide_data(copy->t), tide_data(values->t), tide_data(vectors->t)) != TIDE_OK)
+    if (tide_eigen_symmetric(a->shape[0], tide_data(copy->t), tide_data(values->t),
+                             tide_data(vectors->t)) != TIDE_OK)
         return tideL_error(L, "eigen", "does not converge; are all values finite?");
     return 2;
 }
@@ -426,7 +435,10 @@ static int permutation(lua_State *L) {
 
 /* sample_seed(seed, epoch, index) -> 64 bits */
 static int sample_seed(lua_State *L) {
-    lua_pushinteger(L, (lua_Integer)tide_sample_seed((uint64_t)luaL_checkinteger(L, 1), (uint64_t)luaL_checkinteger(L, 2), (uint64_t)luaL_checkinteger(L, 3)));
+    lua_pushinteger(L,
+                    (lua_Integer)tide_sample_seed((uint64_t)luaL_checkinteger(L, 1),
+                                                  (uint64_t)luaL_checkinteger(L, 2),
+                                                  (uint64_t)luaL_checkinteger(L, 3)));
     return 1;
 }
 
@@ -476,8 +488,8 @@ static int batch_gc(lua_State *L) {
     return 0;
 }
 
-/* loader(generator, { height, width, channels, channels_first, paths | data, filter, keep_aspect_ratio, method, crop, pad,
- * upright, max_pixels, workers, standardize }) */
+/* loader(generator, { height, width, channels, channels_first, paths | data, filter,
+ * keep_aspect_ratio, method, crop, pad, upright, max_pixels, workers, standardize }) */
 static int loader_new(lua_State *L) {
     tide_augment a = augment(L, 1);
     luaL_checktype(L, 2, LUA_TTABLE);
@@ -513,10 +525,12 @@ static int loader_new(lua_State *L) {
         if (filter) c.filter = pil_filter(L, filter, "flow_from_directory");
         if (lua_getfield(L, 2, "method") == LUA_TSTRING) { /* TensorFlow's */
             int method = tide_tf_method_of(lua_tostring(L, -1));
-            if (method < 0) return tideL_error(L, "loader", "unknown method '%.40s'", lua_tostring(L, -1));
+            if (method < 0)
+                return tideL_error(L, "loader", "unknown method '%.40s'", lua_tostring(L, -1));
             c.tf = c.options.tf = true, c.method = (tide_tf_method)method;
-            c.aspect = flag(L, 2, "crop") ? TIDE_ASPECT_CROP : flag(L, 2, "pad") ? TIDE_ASPECT_PAD
-                                                                                 : TIDE_ASPECT_STRETCH;
+            c.aspect = flag(L, 2, "crop") ? TIDE_ASPECT_CROP
+                : flag(L, 2, "pad")       ? TIDE_ASPECT_PAD
+                                          : TIDE_ASPECT_STRETCH;
         }
         lua_getfield(L, 2, "paths");
         luaL_checktype(L, -1, LUA_TTABLE);

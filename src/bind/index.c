@@ -1,4 +1,5 @@
-/* t[...] and t[...] = v: numbers, ranges, "...", "new" as views; masks and tensors of positions through tide.indexing. */
+/* t[...] and t[...] = v: numbers, ranges, "...", "new" as views; masks and tensors of positions
+ * through tide.indexing. */
 #include "bind.h"
 
 #include <stdio.h>
@@ -15,13 +16,19 @@ static int64_t resolve(lua_State *L, int64_t i, int64_t n, int axis, const tide_
     int64_t k = i < 0 ? n + i : i - 1;
     if (i == 0 || k < 0 || k >= n) {
         char buf[160];
-        tideL_error(L, "index", "position %lld is outside of axis %d (expected 1..%lld or -1..-%lld, shape %s)%s", (long long)i, axis + 1,
-                    (long long)n, (long long)n, tide_shape_str(t->rank, t->shape, buf, sizeof buf), i == 0 ? "; positions count from 1" : "");
+        tideL_error(
+            L, "index",
+            "position %lld is outside of axis %d (expected 1..%lld or -1..-%lld, shape %s)%s",
+            (long long)i, axis + 1, (long long)n, (long long)n,
+            tide_shape_str(t->rank, t->shape, buf, sizeof buf),
+            i == 0 ? "; positions count from 1" : "");
     }
     return k;
 }
 
-static void whole(part *p, int axis, int64_t n) { p->start.v[axis] = 0, p->size.v[axis] = n, p->step.v[axis] = 1; }
+static void whole(part *p, int axis, int64_t n) {
+    p->start.v[axis] = 0, p->size.v[axis] = n, p->step.v[axis] = 1;
+}
 
 /* {}, {i}, {first, last}, {first, last, step} */
 static void range(lua_State *L, int i, part *p, int axis, int64_t n, const tide_tensor *t) {
@@ -33,7 +40,8 @@ static void range(lua_State *L, int i, part *p, int axis, int64_t n, const tide_
         p->start.v[axis] = resolve(L, r.v[0], n, axis, t);
         p->size.v[axis] = p->step.v[axis] = 1;
     } else if (r.n <= 3) {
-        int64_t step = r.n == 3 ? r.v[2] : 1, first = r.v[0] < 0 ? n + 1 + r.v[0] : r.v[0], last = r.v[1] < 0 ? n + 1 + r.v[1] : r.v[1];
+        int64_t step = r.n == 3 ? r.v[2] : 1, first = r.v[0] < 0 ? n + 1 + r.v[0] : r.v[0],
+                last = r.v[1] < 0 ? n + 1 + r.v[1] : r.v[1];
         if (step == 0) tideL_error(L, "index", "a range cannot have step 0");
         if (step > 0) {
             if (first < 1) first = 1;
@@ -48,16 +56,19 @@ static void range(lua_State *L, int i, part *p, int axis, int64_t n, const tide_
         p->start.v[axis] = p->size.v[axis] ? first - 1 : 0;
         p->step.v[axis] = step;
     } else {
-        tideL_error(L, "index", "a range has at most 3 numbers {first, last, step} (got %ld)", (long)r.n);
+        tideL_error(L, "index", "a range has at most 3 numbers {first, last, step} (got %ld)",
+                    (long)r.n);
     }
 }
 
-/* Fills `p` from the key at index i; 0: the key holds masks or tensors, which tide.indexing serves. */
+/* Fills `p` from the key at index i; 0: the key holds masks or tensors, which tide.indexing serves.
+ */
 static int parse(lua_State *L, int i, const tide_tensor *t, part *p) {
     *p = (part){.start.n = t->rank, .size.n = t->rank, .step.n = t->rank};
     for (int a = 0; a < t->rank; a++) whole(p, a, t->shape[a]);
     if (lua_type(L, i) == LUA_TNUMBER) {
-        if (t->rank == 0) tideL_error(L, "index", "a tensor without axes cannot be indexed; use t:item()");
+        if (t->rank == 0)
+            tideL_error(L, "index", "a tensor without axes cannot be indexed; use t:item()");
         p->start.v[0] = resolve(L, tideL_toint(L, i, "index", "a position"), t->shape[0], 0, t);
         p->size.v[0] = 1;
         p->drop = 1;
@@ -71,7 +82,8 @@ static int parse(lua_State *L, int i, const tide_tensor *t, part *p) {
         if (type == LUA_TSTRING) {
             const char *s = lua_tostring(L, -1);
             if (!strcmp(s, "...")) rest++;
-            else if (strcmp(s, "new")) tideL_error(L, "index", "unknown entry \"%.20s\" (expected \"...\" or \"new\")", s);
+            else if (strcmp(s, "new"))
+                tideL_error(L, "index", "unknown entry \"%.20s\" (expected \"...\" or \"new\")", s);
         } else if (type == LUA_TUSERDATA) {
             lua_pop(L, 1);
             return 0;
@@ -82,8 +94,8 @@ static int parse(lua_State *L, int i, const tide_tensor *t, part *p) {
     }
     char buf[160];
     if (axes > t->rank)
-        tideL_error(L, "index", "more entries than axes (expected at most %d, got %ld, shape %s)", t->rank, (long)axes,
-                    tide_shape_str(t->rank, t->shape, buf, sizeof buf));
+        tideL_error(L, "index", "more entries than axes (expected at most %d, got %ld, shape %s)",
+                    t->rank, (long)axes, tide_shape_str(t->rank, t->shape, buf, sizeof buf));
     if (rest > 1) tideL_error(L, "index", "\"...\" may stand once only");
     int axis = 0, result = 0;
     for (int64_t k = 1; k <= n; k++) {
@@ -95,7 +107,8 @@ static int parse(lua_State *L, int i, const tide_tensor *t, part *p) {
             if (p->nnew == TIDE_MAX_RANK) tideL_error(L, "index", "too many new axes");
             p->newaxis[p->nnew++] = result++;
         } else if (type == LUA_TNUMBER) {
-            p->start.v[axis] = resolve(L, tideL_toint(L, top, "index", "a position"), t->shape[axis], axis, t);
+            p->start.v[axis] =
+                resolve(L, tideL_toint(L, top, "index", "a position"), t->shape[axis], axis, t);
             p->size.v[axis] = 1;
             p->drop |= 1 << axis;
             p->scalars++;
@@ -105,7 +118,10 @@ static int parse(lua_State *L, int i, const tide_tensor *t, part *p) {
             axis++;
             result++;
         } else {
-            tideL_error(L, "index", "entry %ld must be a number, a range, \"...\", \"new\" or a tensor (got %s)", (long)k, tideL_typename(L, top));
+            tideL_error(
+                L, "index",
+                "entry %ld must be a number, a range, \"...\", \"new\" or a tensor (got %s)",
+                (long)k, tideL_typename(L, top));
         }
         lua_pop(L, 1);
     }
@@ -126,7 +142,8 @@ static int through_lua(lua_State *L, const char *what, int nargs) {
 static int get(lua_State *L, tide_tensor *t) {
     tide_ctx *ctx = t->ctx;
     part p;
-    if (lua_isinteger(L, 2) && t->rank > 0 && lua_tointeger(L, 2) == t->shape[0] + 1) return 0; /* ipairs ends here */
+    if (lua_isinteger(L, 2) && t->rank > 0 && lua_tointeger(L, 2) == t->shape[0] + 1)
+        return 0; /* ipairs ends here */
     int recorded = ctx->grad_mode && tide_needs_grad(t);
     if (!parse(L, 2, t, &p)) {
         lua_settop(L, 2);
@@ -144,7 +161,8 @@ static int get(lua_State *L, tide_tensor *t) {
     tideL_try(L, ctx, tide_apply(ctx, &tide_op_index_, &attrs, 1, &t, &h->t));
     if (p.nnew) {
         tide_reshape_attrs r = {.newshape.n = h->t->rank + p.nnew};
-        if (r.newshape.n > TIDE_MAX_RANK) tideL_error(L, "index", "a tensor has at most %d axes", TIDE_MAX_RANK);
+        if (r.newshape.n > TIDE_MAX_RANK)
+            tideL_error(L, "index", "a tensor has at most %d axes", TIDE_MAX_RANK);
         for (int k = 0, from = 0, next = 0; k < r.newshape.n; k++) {
             if (next < p.nnew && p.newaxis[next] == k) r.newshape.v[k] = 1, next++;
             else r.newshape.v[k] = h->t->shape[from++];
@@ -167,7 +185,8 @@ static int field(lua_State *L, tide_tensor *t, const char *key) {
     else if (!strcmp(key, "device")) lua_pushliteral(L, "cpu");
     else if (!strcmp(key, "requires_grad")) lua_pushboolean(L, tide_needs_grad(t));
     else if (!strcmp(key, "is_leaf")) lua_pushboolean(L, t->node == NULL);
-    else if (!strcmp(key, "nbytes")) lua_pushinteger(L, tide_numel(t) * (int64_t)tide_dtype_size(t->dtype));
+    else if (!strcmp(key, "nbytes"))
+        lua_pushinteger(L, tide_numel(t) * (int64_t)tide_dtype_size(t->dtype));
     else if (!strcmp(key, "grad")) {
         tideL_handle *h = t->grad ? tideL_new(L) : NULL;
         if (h) t = tideL_totensor(L, 1);
@@ -186,12 +205,14 @@ static int field(lua_State *L, tide_tensor *t, const char *key) {
     return 1;
 }
 
-/* The key as a function of tide.ops that is written in Lua; found once, it stays among the methods. */
+/* The key as a function of tide.ops that is written in Lua; found once, it stays among the methods.
+ */
 static int method_in_lua(lua_State *L) {
     int top = lua_gettop(L);
     lua_getglobal(L, "require");
     lua_pushliteral(L, "tide.ops");
-    if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1) && lua_getfield(L, -1, "method") == LUA_TFUNCTION) {
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1) &&
+        lua_getfield(L, -1, "method") == LUA_TFUNCTION) {
         lua_pushvalue(L, 2);
         if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_isfunction(L, -1)) {
             lua_pushvalue(L, 2);
@@ -221,7 +242,8 @@ int tideL_index(lua_State *L) {
         lua_getglobal(L, "require");
         lua_pushliteral(L, "tide.check");
         const char *hint = "";
-        if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1) && lua_getfield(L, -1, "did_you_mean") == LUA_TFUNCTION) {
+        if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1) &&
+            lua_getfield(L, -1, "did_you_mean") == LUA_TFUNCTION) {
             lua_pushvalue(L, 2);
             lua_newtable(L);
             int k = 1;
@@ -244,8 +266,14 @@ int tideL_index(lua_State *L) {
 /* Refuses to write where gradients would be lost. */
 static void check_inplace(lua_State *L, const tide_tensor *t, const char *what) {
     if (!t->ctx->grad_mode || !tide_needs_grad(t)) return;
-    if (!t->node) tideL_error(L, what, "a leaf that requires a gradient cannot be written in place while gradients are recorded; use ops.slice_update, or tide.no_grad");
-    if (t->is_view) tideL_error(L, what, "a view that carries a gradient cannot be written in place; use ops.slice_update");
+    if (!t->node)
+        tideL_error(L, what,
+                    "a leaf that requires a gradient cannot be written in place while gradients "
+                    "are recorded; use ops.slice_update, or tide.no_grad");
+    if (t->is_view)
+        tideL_error(
+            L, what,
+            "a view that carries a gradient cannot be written in place; use ops.slice_update");
 }
 
 /* What the new node saved of the storage that is about to be overwritten is kept as a copy. */
@@ -272,7 +300,9 @@ static tide_status rescue(tide_ctx *ctx, tide_node *n, const tide_storage *stora
 /* The tensor takes over what `from` holds, its node too. */
 static tide_status overwrite(tide_ctx *ctx, tide_tensor *t, tide_tensor *from) {
     if (from->node && ctx->grad_mode && t->is_view)
-        return tide_fail(ctx, TIDE_EGRAD, "index: a view cannot take over a value that carries a gradient: what it is a view of would not; copy it first, or use ops.slice_update");
+        return tide_fail(ctx, TIDE_EGRAD,
+                         "index: a view cannot take over a value that carries a gradient: what it "
+                         "is a view of would not; copy it first, or use ops.slice_update");
     if (from->node && ctx->grad_mode) TIDE_TRY(rescue(ctx, from->node, t->storage));
     TIDE_TRY(tide_copy_into(ctx, t, from));
     if (ctx->grad_mode && t->node != from->node) { /* the old value goes, and its gradient */
@@ -304,14 +334,25 @@ int tideL_newindex(lua_State *L) {
             int same = !g || (g->rank == t->rank && g->dtype == t->dtype);
             for (int i = 0; g && i < t->rank && same; i++) same = g->shape[i] == t->shape[i];
             if (!same) /* backward adds into it as it stands */
-                tideL_error(L, "grad", "the gradient has another form than its tensor (expected %s %s, got %s %s)", tide_dtype_name(t->dtype),
-                            tide_shape_str(t->rank, t->shape, a, sizeof a), tide_dtype_name(g->dtype), tide_shape_str(g->rank, g->shape, b, sizeof b));
-            if (g) tideL_try(L, ctx, tide_detach(ctx, g, &plain)); /* without a gradient of its own: nothing can hold itself */
+                tideL_error(
+                    L, "grad",
+                    "the gradient has another form than its tensor (expected %s %s, got %s %s)",
+                    tide_dtype_name(t->dtype), tide_shape_str(t->rank, t->shape, a, sizeof a),
+                    tide_dtype_name(g->dtype), tide_shape_str(g->rank, g->shape, b, sizeof b));
+            if (g)
+                tideL_try(L, ctx,
+                          tide_detach(
+                              ctx, g,
+                              &plain)); /* without a gradient of its own: nothing can hold itself */
             tide_release(t->grad);
             t->grad = plain;
         } else if (!strcmp(key, "requires_grad")) {
-            if (t->node) tideL_error(L, "requires_grad", "only leaves can be told; detach() the tensor first");
-            if (!tide_is_float(t->dtype)) tideL_error(L, "requires_grad", "only float tensors have gradients (got %s)", tide_dtype_name(t->dtype));
+            if (t->node)
+                tideL_error(L, "requires_grad",
+                            "only leaves can be told; detach() the tensor first");
+            if (!tide_is_float(t->dtype))
+                tideL_error(L, "requires_grad", "only float tensors have gradients (got %s)",
+                            tide_dtype_name(t->dtype));
             t->requires_grad = (uint8_t)lua_toboolean(L, 3);
         } else {
             tideL_error(L, "tensor", "field '%.60s' cannot be set", key);
@@ -325,18 +366,26 @@ int tideL_newindex(lua_State *L) {
         through_lua(L, "set", 3);
         return 0;
     }
-    if (p.nnew) tideL_error(L, "index", "\"new\" has no place where a part is assigned to; give the value the shape of the part");
+    if (p.nnew)
+        tideL_error(L, "index",
+                    "\"new\" has no place where a part is assigned to; give the value the shape of "
+                    "the part");
     tide_tensor *v = tideL_pinvalue(L, 3, t->dtype, "index");
     if (ctx->grad_mode && (tide_needs_grad(t) || tide_needs_grad(v))) {
-        /* the functional form: cast and broadcast the value, replace the part, take over the result */
-        tideL_handle *view = tideL_newpin(L), *wide = tideL_newpin(L), *cast = tideL_newpin(L), *out = tideL_newpin(L);
+        /* the functional form: cast and broadcast the value, replace the part, take over the result
+         */
+        tideL_handle *view = tideL_newpin(L), *wide = tideL_newpin(L), *cast = tideL_newpin(L),
+                     *out = tideL_newpin(L);
         tide_index__attrs a = {.start = p.start, .size = p.size, .step = p.step, .drop = p.drop};
         tideL_try(L, ctx, tide_apply(ctx, &tide_op_index_, &a, 1, &t, &view->t));
-        tideL_try(L, ctx, tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = t->dtype}, 1, &v, &cast->t));
+        tideL_try(
+            L, ctx,
+            tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = t->dtype}, 1, &v, &cast->t));
         tide_broadcast_to_attrs b = {.shape.n = view->t->rank};
         for (int i = 0; i < view->t->rank; i++) b.shape.v[i] = view->t->shape[i];
         tideL_try(L, ctx, tide_apply(ctx, &tide_op_broadcast_to, &b, 1, &cast->t, &wide->t));
-        tide_index_put__attrs put = {.start = p.start, .size = p.size, .step = p.step, .drop = p.drop};
+        tide_index_put__attrs put = {
+            .start = p.start, .size = p.size, .step = p.step, .drop = p.drop};
         tide_tensor *in[2] = {t, wide->t};
         tideL_try(L, ctx, tide_apply(ctx, &tide_op_index_put_, &put, 2, in, &out->t));
         tideL_try(L, ctx, overwrite(ctx, t, out->t));

@@ -1,5 +1,5 @@
-/* Files for Lua: JSON, safetensors, IDX, atomic writes, folders. Loading never runs code: what comes back are plain tables,
- * strings, numbers and tensors.
+/* Files for Lua: JSON, safetensors, IDX, atomic writes, folders. Loading never runs code: what
+ * comes back are plain tables, strings, numbers and tensors.
  *
  * C resources stand in userdata with a __gc before anything can raise. */
 #include "files.h"
@@ -94,7 +94,9 @@ static int json_decode(lua_State *L) {
     return 1;
 }
 
-static int key_order(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+static int key_order(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
 static void encode_string(lua_State *L, FILE *f, int i) {
     size_t n;
@@ -109,7 +111,8 @@ static void encode_string(lua_State *L, FILE *f, int i) {
     fputc('"', f);
 }
 
-/* Writes the value on top; returns a message (a literal) on failure. Nothing in here raises but lack of memory. */
+/* Writes the value on top; returns a message (a literal) on failure. Nothing in here raises but
+ * lack of memory. */
 static const char *encode(lua_State *L, FILE *f, int depth, const void *null) {
     if (depth > TIDE_JSON_DEPTH) return "is nested deeper than JSON here may be (a cycle?)";
     if (!lua_checkstack(L, 8)) return "needs too much stack";
@@ -140,8 +143,7 @@ static const char *encode(lua_State *L, FILE *f, int depth, const void *null) {
     lua_Integer n = (lua_Integer)lua_rawlen(L, t);
     if (n > 0) {
         lua_Integer all = 0;
-        for (lua_pushnil(L); lua_next(L, t); lua_pop(L, 1))
-            all++;
+        for (lua_pushnil(L); lua_next(L, t); lua_pop(L, 1)) all++;
         if (all != n) return "is a table with holes, or with both positions and names";
         fputc('[', f);
         for (lua_Integer i = 1; i <= n; i++) {
@@ -202,7 +204,8 @@ static void free_stream(void *p) {
     free(s);
 }
 
-/* json_encode(value, null): keys sorted; a table with elements 1..n is an array; `null` and nil become null. */
+/* json_encode(value, null): keys sorted; a table with elements 1..n is an array; `null` and nil
+ * become null. */
 static int json_encode(lua_State *L) {
     luaL_checkany(L, 1);
     lua_settop(L, 2);
@@ -307,9 +310,11 @@ static int listdir(lua_State *L) {
             char kind = kinds[i];
             lua_pushstring(L, names[i]);
             lua_rawseti(L, -3, (lua_Integer)i + 1);
-            lua_pushstring(L, kind == 'd' ? "directory" : kind == 'l' ? "link"
-                               : kind == 'f'                          ? "file"
-                                                                      : "other");
+            lua_pushstring(L,
+                           kind == 'd'       ? "directory"
+                               : kind == 'l' ? "link"
+                               : kind == 'f' ? "file"
+                                             : "other");
             lua_rawseti(L, -2, (lua_Integer)i + 1);
         }
         free(names[i]);
@@ -320,7 +325,8 @@ static int listdir(lua_State *L) {
     return 2;
 }
 
-/* io_fault(point, n, "io" | "nospace" | "short" | "kill"): for tests; the n-th call there fails, is cut short, or is the last */
+/* io_fault(point, n, "io" | "nospace" | "short" | "kill"): for tests; the n-th call there fails, is
+ * cut short, or is the last */
 static int io_fault(lua_State *L) {
     const char *point = luaL_checkstring(L, 1);
     int64_t n = luaL_optinteger(L, 2, 0);
@@ -328,7 +334,8 @@ static int io_fault(lua_State *L) {
     if (lua_type(L, 3) == LUA_TSTRING && !strcmp(lua_tostring(L, 3), "nospace")) err = ENOSPC;
     if (lua_type(L, 3) == LUA_TSTRING && !strcmp(lua_tostring(L, 3), "kill")) err = -1;
     if (lua_type(L, 3) == LUA_TSTRING && !strcmp(lua_tostring(L, 3), "short")) err = -2;
-    if (!tide_io_fault(point, n, err)) return tideL_error(L, "io_fault", "unknown point '%.40s'", point);
+    if (!tide_io_fault(point, n, err))
+        return tideL_error(L, "io_fault", "unknown point '%.40s'", point);
     return 0;
 }
 
@@ -388,7 +395,8 @@ static tide_st_file *check_st(lua_State *L) {
     return b->p;
 }
 
-/* safetensors_open(path): file object, list of { name, dtype, shape }, metadata (strings by name) */
+/* safetensors_open(path): file object, list of { name, dtype, shape }, metadata (strings by name)
+ */
 static int st_open(lua_State *L) {
     const char *path = luaL_checkstring(L, 1);
     tide_ctx *ctx = tideL_ctx(L);
@@ -417,7 +425,8 @@ static int st_open(lua_State *L) {
 static int st_read(lua_State *L) {
     tide_st_file *f = check_st(L);
     lua_Integer i = luaL_checkinteger(L, 2);
-    if (i < 1 || i > tide_st_count(f)) return tideL_error(L, "safetensors_read", "no tensor %lld", (long long)i);
+    if (i < 1 || i > tide_st_count(f))
+        return tideL_error(L, "safetensors_read", "no tensor %lld", (long long)i);
     tide_ctx *ctx = tideL_ctx(L);
     tideL_pace(L);
     tideL_handle *h = tideL_new(L);
@@ -445,7 +454,8 @@ static int st_write(lua_State *L) {
         lua_pop(L, 1);
     }
     const tideL_named x = tideL_tonamed(L, 2, "safetensors_write");
-    const char **keys = lua_newuserdatauv(L, (size_t)(nmeta + 1) * 2 * sizeof *keys, 0), **values = keys + nmeta;
+    const char **keys = lua_newuserdatauv(L, (size_t)(nmeta + 1) * 2 * sizeof *keys, 0),
+               **values = keys + nmeta;
     int64_t k = 0;
     lua_pushnil(L);
     while (lua_next(L, 3)) {

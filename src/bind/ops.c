@@ -1,8 +1,8 @@
-/* One generic function bound to every op's descriptor: it decodes positional arguments and a final table of named ones into
- * the op's struct of attributes, and runs the op.
+/* One generic function bound to every op's descriptor: it decodes positional arguments and a final
+ * table of named ones into the op's struct of attributes, and runs the op.
  *
- * Budget of a small op from Lua: 170 ns here, 130 ns in tide_apply. So names map through an upvalue table, and calls without
- * an option table skip that altogether. */
+ * Budget of a small op from Lua: 170 ns here, 130 ns in tide_apply. So names map through an upvalue
+ * table, and calls without an option table skip that altogether. */
 #include "bind.h"
 
 #include <math.h>
@@ -11,16 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ARGS = 24,
-       MAX_ATTRS = 1024,
-       MAX_OUT = 8,
-       MAX_IN = 8 };
+enum { MAX_ARGS = 24, MAX_ATTRS = 1024, MAX_OUT = 8, MAX_IN = 8 };
 
 /* Every op fits, which the compiler sees. */
-#define FITS(name)                                                                                                           \
-    _Static_assert((int)TIDE_NARGS_##name <= MAX_ARGS && (int)TIDE_NIN_##name <= MAX_IN && (int)TIDE_LISTS_##name <= MAX_IN, \
-                   #name " has too many arguments");                                                                         \
-    _Static_assert((int)TIDE_NOUT_##name <= MAX_OUT && sizeof(tide_##name##_attrs) <= MAX_ATTRS, #name " has too many results or attributes");
+#define FITS(name)                                                                               \
+    _Static_assert((int)TIDE_NARGS_##name <= MAX_ARGS && (int)TIDE_NIN_##name <= MAX_IN &&       \
+                       (int)TIDE_LISTS_##name <= MAX_IN,                                         \
+                   #name " has too many arguments");                                             \
+    _Static_assert((int)TIDE_NOUT_##name <= MAX_OUT && sizeof(tide_##name##_attrs) <= MAX_ATTRS, \
+                   #name " has too many results or attributes");
 #define FLOAT_OP(name, nout, doc, args) FITS(name)
 #define NUM_OP(name, nout, doc, args) FITS(name)
 #define ANY_OP(name, nout, doc, args) FITS(name)
@@ -110,7 +109,9 @@ static void set_default(const tide_arg *a, unsigned char *attrs) {
         break;
     }
     case TIDE_ARG_PAIRS: ((tide_pairs *)p)->n = -1; break;
-    case TIDE_ARG_TEXT: snprintf(((tide_text *)p)->s, sizeof(tide_text), "%s", none ? "" : d); break;
+    case TIDE_ARG_TEXT:
+        snprintf(((tide_text *)p)->s, sizeof(tide_text), "%s", none ? "" : d);
+        break;
     default: break;
     }
 }
@@ -140,7 +141,8 @@ static opbind *make_bind(const tide_op *op) {
 }
 
 static opbind *bind_of(const tide_op *op) {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* several states may load the module at once */
+    static pthread_mutex_t lock =
+        PTHREAD_MUTEX_INITIALIZER; /* several states may load the module at once */
     pthread_mutex_lock(&lock);
     if (!binds[op->id]) binds[op->id] = make_bind(op);
     opbind *b = binds[op->id];
@@ -176,8 +178,8 @@ static void decode_enum(decoding *d, const tide_arg *a, int i) {
     const char *s = lua_type(L, i) == LUA_TSTRING ? lua_tolstring(L, i, &n) : NULL;
     int k = s ? enum_index(a->def, s, n) : -1;
     if (k < 0)
-        tideL_error(L, d->b->op->name, "%s must be one of %s (got %s%s%s)", a->name, a->def, s ? "\"" : "", s ? s : tideL_typename(L, i),
-                    s ? "\"" : "");
+        tideL_error(L, d->b->op->name, "%s must be one of %s (got %s%s%s)", a->name, a->def,
+                    s ? "\"" : "", s ? s : tideL_typename(L, i), s ? "\"" : "");
     *(int32_t *)(d->attrs + a->offset) = k;
 }
 
@@ -191,15 +193,20 @@ static void decode_pairs(decoding *d, const tide_arg *a, int i) {
         out->v[0][0] = out->v[0][1] = tideL_toint(L, i, op, a->name);
         return;
     }
-    if (lua_type(L, i) != LUA_TTABLE) tideL_error(L, op, "%s must be a number or a list of {before, after} (got %s)", a->name, tideL_typename(L, i));
+    if (lua_type(L, i) != LUA_TTABLE)
+        tideL_error(L, op, "%s must be a number or a list of {before, after} (got %s)", a->name,
+                    tideL_typename(L, i));
     int64_t n = (int64_t)lua_rawlen(L, i);
-    if (n > TIDE_MAX_RANK) tideL_error(L, op, "%s has too many entries (got %ld)", a->name, (long)n);
+    if (n > TIDE_MAX_RANK)
+        tideL_error(L, op, "%s has too many entries (got %ld)", a->name, (long)n);
     out->n = n;
     for (int64_t k = 0; k < n; k++) {
         tide_ints pair;
         lua_rawgeti(L, i, k + 1);
         tideL_toints(L, -1, op, a->name, &pair);
-        if (pair.n != 1 && pair.n != 2) tideL_error(L, op, "%s needs {before, after} per axis (got %ld numbers)", a->name, (long)pair.n);
+        if (pair.n != 1 && pair.n != 2)
+            tideL_error(L, op, "%s needs {before, after} per axis (got %ld numbers)", a->name,
+                        (long)pair.n);
         out->v[k][0] = pair.v[0];
         out->v[k][1] = pair.v[pair.n - 1];
         lua_pop(L, 1);
@@ -215,16 +222,20 @@ static void decode(decoding *d, int arg, int i) {
     if (a->kind == TIDE_ARG_IN) {
         tide_tensor *t = tideL_totensor(L, i);
         if (t) d->in[d->b->slot[arg]] = t, d->at[d->b->slot[arg]] = i;
-        else if (tideL_isnone(L, i) && !(lua_type(L, i) == LUA_TBOOLEAN && a->need != OPTIONAL)) d->in[d->b->slot[arg]] = NULL;
+        else if (tideL_isnone(L, i) && !(lua_type(L, i) == LUA_TBOOLEAN && a->need != OPTIONAL))
+            d->in[d->b->slot[arg]] = NULL;
         else d->pending[d->b->slot[arg]] = i;
         return;
     }
     if (a->kind == TIDE_ARG_INS) {
-        if (lua_type(L, i) != LUA_TTABLE) tideL_error(L, op, "%s must be a list of tensors (got %s)", a->name, tideL_typename(L, i));
+        if (lua_type(L, i) != LUA_TTABLE)
+            tideL_error(L, op, "%s must be a list of tensors (got %s)", a->name,
+                        tideL_typename(L, i));
         d->list[d->b->slot[arg]] = i;
         return;
     }
-    if (strcmp(a->def, "!") && tideL_isnone(L, i) && a->kind != TIDE_ARG_BOOL) return; /* the default */
+    if (strcmp(a->def, "!") && tideL_isnone(L, i) && a->kind != TIDE_ARG_BOOL)
+        return; /* the default */
     switch (a->kind) {
     case TIDE_ARG_INT: *(int64_t *)p = tideL_toint(L, i, op, a->name); break;
     case TIDE_ARG_FLOAT: {
@@ -233,7 +244,8 @@ static void decode(decoding *d, int arg, int i) {
         break;
     }
     case TIDE_ARG_BOOL:
-        if (lua_type(L, i) != LUA_TBOOLEAN && !lua_isnil(L, i)) tideL_error(L, op, "%s must be true or false (got %s)", a->name, tideL_typename(L, i));
+        if (lua_type(L, i) != LUA_TBOOLEAN && !lua_isnil(L, i))
+            tideL_error(L, op, "%s must be true or false (got %s)", a->name, tideL_typename(L, i));
         *(int32_t *)p = lua_toboolean(L, i);
         break;
     case TIDE_ARG_ENUM: decode_enum(d, a, i); break;
@@ -252,8 +264,11 @@ static void decode(decoding *d, int arg, int i) {
     case TIDE_ARG_SHAPE: tideL_toints(L, i, op, a->name, p); break;
     case TIDE_ARG_PAIRS: decode_pairs(d, a, i); break;
     case TIDE_ARG_TEXT:
-        if (lua_type(L, i) != LUA_TSTRING) tideL_error(L, op, "%s must be a string (got %s)", a->name, tideL_typename(L, i));
-        if (lua_rawlen(L, i) >= sizeof(tide_text)) tideL_error(L, op, "%s is too long (at most %d characters)", a->name, (int)sizeof(tide_text) - 1);
+        if (lua_type(L, i) != LUA_TSTRING)
+            tideL_error(L, op, "%s must be a string (got %s)", a->name, tideL_typename(L, i));
+        if (lua_rawlen(L, i) >= sizeof(tide_text))
+            tideL_error(L, op, "%s is too long (at most %d characters)", a->name,
+                        (int)sizeof(tide_text) - 1);
         snprintf(((tide_text *)p)->s, sizeof(tide_text), "%s", lua_tostring(L, i));
         break;
     default: break;
@@ -264,8 +279,8 @@ static void decode(decoding *d, int arg, int i) {
 static int positional(const opbind *b, int k) { return k < b->npositional ? b->positional[k] : -1; }
 
 static int takes_table(int kind) {
-    return kind == TIDE_ARG_INS || kind == TIDE_ARG_AXES || kind == TIDE_ARG_INTS || kind == TIDE_ARG_SHAPE || kind == TIDE_ARG_PAIRS ||
-        kind == TIDE_ARG_IN;
+    return kind == TIDE_ARG_INS || kind == TIDE_ARG_AXES || kind == TIDE_ARG_INTS ||
+        kind == TIDE_ARG_SHAPE || kind == TIDE_ARG_PAIRS || kind == TIDE_ARG_IN;
 }
 
 static void unknown_option(decoding *d, const char *key) {
@@ -273,12 +288,15 @@ static void unknown_option(decoding *d, const char *key) {
     for (int i = 0; i < d->b->nargs; i++) {
         const char *name = d->b->args[i].name;
         size_t at = strlen(known);
-        if (!private_name(name) && d->b->args[i].kind != TIDE_ARG_RNG) snprintf(known + at, sizeof known - at, at ? ", %s" : "%s", name);
+        if (!private_name(name) && d->b->args[i].kind != TIDE_ARG_RNG)
+            snprintf(known + at, sizeof known - at, at ? ", %s" : "%s", name);
     }
     lua_State *L = d->L;
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE); /* "; did you mean ...": the words are tide.check's */
+    luaL_getsubtable(L, LUA_REGISTRYINDEX,
+                     LUA_LOADED_TABLE); /* "; did you mean ...": the words are tide.check's */
     const char *hint = "";
-    if (lua_getfield(L, -1, "tide.check") == LUA_TTABLE && lua_getfield(L, -1, "did_you_mean") == LUA_TFUNCTION) {
+    if (lua_getfield(L, -1, "tide.check") == LUA_TTABLE &&
+        lua_getfield(L, -1, "did_you_mean") == LUA_TFUNCTION) {
         lua_pushstring(L, key);
         lua_newtable(L);
         for (int i = 0, n = 0; i < d->b->nargs; i++)
@@ -294,7 +312,8 @@ static void unknown_option(decoding *d, const char *key) {
 
 /* Keras names some first arguments otherwise. */
 static int other_name(const opbind *b, const char *key) {
-    static const char *const names[][2] = {{"inputs", "x"}, {"variable", "x"}, {"x", "x1"}, {"y", "x2"}};
+    static const char *const names[][2] = {
+        {"inputs", "x"}, {"variable", "x"}, {"x", "x1"}, {"y", "x2"}};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         for (int k = 0; k < b->nargs && !strcmp(key, names[i][0]); k++)
             if (!strcmp(b->args[k].name, names[i][1])) return k;
@@ -308,7 +327,8 @@ static void decode_options(decoding *d, int i, int next) {
     luaL_checkstack(L, 2 * MAX_ARGS, "tide");
     if (n > 0) {
         int arg = positional(d->b, next);
-        int is_value = arg >= 0 && takes_table(d->b->args[arg].kind) && d->b->args[arg].kind != TIDE_ARG_IN;
+        int is_value =
+            arg >= 0 && takes_table(d->b->args[arg].kind) && d->b->args[arg].kind != TIDE_ARG_IN;
         if (arg >= 0 && d->b->args[arg].kind == TIDE_ARG_IN) {
             lua_rawgeti(L, i, 1);
             is_value = !tideL_tohandle(L, -1) && !is_symbolic(L, -1);
@@ -339,8 +359,10 @@ static void decode_options(decoding *d, int i, int next) {
             lua_pop(L, 1);
             if (arg < 0) arg = other_name(d->b, lua_tostring(L, -2));
             if (arg < 0) unknown_option(d, lua_tostring(L, -2));
-            if (d->given >> arg & 1) tideL_error(L, d->b->op->name, "%s is given twice", d->b->args[arg].name);
-            lua_insert(L, -2); /* value below its key: it stays on the stack, where the decoding refers to it */
+            if (d->given >> arg & 1)
+                tideL_error(L, d->b->op->name, "%s is given twice", d->b->args[arg].name);
+            lua_insert(L, -2); /* value below its key: it stays on the stack, where the decoding
+                                  refers to it */
             decode(d, arg, lua_gettop(L) - 1);
             luaL_checkstack(L, 8, "tide");
         } else {
@@ -359,7 +381,8 @@ static int dispatch_symbolic(lua_State *L, const opbind *b, int symbol, int narg
     return lua_gettop(L) - base;
 }
 
-/* Stack index of a symbolic argument, or of one inside a list or the named arguments (pushed); 0: none. */
+/* Stack index of a symbolic argument, or of one inside a list or the named arguments (pushed); 0:
+ * none. */
 static int find_symbolic(lua_State *L, int nargs) {
     for (int i = 1; i <= nargs; i++) {
         if (lua_type(L, i) != LUA_TTABLE) continue;
@@ -370,7 +393,8 @@ static int find_symbolic(lua_State *L, int nargs) {
                 lua_remove(L, -2);
                 return lua_gettop(L);
             }
-            if (lua_type(L, -1) != LUA_TTABLE && lua_type(L, -1) != LUA_TUSERDATA && lua_type(L, -2) == LUA_TNUMBER) { /* literal data */
+            if (lua_type(L, -1) != LUA_TTABLE && lua_type(L, -1) != LUA_TUSERDATA &&
+                lua_type(L, -2) == LUA_TNUMBER) { /* literal data */
                 lua_pop(L, 2);
                 break;
             }
@@ -380,15 +404,18 @@ static int find_symbolic(lua_State *L, int nargs) {
     return 0;
 }
 
-/* Literals become tensors, one number may come from the context's cache. What is missing is refused. */
+/* Literals become tensors, one number may come from the context's cache. What is missing is
+ * refused. */
 static void finish_inputs(decoding *d) {
     lua_State *L = d->L;
     const tide_op *op = d->b->op;
-    int like = -1, mask = 0; /* of the first tensor: its dtype, and whether it is a mask of several elements */
+    int like = -1,
+        mask = 0; /* of the first tensor: its dtype, and whether it is a mask of several elements */
     for (int k = 0; k < op->nin && like < 0; k++)
         if (d->in[k]) {
             like = d->in[k]->dtype;
-            mask = (op == &tide_op_where || (like == TIDE_BOOL && op->kind == TIDE_POINTWISE_OP)) && tide_numel(d->in[k]) != 1;
+            mask = (op == &tide_op_where || (like == TIDE_BOOL && op->kind == TIDE_POINTWISE_OP)) &&
+                tide_numel(d->in[k]) != 1;
         }
     for (int k = 2; k > 0 && op == &tide_op_where; k--) /* numbers beside x1 or x2, not the mask */
         if (d->in[k]) like = d->in[k]->dtype;
@@ -399,10 +426,15 @@ static void finish_inputs(decoding *d) {
         if (at) {
             int type = lua_type(L, at);
             if (type != LUA_TNUMBER && type != LUA_TBOOLEAN && type != LUA_TTABLE)
-                tideL_error(L, op->name, "%s must be a tensor (got %s)", a->name, tideL_typename(L, at));
+                tideL_error(L, op->name, "%s must be a tensor (got %s)", a->name,
+                            tideL_typename(L, at));
             if (type == LUA_TBOOLEAN && mask && (op != &tide_op_where || k == 0))
-                tideL_error(L, op->name, "%s is a Lua boolean where a mask of several elements is due; compare tensors with x:equal(y)", a->name);
-            if (type == LUA_TNUMBER && !d->cached && !(op->whole >> k & 1) && (like == TIDE_F32 || like == TIDE_F64)) {
+                tideL_error(L, op->name,
+                            "%s is a Lua boolean where a mask of several elements is due; compare "
+                            "tensors with x:equal(y)",
+                            a->name);
+            if (type == LUA_TNUMBER && !d->cached && !(op->whole >> k & 1) &&
+                (like == TIDE_F32 || like == TIDE_F64)) {
                 d->cached = k + 1; /* one only: the next one may push it out of the cache */
                 d->number = lua_tonumber(L, at);
                 d->number_dtype = like;
@@ -418,19 +450,24 @@ static void finish_inputs(decoding *d) {
     }
 }
 
-/* The inputs of an op with lists: literals of theirs become tensors on the stack, whose indices `at` keeps. */
+/* The inputs of an op with lists: literals of theirs become tensors on the stack, whose indices
+ * `at` keeps. */
 static tide_tensor **make_lists(decoding *d, int *nin, int **at) {
     lua_State *L = d->L;
     const tide_op *op = d->b->op;
     int64_t n = -1;
     for (int arg = 0; arg < d->b->nargs; arg++)
-        if (d->b->args[arg].kind == TIDE_ARG_INS) d->name_of[d->b->slot[arg]] = d->b->args[arg].name;
+        if (d->b->args[arg].kind == TIDE_ARG_INS)
+            d->name_of[d->b->slot[arg]] = d->b->args[arg].name;
     for (int k = 0; k < op->lists; k++) {
-        if (!d->list[k]) tideL_error(L, op->name, "%s is missing (expected a list of tensors)", d->name_of[k]);
+        if (!d->list[k])
+            tideL_error(L, op->name, "%s is missing (expected a list of tensors)", d->name_of[k]);
         int64_t len = (int64_t)lua_rawlen(L, d->list[k]);
         if (n < 0) n = len;
         if (len != n)
-            tideL_error(L, op->name, "%s has another length than the first list (expected %ld, got %ld)", d->name_of[k], (long)n, (long)len);
+            tideL_error(L, op->name,
+                        "%s has another length than the first list (expected %ld, got %ld)",
+                        d->name_of[k], (long)n, (long)len);
     }
     if (n > 100000) tideL_error(L, op->name, "a list of %ld tensors is too long", (long)n);
     *nin = op->nin + op->lists * (int)n;
@@ -441,7 +478,8 @@ static tide_tensor **make_lists(decoding *d, int *nin, int **at) {
         for (int i = 0; i < n; i++) {
             int type = lua_rawgeti(L, d->list[k], i + 1), *where = &(*at)[op->nin + k * (int)n + i];
             *where = 0;
-            if (type == LUA_TNUMBER || type == LUA_TTABLE || (type == LUA_TBOOLEAN && lua_toboolean(L, -1))) {
+            if (type == LUA_TNUMBER || type == LUA_TTABLE ||
+                (type == LUA_TBOOLEAN && lua_toboolean(L, -1))) {
                 tideL_literal(L, lua_gettop(L), -1, -1, op->name);
                 lua_remove(L, -2);
                 *where = lua_gettop(L);
@@ -452,12 +490,14 @@ static tide_tensor **make_lists(decoding *d, int *nin, int **at) {
     return all;
 }
 
-/* Behind the last allocation: finalizers may have released what was decoded. Nothing here allocates Lua's memory. */
+/* Behind the last allocation: finalizers may have released what was decoded. Nothing here allocates
+ * Lua's memory. */
 static void read_again(decoding *d, tide_ctx *ctx, int nin, tide_tensor **in, const int *at) {
     lua_State *L = d->L;
     const tide_op *op = d->b->op;
     for (int k = 0; k < op->nin; k++) in[k] = d->at[k] ? tideL_totensor(L, d->at[k]) : NULL;
-    if (d->cached) tideL_try(L, ctx, tide_scalar(ctx, d->number, d->number_dtype, &in[d->cached - 1]));
+    if (d->cached)
+        tideL_try(L, ctx, tide_scalar(ctx, d->number, d->number_dtype, &in[d->cached - 1]));
     for (int j = op->nin, n = op->lists ? (nin - op->nin) / op->lists : 0; j < nin; j++) {
         const int list = (j - op->nin) / n, i = (j - op->nin) % n;
         if (at[j]) {
@@ -467,7 +507,8 @@ static void read_again(decoding *d, tide_ctx *ctx, int nin, tide_tensor **in, co
         int type = lua_rawgeti(L, d->list[list], i + 1);
         in[j] = tideL_totensor(L, -1);      /* the list keeps it */
         if (!in[j] && type != LUA_TBOOLEAN) /* a missing gradient is false */
-            tideL_error(L, op->name, "%s[%d] must be a tensor (got %s)", d->name_of[list], i + 1, tideL_typename(L, -1));
+            tideL_error(L, op->name, "%s[%d] must be a tensor (got %s)", d->name_of[list], i + 1,
+                        tideL_typename(L, -1));
         lua_pop(L, 1);
     }
 }
@@ -476,14 +517,19 @@ static void read_again(decoding *d, tide_ctx *ctx, int nin, tide_tensor **in, co
 static void too_many(lua_State *L, const opbind *b, int n) {
     const int last = positional(b, b->npositional - 1), from = b->npositional;
     char list[200] = "";
-    int numbers = last >= 0 && takes_table(b->args[last].kind) && b->args[last].kind != TIDE_ARG_IN && b->args[last].kind != TIDE_ARG_INS;
+    int numbers = last >= 0 && takes_table(b->args[last].kind) &&
+        b->args[last].kind != TIDE_ARG_IN && b->args[last].kind != TIDE_ARG_INS;
     for (int i = from; i <= n && numbers; i++) {
         size_t at = strlen(list);
         numbers = lua_isinteger(L, i);
-        snprintf(list + at, sizeof list - at, i > from ? ", %lld" : "%lld", (long long)lua_tointeger(L, i));
+        snprintf(list + at, sizeof list - at, i > from ? ", %lld" : "%lld",
+                 (long long)lua_tointeger(L, i));
     }
-    if (numbers) tideL_error(L, b->op->name, "%s is one list (got %d numbers); write { %s }", b->args[last].name, n - from + 1, list);
-    tideL_error(L, b->op->name, "too many arguments (expected at most %d, got %d)", b->npositional, n);
+    if (numbers)
+        tideL_error(L, b->op->name, "%s is one list (got %d numbers); write { %s }",
+                    b->args[last].name, n - from + 1, list);
+    tideL_error(L, b->op->name, "too many arguments (expected at most %d, got %d)", b->npositional,
+                n);
 }
 
 /* Pushes the tensor at `at` with its channels, axis 1, put last, or back. */
@@ -492,7 +538,8 @@ static void turn(lua_State *L, const char *op, int at, int to_last) {
     tide_tensor *x = tideL_checktensor(L, at, op);
     tide_transpose_attrs a = {.axes.n = x->rank};
     for (int i = 0; i < x->rank; i++) a.axes.v[i] = i;
-    for (int i = 1; i < x->rank; i++) a.axes.v[i] = to_last ? (i == x->rank - 1 ? 1 : i + 1) : (i == 1 ? x->rank - 1 : i - 1);
+    for (int i = 1; i < x->rank; i++)
+        a.axes.v[i] = to_last ? (i == x->rank - 1 ? 1 : i + 1) : (i == 1 ? x->rank - 1 : i - 1);
     tideL_try(L, x->ctx, tide_apply(x->ctx, &tide_op_transpose, &a, 1, &x, &h->t));
 }
 
@@ -520,7 +567,8 @@ static void meet_initial(lua_State *L, tideL_handle *h, double initial, int larg
     tide_release(pair[0]);
 }
 
-/* upvalues: 1 the opbind, 2 the userdata with the context, 3 names -> argument numbers, 4 whether it is a tensor's method */
+/* upvalues: 1 the opbind, 2 the userdata with the context, 3 names -> argument numbers, 4 whether
+ * it is a tensor's method */
 static int call(lua_State *L) {
     opbind *b = lua_touserdata(L, lua_upvalueindex(1));
     const tide_op *op = b->op;
@@ -535,10 +583,16 @@ static int call(lua_State *L) {
             break;
         }
     if (lua_toboolean(L, lua_upvalueindex(4)) && !tideL_tohandle(L, 1))
-        tideL_error(L, op->name, "is a method and needs its tensor first (got %s): write x:%s(...), with a colon", tideL_typename(L, 1), op->name);
+        tideL_error(
+            L, op->name,
+            "is a method and needs its tensor first (got %s): write x:%s(...), with a colon",
+            tideL_typename(L, 1), op->name);
     int options = 0;
     if (n > 0 && lua_type(L, n) == LUA_TTABLE && !lua_getmetatable(L, n)) {
-        if (tideL_has_string_key(L, n) || (lua_rawlen(L, n) == 0 && !(positional(b, n - 1) >= 0 && b->args[positional(b, n - 1)].kind != TIDE_ARG_IN && takes_table(b->args[positional(b, n - 1)].kind))))
+        if (tideL_has_string_key(L, n) ||
+            (lua_rawlen(L, n) == 0 &&
+             !(positional(b, n - 1) >= 0 && b->args[positional(b, n - 1)].kind != TIDE_ARG_IN &&
+               takes_table(b->args[positional(b, n - 1)].kind))))
             options = n--;
     } else if (n > 0 && lua_type(L, n) == LUA_TTABLE) {
         lua_pop(L, 1);
@@ -553,7 +607,8 @@ static int call(lua_State *L) {
     unsigned missing = b->required & ~d.given;
     if (missing) {
         const tide_arg *a = &b->args[__builtin_ctz(missing)];
-        tideL_error(L, op->name, "%s is missing%s%s%s", a->name, *a->doc ? " (" : "", a->doc, *a->doc ? ")" : "");
+        tideL_error(L, op->name, "%s is missing%s%s%s", a->name, *a->doc ? " (" : "", a->doc,
+                    *a->doc ? ")" : "");
     }
     int nin = op->nin;
     tide_tensor **in = d.in;
@@ -561,7 +616,8 @@ static int call(lua_State *L) {
     if (op->lists) in = make_lists(&d, &nin, &at);
     tide_ctx *ctx = *(tide_ctx **)lua_touserdata(L, lua_upvalueindex(2));
     if (!ctx) tideL_error(L, op->name, "the Lua state is being closed");
-    int first = b->format >= 0 && *(int32_t *)(attrs + b->format); /* the core knows channels last only */
+    int first =
+        b->format >= 0 && *(int32_t *)(attrs + b->format); /* the core knows channels last only */
     if (first) {
         *(int32_t *)(attrs + b->format) = 0;
         turn(L, op->name, d.at[0], 1);
@@ -625,9 +681,12 @@ static void push_call(lua_State *L, const tide_op *op, int method) {
 
 /* -- what help, specs and completion read -- */
 
-static const char *const kind_names[] = {"tensor", "tensors", "int", "float", "bool", "enum", "dtype", "axis", "axes", "ints", "shape", "pairs", "text", "rng"};
+static const char *const kind_names[] = {"tensor", "tensors", "int",  "float", "bool",
+                                         "enum",   "dtype",   "axis", "axes",  "ints",
+                                         "shape",  "pairs",   "text", "rng"};
 
-/* core.op_info(name): { name, doc, kind, args = { { name, kind, required, default, doc } }, outputs, differentiable, private } */
+/* core.op_info(name): { name, doc, kind, args = { { name, kind, required, default, doc } },
+ * outputs, differentiable, private } */
 static int op_info(lua_State *L) {
     const tide_op *op = tide_op_find(luaL_checkstring(L, 1));
     if (!op) return 0;
@@ -638,8 +697,10 @@ static int op_info(lua_State *L) {
     lua_pushstring(L, kinds[op->kind]), lua_setfield(L, -2, "kind");
     lua_pushinteger(L, op->nout), lua_setfield(L, -2, "outputs");
     lua_pushboolean(L, !(op->flags & TIDE_NOGRAD)), lua_setfield(L, -2, "differentiable");
-    lua_pushboolean(L, op->flags & TIDE_PRIVATE || private_name(op->name)), lua_setfield(L, -2, "private");
-    lua_pushboolean(L, op->compose != NULL && op->kind != TIDE_COMPOSE_OP), lua_setfield(L, -2, "fused");
+    lua_pushboolean(L, op->flags & TIDE_PRIVATE || private_name(op->name)),
+        lua_setfield(L, -2, "private");
+    lua_pushboolean(L, op->compose != NULL && op->kind != TIDE_COMPOSE_OP),
+        lua_setfield(L, -2, "fused");
     lua_newtable(L);
     const tide_arg *a = op->args();
     for (int i = 0, n = 0; i < op->nargs; i++) {
@@ -648,7 +709,8 @@ static int op_info(lua_State *L) {
         lua_pushstring(L, a[i].name), lua_setfield(L, -2, "name");
         lua_pushstring(L, kind_names[a[i].kind]), lua_setfield(L, -2, "kind");
         int is_in = a[i].kind <= TIDE_ARG_INS;
-        lua_pushboolean(L, is_in ? a[i].need != OPTIONAL : !strcmp(a[i].def, "!")), lua_setfield(L, -2, "required");
+        lua_pushboolean(L, is_in ? a[i].need != OPTIONAL : !strcmp(a[i].def, "!")),
+            lua_setfield(L, -2, "required");
         if (is_in) lua_pushstring(L, a[i].def), lua_setfield(L, -2, "shape");
         else lua_pushstring(L, a[i].def), lua_setfield(L, -2, "default");
         lua_pushstring(L, a[i].doc ? a[i].doc : ""), lua_setfield(L, -2, "doc");
@@ -678,7 +740,8 @@ void tideL_open_ops(lua_State *L) {
         if (op->kind == TIDE_POINTWISE_OP && op->flags & TIDE_PRIVATE) continue;
         push_call(L, op, 0);
         lua_setfield(L, -2, op->name);
-        if (op->flags & TIDE_PRIVATE || op->nargs == 0 || op->args()[0].kind != TIDE_ARG_IN) continue;
+        if (op->flags & TIDE_PRIVATE || op->nargs == 0 || op->args()[0].kind != TIDE_ARG_IN)
+            continue;
         push_call(L, op, 1);
         lua_setfield(L, -3, op->name);
     }

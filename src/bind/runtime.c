@@ -1,4 +1,5 @@
-/* What the process offers beside tensors: memory, threads, seeds, configuration, profile, interrupts, clocks. */
+/* What the process offers beside tensors: memory, threads, seeds, configuration, profile,
+ * interrupts, clocks. */
 #include "bind.h"
 
 #include "../../kernels/engines.h"
@@ -22,7 +23,8 @@ static void set_string(lua_State *L, const char *name, const char *v) {
     lua_setfield(L, -2, name);
 }
 
-/* memory(): bytes and counts of the CPU's allocator; live_tensors and live_nodes of this process and state */
+/* memory(): bytes and counts of the CPU's allocator; live_tensors and live_nodes of this process
+ * and state */
 static int memory(lua_State *L) {
     tide_memstat s = tide_memory(tide_cpu());
     lua_newtable(L);
@@ -44,7 +46,9 @@ static int memory_limit(lua_State *L) {
         return 0;
     }
     int64_t n = tideL_toint(L, 1, "memory_limit", "bytes");
-    if (n < 0) tideL_error(L, "memory_limit", "bytes must be 0 (no limit) or more (got %lld)", (long long)n);
+    if (n < 0)
+        tideL_error(L, "memory_limit", "bytes must be 0 (no limit) or more (got %lld)",
+                    (long long)n);
     tide_memory_limit(tide_cpu(), n);
     return 0;
 }
@@ -63,7 +67,8 @@ static int memory_reset_peak(lua_State *L) {
 
 static int set_threads(lua_State *L) {
     int64_t n = tideL_toint(L, 1, "set_threads", "n");
-    if (n < 1 || n > 1024) tideL_error(L, "set_threads", "n must be 1..1024 (got %lld)", (long long)n);
+    if (n < 1 || n > 1024)
+        tideL_error(L, "set_threads", "n must be 1..1024 (got %lld)", (long long)n);
     tide_set_threads((int)n);
     return 0;
 }
@@ -78,18 +83,21 @@ static int seed(lua_State *L) {
     return 0;
 }
 
-/* generator(): seed, stream, offset of the state's generator; generator(seed, stream, offset) sets it */
+/* generator(): seed, stream, offset of the state's generator; generator(seed, stream, offset) sets
+ * it */
 static int generator(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
     lua_pushinteger(L, (lua_Integer)ctx->rng.seed);
     lua_pushinteger(L, (lua_Integer)ctx->rng.stream);
     lua_pushinteger(L, (lua_Integer)ctx->rng.offset);
     if (lua_gettop(L) >= 6)
-        ctx->rng = (tide_rng){(uint64_t)luaL_checkinteger(L, 1), (uint64_t)luaL_checkinteger(L, 2), (uint64_t)luaL_checkinteger(L, 3)};
+        ctx->rng = (tide_rng){(uint64_t)luaL_checkinteger(L, 1), (uint64_t)luaL_checkinteger(L, 2),
+                              (uint64_t)luaL_checkinteger(L, 3)};
     return 3;
 }
 
-/* -- profile: core.profile_start(), core.profile_stop() -> list of { name, calls, seconds, bytes, flops } -- */
+/* -- profile: core.profile_start(), core.profile_stop() -> list of { name, calls, seconds, bytes,
+ * flops } -- */
 
 static int profile_start(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
@@ -118,7 +126,8 @@ static int profile_stop(lua_State *L) {
     return 1;
 }
 
-/* -- interrupts: while watched, the first Ctrl-C sets a flag, a second one goes where it went before -- */
+/* -- interrupts: while watched, the first Ctrl-C sets a flag, a second one goes where it went
+ * before -- */
 
 static volatile sig_atomic_t interrupts;
 static volatile time_t second_press;
@@ -163,7 +172,8 @@ static int watch_interrupts(lua_State *L) {
     return 0;
 }
 
-/* cancel_flag(): where a program's own handler writes 1, so that the op that runs, or the next one, raises "interrupted!" */
+/* cancel_flag(): where a program's own handler writes 1, so that the op that runs, or the next one,
+ * raises "interrupted!" */
 static int cancel_flag(lua_State *L) {
     lua_pushlightuserdata(L, (void *)&tide_cancel);
     return 1;
@@ -211,7 +221,8 @@ static int resident(lua_State *L) {
     return 2;
 }
 
-/* engines(): the names of the CPU's engines in order; engines("plain") lets only these serve, engines(false) all */
+/* engines(): the names of the CPU's engines in order; engines("plain") lets only these serve,
+ * engines(false) all */
 static int engine_order(lua_State *L) {
     if (lua_gettop(L) > 0) tide_limit_engines(lua_toboolean(L, 1) ? luaL_checkstring(L, 1) : NULL);
     lua_newtable(L);
@@ -224,7 +235,8 @@ static int engine_order(lua_State *L) {
     return 1;
 }
 
-/* blas_info(), onednn_info(): what is there (they open it); engine_stats(): counts since the process began */
+/* blas_info(), onednn_info(): what is there (they open it); engine_stats(): counts since the
+ * process began */
 static int blas_info(lua_State *L) {
     tide_engines_open();
     lua_pushstring(L, tide_blas_info());
@@ -247,8 +259,8 @@ static int engine_stats(lua_State *L) {
 }
 
 #ifdef TIDE_HARD
-/* hard_fail(k, lua, f): runs f() while the k-th allocation of Tide fails, or with `lua` the state's k-th and some behind it.
- * Returns whether it fell due, whether f returned, and else its error. */
+/* hard_fail(k, lua, f): runs f() while the k-th allocation of Tide fails, or with `lua` the state's
+ * k-th and some behind it. Returns whether it fell due, whether f returned, and else its error. */
 static struct {
     lua_Alloc f;
     void *ud;
@@ -256,8 +268,12 @@ static struct {
 } states;
 static void *failing(void *ud, void *p, size_t osize, size_t nsize) {
     (void)ud;
-    enum { ROW = 8 }; /* Lua asks each time again behind a collection; then memory is to be had, or nobody could call it off */
-    if (states.left > -ROW && states.left != 0 && nsize > (p ? osize : 0) && (states.left < 0 || states.left == 1)) {
+    enum {
+        ROW = 8
+    }; /* Lua asks each time again behind a collection; then memory is to be had, or nobody could
+          call it off */
+    if (states.left > -ROW && states.left != 0 && nsize > (p ? osize : 0) &&
+        (states.left < 0 || states.left == 1)) {
         states.left = states.left < 0 ? states.left - 1 : -1;
         return NULL;
     }

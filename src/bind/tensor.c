@@ -18,8 +18,12 @@ static creation options(lua_State *L, int i, const char *where, const char *extr
         return c;
     }
     if (lua_type(L, i) != LUA_TTABLE) {
-        if (!tideL_isnone(L, i)) tideL_error(L, where, "options must be a table or a dtype's name (got %s)%s", tideL_typename(L, i),
-                                             lua_type(L, i) == LUA_TNUMBER ? "; several sizes or numbers are one list, { 2, 3 }" : "");
+        if (!tideL_isnone(L, i))
+            tideL_error(L, where, "options must be a table or a dtype's name (got %s)%s",
+                        tideL_typename(L, i),
+                        lua_type(L, i) == LUA_TNUMBER
+                            ? "; several sizes or numbers are one list, { 2, 3 }"
+                            : "");
         return c;
     }
     i = lua_absindex(L, i);
@@ -33,9 +37,13 @@ static creation options(lua_State *L, int i, const char *where, const char *extr
                 c.requires_grad = lua_toboolean(L, -1);
             } else if (!strcmp(key, "device")) {
                 const char *name = lua_tostring(L, -1);
-                if (!name || strcmp(name, "cpu")) tideL_error(L, where, "no device '%.40s' here (expected cpu)", name ? name : tideL_typename(L, -1));
+                if (!name || strcmp(name, "cpu"))
+                    tideL_error(L, where, "no device '%.40s' here (expected cpu)",
+                                name ? name : tideL_typename(L, -1));
             } else if (!extra || strcmp(key, extra)) {
-                tideL_error(L, where, "unknown option '%.40s' (expected dtype, device%s%s or requires_grad)", key, extra ? ", " : "", extra ? extra : "");
+                tideL_error(L, where,
+                            "unknown option '%.40s' (expected dtype, device%s%s or requires_grad)",
+                            key, extra ? ", " : "", extra ? extra : "");
             }
         }
         lua_pop(L, 1);
@@ -45,15 +53,20 @@ static creation options(lua_State *L, int i, const char *where, const char *extr
 
 static int finish(lua_State *L, tideL_handle *h, creation c, const char *where) {
     if (c.requires_grad) {
-        if (!tide_is_float(h->t->dtype)) tideL_error(L, where, "only float tensors have gradients (got %s)", tide_dtype_name(h->t->dtype));
+        if (!tide_is_float(h->t->dtype))
+            tideL_error(L, where, "only float tensors have gradients (got %s)",
+                        tide_dtype_name(h->t->dtype));
         h->t->requires_grad = 1;
     }
     return 1;
 }
 
-/* tensor(data, { dtype, device, requires_grad }): nested tables, numbers, booleans or a tensor (copied) */
+/* tensor(data, { dtype, device, requires_grad }): nested tables, numbers, booleans or a tensor
+ * (copied) */
 static int new_tensor(lua_State *L) {
-    if (lua_gettop(L) < 1) tideL_error(L, "tensor", "data are missing (expected a number, a nested table or a tensor)");
+    if (lua_gettop(L) < 1)
+        tideL_error(L, "tensor",
+                    "data are missing (expected a number, a nested table or a tensor)");
     creation c = options(L, 2, "tensor", NULL);
     tide_ctx *ctx = tideL_ctx(L);
     tideL_pace(L);
@@ -61,22 +74,25 @@ static int new_tensor(lua_State *L) {
         tideL_handle *h = tideL_new(L);
         tide_tensor *src = tideL_checktensor(L, 1, "tensor");
         int was = tide_grad_mode(ctx, 0);
-        tide_status st = c.dtype >= 0 && c.dtype != src->dtype ? tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = c.dtype}, 1, &src, &h->t)
-                                                               : tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &src, &h->t);
+        tide_status st = c.dtype >= 0 && c.dtype != src->dtype
+            ? tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = c.dtype}, 1, &src, &h->t)
+            : tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &src, &h->t);
         tide_grad_mode(ctx, was);
         tideL_try(L, ctx, st);
         return finish(L, h, c, "tensor");
     }
     int type = lua_type(L, 1);
     if (type != LUA_TTABLE && type != LUA_TNUMBER && type != LUA_TBOOLEAN)
-        tideL_error(L, "tensor", "data must be numbers, booleans or nested tables of them (got %s)", tideL_typename(L, 1));
+        tideL_error(L, "tensor", "data must be numbers, booleans or nested tables of them (got %s)",
+                    tideL_typename(L, 1));
     if (type == LUA_TTABLE && lua_rawlen(L, 1) == 0 && tideL_has_string_key(L, 1))
         tideL_error(L, "tensor", "the first argument must be the data; options come after it");
     tideL_literal(L, 1, c.dtype, -1, "tensor");
     return finish(L, tideL_tohandle(L, -1), c, "tensor");
 }
 
-/* upvalue 1: the name, upvalue 2: the value. zeros(shape, options), full(shape, value, options), zeros_like(x, options) */
+/* upvalue 1: the name, upvalue 2: the value. zeros(shape, options), full(shape, value, options),
+ * zeros_like(x, options) */
 static int filled(lua_State *L) {
     const char *where = lua_tostring(L, lua_upvalueindex(1));
     int takes_value = lua_isnil(L, lua_upvalueindex(2)), like = strstr(where, "_like") != NULL;
@@ -90,7 +106,8 @@ static int filled(lua_State *L) {
         a.dtype = x->dtype;
     } else if (lua_type(L, 1) == LUA_TTABLE || lua_type(L, 1) == LUA_TNUMBER) {
         tideL_toshape(L, 1, where, &a.shape);
-        if (lua_gettop(L) == 1 && lua_type(L, 1) == LUA_TTABLE && tideL_has_string_key(L, 1)) { /* zeros{2, 3, dtype = "int32"} */
+        if (lua_gettop(L) == 1 && lua_type(L, 1) == LUA_TTABLE &&
+            tideL_has_string_key(L, 1)) { /* zeros{2, 3, dtype = "int32"} */
             lua_pushvalue(L, 1);
             if (takes_value) {
                 lua_getfield(L, 1, "fill_value");
@@ -98,7 +115,8 @@ static int filled(lua_State *L) {
             }
         }
     } else {
-        tideL_error(L, where, "shape must be a list of whole numbers (got %s)", tideL_typename(L, 1));
+        tideL_error(L, where, "shape must be a list of whole numbers (got %s)",
+                    tideL_typename(L, 1));
     }
     int bool_value = 0, exact = 0;
     if (takes_value) {
@@ -136,12 +154,15 @@ static int from_bytes(lua_State *L) {
     tide_ints shape;
     size_t n;
     tideL_toshape(L, 2, "from_bytes", &shape);
-    if (lua_type(L, 3) != LUA_TSTRING) tideL_error(L, "from_bytes", "bytes must be a string (got %s)", luaL_typename(L, 3));
+    if (lua_type(L, 3) != LUA_TSTRING)
+        tideL_error(L, "from_bytes", "bytes must be a string (got %s)", luaL_typename(L, 3));
     const char *bytes = lua_tolstring(L, 3, &n);
     tide_ctx *ctx = tideL_ctx(L);
     tideL_handle *h = tideL_new(L);
     tideL_try(L, ctx, tide_new(ctx, dtype, (int)shape.n, shape.v, &h->t));
-    if (n != h->t->storage->bytes) tideL_error(L, "from_bytes", "the bytes do not fit (expected %zu, got %zu)", h->t->storage->bytes, n);
+    if (n != h->t->storage->bytes)
+        tideL_error(L, "from_bytes", "the bytes do not fit (expected %zu, got %zu)",
+                    h->t->storage->bytes, n);
     if (n) memcpy(tide_data(h->t), bytes, n);
     return 1;
 }
@@ -179,7 +200,8 @@ static int item(lua_State *L) {
     tide_tensor *t = tideL_checktensor(L, 1, "item");
     char buf[160];
     if (tide_numel(t) != 1)
-        tideL_error(L, "item", "needs a tensor of one element (got %s)", tide_shape_str(t->rank, t->shape, buf, sizeof buf));
+        tideL_error(L, "item", "needs a tensor of one element (got %s)",
+                    tide_shape_str(t->rank, t->shape, buf, sizeof buf));
     tideL_push_item(L, t, 0);
     return 1;
 }
@@ -199,7 +221,8 @@ static int to_string(lua_State *L) {
         return 1;
     }
     char buf[160];
-    lua_pushfstring(L, "tensor %s %s", tide_dtype_name(h->t->dtype), tide_shape_str(h->t->rank, h->t->shape, buf, sizeof buf));
+    lua_pushfstring(L, "tensor %s %s", tide_dtype_name(h->t->dtype),
+                    tide_shape_str(h->t->rank, h->t->shape, buf, sizeof buf));
     return 1;
 }
 
@@ -219,7 +242,9 @@ static int concat(lua_State *L) {
         }
         tide_tensor *t = tideL_checktensor(L, i, "..");
         if (tide_numel(t) != 1)
-            tideL_error(L, "..", "joins text with a tensor of one element only (got %s); use tostring(x)", tide_shape_str(t->rank, t->shape, buf, sizeof buf));
+            tideL_error(L, "..",
+                        "joins text with a tensor of one element only (got %s); use tostring(x)",
+                        tide_shape_str(t->rank, t->shape, buf, sizeof buf));
         tideL_push_item(L, t, 0);
     }
     lua_concat(L, 2);
@@ -236,7 +261,9 @@ static void push_one(lua_State *L, int i, const char *sign, const char *instead)
     tide_tensor *t = tideL_checktensor(L, i, sign);
     char buf[160];
     if (tide_numel(t) != 1)
-        tideL_error(L, sign, "compares tensors of one element only, since Lua makes it a boolean (got %s); use x:%s(y)",
+        tideL_error(L, sign,
+                    "compares tensors of one element only, since Lua makes it a boolean (got %s); "
+                    "use x:%s(y)",
                     tide_shape_str(t->rank, t->shape, buf, sizeof buf), instead);
     if (tide_is_float(t->dtype)) lua_pushnumber(L, tide_item(t, 0));
     else lua_pushinteger(L, tide_item_int(t, 0));
@@ -260,7 +287,9 @@ static int same(lua_State *L) {
 static int copy_(lua_State *L) {
     tide_tensor *t = tideL_pin(L, 1, "copy_"), *src = tideL_pinvalue(L, 2, t->dtype, "copy_");
     if (t->ctx->grad_mode && tide_needs_grad(t))
-        tideL_error(L, "copy_", "a tensor that requires a gradient cannot be written while gradients are recorded; use tide.no_grad");
+        tideL_error(L, "copy_",
+                    "a tensor that requires a gradient cannot be written while gradients are "
+                    "recorded; use tide.no_grad");
     tideL_try_named(L, t->ctx, "copy_", tide_copy_into(t->ctx, t, src));
     lua_settop(L, 1);
     return 1;
@@ -273,7 +302,9 @@ static int assign(lua_State *L) {
     int same = src->rank == t->rank;
     for (int i = 0; i < t->rank && same; i++) same = src->shape[i] == t->shape[i];
     if (!same)
-        tideL_error(L, "assign", "the value has another shape than the variable (expected %s, got %s)", tide_shape_str(t->rank, t->shape, a, sizeof a),
+        tideL_error(L, "assign",
+                    "the value has another shape than the variable (expected %s, got %s)",
+                    tide_shape_str(t->rank, t->shape, a, sizeof a),
                     tide_shape_str(src->rank, src->shape, b, sizeof b));
     tideL_try_named(L, t->ctx, "assign", tide_copy_into(t->ctx, t, src));
     lua_settop(L, 1);
@@ -283,8 +314,11 @@ static int assign(lua_State *L) {
 static int requires_grad_(lua_State *L) {
     tide_tensor *t = tideL_checktensor(L, 1, "requires_grad_");
     int on = lua_isnoneornil(L, 2) || lua_toboolean(L, 2);
-    if (t->node) tideL_error(L, "requires_grad_", "only leaves can be told; detach() the tensor first");
-    if (on && !tide_is_float(t->dtype)) tideL_error(L, "requires_grad_", "only float tensors have gradients (got %s)", tide_dtype_name(t->dtype));
+    if (t->node)
+        tideL_error(L, "requires_grad_", "only leaves can be told; detach() the tensor first");
+    if (on && !tide_is_float(t->dtype))
+        tideL_error(L, "requires_grad_", "only float tensors have gradients (got %s)",
+                    tide_dtype_name(t->dtype));
     t->requires_grad = (uint8_t)on;
     lua_settop(L, 1);
     return 1;
@@ -319,20 +353,11 @@ static int is_contiguous(lua_State *L) {
 static const struct {
     const char *event, *op;
 } operators[] = {
-    {"__add", "add"},
-    {"__sub", "subtract"},
-    {"__mul", "multiply"},
-    {"__div", "divide"},
-    {"__idiv", "floor_divide"},
-    {"__mod", "mod"},
-    {"__pow", "power"},
-    {"__unm", "negative"},
-    {"__band", "bitwise_and"},
-    {"__bor", "bitwise_or"},
-    {"__bxor", "bitwise_xor"},
-    {"__bnot", "bitwise_not"},
-    {"__shl", "left_shift"},
-    {"__shr", "right_shift"},
+    {"__add", "add"},        {"__sub", "subtract"},      {"__mul", "multiply"},
+    {"__div", "divide"},     {"__idiv", "floor_divide"}, {"__mod", "mod"},
+    {"__pow", "power"},      {"__unm", "negative"},      {"__band", "bitwise_and"},
+    {"__bor", "bitwise_or"}, {"__bxor", "bitwise_xor"},  {"__bnot", "bitwise_not"},
+    {"__shl", "left_shift"}, {"__shr", "right_shift"},
 };
 
 static int unary_minus(lua_State *L) { /* Lua passes the operand twice */
@@ -356,13 +381,8 @@ static const luaL_Reg methods[] = {
     {NULL, NULL},
 };
 static const luaL_Reg events[] = {
-    {"__tostring", to_string},
-    {"__len", length},
-    {"__concat", concat},
-    {"__lt", less},
-    {"__le", less_equal},
-    {"__eq", same},
-    {NULL, NULL},
+    {"__tostring", to_string}, {"__len", length}, {"__concat", concat}, {"__lt", less},
+    {"__le", less_equal},      {"__eq", same},    {NULL, NULL},
 };
 static const luaL_Reg functions[] = {
     {"tensor", new_tensor},
@@ -376,14 +396,8 @@ static const struct {
     double value;
     int takes_value;
 } fills[] = {
-    {"zeros", 0, 0},
-    {"ones", 1, 0},
-    {"full", 0, 1},
-    {"zeros_like", 0, 0},
-    {"ones_like", 1, 0},
-    {"full_like", 0, 1},
-    {"empty", 0, 0},
-    {"empty_like", 0, 0},
+    {"zeros", 0, 0},     {"ones", 1, 0},      {"full", 0, 1},  {"zeros_like", 0, 0},
+    {"ones_like", 1, 0}, {"full_like", 0, 1}, {"empty", 0, 0}, {"empty_like", 0, 0},
 };
 
 /* What maps element to element, and so has an in-place form: x:add_(y), x:exp_(), x:clip_(0, 1). */
@@ -421,7 +435,8 @@ void tideL_open_tensor(lua_State *L) {
             lua_pop(L, 1);
             continue;
         }
-        if (!strcmp(operators[i].event, "__unm") || !strcmp(operators[i].event, "__bnot")) lua_pushcclosure(L, unary_minus, 1);
+        if (!strcmp(operators[i].event, "__unm") || !strcmp(operators[i].event, "__bnot"))
+            lua_pushcclosure(L, unary_minus, 1);
         lua_setfield(L, meta, operators[i].event);
     }
     lua_getfield(L, meta, "methods");

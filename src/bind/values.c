@@ -42,9 +42,11 @@ int64_t tideL_toint(lua_State *L, int i, const char *where, const char *name) {
     int ok;
     int64_t v = lua_tointegerx(L, i, &ok);
     if (ok && lua_type(L, i) == LUA_TNUMBER) return v;
-    if (lua_type(L, i) == LUA_TNUMBER) tideL_error(L, where, "%s must be a whole number (got %.14g)", name, lua_tonumber(L, i));
+    if (lua_type(L, i) == LUA_TNUMBER)
+        tideL_error(L, where, "%s must be a whole number (got %.14g)", name, lua_tonumber(L, i));
     tide_tensor *t = tideL_totensor(L, i);
-    if (t && tide_numel(t) == 1 && !tide_is_float(t->dtype) && !tide_is_sparse(t)) return tide_item_int(t, 0);
+    if (t && tide_numel(t) == 1 && !tide_is_float(t->dtype) && !tide_is_sparse(t))
+        return tide_item_int(t, 0);
     tideL_error(L, where, "%s must be a whole number (got %s)%s", name, tideL_typename(L, i),
                 t ? "; a call in the middle of arguments needs parentheses" : "");
     return 0;
@@ -83,9 +85,12 @@ int tideL_todtype(lua_State *L, int i, const char *where) {
         for (size_t k = 0; k < sizeof names / sizeof *names; k++)
             if (!strcmp(s, names[k].name)) return names[k].dtype;
         tideL_error(L, where,
-                    "unknown dtype '%.40s' (expected float32, float64, int64, int32, uint8, int8, bool, float16 or bfloat16)", s);
+                    "unknown dtype '%.40s' (expected float32, float64, int64, int32, uint8, int8, "
+                    "bool, float16 or bfloat16)",
+                    s);
     }
-    tideL_error(L, where, "dtype must be a name such as \"float32\" (got %s)", tideL_typename(L, i));
+    tideL_error(L, where, "dtype must be a name such as \"float32\" (got %s)",
+                tideL_typename(L, i));
     return 0;
 }
 
@@ -96,9 +101,13 @@ void tideL_toints(lua_State *L, int i, const char *where, const char *name, tide
         out->v[0] = tideL_toint(L, i, where, name);
         return;
     }
-    if (lua_type(L, i) != LUA_TTABLE) tideL_error(L, where, "%s must be a number or a list of numbers (got %s)", name, tideL_typename(L, i));
+    if (lua_type(L, i) != LUA_TTABLE)
+        tideL_error(L, where, "%s must be a number or a list of numbers (got %s)", name,
+                    tideL_typename(L, i));
     int64_t n = (int64_t)lua_rawlen(L, i);
-    if (n > TIDE_MAX_RANK) tideL_error(L, where, "%s has too many entries (expected at most %d, got %ld)", name, TIDE_MAX_RANK, (long)n);
+    if (n > TIDE_MAX_RANK)
+        tideL_error(L, where, "%s has too many entries (expected at most %d, got %ld)", name,
+                    TIDE_MAX_RANK, (long)n);
     out->n = n;
     for (int64_t k = 0; k < n; k++) {
         lua_rawgeti(L, i, k + 1);
@@ -113,7 +122,8 @@ void tideL_toshape(lua_State *L, int i, const char *where, tide_ints *out) {
 
 int64_t tideL_toaxis(lua_State *L, int i, const char *where, const char *name) {
     int64_t v = tideL_toint(L, i, where, name);
-    if (v == 0) tideL_error(L, where, "%s counts from 1 (expected 1.. or -1.. from the end, got 0)", name);
+    if (v == 0)
+        tideL_error(L, where, "%s counts from 1 (expected 1.. or -1.. from the end, got 0)", name);
     return v > 0 ? v - 1 : v;
 }
 
@@ -136,14 +146,18 @@ static void measure(lua_State *L, int i, int depth, form *f, int first) {
     i = lua_absindex(L, i);
     int type = lua_type(L, i);
     if (type == LUA_TTABLE) {
-        if (depth >= TIDE_MAX_RANK) tideL_error(L, f->where, "the data are nested deeper than %d levels", TIDE_MAX_RANK);
-        if (!first && depth >= f->rank) tideL_error(L, f->where, "the data are ragged: a list stands where a number is due");
+        if (depth >= TIDE_MAX_RANK)
+            tideL_error(L, f->where, "the data are nested deeper than %d levels", TIDE_MAX_RANK);
+        if (!first && depth >= f->rank)
+            tideL_error(L, f->where, "the data are ragged: a list stands where a number is due");
         int64_t n = (int64_t)lua_rawlen(L, i);
         if (first) {
             f->shape[depth] = n;
             if (depth + 1 > f->rank) f->rank = depth + 1;
         } else if (f->shape[depth] != n) {
-            tideL_error(L, f->where, "the data are ragged (expected lists of %ld at level %d, got %ld)", (long)f->shape[depth], depth + 1, (long)n);
+            tideL_error(L, f->where,
+                        "the data are ragged (expected lists of %ld at level %d, got %ld)",
+                        (long)f->shape[depth], depth + 1, (long)n);
         }
         luaL_checkstack(L, 4, "tide");
         for (int64_t k = 0; k < n; k++) {
@@ -153,17 +167,21 @@ static void measure(lua_State *L, int i, int depth, form *f, int first) {
         }
         return;
     }
-    if (!first && depth != f->rank) tideL_error(L, f->where, "the data are ragged: a value stands where a list is due");
+    if (!first && depth != f->rank)
+        tideL_error(L, f->where, "the data are ragged: a value stands where a list is due");
     if (type == LUA_TNUMBER) f->numbers++;
     else if (type == LUA_TBOOLEAN) f->booleans++;
     else if (one_element(L, i)) f->numbers++;
     else if (tideL_tohandle(L, i)) {
         char shape[160];
         const tide_tensor *t = tideL_totensor(L, i);
-        tideL_error(L, f->where, "a list of data holds a tensor of %s (expected numbers or booleans); one tensor stands without braces, several are joined by ops.stack",
+        tideL_error(L, f->where,
+                    "a list of data holds a tensor of %s (expected numbers or booleans); one "
+                    "tensor stands without braces, several are joined by ops.stack",
                     tide_shape_str(t->rank, t->shape, shape, sizeof shape));
     } else
-        tideL_error(L, f->where, "data must be numbers or booleans (got %s)", type == LUA_TNIL ? "nil; lists have no holes" : tideL_typename(L, i));
+        tideL_error(L, f->where, "data must be numbers or booleans (got %s)",
+                    type == LUA_TNIL ? "nil; lists have no holes" : tideL_typename(L, i));
     if (f->numbers && f->booleans) tideL_error(L, f->where, "the data mix numbers and booleans");
 }
 
@@ -180,22 +198,29 @@ static void store(lua_State *L, int i, void *p, int dtype, int64_t at, const cha
         whole = ok;
     } else {
         tide_tensor *t = tideL_totensor(L, i);
-        if (!t || tide_numel(t) != 1) tideL_error(L, where, "the data changed while they were read");
+        if (!t || tide_numel(t) != 1)
+            tideL_error(L, where, "the data changed while they were read");
         x = tide_item(t, 0);
         n = tide_is_float(t->dtype) ? 0 : tide_item_int(t, 0);
         if (tide_is_float(t->dtype)) whole = lua_numbertointeger(x, &n);
     }
-    if (dtype != TIDE_F32 && dtype != TIDE_F64 && dtype != TIDE_BOOL && dtype != TIDE_F16 && dtype != TIDE_BF16) {
-        static const int64_t lo[] = {[TIDE_I64] = INT64_MIN, [TIDE_I32] = INT32_MIN, [TIDE_U8] = 0, [TIDE_I8] = -128};
-        static const int64_t hi[] = {[TIDE_I64] = INT64_MAX, [TIDE_I32] = INT32_MAX, [TIDE_U8] = 255, [TIDE_I8] = 127};
+    if (dtype != TIDE_F32 && dtype != TIDE_F64 && dtype != TIDE_BOOL && dtype != TIDE_F16 &&
+        dtype != TIDE_BF16) {
+        static const int64_t lo[] = {
+            [TIDE_I64] = INT64_MIN, [TIDE_I32] = INT32_MIN, [TIDE_U8] = 0, [TIDE_I8] = -128};
+        static const int64_t hi[] = {
+            [TIDE_I64] = INT64_MAX, [TIDE_I32] = INT32_MAX, [TIDE_U8] = 255, [TIDE_I8] = 127};
         if (!whole) tideL_error(L, where, "%s cannot hold %.14g", tide_dtype_name(dtype), x);
-        if (n < lo[dtype] || n > hi[dtype]) tideL_error(L, where, "%s cannot hold %lld", tide_dtype_name(dtype), (long long)n);
+        if (n < lo[dtype] || n > hi[dtype])
+            tideL_error(L, where, "%s cannot hold %lld", tide_dtype_name(dtype), (long long)n);
     }
     switch (dtype) {
     case TIDE_F32: {
         float f = (float)x;
         if (lua_isinteger(L, i) && (double)f != x)
-            tideL_error(L, where, "float32 cannot hold %lld exactly; use dtype = \"int64\" or \"float64\"", (long long)n);
+            tideL_error(L, where,
+                        "float32 cannot hold %lld exactly; use dtype = \"int64\" or \"float64\"",
+                        (long long)n);
         ((float *)p)[at] = f;
         break;
     }
@@ -213,7 +238,8 @@ static void store(lua_State *L, int i, void *p, int dtype, int64_t at, const cha
 static int64_t fill(lua_State *L, int i, tide_tensor *t, int axis, int64_t at, const char *where) {
     i = lua_absindex(L, i);
     int list = lua_type(L, i) == LUA_TTABLE;
-    if (list != (axis < t->rank) || (list && (int64_t)lua_rawlen(L, i) != t->shape[axis])) tideL_error(L, where, "the data changed while they were read");
+    if (list != (axis < t->rank) || (list && (int64_t)lua_rawlen(L, i) != t->shape[axis]))
+        tideL_error(L, where, "the data changed while they were read");
     if (!list) {
         store(L, i, t->storage->data, t->dtype, at, where);
         return at + 1;
@@ -244,19 +270,25 @@ tide_tensor *tideL_literal(lua_State *L, int i, int dtype, int like, const char 
         }
         if (f.booleans && f.rank == 0 && tide_is_float(like)) dtype = like;
     }
-    if (like >= 0 && !tide_is_float(dtype) && lua_isinteger(L, i)) { /* an integer its dtype cannot hold widens */
+    if (like >= 0 && !tide_is_float(dtype) &&
+        lua_isinteger(L, i)) { /* an integer its dtype cannot hold widens */
         int64_t v = lua_tointeger(L, i);
-        if ((dtype == TIDE_U8 && (v < 0 || v > 255)) || (dtype == TIDE_I8 && (v < -128 || v > 127))) dtype = TIDE_I32;
+        if ((dtype == TIDE_U8 && (v < 0 || v > 255)) || (dtype == TIDE_I8 && (v < -128 || v > 127)))
+            dtype = TIDE_I32;
         if (dtype == TIDE_I32 && (v < INT32_MIN || v > INT32_MAX)) dtype = TIDE_I64;
     }
     int store_dtype = dtype == TIDE_F16 || dtype == TIDE_BF16 ? TIDE_F32 : dtype;
     tideL_handle *h = tideL_new(L);
     tideL_try(L, ctx, tide_new(ctx, store_dtype, f.rank, f.shape, &h->t));
-    if (like >= 0 && f.rank == 0 && store_dtype == TIDE_F32 && lua_type(L, i) != LUA_TUSERDATA) ((float *)tide_data(h->t))[0] = (float)lua_tonumber(L, i) + (float)(lua_isboolean(L, i) && lua_toboolean(L, i));
+    if (like >= 0 && f.rank == 0 && store_dtype == TIDE_F32 && lua_type(L, i) != LUA_TUSERDATA)
+        ((float *)tide_data(h->t))[0] =
+            (float)lua_tonumber(L, i) + (float)(lua_isboolean(L, i) && lua_toboolean(L, i));
     else fill(L, i, h->t, 0, 0, where);
     if (store_dtype != dtype) {
         tide_tensor *half = NULL;
-        tideL_try(L, ctx, tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = dtype}, 1, &h->t, &half));
+        tideL_try(
+            L, ctx,
+            tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = dtype}, 1, &h->t, &half));
         tide_release(h->t);
         h->t = half;
     }

@@ -23,10 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { HDF5_FILE = 3,
-       MAX_RANK = 16,
-       MAX_DEPTH = 64,
-       MAX_OBJECTS = 1000000 };
+enum { HDF5_FILE = 3, MAX_RANK = 16, MAX_DEPTH = 64, MAX_OBJECTS = 1000000 };
 #define MAX_HEADER 100000000u
 
 /* A dataset as the record names it: HDF5 rows of one kind. */

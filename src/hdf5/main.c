@@ -29,8 +29,7 @@
 #define SANITIZED 0
 #endif
 
-enum { CPU_SECONDS = 10,
-       IO_CHUNK = 1 << 20 };
+enum { CPU_SECONDS = 10, IO_CHUNK = 1 << 20 };
 #define BASE_MEMORY ((uint64_t)512 << 20)
 
 void fail(const char *fmt, ...) {
@@ -128,30 +127,14 @@ static void confine(uint64_t memory, uint64_t seconds) {
 #ifdef TIDE_SECCOMP
     if (SANITIZED) return;
     static const int allowed[] = {
-        SCMP_SYS(read),
-        SCMP_SYS(write),
-        SCMP_SYS(mmap),
-        SCMP_SYS(munmap),
-        SCMP_SYS(mremap),
-        SCMP_SYS(mprotect),
-        SCMP_SYS(brk),
-        SCMP_SYS(madvise),
-        SCMP_SYS(close),
-        SCMP_SYS(fstat),
-        SCMP_SYS(newfstatat),
-        SCMP_SYS(lseek),
-        SCMP_SYS(futex),
-        SCMP_SYS(exit),
-        SCMP_SYS(exit_group),
-        SCMP_SYS(rt_sigreturn),
-        SCMP_SYS(rt_sigprocmask),
-        SCMP_SYS(getpid),
-        SCMP_SYS(gettid),
-        SCMP_SYS(tgkill),
-        SCMP_SYS(getuid),
-        SCMP_SYS(clock_gettime),
-        SCMP_SYS(gettimeofday),
-        SCMP_SYS(time),
+        SCMP_SYS(read),          SCMP_SYS(write),          SCMP_SYS(mmap),
+        SCMP_SYS(munmap),        SCMP_SYS(mremap),         SCMP_SYS(mprotect),
+        SCMP_SYS(brk),           SCMP_SYS(madvise),        SCMP_SYS(close),
+        SCMP_SYS(fstat),         SCMP_SYS(newfstatat),     SCMP_SYS(lseek),
+        SCMP_SYS(futex),         SCMP_SYS(exit),           SCMP_SYS(exit_group),
+        SCMP_SYS(rt_sigreturn),  SCMP_SYS(rt_sigprocmask), SCMP_SYS(getpid),
+        SCMP_SYS(gettid),        SCMP_SYS(tgkill),         SCMP_SYS(getuid),
+        SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday),   SCMP_SYS(time),
         SCMP_SYS(getrandom),
     };
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
@@ -159,7 +142,8 @@ static void confine(uint64_t memory, uint64_t seconds) {
     for (size_t i = 0; i < sizeof allowed / sizeof *allowed && !bad; i++)
         seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0); /* not every machine has each */
     if (bad) fail("the system calls cannot be filtered");
-    /* a kernel that has no filters (or a container that forbids them): the limits above stand alone */
+    /* a kernel that has no filters (or a container that forbids them): the limits above stand alone
+     */
     if (seccomp_load(filter) < 0) errno = 0;
     seccomp_release(filter);
 #endif
@@ -173,8 +157,9 @@ int main(int argc, char **argv) {
     struct stat st;
     if (argc != 3 || *end || (!writing && !tree && strcmp(argv[1], "read")) ||
         fstat(HDF5_FILE, &st) != 0) {
-        fprintf(stderr, "tide-hdf5 is started by Tide: it reads and writes the "
-                        "HDF5 file on descriptor 3");
+        fprintf(stderr,
+                "tide-hdf5 is started by Tide: it reads and writes the "
+                "HDF5 file on descriptor 3");
         return 2;
     }
     const void *image = NULL;
@@ -188,7 +173,8 @@ int main(int argc, char **argv) {
     json_object_seed(0);
     if (H5open() < 0 || H5PLset_loading_state(0) < 0 || H5Eset_auto2(H5E_DEFAULT, NULL, NULL) < 0)
         fail("libhdf5 cannot be started");
-    /* writing holds the tensors' bytes in the file being made and in its image; a second suffices for 4 MiB of any file */
+    /* writing holds the tensors' bytes in the file being made and in its image; a second suffices
+     * for 4 MiB of any file */
     if (writing) confine(BASE_MEMORY + 4 * max, CPU_SECONDS + (max >> 22));
     else confine(BASE_MEMORY + size + 2 * max, CPU_SECONDS + (size >> 22));
     if (writing) write_file(max);

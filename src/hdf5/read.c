@@ -12,9 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ATTRIBUTE = 64 << 20,
-       MAX_NAME = 4096,
-       DEFLATE_RATIO = 1032 };
+enum { MAX_ATTRIBUTE = 64 << 20, MAX_NAME = 4096, DEFLATE_RATIO = 1032 };
 
 static struct {
     const void *image;
@@ -142,8 +140,10 @@ static json_t *read_numbers(hid_t a, int whole, hssize_t n, int scalar, const ch
     json_t *list = must(json_array());
     for (hssize_t i = 0; i < n; i++) {
         double d = whole ? 0 : ((double *)p)[i];
-        json_array_append_new(list, whole ? json_integer(((int64_t *)p)[i]) : isfinite(d) ? json_real(d)
-                                                                                          : json_null());
+        json_array_append_new(list,
+                              whole             ? json_integer(((int64_t *)p)[i])
+                                  : isfinite(d) ? json_real(d)
+                                                : json_null());
     }
     free(p);
     if (!scalar) return list;
@@ -215,8 +215,7 @@ static const char *dtype_of(hid_t t, json_t *attributes, hid_t *mem) {
         if (size != 2) return NULL;
         *mem = H5Tcopy(t);
         if (H5Tset_order(*mem, H5T_ORDER_LE) < 0) return NULL;
-        return fields_are(t, 10, 5, 10, 15) ? "F16" : fields_are(t, 7, 8, 7, 127) ? "BF16"
-                                                                                  : NULL;
+        return fields_are(t, 10, 5, 10, 15) ? "F16" : fields_are(t, 7, 8, 7, 127) ? "BF16" : NULL;
     case H5T_INTEGER: {
         int sign = H5Tget_sign(t) == H5T_SGN_2;
         if (size == 1) return *mem = sign ? H5T_NATIVE_INT8 : H5T_NATIVE_UINT8, sign ? "I8" : "U8";

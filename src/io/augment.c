@@ -1,7 +1,8 @@
 /* Random transformations of pictures, as Keras' ImageDataGenerator draws and applies them.
  *
- * Invariant: what a sample gets depends on (seed, epoch, index) only, never on which thread or in what order it is made.
- * The draws stand in Keras' order; the numbers behind them are SplitMix64's. */
+ * Invariant: what a sample gets depends on (seed, epoch, index) only, never on which thread or in
+ * what order it is made. The draws stand in Keras' order; the numbers behind them are SplitMix64's.
+ */
 #include "image.h"
 
 #include <math.h>
@@ -70,7 +71,8 @@ static void product(double a[3][3], double b[3][3]) { /* a = a b */
     memcpy(a, c, sizeof c);
 }
 
-/* Rotation, shift, shear, zoom; about the centre; then both axes exchanged, as Keras does. False: the identity. */
+/* Rotation, shift, shear, zoom; about the centre; then both axes exchanged, as Keras does. False:
+ * the identity. */
 static bool compose(const tide_transform *t, int64_t h, int64_t w, tide_affine *out) {
     const double deg = 3.14159265358979323846 / 180;
     double m[3][3] = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}};
@@ -117,8 +119,9 @@ static void extent(const float *x, int64_t n, float *lo, float *hi) {
     }
 }
 
-/* Pillow's ImageEnhance.Brightness on u8: a mix of black and the picture, truncated. Values outside of 0..255 are brought
- * into that range first and back afterwards, as Keras does. Alpha is left alone. */
+/* Pillow's ImageEnhance.Brightness on u8: a mix of black and the picture, truncated. Values outside
+ * of 0..255 are brought into that range first and back afterwards, as Keras does. Alpha is left
+ * alone. */
 static void brighten(float *x, int64_t pixels, int64_t c, double brightness) {
     float lo, hi, b = (float)brightness;
     extent(x, pixels * c, &lo, &hi);
@@ -134,8 +137,7 @@ static void brighten(float *x, int64_t pixels, int64_t c, double brightness) {
         int u = (uint8_t)(int)v;
         if (c != 4 || i % 4 != 3) {
             float t = b * (float)u;
-            u = t <= 0 ? 0 : t >= 255 ? 255
-                                      : (int)t;
+            u = t <= 0 ? 0 : t >= 255 ? 255 : (int)t;
         }
         v = (float)u;
         x[i] = local ? v / 255 * (hi - lo) + lo : v;
@@ -158,8 +160,7 @@ tide_status tide_transform_apply(const tide_augment *a, const tide_transform *t,
         extent(y, n, &lo, &hi);
         for (int64_t i = 0; i < n; i++) {
             float v = y[i] + by;
-            y[i] = v < lo ? lo : v > hi ? hi
-                                        : v;
+            y[i] = v < lo ? lo : v > hi ? hi : v;
         }
     }
     if (t->has_brightness) {

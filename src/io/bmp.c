@@ -1,14 +1,11 @@
-/* BMP: palettes of 1, 4 and 8 bits, run lengths, 16, 24 and 32 bits with any masks. Invariant: every offset is checked against
- * the end of the file before it is read, with 64-bit sums. */
+/* BMP: palettes of 1, 4 and 8 bits, run lengths, 16, 24 and 32 bits with any masks. Invariant:
+ * every offset is checked against the end of the file before it is read, with 64-bit sums. */
 #include "image.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { RAW,
-       RLE8,
-       RLE4,
-       MASKS };
+enum { RAW, RLE8, RLE4, MASKS };
 
 static uint32_t get(const uint8_t *p, int bytes) {
     uint32_t v = 0;
@@ -47,7 +44,8 @@ static tide_status read_header(const uint8_t *b, size_t n, header *d, tide_image
                           : (c == RLE8 && k == 8) || (c == RLE4 && k == 4) ||
             (c == MASKS && (k == 16 || k == 24 || k == 32));
     if (!known)
-        return tide_image_fail(e, TIDE_EIO, "is a BMP of %d bits with compression %d, which is not read", k, c);
+        return tide_image_fail(e, TIDE_EIO,
+                               "is a BMP of %d bits with compression %d, which is not read", k, c);
     size_t after = 14 + (size_t)size;
     if (c == MASKS) { /* behind a header of 40 bytes, inside of the larger ones */
         bool alpha = size >= 56;
@@ -69,7 +67,8 @@ static tide_status read_header(const uint8_t *b, size_t n, header *d, tide_image
 }
 
 /* Run lengths to y, which is (h, w) and zero; rows in the file's order. */
-static tide_status runs(const uint8_t *b, size_t n, const header *d, uint8_t *y, tide_image_error *e) {
+static tide_status runs(const uint8_t *b, size_t n, const header *d, uint8_t *y,
+                        tide_image_error *e) {
     int64_t at = 0, x = 0, all = d->w * d->h;
     size_t i = d->data;
     bool four = d->compression == RLE4;
@@ -81,8 +80,7 @@ static tide_status runs(const uint8_t *b, size_t n, const header *d, uint8_t *y,
             int64_t room = d->w - x;
             if (count > room) count = (int)(room < 0 ? 0 : room);
             for (int k = 0; k < count && at < all; k++)
-                y[at++] = (uint8_t)(!four ? v : k & 1 ? v & 15
-                                                      : v >> 4);
+                y[at++] = (uint8_t)(!four ? v : k & 1 ? v & 15 : v >> 4);
             x += count;
         } else if (v == 0) {
             at = (at + d->w - 1) / d->w * d->w, x = 0;
@@ -96,8 +94,9 @@ static tide_status runs(const uint8_t *b, size_t n, const header *d, uint8_t *y,
             size_t bytes = four ? (size_t)(v + 1) / 2 : (size_t)v;
             if (n - i < bytes) return tide_image_fail(e, TIDE_EIO, "the file is truncated");
             for (int k = 0; k < v && at < all; k++)
-                y[at++] = (uint8_t)(!four ? b[i + (size_t)k] : k & 1 ? b[i + (size_t)k / 2] & 15
-                                                                     : b[i + (size_t)k / 2] >> 4);
+                y[at++] = (uint8_t)(!four       ? b[i + (size_t)k]
+                                        : k & 1 ? b[i + (size_t)k / 2] & 15
+                                                : b[i + (size_t)k / 2] >> 4);
             x += v, i += bytes + (bytes & 1);
         }
     }
@@ -117,7 +116,8 @@ static uint8_t sample(uint32_t v, uint32_t mask) {
     return (uint8_t)((uint64_t)((v & mask) >> shift) * 255 / (mask >> shift));
 }
 
-tide_status tide_bmp_decode(const uint8_t *b, size_t n, const tide_image_options *o, tide_image *out, tide_image_error *e) {
+tide_status tide_bmp_decode(const uint8_t *b, size_t n, const tide_image_options *o,
+                            tide_image *out, tide_image_error *e) {
     header d = {0};
     tide_status st = read_header(b, n, &d, e);
     if (st == TIDE_OK) st = tide_image_check_size((uint64_t)d.h, (uint64_t)d.w, o, e);
@@ -133,13 +133,16 @@ tide_status tide_bmp_decode(const uint8_t *b, size_t n, const tide_image_options
             color[k][i] = k < d.colors ? b[d.palette + (size_t)(k * d.entry + 2 - i)] : (uint8_t)k;
         if (k < d.colors && (color[k][0] != color[k][1] || color[k][0] != color[k][2])) c = 3;
     }
-    uint8_t *data = malloc((size_t)(d.w * d.h * c)), *index = calloc((size_t)d.w, runned ? (size_t)d.h : 1);
+    uint8_t *data = malloc((size_t)(d.w * d.h * c)),
+            *index = calloc((size_t)d.w, runned ? (size_t)d.h : 1);
     if (!data || !index)
-        st = tide_image_fail(e, TIDE_ENOMEM, "not enough memory for a picture of %lld x %lld", (long long)d.h, (long long)d.w);
+        st = tide_image_fail(e, TIDE_ENOMEM, "not enough memory for a picture of %lld x %lld",
+                             (long long)d.h, (long long)d.w);
     else if (runned) st = runs(b, n, &d, index, e);
     for (int64_t i = 0; st == TIDE_OK && i < d.h; i++) {
         const uint8_t *s = runned ? NULL : b + d.data + row * (size_t)i;
-        uint8_t *to = data + (d.down ? i : d.h - 1 - i) * d.w * c, *q = index + (runned ? i * d.w : 0);
+        uint8_t *to = data + (d.down ? i : d.h - 1 - i) * d.w * c,
+                *q = index + (runned ? i * d.w : 0);
         if (d.bits <= 8) {
             if (!runned) unpack(s, &d, q);
             for (int64_t j = 0; j < d.w; j++) memcpy(to + j * c, color[q[j]], (size_t)c);
@@ -163,7 +166,8 @@ static void put(uint8_t *p, uint32_t v) {
     for (int i = 0; i < 4; i++) p[i] = (uint8_t)(v >> 8 * i);
 }
 
-/* 8 bits with a grey palette, 24 bits, or 32 bits with masks (else readers take alpha for padding); rows from the bottom. */
+/* 8 bits with a grey palette, 24 bits, or 32 bits with masks (else readers take alpha for padding);
+ * rows from the bottom. */
 tide_status tide_bmp_encode(const tide_image *p, uint8_t **bytes, size_t *n, tide_image_error *e) {
     int c = p->channels;
     if (c == 2) return tide_image_fail(e, TIDE_EARG, "BMP holds 1, 3 or 4 channels (got 2)");
@@ -171,7 +175,9 @@ tide_status tide_bmp_encode(const tide_image *p, uint8_t **bytes, size_t *n, tid
     size_t row = ((size_t)p->width * (size_t)c + 3) / 4 * 4, head = 14 + info + (c == 1 ? 1024 : 0),
            size = head + row * (size_t)p->height;
     uint8_t *b = calloc(1, size);
-    if (!b) return tide_image_fail(e, TIDE_ENOMEM, "not enough memory to write a BMP of %zu bytes", size);
+    if (!b)
+        return tide_image_fail(e, TIDE_ENOMEM, "not enough memory to write a BMP of %zu bytes",
+                               size);
     memcpy(b, "BM", 2);
     put(b + 2, (uint32_t)size), put(b + 10, (uint32_t)head), put(b + 14, info);
     put(b + 18, (uint32_t)p->width), put(b + 22, (uint32_t)p->height);

@@ -1,5 +1,5 @@
-/* Owns reading whole files and replacing files atomically. Invariant: a path holds either its old bytes or all of the new
- * ones, whatever call fails and whenever the process dies. */
+/* Owns reading whole files and replacing files atomically. Invariant: a path holds either its old
+ * bytes or all of the new ones, whatever call fails and whenever the process dies. */
 #include "io.h"
 
 #include <errno.h>
@@ -20,12 +20,7 @@ struct tide_writer {
 };
 
 static const char *const fault_points[] = {"write", "fsync", "close", "rename", "fsync_dir"};
-enum { F_WRITE,
-       F_FSYNC,
-       F_CLOSE,
-       F_RENAME,
-       F_FSYNC_DIR,
-       F_COUNT };
+enum { F_WRITE, F_FSYNC, F_CLOSE, F_RENAME, F_FSYNC_DIR, F_COUNT };
 static struct {
     int point, err;
     int64_t left;
@@ -76,12 +71,14 @@ tide_status tide_file_read(tide_ctx *ctx, const char *path, int64_t max, char **
         goto done;
     }
     if (st.st_size > max) {
-        tide_fail(ctx, TIDE_EIO, "%s: %lld bytes are more than the %lld allowed", path, (long long)st.st_size, (long long)max);
+        tide_fail(ctx, TIDE_EIO, "%s: %lld bytes are more than the %lld allowed", path,
+                  (long long)st.st_size, (long long)max);
         goto done;
     }
     block = malloc((size_t)st.st_size + 1);
     if (!block) {
-        status = tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory for %lld bytes", path, (long long)st.st_size);
+        status = tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory for %lld bytes", path,
+                           (long long)st.st_size);
         goto done;
     }
     size_t got = 0;
@@ -113,7 +110,8 @@ tide_status tide_mkdirs(tide_ctx *ctx, const char *path) {
         memcpy(part, path, i);
         part[i] = 0;
         struct stat st;
-        if (mkdir(part, 0777) != 0 && errno != EEXIST) return fail_errno(ctx, "create the folder", part);
+        if (mkdir(part, 0777) != 0 && errno != EEXIST)
+            return fail_errno(ctx, "create the folder", part);
         if (stat(part, &st) != 0) return fail_errno(ctx, "enter the folder", part);
         if (!S_ISDIR(st.st_mode)) return tide_fail(ctx, TIDE_EIO, "%s: not a folder", part);
     }
@@ -123,11 +121,14 @@ tide_status tide_mkdirs(tide_ctx *ctx, const char *path) {
 tide_status tide_writer_open(tide_ctx *ctx, const char *path, tide_writer **out) {
     static unsigned serial;
     char real[PATH_MAX];
-    if (strlen(path) + 40 >= sizeof real) return tide_fail(ctx, TIDE_EARG, "the path of %zu bytes is too long", strlen(path));
-    const char *target = realpath(path, real) ? real : path; /* a link keeps pointing where it points */
+    if (strlen(path) + 40 >= sizeof real)
+        return tide_fail(ctx, TIDE_EARG, "the path of %zu bytes is too long", strlen(path));
+    const char *target =
+        realpath(path, real) ? real : path; /* a link keeps pointing where it points */
     struct stat st;
     int exists = stat(target, &st) == 0;
-    if (exists && S_ISDIR(st.st_mode)) return tide_fail(ctx, TIDE_EIO, "%s: is a folder, a file is expected", path);
+    if (exists && S_ISDIR(st.st_mode))
+        return tide_fail(ctx, TIDE_EIO, "%s: is a folder, a file is expected", path);
     tide_writer *w = calloc(1, sizeof *w);
     size_t n = strlen(target) + 40;
     if (w) w->path = strdup(target), w->temp = malloc(n), w->fd = -1;
@@ -147,7 +148,8 @@ tide_status tide_writer_open(tide_ctx *ctx, const char *path, tide_writer **out)
         errno = e;
         return fail_errno(ctx, "write", path);
     }
-    /* permissions of the file that is replaced; where that is not possible, those of a new file are as good */
+    /* permissions of the file that is replaced; where that is not possible, those of a new file are
+     * as good */
     if (exists && fchmod(w->fd, st.st_mode & 07777) != 0) errno = 0;
     *out = w;
     return TIDE_OK;
@@ -173,9 +175,7 @@ static int sync_folder(const char *path) {
     if (n >= sizeof folder) n = 0, slash = NULL;
     memcpy(folder, path, n);
     folder[n] = 0;
-    int fd = open(!slash ? "." : n == 0 ? "/"
-                                        : folder,
-                  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(!slash ? "." : n == 0 ? "/" : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return 0; /* a folder that may be written but not read: nothing more can be done */
     int r = faulty(F_FSYNC_DIR) ? -1 : fsync(fd), e = errno;
     close(fd);
@@ -185,14 +185,17 @@ static int sync_folder(const char *path) {
 
 tide_status tide_writer_commit(tide_ctx *ctx, tide_writer *w) {
     int r = faulty(F_FSYNC) ? -1 : fsync(w->fd);
-    if (r != 0 && errno != EINVAL && errno != ENOTSUP) return fail_errno(ctx, "bring to the disk", w->path);
+    if (r != 0 && errno != EINVAL && errno != ENOTSUP)
+        return fail_errno(ctx, "bring to the disk", w->path);
     r = faulty(F_CLOSE) ? (close(w->fd), errno = EIO, -1) : close(w->fd);
     w->fd = -1;
     if (r != 0) return fail_errno(ctx, "write", w->path);
-    if ((faulty(F_RENAME) ? -1 : rename(w->temp, w->path)) != 0) return fail_errno(ctx, "replace", w->path);
+    if ((faulty(F_RENAME) ? -1 : rename(w->temp, w->path)) != 0)
+        return fail_errno(ctx, "replace", w->path);
     free(w->temp);
     w->temp = NULL;
-    if (sync_folder(w->path) != 0) return fail_errno(ctx, "bring to the disk the folder of", w->path);
+    if (sync_folder(w->path) != 0)
+        return fail_errno(ctx, "bring to the disk the folder of", w->path);
     return TIDE_OK;
 }
 

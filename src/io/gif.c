@@ -1,6 +1,6 @@
-/* GIF, still and animated. Invariant: codes and positions of the stream are checked before they index anything; a canvas is
- * allocated after its size and the number of frames passed the limits. What lies outside of the frames, disposal and
- * transparency are Pillow's. */
+/* GIF, still and animated. Invariant: codes and positions of the stream are checked before they
+ * index anything; a canvas is allocated after its size and the number of frames passed the limits.
+ * What lies outside of the frames, disposal and transparency are Pillow's. */
 #include "image.h"
 
 #include <stdlib.h>
@@ -43,7 +43,8 @@ static bool skip_blocks(reader *r) {
     return true;
 }
 
-/* 1: the next frame; 0: no more; -1: the file ends inside of it. A graphic control tells of the frame after it. */
+/* 1: the next frame; 0: no more; -1: the file ends inside of it. A graphic control tells of the
+ * frame after it. */
 static int next_frame(reader *r, frame *f) {
     *f = (frame){.transparent = -1};
     for (;;) {
@@ -93,7 +94,8 @@ static int code(codes *c, int width) {
     return v;
 }
 
-/* The frame's indices to y, which is (h, w). An end code may come early; a stream that breaks off is an error. */
+/* The frame's indices to y, which is (h, w). An end code may come early; a stream that breaks off
+ * is an error. */
 static tide_status indices(const uint8_t *b, size_t n, const frame *f, uint8_t *y,
                            tide_image_error *e) {
     uint16_t prefix[CODES];
@@ -115,7 +117,8 @@ static tide_status indices(const uint8_t *b, size_t n, const frame *f, uint8_t *
             continue;
         }
         if (v > free_code || (before < 0 && v >= clear) || (v == free_code && free_code == CODES))
-            return tide_image_fail(e, TIDE_EIO, "is not a valid GIF: a code that is not defined yet");
+            return tide_image_fail(e, TIDE_EIO,
+                                   "is not a valid GIF: a code that is not defined yet");
         int walk = v;
         if (v == free_code) stack[depth++] = (uint8_t)first, walk = before;
         for (; walk >= clear; walk = prefix[walk]) stack[depth++] = suffix[walk];
@@ -138,7 +141,8 @@ static tide_status indices(const uint8_t *b, size_t n, const frame *f, uint8_t *
 
 typedef uint8_t color[4];
 
-/* 256 colours; false: the indices are grey values themselves. Colours that the file leaves out are grey. */
+/* 256 colours; false: the indices are grey values themselves. Colours that the file leaves out are
+ * grey. */
 static bool colors_of(const uint8_t *b, const screen *s, const frame *f, color *out) {
     const uint8_t *p = f->palette ? b + f->palette : b + s->palette;
     int n = f->palette ? f->colors : s->colors;
@@ -185,7 +189,8 @@ static tide_status still(const uint8_t *b, size_t n, const screen *s, const fram
 }
 
 /* One frame onto the canvas, which shows the frame before. */
-static void compose(const screen *s, const frame *f, const uint8_t *y, color *colors, uint8_t *canvas) {
+static void compose(const screen *s, const frame *f, const uint8_t *y, color *colors,
+                    uint8_t *canvas) {
     for (int64_t i = 0; i < f->h; i++)
         for (int64_t j = 0; j < f->w; j++) {
             const uint8_t *v = colors[y[i * f->w + j]];
@@ -219,7 +224,8 @@ static tide_status animated(const uint8_t *b, size_t n, const screen *s, reader 
             for (size_t i = 0; i < bytes; i += 4) memcpy(shown + i, colors[outside], 4);
         memcpy(to, shown, bytes);
         if (k == 0)
-            for (int64_t i = 0; i < f.h; i++) /* the first frame covers what is there, transparent or not */
+            for (int64_t i = 0; i < f.h;
+                 i++) /* the first frame covers what is there, transparent or not */
                 for (int64_t j = 0; j < f.w; j++)
                     memcpy(to + ((f.y + i) * s->w + f.x + j) * 4, colors[y[i * f.w + j]], 4);
         else compose(s, &f, y, colors, to);
@@ -227,7 +233,8 @@ static tide_status animated(const uint8_t *b, size_t n, const screen *s, reader 
         if (f.disposal != 2) continue;
         const uint8_t *v = colors[f.transparent >= 0 ? f.transparent : s->background];
         for (int64_t i = 0; i < f.h; i++)
-            for (int64_t j = 0; j < f.w; j++) memcpy(shown + ((f.y + i) * s->w + f.x + j) * 4, v, 4);
+            for (int64_t j = 0; j < f.w; j++)
+                memcpy(shown + ((f.y + i) * s->w + f.x + j) * 4, v, 4);
     }
     free(y), free(shown);
     if (st != TIDE_OK) free(d);
@@ -269,10 +276,11 @@ tide_status tide_gif_decode(const uint8_t *b, size_t n, const tide_image_options
     if (!frames) return still(b, n, &s, &first, out, e);
     int64_t most = o->max_pixels > 0 ? o->max_pixels : TIDE_IMAGE_MAX_PIXELS;
     if (count > most / (s.w * s.h))
-        return tide_image_fail(e, TIDE_EIO,
-                               "the animation is too large (%lld frames of %lld x %lld, at most %lld pixels; "
-                               "max_pixels allows more)",
-                               (long long)count, (long long)s.h, (long long)s.w, (long long)most);
+        return tide_image_fail(
+            e, TIDE_EIO,
+            "the animation is too large (%lld frames of %lld x %lld, at most %lld pixels; "
+            "max_pixels allows more)",
+            (long long)count, (long long)s.h, (long long)s.w, (long long)most);
     *frames = count;
     return animated(b, n, &s, begin, count, out, e);
 }

@@ -1,7 +1,8 @@
 /* Owns the conversation with tide-hdf5, the program that alone knows libhdf5.
  *
- * Invariant: what comes back is believed only when its header passed safetensors' rules, its sizes fit the budget and its
- * checksum is right. A crash, a limit or silence of the program is one message here and leaves nothing behind. */
+ * Invariant: what comes back is believed only when its header passed safetensors' rules, its sizes
+ * fit the budget and its checksum is right. A crash, a limit or silence of the program is one
+ * message here and leaves nothing behind. */
 #define _GNU_SOURCE
 #include "io.h"
 
@@ -56,10 +57,11 @@ void tide_h5_program(const char *path, int timeout_ms) {
 static tide_status find_program(tide_ctx *ctx, const char *what) {
     if (!program[0]) tide_h5_program(NULL, 0);
     if (access(program, X_OK) == 0) return TIDE_OK;
-    return tide_fail(ctx, TIDE_EIO,
-                     "%s: HDF5 files need the program %s, which is not there (Tide was built without libhdf5; "
-                     "install libhdf5-dev and build again)",
-                     what, program);
+    return tide_fail(
+        ctx, TIDE_EIO,
+        "%s: HDF5 files need the program %s, which is not there (Tide was built without libhdf5; "
+        "install libhdf5-dev and build again)",
+        what, program);
 }
 
 /* -- one run of the program -- */
@@ -107,7 +109,8 @@ static tide_status start(tide_ctx *ctx, run *r, const char *verb, uint64_t max, 
     posix_spawn_file_actions_adddup2(&actions, notes, 2);
     posix_spawn_file_actions_adddup2(&actions, fd, 3);
     /* its own group: Ctrl-C is for the user's process */
-    posix_spawnattr_setflags(&how, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setflags(
+        &how, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     posix_spawnattr_setpgroup(&how, 0);
     posix_spawnattr_setsigmask(&how, &none);
     posix_spawnattr_setsigdefault(&how, &all);
@@ -195,7 +198,8 @@ static int trailer_out(run *r) {
     return bad;
 }
 
-/* Ends the run; where it went wrong (`bad`: the errno of the conversation, 0: it went well), says so. */
+/* Ends the run; where it went wrong (`bad`: the errno of the conversation, 0: it went well), says
+ * so. */
 static tide_status finish(tide_ctx *ctx, run *r, int bad) {
     close(r->socket);
     int status = 0, known = 1;
@@ -245,7 +249,8 @@ void tide_h5_close(tide_h5 *h) {
     free(h);
 }
 
-/* The header, checked; `refused` is set where the answer is well-formed and yet not acceptable (the context has a message). */
+/* The header, checked; `refused` is set where the answer is well-formed and yet not acceptable (the
+ * context has a message). */
 static int read_header(tide_ctx *ctx, run *r, tide_h5 *h, int *refused) {
     unsigned char head[8];
     if (transfer_in(r, head, sizeof head) != 0) return -1;
@@ -371,9 +376,9 @@ tide_status tide_h5_write(tide_ctx *ctx, const char *what, int64_t n, const char
     if (!text) return tide_fail(ctx, TIDE_EARG, "%s: names must be valid UTF-8 and unique", what);
     int file = memfd_create("tide-hdf5", MFD_CLOEXEC);
     run r = {.what = what};
-    tide_status s = file < 0 ? tide_fail(ctx, TIDE_EIO, "%s: no file in memory can be made: %s",
-                                         what, strerror(errno))
-                             : start(ctx, &r, "write", max, file);
+    tide_status s = file < 0
+        ? tide_fail(ctx, TIDE_EIO, "%s: no file in memory can be made: %s", what, strerror(errno))
+        : start(ctx, &r, "write", max, file);
     if (s == TIDE_OK) {
         uint64_t size = 0;
         uint32_t sum = 0;
@@ -383,7 +388,9 @@ tide_status tide_h5_write(tide_ctx *ctx, const char *what, int64_t n, const char
                 trailer_in(&r);
         s = finish(ctx, &r, bad ? (errno ? errno : EIO) : 0);
         if (s == TIDE_OK) s = tide_blob_from(ctx, what, file, out);
-        if (s == TIDE_OK && (out->size != size || (uint32_t)crc32_z(0, (const Bytef *)out->data, out->size) != sum)) {
+        if (s == TIDE_OK &&
+            (out->size != size ||
+             (uint32_t)crc32_z(0, (const Bytef *)out->data, out->size) != sum)) {
             tide_blob_free(out);
             s = tide_fail(ctx, TIDE_EIO, "%s: the HDF5 program's file is damaged", what);
         }

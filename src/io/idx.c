@@ -1,5 +1,6 @@
-/* Owns the IDX reader (Y. LeCun's format of MNIST): 2 zero bytes, a type, a rank, big-endian extents, big-endian elements.
- * Invariant: no more is allocated than the file can hold (a deflated file holds at most 1032 times its size). */
+/* Owns the IDX reader (Y. LeCun's format of MNIST): 2 zero bytes, a type, a rank, big-endian
+ * extents, big-endian elements. Invariant: no more is allocated than the file can hold (a deflated
+ * file holds at most 1032 times its size). */
 #include "io.h"
 
 #include <errno.h>
@@ -8,33 +9,32 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
-enum { DEFLATE_RATIO = 1032,
-       GZ_BUFFER = 1 << 17 };
+enum { DEFLATE_RATIO = 1032, GZ_BUFFER = 1 << 17 };
 
 static const struct {
     unsigned char code;
     int dtype;
     int bytes;
 } idx_types[] = {
-    {0x08, TIDE_U8, 1},
-    {0x09, TIDE_I8, 1},
-    {0x0B, TIDE_I32, 2},
-    {0x0C, TIDE_I32, 4},
-    {0x0D, TIDE_F32, 4},
-    {0x0E, TIDE_F64, 8},
+    {0x08, TIDE_U8, 1},  {0x09, TIDE_I8, 1},  {0x0B, TIDE_I32, 2},
+    {0x0C, TIDE_I32, 4}, {0x0D, TIDE_F32, 4}, {0x0E, TIDE_F64, 8},
 };
 
 /* Fills n bytes or fails: short, damaged, or unreadable. */
-static tide_status fill(tide_ctx *ctx, gzFile f, const char *path, void *to, int64_t n, const char *what) {
+static tide_status fill(tide_ctx *ctx, gzFile f, const char *path, void *to, int64_t n,
+                        const char *what) {
     char *p = to;
     while (n > 0) {
         int r = gzread(f, p, n < INT_MAX / 2 ? (unsigned)n : INT_MAX / 2);
         if (r < 0) {
             int code;
             const char *text = gzerror(f, &code);
-            return tide_fail(ctx, TIDE_EIO, "%s: cannot read %s: %s", path, what, code == Z_ERRNO ? strerror(errno) : text);
+            return tide_fail(ctx, TIDE_EIO, "%s: cannot read %s: %s", path, what,
+                             code == Z_ERRNO ? strerror(errno) : text);
         }
-        if (r == 0) return tide_fail(ctx, TIDE_EIO, "%s: the file ends inside %s (%lld bytes are missing)", path, what, (long long)n);
+        if (r == 0)
+            return tide_fail(ctx, TIDE_EIO, "%s: the file ends inside %s (%lld bytes are missing)",
+                             path, what, (long long)n);
         p += r, n -= r;
     }
     return TIDE_OK;
@@ -57,7 +57,8 @@ static void to_host(unsigned char *p, int64_t n, int bytes) {
         }
 }
 
-static tide_status read_idx(tide_ctx *ctx, gzFile f, const char *path, int64_t file_bytes, tide_tensor **out) {
+static tide_status read_idx(tide_ctx *ctx, gzFile f, const char *path, int64_t file_bytes,
+                            tide_tensor **out) {
     unsigned char head[4], dims[4 * TIDE_MAX_RANK];
     tide_status s = fill(ctx, f, path, head, 4, "the header");
     if (s != TIDE_OK) return s;
@@ -65,27 +66,36 @@ static tide_status read_idx(tide_ctx *ctx, gzFile f, const char *path, int64_t f
     for (int i = 0; i < (int)(sizeof idx_types / sizeof *idx_types); i++)
         if (head[2] == idx_types[i].code) type = i;
     if (head[0] || head[1] || type < 0)
-        return tide_fail(ctx, TIDE_EIO, "%s: not an IDX file (it begins with %02x %02x %02x %02x)", path, head[0], head[1], head[2], head[3]);
+        return tide_fail(ctx, TIDE_EIO, "%s: not an IDX file (it begins with %02x %02x %02x %02x)",
+                         path, head[0], head[1], head[2], head[3]);
     int rank = head[3];
     if (rank < 1 || rank > TIDE_MAX_RANK)
         return tide_fail(ctx, TIDE_EIO, "%s: rank %d is not in 1..%d", path, rank, TIDE_MAX_RANK);
     if ((s = fill(ctx, f, path, dims, 4 * rank, "the header")) != TIDE_OK) return s;
     int64_t shape[TIDE_MAX_RANK], bytes = idx_types[type].bytes, n = 1;
     for (int i = 0; i < rank; i++) {
-        shape[i] = (int64_t)dims[4 * i] << 24 | dims[4 * i + 1] << 16 | dims[4 * i + 2] << 8 | dims[4 * i + 3];
+        shape[i] = (int64_t)dims[4 * i] << 24 | dims[4 * i + 1] << 16 | dims[4 * i + 2] << 8 |
+            dims[4 * i + 3];
         if (__builtin_mul_overflow(n, shape[i], &n) || n > INT64_MAX / 8)
-            return tide_fail(ctx, TIDE_EIO, "%s: the extents overflow (axis %d is %lld)", path, i + 1, (long long)shape[i]);
+            return tide_fail(ctx, TIDE_EIO, "%s: the extents overflow (axis %d is %lld)", path,
+                             i + 1, (long long)shape[i]);
     }
     int64_t limit = gzdirect(f) ? file_bytes - 4 - 4 * rank : file_bytes * DEFLATE_RATIO;
     if (n * bytes > limit)
-        return tide_fail(ctx, TIDE_EIO, "%s: the header claims %lld bytes of elements, the file can hold at most %lld", path,
-                         (long long)(n * bytes), (long long)limit);
+        return tide_fail(
+            ctx, TIDE_EIO,
+            "%s: the header claims %lld bytes of elements, the file can hold at most %lld", path,
+            (long long)(n * bytes), (long long)limit);
     tide_tensor *t;
     if ((s = tide_new(ctx, idx_types[type].dtype, rank, shape, &t)) != TIDE_OK) return s;
     if ((s = fill(ctx, f, path, tide_data(t), n * bytes, "the elements")) == TIDE_OK) {
         char extra;
         int r = gzread(f, &extra, 1); /* reads the checksum of a gzipped file too */
-        if (r != 0) s = tide_fail(ctx, TIDE_EIO, r > 0 ? "%s: bytes follow the last element" : "%s: the gzip checksum is wrong", path);
+        if (r != 0)
+            s = tide_fail(ctx, TIDE_EIO,
+                          r > 0 ? "%s: bytes follow the last element"
+                                : "%s: the gzip checksum is wrong",
+                          path);
     }
     if (s != TIDE_OK) {
         tide_release(t);
@@ -98,7 +108,8 @@ static tide_status read_idx(tide_ctx *ctx, gzFile f, const char *path, int64_t f
 
 tide_status tide_idx_read(tide_ctx *ctx, const char *path, tide_tensor **out) {
     struct stat st;
-    if (stat(path, &st) != 0) return tide_fail(ctx, TIDE_EIO, "%s: cannot open: %s", path, strerror(errno));
+    if (stat(path, &st) != 0)
+        return tide_fail(ctx, TIDE_EIO, "%s: cannot open: %s", path, strerror(errno));
     if (!S_ISREG(st.st_mode)) return tide_fail(ctx, TIDE_EIO, "%s: not a regular file", path);
     gzFile f = gzopen(path, "rbe");
     if (!f) return tide_fail(ctx, TIDE_EIO, "%s: cannot open: %s", path, strerror(errno));

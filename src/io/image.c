@@ -1,5 +1,6 @@
-/* Owns what all formats share: telling them apart, limits, pixel conversion, orientation, PNM writing.
- * Invariant: nothing is allocated for a picture before its size passed tide_image_check_size. */
+/* Owns what all formats share: telling them apart, limits, pixel conversion, orientation, PNM
+ * writing. Invariant: nothing is allocated for a picture before its size passed
+ * tide_image_check_size. */
 #include "image.h"
 
 #include <errno.h>
@@ -148,7 +149,8 @@ tide_status tide_image_decode(const uint8_t *b, size_t n, const tide_image_optio
     if (n == 0) return tide_image_fail(e, TIDE_EIO, "is empty");
     if (!format)
         return tide_image_fail(
-            e, TIDE_EIO, "is no picture of a known format (PNG, JPEG, GIF, BMP, TGA, PSD, HDR, PNM)");
+            e, TIDE_EIO,
+            "is no picture of a known format (PNG, JPEG, GIF, BMP, TGA, PSD, HDR, PNM)");
     int orientation = 0;
     tide_status st;
     if (!strcmp(format, "png")) st = tide_png_decode(b, n, o, out, &orientation, e);

@@ -1,7 +1,9 @@
-/* Pictures: decoding, encoding, resizing, augmenting, and loading ahead in threads. No Lua, no context: what is here may run
- * on any thread, so failures are told through a tide_image_error instead of a context's message.
+/* Pictures: decoding, encoding, resizing, augmenting, and loading ahead in threads. No Lua, no
+ * context: what is here may run on any thread, so failures are told through a tide_image_error
+ * instead of a context's message.
  *
- * A picture is u8, (height, width, channels), rows without gaps, channels 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA). */
+ * A picture is u8, (height, width, channels), rows without gaps, channels 1 (grey), 2 (grey,
+ * alpha), 3 (RGB) or 4 (RGBA). */
 #ifndef TIDE_IMAGE_H
 #define TIDE_IMAGE_H
 
@@ -37,12 +39,14 @@ typedef struct {
     bool tf;            /* as tf.image.decode_image: grey from colour, the DCT of JPEG */
 } tide_image_options;
 
-/* What the first bytes say: "png", "jpeg", "bmp", "psd", "hdr", "pnm", "tga", "gif", or a format that is known but
- * not read ("webp", "tiff"); NULL: none of these. TGA has no signature and is told by a plausible header. */
+/* What the first bytes say: "png", "jpeg", "bmp", "psd", "hdr", "pnm", "tga", "gif", or a format
+ * that is known but not read ("webp", "tiff"); NULL: none of these. TGA has no signature and is
+ * told by a plausible header. */
 const char *tide_image_format(const uint8_t *bytes, size_t n);
 
-/* 16-bit PNG and PNM keep the high byte of each sample. A truncated file is an error, as is one over a limit.
- * With `frames` (optional, out: their number) all frames of an animation are read, below one another; else the first. */
+/* 16-bit PNG and PNM keep the high byte of each sample. A truncated file is an error, as is one
+ * over a limit. With `frames` (optional, out: their number) all frames of an animation are read,
+ * below one another; else the first. */
 tide_status tide_image_decode(const uint8_t *bytes, size_t n, const tide_image_options *,
                               tide_image *out, int64_t *frames, tide_image_error *);
 tide_status tide_image_load(const char *path, const tide_image_options *, tide_image *out,
@@ -63,9 +67,12 @@ tide_status tide_jpeg_decode(const uint8_t *, size_t, const tide_image_options *
                              int *orientation, tide_image_error *);
 tide_status tide_stb_decode(const uint8_t *, size_t, const tide_image_options *, tide_image *out,
                             tide_image_error *);
-tide_status tide_bmp_decode(const uint8_t *, size_t, const tide_image_options *, tide_image *out, tide_image_error *);
-tide_status tide_pnm_decode(const uint8_t *, size_t, const tide_image_options *, tide_image *out, tide_image_error *);
-tide_status tide_gif_decode(const uint8_t *, size_t, const tide_image_options *, tide_image *out, int64_t *frames, tide_image_error *);
+tide_status tide_bmp_decode(const uint8_t *, size_t, const tide_image_options *, tide_image *out,
+                            tide_image_error *);
+tide_status tide_pnm_decode(const uint8_t *, size_t, const tide_image_options *, tide_image *out,
+                            tide_image_error *);
+tide_status tide_gif_decode(const uint8_t *, size_t, const tide_image_options *, tide_image *out,
+                            int64_t *frames, tide_image_error *);
 bool tide_stb_is_tga(const uint8_t *, size_t);
 int tide_exif_orientation(const uint8_t *tiff, size_t n); /* of a TIFF block; 0: none */
 
@@ -79,7 +86,8 @@ tide_status tide_jpeg_encode(const tide_image *, int quality, uint8_t **bytes, s
                              tide_image_error *);
 
 /* -- resizing -- */
-/* Pillow's Image.resize of u8 pictures: nearest bilinear bicubic box hamming lanczos. `box` is {left, top, right, bottom}. */
+/* Pillow's Image.resize of u8 pictures: nearest bilinear bicubic box hamming lanczos. `box` is
+ * {left, top, right, bottom}. */
 typedef enum {
     TIDE_PIL_NEAREST,
     TIDE_PIL_BILINEAR,
@@ -91,7 +99,8 @@ typedef enum {
 int tide_pil_filter_of(const char *name); /* -1: unknown */
 tide_status tide_image_resize(const tide_image *, const int64_t box[4], int64_t height,
                               int64_t width, tide_pil_filter, tide_image *out, tide_image_error *);
-/* Keras' load_img: the whole picture, or the largest centred part of the target's aspect ratio, brought to (height, width). */
+/* Keras' load_img: the whole picture, or the largest centred part of the target's aspect ratio,
+ * brought to (height, width). */
 tide_status tide_image_fit(const tide_image *, int64_t height, int64_t width, tide_pil_filter,
                            bool keep_aspect_ratio, tide_image *out, tide_image_error *);
 
@@ -110,12 +119,12 @@ int tide_tf_method_of(const char *name); /* -1: unknown */
 tide_status tide_resize_tf(const float *x, int64_t n, int64_t h, int64_t w, int64_t c, int64_t oh,
                            int64_t ow, tide_tf_method, bool antialias, float *y);
 
-/* A picture to floats (height, width, channels) by TensorFlow's resizing, as Keras' image_dataset_from_directory brings it to
- * size: stretched, its largest centred part of the target's aspect ratio, or the whole with zeros around. */
-typedef enum { TIDE_ASPECT_STRETCH,
-               TIDE_ASPECT_CROP,
-               TIDE_ASPECT_PAD } tide_aspect;
-tide_status tide_image_fit_tf(const tide_image *, int64_t height, int64_t width, tide_tf_method, tide_aspect, float *y);
+/* A picture to floats (height, width, channels) by TensorFlow's resizing, as Keras'
+ * image_dataset_from_directory brings it to size: stretched, its largest centred part of the
+ * target's aspect ratio, or the whole with zeros around. */
+typedef enum { TIDE_ASPECT_STRETCH, TIDE_ASPECT_CROP, TIDE_ASPECT_PAD } tide_aspect;
+tide_status tide_image_fit_tf(const tide_image *, int64_t height, int64_t width, tide_tf_method,
+                              tide_aspect, float *y);
 
 /* -- augmentation (Keras' ImageDataGenerator) -- */
 typedef struct {                         /* a drawn transformation; Keras' names */
@@ -156,14 +165,15 @@ uint64_t tide_sample_seed(uint64_t seed, uint64_t epoch,
 uint64_t tide_sample_next(uint64_t *state); /* 64 random bits */
 void tide_transform_draw(const tide_augment *, int64_t h, int64_t w, uint64_t seed,
                          tide_transform *out);
-/* x -> y, both (h, w, c), apart: one resample by the composed matrix (as SciPy's affine_transform), then channel shift,
- * flips, brightness. Brightness needs 1, 3 or 4 channels. */
+/* x -> y, both (h, w, c), apart: one resample by the composed matrix (as SciPy's affine_transform),
+ * then channel shift, flips, brightness. Brightness needs 1, 3 or 4 channels. */
 tide_status tide_transform_apply(const tide_augment *, const tide_transform *, const float *x,
                                  int64_t h, int64_t w, int64_t c, float *y);
 typedef struct { /* output pixel (i, j) shows the input at m (i, j) + o */
     double m[2][2], o[2];
 } tide_affine;
-/* x -> y, both (h, w, c), apart, by the augmentation's order, fill and cval; the flips are of the result. */
+/* x -> y, both (h, w, c), apart, by the augmentation's order, fill and cval; the flips are of the
+ * result. */
 tide_status tide_resample(const tide_augment *, const tide_affine *, bool flip_horizontal,
                           bool flip_vertical, const float *x, int64_t h, int64_t w, int64_t c,
                           float *y);

@@ -1,7 +1,8 @@
 /* Files: whole reads with limits, atomic writes, JSON with limits, safetensors and IDX. No Lua.
  *
- * Every reader checks sizes against the bytes that are really there before it allocates, runs no code, opens no other path,
- * and fails with one message that names the file, the field, what was found and what is allowed. */
+ * Every reader checks sizes against the bytes that are really there before it allocates, runs no
+ * code, opens no other path, and fails with one message that names the file, the field, what was
+ * found and what is allowed. */
 #ifndef TIDE_IO_H
 #define TIDE_IO_H
 
@@ -10,27 +11,34 @@
 #include <jansson.h>
 
 /* -- whole files -- */
-/* Reads a file of at most `max` bytes into a block that the caller frees; a NUL follows the last byte. */
+/* Reads a file of at most `max` bytes into a block that the caller frees; a NUL follows the last
+ * byte. */
 tide_status tide_file_read(tide_ctx *, const char *path, int64_t max, char **data, size_t *n);
-tide_status tide_mkdirs(tide_ctx *, const char *path); /* like mkdir -p; what exists already is fine */
+tide_status tide_mkdirs(tide_ctx *,
+                        const char *path); /* like mkdir -p; what exists already is fine */
 
-/* -- atomic writes: a temporary file beside the target, fsync, rename, fsync of the folder. Until tide_writer_commit
- *    succeeds the old file is untouched; a writer that is closed without it leaves nothing behind. -- */
+/* -- atomic writes: a temporary file beside the target, fsync, rename, fsync of the folder. Until
+ * tide_writer_commit succeeds the old file is untouched; a writer that is closed without it leaves
+ * nothing behind. -- */
 typedef struct tide_writer tide_writer;
 tide_status tide_writer_open(tide_ctx *, const char *path, tide_writer **out);
 tide_status tide_writer_write(tide_ctx *, tide_writer *, const void *data, size_t n);
-tide_status tide_writer_commit(tide_ctx *, tide_writer *);                               /* on success the writer is done; close it anyway */
-void tide_writer_close(tide_writer *);                                                   /* accepts NULL */
-tide_status tide_file_replace(tide_ctx *, const char *path, const void *data, size_t n); /* all of it in one call */
-/* For tests: the n-th (from 1) call at a point ("write", "fsync", "close", "rename", "fsync_dir") fails with `err`, or, when
- * err is -1, the process is killed there; with -2 a write takes half of its bytes. n = 0 switches it off. Returns 0 for an
- * unknown point. */
+tide_status tide_writer_commit(tide_ctx *,
+                               tide_writer *); /* on success the writer is done; close it anyway */
+void tide_writer_close(tide_writer *);         /* accepts NULL */
+tide_status tide_file_replace(tide_ctx *, const char *path, const void *data,
+                              size_t n); /* all of it in one call */
+/* For tests: the n-th (from 1) call at a point ("write", "fsync", "close", "rename", "fsync_dir")
+ * fails with `err`, or, when err is -1, the process is killed there; with -2 a write takes half of
+ * its bytes. n = 0 switches it off. Returns 0 for an unknown point. */
 int tide_io_fault(const char *point, int64_t n, int err);
 
-/* -- JSON: strict (no duplicate keys, no NaN, valid UTF-8), depth <= 64, text <= 100 MB. `what` opens the message. -- */
+/* -- JSON: strict (no duplicate keys, no NaN, valid UTF-8), depth <= 64, text <= 100 MB. `what`
+ * opens the message. -- */
 #define TIDE_JSON_DEPTH 64
 #define TIDE_JSON_BYTES 100000000
-tide_status tide_json_parse(tide_ctx *, const char *what, const char *text, size_t n, json_t **out); /* new reference */
+tide_status tide_json_parse(tide_ctx *, const char *what, const char *text, size_t n,
+                            json_t **out); /* new reference */
 
 /* -- safetensors -- */
 typedef struct {
@@ -49,19 +57,24 @@ typedef struct tide_st_file tide_st_file;
 tide_status tide_st_open(tide_ctx *, const char *path, tide_st_file **out);
 void tide_st_close(tide_st_file *); /* accepts NULL */
 int64_t tide_st_count(const tide_st_file *);
-const tide_st_entry *tide_st_entry_at(const tide_st_file *, int64_t i); /* in order of the data section */
-json_t *tide_st_metadata(const tide_st_file *);                         /* borrowed; NULL: none */
-/* The same for a header alone whose data come from elsewhere (entries are checked against each other, not against a file);
- * tide_st_read does not work on it. `what` opens the messages. */
-tide_status tide_st_parse(tide_ctx *, const char *what, const char *text, size_t n, tide_st_file **out);
+const tide_st_entry *tide_st_entry_at(const tide_st_file *,
+                                      int64_t i); /* in order of the data section */
+json_t *tide_st_metadata(const tide_st_file *);   /* borrowed; NULL: none */
+/* The same for a header alone whose data come from elsewhere (entries are checked against each
+ * other, not against a file); tide_st_read does not work on it. `what` opens the messages. */
+tide_status tide_st_parse(tide_ctx *, const char *what, const char *text, size_t n,
+                          tide_st_file **out);
 const char *tide_st_dtype_name(tide_dtype); /* "F32", ...; NULL: the format has none */
 /* Reads one tensor (new), checking its checksum where the file has one. */
 tide_status tide_st_read(tide_ctx *, tide_st_file *, int64_t i, tide_tensor **out);
-/* Writes atomically, with checksums. Tensors are contiguous; names unique and not "__metadata__". */
-tide_status tide_st_write(tide_ctx *, const char *path, int64_t n, const char *const *names, tide_tensor *const *tensors,
-                          int64_t nmeta, const char *const *keys, const char *const *values);
+/* Writes atomically, with checksums. Tensors are contiguous; names unique and not "__metadata__".
+ */
+tide_status tide_st_write(tide_ctx *, const char *path, int64_t n, const char *const *names,
+                          tide_tensor *const *tensors, int64_t nmeta, const char *const *keys,
+                          const char *const *values);
 
-/* -- IDX (the format of MNIST), gzipped or not: unsigned and signed bytes, 16-bit (read as int32), int32, float32, float64 -- */
+/* -- IDX (the format of MNIST), gzipped or not: unsigned and signed bytes, 16-bit (read as int32),
+ * int32, float32, float64 -- */
 tide_status tide_idx_read(tide_ctx *, const char *path, tide_tensor **out);
 
 /* -- bytes in memory that a file in memory holds -- */
@@ -69,22 +82,28 @@ typedef struct {
     const char *data;
     size_t size;
 } tide_blob;
-tide_status tide_blob_from(tide_ctx *, const char *what, int fd, tide_blob *out); /* maps; the caller still closes fd */
+tide_status tide_blob_from(tide_ctx *, const char *what, int fd,
+                           tide_blob *out); /* maps; the caller still closes fd */
 void tide_blob_free(tide_blob *);
 
-/* -- HDF5, through the program tide-hdf5 (src/hdf5/): libhdf5 never runs in this process. `what` opens the messages;
- *    `max` bounds the bytes of all tensors. -- */
+/* -- HDF5, through the program tide-hdf5 (src/hdf5/): libhdf5 never runs in this process. `what`
+ * opens the messages; `max` bounds the bytes of all tensors. -- */
 typedef struct tide_h5 tide_h5;
-tide_status tide_h5_read(tide_ctx *, const char *what, int fd, int with_data, uint64_t max, tide_h5 **out);
+tide_status tide_h5_read(tide_ctx *, const char *what, int fd, int with_data, uint64_t max,
+                         tide_h5 **out);
 void tide_h5_close(tide_h5 *); /* accepts NULL */
 int64_t tide_h5_count(const tide_h5 *);
 const tide_st_entry *tide_h5_entry_at(const tide_h5 *, int64_t i);
-tide_tensor *tide_h5_tensor_at(const tide_h5 *, int64_t i); /* borrowed; NULL where no data were asked for */
-const char *tide_h5_attributes(const tide_h5 *);            /* JSON: { "/path": { attribute: value } }, groups included */
-/* Makes an HDF5 file in memory. Names are absolute paths, tensors contiguous, `attributes` is JSON as above. */
-tide_status tide_h5_write(tide_ctx *, const char *what, int64_t n, const char *const *names, tide_tensor *const *tensors,
-                          const char *attributes, tide_blob *out);
-/* Another program than the one beside the module (NULL: that one) and how long it may be silent (0: a minute). For tests. */
+tide_tensor *tide_h5_tensor_at(const tide_h5 *,
+                               int64_t i); /* borrowed; NULL where no data were asked for */
+const char *tide_h5_attributes(
+    const tide_h5 *); /* JSON: { "/path": { attribute: value } }, groups included */
+/* Makes an HDF5 file in memory. Names are absolute paths, tensors contiguous, `attributes` is JSON
+ * as above. */
+tide_status tide_h5_write(tide_ctx *, const char *what, int64_t n, const char *const *names,
+                          tide_tensor *const *tensors, const char *attributes, tide_blob *out);
+/* Another program than the one beside the module (NULL: that one) and how long it may be silent (0:
+ * a minute). For tests. */
 void tide_h5_program(const char *path, int timeout_ms);
 
 /* -- zip archives of model files: checked when they are opened, stored members when written -- */
@@ -94,9 +113,11 @@ void tide_zip_close(tide_zip *); /* accepts NULL */
 int64_t tide_zip_count(const tide_zip *);
 int64_t tide_zip_find(const tide_zip *, const char *name); /* -1: not there */
 void tide_zip_member(const tide_zip *, int64_t i, const char **name, uint64_t *size);
-/* Into a block that the caller frees (a NUL follows), or into a file in memory that the caller closes. */
+/* Into a block that the caller frees (a NUL follows), or into a file in memory that the caller
+ * closes. */
 tide_status tide_zip_read(tide_ctx *, tide_zip *, int64_t i, uint64_t max, char **data, size_t *n);
 tide_status tide_zip_unpack(tide_ctx *, tide_zip *, int64_t i, uint64_t max, int *fd);
-tide_status tide_zip_write(tide_ctx *, const char *path, int64_t n, const char *const *names, const tide_blob *members); /* atomically */
+tide_status tide_zip_write(tide_ctx *, const char *path, int64_t n, const char *const *names,
+                           const tide_blob *members); /* atomically */
 
 #endif

@@ -1,5 +1,6 @@
-/* JPEG through libjpeg-turbo. Invariant: every libjpeg call stands between setjmp and the cleanup label. Damaged data makes
- * libjpeg warn and invent pixels: a file that ends early or warns more than MAX_WARNINGS times is an error. */
+/* JPEG through libjpeg-turbo. Invariant: every libjpeg call stands between setjmp and the cleanup
+ * label. Damaged data makes libjpeg warn and invent pixels: a file that ends early or warns more
+ * than MAX_WARNINGS times is an error. */
 #include "image.h"
 
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include <string.h>
 
 #define MAX_WARNINGS 64
-#define MAX_SCANS 100                  /* of a progressive file: each costs a pass over the whole picture */
+#define MAX_SCANS 100 /* of a progressive file: each costs a pass over the whole picture */
 #define MEMORY_BYTES ((long)512 << 20) /* coefficient arrays of a progressive file */
 
 typedef struct {
@@ -89,8 +90,7 @@ tide_status tide_jpeg_decode(const uint8_t *bytes, size_t n, const tide_image_op
     bool cmyk = c.jpeg_color_space == JCS_CMYK || c.jpeg_color_space == JCS_YCCK;
     bool grey = c.jpeg_color_space == JCS_GRAYSCALE || (o->tf && o->channels == 1 && !cmyk);
     int channels = grey ? 1 : 3;
-    c.out_color_space = cmyk ? JCS_CMYK : channels == 1 ? JCS_GRAYSCALE
-                                                        : JCS_RGB;
+    c.out_color_space = cmyk ? JCS_CMYK : channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
     if (o->tf) c.dct_method = JDCT_IFAST; /* TensorFlow's default */
     jpeg_start_decompress(&c);
     size_t row = (size_t)c.output_width * (size_t)channels;

@@ -1,8 +1,9 @@
 /* Owns the worker threads and the queue of batches.
  *
- * Invariant: all fields of batches that both sides touch (`next`, `left`, the queue's links) are read and written under
- * `lock`; a sample's pixels and error belong to the worker that took it until it counted `left` down. Signals are blocked in
- * workers, so that Ctrl-C always arrives at the thread that runs Lua. */
+ * Invariant: all fields of batches that both sides touch (`next`, `left`, the queue's links) are
+ * read and written under `lock`; a sample's pixels and error belong to the worker that took it
+ * until it counted `left` down. Signals are blocked in workers, so that Ctrl-C always arrives at
+ * the thread that runs Lua. */
 #include "loader.h"
 
 #include <pthread.h>
@@ -46,7 +47,8 @@ static tide_status make(const tide_loader *l, int64_t at, uint64_t seed, float *
         if (c->tf) {
             st = tide_image_fit_tf(&p, c->height, c->width, c->method, c->aspect, room);
             tide_image_free(&p);
-            if (st != TIDE_OK) return tide_image_fail(e, st, "not enough memory to resize the picture");
+            if (st != TIDE_OK)
+                return tide_image_fail(e, st, "not enough memory to resize the picture");
         } else if (p.height != c->height || p.width != c->width) {
             st = tide_image_fit(&p, c->height, c->width, c->filter, c->keep_aspect_ratio, &q, e);
             tide_image_free(&p);

@@ -1,5 +1,6 @@
-/* Batches of pictures made ahead by worker threads. Workers see paths, numbers and memory that the owner lent; never Lua, a
- * context or the allocator of tensors. One thread owns a loader and calls all of these. */
+/* Batches of pictures made ahead by worker threads. Workers see paths, numbers and memory that the
+ * owner lent; never Lua, a context or the allocator of tensors. One thread owns a loader and calls
+ * all of these. */
 #ifndef TIDE_LOADER_H
 #define TIDE_LOADER_H
 
@@ -30,8 +31,8 @@ tide_status tide_loader_new(const tide_loader_config *, tide_loader **out);
 void tide_loader_free(
     tide_loader *); /* stops the workers, drops batches that are not finished; accepts NULL */
 
-/* Queues a batch: sample `index[i]` with draws from `seed[i]` goes to the i-th picture of `out`, which is lent until
- * tide_batch_wait returned or the loader was freed. NULL: no memory. */
+/* Queues a batch: sample `index[i]` with draws from `seed[i]` goes to the i-th picture of `out`,
+ * which is lent until tide_batch_wait returned or the loader was freed. NULL: no memory. */
 tide_batch *tide_loader_submit(tide_loader *, int64_t n, const int64_t *index, const uint64_t *seed,
                                float *out);
 bool tide_batch_ready(tide_loader *, const tide_batch *);

@@ -1,4 +1,5 @@
-/* PNG through libpng. Invariant: every libpng call stands between setjmp and the cleanup label; its longjmp ends there. */
+/* PNG through libpng. Invariant: every libpng call stands between setjmp and the cleanup label; its
+ * longjmp ends there. */
 #include "image.h"
 
 #include <png.h>

@@ -1,5 +1,6 @@
-/* PBM, PGM and PPM (one picture), in bytes or as text: a header of two or three numbers, then bits, or samples of one or two
- * bytes, the high byte first. Invariant: `at` never passes the end of the file. */
+/* PBM, PGM and PPM (one picture), in bytes or as text: a header of two or three numbers, then bits,
+ * or samples of one or two bytes, the high byte first. Invariant: `at` never passes the end of the
+ * file. */
 #include "image.h"
 
 #include <math.h>
@@ -40,23 +41,29 @@ static int bit(reader *r) {
     return r->b[r->at++] & 1;
 }
 
-tide_status tide_pnm_decode(const uint8_t *b, size_t n, const tide_image_options *o, tide_image *out, tide_image_error *e) {
+tide_status tide_pnm_decode(const uint8_t *b, size_t n, const tide_image_options *o,
+                            tide_image *out, tide_image_error *e) {
     reader r = {b, n, 2};
     int kind = b[1] - '0';
     bool text = kind < 4, bits = kind == 1 || kind == 4;
-    int64_t w = number(&r, UINT32_MAX), h = number(&r, UINT32_MAX), top = bits ? 1 : number(&r, 65535);
+    int64_t w = number(&r, UINT32_MAX), h = number(&r, UINT32_MAX),
+            top = bits ? 1 : number(&r, 65535);
     if (w < 0 || h < 0 || top < 1)
-        return tide_image_fail(e, TIDE_EIO, "is not a valid PNM: a number of its header is missing or out of range");
+        return tide_image_fail(
+            e, TIDE_EIO, "is not a valid PNM: a number of its header is missing or out of range");
     tide_status st = tide_image_check_size((uint64_t)h, (uint64_t)w, o, e);
     if (st != TIDE_OK) return st;
     if (r.at < n) r.at++; /* one white space */
     int c = kind == 3 || kind == 6 ? 3 : 1, wide = top > 255 ? 2 : 1;
-    int64_t count = h * w * c, row = (w + 7) / 8, least = kind == 4 ? row * h : text ? count
-                                                                                     : count * wide;
+    int64_t count = h * w * c, row = (w + 7) / 8,
+            least = kind == 4 ? row * h
+        : text                ? count
+                              : count * wide;
     if ((uint64_t)least > n - r.at) return tide_image_fail(e, TIDE_EIO, "the file is truncated");
     uint8_t *data = malloc((size_t)count);
     if (!data)
-        return tide_image_fail(e, TIDE_ENOMEM, "not enough memory for a picture of %lld x %lld", (long long)h, (long long)w);
+        return tide_image_fail(e, TIDE_ENOMEM, "not enough memory for a picture of %lld x %lld",
+                               (long long)h, (long long)w);
     const uint8_t *s = b + r.at;
     double full = wide == 2 ? 65535 : 255;
     for (int64_t i = 0; i < count; i++) {
@@ -65,8 +72,7 @@ tide_status tide_pnm_decode(const uint8_t *b, size_t n, const tide_image_options
             if (v < 0) st = TIDE_EIO;
             data[i] = v ? 0 : 255;
         } else {
-            int64_t v = text ? number(&r, top) : wide == 2 ? s[2 * i] << 8 | s[2 * i + 1]
-                                                           : s[i];
+            int64_t v = text ? number(&r, top) : wide == 2 ? s[2 * i] << 8 | s[2 * i + 1] : s[i];
             if (v < 0) st = TIDE_EIO;
             if (v > top) v = top;
             v = (int64_t)rint((double)v / (double)top * full);
@@ -74,7 +80,10 @@ tide_status tide_pnm_decode(const uint8_t *b, size_t n, const tide_image_options
         }
         if (st == TIDE_OK) continue;
         free(data);
-        return tide_image_fail(e, st, r.at == n ? "the file is truncated" : "is not a valid PNM: a sample is no number or too large");
+        return tide_image_fail(e, st,
+                               r.at == n
+                                   ? "the file is truncated"
+                                   : "is not a valid PNM: a sample is no number or too large");
     }
     *out = (tide_image){.data = data, .height = h, .width = w, .channels = c};
     return TIDE_OK;

@@ -1,13 +1,16 @@
-/* Resampling of pictures by an affine map, as SciPy's ndimage.affine_transform: splines of order 0 to 5.
+/* Resampling of pictures by an affine map, as SciPy's ndimage.affine_transform: splines of order 0
+ * to 5.
  *
- * Invariant: reads stay inside of the picture, whatever the map is: every position goes through mapped() or neighbour(). */
+ * Invariant: reads stay inside of the picture, whatever the map is: every position goes through
+ * mapped() or neighbour(). */
 #include "image.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* SciPy's map_coordinate: where outside the picture [0, n-1] a coordinate reads; -1: nowhere (constant). */
+/* SciPy's map_coordinate: where outside the picture [0, n-1] a coordinate reads; -1: nowhere
+ * (constant). */
 static double mapped(double v, int64_t n, tide_fill_mode mode) {
     if (v >= 0 && v <= (double)(n - 1)) return v;
     if (!(fabs(v) < 1e15)) return mode == TIDE_FILL_CONSTANT ? -1 : 0; /* not a number, too */
@@ -34,7 +37,8 @@ static double mapped(double v, int64_t n, tide_fill_mode mode) {
     }
 }
 
-/* Neighbours outside mirror at the edge for constant and wrap (their weight is 0 or the edge's), else by the mode itself. */
+/* Neighbours outside mirror at the edge for constant and wrap (their weight is 0 or the edge's),
+ * else by the mode itself. */
 static int64_t neighbour(int64_t i, int64_t n, tide_fill_mode mode) {
     if (i >= 0 && i < n) return i;
     if (n <= 1) return 0;
@@ -62,7 +66,8 @@ static inline bool place(double v, int64_t n, tide_fill_mode mode, int order, ta
 }
 
 /* Between four samples that all lie inside. SciPy's order of products and sums. */
-static inline void between(const float *x, int64_t w, int64_t c, int64_t i, int64_t j, double fr, double fq, float *d) {
+static inline void between(const float *x, int64_t w, int64_t c, int64_t i, int64_t j, double fr,
+                           double fq, float *d) {
     const float *p0 = x + (i * w + j) * c, *p1 = p0 + w * c;
     double r0 = 1 - fr, q0 = 1 - fq;
     for (int64_t k = 0; k < c; k++) {
@@ -85,7 +90,8 @@ static void linear(const tide_augment *a, const tide_affine *m, bool fh, bool fv
             double v0 = m->o[0], v1 = m->o[1];
             v0 += (double)i * m->m[0][0], v0 += (double)j * m->m[0][1];
             v1 += (double)i * m->m[1][0], v1 += (double)j * m->m[1][1];
-            if (a->order == 1 && v0 >= 0 && v0 < (double)(h - 1) && v1 >= 0 && v1 < (double)(w - 1)) {
+            if (a->order == 1 && v0 >= 0 && v0 < (double)(h - 1) && v1 >= 0 &&
+                v1 < (double)(w - 1)) {
                 int64_t p = (int64_t)v0, q = (int64_t)v1;
                 if (c == 3) between(x, w, 3, p, q, v0 - (double)p, v1 - (double)q, d);
                 else between(x, w, c, p, q, v0 - (double)p, v1 - (double)q, d);
@@ -115,7 +121,8 @@ static void linear(const tide_augment *a, const tide_affine *m, bool fh, bool fv
     }
 }
 
-/* -- orders 2 to 5: the picture becomes coefficients of B-splines first (Unser, Aldroubi, Eden 1993) -- */
+/* -- orders 2 to 5: the picture becomes coefficients of B-splines first (Unser, Aldroubi, Eden
+ * 1993) -- */
 
 #define PAD 12 /* fill "nearest": SciPy repeats the edge this often before it filters */
 #define MOST 5
@@ -135,7 +142,8 @@ static int poles_of(int order, double p[2]) {
     }
 }
 
-/* One line of n > 1 samples, `s` apart. The recursion runs over a line without end: mirrored at the outermost samples, or
+/* One line of n > 1 samples, `s` apart. The recursion runs over a line without end: mirrored at the
+ * outermost samples, or
  * (`half`) half a sample outside of them. */
 static void filter(double *x, int64_t n, int64_t s, int order, bool half) {
     double p[2], gain = 1;
@@ -145,7 +153,8 @@ static void filter(double *x, int64_t n, int64_t s, int order, bool half) {
     for (int k = 0; k < count; k++) {
         double z = p[k], zi = z, zn = pow(z, (double)(half ? n : n - 1)), first = x[0];
         x[0] += zn * x[(n - 1) * s];
-        for (int64_t i = 1; i < (half ? n : n - 1); i++) { /* reads the sum itself at the end, as SciPy */
+        for (int64_t i = 1; i < (half ? n : n - 1);
+             i++) { /* reads the sum itself at the end, as SciPy */
             x[0] += zi * (x[i * s] + zn * x[(n - 1 - i) * s]);
             zi *= z;
         }
@@ -157,7 +166,8 @@ static void filter(double *x, int64_t n, int64_t s, int order, bool half) {
     }
 }
 
-/* Values of the order + 1 B-splines that reach v; returns the position of the first. They sum to 1. */
+/* Values of the order + 1 B-splines that reach v; returns the position of the first. They sum to 1.
+ */
 static int64_t spline_weights(double v, int order, double *w) {
     double near = floor(order & 1 ? v : v + 0.5), x = v - near, y = x, z = 1 - x, t;
     switch (order) {
@@ -197,21 +207,23 @@ static int64_t spline_weights(double v, int order, double *w) {
     return (int64_t)near - order / 2;
 }
 
-/* Where spline k of a line of n is read: mirrored for constant and wrap, else by the mode itself. */
+/* Where spline k of a line of n is read: mirrored for constant and wrap, else by the mode itself.
+ */
 static int64_t knot(int64_t i, int64_t n, tide_fill_mode mode) {
     if (i >= 0 && i < n) return i;
     if (n <= 1) return 0;
-    if (mode == TIDE_FILL_NEAREST || mode == TIDE_FILL_REFLECT) return (int64_t)mapped((double)i, n, mode);
+    if (mode == TIDE_FILL_NEAREST || mode == TIDE_FILL_REFLECT)
+        return (int64_t)mapped((double)i, n, mode);
     int64_t s = 2 * n - 2, k = i % s;
     if (k < 0) k += s;
     return k < n ? k : s - k;
 }
 
-/* As mapped(); with "nearest" not the position but its knots are kept inside, so that far outside one coefficient shows. */
+/* As mapped(); with "nearest" not the position but its knots are kept inside, so that far outside
+ * one coefficient shows. */
 static double knots(double v, int64_t n, tide_fill_mode mode) {
     if (mode != TIDE_FILL_NEAREST || !(fabs(v) < 1e15)) return mapped(v, n, mode);
-    return v < -2 * MOST ? -2 * MOST : v > (double)(n + 2 * MOST) ? (double)(n + 2 * MOST)
-                                                                  : v;
+    return v < -2 * MOST ? -2 * MOST : v > (double)(n + 2 * MOST) ? (double)(n + 2 * MOST) : v;
 }
 
 static tide_status spline(const tide_augment *a, const tide_affine *m, bool fh, bool fv,
@@ -224,11 +236,9 @@ static tide_status spline(const tide_augment *a, const tide_affine *m, bool fh, 
     for (int64_t i = 0; i < ph; i++)
         for (int64_t j = 0; j < pw; j++) {
             int64_t r = i - pad, s = j - pad;
-            r = r < 0 ? 0 : r >= h ? h - 1
-                                   : r,
-            s = s < 0 ? 0 : s >= w ? w - 1
-                                   : s;
-            for (int64_t k = 0; k < c; k++) q[(i * pw + j) * c + k] = (double)x[(r * w + s) * c + k];
+            r = r < 0 ? 0 : r >= h ? h - 1 : r, s = s < 0 ? 0 : s >= w ? w - 1 : s;
+            for (int64_t k = 0; k < c; k++)
+                q[(i * pw + j) * c + k] = (double)x[(r * w + s) * c + k];
         }
     for (int64_t j = 0; ph > 1 && j < pw * c; j++) filter(q + j, ph, pw * c, order, half);
     for (int64_t i = 0; pw > 1 && i < ph; i++)
@@ -245,7 +255,8 @@ static tide_status spline(const tide_augment *a, const tide_affine *m, bool fh, 
                 for (int64_t k = 0; k < c; k++) d[k] = (float)a->cval;
                 continue;
             }
-            int64_t r0 = spline_weights(v0, order, wr), q0 = spline_weights(v1, order, wq), at[MOST + 1];
+            int64_t r0 = spline_weights(v0, order, wr), q0 = spline_weights(v1, order, wq),
+                    at[MOST + 1];
             for (int b = 0; b <= order; b++) at[b] = knot(q0 + b, pw, a->fill) * c;
             for (int64_t k = 0; k < c; k++) {
                 double t = 0;

@@ -1,7 +1,9 @@
-/* Two resizers: Pillow's, of u8 pictures, in fixed point as Pillow computes it, and TensorFlow's, of floats.
+/* Two resizers: Pillow's, of u8 pictures, in fixed point as Pillow computes it, and TensorFlow's,
+ * of floats.
  *
- * Both are separable: per axis, each output sample has a first input sample and weights. Invariant: arithmetic follows the
- * original in type and order, so results are equal to the last bit (Pillow) or the last float rounding (TensorFlow). */
+ * Both are separable: per axis, each output sample has a first input sample and weights. Invariant:
+ * arithmetic follows the original in type and order, so results are equal to the last bit (Pillow)
+ * or the last float rounding (TensorFlow). */
 #include "image.h"
 
 #include <math.h>
@@ -13,7 +15,7 @@
 /* -- Pillow -- */
 
 static const char *const pil_names[] = {"nearest", "bilinear", "bicubic",
-                                        "box", "hamming", "lanczos"};
+                                        "box",     "hamming",  "lanczos"};
 static const double pil_support[] = {0, 1, 2, 0.5, 1, 3};
 
 int tide_pil_filter_of(const char *name) {
@@ -85,8 +87,7 @@ static bool pil_make(pil_axis *a, int64_t in, double lo, double hi, int64_t out,
 
 static inline uint8_t clip8(int32_t v) {
     v >>= PRECISION;
-    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255
-                                         : v);
+    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
 /* (rows, in, c) -> (rows, out, c) */
@@ -246,7 +247,7 @@ tide_status tide_image_fit(const tide_image *p, int64_t h, int64_t w, tide_pil_f
 
 /* -- TensorFlow -- */
 
-static const char *const tf_names[] = {"nearest", "bilinear", "bicubic", "area",
+static const char *const tf_names[] = {"nearest",  "bilinear", "bicubic",  "area",
                                        "lanczos3", "lanczos5", "gaussian", "mitchellcubic"};
 
 int tide_tf_method_of(const char *name) {
@@ -306,10 +307,10 @@ static bool tf_room(tf_axis *a, int64_t out, int64_t width) {
     return a->first && a->count && a->w;
 }
 
-static int64_t within(int64_t v, int64_t n) { return v < 0 ? 0 : v >= n ? n - 1
-                                                                        : v; }
+static int64_t within(int64_t v, int64_t n) { return v < 0 ? 0 : v >= n ? n - 1 : v; }
 
-/* Weights of ScaleAndTranslate: what antialias uses, and every method without a kernel of its own. */
+/* Weights of ScaleAndTranslate: what antialias uses, and every method without a kernel of its own.
+ */
 static bool tf_spans(tf_axis *a, int64_t in, int64_t out, tide_tf_method m, bool antialias) {
     float scale = (float)out / (float)in, inverse = (float)(1.0 / (double)scale);
     float kernel = antialias && inverse > 1 ? inverse : 1, r = tf_radius(m),
@@ -380,8 +381,7 @@ static bool tf_area(tf_axis *a, int64_t in, int64_t out) {
         if (to > in) to = in;
         for (int64_t i = from; i < to && i - from < a->width; i++) {
             float at = (float)i, next = (float)(i + 1);
-            float part = at < lo ? (next > hi ? scale : next - lo) : next > hi ? hi - at
-                                                                               : 1;
+            float part = at < lo ? (next > hi ? scale : next - lo) : next > hi ? hi - at : 1;
             a->w[x * a->width + i - from] = part / scale;
         }
         a->first[x] = from, a->count[x] = to - from;
@@ -407,7 +407,8 @@ static bool tf_make(tf_axis *a, int64_t in, int64_t out, tide_tf_method m, bool 
     return tf_spans(a, in, out, m, antialias);
 }
 
-/* One output row's mix of input rows (`n` floats each); `lerp`: bilinear as TensorFlow writes it, a + (b - a) t. */
+/* One output row's mix of input rows (`n` floats each); `lerp`: bilinear as TensorFlow writes it, a
+ * + (b - a) t. */
 static void mix(const float *x, int64_t n, const float *w, int64_t count, bool lerp, float *y) {
     if (lerp) {
         const float *b = count > 1 ? x + n : x;
@@ -452,23 +453,23 @@ done:
     return st;
 }
 
-tide_status tide_image_fit_tf(const tide_image *p, int64_t oh, int64_t ow, tide_tf_method m, tide_aspect aspect, float *y) {
-    int64_t top = 0, left = 0, h = p->height, w = p->width, c = p->channels, th = oh, tw = ow, down = 0, right = 0;
+tide_status tide_image_fit_tf(const tide_image *p, int64_t oh, int64_t ow, tide_tf_method m,
+                              tide_aspect aspect, float *y) {
+    int64_t top = 0, left = 0, h = p->height, w = p->width, c = p->channels, th = oh, tw = ow,
+            down = 0, right = 0;
     if (aspect == TIDE_ASPECT_CROP) { /* in float, as Keras computes it */
-        int64_t ch = (int64_t)((float)(w * oh) / (float)ow), cw = (int64_t)((float)(h * ow) / (float)oh);
-        ch = ch > h ? h : ch < 1 ? 1
-                                 : ch;
-        cw = cw > w ? w : cw < 1 ? 1
-                                 : cw;
+        int64_t ch = (int64_t)((float)(w * oh) / (float)ow),
+                cw = (int64_t)((float)(h * ow) / (float)oh);
+        ch = ch > h ? h : ch < 1 ? 1 : ch;
+        cw = cw > w ? w : cw < 1 ? 1 : cw;
         top = (h - ch) / 2, left = (w - cw) / 2, h = ch, w = cw;
     } else if (aspect == TIDE_ASPECT_PAD) {
         float down_by = (float)h / (float)oh, right_by = (float)w / (float)ow;
-        float ratio = down_by > right_by ? down_by : right_by, fh = (float)h / ratio, fw = (float)w / ratio;
+        float ratio = down_by > right_by ? down_by : right_by, fh = (float)h / ratio,
+              fw = (float)w / ratio;
         th = (int64_t)fh, tw = (int64_t)fw;
-        th = th < 1 ? 1 : th > oh ? oh
-                                  : th;
-        tw = tw < 1 ? 1 : tw > ow ? ow
-                                  : tw;
+        th = th < 1 ? 1 : th > oh ? oh : th;
+        tw = tw < 1 ? 1 : tw > ow ? ow : tw;
         down = (int64_t)(((float)oh - fh) / 2), right = (int64_t)(((float)ow - fw) / 2);
         if (down < 0 || down > oh - th) down = 0;
         if (right < 0 || right > ow - tw) right = 0;

@@ -1,8 +1,10 @@
-/* Owns zip archives as model files use them. Reading takes regular files of sane, stored or deflated members; writing makes
- * an archive of stored members in memory and puts it in place atomically.
+/* Owns zip archives as model files use them. Reading takes regular files of sane, stored or
+ * deflated members; writing makes an archive of stored members in memory and puts it in place
+ * atomically.
  *
- * Invariant: an archive that opened has unique names that stay inside of it, no links, no encryption, members that claim no
- * more than deflate can make of their bytes, and together no more stored bytes than the file has. */
+ * Invariant: an archive that opened has unique names that stay inside of it, no links, no
+ * encryption, members that claim no more than deflate can make of their bytes, and together no more
+ * stored bytes than the file has. */
 #define _GNU_SOURCE
 #include "io.h"
 
@@ -16,9 +18,7 @@
 #include <unistd.h>
 #include <zip.h>
 
-enum { MAX_MEMBERS = 65535,
-       MAX_NAME = 255,
-       RATIO = 1032 };
+enum { MAX_MEMBERS = 65535, MAX_NAME = 255, RATIO = 1032 };
 #define MAX_TOTAL ((uint64_t)64 << 30)
 #define CHUNK ((size_t)1 << 20)
 #define EPOCH 315532800 /* 1980-01-01: the same model makes the same file */
@@ -176,7 +176,8 @@ int64_t tide_zip_find(const tide_zip *z, const char *name) {
     return zip_name_locate(z->z, name, 0);
 }
 
-/* Reads a member to its end and lets `take` have it piece by piece; its checksum is checked at the end. */
+/* Reads a member to its end and lets `take` have it piece by piece; its checksum is checked at the
+ * end. */
 static tide_status each_piece(tide_ctx *ctx, tide_zip *z, int64_t i, uint64_t max,
                               int (*take)(void *, const void *, size_t), void *arg) {
     const char *name;
@@ -212,8 +213,8 @@ static tide_status each_piece(tide_ctx *ctx, tide_zip *z, int64_t i, uint64_t ma
     s = got == size
         ? TIDE_OK
         : tide_fail(ctx, TIDE_EIO,
-                    "%s: member '%s' does not have the %" PRIu64 " bytes that it claims",
-                    z->path, name, size);
+                    "%s: member '%s' does not have the %" PRIu64 " bytes that it claims", z->path,
+                    name, size);
 done:
     if (f) zip_fclose(f);
     free(piece);

@@ -19,7 +19,9 @@ static tide_status cast_infer(tide_call *c) {
 
 static void cast_grad(tide_tape *t, const tide_node *n) {
     (void)n;
-    if (tide_is_float(tide_t_in_meta(t, 0)->dtype)) tide_t_give(t, 0, tide_t(t, OP(cast, .dtype = tide_t_in_meta(t, 0)->dtype), tide_t_dy(t, 0)));
+    if (tide_is_float(tide_t_in_meta(t, 0)->dtype))
+        tide_t_give(t, 0,
+                    tide_t(t, OP(cast, .dtype = tide_t_in_meta(t, 0)->dtype), tide_t_dy(t, 0)));
 }
 
 TIDE_DESCRIBE(cast, .flags = TIDE_HALF, .infer = cast_infer, .grad = cast_grad);
@@ -40,15 +42,18 @@ static tide_status concatenate_infer(tide_call *c) {
     char s[160], t[160];
     if (c->nlist == 0) return tide_op_fail(c, TIDE_EARG, "needs at least one tensor");
     *m = tide_meta_of(c->in[0]);
-    if (m->rank == 0) return tide_op_fail(c, TIDE_ESHAPE, "tensors without axes cannot be joined; use stack");
+    if (m->rank == 0)
+        return tide_op_fail(c, TIDE_ESHAPE, "tensors without axes cannot be joined; use stack");
     TIDE_TRY(tide_axis(c, &a->axis, m->rank));
     for (int k = 1; k < c->nlist; k++) {
         const tide_tensor *x = c->in[k];
         int same = x->rank == m->rank;
         for (int i = 0; i < m->rank && same; i++) same = i == a->axis || x->shape[i] == m->shape[i];
         if (!same)
-            return tide_op_fail(c, TIDE_ESHAPE, "tensor %d does not fit along axis %ld (expected %s, got %s)", k + 1, (long)a->axis + 1,
-                                tide_shape_str(m->rank, m->shape, s, sizeof s), tide_shape_str(x->rank, x->shape, t, sizeof t));
+            return tide_op_fail(
+                c, TIDE_ESHAPE, "tensor %d does not fit along axis %ld (expected %s, got %s)",
+                k + 1, (long)a->axis + 1, tide_shape_str(m->rank, m->shape, s, sizeof s),
+                tide_shape_str(x->rank, x->shape, t, sizeof t));
         m->shape[a->axis] += x->shape[a->axis];
     }
     return TIDE_OK;
@@ -70,4 +75,5 @@ static void concatenate_grad(tide_tape *t, const tide_node *n) {
     }
 }
 
-TIDE_DESCRIBE(concatenate, .flags = TIDE_PROMOTE | TIDE_HALF, .infer = concatenate_infer, .grad = concatenate_grad);
+TIDE_DESCRIBE(concatenate, .flags = TIDE_PROMOTE | TIDE_HALF, .infer = concatenate_infer,
+              .grad = concatenate_grad);

@@ -1,10 +1,13 @@
-/* Taking elements from positions and putting them there. Taking and adding are each other's gradient, so derivatives of any
- * order exist. */
+/* Taking elements from positions and putting them there. Taking and adding are each other's
+ * gradient, so derivatives of any order exist. */
 #include "helpers.h"
 
 static tide_status whole_numbers(tide_call *c, const tide_tensor *x, const char *name) {
     if (tide_is_float(x->dtype))
-        return tide_op_fail(c, TIDE_EDTYPE, "%s must hold whole numbers (expected an integer dtype, got %s); cast it, e.g. to int32", name, tide_dtype_name(x->dtype));
+        return tide_op_fail(c, TIDE_EDTYPE,
+                            "%s must hold whole numbers (expected an integer dtype, got %s); cast "
+                            "it, e.g. to int32",
+                            name, tide_dtype_name(x->dtype));
     return TIDE_OK;
 }
 
@@ -15,7 +18,9 @@ static tide_status take_infer(tide_call *c) {
     TIDE_TRY(whole_numbers(c, ix, "indices"));
     tide_ints shape = {.n = 0};
     int rank = a->axis == TIDE_NONE ? 1 : x->rank;
-    if (rank + ix->rank - 1 > TIDE_MAX_RANK) return tide_op_fail(c, TIDE_ESHAPE, "the result would have more than %d axes", TIDE_MAX_RANK);
+    if (rank + ix->rank - 1 > TIDE_MAX_RANK)
+        return tide_op_fail(c, TIDE_ESHAPE, "the result would have more than %d axes",
+                            TIDE_MAX_RANK);
     if (a->axis != TIDE_NONE) TIDE_TRY(tide_axis(c, &a->axis, rank));
     int64_t axis = a->axis == TIDE_NONE ? 0 : a->axis;
     for (int i = 0; i < rank; i++) {
@@ -26,9 +31,14 @@ static tide_status take_infer(tide_call *c) {
 }
 static void take_grad(tide_tape *t, const tide_node *n) {
     ATTRS(take);
-    tide_t_give(t, 0, tide_t(t, OP(take_grad_, .shape = shape_of(tide_t_in_meta(t, 0)), .axis = a->axis, .base = a->base), tide_t_dy(t, 0), tide_t_in(t, 1)));
+    tide_t_give(t, 0,
+                tide_t(t,
+                       OP(take_grad_, .shape = shape_of(tide_t_in_meta(t, 0)), .axis = a->axis,
+                          .base = a->base),
+                       tide_t_dy(t, 0), tide_t_in(t, 1)));
 }
-TIDE_DESCRIBE(take, .whole = TIDE_SAVE_IN(1), .flags = TIDE_HALF | TIDE_CONTIGUOUS, .infer = take_infer, .grad = take_grad, .saves = TIDE_SAVE_IN(1));
+TIDE_DESCRIBE(take, .whole = TIDE_SAVE_IN(1), .flags = TIDE_HALF | TIDE_CONTIGUOUS,
+              .infer = take_infer, .grad = take_grad, .saves = TIDE_SAVE_IN(1));
 
 static tide_status take_grad_infer(tide_call *c) {
     const tide_take_grad__attrs *a = c->attrs;
@@ -36,9 +46,12 @@ static tide_status take_grad_infer(tide_call *c) {
 }
 static void take_grad_grad(tide_tape *t, const tide_node *n) {
     ATTRS(take_grad_);
-    tide_t_give(t, 0, tide_t(t, OP(take, .axis = a->axis, .base = a->base), tide_t_dy(t, 0), tide_t_in(t, 1)));
+    tide_t_give(
+        t, 0,
+        tide_t(t, OP(take, .axis = a->axis, .base = a->base), tide_t_dy(t, 0), tide_t_in(t, 1)));
 }
-TIDE_DESCRIBE(take_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = take_grad_infer, .grad = take_grad_grad, .saves = TIDE_SAVE_IN(1));
+TIDE_DESCRIBE(take_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = take_grad_infer,
+              .grad = take_grad_grad, .saves = TIDE_SAVE_IN(1));
 
 /* -- take_along_axis -- */
 static tide_status take_along_infer(tide_call *c) {
@@ -50,17 +63,24 @@ static tide_status take_along_infer(tide_call *c) {
     if (fits) TIDE_TRY(tide_axis(c, &a->axis, x->rank));
     for (int i = 0; i < x->rank && fits; i++) fits = i == a->axis || x->shape[i] == ix->shape[i];
     if (!fits)
-        return tide_op_fail(c, TIDE_ESHAPE, "indices do not fit x outside of the axis (expected %s, got %s)",
-                            tide_shape_str(x->rank, x->shape, s, sizeof s), tide_shape_str(ix->rank, ix->shape, r, sizeof r));
+        return tide_op_fail(c, TIDE_ESHAPE,
+                            "indices do not fit x outside of the axis (expected %s, got %s)",
+                            tide_shape_str(x->rank, x->shape, s, sizeof s),
+                            tide_shape_str(ix->rank, ix->shape, r, sizeof r));
     c->meta[0] = tide_meta_of(ix);
     c->meta[0].dtype = x->dtype;
     return TIDE_OK;
 }
 static void take_along_grad(tide_tape *t, const tide_node *n) {
     ATTRS(take_along_);
-    tide_t_give(t, 0, tide_t(t, OP(take_along_grad_, .n = tide_t_in_meta(t, 0)->shape[a->axis], .axis = a->axis, .base = a->base), tide_t_dy(t, 0), tide_t_in(t, 1)));
+    tide_t_give(t, 0,
+                tide_t(t,
+                       OP(take_along_grad_, .n = tide_t_in_meta(t, 0)->shape[a->axis],
+                          .axis = a->axis, .base = a->base),
+                       tide_t_dy(t, 0), tide_t_in(t, 1)));
 }
-TIDE_DESCRIBE(take_along_, .flags = TIDE_HALF | TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = take_along_infer, .grad = take_along_grad, .saves = TIDE_SAVE_IN(1));
+TIDE_DESCRIBE(take_along_, .flags = TIDE_HALF | TIDE_CONTIGUOUS | TIDE_PRIVATE,
+              .infer = take_along_infer, .grad = take_along_grad, .saves = TIDE_SAVE_IN(1));
 
 static tide_status take_along_grad_infer(tide_call *c) {
     tide_take_along_grad__attrs *a = c->attrs;
@@ -71,9 +91,13 @@ static tide_status take_along_grad_infer(tide_call *c) {
 }
 static void take_along_grad_grad(tide_tape *t, const tide_node *n) {
     ATTRS(take_along_grad_);
-    tide_t_give(t, 0, tide_t(t, OP(take_along_, .axis = a->axis, .base = a->base), tide_t_dy(t, 0), tide_t_in(t, 1)));
+    tide_t_give(t, 0,
+                tide_t(t, OP(take_along_, .axis = a->axis, .base = a->base), tide_t_dy(t, 0),
+                       tide_t_in(t, 1)));
 }
-TIDE_DESCRIBE(take_along_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = take_along_grad_infer, .grad = take_along_grad_grad, .saves = TIDE_SAVE_IN(1));
+TIDE_DESCRIBE(take_along_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE,
+              .infer = take_along_grad_infer, .grad = take_along_grad_grad,
+              .saves = TIDE_SAVE_IN(1));
 
 static tide_status take_along_axis_infer(tide_call *c) {
     tide_take_along_axis_attrs *a = c->attrs;
@@ -83,12 +107,16 @@ static tide_status take_along_axis_infer(tide_call *c) {
     if (a->axis == TIDE_NONE) return TIDE_OK;
     TIDE_TRY(tide_axis(c, &a->axis, x->rank));
     int fits = x->rank == ix->rank;
-    for (int i = 0; i < x->rank && fits; i++) fits = i == a->axis || x->shape[i] == ix->shape[i] || x->shape[i] == 1 || ix->shape[i] == 1;
+    for (int i = 0; i < x->rank && fits; i++)
+        fits = i == a->axis || x->shape[i] == ix->shape[i] || x->shape[i] == 1 || ix->shape[i] == 1;
     if (fits) return TIDE_OK;
-    return tide_op_fail(c, TIDE_ESHAPE, "indices do not fit x outside of axis %ld (expected %s, got %s)", (long)a->axis + 1,
-                        tide_shape_str(x->rank, x->shape, s, sizeof s), tide_shape_str(ix->rank, ix->shape, r, sizeof r));
+    return tide_op_fail(c, TIDE_ESHAPE,
+                        "indices do not fit x outside of axis %ld (expected %s, got %s)",
+                        (long)a->axis + 1, tide_shape_str(x->rank, x->shape, s, sizeof s),
+                        tide_shape_str(ix->rank, ix->shape, r, sizeof r));
 }
-static void take_along_axis_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void take_along_axis_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                                    tide_tensor **out) {
     const tide_take_along_axis_attrs *a = attrs;
     tide_tensor *x = in[0], *ix = in[1];
     (void)nin;
@@ -106,33 +134,43 @@ static void take_along_axis_compose(tide_tape *t, const void *attrs, int nin, ti
         if (xs.v[i] == 1) xs.v[i] = is.v[i];
         else is.v[i] = xs.v[i];
     }
-    if (!same) x = tide_t(t, OP(broadcast_to, .shape = xs), x), ix = tide_t(t, OP(broadcast_to, .shape = is), ix);
+    if (!same)
+        x = tide_t(t, OP(broadcast_to, .shape = xs), x),
+        ix = tide_t(t, OP(broadcast_to, .shape = is), ix);
     out[0] = tide_t(t, OP(take_along_, .axis = axis, .base = a->base), x, ix);
 }
-TIDE_DESCRIBE(take_along_axis, .whole = TIDE_SAVE_IN(1), .infer = take_along_axis_infer, .compose = take_along_axis_compose);
+TIDE_DESCRIBE(take_along_axis, .whole = TIDE_SAVE_IN(1), .infer = take_along_axis_infer,
+              .compose = take_along_axis_compose);
 
 /* -- gather_nd, scatter, scatter_update -- */
 
 /* k: how many leading axes a row of indices names. `rest` gets the shape of a part of x. */
-static tide_status indexed(tide_call *c, const tide_tensor *ix, const char *of, int rank, const int64_t *shape, int *k, tide_ints *values) {
+static tide_status indexed(tide_call *c, const tide_tensor *ix, const char *of, int rank,
+                           const int64_t *shape, int *k, tide_ints *values) {
     char s[160], r[160];
     TIDE_TRY(whole_numbers(c, ix, "indices"));
     if (ix->rank < 1 || ix->shape[ix->rank - 1] > rank)
-        return tide_op_fail(c, TIDE_ESHAPE, "rows of indices name more axes than %s has (expected at most %d in %s, got indices %s)", of, rank,
-                            tide_shape_str(rank, shape, s, sizeof s), tide_shape_str(ix->rank, ix->shape, r, sizeof r));
+        return tide_op_fail(c, TIDE_ESHAPE,
+                            "rows of indices name more axes than %s has (expected at most %d in "
+                            "%s, got indices %s)",
+                            of, rank, tide_shape_str(rank, shape, s, sizeof s),
+                            tide_shape_str(ix->rank, ix->shape, r, sizeof r));
     *k = (int)ix->shape[ix->rank - 1];
     values->n = 0;
-    if (ix->rank - 1 + rank - *k > TIDE_MAX_RANK) return tide_op_fail(c, TIDE_ESHAPE, "more than %d axes", TIDE_MAX_RANK);
+    if (ix->rank - 1 + rank - *k > TIDE_MAX_RANK)
+        return tide_op_fail(c, TIDE_ESHAPE, "more than %d axes", TIDE_MAX_RANK);
     for (int i = 0; i + 1 < ix->rank; i++) values->v[values->n++] = ix->shape[i];
     for (int i = *k; i < rank; i++) values->v[values->n++] = shape[i];
     return TIDE_OK;
 }
-static tide_status fits_values(tide_call *c, const tide_tensor *v, const char *name, const tide_ints *want) {
+static tide_status fits_values(tide_call *c, const tide_tensor *v, const char *name,
+                               const tide_ints *want) {
     char s[160], r[160];
     int fits = v->rank == want->n;
     for (int i = 0; i < v->rank && fits; i++) fits = v->shape[i] == want->v[i];
     if (fits) return TIDE_OK;
-    return tide_op_fail(c, TIDE_ESHAPE, "%s has the wrong shape (expected %s, got %s)", name, tide_shape_str((int)want->n, want->v, s, sizeof s),
+    return tide_op_fail(c, TIDE_ESHAPE, "%s has the wrong shape (expected %s, got %s)", name,
+                        tide_shape_str((int)want->n, want->v, s, sizeof s),
                         tide_shape_str(v->rank, v->shape, r, sizeof r));
 }
 
@@ -144,9 +182,12 @@ static tide_status gather_nd_infer(tide_call *c) {
 }
 static void gather_nd_grad(tide_tape *t, const tide_node *n) {
     ATTRS(gather_nd);
-    tide_t_give(t, 0, tide_t(t, OP(scatter, .shape = shape_of(tide_t_in_meta(t, 0)), .base = a->base), tide_t_in(t, 1), tide_t_dy(t, 0)));
+    tide_t_give(t, 0,
+                tide_t(t, OP(scatter, .shape = shape_of(tide_t_in_meta(t, 0)), .base = a->base),
+                       tide_t_in(t, 1), tide_t_dy(t, 0)));
 }
-TIDE_DESCRIBE(gather_nd, .whole = TIDE_SAVE_IN(1), .flags = TIDE_HALF | TIDE_CONTIGUOUS, .infer = gather_nd_infer, .grad = gather_nd_grad, .saves = TIDE_SAVE_IN(1));
+TIDE_DESCRIBE(gather_nd, .whole = TIDE_SAVE_IN(1), .flags = TIDE_HALF | TIDE_CONTIGUOUS,
+              .infer = gather_nd_infer, .grad = gather_nd_grad, .saves = TIDE_SAVE_IN(1));
 
 static tide_status scatter_infer(tide_call *c) {
     const tide_scatter_attrs *a = c->attrs;
@@ -160,7 +201,8 @@ static void scatter_grad(tide_tape *t, const tide_node *n) {
     ATTRS(scatter);
     tide_t_give(t, 1, tide_t(t, OP(gather_nd, .base = a->base), tide_t_dy(t, 0), tide_t_in(t, 0)));
 }
-TIDE_DESCRIBE(scatter, .whole = TIDE_SAVE_IN(0), .flags = TIDE_CONTIGUOUS, .infer = scatter_infer, .grad = scatter_grad, .saves = TIDE_SAVE_IN(0));
+TIDE_DESCRIBE(scatter, .whole = TIDE_SAVE_IN(0), .flags = TIDE_CONTIGUOUS, .infer = scatter_infer,
+              .grad = scatter_grad, .saves = TIDE_SAVE_IN(0));
 
 static tide_status scatter_update_infer(tide_call *c) {
     int k;
@@ -168,8 +210,8 @@ static tide_status scatter_update_infer(tide_call *c) {
     TIDE_TRY(indexed(c, c->in[1], "inputs", c->in[0]->rank, c->in[0]->shape, &k, &want));
     TIDE_TRY(fits_values(c, c->in[2], "updates", &want));
     if (c->in[2]->dtype != c->in[0]->dtype)
-        return tide_op_fail(c, TIDE_EDTYPE, "updates have another dtype (expected %s, got %s)", tide_dtype_name(c->in[0]->dtype),
-                            tide_dtype_name(c->in[2]->dtype));
+        return tide_op_fail(c, TIDE_EDTYPE, "updates have another dtype (expected %s, got %s)",
+                            tide_dtype_name(c->in[0]->dtype), tide_dtype_name(c->in[2]->dtype));
     const int half = c->in[0]->dtype == TIDE_F16 || c->in[0]->dtype == TIDE_BF16;
     if (half && ((const tide_scatter_update_attrs *)c->attrs)->reduction)
         return tide_op_fail(c, TIDE_EDTYPE,
@@ -202,8 +244,8 @@ static void reduced_update_grad(tide_tape *t, const tide_scatter_update_attrs *a
     if (tide_t_needs(t, 0)) tide_t_give(t, 0, dx);
     if (tide_t_needs(t, 2)) tide_t_give(t, 2, du);
 }
-/* Of several updates of one place the last stays: only it gets the gradient. Each place is stamped with the number of its
- * last update, and an update whose stamp is not its own gets 0. */
+/* Of several updates of one place the last stays: only it gets the gradient. Each place is stamped
+ * with the number of its last update, and an update whose stamp is not its own gets 0. */
 static void scatter_update_grad(tide_tape *t, const tide_node *n) {
     ATTRS(scatter_update);
     tide_tensor *dy = tide_t_dy(t, 0), *ix = tide_t_in(t, 1), *zero = tide_t_scalar(t, 0, dy);
@@ -214,27 +256,36 @@ static void scatter_update_grad(tide_tape *t, const tide_node *n) {
         return;
     }
     if (tide_t_needs(t, 0))
-        tide_t_give(t, 0, tide_t(t, OP(scatter_update, .base = a->base), dy, ix, tide_t(t, OP(broadcast_to, .shape = shape_of(u)), zero)));
+        tide_t_give(t, 0,
+                    tide_t(t, OP(scatter_update, .base = a->base), dy, ix,
+                           tide_t(t, OP(broadcast_to, .shape = shape_of(u)), zero)));
     if (!tide_t_needs(t, 2)) return;
     int64_t k = ix->shape[ix->rank - 1], rows = 1;
     tide_ints row_shape = {.n = ix->rank - 1}, places = {.n = k}, wide = {.n = u->rank};
     for (int i = 0; i < ix->rank - 1; i++) rows *= row_shape.v[i] = ix->shape[i];
     for (int64_t i = 0; i < k; i++) places.v[i] = m->shape[i];
     for (int i = 0; i < u->rank; i++) wide.v[i] = i < row_shape.n ? u->shape[i] : 1;
-    tide_tensor *number = tide_t(t, OP(reshape, .newshape = row_shape), tide_t(t, OP(arange_, .n = rows, .start = 0, .step = 1, .dtype = TIDE_I64)));
+    tide_tensor *number =
+        tide_t(t, OP(reshape, .newshape = row_shape),
+               tide_t(t, OP(arange_, .n = rows, .start = 0, .step = 1, .dtype = TIDE_I64)));
     tide_tensor *stamps = tide_t(t, OP(fill_, .shape = places, .value = -1, .dtype = TIDE_I64));
     stamps = tide_t(t, OP(scatter_update, .base = a->base), stamps, ix, number);
-    tide_tensor *last = tide_t(t, OP(equal), tide_t(t, OP(gather_nd, .base = a->base), stamps, ix), number);
+    tide_tensor *last =
+        tide_t(t, OP(equal), tide_t(t, OP(gather_nd, .base = a->base), stamps, ix), number);
     last = tide_t(t, OP(reshape, .newshape = wide), last);
-    tide_t_give(t, 2, tide_t(t, OP(select_), last, tide_t(t, OP(gather_nd, .base = a->base), dy, ix), zero));
+    tide_t_give(
+        t, 2,
+        tide_t(t, OP(select_), last, tide_t(t, OP(gather_nd, .base = a->base), dy, ix), zero));
 }
 TIDE_DESCRIBE(scatter_update, .whole = TIDE_SAVE_IN(1), .flags = TIDE_HALF | TIDE_CONTIGUOUS,
               .infer = scatter_update_infer, .grad = scatter_update_grad,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(0));
 
-static void put_rows_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void put_rows_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                             tide_tensor **out) {
     (void)attrs, (void)nin;
-    tide_tensor *ix = tide_t(t, OP(reshape, .newshape = {.n = 2, .v = {tide_numel(in[1]), 1}}), in[1]);
+    tide_tensor *ix =
+        tide_t(t, OP(reshape, .newshape = {.n = 2, .v = {tide_numel(in[1]), 1}}), in[1]);
     out[0] = tide_t(t, OP(scatter_update, .base = 1), in[0], ix, in[2]);
 }
 TIDE_DESCRIBE(put_rows, .compose = put_rows_compose);
@@ -244,15 +295,21 @@ static tide_status block(tide_call *c, const tide_ints *start, tide_ints *shape,
     const tide_tensor *x = c->in[0];
     char s[160];
     if (start->n != x->rank || shape->n != x->rank)
-        return tide_op_fail(c, TIDE_EARG, "start_indices and shape need one number per axis (expected %d, got %ld and %ld)", x->rank, (long)start->n,
-                            (long)shape->n);
+        return tide_op_fail(
+            c, TIDE_EARG,
+            "start_indices and shape need one number per axis (expected %d, got %ld and %ld)",
+            x->rank, (long)start->n, (long)shape->n);
     for (int i = 0; i < x->rank; i++) {
-        int64_t from = (int64_t)((uint64_t)start->v[i] - (uint64_t)base); /* wraps where it is out of range anyway */
+        int64_t from = (int64_t)((uint64_t)start->v[i] -
+                                 (uint64_t)base); /* wraps where it is out of range anyway */
         if (shape->v[i] == -1 && from >= 0 && from <= x->shape[i]) shape->v[i] = x->shape[i] - from;
         if (from < 0 || shape->v[i] < 0 || from > x->shape[i] || shape->v[i] > x->shape[i] - from)
-            return tide_op_fail(c, TIDE_EINDEX, "a block of %ld from %ld lies outside of axis %d of %s (expected %ld..%ld)", (long)shape->v[i],
-                                (long)start->v[i], i + 1, tide_shape_str(x->rank, x->shape, s, sizeof s), (long)base,
-                                (long)((uint64_t)x->shape[i] - 1 + (uint64_t)base));
+            return tide_op_fail(
+                c, TIDE_EINDEX,
+                "a block of %ld from %ld lies outside of axis %d of %s (expected %ld..%ld)",
+                (long)shape->v[i], (long)start->v[i], i + 1,
+                tide_shape_str(x->rank, x->shape, s, sizeof s), (long)base,
+                (long)((uint64_t)x->shape[i] - 1 + (uint64_t)base));
     }
     return TIDE_OK;
 }
@@ -270,10 +327,14 @@ static tide_status slice_infer(tide_call *c) {
     tide_slice_attrs *a = c->attrs;
     return block(c, &a->start_indices, &a->shape, a->base);
 }
-static void slice_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void slice_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                          tide_tensor **out) {
     const tide_slice_attrs *a = attrs;
     (void)nin;
-    out[0] = tide_t(t, OP(index_, .start = from_zero(&a->start_indices, a->base), .size = a->shape, .step = ones(a->shape.n)), in[0]);
+    out[0] = tide_t(t,
+                    OP(index_, .start = from_zero(&a->start_indices, a->base), .size = a->shape,
+                       .step = ones(a->shape.n)),
+                    in[0]);
 }
 TIDE_DESCRIBE(slice, .infer = slice_infer, .compose = slice_compose);
 
@@ -283,12 +344,17 @@ static tide_status slice_update_infer(tide_call *c) {
     for (int i = 0; i < c->in[1]->rank; i++) shape.v[i] = c->in[1]->shape[i];
     return block(c, &a->start_indices, &shape, a->base);
 }
-static void slice_update_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void slice_update_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                                 tide_tensor **out) {
     const tide_slice_update_attrs *a = attrs;
     tide_meta u = tide_meta_of(in[1]);
     (void)nin;
-    tide_tensor *v = in[1]->dtype == in[0]->dtype ? in[1] : tide_t(t, OP(cast, .dtype = in[0]->dtype), in[1]);
-    out[0] = tide_t(t, OP(index_put_, .start = from_zero(&a->start_indices, a->base), .size = shape_of(&u), .step = ones(u.rank)), in[0], v);
+    tide_tensor *v =
+        in[1]->dtype == in[0]->dtype ? in[1] : tide_t(t, OP(cast, .dtype = in[0]->dtype), in[1]);
+    out[0] = tide_t(t,
+                    OP(index_put_, .start = from_zero(&a->start_indices, a->base),
+                       .size = shape_of(&u), .step = ones(u.rank)),
+                    in[0], v);
 }
 TIDE_DESCRIBE(slice_update, .infer = slice_update_infer, .compose = slice_update_compose);
 
@@ -323,13 +389,15 @@ static tide_status flatnonzero_infer(tide_call *c) {
     TIDE_TRY(count_true(c, &n));
     return result_of(c, &(tide_ints){.n = 1, .v = {n}}, TIDE_I64);
 }
-TIDE_DESCRIBE(flatnonzero, .flags = TIDE_NOGRAD | TIDE_HALF | TIDE_CONTIGUOUS, .infer = flatnonzero_infer);
+TIDE_DESCRIBE(flatnonzero, .flags = TIDE_NOGRAD | TIDE_HALF | TIDE_CONTIGUOUS,
+              .infer = flatnonzero_infer);
 static tide_status nonzero_infer(tide_call *c) {
     int64_t n;
     TIDE_TRY(count_true(c, &n));
     return result_of(c, &(tide_ints){.n = 2, .v = {n, c->in[0]->rank}}, TIDE_I64);
 }
-TIDE_DESCRIBE(nonzero_, .flags = TIDE_NOGRAD | TIDE_HALF | TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = nonzero_infer);
+TIDE_DESCRIBE(nonzero_, .flags = TIDE_NOGRAD | TIDE_HALF | TIDE_CONTIGUOUS | TIDE_PRIVATE,
+              .infer = nonzero_infer);
 
 static tide_status boolean_mask_infer(tide_call *c) {
     const tide_tensor *x = c->in[0], *m = c->in[1];
@@ -337,19 +405,27 @@ static tide_status boolean_mask_infer(tide_call *c) {
     int fits = m->rank <= x->rank;
     for (int i = 0; i < m->rank && fits; i++) fits = m->shape[i] == x->shape[i];
     if (!fits)
-        return tide_op_fail(c, TIDE_ESHAPE, "the mask does not cover the leading axes of x (expected the beginning of %s, got %s)",
-                            tide_shape_str(x->rank, x->shape, s, sizeof s), tide_shape_str(m->rank, m->shape, r, sizeof r));
+        return tide_op_fail(
+            c, TIDE_ESHAPE,
+            "the mask does not cover the leading axes of x (expected the beginning of %s, got %s)",
+            tide_shape_str(x->rank, x->shape, s, sizeof s),
+            tide_shape_str(m->rank, m->shape, r, sizeof r));
     if (1 + x->rank - m->rank > TIDE_MAX_RANK)
-        return tide_op_fail(c, TIDE_ESHAPE, "a mask without axes gives x one axis more (expected at most %d in all, got %d)", TIDE_MAX_RANK, 1 + x->rank);
+        return tide_op_fail(
+            c, TIDE_ESHAPE,
+            "a mask without axes gives x one axis more (expected at most %d in all, got %d)",
+            TIDE_MAX_RANK, 1 + x->rank);
     return TIDE_OK;
 }
-static void boolean_mask_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void boolean_mask_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                                 tide_tensor **out) {
     const tide_tensor *x = in[0];
     (void)attrs, (void)nin;
     tide_ints flat = {.n = 1 + x->rank - in[1]->rank, .v = {tide_numel(in[1])}};
     for (int i = in[1]->rank; i < x->rank; i++) flat.v[1 + i - in[1]->rank] = x->shape[i];
     tide_tensor *rows = tide_t(t, OP(reshape, .newshape = flat), in[0]);
-    out[0] = tide_t(t, OP(take, .axis = 0, .base = 0), rows, tide_t(t, OP(flatnonzero, .base = 0), in[1]));
+    out[0] = tide_t(t, OP(take, .axis = 0, .base = 0), rows,
+                    tide_t(t, OP(flatnonzero, .base = 0), in[1]));
 }
 TIDE_DESCRIBE(boolean_mask, .infer = boolean_mask_infer, .compose = boolean_mask_compose);
 
@@ -358,17 +434,21 @@ static tide_status one_hot_infer(tide_call *c) {
     tide_one_hot_attrs *a = c->attrs;
     const tide_tensor *x = c->in[0];
     TIDE_TRY(whole_numbers(c, x, "x"));
-    if (x->rank == TIDE_MAX_RANK) return tide_op_fail(c, TIDE_ESHAPE, "more than %d axes", TIDE_MAX_RANK);
+    if (x->rank == TIDE_MAX_RANK)
+        return tide_op_fail(c, TIDE_ESHAPE, "more than %d axes", TIDE_MAX_RANK);
     if (a->sparse)
         return tide_op_fail(c, TIDE_EARG, "sparse must be false (got true): results are dense");
-    if (a->num_classes < 0) return tide_op_fail(c, TIDE_EARG, "num_classes must not be negative (got %ld)", (long)a->num_classes);
+    if (a->num_classes < 0)
+        return tide_op_fail(c, TIDE_EARG, "num_classes must not be negative (got %ld)",
+                            (long)a->num_classes);
     TIDE_TRY(tide_axis(c, &a->axis, x->rank + 1));
     tide_ints shape = {.n = x->rank + 1};
-    for (int i = 0; i <= x->rank; i++) shape.v[i] = i < a->axis ? x->shape[i] : i == a->axis ? a->num_classes
-                                                                                             : x->shape[i - 1];
+    for (int i = 0; i <= x->rank; i++)
+        shape.v[i] = i < a->axis ? x->shape[i] : i == a->axis ? a->num_classes : x->shape[i - 1];
     return result_of(c, &shape, a->dtype);
 }
-TIDE_DESCRIBE(one_hot, .whole = TIDE_SAVE_IN(0), .flags = TIDE_NOGRAD | TIDE_HALF | TIDE_CONTIGUOUS, .infer = one_hot_infer);
+TIDE_DESCRIBE(one_hot, .whole = TIDE_SAVE_IN(0), .flags = TIDE_NOGRAD | TIDE_HALF | TIDE_CONTIGUOUS,
+              .infer = one_hot_infer);
 
 static tide_status bincount_infer(tide_call *c) {
     const tide_bincount_attrs *a = c->attrs;
@@ -377,7 +457,9 @@ static tide_status bincount_infer(tide_call *c) {
     if (a->sparse)
         return tide_op_fail(c, TIDE_EARG, "sparse must be false (got true): results are dense");
     if (w && tide_numel(w) != tide_numel(x))
-        return tide_op_fail(c, TIDE_ESHAPE, "weights differ from x in number (expected %ld, got %ld)", (long)tide_numel(x), (long)tide_numel(w));
+        return tide_op_fail(c, TIDE_ESHAPE,
+                            "weights differ from x in number (expected %ld, got %ld)",
+                            (long)tide_numel(x), (long)tide_numel(w));
     int64_t most = a->minlength < 0 ? 0 : a->minlength;
     if (tide_numel(x) > 0) { /* what overflows or is below the base, the kernel refuses */
         int64_t largest, v;
@@ -387,7 +469,10 @@ static tide_status bincount_infer(tide_call *c) {
             return tide_op_fail(c, TIDE_EINDEX, "an id of x is too large (got %ld)", (long)largest);
         if (v >= most) most = v + 1;
     }
-    int dtype = !w || w->dtype == TIDE_BOOL || w->dtype == TIDE_U8 || w->dtype == TIDE_I8 ? TIDE_I32 : w->dtype;
+    int dtype = !w || w->dtype == TIDE_BOOL || w->dtype == TIDE_U8 || w->dtype == TIDE_I8
+        ? TIDE_I32
+        : w->dtype;
     return result_of(c, &(tide_ints){.n = 1, .v = {most}}, dtype);
 }
-TIDE_DESCRIBE(bincount, .whole = TIDE_SAVE_IN(0), .flags = TIDE_NOGRAD | TIDE_CONTIGUOUS, .infer = bincount_infer);
+TIDE_DESCRIBE(bincount, .whole = TIDE_SAVE_IN(0), .flags = TIDE_NOGRAD | TIDE_CONTIGUOUS,
+              .infer = bincount_infer);

@@ -33,10 +33,16 @@ static inline tide_tensor *shaped(tide_tape *t, tide_tensor *x, int n, const int
 /* A number beside x, float32 where x holds integers. */
 static inline tide_tensor *number(tide_tape *t, double v, const tide_tensor *x) {
     if (!x) return NULL;
-    return tide_t(t, OP(fill_, .shape = {.n = 0}, .value = v, .dtype = tide_is_float(x->dtype) ? x->dtype : TIDE_F32));
+    return tide_t(t,
+                  OP(fill_, .shape = {.n = 0}, .value = v,
+                     .dtype = tide_is_float(x->dtype) ? x->dtype : TIDE_F32));
 }
-static inline tide_tensor *times(tide_tape *t, tide_tensor *x, double v) { return tide_t(t, OP(multiply), x, number(t, v, x)); }
-static inline tide_tensor *plus(tide_tape *t, tide_tensor *x, double v) { return tide_t(t, OP(add), x, number(t, v, x)); }
+static inline tide_tensor *times(tide_tape *t, tide_tensor *x, double v) {
+    return tide_t(t, OP(multiply), x, number(t, v, x));
+}
+static inline tide_tensor *plus(tide_tape *t, tide_tensor *x, double v) {
+    return tide_t(t, OP(add), x, number(t, v, x));
+}
 
 /* Mean over axes, which stay as length 1; integers become float32. */
 static inline tide_tensor *mean_of(tide_tape *t, tide_tensor *x, tide_ints axes) {

@@ -1,25 +1,34 @@
-/* Strided parts: a view of one, and a copy with one replaced. Each is the other's gradient, so derivatives of any order
- * exist. */
+/* Strided parts: a view of one, and a copy with one replaced. Each is the other's gradient, so
+ * derivatives of any order exist. */
 #include "../op.h"
 
-static tide_status part_of(tide_call *c, const tide_ints *start, const tide_ints *size, const tide_ints *step, int64_t drop,
-                           tide_meta *m, int64_t *stride, int64_t *offset) {
+static tide_status part_of(tide_call *c, const tide_ints *start, const tide_ints *size,
+                           const tide_ints *step, int64_t drop, tide_meta *m, int64_t *stride,
+                           int64_t *offset) {
     const tide_tensor *x = c->in[0];
     char buf[160];
     if (start->n != x->rank || size->n != x->rank || step->n != x->rank)
-        return tide_op_fail(c, TIDE_EARG, "start, size and step need one entry per axis (expected %d, got %ld, %ld, %ld)", x->rank,
-                            (long)start->n, (long)size->n, (long)step->n);
+        return tide_op_fail(
+            c, TIDE_EARG,
+            "start, size and step need one entry per axis (expected %d, got %ld, %ld, %ld)",
+            x->rank, (long)start->n, (long)size->n, (long)step->n);
     m->rank = 0;
     m->dtype = x->dtype;
     for (int i = 0; i < x->rank; i++) {
         int64_t last = size->v[i] > 1 ? start->v[i] + (size->v[i] - 1) * step->v[i] : start->v[i];
-        if (size->v[i] < 0 || (size->v[i] > 0 && (start->v[i] < 0 || start->v[i] >= x->shape[i] || last < 0 || last >= x->shape[i])))
-            return tide_op_fail(c, TIDE_EINDEX, "the part %ld..%ld of axis %d lies outside of shape %s", (long)start->v[i] + 1,
-                                (long)last + 1, i + 1, tide_shape_str(x->rank, x->shape, buf, sizeof buf));
+        if (size->v[i] < 0 ||
+            (size->v[i] > 0 &&
+             (start->v[i] < 0 || start->v[i] >= x->shape[i] || last < 0 || last >= x->shape[i])))
+            return tide_op_fail(c, TIDE_EINDEX,
+                                "the part %ld..%ld of axis %d lies outside of shape %s",
+                                (long)start->v[i] + 1, (long)last + 1, i + 1,
+                                tide_shape_str(x->rank, x->shape, buf, sizeof buf));
         if (size->v[i] > 0) *offset += start->v[i] * x->stride[i];
         if (drop >> i & 1) continue;
         m->shape[m->rank] = size->v[i];
-        stride[m->rank++] = size->v[i] > 1 ? x->stride[i] * step->v[i] : x->stride[i]; /* any step may stand beside one element */
+        stride[m->rank++] = size->v[i] > 1
+            ? x->stride[i] * step->v[i]
+            : x->stride[i]; /* any step may stand beside one element */
     }
     return TIDE_OK;
 }
@@ -32,12 +41,17 @@ static tide_tensor *zeros(tide_tape *t, const tide_meta *m) {
 
 static tide_status index_infer(tide_call *c) {
     tide_index__attrs *a = c->attrs;
-    return part_of(c, &a->start, &a->size, &a->step, a->drop, &c->meta[0], c->view_stride, &c->view_offset);
+    return part_of(c, &a->start, &a->size, &a->step, a->drop, &c->meta[0], c->view_stride,
+                   &c->view_offset);
 }
 
 static void index_grad(tide_tape *t, const tide_node *n) {
     const tide_index__attrs *a = (const void *)n->attrs;
-    tide_t_give(t, 0, tide_t(t, OP(index_put_, .start = a->start, .size = a->size, .step = a->step, .drop = a->drop), zeros(t, tide_t_in_meta(t, 0)), tide_t_dy(t, 0)));
+    tide_t_give(
+        t, 0,
+        tide_t(t,
+               OP(index_put_, .start = a->start, .size = a->size, .step = a->step, .drop = a->drop),
+               zeros(t, tide_t_in_meta(t, 0)), tide_t_dy(t, 0)));
 }
 
 TIDE_DESCRIBE(index_, .flags = TIDE_PRIVATE | TIDE_HALF, .infer = index_infer, .grad = index_grad);
@@ -53,10 +67,11 @@ static tide_status index_put_infer(tide_call *c) {
     for (int i = 0; i < part.rank && same; i++) same = w->shape[i] == part.shape[i];
     if (!same)
         return tide_op_fail(c, TIDE_ESHAPE, "the value does not fit the part (expected %s, got %s)",
-                            tide_shape_str(part.rank, part.shape, x, sizeof x), tide_shape_str(w->rank, w->shape, v, sizeof v));
+                            tide_shape_str(part.rank, part.shape, x, sizeof x),
+                            tide_shape_str(w->rank, w->shape, v, sizeof v));
     if (w->dtype != c->in[0]->dtype)
-        return tide_op_fail(c, TIDE_EDTYPE, "the value's dtype differs (expected %s, got %s)", tide_dtype_name(c->in[0]->dtype),
-                            tide_dtype_name(w->dtype));
+        return tide_op_fail(c, TIDE_EDTYPE, "the value's dtype differs (expected %s, got %s)",
+                            tide_dtype_name(c->in[0]->dtype), tide_dtype_name(w->dtype));
     return tide_infer_same(c);
 }
 
@@ -64,9 +79,18 @@ static void index_put_grad(tide_tape *t, const tide_node *n) {
     const tide_index_put__attrs *a = (const void *)n->attrs;
     tide_tensor *dy = tide_t_dy(t, 0);
     if (tide_t_needs(t, 0))
-        tide_t_give(t, 0, tide_t(t, OP(index_put_, .start = a->start, .size = a->size, .step = a->step, .drop = a->drop), dy, zeros(t, tide_t_in_meta(t, 1))));
+        tide_t_give(t, 0,
+                    tide_t(t,
+                           OP(index_put_, .start = a->start, .size = a->size, .step = a->step,
+                              .drop = a->drop),
+                           dy, zeros(t, tide_t_in_meta(t, 1))));
     if (tide_t_needs(t, 1))
-        tide_t_give(t, 1, tide_t(t, OP(index_, .start = a->start, .size = a->size, .step = a->step, .drop = a->drop), dy));
+        tide_t_give(
+            t, 1,
+            tide_t(t,
+                   OP(index_, .start = a->start, .size = a->size, .step = a->step, .drop = a->drop),
+                   dy));
 }
 
-TIDE_DESCRIBE(index_put_, .flags = TIDE_PRIVATE | TIDE_HALF | TIDE_CONTIGUOUS, .infer = index_put_infer, .grad = index_put_grad);
+TIDE_DESCRIBE(index_put_, .flags = TIDE_PRIVATE | TIDE_HALF | TIDE_CONTIGUOUS,
+              .infer = index_put_infer, .grad = index_put_grad);

@@ -1,4 +1,5 @@
-/* Joining, padding and repeating tensors. Their gradients are parts of the gradient, or sums of parts. */
+/* Joining, padding and repeating tensors. Their gradients are parts of the gradient, or sums of
+ * parts. */
 #include "helpers.h"
 
 #include <string.h>
@@ -26,13 +27,17 @@ static tide_status stack_infer(tide_call *c) {
         int fits = y->rank == x->rank;
         for (int i = 0; i < x->rank && fits; i++) fits = x->shape[i] == y->shape[i];
         if (!fits)
-            return tide_op_fail(c, TIDE_ESHAPE, "tensor %d has another shape than the first (expected %s, got %s)", k + 1,
-                                tide_shape_str(x->rank, x->shape, first, sizeof first), tide_shape_str(y->rank, y->shape, other, sizeof other));
+            return tide_op_fail(c, TIDE_ESHAPE,
+                                "tensor %d has another shape than the first (expected %s, got %s)",
+                                k + 1, tide_shape_str(x->rank, x->shape, first, sizeof first),
+                                tide_shape_str(y->rank, y->shape, other, sizeof other));
     }
-    if (x->rank == TIDE_MAX_RANK) return tide_op_fail(c, TIDE_ESHAPE, "more than %d axes", TIDE_MAX_RANK);
+    if (x->rank == TIDE_MAX_RANK)
+        return tide_op_fail(c, TIDE_ESHAPE, "more than %d axes", TIDE_MAX_RANK);
     return tide_axis(c, &a->axis, x->rank + 1);
 }
-static void stack_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void stack_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                          tide_tensor **out) {
     const tide_stack_attrs *a = attrs;
     int64_t axis = a->axis;
     enum { BATCH = 256 }; /* joined batch by batch, so that no list of unbounded length is needed */
@@ -40,7 +45,8 @@ static void stack_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
     for (int k = 0; k < nin;) {
         int n = 0;
         if (joined) some[n++] = joined;
-        for (; n < BATCH && k < nin; n++, k++) some[n] = tide_t(t, OP(expand_dims, .axis = {.n = 1, .v = {axis}}), in[k]);
+        for (; n < BATCH && k < nin; n++, k++)
+            some[n] = tide_t(t, OP(expand_dims, .axis = {.n = 1, .v = {axis}}), in[k]);
         if (tide_t_failed(t)) return;
         tide_tn(t, OP(concatenate, .axis = axis), n, some, &joined);
     }
@@ -54,21 +60,27 @@ static tide_status pad_infer(tide_call *c) {
     const tide_tensor *x = c->in[0];
     char buf[160];
     if (a->pad_width.n <= 1) { /* one width or pair for all axes; n = 0 holds a single number */
-        for (int i = 1; i < x->rank; i++) memcpy(a->pad_width.v[i], a->pad_width.v[0], sizeof a->pad_width.v[0]);
+        for (int i = 1; i < x->rank; i++)
+            memcpy(a->pad_width.v[i], a->pad_width.v[0], sizeof a->pad_width.v[0]);
         a->pad_width.n = x->rank;
     }
     if (a->pad_width.n != x->rank)
-        return tide_op_fail(c, TIDE_EARG, "pad_width needs one pair per axis (expected %d, got %ld)", x->rank, (long)a->pad_width.n);
+        return tide_op_fail(c, TIDE_EARG,
+                            "pad_width needs one pair per axis (expected %d, got %ld)", x->rank,
+                            (long)a->pad_width.n);
     if (a->mode != 0 && tide_given(a->constant_values))
         return tide_op_fail(c, TIDE_EARG, "constant_values is only for mode \"constant\"");
     c->meta[0] = tide_meta_of(x);
     for (int i = 0; i < x->rank; i++) {
-        int64_t before = a->pad_width.v[i][0], after = a->pad_width.v[i][1], *d = &c->meta[0].shape[i];
+        int64_t before = a->pad_width.v[i][0], after = a->pad_width.v[i][1],
+                *d = &c->meta[0].shape[i];
         if (before < 0 || after < 0)
-            return tide_op_fail(c, TIDE_EARG, "pad_width of axis %d is negative (got {%ld, %ld})", i + 1, (long)before, (long)after);
+            return tide_op_fail(c, TIDE_EARG, "pad_width of axis %d is negative (got {%ld, %ld})",
+                                i + 1, (long)before, (long)after);
         if (a->mode != 0 && x->shape[i] == 0 && (before > 0 || after > 0))
-            return tide_op_fail(c, TIDE_ESHAPE, "axis %d of %s is empty and can only be padded with a constant", i + 1,
-                                tide_shape_str(x->rank, x->shape, buf, sizeof buf));
+            return tide_op_fail(c, TIDE_ESHAPE,
+                                "axis %d of %s is empty and can only be padded with a constant",
+                                i + 1, tide_shape_str(x->rank, x->shape, buf, sizeof buf));
         if (__builtin_add_overflow(*d, before, d) || __builtin_add_overflow(*d, after, d))
             return tide_op_fail(c, TIDE_ESHAPE, "the result has too many elements");
     }
@@ -80,12 +92,16 @@ static void pad_grad(tide_tape *t, const tide_node *n) {
     const tide_meta *m = tide_t_in_meta(t, 0);
     tide_tensor *dy = tide_t_dy(t, 0);
     if (a->mode == 0) {
-        tide_index__attrs ix = {.start = {.n = m->rank}, .size = shape_of(m), .step = {.n = m->rank}};
+        tide_index__attrs ix = {
+            .start = {.n = m->rank}, .size = shape_of(m), .step = {.n = m->rank}};
         for (int i = 0; i < m->rank; i++) ix.start.v[i] = a->pad_width.v[i][0], ix.step.v[i] = 1;
         tide_t_give(t, 0, tide_t(t, TIDE_OP_index_, &ix, dy));
         return;
     }
-    tide_t_give(t, 0, tide_t(t, OP(pad_grad_, .pad_width = a->pad_width, .mode = a->mode, .shape = shape_of(m)), dy));
+    tide_t_give(
+        t, 0,
+        tide_t(t, OP(pad_grad_, .pad_width = a->pad_width, .mode = a->mode, .shape = shape_of(m)),
+               dy));
 }
 TIDE_DESCRIBE(pad, .flags = TIDE_HALF | TIDE_CONTIGUOUS, .infer = pad_infer, .grad = pad_grad);
 
@@ -97,14 +113,21 @@ static tide_status pad_grad_infer(tide_call *c) {
 }
 static void pad_grad_grad(tide_tape *t, const tide_node *n) {
     ATTRS(pad_grad_);
-    tide_t_give(t, 0, tide_t(t, OP(pad, .pad_width = a->pad_width, .mode = (int32_t)a->mode, .constant_values = __builtin_nan("")), tide_t_dy(t, 0)));
+    tide_t_give(t, 0,
+                tide_t(t,
+                       OP(pad, .pad_width = a->pad_width, .mode = (int32_t)a->mode,
+                          .constant_values = __builtin_nan("")),
+                       tide_t_dy(t, 0)));
 }
-TIDE_DESCRIBE(pad_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = pad_grad_infer, .grad = pad_grad_grad);
+TIDE_DESCRIBE(pad_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = pad_grad_infer,
+              .grad = pad_grad_grad);
 
 /* -- repeating: a new axis, broadcast, and folded into its neighbour -- */
 
-/* The axis' elements `copies` times, each one after the other (inside) or the whole axis again and again. */
-static tide_tensor *repeated(tide_tape *t, tide_tensor *x, int64_t axis, int64_t copies, int inside) {
+/* The axis' elements `copies` times, each one after the other (inside) or the whole axis again and
+ * again. */
+static tide_tensor *repeated(tide_tape *t, tide_tensor *x, int64_t axis, int64_t copies,
+                             int inside) {
     if (!x || copies == 1) return x;
     int64_t fresh = inside ? axis + 1 : axis;
     tide_tensor *y = tide_t(t, OP(expand_dims, .axis = {.n = 1, .v = {fresh}}), x);
@@ -112,36 +135,46 @@ static tide_tensor *repeated(tide_tape *t, tide_tensor *x, int64_t axis, int64_t
     tide_ints wide = {.n = y->rank}, folded = {.n = x->rank};
     for (int i = 0; i < y->rank; i++) wide.v[i] = i == fresh ? copies : y->shape[i];
     for (int i = 0; i < x->rank; i++) /* what overflows is refused by broadcast_to */
-        if (__builtin_mul_overflow(x->shape[i], i == axis ? copies : 1, &folded.v[i])) folded.v[i] = INT64_MAX;
-    return tide_t(t, OP(reshape, .newshape = folded), tide_t(t, OP(broadcast_to, .shape = wide), y));
+        if (__builtin_mul_overflow(x->shape[i], i == axis ? copies : 1, &folded.v[i]))
+            folded.v[i] = INT64_MAX;
+    return tide_t(t, OP(reshape, .newshape = folded),
+                  tide_t(t, OP(broadcast_to, .shape = wide), y));
 }
 
 static tide_status tile_infer(tide_call *c) {
     const tide_tile_attrs *a = c->attrs;
     for (int64_t i = 0; i < a->repeats.n; i++)
-        if (a->repeats.v[i] < 0) return tide_op_fail(c, TIDE_EARG, "repeats must not be negative (got %ld)", (long)a->repeats.v[i]);
+        if (a->repeats.v[i] < 0)
+            return tide_op_fail(c, TIDE_EARG, "repeats must not be negative (got %ld)",
+                                (long)a->repeats.v[i]);
     return TIDE_OK;
 }
-static void tile_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void tile_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                         tide_tensor **out) {
     const tide_tile_attrs *a = attrs;
     tide_tensor *x = in[0];
     (void)nin;
     if (a->repeats.n > x->rank) {
         tide_ints shape = {.n = a->repeats.n};
-        for (int64_t i = 0, lead = a->repeats.n - x->rank; i < a->repeats.n; i++) shape.v[i] = i < lead ? 1 : x->shape[i - lead];
+        for (int64_t i = 0, lead = a->repeats.n - x->rank; i < a->repeats.n; i++)
+            shape.v[i] = i < lead ? 1 : x->shape[i - lead];
         x = tide_t(t, OP(reshape, .newshape = shape), x);
     }
-    for (int64_t i = a->repeats.n - 1; i >= 0 && x; i--) x = repeated(t, x, x->rank - a->repeats.n + i, a->repeats.v[i], 0);
+    for (int64_t i = a->repeats.n - 1; i >= 0 && x; i--)
+        x = repeated(t, x, x->rank - a->repeats.n + i, a->repeats.v[i], 0);
     out[0] = x;
 }
 TIDE_DESCRIBE(tile, .infer = tile_infer, .compose = tile_compose);
 
 static tide_status rep_infer(tide_call *c) {
     tide_rep_attrs *a = c->attrs;
-    if (a->repeats < 0) return tide_op_fail(c, TIDE_EARG, "repeats must not be negative (got %ld)", (long)a->repeats);
+    if (a->repeats < 0)
+        return tide_op_fail(c, TIDE_EARG, "repeats must not be negative (got %ld)",
+                            (long)a->repeats);
     return a->axis == TIDE_NONE ? TIDE_OK : tide_axis(c, &a->axis, c->in[0]->rank);
 }
-static void rep_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void rep_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                        tide_tensor **out) {
     const tide_rep_attrs *a = attrs;
     (void)nin;
     tide_tensor *x = a->axis == TIDE_NONE ? tide_t(t, OP(ravel), in[0]) : in[0];
@@ -150,14 +183,18 @@ static void rep_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **
 TIDE_DESCRIBE(rep, .infer = rep_infer, .compose = rep_compose);
 
 /* -- flip, roll -- */
-static tide_status flip_infer(tide_call *c) { return tide_axes(c, &((tide_flip_attrs *)c->attrs)->axis, c->in[0]->rank); }
-static void flip_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static tide_status flip_infer(tide_call *c) {
+    return tide_axes(c, &((tide_flip_attrs *)c->attrs)->axis, c->in[0]->rank);
+}
+static void flip_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                         tide_tensor **out) {
     const tide_flip_attrs *a = attrs;
     const tide_tensor *x = in[0];
     (void)nin;
     unsigned back = a->axis.n < 0 ? ~0u : 0;
     for (int64_t i = 0; i < a->axis.n; i++) back |= 1u << a->axis.v[i];
-    tide_index__attrs ix = {.start = {.n = x->rank}, .size = {.n = x->rank}, .step = {.n = x->rank}};
+    tide_index__attrs ix = {
+        .start = {.n = x->rank}, .size = {.n = x->rank}, .step = {.n = x->rank}};
     for (int i = 0; i < x->rank; i++) {
         ix.size.v[i] = x->shape[i];
         ix.step.v[i] = back >> i & 1 ? -1 : 1;
@@ -172,7 +209,8 @@ static tide_status roll_infer(tide_call *c) {
     TIDE_TRY(tide_axes(c, &a->axis, c->in[0]->rank));
     int64_t n = a->axis.n < 0 ? 1 : a->axis.n;
     if (a->shift.n != n && a->shift.n != 1)
-        return tide_op_fail(c, TIDE_EARG, "shift needs one number per axis (expected %ld, got %ld)", (long)n, (long)a->shift.n);
+        return tide_op_fail(c, TIDE_EARG, "shift needs one number per axis (expected %ld, got %ld)",
+                            (long)n, (long)a->shift.n);
     return TIDE_OK;
 }
 static tide_tensor *rolled(tide_tape *t, tide_tensor *x, int64_t axis, int64_t shift) {
@@ -184,16 +222,19 @@ static tide_tensor *rolled(tide_tape *t, tide_tensor *x, int64_t axis, int64_t s
     tide_tn(t, OP(concatenate, .axis = axis), 2, two, &y);
     return y;
 }
-static void roll_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void roll_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                         tide_tensor **out) {
     const tide_roll_attrs *a = attrs;
     (void)nin;
     if (a->axis.n < 0) {
         tide_meta m = tide_meta_of(in[0]);
-        out[0] = tide_t(t, OP(reshape, .newshape = shape_of(&m)), rolled(t, tide_t(t, OP(ravel), in[0]), 0, a->shift.v[0]));
+        out[0] = tide_t(t, OP(reshape, .newshape = shape_of(&m)),
+                        rolled(t, tide_t(t, OP(ravel), in[0]), 0, a->shift.v[0]));
         return;
     }
     tide_tensor *x = in[0];
-    for (int64_t i = 0; i < a->axis.n; i++) x = rolled(t, x, a->axis.v[i], a->shift.v[a->shift.n == 1 ? 0 : i]);
+    for (int64_t i = 0; i < a->axis.n; i++)
+        x = rolled(t, x, a->axis.v[i], a->shift.v[a->shift.n == 1 ? 0 : i]);
     out[0] = x;
 }
 TIDE_DESCRIBE(roll, .infer = roll_infer, .compose = roll_compose);

@@ -1,4 +1,5 @@
-/* Permuted, inserted and dropped axes, diagonals and triangles. The gradient of each is the opposite movement.
+/* Permuted, inserted and dropped axes, diagonals and triangles. The gradient of each is the
+ * opposite movement.
  *
  * Invariant: a VIEW_OP's infer fills shape, strides and offset, and touches no element. */
 #include "helpers.h"
@@ -19,14 +20,15 @@ static tide_status swapaxes_infer(tide_call *c) {
     TIDE_TRY(tide_axis(c, &a->axis1, c->in[0]->rank));
     TIDE_TRY(tide_axis(c, &a->axis2, c->in[0]->rank));
     int64_t order[TIDE_MAX_RANK];
-    for (int i = 0; i < c->in[0]->rank; i++) order[i] = i == a->axis1 ? a->axis2 : i == a->axis2 ? a->axis1
-                                                                                                 : i;
+    for (int i = 0; i < c->in[0]->rank; i++)
+        order[i] = i == a->axis1 ? a->axis2 : i == a->axis2 ? a->axis1 : i;
     permute(c, order);
     return TIDE_OK;
 }
 static void swapaxes_grad(tide_tape *t, const tide_node *n) {
     ATTRS(swapaxes);
-    tide_t_give(t, 0, tide_t(t, OP(swapaxes, .axis1 = a->axis1, .axis2 = a->axis2), tide_t_dy(t, 0)));
+    tide_t_give(t, 0,
+                tide_t(t, OP(swapaxes, .axis1 = a->axis1, .axis2 = a->axis2), tide_t_dy(t, 0)));
 }
 TIDE_DESCRIBE(swapaxes, .flags = TIDE_HALF, .infer = swapaxes_infer, .grad = swapaxes_grad);
 
@@ -34,13 +36,16 @@ static tide_status moveaxis_infer(tide_call *c) {
     tide_moveaxis_attrs *a = c->attrs;
     int rank = c->in[0]->rank;
     if (a->source.n != a->destination.n)
-        return tide_op_fail(c, TIDE_EARG, "source and destination differ in length (expected %ld, got %ld)", (long)a->source.n, (long)a->destination.n);
+        return tide_op_fail(c, TIDE_EARG,
+                            "source and destination differ in length (expected %ld, got %ld)",
+                            (long)a->source.n, (long)a->destination.n);
     TIDE_TRY(tide_axes(c, &a->source, rank));
     TIDE_TRY(tide_axes(c, &a->destination, rank));
     int64_t order[TIDE_MAX_RANK];
     unsigned moved = 0;
     for (int i = 0; i < rank; i++) order[i] = -1;
-    for (int64_t i = 0; i < a->source.n; i++) order[a->destination.v[i]] = a->source.v[i], moved |= 1u << a->source.v[i];
+    for (int64_t i = 0; i < a->source.n; i++)
+        order[a->destination.v[i]] = a->source.v[i], moved |= 1u << a->source.v[i];
     for (int i = 0, next = 0; i < rank; i++) {
         if (order[i] >= 0) continue;
         while (moved >> next & 1) next++;
@@ -51,7 +56,9 @@ static tide_status moveaxis_infer(tide_call *c) {
 }
 static void moveaxis_grad(tide_tape *t, const tide_node *n) {
     ATTRS(moveaxis);
-    tide_t_give(t, 0, tide_t(t, OP(moveaxis, .source = a->destination, .destination = a->source), tide_t_dy(t, 0)));
+    tide_t_give(t, 0,
+                tide_t(t, OP(moveaxis, .source = a->destination, .destination = a->source),
+                       tide_t_dy(t, 0)));
 }
 TIDE_DESCRIBE(moveaxis, .flags = TIDE_HALF, .infer = moveaxis_infer, .grad = moveaxis_grad);
 
@@ -61,7 +68,8 @@ static void to_input_shape(tide_tape *t, const tide_node *n) {
     const tide_meta *m = tide_t_in_meta(t, 0);
     tide_t_give(t, 0, shaped(t, tide_t_dy(t, 0), m->rank, m->shape));
 }
-static void ravel_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void ravel_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                          tide_tensor **out) {
     (void)attrs, (void)nin;
     out[0] = tide_t(t, OP(reshape, .newshape = {.n = 1, .v = {tide_numel(in[0])}}), in[0]);
 }
@@ -71,7 +79,8 @@ static tide_status expand_dims_infer(tide_call *c) {
     tide_expand_dims_attrs *a = c->attrs;
     const tide_tensor *x = c->in[0];
     int rank = x->rank + (int)a->axis.n;
-    if (rank > TIDE_MAX_RANK) return tide_op_fail(c, TIDE_ESHAPE, "more than %d axes", TIDE_MAX_RANK);
+    if (rank > TIDE_MAX_RANK)
+        return tide_op_fail(c, TIDE_ESHAPE, "more than %d axes", TIDE_MAX_RANK);
     TIDE_TRY(tide_axes(c, &a->axis, rank));
     unsigned fresh = 0;
     for (int64_t i = 0; i < a->axis.n; i++) fresh |= 1u << a->axis.v[i];
@@ -94,8 +103,10 @@ static tide_status squeeze_infer(tide_call *c) {
     unsigned gone = 0;
     for (int64_t i = 0; i < a->axis.n; i++) {
         if (x->shape[a->axis.v[i]] != 1)
-            return tide_op_fail(c, TIDE_ESHAPE, "axis %ld of %s cannot be dropped (expected length 1, got %ld)", (long)a->axis.v[i] + 1,
-                                tide_shape_str(x->rank, x->shape, buf, sizeof buf), (long)x->shape[a->axis.v[i]]);
+            return tide_op_fail(
+                c, TIDE_ESHAPE, "axis %ld of %s cannot be dropped (expected length 1, got %ld)",
+                (long)a->axis.v[i] + 1, tide_shape_str(x->rank, x->shape, buf, sizeof buf),
+                (long)x->shape[a->axis.v[i]]);
         gone |= 1u << a->axis.v[i];
     }
     c->meta[0] = (tide_meta){.dtype = x->dtype};
@@ -123,10 +134,10 @@ static tide_status diagonal_infer(tide_call *c) {
     if (x->rank < 2) return tide_op_fail(c, TIDE_ESHAPE, "x needs two axes (got %d)", x->rank);
     TIDE_TRY(tide_axis(c, &a->axis1, x->rank));
     TIDE_TRY(tide_axis(c, &a->axis2, x->rank));
-    if (a->axis1 == a->axis2) return tide_op_fail(c, TIDE_EARG, "axis1 and axis2 are both %ld", (long)a->axis1 + 1);
+    if (a->axis1 == a->axis2)
+        return tide_op_fail(c, TIDE_EARG, "axis1 and axis2 are both %ld", (long)a->axis1 + 1);
     int64_t rows = x->shape[a->axis1], cols = x->shape[a->axis2];
-    int64_t off = a->offset < -rows ? -rows : a->offset > cols ? cols
-                                                               : a->offset;
+    int64_t off = a->offset < -rows ? -rows : a->offset > cols ? cols : a->offset;
     int64_t r = off < 0 ? -off : 0, k = off > 0 ? off : 0;
     int64_t len = rows - r < cols - k ? rows - r : cols - k;
     if (a->offset <= -rows || a->offset >= cols) len = 0;
@@ -144,8 +155,15 @@ static tide_status diagonal_infer(tide_call *c) {
 static void diagonal_grad(tide_tape *t, const tide_node *n) {
     ATTRS(diagonal);
     const tide_meta *m = tide_t_in_meta(t, 0);
-    tide_tensor *planes = tide_t(t, OP(diag_embed_, .offset = a->offset, .rows = m->shape[a->axis1], .cols = m->shape[a->axis2]), tide_t_dy(t, 0));
-    tide_t_give(t, 0, tide_t(t, OP(moveaxis, .source = {.n = 2, .v = {-2, -1}}, .destination = {.n = 2, .v = {a->axis1, a->axis2}}), planes));
+    tide_tensor *planes = tide_t(t,
+                                 OP(diag_embed_, .offset = a->offset, .rows = m->shape[a->axis1],
+                                    .cols = m->shape[a->axis2]),
+                                 tide_t_dy(t, 0));
+    tide_t_give(t, 0,
+                tide_t(t,
+                       OP(moveaxis, .source = {.n = 2, .v = {-2, -1}},
+                          .destination = {.n = 2, .v = {a->axis1, a->axis2}}),
+                       planes));
 }
 TIDE_DESCRIBE(diagonal, .flags = TIDE_HALF, .infer = diagonal_infer, .grad = diagonal_grad);
 
@@ -153,7 +171,9 @@ static tide_status diag_embed_infer(tide_call *c) {
     const tide_diag_embed__attrs *a = c->attrs;
     const tide_tensor *x = c->in[0];
     int64_t total;
-    if (x->rank < 1 || x->rank == TIDE_MAX_RANK) return tide_op_fail(c, TIDE_ESHAPE, "x needs 1 to %d axes (got %d)", TIDE_MAX_RANK - 1, x->rank);
+    if (x->rank < 1 || x->rank == TIDE_MAX_RANK)
+        return tide_op_fail(c, TIDE_ESHAPE, "x needs 1 to %d axes (got %d)", TIDE_MAX_RANK - 1,
+                            x->rank);
     c->meta[0] = tide_meta_of(x);
     c->meta[0].shape[x->rank - 1] = a->rows;
     c->meta[0].shape[c->meta[0].rank++] = a->cols;
@@ -161,18 +181,24 @@ static tide_status diag_embed_infer(tide_call *c) {
 }
 static void diag_embed_grad(tide_tape *t, const tide_node *n) {
     ATTRS(diag_embed_);
-    tide_t_give(t, 0, tide_t(t, OP(diagonal, .offset = a->offset, .axis1 = -2, .axis2 = -1), tide_t_dy(t, 0)));
+    tide_t_give(
+        t, 0,
+        tide_t(t, OP(diagonal, .offset = a->offset, .axis1 = -2, .axis2 = -1), tide_t_dy(t, 0)));
 }
-TIDE_DESCRIBE(diag_embed_, .flags = TIDE_HALF | TIDE_PRIVATE | TIDE_CONTIGUOUS, .infer = diag_embed_infer, .grad = diag_embed_grad);
+TIDE_DESCRIBE(diag_embed_, .flags = TIDE_HALF | TIDE_PRIVATE | TIDE_CONTIGUOUS,
+              .infer = diag_embed_infer, .grad = diag_embed_grad);
 
 static tide_status diag_infer(tide_call *c) {
     const tide_diag_attrs *a = c->attrs;
-    if (c->in[0]->rank != 1 && c->in[0]->rank != 2) return tide_op_fail(c, TIDE_ESHAPE, "x must have one or two axes (got %d)", c->in[0]->rank);
+    if (c->in[0]->rank != 1 && c->in[0]->rank != 2)
+        return tide_op_fail(c, TIDE_ESHAPE, "x must have one or two axes (got %d)", c->in[0]->rank);
     if (c->in[0]->rank == 1 && (a->k > INT32_MAX || a->k < -(int64_t)INT32_MAX))
-        return tide_op_fail(c, TIDE_ESHAPE, "a matrix with the diagonal %ld has too many elements", (long)a->k);
+        return tide_op_fail(c, TIDE_ESHAPE, "a matrix with the diagonal %ld has too many elements",
+                            (long)a->k);
     return TIDE_OK;
 }
-static void diag_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void diag_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                         tide_tensor **out) {
     const tide_diag_attrs *a = attrs;
     (void)nin;
     if (in[0]->rank == 2) {
@@ -185,16 +211,19 @@ static void diag_compose(tide_tape *t, const void *attrs, int nin, tide_tensor *
 TIDE_DESCRIBE(diag, .infer = diag_infer, .compose = diag_compose);
 
 static tide_status triangle_infer(tide_call *c) {
-    if (c->in[0]->rank < 2) return tide_op_fail(c, TIDE_ESHAPE, "x needs two axes (got %d)", c->in[0]->rank);
+    if (c->in[0]->rank < 2)
+        return tide_op_fail(c, TIDE_ESHAPE, "x needs two axes (got %d)", c->in[0]->rank);
     return tide_infer_same(c);
 }
 static void tril_grad(tide_tape *t, const tide_node *n) {
     ATTRS(tril);
     tide_t_give(t, 0, tide_t(t, TIDE_OP_tril, a, tide_t_dy(t, 0)));
 }
-TIDE_DESCRIBE(tril, .flags = TIDE_HALF | TIDE_CONTIGUOUS, .infer = triangle_infer, .grad = tril_grad);
+TIDE_DESCRIBE(tril, .flags = TIDE_HALF | TIDE_CONTIGUOUS, .infer = triangle_infer,
+              .grad = tril_grad);
 static void triu_grad(tide_tape *t, const tide_node *n) {
     ATTRS(triu);
     tide_t_give(t, 0, tide_t(t, TIDE_OP_triu, a, tide_t_dy(t, 0)));
 }
-TIDE_DESCRIBE(triu, .flags = TIDE_HALF | TIDE_CONTIGUOUS, .infer = triangle_infer, .grad = triu_grad);
+TIDE_DESCRIBE(triu, .flags = TIDE_HALF | TIDE_CONTIGUOUS, .infer = triangle_infer,
+              .grad = triu_grad);

@@ -1,6 +1,7 @@
 /* Matrix products and the linear layer: shapes and gradients.
  *
- *   C = A B:  dA = dC B^T,  dB = A^T dC, summed over the axes that were broadcast. Transposes are views. */
+ *   C = A B:  dA = dC B^T,  dB = A^T dC, summed over the axes that were broadcast. Transposes are
+ * views. */
 #include "activations.h"
 #include "helpers.h"
 
@@ -18,7 +19,9 @@ static tide_tensor *turned(tide_tape *t, tide_tensor *x) { /* the last two axes 
     return tide_t(t, TIDE_OP_transpose, &a, x);
 }
 
-static tide_tensor *product(tide_tape *t, tide_tensor *a, tide_tensor *b) { return tide_t(t, OP(matmul, 0), a, b); }
+static tide_tensor *product(tide_tape *t, tide_tensor *a, tide_tensor *b) {
+    return tide_t(t, OP(matmul, 0), a, b);
+}
 
 static int64_t rows_of(const tide_tensor *x) { /* all axes but the last */
     int64_t n = 1;
@@ -31,19 +34,28 @@ static int64_t rows_of(const tide_tensor *x) { /* all axes but the last */
 static tide_status matmul_infer(tide_call *c) {
     const tide_tensor *a = c->in[0], *b = c->in[1];
     if (a->rank == 0 || b->rank == 0)
-        return tide_op_fail(c, TIDE_ESHAPE, "a number has no matrix product (expected 1 axis or more, got %s and %s); use multiply", TIDE_SHAPE_OF(a), TIDE_SHAPE_OF(b));
+        return tide_op_fail(
+            c, TIDE_ESHAPE,
+            "a number has no matrix product (expected 1 axis or more, got %s and %s); use multiply",
+            TIDE_SHAPE_OF(a), TIDE_SHAPE_OF(b));
     int64_t ka = a->shape[a->rank - 1], kb = b->shape[b->rank == 1 ? 0 : b->rank - 2];
     if (ka != kb)
-        return tide_op_fail(c, TIDE_ESHAPE, "the last axis of x1 and the %s axis of x2 differ (expected %ld, got %ld; x1 %s, x2 %s)",
-                            b->rank == 1 ? "only" : "last but one", (long)ka, (long)kb, TIDE_SHAPE_OF(a), TIDE_SHAPE_OF(b));
-    int ra = a->rank > 2 ? a->rank - 2 : 0, rb = b->rank > 2 ? b->rank - 2 : 0, r = ra > rb ? ra : rb;
+        return tide_op_fail(c, TIDE_ESHAPE,
+                            "the last axis of x1 and the %s axis of x2 differ (expected %ld, got "
+                            "%ld; x1 %s, x2 %s)",
+                            b->rank == 1 ? "only" : "last but one", (long)ka, (long)kb,
+                            TIDE_SHAPE_OF(a), TIDE_SHAPE_OF(b));
+    int ra = a->rank > 2 ? a->rank - 2 : 0, rb = b->rank > 2 ? b->rank - 2 : 0,
+        r = ra > rb ? ra : rb;
     tide_meta *m = &c->meta[0];
     m->dtype = a->dtype;
     m->rank = 0;
     for (int i = 0; i < r; i++) {
-        int64_t da = i >= r - ra ? a->shape[i - (r - ra)] : 1, db = i >= r - rb ? b->shape[i - (r - rb)] : 1;
+        int64_t da = i >= r - ra ? a->shape[i - (r - ra)] : 1,
+                db = i >= r - rb ? b->shape[i - (r - rb)] : 1;
         if (da != db && da != 1 && db != 1)
-            return tide_op_fail(c, TIDE_ESHAPE, "the leading axes do not broadcast (x1 %s, x2 %s)", TIDE_SHAPE_OF(a), TIDE_SHAPE_OF(b));
+            return tide_op_fail(c, TIDE_ESHAPE, "the leading axes do not broadcast (x1 %s, x2 %s)",
+                                TIDE_SHAPE_OF(a), TIDE_SHAPE_OF(b));
         m->shape[m->rank++] = da == 1 ? db : da;
     }
     if (a->rank > 1) m->shape[m->rank++] = a->shape[a->rank - 2];
@@ -57,7 +69,8 @@ static void matmul_grad(tide_tape *t, const tide_node *n) {
     if (!a || !b || !dy) return;
     int va = a->rank == 1, vb = b->rank == 1;
     /* vectors as matrices of one row or column, and the gradient likewise */
-    tide_tensor *ma = va ? shaped(t, a, 2, (int64_t[]){1, a->shape[0]}) : a, *mb = vb ? shaped(t, b, 2, (int64_t[]){b->shape[0], 1}) : b;
+    tide_tensor *ma = va ? shaped(t, a, 2, (int64_t[]){1, a->shape[0]}) : a,
+                *mb = vb ? shaped(t, b, 2, (int64_t[]){b->shape[0], 1}) : b;
     if (va || vb) {
         int64_t s[TIDE_MAX_RANK];
         int r = 0, lead = dy->rank - !va - !vb;
@@ -75,7 +88,9 @@ static void matmul_grad(tide_tape *t, const tide_node *n) {
     }
     if (tide_t_needs(t, 1)) {
         tide_tensor *g;
-        if (mb->rank == 2 && ma->rank > 2) { /* one matrix for the whole batch: one tall product instead of a sum of many */
+        if (mb->rank == 2 &&
+            ma->rank >
+                2) { /* one matrix for the whole batch: one tall product instead of a sum of many */
             tide_tensor *fa = shaped(t, ma, 2, (int64_t[]){rows_of(ma), ma->shape[ma->rank - 1]});
             tide_tensor *fy = shaped(t, dy, 2, (int64_t[]){rows_of(dy), dy->shape[dy->rank - 1]});
             g = product(t, turned(t, fa), fy);
@@ -91,8 +106,8 @@ static double matmul_flops(const tide_kcall *k) {
     return 2.0 * (double)tide_buf_numel(&k->out[0]) * (double)k->in[0].shape[k->in[0].rank - 1];
 }
 
-TIDE_DESCRIBE(matmul, .flags = TIDE_PROMOTE, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1), .infer = matmul_infer, .grad = matmul_grad,
-              .flops = matmul_flops);
+TIDE_DESCRIBE(matmul, .flags = TIDE_PROMOTE, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1),
+              .infer = matmul_infer, .grad = matmul_grad, .flops = matmul_flops);
 
 /* -- activations that linear and conv fuse (activations.h) -- */
 
@@ -112,12 +127,15 @@ tide_tensor *tide_t_activate(tide_tape *t, tide_tensor *z, int act) {
 static tide_status activation_grad_infer(tide_call *c) {
     const tide_activation_grad_attrs *a = c->attrs;
     c->meta[0] = tide_meta_of(c->in[0]);
-    c->meta[1] = (tide_meta){.rank = 1, .dtype = c->in[0]->dtype, .shape = {a->bias ? c->in[0]->shape[c->in[0]->rank - 1] : 0}};
+    c->meta[1] = (tide_meta){.rank = 1,
+                             .dtype = c->in[0]->dtype,
+                             .shape = {a->bias ? c->in[0]->shape[c->in[0]->rank - 1] : 0}};
     return TIDE_OK;
 }
 
 /* dy act', in terms of act's result y, for gelu and silu of its argument. */
-static void activation_grad_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void activation_grad_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                                    tide_tensor **out) {
     (void)nin;
     const tide_activation_grad_attrs *a = attrs;
     tide_tensor *dy = in[0], *y = in[1], *f = NULL, *s;
@@ -126,7 +144,9 @@ static void activation_grad_compose(tide_tape *t, const void *attrs, int nin, ti
 #define SUB(x1, x2) tide_t(t, OP(subtract, 0), x1, x2)
 #define NUM(v) tide_t_scalar(t, v, y)
     switch (a->activation) {
-    case TIDE_ACT_RELU: f = tide_t(t, OP(cast, .dtype = y->dtype), tide_t(t, OP(greater, 0), y, NUM(0))); break;
+    case TIDE_ACT_RELU:
+        f = tide_t(t, OP(cast, .dtype = y->dtype), tide_t(t, OP(greater, 0), y, NUM(0)));
+        break;
     case TIDE_ACT_RELU6:
         f = MUL(tide_t(t, OP(cast, .dtype = y->dtype), tide_t(t, OP(greater, 0), y, NUM(0))),
                 tide_t(t, OP(cast, .dtype = y->dtype), tide_t(t, OP(less, 0), y, NUM(6))));
@@ -136,7 +156,9 @@ static void activation_grad_compose(tide_tape *t, const void *attrs, int nin, ti
     case TIDE_ACT_ELU: f = tide_t(t, OP(minimum, 0), ADD(y, NUM(1)), NUM(1)); break;
     case TIDE_ACT_GELU:
         f = ADD(MUL(NUM(0.5), tide_t(t, OP(erfc, 0), MUL(y, NUM(-0.70710678118654752440)))),
-                MUL(y, MUL(NUM(0.39894228040143267794), tide_t(t, OP(exp, 0), MUL(NUM(-0.5), MUL(y, y))))));
+                MUL(y,
+                    MUL(NUM(0.39894228040143267794),
+                        tide_t(t, OP(exp, 0), MUL(NUM(-0.5), MUL(y, y))))));
         break;
     case TIDE_ACT_SILU:
         s = tide_t(t, OP(sigmoid, 0), y);
@@ -146,41 +168,50 @@ static void activation_grad_compose(tide_tape *t, const void *attrs, int nin, ti
     }
     out[0] = f ? MUL(dy, f) : dy;
     if (tide_t_failed(t)) return;
-    out[1] = a->bias ? tide_t_sum_to_meta(t, out[0], &(tide_meta){.rank = 1}, &dy->shape[dy->rank - 1])
-                     : tide_t(t, OP(fill_, .shape = {.n = 1}, .dtype = dy->dtype));
+    out[1] = a->bias
+        ? tide_t_sum_to_meta(t, out[0], &(tide_meta){.rank = 1}, &dy->shape[dy->rank - 1])
+        : tide_t(t, OP(fill_, .shape = {.n = 1}, .dtype = dy->dtype));
 #undef MUL
 #undef ADD
 #undef SUB
 #undef NUM
 }
 
-TIDE_DESCRIBE(activation_grad, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1),
-              .infer = activation_grad_infer, .compose = activation_grad_compose);
+TIDE_DESCRIBE(activation_grad, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE,
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1), .infer = activation_grad_infer,
+              .compose = activation_grad_compose);
 
 static tide_status bias_activation_infer(tide_call *c) {
     const tide_tensor *x = c->in[0], *b = c->in[1];
-    if (x->rank == 0) return tide_op_fail(c, TIDE_ESHAPE, "x is a number (expected 1 axis or more)");
+    if (x->rank == 0)
+        return tide_op_fail(c, TIDE_ESHAPE, "x is a number (expected 1 axis or more)");
     if (b) TIDE_TRY(tide_check_bias(c, b, x->shape[x->rank - 1], x->dtype));
     return tide_infer_same(c);
 }
 
 static void bias_activation_grad(tide_tape *t, const tide_node *n) {
     const tide_bias_activation_attrs *a = (const void *)n->attrs;
-    tide_tensor *y = tide_act_reads_argument(a->activation) ? tide_t(t, OP(bias_activation, 0), tide_t_in(t, 0), tide_t_in(t, 1)) : tide_t_out(t, 0);
+    tide_tensor *y = tide_act_reads_argument(a->activation)
+        ? tide_t(t, OP(bias_activation, 0), tide_t_in(t, 0), tide_t_in(t, 1))
+        : tide_t_out(t, 0);
     tide_tensor *g[2], *in[2] = {tide_t_dy(t, 0), y};
-    tide_tn(t, OP(activation_grad, .activation = a->activation, .bias = tide_t_needs(t, 1)), 2, in, g);
+    tide_tn(t, OP(activation_grad, .activation = a->activation, .bias = tide_t_needs(t, 1)), 2, in,
+            g);
     tide_t_give(t, 0, g[0]);
     tide_t_give(t, 1, g[1]);
 }
 
 TIDE_DESCRIBE(bias_activation, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_PRIVATE,
-              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_OUT(0), .infer = bias_activation_infer, .grad = bias_activation_grad);
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_OUT(0),
+              .infer = bias_activation_infer, .grad = bias_activation_grad);
 
 /* -- a sum and relu: where residual networks join -- */
 
 static tide_status add_relu__infer(tide_call *c) {
     TIDE_TRY(tide_infer_pointwise(c));
-    return c->meta[0].rank ? TIDE_OK : tide_op_fail(c, TIDE_ESHAPE, "x1 and x2 are numbers (expected 1 axis or more)");
+    return c->meta[0].rank
+        ? TIDE_OK
+        : tide_op_fail(c, TIDE_ESHAPE, "x1 and x2 are numbers (expected 1 axis or more)");
 }
 static void add_relu__grad(tide_tape *t, const tide_node *n) {
     tide_tensor *g[2], *in[2] = {tide_t_dy(t, 0), tide_t_out(t, 0)};
@@ -190,14 +221,17 @@ static void add_relu__grad(tide_tape *t, const tide_node *n) {
         if (tide_t_needs(t, i)) tide_t_give(t, i, tide_t_sum_to_meta(t, g[0], m, m->shape));
     }
 }
-TIDE_DESCRIBE(add_relu_, .flags = TIDE_PROMOTE, .saves = TIDE_SAVE_OUT(0), .infer = add_relu__infer, .grad = add_relu__grad);
+TIDE_DESCRIBE(add_relu_, .flags = TIDE_PROMOTE, .saves = TIDE_SAVE_OUT(0), .infer = add_relu__infer,
+              .grad = add_relu__grad);
 
 tide_status tide_check_bias(tide_call *c, const tide_tensor *b, int64_t n, int dtype) {
     char s[160];
     if (b->rank != 1 || b->shape[0] != n)
-        return tide_op_fail(c, TIDE_ESHAPE, "bias has the wrong shape (expected [%ld], got %s)", (long)n, tide_shape_str(b->rank, b->shape, s, sizeof s));
+        return tide_op_fail(c, TIDE_ESHAPE, "bias has the wrong shape (expected [%ld], got %s)",
+                            (long)n, tide_shape_str(b->rank, b->shape, s, sizeof s));
     if (b->dtype != dtype)
-        return tide_op_fail(c, TIDE_EDTYPE, "bias has another dtype (expected %s, got %s)", tide_dtype_name(dtype), tide_dtype_name(b->dtype));
+        return tide_op_fail(c, TIDE_EDTYPE, "bias has another dtype (expected %s, got %s)",
+                            tide_dtype_name(dtype), tide_dtype_name(b->dtype));
     return TIDE_OK;
 }
 
@@ -205,11 +239,16 @@ tide_status tide_check_bias(tide_call *c, const tide_tensor *b, int64_t n, int d
 
 static tide_status linear_infer(tide_call *c) {
     const tide_tensor *x = c->in[0], *w = c->in[1], *b = c->in[2];
-    if (w->rank != 2) return tide_op_fail(c, TIDE_ESHAPE, "kernel has the wrong number of axes (expected (in, out), got %s)", TIDE_SHAPE_OF(w));
-    if (x->rank == 0) return tide_op_fail(c, TIDE_ESHAPE, "input is a number (expected 1 axis or more)");
+    if (w->rank != 2)
+        return tide_op_fail(c, TIDE_ESHAPE,
+                            "kernel has the wrong number of axes (expected (in, out), got %s)",
+                            TIDE_SHAPE_OF(w));
+    if (x->rank == 0)
+        return tide_op_fail(c, TIDE_ESHAPE, "input is a number (expected 1 axis or more)");
     if (x->shape[x->rank - 1] != w->shape[0])
-        return tide_op_fail(c, TIDE_ESHAPE, "input has %ld features, kernel expects %ld (input %s, kernel %s)", (long)x->shape[x->rank - 1],
-                            (long)w->shape[0], TIDE_SHAPE_OF(x), TIDE_SHAPE_OF(w));
+        return tide_op_fail(
+            c, TIDE_ESHAPE, "input has %ld features, kernel expects %ld (input %s, kernel %s)",
+            (long)x->shape[x->rank - 1], (long)w->shape[0], TIDE_SHAPE_OF(x), TIDE_SHAPE_OF(w));
     if (b) TIDE_TRY(tide_check_bias(c, b, w->shape[1], x->dtype));
     c->meta[0] = tide_meta_of(x);
     c->meta[0].shape[x->rank - 1] = w->shape[1];
@@ -229,7 +268,8 @@ static void linear_grad(tide_tape *t, const tide_node *n) {
         if (needs >> i & 1) tide_t_give(t, i, out[i]);
 }
 
-static void linear_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void linear_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                           tide_tensor **out) {
     (void)nin;
     tide_tensor *z = product(t, in[0], in[1]);
     if (in[2]) z = tide_t(t, OP(add, 0), z, in[2]);
@@ -237,8 +277,9 @@ static void linear_compose(tide_tape *t, const void *attrs, int nin, tide_tensor
 }
 
 TIDE_DESCRIBE(linear, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER,
-              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(0), .infer = linear_infer, .grad = linear_grad,
-              .compose = linear_compose, .flops = matmul_flops);
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(0),
+              .infer = linear_infer, .grad = linear_grad, .compose = linear_compose,
+              .flops = matmul_flops);
 
 static tide_status linear_grad_infer(tide_call *c) {
     const tide_linear_grad_attrs *a = c->attrs;
@@ -253,9 +294,11 @@ static tide_status linear_grad_infer(tide_call *c) {
 }
 static double linear_grad_flops(const tide_kcall *k) {
     const tide_linear_grad_attrs *a = k->attrs;
-    return ((a->needs & 1) + (a->needs >> 1 & 1)) * 2.0 * (double)tide_buf_numel(&k->in[0]) * (double)k->in[1].shape[1];
+    return ((a->needs & 1) + (a->needs >> 1 & 1)) * 2.0 * (double)tide_buf_numel(&k->in[0]) *
+        (double)k->in[1].shape[1];
 }
-TIDE_DESCRIBE(linear_grad, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = linear_grad_infer, .flops = linear_grad_flops);
+TIDE_DESCRIBE(linear_grad, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = linear_grad_infer,
+              .flops = linear_grad_flops);
 
 /* -- products written with matmul -- */
 
@@ -266,7 +309,8 @@ static tide_status dot_infer(tide_call *c) {
                             TIDE_MAX_RANK);
     return TIDE_OK;
 }
-static void dot_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void dot_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                        tide_tensor **out) {
     (void)attrs, (void)nin;
     tide_tensor *a = in[0], *b = in[1];
     if (a->rank == 0 || b->rank == 0) {
@@ -286,7 +330,8 @@ static void dot_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **
         if (i != b->rank - 2) k_first.axes.v[j++] = i, s[r++] = b->shape[i];
     int64_t k = b->shape[b->rank - 2];
     tide_tensor *fa = shaped(t, a, 2, (int64_t[]){rows_of(a), a->shape[a->rank - 1]});
-    tide_tensor *fb = shaped(t, tide_t(t, TIDE_OP_transpose, &k_first, b), 2, (int64_t[]){k, k ? tide_numel(b) / k : 0});
+    tide_tensor *fb = shaped(t, tide_t(t, TIDE_OP_transpose, &k_first, b), 2,
+                             (int64_t[]){k, k ? tide_numel(b) / k : 0});
     out[0] = shaped(t, product(t, fa, fb), r, s);
 }
 TIDE_DESCRIBE(dot, .flags = TIDE_PROMOTE, .infer = dot_infer, .compose = dot_compose);
@@ -298,25 +343,32 @@ static tide_status tensordot_infer(tide_call *c) {
     char sx[160], sy[160];
     if (a->axes1.n < 0 || a->axes2.n < 0) {
         if (a->axes < 0 || a->axes > x->rank || a->axes > y->rank)
-            return tide_op_fail(c, TIDE_EARG, "cannot pair %ld axes (x1 has %d, x2 has %d)", (long)a->axes, x->rank, y->rank);
+            return tide_op_fail(c, TIDE_EARG, "cannot pair %ld axes (x1 has %d, x2 has %d)",
+                                (long)a->axes, x->rank, y->rank);
         a->axes1.n = a->axes2.n = a->axes;
         for (int i = 0; i < a->axes; i++) a->axes1.v[i] = x->rank - a->axes + i, a->axes2.v[i] = i;
     }
     TIDE_TRY(tide_axes(c, &a->axes1, x->rank));
     TIDE_TRY(tide_axes(c, &a->axes2, y->rank));
     if (a->axes1.n != a->axes2.n)
-        return tide_op_fail(c, TIDE_EARG, "axes1 and axes2 differ in number (%ld and %ld)", (long)a->axes1.n, (long)a->axes2.n);
+        return tide_op_fail(c, TIDE_EARG, "axes1 and axes2 differ in number (%ld and %ld)",
+                            (long)a->axes1.n, (long)a->axes2.n);
     for (int i = 0; i < a->axes1.n; i++)
         if (x->shape[a->axes1.v[i]] != y->shape[a->axes2.v[i]])
-            return tide_op_fail(c, TIDE_ESHAPE, "paired axes differ in extent (expected %ld, got %ld; x1 %s, x2 %s)", (long)x->shape[a->axes1.v[i]],
-                                (long)y->shape[a->axes2.v[i]], tide_shape_str(x->rank, x->shape, sx, sizeof sx),
-                                tide_shape_str(y->rank, y->shape, sy, sizeof sy));
+            return tide_op_fail(
+                c, TIDE_ESHAPE,
+                "paired axes differ in extent (expected %ld, got %ld; x1 %s, x2 %s)",
+                (long)x->shape[a->axes1.v[i]], (long)y->shape[a->axes2.v[i]],
+                tide_shape_str(x->rank, x->shape, sx, sizeof sx),
+                tide_shape_str(y->rank, y->shape, sy, sizeof sy));
     if (x->rank + y->rank - 2 * a->axes1.n > TIDE_MAX_RANK)
-        return tide_op_fail(c, TIDE_ESHAPE, "the result would have more than %d axes", TIDE_MAX_RANK);
+        return tide_op_fail(c, TIDE_ESHAPE, "the result would have more than %d axes",
+                            TIDE_MAX_RANK);
     return TIDE_OK;
 }
 
-static void tensordot_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void tensordot_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                              tide_tensor **out) {
     (void)nin;
     const tide_tensordot__attrs *a = attrs;
     tide_tensor *x = in[0], *y = in[1];
@@ -324,10 +376,12 @@ static void tensordot_compose(tide_tape *t, const void *attrs, int nin, tide_ten
     int64_t s[TIDE_MAX_RANK], m = 1, n = 1, k = 1;
     int r = 0, used = 0, paired = (int)a->axes1.n;
     unsigned in1 = 0, in2 = 0;
-    for (int i = 0; i < paired; i++) in1 |= 1u << a->axes1.v[i], in2 |= 1u << a->axes2.v[i], k *= x->shape[a->axes1.v[i]];
+    for (int i = 0; i < paired; i++)
+        in1 |= 1u << a->axes1.v[i], in2 |= 1u << a->axes2.v[i], k *= x->shape[a->axes1.v[i]];
     for (int i = 0; i < x->rank; i++)
         if (!(in1 >> i & 1)) px.axes.v[used++] = i, m *= x->shape[i], s[r++] = x->shape[i];
-    for (int i = 0; i < paired; i++) px.axes.v[used + i] = a->axes1.v[i], py.axes.v[i] = a->axes2.v[i];
+    for (int i = 0; i < paired; i++)
+        px.axes.v[used + i] = a->axes1.v[i], py.axes.v[i] = a->axes2.v[i];
     used = paired;
     for (int i = 0; i < y->rank; i++)
         if (!(in2 >> i & 1)) py.axes.v[used++] = i, n *= y->shape[i], s[r++] = y->shape[i];
@@ -335,38 +389,48 @@ static void tensordot_compose(tide_tape *t, const void *attrs, int nin, tide_ten
     tide_tensor *fy = shaped(t, tide_t(t, TIDE_OP_transpose, &py, y), 2, (int64_t[]){k, n});
     out[0] = shaped(t, product(t, fx, fy), r, s);
 }
-TIDE_DESCRIBE(tensordot_, .flags = TIDE_PROMOTE, .infer = tensordot_infer, .compose = tensordot_compose);
+TIDE_DESCRIBE(tensordot_, .flags = TIDE_PROMOTE, .infer = tensordot_infer,
+              .compose = tensordot_compose);
 
-static void inner_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void inner_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                          tide_tensor **out) {
     (void)attrs, (void)nin;
     tide_tensor *a = in[0], *b = in[1];
     if (a->rank == 0 || b->rank == 0) out[0] = tide_t(t, OP(multiply, 0), a, b);
-    else out[0] = tide_t(t, OP(tensordot_, .axes1 = {.n = 1, .v = {-1}}, .axes2 = {.n = 1, .v = {-1}}), a, b);
+    else
+        out[0] = tide_t(
+            t, OP(tensordot_, .axes1 = {.n = 1, .v = {-1}}, .axes2 = {.n = 1, .v = {-1}}), a, b);
 }
 TIDE_DESCRIBE(inner, .flags = TIDE_PROMOTE, .compose = inner_compose);
 
-static void outer_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void outer_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                          tide_tensor **out) {
     (void)attrs, (void)nin;
-    out[0] = tide_t(t, OP(multiply, 0), shaped(t, in[0], 2, (int64_t[]){tide_numel(in[0]), 1}), shaped(t, in[1], 2, (int64_t[]){1, tide_numel(in[1])}));
+    out[0] = tide_t(t, OP(multiply, 0), shaped(t, in[0], 2, (int64_t[]){tide_numel(in[0]), 1}),
+                    shaped(t, in[1], 2, (int64_t[]){1, tide_numel(in[1])}));
 }
 TIDE_DESCRIBE(outer, .flags = TIDE_PROMOTE, .compose = outer_compose);
 
 static tide_status vdot_infer(tide_call *c) {
     if (tide_numel(c->in[0]) != tide_numel(c->in[1]))
-        return tide_op_fail(c, TIDE_ESHAPE, "inputs differ in their number of elements (expected %ld, got %ld)", (long)tide_numel(c->in[0]),
-                            (long)tide_numel(c->in[1]));
+        return tide_op_fail(c, TIDE_ESHAPE,
+                            "inputs differ in their number of elements (expected %ld, got %ld)",
+                            (long)tide_numel(c->in[0]), (long)tide_numel(c->in[1]));
     return TIDE_OK;
 }
-static void vdot_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void vdot_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                         tide_tensor **out) {
     (void)attrs, (void)nin;
     int64_t n = tide_numel(in[0]);
     out[0] = product(t, shaped(t, in[0], 1, &n), shaped(t, in[1], 1, &n));
 }
 TIDE_DESCRIBE(vdot, .flags = TIDE_PROMOTE, .infer = vdot_infer, .compose = vdot_compose);
 
-static void vecdot_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void vecdot_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                           tide_tensor **out) {
     (void)nin;
     int64_t axis = ((const tide_vecdot_attrs *)attrs)->axis;
-    out[0] = tide_t(t, OP(sum, .axis = {.n = 1, .v = {axis}}), tide_t(t, OP(multiply, 0), in[0], in[1]));
+    out[0] =
+        tide_t(t, OP(sum, .axis = {.n = 1, .v = {axis}}), tide_t(t, OP(multiply, 0), in[0], in[1]));
 }
 TIDE_DESCRIBE(vecdot, .flags = TIDE_PROMOTE, .compose = vecdot_compose);

@@ -1,6 +1,7 @@
 /* Cross-entropies, CTC, and the kernels of accuracy metrics: one value per example.
  *
- * Private ops take the output first, since the first input's dtype chooses the kernel and labels keep theirs. */
+ * Private ops take the output first, since the first input's dtype chooses the kernel and labels
+ * keep theirs. */
 #include "helpers.h"
 
 /* The shape of x without its axis. */
@@ -18,11 +19,13 @@ static int shape_is(const tide_tensor *x, const tide_meta *m) {
 }
 
 /* Labels: one per example, of any dtype but half. */
-static tide_status labels_fit(tide_call *c, const tide_tensor *labels, const char *name, const tide_meta *m) {
+static tide_status labels_fit(tide_call *c, const tide_tensor *labels, const char *name,
+                              const tide_meta *m) {
     char want[160], got[160];
     if (!shape_is(labels, m))
-        return tide_op_fail(c, TIDE_ESHAPE, "%s has one entry per example (expected %s, got %s)", name,
-                            tide_shape_str(m->rank, m->shape, want, sizeof want), tide_shape_str(labels->rank, labels->shape, got, sizeof got));
+        return tide_op_fail(c, TIDE_ESHAPE, "%s has one entry per example (expected %s, got %s)",
+                            name, tide_shape_str(m->rank, m->shape, want, sizeof want),
+                            tide_shape_str(labels->rank, labels->shape, got, sizeof got));
     return TIDE_OK;
 }
 
@@ -30,8 +33,10 @@ static tide_status same_shape(tide_call *c, const tide_tensor *output, const tid
     char a[160], b[160];
     const tide_meta m = tide_meta_of(output);
     if (!shape_is(target, &m))
-        return tide_op_fail(c, TIDE_ESHAPE, "target and output differ in shape (expected %s, got %s)",
-                            tide_shape_str(output->rank, output->shape, a, sizeof a), tide_shape_str(target->rank, target->shape, b, sizeof b));
+        return tide_op_fail(c, TIDE_ESHAPE,
+                            "target and output differ in shape (expected %s, got %s)",
+                            tide_shape_str(output->rank, output->shape, a, sizeof a),
+                            tide_shape_str(target->rank, target->shape, b, sizeof b));
     return TIDE_OK;
 }
 
@@ -39,18 +44,23 @@ static tide_status same_shape(tide_call *c, const tide_tensor *output, const tid
 
 /* keras accepts labels with a last axis of length 1. */
 static tide_tensor *squeezed(tide_tape *t, tide_tensor *target, tide_tensor *output) {
-    if (target->rank != output->rank || target->rank == 0 || target->shape[target->rank - 1] != 1) return target;
+    if (target->rank != output->rank || target->rank == 0 || target->shape[target->rank - 1] != 1)
+        return target;
     tide_reshape_attrs r = {.newshape = {.n = target->rank - 1}};
     for (int i = 0; i < target->rank - 1; i++) r.newshape.v[i] = target->shape[i];
     return tide_t(t, TIDE_OP_reshape, &r, target);
 }
 
-static void sparse_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void sparse_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                           tide_tensor **out) {
     const tide_sparse_categorical_crossentropy_attrs *a = attrs;
     (void)nin;
     tide_tensor *two[2], *args[3] = {in[1], squeezed(t, in[0], in[1]), NULL};
     if (tide_t_failed(t)) return;
-    tide_tn(t, OP(sparse_cross_entropy_, .from_logits = a->from_logits, .axis = a->axis, .base = a->base, .ignore_class = a->ignore_class), 3, args, two);
+    tide_tn(t,
+            OP(sparse_cross_entropy_, .from_logits = a->from_logits, .axis = a->axis,
+               .base = a->base, .ignore_class = a->ignore_class),
+            3, args, two);
     out[0] = two[0];
 }
 TIDE_DESCRIBE(sparse_categorical_crossentropy, .compose = sparse_compose);
@@ -59,12 +69,15 @@ TIDE_DESCRIBE(sparse_categorical_crossentropy, .compose = sparse_compose);
 static tide_tensor *log_p(tide_tape *t, tide_tensor *x, int64_t axis, int from_logits) {
     if (from_logits) return tide_t(t, OP(log_softmax, .axis = axis), x);
     tide_tensor *s = tide_t(t, OP(sum, .axis = {.n = 1, .v = {axis}}, .keepdims = 1), x);
-    return tide_t(t, OP(log), tide_t(t, OP(clip_, .x_min = 1e-7, .x_max = 1 - 1e-7), tide_t(t, OP(divide), x, s)));
+    return tide_t(
+        t, OP(log),
+        tide_t(t, OP(clip_, .x_min = 1e-7, .x_max = 1 - 1e-7), tide_t(t, OP(divide), x, s)));
 }
 
 /* The statistic that the fused forward leaves: log(sum(exp(x))) or sum(x). */
 static tide_tensor *statistic(tide_tape *t, tide_tensor *x, int64_t axis, int from_logits) {
-    tide_tensor *s = tide_t(t, OP(sum, .axis = {.n = 1, .v = {axis}}), from_logits ? tide_t(t, OP(exp), x) : x);
+    tide_tensor *s =
+        tide_t(t, OP(sum, .axis = {.n = 1, .v = {axis}}), from_logits ? tide_t(t, OP(exp), x) : x);
     return from_logits ? tide_t(t, OP(log), s) : s;
 }
 
@@ -75,23 +88,32 @@ static tide_status sparse_infer(tide_call *c) { /* output, target, weight */
     TIDE_TRY(labels_fit(c, c->in[1], "target", &c->meta[0]));
     if (!c->in[2]) return TIDE_OK;
     if (c->in[2]->dtype != c->in[0]->dtype)
-        return tide_op_fail(c, TIDE_EDTYPE, "weight has another dtype than output (expected %s, got %s)", tide_dtype_name(c->in[0]->dtype),
-                            tide_dtype_name(c->in[2]->dtype));
+        return tide_op_fail(c, TIDE_EDTYPE,
+                            "weight has another dtype than output (expected %s, got %s)",
+                            tide_dtype_name(c->in[0]->dtype), tide_dtype_name(c->in[2]->dtype));
     return labels_fit(c, c->in[2], "weight", &c->meta[0]);
 }
 
-/* -sum(one_hot(target) log p) weight; a skipped example's label becomes the one that gives zeros. */
-static void sparse_definition(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+/* -sum(one_hot(target) log p) weight; a skipped example's label becomes the one that gives zeros.
+ */
+static void sparse_definition(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                              tide_tensor **out) {
     const tide_sparse_cross_entropy__attrs *a = attrs;
     (void)nin;
     tide_tensor *x = in[0], *labels = in[1], *weight = in[2];
     tide_tensor *none = tide_t_scalar(t, (double)(a->base - 1), labels);
     if (a->ignore_class != TIDE_NONE) {
-        tide_tensor *skip = tide_t(t, OP(equal), labels, tide_t_scalar(t, (double)a->ignore_class, labels));
+        tide_tensor *skip =
+            tide_t(t, OP(equal), labels, tide_t_scalar(t, (double)a->ignore_class, labels));
         labels = tide_t(t, OP(where), skip, none, labels);
     }
-    if (weight) labels = tide_t(t, OP(where), tide_t(t, OP(equal), weight, number(t, 0, weight)), none, labels);
-    tide_tensor *hot = tide_t(t, OP(one_hot, .num_classes = x->shape[a->axis], .axis = a->axis, .dtype = x->dtype, .base = a->base), labels);
+    if (weight)
+        labels =
+            tide_t(t, OP(where), tide_t(t, OP(equal), weight, number(t, 0, weight)), none, labels);
+    tide_tensor *hot = tide_t(t,
+                              OP(one_hot, .num_classes = x->shape[a->axis], .axis = a->axis,
+                                 .dtype = x->dtype, .base = a->base),
+                              labels);
     tide_tensor *dot = tide_t(t, OP(multiply), hot, log_p(t, x, a->axis, a->from_logits));
     out[0] = tide_t(t, OP(negative), tide_t(t, OP(sum, .axis = {.n = 1, .v = {a->axis}}), dot));
     if (weight) out[0] = tide_t(t, OP(multiply), out[0], weight);
@@ -100,9 +122,14 @@ static void sparse_definition(tide_tape *t, const void *attrs, int nin, tide_ten
 
 static void sparse_grad(tide_tape *t, const tide_node *n) {
     const tide_sparse_cross_entropy__attrs *a = (const void *)n->attrs;
-    tide_tensor *x = tide_t_in(t, 0), *target = tide_t_in(t, 1), *weight = tide_t_in(t, 2), *dy = tide_t_dy(t, 0);
+    tide_tensor *x = tide_t_in(t, 0), *target = tide_t_in(t, 1), *weight = tide_t_in(t, 2),
+                *dy = tide_t_dy(t, 0);
     if (tide_t_needs(t, 0))
-        tide_t_give(t, 0, tide_t(t, OP(sparse_cross_entropy_grad_, .from_logits = a->from_logits, .axis = a->axis, .base = a->base, .ignore_class = a->ignore_class), dy, x, target, tide_t_out(t, 1), weight));
+        tide_t_give(t, 0,
+                    tide_t(t,
+                           OP(sparse_cross_entropy_grad_, .from_logits = a->from_logits,
+                              .axis = a->axis, .base = a->base, .ignore_class = a->ignore_class),
+                           dy, x, target, tide_t_out(t, 1), weight));
     if (tide_t_needs(t, 2)) { /* the loss without its weight */
         tide_tensor *two[2], *in[3] = {x, target, NULL};
         tide_sparse_cross_entropy__attrs plain = *a;
@@ -111,19 +138,21 @@ static void sparse_grad(tide_tape *t, const tide_node *n) {
     }
 }
 
-TIDE_DESCRIBE(sparse_cross_entropy_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER, .infer = sparse_infer, .grad = sparse_grad,
-              .compose = sparse_definition,
+TIDE_DESCRIBE(sparse_cross_entropy_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER,
+              .infer = sparse_infer, .grad = sparse_grad, .compose = sparse_definition,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(1));
 
 static tide_status like_output(tide_call *c) {
     c->meta[0] = tide_meta_of(c->in[1]);
     return TIDE_OK;
 }
-TIDE_DESCRIBE(sparse_cross_entropy_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TIDE_NOGRAD, .infer = like_output);
+TIDE_DESCRIBE(sparse_cross_entropy_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TIDE_NOGRAD,
+              .infer = like_output);
 
 /* -- distributions -- */
 
-static void categorical_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void categorical_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                                tide_tensor **out) {
     const tide_categorical_crossentropy_attrs *a = attrs;
     (void)nin;
     tide_tensor *two[2], *args[2] = {in[1], in[0]};
@@ -140,13 +169,15 @@ static tide_status cross_infer(tide_call *c) { /* output, target */
     return TIDE_OK;
 }
 
-static void cross_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void cross_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                          tide_tensor **out) {
     const tide_cross_entropy__attrs *a = attrs;
     (void)nin;
     const tide_ints axis = {.n = 1, .v = {a->axis}};
     tide_tensor *target = in[1];
     if (a->label_smoothing != 0)
-        target = plus(t, times(t, target, 1 - a->label_smoothing), a->label_smoothing / (double)in[0]->shape[a->axis]);
+        target = plus(t, times(t, target, 1 - a->label_smoothing),
+                      a->label_smoothing / (double)in[0]->shape[a->axis]);
     tide_tensor *dot = tide_t(t, OP(multiply), target, log_p(t, in[0], a->axis, a->from_logits));
     out[0] = tide_t(t, OP(negative), tide_t(t, OP(sum, .axis = axis), dot));
     out[1] = statistic(t, in[0], a->axis, a->from_logits);
@@ -156,7 +187,11 @@ static void cross_grad(tide_tape *t, const tide_node *n) {
     const tide_cross_entropy__attrs *a = (const void *)n->attrs;
     tide_tensor *x = tide_t_in(t, 0), *target = tide_t_in(t, 1), *dy = tide_t_dy(t, 0);
     if (tide_t_needs(t, 0))
-        tide_t_give(t, 0, tide_t(t, OP(cross_entropy_grad_, .from_logits = a->from_logits, .axis = a->axis, .label_smoothing = a->label_smoothing), dy, x, target, tide_t_out(t, 1)));
+        tide_t_give(t, 0,
+                    tide_t(t,
+                           OP(cross_entropy_grad_, .from_logits = a->from_logits, .axis = a->axis,
+                              .label_smoothing = a->label_smoothing),
+                           dy, x, target, tide_t_out(t, 1)));
     if (tide_t_needs(t, 1) && !tide_t_failed(t)) { /* -(1 - s) dy log p */
         tide_reshape_attrs r = {.newshape = {.n = x->rank}};
         for (int i = 0; i < x->rank; i++) r.newshape.v[i] = i == a->axis ? 1 : x->shape[i];
@@ -165,9 +200,11 @@ static void cross_grad(tide_tape *t, const tide_node *n) {
     }
 }
 
-TIDE_DESCRIBE(cross_entropy_, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER, .infer = cross_infer, .grad = cross_grad,
-              .compose = cross_compose, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_OUT(1));
-TIDE_DESCRIBE(cross_entropy_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TIDE_NOGRAD, .infer = like_output);
+TIDE_DESCRIBE(cross_entropy_, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER,
+              .infer = cross_infer, .grad = cross_grad, .compose = cross_compose,
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_OUT(1));
+TIDE_DESCRIBE(cross_entropy_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TIDE_NOGRAD,
+              .infer = like_output);
 
 /* -- binary -- */
 
@@ -176,7 +213,8 @@ static tide_status binary_infer(tide_call *c) {
     return tide_infer_same(c);
 }
 
-static void binary_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void binary_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                           tide_tensor **out) {
     const tide_binary_crossentropy_attrs *a = attrs;
     (void)nin;
     tide_tensor *y = in[0], *p = in[1];
@@ -185,33 +223,41 @@ static void binary_compose(tide_tape *t, const void *attrs, int nin, tide_tensor
         return;
     }
     p = tide_t(t, OP(clip_, .x_min = 1e-7, .x_max = 1 - 1e-7), p);
-    tide_tensor *not_y = plus(t, tide_t(t, OP(negative), y), 1), *not_p = plus(t, tide_t(t, OP(negative), p), 1);
-    tide_tensor *sum = tide_t(t, OP(add), tide_t(t, OP(multiply), y, tide_t(t, OP(log), p)), tide_t(t, OP(multiply), not_y, tide_t(t, OP(log), not_p)));
+    tide_tensor *not_y = plus(t, tide_t(t, OP(negative), y), 1),
+                *not_p = plus(t, tide_t(t, OP(negative), p), 1);
+    tide_tensor *sum = tide_t(t, OP(add), tide_t(t, OP(multiply), y, tide_t(t, OP(log), p)),
+                              tide_t(t, OP(multiply), not_y, tide_t(t, OP(log), not_p)));
     out[0] = tide_t(t, OP(negative), sum);
 }
 
 static void binary_grad(tide_tape *t, const tide_node *n) {
     const tide_binary_crossentropy_attrs *a = (const void *)n->attrs;
     tide_tensor *y = tide_t_in(t, 0), *x = tide_t_in(t, 1), *dy = tide_t_dy(t, 0);
-    if (tide_t_needs(t, 1)) tide_t_give(t, 1, tide_t(t, OP(binary_crossentropy_grad_, .from_logits = a->from_logits), dy, y, x));
+    if (tide_t_needs(t, 1))
+        tide_t_give(
+            t, 1,
+            tide_t(t, OP(binary_crossentropy_grad_, .from_logits = a->from_logits), dy, y, x));
     if (!tide_t_needs(t, 0)) return;
     if (a->from_logits) { /* -x dy */
         tide_t_give(t, 0, tide_t(t, OP(negative), tide_t(t, OP(multiply), dy, x)));
         return;
     }
-    tide_tensor *p = tide_t(t, OP(clip_, .x_min = 1e-7, .x_max = 1 - 1e-7), x); /* (log(1 - p) - log p) dy */
+    tide_tensor *p =
+        tide_t(t, OP(clip_, .x_min = 1e-7, .x_max = 1 - 1e-7), x); /* (log(1 - p) - log p) dy */
     tide_tensor *not_p = plus(t, tide_t(t, OP(negative), p), 1);
     tide_tensor *d = tide_t(t, OP(subtract), tide_t(t, OP(log), not_p), tide_t(t, OP(log), p));
     tide_t_give(t, 0, tide_t(t, OP(multiply), dy, d));
 }
 
-TIDE_DESCRIBE(binary_crossentropy, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER, .infer = binary_infer, .grad = binary_grad,
-              .compose = binary_compose, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1));
+TIDE_DESCRIBE(binary_crossentropy, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER,
+              .infer = binary_infer, .grad = binary_grad, .compose = binary_compose,
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1));
 static tide_status binary_grad_infer(tide_call *c) {
     c->meta[0] = tide_meta_of(c->in[2]);
     return TIDE_OK;
 }
-TIDE_DESCRIBE(binary_crossentropy_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TIDE_NOGRAD, .infer = binary_grad_infer);
+TIDE_DESCRIBE(binary_crossentropy_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TIDE_NOGRAD,
+              .infer = binary_grad_infer);
 
 /* -- squared error: a mean per row of the last axis -- */
 
@@ -262,12 +308,16 @@ TIDE_DESCRIBE(squared_error_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TID
 static tide_status ctc_public_infer(tide_call *c) {
     tide_ctc_loss_attrs *a = c->attrs;
     const tide_tensor *x = c->in[1];
-    if (x->rank != 3) return tide_op_fail(c, TIDE_ESHAPE, "output has three axes (expected (N, T, C), got %d axes)", x->rank);
+    if (x->rank != 3)
+        return tide_op_fail(c, TIDE_ESHAPE,
+                            "output has three axes (expected (N, T, C), got %d axes)", x->rank);
     if (a->mask_index < 1 || a->mask_index > x->shape[2])
-        return tide_op_fail(c, TIDE_EARG, "mask_index names a channel (expected 1..%ld, got %ld)", (long)x->shape[2], (long)a->mask_index);
+        return tide_op_fail(c, TIDE_EARG, "mask_index names a channel (expected 1..%ld, got %ld)",
+                            (long)x->shape[2], (long)a->mask_index);
     return TIDE_OK;
 }
-static void ctc_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void ctc_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                        tide_tensor **out) {
     const tide_ctc_loss_attrs *a = attrs;
     (void)nin;
     tide_tensor *two[2], *args[4] = {in[1], in[0], in[2], in[3]};
@@ -279,10 +329,13 @@ TIDE_DESCRIBE(ctc_loss, .infer = ctc_public_infer, .compose = ctc_compose);
 static tide_status ctc_infer(tide_call *c) { /* output, target, target_length, output_length */
     const tide_tensor *x = c->in[0], *t = c->in[1];
     char buf[160];
-    if (x->rank != 3) return tide_op_fail(c, TIDE_ESHAPE, "output has three axes (expected (N, T, C), got %d axes)", x->rank);
+    if (x->rank != 3)
+        return tide_op_fail(c, TIDE_ESHAPE,
+                            "output has three axes (expected (N, T, C), got %d axes)", x->rank);
     if (t->rank != 2 || t->shape[0] != x->shape[0])
-        return tide_op_fail(c, TIDE_ESHAPE, "target has one row of labels per sequence (expected [%ld, L], got %s)", (long)x->shape[0],
-                            tide_shape_str(t->rank, t->shape, buf, sizeof buf));
+        return tide_op_fail(c, TIDE_ESHAPE,
+                            "target has one row of labels per sequence (expected [%ld, L], got %s)",
+                            (long)x->shape[0], tide_shape_str(t->rank, t->shape, buf, sizeof buf));
     const tide_meta one = {.rank = 1, .dtype = x->dtype, .shape = {x->shape[0]}};
     TIDE_TRY(labels_fit(c, c->in[2], "target_length", &one));
     TIDE_TRY(labels_fit(c, c->in[3], "output_length", &one));
@@ -297,7 +350,8 @@ static void ctc_grad(tide_tape *t, const tide_node *n) {
     dy = tide_t(t, OP(reshape, .newshape = {.n = 3, .v = {dy->shape[0], 1, 1}}), dy);
     tide_t_give(t, 0, tide_t(t, OP(multiply), dy, tide_t_out(t, 1)));
 }
-TIDE_DESCRIBE(ctc_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER, .infer = ctc_infer, .grad = ctc_grad, .saves = TIDE_SAVE_OUT(1));
+TIDE_DESCRIBE(ctc_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER, .infer = ctc_infer,
+              .grad = ctc_grad, .saves = TIDE_SAVE_OUT(1));
 
 /* -- accuracies -- */
 
@@ -307,7 +361,8 @@ static tide_status sparse_accuracy_infer(tide_call *c) {
     c->meta[0] = without_axis(c->in[0], a->axis);
     return labels_fit(c, c->in[1], "target", &c->meta[0]);
 }
-TIDE_DESCRIBE(sparse_accuracy_, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD, .infer = sparse_accuracy_infer);
+TIDE_DESCRIBE(sparse_accuracy_, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD,
+              .infer = sparse_accuracy_infer);
 
 static tide_status categorical_accuracy_infer(tide_call *c) {
     tide_categorical_accuracy__attrs *a = c->attrs;
@@ -315,7 +370,8 @@ static tide_status categorical_accuracy_infer(tide_call *c) {
     c->meta[0] = without_axis(c->in[0], a->axis);
     return same_shape(c, c->in[0], c->in[1]);
 }
-TIDE_DESCRIBE(categorical_accuracy_, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD | TIDE_PROMOTE, .infer = categorical_accuracy_infer);
+TIDE_DESCRIBE(categorical_accuracy_, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD | TIDE_PROMOTE,
+              .infer = categorical_accuracy_infer);
 
 static tide_status top_k_infer(tide_call *c) {
     if (c->in[0]->rank < 1) return tide_op_fail(c, TIDE_ESHAPE, "output needs a class axis");
@@ -328,4 +384,5 @@ static tide_status binary_accuracy_infer(tide_call *c) {
     TIDE_TRY(same_shape(c, c->in[0], c->in[1]));
     return tide_infer_same(c);
 }
-TIDE_DESCRIBE(binary_accuracy_, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD | TIDE_PROMOTE, .infer = binary_accuracy_infer);
+TIDE_DESCRIBE(binary_accuracy_, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD | TIDE_PROMOTE,
+              .infer = binary_accuracy_infer);

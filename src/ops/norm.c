@@ -1,7 +1,7 @@
 /* Normalization: batch, layer, group, RMS, moments and norms of vectors.
  *
- * The fused ops' rules call one gradient op for all their inputs; second derivatives come from `compose`, which is also
- * their definition. */
+ * The fused ops' rules call one gradient op for all their inputs; second derivatives come from
+ * `compose`, which is also their definition. */
 #include "../op.h"
 #include "activations.h"
 #include "helpers.h"
@@ -16,7 +16,8 @@ static tide_ints all_but(int rank, int64_t axis) {
 }
 
 /* Mean and variance with reduced axes kept, and the deviations. */
-static void moments_of(tide_tape *t, tide_tensor *x, tide_ints axes, tide_tensor **mean, tide_tensor **var, tide_tensor **dev) {
+static void moments_of(tide_tape *t, tide_tensor *x, tide_ints axes, tide_tensor **mean,
+                       tide_tensor **var, tide_tensor **dev) {
     *mean = mean_of(t, x, axes);
     *dev = tide_t(t, OP(subtract), x, *mean);
     *var = mean_of(t, tide_t(t, OP(square), *dev), axes);
@@ -49,11 +50,14 @@ static tide_status features(tide_call *c, int first, int last, int64_t axis) {
         const tide_tensor *v = c->in[i];
         if (!v) continue;
         if (v->rank != 1 || v->shape[0] != x->shape[axis])
-            return tide_op_fail(c, TIDE_ESHAPE, "%s does not fit axis %ld of the input (expected [%ld], got %s)", c->op->args()[i].name,
-                                (long)axis + 1, (long)x->shape[axis], tide_shape_str(v->rank, v->shape, buf, sizeof buf));
+            return tide_op_fail(c, TIDE_ESHAPE,
+                                "%s does not fit axis %ld of the input (expected [%ld], got %s)",
+                                c->op->args()[i].name, (long)axis + 1, (long)x->shape[axis],
+                                tide_shape_str(v->rank, v->shape, buf, sizeof buf));
         if (v->dtype != x->dtype)
-            return tide_op_fail(c, TIDE_EDTYPE, "%s has another dtype than the input (expected %s, got %s)", c->op->args()[i].name,
-                                tide_dtype_name(x->dtype), tide_dtype_name(v->dtype));
+            return tide_op_fail(
+                c, TIDE_EDTYPE, "%s has another dtype than the input (expected %s, got %s)",
+                c->op->args()[i].name, tide_dtype_name(x->dtype), tide_dtype_name(v->dtype));
     }
     return TIDE_OK;
 }
@@ -65,7 +69,8 @@ static tide_status batch_infer(tide_call *c) {
     return tide_infer_same(c);
 }
 
-static void batch_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void batch_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                          tide_tensor **out) {
     const tide_batch_normalization_attrs *a = attrs;
     (void)nin;
     const int rank = in[0]->rank;
@@ -86,14 +91,19 @@ static void batch_grad(tide_tape *t, const tide_node *n) { /* x, mean, variance,
     }
     const int rank = tide_t_in_meta(t, 0)->rank;
     const tide_ints others = all_but(rank, a->axis);
-    tide_tensor *inv = rsqrt_of(t, var, a->epsilon), *slope = scale ? tide_t(t, OP(multiply), inv, scale) : inv;
-    if (tide_t_needs(t, 0)) tide_t_give(t, 0, tide_t(t, OP(multiply), dy, along(t, slope, rank, a->axis)));
-    if (!tide_t_needs(t, 1) && !tide_t_needs(t, 2) && !tide_t_needs(t, 3) && !tide_t_needs(t, 4)) return;
+    tide_tensor *inv = rsqrt_of(t, var, a->epsilon),
+                *slope = scale ? tide_t(t, OP(multiply), inv, scale) : inv;
+    if (tide_t_needs(t, 0))
+        tide_t_give(t, 0, tide_t(t, OP(multiply), dy, along(t, slope, rank, a->axis)));
+    if (!tide_t_needs(t, 1) && !tide_t_needs(t, 2) && !tide_t_needs(t, 3) && !tide_t_needs(t, 4))
+        return;
     tide_tensor *sum = tide_t(t, OP(sum, .axis = others), dy);
-    if (tide_t_needs(t, 1)) tide_t_give(t, 1, tide_t(t, OP(negative), tide_t(t, OP(multiply), sum, slope)));
+    if (tide_t_needs(t, 1))
+        tide_t_give(t, 1, tide_t(t, OP(negative), tide_t(t, OP(multiply), sum, slope)));
     tide_t_give(t, 3, sum);
     if (!tide_t_needs(t, 2) && !tide_t_needs(t, 4)) return;
-    tide_tensor *dev = tide_t(t, OP(subtract), tide_t_in(t, 0), along(t, tide_t_in(t, 1), rank, a->axis));
+    tide_tensor *dev =
+        tide_t(t, OP(subtract), tide_t_in(t, 0), along(t, tide_t_in(t, 1), rank, a->axis));
     tide_tensor *dot = tide_t(t, OP(sum, .axis = others), tide_t(t, OP(multiply), dy, dev));
     tide_tensor *unit = tide_t(t, OP(multiply), dot, inv); /* sum dy x^ */
     tide_t_give(t, 4, unit);
@@ -103,20 +113,23 @@ static void batch_grad(tide_tape *t, const tide_node *n) { /* x, mean, variance,
     }
 }
 
-TIDE_DESCRIBE(batch_normalization, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE, .infer = batch_infer, .grad = batch_grad,
-              .compose = batch_compose,
-              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_IN(4) | TIDE_SAVE_OUT(0));
+TIDE_DESCRIBE(batch_normalization, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE, .infer = batch_infer,
+              .grad = batch_grad, .compose = batch_compose,
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_IN(4) |
+                  TIDE_SAVE_OUT(0));
 
 static tide_status train_infer(tide_call *c) { /* x, scale, offset, moving_mean, moving_variance */
     tide_batch_norm_train__attrs *a = c->attrs;
     TIDE_TRY(tide_axis(c, &a->axis, c->in[0]->rank));
     TIDE_TRY(features(c, 1, 4, a->axis));
     TIDE_TRY(tide_infer_same(c));
-    c->meta[1] = c->meta[2] = (tide_meta){.rank = 1, .dtype = c->in[0]->dtype, .shape = {c->in[0]->shape[a->axis]}};
+    c->meta[1] = c->meta[2] =
+        (tide_meta){.rank = 1, .dtype = c->in[0]->dtype, .shape = {c->in[0]->shape[a->axis]}};
     return TIDE_OK;
 }
 
-static void train_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void train_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                          tide_tensor **out) {
     const tide_batch_norm_train__attrs *a = attrs;
     (void)nin;
     const int rank = in[0]->rank;
@@ -133,29 +146,38 @@ static void train_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
 static void train_grad(tide_tape *t, const tide_node *n) {
     const tide_batch_norm_train__attrs *a = (const void *)n->attrs;
     tide_tensor *x = tide_t_in(t, 0), *mean = tide_t_out(t, 1), *d[3];
-    tide_tensor *in[6] = {tide_t_dy(t, 0), x, mean, tide_t_out(t, 2), tide_t_in(t, 1), a->relu ? tide_t_out(t, 0) : NULL};
+    tide_tensor *in[6] = {tide_t_dy(t, 0),
+                          x,
+                          mean,
+                          tide_t_out(t, 2),
+                          tide_t_in(t, 1),
+                          a->relu ? tide_t_out(t, 0) : NULL};
     tide_tn(t, OP(batch_norm_grad_, .axis = a->axis, .epsilon = a->epsilon), 6, in, d);
     if (tide_t_failed(t)) return;
-    if (tide_t_has_dy(t, 1) || tide_t_has_dy(t, 2)) { /* d mean = 1 / m, d variance = 2 (x - mean) / m */
+    if (tide_t_has_dy(t, 1) ||
+        tide_t_has_dy(t, 2)) { /* d mean = 1 / m, d variance = 2 (x - mean) / m */
         const double m = (double)tide_numel(x) / (double)x->shape[a->axis];
         tide_tensor *dev = tide_t(t, OP(subtract), x, along(t, mean, x->rank, a->axis));
-        tide_tensor *v = tide_t(t, OP(multiply), dev, along(t, times(t, tide_t_dy(t, 2), 2 / m), x->rank, a->axis));
+        tide_tensor *v = tide_t(t, OP(multiply), dev,
+                                along(t, times(t, tide_t_dy(t, 2), 2 / m), x->rank, a->axis));
         v = tide_t(t, OP(add), v, along(t, times(t, tide_t_dy(t, 1), 1 / m), x->rank, a->axis));
         d[0] = tide_t(t, OP(add), d[0], v);
     }
     for (int i = 0; i < 3; i++) tide_t_give(t, i, d[i]);
 }
 
-TIDE_DESCRIBE(batch_norm_train_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER, .infer = train_infer, .grad = train_grad,
-              .compose = train_compose,
-              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(0) | TIDE_SAVE_OUT(1) | TIDE_SAVE_OUT(2));
+TIDE_DESCRIBE(batch_norm_train_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER, .infer = train_infer,
+              .grad = train_grad, .compose = train_compose,
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(0) |
+                  TIDE_SAVE_OUT(1) | TIDE_SAVE_OUT(2));
 
 static tide_status train_grad_infer(tide_call *c) {
     c->meta[0] = tide_meta_of(c->in[1]);
     c->meta[1] = c->meta[2] = tide_meta_of(c->in[2]);
     return TIDE_OK;
 }
-TIDE_DESCRIBE(batch_norm_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TIDE_NOGRAD, .infer = train_grad_infer);
+TIDE_DESCRIBE(batch_norm_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TIDE_NOGRAD,
+              .infer = train_grad_infer);
 
 /* -- layer -- */
 
@@ -163,7 +185,10 @@ static tide_status layer_infer(tide_call *c) {
     const tide_layer_norm__attrs *a = c->attrs;
     const tide_tensor *x = c->in[0];
     char got[160], want[160];
-    if (a->axes < 1 || a->axes > x->rank) return tide_op_fail(c, TIDE_EARG, "axes is the number of last axes (expected 1..%d, got %ld)", x->rank, (long)a->axes);
+    if (a->axes < 1 || a->axes > x->rank)
+        return tide_op_fail(c, TIDE_EARG,
+                            "axes is the number of last axes (expected 1..%d, got %ld)", x->rank,
+                            (long)a->axes);
     const int lead = x->rank - (int)a->axes;
     for (int i = 1; i <= 2; i++) {
         const tide_tensor *v = c->in[i];
@@ -171,8 +196,11 @@ static tide_status layer_infer(tide_call *c) {
         int same = v->rank == a->axes;
         for (int k = 0; k < a->axes && same; k++) same = v->shape[k] == x->shape[lead + k];
         if (!same)
-            return tide_op_fail(c, TIDE_ESHAPE, "%s does not fit the normalized axes (expected %s, got %s)", c->op->args()[i].name,
-                                tide_shape_str((int)a->axes, x->shape + lead, want, sizeof want), tide_shape_str(v->rank, v->shape, got, sizeof got));
+            return tide_op_fail(c, TIDE_ESHAPE,
+                                "%s does not fit the normalized axes (expected %s, got %s)",
+                                c->op->args()[i].name,
+                                tide_shape_str((int)a->axes, x->shape + lead, want, sizeof want),
+                                tide_shape_str(v->rank, v->shape, got, sizeof got));
     }
     TIDE_TRY(tide_infer_same(c));
     c->meta[1] = c->meta[0];
@@ -187,7 +215,8 @@ static tide_ints last_axes(int rank, int64_t n) {
     return a;
 }
 
-static void layer_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void layer_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                          tide_tensor **out) {
     const tide_layer_norm__attrs *a = attrs;
     (void)nin;
     const tide_ints axes = last_axes(in[0]->rank, a->axes);
@@ -204,24 +233,29 @@ static void layer_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
 
 static void layer_grad(tide_tape *t, const tide_node *n) {
     const tide_layer_norm__attrs *a = (const void *)n->attrs;
-    tide_tensor *d[3], *in[5] = {tide_t_dy(t, 0), tide_t_in(t, 0), tide_t_out(t, 1), tide_t_out(t, 2), tide_t_in(t, 1)};
+    tide_tensor *d[3],
+        *in[5] = {tide_t_dy(t, 0), tide_t_in(t, 0), tide_t_out(t, 1), tide_t_out(t, 2),
+                  tide_t_in(t, 1)};
     tide_tn(t, OP(layer_norm_grad_, .axes = a->axes, .rms = a->rms), 5, in, d);
     for (int i = 0; i < 3; i++) tide_t_give(t, i, d[i]);
 }
 
-TIDE_DESCRIBE(layer_norm_, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER, .infer = layer_infer, .grad = layer_grad,
-              .compose = layer_compose,
-              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(1) | TIDE_SAVE_OUT(2));
+TIDE_DESCRIBE(layer_norm_, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER,
+              .infer = layer_infer, .grad = layer_grad, .compose = layer_compose,
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(1) |
+                  TIDE_SAVE_OUT(2));
 
 static tide_status layer_grad_infer(tide_call *c) {
     const tide_layer_norm_grad__attrs *a = c->attrs;
     c->meta[0] = tide_meta_of(c->in[1]);
     c->meta[1] = (tide_meta){.rank = (uint8_t)a->axes, .dtype = c->in[1]->dtype};
-    for (int i = 0; i < a->axes; i++) c->meta[1].shape[i] = c->in[1]->shape[c->in[1]->rank - a->axes + i];
+    for (int i = 0; i < a->axes; i++)
+        c->meta[1].shape[i] = c->in[1]->shape[c->in[1]->rank - a->axes + i];
     c->meta[2] = c->meta[1];
     return TIDE_OK;
 }
-TIDE_DESCRIBE(layer_norm_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TIDE_NOGRAD, .infer = layer_grad_infer);
+TIDE_DESCRIBE(layer_norm_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TIDE_NOGRAD,
+              .infer = layer_grad_infer);
 
 /* The fused op takes the last axes in order; others are brought there and back. */
 static int trailing(const tide_ints *axes, int rank) {
@@ -230,10 +264,12 @@ static int trailing(const tide_ints *axes, int rank) {
     return 1;
 }
 
-static tide_tensor *over_axes(tide_tape *t, tide_tensor *x, tide_tensor *gamma, tide_tensor *beta, tide_ints axes, double epsilon, int rms) {
+static tide_tensor *over_axes(tide_tape *t, tide_tensor *x, tide_tensor *gamma, tide_tensor *beta,
+                              tide_ints axes, double epsilon, int rms) {
     const int rank = x->rank;
     tide_tensor *y[3], *in[3] = {x, gamma, beta};
-    for (int64_t i = 1; i < axes.n; i++) /* ascending: gamma's axes are in the input's order, as in Keras */
+    for (int64_t i = 1; i < axes.n;
+         i++) /* ascending: gamma's axes are in the input's order, as in Keras */
         for (int64_t k = i; k > 0 && axes.v[k - 1] > axes.v[k]; k--) {
             const int64_t v = axes.v[k];
             axes.v[k] = axes.v[k - 1], axes.v[k - 1] = v;
@@ -265,16 +301,23 @@ static tide_status axes_given(tide_call *c, tide_ints *axes) {
     return axes->n ? TIDE_OK : tide_op_fail(c, TIDE_EARG, "needs at least one axis");
 }
 
-static tide_status layer_normalization_infer(tide_call *c) { return axes_given(c, &((tide_layer_normalization_attrs *)c->attrs)->axis); }
-static void layer_normalization_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static tide_status layer_normalization_infer(tide_call *c) {
+    return axes_given(c, &((tide_layer_normalization_attrs *)c->attrs)->axis);
+}
+static void layer_normalization_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                                        tide_tensor **out) {
     const tide_layer_normalization_attrs *a = attrs;
     (void)nin;
     out[0] = over_axes(t, in[0], in[1], in[2], a->axis, a->epsilon, 0);
 }
-TIDE_DESCRIBE(layer_normalization, .infer = layer_normalization_infer, .compose = layer_normalization_compose);
+TIDE_DESCRIBE(layer_normalization, .infer = layer_normalization_infer,
+              .compose = layer_normalization_compose);
 
-static tide_status rms_infer(tide_call *c) { return axes_given(c, &((tide_rms_normalization_attrs *)c->attrs)->axis); }
-static void rms_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static tide_status rms_infer(tide_call *c) {
+    return axes_given(c, &((tide_rms_normalization_attrs *)c->attrs)->axis);
+}
+static void rms_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                        tide_tensor **out) {
     const tide_rms_normalization_attrs *a = attrs;
     (void)nin;
     out[0] = over_axes(t, in[0], in[1], NULL, a->axis, a->epsilon, 1);
@@ -288,24 +331,30 @@ static tide_status group_infer(tide_call *c) {
     const tide_tensor *x = c->in[0];
     TIDE_TRY(tide_axis(c, &a->axis, x->rank));
     const int64_t C = x->shape[a->axis];
-    if (a->axis == 0) return tide_op_fail(c, TIDE_EARG, "the channel axis cannot be the batch axis 1");
-    if (x->rank + 1 > TIDE_MAX_RANK) return tide_op_fail(c, TIDE_ESHAPE, "more than %d axes", TIDE_MAX_RANK - 1);
+    if (a->axis == 0)
+        return tide_op_fail(c, TIDE_EARG, "the channel axis cannot be the batch axis 1");
+    if (x->rank + 1 > TIDE_MAX_RANK)
+        return tide_op_fail(c, TIDE_ESHAPE, "more than %d axes", TIDE_MAX_RANK - 1);
     if (a->groups == -1) a->groups = C;
     if (a->groups < 1 || C % a->groups)
-        return tide_op_fail(c, TIDE_EARG, "groups must divide the channels (got %ld groups and %ld channels)", (long)a->groups, (long)C);
+        return tide_op_fail(c, TIDE_EARG,
+                            "groups must divide the channels (got %ld groups and %ld channels)",
+                            (long)a->groups, (long)C);
     return features(c, 1, 2, a->axis);
 }
 
-static void group_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void group_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                          tide_tensor **out) {
     const tide_group_normalization_attrs *a = attrs;
     (void)nin;
     const int rank = in[0]->rank;
     tide_reshape_attrs split = {.newshape = {.n = rank + 1}}, join = {.newshape = {.n = rank}};
     tide_ints axes = {.n = 0};
     for (int i = 0; i <= rank; i++) {
-        const int64_t size = i < a->axis ? in[0]->shape[i] : i == a->axis ? a->groups
-            : i == a->axis + 1                                            ? in[0]->shape[a->axis] / a->groups
-                                                                          : in[0]->shape[i - 1];
+        const int64_t size = i < a->axis ? in[0]->shape[i]
+            : i == a->axis               ? a->groups
+            : i == a->axis + 1           ? in[0]->shape[a->axis] / a->groups
+                                         : in[0]->shape[i - 1];
         split.newshape.v[i] = size;
         if (i && i != a->axis) axes.v[axes.n++] = i;
         if (i < rank) join.newshape.v[i] = in[0]->shape[i];
@@ -320,8 +369,11 @@ TIDE_DESCRIBE(group_normalization, .infer = group_infer, .compose = group_compos
 
 /* -- moments and norms -- */
 
-static tide_status moments_infer(tide_call *c) { return axes_given(c, &((tide_moments_attrs *)c->attrs)->axes); }
-static void moments_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static tide_status moments_infer(tide_call *c) {
+    return axes_given(c, &((tide_moments_attrs *)c->attrs)->axes);
+}
+static void moments_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                            tide_tensor **out) {
     const tide_moments_attrs *a = attrs;
     (void)nin;
     tide_tensor *dev;
@@ -339,10 +391,12 @@ TIDE_DESCRIBE(moments, .infer = moments_infer, .compose = moments_compose);
 
 static tide_status normalize_infer(tide_call *c) {
     tide_normalize_attrs *a = c->attrs;
-    if (!(a->order >= 1)) return tide_op_fail(c, TIDE_EARG, "order must be at least 1 (got %g)", a->order);
+    if (!(a->order >= 1))
+        return tide_op_fail(c, TIDE_EARG, "order must be at least 1 (got %g)", a->order);
     return axes_given(c, &a->axis);
 }
-static void normalize_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void normalize_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                              tide_tensor **out) {
     const tide_normalize_attrs *a = attrs;
     (void)nin;
     tide_tensor *x = in[0];

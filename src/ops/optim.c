@@ -5,7 +5,9 @@
 #include <string.h>
 
 /* The i-th tensor of list k, and the list's name. */
-static tide_tensor *entry(const tide_call *c, int k, int i) { return c->in[c->op->nin + k * c->nlist + i]; }
+static tide_tensor *entry(const tide_call *c, int k, int i) {
+    return c->in[c->op->nin + k * c->nlist + i];
+}
 static const char *list_name(const tide_call *c, int k) {
     const tide_arg *a = c->op->args();
     for (int i = 0; i < c->op->nargs; i++)
@@ -20,11 +22,15 @@ static tide_status like_first(tide_call *c, int k, int i, int written) {
     int same = x->rank == p->rank && x->dtype == p->dtype;
     for (int j = 0; j < p->rank && same; j++) same = x->shape[j] == p->shape[j];
     if (!same)
-        return tide_op_fail(c, x->dtype != p->dtype ? TIDE_EDTYPE : TIDE_ESHAPE, "%s[%d] does not fit %s[%d] (expected %s %s, got %s %s)",
-                            list_name(c, k), i + 1, list_name(c, 0), i + 1, tide_dtype_name(p->dtype), tide_shape_str(p->rank, p->shape, a, sizeof a),
-                            tide_dtype_name(x->dtype), tide_shape_str(x->rank, x->shape, b, sizeof b));
+        return tide_op_fail(
+            c, x->dtype != p->dtype ? TIDE_EDTYPE : TIDE_ESHAPE,
+            "%s[%d] does not fit %s[%d] (expected %s %s, got %s %s)", list_name(c, k), i + 1,
+            list_name(c, 0), i + 1, tide_dtype_name(p->dtype),
+            tide_shape_str(p->rank, p->shape, a, sizeof a), tide_dtype_name(x->dtype),
+            tide_shape_str(x->rank, x->shape, b, sizeof b));
     if (written && !tide_is_contiguous(x))
-        return tide_op_fail(c, TIDE_EARG, "%s[%d] is written in place and must be contiguous", list_name(c, k), i + 1);
+        return tide_op_fail(c, TIDE_EARG, "%s[%d] is written in place and must be contiguous",
+                            list_name(c, k), i + 1);
     return TIDE_OK;
 }
 
@@ -34,9 +40,11 @@ static tide_status first_list(tide_call *c) {
         const tide_tensor *p = entry(c, 0, i);
         if (!p) return tide_op_fail(c, TIDE_EARG, "%s[%d] is missing", list_name(c, 0), i + 1);
         if (p->dtype != TIDE_F32 && p->dtype != TIDE_F64)
-            return tide_op_fail(c, TIDE_EDTYPE, "%s[%d] must be float32 or float64 (got %s)", list_name(c, 0), i + 1, tide_dtype_name(p->dtype));
+            return tide_op_fail(c, TIDE_EDTYPE, "%s[%d] must be float32 or float64 (got %s)",
+                                list_name(c, 0), i + 1, tide_dtype_name(p->dtype));
         if (p->dtype != entry(c, 0, 0)->dtype)
-            return tide_op_fail(c, TIDE_EDTYPE, "%s holds several dtypes (%s and %s)", list_name(c, 0), tide_dtype_name(entry(c, 0, 0)->dtype),
+            return tide_op_fail(c, TIDE_EDTYPE, "%s holds several dtypes (%s and %s)",
+                                list_name(c, 0), tide_dtype_name(entry(c, 0, 0)->dtype),
                                 tide_dtype_name(p->dtype));
     }
     return TIDE_OK;
@@ -53,11 +61,15 @@ static tide_status step_checks(tide_call *c, unsigned needed) {
         TIDE_TRY(like_first(c, 1, i, 0));
         for (int s = 0; s < slots; s++) {
             if (!(needed >> s & 1)) continue;
-            if (!entry(c, 2 + s, i)) return tide_op_fail(c, TIDE_EARG, "%s[%d] is missing", list_name(c, 2 + s), i + 1);
+            if (!entry(c, 2 + s, i))
+                return tide_op_fail(c, TIDE_EARG, "%s[%d] is missing", list_name(c, 2 + s), i + 1);
             TIDE_TRY(like_first(c, 2 + s, i, 1));
         }
-        if (touched && (touched->dtype != TIDE_U8 || touched->rank != 1 || p->rank < 1 || touched->shape[0] != p->shape[0] || !tide_is_contiguous(touched)))
-            return tide_op_fail(c, TIDE_ESHAPE, "touched[%d] has one uint8 per row of params[%d]", i + 1, i + 1);
+        if (touched &&
+            (touched->dtype != TIDE_U8 || touched->rank != 1 || p->rank < 1 ||
+             touched->shape[0] != p->shape[0] || !tide_is_contiguous(touched)))
+            return tide_op_fail(c, TIDE_ESHAPE, "touched[%d] has one uint8 per row of params[%d]",
+                                i + 1, i + 1);
     }
     return TIDE_OK;
 }
@@ -83,7 +95,8 @@ static tide_status adam_step__infer(tide_call *c) {
     TIDE_TRY(step_checks(c, a->amsgrad ? 7u : 3u));
     return tide_lag_before(c);
 }
-TIDE_DESCRIBE(adam_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE, .infer = adam_step__infer, .after = tide_lag_after);
+TIDE_DESCRIBE(adam_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE,
+              .infer = adam_step__infer, .after = tide_lag_after);
 TIDE_DESCRIBE(adam_lag_, .flags = TIDE_NOGRAD | TIDE_PRIVATE);
 STEP(rmsprop_step_, 1u | (a->momentum != 0 ? 2u : 0u) | (a->centered ? 4u : 0u), 1);
 STEP(adagrad_step_, 1u, 1);
@@ -101,7 +114,8 @@ static tide_status pair_infer(tide_call *c) {
     return TIDE_OK;
 }
 TIDE_DESCRIBE(ema_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE, .infer = pair_infer);
-TIDE_DESCRIBE(accumulate_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE, .infer = pair_infer);
+TIDE_DESCRIBE(accumulate_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE,
+              .infer = pair_infer);
 
 static tide_status global_norm_infer(tide_call *c) {
     TIDE_TRY(first_list(c));

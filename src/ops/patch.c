@@ -10,12 +10,17 @@ typedef struct {
     int64_t n, c, in[2], k[2], dil[2], pad[2], stride[2], out[2];
 } patches;
 
-static tide_status pair(tide_call *c, const tide_ints *l, const char *what, int64_t least, int64_t *out) {
+static tide_status pair(tide_call *c, const tide_ints *l, const char *what, int64_t least,
+                        int64_t *out) {
     if (l->n != 1 && l->n != 2)
-        return tide_op_fail(c, TIDE_EARG, "%s has the wrong number of entries (expected 1 or 2, got %ld)", what, (long)l->n);
+        return tide_op_fail(c, TIDE_EARG,
+                            "%s has the wrong number of entries (expected 1 or 2, got %ld)", what,
+                            (long)l->n);
     for (int i = 0; i < 2; i++) {
         out[i] = l->v[l->n == 1 ? 0 : i];
-        if (out[i] < least || out[i] > INT32_MAX) return tide_op_fail(c, TIDE_EARG, "%s must be %ld or more (got %ld)", what, (long)least, (long)out[i]);
+        if (out[i] < least || out[i] > INT32_MAX)
+            return tide_op_fail(c, TIDE_EARG, "%s must be %ld or more (got %ld)", what, (long)least,
+                                (long)out[i]);
     }
     return TIDE_OK;
 }
@@ -38,32 +43,42 @@ static tide_tensor *zeros(tide_tape *t, int dtype, int n, const int64_t *shape) 
 /* What tap (i, j) sees of the padded picture. */
 #define PART(p, i, j)                                                   \
     .start = {.n = 4, .v = {0, 0, (i) * (p).dil[0], (j) * (p).dil[1]}}, \
-    .size = {.n = 4, .v = {(p).n, (p).c, (p).out[0], (p).out[1]}}, .step = {.n = 4, .v = {1, 1, (p).stride[0], (p).stride[1]}}
-#define INNER(p) .start = {.n = 4, .v = {0, 0, (p).pad[0], (p).pad[1]}}, .size = {.n = 4, .v = {(p).n, (p).c, (p).in[0], (p).in[1]}}, \
-                 .step = {.n = 4, .v = {1, 1, 1, 1}}
-#define PADDED(p) ((int64_t[]){(p).n, (p).c, (p).in[0] + 2 * (p).pad[0], (p).in[1] + 2 * (p).pad[1]})
+    .size = {.n = 4, .v = {(p).n, (p).c, (p).out[0], (p).out[1]}},      \
+    .step = {.n = 4, .v = {1, 1, (p).stride[0], (p).stride[1]}}
+#define INNER(p)                                                 \
+    .start = {.n = 4, .v = {0, 0, (p).pad[0], (p).pad[1]}},      \
+    .size = {.n = 4, .v = {(p).n, (p).c, (p).in[0], (p).in[1]}}, \
+    .step = {.n = 4, .v = {1, 1, 1, 1}}
+#define PADDED(p) \
+    ((int64_t[]){(p).n, (p).c, (p).in[0] + 2 * (p).pad[0], (p).in[1] + 2 * (p).pad[1]})
 
 /* -- unfold: (N, C, H, W) -> (N, C kh kw, positions) -- */
 
 static patches unfold_patches(const tide_unfold_attrs *a, const tide_tensor *x) {
     patches p = {.n = x->shape[0], .c = x->shape[1], .in = {x->shape[2], x->shape[3]}};
     for (int i = 0; i < 2; i++) {
-        p.k[i] = a->kernel_size.v[i], p.dil[i] = a->dilation.v[i], p.pad[i] = a->padding.v[i], p.stride[i] = a->stride.v[i];
+        p.k[i] = a->kernel_size.v[i], p.dil[i] = a->dilation.v[i], p.pad[i] = a->padding.v[i],
+        p.stride[i] = a->stride.v[i];
     }
     positions(&p);
     return p;
 }
 
-static tide_status windows(tide_call *c, tide_ints *k, tide_ints *dil, tide_ints *pad, tide_ints *stride, patches *p) {
+static tide_status windows(tide_call *c, tide_ints *k, tide_ints *dil, tide_ints *pad,
+                           tide_ints *stride, patches *p) {
     TIDE_TRY(pair(c, k, "kernel_size", 1, p->k));
     TIDE_TRY(pair(c, dil, "dilation", 1, p->dil));
     TIDE_TRY(pair(c, pad, "padding", 0, p->pad));
     TIDE_TRY(pair(c, stride, "stride", 1, p->stride));
     *k = (tide_ints){2, {p->k[0], p->k[1]}}, *dil = (tide_ints){2, {p->dil[0], p->dil[1]}};
-    *pad = (tide_ints){2, {p->pad[0], p->pad[1]}}, *stride = (tide_ints){2, {p->stride[0], p->stride[1]}};
+    *pad = (tide_ints){2, {p->pad[0], p->pad[1]}},
+    *stride = (tide_ints){2, {p->stride[0], p->stride[1]}};
     if (!positions(p))
-        return tide_op_fail(c, TIDE_ESHAPE, "the picture is smaller than the kernel (%ld x %ld with padding %ld x %ld, kernel %ld x %ld)",
-                            (long)p->in[0], (long)p->in[1], (long)p->pad[0], (long)p->pad[1], (long)p->k[0], (long)p->k[1]);
+        return tide_op_fail(c, TIDE_ESHAPE,
+                            "the picture is smaller than the kernel (%ld x %ld with padding %ld x "
+                            "%ld, kernel %ld x %ld)",
+                            (long)p->in[0], (long)p->in[1], (long)p->pad[0], (long)p->pad[1],
+                            (long)p->k[0], (long)p->k[1]);
     return TIDE_OK;
 }
 
@@ -72,16 +87,20 @@ static tide_status unfold_infer(tide_call *c) {
     const tide_tensor *x = c->in[0];
     char s[160];
     if (x->rank != 4)
-        return tide_op_fail(c, TIDE_ESHAPE, "x has the wrong number of axes (expected (N, C, H, W), got %s)", tide_shape_str(x->rank, x->shape, s, sizeof s));
+        return tide_op_fail(c, TIDE_ESHAPE,
+                            "x has the wrong number of axes (expected (N, C, H, W), got %s)",
+                            tide_shape_str(x->rank, x->shape, s, sizeof s));
     patches p = {.in = {x->shape[2], x->shape[3]}};
     return windows(c, &a->kernel_size, &a->dilation, &a->padding, &a->stride, &p);
 }
 
-static void unfold_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void unfold_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                           tide_tensor **out) {
     (void)nin;
     tide_tensor *x = in[0];
     patches p = unfold_patches(attrs, x);
-    if (p.pad[0] || p.pad[1]) x = tide_t(t, OP(index_put_, INNER(p)), zeros(t, x->dtype, 4, PADDED(p)), x);
+    if (p.pad[0] || p.pad[1])
+        x = tide_t(t, OP(index_put_, INNER(p)), zeros(t, x->dtype, 4, PADDED(p)), x);
     enum { BATCH = 256 }; /* joined batch by batch, so that no list of unbounded length is needed */
     tide_tensor *some[BATCH], *all = NULL;
     const int64_t taps = p.k[0] * p.k[1], one[5] = {p.n, p.c, 1, p.out[0], p.out[1]};
@@ -108,25 +127,37 @@ static tide_status fold_infer(tide_call *c) {
     a->output_size = (tide_ints){2, {p.in[0], p.in[1]}};
     TIDE_TRY(windows(c, &a->kernel_size, &a->dilation, &a->padding, &a->stride, &p));
     if (x->rank != 3 || x->shape[1] % (p.k[0] * p.k[1]) || x->shape[2] != p.out[0] * p.out[1])
-        return tide_op_fail(c, TIDE_ESHAPE, "x has the wrong shape (expected (N, a multiple of %ld, %ld), got %s)", (long)(p.k[0] * p.k[1]),
-                            (long)(p.out[0] * p.out[1]), tide_shape_str(x->rank, x->shape, s, sizeof s));
+        return tide_op_fail(c, TIDE_ESHAPE,
+                            "x has the wrong shape (expected (N, a multiple of %ld, %ld), got %s)",
+                            (long)(p.k[0] * p.k[1]), (long)(p.out[0] * p.out[1]),
+                            tide_shape_str(x->rank, x->shape, s, sizeof s));
     return TIDE_OK;
 }
 
-static void fold_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void fold_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                         tide_tensor **out) {
     (void)nin;
     const tide_fold_attrs *a = attrs;
     tide_tensor *x = in[0];
     int64_t taps = a->kernel_size.v[0] * a->kernel_size.v[1];
-    patches p = {.n = x->shape[0], .c = x->shape[1] / taps, .in = {a->output_size.v[0], a->output_size.v[1]}};
+    patches p = {.n = x->shape[0],
+                 .c = x->shape[1] / taps,
+                 .in = {a->output_size.v[0], a->output_size.v[1]}};
     for (int i = 0; i < 2; i++) {
-        p.k[i] = a->kernel_size.v[i], p.dil[i] = a->dilation.v[i], p.pad[i] = a->padding.v[i], p.stride[i] = a->stride.v[i];
+        p.k[i] = a->kernel_size.v[i], p.dil[i] = a->dilation.v[i], p.pad[i] = a->padding.v[i],
+        p.stride[i] = a->stride.v[i];
     }
     positions(&p);
-    tide_tensor *all = zeros(t, x->dtype, 4, PADDED(p)), *cols = shaped(t, x, 5, (int64_t[]){p.n, p.c, taps, p.out[0], p.out[1]});
+    tide_tensor *all = zeros(t, x->dtype, 4, PADDED(p)),
+                *cols = shaped(t, x, 5, (int64_t[]){p.n, p.c, taps, p.out[0], p.out[1]});
     for (int64_t q = 0; q < taps && !tide_t_failed(t); q++) {
-        tide_tensor *tap = tide_t(t, OP(index_, .start = {.n = 5, .v = {0, 0, q, 0, 0}}, .size = {.n = 5, .v = {p.n, p.c, 1, p.out[0], p.out[1]}}, .step = {.n = 5, .v = {1, 1, 1, 1, 1}}, .drop = 4), cols);
-        tide_tensor *sum = tide_t(t, OP(add, 0), tide_t(t, OP(index_, PART(p, q / p.k[1], q % p.k[1])), all), tap);
+        tide_tensor *tap = tide_t(t,
+                                  OP(index_, .start = {.n = 5, .v = {0, 0, q, 0, 0}},
+                                     .size = {.n = 5, .v = {p.n, p.c, 1, p.out[0], p.out[1]}},
+                                     .step = {.n = 5, .v = {1, 1, 1, 1, 1}}, .drop = 4),
+                                  cols);
+        tide_tensor *sum =
+            tide_t(t, OP(add, 0), tide_t(t, OP(index_, PART(p, q / p.k[1], q % p.k[1])), all), tap);
         all = tide_t(t, OP(index_put_, PART(p, q / p.k[1], q % p.k[1])), all, sum);
     }
     out[0] = p.pad[0] || p.pad[1] ? tide_t(t, OP(index_, INNER(p)), all) : all;

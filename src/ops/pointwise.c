@@ -1,5 +1,5 @@
-/* Descriptors and rules of the elementwise ops, expanded from pointwise.def: the derivative runs as one private kernel, and
- * as op calls on the tape when it will be differentiated itself.
+/* Descriptors and rules of the elementwise ops, expanded from pointwise.def: the derivative runs as
+ * one private kernel, and as op calls on the tape when it will be differentiated itself.
  *
  * Invariant: the two expansions of a derivative are the same expression. */
 #include "../op.h"
@@ -22,7 +22,8 @@ static tide_status infer_bool(tide_call *c) {
 static tide_status infer_bits(tide_call *c) {
     for (int i = 0; i < c->nin; i++)
         if (tide_is_float(c->in[i]->dtype))
-            return tide_op_fail(c, TIDE_EDTYPE, "x%d has a float dtype (expected integers or bools, got %s)", i + 1,
+            return tide_op_fail(c, TIDE_EDTYPE,
+                                "x%d has a float dtype (expected integers or bools, got %s)", i + 1,
                                 tide_dtype_name(c->in[i]->dtype));
     return tide_infer_pointwise(c);
 }
@@ -32,7 +33,9 @@ typedef tide_tensor *T;
 
 static T call1(tide_tape *t, int op, T a) { return tide_t(t, op, &(uint64_t){0}, a); }
 static T call2(tide_tape *t, int op, T a, T b) { return tide_t(t, op, &(uint64_t){0}, a, b); }
-static T call3(tide_tape *t, int op, T a, T b, T c) { return tide_t(t, op, &(uint64_t){0}, a, b, c); }
+static T call3(tide_tape *t, int op, T a, T b, T c) {
+    return tide_t(t, op, &(uint64_t){0}, a, b, c);
+}
 
 #define TIDE_BIG 1.7976931348623157e308
 #define C(v) tide_t_scalar(t, v, DY)
@@ -95,8 +98,17 @@ static void give_summed(tide_tape *t, int i, T g) {
 #define SAVE_X12Y (SAVE_X12 | TIDE_SAVE_OUT(0))
 
 /* Like TIDE_DESCRIBE, with the kind and the number of arguments chosen here. */
-#define DESCRIBE(NAME, KIND, NARGS, ...) \
-    const tide_op tide_op_##NAME = {.name = #NAME, .doc = tide_doc_##NAME, .id = TIDE_OP_##NAME, .kind = KIND, .args = tide_args_##NAME, .nargs = NARGS, .nin = TIDE_NIN_##NAME, .nout = 1, .attrs_size = sizeof(tide_##NAME##_attrs), __VA_ARGS__};
+#define DESCRIBE(NAME, KIND, NARGS, ...)                                       \
+    const tide_op tide_op_##NAME = {.name = #NAME,                             \
+                                    .doc = tide_doc_##NAME,                    \
+                                    .id = TIDE_OP_##NAME,                      \
+                                    .kind = KIND,                              \
+                                    .args = tide_args_##NAME,                  \
+                                    .nargs = NARGS,                            \
+                                    .nin = TIDE_NIN_##NAME,                    \
+                                    .nout = 1,                                 \
+                                    .attrs_size = sizeof(tide_##NAME##_attrs), \
+                                    __VA_ARGS__};
 #define IS_PRIVATE(name) (#name[sizeof(#name) - 2] == '_' ? TIDE_PRIVATE : 0)
 
 /* An operand that the op did not save is NULL here and unused. */
@@ -131,7 +143,8 @@ static void give_summed(tide_tape *t, int i, T g) {
     DESCRIBE(name, KIND, TIDE_NARGS_##name, .flags = TIDE_PROMOTE, .infer = tide_infer_pointwise, \
              .grad = name##_rule, .saves = SAVE_##reads)
 
-/* Has a binary op an integer form? Without one the core makes integers float32, as for any float op. */
+/* Has a binary op an integer form? Without one the core makes integers float32, as for any float
+ * op. */
 #define NOINT ~, TIDE_FLOAT_OP
 #define SECOND_(a, b, ...) b
 #define SECOND(...) SECOND_(__VA_ARGS__)
@@ -140,8 +153,10 @@ static void give_summed(tide_tape *t, int i, T g) {
 #define UP(name, params, fwd, bwd, reads, dom, doc) UNARY(name, TIDE_FLOAT_OP, bwd, reads)
 #define UI(name, fwd, bwd, reads, ifwd, dom, doc) UNARY(name, TIDE_POINTWISE_OP, bwd, reads)
 #define UB(name, fwd, ifwd, doc) TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD, .infer = infer_bool);
-#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) BINARY(name, SECOND(ifwd, TIDE_POINTWISE_OP, ~), d1, d2, reads)
-#define BC(name, fwd, doc) TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD | TIDE_HALF, .infer = infer_bool);
+#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) \
+    BINARY(name, SECOND(ifwd, TIDE_POINTWISE_OP, ~), d1, d2, reads)
+#define BC(name, fwd, doc) \
+    TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD | TIDE_HALF, .infer = infer_bool);
 #define BITS (TIDE_NOGRAD | TIDE_PROMOTE | TIDE_BITS)
 #define BI(name, ifwd, doc) TIDE_DESCRIBE(name, .flags = BITS, .infer = infer_bits);
 #include "../../kernels/pointwise.def"

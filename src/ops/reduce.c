@@ -17,7 +17,9 @@ static tide_status reduced(tide_call *c, tide_ints *axis, int keepdims, int dtyp
     return TIDE_OK;
 }
 /* Keras: sums of bools and narrow integers are int32. */
-static int summed_dtype(int d) { return d == TIDE_BOOL || d == TIDE_U8 || d == TIDE_I8 ? TIDE_I32 : d; }
+static int summed_dtype(int d) {
+    return d == TIDE_BOOL || d == TIDE_U8 || d == TIDE_I8 ? TIDE_I32 : d;
+}
 
 static tide_status no_empty(tide_call *c, const tide_ints *axis) {
     const tide_tensor *x = c->in[0];
@@ -28,7 +30,9 @@ static tide_status no_empty(tide_call *c, const tide_ints *axis) {
         for (int64_t k = 0; k < axis->n; k++) gone |= axis->v[k] == i;
         if (gone) n *= x->shape[i];
     }
-    if (n == 0) return tide_op_fail(c, TIDE_ESHAPE, "no element to choose from in %s", tide_shape_str(x->rank, x->shape, buf, sizeof buf));
+    if (n == 0)
+        return tide_op_fail(c, TIDE_ESHAPE, "no element to choose from in %s",
+                            tide_shape_str(x->rank, x->shape, buf, sizeof buf));
     return TIDE_OK;
 }
 
@@ -49,7 +53,8 @@ REDUCED(min, SAME, if (isnan(a->initial)) TIDE_TRY(no_empty(c, &a->axis));)
 /* -- gradients -- */
 
 /* dy, or y, with the reduced axes back as length 1. */
-static tide_tensor *restored(tide_tape *t, tide_tensor *g, const tide_ints *axis, int keepdims, int rank) {
+static tide_tensor *restored(tide_tape *t, tide_tensor *g, const tide_ints *axis, int keepdims,
+                             int rank) {
     if (keepdims || !g) return g;
     tide_ints all = *axis;
     if (axis->n < 0) {
@@ -80,19 +85,23 @@ static void mean_grad(tide_tape *t, const tide_node *n) {
     ATTRS(mean);
     const tide_meta *m = tide_t_in_meta(t, 0);
     tide_tensor *dy = tide_t_dy(t, 0);
-    tide_tensor *g = tide_t(t, OP(multiply), dy, tide_t_scalar(t, 1.0 / (double)count_of(m, &a->axis), dy));
+    tide_tensor *g =
+        tide_t(t, OP(multiply), dy, tide_t_scalar(t, 1.0 / (double)count_of(m, &a->axis), dy));
     tide_t_give(t, 0, spread(t, restored(t, g, &a->axis, a->keepdims, m->rank), m));
 }
 TIDE_DESCRIBE(mean, .flags = TIDE_CASTS, .infer = mean_infer, .grad = mean_grad);
 
-/* d prod / d x_i = product of the others: exclusive running products from both ends, exact where some x_i is 0. */
+/* d prod / d x_i = product of the others: exclusive running products from both ends, exact where
+ * some x_i is 0. */
 static void prod_grad(tide_tape *t, const tide_node *n) {
     ATTRS(prod);
     const tide_meta *m = tide_t_in_meta(t, 0);
-    tide_tensor *x = tide_t_in(t, 0), *dy = spread(t, restored(t, tide_t_dy(t, 0), &a->axis, a->keepdims, m->rank), m);
+    tide_tensor *x = tide_t_in(t, 0),
+                *dy = spread(t, restored(t, tide_t_dy(t, 0), &a->axis, a->keepdims, m->rank), m);
     if (tide_t_failed(t)) return;
     /* reduced axes last, flattened: (kept, n) */
-    tide_ints order = {.n = m->rank}, flat = {.n = 2}, moved = {.n = m->rank}, back = {.n = m->rank};
+    tide_ints order = {.n = m->rank}, flat = {.n = 2}, moved = {.n = m->rank},
+              back = {.n = m->rank};
     unsigned gone = a->axis.n < 0 ? ~0u : 0;
     for (int64_t i = 0; i < a->axis.n; i++) gone |= 1u << a->axis.v[i];
     int k = 0;
@@ -106,11 +115,16 @@ static void prod_grad(tide_tape *t, const tide_node *n) {
     }
     flat.v[0] = total / len, flat.v[1] = len;
     for (int i = 0; i < m->rank; i++) moved.v[i] = m->shape[order.v[i]], back.v[order.v[i]] = i;
-    tide_tensor *rows = tide_t(t, OP(reshape, .newshape = flat), tide_t(t, OP(transpose, .axes = order), x));
-    tide_tensor *ones = tide_t(t, OP(fill_, .shape = {.n = 2, .v = {flat.v[0], 1}}, .value = 1, .dtype = m->dtype));
+    tide_tensor *rows =
+        tide_t(t, OP(reshape, .newshape = flat), tide_t(t, OP(transpose, .axes = order), x));
+    tide_tensor *ones =
+        tide_t(t, OP(fill_, .shape = {.n = 2, .v = {flat.v[0], 1}}, .value = 1, .dtype = m->dtype));
     if (tide_t_failed(t)) return;
     tide_tensor *before, *after, *pair[2];
-    tide_index__attrs head = {.start = {2, {0, 0}}, .size = {2, {flat.v[0], len - 1}}, .step = {2, {1, 1}}}, rest = head;
+    tide_index__attrs head = {.start = {2, {0, 0}},
+                              .size = {2, {flat.v[0], len - 1}},
+                              .step = {2, {1, 1}}},
+                      rest = head;
     rest.start.v[1] = len > 1;
     pair[0] = ones, pair[1] = tide_t(t, TIDE_OP_index_, &head, rows);
     if (tide_t_failed(t)) return;
@@ -118,8 +132,10 @@ static void prod_grad(tide_tape *t, const tide_node *n) {
     pair[0] = tide_t(t, TIDE_OP_index_, &rest, rows), pair[1] = ones;
     if (tide_t_failed(t)) return;
     tide_tn(t, OP(concatenate, .axis = 1), 2, pair, &after);
-    tide_tensor *others = tide_t(t, OP(multiply), tide_t(t, OP(cumprod, .axis = 1), before), tide_t(t, OP(cumprod, .axis = 1, .reverse_ = 1), after));
-    others = tide_t(t, OP(transpose, .axes = back), tide_t(t, OP(reshape, .newshape = moved), others));
+    tide_tensor *others = tide_t(t, OP(multiply), tide_t(t, OP(cumprod, .axis = 1), before),
+                                 tide_t(t, OP(cumprod, .axis = 1, .reverse_ = 1), after));
+    others =
+        tide_t(t, OP(transpose, .axes = back), tide_t(t, OP(reshape, .newshape = moved), others));
     tide_t_give(t, 0, tide_t(t, OP(multiply), dy, others));
 }
 TIDE_DESCRIBE(prod, .flags = TIDE_CASTS, .infer = prod_infer, .grad = prod_grad,
@@ -138,12 +154,14 @@ static void max_grad(tide_tape *t, const tide_node *n) {
     ATTRS(max);
     extreme_grad(t, &a->axis, a->keepdims);
 }
-TIDE_DESCRIBE(max, .infer = max_infer, .grad = max_grad, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
+TIDE_DESCRIBE(max, .infer = max_infer, .grad = max_grad,
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
 static void min_grad(tide_tape *t, const tide_node *n) {
     ATTRS(min);
     extreme_grad(t, &a->axis, a->keepdims);
 }
-TIDE_DESCRIBE(min, .infer = min_infer, .grad = min_grad, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
+TIDE_DESCRIBE(min, .infer = min_infer, .grad = min_grad,
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
 
 /* -- truth and positions -- */
 REDUCED(any, BOOLEAN, )
@@ -172,7 +190,8 @@ static tide_status running_infer(tide_call *c) {
     c->meta[0] = tide_meta_of(x);
     c->meta[0].dtype = (uint8_t)summed_dtype(x->dtype);
     if (a->axis != TIDE_NONE) return tide_axis(c, &a->axis, x->rank);
-    if (x->rank != 1) c->meta[0] = (tide_meta){.rank = 1, .dtype = c->meta[0].dtype, .shape = {tide_numel(x)}};
+    if (x->rank != 1)
+        c->meta[0] = (tide_meta){.rank = 1, .dtype = c->meta[0].dtype, .shape = {tide_numel(x)}};
     return TIDE_OK;
 }
 static tide_tensor *like_input(tide_tape *t, tide_tensor *g) {
@@ -181,17 +200,23 @@ static tide_tensor *like_input(tide_tape *t, tide_tensor *g) {
 }
 static void cumsum_grad(tide_tape *t, const tide_node *n) {
     ATTRS(cumsum);
-    tide_t_give(t, 0, like_input(t, tide_t(t, OP(cumsum, .axis = a->axis, .reverse_ = !a->reverse_), tide_t_dy(t, 0))));
+    tide_t_give(
+        t, 0,
+        like_input(
+            t, tide_t(t, OP(cumsum, .axis = a->axis, .reverse_ = !a->reverse_), tide_t_dy(t, 0))));
 }
-TIDE_DESCRIBE(cumsum, .flags = TIDE_CONTIGUOUS | TIDE_CASTS,
-              .infer = running_infer, .grad = cumsum_grad);
+TIDE_DESCRIBE(cumsum, .flags = TIDE_CONTIGUOUS | TIDE_CASTS, .infer = running_infer,
+              .grad = cumsum_grad);
 
-/* x moved by one along an axis, towards the end or the start; `fill` in the place that becomes free. */
+/* x moved by one along an axis, towards the end or the start; `fill` in the place that becomes
+ * free. */
 static tide_tensor *moved(tide_tape *t, tide_tensor *x, int64_t axis, int to_end, double fill) {
     if (tide_t_failed(t)) return NULL;
-    tide_index__attrs rest = {.start = {.n = x->rank}, .size = {.n = x->rank}, .step = {.n = x->rank}};
+    tide_index__attrs rest = {
+        .start = {.n = x->rank}, .size = {.n = x->rank}, .step = {.n = x->rank}};
     tide_fill__attrs one = {.shape = {.n = x->rank}, .value = fill, .dtype = x->dtype};
-    for (int i = 0; i < x->rank; i++) rest.size.v[i] = one.shape.v[i] = x->shape[i], rest.step.v[i] = 1;
+    for (int i = 0; i < x->rank; i++)
+        rest.size.v[i] = one.shape.v[i] = x->shape[i], rest.step.v[i] = 1;
     rest.size.v[axis]--;
     rest.start.v[axis] = !to_end && x->shape[axis] > 1;
     one.shape.v[axis] = 1;
@@ -220,11 +245,14 @@ static void recur_grad(tide_tape *t, const tide_node *n) {
         for (int i = 0; i < 2; i++) tide_t_give(t, i, dy);
         return;
     }
-    tide_tensor *s = tide_t(t, OP(recur_, .axis = a->axis, .reverse_ = !a->reverse_), moved(t, x, a->axis, a->reverse_, 0), dy);
+    tide_tensor *s = tide_t(t, OP(recur_, .axis = a->axis, .reverse_ = !a->reverse_),
+                            moved(t, x, a->axis, a->reverse_, 0), dy);
     tide_t_give(t, 1, s);
-    if (tide_t_needs(t, 0)) tide_t_give(t, 0, tide_t(t, OP(multiply), s, moved(t, h, a->axis, !a->reverse_, 0)));
+    if (tide_t_needs(t, 0))
+        tide_t_give(t, 0, tide_t(t, OP(multiply), s, moved(t, h, a->axis, !a->reverse_, 0)));
 }
-TIDE_DESCRIBE(recur_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = recur_infer, .grad = recur_grad, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
+TIDE_DESCRIBE(recur_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = recur_infer,
+              .grad = recur_grad, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
 
 /* dx_i = y_(i-1) s_i with s_i = dy_i + x_(i+1) s_(i+1): no division, exact where an x is 0. */
 static void cumprod_grad(tide_tape *t, const tide_node *n) {
@@ -247,18 +275,25 @@ TIDE_DESCRIBE(cumprod, .flags = TIDE_CONTIGUOUS | TIDE_CASTS, .infer = running_i
               .grad = cumprod_grad, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
 
 /* -- compositions -- */
-static tide_status over_axes(tide_call *c) { return tide_axes(c, &((tide_var_attrs *)c->attrs)->axis, c->in[0]->rank); }
+static tide_status over_axes(tide_call *c) {
+    return tide_axes(c, &((tide_var_attrs *)c->attrs)->axis, c->in[0]->rank);
+}
 
-/* The largest element is taken out first; it carries no gradient, since the result does not depend on it. */
-static void logsumexp_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+/* The largest element is taken out first; it carries no gradient, since the result does not depend
+ * on it. */
+static void logsumexp_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                              tide_tensor **out) {
     const tide_logsumexp_attrs *a = attrs;
     (void)nin;
     tide_tensor *x = in[0];
     if (!tide_is_float(x->dtype)) x = tide_t(t, OP(cast, .dtype = TIDE_F32), x);
-    tide_tensor *m = tide_t(t, OP(stop_gradient), tide_t(t, OP(max, .axis = a->axis, .keepdims = 1), x));
+    tide_tensor *m =
+        tide_t(t, OP(stop_gradient), tide_t(t, OP(max, .axis = a->axis, .keepdims = 1), x));
     if (!m) return;
-    tide_tensor *top = tide_t(t, OP(select_), tide_t(t, OP(isfinite), m), m, tide_t_scalar(t, 0, m));
-    tide_tensor *y = tide_t(t, OP(sum, .axis = a->axis, .keepdims = 1), tide_t(t, OP(exp), tide_t(t, OP(subtract), x, top)));
+    tide_tensor *top =
+        tide_t(t, OP(select_), tide_t(t, OP(isfinite), m), m, tide_t_scalar(t, 0, m));
+    tide_tensor *y = tide_t(t, OP(sum, .axis = a->axis, .keepdims = 1),
+                            tide_t(t, OP(exp), tide_t(t, OP(subtract), x, top)));
     y = tide_t(t, OP(add), tide_t(t, OP(log), y), top);
     if (y && !a->keepdims) {
         tide_ints all = a->axis;
@@ -270,25 +305,33 @@ static void logsumexp_compose(tide_tape *t, const void *attrs, int nin, tide_ten
 }
 TIDE_DESCRIBE(logsumexp, .infer = over_axes, .compose = logsumexp_compose);
 
-static void var_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void var_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                        tide_tensor **out) {
     const tide_var_attrs *a = attrs;
     (void)nin;
-    tide_tensor *d = tide_t(t, OP(subtract), in[0], tide_t(t, OP(mean, .axis = a->axis, .keepdims = 1), in[0]));
-    out[0] = tide_t(t, OP(mean, .axis = a->axis, .keepdims = a->keepdims), tide_t(t, OP(square), d));
+    tide_tensor *d =
+        tide_t(t, OP(subtract), in[0], tide_t(t, OP(mean, .axis = a->axis, .keepdims = 1), in[0]));
+    out[0] =
+        tide_t(t, OP(mean, .axis = a->axis, .keepdims = a->keepdims), tide_t(t, OP(square), d));
 }
 TIDE_DESCRIBE(var, .infer = over_axes, .compose = var_compose);
 
-static void std_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void std_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                        tide_tensor **out) {
     const tide_std_attrs *a = attrs;
     (void)nin;
-    out[0] = tide_t(t, OP(sqrt), tide_t(t, OP(var, .axis = a->axis, .keepdims = a->keepdims), in[0]));
+    out[0] =
+        tide_t(t, OP(sqrt), tide_t(t, OP(var, .axis = a->axis, .keepdims = a->keepdims), in[0]));
 }
 TIDE_DESCRIBE(std, .infer = over_axes, .compose = std_compose);
 
-static void count_nonzero_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void count_nonzero_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                                  tide_tensor **out) {
     const tide_count_nonzero_attrs *a = attrs;
     (void)nin;
     tide_tensor *zero = tide_t_scalar(t, 0, in[0]);
-    out[0] = tide_t(t, OP(sum, .axis = a->axis, .keepdims = a->keepdims), tide_t(t, OP(not_equal), in[0], zero));
+    out[0] = tide_t(t, OP(sum, .axis = a->axis, .keepdims = a->keepdims),
+                    tide_t(t, OP(not_equal), in[0], zero));
 }
-TIDE_DESCRIBE(count_nonzero, .flags = TIDE_NOGRAD, .infer = over_axes, .compose = count_nonzero_compose);
+TIDE_DESCRIBE(count_nonzero, .flags = TIDE_NOGRAD, .infer = over_axes,
+              .compose = count_nonzero_compose);

@@ -1,4 +1,5 @@
-/* Views: the same storage under other shapes and strides. Gradients are views too, or sums where a view repeats. */
+/* Views: the same storage under other shapes and strides. Gradients are views too, or sums where a
+ * view repeats. */
 #include "helpers.h"
 
 #include <stdio.h>
@@ -22,7 +23,8 @@ static tide_status broadcast_infer(tide_call *c) {
         ok = have == 1 || have == m->shape[i];
     }
     if (!ok)
-        return tide_op_fail(c, TIDE_ESHAPE, "%s does not broadcast to %s", tide_shape_str(x->rank, x->shape, s, sizeof s),
+        return tide_op_fail(c, TIDE_ESHAPE, "%s does not broadcast to %s",
+                            tide_shape_str(x->rank, x->shape, s, sizeof s),
                             tide_shape_str((int)a->shape.n, a->shape.v, t, sizeof t));
     return TIDE_OK;
 }
@@ -46,7 +48,8 @@ static tide_status transpose_infer(tide_call *c) {
         for (int i = 0; i < x->rank; i++) a->axes.v[i] = x->rank - 1 - i;
     }
     if (a->axes.n != x->rank)
-        return tide_op_fail(c, TIDE_EARG, "axes must name every axis once (expected %d, got %ld)", x->rank, (long)a->axes.n);
+        return tide_op_fail(c, TIDE_EARG, "axes must name every axis once (expected %d, got %ld)",
+                            x->rank, (long)a->axes.n);
     TIDE_TRY(tide_axes(c, &a->axes, x->rank));
     m->rank = x->rank;
     m->dtype = x->dtype;
@@ -104,7 +107,8 @@ static tide_status view_as_infer(tide_call *c) {
         for (int i = 0; i < m->rank; i++) c->view_stride[i] = 1;
         return TIDE_OK;
     }
-    if (!restride(x, m->rank, m->shape, c->view_stride)) return tide_op_fail(c, TIDE_ESHAPE, "the strides do not allow a view");
+    if (!restride(x, m->rank, m->shape, c->view_stride))
+        return tide_op_fail(c, TIDE_ESHAPE, "the strides do not allow a view");
     return TIDE_OK;
 }
 
@@ -114,7 +118,8 @@ static void view_as_grad(tide_tape *t, const tide_node *n) {
     tide_t_give(t, 0, shaped(t, tide_t_dy(t, 0), m->rank, m->shape));
 }
 
-TIDE_DESCRIBE(view_as_, .flags = TIDE_PRIVATE | TIDE_HALF, .infer = view_as_infer, .grad = view_as_grad);
+TIDE_DESCRIBE(view_as_, .flags = TIDE_PRIVATE | TIDE_HALF, .infer = view_as_infer,
+              .grad = view_as_grad);
 
 /* Resolves -1 and checks the number of elements. */
 static tide_status reshape_infer(tide_call *c) {
@@ -128,25 +133,33 @@ static tide_status reshape_infer(tide_call *c) {
     for (int i = 0; i < a->newshape.n; i++) {
         int64_t d = a->newshape.v[i];
         if (d == -1 && unknown < 0) unknown = i;
-        else if (d < 0) return tide_op_fail(c, TIDE_ESHAPE, "shape %s is not one (one extent may be -1, the others 0 or more)", t);
-        else if (__builtin_mul_overflow(known, d, &known)) return tide_op_fail(c, TIDE_ESHAPE, "shape %s has too many elements", t);
+        else if (d < 0)
+            return tide_op_fail(c, TIDE_ESHAPE,
+                                "shape %s is not one (one extent may be -1, the others 0 or more)",
+                                t);
+        else if (__builtin_mul_overflow(known, d, &known))
+            return tide_op_fail(c, TIDE_ESHAPE, "shape %s has too many elements", t);
     }
     if (unknown >= 0) {
         if (known == 0 || n % known)
-            return tide_op_fail(c, TIDE_ESHAPE, "%s has %ld elements, which %s cannot hold", s, (long)n, t);
+            return tide_op_fail(c, TIDE_ESHAPE, "%s has %ld elements, which %s cannot hold", s,
+                                (long)n, t);
         a->newshape.v[unknown] = n / known;
     } else if (known != n) {
-        return tide_op_fail(c, TIDE_ESHAPE, "%s has %ld elements, %s holds %ld", s, (long)n, t, (long)known);
+        return tide_op_fail(c, TIDE_ESHAPE, "%s has %ld elements, %s holds %ld", s, (long)n, t,
+                            (long)known);
     }
     return TIDE_OK;
 }
 
-static void reshape_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in, tide_tensor **out) {
+static void reshape_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                            tide_tensor **out) {
     (void)nin;
     const tide_reshape_attrs *a = attrs;
     int64_t stride[TIDE_MAX_RANK];
     tide_tensor *x = in[0];
-    if (tide_numel(x) > 0 && !restride(x, (int)a->newshape.n, a->newshape.v, stride)) x = tide_t(t, OP(copy), x);
+    if (tide_numel(x) > 0 && !restride(x, (int)a->newshape.n, a->newshape.v, stride))
+        x = tide_t(t, OP(copy), x);
     *out = tide_t(t, OP(view_as_, .shape = a->newshape), x);
 }
 

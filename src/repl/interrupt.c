@@ -1,9 +1,10 @@
 /* Ctrl-C while Lua runs.
  *
- * A debug hook belongs to one coroutine, so the handler must know which one runs: `coroutine.resume` and `coroutine.wrap`
- * are replaced by versions that keep `running`. Invariants: `running` is the coroutine whose instructions are executed, or
- * NULL while none are and the signal has its default action; an interrupt is raised only while `armed`, so that the prompt's
- * own code is never cut short. */
+ * A debug hook belongs to one coroutine, so the handler must know which one runs:
+ * `coroutine.resume` and `coroutine.wrap` are replaced by versions that keep `running`. Invariants:
+ * `running` is the coroutine whose instructions are executed, or NULL while none are and the signal
+ * has its default action; an interrupt is raised only while `armed`, so that the prompt's own code
+ * is never cut short. */
 #include "repl.h"
 
 #include <lauxlib.h>
@@ -27,8 +28,9 @@ static void set_hook(lua_State *L) {
     lua_sethook(L, stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
 }
 
-/* The hook is the one thing of Lua that a signal handler may call. A third press within two seconds means that no Lua
- * instruction is reached (a long call into C that does not look at `cancel`): then the default action. */
+/* The hook is the one thing of Lua that a signal handler may call. A third press within two seconds
+ * means that no Lua instruction is reached (a long call into C that does not look at `cancel`):
+ * then the default action. */
 static void on_sigint(int sig) {
     time_t now = time(NULL);
     if (presses == 0 || now - first_press > 2) {
@@ -71,8 +73,8 @@ void tide_interrupt_end(lua_State *L) {
     running = NULL;
 }
 
-/* guarded(f, handler, ...): xpcall in which alone, of all the prompt does, Ctrl-C raises; it has its handler afterwards,
- * whatever f left behind */
+/* guarded(f, handler, ...): xpcall in which alone, of all the prompt does, Ctrl-C raises; it has
+ * its handler afterwards, whatever f left behind */
 static int guarded(lua_State *L) {
     struct sigaction action = {.sa_handler = on_sigint, .sa_flags = SA_RESTART};
     int n = lua_gettop(L) - 2;
@@ -107,11 +109,13 @@ static int cancels(lua_State *L) {
 }
 
 void tide_interrupt_functions(lua_State *L) {
-    static const luaL_Reg functions[] = {{"guarded", guarded}, {"unguarded", unguarded}, {"cancels", cancels}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"guarded", guarded}, {"unguarded", unguarded}, {"cancels", cancels}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }
 
-/* Moves n arguments into `co`, runs it, moves its results back. Returns their number, or -1 with the error on top. */
+/* Moves n arguments into `co`, runs it, moves its results back. Returns their number, or -1 with
+ * the error on top. */
 static int resume(lua_State *L, lua_State *co, int n) {
     if (!lua_checkstack(co, n)) {
         lua_pushliteral(L, "too many arguments to resume");
@@ -123,7 +127,9 @@ static int resume(lua_State *L, lua_State *co, int n) {
     running = co;
     int status = lua_resume(co, L, n, &results);
     running = outer;
-    if (pending && lua_gethook(co) == stop) { /* it left before its hook was heeded: the one that goes on heeds it */
+    if (pending &&
+        lua_gethook(co) ==
+            stop) { /* it left before its hook was heeded: the one that goes on heeds it */
         lua_sethook(co, NULL, 0, 0);
         if (outer) set_hook(outer);
     }

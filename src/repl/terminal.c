@@ -1,8 +1,10 @@
-/* The terminal as the Lua module `tide.repl.terminal`: line editing, and private files for the history.
+/* The terminal as the Lua module `tide.repl.terminal`: line editing, and private files for the
+ * history.
  *
- * Owns what libedit keeps in globals. Invariants: while a line is edited the only signal that ends it is SIGINT, whose
- * handler sets a flag that our own reader of characters polls for; libedit itself would swallow the first one. Whatever
- * else ends or stops the program then leaves the terminal as it was before the line. */
+ * Owns what libedit keeps in globals. Invariants: while a line is edited the only signal that ends
+ * it is SIGINT, whose handler sets a flag that our own reader of characters polls for; libedit
+ * itself would swallow the first one. Whatever else ends or stops the program then leaves the
+ * terminal as it was before the line. */
 #define _GNU_SOURCE
 #include "repl.h"
 
@@ -28,7 +30,8 @@
 #include <editline/readline.h>
 #endif
 
-static volatile sig_atomic_t interrupted, stale; /* stale: what is shown of the line is not what the terminal shows */
+static volatile sig_atomic_t interrupted,
+    stale; /* stale: what is shown of the line is not what the terminal shows */
 static struct termios before_line;
 static lua_State *completing; /* the state that reads a line now */
 static int completer = LUA_NOREF;
@@ -63,7 +66,11 @@ static void on_resize(int sig) {
 static const struct {
     int sig;
     void (*handler)(int);
-} concern[] = {{SIGINT, on_sigint}, {SIGTERM, on_end}, {SIGHUP, on_end}, {SIGTSTP, on_stop}, {SIGWINCH, on_resize}};
+} concern[] = {{SIGINT, on_sigint},
+               {SIGTERM, on_end},
+               {SIGHUP, on_end},
+               {SIGTSTP, on_stop},
+               {SIGWINCH, on_resize}};
 enum { CONCERNS = sizeof concern / sizeof *concern };
 
 static void begin_line(struct sigaction kept[CONCERNS]) {
@@ -86,7 +93,8 @@ static void redraw(void) {
     rl_forced_update_display();
 }
 
-/* Next byte of the terminal; -1 at its end or after Ctrl-C. The signal is let in only inside ppoll. */
+/* Next byte of the terminal; -1 at its end or after Ctrl-C. The signal is let in only inside ppoll.
+ */
 static int next_byte(void) {
     sigset_t blocked, before;
     sigemptyset(&blocked);
@@ -116,9 +124,7 @@ static int next_character(FILE *f) {
     int c = next_byte();
 #ifndef TIDE_GNU_READLINE
     if (c >= 0x80) {
-        int more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2
-            : c >= 0xc2                      ? 1
-                                             : 0;
+        int more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : c >= 0xc2 ? 1 : 0;
         if (!more || c > 0xf4) return 0xfffd;
         c &= 0x3f >> more;
         for (; more; more--) {
@@ -132,7 +138,8 @@ static int next_character(FILE *f) {
     return c;
 }
 
-/* Asks the Lua completer: matches[0] is what they have in common, then the matches, as readline wants them. */
+/* Asks the Lua completer: matches[0] is what they have in common, then the matches, as readline
+ * wants them. */
 static char **complete(const char *word, int start, int end) {
     lua_State *L = completing;
     (void)end;
@@ -184,14 +191,15 @@ static void prepare(void) {
     rl_parse_and_bind((char[]){"\"\\e[A\": history-search-backward"});
     rl_parse_and_bind((char[]){"\"\\e[B\": history-search-forward"});
 #else
-    /* The up key finds the entries that begin as the line does; Ctrl-R searches while it is typed. */
+    /* The up key finds the entries that begin as the line does; Ctrl-R searches while it is typed.
+     */
     static const char *const bindings[] = {
         "bind ^[[A ed-search-prev-history", "bind ^[[B ed-search-next-history",
         "bind ^[OA ed-search-prev-history", "bind ^[OB ed-search-next-history",
-        "bind ^R em-inc-search-prev", "bind ^I rl_complete",
-        "bind ^W ed-delete-prev-word", "bind ^[[1;5D ed-prev-word",
-        "bind ^[[1;5C em-next-word", "bind ^[[3~ ed-delete-next-char",
-        "bind ^[[H ed-move-to-beg", "bind ^[[F ed-move-to-end"};
+        "bind ^R em-inc-search-prev",       "bind ^I rl_complete",
+        "bind ^W ed-delete-prev-word",      "bind ^[[1;5D ed-prev-word",
+        "bind ^[[1;5C em-next-word",        "bind ^[[3~ ed-delete-next-char",
+        "bind ^[[H ed-move-to-beg",         "bind ^[[F ed-move-to-end"};
     for (size_t i = 0; i < sizeof bindings / sizeof *bindings; i++) rl_parse_and_bind(bindings[i]);
 #endif
     using_history();
@@ -307,7 +315,9 @@ static int l_write(lua_State *L) {
 
 int tide_open_terminal(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"readline", l_readline}, {"remember", l_remember}, {"completer", l_completer}, {"isatty", l_isatty}, {"size", l_size}, {"clock", l_clock}, {"makedirs", l_makedirs}, {"write", l_write}, {NULL, NULL}};
+        {"readline", l_readline}, {"remember", l_remember}, {"completer", l_completer},
+        {"isatty", l_isatty},     {"size", l_size},         {"clock", l_clock},
+        {"makedirs", l_makedirs}, {"write", l_write},       {NULL, NULL}};
     luaL_newlib(L, functions);
     tide_interrupt_functions(L);
     return 1;
