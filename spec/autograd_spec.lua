@@ -329,6 +329,115 @@ describe("custom gradients and hooks", function()
   end)
 end)
 
+describe("memory of gradients", function()
+  local function times(k)
+    return function(g)
+      g:multiply_(k)
+    end
+  end
+
+  it("is shared by no two results, nor with the gradient given", function()
+    local a, b, seed = leaf { 1, 1 }, leaf { 2, 2 }, tide.tensor({ 1, 3 }, { dtype = "float64" })
+    for _, create in ipairs { false, true } do
+      local g = tide.grad(a + b, { a, b, a }, { gradient = seed, create_graph = create })
+      g[1]:multiply_(10)
+      expect.close(g[1], { 10, 30 }, 0, 0)
+      expect.close(g[2], { 1, 3 }, 0, 0)
+      expect.close(g[3], { 1, 3 }, 0, 0)
+      expect.close(seed, { 1, 3 }, 0, 0)
+    end
+    local m = leaf { { 1, 2 }, { 3, 4 } }
+    local wide = tide.tensor({ { 1, 2 }, { 3, 4 } }, { dtype = "float64" })
+    local g = tide.grad(m:transpose(), { m }, { gradient = wide })[1]
+    g[1] = 7
+    expect.close(wide, { { 1, 2 }, { 3, 4 } }, 0, 0)
+    expect.close(tide.grad(a, { a }, { gradient = seed })[1]:multiply_(2), { 2, 6 }, 0, 0)
+    expect.close(seed, { 1, 3 }, 0, 0)
+  end)
+
+  it("is the gradient's own where the op repeats its numbers", function()
+    local a = leaf { 1, 2 }
+    expect.close(tide.grad(a:sum(), { a })[1]:multiply_(2), { 2, 2 }, 0, 0)
+    local row = tide.grad(ops.sum(ops.broadcast_to(a, { 3, 2 }), { axis = 1 }), { a }, { gradient = a:detach() })[1]
+    expect.close(row:add_(1), { 4, 7 }, 0, 0)
+    local inner = a * 1
+    expect.close(tide.grad(inner:sum(), { inner })[1]:multiply_(3), { 3, 3 }, 0, 0)
+    a:sum():backward()
+    expect.close(a.grad:multiply_(5), { 5, 5 }, 0, 0)
+  end)
+
+  it("is not that of another branch where a hook writes into it", function()
+    local a, b, seed = leaf { 1, 1 }, leaf { 2, 2 }, tide.tensor({ 1, 1 }, { dtype = "float64" })
+    local u, v = a * 1, b * 1
+    v:register_hook(times(100))
+    a:register_hook(times(7))
+    ;(u + v):backward(seed)
+    expect.close(a.grad, { 7, 7 }, 0, 0)
+    expect.close(b.grad, { 100, 100 }, 0, 0)
+    expect.close(seed, { 1, 1 }, 0, 0)
+    local kept
+    local c = leaf { 1 }
+    c:register_hook(function(g)
+      kept = g
+    end)
+    local one = tide.ones({ 1 }, { dtype = "float64" })
+    c:backward(one)
+    c.grad:multiply_(3)
+    kept:multiply_(5)
+    expect.close(c.grad, { 3 }, 0, 0)
+    expect.close(one, { 1 }, 0, 0)
+  end)
+
+  it("is not that of what an earlier hook returned", function()
+    local constant = tide.tensor({ 1, 2 }, { dtype = "float64" })
+    local x = leaf { 1, 1 }
+    x:register_hook(function()
+      return constant
+    end)
+    x:register_hook(times(10))
+    x:sum():backward()
+    expect.close(x.grad, { 10, 20 }, 0, 0)
+    expect.close(constant, { 1, 2 }, 0, 0)
+  end)
+
+  it("of a table's rows is written by hooks too", function()
+    local w = tide.ones({ 3, 2 }, { requires_grad = true })
+    w:register_hook(times(4))
+    ops.sum(ops.embedding(w, tide.tensor({ 1, 3 }, { dtype = "int64" }))):backward()
+    expect.close(w.grad, { { 4, 4 }, { 0, 0 }, { 4, 4 } }, 0, 0)
+  end)
+
+  it("is a custom rule's own, and what the rule gives stays the rule's", function()
+    local mask = tide.tensor({ 1, 0 }, { dtype = "float64" })
+    local f = tide.custom_gradient(function(x, y)
+      return x + y, function(dy)
+        dy:multiply_(2)
+        return dy, mask
+      end
+    end)
+    local a, b, seed = leaf { 1, 1 }, leaf { 2, 2 }, tide.tensor({ 1, 1 }, { dtype = "float64" })
+    local z = f(a, b)
+    ;(z + a):backward(seed)
+    expect.close(a.grad, { 3, 3 }, 0, 0)
+    expect.close(seed, { 1, 1 }, 0, 0)
+    b.grad:add_(5)
+    expect.close(mask, { 1, 0 }, 0, 0)
+  end)
+
+  it("that is kept with its graph survives steps that read it", function()
+    local w, average = leaf { 3 }, tide.zeros({ 1 }, { dtype = "float64" })
+    local y = (w * w):sum()
+    core.ops.ema_step_({ average }, { w })
+    y:backward()
+    expect.close(w.grad, { 6 }, 0, 0)
+    local g = tide.grad((w * w * w):sum(), { w }, { create_graph = true })[1]
+    local h = (g * g):sum()
+    core.ops.accumulate_step_({ average }, { g })
+    h:backward()
+    expect.close(w.grad, { 6 + 2 * 27 * 18 }, 0, 0)
+  end)
+end)
+
 describe("gradients that come from outside", function()
   it("are refused in .grad where their form is not the tensor's", function()
     local x = tide.ones({ 3 }, { requires_grad = true })

@@ -157,9 +157,12 @@ tide_status tide_record(tide_ctx *ctx, const tide_op *op, const void *attrs, int
 /* The op of nodes that Lua defines; its rule calls back. */
 static void custom_grad(tide_tape *t, const tide_node *n) {
     const int was = t->ctx->grad_mode;
-    tide_status st = t->ctx->call_custom
-        ? t->ctx->call_custom(t, n->custom, n->nout, n->nin)
-        : tide_fail(t->ctx, TIDE_EGRAD, "custom_gradient: the Lua state of the rule is closed");
+    tide_status st = TIDE_OK;
+    for (int i = 0; i < n->nout && st == TIDE_OK; i++) /* the rule may write to what it is given */
+        if (n->gout[i]) st = tide_unshare(t->ctx, &n->gout[i]);
+    if (st == TIDE_OK && !t->ctx->call_custom)
+        st = tide_fail(t->ctx, TIDE_EGRAD, "custom_gradient: the Lua state of the rule is closed");
+    if (st == TIDE_OK) st = t->ctx->call_custom(t, n->custom, n->nout, n->nin);
     t->ctx->grad_mode = was;
     if (st != TIDE_OK && t->status == TIDE_OK) t->status = st;
 }

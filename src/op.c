@@ -358,16 +358,9 @@ static tide_status apply_view(tide_call *c, tide_tensor **out) {
                      out);
 }
 
-static void bump_inout(const tide_op *op, int nin, tide_tensor **in) {
-    const tide_arg *a = op->args();
-    for (int i = 0, k = 0; i < op->nargs && k < op->nin; i++)
-        if (a[i].kind == TIDE_ARG_IN) {
-            if (a[i].need == INOUT) in[k]->storage->version++;
-            k++;
-        }
-    if (op->flags & TIDE_INPLACE)
-        for (int i = op->nin; i < nin; i++)
-            if (in[i] && in[i]->storage) in[i]->storage->version++;
+static void bump_written(const tide_op *op, int nin, int nlist, tide_tensor **in) {
+    for (int i = 0; i < nin; i++)
+        if (in[i] && in[i]->storage && written(op, nlist, i)) in[i]->storage->version++;
 }
 
 static tide_status apply_compose(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
@@ -393,7 +386,7 @@ static tide_status apply_plain(tide_ctx *ctx, const tide_op *op, const void *att
             st = tide_new_like(ctx, &meta[made], &out[made]);
         if (st != TIDE_OK) made--; /* the one that failed is NULL already */
         if (st == TIDE_OK) st = run(ctx, op, a, nin, nlist, in, op->nout, out, writes_new(op));
-        if (st == TIDE_OK && (op->flags & TIDE_INPLACE || op->nin)) bump_inout(op, nin, in);
+        if (st == TIDE_OK && !writes_new(op)) bump_written(op, nin, nlist, in);
         if (st == TIDE_OK && op->after) op->after(&c);
     }
     if (st == TIDE_OK && ctx->grad_mode && !(op->flags & TIDE_NOGRAD)) {

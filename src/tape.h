@@ -21,5 +21,6 @@ void tide_tape_begin(tide_tape *, tide_ctx *, tide_node *, int record);
 void tide_tape_end(tide_tape *);         /* releases the temporaries */
 int tide_tape_released(tide_tape *);     /* fails if the node's saved tensors were freed */
 void tide_node_clear_saved(tide_node *); /* frees them */
+tide_status tide_unshare(tide_ctx *, tide_tensor **g); /* a copy if others see its memory */
 
 #endif

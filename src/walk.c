@@ -142,6 +142,34 @@ static tide_status same_form(tide_ctx *ctx, const tide_tensor *want, const tide_
         tide_shape_str(got->rank, got->shape, b, sizeof b));
 }
 
+/* A gradient that is handed out, or shown to somebody who may write to it, shares its memory with
+ * nobody: writing to one must not change another. Under grad mode the copy is recorded. */
+tide_status tide_unshare(tide_ctx *ctx, tide_tensor **g) {
+    tide_tensor *x = *g, *copy = NULL;
+    if (tide_is_sparse(x) || (x->refs == 1 && x->storage->refs == 1 && tide_is_contiguous(x)))
+        return TIDE_OK;
+    TIDE_TRY(tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &x, &copy));
+    tide_release(x);
+    *g = copy;
+    return TIDE_OK;
+}
+
+/* What goes into .grad has no graph: a leaf would hold itself. Releases `g` where it fails. */
+static tide_status without_graph(tide_ctx *ctx, tide_tensor **g) {
+    tide_tensor *x = *g;
+    tide_status st = TIDE_OK;
+    if (x->node) {
+        st = tide_detach(ctx, x, g);
+        tide_release(x);
+    }
+    if (st != TIDE_OK) return st;
+    const int was = tide_grad_mode(ctx, 0);
+    st = tide_unshare(ctx, g);
+    ctx->grad_mode = was;
+    if (st != TIDE_OK) tide_release(*g);
+    return st;
+}
+
 static tide_status run_hooks(tide_ctx *ctx, tide_hook *h, int index, tide_tensor **g) {
     for (; h; h = h->next) {
         if (h->index != index) continue;
@@ -149,7 +177,16 @@ static tide_status run_hooks(tide_ctx *ctx, tide_hook *h, int index, tide_tensor
         const int was = ctx->grad_mode;
         if (!ctx->call_hook)
             return tide_fail(ctx, TIDE_EGRAD, "backward: the Lua state of a hook is closed");
-        tide_status st = ctx->call_hook(ctx, h->ref, *g, &next);
+        tide_status st = TIDE_OK;
+        if (tide_is_sparse(*g)) { /* a hook sees all of it */
+            st = tide_densify(ctx, *g, &next);
+            if (st != TIDE_OK) return st;
+            tide_release(*g);
+            *g = next;
+            next = NULL;
+        }
+        st = tide_unshare(ctx, g);
+        if (st == TIDE_OK) st = ctx->call_hook(ctx, h->ref, *g, &next);
         ctx->grad_mode = was;
         if (st == TIDE_OK && next)
             st = same_form(ctx, *g, next, TIDE_EGRAD, "a hook returned a gradient of another form");
@@ -165,26 +202,11 @@ static tide_status run_hooks(tide_ctx *ctx, tide_hook *h, int index, tide_tensor
     return TIDE_OK;
 }
 
-/* A gradient that is handed out shares its memory with nobody: writing to one must not change
- * another. */
-static tide_status own(tide_ctx *ctx, tide_tensor **g) {
-    tide_tensor *x = *g, *copy = NULL;
-    if (tide_is_sparse(x) ||
-        (x->refs == 1 && x->storage->refs == 1 && !x->node && tide_is_contiguous(x)))
-        return TIDE_OK;
-    const int was = tide_grad_mode(ctx, 0);
-    tide_status st = tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &x, &copy);
-    ctx->grad_mode = was;
-    tide_release(x);
-    *g = copy;
-    return st;
-}
-
 /* Takes g's reference. */
 static tide_status leaf_gradient(tide_ctx *ctx, const sink *s, tide_tensor *leaf, tide_tensor *g) {
     tide_status st = TIDE_OK;
     if (!s->wrt) {
-        st = leaf->grad ? TIDE_OK : own(ctx, &g); /* what is added is not kept */
+        st = leaf->grad ? TIDE_OK : without_graph(ctx, &g); /* what is added is not kept */
         return st == TIDE_OK ? accumulate(ctx, &leaf->grad, g, 0) : st;
     }
     for (int i = 0; i < s->n && st == TIDE_OK; i++)
@@ -386,6 +408,8 @@ static tide_status walk(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, sin
         while (s->top) visit(ctx, s, pop(s), &st);
     }
     st = end_leaves(ctx, s, st);
+    for (int i = 0; i < s->n && !s->floor && st == TIDE_OK; i++)
+        if (s->out[i]) st = tide_unshare(ctx, &s->out[i]);
     ctx->grad_mode = was;
     leave(ctx, s);
     for (int i = 0; i < s->n; i++) tide_release(s->wrt[i]);
