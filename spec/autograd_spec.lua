@@ -358,7 +358,8 @@ describe("memory of gradients", function()
   it("is the gradient's own where the op repeats its numbers", function()
     local a = leaf { 1, 2 }
     expect.close(tide.grad(a:sum(), { a })[1]:multiply_(2), { 2, 2 }, 0, 0)
-    local row = tide.grad(ops.sum(ops.broadcast_to(a, { 3, 2 }), { axis = 1 }), { a }, { gradient = a:detach() })[1]
+    local sums = ops.sum(ops.broadcast_to(a, { 3, 2 }), { axis = 1 })
+    local row = tide.grad(sums, { a }, { gradient = a:detach() })[1]
     expect.close(row:add_(1), { 4, 7 }, 0, 0)
     local inner = a * 1
     expect.close(tide.grad(inner:sum(), { inner })[1]:multiply_(3), { 3, 3 }, 0, 0)
