@@ -100,7 +100,7 @@ EXE_SRC    := $(wildcard src/main.c src/repl/*.c)
 TABLE_SRC  := $(wildcard kernels/cpu/table.c)
 ANY_SRC    := $(wildcard kernels/cpu/any_*.c)
 LEVEL_SRC  := $(filter-out $(TABLE_SRC) $(ANY_SRC),$(wildcard kernels/cpu/*.c))
-ENGINE_SRC := $(wildcard kernels/onednn/*.c kernels/blas/*.c)
+ENGINE_SRC := $(wildcard kernels/*.c kernels/onednn/*.c kernels/blas/*.c)
 
 CORE_OBJ   := $(CORE_SRC:%.c=$(BUILD)/%.o)
 BIND_OBJ   := $(BIND_SRC:%.c=$(BUILD)/%.o)
@@ -134,7 +134,7 @@ H5_SRC     := $(wildcard src/hdf5/*.c)
 H5_OBJ     := $(H5_SRC:%.c=$(BUILD)/%.o)
 HDF5       := $(if $(and $(strip $(H5_LIBS)),$(H5_SRC)),$(BUILD)/lib/tide/tide-hdf5)
 
-.PHONY: all hard sanitize-core deps demo test bench pictures lint sanitize valgrind fuzz coverage levels counts install rock env help clean specs format format-check FORCE
+.PHONY: all hard sanitize-core deps demo test bench pictures lint sanitize valgrind fuzz coverage levels counts install rock env help clean specs format format-check kernels-alone FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -211,6 +211,11 @@ $(MODULE): $(LIB_OBJ) $(BIND_OBJ) $(BUILD)/exports $(BUILD)/parts
 	  -o $@ $(LIB_OBJ) $(BIND_OBJ) -Wl,--as-needed $(LIBS)
 	@nm -uD $@ | awk '$$1 == "U" && $$2 ~ /^tide/ { print "  undefined in $@: " $$2; bad = 1 } END { exit bad }' >&2
 
+# The objects of kernels/ as a shared object of their own: they need the C and vector libraries and nothing of src/.
+$(BUILD)/kernels-alone.so: $(ONCE_OBJ) $(LEVEL_OBJ) $(BUILD)/parts
+	$(SAY) LINK $@
+	$(Q)$(CC) -shared -fopenmp $(LDFLAGS) -Wl,-z,defs -o $@ $(ONCE_OBJ) $(LEVEL_OBJ) $(MVEC) -lm -ldl
+
 $(ARCHIVE): $(LIB_OBJ) $(BUILD)/parts
 	$(SAY) AR $@
 	$(Q)rm -f $@ && $(AR) rcs $@ $(LIB_OBJ)
@@ -262,8 +267,12 @@ lint: format-check
 	@+$(MAKE) --no-print-directory all WERROR=1
 	$(SAY) LINT "width of new lines"
 	$(Q).ci/width
+	$(SAY) LINT "kernels link nothing of src/"
+	@+$(MAKE) --no-print-directory kernels-alone
 	$(SAY) LINT "Lua files"
 	$(Q)luacheck -q --no-color lua spec $(wildcard examples) >$(BUILD)/luacheck.txt || { cat $(BUILD)/luacheck.txt; exit 1; }
+
+kernels-alone: $(BUILD)/kernels-alone.so
 
 format-check:
 	$(SAY) LINT "format of the C files"

@@ -11,13 +11,14 @@ extern const tide_kernel tide_plain_v2[TIDE_OP_COUNT] __attribute__((weak)),
     tide_plain_v3[TIDE_OP_COUNT] __attribute__((weak)),
     tide_plain_v4[TIDE_OP_COUNT] __attribute__((weak));
 
-extern int tide_in_child; /* set in a forked child: OpenMP and the libraries must not be used */
 void tide_engines_set_threads(
     int n); /* passes the thread count on to the libraries that are open */
 
 extern int tide_blas_allowed; /* may oneDNN's entries hand products over to the BLAS? */
 extern const tide_kernel *tide_plain_table; /* Tide's own kernels at the chosen level */
 
+/* Hands the table of the house to every engine, before the first kernel runs; both stay valid. */
+void tide_engines_start(const tide_host *house, const tide_kernel *plain);
 void tide_engines_open(void); /* opens the libraries that the first heavy ops would open */
 /* For tide.config(): library, version, kernels, threads; "not opened yet" before the first heavy
  * op. */

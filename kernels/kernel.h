@@ -6,6 +6,8 @@
 #ifndef TIDE_KERNEL_H
 #define TIDE_KERNEL_H
 
+#include "host.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -93,8 +95,6 @@ static inline int tide_given(double v) {
     return v == v || (u.bits & 1);
 }
 
-typedef struct tide_device tide_device;
-
 /* Where a kernel found a position out of range: generic words are made from it by tide_apply. */
 typedef struct {
     int64_t in, pos, value, lo, hi;
@@ -117,19 +117,6 @@ typedef struct {
     const char *name;
     const tide_kernel *table; /* [TIDE_OP_COUNT] */
 } tide_engine;
-
-/* Work space of the device, 64-byte aligned, valid until the kernel returns; one request per call.
- * NULL: no memory. */
-void *tide_scratch(tide_device *dev, size_t bytes);
-
-/* Number of threads a kernel may use now (1 in a forked child or after tide_set_threads(1)). */
-int tide_num_threads(void);
-
-/* Ctrl-C: a signal handler sets tide_cancel; the op that runs then fails, and its kernel may leave
- * its results unfinished while tide_cancellable holds, which it does not for ops that write in
- * place. */
-extern volatile int tide_cancel, tide_cancellable;
-static inline int tide_stopped(void) { return tide_cancel && tide_cancellable; }
 
 static inline size_t tide_dtype_size(int d) {
     static const uint8_t size[] = {

@@ -229,7 +229,7 @@ static void scratch_init(void) {
     scratch_ready = pthread_key_create(&scratch_key, scratch_free) == 0;
 }
 
-void *tide_scratch(tide_device *dev, size_t bytes) {
+void *tide_mem_scratch(tide_device *dev, size_t bytes) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, scratch_init);
     scratch_head *h = scratch_ready ? pthread_getspecific(scratch_key) : NULL;

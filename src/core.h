@@ -138,6 +138,12 @@ int tide_hard_fail(int64_t k); /* the k-th allocation from now on fails (0: none
 #endif
 void *tide_mem_alloc(tide_device *, size_t bytes);
 void tide_mem_free(tide_device *, void *, size_t bytes);
+void *tide_mem_scratch(tide_device *, size_t bytes); /* valid until the kernel returns */
+
+/* device.c. Ctrl-C: a signal handler sets tide_cancel; the op that runs then fails, and its kernel
+ * may leave its results unfinished while tide_cancellable holds, which it does not for ops that
+ * write in place. */
+extern volatile int tide_cancel, tide_cancellable;
 
 /* context.c */
 void tide_ctx_unref(tide_ctx *);

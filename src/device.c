@@ -11,9 +11,13 @@
 #include <string.h>
 
 static int threads_wanted; /* 0: what OpenMP offers */
-static int in_child;
 static const char *level_name = "c";
-const tide_kernel *tide_plain_table;
+
+volatile int tide_cancel, tide_cancellable;
+
+static int threads(void);
+static int stopped(void) { return tide_cancel && tide_cancellable; }
+static tide_host house = {.scratch = tide_mem_scratch, .threads = threads, .stopped = stopped};
 
 static void *cpu_alloc(tide_device *dev, size_t bytes) {
     (void)dev;
@@ -62,8 +66,7 @@ static int best_level(void) {
 static void before_fork(void) { pthread_mutex_lock(&cpu.lock); }
 static void after_fork(void) { pthread_mutex_unlock(&cpu.lock); }
 static void forked(void) {
-    in_child = 1;
-    tide_in_child = 1;
+    house.in_child = 1;
     const tide_engine *plain = NULL;
     for (int i = 0; cpu.engines[i]; i++) plain = cpu.engines[i];
     cpu.engines[0] = plain;
@@ -97,7 +100,8 @@ static void cpu_init(void) {
         }
     level_name = levels[level].name;
     static tide_engine plain = {.name = "plain"};
-    plain.table = tide_plain_table = levels[level].table;
+    plain.table = levels[level].table;
+    tide_engines_start(&house, plain.table);
     cpu.engines[0] = &plain;
     set_engines(getenv("TIDE_ENGINE"));
     pthread_atfork(before_fork, after_fork, forked);
@@ -113,7 +117,7 @@ const char *tide_device_name(const tide_device *dev) { return dev->name; }
 
 void tide_limit_engines(const char *only) {
     tide_cpu();
-    if (!in_child) set_engines(only);
+    if (!house.in_child) set_engines(only);
 }
 
 const char *tide_engine_name(int i) {
@@ -147,15 +151,13 @@ void __wrap_GOMP_parallel(void (*fn)(void *), void *data, unsigned threads, unsi
 
 void tide_set_threads(int n) {
     threads_wanted = n < 1 ? 1 : n;
-    if (!in_child) omp_set_num_threads(threads_wanted);
+    if (!house.in_child) omp_set_num_threads(threads_wanted);
     tide_engines_set_threads(threads_wanted);
 }
 
-volatile int tide_cancel, tide_cancellable;
-
-int tide_num_threads(void) {
-    if (in_child) return 1;
+static int threads(void) {
+    if (house.in_child) return 1;
     return threads_wanted > 0 ? threads_wanted : omp_get_max_threads();
 }
 
-int tide_get_threads(void) { return tide_num_threads(); }
+int tide_get_threads(void) { return threads(); }

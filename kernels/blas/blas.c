@@ -117,7 +117,7 @@ static void open_blas(void) {
 
 int tide_blas_ready(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    if (tide_in_child) return 0;
+    if (tide_house->in_child) return 0;
     pthread_once(&once, open_blas);
     return lib != NULL;
 }
@@ -162,7 +162,8 @@ SERVE(double, tide_blas_dgemm, dgemm, dgemv)
 static tide_status serve(tide_kcall *c) {
     static const tide_gemm_hook hook = {
         .f32 = tide_blas_sgemm, .f64 = tide_blas_dgemm, .nested = tide_blas_nested};
-    return tide_in_child || c->in[0].dtype > TIDE_F64 ? TIDE_DECLINE : tide_with_gemm(&hook, c);
+    return tide_house->in_child || c->in[0].dtype > TIDE_F64 ? TIDE_DECLINE
+                                                             : tide_with_gemm(&hook, c);
 }
 
 static const tide_kernel table[TIDE_OP_COUNT] = {

@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-int tide_in_child;
 static char info[192] = "not opened yet";
 static tide_engine_stats stats;
 
@@ -76,7 +75,7 @@ static void open_lib(void) {
 
 static int ready(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    if (tide_in_child) return 0;
+    if (tide_house->in_child) return 0;
     pthread_once(&once, open_lib);
     return opened;
 }

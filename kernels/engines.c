@@ -1,0 +1,13 @@
+/* What all engines of the CPU share: the table of the house that runs them, and Tide's own kernels
+ * at the level that was chosen.
+ *
+ * Invariant: both are set once, before the first kernel runs. */
+#include "engines.h"
+
+const tide_host *tide_house;
+const tide_kernel *tide_plain_table;
+
+void tide_engines_start(const tide_host *house, const tide_kernel *plain) {
+    tide_house = house;
+    tide_plain_table = plain;
+}

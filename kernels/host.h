@@ -1,0 +1,34 @@
+/* What kernels may ask of the house that runs them: work space, threads, whether to stop.
+ *
+ * Invariant: this table is the one arrow that points up, and it is handed down when the engines are
+ * opened (tide_engines_start): the objects of kernels/ link nothing of src/ (`make kernels-alone`
+ * proves it), so that an engine may live in a shared object of its own, with its own pointer to the
+ * table. */
+#ifndef TIDE_HOST_H
+#define TIDE_HOST_H
+
+#include <stddef.h>
+
+typedef struct tide_device tide_device;
+
+typedef struct {
+    /* Work space of the device, 64-byte aligned, valid until the kernel returns; NULL: no memory.
+     */
+    void *(*scratch)(tide_device *, size_t bytes);
+    /* How many threads a kernel may use now: 1 in a forked child and after tide_set_threads(1). */
+    int (*threads)(void);
+    /* Has Ctrl-C come while a kernel runs whose results may be left unfinished? Ops that write in
+     * place are never stopped. */
+    int (*stopped)(void);
+    int in_child; /* set in a forked child: OpenMP and the libraries must not be used */
+} tide_host;
+
+extern const tide_host *tide_house; /* of every kernel in this shared object */
+
+static inline void *tide_scratch(tide_device *dev, size_t bytes) {
+    return tide_house->scratch(dev, bytes);
+}
+static inline int tide_num_threads(void) { return tide_house->threads(); }
+static inline int tide_stopped(void) { return tide_house->stopped(); }
+
+#endif
