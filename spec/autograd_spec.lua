@@ -472,6 +472,22 @@ describe("memory of the tape", function()
     return m.live_tensors, m.live_nodes
   end
 
+  it("holds one node for a reshape, be it a view or a copy", function()
+    local x = leaf { { 1, 2, 3 }, { 4, 5, 6 } }
+    local turned = x:transpose()
+    for _, view in ipairs { x, turned } do
+      local _, before = live()
+      local y = view:reshape { 6 }
+      local z = view:ravel()
+      local _, after = live()
+      assert.equal(2, after - before)
+      local w = tide.tensor({ 1, 2, 3, 4, 5, 6 }, { dtype = "float64" })
+      local want = view == x and { { 2, 4, 6 }, { 8, 10, 12 } } or { { 2, 6, 10 }, { 4, 8, 12 } }
+      expect.close(tide.grad(((y + z) * w):sum(), { x })[1], want, 0, 0)
+    end
+    expect.close(turned:reshape { 2, 3 }, { { 1, 4, 2 }, { 5, 3, 6 } }, 0, 0)
+  end)
+
   it("goes with the graph", function()
     local x = leaf { 1, 2 }
     local tensors, nodes = live()

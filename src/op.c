@@ -348,14 +348,31 @@ static void reserve_rng(tide_ctx *ctx, const tide_op *op, void *attrs, const tid
         }
 }
 
+/* A new contiguous tensor with x's elements, seen in the shape of the result. */
+static tide_status view_of_copy(tide_call *c, tide_tensor **out) {
+    tide_meta m = tide_meta_of(c->in[0]);
+    tide_tensor *copy;
+    int64_t stride[TIDE_MAX_RANK], n = 1;
+    TIDE_TRY(tide_new_like(c->ctx, &m, &copy));
+    tide_status st = tide_run_into(c->ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, c->in, copy);
+    for (int i = c->meta[0].rank - 1; i >= 0; i--) {
+        stride[i] = n;
+        n *= c->meta[0].shape[i] > 0 ? c->meta[0].shape[i] : 1;
+    }
+    if (st == TIDE_OK)
+        st = tide_view(c->ctx, copy, c->meta[0].rank, c->meta[0].shape, stride, 0, out);
+    tide_release(copy);
+    return st;
+}
+
 static tide_status apply_view(tide_call *c, tide_tensor **out) {
-    tide_tensor *x = c->in[0];
     int64_t n;
     if (c->meta[0].rank > TIDE_MAX_RANK)
         return tide_op_fail(c, TIDE_ESHAPE, "more than %d axes", TIDE_MAX_RANK);
     TIDE_TRY(tide_numel_of(c, c->meta[0].rank, c->meta[0].shape, &n));
-    return tide_view(c->ctx, x, c->meta[0].rank, c->meta[0].shape, c->view_stride, c->view_offset,
-                     out);
+    if (c->view_copy) return view_of_copy(c, out);
+    return tide_view(c->ctx, c->in[0], c->meta[0].rank, c->meta[0].shape, c->view_stride,
+                     c->view_offset, out);
 }
 
 static void bump_written(const tide_op *op, int nin, int nlist, tide_tensor **in) {

@@ -46,6 +46,7 @@ typedef struct {
     tide_meta *meta;     /* [nout], to fill */
     int64_t view_offset; /* VIEW_OP: to fill, elements of the storage; starts as the input's */
     int64_t view_stride[TIDE_MAX_RANK];
+    int view_copy; /* VIEW_OP: no strides show x so; the result is a view of a contiguous copy */
 } tide_call;
 
 enum {                      /* flags of a descriptor */

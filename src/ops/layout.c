@@ -68,13 +68,6 @@ static void to_input_shape(tide_tape *t, const tide_node *n) {
     const tide_meta *m = tide_t_in_meta(t, 0);
     tide_t_give(t, 0, shaped(t, tide_t_dy(t, 0), m->rank, m->shape));
 }
-static void ravel_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
-                          tide_tensor **out) {
-    (void)attrs, (void)nin;
-    out[0] = tide_t(t, OP(reshape, .newshape = {.n = 1, .v = {tide_numel(in[0])}}), in[0]);
-}
-TIDE_DESCRIBE(ravel, .compose = ravel_compose);
-
 static tide_status expand_dims_infer(tide_call *c) {
     tide_expand_dims_attrs *a = c->attrs;
     const tide_tensor *x = c->in[0];

@@ -170,12 +170,11 @@ TIDE_DESCRIBE(adaptive_average_pool, .compose = adaptive_average_compose);
 static tide_status block_infer(tide_call *c) {
     const tide_tensor *x = c->in[0];
     int64_t b = ((const tide_depth_to_space_attrs *)c->attrs)->block_size;
-    char s[160];
     int deep = c->op->id == TIDE_OP_depth_to_space;
-    tide_shape_str(x->rank, x->shape, s, sizeof s);
     if (x->rank != 4)
         return tide_op_fail(c, TIDE_ESHAPE,
-                            "x has the wrong number of axes (expected (N, H, W, C), got %s)", s);
+                            "x has the wrong number of axes (expected (N, H, W, C), got %s)",
+                            TIDE_SHAPE_OF(x));
     if (b < 1 || b > INT32_MAX)
         return tide_op_fail(c, TIDE_EARG, "block_size must be 1 or more (got %ld)", (long)b);
     int64_t most;
@@ -183,16 +182,17 @@ static tide_status block_infer(tide_call *c) {
         (__builtin_mul_overflow(x->shape[1], b, &most) ||
          __builtin_mul_overflow(x->shape[2], b, &most)))
         return tide_op_fail(c, TIDE_ESHAPE,
-                            "the result has too many elements (input %s, block_size %ld)", s,
-                            (long)b);
+                            "the result has too many elements (input %s, block_size %ld)",
+                            TIDE_SHAPE_OF(x), (long)b);
     if (!deep && __builtin_mul_overflow(x->shape[3], b * b, &most))
         return tide_op_fail(c, TIDE_ESHAPE,
-                            "the result has too many elements (input %s, block_size %ld)", s,
-                            (long)b);
+                            "the result has too many elements (input %s, block_size %ld)",
+                            TIDE_SHAPE_OF(x), (long)b);
     if (deep ? x->shape[3] % (b * b) : x->shape[1] % b || x->shape[2] % b)
         return tide_op_fail(c, TIDE_ESHAPE, "%s not divisible by %s %ld (input %s)",
                             deep ? "channels are" : "height and width are",
-                            deep ? "the square of block_size" : "block_size", (long)b, s);
+                            deep ? "the square of block_size" : "block_size", (long)b,
+                            TIDE_SHAPE_OF(x));
     return TIDE_OK;
 }
 

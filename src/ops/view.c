@@ -2,7 +2,7 @@
  * view repeats. */
 #include "helpers.h"
 
-#include <stdio.h>
+#define TEXT_OF(shape_) tide_shape_str((int)(shape_).n, (shape_).v, (char[160]){0}, 160)
 
 /* -- broadcast_to -- */
 
@@ -11,7 +11,6 @@ static tide_status broadcast_infer(tide_call *c) {
     const tide_tensor *x = c->in[0];
     tide_meta *m = &c->meta[0];
     int64_t lead = a->shape.n - x->rank, n;
-    char s[160], t[160];
     TIDE_TRY(tide_numel_of(c, (int)a->shape.n, a->shape.v, &n));
     m->rank = (uint8_t)a->shape.n;
     m->dtype = x->dtype;
@@ -23,9 +22,8 @@ static tide_status broadcast_infer(tide_call *c) {
         ok = have == 1 || have == m->shape[i];
     }
     if (!ok)
-        return tide_op_fail(c, TIDE_ESHAPE, "%s does not broadcast to %s",
-                            tide_shape_str(x->rank, x->shape, s, sizeof s),
-                            tide_shape_str((int)a->shape.n, a->shape.v, t, sizeof t));
+        return tide_op_fail(c, TIDE_ESHAPE, "%s does not broadcast to %s", TIDE_SHAPE_OF(x),
+                            TEXT_OF(a->shape));
     return TIDE_OK;
 }
 
@@ -69,7 +67,7 @@ static void transpose_grad(tide_tape *t, const tide_node *n) {
 
 TIDE_DESCRIBE(transpose, .flags = TIDE_HALF, .infer = transpose_infer, .grad = transpose_grad);
 
-/* -- reshape: a view where the strides allow it, else a copy first -- */
+/* -- reshape: a view where the strides allow it, else of a copy -- */
 
 /* Strides of x seen in another shape of as many elements; 0: impossible without a copy. */
 static int restride(const tide_tensor *x, int rank, const int64_t *shape, int64_t *stride) {
@@ -96,30 +94,15 @@ static int restride(const tide_tensor *x, int rank, const int64_t *shape, int64_
     return 1;
 }
 
-static tide_status view_as_infer(tide_call *c) {
-    const tide_view_as__attrs *a = c->attrs;
+/* The result is x in this shape, which holds as many elements. */
+static void seen_as(tide_call *c, const tide_ints *shape) {
     const tide_tensor *x = c->in[0];
     tide_meta *m = &c->meta[0];
-    m->rank = (uint8_t)a->shape.n;
+    m->rank = (uint8_t)shape->n;
     m->dtype = x->dtype;
-    for (int i = 0; i < m->rank; i++) m->shape[i] = a->shape.v[i];
-    if (tide_numel(x) == 0) {
-        for (int i = 0; i < m->rank; i++) c->view_stride[i] = 1;
-        return TIDE_OK;
-    }
-    if (!restride(x, m->rank, m->shape, c->view_stride))
-        return tide_op_fail(c, TIDE_ESHAPE, "the strides do not allow a view");
-    return TIDE_OK;
+    for (int i = 0; i < m->rank; i++) m->shape[i] = shape->v[i], c->view_stride[i] = 1;
+    c->view_copy = tide_numel(x) > 0 && !restride(x, m->rank, m->shape, c->view_stride);
 }
-
-static void view_as_grad(tide_tape *t, const tide_node *n) {
-    (void)n;
-    const tide_meta *m = tide_t_in_meta(t, 0);
-    tide_t_give(t, 0, shaped(t, tide_t_dy(t, 0), m->rank, m->shape));
-}
-
-TIDE_DESCRIBE(view_as_, .flags = TIDE_PRIVATE | TIDE_HALF, .infer = view_as_infer,
-              .grad = view_as_grad);
 
 /* Resolves -1 and checks the number of elements. */
 static tide_status reshape_infer(tide_call *c) {
@@ -127,40 +110,40 @@ static tide_status reshape_infer(tide_call *c) {
     const tide_tensor *x = c->in[0];
     int64_t n = tide_numel(x), known = 1;
     int unknown = -1;
-    char s[160], t[160];
-    tide_shape_str(x->rank, x->shape, s, sizeof s);
-    tide_shape_str((int)a->newshape.n, a->newshape.v, t, sizeof t);
     for (int i = 0; i < a->newshape.n; i++) {
         int64_t d = a->newshape.v[i];
         if (d == -1 && unknown < 0) unknown = i;
         else if (d < 0)
             return tide_op_fail(c, TIDE_ESHAPE,
                                 "shape %s is not one (one extent may be -1, the others 0 or more)",
-                                t);
+                                TEXT_OF(a->newshape));
         else if (__builtin_mul_overflow(known, d, &known))
-            return tide_op_fail(c, TIDE_ESHAPE, "shape %s has too many elements", t);
+            return tide_op_fail(c, TIDE_ESHAPE, "shape %s has too many elements",
+                                TEXT_OF(a->newshape));
     }
     if (unknown >= 0) {
         if (known == 0 || n % known)
-            return tide_op_fail(c, TIDE_ESHAPE, "%s has %ld elements, which %s cannot hold", s,
-                                (long)n, t);
+            return tide_op_fail(c, TIDE_ESHAPE, "%s has %ld elements, which %s cannot hold",
+                                TIDE_SHAPE_OF(x), (long)n, TEXT_OF(a->newshape));
         a->newshape.v[unknown] = n / known;
     } else if (known != n) {
-        return tide_op_fail(c, TIDE_ESHAPE, "%s has %ld elements, %s holds %ld", s, (long)n, t,
-                            (long)known);
+        return tide_op_fail(c, TIDE_ESHAPE, "%s has %ld elements, %s holds %ld", TIDE_SHAPE_OF(x),
+                            (long)n, TEXT_OF(a->newshape), (long)known);
     }
+    seen_as(c, &a->newshape);
     return TIDE_OK;
 }
 
-static void reshape_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
-                            tide_tensor **out) {
-    (void)nin;
-    const tide_reshape_attrs *a = attrs;
-    int64_t stride[TIDE_MAX_RANK];
-    tide_tensor *x = in[0];
-    if (tide_numel(x) > 0 && !restride(x, (int)a->newshape.n, a->newshape.v, stride))
-        x = tide_t(t, OP(copy), x);
-    *out = tide_t(t, OP(view_as_, .shape = a->newshape), x);
+static tide_status ravel_infer(tide_call *c) {
+    seen_as(c, &(tide_ints){.n = 1, .v = {tide_numel(c->in[0])}});
+    return TIDE_OK;
 }
 
-TIDE_DESCRIBE(reshape, .flags = TIDE_HALF, .infer = reshape_infer, .compose = reshape_compose);
+static void reshape_grad(tide_tape *t, const tide_node *n) {
+    (void)n;
+    const tide_meta *m = tide_t_in_meta(t, 0);
+    tide_t_give(t, 0, shaped(t, tide_t_dy(t, 0), m->rank, m->shape));
+}
+
+TIDE_DESCRIBE(reshape, .flags = TIDE_HALF, .infer = reshape_infer, .grad = reshape_grad);
+TIDE_DESCRIBE(ravel, .flags = TIDE_HALF, .infer = ravel_infer, .grad = reshape_grad);
