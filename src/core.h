@@ -76,6 +76,7 @@ struct tide_tensor {
     int64_t offset;        /* elements */
     int64_t shape[TIDE_MAX_RANK], stride[TIDE_MAX_RANK];
     uint8_t rank, dtype, requires_grad, is_view;
+    uint8_t shares; /* elements of it, or of what it is a view of, stand at one place: read only */
     int32_t out_index; /* which output of `node` this is */
     tide_node *node;   /* owned; NULL on leaves */
     tide_tensor *grad; /* owned; leaves only */

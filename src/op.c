@@ -321,11 +321,13 @@ static tide_status check_inputs(tide_ctx *ctx, const tide_op *op, int nin, tide_
                                  op->name, a[i].name, a[i].def);
         for (int i = 0, k = 0; i < op->nargs && k < op->nin;
              i++) /* a copy of it would be written in its place */
-            if (a[i].kind == TIDE_ARG_IN && a[i].need == INOUT && !tide_is_contiguous(in[k++]))
-                return tide_fail(ctx, TIDE_EARG,
-                                 "%s: %s is written in place and must be contiguous", op->name,
-                                 a[i].name);
-            else k += a[i].kind == TIDE_ARG_IN && a[i].need != INOUT;
+            if (a[i].kind == TIDE_ARG_IN) {
+                const tide_tensor *x = in[k++];
+                if (a[i].need != INOUT) continue;
+                if (!tide_is_contiguous(x) || x->shares)
+                    return tide_fail(ctx, TIDE_EARG, "%s: %s is written in place and must %s",
+                                     op->name, a[i].name, tide_must_be(x));
+            }
     }
     return TIDE_OK;
 }

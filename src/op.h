@@ -160,6 +160,11 @@ const char *tide_shape_str(int rank, const int64_t *shape, char *buf, size_t n);
 /* The shape of a tensor as text, made where a message needs it; lives until the enclosing block
  * ends. */
 #define TIDE_SHAPE_OF(t) tide_shape_str((t)->rank, (t)->shape, (char[160]){0}, 160)
+/* What a tensor that a kernel writes into must be, for the message. */
+static inline const char *tide_must_be(const tide_tensor *t) {
+    return t->shares ? "not hold elements that share one place in memory; use its copy()"
+                     : "be contiguous";
+}
 /* Fails with "<op>: <what> (expected <x>, got <y>)". */
 tide_status tide_op_fail(tide_call *, tide_status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -268,7 +268,11 @@ tide_status tide_view(tide_ctx *ctx, tide_tensor *base, int rank, const int64_t 
     t->offset = offset;
     t->is_view = 1;
     t->view_version = base->storage->version;
-    for (int i = 0; i < rank; i++) t->shape[i] = shape[i], t->stride[i] = stride[i];
+    t->shares = base->shares;
+    for (int i = 0; i < rank; i++) {
+        t->shape[i] = shape[i], t->stride[i] = stride[i];
+        t->shares |= stride[i] == 0 && shape[i] > 1;
+    }
     return TIDE_OK;
 }
 
@@ -317,12 +321,11 @@ tide_status tide_contiguous(tide_ctx *ctx, tide_tensor *t, tide_tensor **out) {
 }
 
 tide_status tide_copy_into(tide_ctx *ctx, tide_tensor *dst, tide_tensor *src) {
-    for (int i = 0; i < dst->rank; i++)
-        if (dst->stride[i] == 0 && dst->shape[i] > 1)
-            return tide_fail(ctx, TIDE_EARG,
-                             "copy_: several elements of the tensor share one place in memory "
-                             "(axis %d repeats it); copy it first",
-                             i + 1);
+    if (dst->shares)
+        return tide_fail(
+            ctx, TIDE_EARG,
+            "copy_: several elements of the tensor share one place in memory, as those "
+            "of broadcast_to do; write into its copy()");
     int was = tide_grad_mode(ctx, 0);
     tide_tensor *cast = tide_retain(src), *wide = NULL;
     tide_status st = TIDE_OK;

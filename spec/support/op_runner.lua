@@ -604,6 +604,15 @@ local function check_dtypes(row)
   end
 end
 
+-- A result that is no view may be written: its elements stand at places of their own.
+local function check_own(row)
+  for _, y in ipairs(call(row, tensors_of(inputs_of(row)))) do
+    if core.is_tensor(y) then
+      y:copy_(y)
+    end
+  end
+end
+
 local function check_empty(row)
   local data = {}
   for i, shape in ipairs(row.empty.inputs) do
@@ -690,6 +699,9 @@ function runner.checks(row)
   end
   if row.engines ~= false and core.engines and #core.engines() > 1 and not random and info.kind ~= "view" then
     add("agrees with every engine", check_engines)
+  end
+  if info.kind ~= "view" and (row.ref or row.expect or row.expect_all or row.outputs) then
+    add("gives elements of its own", check_own)
   end
   if row.dtypes then
     add("keeps its dtypes", check_dtypes)

@@ -122,7 +122,13 @@ static void pad_grad_grad(tide_tape *t, const tide_node *n) {
 TIDE_DESCRIBE(pad_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = pad_grad_infer,
               .grad = pad_grad_grad);
 
-/* -- repeating: a new axis, broadcast, and folded into its neighbour -- */
+/* y, or a copy where it still stands in the memory of x: what repeats and rolls gives a tensor of
+ * its own, also where there is nothing to do. */
+static tide_tensor *apart(tide_tape *t, tide_tensor *y, const tide_tensor *x) {
+    return y && y->storage == x->storage ? tide_t(t, OP(copy), y) : y;
+}
+
+/* -- repeating: a new axis, broadcast, copied, and folded into its neighbour -- */
 
 /* The axis' elements `copies` times, each one after the other (inside) or the whole axis again and
  * again. */
@@ -138,7 +144,7 @@ static tide_tensor *repeated(tide_tape *t, tide_tensor *x, int64_t axis, int64_t
         if (__builtin_mul_overflow(x->shape[i], i == axis ? copies : 1, &folded.v[i]))
             folded.v[i] = INT64_MAX;
     return tide_t(t, OP(reshape, .newshape = folded),
-                  tide_t(t, OP(broadcast_to, .shape = wide), y));
+                  tide_t(t, OP(copy), tide_t(t, OP(broadcast_to, .shape = wide), y)));
 }
 
 static tide_status tile_infer(tide_call *c) {
@@ -162,7 +168,7 @@ static void tile_compose(tide_tape *t, const void *attrs, int nin, tide_tensor *
     }
     for (int64_t i = a->repeats.n - 1; i >= 0 && x; i--)
         x = repeated(t, x, x->rank - a->repeats.n + i, a->repeats.v[i], 0);
-    out[0] = x;
+    out[0] = apart(t, x, in[0]);
 }
 TIDE_DESCRIBE(tile, .infer = tile_infer, .compose = tile_compose);
 
@@ -178,7 +184,8 @@ static void rep_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **
     const tide_rep_attrs *a = attrs;
     (void)nin;
     tide_tensor *x = a->axis == TIDE_NONE ? tide_t(t, OP(ravel), in[0]) : in[0];
-    out[0] = repeated(t, x, a->axis == TIDE_NONE ? 0 : a->axis, a->repeats, 1);
+    x = repeated(t, x, a->axis == TIDE_NONE ? 0 : a->axis, a->repeats, 1);
+    out[0] = apart(t, x, in[0]);
 }
 TIDE_DESCRIBE(rep, .infer = rep_infer, .compose = rep_compose);
 
@@ -228,13 +235,15 @@ static void roll_compose(tide_tape *t, const void *attrs, int nin, tide_tensor *
     (void)nin;
     if (a->axis.n < 0) {
         tide_meta m = tide_meta_of(in[0]);
-        out[0] = tide_t(t, OP(reshape, .newshape = shape_of(&m)),
-                        rolled(t, tide_t(t, OP(ravel), in[0]), 0, a->shift.v[0]));
+        out[0] = apart(t,
+                       tide_t(t, OP(reshape, .newshape = shape_of(&m)),
+                              rolled(t, tide_t(t, OP(ravel), in[0]), 0, a->shift.v[0])),
+                       in[0]);
         return;
     }
     tide_tensor *x = in[0];
     for (int64_t i = 0; i < a->axis.n; i++)
         x = rolled(t, x, a->axis.v[i], a->shift.v[a->shift.n == 1 ? 0 : i]);
-    out[0] = x;
+    out[0] = apart(t, x, in[0]);
 }
 TIDE_DESCRIBE(roll, .infer = roll_infer, .compose = roll_compose);

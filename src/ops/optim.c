@@ -28,9 +28,9 @@ static tide_status like_first(tide_call *c, int k, int i, int written) {
             list_name(c, 0), i + 1, tide_dtype_name(p->dtype),
             tide_shape_str(p->rank, p->shape, a, sizeof a), tide_dtype_name(x->dtype),
             tide_shape_str(x->rank, x->shape, b, sizeof b));
-    if (written && !tide_is_contiguous(x))
-        return tide_op_fail(c, TIDE_EARG, "%s[%d] is written in place and must be contiguous",
-                            list_name(c, k), i + 1);
+    if (written && (!tide_is_contiguous(x) || x->shares))
+        return tide_op_fail(c, TIDE_EARG, "%s[%d] is written in place and must %s", list_name(c, k),
+                            i + 1, tide_must_be(x));
     return TIDE_OK;
 }
 

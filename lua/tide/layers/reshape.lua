@@ -294,7 +294,7 @@ local function nearest(x, size)
   end
   local channels = shape[#size + 2]
   split[#split + 1], wide[#wide + 1], out[#out + 1] = channels, channels, channels
-  return reshape_op(ops.broadcast_to(reshape_op(x, split), wide), out)
+  return reshape_op(ops.copy(ops.broadcast_to(reshape_op(x, split), wide)), out)
 end
 
 local kernels = {

@@ -209,7 +209,7 @@ function creation.meshgrid(...)
     for a = 1, xs.n do
       view[a] = a == axis and #flat[i] or 1
     end
-    out[i] = flat[i]:reshape(view):broadcast_to(shape)
+    out[i] = flat[i]:reshape(view):broadcast_to(shape):copy()
   end
   return table.unpack(out, 1, xs.n)
 end

@@ -169,8 +169,11 @@ function linalg.matrix_power(...)
     n = n // 2
     x = n > 0 and ops.matmul(x, x) or x
   end
-  return y or ops.broadcast_to(ops.diag(ops.fill_({ x.shape[-1] }, 1, { dtype = x.dtype })),
-    common.shape_of(x))
+  if not y then
+    local eye = ops.diag(ops.fill_({ x.shape[-1] }, 1, { dtype = x.dtype }))
+    y = ops.copy(ops.broadcast_to(eye, common.shape_of(x)))
+  end
+  return y
 end
 
 local cdist_args = check.args("cdist", { { "x", "tensor", required, "(..., m, d)" }, { "y",
