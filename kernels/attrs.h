@@ -16,6 +16,7 @@
 #define TIDE_CTYPE_INTS tide_ints
 #define TIDE_CTYPE_SHAPE tide_ints
 #define TIDE_CTYPE_PAIRS tide_pairs
+#define TIDE_CTYPE_NUMBERS tide_numbers /* of private ops: no literal of Lua gives them */
 #define TIDE_CTYPE_TEXT tide_text
 #define TIDE_CTYPE_RNG \
     tide_rng /* never an argument: reserved from the context's generator by tide_apply */

@@ -5,6 +5,7 @@
 #include "engines.h"
 
 const tide_host *tide_house;
+_Thread_local int tide_may_stop;
 const tide_kernel *tide_plain_table;
 
 void tide_engines_start(const tide_host *house, const tide_kernel *plain) {

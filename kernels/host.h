@@ -17,9 +17,7 @@ typedef struct {
     void *(*scratch)(tide_device *, size_t bytes);
     /* How many threads a kernel may use now: 1 in a forked child and after tide_set_threads(1). */
     int (*threads)(void);
-    /* Has Ctrl-C come while a kernel runs whose results may be left unfinished? Ops that write in
-     * place are never stopped. */
-    int (*stopped)(void);
+    const volatile int *cancel; /* not 0: Ctrl-C came */
     int in_child; /* set in a forked child: OpenMP and the libraries must not be used */
 } tide_host;
 
@@ -29,6 +27,9 @@ static inline void *tide_scratch(tide_device *dev, size_t bytes) {
     return tide_house->scratch(dev, bytes);
 }
 static inline int tide_num_threads(void) { return tide_house->threads(); }
-static inline int tide_stopped(void) { return tide_house->stopped(); }
+/* May the call for which this thread works be left unfinished? `may_stop` of its tide_kcall, which
+ * TIDE_PARALLEL_FOR hands on to the other threads. */
+extern _Thread_local int tide_may_stop;
+static inline int tide_stopped(void) { return *tide_house->cancel && tide_may_stop; }
 
 #endif

@@ -77,6 +77,11 @@ typedef struct {
 typedef struct {
     int64_t n, v[TIDE_MAX_RANK][2];
 } tide_pairs;
+enum { TIDE_MAX_NUMBERS = 64 };
+typedef struct {
+    int64_t n;
+    double v[TIDE_MAX_NUMBERS];
+} tide_numbers;
 typedef struct {
     uint64_t seed, stream, offset;
 } tide_rng;
@@ -105,6 +110,7 @@ typedef struct {
     const tide_buf *in;       /* [nin] */
     tide_buf *out;            /* [nout] */
     int op, nin, nout, nlist; /* nlist: length of each tensor list of a list op */
+    int may_stop;             /* whether Ctrl-C may leave the results unfinished */
     tide_device *dev;
     tide_bad bad;
 } tide_kcall;

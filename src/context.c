@@ -53,6 +53,12 @@ const char *tide_status_name(tide_status s) {
 
 void tide_seed(tide_ctx *ctx, uint64_t seed) { ctx->rng = (tide_rng){.seed = seed}; }
 
+void tide_draw(tide_ctx *ctx, int64_t n, tide_rng *out) {
+    *out = ctx->rng;
+    if (out->offset == 0) out->offset = ctx->rng.offset = 1; /* all zero: not drawn yet */
+    ctx->rng.offset += ((uint64_t)n + 31) & ~(uint64_t)15;   /* whole groups of philox.h */
+}
+
 int tide_grad_mode(tide_ctx *ctx, int on) {
     int was = ctx->grad_mode;
     ctx->grad_mode = on != 0;

@@ -18,6 +18,7 @@ struct tide_ctx {
     tide_rng rng;
     char message[TIDE_MESSAGE];
     struct tide_profile *profile; /* counts per op while tide.profile runs, else NULL */
+    struct tide_steps *steps;     /* what runs is kept here too while it is not NULL (launch.h) */
     struct tide_walk *walking;    /* the innermost walk under way, else NULL */
     tide_node *dead; /* nodes to release: a worklist, so that long chains need no recursion */
     int draining;
@@ -142,12 +143,13 @@ void tide_mem_free(tide_device *, void *, size_t bytes);
 void *tide_mem_scratch(tide_device *, size_t bytes); /* valid until the kernel returns */
 
 /* device.c. Ctrl-C: a signal handler sets tide_cancel; the op that runs then fails, and its kernel
- * may leave its results unfinished while tide_cancellable holds, which it does not for ops that
- * write in place. */
-extern volatile int tide_cancel, tide_cancellable;
+ * may leave its results unfinished where its call's may_stop says so, which it does not for ops
+ * that write in place. */
+extern volatile int tide_cancel;
 
 /* context.c */
 void tide_ctx_unref(tide_ctx *);
+void tide_draw(tide_ctx *, int64_t n, tide_rng *out); /* reserves counters for n elements */
 
 /* tensor.c: results share or own storage */
 void tide_headers_free(tide_ctx *);
@@ -176,13 +178,11 @@ int64_t tide_live_bytes(void); /* of the CPU */
 int64_t tide_live_tensors(void);
 const char *tide_dtype_name(int dtype); /* Keras' name */
 
-/* op.c */
+/* launch.c */
 /* Runs an op's kernel into an existing tensor of the right shape and dtype (pointwise ops and
- * copies). No recording. */
-tide_status tide_run_into(tide_ctx *, const tide_op *, const void *attrs, int nin, tide_tensor **in,
+ * copies), whose version it bumps. No recording. */
+tide_status tide_run_into(tide_ctx *, const tide_op *, void *attrs, int nin, tide_tensor **in,
                           tide_tensor *out);
-/* out[ids[i]] += values[i], in order. */
-tide_status tide_scatter_rows(tide_ctx *, tide_tensor *out, tide_tensor *ids, tide_tensor *values);
 
 /* autograd.c and walk.c */
 tide_status tide_record(tide_ctx *, const tide_op *, const void *attrs, int nin, int nlist,

@@ -13,11 +13,10 @@
 static int threads_wanted; /* 0: what OpenMP offers */
 static const char *level_name = "c";
 
-volatile int tide_cancel, tide_cancellable;
+volatile int tide_cancel;
 
 static int threads(void);
-static int stopped(void) { return tide_cancel && tide_cancellable; }
-static tide_host house = {.scratch = tide_mem_scratch, .threads = threads, .stopped = stopped};
+static tide_host house = {.scratch = tide_mem_scratch, .threads = threads, .cancel = &tide_cancel};
 
 static void *cpu_alloc(tide_device *dev, size_t bytes) {
     (void)dev;

@@ -8,54 +8,54 @@
  * same roundings as the dense rule. `touched` holds, per row, 0: never had a gradient, so never
  * moves; else 1 + how many of the written steps it has made.
  *
- * Invariant: of[k]->lag == this for the four storages; none of them is freed or read, but here,
- * before it is brought up to date (tide_data and the kernels' runner see to that). */
+ * Invariant: of[k].storage->lag == this for the four storages; none of them is freed or read, but
+ * here, before it is brought up to date (tide_data and tide_launch see to that). */
 #include "lag.h"
 
+#include <math.h>
 #include <stdlib.h>
 
-static void bring(tide_lag *lag, const tide_buf *ids, int64_t base, tide_status *status) {
-    tide_buf in[6];
-    for (int k = 0; k < 4; k++) in[k] = lag->buf[k];
-    in[4] = (tide_buf){
-        .p = lag->step, .rank = 2, .dtype = TIDE_F64, .shape = {lag->n, 4}, .stride = {4, 1}};
-    in[5] = ids ? *ids : (tide_buf){.p = NULL};
-    tide_adam_lag__attrs attrs = {.base = base};
-    tide_kcall k = {
-        .attrs = &attrs, .in = in, .op = TIDE_OP_adam_lag_, .nin = 6, .dev = tide_cpu()};
-    tide_status st = TIDE_DECLINE;
-    for (const tide_engine *const *e = k.dev->engines; *e && st == TIDE_DECLINE; e++) {
-        tide_kernel f = (*e)->table[TIDE_OP_adam_lag_];
-        if (f) st = f(&k);
-    }
-    *status = st;
+/* The rows of `ids`, or all of them, make the steps that they missed. */
+static tide_status make_steps(tide_lag *lag, tide_tensor *ids, int64_t base) {
+    if (!lag->attrs.alpha.n) return TIDE_OK;
+    tide_tensor *in[5] = {&lag->of[0], &lag->of[1], &lag->of[2], &lag->of[3], ids};
+    lag->attrs.base = base;
+    const tide_step s = {.op = &tide_op_adam_lag_, .attrs = &lag->attrs, .nin = 5, .in = in};
+    return tide_launch(lag->ctx, &s);
 }
 
 void tide_lag_flush(tide_lag *lag) {
-    tide_status st; /* without ids the kernel asks for no memory and cannot fail */
-    if (lag->n) bring(lag, NULL, 0, &st);
-    lag->n = 0;
+    make_steps(lag, NULL, 0); /* without ids the kernel asks for no memory and cannot fail */
+    lag->attrs.alpha.n = 0;
 }
 
 void tide_lag_end(tide_lag *lag) {
     tide_lag_flush(lag);
-    for (int k = 0; k < 4; k++) lag->of[k]->lag = NULL;
+    for (int k = 0; k < 4; k++) lag->of[k].storage->lag = NULL;
     free(lag);
 }
 
-tide_status tide_lag_rows(tide_lag *lag, const tide_buf *ids, int64_t base) {
-    tide_status st = TIDE_OK;
-    if (lag->n) bring(lag, ids, base, &st);
-    return st;
+tide_status tide_lag_lookup(tide_ctx *ctx, const tide_step *s) {
+    tide_tensor *x = s->in[0], *ids = s->in[1];
+    (void)ctx;
+    if (ids->storage->lag) tide_lag_flush(ids->storage->lag);
+    tide_lag *lag = x->storage->lag;
+    if (!lag) return TIDE_OK;
+    const tide_tensor *table = &lag->of[0];
+    if (x->storage == table->storage && x->offset == 0 && x->shape[0] == table->shape[0] &&
+        tide_numel(x) == tide_numel(table))
+        return make_steps(lag, ids, ((const tide_embedding_attrs *)s->attrs)->base);
+    tide_lag_flush(lag);
+    return TIDE_OK;
 }
 
 /* The record of these four tensors, made if there is none; NULL: there can be none, and none of
  * them lags any more. */
-static tide_lag *record_of(tide_tensor *const t[4]) {
+static tide_lag *record_of(tide_ctx *ctx, tide_tensor *const t[4]) {
     tide_lag *lag = t[0]->storage->lag;
     int same = lag != NULL;
     for (int k = 0; k < 4 && same; k++)
-        same = t[k]->storage->lag == lag && lag->of[k] == t[k]->storage;
+        same = t[k]->storage->lag == lag && lag->of[k].storage == t[k]->storage;
     if (same) return lag;
     for (int k = 0; k < 4; k++)
         if (t[k]->storage->lag) tide_lag_end(t[k]->storage->lag);
@@ -68,60 +68,72 @@ static tide_lag *record_of(tide_tensor *const t[4]) {
     }
     lag = malloc(sizeof *lag);
     if (!lag) return NULL;
-    lag->n = 0;
+    lag->ctx = ctx;
+    lag->attrs = (tide_adam_lag__attrs){0};
     for (int k = 0; k < 4; k++) {
-        lag->of[k] = t[k]->storage;
-        lag->buf[k] = (tide_buf){.p = tide_data(t[k]), .rank = t[k]->rank, .dtype = t[k]->dtype};
+        lag->of[k] = (tide_tensor){.refs = 1,
+                                   .ctx = ctx,
+                                   .storage = t[k]->storage,
+                                   .rank = t[k]->rank,
+                                   .dtype = t[k]->dtype};
         for (int i = 0; i < t[k]->rank; i++)
-            lag->buf[k].shape[i] = t[k]->shape[i], lag->buf[k].stride[i] = t[k]->stride[i];
+            lag->of[k].shape[i] = t[k]->shape[i], lag->of[k].stride[i] = t[k]->stride[i];
+        t[k]->storage->lag = lag;
     }
-    for (int k = 0; k < 4; k++) lag->of[k]->lag = lag;
     return lag;
 }
 
 /* -- the two sides of adam_step_: params, grads, m, v, vhat, touched -- */
 
-static void entries(const tide_call *c, int i, tide_tensor *t[4]) {
+static void entries(const tide_step *c, int i, tide_tensor *t[4]) {
     const int n = c->nlist;
     t[0] = c->in[i], t[1] = c->in[2 * n + i], t[2] = c->in[3 * n + i], t[3] = c->in[5 * n + i];
 }
 
-static int lags(const tide_call *c, int i) {
+static int lags(const tide_step *c, int i) {
     const tide_adam_step__attrs *a = c->attrs;
     const tide_tensor *p = c->in[i], *g = c->in[c->nlist + i];
     return g && tide_is_sparse(g) && c->in[5 * c->nlist + i] && a->weight_decay == 0 &&
         !a->amsgrad && tide_numel(p) >= TIDE_LAG_LEAST;
 }
 
-tide_status tide_lag_before(tide_call *c) {
+/* Are the steps written down of the kind that this call makes? */
+static int alike(const tide_lag *lag, const tide_adam_step__attrs *a) {
+    const tide_adam_lag__attrs *b = &lag->attrs;
+    return b->beta_1 == a->beta_1 && b->beta_2 == a->beta_2 && b->epsilon == a->epsilon;
+}
+
+tide_status tide_lag_before(tide_ctx *ctx, const tide_step *c) {
     tide_adam_step__attrs *a = c->attrs;
-    int n = -1, equal = 1;
+    int64_t n = -1;
+    int equal = 1;
     tide_tensor *t[4];
     a->lag_ = 0;
+    for (int i = 0; i < c->nin; i++) /* gradients, vhat, and what no record can be about */
+        if (c->in[i] && c->in[i]->storage && c->in[i]->storage->lag &&
+            (i / c->nlist == 1 || i / c->nlist == 4))
+            tide_lag_flush(c->in[i]->storage->lag);
     for (int i = 0; i < c->nlist; i++) {
         entries(c, i, t);
-        tide_lag *lag = lags(c, i) ? record_of(t) : NULL;
+        tide_lag *lag = lags(c, i) ? record_of(ctx, t) : NULL;
         if (!lag) {
             for (int k = 0; k < 4; k++)
                 if (t[k] && t[k]->storage->lag) tide_lag_end(t[k]->storage->lag);
             if (lags(c, i)) equal = 0; /* it could not have a record: this call goes without */
         } else {
-            equal &= n < 0 || n == lag->n;
-            n = lag->n;
+            if (!alike(lag, a)) tide_lag_flush(lag);
+            lag->attrs.beta_1 = a->beta_1, lag->attrs.beta_2 = a->beta_2;
+            lag->attrs.epsilon = a->epsilon;
+            equal &= n < 0 || n == lag->attrs.alpha.n;
+            n = lag->attrs.alpha.n;
         }
     }
     for (int i = 0; i < c->nlist && n >= 0; i++) {
         tide_lag *lag = c->in[i]->storage->lag;
         if (!lag || !lags(c, i)) continue;
         if (!equal) tide_lag_flush(lag);
-        const tide_tensor *ids = c->in[c->nlist + i]->ids;
-        const tide_buf b = {.p = tide_data(ids),
-                            .rank = 1,
-                            .dtype = TIDE_I64,
-                            .shape = {ids->shape[0]},
-                            .stride = {1}};
-        if (tide_lag_rows(lag, &b, 0) != TIDE_OK)
-            return tide_fail(c->ctx, TIDE_ENOMEM, "adam_step_: not enough memory for work space");
+        if (make_steps(lag, c->in[c->nlist + i]->ids, 0) != TIDE_OK)
+            return tide_fail(ctx, TIDE_ENOMEM, "adam_step_: not enough memory for work space");
     }
     if (n >= 0) a->lag_ = (equal ? n : 0) + 1;
     for (int i = 0; i < c->nlist && a->lag_;
@@ -133,7 +145,7 @@ tide_status tide_lag_before(tide_call *c) {
     return TIDE_OK;
 }
 
-void tide_lag_after(const tide_call *c) {
+void tide_lag_after(const tide_step *c) {
     const tide_adam_step__attrs *a = c->attrs;
     if (!a->lag_) return;
     const double t = (double)a->step,
@@ -141,8 +153,7 @@ void tide_lag_after(const tide_call *c) {
     for (int i = 0; i < c->nlist; i++) {
         tide_lag *lag = c->in[i]->storage->lag;
         if (!lag || !lags(c, i)) continue;
-        double *s = lag->step[lag->n++];
-        s[0] = alpha, s[1] = 1 - a->beta_1, s[2] = 1 - a->beta_2, s[3] = a->epsilon;
-        if (lag->n == TIDE_LAG_STEPS) tide_lag_flush(lag);
+        lag->attrs.alpha.v[lag->attrs.alpha.n++] = alpha;
+        if (lag->attrs.alpha.n == TIDE_LAG_STEPS) tide_lag_flush(lag);
     }
 }

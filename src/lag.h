@@ -2,27 +2,23 @@
 #ifndef TIDE_LAG_H
 #define TIDE_LAG_H
 
-#include "device.h"
-#include "op.h"
+#include "launch.h"
 
-#include <math.h>
-
-enum {
-    TIDE_LAG_STEPS = 64
-}; /* after so many all rows are brought up to date: bounds the work that one read can cost */
+/* After so many steps all rows are brought up to date: bounds the work that one read can cost. */
+enum { TIDE_LAG_STEPS = TIDE_MAX_NUMBERS };
 
 struct tide_lag {
-    tide_storage *of[4]; /* table, m, v, touched: not owned */
-    tide_buf buf[4];
-    int n;                          /* steps written down */
-    double step[TIDE_LAG_STEPS][4]; /* alpha, 1 - beta_1, 1 - beta_2, epsilon */
+    tide_ctx *ctx;
+    tide_tensor of[4];          /* table, m, v, touched: headers on storages that are not owned */
+    tide_adam_lag__attrs attrs; /* the steps written down */
 };
 
 void tide_lag_end(tide_lag *); /* brings up to date and forgets */
-tide_status tide_lag_rows(tide_lag *, const tide_buf *ids,
-                          int64_t base); /* these rows only; TIDE_ENOMEM */
-tide_status tide_lag_before(
-    tide_call *); /* adam_step_ decides which tables lag, and writes it into its attributes */
-void tide_lag_after(const tide_call *); /* the step was made: it is written down */
+/* The `before` of embedding: brings the rows that it will read up to date. */
+tide_status tide_lag_lookup(tide_ctx *, const tide_step *);
+/* The `before` and `after` of adam_step_: decides which tables lag, and writes it into the
+ * attributes; writes the step down. */
+tide_status tide_lag_before(tide_ctx *, const tide_step *);
+void tide_lag_after(const tide_step *);
 
 #endif

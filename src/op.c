@@ -1,16 +1,13 @@
-/* The table of ops, and tide_apply: check, infer, allocate, run, record.
+/* The table of ops, and tide_apply: check, infer, allocate, launch, record.
  *
  * Invariant: on failure every output is NULL, the inputs are as before, and the context holds one
  * message. */
 #include "op.h"
 
-#include "device.h"
-#include "lag.h"
+#include "launch.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* -- argument tables and texts of every op, expanded from the definition files -- */
 #define IN(n, shape, req) {.name = #n, .kind = TIDE_ARG_IN, .need = req, .def = shape},
@@ -67,192 +64,6 @@ const tide_op *tide_op_find(const char *name) {
 }
 
 enum { MAX_ATTRS = 1024, MAX_OUT = 8, FEW = 16 };
-
-static void set_buf(tide_buf *b, const tide_tensor *t) {
-    b->p = (char *)t->storage->data + t->offset * (int64_t)tide_dtype_size(t->dtype);
-    memcpy(b->shape, t->shape, sizeof b->shape); /* whole: cheaper than a loop over the rank */
-    memcpy(b->stride, t->stride, sizeof b->stride);
-    b->rank = t->rank;
-    b->dtype = t->dtype;
-    b->storage_id = t->storage->id;
-    b->version = t->storage->version;
-}
-
-/* -- running a kernel -- */
-
-static tide_status bad_position(tide_ctx *ctx, const tide_op *op, const tide_kcall *k) {
-    const tide_arg *args = op->args();
-    const char *name = k->bad.in >= 0 && k->bad.in < op->nargs ? args[k->bad.in].name : "input";
-    const tide_buf *b = &k->in[k->bad.in];
-    char where[160] = "[";
-    int64_t flat = k->bad.pos, at[TIDE_MAX_RANK];
-    for (int i = b->rank - 1; i >= 0; i--) at[i] = flat % b->shape[i] + 1, flat /= b->shape[i];
-    for (int i = 0; i < b->rank; i++) {
-        size_t n = strlen(where);
-        snprintf(where + n, sizeof where - n, i ? ", %ld" : "%ld", (long)at[i]);
-    }
-    const int op_name = (int)strlen(op->name) -
-        (op->name[strlen(op->name) - 1] == '_'); /* private names without their mark */
-    if (k->bad.value == INT64_MIN)
-        return tide_fail(ctx, TIDE_EINDEX, "%.*s: %s%s] is not a whole number (expected %ld..%ld)",
-                         op_name, op->name, name, where, (long)k->bad.lo, (long)k->bad.hi);
-    const int padding = op == &tide_op_embedding; /* the one place where a 0 may also mean "none" */
-    return tide_fail(
-        ctx, TIDE_EINDEX, "%.*s: %s%s] is out of range (expected %ld..%ld, got %ld)%s", op_name,
-        op->name, name, where, (long)k->bad.lo, (long)k->bad.hi, (long)k->bad.value,
-        k->bad.value != 0 || k->bad.lo != 1 ? ""
-            : padding ? "; ids count from 1: add 1 to ids that count from 0, or give 0 a row by "
-                        "mask_zero = true (padding) or zero_row = true"
-                      : "; positions count from 1: add 1 to labels or ids that count from 0");
-}
-
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void profile_add(tide_ctx *ctx, const tide_kcall *k, double t) {
-    if (k->op < 0) return;
-    double work = tide_ops[k->op]->flops ? tide_ops[k->op]->flops(k) : 0;
-    int64_t bytes = 0;
-    for (int i = 0; i < k->nin; i++)
-        if (k->in[i].p && k->in[i].rank != TIDE_SPARSE_RANK)
-            bytes += tide_buf_numel(&k->in[i]) * (int64_t)tide_dtype_size(k->in[i].dtype);
-    for (int i = 0; i < k->nout; i++)
-        bytes += tide_buf_numel(&k->out[i]) * (int64_t)tide_dtype_size(k->out[i].dtype);
-    ctx->profile->op[k->op].calls++;
-    ctx->profile->op[k->op].bytes += bytes;
-    ctx->profile->op[k->op].seconds += t;
-    ctx->profile->op[k->op].flops += work;
-}
-
-/* Rows that lag behind are brought up to date before a kernel reads them; adam_step_ has seen to
- * them in its `infer`. */
-static tide_status meet_lag(const tide_op *op, const void *attrs, int i, tide_tensor **in) {
-    tide_lag *lag = in[i]->storage->lag;
-    if (op->id == TIDE_OP_adam_step_) return TIDE_OK;
-    const tide_tensor *x = in[i];
-    if (op->id == TIDE_OP_embedding && i == 0 && !in[1]->storage->lag && x->offset == 0 &&
-        x->shape[0] == lag->buf[0].shape[0] && tide_numel(x) == tide_buf_numel(&lag->buf[0])) {
-        tide_buf ids;
-        set_buf(&ids, in[1]);
-        return tide_lag_rows(lag, &ids, ((const tide_embedding_attrs *)attrs)->base);
-    }
-    tide_lag_flush(lag);
-    return TIDE_OK;
-}
-
-/* Does the op write into input i? Of lists all but the second, which holds what is read: gradients,
- * or the parameters of a moving average. */
-static int written(const tide_op *op, int nlist, int i) {
-    const tide_arg *a = op->args();
-    if (i >= op->nin) return op->flags & TIDE_INPLACE && (i - op->nin) / nlist != 1;
-    for (int k = 0, at = 0; k < op->nargs; k++)
-        if (a[k].kind == TIDE_ARG_IN && at++ == i) return a[k].need == INOUT;
-    return 0;
-}
-
-/* Whether a kernel may be left half done: it writes nothing that was there before. */
-static int writes_new(const tide_op *op) {
-    static uint8_t known[TIDE_OP_COUNT]; /* 1: yes, 2: no */
-    if (!known[op->id]) {
-        int in_place = op->flags & TIDE_INPLACE;
-        for (int i = 0; i < op->nin; i++) in_place |= written(op, 0, i);
-        known[op->id] = in_place ? 2 : 1;
-    }
-    return known[op->id] == 1;
-}
-
-static tide_status run(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, int nlist,
-                       tide_tensor **in, int nout, tide_tensor **out, int may_stop) {
-    tide_buf few[FEW + MAX_OUT], *bufs = few;
-    int sparse = 0;
-    for (int i = 0; i < nin; i++) sparse += in[i] && !in[i]->storage;
-    if (nin > FEW || sparse) { /* each sparse gradient stands behind them as a pair */
-        bufs =
-            malloc((size_t)(nin + MAX_OUT) * sizeof *bufs + (size_t)sparse * sizeof(tide_sparse));
-        if (!bufs) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", op->name);
-    }
-    tide_sparse *pair = (tide_sparse *)(bufs + nin + MAX_OUT);
-    tide_status st = TIDE_OK;
-    for (int i = 0; i < nin; i++) {
-        if (in[i] && in[i]->storage) {
-            set_buf(&bufs[i], in[i]);
-            if (in[i]->storage->lag && st == TIDE_OK) st = meet_lag(op, attrs, i, in);
-        } else if (in[i]) {
-            set_buf(&pair->ids, in[i]->ids);
-            set_buf(&pair->values, in[i]->values);
-            bufs[i] = (tide_buf){.p = pair++, .rank = TIDE_SPARSE_RANK, .dtype = in[i]->dtype};
-        } else bufs[i] = (tide_buf){.p = NULL};
-    }
-    for (int i = 0; i < nout; i++) {
-        set_buf(&bufs[nin + i], out[i]);
-        if (out[i]->storage->lag) tide_lag_flush(out[i]->storage->lag);
-    }
-    tide_kcall k = {.attrs = attrs,
-                    .in = bufs,
-                    .out = bufs + nin,
-                    .op = op->id,
-                    .nin = nin,
-                    .nout = nout,
-                    .nlist = nlist,
-                    .dev = tide_cpu()};
-    if (st == TIDE_OK) st = TIDE_DECLINE;
-    tide_cancellable = may_stop;
-    double t0 = ctx->profile ? seconds() : 0;
-    for (const tide_engine *const *e = k.dev->engines; *e && st == TIDE_DECLINE; e++) {
-        tide_kernel f = (*e)->table[op->id];
-        if (f) st = f(&k);
-    }
-    if (tide_stopped()) st = TIDE_EINTERRUPT;
-    tide_cancellable = 0;
-    if (ctx->profile && st == TIDE_OK) profile_add(ctx, &k, seconds() - t0);
-    if (st == TIDE_DECLINE)
-        st = tide_fail(ctx, TIDE_ENOKERNEL, "%s: no kernel of device %s serves %s%s%s", op->name,
-                       tide_device_name(k.dev), nin && in[0] ? tide_dtype_name(in[0]->dtype) : "",
-                       nin > 1 && in[1] ? " and " : "",
-                       nin > 1 && in[1] ? tide_dtype_name(in[1]->dtype) : "");
-    else if (st == TIDE_EINTERRUPT) tide_fail(ctx, st, "interrupted!");
-    else if (st == TIDE_EINDEX) bad_position(ctx, op, &k);
-    else if (st == TIDE_ENOMEM)
-        tide_fail(ctx, st, "%s: not enough memory for work space", op->name);
-    else if (st == TIDE_EARG && op->refused)
-        tide_fail(ctx, st, "%s: matrix %ld of %s %s", op->name, (long)k.bad.pos + 1,
-                  op->args()[0].name, op->refused);
-    else if (st != TIDE_OK)
-        tide_fail(ctx, st, "%s: the kernel refuses its input (%s)", op->name, tide_status_name(st));
-    if (bufs != few) free(bufs);
-    return st;
-}
-
-tide_status tide_run_into(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
-                          tide_tensor **in, tide_tensor *out) {
-    return run(ctx, op, attrs, nin, 0, in, 1, &out, 0);
-}
-
-tide_status tide_scatter_rows(tide_ctx *ctx, tide_tensor *out, tide_tensor *ids,
-                              tide_tensor *values) {
-    int64_t n = ids->shape[0], d = out->rank > 1 ? tide_numel(values) / (n ? n : 1) : 1;
-    if (out->dtype != values->dtype || (out->dtype != TIDE_F32 && out->dtype != TIDE_F64))
-        return tide_fail(
-            ctx, TIDE_EDTYPE,
-            "rows of %s cannot be added to %s (expected float32 or float64, both the same)",
-            tide_dtype_name(values->dtype), tide_dtype_name(out->dtype));
-    const int64_t *id = tide_data(ids);
-    if (out->dtype == TIDE_F32) {
-        float *o = tide_data(out);
-        const float *v = tide_data(values);
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t j = 0; j < d; j++) o[id[i] * d + j] += v[i * d + j];
-    } else {
-        double *o = tide_data(out);
-        const double *v = tide_data(values);
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t j = 0; j < d; j++) o[id[i] * d + j] += v[i * d + j];
-    }
-    return TIDE_OK;
-}
 
 /* -- casts that an op asks for -- */
 
@@ -338,14 +149,11 @@ static void reserve_rng(tide_ctx *ctx, const tide_op *op, void *attrs, const tid
     const tide_arg *a = op->args();
     for (int i = 0; i < op->nargs; i++)
         if (a[i].kind == TIDE_ARG_RNG) {
-            tide_rng *r = (tide_rng *)((char *)attrs + a[i].offset);
-            if (r->seed || r->stream || r->offset)
-                return; /* given: a replay or the caller's own stream */
-            uint64_t n = 1;
-            for (int j = 0; j < meta->rank; j++) n *= (uint64_t)meta->shape[j];
-            *r = ctx->rng;
-            if (r->offset == 0) r->offset = ctx->rng.offset = 1; /* never all zero: see above */
-            ctx->rng.offset += (n + 31) & ~(uint64_t)15;         /* whole groups of philox.h */
+            tide_rng *r = (tide_rng *)(void *)((char *)attrs + a[i].offset);
+            if (r->seed || r->stream || r->offset) return; /* given: the caller's own stream */
+            int64_t n = 1;
+            for (int j = 0; j < meta->rank; j++) n *= meta->shape[j];
+            tide_draw(ctx, n, r);
             return;
         }
 }
@@ -377,11 +185,6 @@ static tide_status apply_view(tide_call *c, tide_tensor **out) {
                      c->view_offset, out);
 }
 
-static void bump_written(const tide_op *op, int nin, int nlist, tide_tensor **in) {
-    for (int i = 0; i < nin; i++)
-        if (in[i] && in[i]->storage && written(op, nlist, i)) in[i]->storage->version++;
-}
-
 static tide_status apply_compose(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
                                  tide_tensor **in, tide_tensor **out);
 
@@ -394,6 +197,7 @@ static tide_status apply_plain(tide_ctx *ctx, const tide_op *op, const void *att
         .ctx = ctx, .op = op, .attrs = a, .in = in, .nin = nin, .nlist = nlist, .meta = meta};
     if (op->kind == TIDE_VIEW_OP) c.view_offset = in[0]->offset;
     if (op->infer) TIDE_TRY(op->infer(&c));
+    if (op->measure) TIDE_TRY(op->measure(&c));
     int made = 0;
     tide_status st = TIDE_OK;
     if (op->kind == TIDE_VIEW_OP) {
@@ -404,9 +208,16 @@ static tide_status apply_plain(tide_ctx *ctx, const tide_op *op, const void *att
         for (; made < op->nout && st == TIDE_OK; made++)
             st = tide_new_like(ctx, &meta[made], &out[made]);
         if (st != TIDE_OK) made--; /* the one that failed is NULL already */
-        if (st == TIDE_OK) st = run(ctx, op, a, nin, nlist, in, op->nout, out, writes_new(op));
-        if (st == TIDE_OK && !writes_new(op)) bump_written(op, nin, nlist, in);
-        if (st == TIDE_OK && op->after) op->after(&c);
+        const tide_step step = {.op = op,
+                                .attrs = a,
+                                .nin = nin,
+                                .nout = op->nout,
+                                .nlist = nlist,
+                                .may_stop = !(op->flags & TIDE_INPLACE) && !tide_inout(op),
+                                .in = in,
+                                .out = out};
+        if (st == TIDE_OK) st = tide_launch(ctx, &step);
+        if (st == TIDE_OK && ctx->steps) st = tide_steps_add(ctx, &step);
     }
     if (st == TIDE_OK && ctx->grad_mode && !(op->flags & TIDE_NOGRAD)) {
         int any = 0;
@@ -445,7 +256,7 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
     }
     if (!changed) return apply_plain(ctx, op, attrs, nin, nlist, in, out);
     for (int i = 0; i < nin && half >= 0; i++) /* what is written into a copy would be lost */
-        if (in[i] && in[i]->dtype == half && written(op, nlist, i))
+        if (in[i] && in[i]->dtype == half && tide_written(op, nlist, i))
             return tide_fail(ctx, TIDE_EDTYPE,
                              "%s: writes in place, and not into %s (expected float32 or float64)",
                              op->name, tide_dtype_name(half));

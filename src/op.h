@@ -19,7 +19,8 @@ typedef enum {
     TIDE_ARG_SHAPE,
     TIDE_ARG_PAIRS,
     TIDE_ARG_TEXT,
-    TIDE_ARG_RNG
+    TIDE_ARG_RNG,
+    TIDE_ARG_NUMBERS
 } tide_arg_kind;
 enum {
     OPTIONAL,
@@ -34,6 +35,8 @@ typedef struct {
     const char *def; /* default as text; for inputs the shape */
     const char *doc;
 } tide_arg;
+
+struct tide_step; /* launch.h */
 
 /* One call in flight. `infer` reads inputs and attributes (which it may normalise: negative axes)
  * and fills `meta`. */
@@ -61,6 +64,7 @@ enum {                      /* flags of a descriptor */
        TIDE_FIRST_ORDER =
            128, /* `grad` cannot be differentiated: with create_graph `compose` is, instead */
        TIDE_CASTS = 512, /* the attribute dtype: the door casts x before, the result after */
+       TIDE_LAGS = 1024, /* sees itself to rows that lag behind (lag.c) */
        TIDE_BITS = 256,  /* integers and bools alone: numbers written out stay whole */
 };
 #define TIDE_SAVE_IN(i) (1u << (i))         /* `saves`: keep input i for the rule */
@@ -74,13 +78,19 @@ struct tide_op {
     size_t attrs_size;
     unsigned flags, saves;
     unsigned whole; /* bit i: input i holds positions or ids; numbers written out there are int64 */
-    tide_status (*infer)(tide_call *);
+    tide_status (*infer)(tide_call *); /* reads shapes, dtypes and attributes, never elements */
     void (*grad)(tide_tape *, const tide_node *);
     /* COMPOSE_OP: the definition; fused ops: the same thing with smaller ops, oracle and source of
      * second derivatives. */
     void (*compose)(tide_tape *, const void *attrs, int nin, tide_tensor **in, tide_tensor **out);
-    void (*after)(const tide_call *);    /* optional: the kernel has run */
-    const char *refused;                 /* optional: what a refused matrix is */
+    /* Optional. Reads elements of its inputs to finish `meta`; such a step cannot be kept. */
+    tide_status (*measure)(tide_call *);
+    /* Optional: at each launch, before the kernel's buffers are made, and when it has run. */
+    tide_status (*before)(tide_ctx *, const struct tide_step *);
+    void (*after)(const struct tide_step *);
+    const char *live;    /* optional: names of attributes that change from step to step */
+    const char *refused; /* optional: what a refused matrix is */
+    const char *zero;    /* optional: the remedy where a position is 0 */
     double (*flops)(const tide_kcall *); /* optional: multiplications and additions of matrix
                                             products, for the profile */
 };

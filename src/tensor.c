@@ -297,19 +297,7 @@ tide_status tide_densify(tide_ctx *ctx, tide_tensor *t, tide_tensor **out) {
         *out = tide_retain(t);
         return TIDE_OK;
     }
-    int was = tide_grad_mode(ctx, 0);
-    tide_meta m = tide_meta_of(t);
-    tide_status st = tide_new_like(ctx, &m, out);
-    if (st == TIDE_OK) {
-        memset((*out)->storage->data, 0, (*out)->storage->bytes);
-        st = tide_scatter_rows(ctx, *out, t->ids, t->values);
-        if (st != TIDE_OK) {
-            tide_release(*out);
-            *out = NULL;
-        }
-    }
-    tide_grad_mode(ctx, was);
-    return st;
+    return tide_apply(ctx, &tide_op_densify_, &(tide_densify__attrs){0}, 1, &t, out);
 }
 
 tide_status tide_contiguous(tide_ctx *ctx, tide_tensor *t, tide_tensor **out) {
@@ -352,7 +340,6 @@ tide_status tide_copy_into(tide_ctx *ctx, tide_tensor *dst, tide_tensor *src) {
             st = tide_run_into(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &from, dst);
         tide_release(copy);
     }
-    if (st == TIDE_OK) dst->storage->version++;
     tide_release(wide);
     tide_release(cast);
     tide_grad_mode(ctx, was);

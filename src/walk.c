@@ -117,7 +117,6 @@ static tide_status accumulate(tide_ctx *ctx, tide_tensor **slot, tide_tensor *g,
         tide_release(dense[1]);
     } else if (!record && have->refs == 1 && have->storage->refs == 1 && tide_is_contiguous(have)) {
         st = tide_run_into(ctx, &tide_op_add, &(tide_add_attrs){0}, 2, pair, have);
-        if (st == TIDE_OK) have->storage->version++;
         tide_release(g);
         return st;
     } else {

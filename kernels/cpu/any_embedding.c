@@ -68,6 +68,26 @@ TIDE_ANY_KERNEL(embedding_grad_) { /* dy, ids */
     return TIDE_OK;
 }
 
+/* Rows are added in the order of the ids. */
+#define SUM_ROWS(T)                                                            \
+    do {                                                                       \
+        const T *g = s->values.p;                                              \
+        T *y = c->out[0].p;                                                    \
+        for (int64_t i = 0; i < n; i++)                                        \
+            for (int64_t j = 0; j < d; j++) y[ids[i] * d + j] += g[i * d + j]; \
+    } while (0)
+
+TIDE_ANY_KERNEL(densify_) { /* ids and rows */
+    const tide_sparse *s = c->in[0].p;
+    const int64_t *ids = s->ids.p, n = s->ids.shape[0], d = row_size(&c->out[0]);
+    const size_t size = tide_dtype_size(c->out[0].dtype);
+    if (c->out[0].dtype != TIDE_F32 && c->out[0].dtype != TIDE_F64) return TIDE_DECLINE;
+    memset(c->out[0].p, 0, (size_t)tide_buf_numel(&c->out[0]) * size);
+    if (c->out[0].dtype == TIDE_F32) SUM_ROWS(float);
+    else SUM_ROWS(double);
+    return TIDE_OK;
+}
+
 #define SCALED_ROWS(FROM, TO)                                                     \
     do {                                                                          \
         const FROM *x = c->in[0].p;                                               \

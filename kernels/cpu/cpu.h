@@ -34,14 +34,15 @@
  * compiled per level: none of these takes positions in memory from what an earlier loop computed.
  */
 #if defined REAL || defined TIDE_POLLED
-#define TIDE_GO_ON !tide_stopped()
+#define TIDE_GO_ON (tide_may_stop = may_stop_, !tide_stopped())
 #else
-#define TIDE_GO_ON 1
+#define TIDE_GO_ON ((void)may_stop_, 1)
 #endif
 /* clang-format off */
 #define TIDE_TEAM \
     _Pragma("omp parallel for schedule(static) num_threads(tide_num_threads()) if (chunks_ > 1)")
 #define TIDE_PARALLEL_FOR(n, grain) \
+    for (int may_stop_ = tide_may_stop, whole_ = 1; whole_; whole_ = 0) \
     for (int64_t n_ = (n), grain_ = (grain), chunks_ = n_ > 0 ? TIDE_CEIL_DIV(n_, grain_) : 0; \
          chunks_ > 0; chunks_ = 0) \
         TIDE_TEAM \

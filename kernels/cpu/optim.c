@@ -334,19 +334,18 @@ TIDE_KERNEL(adam_step_) {
     return step(c, 3, 1, at->lag_, k, at->amsgrad ? adam_largest : adam);
 }
 
-/* The steps that a row missed, all in registers: alpha, 1 - b1, 1 - b2, epsilon of each, gradient
- * 0. */
-static void catch_up(int64_t d, REAL *p, REAL *m, REAL *v, const double (*steps)[4], int64_t from,
-                     int64_t to) {
+/* The steps that a row missed, all in registers, gradient 0. */
+static void catch_up(int64_t d, REAL *p, REAL *m, REAL *v, const tide_adam_lag__attrs *at,
+                     int64_t from) {
+    const REAL k1 = (REAL)(1 - at->beta_1), k2 = (REAL)(1 - at->beta_2), eps = (REAL)at->epsilon;
     enum { WIDE = 16 };
     for (int64_t j = 0; j < d; j += WIDE) {
         const size_t bytes = (size_t)TIDE_MIN(WIDE, d - j) * sizeof(REAL);
         REAL P[WIDE] = {0}, M[WIDE] = {0}, V[WIDE];
         for (int l = 0; l < WIDE; l++) V[l] = 1; /* lanes beyond the row divide by something */
         memcpy(P, p + j, bytes), memcpy(M, m + j, bytes), memcpy(V, v + j, bytes);
-        for (int64_t s = from; s < to; s++) {
-            const REAL alpha = (REAL)steps[s][0], k1 = (REAL)steps[s][1], k2 = (REAL)steps[s][2],
-                       eps = (REAL)steps[s][3];
+        for (int64_t s = from; s < at->alpha.n; s++) {
+            const REAL alpha = (REAL)at->alpha.v[s];
 #pragma omp simd
             for (int l = 0; l < WIDE; l++) {
                 const REAL mi = M[l] + (0 - M[l]) * k1, vi = V[l] + (0 - V[l]) * k2;
@@ -358,31 +357,30 @@ static void catch_up(int64_t d, REAL *p, REAL *m, REAL *v, const double (*steps)
     }
 }
 
-TIDE_KERNEL(adam_lag_) { /* p, m, v, touched, steps, ids */
+TIDE_KERNEL(adam_lag_) { /* p, m, v, touched, ids */
     const tide_adam_lag__attrs *at = c->attrs;
-    const int64_t rows = c->in[0].shape[0], n = c->in[4].shape[0],
+    const int64_t rows = c->in[0].shape[0], n = at->alpha.n,
                   d = rows ? tide_buf_numel(&c->in[0]) / rows : 0;
-    const double(*steps)[4] = c->in[4].p;
     REAL *p = c->in[0].p, *m = c->in[1].p, *v = c->in[2].p;
     uint8_t *touched = c->in[3].p;
-    if (!c->in[5].p) { /* all, and the steps will be forgotten */
+    if (!c->in[4].p) { /* all, and the steps will be forgotten */
         TIDE_PARALLEL_FOR (rows, TIDE_MAX(1, 4096 / (d + 1))) {
             for (int64_t r = next_touched(touched, lo, hi); r < hi;
                  r = next_touched(touched, r + 1, hi)) {
-                catch_up(d, p + r * d, m + r * d, v + r * d, steps, touched[r] - 1, n);
+                catch_up(d, p + r * d, m + r * d, v + r * d, at, touched[r] - 1);
                 touched[r] = 1;
             }
         }
         return TIDE_OK;
     }
-    const int64_t count = tide_buf_numel(&c->in[5]);
+    const int64_t count = tide_buf_numel(&c->in[4]);
     struct late {
         int64_t row, from;
     } *late = tide_scratch(c->dev, (size_t)(count + 1) * sizeof *late);
     int64_t found = 0;
     if (!late) return TIDE_ENOMEM;
     for (int64_t i = 0; i < count; i++) { /* an id that is out of range is the reader's to report */
-        const int64_t r = tide_label_from(&c->in[5], i, at->base);
+        const int64_t r = tide_label_from(&c->in[4], i, at->base);
         if (r < 0 || r >= rows || touched[r] == 0 || touched[r] - 1 == n) continue;
         late[found++] = (struct late){r, touched[r] - 1};
         touched[r] = (uint8_t)(n + 1);
@@ -390,7 +388,7 @@ TIDE_KERNEL(adam_lag_) { /* p, m, v, touched, steps, ids */
     TIDE_PARALLEL_FOR (found, TIDE_MAX(1, 4096 / (d * TIDE_MAX(1, n / 2) + 1))) {
         for (int64_t i = lo; i < hi; i++) {
             const int64_t r = late[i].row * d;
-            catch_up(d, p + r, m + r, v + r, steps, late[i].from, n);
+            catch_up(d, p + r, m + r, v + r, at, late[i].from);
         }
     }
     return TIDE_OK;

@@ -683,7 +683,7 @@ static void push_call(lua_State *L, const tide_op *op, int method) {
 
 static const char *const kind_names[] = {"tensor", "tensors", "int",  "float", "bool",
                                          "enum",   "dtype",   "axis", "axes",  "ints",
-                                         "shape",  "pairs",   "text", "rng"};
+                                         "shape",  "pairs",   "text", "rng",   "numbers"};
 
 /* core.op_info(name): { name, doc, kind, args = { { name, kind, required, default, doc } },
  * outputs, differentiable, private } */

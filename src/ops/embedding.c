@@ -1,5 +1,5 @@
 /* Embedding tables, with sparse gradients for leaves, and the gather of batches. */
-#include "../op.h"
+#include "../lag.h"
 
 static tide_status embedding_infer(tide_call *c) { /* table, ids */
     const tide_tensor *table = c->in[0], *ids = c->in[1];
@@ -43,8 +43,10 @@ static void embedding_grad(tide_tape *t, const tide_node *n) {
     tide_t_keep(t, g);
     tide_t_give(t, 0, g);
 }
-TIDE_DESCRIBE(embedding, .flags = TIDE_CONTIGUOUS, .infer = embedding_infer, .grad = embedding_grad,
-              .saves = TIDE_SAVE_IN(1));
+TIDE_DESCRIBE(embedding, .flags = TIDE_CONTIGUOUS | TIDE_LAGS, .infer = embedding_infer,
+              .before = tide_lag_lookup, .grad = embedding_grad, .saves = TIDE_SAVE_IN(1),
+              .zero = "; ids count from 1: add 1 to ids that count from 0, or give 0 a row by "
+                      "mask_zero = true (padding) or zero_row = true");
 
 static tide_status ids_infer(tide_call *c) {
     c->meta[0] = (tide_meta){.rank = 1, .dtype = TIDE_I64, .shape = {tide_numel(c->in[0])}};
@@ -68,6 +70,9 @@ static void embedding_grad_grad(tide_tape *t, const tide_node *n) {
 }
 TIDE_DESCRIBE(embedding_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE,
               .infer = embedding_grad_infer, .grad = embedding_grad_grad, .saves = TIDE_SAVE_IN(1));
+
+TIDE_DESCRIBE(densify_, .flags = TIDE_SPARSE | TIDE_NOGRAD | TIDE_PRIVATE | TIDE_HALF,
+              .infer = tide_infer_same);
 
 static tide_status batch_infer(tide_call *c) { /* x, order */
     const tide_batch_gather_attrs *a = c->attrs;

@@ -384,20 +384,20 @@ static tide_status count_true(tide_call *c, int64_t *count) {
     }
     return TIDE_OK;
 }
-static tide_status flatnonzero_infer(tide_call *c) {
+static tide_status flatnonzero_measure(tide_call *c) {
     int64_t n;
     TIDE_TRY(count_true(c, &n));
     return result_of(c, &(tide_ints){.n = 1, .v = {n}}, TIDE_I64);
 }
 TIDE_DESCRIBE(flatnonzero, .flags = TIDE_NOGRAD | TIDE_HALF | TIDE_CONTIGUOUS,
-              .infer = flatnonzero_infer);
-static tide_status nonzero_infer(tide_call *c) {
+              .measure = flatnonzero_measure);
+static tide_status nonzero_measure(tide_call *c) {
     int64_t n;
     TIDE_TRY(count_true(c, &n));
     return result_of(c, &(tide_ints){.n = 2, .v = {n, c->in[0]->rank}}, TIDE_I64);
 }
 TIDE_DESCRIBE(nonzero_, .flags = TIDE_NOGRAD | TIDE_HALF | TIDE_CONTIGUOUS | TIDE_PRIVATE,
-              .infer = nonzero_infer);
+              .measure = nonzero_measure);
 
 static tide_status boolean_mask_infer(tide_call *c) {
     const tide_tensor *x = c->in[0], *m = c->in[1];
@@ -460,8 +460,15 @@ static tide_status bincount_infer(tide_call *c) {
         return tide_op_fail(c, TIDE_ESHAPE,
                             "weights differ from x in number (expected %ld, got %ld)",
                             (long)tide_numel(x), (long)tide_numel(w));
+    int dtype = !w || w->dtype == TIDE_BOOL || w->dtype == TIDE_U8 || w->dtype == TIDE_I8
+        ? TIDE_I32
+        : w->dtype;
+    return result_of(c, &(tide_ints){.n = 1}, dtype);
+}
+static tide_status bincount_measure(tide_call *c) {
+    const tide_bincount_attrs *a = c->attrs;
     int64_t most = a->minlength < 0 ? 0 : a->minlength;
-    if (tide_numel(x) > 0) { /* what overflows or is below the base, the kernel refuses */
+    if (tide_numel(c->in[0]) > 0) { /* what overflows or is below the base, the kernel refuses */
         int64_t largest, v;
         TIDE_TRY(number_of(c, &tide_op_max, &(tide_max_attrs){.axis.n = -1}, c->in[0], &largest));
         if (__builtin_sub_overflow(largest, a->base, &v)) v = -1;
@@ -469,10 +476,7 @@ static tide_status bincount_infer(tide_call *c) {
             return tide_op_fail(c, TIDE_EINDEX, "an id of x is too large (got %ld)", (long)largest);
         if (v >= most) most = v + 1;
     }
-    int dtype = !w || w->dtype == TIDE_BOOL || w->dtype == TIDE_U8 || w->dtype == TIDE_I8
-        ? TIDE_I32
-        : w->dtype;
-    return result_of(c, &(tide_ints){.n = 1, .v = {most}}, dtype);
+    return result_of(c, &(tide_ints){.n = 1, .v = {most}}, c->meta[0].dtype);
 }
 TIDE_DESCRIBE(bincount, .whole = TIDE_SAVE_IN(0), .flags = TIDE_NOGRAD | TIDE_CONTIGUOUS,
-              .infer = bincount_infer);
+              .infer = bincount_infer, .measure = bincount_measure);

@@ -79,25 +79,27 @@ static tide_status numbered(tide_call *c, int64_t number) {
     if (number < 1) return tide_op_fail(c, TIDE_EARG, "step counts from 1 (got %ld)", (long)number);
     return TIDE_OK;
 }
-#define STEP(name, needed, number)                  \
-    static tide_status name##_infer(tide_call *c) { \
-        const tide_##name##_attrs *a = c->attrs;    \
-        (void)a;                                    \
-        TIDE_TRY(numbered(c, number));              \
-        return step_checks(c, needed);              \
-    }                                               \
-    TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE, .infer = name##_infer)
+#define LIVE "step learning_rate grad_scale u_product"
+#define STEP(name, needed, number)                                                                \
+    static tide_status name##_infer(tide_call *c) {                                               \
+        const tide_##name##_attrs *a = c->attrs;                                                  \
+        (void)a;                                                                                  \
+        TIDE_TRY(numbered(c, number));                                                            \
+        return step_checks(c, needed);                                                            \
+    }                                                                                             \
+    TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE, .infer = name##_infer, \
+                  .live = LIVE)
 
 STEP(sgd_step_, a->momentum != 0 ? 1u : 0u, 1);
 static tide_status adam_step__infer(tide_call *c) {
     const tide_adam_step__attrs *a = c->attrs;
     TIDE_TRY(numbered(c, a->step));
-    TIDE_TRY(step_checks(c, a->amsgrad ? 7u : 3u));
-    return tide_lag_before(c);
+    return step_checks(c, a->amsgrad ? 7u : 3u);
 }
-TIDE_DESCRIBE(adam_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE,
-              .infer = adam_step__infer, .after = tide_lag_after);
-TIDE_DESCRIBE(adam_lag_, .flags = TIDE_NOGRAD | TIDE_PRIVATE);
+TIDE_DESCRIBE(adam_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE | TIDE_LAGS,
+              .infer = adam_step__infer, .before = tide_lag_before, .after = tide_lag_after,
+              .live = LIVE);
+TIDE_DESCRIBE(adam_lag_, .flags = TIDE_NOGRAD | TIDE_PRIVATE | TIDE_LAGS);
 STEP(rmsprop_step_, 1u | (a->momentum != 0 ? 2u : 0u) | (a->centered ? 4u : 0u), 1);
 STEP(adagrad_step_, 1u, 1);
 STEP(adamax_step_, 3u, a->step);

@@ -1,0 +1,286 @@
+/* Running kernels. Every kernel of a tensor's op runs here: eager calls, Adam's late steps, sums in
+ * place, kept steps.
+ *
+ * Invariant: buffers and versions are made from the tensors at each launch, so that a step that was
+ * kept sees the memory and the contents of today. A failed launch leaves a message in the context.
+ */
+#include "launch.h"
+
+#include "device.h"
+#include "lag.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { MAX_OUT = 8, FEW = 16 };
+
+/* -- what an op writes -- */
+
+unsigned tide_inout(const tide_op *op) {
+    static _Atomic uint16_t known[TIDE_OP_COUNT]; /* bit 15: it is */
+    unsigned bits = atomic_load_explicit(&known[op->id], memory_order_relaxed);
+    if (bits) return bits & 0x7FFF;
+    const tide_arg *a = op->args();
+    for (int k = 0, at = 0; k < op->nargs; k++)
+        if (a[k].kind == TIDE_ARG_IN) bits |= (unsigned)(a[k].need == INOUT) << at++;
+    atomic_store_explicit(&known[op->id], (uint16_t)(bits | 0x8000), memory_order_relaxed);
+    return bits;
+}
+
+/* Of lists all but the second, which holds what is read: gradients, or the parameters of a moving
+ * average. */
+int tide_written(const tide_op *op, int nlist, int i) {
+    if (i >= op->nin) return op->flags & TIDE_INPLACE && (i - op->nin) / nlist != 1;
+    return tide_inout(op) >> i & 1;
+}
+
+static void bump_versions(const tide_step *s) {
+    const unsigned inout = tide_inout(s->op);
+    for (int i = 0; inout >> i; i++)
+        if (inout >> i & 1) s->in[i]->storage->version++;
+    if (s->op->flags & TIDE_INPLACE)
+        for (int i = s->op->nin; i < s->nin; i++)
+            if (s->in[i] && s->in[i]->storage && tide_written(s->op, s->nlist, i))
+                s->in[i]->storage->version++;
+    for (int i = 0; s->existing && i < s->nout; i++) s->out[i]->storage->version++;
+}
+
+/* -- buffers -- */
+
+static void set_buf(tide_buf *b, const tide_tensor *t) {
+    b->p = (char *)t->storage->data + t->offset * (int64_t)tide_dtype_size(t->dtype);
+    memcpy(b->shape, t->shape, sizeof b->shape); /* whole: cheaper than a loop over the rank */
+    memcpy(b->stride, t->stride, sizeof b->stride);
+    b->rank = t->rank;
+    b->dtype = t->dtype;
+    b->storage_id = t->storage->id;
+    b->version = t->storage->version;
+}
+
+/* Of the first tensor that there is, results first. */
+static tide_device *device_of(const tide_step *s) {
+    if (s->nout) return s->out[0]->storage->dev;
+    for (int i = 0; i < s->nin; i++)
+        if (s->in[i]) return (s->in[i]->storage ? s->in[i] : s->in[i]->values)->storage->dev;
+    return tide_cpu();
+}
+
+/* -- failures in words -- */
+
+static tide_status bad_position(tide_ctx *ctx, const tide_op *op, const tide_kcall *k) {
+    const tide_arg *args = op->args();
+    const char *name = k->bad.in >= 0 && k->bad.in < op->nargs ? args[k->bad.in].name : "input";
+    const tide_buf *b = &k->in[k->bad.in];
+    char where[160] = "[";
+    int64_t flat = k->bad.pos, at[TIDE_MAX_RANK];
+    for (int i = b->rank - 1; i >= 0; i--) at[i] = flat % b->shape[i] + 1, flat /= b->shape[i];
+    for (int i = 0; i < b->rank; i++) {
+        size_t n = strlen(where);
+        snprintf(where + n, sizeof where - n, i ? ", %ld" : "%ld", (long)at[i]);
+    }
+    const int op_name = (int)strlen(op->name) -
+        (op->name[strlen(op->name) - 1] == '_'); /* private names without their mark */
+    if (k->bad.value == INT64_MIN)
+        return tide_fail(ctx, TIDE_EINDEX, "%.*s: %s%s] is not a whole number (expected %ld..%ld)",
+                         op_name, op->name, name, where, (long)k->bad.lo, (long)k->bad.hi);
+    const char *remedy =
+        op->zero ? op->zero : "; positions count from 1: add 1 to labels or ids that count from 0";
+    return tide_fail(ctx, TIDE_EINDEX, "%.*s: %s%s] is out of range (expected %ld..%ld, got %ld)%s",
+                     op_name, op->name, name, where, (long)k->bad.lo, (long)k->bad.hi,
+                     (long)k->bad.value, k->bad.value != 0 || k->bad.lo != 1 ? "" : remedy);
+}
+
+static void explain(tide_ctx *ctx, const tide_step *s, const tide_kcall *k, tide_status st) {
+    const tide_op *op = s->op;
+    const tide_tensor *a = s->nin > 0 ? s->in[0] : NULL, *b = s->nin > 1 ? s->in[1] : NULL;
+    if (st == TIDE_ENOKERNEL)
+        tide_fail(ctx, st, "%s: no kernel of device %s serves %s%s%s", op->name,
+                  tide_device_name(k->dev), a ? tide_dtype_name(a->dtype) : "", b ? " and " : "",
+                  b ? tide_dtype_name(b->dtype) : "");
+    else if (st == TIDE_EINTERRUPT) tide_fail(ctx, st, "interrupted!");
+    else if (st == TIDE_EINDEX) bad_position(ctx, op, k);
+    else if (st == TIDE_ENOMEM)
+        tide_fail(ctx, st, "%s: not enough memory for work space", op->name);
+    else if (st == TIDE_EARG && op->refused)
+        tide_fail(ctx, st, "%s: matrix %ld of %s %s", op->name, (long)k->bad.pos + 1,
+                  op->args()[0].name, op->refused);
+    else
+        tide_fail(ctx, st, "%s: the kernel refuses its input (%s)", op->name, tide_status_name(st));
+}
+
+/* -- profile -- */
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void profile_add(tide_ctx *ctx, const tide_kcall *k, double t) {
+    double work = tide_ops[k->op]->flops ? tide_ops[k->op]->flops(k) : 0;
+    int64_t bytes = 0;
+    for (int i = 0; i < k->nin; i++)
+        if (k->in[i].p && k->in[i].rank != TIDE_SPARSE_RANK)
+            bytes += tide_buf_numel(&k->in[i]) * (int64_t)tide_dtype_size(k->in[i].dtype);
+    for (int i = 0; i < k->nout; i++)
+        bytes += tide_buf_numel(&k->out[i]) * (int64_t)tide_dtype_size(k->out[i].dtype);
+    ctx->profile->op[k->op].calls++;
+    ctx->profile->op[k->op].bytes += bytes;
+    ctx->profile->op[k->op].seconds += t;
+    ctx->profile->op[k->op].flops += work;
+}
+
+/* -- the launch -- */
+
+/* The engines in order, until one serves. */
+static tide_status serve(tide_ctx *ctx, tide_kcall *k) {
+    const double t0 = ctx->profile ? seconds() : 0;
+    const int outer = tide_may_stop; /* a launch may stand inside another: rows that lag behind */
+    tide_may_stop = k->may_stop;
+    tide_status st = TIDE_DECLINE;
+    for (const tide_engine *const *e = k->dev->engines; *e && st == TIDE_DECLINE; e++) {
+        tide_kernel f = (*e)->table[k->op];
+        if (f) st = f(k);
+    }
+    if (tide_stopped()) st = TIDE_EINTERRUPT;
+    tide_may_stop = outer;
+    if (ctx->profile && st == TIDE_OK) profile_add(ctx, k, seconds() - t0);
+    return st == TIDE_DECLINE ? TIDE_ENOKERNEL : st;
+}
+
+tide_status tide_launch(tide_ctx *ctx, const tide_step *s) {
+    const tide_op *op = s->op;
+    if (op->before) TIDE_TRY(op->before(ctx, s));
+    tide_buf few[FEW + MAX_OUT], *bufs = few;
+    int sparse = 0;
+    for (int i = 0; i < s->nin; i++) sparse += s->in[i] && !s->in[i]->storage;
+    if (s->nin > FEW || sparse) { /* each sparse gradient stands behind them as a pair */
+        bufs = malloc((size_t)(s->nin + MAX_OUT) * sizeof *bufs +
+                      (size_t)sparse * sizeof(tide_sparse));
+        if (!bufs) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", op->name);
+    }
+    tide_sparse *pair = (tide_sparse *)(bufs + s->nin + MAX_OUT);
+    for (int i = 0; i < s->nin; i++) {
+        const tide_tensor *x = s->in[i];
+        if (x && x->storage) {
+            if (x->storage->lag && !(op->flags & TIDE_LAGS)) tide_lag_flush(x->storage->lag);
+            set_buf(&bufs[i], x);
+        } else if (x) {
+            set_buf(&pair->ids, x->ids);
+            set_buf(&pair->values, x->values);
+            bufs[i] = (tide_buf){.p = pair++, .rank = TIDE_SPARSE_RANK, .dtype = x->dtype};
+        } else bufs[i] = (tide_buf){.p = NULL};
+    }
+    for (int i = 0; i < s->nout; i++) {
+        if (s->out[i]->storage->lag) tide_lag_flush(s->out[i]->storage->lag);
+        set_buf(&bufs[s->nin + i], s->out[i]);
+    }
+    tide_kcall k = {.attrs = s->attrs,
+                    .in = bufs,
+                    .out = bufs + s->nin,
+                    .op = op->id,
+                    .nin = s->nin,
+                    .nout = s->nout,
+                    .nlist = s->nlist,
+                    .may_stop = s->may_stop,
+                    .dev = device_of(s)};
+    const tide_status st = serve(ctx, &k);
+    if (st != TIDE_OK) explain(ctx, s, &k, st);
+    else {
+        bump_versions(s);
+        if (op->after) op->after(s);
+    }
+    if (bufs != few) free(bufs);
+    return st;
+}
+
+tide_status tide_run_into(tide_ctx *ctx, const tide_op *op, void *attrs, int nin, tide_tensor **in,
+                          tide_tensor *out) {
+    const tide_step s = {
+        .op = op, .attrs = attrs, .nin = nin, .nout = 1, .existing = 1, .in = in, .out = &out};
+    TIDE_TRY(tide_launch(ctx, &s));
+    return ctx->steps ? tide_steps_add(ctx, &s) : TIDE_OK;
+}
+
+/* -- kept steps -- */
+
+tide_status tide_step_keep(tide_ctx *ctx, const tide_step *s, tide_step **out) {
+    const size_t attrs = (s->op->attrs_size + 15) & ~(size_t)15;
+    const int n = s->nin + s->nout;
+    *out = NULL;
+    if (s->op->measure)
+        return tide_fail(ctx, TIDE_EARG,
+                         "%s: the shape of its result depends on the elements of its input; such a "
+                         "step cannot be kept",
+                         s->op->name);
+    char *block = malloc(sizeof **out + attrs + (size_t)n * sizeof(tide_tensor *));
+    if (!block) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory to keep it", s->op->name);
+    tide_step *k = (tide_step *)block;
+    *k = *s;
+    k->existing = 1;
+    k->in = (tide_tensor **)(block + sizeof *k);
+    k->out = k->in + s->nin;
+    k->attrs = k->out + s->nout;
+    for (int i = 0; i < s->nin; i++) k->in[i] = tide_retain(s->in[i]);
+    for (int i = 0; i < s->nout; i++) k->out[i] = tide_retain(s->out[i]);
+    if (s->op->attrs_size) memcpy(k->attrs, s->attrs, s->op->attrs_size);
+    *out = k;
+    return TIDE_OK;
+}
+
+void tide_step_free(tide_step *s) {
+    for (int i = 0; i < s->nin; i++) tide_release(s->in[i]);
+    for (int i = 0; i < s->nout; i++) tide_release(s->out[i]);
+    free(s);
+}
+
+tide_status tide_step_again(tide_ctx *ctx, tide_step *s) {
+    const tide_arg *a = s->op->args();
+    for (int i = 0; i < s->op->nargs; i++)
+        if (a[i].kind == TIDE_ARG_RNG && s->nout)
+            tide_draw(ctx, tide_numel(s->out[0]),
+                      (tide_rng *)(void *)((char *)s->attrs + a[i].offset));
+    return tide_launch(ctx, s);
+}
+
+/* Is the word among those of `list`, which blanks separate? */
+static int among(const char *list, const char *word) {
+    const size_t n = strlen(word);
+    for (const char *p = list; p && (p = strstr(p, word)); p += n)
+        if ((p == list || p[-1] == ' ') && (p[n] == ' ' || !p[n])) return 1;
+    return 0;
+}
+
+int tide_step_set(tide_step *s, const char *name, double value) {
+    const tide_arg *a = s->op->args();
+    for (int i = 0; i < s->op->nargs && among(s->op->live, name); i++) {
+        void *at = (char *)s->attrs + a[i].offset;
+        if (strcmp(a[i].name, name) != 0) continue;
+        if (a[i].kind == TIDE_ARG_INT) *(int64_t *)at = (int64_t)value;
+        else *(double *)at = value;
+        return 1;
+    }
+    return 0;
+}
+
+void tide_steps_clear(tide_steps *steps) {
+    for (int64_t i = 0; i < steps->n; i++) tide_step_free(steps->step[i]);
+    free(steps->step);
+    *steps = (tide_steps){0};
+}
+
+tide_status tide_steps_add(tide_ctx *ctx, const tide_step *s) {
+    tide_steps *all = ctx->steps;
+    if (all->n == all->cap) {
+        const int64_t cap = all->cap ? all->cap * 2 : 64;
+        tide_step **more = realloc(all->step, (size_t)cap * sizeof *more);
+        if (!more) return tide_fail(ctx, TIDE_ENOMEM, "not enough memory to keep a step");
+        all->step = more, all->cap = cap;
+    }
+    TIDE_TRY(tide_step_keep(ctx, s, &all->step[all->n]));
+    all->n++;
+    return TIDE_OK;
+}
