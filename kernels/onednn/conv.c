@@ -5,6 +5,7 @@
  * (k..., C/groups, F) is one of the layouts it can be told about, by strides. */
 #include "onednn.h"
 
+#include "../cpu/cpu.h"
 #include "../engines.h"
 #include "../geometry.h"
 
@@ -175,15 +176,56 @@ static int leave_to_plain(const tide_dnnl_key *key) {
     return tide_winograd_fits(&g);
 }
 
+/* Would the library's 1x1 code for the kernel's gradient go wrong? With strides it gathers the
+ * pixels that the windows meet into a buffer of (pixels, channels) per thread, by whole vectors of
+ * channels. With fewer channels than a vector has elements (8 with AVX2, 16 with AVX-512) the end
+ * of each lies in the next thread's buffer or behind the last one: wrong results, a broken heap,
+ * threads that wait for ever. */
+static int gather_overruns(const tide_geometry *g) {
+    int strided = 0;
+    for (int d = 0; d < 3; d++) {
+        if (g->k[d] != 1) return 0;
+        strided |= g->stride[d] != 1;
+    }
+    return strided && g->c / g->groups < 16;
+}
+
+/* The pixels of x that 1x1 windows meet, side by side; zeros for those that lie outside. */
+static void gather(const tide_geometry *g, const float *x, float *to) {
+    const int64_t c = g->c, width = g->out[2] * c;
+    const size_t bytes = (size_t)c * sizeof *to;
+    TIDE_PARALLEL_FOR (g->n * g->out[0] * g->out[1], 32768 / width + 1) {
+        for (int64_t row = lo; row < hi; row++) {
+            const int64_t n = row / g->out[1] / g->out[0];
+            const int64_t i = row / g->out[1] % g->out[0] * g->stride[0] - g->lo[0];
+            const int64_t j = row % g->out[1] * g->stride[1] - g->lo[1];
+            const int inside = i >= 0 && i < g->in[0] && j >= 0 && j < g->in[1];
+            const float *from = inside ? x + ((n * g->in[0] + i) * g->in[1] + j) * g->in[2] * c : x;
+            for (int64_t l = 0; l < g->out[2]; l++) {
+                const int64_t at = l * g->stride[2] - g->lo[2];
+                float *pixel = to + row * width + l * c;
+                if (inside && at >= 0 && at < g->in[2]) memcpy(pixel, from + at * c, bytes);
+                else memset(pixel, 0, bytes);
+            }
+        }
+    }
+}
+
 /* Runs a primitive with two data operands; the weights are its third, the bias (or NULL) its
- * fourth. `w` is read or, with `grad`, written. Declines when the library refused this shape. */
+ * fourth. `w` is read or, with `grad`, written. `sparse` (or NULL): the first operand is to be
+ * gathered by these windows. Declines when the library refused this shape. */
 static tide_status run(tide_kcall *c, const tide_dnnl_key *key, void *first, void *second,
-                       const tide_buf *w, void *bias, int grad) {
+                       const tide_buf *w, void *bias, int grad, const tide_geometry *sparse) {
     if (leave_to_plain(key) || !tide_dnnl_enter()) return TIDE_DECLINE;
     tide_status st = TIDE_DECLINE;
     tide_dnnl_prim *p = tide_dnnl_get(key, make_conv, NULL);
     if (p && !p->refused) {
-        size_t pad = rounded(p->pad_bytes), total = pad + p->wanted_bytes;
+        size_t pad = rounded(p->pad_bytes), weight_bytes = rounded(p->wanted_bytes);
+        size_t total = pad + weight_bytes;
+        if (sparse)
+            total +=
+                (size_t)(sparse->n * sparse->out[0] * sparse->out[1] * sparse->out[2] * sparse->c) *
+                sizeof(float);
         char *work = total ? tide_scratch(c->dev, total) : NULL;
         st = TIDE_ENOMEM;
         if (work || !total) {
@@ -192,6 +234,10 @@ static tide_status run(tide_kcall *c, const tide_dnnl_key *key, void *first, voi
             if (keeping) kept = tide_keep(w, &p->wanted, sizeof p->wanted, p->wanted_bytes);
             void *weights = p->relay ? work + pad : w->p;
             if (!grad) weights = tide_dnnl_weights(p, w, kept, work ? work + pad : NULL);
+            if (sparse) {
+                gather(sparse, first, (float *)(work + pad + weight_bytes));
+                first = work + pad + weight_bytes;
+            }
             void *handles[] = {first, second, weights, bias};
             int ok = weights && tide_dnnl_run(p, handles, work);
             if (ok && grad && p->relay) ok = tide_dnnl_run_relay(p, weights, w->p);
@@ -209,7 +255,7 @@ tide_status tide_dnnl_conv(tide_kcall *c) {
     if (x->dtype != TIDE_F32 || empty(x) || empty(w) || empty(y)) return TIDE_DECLINE;
     tide_dnnl_key key = key_of(FORWARD, x, y, w->shape, &at->strides, &at->dilation_rate, &at->pads,
                                at->groups, (b->p ? BIAS : 0) | at->activation << 8);
-    return run(c, &key, x->p, y->p, w, b->p, 0);
+    return run(c, &key, x->p, y->p, w, b->p, 0, NULL);
 }
 
 tide_status tide_dnnl_conv_grad_x(tide_kcall *c) {
@@ -218,7 +264,7 @@ tide_status tide_dnnl_conv_grad_x(tide_kcall *c) {
     if (dy->dtype != TIDE_F32 || empty(dx) || empty(w) || empty(dy)) return TIDE_DECLINE;
     tide_dnnl_key key = key_of(GRAD_X, dx, dy, w->shape, &at->strides, &at->dilation_rate,
                                &at->pads, at->groups, 0);
-    tide_status st = run(c, &key, dy->p, dx->p, w, NULL, 0);
+    tide_status st = run(c, &key, dy->p, dx->p, w, NULL, 0, NULL);
     if (st != TIDE_OK || (!b->p && !at->activation)) return st;
     tide_buf in[2] = {*dx, *b}; /* a transposed convolution's bias and activation, in place */
     tide_kcall rest = {.attrs = &(tide_bias_activation_attrs){.activation = at->activation},
@@ -237,7 +283,15 @@ tide_status tide_dnnl_conv_grad_kernel(tide_kcall *c) {
     if (x->dtype != TIDE_F32 || empty(x) || empty(dw) || empty(dy)) return TIDE_DECLINE;
     tide_dnnl_key key = key_of(GRAD_KERNEL, x, dy, dw->shape, &at->strides, &at->dilation_rate,
                                &at->pads, at->groups, at->bias ? BIAS : 0);
-    return run(c, &key, x->p, dy->p, dw, at->bias ? c->out[1].p : NULL, 1);
+    const tide_geometry g =
+        tide_conv_geometry(x->rank, x->shape, dy->shape, dw->shape, &at->strides,
+                           &at->dilation_rate, &at->pads, at->groups);
+    const int sparse = gather_overruns(&g);
+    if (sparse) { /* the same convolution of the gathered pixels has no strides */
+        fields f = fields_of(&key);
+        for (int i = 0; i < f.nd; i++) f.x[1 + i] = f.y[1 + i], f.stride[i] = 1, f.lo[i] = 0;
+    }
+    return run(c, &key, x->p, dy->p, dw, at->bias ? c->out[1].p : NULL, 1, sparse ? &g : NULL);
 }
 
 #endif
