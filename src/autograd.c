@@ -167,7 +167,7 @@ static void custom_grad(tide_tape *t, const tide_node *n) {
     if (st != TIDE_OK && t->status == TIDE_OK) t->status = st;
 }
 static const tide_op custom_op = {
-    .name = "custom_gradient", .doc = "", .id = -1, .grad = custom_grad, .flags = TIDE_PRIVATE};
+    .name = "custom_gradient", .doc = "", .id = -1, .grad = custom_grad, .flags = TIDE_INTERNAL};
 
 tide_status tide_record_custom(tide_ctx *ctx, void *custom, int nin, tide_tensor **in, int nout,
                                tide_tensor **out) {

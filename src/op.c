@@ -98,7 +98,7 @@ static tide_status wanted_dtypes(tide_ctx *ctx, const tide_op *op, int nin, tide
                !tide_is_sparse(in[0])) {
         *common = TIDE_F32; /* the first input only */
     }
-    if (!(op->flags & TIDE_HALF))
+    if (!(op->flags & TIDE_HALF) && op->kind != TIDE_COMPOSE_OP) /* its parts see to themselves */
         for (int i = 0; i < nin; i++)
             if (in[i] && (in[i]->dtype == TIDE_F16 || in[i]->dtype == TIDE_BF16)) {
                 *half = in[i]->dtype;
@@ -188,8 +188,10 @@ static tide_status apply_view(tide_call *c, tide_tensor **out) {
 static tide_status apply_compose(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
                                  tide_tensor **in, tide_tensor **out);
 
+/* With inputs that are as the op wants them. */
 static tide_status apply_plain(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
                                int nlist, tide_tensor **in, tide_tensor **out) {
+    if (op->kind == TIDE_COMPOSE_OP) return apply_compose(ctx, op, attrs, nin, in, out);
     _Alignas(16) unsigned char a[MAX_ATTRS];
     tide_meta meta[MAX_OUT];
     memcpy(a, attrs, op->attrs_size);
@@ -242,7 +244,6 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
         if (in[i] && tide_is_sparse(in[i]))
             return tide_fail(ctx, TIDE_EGRAD,
                              "%s: does not take a sparse gradient; densify it first", op->name);
-    if (op->kind == TIDE_COMPOSE_OP) return apply_compose(ctx, op, attrs, nin, in, out);
     TIDE_TRY(wanted_dtypes(ctx, op, nin, in, &common, &half));
 
     /* Casts and contiguous copies are ops of their own, so that gradients pass through them. */

@@ -55,7 +55,8 @@ typedef struct {
 enum {                      /* flags of a descriptor */
        TIDE_CONTIGUOUS = 1, /* inputs are made contiguous before the kernel sees them */
        TIDE_NOGRAD = 2,     /* results carry no gradient (argmax, comparisons, optimizer steps) */
-       TIDE_PRIVATE = 4,    /* not bound into Lua */
+       TIDE_INTERNAL = 4,   /* called by rules and compositions alone, whose arguments it trusts:
+                               never   bound into Lua */
        TIDE_HALF = 8,       /* serves f16 and bf16 itself; others are cast through f32 */
        TIDE_SPARSE = 16,    /* accepts sparse gradients as inputs */
        TIDE_INPLACE =

@@ -343,13 +343,3 @@ TIDE_KERNEL(top_k_accuracy_) { /* output, target */
     }
     return TIDE_OK;
 }
-
-TIDE_KERNEL(binary_accuracy_) { /* output, target */
-    const tide_binary_accuracy__attrs *at = c->attrs;
-    const REAL *t = c->in[1].p, *x = c->in[0].p, limit = (REAL)at->threshold;
-    REAL *y = c->out[0].p;
-    TIDE_PARALLEL_FOR (tide_buf_numel(&c->out[0]), 32768) {
-        for (int64_t i = lo; i < hi; i++) y[i] = (REAL)(x[i] > limit) == t[i];
-    }
-    return TIDE_OK;
-}

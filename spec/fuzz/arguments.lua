@@ -97,7 +97,7 @@ end
 
 for _, op in ipairs(core.op_names()) do
   local info = core.op_info(op)
-  if not info.private and core.ops[op] then
+  if core.ops[op] then
     add("ops." .. op, core.ops[op])
     for _, a in ipairs(info.args) do
       names[#names + 1] = a.name

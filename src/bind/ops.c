@@ -53,6 +53,11 @@ static opbind *binds[TIDE_OP_COUNT];
 
 static int private_name(const char *name) { return name[strlen(name) - 1] == '_'; }
 
+/* Is it an attribute that only C sets? */
+static int private_arg(const tide_arg *a) {
+    return a->kind == TIDE_ARG_RNG || private_name(a->name);
+}
+
 /* -- defaults, from their text -- */
 
 static int enum_index(const char *alternatives, const char *s, size_t n) {
@@ -128,7 +133,7 @@ static opbind *make_bind(const tide_op *op) {
         if (a->kind == TIDE_ARG_IN) b->slot[i] = in++;
         else if (a->kind == TIDE_ARG_INS) b->slot[i] = list++;
         else if (a->kind != TIDE_ARG_RNG) set_default(a, b->defaults);
-        if (a->kind == TIDE_ARG_RNG || private_name(a->name)) continue;
+        if (private_arg(a)) continue;
         if (!strcmp(a->name, "data_format")) b->format = (int)a->offset;
         if (op->flags & TIDE_CASTS && a->kind == TIDE_ARG_DTYPE) b->cast = (int)a->offset;
         if (a->kind == TIDE_ARG_FLOAT && !strcmp(a->name, "initial")) b->initial = (int)a->offset;
@@ -288,7 +293,7 @@ static void unknown_option(decoding *d, const char *key) {
     for (int i = 0; i < d->b->nargs; i++) {
         const char *name = d->b->args[i].name;
         size_t at = strlen(known);
-        if (!private_name(name) && d->b->args[i].kind != TIDE_ARG_RNG)
+        if (!private_arg(&d->b->args[i]))
             snprintf(known + at, sizeof known - at, at ? ", %s" : "%s", name);
     }
     lua_State *L = d->L;
@@ -300,7 +305,7 @@ static void unknown_option(decoding *d, const char *key) {
         lua_pushstring(L, key);
         lua_newtable(L);
         for (int i = 0, n = 0; i < d->b->nargs; i++)
-            if (!private_name(d->b->args[i].name)) {
+            if (!private_arg(&d->b->args[i])) {
                 lua_pushstring(L, d->b->args[i].name);
                 lua_rawseti(L, -2, ++n);
             }
@@ -433,7 +438,8 @@ static void finish_inputs(decoding *d) {
                             "%s is a Lua boolean where a mask of several elements is due; compare "
                             "tensors with x:equal(y)",
                             a->name);
-            if (type == LUA_TNUMBER && !d->cached && !(op->whole >> k & 1) &&
+            const int turned = k == 0 && d->b->format >= 0; /* a handle will be needed */
+            if (type == LUA_TNUMBER && !d->cached && !turned && !(op->whole >> k & 1) &&
                 (like == TIDE_F32 || like == TIDE_F64)) {
                 d->cached = k + 1; /* one only: the next one may push it out of the cache */
                 d->number = lua_tonumber(L, at);
@@ -671,7 +677,7 @@ static void push_call(lua_State *L, const tide_op *op, int method) {
     tideL_push_ctx(L);
     lua_createtable(L, 0, b->nargs);
     for (int i = 0; i < b->nargs; i++) {
-        if (b->args[i].kind == TIDE_ARG_RNG) continue;
+        if (private_arg(&b->args[i])) continue;
         lua_pushinteger(L, i);
         lua_setfield(L, -2, b->args[i].name);
     }
@@ -686,7 +692,7 @@ static const char *const kind_names[] = {"tensor", "tensors", "int",  "float", "
                                          "shape",  "pairs",   "text", "rng",   "numbers"};
 
 /* core.op_info(name): { name, doc, kind, args = { { name, kind, required, default, doc } },
- * outputs, differentiable, private } */
+ * outputs, differentiable, private, internal }; private: no name for users; internal: not bound */
 static int op_info(lua_State *L) {
     const tide_op *op = tide_op_find(luaL_checkstring(L, 1));
     if (!op) return 0;
@@ -697,14 +703,15 @@ static int op_info(lua_State *L) {
     lua_pushstring(L, kinds[op->kind]), lua_setfield(L, -2, "kind");
     lua_pushinteger(L, op->nout), lua_setfield(L, -2, "outputs");
     lua_pushboolean(L, !(op->flags & TIDE_NOGRAD)), lua_setfield(L, -2, "differentiable");
-    lua_pushboolean(L, op->flags & TIDE_PRIVATE || private_name(op->name)),
+    lua_pushboolean(L, op->flags & TIDE_INTERNAL), lua_setfield(L, -2, "internal");
+    lua_pushboolean(L, op->flags & TIDE_INTERNAL || private_name(op->name)),
         lua_setfield(L, -2, "private");
     lua_pushboolean(L, op->compose != NULL && op->kind != TIDE_COMPOSE_OP),
         lua_setfield(L, -2, "fused");
     lua_newtable(L);
     const tide_arg *a = op->args();
     for (int i = 0, n = 0; i < op->nargs; i++) {
-        if (a[i].kind == TIDE_ARG_RNG) continue;
+        if (private_arg(&a[i])) continue;
         lua_newtable(L);
         lua_pushstring(L, a[i].name), lua_setfield(L, -2, "name");
         lua_pushstring(L, kind_names[a[i].kind]), lua_setfield(L, -2, "kind");
@@ -730,18 +737,17 @@ static int op_names(lua_State *L) {
     return 1;
 }
 
-/* An op is a method if its first argument is a tensor. Elementwise gradients are not bound. */
+/* An op is a method if its first argument is a tensor and its name is for users. */
 void tideL_open_ops(lua_State *L) {
     lua_getfield(L, -1, "Tensor");
     lua_newtable(L); /* methods */
     lua_newtable(L); /* ops */
     for (int i = 0; i < TIDE_OP_COUNT; i++) {
         const tide_op *op = tide_ops[i];
-        if (op->kind == TIDE_POINTWISE_OP && op->flags & TIDE_PRIVATE) continue;
+        if (op->flags & TIDE_INTERNAL) continue;
         push_call(L, op, 0);
         lua_setfield(L, -2, op->name);
-        if (op->flags & TIDE_PRIVATE || op->nargs == 0 || op->args()[0].kind != TIDE_ARG_IN)
-            continue;
+        if (private_name(op->name) || op->nargs == 0 || op->args()[0].kind != TIDE_ARG_IN) continue;
         push_call(L, op, 1);
         lua_setfield(L, -3, op->name);
     }

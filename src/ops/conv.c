@@ -237,7 +237,7 @@ static double conv_grad_x_flops(const tide_kcall *k) {
         (double)w->shape[w->rank - 1];
 }
 
-TIDE_DESCRIBE(conv_grad_x, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_PRIVATE,
+TIDE_DESCRIBE(conv_grad_x, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_INTERNAL,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(0),
               .infer = conv_grad_x_infer, .grad = conv_grad_x_grad, .flops = conv_grad_x_flops);
 
@@ -280,7 +280,7 @@ static double conv_grad_kernel_flops(const tide_kcall *k) {
         (double)w->shape[w->rank - 1];
 }
 
-TIDE_DESCRIBE(conv_grad_kernel, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE,
+TIDE_DESCRIBE(conv_grad_kernel, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1), .infer = conv_grad_kernel_infer,
               .grad = conv_grad_kernel_grad, .flops = conv_grad_kernel_flops);
 

@@ -34,7 +34,7 @@ static tide_status fill_infer(tide_call *c) {
     return TIDE_OK;
 }
 
-TIDE_DESCRIBE(fill_, .flags = TIDE_PRIVATE | TIDE_NOGRAD | TIDE_HALF, .infer = fill_infer);
+TIDE_DESCRIBE(fill_, .flags = TIDE_NOGRAD | TIDE_HALF, .infer = fill_infer);
 
 static tide_status concatenate_infer(tide_call *c) {
     tide_concatenate_attrs *a = c->attrs;

@@ -50,7 +50,7 @@ static void take_grad_grad(tide_tape *t, const tide_node *n) {
         t, 0,
         tide_t(t, OP(take, .axis = a->axis, .base = a->base), tide_t_dy(t, 0), tide_t_in(t, 1)));
 }
-TIDE_DESCRIBE(take_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = take_grad_infer,
+TIDE_DESCRIBE(take_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL, .infer = take_grad_infer,
               .grad = take_grad_grad, .saves = TIDE_SAVE_IN(1));
 
 /* -- take_along_axis -- */
@@ -79,7 +79,7 @@ static void take_along_grad(tide_tape *t, const tide_node *n) {
                           .axis = a->axis, .base = a->base),
                        tide_t_dy(t, 0), tide_t_in(t, 1)));
 }
-TIDE_DESCRIBE(take_along_, .flags = TIDE_HALF | TIDE_CONTIGUOUS | TIDE_PRIVATE,
+TIDE_DESCRIBE(take_along_, .flags = TIDE_HALF | TIDE_CONTIGUOUS | TIDE_INTERNAL,
               .infer = take_along_infer, .grad = take_along_grad, .saves = TIDE_SAVE_IN(1));
 
 static tide_status take_along_grad_infer(tide_call *c) {
@@ -95,7 +95,7 @@ static void take_along_grad_grad(tide_tape *t, const tide_node *n) {
                 tide_t(t, OP(take_along_, .axis = a->axis, .base = a->base), tide_t_dy(t, 0),
                        tide_t_in(t, 1)));
 }
-TIDE_DESCRIBE(take_along_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE,
+TIDE_DESCRIBE(take_along_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL,
               .infer = take_along_grad_infer, .grad = take_along_grad_grad,
               .saves = TIDE_SAVE_IN(1));
 
@@ -396,7 +396,7 @@ static tide_status nonzero_measure(tide_call *c) {
     TIDE_TRY(count_true(c, &n));
     return result_of(c, &(tide_ints){.n = 2, .v = {n, c->in[0]->rank}}, TIDE_I64);
 }
-TIDE_DESCRIBE(nonzero_, .flags = TIDE_NOGRAD | TIDE_HALF | TIDE_CONTIGUOUS | TIDE_PRIVATE,
+TIDE_DESCRIBE(nonzero_, .flags = TIDE_NOGRAD | TIDE_HALF | TIDE_CONTIGUOUS,
               .measure = nonzero_measure);
 
 static tide_status boolean_mask_infer(tide_call *c) {

@@ -54,7 +54,7 @@ static void index_grad(tide_tape *t, const tide_node *n) {
                zeros(t, tide_t_in_meta(t, 0)), tide_t_dy(t, 0)));
 }
 
-TIDE_DESCRIBE(index_, .flags = TIDE_PRIVATE | TIDE_HALF, .infer = index_infer, .grad = index_grad);
+TIDE_DESCRIBE(index_, .flags = TIDE_INTERNAL | TIDE_HALF, .infer = index_infer, .grad = index_grad);
 
 static tide_status index_put_infer(tide_call *c) {
     tide_index_put__attrs *a = c->attrs;
@@ -92,5 +92,5 @@ static void index_put_grad(tide_tape *t, const tide_node *n) {
                    dy));
 }
 
-TIDE_DESCRIBE(index_put_, .flags = TIDE_PRIVATE | TIDE_HALF | TIDE_CONTIGUOUS,
+TIDE_DESCRIBE(index_put_, .flags = TIDE_INTERNAL | TIDE_HALF | TIDE_CONTIGUOUS,
               .infer = index_put_infer, .grad = index_put_grad);

@@ -119,7 +119,7 @@ static void pad_grad_grad(tide_tape *t, const tide_node *n) {
                           .constant_values = __builtin_nan("")),
                        tide_t_dy(t, 0)));
 }
-TIDE_DESCRIBE(pad_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = pad_grad_infer,
+TIDE_DESCRIBE(pad_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL, .infer = pad_grad_infer,
               .grad = pad_grad_grad);
 
 /* y, or a copy where it still stands in the memory of x: what repeats and rolls gives a tensor of

@@ -178,7 +178,7 @@ static void diag_embed_grad(tide_tape *t, const tide_node *n) {
         t, 0,
         tide_t(t, OP(diagonal, .offset = a->offset, .axis1 = -2, .axis2 = -1), tide_t_dy(t, 0)));
 }
-TIDE_DESCRIBE(diag_embed_, .flags = TIDE_HALF | TIDE_PRIVATE | TIDE_CONTIGUOUS,
+TIDE_DESCRIBE(diag_embed_, .flags = TIDE_HALF | TIDE_INTERNAL | TIDE_CONTIGUOUS,
               .infer = diag_embed_infer, .grad = diag_embed_grad);
 
 static tide_status diag_infer(tide_call *c) {

@@ -285,6 +285,6 @@ static void svd_grad(tide_tape *t, const tide_node *n) {
     g = plus_(t, g, times_(t, rest_u, vh));
     tide_t_give(t, 0, plus_(t, g, times_(t, u, turned(t, rest_v))));
 }
-TIDE_DESCRIBE(svd_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = svd_infer, .grad = svd_grad,
+TIDE_DESCRIBE(svd_, .flags = TIDE_CONTIGUOUS, .infer = svd_infer, .grad = svd_grad,
               .saves = TIDE_SAVE_OUT(0) | TIDE_SAVE_OUT(1) | TIDE_SAVE_OUT(2),
               .refused = "holds NaN or infinity");

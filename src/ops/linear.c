@@ -177,7 +177,7 @@ static void activation_grad_compose(tide_tape *t, const void *attrs, int nin, ti
 #undef NUM
 }
 
-TIDE_DESCRIBE(activation_grad, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE,
+TIDE_DESCRIBE(activation_grad, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1), .infer = activation_grad_infer,
               .compose = activation_grad_compose);
 
@@ -201,7 +201,7 @@ static void bias_activation_grad(tide_tape *t, const tide_node *n) {
     tide_t_give(t, 1, g[1]);
 }
 
-TIDE_DESCRIBE(bias_activation, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_PRIVATE,
+TIDE_DESCRIBE(bias_activation, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_INTERNAL,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_OUT(0),
               .infer = bias_activation_infer, .grad = bias_activation_grad);
 
@@ -297,7 +297,7 @@ static double linear_grad_flops(const tide_kcall *k) {
     return ((a->needs & 1) + (a->needs >> 1 & 1)) * 2.0 * (double)tide_buf_numel(&k->in[0]) *
         (double)k->in[1].shape[1];
 }
-TIDE_DESCRIBE(linear_grad, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = linear_grad_infer,
+TIDE_DESCRIBE(linear_grad, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL, .infer = linear_grad_infer,
               .flops = linear_grad_flops);
 
 /* -- products written with matmul -- */

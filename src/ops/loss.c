@@ -146,7 +146,7 @@ static tide_status like_output(tide_call *c) {
     c->meta[0] = tide_meta_of(c->in[1]);
     return TIDE_OK;
 }
-TIDE_DESCRIBE(sparse_cross_entropy_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TIDE_NOGRAD,
+TIDE_DESCRIBE(sparse_cross_entropy_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD,
               .infer = like_output);
 
 /* -- distributions -- */
@@ -203,7 +203,7 @@ static void cross_grad(tide_tape *t, const tide_node *n) {
 TIDE_DESCRIBE(cross_entropy_, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER,
               .infer = cross_infer, .grad = cross_grad, .compose = cross_compose,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_OUT(1));
-TIDE_DESCRIBE(cross_entropy_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TIDE_NOGRAD,
+TIDE_DESCRIBE(cross_entropy_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD,
               .infer = like_output);
 
 /* -- binary -- */
@@ -256,7 +256,7 @@ static tide_status binary_grad_infer(tide_call *c) {
     c->meta[0] = tide_meta_of(c->in[2]);
     return TIDE_OK;
 }
-TIDE_DESCRIBE(binary_crossentropy_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TIDE_NOGRAD,
+TIDE_DESCRIBE(binary_crossentropy_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD,
               .infer = binary_grad_infer);
 
 /* -- squared error: a mean per row of the last axis -- */
@@ -300,7 +300,7 @@ static void squared_grad(tide_tape *t, const tide_node *n) {
 TIDE_DESCRIBE(squared_error_, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER,
               .infer = squared_infer, .grad = squared_grad, .compose = squared_compose,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1));
-TIDE_DESCRIBE(squared_error_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TIDE_NOGRAD,
+TIDE_DESCRIBE(squared_error_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD,
               .infer = like_output);
 
 /* -- CTC: the forward computes the gradient too (the same lattice), one matrix per sequence -- */
@@ -350,7 +350,7 @@ static void ctc_grad(tide_tape *t, const tide_node *n) {
     dy = tide_t(t, OP(reshape, .newshape = {.n = 3, .v = {dy->shape[0], 1, 1}}), dy);
     tide_t_give(t, 0, tide_t(t, OP(multiply), dy, tide_t_out(t, 1)));
 }
-TIDE_DESCRIBE(ctc_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER, .infer = ctc_infer,
+TIDE_DESCRIBE(ctc_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER | TIDE_INTERNAL, .infer = ctc_infer,
               .grad = ctc_grad, .saves = TIDE_SAVE_OUT(1));
 
 /* -- accuracies -- */
@@ -379,10 +379,3 @@ static tide_status top_k_infer(tide_call *c) {
     return labels_fit(c, c->in[1], "target", &c->meta[0]);
 }
 TIDE_DESCRIBE(top_k_accuracy_, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD, .infer = top_k_infer);
-
-static tide_status binary_accuracy_infer(tide_call *c) {
-    TIDE_TRY(same_shape(c, c->in[0], c->in[1]));
-    return tide_infer_same(c);
-}
-TIDE_DESCRIBE(binary_accuracy_, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD | TIDE_PROMOTE,
-              .infer = binary_accuracy_infer);

@@ -176,7 +176,7 @@ static tide_status train_grad_infer(tide_call *c) {
     c->meta[1] = c->meta[2] = tide_meta_of(c->in[2]);
     return TIDE_OK;
 }
-TIDE_DESCRIBE(batch_norm_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TIDE_NOGRAD,
+TIDE_DESCRIBE(batch_norm_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD,
               .infer = train_grad_infer);
 
 /* -- layer -- */
@@ -240,7 +240,8 @@ static void layer_grad(tide_tape *t, const tide_node *n) {
     for (int i = 0; i < 3; i++) tide_t_give(t, i, d[i]);
 }
 
-TIDE_DESCRIBE(layer_norm_, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER,
+TIDE_DESCRIBE(layer_norm_,
+              .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER | TIDE_INTERNAL,
               .infer = layer_infer, .grad = layer_grad, .compose = layer_compose,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(1) |
                   TIDE_SAVE_OUT(2));
@@ -254,7 +255,7 @@ static tide_status layer_grad_infer(tide_call *c) {
     c->meta[2] = c->meta[1];
     return TIDE_OK;
 }
-TIDE_DESCRIBE(layer_norm_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE | TIDE_NOGRAD,
+TIDE_DESCRIBE(layer_norm_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD,
               .infer = layer_grad_infer);
 
 /* The fused op takes the last axes in order; others are brought there and back. */

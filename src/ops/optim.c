@@ -99,7 +99,7 @@ static tide_status adam_step__infer(tide_call *c) {
 TIDE_DESCRIBE(adam_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE | TIDE_LAGS,
               .infer = adam_step__infer, .before = tide_lag_before, .after = tide_lag_after,
               .live = LIVE);
-TIDE_DESCRIBE(adam_lag_, .flags = TIDE_NOGRAD | TIDE_PRIVATE | TIDE_LAGS);
+TIDE_DESCRIBE(adam_lag_, .flags = TIDE_NOGRAD | TIDE_INTERNAL | TIDE_LAGS);
 STEP(rmsprop_step_, 1u | (a->momentum != 0 ? 2u : 0u) | (a->centered ? 4u : 0u), 1);
 STEP(adagrad_step_, 1u, 1);
 STEP(adamax_step_, 3u, a->step);

@@ -109,7 +109,7 @@ static void give_summed(tide_tape *t, int i, T g) {
                                     .nout = 1,                                 \
                                     .attrs_size = sizeof(tide_##NAME##_attrs), \
                                     __VA_ARGS__};
-#define IS_PRIVATE(name) (#name[sizeof(#name) - 2] == '_' ? TIDE_PRIVATE : 0)
+#define IS_PRIVATE(name) (#name[sizeof(#name) - 2] == '_' ? TIDE_INTERNAL : 0)
 
 /* An operand that the op did not save is NULL here and unused. */
 #define UNARY(name, KIND, bwd, reads)                                                            \
@@ -127,7 +127,7 @@ static void give_summed(tide_tape *t, int i, T g) {
     DESCRIBE(name, KIND, TIDE_NARGS_##name, .flags = IS_PRIVATE(name), .infer = tide_infer_same, \
              .grad = name##_rule, .saves = SAVE_##reads)                                         \
     DESCRIBE(name##_grad, TIDE_POINTWISE_OP, TIDE_NARGS_##name##_grad - TIDE_NIN_##name##_grad,  \
-             .flags = TIDE_NOGRAD | TIDE_PRIVATE, .infer = tide_infer_pointwise)
+             .flags = TIDE_NOGRAD | TIDE_INTERNAL, .infer = tide_infer_pointwise)
 
 #define BINARY(name, KIND, d1, d2, reads)                                                         \
     static T name##_d(tide_tape *t, T DY, int i) {                                                \

@@ -100,7 +100,7 @@ static void max_pool_grad_grad(tide_tape *t, const tide_node *n) {
                     tide_t(t, OP(max_pool_pick, WINDOW(a)), tide_t_dy(t, 0), tide_t_in(t, 1),
                            tide_t_in(t, 2)));
 }
-TIDE_DESCRIBE(max_pool_grad, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE,
+TIDE_DESCRIBE(max_pool_grad, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL,
               .saves = TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2), .infer = like_second,
               .grad = max_pool_grad_grad);
 
@@ -111,7 +111,7 @@ static void max_pool_pick_grad(tide_tape *t, const tide_node *n) {
                     tide_t(t, OP(max_pool_grad, WINDOW(a)), tide_t_dy(t, 0), tide_t_in(t, 1),
                            tide_t_in(t, 2)));
 }
-TIDE_DESCRIBE(max_pool_pick, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE,
+TIDE_DESCRIBE(max_pool_pick, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL,
               .saves = TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2), .infer = like_third,
               .grad = max_pool_pick_grad);
 
@@ -141,7 +141,7 @@ static void average_pool_grad_grad(tide_tape *t, const tide_node *n) {
     const tide_average_pool_grad_attrs *a = (const void *)n->attrs;
     tide_t_give(t, 0, tide_t(t, OP(average_pool, WINDOW(a)), tide_t_dy(t, 0)));
 }
-TIDE_DESCRIBE(average_pool_grad, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE,
+TIDE_DESCRIBE(average_pool_grad, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL,
               .infer = average_pool_grad_infer, .grad = average_pool_grad_grad);
 
 /* -- adaptive -- */

@@ -251,7 +251,7 @@ static void recur_grad(tide_tape *t, const tide_node *n) {
     if (tide_t_needs(t, 0))
         tide_t_give(t, 0, tide_t(t, OP(multiply), s, moved(t, h, a->axis, !a->reverse_, 0)));
 }
-TIDE_DESCRIBE(recur_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = recur_infer,
+TIDE_DESCRIBE(recur_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL, .infer = recur_infer,
               .grad = recur_grad, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
 
 /* dx_i = y_(i-1) s_i with s_i = dy_i + x_(i+1) s_(i+1): no division, exact where an x is 0. */

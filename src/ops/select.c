@@ -27,7 +27,7 @@ static void select_grad(tide_tape *t, const tide_node *n) {
         tide_t_give(t, i, tide_t_sum_to_meta(t, g, m, m->shape));
     }
 }
-TIDE_DESCRIBE(select_, .flags = TIDE_HALF | TIDE_PRIVATE, .infer = select_infer,
+TIDE_DESCRIBE(select_, .flags = TIDE_HALF | TIDE_INTERNAL, .infer = select_infer,
               .grad = select_grad, .saves = TIDE_SAVE_IN(0));
 
 static tide_status where_infer(tide_call *c) {

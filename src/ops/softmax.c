@@ -31,7 +31,7 @@ static void softmax_grad_grad(tide_tape *t, const tide_node *n) {
         tide_t_give(t, 1, tide_t(t, OP(subtract), first, tide_t(t, OP(multiply), dy, r)));
     }
 }
-TIDE_DESCRIBE(softmax_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = tide_infer_same,
+TIDE_DESCRIBE(softmax_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL, .infer = tide_infer_same,
               .grad = softmax_grad_grad, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1));
 
 static tide_status log_softmax_infer(tide_call *c) {
@@ -57,7 +57,7 @@ static void log_softmax_grad_grad(tide_tape *t, const tide_node *n) {
                     tide_t(t, OP(negative),
                            tide_t(t, OP(multiply), gp, sum_along(t, tide_t_in(t, 0), axis))));
 }
-TIDE_DESCRIBE(log_softmax_grad_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = tide_infer_same,
+TIDE_DESCRIBE(log_softmax_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL, .infer = tide_infer_same,
               .grad = log_softmax_grad_grad, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1));
 
 static tide_status sparsemax_infer(tide_call *c) {

@@ -67,6 +67,4 @@ add { op = "sparse_accuracy_", label = "first axis, from 0", options = { axis = 
   outputs = { { values = { 1, 1, 0 } } } }
 add { op = "categorical_accuracy_", label = "one-hot", inputs = { scores, { values = { { 0, 1, 0 }, { 0, 0, 1 }, { 0, 0, 1 } } } }, outputs = { { values = { 1, 0, 1 } } } }
 add { op = "top_k_accuracy_", label = "two", options = { k = 2 }, inputs = { scores, { values = { 3, 2, 1 }, dtype = "int32" } }, outputs = { { values = { 1, 0, 1 } } } }
-add { op = "binary_accuracy_", label = "threshold", inputs = { { values = { 0.4, 0.6, 0.5, 0.9 } }, { values = { 0.0, 1.0, 1.0, 0.0 } } },
-  outputs = { { values = { 1, 1, 0, 0 } } } }
 return rows
