@@ -440,6 +440,132 @@ describe("memory of gradients", function()
   end)
 end)
 
+describe("gradients of parts", function()
+  local function weights(n)
+    local w = {}
+    for i = 1, n do
+      w[i] = i
+    end
+    return tide.tensor(w, { dtype = "float64" })
+  end
+
+  it("add up where parts overlap, whatever their steps", function()
+    local x = leaf { { 1, 2, 3, 4 }, { 5, 6, 7, 8 }, { 9, 10, 11, 12 } }
+    local y = (x[2] * weights(4)):sum() -- row 2: 1 2 3 4
+      + (x[{ {}, { 4, 1, -2 } }] * weights(2)):sum() -- column 4: 1, column 2: 2
+      + x[{ 3, 2 }] * 10
+      + (x[{ { 1, 3, 2 }, { 3 } }] * 100):sum() -- (1, 3), (3, 3)
+      + (x[{ "...", "new", {} }] * 1000):sum()
+      + x[{ {}, { 3, 2 } }]:sum() -- empty
+    local want = { { 1000, 1002, 1100, 1001 }, { 1001, 1004, 1003, 1005 }, { 1000, 1012, 1100, 1001 } }
+    expect.close(tide.grad(y, { x }, { retain_graph = true })[1], want, 0, 0)
+    y:backward { retain_graph = true }
+    local first = x.grad
+    y:backward()
+    expect.close(first, want, 0, 0)
+    expect.close(x.grad, (tide.tensor(want, { dtype = "float64" }) * 2):tolist(), 0, 0)
+  end)
+
+  it("go with those of the whole, of diagonals and of a table's rows", function()
+    local x = leaf { { 1, 2, 3 }, { 4, 5, 6 } }
+    local y = (x * 2):sum()
+      + (ops.diagonal(x, { offset = 1 }) * weights(2)):sum()
+      + (ops.diagonal(x, { offset = -1 }) * 7):sum()
+      + (x * x):sum()
+    y = y + x[1]:sum()
+    expect.close(tide.grad(y, { x })[1], { { 5, 8, 9 }, { 17, 12, 16 } }, 0, 0)
+    local rows = tide.ones({ 3, 2 }, { requires_grad = true })
+    local ids = tide.tensor({ 1, 3 }, { dtype = "int32" })
+    local out = ops.sum(ops.embedding(rows, ids)) + ops.sum(rows[1] * 4) + ops.sum(ops.embedding(rows, ids))
+    out:backward()
+    expect.close(rows.grad, { { 6, 6 }, { 0, 0 }, { 2, 2 } }, 0, 0)
+  end)
+
+  it("come whole to hooks, and change neither the gradient given nor each other", function()
+    local x, seen = leaf { 1, 2, 3 }, {}
+    local y = x * 1
+    for _, of in ipairs { x, y } do
+      of:register_hook(function(g)
+        seen[#seen + 1] = g:tolist()
+      end)
+    end
+    local seed = tide.tensor({ 1, 1 }, { dtype = "float64" })
+    local z = y[{ { 1, 2 } }] + y[{ { 2, 3 } }] * 5
+    z:backward(seed)
+    assert.same({ { 1, 6, 5 }, { 1, 6, 5 } }, seen)
+    expect.close(seed, { 1, 1 }, 0, 0)
+    local u = leaf { 1, 2, 3 }
+    local g = tide.grad(u[1] * 2, { u, u })
+    g[1]:add_(1)
+    expect.close(g[1], { 3, 1, 1 }, 0, 0)
+    expect.close(g[2], { 2, 0, 0 }, 0, 0)
+  end)
+
+  it("have second derivatives", function()
+    local x = leaf { 1, 2, 3 }
+    local y = x[1] * x[2] * x[2] + (x[{ { 2, 3 } }] * x[{ { 2, 3 } }] * x[{ { 2, 3 } }]):sum()
+    local g = tide.grad(y, { x }, { create_graph = true })[1]
+    expect.close(g, { 4, 4 + 12, 27 }, 0, 0)
+    expect.close(tide.grad(g:sum(), { x })[1], { 4, 4 + 2 + 12, 18 }, 0, 0)
+  end)
+
+  it("of half precision add up too", function()
+    local x = leaf({ 1, 2, 3 }, "float16")
+    ;(x[{ { 1, 2 } }] + x[{ { 2, 3 } }]):sum():backward()
+    assert.equal("float16", x.grad.dtype)
+    expect.close(x.grad:cast("float32"), { 1, 2, 1 }, 0, 0)
+  end)
+
+  it("of assigned parts are those of the values, and the rest's is 0 there", function()
+    local x, v = leaf { 1, 2, 3, 4 }, leaf { 10, 20 }
+    local seed = tide.tensor({ 1, 2, 3, 4 }, { dtype = "float64" })
+    local y = x * 1
+    y[{ { 2, 3 } }] = v
+    y[{ { 1, 4, 3 } }] = v * 2
+    y:backward(seed, { retain_graph = true })
+    expect.close(x.grad, { 0, 0, 0, 0 }, 0, 0)
+    expect.close(v.grad, { 2 + 2 * 1, 3 + 2 * 4 }, 0, 0)
+    expect.close(seed, { 1, 2, 3, 4 }, 0, 0)
+    local g = tide.grad((y * y):sum(), { v }, { create_graph = true })[1]
+    expect.close(g, { 2 * 10 + 8 * 10, 2 * 20 + 8 * 20 }, 0, 0)
+    expect.close(tide.grad(g:sum(), { v })[1], { 10, 10 }, 0, 0)
+  end)
+
+  it("cost what the parts cost", function()
+    local function bytes(steps, f)
+      local x = tide.ones({ 2, steps, 8 }, { requires_grad = true })
+      local y = f(x, steps):sum()
+      core.profile_start()
+      y:backward()
+      local n = 0
+      for _, row in ipairs(core.profile_stop()) do
+        n = n + row.bytes
+      end
+      return n
+    end
+    local function read(x, steps)
+      local s = 0
+      for t = 1, steps do
+        s = s + x[{ {}, t }]
+      end
+      return s
+    end
+    local function write(x, steps)
+      local y = tide.zeros { 2, steps, 8 }
+      local v = x[{ {}, 1 }]
+      for t = 1, steps do
+        y[{ {}, t }] = v * t
+      end
+      return y
+    end
+    for _, f in ipairs { read, write } do
+      local few, many = bytes(16, f), bytes(128, f)
+      assert.is_true(few > 0)
+      assert.is_true(many < 10 * few, ("%d bytes for 16 steps, %d for 128"):format(few, many))
+    end
+  end)
+end)
+
 describe("gradients that come from outside", function()
   it("are refused in .grad where their form is not the tensor's", function()
     local x = tide.ones({ 3 }, { requires_grad = true })

@@ -215,8 +215,15 @@ static void keep(tide_tape *t, tide_tensor *x) {
 }
 
 void tide_tape_begin(tide_tape *t, tide_ctx *ctx, tide_node *n, int record) {
-    *t = (tide_tape){.ctx = ctx, .node = n, .record = record, .cap = TIDE_TAPE_FEW};
+    t->ctx = ctx;
+    t->node = n;
+    t->status = TIDE_OK;
+    t->record = record;
     t->temp = t->inline_temp;
+    t->ntemp = 0;
+    t->cap = TIDE_TAPE_FEW;
+    t->given = NULL;
+    t->partial = -1;
 }
 
 void tide_tape_end(tide_tape *t) {
@@ -360,8 +367,39 @@ void tide_t_give(tide_tape *t, int i, tide_tensor *g) {
                       tide_shape_str(g->rank, g->shape, b, sizeof b));
         return;
     }
+    if (t->partial == i) t->partial = -1;
     tide_release(t->given[i]);
     t->given[i] = tide_retain(g);
+}
+
+void tide_t_give_part(tide_tape *t, int i, const tide_place *at, tide_tensor *g) {
+    if (t->status != TIDE_OK || !g || !tide_t_needs(t, i)) return;
+    tide_release(t->given[i]);
+    t->given[i] = tide_retain(g);
+    t->partial = i;
+    t->part = *at;
+}
+
+tide_tensor *tide_t_own_dy(tide_tape *t, int i) {
+    tide_tensor *g = tide_t_dy(t, i), **slot = &t->node->gout[i];
+    if (!g || !*slot) return g;
+    t->status = tide_unshare(t->ctx, slot);
+    if (t->status != TIDE_OK) return NULL;
+    g = *slot;
+    *slot = NULL;
+    keep(t, g);
+    return t->status == TIDE_OK ? g : NULL;
+}
+
+tide_tensor *tide_t_part(tide_tape *t, tide_tensor *whole, const tide_place *at, int rank,
+                         const int64_t *shape) {
+    tide_tensor *view = NULL;
+    if (t->status != TIDE_OK || !whole) return NULL;
+    t->status =
+        tide_view(t->ctx, whole, rank, shape, at->stride, whole->offset + at->offset, &view);
+    if (!view) return NULL;
+    keep(t, view);
+    return t->status == TIDE_OK ? view : NULL;
 }
 
 const tide_meta *tide_t_in_meta(tide_tape *t, int i) { return &t->node->in_meta[i]; }

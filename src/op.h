@@ -148,6 +148,17 @@ tide_tensor *tide_t_dy(tide_tape *, int i);  /* gradient of output i; zeros if n
 int tide_t_has_dy(tide_tape *, int i);
 int tide_t_needs(tide_tape *, int i);                 /* is input i's gradient asked for? */
 void tide_t_give(tide_tape *, int i, tide_tensor *g); /* the gradient of input i */
+/* Where the elements of a part lie in a contiguous tensor; no two in one place. */
+typedef struct {
+    int64_t offset, stride[TIDE_MAX_RANK];
+} tide_place;
+/* The gradient of a part of input i, where the others' is 0: added in place, so that it costs what
+ * the part costs. For one input of a rule, and not while recording. */
+void tide_t_give_part(tide_tape *, int i, const tide_place *, tide_tensor *g);
+/* Gradient of output i for a rule that writes into it and gives it on; not while recording. */
+tide_tensor *tide_t_own_dy(tide_tape *, int i);
+tide_tensor *tide_t_part(tide_tape *, tide_tensor *whole, const tide_place *, int rank,
+                         const int64_t *shape);      /* a view of a part of a contiguous tensor */
 const tide_meta *tide_t_in_meta(tide_tape *, int i); /* shape and dtype of an input, saved or not */
 tide_ctx *tide_t_ctx(tide_tape *);
 int tide_t_failed(tide_tape *);

@@ -14,6 +14,8 @@ struct tide_tape {
     tide_tensor **temp; /* owned until the rule returns */
     int ntemp, cap;
     tide_tensor **given; /* [nin], owned */
+    tide_place part;     /* where given[partial] belongs; partial < 0: all are whole */
+    int partial;
     tide_tensor *inline_temp[TIDE_TAPE_FEW];
 };
 

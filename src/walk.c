@@ -97,6 +97,34 @@ static tide_status add_sparse(tide_ctx *ctx, tide_tensor *a, tide_tensor *b, tid
     return st;
 }
 
+static int seen_by_others(const tide_tensor *x) { return x->refs > 1 || x->storage->refs > 1; }
+
+/* A gradient that is handed out, or shown to somebody who may write to it, shares its memory with
+ * nobody: writing to one must not change another. Under grad mode the copy is recorded. */
+tide_status tide_unshare(tide_ctx *ctx, tide_tensor **g) {
+    tide_tensor *x = *g, *copy = NULL;
+    if (tide_is_sparse(x) || (!seen_by_others(x) && tide_is_contiguous(x))) return TIDE_OK;
+    TIDE_TRY(tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &x, &copy));
+    tide_release(x);
+    *g = copy;
+    return TIDE_OK;
+}
+
+/* to += g, in place. */
+static tide_status add_into(tide_ctx *ctx, tide_tensor *to, tide_tensor *g) {
+    tide_tensor *pair[2] = {to, g}, *sum = NULL;
+    tide_status st;
+    if (to->dtype == TIDE_F32 || to->dtype == TIDE_F64) {
+        st = tide_run_into(ctx, &tide_op_add, &(tide_add_attrs){0}, 2, pair, to);
+    } else {
+        st = tide_apply(ctx, &tide_op_add, &(tide_add_attrs){0}, 2, pair, &sum);
+        if (st == TIDE_OK)
+            st = tide_run_into(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &sum, to);
+        tide_release(sum);
+    }
+    return st;
+}
+
 /* *slot += g; takes g's reference, also on failure. The first to arrive is moved in; a slot nobody
  * else sees is added to in place. */
 static tide_status accumulate(tide_ctx *ctx, tide_tensor **slot, tide_tensor *g, int record) {
@@ -115,8 +143,8 @@ static tide_status accumulate(tide_ctx *ctx, tide_tensor **slot, tide_tensor *g,
         if (st == TIDE_OK) st = tide_apply(ctx, &tide_op_add, &(tide_add_attrs){0}, 2, dense, &sum);
         tide_release(dense[0]);
         tide_release(dense[1]);
-    } else if (!record && have->refs == 1 && have->storage->refs == 1 && tide_is_contiguous(have)) {
-        st = tide_run_into(ctx, &tide_op_add, &(tide_add_attrs){0}, 2, pair, have);
+    } else if (!record && !seen_by_others(have) && tide_is_contiguous(have)) {
+        st = add_into(ctx, have, g);
         tide_release(g);
         return st;
     } else {
@@ -129,6 +157,45 @@ static tide_status accumulate(tide_ctx *ctx, tide_tensor **slot, tide_tensor *g,
     return TIDE_OK;
 }
 
+typedef struct { /* what a rule gave for an input */
+    tide_tensor *g;
+    const tide_place *at;   /* NULL: of the whole input */
+    const tide_meta *whole; /* the input's form */
+} gift;
+
+/* The part of *slot, which is made of zeros if it is not there, += g. Nothing is recorded. */
+static tide_status accumulate_part(tide_ctx *ctx, tide_tensor **slot, const gift *p) {
+    tide_tensor *view = NULL, *dense = NULL;
+    tide_status st = TIDE_OK;
+    const int first = !*slot;
+    if (first) {
+        tide_fill__attrs a = {.shape = {.n = p->whole->rank}, .dtype = p->whole->dtype};
+        for (int i = 0; i < p->whole->rank; i++) a.shape.v[i] = p->whole->shape[i];
+        st = tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, slot);
+    } else if (tide_is_sparse(*slot)) {
+        st = tide_densify(ctx, *slot, &dense);
+        if (st == TIDE_OK) tide_release(*slot), *slot = dense;
+    }
+    if (st == TIDE_OK) st = tide_unshare(ctx, slot);
+    if (st == TIDE_OK)
+        st = tide_view(ctx, *slot, p->g->rank, p->g->shape, p->at->stride,
+                       (*slot)->offset + p->at->offset, &view);
+    if (st == TIDE_OK && first)
+        st = tide_run_into(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, (tide_tensor **)&p->g,
+                           view);
+    else if (st == TIDE_OK) st = add_into(ctx, view, p->g);
+    tide_release(view);
+    return st;
+}
+
+/* Takes the reference to the gradient, also on failure. */
+static tide_status add_gift(tide_ctx *ctx, tide_tensor **slot, const gift *p, int record) {
+    if (!p->at) return accumulate(ctx, slot, p->g, record);
+    tide_status st = accumulate_part(ctx, slot, p);
+    tide_release(p->g);
+    return st;
+}
+
 static tide_status same_form(tide_ctx *ctx, const tide_tensor *want, const tide_tensor *got,
                              tide_status st, const char *what) {
     int same = got->rank == want->rank && got->dtype == want->dtype;
@@ -139,18 +206,6 @@ static tide_status same_form(tide_ctx *ctx, const tide_tensor *want, const tide_
         ctx, st, "backward: %s (expected %s %s, got %s %s)", what, tide_dtype_name(want->dtype),
         tide_shape_str(want->rank, want->shape, a, sizeof a), tide_dtype_name(got->dtype),
         tide_shape_str(got->rank, got->shape, b, sizeof b));
-}
-
-/* A gradient that is handed out, or shown to somebody who may write to it, shares its memory with
- * nobody: writing to one must not change another. Under grad mode the copy is recorded. */
-tide_status tide_unshare(tide_ctx *ctx, tide_tensor **g) {
-    tide_tensor *x = *g, *copy = NULL;
-    if (tide_is_sparse(x) || (x->refs == 1 && x->storage->refs == 1 && tide_is_contiguous(x)))
-        return TIDE_OK;
-    TIDE_TRY(tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &x, &copy));
-    tide_release(x);
-    *g = copy;
-    return TIDE_OK;
 }
 
 /* What goes into .grad has no graph: a leaf would hold itself. Releases `g` where it fails. */
@@ -201,34 +256,38 @@ static tide_status run_hooks(tide_ctx *ctx, tide_hook *h, int index, tide_tensor
     return TIDE_OK;
 }
 
-/* Takes g's reference. */
-static tide_status leaf_gradient(tide_ctx *ctx, const sink *s, tide_tensor *leaf, tide_tensor *g) {
+/* Takes the gradient's reference. */
+static tide_status leaf_gradient(tide_ctx *ctx, const sink *s, tide_tensor *leaf, gift p) {
     tide_status st = TIDE_OK;
-    if (!s->wrt) {
-        st = leaf->grad ? TIDE_OK : without_graph(ctx, &g); /* what is added is not kept */
-        return st == TIDE_OK ? accumulate(ctx, &leaf->grad, g, 0) : st;
+    if (!s->wrt) { /* what is added, or is a part, is not kept */
+        if (!leaf->grad && !p.at) st = without_graph(ctx, &p.g);
+        return st == TIDE_OK ? add_gift(ctx, &leaf->grad, &p, 0) : st;
     }
     for (int i = 0; i < s->n && st == TIDE_OK; i++)
-        if (s->wrt[i] == leaf) st = accumulate(ctx, &s->out[i], tide_retain(g), s->record);
-    tide_release(g);
+        if (s->wrt[i] == leaf) {
+            tide_retain(p.g);
+            st = add_gift(ctx, &s->out[i], &p, s->record);
+        }
+    tide_release(p.g);
     return st;
 }
 
-static tide_status leaf_with_hooks(tide_ctx *ctx, sink *s, tide_tensor *leaf, tide_tensor *g) {
+static tide_status leaf_with_hooks(tide_ctx *ctx, sink *s, tide_tensor *leaf, gift p) {
     struct later **l = &s->later;
     while (*l && (*l)->leaf != leaf) l = &(*l)->next;
-    if (*l) return accumulate(ctx, &(*l)->g, g, s->record);
-    *l = malloc(sizeof **l);
     if (!*l) {
-        tide_release(g);
-        return tide_fail(ctx, TIDE_ENOMEM, "backward: not enough memory");
+        *l = malloc(sizeof **l);
+        if (!*l) {
+            tide_release(p.g);
+            return tide_fail(ctx, TIDE_ENOMEM, "backward: not enough memory");
+        }
+        **l = (struct later){.leaf = tide_retain(leaf)};
     }
-    **l = (struct later){.leaf = tide_retain(leaf), .g = g};
-    return TIDE_OK;
+    return add_gift(ctx, &(*l)->g, &p, s->record);
 }
 
-static tide_status give_leaf(tide_ctx *ctx, sink *s, tide_tensor *leaf, tide_tensor *g) {
-    return leaf->hooks ? leaf_with_hooks(ctx, s, leaf, g) : leaf_gradient(ctx, s, leaf, g);
+static tide_status give_leaf(tide_ctx *ctx, sink *s, tide_tensor *leaf, gift p) {
+    return leaf->hooks ? leaf_with_hooks(ctx, s, leaf, p) : leaf_gradient(ctx, s, leaf, p);
 }
 
 static tide_status end_leaves(tide_ctx *ctx, sink *s, tide_status st) {
@@ -236,7 +295,7 @@ static tide_status end_leaves(tide_ctx *ctx, sink *s, tide_status st) {
         struct later *l = s->later;
         s->later = l->next;
         if (st == TIDE_OK) st = run_hooks(ctx, l->leaf->hooks, 0, &l->g);
-        if (st == TIDE_OK) st = leaf_gradient(ctx, s, l->leaf, l->g);
+        if (st == TIDE_OK) st = leaf_gradient(ctx, s, l->leaf, (gift){.g = l->g});
         else tide_release(l->g);
         tide_release(l->leaf);
         free(l);
@@ -274,15 +333,14 @@ static tide_status run_rule(tide_ctx *ctx, tide_node *n, sink *s) {
     tide_tape_end(&t); /* first: who else holds a gradient decides whether it is copied */
     drop_gradients(n);
     for (int i = 0; i < n->nin; i++) {
-        tide_tensor *g = t.given[i];
         tide_edge *e = &n->in[i];
-        if (!g) continue;
-        t.given[i] = NULL;
+        gift p = {t.given[i], t.partial == i ? &t.part : NULL, &n->in_meta[i]};
+        if (!p.g) continue;
         if (st == TIDE_OK && e->node) st = push(ctx, s, e->node);
-        if (st != TIDE_OK) tide_release(g);
-        else if (e->node) st = accumulate(ctx, &e->node->gout[e->index], g, s->record);
-        else if (e->leaf) st = give_leaf(ctx, s, e->leaf, g);
-        else tide_release(g);
+        if (st != TIDE_OK) tide_release(p.g);
+        else if (e->node) st = add_gift(ctx, &e->node->gout[e->index], &p, s->record);
+        else if (e->leaf) st = give_leaf(ctx, s, e->leaf, p);
+        else tide_release(p.g);
     }
     if (t.given != few) free(t.given);
     return st;
@@ -395,7 +453,7 @@ static tide_status walk(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, sin
         st = tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, &g);
     }
     if (st == TIDE_OK && !loss->node) {
-        st = give_leaf(ctx, s, loss, g);
+        st = give_leaf(ctx, s, loss, (gift){.g = g});
     } else {
         if (st == TIDE_OK && s->wrt) {
             st = look(ctx, s, loss->node);

@@ -45,13 +45,36 @@ static tide_status index_infer(tide_call *c) {
                    &c->view_offset);
 }
 
+/* Where the part lies in a contiguous tensor of form `m`. */
+static tide_place place_of(const tide_meta *m, const tide_ints *start, const tide_ints *size,
+                           const tide_ints *step, int64_t drop) {
+    tide_place at = {0};
+    int64_t stride = 1, strides[TIDE_MAX_RANK];
+    for (int i = m->rank - 1; i >= 0; i--) {
+        strides[i] = stride;
+        stride *= m->shape[i] > 0 ? m->shape[i] : 1;
+    }
+    for (int i = 0, k = 0; i < m->rank; i++) {
+        if (size->v[i] > 0) at.offset += start->v[i] * strides[i];
+        if (!(drop >> i & 1))
+            at.stride[k++] = size->v[i] > 1 ? strides[i] * step->v[i] : strides[i];
+    }
+    return at;
+}
+
 static void index_grad(tide_tape *t, const tide_node *n) {
     const tide_index__attrs *a = (const void *)n->attrs;
+    const tide_meta *m = tide_t_in_meta(t, 0);
+    if (!tide_t_recording(t)) {
+        tide_place at = place_of(m, &a->start, &a->size, &a->step, a->drop);
+        tide_t_give_part(t, 0, &at, tide_t_dy(t, 0));
+        return;
+    }
     tide_t_give(
         t, 0,
         tide_t(t,
                OP(index_put_, .start = a->start, .size = a->size, .step = a->step, .drop = a->drop),
-               zeros(t, tide_t_in_meta(t, 0)), tide_t_dy(t, 0)));
+               zeros(t, m), tide_t_dy(t, 0)));
 }
 
 TIDE_DESCRIBE(index_, .flags = TIDE_INTERNAL | TIDE_HALF, .infer = index_infer, .grad = index_grad);
@@ -75,8 +98,27 @@ static tide_status index_put_infer(tide_call *c) {
     return tide_infer_same(c);
 }
 
+/* The gradient of what stays has zeros in the part. They are written into dy itself, which is
+ * handed on: assigning to all parts in turn costs as much as one pass. */
+static void put_grad_in_place(tide_tape *t, const tide_index_put__attrs *a) {
+    const tide_meta *m = tide_t_in_meta(t, 1);
+    const tide_place at = place_of(tide_t_in_meta(t, 0), &a->start, &a->size, &a->step, a->drop);
+    tide_tensor *dy = tide_t_own_dy(t, 0), *part = tide_t_part(t, dy, &at, m->rank, m->shape),
+                *zero = NULL;
+    if (tide_t_needs(t, 1)) tide_t_give(t, 1, tide_t(t, OP(copy), part));
+    if (tide_t_failed(t)) return;
+    tide_status st = tide_scalar(tide_t_ctx(t), 0, m->dtype, &zero);
+    if (st == TIDE_OK) st = tide_copy_into(tide_t_ctx(t), part, zero);
+    if (st != TIDE_OK) tide_t_fail(t, st);
+    tide_t_give(t, 0, dy);
+}
+
 static void index_put_grad(tide_tape *t, const tide_node *n) {
     const tide_index_put__attrs *a = (const void *)n->attrs;
+    if (!tide_t_recording(t) && tide_t_needs(t, 0)) {
+        put_grad_in_place(t, a);
+        return;
+    }
     tide_tensor *dy = tide_t_dy(t, 0);
     if (tide_t_needs(t, 0))
         tide_t_give(t, 0,

@@ -148,6 +148,23 @@ static tide_status diagonal_infer(tide_call *c) {
 static void diagonal_grad(tide_tape *t, const tide_node *n) {
     ATTRS(diagonal);
     const tide_meta *m = tide_t_in_meta(t, 0);
+    if (!tide_t_recording(t)) {
+        int64_t stride[TIDE_MAX_RANK], next = 1;
+        tide_place at = {0};
+        for (int i = m->rank - 1; i >= 0; i--) {
+            stride[i] = next;
+            next *= m->shape[i] > 0 ? m->shape[i] : 1;
+        }
+        int k = 0;
+        for (int i = 0; i < m->rank; i++)
+            if (i != a->axis1 && i != a->axis2) at.stride[k++] = stride[i];
+        at.stride[k] = stride[a->axis1] + stride[a->axis2];
+        if (n->out_meta[0].shape[k] > 0)
+            at.offset =
+                a->offset < 0 ? -a->offset * stride[a->axis1] : a->offset * stride[a->axis2];
+        tide_t_give_part(t, 0, &at, tide_t_dy(t, 0));
+        return;
+    }
     tide_tensor *planes = tide_t(t,
                                  OP(diag_embed_, .offset = a->offset, .rows = m->shape[a->axis1],
                                     .cols = m->shape[a->axis2]),
