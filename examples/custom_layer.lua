@@ -18,7 +18,8 @@ tide.seed(1)
 local x = tide.random.normal { 256, 4 }
 local y = (x[{ {}, { 1 } }] * x[{ {}, { 2 } }]):sigmoid()
 
-local model = tide.Sequential { tide.Input { 4 }, Gated { 16 }, layers.Dense { 1, activation = "sigmoid" } }
+local model = tide.Sequential {
+  tide.Input { 4 }, Gated { 16 }, layers.Dense { 1, activation = "sigmoid" } }
 model:compile { optimizer = { "adam", learning_rate = 0.01 }, loss = "mse" }
 local history = model:fit(x, y, { epochs = 30, verbose = 0 })
 print(model)

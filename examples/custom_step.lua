@@ -1,4 +1,5 @@
--- A training step of one's own: fit keeps its loop, callbacks and metrics; the step adds noise to the inputs and clips gradients.
+-- A training step of one's own: fit keeps its loop, callbacks and metrics; the step adds noise to
+-- the inputs and clips gradients.
 local tide = require "tide"
 local layers, ops = tide.layers, tide.ops
 
@@ -13,7 +14,8 @@ local Noisy = tide.Model:extend("Noisy", {
   train_step = function(self, x, y, sample_weight)
     local noisy = x + 0.05 * tide.random.normal(x.shape)
     local loss, grads = tide.value_and_grad(function()
-      return self:compute_loss { x = x, y = y, y_pred = self(noisy, { training = true }), sample_weight = sample_weight }
+      return self:compute_loss {
+        x = x, y = y, y_pred = self(noisy, { training = true }), sample_weight = sample_weight }
     end, self.trainable_weights)
     for i, g in ipairs(grads) do
       grads[i] = ops.clip(g, -1, 1)

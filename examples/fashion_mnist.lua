@@ -1,5 +1,6 @@
--- A convolutional network on Fashion-MNIST: 60,000 pictures of clothes in ten classes, trained, saved, loaded and looked at.
--- Run it with `make demo`, or `build/tide examples/fashion_mnist.lua [epochs [pictures]]`.
+-- A convolutional network on Fashion-MNIST: 60,000 pictures of clothes in ten classes, trained,
+-- saved, loaded and looked at. Run it with `make demo`, or `build/tide examples/fashion_mnist.lua
+-- [epochs [pictures]]`.
 local tide = require "tide"
 local layers = tide.layers
 
@@ -33,8 +34,10 @@ model:summary()
 -- 3. Training, with a twentieth kept aside to watch it; the learning rate falls along a cosine.
 local steps = epochs * math.ceil(0.95 * pictures / 96)
 local rate = tide.optimizers.schedules.CosineDecay { 2e-3, steps }
-model:compile { optimizer = { "adam", learning_rate = rate }, loss = "sparse_categorical_crossentropy", metrics = { "accuracy" } }
-local history = model:fit(x_train, y_train, { epochs = epochs, batch_size = 96, validation_split = 0.05 })
+model:compile { optimizer = { "adam", learning_rate = rate },
+  loss = "sparse_categorical_crossentropy", metrics = { "accuracy" } }
+local history = model:fit(
+  x_train, y_train, { epochs = epochs, batch_size = 96, validation_split = 0.05 })
 local _, accuracy = model:evaluate(x_test, y_test, { batch_size = 500, verbose = 0 })
 print(("test accuracy %.4f"):format(accuracy))
 
@@ -56,7 +59,8 @@ print(tide.plot.confusion_table(confusion, names))
 for i = 1, 3 do
   print(tide.plot.picture(x_test[i]))
   local p = predicted[i]
-  print(("  %s, taken for %s (%.0f%%)\n"):format(names[y_test[i]], names[p], 100 * probabilities[{ i, p }]))
+  print(("  %s, taken for %s (%.0f%%)\n"):format(names[y_test[i]], names[p],
+    100 * probabilities[{ i, p }]))
 end
 
 -- 7. The learning curves as a picture.

@@ -1,6 +1,7 @@
--- Pictures from folders: writes real JPEG and PNG files of bags and boots, of all sizes and colours, then trains on them with
--- an ImageDataGenerator that decodes, resizes and transforms while the step before is computed.
--- Run it with `build/tide examples/pictures.lua [epochs [pictures [folder]]]`.
+-- Pictures from folders: writes real JPEG and PNG files of bags and boots, of all sizes and
+-- colours, then trains on them with an ImageDataGenerator that decodes, resizes and transforms
+-- while the step before is computed. Run it with `build/tide examples/pictures.lua [epochs
+-- [pictures [folder]]]`.
 local tide = require "tide"
 local layers, ops = tide.layers, tide.ops
 local image = tide.preprocessing.image
@@ -11,7 +12,8 @@ local folder = arg and arg[3] or "data"
 tide.seed(tonumber(os.getenv "SEED") or 1)
 math.randomseed(7)
 
--- 1. The files. A Fashion-MNIST picture (28, 28) is enlarged, coloured and laid on a background of two colours and noise.
+-- 1. The files. A Fashion-MNIST picture (28, 28) is enlarged, coloured and laid on a background of
+-- two colours and noise.
 local function colour(low, high)
   return tide.tensor { math.random(low, high), math.random(low, high), math.random(low, high) }
 end
@@ -22,10 +24,12 @@ local function compose(clothes)
   local down = ops.reshape(ops.linspace(0, 1, h), { h, 1, 1 })
   local slant = math.random()
   local shade = across * slant + down * (1 - slant)
-  local ground = shade * colour(0, 150) + (1 - shade) * colour(0, 150) + tide.random.normal({ h, w, 1 }, { stddev = 10 })
+  local ground = shade * colour(0, 150) + (1 - shade) * colour(0, 150) + tide.random.normal(
+    { h, w, 1 }, { stddev = 10 })
   local size = math.floor(math.min(h, w) * (0.6 + 0.35 * math.random()))
   local top, left = math.random(0, h - size), math.random(0, w - size)
-  local shape = tide.image.resize(ops.reshape(clothes, { 28, 28, 1 }), { size, size }, { interpolation = "bicubic" })
+  local shape = tide.image.resize(
+    ops.reshape(clothes, { 28, 28, 1 }), { size, size }, { interpolation = "bicubic" })
   shape = ops.clip(shape / 255, 0, 1)
   local place = { { top + 1, top + size }, { left + 1, left + size }, {} }
   local cover = ops.minimum(shape * 4, 1) -- how much of the background is hidden
@@ -43,7 +47,8 @@ local function write(kind, x, y, count)
       i = i + 1
       if y[i] == k.label then
         made = made + 1
-        image.save_img(("%s/%04d.%s"):format(to, made, made % 3 == 0 and "png" or "jpg"), compose(x[i]), { scale = false })
+        image.save_img(("%s/%04d.%s"):format(to, made, made % 3 == 0 and "png" or "jpg"),
+          compose(x[i]), { scale = false })
       end
     end
   end
@@ -55,7 +60,8 @@ write("test", x_test, y_test, pictures // 6)
 print(("wrote %d pictures below %s"):format(pictures * 5 // 6 + pictures // 6, folder))
 
 -- 2. The generators, as Keras' programs write them.
-local train_datagen = ImageDataGenerator { rescale = 1. / 255, shear_range = 0.2, zoom_range = 0.2, horizontal_flip = true }
+local train_datagen = ImageDataGenerator {
+  rescale = 1. / 255, shear_range = 0.2, zoom_range = 0.2, horizontal_flip = true }
 local test_datagen = ImageDataGenerator { rescale = 1. / 255 }
 
 local train_generator = train_datagen:flow_from_directory(folder .. "/train",
@@ -81,7 +87,8 @@ model:compile { optimizer = "adam", loss = "binary_crossentropy", metrics = { "a
 -- 4. Training. `waited` is how long fit stood still for want of pictures.
 local start = os.time()
 model:fit(train_generator, { epochs = epochs, batch_size = 32 })
-print(("fit took %d s and waited %.1f s for pictures"):format(os.time() - start, train_generator.waited))
+print(("fit took %d s and waited %.1f s for pictures"):format(os.time() - start,
+  train_generator.waited))
 
 local _, accuracy = model:evaluate(test_generator)
 print(("test accuracy %.3f"):format(accuracy))

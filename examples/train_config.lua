@@ -1,5 +1,6 @@
--- What `tide train examples/train_config.lua` trains: a small network that tells whether points lie inside a circle.
--- Settings on the command line change it: `tide train examples/train_config.lua fit.epochs=3 width=16 save=small.keras`.
+-- What `tide train examples/train_config.lua` trains: a small network that tells whether points lie
+-- inside a circle. Settings on the command line change it: `tide train examples/train_config.lua
+-- fit.epochs=3 width=16 save=small.keras`.
 local tide = require "tide"
 local layers = tide.layers
 
@@ -23,8 +24,10 @@ return function(settings)
     data = function()
       return { train = points(2000), validation = points(500), test = points(500) }
     end,
-    compile = { optimizer = { "adam", learning_rate = 0.01 }, loss = "binary_crossentropy", metrics = { "accuracy" } },
-    fit = { epochs = 20, batch_size = 32, callbacks = { tide.callbacks.EarlyStopping { patience = 5 } } },
+    compile = { optimizer = { "adam", learning_rate = 0.01 }, loss = "binary_crossentropy",
+      metrics = { "accuracy" } },
+    fit = { epochs = 20, batch_size = 32,
+      callbacks = { tide.callbacks.EarlyStopping { patience = 5 } } },
     save = "circle.keras",
   }
 end

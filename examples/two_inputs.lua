@@ -1,4 +1,5 @@
--- A functional model with two inputs and two outputs: a house's numbers and its district give its price and whether it sells.
+-- A functional model with two inputs and two outputs: a house's numbers and its district give its
+-- price and whether it sells.
 local tide = require "tide"
 local layers = tide.layers
 
@@ -6,7 +7,8 @@ tide.seed(1)
 local n = 1000
 local numbers = tide.random.uniform { n, 3 }
 local district = tide.random.randint({ n }, 1, 6)
-local price = numbers:sum { axis = 2, keepdims = true } + 0.3 * district:cast("float32"):reshape { n, 1 }
+local price = numbers:sum { axis = 2, keepdims = true } + 0.3 * district:cast("float32"):reshape {
+  n, 1 }
 local sells = price:greater(2.4):cast "float32"
 
 local a = tide.Input { 3, name = "numbers" }
@@ -27,6 +29,8 @@ model:compile {
   loss_weights = { price = 1, sells = 0.5 },
   metrics = { sells = { "accuracy" } },
 }
-local history = model:fit({ numbers, district:reshape { n, 1 } }, { price = price, sells = sells }, { epochs = 20, verbose = 0 })
+local history = model:fit(
+  { numbers, district:reshape { n, 1 } }, { price = price, sells = sells },
+  { epochs = 20, verbose = 0 })
 print(model)
 print(("loss %.3f -> %.3f"):format(history.history.loss[1], history.history.loss[-1]))

@@ -10,7 +10,8 @@ local model = tide.Sequential {
   layers.Dense { 8, activation = "tanh", input_shape = { 2 } },
   layers.Dense { 1, activation = "sigmoid" },
 }
-model:compile { optimizer = { "adam", learning_rate = 0.05 }, loss = "binary_crossentropy", metrics = { "accuracy" } }
+model:compile { optimizer = { "adam", learning_rate = 0.05 }, loss = "binary_crossentropy",
+  metrics = { "accuracy" } }
 model:fit(x, y, { epochs = 300, batch_size = 4, verbose = 0 })
 
 local p = model:predict(x, { verbose = 0 })

@@ -8,9 +8,9 @@ local functions = {}
 
 -- Names whose op has Keras' activation arguments already.
 local direct = {}
-for name in ([[relu leaky_relu relu6 elu celu selu silu hard_silu sigmoid hard_sigmoid log_sigmoid tanh hard_tanh tanh_shrink
-  soft_shrink hard_shrink threshold softplus softsign softmax log_softmax glu squareplus sparse_plus sparse_sigmoid
-  sparsemax mish]]):gmatch "%S+" do
+for name in ([[relu leaky_relu relu6 elu celu selu silu hard_silu sigmoid hard_sigmoid
+  log_sigmoid tanh hard_tanh tanh_shrink soft_shrink hard_shrink threshold softplus softsign
+  softmax log_softmax glu squareplus sparse_plus sparse_sigmoid sparsemax mish]]):gmatch "%S+" do
   direct[name] = name
 end
 direct.exponential = "exp"

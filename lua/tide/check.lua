@@ -6,7 +6,7 @@
 --     { "activation", "activation", nil, "applied to the result" },
 --     { "padding", "enum", "valid", "border rule", of = "valid|same" },
 --   })
---   local o = args:construct(...)   -- constructors: one table, or values and a last table (interface §1)
+--   local o = args:construct(...)   -- constructors: one table, or values and a last table
 --   local o = args:call(...)        -- functions and methods (interface §2)
 --
 -- A row is { name, type, default, doc, fields... }. A nil default means that the option may be absent; `none = true` allows
@@ -50,23 +50,26 @@ end
 -- What other libraries call the same things; the first that is a candidate is meant.
 local elsewhere = {}
 for line in
-  ([[linear=Dense lstm=LSTM conv1d=Conv1D conv2d=Conv2D conv3d=Conv3D batchnorm1d=BatchNormalization
-  batchnorm2d=BatchNormalization layernorm=LayerNormalization groupnorm=GroupNormalization maxpool2d=MaxPooling2D
-  avgpool2d=AveragePooling2D convtranspose2d=Conv2DTranspose crossentropyloss=SparseCategoricalCrossentropy
-  nllloss=SparseCategoricalCrossentropy mseloss=MeanSquaredError l1loss=MeanAbsoluteError bceloss=BinaryCrossentropy
-  bcewithlogitsloss=BinaryCrossentropy lr=learning_rate eps=epsilon decay=weight_decay p=rate in_features=units
-  out_features=units out_channels=filters hidden_size=units num_embeddings=input_dim embedding_dim=output_dim nb_epoch=epochs
-  n_epochs=epochs num_epochs=epochs nn=layers optim=optimizers functional=ops f=ops randn=random rand=random
-  view=reshape mm=matmul bmm=matmul permute=transpose unsqueeze=expand_dims numpy=tolist float=cast double=cast half=cast
-  long=cast int=cast to=cast type=cast astype=cast cat=concatenate clone=copy index_select=take masked_fill=where
-  sub=subtract mul=multiply div=divide pow=power neg=negative clamp=clip eq=equal ne=not_equal
-  lt=less gt=greater le=less_equal ge=greater_equal t=transpose mt=transpose numel=size
-  nelement=size dim=ndim flatten=ravel expand=broadcast_to expand_as=broadcast_to
-  repeat_interleave=repeat unbind=unstack chunk=split gather=take_along_axis data=detach
-  contiguous=copy zero_=assign fill_=assign set_=assign sub_=subtract_ mul_=multiply_ div_=divide_
-  pow_=power_ neg_=negative_ clamp_=clip_ cuda=device cpu=device addmm=matmul
-  kthvalue=argpartition map=vectorized_map type_as=cast
-  parameters=trainable_weights state_dict=get_weights load_state_dict=set_weights]]):gmatch "%S+"
+  ([[linear=Dense lstm=LSTM conv1d=Conv1D conv2d=Conv2D conv3d=Conv3D
+    batchnorm1d=BatchNormalization batchnorm2d=BatchNormalization layernorm=LayerNormalization
+    groupnorm=GroupNormalization maxpool2d=MaxPooling2D avgpool2d=AveragePooling2D
+    convtranspose2d=Conv2DTranspose crossentropyloss=SparseCategoricalCrossentropy
+    nllloss=SparseCategoricalCrossentropy mseloss=MeanSquaredError l1loss=MeanAbsoluteError
+    bceloss=BinaryCrossentropy bcewithlogitsloss=BinaryCrossentropy lr=learning_rate eps=epsilon
+    decay=weight_decay p=rate in_features=units out_features=units out_channels=filters
+    hidden_size=units num_embeddings=input_dim embedding_dim=output_dim nb_epoch=epochs
+    n_epochs=epochs num_epochs=epochs nn=layers optim=optimizers functional=ops f=ops
+    randn=random rand=random view=reshape mm=matmul bmm=matmul permute=transpose
+    unsqueeze=expand_dims numpy=tolist float=cast double=cast half=cast long=cast int=cast
+    to=cast type=cast astype=cast cat=concatenate clone=copy index_select=take masked_fill=where
+    sub=subtract mul=multiply div=divide pow=power neg=negative clamp=clip eq=equal ne=not_equal
+    lt=less gt=greater le=less_equal ge=greater_equal t=transpose mt=transpose numel=size
+    nelement=size dim=ndim flatten=ravel expand=broadcast_to expand_as=broadcast_to
+    repeat_interleave=repeat unbind=unstack chunk=split gather=take_along_axis data=detach
+    contiguous=copy zero_=assign fill_=assign set_=assign sub_=subtract_ mul_=multiply_
+    div_=divide_ pow_=power_ neg_=negative_ clamp_=clip_ cuda=device cpu=device addmm=matmul
+    kthvalue=argpartition map=vectorized_map type_as=cast parameters=trainable_weights
+    state_dict=get_weights load_state_dict=set_weights]]):gmatch "%S+"
 do
   local theirs, ours = line:match "^(.-)=(.*)$"
   elsewhere[theirs] = ours

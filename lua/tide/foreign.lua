@@ -21,7 +21,8 @@ local layer = {
   named_parameters = "the weights are a field of each layer: for _, layer in ipairs(model.layers) do ... layer.weights ... end",
   state_dict = "get_weights() gives the values in order, save_weights(path) writes them by name",
   load_state_dict = "set_weights(values) sets them in order, load_weights(path) reads them by name",
-  zero_grad = "value_and_grad and fit begin with no gradients; after backward() set each weight's grad to nil",
+  zero_grad = "value_and_grad and fit begin with no gradients; after backward() set each \z
+    weight's grad to nil",
   train = "fit trains; a call trains if told so: model(x, { training = true })",
   eval = "a call does not train unless told so: model(x); the loss and metrics of data are model:evaluate(x, y)",
   forward = "the model itself is called: model(x)",

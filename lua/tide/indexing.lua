@@ -114,7 +114,8 @@ local function advanced(t, key)
     end
   end
   if #tensors == 0 then -- without tensors the key is C's, and C sent it here because it could not read it
-    errors.raise("index", 'an entry of a key must be a number, { first, last, step }, "...", "new" or a tensor (got %s)',
+    errors.raise("index",
+      'an entry of a key must be a number, { first, last, step }, "...", "new" or a tensor, got %s',
       odd_entry(entries))
   end
   local part = t[basic]

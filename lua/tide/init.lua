@@ -6,8 +6,9 @@ local tide = { _VERSION = "Tide 0.1.0", version = "0.1.0" }
 
 -- Namespaces: field -> module.
 local namespaces = {}
-for name in ([[layers models optimizers losses metrics callbacks initializers regularizers constraints activations ops random
-  datasets preprocessing utils saving plot image]]):gmatch "%S+" do
+for name in ([[layers models optimizers losses metrics callbacks initializers regularizers
+  constraints activations ops random datasets preprocessing utils saving plot
+  image]]):gmatch "%S+" do
   namespaces[name] = "tide." .. name
 end
 namespaces.class = "tide.class"

@@ -157,9 +157,10 @@ for name, formula in pairs(F) do
     modules[name] = "tide.metrics"
   end
 end
-for name in ([[mean_squared_error mean_absolute_error mean_absolute_percentage_error mean_squared_logarithmic_error huber log_cosh
-  kl_divergence poisson hinge squared_hinge categorical_hinge binary_crossentropy binary_focal_crossentropy
-  categorical_crossentropy categorical_focal_crossentropy sparse_categorical_crossentropy]]):gmatch "%S+" do
+for name in ([[mean_squared_error mean_absolute_error mean_absolute_percentage_error
+  mean_squared_logarithmic_error huber log_cosh kl_divergence poisson hinge squared_hinge
+  categorical_hinge binary_crossentropy binary_focal_crossentropy categorical_crossentropy
+  categorical_focal_crossentropy sparse_categorical_crossentropy]]):gmatch "%S+" do
   functions[name] = losses[name]
   modules[name] = "tide.metrics"
 end

@@ -8,16 +8,18 @@ local ops = {}
 
 -- Lua-written families; each returns a table of functions, loaded when one of its names is first asked for.
 local families = {
-  control = [[cond while_loop fori_loop scan map vectorized_map associative_scan switch custom_gradient stop_gradient
-    convert_to_tensor convert_to_numpy is_tensor shape dtype]],
+  control = [[cond while_loop fori_loop scan map vectorized_map associative_scan switch
+    custom_gradient stop_gradient convert_to_tensor convert_to_numpy is_tensor shape dtype]],
   creation = [[arange linspace logspace geomspace eye identity tri meshgrid]],
   linear = "einsum tensordot",
-  arrays = [[split array_split vsplit hsplit dsplit unstack nonzero vstack hstack dstack column_stack append fliplr flipud rot90
-    diagflat trace repeat select isin unique unravel_index multi_hot in_top_k saturate_cast allclose ndim size array get_item]],
-  products = [[norm xlogy psnr corrcoef broadcast_shapes segment_sum segment_max segment_min segment_prod argpartition
-    dot_product_attention]],
-  statistics = [[quantile percentile median nansum nanprod nanmax nanmin nanargmax nanargmin nanmean nanvar nanstd nancumsum
-    nancumprod nanquantile nanpercentile nanmedian average ptp diff trapezoid vander cross kron histogram]],
+  arrays = [[split array_split vsplit hsplit dsplit unstack nonzero vstack hstack dstack
+    column_stack append fliplr flipud rot90 diagflat trace repeat select isin unique
+    unravel_index multi_hot in_top_k saturate_cast allclose ndim size array get_item]],
+  products = [[norm xlogy psnr corrcoef broadcast_shapes segment_sum segment_max segment_min
+    segment_prod argpartition dot_product_attention]],
+  statistics = [[quantile percentile median nansum nanprod nanmax nanmin nanargmax nanargmin
+    nanmean nanvar nanstd nancumsum nancumprod nanquantile nanpercentile nanmedian average ptp
+    diff trapezoid vander cross kron histogram]],
   linalg = "svd logdet cholesky_inverse pinv lstsq matrix_rank matrix_power cdist",
   sequences = [[rearrange view angle real imag conj conjugate isreal extract_sequences correlate
     vectorize]],
@@ -78,10 +80,9 @@ end
 local no_method = {}
 for name in
   ([[fft fft2 ifft2 irfft istft vectorize broadcast_shapes einsum vstack hstack dstack
-  column_stack array get_item bartlett
-  blackman hamming hanning kaiser meshgrid
-  cond while_loop fori_loop scan map vectorized_map associative_scan switch custom_gradient is_tensor shape dtype arange linspace
-  logspace geomspace eye identity tri convert_to_tensor]]):gmatch "%S+"
+    column_stack array get_item bartlett blackman hamming hanning kaiser meshgrid cond while_loop
+    fori_loop scan map vectorized_map associative_scan switch custom_gradient is_tensor shape
+    dtype arange linspace logspace geomspace eye identity tri convert_to_tensor]]):gmatch "%S+"
 do
   no_method[name] = true
 end

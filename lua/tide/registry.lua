@@ -1,6 +1,7 @@
 --- Namespaces: name -> class or function, loaded on first access, with Keras' aliases and custom registrations.
 --
---   local layers = registry.namespace("tide.layers", "layer", { Dense = "tide.layers.core", ... }, { Convolution2D = "Conv2D" })
+--   local layers = registry.namespace("tide.layers", "layer",
+--     { Dense = "tide.layers.core", ... }, { Convolution2D = "Conv2D" })
 --
 -- `layers.Dense` loads the module and takes its field. An unknown name raises and suggests. Strings in any of Keras'
 -- spellings ("Dense", "dense") are resolved by `registry.find`.

@@ -16,7 +16,9 @@ local base = {}
 ---
 --- Example:
 ---   local Stop = tide.callbacks.Callback:extend("Stop", {
----     on_epoch_end = function(self, epoch, logs) if logs.loss < 0.1 then self.model.stop_training = true end end,
+---     on_epoch_end = function(self, epoch, logs)
+---       if logs.loss < 0.1 then self.model.stop_training = true end
+---     end,
 ---   })
 --- @class tide.Callback
 local Callback = object.class("Callback", nil, { kind = "callback", rows = {} })

@@ -106,7 +106,8 @@ for _, hook in ipairs(base.HOOKS) do
 end
 
 --- Functions as hooks: `LambdaCallback { on_epoch_end = function(epoch, logs) ... end }`.
---     local c = tide.callbacks.LambdaCallback { on_epoch_end = function(epoch, logs) print(epoch) end }
+--     local c = tide.callbacks.LambdaCallback {
+--       on_epoch_end = function(epoch, logs) print(epoch) end }
 classes.LambdaCallback = object.class("LambdaCallback", Callback, {
   rows = hook_rows,
   named = other_rows,
@@ -369,7 +370,8 @@ function Reduce:on_epoch_end(epoch, logs)
 end
 
 --- Sets the learning rate at the start of each epoch: `schedule(epoch, rate) -> rate`, epochs from 1.
---     local c = tide.callbacks.LearningRateScheduler { function(epoch, rate) return rate * 0.9 end }
+--     local c = tide.callbacks.LearningRateScheduler {
+--       function(epoch, rate) return rate * 0.9 end }
 local Scheduler = object.class("LearningRateScheduler", Callback, {
   rows = { { "schedule", "callable", check.required, "function of (epoch, rate)" }, VERBOSE },
 })

@@ -1,7 +1,8 @@
 --- `tide doctor`: what is installed, which kernels and engines run here, and what would make it faster.
 local usage = [[
 usage: tide doctor
-Prints what Tide computes with on this machine, which of the packages that it can use are missing, and what to do about it.]]
+Prints what Tide computes with on this machine, which of the packages that it can use are missing,
+and what to do about it.]]
 
 local function command(line)
   local pipe = io.popen(line .. " 2>/dev/null")

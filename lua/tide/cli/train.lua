@@ -9,15 +9,18 @@ local usage = [[
 usage: tide train [options] CONFIG.lua [SETTING=VALUE ...]
 Trains the model that a file describes. The file returns a table with these fields:
   model     a model, a function that makes one, or the name of a model file to go on with
-  data      { train = { x, y }, validation = { x, y }, test = { x, y } }, or a function that gives it; instead of { x, y }
+  data      { train = { x, y }, validation = { x, y }, test = { x, y } }, or a function
+            that gives it; instead of { x, y }
             also a generator. Only train is needed
   compile   what model:compile takes; may be missing for a model file that says it itself
   fit       what model:fit takes beside the data: epochs, batch_size, callbacks, ...
   save      where the trained model goes: a file name, or a list of them (.keras, .h5, .safetensors)
   seed      of all random numbers
   threads   how many to use
-or it returns a function that gives such a table; it is called with the settings that are not named above.
-SETTING=VALUE puts a number, true, false or text into that table: fit.epochs=3 compile.optimizer=sgd save=other.keras
+or it returns a function that gives such a table; it is called with the settings that are not
+named above.
+SETTING=VALUE puts a number, true, false or text into that table: fit.epochs=3
+compile.optimizer=sgd save=other.keras
 options:
   --check   make the model, read the data and try one batch; train and save nothing
   --help    print this

@@ -183,7 +183,8 @@ for rank = 1, 3 do
   local output_padding = { "output_padding", "ints", nil, "extra size per axis, below the stride", n = rank, min = 0 }
   local rest = rank == 3 and { spatial.data_format, output_padding } or { output_padding, spatial.data_format }
   --- Transposed convolution: what a convolution's gradient does, mostly used to enlarge.
-  --     tide.layers.Conv2DTranspose { 4, 3, strides = 2, padding = "same" }(tide.ones { 1, 5, 5, 2 }).shape
+  --     tide.layers.Conv2DTranspose { 4, 3, strides = 2, padding = "same" }(
+  --       tide.ones { 1, 5, 5, 2 }).shape
   --     --> { 1, 10, 10, 4 }
   conv[name] = base.derive(base, name, {
     args = rows_of(filters(), kernel_size(rank), strides(rank), padding "valid|same", rest[1], rest[2], dilation(rank),

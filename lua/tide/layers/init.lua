@@ -4,17 +4,19 @@ local registry = require "tide.registry"
 local families = {
   ["tide.layers.core"] = "InputLayer Dense Embedding Identity Lambda Masking Rescaling",
   ["tide.layers.activation"] = "Activation ReLU LeakyReLU PReLU ELU Softmax",
-  ["tide.layers.conv"] = [[Conv1D Conv2D Conv3D Conv1DTranspose Conv2DTranspose Conv3DTranspose DepthwiseConv1D
-    DepthwiseConv2D SeparableConv1D SeparableConv2D]],
-  ["tide.layers.pool"] = [[MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D AveragePooling2D AveragePooling3D
-    GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GlobalAveragePooling1D GlobalAveragePooling2D
-    GlobalAveragePooling3D AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D AdaptiveMaxPooling1D
-    AdaptiveMaxPooling2D AdaptiveMaxPooling3D]],
-  ["tide.layers.norm"] = [[BatchNormalization LayerNormalization GroupNormalization RMSNormalization UnitNormalization]],
-  ["tide.layers.regularize"] = [[Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D AlphaDropout GaussianDropout
-    GaussianNoise ActivityRegularization]],
-  ["tide.layers.reshape"] = [[Reshape Flatten Permute RepeatVector ZeroPadding1D ZeroPadding2D ZeroPadding3D Cropping1D
-    Cropping2D Cropping3D UpSampling1D UpSampling2D UpSampling3D]],
+  ["tide.layers.conv"] = [[Conv1D Conv2D Conv3D Conv1DTranspose Conv2DTranspose Conv3DTranspose
+    DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D]],
+  ["tide.layers.pool"] = [[MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D
+    AveragePooling2D AveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D
+    GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D AdaptiveAveragePooling1D
+    AdaptiveAveragePooling2D AdaptiveAveragePooling3D AdaptiveMaxPooling1D AdaptiveMaxPooling2D
+    AdaptiveMaxPooling3D]],
+  ["tide.layers.norm"] = [[BatchNormalization LayerNormalization GroupNormalization
+    RMSNormalization UnitNormalization]],
+  ["tide.layers.regularize"] = [[Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D
+    AlphaDropout GaussianDropout GaussianNoise ActivityRegularization]],
+  ["tide.layers.reshape"] = [[Reshape Flatten Permute RepeatVector ZeroPadding1D ZeroPadding2D
+    ZeroPadding3D Cropping1D Cropping2D Cropping3D UpSampling1D UpSampling2D UpSampling3D]],
   ["tide.layers.preprocess"] = "Normalization",
   ["tide.layers.merge"] = "Add Subtract Multiply Average Maximum Minimum Concatenate Dot",
 }

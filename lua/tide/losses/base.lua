@@ -23,7 +23,9 @@ base.DTYPE = { "dtype", "dtype", nil, "dtype that predictions are cast to" }
 --- likes, a mask as second result.
 ---
 --- Example:
----   local Abs = tide.losses.Loss:extend("Abs", { call = function(self, y_true, y_pred) return (y_pred - y_true):abs() end })
+---   local Abs = tide.losses.Loss:extend("Abs", {
+---     call = function(self, y_true, y_pred) return (y_pred - y_true):abs() end,
+---   })
 --- @class tide.Loss
 local Loss = object.class("Loss", nil, {
   kind = "loss",

@@ -222,7 +222,8 @@ function Mean:_all_variables()
 end
 
 --- Mean of a function of (y_true, y_pred, options) with one value per sample.
---     tide.metrics.MeanMetricWrapper { function(a, b) return (a - b):abs() end }({ 1, 2 }, { 1, 4 })
+--     tide.metrics.MeanMetricWrapper {
+--       function(a, b) return (a - b):abs() end }({ 1, 2 }, { 1, 4 })
 --     --> 1
 local Wrapper = object.class("MeanMetricWrapper", Mean, {
   rows = { { "fn", "callable", check.required, "function of (y_true, y_pred)" } },

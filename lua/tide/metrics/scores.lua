@@ -64,7 +64,8 @@ local AVERAGE = { "average", "enum", nil, "how classes are joined; one value per
 local THRESHOLD = { "threshold", "number", nil, "above it is positive; when left out, the largest", above = 0, max = 1 }
 
 --- F-beta: (1 + beta^2) precision recall / (beta^2 precision + recall).
---     tide.metrics.FBetaScore { threshold = 0.5 }({ { 0, 1 }, { 1, 0 } }, { { 0.2, 0.7 }, { 0.9, 0.6 } })
+--     tide.metrics.FBetaScore { threshold = 0.5 }(
+--       { { 0, 1 }, { 1, 0 } }, { { 0.2, 0.7 }, { 0.9, 0.6 } })
 --     --> { 1, 0.66667 }
 local FBeta = object.class("FBetaScore", Stateful, {
   rows = with_names({ AVERAGE, { "beta", "number", 1.0, "weight of recall", above = 0 }, THRESHOLD }, "fbeta_score"),
@@ -122,7 +123,8 @@ function FBeta:result()
 end
 
 --- F-beta with beta = 1.
---     tide.metrics.F1Score { threshold = 0.5 }({ { 0, 1 }, { 1, 0 } }, { { 0.2, 0.7 }, { 0.9, 0.6 } })
+--     tide.metrics.F1Score { threshold = 0.5 }(
+--       { { 0, 1 }, { 1, 0 } }, { { 0.2, 0.7 }, { 0.9, 0.6 } })
 --     --> { 1, 0.66667 }
 local F1 = object.class("F1Score", FBeta, { rows = with_names({ AVERAGE, THRESHOLD }, "f1_score") })
 scores.F1Score = F1
@@ -220,7 +222,8 @@ end
 
 --- Intersection over union of the classes `target_class_ids`, from labels that count from 1: mean over
 --- these classes.
---     tide.metrics.IoU { num_classes = 2, target_class_ids = { 1 } }({ 1, 1, 2, 2 }, { 1, 2, 1, 2 })
+--     tide.metrics.IoU { num_classes = 2, target_class_ids = { 1 } }(
+--       { 1, 1, 2, 2 }, { 1, 2, 1, 2 })
 --     --> 0.33333
 local IoU = object.class("IoU", Stateful, {
   rows = with_names({ CLASSES, TARGETS, IGNORE, SPARSE_TRUE, SPARSE_PRED, AXIS, ZERO_BASED }, nil, 2),
@@ -328,7 +331,8 @@ scores.MeanIoU = object.class("MeanIoU", IoU, {
 scores.OneHotIoU = object.class("OneHotIoU", IoU, { rows = with_names({ CLASSES, TARGETS, IGNORE, ONE_HOT_PRED, AXIS }, nil, 2) })
 scores.OneHotIoU.sparse_y_true = false
 --- Mean IoU over all classes of one-hot targets against probabilities.
---     tide.metrics.OneHotMeanIoU { num_classes = 2 }({ { 0, 1 }, { 1, 0 } }, { { 0.2, 0.7 }, { 0.4, 0.6 } })
+--     tide.metrics.OneHotMeanIoU { num_classes = 2 }(
+--       { { 0, 1 }, { 1, 0 } }, { { 0.2, 0.7 }, { 0.4, 0.6 } })
 --     --> 0.25
 scores.OneHotMeanIoU = object.class("OneHotMeanIoU", IoU, { rows = with_names({ CLASSES, IGNORE, ONE_HOT_PRED, AXIS }, nil, 1),
   init = all_classes })

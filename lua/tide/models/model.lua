@@ -19,9 +19,9 @@ Model._foreign = foreign.model
 
 -- What `tide.training` and `tide.saving` do; loaded when first used.
 local delegated = {
-  ["tide.training.loop"] = [[compile fit evaluate predict train_on_batch test_on_batch predict_on_batch train_step test_step
-    predict_step compute_loss compute_metrics reset_metrics get_metrics_result get_compile_config compile_from_config
-    make_train_function]],
+  ["tide.training.loop"] = [[compile fit evaluate predict train_on_batch test_on_batch
+    predict_on_batch train_step test_step predict_step compute_loss compute_metrics reset_metrics
+    get_metrics_result get_compile_config compile_from_config make_train_function]],
   ["tide.saving"] = "save save_weights load_weights",
 }
 for module, names in pairs(delegated) do

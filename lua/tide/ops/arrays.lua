@@ -16,7 +16,7 @@ local function one(name, ...)
   return check.args(name, { { "x", "tensor", required }, ... })
 end
 
--- -- several results --------------------------------------------------------------------------------------------------
+-- -- several results -------------------------------------------------------------------------
 
 local split_args = one("split", { "indices_or_sections", "any" }, { "axis", "axis", 1 })
 local array_split_args = one("array_split", { "indices_or_sections", "any" }, { "axis", "axis", 1 })
@@ -115,7 +115,7 @@ function arrays.nonzero(...)
   return table.unpack(out)
 end
 
--- -- joining ----------------------------------------------------------------------------------------------------------
+-- -- joining ---------------------------------------------------------------------------------
 
 local function at_least(x, ndim)
   x = tensor(x)
@@ -179,7 +179,7 @@ function arrays.append(...)
   return ops.concatenate({ o.x1, o.x2 }, { axis = o.axis })
 end
 
--- -- rearrangement ----------------------------------------------------------------------------------------------------
+-- -- rearrangement ---------------------------------------------------------------------------
 
 local fliplr_args, flipud_args = one "fliplr", one "flipud"
 
@@ -264,7 +264,7 @@ arrays["repeat"] = function(...)
   return ops.take(x, ops.searchsorted(ops.cumsum(counts), places, "right"), axis)
 end
 
--- -- choosing ---------------------------------------------------------------------------------------------------------
+-- -- choosing --------------------------------------------------------------------------------
 
 local select_args = check.args("select", {
   { "condlist", "any", required, "a list of conditions" },
@@ -455,7 +455,7 @@ function arrays.in_top_k(...)
   return ops.logical_and(ops.less(above, o.k), ops.isfinite(ops.squeeze(own, -1)))
 end
 
--- -- values as they are ------------------------------------------------------------------------------------------------
+-- -- values as they are ----------------------------------------------------------------------
 
 local LIMITS = { int8 = { -128, 127 }, uint8 = { 0, 255 }, int32 = { -2147483648, 2147483647 } }
 local saturate_args = one("saturate_cast", { "dtype", "dtype", required })

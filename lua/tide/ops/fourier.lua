@@ -183,7 +183,7 @@ function fourier.irfft(...)
   return real_inverse(re, im, o.fft_length or math.max(1, 2 * (re.shape[-1] - 1)))
 end
 
--- -- short-time transforms ------------------------------------------------------------------------
+-- -- short-time transforms -------------------------------------------------------------------
 
 local function short_rows(first)
   return {

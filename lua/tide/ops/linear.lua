@@ -9,7 +9,7 @@ local errors = require "tide.errors"
 local ops = core.ops
 local linear = {}
 
--- -- equations --------------------------------------------------------------------------------------------------------
+-- -- equations -------------------------------------------------------------------------------
 
 -- "bij,bjk->bik" as lists of labels. The axes of "..." get the labels ".1", ".2", ... counted from the right.
 local function parse(equation, ranks)
@@ -88,7 +88,7 @@ local function parse(equation, ranks)
   return inputs, output
 end
 
--- -- operands: { tensor, labels } --------------------------------------------------------------------------------------
+-- -- operands: { tensor, labels } ------------------------------------------------------------
 
 local function position(list, label)
   for i, l in ipairs(list) do

@@ -11,7 +11,7 @@ local sequences = {}
 
 local required = check.required
 
--- -- rearrange ------------------------------------------------------------------------------------
+-- -- rearrange -------------------------------------------------------------------------------
 
 -- One side of a pattern as a list of groups, each a list of names: "b (h w) 1 c" -> { { b }, { h, w
 -- }, {}, { c } }.
@@ -148,7 +148,7 @@ function sequences.rearrange(tensor, pattern, axes_lengths)
   return ops.reshape(y, joined)
 end
 
--- -- bits -----------------------------------------------------------------------------------------
+-- -- bits ------------------------------------------------------------------------------------
 
 local view_args = check.args("view", { { "x", "tensor", required }, { "dtype", "dtype", nil,
   "the dtype to read the bits as" } })
@@ -181,7 +181,7 @@ function sequences.view(...)
   return core.from_bytes(dtype, shape, bytes)
 end
 
--- -- numbers without an imaginary part ------------------------------------------------------------
+-- -- numbers without an imaginary part -------------------------------------------------------
 
 local function one(name)
   return check.args(name, { { "x", "tensor", required } })
@@ -222,7 +222,7 @@ function sequences.isreal(...)
   return core.ones(common.shape_of(isreal_args:call(...).x), { dtype = "bool" })
 end
 
--- -- frames and correlations ----------------------------------------------------------------------
+-- -- frames and correlations -----------------------------------------------------------------
 
 local extract_args = check.args("extract_sequences", {
   { "x", "tensor", required, "(..., n)" },

@@ -135,7 +135,7 @@ function statistics.median(...)
   return quantiles("median", o, 1)
 end
 
--- -- NaN counts for nothing -------------------------------------------------------------------------------------------
+-- -- NaN counts for nothing ------------------------------------------------------------------
 
 local function without_nan(x, value)
   return ops.where(ops.isnan(x), value, x)
@@ -263,7 +263,7 @@ function statistics.nanmedian(...)
   return nan_quantiles("nanmedian", o, 1)
 end
 
--- -- sums and differences ---------------------------------------------------------------------------------------------
+-- -- sums and differences --------------------------------------------------------------------
 
 local average_args = check.args("average", { { "x", "tensor", required }, { "axis", "axes" }, { "weights", "tensor" } })
 

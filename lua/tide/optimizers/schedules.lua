@@ -2,7 +2,8 @@
 --- keras/src/optimizers/schedules.
 ---
 --- Example:
----   local rate = tide.optimizers.schedules.ExponentialDecay { 0.1, decay_steps = 100, decay_rate = 0.9 }
+---   local schedules = tide.optimizers.schedules
+---   local rate = schedules.ExponentialDecay { 0.1, decay_steps = 100, decay_rate = 0.9 }
 ---   print(rate(100)) --> 0.09
 local check = require "tide.check"
 local class = require "tide.class"

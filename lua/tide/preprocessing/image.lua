@@ -7,8 +7,9 @@ local registry = require "tide.registry"
 local place = {}
 for module, names in pairs {
   ["tide.preprocessing.image.files"] = "load_img save_img img_to_array array_to_img smart_resize",
-  ["tide.preprocessing.image.transforms"] = [[random_rotation random_shift random_shear random_zoom random_channel_shift
-    random_brightness apply_affine_transform apply_channel_shift apply_brightness_shift]],
+  ["tide.preprocessing.image.transforms"] = [[random_rotation random_shift random_shear
+    random_zoom random_channel_shift random_brightness apply_affine_transform apply_channel_shift
+    apply_brightness_shift]],
   ["tide.preprocessing.image.dataset"] = "image_dataset_from_directory",
   ["tide.preprocessing.image.generator"] = "ImageDataGenerator",
   ["tide.preprocessing.image.iterators"] = "Iterator DirectoryIterator DataFrameIterator ArrayIterator",

@@ -347,7 +347,8 @@ function commands.overview()
   end
   return table.concat({
     "Lua, line by line: an expression prints its values, `_` is the last one, a final `;` hushes.",
-    "Top-level locals stay (they are fields of the session). Ctrl-C stops what runs, Ctrl-D leaves.",
+    "Top-level locals stay (they are fields of the session). Ctrl-C stops what runs, Ctrl-D \z
+      leaves.",
     "  ? name, name?      what it is; name?? shows its source; ? *norm* finds names",
     "  !command           runs a shell command",
     table.concat(out, "\n"),

@@ -4,8 +4,8 @@
 local complete = {}
 
 local words = {}
-for word in ([[and break do else elseif end false for function goto if in local nil not or repeat return then true until
-  while]]):gmatch "%a+" do
+for word in ([[and break do else elseif end false for function goto if in local nil not or repeat
+  return then true until while]]):gmatch "%a+" do
   words[#words + 1] = word
 end
 

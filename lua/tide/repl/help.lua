@@ -172,16 +172,19 @@ function help.text(value, name)
   return ("%s: a %s"):format(name, help.kind(value)) .. (type(value) == "function" and " written in C" or "")
 end
 
---- The examples in a help text: lines indented by four spaces or more, or after `@usage`. `-->` and a
+--- The examples in a help text: lines indented by four spaces or more, or after `@usage`. A line
+--- indented deeper than the first goes on with the one above; `-->` and a
 --- value may stand on a line of their own.
 ---@param text string
 ---@return string[]
 function help.examples(text)
-  local out = {}
+  local out, margin = {}, nil
   for line in (text .. "\n"):gmatch "(.-)\n" do
-    local example = line:match "^   %s+(%S.*)$" or line:match "^@usage (.*)$"
-    if example and example:find "^%-%->" and #out > 0 then
-      out[#out] = out[#out] .. "   " .. example
+    local indent, example = line:match "^(   %s+)(%S.*)$"
+    example = example or line:match "^@usage (.*)$"
+    margin = margin or indent
+    if example and #out > 0 and (example:find "^%-%->" or indent and #indent > #margin) then
+      out[#out] = out[#out] .. (example:find "^%-%->" and "   " or " ") .. example
     elseif example then
       out[#out + 1] = example
     end
@@ -190,8 +193,8 @@ function help.examples(text)
 end
 
 local words = {}
-for word in ([[and break do else elseif end false for function goto if in local nil not or repeat return then true until
-  while]]):gmatch "%a+" do
+for word in ([[and break do else elseif end false for function goto if in local nil not or repeat
+  return then true until while]]):gmatch "%a+" do
   words[word] = true
 end
 

@@ -14,21 +14,26 @@ local keras_ops = {}
 -- Keras' operations by module, as NAME or NAME:OPTION,...: what each keeps in its configuration. The rest of a call are its
 -- arguments.
 local modules = {
-  numpy = [[abs absolute add all:axis,keepdims any:axis,keepdims arccos arccosh arcsin arcsinh arctan arctan2 arctanh
-    argmax:axis,keepdims argmin:axis,keepdims argsort:axis bitwise_and bitwise_not bitwise_or bitwise_xor broadcast_to:shape
-    cbrt ceil clip:x_min,x_max concatenate:axis copy cos cosh count_nonzero:axis cumprod:axis cumsum:axis deg2rad diag:k
-    diagonal:offset,axis1,axis2 divide divide_no_nan dot einsum:subscripts equal exp exp2 expand_dims:axis expm1 flip:axis
-    floor floor_divide fmax fmin fmod gcd greater greater_equal heaviside hypot inner isclose:equal_nan isfinite isinf isnan
-    isneginf isposinf lcm ldexp left_shift less less_equal log log10 log1p log2 logaddexp logaddexp2 logical_and logical_not
-    logical_or logical_xor matmul max:axis,keepdims maximum mean:axis,keepdims min:axis,keepdims minimum mod
-    moveaxis:source,destination multiply nan_to_num:nan,posinf,neginf negative nextafter not_equal outer pad:pad_width,mode
-    power prod:axis,keepdims rad2deg ravel reciprocal rep:repeats,axis repeat:repeats,axis reshape:newshape right_shift roll:shift,axis round:decimals sign signbit
-    sin sinc sinh sort:axis sqrt square squeeze:axis stack:axis std:axis,keepdims subtract sum:axis,keepdims
-    swapaxes:axis1,axis2 take:axis take_along_axis:axis tan tanh tile:repeats transpose:axes tril:k triu:k trunc
+  numpy = [[abs absolute add all:axis,keepdims any:axis,keepdims arccos arccosh arcsin arcsinh
+    arctan arctan2 arctanh argmax:axis,keepdims argmin:axis,keepdims argsort:axis bitwise_and
+    bitwise_not bitwise_or bitwise_xor broadcast_to:shape cbrt ceil clip:x_min,x_max
+    concatenate:axis copy cos cosh count_nonzero:axis cumprod:axis cumsum:axis deg2rad diag:k
+    diagonal:offset,axis1,axis2 divide divide_no_nan dot einsum:subscripts equal exp exp2
+    expand_dims:axis expm1 flip:axis floor floor_divide fmax fmin fmod gcd greater greater_equal
+    heaviside hypot inner isclose:equal_nan isfinite isinf isnan isneginf isposinf lcm ldexp
+    left_shift less less_equal log log10 log1p log2 logaddexp logaddexp2 logical_and logical_not
+    logical_or logical_xor matmul max:axis,keepdims maximum mean:axis,keepdims min:axis,keepdims
+    minimum mod moveaxis:source,destination multiply nan_to_num:nan,posinf,neginf negative
+    nextafter not_equal outer pad:pad_width,mode power prod:axis,keepdims rad2deg ravel
+    reciprocal rep:repeats,axis repeat:repeats,axis reshape:newshape right_shift roll:shift,axis
+    round:decimals sign signbit sin sinc sinh sort:axis sqrt square squeeze:axis stack:axis
+    std:axis,keepdims subtract sum:axis,keepdims swapaxes:axis1,axis2 take:axis
+    take_along_axis:axis tan tanh tile:repeats transpose:axes tril:k triu:k trunc
     split:indices_or_sections,axis var:axis,keepdims vdot where]],
-  nn = [[celu:alpha elu:alpha gelu:approximate glu:axis hard_shrink:threshold hard_sigmoid hard_silu hard_tanh
-    leaky_relu:negative_slope log_sigmoid log_softmax:axis normalize:axis,order,epsilon one_hot:num_classes,axis,dtype relu
-    relu6 selu sigmoid silu soft_shrink:threshold softmax:axis softplus softsign sparse_plus sparse_sigmoid squareplus:b
+  nn = [[celu:alpha elu:alpha gelu:approximate glu:axis hard_shrink:threshold hard_sigmoid
+    hard_silu hard_tanh leaky_relu:negative_slope log_sigmoid log_softmax:axis
+    normalize:axis,order,epsilon one_hot:num_classes,axis,dtype relu relu6 selu sigmoid silu
+    soft_shrink:threshold softmax:axis softplus softsign sparse_plus sparse_sigmoid squareplus:b
     tanh_shrink threshold:threshold,default_value]],
   core = "cast:dtype stop_gradient",
   math = "erf erfc erfinv logsumexp:axis,keepdims rsqrt",

@@ -282,7 +282,8 @@ function weights.load(model, groups, o)
   local surplus = {}
   for path, g in pairs(groups) do
     if not used[path] and not is_aside(path) then
-      surplus[#surplus + 1] = ("the file has %d weights at %s, which the model does not have (the first of shape %s)"):format(
+      surplus[#surplus + 1] = ("the file has %d weights at %s, which the model does not have \z
+          (the first of shape %s)"):format(
         g.n, path, g[0] and shape_text(g[0].shape) or "?")
     end
   end

@@ -82,8 +82,9 @@ end
 -- Losses whose targets and predictions meet element by element.
 local elementwise = {}
 for name in
-  ([[MeanSquaredError MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredLogarithmicError Huber LogCosh KLDivergence
-  Poisson CosineSimilarity Hinge SquaredHinge CategoricalHinge BinaryCrossentropy BinaryFocalCrossentropy]]):gmatch "%S+"
+  ([[MeanSquaredError MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredLogarithmicError
+    Huber LogCosh KLDivergence Poisson CosineSimilarity Hinge SquaredHinge CategoricalHinge
+    BinaryCrossentropy BinaryFocalCrossentropy]]):gmatch "%S+"
 do
   elementwise[name] = true
 end

@@ -1,7 +1,10 @@
 --- What losses, metrics, optimizers, schedules and callbacks have in common: constructors of one table, configurations,
 -- and classes made by a person with `extend`.
 --
---   local Huber = object.class("Huber", Loss, { rows = { { "delta", "number", 1.0, "..." } }, init = function(self, o) end })
+--   local Huber = object.class("Huber", Loss, {
+--     rows = { { "delta", "number", 1.0, "..." } },
+--     init = function(self, o) end,
+--   })
 --
 -- A class' options are its own rows, then its ancestors'. Checked values land in the instance; the `init` functions run from
 -- the base to the class itself.

@@ -460,7 +460,8 @@ function DataFrameIterator:_init(generator, ...)
     end
   end
   if invalid > 0 and o.verbose then
-    io.stderr:write(("flow_from_dataframe: %d names in column '%s' are no picture files; they are left out\n"):format(invalid,
+    io.stderr:write(("flow_from_dataframe: %d names in column '%s' are no picture files; \z
+      they are left out\n"):format(invalid,
       o.x_col))
   end
   local by_class = mode == "categorical" or mode == "binary" or mode == "sparse"
