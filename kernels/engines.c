@@ -1,14 +1,17 @@
 /* What all engines of the CPU share: the table of the house that runs them, and Tide's own kernels
- * at the level that was chosen.
+ * and conversions at the level that was chosen.
  *
- * Invariant: both are set once, before the first kernel runs. */
+ * Invariant: all are set once, before the first kernel runs. */
 #include "engines.h"
 
 const tide_host *tide_house;
 _Thread_local int tide_may_stop;
 const tide_kernel *tide_plain_table;
+const tide_half_loops *tide_half;
 
-void tide_engines_start(const tide_host *house, const tide_kernel *plain) {
+void tide_engines_start(const tide_host *house, const tide_kernel *plain,
+                        const tide_half_loops *half) {
     tide_house = house;
     tide_plain_table = plain;
+    tide_half = half;
 }

@@ -3,6 +3,7 @@
 #define TIDE_ENGINES_H
 
 #include "attrs.h"
+#include "cpu/half.h"
 
 extern const tide_engine tide_engine_onednn, tide_engine_blas;
 extern const tide_kernel tide_plain_c[TIDE_OP_COUNT];
@@ -10,6 +11,9 @@ extern const tide_kernel tide_plain_c[TIDE_OP_COUNT];
 extern const tide_kernel tide_plain_v2[TIDE_OP_COUNT] __attribute__((weak)),
     tide_plain_v3[TIDE_OP_COUNT] __attribute__((weak)),
     tide_plain_v4[TIDE_OP_COUNT] __attribute__((weak));
+extern const tide_half_loops tide_half_c;
+extern const tide_half_loops tide_half_v2 __attribute__((weak)), tide_half_v3 __attribute__((weak)),
+    tide_half_v4 __attribute__((weak));
 
 void tide_engines_set_threads(
     int n); /* passes the thread count on to the libraries that are open */
@@ -18,7 +22,8 @@ extern int tide_blas_allowed; /* may oneDNN's entries hand products over to the 
 extern const tide_kernel *tide_plain_table; /* Tide's own kernels at the chosen level */
 
 /* Hands the table of the house to every engine, before the first kernel runs; both stay valid. */
-void tide_engines_start(const tide_host *house, const tide_kernel *plain);
+void tide_engines_start(const tide_host *house, const tide_kernel *plain,
+                        const tide_half_loops *half);
 void tide_engines_open(void); /* opens the libraries that the first heavy ops would open */
 /* For tide.config(): library, version, kernels, threads; "not opened yet" before the first heavy
  * op. */

@@ -37,12 +37,13 @@ static tide_device cpu = {.name = "cpu", .vt = &cpu_vt, .lock = PTHREAD_MUTEX_IN
 static const struct {
     const char *name;
     const tide_kernel *table;
+    const tide_half_loops *half;
 } levels[] = {
-    {"c", tide_plain_c},
+    {"c", tide_plain_c, &tide_half_c},
 #if defined(__x86_64__)
-    {"x86-64-v2", tide_plain_v2},
-    {"x86-64-v3", tide_plain_v3},
-    {"x86-64-v4", tide_plain_v4},
+    {"x86-64-v2", tide_plain_v2, &tide_half_v2},
+    {"x86-64-v3", tide_plain_v3, &tide_half_v3},
+    {"x86-64-v4", tide_plain_v4, &tide_half_v4},
 #endif
 };
 
@@ -54,7 +55,7 @@ static int best_level(void) {
         __builtin_cpu_supports("avx512vl"))
         return 3;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-        __builtin_cpu_supports("bmi2"))
+        __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c"))
         return 2;
     if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt")) return 1;
 #endif
@@ -100,7 +101,7 @@ static void cpu_init(void) {
     level_name = levels[level].name;
     static tide_engine plain = {.name = "plain"};
     plain.table = levels[level].table;
-    tide_engines_start(&house, plain.table);
+    tide_engines_start(&house, plain.table, levels[level].half);
     cpu.engines[0] = &plain;
     set_engines(getenv("TIDE_ENGINE"));
     pthread_atfork(before_fork, after_fork, forked);

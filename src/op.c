@@ -71,6 +71,8 @@ static tide_status cast_to(tide_ctx *ctx, tide_tensor *x, int dtype, tide_tensor
     return tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = dtype}, 1, &x, out);
 }
 
+static int is_half(int dtype) { return dtype == TIDE_F16 || dtype == TIDE_BF16; }
+
 static tide_status two_floats(tide_ctx *ctx, const tide_op *op, int a, int b) {
     return tide_fail(ctx, TIDE_EDTYPE,
                      "%s: %s and %s do not mix (expected one float dtype); cast one of them, e.g. "
@@ -78,12 +80,15 @@ static tide_status two_floats(tide_ctx *ctx, const tide_op *op, int a, int b) {
                      op->name, tide_dtype_name(a), tide_dtype_name(b), tide_dtype_name(a));
 }
 
-/* What dtype each input must have before the kernel sees it: -1 leaves it alone. Fills `want`,
- * returns the half dtype that results go back to, or -1. */
+/* The dtypes of a call. `common`: what inputs are cast to, or -1. `half`: float16 or bfloat16 where
+ * the op's kernel knows neither, or -1: its half inputs are read as float32, and float32 results go
+ * back to it. That is the dtype of the values computed with: the common one where the op promotes,
+ * elsewhere that of the first float input; what is only read beside it (labels, weights of samples,
+ * running statistics) makes no result half. `widen`: some input is half and must be cast. */
 static tide_status wanted_dtypes(tide_ctx *ctx, const tide_op *op, int nin, tide_tensor **in,
-                                 int *common, int *half) {
-    *common = -1;
-    *half = -1;
+                                 int *common, int *half, int *widen) {
+    *common = *half = -1;
+    *widen = 0;
     if (op->flags & TIDE_PROMOTE) {
         int d = -1;
         for (int i = 0; i < nin; i++) {
@@ -98,12 +103,16 @@ static tide_status wanted_dtypes(tide_ctx *ctx, const tide_op *op, int nin, tide
                !tide_is_sparse(in[0])) {
         *common = TIDE_F32; /* the first input only */
     }
-    if (!(op->flags & TIDE_HALF) && op->kind != TIDE_COMPOSE_OP) /* its parts see to themselves */
-        for (int i = 0; i < nin; i++)
-            if (in[i] && (in[i]->dtype == TIDE_F16 || in[i]->dtype == TIDE_BF16)) {
-                *half = in[i]->dtype;
-                if (*common == TIDE_F16 || *common == TIDE_BF16) *common = TIDE_F32;
-            }
+    if (op->flags & TIDE_HALF || op->kind == TIDE_COMPOSE_OP)
+        return TIDE_OK; /* the parts of a composed op see to themselves */
+    int values = op->flags & TIDE_PROMOTE ? *common : -1;
+    for (int i = 0; i < nin; i++) {
+        if (!in[i] || !tide_is_float(in[i]->dtype)) continue;
+        if (values < 0) values = in[i]->dtype;
+        *widen |= is_half(in[i]->dtype);
+    }
+    if (is_half(values)) *half = values;
+    if (is_half(*common)) *common = TIDE_F32;
     return TIDE_OK;
 }
 
@@ -236,7 +245,7 @@ static tide_status apply_plain(tide_ctx *ctx, const tide_op *op, const void *att
 
 tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
                        tide_tensor **in, tide_tensor **out) {
-    int nlist, common, half;
+    int nlist, common, half, widen;
     for (int i = 0; i < op->nout; i++) out[i] = NULL;
     if (tide_cancel) return tide_fail(ctx, TIDE_EINTERRUPT, "interrupted!");
     TIDE_TRY(check_inputs(ctx, op, nin, in, &nlist));
@@ -244,7 +253,7 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
         if (in[i] && tide_is_sparse(in[i]))
             return tide_fail(ctx, TIDE_EGRAD,
                              "%s: does not take a sparse gradient; densify it first", op->name);
-    TIDE_TRY(wanted_dtypes(ctx, op, nin, in, &common, &half));
+    TIDE_TRY(wanted_dtypes(ctx, op, nin, in, &common, &half, &widen));
 
     /* Casts and contiguous copies are ops of their own, so that gradients pass through them. */
     tide_tensor *few[FEW], **use = in, **made = NULL;
@@ -252,15 +261,15 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
     for (int i = 0; i < nin && !changed; i++) {
         if (!in[i] || !in[i]->storage) continue;
         int to = i > 0 && !(op->flags & TIDE_PROMOTE) ? -1 : common;
-        changed = (to >= 0 && in[i]->dtype != to) || (half >= 0 && in[i]->dtype == half) ||
+        changed = (to >= 0 && in[i]->dtype != to) || (widen && is_half(in[i]->dtype)) ||
             (op->flags & TIDE_CONTIGUOUS && !tide_is_contiguous(in[i]));
     }
     if (!changed) return apply_plain(ctx, op, attrs, nin, nlist, in, out);
-    for (int i = 0; i < nin && half >= 0; i++) /* what is written into a copy would be lost */
-        if (in[i] && in[i]->dtype == half && tide_written(op, nlist, i))
+    for (int i = 0; i < nin && widen; i++) /* what is written into a copy would be lost */
+        if (in[i] && is_half(in[i]->dtype) && tide_written(op, nlist, i))
             return tide_fail(ctx, TIDE_EDTYPE,
                              "%s: writes in place, and not into %s (expected float32 or float64)",
-                             op->name, tide_dtype_name(half));
+                             op->name, tide_dtype_name(in[i]->dtype));
 
     made = nin <= FEW ? few : malloc((size_t)nin * sizeof *made);
     if (!made) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", op->name);
@@ -271,7 +280,7 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
         use[n] = tide_retain(in[n]);
         if (!in[n] || !in[n]->storage) continue;
         int to = n > 0 && !(op->flags & TIDE_PROMOTE) ? -1 : common;
-        if (half >= 0 && in[n]->dtype == half) to = TIDE_F32;
+        if (widen && is_half(in[n]->dtype)) to = TIDE_F32;
         tide_tensor *next = NULL;
         if (to >= 0 && in[n]->dtype != to) {
             st = cast_to(ctx, use[n], to, &next);
@@ -292,6 +301,10 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
                 st = cast_to(ctx, wide, half, &out[i]);
                 tide_release(wide);
             }
+    for (int i = 0; i < op->nout && st != TIDE_OK; i++) { /* a cast back may fail after some */
+        tide_release(out[i]);
+        out[i] = NULL;
+    }
     for (int i = 0; i < n; i++) tide_release(use[i]);
     if (made != few) free(made);
     return st;

@@ -191,6 +191,14 @@ void tide_convert(int from, int to, int64_t n, const void *sp, void *dp) {
         memcpy(dp, sp, (size_t)n * tide_dtype_size(from));
         return;
     }
+    if (to == TIDE_F32 && tide_is_half(from)) {
+        tide_half->widen(from, n, sp, dp);
+        return;
+    }
+    if (from == TIDE_F32 && tide_is_half(to)) {
+        tide_half->narrow(to, n, sp, dp);
+        return;
+    }
     switch (from) {
     case TIDE_F32: FROM_FLOAT(float, SAME, F32_I32, F32_I32)
     case TIDE_F64: FROM_FLOAT(double, SAME, SAT_I32, WRAP_U8)

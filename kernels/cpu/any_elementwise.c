@@ -1,10 +1,12 @@
 /* The driver of elementwise kernels: cuts a call into pieces, hands unit-stride memory to the op's
  * loop, and packs operands that are broadcast or strided through buffers that stay in the
- * first-level cache.
+ * first-level cache. float16 and bfloat16 become float32 on their way into these buffers and are
+ * rounded on the way out, so that every loop of floats serves them.
  *
  * Invariant: pieces start at multiples of BLOCK, or of the row, whatever the number of threads. */
 #define TIDE_POLLED
 #include "cpu.h"
+#include "half.h"
 
 #define BLOCK 1024 /* elements of one packed piece: four operands of 8 bytes fill a 32 KB cache */
 #define MAX_IN 4
@@ -17,6 +19,7 @@ typedef struct {
     int64_t stride[TIDE_MAX_RANK]; /* elements, 0 where broadcast */
     int size;                      /* bytes of an element */
     uint8_t flat, constant; /* contiguous over the whole call; one element for the whole call */
+    uint8_t half;           /* the dtype, where the loop takes float32 for it; else 0 */
 } operand;
 
 typedef struct {
@@ -25,9 +28,10 @@ typedef struct {
     operand in[MAX_IN], out;
 } plan;
 
-static void operand_of(operand *o, const tide_buf *b, const tide_buf *out) {
+static void operand_of(operand *o, const tide_buf *b, const tide_buf *out, int widens) {
     o->p = b->p;
     o->size = (int)tide_dtype_size(b->dtype);
+    o->half = widens && tide_is_half(b->dtype) ? b->dtype : 0;
     int lead = out->rank - b->rank;
     for (int i = 0; i < out->rank; i++)
         o->stride[i] = i < lead || b->shape[i - lead] == 1 ? 0 : b->stride[i - lead];
@@ -115,11 +119,16 @@ static void transfer(const plan *p, const operand *o, int64_t start, int64_t n, 
 static void run(const plan *p, tide_loop loop, const void *ctx, int64_t lo, int64_t hi,
                 int64_t row) {
     _Alignas(64) char pack[MAX_IN + 1][BLOCK * 8];
+    _Alignas(64) uint16_t halves[BLOCK];
     const void *in[MAX_IN];
     int last = p->rank - 1;
-    for (int k = 0; k < p->nin; k++)
-        if (p->in[k].constant)
-            copy_strided(pack[k], 1, p->in[k].p, 0, TIDE_MIN(BLOCK, hi - lo), p->in[k].size);
+    for (int k = 0; k < p->nin; k++) {
+        const operand *o = &p->in[k];
+        const int64_t m = TIDE_MIN(BLOCK, hi - lo);
+        if (!o->constant) continue;
+        copy_strided(o->half ? (char *)halves : pack[k], 1, o->p, 0, m, o->size);
+        if (o->half) tide_half->widen(o->half, m, halves, (float *)(void *)pack[k]);
+    }
     for (int64_t at = lo; at < hi;) {
         int64_t m = TIDE_MIN(hi - at, BLOCK);
         if (row) m = TIDE_MIN(m, row - at % row);
@@ -133,16 +142,46 @@ static void run(const plan *p, tide_loop loop, const void *ctx, int64_t lo, int6
                     off += rest % p->shape[i] * o->stride[i];
                 in[k] = o->p + off * o->size;
             } else {
-                transfer(p, o, at, m, pack[k], 0);
+                transfer(p, o, at, m, o->half ? (char *)halves : pack[k], 0);
+                in[k] = o->half ? (char *)halves : pack[k];
+            }
+            if (o->half && !o->constant) {
+                tide_half->widen(o->half, m, in[k], (float *)(void *)pack[k]);
                 in[k] = pack[k];
             }
         }
-        if (p->out.flat) loop(m, in, p->out.p + at * p->out.size, ctx);
-        else {
-            loop(m, in, pack[MAX_IN], ctx);
-            transfer(p, &p->out, at, m, pack[MAX_IN], 1);
-        }
+        char *to = p->out.flat ? p->out.p + at * p->out.size : pack[MAX_IN];
+        if (p->out.half) {
+            float *wide = (float *)(void *)pack[MAX_IN];
+            loop(m, in, wide, ctx);
+            if (!p->out.flat) to = (char *)halves;
+            tide_half->narrow(p->out.half, m, wide, (uint16_t *)(void *)to);
+        } else loop(m, in, to, ctx);
+        if (!p->out.flat) transfer(p, &p->out, at, m, to, 1);
         at += m;
+    }
+}
+
+/* The same where every operand is contiguous and some are halves: the whole plan is the memory. */
+static void run_halves(const tide_kcall *c, tide_loop loop, const void *ctx, int64_t lo,
+                       int64_t hi) {
+    _Alignas(64) float pack[MAX_IN + 1][BLOCK];
+    const void *in[MAX_IN];
+    const tide_buf *out = &c->out[0];
+    for (int64_t at = lo; at < hi; at += BLOCK) {
+        const int64_t m = TIDE_MIN(hi - at, BLOCK);
+        for (int k = 0; k < c->nin; k++) {
+            const tide_buf *b = &c->in[k];
+            in[k] = (const char *)b->p + at * (int64_t)tide_dtype_size(b->dtype);
+            if (!tide_is_half(b->dtype)) continue;
+            tide_half->widen(b->dtype, m, in[k], pack[k]);
+            in[k] = pack[k];
+        }
+        char *to = (char *)out->p + at * (int64_t)tide_dtype_size(out->dtype);
+        if (tide_is_half(out->dtype)) {
+            loop(m, in, pack[MAX_IN], ctx);
+            tide_half->narrow(out->dtype, m, pack[MAX_IN], (uint16_t *)(void *)to);
+        } else loop(m, in, to, ctx);
     }
 }
 
@@ -159,11 +198,21 @@ static int alike(const tide_kcall *c) {
     return 1;
 }
 
-tide_status tide_elementwise_ctx(tide_kcall *c, tide_loop loop, int64_t grain, const void *ctx) {
+static tide_status serve(tide_kcall *c, tide_loop loop, int64_t grain, const void *ctx,
+                         int widens) {
     const tide_buf *out = &c->out[0];
     int64_t n = tide_buf_numel(out);
     if (n == 0) return TIDE_OK;
     if (c->nin > MAX_IN) return TIDE_DECLINE;
+    int halves = widens && tide_is_half(out->dtype);
+    for (int k = 0; k < c->nin && widens; k++) halves |= tide_is_half(c->in[k].dtype);
+    if (halves && alike(c)) {
+        grain = TIDE_CEIL_DIV(grain, BLOCK) * BLOCK;
+        if (n <= grain) run_halves(c, loop, ctx, 0, n);
+        else
+            TIDE_PARALLEL_FOR (n, grain) run_halves(c, loop, ctx, lo, hi);
+        return TIDE_OK;
+    }
     if (n <= grain && alike(c)) { /* most calls: small, contiguous, of one shape */
         const void *in[MAX_IN];
         for (int k = 0; k < c->nin; k++) in[k] = c->in[k].p;
@@ -175,10 +224,10 @@ tide_status tide_elementwise_ctx(tide_kcall *c, tide_loop loop, int64_t grain, c
     p.nin = c->nin;
     p.n = n;
     memcpy(p.shape, out->shape, sizeof p.shape);
-    for (int k = 0; k < c->nin; k++) operand_of(&p.in[k], &c->in[k], out);
-    operand_of(&p.out, out, out);
+    for (int k = 0; k < c->nin; k++) operand_of(&p.in[k], &c->in[k], out, widens);
+    operand_of(&p.out, out, out, widens);
     collapse(&p);
-    int direct = p.out.flat;
+    int direct = p.out.flat && !halves;
     for (int k = 0; k < p.nin; k++) direct &= p.in[k].flat;
     grain = TIDE_CEIL_DIV(grain, BLOCK) * BLOCK;
     if (direct) {
@@ -208,5 +257,11 @@ tide_status tide_elementwise_ctx(tide_kcall *c, tide_loop loop, int64_t grain, c
 }
 
 tide_status tide_elementwise(tide_kcall *c, tide_loop loop, int64_t grain) {
-    return tide_elementwise_ctx(c, loop, grain, c->attrs);
+    return serve(c, loop, grain, c->attrs, 1);
+}
+tide_status tide_elementwise_ctx(tide_kcall *c, tide_loop loop, int64_t grain, const void *ctx) {
+    return serve(c, loop, grain, ctx, 1);
+}
+tide_status tide_elementwise_bits(tide_kcall *c, tide_loop loop, int64_t grain, const void *ctx) {
+    return serve(c, loop, grain, ctx, 0);
 }

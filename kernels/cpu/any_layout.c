@@ -71,12 +71,12 @@ SELECT(uint64_t)
 tide_status tide_any_select_(tide_kcall *c);
 tide_status tide_any_select_(tide_kcall *c) {
     size_t size = tide_dtype_size(c->out[0].dtype);
-    return tide_elementwise(c,
-                            size == 4       ? select_uint32_t
-                                : size == 8 ? select_uint64_t
-                                : size == 2 ? select_uint16_t
-                                            : select_uint8_t,
-                            32768);
+    return tide_elementwise_bits(c,
+                                 size == 4       ? select_uint32_t
+                                     : size == 8 ? select_uint64_t
+                                     : size == 2 ? select_uint16_t
+                                                 : select_uint8_t,
+                                 32768, NULL);
 }
 
 /* -- pad: per axis, a map from each position of the result to one of the input, -1 for the constant

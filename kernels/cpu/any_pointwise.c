@@ -155,15 +155,11 @@ static void widen(int64_t n, int dtype, const void *src, double *f, int64_t *i64
     case TIDE_I64: WIDEN(int64_t, );
     case TIDE_I32: WIDEN(int32_t, );
     case TIDE_I8: WIDEN(int8_t, );
-    case TIDE_F16: WIDEN(uint16_t, tide_from_f16);
-    case TIDE_BF16: WIDEN(uint16_t, tide_from_bf16);
     default: WIDEN(uint8_t, );
     }
 #undef WIDEN
 }
-static int is_whole(int dtype) {
-    return dtype != TIDE_F32 && dtype != TIDE_F64 && dtype != TIDE_F16 && dtype != TIDE_BF16;
-}
+static int is_whole(int dtype) { return dtype != TIDE_F32 && dtype != TIDE_F64; }
 static void mixed_loop(int64_t n, const void *const *in, void *out, const void *ctx) {
     const mixed *m = ctx;
     int whole = is_whole(m->dtype[0]) && is_whole(m->dtype[1]);
@@ -182,7 +178,9 @@ static void mixed_loop(int64_t n, const void *const *in, void *out, const void *
 }
 static tide_status compare(tide_kcall *c, tide_loop same, tide_loop f64, tide_loop i64) {
     if (same && c->in[0].dtype == c->in[1].dtype) return tide_elementwise(c, same, GRAIN);
-    mixed m = {{c->in[0].dtype, c->in[1].dtype}, f64, i64};
+    mixed m = {.f64 = f64, .i64 = i64};
+    for (int k = 0; k < 2; k++)
+        m.dtype[k] = tide_is_half(c->in[k].dtype) ? TIDE_F32 : c->in[k].dtype;
     return tide_elementwise_ctx(c, mixed_loop, GRAIN, &m);
 }
 

@@ -65,11 +65,14 @@ static inline int64_t tide_even_grain(int64_t n, int64_t each, int64_t size) {
 /* in[k] and out hold n elements one after the other; attrs is the call's. */
 typedef void (*tide_loop)(int64_t n, const void *const *in, void *out, const void *attrs);
 /* Inputs broadcast to out[0]'s shape, any strides; strided operands are packed through small
- * buffers. `grain`: elements below which no second thread is worth its start (8192 for a
- * transcendental function, 32768 for an addition). */
+ * buffers, and the loop sees float32 where an operand is float16 or bfloat16. `grain`: elements
+ * below which no second thread is worth its start (8192 for a transcendental function, 32768 for an
+ * addition). */
 tide_status tide_elementwise(tide_kcall *c, tide_loop loop, int64_t grain);
 /* The same; the loop is given `ctx` for the call's attributes. */
 tide_status tide_elementwise_ctx(tide_kcall *c, tide_loop loop, int64_t grain, const void *ctx);
+/* The same; the loop is given every element as it is stored. */
+tide_status tide_elementwise_bits(tide_kcall *c, tide_loop loop, int64_t grain, const void *ctx);
 
 /* n elements from one dtype to another (any_copy.c): floats go toward zero; what is out of range
  * saturates at 32 and 64 bits and wraps at 8, NaN gives 0. */

@@ -1,10 +1,13 @@
 /* float16 and bfloat16, which Tide stores and converts: widening is exact, narrowing rounds to
- * nearest even. */
+ * nearest even, and a NaN stays one with its sign and the upper bits of its payload. */
 #ifndef TIDE_CPU_HALF_H
 #define TIDE_CPU_HALF_H
 
-#include <stdint.h>
+#include "../kernel.h"
+
 #include <string.h>
+
+static inline int tide_is_half(int dtype) { return dtype == TIDE_F16 || dtype == TIDE_BF16; }
 
 static inline float tide_bits_float(uint32_t u) {
     float f;
@@ -19,7 +22,7 @@ static inline uint32_t tide_float_bits(float f) {
 
 static inline float tide_from_f16(uint16_t h) {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 1023;
-    if (e == 31) return tide_bits_float(sign | 0x7f800000 | m << 13);
+    if (e == 31) return tide_bits_float(sign | (m ? 0x7fc00000 : 0x7f800000) | m << 13);
     if (e != 0) return tide_bits_float(sign | (e + 112) << 23 | m << 13);
     float tiny = (float)m * 5.9604644775390625e-8f; /* subnormal: m * 2^-24 */
     return sign ? -tiny : tiny;
@@ -28,7 +31,7 @@ static inline float tide_from_f16(uint16_t h) {
 static inline uint16_t tide_to_f16(float f) {
     uint32_t u = tide_float_bits(f), sign = u >> 16 & 0x8000;
     u &= 0x7fffffff;
-    if (u > 0x7f800000) return (uint16_t)(sign | 0x7e00);  /* NaN */
+    if (u > 0x7f800000) return (uint16_t)(sign | 0x7e00 | (u >> 13 & 0x1ff)); /* NaN */
     if (u >= 0x477ff000) return (uint16_t)(sign | 0x7c00); /* rounds past 65504: infinity */
     if (u < 0x38800000) { /* subnormal: adding 0.5 aligns and rounds the mantissa */
         float a = tide_bits_float(u) + 0.5f;
@@ -41,9 +44,25 @@ static inline uint16_t tide_to_f16(float f) {
 static inline float tide_from_bf16(uint16_t h) { return tide_bits_float((uint32_t)h << 16); }
 
 static inline uint16_t tide_to_bf16(float f) {
-    uint32_t u = tide_float_bits(f);
-    if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)(u >> 16 | 0x40);
-    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+    uint32_t u = tide_float_bits(f), near = (u + 0x7fff + (u >> 16 & 1)) >> 16;
+    return (uint16_t)((u & 0x7fffffff) > 0x7f800000 ? u >> 16 | 0x40 : near);
 }
+
+/* One element of either. */
+static inline float tide_from_half(int dtype, uint16_t h) {
+    return dtype == TIDE_F16 ? tide_from_f16(h) : tide_from_bf16(h);
+}
+
+/* Runs of n elements at the chosen level (half.c). */
+typedef struct {
+    void (*widen)(int dtype, int64_t n, const uint16_t *src, float *dst);
+    void (*narrow)(int dtype, int64_t n, const float *src, uint16_t *dst);
+} tide_half_loops;
+extern const tide_half_loops *tide_half;
+
+#if defined K && REAL_IS_FLOAT /* the same, inside a level */
+void K(widen)(int dtype, int64_t n, const uint16_t *src, float *dst);
+void K(narrow)(int dtype, int64_t n, const float *src, uint16_t *dst);
+#endif
 
 #endif

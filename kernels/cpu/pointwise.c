@@ -4,6 +4,7 @@
  * Invariant: an expression reads only element i of each operand, so a result may be written over an
  * input. */
 #include "cpu.h"
+#include "half.h"
 
 /* Elements below which no second thread is worth its start. */
 #define HEAVY 16384 /* a transcendental function */
@@ -186,7 +187,9 @@ POWER(power_3, x *x *x)
 POWER(power_inverse, 1 / x)
 static tide_loop choose_power(const tide_kcall *c, tide_loop general) {
     if (tide_buf_numel(&c->in[1]) != 1) return general;
-    REAL e = *(const REAL *)c->in[1].p;
+    const tide_buf *b = &c->in[1];
+    const REAL e = tide_is_half(b->dtype) ? (REAL)tide_from_half(b->dtype, *(const uint16_t *)b->p)
+                                          : *(const REAL *)b->p;
     return e == 2 ? power_2
         : e == 1  ? power_1
         : e == 3  ? power_3

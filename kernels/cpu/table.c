@@ -5,6 +5,7 @@
  * (by the output where an op has none); a dtype that the op's `infer` lets through but no kernel
  * serves is declined. */
 #include "cpu.h"
+#include "half.h"
 
 #define NOINT TIDE_NOINT_PROBE
 #define TABLE TIDE_CAT(tide_plain_, TIDE_LEVEL)
@@ -35,6 +36,8 @@
 #define BI(name, ifwd, doc) ANY(name)
 #include "../pointwise.def"
 
+tide_status tide_half_nextafter(tide_kcall *), tide_half_nan_to_num(tide_kcall *);
+
 /* -- dispatchers -- */
 static inline int dtype_of(const tide_kcall *c) {
     return c->nin > 0 ? c->in[0].dtype : c->out[0].dtype;
@@ -55,22 +58,36 @@ static inline int dtype_of(const tide_kcall *c) {
         case TIDE_F64: return KF64(name)(c); ints default : return TIDE_DECLINE; \
         }                                                                        \
     }
+/* float16 and bfloat16: the float32 kernel of an elementwise op, whose driver converts, or one of
+ * their own. */
+#define OWN_nextafter ~, tide_half_nextafter
+#define OWN_nan_to_num ~, tide_half_nan_to_num
+#define OWN(a, b, ...) b
+#define OWN_OR(...) OWN(__VA_ARGS__)
+#define HALVES(name) \
+    case TIDE_F16:   \
+    case TIDE_BF16:  \
+        return OWN_OR(OWN_##name, KF32(name), ~)(c);
 #define FLOAT_OP(name, nout, doc, args) PICK(name, )
 #define NUM_OP(name, nout, doc, args) PICK(name, INTS_0(name))
 #define ANY_OP(name, nout, doc, args)
 #define VIEW_OP(name, nout, doc, args)
 #define COMPOSE_OP(name, nout, doc, args)
 #include "../../src/ops.def"
-#define U(name, fwd, bwd, reads, dom, doc) PICK(name, ) PICK(name##_grad, )
-#define UP(name, params, fwd, bwd, reads, dom, doc) PICK(name, ) PICK(name##_grad, )
-#define UI(name, fwd, bwd, reads, ifwd, dom, doc) PICK(name, INTS_0(name)) PICK(name##_grad, )
-#define UB(name, fwd, ifwd, doc) PICK(name, INTS_0(name))
+#define FLOATS(name) PICK(name, HALVES(name))
+#define U(name, fwd, bwd, reads, dom, doc) FLOATS(name) FLOATS(name##_grad)
+#define UP(name, params, fwd, bwd, reads, dom, doc) FLOATS(name) FLOATS(name##_grad)
+#define UI(name, fwd, bwd, reads, ifwd, dom, doc) \
+    PICK(name, HALVES(name) INTS_0(name)) FLOATS(name##_grad)
+#define UB(name, fwd, ifwd, doc) PICK(name, HALVES(name) INTS_0(name))
 #define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) \
-    PICK(name, TIDE_CAT(INTS_, IS_NOINT(ifwd))(name))
+    PICK(name, HALVES(name) TIDE_CAT(INTS_, IS_NOINT(ifwd))(name))
 /* comparisons take any two dtypes: two equal floats have a kernel of the level */
+static inline int seen_as(int dtype) { return tide_is_half(dtype) ? TIDE_F32 : dtype; }
 #define BC(name, fwd, doc)                                                                         \
     static tide_status pick_##name(tide_kcall *c) {                                                \
-        int d = c->in[0].dtype == c->in[1].dtype ? c->in[0].dtype : TIDE_DTYPE_COUNT;              \
+        int d = seen_as(c->in[0].dtype);                                                           \
+        if (d != seen_as(c->in[1].dtype)) d = TIDE_DTYPE_COUNT;                                    \
         return d == TIDE_F32 ? KF32(name)(c) : d == TIDE_F64 ? KF64(name)(c) : tide_any_##name(c); \
     }
 #define BI(name, ifwd, doc)

@@ -518,6 +518,13 @@ if core.hard_fail then
         s:keep(t + 1)
         return t:tolist(), tostring(t), t:tobytes(), tide.tensor(t, { dtype = "float16" })
       end,
+      halves = function()
+        local rows = { { 1, 3, 2 }, { 4, 6, 5 } }
+        local x = tide.tensor(rows, { dtype = "float16", requires_grad = true })
+        local y, mean, deviation = core.ops.layer_norm_(x, nil, nil)
+        ;(y * x):sum():backward()
+        return y:tolist(), mean:tolist(), deviation:tolist(), x.grad:tolist()
+      end,
       tables = function()
         local rows = tide.tensor({ { 1, 2 }, { 3, 4 }, { 5, 6 } }, { requires_grad = true })
         local ids = tide.tensor({ 1, 3, 1 }, { dtype = "int32" })

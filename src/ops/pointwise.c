@@ -112,36 +112,36 @@ static void give_summed(tide_tape *t, int i, T g) {
 #define IS_PRIVATE(name) (#name[sizeof(#name) - 2] == '_' ? TIDE_INTERNAL : 0)
 
 /* An operand that the op did not save is NULL here and unused. */
-#define UNARY(name, KIND, bwd, reads)                                                            \
-    static T name##_expanded(tide_tape *t, const tide_##name##_attrs *p, T DY) {                 \
-        const T X = tide_t_in(t, 0), Y = tide_t_out(t, 0);                                       \
-        (void)p, (void)DY, (void)X, (void)Y;                                                     \
-        return bwd;                                                                              \
-    }                                                                                            \
-    static void name##_rule(tide_tape *t, const tide_node *n) {                                  \
-        const T DY = tide_t_dy(t, 0), X = tide_t_in(t, 0), Y = tide_t_out(t, 0);                 \
-        T g = tide_t_recording(t) ? name##_expanded(t, (const void *)n->attrs, DY) : NULL;       \
-        (void)X, (void)Y;                                                                        \
-        tide_t_give(t, 0, g ? g : tide_t(t, TIDE_OP_##name##_grad, n->attrs, READ_##reads));     \
-    }                                                                                            \
-    DESCRIBE(name, KIND, TIDE_NARGS_##name, .flags = IS_PRIVATE(name), .infer = tide_infer_same, \
-             .grad = name##_rule, .saves = SAVE_##reads)                                         \
-    DESCRIBE(name##_grad, TIDE_POINTWISE_OP, TIDE_NARGS_##name##_grad - TIDE_NIN_##name##_grad,  \
-             .flags = TIDE_NOGRAD | TIDE_INTERNAL, .infer = tide_infer_pointwise)
+#define UNARY(name, KIND, bwd, reads)                                                           \
+    static T name##_expanded(tide_tape *t, const tide_##name##_attrs *p, T DY) {                \
+        const T X = tide_t_in(t, 0), Y = tide_t_out(t, 0);                                      \
+        (void)p, (void)DY, (void)X, (void)Y;                                                    \
+        return bwd;                                                                             \
+    }                                                                                           \
+    static void name##_rule(tide_tape *t, const tide_node *n) {                                 \
+        const T DY = tide_t_dy(t, 0), X = tide_t_in(t, 0), Y = tide_t_out(t, 0);                \
+        T g = tide_t_recording(t) ? name##_expanded(t, (const void *)n->attrs, DY) : NULL;      \
+        (void)X, (void)Y;                                                                       \
+        tide_t_give(t, 0, g ? g : tide_t(t, TIDE_OP_##name##_grad, n->attrs, READ_##reads));    \
+    }                                                                                           \
+    DESCRIBE(name, KIND, TIDE_NARGS_##name, .flags = IS_PRIVATE(name) | TIDE_HALF,              \
+             .infer = tide_infer_same, .grad = name##_rule, .saves = SAVE_##reads)              \
+    DESCRIBE(name##_grad, TIDE_POINTWISE_OP, TIDE_NARGS_##name##_grad - TIDE_NIN_##name##_grad, \
+             .flags = TIDE_NOGRAD | TIDE_INTERNAL | TIDE_HALF, .infer = tide_infer_pointwise)
 
-#define BINARY(name, KIND, d1, d2, reads)                                                         \
-    static T name##_d(tide_tape *t, T DY, int i) {                                                \
-        const T X1 = tide_t_in(t, 0), X2 = tide_t_in(t, 1), Y = tide_t_out(t, 0);                 \
-        (void)DY, (void)X1, (void)X2, (void)Y;                                                    \
-        return i == 0 ? d1 : d2;                                                                  \
-    }                                                                                             \
-    static void name##_rule(tide_tape *t, const tide_node *n) {                                   \
-        T DY = tide_t_dy(t, 0);                                                                   \
-        for (int i = 0; i < n->nin; i++)                                                          \
-            if (tide_t_needs(t, i)) give_summed(t, i, name##_d(t, DY, i));                        \
-    }                                                                                             \
-    DESCRIBE(name, KIND, TIDE_NARGS_##name, .flags = TIDE_PROMOTE, .infer = tide_infer_pointwise, \
-             .grad = name##_rule, .saves = SAVE_##reads)
+#define BINARY(name, KIND, d1, d2, reads)                                         \
+    static T name##_d(tide_tape *t, T DY, int i) {                                \
+        const T X1 = tide_t_in(t, 0), X2 = tide_t_in(t, 1), Y = tide_t_out(t, 0); \
+        (void)DY, (void)X1, (void)X2, (void)Y;                                    \
+        return i == 0 ? d1 : d2;                                                  \
+    }                                                                             \
+    static void name##_rule(tide_tape *t, const tide_node *n) {                   \
+        T DY = tide_t_dy(t, 0);                                                   \
+        for (int i = 0; i < n->nin; i++)                                          \
+            if (tide_t_needs(t, i)) give_summed(t, i, name##_d(t, DY, i));        \
+    }                                                                             \
+    DESCRIBE(name, KIND, TIDE_NARGS_##name, .flags = TIDE_PROMOTE | TIDE_HALF,    \
+             .infer = tide_infer_pointwise, .grad = name##_rule, .saves = SAVE_##reads)
 
 /* Has a binary op an integer form? Without one the core makes integers float32, as for any float
  * op. */
@@ -152,7 +152,8 @@ static void give_summed(tide_tape *t, int i, T g) {
 #define U(name, fwd, bwd, reads, dom, doc) UNARY(name, TIDE_FLOAT_OP, bwd, reads)
 #define UP(name, params, fwd, bwd, reads, dom, doc) UNARY(name, TIDE_FLOAT_OP, bwd, reads)
 #define UI(name, fwd, bwd, reads, ifwd, dom, doc) UNARY(name, TIDE_POINTWISE_OP, bwd, reads)
-#define UB(name, fwd, ifwd, doc) TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD, .infer = infer_bool);
+#define UB(name, fwd, ifwd, doc) \
+    TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD | TIDE_HALF, .infer = infer_bool);
 #define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) \
     BINARY(name, SECOND(ifwd, TIDE_POINTWISE_OP, ~), d1, d2, reads)
 #define BC(name, fwd, doc) \

@@ -1,0 +1,173 @@
+-- float16 and bfloat16: stored in two bytes, computed in float32. The values are PyTorch's (CPU,
+-- the same dtype) or follow from the formats: float16 has 11 bits of mantissa and ends at 65504,
+-- bfloat16 has 8 bits and float32's range.
+local expect = require "spec.support.expect"
+local tide = require "tide"
+local ops = tide.ops
+
+local halves = { "float16", "bfloat16" }
+
+local function half(x, dtype, grad)
+  return tide.tensor(x, { dtype = dtype, requires_grad = grad })
+end
+
+-- As float64, so that nothing is rounded on the way out.
+local function wide(x)
+  return x:cast "float64"
+end
+
+describe("a leaf in half precision", function()
+  it("gathers the gradients of every use and of every walk, each sum rounded once", function()
+    for _, d in ipairs(halves) do
+      local x = half({ 1, 2, -3, 0.5 }, d, true)
+      ;(x * x):sum():backward()
+      assert.equal(d, x.grad.dtype)
+      expect.close(x.grad, { 2, 4, -6, 1 }, 0)
+      ;(x * x):sum():backward()
+      expect.close(x.grad, { 4, 8, -12, 2 }, 0)
+      -- 257 has nine bits: bfloat16 rounds it to 256, as PyTorch does
+      local y = half({ 1 }, d, true)
+      ;(y * 256 + y):sum():backward()
+      expect.close(wide(y.grad), { d == "float16" and 257 or 256 }, 0)
+    end
+  end)
+
+  it("may be a table that is looked up twice", function()
+    for _, d in ipairs(halves) do
+      local rows = half({ { 1, 2 }, { 3, 4 }, { 5, 6 } }, d, true)
+      ;(ops.embedding(rows, { 1, 2 }) + ops.embedding(rows, { 2, 2 })):sum():backward()
+      assert.equal(d, rows.grad.dtype)
+      expect.close(rows.grad, { { 1, 1 }, { 3, 3 }, { 0, 0 } }, 0)
+    end
+  end)
+end)
+
+describe("elementwise ops in half precision", function()
+  it("compute in float32 and round once", function()
+    -- torch.tensor([1, 2, -3, .1], dtype = d).exp().tanh()
+    local want = {
+      float16 = { 0.9912109375, 1, 0.04974365234375, 0.80224609375 },
+      bfloat16 = { 0.9921875, 1, 0.0498046875, 0.80078125 },
+    }
+    for _, d in ipairs(halves) do
+      local y = half({ 1, 2, -3, 0.1 }, d):exp():tanh()
+      assert.equal(d, y.dtype)
+      expect.close(wide(y), want[d], 0)
+    end
+  end)
+
+  it("serve views, broadcasting, and every length of a run", function()
+    for _, d in ipairs(halves) do
+      local a = half({ { 1, 2, 3 }, { 4, 5, 6 } }, d)
+      expect.close(a:transpose() + half({ 1, 10 }, d), { { 2, 14 }, { 3, 15 }, { 4, 16 } }, 0)
+      expect.close(a * half(2, d) - 1, { { 1, 3, 5 }, { 7, 9, 11 } }, 0)
+      for _, n in ipairs { 1, 7, 8, 15, 16, 17, 33, 1023, 1024, 1025, 40000 } do
+        local x = ops.arange(n):cast "float32"
+        x = ops.mod(x, 101) - 50
+        local got, plain = x:cast(d), x * 0.5
+        expect.close(((got * 0.5):cast "float32" - plain):abs():max():item(), 0, 0)
+        local size = got:maximum(got * -1):cast "float32"
+        expect.close((size - x:abs()):abs():max():item(), 0, 0)
+      end
+      local wideish = half({ { 1, 2, 3, 4 } }, d):transpose() * tide.ones({ 4, 130 }):cast(d)
+      expect.close(wide(wideish:sum { axis = 2 }), { 130, 260, 390, 520 }, 0)
+    end
+  end)
+
+  it("compare with every dtype", function()
+    for _, d in ipairs(halves) do
+      local x = half({ 1, 2, -3, 0.1 }, d)
+      expect.close(x:greater(half({ 0, 2, -4, 1 }, d)), { true, false, true, false })
+      expect.close(ops.equal(x, tide.tensor { 1, 2, -3, 0.1 }), { true, true, true, false })
+      local twos = tide.tensor({ 2, 2, 2, 2 }, { dtype = "int64" })
+      expect.close(ops.less(x, twos), { true, false, true, true })
+      expect.close(ops.isinf(half({ 1 / 0, 1, 0 / 0 }, d)), { true, false, false })
+    end
+  end)
+
+  it("write in place", function()
+    for _, d in ipairs(halves) do
+      local x = half({ 1, 2, 3 }, d)
+      x:add_(1)
+      x:multiply_(x)
+      assert.equal(d, x.dtype)
+      expect.close(x, { 4, 9, 16 }, 0)
+    end
+  end)
+
+  it("know the spacing and the range of the format", function()
+    -- torch.nextafter and torch.nan_to_num
+    local largest = { float16 = 65504, bfloat16 = 3.3895313892515355e38 }
+    local step = { float16 = 2 ^ -10, bfloat16 = 2 ^ -7 }
+    local least = { float16 = 2 ^ -24, bfloat16 = 2 ^ -133 }
+    for _, d in ipairs(halves) do
+      local from = half({ 1, 1, 0, -1, 2, 5, 0 / 0, largest[d] }, d)
+      local to = half({ 2, 0, -1, -2, 2, 0 / 0, 1, 1 / 0 }, d)
+      local got = wide(ops.nextafter(from, to))
+      local want = { 1 + step[d], 1 - step[d] / 2, -least[d], -1 - step[d], 2, 0 / 0, 0 / 0, 1 / 0 }
+      expect.close(got, want, 0, 0)
+      local x = half({ 1 / 0, -1 / 0, 0 / 0, 2 }, d)
+      expect.close(wide(ops.nan_to_num(x)), { largest[d], -largest[d], 0, 2 }, 0, 0)
+      local given = ops.nan_to_num(x, { nan = 3, posinf = 4, neginf = 5 })
+      expect.close(wide(given), { 4, 5, 3, 2 }, 0, 0)
+    end
+  end)
+
+  it("give the gradients of float32, rounded", function()
+    for _, d in ipairs(halves) do
+      local atol, rtol = table.unpack(d == "float16" and { 1e-3, 2 ^ -9 } or { 8e-3, 2 ^ -6 })
+      for _, name in ipairs { "tanh", "exp", "sigmoid", "gelu_tanh", "silu", "softplus", "relu" } do
+        local values = { 0.25, 1.5, 0.75, 2 }
+        local x, y = half(values, d, true), tide.tensor(values, { requires_grad = true })
+        ops[name](x):sum():backward()
+        ops[name](y):sum():backward()
+        assert.equal(d, x.grad.dtype)
+        -- rules that read the result read it rounded, as PyTorch's do: 1 - y^2 of tanh
+        expect.close(x.grad, y.grad, atol, rtol)
+      end
+    end
+  end)
+end)
+
+describe("conversions", function()
+  it("have the same bits however long the run", function()
+    for _, d in ipairs(halves) do
+      local special = {
+        0, -0.0, 1 / 0, -1 / 0, 65504, 65519, 65520, 2 ^ -24, 2 ^ -25, 1.5 * 2 ^ -25, -2 ^ -14,
+        1 + 2 ^ -11, 1 + 3 * 2 ^ -11, 1e-40,
+      }
+      local long = {}
+      for _ = 1, 5 do
+        for _, v in ipairs(special) do
+          long[#long + 1] = v
+        end
+      end
+      local x = tide.tensor(long, { dtype = "float32" })
+      local run, back = x:cast(d), x:cast(d):cast "float32"
+      for i = 1, #special do
+        local one = tide.tensor({ long[i] }, { dtype = "float32" }):cast(d)
+        assert.equal(one:tobytes(), run[{ { i, i } }]:tobytes())
+        assert.equal(one:cast("float32"):tobytes(), back[{ { i, i } }]:tobytes())
+      end
+    end
+    -- halves to even, overflow and underflow of float16, as IEEE 754 has them
+    local edges = { 65519, 65520, 2 ^ -25, 1.5 * 2 ^ -25, 1 + 2 ^ -11, 1 + 3 * 2 ^ -11 }
+    local x = tide.tensor(edges, { dtype = "float32" })
+    expect.close(wide(x:cast "float16"), { 65504, 1 / 0, 0, 2 ^ -24, 1, 1 + 2 ^ -9 }, 0, 0)
+  end)
+end)
+
+describe("the dtype of a result", function()
+  it("is that of the values, not of what is read beside them", function()
+    local logits, labels = tide.tensor { { 1, 2, 0 }, { 0, 1, 3 } }, half({ 2, 3 }, "float16")
+    local options = { from_logits = true }
+    local loss = ops.sparse_categorical_crossentropy(labels, logits, options)
+    assert.equal("float32", loss.dtype)
+    expect.close(loss, { 0.40760597, 0.16984603 })
+    loss = ops.sparse_categorical_crossentropy(labels, logits:cast "bfloat16", options)
+    assert.equal("bfloat16", loss.dtype)
+    labels, logits = labels:cast "float32", logits:cast "float16"
+    loss = ops.sparse_categorical_crossentropy(labels, logits, options)
+    assert.equal("float16", loss.dtype)
+  end)
+end)
