@@ -281,6 +281,90 @@ describe("values changed in place", function()
       return v * 2
     end))
   end)
+
+  it("are recorded by copy_, cast and broadcast", function()
+    local w, v = leaf { 1, 2 }, leaf { 3 }
+    local z = w * 2
+    z:copy_(w * w)
+    local y = tide.zeros({ 2, 2 }, { dtype = "float64" })
+    y:copy_(z * 5)
+    local u = tide.zeros { 2 }
+    u:copy_(v)
+    assert.is_true(u.requires_grad)
+    ;((y * y):sum() + (u:cast("float64") * w):sum()):backward()
+    -- 2 * 25 w^4 + v (w1 + w2)
+    expect.close(w.grad, { 200 + 3, 200 * 8 + 3 }, 0, 0)
+    expect.close(v.grad, { 3 }, 0, 0)
+    z:copy_ { 7, 8 } -- a constant: the old value goes, and its gradient
+    assert.is_false(z.requires_grad)
+    assert.matches("copy_: a leaf that requires a gradient", message(function()
+      w:copy_ { 1, 1 }
+    end))
+    tide.no_grad(function()
+      w:copy_ { 1, 1 }
+    end)
+    expect.close(w, { 1, 1 }, 0, 0)
+    local part = y[1]
+    assert.matches("copy_: a view", message(function()
+      part:copy_ { 0, 0 }
+    end))
+    assert.matches("copy_: a view cannot take over", message(function()
+      tide.zeros({ 2, 2 }, { dtype = "float64" })[1]:copy_(w * 2)
+    end))
+  end)
+
+  it("are seen by a view of what was there before, which raises or is made again", function()
+    local w = leaf { 1, 2 }
+    for _, take in ipairs {
+      function(y) y[1] = w end,
+      function(y) y:copy_(w) end,
+      function(y) y:add_(w) end,
+    } do
+      local y = tide.zeros({ 2, 2 }, { dtype = "float64" })
+      local v, plain, stopped = y[1], y:detach(), ops.stop_gradient(y)
+      take(y)
+      for _, use in ipairs {
+        function() return v * 2 end,
+        function() return v:reshape { 2, 1 } end,
+        function() v:add_(1) end,
+        function() v[1] = 5 end,
+        function() v:copy_ { 5, 5 } end,
+      } do
+        assert.matches("took over a value with a gradient .* make the view again", message(use))
+      end
+      assert.same({ 1, 2 }, v:tolist())
+      assert.matches("1", tostring(v))
+      assert.is_true(tide.no_grad(function() return (v * 2):tolist()[2] == 4 end))
+      expect.close(plain[1] * 2, { 2, 4 }, 0, 0)
+      expect.close(stopped[1] * 2, { 2, 4 }, 0, 0)
+      local again = y[1]
+      w.grad = nil
+      again:sum():backward()
+      expect.close(w.grad, { 1, 1 }, 0, 0)
+    end
+  end)
+
+  it("take a part of the tensor itself", function()
+    local w = leaf { 1, 2, 3 }
+    local y = w * 1
+    y[{ { 2, 3 } }] = y[{ { 1, 2 } }]
+    expect.close(y, { 1, 1, 2 }, 0, 0)
+    y[1] = y[3] + y[3]
+    expect.close(y, { 4, 1, 2 }, 0, 0)
+    y:backward(tide.tensor({ 1, 10, 100 }, { dtype = "float64" }))
+    expect.close(w.grad, { 10, 102, 0 }, 0, 0)
+    assert.matches("does not broadcast", message(function()
+      y[{ { 1, 2 } }] = w
+    end))
+    y = w * 1
+    local count = tide.zeros({ 2 }, { dtype = "int32" })
+    count[1] = w[3]
+    assert.same({ 3, 0 }, count:tolist())
+    assert.is_false(count.requires_grad)
+    y[{ {} }] = 2
+    y:sum():backward()
+    expect.close(w.grad, { 10, 102, 0 }, 0, 0)
+  end)
 end)
 
 describe("custom gradients and hooks", function()
@@ -407,6 +491,20 @@ describe("memory of gradients", function()
     w:register_hook(times(4))
     ops.sum(ops.embedding(w, tide.tensor({ 1, 3 }, { dtype = "int64" }))):backward()
     expect.close(w.grad, { { 4, 4 }, { 0, 0 }, { 4, 4 } }, 0, 0)
+  end)
+
+  it("of a custom op's result is its input's where the function returns it", function()
+    local same = tide.custom_gradient(function(x)
+      return x, function(dy)
+        return dy * 2
+      end
+    end)
+    local x = leaf { 1, 2 } * 1
+    local y = same(x)
+    assert.matches("a view that carries a gradient", message(function()
+      y:add_(1)
+    end))
+    expect.close(x, { 1, 2 }, 0, 0)
   end)
 
   it("is a custom rule's own, and what the rule gives stays the rule's", function()

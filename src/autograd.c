@@ -169,6 +169,16 @@ static void custom_grad(tide_tape *t, const tide_node *n) {
 static const tide_op custom_op = {
     .name = "custom_gradient", .doc = "", .id = -1, .grad = custom_grad, .flags = TIDE_INTERNAL};
 
+tide_status tide_custom_result(tide_ctx *ctx, tide_tensor *value, int nin, tide_tensor **in,
+                               tide_tensor **out) {
+    TIDE_TRY(tide_detach(ctx, value, out));
+    (*out)->view_version = value->storage->version;
+    (*out)->is_view = value->is_view;
+    for (int i = 0; i < nin; i++)
+        if (in[i]->storage == value->storage) (*out)->is_view = 1;
+    return TIDE_OK;
+}
+
 tide_status tide_record_custom(tide_ctx *ctx, void *custom, int nin, tide_tensor **in, int nout,
                                tide_tensor **out) {
     tide_node *n = node_new(ctx, &custom_op, NULL, nin, 0, in, nout);

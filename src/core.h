@@ -54,6 +54,7 @@ struct tide_storage {
     void *data;
     size_t bytes;         /* size of the block asked for */
     uint64_t id, version; /* id is never reused; version counts writes in place */
+    uint64_t taken;       /* its version when a tensor on it last took over a recorded value */
     tide_lag *lag; /* rows that have steps to make before they are read: see lag.c; NULL: none */
 };
 
@@ -83,7 +84,7 @@ struct tide_tensor {
     tide_tensor *grad; /* owned; leaves only */
     tide_tensor *ids,
         *values;           /* sparse gradient of a table: ids (n) int64 0-based, values (n, d) */
-    uint64_t view_version; /* storage version when a differentiable view was made */
+    uint64_t view_version; /* storage version when the view was made, or TIDE_DETACHED */
     tide_hook *hooks;      /* on a leaf's gradient; those on results stand on the node */
 };
 
@@ -173,6 +174,11 @@ static inline int tide_is_float(int dtype) {
     return dtype == TIDE_F32 || dtype == TIDE_F64 || dtype == TIDE_F16 || dtype == TIDE_BF16;
 }
 static inline int tide_needs_grad(const tide_tensor *t) { return t->requires_grad || t->node; }
+#define TIDE_DETACHED UINT64_MAX /* the view version of what carries no gradient on purpose */
+/* A view without gradient of a tensor that has taken over a value with one since. */
+static inline int tide_is_old_view(const tide_tensor *t) {
+    return t->is_view && !tide_needs_grad(t) && t->view_version < t->storage->taken;
+}
 
 int64_t tide_live_bytes(void); /* of the CPU */
 int64_t tide_live_tensors(void);
@@ -188,10 +194,25 @@ tide_status tide_run_into(tide_ctx *, const tide_op *, void *attrs, int nin, tid
 tide_status tide_record(tide_ctx *, const tide_op *, const void *attrs, int nin, int nlist,
                         tide_tensor **in, tide_tensor **out);
 void tide_node_unref(tide_ctx *, tide_node *);
+/* A result of a Lua-defined op: a new tensor on the memory of what the function returned, and a
+ * view if that is one, or an input. */
+tide_status tide_custom_result(tide_ctx *, tide_tensor *value, int nin, tide_tensor **in,
+                               tide_tensor **out);
 /* Results of a Lua-defined op: a node whose rule is the binding's `custom`; takes ownership of the
  * reference. */
 tide_status tide_record_custom(tide_ctx *, void *custom, int nin, tide_tensor **in, int nout,
                                tide_tensor **out);
 tide_status tide_add_hook(tide_ctx *, tide_tensor *, void *ref);
+
+/* assign.c: writes where gradients are recorded; `what` is named in errors */
+tide_status tide_may_write(tide_ctx *, const tide_tensor *, const char *what);
+tide_status tide_old_view(tide_ctx *, const char *what); /* fails: tide_is_old_view */
+/* All of t, or a part of it, takes over v, which is cast and broadcast, with its gradient. */
+tide_status tide_assign(tide_ctx *, tide_tensor *t, tide_tensor *v, const char *what);
+tide_status tide_assign_part(tide_ctx *, tide_tensor *t, const tide_index__attrs *, tide_tensor *v,
+                             const char *what);
+tide_status tide_set_grad(tide_ctx *, tide_tensor *, tide_tensor *g);      /* .grad; NULL: none */
+tide_status tide_dense_grad(tide_ctx *, tide_tensor *, tide_tensor **out); /* .grad; new */
+tide_status tide_require_grad(tide_ctx *, tide_tensor *, int on, const char *what);
 
 #endif

@@ -206,6 +206,13 @@ static tide_status apply_plain(tide_ctx *ctx, const tide_op *op, const void *att
     memcpy(a, attrs, op->attrs_size);
     tide_call c = {
         .ctx = ctx, .op = op, .attrs = a, .in = in, .nin = nin, .nlist = nlist, .meta = meta};
+    const int differentiable = ctx->grad_mode && !(op->flags & TIDE_NOGRAD);
+    int any = 0;
+    for (int i = 0; i < nin && differentiable; i++) {
+        if (!in[i]) continue;
+        any |= tide_needs_grad(in[i]);
+        if (tide_is_old_view(in[i])) return tide_old_view(ctx, op->name);
+    }
     if (op->kind == TIDE_VIEW_OP) c.view_offset = in[0]->offset;
     if (op->infer) TIDE_TRY(op->infer(&c));
     if (op->measure) TIDE_TRY(op->measure(&c));
@@ -213,6 +220,7 @@ static tide_status apply_plain(tide_ctx *ctx, const tide_op *op, const void *att
     tide_status st = TIDE_OK;
     if (op->kind == TIDE_VIEW_OP) {
         TIDE_TRY(apply_view(&c, out));
+        if (op->flags & TIDE_NOGRAD) (*out)->view_version = TIDE_DETACHED;
         made = 1;
     } else {
         reserve_rng(ctx, op, a, op->nout ? meta : &(tide_meta){0});
@@ -230,11 +238,7 @@ static tide_status apply_plain(tide_ctx *ctx, const tide_op *op, const void *att
         if (st == TIDE_OK) st = tide_launch(ctx, &step);
         if (st == TIDE_OK && ctx->steps) st = tide_steps_add(ctx, &step);
     }
-    if (st == TIDE_OK && ctx->grad_mode && !(op->flags & TIDE_NOGRAD)) {
-        int any = 0;
-        for (int i = 0; i < nin && !any; i++) any = in[i] && tide_needs_grad(in[i]);
-        if (any) st = tide_record(ctx, op, a, nin, nlist, in, out);
-    }
+    if (st == TIDE_OK && any) st = tide_record(ctx, op, a, nin, nlist, in, out);
     if (st != TIDE_OK)
         for (int i = 0; i < made; i++) {
             tide_release(out[i]);

@@ -267,7 +267,7 @@ tide_status tide_view(tide_ctx *ctx, tide_tensor *base, int rank, const int64_t 
     t->rank = (uint8_t)rank;
     t->offset = offset;
     t->is_view = 1;
-    t->view_version = base->storage->version;
+    t->view_version = base->view_version == TIDE_DETACHED ? TIDE_DETACHED : base->storage->version;
     t->shares = base->shares;
     for (int i = 0; i < rank; i++) {
         t->shape[i] = shape[i], t->stride[i] = stride[i];
@@ -277,7 +277,9 @@ tide_status tide_view(tide_ctx *ctx, tide_tensor *base, int rank, const int64_t 
 }
 
 tide_status tide_detach(tide_ctx *ctx, tide_tensor *t, tide_tensor **out) {
-    return tide_view(ctx, t, t->rank, t->shape, t->stride, t->offset, out);
+    TIDE_TRY(tide_view(ctx, t, t->rank, t->shape, t->stride, t->offset, out));
+    (*out)->view_version = TIDE_DETACHED;
+    return TIDE_OK;
 }
 
 tide_tensor *tide_sparse_new(tide_ctx *ctx, int rank, const int64_t *shape, tide_tensor *ids,

@@ -103,7 +103,8 @@ static int seen_by_others(const tide_tensor *x) { return x->refs > 1 || x->stora
  * nobody: writing to one must not change another. Under grad mode the copy is recorded. */
 tide_status tide_unshare(tide_ctx *ctx, tide_tensor **g) {
     tide_tensor *x = *g, *copy = NULL;
-    if (tide_is_sparse(x) || (!seen_by_others(x) && tide_is_contiguous(x))) return TIDE_OK;
+    if (tide_is_sparse(x) || (!seen_by_others(x) && tide_is_contiguous(x) && !x->shares))
+        return TIDE_OK;
     TIDE_TRY(tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &x, &copy));
     tide_release(x);
     *g = copy;

@@ -298,9 +298,7 @@ static int record_custom(lua_State *L) {
         lua_pop(L, 1);
         if (!y || !y->t || tide_is_sparse(y->t))
             st = tide_fail(ctx, TIDE_EARG, "custom_gradient: result %d must be a tensor", i + 1);
-        else st = tide_detach(ctx, y->t, &h->t);
-        if (st != TIDE_OK) break;
-        h->t->is_view = 0;
+        else st = tide_custom_result(ctx, y->t, nin, in, &h->t);
         out[i] = h->t;
     }
     if (ref != LUA_NOREF) {

@@ -194,13 +194,8 @@ static int field(lua_State *L, tide_tensor *t, const char *key) {
             lua_pushnil(L);
             return 1;
         }
-        if (tide_is_sparse(t->grad)) { /* whoever reads it sees it dense */
-            tide_tensor *dense = NULL;
-            tideL_try(L, t->ctx, tide_densify(t->ctx, t->grad, &dense));
-            tide_release(t->grad);
-            t->grad = dense;
-        }
-        h->t = tide_retain(t->grad);
+        tideL_try(L, t->ctx,
+                  tide_dense_grad(t->ctx, t, &h->t)); /* whoever reads it sees it dense */
     } else return 0;
     return 1;
 }
@@ -263,63 +258,10 @@ int tideL_index(lua_State *L) {
     return get(L, tideL_checktensor(L, 1, "index"));
 }
 
-/* Refuses to write where gradients would be lost. */
-static void check_inplace(lua_State *L, const tide_tensor *t, const char *what) {
-    if (!t->ctx->grad_mode || !tide_needs_grad(t)) return;
-    if (!t->node)
-        tideL_error(L, what,
-                    "a leaf that requires a gradient cannot be written in place while gradients "
-                    "are recorded; use ops.slice_update, or tide.no_grad");
-    if (t->is_view)
-        tideL_error(
-            L, what,
-            "a view that carries a gradient cannot be written in place; use ops.slice_update");
-}
-
-/* What the new node saved of the storage that is about to be overwritten is kept as a copy. */
-static tide_status rescue(tide_ctx *ctx, tide_node *n, const tide_storage *storage) {
-    for (int i = 0; i < n->nin; i++) {
-        tide_edge *e = &n->in[i];
-        if (!e->saved || e->saved->storage != storage) continue;
-        tide_tensor *copy = NULL;
-        int was = tide_grad_mode(ctx, 0);
-        tide_status st = tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &e->saved, &copy);
-        tide_grad_mode(ctx, was);
-        if (st != TIDE_OK) return st;
-        if (e->saved->node) e->saved->node->refs++;
-        copy->node = e->saved->node;
-        copy->out_index = e->saved->out_index;
-        copy->requires_grad = e->saved->requires_grad;
-        tide_release(e->saved);
-        e->saved = copy;
-        e->version = copy->storage->version;
-    }
-    return TIDE_OK;
-}
-
-/* The tensor takes over what `from` holds, its node too. */
-static tide_status overwrite(tide_ctx *ctx, tide_tensor *t, tide_tensor *from) {
-    if (from->node && ctx->grad_mode && t->is_view)
-        return tide_fail(ctx, TIDE_EGRAD,
-                         "index: a view cannot take over a value that carries a gradient: what it "
-                         "is a view of would not; copy it first, or use ops.slice_update");
-    if (from->node && ctx->grad_mode) TIDE_TRY(rescue(ctx, from->node, t->storage));
-    TIDE_TRY(tide_copy_into(ctx, t, from));
-    if (ctx->grad_mode && t->node != from->node) { /* the old value goes, and its gradient */
-        if (from->node) from->node->refs++;
-        if (t->node) tide_node_unref(ctx, t->node);
-        t->node = from->node;
-        t->out_index = from->out_index;
-    }
-    return TIDE_OK;
-}
-
-/* overwrite(t, from): `from`, of t's shape, is written with its gradient, or refused where it would
- * be lost */
+/* overwrite(t, from): `from` is written with its gradient, or refused where it would be lost */
 int tideL_overwrite(lua_State *L) {
     tide_tensor *t = tideL_pin(L, 1, "index"), *from = tideL_pin(L, 2, "index");
-    check_inplace(L, t, "index");
-    tideL_try(L, t->ctx, overwrite(t->ctx, t, from));
+    tideL_try(L, t->ctx, tide_assign(t->ctx, t, from, "index"));
     return 0;
 }
 
@@ -329,37 +271,16 @@ int tideL_newindex(lua_State *L) {
     if (lua_type(L, 2) == LUA_TSTRING) {
         const char *key = lua_tostring(L, 2);
         if (!strcmp(key, "grad")) {
-            tide_tensor *g = tideL_isnone(L, 3) ? NULL : tideL_pin(L, 3, "grad"), *plain = NULL;
-            char a[160], b[160];
-            int same = !g || (g->rank == t->rank && g->dtype == t->dtype);
-            for (int i = 0; g && i < t->rank && same; i++) same = g->shape[i] == t->shape[i];
-            if (!same) /* backward adds into it as it stands */
-                tideL_error(
-                    L, "grad",
-                    "the gradient has another form than its tensor (expected %s %s, got %s %s)",
-                    tide_dtype_name(t->dtype), tide_shape_str(t->rank, t->shape, a, sizeof a),
-                    tide_dtype_name(g->dtype), tide_shape_str(g->rank, g->shape, b, sizeof b));
-            if (g)
-                tideL_try(L, ctx,
-                          tide_detach(
-                              ctx, g,
-                              &plain)); /* without a gradient of its own: nothing can hold itself */
-            tide_release(t->grad);
-            t->grad = plain;
+            tide_tensor *g = tideL_isnone(L, 3) ? NULL : tideL_pin(L, 3, "grad");
+            tideL_try(L, ctx, tide_set_grad(ctx, t, g));
         } else if (!strcmp(key, "requires_grad")) {
-            if (t->node)
-                tideL_error(L, "requires_grad",
-                            "only leaves can be told; detach() the tensor first");
-            if (!tide_is_float(t->dtype))
-                tideL_error(L, "requires_grad", "only float tensors have gradients (got %s)",
-                            tide_dtype_name(t->dtype));
-            t->requires_grad = (uint8_t)lua_toboolean(L, 3);
+            tideL_try(L, ctx, tide_require_grad(ctx, t, lua_toboolean(L, 3), "requires_grad"));
         } else {
             tideL_error(L, "tensor", "field '%.60s' cannot be set", key);
         }
         return 0;
     }
-    check_inplace(L, t, "index");
+    tideL_try(L, ctx, tide_may_write(ctx, t, "index"));
     part p;
     if (!parse(L, 2, t, &p)) {
         lua_settop(L, 3);
@@ -371,30 +292,8 @@ int tideL_newindex(lua_State *L) {
                     "\"new\" has no place where a part is assigned to; give the value the shape of "
                     "the part");
     tide_tensor *v = tideL_pinvalue(L, 3, t->dtype, "index");
-    if (ctx->grad_mode && (tide_needs_grad(t) || tide_needs_grad(v))) {
-        /* the functional form: cast and broadcast the value, replace the part, take over the result
-         */
-        tideL_handle *view = tideL_newpin(L), *wide = tideL_newpin(L), *cast = tideL_newpin(L),
-                     *out = tideL_newpin(L);
-        tide_index__attrs a = {.start = p.start, .size = p.size, .step = p.step, .drop = p.drop};
-        tideL_try(L, ctx, tide_apply(ctx, &tide_op_index_, &a, 1, &t, &view->t));
-        tideL_try(
-            L, ctx,
-            tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = t->dtype}, 1, &v, &cast->t));
-        tide_broadcast_to_attrs b = {.shape.n = view->t->rank};
-        for (int i = 0; i < view->t->rank; i++) b.shape.v[i] = view->t->shape[i];
-        tideL_try(L, ctx, tide_apply(ctx, &tide_op_broadcast_to, &b, 1, &cast->t, &wide->t));
-        tide_index_put__attrs put = {
-            .start = p.start, .size = p.size, .step = p.step, .drop = p.drop};
-        tide_tensor *in[2] = {t, wide->t};
-        tideL_try(L, ctx, tide_apply(ctx, &tide_op_index_put_, &put, 2, in, &out->t));
-        tideL_try(L, ctx, overwrite(ctx, t, out->t));
-        return 0;
-    }
-    tideL_handle *view = tideL_newpin(L);
-    tide_index__attrs a = {.start = p.start, .size = p.size, .step = p.step, .drop = p.drop};
-    tideL_try(L, ctx, tide_apply(ctx, &tide_op_index_, &a, 1, &t, &view->t));
-    tideL_try(L, ctx, tide_copy_into(ctx, view->t, v));
+    const tide_index__attrs a = {.start = p.start, .size = p.size, .step = p.step, .drop = p.drop};
+    tideL_try(L, ctx, tide_assign_part(ctx, t, &a, v, "index"));
     return 0;
 }
 
@@ -404,7 +303,7 @@ int tideL_inplace(lua_State *L) {
     int n = lua_gettop(L);
     const char *where = lua_tostring(L, lua_upvalueindex(2));
     tide_tensor *t = tideL_pin(L, 1, where);
-    check_inplace(L, t, where);
+    tideL_try(L, t->ctx, tide_may_write(t->ctx, t, where));
     luaL_checkstack(L, n + 8, "tide");
     lua_pushvalue(L, lua_upvalueindex(1));
     for (int i = 1; i <= n; i++) lua_pushvalue(L, i);
@@ -420,7 +319,7 @@ int tideL_inplace(lua_State *L) {
     if (y->dtype != t->dtype && tide_is_float(y->dtype) && !tide_is_float(t->dtype))
         tideL_error(L, where, "a %s tensor cannot hold a %s result", tide_dtype_name(t->dtype),
                     tide_dtype_name(y->dtype));
-    tideL_try(L, t->ctx, overwrite(t->ctx, t, y));
+    tideL_try(L, t->ctx, tide_assign(t->ctx, t, y, where));
     lua_settop(L, 1);
     return 1;
 }

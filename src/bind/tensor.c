@@ -286,11 +286,7 @@ static int same(lua_State *L) {
 
 static int copy_(lua_State *L) {
     tide_tensor *t = tideL_pin(L, 1, "copy_"), *src = tideL_pinvalue(L, 2, t->dtype, "copy_");
-    if (t->ctx->grad_mode && tide_needs_grad(t))
-        tideL_error(L, "copy_",
-                    "a tensor that requires a gradient cannot be written while gradients are "
-                    "recorded; use tide.no_grad");
-    tideL_try_named(L, t->ctx, "copy_", tide_copy_into(t->ctx, t, src));
+    tideL_try_named(L, t->ctx, "copy_", tide_assign(t->ctx, t, src, "copy_"));
     lua_settop(L, 1);
     return 1;
 }
@@ -314,12 +310,7 @@ static int assign(lua_State *L) {
 static int requires_grad_(lua_State *L) {
     tide_tensor *t = tideL_checktensor(L, 1, "requires_grad_");
     int on = lua_isnoneornil(L, 2) || lua_toboolean(L, 2);
-    if (t->node)
-        tideL_error(L, "requires_grad_", "only leaves can be told; detach() the tensor first");
-    if (on && !tide_is_float(t->dtype))
-        tideL_error(L, "requires_grad_", "only float tensors have gradients (got %s)",
-                    tide_dtype_name(t->dtype));
-    t->requires_grad = (uint8_t)on;
+    tideL_try(L, t->ctx, tide_require_grad(t->ctx, t, on, "requires_grad_"));
     lua_settop(L, 1);
     return 1;
 }
