@@ -200,21 +200,22 @@ $(BUILD)/kernels/cpu/table.$(1).o: kernels/cpu/table.c $(BUILD)/flags
 endef
 $(foreach l,$(LEVELS),$(eval $(call level_rules,$(l))))
 
-# Only luaopen_* leave the module. It is never unloaded: libgomp's threads outlive lua_close.
+# Only luaopen_* leave the module. It is never unloaded: its threads outlive lua_close. -fopenmp compiles the kernels' parallel
+# loops (kernels/parallel.h); libgomp is not linked.
 $(BUILD)/exports: $(BUILD)/flags
 	@printf '{ global: luaopen_*; local: *; };\n' >$@
 
 $(MODULE): $(LIB_OBJ) $(BIND_OBJ) $(BUILD)/exports $(BUILD)/parts
 	@mkdir -p $(@D)
 	$(SAY) LINK $@
-	$(Q)$(CC) -shared -fopenmp $(LDFLAGS) $(LINK) $(WRAP) -Wl,--wrap=GOMP_parallel -Wl,-z,nodelete -Wl,--version-script=$(BUILD)/exports \
+	$(Q)$(CC) -shared $(LDFLAGS) $(LINK) $(WRAP) -Wl,-z,nodelete -Wl,--version-script=$(BUILD)/exports \
 	  -o $@ $(LIB_OBJ) $(BIND_OBJ) -Wl,--as-needed $(LIBS)
 	@nm -uD $@ | awk '$$1 == "U" && $$2 ~ /^tide/ { print "  undefined in $@: " $$2; bad = 1 } END { exit bad }' >&2
 
 # The objects of kernels/ as a shared object of their own: they need the C and vector libraries and nothing of src/.
 $(BUILD)/kernels-alone.so: $(ONCE_OBJ) $(LEVEL_OBJ) $(BUILD)/parts
 	$(SAY) LINK $@
-	$(Q)$(CC) -shared -fopenmp $(LDFLAGS) -Wl,-z,defs -o $@ $(ONCE_OBJ) $(LEVEL_OBJ) $(MVEC) -lm -ldl
+	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-z,defs -o $@ $(ONCE_OBJ) $(LEVEL_OBJ) $(MVEC) -lm -ldl
 
 $(ARCHIVE): $(LIB_OBJ) $(BUILD)/parts
 	$(SAY) AR $@

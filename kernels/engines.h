@@ -15,9 +15,6 @@ extern const tide_half_loops tide_half_c;
 extern const tide_half_loops tide_half_v2 __attribute__((weak)), tide_half_v3 __attribute__((weak)),
     tide_half_v4 __attribute__((weak));
 
-void tide_engines_set_threads(
-    int n); /* passes the thread count on to the libraries that are open */
-
 extern int tide_blas_allowed; /* may oneDNN's entries hand products over to the BLAS? */
 extern const tide_kernel *tide_plain_table; /* Tide's own kernels at the chosen level */
 

@@ -21,10 +21,10 @@ typedef struct {
     int accumulate;
 } tide_gemm;
 
+/* A product on the calling thread; several may run side by side. */
 typedef struct {
     int (*f32)(const tide_gemm *); /* 0: refused */
     int (*f64)(const tide_gemm *);
-    int (*nested)(void); /* may the products run inside a parallel region? */
 } tide_gemm_hook;
 
 extern _Thread_local const tide_gemm_hook *tide_gemm_now; /* NULL: Tide's own */

@@ -8,17 +8,27 @@
 #define TIDE_HOST_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct tide_device tide_device;
+struct tide_share;
 
 typedef struct {
     /* Work space of the device, 64-byte aligned, valid until the kernel returns; NULL: no memory.
      */
     void *(*scratch)(tide_device *, size_t bytes);
-    /* How many threads a kernel may use now: 1 in a forked child and after tide_set_threads(1). */
+    /* How many threads a kernel may use now: 1 in a forked child, after tide_set_threads(1) and
+     * inside a parallel loop. */
     int (*threads)(void);
+    /* The thread team, for TIDE_PARALLEL_FOR (parallel.h): runs fn(data) on threads that, between
+     * them, take the chunks that `next` gives out; `chunks` says for how many threads there is
+     * work. In fn: the calling thread's share, and its next chunk of `chunks`, -1 when none is
+     * left. */
+    void (*parallel)(void (*fn)(void *), void *data, int chunks);
+    struct tide_share *(*share)(void);
+    int64_t (*next)(struct tide_share *, int64_t chunks);
     const volatile int *cancel; /* not 0: Ctrl-C came */
-    int in_child; /* set in a forked child: OpenMP and the libraries must not be used */
+    int in_child;               /* set in a forked child: the libraries must not be used */
 } tide_host;
 
 extern const tide_host *tide_house; /* of every kernel in this shared object */

@@ -13,6 +13,10 @@
 
 #define TIDE_MAX_RANK 8
 
+#define TIDE_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define TIDE_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define TIDE_CEIL_DIV(a, b) (((a) + (b)-1) / (b))
+
 /* dtype: enum suffix, Keras' name, C type, bytes, class (F float, H half storage, I integer, B
  * bool) */
 #define TIDE_DTYPES(X)                \

@@ -1,22 +1,25 @@
 /* The CPU device: level chosen once by CPUID, engines in order, threads.
  *
  * Invariant: the engine list changes only through tide_limit_engines, between ops. In a forked
- * child OpenMP would hang: there one thread and the plain engine serve. */
+ * child the libraries' locks may be held for ever: there one thread and the plain engine serve. */
 #include "device.h"
 
 #include "../kernels/engines.h"
+#include "team.h"
 
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int threads_wanted; /* 0: what OpenMP offers */
 static const char *level_name = "c";
 
 volatile int tide_cancel;
 
-static int threads(void);
-static tide_host house = {.scratch = tide_mem_scratch, .threads = threads, .cancel = &tide_cancel};
+static tide_host house = {.scratch = tide_mem_scratch,
+                          .threads = tide_team_threads,
+                          .parallel = tide_team_parallel,
+                          .share = tide_team_share,
+                          .next = tide_team_next,
+                          .cancel = &tide_cancel};
 
 static void *cpu_alloc(tide_device *dev, size_t bytes) {
     (void)dev;
@@ -67,6 +70,7 @@ static void before_fork(void) { pthread_mutex_lock(&cpu.lock); }
 static void after_fork(void) { pthread_mutex_unlock(&cpu.lock); }
 static void forked(void) {
     house.in_child = 1;
+    tide_team_forked();
     const tide_engine *plain = NULL;
     for (int i = 0; cpu.engines[i]; i++) plain = cpu.engines[i];
     cpu.engines[0] = plain;
@@ -132,32 +136,6 @@ const char *tide_cpu_level(void) {
     return level_name;
 }
 
-/* libgomp makes a team and takes it down again even for a region of one thread: 0.45 microseconds,
- * more than most small kernels need. Such a region is a plain call here (the linker's --wrap brings
- * regions of this library by); inside another region its functions would answer with the outer
- * team's numbers, so there it stays one. */
-extern void __real_GOMP_parallel(void (*fn)(void *), void *data, unsigned threads, unsigned flags)
-    __attribute__((weak));
-void __wrap_GOMP_parallel(void (*fn)(void *), void *data, unsigned threads, unsigned flags);
-static int64_t regions; /* of more than one thread; counted by the thread that opens them */
-int64_t tide_parallel_regions(void) { return regions; }
-void __wrap_GOMP_parallel(void (*fn)(void *), void *data, unsigned threads, unsigned flags) {
-    if (threads == 1 && omp_get_level() == 0) fn(data);
-    else {
-        regions += threads != 1;
-        __real_GOMP_parallel(fn, data, threads, flags);
-    }
-}
-
-void tide_set_threads(int n) {
-    threads_wanted = n < 1 ? 1 : n;
-    if (!house.in_child) omp_set_num_threads(threads_wanted);
-    tide_engines_set_threads(threads_wanted);
-}
-
-static int threads(void) {
-    if (house.in_child) return 1;
-    return threads_wanted > 0 ? threads_wanted : omp_get_max_threads();
-}
-
-int tide_get_threads(void) { return threads(); }
+int64_t tide_parallel_regions(void) { return tide_team_regions(); }
+int tide_set_threads(int n) { return house.in_child || tide_team_resize(n < 1 ? 1 : n); }
+int tide_get_threads(void) { return tide_team_size(); }

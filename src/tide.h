@@ -30,7 +30,7 @@ void tide_seed(tide_ctx *, uint64_t seed); /* restarts the context's generator *
 /* -- devices -- */
 tide_device *tide_cpu(void);
 const char *tide_device_name(const tide_device *);
-void tide_set_threads(int n); /* every pool; n >= 1 */
+int tide_set_threads(int n); /* 1..1024; 0, with errno: the system refuses so many */
 int tide_get_threads(void);
 int64_t tide_parallel_regions(void);       /* regions that ran on more than one thread so far */
 void tide_limit_engines(const char *only); /* names of those that may serve; NULL: all. The process'

@@ -8,6 +8,7 @@
 
 #include "../engines.h"
 #include "../gemm.h"
+#include "../openmp.h"
 
 #include <dlfcn.h>
 #include <limits.h>
@@ -28,9 +29,6 @@ static void (*sgemv)(int, int, int, int, float, const float *, int, const float 
                      float *, int);
 static void (*dgemv)(int, int, int, int, double, const double *, int, const double *, int, double,
                      double *, int);
-static void (*set_threads)(int);
-static int
-    openmp; /* threads by OpenMP: products may run inside a parallel region, each on one thread */
 static char info[256] = "not opened yet";
 
 /* A core type that every OpenBLAS since 0.3.0 has and this CPU can run; NULL: leave the choice to
@@ -94,12 +92,12 @@ static void open_blas(void) {
         return;
     }
     char *(*config)(void), *(*core)(void);
+    void (*set_threads)(int);
     int (*parallel)(void);
     *(void **)&config = sym("openblas_get_config");
     *(void **)&core = sym("openblas_get_corename");
     *(void **)&parallel = sym("openblas_get_parallel");
     *(void **)&set_threads = sym("openblas_set_num_threads");
-    openmp = parallel && parallel() == 2;
     const char *text = config ? config() : "BLAS", *name = core ? core() : "?";
     int words = (int)strcspn(text, " ");
     if (text[words]) words += 1 + (int)strcspn(text + words + 1, " ");
@@ -112,7 +110,8 @@ static void open_blas(void) {
                  : parallel() == 1 ? "its own"
                                    : "no",
              path);
-    if (set_threads) set_threads(tide_num_threads());
+    if (set_threads) set_threads(1); /* its own threads; OpenMP's are asked for at each call */
+    tide_openmp_of(lib);
 }
 
 int tide_blas_ready(void) {
@@ -124,10 +123,6 @@ int tide_blas_ready(void) {
 
 const char *tide_blas_info(void) { return info; }
 void *tide_blas_symbol(const char *name) { return tide_blas_ready() ? sym(name) : NULL; }
-void tide_blas_set_threads(int n) {
-    if (lib && set_threads) set_threads(n);
-}
-int tide_blas_nested(void) { return tide_blas_ready() && openmp; }
 
 static int fits(const tide_gemm *g, int *ta, int *tb, int64_t *lda, int64_t *ldb) {
     return g->m <= INT_MAX && g->n <= INT_MAX && g->k <= INT_MAX && g->ldc <= INT_MAX &&
@@ -143,6 +138,7 @@ static int fits(const tide_gemm *g, int *ta, int *tb, int64_t *lda, int64_t *ldb
         int64_t lda, ldb;                                                                         \
         if (!tide_blas_ready() || !fits(g, &ta, &tb, &lda, &ldb)) return 0;                       \
         REAL_ beta = g->accumulate ? 1 : 0;                                                       \
+        const int threads = tide_openmp_single();                                                 \
         int m = (int)g->m, n = (int)g->n, k = (int)g->k;                                          \
         if (m == 1 && !tb && g->acs <= INT_MAX && g->acs > 0)                                     \
             gemv(ROW_MAJOR, TRANS, k, n, 1, g->b, (int)ldb, g->a, (int)g->acs, beta, g->c, 1);    \
@@ -154,14 +150,14 @@ static int fits(const tide_gemm *g, int *ta, int *tb, int64_t *lda, int64_t *ldb
         else                                                                                      \
             gemm(ROW_MAJOR, ta ? TRANS : NO_TRANS, tb ? TRANS : NO_TRANS, m, n, k, 1, g->a,       \
                  (int)lda, g->b, (int)ldb, beta, g->c, (int)g->ldc);                              \
+        tide_openmp_restore(threads);                                                             \
         return 1;                                                                                 \
     }
 SERVE(float, tide_blas_sgemm, sgemm, sgemv)
 SERVE(double, tide_blas_dgemm, dgemm, dgemv)
 
 static tide_status serve(tide_kcall *c) {
-    static const tide_gemm_hook hook = {
-        .f32 = tide_blas_sgemm, .f64 = tide_blas_dgemm, .nested = tide_blas_nested};
+    static const tide_gemm_hook hook = {.f32 = tide_blas_sgemm, .f64 = tide_blas_dgemm};
     return tide_house->in_child || c->in[0].dtype > TIDE_F64 ? TIDE_DECLINE
                                                              : tide_with_gemm(&hook, c);
 }

@@ -7,7 +7,5 @@
 int tide_blas_ready(void); /* opens it on the first call; 0: there is none */
 int tide_blas_sgemm(const tide_gemm *);
 int tide_blas_dgemm(const tide_gemm *);
-int tide_blas_nested(void);
-void tide_blas_set_threads(int n);
 
 #endif

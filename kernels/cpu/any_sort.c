@@ -5,8 +5,6 @@
 #define TIDE_POLLED
 #include "cpu.h"
 
-#include <omp.h>
-
 typedef struct {
     uint64_t key;
     int64_t at;
@@ -77,7 +75,7 @@ static tide_status sort_lines(tide_kcall *c, int64_t axis, int positions, int64_
     entry *work = tide_scratch(c->dev, (size_t)tide_num_threads() * 2 * (size_t)s.n * sizeof *work);
     if (!work) return TIDE_ENOMEM;
     TIDE_PARALLEL_FOR (s.outer *s.inner, TIDE_MAX(1, 8192 / s.n)) {
-        entry *e = work + 2 * s.n * omp_get_thread_num();
+        entry *e = work + 2 * s.n * share_->slot;
         for (int64_t i = lo; i < hi; i++) {
             int64_t first = i / s.inner * s.n * s.inner + i % s.inner;
             for (int64_t j = 0; j < s.n; j++) e[j] = (entry){key_of(x, first + j * s.inner), j};
@@ -116,7 +114,7 @@ tide_status tide_any_top_k(tide_kcall *c) {
     entry *work = tide_scratch(c->dev, (size_t)tide_num_threads() * 2 * (size_t)n * sizeof *work);
     if (!work) return TIDE_ENOMEM;
     TIDE_PARALLEL_FOR (lines, TIDE_MAX(1, 8192 / n)) {
-        entry *e = work + 2 * n * omp_get_thread_num();
+        entry *e = work + 2 * n * share_->slot;
         for (int64_t i = lo; i < hi; i++) {
             if (k <= SHORT) {
                 int64_t have = 0;

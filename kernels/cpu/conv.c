@@ -9,8 +9,6 @@
 #include "gemm.h"
 #include "winograd.h"
 
-#include <omp.h>
-
 enum { TILE_BYTES = 1 << 20 }; /* of patches at once: in the second-level cache of two cores */
 
 static inline int64_t volume(const int64_t *e) { return e[0] * e[1] * e[2]; }
@@ -407,7 +405,7 @@ static tide_status thin_grad_x(tide_kcall *c, const tide_geometry *g, const REAL
     TIDE_PARALLEL_FOR (g->n, TIDE_MAX(1, 65536 / TIDE_MAX(1, down * across * ld))) {
         const tide_gemm_hook *outer = tide_gemm_now;
         tide_gemm_now = NULL; /* libraries make a copy of each operand */
-        REAL *parts = turned + g->f * ld + omp_get_thread_num() * own;
+        REAL *parts = turned + g->f * ld + share_->slot * own;
         for (int64_t n = lo; n < hi; n++) {
             REAL *to = dx + n * volume(g->in) * g->c;
             memset(to, 0, (size_t)(volume(g->in) * g->c) * sizeof(REAL));

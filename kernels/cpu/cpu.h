@@ -3,12 +3,12 @@
  *
  * A level file is compiled once per (level, element type): -DTIDE_LEVEL=v3 -DREAL=float
  * -DREAL_NAME=f32, with -O3 -fopenmp -fno-math-errno -fno-trapping-math. Files named any_*.c are
- * compiled once and use neither REAL nor K. Invariant: work is cut by size, never by thread count,
- * so that results have equal bits for any number of threads. */
+ * compiled once and use neither REAL nor K. */
 #ifndef TIDE_CPU_H
 #define TIDE_CPU_H
 
 #include "../attrs.h"
+#include "../parallel.h"
 
 #include <math.h>
 #include <string.h>
@@ -18,38 +18,11 @@
 #define TIDE_KNAME_(name, real, level) name##_##real##_##level
 #define TIDE_KNAME(name, real, level) TIDE_KNAME_(name, real, level)
 
-#define TIDE_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define TIDE_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define TIDE_DO(expr)                   \
     do {                                \
         tide_status do_ = (expr);       \
         if (do_ != TIDE_OK) return do_; \
     } while (0)
-#define TIDE_CEIL_DIV(a, b) (((a) + (b)-1) / (b))
-
-/* Runs the following block for each chunk [lo, hi) of 0..n, `grain` long at most; `chunk` is its
- * number. TIDE_PARALLEL_FOR(n, 4096) { for (int64_t i = lo; i < hi; i++) y[i] = f(x[i]); } Neither
- * `return` nor `break` may leave the block, and it holds no other TIDE_PARALLEL_FOR. */
-/* Chunks that are left when Ctrl-C comes are skipped in files that define TIDE_POLLED and in those
- * compiled per level: none of these takes positions in memory from what an earlier loop computed.
- */
-#if defined REAL || defined TIDE_POLLED
-#define TIDE_GO_ON (tide_may_stop = may_stop_, !tide_stopped())
-#else
-#define TIDE_GO_ON ((void)may_stop_, 1)
-#endif
-/* clang-format off */
-#define TIDE_TEAM \
-    _Pragma("omp parallel for schedule(static) num_threads(tide_num_threads()) if (chunks_ > 1)")
-#define TIDE_PARALLEL_FOR(n, grain) \
-    for (int may_stop_ = tide_may_stop, whole_ = 1; whole_; whole_ = 0) \
-    for (int64_t n_ = (n), grain_ = (grain), chunks_ = n_ > 0 ? TIDE_CEIL_DIV(n_, grain_) : 0; \
-         chunks_ > 0; chunks_ = 0) \
-        TIDE_TEAM \
-        for (int64_t chunk = 0; chunk < chunks_; chunk++) \
-            for (int64_t lo = chunk * grain_, hi = TIDE_MIN(lo + grain_, n_), \
-                         once_ = TIDE_GO_ON; once_; once_ = 0)
-/* clang-format on */
 
 /* A grain of about `size` units of work for n rows of `each`, one chunk or an even number of them:
  * two threads end together. */

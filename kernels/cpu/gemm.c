@@ -229,12 +229,52 @@ static void own_product(const tide_gemm *g, finish_piece finish, const void *arg
     TIDE_PARALLEL_FOR (rows *cols, 1) { some_blocks(g, mb, nb, lo, hi, finish, arg); }
 }
 
+/* An engine's product in blocks of c, each on one thread: blocks of some 160 microseconds, since
+ * each packs its operands anew, and no slimmer than the engines can use. */
+#define BLOCK_WORK 8e6
+static void cut(const tide_gemm *g, double work, int64_t *mb, int64_t *nb) {
+    const int64_t least_rows = work < 4 * BLOCK_WORK ? 16 : 96,
+                  least_cols = work < 4 * BLOCK_WORK ? 32 : 128;
+    const double pieces = TIDE_MIN(work / BLOCK_WORK, 1024);
+    int64_t rows = 1, cols = 1;
+    for (double now = 1; now < 2 || now < pieces; now *= 2) {
+        const int by_rows = g->m / (2 * rows) >= least_rows,
+                  by_cols = g->n / (2 * cols) >= least_cols;
+        if (by_rows && (!by_cols || g->m / rows >= g->n / cols)) rows *= 2;
+        else if (by_cols) cols *= 2;
+        else break;
+    }
+    *mb = rows == 1 ? g->m : TIDE_CEIL_DIV(TIDE_CEIL_DIV(g->m, rows), 8) * 8;
+    *nb = cols == 1 ? g->n : TIDE_CEIL_DIV(TIDE_CEIL_DIV(g->n, cols), 16) * 16;
+}
+
 static int served(const tide_gemm *g) {
     double work =
         (double)g->m * (double)g->n * (double)g->k; /* a repeated view may be longer than memory */
     if (!tide_gemm_now || work <= 512) return 0;
     int (*serve)(const tide_gemm *) = REAL_IS_F32 ? tide_gemm_now->f32 : tide_gemm_now->f64;
-    return serve && parts(g, work, serve);
+    if (!serve) return 0;
+    int64_t mb = g->m, nb = g->n, ld;
+    int trans;
+    if (work >= SECOND_THREAD && g->m > 3) cut(g, work, &mb, &nb);
+    if (mb == g->m && nb == g->n) return parts(g, work, serve);
+    if (!tide_gemm_layout(g->m, g->k, g->ars, g->acs, &trans, &ld) ||
+        !tide_gemm_layout(g->k, g->n, g->brs, g->bcs, &trans, &ld))
+        return 0;
+    const int64_t cols = TIDE_CEIL_DIV(g->n, nb);
+    TIDE_PARALLEL_FOR (TIDE_CEIL_DIV(g->m, mb) * cols, 1) {
+        for (int64_t t = lo; t < hi; t++) {
+            const int64_t i = t / cols * mb, j = t % cols * nb;
+            tide_gemm part = *g;
+            part.m = TIDE_MIN(mb, g->m - i), part.n = TIDE_MIN(nb, g->n - j);
+            part.a = (const REAL *)g->a + i * g->ars;
+            part.b = (const REAL *)g->b + j * g->bcs;
+            part.c = (REAL *)g->c + i * g->ldc + j;
+            if (!parts(&part, (double)part.m * (double)part.n * (double)part.k, serve))
+                own_product(&part, NULL, NULL);
+        }
+    }
+    return 1;
 }
 
 void K(gemm)(const tide_gemm *g) {
@@ -297,13 +337,11 @@ tide_status K(matmul)(tide_kcall *c) {
         tall = t.extent[d] == 1 || t.as[d] == step;
     if (tall) g.m *= batch, batch = 1, t.rank = 0;
     t.one = g;
-    /* Large products are parallel inside, many small ones side by side. No region is opened around
-     * a product that opens one: libgomp makes new threads for a nested team at every call. */
+    /* Large products are parallel inside, many small ones side by side. */
     const tide_gemm_hook *hook = tide_gemm_now;
-    int nested = !hook || !hook->nested || hook->nested();
     double work = (double)g.m * (double)g.n * ((double)g.k + 1) + 1;
     int64_t grain = TIDE_MAX(1, (int64_t)((1 << 18) / work));
-    if (batch <= grain || !nested || (work > 1 << 22 && batch < 16) || tide_num_threads() == 1) {
+    if (batch <= grain || (work > 1 << 22 && batch < 16) || tide_num_threads() == 1) {
         some_products(&t, 0, batch);
         return TIDE_OK;
     }

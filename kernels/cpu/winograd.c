@@ -11,8 +11,6 @@
 
 #include "../keep.h"
 
-#include <omp.h>
-
 #if REAL_IS_F32 && defined(__AVX2__)
 
 typedef REAL vec __attribute__((vector_size(32), aligned(sizeof(REAL)), may_alias));
@@ -298,7 +296,7 @@ static tide_status convolve(tide_device *dev, const tide_geometry *g, const side
         u = made;
     }
     TIDE_PARALLEL_FOR (t.tiles, t.block) {
-        REAL *v = work + omp_get_thread_num() * own, *m = v + 16 * vstep;
+        REAL *v = work + share_->slot * own, *m = v + 16 * vstep;
         const int64_t rows = TIDE_CEIL_DIV(hi - lo, MR) * MR;
         gather(&t, in, x, lo, hi, zeros, v, vstep);
         for (int i = 0; i < 16; i++)
@@ -376,8 +374,7 @@ tide_status K(winograd_grad_kernel)(tide_device *dev, const tide_geometry *g, co
     *more = work + tide_num_threads() * own;
     memset(zeros, 0, (size_t)in.c * sizeof(REAL));
     TIDE_PARALLEL_FOR (t.tiles, piece) {
-        REAL *v = work + omp_get_thread_num() * own, *d = v + 16 * vstep,
-             *sum = part + chunk * 16 * size;
+        REAL *v = work + share_->slot * own, *d = v + 16 * vstep, *sum = part + chunk * 16 * size;
         memset(sum, 0, (size_t)(16 * size) * sizeof(REAL));
         for (int64_t t0 = lo; t0 < hi; t0 += t.block) {
             const int64_t t1 = TIDE_MIN(t0 + t.block, hi);

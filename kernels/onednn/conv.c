@@ -3,11 +3,13 @@
  *
  * The library counts weights as (groups, F/groups, C/groups, spatial) whatever their layout; Tide's
  * (k..., C/groups, F) is one of the layouts it can be told about, by strides. */
+#define TIDE_POLLED
 #include "onednn.h"
 
 #include "../cpu/cpu.h"
 #include "../engines.h"
 #include "../geometry.h"
+#include "../parallel.h"
 
 #include <string.h>
 
@@ -38,7 +40,7 @@ static tide_dnnl_key key_of(int kind, const tide_buf *x, const tide_buf *y, cons
                             int64_t groups, int flags) {
     tide_dnnl_key key;
     memset(&key, 0, sizeof key);
-    key.kind = kind, key.nd = x->rank - 2, key.flags = flags, key.threads = tide_num_threads();
+    key.kind = kind, key.nd = x->rank - 2, key.flags = flags;
     fields f = fields_of(&key);
     for (int i = 0; i < x->rank; i++) f.x[i] = x->shape[i], f.y[i] = y->shape[i];
     for (int i = 0; i < key.nd; i++)
@@ -211,40 +213,171 @@ static void gather(const tide_geometry *g, const float *x, float *to) {
     }
 }
 
-/* Runs a primitive with two data operands; the weights are its third, the bias (or NULL) its
- * fourth. `w` is read or, with `grad`, written. `sparse` (or NULL): the first operand is to be
- * gathered by these windows. Declines when the library refused this shape. */
-static tide_status run(tide_kcall *c, const tide_dnnl_key *key, void *first, void *second,
-                       const tide_buf *w, void *bias, int grad, const tide_geometry *sparse) {
-    if (leave_to_plain(key) || !tide_dnnl_enter()) return TIDE_DECLINE;
-    tide_status st = TIDE_DECLINE;
+/* -- pieces of a call: some of the images, or some rows of the result of one of them -- */
+
+enum { MOST_PIECES = 256, FEW_IMAGES = 3, LEAST_ROWS = 4 };
+#define LEAST_WORK                                                                \
+    1e6 /* multiplications, some 20 microseconds: from there a second thread pays \
+         */
+
+typedef struct {
+    tide_dnnl_prim *prim;
+    int64_t x, y; /* elements before the piece */
+} piece;
+typedef struct {
+    int n;
+    piece at[MOST_PIECES];
+} pieces;
+
+static int64_t product_of(int n, const int64_t *e) {
+    int64_t p = 1;
+    for (int i = 0; i < n; i++) p *= e[i];
+    return p;
+}
+
+/* How many pieces: by size alone, so that results do not depend on threads. A gradient of the
+ * kernel is summed over pieces, which must stay cheap beside what they compute. */
+static int64_t count_of(const fields *f, int kind, double kernel) {
+    const double work = (double)product_of(f->nd + 1, f->y) * kernel;
+    double n = work / LEAST_WORK;
+    n = n < 16 ? n : work / (16 * LEAST_WORK) < 16 ? 16 : work / (16 * LEAST_WORK);
+    if (kind == GRAD_KERNEL) {
+        if (n > work / (32 * kernel)) n = work / (32 * kernel);
+        if (n > (1 << 24) / kernel) n = (1 << 24) / kernel;
+    }
+    return n < 2 ? 1 : n > MOST_PIECES ? MOST_PIECES : (int64_t)n / 2 * 2;
+}
+
+static int add_piece(pieces *all, const tide_dnnl_key *key, int64_t x, int64_t y) {
     tide_dnnl_prim *p = tide_dnnl_get(key, make_conv, NULL);
-    if (p && !p->refused) {
-        size_t pad = rounded(p->pad_bytes), weight_bytes = rounded(p->wanted_bytes);
-        size_t total = pad + weight_bytes;
-        if (sparse)
-            total +=
-                (size_t)(sparse->n * sparse->out[0] * sparse->out[1] * sparse->out[2] * sparse->c) *
-                sizeof(float);
-        char *work = total ? tide_scratch(c->dev, total) : NULL;
-        st = TIDE_ENOMEM;
-        if (work || !total) {
-            const int keeping = !grad && p->relay && tide_keep_enter();
-            tide_kept *kept = NULL;
-            if (keeping) kept = tide_keep(w, &p->wanted, sizeof p->wanted, p->wanted_bytes);
-            void *weights = p->relay ? work + pad : w->p;
-            if (!grad) weights = tide_dnnl_weights(p, w, kept, work ? work + pad : NULL);
-            if (sparse) {
-                gather(sparse, first, (float *)(work + pad + weight_bytes));
-                first = work + pad + weight_bytes;
-            }
-            void *handles[] = {first, second, weights, bias};
-            int ok = weights && tide_dnnl_run(p, handles, work);
-            if (ok && grad && p->relay) ok = tide_dnnl_run_relay(p, weights, w->p);
-            if (keeping) tide_keep_leave();
-            st = ok ? TIDE_OK : TIDE_DECLINE;
+    if (!p || p->refused) return 0;
+    all->at[all->n++] = (piece){p, x, y};
+    return 1;
+}
+
+/* Rows r0..r1-1 of image i's result and the rows of x that they read. */
+static int add_rows(pieces *all, const tide_dnnl_key *whole, int64_t i, int64_t r0, int64_t r1) {
+    tide_dnnl_key key = *whole;
+    fields f = fields_of(&key);
+    const int64_t in = f.x[1], across = product_of(f.nd, f.x + 2), out = f.y[1],
+                  top = r0 * *f.stride - *f.lo,
+                  end = (r1 - 1) * *f.stride - *f.lo + (*f.k - 1) * *f.dil + 1;
+    const int64_t first = top > 0 ? top : 0, last = end < in ? end : in;
+    if (first >= last) return 0;
+    f.x[0] = f.y[0] = 1, f.x[1] = last - first, f.y[1] = r1 - r0, *f.lo = first - top;
+    return add_piece(all, &key, (i * in + first) * across,
+                     (i * out + r0) * product_of(f.nd, f.y + 2));
+}
+
+/* Fills `all`; 0: the library has nothing for some piece. */
+static int cut(pieces *all, const tide_dnnl_key *whole, int64_t kernel) {
+    tide_dnnl_key key = *whole;
+    const fields f = fields_of(&key);
+    const int64_t images = f.x[0], in = product_of(f.nd + 1, f.x + 1),
+                  out = product_of(f.nd + 1, f.y + 1);
+    const int64_t n = count_of(&f, key.kind, (double)(kernel / *f.groups)), rows = f.y[1];
+    const int64_t bands = TIDE_MIN(n / images, rows / LEAST_ROWS);
+    all->n = 0;
+    int ok = 1;
+    if (key.kind == FORWARD && images <= FEW_IMAGES && bands > 1) {
+        for (int64_t i = 0; i < images * bands && ok; i++) {
+            const int64_t b = i % bands;
+            ok = add_rows(all, whole, i / bands, b * rows / bands, (b + 1) * rows / bands);
+        }
+    } else {
+        const int64_t some = TIDE_MIN(n, images);
+        for (int64_t i = 0; i < some && ok; i++) {
+            const int64_t first = i * images / some;
+            f.x[0] = f.y[0] = (i + 1) * images / some - first;
+            ok = add_piece(all, &key, first * in, first * out);
         }
     }
+    const tide_dnnl_prim *p = all->at[0].prim;
+    for (int i = 1; i < all->n && ok; i++) {
+        const tide_dnnl_prim *q = all->at[i].prim;
+        ok = !p->relay == !q->relay && tide_dnnl.memory_desc_equal(&p->wanted, &q->wanted);
+    }
+    if (ok || all->n < 1) return ok;
+    all->n = 0; /* pieces that do not agree on the weights' layout: one thread does it all */
+    return add_piece(all, whole, 0, 0);
+}
+
+/* A piece's sums of a kernel's gradient, then of the bias'. */
+static void add_up(const float *part, int64_t step, int n, int64_t size, float *to) {
+    TIDE_PARALLEL_FOR (size, 16384) {
+        for (int64_t i = lo; i < hi; i++) to[i] = part[i] + part[step + i];
+        for (int p = 2; p < n; p++)
+            for (int64_t i = lo; i < hi; i++) to[i] += part[p * step + i];
+    }
+}
+
+static int run_pieces(const pieces *all, const float *x, const float *y, float *weights,
+                      float *bias, int64_t step, char *pads, size_t pad) {
+    _Atomic int failed = 0;
+    const int turned = all->at->prim->key.kind == GRAD_X;
+    TIDE_PARALLEL_FOR (all->n, 1) {
+        for (int64_t i = lo; i < hi; i++) {
+            const piece *p = &all->at[i];
+            void *first = (void *)(x + p->x), *second = (void *)(y + p->y);
+            void *handles[] = {turned ? second : first, turned ? first : second, weights + i * step,
+                               bias ? bias + i * step : NULL};
+            if (!tide_dnnl_run(p->prim, share_->slot, handles, pads + (size_t)share_->slot * pad))
+                failed = 1;
+        }
+    }
+    return !failed;
+}
+
+/* `w` is read or, for the gradient of the kernel, written. `sparse` (or NULL): x is to be gathered
+ * by these windows. Declines where the library refused the shape. */
+static tide_status run(tide_kcall *c, const tide_dnnl_key *key, const float *x, const float *y,
+                       const tide_buf *w, float *bias, const tide_geometry *sparse) {
+    if (leave_to_plain(key) || !tide_dnnl_enter()) return TIDE_DECLINE;
+    const int grad = key->kind == GRAD_KERNEL;
+    const int64_t size = tide_buf_numel(w), outputs = w->shape[w->rank - 1];
+    tide_status st = TIDE_DECLINE;
+    pieces all;
+    if (!cut(&all, key, size)) goto out;
+    tide_dnnl_prim *p = all.at->prim;
+    const int threads = TIDE_MIN(tide_num_threads(), all.n);
+    size_t pad = 0;
+    st = TIDE_ENOMEM;
+    for (int i = 0; i < all.n; i++) {
+        pad = TIDE_MAX(pad, rounded(all.at[i].prim->pad_bytes));
+        if (!tide_dnnl_places(all.at[i].prim, threads)) goto out;
+    }
+    /* a pad per thread; weights as the library wants them, or a sum for each piece; x, gathered */
+    const size_t wanted = rounded(p->relay ? p->wanted_bytes : (size_t)size * sizeof(float)),
+                 sums = grad && all.n > 1 ? wanted + rounded((size_t)outputs * sizeof(float)) : 0,
+                 pads = (size_t)threads * pad, one = p->relay ? wanted : 0,
+                 weights_bytes = sums ? (size_t)all.n * sums : one,
+                 pixels = sparse ? (size_t)(sparse->n * product_of(3, sparse->out)) : 0,
+                 total = pads + weights_bytes +
+        pixels * (size_t)(sparse ? sparse->c : 0) * sizeof(float);
+    char *work = total ? tide_scratch(c->dev, total) : NULL, *own = work + pads;
+    if (total && !work) goto out;
+    int ok;
+    if (!grad) {
+        const int keeping = p->relay && tide_keep_enter();
+        tide_kept *kept = NULL;
+        if (keeping) kept = tide_keep(w, &p->wanted, sizeof p->wanted, p->wanted_bytes);
+        float *weights = tide_dnnl_weights(p, w, kept, p->relay ? own : NULL);
+        ok = weights && run_pieces(&all, x, y, weights, bias, 0, work, pad);
+        if (keeping) tide_keep_leave();
+    } else {
+        float *dense = (float *)(own + weights_bytes);
+        if (sparse) gather(sparse, x, dense), x = dense;
+        float *to = p->relay ? (float *)own : w->p, *parts = sums ? (float *)own : to;
+        const int64_t step = (int64_t)(sums / sizeof(float)),
+                      after = (int64_t)(wanted / sizeof(float));
+        ok = run_pieces(&all, x, y, parts, bias && sums ? parts + after : bias, step, work, pad);
+        const int64_t many = p->relay ? (int64_t)(p->wanted_bytes / sizeof(float)) : size;
+        if (sums) add_up(parts, step, all.n, many, to);
+        if (sums && bias) add_up(parts + after, step, all.n, outputs, bias);
+        if (ok && p->relay) ok = tide_dnnl_run_relay(p, to, w->p);
+    }
+    st = ok ? TIDE_OK : TIDE_DECLINE;
+out:
     tide_dnnl_leave();
     return st;
 }
@@ -255,7 +388,7 @@ tide_status tide_dnnl_conv(tide_kcall *c) {
     if (x->dtype != TIDE_F32 || empty(x) || empty(w) || empty(y)) return TIDE_DECLINE;
     tide_dnnl_key key = key_of(FORWARD, x, y, w->shape, &at->strides, &at->dilation_rate, &at->pads,
                                at->groups, (b->p ? BIAS : 0) | at->activation << 8);
-    return run(c, &key, x->p, y->p, w, b->p, 0, NULL);
+    return run(c, &key, x->p, y->p, w, b->p, NULL);
 }
 
 tide_status tide_dnnl_conv_grad_x(tide_kcall *c) {
@@ -264,7 +397,7 @@ tide_status tide_dnnl_conv_grad_x(tide_kcall *c) {
     if (dy->dtype != TIDE_F32 || empty(dx) || empty(w) || empty(dy)) return TIDE_DECLINE;
     tide_dnnl_key key = key_of(GRAD_X, dx, dy, w->shape, &at->strides, &at->dilation_rate,
                                &at->pads, at->groups, 0);
-    tide_status st = run(c, &key, dy->p, dx->p, w, NULL, 0, NULL);
+    tide_status st = run(c, &key, dx->p, dy->p, w, NULL, NULL);
     if (st != TIDE_OK || (!b->p && !at->activation)) return st;
     tide_buf in[2] = {*dx, *b}; /* a transposed convolution's bias and activation, in place */
     tide_kcall rest = {.attrs = &(tide_bias_activation_attrs){.activation = at->activation},
@@ -291,7 +424,7 @@ tide_status tide_dnnl_conv_grad_kernel(tide_kcall *c) {
         fields f = fields_of(&key);
         for (int i = 0; i < f.nd; i++) f.x[1 + i] = f.y[1 + i], f.stride[i] = 1, f.lo[i] = 0;
     }
-    return run(c, &key, x->p, dy->p, dw, at->bias ? c->out[1].p : NULL, 1, sparse ? &g : NULL);
+    return run(c, &key, x->p, dy->p, dw, at->bias ? c->out[1].p : NULL, sparse ? &g : NULL);
 }
 
 #endif

@@ -9,9 +9,9 @@
 #include "../blas/blas.h"
 #include "../engines.h"
 #include "../gemm.h"
+#include "../openmp.h"
 
 #include <dlfcn.h>
-#include <omp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,10 +22,6 @@ static tide_engine_stats stats;
 
 const char *tide_onednn_info(void) { return info; }
 tide_engine_stats tide_engines_stats(void) { return stats; }
-
-void tide_engines_set_threads(int n) {
-    tide_blas_set_threads(n);
-} /* oneDNN asks OpenMP, and keys hold the count */
 
 #ifndef TIDE_HAS_ONEDNN
 
@@ -40,7 +36,7 @@ static const tide_kernel table[TIDE_OP_COUNT] = {0};
 
 tide_dnnl_lib tide_dnnl;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static int opened;
+static int opened, host_threads; /* what OpenMP gives back to the thread that holds the lock */
 
 static void open_lib(void) {
     const char *want = getenv("TIDE_ONEDNN");
@@ -69,7 +65,8 @@ static void open_lib(void) {
         dlclose(lib);
         return;
     }
-    snprintf(info, sizeof info, "oneDNN %d.%d.%d, OpenMP threads", v->major, v->minor, v->patch);
+    tide_openmp_of(lib);
+    snprintf(info, sizeof info, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
     opened = 1;
 }
 
@@ -88,9 +85,13 @@ void tide_engines_open(void) {
 int tide_dnnl_enter(void) {
     if (!ready()) return 0;
     pthread_mutex_lock(&lock);
+    host_threads = tide_openmp_single();
     return 1;
 }
-void tide_dnnl_leave(void) { pthread_mutex_unlock(&lock); }
+void tide_dnnl_leave(void) {
+    tide_openmp_restore(host_threads);
+    pthread_mutex_unlock(&lock);
+}
 
 /* -- primitives -- */
 enum { BUCKETS = 256, MAX_PRIMS = 512 };
@@ -108,8 +109,12 @@ static uint64_t hash_of(const void *p, size_t n) { /* FNV-1a over words */
 static void prim_free(tide_dnnl_prim *p) {
     if (p->prim) tide_dnnl.primitive_destroy(p->prim);
     if (p->relay) tide_dnnl.primitive_destroy(p->relay);
-    for (int i = 0; i < p->nargs; i++) tide_dnnl.memory_destroy(p->mem[i]);
-    if (p->pad) tide_dnnl.memory_destroy(p->pad);
+    for (tide_dnnl_operands *at = p->at; at < p->at + p->places; at++) {
+        for (int i = 0; i < p->nargs; i++)
+            if (at->mem[i]) tide_dnnl.memory_destroy(at->mem[i]);
+        if (at->pad) tide_dnnl.memory_destroy(at->pad);
+    }
+    free(p->at);
     if (p->relay_from) tide_dnnl.memory_destroy(p->relay_from);
     if (p->relay_to) tide_dnnl.memory_destroy(p->relay_to);
     free(p);
@@ -144,6 +149,32 @@ tide_dnnl_prim *tide_dnnl_get(const tide_dnnl_key *key, tide_dnnl_make make, con
     return p;
 }
 
+static int place(dnnl_memory_t *to, const dnnl_memory_desc_t *md) {
+    const int ok =
+        tide_dnnl.memory_create(to, md, tide_dnnl.engine, DNNL_MEMORY_NONE) == dnnl_success;
+    if (!ok) *to = NULL;
+    return ok;
+}
+static int place_like(dnnl_memory_t *to, dnnl_memory_t other) {
+    const dnnl_memory_desc_t *md;
+    return tide_dnnl.memory_get_memory_desc(other, &md) == dnnl_success && place(to, md);
+}
+
+int tide_dnnl_places(tide_dnnl_prim *p, int threads) {
+    if (p->places >= threads) return 1;
+    tide_dnnl_operands *at = realloc(p->at, (size_t)threads * sizeof *at);
+    if (!at) return 0;
+    p->at = at;
+    while (p->places < threads) {
+        tide_dnnl_operands *next = &at[p->places++];
+        memset(next, 0, sizeof *next);
+        for (int i = 0; i < p->nargs; i++)
+            if (!place_like(&next->mem[i], at->mem[i])) return 0;
+        if (at->pad && !place_like(&next->pad, at->pad)) return 0;
+    }
+    return 1;
+}
+
 int tide_dnnl_create(tide_dnnl_prim *p, const void *op_desc, dnnl_primitive_attr_t attr,
                      dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *pd) {
     const char *impl = "";
@@ -166,18 +197,14 @@ int tide_dnnl_create(tide_dnnl_prim *p, const void *op_desc, dnnl_primitive_attr
     stats.primitives++;
     pad = tide_dnnl.primitive_desc_query_md(*pd, dnnl_query_scratchpad_md, 0);
     p->pad_bytes = pad ? tide_dnnl.memory_desc_get_size(pad) : 0;
-    if (p->pad_bytes &&
-        tide_dnnl.memory_create(&p->pad, pad, tide_dnnl.engine, DNNL_MEMORY_NONE) != dnnl_success) {
-        p->pad = NULL;
-        return 0;
-    }
-    return 1;
+    p->at = calloc(1, sizeof *p->at);
+    if (!p->at) return 0;
+    p->places = 1;
+    return !p->pad_bytes || place(&p->at->pad, pad);
 }
 
 int tide_dnnl_add(tide_dnnl_prim *p, int arg, const dnnl_memory_desc_t *md) {
-    if (tide_dnnl.memory_create(&p->mem[p->nargs], md, tide_dnnl.engine, DNNL_MEMORY_NONE) !=
-        dnnl_success)
-        return 0;
+    if (!place(&p->at->mem[p->nargs], md)) return 0;
     p->arg[p->nargs++] = arg;
     return 1;
 }
@@ -211,18 +238,22 @@ int tide_dnnl_run_relay(tide_dnnl_prim *p, void *from, void *to) {
         tide_dnnl.primitive_execute(p->relay, tide_dnnl.stream, 2, args) == dnnl_success;
 }
 
-int tide_dnnl_run(tide_dnnl_prim *p, void *const *handles, void *pad) {
+int tide_dnnl_run(tide_dnnl_prim *p, int slot, void *const *handles, void *pad) {
+    const tide_dnnl_operands *at = &p->at[slot];
     dnnl_exec_arg_t args[TIDE_DNNL_ARGS + 1];
     int n = 0;
     for (; n < p->nargs; n++) {
-        if (tide_dnnl.memory_set_data_handle(p->mem[n], handles[n]) != dnnl_success) return 0;
-        args[n] = (dnnl_exec_arg_t){p->arg[n], p->mem[n]};
+        if (tide_dnnl.memory_set_data_handle(at->mem[n], handles[n]) != dnnl_success) return 0;
+        args[n] = (dnnl_exec_arg_t){p->arg[n], at->mem[n]};
     }
-    if (p->pad) {
-        if (tide_dnnl.memory_set_data_handle(p->pad, pad) != dnnl_success) return 0;
-        args[n++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, p->pad};
+    if (at->pad) {
+        if (tide_dnnl.memory_set_data_handle(at->pad, pad) != dnnl_success) return 0;
+        args[n++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, at->pad};
     }
-    return tide_dnnl.primitive_execute(p->prim, tide_dnnl.stream, n, args) == dnnl_success;
+    const int before = tide_openmp_single();
+    const int ok = tide_dnnl.primitive_execute(p->prim, tide_dnnl.stream, n, args) == dnnl_success;
+    tide_openmp_restore(before);
+    return ok;
 }
 
 void *tide_dnnl_weights(tide_dnnl_prim *p, const tide_buf *w, tide_kept *kept, void *temp) {
@@ -268,23 +299,14 @@ static int sgemm_here(const tide_gemm *g) {
         !tide_gemm_layout(g->k, g->n, g->brs, g->bcs, &tb, &ldb))
         return 0;
     if (tide_blas_allowed && better_blas(g, tb) && tide_blas_sgemm(g)) return 1;
-    /* Below some 10 microseconds a second thread costs twice what it gives; the library takes as
-     * many as OpenMP offers. */
-    int threads = (double)g->m * (double)g->n * (double)g->k < 5e5 && !omp_in_parallel()
-        ? omp_get_max_threads()
-        : 1;
-    if (threads > 1) omp_set_num_threads(1);
+    const int threads = tide_openmp_single();
     int ok = tide_dnnl.sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', g->m, g->n, g->k, 1, g->a, lda, g->b,
                              ldb, g->accumulate ? 1 : 0, g->c, g->ldc) == dnnl_success;
-    if (threads > 1) omp_set_num_threads(threads);
+    tide_openmp_restore(threads);
     return ok;
 }
-/* Inside a parallel region oneDNN uses the calling thread alone; the BLAS it may hand over to must
- * do the same. */
-static int nested(void) { return !tide_blas_allowed || !tide_blas_ready() || tide_blas_nested(); }
-
 static tide_status products(tide_kcall *c) {
-    static const tide_gemm_hook hook = {.f32 = sgemm_here, .nested = nested};
+    static const tide_gemm_hook hook = {.f32 = sgemm_here};
     if (c->in[0].dtype != TIDE_F32 || !ready()) return TIDE_DECLINE;
     return tide_with_gemm(&hook, c);
 }

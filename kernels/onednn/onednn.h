@@ -1,5 +1,5 @@
 /* oneDNN as its kernels here see it: the symbols of the opened library, cached primitives, re-laid
- * weights.
+ * weights. Every primitive is made for one thread, and threads of the team run it side by side.
  *
  * Invariant: everything below is used between tide_dnnl_enter and tide_dnnl_leave, which hold the
  * library's one lock: primitives, their memory objects and the caches are shared by every context
@@ -30,8 +30,9 @@ tide_status tide_dnnl_conv_grad_kernel(tide_kcall *);
     X(version) X(engine_create) X(stream_create) X(sgemm) X(primitive_desc_create) \
     X(primitive_desc_destroy) X(primitive_desc_query) X(primitive_desc_query_md) \
     X(primitive_create) X(primitive_destroy) X(primitive_execute) X(memory_create) \
-    X(memory_destroy) X(memory_set_data_handle) X(memory_desc_init_by_strides) \
-    X(memory_desc_init_by_tag) X(memory_desc_equal) X(memory_desc_get_size) \
+    X(memory_destroy) X(memory_get_memory_desc) X(memory_set_data_handle) \
+    X(memory_desc_init_by_strides) X(memory_desc_init_by_tag) X(memory_desc_equal) \
+    X(memory_desc_get_size) \
     X(reorder_primitive_desc_create) X(primitive_attr_create) X(primitive_attr_destroy) \
     X(primitive_attr_set_scratchpad_mode) X(primitive_attr_set_post_ops) X(post_ops_create) \
     X(post_ops_destroy) X(post_ops_append_eltwise) X(dilated_convolution_forward_desc_init) \
@@ -50,19 +51,23 @@ extern tide_dnnl_lib tide_dnnl;
 
 /* What a primitive is determined by; unused fields are zero. */
 typedef struct {
-    int32_t kind, nd, flags, threads;
+    int32_t kind, nd, flags, unused;
     int64_t v[28];
 } tide_dnnl_key;
 
 enum { TIDE_DNNL_ARGS = 5 };
+typedef struct { /* the operands of one thread; pad: the scratchpad, or NULL */
+    dnnl_memory_t mem[TIDE_DNNL_ARGS], pad;
+} tide_dnnl_operands;
 typedef struct tide_dnnl_prim {
     tide_dnnl_key key;
     uint64_t hash, used;
     struct tide_dnnl_prim *next;
     int refused; /* the library has nothing fast here: let another engine serve */
     dnnl_primitive_t prim;
-    int nargs, arg[TIDE_DNNL_ARGS];         /* DNNL_ARG_SRC ... */
-    dnnl_memory_t mem[TIDE_DNNL_ARGS], pad; /* pad: the scratchpad */
+    int nargs, arg[TIDE_DNNL_ARGS]; /* DNNL_ARG_SRC ... */
+    int places;
+    tide_dnnl_operands *at; /* [places], by the thread's slot */
     size_t pad_bytes;
     /* Weights: as the caller holds them (plain) and as the primitive wants them. NULL where both
      * agree. */
@@ -87,7 +92,9 @@ int tide_dnnl_relay(tide_dnnl_prim *, dnnl_primitive_desc_t pd, dnnl_query_t wha
                     const dnnl_memory_desc_t *plain, int from_plain);
 /* The weights in the wanted layout: the caller's, those kept (or NULL), or `temp`. NULL: failed. */
 void *tide_dnnl_weights(tide_dnnl_prim *, const tide_buf *w, tide_kept *kept, void *temp);
-int tide_dnnl_run(tide_dnnl_prim *, void *const *handles, void *pad);
+int tide_dnnl_places(tide_dnnl_prim *, int threads); /* operands for so many threads; 0: failed */
+/* On the thread of that slot, from within a parallel loop too. */
+int tide_dnnl_run(tide_dnnl_prim *, int slot, void *const *handles, void *pad);
 int tide_dnnl_run_relay(tide_dnnl_prim *, void *from, void *to);
 
 #endif

@@ -69,7 +69,9 @@ static int set_threads(lua_State *L) {
     int64_t n = tideL_toint(L, 1, "set_threads", "n");
     if (n < 1 || n > 1024)
         tideL_error(L, "set_threads", "n must be 1..1024 (got %lld)", (long long)n);
-    tide_set_threads((int)n);
+    if (!tide_set_threads((int)n))
+        tideL_error(L, "set_threads", "the system refuses %d threads (%s)", (int)n,
+                    strerror(errno));
     return 0;
 }
 

@@ -34,7 +34,7 @@ local function advice(config, core)
   end
   local threads, cores = core.get_threads(), tonumber(command "nproc")
   if cores and threads < cores then
-    say("%d of %d cores are used; see OMP_NUM_THREADS and tide.set_threads", threads, cores)
+    say("%d of %d cores are used; see TIDE_THREADS and tide.set_threads", threads, cores)
   end
   if tostring(config.blas):find("Prescott", 1, true) then
     say "OpenBLAS does not know this CPU and runs its slowest kernels; set OPENBLAS_CORETYPE=Haswell or SkylakeX"

@@ -1,0 +1,113 @@
+/* The thread team by itself, run by threads_spec.lua (there also under ThreadSanitizer): each chunk
+ * of each region is computed exactly once, whoever is late, and a worker that stands still stops
+ * nobody. Prints "ok", or what was wrong and exits with 1. */
+#include <stdatomic.h>
+
+static _Atomic int held, waiting; /* workers stand still before they enter; how many do */
+static void before_entry(void) {
+    if (!held) return;
+    waiting++;
+    while (held) continue;
+    waiting--;
+}
+#define TIDE_TEAM_BEFORE_ENTRY(slot) before_entry()
+#include "../../src/team.c"
+
+#include <sys/wait.h>
+
+static volatile int cancel;
+_Thread_local int tide_may_stop;
+static tide_host house = {.cancel = &cancel,
+                          .threads = tide_team_threads,
+                          .parallel = tide_team_parallel,
+                          .share = tide_team_share,
+                          .next = tide_team_next};
+const tide_host *tide_house = &house;
+void GOMP_parallel(void (*fn)(void *), void *data, unsigned chunks, unsigned flags);
+void GOMP_parallel(void (*fn)(void *), void *data, unsigned chunks, unsigned flags) {
+    (void)flags;
+    tide_house->parallel(fn, data, (int)chunks);
+}
+
+enum { LONGEST = 5000 };
+#define CHECK(what) \
+    if (!(what)) return printf("%s:%d: %s\n", __func__, __LINE__, #what), 0
+
+static int region(int n, int grain, int *seen) {
+    int threads = tide_num_threads();
+    _Atomic int bad = 0;
+    TIDE_PARALLEL_FOR (n, grain) {
+        if (share_->slot >= threads || lo != chunk * grain) bad = 1;
+        for (int64_t i = lo; i < hi; i++) seen[i]++;
+        int inner = 0;
+        if (n > grain)
+            TIDE_PARALLEL_FOR (10, 3) {
+                if (share_->slot != 0 || chunk != inner || tide_num_threads() != 1) bad = 1;
+                for (int64_t i = lo; i < hi; i += 3) inner++;
+            }
+        if (inner != (n > grain ? 4 : 0)) bad = 1;
+    }
+    return !bad;
+}
+
+/* Regions of every length and grain: all elements once. */
+static int all_once(int rounds) {
+    static _Thread_local int seen[LONGEST];
+    for (int r = 0; r < rounds; r++) {
+        const int n = (int)(r * 7919ll % LONGEST), grain = 1 + r % 97;
+        memset(seen, 0, sizeof seen);
+        CHECK(region(n, grain, seen));
+        for (int i = 0; i < LONGEST; i++) CHECK(seen[i] == (i < n));
+    }
+    return 1;
+}
+
+static void *second_caller(void *result) {
+    *(int *)result = all_once(2000);
+    return NULL;
+}
+
+int main(void) {
+    for (int threads = 1; threads <= 9; threads += 2) {
+        if (!tide_team_resize(threads)) return printf("resize\n"), 1;
+        if (tide_num_threads() != threads || !all_once(1000)) return 1;
+    }
+    /* workers that never come: the caller does it all */
+    tide_team_resize(3);
+    held = 1;
+    const int fine = all_once(500);
+    while (!waiting) { /* some worker has been asked since */
+        static int seen[LONGEST];
+        region(100, 1, seen);
+    }
+    if (!fine || !all_once(500)) return 1;
+    held = 0;
+    /* two callers */
+    int results[3] = {0};
+    pthread_t t[2];
+    for (int i = 0; i < 2; i++) pthread_create(&t[i], NULL, second_caller, &results[i]);
+    results[2] = all_once(2000);
+    for (int i = 0; i < 2; i++) pthread_join(t[i], NULL);
+    if (!results[0] || !results[1] || !results[2]) return 1;
+    /* signals are for the host's threads */
+    sigset_t mask;
+    pthread_sigmask(SIG_SETMASK, NULL, &mask);
+    if (sigismember(&mask, SIGINT)) return printf("the caller's signals stayed blocked\n"), 1;
+#ifndef __SANITIZE_THREAD__
+    /* a child of a process whose team is at work has one thread, and works */
+    pthread_create(&t[0], NULL, second_caller, &results[0]);
+    for (int i = 0; i < 20; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            tide_team_forked();
+            _exit(tide_num_threads() == 1 && all_once(20) ? 0 : 1);
+        }
+        int status;
+        if (waitpid(pid, &status, 0) != pid || status != 0)
+            return printf("forked: %d\n", status), 1;
+    }
+    pthread_join(t[0], NULL);
+#endif
+    printf("ok\n");
+    return 0;
+}

@@ -1,0 +1,307 @@
+/* The thread team under every parallel loop of the kernels.
+ *
+ * A region is a number of chunks. Each thread of it has a share of them, so that what it wrote in
+ * one region it finds in its cache in the next; whoever has finished his own takes chunks of the
+ * others. The caller waits for chunks that a thread has begun and for nothing else: a thread that
+ * the system does not let run costs no time. Waiting threads spin for some microseconds, then
+ * sleep; a team that is larger than what a region has work for is not woken whole.
+ *
+ * All that threads agree on is one word, the gate. The caller writes what there is to do, then
+ * opens the gate; a worker enters by counting itself in, which succeeds only while the gate is
+ * open; when no chunk is left the caller closes it and waits until as many have left as came in.
+ * So what stands behind the gate is never read late.
+ *
+ * Invariant: one caller at a time has the team. A second one (another Lua state in another thread)
+ * and a region within a region go through their chunks alone; the bits are the same. */
+#define _GNU_SOURCE
+#include "team.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MOST = 1024, STACK = 2 << 20 };
+
+/* The gate: threads inside; whether the caller sleeps; open; workers asked for, less one; number of
+ * the region, in which a worker sees that it has been there. */
+enum {
+    INSIDE = 0x7ff,
+    SLEEPS = 1 << 11,
+    OPEN = 1 << 12,
+    ASKED_BIT = 13,
+    ASKED = 0x3ff,
+    NUMBER_BIT = 23
+};
+enum {
+    SPIN_NS = 100000, /* for which a worker looks out for the next region */
+    WAIT_NS = 5000,   /* and a caller for the last chunks */
+};
+
+static struct {
+    _Alignas(64) _Atomic uint32_t gate;
+    _Alignas(64) _Atomic int taken; /* by a caller */
+    _Atomic int size, started; /* threads wanted (0: not known yet); workers there are, plus 1 */
+    _Atomic int64_t regions;
+    _Atomic int spinning; /* is there a core for each thread? */
+    _Atomic int kept;     /* workers of higher slots end */
+    /* behind the gate */
+    void (*fn)(void *);
+    void *data;
+    int threads;
+    uint32_t number;
+} team = {.started = 1, .kept = MOST};
+
+/* The threads of the team by slot: chunks taken of its share, and whether it sleeps. */
+static struct {
+    _Alignas(64) _Atomic int64_t taken;
+    _Alignas(64) _Atomic uint32_t asleep;
+    pthread_t thread;
+} member[MOST];
+
+#ifndef TIDE_TEAM_BEFORE_ENTRY /* where spec/support/team.c holds a worker up */
+#define TIDE_TEAM_BEFORE_ENTRY(slot)
+#endif
+
+static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
+static _Thread_local tide_share *share;
+static _Thread_local int inside; /* of a region of several chunks */
+
+static void sleep_on(_Atomic uint32_t *word, uint32_t value) {
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+static void wake(_Atomic uint32_t *word) {
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+static int64_t now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+static void pause_a_little(void) {
+    for (int i = 0; i < 8; i++)
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#elif defined(__aarch64__)
+        __asm__ volatile("isb" ::: "memory");
+#else
+        atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
+
+/* -- chunks -- */
+
+tide_share *tide_team_share(void) { return share; }
+
+int64_t tide_team_next(tide_share *s, int64_t chunks) {
+    if (s->threads == 1) return s->next < chunks ? s->next++ : -1;
+    for (; s->done < s->threads; s->done++, s->many = -1) {
+        const int whose = (s->slot + s->done) % s->threads;
+        _Atomic int64_t *taken = &member[whose].taken;
+        if (s->many < 0) {
+            s->first = whose * chunks / s->threads;
+            s->many = (whose + 1) * chunks / s->threads - s->first;
+        }
+        if (atomic_load_explicit(taken, memory_order_relaxed) >= s->many) continue;
+        const int64_t i = atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
+        if (i < s->many) return s->first + i;
+    }
+    return -1;
+}
+
+static void go(void (*fn)(void *), void *data, int slot, int threads, int several) {
+    tide_share mine = {.slot = slot, .threads = threads, .many = -1}, *outer = share;
+    const int before = inside;
+    share = &mine, inside |= several;
+    fn(data);
+    share = outer, inside = before;
+}
+
+/* -- workers -- */
+
+/* Is there a region that this thread has not been in, and that asks for it? */
+static int wanted(uint32_t gate, int slot, uint32_t seen) {
+    return gate & OPEN && gate >> NUMBER_BIT != seen &&
+        (int)(gate >> ASKED_BIT & ASKED) + 1 >= slot;
+}
+
+static uint32_t await_region(int slot, uint32_t seen) {
+    uint32_t gate;
+    int64_t since = 0;
+    while (!wanted(gate = atomic_load_explicit(&team.gate, memory_order_relaxed), slot, seen) &&
+           slot < team.kept) {
+        pause_a_little();
+        const int64_t t = now();
+        if (!since) since = t;
+        if (t - since < SPIN_NS && atomic_load_explicit(&team.spinning, memory_order_relaxed))
+            continue;
+        /* The caller opens the gate, then looks who sleeps: one of both sees the other. */
+        atomic_store(&member[slot].asleep, 1);
+        if (!wanted(atomic_load(&team.gate), slot, seen) && slot < team.kept)
+            sleep_on(&member[slot].asleep, 1);
+        atomic_store(&member[slot].asleep, 0);
+        since = 0;
+    }
+    return gate;
+}
+
+static void *work(void *arg) {
+    const int slot = (int)(intptr_t)arg;
+    uint32_t seen = ~0u, gate;
+    for (;;) {
+        gate = await_region(slot, seen);
+        TIDE_TEAM_BEFORE_ENTRY(slot);
+        if (slot >= team.kept) return NULL;
+        if (!atomic_compare_exchange_weak_explicit(&team.gate, &gate, gate + 1,
+                                                   memory_order_acquire, memory_order_relaxed))
+            continue;
+        seen = gate >> NUMBER_BIT;
+        go(team.fn, team.data, slot, team.threads, 1);
+        gate = atomic_fetch_sub_explicit(&team.gate, 1, memory_order_release);
+        if (gate & SLEEPS && (gate & INSIDE) == 1) wake(&team.gate);
+    }
+}
+
+static void wake_member(int i) {
+    if (atomic_load(&member[i].asleep) && atomic_exchange(&member[i].asleep, 0))
+        wake(&member[i].asleep);
+}
+
+/* Starts what is missing for `threads` in all, signals blocked: they are for the host's threads.
+ * Returns how many of these there are; where they are fewer, errno says why, and with `whole` those
+ * that were started end again. */
+static int start(int threads, int whole) {
+    sigset_t all, old;
+    pthread_attr_t attr;
+    int error = 0;
+    pthread_mutex_lock(&starting);
+    const int before = team.started;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    if ((error = pthread_attr_init(&attr)) == 0) {
+        pthread_attr_setstacksize(&attr, STACK);
+        while (team.started < threads && !error) {
+            const int slot = team.started;
+            error = pthread_create(&member[slot].thread, &attr, work, (void *)(intptr_t)slot);
+            if (!error) team.started++;
+        }
+        pthread_attr_destroy(&attr);
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (error && whole) {
+        team.kept = before;
+        while (team.started > before) {
+            const int slot = --team.started;
+            wake_member(slot);
+            pthread_join(member[slot].thread, NULL);
+        }
+        team.kept = MOST;
+    }
+    const int have = team.started < threads ? team.started : threads;
+    pthread_mutex_unlock(&starting);
+    if (error) errno = error;
+    return have;
+}
+
+/* -- how many -- */
+
+/* Cores that this process may run on. */
+static int cores(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+    const long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (int)n : 1;
+}
+
+/* Cores' worth of time that the control group grants; 0: no bound. */
+static int quota(void) {
+    char max[32];
+    long long most = 0, period = 0;
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
+    if (f) {
+        if (fscanf(f, "%31s %lld", max, &period) == 2) most = atoll(max);
+        fclose(f);
+    } else if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "re"))) {
+        if (fscanf(f, "%lld", &most) != 1) most = 0;
+        fclose(f);
+        if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "re"))) {
+            if (fscanf(f, "%lld", &period) != 1) period = 0;
+            fclose(f);
+        }
+    }
+    return most > 0 && period > 0 ? (int)((most + period - 1) / period) : 0;
+}
+
+static int size_at_first(void) {
+    static const char *const names[] = {"TIDE_THREADS", "OMP_NUM_THREADS"};
+    for (int i = 0; i < 2; i++) {
+        const char *s = getenv(names[i]);
+        const long n = s ? strtol(s, NULL, 10) : 0;
+        if (n > 0) return n < MOST ? (int)n : MOST;
+    }
+    const int n = cores(), most = quota();
+    return most > 0 && most < n ? most : n < MOST ? n : MOST;
+}
+
+static void set_size(int n) {
+    team.spinning = n <= cores();
+    team.size = n;
+}
+
+int tide_team_size(void) {
+    if (!team.size) set_size(size_at_first());
+    return team.size;
+}
+int tide_team_threads(void) { return inside ? 1 : tide_team_size(); }
+
+int tide_team_resize(int threads) {
+    if (start(threads, 1) < threads) return 0;
+    set_size(threads);
+    return threads;
+}
+
+void tide_team_forked(void) { team.size = 1; }
+
+int64_t tide_team_regions(void) { return team.regions; }
+
+/* -- regions -- */
+
+static void together(void (*fn)(void *), void *data, int threads) {
+    team.fn = fn, team.data = data, team.threads = threads;
+    for (int i = 0; i < threads; i++)
+        atomic_store_explicit(&member[i].taken, 0, memory_order_relaxed);
+    atomic_store(&team.gate,
+                 ++team.number << NUMBER_BIT | (uint32_t)(threads - 2) << ASKED_BIT | OPEN);
+    for (int i = 1; i < threads; i++) wake_member(i);
+    go(fn, data, 0, threads, 1);
+    uint32_t gate = atomic_fetch_and_explicit(&team.gate, ~(uint32_t)OPEN, memory_order_acquire);
+    const int64_t since = gate & INSIDE ? now() : 0;
+    while ((gate = atomic_load_explicit(&team.gate, memory_order_acquire)) & INSIDE) {
+        pause_a_little();
+        if (now() - since < WAIT_NS) continue;
+        if (gate & SLEEPS) sleep_on(&team.gate, gate);
+        else atomic_fetch_or(&team.gate, SLEEPS);
+    }
+}
+
+void tide_team_parallel(void (*fn)(void *), void *data, int chunks) {
+    int threads = chunks > 1 ? tide_team_threads() : 1;
+    if (threads > chunks) threads = chunks;
+    if (threads > 1 && !atomic_exchange_explicit(&team.taken, 1, memory_order_acquire)) {
+        if (threads > team.started) threads = start(threads, 0);
+        team.regions++;
+        if (threads > 1) together(fn, data, threads);
+        else go(fn, data, 0, 1, 1);
+        atomic_store_explicit(&team.taken, 0, memory_order_release);
+    } else {
+        go(fn, data, 0, 1, chunks > 1);
+    }
+}
