@@ -37,6 +37,14 @@ static void transpose(double *to, const double *from, int64_t rows, int64_t cols
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++) to[j * rows + i] = from[i * cols + j];
 }
+/* Exchanges n numbers, `step` apart. */
+static void swap(double *x, double *y, int64_t n, int64_t step) {
+    for (int64_t i = 0; i < n * step; i += step) {
+        const double t = x[i];
+        x[i] = y[i];
+        y[i] = t;
+    }
+}
 /* Matrix i of the first input is refused. */
 static tide_status refuse(tide_kcall *c, int64_t i) {
     c->bad.pos = i;
@@ -97,11 +105,7 @@ static int lu(double *a, int64_t n, int64_t *pivot) {
         pivot[k] = best;
         if (best != k) {
             sign = -sign;
-            for (int64_t j = 0; j < n; j++) {
-                const double t = a[k * n + j];
-                a[k * n + j] = a[best * n + j];
-                a[best * n + j] = t;
-            }
+            swap(a + k * n, a + best * n, n, 1);
         }
         if (a[k * n + k] == 0) {
             regular = 0;
@@ -127,11 +131,7 @@ static void triangle(const double *a, int64_t n, double *b, int64_t k, int lower
 }
 static void solve(const double *a, int64_t n, const int64_t *pivot, double *b, int64_t k) {
     for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < k && pivot[i] != i; j++) {
-            const double t = b[i * k + j];
-            b[i * k + j] = b[pivot[i] * k + j];
-            b[pivot[i] * k + j] = t;
-        }
+        if (pivot[i] != i) swap(b + i * k, b + pivot[i] * k, k, 1);
     triangle(a, n, b, k, 1, 1);
     triangle(a, n, b, k, 0, 0);
 }
@@ -210,6 +210,73 @@ static tide_status determinants(tide_kcall *c, int logarithm) {
 }
 TIDE_KERNEL(det) { return determinants(c, 0); }
 TIDE_KERNEL(slogdet) { return determinants(c, 1); }
+
+/* -- cofactors: det(a) inv(a)', where a is singular too -- */
+
+/* Of a singular a, which is overwritten. Its rows and columns are exchanged for the largest pivots,
+ * P a Q = L U with a last pivot of 0: then the cofactors are the product of the other pivots, of
+ * the w with w' L = (0, ..., 0, 1) and of the z with U z = 0, z[n - 1] = 1; and 0 where another
+ * pivot is 0. p, q: places of rows and columns (n), w, z: (n). */
+static void singular_cofactors(double *a, int64_t n, double *y, double *w, double *z, int64_t *p,
+                               int64_t *q) {
+    double product = 1;
+    for (int64_t i = 0; i < n; i++) p[i] = q[i] = i;
+    for (int64_t k = 0; k + 1 < n; k++) {
+        int64_t row = k, column = k;
+        for (int64_t i = k; i < n; i++)
+            for (int64_t j = k; j < n; j++)
+                if (fabs(a[i * n + j]) > fabs(a[row * n + column])) row = i, column = j;
+        const int64_t pk = p[k], qk = q[k];
+        p[k] = p[row], p[row] = pk, q[k] = q[column], q[column] = qk;
+        if (row != k) swap(a + row * n, a + k * n, n, 1), product = -product;
+        if (column != k) swap(a + column, a + k, n, n), product = -product;
+        const double top = a[k * n + k];
+        product *= top;
+        if (top == 0) break;
+        for (int64_t i = k + 1; i < n; i++) {
+            const double f = a[i * n + k] /= top;
+            if (f != 0) take_off(a + i * n + k + 1, f, a + k * n + k + 1, n - k - 1);
+        }
+    }
+    if (product == 0) {
+        for (int64_t i = 0; i < n * n; i++) y[i] = 0;
+        return;
+    }
+    for (int64_t i = n - 1; i >= 0; i--) {
+        w[i] = z[i] = i == n - 1;
+        for (int64_t j = i + 1; j < n; j++)
+            w[i] -= a[j * n + i] * w[j], z[i] -= a[i * n + j] * z[j];
+        if (i < n - 1) z[i] /= a[i * n + i];
+    }
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < n; j++) y[p[i] * n + q[j]] = product * w[i] * z[j];
+}
+
+TIDE_KERNEL(cofactors_) {
+    const batch b = batch_of(&c->in[0]);
+    const int64_t n = b.n, size = n * n;
+    double *a = tide_scratch(c->dev, (size_t)(2 * size + 4 * n + 1) * sizeof *a);
+    if (!a) return TIDE_ENOMEM;
+    double *y = a + size, *w = y + size, *z = w + n;
+    int64_t *p = (int64_t *)(void *)(z + n), *q = p + n;
+    for (int64_t i = 0; i < b.count; i++) {
+        const REAL *x = (const REAL *)c->in[0].p + i * size;
+        load(a, x, size);
+        double product = lu(a, n, p);
+        if (product == 0) {
+            load(a, x, size);
+            singular_cofactors(a, n, y, w, z, p, q);
+        } else {
+            for (int64_t j = 0; j < n; j++) product *= a[j * (n + 1)];
+            for (int64_t j = 0; j < size; j++) y[j] = j % (n + 1) == 0 ? product : 0;
+            solve(a, n, p, y, n);
+            transpose(a, y, n, n);
+            memcpy(y, a, (size_t)size * sizeof *y);
+        }
+        store((REAL *)c->out[0].p + i * size, y, size);
+    }
+    return TIDE_OK;
+}
 
 TIDE_KERNEL(lu_factor) {
     const tide_lu_factor_attrs *at = c->attrs;

@@ -162,6 +162,7 @@ static inline double erfinv(double x) {
 #define LE(a, b) ((a) <= (b))
 #define GT(a, b) ((a) > (b))
 #define GE(a, b) ((a) >= (b))
+#define NOT_0(v) t_where((v) == 0, 1, v)
 #define AND(a, b) ((a) & (b))
 #define OR(a, b) ((a) | (b))
 #define XOR(a, b) ((a) ^ (b))

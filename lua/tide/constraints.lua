@@ -1,5 +1,6 @@
 --- Constraints: objects called with a weight after each update that return its projection, a new tensor.
 local class = require "tide.class"
+local core = require "tide.core"
 local object = require "tide.object"
 local ops = require "tide.ops"
 local registry = require "tide.registry"
@@ -21,7 +22,7 @@ end
 local axis = { "axis", "axes", 1, "axes of the norm; 1 for the inputs of a Dense kernel" }
 
 local function norms(self, w)
-  return ops.sqrt(ops.sum(ops.square(w), { axis = self.axis, keepdims = true }))
+  return core.ops.vector_norm_(w, { axis = self.axis, keepdims = true })
 end
 
 --     tide.constraints.MaxNorm { 1 }(tide.tensor { { 3 }, { -4 } })   --> { { 0.6 }, { -0.8 } }

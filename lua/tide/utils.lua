@@ -87,14 +87,7 @@ function utils.normalize(...)
   if not x.dtype:find "float" then
     x = x:cast "float32"
   end
-  local norm
-  if o.order == 2 then
-    norm = (x * x):sum { axis = o.axis, keepdims = true }:sqrt()
-  elseif o.order == math.huge then
-    norm = x:abs():max { axis = o.axis, keepdims = true }
-  else
-    norm = (x:abs() ^ o.order):sum { axis = o.axis, keepdims = true } ^ (1 / o.order)
-  end
+  local norm = core.ops.vector_norm_(x, { ord = o.order, axis = o.axis, keepdims = true })
   return x / ops.where(norm:equal(0), 1.0, norm)
 end
 

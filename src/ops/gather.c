@@ -220,22 +220,33 @@ static tide_status scatter_update_infer(tide_call *c) {
     return tide_infer_same(c);
 }
 /* With a reduction: add passes dy to both; max and min in equal parts to whatever equals the result
- * in its place; mul dy y divided by the factor, right where none is 0. */
+ * in its place; mul to each factor of a place dy times the product of the others, made without the
+ * factors that are 0: with one other of them the product is 0. */
 static void reduced_update_grad(tide_tape *t, const tide_scatter_update_attrs *a) {
     tide_tensor *dy = tide_t_dy(t, 0), *x = tide_t_in(t, 0), *ix = tide_t_in(t, 1);
     tide_tensor *u = tide_t_in(t, 2), *y = tide_t_out(t, 0);
     if (tide_t_failed(t)) return;
     const tide_gather_nd_attrs at = {.base = a->base};
+    const tide_ints shape = shape_of(tide_t_in_meta(t, 0));
     tide_tensor *dx = dy, *du = NULL;
     if (a->reduction == 4) {
-        tide_tensor *whole = tide_t(t, OP(multiply), dy, y);
-        dx = tide_t(t, OP(divide), whole, x);
-        du = tide_t(t, OP(divide), tide_t(t, TIDE_OP_gather_nd, &at, whole, ix), u);
+        tide_tensor *zero = tide_t(t, OP(equal), u, tide_t_scalar(t, 0, dy));
+        tide_tensor *is_0 = tide_t(t, OP(cast, .dtype = dy->dtype), zero);
+        tide_tensor *factor = tide_t(t, OP(select_), zero, tide_t_scalar(t, 1, dy), u);
+        tide_tensor *ones = tide_t(t, OP(fill_, .shape = shape, .value = 1, .dtype = dy->dtype));
+        dx = tide_t(t, OP(multiply), dy, tide_t(t, TIDE_OP_scatter_update, a, ones, ix, u));
+        tide_tensor *all =
+            tide_t(t, OP(multiply), dy, tide_t(t, TIDE_OP_scatter_update, a, x, ix, factor));
+        tide_tensor *others = tide_t(t, OP(scatter, .shape = shape, .base = a->base), ix,
+                                     is_0); /* zeros at a place */
+        others = tide_t(t, OP(subtract), tide_t(t, TIDE_OP_gather_nd, &at, others, ix), is_0);
+        du = tide_t(t, OP(divide), tide_t(t, TIDE_OP_gather_nd, &at, all, ix), factor);
+        du = tide_t(t, OP(select_), tide_t(t, OP(equal), others, tide_t_scalar(t, 0, dy)), du,
+                    tide_t_scalar(t, 0, dy));
     } else if (a->reduction > 1) {
         tide_tensor *kept = tide_t(t, OP(cast, .dtype = dy->dtype), tide_t(t, OP(equal), x, y));
         tide_tensor *taken = tide_t(t, OP(equal), u, tide_t(t, TIDE_OP_gather_nd, &at, y, ix));
         taken = tide_t(t, OP(cast, .dtype = dy->dtype), taken);
-        tide_ints shape = shape_of(tide_t_in_meta(t, 0));
         tide_tensor *hits = tide_t(t, OP(scatter, .shape = shape, .base = a->base), ix, taken);
         tide_tensor *part = tide_t(t, OP(divide), dy, tide_t(t, OP(add), kept, hits));
         dx = tide_t(t, OP(multiply), kept, part);

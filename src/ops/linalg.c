@@ -131,16 +131,27 @@ TIDE_DESCRIBE(solve_triangular, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE, .infer 
               .grad = solve_triangular_grad, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0),
               .refused = "is singular");
 
-/* -- determinants: d det = det X^-T, d log|det| = X^-T -- */
+/* -- determinants: d det = cofactors, d log|det| = X^-T -- */
 static void det_grad(tide_tape *t, const tide_node *n) {
-    T g = tide_t(t, OP(multiply), tide_t_dy(t, 0), tide_t_out(t, 0));
     (void)n;
-    tide_t_give(
-        t, 0,
-        tide_t(t, OP(multiply), beside(t, g, 2), turned(t, tide_t(t, OP(inv), tide_t_in(t, 0)))));
+    tide_t_give(t, 0,
+                tide_t(t, OP(multiply), beside(t, tide_t_dy(t, 0), 2),
+                       tide_t(t, OP(cofactors_), tide_t_in(t, 0))));
 }
 TIDE_DESCRIBE(det, .flags = TIDE_CONTIGUOUS, .infer = number_infer, .grad = det_grad,
-              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
+              .saves = TIDE_SAVE_IN(0));
+
+/* C = det X^-T, so dx = (sum(C * dC) C - C dC' C) / det: where x is not singular. */
+static void cofactors_grad(tide_tape *t, const tide_node *n) {
+    T x = tide_t_in(t, 0), y = tide_t_out(t, 0), dy = tide_t_dy(t, 0);
+    (void)n;
+    T inner = tide_t(t, OP(sum, .axis = {.n = 2, .v = {-2, -1}}, .keepdims = 1),
+                     tide_t(t, OP(multiply), y, dy));
+    T g = minus(t, tide_t(t, OP(multiply), inner, y), times_(t, times_(t, y, turned(t, dy)), y));
+    tide_t_give(t, 0, tide_t(t, OP(divide), g, beside(t, tide_t(t, OP(det), x), 2)));
+}
+TIDE_DESCRIBE(cofactors_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = square_infer,
+              .grad = cofactors_grad, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
 
 static void slogdet_grad(tide_tape *t, const tide_node *n) {
     (void)n;

@@ -390,6 +390,47 @@ static void moments_compose(tide_tape *t, const void *attrs, int nin, tide_tenso
 }
 TIDE_DESCRIBE(moments, .infer = moments_infer, .compose = moments_compose);
 
+/* The vector norm of an order. Where it is 0 its gradient is 0, one of the subgradients, and so is
+ * that of an element that is 0: the inner functions have no slope there, or an infinite one. */
+static tide_tensor *norm_of(tide_tape *t, tide_tensor *x, double order, tide_ints axes,
+                            int keepdims) {
+    if (order == 2)
+        return tide_t(
+            t, OP(root_),
+            tide_t(t, OP(sum, .axis = axes, .keepdims = keepdims), tide_t(t, OP(square), x)));
+    tide_tensor *p = tide_t(t, OP(abs), x);
+    if (!p) return NULL;
+    if (order == INFINITY)
+        return tide_t(t, OP(max, .axis = axes, .keepdims = keepdims, .initial = NAN), p);
+    if (order == -INFINITY)
+        return tide_t(t, OP(min, .axis = axes, .keepdims = keepdims, .initial = NAN), p);
+    if (order == 1) return tide_t(t, OP(sum, .axis = axes, .keepdims = keepdims), p);
+    tide_tensor *one = number(t, 1, x);
+    if (order == 0) /* how many differ from 0, NaN too */
+        return tide_t(t, OP(sum, .axis = axes, .keepdims = keepdims),
+                      tide_t(t, OP(select_), tide_t(t, OP(isnan), p), one, tide_t(t, OP(sign), p)));
+    tide_tensor *none = number(t, order > 0 ? 0 : INFINITY, x);
+    tide_tensor *zero = tide_t(t, OP(equal), p, number(t, 0, x));
+    p = tide_t(t, OP(power), tide_t(t, OP(select_), zero, one, p), number(t, order, x));
+    p = tide_t(t, OP(sum, .axis = axes, .keepdims = keepdims),
+               tide_t(t, OP(select_), zero, none, p));
+    zero = tide_t(t, OP(equal), p, none); /* the norm is 0 */
+    p = tide_t(t, OP(power), tide_t(t, OP(select_), zero, one, p), number(t, 1 / order, x));
+    return tide_t(t, OP(select_), zero, number(t, 0, x), p);
+}
+
+static tide_status vector_norm_infer(tide_call *c) {
+    return tide_axes(c, &((tide_vector_norm__attrs *)c->attrs)->axis, c->in[0]->rank);
+}
+static void vector_norm_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                                tide_tensor **out) {
+    const tide_vector_norm__attrs *a = attrs;
+    (void)nin;
+    out[0] = narrowed(t, norm_of(t, widened(t, in[0]), a->ord, a->axis, (int)a->keepdims), in[0]);
+}
+TIDE_DESCRIBE(vector_norm_, .flags = TIDE_PRIVATE, .infer = vector_norm_infer,
+              .compose = vector_norm_compose);
+
 static tide_status normalize_infer(tide_call *c) {
     tide_normalize_attrs *a = c->attrs;
     if (!(a->order >= 1))
@@ -400,18 +441,17 @@ static void normalize_compose(tide_tape *t, const void *attrs, int nin, tide_ten
                               tide_tensor **out) {
     const tide_normalize_attrs *a = attrs;
     (void)nin;
-    tide_tensor *x = in[0];
-    if (a->order == 2) { /* x rsqrt(max(sum x^2, epsilon^2)): at 0 the root's slope is infinite */
-        tide_tensor *s = tide_t(t, OP(square), x);
-        s = tide_t(t, OP(sum, .axis = a->axis, .keepdims = 1), s);
-        s = tide_t(t, OP(maximum), s, number(t, a->epsilon * a->epsilon, s));
-        out[0] = tide_t(t, OP(multiply), x, tide_t(t, OP(rsqrt), s));
+    tide_tensor *x = widened(t, in[0]), *scale;
+    if (a->order == 2) { /* rsqrt(max(sum x^2, epsilon^2)): at 0 the root's slope is infinite */
+        scale = tide_t(t, OP(square), x);
+        scale = tide_t(t, OP(sum, .axis = a->axis, .keepdims = 1), scale);
+        scale = tide_t(t, OP(maximum), scale, number(t, a->epsilon * a->epsilon, scale));
+        scale = tide_t(t, OP(rsqrt), scale);
+        out[0] = narrowed(t, tide_t(t, OP(multiply), x, scale), in[0]);
         return;
     }
-    tide_tensor *p = tide_t(t, OP(abs), x);
-    if (a->order != 1) p = tide_t(t, OP(power), p, number(t, a->order, p));
-    tide_tensor *norm = tide_t(t, OP(sum, .axis = a->axis, .keepdims = 1), p);
-    if (a->order != 1) norm = tide_t(t, OP(power), norm, number(t, 1 / a->order, norm));
-    out[0] = tide_t(t, OP(divide), x, tide_t(t, OP(maximum), norm, number(t, a->epsilon, norm)));
+    scale = norm_of(t, x, a->order, a->axis, 1);
+    scale = tide_t(t, OP(maximum), scale, number(t, a->epsilon, scale));
+    out[0] = narrowed(t, tide_t(t, OP(divide), x, scale), in[0]);
 }
 TIDE_DESCRIBE(normalize, .infer = normalize_infer, .compose = normalize_compose);

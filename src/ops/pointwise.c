@@ -50,6 +50,10 @@ static T call3(tide_tape *t, int op, T a, T b, T c) {
 #define SIGN(a) CALL1(sign, a)
 #define SQRT(a) CALL1(sqrt, a)
 #define TRUNC(a) CALL1(trunc, a)
+#define HYPOT(a, b) CALL2(hypot, a, b)
+#define COPYSIGN(a, b) CALL2(copysign, a, b)
+#define NOT_0(v) not_0(t, v, DY)
+#define APART(a, b) apart(t, a, b, DY)
 #define EXP(a) CALL1(exp, a)
 #define EXP2(a) CALL1(exp2, a)
 #define LOG(a) CALL1(log, a)
@@ -80,10 +84,23 @@ static T call3(tide_tape *t, int op, T a, T b, T c) {
 #define WHERE(c, a, b) call3(t, TIDE_OP_select_, c, a, b)
 #define NOGRAD NULL
 
+static T not_0(tide_tape *t, T v, T DY) { return WHERE(EQ(v, ZERO), ONE, v); }
+static T apart(tide_tape *t, T a, T b, T DY) {
+    T d = SUB(a, b);
+    return WHERE(AND(EQ(a, b), NE(d, ZERO)), ZERO, d); /* equal, and their difference is NaN */
+}
+
 /* -- rules -- */
 static void give_summed(tide_tape *t, int i, T g) {
     const tide_meta *m = tide_t_in_meta(t, i);
-    tide_t_give(t, i, tide_t_sum_to_meta(t, g, m, m->shape));
+    if (g) {
+        tide_t_give(t, i, tide_t_sum_to_meta(t, g, m, m->shape));
+    } else if (!tide_t_failed(t)) { /* NOGRAD */
+        tide_broadcast_to_attrs a = {.shape = {.n = m->rank}};
+        for (int k = 0; k < m->rank; k++) a.shape.v[k] = m->shape[k];
+        tide_t_give(t, i,
+                    tide_t(t, TIDE_OP_broadcast_to, &a, tide_t_scalar(t, 0, tide_t_dy(t, 0))));
+    }
 }
 
 #define READ_NONE DY

@@ -305,23 +305,26 @@ static void logsumexp_compose(tide_tape *t, const void *attrs, int nin, tide_ten
 }
 TIDE_DESCRIBE(logsumexp, .infer = over_axes, .compose = logsumexp_compose);
 
+static tide_tensor *variance(tide_tape *t, tide_tensor *x, tide_ints axis, int keepdims) {
+    tide_tensor *d =
+        tide_t(t, OP(subtract), x, tide_t(t, OP(mean, .axis = axis, .keepdims = 1), x));
+    return tide_t(t, OP(mean, .axis = axis, .keepdims = keepdims), tide_t(t, OP(square), d));
+}
 static void var_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
                         tide_tensor **out) {
     const tide_var_attrs *a = attrs;
     (void)nin;
-    tide_tensor *d =
-        tide_t(t, OP(subtract), in[0], tide_t(t, OP(mean, .axis = a->axis, .keepdims = 1), in[0]));
-    out[0] =
-        tide_t(t, OP(mean, .axis = a->axis, .keepdims = a->keepdims), tide_t(t, OP(square), d));
+    out[0] = narrowed(t, variance(t, widened(t, in[0]), a->axis, a->keepdims), in[0]);
 }
 TIDE_DESCRIBE(var, .infer = over_axes, .compose = var_compose);
 
+/* The gradient of equal elements is 0. */
 static void std_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
                         tide_tensor **out) {
     const tide_std_attrs *a = attrs;
     (void)nin;
-    out[0] =
-        tide_t(t, OP(sqrt), tide_t(t, OP(var, .axis = a->axis, .keepdims = a->keepdims), in[0]));
+    tide_tensor *v = variance(t, widened(t, in[0]), a->axis, a->keepdims);
+    out[0] = narrowed(t, tide_t(t, OP(root_), v), in[0]);
 }
 TIDE_DESCRIBE(std, .infer = over_axes, .compose = std_compose);
 

@@ -92,9 +92,7 @@ end
 
 -- x / |x|, 0 where |x| is below epsilon (Keras' nn.normalize)
 local function unit(x, o)
-  local a = axis_of(o).axis
-  local inverse = ops.rsqrt(ops.sum(ops.square(x), { axis = a, keepdims = true }))
-  return ops.multiply(x, ops.minimum(inverse, 1 / EPSILON))
+  return ops.normalize(x, { axis = axis_of(o).axis, order = 2, epsilon = EPSILON })
 end
 
 --- Cosine of the angle, +1 for equal directions; the loss is its negative.

@@ -189,9 +189,7 @@ function linalg.cdist(...)
     errors.raise("cdist", "rows of x and y differ in length (got %s and %s)", tostring(x.shape),
       tostring(y.shape))
   end
-  local d = ops.sum(ops.square(ops.expand_dims(x, -2) - ops.expand_dims(y, -3)), -1)
-  local apart = ops.greater(d, 0)
-  return ops.where(apart, ops.sqrt(ops.where(apart, d, 1)), 0)
+  return ops.vector_norm_(ops.expand_dims(x, -2) - ops.expand_dims(y, -3), { axis = -1 })
 end
 
 return linalg

@@ -24,8 +24,7 @@ local norm_args = check.args("norm", {
 --- @usage local n = tide.ops.norm(tide.tensor { 3, 4 })   -- 5
 function products.norm(...)
   local o = norm_args:call(...)
-  local x, ord, axis = ops.abs(float_of(o.x)), o.ord, o.axis
-  local kept = { keepdims = o.keepdims }
+  local x, ord, axis = float_of(o.x), o.ord, o.axis
   if type(axis) == "table" then
     local _, axes = common.axes_of("norm", axis, x.ndim)
     if #axes == 0 or #axes > 2 then
@@ -34,7 +33,7 @@ function products.norm(...)
     axis = #axes == 1 and axes[1] or axes
   end
   if ord == nil or (ord == "fro" and (type(axis) == "table" and #axis == 2 or axis == nil and x.ndim == 2)) then
-    return ops.sqrt(ops.sum(x * x, axis, kept))
+    return ops.vector_norm_(x, { axis = axis, keepdims = o.keepdims })
   end
   if axis == nil and x.ndim == 2 then
     axis = { 1, 2 }
@@ -43,7 +42,7 @@ function products.norm(...)
     local rows, columns = axis[1], axis[2]
     rows, columns = rows < 0 and rows + x.ndim + 1 or rows, columns < 0 and columns + x.ndim + 1 or columns
     if ord == 2 or ord == -2 or ord == "nuc" then
-      local _, s = ops.svd_(ops.moveaxis(float_of(o.x), { rows, columns }, { -2, -1 }), false)
+      local _, s = ops.svd_(ops.moveaxis(x, { rows, columns }, { -2, -1 }), false)
       local y = ord == 2 and ops.max(s, -1) or ord == -2 and ops.min(s, -1) or ops.sum(s, -1)
       local places = { math.min(rows, columns), math.max(rows, columns) }
       return o.keepdims and ops.expand_dims(y, places) or y
@@ -55,24 +54,14 @@ function products.norm(...)
     if ord == math.huge or ord == -math.huge then
       over, other = columns, rows
     end
-    local y = ops.sum(x, over, { keepdims = true })
+    local y = ops.sum(ops.abs(x), over, { keepdims = true })
     y = ord > 0 and ops.max(y, other, { keepdims = true }) or ops.min(y, other, { keepdims = true })
     return o.keepdims and y or ops.squeeze(y, { axis = { rows, columns } })
   end
   if type(ord) ~= "number" then
     errors.raise("norm", "ord of vectors must be a number (got %s)", check.show(ord))
-  elseif ord == math.huge then
-    return ops.max(x, axis, kept)
-  elseif ord == -math.huge then
-    return ops.min(x, axis, kept)
-  elseif ord == 0 then
-    return ops.sum(ops.cast(ops.not_equal(x, 0), x.dtype), axis, kept)
-  elseif ord == 1 then
-    return ops.sum(x, axis, kept)
-  elseif ord == 2 then
-    return ops.sqrt(ops.sum(x * x, axis, kept))
   end
-  return ops.sum(x ^ ord, axis, kept) ^ (1 / ord)
+  return ops.vector_norm_(x, { ord = ord, axis = axis, keepdims = o.keepdims })
 end
 
 local pair_args = check.args("xlogy", { { "x1", "tensor", check.required }, { "x2", "tensor", check.required } })

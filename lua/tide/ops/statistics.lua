@@ -193,21 +193,25 @@ function statistics.nanmean(...)
   return reduce(ops.sum, without_nan(x, 0), o) / present(x, o)
 end
 
-local function nanvar(o)
-  local x, kept = float_of(o.x), { axis = o.axis, keepdims = true }
+-- Distances from the mean, 0 for NaN: before the square, whose derivative at NaN would be NaN.
+local function deviations(x, o)
+  local kept = { axis = o.axis, keepdims = true }
   local mean = reduce(ops.sum, without_nan(x, 0), kept) / present(x, kept)
-  local d = without_nan(x - mean, 0) -- before the square, whose derivative at NaN would be NaN
-  return reduce(ops.sum, ops.square(d), o) / present(x, o)
+  return without_nan(x - mean, 0)
 end
 
 --- Variance over axes of the elements that are numbers. Keras: ops.nanvar.
 function statistics.nanvar(...)
-  return nanvar(nanvar_args:call(...))
+  local o = nanvar_args:call(...)
+  local x = float_of(o.x)
+  return reduce(ops.sum, ops.square(deviations(x, o)), o) / present(x, o)
 end
 
 --- Standard deviation over axes of the elements that are numbers. Keras: ops.nanstd.
 function statistics.nanstd(...)
-  return ops.sqrt(nanvar(nanstd_args:call(...)))
+  local o = nanstd_args:call(...)
+  local x = float_of(o.x)
+  return reduce(ops.vector_norm_, deviations(x, o), o) / ops.sqrt(present(x, o))
 end
 
 for name, value in pairs { cumsum = 0, cumprod = 1 } do
