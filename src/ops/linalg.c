@@ -150,7 +150,7 @@ static void cofactors_grad(tide_tape *t, const tide_node *n) {
     T g = minus(t, tide_t(t, OP(multiply), inner, y), times_(t, times_(t, y, turned(t, dy)), y));
     tide_t_give(t, 0, tide_t(t, OP(divide), g, beside(t, tide_t(t, OP(det), x), 2)));
 }
-TIDE_DESCRIBE(cofactors_, .flags = TIDE_CONTIGUOUS | TIDE_PRIVATE, .infer = square_infer,
+TIDE_DESCRIBE(cofactors_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL, .infer = square_infer,
               .grad = cofactors_grad, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
 
 static void slogdet_grad(tide_tape *t, const tide_node *n) {

@@ -428,8 +428,7 @@ static void vector_norm_compose(tide_tape *t, const void *attrs, int nin, tide_t
     (void)nin;
     out[0] = narrowed(t, norm_of(t, widened(t, in[0]), a->ord, a->axis, (int)a->keepdims), in[0]);
 }
-TIDE_DESCRIBE(vector_norm_, .flags = TIDE_PRIVATE, .infer = vector_norm_infer,
-              .compose = vector_norm_compose);
+TIDE_DESCRIBE(vector_norm_, .infer = vector_norm_infer, .compose = vector_norm_compose);
 
 static tide_status normalize_infer(tide_call *c) {
     tide_normalize_attrs *a = c->attrs;
