@@ -16,6 +16,8 @@
 #define _GNU_SOURCE
 #include "team.h"
 
+#include "../kernels/signals.h"
+
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -154,6 +156,7 @@ static uint32_t await_region(int slot, uint32_t seen) {
 }
 
 static void *work(void *arg) {
+    tide_signals_held = 1;
     const int slot = (int)(intptr_t)arg;
     uint32_t seen = ~0u, gate;
     for (;;) {

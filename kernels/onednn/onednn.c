@@ -10,6 +10,7 @@
 #include "../engines.h"
 #include "../gemm.h"
 #include "../openmp.h"
+#include "../signals.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -189,7 +190,10 @@ int tide_dnnl_create(tide_dnnl_prim *p, const void *op_desc, dnnl_primitive_attr
         stats.refused_ref++;
         return 0;
     }
-    if (!strncmp(impl, "gemm", 4)) stats.gemm_convolutions++;
+    if (!strncmp(impl, "gemm", 4)) {
+        p->product = 1;
+        stats.gemm_convolutions++;
+    }
     if (tide_dnnl.primitive_create(&p->prim, *pd) != dnnl_success) {
         p->prim = NULL;
         return 0;
@@ -250,9 +254,12 @@ int tide_dnnl_run(tide_dnnl_prim *p, int slot, void *const *handles, void *pad) 
         if (tide_dnnl.memory_set_data_handle(at->pad, pad) != dnnl_success) return 0;
         args[n++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, at->pad};
     }
+    sigset_t mask;
+    const int held = p->product && tide_signals_hold(&mask);
     const int before = tide_openmp_single();
     const int ok = tide_dnnl.primitive_execute(p->prim, tide_dnnl.stream, n, args) == dnnl_success;
     tide_openmp_restore(before);
+    if (held) tide_signals_release(&mask);
     return ok;
 }
 
@@ -290,6 +297,10 @@ static int better_own(const tide_gemm *g) {
     return wide > 0 && g->m <= 3 && g->bcs == 1 && g->n >= 8 && !g->accumulate;
 }
 
+/* The longest k (84 steps with AVX-512, 252 with AVX) for which the library's compiled products
+ * work on the stack, where the stack register points. */
+enum { UPRIGHT = 84 };
+
 static int sgemm_here(const tide_gemm *g) {
     int ta, tb;
     int64_t lda, ldb;
@@ -299,10 +310,13 @@ static int sgemm_here(const tide_gemm *g) {
         !tide_gemm_layout(g->k, g->n, g->brs, g->bcs, &tb, &ldb))
         return 0;
     if (tide_blas_allowed && better_blas(g, tb) && tide_blas_sgemm(g)) return 1;
+    sigset_t mask;
+    const int held = g->k > UPRIGHT && tide_signals_hold(&mask);
     const int threads = tide_openmp_single();
     int ok = tide_dnnl.sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', g->m, g->n, g->k, 1, g->a, lda, g->b,
                              ldb, g->accumulate ? 1 : 0, g->c, g->ldc) == dnnl_success;
     tide_openmp_restore(threads);
+    if (held) tide_signals_release(&mask);
     return ok;
 }
 static tide_status products(tide_kcall *c) {

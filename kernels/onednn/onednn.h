@@ -64,6 +64,7 @@ typedef struct tide_dnnl_prim {
     uint64_t hash, used;
     struct tide_dnnl_prim *next;
     int refused; /* the library has nothing fast here: let another engine serve */
+    int product; /* it multiplies by the library's compiled products */
     dnnl_primitive_t prim;
     int nargs, arg[TIDE_DNNL_ARGS]; /* DNNL_ARG_SRC ... */
     int places;

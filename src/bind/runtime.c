@@ -5,6 +5,7 @@
 #include "../../kernels/engines.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -153,6 +154,27 @@ static void on_interrupt(int sig) {
     raise(sig);
 }
 
+/* The handler's stack on this thread, unless the host has given it one: a library may have pointed
+ * the stack register into the heap. Where one is known to, signals are held (kernels/signals.h).
+ */
+enum { HANDLER_STACK = 128 * 1024 };
+static pthread_key_t handler_stack;
+static void drop_stack(void *p) {
+    sigaltstack(&(stack_t){.ss_flags = SS_DISABLE}, NULL);
+    free(p);
+}
+static void make_key(void) { pthread_key_create(&handler_stack, drop_stack); }
+static void own_stack(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    stack_t there;
+    if (sigaltstack(NULL, &there) != 0 || !(there.ss_flags & SS_DISABLE)) return;
+    pthread_once(&once, make_key);
+    void *p = malloc(HANDLER_STACK);
+    if (p && pthread_setspecific(handler_stack, p) == 0)
+        sigaltstack(&(stack_t){.ss_sp = p, .ss_size = HANDLER_STACK}, NULL);
+    else free(p);
+}
+
 /* watch_interrupts(true | false): nests; watch_interrupts("end"): whoever watches has been left */
 static int watch_interrupts(lua_State *L) {
     if (lua_type(L, 1) == LUA_TSTRING) {
@@ -162,8 +184,9 @@ static int watch_interrupts(lua_State *L) {
     }
     if (lua_toboolean(L, 1)) {
         if (watching++ == 0) {
-            struct sigaction a = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
+            struct sigaction a = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART | SA_ONSTACK};
             sigemptyset(&a.sa_mask);
+            own_stack();
             interrupts = tide_cancel = 0;
             sigaction(SIGINT, &a, &previous);
         }

@@ -49,6 +49,12 @@ static void on_sigint(int sig) {
     set_hook(running);
 }
 
+static void take_sigint(void) {
+    struct sigaction action = {.sa_handler = on_sigint, .sa_flags = SA_RESTART | SA_ONSTACK};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+}
+
 static void disarm(lua_State *L) {
     armed = 0;
     if (lua_gethook(L) == stop) lua_sethook(L, NULL, 0, 0);
@@ -57,12 +63,12 @@ static void disarm(lua_State *L) {
 }
 
 void tide_interrupt_begin(lua_State *L) {
-    struct sigaction action = {.sa_handler = on_sigint, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
+    static char stack[128 * 1024]; /* of handlers: libraries may have this thread's elsewhere */
+    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
     presses = pending = 0;
     running = L;
     armed = 1;
-    sigaction(SIGINT, &action, NULL);
+    take_sigint();
 }
 
 void tide_interrupt_end(lua_State *L) {
@@ -76,20 +82,18 @@ void tide_interrupt_end(lua_State *L) {
 /* guarded(f, handler, ...): xpcall in which alone, of all the prompt does, Ctrl-C raises; it has
  * its handler afterwards, whatever f left behind */
 static int guarded(lua_State *L) {
-    struct sigaction action = {.sa_handler = on_sigint, .sa_flags = SA_RESTART};
     int n = lua_gettop(L) - 2;
     luaL_argcheck(L, n >= 0, 2, "a function is missing");
     lua_pushvalue(L, 1);
     lua_copy(L, 2, 1);
     lua_replace(L, 2); /* the handler under the function */
-    sigemptyset(&action.sa_mask);
     presses = pending = 0;
     running = L;
     armed = 1;
     int status = lua_pcall(L, n, LUA_MULTRET, 1);
     running = L;
     disarm(L);
-    sigaction(SIGINT, &action, NULL);
+    take_sigint();
     lua_pushboolean(L, status == LUA_OK);
     lua_replace(L, 1);
     return lua_gettop(L);

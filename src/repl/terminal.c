@@ -77,7 +77,7 @@ static void begin_line(struct sigaction kept[CONCERNS]) {
     interrupted = stale = 0;
     tcgetattr(STDIN_FILENO, &before_line);
     for (int i = 0; i < CONCERNS; i++) {
-        struct sigaction action = {.sa_handler = concern[i].handler};
+        struct sigaction action = {.sa_handler = concern[i].handler, .sa_flags = SA_ONSTACK};
         sigemptyset(&action.sa_mask);
         sigaction(concern[i].sig, &action, &kept[i]);
     }

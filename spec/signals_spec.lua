@@ -1,0 +1,32 @@
+-- Signals that arrive while libraries work: handlers of the host, which know nothing of where
+-- these have the stack.
+local expect = require "spec.support.expect"
+
+-- A few hundred killed each run before signals were held; TIDE_STORM=10000 for more.
+local signals = os.getenv "TIDE_STORM" or "600"
+
+describe("a timer of the host's own", function()
+  local library
+
+  setup(function()
+    library = expect.folder()
+    local include = io.popen "pkg-config --cflags lua5.4 2>/dev/null":read "l" or ""
+    local compile = "env -u LD_PRELOAD ${CC:-cc} -shared -fPIC -O1 %s -o %s/storm.so %s"
+    assert(os.execute(compile:format(include, library, "spec/support/storm.c")))
+  end)
+
+  teardown(function()
+    os.execute("rm -r " .. library)
+  end)
+
+  for label, program in pairs { ["build/tide"] = expect.command, ["lua5.4"] = expect.lua } do
+    for _, threads in ipairs { 1, 2 } do
+      it(("leaves training as it was: %s, %d threads"):format(label, threads), function()
+        local command = "STORM=%s OMP_NUM_THREADS=%d %s spec/support/storm.lua %s 2>&1"
+        local pipe = io.popen(command:format(library, threads, program, signals))
+        assert.are.equal("survived\ttrue\n", pipe:read "a")
+        assert.is_true(pipe:close())
+      end)
+    end
+  end
+end)
