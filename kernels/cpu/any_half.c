@@ -1,5 +1,6 @@
-/* The elementwise ops that float16 and bfloat16 do not get by way of float32: what depends on the
- * spacing or the range of the format itself, done on the bits. */
+/* What float16 and bfloat16 do not get by way of a float32 kernel: elementwise ops that depend on
+ * the spacing or the range of the format itself, done on the bits, and the float32 masters of
+ * parameters. */
 #include "cpu.h"
 #include "half.h"
 
@@ -51,4 +52,66 @@ tide_status tide_half_nan_to_num(tide_kcall *c) {
     if (at->posinf != at->posinf) r.above = (uint16_t)(r.inf - 1);
     if (at->neginf != at->neginf) r.below = (uint16_t)((r.inf - 1) | 0x8000);
     return tide_elementwise_bits(c, nan_to_num_loop, GRAIN, &r);
+}
+
+/* -- random numbers -- */
+
+tide_status tide_half_drawn(tide_kcall *c, tide_kernel kernel) {
+    tide_buf out = c->out[0];
+    const int64_t n = tide_buf_numel(&out);
+    float *wide = n ? tide_scratch(c->dev, (size_t)n * sizeof *wide) : NULL;
+    if (n && !wide) return TIDE_ENOMEM;
+    tide_kcall drawn = *c;
+    tide_buf in_wide = out;
+    in_wide.p = wide, in_wide.dtype = TIDE_F32;
+    drawn.out = &in_wide;
+    const tide_status st = kernel(&drawn);
+    if (st != TIDE_OK) return st;
+    TIDE_PARALLEL_FOR (n, GRAIN) {
+        tide_half->narrow(out.dtype, hi - lo, wide + lo, (uint16_t *)out.p + lo);
+    }
+    if (c->op != TIDE_OP_random_uniform) return TIDE_OK;
+    /* the upper limit is not drawn, and must not come of rounding */
+    const tide_random_uniform_attrs *at = c->attrs;
+    uint16_t limit[1], below[1], *y = out.p;
+    const int dtype = out.dtype;
+    tide_convert(TIDE_F64, dtype, 1, &at->maxval, limit);
+    const uint16_t down[1] = {(uint16_t)(infinity(dtype) | 0x8000)};
+    nextafter_loop(1, (const void *const[]){limit, down}, below, &dtype);
+    for (int64_t i = 0; i < n && at->maxval > at->minval; i++)
+        if (y[i] == limit[0]) y[i] = below[0];
+    return TIDE_OK;
+}
+
+/* -- parameters and their masters -- */
+
+TIDE_ANY_KERNEL(narrow_step_) { /* params, masters */
+    for (int i = 0; i < c->nlist; i++) {
+        const tide_buf *p = &c->in[i], *m = &c->in[c->nlist + i];
+        TIDE_PARALLEL_FOR (tide_buf_numel(p), 4 * GRAIN) {
+            tide_half->narrow(p->dtype, hi - lo, (const float *)m->p + lo, (uint16_t *)p->p + lo);
+        }
+    }
+    return TIDE_OK;
+}
+
+TIDE_ANY_KERNEL(widen_step_) { /* masters, params */
+    enum { PIECE = 1024 };
+    for (int i = 0; i < c->nlist; i++) {
+        const tide_buf *m = &c->in[i], *p = &c->in[c->nlist + i];
+        TIDE_PARALLEL_FOR (tide_buf_numel(p), 4 * GRAIN) {
+            float wide[PIECE];
+            uint16_t near[PIECE];
+            for (int64_t at = lo; at < hi; at += PIECE) {
+                const int64_t n = TIDE_MIN(PIECE, hi - at);
+                float *master = (float *)m->p + at;
+                const uint16_t *param = (const uint16_t *)p->p + at;
+                tide_half->narrow(p->dtype, n, master, near);
+                tide_half->widen(p->dtype, n, param, wide);
+                for (int64_t j = 0; j < n; j++)
+                    master[j] = near[j] == param[j] ? master[j] : wide[j];
+            }
+        }
+    }
+    return TIDE_OK;
 }

@@ -60,6 +60,9 @@ typedef struct {
 } tide_half_loops;
 extern const tide_half_loops *tide_half;
 
+/* Runs `kernel`, which writes float32 and takes no work space, for a result in half. */
+tide_status tide_half_drawn(tide_kcall *c, tide_kernel kernel);
+
 #if defined K && REAL_IS_FLOAT /* the same, inside a level */
 void K(widen)(int dtype, int64_t n, const uint16_t *src, float *dst);
 void K(narrow)(int dtype, int64_t n, const float *src, uint16_t *dst);

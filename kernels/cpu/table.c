@@ -59,21 +59,37 @@ static inline int dtype_of(const tide_kcall *c) {
         }                                                                        \
     }
 /* float16 and bfloat16: the float32 kernel of an elementwise op, whose driver converts, or one of
- * their own. */
+ * their own; of the other ops some have one. */
 #define OWN_nextafter ~, tide_half_nextafter
 #define OWN_nan_to_num ~, tide_half_nan_to_num
+#define OWN_random_uniform ~, drawn_random_uniform
+#define OWN_random_normal ~, drawn_random_normal
+#define OWN_random_truncated_normal ~, drawn_random_truncated_normal
+#define DRAWN(name) \
+    static tide_status drawn_##name(tide_kcall *c) { return tide_half_drawn(c, KF32(name)); }
+DRAWN(random_uniform)
+DRAWN(random_normal)
+DRAWN(random_truncated_normal)
+static tide_status declined(tide_kcall *c) {
+    (void)c;
+    return TIDE_DECLINE;
+}
 #define OWN(a, b, ...) b
 #define OWN_OR(...) OWN(__VA_ARGS__)
-#define HALVES(name) \
-    case TIDE_F16:   \
-    case TIDE_BF16:  \
-        return OWN_OR(OWN_##name, KF32(name), ~)(c);
-#define FLOAT_OP(name, nout, doc, args) PICK(name, )
+#define SOME_HALVES(name) \
+    case TIDE_F16:        \
+    case TIDE_BF16:       \
+        return OWN_OR(OWN_##name, declined, ~)(c);
+#define FLOAT_OP(name, nout, doc, args) PICK(name, SOME_HALVES(name))
 #define NUM_OP(name, nout, doc, args) PICK(name, INTS_0(name))
 #define ANY_OP(name, nout, doc, args)
 #define VIEW_OP(name, nout, doc, args)
 #define COMPOSE_OP(name, nout, doc, args)
 #include "../../src/ops.def"
+#define HALVES(name) \
+    case TIDE_F16:   \
+    case TIDE_BF16:  \
+        return OWN_OR(OWN_##name, KF32(name), ~)(c);
 #define FLOATS(name) PICK(name, HALVES(name))
 #define U(name, fwd, bwd, reads, dom, doc) FLOATS(name) FLOATS(name##_grad)
 #define UP(name, params, fwd, bwd, reads, dom, doc) FLOATS(name) FLOATS(name##_grad)

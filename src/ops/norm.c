@@ -113,7 +113,7 @@ static void batch_grad(tide_tape *t, const tide_node *n) { /* x, mean, variance,
     }
 }
 
-TIDE_DESCRIBE(batch_normalization, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE, .infer = batch_infer,
+TIDE_DESCRIBE(batch_normalization, .flags = TIDE_CONTIGUOUS, .infer = batch_infer,
               .grad = batch_grad, .compose = batch_compose,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_IN(4) |
                   TIDE_SAVE_OUT(0));

@@ -119,6 +119,34 @@ TIDE_DESCRIBE(ema_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE, .inf
 TIDE_DESCRIBE(accumulate_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE,
               .infer = pair_infer);
 
+/* -- halves and their float32 masters -- */
+
+static tide_status master_lists(tide_call *c, int params, int masters) {
+    for (int i = 0; i < c->nlist; i++) {
+        const tide_tensor *p = entry(c, params, i), *m = entry(c, masters, i);
+        if ((p->dtype != TIDE_F16 && p->dtype != TIDE_BF16) || m->dtype != TIDE_F32)
+            return tide_op_fail(c, TIDE_EDTYPE,
+                                "params[%d] must be float16 or bfloat16 and masters[%d] float32 "
+                                "(got %s and %s)",
+                                i + 1, i + 1, tide_dtype_name(p->dtype), tide_dtype_name(m->dtype));
+        int same = p->rank == m->rank;
+        for (int j = 0; j < p->rank && same; j++) same = p->shape[j] == m->shape[j];
+        if (!same)
+            return tide_op_fail(c, TIDE_ESHAPE, "masters[%d] does not fit params[%d]", i + 1,
+                                i + 1);
+        if (!tide_is_contiguous(p) || !tide_is_contiguous(m))
+            return tide_op_fail(c, TIDE_EARG, "params[%d] and its master must be contiguous",
+                                i + 1);
+    }
+    return TIDE_OK;
+}
+static tide_status narrow_step__infer(tide_call *c) { return master_lists(c, 0, 1); }
+static tide_status widen_step__infer(tide_call *c) { return master_lists(c, 1, 0); }
+TIDE_DESCRIBE(narrow_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_HALF,
+              .infer = narrow_step__infer);
+TIDE_DESCRIBE(widen_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_HALF,
+              .infer = widen_step__infer);
+
 static tide_status global_norm_infer(tide_call *c) {
     TIDE_TRY(first_list(c));
     c->meta[0] = (tide_meta){.rank = 0, .dtype = entry(c, 0, 0)->dtype};

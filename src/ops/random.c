@@ -65,9 +65,8 @@ static tide_status numbers(tide_call *c, const tide_ints *shape, int dtype) {
     return result_of(c, shape, dtype);
 }
 static tide_status floats(tide_call *c, const tide_ints *shape, int dtype) {
-    if (dtype != TIDE_F32 && dtype != TIDE_F64)
-        return tide_op_fail(c, TIDE_EDTYPE, "draws float32 and float64 (got %s)",
-                            tide_dtype_name(dtype));
+    if (!tide_is_float(dtype))
+        return tide_op_fail(c, TIDE_EDTYPE, "draws floats (got %s)", tide_dtype_name(dtype));
     return numbers(c, shape, dtype);
 }
 

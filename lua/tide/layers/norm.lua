@@ -9,6 +9,7 @@ local ops = require "tide.ops"
 
 local norm = {}
 
+local HALF = { float16 = true, bfloat16 = true }
 local EPSILON = 1e-7 -- Keras' fuzz factor, where masked sums are divided
 
 local function same_shape(_, shape)
@@ -95,11 +96,13 @@ local function masked_moments(x, mask, axes)
 end
 
 local function blend(old, new, momentum)
-  base.assign(old, old * momentum + new:detach() * (1 - momentum))
+  base.assign(old, old * momentum + ops.cast(new:detach(), old.dtype) * (1 - momentum))
 end
 
 -- Batch renormalization (Ioffe 2017): the batch's statistics corrected toward the moving ones, within limits.
 local function renormalize(self, mean, variance)
+  local stats = self.renorm_mean.dtype
+  mean, variance = ops.cast(mean, stats), ops.cast(variance, stats)
   local stddev = ops.sqrt(variance + self.epsilon)
   local steady = ops.maximum(self.renorm_stddev, math.sqrt(self.epsilon))
   local r, d = stddev:detach() / steady, (mean:detach() - self.renorm_mean) / steady
@@ -120,10 +123,11 @@ local function renormalize(self, mean, variance)
   base.assign(self.moving_variance, ops.relu(ops.square(self.moving_stddev) - self.epsilon))
   local gamma, beta = r, d
   if self.gamma then
-    gamma, beta = r * self.gamma, d * self.gamma
+    local own = ops.cast(self.gamma, stats)
+    gamma, beta = r * own, d * own
   end
   if self.beta then
-    beta = beta + self.beta
+    beta = beta + ops.cast(self.beta, stats)
   end
   return gamma, beta
 end
@@ -168,8 +172,12 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
   build = function(self, shape)
     local sizes = sizes_of(self, shape, self.axis)
     add_affine(self, sizes)
+    -- in two bytes a hundredth of a step is lost
+    local wide = HALF[self.dtype] and "float32" or nil
     local function statistic(name, initializer)
-      self[name] = self:add_weight { sizes, name = name, initializer = initializer, trainable = false }
+      self[name] = self:add_weight {
+        sizes, name = name, initializer = initializer, trainable = false, dtype = wide,
+      }
     end
     statistic("moving_mean", self.moving_mean_initializer)
     statistic("moving_variance", self.moving_variance_initializer)

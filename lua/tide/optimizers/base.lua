@@ -132,6 +132,8 @@ end
 
 -- ---- variables ----
 
+local halves = { float16 = true, bfloat16 = true }
+
 local function zeros_like(v, value)
   if value and value ~= 0 then
     return ops.full(v.shape, value, { dtype = v.dtype })
@@ -167,11 +169,12 @@ function Optimizer:build(variables, info)
     self._index[v] = i
     self._empty[i] = false
   end
+  self:_build_masters()
   for _, slot in ipairs(self:_slot_list()) do
     local name, value = slot[1], slot[2]
     local all = {}
     for i = 1, n do
-      all[i] = zeros_like(variables[i], value)
+      all[i] = zeros_like(self._stepped[i], value)
     end
     self._slots[name] = all
   end
@@ -183,17 +186,56 @@ function Optimizer:build(variables, info)
   if self.use_ema then
     self._average = {}
     for i = 1, n do
-      self._average[i] = zeros_like(variables[i])
+      self._average[i] = zeros_like(self._stepped[i])
     end
   end
   if self.gradient_accumulation_steps then
     self._sums = {}
     for i = 1, n do
-      self._sums[i] = zeros_like(variables[i])
+      self._sums[i] = zeros_like(self._stepped[i])
     end
   end
   self:_group()
   self.built = true
+end
+
+-- A float16 or bfloat16 parameter is stepped by way of a float32 master, which it is the rounding
+-- of: a step below 2^-9 of a bfloat16 weight would otherwise be lost. `_stepped` holds what the
+-- rules write to, all parameters in order; slots are as wide as that.
+function Optimizer:_build_masters()
+  local halved = { params = {}, masters = {}, places = {}, seen = {} }
+  self._stepped = {}
+  for i, v in ipairs(self._params) do
+    local stepped = v
+    if halves[v.dtype] then
+      stepped = ops.cast(v:detach(), "float32")
+      local k = #halved.params + 1
+      halved.params[k], halved.masters[k], halved.places[k] = v, stepped, i
+    end
+    self._stepped[i] = stepped
+  end
+  self._halved = #halved.params > 0 and halved or nil
+end
+
+-- Masters of parameters that somebody else has written to, an assignment or a file, take over what
+-- they no longer round to.
+local function follow(halved)
+  local masters, params = {}, {}
+  for k, v in ipairs(halved.params) do
+    if v:version() ~= halved.seen[k] then
+      masters[#masters + 1], params[#params + 1] = halved.masters[k], v
+    end
+  end
+  if #params > 0 then
+    core.ops.widen_step_(masters, params)
+  end
+end
+
+local function round(halved)
+  core.ops.narrow_step_(halved.params, halved.masters)
+  for k, v in ipairs(halved.params) do
+    halved.seen[k] = v:version()
+  end
 end
 
 --- The slots in use: list of { name, initial value }.
@@ -244,6 +286,9 @@ function Optimizer:_state()
   end
   if self._sums then
     put("gradient_accumulator", self._sums)
+  end
+  for k, i in ipairs(self._halved and self._halved.places or {}) do
+    out[#out + 1] = { slot = "master", index = i, tensor = self._halved.masters[k] }
   end
   return out
 end
@@ -431,7 +476,7 @@ local function moving_average(self)
     return
   end
   local n = self.iterations
-  core.ops.ema_step_(self._average, self._params, n ~= 0 and self.ema_momentum or 0.0)
+  core.ops.ema_step_(self._average, self._stepped, n ~= 0 and self.ema_momentum or 0.0)
   local every = self.ema_overwrite_frequency
   if every and (n + 1) % every == 0 then
     self:_overwrite_with_average()
@@ -440,6 +485,9 @@ end
 
 local function step(self, grads, places)
   grads, places = present(self, grads, places)
+  if self._halved then
+    follow(self._halved)
+  end
   update(self, grads, places)
   moving_average(self)
   if self._constraints == nil then
@@ -455,9 +503,12 @@ local function step(self, grads, places)
     for i = 1, #self._params do
       local constraint = self._info[i] and self._info[i].constraint
       if constraint then
-        tensors.assign(self._params[i], constraint(self._params[i]))
+        tensors.assign(self._stepped[i], constraint(self._stepped[i]))
       end
     end
+  end
+  if self._halved then
+    round(self._halved)
   end
   self._iterations = self._iterations + 1
 end
@@ -513,7 +564,7 @@ end
 
 --- Lists for the op: parameters and slots, narrowed to `places`.
 function Optimizer:_lists(places, ...)
-  local out = { places and pick(self._params, places) or self._params }
+  local out = { places and pick(self._stepped, places) or self._stepped }
   for i = 1, select("#", ...) do
     local name = select(i, ...)
     local all = name == "touched" and self._touched or self._slots[name] or self._empty
@@ -549,7 +600,10 @@ function Optimizer:_call(grads, places, o)
   end
   for i = 1, #grads do
     local place = places and places[i] or i
-    local g, v = grads[i], self._params[place]
+    local g, v = grads[i], self._stepped[place]
+    if g.dtype ~= v.dtype then
+      g = ops.cast(g, v.dtype)
+    end
     if o.grad_scale ~= 1 then
       g = ops.multiply(g, o.grad_scale)
     end
@@ -576,7 +630,10 @@ end
 
 function Optimizer:_overwrite_with_average()
   for i = 1, #self._params do
-    tensors.assign(self._params[i], self._average[i])
+    tensors.assign(self._stepped[i], self._average[i])
+  end
+  if self._halved then
+    round(self._halved)
   end
 end
 

@@ -90,7 +90,8 @@ local function writable(model, optimizer)
   for _, r in ipairs(model:_records()) do
     out[#out + 1] = r.tensor
   end
-  for _, group in ipairs { optimizer._average or {}, optimizer._sums or {} } do
+  local masters = optimizer._halved and optimizer._halved.masters or {}
+  for _, group in ipairs { optimizer._average or {}, optimizer._sums or {}, masters } do
     table.move(group, 1, #group, #out + 1, out)
   end
   for _, group in pairs(optimizer._slots or {}) do
