@@ -19,6 +19,7 @@ typedef struct {
     void *c;
     int64_t ldc;
     int accumulate;
+    int half; /* TIDE_F16 or TIDE_BF16 where b is stored so; 0: as a is. Engines never see it */
 } tide_gemm;
 
 /* A product on the calling thread; several may run side by side. */

@@ -129,6 +129,57 @@ describe("elementwise ops in half precision", function()
   end)
 end)
 
+describe("the linear layer in half precision", function()
+  it("is float32's, rounded once, for few and many rows, forward and backward", function()
+    tide.seed(3)
+    local shapes = {
+      { 1, 64, 40 }, { 2, 300, 33 }, { 3, 17, 64 }, { 4, 100, 31 }, { 12, 300, 70 },
+      { 64, 100, 65 }, { 65, 100, 64 }, { 1, 5, 3 }, { 0, 4, 3 }, { 4, 0, 3 },
+    }
+    for _, d in ipairs(halves) do
+      local unit = d == "float16" and 2 ^ -11 or 2 ^ -8
+      for _, activation in ipairs { "linear", "relu", "gelu" } do
+        for _, s in ipairs(shapes) do
+          local small, whole = {}, {}
+          for i, shape in ipairs { { s[1], s[2] }, { s[2], s[3] }, { s[3] } } do
+            local v = (tide.random.normal(shape) * 0.5):cast(d)
+            small[i] = tide.tensor(v, { requires_grad = true })
+            whole[i] = tide.tensor(v:cast "float32", { requires_grad = true })
+          end
+          local dy = tide.random.normal({ s[1], s[3] }):cast(d)
+          local y = ops.linear(small[1], small[2], small[3], { activation = activation })
+          local z = ops.linear(whole[1], whole[2], whole[3], { activation = activation })
+          local got = tide.grad(y, small, { gradient = dy })
+          local want = tide.grad(z, whole, { gradient = dy:cast "float32" })
+          got[4], want[4] = y:detach(), z:detach()
+          for i = 1, 4 do
+            assert.equal(d, got[i].dtype)
+            if want[i].size > 0 then
+              local scale = want[i]:abs():max():item()
+              -- gelu's rule reads its argument rounded
+              local most = (activation == "gelu" and 4 or 1) * unit * scale
+              local off = (got[i]:cast "float32" - want[i]):abs():max():item()
+              expect.close(off, 0, most, 0, table.concat(s, "x"))
+            end
+          end
+        end
+      end
+    end
+  end)
+
+  it("keeps what it read for its gradient as it was, in two bytes", function()
+    for _, d in ipairs(halves) do
+      local w = tide.zeros({ 512, 512 }):cast(d)
+      w:requires_grad_(true)
+      local x = tide.zeros({ 512, 512 }):cast(d)
+      local before = tide.memory().live_bytes
+      local y = ops.linear(x, w)
+      assert.is_true(tide.memory().live_bytes - before < 512 * 512 * 2 + 4096)
+      assert.equal(d, y.dtype)
+    end
+  end)
+end)
+
 describe("conversions", function()
   it("have the same bits however long the run", function()
     for _, d in ipairs(halves) do

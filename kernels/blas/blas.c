@@ -158,8 +158,9 @@ SERVE(double, tide_blas_dgemm, dgemm, dgemv)
 
 static tide_status serve(tide_kcall *c) {
     static const tide_gemm_hook hook = {.f32 = tide_blas_sgemm, .f64 = tide_blas_dgemm};
-    return tide_house->in_child || c->in[0].dtype > TIDE_F64 ? TIDE_DECLINE
-                                                             : tide_with_gemm(&hook, c);
+    const int dtype = c->in[0].dtype;
+    if (tide_house->in_child || (dtype > TIDE_F64 && !tide_is_half(dtype))) return TIDE_DECLINE;
+    return tide_with_gemm(&hook, c); /* halves are multiplied as float32 */
 }
 
 static const tide_kernel table[TIDE_OP_COUNT] = {

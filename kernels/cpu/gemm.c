@@ -1,9 +1,15 @@
-/* Matrix products and the fused linear layer.
+/* Matrix products, and what follows on their results.
  *
  * The product cuts c into blocks of rows and columns; each block walks k in slices, packs a slice
  * of b into panels on the stack and runs a register tile of MR x NR over it. Blocks depend on sizes
  * alone and k is walked in order, so results have equal bits for any number of threads. */
 #include "gemm.h"
+
+#include "half.h"
+
+#if REAL_IS_FLOAT && defined __F16C__
+#include <immintrin.h>
+#endif
 
 /* Vectors as wide as the level's registers; gcc lowers them to what there is. */
 #if defined(__AVX512F__)
@@ -65,6 +71,54 @@ static void tile_rows(int mr, int64_t k, const REAL *a, int64_t ars, int64_t acs
     }
 }
 
+#if REAL_IS_FLOAT
+/* VL halves as floats. */
+typedef uint16_t halves __attribute__((vector_size(VB / 2), aligned(2), may_alias));
+typedef uint32_t words __attribute__((vector_size(VB), may_alias));
+static inline __attribute__((always_inline)) vec widened(int dtype, const uint16_t *p) {
+    if (dtype == TIDE_BF16) return (vec)(__builtin_convertvector(*(const halves *)p, words) << 16);
+#if defined __AVX512F__
+    return (vec)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+#elif defined __F16C__
+    return (vec)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
+#else
+    vec v;
+    for (int i = 0; i < VL; i++) v[i] = tide_from_f16(p[i]);
+    return v;
+#endif
+}
+
+/* pack() of a b that is stored in halves. */
+static void pack_halves(int dtype, int64_t k, int64_t n, const uint16_t *b, int64_t brs,
+                        int64_t bcs, REAL *panel) {
+    if (n == NR && bcs == 1) {
+        for (int64_t p = 0; p < k; p++, b += brs, panel += NR) {
+            ((vec *)panel)[0] = widened(dtype, b);
+            ((vec *)panel)[1] = widened(dtype, b + VL);
+        }
+        return;
+    }
+    if (brs == 1) { /* columns lie side by side: each is widened, then spread */
+        REAL column[KC];
+        if (n < NR) memset(panel, 0, (size_t)(k * NR) * sizeof(REAL));
+        for (int64_t j = 0; j < n; j++) {
+            K(widen)(dtype, k, b + j * bcs, column);
+            for (int64_t p = 0; p < k; p++) panel[p * NR + j] = column[p];
+        }
+        return;
+    }
+    for (int64_t p = 0; p < k; p++, panel += NR)
+        for (int64_t j = 0; j < NR; j++)
+            panel[j] = j < n ? tide_from_half(dtype, b[p * brs + j * bcs]) : 0;
+}
+#else
+static inline vec widened(int dtype, const uint16_t *p) {
+    (void)dtype, (void)p;
+    return (vec){0};
+}
+#define pack_halves(dtype, k, n, b, brs, bcs, panel) (void)(b)
+#endif
+
 /* k x NR elements of b side by side, zeros beyond column n. */
 static void pack(int64_t k, int64_t n, const REAL *b, int64_t brs, int64_t bcs, REAL *panel) {
     if (n == NR && bcs == 1) {
@@ -90,7 +144,7 @@ static void block(const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_
     const REAL *b = g->b;
     REAL *c = g->c;
     int64_t rows = i1 - i0, tiles = TIDE_CEIL_DIV(rows, MR);
-    int direct = rows <= 2 * MR && g->bcs == 1; /* few rows do not pay for packing */
+    int direct = rows <= 2 * MR && g->bcs == 1 && !g->half; /* few rows do not pay for packing */
     int apart = g->ars == 1 && g->acs > MB && rows <= MB && j1 - j0 > NR; /* read more than once */
     for (int64_t p0 = 0, kc = apart ? KA : KC; p0 < g->k; p0 += kc) {
         int64_t k = TIDE_MIN(kc, g->k - p0), ars = g->ars, acs = g->acs;
@@ -99,9 +153,12 @@ static void block(const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_
         if (apart) a = gather_rows(a, acs, rows, k, near), acs = rows;
         for (int64_t j = j0; j < j1; j += NR) {
             int64_t n = TIDE_MIN(NR, j1 - j), ldb = NR;
-            const REAL *bj = b + p0 * g->brs + j * g->bcs, *from = panel;
-            if (direct && n == NR) from = bj, ldb = g->brs;
-            else pack(k, n, bj, g->brs, g->bcs, panel);
+            const int64_t bj = p0 * g->brs + j * g->bcs;
+            const REAL *from = panel;
+            if (direct && n == NR) from = b + bj, ldb = g->brs;
+            else if (g->half)
+                pack_halves(g->half, k, n, (const uint16_t *)g->b + bj, g->brs, g->bcs, panel);
+            else pack(k, n, b + bj, g->brs, g->bcs, panel);
             for (int64_t t = 0, i = 0, next; t < tiles;
                  t++, i = next) { /* tiles of nearly equal height */
                 next = rows * (t + 1) / tiles;
@@ -139,20 +196,24 @@ static int parts(const tide_gemm *g, double work, int (*serve)(const tide_gemm *
 
 /* -- one to three rows: b is read once as it lies, `nv` vectors of columns side by side -- */
 
-static inline __attribute__((always_inline)) void strip(int mr, int nv, const tide_gemm *g,
-                                                        int64_t j) {
-    vec s[3][8];
-    const REAL *a = g->a, *b = (const REAL *)g->b + j;
+static inline __attribute__((always_inline)) void strip(int mr, int nv, int half,
+                                                        const tide_gemm *g, int64_t j) {
+    vec s[3][8], x[8];
+    const REAL *a = g->a, *b = g->b;
+    const uint16_t *h = g->b;
 #pragma GCC unroll 3
     for (int i = 0; i < mr; i++)
 #pragma GCC unroll 8
         for (int v = 0; v < nv; v++) s[i][v] = (vec){0};
-    for (int64_t p = 0; p < g->k; p++, b += g->brs) {
+    for (int64_t p = 0, at = j; p < g->k; p++, at += g->brs) {
+#pragma GCC unroll 8
+        for (int v = 0; v < nv; v++)
+            x[v] = half ? widened(half, h + at + v * VL) : *(const vec *)(b + at + v * VL);
 #pragma GCC unroll 3
         for (int i = 0; i < mr; i++) {
-            REAL x = a[i * g->ars + p * g->acs];
+            REAL y = a[i * g->ars + p * g->acs];
 #pragma GCC unroll 8
-            for (int v = 0; v < nv; v++) s[i][v] += x * ((const vec *)b)[v];
+            for (int v = 0; v < nv; v++) s[i][v] += y * x[v];
         }
     }
 #pragma GCC unroll 3
@@ -163,19 +224,28 @@ static inline __attribute__((always_inline)) void strip(int mr, int nv, const ti
 
 /* Columns j0..j1-1, at least VL of them; the last ones in a vector that reaches back over columns
  * done before. */
-static inline __attribute__((always_inline)) void strips(int mr, int nv, const tide_gemm *g,
-                                                         int64_t j0, int64_t j1) {
+static inline __attribute__((always_inline)) void strips(int mr, int nv, int half,
+                                                         const tide_gemm *g, int64_t j0,
+                                                         int64_t j1) {
     int64_t j = j0;
-    for (; j + nv * VL <= j1; j += nv * VL) strip(mr, nv, g, j);
-    for (; j + VL <= j1; j += VL) strip(mr, 1, g, j);
-    if (j < j1) strip(mr, 1, g, j1 - VL);
+    for (; j + nv * VL <= j1; j += nv * VL) strip(mr, nv, half, g, j);
+    for (; j + VL <= j1; j += VL) strip(mr, 1, half, g, j);
+    if (j < j1) strip(mr, 1, half, g, j1 - VL);
+}
+static inline __attribute__((always_inline)) void thin_of(int half, const tide_gemm *g, int64_t j0,
+                                                          int64_t j1) {
+    switch (g->m) {
+    case 1: strips(1, 8, half, g, j0, j1); break;
+    case 2: strips(2, 4, half, g, j0, j1); break;
+    default: strips(3, 4, half, g, j0, j1); break;
+    }
 }
 static void thin(const tide_gemm *g, int64_t j0, int64_t j1) {
-    switch (g->m) {
-    case 1: strips(1, 8, g, j0, j1); break;
-    case 2: strips(2, 4, g, j0, j1); break;
-    default: strips(3, 4, g, j0, j1); break;
-    }
+    if (!g->half) thin_of(0, g, j0, j1);
+#if REAL_IS_FLOAT
+    else if (g->half == TIDE_F16) thin_of(TIDE_F16, g, j0, j1);
+    else thin_of(TIDE_BF16, g, j0, j1);
+#endif
 }
 /* The overlapping vector would add twice. */
 static int is_thin(const tide_gemm *g) {
@@ -251,7 +321,7 @@ static void cut(const tide_gemm *g, double work, int64_t *mb, int64_t *nb) {
 static int served(const tide_gemm *g) {
     double work =
         (double)g->m * (double)g->n * (double)g->k; /* a repeated view may be longer than memory */
-    if (!tide_gemm_now || work <= 512) return 0;
+    if (!tide_gemm_now || work <= 512 || g->half) return 0;
     int (*serve)(const tide_gemm *) = REAL_IS_F32 ? tide_gemm_now->f32 : tide_gemm_now->f64;
     if (!serve) return 0;
     int64_t mb = g->m, nb = g->n, ld;
@@ -474,7 +544,7 @@ void K(colsum)(int64_t rows, int64_t n, const REAL *x, REAL *out, REAL *work) {
     add_parts(TIDE_CEIL_DIV(rows, grain), n, work, out);
 }
 
-/* -- linear: y = act(x w + b);  dz = dy act', dx = dz w^T, dw = x^T dz, db = sum of dz's rows -- */
+/* -- a product with bias and activation -- */
 typedef struct {
     const REAL *bias;
     int act;
@@ -487,80 +557,13 @@ static void bias_act_piece(const void *arg, const tide_gemm *g, int64_t i0, int6
                       e->act);
 }
 
-tide_status K(linear)(tide_kcall *c);
-tide_status K(linear)(tide_kcall *c) {
-    const tide_linear_attrs *at = c->attrs;
-    const tide_buf *x = &c->in[0], *w = &c->in[1];
-    int64_t in = w->shape[0], out = w->shape[1], rows = 1;
-    for (int d = 0; d < x->rank - 1; d++) rows *= x->shape[d];
-    tide_gemm g = {.m = rows,
-                   .n = out,
-                   .k = in,
-                   .a = x->p,
-                   .ars = in,
-                   .acs = 1,
-                   .b = w->p,
-                   .brs = out,
-                   .bcs = 1,
-                   .c = c->out[0].p,
-                   .ldc = out};
-    if (rows > 0 && out > 0 && in > 0 && !served(&g)) {
-        own_product(&g, bias_act_piece, &(epilogue){c->in[2].p, at->activation});
-        return TIDE_OK;
+void K(gemm_act)(const tide_gemm *g, const REAL *bias, int act) {
+    if (g->m > 0 && g->n > 0 && g->k > 0 && !served(g)) {
+        own_product(g, bias_act_piece, &(epilogue){bias, act});
+        return;
     }
-    if (in == 0) K(gemm)(&g);
-    K(bias_act)(rows, out, c->out[0].p, out, c->in[2].p, at->activation);
-    return TIDE_OK;
-}
-
-tide_status K(linear_grad)(tide_kcall *c);
-tide_status K(linear_grad)(tide_kcall *c) {
-    const tide_linear_grad_attrs *at = c->attrs;
-    const tide_buf *x = &c->in[0], *w = &c->in[1];
-    int64_t in = w->shape[0], out = w->shape[1], rows = 1;
-    for (int d = 0; d < x->rank - 1; d++) rows *= x->shape[d];
-    const REAL *dz = c->in[3].p;
-    int64_t own = at->activation == ACT_LINEAR ? 0 : rows * out,
-            work = at->needs & 4 ? tide_colsum_work(rows, out) : 0;
-    REAL *scratch = NULL;
-    if (own + work > 0) {
-        scratch = tide_scratch(c->dev, (size_t)(own + work) * sizeof(REAL));
-        if (!scratch) return TIDE_ENOMEM;
-    }
-    if (own) {
-        K(act_grad)(rows, out, dz, c->in[2].p, at->activation, scratch);
-        dz = scratch;
-    }
-    if (at->needs & 1) {
-        tide_gemm g = {.m = rows,
-                       .n = in,
-                       .k = out,
-                       .a = dz,
-                       .ars = out,
-                       .acs = 1,
-                       .b = w->p,
-                       .brs = 1,
-                       .bcs = out,
-                       .c = c->out[0].p,
-                       .ldc = in};
-        K(gemm)(&g);
-    }
-    if (at->needs & 2) {
-        tide_gemm g = {.m = in,
-                       .n = out,
-                       .k = rows,
-                       .a = x->p,
-                       .ars = 1,
-                       .acs = in,
-                       .b = dz,
-                       .brs = out,
-                       .bcs = 1,
-                       .c = c->out[1].p,
-                       .ldc = out};
-        K(gemm)(&g);
-    }
-    if (at->needs & 4) K(colsum)(rows, out, dz, c->out[2].p, scratch + own);
-    return TIDE_OK;
+    if (g->k == 0) K(gemm)(g);
+    K(bias_act)(g->m, g->n, g->c, g->ldc, bias, act);
 }
 
 tide_status K(activation_grad)(tide_kcall *c);

@@ -18,6 +18,8 @@ enum {
 }; /* the ENUM in ops.def */
 
 void K(gemm)(const tide_gemm *g);
+/* c = act(a b + bias), bias or NULL, in one pass where the product is Tide's own. */
+void K(gemm_act)(const tide_gemm *g, const REAL *bias, int act);
 /* c (rows, n; row stride ldc) = act(c + bias); bias may be NULL. */
 void K(bias_act)(int64_t rows, int64_t n, REAL *c, int64_t ldc, const REAL *bias, int act);
 /* dz (rows, n) = dy act'; y is act's result, for gelu and silu its argument. */

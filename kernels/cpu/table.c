@@ -62,6 +62,8 @@ static inline int dtype_of(const tide_kcall *c) {
  * their own; of the other ops some have one. */
 #define OWN_nextafter ~, tide_half_nextafter
 #define OWN_nan_to_num ~, tide_half_nan_to_num
+#define OWN_linear ~, KF32(linear)
+#define OWN_linear_grad ~, KF32(linear_grad)
 #define OWN_random_uniform ~, drawn_random_uniform
 #define OWN_random_normal ~, drawn_random_normal
 #define OWN_random_truncated_normal ~, drawn_random_truncated_normal

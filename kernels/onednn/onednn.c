@@ -321,8 +321,9 @@ static int sgemm_here(const tide_gemm *g) {
 }
 static tide_status products(tide_kcall *c) {
     static const tide_gemm_hook hook = {.f32 = sgemm_here};
-    if (c->in[0].dtype != TIDE_F32 || !ready()) return TIDE_DECLINE;
-    return tide_with_gemm(&hook, c);
+    const int dtype = c->in[0].dtype;
+    if ((dtype != TIDE_F32 && !tide_is_half(dtype)) || !ready()) return TIDE_DECLINE;
+    return tide_with_gemm(&hook, c); /* halves are multiplied as float32 */
 }
 
 static const tide_kernel table[TIDE_OP_COUNT] = {

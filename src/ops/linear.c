@@ -276,7 +276,7 @@ static void linear_compose(tide_tape *t, const void *attrs, int nin, tide_tensor
     out[0] = tide_t_activate(t, z, ((const tide_linear_attrs *)attrs)->activation);
 }
 
-TIDE_DESCRIBE(linear, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER,
+TIDE_DESCRIBE(linear, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_HALF | TIDE_FIRST_ORDER,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(0),
               .infer = linear_infer, .grad = linear_grad, .compose = linear_compose,
               .flops = matmul_flops);
@@ -297,8 +297,8 @@ static double linear_grad_flops(const tide_kcall *k) {
     return ((a->needs & 1) + (a->needs >> 1 & 1)) * 2.0 * (double)tide_buf_numel(&k->in[0]) *
         (double)k->in[1].shape[1];
 }
-TIDE_DESCRIBE(linear_grad, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL, .infer = linear_grad_infer,
-              .flops = linear_grad_flops);
+TIDE_DESCRIBE(linear_grad, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_HALF,
+              .infer = linear_grad_infer, .flops = linear_grad_flops);
 
 /* -- products written with matmul -- */
 
