@@ -414,6 +414,99 @@ describe("custom gradients and hooks", function()
   end)
 end)
 
+describe("leaves whose gradient is whole", function()
+  it("say so during the walk, once, in the order in which their last gradient arrives", function()
+    local a, b, c, unused = leaf { 1 }, leaf { 2 }, leaf { 3 }, leaf { 4 }
+    local order, into_grad = {}, true
+    local function note(name)
+      return function(x, g)
+        order[#order + 1] = ("%s %g"):format(name, g:tolist()[1])
+        assert.is_true(not into_grad or x.grad == g)
+      end
+    end
+    for name, x in pairs { a = a, b = b, c = c, unused = unused } do
+      x:register_post_accumulate_grad_hook(note(name))
+    end
+    local first = a * b -- used last
+    local inner = first * 2
+    inner:register_hook(function(g)
+      order[#order + 1] = ("inner %g"):format(g:tolist()[1])
+    end)
+    local y = (inner + b) * c + c -- c is whole first, then a and b
+    local side = unused * 1 -- leads nowhere
+    y:backward(nil, { retain_graph = true })
+    assert.same({ "c 7", "inner 3", "a 12", "b 9" }, order)
+    assert.is_nil(unused.grad)
+    order = {}
+    y:backward(nil, { retain_graph = true }) -- adds into .grad, and is whole again
+    assert.same({ "c 14", "inner 3", "a 24", "b 18" }, order)
+    order, into_grad = {}, false
+    local g = tide.grad(y, { b, b, a })
+    assert.same({ "inner 3", "a 12", "b 9" }, order)
+    expect.close(g[2], { 9 }, 0, 0)
+    expect.close(b.grad, { 18 }, 0, 0)
+    assert.equal(1, side.ndim)
+  end)
+
+  it("may have it changed: hooks of the gradient come before, those of the whole after", function()
+    local x = leaf { 1, 2 }
+    local order = {}
+    x:register_post_accumulate_grad_hook(function(_, g)
+      order[#order + 1] = ("whole %g"):format(g:tolist()[1])
+      g:multiply_(10)
+    end)
+    x:register_hook(function(g)
+      order[#order + 1] = ("hook %g"):format(g:tolist()[1])
+      return g * 2
+    end)
+    ;(x[1] + x[{ {} }]:sum() + x[2]):backward()
+    assert.same({ "hook 2", "whole 4" }, order)
+    expect.close(x.grad, { 40, 40 }, 0, 0)
+    local g = tide.grad(x:sum(), { x, x })
+    expect.close(g[1], { 20, 20 }, 0, 0)
+    expect.close(g[2]:add_(1), { 21, 21 }, 0, 0)
+    expect.close(g[1], { 20, 20 }, 0, 0)
+    x:backward(tide.ones({ 2 }, { dtype = "float64" })) -- a leaf itself
+    expect.close(x.grad, { 420, 420 }, 0, 0)
+  end)
+
+  it("see walks that begin in a hook, and errors end the walk", function()
+    local x, w = leaf { 3 }, leaf { 5 }
+    local seen = {}
+    for _, of in ipairs { x, w } do
+      of:register_post_accumulate_grad_hook(function(t, g)
+        seen[#seen + 1] = g:tolist()[1]
+        if t == w and #seen == 1 then
+          tide.enable_grad(function()
+            expect.close(tide.grad((x * x * w):sum(), { x, w })[1], { 30 }, 0, 0)
+          end)
+        end
+      end)
+    end
+    local y = x * x
+    ;(y * w):backward()
+    assert.same({ 9, 9, 30, 30 }, seen)
+    expect.close(x.grad, { 30 }, 0, 0)
+    local e = leaf { 1 }
+    e:register_post_accumulate_grad_hook(function()
+      error("in the hook", 0)
+    end)
+    assert.matches("in the hook", message(function()
+      (e * x):backward()
+    end))
+    assert.matches("no leaf", message(function()
+      y:register_post_accumulate_grad_hook(print)
+    end))
+    local table_ = tide.ones({ 3, 2 }, { requires_grad = true })
+    local rows
+    table_:register_post_accumulate_grad_hook(function(_, g)
+      rows = g:tolist()
+    end)
+    ops.sum(ops.embedding(table_, tide.tensor({ 2 }, { dtype = "int32" }))):backward()
+    assert.same({ { 0, 0 }, { 1, 1 }, { 0, 0 } }, rows)
+  end)
+end)
+
 describe("memory of gradients", function()
   local function times(k)
     return function(g)

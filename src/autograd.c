@@ -33,6 +33,49 @@ void tide_node_clear_saved(tide_node *n) {
     n->freed = 1;
 }
 
+/* Nodes come from free lists by size, of which a context keeps up to KEPT bytes. */
+enum { UNIT = 128, KEPT = 1 << 20 };
+
+static tide_node *block_new(tide_ctx *ctx, size_t size) {
+    const size_t units = (size + UNIT - 1) / UNIT;
+    if (units >= TIDE_NODE_SIZES) {
+        tide_node *n = malloc(size);
+        if (n) memset(n, 0, sizeof *n);
+        return n;
+    }
+    tide_node *n = ctx->idle_nodes[units];
+    if (n) {
+        ctx->idle_nodes[units] = n->work_next;
+        ctx->idle_bytes -= (int64_t)units * UNIT;
+    } else {
+        n = malloc(units * UNIT);
+        if (!n) return NULL;
+    }
+    memset(n, 0, sizeof *n);
+    n->units = (uint8_t)units;
+    return n;
+}
+
+static void block_free(tide_ctx *ctx, tide_node *n) {
+    const int64_t bytes = (int64_t)n->units * UNIT;
+    if (n->units == 0 || ctx->idle_bytes + bytes > KEPT) {
+        free(n);
+        return;
+    }
+    n->work_next = ctx->idle_nodes[n->units];
+    ctx->idle_nodes[n->units] = n;
+    ctx->idle_bytes += bytes;
+}
+
+void tide_nodes_free(tide_ctx *ctx) {
+    for (int i = 0; i < TIDE_NODE_SIZES; i++)
+        while (ctx->idle_nodes[i]) {
+            tide_node *n = ctx->idle_nodes[i];
+            ctx->idle_nodes[i] = n->work_next;
+            free(n);
+        }
+}
+
 static void node_free(tide_ctx *ctx, tide_node *n) {
     tide_node_clear_saved(n);
     for (int i = 0; i < n->nin; i++) edge_clear(ctx, &n->in[i]);
@@ -44,7 +87,7 @@ static void node_free(tide_ctx *ctx, tide_node *n) {
         free(h);
     }
     if (n->custom && ctx->free_ref) ctx->free_ref(ctx, n->custom);
-    free(n);
+    block_free(ctx, n);
     ctx->live_nodes--;
 }
 
@@ -69,6 +112,12 @@ static int saves_input(const tide_op *op, int i) {
     return slot < 16 && op->saves >> slot & 1;
 }
 
+static void note_form(tide_meta *m, const tide_tensor *t) {
+    m->rank = t->rank;
+    m->dtype = t->dtype;
+    memcpy(m->shape, t->shape, sizeof m->shape); /* whole: cheaper than a loop over the rank */
+}
+
 static tide_node *node_new(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin, int nlist,
                            tide_tensor **in, int nout) {
     /* one block: node, attributes, edges, metas, gradients, saved outputs */
@@ -76,9 +125,8 @@ static tide_node *node_new(tide_ctx *ctx, const tide_op *op, const void *attrs, 
     size_t size = sizeof(tide_node) + attrs_size +
         (size_t)nin * (sizeof(tide_edge) + sizeof(tide_meta)) +
         (size_t)nout * (2 * sizeof(tide_tensor *) + sizeof(tide_meta));
-    tide_node *n = malloc(size);
+    tide_node *n = block_new(ctx, size);
     if (!n) return NULL;
-    memset(n, 0, sizeof *n);
     char *p = (char *)n->attrs + attrs_size;
     n->in = (tide_edge *)p;
     p += (size_t)nin * sizeof(tide_edge);
@@ -103,7 +151,7 @@ static tide_node *node_new(tide_ctx *ctx, const tide_op *op, const void *attrs, 
             n->in_meta[i] = (tide_meta){0};
             continue;
         }
-        n->in_meta[i] = tide_meta_of(in[i]);
+        note_form(&n->in_meta[i], in[i]);
         if (in[i]->node) {
             e->node = in[i]->node;
             e->node->refs++;
@@ -123,7 +171,7 @@ static tide_node *node_new(tide_ctx *ctx, const tide_op *op, const void *attrs, 
 }
 
 static void node_adopt(tide_node *n, tide_tensor *t, int index) {
-    n->out_meta[index] = tide_meta_of(t);
+    note_form(&n->out_meta[index], t);
     if (!tide_is_float(t->dtype)) return;
     t->node = n;
     t->out_index = index;
@@ -192,7 +240,7 @@ tide_status tide_record_custom(tide_ctx *ctx, void *custom, int nin, tide_tensor
     return TIDE_OK;
 }
 
-tide_status tide_add_hook(tide_ctx *ctx, tide_tensor *t, void *ref) {
+tide_status tide_add_hook(tide_ctx *ctx, tide_tensor *t, void *ref, int ready) {
     tide_hook *h = malloc(sizeof *h);
     if (!h) {
         if (ctx->free_ref) ctx->free_ref(ctx, ref);
@@ -200,7 +248,8 @@ tide_status tide_add_hook(tide_ctx *ctx, tide_tensor *t, void *ref) {
     }
     tide_hook **list = t->node ? &t->node->hooks : &t->hooks;
     while (*list) list = &(*list)->next; /* in order of registration */
-    *h = (tide_hook){.index = t->out_index, .ref = ref};
+    *h = (tide_hook){.index = t->node ? t->out_index : 0, .ref = ref, .ready = ready != 0};
+    ctx->leaf_hooks += !t->node;
     *list = h;
     return TIDE_OK;
 }

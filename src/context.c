@@ -27,6 +27,7 @@ tide_ctx *tide_ctx_new(void) {
 void tide_ctx_unref(tide_ctx *ctx) {
     if (--ctx->refs > 0) return;
     tide_headers_free(ctx);
+    tide_nodes_free(ctx);
     free(ctx);
 }
 

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #define TIDE_MESSAGE 1024
+enum { TIDE_NODE_SIZES = 16 };
 
 struct tide_ctx {
     int64_t refs; /* the owner's and one per live tensor */
@@ -22,8 +23,10 @@ struct tide_ctx {
     struct tide_walk *walking;    /* the innermost walk under way, else NULL */
     tide_node *dead; /* nodes to release: a worklist, so that long chains need no recursion */
     int draining;
-    int64_t live_nodes;
+    int64_t live_nodes, leaf_hooks;         /* leaf_hooks: how many there are */
     void *tensor_headers, *storage_headers; /* free lists */
+    tide_node *idle_nodes[TIDE_NODE_SIZES]; /* by size: see autograd.c */
+    int64_t idle_bytes;
     struct {
         double value;
         int dtype;
@@ -40,6 +43,7 @@ struct tide_ctx {
         has_error; /* where on the stack of `running` a Lua error waits for its walk to end */
     void (*where)(tide_ctx *, tide_node *);
     tide_status (*call_hook)(tide_ctx *, void *hook, tide_tensor *grad, tide_tensor **out);
+    tide_status (*call_ready)(tide_ctx *, void *hook, tide_tensor *leaf, tide_tensor *grad);
     tide_status (*call_custom)(tide_tape *, void *custom, int nout, int nin);
     void (*free_ref)(tide_ctx *, void *hook_or_custom);
 };
@@ -60,8 +64,9 @@ struct tide_storage {
 
 typedef struct tide_hook { /* a function of a gradient */
     struct tide_hook *next;
-    int index; /* output of the node */
-    void *ref; /* the binding's */
+    uint8_t ready; /* called when a leaf's gradient is whole and in its place */
+    int index;     /* output of the node */
+    void *ref;     /* the binding's */
 } tide_hook;
 
 struct tide_profile {
@@ -86,6 +91,8 @@ struct tide_tensor {
         *values;           /* sparse gradient of a table: ids (n) int64 0-based, values (n, d) */
     uint64_t view_version; /* storage version when the view was made, or TIDE_DETACHED */
     tide_hook *hooks;      /* on a leaf's gradient; those on results stand on the node */
+    uint64_t walk;         /* number of the walk in which it is leaf number `entry` */
+    int32_t entry;
 };
 
 typedef struct {
@@ -116,11 +123,14 @@ struct tide_node {
     void *custom;                  /* Lua-defined op: see tide_custom */
     tide_hook *hooks;
     uint8_t freed, mark, pruned;
-    uint64_t walk, seen; /* numbers of the walk that holds the node, and of the last one that looked
-                            at it; 0: none */
+    uint8_t units; /* size of its block; 0: too large for the free lists */
+    /* numbers of walks: the one that holds the node, the last that collected it, and the last that
+     * asked for one of its outputs; 0: none */
+    uint64_t walk, seen, asked;
     struct tide_node *first, *sibling; /* of the walk's heap */
     uint64_t out_version;              /* of the outputs' storage when they were saved */
-    char source[60];                   /* where it was recorded: file, or empty, and line */
+    char source[60]; /* where it was recorded: file, or empty, and line. A copy: the function and
+                        its source may be collected before */
     int32_t line;
     /* attributes follow, aligned to 16 */
     _Alignas(16) unsigned char attrs[];
@@ -194,6 +204,7 @@ tide_status tide_run_into(tide_ctx *, const tide_op *, void *attrs, int nin, tid
 tide_status tide_record(tide_ctx *, const tide_op *, const void *attrs, int nin, int nlist,
                         tide_tensor **in, tide_tensor **out);
 void tide_node_unref(tide_ctx *, tide_node *);
+void tide_nodes_free(tide_ctx *); /* those that wait for use */
 /* A result of a Lua-defined op: a new tensor on the memory of what the function returned, and a
  * view if that is one, or an input. */
 tide_status tide_custom_result(tide_ctx *, tide_tensor *value, int nin, tide_tensor **in,
@@ -202,7 +213,7 @@ tide_status tide_custom_result(tide_ctx *, tide_tensor *value, int nin, tide_ten
  * reference. */
 tide_status tide_record_custom(tide_ctx *, void *custom, int nin, tide_tensor **in, int nout,
                                tide_tensor **out);
-tide_status tide_add_hook(tide_ctx *, tide_tensor *, void *ref);
+tide_status tide_add_hook(tide_ctx *, tide_tensor *, void *ref, int ready);
 
 /* assign.c: writes where gradients are recorded; `what` is named in errors */
 tide_status tide_may_write(tide_ctx *, const tide_tensor *, const char *what);

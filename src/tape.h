@@ -23,6 +23,18 @@ void tide_tape_begin(tide_tape *, tide_ctx *, tide_node *, int record);
 void tide_tape_end(tide_tape *);         /* releases the temporaries */
 int tide_tape_released(tide_tape *);     /* fails if the node's saved tensors were freed */
 void tide_node_clear_saved(tide_node *); /* frees them */
+
+/* gradients.c */
+typedef struct { /* what a rule gave for an input */
+    tide_tensor *g;
+    const tide_place *at;   /* NULL: of the whole input */
+    const tide_meta *whole; /* the input's form */
+} tide_gift;
 tide_status tide_unshare(tide_ctx *, tide_tensor **g); /* a copy if others see its memory */
+/* *slot += g, or the gift, whose reference is taken, also on failure. */
+tide_status tide_accumulate(tide_ctx *, tide_tensor **slot, tide_tensor *g, int record);
+tide_status tide_add_gift(tide_ctx *, tide_tensor **slot, const tide_gift *, int record);
+/* For .grad, which has no graph: a leaf would hold itself. Releases `g` where it fails. */
+tide_status tide_without_graph(tide_ctx *, tide_tensor **g);
 
 #endif

@@ -181,6 +181,7 @@ static tide_tensor *end(tide_tensor *t) {
     while (t->hooks) {
         tide_hook *h = t->hooks;
         t->hooks = h->next;
+        ctx->leaf_hooks--;
         if (ctx->free_ref) ctx->free_ref(ctx, h->ref);
         free(h);
     }

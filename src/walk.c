@@ -10,23 +10,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+typedef struct {           /* a leaf of a walk: one that is asked for, or has hooks */
+    tide_tensor *leaf, *g; /* owned; g: what has arrived for a leaf with hooks */
+    int64_t pending;       /* edges to a leaf with hooks that may still bring something */
+    int first;             /* its first place in `wrt`, or -1 */
+    uint64_t outer_walk;   /* what the leaf said before */
+    int outer_entry;
+} entry;
+
 typedef struct tide_walk {
     int n;
     tide_tensor **wrt, **out; /* NULL: into the leaves' .grad */
+    int *same;                /* [n]: the next place of the same leaf in `wrt`, or -1 */
     int record, retain;
     uint64_t floor; /* nodes older than this are left alone: an outer walk may be among them */
     int inner;      /* whether one of `wrt` is a result of an op */
     uint64_t id;
-    tide_node **order, *top; /* with wrt: the nodes, newest first, each retained; the heap */
-    int norder;
-    struct later *later; /* leaves with hooks: these see the whole gradient, at the end */
+    tide_node **order,
+        *top;           /* with wrt or hooks: the nodes, newest first, each retained; the heap */
+    int norder, passed; /* passed: how many of `order` bring nothing more */
+    entry *leaves;
+    int nleaves, cap;
     struct tide_walk *outer;
-} sink;
-
-struct later {
-    tide_tensor *leaf, *g; /* owned */
-    struct later *next;
-};
+} tide_walk;
 
 /* -- the heap: a pairing heap by sequence number -- */
 
@@ -43,23 +49,23 @@ static tide_node *meld(tide_node *a, tide_node *b) {
     return a;
 }
 
-static tide_status push(tide_ctx *ctx, sink *s, tide_node *n) {
-    if (n->walk == s->id) return TIDE_OK;
+static tide_status push(tide_ctx *ctx, tide_walk *w, tide_node *n) {
+    if (n->walk == w->id) return TIDE_OK;
     if (n->walk)
         return tide_fail(ctx, TIDE_EGRAD,
                          "backward: a hook or a custom gradient cannot walk the graph that is "
                          "being walked (at %s)",
                          n->op->name);
-    n->walk = s->id;
+    n->walk = w->id;
     n->refs++;
     n->first = n->sibling = NULL;
-    s->top = meld(s->top, n);
+    w->top = meld(w->top, n);
     return TIDE_OK;
 }
 
 /* The newest node; it stays marked as held until it is dropped. */
-static tide_node *pop(sink *s) {
-    tide_node *top = s->top, *pairs = NULL, *n = top->first;
+static tide_node *pop(tide_walk *w) {
+    tide_node *top = w->top, *pairs = NULL, *n = top->first;
     while (n) { /* pairs from left to right, then all from right to left */
         tide_node *a = n, *b = n->sibling;
         n = b ? b->sibling : NULL;
@@ -69,133 +75,17 @@ static tide_node *pop(sink *s) {
         a->sibling = pairs;
         pairs = a;
     }
-    s->top = NULL;
+    w->top = NULL;
     while (pairs) {
         tide_node *next = pairs->sibling;
         pairs->sibling = NULL;
-        s->top = meld(s->top, pairs);
+        w->top = meld(w->top, pairs);
         pairs = next;
     }
     return top;
 }
 
 /* -- gradients -- */
-
-static tide_status add_sparse(tide_ctx *ctx, tide_tensor *a, tide_tensor *b, tide_tensor **out) {
-    tide_tensor *ids = NULL, *values = NULL, *pair[2] = {a->ids, b->ids},
-                *vals[2] = {a->values, b->values};
-    tide_status st =
-        tide_apply(ctx, &tide_op_concatenate, &(tide_concatenate_attrs){.axis = 0}, 2, pair, &ids);
-    if (st == TIDE_OK)
-        st = tide_apply(ctx, &tide_op_concatenate, &(tide_concatenate_attrs){.axis = 0}, 2, vals,
-                        &values);
-    *out = st == TIDE_OK ? tide_sparse_new(ctx, a->rank, a->shape, ids, values) : NULL;
-    if (st == TIDE_OK && !*out)
-        st = tide_fail(ctx, TIDE_ENOMEM, "not enough memory to add gradients");
-    tide_release(ids);
-    tide_release(values);
-    return st;
-}
-
-static int seen_by_others(const tide_tensor *x) { return x->refs > 1 || x->storage->refs > 1; }
-
-/* A gradient that is handed out, or shown to somebody who may write to it, shares its memory with
- * nobody: writing to one must not change another. Under grad mode the copy is recorded. */
-tide_status tide_unshare(tide_ctx *ctx, tide_tensor **g) {
-    tide_tensor *x = *g, *copy = NULL;
-    if (tide_is_sparse(x) || (!seen_by_others(x) && tide_is_contiguous(x) && !x->shares))
-        return TIDE_OK;
-    TIDE_TRY(tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &x, &copy));
-    tide_release(x);
-    *g = copy;
-    return TIDE_OK;
-}
-
-/* to += g, in place. */
-static tide_status add_into(tide_ctx *ctx, tide_tensor *to, tide_tensor *g) {
-    tide_tensor *pair[2] = {to, g}, *sum = NULL;
-    tide_status st;
-    if (to->dtype == TIDE_F32 || to->dtype == TIDE_F64) {
-        st = tide_run_into(ctx, &tide_op_add, &(tide_add_attrs){0}, 2, pair, to);
-    } else {
-        st = tide_apply(ctx, &tide_op_add, &(tide_add_attrs){0}, 2, pair, &sum);
-        if (st == TIDE_OK)
-            st = tide_run_into(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &sum, to);
-        tide_release(sum);
-    }
-    return st;
-}
-
-/* *slot += g; takes g's reference, also on failure. The first to arrive is moved in; a slot nobody
- * else sees is added to in place. */
-static tide_status accumulate(tide_ctx *ctx, tide_tensor **slot, tide_tensor *g, int record) {
-    if (!*slot) {
-        *slot = g;
-        return TIDE_OK;
-    }
-    tide_tensor *have = *slot, *sum = NULL, *pair[2] = {have, g};
-    tide_status st;
-    if (tide_is_sparse(have) && tide_is_sparse(g)) {
-        st = add_sparse(ctx, have, g, &sum);
-    } else if (tide_is_sparse(have) || tide_is_sparse(g)) {
-        tide_tensor *dense[2] = {0};
-        st = tide_densify(ctx, have, &dense[0]);
-        if (st == TIDE_OK) st = tide_densify(ctx, g, &dense[1]);
-        if (st == TIDE_OK) st = tide_apply(ctx, &tide_op_add, &(tide_add_attrs){0}, 2, dense, &sum);
-        tide_release(dense[0]);
-        tide_release(dense[1]);
-    } else if (!record && !seen_by_others(have) && tide_is_contiguous(have)) {
-        st = add_into(ctx, have, g);
-        tide_release(g);
-        return st;
-    } else {
-        st = tide_apply(ctx, &tide_op_add, &(tide_add_attrs){0}, 2, pair, &sum);
-    }
-    tide_release(g);
-    if (st != TIDE_OK) return st;
-    tide_release(have);
-    *slot = sum;
-    return TIDE_OK;
-}
-
-typedef struct { /* what a rule gave for an input */
-    tide_tensor *g;
-    const tide_place *at;   /* NULL: of the whole input */
-    const tide_meta *whole; /* the input's form */
-} gift;
-
-/* The part of *slot, which is made of zeros if it is not there, += g. Nothing is recorded. */
-static tide_status accumulate_part(tide_ctx *ctx, tide_tensor **slot, const gift *p) {
-    tide_tensor *view = NULL, *dense = NULL;
-    tide_status st = TIDE_OK;
-    const int first = !*slot;
-    if (first) {
-        tide_fill__attrs a = {.shape = {.n = p->whole->rank}, .dtype = p->whole->dtype};
-        for (int i = 0; i < p->whole->rank; i++) a.shape.v[i] = p->whole->shape[i];
-        st = tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, slot);
-    } else if (tide_is_sparse(*slot)) {
-        st = tide_densify(ctx, *slot, &dense);
-        if (st == TIDE_OK) tide_release(*slot), *slot = dense;
-    }
-    if (st == TIDE_OK) st = tide_unshare(ctx, slot);
-    if (st == TIDE_OK)
-        st = tide_view(ctx, *slot, p->g->rank, p->g->shape, p->at->stride,
-                       (*slot)->offset + p->at->offset, &view);
-    if (st == TIDE_OK && first)
-        st = tide_run_into(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, (tide_tensor **)&p->g,
-                           view);
-    else if (st == TIDE_OK) st = add_into(ctx, view, p->g);
-    tide_release(view);
-    return st;
-}
-
-/* Takes the reference to the gradient, also on failure. */
-static tide_status add_gift(tide_ctx *ctx, tide_tensor **slot, const gift *p, int record) {
-    if (!p->at) return accumulate(ctx, slot, p->g, record);
-    tide_status st = accumulate_part(ctx, slot, p);
-    tide_release(p->g);
-    return st;
-}
 
 static tide_status same_form(tide_ctx *ctx, const tide_tensor *want, const tide_tensor *got,
                              tide_status st, const char *what) {
@@ -209,25 +99,9 @@ static tide_status same_form(tide_ctx *ctx, const tide_tensor *want, const tide_
         tide_shape_str(got->rank, got->shape, b, sizeof b));
 }
 
-/* What goes into .grad has no graph: a leaf would hold itself. Releases `g` where it fails. */
-static tide_status without_graph(tide_ctx *ctx, tide_tensor **g) {
-    tide_tensor *x = *g;
-    tide_status st = TIDE_OK;
-    if (x->node) {
-        st = tide_detach(ctx, x, g);
-        tide_release(x);
-    }
-    if (st != TIDE_OK) return st;
-    const int was = tide_grad_mode(ctx, 0);
-    st = tide_unshare(ctx, g);
-    ctx->grad_mode = was;
-    if (st != TIDE_OK) tide_release(*g);
-    return st;
-}
-
 static tide_status run_hooks(tide_ctx *ctx, tide_hook *h, int index, tide_tensor **g) {
     for (; h; h = h->next) {
-        if (h->index != index) continue;
+        if (h->index != index || h->ready) continue;
         tide_tensor *next = NULL;
         const int was = ctx->grad_mode;
         if (!ctx->call_hook)
@@ -257,49 +131,104 @@ static tide_status run_hooks(tide_ctx *ctx, tide_hook *h, int index, tide_tensor
     return TIDE_OK;
 }
 
-/* Takes the gradient's reference. */
-static tide_status leaf_gradient(tide_ctx *ctx, const sink *s, tide_tensor *leaf, gift p) {
-    tide_status st = TIDE_OK;
-    if (!s->wrt) { /* what is added, or is a part, is not kept */
-        if (!leaf->grad && !p.at) st = without_graph(ctx, &p.g);
-        return st == TIDE_OK ? add_gift(ctx, &leaf->grad, &p, 0) : st;
+/* -- leaves -- */
+
+static entry *entry_of(const tide_walk *w, const tide_tensor *leaf) {
+    return leaf->walk == w->id ? &w->leaves[leaf->entry] : NULL;
+}
+
+static tide_status make_entry(tide_ctx *ctx, tide_walk *w, tide_tensor *leaf, entry **out) {
+    *out = entry_of(w, leaf);
+    if (*out) return TIDE_OK;
+    if (w->nleaves == w->cap) {
+        int cap = w->cap ? w->cap * 2 : 16;
+        entry *more = realloc(w->leaves, (size_t)cap * sizeof *more);
+        if (!more) return tide_fail(ctx, TIDE_ENOMEM, "backward: not enough memory");
+        w->leaves = more;
+        w->cap = cap;
     }
-    for (int i = 0; i < s->n && st == TIDE_OK; i++)
-        if (s->wrt[i] == leaf) {
-            tide_retain(p.g);
-            st = add_gift(ctx, &s->out[i], &p, s->record);
-        }
+    *out = &w->leaves[w->nleaves];
+    **out = (entry){.leaf = tide_retain(leaf),
+                    .first = -1,
+                    .outer_walk = leaf->walk,
+                    .outer_entry = leaf->entry};
+    leaf->walk = w->id;
+    leaf->entry = w->nleaves++;
+    return TIDE_OK;
+}
+
+/* Takes the gradient's reference. */
+static tide_status leaf_gradient(tide_ctx *ctx, const tide_walk *w, tide_tensor *leaf,
+                                 tide_gift p) {
+    tide_status st = TIDE_OK;
+    if (!w->wrt) { /* what is added, or is a part, is not kept */
+        if (!leaf->grad && !p.at) st = tide_without_graph(ctx, &p.g);
+        return st == TIDE_OK ? tide_add_gift(ctx, &leaf->grad, &p, 0) : st;
+    }
+    const entry *e = entry_of(w, leaf);
+    for (int i = e ? e->first : -1; i >= 0 && st == TIDE_OK; i = w->same[i]) {
+        tide_retain(p.g);
+        st = tide_add_gift(ctx, &w->out[i], &p, w->record);
+    }
     tide_release(p.g);
     return st;
 }
 
-static tide_status leaf_with_hooks(tide_ctx *ctx, sink *s, tide_tensor *leaf, gift p) {
-    struct later **l = &s->later;
-    while (*l && (*l)->leaf != leaf) l = &(*l)->next;
-    if (!*l) {
-        *l = malloc(sizeof **l);
-        if (!*l) {
-            tide_release(p.g);
-            return tide_fail(ctx, TIDE_ENOMEM, "backward: not enough memory");
-        }
-        **l = (struct later){.leaf = tide_retain(leaf)};
+/* The gradient of a leaf with hooks waits until it is whole. */
+static tide_status give_leaf(tide_ctx *ctx, tide_walk *w, tide_tensor *leaf, tide_gift p) {
+    entry *e = leaf->hooks ? entry_of(w, leaf) : NULL;
+    return e && e->pending > 0 ? tide_add_gift(ctx, &e->g, &p, w->record)
+                               : leaf_gradient(ctx, w, leaf, p);
+}
+
+/* Calls the hooks that wait for the whole gradient where it lies. */
+static tide_status run_ready(tide_ctx *ctx, tide_walk *w, const entry *e) {
+    tide_tensor **slot = w->wrt ? &w->out[e->first] : &e->leaf->grad, *dense = NULL;
+    tide_status st = TIDE_OK;
+    int any = 0;
+    for (const tide_hook *h = e->leaf->hooks; h && st == TIDE_OK; h = h->next) {
+        if (!h->ready) continue;
+        any = 1;
+        st = tide_densify(ctx, *slot, &dense);
+        if (st == TIDE_OK) tide_release(*slot), *slot = dense;
+        if (st == TIDE_OK && w->wrt) st = tide_unshare(ctx, slot);
+        const int was = ctx->grad_mode;
+        if (st == TIDE_OK && !ctx->call_ready)
+            st = tide_fail(ctx, TIDE_EGRAD, "backward: the Lua state of a hook is closed");
+        if (st == TIDE_OK) st = ctx->call_ready(ctx, h->ref, e->leaf, *slot);
+        ctx->grad_mode = was;
+        if (!*slot) break; /* a hook took .grad away */
     }
-    return add_gift(ctx, &(*l)->g, &p, s->record);
+    for (int i = any && w->wrt ? w->same[e->first] : -1; i >= 0; i = w->same[i]) {
+        tide_release(w->out[i]);
+        w->out[i] = tide_retain(*slot);
+    }
+    return st;
 }
 
-static tide_status give_leaf(tide_ctx *ctx, sink *s, tide_tensor *leaf, gift p) {
-    return leaf->hooks ? leaf_with_hooks(ctx, s, leaf, p) : leaf_gradient(ctx, s, leaf, p);
+/* The last edge to a leaf with hooks has brought what it had. */
+static tide_status leaf_is_whole(tide_ctx *ctx, tide_walk *w, int at) {
+    tide_tensor *leaf = w->leaves[at].leaf, *g = w->leaves[at].g;
+    if (!g) return TIDE_OK;
+    w->leaves[at].g = NULL;
+    tide_status st = run_hooks(ctx, leaf->hooks, 0, &g);
+    if (st != TIDE_OK) {
+        tide_release(g);
+        return st;
+    }
+    TIDE_TRY(leaf_gradient(ctx, w, leaf, (tide_gift){.g = g}));
+    return w->wrt && w->leaves[at].first < 0 ? TIDE_OK : run_ready(ctx, w, &w->leaves[at]);
 }
 
-static tide_status end_leaves(tide_ctx *ctx, sink *s, tide_status st) {
-    while (s->later) {
-        struct later *l = s->later;
-        s->later = l->next;
-        if (st == TIDE_OK) st = run_hooks(ctx, l->leaf->hooks, 0, &l->g);
-        if (st == TIDE_OK) st = leaf_gradient(ctx, s, l->leaf, (gift){.g = l->g});
-        else tide_release(l->g);
-        tide_release(l->leaf);
-        free(l);
+/* Nodes from number `seq` on bring nothing more, whether they were visited or not. */
+static tide_status pass(tide_ctx *ctx, tide_walk *w, uint64_t seq, tide_status st) {
+    while (w->passed < w->norder && w->order[w->passed]->seq >= seq) {
+        const tide_node *n = w->order[w->passed++];
+        for (int i = 0; i < n->nin; i++) {
+            entry *e = n->in[i].leaf ? entry_of(w, n->in[i].leaf) : NULL;
+            if (e && e->pending > 0 && --e->pending == 0 && st == TIDE_OK)
+                st = leaf_is_whole(ctx, w, n->in[i].leaf->entry);
+        }
     }
     return st;
 }
@@ -312,22 +241,22 @@ static void drop_gradients(tide_node *n) {
 }
 
 /* Runs the node's rule and hands on what it gave. */
-static tide_status run_rule(tide_ctx *ctx, tide_node *n, sink *s) {
+static tide_status run_rule(tide_ctx *ctx, tide_node *n, tide_walk *w) {
     tide_tape t;
     tide_tensor *few[16] = {0};
-    tide_tape_begin(&t, ctx, n, s->record);
+    tide_tape_begin(&t, ctx, n, w->record);
     t.given = n->nin <= 16 ? few : calloc((size_t)n->nin, sizeof *t.given);
     if (!t.given)
         return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory for gradients", n->op->name);
     if (n->freed && n->op->saves) {
         tide_tape_released(&t);
-    } else if (n->op->grad && !(s->record && n->op->flags & TIDE_FIRST_ORDER)) {
+    } else if (n->op->grad && !(w->record && n->op->flags & TIDE_FIRST_ORDER)) {
         n->op->grad(&t, n);
     } else if (n->op->compose) {
         t.status = tide_compose_grad(&t, n);
     } else {
         t.status = tide_fail(ctx, TIDE_EGRAD,
-                             s->record ? "%s: has no second derivative" : "%s: has no gradient",
+                             w->record ? "%s: has no second derivative" : "%s: has no gradient",
                              n->op->name);
     }
     tide_status st = t.status;
@@ -335,12 +264,12 @@ static tide_status run_rule(tide_ctx *ctx, tide_node *n, sink *s) {
     drop_gradients(n);
     for (int i = 0; i < n->nin; i++) {
         tide_edge *e = &n->in[i];
-        gift p = {t.given[i], t.partial == i ? &t.part : NULL, &n->in_meta[i]};
+        tide_gift p = {t.given[i], t.partial == i ? &t.part : NULL, &n->in_meta[i]};
         if (!p.g) continue;
-        if (st == TIDE_OK && e->node) st = push(ctx, s, e->node);
+        if (st == TIDE_OK && e->node) st = push(ctx, w, e->node);
         if (st != TIDE_OK) tide_release(p.g);
-        else if (e->node) st = add_gift(ctx, &e->node->gout[e->index], &p, s->record);
-        else if (e->leaf) st = give_leaf(ctx, s, e->leaf, p);
+        else if (e->node) st = tide_add_gift(ctx, &e->node->gout[e->index], &p, w->record);
+        else if (e->leaf) st = give_leaf(ctx, w, e->leaf, p);
         else tide_release(p.g);
     }
     if (t.given != few) free(t.given);
@@ -354,123 +283,177 @@ static int newest_first(const void *a, const void *b) {
     return x->seq < y->seq ? 1 : -1;
 }
 
-static tide_status look(tide_ctx *ctx, sink *s, tide_node *root) {
+static tide_status collect(tide_ctx *ctx, tide_walk *w, tide_node *root) {
     const uint64_t id = ++ctx->walks;
     int cap = 0, sorted = 1;
-    for (int k = -1; k < s->norder; k++) {
-        const tide_node *n = k < 0 ? NULL : s->order[k];
+    for (int k = -1; k < w->norder; k++) {
+        const tide_node *n = k < 0 ? NULL : w->order[k];
         for (int i = 0; i < (n ? n->nin : 1); i++) {
             tide_node *next = n ? n->in[i].node : root;
-            if (!next || next->seen == id || next->seq < s->floor) continue;
-            if (s->norder == cap) {
+            if (!next || next->seen == id || next->seq < w->floor) continue;
+            if (w->norder == cap) {
                 cap = cap ? cap * 2 : 64;
-                tide_node **more = realloc(s->order, (size_t)cap * sizeof *more);
+                tide_node **more = realloc(w->order, (size_t)cap * sizeof *more);
                 if (!more) return tide_fail(ctx, TIDE_ENOMEM, "backward: not enough memory");
-                s->order = more;
+                w->order = more;
             }
             next->seen = id;
             next->refs++;
-            sorted &= !s->norder || s->order[s->norder - 1]->seq > next->seq;
-            s->order[s->norder++] = next;
+            sorted &= !w->norder || w->order[w->norder - 1]->seq > next->seq;
+            w->order[w->norder++] = next;
         }
     }
-    if (!sorted) qsort(s->order, (size_t)s->norder, sizeof *s->order, newest_first);
+    if (!sorted) qsort(w->order, (size_t)w->norder, sizeof *w->order, newest_first);
     return TIDE_OK;
 }
 
 /* Marks which edges lead to something asked for, so that rules compute nothing else. */
-static void mark(sink *s) {
-    for (int k = s->norder - 1; k >= 0; k--) { /* producers first */
-        tide_node *n = s->order[k];
+static void mark(tide_walk *w) {
+    for (int i = 0; i < w->n && w->inner; i++)
+        if (w->wrt[i]->node) w->wrt[i]->node->asked = w->id;
+    for (int k = w->norder - 1; k >= 0 && w->wrt; k--) { /* producers first */
+        tide_node *n = w->order[k];
         n->pruned = 1;
-        n->mark = 0;
-        for (int i = 0; i < s->n && s->inner; i++)
-            if (s->wrt[i]->node == n) n->mark = 1;
+        n->mark = n->asked == w->id;
         for (int i = 0; i < n->nin; i++) {
             tide_edge *e = &n->in[i];
-            e->wanted = e->node && e->node->seq >= s->floor ? e->node->mark : 0;
-            for (int j = 0; j < s->n && e->leaf && !e->wanted; j++)
-                e->wanted = s->wrt[j] == e->leaf;
+            const entry *of = e->leaf ? entry_of(w, e->leaf) : NULL;
+            e->wanted = e->node && e->node->seq >= w->floor ? e->node->mark : of && of->first >= 0;
             n->mark |= e->wanted;
         }
     }
 }
 
-static void unmark(sink *s) {
-    for (int k = 0; k < s->norder; k++) s->order[k]->pruned = 0;
+static void unmark(tide_walk *w) {
+    for (int k = 0; k < w->norder; k++) w->order[k]->pruned = 0;
+}
+
+/* How many edges lead to each leaf with hooks. */
+static tide_status count_edges(tide_ctx *ctx, tide_walk *w) {
+    for (int k = 0; k < w->norder; k++)
+        for (int i = 0; i < w->order[k]->nin; i++) {
+            tide_tensor *leaf = w->order[k]->in[i].leaf;
+            entry *e;
+            if (!leaf || !leaf->hooks) continue;
+            TIDE_TRY(make_entry(ctx, w, leaf, &e));
+            e->pending++;
+        }
+    return TIDE_OK;
 }
 
 /* Walks above a floor meet nodes of their own only; others borrow the marks of the walk outside. */
-static void enter(tide_ctx *ctx, sink *s) {
-    s->id = ++ctx->walks;
-    s->outer = ctx->walking;
-    for (sink *o = s->outer; o && !s->floor; o = o->outer) unmark(o);
-    ctx->walking = s;
+static tide_status begin(tide_ctx *ctx, tide_walk *w) {
+    w->id = ++ctx->walks;
+    w->outer = ctx->walking;
+    for (tide_walk *o = w->outer; o && !w->floor; o = o->outer) unmark(o);
+    ctx->walking = w;
+    w->same = malloc((size_t)(w->n + 1) * sizeof *w->same);
+    if (!w->same) return tide_fail(ctx, TIDE_ENOMEM, "backward: not enough memory");
+    for (int i = w->n - 1; i >= 0; i--) {
+        entry *e;
+        w->same[i] = -1;
+        if (w->wrt[i]->node) continue;
+        TIDE_TRY(make_entry(ctx, w, w->wrt[i], &e));
+        w->same[i] = e->first;
+        e->first = i;
+    }
+    return TIDE_OK;
 }
 
-static void leave(tide_ctx *ctx, sink *s) {
-    unmark(s);
-    for (int k = 0; k < s->norder; k++) tide_node_unref(ctx, s->order[k]);
-    free(s->order);
-    ctx->walking = s->outer;
-    if (!s->floor && s->outer) mark(s->outer);
+static void end(tide_ctx *ctx, tide_walk *w) {
+    unmark(w);
+    for (int k = 0; k < w->norder; k++) tide_node_unref(ctx, w->order[k]);
+    for (int k = 0; k < w->nleaves; k++) {
+        entry *e = &w->leaves[k];
+        e->leaf->walk = e->outer_walk;
+        e->leaf->entry = e->outer_entry;
+        tide_release(e->g);
+        tide_release(e->leaf);
+    }
+    free(w->order);
+    free(w->leaves);
+    free(w->same);
+    ctx->walking = w->outer;
+    if (!w->floor && w->outer) mark(w->outer);
 }
 
-static void visit(tide_ctx *ctx, sink *s, tide_node *n, tide_status *status) {
+static void visit(tide_ctx *ctx, tide_walk *w, tide_node *n, tide_status *status) {
     tide_status st = *status;
+    const uint64_t seq = n->seq;
     for (int i = 0; i < n->nout && st == TIDE_OK; i++)
         if (n->gout[i] && n->hooks) st = run_hooks(ctx, n->hooks, i, &n->gout[i]);
-    for (int i = 0; i < s->n && s->inner && st == TIDE_OK; i++)
-        if (s->wrt[i]->node == n && n->gout[s->wrt[i]->out_index])
-            st = accumulate(ctx, &s->out[i], tide_retain(n->gout[s->wrt[i]->out_index]), s->record);
+    for (int i = 0; i < w->n && n->asked == w->id && st == TIDE_OK; i++)
+        if (w->wrt[i]->node == n && n->gout[w->wrt[i]->out_index])
+            st = tide_accumulate(ctx, &w->out[i], tide_retain(n->gout[w->wrt[i]->out_index]),
+                                 w->record);
     int useful = !n->pruned;
     for (int i = 0; i < n->nin && !useful; i++) useful = n->in[i].wanted;
     if (st == TIDE_OK && useful) {
-        st = run_rule(ctx, n, s);
-        if (!s->retain) tide_node_clear_saved(n);
+        st = run_rule(ctx, n, w);
+        if (!w->retain) tide_node_clear_saved(n);
     }
     drop_gradients(n);
     n->walk = 0;
     tide_node_unref(ctx, n);
-    *status = st;
+    *status = pass(ctx, w, seq, st);
 }
 
-static tide_status walk(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, sink *s) {
-    tide_status st = TIDE_OK;
+/* The gradient that a walk begins with: the one given, or 1; new. */
+static tide_status first_gradient(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed,
+                                  tide_tensor **out) {
+    if (seed) {
+        TIDE_TRY(
+            same_form(ctx, loss, seed, TIDE_ESHAPE, "the incoming gradient has the wrong form"));
+        *out = tide_retain(seed);
+        return TIDE_OK;
+    }
+    tide_fill__attrs a = {.shape = {.n = loss->rank}, .value = 1, .dtype = loss->dtype};
+    for (int i = 0; i < loss->rank; i++) a.shape.v[i] = loss->shape[i];
+    return tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, out);
+}
+
+/* Takes g's reference. */
+static tide_status from_leaf(tide_ctx *ctx, tide_walk *w, tide_tensor *loss, tide_tensor *g) {
+    entry *e = NULL;
+    tide_status st = loss->hooks ? make_entry(ctx, w, loss, &e) : TIDE_OK;
+    if (st != TIDE_OK) {
+        tide_release(g);
+        return st;
+    }
+    if (e) e->pending = 1;
+    st = give_leaf(ctx, w, loss, (tide_gift){.g = g});
+    return e && st == TIDE_OK ? leaf_is_whole(ctx, w, loss->entry) : st;
+}
+
+/* Takes g's reference. */
+static tide_status from_node(tide_ctx *ctx, tide_walk *w, tide_tensor *loss, tide_tensor *g) {
+    const int hooks = ctx->leaf_hooks > 0 && !w->floor;
+    tide_status st = w->wrt || hooks ? collect(ctx, w, loss->node) : TIDE_OK;
+    if (st == TIDE_OK) mark(w);
+    if (st == TIDE_OK && hooks) st = count_edges(ctx, w);
+    if (st == TIDE_OK) st = push(ctx, w, loss->node);
+    if (st == TIDE_OK) loss->node->gout[loss->out_index] = g;
+    else tide_release(g);
+    while (w->top) visit(ctx, w, pop(w), &st);
+    return pass(ctx, w, 0, st);
+}
+
+static tide_status walk_from(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, tide_walk *w) {
     tide_tensor *g = NULL;
     tide_retain(loss);
-    for (int i = 0; i < s->n; i++) {
-        tide_retain(s->wrt[i]);
-        s->inner |= s->wrt[i]->node != NULL;
+    for (int i = 0; i < w->n; i++) {
+        tide_retain(w->wrt[i]);
+        w->inner |= w->wrt[i]->node != NULL;
     }
-    enter(ctx, s);
-    int was = tide_grad_mode(ctx, s->record);
-    if (seed) {
-        st = same_form(ctx, loss, seed, TIDE_ESHAPE, "the incoming gradient has the wrong form");
-        if (st == TIDE_OK) g = tide_retain(seed);
-    } else {
-        tide_fill__attrs a = {.shape = {.n = loss->rank}, .value = 1, .dtype = loss->dtype};
-        for (int i = 0; i < loss->rank; i++) a.shape.v[i] = loss->shape[i];
-        st = tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, &g);
-    }
-    if (st == TIDE_OK && !loss->node) {
-        st = give_leaf(ctx, s, loss, (gift){.g = g});
-    } else {
-        if (st == TIDE_OK && s->wrt) {
-            st = look(ctx, s, loss->node);
-            if (st == TIDE_OK) mark(s);
-        }
-        if (st == TIDE_OK) st = push(ctx, s, loss->node);
-        if (st == TIDE_OK) loss->node->gout[loss->out_index] = g;
-        else tide_release(g);
-        while (s->top) visit(ctx, s, pop(s), &st);
-    }
-    st = end_leaves(ctx, s, st);
-    for (int i = 0; i < s->n && !s->floor && st == TIDE_OK; i++)
-        if (s->out[i]) st = tide_unshare(ctx, &s->out[i]);
+    tide_status st = begin(ctx, w);
+    int was = tide_grad_mode(ctx, w->record);
+    if (st == TIDE_OK) st = first_gradient(ctx, loss, seed, &g);
+    if (st == TIDE_OK) st = loss->node ? from_node(ctx, w, loss, g) : from_leaf(ctx, w, loss, g);
+    for (int i = 0; i < w->n && !w->floor && st == TIDE_OK; i++)
+        if (w->out[i]) st = tide_unshare(ctx, &w->out[i]);
     ctx->grad_mode = was;
-    leave(ctx, s);
-    for (int i = 0; i < s->n; i++) tide_release(s->wrt[i]);
+    end(ctx, w);
+    for (int i = 0; i < w->n; i++) tide_release(w->wrt[i]);
     tide_release(loss);
     return st;
 }
@@ -486,7 +469,7 @@ tide_status tide_backward(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, i
                          "backward: needs one number to start from (expected a tensor of 1 "
                          "element, got %s); reduce it, or pass the gradient",
                          tide_shape_str(loss->rank, loss->shape, shape, sizeof shape));
-    return walk(ctx, loss, seed, &(sink){.retain = retain_graph});
+    return walk_from(ctx, loss, seed, &(tide_walk){.retain = retain_graph});
 }
 
 static tide_status grad_above(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, int n,
@@ -502,13 +485,13 @@ static tide_status grad_above(tide_ctx *ctx, tide_tensor *loss, tide_tensor *see
             ctx, TIDE_EGRAD,
             "grad: needs one number to start from (expected a tensor of 1 element, got %s)",
             tide_shape_str(loss->rank, loss->shape, shape, sizeof shape));
-    tide_status st = walk(ctx, loss, seed,
-                          &(sink){.n = n,
-                                  .wrt = wrt,
-                                  .out = out,
-                                  .record = create_graph,
-                                  .retain = retain_graph || create_graph,
-                                  .floor = floor});
+    tide_status st = walk_from(ctx, loss, seed,
+                               &(tide_walk){.n = n,
+                                            .wrt = wrt,
+                                            .out = out,
+                                            .record = create_graph,
+                                            .retain = retain_graph || create_graph,
+                                            .floor = floor});
     if (st != TIDE_OK)
         for (int i = 0; i < n; i++) {
             tide_release(out[i]);
@@ -553,7 +536,7 @@ tide_status tide_compose_grad(tide_tape *t, tide_node *n) {
         st = grad_above(ctx, out[k], n->gout[k], nwrt, wrt, t->record, 1, floor, g);
         for (int i = 0; i < nwrt; i++)
             if (st != TIDE_OK) tide_release(g[i]);
-            else if (g[i]) st = accumulate(ctx, &got[i], g[i], t->record);
+            else if (g[i]) st = tide_accumulate(ctx, &got[i], g[i], t->record);
     }
     for (int i = 0; i < nwrt; i++) {
         if (st == TIDE_OK && got[i]) tide_t_give(t, index[i], got[i]);

@@ -59,6 +59,25 @@ static tide_status call_hook(tide_ctx *ctx, void *ref, tide_tensor *grad, tide_t
 }
 
 typedef struct {
+    int ref;
+    tide_tensor *leaf, *grad;
+} ready_call;
+
+static int ready_body(lua_State *L) {
+    ready_call *c = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->ref);
+    tideL_new(L)->t = tide_retain(c->leaf);
+    tideL_new(L)->t = tide_retain(c->grad);
+    lua_call(L, 2, 0);
+    return 0;
+}
+
+static tide_status call_ready(tide_ctx *ctx, void *ref, tide_tensor *leaf, tide_tensor *grad) {
+    return protected(ctx, ready_body,
+                     &(ready_call){.ref = (int)(intptr_t)ref, .leaf = leaf, .grad = grad});
+}
+
+typedef struct {
     tide_tape *tape;
     int ref, nout, nin;
     tide_status status;
@@ -245,20 +264,26 @@ static int set_grad_mode(lua_State *L) {
     return 1;
 }
 
+/* x:register_hook(f): f(gradient) may return another. x:register_post_accumulate_grad_hook(f):
+ * f(x, gradient) once per walk, when the gradient of the leaf is whole and in its place. upvalues:
+ * the method's name, whether the second */
 static int register_hook(lua_State *L) {
-    tideL_checktensor(L, 1, "register_hook");
+    const char *where = lua_tostring(L, lua_upvalueindex(1));
+    const int ready = lua_toboolean(L, lua_upvalueindex(2));
+    tideL_checktensor(L, 1, where);
     if (!lua_isfunction(L, 2))
-        tideL_error(L, "register_hook", "expected a function of the gradient (got %s)",
-                    tideL_typename(L, 2));
+        tideL_error(L, where, "expected a function of the gradient (got %s)", tideL_typename(L, 2));
     lua_settop(L, 2);
     int ref = luaL_ref(L, LUA_REGISTRYINDEX);
     tideL_handle *h = tideL_tohandle(L, 1);
-    if (!h->t || !tide_needs_grad(h->t)) {
+    if (!h->t || !tide_needs_grad(h->t) || (ready && h->t->node)) {
         luaL_unref(L, LUA_REGISTRYINDEX, ref);
-        tideL_error(L, "register_hook",
-                    h->t ? "the tensor does not require a gradient" : "the tensor was released");
+        tideL_error(L, where,
+                    !h->t                        ? "the tensor was released"
+                        : !tide_needs_grad(h->t) ? "the tensor does not require a gradient"
+                                                 : "the tensor is no leaf; use register_hook");
     }
-    tideL_try(L, h->t->ctx, tide_add_hook(h->t->ctx, h->t, (void *)(intptr_t)ref));
+    tideL_try(L, h->t->ctx, tide_add_hook(h->t->ctx, h->t, (void *)(intptr_t)ref, ready));
     return 0;
 }
 
@@ -316,6 +341,7 @@ void tideL_open_grad(lua_State *L) {
     ctx->lua = lua_tothread(L, -1);
     lua_pop(L, 1);
     ctx->call_hook = call_hook;
+    ctx->call_ready = call_ready;
     ctx->call_custom = call_custom;
     ctx->free_ref = free_ref;
     ctx->where = where;
@@ -328,8 +354,13 @@ void tideL_open_grad(lua_State *L) {
     lua_pushboolean(L, 1), lua_pushcclosure(L, with_mode, 1), lua_setfield(L, -2, "enable_grad");
     lua_getfield(L, -1, "Tensor");
     lua_getfield(L, -1, "methods");
-    static const luaL_Reg methods[] = {
-        {"backward", backward}, {"register_hook", register_hook}, {NULL, NULL}};
-    luaL_setfuncs(L, methods, 0);
+    lua_pushcfunction(L, backward), lua_setfield(L, -2, "backward");
+    static const char *const hooks[] = {"register_hook", "register_post_accumulate_grad_hook"};
+    for (int i = 0; i < 2; i++) {
+        lua_pushstring(L, hooks[i]);
+        lua_pushboolean(L, i);
+        lua_pushcclosure(L, register_hook, 2);
+        lua_setfield(L, -2, hooks[i]);
+    }
     lua_pop(L, 2);
 }

@@ -2,6 +2,7 @@
  * parts. */
 #include "helpers.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Elements [start, start + size) of one axis: a view. */
@@ -40,16 +41,15 @@ static void stack_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
                           tide_tensor **out) {
     const tide_stack_attrs *a = attrs;
     int64_t axis = a->axis;
-    enum { BATCH = 256 }; /* joined batch by batch, so that no list of unbounded length is needed */
-    tide_tensor *some[BATCH], *joined = NULL;
-    for (int k = 0; k < nin;) {
-        int n = 0;
-        if (joined) some[n++] = joined;
-        for (; n < BATCH && k < nin; n++, k++)
-            some[n] = tide_t(t, OP(expand_dims, .axis = {.n = 1, .v = {axis}}), in[k]);
-        if (tide_t_failed(t)) return;
-        tide_tn(t, OP(concatenate, .axis = axis), n, some, &joined);
+    tide_tensor *joined = NULL, **wide = malloc((size_t)nin * sizeof *wide);
+    if (!wide) {
+        tide_t_fail(t, tide_fail(tide_t_ctx(t), TIDE_ENOMEM, "stack: not enough memory"));
+        return;
     }
+    for (int k = 0; k < nin && !tide_t_failed(t); k++)
+        wide[k] = tide_t(t, OP(expand_dims, .axis = {.n = 1, .v = {axis}}), in[k]);
+    if (!tide_t_failed(t)) tide_tn(t, OP(concatenate, .axis = axis), nin, wide, &joined);
+    free(wide);
     out[0] = joined;
 }
 TIDE_DESCRIBE(stack, .infer = stack_infer, .compose = stack_compose);

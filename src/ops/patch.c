@@ -4,6 +4,7 @@
  * other's transpose. */
 #include "helpers.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct {
@@ -101,16 +102,17 @@ static void unfold_compose(tide_tape *t, const void *attrs, int nin, tide_tensor
     patches p = unfold_patches(attrs, x);
     if (p.pad[0] || p.pad[1])
         x = tide_t(t, OP(index_put_, INNER(p)), zeros(t, x->dtype, 4, PADDED(p)), x);
-    enum { BATCH = 256 }; /* joined batch by batch, so that no list of unbounded length is needed */
-    tide_tensor *some[BATCH], *all = NULL;
     const int64_t taps = p.k[0] * p.k[1], one[5] = {p.n, p.c, 1, p.out[0], p.out[1]};
-    for (int64_t q = 0; q < taps && !tide_t_failed(t);) {
-        int n = 0;
-        if (all) some[n++] = all;
-        for (; n < BATCH && q < taps && !tide_t_failed(t); n++, q++)
-            some[n] = shaped(t, tide_t(t, OP(index_, PART(p, q / p.k[1], q % p.k[1])), x), 5, one);
-        tide_tn(t, OP(concatenate, .axis = 2), n, some, &all);
+    tide_tensor *all = NULL, **part = malloc((size_t)taps * sizeof *part);
+    if (!part || taps > INT32_MAX) {
+        free(part);
+        tide_t_fail(t, tide_fail(tide_t_ctx(t), TIDE_ENOMEM, "unfold: not enough memory"));
+        return;
     }
+    for (int64_t q = 0; q < taps && !tide_t_failed(t); q++)
+        part[q] = shaped(t, tide_t(t, OP(index_, PART(p, q / p.k[1], q % p.k[1])), x), 5, one);
+    if (!tide_t_failed(t)) tide_tn(t, OP(concatenate, .axis = 2), (int)taps, part, &all);
+    free(part);
     if (tide_t_failed(t)) return;
     out[0] = shaped(t, all, 3, (int64_t[]){p.n, p.c * taps, p.out[0] * p.out[1]});
 }
