@@ -103,9 +103,9 @@ static void unfold_compose(tide_tape *t, const void *attrs, int nin, tide_tensor
     if (p.pad[0] || p.pad[1])
         x = tide_t(t, OP(index_put_, INNER(p)), zeros(t, x->dtype, 4, PADDED(p)), x);
     const int64_t taps = p.k[0] * p.k[1], one[5] = {p.n, p.c, 1, p.out[0], p.out[1]};
-    tide_tensor *all = NULL, **part = malloc((size_t)taps * sizeof *part);
-    if (!part || taps > INT32_MAX) {
-        free(part);
+    tide_tensor *all = NULL, **part = NULL;
+    if (taps <= INT32_MAX) part = malloc((size_t)taps * sizeof *part);
+    if (!part) {
         tide_t_fail(t, tide_fail(tide_t_ctx(t), TIDE_ENOMEM, "unfold: not enough memory"));
         return;
     }
