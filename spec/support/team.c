@@ -16,7 +16,7 @@ static void before_entry(void) {
 #include <sys/wait.h>
 
 static volatile int cancel;
-_Thread_local int tide_may_stop;
+_Thread_local int tide_may_stop, tide_signals_held;
 static tide_host house = {.cancel = &cancel,
                           .threads = tide_team_threads,
                           .parallel = tide_team_parallel,
