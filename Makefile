@@ -134,7 +134,7 @@ H5_SRC     := $(wildcard src/hdf5/*.c)
 H5_OBJ     := $(H5_SRC:%.c=$(BUILD)/%.o)
 HDF5       := $(if $(and $(strip $(H5_LIBS)),$(H5_SRC)),$(BUILD)/lib/tide/tide-hdf5)
 
-.PHONY: all hard sanitize-core deps demo test bench pictures lint sanitize valgrind fuzz coverage levels counts install rock env help clean specs format format-check kernels-alone FORCE
+.PHONY: all hard sanitize-core deps demo test bench pictures lint sanitize valgrind fuzz engines coverage levels counts install rock env help clean specs format format-check kernels-alone FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -336,6 +336,13 @@ fuzz:
 	    failed="$$failed $$f"; done; \
 	[ -z "$$failed" ] || { echo "make fuzz: not as it should be:$$failed" >&2; exit 1; }
 
+# Random shapes by every engine against double precision, at every set of instructions that this machine has: SECONDS in
+# all. What fails is printed as the command that shows it again.
+engines:
+	@+$(MAKE) --no-print-directory all
+	@$(BUILD)/tide spec/fuzz/engines.lua --sweep --seconds $(SECONDS) --seed $(SEED)
+SEED ?= 1
+
 # Lines and branches of C by gcov, those of Lua by a hook that every Lua state of the run gets; the table and the largest regions
 # that nothing reached are in build/cov/coverage.txt.
 coverage:
@@ -418,6 +425,7 @@ help:
 	@echo "make hard            the specs of the core in the hostile build (poisoned memory, failing allocations)"
 	@echo "make valgrind        the specs of the core under valgrind (SPECS=)"
 	@echo "make fuzz            every fuzzer under the sanitizers (SECONDS=60 each)"
+	@echo "make engines         random shapes by every engine at every set of instructions (SECONDS=60 in all, SEED=1)"
 	@echo "make coverage        lines and branches that the specs reach, C and Lua (SPECS=)"
 	@echo "make levels          the case rows of every op at each CPU level of this machine"
 	@echo "make counts          ops, case rows, specs"

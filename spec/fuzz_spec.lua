@@ -1,6 +1,8 @@
--- The argument fuzzer, briefly: `make fuzz` runs it for long and under the sanitizers.
+-- The fuzzers of Lua programs, briefly: `make fuzz` runs them for long and under the sanitizers,
+-- `make engines` the second one at every set of instructions.
 local core = require "tide.core"
 local fuzz = require "spec.fuzz.arguments"
+local shapes = require "spec.fuzz.engines"
 
 describe("functions called with arguments that nobody should give", function()
   it("answer with a value or a clear error, and keep their state", function()
@@ -26,5 +28,14 @@ describe("functions called with arguments that nobody should give", function()
         assert.is_true(called["ops." .. op], op)
       end
     end
+  end)
+end)
+
+describe("random shapes", function()
+  it("have the same values and gradients from every engine, at every call", function()
+    local compared, complaints, refused = shapes.run { cases = 60, seed = 5 }
+    assert.equal("", table.concat(complaints, "\n"))
+    assert.equal(60, compared)
+    assert.equal(0, refused)
   end)
 end)
