@@ -208,6 +208,23 @@ describe("1x1 convolutions with strides and few channels", function()
   end
 end)
 
+describe("strides whose product is beyond 64 bits", function()
+  it("reach the first position alone", function()
+    local most = (1 << 31) - 1
+    local x, k = numbers({ 1, 2, 3, 2, 1 }, 1), numbers({ 1, 1, 1, 1, 2 }, 2)
+    for _, names in ipairs { "plain", all } do
+      core.engines(names)
+      local got = everything(function(p, q)
+        return ops.conv(p, q, { strides = { most, most, most } })
+      end, { x, k })
+      core.engines(all)
+      expect.close(got[1], { { { { { x[{ 1, 1, 1, 1, 1 }] * k[{ 1, 1, 1, 1, 1 }],
+        x[{ 1, 1, 1, 1, 1 }] * k[{ 1, 1, 1, 1, 2 }] } } } } })
+      assert.are.equal(1, ops.count_nonzero(got[2]))
+    end
+  end)
+end)
+
 describe("short rows", function()
   for _, n in ipairs { 1, 3, 31, 33 } do
     it(("get bias and activation, and give sums: %d elements"):format(n), function()

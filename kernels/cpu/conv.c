@@ -325,7 +325,7 @@ static tide_status full_grad_x(tide_kcall *c, const tide_geometry *g, const REAL
                                REAL *dx) {
     int64_t cg = g->c / g->groups, fg = g->f / g->groups, most = volume(g->k) * fg,
             all = g->n * volume(g->in);
-    int single = volume(g->stride) == 1;
+    int single = g->stride[0] == 1 && g->stride[1] == 1 && g->stride[2] == 1;
     int64_t tile = tile_rows(all, most);
     REAL *cols =
         tide_scratch(c->dev, (size_t)(tile * most + most * cg + tile * cg + 1) * sizeof(REAL));
