@@ -44,8 +44,10 @@ enum {
     NUMBER_BIT = 23
 };
 enum {
-    SPIN_NS = 100000, /* for which a worker looks out for the next region */
-    WAIT_NS = 5000,   /* and a caller for the last chunks */
+    SPIN_NS = 100000,   /* for which a worker looks out for the next region */
+    WAIT_NS = 5000,     /* and a caller for the last chunks */
+    PLACE_NS = 1000000, /* at least, between two changes of where workers may run */
+    LARGE = 16,         /* threads of a team in which one that is ill placed costs little */
 };
 
 static struct {
@@ -53,14 +55,17 @@ static struct {
     _Alignas(64) _Atomic int taken; /* by a caller */
     _Atomic int size, started; /* threads wanted (0: not known yet); workers there are, plus 1 */
     _Atomic int64_t regions;
-    _Atomic int spinning; /* is there a core for each thread? */
-    _Atomic int kept;     /* workers of higher slots end */
+    _Atomic int cores; /* that the threads may run on, when their number was set */
+    _Atomic int kept;  /* workers of higher slots end */
     /* behind the gate */
     void (*fn)(void *);
     void *data;
     int threads;
     uint32_t number;
-} team = {.started = 1, .kept = MOST};
+    /* the caller's: its core, as workers' masks leave it out, and since when */
+    int core;
+    int64_t placed;
+} team = {.started = 1, .kept = MOST, .core = -1};
 
 /* The threads of the team by slot: chunks taken of its share, and whether it sleeps. */
 static struct {
@@ -143,8 +148,7 @@ static uint32_t await_region(int slot, uint32_t seen) {
         pause_a_little();
         const int64_t t = now();
         if (!since) since = t;
-        if (t - since < SPIN_NS && atomic_load_explicit(&team.spinning, memory_order_relaxed))
-            continue;
+        if (t - since < SPIN_NS && team.size <= team.cores) continue;
         /* The caller opens the gate, then looks who sleeps: one of both sees the other. */
         atomic_store(&member[slot].asleep, 1);
         if (!wanted(atomic_load(&team.gate), slot, seen) && slot < team.kept)
@@ -255,7 +259,7 @@ static int size_at_first(void) {
 }
 
 static void set_size(int n) {
-    team.spinning = n <= cores();
+    team.cores = cores();
     team.size = n;
 }
 
@@ -277,7 +281,23 @@ int64_t tide_team_regions(void) { return team.regions; }
 
 /* -- regions -- */
 
+/* A team that wants every core keeps its workers off the caller's: on a busy machine the system
+ * would let them wait there, behind the one whom they are to help. */
+static void place(int threads) {
+    const int core = sched_getcpu();
+    if (core == team.core || core < 0 || threads > LARGE || threads < team.cores) return;
+    const int64_t t = now();
+    cpu_set_t set;
+    if (t - team.placed < PLACE_NS || sched_getaffinity(0, sizeof set, &set) != 0) return;
+    team.placed = t;
+    CPU_CLR(core, &set);
+    if (!CPU_COUNT(&set)) return;
+    for (int i = 1; i < threads; i++) pthread_setaffinity_np(member[i].thread, sizeof set, &set);
+    team.core = core;
+}
+
 static void together(void (*fn)(void *), void *data, int threads) {
+    place(threads);
     team.fn = fn, team.data = data, team.threads = threads;
     for (int i = 0; i < threads; i++)
         atomic_store_explicit(&member[i].taken, 0, memory_order_relaxed);

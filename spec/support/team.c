@@ -82,6 +82,19 @@ int main(void) {
     }
     if (!fine || !all_once(500)) return 1;
     held = 0;
+    /* a team of all cores leaves the caller's core to it */
+    const int all = cores();
+    if (all > 1 && all <= LARGE) {
+        tide_team_resize(all);
+        team.core = -1, team.placed = 0;
+        if (!all_once(50)) return 1;
+        for (int i = 1; i < all; i++) {
+            cpu_set_t set;
+            pthread_getaffinity_np(member[i].thread, sizeof set, &set);
+            if (team.core < 0 || CPU_ISSET(team.core, &set)) return printf("placed\n"), 1;
+        }
+        tide_team_resize(3);
+    }
     /* two callers */
     int results[3] = {0};
     pthread_t t[2];
