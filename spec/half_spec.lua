@@ -3,6 +3,7 @@
 -- bfloat16 has 8 bits and float32's range.
 local expect = require "spec.support.expect"
 local tide = require "tide"
+local core = require "tide.core"
 local ops = tide.ops
 
 local halves = { "float16", "bfloat16" }
@@ -176,6 +177,44 @@ describe("the linear layer in half precision", function()
       local y = ops.linear(x, w)
       assert.is_true(tide.memory().live_bytes - before < 512 * 512 * 2 + 4096)
       assert.equal(d, y.dtype)
+    end
+  end)
+end)
+
+describe("a convolution in half precision", function()
+  it("widens its kernel once per version, where no gradient passes", function()
+    local function run(d)
+      local x = ops.reshape(ops.mod(ops.arange(576), 5):cast(d), { 1, 6, 6, 16 })
+      local w = ops.reshape(ops.mod(ops.arange(2304), 7):cast(d), { 3, 3, 16, 16 })
+      local function right(kernel) -- sums of small whole numbers: float32's are exact
+        local want = ops.conv(x:cast "float32", kernel:cast "float32"):cast(d)
+        expect.close(ops.conv(x, kernel), want, 0, 0)
+      end
+      right(w)
+      local reorders = core.engine_stats().weight_reorders
+      for _ = 1, 3 do
+        ops.conv(x, w)
+      end
+      assert.equal(reorders, core.engine_stats().weight_reorders)
+      right(w)
+      right(w:transpose { 2, 1, 3, 4 })
+      right(w)
+      w:multiply_(2)
+      right(w)
+      local leaf = tide.tensor(w, { requires_grad = true })
+      ops.conv(x, leaf):sum():backward()
+      assert.equal(d, leaf.grad.dtype)
+      tide.no_grad(function()
+        right(leaf)
+      end)
+    end
+    for _, d in ipairs(halves) do
+      collectgarbage()
+      local before = tide.memory().live_bytes
+      run(d)
+      collectgarbage()
+      collectgarbage()
+      assert.equal(before, tide.memory().live_bytes)
     end
   end)
 end)

@@ -59,6 +59,8 @@ struct tide_storage {
     size_t bytes;         /* size of the block asked for */
     uint64_t id, version; /* id is never reused; version counts writes in place */
     uint64_t taken;       /* its version when a tensor on it last took over a recorded value */
+    tide_tensor *wide;    /* a weight in half as float32, kept for ops that re-lay it; else NULL */
+    uint64_t wide_of;     /* its version that `wide` was made of */
     tide_lag *lag; /* rows that have steps to make before they are read: see lag.c; NULL: none */
 };
 

@@ -71,6 +71,29 @@ static tide_status cast_to(tide_ctx *ctx, tide_tensor *x, int dtype, tide_tensor
     return tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = dtype}, 1, &x, out);
 }
 
+/* The float32 form of a weight in half. Where no gradient passes it is kept with the weight until
+ * that changes: engines then find what they have re-laid, call after call. While gradients pass,
+ * the weight is about to change, and nothing is kept. */
+static tide_status widen_weight(tide_ctx *ctx, tide_tensor *x, tide_tensor **out) {
+    tide_storage *s = x->storage;
+    const tide_tensor *w = s->wide;
+    const int keeps =
+        !(ctx->grad_mode && tide_needs_grad(x)) && !x->offset && tide_is_contiguous(x);
+    int same = w && keeps && s->wide_of == s->version && w->rank == x->rank;
+    for (int i = 0; i < x->rank && same; i++) same = w->shape[i] == x->shape[i];
+    if (same) {
+        *out = tide_retain(s->wide);
+        return TIDE_OK;
+    }
+    tide_release(s->wide);
+    s->wide = NULL;
+    TIDE_TRY(cast_to(ctx, x, TIDE_F32, out));
+    if (!keeps) return TIDE_OK;
+    s->wide = tide_retain(*out);
+    s->wide_of = s->version;
+    return TIDE_OK;
+}
+
 static int is_half(int dtype) { return dtype == TIDE_F16 || dtype == TIDE_BF16; }
 
 static tide_status two_floats(tide_ctx *ctx, const tide_op *op, int a, int b) {
@@ -287,7 +310,9 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
         if (widen && is_half(in[n]->dtype)) to = TIDE_F32;
         tide_tensor *next = NULL;
         if (to >= 0 && in[n]->dtype != to) {
-            st = cast_to(ctx, use[n], to, &next);
+            st = is_half(in[n]->dtype) && n < op->nin && op->relays >> n & 1
+                ? widen_weight(ctx, use[n], &next)
+                : cast_to(ctx, use[n], to, &next);
             tide_release(use[n]);
             use[n] = next;
         }

@@ -78,6 +78,8 @@ struct tide_op {
     int nargs, nin, nout, lists;   /* nin: single inputs, lists: number of INS */
     size_t attrs_size;
     unsigned flags, saves;
+    unsigned
+        relays; /* bit i: engines re-lay input i and keep the result by its storage and version */
     unsigned whole; /* bit i: input i holds positions or ids; numbers written out there are int64 */
     tide_status (*infer)(tide_call *); /* reads shapes, dtypes and attributes, never elements */
     void (*grad)(tide_tape *, const tide_node *);

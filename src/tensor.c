@@ -166,6 +166,7 @@ tide_tensor *tide_retain(tide_tensor *t) {
 static void storage_release(tide_ctx *ctx, tide_storage *s) {
     if (--s->refs > 0) return;
     if (s->lag) tide_lag_end(s->lag);
+    tide_release(s->wide);
     tide_mem_free(s->dev, s->data, s->bytes);
     header_free(&ctx->storage_headers, s);
 }

@@ -187,7 +187,7 @@ static double conv_flops(const tide_kcall *k) { /* of y: 2 taps C/groups each */
         (double)w->shape[w->rank - 1];
 }
 
-TIDE_DESCRIBE(conv, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE,
+TIDE_DESCRIBE(conv, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE, .relays = TIDE_SAVE_IN(1),
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(0),
               .infer = conv_infer, .grad = conv_grad, .flops = conv_flops);
 
@@ -238,6 +238,7 @@ static double conv_grad_x_flops(const tide_kcall *k) {
 }
 
 TIDE_DESCRIBE(conv_grad_x, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_INTERNAL,
+              .relays = TIDE_SAVE_IN(1),
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(0),
               .infer = conv_grad_x_infer, .grad = conv_grad_x_grad, .flops = conv_grad_x_flops);
 
