@@ -726,6 +726,35 @@ describe("gradients of parts", function()
     expect.close(tide.grad(g:sum(), { v })[1], { 10, 10 }, 0, 0)
   end)
 
+  it("and results joined of parts are written once", function()
+    local function bytes(f)
+      core.profile_start()
+      f():sum():backward()
+      local n = 0
+      for _, row in ipairs(core.profile_stop()) do
+        n = n + row.bytes
+      end
+      return n
+    end
+    local function stack(n)
+      local list = {}
+      for i = 1, n do
+        list[i] = tide.ones({ 8 }, { requires_grad = true })
+      end
+      return function()
+        return ops.stack(list)
+      end
+    end
+    local function fold(taps)
+      local x = tide.ones({ 1, taps, 40 * 40 }, { requires_grad = true })
+      return function()
+        return ops.fold(x, { output_size = { 40, 39 + taps }, kernel_size = { 1, taps } })
+      end
+    end
+    assert.is_true(bytes(stack(2048)) < 10 * bytes(stack(256)))
+    assert.is_true(bytes(fold(32)) < 10 * bytes(fold(4)))
+  end)
+
   it("cost what the parts cost", function()
     local function bytes(steps, f)
       local x = tide.ones({ 2, steps, 8 }, { requires_grad = true })

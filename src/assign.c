@@ -157,6 +157,38 @@ tide_status tide_assign_part(tide_ctx *ctx, tide_tensor *t, const tide_index__at
     return st;
 }
 
+static void add_part_grad(tide_tape *t, const tide_node *n) {
+    tide_t_give(t, 0, tide_t_dy(t, 0));
+    if (tide_t_needs(t, 1)) tide_t_give(t, 1, tide_t(t, TIDE_OP_index_, n->attrs, tide_t_dy(t, 0)));
+}
+
+/* The op of nodes of tide_add_part. */
+static const tide_op add_part_op = {.name = "add_part",
+                                    .doc = "",
+                                    .id = -1,
+                                    .nin = 2,
+                                    .nout = 1,
+                                    .grad = add_part_grad,
+                                    .attrs_size = sizeof(tide_index__attrs),
+                                    .flags = TIDE_INTERNAL};
+
+tide_status tide_add_part(tide_ctx *ctx, tide_tensor *t, const tide_index__attrs *part,
+                          tide_tensor *v) {
+    tide_tensor *view = NULL, *pair[2];
+    tide_node *before = t->node;
+    const int was = tide_grad_mode(ctx, 0);
+    tide_status st = tide_apply(ctx, &tide_op_index_, part, 1, &t, &view);
+    pair[0] = view, pair[1] = v;
+    if (st == TIDE_OK) st = tide_run_into(ctx, &tide_op_add, &(tide_add_attrs){0}, 2, pair, view);
+    tide_grad_mode(ctx, was);
+    tide_release(view);
+    if (st != TIDE_OK || !was || (!before && !tide_needs_grad(v))) return st;
+    pair[0] = t;
+    st = tide_record(ctx, &add_part_op, part, 2, 0, pair, &t);
+    if (before && t->node != before) tide_node_unref(ctx, before);
+    return st;
+}
+
 tide_status tide_set_grad(tide_ctx *ctx, tide_tensor *t, tide_tensor *g) {
     tide_tensor *plain = NULL;
     char a[160], b[160];

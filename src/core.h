@@ -171,9 +171,9 @@ tide_status tide_view(tide_ctx *, tide_tensor *base, int rank, const int64_t *sh
                       const int64_t *stride, int64_t offset,
                       tide_tensor **out); /* new; offset counts elements of the storage */
 tide_status tide_detach(tide_ctx *, tide_tensor *, tide_tensor **out); /* a new view without node */
+/* Retains both; NULL: no memory. */
 tide_tensor *tide_sparse_new(tide_ctx *, int rank, const int64_t *shape, tide_tensor *ids,
                              tide_tensor *values);
-/* retains both; NULL: no memory */
 tide_status tide_densify(tide_ctx *, tide_tensor *,
                          tide_tensor **out); /* new; the same tensor if dense */
 tide_meta tide_meta_of(const tide_tensor *);
@@ -224,6 +224,9 @@ tide_status tide_old_view(tide_ctx *, const char *what); /* fails: tide_is_old_v
 tide_status tide_assign(tide_ctx *, tide_tensor *t, tide_tensor *v, const char *what);
 tide_status tide_assign_part(tide_ctx *, tide_tensor *t, const tide_index__attrs *, tide_tensor *v,
                              const char *what);
+/* The part of t += v, in place and recorded. For a tensor that a composition makes and no view of
+ * which exists; v has its dtype and the shape of the part. */
+tide_status tide_add_part(tide_ctx *, tide_tensor *t, const tide_index__attrs *, tide_tensor *v);
 tide_status tide_set_grad(tide_ctx *, tide_tensor *, tide_tensor *g);      /* .grad; NULL: none */
 tide_status tide_dense_grad(tide_ctx *, tide_tensor *, tide_tensor **out); /* .grad; new */
 tide_status tide_require_grad(tide_ctx *, tide_tensor *, int on, const char *what);

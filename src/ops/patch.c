@@ -158,9 +158,10 @@ static void fold_compose(tide_tape *t, const void *attrs, int nin, tide_tensor *
                                      .size = {.n = 5, .v = {p.n, p.c, 1, p.out[0], p.out[1]}},
                                      .step = {.n = 5, .v = {1, 1, 1, 1, 1}}, .drop = 4),
                                   cols);
-        tide_tensor *sum =
-            tide_t(t, OP(add, 0), tide_t(t, OP(index_, PART(p, q / p.k[1], q % p.k[1])), all), tap);
-        all = tide_t(t, OP(index_put_, PART(p, q / p.k[1], q % p.k[1])), all, sum);
+        if (tide_t_failed(t)) return;
+        const tide_index__attrs part = {PART(p, q / p.k[1], q % p.k[1])};
+        tide_status st = tide_add_part(tide_t_ctx(t), all, &part, tap);
+        if (st != TIDE_OK) tide_t_fail(t, st);
     }
     out[0] = p.pad[0] || p.pad[1] ? tide_t(t, OP(index_, INNER(p)), all) : all;
 }
