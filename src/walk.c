@@ -347,6 +347,7 @@ static tide_status begin(tide_ctx *ctx, tide_walk *w) {
     w->outer = ctx->walking;
     for (tide_walk *o = w->outer; o && !w->floor; o = o->outer) unmark(o);
     ctx->walking = w;
+    if (!w->wrt) return TIDE_OK;
     w->same = malloc((size_t)(w->n + 1) * sizeof *w->same);
     if (!w->same) return tide_fail(ctx, TIDE_ENOMEM, "backward: not enough memory");
     for (int i = w->n - 1; i >= 0; i--) {
