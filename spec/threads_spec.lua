@@ -198,13 +198,13 @@ describe("the team", function()
   -- In C, where a worker can be held up: spec/support/team.c.
   for label, flags in pairs { [""] = "", [" under ThreadSanitizer"] = "-fsanitize=thread" } do
     it("computes every chunk once and waits for nobody who has not begun" .. label, function()
+      if not os.execute "command -v ${CC:-cc} >/dev/null" then
+        return pending "needs a compiler"
+      end
       local made = os.tmpname()
       local cc = "unset LD_PRELOAD; cc=\"${CC:-cc} -g\"; "
         .. "$cc -std=gnu11 -O1 -fopenmp %s -c -Isrc -Ikernels spec/support/team.c -o %s.o"
         .. " && $cc %s %s.o -lpthread -o %s"
-      if not os.execute "command -v ${CC:-cc} >/dev/null" then
-        return pending "needs a compiler"
-      end
       assert(os.execute(cc:format(flags, made, flags, made, made)))
       local pipe = assert(io.popen(("env -u LD_PRELOAD timeout 300 %s 2>&1"):format(made)))
       local text = pipe:read "a"

@@ -228,23 +228,50 @@ static int cores(void) {
     return n > 0 ? (int)n : 1;
 }
 
-/* Cores' worth of time that the control group grants; 0: no bound. */
-static int quota(void) {
-    char max[32];
-    long long most = 0, period = 0;
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-    if (f) {
-        if (fscanf(f, "%31s %lld", max, &period) == 2) most = atoll(max);
+/* Cores' worth of time that one control group grants; 0: it sets no bound. */
+static int granted(const char *dir, int version) {
+    char name[4200], max[32] = "";
+    long long period = 0;
+    snprintf(name, sizeof name, version == 2 ? "%s/cpu.max" : "%s/cpu.cfs_quota_us", dir);
+    FILE *f = fopen(name, "re");
+    if (!f) return 0;
+    if (fscanf(f, "%31s %lld", max, &period) < 1) max[0] = 0;
+    fclose(f);
+    snprintf(name, sizeof name, "%s/cpu.cfs_period_us", dir);
+    if (version == 1 && (f = fopen(name, "re"))) {
+        if (fscanf(f, "%lld", &period) != 1) period = 0;
         fclose(f);
-    } else if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "re"))) {
-        if (fscanf(f, "%lld", &most) != 1) most = 0;
-        fclose(f);
-        if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "re"))) {
-            if (fscanf(f, "%lld", &period) != 1) period = 0;
-            fclose(f);
+    }
+    const long long most = atoll(max); /* "max" gives 0, and -1 means the same */
+    return most > 0 && period > 0 ? (int)((most + period - 1) / period) : 0;
+}
+
+/* The least that this process' control group and those above it grant; 0: no bound. `self` lists
+ * the groups, one of each hierarchy: "0::/path" of version 2, "4:cpu,cpuacct:/path" of version 1.
+ */
+static int quota(const char *self, const char *root) {
+    char line[2048], dir[4096];
+    int least = 0;
+    FILE *f = fopen(self, "re");
+    while (f && fgets(line, sizeof line, f)) {
+        char *kinds = strchr(line, ':'), *path = kinds ? strchr(kinds + 1, ':') : NULL;
+        if (!path) continue;
+        *path++ = 0, path[strcspn(path, "\n")] = 0;
+        int version = *++kinds ? 0 : 2;
+        for (char *more, *k = strtok_r(kinds, ",", &more); k; k = strtok_r(NULL, ",", &more))
+            if (!strcmp(k, "cpu")) version = 1;
+        if (!version) continue;
+        snprintf(dir, sizeof dir, "%s%s%s", root, version == 1 ? "/cpu" : "", path);
+        const size_t top = strlen(dir) - strlen(path);
+        for (char *end = dir + strlen(dir); end; end = strrchr(dir, '/')) {
+            if (end < dir + top) break;
+            *end = 0;
+            const int n = granted(dir, version);
+            if (n > 0 && (least == 0 || n < least)) least = n;
         }
     }
-    return most > 0 && period > 0 ? (int)((most + period - 1) / period) : 0;
+    if (f) fclose(f);
+    return least;
 }
 
 static int size_at_first(void) {
@@ -254,7 +281,7 @@ static int size_at_first(void) {
         const long n = s ? strtol(s, NULL, 10) : 0;
         if (n > 0) return n < MOST ? (int)n : MOST;
     }
-    const int n = cores(), most = quota();
+    const int n = cores(), most = quota("/proc/self/cgroup", "/sys/fs/cgroup");
     return most > 0 && most < n ? most : n < MOST ? n : MOST;
 }
 

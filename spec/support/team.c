@@ -62,12 +62,52 @@ static int all_once(int rounds) {
     return 1;
 }
 
+static void put(const char *dir, const char *name, const char *text) {
+    char path[256];
+    snprintf(path, sizeof path, "%s%s", dir, name);
+    FILE *f = fopen(path, "w");
+    if (f) fputs(text, f), fclose(f);
+}
+
+/* Quotas of control groups, in folders made up like the kernel's. */
+static int quotas_hold(void) {
+    char root[] = "/tmp/tide_teamXXXXXX", command[128], self[64];
+    CHECK(mkdtemp(root));
+    snprintf(command, sizeof command, "mkdir -p %s/a/b %s/cpu/c/d", root, root);
+    CHECK(system(command) == 0);
+    snprintf(self, sizeof self, "%s/self", root);
+    CHECK(quota(self, root) == 0);
+    put(root, "/self", "9:name=systemd:/\n4:cpuset:/a\n0::/a/b\n");
+    CHECK(quota(self, root) == 0);
+    put(root, "/a/b/cpu.max", "max 100000\n");
+    CHECK(quota(self, root) == 0);
+    put(root, "/a/b/cpu.max", "450000 100000\n");
+    CHECK(quota(self, root) == 5);
+    put(root, "/a/cpu.max", "200000 100000\n");
+    CHECK(quota(self, root) == 2);
+    put(root, "/self", "0::/\n");
+    put(root, "/cpu.max", "10000 100000\n");
+    CHECK(quota(self, root) == 1);
+    put(root, "/self", "4:cpuacct,cpu:/c/d\n3:cpuset:/\n");
+    put(root, "/cpu/c/d/cpu.cfs_quota_us", "-1\n");
+    put(root, "/cpu/c/d/cpu.cfs_period_us", "100000\n");
+    CHECK(quota(self, root) == 0);
+    put(root, "/cpu/cpu.cfs_quota_us", "300000\n");
+    put(root, "/cpu/cpu.cfs_period_us", "100000\n");
+    CHECK(quota(self, root) == 3);
+    put(root, "/self", "4:cpu:/not/seen/from/here\n");
+    CHECK(quota(self, root) == 3);
+    snprintf(command, sizeof command, "rm -r %s", root);
+    return system(command) == 0;
+}
+
 static void *second_caller(void *result) {
     *(int *)result = all_once(2000);
     return NULL;
 }
 
 int main(void) {
+    if (!quotas_hold()) return 1;
     for (int threads = 1; threads <= 9; threads += 2) {
         if (!tide_team_resize(threads)) return printf("resize\n"), 1;
         if (tide_num_threads() != threads || !all_once(1000)) return 1;
