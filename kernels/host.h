@@ -14,9 +14,12 @@ typedef struct tide_device tide_device;
 struct tide_share;
 
 typedef struct {
-    /* Work space of the device, 64-byte aligned, valid until the kernel returns; NULL: no memory.
-     */
+    /* Work space of the device, 64-byte aligned: as many requests as the work has parts, all of
+     * which last until the kernel returns. NULL: no memory, or the limit is reached. */
     void *(*scratch)(tide_device *, size_t bytes);
+    /* Memory that outlives the call: for the store of kernels/keep.h alone. */
+    void *(*keep)(tide_device *, size_t bytes);
+    void (*drop)(tide_device *, void *, size_t bytes);
     /* How many threads a kernel may use now: 1 in a forked child, after tide_set_threads(1) and
      * inside a parallel loop. */
     int (*threads)(void);

@@ -10,7 +10,7 @@ local hostile = os.getenv "TIDE_HARD" == "1" or os.getenv "TIDE_COVERAGE"
 -- Resident kilobytes, and a report at three moments of a loop: `at(i, first, last)` in its body, `done()` after all is let go.
 local prelude = [[
 local tide = require "tide"
-local layers = tide.layers
+local core, layers = require "tide.core", tide.layers
 local function resident()
   for line in io.lines "/proc/self/status" do
     local kb = line:match "^VmRSS:%s*(%d+) kB"
@@ -103,5 +103,122 @@ describe("the resident set", function()
     if not hostile then
       assert(tonumber(out:match "resident%s+(%d+)") < 30 * 1024, out)
     end
+  end)
+end)
+
+-- What the allocator counts, limits and gives back; each in a process of its own, whose statistics nothing else moves.
+describe("the allocator", function()
+  it("counts and limits the work space of kernels", function()
+    measured [[
+      local x = tide.random.normal { 1000000 }
+      tide.memory_limit(30e6) -- x, its result, and two times 16 bytes an element
+      local ok, err = pcall(tide.ops.sort, x)
+      assert(not ok and tostring(err):find("sort: not enough memory for work space", 1, true), tostring(err))
+      tide.memory_limit(60e6)
+      core.memory_reset_peak()
+      local before = tide.memory()
+      tide.ops.sort(x)
+      collectgarbage()
+      local after = tide.memory()
+      assert(after.live_bytes == before.live_bytes and after.live_storages == before.live_storages)
+      assert(after.peak_bytes >= 40e6, after.peak_bytes)
+    ]]
+  end)
+
+  it("gives a sort of one line the work space of one thread, however many there may be", function()
+    measured [[
+      local x = tide.random.normal { 1000000 }
+      tide.set_threads(1024)
+      tide.memory_limit(60e6)
+      local y = tide.ops.sort(x)
+      assert(y[1] <= y[2] and y[-2] <= y[-1])
+      local top = tide.ops.top_k(x, { k = 100 })
+      assert(top[1] == y[-1] and top[100] == y[-100])
+    ]]
+  end)
+
+  it("lets go first of idle blocks whose size was asked for longest ago", function()
+    if hostile then return end
+    measured [[
+      do
+        local t = {}
+        for i = 1, 10 do t[i] = tide.zeros { 8 << 20 } end
+      end
+      collectgarbage() collectgarbage()
+      assert(tide.memory().cached_bytes >= 320 << 20)
+      local function of_another_size()
+        local t <close> = tide.zeros { 10 << 20 }
+      end
+      of_another_size()
+      local before = tide.memory()
+      for _ = 1, 10 do of_another_size() end
+      local after = tide.memory()
+      assert(after.system_allocs == before.system_allocs, after.system_allocs - before.system_allocs)
+      assert(after.cached_bytes <= after.peak_bytes)
+    ]]
+  end)
+
+  it("holds no more than the limit, idle blocks included", function()
+    if hostile then return end
+    measured [[
+      for _ = 1, 3 do local t <close> = tide.zeros { 8 << 20 } end
+      do local t <close> = tide.zeros { 5 << 20 } end
+      tide.memory_limit(40 << 20)
+      assert(tide.memory().cached_bytes <= 40 << 20)
+      do
+        local t <close> = tide.zeros { 7 << 20 }
+        local m = tide.memory()
+        assert(m.live_bytes + m.cached_bytes <= 40 << 20, m.live_bytes + m.cached_bytes)
+      end
+      core.memory_trim()
+      assert(tide.memory().cached_bytes == 0)
+    ]]
+  end)
+end)
+
+-- Weights in the layout of the library's convolutions.
+describe("kept weights", function()
+  local has_onednn = require("tide.core").onednn_info():find "^oneDNN"
+  local convolutions = [[
+    local n, kernels = 40, {}
+    local x = tide.random.normal { 1, 8, 8, 128 }
+    for i = 1, n do kernels[i] = tide.random.normal { 3, 3, 128, 1024 } end -- 4.7 MB each
+    local function pass()
+      tide.no_grad(function()
+        for i = 1, n do local y <close> = tide.ops.conv(x, kernels[i], { padding = "same" }) end
+      end)
+    end
+    pass()
+    local m = core.memory()
+  ]]
+
+  it("are those of a whole model: 190 MB of kernels are laid out anew once, not at each call", function()
+    if not has_onednn or hostile then return end
+    measured(convolutions .. [[
+      local before = core.engine_stats().weight_reorders
+      assert(m.kept_bytes >= n * 9 * 128 * 1024 * 4, m.kept_bytes)
+      pass() pass()
+      assert(core.engine_stats().weight_reorders == before)
+    ]])
+  end)
+
+  it("go with the weights, with memory_trim, and before a tensor is refused", function()
+    if not has_onednn or hostile then return end
+    measured(convolutions .. [[
+      kernels[n], n = nil, n - 1
+      collectgarbage() collectgarbage()
+      assert(core.memory().kept_bytes < m.kept_bytes)
+      core.memory_trim()
+      assert(core.memory().kept_bytes == 0)
+      pass()
+      m = core.memory()
+      assert(m.kept_bytes > 180e6)
+      core.memory_limit(m.live_bytes + m.kept_bytes)
+      local t = tide.zeros { 1 << 20 }
+      assert(core.memory().kept_bytes < m.kept_bytes)
+      pass() -- as many as there is room for
+      m = core.memory()
+      assert(m.kept_bytes > 0 and m.live_bytes + m.kept_bytes <= m.limit_bytes)
+    ]])
   end)
 end)

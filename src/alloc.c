@@ -2,8 +2,12 @@
  *
  * Invariant: a block's class follows from the size asked for alone, so alloc and free agree without
  * a header; data are 64-byte aligned. Size classes are quarter powers of two (worst waste 25%). The
- * lock covers lists and counters only. Work space belongs to the thread that asks. */
+ * lock covers lists and counters only: the system is asked without it. Tensors, work space and the
+ * weights that kernels keep in their own layouts are all blocks from here, so all are counted and
+ * limited. */
 #include "device.h"
+
+#include "../kernels/keep.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,72 +101,117 @@ int __wrap_posix_memalign(void **p, size_t a, size_t n) {
 }
 #endif
 
-static void trim_locked(tide_device *dev) {
-    for (int c = 0; c < TIDE_CLASSES; c++) {
-        tide_freelist *l = &dev->lists[c];
-        for (int64_t i = 0; i < l->n; i++) dev->vt->free(dev, l->block[i]);
-        dev->stat.cached_bytes -= l->n * (int64_t)l->bytes;
-        l->n = 0;
+/* -- idle blocks: what is too many goes, of the class used longest ago first -- */
+
+/* Gives blocks back until `most` bytes lie idle. */
+static void trim_to(tide_device *dev, int64_t most) {
+    enum { SOME = 32 };
+    void *out[SOME];
+    for (int n = SOME; n == SOME;) {
+        n = 0;
+        pthread_mutex_lock(&dev->lock);
+        while (n < SOME && dev->stat.cached_bytes > most) {
+            tide_freelist *coldest = NULL;
+            for (int c = 0; c < TIDE_CLASSES; c++) {
+                tide_freelist *l = &dev->lists[c];
+                if (l->n > 0 && (!coldest || l->used < coldest->used)) coldest = l;
+            }
+            if (!coldest) break;
+            for (; coldest->n > 0 && n < SOME && dev->stat.cached_bytes > most; n++) {
+                out[n] = coldest->block[--coldest->n];
+                dev->stat.cached_bytes -= (int64_t)coldest->bytes;
+            }
+        }
+        pthread_mutex_unlock(&dev->lock);
+        for (int i = 0; i < n; i++) dev->vt->free(dev, out[i]);
     }
 }
 
-void *tide_mem_alloc(tide_device *dev, size_t bytes) {
+static int64_t room_of(const tide_memstat *s) { /* what the limit leaves */
+    return s->limit_bytes > 0 ? s->limit_bytes - s->live_bytes - s->kept_bytes : INT64_MAX;
+}
+
+/* How much may lie idle: as much as the peak was, and no more than the limit leaves. */
+static int64_t idle_most(const tide_memstat *s) {
+    const int64_t most = s->peak_bytes > CACHE_FLOOR ? s->peak_bytes : CACHE_FLOOR,
+                  room = room_of(s);
+    return room >= most ? most : room > 0 ? room : 0;
+}
+
+/* -- blocks. `count`: which of the statistics they stand in -- */
+
+static void count_by(tide_device *dev, int64_t *count, int64_t size) {
+    *count += size;
+    if (count == &dev->stat.live_bytes) {
+        dev->stat.live_storages += size > 0 ? 1 : -1;
+        atomic_store_explicit(&dev->live_bytes, *count, memory_order_relaxed);
+    }
+}
+
+static void note_peak(tide_memstat *s) {
+    if (s->live_bytes > s->peak_bytes) s->peak_bytes = s->live_bytes;
+}
+
+/* A block that no list holds. */
+static void *from_system(tide_device *dev, size_t size) {
+    if (size >= CHECK_FREE) {
+        int64_t free_bytes = system_free();
+        if (free_bytes >= 0 && (int64_t)size > free_bytes) {
+            tide_memory_trim(dev);
+            free_bytes = system_free();
+        }
+        if (free_bytes >= 0 && (int64_t)size > free_bytes) return NULL;
+    }
+    void *p = dev->vt->alloc(dev, size);
+    if (p) return p;
+    tide_memory_trim(dev);
+    return dev->vt->alloc(dev, size);
+}
+
+static void *take(tide_device *dev, size_t bytes, int64_t *count) {
     size_t size;
     if (bytes > MAX_BYTES) return NULL;
-    int c = class_of(bytes, &size);
-    pthread_mutex_lock(&dev->lock);
+    tide_freelist *l = &dev->lists[class_of(bytes, &size)];
     tide_memstat *s = &dev->stat;
     void *p = NULL;
-    tide_freelist *l = &dev->lists[c];
-    if (s->limit_bytes > 0 && s->live_bytes + (int64_t)size > s->limit_bytes) goto done;
-    if (l->n > 0) {
+    pthread_mutex_lock(&dev->lock);
+    if (room_of(s) < (int64_t)size && s->kept_bytes > 0 && count == &s->live_bytes) {
+        pthread_mutex_unlock(&dev->lock);
+        tide_keep_trim(size); /* what is computed needs the room more than what can be made again */
+        pthread_mutex_lock(&dev->lock);
+    }
+    const int fits = room_of(s) >= (int64_t)size;
+    if (fits) count_by(dev, count, (int64_t)size); /* now, so that no other thread takes the room */
+    l->used = ++dev->uses;
+    if (fits && l->n > 0) {
         p = l->block[--l->n];
         s->cached_bytes -= (int64_t)size;
         s->cache_hits++;
-    } else {
-        if (size >= CHECK_FREE) {
-            int64_t free_bytes = system_free();
-            if (free_bytes >= 0 && (int64_t)size > free_bytes)
-                trim_locked(dev), free_bytes = system_free();
-            if (free_bytes >= 0 && (int64_t)size > free_bytes) goto done;
-        }
-        p = dev->vt->alloc(dev, size);
-        if (!p) {
-            trim_locked(dev);
-            p = dev->vt->alloc(dev, size);
-        }
-        if (p) s->system_allocs++;
+        note_peak(s);
     }
-    if (p) {
-        s->live_bytes += (int64_t)size;
-        s->live_storages++;
-        atomic_store_explicit(&dev->live_bytes, s->live_bytes, memory_order_relaxed);
-        if (s->live_bytes > s->peak_bytes) s->peak_bytes = s->live_bytes;
-    }
-done:
+    const int64_t most = idle_most(s);
+    const int over = s->cached_bytes > most;
     pthread_mutex_unlock(&dev->lock);
-#ifdef TIDE_HARD
-    if (p && dev == tide_cpu()) memset(p, 0xFF, size);
-#endif
+    if (p || !fits) return p;
+    if (over) trim_to(dev, most);
+    p = from_system(dev, size);
+    pthread_mutex_lock(&dev->lock);
+    if (p) s->system_allocs++, note_peak(s);
+    else count_by(dev, count, -(int64_t)size);
+    pthread_mutex_unlock(&dev->lock);
     return p;
 }
 
-void tide_mem_free(tide_device *dev, void *p, size_t bytes) {
-    if (!p) return;
+static void give(tide_device *dev, void *p, size_t bytes, int64_t *count) {
     size_t size;
-    int c = class_of(bytes, &size);
-#ifdef TIDE_HARD
-    if (dev == tide_cpu()) memset(p, 0xFF, size);
-#endif
-    pthread_mutex_lock(&dev->lock);
+    tide_freelist *l = &dev->lists[class_of(bytes, &size)];
     tide_memstat *s = &dev->stat;
-    tide_freelist *l = &dev->lists[c];
-    s->live_bytes -= (int64_t)size;
-    s->live_storages--;
-    atomic_store_explicit(&dev->live_bytes, s->live_bytes, memory_order_relaxed);
+    pthread_mutex_lock(&dev->lock);
+    count_by(dev, count, -(int64_t)size);
     l->bytes = size;
-    int64_t cap = s->peak_bytes > CACHE_FLOOR ? s->peak_bytes : CACHE_FLOOR;
-    int keep = s->cached_bytes + (int64_t)size <= cap;
+    l->used = ++dev->uses;
+    const int64_t most = idle_most(s);
+    int keep = (int64_t)size <= most;
 #ifdef TIDE_HARD
     keep = 0;
 #endif
@@ -176,8 +225,33 @@ void tide_mem_free(tide_device *dev, void *p, size_t bytes) {
         l->block[l->n++] = p;
         s->cached_bytes += (int64_t)size;
     }
+    const int over = s->cached_bytes > most;
     pthread_mutex_unlock(&dev->lock);
     if (!keep) dev->vt->free(dev, p);
+    if (over) trim_to(dev, most);
+}
+
+void *tide_mem_alloc(tide_device *dev, size_t bytes) {
+    void *p = take(dev, bytes, &dev->stat.live_bytes);
+#ifdef TIDE_HARD
+    if (p && dev == tide_cpu()) memset(p, 0xFF, bytes);
+#endif
+    return p;
+}
+
+void tide_mem_free(tide_device *dev, void *p, size_t bytes) {
+    if (!p) return;
+#ifdef TIDE_HARD
+    if (dev == tide_cpu()) memset(p, 0xFF, bytes);
+#endif
+    give(dev, p, bytes, &dev->stat.live_bytes);
+}
+
+void *tide_mem_keep(tide_device *dev, size_t bytes) {
+    return take(dev, bytes, &dev->stat.kept_bytes);
+}
+void tide_mem_drop(tide_device *dev, void *p, size_t bytes) {
+    if (p) give(dev, p, bytes, &dev->stat.kept_bytes);
 }
 
 tide_memstat tide_memory(tide_device *dev) {
@@ -194,13 +268,14 @@ int64_t tide_live_bytes(void) {
 void tide_memory_limit(tide_device *dev, int64_t bytes) {
     pthread_mutex_lock(&dev->lock);
     dev->stat.limit_bytes = bytes > 0 ? bytes : 0;
+    const int64_t most = idle_most(&dev->stat);
     pthread_mutex_unlock(&dev->lock);
+    trim_to(dev, most);
 }
 
 void tide_memory_trim(tide_device *dev) {
-    pthread_mutex_lock(&dev->lock);
-    trim_locked(dev);
-    pthread_mutex_unlock(&dev->lock);
+    tide_keep_trim(SIZE_MAX);
+    trim_to(dev, 0);
 }
 
 void tide_memory_reset_peak(tide_device *dev) {
@@ -209,40 +284,41 @@ void tide_memory_reset_peak(tide_device *dev) {
     pthread_mutex_unlock(&dev->lock);
 }
 
-/* -- work space: one block per thread, in front of which its size stands; it goes with the thread
- * -- */
+/* -- work space: the blocks that the kernels under way on this thread asked for, a stack -- */
 
+enum { FEW = 16 };
 typedef struct {
     tide_device *dev;
+    void *p;
     size_t bytes;
-} scratch_head;
-_Static_assert(sizeof(scratch_head) <= ALIGN, "the head keeps the block aligned");
+} request;
+static _Thread_local request few[FEW], *more; /* more: those behind the first few, while any are */
+static _Thread_local int nrequests;
 
-static pthread_key_t scratch_key;
-static int scratch_ready; /* a key was to be had */
-
-static void scratch_free(void *p) {
-    scratch_head *h = p;
-    if (h) h->dev->vt->free(h->dev, h);
-}
-static void scratch_init(void) {
-    scratch_ready = pthread_key_create(&scratch_key, scratch_free) == 0;
-}
+static request *request_at(int i) { return i < FEW ? &few[i] : &more[i - FEW]; }
 
 void *tide_mem_scratch(tide_device *dev, size_t bytes) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, scratch_init);
-    scratch_head *h = scratch_ready ? pthread_getspecific(scratch_key) : NULL;
-    if (!h || h->dev != dev || bytes > h->bytes) {
-        if (!scratch_ready || bytes > MAX_BYTES) return NULL;
-        const size_t size = bytes + bytes / 4;
-        scratch_free(h);
-        h = dev->vt->alloc(dev, ALIGN + size);
-        if (h) *h = (scratch_head){.dev = dev, .bytes = size};
-        if (pthread_setspecific(scratch_key, h) != 0) {
-            scratch_free(h);
-            return NULL;
-        }
+    const int behind = nrequests - FEW;
+    if (behind >= 0 && (behind & (behind - 1)) == 0) { /* 0, or a power of two: it is full */
+        request *grown = realloc(more, (size_t)(behind ? 2 * behind : 1) * sizeof *more);
+        if (!grown) return NULL;
+        more = grown;
     }
-    return h ? (char *)h + ALIGN : NULL;
+    void *p = tide_mem_alloc(dev, bytes);
+    if (p) *request_at(nrequests++) = (request){dev, p, bytes};
+    return p;
+}
+
+int tide_scratch_mark(void) { return nrequests; }
+
+void tide_scratch_release(int mark) {
+    if (nrequests == mark) return;
+    while (nrequests > mark) {
+        const request *r = request_at(--nrequests);
+        tide_mem_free(r->dev, r->p, r->bytes);
+    }
+    if (nrequests <= FEW) {
+        free(more);
+        more = NULL;
+    }
 }

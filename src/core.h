@@ -153,7 +153,13 @@ int tide_hard_fail(int64_t k); /* the k-th allocation from now on fails (0: none
 #endif
 void *tide_mem_alloc(tide_device *, size_t bytes);
 void tide_mem_free(tide_device *, void *, size_t bytes);
-void *tide_mem_scratch(tide_device *, size_t bytes); /* valid until the kernel returns */
+void *tide_mem_keep(tide_device *, size_t bytes); /* for kernels: counted as kept_bytes */
+void tide_mem_drop(tide_device *, void *, size_t bytes);
+/* Work space of the kernel under way on this thread: what was asked for since a mark goes together.
+ */
+void *tide_mem_scratch(tide_device *, size_t bytes);
+int tide_scratch_mark(void);
+void tide_scratch_release(int mark);
 
 /* device.c. Ctrl-C: a signal handler sets tide_cancel; the op that runs then fails, and its kernel
  * may leave its results unfinished where its call's may_stop says so, which it does not for ops

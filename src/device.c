@@ -5,6 +5,7 @@
 #include "device.h"
 
 #include "../kernels/engines.h"
+#include "../kernels/keep.h"
 #include "team.h"
 
 #include <stdlib.h>
@@ -15,6 +16,8 @@ static const char *level_name = "c";
 volatile int tide_cancel;
 
 static tide_host house = {.scratch = tide_mem_scratch,
+                          .keep = tide_mem_keep,
+                          .drop = tide_mem_drop,
                           .threads = tide_team_threads,
                           .parallel = tide_team_parallel,
                           .share = tide_team_share,
@@ -65,9 +68,16 @@ static int best_level(void) {
     return 0;
 }
 
-/* A fork waits until no thread is inside the allocator, whose lists the child goes on using. */
-static void before_fork(void) { pthread_mutex_lock(&cpu.lock); }
-static void after_fork(void) { pthread_mutex_unlock(&cpu.lock); }
+/* A fork waits until no thread is inside the allocator or the store of weights, which the child
+ * goes on using. */
+static void before_fork(void) {
+    tide_keep_hold();
+    pthread_mutex_lock(&cpu.lock);
+}
+static void after_fork(void) {
+    pthread_mutex_unlock(&cpu.lock);
+    tide_keep_resume();
+}
 static void forked(void) {
     house.in_child = 1;
     tide_team_forked();
@@ -75,7 +85,7 @@ static void forked(void) {
     for (int i = 0; cpu.engines[i]; i++) plain = cpu.engines[i];
     cpu.engines[0] = plain;
     cpu.engines[1] = NULL;
-    pthread_mutex_unlock(&cpu.lock);
+    after_fork();
 }
 
 /* A list of onednn, blas, plain, in any form; NULL: all. plain always stays, last. */

@@ -19,6 +19,7 @@ typedef struct {
     void **block;
     int64_t n, cap;
     size_t bytes;
+    uint64_t used; /* the device's `uses` when a block of the class was last taken or given back */
 } tide_freelist;
 
 struct tide_device {
@@ -27,6 +28,7 @@ struct tide_device {
     const tide_engine *engines[TIDE_MAX_ENGINES + 1]; /* NULL-terminated, first to serve wins */
     pthread_mutex_t lock;                             /* of what follows */
     tide_freelist lists[TIDE_CLASSES];
+    uint64_t uses;
     tide_memstat stat;
     _Atomic int64_t live_bytes; /* stat.live_bytes for those that ask before every op */
 };

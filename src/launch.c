@@ -141,9 +141,11 @@ static tide_status serve(tide_ctx *ctx, tide_kcall *k) {
     const int outer = tide_may_stop; /* a launch may stand inside another: rows that lag behind */
     tide_may_stop = k->may_stop;
     tide_status st = TIDE_DECLINE;
+    const int mark = tide_scratch_mark();
     for (const tide_engine *const *e = k->dev->engines; *e && st == TIDE_DECLINE; e++) {
         tide_kernel f = (*e)->table[k->op];
         if (f) st = f(k);
+        tide_scratch_release(mark);
     }
     if (tide_stopped()) st = TIDE_EINTERRUPT;
     tide_may_stop = outer;

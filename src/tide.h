@@ -41,12 +41,13 @@ const char *tide_cpu_level(void);          /* "c", "x86-64-v2", "x86-64-v3", "x8
 /* -- memory statistics -- */
 typedef struct {
     int64_t live_bytes, peak_bytes, cached_bytes, limit_bytes; /* limit 0: none */
+    int64_t kept_bytes; /* weights in the layouts of kernels, kept from call to call */
     int64_t live_storages, live_tensors, live_nodes;
     int64_t system_allocs, cache_hits;
 } tide_memstat;
 tide_memstat tide_memory(tide_device *);
 void tide_memory_limit(tide_device *, int64_t bytes);
-void tide_memory_trim(tide_device *); /* gives cached blocks back to the system */
+void tide_memory_trim(tide_device *); /* gives cached blocks and kept weights back to the system */
 void tide_memory_reset_peak(tide_device *);
 
 /* -- tensors -- */

@@ -72,10 +72,11 @@ static tide_status sort_lines(tide_kcall *c, int64_t axis, int positions, int64_
     tide_along s = tide_along_axis(x, axis);
     size_t size = tide_dtype_size(x->dtype);
     if (s.outer * s.inner * s.n == 0) return TIDE_OK;
-    entry *work = tide_scratch(c->dev, (size_t)tide_num_threads() * 2 * (size_t)s.n * sizeof *work);
-    if (!work) return TIDE_ENOMEM;
-    TIDE_PARALLEL_FOR (s.outer *s.inner, TIDE_MAX(1, 8192 / s.n)) {
-        entry *e = work + 2 * s.n * share_->slot;
+    const int64_t lines = s.outer * s.inner, grain = TIDE_MAX(1, 8192 / s.n);
+    tide_lanes lanes;
+    TIDE_DO(tide_lanes_new(c->dev, lines, grain, 2 * (size_t)s.n * sizeof(entry), &lanes));
+    TIDE_PARALLEL_FOR (lines, grain) {
+        entry *e = tide_lane(&lanes, share_->slot);
         for (int64_t i = lo; i < hi; i++) {
             int64_t first = i / s.inner * s.n * s.inner + i % s.inner;
             for (int64_t j = 0; j < s.n; j++) e[j] = (entry){key_of(x, first + j * s.inner), j};
@@ -111,10 +112,12 @@ tide_status tide_any_top_k(tide_kcall *c) {
     int64_t n = x->shape[x->rank - 1], k = a->k, size = (int64_t)tide_dtype_size(x->dtype);
     if (k == 0 || tide_buf_numel(x) == 0) return TIDE_OK;
     int64_t lines = tide_buf_numel(x) / n;
-    entry *work = tide_scratch(c->dev, (size_t)tide_num_threads() * 2 * (size_t)n * sizeof *work);
-    if (!work) return TIDE_ENOMEM;
-    TIDE_PARALLEL_FOR (lines, TIDE_MAX(1, 8192 / n)) {
-        entry *e = work + 2 * n * share_->slot;
+    const int64_t grain = TIDE_MAX(1, 8192 / n);
+    tide_lanes lanes;
+    TIDE_DO(tide_lanes_new(c->dev, lines, grain, (size_t)(k <= SHORT ? k : 2 * n) * sizeof(entry),
+                           &lanes));
+    TIDE_PARALLEL_FOR (lines, grain) {
+        entry *e = tide_lane(&lanes, share_->slot);
         for (int64_t i = lo; i < hi; i++) {
             if (k <= SHORT) {
                 int64_t have = 0;

@@ -204,8 +204,7 @@ tide_status K(conv)(tide_kcall *c) {
     } else {
         int direct = pointwise(&g);
         int64_t tile = direct ? rows : tile_rows(rows, width);
-        REAL *cols =
-            direct ? NULL : tide_scratch(c->dev, (size_t)(tile * width + 1) * sizeof(REAL));
+        REAL *cols = direct ? NULL : tide_scratch(c->dev, (size_t)(tile * width) * sizeof *cols);
         if (!direct && !cols) return TIDE_ENOMEM;
         for (int64_t r = 0; r < rows; r += tile)
             for (int64_t q = 0; q < g.groups; q++) {
@@ -327,10 +326,10 @@ static tide_status full_grad_x(tide_kcall *c, const tide_geometry *g, const REAL
             all = g->n * volume(g->in);
     int single = g->stride[0] == 1 && g->stride[1] == 1 && g->stride[2] == 1;
     int64_t tile = tile_rows(all, most);
-    REAL *cols =
-        tide_scratch(c->dev, (size_t)(tile * most + most * cg + tile * cg + 1) * sizeof(REAL));
-    if (!cols) return TIDE_ENOMEM;
-    REAL *turned = cols + tile * most, *part = turned + most * cg;
+    REAL *cols = tide_scratch(c->dev, (size_t)(tile * most) * sizeof *cols),
+         *turned = tide_scratch(c->dev, (size_t)(most * cg) * sizeof *turned),
+         *part = single ? NULL : tide_scratch(c->dev, (size_t)(tile * cg) * sizeof *part);
+    if (!cols || !turned || (!single && !part)) return TIDE_ENOMEM;
     int64_t res[3], last[3]; /* residues, and how many of them have positions */
     for (int d = 0; d < 3; d++) last[d] = TIDE_MIN(g->stride[d], g->in[d]);
     for (res[0] = 0; res[0] < last[0]; res[0]++)
@@ -395,17 +394,20 @@ static tide_status thin_grad_x(tide_kcall *c, const tide_geometry *g, const REAL
     enum { ROWS = 96 }; /* of a product: the largest that opens no parallel region */
     const int64_t width = volume(g->k) * g->c, ld = TIDE_CEIL_DIV(width, 16) * 16,
                   across = g->out[2], down = g->out[0] * g->out[1];
-    const int64_t lines = TIDE_MAX(1, ROWS / across), own = TIDE_MAX(ROWS, across) * ld;
-    REAL *turned =
-        tide_scratch(c->dev, (size_t)(g->f * ld + tide_num_threads() * own) * sizeof(REAL));
+    const int64_t lines = TIDE_MAX(1, ROWS / across),
+                  grain = TIDE_MAX(1, 65536 / TIDE_MAX(1, down * across * ld));
+    REAL *turned = tide_scratch(c->dev, (size_t)(g->f * ld) * sizeof *turned);
+    tide_lanes lanes;
     if (!turned) return TIDE_ENOMEM;
+    TIDE_DO(tide_lanes_new(c->dev, g->n, grain,
+                           (size_t)(TIDE_MAX(ROWS, across) * ld) * sizeof(REAL), &lanes));
     memset(turned, 0, (size_t)(g->f * ld) * sizeof(REAL));
     for (int64_t i = 0; i < width; i++)
         for (int64_t f = 0; f < g->f; f++) turned[f * ld + i] = w[i * g->f + f];
-    TIDE_PARALLEL_FOR (g->n, TIDE_MAX(1, 65536 / TIDE_MAX(1, down * across * ld))) {
+    TIDE_PARALLEL_FOR (g->n, grain) {
         const tide_gemm_hook *outer = tide_gemm_now;
         tide_gemm_now = NULL; /* libraries make a copy of each operand */
-        REAL *parts = turned + g->f * ld + share_->slot * own;
+        REAL *parts = tide_lane(&lanes, share_->slot);
         for (int64_t n = lo; n < hi; n++) {
             REAL *to = dx + n * volume(g->in) * g->c;
             memset(to, 0, (size_t)(volume(g->in) * g->c) * sizeof(REAL));
@@ -483,16 +485,11 @@ tide_status K(conv_grad_kernel)(tide_kcall *c) {
     int64_t rows = g.n * volume(g.out), cg = g.c / g.groups, fg = g.f / g.groups,
             width = volume(g.k) * cg, size = volume(g.k) * g.f;
     int direct = pointwise(&g), deep = is_depthwise(&g);
-    int64_t tile = direct ? rows : tile_rows(rows, width),
-            sums = at->bias ? tide_colsum_work(rows, g.f) : 0;
-    if (K(winograd_serves)(&g)) {
-        REAL *more;
-        TIDE_DO(K(winograd_grad_kernel)(c->dev, &g, x->p, dy->p, dw->p, sums, &more));
-        if (at->bias) K(colsum)(rows, g.f, dy->p, c->out[1].p, more);
-        return TIDE_OK;
-    }
+    int64_t tile = direct ? rows : tile_rows(rows, width);
+    if (at->bias) TIDE_DO(K(colsum)(c->dev, rows, g.f, dy->p, c->out[1].p));
+    if (K(winograd_serves)(&g)) return K(winograd_grad_kernel)(c->dev, &g, x->p, dy->p, dw->p);
     int64_t own = deep ? TIDE_CEIL_DIV(rows, dw_piece(&g)) * size : direct ? 0 : tile * width;
-    REAL *work = tide_scratch(c->dev, (size_t)(own + sums + 1) * sizeof(REAL));
+    REAL *work = tide_scratch(c->dev, (size_t)own * sizeof *work);
     if (!work) return TIDE_ENOMEM;
     if (deep) {
         depthwise_grad_w(&g, x->p, dy->p, dw->p, work);
@@ -519,6 +516,5 @@ tide_status K(conv_grad_kernel)(tide_kcall *c) {
                 K(gemm)(&p);
             }
     }
-    if (at->bias) K(colsum)(rows, g.f, dy->p, c->out[1].p, work + own);
     return TIDE_OK;
 }

@@ -24,6 +24,23 @@
         if (do_ != TIDE_OK) return do_; \
     } while (0)
 
+/* Work space for each thread that a TIDE_PARALLEL_FOR over n and grain may run on: no more than it
+ * has chunks. */
+typedef struct {
+    char *at;
+    size_t each;
+} tide_lanes;
+static inline tide_status tide_lanes_new(tide_device *dev, int64_t n, int64_t grain, size_t each,
+                                         tide_lanes *out) {
+    const int64_t chunks = n > 0 ? TIDE_CEIL_DIV(n, grain) : 1;
+    out->each = (each + 63) & ~(size_t)63;
+    out->at = tide_scratch(dev, (size_t)TIDE_MIN(chunks, tide_num_threads()) * out->each);
+    return out->at ? TIDE_OK : TIDE_ENOMEM;
+}
+static inline void *tide_lane(const tide_lanes *l, int slot) { /* slot: share_->slot */
+    return l->at + (size_t)slot * l->each;
+}
+
 /* A grain of about `size` units of work for n rows of `each`, one chunk or an even number of them:
  * two threads end together. */
 static inline int64_t tide_even_grain(int64_t n, int64_t each, int64_t size) {

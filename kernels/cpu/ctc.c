@@ -74,29 +74,29 @@ TIDE_KERNEL(
     const REAL *x = c->in[0].p;
     REAL *loss = c->out[0].p, *dx = c->out[1].p;
     if (N == 0) return TIDE_OK;
-    const size_t doubles =
-        (size_t)T * (size_t)(2 * L + 1) + 2 * (size_t)(2 * L + 1) + (size_t)T + (size_t)L + 1;
-    double *work = tide_scratch(c->dev, (size_t)N * doubles * sizeof(double));
-    if (!work) return TIDE_ENOMEM;
+    int64_t *labels = tide_scratch(c->dev, (size_t)(N * L) * sizeof *labels);
+    if (!labels) return TIDE_ENOMEM;
     for (int64_t n = 0; n < N; n++) {
         const int64_t l = tide_label_at(&c->in[2], n), t = tide_label_at(&c->in[3], n);
         if (l < 0 || l > L) return tide_bad_label(c, 2, n, 0, L + 1);
         if (t < 0 || t > T) return tide_bad_label(c, 3, n, 0, T + 1);
-        int64_t *label = (int64_t *)(work + (size_t)(n + 1) * doubles - (size_t)L - 1);
         for (int64_t i = 0; i < l; i++) {
             const int64_t v = tide_label_at(&c->in[1], n * L + i);
             if (v < 1 || v > C - 1) return tide_bad_label(c, 1, n * L + i, 1, C - 1);
-            label[i] = v - 1 < at->mask_index ? v - 1 : v;
+            labels[n * L + i] = v - 1 < at->mask_index ? v - 1 : v;
         }
     }
+    const int64_t S = 2 * L + 1; /* alpha (T, S), beta (2, S), z (T) */
+    tide_lanes lanes;
+    TIDE_DO(tide_lanes_new(c->dev, N, 1, (size_t)((T + 2) * S + T) * sizeof(double), &lanes));
     TIDE_PARALLEL_FOR (N, 1) {
+        double *alpha = tide_lane(&lanes, share_->slot), *beta = alpha + T * S;
+        REAL *z = (REAL *)(beta + 2 * S);
         for (int64_t n = lo; n < hi; n++) {
             const int64_t l = tide_label_at(&c->in[2], n), t = tide_label_at(&c->in[3], n);
-            double *alpha = work + (size_t)n * doubles, *beta = alpha + T * (2 * L + 1);
-            REAL *z = (REAL *)(beta + 2 * (2 * L + 1)), *d = dx + n * T * C;
-            const int64_t *label =
-                (const int64_t *)(work + (size_t)(n + 1) * doubles - (size_t)L - 1);
-            loss[n] = sequence(t, C, l, at->mask_index, x + n * T * C, label, alpha, beta, z, d);
+            REAL *d = dx + n * T * C;
+            loss[n] =
+                sequence(t, C, l, at->mask_index, x + n * T * C, labels + n * L, alpha, beta, z, d);
             for (int64_t i = t * C; i < T * C; i++) d[i] = 0;
         }
     }

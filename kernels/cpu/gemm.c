@@ -534,14 +534,20 @@ static void add_parts(int64_t parts, int64_t n, const REAL *work, REAL *out) {
         out[j] = (REAL)s;
     }
 }
-void K(colsum)(int64_t rows, int64_t n, const REAL *x, REAL *out, REAL *work) {
+static REAL *parts_of(tide_device *dev, int64_t rows, int64_t n) { /* a sum per chunk of rows */
+    return tide_scratch(dev, (size_t)(TIDE_CEIL_DIV(rows, tide_colsum_rows(n)) * n) * sizeof(REAL));
+}
+tide_status K(colsum)(tide_device *dev, int64_t rows, int64_t n, const REAL *x, REAL *out) {
     int64_t grain = tide_colsum_rows(n);
     if (rows <= grain) {
         colsum_part(0, rows, n, x, out);
-        return;
+        return TIDE_OK;
     }
+    REAL *work = parts_of(dev, rows, n);
+    if (!work) return TIDE_ENOMEM;
     TIDE_PARALLEL_FOR (rows, grain) { colsum_part(lo, hi, n, x, work + chunk * n); }
     add_parts(TIDE_CEIL_DIV(rows, grain), n, work, out);
+    return TIDE_OK;
 }
 
 /* -- a product with bias and activation -- */
@@ -577,7 +583,7 @@ tide_status K(activation_grad)(tide_kcall *c) {
         K(act_grad)(rows, n, dy->p, c->in[1].p, at->activation, dz);
         return TIDE_OK;
     }
-    REAL *work = tide_scratch(c->dev, (size_t)(tide_colsum_work(rows, n) + 1) * sizeof(REAL));
+    REAL *work = parts_of(c->dev, rows, n);
     if (!work) return TIDE_ENOMEM;
     TIDE_PARALLEL_FOR (rows, grain) { /* the sums read what is still in the cache */
         act_grad_part(lo * n, hi * n, dy->p, c->in[1].p, at->activation, dz);

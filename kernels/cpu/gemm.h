@@ -24,14 +24,11 @@ void K(gemm_act)(const tide_gemm *g, const REAL *bias, int act);
 void K(bias_act)(int64_t rows, int64_t n, REAL *c, int64_t ldc, const REAL *bias, int act);
 /* dz (rows, n) = dy act'; y is act's result, for gelu and silu its argument. */
 void K(act_grad)(int64_t rows, int64_t n, const REAL *dy, const REAL *y, int act, REAL *dz);
-/* out (n) = sum of rows; work holds tide_colsum_work(rows, n) elements. */
-void K(colsum)(int64_t rows, int64_t n, const REAL *x, REAL *out, REAL *work);
+/* out (n) = sum of rows; TIDE_ENOMEM: no work space */
+tide_status K(colsum)(tide_device *dev, int64_t rows, int64_t n, const REAL *x, REAL *out);
 /* Rows that are summed in REAL; such sums are added in double. */
 static inline int64_t tide_colsum_rows(int64_t n) {
     return TIDE_MIN(512, TIDE_MAX(16, 16384 / TIDE_MAX(n, 1)));
-}
-static inline int64_t tide_colsum_work(int64_t rows, int64_t n) {
-    return TIDE_CEIL_DIV(rows, tide_colsum_rows(n)) * n;
 }
 
 #endif

@@ -69,6 +69,13 @@ static int cholesky(double *a, int64_t n) {
     return 1;
 }
 
+static double *doubles(tide_kcall *c, int64_t n) {
+    return tide_scratch(c->dev, (size_t)n * sizeof(double));
+}
+static int64_t *pivots(tide_kcall *c, int64_t n) {
+    return tide_scratch(c->dev, (size_t)n * sizeof(int64_t));
+}
+
 /* The mean of a matrix and its transpose. */
 static void symmetric(double *a, int64_t n) {
     for (int64_t i = 0; i < n; i++)
@@ -80,14 +87,14 @@ TIDE_KERNEL(cholesky) {
     const tide_cholesky_attrs *at = c->attrs;
     const batch b = batch_of(&c->in[0]);
     const int64_t n = b.n, size = n * n;
-    double *a = tide_scratch(c->dev, (size_t)(2 * size + 1) * sizeof *a);
-    if (!a) return TIDE_ENOMEM;
+    double *a = doubles(c, size), *turned = doubles(c, at->upper ? size : 0);
+    if (!a || !turned) return TIDE_ENOMEM;
     for (int64_t i = 0; i < b.count; i++) {
         load(a, (const REAL *)c->in[0].p + i * size, size);
         symmetric(a, n);
         if (!cholesky(a, n)) return refuse(c, i);
-        if (at->upper) transpose(a + size, a, n, n);
-        store((REAL *)c->out[0].p + i * size, a + (at->upper ? size : 0), size);
+        if (at->upper) transpose(turned, a, n, n);
+        store((REAL *)c->out[0].p + i * size, at->upper ? turned : a, size);
     }
     return TIDE_OK;
 }
@@ -139,9 +146,9 @@ static void solve(const double *a, int64_t n, const int64_t *pivot, double *b, i
 TIDE_KERNEL(inv) {
     const batch b = batch_of(&c->in[0]);
     const int64_t n = b.n, size = n * n;
-    double *a = tide_scratch(c->dev, (size_t)(2 * size + n + 1) * sizeof *a), *y = a + size;
-    int64_t *pivot = (int64_t *)(a ? a + 2 * size : NULL);
-    if (!a) return TIDE_ENOMEM;
+    double *a = doubles(c, size), *y = doubles(c, size);
+    int64_t *pivot = pivots(c, n);
+    if (!a || !y || !pivot) return TIDE_ENOMEM;
     for (int64_t i = 0; i < b.count; i++) {
         load(a, (const REAL *)c->in[0].p + i * size, size);
         if (!lu(a, n, pivot)) return refuse(c, i);
@@ -156,9 +163,9 @@ TIDE_KERNEL(solve) { /* a (..., n, n), b (..., n, k) or (..., n) */
     const batch b = batch_of(&c->in[0]);
     const int64_t n = b.n, size = n * n,
                   k = c->in[1].rank == c->in[0].rank ? c->in[1].shape[c->in[1].rank - 1] : 1;
-    double *a = tide_scratch(c->dev, (size_t)(size + n * k + n + 1) * sizeof *a), *y = a + size;
-    int64_t *pivot = (int64_t *)(a ? y + n * k : NULL);
-    if (!a) return TIDE_ENOMEM;
+    double *a = doubles(c, size), *y = doubles(c, n * k);
+    int64_t *pivot = pivots(c, n);
+    if (!a || !y || !pivot) return TIDE_ENOMEM;
     for (int64_t i = 0; i < b.count; i++) {
         load(a, (const REAL *)c->in[0].p + i * size, size);
         load(y, (const REAL *)c->in[1].p + i * n * k, n * k);
@@ -174,8 +181,8 @@ TIDE_KERNEL(solve_triangular) {
     const batch b = batch_of(&c->in[0]);
     const int64_t n = b.n, size = n * n,
                   k = c->in[1].rank == c->in[0].rank ? c->in[1].shape[c->in[1].rank - 1] : 1;
-    double *a = tide_scratch(c->dev, (size_t)(size + n * k + 1) * sizeof *a), *y = a + size;
-    if (!a) return TIDE_ENOMEM;
+    double *a = doubles(c, size), *y = doubles(c, n * k);
+    if (!a || !y) return TIDE_ENOMEM;
     for (int64_t i = 0; i < b.count; i++) {
         load(a, (const REAL *)c->in[0].p + i * size, size);
         load(y, (const REAL *)c->in[1].p + i * n * k, n * k);
@@ -190,9 +197,9 @@ TIDE_KERNEL(solve_triangular) {
 static tide_status determinants(tide_kcall *c, int logarithm) {
     const batch b = batch_of(&c->in[0]);
     const int64_t n = b.n, size = n * n;
-    double *a = tide_scratch(c->dev, (size_t)(size + n + 1) * sizeof *a);
-    int64_t *pivot = (int64_t *)(a ? a + size : NULL);
-    if (!a) return TIDE_ENOMEM;
+    double *a = doubles(c, size);
+    int64_t *pivot = pivots(c, n);
+    if (!a || !pivot) return TIDE_ENOMEM;
     for (int64_t i = 0; i < b.count; i++) {
         load(a, (const REAL *)c->in[0].p + i * size, size);
         double sign = lu(a, n, pivot), product = sign, sum = sign == 0 ? -INFINITY : 0;
@@ -282,7 +289,7 @@ TIDE_KERNEL(lu_factor) {
     const tide_lu_factor_attrs *at = c->attrs;
     const batch b = batch_of(&c->in[0]);
     const int64_t n = b.n, size = n * n;
-    double *a = tide_scratch(c->dev, (size_t)(size + 1) * sizeof *a);
+    double *a = doubles(c, size);
     if (!a) return TIDE_ENOMEM;
     for (int64_t i = 0; i < b.count; i++) {
         int64_t *pivot = (int64_t *)c->out[1].p + i * n;
@@ -299,9 +306,9 @@ TIDE_KERNEL(qr) {
     const batch b = batch_of(&c->in[0]);
     const int64_t m = b.m, n = b.n, k = TIDE_MIN(m, n), q = c->out[0].shape[c->out[0].rank - 1];
     /* columns of x and of Q lie in rows */
-    double *a = tide_scratch(c->dev, (size_t)(2 * m * n + 2 * m * q + k + 1) * sizeof *a);
-    if (!a) return TIDE_ENOMEM;
-    double *x = a + m * n, *y = x + m * n, *turned = y + m * q, *beta = turned + m * q;
+    double *a = doubles(c, m * n), *x = doubles(c, m * n), *y = doubles(c, m * q),
+           *turned = doubles(c, m * q), *beta = doubles(c, k);
+    if (!a || !x || !y || !turned || !beta) return TIDE_ENOMEM;
     for (int64_t i = 0; i < b.count; i++) {
         load(x, (const REAL *)c->in[0].p + i * m * n, m * n);
         transpose(a, x, m, n);
@@ -388,9 +395,8 @@ static int jacobi(double *a, double *v, int64_t n) {
 TIDE_KERNEL(eigh) {
     const batch b = batch_of(&c->in[0]);
     const int64_t n = b.n, size = n * n;
-    double *a = tide_scratch(c->dev, (size_t)(2 * size + 1) * sizeof *a);
-    if (!a) return TIDE_ENOMEM;
-    double *v = a + size;
+    double *a = doubles(c, size), *v = doubles(c, size);
+    if (!a || !v) return TIDE_ENOMEM;
     for (int64_t i = 0; i < b.count; i++) {
         REAL *w = (REAL *)c->out[0].p + i * n, *vectors = (REAL *)c->out[1].p + i * size;
         load(a, (const REAL *)c->in[0].p + i * size, size);
@@ -454,10 +460,9 @@ TIDE_KERNEL(svd_) { /* u (m, p), s (k), vh (q, n) with p = q = k or full */
     const int64_t pu = c->out[0].shape[c->out[0].rank - 1],
                   qv = c->out[2].shape[c->out[2].rank - 2];
     const int64_t lp = tall ? pu : qv; /* rows of the longer basis */
-    double *w = tide_scratch(c->dev, (size_t)(2 * m * n + 2 * n * n + lp * m + n + 1) * sizeof *w);
-    if (!w) return TIDE_ENOMEM;
-    double *x = w + m * n, *v = x + m * n, *sorted = v + n * n, *u = sorted + n * n,
-           *s = u + lp * m;
+    double *w = doubles(c, m * n), *x = doubles(c, m * n), *v = doubles(c, n * n),
+           *sorted = doubles(c, n * n), *u = doubles(c, lp * m), *s = doubles(c, n);
+    if (!w || !x || !v || !sorted || !u || !s) return TIDE_ENOMEM;
     for (int64_t i = 0; i < b.count; i++) {
         load(x, (const REAL *)c->in[0].p + i * m * n, m * n);
         if (tall) transpose(w, x, m, n);

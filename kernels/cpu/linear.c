@@ -42,12 +42,14 @@ static void forward(const layer *l, int act) {
     K(gemm_act)(&g, l->bias, act);
 }
 
-static void backward(const layer *l, int act, int needs, REAL *work) {
+static tide_status backward(tide_device *dev, const layer *l, int act, int needs) {
     const int64_t rows = l->rows, in = l->in, out = l->out;
     const REAL *dz = l->dy;
     if (act != ACT_LINEAR) {
-        K(act_grad)(rows, out, dz, l->y, act, work);
-        dz = work, work += rows * out;
+        REAL *own = tide_scratch(dev, (size_t)(rows * out) * sizeof *own);
+        if (!own) return TIDE_ENOMEM;
+        K(act_grad)(rows, out, dz, l->y, act, own);
+        dz = own;
     }
     if (needs & 1) {
         tide_gemm g = {.m = rows,
@@ -78,7 +80,7 @@ static void backward(const layer *l, int act, int needs, REAL *work) {
                        .ldc = out};
         K(gemm)(&g);
     }
-    if (needs & 4) K(colsum)(rows, out, dz, l->result[2], work);
+    return needs & 4 ? K(colsum)(dev, rows, out, dz, l->result[2]) : TIDE_OK;
 }
 
 #if REAL_IS_FLOAT
@@ -110,27 +112,26 @@ static tide_status halves_forward(tide_kcall *c, layer *l, int act) {
     return TIDE_OK;
 }
 
-static tide_status halves_backward(tide_kcall *c, layer *l, int act, int needs, int64_t work) {
+static tide_status halves_backward(tide_kcall *c, layer *l, int act, int needs) {
     const int64_t nx = l->rows * l->in, nw = l->in * l->out, ny = l->rows * l->out;
     const int64_t result[3] = {nx, nw, l->out};
     REAL *at = tide_scratch(
         c->dev,
-        (size_t)(2 * room(nx) + 2 * room(nw) + 2 * room(ny) + room(l->out) + work + 16) *
-            sizeof(REAL));
+        (size_t)(2 * room(nx) + 2 * room(nw) + 2 * room(ny) + room(l->out) + 16) * sizeof(REAL));
     if (!at) return TIDE_ENOMEM;
     if (needs & 2) l->x = widen_all(&c->in[0], nx, &at);
     if (needs & 1 && !w_as_stored(l)) l->w = widen_all(&c->in[1], nw, &at);
     if (act != ACT_LINEAR) l->y = widen_all(&c->in[2], ny, &at);
     l->dy = widen_all(&c->in[3], ny, &at);
     for (int i = 0; i < 3; i++) l->result[i] = at, at += needs >> i & 1 ? room(result[i]) : 0;
-    backward(l, act, needs, at);
+    TIDE_DO(backward(c->dev, l, act, needs));
     for (int i = 0; i < 3; i++)
         if (needs >> i & 1) narrow_all(l->result[i], result[i], &c->out[i]);
     return TIDE_OK;
 }
 #else
 #define halves_forward(c, l, act) TIDE_DECLINE
-#define halves_backward(c, l, act, needs, work) TIDE_DECLINE
+#define halves_backward(c, l, act, needs) TIDE_DECLINE
 #endif
 
 tide_status K(linear)(tide_kcall *c);
@@ -148,15 +149,7 @@ tide_status K(linear_grad)(tide_kcall *c) {
     const tide_linear_grad_attrs *at = c->attrs;
     const int act = at->activation;
     layer l = layer_of(c);
-    const int64_t work = (act == ACT_LINEAR ? 0 : l.rows * l.out) +
-        (at->needs & 4 ? tide_colsum_work(l.rows, l.out) : 0);
-    if (l.half) return halves_backward(c, &l, act, at->needs, work);
-    REAL *scratch = NULL;
-    if (work > 0) {
-        scratch = tide_scratch(c->dev, (size_t)work * sizeof(REAL));
-        if (!scratch) return TIDE_ENOMEM;
-    }
+    if (l.half) return halves_backward(c, &l, act, at->needs);
     l.y = c->in[2].p, l.dy = c->in[3].p;
-    backward(&l, act, at->needs, scratch);
-    return TIDE_OK;
+    return backward(c->dev, &l, act, at->needs);
 }

@@ -37,7 +37,8 @@ typedef struct {
     int64_t first, size, d; /* place in the whole, elements to visit, elements of a row */
     visit how;
     int packed;           /* the dense gradient is contiguous */
-    int64_t rows, unique; /* sparse: rows of the table, rows of the batch */
+    int later;            /* rows outside of the batch make this step later */
+    int64_t rows, unique; /* rows of the table; sparse: rows of the batch */
     int32_t *place;       /* [rows]: the row's place in `sums`, -1: not in the batch */
     int64_t *ids;         /* [unique] */
     REAL *sums;           /* [unique, d] */
@@ -46,21 +47,15 @@ typedef struct {
 
 /* -- sparse gradients -- */
 
-static size_t aligned(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
-static size_t sparse_room(const tide_sparse *s, int64_t rows, int64_t d) {
-    const size_t n = (size_t)s->ids.shape[0];
-    return aligned((size_t)rows * sizeof(int32_t)) + aligned(n * sizeof(int64_t)) +
-        aligned(n * (size_t)d * sizeof(REAL));
-}
-
 /* Sums the values of each row, in order of appearance. */
-static char *sum_rows(item *it, char *room) {
+static tide_status sum_rows(tide_device *dev, item *it) {
     const tide_sparse *s = it->g->p;
     const int64_t n = s->ids.shape[0], d = it->d, *ids = s->ids.p;
     const REAL *v = s->values.p;
-    it->place = (int32_t *)room, room += aligned((size_t)it->rows * sizeof(int32_t));
-    it->ids = (int64_t *)room, room += aligned((size_t)n * sizeof(int64_t));
-    it->sums = (REAL *)room, room += aligned((size_t)(n * d) * sizeof(REAL));
+    it->place = tide_scratch(dev, (size_t)it->rows * sizeof *it->place);
+    it->ids = tide_scratch(dev, (size_t)n * sizeof *it->ids);
+    it->sums = tide_scratch(dev, (size_t)(n * d) * sizeof *it->sums);
+    if (!it->place || !it->ids || !it->sums) return TIDE_ENOMEM;
     memset(it->place, 0xff, (size_t)it->rows * sizeof(int32_t));
     it->unique = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -74,7 +69,7 @@ static char *sum_rows(item *it, char *room) {
             for (int64_t j = 0; j < d; j++) sum[j] += v[i * d + j];
         }
     }
-    return room;
+    return TIDE_OK;
 }
 
 /* -- dense gradients of any strides -- */
@@ -192,15 +187,8 @@ static tide_status step(tide_kcall *c, int nslots, int zero_moves, int64_t lag, 
     const common *at = c->attrs;
     const int n = c->nlist;
     const tide_buf *params = c->in, *grads = c->in + n, *touched = c->in + (2 + nslots) * n;
-    size_t room = aligned((size_t)n * sizeof(item));
-    for (int i = 0; i < n; i++)
-        if (grads[i].p && grads[i].rank == TIDE_SPARSE_RANK && params[i].shape[0] > 0)
-            room += sparse_room(grads[i].p, params[i].shape[0],
-                                tide_buf_numel(&params[i]) / params[i].shape[0]);
-    char *work = tide_scratch(c->dev, room);
-    if (!work) return TIDE_ENOMEM;
-    item *items = (item *)work;
-    work += aligned((size_t)n * sizeof(item));
+    item *items = tide_scratch(c->dev, (size_t)n * sizeof *items);
+    if (!items) return TIDE_ENOMEM;
     k.decay = (REAL)(at->learning_rate * at->weight_decay);
     k.limit = at->clipvalue > 0 ? (REAL)at->clipvalue : (REAL)INFINITY;
 
@@ -219,21 +207,26 @@ static tide_status step(tide_kcall *c, int nslots, int zero_moves, int64_t lag, 
         for (int s = 0; s < nslots; s++) it->slot[s] = c->in[(2 + s) * n + i].p;
         if (grads[i].rank == TIDE_SPARSE_RANK) {
             it->rows = params[i].shape[0], it->d = size / it->rows;
-            work = sum_rows(it, work);
-            const int later = lag && it->touched && size >= TIDE_LAG_LEAST;
-            it->how = later                                             ? ROWS_BATCH
+            TIDE_DO(sum_rows(c->dev, it));
+            it->later = lag && it->touched && size >= TIDE_LAG_LEAST;
+            it->how = it->later                                         ? ROWS_BATCH
                 : at->weight_decay != 0 || (zero_moves && !it->touched) ? ROWS_ALL
                 : zero_moves                                            ? ROWS_TOUCHED
                                                                         : ROWS_BATCH;
             if (it->how == ROWS_BATCH) it->size = it->unique * it->d;
-            if (it->touched)
-                for (int64_t u = 0; u < it->unique; u++)
-                    it->touched[it->ids[u]] = (uint8_t)(later ? lag + 1 : 1);
         } else {
+            it->rows = params[i].shape[0];
             it->packed = tide_buf_contiguous(&grads[i]);
-            if (it->touched) memset(it->touched, 1, (size_t)params[i].shape[0]); /* later: sparse */
         }
         total += it->size;
+    }
+    for (int i = 0; i < count; i++) { /* from here on nothing fails */
+        const item *it = &items[i];
+        if (!it->touched) continue;
+        if (it->how == DENSE) memset(it->touched, 1, (size_t)it->rows); /* later: sparse */
+        else
+            for (int64_t u = 0; u < it->unique; u++)
+                it->touched[it->ids[u]] = (uint8_t)(it->later ? lag + 1 : 1);
     }
     if (at->clipnorm > 0 || at->global_clipnorm > 0) {
         double all = 0;
@@ -557,18 +550,7 @@ TIDE_KERNEL(accumulate_step_) { /* sums, grads */
 
 TIDE_KERNEL(global_norm_) {
     const int n = c->nlist;
-    size_t room = 0;
     double total = 0;
-    for (int i = 0; i < n; i++) {
-        const tide_sparse *s = c->in[i].p;
-        if (c->in[i].rank != TIDE_SPARSE_RANK || !s->ids.shape[0]) continue;
-        int64_t rows = 0;
-        for (int64_t r = 0; r < s->ids.shape[0]; r++)
-            rows = TIDE_MAX(rows, ((const int64_t *)s->ids.p)[r] + 1);
-        room = TIDE_MAX(room, sparse_room(s, rows, tide_buf_numel(&s->values) / s->ids.shape[0]));
-    }
-    char *work = tide_scratch(c->dev, room + 64);
-    if (!work) return TIDE_ENOMEM;
     for (int i = 0; i < n; i++) {
         item it = {.g = &c->in[i]};
         if (c->in[i].rank == TIDE_SPARSE_RANK) {
@@ -577,7 +559,7 @@ TIDE_KERNEL(global_norm_) {
             it.how = ROWS_BATCH, it.d = tide_buf_numel(&s->values) / s->ids.shape[0];
             for (int64_t r = 0; r < s->ids.shape[0]; r++)
                 it.rows = TIDE_MAX(it.rows, ((const int64_t *)s->ids.p)[r] + 1);
-            sum_rows(&it, work);
+            TIDE_DO(sum_rows(c->dev, &it));
         } else {
             it.size = tide_buf_numel(&c->in[i]), it.packed = tide_buf_contiguous(&c->in[i]);
         }

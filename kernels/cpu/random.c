@@ -242,13 +242,15 @@ TIDE_KERNEL(random_categorical) {
     const REAL *x = c->in[0].p;
     if (!(c->out[0].dtype <= TIDE_I8)) return TIDE_DECLINE;
     if (!N || !S) return TIDE_OK;
-    double *sums = tide_scratch(c->dev, (size_t)N * (size_t)C * sizeof *sums);
-    if (!sums) return TIDE_ENOMEM;
-    TIDE_PARALLEL_FOR (N, TIDE_MAX(1, 4096 / (C + S))) {
+    const int64_t grain = TIDE_MAX(1, 4096 / (C + S));
+    tide_lanes lanes;
+    TIDE_DO(tide_lanes_new(c->dev, N, grain, (size_t)C * sizeof(double), &lanes));
+    TIDE_PARALLEL_FOR (N, grain) {
+        double *w = tide_lane(&lanes, share_->slot);
         for (int64_t r = lo; r < hi; r++) {
             const REAL *xr = x + r * C;
             const double m = (double)row_max(C, xr);
-            double *w = sums + r * C, total = 0;
+            double total = 0;
             for (int64_t k = 0; k < C; k++) w[k] = total += exp((double)xr[k] - m);
             for (int64_t j = 0; j < S; j++) {
                 uint32_t word[4];

@@ -284,19 +284,16 @@ static tide_status convolve(tide_device *dev, const tide_geometry *g, const side
                             int turned, const REAL *bias, int relu, REAL *y) {
     const tiling t = tiling_of(g, out->h, out->w);
     const int64_t size = g->c * g->f, vstep = t.block * in->c + GAP, mstep = t.block * out->c + GAP;
-    const int64_t own = 16 * (vstep + mstep);
-    const int64_t all = in->c + tide_num_threads() * own + (u ? 0 : 16 * size);
-    REAL *zeros = tide_scratch(dev, (size_t)all * sizeof(REAL));
-    if (!zeros) return TIDE_ENOMEM;
-    REAL *work = zeros + in->c;
+    REAL *zeros = tide_scratch(dev, (size_t)in->c * sizeof *zeros),
+         *made = u ? NULL : tide_scratch(dev, (size_t)(16 * size) * sizeof *made);
+    tide_lanes lanes;
+    if (!zeros || (!u && !made)) return TIDE_ENOMEM;
+    TIDE_DO(tide_lanes_new(dev, t.tiles, t.block, (size_t)(16 * (vstep + mstep)) * sizeof(REAL),
+                           &lanes));
     memset(zeros, 0, (size_t)in->c * sizeof(REAL));
-    if (!u) {
-        REAL *made = work + tide_num_threads() * own;
-        kernels(g, w, turned, made);
-        u = made;
-    }
+    if (!u) kernels(g, w, turned, made), u = made;
     TIDE_PARALLEL_FOR (t.tiles, t.block) {
-        REAL *v = work + share_->slot * own, *m = v + 16 * vstep;
+        REAL *v = tide_lane(&lanes, share_->slot), *m = v + 16 * vstep;
         const int64_t rows = TIDE_CEIL_DIV(hi - lo, MR) * MR;
         gather(&t, in, x, lo, hi, zeros, v, vstep);
         for (int i = 0; i < 16; i++)
@@ -311,16 +308,15 @@ tide_status K(winograd)(tide_device *dev, const tide_geometry *g, const REAL *x,
     static const char form[] = "winograd f32";
     const side in = {g->in[1], g->in[2], g->c, g->lo[1], g->lo[2]},
                out = {g->out[1], g->out[2], g->f, 0, 0};
-    const int keeping = tide_keep_enter();
-    tide_kept *kept = NULL;
-    if (keeping) kept = tide_keep(w, form, sizeof form, (size_t)(16 * g->c * g->f) * sizeof(REAL));
+    tide_kept *kept =
+        tide_keep(dev, w, form, sizeof form, (size_t)(16 * g->c * g->f) * sizeof(REAL));
     if (kept && kept->version != w->version) {
         kernels(g, w->p, 0, kept->data);
         if (!tide_stopped()) kept->version = w->version;
     }
     const REAL *u = kept ? kept->data : NULL;
     const tide_status s = convolve(dev, g, &in, &out, x, u, w->p, 0, bias, relu, y);
-    if (keeping) tide_keep_leave();
+    tide_keep_done(kept);
     return s;
 }
 
@@ -358,23 +354,24 @@ static void join(const tide_geometry *g, const REAL *part, int64_t pieces, REAL 
 }
 
 tide_status K(winograd_grad_kernel)(tide_device *dev, const tide_geometry *g, const REAL *x,
-                                    const REAL *dy, REAL *dw, int64_t extra, REAL **more) {
+                                    const REAL *dy, REAL *dw) {
     const side in = {g->in[1], g->in[2], g->c, g->lo[1], g->lo[2]},
                out = {g->out[1], g->out[2], g->f, 0, 0};
     const tiling t = tiling_of(g, out.h, out.w);
-    const int64_t size = g->c * g->f, vstep = t.block * in.c + GAP, dstep = t.block * out.c + GAP,
-                  own = 16 * (vstep + dstep);
+    const int64_t size = g->c * g->f, vstep = t.block * in.c + GAP, dstep = t.block * out.c + GAP;
     int64_t pieces = TIDE_MIN(PIECES, PIECE_ELEMENTS / (16 * size)),
             piece = TIDE_MAX(PIECE_TILES, TIDE_CEIL_DIV(t.tiles, pieces));
     pieces = TIDE_CEIL_DIV(t.tiles, piece);
-    REAL *part = tide_scratch(
-        dev, (size_t)(16 * size * pieces + in.c + tide_num_threads() * own + extra) * sizeof(REAL));
-    if (!part) return TIDE_ENOMEM;
-    REAL *zeros = part + 16 * size * pieces, *work = zeros + in.c;
-    *more = work + tide_num_threads() * own;
+    REAL *part = tide_scratch(dev, (size_t)(16 * size * pieces) * sizeof *part),
+         *zeros = tide_scratch(dev, (size_t)in.c * sizeof *zeros);
+    tide_lanes lanes;
+    if (!part || !zeros) return TIDE_ENOMEM;
+    TIDE_DO(
+        tide_lanes_new(dev, t.tiles, piece, (size_t)(16 * (vstep + dstep)) * sizeof(REAL), &lanes));
     memset(zeros, 0, (size_t)in.c * sizeof(REAL));
     TIDE_PARALLEL_FOR (t.tiles, piece) {
-        REAL *v = work + share_->slot * own, *d = v + 16 * vstep, *sum = part + chunk * 16 * size;
+        REAL *v = tide_lane(&lanes, share_->slot), *d = v + 16 * vstep,
+             *sum = part + chunk * 16 * size;
         memset(sum, 0, (size_t)(16 * size) * sizeof(REAL));
         for (int64_t t0 = lo; t0 < hi; t0 += t.block) {
             const int64_t t1 = TIDE_MIN(t0 + t.block, hi);
@@ -401,8 +398,8 @@ tide_status K(winograd_grad_x)(tide_device *dev, const tide_geometry *g, const R
     return (void)dev, (void)g, (void)dy, (void)w, (void)dx, TIDE_DECLINE;
 }
 tide_status K(winograd_grad_kernel)(tide_device *dev, const tide_geometry *g, const REAL *x,
-                                    const REAL *dy, REAL *dw, int64_t extra, REAL **more) {
-    return (void)dev, (void)g, (void)x, (void)dy, (void)dw, (void)extra, (void)more, TIDE_DECLINE;
+                                    const REAL *dy, REAL *dw) {
+    return (void)dev, (void)g, (void)x, (void)dy, (void)dw, TIDE_DECLINE;
 }
 
 #endif

@@ -14,8 +14,8 @@ tide_status K(winograd)(tide_device *dev, const tide_geometry *g, const REAL *x,
 /* dx from dy: the convolution of dy with the turned kernel. */
 tide_status K(winograd_grad_x)(tide_device *dev, const tide_geometry *g, const REAL *dy,
                                const REAL *w, REAL *dx);
-/* dw from x and dy; with `extra` elements of work space for the caller, which are put to *more. */
+/* dw from x and dy. */
 tide_status K(winograd_grad_kernel)(tide_device *dev, const tide_geometry *g, const REAL *x,
-                                    const REAL *dy, REAL *dw, int64_t extra, REAL **more);
+                                    const REAL *dy, REAL *dw);
 
 #endif

@@ -346,33 +346,37 @@ static tide_status run(tide_kcall *c, const tide_dnnl_key *key, const float *x, 
         pad = TIDE_MAX(pad, rounded(all.at[i].prim->pad_bytes));
         if (!tide_dnnl_places(all.at[i].prim, threads)) goto out;
     }
-    /* a pad per thread; weights as the library wants them, or a sum for each piece; x, gathered */
-    const size_t wanted = rounded(p->relay ? p->wanted_bytes : (size_t)size * sizeof(float)),
-                 sums = grad && all.n > 1 ? wanted + rounded((size_t)outputs * sizeof(float)) : 0,
-                 pads = (size_t)threads * pad, one = p->relay ? wanted : 0,
-                 weights_bytes = sums ? (size_t)all.n * sums : one,
-                 pixels = sparse ? (size_t)(sparse->n * product_of(3, sparse->out)) : 0,
-                 total = pads + weights_bytes +
-        pixels * (size_t)(sparse ? sparse->c : 0) * sizeof(float);
-    char *work = total ? tide_scratch(c->dev, total) : NULL, *own = work + pads;
-    if (total && !work) goto out;
+    char *pads = pad ? tide_scratch(c->dev, (size_t)threads * pad) : NULL;
+    if (pad && !pads) goto out;
     int ok;
     if (!grad) {
-        const int keeping = p->relay && tide_keep_enter();
         tide_kept *kept = NULL;
-        if (keeping) kept = tide_keep(w, &p->wanted, sizeof p->wanted, p->wanted_bytes);
-        float *weights = tide_dnnl_weights(p, w, kept, p->relay ? own : NULL);
-        ok = weights && run_pieces(&all, x, y, weights, bias, 0, work, pad);
-        if (keeping) tide_keep_leave();
+        if (p->relay) kept = tide_keep(c->dev, w, &p->wanted, sizeof p->wanted, p->wanted_bytes);
+        float *own = p->relay && !kept ? tide_scratch(c->dev, p->wanted_bytes) : NULL;
+        if (p->relay && !kept && !own) goto out;
+        float *weights = tide_dnnl_weights(p, w, kept, own);
+        ok = weights && run_pieces(&all, x, y, weights, bias, 0, pads, pad);
+        tide_keep_done(kept);
     } else {
-        float *dense = (float *)(own + weights_bytes);
-        if (sparse) gather(sparse, x, dense), x = dense;
-        float *to = p->relay ? (float *)own : w->p, *parts = sums ? (float *)own : to;
-        const int64_t step = (int64_t)(sums / sizeof(float)),
-                      after = (int64_t)(wanted / sizeof(float));
-        ok = run_pieces(&all, x, y, parts, bias && sums ? parts + after : bias, step, work, pad);
-        const int64_t many = p->relay ? (int64_t)(p->wanted_bytes / sizeof(float)) : size;
-        if (sums) add_up(parts, step, all.n, many, to);
+        const size_t wanted = p->relay ? p->wanted_bytes : (size_t)size * sizeof(float);
+        const int64_t after = (int64_t)(rounded(wanted) /
+                                        sizeof(float)), /* of a piece's sums: dw, db */
+            step = after + (int64_t)(rounded((size_t)outputs * sizeof(float)) / sizeof(float));
+        float *to = p->relay ? tide_scratch(c->dev, wanted) : w->p, *parts = to;
+        if (all.n > 1) parts = tide_scratch(c->dev, (size_t)(all.n * step) * sizeof(float));
+        if (!to || !parts) goto out;
+        if (sparse) {
+            float *dense = tide_scratch(
+                c->dev,
+                (size_t)(sparse->n * product_of(3, sparse->out) * sparse->c) * sizeof(float));
+            if (!dense) goto out;
+            gather(sparse, x, dense);
+            x = dense;
+        }
+        const int sums = parts != to;
+        ok = run_pieces(&all, x, y, parts, bias && sums ? parts + after : bias, sums ? step : 0,
+                        pads, pad);
+        if (sums) add_up(parts, step, all.n, (int64_t)(wanted / sizeof(float)), to);
         if (sums && bias) add_up(parts + after, step, all.n, outputs, bias);
         if (ok && p->relay) ok = tide_dnnl_run_relay(p, to, w->p);
     }

@@ -32,6 +32,7 @@ static int memory(lua_State *L) {
     set_int(L, "live_bytes", s.live_bytes);
     set_int(L, "peak_bytes", s.peak_bytes);
     set_int(L, "cached_bytes", s.cached_bytes);
+    set_int(L, "kept_bytes", s.kept_bytes);
     set_int(L, "limit_bytes", s.limit_bytes);
     set_int(L, "live_storages", s.live_storages);
     set_int(L, "live_tensors", tide_live_tensors());
