@@ -5,7 +5,7 @@
 #include "engines.h"
 
 const tide_host *tide_house;
-_Thread_local int tide_may_stop;
+TIDE_THREAD_LOCAL int tide_may_stop;
 const tide_kernel *tide_plain_table;
 const tide_half_loops *tide_half;
 

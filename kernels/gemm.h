@@ -28,7 +28,7 @@ typedef struct {
     int (*f64)(const tide_gemm *);
 } tide_gemm_hook;
 
-extern _Thread_local const tide_gemm_hook *tide_gemm_now; /* NULL: Tide's own */
+extern TIDE_THREAD_LOCAL const tide_gemm_hook *tide_gemm_now; /* NULL: Tide's own */
 
 /* Runs the plain kernel of c->op with the products of `hook`. */
 tide_status tide_with_gemm(const tide_gemm_hook *hook, tide_kcall *c);

@@ -10,6 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Of small variables that every call reads: no function is called to find them. */
+#define TIDE_THREAD_LOCAL _Thread_local __attribute__((tls_model("initial-exec")))
+
 typedef struct tide_device tide_device;
 struct tide_share;
 
@@ -42,7 +45,7 @@ static inline void *tide_scratch(tide_device *dev, size_t bytes) {
 static inline int tide_num_threads(void) { return tide_house->threads(); }
 /* May the call for which this thread works be left unfinished? `may_stop` of its tide_kcall, which
  * TIDE_PARALLEL_FOR hands on to the other threads. */
-extern _Thread_local int tide_may_stop;
+extern TIDE_THREAD_LOCAL int tide_may_stop;
 static inline int tide_stopped(void) { return *tide_house->cancel && tide_may_stop; }
 
 #endif

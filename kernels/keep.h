@@ -7,6 +7,8 @@
 
 #include "kernel.h"
 
+#include <stdatomic.h>
+
 /* `data` hold what belongs to `version` of the tensor; whoever makes them anew sets it. */
 typedef struct {
     void *data;
@@ -21,7 +23,8 @@ void tide_keep_done(tide_kept *); /* accepts NULL */
 
 /* For the house: a storage is released; memory is short; a fork, before and behind which the store
  * must be at rest. */
-void tide_keep_forget(uint64_t storage_id);
+void tide_keep_forget(uint64_t storage_id); /* where tide_keep_entries is not 0 */
+extern _Atomic int tide_keep_entries;
 void tide_keep_trim(size_t bytes); /* gives back so much, or all there is */
 void tide_keep_hold(void);
 void tide_keep_resume(void);

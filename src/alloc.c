@@ -109,7 +109,7 @@ static void trim_to(tide_device *dev, int64_t most) {
     void *out[SOME];
     for (int n = SOME; n == SOME;) {
         n = 0;
-        pthread_mutex_lock(&dev->lock);
+        tide_device_lock(dev);
         while (n < SOME && dev->stat.cached_bytes > most) {
             tide_freelist *coldest = NULL;
             for (int c = 0; c < TIDE_CLASSES; c++) {
@@ -122,7 +122,7 @@ static void trim_to(tide_device *dev, int64_t most) {
                 dev->stat.cached_bytes -= (int64_t)coldest->bytes;
             }
         }
-        pthread_mutex_unlock(&dev->lock);
+        tide_device_unlock(dev);
         for (int i = 0; i < n; i++) dev->vt->free(dev, out[i]);
     }
 }
@@ -173,32 +173,35 @@ static void *take(tide_device *dev, size_t bytes, int64_t *count) {
     if (bytes > MAX_BYTES) return NULL;
     tide_freelist *l = &dev->lists[class_of(bytes, &size)];
     tide_memstat *s = &dev->stat;
-    void *p = NULL;
-    pthread_mutex_lock(&dev->lock);
+    tide_device_lock(dev);
     if (room_of(s) < (int64_t)size && s->kept_bytes > 0 && count == &s->live_bytes) {
-        pthread_mutex_unlock(&dev->lock);
+        tide_device_unlock(dev);
         tide_keep_trim(size); /* what is computed needs the room more than what can be made again */
-        pthread_mutex_lock(&dev->lock);
+        tide_device_lock(dev);
     }
-    const int fits = room_of(s) >= (int64_t)size;
-    if (fits) count_by(dev, count, (int64_t)size); /* now, so that no other thread takes the room */
+    if (room_of(s) < (int64_t)size) {
+        tide_device_unlock(dev);
+        return NULL;
+    }
+    count_by(dev, count, (int64_t)size); /* now, so that no other thread takes the room */
     l->used = ++dev->uses;
-    if (fits && l->n > 0) {
-        p = l->block[--l->n];
+    if (l->n > 0) {
+        void *p = l->block[--l->n];
         s->cached_bytes -= (int64_t)size;
         s->cache_hits++;
         note_peak(s);
+        tide_device_unlock(dev);
+        return p;
     }
     const int64_t most = idle_most(s);
     const int over = s->cached_bytes > most;
-    pthread_mutex_unlock(&dev->lock);
-    if (p || !fits) return p;
+    tide_device_unlock(dev);
     if (over) trim_to(dev, most);
-    p = from_system(dev, size);
-    pthread_mutex_lock(&dev->lock);
+    void *p = from_system(dev, size);
+    tide_device_lock(dev);
     if (p) s->system_allocs++, note_peak(s);
     else count_by(dev, count, -(int64_t)size);
-    pthread_mutex_unlock(&dev->lock);
+    tide_device_unlock(dev);
     return p;
 }
 
@@ -206,7 +209,7 @@ static void give(tide_device *dev, void *p, size_t bytes, int64_t *count) {
     size_t size;
     tide_freelist *l = &dev->lists[class_of(bytes, &size)];
     tide_memstat *s = &dev->stat;
-    pthread_mutex_lock(&dev->lock);
+    tide_device_lock(dev);
     count_by(dev, count, -(int64_t)size);
     l->bytes = size;
     l->used = ++dev->uses;
@@ -226,7 +229,7 @@ static void give(tide_device *dev, void *p, size_t bytes, int64_t *count) {
         s->cached_bytes += (int64_t)size;
     }
     const int over = s->cached_bytes > most;
-    pthread_mutex_unlock(&dev->lock);
+    tide_device_unlock(dev);
     if (!keep) dev->vt->free(dev, p);
     if (over) trim_to(dev, most);
 }
@@ -255,9 +258,9 @@ void tide_mem_drop(tide_device *dev, void *p, size_t bytes) {
 }
 
 tide_memstat tide_memory(tide_device *dev) {
-    pthread_mutex_lock(&dev->lock);
+    tide_device_lock(dev);
     tide_memstat s = dev->stat;
-    pthread_mutex_unlock(&dev->lock);
+    tide_device_unlock(dev);
     return s;
 }
 
@@ -266,10 +269,10 @@ int64_t tide_live_bytes(void) {
 }
 
 void tide_memory_limit(tide_device *dev, int64_t bytes) {
-    pthread_mutex_lock(&dev->lock);
+    tide_device_lock(dev);
     dev->stat.limit_bytes = bytes > 0 ? bytes : 0;
     const int64_t most = idle_most(&dev->stat);
-    pthread_mutex_unlock(&dev->lock);
+    tide_device_unlock(dev);
     trim_to(dev, most);
 }
 
@@ -279,9 +282,9 @@ void tide_memory_trim(tide_device *dev) {
 }
 
 void tide_memory_reset_peak(tide_device *dev) {
-    pthread_mutex_lock(&dev->lock);
+    tide_device_lock(dev);
     dev->stat.peak_bytes = dev->stat.live_bytes;
-    pthread_mutex_unlock(&dev->lock);
+    tide_device_unlock(dev);
 }
 
 /* -- work space: the blocks that the kernels under way on this thread asked for, a stack -- */
@@ -293,7 +296,7 @@ typedef struct {
     size_t bytes;
 } request;
 static _Thread_local request few[FEW], *more; /* more: those behind the first few, while any are */
-static _Thread_local int nrequests;
+static TIDE_THREAD_LOCAL int nrequests;
 
 static request *request_at(int i) { return i < FEW ? &few[i] : &more[i - FEW]; }
 

@@ -8,6 +8,7 @@
 #include "../kernels/keep.h"
 #include "team.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,7 +39,7 @@ static void cpu_copy(tide_device *dev, void *dst, const void *src, size_t bytes)
     memcpy(dst, src, bytes);
 }
 static const tide_device_vt cpu_vt = {.alloc = cpu_alloc, .free = cpu_free, .copy = cpu_copy};
-static tide_device cpu = {.name = "cpu", .vt = &cpu_vt, .lock = PTHREAD_MUTEX_INITIALIZER};
+static tide_device cpu = {.name = "cpu", .vt = &cpu_vt, .lock = ATOMIC_FLAG_INIT};
 
 static const struct {
     const char *name;
@@ -72,10 +73,10 @@ static int best_level(void) {
  * goes on using. */
 static void before_fork(void) {
     tide_keep_hold();
-    pthread_mutex_lock(&cpu.lock);
+    tide_device_lock(&cpu);
 }
 static void after_fork(void) {
-    pthread_mutex_unlock(&cpu.lock);
+    tide_device_unlock(&cpu);
     tide_keep_resume();
 }
 static void forked(void) {

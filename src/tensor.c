@@ -168,7 +168,7 @@ static void storage_release(tide_ctx *ctx, tide_storage *s) {
     if (--s->refs > 0) return;
     if (s->lag) tide_lag_end(s->lag);
     tide_release(s->wide);
-    tide_keep_forget(s->id);
+    if (tide_keep_entries) tide_keep_forget(s->id);
     tide_mem_free(s->dev, s->data, s->bytes);
     header_free(&ctx->storage_headers, s);
 }

@@ -7,7 +7,7 @@
 #include "../signals.h"
 #include "cpu.h"
 
-_Thread_local const tide_gemm_hook *tide_gemm_now;
+TIDE_THREAD_LOCAL const tide_gemm_hook *tide_gemm_now;
 _Thread_local int tide_signals_held;
 
 tide_status tide_with_gemm(const tide_gemm_hook *hook, tide_kcall *c) {

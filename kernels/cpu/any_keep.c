@@ -5,12 +5,11 @@
 #include "../keep.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    BUCKETS = 4096, /* storages are numbered in order: few share one */
+    BUCKETS = 1024, /* storages are numbered in order: few share one */
     FORMS = 4,      /* layouts of one tensor: forward and backward, for two sizes of a batch */
     LONGEST = 1024
 };
@@ -28,6 +27,7 @@ typedef struct entry {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static entry *_Atomic table[BUCKETS];
+_Atomic int tide_keep_entries;
 
 static entry *_Atomic *bucket_of(uint64_t storage_id) { return &table[storage_id % BUCKETS]; }
 
@@ -50,6 +50,7 @@ static size_t drop(entry *e) {
         bytes += e->bytes;
         tide_house->drop(e->dev, e->kept.data, e->bytes);
         free(e);
+        atomic_fetch_sub_explicit(&tide_keep_entries, 1, memory_order_relaxed);
     }
     return bytes;
 }
@@ -86,6 +87,7 @@ static entry *new_entry(tide_device *dev, const tide_buf *w, const void *form, s
     *e = (entry){.dev = dev, .storage_id = w->storage_id, .at = w->p, .bytes = bytes, .n = n};
     e->kept = (tide_kept){.data = data, .version = w->version - 1};
     memcpy(e->form, form, n);
+    atomic_fetch_add_explicit(&tide_keep_entries, 1, memory_order_relaxed);
     return e;
 }
 
