@@ -174,18 +174,19 @@ static const tide_op add_part_op = {.name = "add_part",
 
 tide_status tide_add_part(tide_ctx *ctx, tide_tensor *t, const tide_index__attrs *part,
                           tide_tensor *v) {
-    tide_tensor *view = NULL, *pair[2];
+    tide_tensor *view = NULL, *pair[2] = {t, v};
     tide_node *before = t->node;
+    tide_status st = TIDE_OK;
+    if (ctx->grad_mode && (before || tide_needs_grad(v)))
+        st = tide_record(ctx, &add_part_op, part, 2, 0, pair, &t);
+    if (before && t->node != before) tide_node_unref(ctx, before);
     const int was = tide_grad_mode(ctx, 0);
-    tide_status st = tide_apply(ctx, &tide_op_index_, part, 1, &t, &view);
-    pair[0] = view, pair[1] = v;
+    if (st == TIDE_OK) st = tide_apply(ctx, &tide_op_index_, part, 1, &t, &view);
+    pair[0] = view;
     if (st == TIDE_OK) st = tide_run_into(ctx, &tide_op_add, &(tide_add_attrs){0}, 2, pair, view);
     tide_grad_mode(ctx, was);
+    t->view_version = t->storage->version;
     tide_release(view);
-    if (st != TIDE_OK || !was || (!before && !tide_needs_grad(v))) return st;
-    pair[0] = t;
-    st = tide_record(ctx, &add_part_op, part, 2, 0, pair, &t);
-    if (before && t->node != before) tide_node_unref(ctx, before);
     return st;
 }
 

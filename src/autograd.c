@@ -431,12 +431,14 @@ void tide_t_give(tide_tape *t, int i, tide_tensor *g) {
     t->given[i] = tide_retain(g);
 }
 
-void tide_t_give_part(tide_tape *t, int i, const tide_place *at, tide_tensor *g) {
+void tide_t_give_part(tide_tape *t, int i, const tide_place *at, const tide_index__attrs *part,
+                      tide_tensor *g) {
     if (t->status != TIDE_OK || !g || !tide_t_needs(t, i)) return;
     tide_release(t->given[i]);
     t->given[i] = tide_retain(g);
     t->partial = i;
-    t->part = *at;
+    t->at = *at;
+    t->part = part;
 }
 
 tide_tensor *tide_t_own_dy(tide_tape *t, int i) {

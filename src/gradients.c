@@ -70,8 +70,9 @@ tide_status tide_accumulate(tide_ctx *ctx, tide_tensor **slot, tide_tensor *g, i
     return TIDE_OK;
 }
 
-/* The part of *slot, which is made of zeros if it is not there, += g. Nothing is recorded. */
-static tide_status accumulate_part(tide_ctx *ctx, tide_tensor **slot, const tide_gift *p) {
+/* The part of *slot, which is made of zeros if it is not there, += g. */
+static tide_status accumulate_part(tide_ctx *ctx, tide_tensor **slot, const tide_gift *p,
+                                   int record) {
     tide_tensor *view = NULL, *dense = NULL;
     tide_status st = TIDE_OK;
     const int first = !*slot;
@@ -84,6 +85,8 @@ static tide_status accumulate_part(tide_ctx *ctx, tide_tensor **slot, const tide
         if (st == TIDE_OK) tide_release(*slot), *slot = dense;
     }
     if (st == TIDE_OK) st = tide_unshare(ctx, slot);
+    if (st != TIDE_OK || record)
+        return st == TIDE_OK ? tide_add_part(ctx, *slot, p->part, p->g) : st;
     if (st == TIDE_OK)
         st = tide_view(ctx, *slot, p->g->rank, p->g->shape, p->at->stride,
                        (*slot)->offset + p->at->offset, &view);
@@ -97,7 +100,7 @@ static tide_status accumulate_part(tide_ctx *ctx, tide_tensor **slot, const tide
 
 tide_status tide_add_gift(tide_ctx *ctx, tide_tensor **slot, const tide_gift *p, int record) {
     if (!p->at) return tide_accumulate(ctx, slot, p->g, record);
-    tide_status st = accumulate_part(ctx, slot, p);
+    tide_status st = accumulate_part(ctx, slot, p, record);
     tide_release(p->g);
     return st;
 }

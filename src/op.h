@@ -155,8 +155,10 @@ typedef struct {
     int64_t offset, stride[TIDE_MAX_RANK];
 } tide_place;
 /* The gradient of a part of input i, where the others' is 0: added in place, so that it costs what
- * the part costs. For one input of a rule, and not while recording. */
-void tide_t_give_part(tide_tape *, int i, const tide_place *, tide_tensor *g);
+ * the part costs. For one input of a rule. `part` says the same as the place, lies in the node's
+ * attributes, and may be NULL where the tape does not record. */
+void tide_t_give_part(tide_tape *, int i, const tide_place *, const tide_index__attrs *part,
+                      tide_tensor *g);
 /* Gradient of output i for a rule that writes into it and gives it on; not while recording. */
 tide_tensor *tide_t_own_dy(tide_tape *, int i);
 tide_tensor *tide_t_part(tide_tape *, tide_tensor *whole, const tide_place *, int rank,

@@ -14,7 +14,8 @@ struct tide_tape {
     tide_tensor **temp; /* owned until the rule returns */
     int ntemp, cap;
     tide_tensor **given; /* [nin], owned */
-    tide_place part;     /* where given[partial] belongs; partial < 0: all are whole */
+    tide_place at;       /* where given[partial] belongs; partial < 0: all are whole */
+    const tide_index__attrs *part;
     int partial;
     tide_tensor *inline_temp[TIDE_TAPE_FEW];
 };
@@ -27,8 +28,9 @@ void tide_node_clear_saved(tide_node *); /* frees them */
 /* gradients.c */
 typedef struct { /* what a rule gave for an input */
     tide_tensor *g;
-    const tide_place *at;   /* NULL: of the whole input */
-    const tide_meta *whole; /* the input's form */
+    const tide_place *at;          /* NULL: of the whole input */
+    const tide_meta *whole;        /* the input's form */
+    const tide_index__attrs *part; /* as `at`, for the record */
 } tide_gift;
 tide_status tide_unshare(tide_ctx *, tide_tensor **g); /* a copy if others see its memory */
 /* *slot += g, or the gift, whose reference is taken, also on failure. */

@@ -264,7 +264,7 @@ static tide_status run_rule(tide_ctx *ctx, tide_node *n, tide_walk *w) {
     drop_gradients(n);
     for (int i = 0; i < n->nin; i++) {
         tide_edge *e = &n->in[i];
-        tide_gift p = {t.given[i], t.partial == i ? &t.part : NULL, &n->in_meta[i]};
+        tide_gift p = {t.given[i], t.partial == i ? &t.at : NULL, &n->in_meta[i], t.part};
         if (!p.g) continue;
         if (st == TIDE_OK && e->node) st = push(ctx, w, e->node);
         if (st != TIDE_OK) tide_release(p.g);

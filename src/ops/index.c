@@ -65,16 +65,8 @@ static tide_place place_of(const tide_meta *m, const tide_ints *start, const tid
 static void index_grad(tide_tape *t, const tide_node *n) {
     const tide_index__attrs *a = (const void *)n->attrs;
     const tide_meta *m = tide_t_in_meta(t, 0);
-    if (!tide_t_recording(t)) {
-        tide_place at = place_of(m, &a->start, &a->size, &a->step, a->drop);
-        tide_t_give_part(t, 0, &at, tide_t_dy(t, 0));
-        return;
-    }
-    tide_t_give(
-        t, 0,
-        tide_t(t,
-               OP(index_put_, .start = a->start, .size = a->size, .step = a->step, .drop = a->drop),
-               zeros(t, m), tide_t_dy(t, 0)));
+    const tide_place at = place_of(m, &a->start, &a->size, &a->step, a->drop);
+    tide_t_give_part(t, 0, &at, a, tide_t_dy(t, 0));
 }
 
 TIDE_DESCRIBE(index_, .flags = TIDE_INTERNAL | TIDE_HALF, .infer = index_infer, .grad = index_grad);

@@ -162,7 +162,7 @@ static void diagonal_grad(tide_tape *t, const tide_node *n) {
         if (n->out_meta[0].shape[k] > 0)
             at.offset =
                 a->offset < 0 ? -a->offset * stride[a->axis1] : a->offset * stride[a->axis2];
-        tide_t_give_part(t, 0, &at, tide_t_dy(t, 0));
+        tide_t_give_part(t, 0, &at, NULL, tide_t_dy(t, 0));
         return;
     }
     tide_tensor *planes = tide_t(t,
