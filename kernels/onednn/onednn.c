@@ -107,14 +107,16 @@ static uint64_t hash_of(const void *p, size_t n) { /* FNV-1a over words */
     return h ^ h >> 29;
 }
 
+static void operands_free(const tide_dnnl_prim *p, tide_dnnl_operands *at) {
+    for (int i = 0; i < p->nargs; i++)
+        if (at->mem[i]) tide_dnnl.memory_destroy(at->mem[i]);
+    if (at->pad) tide_dnnl.memory_destroy(at->pad);
+}
+
 static void prim_free(tide_dnnl_prim *p) {
     if (p->prim) tide_dnnl.primitive_destroy(p->prim);
     if (p->relay) tide_dnnl.primitive_destroy(p->relay);
-    for (tide_dnnl_operands *at = p->at; at < p->at + p->places; at++) {
-        for (int i = 0; i < p->nargs; i++)
-            if (at->mem[i]) tide_dnnl.memory_destroy(at->mem[i]);
-        if (at->pad) tide_dnnl.memory_destroy(at->pad);
-    }
+    for (int i = 0; i < p->places; i++) operands_free(p, &p->at[i]);
     free(p->at);
     if (p->relay_from) tide_dnnl.memory_destroy(p->relay_from);
     if (p->relay_to) tide_dnnl.memory_destroy(p->relay_to);
@@ -166,12 +168,15 @@ int tide_dnnl_places(tide_dnnl_prim *p, int threads) {
     tide_dnnl_operands *at = realloc(p->at, (size_t)threads * sizeof *at);
     if (!at) return 0;
     p->at = at;
-    while (p->places < threads) {
-        tide_dnnl_operands *next = &at[p->places++];
+    for (; p->places < threads; p->places++) {
+        tide_dnnl_operands *next = &at[p->places];
         memset(next, 0, sizeof *next);
-        for (int i = 0; i < p->nargs; i++)
-            if (!place_like(&next->mem[i], at->mem[i])) return 0;
-        if (at->pad && !place_like(&next->pad, at->pad)) return 0;
+        int ok = !at->pad || place_like(&next->pad, at->pad);
+        for (int i = 0; i < p->nargs && ok; i++) ok = place_like(&next->mem[i], at->mem[i]);
+        if (!ok) {
+            operands_free(p, next);
+            return 0;
+        }
     }
     return 1;
 }
