@@ -134,7 +134,7 @@ H5_SRC     := $(wildcard src/hdf5/*.c)
 H5_OBJ     := $(H5_SRC:%.c=$(BUILD)/%.o)
 HDF5       := $(if $(and $(strip $(H5_LIBS)),$(H5_SRC)),$(BUILD)/lib/tide/tide-hdf5)
 
-.PHONY: all hard sanitize-core deps demo test bench pictures lint sanitize valgrind fuzz engines coverage levels counts install rock env help clean specs format format-check kernels-alone FORCE
+.PHONY: all hard test-device sanitize-core deps demo test bench pictures lint sanitize valgrind fuzz engines coverage levels counts install rock env help clean specs format format-check kernels-alone FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -309,6 +309,14 @@ hard:
 	@+$(MAKE) --no-print-directory all TIDE_HARD=1
 	@TIDE_BUILD=build/hard TIDE_HARD=1 $(BUSTED) $(or $(SPECS),$(CORE_SPECS))
 
+# The specs of tensors, ops, layers and training on the device "test", whose memory only kernels and counted copies may touch:
+# whoever else does ends the process.
+DEVICE_SPECS = $(wildcard spec/core spec/tensor_spec.lua spec/autograd_spec.lua spec/ops_spec.lua spec/ops spec/values_spec.lua \
+  spec/linear_spec.lua spec/pool_spec.lua spec/printing_spec.lua spec/layers_spec.lua spec/models_spec.lua spec/saving spec/image \
+  spec/training)
+test-device: all
+	@TIDE_BUILD=$(BUILD) TIDE_DEVICE=test $(BUSTED) $(or $(SPECS),$(DEVICE_SPECS))
+
 # The core's specs (SPECS= others) under valgrind, which knows no AVX-512 and finds oneDNN's and OpenBLAS's own habits: Tide's
 # kernels at level v3.
 valgrind:
@@ -423,6 +431,7 @@ help:
 	@echo "make sanitize        the specs under ASan and UBSan (SPECS=, SANITIZE_CPUS='c best')"
 	@echo "make sanitize-core   the same for the specs of the core"
 	@echo "make hard            the specs of the core in the hostile build (poisoned memory, failing allocations)"
+	@echo "make test-device     the specs on the device \"test\", whose memory the host may not touch (SPECS=)"
 	@echo "make valgrind        the specs of the core under valgrind (SPECS=)"
 	@echo "make fuzz            every fuzzer under the sanitizers (SECONDS=60 each)"
 	@echo "make engines         random shapes by every engine at every set of instructions (SECONDS=60 in all, SEED=1)"

@@ -60,7 +60,8 @@ typedef struct {
     int64_t shape[TIDE_MAX_RANK], stride[TIDE_MAX_RANK];
     uint8_t rank, dtype;
     uint64_t storage_id,
-        version; /* identity of the contents, for caches of re-laid weights; 0: do not cache */
+        version;     /* identity of the contents, for caches of re-laid weights; 0: do not cache */
+    uint64_t number; /* the element of an immediate: `p` is its address, all strides are 0 */
 } tide_buf;
 
 /* The rank of a sparse gradient in an op that takes one: `p` is then its tide_sparse. */
@@ -127,6 +128,10 @@ typedef struct {
     const char *name;
     const tide_kernel *table; /* [TIDE_OP_COUNT] */
 } tide_engine;
+
+/* n elements from one dtype to another (cpu/any_copy.c): floats go toward zero; what is out of
+ * range saturates at 32 and 64 bits and wraps at 8, NaN gives 0. */
+void tide_convert(int from, int to, int64_t n, const void *src, void *dst);
 
 static inline size_t tide_dtype_size(int d) {
     static const uint8_t size[] = {

@@ -34,7 +34,7 @@ static int class_of(size_t bytes, size_t *rounded) {
     return (e - MIN_SHIFT) * 4 + (int)k;
 }
 
-static int64_t system_free(void) {
+int64_t tide_system_free(void) {
     /* MemAvailable, bounded by what the control group leaves; -1 where nothing is known. */
     int64_t free_bytes = -1, v;
     char line[256];
@@ -155,10 +155,10 @@ static void note_peak(tide_memstat *s) {
 /* A block that no list holds. */
 static void *from_system(tide_device *dev, size_t size) {
     if (size >= CHECK_FREE) {
-        int64_t free_bytes = system_free();
+        int64_t free_bytes = tide_device_ask(dev).free_bytes;
         if (free_bytes >= 0 && (int64_t)size > free_bytes) {
             tide_memory_trim(dev);
-            free_bytes = system_free();
+            free_bytes = tide_device_ask(dev).free_bytes;
         }
         if (free_bytes >= 0 && (int64_t)size > free_bytes) return NULL;
     }
@@ -237,7 +237,7 @@ static void give(tide_device *dev, void *p, size_t bytes, int64_t *count) {
 void *tide_mem_alloc(tide_device *dev, size_t bytes) {
     void *p = take(dev, bytes, &dev->stat.live_bytes);
 #ifdef TIDE_HARD
-    if (p && dev == tide_cpu()) memset(p, 0xFF, bytes);
+    if (p) dev->vt->fill(dev, p, 0xFF, bytes);
 #endif
     return p;
 }
@@ -245,7 +245,7 @@ void *tide_mem_alloc(tide_device *dev, size_t bytes) {
 void tide_mem_free(tide_device *dev, void *p, size_t bytes) {
     if (!p) return;
 #ifdef TIDE_HARD
-    if (dev == tide_cpu()) memset(p, 0xFF, bytes);
+    dev->vt->fill(dev, p, 0xFF, bytes);
 #endif
     give(dev, p, bytes, &dev->stat.live_bytes);
 }
@@ -264,8 +264,8 @@ tide_memstat tide_memory(tide_device *dev) {
     return s;
 }
 
-int64_t tide_live_bytes(void) {
-    return atomic_load_explicit(&tide_cpu()->live_bytes, memory_order_relaxed);
+int64_t tide_live_bytes(const tide_device *dev) {
+    return atomic_load_explicit(&dev->live_bytes, memory_order_relaxed);
 }
 
 void tide_memory_limit(tide_device *dev, int64_t bytes) {

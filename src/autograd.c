@@ -312,9 +312,16 @@ tide_tensor *tide_t(tide_tape *t, int op, const void *attrs, ...) {
     return out[0];
 }
 
-tide_tensor *tide_t_scalar(tide_tape *t, double value, tide_tensor *like) {
+tide_tensor *tide_t_number(tide_tape *t, double value, int dtype) {
     if (t->status != TIDE_OK) return NULL;
-    return tide_t(t, OP(fill_, .shape = {.n = 0}, .value = value, .dtype = like->dtype));
+    tide_tensor *x;
+    t->status = tide_number(t->ctx, value, dtype, &x);
+    if (x) keep(t, x);
+    return t->status == TIDE_OK ? x : NULL;
+}
+
+tide_tensor *tide_t_scalar(tide_tape *t, double value, tide_tensor *like) {
+    return t->status == TIDE_OK ? tide_t_number(t, value, like->dtype) : NULL;
 }
 
 tide_tensor *tide_t_sum_to(tide_tape *t, tide_tensor *g, tide_tensor *like) {

@@ -21,6 +21,8 @@ tide_ctx *tide_ctx_new(void) {
     ctx->refs = 1;
     ctx->grad_mode = 1;
     ctx->seq = 1;
+    ctx->device = tide_cpu();
+    ctx->numbers = (tide_storage){.refs = 1, .version = 1};
     return ctx;
 }
 
@@ -33,8 +35,14 @@ void tide_ctx_unref(tide_ctx *ctx) {
 
 void tide_ctx_free(tide_ctx *ctx) {
     if (!ctx) return;
-    tide_scalars_free(ctx);
+    tide_scalar_free(ctx);
     tide_ctx_unref(ctx);
+}
+
+tide_device *tide_default_device(tide_ctx *ctx, tide_device *dev) {
+    tide_device *was = ctx->device;
+    ctx->device = dev;
+    return was;
 }
 
 const char *tide_message(const tide_ctx *ctx) { return ctx->message; }

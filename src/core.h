@@ -12,6 +12,19 @@
 #define TIDE_MESSAGE 1024
 enum { TIDE_NODE_SIZES = 16 };
 
+struct tide_storage {
+    int64_t refs;
+    tide_device *dev; /* NULL: of a number, which is on every device */
+    void *data;
+    size_t bytes;         /* size of the block asked for */
+    uint64_t id, version; /* id is never reused; version counts writes in place */
+    uint64_t taken;       /* its version when a tensor on it last took over a recorded value */
+    tide_tensor *wide;    /* a weight in half as float32, kept for ops that re-lay it; else NULL */
+    uint64_t wide_of;     /* its version that `wide` was made of */
+    struct tide_lag
+        *lag; /* rows that have steps to make before they are read: see lag.c; NULL: none */
+};
+
 struct tide_ctx {
     int64_t refs; /* the owner's and one per live tensor */
     int grad_mode;
@@ -27,11 +40,9 @@ struct tide_ctx {
     void *tensor_headers, *storage_headers; /* free lists */
     tide_node *idle_nodes[TIDE_NODE_SIZES]; /* by size: see autograd.c */
     int64_t idle_bytes;
-    struct {
-        double value;
-        int dtype;
-        tide_tensor *t;
-    } scalars[16]; /* weak scalars lately used: see tide_scalar */
+    tide_device *device;  /* where tensors without inputs are made */
+    tide_storage numbers; /* of all tensors that are a number: see tide_number */
+    tide_tensor *scalar;  /* the last weak scalar: see tide_scalar */
     /* The binding's part; all optional. `where` names the line that is running; hooks and custom
      * ops call back. */
     int64_t pace_limit; /* live bytes from which the collector is made to work */
@@ -51,18 +62,6 @@ struct tide_ctx {
 typedef struct tide_lag tide_lag;
 void tide_lag_flush(tide_lag *); /* lag.c: brings every row up to date */
 void tide_lag_end(tide_lag *);
-
-struct tide_storage {
-    int64_t refs;
-    tide_device *dev;
-    void *data;
-    size_t bytes;         /* size of the block asked for */
-    uint64_t id, version; /* id is never reused; version counts writes in place */
-    uint64_t taken;       /* its version when a tensor on it last took over a recorded value */
-    tide_tensor *wide;    /* a weight in half as float32, kept for ops that re-lay it; else NULL */
-    uint64_t wide_of;     /* its version that `wide` was made of */
-    tide_lag *lag; /* rows that have steps to make before they are read: see lag.c; NULL: none */
-};
 
 typedef struct tide_hook { /* a function of a gradient */
     struct tide_hook *next;
@@ -91,6 +90,7 @@ struct tide_tensor {
     tide_tensor *grad; /* owned; leaves only */
     tide_tensor *ids,
         *values;           /* sparse gradient of a table: ids (n) int64 0-based, values (n, d) */
+    uint64_t number;       /* the element of a number and of its views, in their dtype */
     uint64_t view_version; /* storage version when the view was made, or TIDE_DETACHED */
     tide_hook *hooks;      /* on a leaf's gradient; those on results stand on the node */
     uint64_t walk;         /* number of the walk in which it is leaf number `entry` */
@@ -151,6 +151,7 @@ struct tide_node {
 int tide_hard_fail(int64_t k); /* the k-th allocation from now on fails (0: none); whether the last
                                   one told to did */
 #endif
+int64_t tide_system_free(void); /* bytes; -1: not known */
 void *tide_mem_alloc(tide_device *, size_t bytes);
 void tide_mem_free(tide_device *, void *, size_t bytes);
 void *tide_mem_keep(tide_device *, size_t bytes); /* for kernels: counted as kept_bytes */
@@ -173,6 +174,7 @@ void tide_draw(tide_ctx *, int64_t n, tide_rng *out); /* reserves counters for n
 /* tensor.c: results share or own storage */
 void tide_headers_free(tide_ctx *);
 tide_status tide_new_like(tide_ctx *, const tide_meta *, tide_tensor **out);
+tide_status tide_new_on(tide_ctx *, tide_device *, const tide_meta *, tide_tensor **out);
 tide_status tide_view(tide_ctx *, tide_tensor *base, int rank, const int64_t *shape,
                       const int64_t *stride, int64_t offset,
                       tide_tensor **out); /* new; offset counts elements of the storage */
@@ -183,10 +185,15 @@ tide_tensor *tide_sparse_new(tide_ctx *, int rank, const int64_t *shape, tide_te
 tide_status tide_densify(tide_ctx *, tide_tensor *,
                          tide_tensor **out); /* new; the same tensor if dense */
 tide_meta tide_meta_of(const tide_tensor *);
-/* A tensor without axes that holds a number; borrowed: the context keeps the last few. Never
- * written to. */
+/* A tensor without axes that is a number: it has no memory, kernels get the value with the call, on
+ * every device. Nothing writes to it. */
+tide_status tide_number(tide_ctx *, double value, int dtype, tide_tensor **out); /* new */
+static inline int tide_is_number(const tide_tensor *t) { return t->storage && !t->storage->dev; }
+/* Likewise; borrowed until the next call. */
 tide_status tide_scalar(tide_ctx *, double value, int dtype, tide_tensor **out);
-void tide_scalars_free(tide_ctx *);
+void tide_scalar_free(tide_ctx *);
+/* A number with memory of its own in its place, for whoever may write to it. */
+tide_status tide_settle(tide_ctx *, tide_tensor **);
 static inline int tide_is_sparse(const tide_tensor *t) { return t->ids != NULL; }
 static inline int tide_is_float(int dtype) {
     return dtype == TIDE_F32 || dtype == TIDE_F64 || dtype == TIDE_F16 || dtype == TIDE_BF16;
@@ -198,7 +205,7 @@ static inline int tide_is_old_view(const tide_tensor *t) {
     return t->is_view && !tide_needs_grad(t) && t->view_version < t->storage->taken;
 }
 
-int64_t tide_live_bytes(void); /* of the CPU */
+int64_t tide_live_bytes(const tide_device *);
 int64_t tide_live_tensors(void);
 const char *tide_dtype_name(int dtype); /* Keras' name */
 

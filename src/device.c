@@ -34,12 +34,27 @@ static void cpu_free(tide_device *dev, void *p) {
     (void)dev;
     free(p);
 }
-static void cpu_copy(tide_device *dev, void *dst, const void *src, size_t bytes) {
-    (void)dev;
+static void cpu_copy(tide_device *dev, void *dst, const void *src, size_t bytes,
+                     tide_copy_way way) {
+    (void)dev, (void)way;
     memcpy(dst, src, bytes);
 }
-static const tide_device_vt cpu_vt = {.alloc = cpu_alloc, .free = cpu_free, .copy = cpu_copy};
-static tide_device cpu = {.name = "cpu", .vt = &cpu_vt, .lock = ATOMIC_FLAG_INIT};
+static void cpu_fill(tide_device *dev, void *p, int byte, size_t bytes) {
+    (void)dev;
+    memset(p, byte, bytes);
+}
+static void cpu_sync(tide_device *dev) { (void)dev; } /* a call has run when it returns */
+static void cpu_info(tide_device *dev, tide_device_info *out) {
+    (void)dev;
+    *out = (tide_device_info){.free_bytes = tide_system_free()};
+}
+static const tide_device_vt cpu_vt = {.alloc = cpu_alloc,
+                                      .free = cpu_free,
+                                      .copy = cpu_copy,
+                                      .fill = cpu_fill,
+                                      .sync = cpu_sync,
+                                      .info = cpu_info};
+static tide_device cpu = {.name = "cpu", .vt = &cpu_vt, .runs = &cpu, .lock = ATOMIC_FLAG_INIT};
 
 static const struct {
     const char *name;
@@ -126,6 +141,20 @@ tide_device *tide_cpu(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (!cpu.engines[0]) pthread_once(&once, cpu_init);
     return &cpu;
+}
+
+tide_device *tide_device_find(const char *name) {
+    return !strcmp(name, "cpu") ? tide_cpu() : !strcmp(name, "test") ? tide_test_device() : NULL;
+}
+
+tide_device *tide_device_of(const tide_tensor *t) {
+    return (t->storage ? t : t->values)->storage->dev;
+}
+
+tide_device_info tide_device_ask(tide_device *dev) {
+    tide_device_info info;
+    dev->vt->info(dev, &info);
+    return info;
 }
 
 const char *tide_device_name(const tide_device *dev) { return dev->name; }

@@ -8,11 +8,15 @@
 
 enum { TIDE_CLASSES = 4 * 48, TIDE_MAX_ENGINES = 4 };
 
+typedef enum { TIDE_FROM_HOST, TIDE_TO_HOST } tide_copy_way;
+
 typedef struct {
     void *(*alloc)(tide_device *, size_t bytes); /* 64-byte aligned, NULL: no memory */
     void (*free)(tide_device *, void *);
-    void (*copy)(tide_device *, void *dst, const void *src, size_t bytes);
-    void (*sync)(tide_device *); /* optional: NULL where calls are complete when they return */
+    void (*copy)(tide_device *, void *dst, const void *src, size_t bytes, tide_copy_way);
+    void (*fill)(tide_device *, void *, int byte, size_t bytes);
+    void (*sync)(tide_device *); /* returns when everything that was launched has run */
+    void (*info)(tide_device *, tide_device_info *);
 } tide_device_vt;
 
 typedef struct {
@@ -25,6 +29,8 @@ typedef struct {
 struct tide_device {
     const char *name;
     const tide_device_vt *vt;
+    tide_device *runs; /* whose engines and work space serve its kernels: itself, or the CPU */
+    ptrdiff_t seen;    /* added to an address of its memory, the one that kernels see */
     const tide_engine *engines[TIDE_MAX_ENGINES + 1]; /* NULL-terminated, first to serve wins */
     atomic_flag lock;                                 /* of what follows: tide_device_lock */
     tide_freelist lists[TIDE_CLASSES];
@@ -42,5 +48,7 @@ static inline void tide_device_lock(tide_device *dev) {
 static inline void tide_device_unlock(tide_device *dev) {
     atomic_flag_clear_explicit(&dev->lock, memory_order_release);
 }
+
+tide_device *tide_test_device(void); /* device_test.c; NULL: the system does not give it memory */
 
 #endif

@@ -9,7 +9,7 @@
  * moves; else 1 + how many of the written steps it has made.
  *
  * Invariant: of[k].storage->lag == this for the four storages; none of them is freed or read, but
- * here, before it is brought up to date (tide_data and tide_launch see to that). */
+ * here, before it is brought up to date (transfer.c and tide_launch see to that). */
 #include "lag.h"
 
 #include <math.h>

@@ -51,21 +51,24 @@ static void bump_versions(const tide_step *s) {
 /* -- buffers -- */
 
 static void set_buf(tide_buf *b, const tide_tensor *t) {
-    b->p = (char *)t->storage->data + t->offset * (int64_t)tide_dtype_size(t->dtype);
+    const tide_storage *s = t->storage;
+    if (s->dev)
+        b->p = (char *)s->data + s->dev->seen + t->offset * (int64_t)tide_dtype_size(t->dtype);
+    else b->number = t->number, b->p = &b->number;
     memcpy(b->shape, t->shape, sizeof b->shape); /* whole: cheaper than a loop over the rank */
     memcpy(b->stride, t->stride, sizeof b->stride);
     b->rank = t->rank;
     b->dtype = t->dtype;
-    b->storage_id = t->storage->id;
-    b->version = t->storage->version;
+    b->storage_id = s->id;
+    b->version = s->version;
 }
 
-/* Of the first tensor that there is, results first. */
+/* Results are where the inputs are: tide_apply sees to that. */
 static tide_device *device_of(const tide_step *s) {
-    if (s->nout) return s->out[0]->storage->dev;
-    for (int i = 0; i < s->nin; i++)
-        if (s->in[i]) return (s->in[i]->storage ? s->in[i] : s->in[i]->values)->storage->dev;
-    return tide_cpu();
+    tide_device *dev = s->nout ? s->out[0]->storage->dev : NULL;
+    for (int i = 0; i < s->nin && !dev; i++)
+        if (s->in[i]) dev = tide_device_of(s->in[i]);
+    return dev ? dev : tide_cpu();
 }
 
 /* -- failures in words -- */
@@ -98,8 +101,8 @@ static void explain(tide_ctx *ctx, const tide_step *s, const tide_kcall *k, tide
     const tide_tensor *a = s->nin > 0 ? s->in[0] : NULL, *b = s->nin > 1 ? s->in[1] : NULL;
     if (st == TIDE_ENOKERNEL)
         tide_fail(ctx, st, "%s: no kernel of device %s serves %s%s%s", op->name,
-                  tide_device_name(k->dev), a ? tide_dtype_name(a->dtype) : "", b ? " and " : "",
-                  b ? tide_dtype_name(b->dtype) : "");
+                  tide_device_name(device_of(s)), a ? tide_dtype_name(a->dtype) : "",
+                  b ? " and " : "", b ? tide_dtype_name(b->dtype) : "");
     else if (st == TIDE_EINTERRUPT) tide_fail(ctx, st, "interrupted!");
     else if (st == TIDE_EINDEX) bad_position(ctx, op, k);
     else if (st == TIDE_ENOMEM)
@@ -188,7 +191,7 @@ tide_status tide_launch(tide_ctx *ctx, const tide_step *s) {
                     .nout = s->nout,
                     .nlist = s->nlist,
                     .may_stop = s->may_stop,
-                    .dev = device_of(s)};
+                    .dev = device_of(s)->runs};
     const tide_status st = serve(ctx, &k);
     if (st != TIDE_OK) explain(ctx, s, &k, st);
     else {

@@ -141,6 +141,25 @@ static tide_status wanted_dtypes(tide_ctx *ctx, const tide_op *op, int nin, tide
 
 /* -- tide_apply -- */
 
+/* The one device on which the inputs are; the context's where there are none. */
+static tide_status device_of_inputs(tide_ctx *ctx, const tide_op *op, int nin, tide_tensor **in,
+                                    tide_device **out) {
+    tide_device *dev = NULL;
+    for (int i = 0; i < nin; i++) {
+        tide_device *own = in[i] ? tide_device_of(in[i]) : NULL;
+        if (own == dev || !own) continue;
+        if (dev)
+            return tide_fail(ctx, TIDE_EDEVICE,
+                             "%s: tensors are on different devices (%s and %s); move one, e.g. "
+                             "x:to(\"%s\")",
+                             op->name, tide_device_name(dev), tide_device_name(own),
+                             tide_device_name(dev));
+        dev = own;
+    }
+    *out = dev ? dev : ctx->device;
+    return TIDE_OK;
+}
+
 static tide_status check_inputs(tide_ctx *ctx, const tide_op *op, int nin, tide_tensor **in,
                                 int *nlist) {
     *nlist = op->lists ? (nin - op->nin) / op->lists : 0;
@@ -195,7 +214,8 @@ static tide_status view_of_copy(tide_call *c, tide_tensor **out) {
     tide_meta m = tide_meta_of(c->in[0]);
     tide_tensor *copy;
     int64_t stride[TIDE_MAX_RANK], n = 1;
-    TIDE_TRY(tide_new_like(c->ctx, &m, &copy));
+    tide_device *dev = tide_device_of(c->in[0]);
+    TIDE_TRY(tide_new_on(c->ctx, dev ? dev : c->ctx->device, &m, &copy));
     tide_status st = tide_run_into(c->ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, c->in, copy);
     for (int i = c->meta[0].rank - 1; i >= 0; i--) {
         stride[i] = n;
@@ -220,10 +240,16 @@ static tide_status apply_view(tide_call *c, tide_tensor **out) {
 static tide_status apply_compose(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
                                  tide_tensor **in, tide_tensor **out);
 
-/* With inputs that are as the op wants them. */
-static tide_status apply_plain(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
-                               int nlist, tide_tensor **in, tide_tensor **out) {
-    if (op->kind == TIDE_COMPOSE_OP) return apply_compose(ctx, op, attrs, nin, in, out);
+/* With inputs that are as the op wants them, on `dev`. */
+static tide_status apply_plain(tide_ctx *ctx, tide_device *dev, const tide_op *op,
+                               const void *attrs, int nin, int nlist, tide_tensor **in,
+                               tide_tensor **out) {
+    if (op->kind == TIDE_COMPOSE_OP) { /* what it makes without inputs stands beside them */
+        tide_device *was = tide_default_device(ctx, dev);
+        const tide_status st = apply_compose(ctx, op, attrs, nin, in, out);
+        tide_default_device(ctx, was);
+        return st;
+    }
     _Alignas(16) unsigned char a[MAX_ATTRS];
     tide_meta meta[MAX_OUT];
     memcpy(a, attrs, op->attrs_size);
@@ -248,7 +274,7 @@ static tide_status apply_plain(tide_ctx *ctx, const tide_op *op, const void *att
     } else {
         reserve_rng(ctx, op, a, op->nout ? meta : &(tide_meta){0});
         for (; made < op->nout && st == TIDE_OK; made++)
-            st = tide_new_like(ctx, &meta[made], &out[made]);
+            st = tide_new_on(ctx, dev, &meta[made], &out[made]);
         if (st != TIDE_OK) made--; /* the one that failed is NULL already */
         const tide_step step = {.op = op,
                                 .attrs = a,
@@ -280,6 +306,8 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
         if (in[i] && tide_is_sparse(in[i]))
             return tide_fail(ctx, TIDE_EGRAD,
                              "%s: does not take a sparse gradient; densify it first", op->name);
+    tide_device *dev = NULL;
+    TIDE_TRY(device_of_inputs(ctx, op, nin, in, &dev));
     TIDE_TRY(wanted_dtypes(ctx, op, nin, in, &common, &half, &widen));
 
     /* Casts and contiguous copies are ops of their own, so that gradients pass through them. */
@@ -291,7 +319,7 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
         changed = (to >= 0 && in[i]->dtype != to) || (widen && is_half(in[i]->dtype)) ||
             (op->flags & TIDE_CONTIGUOUS && !tide_is_contiguous(in[i]));
     }
-    if (!changed) return apply_plain(ctx, op, attrs, nin, nlist, in, out);
+    if (!changed) return apply_plain(ctx, dev, op, attrs, nin, nlist, in, out);
     for (int i = 0; i < nin && widen; i++) /* what is written into a copy would be lost */
         if (in[i] && is_half(in[i]->dtype) && tide_written(op, nlist, i))
             return tide_fail(ctx, TIDE_EDTYPE,
@@ -322,7 +350,7 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
             use[n] = next;
         }
     }
-    if (st == TIDE_OK) st = apply_plain(ctx, op, attrs, nin, nlist, use, out);
+    if (st == TIDE_OK) st = apply_plain(ctx, dev, op, attrs, nin, nlist, use, out);
     if (st == TIDE_OK && half >= 0 && !(op->flags & TIDE_NOGRAD))
         for (int i = 0; i < op->nout && st == TIDE_OK; i++)
             if (out[i]->dtype == TIDE_F32) {

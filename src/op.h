@@ -138,8 +138,10 @@ enum {
 tide_tensor *tide_t(tide_tape *, int op, const void *attrs,
                     ...); /* inputs in order; first result */
 void tide_tn(tide_tape *, int op, const void *attrs, int nin, tide_tensor **in,
-             tide_tensor **out);                                          /* lists, many results */
-tide_tensor *tide_t_scalar(tide_tape *, double value, tide_tensor *like); /* 0-d, dtype of `like` */
+             tide_tensor **out);                                  /* lists, many results */
+tide_tensor *tide_t_number(tide_tape *, double value, int dtype); /* no memory: an immediate */
+tide_tensor *tide_t_scalar(tide_tape *, double value,
+                           tide_tensor *like); /* in the dtype of `like` */
 tide_tensor *tide_t_sum_to(tide_tape *, tide_tensor *g,
                            tide_tensor *like); /* undoes broadcasting */
 tide_tensor *tide_t_sum_to_meta(tide_tape *, tide_tensor *g, const tide_meta *,

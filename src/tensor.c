@@ -5,7 +5,6 @@
  * caching allocator. */
 #include "op.h"
 
-#include "../kernels/cpu/half.h"
 #include "../kernels/keep.h"
 #include "device.h"
 
@@ -52,9 +51,9 @@ static tide_tensor *tensor_header(tide_ctx *ctx) {
     return t;
 }
 
-static tide_status no_memory(tide_ctx *ctx, const tide_meta *m, size_t bytes) {
+static tide_status no_memory(tide_ctx *ctx, tide_device *dev, const tide_meta *m, size_t bytes) {
     char shape[160];
-    tide_memstat s = tide_memory(tide_cpu());
+    tide_memstat s = tide_memory(dev);
     return tide_fail(ctx, TIDE_ENOMEM,
                      "not enough memory: %s%s needs %.1f MB (live %.1f MB, limit %s%.0f MB); free "
                      "tensors, use smaller batches or "
@@ -66,6 +65,10 @@ static tide_status no_memory(tide_ctx *ctx, const tide_meta *m, size_t bytes) {
 }
 
 tide_status tide_new_like(tide_ctx *ctx, const tide_meta *m, tide_tensor **out) {
+    return tide_new_on(ctx, ctx->device, m, out);
+}
+
+tide_status tide_new_on(tide_ctx *ctx, tide_device *dev, const tide_meta *m, tide_tensor **out) {
     int64_t n = 1;
     int empty = 0;
     char shape[160];
@@ -83,13 +86,13 @@ tide_status tide_new_like(tide_ctx *ctx, const tide_meta *m, tide_tensor **out) 
     size_t bytes = empty ? 0 : (size_t)n * tide_dtype_size(m->dtype);
     tide_tensor *t = tensor_header(ctx);
     tide_storage *s = t ? header_new(&ctx->storage_headers, sizeof *s) : NULL;
-    void *data = s ? tide_mem_alloc(tide_cpu(), bytes) : NULL;
+    void *data = s ? tide_mem_alloc(dev, bytes) : NULL;
     if (!data) {
         if (s) header_free(&ctx->storage_headers, s);
         tide_release(t);
-        return no_memory(ctx, m, bytes);
+        return no_memory(ctx, dev, m, bytes);
     }
-    *s = (tide_storage){.refs = 1, .dev = tide_cpu(), .data = data, .bytes = bytes, .version = 1};
+    *s = (tide_storage){.refs = 1, .dev = dev, .data = data, .bytes = bytes, .version = 1};
     s->id = atomic_fetch_add_explicit(&next_storage_id, 1, memory_order_relaxed);
     t->storage = s;
     t->rank = m->rank;
@@ -114,49 +117,53 @@ tide_status tide_new(tide_ctx *ctx, tide_dtype dtype, int rank, const int64_t *s
     return tide_new_like(ctx, &m, out);
 }
 
-tide_status tide_from(tide_ctx *ctx, tide_dtype dtype, int rank, const int64_t *shape,
-                      const void *data, tide_tensor **out) {
-    TIDE_TRY(tide_new(ctx, dtype, rank, shape, out));
-    if ((*out)->storage->bytes > 0) memcpy((*out)->storage->data, data, (*out)->storage->bytes);
-    return TIDE_OK;
-}
-
-static _Atomic int64_t kept_scalars; /* of all contexts: not live for anyone but the cache */
+static _Atomic int64_t kept_scalars; /* of all contexts: not live for anyone but them */
 
 int64_t tide_live_tensors(void) {
     return atomic_load_explicit(&live_tensors, memory_order_relaxed) - kept_scalars;
 }
 
-tide_status tide_scalar(tide_ctx *ctx, double value, int dtype, tide_tensor **out) {
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    unsigned slot = (unsigned)((bits * 0x9E3779B97F4A7C15u) >> 60) ^ (unsigned)(dtype & 15);
-    tide_tensor *t = ctx->scalars[slot].t;
-    if (t && ctx->scalars[slot].dtype == dtype &&
-        !memcmp(&ctx->scalars[slot].value, &value, sizeof value) && t->storage->version == 1) {
-        *out = t;
-        return TIDE_OK;
-    }
-    int was = tide_grad_mode(ctx, 0);
-    tide_fill__attrs a = {.shape.n = 0, .value = value, .dtype = dtype};
-    tide_status st = tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, out);
-    tide_grad_mode(ctx, was);
-    if (st != TIDE_OK) return st;
-    if (t) tide_release(t);
-    else kept_scalars++;
-    ctx->scalars[slot].t = *out;
-    ctx->scalars[slot].value = value;
-    ctx->scalars[slot].dtype = dtype;
+static void set_number(tide_tensor *t, double value, int dtype) {
+    t->dtype = (uint8_t)dtype;
+    t->number = 0;
+    tide_convert(TIDE_F64, dtype, 1, &value, &t->number);
+}
+
+tide_status tide_number(tide_ctx *ctx, double value, int dtype, tide_tensor **out) {
+    tide_tensor *t = *out = tensor_header(ctx);
+    if (!t) return tide_fail(ctx, TIDE_ENOMEM, "not enough memory for a number");
+    t->storage = &ctx->numbers;
+    t->storage->refs++;
+    set_number(t, value, dtype);
     return TIDE_OK;
 }
 
-void tide_scalars_free(tide_ctx *ctx) {
-    for (int i = 0; i < 16; i++)
-        if (ctx->scalars[i].t) {
-            tide_release(ctx->scalars[i].t);
-            ctx->scalars[i].t = NULL;
-            kept_scalars--;
-        }
+tide_status tide_scalar(tide_ctx *ctx, double value, int dtype, tide_tensor **out) {
+    if (ctx->scalar && ctx->scalar->refs == 1) {
+        set_number(ctx->scalar, value, dtype);
+    } else {
+        tide_scalar_free(ctx);
+        TIDE_TRY(tide_number(ctx, value, dtype, &ctx->scalar));
+        kept_scalars++;
+    }
+    *out = ctx->scalar;
+    return TIDE_OK;
+}
+
+void tide_scalar_free(tide_ctx *ctx) {
+    if (!ctx->scalar) return;
+    tide_release(ctx->scalar);
+    ctx->scalar = NULL;
+    kept_scalars--;
+}
+
+tide_status tide_settle(tide_ctx *ctx, tide_tensor **t) {
+    tide_tensor *x = *t, *copy = NULL;
+    if (!tide_is_number(x)) return TIDE_OK;
+    TIDE_TRY(tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &x, &copy));
+    tide_release(x);
+    *t = copy;
+    return TIDE_OK;
 }
 
 tide_tensor *tide_retain(tide_tensor *t) {
@@ -200,11 +207,6 @@ void tide_release(tide_tensor *t) {
     while (t && --t->refs == 0) t = end(t);
 }
 
-void *tide_data(const tide_tensor *t) {
-    if (t->storage->lag) tide_lag_flush(t->storage->lag);
-    return (char *)t->storage->data + t->offset * (int64_t)tide_dtype_size(t->dtype);
-}
-
 int64_t tide_numel(const tide_tensor *t) {
     int64_t n = 1;
     for (int i = 0; i < t->rank; i++) n *= t->shape[i];
@@ -226,40 +228,6 @@ tide_meta tide_meta_of(const tide_tensor *t) {
     return m;
 }
 
-static int64_t element_offset(const tide_tensor *t, int64_t flat) {
-    int64_t off = 0;
-    for (int i = t->rank - 1; i >= 0; i--) {
-        off += flat % t->shape[i] * t->stride[i];
-        flat /= t->shape[i];
-    }
-    return off;
-}
-
-double tide_item(const tide_tensor *t, int64_t flat) {
-    const void *p = tide_data(t);
-    int64_t i = element_offset(t, flat);
-    switch (t->dtype) {
-    case TIDE_F32: return ((const float *)p)[i];
-    case TIDE_F64: return ((const double *)p)[i];
-    case TIDE_F16: return tide_from_f16(((const uint16_t *)p)[i]);
-    case TIDE_BF16: return tide_from_bf16(((const uint16_t *)p)[i]);
-    default: return (double)tide_item_int(t, flat);
-    }
-}
-
-int64_t tide_item_int(const tide_tensor *t, int64_t flat) {
-    const void *p = tide_data(t);
-    int64_t i = element_offset(t, flat);
-    switch (t->dtype) {
-    case TIDE_I64: return ((const int64_t *)p)[i];
-    case TIDE_I32: return ((const int32_t *)p)[i];
-    case TIDE_U8: return ((const uint8_t *)p)[i];
-    case TIDE_I8: return ((const int8_t *)p)[i];
-    case TIDE_BOOL: return ((const uint8_t *)p)[i] != 0;
-    default: return (int64_t)tide_item(t, flat);
-    }
-}
-
 tide_status tide_view(tide_ctx *ctx, tide_tensor *base, int rank, const int64_t *shape,
                       const int64_t *stride, int64_t offset, tide_tensor **out) {
     tide_tensor *t = tensor_header(ctx);
@@ -270,6 +238,7 @@ tide_status tide_view(tide_ctx *ctx, tide_tensor *base, int rank, const int64_t 
     t->dtype = base->dtype;
     t->rank = (uint8_t)rank;
     t->offset = offset;
+    t->number = base->number;
     t->is_view = 1;
     t->view_version = base->view_version == TIDE_DETACHED ? TIDE_DETACHED : base->storage->version;
     t->shares = base->shares;

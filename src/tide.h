@@ -29,7 +29,16 @@ void tide_seed(tide_ctx *, uint64_t seed); /* restarts the context's generator *
 
 /* -- devices -- */
 tide_device *tide_cpu(void);
+tide_device *tide_device_find(const char *name); /* NULL: there is none of this name */
 const char *tide_device_name(const tide_device *);
+typedef struct {
+    int64_t free_bytes;                                 /* -1: not known */
+    int64_t copies_in, copies_out, bytes_in, bytes_out; /* between it and the host, where counted */
+} tide_device_info;
+tide_device_info tide_device_ask(tide_device *);
+tide_device *tide_device_of(const tide_tensor *);
+/* Where tensors are made whose op has no inputs; the CPU at first. Returns the one before. */
+tide_device *tide_default_device(tide_ctx *, tide_device *);
 int tide_set_threads(int n); /* 1..1024; 0, with errno: the system refuses so many */
 int tide_get_threads(void);
 int64_t tide_parallel_regions(void);       /* regions that ran on more than one thread so far */
@@ -56,8 +65,19 @@ tide_status tide_new(tide_ctx *, tide_dtype, int rank, const int64_t *shape,
 tide_status tide_from(tide_ctx *, tide_dtype, int rank, const int64_t *shape, const void *data,
                       tide_tensor **out);
 tide_tensor *tide_retain(tide_tensor *);
-void tide_release(tide_tensor *);                    /* accepts NULL */
-void *tide_data(const tide_tensor *);                /* address of the first element */
+void tide_release(tide_tensor *); /* accepts NULL */
+/* All elements in row-major order, from a tensor; into a contiguous one, whose version it bumps. */
+tide_status tide_read(tide_ctx *, tide_tensor *, void *dst);
+tide_status tide_write(tide_ctx *, tide_tensor *, const void *src);
+/* The address of the first element of a tensor on the CPU; NULL elsewhere. */
+void *tide_host_view(const tide_tensor *);
+/* On a device: new; the same tensor if it is there. */
+tide_status tide_to(tide_ctx *, tide_tensor *, tide_device *, tide_tensor **out);
+/* On the CPU, contiguous and without history: new; the same tensor if it is so. */
+tide_status tide_to_host(tide_ctx *, tide_tensor *, tide_tensor **out);
+/* New on the CPU, uninitialised, for what the host computes. */
+tide_status tide_new_host(tide_ctx *, tide_dtype, int rank, const int64_t *shape,
+                          tide_tensor **out);
 double tide_item(const tide_tensor *, int64_t flat); /* element by row-major number, as a double */
 int64_t tide_item_int(const tide_tensor *, int64_t flat);
 int64_t tide_numel(const tide_tensor *);

@@ -448,10 +448,12 @@ static tide_status walk_from(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed
     }
     tide_status st = begin(ctx, w);
     int was = tide_grad_mode(ctx, w->record);
+    tide_device *dev = tide_default_device(ctx, tide_device_of(loss)); /* for rules' own tensors */
     if (st == TIDE_OK) st = first_gradient(ctx, loss, seed, &g);
     if (st == TIDE_OK) st = loss->node ? from_node(ctx, w, loss, g) : from_leaf(ctx, w, loss, g);
     for (int i = 0; i < w->n && !w->floor && st == TIDE_OK; i++)
         if (w->out[i]) st = tide_unshare(ctx, &w->out[i]);
+    tide_default_device(ctx, dev);
     ctx->grad_mode = was;
     end(ctx, w);
     for (int i = 0; i < w->n; i++) tide_release(w->wrt[i]);

@@ -64,10 +64,6 @@ tide_status tide_elementwise_ctx(tide_kcall *c, tide_loop loop, int64_t grain, c
 /* The same; the loop is given every element as it is stored. */
 tide_status tide_elementwise_bits(tide_kcall *c, tide_loop loop, int64_t grain, const void *ctx);
 
-/* n elements from one dtype to another (any_copy.c): floats go toward zero; what is out of range
- * saturates at 32 and 64 bits and wraps at 8, NaN gives 0. */
-void tide_convert(int from, int to, int64_t n, const void *src, void *dst);
-
 /* Element i of a contiguous tensor of positions, labels or ids: an integer or bool dtype. */
 static inline int64_t tide_int_at(const tide_buf *b, int64_t i) {
     switch (b->dtype) {

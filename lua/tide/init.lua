@@ -27,7 +27,7 @@ local daily = {
 for name in ("grad value_and_grad no_grad enable_grad custom_gradient scope"):gmatch "%S+" do
   daily[name] = { "tide.autograd", name }
 end
-for name in ("config profile help"):gmatch "%S+" do
+for name in ("config profile help set_default_device"):gmatch "%S+" do
   daily[name] = { "tide.runtime", name }
 end
 -- What the C core offers under the same name.

@@ -72,6 +72,13 @@ function runtime.profile(f, options)
   return rows, table.unpack(results, 2, results.n)
 end
 
+--- Where tensors are made from now on that have no inputs; others are where their inputs are.
+-- Returns the name of the device before.
+--- @usage tide.set_default_device("cpu")
+function runtime.set_default_device(name)
+  return core.default_device(name or "cpu")
+end
+
 --- Prints what the prompt's `? name` prints: of a value, or of a name under `tide` given as a string.
 --- @usage tide.help("layers.Dense")
 function runtime.help(x)

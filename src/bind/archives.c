@@ -127,7 +127,9 @@ static void push_entries(lua_State *L, tide_h5 *h) {
         tideL_push_entry(L, tide_h5_entry_at(h, i));
         tide_tensor *t = tide_h5_tensor_at(h, i);
         if (t) {
-            tideL_new(L)->t = tide_retain(t);
+            tideL_handle *tensor = tideL_new(L);
+            tensor->t = tide_retain(t);
+            tideL_send(L, tensor);
             lua_setfield(L, -2, "tensor");
         }
         lua_rawseti(L, -2, i + 1);

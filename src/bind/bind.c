@@ -7,6 +7,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char ctx_key, meta_key, scopes_key;
@@ -212,6 +213,31 @@ tide_tensor *tideL_pin(lua_State *L, int i, const char *where) {
     return h->t = tide_retain(tideL_checktensor(L, i, where));
 }
 
+tide_tensor *tideL_pinhost(lua_State *L, int i, const char *where) {
+    i = lua_absindex(L, i);
+    tideL_handle *h = tideL_newpin(L);
+    tide_tensor *t = tideL_checktensor(L, i, where);
+    tideL_try(L, t->ctx, tide_to_host(t->ctx, t, &h->t));
+    return h->t;
+}
+
+void tideL_send(lua_State *L, tideL_handle *h) {
+    tide_tensor *t = h->t, *there = NULL;
+    if (tide_device_of(t) == t->ctx->device) return;
+    tideL_try(L, t->ctx, tide_to(t->ctx, t, t->ctx->device, &there));
+    h->t = there;
+    tide_release(t);
+}
+
+tide_device *tideL_todevice(lua_State *L, int i, const char *where) {
+    const char *name = lua_type(L, i) == LUA_TSTRING ? lua_tostring(L, i) : NULL;
+    tide_device *dev = name ? tide_device_find(name) : NULL;
+    if (!dev)
+        tideL_error(L, where, "no device '%.40s' here (expected cpu)",
+                    name ? name : tideL_typename(L, i));
+    return dev;
+}
+
 tide_tensor *tideL_pinvalue(lua_State *L, int i, int like, const char *where) {
     i = lua_absindex(L, i);
     if (!tideL_tohandle(L, i)) {
@@ -312,19 +338,19 @@ static void collect(lua_State *L, int full) {
 }
 
 void tideL_pace(lua_State *L) {
-    if (tide_live_bytes() + tide_live_tensors() * HANDLE_COST <= pace_floor) return;
     tide_ctx *ctx = tideL_ctx(L);
-    tide_memstat s = tide_memory(tide_cpu());
+    if (tide_live_bytes(ctx->device) + tide_live_tensors() * HANDLE_COST <= pace_floor) return;
+    tide_memstat s = tide_memory(ctx->device);
     int64_t before = weight(&s);
     if (before <= ctx->pace_limit) return;
     if (!lua_gc(L, LUA_GCISRUNNING)) return; /* the host stopped it: its affair */
     if (ctx->pacing) return;
     ctx->pacing = 1;
     collect(L, !ctx->generational);
-    s = tide_memory(tide_cpu());
+    s = tide_memory(ctx->device);
     if (ctx->generational && before - weight(&s) < before / 4) {
         collect(L, 1);
-        s = tide_memory(tide_cpu());
+        s = tide_memory(ctx->device);
     }
     ctx->pacing = 0;
     int64_t live = weight(&s);
@@ -342,13 +368,13 @@ void tideL_pace(lua_State *L) {
 #define OLD_TENSOR_BYTES ((int64_t)4 << 20)
 static void collect_old(lua_State *L, tide_ctx *ctx) {
     int64_t lua = (int64_t)lua_gc(L, LUA_GCCOUNT) << 10,
-            tensors = tide_live_bytes() + tide_live_tensors() * HANDLE_COST;
+            tensors = tide_live_bytes(ctx->device) + tide_live_tensors() * HANDLE_COST;
     if (lua <= ctx->old_lua + ctx->old_lua / 4 + OLD_LUA_BYTES &&
         tensors <= ctx->old_tensors + ctx->old_tensors / 2 + OLD_TENSOR_BYTES)
         return;
     collect(L, 1);
     ctx->old_lua = (int64_t)lua_gc(L, LUA_GCCOUNT) << 10;
-    ctx->old_tensors = tide_live_bytes() + tide_live_tensors() * HANDLE_COST;
+    ctx->old_tensors = tide_live_bytes(ctx->device) + tide_live_tensors() * HANDLE_COST;
 }
 
 /* core.step_end(lazy): one young collection at a boundary where a batch's tensors are dead. `lazy`
@@ -361,12 +387,12 @@ static int step_end(lua_State *L) {
         tideL_pace(L);
         return 0;
     }
-    if (lua_toboolean(L, 1) && tide_live_bytes() < ctx->lazy_bytes + LAZY_BYTES &&
+    if (lua_toboolean(L, 1) && tide_live_bytes(ctx->device) < ctx->lazy_bytes + LAZY_BYTES &&
         tide_live_tensors() < ctx->lazy_tensors + LAZY_TENSORS)
         return 0;
     collect(L, 0);
     collect_old(L, ctx);
-    ctx->lazy_bytes = tide_live_bytes();
+    ctx->lazy_bytes = tide_live_bytes(ctx->device);
     ctx->lazy_tensors = tide_live_tensors();
     return 0;
 }
@@ -409,6 +435,9 @@ int luaopen_tide_core(lua_State *L) {
         lua_setmetatable(L, -2);
         if (!(*box = tide_ctx_new())) return luaL_error(L, "tide: not enough memory");
         (*box)->pace_limit = PACE_FLOOR;
+        const char *name = getenv("TIDE_DEVICE");
+        if (name && *name && !((*box)->device = tide_device_find(name)))
+            return luaL_error(L, "tide: TIDE_DEVICE: no device '%s' here (expected cpu)", name);
         lua_rawsetp(L, LUA_REGISTRYINDEX, &ctx_key);
         lua_newtable(L);
         lua_pushcfunction(L, handle_gc);

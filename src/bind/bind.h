@@ -37,6 +37,10 @@ tide_tensor *tideL_pin(lua_State *L, int i, const char *where);
 tide_tensor *tideL_pinvalue(lua_State *L, int i, int like,
                             const char *where); /* likewise, or literal data */
 tideL_handle *tideL_newpin(lua_State *L);       /* an empty handle of the function's own */
+/* Likewise, contiguous on the CPU: what the host reads. */
+tide_tensor *tideL_pinhost(lua_State *L, int i, const char *where);
+void tideL_send(lua_State *L, tideL_handle *h); /* to the device where new tensors are */
+tide_device *tideL_todevice(lua_State *L, int i, const char *where); /* by its name */
 void tideL_push_item(lua_State *L, const tide_tensor *t, int64_t flat);
 
 /* -- errors -- */

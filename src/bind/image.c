@@ -73,7 +73,7 @@ static tide_image to_image(lua_State *L, int i, const char *where) {
         !tide_is_contiguous(t) || tide_numel(t) == 0)
         tideL_error(L, where, "a picture is a uint8 tensor [height, width, 1 to 4] (got %s %s)",
                     tide_dtype_name(t->dtype), tide_shape_str(t->rank, t->shape, buf, sizeof buf));
-    return (tide_image){.data = tide_data(t),
+    return (tide_image){.data = tide_host_view(tideL_pinhost(L, i, where)),
                         .height = t->shape[0],
                         .width = t->shape[1],
                         .channels = (int)t->shape[2]};
@@ -130,10 +130,11 @@ static int encode(lua_State *L) {
     tideL_handle *h = tideL_new(L); /* owns the bytes while Lua may raise */
     if (tide_image_encode(fmt, &p, quality, &bytes, &n, &e) != TIDE_OK)
         return fail_image(L, "save_img", NULL, &e);
-    tide_status st = tide_from(ctx, TIDE_U8, 1, (int64_t[]){(int64_t)n}, bytes, &h->t);
+    tide_status st = tide_new_host(ctx, TIDE_U8, 1, (int64_t[]){(int64_t)n}, &h->t);
+    if (st == TIDE_OK) st = tide_write(ctx, h->t, bytes);
     free(bytes);
     tideL_try(L, ctx, st);
-    lua_pushlstring(L, tide_data(h->t), n);
+    lua_pushlstring(L, tide_host_view(h->t), n);
     return 1;
 }
 
@@ -174,7 +175,7 @@ static int fit(lua_State *L) {
     return push_image(L, h, &q, 0);
 }
 
-/* A float32 tensor of rank lo..hi without gaps, pinned. */
+/* A float32 tensor of rank lo..hi without gaps, on the CPU, pinned. */
 static tide_tensor *floats(lua_State *L, int i, int lo, int hi, const char *where) {
     tide_tensor *t = tideL_pin(L, i, where);
     char buf[160];
@@ -182,7 +183,7 @@ static tide_tensor *floats(lua_State *L, int i, int lo, int hi, const char *wher
         tideL_error(L, where, "needs a contiguous float32 tensor of rank %d%s (got %s %s)", lo,
                     lo == hi ? "" : " or more", tide_dtype_name(t->dtype),
                     tide_shape_str(t->rank, t->shape, buf, sizeof buf));
-    return t;
+    return tideL_pinhost(L, i, where);
 }
 
 /* resize(x, height, width, method, antialias): float32 (n, h, w, c) -> (n, height, width, c), as
@@ -206,10 +207,11 @@ static int resize(lua_State *L) {
     tideL_pace(L);
     tideL_handle *y = tideL_new(L);
     tideL_try(L, ctx,
-              tide_new(ctx, TIDE_F32, 4, (int64_t[]){x->shape[0], h, w, x->shape[3]}, &y->t));
-    if (tide_resize_tf(tide_data(x), x->shape[0], x->shape[1], x->shape[2], x->shape[3], h, w,
-                       (tide_tf_method)m, antialias, tide_data(y->t)) != TIDE_OK)
+              tide_new_host(ctx, TIDE_F32, 4, (int64_t[]){x->shape[0], h, w, x->shape[3]}, &y->t));
+    if (tide_resize_tf(tide_host_view(x), x->shape[0], x->shape[1], x->shape[2], x->shape[3], h, w,
+                       (tide_tf_method)m, antialias, tide_host_view(y->t)) != TIDE_OK)
         return tideL_error(L, "resize", "not enough memory");
+    tideL_send(L, y);
     return 1;
 }
 
@@ -220,9 +222,9 @@ static int to_picture(lua_State *L) {
     tide_tensor *x = floats(L, 1, 3, 3, "array_to_img");
     tide_ctx *ctx = x->ctx;
     tideL_handle *y = tideL_new(L);
-    tideL_try(L, ctx, tide_new(ctx, TIDE_U8, 3, x->shape, &y->t));
-    const float *p = tide_data(x);
-    uint8_t *q = tide_data(y->t);
+    tideL_try(L, ctx, tide_new_host(ctx, TIDE_U8, 3, x->shape, &y->t));
+    const float *p = tide_host_view(x);
+    uint8_t *q = tide_host_view(y->t);
     int64_t n = tide_numel(x);
     float lo = n ? p[0] : 0, hi = lo;
     for (int64_t i = 0; i < n; i++) {
@@ -243,6 +245,7 @@ static int to_picture(lua_State *L) {
         }
         q[i] = (uint8_t)(v <= 0 ? 0 : v >= 255 ? 255 : v);
     }
+    tideL_send(L, y);
     return 1;
 }
 
@@ -368,14 +371,15 @@ static int transform(lua_State *L) {
     tide_ctx *ctx = x->ctx;
     tideL_pace(L);
     tideL_handle *y = tideL_new(L);
-    tideL_try(L, ctx, tide_new(ctx, TIDE_F32, 3, x->shape, &y->t));
-    tide_status st = tide_transform_apply(&a, &t, tide_data(x), x->shape[0], x->shape[1],
-                                          x->shape[2], tide_data(y->t));
+    tideL_try(L, ctx, tide_new_host(ctx, TIDE_F32, 3, x->shape, &y->t));
+    tide_status st = tide_transform_apply(&a, &t, tide_host_view(x), x->shape[0], x->shape[1],
+                                          x->shape[2], tide_host_view(y->t));
     if (st == TIDE_ENOMEM)
         return tideL_error(L, "apply_transform", "not enough memory to resample the picture");
     if (st != TIDE_OK)
         return tideL_error(L, "apply_transform", "brightness needs 1, 3 or 4 channels (got %lld)",
                            (long long)x->shape[2]);
+    tideL_send(L, y);
     return 1;
 }
 
@@ -386,11 +390,13 @@ static int standardize(lua_State *L) {
     tide_tensor *x = floats(L, 2, 4, 4, "standardize");
     int64_t c = x->shape[3], pixels = x->shape[1] * x->shape[2];
     tide_tensor *mean = channel_stats(L, 1, "mean", c), *std = channel_stats(L, 1, "std", c);
-    a.mean = mean ? tide_data(mean) : NULL, a.std = std ? tide_data(std) : NULL;
-    float *p = tide_data(x);
+    a.mean = mean ? tide_host_view(mean) : NULL, a.std = std ? tide_host_view(std) : NULL;
+    float *p = tide_host_view(x);
     for (int64_t i = 0; i < x->shape[0] && pixels > 0; i++)
         tide_standardize(&a, p + i * pixels * c, pixels, c);
-    x->storage->version++;
+    tide_tensor *given = tideL_checktensor(L, 2, "standardize");
+    if (given->storage == x->storage) x->storage->version++;
+    else tideL_try(L, x->ctx, tide_write(x->ctx, given, p));
     return 0;
 }
 
@@ -401,13 +407,14 @@ static int eigen(lua_State *L) {
         return tideL_error(L, "eigen", "needs a square float64 matrix");
     tide_ctx *ctx = a->ctx;
     tideL_handle *copy = tideL_new(L), *values = tideL_new(L), *vectors = tideL_new(L);
-    tideL_try(L, ctx, tide_new(ctx, TIDE_F64, 2, a->shape, &copy->t));
-    tideL_try(L, ctx, tide_copy_into(ctx, copy->t, a));
-    tideL_try(L, ctx, tide_new(ctx, TIDE_F64, 1, a->shape, &values->t));
-    tideL_try(L, ctx, tide_new(ctx, TIDE_F64, 2, a->shape, &vectors->t));
-    if (tide_eigen_symmetric(a->shape[0], tide_data(copy->t), tide_data(values->t),
-                             tide_data(vectors->t)) != TIDE_OK)
+    tideL_try(L, ctx, tide_new_host(ctx, TIDE_F64, 2, a->shape, &copy->t));
+    tideL_try(L, ctx, tide_read(ctx, a, tide_host_view(copy->t)));
+    tideL_try(L, ctx, tide_new_host(ctx, TIDE_F64, 1, a->shape, &values->t));
+    tideL_try(L, ctx, tide_new_host(ctx, TIDE_F64, 2, a->shape, &vectors->t));
+    if (tide_eigen_symmetric(a->shape[0], tide_host_view(copy->t), tide_host_view(values->t),
+                             tide_host_view(vectors->t)) != TIDE_OK)
         return tideL_error(L, "eigen", "does not converge; are all values finite?");
+    tideL_send(L, values), tideL_send(L, vectors);
     return 2;
 }
 
@@ -515,10 +522,11 @@ static int loader_new(lua_State *L) {
     a.standardize = flag(L, 2, "standardize");
     lent[0] = tide_retain(channel_stats(L, 1, "mean", c.channels));
     lent[1] = tide_retain(channel_stats(L, 1, "std", c.channels));
-    a.mean = lent[0] ? tide_data(lent[0]) : NULL, a.std = lent[1] ? tide_data(lent[1]) : NULL;
+    a.mean = lent[0] ? tide_host_view(lent[0]) : NULL,
+    a.std = lent[1] ? tide_host_view(lent[1]) : NULL;
     if (lua_getfield(L, 2, "data") != LUA_TNIL) {
         lent[2] = tide_retain(floats(L, -1, 4, 4, "flow"));
-        c.data = tide_data(lent[2]), c.n = lent[2]->shape[0];
+        c.data = tide_host_view(lent[2]), c.n = lent[2]->shape[0];
     } else {
         lua_getfield(L, 2, "filter");
         const char *filter = lua_tostring(L, -1);
@@ -578,9 +586,9 @@ static int loader_submit(lua_State *L) {
     }
     int64_t first[4] = {n, b->channels, b->height, b->width},
             last[4] = {n, b->height, b->width, b->channels};
-    tideL_try(L, ctx, tide_new(ctx, TIDE_F32, 4, b->channels_first ? first : last, &k->out));
+    tideL_try(L, ctx, tide_new_host(ctx, TIDE_F32, 4, b->channels_first ? first : last, &k->out));
     k->b = b, b->refs++;
-    if (!(k->batch = tide_loader_submit(b->l, n, index, seeds, tide_data(k->out))))
+    if (!(k->batch = tide_loader_submit(b->l, n, index, seeds, tide_host_view(k->out))))
         return tideL_error(L, "loader", "not enough memory");
     return 1;
 }
@@ -608,6 +616,7 @@ static int batch_wait(lua_State *L) {
     tide_batch_free(h->b->l, h->batch);
     h->batch = NULL;
     t->t = h->out, h->out = NULL;
+    tideL_send(L, t);
     return 2;
 }
 

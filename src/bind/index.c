@@ -182,7 +182,7 @@ static int field(lua_State *L, tide_tensor *t, const char *key) {
     else if (!strcmp(key, "ndim")) lua_pushinteger(L, t->rank);
     else if (!strcmp(key, "size")) lua_pushinteger(L, tide_numel(t));
     else if (!strcmp(key, "dtype")) lua_pushstring(L, tide_dtype_name(t->dtype));
-    else if (!strcmp(key, "device")) lua_pushliteral(L, "cpu");
+    else if (!strcmp(key, "device")) lua_pushstring(L, tide_device_name(tide_device_of(t)));
     else if (!strcmp(key, "requires_grad")) lua_pushboolean(L, tide_needs_grad(t));
     else if (!strcmp(key, "is_leaf")) lua_pushboolean(L, t->node == NULL);
     else if (!strcmp(key, "nbytes"))

@@ -344,6 +344,7 @@ static int idx_read(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
     tideL_handle *h = tideL_new(L);
     tideL_try(L, ctx, tide_idx_read(ctx, path, &h->t));
+    tideL_send(L, h);
     return 1;
 }
 
@@ -379,7 +380,7 @@ tideL_named tideL_tonamed(lua_State *L, int i, const char *where) {
         lua_rawgeti(L, -2, 2);
         tideL_handle *h = tideL_newpin(L);
         tide_tensor *t = tideL_checktensor(L, -2, where);
-        tideL_try(L, ctx, tide_contiguous(ctx, t, &h->t));
+        tideL_try(L, ctx, tide_to_host(ctx, t, &h->t));
         x.tensors[k] = h->t;
         lua_rawseti(L, -5, k + 1);
         lua_pop(L, 3);
@@ -431,6 +432,7 @@ static int st_read(lua_State *L) {
     tideL_pace(L);
     tideL_handle *h = tideL_new(L);
     tideL_try(L, ctx, tide_st_read(ctx, f, i - 1, &h->t));
+    tideL_send(L, h);
     return 1;
 }
 

@@ -649,6 +649,7 @@ static int call(lua_State *L) {
     ctx->running = was; /* a coroutine may be gone when the next op is recorded */
     tideL_try_named(L, ctx, op->name, st);
     for (int i = 0; i < op->nout; i++) h[i]->t = out[i];
+    for (int i = 0; i < op->nout; i++) tideL_try(L, ctx, tide_settle(ctx, &h[i]->t));
     if (dtype >= 0) recast(L, h[0], dtype);
     if (b->initial >= 0) {
         const double initial = *(double *)(attrs + b->initial);

@@ -24,10 +24,10 @@ static void set_string(lua_State *L, const char *name, const char *v) {
     lua_setfield(L, -2, name);
 }
 
-/* memory(): bytes and counts of the CPU's allocator; live_tensors and live_nodes of this process
- * and state */
+/* memory(): bytes and counts of the default device's allocator; live_tensors and live_nodes of this
+ * process and state */
 static int memory(lua_State *L) {
-    tide_memstat s = tide_memory(tide_cpu());
+    tide_memstat s = tide_memory(tideL_ctx(L)->device);
     lua_newtable(L);
     set_int(L, "live_bytes", s.live_bytes);
     set_int(L, "peak_bytes", s.peak_bytes);
@@ -44,27 +44,46 @@ static int memory(lua_State *L) {
 
 static int memory_limit(lua_State *L) {
     if (lua_isnoneornil(L, 1)) {
-        tide_memory_limit(tide_cpu(), 0);
+        tide_memory_limit(tideL_ctx(L)->device, 0);
         return 0;
     }
     int64_t n = tideL_toint(L, 1, "memory_limit", "bytes");
     if (n < 0)
         tideL_error(L, "memory_limit", "bytes must be 0 (no limit) or more (got %lld)",
                     (long long)n);
-    tide_memory_limit(tide_cpu(), n);
+    tide_memory_limit(tideL_ctx(L)->device, n);
     return 0;
 }
 
 static int memory_trim(lua_State *L) {
-    (void)L;
-    tide_memory_trim(tide_cpu());
+    tide_memory_trim(tideL_ctx(L)->device);
     return 0;
 }
 
 static int memory_reset_peak(lua_State *L) {
-    (void)L;
-    tide_memory_reset_peak(tide_cpu());
+    tide_memory_reset_peak(tideL_ctx(L)->device);
     return 0;
+}
+
+/* default_device(name or nil): where tensors are made; returns the name of the one before */
+static int default_device(lua_State *L) {
+    tide_ctx *ctx = tideL_ctx(L);
+    tide_device *next =
+        lua_isnoneornil(L, 1) ? ctx->device : tideL_todevice(L, 1, "set_default_device");
+    lua_pushstring(L, tide_device_name(tide_default_device(ctx, next)));
+    return 1;
+}
+
+/* device_info(name): free bytes, and copies from and to the host where the device counts them */
+static int device_info(lua_State *L) {
+    const tide_device_info i = tide_device_ask(tideL_todevice(L, 1, "device_info"));
+    lua_newtable(L);
+    set_int(L, "free_bytes", i.free_bytes);
+    set_int(L, "copies_in", i.copies_in);
+    set_int(L, "copies_out", i.copies_out);
+    set_int(L, "bytes_in", i.bytes_in);
+    set_int(L, "bytes_out", i.bytes_out);
+    return 1;
 }
 
 static int set_threads(lua_State *L) {
@@ -334,6 +353,8 @@ void tideL_open_runtime(lua_State *L) {
         {"memory_limit", memory_limit},
         {"memory_trim", memory_trim},
         {"memory_reset_peak", memory_reset_peak},
+        {"default_device", default_device},
+        {"device_info", device_info},
         {"set_threads", set_threads},
         {"get_threads", get_threads},
         {"seed", seed},

@@ -9,6 +9,7 @@
 
 typedef struct {
     int dtype, requires_grad;
+    tide_device *device; /* NULL: not given */
 } creation;
 
 static creation options(lua_State *L, int i, const char *where, const char *extra) {
@@ -36,10 +37,7 @@ static creation options(lua_State *L, int i, const char *where, const char *extr
             } else if (!strcmp(key, "requires_grad")) {
                 c.requires_grad = lua_toboolean(L, -1);
             } else if (!strcmp(key, "device")) {
-                const char *name = lua_tostring(L, -1);
-                if (!name || strcmp(name, "cpu"))
-                    tideL_error(L, where, "no device '%.40s' here (expected cpu)",
-                                name ? name : tideL_typename(L, -1));
+                c.device = tideL_todevice(L, -1, where);
             } else if (!extra || strcmp(key, extra)) {
                 tideL_error(L, where,
                             "unknown option '%.40s' (expected dtype, device%s%s or requires_grad)",
@@ -52,6 +50,12 @@ static creation options(lua_State *L, int i, const char *where, const char *extr
 }
 
 static int finish(lua_State *L, tideL_handle *h, creation c, const char *where) {
+    if (c.device && c.device != tide_device_of(h->t)) {
+        tide_tensor *there = NULL, *here = h->t;
+        tideL_try(L, here->ctx, tide_to(here->ctx, here, c.device, &there));
+        h->t = there;
+        tide_release(here);
+    }
     if (c.requires_grad) {
         if (!tide_is_float(h->t->dtype))
             tideL_error(L, where, "only float tensors have gradients (got %s)",
@@ -142,7 +146,11 @@ static int filled(lua_State *L) {
     }
     tideL_pace(L);
     tideL_handle *h = tideL_new(L);
-    tideL_try_named(L, ctx, where, tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, &h->t));
+    if (!c.device) c.device = like ? tide_device_of(tideL_checktensor(L, 1, where)) : ctx->device;
+    tide_device *was = tide_default_device(ctx, c.device);
+    const tide_status st = tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, &h->t);
+    tide_default_device(ctx, was);
+    tideL_try_named(L, ctx, where, st);
     if (literal && (n > most || n < -most)) /* more than a double holds */
         tideL_try(L, ctx, tide_copy_into(ctx, h->t, tideL_totensor(L, literal)));
     return finish(L, h, c, where);
@@ -163,15 +171,13 @@ static int from_bytes(lua_State *L) {
     if (n != h->t->storage->bytes)
         tideL_error(L, "from_bytes", "the bytes do not fit (expected %zu, got %zu)",
                     h->t->storage->bytes, n);
-    if (n) memcpy(tide_data(h->t), bytes, n);
+    tideL_try(L, ctx, tide_write(ctx, h->t, bytes));
     return 1;
 }
 
 static int to_bytes(lua_State *L) {
-    tide_tensor *t = tideL_pin(L, 1, "tobytes");
-    tideL_handle *h = tideL_newpin(L);
-    tideL_try(L, t->ctx, tide_contiguous(t->ctx, t, &h->t));
-    lua_pushlstring(L, tide_data(h->t), (size_t)tide_numel(t) * tide_dtype_size(t->dtype));
+    tide_tensor *t = tideL_pinhost(L, 1, "tobytes");
+    lua_pushlstring(L, tide_host_view(t), (size_t)tide_numel(t) * tide_dtype_size(t->dtype));
     return 1;
 }
 
@@ -192,7 +198,7 @@ static void push_nested(lua_State *L, const tide_tensor *t, int axis, int64_t *f
 
 static int tolist(lua_State *L) {
     int64_t flat = 0;
-    push_nested(L, tideL_pin(L, 1, "tolist"), 0, &flat);
+    push_nested(L, tideL_pinhost(L, 1, "tolist"), 0, &flat);
     return 1;
 }
 
@@ -330,6 +336,19 @@ static int storage_version(lua_State *L) {
     return 2;
 }
 
+/* to(device): on a device by its name; the tensor itself if it is there */
+static int to(lua_State *L) {
+    tide_device *dev = tideL_todevice(L, 2, "to");
+    tideL_handle *h = tideL_new(L);
+    tide_tensor *t = tideL_checktensor(L, 1, "to");
+    if (tide_device_of(t) == dev) {
+        lua_settop(L, 1);
+        return 1;
+    }
+    tideL_try(L, t->ctx, tide_to(t->ctx, t, dev, &h->t));
+    return 1;
+}
+
 static int is_tensor(lua_State *L) {
     tideL_handle *h = tideL_tohandle(L, 1);
     lua_pushboolean(L, h && h->t);
@@ -367,6 +386,7 @@ static const luaL_Reg methods[] = {
     {"assign", assign},
     {"requires_grad_", requires_grad_},
     {"detach", detach},
+    {"to", to},
     {"version", storage_version},
     {"is_contiguous", is_contiguous},
     {NULL, NULL},

@@ -235,18 +235,19 @@ static void store(lua_State *L, int i, void *p, int dtype, int64_t at, const cha
 }
 
 /* Measured once, the table may have changed: making the tensor may have run finalizers. */
-static int64_t fill(lua_State *L, int i, tide_tensor *t, int axis, int64_t at, const char *where) {
+static int64_t fill(lua_State *L, int i, const tide_tensor *t, void *p, int axis, int64_t at,
+                    const char *where) {
     i = lua_absindex(L, i);
     int list = lua_type(L, i) == LUA_TTABLE;
     if (list != (axis < t->rank) || (list && (int64_t)lua_rawlen(L, i) != t->shape[axis]))
         tideL_error(L, where, "the data changed while they were read");
     if (!list) {
-        store(L, i, t->storage->data, t->dtype, at, where);
+        store(L, i, p, t->dtype, at, where);
         return at + 1;
     }
     for (int64_t k = 0; k < t->shape[axis]; k++) {
         lua_rawgeti(L, i, k + 1);
-        at = fill(L, -1, t, axis + 1, at, where);
+        at = fill(L, -1, t, p, axis + 1, at, where);
         lua_pop(L, 1);
     }
     return at;
@@ -279,11 +280,12 @@ tide_tensor *tideL_literal(lua_State *L, int i, int dtype, int like, const char 
     }
     int store_dtype = dtype == TIDE_F16 || dtype == TIDE_BF16 ? TIDE_F32 : dtype;
     tideL_handle *h = tideL_new(L);
-    tideL_try(L, ctx, tide_new(ctx, store_dtype, f.rank, f.shape, &h->t));
+    tideL_try(L, ctx, tide_new_host(ctx, store_dtype, f.rank, f.shape, &h->t));
+    void *p = tide_host_view(h->t);
     if (like >= 0 && f.rank == 0 && store_dtype == TIDE_F32 && lua_type(L, i) != LUA_TUSERDATA)
-        ((float *)tide_data(h->t))[0] =
+        ((float *)p)[0] =
             (float)lua_tonumber(L, i) + (float)(lua_isboolean(L, i) && lua_toboolean(L, i));
-    else fill(L, i, h->t, 0, 0, where);
+    else fill(L, i, h->t, p, 0, 0, where);
     if (store_dtype != dtype) {
         tide_tensor *half = NULL;
         tideL_try(
@@ -292,6 +294,7 @@ tide_tensor *tideL_literal(lua_State *L, int i, int dtype, int like, const char 
         tide_release(h->t);
         h->t = half;
     }
+    tideL_send(L, h);
     return h->t;
 }
 

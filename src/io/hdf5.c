@@ -277,11 +277,12 @@ static int read_data(tide_ctx *ctx, run *r, tide_h5 *h, uint64_t max, int *refus
             *refused = 1;
             return 0;
         }
-        if (tide_new(ctx, (tide_dtype)e->dtype, e->rank, e->shape, &h->tensors[i]) != TIDE_OK) {
+        if (tide_new_host(ctx, (tide_dtype)e->dtype, e->rank, e->shape, &h->tensors[i]) !=
+            TIDE_OK) {
             *refused = 1;
             return 0;
         }
-        uint8_t *p = tide_data(h->tensors[i]);
+        uint8_t *p = tide_host_view(h->tensors[i]);
         if (transfer_in(r, p, e->end - e->begin) != 0) return -1;
         for (uint64_t k = 0; e->dtype == TIDE_BOOL && k < e->end - e->begin; k++)
             if (p[k] > 1) return errno = EBADMSG, -1;
@@ -359,7 +360,7 @@ static int send_request(run *r, const char *text, int64_t n, tide_tensor *const 
     for (int i = 0; i < 8; i++) head[i] = (unsigned char)(len >> (8 * i));
     if (transfer_out(r, head, sizeof head) != 0 || transfer_out(r, text, len) != 0) return -1;
     for (int64_t i = 0; i < n; i++)
-        if (transfer_out(r, tide_data(tensors[i]),
+        if (transfer_out(r, tide_host_view(tensors[i]),
                          (size_t)tide_numel(tensors[i]) * tide_dtype_size(tensors[i]->dtype)) != 0)
             return -1;
     if (trailer_out(r) != 0) return -1;

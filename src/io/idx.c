@@ -87,8 +87,8 @@ static tide_status read_idx(tide_ctx *ctx, gzFile f, const char *path, int64_t f
             "%s: the header claims %lld bytes of elements, the file can hold at most %lld", path,
             (long long)(n * bytes), (long long)limit);
     tide_tensor *t;
-    if ((s = tide_new(ctx, idx_types[type].dtype, rank, shape, &t)) != TIDE_OK) return s;
-    if ((s = fill(ctx, f, path, tide_data(t), n * bytes, "the elements")) == TIDE_OK) {
+    if ((s = tide_new_host(ctx, idx_types[type].dtype, rank, shape, &t)) != TIDE_OK) return s;
+    if ((s = fill(ctx, f, path, tide_host_view(t), n * bytes, "the elements")) == TIDE_OK) {
         char extra;
         int r = gzread(f, &extra, 1); /* reads the checksum of a gzipped file too */
         if (r != 0)
@@ -101,7 +101,7 @@ static tide_status read_idx(tide_ctx *ctx, gzFile f, const char *path, int64_t f
         tide_release(t);
         return s;
     }
-    to_host(tide_data(t), n, (int)bytes);
+    to_host(tide_host_view(t), n, (int)bytes);
     *out = t;
     return TIDE_OK;
 }

@@ -325,8 +325,8 @@ tide_status tide_st_read(tide_ctx *ctx, tide_st_file *f, int64_t i, tide_tensor 
         return tide_fail(ctx, TIDE_ESHAPE, "%s: tensor '%s' has rank %d, Tide's limit is %d",
                          f->path, e->name, e->rank, TIDE_MAX_RANK);
     tide_tensor *t;
-    TIDE_TRY(tide_new(ctx, (tide_dtype)e->dtype, e->rank, e->shape, &t));
-    unsigned char *p = tide_data(t);
+    TIDE_TRY(tide_new_host(ctx, (tide_dtype)e->dtype, e->rank, e->shape, &t));
+    unsigned char *p = tide_host_view(t);
     uint64_t n = e->end - e->begin;
     for (uint64_t got = 0; got < n;) {
         uint64_t chunk = n - got < (1u << 24) ? n - got : (1u << 24);
@@ -461,7 +461,7 @@ tide_status tide_st_write(tide_ctx *ctx, const char *path, int64_t n, const char
         }
         items[i] = (item){.e = describe(names[i], tensors[i]), .t = tensors[i]};
         items[i].width = (int)tide_dtype_size(items[i].e.dtype);
-        items[i].e.crc = crc_bytes(tide_data(tensors[i]), items[i].e.end);
+        items[i].e.crc = crc_bytes(tide_host_view(tensors[i]), items[i].e.end);
     }
     qsort(items, (size_t)n, sizeof *items, by_width);
     uint64_t at = 0;
@@ -483,7 +483,7 @@ tide_status tide_st_write(tide_ctx *ctx, const char *path, int64_t n, const char
     if ((s = tide_writer_write(ctx, w, text, len)) != TIDE_OK) goto done;
     if ((s = tide_writer_write(ctx, w, "        ", padded - len)) != TIDE_OK) goto done;
     for (int64_t i = 0; i < n; i++)
-        if ((s = tide_writer_write(ctx, w, tide_data(items[i].t),
+        if ((s = tide_writer_write(ctx, w, tide_host_view(items[i].t),
                                    items[i].e.end - items[i].e.begin)) != TIDE_OK)
             goto done;
     s = tide_writer_commit(ctx, w);

@@ -32,10 +32,7 @@ static inline tide_tensor *shaped(tide_tape *t, tide_tensor *x, int n, const int
 
 /* A number beside x, float32 where x holds integers. */
 static inline tide_tensor *number(tide_tape *t, double v, const tide_tensor *x) {
-    if (!x) return NULL;
-    return tide_t(t,
-                  OP(fill_, .shape = {.n = 0}, .value = v,
-                     .dtype = tide_is_float(x->dtype) ? x->dtype : TIDE_F32));
+    return x ? tide_t_number(t, v, tide_is_float(x->dtype) ? x->dtype : TIDE_F32) : NULL;
 }
 static inline tide_tensor *times(tide_tape *t, tide_tensor *x, double v) {
     return tide_t(t, OP(multiply), x, number(t, v, x));

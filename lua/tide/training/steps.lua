@@ -329,7 +329,8 @@ end
 
 -- ---- the steps ----
 
--- Loss and metrics of the compiled kind, the parts of the batch taken apart once; `after(loss)` runs between the two.
+-- Loss and metrics of the compiled kind, the parts of the batch taken apart once; `after(model, T,
+-- loss, value)` runs between.
 local function compiled_pass(model, T, x, y, y_pred, w, after)
   local ys, ps, ws = parts(T, y, y_pred, w)
   if not T.built then
@@ -340,9 +341,10 @@ local function compiled_pass(model, T, x, y, y_pred, w, after)
     if loss == nil then
       errors.raise("compute_loss", "there is no loss: give compile a loss, or add one in a layer (add_loss)")
     end
-    track(T, loss:item(), x)
+    local value = loss:item()
+    track(T, value, x)
     if after then
-      after(model, T, loss)
+      after(model, T, loss, value)
     end
   end
   if T.metrics then
@@ -353,8 +355,7 @@ local function compiled_pass(model, T, x, y, y_pred, w, after)
 end
 
 -- The gradient step, unless the loss is NaN or infinite: then the weights stay as they are.
-local function step_unless_bad(model, T, loss)
-  local value = loss:item()
+local function step_unless_bad(model, T, loss, value)
   if value - value == 0 then
     return steps.minimize(model, T, loss)
   end
@@ -371,8 +372,9 @@ function steps.train(model, T, x, y, w)
     return compiled_pass(model, T, x, y, y_pred, w, step_unless_bad)
   end
   local loss = loss_of(model, T, x, y, y_pred, w, true)
-  track(T, loss:item(), x)
-  step_unless_bad(model, T, loss)
+  local value = loss:item()
+  track(T, value, x)
+  step_unless_bad(model, T, loss, value)
   if T.own_metrics then
     model:compute_metrics(x, y, y_pred, w)
   else

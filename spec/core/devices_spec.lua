@@ -1,0 +1,127 @@
+-- Devices: where tensors are made, what happens between two of them, and that only kernels and
+-- counted copies touch the memory of one that is not the host's.
+local tide = require "tide"
+local core = require "tide.core"
+
+local function counts()
+  local i = core.device_info "test"
+  return i.copies_in, i.copies_out
+end
+
+-- Runs f with "test" as the default device; errors come through.
+local function on_test(f)
+  local was = core.default_device "test"
+  local ok, message = pcall(f)
+  core.default_device(was)
+  assert(ok, message)
+end
+
+describe("A device", function()
+  it("holds what is made on it and what is computed from that", function()
+    local x = tide.tensor({ { 1, 2 }, { 3, 4 } }, { device = "test" })
+    assert.equal("test", x.device)
+    assert.equal("test", (x * 2 + 1).device)
+    assert.equal("test", tide.ops.zeros_like(x).device)
+    assert.equal("test", tide.ones({ 2 }, { device = "test" }).device)
+    assert.same({ { 3, 5 }, { 7, 9 } }, (x * 2 + 1):tolist())
+    assert.equal(4, x[2][2])
+    assert.equal("cpu", x:to("cpu").device)
+    assert.same({ { 1, 3 }, { 2, 4 } }, x:transpose():to("cpu"):tolist())
+  end)
+
+  it("gives gradients where the tensors are", function()
+    local x = tide.tensor({ 1, 2, 3 }, { device = "test", requires_grad = true })
+    local y = tide.ops.clip(x * x, 0, 5):tanh():sum() + tide.ops.var(x)
+    y:backward()
+    assert.equal("test", x.grad.device)
+    local c = tide.tensor({ 1, 2, 3 }, { requires_grad = true })
+    local z = tide.ops.clip(c * c, 0, 5):tanh():sum() + tide.ops.var(c)
+    z:backward()
+    assert.same(c.grad:tolist(), x.grad:tolist())
+  end)
+
+  it("does not mix with another, and the message says what to do", function()
+    local x = tide.ones({ 2 }, { device = "cpu" })
+    local y = tide.ones({ 2 }, { device = "test" })
+    local ok, message = pcall(function()
+      return x + y
+    end)
+    assert.is_false(ok)
+    local expected = "add: tensors are on different devices (cpu and test); "
+      .. 'move one, e.g. x:to("cpu")'
+    assert.truthy(tostring(message):find(expected, 1, true), tostring(message))
+    ok, message = pcall(tide.ones, { 2 }, { device = "moon" })
+    assert.is_false(ok)
+    assert.truthy(tostring(message):find("no device 'moon' here", 1, true), tostring(message))
+  end)
+
+  it("is asked only where the host needs numbers", function()
+    on_test(function()
+      local x = tide.tensor { { 1, 2 }, { 3, 4 } }
+      local kernel = tide.ops.ones { 2, 2 }
+      kernel.requires_grad = true
+      local before_in, before_out = counts()
+      local y = (tide.ops.linear(x, kernel) * 0.5 - 1):relu():mean()
+      y:backward()
+      local after_in, after_out = counts()
+      assert.same({ before_in, before_out }, { after_in, after_out })
+      local _ = y:item()
+      local _, shown = counts()
+      assert.equal(after_out + 1, shown)
+    end)
+  end)
+end)
+
+describe("A training step on a device copies", function()
+  -- Copies in and out of `steps` more steps beside those of as many fewer.
+  local function copies(model, x, y)
+    local function run(steps)
+      local was_in, was_out = counts()
+      model:fit(x, y, { epochs = 1, steps_per_epoch = steps, batch_size = 8, verbose = 0 })
+      local now_in, now_out = counts()
+      return now_in - was_in, now_out - was_out
+    end
+    run(2)
+    local few_in, few_out = run(2)
+    local many_in, many_out = run(10)
+    return (many_in - few_in) / 8, (many_out - few_out) / 8
+  end
+
+  local function rows(n)
+    local labels = {}
+    for i = 1, n do
+      labels[i] = i % 3 + 1
+    end
+    return tide.tensor(labels, { dtype = "int32" })
+  end
+
+  it("the loss of a small network and nothing else", function()
+    on_test(function()
+      local model = tide.Sequential {
+        tide.layers.Dense { 16, activation = "relu", input_shape = { 12 } },
+        tide.layers.Dense { 3 },
+      }
+      local loss = tide.losses.SparseCategoricalCrossentropy { from_logits = true }
+      model:compile { optimizer = "adam", loss = loss }
+      local into, out = copies(model, tide.random.normal { 80, 12 }, rows(80))
+      assert.same({ 0, 1 }, { into, out })
+    end)
+  end)
+
+  it("the loss and the accuracy of a convolutional network and nothing else", function()
+    on_test(function()
+      local model = tide.Sequential {
+        tide.layers.Conv2D { 4, 3, activation = "relu", input_shape = { 8, 8, 1 } },
+        tide.layers.MaxPooling2D { 2 },
+        tide.layers.BatchNormalization {},
+        tide.layers.Flatten {},
+        tide.layers.Dropout { 0.5 },
+        tide.layers.Dense { 3 },
+      }
+      local loss = tide.losses.SparseCategoricalCrossentropy { from_logits = true }
+      model:compile { optimizer = "sgd", loss = loss, metrics = { "accuracy" } }
+      local into, out = copies(model, tide.random.normal { 80, 8, 8, 1 }, rows(80))
+      assert.same({ 0, 2 }, { into, out })
+    end)
+  end)
+end)
