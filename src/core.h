@@ -21,8 +21,9 @@ struct tide_storage {
     uint64_t taken;       /* its version when a tensor on it last took over a recorded value */
     tide_tensor *wide;    /* a weight in half as float32, kept for ops that re-lay it; else NULL */
     uint64_t wide_of;     /* its version that `wide` was made of */
-    struct tide_lag
-        *lag; /* rows that have steps to make before they are read: see lag.c; NULL: none */
+    void (*release)(void *owner); /* of memory that is somebody else's; NULL: the allocator's */
+    void *owner;
+    struct tide_lag *lag; /* rows that make steps before they are read (lag.c); NULL: none */
 };
 
 struct tide_ctx {

@@ -68,7 +68,9 @@ tide_status tide_new_like(tide_ctx *ctx, const tide_meta *m, tide_tensor **out) 
     return tide_new_on(ctx, ctx->device, m, out);
 }
 
-tide_status tide_new_on(tide_ctx *ctx, tide_device *dev, const tide_meta *m, tide_tensor **out) {
+/* Over `data`, or over new memory where that is NULL. */
+static tide_status make(tide_ctx *ctx, tide_device *dev, const tide_meta *m, void *data,
+                        tide_tensor **out) {
     int64_t n = 1;
     int empty = 0;
     char shape[160];
@@ -86,8 +88,8 @@ tide_status tide_new_on(tide_ctx *ctx, tide_device *dev, const tide_meta *m, tid
     size_t bytes = empty ? 0 : (size_t)n * tide_dtype_size(m->dtype);
     tide_tensor *t = tensor_header(ctx);
     tide_storage *s = t ? header_new(&ctx->storage_headers, sizeof *s) : NULL;
-    void *data = s ? tide_mem_alloc(dev, bytes) : NULL;
-    if (!data) {
+    if (s && !data) data = tide_mem_alloc(dev, bytes);
+    if (!s || !data) {
         if (s) header_free(&ctx->storage_headers, s);
         tide_release(t);
         return no_memory(ctx, dev, m, bytes);
@@ -104,6 +106,20 @@ tide_status tide_new_on(tide_ctx *ctx, tide_device *dev, const tide_meta *m, tid
         stride *= m->shape[i] > 0 ? m->shape[i] : 1;
     }
     *out = t;
+    return TIDE_OK;
+}
+
+tide_status tide_new_on(tide_ctx *ctx, tide_device *dev, const tide_meta *m, tide_tensor **out) {
+    return make(ctx, dev, m, NULL, out);
+}
+
+tide_status tide_new_over(tide_ctx *ctx, tide_dtype dtype, int rank, const int64_t *shape,
+                          void *data, void (*release)(void *), void *owner, tide_tensor **out) {
+    tide_meta m = {.rank = (uint8_t)rank, .dtype = (uint8_t)dtype};
+    for (int i = 0; i < rank; i++) m.shape[i] = shape[i];
+    TIDE_TRY(make(ctx, tide_cpu(), &m, data, out));
+    (*out)->storage->release = release;
+    (*out)->storage->owner = owner;
     return TIDE_OK;
 }
 
@@ -176,7 +192,8 @@ static void storage_release(tide_ctx *ctx, tide_storage *s) {
     if (s->lag) tide_lag_end(s->lag);
     tide_release(s->wide);
     if (tide_keep_entries) tide_keep_forget(s->id);
-    tide_mem_free(s->dev, s->data, s->bytes);
+    if (s->release) s->release(s->owner);
+    else tide_mem_free(s->dev, s->data, s->bytes);
     header_free(&ctx->storage_headers, s);
 }
 

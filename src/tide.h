@@ -64,6 +64,11 @@ tide_status tide_new(tide_ctx *, tide_dtype, int rank, const int64_t *shape,
                      tide_tensor **out); /* new, uninitialised */
 tide_status tide_from(tide_ctx *, tide_dtype, int rank, const int64_t *shape, const void *data,
                       tide_tensor **out);
+/* New on the CPU over memory that is somebody else's and aligned to the dtype: a mapped file,
+ * memory shared with another process. `release(owner)` runs when no tensor needs it any more; not
+ * where this fails. */
+tide_status tide_new_over(tide_ctx *, tide_dtype, int rank, const int64_t *shape, void *data,
+                          void (*release)(void *), void *owner, tide_tensor **out);
 tide_tensor *tide_retain(tide_tensor *);
 void tide_release(tide_tensor *); /* accepts NULL */
 /* All elements in row-major order, from a tensor; into a contiguous one, whose version it bumps. */

@@ -125,3 +125,58 @@ describe("A training step on a device copies", function()
     end)
   end)
 end)
+
+describe("The memory of the device test", function()
+  it("ends a host that touches it", function()
+    local made = os.tmpname()
+    local cc = "unset LD_PRELOAD; ${CC:-cc} -std=gnu11 -O1 -Isrc -Ikernels spec/support/touch.c"
+      .. " -o %s -lpthread"
+    if not os.execute(cc:format(made)) then
+      os.remove(made)
+      return pending "needs a compiler"
+    end
+    local pipe = assert(io.popen(("env -u LD_PRELOAD %s 2>&1"):format(made)))
+    local text = pipe:read "a"
+    pipe:close()
+    os.remove(made)
+    assert.equal("ok\n", text)
+  end)
+end)
+
+describe("A tensor over a mapped file", function()
+  local path = os.tmpname()
+  setup(function()
+    local f = assert(io.open(path, "wb"))
+    f:write(("\0"):rep(8), string.pack("<ffffff", 1, 2, 3, 4, 5, 6))
+    f:close()
+  end)
+  teardown(function()
+    os.remove(path)
+  end)
+
+  it("holds the file's elements and belongs to nobody's memory", function()
+    local before = core.memory().live_bytes
+    local x = core.map_file(path, "float32", { 2, 3 }, 8)
+    assert.equal(before, core.memory().live_bytes)
+    local y = x:transpose()
+    x = nil -- luacheck: ignore 311
+    collectgarbage()
+    assert.same({ { 1, 4 }, { 2, 5 }, { 3, 6 } }, y:tolist())
+    y:copy_(y * 2)
+    assert.same({ { 2, 8 }, { 4, 10 }, { 6, 12 } }, y:tolist())
+    assert.same({ 1, 2 }, core.map_file(path, "float32", { 2 }, 8):tolist()) -- the file stays
+  end)
+
+  it("is refused where the file has fewer elements or they stand elsewhere", function()
+    for text, arguments in pairs {
+      ["the file is too short (expected 28 bytes from 8, the file has 32)"] = { { 7 }, 8 },
+      ["elements begin at a multiple of their size (expected one of 4, got 6)"] = { { 2 }, 6 },
+      ["a shape of lengths from 1 is due"] = { { 0 }, 8 },
+    } do
+      local ok, message = pcall(core.map_file, path, "float32", arguments[1], arguments[2])
+      assert.is_false(ok)
+      assert.truthy(tostring(message):find(text, 1, true), tostring(message))
+    end
+    assert.is_false(pcall(core.map_file, path .. ".none", "float32", { 1 }))
+  end)
+end)

@@ -348,6 +348,19 @@ static int idx_read(lua_State *L) {
     return 1;
 }
 
+/* map_file(path, dtype, shape, offset = 0): a tensor whose memory is the file's, on the CPU */
+static int map_file(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    const int dtype = tideL_todtype(L, 2, "map_file");
+    tide_ints shape;
+    tideL_toshape(L, 3, "map_file", &shape);
+    const lua_Integer offset = luaL_optinteger(L, 4, 0);
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_handle *h = tideL_new(L);
+    tideL_try(L, ctx, tide_file_map(ctx, path, offset, dtype, (int)shape.n, shape.v, &h->t));
+    return 1;
+}
+
 /* -- lists of tensors -- */
 
 void tideL_push_entry(lua_State *L, const tide_st_entry *e) {
@@ -480,6 +493,7 @@ void tideL_open_io(lua_State *L) {
         {"listdir", listdir},
         {"io_fault", io_fault},
         {"idx_read", idx_read},
+        {"map_file", map_file},
         {"safetensors_open", st_open},
         {"safetensors_read", st_read},
         {"safetensors_write", st_write},

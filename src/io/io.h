@@ -17,6 +17,11 @@ tide_status tide_file_read(tide_ctx *, const char *path, int64_t max, char **dat
 tide_status tide_mkdirs(tide_ctx *,
                         const char *path); /* like mkdir -p; what exists already is fine */
 
+/* New: elements from byte `offset` of a file, which is mapped and not read; what is written to them
+ * stays in this process. */
+tide_status tide_file_map(tide_ctx *, const char *path, int64_t offset, tide_dtype dtype, int rank,
+                          const int64_t *shape, tide_tensor **out);
+
 /* -- atomic writes: a temporary file beside the target, fsync, rename, fsync of the folder. Until
  * tide_writer_commit succeeds the old file is untouched; a writer that is closed without it leaves
  * nothing behind. -- */
