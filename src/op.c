@@ -77,8 +77,8 @@ static tide_status cast_to(tide_ctx *ctx, tide_tensor *x, int dtype, tide_tensor
 static tide_status widen_weight(tide_ctx *ctx, tide_tensor *x, tide_tensor **out) {
     tide_storage *s = x->storage;
     const tide_tensor *w = s->wide;
-    const int keeps =
-        !(ctx->grad_mode && tide_needs_grad(x)) && !x->offset && tide_is_contiguous(x);
+    const int keeps = !tide_is_number(x) && !(ctx->grad_mode && tide_needs_grad(x)) && !x->offset &&
+        tide_is_contiguous(x);
     int same = w && keeps && s->wide_of == s->version && w->rank == x->rank;
     for (int i = 0; i < x->rank && same; i++) same = w->shape[i] == x->shape[i];
     if (same) {
