@@ -1,5 +1,4 @@
-/* The op numbers and one plain struct of attributes per op, expanded from the two definition files.
- */
+/* The op numbers and one plain struct of attributes per op. */
 #ifndef TIDE_ATTRS_H
 #define TIDE_ATTRS_H
 
@@ -24,49 +23,19 @@
 #define IN(name, shape, need)
 #define INS(name, shape)
 #define AT(kind, name, def, doc) TIDE_CTYPE_##kind name;
-#define OP_ATTRS(name, args) \
-    typedef struct {         \
-        args uint8_t pad_;   \
+#define EACH(name, kind, nout, doc, ...) \
+    typedef struct {                     \
+        __VA_ARGS__ uint8_t pad_;        \
     } tide_##name##_attrs;
-#define FLOAT_OP(name, nout, doc, args) OP_ATTRS(name, args)
-#define NUM_OP(name, nout, doc, args) OP_ATTRS(name, args)
-#define ANY_OP(name, nout, doc, args) OP_ATTRS(name, args)
-#define VIEW_OP(name, nout, doc, args) OP_ATTRS(name, args)
-#define COMPOSE_OP(name, nout, doc, args) OP_ATTRS(name, args)
-#include "../src/ops.def"
-#define U(name, fwd, bwd, reads, dom, doc) OP_ATTRS(name, ) OP_ATTRS(name##_grad, )
-#define UP(name, params, fwd, bwd, reads, dom, doc) \
-    OP_ATTRS(name, params) OP_ATTRS(name##_grad, params)
-#define UI(name, fwd, bwd, reads, ifwd, dom, doc) OP_ATTRS(name, ) OP_ATTRS(name##_grad, )
-#define UB(name, fwd, ifwd, doc) OP_ATTRS(name, )
-#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) OP_ATTRS(name, )
-#define BC(name, fwd, doc) OP_ATTRS(name, )
-#define BI(name, ifwd, doc) OP_ATTRS(name, )
-#include "pointwise.def"
-
-typedef enum {
-#define OP_ID(name) TIDE_OP_##name,
-#define FLOAT_OP(name, nout, doc, args) OP_ID(name)
-#define NUM_OP(name, nout, doc, args) OP_ID(name)
-#define ANY_OP(name, nout, doc, args) OP_ID(name)
-#define VIEW_OP(name, nout, doc, args) OP_ID(name)
-#define COMPOSE_OP(name, nout, doc, args) OP_ID(name)
-#include "../src/ops.def"
-#define U(name, fwd, bwd, reads, dom, doc) OP_ID(name) OP_ID(name##_grad)
-#define UP(name, params, fwd, bwd, reads, dom, doc) OP_ID(name) OP_ID(name##_grad)
-#define UI(name, fwd, bwd, reads, ifwd, dom, doc) OP_ID(name) OP_ID(name##_grad)
-#define UB(name, fwd, ifwd, doc) OP_ID(name)
-#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) OP_ID(name)
-#define BC(name, fwd, doc) OP_ID(name)
-#define BI(name, ifwd, doc) OP_ID(name)
-#include "pointwise.def"
-    TIDE_OP_COUNT
-} tide_op_id;
-
+#include "each_op.h"
 #undef IN
 #undef INS
 #undef AT
-#undef OP_ATTRS
-#undef OP_ID
+
+typedef enum {
+#define EACH(name, ...) TIDE_OP_##name,
+#include "each_op.h"
+    TIDE_OP_COUNT
+} tide_op_id;
 
 #endif

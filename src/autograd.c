@@ -352,8 +352,7 @@ static int unchanged(tide_tape *t, const tide_tensor *x, uint64_t version, const
     char shape[160], at[100] = "";
     const char *name = what;
     if (*n->source) snprintf(at, sizeof at, " at %s:%d", n->source, n->line);
-    if (i >= 0 && n->op->kind != TIDE_POINTWISE_OP && n->op->args && i < n->op->nargs)
-        name = n->op->args()[i].name;
+    if (i >= 0 && n->op->args && i < n->op->nargs) name = n->op->args()[i].name;
     t->status =
         tide_fail(t->ctx, TIDE_EGRAD,
                   "%s: %s %s was changed in place after the op ran%s, but its gradient needs the "

@@ -14,47 +14,18 @@
 #define INS(n, shape) {.name = #n, .kind = TIDE_ARG_INS, .need = REQUIRED, .def = shape},
 #define AT(knd, n, dflt, text) \
     {.name = #n, .kind = TIDE_ARG_##knd, .offset = offsetof(attrs_t, n), .def = dflt, .doc = text},
-#define ARGS(op_name, text, ...)                                                                \
+#define EACH(op_name, kind, nout, text, ...)                                                    \
     const tide_arg *tide_args_##op_name(void) {                                                 \
         typedef tide_##op_name##_attrs attrs_t;                                                 \
         static const tide_arg table[] = {__VA_ARGS__{.name = NULL, .offset = sizeof(attrs_t)}}; \
         return table;                                                                           \
     }                                                                                           \
     const char tide_doc_##op_name[] = text;
-#define FLOAT_OP(name, nout, doc, args) ARGS(name, doc, args)
-#define NUM_OP(name, nout, doc, args) ARGS(name, doc, args)
-#define ANY_OP(name, nout, doc, args) ARGS(name, doc, args)
-#define VIEW_OP(name, nout, doc, args) ARGS(name, doc, args)
-#define COMPOSE_OP(name, nout, doc, args) ARGS(name, doc, args)
-#include "ops.def"
-#define X_IN IN(x, "(...)", REQUIRED)
-#define XX_IN IN(x1, "(...)", REQUIRED) IN(x2, "(...)", REQUIRED)
-#define U(name, fwd, bwd, reads, dom, doc) ARGS(name, doc, X_IN) ARGS(name##_grad, "", )
-#define UP(name, params, fwd, bwd, reads, dom, doc) \
-    ARGS(name, doc, X_IN params) ARGS(name##_grad, "", params)
-#define UI(name, fwd, bwd, reads, ifwd, dom, doc) ARGS(name, doc, X_IN) ARGS(name##_grad, "", )
-#define UB(name, fwd, ifwd, doc) ARGS(name, doc, X_IN)
-#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) ARGS(name, doc, XX_IN)
-#define BC(name, fwd, doc) ARGS(name, doc, XX_IN)
-#define BI(name, ifwd, doc) ARGS(name, doc, XX_IN)
-#include "../kernels/pointwise.def"
+#include "../kernels/each_op.h"
 
 const tide_op *const tide_ops[TIDE_OP_COUNT] = {
-#define ENTRY(name) [TIDE_OP_##name] = &tide_op_##name,
-#define FLOAT_OP(name, nout, doc, args) ENTRY(name)
-#define NUM_OP(name, nout, doc, args) ENTRY(name)
-#define ANY_OP(name, nout, doc, args) ENTRY(name)
-#define VIEW_OP(name, nout, doc, args) ENTRY(name)
-#define COMPOSE_OP(name, nout, doc, args) ENTRY(name)
-#include "ops.def"
-#define U(name, fwd, bwd, reads, dom, doc) ENTRY(name) ENTRY(name##_grad)
-#define UP(name, params, fwd, bwd, reads, dom, doc) ENTRY(name) ENTRY(name##_grad)
-#define UI(name, fwd, bwd, reads, ifwd, dom, doc) ENTRY(name) ENTRY(name##_grad)
-#define UB(name, fwd, ifwd, doc) ENTRY(name)
-#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) ENTRY(name)
-#define BC(name, fwd, doc) ENTRY(name)
-#define BI(name, ifwd, doc) ENTRY(name)
-#include "../kernels/pointwise.def"
+#define EACH(name, ...) [TIDE_OP_##name] = &tide_op_##name,
+#include "../kernels/each_op.h"
 };
 
 const tide_op *tide_op_find(const char *name) {
@@ -171,25 +142,16 @@ static tide_status check_inputs(tide_ctx *ctx, const tide_op *op, int nin, tide_
         if (!in[op->nin + i])
             return tide_fail(ctx, TIDE_EARG, "%s: tensor %d of the list is missing (got false)",
                              op->name, i + 1);
-    if (op->kind == TIDE_POINTWISE_OP) {
-        for (int i = 0; i < nin; i++)
-            if (!in[i])
-                return tide_fail(ctx, TIDE_EARG, "%s: input %d is missing", op->name, i + 1);
-    } else {
-        const tide_arg *a = op->args();
-        for (int i = 0, k = 0; i < op->nargs && k < op->nin; i++)
-            if (a[i].kind == TIDE_ARG_IN && !in[k++] && a[i].need != OPTIONAL)
-                return tide_fail(ctx, TIDE_EARG, "%s: %s is missing (expected a tensor %s)",
-                                 op->name, a[i].name, a[i].def);
-        for (int i = 0, k = 0; i < op->nargs && k < op->nin;
-             i++) /* a copy of it would be written in its place */
-            if (a[i].kind == TIDE_ARG_IN) {
-                const tide_tensor *x = in[k++];
-                if (a[i].need != INOUT) continue;
-                if (!tide_is_contiguous(x) || x->shares)
-                    return tide_fail(ctx, TIDE_EARG, "%s: %s is written in place and must %s",
-                                     op->name, a[i].name, tide_must_be(x));
-            }
+    const tide_arg *a = op->args();
+    for (int k = 0; k < op->nin; a++) {
+        if (a->kind != TIDE_ARG_IN) continue;
+        const tide_tensor *x = in[k++];
+        if (!x && a->need != OPTIONAL)
+            return tide_fail(ctx, TIDE_EARG, "%s: %s is missing (expected a tensor %s)", op->name,
+                             a->name, a->def);
+        if (a->need == INOUT && (!tide_is_contiguous(x) || x->shares)) /* no copy will do */
+            return tide_fail(ctx, TIDE_EARG, "%s: %s is written in place and must %s", op->name,
+                             a->name, tide_must_be(x));
     }
     return TIDE_OK;
 }

@@ -1,5 +1,5 @@
 /* The descriptor of an op, and what its rules may call. One const descriptor per op; from it come
- * the Lua function, the checks, the help, the specs (see ops.def). */
+ * the Lua function, the checks, the help, the specs (see kernels/ops.def). */
 #ifndef TIDE_OP_H
 #define TIDE_OP_H
 
@@ -52,21 +52,20 @@ typedef struct {
     int view_copy; /* VIEW_OP: no strides show x so; the result is a view of a contiguous copy */
 } tide_call;
 
-enum {                      /* flags of a descriptor */
-       TIDE_CONTIGUOUS = 1, /* inputs are made contiguous before the kernel sees them */
-       TIDE_NOGRAD = 2,     /* results carry no gradient (argmax, comparisons, optimizer steps) */
-       TIDE_INTERNAL = 4,   /* called by rules and compositions alone, whose arguments it trusts:
-                               never   bound into Lua */
-       TIDE_HALF = 8,       /* serves f16 and bf16 itself; others are cast through f32 */
-       TIDE_SPARSE = 16,    /* accepts sparse gradients as inputs */
-       TIDE_INPLACE =
-           32, /* writes into its inputs (optimizer steps, running statistics): bumps versions */
-       TIDE_PROMOTE = 64, /* inputs are cast to their common dtype first */
-       TIDE_FIRST_ORDER =
-           128, /* `grad` cannot be differentiated: with create_graph `compose` is, instead */
-       TIDE_CASTS = 512, /* the attribute dtype: the door casts x before, the result after */
-       TIDE_LAGS = 1024, /* sees itself to rows that lag behind (lag.c) */
-       TIDE_BITS = 256,  /* integers and bools alone: numbers written out stay whole */
+enum tide_op_flags {
+    TIDE_CONTIGUOUS = 1 << 0, /* inputs are made contiguous before the kernel sees them */
+    TIDE_NOGRAD = 1 << 1,     /* results carry no gradient (argmax, comparisons, optimizer steps) */
+    TIDE_INTERNAL = 1 << 2,   /* called by rules and compositions alone, whose arguments it trusts:
+                                 never bound into Lua */
+    TIDE_HALF = 1 << 3,       /* serves f16 and bf16 itself; others are cast through f32 */
+    TIDE_SPARSE = 1 << 4,     /* accepts sparse gradients as inputs */
+    TIDE_INPLACE = 1 << 5,    /* writes into its lists (optimizer steps): bumps versions */
+    TIDE_PROMOTE = 1 << 6,    /* inputs are cast to their common dtype first */
+    TIDE_FIRST_ORDER = 1 << 7, /* `grad` cannot be differentiated: with create_graph `compose` is */
+    TIDE_BITS = 1 << 8,        /* integers and bools alone: numbers written out stay whole */
+    TIDE_CASTS = 1 << 9,       /* the attribute dtype: the door casts x before, the result after */
+    TIDE_LAGS = 1 << 10,       /* sees itself to rows that lag behind (lag.c) */
+    TIDE_ELEMENTWISE = 1 << 11, /* maps element to element, and so has an in-place form */
 };
 #define TIDE_SAVE_IN(i) (1u << (i))         /* `saves`: keep input i for the rule */
 #define TIDE_SAVE_OUT(i) (1u << (16 + (i))) /* keep output i */
@@ -74,7 +73,7 @@ enum {                      /* flags of a descriptor */
 struct tide_op {
     const char *name, *doc;
     int id, kind;                  /* kind: TIDE_FLOAT_OP ... */
-    const tide_arg *(*args)(void); /* [nargs]; NULL for private gradient ops */
+    const tide_arg *(*args)(void); /* [nargs] */
     int nargs, nin, nout, lists;   /* nin: single inputs, lists: number of INS */
     size_t attrs_size;
     unsigned flags, saves;
@@ -97,23 +96,19 @@ struct tide_op {
     double (*flops)(const tide_kcall *); /* optional: multiplications and additions of matrix
                                             products, for the profile */
 };
-enum { TIDE_FLOAT_OP, TIDE_NUM_OP, TIDE_ANY_OP, TIDE_VIEW_OP, TIDE_COMPOSE_OP, TIDE_POINTWISE_OP };
+enum { TIDE_FLOAT_OP, TIDE_NUM_OP, TIDE_ANY_OP, TIDE_VIEW_OP, TIDE_COMPOSE_OP, TIDE_COMPARE_OP };
 
 extern const tide_op *const tide_ops[TIDE_OP_COUNT];
 
 /* Facts of every op, counted from its entry: TIDE_NIN_conv, TIDE_LISTS_conv, TIDE_NARGS_conv,
  * TIDE_NOUT_conv, TIDE_KIND_conv. */
-enum {
-    TIDE_READN_NONE = 0,
-    TIDE_READN_X = 1,
-    TIDE_READN_Y = 1,
-    TIDE_READN_XY = 2
-}; /* extra inputs of a <name>_grad op */
-#define TIDE_DECLARE(name)                  \
+#include "facts.h"
+
+#define EACH(name, ...)                     \
     extern const tide_op tide_op_##name;    \
     const tide_arg *tide_args_##name(void); \
     extern const char tide_doc_##name[];
-#include "facts.h" /* enums TIDE_NIN_conv ..., and TIDE_DECLARE of each */
+#include "../kernels/each_op.h"
 
 /* Begins a descriptor: TIDE_DESCRIBE(matmul, .infer = matmul_infer, .grad = matmul_grad, .saves =
  * TIDE_SAVE_IN(0) | ...); */

@@ -8,7 +8,6 @@
 #include "half.h"
 
 #define GRAIN 32768
-#define NOINT TIDE_NOINT_PROBE
 
 /* -- arithmetic on int64_t -- */
 static inline int64_t wrap_add(int64_t a, int64_t b) {
@@ -98,10 +97,12 @@ static inline int64_t int_lcm(int64_t a, int64_t b) {
         (void)attrs, (void)p1;                                                           \
         _Pragma("omp simd") for (int64_t i = 0; i < n; i++) { bind o[i] = store(expr); } \
     }
-#define BIND_1               \
+#define NIN_X 1
+#define NIN_X12 2
+#define BIND_X               \
     const int64_t X = p0[i]; \
     (void)X;
-#define BIND_2                \
+#define BIND_X12              \
     const int64_t X1 = p0[i]; \
     const int64_t X2 = p1[i];
 #define KERNEL(fn, name, pick)                                         \
@@ -119,19 +120,19 @@ static inline int64_t int_lcm(int64_t a, int64_t b) {
     case TIDE_BOOL:                          \
         loop = name##_bool;                  \
         break;
-#define INT_FORMS(name, nin, bind, expr, fn)                       \
-    LOOP(name##_i64, nin, int64_t, int64_t, (int64_t), bind, expr) \
-    LOOP(name##_i32, nin, int32_t, int32_t, (int32_t), bind, expr) \
-    LOOP(name##_u8, nin, uint8_t, uint8_t, (uint8_t), bind, expr)  \
-    LOOP(name##_i8, nin, int8_t, int8_t, (int8_t), bind, expr)     \
-    LOOP(name##_bool, nin, uint8_t, uint8_t, 0 !=, bind, expr)     \
+#define INT_FORMS(name, operands, expr, fn)                                              \
+    LOOP(name##_i64, NIN_##operands, int64_t, int64_t, (int64_t), BIND_##operands, expr) \
+    LOOP(name##_i32, NIN_##operands, int32_t, int32_t, (int32_t), BIND_##operands, expr) \
+    LOOP(name##_u8, NIN_##operands, uint8_t, uint8_t, (uint8_t), BIND_##operands, expr)  \
+    LOOP(name##_i8, NIN_##operands, int8_t, int8_t, (int8_t), BIND_##operands, expr)     \
+    LOOP(name##_bool, NIN_##operands, uint8_t, uint8_t, 0 !=, BIND_##operands, expr)     \
     KERNEL(fn, name, PICK_INTS(name))
-#define BOOL_FORMS(name, nin, bind, expr, fn)                  \
-    LOOP(name##_i64, nin, int64_t, uint8_t, 0 !=, bind, expr)  \
-    LOOP(name##_i32, nin, int32_t, uint8_t, 0 !=, bind, expr)  \
-    LOOP(name##_u8, nin, uint8_t, uint8_t, 0 !=, bind, expr)   \
-    LOOP(name##_i8, nin, int8_t, uint8_t, 0 !=, bind, expr)    \
-    LOOP(name##_bool, nin, uint8_t, uint8_t, 0 !=, bind, expr) \
+#define BOOL_FORMS(name, operands, expr, fn)                                         \
+    LOOP(name##_i64, NIN_##operands, int64_t, uint8_t, 0 !=, BIND_##operands, expr)  \
+    LOOP(name##_i32, NIN_##operands, int32_t, uint8_t, 0 !=, BIND_##operands, expr)  \
+    LOOP(name##_u8, NIN_##operands, uint8_t, uint8_t, 0 !=, BIND_##operands, expr)   \
+    LOOP(name##_i8, NIN_##operands, int8_t, uint8_t, 0 !=, BIND_##operands, expr)    \
+    LOOP(name##_bool, NIN_##operands, uint8_t, uint8_t, 0 !=, BIND_##operands, expr) \
     KERNEL(fn, name, PICK_INTS(name))
 
 /* -- comparisons (two float32 are the level files' affair): operands of one dtype directly, others
@@ -202,15 +203,12 @@ static tide_status compare(tide_kcall *c, tide_loop same, tide_loop f64, tide_lo
         return compare(c, same[c->in[0].dtype], name##_f64, name##_i64);               \
     }
 
-#define AT(kind, name, def, doc)
-#define FORM_0(name, ifwd) INT_FORMS(name, 2, BIND_2, ifwd, tide_int_##name)
-#define FORM_1(...)
-#define U(name, fwd, bwd, reads, dom, doc)
-#define UP(name, params, fwd, bwd, reads, dom, doc)
-#define UI(name, fwd, bwd, reads, ifwd, dom, doc) INT_FORMS(name, 1, BIND_1, ifwd, tide_int_##name)
-#define UB(name, fwd, ifwd, doc) BOOL_FORMS(name, 1, BIND_1, ifwd, tide_int_##name)
-#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) \
-    TIDE_CAT(FORM_, IS_NOINT(ifwd))(name, ifwd)
-#define BC(name, fwd, doc) COMPARISON(name, fwd)
-#define BI(name, ifwd, doc) INT_FORMS(name, 2, BIND_2, ifwd, tide_any_##name)
-#include "../pointwise.def"
+/* -- which of them a line has, by its kind and its result -- */
+#define WHOLE_FLOAT_SAME(name, operands, expr)
+#define WHOLE_NUM_SAME(name, operands, expr) INT_FORMS(name, operands, expr, tide_int_##name)
+#define WHOLE_NUM_BOOL(name, operands, expr) BOOL_FORMS(name, operands, expr, tide_int_##name)
+#define WHOLE_COMPARE_BOOL(name, operands, expr) COMPARISON(name, expr)
+#define WHOLE_ANY_BITS(name, operands, expr) INT_FORMS(name, operands, expr, tide_any_##name)
+#define ELEMENT(name, kind, doc, operands, result, real, whole, ...) \
+    WHOLE_##kind##_##result(name, operands, whole)
+#include "../each_elementwise.h"

@@ -95,13 +95,6 @@ static inline tide_along tide_along_axis(const tide_buf *x, int64_t axis) {
     return s;
 }
 
-/* Has a definition line no integer form? IS_NOINT(NOINT) is 1, of any expression 0; needs NOINT =
- * TIDE_NOINT_PROBE. */
-#define TIDE_NOINT_PROBE ~, 1
-#define TIDE_SECOND_(a, b, ...) b
-#define TIDE_SECOND(...) TIDE_SECOND_(__VA_ARGS__)
-#define IS_NOINT(...) TIDE_SECOND(__VA_ARGS__, 0, ~)
-
 /* Begins the definition of a kernel that is compiled once (any_*.c). */
 #define TIDE_ANY_KERNEL(name)                  \
     tide_status tide_any_##name(tide_kcall *); \

@@ -168,9 +168,6 @@ static inline double erfinv(double x) {
 #define XOR(a, b) ((a) ^ (b))
 
 /* -- loops -- */
-#define AT(kind, name, def, doc)
-#define UNUSED2(a, b) (void)(a), (void)(b)
-
 /* -- powers with a small whole exponent need no logarithm -- */
 #define POWER(name, expr)                                                              \
     static void name(int64_t n, const void *const *in, void *out, const void *attrs) { \
@@ -208,45 +205,38 @@ static inline tide_loop choose_general(const tide_kcall *c, tide_loop general) {
 #define CHOOSE(fn) CHOOSE__(CHOSEN_##fn, choose_general, ~)
 
 /* Operands are read through local pointers: a store of bytes could otherwise change `in` itself. */
-#define LOOP(name, fn, nin, grain, OUT, bind, expr)                                         \
-    static void fn##_loop(int64_t n, const void *const *in, void *out, const void *attrs) { \
-        const tide_##name##_attrs a_ = *(const tide_##name##_attrs *)attrs;                 \
-        const REAL *p0 = in[0], *p1 = nin > 1 ? in[1] : NULL, *p2 = nin > 2 ? in[2] : NULL; \
-        OUT *o = out;                                                                       \
-        (void)a_, (void)p0, (void)p1, (void)p2;                                             \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) { bind o[i] = (OUT)(expr); }    \
-    }                                                                                       \
-    tide_status K(fn)(tide_kcall * c);                                                      \
-    tide_status K(fn)(tide_kcall * c) {                                                     \
-        return tide_elementwise(c, CHOOSE(fn)(c, fn##_loop), grain);                        \
+#define LOOP(name, operands, grain, OUT, expr)                                                  \
+    static void name##_loop(int64_t n, const void *const *in, void *out, const void *attrs) {   \
+        const tide_##name##_attrs a_ = *(const tide_##name##_attrs *)attrs;                     \
+        enum { count = NIN_##operands };                                                        \
+        const REAL *p0 = in[0], *p1 = count > 1 ? in[1] : NULL, *p2 = count > 2 ? in[2] : NULL; \
+        OUT *o = out;                                                                           \
+        (void)a_, (void)p0, (void)p1, (void)p2;                                                 \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                   \
+            READ_##operands o[i] = (OUT)(expr);                                                 \
+        }                                                                                       \
+    }                                                                                           \
+    tide_status K(name)(tide_kcall * c);                                                        \
+    tide_status K(name)(tide_kcall * c) {                                                       \
+        return tide_elementwise(c, CHOOSE(name)(c, name##_loop), grain);                        \
     }
 
-#define NREAD_NONE 1
-#define NREAD_X 2
-#define NREAD_Y 2
-#define NREAD_XY 3
-#define OPERAND(var, k) const REAL var = p##k[i];
-#define BIND_X OPERAND(X, 0)
-#define BIND_X12 OPERAND(X1, 0) OPERAND(X2, 1)
-/* a gradient op's inputs: dy, then what its rule reads */
-#define GRAD_NONE OPERAND(DY, 0)(void) DY;
-#define GRAD_X OPERAND(DY, 0) OPERAND(X, 1) UNUSED2(DY, X);
-#define GRAD_Y OPERAND(DY, 0) OPERAND(Y, 1) UNUSED2(DY, Y);
-#define GRAD_XY     \
-    OPERAND(DY, 0)  \
-    OPERAND(X, 1)   \
-    OPERAND(Y, 2)   \
-    UNUSED2(DY, X); \
-    (void)Y;
+/* What an expression names of each kind of operands, how many they are, and their grain. */
+#define OPERAND(var, k)       \
+    const REAL var = p##k[i]; \
+    (void)var;
+#define READ_X OPERAND(X, 0)
+#define READ_X12 OPERAND(X1, 0) OPERAND(X2, 1)
+#define READ_DY_NONE OPERAND(DY, 0)
+#define READ_DY_X OPERAND(DY, 0) OPERAND(X, 1)
+#define READ_DY_Y OPERAND(DY, 0) OPERAND(Y, 1)
+#define READ_DY_XY OPERAND(DY, 0) OPERAND(X, 1) OPERAND(Y, 2)
+enum { NIN_X = 1, NIN_X12, NIN_DY_NONE = 1, NIN_DY_X, NIN_DY_Y = 2, NIN_DY_XY };
+enum { GRAIN_X = HEAVY, GRAIN_X12 = LIGHT };
+enum { GRAIN_DY_NONE = HEAVY, GRAIN_DY_X = HEAVY, GRAIN_DY_Y = HEAVY, GRAIN_DY_XY = HEAVY };
 
-#define U(name, fwd, bwd, reads, dom, doc)        \
-    LOOP(name, name, 1, HEAVY, REAL, BIND_X, fwd) \
-    LOOP(name, name##_grad, NREAD_##reads, HEAVY, REAL, GRAD_##reads, bwd)
-#define UP(name, params, fwd, bwd, reads, dom, doc) U(name, fwd, bwd, reads, dom, doc)
-#define UI(name, fwd, bwd, reads, ifwd, dom, doc) U(name, fwd, bwd, reads, dom, doc)
-#define UB(name, fwd, ifwd, doc) LOOP(name, name, 1, LIGHT, uint8_t, BIND_X, (fwd) ? 1 : 0)
-#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) \
-    LOOP(name, name, 2, LIGHT, REAL, BIND_X12, fwd)
-#define BC(name, fwd, doc) LOOP(name, name, 2, LIGHT, uint8_t, BIND_X12, (fwd) ? 1 : 0)
-#define BI(name, ifwd, doc)
-#include "../pointwise.def"
+#define LOOP_SAME(name, operands, expr) LOOP(name, operands, GRAIN_##operands, REAL, expr)
+#define LOOP_BOOL(name, operands, expr) LOOP(name, operands, LIGHT, uint8_t, (expr) ? 1 : 0)
+#define LOOP_BITS(name, operands, expr)
+#define ELEMENT(name, kind, doc, operands, result, real, ...) LOOP_##result(name, operands, real)
+#include "../each_elementwise.h"

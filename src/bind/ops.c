@@ -14,26 +14,13 @@
 enum { MAX_ARGS = 24, MAX_ATTRS = 1024, MAX_OUT = 8, MAX_IN = 8 };
 
 /* Every op fits, which the compiler sees. */
-#define FITS(name)                                                                               \
+#define EACH(name, ...)                                                                          \
     _Static_assert((int)TIDE_NARGS_##name <= MAX_ARGS && (int)TIDE_NIN_##name <= MAX_IN &&       \
                        (int)TIDE_LISTS_##name <= MAX_IN,                                         \
                    #name " has too many arguments");                                             \
     _Static_assert((int)TIDE_NOUT_##name <= MAX_OUT && sizeof(tide_##name##_attrs) <= MAX_ATTRS, \
                    #name " has too many results or attributes");
-#define FLOAT_OP(name, nout, doc, args) FITS(name)
-#define NUM_OP(name, nout, doc, args) FITS(name)
-#define ANY_OP(name, nout, doc, args) FITS(name)
-#define VIEW_OP(name, nout, doc, args) FITS(name)
-#define COMPOSE_OP(name, nout, doc, args) FITS(name)
-#include "../ops.def"
-#define U(name, fwd, bwd, reads, dom, doc) FITS(name)
-#define UP(name, params, fwd, bwd, reads, dom, doc) FITS(name)
-#define UI(name, fwd, bwd, reads, ifwd, dom, doc) FITS(name)
-#define UB(name, fwd, ifwd, doc) FITS(name)
-#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) FITS(name)
-#define BC(name, fwd, doc) FITS(name)
-#define BI(name, ifwd, doc) FITS(name)
-#include "../../kernels/pointwise.def"
+#include "../../kernels/each_op.h"
 
 /* What the binder knows of one op; made once, lives as long as the process. */
 typedef struct {
@@ -419,7 +406,9 @@ static void finish_inputs(decoding *d) {
     for (int k = 0; k < op->nin && like < 0; k++)
         if (d->in[k]) {
             like = d->in[k]->dtype;
-            mask = (op == &tide_op_where || (like == TIDE_BOOL && op->kind == TIDE_POINTWISE_OP)) &&
+            mask = (op == &tide_op_where ||
+                    (like == TIDE_BOOL && op->flags & TIDE_ELEMENTWISE &&
+                     op->kind != TIDE_FLOAT_OP)) &&
                 tide_numel(d->in[k]) != 1;
         }
     for (int k = 2; k > 0 && op == &tide_op_where; k--) /* numbers beside x1 or x2, not the mask */
@@ -697,7 +686,7 @@ static const char *const kind_names[] = {"tensor", "tensors", "int",  "float", "
 static int op_info(lua_State *L) {
     const tide_op *op = tide_op_find(luaL_checkstring(L, 1));
     if (!op) return 0;
-    static const char *const kinds[] = {"float", "number", "any", "view", "compose", "pointwise"};
+    static const char *const kinds[] = {"float", "number", "any", "view", "compose", "compare"};
     lua_newtable(L);
     lua_pushstring(L, op->name), lua_setfield(L, -2, "name");
     lua_pushstring(L, op->doc), lua_setfield(L, -2, "doc");

@@ -411,19 +411,6 @@ static const struct {
     {"ones_like", 1, 0}, {"full_like", 0, 1}, {"empty", 0, 0}, {"empty_like", 0, 0},
 };
 
-/* What maps element to element, and so has an in-place form: x:add_(y), x:exp_(), x:clip_(0, 1). */
-static const char *const elementwise[] = {
-#define U(name, fwd, bwd, reads, dom, doc) #name,
-#define UP(name, params, fwd, bwd, reads, dom, doc) #name,
-#define UI(name, fwd, bwd, reads, ifwd, dom, doc) #name,
-#define UB(name, fwd, ifwd, doc) #name,
-#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) #name,
-#define BC(name, fwd, doc) #name,
-#define BI(name, ifwd, doc) #name,
-#include "../../kernels/pointwise.def"
-    "clip",
-};
-
 void tideL_open_tensor(lua_State *L) {
     int core = lua_gettop(L);
     luaL_setfuncs(L, functions, 0);
@@ -455,14 +442,12 @@ void tideL_open_tensor(lua_State *L) {
     luaL_setfuncs(L, methods, 0);
     lua_getfield(L, core, "release");
     lua_setfield(L, m, "release");
-    for (size_t i = 0; i < sizeof elementwise / sizeof *elementwise; i++) {
-        if (lua_getfield(L, m, elementwise[i]) == LUA_TNIL) { /* private to C */
-            lua_pop(L, 1);
-            continue;
-        }
-        lua_pushfstring(L, "%s_", elementwise[i]);
-        lua_pushvalue(L, -1);
-        lua_insert(L, -3); /* the name, the op's function, the name */
+    for (int i = 0; i < TIDE_OP_COUNT; i++) { /* x:add_(y), x:exp_(), x:clip_(0, 1) */
+        const tide_op *op = tide_ops[i];
+        if (!(op->flags & TIDE_ELEMENTWISE) || op->flags & TIDE_INTERNAL) continue;
+        lua_pushfstring(L, "%s_", op->name);
+        lua_getfield(L, m, op->name);
+        lua_pushfstring(L, "%s_", op->name);
         lua_pushcclosure(L, tideL_inplace, 2);
         lua_settable(L, m);
     }

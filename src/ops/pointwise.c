@@ -114,67 +114,53 @@ static void give_summed(tide_tape *t, int i, T g) {
 #define SAVE_XY (TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0))
 #define SAVE_X12Y (SAVE_X12 | TIDE_SAVE_OUT(0))
 
-/* Like TIDE_DESCRIBE, with the kind and the number of arguments chosen here. */
-#define DESCRIBE(NAME, KIND, NARGS, ...)                                       \
-    const tide_op tide_op_##NAME = {.name = #NAME,                             \
-                                    .doc = tide_doc_##NAME,                    \
-                                    .id = TIDE_OP_##NAME,                      \
-                                    .kind = KIND,                              \
-                                    .args = tide_args_##NAME,                  \
-                                    .nargs = NARGS,                            \
-                                    .nin = TIDE_NIN_##NAME,                    \
-                                    .nout = 1,                                 \
-                                    .attrs_size = sizeof(tide_##NAME##_attrs), \
-                                    __VA_ARGS__};
-#define IS_PRIVATE(name) (#name[sizeof(#name) - 2] == '_' ? TIDE_INTERNAL : 0)
+/* Halves are converted by the kernels' driver. */
+#define ELEMENTWISE (TIDE_ELEMENTWISE | TIDE_HALF)
+/* What users have no name for is called by compositions alone. */
+#define IS_INTERNAL(name) (#name[sizeof(#name) - 2] == '_' ? TIDE_INTERNAL : 0)
 
-/* An operand that the op did not save is NULL here and unused. */
-#define UNARY(name, KIND, bwd, reads)                                                           \
-    static T name##_expanded(tide_tape *t, const tide_##name##_attrs *p, T DY) {                \
-        const T X = tide_t_in(t, 0), Y = tide_t_out(t, 0);                                      \
-        (void)p, (void)DY, (void)X, (void)Y;                                                    \
-        return bwd;                                                                             \
-    }                                                                                           \
-    static void name##_rule(tide_tape *t, const tide_node *n) {                                 \
-        const T DY = tide_t_dy(t, 0), X = tide_t_in(t, 0), Y = tide_t_out(t, 0);                \
-        T g = tide_t_recording(t) ? name##_expanded(t, (const void *)n->attrs, DY) : NULL;      \
-        (void)X, (void)Y;                                                                       \
-        tide_t_give(t, 0, g ? g : tide_t(t, TIDE_OP_##name##_grad, n->attrs, READ_##reads));    \
-    }                                                                                           \
-    DESCRIBE(name, KIND, TIDE_NARGS_##name, .flags = IS_PRIVATE(name) | TIDE_HALF,              \
-             .infer = tide_infer_same, .grad = name##_rule, .saves = SAVE_##reads)              \
-    DESCRIBE(name##_grad, TIDE_POINTWISE_OP, TIDE_NARGS_##name##_grad - TIDE_NIN_##name##_grad, \
-             .flags = TIDE_NOGRAD | TIDE_INTERNAL | TIDE_HALF, .infer = tide_infer_pointwise)
+/* By its gradient op; by op calls where the gradient will be differentiated itself. An operand that
+ * the op did not save is NULL here and unused. */
+#define RULE_KERNEL(name, result, reads, d1, d2, d3)                                         \
+    static T name##_expanded(tide_tape *t, const tide_##name##_attrs *p, T DY) {             \
+        const T X = tide_t_in(t, 0), Y = tide_t_out(t, 0);                                   \
+        (void)p, (void)DY, (void)X, (void)Y;                                                 \
+        return d1;                                                                           \
+    }                                                                                        \
+    static void name##_rule(tide_tape *t, const tide_node *n) {                              \
+        const T DY = tide_t_dy(t, 0), X = tide_t_in(t, 0), Y = tide_t_out(t, 0);             \
+        T g = tide_t_recording(t) ? name##_expanded(t, (const void *)n->attrs, DY) : NULL;   \
+        (void)X, (void)Y;                                                                    \
+        tide_t_give(t, 0, g ? g : tide_t(t, TIDE_OP_##name##_grad, n->attrs, READ_##reads)); \
+    }                                                                                        \
+    TIDE_DESCRIBE(name, .flags = ELEMENTWISE | IS_INTERNAL(name), .infer = tide_infer_same,  \
+                  .grad = name##_rule, .saves = SAVE_##reads);
 
-#define BINARY(name, KIND, d1, d2, reads)                                         \
-    static T name##_d(tide_tape *t, T DY, int i) {                                \
-        const T X1 = tide_t_in(t, 0), X2 = tide_t_in(t, 1), Y = tide_t_out(t, 0); \
-        (void)DY, (void)X1, (void)X2, (void)Y;                                    \
-        return i == 0 ? d1 : d2;                                                  \
-    }                                                                             \
-    static void name##_rule(tide_tape *t, const tide_node *n) {                   \
-        T DY = tide_t_dy(t, 0);                                                   \
-        for (int i = 0; i < n->nin; i++)                                          \
-            if (tide_t_needs(t, i)) give_summed(t, i, name##_d(t, DY, i));        \
-    }                                                                             \
-    DESCRIBE(name, KIND, TIDE_NARGS_##name, .flags = TIDE_PROMOTE | TIDE_HALF,    \
-             .infer = tide_infer_pointwise, .grad = name##_rule, .saves = SAVE_##reads)
+#define RULE_CALLS(name, result, reads, d1, d2, d3)                                         \
+    static T name##_d(tide_tape *t, T DY, int i) {                                          \
+        const T X1 = tide_t_in(t, 0), X2 = tide_t_in(t, 1), Y = tide_t_out(t, 0);           \
+        (void)DY, (void)X1, (void)X2, (void)Y;                                              \
+        return i == 0 ? d1 : d2;                                                            \
+    }                                                                                       \
+    static void name##_rule(tide_tape *t, const tide_node *n) {                             \
+        T DY = tide_t_dy(t, 0);                                                             \
+        for (int i = 0; i < n->nin; i++)                                                    \
+            if (tide_t_needs(t, i)) give_summed(t, i, name##_d(t, DY, i));                  \
+    }                                                                                       \
+    TIDE_DESCRIBE(name, .flags = ELEMENTWISE | TIDE_PROMOTE, .infer = tide_infer_pointwise, \
+                  .grad = name##_rule, .saves = SAVE_##reads);
 
-/* Has a binary op an integer form? Without one the core makes integers float32, as for any float
- * op. */
-#define NOINT ~, TIDE_FLOAT_OP
-#define SECOND_(a, b, ...) b
-#define SECOND(...) SECOND_(__VA_ARGS__)
-#define AT(kind, name, def, doc)
-#define U(name, fwd, bwd, reads, dom, doc) UNARY(name, TIDE_FLOAT_OP, bwd, reads)
-#define UP(name, params, fwd, bwd, reads, dom, doc) UNARY(name, TIDE_FLOAT_OP, bwd, reads)
-#define UI(name, fwd, bwd, reads, ifwd, dom, doc) UNARY(name, TIDE_POINTWISE_OP, bwd, reads)
-#define UB(name, fwd, ifwd, doc) \
-    TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD | TIDE_HALF, .infer = infer_bool);
-#define B(name, fwd, d1, d2, reads, ifwd, dom1, dom2, doc) \
-    BINARY(name, SECOND(ifwd, TIDE_POINTWISE_OP, ~), d1, d2, reads)
-#define BC(name, fwd, doc) \
-    TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD | TIDE_HALF, .infer = infer_bool);
-#define BITS (TIDE_NOGRAD | TIDE_PROMOTE | TIDE_BITS)
-#define BI(name, ifwd, doc) TIDE_DESCRIBE(name, .flags = BITS, .infer = infer_bits);
-#include "../../kernels/pointwise.def"
+#define FLAGS_BOOL ELEMENTWISE
+#define FLAGS_BITS (TIDE_ELEMENTWISE | TIDE_PROMOTE | TIDE_BITS)
+#define INFER_BOOL infer_bool
+#define INFER_BITS infer_bits
+#define RULE_FLAT(name, result, reads, d1, d2, d3) \
+    TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD | FLAGS_##result, .infer = INFER_##result);
+
+#define RULE_INNER(name, result, reads, d1, d2, d3)                       \
+    TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD | TIDE_INTERNAL | TIDE_HALF, \
+                  .infer = tide_infer_pointwise);
+
+#define ELEMENT(name, kind, doc, operands, result, real, whole, rule, reads, d1, d2, d3, ...) \
+    RULE_##rule(name, result, reads, d1, d2, d3)
+#include "../../kernels/each_elementwise.h"

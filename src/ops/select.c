@@ -67,7 +67,7 @@ static void clip_compose(tide_tape *t, const void *attrs, int nin, tide_tensor *
         out[0] = tide_t(t, OP(minimum), tide_t(t, OP(maximum), in[0], least), most);
     } else out[0] = tide_t(t, OP(clip_, .x_min = a->x_min, .x_max = a->x_max), in[0]);
 }
-TIDE_DESCRIBE(clip, .compose = clip_compose);
+TIDE_DESCRIBE(clip, .flags = TIDE_ELEMENTWISE, .compose = clip_compose);
 
 static void round_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
                           tide_tensor **out) {
