@@ -3,12 +3,13 @@
 #define TIDE_ATTRS_H
 
 #include "kernel.h"
+#include "words.h"
 
 /* C type of each attribute kind */
 #define TIDE_CTYPE_INT int64_t
 #define TIDE_CTYPE_FLOAT double
 #define TIDE_CTYPE_BOOL int32_t
-#define TIDE_CTYPE_ENUM int32_t   /* index into the alternatives of its text */
+#define TIDE_CTYPE_ENUM int32_t   /* a word's constant (words.h) */
 #define TIDE_CTYPE_DTYPE int32_t  /* a tide_dtype, -1: not given */
 #define TIDE_CTYPE_AXIS int64_t   /* 0-based, negative from the end, TIDE_NONE: not given */
 #define TIDE_CTYPE_AXES tide_ints /* likewise, n < 0: not given */

@@ -3,15 +3,15 @@
  *
  *   ELEMENT(name, KIND, doc, OPERANDS, RESULT, real, whole, RULE, reads, d1, d2, d3, arguments)
  *
- *   KIND      which kernels there are: as in ops.def FLOAT, NUM or ANY; COMPARE takes any two
- * dtypes OPERANDS  X, X12, X123; of the gradient op of a unary op DY, then what it reads: DY_X,
- * DY_XY ... RESULT    SAME dtype as the operands, BOOL, or BITS: as SAME, integers and bools alone
+ *   KIND      which kernels there are: FLOAT, NUM or ANY as in ops.def; COMPARE: two dtypes do
+ *   OPERANDS  X, X12; of a gradient op DY and what it reads: DY_NONE, DY_X, DY_Y, DY_XY
+ *   RESULT    SAME: the operands' dtype; BITS: so, for integers and bools alone; BOOL
  *   real      the result from float operands; of a gradient op the gradient
- *   whole     the result from integers and bools; NONE or NOINT: there is none
- *   RULE      how it is differentiated: KERNEL, by its gradient op, which computes d1; CALLS, by op
- *             calls that compute d1 ... d3, which read X12, Y ... ; FLAT, not at all; INNER: it is
- * a gradient op itself reads     what the derivative needs arguments IN(...) and AT(...) as in
- * ops.def
+ *   whole     the result from integers and bools; NONE or NOINT where there is none
+ *   RULE      KERNEL: differentiated by a gradient op that computes d1; CALLS: by calls of other
+ *             ops that compute d1 ... d3; FLAT: not at all; INNER: this is a gradient op
+ *   reads     what the derivative needs: NONE, X, Y, XY, X12, X12Y
+ *   arguments IN(...) and AT(...) as in ops.def, one after the other
  *
  * What a line does not have is NONE. */
 #define TIDE_SECOND_(a, b, ...) b

@@ -184,16 +184,16 @@ tide_status tide_any_scatter(tide_kcall *c) {
     return TIDE_OK;
 }
 
-/* dst = dst and src combined: the reductions of scatter_update, 1 add, 2 max, 3 min, 4 mul. */
+/* dst = dst and src combined by a reduction of scatter_update. */
 static void combine_into(int how, int dtype, void *dst, const void *src, int64_t n) {
-#define COMBINE(T, N)                                            \
-    for (int64_t i = 0; i < n; i++) {                            \
-        T *d = (T *)dst + i, s = ((const T *)src)[i];            \
-        if (how == 4) *d = (T)((N)*d * (N)s);                    \
-        else if (s != s || (how == 2 ? s > *d : s < *d)) *d = s; \
-    }                                                            \
+#define COMBINE(T, N)                                                             \
+    for (int64_t i = 0; i < n; i++) {                                             \
+        T *d = (T *)dst + i, s = ((const T *)src)[i];                             \
+        if (how == TIDE_REDUCTION_mul) *d = (T)((N)*d * (N)s);                    \
+        else if (s != s || (how == TIDE_REDUCTION_max ? s > *d : s < *d)) *d = s; \
+    }                                                                             \
     break
-    if (how == 1) {
+    if (how == TIDE_REDUCTION_add) {
         add_into(dtype, dst, src, n);
         return;
     }

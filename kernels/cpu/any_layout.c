@@ -83,14 +83,14 @@ tide_status tide_any_select_(tide_kcall *c) {
  * -- */
 static int64_t source_of(int mode, int64_t i, int64_t n) {
     if (i >= 0 && i < n) return i;
-    if (mode == 0 || n == 0) return -1;
-    if (mode == 3) return i < 0 ? 0 : n - 1; /* edge */
+    if (mode == TIDE_MARGIN_constant || n == 0) return -1;
+    if (mode == TIDE_MARGIN_edge) return i < 0 ? 0 : n - 1;
     if (n == 1) return 0;
-    int64_t period =
-        mode == 1 ? 2 * (n - 1) : 2 * n; /* reflect without the edge, symmetric with it */
+    const int reflect = mode == TIDE_MARGIN_reflect; /* without the edge, symmetric with it */
+    const int64_t period = reflect ? 2 * (n - 1) : 2 * n;
     i = (i % period + period) % period;
     if (i < n) return i;
-    return mode == 1 ? period - i : period - 1 - i;
+    return reflect ? period - i : period - 1 - i;
 }
 
 typedef struct {

@@ -154,7 +154,7 @@ tide_status tide_any_searchsorted(tide_kcall *c) {
             while (l < r) {
                 int64_t m = l + (r - l) / 2;
                 uint64_t at = key_of(s, m);
-                if (a->side == 1 ? at <= key : at < key) l = m + 1;
+                if (a->side == TIDE_SIDE_right ? at <= key : at < key) l = m + 1;
                 else r = m;
             }
             y[i] = tide_wrap_add(l, a->base);

@@ -194,7 +194,7 @@ tide_status K(conv)(tide_kcall *c) {
             width = volume(g.k) * cg;
     if (rows * g.f == 0) return TIDE_OK;
     if (K(winograd_serves)(&g)) {
-        const int relu = at->activation == ACT_RELU;
+        const int relu = at->activation == TIDE_ACTIVATION_relu;
         TIDE_DO(K(winograd)(c->dev, &g, x->p, w, c->in[2].p, relu, y->p));
         if (!relu) K(bias_act)(rows, g.f, y->p, g.f, NULL, at->activation);
         return TIDE_OK;

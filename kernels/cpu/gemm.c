@@ -427,21 +427,21 @@ tide_status K(matmul)(tide_kcall *c) {
 /* -- activations: each forward above its derivative in terms of what the rule saves -- */
 #define SQRT1_2 ((REAL)0.70710678118654752440)
 #define ACTIVATIONS(A)                                                    \
-    A(RELU, t_max(z, 0), y > 0 ? d : 0)                                   \
-    A(RELU6, t_min(t_max(z, 0), 6), y > 0 && y < 6 ? d : 0)               \
-    A(SIGMOID, T_SIGMOID(z), d *y *(1 - y))                               \
-    A(TANH, T_TANH(z), d *(1 - y * y))                                    \
-    A(ELU, t_where(z > 0, z, T_EXPM1(z)), d *t_where(y > 0, 1, y + 1))    \
-    A(GELU, z *(REAL)0.5 * (1 + FN(erf)(z * SQRT1_2)),                    \
+    A(relu, t_max(z, 0), y > 0 ? d : 0)                                   \
+    A(relu6, t_min(t_max(z, 0), 6), y > 0 && y < 6 ? d : 0)               \
+    A(sigmoid, T_SIGMOID(z), d *y *(1 - y))                               \
+    A(tanh, T_TANH(z), d *(1 - y * y))                                    \
+    A(elu, t_where(z > 0, z, T_EXPM1(z)), d *t_where(y > 0, 1, y + 1))    \
+    A(gelu, z *(REAL)0.5 * (1 + FN(erf)(z * SQRT1_2)),                    \
       d *                                                                 \
           ((REAL)0.5 * (1 + FN(erf)(y * SQRT1_2)) +                       \
            y * (REAL)0.39894228040143267794 * T_EXP((REAL)-0.5 * y * y))) \
-    A(SILU, z *T_SIGMOID(z), d *T_SIGMOID(y) * (1 + y * (1 - T_SIGMOID(y))))
+    A(silu, z *T_SIGMOID(z), d *T_SIGMOID(y) * (1 + y * (1 - T_SIGMOID(y))))
 
 enum { NARROW = 64 }; /* elements that short rows are joined to */
 
 static inline int64_t act_grain(int64_t n, int act) {
-    return TIDE_MAX(1, (act >= ACT_SIGMOID ? 8192 : 32768) / TIDE_MAX(n, 1));
+    return TIDE_MAX(1, (act >= TIDE_ACTIVATION_sigmoid ? 8192 : 32768) / TIDE_MAX(n, 1));
 }
 
 /* Small calls run without a parallel region: even one of a single thread costs more than they do.
@@ -452,7 +452,7 @@ static void bias_act_rows(int64_t lo, int64_t hi, int64_t n, REAL *c, int64_t ld
         REAL *restrict y = c + i * ldc;
         switch (act) {
 #define A(name, f, df)                        \
-    case ACT_##name:                          \
+    case TIDE_ACTIVATION_##name:              \
         if (bias)                             \
             for (int64_t j = 0; j < n; j++) { \
                 REAL z = y[j] + bias[j];      \
@@ -472,7 +472,7 @@ static void bias_act_rows(int64_t lo, int64_t hi, int64_t n, REAL *c, int64_t ld
     }
 }
 void K(bias_act)(int64_t rows, int64_t n, REAL *c, int64_t ldc, const REAL *bias, int act) {
-    if (!bias && act == ACT_LINEAR) return;
+    if (!bias && act == TIDE_ACTIVATION_linear) return;
     REAL repeated[NARROW];
     if (n > 0 && n <= NARROW / 2 && ldc == n &&
         rows > NARROW) { /* several short rows are one, to fill the vectors */
@@ -493,7 +493,7 @@ static void act_grad_part(int64_t lo, int64_t hi, const REAL *restrict dy, const
                           int act, REAL *restrict dz) {
     switch (act) {
 #define A(name, f, df)                      \
-    case ACT_##name:                        \
+    case TIDE_ACTIVATION_##name:            \
         for (int64_t i = lo; i < hi; i++) { \
             REAL d = dy[i], y = y_[i];      \
             dz[i] = df;                     \
@@ -558,7 +558,7 @@ typedef struct {
 static void bias_act_piece(const void *arg, const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0,
                            int64_t j1) {
     const epilogue *e = arg;
-    if (e->bias || e->act != ACT_LINEAR)
+    if (e->bias || e->act != TIDE_ACTIVATION_linear)
         bias_act_rows(i0, i1, j1 - j0, (REAL *)g->c + j0, g->ldc, e->bias ? e->bias + j0 : NULL,
                       e->act);
 }

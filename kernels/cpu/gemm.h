@@ -6,17 +6,6 @@
 #include "../gemm.h"
 #include "cpu.h"
 
-enum {
-    ACT_LINEAR,
-    ACT_RELU,
-    ACT_RELU6,
-    ACT_SIGMOID,
-    ACT_TANH,
-    ACT_ELU,
-    ACT_GELU,
-    ACT_SILU
-}; /* the ENUM in ops.def */
-
 void K(gemm)(const tide_gemm *g);
 /* c = act(a b + bias), bias or NULL, in one pass where the product is Tide's own. */
 void K(gemm_act)(const tide_gemm *g, const REAL *bias, int act);

@@ -45,7 +45,7 @@ static void forward(const layer *l, int act) {
 static tide_status backward(tide_device *dev, const layer *l, int act, int needs) {
     const int64_t rows = l->rows, in = l->in, out = l->out;
     const REAL *dz = l->dy;
-    if (act != ACT_LINEAR) {
+    if (act != TIDE_ACTIVATION_linear) {
         REAL *own = tide_scratch(dev, (size_t)(rows * out) * sizeof *own);
         if (!own) return TIDE_ENOMEM;
         K(act_grad)(rows, out, dz, l->y, act, own);
@@ -121,7 +121,7 @@ static tide_status halves_backward(tide_kcall *c, layer *l, int act, int needs) 
     if (!at) return TIDE_ENOMEM;
     if (needs & 2) l->x = widen_all(&c->in[0], nx, &at);
     if (needs & 1 && !w_as_stored(l)) l->w = widen_all(&c->in[1], nw, &at);
-    if (act != ACT_LINEAR) l->y = widen_all(&c->in[2], ny, &at);
+    if (act != TIDE_ACTIVATION_linear) l->y = widen_all(&c->in[2], ny, &at);
     l->dy = widen_all(&c->in[3], ny, &at);
     for (int i = 0; i < 3; i++) l->result[i] = at, at += needs >> i & 1 ? room(result[i]) : 0;
     TIDE_DO(backward(c->dev, l, act, needs));

@@ -38,7 +38,7 @@ static pool pool_of(int rank, const int64_t *x, const int64_t *y, const tide_int
 }
 #define POOL_OF(x, y, at)                                                        \
     pool_of((x)->rank, (x)->shape, (y)->shape, &(at)->pool_size, &(at)->strides, \
-            (at)->padding == 1, &(at)->output_size_)
+            (at)->padding == TIDE_PADDING_same, &(at)->output_size_)
 
 typedef struct {
     int64_t first[3], last[3];

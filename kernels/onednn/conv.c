@@ -77,13 +77,20 @@ static int weight_descs(const fields *f, dnnl_memory_desc_t *plain, dnnl_memory_
         dnnl_success;
 }
 
-/* The activations of ops.def in the library's words; 0 where there is none. */
+/* An activation in the library's words; 0 where there is none. */
 static dnnl_alg_kind_t eltwise(int act, float *alpha, float *beta) {
     static const dnnl_alg_kind_t alg[] = {
-        dnnl_alg_kind_undef, dnnl_eltwise_relu, dnnl_eltwise_clip,     dnnl_eltwise_logistic,
-        dnnl_eltwise_tanh,   dnnl_eltwise_elu,  dnnl_eltwise_gelu_erf, dnnl_eltwise_swish};
-    *alpha = act == 5 || act == 7 ? 1 : 0; /* elu, swish */
-    *beta = act == 2 ? 6 : 0;              /* clip to 0..6 */
+        [TIDE_ACTIVATION_linear] = dnnl_alg_kind_undef,
+        [TIDE_ACTIVATION_relu] = dnnl_eltwise_relu,
+        [TIDE_ACTIVATION_relu6] = dnnl_eltwise_clip,
+        [TIDE_ACTIVATION_sigmoid] = dnnl_eltwise_logistic,
+        [TIDE_ACTIVATION_tanh] = dnnl_eltwise_tanh,
+        [TIDE_ACTIVATION_elu] = dnnl_eltwise_elu,
+        [TIDE_ACTIVATION_gelu] = dnnl_eltwise_gelu_erf,
+        [TIDE_ACTIVATION_silu] = dnnl_eltwise_swish,
+    };
+    *alpha = act == TIDE_ACTIVATION_elu || act == TIDE_ACTIVATION_silu ? 1 : 0;
+    *beta = act == TIDE_ACTIVATION_relu6 ? 6 : 0; /* clip to 0..6 */
     return alg[act];
 }
 

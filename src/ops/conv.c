@@ -9,8 +9,6 @@
 
 #include <string.h>
 
-enum { VALID, SAME, CAUSAL, EXPLICIT }; /* the ENUM `padding` */
-
 /* -- attributes, one entry per spatial axis -- */
 
 static tide_status expand(tide_call *c, tide_ints *l, int nd, const char *what) {
@@ -55,9 +53,9 @@ static tide_status spatial(tide_call *c, const tide_tensor *x, const tide_tensor
 static tide_status pads_of(tide_call *c, int nd, const int64_t *in, const int64_t *k,
                            const tide_ints *strides, const tide_ints *dil, int padding,
                            tide_pairs *pads) {
-    if (padding == CAUSAL && nd != 1)
+    if (padding == TIDE_PADDING_causal && nd != 1)
         return tide_op_fail(c, TIDE_EARG, "padding \"causal\" needs 1 spatial axis (got %d)", nd);
-    if (padding == EXPLICIT) {
+    if (padding == TIDE_PADDING_explicit) {
         if (pads->n != nd && pads->n != 1)
             return tide_op_fail(
                 c, TIDE_EARG,
@@ -75,12 +73,12 @@ static tide_status pads_of(tide_call *c, int nd, const int64_t *in, const int64_
     }
     for (int i = 0; i < nd; i++) {
         int64_t span = (k[i] - 1) * dil->v[i] + 1, lo = 0, hi = 0;
-        if (padding == SAME) {
+        if (padding == TIDE_PADDING_same) {
             int64_t out = (in[i] + strides->v[i] - 1) / strides->v[i],
                     all = (out - 1) * strides->v[i] + span - in[i];
             if (all < 0) all = 0;
             lo = all / 2, hi = all - lo;
-        } else if (padding == CAUSAL) {
+        } else if (padding == TIDE_PADDING_causal) {
             lo = span - 1;
         }
         pads->v[i][0] = lo, pads->v[i][1] = hi;
@@ -113,7 +111,7 @@ static tide_status conv_infer(tide_call *c) {
     TIDE_TRY(expand(c, &a->dilation_rate, nd, "dilation_rate"));
     TIDE_TRY(pads_of(c, nd, x->shape + 1, w->shape, &a->strides, &a->dilation_rate, a->padding,
                      &a->pads));
-    a->padding = EXPLICIT;
+    a->padding = TIDE_PADDING_explicit;
     if (b) TIDE_TRY(tide_check_bias(c, b, f, x->dtype));
     tide_meta *m = &c->meta[0];
     *m = tide_meta_of(x);
@@ -143,7 +141,7 @@ static tide_tensor *before_activation(tide_tape *t, int act, tide_tensor *argume
                                       tide_tensor **db) {
     *db = NULL;
     tide_tensor *dy = tide_t_dy(t, 0);
-    if (act == TIDE_ACT_LINEAR) return dy;
+    if (act == TIDE_ACTIVATION_linear) return dy;
     tide_tensor *g[2], *in[2] = {dy, argument ? argument : tide_t_out(t, 0)};
     tide_tn(t, OP(activation_grad, .activation = act, .bias = bias), 2, in, g);
     if (bias) *db = g[1];
@@ -156,7 +154,7 @@ static void conv_grad(tide_tape *t, const tide_node *n) {
     if (!x || !w) return;
     if (tide_act_reads_argument(a->activation)) {
         tide_conv_attrs plain = *a;
-        plain.activation = TIDE_ACT_LINEAR;
+        plain.activation = TIDE_ACTIVATION_linear;
         z = tide_t(t, TIDE_OP_conv, &plain, x, w, tide_t_in(t, 2));
     }
     int needs_bias = tide_t_needs(t, 2);
@@ -208,7 +206,7 @@ static void conv_grad_x_grad(tide_tape *t, const tide_node *n) {
     if (!dy || !w) return;
     if (tide_act_reads_argument(a->activation)) {
         tide_conv_grad_x_attrs plain = *a;
-        plain.activation = TIDE_ACT_LINEAR;
+        plain.activation = TIDE_ACTIVATION_linear;
         z = tide_t(t, TIDE_OP_conv_grad_x, &plain, dy, w, tide_t_in(t, 2));
     }
     tide_tensor *g = before_activation(t, a->activation, z, tide_t_needs(t, 2), &db);
@@ -216,7 +214,7 @@ static void conv_grad_x_grad(tide_tape *t, const tide_node *n) {
         tide_t_give(
             t, 0,
             tide_t(t,
-                   OP(conv, .strides = a->strides, .padding = EXPLICIT,
+                   OP(conv, .strides = a->strides, .padding = TIDE_PADDING_explicit,
                       .dilation_rate = a->dilation_rate, .groups = a->groups, .pads = a->pads),
                    g, w, NULL));
     if (tide_t_needs(t, 1)) {
@@ -270,7 +268,7 @@ static void conv_grad_kernel_grad(tide_tape *t, const tide_node *n) {
         tide_t_give(
             t, 1,
             tide_t(t,
-                   OP(conv, .strides = a->strides, .padding = EXPLICIT,
+                   OP(conv, .strides = a->strides, .padding = TIDE_PADDING_explicit,
                       .dilation_rate = a->dilation_rate, .groups = a->groups, .pads = a->pads),
                    x, g, a->bias && tide_t_has_dy(t, 1) ? tide_t_dy(t, 1) : NULL));
 }
@@ -347,8 +345,9 @@ static void conv_transpose_compose(tide_tape *t, const void *attrs, int nin, tid
         int64_t s = a->strides.v[i], span = (w->shape[i] - 1) * a->dilation_rate.v[i] + 1,
                 n = x->shape[1 + i], extent, lo;
         if (a->output_padding.n >= 0)
-            extent = (n - 1) * s + (a->padding == SAME ? span % 2 : span) + a->output_padding.v[i];
-        else extent = n * s + (a->padding != SAME && span > s ? span - s : 0);
+            extent = (n - 1) * s + (a->padding == TIDE_PADDING_same ? span % 2 : span) +
+                a->output_padding.v[i];
+        else extent = n * s + (a->padding != TIDE_PADDING_same && span > s ? span - s : 0);
         lo = (n - 1) * s + span - extent;
         lo = lo > 0 ? lo / 2 : 0;
         if (n == 0) extent = 0;

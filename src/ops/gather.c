@@ -229,7 +229,7 @@ static void reduced_update_grad(tide_tape *t, const tide_scatter_update_attrs *a
     const tide_gather_nd_attrs at = {.base = a->base};
     const tide_ints shape = shape_of(tide_t_in_meta(t, 0));
     tide_tensor *dx = dy, *du = NULL;
-    if (a->reduction == 4) {
+    if (a->reduction == TIDE_REDUCTION_mul) {
         tide_tensor *zero = tide_t(t, OP(equal), u, tide_t_scalar(t, 0, dy));
         tide_tensor *is_0 = tide_t(t, OP(cast, .dtype = dy->dtype), zero);
         tide_tensor *factor = tide_t(t, OP(select_), zero, tide_t_scalar(t, 1, dy), u);
@@ -243,7 +243,7 @@ static void reduced_update_grad(tide_tape *t, const tide_scatter_update_attrs *a
         du = tide_t(t, OP(divide), tide_t(t, TIDE_OP_gather_nd, &at, all, ix), factor);
         du = tide_t(t, OP(select_), tide_t(t, OP(equal), others, tide_t_scalar(t, 0, dy)), du,
                     tide_t_scalar(t, 0, dy));
-    } else if (a->reduction > 1) {
+    } else if (a->reduction != TIDE_REDUCTION_add) {
         tide_tensor *kept = tide_t(t, OP(cast, .dtype = dy->dtype), tide_t(t, OP(equal), x, y));
         tide_tensor *taken = tide_t(t, OP(equal), u, tide_t(t, TIDE_OP_gather_nd, &at, y, ix));
         taken = tide_t(t, OP(cast, .dtype = dy->dtype), taken);

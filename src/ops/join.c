@@ -68,7 +68,7 @@ static tide_status pad_infer(tide_call *c) {
         return tide_op_fail(c, TIDE_EARG,
                             "pad_width needs one pair per axis (expected %d, got %ld)", x->rank,
                             (long)a->pad_width.n);
-    if (a->mode != 0 && tide_given(a->constant_values))
+    if (a->mode != TIDE_MARGIN_constant && tide_given(a->constant_values))
         return tide_op_fail(c, TIDE_EARG, "constant_values is only for mode \"constant\"");
     c->meta[0] = tide_meta_of(x);
     for (int i = 0; i < x->rank; i++) {
@@ -77,7 +77,7 @@ static tide_status pad_infer(tide_call *c) {
         if (before < 0 || after < 0)
             return tide_op_fail(c, TIDE_EARG, "pad_width of axis %d is negative (got {%ld, %ld})",
                                 i + 1, (long)before, (long)after);
-        if (a->mode != 0 && x->shape[i] == 0 && (before > 0 || after > 0))
+        if (a->mode != TIDE_MARGIN_constant && x->shape[i] == 0 && (before > 0 || after > 0))
             return tide_op_fail(c, TIDE_ESHAPE,
                                 "axis %d of %s is empty and can only be padded with a constant",
                                 i + 1, tide_shape_str(x->rank, x->shape, buf, sizeof buf));
@@ -91,7 +91,7 @@ static void pad_grad(tide_tape *t, const tide_node *n) {
     ATTRS(pad);
     const tide_meta *m = tide_t_in_meta(t, 0);
     tide_tensor *dy = tide_t_dy(t, 0);
-    if (a->mode == 0) {
+    if (a->mode == TIDE_MARGIN_constant) {
         tide_index__attrs ix = {
             .start = {.n = m->rank}, .size = shape_of(m), .step = {.n = m->rank}};
         for (int i = 0; i < m->rank; i++) ix.start.v[i] = a->pad_width.v[i][0], ix.step.v[i] = 1;
@@ -115,7 +115,7 @@ static void pad_grad_grad(tide_tape *t, const tide_node *n) {
     ATTRS(pad_grad_);
     tide_t_give(t, 0,
                 tide_t(t,
-                       OP(pad, .pad_width = a->pad_width, .mode = (int32_t)a->mode,
+                       OP(pad, .pad_width = a->pad_width, .mode = a->mode,
                           .constant_values = __builtin_nan("")),
                        tide_t_dy(t, 0)));
 }

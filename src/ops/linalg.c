@@ -177,7 +177,7 @@ static tide_status qr_infer(tide_call *c) {
     const tide_tensor *x = c->in[0];
     TIDE_TRY(matrices(c, 0, "x"));
     const int64_t m = x->shape[x->rank - 2], n = x->shape[x->rank - 1],
-                  q = a->mode == 1 || m < n ? m : n;
+                  q = a->mode == TIDE_QR_complete || m < n ? m : n;
     c->meta[0] = c->meta[1] = tide_meta_of(x);
     c->meta[0].shape[x->rank - 1] = q;
     c->meta[1].shape[x->rank - 2] = q;

@@ -113,13 +113,13 @@ TIDE_DESCRIBE(matmul, .flags = TIDE_PROMOTE, .saves = TIDE_SAVE_IN(0) | TIDE_SAV
 
 tide_tensor *tide_t_activate(tide_tape *t, tide_tensor *z, int act) {
     switch (act) {
-    case TIDE_ACT_RELU: return tide_t(t, OP(relu, .max_value = INFINITY), z);
-    case TIDE_ACT_RELU6: return tide_t(t, OP(relu6, 0), z);
-    case TIDE_ACT_SIGMOID: return tide_t(t, OP(sigmoid, 0), z);
-    case TIDE_ACT_TANH: return tide_t(t, OP(tanh, 0), z);
-    case TIDE_ACT_ELU: return tide_t(t, OP(elu, .alpha = 1), z);
-    case TIDE_ACT_GELU: return tide_t(t, OP(gelu_erf, 0), z);
-    case TIDE_ACT_SILU: return tide_t(t, OP(silu, 0), z);
+    case TIDE_ACTIVATION_relu: return tide_t(t, OP(relu, .max_value = INFINITY), z);
+    case TIDE_ACTIVATION_relu6: return tide_t(t, OP(relu6, 0), z);
+    case TIDE_ACTIVATION_sigmoid: return tide_t(t, OP(sigmoid, 0), z);
+    case TIDE_ACTIVATION_tanh: return tide_t(t, OP(tanh, 0), z);
+    case TIDE_ACTIVATION_elu: return tide_t(t, OP(elu, .alpha = 1), z);
+    case TIDE_ACTIVATION_gelu: return tide_t(t, OP(gelu_erf, 0), z);
+    case TIDE_ACTIVATION_silu: return tide_t(t, OP(silu, 0), z);
     default: return z;
     }
 }
@@ -144,23 +144,23 @@ static void activation_grad_compose(tide_tape *t, const void *attrs, int nin, ti
 #define SUB(x1, x2) tide_t(t, OP(subtract, 0), x1, x2)
 #define NUM(v) tide_t_scalar(t, v, y)
     switch (a->activation) {
-    case TIDE_ACT_RELU:
+    case TIDE_ACTIVATION_relu:
         f = tide_t(t, OP(cast, .dtype = y->dtype), tide_t(t, OP(greater, 0), y, NUM(0)));
         break;
-    case TIDE_ACT_RELU6:
+    case TIDE_ACTIVATION_relu6:
         f = MUL(tide_t(t, OP(cast, .dtype = y->dtype), tide_t(t, OP(greater, 0), y, NUM(0))),
                 tide_t(t, OP(cast, .dtype = y->dtype), tide_t(t, OP(less, 0), y, NUM(6))));
         break;
-    case TIDE_ACT_SIGMOID: f = MUL(y, SUB(NUM(1), y)); break;
-    case TIDE_ACT_TANH: f = SUB(NUM(1), MUL(y, y)); break;
-    case TIDE_ACT_ELU: f = tide_t(t, OP(minimum, 0), ADD(y, NUM(1)), NUM(1)); break;
-    case TIDE_ACT_GELU:
+    case TIDE_ACTIVATION_sigmoid: f = MUL(y, SUB(NUM(1), y)); break;
+    case TIDE_ACTIVATION_tanh: f = SUB(NUM(1), MUL(y, y)); break;
+    case TIDE_ACTIVATION_elu: f = tide_t(t, OP(minimum, 0), ADD(y, NUM(1)), NUM(1)); break;
+    case TIDE_ACTIVATION_gelu:
         f = ADD(MUL(NUM(0.5), tide_t(t, OP(erfc, 0), MUL(y, NUM(-0.70710678118654752440)))),
                 MUL(y,
                     MUL(NUM(0.39894228040143267794),
                         tide_t(t, OP(exp, 0), MUL(NUM(-0.5), MUL(y, y))))));
         break;
-    case TIDE_ACT_SILU:
+    case TIDE_ACTIVATION_silu:
         s = tide_t(t, OP(sigmoid, 0), y);
         f = MUL(s, ADD(NUM(1), MUL(y, SUB(NUM(1), s))));
         break;
@@ -215,7 +215,7 @@ static tide_status add_relu__infer(tide_call *c) {
 }
 static void add_relu__grad(tide_tape *t, const tide_node *n) {
     tide_tensor *g[2], *in[2] = {tide_t_dy(t, 0), tide_t_out(t, 0)};
-    tide_tn(t, OP(activation_grad, .activation = TIDE_ACT_RELU), 2, in, g);
+    tide_tn(t, OP(activation_grad, .activation = TIDE_ACTIVATION_relu), 2, in, g);
     for (int i = 0; i < n->nin; i++) {
         const tide_meta *m = tide_t_in_meta(t, i);
         if (tide_t_needs(t, i)) tide_t_give(t, i, tide_t_sum_to_meta(t, g[0], m, m->shape));

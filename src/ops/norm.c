@@ -86,7 +86,7 @@ static void batch_grad(tide_tape *t, const tide_node *n) { /* x, mean, variance,
     tide_tensor *dy = tide_t_dy(t, 0), *scale = tide_t_in(t, 4), *var = tide_t_in(t, 2);
     if (a->relu) {
         tide_tensor *g[2], *of[2] = {dy, tide_t_out(t, 0)};
-        tide_tn(t, OP(activation_grad, .activation = TIDE_ACT_RELU), 2, of, g);
+        tide_tn(t, OP(activation_grad, .activation = TIDE_ACTIVATION_relu), 2, of, g);
         dy = g[0];
     }
     const int rank = tide_t_in_meta(t, 0)->rank;

@@ -68,6 +68,6 @@ static void digitize_compose(tide_tape *t, const void *attrs, int nin, tide_tens
                              tide_tensor **out) {
     const tide_digitize_attrs *a = attrs;
     (void)nin;
-    out[0] = tide_t(t, OP(searchsorted, .side = 1, .base = a->base), in[1], in[0]);
+    out[0] = tide_t(t, OP(searchsorted, .side = TIDE_SIDE_right, .base = a->base), in[1], in[0]);
 }
 TIDE_DESCRIBE(digitize, .flags = TIDE_NOGRAD, .compose = digitize_compose);

@@ -1,0 +1,43 @@
+/* The words that ENUM attributes of ops.def may be, each list once. A list gives the constants
+ * (TIDE_PADDING_same), whose values the attribute holds on every floor, and the text from which the
+ * door reads words (TIDE_WORDS(PADDING): "valid|same|causal|explicit"); the first is the default.
+ */
+#ifndef TIDE_WORDS_H
+#define TIDE_WORDS_H
+
+/* clang-format off */
+#define TIDE_LIST_ACTIVATION(FIRST, NEXT) \
+    FIRST(ACTIVATION, linear) NEXT(ACTIVATION, relu) NEXT(ACTIVATION, relu6) \
+    NEXT(ACTIVATION, sigmoid) NEXT(ACTIVATION, tanh) NEXT(ACTIVATION, elu) \
+    NEXT(ACTIVATION, gelu) NEXT(ACTIVATION, silu)
+/* of pooling and transposed convolutions, which know the first two of convolutions */
+#define TIDE_LIST_PADDING_2(FIRST, NEXT) \
+    FIRST(PADDING, valid) NEXT(PADDING, same)
+#define TIDE_LIST_PADDING(FIRST, NEXT) \
+    TIDE_LIST_PADDING_2(FIRST, NEXT) NEXT(PADDING, causal) NEXT(PADDING, explicit)
+#define TIDE_LIST_CHANNELS(FIRST, NEXT) \
+    FIRST(CHANNELS, channels_last) NEXT(CHANNELS, channels_first)
+#define TIDE_LIST_MARGIN(FIRST, NEXT) \
+    FIRST(MARGIN, constant) NEXT(MARGIN, reflect) NEXT(MARGIN, symmetric) NEXT(MARGIN, edge)
+#define TIDE_LIST_REDUCTION(FIRST, NEXT) \
+    FIRST(REDUCTION, none) NEXT(REDUCTION, add) NEXT(REDUCTION, max) NEXT(REDUCTION, min) \
+    NEXT(REDUCTION, mul)
+#define TIDE_LIST_SIDE(FIRST, NEXT) FIRST(SIDE, left) NEXT(SIDE, right)
+#define TIDE_LIST_QR(FIRST, NEXT) FIRST(QR, reduced) NEXT(QR, complete)
+/* clang-format on */
+
+#define TIDE_WORD(list, word) TIDE_##list##_##word,
+enum { TIDE_LIST_ACTIVATION(TIDE_WORD, TIDE_WORD) };
+enum { TIDE_LIST_PADDING(TIDE_WORD, TIDE_WORD) };
+enum { TIDE_LIST_CHANNELS(TIDE_WORD, TIDE_WORD) };
+enum { TIDE_LIST_MARGIN(TIDE_WORD, TIDE_WORD) };
+enum { TIDE_LIST_REDUCTION(TIDE_WORD, TIDE_WORD) };
+enum { TIDE_LIST_SIDE(TIDE_WORD, TIDE_WORD) };
+enum { TIDE_LIST_QR(TIDE_WORD, TIDE_WORD) };
+#undef TIDE_WORD
+
+#define TIDE_FIRST_WORD(list, word) #word
+#define TIDE_NEXT_WORD(list, word) "|" #word
+#define TIDE_WORDS(list) TIDE_LIST_##list(TIDE_FIRST_WORD, TIDE_NEXT_WORD)
+
+#endif
