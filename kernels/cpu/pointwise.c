@@ -227,12 +227,13 @@ static inline tide_loop choose_general(const tide_kcall *c, tide_loop general) {
     (void)var;
 #define READ_X OPERAND(X, 0)
 #define READ_X12 OPERAND(X1, 0) OPERAND(X2, 1)
+#define READ_X123 OPERAND(X1, 0) OPERAND(X2, 1) OPERAND(X3, 2)
 #define READ_DY_NONE OPERAND(DY, 0)
 #define READ_DY_X OPERAND(DY, 0) OPERAND(X, 1)
 #define READ_DY_Y OPERAND(DY, 0) OPERAND(Y, 1)
 #define READ_DY_XY OPERAND(DY, 0) OPERAND(X, 1) OPERAND(Y, 2)
-enum { NIN_X = 1, NIN_X12, NIN_DY_NONE = 1, NIN_DY_X, NIN_DY_Y = 2, NIN_DY_XY };
-enum { GRAIN_X = HEAVY, GRAIN_X12 = LIGHT };
+enum { NIN_X = 1, NIN_X12, NIN_X123, NIN_DY_NONE = 1, NIN_DY_X, NIN_DY_Y = 2, NIN_DY_XY };
+enum { GRAIN_X = HEAVY, GRAIN_X12 = LIGHT, GRAIN_X123 = LIGHT };
 enum { GRAIN_DY_NONE = HEAVY, GRAIN_DY_X = HEAVY, GRAIN_DY_Y = HEAVY, GRAIN_DY_XY = HEAVY };
 
 #define LOOP_SAME(name, operands, expr) LOOP(name, operands, GRAIN_##operands, REAL, expr)

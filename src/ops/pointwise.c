@@ -112,6 +112,8 @@ static void give_summed(tide_tape *t, int i, T g) {
 #define SAVE_X12 (TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1))
 #define SAVE_Y TIDE_SAVE_OUT(0)
 #define SAVE_XY (TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0))
+#define SAVE_X123 (SAVE_X12 | TIDE_SAVE_IN(2))
+#define SAVE_X23 (TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2))
 #define SAVE_X12Y (SAVE_X12 | TIDE_SAVE_OUT(0))
 
 /* Halves are converted by the kernels' driver. */
@@ -136,18 +138,19 @@ static void give_summed(tide_tape *t, int i, T g) {
     TIDE_DESCRIBE(name, .flags = ELEMENTWISE | IS_INTERNAL(name), .infer = tide_infer_same,  \
                   .grad = name##_rule, .saves = SAVE_##reads);
 
-#define RULE_CALLS(name, result, reads, d1, d2, d3)                                         \
-    static T name##_d(tide_tape *t, T DY, int i) {                                          \
-        const T X1 = tide_t_in(t, 0), X2 = tide_t_in(t, 1), Y = tide_t_out(t, 0);           \
-        (void)DY, (void)X1, (void)X2, (void)Y;                                              \
-        return i == 0 ? d1 : d2;                                                            \
-    }                                                                                       \
-    static void name##_rule(tide_tape *t, const tide_node *n) {                             \
-        T DY = tide_t_dy(t, 0);                                                             \
-        for (int i = 0; i < n->nin; i++)                                                    \
-            if (tide_t_needs(t, i)) give_summed(t, i, name##_d(t, DY, i));                  \
-    }                                                                                       \
-    TIDE_DESCRIBE(name, .flags = ELEMENTWISE | TIDE_PROMOTE, .infer = tide_infer_pointwise, \
+#define RULE_CALLS(name, result, reads, d1, d2, d3)                                                \
+    static T name##_d(tide_tape *t, const tide_##name##_attrs *p, T DY, int i) {                   \
+        const T X1 = tide_t_in(t, 0), X2 = tide_t_in(t, 1), X3 = tide_t_in(t, 2),                  \
+                Y = tide_t_out(t, 0);                                                              \
+        (void)p, (void)DY, (void)X1, (void)X2, (void)X3, (void)Y;                                  \
+        return i == 0 ? d1 : i == 1 ? d2 : d3;                                                     \
+    }                                                                                              \
+    static void name##_rule(tide_tape *t, const tide_node *n) {                                    \
+        T DY = tide_t_dy(t, 0);                                                                    \
+        for (int i = 0; i < n->nin; i++)                                                           \
+            if (tide_t_needs(t, i)) give_summed(t, i, name##_d(t, (const void *)n->attrs, DY, i)); \
+    }                                                                                              \
+    TIDE_DESCRIBE(name, .flags = ELEMENTWISE | TIDE_PROMOTE, .infer = tide_infer_pointwise,        \
                   .grad = name##_rule, .saves = SAVE_##reads);
 
 #define FLAGS_BOOL ELEMENTWISE

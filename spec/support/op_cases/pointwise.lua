@@ -42,6 +42,16 @@ local function definitions()
   return out
 end
 
+-- Of ternary ops, beside their lines: PyTorch's values, and what x3 and the options are there.
+local third = {
+  lerp = { x3 = { 0.25, 0.5, 1.5 }, by = "torch.lerp(x1, x2, x3)",
+    values = { { 1.75, 0, -1.75 }, { 2.3125, 4, 3.75 } } },
+  addcmul = { x3 = { 0.25, 0.5, 1.5 }, options = { value = -0.5 }, by = "torch.addcmul(x1, x2, x3, value=-0.5)",
+    values = { { 0.5, -2.5, 1.25 }, { 2.96875, -2, -3 } } },
+  addcdiv = { x3 = { 0.25, 0.5, 1.5 }, options = { value = 2 }, by = "torch.addcdiv(x1, x2, x3, value=2)",
+    values = { { 33, 6, -0.8333333333333333 }, { 5, 32, 1.1666666666666665 } } },
+}
+
 local mismatch = { inputs = { { shape = { 2, 3 } }, { shape = { 2, 4 } } }, says = "shapes [2, 3] and [2, 4] do not broadcast" }
 local two_floats = {
   inputs = { { values = { 1, 2 }, dtype = "float32" }, { values = { 1, 2 }, dtype = "float64" } },
@@ -99,6 +109,17 @@ for _, line in ipairs(definitions()) do
       add { op = op, label = "broadcast", gradgrad = true,
         inputs = { { shape = { 2, 1, 3 }, from = 0.5, to = 2 }, { shape = { 4, 1 }, from = 0.7, to = 3 } } }
     end
+  elseif macro == "T" then
+    local e = third[op]
+    add { op = op, options = e.options, dtypes = floating, gradgrad = true, by = e.by,
+      inputs = { { values = { { 1, -2, 0.5 }, { 3, 0, -1.5 } } }, { values = { { 4, 2, -1 }, { 0.25, 8, 2 } } }, { values = e.x3 } },
+      outputs = { { values = e.values } }, errors = { { inputs = { { shape = { 2, 3 } }, { shape = { 2, 3 } }, { shape = { 2 } } },
+        says = "do not broadcast" } }, empty = { inputs = { { 0, 3 }, { 1, 3 }, {} }, output = { 0, 3 } } }
+    local domain = {}
+    for i = 1, 3 do
+      domain[i] = { shape = { i == 1 and 4 or 1, 5 }, from = line[i][1], to = line[i][2] }
+    end
+    add { op = op, label = "over its domain", inputs = domain, gradgrad = true }
   elseif macro == "BC" then
     add(values({ op = op, dtypes = dtypes, errors = { mismatch }, empty = { inputs = { { 0 }, {} }, output = { 0 } } }, line, 2))
   else
