@@ -6,6 +6,8 @@
  * its digits. */
 #include "cpu.h"
 
+#include <float.h>
+
 typedef struct {
     int64_t count, m, n; /* how many matrices, rows, columns */
 } batch;
@@ -347,9 +349,10 @@ TIDE_KERNEL(qr) {
     return TIDE_OK;
 }
 
-/* -- eigenvalues of symmetric matrices: Jacobi's rotations (Golub and Van Loan, 8.5) -- */
+/* -- eigenvalues of symmetric matrices: Householder's reduction A = Q T Q' with T tridiagonal, then
+ * the implicit QL method, whose rotations act on the rows of Z = Q' (Golub and Van Loan, 8.3) -- */
 
-enum { SWEEPS = 60 };
+enum { SWEEPS = 60 }; /* QL: per eigenvalue, two or three are usual; Hestenes: of all pairs */
 
 /* Rows p and q of v turned by (c, s). */
 static void turn(double *v, int64_t p, int64_t q, int64_t n, double cosine, double sine) {
@@ -362,53 +365,115 @@ static void turn(double *v, int64_t p, int64_t q, int64_t n, double cosine, doub
     }
 }
 
-/* Rows of v become eigenvectors, the diagonal of a the eigenvalues; 0: no convergence (NaN). */
-static int jacobi(double *a, double *v, int64_t n) {
-    for (int64_t i = 0; i < n * n; i++) v[i] = i % (n + 1) == 0;
-    for (int sweep = 0; sweep < SWEEPS; sweep++) {
-        double off = 0, whole = 0;
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t j = 0; j < n; j++)
-                *(i == j ? &whole : &off) += a[i * n + j] * a[i * n + j];
-        if (off <= 1e-31 * (whole + off)) return 1;
-        if (off != off) return 0;
-        for (int64_t p = 0; p < n; p++)
-            for (int64_t q = p + 1; q < n; q++) {
-                const double g = a[p * n + q];
-                if (g == 0) continue;
-                const double theta = (a[q * n + q] - a[p * n + p]) / (2 * g);
-                const double t = (theta < 0 ? -1 : 1) / (fabs(theta) + sqrt(theta * theta + 1)),
-                             cosine = 1 / sqrt(t * t + 1);
-                turn(a, p, q, n, cosine, t * cosine);
-                for (int64_t i = 0; i < n; i++) { /* the columns too */
-                    const double x = a[i * n + p], y = a[i * n + q];
-                    a[i * n + p] = cosine * x - t * cosine * y;
-                    a[i * n + q] = t * cosine * x + cosine * y;
-                }
-                a[p * n + q] = a[q * n + p] = 0; /* but for rounding */
-                turn(v, p, q, n, cosine, t * cosine);
-            }
+/* Leaves the reflector of step j in row j of u (from j + 1) and its factor in beta[j]; d and e get
+ * the diagonal of T and the one below it. */
+static void tridiagonal(int64_t n, double *a, double *u, double *beta, double *w, double *d,
+                        double *e) {
+    for (int64_t j = 0; j < n && !tide_stopped(); j++) {
+        double *v = u + j * n + j + 1;
+        const int64_t m = n - j - 1;
+        d[j] = a[j * n + j];
+        e[j] = beta[j] = 0;
+        if (m == 0) break;
+        for (int64_t i = 0; i < m; i++) v[i] = a[(j + 1 + i) * n + j];
+        const double norm = sqrt(dot(v, v, m));
+        if (m == 1 || norm == 0) {
+            e[j] = v[0];
+            continue;
+        }
+        e[j] = v[0] > 0 ? -norm : norm;
+        v[0] -= e[j];
+        beta[j] = 2 / dot(v, v, m);
+        /* A <- H A H = A - v w' - w v',  w = p - (beta p'v / 2) v,  p = beta A v */
+        double *block = a + (j + 1) * n + j + 1;
+        for (int64_t i = 0; i < m; i++) w[i] = beta[j] * dot(block + i * n, v, m);
+        take_off(w, beta[j] * dot(w, v, m) / 2, v, m);
+        for (int64_t i = 0; i < m; i++) {
+            take_off(block + i * n, v[i], w, m);
+            take_off(block + i * n, w[i], v, m);
+        }
     }
-    return 0;
+}
+
+/* Z = Q' = H_(n-2) ... H_0, from the identity: rows of Z are multiplied from the right, last
+ * reflector first. */
+static void reflect(int64_t n, const double *u, const double *beta, double *z) {
+    for (int64_t i = 0; i < n * n; i++) z[i] = i % (n + 1) == 0;
+    for (int64_t j = n - 1; j-- > 0 && !tide_stopped();) {
+        const double *v = u + j * n + j + 1;
+        const int64_t m = n - j - 1;
+        if (beta[j] == 0) continue;
+        for (int64_t i = j + 1; i < n; i++) { /* rows above have zeros here */
+            double *row = z + i * n + j + 1;
+            take_off(row, beta[j] * dot(row, v, m), v, m);
+        }
+    }
+}
+
+/* d becomes the eigenvalues, row i of z the eigenvector of d[i]; 0: no convergence. */
+static int ql(int64_t n, double *d, double *e, double *z) {
+    for (int64_t l = 0; l < n && !tide_stopped(); l++)
+        for (int sweep = 0;; sweep++) {
+            int64_t m = l;
+            while (m < n - 1 && fabs(e[m]) > DBL_EPSILON * (fabs(d[m]) + fabs(d[m + 1]))) m++;
+            if (m == l) break;
+            if (sweep == SWEEPS) return 0;
+            double g = (d[l + 1] - d[l]) / (2 * e[l]), r = hypot(g, 1), s = 1, c = 1, p = 0;
+            g = d[m] - d[l] + e[l] / (g + copysign(r, g));
+            int64_t i = m - 1;
+            for (; i >= l; i--) {
+                const double f = s * e[i], b = c * e[i];
+                e[i + 1] = r = hypot(f, g);
+                if (r == 0) { /* the matrix falls apart here */
+                    d[i + 1] -= p;
+                    e[m] = 0;
+                    break;
+                }
+                s = f / r, c = g / r;
+                g = d[i + 1] - p;
+                r = (d[i] - g) * s + 2 * c * b;
+                p = s * r;
+                d[i + 1] = g + p;
+                g = c * r - b;
+                turn(z, i, i + 1, n, c, s);
+            }
+            if (r == 0 && i >= l) continue;
+            d[l] -= p;
+            e[l] = g;
+            e[m] = 0;
+        }
+    return 1;
+}
+
+/* The eigenvalues of a, which is overwritten, and their unit vectors, one to a row of z; 0: an
+ * element is not finite, or no convergence. */
+static int symmetric_eigen(int64_t n, double *a, double *d, double *z, double *u, double *room) {
+    for (int64_t i = 0; i < n * n; i++)
+        if (!isfinite(a[i])) return 0;
+    double *beta = room, *w = room + n, *e = room + 2 * n;
+    tridiagonal(n, a, u, beta, w, d, e);
+    reflect(n, u, beta, z);
+    return ql(n, d, e, z);
 }
 
 TIDE_KERNEL(eigh) {
     const batch b = batch_of(&c->in[0]);
     const int64_t n = b.n, size = n * n;
-    double *a = doubles(c, size), *v = doubles(c, size);
-    if (!a || !v) return TIDE_ENOMEM;
-    for (int64_t i = 0; i < b.count; i++) {
+    double *a = doubles(c, size), *z = doubles(c, size), *u = doubles(c, size);
+    double *d = doubles(c, n), *room = doubles(c, 3 * n);
+    if (!a || !z || !u || !d || !room) return TIDE_ENOMEM;
+    for (int64_t i = 0; i < b.count && !tide_stopped(); i++) {
         REAL *w = (REAL *)c->out[0].p + i * n, *vectors = (REAL *)c->out[1].p + i * size;
         load(a, (const REAL *)c->in[0].p + i * size, size);
         symmetric(a, n);
-        if (!jacobi(a, v, n)) return refuse(c, i);
+        if (!symmetric_eigen(n, a, d, z, u, room)) return refuse(c, i);
         for (int64_t to = 0; to < n; to++) { /* rising; what was taken is infinite */
             int64_t least = 0;
             for (int64_t j = 1; j < n; j++)
-                if (a[j * (n + 1)] < a[least * (n + 1)]) least = j;
-            w[to] = (REAL)a[least * (n + 1)];
-            a[least * (n + 1)] = INFINITY;
-            for (int64_t j = 0; j < n; j++) vectors[j * n + to] = (REAL)v[least * n + j];
+                if (d[j] < d[least]) least = j;
+            w[to] = (REAL)d[least];
+            d[least] = INFINITY;
+            for (int64_t j = 0; j < n; j++) vectors[j * n + to] = (REAL)z[least * n + j];
         }
     }
     return TIDE_OK;

@@ -4,7 +4,6 @@
  * Arguments come checked from lua/tide/preprocessing/image and lua/tide/data; what is refused here
  * is what only the bytes tell. Invariant: memory that workers write is retained in C by the batch
  * that they write for, so the order in which Lua finalizes handles does not matter. */
-#include "../eigen.h"
 #include "../io/loader.h"
 #include "bind.h"
 
@@ -400,24 +399,6 @@ static int standardize(lua_State *L) {
     return 0;
 }
 
-/* eigen(a): float64 (k, k), symmetric -> eigenvalues (k) and eigenvectors (k, k), one to a row */
-static int eigen(lua_State *L) {
-    tide_tensor *a = tideL_checktensor(L, 1, "eigen");
-    if (a->dtype != TIDE_F64 || a->rank != 2 || a->shape[0] != a->shape[1])
-        return tideL_error(L, "eigen", "needs a square float64 matrix");
-    tide_ctx *ctx = a->ctx;
-    tideL_handle *copy = tideL_new(L), *values = tideL_new(L), *vectors = tideL_new(L);
-    tideL_try(L, ctx, tide_new_host(ctx, TIDE_F64, 2, a->shape, &copy->t));
-    tideL_try(L, ctx, tide_read(ctx, a, tide_host_view(copy->t)));
-    tideL_try(L, ctx, tide_new_host(ctx, TIDE_F64, 1, a->shape, &values->t));
-    tideL_try(L, ctx, tide_new_host(ctx, TIDE_F64, 2, a->shape, &vectors->t));
-    if (tide_eigen_symmetric(a->shape[0], tide_host_view(copy->t), tide_host_view(values->t),
-                             tide_host_view(vectors->t)) != TIDE_OK)
-        return tideL_error(L, "eigen", "does not converge; are all values finite?");
-    tideL_send(L, values), tideL_send(L, vectors);
-    return 2;
-}
-
 /* permutation(n, seed, epoch) -> list of 1..n in random order */
 static int permutation(lua_State *L) {
     lua_Integer n = luaL_checkinteger(L, 1);
@@ -648,7 +629,6 @@ void tideL_open_image(lua_State *L) {
         {"draw", draw},
         {"transform", transform},
         {"standardize", standardize},
-        {"eigen", eigen},
         {"permutation", permutation},
         {"sample_seed", sample_seed},
         {"to_picture", to_picture},

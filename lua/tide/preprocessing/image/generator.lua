@@ -248,30 +248,22 @@ local fit_args = check.args("ImageDataGenerator.fit", {
   { "seed", "int", nil, "repeats the draws" },
 })
 
--- U diag(sqrt(n) / (s + epsilon)) U' of the singular values s and vectors U of x' (x is (n, d)), by way of the eigenvalues of
--- the smaller of x'x and xx'. Directions without any variance are left out; where Keras has them, they are rounding errors.
+-- U diag(sqrt(n) / (s + epsilon)) U' of the singular values s and vectors U of x' (x is (n, d)), by
+-- way of the eigenvalues of the smaller of x'x and xx'. Directions without any variance are left
+-- out; where Keras has them, they are rounding errors.
 local function whitening(x, epsilon)
   local n, d = x.shape[1], x.shape[2]
   x = ops.cast(x, "float64")
-  local turned = ops.copy(ops.transpose(x))
+  local turned = ops.transpose(x)
   local tall = n >= d
-  local values, rows = image.eigen(tall and ops.matmul(turned, x) or ops.matmul(x, turned))
-  local s = values:tolist()
-  local largest = 0
-  for i, v in ipairs(s) do
-    s[i] = math.sqrt(math.max(v, 0))
-    largest = math.max(largest, s[i])
-  end
-  local scale = {}
-  for i, v in ipairs(s) do
-    local w = v > largest * 1e-6 and math.sqrt(math.sqrt(n) / (v + epsilon)) or 0
-    scale[i] = { tall and w or (w > 0 and w / v or 0) }
-  end
+  local values, u = ops.eigh(tall and ops.matmul(turned, x) or ops.matmul(x, turned))
+  local s = ops.sqrt(ops.maximum(values, 0))
+  local w = ops.sqrt(n ^ 0.5 / (s + epsilon))
   if not tall then
-    rows = ops.matmul(rows, x)
+    u, w = ops.matmul(turned, u), w / s
   end
-  rows = rows * core.tensor(scale, { dtype = "float64" })
-  return ops.cast(ops.matmul(ops.copy(ops.transpose(rows)), rows), "float32")
+  u = u * ops.where(ops.greater(s, ops.max(s) * 1e-6), w, 0)
+  return ops.cast(ops.matmul(u, ops.transpose(u)), "float32")
 end
 
 --- Computes what featurewise_center, featurewise_std_normalization and zca_whitening need: fields mean, std and
