@@ -428,6 +428,7 @@ help:
 	@echo "make deps            install through apt what is missing"
 	@echo "make specs           the specs alone (SPECS='spec/x_spec.lua --filter=word')"
 	@echo "make lint            luacheck, format check, warnings as errors; make format formats the C files"
+	@echo "make kernels-alone   links the objects of kernels/ by themselves: they need nothing of src/"
 	@echo "make sanitize        the specs under ASan and UBSan (SPECS=, SANITIZE_CPUS='c best')"
 	@echo "make sanitize-core   the same for the specs of the core"
 	@echo "make hard            the specs of the core in the hostile build (poisoned memory, failing allocations)"
