@@ -358,72 +358,6 @@ void K(gemm)(const tide_gemm *g) {
     if (!served(g)) own_product(g, NULL, NULL);
 }
 
-/* -- matmul: batches of products, broadcast -- */
-typedef struct {
-    tide_gemm one;
-    int rank;
-    int64_t extent[TIDE_MAX_RANK], as[TIDE_MAX_RANK], bs[TIDE_MAX_RANK];
-} batches;
-
-static void some_products(const batches *t, int64_t lo, int64_t hi) {
-    for (int64_t i = lo; i < hi; i++) {
-        tide_gemm g = t->one;
-        int64_t rest = i, ao = 0, bo = 0;
-        for (int d = t->rank - 1; d >= 0; d--) {
-            ao += rest % t->extent[d] * t->as[d], bo += rest % t->extent[d] * t->bs[d];
-            rest /= t->extent[d];
-        }
-        g.a = (const REAL *)g.a + ao;
-        g.b = (const REAL *)g.b + bo;
-        g.c = (REAL *)g.c + i * g.m * g.n;
-        K(gemm)(&g);
-    }
-}
-
-tide_status K(matmul)(tide_kcall *c);
-tide_status K(matmul)(tide_kcall *c) {
-    const tide_buf *a = &c->in[0], *b = &c->in[1], *o = &c->out[0];
-    int va = a->rank == 1, vb = b->rank == 1, ra = va ? 0 : a->rank - 2, rb = vb ? 0 : b->rank - 2,
-        r = TIDE_MAX(ra, rb);
-    tide_gemm g = {
-        .k = a->shape[a->rank - 1], .acs = a->stride[a->rank - 1], .a = a->p, .b = b->p, .c = o->p};
-    g.m = va ? 1 : a->shape[ra], g.ars = va ? g.k : a->stride[ra];
-    g.n = vb ? 1 : b->shape[rb + 1], g.bcs = vb ? 1 : b->stride[rb + 1],
-    g.brs = b->stride[vb ? 0 : rb];
-    g.ldc = g.n;
-    batches t = {.rank = r};
-    int64_t batch = 1;
-    for (int d = 0; d < r; d++) {
-        int da = d - (r - ra), db = d - (r - rb);
-        t.extent[d] = o->shape[d];
-        t.as[d] = da >= 0 && a->shape[da] != 1 ? a->stride[da] : 0;
-        t.bs[d] = db >= 0 && b->shape[db] != 1 ? b->stride[db] : 0;
-        batch *= t.extent[d];
-    }
-    /* One matrix on the right and rows that follow each other: a single, taller product. */
-    int tall = r > 0 && g.m > 0 && batch > 0;
-    for (int d = 0; d < r && tall; d++) tall = t.bs[d] == 0;
-    for (int64_t d = r - 1, step = g.m * g.ars; d >= 0 && tall; step *= t.extent[d], d--)
-        tall = t.extent[d] == 1 || t.as[d] == step;
-    if (tall) g.m *= batch, batch = 1, t.rank = 0;
-    t.one = g;
-    /* Large products are parallel inside, many small ones side by side. */
-    const tide_gemm_hook *hook = tide_gemm_now;
-    double work = (double)g.m * (double)g.n * ((double)g.k + 1) + 1;
-    int64_t grain = TIDE_MAX(1, (int64_t)((1 << 18) / work));
-    if (batch <= grain || (work > 1 << 22 && batch < 16) || tide_num_threads() == 1) {
-        some_products(&t, 0, batch);
-        return TIDE_OK;
-    }
-    TIDE_PARALLEL_FOR (batch, grain) {
-        const tide_gemm_hook *outer = tide_gemm_now;
-        tide_gemm_now = hook;
-        some_products(&t, lo, hi);
-        tide_gemm_now = outer;
-    }
-    return TIDE_OK;
-}
-
 /* -- activations: each forward above its derivative in terms of what the rule saves -- */
 #define SQRT1_2 ((REAL)0.70710678118654752440)
 #define ACTIVATIONS(A)                                                    \
@@ -572,46 +506,15 @@ void K(gemm_act)(const tide_gemm *g, const REAL *bias, int act) {
     K(bias_act)(g->m, g->n, g->c, g->ldc, bias, act);
 }
 
-tide_status K(activation_grad)(tide_kcall *c);
-tide_status K(activation_grad)(tide_kcall *c) {
-    const tide_activation_grad_attrs *at = c->attrs;
-    const tide_buf *dy = &c->in[0];
-    int64_t n = dy->shape[dy->rank - 1], rows = n ? tide_buf_numel(dy) / n : 0,
-            grain = tide_colsum_rows(n);
-    REAL *dz = c->out[0].p;
-    if (!at->bias) {
-        K(act_grad)(rows, n, dy->p, c->in[1].p, at->activation, dz);
-        return TIDE_OK;
-    }
-    REAL *work = parts_of(c->dev, rows, n);
+tide_status K(act_grad_sums)(tide_device *dev, int64_t rows, int64_t n, const REAL *dy,
+                             const REAL *y, int act, REAL *dz, REAL *sums) {
+    const int64_t grain = tide_colsum_rows(n);
+    REAL *work = parts_of(dev, rows, n);
     if (!work) return TIDE_ENOMEM;
     TIDE_PARALLEL_FOR (rows, grain) { /* the sums read what is still in the cache */
-        act_grad_part(lo * n, hi * n, dy->p, c->in[1].p, at->activation, dz);
+        act_grad_part(lo * n, hi * n, dy, y, act, dz);
         colsum_part(lo, hi, n, dz, work + chunk * n);
     }
-    add_parts(TIDE_CEIL_DIV(rows, grain), n, work, c->out[1].p);
-    return TIDE_OK;
-}
-
-static void add_relu_loop(int64_t n, const void *const *in, void *out, const void *attrs) {
-    const REAL *restrict a = in[0], *restrict b = in[1];
-    REAL *restrict y = out;
-    (void)attrs;
-    for (int64_t i = 0; i < n; i++) {
-        const REAL z = a[i] + b[i];
-        y[i] = t_max(z, 0);
-    }
-}
-tide_status K(add_relu_)(tide_kcall *c);
-tide_status K(add_relu_)(tide_kcall *c) { return tide_elementwise(c, add_relu_loop, 32768); }
-
-tide_status K(bias_activation)(tide_kcall *c);
-tide_status K(bias_activation)(tide_kcall *c) {
-    const tide_bias_activation_attrs *at = c->attrs;
-    const tide_buf *x = &c->in[0];
-    int64_t n = x->shape[x->rank - 1], rows = n ? tide_buf_numel(x) / n : 0;
-    if (c->out[0].p != x->p)
-        memcpy(c->out[0].p, x->p, (size_t)(rows * n) * sizeof(REAL)); /* engines call it in place */
-    K(bias_act)(rows, n, c->out[0].p, n, c->in[1].p, at->activation);
+    add_parts(TIDE_CEIL_DIV(rows, grain), n, work, sums);
     return TIDE_OK;
 }

@@ -1,4 +1,4 @@
-/* What conv.c and recurrent kernels take from gemm.c; all are K-named (one per level and element
+/* What linear.c and conv.c take from gemm.c; all are K-named (one per level and element
  * type). */
 #ifndef TIDE_CPU_GEMM_H
 #define TIDE_CPU_GEMM_H
@@ -13,6 +13,9 @@ void K(gemm_act)(const tide_gemm *g, const REAL *bias, int act);
 void K(bias_act)(int64_t rows, int64_t n, REAL *c, int64_t ldc, const REAL *bias, int act);
 /* dz (rows, n) = dy act'; y is act's result, for gelu and silu its argument. */
 void K(act_grad)(int64_t rows, int64_t n, const REAL *dy, const REAL *y, int act, REAL *dz);
+/* The same, and sums (n) of dz's rows in one pass; TIDE_ENOMEM: no work space */
+tide_status K(act_grad_sums)(tide_device *dev, int64_t rows, int64_t n, const REAL *dy,
+                             const REAL *y, int act, REAL *dz, REAL *sums);
 /* out (n) = sum of rows; TIDE_ENOMEM: no work space */
 tide_status K(colsum)(tide_device *dev, int64_t rows, int64_t n, const REAL *x, REAL *out);
 /* Rows that are summed in REAL; such sums are added in double. */
