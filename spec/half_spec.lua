@@ -114,6 +114,15 @@ describe("elementwise ops in half precision", function()
     end
   end)
 
+  it("have a gradient of addcdiv where the square of the divisor leaves the format", function()
+    for _, v in ipairs { 300, 1e-4 } do -- float16: 300^2 is infinite, 1e-8 is 0
+      local x3 = half({ v }, "float16", true)
+      local given = x3:item() -- 1e-4 is rounded
+      ops.addcdiv(half({ 1 }, "float16"), half({ v }, "float16"), x3):sum():backward()
+      expect.close(wide(x3.grad), { -1 / given }, 2e-3 / given)
+    end
+  end)
+
   it("give the gradients of float32, rounded", function()
     for _, d in ipairs(halves) do
       local atol, rtol = table.unpack(d == "float16" and { 1e-3, 2 ^ -9 } or { 8e-3, 2 ^ -6 })

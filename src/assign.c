@@ -63,11 +63,12 @@ static tide_status fitted(tide_ctx *ctx, tide_tensor *v, int dtype, const tide_i
     return st;
 }
 
-/* What the node saved of the storage that is about to be overwritten is kept as a copy. */
+/* What the node saved of the storage that is about to be overwritten is kept as a copy; what was
+ * changed before stays as it is, and its rule refuses it. */
 static tide_status keep_saved(tide_ctx *ctx, tide_node *n, const tide_storage *storage) {
     for (int i = 0; i < n->nin; i++) {
         tide_edge *e = &n->in[i];
-        if (!e->saved || e->saved->storage != storage) continue;
+        if (!e->saved || e->saved->storage != storage || e->version != storage->version) continue;
         tide_tensor *copy = NULL;
         int was = tide_grad_mode(ctx, 0);
         tide_status st = tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &e->saved, &copy);
