@@ -137,8 +137,7 @@ static tide_status check_inputs(tide_ctx *ctx, const tide_op *op, int nin, tide_
     if (nin != op->nin + op->lists * *nlist || (op->lists == 0 && nin != op->nin))
         return tide_fail(ctx, TIDE_EARG, "%s: %d tensors given, %d expected%s", op->name, nin,
                          op->nin, op->lists ? " beside equal lists" : "");
-    for (int i = 0; i < *nlist && op->id != TIDE_OP_global_norm_;
-         i++) /* gradients may be missing, and what belongs to them */
+    for (int i = 0; i < *nlist; i++) /* of the first list; ops see to the others themselves */
         if (!in[op->nin + i])
             return tide_fail(ctx, TIDE_EARG, "%s: tensor %d of the list is missing (got false)",
                              op->name, i + 1);

@@ -84,6 +84,10 @@ describe("private ops that can be reached", function()
     local ops, x = core.ops, tide.ones { 2, 3 }
     refused("sgd_step_: grads[1] does not fit params[1]", ops.sgd_step_, { x },
       { tide.ones { 3, 2 } }, { false }, { false }, { learning_rate = 0.1 })
+    local narrow = tide.ones({ 2, 3 }, { dtype = "float16" })
+    refused("narrow_step_: masters[1] is missing", ops.narrow_step_, { narrow }, { false })
+    refused("widen_step_: params[1] is missing", ops.widen_step_, { x }, { false })
+    refused("global_norm_: tensor 2 of the list is missing", ops.global_norm_, { x, false })
   end)
 end)
 

@@ -38,7 +38,6 @@ static tide_status first_list(tide_call *c) {
     if (c->nlist == 0) return tide_op_fail(c, TIDE_EARG, "the lists are empty");
     for (int i = 0; i < c->nlist; i++) {
         const tide_tensor *p = entry(c, 0, i);
-        if (!p) return tide_op_fail(c, TIDE_EARG, "%s[%d] is missing", list_name(c, 0), i + 1);
         if (p->dtype != TIDE_F32 && p->dtype != TIDE_F64)
             return tide_op_fail(c, TIDE_EDTYPE, "%s[%d] must be float32 or float64 (got %s)",
                                 list_name(c, 0), i + 1, tide_dtype_name(p->dtype));
@@ -124,6 +123,8 @@ TIDE_DESCRIBE(accumulate_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARS
 static tide_status master_lists(tide_call *c, int params, int masters) {
     for (int i = 0; i < c->nlist; i++) {
         const tide_tensor *p = entry(c, params, i), *m = entry(c, masters, i);
+        if (!p || !m)
+            return tide_op_fail(c, TIDE_EARG, "%s[%d] is missing", list_name(c, 1), i + 1);
         if ((p->dtype != TIDE_F16 && p->dtype != TIDE_BF16) || m->dtype != TIDE_F32)
             return tide_op_fail(c, TIDE_EDTYPE,
                                 "params[%d] must be float16 or bfloat16 and masters[%d] float32 "
