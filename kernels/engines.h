@@ -26,8 +26,6 @@ void tide_engines_open(void); /* opens the libraries that the first heavy ops wo
  * op. */
 const char *tide_blas_info(void);
 const char *tide_onednn_info(void);
-void *tide_blas_symbol(
-    const char *name); /* of the opened BLAS (LAPACK too where it has it); NULL: none */
 
 /* Counts since the process began; the specs pin them over a training step. */
 typedef struct {

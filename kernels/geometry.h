@@ -11,18 +11,6 @@ typedef struct {
     int64_t in[3], k[3], out[3], stride[3], dil[3], lo[3]; /* lo: zeros before */
 } tide_geometry;
 
-/* Entry i of a list that may hold one number for all axes. */
-static inline int64_t tide_ints_at(const tide_ints *l, int i) {
-    return l->n == 1 ? l->v[0] : l->v[i];
-}
-
-/* Extent of a convolution's result along one axis; may be <= 0. */
-static inline int64_t tide_conv_extent(int64_t in, int64_t k, int64_t stride, int64_t dil,
-                                       int64_t lo, int64_t hi) {
-    int64_t span = in + lo + hi - ((k - 1) * dil + 1);
-    return span < 0 ? 0 : span / stride + 1;
-}
-
 /* From normalised attributes (strides, dilation and pads have one entry per spatial axis). x, y:
  * shapes with batch and channels; k: extents of the kernel. */
 static inline tide_geometry tide_conv_geometry(int rank, const int64_t *x, const int64_t *y,

@@ -180,6 +180,19 @@ describe("the allocator", function()
   end)
 end)
 
+describe("the collector", function()
+  it("lets a loop written by hand grow by some 32 MB, not by 256", function()
+    if hostile then return end
+    measured [[
+      local x, y = tide.random.normal { 1600, 1600 }, 0
+      local live = core.memory().live_bytes
+      core.memory_reset_peak()
+      for i = 1, 200 do y = x * 0.5 + i end -- two times 10 MB, each a temporary
+      assert(core.memory().peak_bytes - live < 100e6, core.memory().peak_bytes - live)
+    ]]
+  end)
+end)
+
 -- Weights in the layout of the library's convolutions.
 describe("kept weights", function()
   local has_onednn = require("tide.core").onednn_info():find "^oneDNN"

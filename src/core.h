@@ -46,7 +46,9 @@ struct tide_ctx {
     tide_tensor *scalar;  /* the last weak scalar: see tide_scalar */
     /* The binding's part; all optional. `where` names the line that is running; hooks and custom
      * ops call back. */
-    int64_t pace_limit; /* live bytes from which the collector is made to work */
+    int64_t pace_limit;           /* live bytes from which the collector is made to work */
+    int64_t pace_live, pace_step; /* what lived after that, and by how much it may grow */
+    double pace_ended;            /* when, in seconds of the thread */
     int generational, pacing;
     int64_t lazy_bytes, lazy_tensors; /* what lived after the last collection at a boundary */
     int64_t old_lua, old_tensors;     /* what lived after the last full collection at a boundary */

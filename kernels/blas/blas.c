@@ -122,7 +122,6 @@ int tide_blas_ready(void) {
 }
 
 const char *tide_blas_info(void) { return info; }
-void *tide_blas_symbol(const char *name) { return tide_blas_ready() ? sym(name) : NULL; }
 
 static int fits(const tide_gemm *g, int *ta, int *tb, int64_t *lda, int64_t *ldb) {
     return g->m <= INT_MAX && g->n <= INT_MAX && g->k <= INT_MAX && g->ldc <= INT_MAX &&

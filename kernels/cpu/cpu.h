@@ -113,9 +113,6 @@ static inline tide_along tide_along_axis(const tide_buf *x, int64_t axis) {
 #define TIDE_FN_f32(name) name##f
 #define TIDE_FN_f64(name) name
 #define FN(name) TIDE_CAT(TIDE_FN_, REAL_NAME)(name)
-#define TIDE_EPS_f32 1.1920928955078125e-7f
-#define TIDE_EPS_f64 2.220446049250313e-16
-#define REAL_EPS TIDE_CAT(TIDE_EPS_, REAL_NAME)
 #define TIDE_IS_f32_f32 1
 #define TIDE_IS_f32_f64 0
 #define REAL_IS_F32 TIDE_CAT(TIDE_IS_f32_, REAL_NAME)

@@ -19,10 +19,17 @@
 #include <string.h>
 
 static char info[192] = "not opened yet";
-static tide_engine_stats stats;
+static struct { /* counted under the lock, read without */
+    _Atomic int64_t primitives, weight_reorders, gemm_convolutions, refused_ref;
+} stats;
 
 const char *tide_onednn_info(void) { return info; }
-tide_engine_stats tide_engines_stats(void) { return stats; }
+tide_engine_stats tide_engines_stats(void) {
+    return (tide_engine_stats){.primitives = stats.primitives,
+                               .weight_reorders = stats.weight_reorders,
+                               .gemm_convolutions = stats.gemm_convolutions,
+                               .refused_ref = stats.refused_ref};
+}
 
 #ifndef TIDE_HAS_ONEDNN
 

@@ -1,14 +1,15 @@
 /* Handles, errors and the pacing of Lua's collector.
  *
  * The collector sees a handle of 16 bytes, not the storage behind it. So before an op, when live
- * bytes exceed a limit and the collector is running, it is made to work: a young collection in
- * generational mode, else a full one. */
+ * bytes have grown by 32 MB since it last looked and it is running, it is made to work: a young
+ * collection in generational mode, else a full one. */
 #include "bind.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static const char ctx_key, meta_key, scopes_key;
 
@@ -324,12 +325,12 @@ int tideL_error(lua_State *L, const char *op, const char *fmt, ...) {
 
 /* -- pacing -- */
 
-#define PACE_FLOOR ((int64_t)256 << 20)
+#define PACE_LEAST ((int64_t)32 << 20) /* bytes that may come before the collector has to look */
+#define PACE_MOST ((int64_t)256 << 20)
 #define HANDLE_COST 512 /* what a small tensor counts beside its bytes */
-static const int64_t pace_floor = PACE_FLOOR;
 
-static int64_t weight(const tide_memstat *s) {
-    return s->live_bytes + tide_live_tensors() * HANDLE_COST;
+static int64_t weight(tide_ctx *ctx) {
+    return tide_live_bytes(ctx->device) + tide_live_tensors() * HANDLE_COST;
 }
 
 static void collect(lua_State *L, int full) {
@@ -337,24 +338,35 @@ static void collect(lua_State *L, int full) {
     else lua_gc(L, LUA_GCSTEP, 0);
 }
 
-void tideL_pace(lua_State *L) {
-    tide_ctx *ctx = tideL_ctx(L);
-    if (tide_live_bytes(ctx->device) + tide_live_tensors() * HANDLE_COST <= pace_floor) return;
-    tide_memstat s = tide_memory(ctx->device);
-    int64_t before = weight(&s);
-    if (before <= ctx->pace_limit) return;
+static double thread_seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* The next collection comes when what lives has grown by 32 MB or an eighth. Where collections
+ * would take more than a sixteenth of the time (a full one in a state of many objects), they come
+ * more seldom: up to PACE_MOST. */
+static void set_pace(tide_ctx *ctx, double begun, double ended) {
+    const double took = ended - begun, between = begun - ctx->pace_ended;
+    if (between > 0 && took > between / 16) ctx->pace_step *= ctx->pace_step < PACE_MOST ? 2 : 1;
+    else if (took < between / 40 && ctx->pace_step > PACE_LEAST) ctx->pace_step /= 2;
+    ctx->pace_ended = ended;
+    ctx->pace_live = weight(ctx);
+    ctx->pace_limit = ctx->pace_live +
+        (ctx->pace_live / 8 > ctx->pace_step ? ctx->pace_live / 8 : ctx->pace_step);
+}
+
+void tideL_pace(lua_State *L, tide_ctx *ctx) {
+    const int64_t before = weight(ctx);
+    if (before <= ctx->pace_limit || ctx->pacing) return;
     if (!lua_gc(L, LUA_GCISRUNNING)) return; /* the host stopped it: its affair */
-    if (ctx->pacing) return;
     ctx->pacing = 1;
+    const double begun = thread_seconds();
     collect(L, !ctx->generational);
-    s = tide_memory(ctx->device);
-    if (ctx->generational && before - weight(&s) < before / 4) {
-        collect(L, 1);
-        s = tide_memory(ctx->device);
-    }
+    if (ctx->generational && before - weight(ctx) < (before - ctx->pace_live) / 2) collect(L, 1);
     ctx->pacing = 0;
-    int64_t live = weight(&s);
-    ctx->pace_limit = 2 * live > PACE_FLOOR ? 2 * live : PACE_FLOOR;
+    set_pace(ctx, begun, thread_seconds());
 }
 
 #define LAZY_BYTES ((int64_t)1 << 20)
@@ -367,14 +379,13 @@ void tideL_pace(lua_State *L) {
 #define OLD_LUA_BYTES ((int64_t)64 << 10)
 #define OLD_TENSOR_BYTES ((int64_t)4 << 20)
 static void collect_old(lua_State *L, tide_ctx *ctx) {
-    int64_t lua = (int64_t)lua_gc(L, LUA_GCCOUNT) << 10,
-            tensors = tide_live_bytes(ctx->device) + tide_live_tensors() * HANDLE_COST;
+    int64_t lua = (int64_t)lua_gc(L, LUA_GCCOUNT) << 10, tensors = weight(ctx);
     if (lua <= ctx->old_lua + ctx->old_lua / 4 + OLD_LUA_BYTES &&
         tensors <= ctx->old_tensors + ctx->old_tensors / 2 + OLD_TENSOR_BYTES)
         return;
     collect(L, 1);
     ctx->old_lua = (int64_t)lua_gc(L, LUA_GCCOUNT) << 10;
-    ctx->old_tensors = tide_live_bytes(ctx->device) + tide_live_tensors() * HANDLE_COST;
+    ctx->old_tensors = weight(ctx);
 }
 
 /* core.step_end(lazy): one young collection at a boundary where a batch's tensors are dead. `lazy`
@@ -384,7 +395,7 @@ static int step_end(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
     if (!lua_gc(L, LUA_GCISRUNNING)) return 0;
     if (!ctx->generational) {
-        tideL_pace(L);
+        tideL_pace(L, ctx);
         return 0;
     }
     if (lua_toboolean(L, 1) && tide_live_bytes(ctx->device) < ctx->lazy_bytes + LAZY_BYTES &&
@@ -434,10 +445,7 @@ int luaopen_tide_core(lua_State *L) {
         lua_setfield(L, -2, "__gc");
         lua_setmetatable(L, -2);
         if (!(*box = tide_ctx_new())) return luaL_error(L, "tide: not enough memory");
-        (*box)->pace_limit = PACE_FLOOR;
-        const char *name = getenv("TIDE_DEVICE");
-        if (name && *name && !((*box)->device = tide_device_find(name)))
-            return luaL_error(L, "tide: TIDE_DEVICE: no device '%s' here (expected cpu)", name);
+        (*box)->pace_limit = (*box)->pace_step = PACE_LEAST;
         lua_rawsetp(L, LUA_REGISTRYINDEX, &ctx_key);
         lua_newtable(L);
         lua_pushcfunction(L, handle_gc);

@@ -65,7 +65,7 @@ const char *tideL_typename(lua_State *L, int i); /* "a tensor", "a table", "a st
 void tideL_name(tide_ctx *, const char *name);
 
 /* -- pacing of the collector -- */
-void tideL_pace(lua_State *L); /* before an op: collects if live bytes exceed the limit */
+void tideL_pace(lua_State *L, tide_ctx *); /* before an op: collects if there is much new */
 
 /* -- values (values.c): what Lua offers where an argument is due. All raise `where: name: ...`. --
  */

@@ -625,7 +625,7 @@ static int call(lua_State *L) {
         d.at[0] = lua_gettop(L);
         recast(L, cast, dtype);
     }
-    tideL_pace(L);
+    tideL_pace(L, ctx);
     tide_tensor *out[MAX_OUT];
     luaL_checkstack(L, MAX_OUT + 4, "tide");
     tideL_handle *h[MAX_OUT];

@@ -73,7 +73,7 @@ static int new_tensor(lua_State *L) {
                     "data are missing (expected a number, a nested table or a tensor)");
     creation c = options(L, 2, "tensor", NULL);
     tide_ctx *ctx = tideL_ctx(L);
-    tideL_pace(L);
+    tideL_pace(L, tideL_ctx(L));
     if (tideL_tohandle(L, 1)) {
         tideL_handle *h = tideL_new(L);
         tide_tensor *src = tideL_checktensor(L, 1, "tensor");
@@ -144,7 +144,7 @@ static int filled(lua_State *L) {
         tideL_literal(L, exact, a.dtype, -1, where);
         literal = lua_gettop(L);
     }
-    tideL_pace(L);
+    tideL_pace(L, tideL_ctx(L));
     tideL_handle *h = tideL_new(L);
     if (!c.device) c.device = like ? tide_device_of(tideL_checktensor(L, 1, where)) : ctx->device;
     tide_device *was = tide_default_device(ctx, c.device);
