@@ -55,6 +55,7 @@ static const tide_device_vt cpu_vt = {.alloc = cpu_alloc,
                                       .sync = cpu_sync,
                                       .info = cpu_info};
 static tide_device cpu = {.name = "cpu", .vt = &cpu_vt, .runs = &cpu, .lock = ATOMIC_FLAG_INIT};
+static _Atomic int ready; /* cpu_init has ended: another thread may be in it */
 
 static const struct {
     const char *name;
@@ -135,11 +136,12 @@ static void cpu_init(void) {
     cpu.engines[0] = &plain;
     set_engines(getenv("TIDE_ENGINE"));
     pthread_atfork(before_fork, after_fork, forked);
+    atomic_store_explicit(&ready, 1, memory_order_release);
 }
 
 tide_device *tide_cpu(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    if (!cpu.engines[0]) pthread_once(&once, cpu_init);
+    if (!atomic_load_explicit(&ready, memory_order_acquire)) pthread_once(&once, cpu_init);
     return &cpu;
 }
 
