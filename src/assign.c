@@ -35,6 +35,17 @@ tide_status tide_may_write(tide_ctx *ctx, const tide_tensor *t, const char *what
     return TIDE_OK;
 }
 
+/* What is recorded leads its gradient back to v: that must be where t is. */
+static tide_status check_giver(tide_ctx *ctx, const tide_tensor *t, const tide_tensor *v,
+                               const char *what) {
+    tide_device *dev = tide_device_of(v);
+    if (!dev || dev == tide_device_of(t)) return TIDE_OK;
+    return tide_fail(ctx, TIDE_EDEVICE,
+                     "%s: the value carries a gradient and is on device %s (expected %s); no "
+                     "gradient passes from one device to another, detach() it first",
+                     what, tide_device_name(dev), tide_device_name(tide_device_of(t)));
+}
+
 /* A view has no node of its own to take: its tensor would show the numbers without the gradient. */
 static tide_status check_taker(tide_ctx *ctx, const tide_tensor *t, const char *what) {
     if (!t->is_view) return TIDE_OK;
@@ -91,7 +102,10 @@ tide_status tide_assign(tide_ctx *ctx, tide_tensor *t, tide_tensor *v, const cha
         return tide_copy_into(ctx, t, v);
     tide_tensor *value = NULL;
     tide_status st = TIDE_OK;
-    if (tide_needs_grad(v)) TIDE_TRY(check_taker(ctx, t, what));
+    if (tide_needs_grad(v)) {
+        TIDE_TRY(check_taker(ctx, t, what));
+        TIDE_TRY(check_giver(ctx, t, v, what));
+    }
     if (v->node && v->dtype == t->dtype && same_shape(t, v)) {
         value = tide_retain(v);
     } else {
@@ -121,7 +135,10 @@ tide_status tide_assign_part(tide_ctx *ctx, tide_tensor *t, const tide_index__at
     tide_tensor *view = NULL, *value = NULL;
     TIDE_TRY(tide_may_write(ctx, t, what));
     const int record = ctx->grad_mode && tide_is_float(t->dtype) && (t->node || tide_needs_grad(v));
-    if (record && tide_needs_grad(v)) TIDE_TRY(check_taker(ctx, t, what));
+    if (record && tide_needs_grad(v)) {
+        TIDE_TRY(check_taker(ctx, t, what));
+        TIDE_TRY(check_giver(ctx, t, v, what));
+    }
     const int was = tide_grad_mode(ctx, 0);
     tide_status st = tide_apply(ctx, &tide_op_index_, part, 1, &t, &view);
     tide_grad_mode(ctx, was);
@@ -200,6 +217,12 @@ tide_status tide_set_grad(tide_ctx *ctx, tide_tensor *t, tide_tensor *g) {
             "grad: the gradient has another form than its tensor (expected %s %s, got %s %s)",
             tide_dtype_name(t->dtype), tide_shape_str(t->rank, t->shape, a, sizeof a),
             tide_dtype_name(g->dtype), tide_shape_str(g->rank, g->shape, b, sizeof b));
+    if (g && tide_device_of(g) != tide_device_of(t))
+        return tide_fail(ctx, TIDE_EDEVICE,
+                         "grad: the gradient is on another device than its tensor (expected %s, "
+                         "got %s); move it by to(\"%s\")",
+                         tide_device_name(tide_device_of(t)), tide_device_name(tide_device_of(g)),
+                         tide_device_name(tide_device_of(t)));
     /* without a gradient of its own: nothing can hold itself */
     if (g) TIDE_TRY(tide_detach(ctx, g, &plain));
     tide_release(t->grad);

@@ -176,7 +176,6 @@ void tide_draw(tide_ctx *, int64_t n, tide_rng *out); /* reserves counters for n
 
 /* tensor.c: results share or own storage */
 void tide_headers_free(tide_ctx *);
-tide_status tide_new_like(tide_ctx *, const tide_meta *, tide_tensor **out);
 tide_status tide_new_on(tide_ctx *, tide_device *, const tide_meta *, tide_tensor **out);
 tide_status tide_view(tide_ctx *, tide_tensor *base, int rank, const int64_t *shape,
                       const int64_t *stride, int64_t offset,

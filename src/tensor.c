@@ -64,10 +64,6 @@ static tide_status no_memory(tide_ctx *ctx, tide_device *dev, const tide_meta *m
                      (double)s.limit_bytes / 1e6);
 }
 
-tide_status tide_new_like(tide_ctx *ctx, const tide_meta *m, tide_tensor **out) {
-    return tide_new_on(ctx, ctx->device, m, out);
-}
-
 /* Over `data`, or over new memory where that is NULL. */
 static tide_status make(tide_ctx *ctx, tide_device *dev, const tide_meta *m, void *data,
                         tide_tensor **out) {
@@ -130,7 +126,7 @@ tide_status tide_new(tide_ctx *ctx, tide_dtype dtype, int rank, const int64_t *s
                          rank);
     tide_meta m = {.rank = (uint8_t)rank, .dtype = (uint8_t)dtype};
     for (int i = 0; i < rank; i++) m.shape[i] = shape[i];
-    return tide_new_like(ctx, &m, out);
+    return tide_new_on(ctx, ctx->device, &m, out);
 }
 
 static _Atomic int64_t kept_scalars; /* of all contexts: not live for anyone but them */
@@ -307,14 +303,16 @@ tide_status tide_copy_into(tide_ctx *ctx, tide_tensor *dst, tide_tensor *src) {
             "copy_: several elements of the tensor share one place in memory, as those "
             "of broadcast_to do; write into its copy()");
     int was = tide_grad_mode(ctx, 0);
-    tide_tensor *cast = tide_retain(src), *wide = NULL;
+    tide_tensor *here = NULL, *cast = NULL, *wide = NULL;
     tide_status st = TIDE_OK;
-    if (src->dtype != dst->dtype) {
-        tide_release(cast);
-        cast = NULL;
+    if (tide_device_of(src) && tide_device_of(src) != tide_device_of(dst)) {
+        st = tide_to(ctx, src, tide_device_of(dst), &here);
+        src = here;
+    }
+    if (st == TIDE_OK && src->dtype != dst->dtype)
         st =
             tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = dst->dtype}, 1, &src, &cast);
-    }
+    else if (st == TIDE_OK) cast = tide_retain(src);
     if (st == TIDE_OK) {
         tide_broadcast_to_attrs a = {.shape = {.n = dst->rank}};
         for (int i = 0; i < dst->rank; i++) a.shape.v[i] = dst->shape[i];
@@ -334,6 +332,7 @@ tide_status tide_copy_into(tide_ctx *ctx, tide_tensor *dst, tide_tensor *src) {
     }
     tide_release(wide);
     tide_release(cast);
+    tide_release(here);
     tide_grad_mode(ctx, was);
     return st;
 }

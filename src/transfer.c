@@ -102,7 +102,7 @@ tide_status tide_to(tide_ctx *ctx, tide_tensor *t, tide_device *dev, tide_tensor
     TIDE_TRY(tide_contiguous(ctx, t, &flat));
     const tide_meta m = tide_meta_of(t);
     tide_status st = tide_new_on(ctx, dev, &m, out);
-    if (st == TIDE_OK && from == tide_cpu()) st = tide_write(ctx, *out, place(flat, 0));
+    if (st == TIDE_OK && from == tide_cpu()) st = tide_write(ctx, *out, tide_host_view(flat));
     else if (st == TIDE_OK && dev == tide_cpu()) st = tide_read(ctx, flat, place(*out, 0));
     else if (st == TIDE_OK) { /* by way of the host */ tide_tensor *host = NULL;
         st = tide_to(ctx, flat, tide_cpu(), &host);

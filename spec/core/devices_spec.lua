@@ -55,6 +55,72 @@ describe("A device", function()
     assert.truthy(tostring(message):find("no device 'moon' here", 1, true), tostring(message))
   end)
 
+  it("has what stands as plain data beside its tensors", function()
+    local x = tide.tensor({ 1, 2 }, { device = "test", dtype = "int32" })
+    assert.same({ 2, 3 }, (x + 1):tolist())
+    assert.same({ 2, 4 }, (x + { 1, 2 }):tolist())
+    assert.same({ 3, 5 }, (x:cast "float32" + { 2, 3 }):tolist())
+    assert.same({ 1.5, 2.5 }, (x:cast "float16" + 0.5):tolist())
+    assert.same({ 0, 7 }, tide.ops.where(x:greater(1), 7, 0):tolist())
+    assert.same({ 1, 2, 3, 4 }, tide.ops.concatenate({ x:cast "float32", { 3, 4 } }):tolist())
+    assert.equal(5, tide.ops.max(x:cast "float32", { initial = 5 }):item())
+    local w = tide.ones({ 2 }, { device = "test" })
+    assert.same({ 4, 5 }, w:add_({ 3, 4 }):tolist())
+  end)
+
+  it("takes values from another by counted copies", function()
+    local x = tide.ones({ 2 }, { device = "test" })
+    local into, out = counts()
+    x:copy_(tide.tensor { 3, 4 })
+    local into1, out1 = counts()
+    assert.same({ 1, 0 }, { into1 - into, out1 - out })
+    local c = tide.zeros { 2 }
+    c:copy_(x)
+    local into2, out2 = counts()
+    assert.same({ 0, 1 }, { into2 - into1, out2 - out1 })
+    assert.same({ 3, 4 }, c:tolist())
+  end)
+
+  it("takes no gradient from another", function()
+    local x = tide.ones({ 2 }, { device = "test", requires_grad = true })
+    local far = tide.tensor({ 1, 1 }, { requires_grad = true })
+    local y = x * 1
+    for what, f in pairs {
+      ["copy_"] = function()
+        y:copy_(far * 2)
+      end,
+      ["newindex"] = function()
+        y[1] = far[1]
+      end,
+      ["grad"] = function()
+        x.grad = tide.ones { 2 }
+      end,
+    } do
+      local ok, message = pcall(f)
+      assert.is_false(ok, what)
+      assert.truthy(tostring(message):find("device", 1, true), tostring(message))
+    end
+    assert.is_nil(x.grad)
+  end)
+
+  it("gets a table with the rows that lag behind brought up to date", function()
+    local shape = { 2000, 64 } -- large enough for rows to lag
+    local function trained()
+      local w = tide.ones(shape, { requires_grad = true })
+      local m, v = tide.zeros(shape), tide.zeros(shape)
+      local touched = tide.zeros({ shape[1] }, { dtype = "uint8" })
+      for step = 1, 4 do
+        local rows = tide.ops.embedding(w, tide.tensor({ step, step + 1 }, { dtype = "int64" }))
+        local g = tide.grad((rows * rows):sum(), { w }, { sparse = true })
+        local now = { learning_rate = 0.1, step = step }
+        core.ops.adam_step_({ w }, g, { m }, { v }, { false }, { touched }, now)
+      end
+      return w:detach()
+    end
+    local here, there = trained():copy(), trained():to "test"
+    assert.same(here[{ { 1, 6 } }]:tolist(), there[{ { 1, 6 } }]:tolist())
+  end)
+
   it("is asked only where the host needs numbers", function()
     on_test(function()
       local x = tide.tensor { { 1, 2 }, { 3, 4 } }

@@ -158,7 +158,7 @@ static int hdf5_read(lua_State *L) {
         what = lua_tostring(L, 2);
         tideL_try(L, ctx, tide_zip_unpack(ctx, z, at, max, fd));
     }
-    tideL_pace(L, tideL_ctx(L));
+    tideL_pace(L, ctx);
     tideL_box *b = tideL_newbox(L, free_h5);
     tide_h5 *h = NULL;
     tideL_try(L, ctx, tide_h5_read(ctx, what, *fd, with_data, max, &h));

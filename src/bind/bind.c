@@ -222,13 +222,15 @@ tide_tensor *tideL_pinhost(lua_State *L, int i, const char *where) {
     return h->t;
 }
 
-void tideL_send(lua_State *L, tideL_handle *h) {
+void tideL_send_to(lua_State *L, tideL_handle *h, tide_device *dev) {
     tide_tensor *t = h->t, *there = NULL;
-    if (tide_device_of(t) == t->ctx->device) return;
-    tideL_try(L, t->ctx, tide_to(t->ctx, t, t->ctx->device, &there));
+    if (tide_device_of(t) == dev) return;
+    tideL_try(L, t->ctx, tide_to(t->ctx, t, dev, &there));
     h->t = there;
     tide_release(t);
 }
+
+void tideL_send(lua_State *L, tideL_handle *h) { tideL_send_to(L, h, h->t->ctx->device); }
 
 tide_device *tideL_todevice(lua_State *L, int i, const char *where) {
     const char *name = lua_type(L, i) == LUA_TSTRING ? lua_tostring(L, i) : NULL;
@@ -242,7 +244,7 @@ tide_device *tideL_todevice(lua_State *L, int i, const char *where) {
 tide_tensor *tideL_pinvalue(lua_State *L, int i, int like, const char *where) {
     i = lua_absindex(L, i);
     if (!tideL_tohandle(L, i)) {
-        tideL_literal(L, i, -1, like, where);
+        tideL_literal(L, i, -1, like, NULL, where);
         i = lua_gettop(L);
     }
     return tideL_pin(L, i, where);
@@ -427,6 +429,7 @@ static int ctx_gc(lua_State *L) {
         *box = NULL;
         ctx->free_ref = NULL; /* tensors that outlive the state must not reach into it */
         ctx->call_hook = NULL;
+        ctx->call_ready = NULL;
         ctx->call_custom = NULL;
         ctx->where = NULL;
         ctx->running = NULL;

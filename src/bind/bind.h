@@ -40,6 +40,7 @@ tideL_handle *tideL_newpin(lua_State *L);       /* an empty handle of the functi
 /* Likewise, contiguous on the CPU: what the host reads. */
 tide_tensor *tideL_pinhost(lua_State *L, int i, const char *where);
 void tideL_send(lua_State *L, tideL_handle *h); /* to the device where new tensors are */
+void tideL_send_to(lua_State *L, tideL_handle *h, tide_device *);
 tide_device *tideL_todevice(lua_State *L, int i, const char *where); /* by its name */
 void tideL_push_item(lua_State *L, const tide_tensor *t, int64_t flat);
 
@@ -82,9 +83,10 @@ int64_t tideL_toaxis(lua_State *L, int i, const char *where,
 /* Numbers, booleans, nested tables of them: a new tensor on top of the stack (a handle), returned
  * borrowed. dtype < 0: float32 for numbers, bool for booleans; TIDE_WHOLE_LITERAL: lists of numbers
  * have the integer dtype of their partner, else int32. `like` gives weak scalars the dtype of their
- * partner, -1: none. */
+ * partner, -1: none. Device NULL: where new tensors are made. */
 enum { TIDE_WHOLE_LITERAL = -2 };
-tide_tensor *tideL_literal(lua_State *L, int i, int dtype, int like, const char *where);
+tide_tensor *tideL_literal(lua_State *L, int i, int dtype, int like, tide_device *,
+                           const char *where);
 void tideL_pushshape(lua_State *L, const tide_tensor *t); /* a tide list of integers */
 
 /* -- boxes (io.c): userdata that own one C object; made empty, filled by setting `p` -- */

@@ -203,7 +203,7 @@ static int resize(lua_State *L) {
         return tideL_error(L, "resize", "cannot make pictures of %lld x %lld", (long long)h,
                            (long long)w);
     tide_ctx *ctx = x->ctx;
-    tideL_pace(L, tideL_ctx(L));
+    tideL_pace(L, ctx);
     tideL_handle *y = tideL_new(L);
     tideL_try(L, ctx,
               tide_new_host(ctx, TIDE_F32, 4, (int64_t[]){x->shape[0], h, w, x->shape[3]}, &y->t));
@@ -368,7 +368,7 @@ static int transform(lua_State *L) {
                         .flip_vertical = flag(L, 2, "flip_vertical")};
     t.has_channel_shift = !isnan(t.channel_shift), t.has_brightness = !isnan(t.brightness);
     tide_ctx *ctx = x->ctx;
-    tideL_pace(L, tideL_ctx(L));
+    tideL_pace(L, ctx);
     tideL_handle *y = tideL_new(L);
     tideL_try(L, ctx, tide_new_host(ctx, TIDE_F32, 3, x->shape, &y->t));
     tide_status st = tide_transform_apply(&a, &t, tide_host_view(x), x->shape[0], x->shape[1],
@@ -548,7 +548,7 @@ static int loader_submit(lua_State *L) {
     uint64_t seed = (uint64_t)luaL_checkinteger(L, 3), epoch = (uint64_t)luaL_checkinteger(L, 4);
     int64_t n = (int64_t)lua_rawlen(L, 2);
     tide_ctx *ctx = tideL_ctx(L);
-    tideL_pace(L, tideL_ctx(L));
+    tideL_pace(L, ctx);
     int64_t *index = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *index, 0);
     uint64_t *seeds = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *seeds, 0);
     batch_handle *k = lua_newuserdatauv(L, sizeof *k, 0);

@@ -442,7 +442,7 @@ static int st_read(lua_State *L) {
     if (i < 1 || i > tide_st_count(f))
         return tideL_error(L, "safetensors_read", "no tensor %lld", (long long)i);
     tide_ctx *ctx = tideL_ctx(L);
-    tideL_pace(L, tideL_ctx(L));
+    tideL_pace(L, ctx);
     tideL_handle *h = tideL_new(L);
     tideL_try(L, ctx, tide_st_read(ctx, f, i - 1, &h->t));
     tideL_send(L, h);

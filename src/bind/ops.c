@@ -396,6 +396,22 @@ static int find_symbolic(lua_State *L, int nargs) {
     return 0;
 }
 
+/* Where literals belong: beside the first tensor of the call. NULL: there is none. */
+static tide_device *device_beside(const decoding *d) {
+    for (int k = 0; k < d->b->op->nin; k++)
+        if (d->in[k] && tide_device_of(d->in[k])) return tide_device_of(d->in[k]);
+    tide_device *dev = NULL;
+    for (int k = 0; k < d->b->op->lists && !dev; k++)
+        for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(d->L, d->list[k]); i <= n && !dev;
+             i++) {
+            lua_rawgeti(d->L, d->list[k], i);
+            const tideL_handle *h = tideL_tohandle(d->L, -1);
+            if (h && h->t) dev = tide_device_of(h->t);
+            lua_pop(d->L, 1);
+        }
+    return dev;
+}
+
 /* Literals become tensors, one number may come from the context's cache. What is missing is
  * refused. */
 static void finish_inputs(decoding *d) {
@@ -435,8 +451,9 @@ static void finish_inputs(decoding *d) {
                 d->number_dtype = like;
             } else {
                 const int dtype = op->flags & TIDE_BITS ? TIDE_WHOLE_LITERAL : -1;
-                if (op->whole >> k & 1) d->in[k] = tideL_literal(L, at, TIDE_I64, -1, op->name);
-                else d->in[k] = tideL_literal(L, at, dtype, like, op->name);
+                const int whole = op->whole >> k & 1;
+                d->in[k] = tideL_literal(L, at, whole ? TIDE_I64 : dtype, whole ? -1 : like,
+                                         device_beside(d), op->name);
                 d->at[k] = lua_gettop(L);
             }
         } else if (!d->in[k] && a->need != OPTIONAL) {
@@ -475,7 +492,7 @@ static tide_tensor **make_lists(decoding *d, int *nin, int **at) {
             *where = 0;
             if (type == LUA_TNUMBER || type == LUA_TTABLE ||
                 (type == LUA_TBOOLEAN && lua_toboolean(L, -1))) {
-                tideL_literal(L, lua_gettop(L), -1, -1, op->name);
+                tideL_literal(L, lua_gettop(L), -1, -1, device_beside(d), op->name);
                 lua_remove(L, -2);
                 *where = lua_gettop(L);
             } else {
@@ -554,7 +571,10 @@ static void meet_initial(lua_State *L, tideL_handle *h, double initial, int larg
     tide_ctx *ctx = pair[0]->ctx;
     const tide_fill__attrs a = {.value = initial, .dtype = pair[0]->dtype};
     tideL_handle *second = tideL_newpin(L);
-    tideL_try(L, ctx, tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, &second->t));
+    tide_device *was = tide_default_device(ctx, tide_device_of(h->t));
+    const tide_status st = tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, &second->t);
+    tide_default_device(ctx, was);
+    tideL_try(L, ctx, st);
     pair[1] = second->t;
     const tide_op *op = largest ? &tide_op_maximum : &tide_op_minimum;
     tideL_try(L, ctx, tide_apply(ctx, op, &(uint64_t){0}, 2, pair, &y));

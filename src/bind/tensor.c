@@ -73,7 +73,7 @@ static int new_tensor(lua_State *L) {
                     "data are missing (expected a number, a nested table or a tensor)");
     creation c = options(L, 2, "tensor", NULL);
     tide_ctx *ctx = tideL_ctx(L);
-    tideL_pace(L, tideL_ctx(L));
+    tideL_pace(L, ctx);
     if (tideL_tohandle(L, 1)) {
         tideL_handle *h = tideL_new(L);
         tide_tensor *src = tideL_checktensor(L, 1, "tensor");
@@ -91,7 +91,7 @@ static int new_tensor(lua_State *L) {
                     tideL_typename(L, 1));
     if (type == LUA_TTABLE && lua_rawlen(L, 1) == 0 && tideL_has_string_key(L, 1))
         tideL_error(L, "tensor", "the first argument must be the data; options come after it");
-    tideL_literal(L, 1, c.dtype, -1, "tensor");
+    tideL_literal(L, 1, c.dtype, -1, NULL, "tensor");
     return finish(L, tideL_tohandle(L, -1), c, "tensor");
 }
 
@@ -141,10 +141,10 @@ static int filled(lua_State *L) {
     const int64_t n = exact ? lua_tointeger(L, exact) : 0, most = (int64_t)1 << 53;
     int literal = 0;
     if (exact && !tide_is_float(a.dtype)) { /* refuses what the dtype cannot hold */
-        tideL_literal(L, exact, a.dtype, -1, where);
+        tideL_literal(L, exact, a.dtype, -1, NULL, where);
         literal = lua_gettop(L);
     }
-    tideL_pace(L, tideL_ctx(L));
+    tideL_pace(L, ctx);
     tideL_handle *h = tideL_new(L);
     if (!c.device) c.device = like ? tide_device_of(tideL_checktensor(L, 1, where)) : ctx->device;
     tide_device *was = tide_default_device(ctx, c.device);

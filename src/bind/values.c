@@ -253,7 +253,8 @@ static int64_t fill(lua_State *L, int i, const tide_tensor *t, void *p, int axis
     return at;
 }
 
-tide_tensor *tideL_literal(lua_State *L, int i, int dtype, int like, const char *where) {
+tide_tensor *tideL_literal(lua_State *L, int i, int dtype, int like, tide_device *dev,
+                           const char *where) {
     i = lua_absindex(L, i);
     tide_ctx *ctx = tideL_ctx(L);
     form f = {.where = where};
@@ -294,7 +295,7 @@ tide_tensor *tideL_literal(lua_State *L, int i, int dtype, int like, const char 
         tide_release(h->t);
         h->t = half;
     }
-    tideL_send(L, h);
+    tideL_send_to(L, h, dev ? dev : ctx->device);
     return h->t;
 }
 
