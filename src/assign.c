@@ -5,12 +5,6 @@
  * its memory that were made before are told from those made after by the storage's `taken`. */
 #include "tape.h"
 
-static int same_shape(const tide_tensor *a, const tide_tensor *b) {
-    int same = a->rank == b->rank;
-    for (int i = 0; i < a->rank && same; i++) same = a->shape[i] == b->shape[i];
-    return same;
-}
-
 tide_status tide_old_view(tide_ctx *ctx, const char *what) {
     return tide_fail(ctx, TIDE_EGRAD,
                      "%s: a view that was made before its tensor took over a value with a gradient "
@@ -106,7 +100,7 @@ tide_status tide_assign(tide_ctx *ctx, tide_tensor *t, tide_tensor *v, const cha
         TIDE_TRY(check_taker(ctx, t, what));
         TIDE_TRY(check_giver(ctx, t, v, what));
     }
-    if (v->node && v->dtype == t->dtype && same_shape(t, v)) {
+    if (v->node && v->dtype == t->dtype && tide_same_shape(t, v)) {
         value = tide_retain(v);
     } else {
         tide_ints shape = {.n = t->rank};
@@ -148,7 +142,7 @@ tide_status tide_assign_part(tide_ctx *ctx, tide_tensor *t, const tide_index__at
         tide_release(view);
         return st;
     }
-    if (v->dtype == t->dtype && same_shape(view, v)) {
+    if (v->dtype == t->dtype && tide_same_shape(view, v)) {
         value = tide_retain(v);
     } else {
         tide_ints shape = {.n = view->rank};
@@ -211,7 +205,8 @@ tide_status tide_add_part(tide_ctx *ctx, tide_tensor *t, const tide_index__attrs
 tide_status tide_set_grad(tide_ctx *ctx, tide_tensor *t, tide_tensor *g) {
     tide_tensor *plain = NULL;
     char a[160], b[160];
-    if (g && !(g->dtype == t->dtype && same_shape(g, t))) /* backward adds into it as it stands */
+    if (g &&
+        !(g->dtype == t->dtype && tide_same_shape(g, t))) /* backward adds into it as it stands */
         return tide_fail(
             ctx, TIDE_EARG,
             "grad: the gradient has another form than its tensor (expected %s %s, got %s %s)",

@@ -420,9 +420,7 @@ int tide_t_needs(tide_tape *t, int i) {
 void tide_t_give(tide_tape *t, int i, tide_tensor *g) {
     if (t->status != TIDE_OK || !g || !tide_t_needs(t, i)) return;
     const tide_meta *m = &t->node->in_meta[i];
-    int same = m->rank == g->rank && m->dtype == g->dtype;
-    for (int k = 0; k < m->rank && same; k++) same = m->shape[k] == g->shape[k];
-    if (!same) {
+    if (m->dtype != g->dtype || !tide_has_shape(g, m->rank, m->shape)) {
         char a[160], b[160];
         t->status =
             tide_fail(t->ctx, TIDE_EGRAD,

@@ -50,9 +50,7 @@ static tide_status widen_weight(tide_ctx *ctx, tide_tensor *x, tide_tensor **out
     const tide_tensor *w = s->wide;
     const int keeps = !tide_is_number(x) && !(ctx->grad_mode && tide_needs_grad(x)) && !x->offset &&
         tide_is_contiguous(x);
-    int same = w && keeps && s->wide_of == s->version && w->rank == x->rank;
-    for (int i = 0; i < x->rank && same; i++) same = w->shape[i] == x->shape[i];
-    if (same) {
+    if (w && keeps && s->wide_of == s->version && tide_same_shape(w, x)) {
         *out = tide_retain(s->wide);
         return TIDE_OK;
     }

@@ -180,6 +180,14 @@ tide_status tide_broadcast(tide_call *, int n, tide_tensor **in, tide_meta *out)
  * beside one of length 0: no product of extents overflows. */
 tide_status tide_numel_of(tide_call *, int rank, const int64_t *shape, int64_t *out);
 const char *tide_shape_str(int rank, const int64_t *shape, char *buf, size_t n); /* "[32, 784]" */
+static inline int tide_has_shape(const tide_tensor *t, int rank, const int64_t *shape) {
+    int same = t->rank == rank;
+    for (int i = 0; i < rank && same; i++) same = t->shape[i] == shape[i];
+    return same;
+}
+static inline int tide_same_shape(const tide_tensor *a, const tide_tensor *b) {
+    return tide_has_shape(a, b->rank, b->shape);
+}
 /* The shape of a tensor as text, made where a message needs it; lives until the enclosing block
  * ends. */
 #define TIDE_SHAPE_OF(t) tide_shape_str((t)->rank, (t)->shape, (char[160]){0}, 160)

@@ -89,10 +89,8 @@ static tide_node *pop(tide_walk *w) {
 
 static tide_status same_form(tide_ctx *ctx, const tide_tensor *want, const tide_tensor *got,
                              tide_status st, const char *what) {
-    int same = got->rank == want->rank && got->dtype == want->dtype;
-    for (int i = 0; i < want->rank && same; i++) same = got->shape[i] == want->shape[i];
     char a[160], b[160];
-    if (same) return TIDE_OK;
+    if (got->dtype == want->dtype && tide_same_shape(got, want)) return TIDE_OK;
     return tide_fail(
         ctx, st, "backward: %s (expected %s %s, got %s %s)", what, tide_dtype_name(want->dtype),
         tide_shape_str(want->rank, want->shape, a, sizeof a), tide_dtype_name(got->dtype),

@@ -236,3 +236,16 @@ describe("a size that no machine holds", function()
     expect.close(g[{ 1, {}, {}, 1 }], { row, row, row, { 0, 0, 0, 0 } })
   end)
 end)
+
+describe("max and min with an initial value that is NaN", function()
+  it("are NaN, of nothing too; integers refuse it", function()
+    for _, choose in ipairs { ops.max, ops.min } do
+      for _, x in ipairs { tide.tensor { 1, 2 }, tide.zeros { 0 } } do
+        local y = choose(x, { initial = 0 / 0 }):item()
+        assert.is_true(y ~= y)
+      end
+    end
+    assert.matches("max: initial is NaN, which no int32 is",
+      message(ops.max, typed({ 1, 2 }, "int32"), { initial = 0 / 0 }))
+  end)
+end)

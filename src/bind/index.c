@@ -310,9 +310,7 @@ int tideL_inplace(lua_State *L) {
     lua_call(L, n, 1);
     tide_tensor *y = tideL_pinvalue(L, -1, t->dtype, where);
     char a[160], b[160];
-    int same = y->rank == t->rank;
-    for (int i = 0; i < t->rank && same; i++) same = y->shape[i] == t->shape[i];
-    if (!same)
+    if (!tide_same_shape(y, t))
         tideL_error(L, where, "the result does not fit (expected %s, got %s)",
                     tide_shape_str(t->rank, t->shape, a, sizeof a),
                     tide_shape_str(y->rank, y->shape, b, sizeof b));

@@ -570,6 +570,9 @@ static void meet_initial(lua_State *L, tideL_handle *h, double initial, int larg
     tide_tensor *pair[2] = {h->t}, *y = NULL;
     tide_ctx *ctx = pair[0]->ctx;
     const tide_fill__attrs a = {.value = initial, .dtype = pair[0]->dtype};
+    if (isnan(initial) && !tide_is_float(a.dtype))
+        tideL_error(L, largest ? "max" : "min", "initial is NaN, which no %s is",
+                    tide_dtype_name(a.dtype));
     tideL_handle *second = tideL_newpin(L);
     tide_device *was = tide_default_device(ctx, tide_device_of(h->t));
     const tide_status st = tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, &second->t);
@@ -662,7 +665,7 @@ static int call(lua_State *L) {
     if (dtype >= 0) recast(L, h[0], dtype);
     if (b->initial >= 0) {
         const double initial = *(double *)(attrs + b->initial);
-        if (!isnan(initial)) meet_initial(L, h[0], initial, op == &tide_op_max);
+        if (tide_given(initial)) meet_initial(L, h[0], initial, op == &tide_op_max);
         lua_settop(L, top);
     }
     for (int i = 0; i < op->nout; i++) out[i] = h[i]->t;

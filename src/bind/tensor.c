@@ -301,9 +301,7 @@ static int copy_(lua_State *L) {
 static int assign(lua_State *L) {
     tide_tensor *t = tideL_pin(L, 1, "assign"), *src = tideL_pinvalue(L, 2, t->dtype, "assign");
     char a[160], b[160];
-    int same = src->rank == t->rank;
-    for (int i = 0; i < t->rank && same; i++) same = src->shape[i] == t->shape[i];
-    if (!same)
+    if (!tide_same_shape(src, t))
         tideL_error(L, "assign",
                     "the value has another shape than the variable (expected %s, got %s)",
                     tide_shape_str(t->rank, t->shape, a, sizeof a),

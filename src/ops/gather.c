@@ -166,9 +166,7 @@ static tide_status indexed(tide_call *c, const tide_tensor *ix, const char *of, 
 static tide_status fits_values(tide_call *c, const tide_tensor *v, const char *name,
                                const tide_ints *want) {
     char s[160], r[160];
-    int fits = v->rank == want->n;
-    for (int i = 0; i < v->rank && fits; i++) fits = v->shape[i] == want->v[i];
-    if (fits) return TIDE_OK;
+    if (tide_has_shape(v, (int)want->n, want->v)) return TIDE_OK;
     return tide_op_fail(c, TIDE_ESHAPE, "%s has the wrong shape (expected %s, got %s)", name,
                         tide_shape_str((int)want->n, want->v, s, sizeof s),
                         tide_shape_str(v->rank, v->shape, r, sizeof r));

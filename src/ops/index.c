@@ -78,9 +78,7 @@ static tide_status index_put_infer(tide_call *c) {
     char x[160], v[160];
     TIDE_TRY(part_of(c, &a->start, &a->size, &a->step, a->drop, &part, stride, &offset));
     const tide_tensor *w = c->in[1];
-    int same = w->rank == part.rank;
-    for (int i = 0; i < part.rank && same; i++) same = w->shape[i] == part.shape[i];
-    if (!same)
+    if (!tide_has_shape(w, part.rank, part.shape))
         return tide_op_fail(c, TIDE_ESHAPE, "the value does not fit the part (expected %s, got %s)",
                             tide_shape_str(part.rank, part.shape, x, sizeof x),
                             tide_shape_str(w->rank, w->shape, v, sizeof v));

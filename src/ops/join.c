@@ -25,9 +25,7 @@ static tide_status stack_infer(tide_call *c) {
     const tide_tensor *x = c->in[0];
     for (int k = 1; k < c->nin; k++) {
         const tide_tensor *y = c->in[k];
-        int fits = y->rank == x->rank;
-        for (int i = 0; i < x->rank && fits; i++) fits = x->shape[i] == y->shape[i];
-        if (!fits)
+        if (!tide_same_shape(x, y))
             return tide_op_fail(c, TIDE_ESHAPE,
                                 "tensor %d has another shape than the first (expected %s, got %s)",
                                 k + 1, tide_shape_str(x->rank, x->shape, first, sizeof first),

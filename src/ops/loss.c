@@ -12,27 +12,20 @@ static tide_meta without_axis(const tide_tensor *x, int64_t axis) {
     return m;
 }
 
-static int shape_is(const tide_tensor *x, const tide_meta *m) {
-    int same = x->rank == m->rank;
-    for (int i = 0; i < x->rank && same; i++) same = x->shape[i] == m->shape[i];
-    return same;
-}
-
 /* Labels: one per example, of any dtype but half. */
 static tide_status labels_fit(tide_call *c, const tide_tensor *labels, const char *name,
                               const tide_meta *m) {
     char want[160], got[160];
-    if (!shape_is(labels, m))
+    if (!tide_has_shape(labels, m->rank, m->shape))
         return tide_op_fail(c, TIDE_ESHAPE, "%s has one entry per example (expected %s, got %s)",
                             name, tide_shape_str(m->rank, m->shape, want, sizeof want),
                             tide_shape_str(labels->rank, labels->shape, got, sizeof got));
     return TIDE_OK;
 }
 
-static tide_status same_shape(tide_call *c, const tide_tensor *output, const tide_tensor *target) {
+static tide_status target_fits(tide_call *c, const tide_tensor *output, const tide_tensor *target) {
     char a[160], b[160];
-    const tide_meta m = tide_meta_of(output);
-    if (!shape_is(target, &m))
+    if (!tide_same_shape(target, output))
         return tide_op_fail(c, TIDE_ESHAPE,
                             "target and output differ in shape (expected %s, got %s)",
                             tide_shape_str(output->rank, output->shape, a, sizeof a),
@@ -164,7 +157,7 @@ TIDE_DESCRIBE(categorical_crossentropy, .compose = categorical_compose);
 static tide_status cross_infer(tide_call *c) { /* output, target */
     tide_cross_entropy__attrs *a = c->attrs;
     TIDE_TRY(tide_axis(c, &a->axis, c->in[0]->rank));
-    TIDE_TRY(same_shape(c, c->in[0], c->in[1]));
+    TIDE_TRY(target_fits(c, c->in[0], c->in[1]));
     c->meta[0] = c->meta[1] = without_axis(c->in[0], a->axis);
     return TIDE_OK;
 }
@@ -209,7 +202,7 @@ TIDE_DESCRIBE(cross_entropy_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TI
 /* -- binary -- */
 
 static tide_status binary_infer(tide_call *c) {
-    TIDE_TRY(same_shape(c, c->in[1], c->in[0]));
+    TIDE_TRY(target_fits(c, c->in[1], c->in[0]));
     return tide_infer_same(c);
 }
 
@@ -263,7 +256,7 @@ TIDE_DESCRIBE(binary_crossentropy_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNA
 
 static tide_status squared_infer(tide_call *c) {
     const tide_tensor *x = c->in[0];
-    TIDE_TRY(same_shape(c, x, c->in[1]));
+    TIDE_TRY(target_fits(c, x, c->in[1]));
     if (x->rank == 0) return tide_op_fail(c, TIDE_ESHAPE, "output needs an axis (got a scalar)");
     c->meta[0] = without_axis(x, x->rank - 1);
     return TIDE_OK;
@@ -368,7 +361,7 @@ static tide_status categorical_accuracy_infer(tide_call *c) {
     tide_categorical_accuracy__attrs *a = c->attrs;
     TIDE_TRY(tide_axis(c, &a->axis, c->in[0]->rank));
     c->meta[0] = without_axis(c->in[0], a->axis);
-    return same_shape(c, c->in[0], c->in[1]);
+    return target_fits(c, c->in[0], c->in[1]);
 }
 TIDE_DESCRIBE(categorical_accuracy_, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD | TIDE_PROMOTE,
               .infer = categorical_accuracy_infer);

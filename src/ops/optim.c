@@ -19,9 +19,7 @@ static const char *list_name(const tide_call *c, int k) {
 static tide_status like_first(tide_call *c, int k, int i, int written) {
     const tide_tensor *p = entry(c, 0, i), *x = entry(c, k, i);
     char a[160], b[160];
-    int same = x->rank == p->rank && x->dtype == p->dtype;
-    for (int j = 0; j < p->rank && same; j++) same = x->shape[j] == p->shape[j];
-    if (!same)
+    if (x->dtype != p->dtype || !tide_same_shape(x, p))
         return tide_op_fail(
             c, x->dtype != p->dtype ? TIDE_EDTYPE : TIDE_ESHAPE,
             "%s[%d] does not fit %s[%d] (expected %s %s, got %s %s)", list_name(c, k), i + 1,
@@ -130,9 +128,7 @@ static tide_status master_lists(tide_call *c, int params, int masters) {
                                 "params[%d] must be float16 or bfloat16 and masters[%d] float32 "
                                 "(got %s and %s)",
                                 i + 1, i + 1, tide_dtype_name(p->dtype), tide_dtype_name(m->dtype));
-        int same = p->rank == m->rank;
-        for (int j = 0; j < p->rank && same; j++) same = p->shape[j] == m->shape[j];
-        if (!same)
+        if (!tide_same_shape(p, m))
             return tide_op_fail(c, TIDE_ESHAPE, "masters[%d] does not fit params[%d]", i + 1,
                                 i + 1);
         if (!tide_is_contiguous(p) || !tide_is_contiguous(m))

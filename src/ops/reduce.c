@@ -47,8 +47,8 @@ static tide_status no_empty(tide_call *c, const tide_ints *axis) {
 REDUCED(sum, summed_dtype, )
 REDUCED(prod, summed_dtype, )
 REDUCED(mean, SAME, )
-REDUCED(max, SAME, if (isnan(a->initial)) TIDE_TRY(no_empty(c, &a->axis));)
-REDUCED(min, SAME, if (isnan(a->initial)) TIDE_TRY(no_empty(c, &a->axis));)
+REDUCED(max, SAME, if (!tide_given(a->initial)) TIDE_TRY(no_empty(c, &a->axis));)
+REDUCED(min, SAME, if (!tide_given(a->initial)) TIDE_TRY(no_empty(c, &a->axis));)
 
 /* -- gradients -- */
 
@@ -230,9 +230,8 @@ static tide_tensor *moved(tide_tape *t, tide_tensor *x, int64_t axis, int to_end
 static tide_status recur_infer(tide_call *c) {
     tide_recur__attrs *a = c->attrs;
     const tide_tensor *x = c->in[0], *b = c->in[1];
-    int same = x->rank == b->rank && x->dtype == b->dtype;
-    for (int i = 0; i < x->rank && same; i++) same = x->shape[i] == b->shape[i];
-    if (!same) return tide_op_fail(c, TIDE_ESHAPE, "a and b differ in shape or dtype");
+    if (x->dtype != b->dtype || !tide_same_shape(x, b))
+        return tide_op_fail(c, TIDE_ESHAPE, "a and b differ in shape or dtype");
     c->meta[0] = tide_meta_of(x);
     return tide_axis(c, &a->axis, x->rank);
 }
