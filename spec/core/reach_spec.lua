@@ -84,6 +84,13 @@ describe("private ops that can be reached", function()
     local ops, x = core.ops, tide.ones { 2, 3 }
     refused("sgd_step_: grads[1] does not fit params[1]", ops.sgd_step_, { x },
       { tide.ones { 3, 2 } }, { false }, { false }, { learning_rate = 0.1 })
+    local table_ = tide.ones({ 2, 3 }, { requires_grad = true })
+    local sparse = core.gradients(ops.embedding(table_, { 1 }):sum(), { table_ }, { sparse = true })
+    local none = { false } -- also where a gradient is missing
+    refused("adam_step_: m[1] is a sparse gradient", ops.adam_step_, { x }, none, sparse, { x },
+      none, none, { learning_rate = 1, step = 1 })
+    refused("sgd_step_: params[1] is a sparse gradient", ops.sgd_step_, sparse, none, none, none,
+      { learning_rate = 1 })
     local narrow = tide.ones({ 2, 3 }, { dtype = "float16" })
     refused("narrow_step_: masters[1] is missing", ops.narrow_step_, { narrow }, { false })
     refused("widen_step_: params[1] is missing", ops.widen_step_, { x }, { false })

@@ -53,6 +53,11 @@ static tide_status step_checks(tide_call *c, unsigned needed) {
     TIDE_TRY(first_list(c));
     for (int i = 0; i < c->nlist; i++) {
         const tide_tensor *p = entry(c, 0, i), *touched = entry(c, last, i);
+        for (int k = 0; k < c->op->lists; k++)
+            if (k != 1 && entry(c, k, i) && tide_is_sparse(entry(c, k, i)))
+                return tide_op_fail(c, TIDE_EARG,
+                                    "%s[%d] is a sparse gradient (expected a dense tensor)",
+                                    list_name(c, k), i + 1);
         TIDE_TRY(like_first(c, 0, i, 1));
         if (!entry(c, 1, i)) continue;
         TIDE_TRY(like_first(c, 1, i, 0));
