@@ -5,7 +5,7 @@
 #include "engines.h"
 
 const tide_host *tide_house;
-TIDE_THREAD_LOCAL int tide_may_stop;
+TIDE_THREAD_LOCAL _Atomic int *tide_left_out;
 const tide_kernel *tide_plain_table;
 const tide_half_loops *tide_half;
 

@@ -7,6 +7,7 @@
 #ifndef TIDE_HOST_H
 #define TIDE_HOST_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,9 +44,15 @@ static inline void *tide_scratch(tide_device *dev, size_t bytes) {
     return tide_house->scratch(dev, bytes);
 }
 static inline int tide_num_threads(void) { return tide_house->threads(); }
-/* May the call for which this thread works be left unfinished? `may_stop` of its tide_kcall, which
- * TIDE_PARALLEL_FOR hands on to the other threads. */
-extern TIDE_THREAD_LOCAL int tide_may_stop;
-static inline int tide_stopped(void) { return *tide_house->cancel && tide_may_stop; }
+/* Where the call for which this thread works notes that Ctrl-C left a part of it out; NULL where it
+ * must not be left unfinished (`may_stop` of its tide_kcall). TIDE_PARALLEL_FOR hands it on to the
+ * other threads. It is noted because another thread of the host may take Ctrl-C back before the
+ * call ends: what is half done would pass for a result. */
+extern TIDE_THREAD_LOCAL _Atomic int *tide_left_out;
+static inline int tide_stopped(void) {
+    if (!tide_left_out) return 0;
+    if (*tide_house->cancel) atomic_store_explicit(tide_left_out, 1, memory_order_relaxed);
+    return atomic_load_explicit(tide_left_out, memory_order_relaxed);
+}
 
 #endif

@@ -28,17 +28,17 @@ typedef struct tide_share {
  * compiled per level: none of these takes positions in memory from what an earlier loop computed.
  */
 #if defined REAL || defined TIDE_POLLED
-#define TIDE_GO_ON (tide_may_stop = may_stop_, !tide_stopped())
+#define TIDE_GO_ON (tide_left_out = left_out_, !tide_stopped())
 #else
-#define TIDE_GO_ON ((void)may_stop_, 1)
+#define TIDE_GO_ON (tide_left_out = left_out_, 1)
 #endif
 /* clang-format off */
 #define TIDE_REGION \
     _Pragma("omp parallel num_threads((int)(chunks_ < 1024 ? chunks_ : 1024)) if (chunks_ > 1)")
 #define TIDE_PARALLEL_FOR(n, grain) \
-    for (int may_stop_ = tide_may_stop, whole_ = 1; whole_; whole_ = 0) \
     for (int64_t n_ = (n), grain_ = (grain), chunks_ = n_ > 0 ? (n_ - 1) / grain_ + 1 : 0; \
-         chunks_ > 0; chunks_ = 0) \
+         chunks_ > 0;) \
+    for (_Atomic int *left_out_ = tide_left_out; chunks_ > 0; chunks_ = 0) \
         TIDE_REGION \
         for (tide_share *share_ = tide_house->share(); share_; share_ = NULL) \
             for (int64_t chunk; (chunk = tide_house->next(share_, chunks_)) >= 0;) \

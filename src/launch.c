@@ -8,6 +8,7 @@
 
 #include "device.h"
 #include "lag.h"
+#include "team.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -141,8 +142,11 @@ static void profile_add(tide_ctx *ctx, const tide_kcall *k, double t) {
 /* The engines in order, until one serves. */
 static tide_status serve(tide_ctx *ctx, tide_kcall *k) {
     const double t0 = ctx->profile ? seconds() : 0;
-    const int outer = tide_may_stop; /* a launch may stand inside another: rows that lag behind */
-    tide_may_stop = k->may_stop;
+    _Atomic int left_out = 0;
+    /* a launch may stand inside another: rows that lag behind */
+    _Atomic int *const outer = tide_left_out;
+    tide_left_out = k->may_stop ? &left_out : NULL;
+    const int threads = tide_team_fix();
     tide_status st = TIDE_DECLINE;
     const int mark = tide_scratch_mark();
     for (const tide_engine *const *e = k->dev->engines; *e && st == TIDE_DECLINE; e++) {
@@ -151,7 +155,8 @@ static tide_status serve(tide_ctx *ctx, tide_kcall *k) {
         tide_scratch_release(mark);
     }
     if (tide_stopped()) st = TIDE_EINTERRUPT;
-    tide_may_stop = outer;
+    tide_left_out = outer;
+    tide_team_unfix(threads);
     if (ctx->profile && st == TIDE_OK) profile_add(ctx, k, seconds() - t0);
     return st == TIDE_DECLINE ? TIDE_ENOKERNEL : st;
 }

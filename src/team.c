@@ -80,7 +80,8 @@ static struct {
 
 static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
 static _Thread_local tide_share *share;
-static _Thread_local int inside; /* of a region of several chunks */
+static _Thread_local int inside;    /* of a region of several chunks */
+static TIDE_THREAD_LOCAL int fixed; /* threads of the launch under way; 0: none is */
 
 static void sleep_on(_Atomic uint32_t *word, uint32_t value) {
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
@@ -294,7 +295,14 @@ int tide_team_size(void) {
     if (!team.size) set_size(size_at_first());
     return team.size;
 }
-int tide_team_threads(void) { return inside ? 1 : tide_team_size(); }
+int tide_team_threads(void) { return inside ? 1 : fixed ? fixed : tide_team_size(); }
+
+int tide_team_fix(void) {
+    const int before = fixed;
+    if (!fixed) fixed = tide_team_size();
+    return before;
+}
+void tide_team_unfix(int before) { fixed = before; }
 
 int tide_team_resize(int threads) {
     if (start(threads, 1) < threads) return 0;
@@ -302,7 +310,7 @@ int tide_team_resize(int threads) {
     return threads;
 }
 
-void tide_team_forked(void) { team.size = 1; }
+void tide_team_forked(void) { fixed = 0, team.size = 1; }
 
 int64_t tide_team_regions(void) { return team.regions; }
 
@@ -318,8 +326,11 @@ static void place(int threads) {
     if (t - team.placed < PLACE_NS || sched_getaffinity(0, sizeof set, &set) != 0) return;
     team.placed = t;
     CPU_CLR(core, &set);
-    if (!CPU_COUNT(&set)) return;
-    for (int i = 1; i < threads; i++) pthread_setaffinity_np(member[i].thread, sizeof set, &set);
+    /* not while another thread of the host starts or ends workers */
+    if (!CPU_COUNT(&set) || pthread_mutex_trylock(&starting) != 0) return;
+    for (int i = 1; i < threads && i < team.started; i++)
+        pthread_setaffinity_np(member[i].thread, sizeof set, &set);
+    pthread_mutex_unlock(&starting);
     team.core = core;
 }
 

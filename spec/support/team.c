@@ -1,6 +1,7 @@
 /* The thread team by itself, run by threads_spec.lua (there also under ThreadSanitizer): each chunk
  * of each region is computed exactly once, whoever is late, and a worker that stands still stops
  * nobody. Prints "ok", or what was wrong and exits with 1. */
+#define TIDE_POLLED
 #include <stdatomic.h>
 
 static _Atomic int held, waiting; /* workers stand still before they enter; how many do */
@@ -16,7 +17,8 @@ static void before_entry(void) {
 #include <sys/wait.h>
 
 static volatile int cancel;
-_Thread_local int tide_may_stop, tide_signals_held;
+TIDE_THREAD_LOCAL _Atomic int *tide_left_out;
+_Thread_local int tide_signals_held;
 static tide_host house = {.cancel = &cancel,
                           .threads = tide_team_threads,
                           .parallel = tide_team_parallel,
@@ -101,6 +103,40 @@ static int quotas_hold(void) {
     return system(command) == 0;
 }
 
+/* A call that left chunks out knows of it, though another thread has taken Ctrl-C back since. */
+static int left_out_is_known(void) {
+    _Atomic int left_out = 0, done = 0;
+    cancel = 1;
+    TIDE_PARALLEL_FOR (100, 1) done++;
+    CHECK(done == 100 && !tide_stopped());
+    tide_left_out = &left_out;
+    TIDE_PARALLEL_FOR (100, 1) done++;
+    cancel = 0;
+    CHECK(done == 100 && tide_stopped());
+    left_out = 0;
+    TIDE_PARALLEL_FOR (100, 1) done++;
+    CHECK(done == 200 && !tide_stopped());
+    tide_left_out = NULL;
+    return 1;
+}
+
+/* Work space is made for the threads there are when a launch begins, whoever sets more since. */
+static int launch_keeps_its_threads(void) {
+    tide_team_resize(2);
+    const int before = tide_team_fix();
+    const int threads = tide_num_threads();
+    _Atomic int bad = 0;
+    tide_team_resize(9);
+    for (int r = 0; r < 50; r++)
+        TIDE_PARALLEL_FOR (500, 1)
+            if (share_->slot >= threads) bad = 1;
+    CHECK(!bad && threads == 2 && tide_num_threads() == 2 && tide_team_size() == 9);
+    tide_team_unfix(before);
+    CHECK(tide_num_threads() == 9);
+    tide_team_resize(3);
+    return 1;
+}
+
 static void *second_caller(void *result) {
     *(int *)result = all_once(2000);
     return NULL;
@@ -135,6 +171,7 @@ int main(void) {
         }
         tide_team_resize(3);
     }
+    if (!left_out_is_known() || !launch_keeps_its_threads()) return 1;
     /* two callers */
     int results[3] = {0};
     pthread_t t[2];
