@@ -229,6 +229,20 @@ describe("a convolution in half precision", function()
 end)
 
 describe("conversions", function()
+  -- Just beside the middle of two halves, where float32 lies on it: as NumPy's float16(float64).
+  it("round doubles and whole numbers once", function()
+    local e = 2 ^ -40
+    local beside = { 1 + 2 ^ -11 + e, 1 + 3 * 2 ^ -11 - e, -1 - 2 ^ -11 - e, 2 ^ -25 * (1 + e) }
+    beside[5] = 65520 - 2 ^ -30
+    local x = tide.tensor(beside, { dtype = "float64" })
+    local want = { 1 + 2 ^ -10, 1 + 2 ^ -10, -1 - 2 ^ -10, 2 ^ -24, 65504 }
+    assert.same(want, x:cast("float16"):tolist())
+    x = tide.tensor({ 1 + 2 ^ -8 + e, 1 + 3 * 2 ^ -8 - e, 1 / 0, 1e300, 0 }, { dtype = "float64" })
+    assert.same({ 1 + 2 ^ -7, 1 + 2 ^ -7, 1 / 0, 1 / 0, 0 }, x:cast("bfloat16"):tolist())
+    x = tide.tensor({ 2 ^ 30 + 2 ^ 22 + 1, -2 ^ 30 - 2 ^ 22 - 1 }, { dtype = "int32" })
+    assert.same({ 2 ^ 30 + 2 ^ 23, -2 ^ 30 - 2 ^ 23 }, x:cast("bfloat16"):tolist())
+  end)
+
   it("have the same bits however long the run", function()
     for _, d in ipairs(halves) do
       local special = {

@@ -156,8 +156,17 @@ static inline int32_t whole_f32(float v) {
 #define WRAP_U8(v) (int64_t) whole((double)(v), INT64_MIN, INT64_MAX)
 #define TRUTH(v) ((v) != 0)
 #define SAME(v) (v)
-#define TO_F16(v) tide_to_f16((float)(v))
-#define TO_BF16(v) tide_to_bf16((float)(v))
+/* A double as a float from which a half is rounded as from the double itself: what does not fit
+ * ends in an odd bit, so that the second rounding sees no tie where there is none. */
+static inline float to_odd(double v) {
+    const float f = (float)v;
+    const uint32_t u = tide_float_bits(f);
+    if ((double)f == v || v != v || u & 1 || (u & 0x7fffffff) == 0x7f800000) return f;
+    return tide_bits_float((f < 0 ? -(double)f : f) < (v < 0 ? -v : v) ? u + 1 : u - 1);
+}
+#define NEAR(v) _Generic((v), float : (v), default : to_odd((double)(v)))
+#define TO_F16(v) tide_to_f16(NEAR(v))
+#define TO_BF16(v) tide_to_bf16(NEAR(v))
 
 #define FROM_FLOAT(S, READ, SAT32, WRAP8)          \
     switch (to) {                                  \
