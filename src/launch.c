@@ -108,6 +108,8 @@ static void explain(tide_ctx *ctx, const tide_step *s, const tide_kcall *k, tide
     else if (st == TIDE_EINDEX) bad_position(ctx, op, k);
     else if (st == TIDE_ENOMEM)
         tide_fail(ctx, st, "%s: not enough memory for work space", op->name);
+    else if (st == TIDE_EARG && op->refused && op->flags & TIDE_ELEMENTWISE)
+        tide_fail(ctx, st, "%s: %s", op->name, op->refused);
     else if (st == TIDE_EARG && op->refused)
         tide_fail(ctx, st, "%s: matrix %ld of %s %s", op->name, (long)k->bad.pos + 1,
                   op->args()[0].name, op->refused);

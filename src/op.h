@@ -91,8 +91,9 @@ struct tide_op {
     tide_status (*before)(tide_ctx *, const struct tide_step *);
     void (*after)(const struct tide_step *);
     const char *live;    /* optional: names of attributes that change from step to step */
-    const char *refused; /* optional: what a refused matrix is */
-    const char *zero;    /* optional: the remedy where a position is 0 */
+    const char *refused; /* optional: what a refused matrix is; of elementwise ops the whole text */
+    const char *for_bools; /* optional: the op that bools, which are refused, take instead */
+    const char *zero;      /* optional: the remedy where a position is 0 */
     double (*flops)(const tide_kcall *); /* optional: multiplications and additions of matrix
                                             products, for the profile */
 };

@@ -87,6 +87,31 @@ static inline int64_t int_lcm(int64_t a, int64_t b) {
 #define GT(a, b) ((a) > (b))
 #define GE(a, b) ((a) >= (b))
 
+/* -- what a call is refused for -- */
+static int always(const tide_kcall *c) {
+    (void)c;
+    return 1;
+}
+/* No exponent lies below 0. */
+static int whole_power(const tide_kcall *c) {
+    const tide_buf *b = &c->in[1];
+    const int64_t n = tide_buf_numel(b);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = 0, rest = i;
+        for (int k = b->rank - 1; k >= 0; k--)
+            at += rest % b->shape[k] * b->stride[k], rest /= b->shape[k];
+        if ((b->dtype == TIDE_I64 && ((const int64_t *)b->p)[at] < 0) ||
+            (b->dtype == TIDE_I32 && ((const int32_t *)b->p)[at] < 0) ||
+            (b->dtype == TIDE_I8 && ((const int8_t *)b->p)[at] < 0))
+            return 0;
+    }
+    return 1;
+}
+#define ALLOWED_power ~, whole_power
+#define ALLOWED_(a, b, ...) b
+#define ALLOWED__(...) ALLOWED_(__VA_ARGS__)
+#define ALLOWED(name) ALLOWED__(ALLOWED_##name, always, ~)
+
 /* -- loops -- */
 
 /* Operands are read through local pointers: a store of bytes could otherwise change `in` itself. */
@@ -109,6 +134,7 @@ static inline int64_t int_lcm(int64_t a, int64_t b) {
     tide_status fn(tide_kcall *c);                                     \
     tide_status fn(tide_kcall *c) {                                    \
         tide_loop loop = NULL;                                         \
+        if (!ALLOWED(name)(c)) return TIDE_EARG;                       \
         switch (c->in[0].dtype) { pick }                               \
         return loop ? tide_elementwise(c, loop, GRAIN) : TIDE_DECLINE; \
     }

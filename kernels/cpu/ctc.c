@@ -13,13 +13,14 @@ static inline double log_add(double a, double b) {
 }
 
 /* One sequence: T steps of C logits, L labels given as channels. alpha: T * (2 L + 1), beta: 2 * (2
- * L + 1), z: T. */
+ * L + 1), z: 2 T. */
 static REAL sequence(int64_t T, int64_t C, int64_t L, int64_t blank, const REAL *x,
                      const int64_t *label, double *alpha, double *beta, REAL *z, REAL *dx) {
     const int64_t S = 2 * L + 1;
-    rows_lse(C, 0, T, x, z);
+    const REAL *m = z + T;
+    rows_lse(C, 0, T, x, z + T, z);
 #define CHANNEL(s) ((s) % 2 ? label[(s) / 2] : blank)
-#define LOGP(t, s) ((double)(x[(t)*C + CHANNEL(s)] - z[t]))
+#define LOGP(t, s) ((double)((x[(t)*C + CHANNEL(s)] - m[t]) - z[t]))
 #define SKIPS(s) \
     ((s) % 2 && (s) > 1 && label[(s) / 2] != label[(s) / 2 - 1]) /* from s - 2, over the blank */
     for (int64_t i = 0; i < T * S; i++) alpha[i] = -INFINITY;
@@ -42,7 +43,7 @@ static REAL sequence(int64_t T, int64_t C, int64_t L, int64_t blank, const REAL 
         return total != total ? (REAL)NAN : (REAL)INFINITY;
     }
     for (int64_t t = 0; t < T; t++)
-        for (int64_t k = 0; k < C; k++) dx[t * C + k] = T_EXP(x[t * C + k] - z[t]);
+        for (int64_t k = 0; k < C; k++) dx[t * C + k] = T_EXP((x[t * C + k] - m[t]) - z[t]);
     double *now = beta, *next = beta + S;
     for (int64_t t = T - 1; t >= 0;
          t--) { /* now[s]: log probability of the rest after step t from s */
@@ -86,9 +87,9 @@ TIDE_KERNEL(
             labels[n * L + i] = v - 1 < at->mask_index ? v - 1 : v;
         }
     }
-    const int64_t S = 2 * L + 1; /* alpha (T, S), beta (2, S), z (T) */
+    const int64_t S = 2 * L + 1; /* alpha (T, S), beta (2, S), z (2 T) */
     tide_lanes lanes;
-    TIDE_DO(tide_lanes_new(c->dev, N, 1, (size_t)((T + 2) * S + T) * sizeof(double), &lanes));
+    TIDE_DO(tide_lanes_new(c->dev, N, 1, (size_t)((T + 2) * S + 2 * T) * sizeof(double), &lanes));
     TIDE_PARALLEL_FOR (N, 1) {
         double *alpha = tide_lane(&lanes, share_->slot), *beta = alpha + T * S;
         REAL *z = (REAL *)(beta + 2 * S);

@@ -1,9 +1,9 @@
 /* Cross-entropies, the accuracies of metrics.
  *
  * Along the class axis every tensor is (outer, n, inner); an example is (o, l) and has number o *
- * inner + l. The forward leaves one statistic per example, log(sum(exp(logits))) or sum(p), from
- * which the gradient needs one more pass. Probabilities as in Keras: q = p / sum(p), clipped to
- * 1e-7 .. 1 - 1e-7; beyond the limits the gradient is 0. */
+ * inner + l. The forward leaves one statistic per example, log(sum(exp(logits - their largest))) or
+ * sum(p), from which the gradient needs one more pass. Probabilities as in Keras: q = p / sum(p),
+ * clipped to 1e-7 .. 1 - 1e-7; beyond the limits the gradient is 0. */
 #include "cpu.h"
 #include "labels.h"
 #include "rows.h"
@@ -16,11 +16,11 @@ static inline int64_t element(rows a, int64_t example) {
     return example / a.inner * a.n * a.inner + example % a.inner;
 }
 
-/* stat[outer * inner] of x */
-static void statistic(rows a, const REAL *x, int from_logits, REAL *stat) {
+/* stat[outer * inner] of x; of logits also the largest, top[outer * inner] */
+static void statistic(rows a, const REAL *x, int from_logits, REAL *top, REAL *stat) {
     if (a.inner == 1) {
         TIDE_PARALLEL_FOR (a.outer, rows_grain(a)) {
-            if (from_logits) rows_lse(a.n, lo, hi, x, stat);
+            if (from_logits) rows_lse(a.n, lo, hi, x, top, stat);
             else
                 for (int64_t r = lo; r < hi; r++) stat[r] = row_total(a.n, x + r * a.n);
         }
@@ -29,8 +29,9 @@ static void statistic(rows a, const REAL *x, int from_logits, REAL *stat) {
     TIDE_PARALLEL_FOR (a.outer *a.tiles, TIDE_MAX(1, PIECE / (a.n * TILE))) {
         for (int64_t t = lo; t < hi; t++) {
             const int64_t base = tile_base(a, t), w = tile_width(a, t);
-            REAL *z = stat + t / a.tiles * a.inner + t % a.tiles * TILE;
-            if (from_logits) tile_lse(a, x + base, w, z);
+            const int64_t first = t / a.tiles * a.inner + t % a.tiles * TILE;
+            REAL *z = stat + first;
+            if (from_logits) tile_lse(a, x + base, w, top + first, z);
             else {
                 for (int64_t l = 0; l < w; l++) z[l] = 0;
                 for (int64_t i = 0; i < a.n; i++)
@@ -38,6 +39,18 @@ static void statistic(rows a, const REAL *x, int from_logits, REAL *stat) {
             }
         }
     }
+}
+
+/* y = x - log(sum(exp(x))) of a row whose statistic is z */
+static inline void less_lse(int64_t n, const REAL *x, REAL z, REAL *y) {
+    const REAL top = row_max(n, x);
+    for (int64_t i = 0; i < n; i++) y[i] = (x[i] - top) - z;
+}
+/* The largest logit of the example at x. */
+static inline REAL largest(rows a, const REAL *x) {
+    REAL m;
+    tile_max(a, x, 1, &m);
+    return m;
 }
 
 /* loss = lse - x[label], or -log q[label], times the weight */
@@ -56,14 +69,14 @@ TIDE_KERNEL(sparse_cross_entropy_) { /* output, target, weight -> loss, stat */
         for (int64_t i = 0; i < n; i++) loss[i] = stat[i] = 0;
         return TIDE_OK;
     }
-    statistic(a, x, at->from_logits, stat);
+    statistic(a, x, at->from_logits, loss, stat); /* the largest logits stand in loss first */
     for (int64_t i = 0; i < n; i++) {
         if (label[i] < 0) {
             loss[i] = 0;
             continue;
         }
         const REAL v = x[element(a, i) + label[i] * a.inner];
-        const REAL e = at->from_logits ? stat[i] - v : -T_LOG(clipped(v / stat[i]));
+        const REAL e = at->from_logits ? (loss[i] - v) + stat[i] : -T_LOG(clipped(v / stat[i]));
         loss[i] = weight ? e * weight[i] : e;
     }
     return TIDE_OK;
@@ -80,8 +93,7 @@ TIDE_KERNEL(sparse_cross_entropy_grad_) { /* dy, output, target, stat, weight */
     if (!n || !a.n) return TIDE_OK;
     TIDE_PARALLEL_FOR (n, rows_grain(a)) {
         if (at->from_logits && a.inner == 1) {
-            for (int64_t r = lo; r < hi; r++)
-                for (int64_t i = r * a.n; i < (r + 1) * a.n; i++) dx[i] = x[i] - stat[r];
+            for (int64_t r = lo; r < hi; r++) less_lse(a.n, x + r * a.n, stat[r], dx + r * a.n);
 #pragma omp simd
             for (int64_t i = lo * a.n; i < hi * a.n; i++) dx[i] = T_EXP(dx[i]);
         }
@@ -90,7 +102,8 @@ TIDE_KERNEL(sparse_cross_entropy_grad_) { /* dy, output, target, stat, weight */
                           label = tide_label_from(&c->in[2], r, at->base), base = element(a, r);
             const int skip = (at->ignore_class != TIDE_NONE && raw == at->ignore_class) ||
                 (weight && weight[r] == 0);
-            const REAL g = weight ? dy[r] * weight[r] : dy[r], z = stat[r];
+            const REAL g = weight ? dy[r] * weight[r] : dy[r], z = stat[r],
+                       top = at->from_logits && a.inner > 1 ? largest(a, x + base) : 0;
             if (skip || label < 0 || label >= a.n) {
                 for (int64_t i = 0; i < a.n; i++) dx[base + i * a.inner] = 0;
             } else if (at->from_logits) {
@@ -98,7 +111,7 @@ TIDE_KERNEL(sparse_cross_entropy_grad_) { /* dy, output, target, stat, weight */
                     for (int64_t i = 0; i < a.n; i++) dx[base + i] *= g;
                 else
                     for (int64_t i = 0; i < a.n; i++)
-                        dx[base + i * a.inner] = g * T_EXP(x[base + i * a.inner] - z);
+                        dx[base + i * a.inner] = g * T_EXP((x[base + i * a.inner] - top) - z);
                 dx[base + label * a.inner] -= g;
             } else {
                 const REAL p = x[base + label * a.inner], f = inside(p / z) ? g : 0;
@@ -122,19 +135,17 @@ TIDE_KERNEL(cross_entropy_) { /* output, target -> loss, stat */
         for (int64_t i = 0; i < n; i++) loss[i] = stat[i] = 0;
         return TIDE_OK;
     }
-    statistic(a, x, at->from_logits, stat);
+    statistic(a, x, at->from_logits, loss, stat); /* the largest logits stand in loss first */
     TIDE_PARALLEL_FOR (n, rows_grain(a)) {
         for (int64_t r = lo; r < hi; r++) {
             const int64_t base = element(a, r), step = a.inner;
-            const REAL z = stat[r];
+            const REAL z = stat[r], top = loss[r];
             double e = 0;
             if (at->from_logits)
                 for (int64_t i = 0; i < a.n; i++) {
                     const REAL w = t[base + i * step] * keep + add;
-                    e += w == 0
-                        ? 0
-                        : (double)(w *
-                                   (z - x[base + i * step])); /* 0 * inf where a logit is -inf */
+                    /* 0 * inf where a logit is -inf */
+                    e += w == 0 ? 0 : (double)(w * ((top - x[base + i * step]) + z));
                 }
             else
                 for (int64_t i = 0; i < a.n; i++)
@@ -158,20 +169,20 @@ TIDE_KERNEL(cross_entropy_grad_) { /* dy, output, target, stat */
     if (!n || !a.n) return TIDE_OK;
     TIDE_PARALLEL_FOR (n, rows_grain(a)) {
         if (at->from_logits && a.inner == 1) {
-            for (int64_t r = lo; r < hi; r++)
-                for (int64_t i = r * a.n; i < (r + 1) * a.n; i++) dx[i] = x[i] - stat[r];
+            for (int64_t r = lo; r < hi; r++) less_lse(a.n, x + r * a.n, stat[r], dx + r * a.n);
 #pragma omp simd
             for (int64_t i = lo * a.n; i < hi * a.n; i++) dx[i] = T_EXP(dx[i]);
         }
         for (int64_t r = lo; r < hi; r++) {
             const int64_t base = element(a, r), step = a.inner;
-            const REAL g = dy[r], z = stat[r];
+            const REAL g = dy[r], z = stat[r],
+                       top = at->from_logits && a.inner > 1 ? largest(a, x + base) : 0;
             REAL sum = 0;
             if (at->from_logits) {
                 for (int64_t i = 0; i < a.n; i++) sum += t[base + i * step] * keep + add;
                 for (int64_t i = 0; i < a.n; i++) {
                     const int64_t k = base + i * step;
-                    const REAL p = step == 1 ? dx[k] : T_EXP(x[k] - z);
+                    const REAL p = step == 1 ? dx[k] : T_EXP((x[k] - top) - z);
                     dx[k] = g * (p * sum - (t[k] * keep + add));
                 }
             } else {

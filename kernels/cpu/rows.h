@@ -52,31 +52,32 @@ static inline REAL row_total(int64_t n, const REAL *x) {
     return (REAL)total;
 }
 
-/* z[r] = log(sum(exp(x[r]))) for rows lo..hi of x. */
-static inline void rows_lse(int64_t n, int64_t lo, int64_t hi, const REAL *x, REAL *z) {
+/* log(sum(exp(x[r]))) = m[r] + z[r] for rows lo..hi of x, m[r] the largest element: apart, since z
+ * would lose its digits beside a large m. */
+static inline void rows_lse(int64_t n, int64_t lo, int64_t hi, const REAL *x, REAL *m, REAL *z) {
     REAL e[PIECE];
     const int64_t step = TIDE_MAX(1, PIECE / n);
     for (int64_t r0 = lo; r0 < hi; r0 += step) {
         const int64_t r1 = TIDE_MIN(hi, r0 + step);
         if (n > PIECE) {
-            const REAL *xr = x + r0 * n, m = row_max(n, xr);
+            const REAL *xr = x + r0 * n, top = m[r0] = row_max(n, xr);
             double total = 0;
             for (int64_t i0 = 0; i0 < n; i0 += PIECE) {
                 const int64_t w = TIDE_MIN(PIECE, n - i0);
 #pragma omp simd
-                for (int64_t i = 0; i < w; i++) e[i] = T_EXP(xr[i0 + i] - m);
+                for (int64_t i = 0; i < w; i++) e[i] = T_EXP(xr[i0 + i] - top);
                 total += (double)row_total(w, e);
             }
-            z[r0] = m + (REAL)log(total);
+            z[r0] = (REAL)log(total);
             continue;
         }
         for (int64_t r = r0; r < r1; r++) {
-            const REAL *xr = x + r * n, m = z[r] = row_max(n, xr);
-            for (int64_t i = 0; i < n; i++) e[(r - r0) * n + i] = xr[i] - m;
+            const REAL *xr = x + r * n, top = m[r] = row_max(n, xr);
+            for (int64_t i = 0; i < n; i++) e[(r - r0) * n + i] = xr[i] - top;
         }
 #pragma omp simd
         for (int64_t i = 0; i < (r1 - r0) * n; i++) e[i] = T_EXP(e[i]);
-        for (int64_t r = r0; r < r1; r++) z[r] += T_LOG(row_total(n, e + (r - r0) * n));
+        for (int64_t r = r0; r < r1; r++) z[r] = T_LOG(row_total(n, e + (r - r0) * n));
     }
 }
 
@@ -86,15 +87,15 @@ static inline void tile_max(rows a, const REAL *x, int64_t w, REAL *m) {
         for (int64_t l = 0; l < w; l++) m[l] = t_max(x[i * a.inner + l], m[l]);
     for (int64_t l = 0; l < w; l++) m[l] = m[l] == -(REAL)INFINITY ? 0 : m[l];
 }
-/* z[l] = log(sum(exp(x[:, l]))) */
-static inline void tile_lse(rows a, const REAL *x, int64_t w, REAL *z) {
-    REAL m[TILE], s[TILE] = {0};
+/* log(sum(exp(x[:, l]))) = m[l] + z[l] */
+static inline void tile_lse(rows a, const REAL *x, int64_t w, REAL *m, REAL *z) {
+    REAL s[TILE] = {0};
     tile_max(a, x, w, m);
     for (int64_t i = 0; i < a.n; i++) {
 #pragma omp simd
         for (int64_t l = 0; l < w; l++) s[l] += T_EXP(x[i * a.inner + l] - m[l]);
     }
-    for (int64_t l = 0; l < w; l++) z[l] = m[l] + T_LOG(s[l]);
+    for (int64_t l = 0; l < w; l++) z[l] = T_LOG(s[l]);
 }
 #endif
 #endif

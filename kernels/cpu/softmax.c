@@ -6,8 +6,8 @@
 #include "cpu.h"
 #include "rows.h"
 
-TIDE_KERNEL(softmax) {
-    const tide_softmax_attrs *at = c->attrs;
+TIDE_KERNEL(softmax_) {
+    const tide_softmax__attrs *at = c->attrs;
     const rows a = rows_around(&c->in[0], at->axis);
     const REAL *x = c->in[0].p;
     REAL *y = c->out[0].p;
@@ -85,29 +85,33 @@ TIDE_KERNEL(softmax_grad_) { /* dy, y */
     return TIDE_OK;
 }
 
-TIDE_KERNEL(log_softmax) {
-    const tide_log_softmax_attrs *at = c->attrs;
+TIDE_KERNEL(log_softmax_) {
+    const tide_log_softmax__attrs *at = c->attrs;
     const rows a = rows_around(&c->in[0], at->axis);
     const REAL *x = c->in[0].p;
     REAL *y = c->out[0].p;
     if (!a.outer || !a.n || !a.inner) return TIDE_OK;
     if (a.inner == 1) {
         TIDE_PARALLEL_FOR (a.outer, rows_grain(a)) {
-            REAL z[PIECE];
-            rows_lse(a.n, lo, hi, x, z - lo);
-            for (int64_t r = lo; r < hi; r++)
-                for (int64_t i = 0; i < a.n; i++) y[r * a.n + i] = x[r * a.n + i] - z[r - lo];
+            REAL m[PIECE], z[PIECE];
+            for (int64_t r0 = lo; r0 < hi; r0 += PIECE) {
+                const int64_t r1 = TIDE_MIN(hi, r0 + PIECE);
+                rows_lse(a.n, 0, r1 - r0, x + r0 * a.n, m, z);
+                for (int64_t r = r0; r < r1; r++)
+                    for (int64_t i = 0; i < a.n; i++)
+                        y[r * a.n + i] = (x[r * a.n + i] - m[r - r0]) - z[r - r0];
+            }
         }
         return TIDE_OK;
     }
     TIDE_PARALLEL_FOR (a.outer *a.tiles, TIDE_MAX(1, PIECE / (a.n * TILE))) {
         for (int64_t t = lo; t < hi; t++) {
             const int64_t base = tile_base(a, t), w = tile_width(a, t);
-            REAL z[TILE];
-            tile_lse(a, x + base, w, z);
+            REAL m[TILE], z[TILE];
+            tile_lse(a, x + base, w, m, z);
             for (int64_t i = 0; i < a.n; i++)
                 for (int64_t l = 0; l < w; l++)
-                    y[base + i * a.inner + l] = x[base + i * a.inner + l] - z[l];
+                    y[base + i * a.inner + l] = (x[base + i * a.inner + l] - m[l]) - z[l];
         }
     }
     return TIDE_OK;

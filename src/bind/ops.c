@@ -590,7 +590,10 @@ static void meet_initial(lua_State *L, tideL_handle *h, double initial, int larg
 static int call(lua_State *L) {
     opbind *b = lua_touserdata(L, lua_upvalueindex(1));
     const tide_op *op = b->op;
-    int nargs = lua_gettop(L), n = nargs;
+    int nargs = lua_gettop(L);
+    while (nargs > 1 && lua_isnil(L, nargs)) nargs--; /* a trailing nil is no argument */
+    lua_settop(L, nargs);
+    int n = nargs;
     _Alignas(16) unsigned char attrs[MAX_ATTRS];
     if (b->needs_defaults) memcpy(attrs, b->defaults, op->attrs_size);
     decoding d = {.L = L, .b = b, .attrs = attrs};

@@ -95,6 +95,11 @@ static tide_status conv_infer(tide_call *c) {
     TIDE_TRY(spatial(c, x, w));
     int nd = x->rank - 2;
     int64_t channels = x->shape[x->rank - 1], f = w->shape[w->rank - 1];
+    if (a->groups == TIDE_NONE) { /* as many as the kernel's channels fit into the input's */
+        const int64_t each = w->shape[w->rank - 2];
+        a->groups = each > 0 && channels % each == 0 && channels > 0 ? channels / each : 1;
+        if (f % a->groups) a->groups = 1;
+    }
     if (a->groups < 1)
         return tide_op_fail(c, TIDE_EARG, "groups must be 1 or more (got %ld)", (long)a->groups);
     if (channels % a->groups || f % a->groups)

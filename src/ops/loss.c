@@ -60,18 +60,20 @@ TIDE_DESCRIBE(sparse_categorical_crossentropy, .compose = sparse_compose);
 
 /* log p of the definition: log-softmax, or log(clip(x / sum(x))) */
 static tide_tensor *log_p(tide_tape *t, tide_tensor *x, int64_t axis, int from_logits) {
-    if (from_logits) return tide_t(t, OP(log_softmax, .axis = axis), x);
+    if (from_logits) return tide_t(t, OP(log_softmax_, .axis = axis), x);
     tide_tensor *s = tide_t(t, OP(sum, .axis = {.n = 1, .v = {axis}}, .keepdims = 1), x);
     return tide_t(
         t, OP(log),
         tide_t(t, OP(clip_, .x_min = 1e-7, .x_max = 1 - 1e-7), tide_t(t, OP(divide), x, s)));
 }
 
-/* The statistic that the fused forward leaves: log(sum(exp(x))) or sum(x). */
+/* The statistic that the fused forward leaves: log(sum(exp(x - max(x)))) or sum(x). */
 static tide_tensor *statistic(tide_tape *t, tide_tensor *x, int64_t axis, int from_logits) {
-    tide_tensor *s =
-        tide_t(t, OP(sum, .axis = {.n = 1, .v = {axis}}), from_logits ? tide_t(t, OP(exp), x) : x);
-    return from_logits ? tide_t(t, OP(log), s) : s;
+    const tide_ints along = {.n = 1, .v = {axis}};
+    if (!from_logits) return tide_t(t, OP(sum, .axis = along), x);
+    tide_tensor *top = tide_t(t, OP(max, .axis = along, .keepdims = 1), x);
+    tide_tensor *e = tide_t(t, OP(exp), tide_t(t, OP(subtract), x, top));
+    return tide_t(t, OP(log), tide_t(t, OP(sum, .axis = along), e));
 }
 
 static tide_status sparse_infer(tide_call *c) { /* output, target, weight */

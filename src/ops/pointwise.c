@@ -8,8 +8,21 @@
 
 /* -- shapes and dtypes -- */
 
+/* Bools are no numbers to some ops, as in NumPy. */
+static tide_status numbers(const tide_call *c) {
+    if (!c->op->for_bools || c->in[0]->dtype != TIDE_BOOL) return TIDE_OK;
+    return tide_fail(c->ctx, TIDE_EDTYPE,
+                     "%s: is not for bools (expected numbers, got bool); use %s, or cast them",
+                     c->op->name, c->op->for_bools);
+}
+static tide_status infer_unary(tide_call *c) {
+    TIDE_TRY(numbers(c));
+    return tide_infer_same(c);
+}
+
 /* Inputs broadcast; the result has the common dtype (the core has cast them to it). */
 tide_status tide_infer_pointwise(tide_call *c) {
+    TIDE_TRY(numbers(c));
     c->meta[0].dtype = c->in[0]->dtype;
     return tide_broadcast(c, c->nin, c->in, &c->meta[0]);
 }
@@ -121,6 +134,17 @@ static void give_summed(tide_tape *t, int i, T g) {
 /* What users have no name for is called by compositions alone. */
 #define IS_INTERNAL(name) (#name[sizeof(#name) - 2] == '_' ? TIDE_INTERNAL : 0)
 
+/* What bools take instead of an op, and what a kernel refuses; NULL for the other ops. */
+#define FOR_BOOLS_negative ~, "logical_not"
+#define FOR_BOOLS_subtract ~, "logical_xor"
+#define REFUSED_power                                                                           \
+    ~,                                                                                          \
+        "integers have no powers below 0 (expected x2 of 0 or more); cast x1 to a float, e.g. " \
+        "x1:cast(\"float32\")"
+#define SECOND_(a, b, ...) b
+#define SECOND(...) SECOND_(__VA_ARGS__)
+#define OR_NULL(...) SECOND(__VA_ARGS__, NULL, ~)
+
 /* By its gradient op; by op calls where the gradient will be differentiated itself. An operand that
  * the op did not save is NULL here and unused. */
 #define RULE_KERNEL(name, result, reads, d1, d2, d3)                                         \
@@ -135,8 +159,9 @@ static void give_summed(tide_tape *t, int i, T g) {
         (void)X, (void)Y;                                                                    \
         tide_t_give(t, 0, g ? g : tide_t(t, TIDE_OP_##name##_grad, n->attrs, READ_##reads)); \
     }                                                                                        \
-    TIDE_DESCRIBE(name, .flags = ELEMENTWISE | IS_INTERNAL(name), .infer = tide_infer_same,  \
-                  .grad = name##_rule, .saves = SAVE_##reads);
+    TIDE_DESCRIBE(name, .flags = ELEMENTWISE | IS_INTERNAL(name), .infer = infer_unary,      \
+                  .grad = name##_rule, .saves = SAVE_##reads,                                \
+                  .for_bools = OR_NULL(FOR_BOOLS_##name));
 
 #define RULE_CALLS(name, result, reads, d1, d2, d3)                                                \
     static T name##_d(tide_tape *t, const tide_##name##_attrs *p, T DY, int i) {                   \
@@ -151,7 +176,8 @@ static void give_summed(tide_tape *t, int i, T g) {
             if (tide_t_needs(t, i)) give_summed(t, i, name##_d(t, (const void *)n->attrs, DY, i)); \
     }                                                                                              \
     TIDE_DESCRIBE(name, .flags = ELEMENTWISE | TIDE_PROMOTE, .infer = tide_infer_pointwise,        \
-                  .grad = name##_rule, .saves = SAVE_##reads);
+                  .grad = name##_rule, .saves = SAVE_##reads,                                      \
+                  .for_bools = OR_NULL(FOR_BOOLS_##name), .refused = OR_NULL(REFUSED_##name));
 
 #define FLAGS_BOOL ELEMENTWISE
 #define FLAGS_BITS (TIDE_ELEMENTWISE | TIDE_PROMOTE | TIDE_BITS)

@@ -110,13 +110,7 @@ activation.Softmax = base.derive(base, "Softmax", {
     if o.mask ~= nil then
       x = x + (1 - ops.cast(o.mask, x.dtype)) * -1e9
     end
-    local axis = self.axis
-    if type(axis) == "table" and #axis > 1 then
-      local m = ops.max(x, { axis = axis, keepdims = true })
-      local e = ops.exp(x - m)
-      return e / ops.sum(e, { axis = axis, keepdims = true })
-    end
-    return ops.softmax(x, type(axis) == "table" and axis[1] or axis)
+    return ops.softmax(x, { axis = self.axis })
   end,
   compute_output_shape = same_shape,
 })

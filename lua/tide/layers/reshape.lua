@@ -55,8 +55,11 @@ define("Reshape", {
   end,
   call = function(self, x)
     local shape = self._shape
-    if self._unknown == 0 then
+    if self._unknown == 0 and x.size > 0 then
       return reshape_op(x, shape)
+    end
+    if x.size == 0 then -- -1 says nothing beside a 0
+      return reshape_op(x, self:compute_output_shape(x.shape))
     end
     shape = table.move(shape, 1, #shape, 1, {})
     shape[1] = x.shape[1]
@@ -104,7 +107,7 @@ define("Flatten", {
     if order then
       x = ops.transpose(x, order)
     end
-    return reshape_op(x, { x.shape[1], -1 })
+    return reshape_op(x, { x.shape[1], x.ndim == 1 and 1 or product(x.shape, 2) })
   end,
   compute_output_shape = function(_, shape)
     return list.new { shape[1], #shape == 1 and 1 or product(shape, 2) }

@@ -156,12 +156,22 @@ function R2:update_state(y_true, y_pred, sample_weight)
     w = ops.expand_dims(w, { axis = 2 })
   end
   w = ops.broadcast_to(w, y_true.shape)
-  local weighted = ops.multiply(y_true, w)
-  local FIRST = { axis = 1 }
-  add(self._state, "sum", ops.sum(weighted, FIRST))
-  add(self._state, "squared_sum", ops.sum(ops.multiply(y_true, weighted), FIRST))
-  add(self._state, "residual", ops.sum(ops.multiply(ops.square(ops.subtract(y_true, y_pred)), w), FIRST))
-  add(self._state, "count", ops.sum(w, FIRST))
+  -- Per output the weights, the mean and the squares about it, joined batch by batch (Chan et al.
+  -- 1983) in float64: squares of targets far from 0 would lose their digits.
+  local FIRST, s, exact = { axis = 1 }, self._state, y_true:cast "float64"
+  local w64 = w:cast "float64"
+  local n = ops.sum(w64, FIRST)
+  local mean = ops.divide_no_nan(ops.sum(ops.multiply(exact, w64), FIRST), n)
+  local squares = ops.sum(ops.multiply(ops.square(ops.subtract(exact, mean)), w64), FIRST)
+  if s.count then
+    local all, step = ops.add(s.count, n), ops.subtract(mean, s.mean)
+    local share = ops.divide_no_nan(n, all)
+    s.squares = s.squares + squares + ops.square(step) * s.count * share
+    s.mean, s.count = s.mean + step * share, all
+  else
+    s.count, s.mean, s.squares = n, mean, squares
+  end
+  add(s, "residual", ops.sum(ops.multiply(ops.square(ops.subtract(y_true, y_pred)), w), FIRST))
   self._samples = self._samples + y_true.size
 end
 
@@ -171,18 +181,17 @@ end
 
 function R2:result()
   local s = self._state
-  if not s.sum then
+  if not s.count then
     return 0.0
   end
-  local sum, squares, residual, n = s.sum:tolist(), s.squared_sum:tolist(), s.residual:tolist(), s.count:tolist()
-  local raw, total, mean, weighted, weights = {}, {}, 0.0, 0.0, 0.0
-  for i = 1, #sum do
-    total[i] = squares[i] - sum[i] * (sum[i] / n[i])
+  local total, residual = s.squares:tolist(), s.residual:tolist()
+  local raw, mean, weighted, weights = {}, 0.0, 0.0, 0.0
+  for i = 1, #total do
     raw[i] = 1 - residual[i] / total[i]
     if raw[i] == math.huge or raw[i] == -math.huge then
       raw[i] = 0.0
     end
-    mean = mean + raw[i] / #sum
+    mean = mean + raw[i] / #total
     weighted, weights = weighted + total[i] * raw[i], weights + total[i]
   end
   local function adjust(r2)

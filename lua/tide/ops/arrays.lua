@@ -333,8 +333,9 @@ local function sized(x, size, fill)
   return ops.concatenate({ x, rest }, { axis = 1 })
 end
 
---- The different elements of x in rising order, or its different slices along `axis`; then, where asked for, the position of
---- the first of each in x, the position of each element of x among them, and how often each occurs. Keras: ops.unique.
+--- The different elements of x in rising order, NaN once, or its different slices along `axis`;
+--- then, where asked for, the position of the first of each in x, the position of each element of x
+--- among them, and how often each occurs. Keras: ops.unique.
 --- @usage local values, counts = tide.ops.unique(tide.tensor { 3, 1, 3 }, { return_counts = true })
 function arrays.unique(...)
   local o = unique_args:call(...)
@@ -349,7 +350,12 @@ function arrays.unique(...)
   local sorted = ops.take(x, order, 1)
   local fresh = core.ones({ n }, { dtype = "bool" })
   if n > 1 then
-    local changes = ops.not_equal(part(sorted, 1, 2, n), part(sorted, 1, 1, n - 1))
+    local next, last = part(sorted, 1, 2, n), part(sorted, 1, 1, n - 1)
+    local changes = ops.not_equal(next, last)
+    if common.is_float(x) then -- of several NaN, which stand last, one
+      local both = ops.logical_and(ops.isnan(next), ops.isnan(last))
+      changes = ops.logical_and(changes, ops.logical_not(both))
+    end
     changes = rows and ops.any(changes:reshape { n - 1, -1 }, 2) or changes
     fresh = ops.concatenate({ part(fresh, 1, 1, 1), changes }, { axis = 1 })
   end

@@ -7,8 +7,12 @@ local ops = core.ops
 
 local creation = {}
 
+local WIDEST = 2 ^ 62 -- differences of whole numbers up to it are whole numbers of Lua
+
+-- A whole number as an integer, nil for others.
 local function whole(x)
-  return math.type(x) == "integer" or (math.type(x) == "float" and x == math.floor(x) and math.abs(x) < 2 ^ 53)
+  local i = math.tointeger(x)
+  return i and x >= -WIDEST and x <= WIDEST and i or nil
 end
 
 local arange_args = check.args("arange", {
@@ -38,21 +42,31 @@ function creation.arange(...)
   if step == 0 then
     errors.raise("arange", "step must not be 0")
   end
-  local dtype = o.dtype
-  if not dtype then
-    local ints = whole(start) and whole(stop) and whole(step)
-    local wide = ints and (math.max(start, stop) > 2 ^ 31 or math.min(start, stop) < -2 ^ 31)
-    dtype = ints and (wide and "int64" or "int32") or "float32"
+  local dtype, first, last, by = o.dtype, whole(start), whole(stop), whole(step)
+  local n
+  if first and last and by then -- in integers: floats would round from 2^53 on
+    local span = last - first
+    n = (span < 0) ~= (by < 0) and 0 or span // by + (span % by ~= 0 and 1 or 0)
+    local wide = math.max(first, last) > 2 ^ 31 or math.min(first, last) < -2 ^ 31
+    dtype = dtype or (wide and "int64" or "int32")
+  else
+    n = (stop - start) / step
+    if n == 0 and stop ~= start and 1 / n > 0 then -- one step goes past stop, an infinite one too
+      n, step = 1, 1
+    end
+    n = n == n and n < 2 ^ 53 and math.max(0, math.ceil(n)) or 0 / 0
+    dtype = dtype or "float32"
   end
-  local n = (stop - start) / step
-  n = n == n and n < 2 ^ 53 and math.max(0, math.ceil(n)) or 0 / 0
-  if n ~= n or n > 2 ^ 40 or not math.tointeger(n) then
-    errors.raise("arange", "the range %s..%s by %s is too long", tostring(start), tostring(stop), tostring(step))
+  if n ~= n or n > 2 ^ 40 then
+    errors.raise("arange", "the range %s..%s by %s is too long", tostring(start), tostring(stop),
+      tostring(step))
   end
-  if dtype == "int64" and math.type(start) == "integer" and math.abs(start) > 2 ^ 53 then
-    return counted(math.tointeger(n), 0, step, dtype) + start -- which a float may not hold
+  n = math.tointeger(n)
+  if by and dtype == "int64" and math.max(math.abs(first), math.abs(by)) > 2 ^ 53 then
+    local places = ops.multiply(counted(n, 0, 1, dtype), core.tensor(by, { dtype = dtype }))
+    return ops.add(places, core.tensor(first, { dtype = dtype })) -- a float may not hold them
   end
-  return counted(math.tointeger(n), start, step, dtype)
+  return counted(n, start, step, dtype)
 end
 
 local linspace_args = check.args("linspace", {
@@ -67,8 +81,20 @@ local linspace_args = check.args("linspace", {
 
 local float_of = common.float_of
 
--- `num` values from start to stop along `axis`; also the step.
-local function spaced(where, start, stop, o)
+-- Numbers in the dtype asked for, if any; an integer one must hold them.
+local function as(where, y, dtype)
+  if not dtype then
+    return y
+  elseif not dtype:find("float", 1, true) and not ops.all(ops.isfinite(y)) then
+    errors.raise(where, "%s cannot hold infinities and NaN; give finite ends, or a float dtype",
+      dtype)
+  end
+  return y:cast(dtype)
+end
+
+-- `num` values from start to stop along `axis`, changed by `f`; the first and the last are `ends`,
+-- if given, exactly. Also the step.
+local function spaced(where, start, stop, o, ends, f)
   local span = stop - start
   local parts = o.endpoint and o.num - 1 or o.num
   local step = span / math.max(1, parts)
@@ -77,8 +103,14 @@ local function spaced(where, start, stop, o)
     index = index:expand_dims(-1)
   end
   local y = start + index * step
-  if o.endpoint and o.num > 1 then -- the last value exactly
-    y = ops.where(ops.equal(index, o.num - 1), stop, y)
+  if f then
+    y = f(y)
+  end
+  if ends then
+    y = ops.where(ops.equal(index, 0), ends[1], y)
+  end
+  if ends and o.endpoint and o.num > 1 then
+    y = ops.where(ops.equal(index, o.num - 1), ends[2], y)
   end
   local axis = common.axis_of(where, o.axis, y.ndim)
   if axis ~= 1 then
@@ -87,13 +119,18 @@ local function spaced(where, start, stop, o)
   return y, step
 end
 
+-- The ends as floats. Powers between them are counted in float64, so that the last digits of
+-- float32 and whole numbers come out.
+local function ends_of(o)
+  return float_of(o.start), float_of(o.stop)
+end
+
 --- `num` evenly spaced values from start to stop, stop included unless `endpoint = false`. Keras: ops.linspace.
 function creation.linspace(...)
   local o = linspace_args:call(...)
-  local y, step = spaced("linspace", float_of(o.start), float_of(o.stop), o)
-  if o.dtype then
-    y = y:cast(o.dtype)
-  end
+  local start, stop = ends_of(o)
+  local y, step = spaced("linspace", start, stop, o, { start, stop })
+  y = as("linspace", y, o.dtype)
   if o.retstep then
     return y, step
   end
@@ -113,8 +150,12 @@ local logspace_args = check.args("logspace", {
 --- `base` to the power of evenly spaced exponents. Keras: ops.logspace.
 function creation.logspace(...)
   local o = logspace_args:call(...)
-  local y = ops.power(o.base, (spaced("logspace", float_of(o.start), float_of(o.stop), o)))
-  return o.dtype and y:cast(o.dtype) or y
+  local start, stop = ends_of(o)
+  local function power(exponents)
+    return ops.power(core.tensor(o.base, { dtype = "float64" }), exponents)
+  end
+  local y = spaced("logspace", start:cast "float64", stop:cast "float64", o, nil, power)
+  return as("logspace", y, o.dtype or (start + stop).dtype)
 end
 
 local geomspace_args = check.args("geomspace", {
@@ -129,10 +170,16 @@ local geomspace_args = check.args("geomspace", {
 --- Values whose neighbours have one common ratio, from start to stop. Keras: ops.geomspace.
 function creation.geomspace(...)
   local o = geomspace_args:call(...)
-  local start, stop = float_of(o.start), float_of(o.stop)
+  local start, stop = ends_of(o)
+  local dtype = o.dtype or (start + stop).dtype
+  start, stop = start:cast "float64", stop:cast "float64"
   local sign = ops.sign(start)
-  local y = (spaced("geomspace", (start * sign):log(), (stop * sign):log(), o)):exp() * sign
-  return o.dtype and y:cast(o.dtype) or y
+  local function power(exponents)
+    return ops.power(core.tensor(10, { dtype = "float64" }), exponents) * sign
+  end
+  local y = spaced("geomspace", ops.log10(start * sign), ops.log10(stop * sign), o,
+    { start, stop }, power)
+  return as("geomspace", y, dtype)
 end
 
 local function eye_arguments(name)

@@ -86,7 +86,8 @@ local function quantile_of(sorted, q, method)
   end
   local b = item(high)
   local t = method == "midpoint" and 0.5 or at - low
-  return a + (b - a) * t
+  local stays = ops.logical_and(ops.isinf(a), ops.not_equal(b, -a)) -- where a + (b - a) t is NaN
+  return ops.where(stays, a, a + (b - a) * t)
 end
 
 -- NaN sorts last: a line that holds one has NaN as its largest element and as every quantile.
@@ -310,7 +311,7 @@ local function differences(where, x, n, along)
   for _ = 1, math.min(n, x.shape[axis]) do -- nothing is left behind so many
     local length = x.shape[axis]
     local head, tail = common.part(x, axis, 1, math.max(0, length - 1)), common.part(x, axis, math.min(2, length + 1), length)
-    x = x.dtype == "bool" and ops.not_equal(tail, head) or ops.subtract(tail, head)
+    x = x.dtype == "bool" and ops.logical_xor(tail, head) or ops.subtract(tail, head)
   end
   return x
 end

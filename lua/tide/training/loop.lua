@@ -147,7 +147,13 @@ function loop.predict(self, ...)
       break
     end
   end
-  if seen == 0 then
+  if seen == 0 and source.n == 0 then -- none in, none out
+    local leaves
+    leaves, plan = structure.flatten(predict_step(self, x), "output", pass.output_names(self))
+    for i, t in ipairs(leaves) do
+      parts[i] = { t }
+    end
+  elseif seen == 0 then
     errors.raise("predict", "there are no samples")
   end
   local joined = {}

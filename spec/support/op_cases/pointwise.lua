@@ -7,6 +7,7 @@ local ref = dofile "spec/ref/pointwise.lua"
 
 local floating = { float32 = "float32", float64 = "float64", int32 = "float32", int64 = "float32", uint8 = "float32", bool = "float32" }
 local whole_too = { float32 = "float32", float64 = "float64", int32 = "int32", int64 = "int64", uint8 = "uint8", bool = "bool" }
+local numbers = { float32 = "float32", float64 = "float64", int32 = "int32", int64 = "int64", uint8 = "uint8" }
 local truth = { float32 = "bool", float64 = "bool", int32 = "bool", int64 = "bool", uint8 = "bool", bool = "bool" }
 local bits = { int32 = "int32", int64 = "int64", uint8 = "uint8", int8 = "int8", bool = "bool" }
 
@@ -64,6 +65,7 @@ local a_float = {
 
 -- What the lines cannot say.
 local steps_at_entry = set "floor_divide heaviside nextafter copysign ldexp" -- or no slope by definition
+local no_bools = set "negative subtract" -- refused
 local no_f32 = set "nextafter" -- the neighbour of a float32 is another one
 
 -- false: not checked; nil: every float input.
@@ -94,7 +96,8 @@ end
 for _, line in ipairs(definitions()) do
   local op, macro = line.op, line.macro
   local one = macro:sub(1, 1) == "U"
-  local dtypes = macro == "BI" and bits or (macro == "UB" or macro == "BC") and truth or line.whole and whole_too or floating
+  local dtypes = macro == "BI" and bits or (macro == "UB" or macro == "BC") and truth or no_bools[op] and numbers
+    or line.whole and whole_too or floating
   if op:find "_$" then -- private to C: its public op has rows below
     assert(core.op_info(op).private)
   elseif one then
