@@ -70,8 +70,8 @@ local pair_args = check.args("xlogy", { { "x1", "tensor", check.required }, { "x
 function products.xlogy(...)
   local o = pair_args:call(...)
   local x, y = float_of(o.x1), float_of(o.x2)
-  local zero = ops.equal(x, 0)
-  return ops.where(zero, 0, x * ops.log(ops.where(zero, 1, y)))
+  local zero = ops.logical_or(ops.less_equal(y, 0), ops.equal(y, math.huge)) -- no product with 0
+  return x * ops.log(ops.where(ops.logical_and(ops.equal(x, 0), zero), 1, y))
 end
 
 local psnr_args = check.args("psnr", {
