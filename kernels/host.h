@@ -51,7 +51,8 @@ static inline int tide_num_threads(void) { return tide_house->threads(); }
 extern TIDE_THREAD_LOCAL _Atomic int *tide_left_out;
 static inline int tide_stopped(void) {
     if (!tide_left_out) return 0;
-    if (*tide_house->cancel) atomic_store_explicit(tide_left_out, 1, memory_order_relaxed);
+    if (__atomic_load_n(tide_house->cancel, __ATOMIC_RELAXED))
+        atomic_store_explicit(tide_left_out, 1, memory_order_relaxed);
     return atomic_load_explicit(tide_left_out, memory_order_relaxed);
 }
 

@@ -259,7 +259,8 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
                        tide_tensor **in, tide_tensor **out) {
     int nlist, common, half, widen;
     for (int i = 0; i < op->nout; i++) out[i] = NULL;
-    if (tide_cancel) return tide_fail(ctx, TIDE_EINTERRUPT, "interrupted!");
+    if (__atomic_load_n(&tide_cancel, __ATOMIC_RELAXED))
+        return tide_fail(ctx, TIDE_EINTERRUPT, "interrupted!");
     TIDE_TRY(check_inputs(ctx, op, nin, in, &nlist));
     for (int i = 0; i < nin && !(op->flags & TIDE_SPARSE); i++)
         if (in[i] && tide_is_sparse(in[i]))

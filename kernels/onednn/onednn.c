@@ -287,31 +287,31 @@ void *tide_dnnl_weights(tide_dnnl_prim *p, const tide_buf *w, tide_kept *kept, v
 
 /* -- products -- */
 
-/* Measured (microseconds per product by shape): with AVX-512 OpenBLAS has kernels for the smallest
- * products; with AVX2 oneDNN walks an untransposed, wide right-hand matrix without packing it and
- * falls to half of OpenBLAS' speed there. */
-static int better_blas(const tide_gemm *g, int tb) {
-    static int avx512 = -1;
 #if defined(__x86_64__)
-    if (avx512 < 0) avx512 = __builtin_cpu_supports("avx512f") != 0;
+#define HAS(set) (__builtin_cpu_supports(set) != 0)
+#else
+#define HAS(set) 0
 #endif
-    if (avx512 > 0) return (double)g->m * (double)g->n * (double)g->k <= 32 * 32 * 64 && g->m > 1;
+
+/* The longest k for which the library's compiled products work on the stack, where the stack
+ * register points; with longer ones it points into the heap. */
+static int64_t upright(void) { return HAS("avx512f") ? 84 : 252; }
+
+/* Measured (microseconds per product by shape): with AVX-512 OpenBLAS has kernels for the smallest
+ * products, and is faster up to a million multiplications by what the holding of signals costs;
+ * with AVX2 oneDNN walks an untransposed, wide right-hand matrix without packing it and falls to
+ * half of OpenBLAS' speed there. */
+static int better_blas(const tide_gemm *g, int tb) {
+    const double work = (double)g->m * (double)g->n * (double)g->k;
+    if (HAS("avx512f")) return work <= (g->k > upright() ? 1e6 : 32 * 32 * 64) && g->m > 1;
     return !tb && g->n >= 512 && g->k >= 64 && g->m >= 32;
 }
 
 /* One to three rows over a matrix as it lies are bound by its reading: Tide's own loop does nothing
  * else (784 x 64: 2.5 microseconds for 3.2, and bias and activation in the same pass). */
 static int better_own(const tide_gemm *g) {
-    static int wide = -1;
-#if defined(__x86_64__)
-    if (wide < 0) wide = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#endif
-    return wide > 0 && g->m <= 3 && g->bcs == 1 && g->n >= 8 && !g->accumulate;
+    return HAS("avx2") && HAS("fma") && g->m <= 3 && g->bcs == 1 && g->n >= 8 && !g->accumulate;
 }
-
-/* The longest k (84 steps with AVX-512, 252 with AVX) for which the library's compiled products
- * work on the stack, where the stack register points. */
-enum { UPRIGHT = 84 };
 
 static int sgemm_here(const tide_gemm *g) {
     int ta, tb;
@@ -323,7 +323,7 @@ static int sgemm_here(const tide_gemm *g) {
         return 0;
     if (tide_blas_allowed && better_blas(g, tb) && tide_blas_sgemm(g)) return 1;
     sigset_t mask;
-    const int held = g->k > UPRIGHT && tide_signals_hold(&mask);
+    const int held = g->k > upright() && tide_signals_hold(&mask);
     const int threads = tide_openmp_single();
     int ok = tide_dnnl.sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', g->m, g->n, g->k, 1, g->a, lda, g->b,
                              ldb, g->accumulate ? 1 : 0, g->c, g->ldc) == dnnl_success;

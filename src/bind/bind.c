@@ -291,7 +291,7 @@ static int raise(lua_State *L, const char *op, const char *message, const char *
 int tideL_raise(lua_State *L, tide_ctx *ctx, tide_status st) {
     if (st == TIDE_EINTERRUPT) { /* the hook that would say the same at the next instruction has
                                     nothing left to do */
-        tide_cancel = 0;
+        __atomic_store_n(&tide_cancel, 0, __ATOMIC_RELAXED);
         if (lua_gethookcount(L) == 1) lua_sethook(L, NULL, 0, 0);
         return luaL_error(L, "interrupted!");
     }

@@ -152,10 +152,13 @@ static int profile_stop(lua_State *L) {
 /* -- interrupts: while watched, the first Ctrl-C sets a flag, a second one goes where it went
  * before -- */
 
-static volatile sig_atomic_t interrupts;
+static _Atomic int interrupts;
 static volatile time_t second_press;
 static struct sigaction previous;
-static int watching;
+static pthread_mutex_t watch = PTHREAD_MUTEX_INITIALIZER;
+static int watchers;               /* threads that watch: of several states */
+static _Thread_local int watching; /* how deep this one does */
+static void cancel(int v) { __atomic_store_n(&tide_cancel, v, __ATOMIC_RELAXED); }
 
 /* A third one within two seconds means that the second is not heeded: then the default action. */
 static void on_interrupt(int sig) {
@@ -165,7 +168,7 @@ static void on_interrupt(int sig) {
         interrupts = 2;
         second_press = at;
         if (previous.sa_handler != SIG_DFL) {
-            tide_cancel = 1;
+            cancel(1);
             previous.sa_handler(sig);
             return;
         }
@@ -203,16 +206,25 @@ static int watch_interrupts(lua_State *L) {
         lua_replace(L, 1);
     }
     if (lua_toboolean(L, 1)) {
-        if (watching++ == 0) {
+        if (watching++ > 0) return 0;
+        pthread_mutex_lock(&watch);
+        own_stack();
+        if (watchers++ == 0) {
             struct sigaction a = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART | SA_ONSTACK};
             sigemptyset(&a.sa_mask);
-            own_stack();
-            interrupts = tide_cancel = 0;
+            interrupts = 0;
+            cancel(0);
             sigaction(SIGINT, &a, &previous);
         }
+        pthread_mutex_unlock(&watch);
     } else if (watching > 0 && --watching == 0) {
-        sigaction(SIGINT, &previous, NULL);
-        interrupts = tide_cancel = 0;
+        pthread_mutex_lock(&watch);
+        if (--watchers == 0) {
+            sigaction(SIGINT, &previous, NULL);
+            interrupts = 0;
+            cancel(0);
+        }
+        pthread_mutex_unlock(&watch);
     }
     return 0;
 }
