@@ -36,7 +36,7 @@ SAN       ?= 0
 COV       ?= 0
 TIDE_HARD ?= 0
 ifeq ($(BUILD),build)
-  VARIANT := $(strip $(if $(filter 1,$(SAN)),asan)$(if $(filter 1,$(COV)),cov)$(if $(filter 1,$(TIDE_HARD)),hard))
+  VARIANT := $(strip $(if $(filter 1,$(SAN)),asan)$(if $(filter thread,$(SAN)),tsan)$(if $(filter 1,$(COV)),cov)$(if $(filter 1,$(TIDE_HARD)),hard))
   ifneq ($(VARIANT),)
     override BUILD := build/$(VARIANT)
   endif
@@ -68,6 +68,11 @@ ifeq ($(SAN),1)
 OPT     := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 KOPT    := $(OPT) -fno-math-errno -fno-trapping-math -ffp-contract=fast
 LINK    += -fsanitize=address,undefined
+endif
+ifeq ($(SAN),thread)
+OPT     := -O1 -fsanitize=thread -fno-omit-frame-pointer
+KOPT    := $(OPT) -fno-math-errno -fno-trapping-math -ffp-contract=fast
+LINK    += -fsanitize=thread
 endif
 ifeq ($(COV),1)
 OPT     := -O0 --coverage
@@ -134,7 +139,7 @@ H5_SRC     := $(wildcard src/hdf5/*.c)
 H5_OBJ     := $(H5_SRC:%.c=$(BUILD)/%.o)
 HDF5       := $(if $(and $(strip $(H5_LIBS)),$(H5_SRC)),$(BUILD)/lib/tide/tide-hdf5)
 
-.PHONY: all hard test-device sanitize-core deps demo test bench pictures lint sanitize valgrind fuzz engines coverage levels counts install rock env help clean specs format format-check kernels-alone FORCE
+.PHONY: all hard test-device sanitize-core deps demo test bench pictures lint sanitize valgrind fuzz engines tsan coverage levels counts install rock env help clean specs format format-check kernels-alone FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -351,6 +356,13 @@ engines:
 	@$(BUILD)/tide spec/fuzz/engines.lua --sweep --seconds $(SECONDS) --seed $(SEED)
 SEED ?= 1
 
+# Two Lua states in two threads, training and interrupted, SECONDS long, under ThreadSanitizer.
+tsan:
+	@+$(MAKE) --no-print-directory build/tsan/lib/tide/core.so SAN=thread
+	@$(CC) -std=gnu11 -g -fsanitize=thread $(LUA_CFLAGS) spec/support/states.c -o build/tsan/states $(LUA_LIBS) -lpthread
+	@LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;' LUA_CPATH='$(CURDIR)/build/tsan/lib/?.so;;' \
+	  TSAN_OPTIONS=exitcode=66 build/tsan/states spec/support/states.lua $(SECONDS)
+
 # Lines and branches of C by gcov, those of Lua by a hook that every Lua state of the run gets; the table and the largest regions
 # that nothing reached are in build/cov/coverage.txt.
 coverage:
@@ -436,6 +448,7 @@ help:
 	@echo "make valgrind        the specs of the core under valgrind (SPECS=)"
 	@echo "make fuzz            every fuzzer under the sanitizers (SECONDS=60 each)"
 	@echo "make engines         random shapes by every engine at every set of instructions (SECONDS=60 in all, SEED=1)"
+	@echo "make tsan            two Lua states in two threads under ThreadSanitizer (SECONDS=60)"
 	@echo "make coverage        lines and branches that the specs reach, C and Lua (SPECS=)"
 	@echo "make levels          the case rows of every op at each CPU level of this machine"
 	@echo "make counts          ops, case rows, specs"

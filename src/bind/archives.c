@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -198,6 +199,9 @@ static int hdf5_program(lua_State *L) {
     return 0;
 }
 
+/* When the module is loaded: the path by which it was may be relative. */
+static void find_helper(void) { tide_h5_program(NULL, 0); }
+
 void tideL_open_archives(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"zip_open", zip_open_},        {"zip_read", zip_read},
@@ -206,5 +210,6 @@ void tideL_open_archives(lua_State *L) {
         {"hdf5_program", hdf5_program}, {NULL, NULL},
     };
     luaL_setfuncs(L, functions, 0);
-    tide_h5_program(NULL, 0); /* now: the path by which the module was loaded may be relative */
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, find_helper);
 }
