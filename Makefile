@@ -268,10 +268,10 @@ specs: all
 	@TIDE_BUILD=$(BUILD) $(BUSTED) $(SPECS)
 
 # -- checks
-C_FILES = $(shell find src kernels -name '*.[ch]' 2>/dev/null)
+C_FILES = $(shell find src kernels spec -name '*.[ch]' 2>/dev/null)
 lint: format-check
 	@+$(MAKE) --no-print-directory all WERROR=1
-	$(SAY) LINT "width of new lines"
+	$(SAY) LINT "width of lines"
 	$(Q).ci/width
 	$(SAY) LINT "kernels link nothing of src/"
 	@+$(MAKE) --no-print-directory kernels-alone

@@ -5,13 +5,14 @@ source = {
   url = "git+file://.",
 }
 description = {
-  summary = "Deep learning for Lua 5.4: tensors, automatic differentiation, layers and training, in C and Lua.",
+  summary = "Deep learning for Lua 5.4: tensors, gradients, layers and training, in C and Lua.",
   detailed = [[
-Tide is a deep-learning environment: a C core with tensors, automatic differentiation and operators, and Lua modules for
-layers, models, training, data and saving, with Keras' names and defaults. OpenBLAS and oneDNN are used where they are
-installed. The rock holds the module and the `tide` program.
-Needs gcc, GNU make, pkg-config and the development files of Lua 5.4, libedit, zlib, libzip, jansson, libpng, libjpeg-turbo
-and stb; with libhdf5 also Keras' .h5 files.]],
+Tide is a deep-learning environment: a C core with tensors, automatic differentiation and
+operators, and Lua modules for layers, models, training, data and saving, with Keras' names and
+defaults. OpenBLAS and oneDNN are used where they are installed. The rock holds the module and the
+`tide` program.
+Needs gcc, GNU make, pkg-config and the development files of Lua 5.4, libedit, zlib, libzip,
+jansson, libpng, libjpeg-turbo and stb; with libhdf5 also Keras' .h5 files.]],
   license = "MIT",
   labels = { "machine-learning", "deep-learning", "tensor", "numeric" },
 }

@@ -30,7 +30,8 @@ describe("backward", function()
 
   it("needs one number to start from, or the gradient", function()
     local x = leaf { 1, 2 }
-    assert.matches("needs one number to start from %(expected a tensor of 1 element, got %[2%]%)", message(function()
+    assert.matches("needs one number to start from %(expected a tensor of 1 element, got %[2%]%)",
+      message(function()
       (x * 2):backward()
     end))
     local y = x * 2
@@ -134,7 +135,8 @@ describe("tide.grad and value_and_grad", function()
       end)(a):sum()
     end)
     local th = (math.exp(0.5) - math.exp(-0.5)) / (math.exp(0.5) + math.exp(-0.5))
-    expect.close(nested(tide.tensor({ 0.5 }, { dtype = "float64" })), { -2 * th * (1 - th * th) }, 1e-6, 1e-6)
+    expect.close(nested(tide.tensor({ 0.5 }, { dtype = "float64" })), { -2 * th * (1 - th * th) },
+      1e-6, 1e-6)
   end)
 
   it("restore the mode after an error", function()
@@ -151,7 +153,8 @@ describe("tide.grad and value_and_grad", function()
 end)
 
 describe("products where elements are 0", function()
-  -- By definition: every derivative is a sum of products from which the elements differentiated by are left out.
+  -- By definition: every derivative is a sum of products from which the elements differentiated by
+  -- are left out.
   local function product(x, last, i, m)
     local p = 1
     for k = 1, last do
@@ -162,8 +165,10 @@ describe("products where elements are 0", function()
 
   it("have first and second derivatives, running or whole", function()
     local w, v = { 1, -2, 0.5, 3, 1.5 }, { 0.3, 1, -2, 0.7, 1.1 }
-    local weights, direction = tide.tensor(w, { dtype = "float64" }), tide.tensor(v, { dtype = "float64" })
-    for _, values in ipairs { { 2, 0, 3, 0.5, -1 }, { 0, 0, 2, 1, 3 }, { 2, 3, 4, 5, 0 }, { 0, 0, 0, 0, 0 } } do
+    local weights, direction = tide.tensor(w, { dtype = "float64" }),
+      tide.tensor(v, { dtype = "float64" })
+    for _, values in ipairs { { 2, 0, 3, 0.5, -1 }, { 0, 0, 2, 1, 3 }, { 2, 3, 4, 5, 0 },
+      { 0, 0, 0, 0, 0 } } do
       for _, whole in ipairs { false, true } do
         local first, second = {}, {}
         for i = 1, 5 do
@@ -182,7 +187,8 @@ describe("products where elements are 0", function()
         expect.close(g, first, 1e-6, 1e-6)
         expect.close(tide.grad((g * direction):sum(), { x })[1], second, 1e-6, 1e-6)
         local flat = x:reshape { 5, 1 }
-        expect.close(tide.grad(whole and flat:prod() or (flat:cumprod() * weights):sum(), { x })[1], first, 1e-6, 1e-6)
+        expect.close(tide.grad(whole and flat:prod() or (flat:cumprod() * weights):sum(), { x })[1],
+          first, 1e-6, 1e-6)
       end
     end
   end)
@@ -233,7 +239,8 @@ describe("values changed in place", function()
     local m = message(function()
       q:sum():backward()
     end)
-    assert.matches("exp: its result %[2%] was changed in place after the op ran at .*autograd_spec.lua:%d+", m)
+    assert.matches(
+      "exp: its result %[2%] was changed in place after the op ran at .*autograd_spec.lua:%d+", m)
     z = w * w
     local s = z:square()
     core.no_grad(function()
@@ -818,8 +825,10 @@ describe("gradients that come from outside", function()
     local function set(g)
       x.grad = g
     end
-    assert.matches("expected float32 %[3%], got float64 %[3%]", message(set, tide.zeros({ 3 }, { dtype = "float64" })))
-    assert.matches("expected float32 %[3%], got float32 %[300, 3%]", message(set, tide.zeros { 300, 3 }))
+    assert.matches("expected float32 %[3%], got float64 %[3%]",
+      message(set, tide.zeros({ 3 }, { dtype = "float64" })))
+    assert.matches("expected float32 %[3%], got float32 %[300, 3%]",
+      message(set, tide.zeros { 300, 3 }))
     x.grad = x * 2 -- without its graph, which would hold x
     assert.is_false(x.grad.requires_grad)
     expect.close(x.grad, { 2, 2, 2 }, 1e-6, 1e-6)
@@ -830,7 +839,9 @@ describe("gradients that come from outside", function()
     x:register_hook(function()
       return tide.zeros { 300, 3 }
     end)
-    local text = "a hook returned a gradient of another form %(expected float32 %[3%], got float32 %[300, 3%]%)"
+    local text =
+      "a hook returned a gradient of another form %(expected float32 %[3%], got float32 %[300, \z
+      3%]%)"
     assert.matches(text, message(function()
       ops.sum(x * 2):backward()
     end))

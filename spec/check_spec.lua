@@ -55,12 +55,16 @@ describe("check.args", function()
   end)
 
   it("names the function and the key when a value is wrong", function()
-    assert.truthy(message(args.construct, args, { 1.5 }):find("Dense: units must be an integer, got 1.5", 1, true))
-    assert.truthy(message(args.construct, args, { 0 }):find("units must be an integer at least 1, got 0", 1, true))
+    assert.truthy(message(args.construct, args,
+      { 1.5 }):find("Dense: units must be an integer, got 1.5", 1, true))
+    assert.truthy(message(args.construct, args,
+      { 0 }):find("units must be an integer at least 1, got 0", 1, true))
     assert.truthy(message(args.construct, args, {}):find("units is missing", 1, true))
-    assert.truthy(message(args.construct, args, { 1, padding = "sam" }):find("did you mean 'same'", 1, true))
+    assert.truthy(message(args.construct, args, { 1, padding = "sam" }):find("did you mean 'same'",
+      1, true))
     assert.truthy(message(args.construct, args, { 1, units = 2 }):find("given twice", 1, true))
-    assert.truthy(message(args.construct, args, { 1, nil, true, "same", 2, 6 }):find("at most 5 positional", 1, true))
+    assert.truthy(message(args.construct, args,
+      { 1, nil, true, "same", 2, 6 }):find("at most 5 positional", 1, true))
   end)
 
   it("takes tide.none and false where the default is none", function()
@@ -69,8 +73,9 @@ describe("check.args", function()
   end)
 
   it("takes an array part as the first argument where that can only be a list", function()
-    local reshape = check.args("Reshape", { { "target_shape", "shape", check.required } }, { list_first = true,
-      named = { { "name", "string" } } })
+    local reshape = check.args(
+      "Reshape", { { "target_shape", "shape", check.required } },
+        { list_first = true, named = { { "name", "string" } } })
     assert.equal("[7, 7, 64]", tostring(reshape:construct({ 7, 7, 64, name = "r" }).target_shape))
     assert.equal("[7, 7]", tostring(reshape:construct({ { 7, 7 }, name = "r" }).target_shape))
     assert.equal("[7, 7]", tostring(reshape:construct({ 7, 7 }).target_shape))
@@ -78,8 +83,8 @@ describe("check.args", function()
   end)
 
   it("tells dictionaries from options in calls", function()
-    local fit = check.args("fit", { { "x", "any", nil, dict = true }, { "y", "any", nil, dict = true },
-      { "epochs", "int", 1 } })
+    local fit = check.args("fit", { { "x", "any", nil, dict = true },
+      { "y", "any", nil, dict = true }, { "epochs", "int", 1 } })
     assert.equal(3, fit:call({ 1, 2, epochs = 3 }).epochs)
     assert.equal(2, fit:call({ a = 1, b = 2 }, 5, { epochs = 2 }).epochs)
     assert.equal(2, fit:call({ a = 1, b = 2 }).x.b)
@@ -150,9 +155,11 @@ end)
 
 describe("registry", function()
   it("loads names on first access, knows aliases and suggests", function()
-    package.loaded["spec.fake_family"] = { Dense = class.new("Dense"), Conv2D = class.new("Conv2D") }
-    local ns = registry.namespace("tide.fake", "fake", { Dense = "spec.fake_family", Conv2D = "spec.fake_family" },
-      { Convolution2D = "Conv2D" })
+    package.loaded["spec.fake_family"] = {
+      Dense = class.new("Dense"), Conv2D = class.new("Conv2D") }
+    local ns = registry.namespace(
+      "tide.fake", "fake", { Dense = "spec.fake_family", Conv2D = "spec.fake_family" },
+        { Convolution2D = "Conv2D" })
     assert.equal(ns.Conv2D, ns.Convolution2D)
     assert.equal(ns.Conv2D, registry.find("fake", "conv2d"))
     assert.truthy(message(function() return ns.Dens end):find("did you mean 'Dense'", 1, true))
@@ -164,7 +171,9 @@ end)
 describe("tide", function()
   it("suggests for unknown names", function()
     local tide = require "tide"
-    assert.truthy(message(function() return tide.Sequental end):find("did you mean 'Sequential'", 1, true))
+    assert.truthy(message(function()
+      return tide.Sequental
+    end):find("did you mean 'Sequential'", 1, true))
   end)
 end)
 

@@ -1,14 +1,16 @@
--- What help shows of every public class and of the functions that are used daily: a text, its options, and an example that
--- gives what it says. Examples are the indented lines of a doc comment; `-->` names the result.
+-- What help shows of every public class and of the functions that are used daily: a text, its
+-- options, and an example that gives what it says. Examples are the indented lines of a doc
+-- comment; `-->` names the result.
 local expect = require "spec.support.expect"
 local help = require "tide.repl.help"
 local tide = require "tide"
 
-local spaces = { "layers", "losses", "metrics", "optimizers", "optimizers.schedules", "callbacks", "initializers",
-  "regularizers", "constraints" }
+local spaces = { "layers", "losses", "metrics", "optimizers", "optimizers.schedules", "callbacks",
+  "initializers", "regularizers", "constraints" }
 -- Bases to inherit from, and what is no class.
-local skipped = { Layer = true, Loss = true, LossFunctionWrapper = true, Metric = true, Optimizer = true, Callback = true,
-  CallbackList = true, LearningRateSchedule = true, Initializer = true, Regularizer = true, Constraint = true,
+local skipped = { Layer = true, Loss = true, LossFunctionWrapper = true, Metric = true,
+  Optimizer = true, Callback = true, CallbackList = true, LearningRateSchedule = true,
+    Initializer = true, Regularizer = true, Constraint = true,
   schedules = true, InputLayer = true, ProgbarLogger = true }
 
 local function run(example)

@@ -1,4 +1,5 @@
--- The engines of the CPU: they agree with Tide's own kernels on shapes where each works differently, and do no work twice.
+-- The engines of the CPU: they agree with Tide's own kernels on shapes where each works
+-- differently, and do no work twice.
 local expect = require "spec.support.expect"
 local core = require "tide.core"
 local tide = require "tide"
@@ -35,7 +36,8 @@ local function check_parity(f, leaves, tolerance)
     assert(ok, got)
     for k, w in ipairs(want) do
       local off, scale = largest(got[k] - w), largest(w)
-      assert.is_true(off <= tolerance * scale, ("%s: part %d is off by %g (largest element %g)"):format(name, k, off, scale))
+      assert.is_true(off <= tolerance * scale,
+        ("%s: part %d is off by %g (largest element %g)"):format(name, k, off, scale))
     end
   end
 end
@@ -45,12 +47,14 @@ describe("engines agree", function()
     core.engines(all)
   end)
 
-  local shapes = { { 1, 64, 64 }, { 1, 300, 70 }, { 5, 70, 1 }, { 32, 100, 10 }, { 64, 33, 129 }, { 40, 80, 600 },
-    { 100, 257, 65 }, { 1, 100, 19 }, { 2, 50, 13 }, { 3, 129, 70 }, { 1, 1100, 133 }, { 200, 90, 40 }, { 32, 784, 64 } }
+  local shapes = { { 1, 64, 64 }, { 1, 300, 70 }, { 5, 70, 1 }, { 32, 100, 10 }, { 64, 33, 129 },
+    { 40, 80, 600 }, { 100, 257, 65 }, { 1, 100, 19 }, { 2, 50, 13 }, { 3, 129, 70 },
+      { 1, 1100, 133 }, { 200, 90, 40 }, { 32, 784, 64 } }
   for _, s in ipairs(shapes) do
     it(("on products of %d x %d x %d"):format(s[1], s[2], s[3]), function()
       for dtype, tolerance in pairs { float32 = 1e-4, float64 = 1e-11 } do
-        local x, w, b = numbers({ s[1], s[2] }, 1, dtype), numbers({ s[2], s[3] }, 2, dtype), numbers({ s[3] }, 3, dtype)
+        local x, w, b = numbers({ s[1], s[2] }, 1, dtype), numbers({ s[2], s[3] }, 2, dtype),
+          numbers({ s[3] }, 3, dtype)
         check_parity(ops.matmul, { x, w }, tolerance)
         check_parity(function(p, q)
           return ops.linear(p, q, { activation = "tanh" })
@@ -73,11 +77,13 @@ describe("engines agree", function()
     ["one channel in"] = { { 2, 10, 10, 1 }, { 3, 3, 1, 32 } },
     ["three channels in"] = { { 2, 9, 9, 3 }, { 3, 3, 3, 16 }, { padding = "same" } },
     ["many channels"] = { { 2, 9, 9, 32 }, { 3, 3, 32, 64 } },
-    ["odd channels"] = { { 2, 9, 8, 13 }, { 3, 2, 13, 7 }, { padding = "same", strides = { 2, 1 } } },
+    ["odd channels"] = { { 2, 9, 8, 13 }, { 3, 2, 13, 7 },
+      { padding = "same", strides = { 2, 1 } } },
     ["stride 2"] = { { 2, 16, 16, 16 }, { 3, 3, 16, 32 }, { strides = 2, padding = "same" } },
     ["1x1"] = { { 2, 8, 8, 16 }, { 1, 1, 16, 32 } },
     ["1x1, stride 2"] = { { 2, 8, 8, 16 }, { 1, 1, 16, 32 }, { strides = 2 } },
-    ["5x5, dilated"] = { { 1, 15, 15, 8 }, { 5, 5, 8, 8 }, { dilation_rate = 2, padding = "same" } },
+    ["5x5, dilated"] = { { 1, 15, 15, 8 }, { 5, 5, 8, 8 },
+      { dilation_rate = 2, padding = "same" } },
     ["groups"] = { { 2, 8, 8, 16 }, { 3, 3, 4, 32 }, { groups = 4 } },
     ["depthwise"] = { { 2, 8, 8, 24 }, { 3, 3, 1, 24 }, { groups = 24, padding = "same" } },
     ["1-D, causal"] = { { 2, 40, 16 }, { 5, 16, 24 }, { padding = "causal" } },
@@ -97,11 +103,13 @@ describe("engines agree", function()
 
   it("on a transposed convolution with bias and activation", function()
     check_parity(function(x, k, b)
-      return ops.conv_transpose(x, k, { strides = 2, padding = "same", bias = b, activation = "sigmoid" })
+      return ops.conv_transpose(
+        x, k, { strides = 2, padding = "same", bias = b, activation = "sigmoid" })
     end, { numbers({ 2, 7, 7, 16 }, 1), numbers({ 3, 3, 8, 16 }, 2), numbers({ 8 }, 3) }, 1e-4)
   end)
 
-  it("on transposed convolutions to few channels, which are some of the channels of a wider one", function()
+  it("on transposed convolutions to few channels, which are some of the channels of a wider one",
+    function()
     for label, case in pairs {
       ["stride 2"] = { { 3, 9, 8, 16 }, { 3, 3, 8, 16 }, { strides = 2, padding = "same" } },
       ["stride 1"] = { { 2, 30, 7, 8 }, { 3, 2, 8, 8 }, { strides = 1 } },
@@ -125,7 +133,8 @@ describe("engines agree", function()
             some = tide.tensor(some, { dtype = "int32" })
             local got = ops.conv_transpose(x, ops.take(kernel, some, { axis = rank - 1 }), case[3])
             local off = largest(got - ops.take(wide, some, { axis = -1 }))
-            assert.is_true(off <= tolerance * largest(wide), ("%s, %s, %s: off by %g"):format(label, dtype, name, off))
+            assert.is_true(off <= tolerance * largest(wide),
+              ("%s, %s, %s: off by %g"):format(label, dtype, name, off))
           end
           core.engines(all)
         end
@@ -229,7 +238,8 @@ describe("short rows", function()
   for _, n in ipairs { 1, 3, 31, 33 } do
     it(("get bias and activation, and give sums: %d elements"):format(n), function()
       for _, act in ipairs { "linear", "relu", "sigmoid" } do
-        local x, w, b = numbers({ 521, 4 }, 1, "float64"), numbers({ 4, n }, 2, "float64"), numbers({ n }, 3, "float64")
+        local x, w, b = numbers({ 521, 4 }, 1, "float64"), numbers({ 4, n }, 2, "float64"),
+          numbers({ n }, 3, "float64")
         local fused = everything(function(p, q, r)
           return ops.linear(p, q, { bias = r, activation = act })
         end, { x, w, b })
@@ -252,7 +262,8 @@ describe("short rows", function()
   end)
 end)
 
--- 3x3 windows of stride 1 on many channels: float32 may go by Winograd's algorithm, float64 never does.
+-- 3x3 windows of stride 1 on many channels: float32 may go by Winograd's algorithm, float64 never
+-- does.
 describe("wide 3x3 convolutions in float32", function()
   local function explicit(top, bottom, left, right)
     return { padding = "explicit", pads = { { top, bottom }, { left, right } } }
@@ -271,7 +282,8 @@ describe("wide 3x3 convolutions in float32", function()
     for i = 1, 3 do -- the bias' gradient is a plain sum
       local w = want[i]
       local off, scale = largest(ops.cast(got[i], "float64") - w), largest(w)
-      assert.is_true(off <= tolerance * scale, ("part %d is off by %g (largest element %g)"):format(i, off, scale))
+      assert.is_true(off <= tolerance * scale,
+        ("part %d is off by %g (largest element %g)"):format(i, off, scale))
     end
     return got
   end
@@ -283,7 +295,8 @@ describe("wide 3x3 convolutions in float32", function()
     ["many small images"] = { { 64, 5, 3, 32 }, { 3, 3, 32, 16 }, { padding = "same" } },
     ["few tiles"] = { { 1, 7, 8, 32 }, { 3, 3, 32, 64 }, { padding = "same" } },
     ["uneven zeros"] = { { 2, 24, 25, 16 }, { 3, 3, 16, 16 }, explicit(0, 2, 3, 1) },
-    ["no zeros above, four to the right"] = { { 2, 24, 25, 16 }, { 3, 3, 16, 16 }, explicit(2, 0, 0, 4) },
+    ["no zeros above, four to the right"] = {
+      { 2, 24, 25, 16 }, { 3, 3, 16, 16 }, explicit(2, 0, 0, 4) },
   } do
     it("agree with float64: " .. label, function()
       for _, act in ipairs { "linear", "relu", "tanh" } do
@@ -334,7 +347,8 @@ describe("an engine's work", function()
   step(x, k1, k2, w)
 
   it("is reported", function()
-    assert.truthy(core.onednn_info():find "^oneDNN" or core.onednn_info():find "^no" or core.onednn_info():find "^built")
+    assert.truthy(core.onednn_info():find "^oneDNN" or core.onednn_info():find "^no"
+      or core.onednn_info():find "^built")
     assert.truthy(core.blas_info() ~= "")
   end)
 

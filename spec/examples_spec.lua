@@ -12,13 +12,16 @@ local rows = {
     numbers = { 0, 1, 1, 0 } },
   custom_layer = { "", "gated %(Gated%)", falls = 4 },
   custom_step = { "", falls = 2 },
-  three_programs = { "programs", "accuracy 0%.%d+", "best_model.h5 predicts what the model does, within 0\n",
-    "test accuracy [01]%.%d+" },
+  three_programs = { "programs", "accuracy 0%.%d+",
+    "best_model.h5 predicts what the model does, within 0\n", "test accuracy [01]%.%d+" },
   two_inputs = { "", "numbers, flatten", falls = 10 },
-  train_config = { "fit.epochs=2 width=8", "test accuracy 0%.%d+", "saved circle%.keras", command = "train" },
+  train_config = { "fit.epochs=2 width=8", "test accuracy 0%.%d+", "saved circle%.keras",
+    command = "train" },
   autoencoder = { "1 512", "val_loss: 0%.%d+\n[ .:=+*#%%@\n-]+$" },
-  pictures = { "1 60", "wrote 60 pictures", "Found 50 images belonging to 2 classes.", "test accuracy [01]%.%d+" },
-  fashion_mnist = { "1 2560", "\ntest accuracy 0%.%d+\n", "equal predictions", "learning curves: " },
+  pictures = { "1 60", "wrote 60 pictures", "Found 50 images belonging to 2 classes.",
+    "test accuracy [01]%.%d+" },
+  fashion_mnist = { "1 2560", "\ntest accuracy 0%.%d+\n", "equal predictions",
+    "learning curves: " },
 }
 
 describe("examples", function()

@@ -1,5 +1,5 @@
--- Wrong options and wrong inputs of every layer: each ends in one error of Tide's own, never in an error of Lua, and a layer
--- that refused an input serves a right one afterwards.
+-- Wrong options and wrong inputs of every layer: each ends in one error of Tide's own, never in an
+-- error of Lua, and a layer that refused an input serves a right one afterwards.
 local tide = require "tide"
 local errors = require "tide.errors"
 local registry = require "tide.registry"
@@ -8,7 +8,8 @@ local layers, ops, none = tide.layers, tide.ops, tide.none
 
 local odd_values = { -1, 0, 0.5, 3, 2 ^ 53, 1e308, 0 / 0,
   "relu", "", "glorot_uniform", true, false, none, {}, { 1 }, { 0 },
-  { -2, 3 }, { 2, 3, 4, 5 }, { { 1, 2 }, { 3, 4 } }, { a = 1 }, { "l2", l2 = -1 }, function() end, { class_name = "Nothing" },
+  { -2, 3 }, { 2, 3, 4, 5 }, { { 1, 2 }, { 3, 4 } }, { a = 1 }, { "l2", l2 = -1 }, function() end,
+    { class_name = "Nothing" },
   print, tide.ones { 2 } }
 
 local odd_inputs = {

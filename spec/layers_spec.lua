@@ -9,7 +9,8 @@ local reference = dofile "spec/ref/layers.lua"
 local layers, ops = tide.layers, tide.ops
 
 -- What a row's options may hold; another key would be a check that is never made.
-local keys = { keras = true, gives = true, ids = true, training = true, no_config = true, no_grad = true }
+local keys = { keras = true, gives = true, ids = true, training = true, no_config = true,
+  no_grad = true }
 
 local function reference_of(case)
   return case[5].gives or reference[case[1]]
@@ -235,10 +236,12 @@ describe("layers.Normalization", function()
         return i <= 4 and x[{ { i, i } }] or nil
       end
     end
-    for _, given in ipairs { x, data, { x[{ { 1, 3 } }], x[{ { 4, 4 } }] }, batches(), { iter = batches } } do
+    for _, given in ipairs { x, data, { x[{ { 1, 3 } }], x[{ { 4, 4 } }] }, batches(),
+      { iter = batches } } do
       local layer = layers.Normalization()
       layer:adapt(given)
-      expect.close(flat(layer(tide.tensor { { 0, 7, 4 }, { 2, 9, 6 } })), { -1, -1, -1, 1, 1, 1 }, 1e-6, 0, "outputs")
+      expect.close(flat(layer(tide.tensor { { 0, 7, 4 }, { 2, 9, 6 } })), { -1, -1, -1, 1, 1, 1 },
+        1e-6, 0, "outputs")
       expect.close(flat(layer.adapt_mean), { 1, 8, 5 }, 1e-6, 0, "mean")
       expect.close(flat(layer.variance), { 1, 1, 1 }, 1e-6, 0, "variance")
     end
@@ -261,7 +264,9 @@ describe("layers.Normalization", function()
     local message = expect.message
     assert.truthy(message(layers.Normalization, { mean = 1 }):find("given together", 1, true))
     assert.truthy(message(function() layers.Normalization({ axis = 1 }) end):find("batch", 1, true))
-    assert.truthy(message(function() layers.Normalization({ mean = { 1, 2 }, variance = { 1, 2 } })(tide.ones { 2, 3 }) end)
+    assert.truthy(message(function()
+      layers.Normalization({ mean = { 1, 2 }, variance = { 1, 2 } })(tide.ones { 2, 3 })
+    end)
       :find("does not fit axis 2 of length 3", 1, true))
     local layer = layers.Normalization()
     layer:adapt(tide.ones { 2, 3 })

@@ -1,4 +1,5 @@
--- Products beyond the case rows: strided operands, einsum, tensordot, second derivatives of chains of fused ops.
+-- Products beyond the case rows: strided operands, einsum, tensordot, second derivatives of chains
+-- of fused ops.
 local expect = require "spec.support.expect"
 local core = require "tide.core"
 local tide = require "tide"
@@ -41,7 +42,8 @@ describe("matmul", function()
       local copy = ops.copy(part)
       local product = ops.matmul(copy, copy:transpose())
       expect.close(ops.matmul(part, copy:transpose()), product, 1e-5, 1e-5)
-      expect.close(ops.matmul(part:transpose(), b), ops.matmul(ops.copy(part:transpose()), b), 1e-5, 1e-5)
+      expect.close(ops.matmul(part:transpose(), b), ops.matmul(ops.copy(part:transpose()), b), 1e-5,
+        1e-5)
     end
   end)
 
@@ -55,14 +57,16 @@ describe("matmul", function()
 
   it("sums nothing to zero", function()
     expect.close(ops.matmul(tide.zeros { 2, 0 }, tide.zeros { 0, 3 }), tide.zeros { 2, 3 }, 0, 0)
-    assert.are.same({ 0, 3 }, { table.unpack(ops.matmul(tide.zeros { 0, 2 }, tide.zeros { 2, 3 }).shape) })
+    assert.are.same({ 0, 3 }, { table.unpack(ops.matmul(tide.zeros { 0, 2 },
+      tide.zeros { 2, 3 }).shape) })
   end)
 
   it("has the gradient of a transposed operand", function()
     local a, b = numbers({ 4, 3 }, 1), numbers({ 4, 5 }, 2)
     a:requires_grad_(true)
     local g = core.gradients(ops.matmul(a:transpose(), b):sum(), { a })[1]
-    expect.close(g, ops.broadcast_to(ops.sum(b, { axis = 2, keepdims = true }), { 4, 3 }), 1e-12, 1e-12)
+    expect.close(g, ops.broadcast_to(ops.sum(b, { axis = 2, keepdims = true }), { 4, 3 }), 1e-12,
+      1e-12)
   end)
 end)
 
@@ -111,7 +115,8 @@ describe("einsum", function()
 end)
 
 describe("tensordot (tensordot_ in C)", function()
-  for key, axes in pairs { ["two axes"] = 2, ["one axis"] = 1, ["no axis"] = 0, named = { { 1, 3 }, { 3, 1 } } } do
+  for key, axes in pairs { ["two axes"] = 2, ["one axis"] = 1, ["no axis"] = 0,
+    named = { { 1, 3 }, { 3, 1 } } } do
     it("pairs " .. key, function()
       check_ref("tensordot, " .. key, function(a, b)
         return ops.tensordot(a, b, axes)
@@ -135,7 +140,8 @@ describe("chains of fused ops", function()
         x:requires_grad_(true)
       end
       local y = f(table.unpack(values))
-      local grads = core.gradients((y * numbers(y.shape, 7)):sum(), values, { create_graph = record })
+      local grads = core.gradients(
+        (y * numbers(y.shape, 7)):sum(), values, { create_graph = record })
       local total
       for i, g in ipairs(grads) do
         local s = (g * numbers(g.shape, 10 + i)):sum()
@@ -169,7 +175,8 @@ describe("chains of fused ops", function()
 
   it("has second derivatives through two convolutions", function()
     check_second(function(x, w, v)
-      return ops.conv(ops.conv(x, w, { activation = "tanh", padding = "same" }), v, { activation = "tanh" })
+      return ops.conv(ops.conv(x, w, { activation = "tanh", padding = "same" }), v,
+        { activation = "tanh" })
     end, { numbers({ 1, 4, 4, 2 }, 1), numbers({ 2, 2, 2, 3 }, 2), numbers({ 1, 1, 3, 2 }, 3) })
   end)
 end)

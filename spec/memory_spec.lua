@@ -1,5 +1,6 @@
--- Memory over long runs, each in a process of its own: after a warm-up the resident set stays within one percent, and at the
--- end no tensor is alive. What each run printed is shown where it fails.
+-- Memory over long runs, each in a process of its own: after a warm-up the resident set stays
+-- within one percent, and at the end no tensor is alive. What each run printed is shown where it
+-- fails.
 local expect = require "spec.support.expect"
 
 local program = expect.command
@@ -7,7 +8,8 @@ local program = expect.command
 local hostile = os.getenv "TIDE_HARD" == "1" or os.getenv "TIDE_COVERAGE"
   or (os.getenv "LD_PRELOAD" or ""):find "asan"
 
--- Resident kilobytes, and a report at three moments of a loop: `at(i, first, last)` in its body, `done()` after all is let go.
+-- Resident kilobytes, and a report at three moments of a loop: `at(i, first, last)` in its body,
+-- `done()` after all is let go.
 local prelude = [[
 local tide = require "tide"
 local core, layers = require "tide.core", tide.layers
@@ -44,7 +46,8 @@ local function steady(code)
   local before, after = out:match "resident%s+(%d+)%s+(%d+)"
   assert(before, out)
   if not hostile then
-    assert(after - before <= before / 100, ("%d kB after the warm-up, %d kB after 10,000 steps more"):format(before, after))
+    assert(after - before <= before / 100,
+      ("%d kB after the warm-up, %d kB after 10,000 steps more"):format(before, after))
   end
   assert.equal("0", out:match "live%s+(%d+)")
 end
@@ -54,10 +57,12 @@ describe("the resident set", function()
     steady [[
       do
         local x, y = tide.random.normal { 8000, 8 }, tide.random.normal { 8000, 2 }
-        local model = tide.Sequential { layers.Dense { 16, activation = "relu", input_shape = { 8 } }, layers.Dropout { 0.1 },
+        local first = layers.Dense { 16, activation = "relu", input_shape = { 8 } }
+        local model = tide.Sequential { first, layers.Dropout { 0.1 },
           layers.Dense { 2 } }
         model:compile { optimizer = "adam", loss = "mse", metrics = { "mae" } }
-        model:fit(x, y, { batch_size = 8, epochs = 16, verbose = 0, callbacks = function(epoch) at(epoch, 6, 16) end })
+        local function each(epoch) at(epoch, 6, 16) end
+        model:fit(x, y, { batch_size = 8, epochs = 16, verbose = 0, callbacks = each })
         assert(model.optimizer.iterations == 16000)
       end
       done()
@@ -68,7 +73,8 @@ describe("the resident set", function()
     steady [[
       do
         local x = tide.random.normal { 4, 8 }
-        local model = tide.Sequential { layers.Dense { 16, activation = "relu", input_shape = { 8 } }, layers.Dense { 2 } }
+        local first = layers.Dense { 16, activation = "relu", input_shape = { 8 } }
+        local model = tide.Sequential { first, layers.Dense { 2 } }
         for i = 1, 12000 do
           model:predict(x, { verbose = 0 })
           at(i, 2000, 12000)
@@ -78,7 +84,8 @@ describe("the resident set", function()
     ]]
   end)
 
-  it("stays over 10,000 steps of a loop written by hand, without a word to the collector", function()
+  it("stays over 10,000 steps of a loop written by hand, without a word to the collector",
+    function()
     steady [[
       do
         local x, y = tide.random.normal { 64, 32 }, tide.random.normal { 64, 1 }
@@ -91,7 +98,8 @@ describe("the resident set", function()
             w:subtract_(0.01 * w.grad)
             w.grad = nil
           end)
-          at(i, 25000, 35000) -- Lua's own collector takes its first full turns between 7,500 and 15,000 steps
+          -- Lua's own collector takes its first full turns between 7,500 and 15,000 steps
+          at(i, 25000, 35000)
         end
       end
       done()

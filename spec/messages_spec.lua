@@ -1,5 +1,5 @@
--- What a newcomer from Keras or PyTorch gets wrong in the first half hour, and what the message must say about it: where, what
--- was expected, what came, and how to mend it.
+-- What a newcomer from Keras or PyTorch gets wrong in the first half hour, and what the message
+-- must say about it: where, what was expected, what came, and how to mend it.
 local expect = require "spec.support.expect"
 local tide = require "tide"
 local layers, ops = tide.layers, tide.ops
@@ -15,7 +15,8 @@ local function says(f, ...)
 end
 
 local function fit(units, activation, loss, targets, inputs)
-  local model = tide.Sequential { layers.Dense { units, activation = activation, input_shape = { 4 }, name = "out" } }
+  local model = tide.Sequential {
+    layers.Dense { units, activation = activation, input_shape = { 4 }, name = "out" } }
   model:compile { optimizer = "sgd", loss = loss }
   return model:fit(inputs or x, targets, { verbose = 0, epochs = 1 })
 end
@@ -24,7 +25,9 @@ describe("names of other libraries", function()
   it("lead to Tide's", function()
     says(function() return layers.Linear end, "did you mean 'Dense'")
     says(function() return tide.nn end, "did you mean 'layers'")
-    says(function() return tide.optimizers.Adam { lr = 0.1 } end, "Adam: unknown option 'lr'; did you mean 'learning_rate'")
+    says(function()
+      return tide.optimizers.Adam { lr = 0.1 }
+    end, "Adam: unknown option 'lr'; did you mean 'learning_rate'")
     says(function() return x:view(2, -1) end, "did you mean 'reshape'")
     says(function() return x:unsqueeze(1) end, "did you mean 'expand_dims'")
     local known = { sub_ = "subtract_", clamp = "clip", eq = "equal", numel = "size", dim = "ndim",
@@ -32,7 +35,9 @@ describe("names of other libraries", function()
     for theirs, ours in pairs(known) do
       says(function() return x[theirs] end, ("did you mean '%s'"):format(ours))
     end
-    says(function() return tide.datasets.cifar10 end, "unknown name 'cifar10' (there are fashion_mnist, mnist)")
+    says(function()
+      return tide.datasets.cifar10
+    end, "unknown name 'cifar10' (there are fashion_mnist, mnist)")
     says(function() return tide.models.Sequental end, "did you mean 'Sequential'")
     says(function() return tide.utils.to_categorial end, "did you mean 'to_categorical'")
   end)
@@ -128,23 +133,37 @@ end)
 
 describe("model:fit refuses", function()
   it("targets that do not fit an elementwise loss", function()
-    says(function() fit(3, "linear", "mse", tide.ones { 6, 2 }) end, "output 'out'", "mse", "expected [6, 3], got [6, 2]")
+    says(function()
+      fit(3, "linear", "mse", tide.ones { 6, 2 })
+    end, "output 'out'", "mse", "expected [6, 3], got [6, 2]")
   end)
   it("labels for a binary loss", function()
-    says(function() fit(1, "sigmoid", "binary_crossentropy", y) end, "go from 1 to 3", "sparse_categorical_crossentropy")
-    says(function() fit(1, "sigmoid", "binary_crossentropy", ops.minimum(y, 2)) end, "1 and 2 become 0 and 1 by y - 1")
+    says(function()
+      fit(1, "sigmoid", "binary_crossentropy", y)
+    end, "go from 1 to 3", "sparse_categorical_crossentropy")
+    says(function()
+      fit(1, "sigmoid", "binary_crossentropy", ops.minimum(y, 2))
+    end, "1 and 2 become 0 and 1 by y - 1")
   end)
   it("one-hot targets for a sparse loss", function()
-    says(function() fit(3, "softmax", "sparse_categorical_crossentropy", ops.one_hot(y, 3)) end, "shape [6, 3]",
+    says(function()
+      fit(3, "softmax", "sparse_categorical_crossentropy", ops.one_hot(y, 3))
+    end, "shape [6, 3]",
       "one-hot targets need categorical_crossentropy")
   end)
   it("labels that are not whole", function()
-    says(function() fit(3, "softmax", "sparse_categorical_crossentropy", y + 0.5) end, "whole numbers", "between 1.5 and 3.5")
+    says(function()
+      fit(3, "softmax", "sparse_categorical_crossentropy", y + 0.5)
+    end, "whole numbers", "between 1.5 and 3.5")
   end)
   it("inputs of another rank, and says what a single sample lacks", function()
-    says(function() fit(1, "linear", "mse", x, tide.ones { 6, 2, 4 }) end, "expected [none, 4], got [6, 2, 4]")
+    says(function()
+      fit(1, "linear", "mse", x, tide.ones { 6, 2, 4 })
+    end, "expected [none, 4], got [6, 2, 4]")
     local model = tide.Sequential { layers.Dense { 1, input_shape = { 4 } } }
-    says(function() model:predict(tide.ones { 4 }, { verbose = 0 }) end, "got [4]", "x:expand_dims(1)")
+    says(function()
+      model:predict(tide.ones { 4 }, { verbose = 0 })
+    end, "got [4]", "x:expand_dims(1)")
     local a, b = tide.Input { 4, name = "a" }, tide.Input { 4, name = "b" }
     local two = tide.Model { inputs = { a, b }, outputs = layers.Add() { a, b } }
     says(function() two { x, tide.ones { 4 } } end, "input 'b' has the wrong shape")
@@ -192,11 +211,15 @@ describe("model:fit refuses", function()
     assert.truthy(fit(1, "sigmoid", "binary_crossentropy", ops.greater(y, 1)).loss[1] > 0)
   end)
   it("losses that return nothing, layers and models without call, empty models", function()
-    says(function() fit(1, "linear", function() end, x) end, "a loss must return a tensor", "got nil")
+    says(function()
+      fit(1, "linear", function() end, x)
+    end, "a loss must return a tensor", "got nil")
     says(function() tide.Layer:extend("Empty", {}) {}(x) end, "Empty", "defines no call")
     says(function() tide.Model:extend("Hollow", {}) {}(x) end, "hollow", "defines no call")
     local Mute = tide.Layer:extend("Mute", { call = function() end })
-    says(function() tide.Sequential { Mute { input_shape = { 4 } } } end, "Mute", "returned nothing")
+    says(function()
+      tide.Sequential { Mute { input_shape = { 4 } } }
+    end, "Mute", "returned nothing")
     says(function() tide.Sequential {}:predict(x, { verbose = 0 }) end, "has no layers")
   end)
 end)
@@ -216,7 +239,9 @@ end)
 
 describe("Keras' spellings", function()
   it("of data sets, files and configurations work", function()
-    says(function() tide.datasets.mnist.load_data { "/nowhere" } end, "mnist: the files are not there")
+    says(function()
+      tide.datasets.mnist.load_data { "/nowhere" }
+    end, "mnist: the files are not there")
     assert.is_function(tide.models.save_model)
     local saved = tide.losses.serialize(tide.losses.Huber { delta = 0.5 })
     assert.are.equal(0.5, tide.losses.deserialize(saved).delta)

@@ -60,7 +60,9 @@ describe("Sequential", function()
   end)
 
   it("refuses what is no layer, and equal names", function()
-    has(message(function() return tide.Sequential { layers.Dense { 2 }, 5 } end), "Sequential: takes layers, got 5")
+    has(message(function()
+      return tide.Sequential { layers.Dense { 2 }, 5 }
+    end), "Sequential: takes layers, got 5")
     has(message(function()
       return tide.Sequential { layers.Dense { 2, name = "a" }, layers.Dense { 2, name = "a" } }
     end), "two layers are named 'a'")
@@ -90,7 +92,8 @@ describe("functional models", function()
   it("share layers", function()
     local shared = layers.Dense { 4 }
     local a, b = tide.Input { 3 }, tide.Input { 3 }
-    local model = tide.Model { inputs = { a, b }, outputs = layers.Subtract()({ shared(a), shared(b) }) }
+    local model = tide.Model {
+      inputs = { a, b }, outputs = layers.Subtract()({ shared(a), shared(b) }) }
     assert.equal(16, model:count_params())
     local x = tide.random.normal { 2, 3 }
     assert.equal(0, ops.max(ops.abs(model { x, x })):item())
@@ -154,15 +157,20 @@ describe("functional models", function()
 
   it("say when the graph is not connected", function()
     local a, b = tide.Input { 3, name = "a" }, tide.Input { 3, name = "b" }
-    has(message(function() return tide.Model { inputs = a, outputs = a + b } end), "'b' is needed but is no input")
-    has(message(function() return tide.Model { inputs = tide.ones { 2 }, outputs = a } end), "inputs must be symbolic")
+    has(message(function()
+      return tide.Model { inputs = a, outputs = a + b }
+    end), "'b' is needed but is no input")
+    has(message(function()
+      return tide.Model { inputs = tide.ones { 2 }, outputs = a }
+    end), "inputs must be symbolic")
   end)
 
   it("go through their configuration, shared layers and ops included", function()
     local a, b = tide.Input { 3, name = "a" }, tide.Input { 3, name = "b" }
     local shared = layers.Dense { 4, activation = "tanh" }
     local y = layers.Add()({ shared(a) * 2, shared(b) })
-    local model = tide.Model { inputs = { a, b }, outputs = { y, ops.concatenate({ a, b }, { axis = 2 }) } }
+    local model = tide.Model {
+      inputs = { a, b }, outputs = { y, ops.concatenate({ a, b }, { axis = 2 }) } }
     local again = tide.models.clone_model(model)
     again:set_weights(model:get_weights())
     local x = { tide.random.normal { 2, 3 }, tide.random.normal { 2, 3 } }
@@ -175,7 +183,8 @@ describe("functional models", function()
     local x = tide.Input { 4, 4, 1 }
     local y = layers.Conv2D { 2, 3, padding = "same", kernel_regularizer = "l2" }(x)
     y = layers.Flatten()(layers.ReLU()(y) * 2)
-    local model = tide.Model { inputs = { image = x }, outputs = layers.Dense { 2, activation = "softmax" }(y), name = "j" }
+    local model = tide.Model {
+      inputs = { image = x }, outputs = layers.Dense { 2, activation = "softmax" }(y), name = "j" }
     local again = tide.models.model_from_json(model:to_json())
     again:set_weights(model:get_weights())
     local data = { image = tide.random.normal { 2, 4, 4, 1 } }
@@ -203,29 +212,36 @@ end)
 
 describe("errors of models", function()
   it("name the model, the layer, the op and the shapes", function()
-    local model = tide.Sequential { layers.Dense { 8, input_shape = { 10 } }, layers.Dense { 2 }, name = "mnist" }
+    local model = tide.Sequential {
+      layers.Dense { 8, input_shape = { 10 } }, layers.Dense { 2 }, name = "mnist" }
     local ok, e = pcall(model, tide.ones { 4, 11 })
     assert.is_false(ok)
     assert.equal('model "mnist" > dense (Dense 8)', e.path)
     assert.equal("linear", e.op)
-    has(tostring(e), 'model "mnist" > dense (Dense 8): linear: input has 11 features, kernel expects 10 '
+    has(
+      tostring(e),
+      'model "mnist" > dense (Dense 8): linear: input has 11 features, kernel expects 10 '
       .. "(input [4, 11], kernel [10, 8])")
   end)
 
   it("come when the model is built, where the shapes are known then", function()
     has(message(function()
-      return tide.Sequential { layers.Dense { 3, input_shape = { 4 } }, layers.Reshape { 2, 2 }, name = "m" }
+      return tide.Sequential {
+        layers.Dense { 3, input_shape = { 4 } }, layers.Reshape { 2, 2 }, name = "m" }
     end), 'model "m" > reshape (Reshape 2x2): ')
     local x = tide.Input { 8, 8, 3 }
-    has(message(layers.Conv2D { 4, 9 }, x), "conv2d (Conv2D 4 9x9): Conv2D: a window of 9 does not fit into an axis of size 8")
+    has(message(layers.Conv2D { 4, 9 }, x),
+      "conv2d (Conv2D 4 9x9): Conv2D: a window of 9 does not fit into an axis of size 8")
     local shared = layers.Dense { 4, name = "shared" }
     shared(tide.Input { 3 })
-    has(message(shared, tide.Input { 5 }), "shared (Dense 4): linear: input has 5 features, kernel expects 3")
+    has(message(shared, tide.Input { 5 }),
+      "shared (Dense 4): linear: input has 5 features, kernel expects 3")
     has(message(layers.Add(), { tide.Input { 2 }, tide.Input { 3 } }), "do not fit together")
   end)
 
   it("leave nothing stale behind", function()
-    local model = tide.Sequential { layers.Dropout { 0.5, input_shape = { 3 } }, layers.Dense { 2 } }
+    local model = tide.Sequential {
+      layers.Dropout { 0.5, input_shape = { 3 } }, layers.Dense { 2 } }
     pcall(model, tide.ones { 2, 4 }, { training = true })
     assert.is_false(tide.Layer.is_training())
     local x = tide.ones { 4, 3 }
@@ -233,9 +249,11 @@ describe("errors of models", function()
   end)
 
   it("name the option, and what was meant", function()
-    has(message(layers.Dense, { 64, activaton = "relu" }), "Dense: unknown option 'activaton'; did you mean 'activation'?")
+    has(message(layers.Dense, { 64, activaton = "relu" }),
+      "Dense: unknown option 'activaton'; did you mean 'activation'?")
     has(message(layers.Conv2D, { 3 }), "Conv2D: kernel_size is missing")
-    has(message(layers.Concatenate, { axis = 1 }), "Concatenate: axis must be an axis other than the batch")
+    has(message(layers.Concatenate, { axis = 1 }),
+      "Concatenate: axis must be an axis other than the batch")
     has(message(function() return layers.Dens end), "did you mean 'Dense'")
   end)
 end)
@@ -268,10 +286,15 @@ describe("layers of your own", function()
   it("run the base class' init and build by themselves", function()
     local trace = {}
     local A = tide.Layer:extend("SpecA", { args = { "n" },
-      init = function() trace[#trace + 1] = "A.init" end, build = function() trace[#trace + 1] = "A.build" end,
-      call = function(_, x) return x end })
+      init = function()
+        trace[#trace + 1] = "A.init"
+      end, build = function()
+        trace[#trace + 1] = "A.build"
+      end, call = function(_, x) return x end })
     local B = A:extend("SpecB", { args = { "m" },
-      init = function() trace[#trace + 1] = "B.init" end, build = function() trace[#trace + 1] = "B.build" end })
+      init = function()
+        trace[#trace + 1] = "B.init"
+      end, build = function() trace[#trace + 1] = "B.build" end })
     local b = B { 1, n = 2 }
     b(tide.ones { 1 })
     assert.same({ "A.init", "B.init", "A.build", "B.build" }, trace)
@@ -308,8 +331,8 @@ describe("layers of your own", function()
     for i, r in ipairs(model:_records()) do
       paths[i] = r.path
     end
-    assert.same({ "offset", "blocks.1/kernel", "blocks.1/bias", "blocks.2/kernel", "blocks.2/bias", "blocks.3/kernel",
-      "blocks.3/bias", "head/kernel", "head/bias" }, paths)
+    assert.same({ "offset", "blocks.1/kernel", "blocks.1/bias", "blocks.2/kernel", "blocks.2/bias",
+      "blocks.3/kernel", "blocks.3/bias", "head/kernel", "head/bias" }, paths)
   end)
 
   it("build the layers inside from a shape alone", function()
@@ -371,8 +394,9 @@ describe("layers of your own", function()
   end)
 
   it("collect losses of activations and weights", function()
-    local layer = layers.Dense { 2, kernel_regularizer = "l2", activity_regularizer = { "l1", l1 = 1 },
-      kernel_initializer = "ones", use_bias = false }
+    local layer = layers.Dense {
+      2, kernel_regularizer = "l2", activity_regularizer = { "l1", l1 = 1 },
+        kernel_initializer = "ones", use_bias = false }
     layer(tide.ones { 4, 3 })
     layer(tide.ones { 4, 3 }) -- each outermost call starts anew
     assert.equal(2, #layer.losses)
@@ -384,7 +408,8 @@ describe("layers of your own", function()
   end)
 
   it("freeze and thaw", function()
-    local model = tide.Sequential { layers.Dense { 2, input_shape = { 3 } }, layers.BatchNormalization() }
+    local model = tide.Sequential {
+      layers.Dense { 2, input_shape = { 3 } }, layers.BatchNormalization() }
     assert.equal(4, #model.trainable_weights)
     assert.equal(2, #model.non_trainable_weights)
     model.layers[1].trainable = false
@@ -397,7 +422,8 @@ describe("layers of your own", function()
 
   it("check weights that are set", function()
     local layer = layers.Dense { 2 }
-    has(message(layer.set_weights, layer, { tide.ones { 3, 2 } }), "has 0 weights, got 1 values; the layer is not built yet")
+    has(message(layer.set_weights, layer, { tide.ones { 3, 2 } }),
+      "has 0 weights, got 1 values; the layer is not built yet")
     layer:build { none, 3 }
     has(message(layer.set_weights, layer, { tide.ones { 2, 2 }, tide.ones { 2 } }),
       "weight 1 (kernel) has shape [3, 2], the value has [2, 2]")
@@ -412,7 +438,8 @@ describe("layers in training", function()
     local y = layers.Dropout { 0.3 }(x, { training = true })
     assert.is_true(math.abs(ops.mean(y):item() - 1) < 0.03)
     assert.is_true(math.abs(ops.mean(ops.cast(ops.equal(y, 0), "float32")):item() - 0.3) < 0.03)
-    local columns = layers.Dropout { 0.5, noise_shape = { none, 1 } }(x, { training = true }):tolist()
+    local columns = layers.Dropout { 0.5, noise_shape = { none, 1 } }(
+      x, { training = true }):tolist()
     for i = 1, 100 do
       assert.equal(columns[i][1], columns[i][100])
     end
@@ -433,8 +460,10 @@ describe("layers in training", function()
     local function deviation(t)
       return math.sqrt(ops.mean(ops.square(t - ops.mean(t))):item())
     end
-    assert.is_true(math.abs(deviation(layers.GaussianNoise { 0.4 }(zero, { training = true })) - 0.4) < 0.02)
-    assert.is_true(math.abs(deviation(layers.GaussianDropout { 0.2 }(one, { training = true })) - 0.5) < 0.02)
+    assert.is_true(math.abs(deviation(layers.GaussianNoise { 0.4 }(zero,
+      { training = true })) - 0.4) < 0.02)
+    assert.is_true(math.abs(deviation(layers.GaussianDropout { 0.2 }(one,
+      { training = true })) - 0.5) < 0.02)
     local selu = layers.AlphaDropout { 0.2 }(tide.random.normal { 100, 100 }, { training = true })
     assert.is_true(math.abs(deviation(selu) - 1) < 0.05)
   end)
@@ -488,7 +517,8 @@ describe("masks", function()
   end)
 
   it("travel through models", function()
-    local model = tide.Sequential { layers.Embedding { 5, 3, mask_zero = true }, layers.GlobalAveragePooling1D() }
+    local model = tide.Sequential {
+      layers.Embedding { 5, 3, mask_zero = true }, layers.GlobalAveragePooling1D() }
     local ids = tide.tensor({ { 1, 0, 2 } }, { dtype = "int32" })
     local rows = model.layers[1](ids):tolist()[1]
     local y = model(ids):tolist()[1]
@@ -502,7 +532,8 @@ describe("masks", function()
     local b = layers.Masking()(tide.tensor { { { 0 }, { 0 } } })
     assert.same({ { false, true } }, mask_of(layers.Add()({ a, b })):tolist())
     assert.is_nil(mask_of(layers.Add()({ a, tide.ones { 1, 2, 1 } })))
-    assert.same({ { false, true, false, false } }, mask_of(layers.Concatenate { axis = 2 }({ a, b })):tolist())
+    assert.same({ { false, true, false, false } },
+      mask_of(layers.Concatenate { axis = 2 }({ a, b })):tolist())
   end)
 end)
 
@@ -520,7 +551,8 @@ describe("Embedding", function()
     end
     assert.truthy(message(one, tide.tensor({ 1, 4 }, { dtype = "int32" })):find("4", 1, true))
     local zero = message(one, tide.tensor({ 1, 0 }, { dtype = "int32" }))
-    assert.truthy(zero:find("mask_zero = true", 1, true) and zero:find("zero_row = true", 1, true), zero)
+    assert.truthy(zero:find("mask_zero = true", 1, true) and zero:find("zero_row = true", 1, true),
+      zero)
   end)
 end)
 
@@ -558,7 +590,8 @@ end)
 
 describe("model:summary", function()
   it("draws Keras' table", function()
-    local model = tide.Sequential { layers.Dense { 4, input_shape = { 3 } }, layers.BatchNormalization(), name = "m" }
+    local model = tide.Sequential {
+      layers.Dense { 4, input_shape = { 3 } }, layers.BatchNormalization(), name = "m" }
     local lines = {}
     model:summary { print_fn = function(line) lines[#lines + 1] = line end }
     assert.equal('Model: "m"', lines[1])
@@ -587,10 +620,13 @@ describe("model:summary", function()
 
   it("shows connections of graphs, nested models and what is trainable", function()
     local x = tide.Input { 3, name = "x" }
-    local inner = tide.Sequential { layers.Dense { 3, input_shape = { 3 }, name = "deep" }, name = "inner" }
+    local inner = tide.Sequential {
+      layers.Dense { 3, input_shape = { 3 }, name = "deep" }, name = "inner" }
     local model = tide.Model { inputs = x, outputs = layers.Add()({ inner(x), x * 2 }) }
     local lines = {}
-    model:summary { expand_nested = true, show_trainable = true, print_fn = function(line) lines[#lines + 1] = line end }
+    model:summary { expand_nested = true, show_trainable = true, print_fn = function(line)
+      lines[#lines + 1] = line
+    end }
     local text = table.concat(lines, "\n")
     has(text, "Connected to")
     has(text, "inner, multiply")
@@ -610,7 +646,8 @@ describe("dtypes", function()
 
   it("of layers may differ inside a model", function()
     local model = tide.Sequential {
-      layers.Dense { 2, input_shape = { 3 }, dtype = "float64" }, layers.Dense { 2 }, layers.Dense { 1, dtype = "float64" },
+      layers.Dense { 2, input_shape = { 3 }, dtype = "float64" }, layers.Dense { 2 },
+        layers.Dense { 1, dtype = "float64" },
     }
     assert.equal("float64", model(tide.ones { 1, 3 }).dtype)
     assert.equal("float64", model.weights[1].dtype)
@@ -618,7 +655,8 @@ describe("dtypes", function()
   end)
 
   it("of integers stay: images need no cast", function()
-    local model = tide.Sequential { layers.Rescaling { 1 / 255, input_shape = { 2 } }, layers.Dense { 1 } }
+    local model = tide.Sequential {
+      layers.Rescaling { 1 / 255, input_shape = { 2 } }, layers.Dense { 1 } }
     assert.equal("float32", model(tide.ones({ 1, 2 }, { dtype = "uint8" })).dtype)
   end)
 end)
@@ -628,7 +666,8 @@ describe("the call of a built layer", function()
     if os.getenv "TIDE_COVERAGE" then
       pending "counting lines takes memory"
     end
-    local model = tide.Sequential { layers.Dense { 4, activation = "relu", input_shape = { 3 } }, layers.Dense { 2 } }
+    local model = tide.Sequential {
+      layers.Dense { 4, activation = "relu", input_shape = { 3 } }, layers.Dense { 2 } }
     local x = tide.ones { 2, 3 }
     model(x)
     -- what grows per call is handles of tensors; tables would add at least 56 bytes each
@@ -648,7 +687,8 @@ describe("the call of a built layer", function()
     local op_bytes = (collectgarbage "count" - before) * 1024 / 1000
     collectgarbage "restart"
     -- layers of other dtypes, made by other specs, take the longer path
-    assert.is_true(model_bytes < op_bytes + 200, ("%g bytes per call, its ops alone %g"):format(model_bytes, op_bytes))
+    assert.is_true(model_bytes < op_bytes + 200,
+      ("%g bytes per call, its ops alone %g"):format(model_bytes, op_bytes))
   end)
 end)
 
@@ -681,7 +721,8 @@ describe("a relu after a normalization or an addition", function()
     two:set_weights(one:get_weights())
     local x, y = tide.random.normal { 5, 6, 6, 4 }, tide.random.normal { 5, 2 }
     local function same()
-      assert.are.equal(0, tide.ops.max(tide.ops.abs(one:predict_on_batch(x) - two:predict_on_batch(x))):item())
+      assert.are.equal(
+        0, tide.ops.max(tide.ops.abs(one:predict_on_batch(x) - two:predict_on_batch(x))):item())
     end
     same()
     for _, model in ipairs { one, two } do
@@ -690,7 +731,8 @@ describe("a relu after a normalization or an addition", function()
     end
     same()
     for i, w in ipairs(one:get_weights()) do
-      assert.are.equal(0, tide.ops.max(tide.ops.abs(w - two:get_weights()[i])):item(), "weight " .. i)
+      assert.are.equal(0, tide.ops.max(tide.ops.abs(w - two:get_weights()[i])):item(),
+        "weight " .. i)
     end
   end)
 end)

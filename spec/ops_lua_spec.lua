@@ -1,5 +1,5 @@
--- Functions of tide.ops composed in Lua: norms, correlations, segments; and positions written out as Lua numbers. Expected
--- values are analytic.
+-- Functions of tide.ops composed in Lua: norms, correlations, segments; and positions written out
+-- as Lua numbers. Expected values are analytic.
 local expect = require "spec.support.expect"
 local tide = require "tide"
 local ops = require "tide.ops"
@@ -17,7 +17,8 @@ describe("ops.norm", function()
   it("takes an order and an axis", function()
     expect.close(ops.norm(m, { axis = 2 }):tolist(), { 5, 12 }, 1e-5)
     expect.close(ops.norm(m, 1, 2):tolist(), { 7, 12 }, 1e-5)
-    expect.close(ops.norm(m, { ord = math.huge, axis = 2, keepdims = true }):tolist(), { { 4 }, { 12 } }, 1e-5)
+    expect.close(ops.norm(m, { ord = math.huge, axis = 2, keepdims = true }):tolist(),
+      { { 4 }, { 12 } }, 1e-5)
     expect.close(ops.norm({ { 3, 4 } }, 3, 2):tolist(), { 91 ^ (1 / 3) }, 1e-5)
   end)
   it("of matrices sums columns or rows", function()
@@ -45,7 +46,8 @@ end)
 
 describe("ops.corrcoef", function()
   it("is 1 and -1 for rows on a line", function()
-    expect.close(ops.corrcoef({ { 1, 2, 3 }, { 6, 4, 2 } }):tolist(), { { 1, -1 }, { -1, 1 } }, 1e-5)
+    expect.close(ops.corrcoef({ { 1, 2, 3 }, { 6, 4, 2 } }):tolist(), { { 1, -1 }, { -1, 1 } },
+      1e-5)
   end)
 end)
 
@@ -59,7 +61,8 @@ end)
 describe("ops.segment_sum", function()
   it("adds rows by ids that count from 1", function()
     expect.close(ops.segment_sum({ 1, 2, 4 }, { 1, 1, 2 }):tolist(), { 3, 4 }, 1e-5)
-    expect.close(ops.segment_sum({ { 1, 2 }, { 3, 4 } }, { 2, 2 }, 3):tolist(), { { 0, 0 }, { 4, 6 }, { 0, 0 } }, 1e-5)
+    expect.close(ops.segment_sum({ { 1, 2 }, { 3, 4 } }, { 2, 2 }, 3):tolist(),
+      { { 0, 0 }, { 4, 6 }, { 0, 0 } }, 1e-5)
   end)
   it("wants one id a row", function()
     refused("segment_sum: segment_ids", ops.segment_sum, { 1, 2, 4 }, { 1, 1 })
@@ -73,8 +76,10 @@ describe("positions written as Lua numbers", function()
     expect.close(x:take(2.0, 2):tolist(), { 2, 5 }, 1e-5)
     expect.close(ops.one_hot({ 1, 3 }, 3):tolist(), { { 1, 0, 0 }, { 0, 0, 1 } }, 1e-5)
     expect.close(ops.take_along_axis(x, { { 3 }, { 1 } }, 2):tolist(), { { 3 }, { 4 } }, 1e-5)
-    expect.close(ops.scatter({ { 1 }, { 3 }, { 3 } }, { 1, 2, 5 }, { 4 }):tolist(), { 1, 0, 7, 0 }, 1e-5)
-    expect.close(ops.scatter_update(x, { { 1, 1 } }, { 9 }):tolist(), { { 9, 2, 3 }, { 4, 5, 6 } }, 1e-5)
+    expect.close(ops.scatter({ { 1 }, { 3 }, { 3 } }, { 1, 2, 5 }, { 4 }):tolist(), { 1, 0, 7, 0 },
+      1e-5)
+    expect.close(ops.scatter_update(x, { { 1, 1 } }, { 9 }):tolist(), { { 9, 2, 3 }, { 4, 5, 6 } },
+      1e-5)
     expect.close(ops.bincount({ 1, 3, 3 }):tolist(), { 1, 0, 2 }, 1e-5)
   end)
   it("must be whole", function()
@@ -93,7 +98,8 @@ describe("functions written in Lua", function()
   it("are nodes of a functional model", function()
     local x = tide.Input { 4 }
     local halves = ops.split(x, 2, 2)
-    local y = ops.einsum("bi,ij->bj", halves[1] + ops.median(x, 2, { keepdims = true }), { { 1, 2 }, { 3, 4 } })
+    local y = ops.einsum("bi,ij->bj", halves[1] + ops.median(x, 2, { keepdims = true }),
+      { { 1, 2 }, { 3, 4 } })
     local model = tide.Model { inputs = x, outputs = y + halves[2]:fliplr() }
     local got = model:predict(tide.tensor { { 1, 2, 3, 6 } }, { verbose = 0 }):tolist()
     expect.close(got, { { 3.5 + 3 * 4.5 + 6, 2 * 3.5 + 4 * 4.5 + 3 } }, 1e-5)
@@ -108,25 +114,32 @@ describe("convolutions and pooling by Keras' arguments", function()
     expect.close(ops.moveaxis(first, 2, -1):tolist(), last:tolist(), 1e-5)
     local pooled = ops.max_pool(ops.moveaxis(x, -1, 2), 2, { data_format = "channels_first" })
     expect.close(ops.moveaxis(pooled, 2, -1):tolist(), ops.max_pool(x, 2):tolist(), 1e-5)
-    local method = ops.moveaxis(x, -1, 2):conv(k, { strides = 2, padding = "same", data_format = "channels_first" })
+    local method = ops.moveaxis(x, -1, 2):conv(
+      k, { strides = 2, padding = "same", data_format = "channels_first" })
     expect.close(method:tolist(), first:tolist(), 1e-6)
-    refused("conv: data_format must be one of channels_last|channels_first", ops.conv, x, k, 1, "same", "nhwc")
+    refused("conv: data_format must be one of channels_last|channels_first", ops.conv, x, k, 1,
+      "same", "nhwc")
   end)
   it("know the first argument as inputs", function()
-    assert.are.equal(ops.average_pool(x, 2).shape, ops.average_pool({ inputs = x, pool_size = 2 }).shape)
+    assert.are.equal(ops.average_pool(x, 2).shape,
+      ops.average_pool({ inputs = x, pool_size = 2 }).shape)
   end)
   it("are nodes of a functional model", function()
     local s = tide.Input { 4, 4, 3 }
-    assert.are.same({ 4, 2, 2 }, { table.unpack(ops.max_pool(s, 2, 2, "same", "channels_first").shape:totable(), 2) })
+    assert.are.same({ 4, 2, 2 }, { table.unpack(ops.max_pool(s, 2, 2, "same",
+      "channels_first").shape:totable(), 2) })
   end)
 end)
 
 describe("ops.segment_max, segment_min, segment_prod", function()
   it("reduce rows by ids from 1; empty segments hold the identity", function()
-    assert.are.same({ 4, 2, -math.huge, -3 }, ops.segment_max({ 1, 2, 4, -3 }, { 2, 2, 1, 4 }):tolist())
-    near({ { 1, 1 }, { 2, 3 } }, ops.segment_min({ { 1, 5 }, { 2, 3 }, { 4, 1 } }, { 1, 2, 1 }):tolist())
+    assert.are.same({ 4, 2, -math.huge, -3 },
+      ops.segment_max({ 1, 2, 4, -3 }, { 2, 2, 1, 4 }):tolist())
+    near({ { 1, 1 }, { 2, 3 } }, ops.segment_min({ { 1, 5 }, { 2, 3 }, { 4, 1 } },
+      { 1, 2, 1 }):tolist())
     near({ 6, 1, 4, 1 }, ops.segment_prod({ 2, 3, 4 }, { 1, 1, 3 }, 4):tolist())
-    near({ 2, -2147483648, 3 }, ops.segment_max(tide.tensor({ 1, 2, 3 }, { dtype = "int32" }), { 1, 1, 3 }):tolist())
+    near({ 2, -2147483648, 3 }, ops.segment_max(tide.tensor({ 1, 2, 3 }, { dtype = "int32" }),
+      { 1, 1, 3 }):tolist())
   end)
   it("pass the gradient to the element that was taken", function()
     local v = tide.tensor({ 1, 2, 4 }, { requires_grad = true })
@@ -134,7 +147,8 @@ describe("ops.segment_max, segment_min, segment_prod", function()
     near({ 0, 1, 1 }, v.grad:tolist())
   end)
   it("refuse ids that are no segment", function()
-    refused("segment_max: segment_ids must be 1 to 2 (got 0 to 2)", ops.segment_max, { 1, 2 }, { 0, 2 }, 2)
+    refused("segment_max: segment_ids must be 1 to 2 (got 0 to 2)", ops.segment_max, { 1, 2 },
+      { 0, 2 }, 2)
   end)
 end)
 
@@ -147,25 +161,28 @@ end)
 
 describe("ops.dot_product_attention", function()
   local formula = require "spec.support.formula"
-  local q, k, v = formula.input("real", { 1, 3, 4, 2 }, 1), formula.input("real", { 1, 3, 2, 2 }, 2), formula.input("real",
-    { 1, 3, 2, 2 }, 3)
+  local q, k, v = formula.input("real", { 1, 3, 4, 2 }, 1),
+    formula.input("real", { 1, 3, 2, 2 }, 2), formula.input("real", { 1, 3, 2, 2 }, 3)
   -- by Keras on JAX
   it("attends by groups of heads", function()
-    near({ 0.522197, 0.21924, -1.1316, -0.478924, 0.109852, 0.98764, -0.00853812, -0.195175, 1.03153, 0.519079, -0.657897,
-      -0.382793, 0.0656544, 0.960188, 0.202658, 0.964869, 1.04269, 0.530576, 0.476291, 0.193113, 0.087543, 0.9273, 0.113779,
+    near({ 0.522197, 0.21924, -1.1316, -0.478924, 0.109852, 0.98764, -0.00853812, -0.195175,
+      1.03153, 0.519079, -0.657897, -0.382793, 0.0656544, 0.960188, 0.202658, 0.964869, 1.04269,
+        0.530576, 0.476291, 0.193113, 0.087543, 0.9273, 0.113779,
       0.989599 }, ops.ravel(ops.dot_product_attention(q, k, v)):tolist())
   end)
   it("takes a bias, a scale and looks back only", function()
     local bias = formula.input("real", { 1, 4, 3, 3 }, 4)
     local y = ops.dot_product_attention(q, k, v, { bias = bias, scale = 0.5, is_causal = true })
-    near({ -1.15915, -0.273244, -1.15915, -0.273244, 0.74117, 1.407, 0.74117, 1.407, 0.965483, 0.573862, -0.56718, -0.0372221,
-      0.725606, 1.36728, 0.672108, 1.23077, 0.281064, 0.0351455, -0.315891, -0.342644, -0.144963, 0.763654, -0.138197,
+    near({ -1.15915, -0.273244, -1.15915, -0.273244, 0.74117, 1.407, 0.74117, 1.407, 0.965483,
+      0.573862, -0.56718, -0.0372221, 0.725606, 1.36728, 0.672108, 1.23077, 0.281064, 0.0351455,
+        -0.315891, -0.342644, -0.144963, 0.763654, -0.138197,
       0.815473 }, ops.ravel(y):tolist())
   end)
   it("looks where the mask allows", function()
     local mask = ops.greater(formula.input("bits", { 1, 1, 3, 3 }, 5), 0)
-    near({ 0.65128, 0.25705, -1.07932, -0.869208, -0.248498, 0.749602, -0.258607, -0.729587, 1.08191, 0.537302, -0.413852,
-      -0.436129, -0.248479, 0.752408, -0.249564, 0.593584, -1.49999, -1.14298, -1.49999, -1.14298, -0.248406, 0.762992,
+    near({ 0.65128, 0.25705, -1.07932, -0.869208, -0.248498, 0.749602, -0.258607, -0.729587,
+      1.08191, 0.537302, -0.413852, -0.436129, -0.248479, 0.752408, -0.249564, 0.593584, -1.49999,
+        -1.14298, -1.49999, -1.14298, -0.248406, 0.762992,
       -0.248406, 0.762992 }, ops.ravel(ops.dot_product_attention(q, k, v, nil, mask)):tolist())
   end)
   it("refuses shapes that do not fit", function()
@@ -178,7 +195,9 @@ describe("functions of ops written in Lua", function()
     expect.close(ops.cross({ x1 = { 1, 0, 0 }, x2 = { 0, 1, 0 } }):tolist(), { 0, 0, 1 }, 1e-6)
     expect.close(ops.diff({ 1, 4, 9 }):tolist(), { 3, 5 }, 1e-6)
     expect.close(ops.multi_hot({ { 1, 3 } }, 3):tolist(), { { 1, 0, 1 } }, 1e-6)
-    expect.close(ops.associative_scan(function(a, b) return a + b end, { 0, 1, 2 }):tolist(), { 0, 1, 3 }, 1e-6)
+    expect.close(ops.associative_scan(function(a, b)
+      return a + b
+    end, { 0, 1, 2 }):tolist(), { 0, 1, 3 }, 1e-6)
   end)
   it("refuse what is missing or of another kind", function()
     refused("cross: x1 is missing", ops.cross)
@@ -200,13 +219,16 @@ describe("tensors", function()
   end)
   it("refuse a Lua boolean where a mask is due", function()
     local x = tide.ones { 2, 3 }
-    refused("condition is a Lua boolean where a mask of several elements is due", ops.where, x == x, x, x)
+    refused("condition is a Lua boolean where a mask of several elements is due", ops.where, x == x,
+      x, x)
   end)
 end)
 
 describe("namespaces of functions", function()
   it("refuse unknown names and suggest", function()
-    refused("tide.datasets: unknown name 'mnst'; did you mean 'mnist'?", function() return tide.datasets.mnst end)
+    refused("tide.datasets: unknown name 'mnst'; did you mean 'mnist'?", function()
+      return tide.datasets.mnst
+    end)
     refused("tide.utils: unknown name", function() return tide.utils.no_such end)
   end)
 end)
@@ -230,7 +252,8 @@ describe("bools and integers", function()
     near(2 / 9, ops.nanvar { true, false, true })
   end)
   it("have Kronecker products and differences", function()
-    assert.are.same({ true, false, false, false }, ops.kron({ true, false }, { true, false }):tolist())
+    assert.are.same({ true, false, false, false },
+      ops.kron({ true, false }, { true, false }):tolist())
     assert.are.same({ true, false }, ops.diff({ true, false, false }):tolist())
   end)
 end)
@@ -245,17 +268,20 @@ end)
 
 describe("errors", function()
   it("name the function that was called before the op that it is made of", function()
-    refused("kron: multiply: float32 and float64 do not mix", ops.kron, { 1 }, tide.ones({ 1 }, { dtype = "float64" }))
-    refused("digitize: searchsorted: sorted_sequence must have one axis", ops.digitize, { 1 }, { { 1 } })
-    refused("layer_normalization: gamma does not fit", ops.layer_normalization, tide.ones { 2, 3 }, tide.ones { 2 })
+    refused("kron: multiply: float32 and float64 do not mix", ops.kron, { 1 },
+      tide.ones({ 1 }, { dtype = "float64" }))
+    refused("digitize: searchsorted: sorted_sequence must have one axis", ops.digitize, { 1 },
+      { { 1 } })
+    refused("layer_normalization: gamma does not fit", ops.layer_normalization, tide.ones { 2, 3 },
+      tide.ones { 2 })
   end)
 end)
 
 describe("ops.i0", function()
   it("is the Bessel function, by torch, in float64", function()
     local x = tide.tensor({ 0, 0.5, 3, 17.9, 18.1, 60 }, { dtype = "float64" })
-    expect.close(ops.i0(x):tolist(), { 1.0, 1.0634833707413236, 4.880792585865024, 5642579.560048393, 6853118.77696302,
-      5.8940770556098e+24 }, 0, 1e-12)
+    expect.close(ops.i0(x):tolist(), { 1.0, 1.0634833707413236, 4.880792585865024,
+      5642579.560048393, 6853118.77696302, 5.8940770556098e+24 }, 0, 1e-12)
   end)
 end)
 

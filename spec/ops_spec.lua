@@ -1,5 +1,5 @@
--- Every op's case rows (spec/support/op_cases), and the gate: an op without a row, a text or a declared dtype fails.
--- TIDE_OPS=softmax,sum runs the rows of these ops only.
+-- Every op's case rows (spec/support/op_cases), and the gate: an op without a row, a text or a
+-- declared dtype fails. TIDE_OPS=softmax,sum runs the rows of these ops only.
 local core = require "tide.core"
 local runner = require "spec.support.op_runner"
 
@@ -28,7 +28,8 @@ if not only then
     local has, typed, valued = {}, {}, {}
     for _, row in ipairs(rows) do
       has[row.op] = true
-      valued[row.op] = valued[row.op] or row.ref or row.outputs or row.expect or row.expect_all or row.examples or row.spec
+      valued[row.op] = valued[row.op] or row.ref or row.outputs or row.expect or row.expect_all
+        or row.examples or row.spec
       typed[row.op] = typed[row.op] or row.dtypes or row.spec
     end
 

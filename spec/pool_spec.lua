@@ -14,7 +14,8 @@ describe("max_pool", function()
     local g = core.gradients(ops.max_pool(image, 2):sum(), { image })[1]
     assert.are.same({ 0, 0, 0, 0, 0, 1, 1, 0 }, column(g))
     local flat = ops.reshape(tide.ones { 4 }, { 1, 2, 2, 1 }):copy():requires_grad_(true)
-    assert.are.same({ 1, 0, 0, 0 }, column(core.gradients(ops.max_pool(flat, 2):sum(), { flat })[1]))
+    assert.are.same({ 1, 0, 0, 0 }, column(core.gradients(ops.max_pool(flat, 2):sum(),
+      { flat })[1]))
   end)
 
   it("adds up where windows overlap", function()
@@ -38,7 +39,8 @@ describe("max_pool", function()
     local x = tide.random.uniform { 2, 6, 7, 11 }
     x[{ 1, 2, 3, 4 }] = 0 / 0
     local at = x:tolist()
-    for _, size in ipairs { { 1, 1 }, { 1, 2 }, { 2, 1 }, { 2, 2 }, { 3, 2 }, { 2, 3 }, { 3, 3 }, { 5, 4 } } do
+    for _, size in ipairs { { 1, 1 }, { 1, 2 }, { 2, 1 }, { 2, 2 }, { 3, 2 }, { 2, 3 }, { 3, 3 },
+      { 5, 4 } } do
       local got = ops.max_pool(x, size, { strides = { 1, 1 } }):tolist()
       for n, image in ipairs(got) do
         for i, row in ipairs(image) do

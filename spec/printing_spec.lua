@@ -3,7 +3,8 @@ local tide = require "tide"
 
 describe("tostring(tensor)", function()
   for i, row in ipairs(require "spec.ref.printing") do
-    it("equals torch's for " .. row[1]:sub(1, 80) .. (#row[1] > 80 and " … number " .. i or ""), function()
+    it("equals torch's for " .. row[1]:sub(1, 80) .. (#row[1] > 80 and " … number " .. i or ""),
+      function()
       local t = assert(load("local tide = ... return " .. row[1]))(tide)
       local body, tail = tostring(t):match "^(.*)\n(%[tide%.Tensor .*%])$"
       assert.equal(row[2], body)

@@ -6,8 +6,10 @@ local program, quoted = expect.command, expect.quoted
 -- Runs the program: what it printed on both outputs, and its exit status.
 local function run(arguments, input, prefix)
   local errors = os.tmpname()
-  local feed = input and ("printf %s " .. quoted((input:gsub("\\", "\\\\"):gsub("%%", "%%%%"))) .. " | ") or ""
-  local command = ("%s%s %s %s 2>%s%s"):format(feed, prefix or "", program, arguments, errors, input and "" or " </dev/null")
+  local feed = input and ("printf %s " .. quoted((input:gsub("\\", "\\\\"):gsub("%%",
+    "%%%%"))) .. " | ") or ""
+  local command = ("%s%s %s %s 2>%s%s"):format(
+    feed, prefix or "", program, arguments, errors, input and "" or " </dev/null")
   local pipe = assert(io.popen(command))
   local out = pipe:read "a"
   local _, _, status = pipe:close()
@@ -49,7 +51,9 @@ describe("tide", function()
   end)
 
   it("runs a script with arg and its arguments", function()
-    with_script("print(arg[0] == ..., select('#', ...), arg[1], arg[2], arg[-1] ~= nil) print(tide)", function(name)
+    with_script(
+      "print(arg[0] == ..., select('#', ...), arg[1], arg[2], arg[-1] ~= nil) print(tide)",
+      function(name)
       local out = run(("%s %s 'b c'"):format(name, name))
       assert.equal(("true\t2\t%s\tb c\ttrue\nnil\n"):format(name), out)
     end)
@@ -72,7 +76,8 @@ describe("tide", function()
   end)
 
   it("prints an error object by its __tostring", function()
-    local _, err = run [[-e 'error(setmetatable({}, { __tostring = function() return "told" end }))']]
+    local _,
+      err = run [[-e 'error(setmetatable({}, { __tostring = function() return "told" end }))']]
     assert.matches("^tide: told", err)
   end)
 
@@ -114,7 +119,8 @@ describe("the prompt without a terminal", function()
   end)
 
   it("keeps locals from line to line, shared with closures", function()
-    assert.equal("2\n2\n", lines "local n = 0\nlocal function up() n = n + 1 end\nup() up()\nn\nn\n")
+    assert.equal(
+      "2\n2\n", lines "local n = 0\nlocal function up() n = n + 1 end\nup() up()\nn\nn\n")
     assert.equal("nil\t1\n", lines "local a, b <const> = nil, 1\na, b\n")
     assert.equal("5\n", lines "local print = 5\nprint\n")
   end)

@@ -1,4 +1,5 @@
--- README.md and `make help` say what is so: programs run as they stand, commands and files that are named are there.
+-- README.md and `make help` say what is so: programs run as they stand, commands and files that are
+-- named are there.
 local expect = require "spec.support.expect"
 
 local readme, makefile = expect.read "README.md", expect.read "Makefile"

@@ -78,7 +78,7 @@ describe("tide.help", function()
     expect.has(printed(tide.help, "layers.Dense"), "units")
     assert.equal(printed(tide.help, "tide.layers.Dense"), printed(tide.help, "layers.Dense"))
     expect.has(printed(tide.help, tide.losses.Huber), "delta = 1")
-    expect.has(printed(tide.help, "ops.softmax"), "axis that sums to one")
+    expect.has(printed(tide.help, "ops.softmax"), "axes that sum to one")
     expect.raises("nothing is known of 'layers.Nothing'", tide.help, "layers.Nothing")
   end)
 end)
@@ -104,7 +104,8 @@ end)
 
 describe("tide doctor", function()
   local function run(arguments, env)
-    local pipe = io.popen(("env %s %s doctor %s 2>&1 </dev/null"):format(env or "", expect.command, arguments))
+    local pipe = io.popen(("env %s %s doctor %s 2>&1 </dev/null"):format(env or "", expect.command,
+      arguments))
     local text = pipe:read "a"
     return text, pipe:close() == true
   end

@@ -1,4 +1,5 @@
--- The seed document's first program, translated line by line by the rules of the interface, run as it stands.
+-- The seed document's first program, translated line by line by the rules of the interface, run as
+-- it stands.
 local tide = require "tide"
 
 describe("the first program", function()
@@ -15,7 +16,8 @@ describe("the first program", function()
     model:add(layers.Dense { units = 10, activation = "softmax" })
 
     -- compile
-    model:compile { optimizer = "adam", loss = "sparse_categorical_crossentropy", metrics = { "accuracy" } }
+    model:compile { optimizer = "adam", loss = "sparse_categorical_crossentropy",
+      metrics = { "accuracy" } }
 
     -- train
     local history = model:fit(x_train, y_train, { epochs = 10, batch_size = 32, verbose = 0 })
@@ -33,10 +35,14 @@ describe("the first program", function()
   it("runs with its callbacks", function()
     local x_train, y_train = tide.random.normal { 64, 10 }, tide.random.randint({ 64 }, 1, 11)
     local dir = require("spec.support.expect").name()
-    local model = tide.Sequential { tide.layers.Dense { 10, activation = "softmax", input_shape = { 10 } } }
-    model:compile { optimizer = "adam", loss = "sparse_categorical_crossentropy", metrics = { "accuracy" } }
-    local early_stopping = tide.callbacks.EarlyStopping { monitor = "val_loss", patience = 3, restore_best_weights = true }
-    local model_checkpoint = tide.callbacks.ModelCheckpoint { dir .. "/best_model.h5", save_best_only = true }
+    local model = tide.Sequential {
+      tide.layers.Dense { 10, activation = "softmax", input_shape = { 10 } } }
+    model:compile { optimizer = "adam", loss = "sparse_categorical_crossentropy",
+      metrics = { "accuracy" } }
+    local early_stopping = tide.callbacks.EarlyStopping {
+      monitor = "val_loss", patience = 3, restore_best_weights = true }
+    local model_checkpoint = tide.callbacks.ModelCheckpoint {
+      dir .. "/best_model.h5", save_best_only = true }
     model:fit(x_train, y_train, { epochs = 3, batch_size = 32, verbose = 0, validation_split = 0.25,
       callbacks = { early_stopping, model_checkpoint } })
     assert.equal("Sequential", getmetatable(tide.load_model(dir .. "/best_model.h5")).__name)

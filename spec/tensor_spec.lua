@@ -19,7 +19,8 @@ describe("tide.tensor", function()
       assert.equal(d, tide.tensor({ 1, 0 }, { dtype = d }).dtype)
     end
     assert.equal("int64", tide.tensor({ 1 }, { dtype = "i64" }).dtype)
-    assert.matches("unknown dtype 'float99' %(expected float32", message(tide.tensor, { 1 }, { dtype = "float99" }))
+    assert.matches("unknown dtype 'float99' %(expected float32",
+      message(tide.tensor, { 1 }, { dtype = "float99" }))
   end)
 
   it("refuses what a dtype cannot hold", function()
@@ -234,8 +235,10 @@ describe("print(tensor)", function()
 
   it("follows torch's rules of rounding and elision", function()
     assert.equal("[1., 2., 3.]\n[tide.Tensor float32 3 cpu]", tostring(tide.tensor { 1, 2, 3 }))
-    assert.equal("[0.1000, 2.5000]\n[tide.Tensor float32 2 cpu]", tostring(tide.tensor { 0.1, 2.5 }))
-    assert.equal("[1.0000e-05, 1.0000e+00]\n[tide.Tensor float32 2 cpu]", tostring(tide.tensor { 1e-5, 1 }))
+    assert.equal("[0.1000, 2.5000]\n[tide.Tensor float32 2 cpu]",
+      tostring(tide.tensor { 0.1, 2.5 }))
+    assert.equal("[1.0000e-05, 1.0000e+00]\n[tide.Tensor float32 2 cpu]",
+      tostring(tide.tensor { 1e-5, 1 }))
     local t = tide.tensor({ { 1, -2 }, { 3, 4 } }, { dtype = "int32" })
     assert.equal("[[ 1, -2],\n [ 3,  4]]\n[tide.Tensor int32 2x2 cpu]", tostring(t))
     local big = tostring(tide.zeros { 1000, 1000 })
@@ -256,7 +259,8 @@ describe("arguments of ops", function()
 
   it("counts narrow weights as int32", function()
     for _, dtype in ipairs { "uint8", "int8", "bool", "int32" } do
-      local n = ops.bincount(tide.tensor({ 1, 2, 2 }, { dtype = "int32" }), { weights = tide.ones({ 3 }, { dtype = dtype }) })
+      local n = ops.bincount(tide.tensor({ 1, 2, 2 }, { dtype = "int32" }),
+        { weights = tide.ones({ 3 }, { dtype = dtype }) })
       assert.same({ 1, 2 }, n:tolist())
     end
   end)
@@ -268,13 +272,16 @@ describe("arguments of ops", function()
       assert.equal(base, ops.argmax(tide.tensor { 9, 8 }, { base = base }))
       assert.equal(base, ops.argsort(tide.tensor { 1, 2 }, { base = base })[1])
       assert.equal(base, select(2, ops.top_k(tide.tensor { 9, 8 }, 1, { base = base }))[1])
-      assert.equal(base, ops.searchsorted(tide.tensor { 1, 2 }, tide.tensor { 0 }, { base = base })[1])
-      assert.matches("take: indices%[1%] is out of range", message(ops.take, x, ids, { axis = 1, base = base }))
+      assert.equal(base, ops.searchsorted(tide.tensor { 1, 2 }, tide.tensor { 0 },
+        { base = base })[1])
+      assert.matches("take: indices%[1%] is out of range",
+        message(ops.take, x, ids, { axis = 1, base = base }))
       assert.matches("scatter: indices%[1, 1%] is out of range",
         message(ops.scatter, ids:reshape { 2, 1 }, ids, { 4 }, { base = base }))
     end
     assert.matches("out of range", message(ops.bincount, ids, { base = largest }))
-    assert.matches("too large", message(ops.bincount, tide.tensor({ largest }, { dtype = "int64" }), { base = 0 }))
+    assert.matches("too large", message(ops.bincount, tide.tensor({ largest }, { dtype = "int64" }),
+      { base = 0 }))
     assert.matches("bincount: x%[1%] is out of range",
       message(ops.bincount, tide.tensor({ largest }, { dtype = "int64" }), { base = smallest }))
     for _, k in ipairs { largest, smallest } do
@@ -293,14 +300,16 @@ describe("arguments of ops", function()
 
   it("bounds the extents of views and those beside an axis of length 0", function()
     local big = 1 << 31
-    assert.matches("too many elements", message(ops.broadcast_to, tide.zeros { 1 }, { big, big, big }))
+    assert.matches("too many elements", message(ops.broadcast_to, tide.zeros { 1 },
+      { big, big, big }))
     assert.matches("too many elements", message(tide.zeros, { big, big, 0 }))
     assert.matches("too many elements", message(tide.zeros, { 0, big, big }))
     assert.matches("too many elements", message(function()
       return tide.zeros({ 0 }):reshape { 0, big, big }
     end))
     local wide = tide.zeros { 0, big }
-    assert.matches("too many elements", message(ops.take, wide, tide.zeros({ 0, big }, { dtype = "int32" }), { axis = 1 }))
+    assert.matches("too many elements", message(ops.take, wide,
+      tide.zeros({ 0, big }, { dtype = "int32" }), { axis = 1 }))
     assert.same({ big, 0 }, wide:transpose().shape)
     assert.equal(0, wide:sum():item())
     assert.same({ {}, {} }, tide.zeros({ 2, 0 }):tolist())
@@ -308,13 +317,17 @@ describe("arguments of ops", function()
 
   it("say what a slip should have been", function()
     local x = tide.ones { 2, 3 }
-    assert.matches("reshape: newshape is one list %(got 2 numbers%); write { 3, 2 }", message(x.reshape, x, 3, 2))
-    assert.matches("transpose: axes is one list %(got 2 numbers%); write { 2, 1 }", message(x.transpose, x, 2, 1))
+    assert.matches("reshape: newshape is one list %(got 2 numbers%); write { 3, 2 }",
+      message(x.reshape, x, 3, 2))
+    assert.matches("transpose: axes is one list %(got 2 numbers%); write { 2, 1 }",
+      message(x.transpose, x, 2, 1))
     assert.matches("exp: too many arguments %(expected at most 1, got 2%)", message(x.exp, x, 1))
     assert.matches("sum: is a method .*got a number.*x:sum", message(x.sum, 1))
     assert.matches("exp: is a method .*got nothing", message(x.exp))
-    assert.matches("item: expected a tensor, got nothing; methods are called with a colon", message(x.item))
-    assert.matches("clip: a list of data holds a tensor of %[2, 3%] .*without braces", message(ops.clip, { x }))
+    assert.matches("item: expected a tensor, got nothing; methods are called with a colon",
+      message(x.item))
+    assert.matches("clip: a list of data holds a tensor of %[2, 3%] .*without braces",
+      message(ops.clip, { x }))
     assert.matches("write x.shape", message(function() return x:shape() end))
     assert.equal(1, ops.sum(1):item())
   end)

@@ -21,10 +21,13 @@ local function config(more, head, tail)
 local layers = tide.layers
 ]], head or "return {", [[
   seed = 3,
-  model = function() return tide.Sequential { layers.Dense { 2, activation = "softmax", input_shape = { 3 } } } end,
+  model = function()
+    return tide.Sequential { layers.Dense { 2, activation = "softmax", input_shape = { 3 } } }
+  end,
   data = { train = { tide.ones { 8, 3 }, tide.ones({ 8 }, { dtype = "int32" }) },
     test = { tide.ones { 4, 3 }, tide.ones({ 4 }, { dtype = "int32" }) } },
-  compile = { optimizer = "adam", loss = "sparse_categorical_crossentropy", metrics = { "accuracy" } },
+  compile = { optimizer = "adam", loss = "sparse_categorical_crossentropy",
+    metrics = { "accuracy" } },
   fit = { epochs = 2, verbose = 0 },
 ]], more or "", tail or "}\n")
   f:close()
@@ -41,7 +44,8 @@ end
 describe("tide train", function()
   it("trains, evaluates and saves what the file describes", function()
     local saved = folder .. "/trained.keras"
-    local ok, out = run(config(("save = { %q, %q },"):format(saved, folder .. "/trained.safetensors")))
+    local ok, out = run(config(("save = { %q, %q },"):format(saved,
+      folder .. "/trained.safetensors")))
     assert.is_true(ok, out)
     assert.matches("test accuracy [01]%.%d+  test loss %d+%.%d+\n", out)
     assert.matches("saved " .. saved, out, 1, true)
@@ -63,7 +67,9 @@ describe("tide train", function()
   end)
 
   it("gives the settings that are not its own to a function", function()
-    local path = config("", "return function(s) assert(s.width == 5 and s.on == true and s.name == 'x') return {", "} end")
+    local path = config(
+      "", "return function(s) assert(s.width == 5 and s.on == true and s.name == 'x') return {",
+      "} end")
     local ok, out = run(path .. " width=5 on=true name=x")
     assert.is_true(ok, out)
     path = config()

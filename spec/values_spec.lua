@@ -39,9 +39,11 @@ describe("tide.activations", function()
     end)
   end
 
-  -- Keras' own sparsemax does not sum to one (it adds cumulative sums over the support), so the paper decides.
+  -- Keras' own sparsemax does not sum to one (it adds cumulative sums over the support), so the
+  -- paper decides.
   it("projects onto the simplex by sparsemax", function()
-    local y = tide.activations.sparsemax(tide.tensor { { 0.1, 1.1, 0.2, -3 }, { 3, 0, 0, 0 } }):tolist()
+    local y = tide.activations.sparsemax(
+      tide.tensor { { 0.1, 1.1, 0.2, -3 }, { 3, 0, 0, 0 } }):tolist()
     expect.close(y[1], { 0, 0.95, 0.05, 0 }, 1e-5, 1e-5, "sparsemax")
     expect.close(y[2], { 1, 0, 0, 0 }, 1e-5, 1e-5, "sparsemax")
   end)
@@ -61,7 +63,9 @@ end)
 
 describe("tide.constraints", function()
   local c = tide.constraints
-  local made = { MaxNorm = function() return c.MaxNorm { 1.5 } end, NonNeg = function() return c.NonNeg() end,
+  local made = { MaxNorm = function()
+    return c.MaxNorm { 1.5 }
+  end, NonNeg = function() return c.NonNeg() end,
     UnitNorm = function() return c.UnitNorm { axis = 2 } end,
     MinMaxNorm = function() return c.MinMaxNorm { 0.5, 1, rate = 0.7 } end }
   for name, values in pairs(reference.constraints) do
@@ -81,7 +85,9 @@ describe("tide.regularizers", function()
   local r = tide.regularizers
   local made = { L1 = function() return r.L1() end, L2 = function() return r.L2 { 0.1 } end,
     L1L2 = function() return r.L1L2 { 0.1, 0.2 } end,
-    OrthogonalRegularizer = function() return r.OrthogonalRegularizer { 0.05, mode = "columns" } end }
+    OrthogonalRegularizer = function()
+      return r.OrthogonalRegularizer { 0.05, mode = "columns" }
+    end }
   for name, values in pairs(reference.regularizers) do
     it("gives Keras' " .. name, function()
       expect.close({ made[name]()(matrix()):item() }, values, 1e-5, 1e-5, name)
@@ -98,7 +104,8 @@ describe("tide.initializers", function()
 
   local function statistics(t)
     local mean = ops.mean(t):item()
-    return mean, math.sqrt(ops.mean(ops.square(t - mean)):item()), ops.min(t):item(), ops.max(t):item()
+    return mean, math.sqrt(ops.mean(ops.square(t - mean)):item()), ops.min(t):item(),
+      ops.max(t):item()
   end
 
   it("fill with constants", function()
@@ -121,7 +128,8 @@ describe("tide.initializers", function()
       { init.HeUniform(), 0, math.sqrt(2 / 200) },
       { init.LecunNormal(), 0, math.sqrt(1 / 200) },
       { init.LecunUniform(), 0, math.sqrt(1 / 200) },
-      { init.VarianceScaling { 3, mode = "fan_out", distribution = "untruncated_normal" }, 0, math.sqrt(3 / 100) },
+      { init.VarianceScaling { 3, mode = "fan_out", distribution = "untruncated_normal" }, 0,
+        math.sqrt(3 / 100) },
     }
     for _, case in ipairs(cases) do
       local mean, deviation = statistics(case[1](shape))
@@ -159,7 +167,8 @@ describe("tide.initializers", function()
         rows = rows * shape[i]
       end
       local m = ops.reshape(q, { rows, shape[#shape] }) / 2
-      local product = rows < shape[#shape] and ops.matmul(m, ops.transpose(m)) or ops.matmul(ops.transpose(m), m)
+      local product = rows < shape[#shape] and ops.matmul(m, ops.transpose(m))
+        or ops.matmul(ops.transpose(m), m)
       local n = math.min(rows, shape[#shape])
       assert.is_true(ops.max(ops.abs(product - ops.eye(n, n))):item() < 1e-5)
     end
@@ -172,16 +181,22 @@ describe("tide.initializers", function()
 
   it("give Keras' STFT kernels", function()
     expect.close(flat(init.STFT()({ 6, 1, 4 })), reference.stft.real, 1e-5, 1e-5, "real")
-    local imag = init.STFT { side = "imag", window = "hamming", scaling = "spectrum", periodic = true }
+    local imag = init.STFT {
+      side = "imag", window = "hamming", scaling = "spectrum", periodic = true }
     expect.close(flat(imag({ 5, 1, 3 })), reference.stft.imag, 1e-5, 1e-5, "imag")
   end)
 
   it("are found by Keras' strings and take functions and tensors", function()
-    for name in ("zeros glorot_uniform he_normal orthogonal normal uniform one IdentityInitializer"):gmatch "%S+" do
+    for name in (
+      "zeros glorot_uniform he_normal orthogonal normal uniform one \z
+      IdentityInitializer"):gmatch "%S+" do
       assert.is_table(init.get(name), name)
     end
-    assert.truthy(message(init.get, "glorot_unifrom"):find("did you mean 'glorot_uniform'", 1, true))
-    local layer = tide.layers.Dense { 2, kernel_initializer = function(shape) return tide.ones(shape) * 5 end }
+    assert.truthy(message(init.get, "glorot_unifrom"):find("did you mean 'glorot_uniform'", 1,
+      true))
+    local layer = tide.layers.Dense { 2, kernel_initializer = function(shape)
+      return tide.ones(shape) * 5
+    end }
     layer:build { tide.none, 3 }
     assert.equal(5, layer.kernel:tolist()[1][1])
     local given = tide.tensor { { 1, 2 }, { 3, 4 } }

@@ -1,5 +1,5 @@
--- Configurations of layers, losses, metrics and optimizers drawn at random, against the real Keras' numbers
--- (spec/ref/variety.py).
+-- Configurations of layers, losses, metrics and optimizers drawn at random, against the real Keras'
+-- numbers (spec/ref/variety.py).
 local formula = require "spec.support.formula"
 local tide = require "tide"
 local core = require "tide.core"
@@ -48,7 +48,8 @@ function run.layer(row)
     start[i] = weight(w, row.class == "BatchNormalization" and i == #weights, i - 1)
   end
   layer:set_weights(start)
-  local y = layer(#xs == 1 and xs[1] or xs, row.training ~= nil and { training = row.training } or nil)
+  local y = layer(#xs == 1 and xs[1] or xs,
+    row.training ~= nil and { training = row.training } or nil)
   assert.are.same(row.shape, y.shape:totable())
   near("y", y, row.y, 1e-5, 2e-5)
   local wrt = table.move(xs, 1, #xs, 1, {})

@@ -1,4 +1,5 @@
---- Activations by Keras' names, as functions of a tensor (and their extra arguments), and what `activation =` accepts.
+--- Activations by Keras' names, as functions of a tensor (and their extra arguments), and what
+--- `activation =` accepts.
 local check = require "tide.check"
 local errors = require "tide.errors"
 local ops = require "tide.ops"
@@ -15,14 +16,16 @@ for name in ([[relu leaky_relu relu6 elu celu selu silu hard_silu sigmoid hard_s
 end
 direct.exponential = "exp"
 
--- What the fused ops (linear, conv) apply themselves: activation -> value of their `activation` argument.
+-- What the fused ops (linear, conv) apply themselves: activation -> value of their `activation`
+-- argument.
 local fused = {}
 
 functions.linear = function(x)
   return x
 end
 
---- Gaussian error linear unit, exact unless `approximate` (the op's own default is the approximation, as in Keras).
+--- Gaussian error linear unit, exact unless `approximate` (the op's own default is the
+--- approximation, as in Keras).
 functions.gelu = function(x, o)
   local approximate = o
   if type(o) == "table" then
@@ -81,7 +84,8 @@ function activations.get(v)
   return registry.resolve("activation", v, "activation")
 end
 
---- The word by which the fused ops apply this activation themselves, or nil. Filled from `linear`'s own argument table.
+--- The word by which the fused ops apply this activation themselves, or nil. Filled from `linear`'s
+--- own argument table.
 function activations.fused(fn)
   local name = names[fn]
   if not name then
@@ -115,7 +119,8 @@ setmetatable(ns, {
   __index = function(_, key)
     local fn = function_of(aliases[key] or key)
     if not fn then
-      errors.raise("tide.activations", "unknown name '%s'%s", tostring(key), check.did_you_mean(key, all))
+      errors.raise("tide.activations", "unknown name '%s'%s", tostring(key),
+        check.did_you_mean(key, all))
     end
     rawset(ns, key, fn)
     return fn

@@ -14,7 +14,8 @@ local function loss_of(where, results)
 end
 
 -- Leaves that stand for the given tensors inside one call.
--- Also whether one of them already carries gradients: then the result must too, for the gradient outside.
+-- Also whether one of them already carries gradients: then the result must too, for the gradient
+-- outside.
 local function leaves_of(where, n, ...)
   local leaves, nested = { ... }, false
   for i = 1, n do
@@ -36,21 +37,25 @@ local function leaves_of(where, n, ...)
 end
 
 local function run(where, f, vars, options, ...)
-  if type(f) ~= "function" and not (type(f) == "table" and getmetatable(f) and getmetatable(f).__call) then
+  if type(f) ~= "function"
+    and not (type(f) == "table" and getmetatable(f) and getmetatable(f).__call) then
     errors.raise(where, "expected a function that returns a loss (got %s)", type(f))
   end
-  local results = table.pack(core.enable_grad(f, ...)) -- the mode comes back however f ends; f cannot yield
+  -- the mode comes back however f ends; f cannot yield
+  local results = table.pack(core.enable_grad(f, ...))
   return results, core.gradients(loss_of(where, results), vars, options)
 end
 
 local function options_of(options, nested)
-  return { create_graph = nested or options and options.create_graph, retain_graph = options and options.retain_graph }
+  return { create_graph = nested or options and options.create_graph,
+    retain_graph = options and options.retain_graph }
 end
 
---- `local loss, grads = tide.value_and_grad(f, vars)` calls `f()` and returns its results, then the gradients of the first one
+--- `local loss, grads = tide.value_and_grad(f, vars)` calls `f()` and returns its results, then the
+--- gradients of the first one
 -- with respect to the list `vars` (false where nothing depends on it).
--- Without `vars` it returns a function: `tide.value_and_grad(f)(x, y)` gives the results of `f(x, y)`, then the gradient with
--- respect to each argument (JAX's value_and_grad).
+-- Without `vars` it returns a function: `tide.value_and_grad(f)(x, y)` gives the results of `f(x,
+-- y)`, then the gradient with respect to each argument (JAX's value_and_grad).
 --- @param f function returns a one-element tensor first
 --- @param vars table|nil list of tensors that require gradients
 --- @param options table|nil { create_graph = false }: the gradients can be differentiated again
@@ -61,7 +66,8 @@ function autograd.value_and_grad(f, vars, options)
     return function(...)
       local n = select("#", ...)
       local leaves, nested = leaves_of("value_and_grad", n, ...)
-      local results, grads = run("value_and_grad", f, leaves, options_of(options, nested), table.unpack(leaves, 1, n))
+      local results, grads = run("value_and_grad", f, leaves, options_of(options, nested),
+        table.unpack(leaves, 1, n))
       for i = 1, n do
         results[results.n + i] = grads[i]
       end
@@ -73,8 +79,10 @@ function autograd.value_and_grad(f, vars, options)
   return table.unpack(results, 1, results.n + 1)
 end
 
---- Gradients alone. `tide.grad(f, vars)` calls `f()`; `tide.grad(f)` is the function of the tensors' gradients (JAX's grad);
--- `tide.grad(loss, vars, { create_graph = true })` differentiates a tensor that is already there (torch.autograd.grad).
+--- Gradients alone. `tide.grad(f, vars)` calls `f()`; `tide.grad(f)` is the function of the
+--- tensors' gradients (JAX's grad);
+-- `tide.grad(loss, vars, { create_graph = true })` differentiates a tensor that is already there
+-- (torch.autograd.grad).
 --- @usage local dw = tide.grad(function() return (w * w):sum() end, { w })[1]
 function autograd.grad(f, vars, options)
   if core.is_tensor(f) then
@@ -89,7 +97,8 @@ function autograd.grad(f, vars, options)
     return function(...)
       local n = select("#", ...)
       local leaves, nested = leaves_of("grad", n, ...)
-      local _, grads = run("grad", f, leaves, options_of(options, nested), table.unpack(leaves, 1, n))
+      local _, grads = run("grad", f, leaves, options_of(options, nested),
+        table.unpack(leaves, 1, n))
       return table.unpack(grads, 1, n)
     end
   end
@@ -102,7 +111,8 @@ autograd.no_grad = core.no_grad
 --- Calls `f(...)` while recording.
 autograd.enable_grad = core.enable_grad
 
---- A function with a gradient of its own: `f(x, ...)` returns its results and a function from their gradients to the inputs'.
+--- A function with a gradient of its own: `f(x, ...)` returns its results and a function from their
+--- gradients to the inputs'.
 -- The forward runs unrecorded. Keras: keras.ops.custom_gradient.
 --- @usage local log1pexp = tide.custom_gradient(function(x)
 ---   local e = x:exp()
@@ -124,20 +134,24 @@ function autograd.custom_gradient(f)
     local results = table.pack(core.no_grad(f, table.unpack(plain, 1, args.n)))
     local rule = results[results.n]
     if type(rule) ~= "function" or results.n < 2 then
-      errors.raise("custom_gradient", "the function must return its results and then the gradient function (got %s last)",
-        type(rule))
+      errors.raise(
+        "custom_gradient",
+        "the function must return its results and then the gradient function (got %s last)",
+          type(rule))
     end
     results[results.n] = nil
     return core.record_custom(inputs, results, rule)
   end
 end
 
--- Scopes -------------------------------------------------------------------------------------------------------------------
+-- Scopes
+-- ---------------------------------------------------------------------------------------------
 
 local Scope = { __name = "tide.scope" }
 Scope.__index = Scope
 
---- `local s <close> = tide.scope()`: when the block ends, every tensor made inside is released, except what `s:keep(...)`
+--- `local s <close> = tide.scope()`: when the block ends, every tensor made inside is released,
+--- except what `s:keep(...)`
 -- named. For loops that want memory back at once; nothing else needs it.
 function autograd.scope()
   return setmetatable({ kept = {}, mark = core.scope_begin() }, Scope)

@@ -6,9 +6,10 @@ local registry = require "tide.registry"
 
 local base = require "tide.callbacks.base"
 
-local modules, names = { Callback = "tide.callbacks.base", CallbackList = "tide.callbacks.base" }, {}
-for _, name in ipairs { "EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "LearningRateScheduler", "History",
-  "LambdaCallback",
+local modules, names = { Callback = "tide.callbacks.base", CallbackList = "tide.callbacks.base" },
+  {}
+for _, name in ipairs { "EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau",
+  "LearningRateScheduler", "History", "LambdaCallback",
   "TerminateOnNaN", "CSVLogger" } do
   modules[name] = "tide.callbacks.classes"
   names[#names + 1] = name
@@ -22,8 +23,8 @@ local ns = registry.namespace("tide.callbacks", "callback", modules)
 --- Names of the classes, sorted.
 rawset(ns, "class_names", names)
 
---- A callback from an object, a class, a name, `{ "name", option = ... }`, a table of hooks, or a function of
---- (epoch, logs) called at the end of each epoch.
+--- A callback from an object, a class, a name, `{ "name", option = ... }`, a table of hooks, or a
+--- function of (epoch, logs) called at the end of each epoch.
 --- @param v any
 --- @return table callback
 rawset(ns, "get", function(v)

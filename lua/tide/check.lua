@@ -1,4 +1,5 @@
---- Argument tables: one declaration per class or function, from which come positional order, defaults, type checks,
+--- Argument tables: one declaration per class or function, from which come positional order,
+--- defaults, type checks,
 -- messages, help, completion and configurations.
 --
 --   local args = check.args("Dense", {
@@ -9,10 +10,12 @@
 --   local o = args:construct(...)   -- constructors: one table, or values and a last table
 --   local o = args:call(...)        -- functions and methods (interface §2)
 --
--- A row is { name, type, default, doc, fields... }. A nil default means that the option may be absent; `none = true` allows
--- tide.none or false beside a default. `dict = true`: the value may be a table by name. `min`, `max`, `above`: limits of numbers.
--- Types: any int number bool string enum function callable table list dict shape ints (n = how many) axis axes tensor dtype,
--- or a list of them, and what check.types holds beside (initializer, activation, ...: resolved by their namespaces).
+-- A row is { name, type, default, doc, fields... }. A nil default means that the option may be
+-- absent; `none = true` allows tide.none or false beside a default. `dict = true`: the value may be
+-- a table by name. `min`, `max`, `above`: limits of numbers. Types: any int number bool string enum
+-- function callable table list dict shape ints (n = how many) axis axes tensor dtype, or a list of
+-- them, and what check.types holds beside (initializer, activation, ...: resolved by their
+-- namespaces).
 local none = require "tide.none"
 local errors = require "tide.errors"
 local list = require "tide.list"
@@ -222,7 +225,8 @@ function types.enum(v, row)
   if hit then
     return hit
   end
-  return nil, "'" .. table.concat(row._names, "', '") .. "'", type(v) == "string" and check.did_you_mean(v, row._names)
+  return nil, "'" .. table.concat(row._names, "', '") .. "'",
+    type(v) == "string" and check.did_you_mean(v, row._names)
 end
 
 types["function"] = function(v)
@@ -284,7 +288,8 @@ end
 --- One integer, or a list of `row.n` of them; one stands for all.
 function types.ints(v, row)
   local n = row.n
-  local what = n and n > 1 and ("an integer or a list of %d integers"):format(n) or "an integer or a list of integers"
+  local what = n and n > 1 and ("an integer or a list of %d integers"):format(n)
+    or "an integer or a list of integers"
   local low = row.min or 1
   if low > math.mininteger then
     what = what .. (", each at least %d"):format(low)
@@ -313,7 +318,8 @@ function types.ints(v, row)
   return list.new(out)
 end
 
---- An axis counted from 1, or from the end by negative numbers. `row.batch = false`: axis 1, the batch, is refused.
+--- An axis counted from 1, or from the end by negative numbers. `row.batch = false`: axis 1, the
+--- batch, is refused.
 function types.axis(v, row)
   local n = whole(v)
   if not n or n == 0 then
@@ -352,15 +358,17 @@ function types.tensor(v, row)
   local meta = t == "table" and getmetatable(v)
   if core.is_tensor(v) or meta and type(meta) == "table" and rawget(meta, "__tide_op") then
     return v
-  elseif t == "number" or t == "boolean" or t == "table" and (meta == nil or list.is(v) and v ~= none) then
+  elseif t == "number" or t == "boolean" or t == "table"
+    and (meta == nil or list.is(v) and v ~= none) then
     return core.tensor(v, row.whole and { dtype = "int64" } or nil)
   end
   return nil, "a tensor"
 end
 
-local dtypes = { f16 = "float16", f32 = "float32", f64 = "float64", bf16 = "bfloat16", i8 = "int8", u8 = "uint8",
-  i32 = "int32", i64 = "int64", bool = "bool" }
-local dtype_names = { "float16", "bfloat16", "float32", "float64", "int8", "uint8", "int32", "int64", "bool" }
+local dtypes = { f16 = "float16", f32 = "float32", f64 = "float64", bf16 = "bfloat16", i8 = "int8",
+  u8 = "uint8", i32 = "int32", i64 = "int64", bool = "bool" }
+local dtype_names = { "float16", "bfloat16", "float32", "float64", "int8", "uint8", "int32",
+  "int64", "bool" }
 for _, name in ipairs(dtype_names) do
   dtypes[name] = name
 end
@@ -369,10 +377,12 @@ function types.dtype(v)
   if dtypes[v] then
     return dtypes[v]
   end
-  return nil, "a dtype (" .. table.concat(dtype_names, ", ") .. ")", type(v) == "string" and check.did_you_mean(v, dtype_names)
+  return nil, "a dtype (" .. table.concat(dtype_names, ", ") .. ")",
+    type(v) == "string" and check.did_you_mean(v, dtype_names)
 end
 
---- Declares a type whose values are resolved by a namespace: names, configurations, objects, functions.
+--- Declares a type whose values are resolved by a namespace: names, configurations, objects,
+--- functions.
 --- @param name string the type
 --- @param module string module with `get(value)` returning the object, or raising
 function check.resolved(name, module)
@@ -408,18 +418,21 @@ end
 local Args = {}
 Args.__index = Args
 
---- The argument tables made so far, by the name of what takes them; the first of a name. For completion at the prompt.
+--- The argument tables made so far, by the name of what takes them; the first of a name. For
+--- completion at the prompt.
 check.tables = {}
 
 --- Declares the arguments of a class or function.
 --- @param owner string the name that messages carry
 --- @param rows table positional arguments in Keras' order
---- @param o table|nil `named`: rows that are given by name only; `list_first`: the first argument can only be a list;
+--- @param o table|nil `named`: rows that are given by name only; `list_first`: the first argument
+---   can only be a list;
 ---   `rest`: unknown names are kept in the result's field of that name instead of refused
 function check.args(owner, rows, o)
   o = o or {}
-  local self = setmetatable({ owner = owner, rows = rows, named = o.named or {}, list_first = o.list_first,
-    rest = o.rest, index = {}, names = {} }, Args)
+  local self = setmetatable(
+    { owner = owner, rows = rows, named = o.named or {}, list_first = o.list_first, rest = o.rest,
+      index = {}, names = {} }, Args)
   for _, group in ipairs { rows, self.named } do
     for _, row in ipairs(group) do
       assert(types[row[2]] or type(row[2]) == "table", row[1])
@@ -440,18 +453,20 @@ function Args:extend(owner, rows, o)
   table.move(rows, 1, #rows, #all + 1, all)
   local named = table.move(self.named, 1, #self.named, 1, {})
   table.move(o.named or {}, 1, #(o.named or {}), #named + 1, named)
-  return check.args(owner, all, { named = named, list_first = o.list_first or self.list_first, rest = o.rest or self.rest })
+  return check.args(owner, all, { named = named, list_first = o.list_first or self.list_first,
+    rest = o.rest or self.rest })
 end
 
 function Args:_unknown(name)
-  errors.raise(self.owner, "unknown option '%s'%s", tostring(name), check.did_you_mean(name, self.names))
+  errors.raise(self.owner, "unknown option '%s'%s", tostring(name),
+    check.did_you_mean(name, self.names))
 end
 
 function Args:_put(given, i, v)
   local row = self.rows[i]
   if not row then
-    errors.raise(self.owner, "takes at most %d positional argument%s (%s), got %d", #self.rows, #self.rows == 1 and "" or "s",
-      table.concat(self:positional(), ", "), i)
+    errors.raise(self.owner, "takes at most %d positional argument%s (%s), got %d", #self.rows,
+      #self.rows == 1 and "" or "s", table.concat(self:positional(), ", "), i)
   end
   given[row[1]] = v
 end
@@ -523,7 +538,8 @@ function Args:construct(...)
   return self:complete(given)
 end
 
--- Whether every key is the name of an argument: `fit(generator, { epochs = 3 })` has no dictionary of targets.
+-- Whether every key is the name of an argument: `fit(generator, { epochs = 3 })` has no dictionary
+-- of targets.
 function Args:_names_arguments(t)
   for k in pairs(t) do
     if not self.index[k] then
@@ -543,7 +559,8 @@ function Args:call(...)
     local v = select(i, ...)
     local row = self.rows[i]
     if is_plain(v) and has_string_key(v) then
-      local dictionary = row and row.dict and (i < n or (v[row[1]] == nil and #v == 0 and not self:_names_arguments(v)))
+      local dictionary = row and row.dict
+        and (i < n or (v[row[1]] == nil and #v == 0 and not self:_names_arguments(v)))
       if dictionary then
         given[row[1]] = v
       elseif i == n then
@@ -559,7 +576,9 @@ function Args:call(...)
         end
         self:_merge(given, v, i)
       else
-        errors.raise(self.owner, "named arguments come last, got a table with names as argument %d of %d", i, n)
+        errors.raise(
+          self.owner, "named arguments come last, got a table with names as argument %d of %d", i,
+          n)
       end
     elseif i == n and is_plain(v) and next(v) == nil and not (row and collects[row[2]]) then
       break -- empty options
@@ -617,7 +636,8 @@ function Args:help()
   local out = {}
   for _, name in ipairs(self.names) do
     local row = self.index[name]
-    local default = row[3] == required and "required" or row[3] == nil and "none" or check.show(row[3])
+    local default = row[3] == required and "required" or row[3] == nil and "none"
+      or check.show(row[3])
     out[#out + 1] = ("  %s = %s%s"):format(name, default, row[4] and ("    " .. row[4]) or "")
   end
   return table.concat(out, "\n")

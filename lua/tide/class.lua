@@ -1,10 +1,10 @@
 --- Single inheritance with callable classes.
 --
--- `class.new(name, base)` makes a class: a table that is its instances' metatable. Calling it makes an instance and runs
--- `_init(self, ...)`. Metamethods are inherited by copying (Lua looks them up rawly), methods by `__index`.
--- A class with `_get`/`_set` (tables of property functions, inherited) gives its instances computed
--- fields. `_foreign`, a table of functions, is asked last: names that other libraries have, which
--- raise and say what stands for them here.
+-- `class.new(name, base)` makes a class: a table that is its instances' metatable. Calling it makes
+-- an instance and runs `_init(self, ...)`. Metamethods are inherited by copying (Lua looks them up
+-- rawly), methods by `__index`. A class with `_get`/`_set` (tables of property functions,
+-- inherited) gives its instances computed fields. `_foreign`, a table of functions, is asked last:
+-- names that other libraries have, which raise and say what stands for them here.
 local class = {}
 
 local function class_tostring(c)
@@ -70,7 +70,8 @@ function class.new(name, base)
     end
   end
   c.__index = c._get and make_index(c) or c
-  return setmetatable(c, { __index = base, __call = plain_new, __tostring = class_tostring, __name = "class" })
+  return setmetatable(c, { __index = base, __call = plain_new, __tostring = class_tostring,
+    __name = "class" })
 end
 
 --- Gives a class computed fields: `get[name](self)`; names without a setter cannot be assigned.

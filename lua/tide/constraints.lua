@@ -1,4 +1,5 @@
---- Constraints: objects called with a weight after each update that return its projection, a new tensor.
+--- Constraints: objects called with a weight after each update that return its projection, a new
+--- tensor.
 local class = require "tide.class"
 local core = require "tide.core"
 local object = require "tide.object"

@@ -1,6 +1,7 @@
 --- Data sets: fashion_mnist and mnist, read from IDX files (gzipped or not).
 ---
---- Looked for in this order: the folder given, `$TIDE_DATA/<name>`, `$TIDE_DATA`, the Debian package's folder.
+--- Looked for in this order: the folder given, `$TIDE_DATA/<name>`, `$TIDE_DATA`, the Debian
+--- package's folder.
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -25,7 +26,8 @@ end
 local function locate(given, name, package_folder, help)
   local tried = {}
   local data = os.getenv "TIDE_DATA"
-  local folders = given and { given } or { data and data .. "/" .. name or nil, data, package_folder }
+  local folders = given and { given }
+    or { data and data .. "/" .. name or nil, data, package_folder }
   if not given and not data then
     folders = { package_folder }
   end
@@ -55,11 +57,12 @@ local function load(paths, name, classes)
   for _, part in ipairs { "train", "test" } do
     local x, y = out["x_" .. part], out["y_" .. part]
     if x.ndim ~= 3 or y.ndim ~= 1 or x.shape[1] ~= y.shape[1] then
-      errors.raise(name, "pictures and labels do not fit (%s has %s, %s has %s)", paths["x_" .. part], tostring(x.shape),
-        paths["y_" .. part], tostring(y.shape))
+      errors.raise(name, "pictures and labels do not fit (%s has %s, %s has %s)",
+        paths["x_" .. part], tostring(x.shape), paths["y_" .. part], tostring(y.shape))
     end
     if y.size > 0 and y:max() >= classes then
-      errors.raise(name, "%s holds the label %d, expected 0 to %d", paths["y_" .. part], y:max(), classes - 1)
+      errors.raise(name, "%s holds the label %d, expected 0 to %d", paths["y_" .. part], y:max(),
+        classes - 1)
     end
     out["y_" .. part] = y + 1 -- the file counts from 0
   end
@@ -74,9 +77,11 @@ local function dataset(name, o, package_folder, help, class_names)
 end
 
 local fashion_args = check.args("fashion_mnist", rows)
-local FASHION = { "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot" }
+local FASHION = { "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt",
+  "Sneaker", "Bag", "Ankle boot" }
 
---- Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): 60,000 and 10,000 pictures of clothes, 28 x 28 grey values 0 to 255.
+--- Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): 60,000 and 10,000 pictures of clothes, 28 x 28
+--- grey values 0 to 255.
 ---
 --- Example:
 ---   local x_train, y_train, x_test, y_test, names = tide.datasets.fashion_mnist {}
@@ -88,17 +93,20 @@ local FASHION = { "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal
 --- @return table class_names
 function datasets.fashion_mnist(...)
   return dataset("fashion_mnist", fashion_args:construct(...), "/usr/share/datasets/fashion-mnist",
-    "; install them with `apt install dataset-fashion-mnist`, or give a folder: fashion_mnist { \"DIR\" }, or set TIDE_DATA",
+    "; install them with `apt install dataset-fashion-mnist`, or give a folder: fashion_mnist { \z
+      \"DIR\" }, or set TIDE_DATA",
       FASHION)
 end
 
 local mnist_args = check.args("mnist", rows)
 
---- MNIST (LeCun, Cortes and Burges 1998): 60,000 and 10,000 handwritten digits, 28 x 28 grey values. Label 1 is the digit 0.
+--- MNIST (LeCun, Cortes and Burges 1998): 60,000 and 10,000 handwritten digits, 28 x 28 grey
+--- values. Label 1 is the digit 0.
 --- @return userdata x_train, userdata y_train, userdata x_test, userdata y_test, table class_names
 function datasets.mnist(...)
   return dataset("mnist", mnist_args:construct(...), "/usr/share/datasets/mnist",
-    "; put train-images-idx3-ubyte and its siblings (gzipped or not) into a folder: mnist { \"DIR\" }, or set TIDE_DATA",
+    "; put train-images-idx3-ubyte and its siblings (gzipped or not) into a folder: mnist { \z
+      \"DIR\" }, or set TIDE_DATA",
     { "0", "1", "2", "3", "4", "5", "6", "7", "8", "9" })
 end
 

@@ -1,18 +1,21 @@
---- Error values: tables with fields `op`, `status`, `message`, `within`, `path`, `at`, and a `__tostring` that joins them.
+--- Error values: tables with fields `op`, `status`, `message`, `within`, `path`, `at`, and a
+--- `__tostring` that joins them.
 --
--- The layer path is put together here, on the failing path only: the Lua frames are walked and each frame of `Layer.__call`
--- gives its layer. Nothing is kept while things work, so nothing is stale after a pcall or in a coroutine.
+-- The layer path is put together here, on the failing path only: the Lua frames are walked and each
+-- frame of `Layer.__call` gives its layer. Nothing is kept while things work, so nothing is stale
+-- after a pcall or in a coroutine.
 local errors = {}
 
 local Error = { __name = "tide.error" }
 Error.__index = Error
 errors.Error = Error
 
---- Functions whose frames carry a layer as their first local: `Layer.__call` and `Layer.build`, set by tide.layers.base.
+--- Functions whose frames carry a layer as their first local: `Layer.__call` and `Layer.build`, set
+--- by tide.layers.base.
 errors.layer_frames = {}
 
---- Functions of tide.ops that are written in Lua: function -> name. Their frames say which of them was called, where an op of
---- the core that it is made of complains.
+--- Functions of tide.ops that are written in Lua: function -> name. Their frames say which of them
+--- was called, where an op of the core that it is made of complains.
 errors.op_frames = setmetatable({}, { __mode = "k" })
 
 function Error:__tostring()
@@ -40,7 +43,8 @@ end
 
 local home = debug.getinfo(1, "S").source:match("^(.*)errors%.lua$") or "@"
 
---- The path of layers being called, outermost first: `model "mnist" > dense_1 (Dense 64)`; nil outside of layers.
+--- The path of layers being called, outermost first: `model "mnist" > dense_1 (Dense 64)`; nil
+--- outside of layers.
 function errors.path()
   local frames = errors.layer_frames
   local out, level, last = {}, 2, nil
@@ -79,7 +83,8 @@ function errors.at()
   end
 end
 
--- The function of tide.ops written in Lua that is being called, innermost, unless it is `op` itself or a layer is nearer.
+-- The function of tide.ops written in Lua that is being called, innermost, unless it is `op` itself
+-- or a layer is nearer.
 local function within(op)
   local level = 3
   while true do

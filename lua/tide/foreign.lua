@@ -1,4 +1,5 @@
---- Methods that torch and older Keras have and Tide has not: called, they raise and name Tide's way.
+--- Methods that torch and older Keras have and Tide has not: called, they raise and name Tide's
+--- way.
 local errors = require "tide.errors"
 
 local foreign = {}
@@ -18,13 +19,17 @@ end
 
 local layer = {
   parameters = "the weights are fields: trainable_weights, non_trainable_weights, weights",
-  named_parameters = "the weights are a field of each layer: for _, layer in ipairs(model.layers) do ... layer.weights ... end",
+  named_parameters =
+    "the weights are a field of each layer: for _, layer in ipairs(model.layers) do ... \z
+    layer.weights ... end",
   state_dict = "get_weights() gives the values in order, save_weights(path) writes them by name",
   load_state_dict = "set_weights(values) sets them in order, load_weights(path) reads them by name",
   zero_grad = "value_and_grad and fit begin with no gradients; after backward() set each \z
     weight's grad to nil",
   train = "fit trains; a call trains if told so: model(x, { training = true })",
-  eval = "a call does not train unless told so: model(x); the loss and metrics of data are model:evaluate(x, y)",
+  eval =
+    "a call does not train unless told so: model(x); the loss and metrics of data are \z
+    model:evaluate(x, y)",
   forward = "the model itself is called: model(x)",
   modules = "the layers are a field: layers",
   children = "the layers are a field: layers",
@@ -46,9 +51,14 @@ end
 foreign.layer = table_of("layer", layer)
 foreign.model = table_of("model", model)
 foreign.optimizer = table_of("optimizer", {
-  step = "gradients are applied by optimizer:apply(grads, variables), grads from tide.value_and_grad or tide.grad",
-  zero_grad = "value_and_grad and fit begin with no gradients; after backward() set each variable's grad to nil",
-  minimize = "local loss, grads = tide.value_and_grad(f, variables), then optimizer:apply(grads, variables)",
+  step =
+    "gradients are applied by optimizer:apply(grads, variables), grads from tide.value_and_grad \z
+    or tide.grad",
+  zero_grad =
+    "value_and_grad and fit begin with no gradients; after backward() set each variable's grad to \z
+    nil",
+  minimize =
+    "local loss, grads = tide.value_and_grad(f, variables), then optimizer:apply(grads, variables)",
   state_dict = "the state is the field variables",
   load_state_dict = "set_weights(values) sets what variables lists",
 })

@@ -1,4 +1,5 @@
---- How values look when printed: tensors by torch's rules of rounding and elision. Cost depends on what is shown, not on the
+--- How values look when printed: tensors by torch's rules of rounding and elision. Cost depends on
+--- what is shown, not on the
 -- tensor's size.
 
 local ops = require("tide.core").ops
@@ -75,8 +76,8 @@ local function pattern_of(values)
   return whole and "%.0f." or "%." .. PRECISION .. "f"
 end
 
--- Replaces the numbers of nested lists by their texts; returns the width of the widest, where of floats only those that are
--- finite and not 0 count.
+-- Replaces the numbers of nested lists by their texts; returns the width of the widest, where of
+-- floats only those that are finite and not 0 count.
 local function spell(x, pattern, width)
   local spelt = string.format
   for i = 1, #x do
@@ -125,7 +126,8 @@ local function render(x, width, indent, depth)
   return "[" .. table.concat(lines, ",\n" .. pad) .. "]"
 end
 
---- A tensor as text: its numbers in one common format, edges only above 1000 elements, then dtype and shape.
+--- A tensor as text: its numbers in one common format, edges only above 1000 elements, then dtype
+--- and shape.
 --- @usage print(tide.tensor { { 1, 2 }, { 3, 4.5 } })
 function format.tensor(t)
   local shape = #t.shape > 0 and table.concat(t.shape, "x") or "scalar"

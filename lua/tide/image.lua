@@ -1,19 +1,21 @@
---- Pictures without Keras' names: `tide.image.load`, `save`, `decode`, `encode`, `resize`, `format`, `show`.
+--- Pictures without Keras' names: `tide.image.load`, `save`, `decode`, `encode`, `resize`,
+--- `format`, `show`.
 local check = require "tide.check"
 local core = require "tide.core"
 local files = require "tide.preprocessing.image.files"
 
 local show_args = check.args("image.show", {
   { "x", "any", check.required, "a picture, several (N, H, W, C), or a list of pictures" },
-  { "mode", "enum", "auto", "how; what the terminal offers by default", of = "auto|kitty|sixel|blocks|plain" },
+  { "mode", "enum", "auto", "how; what the terminal offers by default",
+    of = "auto|kitty|sixel|blocks|plain" },
   { "width", "int", nil, "columns of the terminal to fill at most; 80 or what there is", min = 1 },
   { "columns", "int", nil, "pictures per row of a grid; about a square by default", min = 1 },
   { "scale", "bool", false, "stretch the values: the least black, the largest white" },
 }, { named = { { "out", "any", nil, "a file to write to; io.stdout" } } })
 
---- Shows a picture in the terminal: by kitty's protocol, as sixel, in half blocks of 24-bit colour, or in plain characters,
---- whichever the terminal offers (environment variables, else the terminal is asked once). Bytes count as 0..255, floats of at
---- most 1 as 0..1.
+--- Shows a picture in the terminal: by kitty's protocol, as sixel, in half blocks of 24-bit colour,
+--- or in plain characters, whichever the terminal offers (environment variables, else the terminal
+--- is asked once). Bytes count as 0..255, floats of at most 1 as 0..1.
 --- @param x any (H, W), (H, W, C), a batch (N, H, W, C), or a list of pictures of any sizes
 --- @usage tide.image.show(tide.image.load "cat.jpg")
 local function show(...)

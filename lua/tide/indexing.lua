@@ -1,4 +1,5 @@
---- Indexing by masks and by tensors of positions: what t[...] passes on when its key holds tensors. Ranges and numbers are C's.
+--- Indexing by masks and by tensors of positions: what t[...] passes on when its key holds tensors.
+--- Ranges and numbers are C's.
 local core = require "tide.core"
 local errors = require "tide.errors"
 local none = require "tide.none"
@@ -13,11 +14,13 @@ end
 
 local function mask_fits(t, mask)
   if mask.ndim > t.ndim then
-    errors.raise("index", "the mask has more axes than the tensor (expected at most %d, got %d)", t.ndim, mask.ndim)
+    errors.raise("index", "the mask has more axes than the tensor (expected at most %d, got %d)",
+      t.ndim, mask.ndim)
   end
   for i = 1, mask.ndim do
     if mask.shape[i] ~= t.shape[i] then
-      errors.raise("index", "the mask does not fit (expected %s, got %s)", tostring(t.shape), tostring(mask.shape))
+      errors.raise("index", "the mask does not fit (expected %s, got %s)", tostring(t.shape),
+        tostring(mask.shape))
     end
   end
 end
@@ -34,7 +37,8 @@ local function flat_front(t, n)
   return t:reshape(shape)
 end
 
--- Splits a key list into one entry per axis: numbers, ranges and tensors; "..." filled up, "new" refused.
+-- Splits a key list into one entry per axis: numbers, ranges and tensors; "..." filled up, "new"
+-- refused.
 local function entries_of(t, key)
   local axes, rest = 0, false
   for i = 1, #key do
@@ -86,10 +90,12 @@ local function odd_entry(entries)
   return "a number that is no position"
 end
 
--- Brings the axes that tensors address to the front. Returns the tensor, their list, where they stood, whether side by side.
+-- Brings the axes that tensors address to the front. Returns the tensor, their list, where they
+-- stood, whether side by side.
 local function advanced(t, key)
   if type(key) ~= "table" or key == none then
-    errors.raise("index", "a key must be a number, a list or a tensor (got %s)", key == none and "none" or type(key))
+    errors.raise("index", "a key must be a number, a list or a tensor (got %s)",
+      key == none and "none" or type(key))
   end
   local entries = entries_of(t, key)
   local basic, tensors, at = {}, {}, {}
@@ -98,7 +104,8 @@ local function advanced(t, key)
     if core.is_tensor(e) then
       if e.dtype == "bool" then
         if e.ndim ~= 1 or #e ~= t.shape[i] then
-          errors.raise("index", "a mask inside a list must have one axis of %d (got %s)", t.shape[i], tostring(e.shape))
+          errors.raise("index", "a mask inside a list must have one axis of %d (got %s)",
+            t.shape[i], tostring(e.shape))
         end
         e = positions(e)
       end
@@ -113,7 +120,8 @@ local function advanced(t, key)
       end
     end
   end
-  if #tensors == 0 then -- without tensors the key is C's, and C sent it here because it could not read it
+  -- without tensors the key is C's, and C sent it here because it could not read it
+  if #tensors == 0 then
     errors.raise("index",
       'an entry of a key must be a number, { first, last, step }, "...", "new" or a tensor, got %s',
       odd_entry(entries))
@@ -144,7 +152,8 @@ local function combine(part, at, tensors)
     local zero = index - 1
     local low, high = ops.less(index, 0), ops.logical_or(ops.greater(index, n), ops.less(index, -n))
     if ops.any(high) or ops.any(ops.equal(index, 0)) then
-      errors.raise("index", "a position on axis %d is out of range (expected 1..%d or -1..-%d)", at[k], n, n)
+      errors.raise("index", "a position on axis %d is out of range (expected 1..%d or -1..-%d)",
+        at[k], n, n)
     end
     zero = ops.where(low, index + n, zero)
     flat = flat and flat * n + zero or zero
@@ -234,7 +243,8 @@ function indexing.set(t, key, value)
     end
     local rows = ops.broadcast_to(value:cast(t.dtype), shape):transpose(to_front)
     local updated = part:copy()
-    updated = ops.put_rows(updated, index:reshape { -1 }, rows:reshape { index.size, table.unpack(part.shape, 2) })
+    updated = ops.put_rows(updated, index:reshape { -1 },
+      rows:reshape { index.size, table.unpack(part.shape, 2) })
     local back = {}
     for i, a in ipairs(order) do
       back[a] = i
@@ -249,7 +259,8 @@ function indexing.set(t, key, value)
     return
   end
   local shape = { index.size, table.unpack(part.shape, 2) }
-  local rows = ops.broadcast_to(value:cast(t.dtype), { table.unpack(index.shape), table.unpack(part.shape, 2) }):reshape(shape)
+  local rows = ops.broadcast_to(
+    value:cast(t.dtype), { table.unpack(index.shape), table.unpack(part.shape, 2) }):reshape(shape)
   core.overwrite(t, ops.put_rows(part, index:reshape { -1 }, rows):reshape(t.shape))
 end
 

@@ -31,7 +31,8 @@ for name in ("config profile help set_default_device"):gmatch "%S+" do
   daily[name] = { "tide.runtime", name }
 end
 -- What the C core offers under the same name.
-for name in ([[tensor zeros ones full is_tensor memory memory_limit set_threads get_threads]]):gmatch "%S+" do
+for name in (
+  [[tensor zeros ones full is_tensor memory memory_limit set_threads get_threads]]):gmatch "%S+" do
   daily[name] = { "tide.core", name }
 end
 daily.arange = { "tide.ops", "arange" }
@@ -72,7 +73,8 @@ setmetatable(tide, {
       end
     end
     if value == nil then
-      errors.raise("tide", "unknown name '%s'%s", tostring(key), check.did_you_mean(key, tide.names()))
+      errors.raise("tide", "unknown name '%s'%s", tostring(key),
+        check.did_you_mean(key, tide.names()))
     end
     rawset(tide, key, value)
     return value

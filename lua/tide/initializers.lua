@@ -1,4 +1,5 @@
---- Initializers: objects called with a shape and a dtype that return a new tensor. Names, options and formulas are Keras'.
+--- Initializers: objects called with a shape and a dtype that return a new tensor. Names, options
+--- and formulas are Keras'.
 local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"
@@ -43,32 +44,37 @@ end, { "one" })
 
 --- A number, or a tensor of the weight's shape.
 --     tide.initializers.Constant { 0.5 }({ 2 })   --> { 0.5, 0.5 }
-define("Constant", { { "value", "any", 0, "number, or a tensor of the shape" } }, function(self, shape, dtype)
+define("Constant", { { "value", "any", 0, "number, or a tensor of the shape" } },
+  function(self, shape, dtype)
   if type(self.value) == "number" then
     return ops.full(shape, self.value, { dtype = dtype or "float32" })
   end
-  return ops.copy(ops.broadcast_to(ops.convert_to_tensor(self.value, { dtype = dtype or "float32" }), shape))
+  return ops.copy(ops.broadcast_to(ops.convert_to_tensor(self.value,
+    { dtype = dtype or "float32" }), shape))
 end)
 
 --- Normal draws.
 --     tide.initializers.RandomNormal { stddev = 0.1 }({ 2, 3 }).shape   --> { 2, 3 }
-define("RandomNormal", { { "mean", "number", 0 }, { "stddev", "number", 0.05, nil, min = 0 }, seed },
-  function(self, shape, dtype)
-    return random.normal(shape, { mean = self.mean, stddev = self.stddev, dtype = dtype, seed = self.seed })
+define("RandomNormal", { { "mean", "number", 0 }, { "stddev", "number", 0.05, nil, min = 0 },
+  seed }, function(self, shape, dtype)
+    return random.normal(shape, { mean = self.mean, stddev = self.stddev, dtype = dtype,
+      seed = self.seed })
   end, { "normal" })
 
 --- Uniform draws from [minval, maxval).
 --     tide.initializers.RandomUniform { -1, 1 }({ 2, 3 }).shape   --> { 2, 3 }
 define("RandomUniform", { { "minval", "number", -0.05 }, { "maxval", "number", 0.05 }, seed },
   function(self, shape, dtype)
-    return random.uniform(shape, { minval = self.minval, maxval = self.maxval, dtype = dtype, seed = self.seed })
+    return random.uniform(shape, { minval = self.minval, maxval = self.maxval, dtype = dtype,
+      seed = self.seed })
   end, { "uniform" })
 
 --- Normal draws no farther than two deviations from the mean.
 --     tide.initializers.TruncatedNormal()({ 2, 3 }).shape   --> { 2, 3 }
-define("TruncatedNormal", { { "mean", "number", 0 }, { "stddev", "number", 0.05, nil, min = 0 }, seed },
-  function(self, shape, dtype)
-    return random.truncated_normal(shape, { mean = self.mean, stddev = self.stddev, dtype = dtype, seed = self.seed })
+define("TruncatedNormal", { { "mean", "number", 0 }, { "stddev", "number", 0.05, nil, min = 0 },
+  seed }, function(self, shape, dtype)
+    return random.truncated_normal(
+      shape, { mean = self.mean, stddev = self.stddev, dtype = dtype, seed = self.seed })
   end)
 
 local function product_of(shape, axes)
@@ -108,13 +114,16 @@ local TRUNCATED_STDDEV = 0.87962566103423978
 
 local function variance_scaling(self, shape, dtype)
   local fan_in, fan_out = initializers.compute_fans(shape, self.input_axes, self.output_axes)
-  local fan = self.mode == "fan_in" and fan_in or self.mode == "fan_out" and fan_out or (fan_in + fan_out) / 2
+  local fan = self.mode == "fan_in" and fan_in or self.mode == "fan_out" and fan_out
+    or (fan_in + fan_out) / 2
   local scale = self.scale / math.max(1, fan)
   if self.distribution == "uniform" then
     local limit = math.sqrt(3 * scale)
-    return random.uniform(shape, { minval = -limit, maxval = limit, dtype = dtype, seed = self.seed })
+    return random.uniform(shape, { minval = -limit, maxval = limit, dtype = dtype,
+      seed = self.seed })
   elseif self.distribution == "untruncated_normal" then
-    return random.normal(shape, { mean = 0, stddev = math.sqrt(scale), dtype = dtype, seed = self.seed })
+    return random.normal(shape, { mean = 0, stddev = math.sqrt(scale), dtype = dtype,
+      seed = self.seed })
   end
   return random.truncated_normal(shape,
     { mean = 0, stddev = math.sqrt(scale) / TRUNCATED_STDDEV, dtype = dtype, seed = self.seed })
@@ -128,7 +137,8 @@ local output_axes = { "output_axes", { "int", "list" }, nil, "axes that make the
 define("VarianceScaling", {
   { "scale", "number", 1, nil, above = 0 },
   { "mode", "enum", "fan_in", nil, of = "fan_in|fan_out|fan_avg" },
-  { "distribution", "enum", "truncated_normal", nil, of = "truncated_normal|untruncated_normal|uniform|normal" },
+  { "distribution", "enum", "truncated_normal", nil,
+    of = "truncated_normal|untruncated_normal|uniform|normal" },
   seed, input_axes, output_axes,
 }, variance_scaling)
 
@@ -138,16 +148,17 @@ local scaled = {
   LecunNormal = { 1, "fan_in", "truncated_normal" }, LecunUniform = { 1, "fan_in", "uniform" },
 }
 
---- Draws scaled by the numbers of inputs and outputs: Glorot (Glorot and Bengio 2010), He (He et al.
---- 2015), LeCun (LeCun et al. 1998); normal ones are truncated at two deviations.
+--- Draws scaled by the numbers of inputs and outputs: Glorot (Glorot and Bengio 2010), He (He et
+--- al. 2015), LeCun (LeCun et al. 1998); normal ones are truncated at two deviations.
 --     tide.initializers.GlorotUniform()({ 4, 2 }).shape   --> { 4, 2 }
 for name, rule in pairs(scaled) do
   local c = define(name, { seed, input_axes, output_axes }, variance_scaling)
   c.scale, c.mode, c.distribution = table.unpack(rule)
 end
 
--- Orthonormal rows by Gram-Schmidt in halves, so that nearly all of it is matrix products; each half is projected twice so
--- that rounding does not spoil orthogonality. This is the Q of a QR factorisation whose R has a positive diagonal.
+-- Orthonormal rows by Gram-Schmidt in halves, so that nearly all of it is matrix products; each
+-- half is projected twice so that rounding does not spoil orthogonality. This is the Q of a QR
+-- factorisation whose R has a positive diagonal.
 local function orthonormal_rows(a)
   local m = a.shape[1]
   if m == 1 then
@@ -174,7 +185,8 @@ define("Orthogonal", { { "gain", "number", 1 }, seed }, function(self, shape, dt
     rows = rows * shape[i]
   end
   local cols = shape[#shape]
-  local a = random.normal({ math.min(rows, cols), math.max(rows, cols) }, { dtype = "float64", seed = self.seed })
+  local a = random.normal(
+    { math.min(rows, cols), math.max(rows, cols) }, { dtype = "float64", seed = self.seed })
   local q = orthonormal_rows(a)
   if rows > cols then
     q = ops.transpose(q)
@@ -191,8 +203,10 @@ define("Identity", { { "gain", "number", 1 } }, function(self, shape, dtype)
   return ops.eye(shape[1], shape[2], { dtype = dtype or "float32" }) * self.gain
 end, { "IdentityInitializer" })
 
--- Symmetric cosine-sum windows; a periodic window of n is the symmetric one of n + 1 without its last value.
-local window_terms = { hann = { 0.5, 0.5 }, hamming = { 0.54, 0.46 }, blackman = { 0.42, 0.5, 0.08 }, boxcar = { 1 } }
+-- Symmetric cosine-sum windows; a periodic window of n is the symmetric one of n + 1 without its
+-- last value.
+local window_terms = { hann = { 0.5, 0.5 }, hamming = { 0.54, 0.46 },
+  blackman = { 0.42, 0.5, 0.08 }, boxcar = { 1 } }
 
 local function window_values(name, n, periodic)
   local terms = window_terms[name]
@@ -200,7 +214,8 @@ local function window_values(name, n, periodic)
   for i = 0, n - 1 do
     local v = 0
     for k, a in ipairs(terms) do
-      v = v + (k % 2 == 1 and 1 or -1) * a * math.cos(2 * math.pi * (k - 1) * (span > 0 and i / span or 0.5))
+      v = v + (k % 2 == 1 and 1 or -1) * a * math.cos(
+        2 * math.pi * (k - 1) * (span > 0 and i / span or 0.5))
     end
     out[i + 1] = n == 1 and 1 or v
   end
@@ -212,8 +227,10 @@ end
 --     tide.initializers.STFT { "real" }({ 5, 1, 8 }).shape   --> { 5, 1, 8 }
 define("STFT", {
   { "side", "enum", "real", "part of the transform", of = "real|imag" },
-  { "window", { "enum", "list" }, "hann", "name, list of values, or none", of = "hann|hamming|blackman|boxcar", none = true },
-  { "scaling", "enum", "density", "L2 (density) or L1 (spectrum) norm of the window", of = "density|spectrum", none = true },
+  { "window", { "enum", "list" }, "hann", "name, list of values, or none",
+    of = "hann|hamming|blackman|boxcar", none = true },
+  { "scaling", "enum", "density", "L2 (density) or L1 (spectrum) norm of the window",
+    of = "density|spectrum", none = true },
   { "periodic", "bool", false },
 }, function(self, shape, dtype)
   if #shape ~= 3 then
@@ -223,15 +240,18 @@ define("STFT", {
   local window, scaling = nil, 1
   if self.window then
     -- Keras hands `periodic` to SciPy's `fftbins`.
-    window = type(self.window) == "table" and self.window or window_values(self.window, frame, self.periodic)
+    window = type(self.window) == "table" and self.window
+      or window_values(self.window, frame, self.periodic)
     if #window ~= frame then
-      errors.raise("STFT", "the window has %d values (expected the frame length %d)", #window, frame)
+      errors.raise("STFT", "the window has %d values (expected the frame length %d)", #window,
+        frame)
     end
     local total = 0
     for i = 1, frame do
       total = total + (self.scaling == "density" and window[i] ^ 2 or math.abs(window[i]))
     end
-    scaling = self.scaling == "density" and math.sqrt(total) or self.scaling == "spectrum" and total or 1
+    scaling = self.scaling == "density" and math.sqrt(total) or self.scaling == "spectrum"
+      and total or 1
   end
   local fn = self.side == "real" and math.cos or math.sin
   local values = {}
@@ -251,12 +271,14 @@ for alias, name in pairs { normal = "RandomNormal", uniform = "RandomUniform" } 
   aliases[alias] = name
 end
 
---- An initializer from a name, a configuration, an object, a function of (shape, dtype) or a tensor of values.
+--- An initializer from a name, a configuration, an object, a function of (shape, dtype) or a tensor
+--- of values.
 function initializers.get(v)
   if type(v) == "userdata" then
     return function(shape, dtype)
       if tostring(v.shape) ~= check.show(shape) then
-        errors.raise("initializer", "the given tensor has shape %s, the weight %s", tostring(v.shape), check.show(shape))
+        errors.raise("initializer", "the given tensor has shape %s, the weight %s",
+          tostring(v.shape), check.show(shape))
       end
       return ops.copy(ops.cast(v, dtype or v.dtype))
     end

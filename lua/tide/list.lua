@@ -1,4 +1,5 @@
---- The lists that Tide returns (shapes, layers, history): ordinary Lua sequences that also take negative indices, print,
+--- The lists that Tide returns (shapes, layers, history): ordinary Lua sequences that also take
+--- negative indices, print,
 -- and compare by value with `==`.
 local none = require "tide.none"
 
@@ -17,7 +18,8 @@ function meta.__index(t, k)
 end
 
 function meta.__call(t)
-  require("tide.errors").raise("list", "%s is a field and cannot be called: write x.shape, not x.shape()", tostring(t))
+  require("tide.errors").raise(
+    "list", "%s is a field and cannot be called: write x.shape, not x.shape()", tostring(t))
 end
 
 function meta.__eq(a, b)
@@ -43,7 +45,8 @@ local function show(v, depth)
   return tostring(v)
 end
 
---- A sequence as text: `[1, 2, none]`. What is nested deeper than eight lists (or in itself) is left out.
+--- A sequence as text: `[1, 2, none]`. What is nested deeper than eight lists (or in itself) is
+--- left out.
 function list.format(t, depth)
   depth = depth or 1
   if depth > 8 then

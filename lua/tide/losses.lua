@@ -44,8 +44,9 @@ local function function_rows(all, rows, order)
   return all
 end
 
--- Defines the class and its function (y_true, y_pred, options). `rows` are the options of both; `order`: the class' positions
--- where Keras does not append reduction, name and dtype; `first`: options that only the function has, before the others.
+-- Defines the class and its function (y_true, y_pred, options). `rows` are the options of both;
+-- `order`: the class' positions where Keras does not append reduction, name and dtype; `first`:
+-- options that only the function has, before the others.
 local function define(name, rows, formula, default_name, order, first)
   local own = table.move(rows, 1, #rows, 1, {})
   own[#own + 1] = loss_base.REDUCTION
@@ -59,7 +60,8 @@ local function define(name, rows, formula, default_name, order, first)
   classes[name] = c
   modules[name] = "tide.losses"
   local snake = class.snake(name)
-  local all = { { "y_true", "tensor", check.required, "targets" }, { "y_pred", "tensor", check.required, "predictions" } }
+  local all = { { "y_true", "tensor", check.required, "targets" },
+    { "y_pred", "tensor", check.required, "predictions" } }
   table.move(first or {}, 1, #(first or {}), 3, all)
   local args = check.args(snake, function_rows(all, rows, order))
   local function fn(...)
@@ -86,7 +88,8 @@ define("MeanAbsolutePercentageError", {}, F.mean_absolute_percentage_error)
 define("MeanSquaredLogarithmicError", {}, F.mean_squared_logarithmic_error)
 --- Quadratic within `delta`, linear outside (Huber 1964).
 --     tide.losses.Huber()({ { 1, 2 } }, { { 1, 4 } })   --> 0.75
-define("Huber", { { "delta", "number", 1.0, "where the quadratic part ends" } }, F.huber, "huber_loss")
+define("Huber", { { "delta", "number", 1.0, "where the quadratic part ends" } }, F.huber,
+  "huber_loss")
 --- log(cosh(y_pred - y_true)).
 --     tide.losses.LogCosh()({ { 1, 2 } }, { { 1, 4 } })   --> 0.6625
 define("LogCosh", {}, F.log_cosh)
@@ -131,24 +134,28 @@ define("CategoricalFocalCrossentropy", {
 }, F.categorical_focal_crossentropy)
 --- (1 - p^q) / q with labels from 1 (Zhang and Sabuncu 2018).
 --     tide.losses.CategoricalGeneralizedCrossEntropy()({ 2 }, { { 0.2, 0.8 } })   --> 0.21115
-define("CategoricalGeneralizedCrossEntropy", { { "q", "number", 0.5, "0: cross-entropy, 1: mean absolute error", above = 0,
-  max = 1 }, ZERO_BASED },
+define("CategoricalGeneralizedCrossEntropy",
+  { { "q", "number", 0.5, "0: cross-entropy, 1: mean absolute error", above = 0, max = 1 },
+    ZERO_BASED },
   F.categorical_generalized_cross_entropy, nil, "q reduction name dtype zero_based")
---- Cross-entropy of labels from 1. A label out of range is an error; 0 is allowed under a mask, a zero weight or `ignore_class`.
+--- Cross-entropy of labels from 1. A label out of range is an error; 0 is allowed under a mask, a
+--- zero weight or `ignore_class`.
 --     tide.losses.SparseCategoricalCrossentropy()({ 2 }, { { 0.2, 0.8 } })   --> 0.22314
 local sparse = define("SparseCategoricalCrossentropy", {
   LOGITS,
   loss_base.IGNORE_CLASS,
   AXIS,
   ZERO_BASED,
-}, F.sparse_categorical_crossentropy, nil, "from_logits ignore_class reduction axis name dtype zero_based")
+}, F.sparse_categorical_crossentropy, nil,
+  "from_logits ignore_class reduction axis name dtype zero_based")
 sparse.init = function(self)
   self._op = { from_logits = self.from_logits, axis = self.axis, base = self.zero_based and 0 or 1,
     ignore_class = self.ignore_class }
 end
 --- 1 - 2 |A n B| / (|A| + |B|) (Dice 1945). `axis`: axes that are summed over, all by default.
 --     tide.losses.Dice()({ { 0, 1 } }, { { 0.2, 0.7 } })   --> 0.26316
-define("Dice", { { "axis", "axes", nil, "axes to sum over" } }, F.dice, nil, "reduction name axis dtype")
+define("Dice", { { "axis", "axes", nil, "axes to sum over" } }, F.dice, nil,
+  "reduction name axis dtype")
 --- 1 - overlap with false positives and negatives weighed by alpha and beta (Salehi et al. 2017).
 --     tide.losses.Tversky()({ { 0, 1 } }, { { 0.2, 0.7 } })   --> 0.26316
 define("Tversky", {
@@ -165,7 +172,8 @@ define("Circle", {
 }, F.circle, nil, "gamma margin remove_diagonal reduction name dtype",
   { { "ref_labels", "tensor", nil, "labels of the other sides of the pairs" },
     { "ref_embeddings", "tensor", nil, "their vectors" } })
---- Connectionist temporal classification (Graves et al. 2006): logits (batch, frames, channels), labels (batch, length).
+--- Connectionist temporal classification (Graves et al. 2006): logits (batch, frames, channels),
+--- labels (batch, length).
 --     tide.losses.CTC()({ { 1 } }, { { { 0, 1 }, { 1, 0 } } })   --> 0.21892
 define("CTC", {}, F.ctc)
 
@@ -175,11 +183,13 @@ end
 modules.Loss = "tide.losses"
 
 local aliases = {
-  mse = "mean_squared_error", MSE = "mean_squared_error", mae = "mean_absolute_error", MAE = "mean_absolute_error",
+  mse = "mean_squared_error", MSE = "mean_squared_error", mae = "mean_absolute_error",
+    MAE = "mean_absolute_error",
   mape = "mean_absolute_percentage_error", MAPE = "mean_absolute_percentage_error",
   msle = "mean_squared_logarithmic_error", MSLE = "mean_squared_logarithmic_error",
   kld = "kl_divergence", KLD = "kl_divergence", kullback_leibler_divergence = "kl_divergence",
-  bce = "binary_crossentropy", BCE = "binary_crossentropy", logcosh = "log_cosh", cosine_proximity = "cosine_similarity",
+  bce = "binary_crossentropy", BCE = "binary_crossentropy", logcosh = "log_cosh",
+    cosine_proximity = "cosine_similarity",
 }
 
 local ns = registry.namespace("tide.losses", "loss", modules, aliases)
@@ -209,7 +219,8 @@ rawset(ns, "class_of", function(f)
   return class_of[f]
 end)
 
---- A loss object from a name, `{ "name", option = ... }`, an object, a class, a configuration, or a function of (y_true, y_pred).
+--- A loss object from a name, `{ "name", option = ... }`, an object, a class, a configuration, or a
+--- function of (y_true, y_pred).
 --- @param v any
 --- @return table loss
 rawset(ns, "get", function(v)

@@ -29,7 +29,8 @@ end
 local DTYPE = { "dtype", "dtype", nil, "dtype of the state" }
 local K = { "k", "int", 5, "how many of the largest predictions count", min = 1 }
 
--- A mean of a formula. `rows`: its options; `direction`: what is better. Keras puts name and dtype before all of them but `k`.
+-- A mean of a formula. `rows`: its options; `direction`: what is better. Keras puts name and dtype
+-- before all of them but `k`.
 local function mean_of(name, default_name, formula, direction, rows)
   local all = {}
   if rows and rows[1] == K then
@@ -55,7 +56,8 @@ local AXIS, LOGITS, SMOOTHING, ZERO_BASED = loss_base.AXIS, loss_base.LOGITS, lo
 mean_of("Accuracy", nil, F.accuracy, "up")
 --- How often predictions on the right side of `threshold` match targets 0 and 1.
 --     tide.metrics.BinaryAccuracy()({ 0, 1, 1 }, { 0.2, 0.7, 0.4 })   --> 0.66667
-mean_of("BinaryAccuracy", nil, F.binary_accuracy, "up", { { "threshold", "number", 0.5, "above it is class 1" } })
+mean_of("BinaryAccuracy", nil, F.binary_accuracy, "up",
+  { { "threshold", "number", 0.5, "above it is class 1" } })
 --- How often the largest prediction is that of the one-hot target.
 --     tide.metrics.CategoricalAccuracy()({ { 0, 1 } }, { { 0.2, 0.7 } })   --> 1
 mean_of("CategoricalAccuracy", nil, F.categorical_accuracy, "up")
@@ -65,11 +67,13 @@ mean_of("SparseCategoricalAccuracy", nil, F.sparse_categorical_accuracy, "up", {
 --- How often the one-hot target is among the k largest predictions.
 --     tide.metrics.TopKCategoricalAccuracy { k = 2 }({ { 0, 0, 1 } }, { { 0.5, 0.2, 0.3 } })
 --     --> 1
-mean_of("TopKCategoricalAccuracy", "top_k_categorical_accuracy", F.top_k_categorical_accuracy, "up", { K })
+mean_of("TopKCategoricalAccuracy", "top_k_categorical_accuracy", F.top_k_categorical_accuracy, "up",
+  { K })
 --- How often the label, counted from 1, is among the k largest predictions.
 --     tide.metrics.SparseTopKCategoricalAccuracy { k = 2 }({ 3 }, { { 0.5, 0.2, 0.3 } })   --> 1
-mean_of("SparseTopKCategoricalAccuracy", "sparse_top_k_categorical_accuracy", F.sparse_top_k_categorical_accuracy, "up",
-  { K, { "from_sorted_ids", "bool", false, "predictions are labels, best first" }, ZERO_BASED })
+mean_of("SparseTopKCategoricalAccuracy", "sparse_top_k_categorical_accuracy",
+  F.sparse_top_k_categorical_accuracy, "up",
+    { K, { "from_sorted_ids", "bool", false, "predictions are labels, best first" }, ZERO_BASED })
 
 -- regression
 --- Mean of squared differences.
@@ -109,7 +113,8 @@ mean_of("ConcordanceCorrelation", nil, F.concordance_correlation, "up", { AXIS }
 mean_of("BinaryCrossentropy", nil, L.binary_crossentropy, "down", { LOGITS, SMOOTHING })
 --- Mean cross-entropy of one-hot targets.
 --     tide.metrics.CategoricalCrossentropy()({ { 0, 1 } }, { { 0.2, 0.7 } })   --> 0.25131
-mean_of("CategoricalCrossentropy", nil, L.categorical_crossentropy, "down", { LOGITS, SMOOTHING, AXIS })
+mean_of("CategoricalCrossentropy", nil, L.categorical_crossentropy, "down",
+  { LOGITS, SMOOTHING, AXIS })
 --- Mean cross-entropy of labels, counted from 1.
 --     tide.metrics.SparseCategoricalCrossentropy()({ 2 }, { { 0.2, 0.8 } })   --> 0.22314
 mean_of("SparseCategoricalCrossentropy", nil, L.sparse_categorical_crossentropy, "down",
@@ -146,7 +151,8 @@ for name, formula in pairs(F) do
     local args = check.args(name, {
       { "y_true", "tensor", check.required, "targets" },
       { "y_pred", "tensor", check.required, "predictions" },
-      { name:find "top_k" and "k" or name == "binary_accuracy" and "threshold" or "axis", "number", nil, "option of the class" },
+      { name:find "top_k" and "k" or name == "binary_accuracy" and "threshold" or "axis", "number",
+        nil, "option of the class" },
       { "from_sorted_ids", "bool", false, "predictions are labels, best first" },
       ZERO_BASED,
     })
@@ -166,10 +172,14 @@ for name in ([[mean_squared_error mean_absolute_error mean_absolute_percentage_e
 end
 
 local ns = registry.namespace("tide.metrics", "metric", modules, {
-  mse = "MeanSquaredError", MSE = "MeanSquaredError", mae = "MeanAbsoluteError", MAE = "MeanAbsoluteError",
-  mape = "MeanAbsolutePercentageError", MAPE = "MeanAbsolutePercentageError", msle = "MeanSquaredLogarithmicError",
-  MSLE = "MeanSquaredLogarithmicError", bce = "BinaryCrossentropy", BCE = "BinaryCrossentropy", kld = "KLDivergence",
-  KLD = "KLDivergence", logcosh = "LogCoshError", cosine_similarity = "CosineSimilarity", cosine_proximity = "CosineSimilarity",
+  mse = "MeanSquaredError", MSE = "MeanSquaredError", mae = "MeanAbsoluteError",
+    MAE = "MeanAbsoluteError",
+  mape = "MeanAbsolutePercentageError", MAPE = "MeanAbsolutePercentageError",
+    msle = "MeanSquaredLogarithmicError",
+  MSLE = "MeanSquaredLogarithmicError", bce = "BinaryCrossentropy", BCE = "BinaryCrossentropy",
+    kld = "KLDivergence",
+  KLD = "KLDivergence", logcosh = "LogCoshError", cosine_similarity = "CosineSimilarity",
+    cosine_proximity = "CosineSimilarity",
   root_mean_squared_error = "RootMeanSquaredError", rmse = "RootMeanSquaredError",
 })
 for name, c in pairs(classes) do
@@ -197,10 +207,11 @@ for name, c in pairs(classes) do
 end
 class_of_function[functions.log_cosh] = classes.LogCoshError
 class_of_function[functions.top_k_categorical_accuracy] = classes.TopKCategoricalAccuracy
-class_of_function[functions.sparse_top_k_categorical_accuracy] = classes.SparseTopKCategoricalAccuracy
+class_of_function[functions.sparse_top_k_categorical_accuracy] =
+  classes.SparseTopKCategoricalAccuracy
 
---- A metric object from a name, `{ "name", option = ... }`, an object, a class, a configuration, or a function of
---- (y_true, y_pred).
+--- A metric object from a name, `{ "name", option = ... }`, an object, a class, a configuration, or
+--- a function of (y_true, y_pred).
 --- @param v any
 --- @return table metric
 rawset(ns, "get", function(v)

@@ -1,4 +1,5 @@
---- The value that stands for Python's None: an unknown size in a shape, an option switched off. The C core knows it by its
+--- The value that stands for Python's None: an unknown size in a shape, an option switched off. The
+--- C core knows it by its
 -- metatable's name.
 return setmetatable({}, {
   __name = "tide.none",

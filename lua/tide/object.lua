@@ -1,7 +1,9 @@
---- Objects made of their options: initializers, regularizers, constraints and whatever else is a value with a configuration.
+--- Objects made of their options: initializers, regularizers, constraints and whatever else is a
+--- value with a configuration.
 --
--- `object.class(kind, name, rows, base)` makes a class whose constructor checks its options by `rows` (see check.lua) and
--- stores them in the object; get_config gives them back, from_config makes the object again.
+-- `object.class(kind, name, rows, base)` makes a class whose constructor checks its options by
+-- `rows` (see check.lua) and stores them in the object; get_config gives them back, from_config
+-- makes the object again.
 local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"
@@ -12,7 +14,8 @@ local object = {}
 local is_tensor = require("tide.core").is_tensor
 local DEEPEST = 100 -- tables in tables
 
---- A value as it stands in a configuration: objects as { class_name, config }, named functions as their names.
+--- A value as it stands in a configuration: objects as { class_name, config }, named functions as
+--- their names.
 function object.serialize(v, depth)
   depth = type(depth) == "number" and depth or 1
   if depth > DEEPEST then
@@ -26,7 +29,8 @@ function object.serialize(v, depth)
       return v.__name
     end
     if v.get_config then
-      local kind = (v.kind == "loss" or v.kind == "metric") and v.kind or nil -- their names coincide
+      -- their names coincide
+      local kind = (v.kind == "loss" or v.kind == "metric") and v.kind or nil
       return { class_name = getmetatable(v).__name, config = v:get_config(), kind = kind }
     end
     local out = {}
@@ -90,7 +94,8 @@ end
 
 --- Makes a class of a person's own and registers its name for loading.
 --- @param name string
---- @param def table `args`: names of the positional options; methods; `init(self)` runs after the options are stored
+--- @param def table `args`: names of the positional options; methods; `init(self)` runs after the
+---   options are stored
 function Object:extend(name, def)
   local rows = {}
   for i, arg in ipairs(def.args or {}) do

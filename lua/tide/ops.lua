@@ -1,4 +1,5 @@
---- Functions of tensors, named as keras.ops names them: the C core's ops, and those that are written with them in Lua
+--- Functions of tensors, named as keras.ops names them: the C core's ops, and those that are
+--- written with them in Lua
 -- (tide.ops.*). Positions and axes count from 1.
 local check = require "tide.check"
 local core = require "tide.core"
@@ -6,7 +7,8 @@ local errors = require "tide.errors"
 
 local ops = {}
 
--- Lua-written families; each returns a table of functions, loaded when one of its names is first asked for.
+-- Lua-written families; each returns a table of functions, loaded when one of its names is first
+-- asked for.
 local families = {
   control = [[cond while_loop fori_loop scan map vectorized_map associative_scan switch
     custom_gradient stop_gradient convert_to_tensor convert_to_numpy is_tensor shape dtype]],
@@ -87,12 +89,14 @@ do
   no_method[name] = true
 end
 
--- What follows a call in a return statement keeps the caller's frame: errors find the function's name by it.
+-- What follows a call in a return statement keeps the caller's frame: errors find the function's
+-- name by it.
 local function results(...)
   return ...
 end
 
--- The names of a function's Lua parameters; nil where it takes `...` alone and checks its arguments itself.
+-- The names of a function's Lua parameters; nil where it takes `...` alone and checks its arguments
+-- itself.
 local function parameters(f)
   local info = debug and debug.getinfo(f, "u")
   if not info or info.isvararg and info.nparams == 0 then
@@ -113,17 +117,20 @@ local function in_order(name, names, options)
   end
   for key, value in pairs(options) do
     if not position[key] then
-      errors.raise(name, "unknown option '%s'%s", tostring(key), check.did_you_mean(tostring(key), names))
+      errors.raise(name, "unknown option '%s'%s", tostring(key),
+        check.did_you_mean(tostring(key), names))
     end
     args[position[key]] = value
   end
   return args
 end
 
-local sources = setmetatable({}, { __mode = "k" }) -- what is called -> the function that a family defines
+-- what is called -> the function that a family defines
+local sources = setmetatable({}, { __mode = "k" })
 
--- A function of a family as it is called. Symbolic tensors make it one node of the model, as they do the core's ops; those of
--- `control` take functions and give Lua values, so they see the symbolic tensors themselves.
+-- A function of a family as it is called. Symbolic tensors make it one node of the model, as they
+-- do the core's ops; those of `control` take functions and give Lua values, so they see the
+-- symbolic tensors themselves.
 local function public(name, f, control)
   local names = parameters(f)
   local function call(...)
@@ -149,7 +156,8 @@ local function public(name, f, control)
   return call
 end
 
---- Where a function written in Lua is defined: its own function, for help and completion; other values as they are.
+--- Where a function written in Lua is defined: its own function, for help and completion; other
+--- values as they are.
 function ops.source(f)
   return sources[f] or f
 end
@@ -199,6 +207,7 @@ return setmetatable(ops, {
       rawset(ops, name, f)
       return f
     end
-    errors.raise("ops", "unknown name '%s'%s", tostring(name), check.did_you_mean(tostring(name), ops.names()))
+    errors.raise("ops", "unknown name '%s'%s", tostring(name),
+      check.did_you_mean(tostring(name), ops.names()))
   end,
 })

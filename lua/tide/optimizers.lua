@@ -10,7 +10,8 @@ local registry = require "tide.registry"
 local base = require "tide.optimizers.base"
 local classes = require "tide.optimizers.classes"
 
-local modules, aliases, names = { Optimizer = "tide.optimizers", schedules = "tide.optimizers.schedules" }, {}, {}
+local modules, aliases, names = { Optimizer = "tide.optimizers",
+  schedules = "tide.optimizers.schedules" }, {}, {}
 for name in pairs(classes) do
   modules[name] = "tide.optimizers"
   aliases[name:lower()] = name
@@ -18,7 +19,8 @@ for name in pairs(classes) do
 end
 table.sort(names)
 
-local ns = registry.namespace("tide.optimizers", "optimizer", modules, aliases, { schedules = true })
+local ns = registry.namespace(
+  "tide.optimizers", "optimizer", modules, aliases, { schedules = true })
 rawset(ns, "Optimizer", base.Optimizer)
 for name, c in pairs(classes) do
   rawset(ns, name, c)

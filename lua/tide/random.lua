@@ -1,5 +1,7 @@
---- Random tensors by keras.random's names. Without `seed` the global generator serves (tide.seed restarts it); a number
--- starts a stream of its own, so that equal seeds give equal numbers; a SeedGenerator gives new numbers at each call.
+--- Random tensors by keras.random's names. Without `seed` the global generator serves (tide.seed
+--- restarts it); a number
+-- starts a stream of its own, so that equal seeds give equal numbers; a SeedGenerator gives new
+-- numbers at each call.
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
@@ -9,11 +11,13 @@ local random = {}
 
 local ops = core.ops
 
---- A reproducible sequence of seeds: `tide.random.SeedGenerator(42)`. Fields `seed` and `count` are its state.
+--- A reproducible sequence of seeds: `tide.random.SeedGenerator(42)`. Fields `seed` and `count` are
+--- its state.
 local SeedGenerator = class.new("SeedGenerator")
 random.SeedGenerator = SeedGenerator
 
-local generator_args = check.args("SeedGenerator", { { "seed", "int", nil, "by chance if left out" }, { "name", "string" } })
+local generator_args = check.args(
+  "SeedGenerator", { { "seed", "int", nil, "by chance if left out" }, { "name", "string" } })
 
 function SeedGenerator:_init(...)
   local o = generator_args:construct(...)
@@ -24,7 +28,8 @@ end
 --- The next seed.
 function SeedGenerator:next()
   self.count = self.count + 1
-  -- Neighbouring seeds and counts must not give neighbouring streams: a multiplicative hash (Steele et al. 2014).
+  -- Neighbouring seeds and counts must not give neighbouring streams: a multiplicative hash (Steele
+  -- et al. 2014).
   local z = self.seed * 0x9E3779B97F4A7C15 + self.count * 0xBF58476D1CE4E5B9
   z = (z ~ (z >> 30)) * 0x94D049BB133111EB
   return (z ~ (z >> 31)) & 0x7FFFFFFF
@@ -57,7 +62,8 @@ local function seeded(name, op, place)
       return f(table.unpack(args, 1, n))
     elseif check.is_plain(last) and last.seed ~= nil and type(last.seed) ~= "number" then
       if not class.is(last.seed, SeedGenerator) then
-        errors.raise(name, "seed must be an integer or a SeedGenerator, got %s", check.show(last.seed))
+        errors.raise(name, "seed must be an integer or a SeedGenerator, got %s",
+          check.show(last.seed))
       end
       local args, options = table.pack(...), {}
       for k, v in pairs(last) do
@@ -123,7 +129,8 @@ local function of_tensors(name, op, count, rows)
   end)
 end
 
-local shape, dtype, seed = { "shape", "shape", check.required }, { "dtype", "dtype" }, { "seed", "any" }
+local shape, dtype, seed = { "shape", "shape", check.required }, { "dtype", "dtype" },
+  { "seed", "any" }
 local function parameter(name)
   return { name, "tensor", check.required }
 end
@@ -132,7 +139,8 @@ of_tensors("gamma", "random_gamma_", 1, { shape, parameter "alpha", dtype, seed 
 --- Beta numbers: `beta(shape, alpha, beta)`.
 of_tensors("beta", "random_beta_", 2, { shape, parameter "alpha", parameter "beta", dtype, seed })
 --- Successes in trials: `binomial(shape, counts, probabilities)`.
-of_tensors("binomial", "random_binomial_", 2, { shape, parameter "counts", parameter "probabilities", dtype, seed })
+of_tensors("binomial", "random_binomial_", 2,
+  { shape, parameter "counts", parameter "probabilities", dtype, seed })
 
 return setmetatable(random, {
   __name = "tide.random",
@@ -142,6 +150,7 @@ return setmetatable(random, {
       names[#names + 1] = k
     end
     table.sort(names)
-    errors.raise("tide.random", "unknown name '%s'%s", tostring(name), check.did_you_mean(tostring(name), names))
+    errors.raise("tide.random", "unknown name '%s'%s", tostring(name),
+      check.did_you_mean(tostring(name), names))
   end,
 })

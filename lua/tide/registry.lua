@@ -1,10 +1,11 @@
---- Namespaces: name -> class or function, loaded on first access, with Keras' aliases and custom registrations.
+--- Namespaces: name -> class or function, loaded on first access, with Keras' aliases and custom
+--- registrations.
 --
 --   local layers = registry.namespace("tide.layers", "layer",
 --     { Dense = "tide.layers.core", ... }, { Convolution2D = "Conv2D" })
 --
--- `layers.Dense` loads the module and takes its field. An unknown name raises and suggests. Strings in any of Keras'
--- spellings ("Dense", "dense") are resolved by `registry.find`.
+-- `layers.Dense` loads the module and takes its field. An unknown name raises and suggests. Strings
+-- in any of Keras' spellings ("Dense", "dense") are resolved by `registry.find`.
 local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"
@@ -37,7 +38,8 @@ function Namespace.__index(ns, key)
     end
   end
   if v == nil then
-    errors.raise(s.name, "unknown name '%s'%s", tostring(key), check.did_you_mean(key, registry.names(ns)))
+    errors.raise(s.name, "unknown name '%s'%s", tostring(key),
+      check.did_you_mean(key, registry.names(ns)))
   end
   rawset(ns, key, v)
   return v
@@ -57,7 +59,8 @@ function Namespace.__tostring(ns)
   return state[ns].name .. ": " .. table.concat(registry.names(ns), ", ")
 end
 
---- The table itself, reading an unknown name from which raises, says what was meant and, of few names, which there are.
+--- The table itself, reading an unknown name from which raises, says what was meant and, of few
+--- names, which there are.
 --- @param name string as messages write it
 --- @param t table functions by name
 --- @param elsewhere table|nil name -> module that has it, loaded when first used
@@ -91,7 +94,8 @@ end
 --- @param whole table|nil names whose module itself is the value
 function registry.namespace(name, kind, modules, aliases, whole)
   local ns = setmetatable({}, Namespace)
-  local s = { name = name, kind = kind, modules = modules, aliases = aliases or {}, whole = whole or {}, custom = {} }
+  local s = { name = name, kind = kind, modules = modules, aliases = aliases or {},
+    whole = whole or {}, custom = {} }
   state[ns] = s
   if kind then
     registry.namespaces[kind] = ns
@@ -119,9 +123,11 @@ function registry.modules(ns)
   return state[ns].modules
 end
 
-local home = { layer = "tide.layers", optimizer = "tide.optimizers", loss = "tide.losses", metric = "tide.metrics",
-  callback = "tide.callbacks", initializer = "tide.initializers", regularizer = "tide.regularizers",
-  constraint = "tide.constraints", activation = "tide.activations", schedule = "tide.optimizers.schedules",
+local home = { layer = "tide.layers", optimizer = "tide.optimizers", loss = "tide.losses",
+  metric = "tide.metrics", callback = "tide.callbacks", initializer = "tide.initializers",
+    regularizer = "tide.regularizers",
+  constraint = "tide.constraints", activation = "tide.activations",
+    schedule = "tide.optimizers.schedules",
   model = "tide.models" }
 
 Namespace.__names = registry.names -- for completion at the prompt
@@ -159,7 +165,8 @@ local function snake_names(ns)
   return s.snake
 end
 
--- The class behind a name that means a function too (`mean_squared_error`, MeanSquaredError), where options are given.
+-- The class behind a name that means a function too (`mean_squared_error`, MeanSquaredError), where
+-- options are given.
 local function with_options(kind, name, found)
   local ns = registry.namespaces[kind]
   if class.is_class(found) or not ns then
@@ -176,7 +183,8 @@ function registry.lookup(kind, name)
   if custom and custom[name] then
     return custom[name]
   end
-  local ns = registry.namespaces[kind] or (home[kind] and require(home[kind]) and registry.namespaces[kind])
+  local ns = registry.namespaces[kind]
+    or (home[kind] and require(home[kind]) and registry.namespaces[kind])
   if not ns then
     return nil
   end
@@ -225,8 +233,8 @@ function registry.refuse(kind, v, owner)
     kind:find "^[aeiou]" and "an" or "a", kind, check.show(v))
 end
 
---- An object from what a person or a file writes: an object itself, a name, `{ "name", option = ... }`, a class, or
---- `{ class_name = "...", config = {...} }`. Functions are returned as they are.
+--- An object from what a person or a file writes: an object itself, a name, `{ "name", option = ...
+--- }`, a class, or `{ class_name = "...", config = {...} }`. Functions are returned as they are.
 --- @param kind string
 --- @param v any
 --- @param owner string|nil
@@ -280,7 +288,8 @@ function registry.resolve(kind, v, owner)
 end
 
 --- Kinds of objects that configurations hold; the first that knows a name wins.
-registry.configurable = { "layer", "initializer", "regularizer", "constraint", "schedule", "optimizer", "loss", "metric" }
+registry.configurable = {
+  "layer", "initializer", "regularizer", "constraint", "schedule", "optimizer", "loss", "metric" }
 
 --- The kind of object that a class name means, or nil.
 function registry.kind_of(class_name)
@@ -291,14 +300,17 @@ function registry.kind_of(class_name)
   end
 end
 
---- A configuration's value with its objects made again: every `{ class_name, config }` inside that names a known class.
+--- A configuration's value with its objects made again: every `{ class_name, config }` inside that
+--- names a known class.
 function registry.revive(v)
   if not check.is_plain(v) then
     return v
   elseif type(v.class_name) == "string" and type(v.config) == "table" then
     local kind = v.kind or registry.kind_of(v.class_name)
     if not kind then
-      errors.raise("from_config", "unknown class '%s'; define it with extend or give it in custom_objects", v.class_name)
+      errors.raise(
+        "from_config", "unknown class '%s'; define it with extend or give it in custom_objects",
+        v.class_name)
     end
     return registry.resolve(kind, v, "from_config")
   end

@@ -1,4 +1,5 @@
---- Regularizers: objects called with a weight (or an activation) that return a penalty, a 0-d tensor.
+--- Regularizers: objects called with a weight (or an activation) that return a penalty, a 0-d
+--- tensor.
 local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"
@@ -61,7 +62,8 @@ define("OrthogonalRegularizer", {
   local norm = ops.sqrt(ops.maximum(sum(square(x), { axis = 2, keepdims = true }), 1e-12))
   local unit = x / norm
   local size = x.shape[1]
-  local product = ops.matmul(unit, ops.transpose(unit)) * (1 - ops.eye(size, size, { dtype = x.dtype }))
+  local product = ops.matmul(unit, ops.transpose(unit)) * (
+    1 - ops.eye(size, size, { dtype = x.dtype }))
   return sum(abs(product)) * (self.factor * 0.5 / (size * (size - 1) / 2))
 end)
 

@@ -22,7 +22,8 @@ Report.__index = function(self, key)
   end
 end
 
---- What was opened and what runs, and why: version, instruction-set level, engines, threads. Prints as a table.
+--- What was opened and what runs, and why: version, instruction-set level, engines, threads. Prints
+--- as a table.
 function runtime.config()
   local rows = {
     { "version", core.version },
@@ -37,7 +38,8 @@ function runtime.config()
   return setmetatable({ rows = rows }, Report)
 end
 
---- Runs `f(...)` and prints, per op: calls, time, share of the time, bytes moved and GFLOP/s. Returns the rows, then what `f`
+--- Runs `f(...)` and prints, per op: calls, time, share of the time, bytes moved and GFLOP/s.
+--- Returns the rows, then what `f`
 -- returned. `{ print = false }` as second argument keeps silent.
 --- @usage tide.profile(function() model:fit(x, y, { epochs = 1, verbose = 0 }) end)
 function runtime.profile(f, options)
@@ -64,10 +66,12 @@ function runtime.profile(f, options)
   if not (options and options.print == false) then
     print(string.format("%-32s %9s %11s %7s %10s %9s", "op", "calls", "ms", "%", "GB/s", "GFLOP/s"))
     for _, r in ipairs(rows) do
-      print(string.format("%-32s %9d %11.3f %7.1f %10.2f %9s", r.name, r.calls, r.seconds * 1e3, 100 * r.seconds / wall,
-        r.bytes / r.seconds / 1e9, r.gflops and string.format("%.1f", r.gflops) or "-"))
+      print(string.format("%-32s %9d %11.3f %7.1f %10.2f %9s", r.name, r.calls, r.seconds * 1e3,
+        100 * r.seconds / wall, r.bytes / r.seconds / 1e9,
+          r.gflops and string.format("%.1f", r.gflops) or "-"))
     end
-    print(string.format("%-32s %9s %11.3f %7.1f", "outside of ops", "", (wall - sum) * 1e3, 100 * (wall - sum) / wall))
+    print(string.format("%-32s %9s %11.3f %7.1f", "outside of ops", "", (wall - sum) * 1e3,
+      100 * (wall - sum) / wall))
   end
   return rows, table.unpack(results, 2, results.n)
 end
@@ -79,7 +83,8 @@ function runtime.set_default_device(name)
   return core.default_device(name or "cpu")
 end
 
---- Prints what the prompt's `? name` prints: of a value, or of a name under `tide` given as a string.
+--- Prints what the prompt's `? name` prints: of a value, or of a name under `tide` given as a
+--- string.
 --- @usage tide.help("layers.Dense")
 function runtime.help(x)
   local help = require "tide.repl.help"

@@ -1,8 +1,8 @@
---- Saving and loading: the file's extension says how. Every write is atomic; loading checks everything before it touches a
---- model, and runs no code.
+--- Saving and loading: the file's extension says how. Every write is atomic; loading checks
+--- everything before it touches a model, and runs no code.
 ---
---- A format is a module with `save_model(model, path, o)`, `load_model(path, o)`, `save_weights(model, path, o)` and
---- `load_weights(model, path, o)`.
+--- A format is a module with `save_model(model, path, o)`, `load_model(path, o)`,
+--- `save_weights(model, path, o)` and `load_weights(model, path, o)`.
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
@@ -52,9 +52,11 @@ local function format_of(path, owner)
     errors.raise(owner, "%s: the name must end in one of %s", check.show(path), known())
   end
   local module = saving.formats[ext]
-  if not package.loaded[module] and not package.preload[module] and not package.searchpath(module, package.path) then
-    errors.raise(owner, "%s: %s files need the module %s, which is not installed; .safetensors always works",
-      check.show(path), ext,
+  if not package.loaded[module] and not package.preload[module]
+    and not package.searchpath(module, package.path) then
+    errors.raise(
+      owner, "%s: %s files need the module %s, which is not installed; .safetensors always works",
+        check.show(path), ext,
       module)
   end
   return require(module), ext
@@ -67,7 +69,10 @@ function saving.check_path(path, only_weights)
   if not ext then
     errors.raise("save", "%s: the name must end in one of %s", check.show(path), known())
   elseif weights_only[ext] and not only_weights then
-    errors.raise("save", "%s: %s files hold weights only; name the file .safetensors or .keras for the whole model", path, ext)
+    errors.raise(
+      "save",
+      "%s: %s files hold weights only; name the file .safetensors or .keras for the whole model",
+      path, ext)
   end
 end
 
@@ -101,7 +106,8 @@ saving.save_model = saving.save
 local weights_args = check.args("save_weights", {
   { "filepath", "string", check.required, "where to write" },
   { "overwrite", "bool", true, "replace an existing file" },
-  { "max_shard_size", "number", nil, "gigabytes per file, where the format knows shards", above = 0 },
+  { "max_shard_size", "number", nil, "gigabytes per file, where the format knows shards",
+    above = 0 },
 })
 
 --- Writes the weights alone.
@@ -136,8 +142,9 @@ local function with_custom(objects, f, ...)
     elseif type(v) == "function" then
       kinds = { "activation", "initializer", "regularizer", "constraint", "loss", "metric" }
     else
-      errors.raise("load_model", "custom_objects holds classes and functions by name, got %s for '%s'", check.show(v),
-        tostring(name))
+      errors.raise(
+        "load_model", "custom_objects holds classes and functions by name, got %s for '%s'",
+        check.show(v), tostring(name))
     end
     for _, kind in ipairs(kinds) do
       local custom = registry.custom(kind)
@@ -173,7 +180,9 @@ function saving.load_model(...)
   o.filepath = nil
   local format, ext = format_of(path, "load_model")
   if weights_only[ext] then
-    errors.raise("load_model", "%s: %s files hold weights only; make the model and use model:load_weights", path, ext)
+    errors.raise(
+      "load_model", "%s: %s files hold weights only; make the model and use model:load_weights",
+      path, ext)
   end
   return with_custom(o.custom_objects, format.load_model, path, o)
 end

@@ -6,7 +6,8 @@ local ops = require "tide.ops"
 
 local utils = {}
 
---- Restarts every generator of Tide: initial weights, dropout, shuffles. Keras: utils.set_random_seed.
+--- Restarts every generator of Tide: initial weights, dropout, shuffles. Keras:
+--- utils.set_random_seed.
 --- @param seed integer
 function utils.set_random_seed(seed)
   local s = math.tointeger(seed)
@@ -34,15 +35,16 @@ local categorical_args = check.args("to_categorical", {
   { "x", "any", check.required, "labels from 1" }, NUM_CLASSES,
 })
 
---- One-hot rows of labels 1..num_classes (num_classes: the largest label by default). Keras: utils.to_categorical.
+--- One-hot rows of labels 1..num_classes (num_classes: the largest label by default). Keras:
+--- utils.to_categorical.
 --- @usage local y = tide.utils.to_categorical({ 1, 3, 2 }, 3)   -- [3, 3]
 function utils.to_categorical(...)
   local o = categorical_args:call(...)
   local labels = as_labels(o.x, "int32")
   local n = o.num_classes or (labels.size > 0 and labels:max() or 0)
   if labels.size > 0 and (labels:min() < 1 or labels:max() > n) then
-    errors.raise("to_categorical", "labels must be 1..%d (got %d..%d)%s", n, labels:min(), labels:max(),
-      labels:min() == 0 and "; these count from 0: add 1" or "")
+    errors.raise("to_categorical", "labels must be 1..%d (got %d..%d)%s", n, labels:min(),
+      labels:max(), labels:min() == 0 and "; these count from 0: add 1" or "")
   end
   return ops.one_hot(labels, n)
 end
@@ -53,16 +55,19 @@ local confusion_args = check.args("confusion_matrix", {
   NUM_CLASSES,
 })
 
---- Rows: true labels, columns: predicted labels, both 1..num_classes; int64 counts. tf.math.confusion_matrix.
+--- Rows: true labels, columns: predicted labels, both 1..num_classes; int64 counts.
+--- tf.math.confusion_matrix.
 --- @usage local m = tide.utils.confusion_matrix(y_true, y_pred, { num_classes = 10 })
 function utils.confusion_matrix(...)
   local o = confusion_args:call(...)
   local y_true, y_pred = as_labels(o.y_true, "int64"):reshape { -1 }, as_labels(o.y_pred,
     "int64"):reshape { -1 }
   if #y_true ~= #y_pred then
-    errors.raise("confusion_matrix", "the lists differ in length (expected %d, got %d)", #y_true, #y_pred)
+    errors.raise("confusion_matrix", "the lists differ in length (expected %d, got %d)", #y_true,
+      #y_pred)
   end
-  local n = o.num_classes or math.max(#y_true > 0 and y_true:max() or 0, #y_pred > 0 and y_pred:max() or 0)
+  local n = o.num_classes
+    or math.max(#y_true > 0 and y_true:max() or 0, #y_pred > 0 and y_pred:max() or 0)
   for i, y in ipairs { y_true, y_pred } do
     if #y > 0 and (y:min() < 1 or y:max() > n) then
       errors.raise("confusion_matrix", "%s must hold labels 1..%d (got %d..%d)",

@@ -1,7 +1,9 @@
---- The peers' workloads on Tide, through its public interface: `peers.lua WORKLOAD [--seconds S]` prints one JSON line.
+--- The peers' workloads on Tide, through its public interface: `peers.lua WORKLOAD [--seconds S]`
+--- prints one JSON line.
 --
--- The same models, data sizes, optimizer (Adam 1e-3) and steady state as the peers: two epochs of warm-up, then whole epochs
--- for at least S seconds; the best epoch counts. A `NAME_bN` row times one prediction of a batch of N.
+-- The same models, data sizes, optimizer (Adam 1e-3) and steady state as the peers: two epochs of
+-- warm-up, then whole epochs for at least S seconds; the best epoch counts. A `NAME_bN` row times
+-- one prediction of a batch of N.
 local tide = require "tide"
 local core = require "tide.core"
 local layers, ops = tide.layers, tide.ops
@@ -26,7 +28,8 @@ local train = {
 local regression = { recsys = true, autoencoder = true }
 
 local function conv(x, filters, size, strides)
-  return layers.Conv2D { filters, size, strides = strides or 1, padding = "same", use_bias = false }(x)
+  return layers.Conv2D { filters, size, strides = strides or 1, padding = "same",
+    use_bias = false }(x)
 end
 local function norm(x)
   return layers.BatchNormalization()(x)
@@ -78,7 +81,8 @@ function build.resnet20()
       channels = filters
     end
   end
-  return tide.Model { inputs = input, outputs = layers.Dense { 10 }(layers.GlobalAveragePooling2D()(x)) }
+  return tide.Model {
+    inputs = input, outputs = layers.Dense { 10 }(layers.GlobalAveragePooling2D()(x)) }
 end
 function build.recsys()
   local input = Input { 2, dtype = "int32" }
@@ -165,7 +169,8 @@ else
   local x, y = data[base](batch * per)
   model:compile {
     optimizer = tide.optimizers.Adam { 1e-3 },
-    loss = regression[base] and "mse" or tide.losses.SparseCategoricalCrossentropy { from_logits = true },
+    loss = regression[base] and "mse"
+      or tide.losses.SparseCategoricalCrossentropy { from_logits = true },
     metrics = regression[base] and {} or { "accuracy" },
   }
   local function epoch()
@@ -184,5 +189,6 @@ end
 
 local _, peak = core.resident()
 print(string.format(
-  '{"backend": "tide", "workload": "%s", "import_s": 0, "params": %d, "first_s": %.2f, "batch": %d, "ms": %.4f, "median_ms": %.4f, "per_s": %.1f, "peak_mb": %d}',
+  '{"backend": "tide", "workload": "%s", "import_s": 0, "params": %d, "first_s": %.2f, "batch": \z
+    %d, "ms": %.4f, "median_ms": %.4f, "per_s": %.1f, "peak_mb": %d}',
   workload, params, first, batch, best * 1e3, median * 1e3, batch / best, peak // (1024 * 1024)))

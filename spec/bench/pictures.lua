@@ -1,7 +1,8 @@
--- Pictures per second: 500 x 375 JPEG files decoded, brought to 150 x 150, sheared, zoomed, flipped, rescaled and batched,
--- beside Keras' ImageDataGenerator on the same files, one after the other.
+-- Pictures per second: 500 x 375 JPEG files decoded, brought to 150 x 150, sheared, zoomed,
+-- flipped, rescaled and batched, beside Keras' ImageDataGenerator on the same files, one after the
+-- other.
 --
---   lua5.4 spec/bench/pictures.lua [--seconds 10] [--workers 2] [--python /path/to/python-with-keras]
+--   lua5.4 spec/bench/pictures.lua [--seconds 10] [--workers 2] [--python PYTHON-WITH-KERAS]
 local core = require "tide.core"
 local tide = require "tide"
 
@@ -24,17 +25,19 @@ for _, class in ipairs { "a", "b" } do
   end
 end
 
-local gen = tide.preprocessing.image.ImageDataGenerator { rescale = 1 / 255, shear_range = 0.2, zoom_range = 0.2,
-  horizontal_flip = true }
-local it = gen:flow_from_directory(folder, { target_size = { 150, 150 }, class_mode = "binary", workers = o.workers,
-  verbose = false })
+local gen = tide.preprocessing.image.ImageDataGenerator {
+  rescale = 1 / 255, shear_range = 0.2, zoom_range = 0.2, horizontal_flip = true }
+local it = gen:flow_from_directory(
+  folder, { target_size = { 150, 150 }, class_mode = "binary", workers = o.workers,
+    verbose = false })
 it:next()
 local start, cpu, n = core.now(), os.clock(), 0
 while core.now() - start < o.seconds do
   n = n + #it:next()
 end
-print(("tide   %7.0f pictures/s  %5.2f ms of CPU each  (%d workers)"):format(n / (core.now() - start),
-  (os.clock() - cpu) / n * 1000, o.workers))
+print(
+  ("tide   %7.0f pictures/s  %5.2f ms of CPU each  (%d workers)"):format(
+    n / (core.now() - start), (os.clock() - cpu) / n * 1000, o.workers))
 it:close()
 
 local peer = [[
@@ -46,14 +49,16 @@ next(it)
 start, cpu, n = time.time(), time.process_time(), 0
 while time.time() - start < float(sys.argv[2]):
     n += len(next(it)[0])
-print("keras  %7.0f pictures/s  %5.2f ms of CPU each" % (n / (time.time() - start), (time.process_time() - cpu) / n * 1000))
+print("keras  %7.0f pictures/s  %5.2f ms of CPU each" % (
+    n / (time.time() - start), (time.process_time() - cpu) / n * 1000))
 ]]
 if o.python then
   local script = folder .. "/peer.py"
   local f = assert(io.open(script, "w"))
   f:write(peer)
   f:close()
-  os.execute(("TF_CPP_MIN_LOG_LEVEL=3 KERAS_BACKEND=tensorflow %s %s %s %g 2>/dev/null | grep keras"):format(o.python,
-    script, folder, o.seconds))
+  os.execute(
+    ("TF_CPP_MIN_LOG_LEVEL=3 KERAS_BACKEND=tensorflow %s %s %s %g 2>/dev/null | grep keras"):format(
+    o.python, script, folder, o.seconds))
 end
 os.execute("rm -rf " .. folder)

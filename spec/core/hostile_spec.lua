@@ -1,5 +1,6 @@
--- What the core answers to programs that release, interrupt and re-enter where they should not. Under `make sanitize-core` every
--- access is checked; in the hostile build (`make hard`) each allocation fails once.
+-- What the core answers to programs that release, interrupt and re-enter where they should not.
+-- Under `make sanitize-core` every access is checked; in the hostile build (`make hard`) each
+-- allocation fails once.
 local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"
@@ -46,7 +47,10 @@ describe("a tensor that a finalizer releases while it is used", function()
       end
     end
     try(function(x, y) return x + y, x * 2, x + { { 1 } } end)
-    try(function(x, y) return ops.stack { x[{ {}, 1 }], y[{ {}, 1 }], { 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8 } } end)
+    try(function(x, y)
+      return ops.stack { x[{ {}, 1 }], y[{ {}, 1 }],
+        { 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8 } }
+    end)
     try(function(x) return x[3], x[{ { 1, 3 }, "new" }], x[{ 1, 1 }] end)
     try(function(x, y) x[{ { 1, 16, 2 } }] = y[{ { 1, 8 } }] end)
     try(function(x) return x:tolist() end)
@@ -188,7 +192,8 @@ describe("a hook", function()
     assert.matches("released", message(function() return x + 1 end))
   end)
 
-  it("may walk other graphs, and gradients of the gradient, but not the graph that is being walked", function()
+  it("may walk other graphs, and gradients of the gradient, but not the graph that is being walked",
+    function()
     local x, w = leaf { 2 }, leaf { 3 }
     local y = x * x
     local inner
@@ -237,7 +242,9 @@ describe("a hook", function()
     x:register_hook(function()
       return tide.ones { 3 }
     end)
-    assert.matches("a hook returned a gradient of another form %(expected float64 %[2%], got float32 %[3%]%)", message(function()
+    assert.matches(
+      "a hook returned a gradient of another form %(expected float64 %[2%], got float32 %[3%]%)",
+      message(function()
       x:sum():backward()
     end))
   end)
@@ -413,15 +420,43 @@ describe("a sparse gradient", function()
     local g = tide.grad(y:sum(), { table_ }, { sparse = true })[1]
     assert.same({ 2, 2 }, g.shape)
     for _, f in ipairs {
-      function() return g:tolist() end, function() return g:tobytes() end, function() return g[1] end,
-      function() g[1] = 0 end, function() return g:item() end, function() return g:version() end,
-      function() return g:detach() end, function() return g + 1 end, function() return g:sum() end,
-      function() g:copy_(1) end, function() return tide.tensor(g) end, function() return #g end,
-      function() table_.grad = g end, function() return g .. "" end, function() return tide.zeros({ g }) end,
-      function() return g < 1 end, function() return g:is_contiguous() end, function() return tide.tensor { g } end,
+      function()
+        return g:tolist()
+      end, function()
+        return g:tobytes()
+      end, function()
+        return g[1]
+      end, function()
+        g[1] = 0
+      end, function()
+        return g:item()
+      end, function()
+        return g:version()
+      end, function()
+        return g:detach()
+      end, function()
+        return g + 1
+      end, function()
+        return g:sum()
+      end, function()
+        g:copy_(1)
+      end, function()
+        return tide.tensor(g)
+      end, function()
+        return #g
+      end, function()
+        table_.grad = g
+      end, function()
+        return g .. ""
+      end, function()
+        return tide.zeros({ g })
+      end, function()
+        return g < 1
+      end, function() return g:is_contiguous() end, function() return tide.tensor { g } end,
     } do
       local m = message(f)
-      assert.is_true(m:find "sparse gradient" ~= nil or m:find "must be" ~= nil or m:find "holds a tensor" ~= nil, m)
+      assert.is_true(m:find "sparse gradient" ~= nil or m:find "must be" ~= nil
+        or m:find "holds a tensor" ~= nil, m)
     end
   end)
 end)
@@ -429,7 +464,8 @@ end)
 describe("a list of tensors", function()
   it("has no place for false", function()
     local x = tide.ones { 2 }
-    assert.matches("concatenate: tensor 2 of the list is missing", message(ops.concatenate, { x, false }))
+    assert.matches("concatenate: tensor 2 of the list is missing",
+      message(ops.concatenate, { x, false }))
     assert.matches("stack: tensor 1 of the list is missing", message(ops.stack, { false, x }))
     assert.matches("must be a tensor %(got a string%)", message(ops.stack, { x, "x" }))
   end)
@@ -444,7 +480,8 @@ describe("closing the state", function()
     return ok == true, how, code
   end
 
-  it("in the middle of a graph, of a hook and behind finalizers older than Tide harms nothing", function()
+  it("in the middle of a graph, of a hook and behind finalizers older than Tide harms nothing",
+    function()
     assert.is_true(run [[
       local tide, core, old
       local late = setmetatable({}, { __gc = function() -- older than Tide: runs when Tide is closed
@@ -458,7 +495,10 @@ describe("closing the state", function()
       old = tide.tensor({ 1 }, { requires_grad = true })
       local y = old * 2
       y:register_hook(print)
-      local late2 = setmetatable({}, { __gc = function() y = tide.ones { 3 } + y; y:sum():backward() end })
+      local late2 = setmetatable({}, { __gc = function()
+        y = tide.ones { 3 } + y
+        y:sum():backward()
+      end })
       local s = tide.scope()
       local kept = old * 3
     ]])
@@ -479,7 +519,8 @@ if core.hard_fail then
       ops = function()
         local x = leaf { { 1, 2 }, { 3, 4 } }
         local row = tide.tensor({ 1, 2 }, { dtype = "float64" })
-        return (x * 2 + row):tanh():matmul(x):sum(1), ops.concatenate { x, x:transpose() }, x[{ { 1, 2 }, "new" }]
+        return (x * 2 + row):tanh():matmul(x):sum(1), ops.concatenate { x, x:transpose() },
+          x[{ { 1, 2 }, "new" }]
       end,
       backward = function()
         local x = leaf { { 1, 2 }, { 3, 4 } }
@@ -539,7 +580,8 @@ if core.hard_fail then
     for _, name in ipairs(names) do
       local f = programs[name]
       for _, of_lua in ipairs { false, true } do
-        it(("the program '%s' fails cleanly or not at all (%s)"):format(name, of_lua and "Lua" or "Tide"), function()
+        it(("the program '%s' fails cleanly or not at all (%s)"):format(name,
+          of_lua and "Lua" or "Tide"), function()
           f()
           collectgarbage()
           collectgarbage()
@@ -552,7 +594,8 @@ if core.hard_fail then
             if not ok then
               failures = failures + 1
               assert.is_true(fired, tostring(e))
-              assert.is_true(tostring(e):find "memory" ~= nil or tostring(e):find "tide.core" ~= nil, tostring(e))
+              assert.is_true(tostring(e):find "memory" ~= nil
+                or tostring(e):find "tide.core" ~= nil, tostring(e))
             end
             assert.is_true(core.grad_mode())
           until not fired or k > 5000

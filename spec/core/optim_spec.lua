@@ -1,5 +1,5 @@
--- The optimizer steps: sgd_step_, adam_step_, rmsprop_step_, adagrad_step_, adamax_step_, nadam_step_, adadelta_step_,
--- lion_step_, ema_step_, accumulate_step_, global_norm_.
+-- The optimizer steps: sgd_step_, adam_step_, rmsprop_step_, adagrad_step_, adamax_step_,
+-- nadam_step_, adadelta_step_, lion_step_, ema_step_, accumulate_step_, global_norm_.
 local expect = require "spec.support.expect"
 local core = require "tide.core"
 local refs = dofile "spec/ref/optim.lua"
@@ -64,7 +64,8 @@ local cases = {
   ["sgd, nesterov, decay"] = function(p)
     local m = filled(p)
     return function(g)
-      ops.sgd_step_(p, g, m, none, { learning_rate = 0.1, momentum = 0.9, nesterov = true, weight_decay = 0.02 })
+      ops.sgd_step_(p, g, m, none, { learning_rate = 0.1, momentum = 0.9, nesterov = true,
+        weight_decay = 0.02 })
     end
   end,
   ["sgd, clipvalue"] = function(p)
@@ -91,13 +92,15 @@ local cases = {
   ["adam, amsgrad, decay"] = function(p)
     local m, v, h = filled(p), filled(p), filled(p)
     return function(g, t)
-      ops.adam_step_(p, g, m, v, h, none, { learning_rate = 0.01, step = t, amsgrad = true, weight_decay = 0.1 })
+      ops.adam_step_(p, g, m, v, h, none,
+        { learning_rate = 0.01, step = t, amsgrad = true, weight_decay = 0.1 })
     end
   end,
   ["adam, global_clipnorm"] = function(p)
     local m, v = filled(p), filled(p)
     return function(g, t)
-      ops.adam_step_(p, g, m, v, none, none, { learning_rate = 0.01, step = t, global_clipnorm = 1.5 })
+      ops.adam_step_(p, g, m, v, none, none,
+        { learning_rate = 0.01, step = t, global_clipnorm = 1.5 })
     end
   end,
   ["rmsprop"] = function(p)
@@ -109,7 +112,8 @@ local cases = {
   ["rmsprop, momentum, centered"] = function(p)
     local v, m, a = filled(p), filled(p), filled(p)
     return function(g)
-      ops.rmsprop_step_(p, g, v, m, a, none, { learning_rate = 0.01, momentum = 0.8, centered = true, weight_decay = 0.1 })
+      ops.rmsprop_step_(p, g, v, m, a, none,
+        { learning_rate = 0.01, momentum = 0.8, centered = true, weight_decay = 0.1 })
     end
   end,
   ["adagrad"] = function(p)
@@ -185,7 +189,8 @@ describe("an optimizer step", function()
 
   it("scales gradients before it clips them", function()
     local a = core.zeros { 2 }
-    ops.sgd_step_({ a }, { core.tensor { 8, -2 } }, { false }, { false }, { learning_rate = 1, grad_scale = 0.25, clipvalue = 1 })
+    ops.sgd_step_({ a }, { core.tensor { 8, -2 } }, { false }, { false },
+      { learning_rate = 1, grad_scale = 0.25, clipvalue = 1 })
     assert.are.same({ -1, 0.5 }, a:tolist())
   end)
 
@@ -193,9 +198,12 @@ describe("an optimizer step", function()
     local was, seen = core.get_threads(), {}
     for n = 1, 2 do
       core.set_threads(n)
-      local p = { ops.random_normal({ 300, 200 }, { seed = 1 }), ops.random_normal({ 77 }, { seed = 2 }) }
-      local g = { ops.random_normal({ 300, 200 }, { seed = 3 }), ops.random_normal({ 77 }, { seed = 4 }) }
-      ops.adam_step_(p, g, filled(p), filled(p), none, none, { learning_rate = 0.01, step = 1, global_clipnorm = 1 })
+      local p = { ops.random_normal({ 300, 200 }, { seed = 1 }),
+        ops.random_normal({ 77 }, { seed = 2 }) }
+      local g = { ops.random_normal({ 300, 200 }, { seed = 3 }),
+        ops.random_normal({ 77 }, { seed = 4 }) }
+      ops.adam_step_(p, g, filled(p), filled(p), none, none,
+        { learning_rate = 0.01, step = 1, global_clipnorm = 1 })
       seen[n] = p[1]:tobytes() .. p[2]:tobytes()
     end
     core.set_threads(was)
@@ -203,11 +211,14 @@ describe("an optimizer step", function()
   end)
 
   it("names the list and the entry that does not fit", function()
-    local ok, err = pcall(ops.sgd_step_, { core.ones { 3 } }, { core.ones { 4 } }, { false }, { false }, { learning_rate = 1 })
+    local ok, err = pcall(ops.sgd_step_, { core.ones { 3 } }, { core.ones { 4 } }, { false },
+      { false }, { learning_rate = 1 })
     assert.is_false(ok)
-    assert.truthy(tostring(err):find("grads[1] does not fit params[1] (expected float32 [3], got float32 [4])", 1, true))
-    ok, err = pcall(ops.adam_step_, { core.ones { 3 } }, { core.ones { 3 } }, { false }, { false }, { false }, { false },
-      { learning_rate = 1, step = 1 })
+    assert.truthy(
+      tostring(err):find("grads[1] does not fit params[1] (expected float32 [3], got float32 [4])",
+      1, true))
+    ok, err = pcall(ops.adam_step_, { core.ones { 3 } }, { core.ones { 3 } }, { false }, { false },
+      { false }, { false }, { learning_rate = 1, step = 1 })
     assert.is_false(ok)
     assert.truthy(tostring(err):find("m[1] is missing", 1, true))
   end)
@@ -227,8 +238,10 @@ describe("an optimizer step with a sparse gradient", function()
     sgd_step_ = { slots = 1, options = {} },
     ["sgd_step_ with momentum"] = { op = "sgd_step_", slots = 1, options = { momentum = 0.9 } },
     adam_step_ = { slots = 3, options = { step = 1 } },
-    ["adam_step_ with decay"] = { op = "adam_step_", slots = 3, options = { step = 1, weight_decay = 0.1 } },
-    ["adam_step_ with a norm limit"] = { op = "adam_step_", slots = 3, options = { step = 1, global_clipnorm = 0.5 } },
+    ["adam_step_ with decay"] = {
+      op = "adam_step_", slots = 3, options = { step = 1, weight_decay = 0.1 } },
+    ["adam_step_ with a norm limit"] = {
+      op = "adam_step_", slots = 3, options = { step = 1, global_clipnorm = 0.5 } },
     rmsprop_step_ = { slots = 3, options = {} },
     adagrad_step_ = { slots = 1, options = {}, start = 0.1 },
     adamax_step_ = { slots = 2, options = { step = 1 } },
@@ -255,7 +268,8 @@ describe("an optimizer step with a sparse gradient", function()
         local touched = sparse and core.zeros({ 10 }, { dtype = "uint8" })
         for t, ids in ipairs(batches) do
           local weights = ops.random_normal({ 4, 6 }, { seed = 10 + t })
-          local loss = (ops.embedding(table_, core.tensor(ids, { dtype = "int32" })) * weights):sum()
+          local loss = (ops.embedding(table_, core.tensor(ids, { dtype = "int32" })) * weights):sum(
+            )
           local g = core.gradients(loss, { table_ }, { sparse = sparse })
           local o = { learning_rate = 0.1 }
           for k, v in pairs(rule.options) do
@@ -282,7 +296,8 @@ describe("an optimizer step with a sparse gradient", function()
   end
 end)
 
--- Tables large enough that rows outside of the batch make their steps when they are read (src/lag.c).
+-- Tables large enough that rows outside of the batch make their steps when they are read
+-- (src/lag.c).
 describe("rows that lag behind", function()
   local ROWS, D = 2100, 40
 
@@ -318,7 +333,8 @@ describe("rows that lag behind", function()
   local function same(a, b, what)
     for k = 1, 3 do
       for _, list in ipairs { "p", "m", "v" } do
-        assert(a[list][k]:tobytes() == b[list][k]:tobytes(), ("%s: %s[%d] differs"):format(what, list, k))
+        assert(a[list][k]:tobytes() == b[list][k]:tobytes(),
+          ("%s: %s[%d] differs"):format(what, list, k))
       end
     end
   end
@@ -344,7 +360,8 @@ describe("rows that lag behind", function()
           s.p[1]:detach():copy_(s.p[1]:detach() * 0.5)
         elseif t == 7 then
           out[#out + 1] = tostring(s.p[1][{ 17, 3 }])
-          out[#out + 1] = ops.embedding(s.p[2][{ { 5, 300 } }], core.tensor({ 1, 9 }, { dtype = "int32" })):tobytes()
+          out[#out + 1] = ops.embedding(
+            s.p[2][{ { 5, 300 } }], core.tensor({ 1, 9 }, { dtype = "int32" })):tobytes()
         elseif t == 8 then
           s.v[2]:copy_(s.v[2] * 0.5)
         end
@@ -393,14 +410,16 @@ describe("list ops", function()
     local sum = core.ones { 3, 2 }
     ops.accumulate_step_({ sum }, { core.ones { 3, 2 } }, 0.5)
     local w = core.tensor({ { 1, 1 }, { 1, 1 }, { 1, 1 } }, { requires_grad = true })
-    local g = core.gradients(ops.embedding(w, core.tensor({ 2, 2 }, { dtype = "int32" })):sum(), { w }, { sparse = true })
+    local g = core.gradients(
+      ops.embedding(w, core.tensor({ 2, 2 }, { dtype = "int32" })):sum(), { w }, { sparse = true })
     ops.accumulate_step_({ sum }, g, 2.0)
     assert.are.same({ { 1.5, 1.5 }, { 5.5, 5.5 }, { 1.5, 1.5 } }, sum:tolist())
   end)
 
   it("global_norm_ counts rows that occur twice once, summed", function()
     local w = core.tensor({ { 1, 1 }, { 1, 1 }, { 1, 1 } }, { requires_grad = true })
-    local g = core.gradients(ops.embedding(w, core.tensor({ 2, 2 }, { dtype = "int32" })):sum(), { w }, { sparse = true })
+    local g = core.gradients(
+      ops.embedding(w, core.tensor({ 2, 2 }, { dtype = "int32" })):sum(), { w }, { sparse = true })
     g[2] = core.tensor { 1, 0 }
     assert.are.equal(3.0, ops.global_norm_(g):item())
   end)

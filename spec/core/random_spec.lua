@@ -1,6 +1,7 @@
--- Random numbers: the words are Philox4x32-10's, whatever the threads; the distributions have their moments and shapes.
--- Tests random_uniform, random_normal, random_truncated_normal, random_randint, random_categorical, random_shuffle,
--- random_gamma_, random_beta_, random_binomial_, random_permutation_, dropout and alpha_dropout.
+-- Random numbers: the words are Philox4x32-10's, whatever the threads; the distributions have their
+-- moments and shapes. Tests random_uniform, random_normal, random_truncated_normal, random_randint,
+-- random_categorical, random_shuffle, random_gamma_, random_beta_, random_binomial_,
+-- random_permutation_, dropout and alpha_dropout.
 local expect = require "spec.support.expect"
 local core = require "tide.core"
 local flat_of = require("spec.support.op_runner").flat_of
@@ -30,7 +31,8 @@ local function moments(t)
   return mean, square, x
 end
 
--- Largest distance between the sorted values' steps and a distribution function (Kolmogorov and Smirnov).
+-- Largest distance between the sorted values' steps and a distribution function (Kolmogorov and
+-- Smirnov).
 local function distance(x, cdf)
   table.sort(x)
   local worst = 0
@@ -52,9 +54,11 @@ end
 
 describe("random words", function()
   it("the reference gives the paper's known answers", function()
-    assert.are.same({ 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8 }, philox({ 0, 0, 0, 0 }, { 0, 0 }))
+    assert.are.same({ 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8 },
+      philox({ 0, 0, 0, 0 }, { 0, 0 }))
     local ones = 0xFFFFFFFF
-    assert.are.same({ 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd }, philox({ ones, ones, ones, ones }, { ones, ones }))
+    assert.are.same({ 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd },
+      philox({ ones, ones, ones, ones }, { ones, ones }))
   end)
 
   it("uniform float32 numbers are Philox's words", function()
@@ -82,8 +86,10 @@ describe("random words", function()
   end)
 
   it("a seed repeats itself, the generator does not", function()
-    assert.are.equal(ops.random_normal({ 9 }, { seed = 3 }):tobytes(), ops.random_normal({ 9 }, { seed = 3 }):tobytes())
-    assert.are_not.equal(ops.random_normal({ 9 }, { seed = 3 }):tobytes(), ops.random_normal({ 9 }, { seed = 4 }):tobytes())
+    assert.are.equal(ops.random_normal({ 9 }, { seed = 3 }):tobytes(),
+      ops.random_normal({ 9 }, { seed = 3 }):tobytes())
+    assert.are_not.equal(ops.random_normal({ 9 }, { seed = 3 }):tobytes(),
+      ops.random_normal({ 9 }, { seed = 4 }):tobytes())
     assert.are_not.equal(ops.random_normal { 9 }:tobytes(), ops.random_normal { 9 }:tobytes())
     core.seed(7)
     local a, b = ops.random_normal { 9 }:tobytes(), ops.random_uniform { 1 }:item()
@@ -128,7 +134,8 @@ describe("a distribution", function()
     end)
 
     it("truncated normal in " .. dtype, function()
-      local mean, _, x = moments(ops.random_truncated_normal({ N }, 1, 2, { seed = 1, dtype = dtype }))
+      local mean, _, x = moments(ops.random_truncated_normal({ N }, 1, 2,
+        { seed = 1, dtype = dtype }))
       expect.close(mean, 1, 0.05, 0)
       local low, high = normal_cdf(-2), normal_cdf(2)
       assert(distance(x, function(v)
@@ -139,11 +146,13 @@ describe("a distribution", function()
 
     it("gamma in " .. dtype, function()
       for _, alpha in ipairs { 0.5, 1.0, 4.5 } do
-        local mean, var = moments(ops.random_gamma_(core.tensor(alpha, { dtype = dtype }), { N }, { seed = 1 }))
+        local mean, var = moments(ops.random_gamma_(core.tensor(alpha, { dtype = dtype }), { N },
+          { seed = 1 }))
         expect.close(mean, alpha, 4 * math.sqrt(alpha / N), 0)
         expect.close(var / alpha, 1, 0.1, 0)
       end
-      local _, _, x = moments(ops.random_gamma_(core.tensor(1.0, { dtype = dtype }), { N }, { seed = 1 }))
+      local _, _, x = moments(ops.random_gamma_(core.tensor(1.0, { dtype = dtype }), { N },
+        { seed = 1 }))
       assert(distance(x, function(v)
         return 1 - math.exp(-v)
       end) < KS)
@@ -151,7 +160,8 @@ describe("a distribution", function()
   end
 
   it("beta", function()
-    local mean, var = moments(ops.random_beta_(core.tensor(2.0), core.tensor(3.0), { N }, { seed = 1 }))
+    local mean, var = moments(ops.random_beta_(core.tensor(2.0), core.tensor(3.0), { N },
+      { seed = 1 }))
     expect.close(mean, 0.4, 0.006, 0)
     expect.close(var, 0.04, 0.002, 0)
   end)
@@ -159,7 +169,8 @@ describe("a distribution", function()
   it("binomial, few and many expected", function()
     for _, case in ipairs { { 10, 0.3 }, { 1000, 0.25 }, { 40, 0.9 }, { 7, 0.0 }, { 7, 1.0 } } do
       local n, p = table.unpack(case)
-      local mean, var, x = moments(ops.random_binomial_(core.tensor(n * 1.0), core.tensor(p), { N }, { seed = 1 }))
+      local mean, var, x = moments(ops.random_binomial_(core.tensor(n * 1.0), core.tensor(p), { N },
+        { seed = 1 }))
       expect.close(mean, n * p, 4 * math.sqrt(n * p * (1 - p) / N) + 1e-9, 0)
       expect.close(var, n * p * (1 - p), 0.05 * n * p * (1 - p) + 1e-9, 0)
       for _, v in ipairs(x) do
@@ -169,7 +180,8 @@ describe("a distribution", function()
   end)
 
   it("parameters broadcast to the shape", function()
-    local x = ops.random_binomial_(core.tensor { { 5.0 }, { 0.0 } }, core.tensor { 1.0, 0.0, 1.0 }, { 2, 3 }, { seed = 1 })
+    local x = ops.random_binomial_(
+      core.tensor { { 5.0 }, { 0.0 } }, core.tensor { 1.0, 0.0, 1.0 }, { 2, 3 }, { seed = 1 })
     assert.are.same({ { 5, 0, 5 }, { 0, 0, 0 } }, x:tolist())
   end)
 
@@ -189,7 +201,8 @@ describe("a distribution", function()
 
   it("categorical draws classes by their probabilities, from 1", function()
     local p = { 0.1, 0.2, 0.7 }
-    local logits = core.tensor { { math.log(p[1]), math.log(p[2]), math.log(p[3]) }, { -math.huge, 0.0, -math.huge } }
+    local logits = core.tensor {
+      { math.log(p[1]), math.log(p[2]), math.log(p[3]) }, { -math.huge, 0.0, -math.huge } }
     local x = ops.random_categorical(logits, 5000, { seed = 1 })
     assert.are.same({ 2, 5000 }, { x.shape[1], x.shape[2] })
     local count, flat = { 0, 0, 0 }, flat_of(x)
@@ -229,7 +242,8 @@ describe("a distribution", function()
   it("parameters that are no numbers of their kind give NaN, infinite ones end", function()
     local g = flat_of(ops.random_gamma_(core.tensor { -1, 0, math.huge, 0 / 0 }, { 4 }))
     assert(g[1] ~= g[1] and g[2] == 0 and g[3] == math.huge and g[4] ~= g[4])
-    local b = flat_of(ops.random_binomial_(core.tensor { -1, math.huge, 5, 0 / 0 }, core.tensor { 0.5, 0.5, 1.5, 0.5 }, { 4 }))
+    local b = flat_of(ops.random_binomial_(core.tensor { -1, math.huge, 5, 0 / 0 },
+      core.tensor { 0.5, 0.5, 1.5, 0.5 }, { 4 }))
     for i = 1, 4 do
       assert(b[i] ~= b[i])
     end
@@ -273,7 +287,8 @@ describe("dropout", function()
   end)
 
   it("repeats the mask along axes where noise_shape is 1", function()
-    local y = ops.dropout(core.ones { 8, 5, 6 }, 0.5, { noise_shape = { -1, 1, 6 }, seed = 1 }):tolist()
+    local y = ops.dropout(core.ones { 8, 5, 6 }, 0.5,
+      { noise_shape = { -1, 1, 6 }, seed = 1 }):tolist()
     for n = 1, 8 do
       for c = 1, 6 do
         for t = 2, 5 do
@@ -294,7 +309,8 @@ describe("dropout", function()
   end)
 
   it("alpha_dropout keeps mean and variance of standardized numbers", function()
-    local mean, var = moments(ops.alpha_dropout(ops.random_normal({ N }, { seed = 1 }), 0.3, { seed = 2 }))
+    local mean, var = moments(ops.alpha_dropout(ops.random_normal({ N }, { seed = 1 }), 0.3,
+      { seed = 2 }))
     expect.close(mean, 0, 0.04, 0)
     expect.close(var, 1, 0.06, 0)
   end)
@@ -313,7 +329,8 @@ describe("dropout", function()
   it("refuses a rate that is no probability and a mask that does not fit", function()
     local ok, err = pcall(ops.dropout, core.ones { 3 }, 1.5)
     assert.is_false(ok)
-    assert.truthy(tostring(err):find("dropout: rate is a probability (expected 0..1, got 1.5)", 1, true))
+    assert.truthy(tostring(err):find("dropout: rate is a probability (expected 0..1, got 1.5)", 1,
+      true))
     ok, err = pcall(ops.dropout, core.ones { 3 }, 0.5, { noise_shape = { 2 } })
     assert.is_false(ok)
     assert.truthy(tostring(err):find("noise_shape does not broadcast to the input", 1, true))

@@ -1,8 +1,10 @@
---- Calls everything that Tide exports with arguments that nobody should give: `arguments.lua [--seconds S] [--seed N]`.
+--- Calls everything that Tide exports with arguments that nobody should give: `arguments.lua
+--- [--seconds S] [--seed N]`.
 --
--- After every call: the process lives, the answer is a value or an error with a clear message (not one of Lua's own, which
--- would mean that something was used unchecked), grad mode is what it was, and no tensor is left behind. The suite runs a
--- fixed number of calls through `fuzz.run`; `make fuzz` runs for long under the sanitizers.
+-- After every call: the process lives, the answer is a value or an error with a clear message (not
+-- one of Lua's own, which would mean that something was used unchecked), grad mode is what it was,
+-- and no tensor is left behind. The suite runs a fixed number of calls through `fuzz.run`; `make
+-- fuzz` runs for long under the sanitizers.
 local fuzz = {}
 
 local tide, core = require "tide", require "tide.core"
@@ -15,15 +17,16 @@ end
 
 -- ---- values ----
 
-local dtypes = { "float32", "float64", "int64", "int32", "uint8", "int8", "bool", "float16", "bfloat16" }
-local shapes = { {}, { 0 }, { 1 }, { 3 }, { 2, 3 }, { 3, 2 }, { 0, 4 }, { 2, 0, 3 }, { 4, 4, 1 }, { 1, 5, 5, 2 }, { 2,
-  2, 2, 2, 2 },
+local dtypes = { "float32", "float64", "int64", "int32", "uint8", "int8", "bool", "float16",
+  "bfloat16" }
+local shapes = { {}, { 0 }, { 1 }, { 3 }, { 2, 3 }, { 3, 2 }, { 0, 4 }, { 2, 0, 3 }, { 4, 4, 1 },
+  { 1, 5, 5, 2 }, { 2, 2, 2, 2, 2 },
   { 1, 1, 1, 1, 1, 1, 1, 2 } }
-local integers = { 0, 1, 2, 3, -1, -2, 7, 100, -100, 1 << 31, (1 << 31) - 1, -(1 << 31), 1 << 32, math.maxinteger,
-  math.mininteger }
+local integers = { 0, 1, 2, 3, -1, -2, 7, 100, -100, 1 << 31, (1 << 31) - 1, -(1 << 31), 1 << 32,
+  math.maxinteger, math.mininteger }
 local floats = { 0.0, -0.0, 0.5, -0.5, 1e-30, 1e30, 1e308, -1e308, 1 / 0, -1 / 0, 0 / 0, 2.0, 1e15 }
-local words = { "", "valid", "same", "float32", "int64", "nonsense", "relu", "axis", "sum", "...", "\0\1",
-  ("x"):rep(5000), "ij,jk->ik", "%s%n" }
+local words = { "", "valid", "same", "float32", "int64", "nonsense", "relu", "axis", "sum", "...",
+  "\0\1", ("x"):rep(5000), "ij,jk->ik", "%s%n" }
 
 local function tensor()
   local shape, dtype = pick(shapes), pick(dtypes)
@@ -73,7 +76,11 @@ local makers = {
   function() return print end,
   function() return coroutine.create(print) end,
   function() return io.stdout end,
-  function() return setmetatable({}, { __index = function() error "asked" end, __len = function() error "asked" end }) end,
+  function()
+    return setmetatable({}, { __index = function()
+      error "asked"
+    end, __len = function() error "asked" end })
+  end,
 }
 
 local depth = 0
@@ -106,7 +113,8 @@ for _, op in ipairs(core.op_names()) do
 end
 names[#names + 1] = "dtype"
 names[#names + 1] = "no_such_option"
-for _, name in ipairs { "tensor", "zeros", "ones", "full", "empty", "zeros_like", "ones_like", "full_like", "from_bytes" } do
+for _, name in ipairs { "tensor", "zeros", "ones", "full", "empty", "zeros_like", "ones_like",
+  "full_like", "from_bytes" } do
   add("core." .. name, core[name])
 end
 do
@@ -134,14 +142,16 @@ for sign, f in pairs {
   shift = function(a, b) return a << b end,
 } do
   add("operator " .. sign, function(a, b)
-    if core.is_tensor(a) or core.is_tensor(b) then -- Lua's own words are right where no tensor takes part
+    -- Lua's own words are right where no tensor takes part
+    if core.is_tensor(a) or core.is_tensor(b) then
       return f(a, b)
     end
   end)
 end
--- Constructors and functions of the namespaces; those that read or write files are not called with names of files.
-for _, space in ipairs { "layers", "activations", "initializers", "regularizers", "constraints", "losses", "metrics",
-  "optimizers",
+-- Constructors and functions of the namespaces; those that read or write files are not called with
+-- names of files.
+for _, space in ipairs { "layers", "activations", "initializers", "regularizers", "constraints",
+  "losses", "metrics", "optimizers",
   "callbacks", "random", "utils", "ops" } do
   local home = tide[space]
   local meta = debug.getmetatable(home)
@@ -153,7 +163,8 @@ for _, space in ipairs { "layers", "activations", "initializers", "regularizers"
   end
   for _, name in ipairs(list) do
     local f = home[name]
-    local callable = type(f) == "function" or type((debug.getmetatable(f) or {}).__call) == "function"
+    local callable = type(f) == "function"
+      or type((debug.getmetatable(f) or {}).__call) == "function"
     if callable and not name:find "^_" and not core.ops[name] then
       add(space .. "." .. name, f)
     end
@@ -167,21 +178,26 @@ local function shown(v)
   if type(v) == "string" then
     return ("%q"):format(#v > 40 and v:sub(1, 40) .. "…" or v)
   elseif core.is_tensor(v) then
-    local ok, text = pcall(function() return ("tensor(%s %s)"):format(v.dtype, tostring(v.shape)) end)
+    local ok, text = pcall(function()
+      return ("tensor(%s %s)"):format(v.dtype, tostring(v.shape))
+    end)
     return ok and text or "tensor(released)"
   elseif type(v) == "table" and v ~= tide.none and not getmetatable(v) then
     local out, seen = {}, 0
     for k, x in pairs(v) do
       seen = seen + 1
-      out[#out + 1] = (type(k) == "string" and k .. " = " or "") .. (x == v and "cycle" or seen > 6 and "…" or shown(x))
+      out[#out + 1] = (type(k) == "string" and k .. " = " or "")
+        .. (x == v and "cycle" or seen > 6 and "…" or shown(x))
     end
     return "{" .. table.concat(out, ", ") .. "}"
   end
   return tostring(v)
 end
 
--- Messages of Lua itself: something was used that nobody had checked. Iterators that are not told what they got, too.
-local unclear = { "attempt to ", "bad argument #", "stack overflow", "number has no integer representation", "error in error" }
+-- Messages of Lua itself: something was used that nobody had checked. Iterators that are not told
+-- what they got, too.
+local unclear = { "attempt to ", "bad argument #", "stack overflow",
+  "number has no integer representation", "error in error" }
 
 -- Why the answer of a call is not as it should be; nil if it is.
 local function complaint(ok, e, mode)
@@ -206,7 +222,8 @@ end
 
 --- Calls targets with random arguments until `calls` are made or `seconds` are over.
 ---@param o { calls?: integer, seconds?: number, seed?: integer, only?: string, trace?: string }
----   only: a pattern of target names; trace: a file that holds the call being made, for when the process dies
+---   only: a pattern of target names; trace: a file that holds the call being made, for when the
+---   process dies
 ---@return integer calls made
 ---@return string[] complaints at most one per target
 function fuzz.run(o)
@@ -281,7 +298,8 @@ if arg and arg[0] and arg[0]:find "fuzz/arguments%.lua$" then
     end
   end
   local made, complaints = fuzz.run(o)
-  print(("%d calls of %d functions, seed %d, %d complaints"):format(made, #targets, o.seed, #complaints))
+  print(("%d calls of %d functions, seed %d, %d complaints"):format(made, #targets, o.seed,
+    #complaints))
   for _, text in ipairs(complaints) do
     print("  " .. text)
   end

@@ -1,8 +1,10 @@
-/* A fuzzer's main where libFuzzer is not at hand: mutates files of a corpus at random and calls LLVMFuzzerTestOneInput.
+/* A fuzzer's main where libFuzzer is not at hand: mutates files of a corpus at random and calls
+ * LLVMFuzzerTestOneInput.
  *
  *   driver 'CORPUS_FOLDER ...' SECONDS [SEED]
- * The input that is being tried is kept in TIDE_FUZZ_LAST (a path), so that a crash leaves it behind. With clang:
- *   clang -fsanitize=fuzzer,address,undefined -Isrc -Ikernels spec/fuzz/images.c src/io/image.c ... */
+ * The input that is being tried is kept in TIDE_FUZZ_LAST (a path), so that a crash leaves it
+ * behind. With clang: clang -fsanitize=fuzzer,address,undefined -Isrc -Ikernels spec/fuzz/images.c
+ * src/io/image.c ... */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,22 +24,29 @@ static uint32_t below(uint32_t n) { /* xorshift64* */
 }
 
 static size_t mutate(uint8_t *b, size_t n, const uint8_t *other, size_t on) {
-    static const uint32_t odd[] = {0, 1, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000u, 0xffffffffu};
+    static const uint32_t odd[] = {0,          1,           0x7f,       0x80,   0xff,
+                                   0x100,      0x7fff,      0x8000,     0xffff, 0x10000,
+                                   0x7fffffff, 0x80000000u, 0xffffffffu};
     for (uint32_t k = 1 + below(6); k > 0 && n > 1; k--) {
         size_t at = 1 + below((uint32_t)n - 1);
-        if (below(3)) at = 1 + below(n - 1 < 64 ? (uint32_t)n - 1 : 64); /* headers are where decisions are taken */
+        if (below(3))
+            at = 1 +
+                below(n - 1 < 64 ? (uint32_t)n - 1
+                                 : 64); /* headers are where decisions are taken */
         switch (below(7)) {
         case 0: b[at] ^= (uint8_t)(1u << below(8)); break;
         case 1: b[at] = (uint8_t)below(256); break;
         case 2: { /* a number that is often wrong, of 2 or 4 bytes, in either order */
             uint32_t v = odd[below(13)], width = below(2) ? 2 : 4, big = below(2);
-            for (uint32_t i = 0; i < width && at + i < n; i++) b[at + i] = (uint8_t)(v >> 8 * (big ? width - 1 - i : i));
+            for (uint32_t i = 0; i < width && at + i < n; i++)
+                b[at + i] = (uint8_t)(v >> 8 * (big ? width - 1 - i : i));
             break;
         }
         case 3: n = at + 1; break;
         case 4: { /* a piece repeated */
             size_t len = 1 + below(64);
-            if (at + len < n && n + len < MAX_BYTES) memmove(b + at + len, b + at, n - at), n += len;
+            if (at + len < n && n + len < MAX_BYTES)
+                memmove(b + at + len, b + at, n - at), n += len;
             break;
         }
         case 5: { /* a piece taken out */

@@ -1,6 +1,7 @@
 /* corpus: spec/ref/images spec/ref/pictures
- * Fuzzes every picture decoder, colour conversion, orientation and a resize of what was decoded. The first byte chooses the
- * options, the rest is the file. Area is limited, so that memory and time stay small. */
+ * Fuzzes every picture decoder, colour conversion, orientation and a resize of what was decoded.
+ * The first byte chooses the options, the rest is the file. Area is limited, so that memory and
+ * time stay small. */
 #include "../../src/io/image.h"
 
 #include <stdlib.h>
@@ -9,18 +10,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     static const int channels[] = {0, 1, 3, 4};
     if (n < 1) return 0;
-    tide_image_options o = {.channels = channels[data[0] & 3], .upright = data[0] & 4, .max_pixels = 1 << 18};
+    tide_image_options o = {
+        .channels = channels[data[0] & 3], .upright = data[0] & 4, .max_pixels = 1 << 18};
     tide_image p, q;
     tide_image_error e = {0};
     int64_t frames;
-    if (tide_image_decode(data + 1, n - 1, &o, &p, data[0] & 32 ? &frames : NULL, &e) != TIDE_OK) return 0;
-    unsigned sum = 0; /* every pixel is read, so that unset memory shows under MSan and a short buffer under ASan */
+    if (tide_image_decode(data + 1, n - 1, &o, &p, data[0] & 32 ? &frames : NULL, &e) != TIDE_OK)
+        return 0;
+    unsigned sum = 0; /* every pixel is read, so that unset memory shows under MSan and a short
+                         buffer under ASan */
     for (int64_t i = 0; i < p.height * p.width * p.channels; i++) sum += p.data[i];
     if (sum == 12345) tide_image_fail(&e, TIDE_OK, "%u", sum);
-    if (tide_image_fit(&p, 1 + (data[0] >> 3), 7, (tide_pil_filter)(data[0] % 6), data[0] & 8, &q, &e) == TIDE_OK) tide_image_free(&q);
+    if (tide_image_fit(&p, 1 + (data[0] >> 3), 7, (tide_pil_filter)(data[0] % 6), data[0] & 8, &q,
+                       &e) == TIDE_OK)
+        tide_image_free(&q);
     uint8_t *bytes = NULL;
     size_t size = 0;
-    if (p.channels != 2 && p.channels != 4 && tide_image_encode(data[0] & 16 ? "png" : "jpeg", &p, 75, &bytes, &size, &e) == TIDE_OK) free(bytes);
+    if (p.channels != 2 && p.channels != 4 &&
+        tide_image_encode(data[0] & 16 ? "png" : "jpeg", &p, 75, &bytes, &size, &e) == TIDE_OK)
+        free(bytes);
     tide_image_free(&p);
     return 0;
 }

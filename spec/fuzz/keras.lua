@@ -1,6 +1,7 @@
--- Damages .keras and .h5 files and loads them: whatever happens must be a model or one error. `make fuzz` runs it under the
--- sanitizers; a crash of tide-hdf5 is an error like others here (libhdf5 has known defects: that is why it runs apart), and
--- is counted. Prints how many inputs were tried; the input that breaks Tide itself is left in build/fuzz/keras.last.
+-- Damages .keras and .h5 files and loads them: whatever happens must be a model or one error. `make
+-- fuzz` runs it under the sanitizers; a crash of tide-hdf5 is an error like others here (libhdf5
+-- has known defects: that is why it runs apart), and is counted. Prints how many inputs were tried;
+-- the input that breaks Tide itself is left in build/fuzz/keras.last.
 local seconds = tonumber(os.getenv "TIDE_FUZZ_SECONDS") or 10
 for i = 1, #arg do
   if arg[i] == "--seconds" then
@@ -29,18 +30,21 @@ local function write(path, text)
 end
 
 local folder = "spec/fixtures/keras/"
-local names = { "cnn.keras", "min_sequential.keras", "min_functional.keras", "min_compiled.keras", "min_keras2_entries.keras",
-  "zoo_graph.keras", "zoo_1d.keras", "cnn.h5", "min_legacy_model.h5", "zoo_graph.h5", "opt_adam.keras", "fn.keras" }
+local names = { "cnn.keras", "min_sequential.keras", "min_functional.keras", "min_compiled.keras",
+  "min_keras2_entries.keras", "zoo_graph.keras", "zoo_1d.keras", "cnn.h5", "min_legacy_model.h5",
+    "zoo_graph.h5", "opt_adam.keras", "fn.keras" }
 local corpus, archives = {}, {}
 for _, name in ipairs(names) do
   corpus[#corpus + 1] = read(folder .. name)
   if name:find "%.keras$" then
     local z = core.zip_open(folder .. name)
-    archives[#archives + 1] = { config = core.zip_read(z, "config.json"), weights = core.zip_read(z, "model.weights.h5") }
+    archives[#archives + 1] = {
+      config = core.zip_read(z, "config.json"), weights = core.zip_read(z, "model.weights.h5") }
   end
 end
 
-local interesting = { "\0", "\255", "\127", "\128", "\0\0\0\0", "\255\255\255\255", "\255\255\255\255\255\255\255\127", "PK" }
+local interesting = { "\0", "\255", "\127", "\128", "\0\0\0\0", "\255\255\255\255",
+  "\255\255\255\255\255\255\255\127", "PK" }
 
 -- Damages bytes in one to four places.
 local function damage(s)
@@ -71,8 +75,9 @@ local function damage(s)
   return s
 end
 
-local words = { "null", "true", "-1", "0", "1e308", "99999999999", "[]", "{}", '"x"', '[null, 3]', '"Dense"', '"Lambda"', "[[]]",
-  '{"class_name": "Dense", "config": {}}', '[["a", 0, 0]]', '{"class_name": "__keras_tensor__"}' }
+local words = { "null", "true", "-1", "0", "1e308", "99999999999", "[]", "{}", '"x"', '[null, 3]',
+  '"Dense"', '"Lambda"', "[[]]", '{"class_name": "Dense", "config": {}}', '[["a", 0, 0]]',
+    '{"class_name": "__keras_tensor__"}' }
 
 -- Replaces values of a JSON text, so that most of it stays well-formed.
 local function edit(text)
@@ -132,7 +137,8 @@ while now() < stop do
     refused = refused + 1
     local text = tostring(e)
     crashed = crashed + (text:find("program crashed", 1, true) and 1 or 0)
-    if text:find("Sanitizer", 1, true) or text:find("runtime error:", 1, true) then -- tide-hdf5's own code is instrumented too
+    -- tide-hdf5's own code is instrumented too
+    if text:find("Sanitizer", 1, true) or text:find("runtime error:", 1, true) then
       crashed = crashed + 1
       if text:find("src/hdf5/", 1, true) then
         stderr:write("in tide-hdf5: ", text, "\nthe file is ", path, "\n")
@@ -147,6 +153,9 @@ while now() < stop do
 end
 local peak = read("/proc/self/status"):match "VmHWM:%s*(%d+)"
 os.remove(path)
-print(("%d inputs: %d loaded, %d refused (%d of them crashed tide-hdf5), slowest %.1f s, peak %d MiB"):format(tried, loaded,
-  refused, crashed, slowest, peak // 1024))
+print(
+  (
+  "%d inputs: %d loaded, %d refused (%d of them crashed tide-hdf5), slowest %.1f s, \z
+  peak %d MiB"):format(
+  tried, loaded, refused, crashed, slowest, peak // 1024))
 assert(tonumber(peak) < 2 * 1024 * 1024, "more than 2 GiB of memory were used")

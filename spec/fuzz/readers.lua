@@ -1,5 +1,5 @@
--- Mutated JSON, safetensors and IDX files: each is read or refused by one error, never anything else.
--- lua5.4 spec/fuzz/readers.lua --seconds 10; TIDE_FUZZ_SEED repeats a run
+-- Mutated JSON, safetensors and IDX files: each is read or refused by one error, never anything
+-- else. lua5.4 spec/fuzz/readers.lua --seconds 10; TIDE_FUZZ_SEED repeats a run
 local core = require "tide.core"
 local errors = require "tide.errors"
 
@@ -14,12 +14,15 @@ local function write(s, to)
   f:close()
 end
 
-core.safetensors_write(path, { { "w", core.tensor { { 1, 2 }, { 3, 4 } } }, { "b", core.tensor({ 1, 0 }, { dtype = "bool" }) },
-  { "e", core.zeros { 0, 2 } } }, { note = "x" })
+core.safetensors_write(path, { { "w", core.tensor { { 1, 2 }, { 3, 4 } } },
+  { "b", core.tensor({ 1, 0 }, { dtype = "bool" }) }, { "e", core.zeros { 0, 2 } } },
+    { note = "x" })
 local f = assert(io.open(path, "rb"))
 local made = f:read "a"
 f:close()
-local by_hand = '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[1],"data_offsets":[8,9]}}'
+local by_hand =
+  '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[1],"data_offs\z
+  ets":[8,9]}}'
 
 local function read_safetensors()
   local file <close>, entries = core.safetensors_open(path)
@@ -41,8 +44,8 @@ local corpus = {
   { string.pack(">BBBBI4", 0, 0, 11, 1, 3) .. "abcdef", read_idx },
   { '{"a":[1,2.5e3,null,true,"\\u00e9\\n"],"b":{"c":{}},"d":-0}', read_json },
 }
-local words = { "0", "-1", "9999999999999999999", "18446744073709551615", "4611686018427387904", "1e400", "\"", "[", "]",
-  "{", "}", ",",
+local words = { "0", "-1", "9999999999999999999", "18446744073709551615", "4611686018427387904",
+  "1e400", "\"", "[", "]", "{", "}", ",",
   "\0", "\xff", "F64", "BOOL", "F4", "null", "__metadata__" }
 
 local function mutate(s)

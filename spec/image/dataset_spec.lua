@@ -18,7 +18,8 @@ end
 describe("image_dataset_from_directory", function()
   it("divides shuffled files into parts that do not overlap, by the seed", function()
     compare.with_tree(files, copies, function(root)
-      local o = { image_size = { 8, 8 }, validation_split = 0.25, subset = "both", seed = 3, verbose = false, batch_size = 4 }
+      local o = { image_size = { 8, 8 }, validation_split = 0.25, subset = "both", seed = 3,
+        verbose = false, batch_size = 4 }
       local train, held = from_directory(root, o)
       assert.equal(15, train.n)
       assert.equal(5, held.n)
@@ -31,20 +32,25 @@ describe("image_dataset_from_directory", function()
         end
       end
       o.subset = "validation"
-      assert.same({ table.unpack(held.file_paths) }, { table.unpack(from_directory(root, o).file_paths) })
+      assert.same({ table.unpack(held.file_paths) },
+        { table.unpack(from_directory(root, o).file_paths) })
       o.seed = 4
-      assert.are_not.same({ table.unpack(held.file_paths) }, { table.unpack(from_directory(root, o).file_paths) })
+      assert.are_not.same({ table.unpack(held.file_paths) },
+        { table.unpack(from_directory(root, o).file_paths) })
     end)
   end)
 
   it("feeds fit, evaluate and predict", function()
     compare.with_tree(files, copies, function(root)
       tide.seed(1)
-      local data = from_directory(root, { image_size = { 8, 8 }, label_mode = "binary", seed = 1, verbose = false,
-        batch_size = 8 })
-      local model = tide.Sequential { tide.Input { 8, 8, 3 }, tide.layers.Rescaling { 1 / 255 }, tide.layers.Flatten(),
-        tide.layers.Dense { 1, activation = "sigmoid" } }
-      model:compile { optimizer = tide.optimizers.Adam { 0.05 }, loss = "binary_crossentropy", metrics = { "accuracy" } }
+      local data = from_directory(
+        root, { image_size = { 8, 8 }, label_mode = "binary", seed = 1, verbose = false,
+          batch_size = 8 })
+      local model = tide.Sequential {
+        tide.Input { 8, 8, 3 }, tide.layers.Rescaling { 1 / 255 }, tide.layers.Flatten(),
+          tide.layers.Dense { 1, activation = "sigmoid" } }
+      model:compile { optimizer = tide.optimizers.Adam { 0.05 }, loss = "binary_crossentropy",
+        metrics = { "accuracy" } }
       model:fit(data, { epochs = 12, verbose = 0 })
       local _, accuracy = model:evaluate(data, { verbose = 0 })
       assert.equal(1, accuracy)
@@ -58,17 +64,20 @@ describe("image_dataset_from_directory", function()
       for i = 1, 20 do
         labels[i] = i % 3 + 1
       end
-      local data = from_directory(root, { labels = labels, label_mode = "categorical", image_size = { 4, 4 }, shuffle = false,
-        verbose = false })
+      local data = from_directory(
+        root, { labels = labels, label_mode = "categorical", image_size = { 4, 4 }, shuffle = false,
+          verbose = false })
       local _, y = data:get(1)
       assert.equal("[20, 3]", tostring(y.shape))
       assert.equal(1, y[4][2])
       assert.same({ "1", "2", "3" }, { table.unpack(data.class_names) })
-      local x, none = from_directory(root, { label_mode = tide.none, image_size = { 4, 4 }, verbose = false }):get(1)
+      local x, none = from_directory(root,
+        { label_mode = tide.none, image_size = { 4, 4 }, verbose = false }):get(1)
       assert.equal("[20, 4, 4, 3]", tostring(x.shape))
       assert.is_nil(none)
       labels[20] = nil
-      assert.truthy(message(from_directory, root, { labels = labels }):find("19 labels for 20 files", 1, true))
+      assert.truthy(message(from_directory, root,
+        { labels = labels }):find("19 labels for 20 files", 1, true))
     end)
   end)
 
@@ -140,7 +149,8 @@ describe("image_dataset_from_directory", function()
       refused({ crop_to_aspect_ratio = true, pad_to_aspect_ratio = true }, "exclude each other")
       refused({ class_names = { "left", "centre" } },
         "class_names holds 'centre', but the folders of " .. root .. " are left, right")
-      refused({ class_names = { "left" }, label_mode = "binary" }, "needs two classes, found 1 (left)")
+      refused({ class_names = { "left" }, label_mode = "binary" },
+        "needs two classes, found 1 (left)")
       refused({ class_names = {}, verbose = false }, "no pictures found")
       refused({ interpolation = "cubic" }, "interpolation")
     end)

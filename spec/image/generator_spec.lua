@@ -20,7 +20,8 @@ describe("flow_from_directory", function()
     root = expect.name()
     assert(os.execute(("mkdir -p %s/cats/old %s/dogs %s/ants"):format(root, root, root)))
     for i = 1, 5 do
-      pictures.save_img(("%s/cats/%d.png"):format(root, i), flat(i * 10, 6 + i, 8), { scale = false })
+      pictures.save_img(("%s/cats/%d.png"):format(root, i), flat(i * 10, 6 + i, 8),
+        { scale = false })
       pictures.save_img(("%s/dogs/%d.bmp"):format(root, i), flat(100 + i * 10), { scale = false })
     end
     pictures.save_img(root .. "/cats/old/a.ppm", flat(7), { scale = false })
@@ -73,7 +74,9 @@ describe("flow_from_directory", function()
   end)
 
   it("refuses binary targets of three classes", function()
-    assert.truthy(message(flow, { class_mode = "binary" }):find("needs two classes, found 3 (ants, cats, dogs)", 1, true))
+    assert.truthy(
+      message(flow, { class_mode = "binary" }):find(
+      "needs two classes, found 3 (ants, cats, dogs)", 1, true))
   end)
 
   it("decodes, resizes and rescales", function()
@@ -87,7 +90,8 @@ describe("flow_from_directory", function()
     local v, t = flow({ subset = "validation" }, g), flow({ subset = "training" }, g)
     assert.equal(4, v.samples)
     assert.equal(8, t.samples)
-    assert.equal("[\"cats/1.png\", \"cats/2.png\", \"dogs/1.bmp\", \"dogs/2.bmp\"]", tostring(v.filenames))
+    assert.equal("[\"cats/1.png\", \"cats/2.png\", \"dogs/1.bmp\", \"dogs/2.bmp\"]",
+      tostring(v.filenames))
     assert.equal("ants/x.png", t.filenames[1])
   end)
 
@@ -114,8 +118,8 @@ describe("flow_from_directory", function()
 
   it("gives the same batches whatever the number of threads and of batches made ahead", function()
     local function all(workers, prefetch)
-      local g = Generator { rotation_range = 40, zoom_range = 0.3, width_shift_range = 0.2, horizontal_flip = true,
-        brightness_range = { 0.5, 1.5 },
+      local g = Generator { rotation_range = 40, zoom_range = 0.3, width_shift_range = 0.2,
+        horizontal_flip = true, brightness_range = { 0.5, 1.5 },
         channel_shift_range = 20, samplewise_center = true }
       local it = flow({ shuffle = true, seed = 11, workers = workers, prefetch = prefetch }, g)
       local out = {}
@@ -148,7 +152,9 @@ describe("flow_from_directory", function()
   end)
 
   it("says which batches there are", function()
-    assert.truthy(message(function() return flow():get(4) end):find("there is no batch 4 (1 to 3)", 1, true))
+    assert.truthy(message(function()
+      return flow():get(4)
+    end):find("there is no batch 4 (1 to 3)", 1, true))
   end)
 
   it("names a bad file, or skips and counts it", function()
@@ -168,10 +174,12 @@ describe("flow_from_directory", function()
     assert.truthy(message(function() return flow({ classes = two, on_error = "skip",
       batch_size = 1 }):get(7) end):find("no picture of a batch", 1, true))
     os.remove(bad)
-    assert.truthy(message(flow, { classes = { "cats", "cows" } }):find("cows: cannot be listed", 1, true))
+    assert.truthy(message(flow, { classes = { "cats", "cows" } }):find("cows: cannot be listed", 1,
+      true))
   end)
 
-  it("hands pictures to preprocessing_function after the transformation and before rescale", function()
+  it("hands pictures to preprocessing_function after the transformation and before rescale",
+    function()
     local g = Generator { rescale = 2, preprocessing_function = function(x)
       assert(x.ndim == 3)
       return x + 1
@@ -182,9 +190,11 @@ describe("flow_from_directory", function()
 
   it("puts channels first", function()
     local a = flow({ classes = two, seed = 1 }, Generator { rotation_range = 20 }):get(1)
-    local b = flow({ classes = two, seed = 1 }, Generator { rotation_range = 20, data_format = "channels_first" }):get(1)
-    local c = flow({ classes = two, seed = 1 }, Generator { rotation_range = 20, data_format = "channels_first",
-      preprocessing_function = function(x) return x end }):get(1)
+    local b = flow({ classes = two, seed = 1 },
+      Generator { rotation_range = 20, data_format = "channels_first" }):get(1)
+    local c = flow({ classes = two, seed = 1 },
+      Generator { rotation_range = 20, data_format = "channels_first",
+        preprocessing_function = function(x) return x end }):get(1)
     assert.equal("[4, 3, 6, 8]", tostring(b.shape))
     assert.is_true(ops.copy(ops.transpose(a, { 1, 4, 2, 3 })):tobytes() == b:tobytes())
     assert.is_true(b:tobytes() == c:tobytes())
@@ -219,10 +229,11 @@ describe("flow_from_directory", function()
 
   it("reads tables of names", function()
     local g = Generator { validation_split = 0.5 }
-    local frame = { filename = { "cats/1.png", "dogs/2.bmp", "nothing.png", "dogs/1.bmp" }, class = { "c", "d", "c", "d" },
-      w = { 1, 2, 3, 4 },
+    local frame = { filename = { "cats/1.png", "dogs/2.bmp", "nothing.png", "dogs/1.bmp" },
+      class = { "c", "d", "c", "d" }, w = { 1, 2, 3, 4 },
       a = { 0.5, 1.5, 2.5, 3.5 } }
-    local o = { target_size = { 6, 8 }, shuffle = false, class_mode = "sparse", verbose = false, weight_col = "w" }
+    local o = { target_size = { 6, 8 }, shuffle = false, class_mode = "sparse", verbose = false,
+      weight_col = "w" }
     local it = g:flow_from_dataframe(frame, root, o)
     local x, y, w = it:get(1)
     assert.same({ 10, 120, 110 }, ops.mean(x, { axis = { 2, 3, 4 } }):tolist())
@@ -242,8 +253,8 @@ describe("flow_from_directory", function()
     it = g:flow_from_dataframe(frame, root, o)
     y = select(2, it:get(1))
     assert.same({ { 0, 1 }, { 0, 1 } }, y:tolist())
-    assert.truthy(message(g.flow_from_dataframe, g, frame, root, { x_col = "name", verbose = false }):find("no column 'name'",
-      1, true))
+    assert.truthy(message(g.flow_from_dataframe, g, frame, root,
+      { x_col = "name", verbose = false }):find("no column 'name'", 1, true))
   end)
 end)
 
@@ -262,7 +273,8 @@ describe("flow", function()
   it("gives pictures, targets and weights of the same rows", function()
     local w = range(10)
     local seen = 0
-    for a, b, c in Generator {}:flow(x, y, { batch_size = 4, sample_weight = w, seed = 2 }):iter() do
+    for a, b, c in Generator {}:flow(x, y,
+      { batch_size = 4, sample_weight = w, seed = 2 }):iter() do
       for k = 1, #a do
         local row = math.tointeger(a[{ k, 1, 1, 1 }] // 16)
         assert.equal(y[row + 1], b[k])
@@ -281,7 +293,8 @@ describe("flow", function()
     assert.equal(8, #b)
     assert.equal(2, #g:flow(x, y, { subset = "validation" }):get(1))
     local sorted = core.tensor({ 1, 1, 2, 2, 2, 2, 2, 2, 2, 2 }, { dtype = "int64" })
-    assert.truthy(message(g.flow, g, x, sorted, { subset = "training" }):find("hold different classes", 1, true))
+    assert.truthy(message(g.flow, g, x, sorted,
+      { subset = "training" }):find("hold different classes", 1, true))
     assert.equal(8, #g:flow(x, sorted, { subset = "training", ignore_class_split = true }):get(1))
     assert.truthy(message(g.flow, g, x, core.tensor { 1, 2 }):find("same length", 1, true))
     assert.truthy(message(g.flow, g, y):find("needs 4 axes", 1, true))

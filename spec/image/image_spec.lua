@@ -34,7 +34,8 @@ local function near(name, got, tolerance)
     local off = math.abs(("<f"):unpack(a, i) - ("<f"):unpack(b, i))
     worst = off <= worst and worst or off -- NaN stays
   end
-  assert.is_true(worst <= tolerance, ("%s: differs by %g, at most %g allowed"):format(name, worst, tolerance))
+  assert.is_true(worst <= tolerance, ("%s: differs by %g, at most %g allowed"):format(name, worst,
+    tolerance))
 end
 
 local message = expect.message
@@ -48,7 +49,8 @@ describe("load_img", function()
   for _, file in ipairs(ref.files) do
     it("decodes " .. file .. " in every colour mode exactly as Pillow", function()
       for _, mode in ipairs { "grayscale", "rgb", "rgba" } do
-        equal("decode " .. file .. " " .. mode, pictures.load_img(folder .. file, { color_mode = mode }))
+        equal("decode " .. file .. " " .. mode,
+          pictures.load_img(folder .. file, { color_mode = mode }))
       end
     end)
   end
@@ -61,7 +63,8 @@ describe("load_img", function()
 
   it("scales PNM of any depth to bytes", function()
     for _, name in ipairs { "low.pgm", "wide.ppm", "odd.pgm" } do
-      equal("pnm " .. name, pictures.load_img(folder .. name, { color_mode = name:find "ppm" and "rgb" or "grayscale" }))
+      equal("pnm " .. name, pictures.load_img(folder .. name,
+        { color_mode = name:find "ppm" and "rgb" or "grayscale" }))
     end
   end)
 
@@ -73,25 +76,28 @@ describe("load_img", function()
   end)
 
   it("brings every frame of an animation to target_size", function()
-    local x = pictures.load_img("spec/ref/pictures/gif_frames_1.gif", { frames = "all", target_size = { 8, 9 },
-      interpolation = "bilinear" })
+    local x = pictures.load_img(
+      "spec/ref/pictures/gif_frames_1.gif",
+        { frames = "all", target_size = { 8, 9 }, interpolation = "bilinear" })
     assert.equal("[3, 8, 9, 3]", tostring(x.shape))
-    local one = pictures.load_img("spec/ref/pictures/gif_frames_1.gif", { target_size = { 8, 9 }, interpolation = "bilinear" })
+    local one = pictures.load_img(
+      "spec/ref/pictures/gif_frames_1.gif", { target_size = { 8, 9 }, interpolation = "bilinear" })
     assert.is_true(ops.copy(x[1]):tobytes() == one:tobytes())
-    assert.equal("[1, 29, 37, 3]", tostring(pictures.load_img(folder .. "rgb.png", { frames = "all" }).shape))
+    assert.equal("[1, 29, 37, 3]", tostring(pictures.load_img(folder .. "rgb.png",
+      { frames = "all" }).shape))
   end)
 
   it("resizes exactly as Pillow by every filter", function()
     for name in pairs(ref.values) do
       local filter, h, w, mode = name:match "^pillow (%l+) (%d+)x(%d+) (%l+)$"
       if filter then
-        equal(name, pictures.load_img(folder .. "rgba.png", { color_mode = mode, target_size = { h // 1, w // 1 },
-          interpolation = filter }))
+        equal(name, pictures.load_img(folder .. "rgba.png",
+          { color_mode = mode, target_size = { h // 1, w // 1 }, interpolation = filter }))
       end
       filter = name:match "^pillow (%l+) keep$"
       if filter then
-        equal(name, pictures.load_img(folder .. "rgb.png", { target_size = { 20, 11 }, interpolation = filter,
-          keep_aspect_ratio = true }))
+        equal(name, pictures.load_img(folder .. "rgb.png",
+          { target_size = { 20, 11 }, interpolation = filter, keep_aspect_ratio = true }))
       end
     end
   end)
@@ -107,13 +113,14 @@ describe("load_img", function()
     assert.truthy(with(""):find(name .. ": is empty", 1, true))
     assert.truthy(with("hello there, this is text"):find("no picture of a known format", 1, true))
     assert.truthy(with("II*\0......."):find("is a tiff picture, which is not read", 1, true))
-    for _, file in ipairs { "rgb.png", "q75.jpg", "rgb.bmp", "rgb.ppm", "progressive.jpg", "../pictures/gif_plain.gif",
-      "../pictures/bmp_rle8.bmp", "../pictures/pnm_p2.pgm" } do
+    for _, file in ipairs { "rgb.png", "q75.jpg", "rgb.bmp", "rgb.ppm", "progressive.jpg",
+      "../pictures/gif_plain.gif", "../pictures/bmp_rle8.bmp", "../pictures/pnm_p2.pgm" } do
       local b = bytes_of(file)
       assert.truthy(with(b:sub(1, #b // 2)):find("truncated", 1, true), file)
     end
     os.remove(name)
-    assert.truthy(message(pictures.load_img, "/no/such.png"):find("load_img: /no/such.png: cannot be opened", 1, true))
+    assert.truthy(message(pictures.load_img,
+      "/no/such.png"):find("load_img: /no/such.png: cannot be opened", 1, true))
     assert.truthy(message(pictures.load_img, "spec"):find("not a regular file", 1, true))
   end)
 
@@ -121,13 +128,17 @@ describe("load_img", function()
     local b = bytes_of "rgb.png"
     local wide = b:sub(1, 16) .. string.pack(">I4I4", 100000, 100000) .. b:sub(25)
     assert.is_false(pcall(tide.image.decode, wide))
-    assert.truthy(message(pictures.load_img, folder .. "rgb.png", { max_pixels = 1000 }):find("at most 1000 pixels", 1, true))
-    assert.truthy(message(tide.image.decode, "P6\n16000 16000\n255\n"):find("at most 100000000 pixels", 1, true))
+    assert.truthy(message(pictures.load_img, folder .. "rgb.png",
+      { max_pixels = 1000 }):find("at most 1000 pixels", 1, true))
+    assert.truthy(message(tide.image.decode,
+      "P6\n16000 16000\n255\n"):find("at most 100000000 pixels", 1, true))
     local gif = bytes_of "../pictures/gif_frames_1.gif"
-    assert.truthy(message(tide.image.decode, gif:sub(1, 6) .. "\255\255\255\255" .. gif:sub(11)):find("too large", 1, true))
+    assert.truthy(message(tide.image.decode,
+      gif:sub(1, 6) .. "\255\255\255\255" .. gif:sub(11)):find("too large", 1, true))
     local all = tide.image.decode(gif, { color_mode = "rgb", frames = "all", max_pixels = 945 })
     assert.equal("[3, 15, 21, 3]", tostring(all.shape))
-    assert.truthy(message(tide.image.decode, gif, { frames = "all", max_pixels = 944 }):find("3 frames of 15 x 21", 1, true))
+    assert.truthy(message(tide.image.decode, gif,
+      { frames = "all", max_pixels = 944 }):find("3 frames of 15 x 21", 1, true))
   end)
 end)
 
@@ -147,23 +158,28 @@ describe("save_img", function()
   it("keeps alpha in PNG and BMP", function()
     local x = pictures.load_img(folder .. "rgba.png", { color_mode = "rgba" })
     for _, format in ipairs { "png", "bmp" } do
-      assert.is_true(x:tobytes() == tide.image.decode(tide.image.encode(x, format)):tobytes(), format)
+      assert.is_true(x:tobytes() == tide.image.decode(tide.image.encode(x, format)):tobytes(),
+        format)
     end
   end)
 
   it("drops alpha for JPEG and names the formats it knows", function()
     local x = pictures.load_img(folder .. "rgba.png", { color_mode = "rgba" })
     assert.equal("[29, 37, 3]", tostring(tide.image.decode(tide.image.encode(x, "jpeg")).shape))
-    assert.truthy(message(pictures.save_img, "/tmp/x.xyz", x):find("cannot tell the format", 1, true))
+    assert.truthy(message(pictures.save_img, "/tmp/x.xyz", x):find("cannot tell the format", 1,
+      true))
   end)
 end)
 
 describe("img_to_array and array_to_img", function()
   it("convert as Keras", function()
     equal("array_to_img scaled", pictures.array_to_img(value "array"))
-    equal("array_to_img plain", pictures.array_to_img(pictures.img_to_array(pictures.load_img(folder .. "rgb.png")),
-      { scale = false }))
-    local a = pictures.img_to_array(pictures.load_img(folder .. "rgb.png"), { data_format = "channels_first" })
+    equal(
+      "array_to_img plain",
+      pictures.array_to_img(pictures.img_to_array(pictures.load_img(folder .. "rgb.png")),
+        { scale = false }))
+    local a = pictures.img_to_array(
+      pictures.load_img(folder .. "rgb.png"), { data_format = "channels_first" })
     assert.equal("[3, 29, 37]", tostring(a.shape))
     assert.equal("float32", a.dtype)
     equal("array_to_img plain", pictures.array_to_img(a, "channels_first", false))
@@ -171,7 +187,8 @@ describe("img_to_array and array_to_img", function()
 
   it("refuse wrong ranks and channels", function()
     assert.truthy(message(pictures.array_to_img, ops.zeros { 4, 4 }):find("3 axes", 1, true))
-    assert.truthy(message(pictures.array_to_img, ops.zeros { 4, 4, 2 }):find("1, 3 or 4 channels", 1, true))
+    assert.truthy(message(pictures.array_to_img, ops.zeros { 4, 4, 2 }):find("1, 3 or 4 channels",
+      1, true))
   end)
 end)
 
@@ -181,7 +198,8 @@ describe("resize", function()
     for name in pairs(ref.values) do
       local method, antialias, h, w = name:match "^tf (%w+) (%l+) (%d+)x(%d+)$"
       if method and method ~= "gaussian" and method ~= "mitchellcubic" then
-        near(name, tide.image.resize(x, { h // 1, w // 1 }, { interpolation = method, antialias = antialias == "true" }), 1.5e-4)
+        near(name, tide.image.resize(x, { h // 1, w // 1 },
+          { interpolation = method, antialias = antialias == "true" }), 1.5e-4)
       elseif method then
         near(name, core.image.resize(x, h // 1, w // 1, method, antialias == "true"), 1.5e-4)
       end
@@ -212,9 +230,11 @@ describe("ImageDataGenerator's transformations", function()
 
   it("standardize and fit as Keras", function()
     local batch = value "batch"
-    local g = pictures.ImageDataGenerator { rescale = 1 / 255, samplewise_center = true, samplewise_std_normalization = true }
+    local g = pictures.ImageDataGenerator {
+      rescale = 1 / 255, samplewise_center = true, samplewise_std_normalization = true }
     near("standardize samplewise", g:standardize(batch[2]), 2e-6)
-    g = pictures.ImageDataGenerator { featurewise_center = true, featurewise_std_normalization = true, rescale = 1 / 255 }
+    g = pictures.ImageDataGenerator {
+      featurewise_center = true, featurewise_std_normalization = true, rescale = 1 / 255 }
     g:fit(batch)
     near("fit mean", g.mean, 1e-6)
     near("fit std", g.std, 1e-6)
@@ -223,7 +243,8 @@ describe("ImageDataGenerator's transformations", function()
 
   it("whiten as Keras", function()
     local x = value "zca input"
-    local g = pictures.ImageDataGenerator { featurewise_center = true, zca_whitening = true, zca_epsilon = 1e-2 }
+    local g = pictures.ImageDataGenerator {
+      featurewise_center = true, zca_whitening = true, zca_epsilon = 1e-2 }
     g:fit(x)
     near("zca matrix", g.zca_whitening_matrix, 1e-5)
     near("standardize zca", g:standardize(x[4]), 2e-4)
@@ -239,16 +260,18 @@ describe("ImageDataGenerator's transformations", function()
   end)
 
   it("are drawn within their ranges and repeat under a seed", function()
-    local g = pictures.ImageDataGenerator { rotation_range = 30, width_shift_range = 0.25, height_shift_range = { 2, 5 },
-      shear_range = 4,
-      zoom_range = { 0.5, 0.75 }, channel_shift_range = 9, brightness_range = { 1.5, 2 }, horizontal_flip = true }
+    local g = pictures.ImageDataGenerator {
+      rotation_range = 30, width_shift_range = 0.25, height_shift_range = { 2, 5 }, shear_range = 4,
+      zoom_range = { 0.5, 0.75 }, channel_shift_range = 9, brightness_range = { 1.5, 2 },
+        horizontal_flip = true }
     local flips = 0
     for seed = 1, 200 do
       local p = g:get_random_transform({ 40, 80, 3 }, seed)
       assert.is_true(math.abs(p.theta) <= 30 and math.abs(p.ty) <= 20 and math.abs(p.shear) <= 4)
       assert.is_true(math.abs(p.tx) == 2 or math.abs(p.tx) == 5)
       assert.is_true(p.zx >= 0.5 and p.zx <= 0.75 and p.zy >= 0.5 and p.zy <= 0.75 and p.zx ~= p.zy)
-      assert.is_true(math.abs(p.channel_shift_intensity) <= 9 and p.brightness >= 1.5 and p.brightness <= 2)
+      assert.is_true(math.abs(p.channel_shift_intensity) <= 9 and p.brightness >= 1.5
+        and p.brightness <= 2)
       assert.is_false(p.flip_vertical)
       flips = flips + (p.flip_horizontal and 1 or 0)
       assert.same(p, g:get_random_transform({ 40, 80, 3 }, seed))
@@ -258,11 +281,14 @@ describe("ImageDataGenerator's transformations", function()
 
   it("refuse misspelt parameters and impossible options", function()
     local g = pictures.ImageDataGenerator {}
-    assert.truthy(message(g.apply_transform, g, value "transform input", { thetta = 3 }):find("did you mean 'theta'", 1, true))
-    assert.truthy(message(pictures.ImageDataGenerator, { zoom_range = { 1, 2, 3 } }):find("zoom_range must be two numbers", 1,
-      true))
-    assert.truthy(message(pictures.ImageDataGenerator, { interpolation_order = 6 }):find("interpolation_order", 1, true))
-    assert.truthy(message(pictures.ImageDataGenerator, { validation_split = 1 }):find("between 0 and 1", 1, true))
+    assert.truthy(message(g.apply_transform, g, value "transform input",
+      { thetta = 3 }):find("did you mean 'theta'", 1, true))
+    assert.truthy(message(pictures.ImageDataGenerator,
+      { zoom_range = { 1, 2, 3 } }):find("zoom_range must be two numbers", 1, true))
+    assert.truthy(message(pictures.ImageDataGenerator,
+      { interpolation_order = 6 }):find("interpolation_order", 1, true))
+    assert.truthy(message(pictures.ImageDataGenerator,
+      { validation_split = 1 }):find("between 0 and 1", 1, true))
   end)
 end)
 
@@ -270,17 +296,19 @@ describe("random_* and apply_*", function()
   it("equal the generator's transformations", function()
     local x = value "transform input"
     local p = ref.transforms[6][2]
-    equal("transform 6", pictures.apply_affine_transform(x, { theta = p.theta, tx = p.tx, ty = p.ty, shear = p.shear, zx = p.zx,
-      zy = p.zy, row_axis = 1, col_axis = 2, channel_axis = 3 }))
+    equal("transform 6", pictures.apply_affine_transform(x,
+      { theta = p.theta, tx = p.tx, ty = p.ty, shear = p.shear, zx = p.zx, zy = p.zy, row_axis = 1,
+        col_axis = 2, channel_axis = 3 }))
     local first = ops.copy(ops.transpose(x, { 3, 1, 2 }))
-    equal("transform channels_first", pictures.apply_affine_transform(first, p.theta, p.tx, p.ty, p.shear, p.zx, p.zy))
+    equal("transform channels_first", pictures.apply_affine_transform(first, p.theta, p.tx, p.ty,
+      p.shear, p.zx, p.zy))
     equal("transform 19", pictures.apply_brightness_shift(x, 0.37, false))
   end)
 
   it("change pictures at random, keep their shape, repeat under a seed", function()
     local x = value "transform input"
-    for name, arguments in pairs { random_rotation = { 40 }, random_shift = { 0.3, 0.3 }, random_shear = { 30 },
-      random_zoom = { { 0.5, 0.9 } } } do
+    for name, arguments in pairs { random_rotation = { 40 }, random_shift = { 0.3, 0.3 },
+      random_shear = { 30 }, random_zoom = { { 0.5, 0.9 } } } do
       local function run(seed)
         local a = { x, table.unpack(arguments) }
         a[#a + 1] = { row_axis = 1, col_axis = 2, channel_axis = 3, seed = seed }
@@ -293,8 +321,9 @@ describe("random_* and apply_*", function()
     end
     local y = pictures.random_channel_shift(x, 50, { channel_axis = 3, seed = 5 })
     assert.is_false(x:tobytes() == y:tobytes())
-    assert.is_false(x:tobytes() == pictures.random_brightness(x, { 0.2, 0.5 }, { seed = 1 }):tobytes())
-    assert.truthy(message(pictures.random_rotation, x, 3, { row_axis = 1, col_axis = 1, channel_axis = 3 }):find("row_axis",
-      1, true))
+    assert.is_false(x:tobytes() == pictures.random_brightness(x, { 0.2, 0.5 },
+      { seed = 1 }):tobytes())
+    assert.truthy(message(pictures.random_rotation, x, 3,
+      { row_axis = 1, col_axis = 1, channel_axis = 3 }):find("row_axis", 1, true))
   end)
 end)

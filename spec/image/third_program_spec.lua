@@ -5,7 +5,8 @@ local tide = require "tide"
 
 local command = expect.command
 
--- Keras' line stands above each of ours. `model` is a small network; the original leaves it to the reader.
+-- Keras' line stands above each of ours. `model` is a small network; the original leaves it to the
+-- reader.
 local program = [[
 local tide = require "tide"
 tide.seed(3)
@@ -16,20 +17,27 @@ local model = tide.Sequential {
   tide.layers.Dense { 16, activation = "relu" },
   tide.layers.Dense { 1, activation = "sigmoid" },
 }
-model:compile { optimizer = tide.optimizers.Adam { 0.03 }, loss = "binary_crossentropy", metrics = { "accuracy" } }
+model:compile { optimizer = tide.optimizers.Adam { 0.03 }, loss = "binary_crossentropy",
+  metrics = { "accuracy" } }
 
 -- from tensorflow.keras.preprocessing.image import ImageDataGenerator
 local ImageDataGenerator = tide.preprocessing.image.ImageDataGenerator
 
--- train_datagen = ImageDataGenerator(rescale=1./255, shear_range=0.2, zoom_range=0.2, horizontal_flip=True)
+-- train_datagen = ImageDataGenerator(rescale=1./255, shear_range=0.2, zoom_range=0.2,
+--                                    horizontal_flip=True)
 -- test_datagen = ImageDataGenerator(rescale=1./255)
-local train_datagen = ImageDataGenerator { rescale = 1. / 255, shear_range = 0.2, zoom_range = 0.2, horizontal_flip = true }
+local train_datagen = ImageDataGenerator { rescale = 1. / 255, shear_range = 0.2, zoom_range = 0.2,
+  horizontal_flip = true }
 local test_datagen = ImageDataGenerator { rescale = 1. / 255 }
 
--- train_generator = train_datagen.flow_from_directory('data/train', target_size=(150, 150), batch_size=32, class_mode='binary')
--- test_generator = test_datagen.flow_from_directory('data/test', target_size=(150, 150), batch_size=32, class_mode='binary')
-local train_generator = train_datagen:flow_from_directory('data/train', { target_size = { 150, 150 }, batch_size = 32, class_mode = 'binary' })
-local test_generator = test_datagen:flow_from_directory('data/test', { target_size = { 150, 150 }, batch_size = 32, class_mode = 'binary' })
+-- train_generator = train_datagen.flow_from_directory('data/train', target_size=(150, 150),
+--                                                     batch_size=32, class_mode='binary')
+-- test_generator = test_datagen.flow_from_directory('data/test', target_size=(150, 150),
+--                                                   batch_size=32, class_mode='binary')
+local train_generator = train_datagen:flow_from_directory('data/train', {
+  target_size = { 150, 150 }, batch_size = 32, class_mode = 'binary' })
+local test_generator = test_datagen:flow_from_directory('data/test', {
+  target_size = { 150, 150 }, batch_size = 32, class_mode = 'binary' })
 
 -- model.fit(train_generator, epochs=10, batch_size=32)
 model:fit(train_generator, { epochs = 10, batch_size = 32 })
@@ -37,7 +45,8 @@ model:fit(train_generator, { epochs = 10, batch_size = 32 })
 local _, accuracy = model:evaluate(test_generator)
 print(("test accuracy %.2f"):format(accuracy))
 local p = model:predict(test_generator)
-print("predictions", p.shape, train_generator.class_indices.bright, train_generator.class_indices.dark)
+print("predictions", p.shape, train_generator.class_indices.bright,
+  train_generator.class_indices.dark)
 ]]
 
 describe("the third program", function()
@@ -50,8 +59,10 @@ describe("the third program", function()
         assert(os.execute("mkdir -p " .. to))
         for i = 1, part == "train" and 32 or 10 do
           local low = class == "bright" and 110 or 0
-          local x = tide.random.uniform({ 40 + i, 70 - i, 3 }, { minval = low, maxval = low + 140, seed = i })
-          tide.image.save(("%s/%d.%s"):format(to, i, i % 2 == 0 and "png" or "jpg"), ops.cast(x, "uint8"), { scale = false })
+          local x = tide.random.uniform(
+            { 40 + i, 70 - i, 3 }, { minval = low, maxval = low + 140, seed = i })
+          tide.image.save(("%s/%d.%s"):format(to, i, i % 2 == 0 and "png" or "jpg"),
+            ops.cast(x, "uint8"), { scale = false })
         end
       end
     end
@@ -68,7 +79,8 @@ describe("the third program", function()
     local out = pipe:read "a"
     local _, _, status = pipe:close()
     assert.equal(0, status, out)
-    assert.matches("Found 64 images belonging to 2 classes%.\nFound 20 images belonging to 2 classes%.\n", out)
+    assert.matches(
+      "Found 64 images belonging to 2 classes%.\nFound 20 images belonging to 2 classes%.\n", out)
     assert.matches("Epoch 10/10\n2/2 ", out)
     assert.matches("predictions%s+%[20, 1%]%s+1%s+2", out)
     local accuracy = tonumber(out:match "test accuracy ([%d.]+)")

@@ -1,4 +1,5 @@
--- Functions of tide.ops that are written in Lua: splitting, joining, sets, order statistics. Expected numbers are NumPy's.
+-- Functions of tide.ops that are written in Lua: splitting, joining, sets, order statistics.
+-- Expected numbers are NumPy's.
 local expect = require "spec.support.expect"
 local tide = require "tide"
 local ops = require "tide.ops"
@@ -20,7 +21,8 @@ describe("ops.split", function()
   end)
   it("cuts after the positions of a list", function()
     local parts = ops.split(tide.arange(6), { 2, 5 })
-    assert.are.same({ { 0, 1 }, { 2, 3, 4 }, { 5 } }, { values(parts[1]), values(parts[2]), values(parts[3]) })
+    assert.are.same({ { 0, 1 }, { 2, 3, 4 }, { 5 } },
+      { values(parts[1]), values(parts[2]), values(parts[3]) })
   end)
   it("refuses parts that are not equal", function()
     refused("axis 1 of length 5 does not split into 2 equal parts", ops.split, tide.arange(5), 2)
@@ -88,26 +90,33 @@ end)
 
 describe("choosing", function()
   it("select takes the first true condition", function()
-    assert.are.same({ { 0, 9, 9 }, { 6, 5, 0 } }, values(ops.select({ x:greater(4), x:less(3) }, { x, 9 }, 0)))
+    assert.are.same({ { 0, 9, 9 }, { 6, 5, 0 } },
+      values(ops.select({ x:greater(4), x:less(3) }, { x, 9 }, 0)))
   end)
   it("isin finds members", function()
-    assert.are.same({ { false, true, false }, { false, false, true } }, values(ops.isin(x, { 1, 4 })))
-    assert.are.same({ { true, false, true }, { true, true, false } }, values(ops.isin(x, { 1, 4 }, { invert = true })))
+    assert.are.same({ { false, true, false }, { false, false, true } },
+      values(ops.isin(x, { 1, 4 })))
+    assert.are.same({ { true, false, true }, { true, true, false } },
+      values(ops.isin(x, { 1, 4 }, { invert = true })))
   end)
   it("unique sorts, counts and inverts", function()
-    local v, inverse, counts = ops.unique(tide.tensor { 3, 1, 3 }, { return_inverse = true, return_counts = true })
-    assert.are.same({ { 1, 3 }, { 2, 1, 2 }, { 1, 2 } }, { values(v), values(inverse), values(counts) })
+    local v, inverse, counts = ops.unique(tide.tensor { 3, 1, 3 },
+      { return_inverse = true, return_counts = true })
+    assert.are.same({ { 1, 3 }, { 2, 1, 2 }, { 1, 2 } },
+      { values(v), values(inverse), values(counts) })
   end)
   it("unravel_index gives positions per axis", function()
     local r, c = ops.unravel_index(tide.tensor({ 5, 1 }, { dtype = "int32" }), { 2, 3 })
     assert.are.same({ { 2, 1 }, { 2, 1 } }, { values(r), values(c) })
   end)
   it("multi_hot marks every id", function()
-    assert.are.same({ 1, 0, 1, 0 }, values(ops.multi_hot(tide.tensor({ 1, 3 }, { dtype = "int32" }), 4)))
+    assert.are.same({ 1, 0, 1, 0 }, values(ops.multi_hot(tide.tensor({ 1, 3 }, { dtype = "int32" }),
+      4)))
   end)
   it("in_top_k counts what is above the target", function()
     local p = tide.tensor { { 0.1, 0.7, 0.2 }, { 0.5, 0.2, 0.3 } }
-    assert.are.same({ true, false }, values(ops.in_top_k(tide.tensor({ 2, 2 }, { dtype = "int32" }), p, 2)))
+    assert.are.same({ true, false }, values(ops.in_top_k(tide.tensor({ 2, 2 }, { dtype = "int32" }),
+      p, 2)))
   end)
 end)
 
@@ -166,7 +175,8 @@ describe("sums and differences", function()
     expect.close(ops.trapezoid(tide.tensor { 1, 2, 3 }, tide.tensor { 0, 1, 3.2 }):item(), 7, 1e-5)
   end)
   it("cross, kron, vander", function()
-    expect.close(values(ops.cross(tide.tensor { 1, 0, 0 }, tide.tensor { 0, 1, 0 })), { 0, 0, 1 }, 1e-5)
+    expect.close(values(ops.cross(tide.tensor { 1, 0, 0 }, tide.tensor { 0, 1, 0 })), { 0, 0, 1 },
+      1e-5)
     expect.close(values(ops.kron(tide.tensor { 1, 2 }, tide.tensor { 1, 2 })), { 1, 2, 2, 4 }, 1e-5)
     expect.close(values(ops.vander(tide.tensor { 2, 3 }, 3)), { { 4, 2, 1 }, { 9, 3, 1 } }, 1e-5)
   end)

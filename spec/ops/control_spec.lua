@@ -1,4 +1,5 @@
--- keras.ops' functions of control, and grids of coordinates. Expected values are worked out by hand.
+-- keras.ops' functions of control, and grids of coordinates. Expected values are worked out by
+-- hand.
 local expect = require "spec.support.expect"
 local tide = require "tide"
 local ops = tide.ops
@@ -18,7 +19,8 @@ describe("ops.cond and ops.switch", function()
     for _, condition in ipairs { false, 0, tide.tensor { 0 }, tide.tensor { false } } do
       assert.equal("no", ops.cond(condition, yes, no))
     end
-    raises("a condition must be a boolean or a tensor of one element (got a tensor [2])", ops.cond, tide.ones { 2 }, yes, no)
+    raises("a condition must be a boolean or a tensor of one element (got a tensor [2])", ops.cond,
+      tide.ones { 2 }, yes, no)
   end)
 
   it("count branches from 1 and keep to the first and the last", function()
@@ -38,9 +40,13 @@ describe("ops.while_loop and ops.fori_loop", function()
     end, { 1, 1 })
     assert.equal(6, i)
     assert.equal(120, product)
-    local few = ops.while_loop(function() return true end, function(k) return k + 1 end, 0, { maximum_iterations = 7 })
+    local few = ops.while_loop(function()
+      return true
+    end, function(k) return k + 1 end, 0, { maximum_iterations = 7 })
     assert.equal(7, few)
-    near(ops.while_loop(function(x) return x:sum():less(10) end, function(x) return x * 2 end, tide.ones { 2 }), { 8, 8 })
+    near(ops.while_loop(function(x)
+      return x:sum():less(10)
+    end, function(x) return x * 2 end, tide.ones { 2 }), { 8, 8 })
     assert.equal(0 + 1 + 2 + 3, ops.fori_loop(0, 4, function(k, v) return v + k end, 0))
     assert.equal("as it was", ops.fori_loop(3, 3, error, "as it was"))
   end)
@@ -60,7 +66,9 @@ describe("ops.scan and ops.map", function()
     last, ys = ops.scan(function(c) return c * 2 end, 1, nil, { length = 5 })
     assert.equal(32, last)
     assert.is_nil(ys)
-    near(ops.scan(function(c, x) return c + x[1] * x[2] end, tide.tensor(0), { tide.tensor { 1, 2 }, tide.tensor { 3, 4 } }), 11)
+    near(ops.scan(function(c, x)
+      return c + x[1] * x[2]
+    end, tide.tensor(0), { tide.tensor { 1, 2 }, tide.tensor { 3, 4 } }), 11)
     raises("needs a tensor with at least one axis", ops.scan, add, 0, tide.tensor(1))
     raises("xs must be a tensor or a list of tensors (got true)", ops.scan, add, 0, true)
   end)

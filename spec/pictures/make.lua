@@ -1,6 +1,7 @@
---- Makes the pictures of the README from a real session: types at the prompt, trains on Fashion-MNIST with live curves, stores
---- the screen in the middle of a fit as fit.svg, and the history that a plot call draws as curves.png.
---- Run `make pictures`, or lua5.4 spec/pictures/make.lua with Tide on the paths of Lua.
+--- Makes the pictures of the README from a real session: types at the prompt, trains on
+--- Fashion-MNIST with live curves, stores the screen in the middle of a fit as fit.svg, and the
+--- history that a plot call draws as curves.png. Run `make pictures`, or lua5.4
+--- spec/pictures/make.lua with Tide on the paths of Lua.
 package.path = "./?.lua;" .. package.path
 local Session = require "spec.support.session"
 
@@ -8,16 +9,19 @@ local folder = "spec/pictures/"
 local home = os.tmpname()
 os.remove(home)
 
-local s = Session.new { (os.getenv "TIDE_BUILD" or "build") .. "/tide", "--no-rc", columns = 104, rows = 30, patience = 300,
-  env = { "TERM=xterm", "LC_ALL=C.UTF-8", "HOME=" .. home, "XDG_STATE_HOME=" .. home } }
+local s = Session.new { (os.getenv "TIDE_BUILD" or "build") .. "/tide", "--no-rc", columns = 104,
+  rows = 30, patience = 300,
+    env = { "TERM=xterm", "LC_ALL=C.UTF-8", "HOME=" .. home, "XDG_STATE_HOME=" .. home } }
 s:ready()
 for _, line in ipairs {
   "local x, y, x_test, y_test, names = tide.datasets.fashion_mnist();",
   "local layers = tide.layers",
-  "local net = tide.Sequential { tide.Input { 28, 28 }, layers.Rescaling { 1 / 255 }, layers.Flatten() }",
+  "local net = tide.Sequential { tide.Input { 28, 28 }, layers.Rescaling { 1 / 255 }, \z
+    layers.Flatten() }",
   "net:add(layers.Dense { 128, activation = \"relu\" });",
   "net:add(layers.Dense { 10, activation = \"softmax\" });",
-  "net:compile { optimizer = \"adam\", loss = \"sparse_categorical_crossentropy\", metrics = { \"accuracy\" } }",
+  "net:compile { optimizer = \"adam\", loss = \"sparse_categorical_crossentropy\", metrics = { \z
+    \"accuracy\" } }",
 } do
   s:enter(line)
 end

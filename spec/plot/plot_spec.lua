@@ -42,7 +42,8 @@ describe("ROC and precision over recall", function()
     assert.same({ math.huge, 0.8, 0.4, 0.35, 0.1 }, roc.thresholds)
     local pr = curves.precision_recall(y, s)[1]
     near(0.5 + 0.5 * 2 / 3, pr.average_precision)
-    assert.same({ { 0, 1 }, { 0.5, 1 }, { 0.5, 0.5 }, { 1, 2 / 3 }, { 1, 0.5 } }, { table.unpack(pr) })
+    assert.same({ { 0, 1 }, { 0.5, 1 }, { 0.5, 0.5 }, { 1, 2 / 3 }, { 1, 0.5 } },
+      { table.unpack(pr) })
   end)
 
   it("take equal scores as one threshold", function()
@@ -62,9 +63,11 @@ describe("ROC and precision over recall", function()
   end)
 
   it("refuse what has no positives, lengths that differ, and scores that are no numbers", function()
-    assert.truthy(message(plot.roc, { 1, 1 }, { 0.5, 0.6 }):find("needs positives and negatives (got 2 positives of 2)", 1, true))
+    assert.truthy(message(plot.roc, { 1, 1 },
+      { 0.5, 0.6 }):find("needs positives and negatives (got 2 positives of 2)", 1, true))
     assert.truthy(message(plot.roc, { 1, 0 }, { 0.5 }):find("same length (got 2 and 1)", 1, true))
-    assert.truthy(message(plot.precision_recall, { 1, 0 }, { 0.5, 0 / 0 }):find("y_score must hold numbers, row 2", 1, true))
+    assert.truthy(message(plot.precision_recall, { 1, 0 },
+      { 0.5, 0 / 0 }):find("y_score must hold numbers, row 2", 1, true))
   end)
 
   it("draw themselves with their areas", function()
@@ -80,19 +83,23 @@ describe("histograms of weights and gradients", function()
   it("show every weight by its path", function()
     local model = branched()
     local svg = written("svg", function(name) plot.weights(model, { file = name }) end)
-    for _, path in ipairs { "a/kernel", "a/bias", "b/kernel", "b/bias", "out/kernel", "out/bias" } do
+    for _, path in ipairs { "a/kernel", "a/bias", "b/kernel", "b/bias", "out/kernel",
+      "out/bias" } do
       assert.truthy(svg:find(">" .. path .. "<", 1, true), path)
     end
     local text = plot.weights(model, { layer = "out", color = false })
     assert.truthy(text:find("out/kernel", 1, true))
     assert.is_nil(text:find("a/kernel", 1, true))
-    assert.truthy(message(plot.weights, model, { layer = "nowhere" }):find("no weights in layers named like 'nowhere'", 1, true))
+    assert.truthy(message(plot.weights, model,
+      { layer = "nowhere" }):find("no weights in layers named like 'nowhere'", 1, true))
   end)
 
   it("count the gradients of the loss and leave the weights alone", function()
-    local model = tide.Sequential { tide.Input { 1 }, layers.Dense { 1, kernel_initializer = "ones", name = "line" } }
+    local model = tide.Sequential {
+      tide.Input { 1 }, layers.Dense { 1, kernel_initializer = "ones", name = "line" } }
     model:compile { optimizer = "sgd", loss = "mse" }
-    local text = plot.gradients(model, { { 1 }, { 3 } }, { { 0 }, { 0 } }, { color = false, layer = "kernel" })
+    local text = plot.gradients(
+      model, { { 1 }, { 3 } }, { { 0 }, { 0 } }, { color = false, layer = "kernel" })
     -- d/dw mean((w x)^2) = 2 mean(x^2) w = 10
     assert.truthy(text:find("9%.50*%s") and text:find("10%.50*"), text)
     assert.equal(1, model.weights[1]:sum():item())
@@ -153,24 +160,31 @@ end)
 describe("the model's graph", function()
   it("shows every layer with its class and shape, in the terminal and in files", function()
     local model = branched()
-    local svg = written("svg", function(name) plot.model(model, { file = name, show_shapes = true }) end)
+    local svg = written("svg", function(name)
+      plot.model(model, { file = name, show_shapes = true })
+    end)
     local text = plot.model(model, { show_shapes = true, color = false })
-    for _, part in ipairs { "a (Conv2D)", "b (Conv2D)", "sum (Add)", "joined (Concatenate)", "out (Dense)", "[none, 8, 8, 4]" } do
+    for _, part in ipairs { "a (Conv2D)", "b (Conv2D)", "sum (Add)", "joined (Concatenate)",
+      "out (Dense)", "[none, 8, 8, 4]" } do
       assert.truthy(svg:find(part, 1, true), part)
       assert.truthy(text:find(part, 1, true), part)
     end
-    local png = tide.image.decode(written("png", function(name) plot.model(model, { file = name }) end))
+    local png = tide.image.decode(written("png", function(name)
+      plot.model(model, { file = name })
+    end))
     assert.equal(3, png.shape[3])
     local _, boxes = svg:gsub("<rect x", "")
     assert.equal(8, boxes)
   end)
 
   it("shows sequential models, and operators of functional ones", function()
-    local chain = tide.Sequential { tide.Input { 4 }, layers.Dense { 3, name = "first" }, layers.Dense { 2, name = "second" } }
+    local chain = tide.Sequential {
+      tide.Input { 4 }, layers.Dense { 3, name = "first" }, layers.Dense { 2, name = "second" } }
     local text = plot.model(chain, { color = false })
     assert.is_true(text:find("first (Dense)", 1, true) < text:find("second (Dense)", 1, true))
     local x = tide.Input { 4 }
-    assert.truthy(plot.model(tide.Model { inputs = x, outputs = ops.relu(x) * 2 }, { color = false }):find("relu", 1, true))
+    assert.truthy(plot.model(tide.Model { inputs = x, outputs = ops.relu(x) * 2 },
+      { color = false }):find("relu", 1, true))
     local file = written("svg", function(name) tide.utils.plot_model(chain, { to_file = name }) end)
     assert.truthy(file:find(">Dense<", 1, true))
     assert.truthy(message(plot.model, 3):find("expected a model", 1, true))
@@ -184,13 +198,16 @@ describe("confusion_matrix", function()
     assert.truthy(text:find("cat%s+8%s+2%s+80.0%%"))
     assert.truthy(text:find("dog%s+%.%s+5%s+100.0%%"))
     assert.truthy(plot.confusion_matrix(m, { color = true }):find("\27[48;2;", 1, true))
-    assert.truthy(written("svg", function(name) plot.confusion_matrix(m, { file = name }) end):find(">8<", 1, true))
+    assert.truthy(written("svg", function(name)
+      plot.confusion_matrix(m, { file = name })
+    end):find(">8<", 1, true))
   end)
 end)
 
 describe("images", function()
   it("lays pictures of any sizes in a grid on white", function()
-    local p, places, columns = picture.grid("x", { ops.zeros { 2, 3, 3 }, ops.ones { 4, 1, 1 }, ops.zeros { 1, 1 } }, nil, nil, 1)
+    local p, places, columns = picture.grid("x",
+      { ops.zeros { 2, 3, 3 }, ops.ones { 4, 1, 1 }, ops.zeros { 1, 1 } }, nil, nil, 1)
     assert.equal(2, columns)
     assert.equal("[9, 7, 3]", tostring(p.shape))
     assert.same({ { 0, 0 }, { 4, 0 }, { 0, 5 } }, places)
@@ -201,16 +218,23 @@ describe("images", function()
 
   it("draws the same figure as text, SVG and PNG", function()
     local x = ops.reshape(ops.arange(0, 48), { 4, 2, 2, 3 }) / 48
-    local svg = written("svg", function(name) plot.images(x, { file = name, titles = { "one", "two" } }) end)
-    assert.equal(svg, written("svg", function(name) plot.images(x, { file = name, titles = { "one", "two" } }) end))
+    local svg = written("svg", function(name)
+      plot.images(x, { file = name, titles = { "one", "two" } })
+    end)
+    assert.equal(svg, written("svg", function(name)
+      plot.images(x, { file = name, titles = { "one", "two" } })
+    end))
     local data = svg:match "base64,([%w+/=]+)"
     assert.truthy(data and svg:find(">two<", 1, true))
-    assert.equal(3, tide.image.decode(written("png", function(name) plot.images(x, { file = name }) end)).shape[3])
+    assert.equal(3, tide.image.decode(written("png", function(name)
+      plot.images(x, { file = name })
+    end)).shape[3])
     assert.equal("string", type(plot.images(x, { color = false })))
   end)
 
   it("refuses other file names", function()
-    assert.truthy(message(plot.images, ops.ones { 1, 2, 2 }, { file = "x.gif" }):find("ends in .svg or .png", 1, true))
+    assert.truthy(message(plot.images, ops.ones { 1, 2, 2 },
+      { file = "x.gif" }):find("ends in .svg or .png", 1, true))
   end)
 end)
 
@@ -218,7 +242,9 @@ end)
 
 local function shown(x, o)
   local out = {}
-  o.out = { write = function(_, ...) out[#out + 1] = table.concat { ... } end, flush = function() end }
+  o.out = { write = function(_, ...)
+    out[#out + 1] = table.concat { ... }
+  end, flush = function() end }
   tide.image.show(x, o)
   return table.concat(out)
 end
@@ -267,7 +293,8 @@ end
 describe("tide.image.show", function()
   it("draws sixels of the picture's colours", function()
     local x = tide.image.load "spec/ref/images/rgb.png"
-    local w, h, pixels = from_sixel(shown(x, { mode = "sixel", width = 4 })) -- 32 pixels wide: made smaller
+    -- 32 pixels wide: made smaller
+    local w, h, pixels = from_sixel(shown(x, { mode = "sixel", width = 4 }))
     assert.equal(32, w)
     local small = picture.within(picture.rgb("x", x), 32, 1200)
     assert.equal(small.shape[1], h)
@@ -299,25 +326,31 @@ describe("tide.image.show", function()
     for a, b, c, d in data:gmatch "(.)(.)(.)(.)" do
       local function v(s) return s == "=" and 0 or digits:find(s, 1, true) - 1 end
       local n = v(a) << 18 | v(b) << 12 | v(c) << 6 | v(d)
-      png[#png + 1] = string.char(n >> 16, n >> 8 & 255, n & 255):sub(1, d ~= "=" and 3 or c ~= "=" and 2 or 1)
+      png[#png + 1] = string.char(n >> 16, n >> 8 & 255, n & 255):sub(
+        1, d ~= "=" and 3 or c ~= "=" and 2 or 1)
     end
     assert.is_true(tide.image.decode(table.concat(png)):tobytes() == picture.rgb("x", x):tobytes())
   end)
 
   it("draws two pixels per character in half blocks, and shades without colour", function()
-    local x = tide.tensor({ { { 255, 0, 0 }, { 0, 0, 255 } }, { { 0, 255, 0 }, { 0, 0, 255 } } }, { dtype = "uint8" })
-    assert.equal("\27[38;2;255;0;0;48;2;0;255;0m▀\27[38;2;0;0;255;48;2;0;0;255m▀\27[0m\n", shown(x, { mode = "blocks" }))
+    local x = tide.tensor({ { { 255, 0, 0 }, { 0, 0, 255 } }, { { 0, 255, 0 }, { 0, 0, 255 } } },
+      { dtype = "uint8" })
+    assert.equal("\27[38;2;255;0;0;48;2;0;255;0m▀\27[38;2;0;0;255;48;2;0;0;255m▀\27[0m\n",
+      shown(x, { mode = "blocks" }))
     assert.equal(" @\n", shown({ { 0, 255 }, { 0, 255 } }, { mode = "plain" }))
     assert.equal(" @\n", shown(tide.tensor { { 0, 1 }, { 0, 1 } }, { mode = "plain" }))
-    assert.equal(" @\n", shown(tide.tensor { { 3, 4 }, { 3, 4 } }, { mode = "plain", scale = true }))
+    assert.equal(" @\n", shown(tide.tensor { { 3, 4 }, { 3, 4 } },
+      { mode = "plain", scale = true }))
   end)
 
   it("shows batches as grids and makes wide pictures fit", function()
-    assert.equal("  @  @  \n", (shown(ops.zeros { 3, 1, 2, 1 }, { mode = "plain", columns = 3 }):gsub("@@", "@")))
+    assert.equal("  @  @  \n", (shown(ops.zeros { 3, 1, 2, 1 },
+      { mode = "plain", columns = 3 }):gsub("@@", "@")))
     local lines = shown(ops.zeros { 100, 300 }, { mode = "plain", width = 30 })
     assert.equal(("%s\n"):format((" "):rep(30)):rep(5), lines)
     assert.truthy(message(tide.image.show, ops.zeros { 2 }):find("image.show", 1, true))
-    assert.truthy(message(tide.image.show, ops.zeros { 2, 2 }, { mode = "braille" }):find("mode", 1, true))
+    assert.truthy(message(tide.image.show, ops.zeros { 2, 2 }, { mode = "braille" }):find("mode", 1,
+      true))
   end)
 
   it("chooses by the environment, then by what the terminal answers", function()
@@ -328,11 +361,13 @@ describe("tide.image.show", function()
     assert.equal("kitty", choose { TERM = "xterm-256color", KITTY_WINDOW_ID = "1" })
     assert.equal("sixel", choose { TERM = "foot", LANG = "C.UTF-8" })
     assert.equal("sixel", choose { TERM = "xterm-256color", TERM_PROGRAM = "iTerm.app" })
-    assert.equal("blocks", choose { TERM = "tmux-256color", TMUX = "/tmp/x", KITTY_WINDOW_ID = "1", LANG = "de_DE.UTF-8" })
+    assert.equal("blocks", choose { TERM = "tmux-256color", TMUX = "/tmp/x", KITTY_WINDOW_ID = "1",
+      LANG = "de_DE.UTF-8" })
     assert.equal("plain", choose { TERM = "dumb", LANG = "C.UTF-8" })
     assert.equal("plain", choose { TERM = "xterm", LANG = "C" })
     assert.equal("plain", choose { TERM = "xterm", LANG = "C.UTF-8", NO_COLOR = "1" })
-    assert.equal("kitty", choose({ TERM = "xterm", LANG = "C.UTF-8" }, "\27_Gi=31;OK\27\\\27[?62;c"))
+    assert.equal("kitty", choose({ TERM = "xterm", LANG = "C.UTF-8" },
+      "\27_Gi=31;OK\27\\\27[?62;c"))
     assert.equal("sixel", choose({ TERM = "xterm", LANG = "C.UTF-8" }, "\27[?62;4;22c"))
     assert.equal("blocks", choose({ TERM = "xterm", LANG = "C.UTF-8" }, "\27[?62;22c"))
     assert.equal("blocks", choose({ TERM = "xterm", LANG = "C.UTF-8" }, ""))

@@ -49,7 +49,8 @@ describe("repl.commands.parse", function()
 
   it("times code and shows its result", function()
     assert.matches("^result 3\n[%d.e+-]+ [num]?s\n$", (output "%time 1 + 2"))
-    assert.matches("^[%d.e+-]+ [num]?s ± .* a run, best .*%(7 rounds of %d+%)\n$", (output "%timeit 1 + 2"))
+    assert.matches("^[%d.e+-]+ [num]?s ± .* a run, best .*%(7 rounds of %d+%)\n$",
+      (output "%timeit 1 + 2"))
   end)
 
   it("lists what the session made, not what Lua has", function()
@@ -114,7 +115,9 @@ describe("repl.commands.parse", function()
     assert.has_error(function() output "%nosuch" end, "no command %nosuch; %help lists them")
     assert.has_error(function() output "!exit 3" end, "the command ended with status 3")
     assert.has_error(function() output "%time" end, "say what to time")
-    assert.error_matches(function() output "? nothing_at_all" end, "nothing is known of 'nothing_at_all'")
+    assert.error_matches(function()
+      output "? nothing_at_all"
+    end, "nothing is known of 'nothing_at_all'")
   end)
 
   it("reloads a module in place and keeps the old one on failure", function()
@@ -226,31 +229,39 @@ end)
 
 describe("repl.explain", function()
   it("puts a caret under the word that a message names", function()
-    assert.equal("  x = ) 2\n      ^", explain.place("[1]:1: unexpected symbol near ')'", "x = ) 2", "[1]"))
+    assert.equal("  x = ) 2\n      ^", explain.place("[1]:1: unexpected symbol near ')'", "x = ) 2",
+      "[1]"))
     assert.is_nil(explain.place("[1]:1: unexpected symbol near '='", "x = = 2", "[1]"))
     assert.equal("  local y = foo(1)\n            ^",
-      explain.place("[2]:2: attempt to call a nil value (global 'foo')", "-- two lines\nlocal y = foo(1)", "[2]"))
+      explain.place("[2]:2: attempt to call a nil value (global 'foo')",
+        "-- two lines\nlocal y = foo(1)", "[2]"))
     assert.is_nil(explain.place("elsewhere.lua:1: no", "x", "[1]"))
   end)
 
   it("suggests a near name", function()
     local env = setmetatable({}, { __index = _G })
-    assert.equal("did you mean 'print'?", explain.hint("[1]:1: attempt to call a nil value (global 'prnt')", env))
+    assert.equal("did you mean 'print'?",
+      explain.hint("[1]:1: attempt to call a nil value (global 'prnt')", env))
     assert.is_nil(explain.hint("[1]:1: something else", {}))
     env.t = require("tide").ones { 2 }
     assert.equal("did you mean 'reshape'?",
       explain.hint("[1]:1: attempt to call a nil value (method 'reshap')", env, "t:reshap(3)"))
-    assert.is_nil(explain.hint("[1]:1: attempt to call a nil value (method 'reshap')", env, "f():reshap(3)"))
+    assert.is_nil(explain.hint("[1]:1: attempt to call a nil value (method 'reshap')", env,
+      "f():reshap(3)"))
   end)
 
   it("tells any error value", function()
     assert.equal("nil", explain.message(nil))
     assert.equal("(error object is a table value)", explain.message {})
-    assert.equal("told", explain.message(setmetatable({}, { __tostring = function() return "told" end })))
+    assert.equal("told", explain.message(setmetatable({}, { __tostring = function()
+      return "told"
+    end })))
   end)
 
   it("drops the prompt's own frames", function()
-    local trace = "stack traceback:\n\t[C]: in function 'error'\n\t[1]:1: in global 'f'\n\t[1]:1: in main chunk\n"
+    local trace =
+      "stack traceback:\n\t[C]: in function 'error'\n\t[1]:1: in global 'f'\n\t[1]:1: in main \z
+      chunk\n"
       .. "\t[C]: in function 'xpcall'\n\t/x/lua/tide/repl/init.lua:9: in method 'run'"
     assert.equal("stack traceback:\n\t[1]:1: in global 'f'", explain.trimmed(trace))
   end)

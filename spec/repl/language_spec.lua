@@ -9,13 +9,17 @@ describe("repl.chunk.keep_locals", function()
     { "local x, y", " x, y = nil;", "x y" },
     { "local a <const>, b = 1, 2", " a , b = 1, 2", "a b" },
     { "local f <close> = g()", "local f <close> = g()", "" },
-    { "local function f() local q = 1 return q end", " function f() local q = 1 return q end", "f" },
+    { "local function f() local q = 1 return q end", " function f() local q = 1 return q end",
+      "f" },
     { "do local x = 1 end", "do local x = 1 end", "" },
-    { "if x then local y = 1 else local z = 2 end local w = 3", "if x then local y = 1 else local z = 2 end  w = 3", "w" },
-    { "for i = 1, 2 do local a = i end local b = 1", "for i = 1, 2 do local a = i end  b = 1", "b" },
+    { "if x then local y = 1 else local z = 2 end local w = 3",
+      "if x then local y = 1 else local z = 2 end  w = 3", "w" },
+    { "for i = 1, 2 do local a = i end local b = 1", "for i = 1, 2 do local a = i end  b = 1",
+      "b" },
     { "repeat local a = 1 until a local b = 1", "repeat local a = 1 until a  b = 1", "b" },
     { "x = 'local y = 1' -- local z = 2", "x = 'local y = 1' -- local z = 2", "" },
-    { "x = [[\nlocal y = 1]] local z = [==[ ]] end ]==]", "x = [[\nlocal y = 1]]  z = [==[ ]] end ]==]", "z" },
+    { "x = [[\nlocal y = 1]] local z = [==[ ]] end ]==]",
+      "x = [[\nlocal y = 1]]  z = [==[ ]] end ]==]", "z" },
     { "--[[ local a ]] local b = '\\' local c'", "--[[ local a ]]  b = '\\' local c'", "b" },
   }
   for _, case in ipairs(cases) do
@@ -29,7 +33,8 @@ end)
 
 describe("repl.chunk.compile", function()
   it("tells an unfinished chunk from a wrong one", function()
-    for _, text in ipairs { "for i = 1, 2 do", "f(", "1 +", "x = {", "[[abc", "function f()", "local x =" } do
+    for _, text in ipairs { "for i = 1, 2 do", "f(", "1 +", "x = {", "[[abc", "function f()",
+      "local x =" } do
       local f, _, incomplete = chunk.compile(text, "=t", {})
       assert.is_nil(f, text)
       assert.is_true(incomplete, text)
@@ -72,11 +77,14 @@ describe("repl.show", function()
   end)
 
   it("breaks what does not fit a line", function()
-    assert.equal("{\n  aaaa = 1,\n  bbbb = 2\n}", show.value({ aaaa = 1, bbbb = 2 }, { width = 10 }))
+    assert.equal("{\n  aaaa = 1,\n  bbbb = 2\n}",
+      show.value({ aaaa = 1, bbbb = 2 }, { width = 10 }))
   end)
 
   it("leaves an object to its own __tostring", function()
-    assert.equal("object", show.value(setmetatable({}, { __tostring = function() return "object" end })))
+    assert.equal("object", show.value(setmetatable({}, { __tostring = function()
+      return "object"
+    end })))
   end)
 end)
 
@@ -90,7 +98,8 @@ describe("repl.show.duration", function()
 end)
 
 describe("repl.complete", function()
-  local env = { model = { layers = { 1 }, fit = function() end, _private = 1 }, string = string, other = 1 }
+  local env = { model = { layers = { 1 }, fit = function() end, _private = 1 }, string = string,
+    other = 1 }
   local function words(text)
     return table.concat(complete.words(text, "", env), " ")
   end
@@ -107,7 +116,8 @@ describe("repl.complete", function()
 
   it("follows __index tables and lists of names, and calls nothing of the user's", function()
     local called = 0
-    local base = setmetatable({ zap = function() end }, { __index = function() called = called + 1 end })
+    local base = setmetatable(
+      { zap = function() end }, { __index = function() called = called + 1 end })
     env.object = setmetatable({ zoom = 1 }, { __index = base })
     assert.equal("object.zap( object.zoom", words "object.z")
     env.lazy = setmetatable({}, { __names = function() return { "Dense", "Dropout" } end })
@@ -131,7 +141,8 @@ describe("repl.complete", function()
   end)
 
   it("shows the signature of what is being called", function()
-    local here = { tide = require "tide", net = require("tide").Sequential(), f = function(a, b, ...) return a, b, ... end }
+    local here = { tide = require "tide", net = require("tide").Sequential(),
+      f = function(a, b, ...) return a, b, ... end }
     local function shown(before)
       return complete.words("", before, here)
     end
@@ -148,9 +159,11 @@ describe("repl.complete", function()
       return table.concat(complete.words(word, before, here), " ")
     end
     assert.equal("adadelta adagrad adam adamax adamw", names('net:compile { optimizer = "', "ada"))
-    assert.equal("softmax softplus softsign", (names("layers.Dense { 3, activation = '", "soft"):gsub("soft_%S+ ", "")))
+    assert.equal("softmax softplus softsign",
+      (names("layers.Dense { 3, activation = '", "soft"):gsub("soft_%S+ ", "")))
     assert.equal("mean_absolute_error", names('net:compile { loss = "', "mean_absolute_e"))
-    assert.equal("glorot_normal glorot_uniform", names('layers.Dense { 3, kernel_initializer = "', "glo"))
+    assert.equal("glorot_normal glorot_uniform",
+      names('layers.Dense { 3, kernel_initializer = "', "glo"))
     assert.equal("accuracy", names('net:compile { metrics = { "', "accu"))
     assert.equal("EarlyStopping", names('net:fit(x, y, { callbacks = { "', "Ea"))
     assert.equal("same", names('layers.Conv2D { 3, 3, padding = "', "s"))

@@ -10,11 +10,13 @@ local home, s
 
 local function start(o)
   o = o or {}
-  local env = { "TERM=xterm", "LC_ALL=C.UTF-8", "HOME=" .. home, "XDG_STATE_HOME=" .. home, "XDG_CONFIG_HOME=" .. home }
+  local env = { "TERM=xterm", "LC_ALL=C.UTF-8", "HOME=" .. home, "XDG_STATE_HOME=" .. home,
+    "XDG_CONFIG_HOME=" .. home }
   for _, e in ipairs(o.env or {}) do
     env[#env + 1] = e
   end
-  local session = Session.new { program, o.option or "--no-rc", env = env, columns = o.columns, rows = o.rows }
+  local session = Session.new {
+    program, o.option or "--no-rc", env = env, columns = o.columns, rows = o.rows }
   session:ready()
   return session
 end
@@ -36,8 +38,8 @@ teardown(function()
   os.execute("rm -rf " .. home)
 end)
 
--- Types a line that prints "go" and then runs on, and presses Ctrl-C there. `times` presses, the later ones when the
--- screen shows what `between` says.
+-- Types a line that prints "go" and then runs on, and presses Ctrl-C there. `times` presses, the
+-- later ones when the screen shows what `between` says.
 local function interrupted(line, times, between)
   s:type(line .. "\n")
   s:wait "\ngo\r"
@@ -104,7 +106,9 @@ describe("the prompt", function()
   end)
 
   it("explains an error in place, and keeps the whole traceback", function()
-    assert.equal("[%d]:1: attempt to call a nil value (global 'prnt')\n  prnt(1)\n  ^\ndid you mean 'print'?\n",
+    assert.equal(
+      "[%d]:1: attempt to call a nil value (global 'prnt')\n  prnt(1)\n  ^\n\z
+      did you mean 'print'?\n",
       (s:enter("prnt(1)"):gsub("%d+%]", "%%d]", 1)))
     assert.matches("repl/init%.lua", s:enter "%bt")
   end)
@@ -133,21 +137,27 @@ describe("Ctrl-C at the prompt", function()
     assert.equal("42\n", s:enter "6 * 7")
   end)
 
-  it("ends what runs: a loop, coroutines, a generator, tensor code, a long product, the shell", function()
+  it("ends what runs: a loop, coroutines, a generator, tensor code, a long product, the shell",
+    function()
     interrupted "print 'go' while true do end"
     interrupted "print 'go' coroutine.wrap(function() while true do end end)()"
-    interrupted "print 'go' local g = coroutine.wrap(function() while true do coroutine.yield(1) end end) while true do g() end"
+    interrupted "print 'go' local g = coroutine.wrap(function() while true do coroutine.yield(1) \z
+      end end) while true do g() end"
     interrupted "print 'go' while true do tide.ones { 300, 300 }:exp():sum() end"
     interrupted "local a = tide.zeros { 4000, 4000 } print 'go' for i = 1, 1000 do a:matmul(a) end"
-    interrupted("print 'go' local co = coroutine.create(function() coroutine.wrap(function() while true do end end)() end) "
+    interrupted(
+      "print 'go' local co = coroutine.create(function() coroutine.wrap(function() while true do \z
+      end end)() end) "
       .. "while true do assert(coroutine.resume(co)) end")
   end)
 
-  it("ends fit after the batch; %resume goes on; a second one ends it at once, also in a generator", function()
+  it("ends fit after the batch; %resume goes on; a second one ends it at once, also in a generator",
+    function()
     s:enter "x, y = tide.random.normal { 64, 2 }, tide.random.normal { 64, 3 };"
     s:enter "net:compile { optimizer = 'adam', loss = 'mse' };"
     s:enter "say = function() if not said then said = true print 'go' end end;"
-    s:type "h = net:fit(x, y, { epochs = 1e6, verbose = 0, callbacks = { { on_train_batch_end = say } } })\n"
+    s:type "h = net:fit(x, y, { epochs = 1e6, verbose = 0, callbacks = { { on_train_batch_end = \z
+      say } } })\n"
     s:wait "\ngo\r"
     s:signal(INT)
     s:ready()
@@ -162,7 +172,8 @@ describe("Ctrl-C at the prompt", function()
     s:ready()
     assert.equal("interrupt\ttrue\n", s:enter "_.stopped, #_.loss >= #h.loss")
     s:enter "pressed = require('tide.core').interrupted;"
-    interrupted("net:fit(function() print 'go' repeat until pressed() print 'seen' while true do end end, "
+    interrupted(
+      "net:fit(function() print 'go' repeat until pressed() print 'seen' while true do end end, "
       .. "{ steps_per_epoch = 9 })", 2, "seen\r")
     assert.equal("true\n", s:enter "tide.ops.all(tide.ops.isfinite(net:predict(x)))")
     assert.equal("1\n", s:enter "#net:fit(x, y, { verbose = 0 }).loss")
@@ -185,8 +196,11 @@ describe("Ctrl-C at the prompt", function()
   local count = tonumber(os.getenv "TIDE_PRESSES" or 100)
   it(("leaves prompt and model whole at %d random moments"):format(count), function()
     s:enter "net:compile { optimizer = 'adam', loss = 'mse', metrics = { 'mae' } };"
-    s:enter "early = tide.callbacks.EarlyStopping { 'loss', patience = 1000, restore_best_weights = true };"
-    s:enter("go = function() return net:fit(x, y, { epochs = 100000, verbose = 1, batch_size = 4, validation_split = 0.25, "
+    s:enter "early = tide.callbacks.EarlyStopping { 'loss', patience = 1000, restore_best_weights \z
+      = true };"
+    s:enter(
+      "go = function() return net:fit(x, y, { epochs = 100000, verbose = 1, batch_size = 4, \z
+      validation_split = 0.25, "
       .. "callbacks = early }) end;")
     s:enter "made = coroutine.wrap(function() while true do coroutine.yield(x, y) end end);"
     local lines = { "go()", "%resume", "net:fit(made, { steps_per_epoch = 1000000, verbose = 2 })",
@@ -219,7 +233,8 @@ describe("Ctrl-C at the prompt", function()
         s:take(40)
       until #s.raw == before
       if i % 5 == 0 then
-        assert.matches("true\n$", s:enter "tide.ops.all(tide.ops.isfinite(net:predict(x, { verbose = 0 })))")
+        assert.matches(
+          "true\n$", s:enter "tide.ops.all(tide.ops.isfinite(net:predict(x, { verbose = 0 })))")
       end
     end
     assert.matches("true\n$", s:enter "net:fit(x, y, { verbose = 0 }).loss[1] < 1e3")
@@ -234,7 +249,8 @@ describe("fit { plot = true }", function()
     local x = tide.random.normal { 200, 3 }
     local net = tide.Sequential { tide.layers.Dense { 1, input_shape = { 3 } } }
     net:compile { optimizer = "sgd", loss = "mse", metrics = { "mae" } }
-    net:fit(x, x:sum(2, { keepdims = true }), { epochs = 3, validation_split = 0.2, plot = 0, batch_size = 16 })
+    net:fit(x, x:sum(2, { keepdims = true }),
+      { epochs = 3, validation_split = 0.2, plot = 0, batch_size = 16 })
     print "over"]]
   local name
   setup(function()
@@ -253,7 +269,8 @@ describe("fit { plot = true }", function()
 
   it("draws the curves above the bar, in one place", function()
     for columns = 40, 120, 40 do
-      local other = Session.new { program, name, columns = columns, rows = 40, env = { "TERM=xterm", "LC_ALL=C.UTF-8" } }
+      local other = Session.new {
+        program, name, columns = columns, rows = 40, env = { "TERM=xterm", "LC_ALL=C.UTF-8" } }
       other:finish()
       local shown = other:screen()
       assert.matches("━ loss   ━ val_loss", shown)

@@ -29,9 +29,12 @@ describe("core.hdf5_read", function()
   it("reads every type that tensors have, of either byte order and packed", function()
     local t = by_name((core.hdf5_read(folder .. "types.h5")))
     for name, want in pairs {
-      f16 = { "float16", { 1.5, -2 } }, f32 = { "float32", { { 1.5, -2 } } }, f64_big_endian = { "float64", { 1.5, -2 } },
-      i8 = { "int8", { -3 } }, u8 = { "uint8", { 200 } }, i16 = { "int32", { -300 } }, u16 = { "int32", { 60000 } },
-      i32 = { "int32", { -70000 } }, u32 = { "int64", { 4000000000 } }, i64 = { "int64", { -5000000000 } },
+      f16 = { "float16", { 1.5, -2 } }, f32 = { "float32", { { 1.5, -2 } } },
+        f64_big_endian = { "float64", { 1.5, -2 } },
+      i8 = { "int8", { -3 } }, u8 = { "uint8", { 200 } }, i16 = { "int32", { -300 } },
+        u16 = { "int32", { 60000 } },
+      i32 = { "int32", { -70000 } }, u32 = { "int64", { 4000000000 } },
+        i64 = { "int64", { -5000000000 } },
       bool = { "bool", { true, false, true } }, bf16 = { "bfloat16", { 1.5, -2 } },
     } do
       assert.equal(want[1], t[name].dtype, name)
@@ -70,10 +73,12 @@ describe("core.hdf5_read", function()
   end)
 
   for name, words in pairs {
-    soft_link = "/b: a soft link", external_link = "/b: an external link", external_data = "/b: data outside of the file",
+    soft_link = "/b: a soft link", external_link = "/b: an external link",
+      external_data = "/b: data outside of the file",
     virtual = "/b: virtual datasets are not followed", filter = "/b: filter 32000",
     huge = "declares 4398046511104 bytes and stores 0",
-    bomb = "/b: declares 16777216 bytes and stores", cycle = "linked more than once", twice = "linked more than once",
+    bomb = "/b: declares 16777216 bytes and stores", cycle = "linked more than once",
+      twice = "linked more than once",
     deep = "nested deeper than 64", cut = "not an HDF5 file, or a damaged one",
   } do
     it("refuses " .. name .. " and names the place", function()
@@ -150,7 +155,8 @@ describe("the separate HDF5 program", function()
 
   it("cannot make tensors of other sizes than it sends, or of no dtype", function()
     local header = '{"/a":{"dtype":"F32","shape":[1000000000],"data_offsets":[0,8]}}'
-    stand_in(("printf '\\%o\\0\\0\\0\\0\\0\\0\\0%s12345678'"):format(#header, header:gsub("\\", "\\\\")))
+    stand_in(("printf '\\%o\\0\\0\\0\\0\\0\\0\\0%s12345678'"):format(#header,
+      header:gsub("\\", "\\\\")))
     assert.truthy(read():find("data_offsets span 8 bytes", 1, true))
   end)
 
@@ -172,11 +178,13 @@ end)
 describe("core.hdf5_encode", function()
   it("writes what hdf5_read reads: dtypes, shapes, attributes", function()
     local list = {}
-    for _, d in ipairs { "float32", "float64", "int64", "int32", "uint8", "int8", "bool", "float16" } do
+    for _, d in ipairs { "float32", "float64", "int64", "int32", "uint8", "int8", "bool",
+      "float16" } do
       list[#list + 1] = { "/g/" .. d, core.tensor({ { 1, 0 }, { 1, 1 } }, { dtype = d }) }
     end
     list[#list + 1] = { "/g/scalar", core.tensor(2.5) }
-    local attributes = '{"/":{"a":"größer","l":["x","yz"],"n":[],"f":1.5,"i":3,"s":{"ascii":"plain"}},"/empty":{}}'
+    local attributes =
+      '{"/":{"a":"größer","l":["x","yz"],"n":[],"f":1.5,"i":3,"s":{"ascii":"plain"}},"/empty":{}}'
     local path = os.tmpname()
     core.blob_write(path, core.hdf5_encode(list, attributes))
     local entries, text = core.hdf5_read(path)
@@ -194,7 +202,8 @@ describe("core.hdf5_encode", function()
 
   it("refuses two tensors of one name", function()
     local t = core.tensor(1)
-    assert.truthy(message(core.hdf5_encode, { { "/a", t }, { "/a", t } }, "{}"):find("unique", 1, true))
+    assert.truthy(message(core.hdf5_encode, { { "/a", t }, { "/a", t } }, "{}"):find("unique", 1,
+      true))
   end)
 
   it("gives the same bytes for the same content", function()
@@ -213,7 +222,8 @@ end)
 
 describe("core.zip_open", function()
   for name, words in pairs {
-    dots = "leads out of the archive", absolute = "leads out of the archive", backslash = "leads out of the archive",
+    dots = "leads out of the archive", absolute = "leads out of the archive",
+      backslash = "leads out of the archive",
     long_name = "too long", zip_link = "is a link", doubled = "damaged", claims = "damaged",
   } do
     it("refuses " .. name, function()

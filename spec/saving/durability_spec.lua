@@ -1,5 +1,5 @@
--- What is on the disk when writing goes wrong: every write step of every format fails in turn, and a training process is
--- killed at random moments. TIDE_KILLS=n kills n times (20).
+-- What is on the disk when writing goes wrong: every write step of every format fails in turn, and
+-- a training process is killed at random moments. TIDE_KILLS=n kills n times (20).
 local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"
@@ -33,7 +33,8 @@ end
 
 local formats = {
   { "model.keras" }, { "model.h5" }, { "model.safetensors" },
-  { "model.weights.h5", weights = true }, { "weights.h5", weights = true }, { "weights.safetensors", weights = true },
+  { "model.weights.h5", weights = true }, { "weights.h5", weights = true },
+    { "weights.safetensors", weights = true },
 }
 
 -- The first weight that a file holds.
@@ -64,7 +65,8 @@ describe("fault injection", function()
         values[v] = model.weights[1]:detach():tolist()
       end
       for _, point in ipairs { "write", "fsync", "close", "rename", "fsync_dir" } do
-        for _, how in ipairs(point == "write" and { "io", "nospace", "short" } or { "io", "nospace" }) do
+        for _, how in ipairs(point == "write" and { "io", "nospace", "short" }
+          or { "io", "nospace" }) do
           local n, ended = 0, false
           while not ended do
             n = n + 1
@@ -82,7 +84,8 @@ describe("fault injection", function()
             else
               faults = faults + 1
               assert.is_true(require("tide.errors").is(e), label)
-              if point == "fsync_dir" then -- the rename is done; whether it outlives a loss of power is not known
+              -- the rename is done; whether it outlives a loss of power is not known
+              if point == "fsync_dir" then
                 assert.same(values[1], held(format, path, model), label)
               else
                 assert.equal(old, read(path), label)
@@ -121,7 +124,8 @@ describe("kill -9 during fit with ModelCheckpoint", function()
     local tide = require "tide"
     local path = arg[1]
     tide.seed(1)
-    local model = tide.Sequential { tide.layers.Dense { 64, activation = "relu", input_shape = { 16 } }, tide.layers.Dense { 1 } }
+    local first = tide.layers.Dense { 64, activation = "relu", input_shape = { 16 } }
+    local model = tide.Sequential { first, tide.layers.Dense { 1 } }
     model:compile { optimizer = "adam", loss = "mse" }
     local weights = path:find "weights" ~= nil
     local x = tide.random.normal { 64, 16 }
@@ -149,7 +153,9 @@ describe("kill -9 during fit with ModelCheckpoint", function()
       local label = ("kill %d of %s: %s"):format(i, name, out)
       local model
       if name:find "weights" then
-        model = tide.Sequential { tide.layers.Dense { 64, activation = "relu", input_shape = { 16 } }, tide.layers.Dense { 1 } }
+        model = tide.Sequential {
+          tide.layers.Dense { 64, activation = "relu", input_shape = { 16 } },
+          tide.layers.Dense { 1 } }
         model:compile { optimizer = "adam", loss = "mse" }
         model:load_weights(path)
       else

@@ -13,8 +13,9 @@ describe("tide inspect", function()
 
   it("shows layers, compilation and weights of an archive", function()
     local text = lines(folder .. "cnn.keras")
-    for _, words in ipairs { "Keras archive", "Sequential 'cnn'", "Conv2D 'conv2d'  filters 4, kernel_size [3, 3]",
-      "optimizer  Adam (learning rate 0.001)", "loss       sparse_categorical_crossentropy", "/layers/dense/vars/0 ", "[64, 5]",
+    for _, words in ipairs { "Keras archive", "Sequential 'cnn'",
+      "Conv2D 'conv2d'  filters 4, kernel_size [3, 3]", "optimizer  Adam (learning rate 0.001)",
+        "loss       sparse_categorical_crossentropy", "/layers/dense/vars/0 ", "[64, 5]",
       "28 tensors" } do
       assert.truthy(text:find(words, 1, true), words)
     end
@@ -30,7 +31,8 @@ describe("tide inspect", function()
 
   it("shows legacy models, weights and shards", function()
     assert.truthy(lines(folder .. "cnn.h5"):find("whole model in HDF5 (legacy)", 1, true))
-    assert.truthy(lines(folder .. "min_legacy_weights_fixedstr.h5"):find("weights in HDF5 (legacy)", 1, true))
+    assert.truthy(lines(folder .. "min_legacy_weights_fixedstr.h5"):find("weights in HDF5 (legacy)",
+      1, true))
     assert.truthy(lines(folder .. "cnn.weights.h5"):find("weights in HDF5\n", 1, true))
     assert.truthy(lines(folder .. "fnshard.weights.json"):find("weights over 8 files", 1, true))
   end)

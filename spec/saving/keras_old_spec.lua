@@ -1,4 +1,5 @@
--- Files of Keras 1 and 2, put together here as those wrote them, and files as callbacks and killed processes leave them.
+-- Files of Keras 1 and 2, put together here as those wrote them, and files as callbacks and killed
+-- processes leave them.
 local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"
@@ -9,8 +10,9 @@ local temporary = expect.name
 
 -- A legacy file of layers { name, { weight name, tensor }, ... }.
 local function write(path, top, layers, optimizer)
-  local data, attributes = {}, { ["/"] = top, ["/model_weights"] = { layer_names = {}, keras_version = top.keras_version,
-    backend = top.backend } }
+  local data, attributes = {},
+    { ["/"] = top, ["/model_weights"] = { layer_names = {}, keras_version = top.keras_version,
+      backend = top.backend } }
   for _, layer in ipairs(layers) do
     table.insert(attributes["/model_weights"].layer_names, layer[1])
     local names = tide.models and require("tide.list").new {}
@@ -32,15 +34,20 @@ end
 
 describe("a file of Keras 1", function()
   local config = [=[{"class_name": "Sequential", "config": [
-    {"class_name": "Convolution2D", "config": {"name": "conv", "nb_filter": 2, "nb_row": 2, "nb_col": 3, "border_mode": "same",
-      "subsample": [1, 1], "dim_ordering": "tf", "init": "glorot_uniform", "activation": "relu", "bias": true, "trainable": true,
-      "W_regularizer": {"name": "WeightRegularizer", "l1": 0.0, "l2": 0.5}, "batch_input_shape": [null, 4, 4, 1],
+    {"class_name": "Convolution2D", "config": {"name": "conv", "nb_filter": 2, "nb_row": 2,
+      "nb_col": 3, "border_mode": "same",
+      "subsample": [1, 1], "dim_ordering": "tf", "init": "glorot_uniform", "activation": "relu",
+        "bias": true, "trainable": true,
+      "W_regularizer": {"name": "WeightRegularizer", "l1": 0.0, "l2": 0.5},
+        "batch_input_shape": [null, 4, 4, 1],
       "input_dtype": "float32"}},
-    {"class_name": "MaxPooling2D", "config": {"name": "pool", "pool_size": [2, 2], "strides": [2, 2], "border_mode": "valid",
+    {"class_name": "MaxPooling2D", "config": {"name": "pool", "pool_size": [2, 2], "strides": [2,
+      2], "border_mode": "valid",
       "dim_ordering": "tf"}},
     {"class_name": "Flatten", "config": {"name": "flat"}},
     {"class_name": "Dropout", "config": {"name": "drop", "p": 0.25}},
-    {"class_name": "Dense", "config": {"name": "out", "output_dim": 2, "init": "uniform", "activation": "linear",
+    {"class_name": "Dense", "config": {"name": "out", "output_dim": 2, "init": "uniform",
+      "activation": "linear",
       "bias": true}}]}]=]
   local kernel, bias = models.wave({ 2, 3, 1, 2 }, 1), models.wave({ 2 }, 2)
   local w, b = models.wave({ 8, 2 }, 3), models.wave({ 2 }, 4)
@@ -64,8 +71,10 @@ describe("a file of Keras 1", function()
     assert.equal(0.25, model:get_layer("drop").rate)
     assert.same(kernel:tolist(), conv.kernel:tolist())
     local x = models.wave({ 1, 4, 4, 1 }, 5)
-    local by_hand = tide.Sequential { tide.layers.Conv2D { 2, { 2, 3 }, padding = "same", activation = "relu",
-      input_shape = { 4, 4, 1 } }, tide.layers.MaxPooling2D { 2 }, tide.layers.Flatten(), tide.layers.Dense { 2 } }
+    local by_hand = tide.Sequential {
+      tide.layers.Conv2D { 2, { 2, 3 }, padding = "same", activation = "relu",
+        input_shape = { 4, 4, 1 } }, tide.layers.MaxPooling2D { 2 }, tide.layers.Flatten(),
+        tide.layers.Dense { 2 } }
     by_hand:set_weights { kernel, bias, w, b }
     assert.is_true(models.difference(model(x), by_hand(x):tolist()) < 1e-6)
   end)
@@ -82,21 +91,30 @@ end)
 
 describe("a file of Keras 2", function()
   local config = [=[{"class_name": "Model", "config": {"name": "m", "layers": [
-    {"name": "in", "class_name": "InputLayer", "config": {"batch_input_shape": [null, 3], "dtype": "float32", "sparse": false,
+    {"name": "in", "class_name": "InputLayer", "config": {"batch_input_shape": [null, 3],
+      "dtype": "float32", "sparse": false,
       "name": "in"}, "inbound_nodes": []},
-    {"name": "seq", "class_name": "Sequential", "config": {"name": "seq", "layers": [{"class_name": "Dense", "config": {"name": "d",
-      "trainable": true, "batch_input_shape": [null, 3], "dtype": "float32", "units": 2, "activation": "linear", "use_bias": true,
-      "kernel_initializer": {"class_name": "VarianceScaling", "config": {"scale": 1.0, "mode": "fan_avg",
-      "distribution": "uniform", "seed": null, "dtype": "float32"}}}}]}, "inbound_nodes": [[["in", 0, 0, {}]]]},
-    {"name": "other", "class_name": "Dense", "config": {"name": "other", "units": 2, "activation": "relu"},
+    {"name": "seq", "class_name": "Sequential", "config": {"name": "seq",
+      "layers": [{"class_name": "Dense", "config": {"name": "d",
+      "trainable": true, "batch_input_shape": [null, 3], "dtype": "float32", "units": 2,
+        "activation": "linear", "use_bias": true,
+      "kernel_initializer": {"class_name": "VarianceScaling", "config": {"scale": 1.0,
+        "mode": "fan_avg",
+      "distribution": "uniform", "seed": null, "dtype": "float32"}}}}]}, "inbound_nodes": [[["in",
+        0, 0, {}]]]},
+    {"name": "other", "class_name": "Dense", "config": {"name": "other", "units": 2,
+      "activation": "relu"},
       "inbound_nodes": [[["in", 0, 0, {}]]]},
     {"name": "cat", "class_name": "Concatenate", "config": {"name": "cat", "axis": -1},
       "inbound_nodes": [[["seq", 1, 0, {}], ["other", 0, 0, {}]]]}],
     "input_layers": [["in", 0, 0]], "output_layers": [["cat", 0, 0]]}}]=]
-  local training = [=[{"loss": "mse", "metrics": ["mae"], "sample_weight_mode": null, "loss_weights": null, "optimizer_config":
-    {"class_name": "Adam", "config": {"lr": 0.01, "beta_1": 0.9, "beta_2": 0.999, "decay": 0.1, "epsilon": 1e-07,
+  local training = [=[{"loss": "mse", "metrics": ["mae"], "sample_weight_mode": null,
+    "loss_weights": null, "optimizer_config":
+    {"class_name": "Adam", "config": {"lr": 0.01, "beta_1": 0.9, "beta_2": 0.999, "decay": 0.1,
+      "epsilon": 1e-07,
     "amsgrad": false}}}]=]
-  local k, b, k2, b2 = models.wave({ 3, 2 }, 1), models.wave({ 2 }, 2), models.wave({ 3, 2 }, 3), models.wave({ 2 }, 4)
+  local k, b, k2, b2 = models.wave({ 3, 2 }, 1), models.wave({ 2 }, 2), models.wave({ 3, 2 }, 3),
+    models.wave({ 2 }, 4)
 
   it("loads graphs of its form, nested models, old optimizers and their grouped slots", function()
     local path = temporary ".h5"
@@ -108,14 +126,15 @@ describe("a file of Keras 2", function()
     for i, t in ipairs(slots) do
       optimizer[i + 1] = { ("Adam/w%d/%s:0"):format((i - 1) % 4, i > 4 and "v" or "m"), t }
     end
-    write(path, { keras_version = "2.3.1", backend = "tensorflow", model_config = { ascii = config },
-      training_config = { ascii = training } },
+    write(path, { keras_version = "2.3.1", backend = "tensorflow",
+      model_config = { ascii = config }, training_config = { ascii = training } },
       { { "in" }, { "seq", { "d/kernel:0", k }, { "d/bias:0", b } },
         { "other", { "other/kernel:0", k2 }, { "other/bias:0", b2 } }, { "cat" } }, optimizer)
     local model = keras.load_model(path)
     os.remove(path)
     local x = models.wave({ 2, 3 }, 7)
-    local want = tide.ops.concatenate({ x:matmul(k) + b, tide.ops.relu(x:matmul(k2) + b2) }, { axis = 2 })
+    local want = tide.ops.concatenate(
+      { x:matmul(k) + b, tide.ops.relu(x:matmul(k2) + b2) }, { axis = 2 })
     assert.is_true(models.difference(model(x), want:tolist()) < 1e-6)
     assert.equal(5, model.optimizer.iterations)
     assert.is_true(math.abs(model.optimizer.learning_rate - 0.01 / (1 + 0.1 * 5)) < 1e-9)
@@ -128,7 +147,8 @@ describe("a file of Keras 2", function()
 
   it("with weights that its names do not have is refused", function()
     local path = temporary ".h5"
-    core.blob_write(path, core.hdf5_encode({}, '{"/":{"layer_names":["a"]},"/a":{"weight_names":["a/kernel:0"]}}'))
+    core.blob_write(path, core.hdf5_encode({},
+      '{"/":{"layer_names":["a"]},"/a":{"weight_names":["a/kernel:0"]}}'))
     local m = tide.Sequential { tide.layers.Dense { 2, input_shape = { 3 } } }
     local ok, e = pcall(keras.load_weights, m, path)
     os.remove(path)
@@ -139,7 +159,8 @@ end)
 
 describe("model:save, model:load_weights and callbacks", function()
   local function model_and_data()
-    local m = tide.Sequential { tide.layers.Dense { 3, activation = "tanh", input_shape = { 4 } }, tide.layers.Dense { 2 } }
+    local m = tide.Sequential {
+      tide.layers.Dense { 3, activation = "tanh", input_shape = { 4 } }, tide.layers.Dense { 2 } }
     m:compile { optimizer = "adam", loss = "mse" }
     return m, models.wave({ 6, 4 }, 1), models.wave({ 6, 2 }, 2)
   end
@@ -163,7 +184,8 @@ describe("model:save, model:load_weights and callbacks", function()
     end
   end)
 
-  it("ModelCheckpoint writes Keras' files with the epoch in the name, and the best one is restored", function()
+  it("ModelCheckpoint writes Keras' files with the epoch in the name, and the best one is restored",
+    function()
     local m, x, y = model_and_data()
     local stem = temporary()
     for _, extension in ipairs { ".keras", ".h5" } do
@@ -175,7 +197,8 @@ describe("model:save, model:load_weights and callbacks", function()
       end
     end
     m:fit(x, y, { epochs = 1, verbose = 0,
-      callbacks = { tide.callbacks.ModelCheckpoint { stem .. ".weights.h5", save_weights_only = true } } })
+      callbacks = { tide.callbacks.ModelCheckpoint { stem .. ".weights.h5",
+        save_weights_only = true } } })
     local want = m(x):tolist()
     tide.layers.Layer.assign(m.weights[1], tide.ops.zeros_like(m.weights[1]))
     m:load_weights(stem .. ".weights.h5")

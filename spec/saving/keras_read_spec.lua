@@ -32,8 +32,8 @@ describe("models of Keras", function()
   end)
 
   it("minimal files of all three Keras load", function()
-    for _, f in ipairs { "min_sequential.keras", "min_functional.keras", "min_compiled.keras", "min_keras2_entries.keras",
-      "min_legacy_model.h5" } do
+    for _, f in ipairs { "min_sequential.keras", "min_functional.keras", "min_compiled.keras",
+      "min_keras2_entries.keras", "min_legacy_model.h5" } do
       local y = load(f)(tide.tensor { { 1, -1, 0.5, 2 } })
       assert.is_true(models.difference(y, { { 5.0017161, 4.5532436 } }) < 1e-5)
     end
@@ -51,8 +51,8 @@ describe("models of Keras", function()
 end)
 
 describe("the optimizer's state in Keras' files", function()
-  local known = { sgd = "SGD", adam = "Adam", adamw = "AdamW", rmsprop = "RMSprop", nadam = "Nadam", adagrad = "Adagrad",
-    adamax = "Adamax", adadelta = "Adadelta", lion = "Lion", ftrl = "Ftrl" }
+  local known = { sgd = "SGD", adam = "Adam", adamw = "AdamW", rmsprop = "RMSprop", nadam = "Nadam",
+    adagrad = "Adagrad", adamax = "Adamax", adadelta = "Adadelta", lion = "Lion", ftrl = "Ftrl" }
   for name, weights in pairs(reference.optimizers) do
     it("of " .. known[name] .. " continues as in Keras", function()
       local model = load("opt_" .. name .. ".keras")
@@ -69,15 +69,16 @@ describe("the optimizer's state in Keras' files", function()
 
   it("is in Keras' order for RMSprop with averages", function()
     local model = tide.Sequential { tide.layers.Dense { 2, input_shape = { 4 } } }
-    model:compile { optimizer = { "rmsprop", momentum = 0.9, centered = true, use_ema = true }, loss = "mse" }
+    model:compile { optimizer = { "rmsprop", momentum = 0.9, centered = true, use_ema = true },
+      loss = "mse" }
     keras.load_weights(model, folder .. "ema.weights.h5")
     local entries = keras.read_hdf5(folder .. "ema.weights.h5")
     local by_name = {}
     for _, e in ipairs(entries) do
       by_name[e.name] = e.tensor
     end
-    for i, group in ipairs { model.optimizer._average, model.optimizer._slots.velocity, model.optimizer._slots.momentum,
-      model.optimizer._slots.average_gradient } do
+    for i, group in ipairs { model.optimizer._average, model.optimizer._slots.velocity,
+      model.optimizer._slots.momentum, model.optimizer._slots.average_gradient } do
       for k = 1, 2 do
         local want = by_name["/optimizer/vars/" .. 2 * i + k - 1]
         if want then
@@ -91,8 +92,9 @@ end)
 
 describe("weights of Keras", function()
   local function two_dense()
-    return tide.Sequential { tide.layers.Dense { 3, activation = "relu", input_shape = { 4 }, name = "a" },
-      tide.layers.Dense { 2, name = "b" } }
+    return tide.Sequential {
+      tide.layers.Dense { 3, activation = "relu", input_shape = { 4 }, name = "a" },
+        tide.layers.Dense { 2, name = "b" } }
   end
 
   it("in a .weights.h5 file fill a model of the same layers", function()
@@ -111,8 +113,9 @@ describe("weights of Keras", function()
     keras.load_weights(model, folder .. "min_legacy_weights_fixedstr.h5")
     local x = tide.tensor { { 1, -1, 0.5, 2 } }
     assert.is_true(models.difference(model(x), { { 5.0017161, 4.5532436 } }) < 1e-5)
-    local renamed = tide.Sequential { tide.layers.Dense { 3, activation = "relu", input_shape = { 4 }, name = "a" },
-      tide.layers.Dense { 2, name = "other" } }
+    local renamed = tide.Sequential {
+      tide.layers.Dense { 3, activation = "relu", input_shape = { 4 }, name = "a" },
+        tide.layers.Dense { 2, name = "other" } }
     local before = renamed.weights[3]:tolist()
     keras.load_weights(renamed, folder .. "min_legacy_weights_fixedstr.h5", { by_name = true })
     assert.same(model.weights[1]:tolist(), renamed.weights[1]:tolist())
@@ -123,7 +126,8 @@ describe("weights of Keras", function()
     local i = tide.Input { 4 }
     local short = tide.layers.Dense { 2, name = "short" }(i)
     local long = tide.layers.Dense { 2, name = "long2" }(tide.layers.Dense { 2, name = "long1" }(i))
-    local model = tide.Model { inputs = i, outputs = tide.layers.Add { name = "add" } { short, long } }
+    local model = tide.Model {
+      inputs = i, outputs = tide.layers.Add { name = "add" } { short, long } }
     keras.load_weights(model, folder .. "ord.weights.h5")
     local by_name = {}
     for _, e in ipairs(keras.read_hdf5(folder .. "ord.weights.h5")) do
@@ -149,9 +153,12 @@ describe("weights of Keras", function()
     local one = tide.Sequential { tide.layers.Dense { 3, input_shape = { 4 }, name = "a" } }
     local three = two_dense()
     three:add(tide.layers.Dense { 2, name = "c" })
-    assert.truthy(message(keras.load_weights, one, folder .. "min_legacy_weights_fixedstr.h5"):find("the layer 'b'", 1, true))
-    assert.truthy(message(keras.load_weights, three, folder .. "min_legacy_weights_fixedstr.h5"):find("c is missing", 1, true))
-    assert.truthy(message(keras.load_weights, one, folder .. "min_sequential.keras"):find("/layers/dense_1", 1, true))
+    assert.truthy(message(keras.load_weights, one,
+      folder .. "min_legacy_weights_fixedstr.h5"):find("the layer 'b'", 1, true))
+    assert.truthy(message(keras.load_weights, three,
+      folder .. "min_legacy_weights_fixedstr.h5"):find("c is missing", 1, true))
+    assert.truthy(message(keras.load_weights, one,
+      folder .. "min_sequential.keras"):find("/layers/dense_1", 1, true))
     assert.truthy(message(keras.load_weights, three, folder .. "min_sequential.keras")
       :find("c (/layers/dense_2) is missing", 1, true))
   end)
@@ -169,8 +176,10 @@ describe("what Tide does not have or does not do", function()
     end)
   end
 
-  for file, class in pairs { ["norm.keras"] = "Normalization", ["fn.keras"] = "Bidirectional", ["fn.h5"] = "Bidirectional" } do
-    it("is refused until there is " .. class .. ", then read with Keras' outputs: " .. file, function()
+  for file, class in pairs { ["norm.keras"] = "Normalization", ["fn.keras"] = "Bidirectional",
+    ["fn.h5"] = "Bidirectional" } do
+    it("is refused until there is " .. class .. ", then read with Keras' outputs: " .. file,
+      function()
       if pcall(function() return tide.layers[class] end) then
         local want = reference.fixtures[file:match "^%a+"]
         assert.is_true(models.difference(models.run(load(file)), want) < 1e-4)
@@ -180,7 +189,9 @@ describe("what Tide does not have or does not do", function()
     end)
   end
 
-  it("a model of one's own class is read once the class is there, with fields, lists and tables of layers", function()
+  it(
+    "a model of one's own class is read once the class is there, with fields, lists and tables of \z
+    layers", function()
     local layers = tide.layers
     local Block = tide.Layer:extend("BlockOfFiles", {
       init = function(self)
@@ -212,7 +223,8 @@ describe("what Tide does not have or does not do", function()
     registered.MyM = nil
     local model = load("sub.keras", { custom_objects = { MyM = Mine } })
     local stored = {}
-    for _, e in ipairs(keras.read_hdf5((require("tide.core").zip_open(folder .. "sub.keras")), "model.weights.h5")) do
+    for _, e in ipairs(keras.read_hdf5((require("tide.core").zip_open(folder .. "sub.keras")),
+      "model.weights.h5")) do
       stored[e.name] = e.tensor:tolist()
     end
     assert.same(stored["/vars/0"], model.v:tolist())
@@ -254,14 +266,18 @@ describe("what Tide does not have or does not do", function()
   end)
 
   it("classes of one's own are found through extend and custom_objects", function()
-    local Mine = tide.Layer:extend("MineForFiles", { args = { "by" }, call = function(self, x) return x * self.by end })
+    local Mine = tide.Layer:extend("MineForFiles", { args = { "by" }, call = function(self, x)
+      return x * self.by
+    end })
     local model = tide.Sequential { tide.Input { 2 }, Mine { by = 3 } }
     local path = expect.name ".keras"
     keras.save_model(model, path)
     assert.is_true(models.difference(keras.load_model(path)(tide.ones { 1, 2 }), { { 3, 3 } }) == 0)
     os.remove(path)
   end)
-  it("options of one's own classes that are objects are made again: models, layers, losses, metrics, lists of them", function()
+  it(
+    "options of one's own classes that are objects are made again: models, layers, losses, \z
+    metrics, lists of them", function()
     local layers = tide.layers
     local Pair = tide.Model:extend("PairForFiles", {
       args = { "encoder", "decoders", "heads", "loss_fn", "metric_fn" },

@@ -45,7 +45,8 @@ describe("files that Tide wrote and real Keras opened (spec/ref/keras_models.py 
       local model = models.trained(name)
       keras.save_model(model, path)
       assert.equal(config_of(models.folder .. name .. ".keras"), config_of(path))
-      local before, attributes = keras.read_hdf5((core.zip_open(models.folder .. name .. ".keras")), "model.weights.h5")
+      local before, attributes = keras.read_hdf5((core.zip_open(models.folder .. name .. ".keras")),
+        "model.weights.h5")
       local now, attributes_now = keras.read_hdf5((core.zip_open(path)), "model.weights.h5")
       os.remove(path)
       assert.same(attributes, attributes_now)
@@ -97,7 +98,8 @@ describe("saving and loading again", function()
         local again = keras.load_model(path)
         os.remove(path)
         local want = models.run(model)
-        want = type(want) == "table" and { want[1]:tolist(), want[2]:tolist(), want[3]:tolist() } or want:tolist()
+        want = type(want) == "table" and { want[1]:tolist(), want[2]:tolist(), want[3]:tolist() }
+          or want:tolist()
         assert.equal(0, models.difference(models.run(again), want))
         assert.equal(model.name, again.name)
         assert.equal(tostring(model), tostring(again))
@@ -117,10 +119,12 @@ describe("saving and loading again", function()
   end
 
   it("keeps whether ids and labels count from 1", function()
-    local m = tide.Sequential { tide.Input { 3, dtype = "int32" }, tide.layers.Embedding { 5, 2 }, tide.layers.Flatten(),
-      tide.layers.Dense { 4, activation = "softmax" } }
+    local m = tide.Sequential {
+      tide.Input { 3, dtype = "int32" }, tide.layers.Embedding { 5, 2 }, tide.layers.Flatten(),
+        tide.layers.Dense { 4, activation = "softmax" } }
     m:compile { loss = "sparse_categorical_crossentropy", optimizer = "sgd" }
-    local x, y = tide.tensor({ { 1, 5, 2 } }, { dtype = "int32" }), tide.tensor({ 4 }, { dtype = "int32" })
+    local x, y = tide.tensor({ { 1, 5, 2 } }, { dtype = "int32" }),
+      tide.tensor({ 4 }, { dtype = "int32" })
     local want = m(x):tolist()
     for _, extension in ipairs { ".keras", ".h5" } do
       local path = temporary(extension)
@@ -159,7 +163,9 @@ describe("saving and loading again", function()
   end)
 
   it("refuses what has no form in Keras' files by name", function()
-    local m = tide.Sequential { tide.Input { 2 }, tide.layers.Lambda { function(x) return x end, name = "mine" } }
+    local m = tide.Sequential { tide.Input { 2 }, tide.layers.Lambda { function(x)
+      return x
+    end, name = "mine" } }
     local ok, e = pcall(keras.save_model, m, temporary ".keras")
     assert.is_false(ok)
     assert.truthy(tostring(e):find("'mine' is a Lambda", 1, true))
@@ -170,10 +176,13 @@ describe("saving and loading again", function()
   end)
 
   it("names what no file can hold, and where it stands, in every format", function()
-    local Holder = tide.Layer:extend("HolderOfAny", { args = { "d" }, call = function(_, x) return x end })
+    local Holder = tide.Layer:extend("HolderOfAny", { args = { "d" }, call = function(_, x)
+      return x
+    end })
     local cases = { { { 1, 2, other = 3 }, "a table with holes, or with positions and names" },
       { { [2] = 1 }, "a table with holes" },
-      { { at = math.huge }, "the number inf" }, { "\xff", "a string that is not UTF-8" }, { io.stdout, "a userdata" },
+      { { at = math.huge }, "the number inf" }, { "\xff", "a string that is not UTF-8" },
+        { io.stdout, "a userdata" },
       { { f = function() end }, "a Lua function" } }
     for _, case in ipairs(cases) do
       local m = tide.Sequential { tide.Input { 2 }, Holder { d = case[1] } }
@@ -189,7 +198,9 @@ describe("saving and loading again", function()
 
   it("leaves the compilation out where it holds a Lua function", function()
     local m = tide.Sequential { tide.Input { 2 }, tide.layers.Dense { 2 } }
-    m:compile { optimizer = "sgd", loss = function(y, p) return tide.ops.mean(tide.ops.square(y - p), { axis = -1 }) end }
+    m:compile { optimizer = "sgd", loss = function(y, p)
+      return tide.ops.mean(tide.ops.square(y - p), { axis = -1 })
+    end }
     local path = temporary ".keras"
     keras.save_model(m, path)
     local again = keras.load_model(path)

@@ -1,4 +1,5 @@
--- Every layer, op node, optimizer, loss and metric through Keras' files, both ways (spec/ref/keras_zoo.py).
+-- Every layer, op node, optimizer, loss and metric through Keras' files, both ways
+-- (spec/ref/keras_zoo.py).
 local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"
@@ -41,8 +42,10 @@ describe("the zoo of Keras' models", function()
         for k, v in pairs(want.evaluate) do
           local got = logs[k]
           for i, x in ipairs(type(v) == "table" and v or { v }) do
-            local g = type(got) == "number" and got or type(got) == "userdata" and got:tolist()[i] or got and got[i]
-            g = g ~= g and 0 or g -- NaN (a logarithm of negative predictions) stands as 0 in the file
+            local g = type(got) == "number" and got or type(got) == "userdata" and got:tolist()[i]
+              or got and got[i]
+            -- NaN (a logarithm of negative predictions) stands as 0 in the file
+            g = g ~= g and 0 or g
             assert.is_true(g and math.abs(g - x) <= 1e-5 * math.max(1, math.abs(x)) or false,
               ("%s is %s, expected %s"):format(k, tostring(g), x))
           end

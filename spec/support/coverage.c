@@ -1,5 +1,5 @@
-/* Loaded before the tide program (LD_PRELOAD) by `make coverage`: the program opens its own Lua state and reads no LUA_INIT, so
- * the counting of lines is started where it opens the libraries. */
+/* Loaded before the tide program (LD_PRELOAD) by `make coverage`: the program opens its own Lua
+ * state and reads no LUA_INIT, so the counting of lines is started where it opens the libraries. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <lauxlib.h>

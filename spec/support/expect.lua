@@ -1,4 +1,5 @@
---- What several specs ask for: numbers within a stated tolerance, the message of a call that must fail, and small helpers.
+--- What several specs ask for: numbers within a stated tolerance, the message of a call that must
+--- fail, and small helpers.
 -- Each raises where what it expects is not so.
 local expect = {}
 
@@ -19,7 +20,8 @@ function expect.close(got, want, atol, rtol, at)
   end
   if type(want) == "table" then
     if type(got) ~= "table" or #got ~= #want then
-      error(("%s: expected %d entries, got %s"):format(at, #want, type(got) == "table" and #got or tostring(got)), 0)
+      error(("%s: expected %d entries, got %s"):format(at, #want,
+        type(got) == "table" and #got or tostring(got)), 0)
     end
     for k in pairs(got) do
       assert(want[k] ~= nil, ("%s: unexpected entry '%s'"):format(at, k))
@@ -36,7 +38,8 @@ function expect.close(got, want, atol, rtol, at)
     return
   end
   local both_nan = got ~= got and want ~= want
-  local fits = both_nan or got == want or math.abs(got - want) <= (atol or 1e-6) + (rtol or 1e-5) * math.abs(want)
+  local fits = both_nan or got == want
+    or math.abs(got - want) <= (atol or 1e-6) + (rtol or 1e-5) * math.abs(want)
   if not fits then
     error(("%s: expected %.9g, got %.9g"):format(at, want, got), 0)
   end

@@ -45,8 +45,8 @@ local function label(i, k, classes)
   return math.floor((sin(i * 2.3 + k) + 1) * 0.4999 * classes)
 end
 
---- A tensor of a kind from a formula; k tells arrays of one case apart. Labels count from 1; their shape ends with the number
---- of classes, which the result has as 1.
+--- A tensor of a kind from a formula; k tells arrays of one case apart. Labels count from 1; their
+--- shape ends with the number of classes, which the result has as 1.
 function formula.input(kind, shape, k)
   local n, flat = numel(shape), {}
   local classes = shape[#shape]

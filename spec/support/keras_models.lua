@@ -1,5 +1,6 @@
--- What the specs of Keras' files share: values by formula (the same as in spec/ref/keras_models.py), inputs of a model,
--- comparing structures, and the models that Tide writes for real Keras to open.
+-- What the specs of Keras' files share: values by formula (the same as in
+-- spec/ref/keras_models.py), inputs of a model, comparing structures, and the models that Tide
+-- writes for real Keras to open.
 --
 --   lua5.4 -e 'require("spec.support.keras_models").write()'     writes spec/fixtures/tide anew
 local tide = require "tide"
@@ -50,7 +51,8 @@ function models.run(model)
   return model(#x > 1 and x or x[1], { training = false })
 end
 
---- The largest difference between tensors (or tables of them) and nested tables of numbers of the same structure.
+--- The largest difference between tensors (or tables of them) and nested tables of numbers of the
+--- same structure.
 function models.difference(got, want)
   if type(got) == "userdata" then
     local w = tide.tensor(want)
@@ -79,30 +81,38 @@ local function fill(model)
   end
 end
 
---- The models that Tide writes, by name; compiled and trained for two steps where `steps` says on what.
+--- The models that Tide writes, by name; compiled and trained for two steps where `steps` says on
+--- what.
 models.builders = {
   tide_cnn = function()
-    local m = tide.Sequential { tide.Input { 8, 8, 3, name = "x" }, layers.Rescaling { 0.1, offset = 0.5, name = "rescale" },
-      layers.Conv2D { 4, 3, padding = "same", activation = "relu", name = "conv" },
+    local m = tide.Sequential {
+      tide.Input { 8, 8, 3, name = "x" }, layers.Rescaling { 0.1, offset = 0.5, name = "rescale" },
+        layers.Conv2D { 4, 3, padding = "same", activation = "relu", name = "conv" },
       layers.BatchNormalization { axis = 4, name = "bn" }, layers.MaxPooling2D { 2, name = "pool" },
-      layers.Dropout { 0.5, name = "drop" }, layers.DepthwiseConv2D { 3, name = "dw" }, layers.Flatten { name = "flat" },
-      layers.Dense { 5, activation = "relu", kernel_regularizer = { "l2", l2 = 0.001 }, kernel_constraint = "max_norm",
-        name = "d1" },
+      layers.Dropout { 0.5, name = "drop" }, layers.DepthwiseConv2D { 3, name = "dw" },
+        layers.Flatten { name = "flat" },
+      layers.Dense { 5, activation = "relu", kernel_regularizer = { "l2", l2 = 0.001 },
+        kernel_constraint = "max_norm", name = "d1" },
       layers.Dense { 2, activation = "softmax", name = "d2" }, name = "tide_cnn" }
     fill(m)
-    m:compile { optimizer = { "adam", name = "adam", learning_rate = 0.01, amsgrad = true }, loss = "categorical_crossentropy",
-      metrics = { "accuracy" } }
-    return m, { models.wave({ 4, 8, 8, 3 }, 3), tide.tensor { { 1, 0 }, { 0, 1 }, { 1, 0 }, { 0, 1 } } }
+    m:compile { optimizer = { "adam", name = "adam", learning_rate = 0.01, amsgrad = true },
+      loss = "categorical_crossentropy", metrics = { "accuracy" } }
+    return m, { models.wave({ 4, 8, 8, 3 }, 3),
+      tide.tensor { { 1, 0 }, { 0, 1 }, { 1, 0 }, { 0, 1 } } }
   end,
   tide_text = function()
     local m = tide.Sequential { tide.Input { 12, dtype = "int32", name = "x" },
-      layers.Embedding { 21, 5, zero_row = true, name = "emb" }, layers.Conv1D { 6, 3, padding = "causal", name = "c1" },
-      layers.LayerNormalization { axis = { 2, 3 }, name = "ln" }, layers.PReLU { shared_axes = { 2 }, name = "prelu" },
-      layers.Permute { 2, 1, name = "turn" }, layers.GlobalMaxPooling1D { name = "gp" }, layers.Softmax { axis = 2, name = "sm" },
+      layers.Embedding { 21, 5, zero_row = true, name = "emb" },
+        layers.Conv1D { 6, 3, padding = "causal", name = "c1" },
+      layers.LayerNormalization { axis = { 2, 3 }, name = "ln" },
+        layers.PReLU { shared_axes = { 2 }, name = "prelu" },
+      layers.Permute { 2, 1, name = "turn" }, layers.GlobalMaxPooling1D { name = "gp" },
+        layers.Softmax { axis = 2, name = "sm" },
       layers.Dense { 2, name = "out" }, name = "tide_text" }
     fill(m)
     m:compile { optimizer = { "sgd", name = "sgd", momentum = 0.9,
-      learning_rate = tide.optimizers.schedules.ExponentialDecay { 0.05, decay_steps = 2, decay_rate = 0.5 } }, loss = "mse" }
+      learning_rate = tide.optimizers.schedules.ExponentialDecay {
+        0.05, decay_steps = 2, decay_rate = 0.5 } }, loss = "mse" }
     return m, { tide.ops.ones({ 4, 12 }, { dtype = "int32" }), models.wave({ 4, 2 }, 5) }
   end,
   tide_graph = function()
@@ -111,7 +121,8 @@ models.builders = {
     local inner_in = tide.Input { 5, name = "inner_in" }
     local inner = tide.Model { inputs = inner_in, name = "inner",
       outputs = layers.Dense { 5, activation = "relu", name = "inner_dense" }(inner_in) }
-    local row = tide.Sequential { tide.Input { 6, name = "x" }, layers.Dense { 5, name = "row_dense" }, name = "row" }
+    local row = tide.Sequential {
+      tide.Input { 6, name = "x" }, layers.Dense { 5, name = "row_dense" }, name = "row" }
     local x = shared(layers.Dense { 3, name = "from_a" }(a))
     local y = shared(layers.Dense { 3, name = "from_b" }(b))
     local u = layers.Add { name = "sum" } { inner(x), y }
@@ -127,10 +138,13 @@ models.builders = {
   tide_nested_end = function()
     local a = tide.Input { 3, name = "a" }
     local i = tide.Input { 3, name = "i" }
-    local inner = tide.Model { inputs = i, outputs = layers.Dense { 2, name = "deep" }(i), name = "inner_end" }
-    local m = tide.Model { inputs = a, outputs = inner(layers.Dense { 3, name = "first" }(a)), name = "tide_nested_end" }
+    local inner = tide.Model {
+      inputs = i, outputs = layers.Dense { 2, name = "deep" }(i), name = "inner_end" }
+    local m = tide.Model { inputs = a, outputs = inner(layers.Dense { 3, name = "first" }(a)),
+      name = "tide_nested_end" }
     fill(m)
-    m:compile { optimizer = { "rmsprop", name = "rmsprop", momentum = 0.5, centered = true }, loss = "mse" }
+    m:compile { optimizer = { "rmsprop", name = "rmsprop", momentum = 0.5, centered = true },
+      loss = "mse" }
     return m, { models.wave({ 4, 3 }, 1), models.wave({ 4, 2 }, 2) }
   end,
 }

@@ -1,4 +1,5 @@
--- Models of real Keras with what they are expected to give (spec/ref/keras_zoo.py): reading both, comparing, writing again.
+-- Models of real Keras with what they are expected to give (spec/ref/keras_zoo.py): reading both,
+-- comparing, writing again.
 --
 --   lua5.4 -e 'require("spec.support.keras_zoo").write "FOLDER"'     for Keras to open
 local core = require "tide.core"
@@ -52,7 +53,8 @@ function zoo.far(got, want)
   end
   local most = 0
   for k, v in pairs(want) do
-    most = math.max(most, type(got) == "table" and got[k] ~= nil and zoo.far(got[k], v) or math.huge)
+    most = math.max(most, type(got) == "table" and got[k] ~= nil and zoo.far(got[k], v)
+      or math.huge)
   end
   return most
 end

@@ -1,10 +1,12 @@
--- One row per layer (or variant): how it is made, the shape of its input, what is known about it. The runner in
--- layers_spec.lua derives: value against Keras, output shape, parameters, gradients, round trip.
+-- One row per layer (or variant): how it is made, the shape of its input, what is known about it.
+-- The runner in layers_spec.lua derives: value against Keras, output shape, parameters, gradients,
+-- round trip.
 --
 --   { id, class, make, input shape or list of shapes, options }
 -- options:
 --   keras      the same layer in Python. `python spec/ref/make_layers.py ID` prints what it gives:
---   gives      { shape, params, values } of Keras; rows without it have theirs in spec/ref/layers.lua
+--   gives      { shape, params, values } of Keras; rows without it have theirs in
+--              spec/ref/layers.lua
 --   ids        n: the input is integers 1..n
 --   training   the layer is called with training = true
 --   no_config  it cannot go through a configuration
@@ -13,7 +15,9 @@ return {
   { "dense", "Dense", function(L) return L.Dense { 4 } end, { 2, 5 }, { keras = "L.Dense(4)" } },
   { "dense_relu", "Dense", function(L) return L.Dense { 4, activation = "relu" } end, { 2, 5 },
     { keras = 'L.Dense(4, activation="relu")' } },
-  { "dense_softmax", "Dense", function(L) return L.Dense { 3, activation = "softmax", use_bias = false } end, { 2, 3, 5 },
+  { "dense_softmax", "Dense", function(L)
+    return L.Dense { 3, activation = "softmax", use_bias = false }
+  end, { 2, 3, 5 },
     { keras = 'L.Dense(3, activation="softmax", use_bias=False)' } },
   { "dense_gelu", "Dense", function(L) return L.Dense { 3, "gelu" } end, { 2, 4 },
     { keras = 'L.Dense(3, activation="gelu")' } },
@@ -29,7 +33,9 @@ return {
     { keras = "L.Rescaling(0.5, offset=-1.0)" } },
   { "activation", "Activation", function(L) return L.Activation { "tanh" } end, { 2, 3 },
     { keras = 'L.Activation("tanh")' } },
-  { "relu", "ReLU", function(L) return L.ReLU { max_value = 0.6, negative_slope = 0.1, threshold = 0.1 } end, { 3, 4 },
+  { "relu", "ReLU", function(L)
+    return L.ReLU { max_value = 0.6, negative_slope = 0.1, threshold = 0.1 }
+  end, { 3, 4 },
     { keras = "L.ReLU(max_value=0.6, negative_slope=0.1, threshold=0.1)" } },
   { "leaky_relu", "LeakyReLU", function(L) return L.LeakyReLU() end, { 3, 4 },
     { keras = "L.LeakyReLU()" } },
@@ -37,7 +43,9 @@ return {
     { keras = "L.PReLU(shared_axes=[1])" } },
   { "elu", "ELU", function(L) return L.ELU { 0.7 } end, { 3, 4 }, { keras = "L.ELU(alpha=0.7)" } },
   { "softmax", "Softmax", function(L) return L.Softmax() end, { 3, 4 }, { keras = "L.Softmax()" } },
-  { "softmax_two_axes", "Softmax", function(L) return L.Softmax { axis = { 2, 3 } } end, { 2, 3, 4 },
+  { "softmax_two_axes", "Softmax", function(L)
+    return L.Softmax { axis = { 2, 3 } }
+  end, { 2, 3, 4 },
     { keras = "L.Softmax(axis=[1, 2])" } },
   { "conv1d", "Conv1D", function(L) return L.Conv1D { 3, 2 } end, { 2, 6, 2 },
     { keras = "L.Conv1D(3, 2)" } },
@@ -45,7 +53,9 @@ return {
     return L.Conv1D { 3, 3, padding = "causal", dilation_rate = 2, activation = "relu" }
   end, { 2, 7, 2 },
     { keras = 'L.Conv1D(3, 3, padding="causal", dilation_rate=2, activation="relu")' } },
-  { "conv2d", "Conv2D", function(L) return L.Conv2D { 3, 3, activation = "relu" } end, { 2, 5, 6, 2 },
+  { "conv2d", "Conv2D", function(L)
+    return L.Conv2D { 3, 3, activation = "relu" }
+  end, { 2, 5, 6, 2 },
     { keras = 'L.Conv2D(3, 3, activation="relu")' } },
   { "conv2d_same", "Conv2D", function(L)
     return L.Conv2D { 4, { 3, 2 }, strides = 2, padding = "same", groups = 2 }
@@ -53,11 +63,17 @@ return {
   { "conv2d_tanh", "Conv2D", function(L)
     return L.Conv2D { 2, 2, dilation_rate = 2, activation = "softplus" }
   end, { 1, 5, 5, 2 }, { keras = 'L.Conv2D(2, 2, dilation_rate=2, activation="softplus")' } },
-  { "conv2d_first", "Conv2D", function(L) return L.Conv2D { 3, 2, data_format = "channels_first" } end, { 1, 2, 4, 3 },
+  { "conv2d_first", "Conv2D", function(L)
+    return L.Conv2D { 3, 2, data_format = "channels_first" }
+  end, { 1, 2, 4, 3 },
     { keras = 'L.Conv2D(3, 2, data_format="channels_first")' } },
-  { "conv3d", "Conv3D", function(L) return L.Conv3D { 2, 2, padding = "same" } end, { 1, 3, 4, 3, 2 },
+  { "conv3d", "Conv3D", function(L)
+    return L.Conv3D { 2, 2, padding = "same" }
+  end, { 1, 3, 4, 3, 2 },
     { keras = 'L.Conv3D(2, 2, padding="same")' } },
-  { "conv1d_transpose", "Conv1DTranspose", function(L) return L.Conv1DTranspose { 3, 3, strides = 2 } end, { 2, 4, 2 },
+  { "conv1d_transpose", "Conv1DTranspose", function(L)
+    return L.Conv1DTranspose { 3, 3, strides = 2 }
+  end, { 2, 4, 2 },
     { keras = "L.Conv1DTranspose(3, 3, strides=2)" } },
   { "conv2d_transpose", "Conv2DTranspose", function(L)
     return L.Conv2DTranspose { 2, 3, strides = 2, padding = "same", activation = "relu" }
@@ -67,22 +83,30 @@ return {
     return L.Conv2DTranspose { 2, 3, strides = 2, padding = "same", output_padding = 1 }
   end, { 1, 3, 3, 2 },
     { keras = 'L.Conv2DTranspose(2, 3, strides=2, padding="same", output_padding=1)' } },
-  { "conv3d_transpose", "Conv3DTranspose", function(L) return L.Conv3DTranspose { 2, 2, strides = 2 } end, { 1, 2, 2, 2, 2 },
+  { "conv3d_transpose", "Conv3DTranspose", function(L)
+    return L.Conv3DTranspose { 2, 2, strides = 2 }
+  end, { 1, 2, 2, 2, 2 },
     { keras = "L.Conv3DTranspose(2, 2, strides=2)" } },
-  { "depthwise_conv1d", "DepthwiseConv1D", function(L) return L.DepthwiseConv1D { 3, depth_multiplier = 2 } end, { 2, 6, 2 },
+  { "depthwise_conv1d", "DepthwiseConv1D", function(L)
+    return L.DepthwiseConv1D { 3, depth_multiplier = 2 }
+  end, { 2, 6, 2 },
     { keras = "L.DepthwiseConv1D(3, depth_multiplier=2)" } },
   { "depthwise_conv2d", "DepthwiseConv2D", function(L)
     return L.DepthwiseConv2D { 3, strides = 2, padding = "same", activation = "relu" }
   end, { 2, 5, 5, 3 },
     { keras = 'L.DepthwiseConv2D(3, strides=2, padding="same", activation="relu")' } },
-  { "separable_conv1d", "SeparableConv1D", function(L) return L.SeparableConv1D { 4, 3, padding = "same" } end, { 2, 5, 2 },
+  { "separable_conv1d", "SeparableConv1D", function(L)
+    return L.SeparableConv1D { 4, 3, padding = "same" }
+  end, { 2, 5, 2 },
     { keras = 'L.SeparableConv1D(4, 3, padding="same")' } },
   { "separable_conv2d", "SeparableConv2D", function(L)
     return L.SeparableConv2D { 4, 2, depth_multiplier = 2 }
   end, { 2, 4, 4, 2 }, { keras = "L.SeparableConv2D(4, 2, depth_multiplier=2)" } },
   { "max_pooling1d", "MaxPooling1D", function(L) return L.MaxPooling1D { 2 } end, { 2, 5, 2 },
     { keras = "L.MaxPooling1D(2)" } },
-  { "max_pooling2d", "MaxPooling2D", function(L) return L.MaxPooling2D { 3, strides = 2, padding = "same" } end, { 2, 5, 5, 2 },
+  { "max_pooling2d", "MaxPooling2D", function(L)
+    return L.MaxPooling2D { 3, strides = 2, padding = "same" }
+  end, { 2, 5, 5, 2 },
     { keras = 'L.MaxPooling2D(3, strides=2, padding="same")' } },
   { "max_pooling2d_first", "MaxPooling2D", function(L)
     return L.MaxPooling2D { 2, data_format = "channels_first" }
@@ -92,23 +116,35 @@ return {
   { "average_pooling1d", "AveragePooling1D", function(L)
     return L.AveragePooling1D { 2, strides = 1, padding = "same" }
   end, { 2, 5, 2 }, { keras = 'L.AveragePooling1D(2, strides=1, padding="same")' } },
-  { "average_pooling2d", "AveragePooling2D", function(L) return L.AveragePooling2D { { 2, 3 } } end, { 2, 5, 6, 2 },
+  { "average_pooling2d", "AveragePooling2D", function(L)
+    return L.AveragePooling2D { { 2, 3 } }
+  end, { 2, 5, 6, 2 },
     { keras = "L.AveragePooling2D((2, 3))" } },
-  { "average_pooling3d", "AveragePooling3D", function(L) return L.AveragePooling3D { 2 } end, { 1, 4, 4, 4, 2 },
+  { "average_pooling3d", "AveragePooling3D", function(L)
+    return L.AveragePooling3D { 2 }
+  end, { 1, 4, 4, 4, 2 },
     { keras = "L.AveragePooling3D(2)" } },
-  { "global_max_pooling1d", "GlobalMaxPooling1D", function(L) return L.GlobalMaxPooling1D() end, { 2, 5, 3 },
+  { "global_max_pooling1d", "GlobalMaxPooling1D", function(L)
+    return L.GlobalMaxPooling1D()
+  end, { 2, 5, 3 },
     { keras = "L.GlobalMaxPooling1D()" } },
   { "global_max_pooling2d", "GlobalMaxPooling2D", function(L)
     return L.GlobalMaxPooling2D { keepdims = true }
   end, { 2, 3, 3, 3 }, { keras = "L.GlobalMaxPooling2D(keepdims=True)" } },
-  { "global_max_pooling3d", "GlobalMaxPooling3D", function(L) return L.GlobalMaxPooling3D() end, { 2, 2, 2, 2, 3 },
+  { "global_max_pooling3d", "GlobalMaxPooling3D", function(L)
+    return L.GlobalMaxPooling3D()
+  end, { 2, 2, 2, 2, 3 },
     { keras = "L.GlobalMaxPooling3D()" } },
-  { "global_average_pooling1d", "GlobalAveragePooling1D", function(L) return L.GlobalAveragePooling1D() end, { 2, 5, 3 },
+  { "global_average_pooling1d", "GlobalAveragePooling1D", function(L)
+    return L.GlobalAveragePooling1D()
+  end, { 2, 5, 3 },
     { keras = "L.GlobalAveragePooling1D()" } },
   { "global_average_pooling2d", "GlobalAveragePooling2D", function(L)
     return L.GlobalAveragePooling2D { data_format = "channels_first" }
   end, { 2, 3, 4, 2 }, { keras = 'L.GlobalAveragePooling2D(data_format="channels_first")' } },
-  { "global_average_pooling3d", "GlobalAveragePooling3D", function(L) return L.GlobalAveragePooling3D() end, { 2, 2, 2, 2, 3 },
+  { "global_average_pooling3d", "GlobalAveragePooling3D", function(L)
+    return L.GlobalAveragePooling3D()
+  end, { 2, 2, 2, 2, 3 },
     { keras = "L.GlobalAveragePooling3D()" } },
   { "adaptive_average_pooling1d", "AdaptiveAveragePooling1D", function(L)
     return L.AdaptiveAveragePooling1D { 3 }
@@ -119,14 +155,20 @@ return {
   { "adaptive_average_pooling3d", "AdaptiveAveragePooling3D", function(L)
     return L.AdaptiveAveragePooling3D { 2 }
   end, { 1, 5, 4, 3, 2 }, { keras = "L.AdaptiveAveragePooling3D(2)" } },
-  { "adaptive_max_pooling1d", "AdaptiveMaxPooling1D", function(L) return L.AdaptiveMaxPooling1D { 3 } end, { 2, 7, 2 },
+  { "adaptive_max_pooling1d", "AdaptiveMaxPooling1D", function(L)
+    return L.AdaptiveMaxPooling1D { 3 }
+  end, { 2, 7, 2 },
     { keras = "L.AdaptiveMaxPooling1D(3)" } },
   { "adaptive_max_pooling2d", "AdaptiveMaxPooling2D", function(L)
     return L.AdaptiveMaxPooling2D { { 2, 3 } }
   end, { 2, 5, 7, 2 }, { keras = "L.AdaptiveMaxPooling2D((2, 3))" } },
-  { "adaptive_max_pooling3d", "AdaptiveMaxPooling3D", function(L) return L.AdaptiveMaxPooling3D { 2 } end, { 1, 5, 4, 3, 2 },
+  { "adaptive_max_pooling3d", "AdaptiveMaxPooling3D", function(L)
+    return L.AdaptiveMaxPooling3D { 2 }
+  end, { 1, 5, 4, 3, 2 },
     { keras = "L.AdaptiveMaxPooling3D(2)" } },
-  { "batch_normalization", "BatchNormalization", function(L) return L.BatchNormalization() end, { 3, 4 },
+  { "batch_normalization", "BatchNormalization", function(L)
+    return L.BatchNormalization()
+  end, { 3, 4 },
     { keras = "L.BatchNormalization()" } },
   { "batch_normalization_train", "BatchNormalization", function(L)
     return L.BatchNormalization { momentum = 0.8 }
@@ -136,40 +178,64 @@ return {
   end, { 4, 2, 3 }, { training = true, keras = "L.BatchNormalization(axis=1, scale=False)" } },
   -- the corrections depend on the running statistics, which change from call to call
   { "batch_normalization_renorm", "BatchNormalization", function(L)
-    return L.BatchNormalization { renorm = true, renorm_clipping = { rmax = 1.2, rmin = 0.5, dmax = 0.3 } }
+    return L.BatchNormalization {
+      renorm = true, renorm_clipping = { rmax = 1.2, rmin = 0.5, dmax = 0.3 } }
   end, { 4, 3 },
     { training = true, no_grad = true,
-      keras = 'L.BatchNormalization(renorm=True, renorm_clipping=dict(rmax=1.2, rmin=0.5, dmax=0.3))' } },
-  { "layer_normalization", "LayerNormalization", function(L) return L.LayerNormalization() end, { 2, 3, 4 },
+      keras =
+        'L.BatchNormalization(renorm=True, renorm_clipping=dict(rmax=1.2, rmin=0.5, dmax=0.3))' } },
+  { "layer_normalization", "LayerNormalization", function(L)
+    return L.LayerNormalization()
+  end, { 2, 3, 4 },
     { keras = "L.LayerNormalization()" } },
   { "layer_normalization_axes", "LayerNormalization", function(L)
     return L.LayerNormalization { axis = { 2, 3 }, center = false }
   end, { 2, 3, 4 }, { keras = "L.LayerNormalization(axis=[1, 2], center=False)" } },
-  { "group_normalization", "GroupNormalization", function(L) return L.GroupNormalization { 2 } end, { 2, 3, 3, 4 },
+  { "group_normalization", "GroupNormalization", function(L)
+    return L.GroupNormalization { 2 }
+  end, { 2, 3, 3, 4 },
     { keras = "L.GroupNormalization(2)" } },
-  { "rms_normalization", "RMSNormalization", function(L) return L.RMSNormalization() end, { 2, 3, 4 },
+  { "rms_normalization", "RMSNormalization", function(L)
+    return L.RMSNormalization()
+  end, { 2, 3, 4 },
     { keras = "L.RMSNormalization()" } },
-  { "unit_normalization", "UnitNormalization", function(L) return L.UnitNormalization() end, { 2, 3, 4 },
+  { "unit_normalization", "UnitNormalization", function(L)
+    return L.UnitNormalization()
+  end, { 2, 3, 4 },
     { keras = "L.UnitNormalization()" } },
   { "normalization", "Normalization", function(L) return L.Normalization() end, { 2, 3, 4 },
     { keras = "L.Normalization()" } },
-  { "normalization_axes", "Normalization", function(L) return L.Normalization { { 2, 3 }, invert = true } end, { 2, 3, 4 },
+  { "normalization_axes", "Normalization", function(L)
+    return L.Normalization { { 2, 3 }, invert = true }
+  end, { 2, 3, 4 },
     { keras = "L.Normalization(axis=[1, 2], invert=True)" } },
-  { "normalization_given", "Normalization", function(L) return L.Normalization { mean = 1.5, variance = 2.0 } end, { 2, 3 },
+  { "normalization_given", "Normalization", function(L)
+    return L.Normalization { mean = 1.5, variance = 2.0 }
+  end, { 2, 3 },
     { keras = "L.Normalization(mean=1.5, variance=2.0)" } },
-  { "normalization_none", "Normalization", function(L) return L.Normalization { axis = require "tide.none" } end, { 2, 3 },
+  { "normalization_none", "Normalization", function(L)
+    return L.Normalization { axis = require "tide.none" }
+  end, { 2, 3 },
     { keras = "L.Normalization(axis=None)" } },
   { "dropout", "Dropout", function(L) return L.Dropout { 0.5 } end, { 2, 3 },
     { keras = "L.Dropout(0.5)" } },
-  { "spatial_dropout1d", "SpatialDropout1D", function(L) return L.SpatialDropout1D { 0.5 } end, { 2, 3, 2 },
+  { "spatial_dropout1d", "SpatialDropout1D", function(L)
+    return L.SpatialDropout1D { 0.5 }
+  end, { 2, 3, 2 },
     { keras = "L.SpatialDropout1D(0.5)" } },
-  { "spatial_dropout2d", "SpatialDropout2D", function(L) return L.SpatialDropout2D { 0.5 } end, { 2, 3, 2, 2 },
+  { "spatial_dropout2d", "SpatialDropout2D", function(L)
+    return L.SpatialDropout2D { 0.5 }
+  end, { 2, 3, 2, 2 },
     { keras = "L.SpatialDropout2D(0.5)" } },
-  { "spatial_dropout3d", "SpatialDropout3D", function(L) return L.SpatialDropout3D { 0.5 } end, { 2, 2, 2, 2, 2 },
+  { "spatial_dropout3d", "SpatialDropout3D", function(L)
+    return L.SpatialDropout3D { 0.5 }
+  end, { 2, 2, 2, 2, 2 },
     { keras = "L.SpatialDropout3D(0.5)" } },
   { "alpha_dropout", "AlphaDropout", function(L) return L.AlphaDropout { 0.5 } end, { 2, 3 },
     { keras = "L.AlphaDropout(0.5)" } },
-  { "gaussian_dropout", "GaussianDropout", function(L) return L.GaussianDropout { 0.5 } end, { 2, 3 },
+  { "gaussian_dropout", "GaussianDropout", function(L)
+    return L.GaussianDropout { 0.5 }
+  end, { 2, 3 },
     { keras = "L.GaussianDropout(0.5)" } },
   { "gaussian_noise", "GaussianNoise", function(L) return L.GaussianNoise { 0.5 } end, { 2, 3 },
     { keras = "L.GaussianNoise(0.5)" } },
@@ -180,27 +246,39 @@ return {
     { keras = "L.Reshape((2, -1))" } },
   { "flatten", "Flatten", function(L) return L.Flatten() end, { 2, 3, 4 },
     { keras = "L.Flatten()" } },
-  { "flatten_first", "Flatten", function(L) return L.Flatten { data_format = "channels_first" } end, { 2, 3, 4 },
+  { "flatten_first", "Flatten", function(L)
+    return L.Flatten { data_format = "channels_first" }
+  end, { 2, 3, 4 },
     { keras = 'L.Flatten(data_format="channels_first")' } },
   { "permute", "Permute", function(L) return L.Permute { 2, 1 } end, { 2, 3, 4 },
     { keras = "L.Permute((2, 1))" } },
   { "repeat_vector", "RepeatVector", function(L) return L.RepeatVector { 3 } end, { 2, 4 },
     { keras = "L.RepeatVector(3)" } },
-  { "zero_padding1d", "ZeroPadding1D", function(L) return L.ZeroPadding1D { { 1, 2 } } end, { 2, 3, 2 },
+  { "zero_padding1d", "ZeroPadding1D", function(L)
+    return L.ZeroPadding1D { { 1, 2 } }
+  end, { 2, 3, 2 },
     { keras = "L.ZeroPadding1D((1, 2))" } },
-  { "zero_padding2d", "ZeroPadding2D", function(L) return L.ZeroPadding2D { { { 1, 0 }, { 0, 2 } } } end, { 2, 3, 2, 2 },
+  { "zero_padding2d", "ZeroPadding2D", function(L)
+    return L.ZeroPadding2D { { { 1, 0 }, { 0, 2 } } }
+  end, { 2, 3, 2, 2 },
     { keras = "L.ZeroPadding2D(((1, 0), (0, 2)))" } },
-  { "zero_padding3d", "ZeroPadding3D", function(L) return L.ZeroPadding3D { 1 } end, { 1, 2, 2, 2, 2 },
+  { "zero_padding3d", "ZeroPadding3D", function(L)
+    return L.ZeroPadding3D { 1 }
+  end, { 1, 2, 2, 2, 2 },
     { keras = "L.ZeroPadding3D(1)" } },
   { "cropping1d", "Cropping1D", function(L) return L.Cropping1D { { 1, 2 } } end, { 2, 5, 2 },
     { keras = "L.Cropping1D((1, 2))" } },
-  { "cropping2d", "Cropping2D", function(L) return L.Cropping2D { { { 1, 0 }, { 0, 2 } } } end, { 2, 3, 4, 2 },
+  { "cropping2d", "Cropping2D", function(L)
+    return L.Cropping2D { { { 1, 0 }, { 0, 2 } } }
+  end, { 2, 3, 4, 2 },
     { keras = "L.Cropping2D(((1, 0), (0, 2)))" } },
   { "cropping3d", "Cropping3D", function(L) return L.Cropping3D() end, { 1, 3, 3, 4, 2 },
     { keras = "L.Cropping3D(1)" } },
   { "up_sampling1d", "UpSampling1D", function(L) return L.UpSampling1D { 3 } end, { 2, 3, 2 },
     { keras = "L.UpSampling1D(3)" } },
-  { "up_sampling2d", "UpSampling2D", function(L) return L.UpSampling2D { { 2, 3 } } end, { 2, 2, 3, 2 },
+  { "up_sampling2d", "UpSampling2D", function(L)
+    return L.UpSampling2D { { 2, 3 } }
+  end, { 2, 2, 3, 2 },
     { keras = "L.UpSampling2D((2, 3))" } },
   { "up_sampling2d_bilinear", "UpSampling2D", function(L)
     return L.UpSampling2D { 2, interpolation = "bilinear" }
@@ -219,7 +297,9 @@ return {
     { keras = "L.Subtract()" } },
   { "multiply", "Multiply", function(L) return L.Multiply() end, { { 2, 3 }, { 2, 3 } },
     { keras = "L.Multiply()" } },
-  { "multiply_broadcast", "Multiply", function(L) return L.Multiply() end, { { 2, 4, 3 }, { 2, 3 } },
+  { "multiply_broadcast", "Multiply", function(L)
+    return L.Multiply()
+  end, { { 2, 4, 3 }, { 2, 3 } },
     { keras = "L.Multiply()" } },
   { "average", "Average", function(L) return L.Average() end, { { 2, 3 }, { 2, 3 } },
     { keras = "L.Average()" } },
@@ -227,10 +307,14 @@ return {
     { keras = "L.Maximum()" } },
   { "minimum", "Minimum", function(L) return L.Minimum() end, { { 2, 3 }, { 2, 3 } },
     { keras = "L.Minimum()" } },
-  { "concatenate", "Concatenate", function(L) return L.Concatenate { axis = 2 } end, { { 2, 3, 2 }, { 2, 1, 2 } },
+  { "concatenate", "Concatenate", function(L)
+    return L.Concatenate { axis = 2 }
+  end, { { 2, 3, 2 }, { 2, 1, 2 } },
     { keras = "L.Concatenate(axis=1)" } },
   { "dot", "Dot", function(L) return L.Dot { axes = { 3, 2 } } end, { { 2, 3, 4 }, { 2, 4, 5 } },
     { keras = "L.Dot(axes=(2, 1))" } },
-  { "dot_cosine", "Dot", function(L) return L.Dot { axes = 2, normalize = true } end, { { 2, 4 }, { 2, 4 } },
+  { "dot_cosine", "Dot", function(L)
+    return L.Dot { axes = 2, normalize = true }
+  end, { { 2, 4 }, { 2, 4 } },
     { keras = "L.Dot(axes=1, normalize=True)" } },
 }

@@ -4,24 +4,36 @@
 --
 --   op       name in tide.core.ops
 --   label    what tells this row from the op's others
---   ref      a key of spec/ref/<family>.lua, which its script <family>.py wrote: inputs and outputs by another program
+--   ref      a key of spec/ref/<family>.lua, which its script <family>.py wrote: inputs and outputs
+--            by another program
 --   inputs   instead of `ref`: a list, in the order of the op's tensors. Each is
---              { shape = { 2, 3 }, from = -2, to = 2 }     numbers spread over the range, the same at every run
---              { values = { { 1, 2 } }, dtype = "int32" }   or false where an optional tensor is left out,
+--              { shape = { 2, 3 }, from = -2, to = 2 }     numbers spread over the range, the same
+--              at every run
+--              { values = { { 1, 2 } }, dtype = "int32" }   or false where an optional tensor is
+--              left out,
 --              { list = { input, ... } }                    or several for a list of tensors
---   outputs  instead of `ref`: a list of { values = ... } (fewer than the op has: the others are not compared)
---   by       beside `outputs`: the Python expression that gave them (spec/ref/row.py), x1, x2, ... being the inputs
---   expect   instead of `ref`: a function of Lua numbers, applied element by element to inputs of one shape
---   expect_all  instead of `ref`: a function of the inputs' elements, each a flat list; returns the result's, and its shape
---   examples the number of examples (`name(2) = 4`) that the op's text must hold, where it holds the row's values
+--   outputs  instead of `ref`: a list of { values = ... } (fewer than the op has: the others are
+--            not compared)
+--   by       beside `outputs`: the Python expression that gave them (spec/ref/row.py), x1, x2, ...
+--            being the inputs
+--   expect   instead of `ref`: a function of Lua numbers, applied element by element to inputs of
+--            one shape
+--   expect_all  instead of `ref`: a function of the inputs' elements, each a flat list; returns the
+--               result's, and its shape
+--   examples the number of examples (`name(2) = 4`) that the op's text must hold, where it holds
+--            the
+--            row's values
 --   options  the op's other arguments by name
---   grad     numbers of the inputs whose gradient is checked against central differences (default: every float input of a
+--   grad     numbers of the inputs whose gradient is checked against central differences (default:
+--            every float input of a
 --            differentiable op); false: none, with `why`
 --   gradgrad true: second derivatives too
 --   results  how many results are differentiated (default: all floats)
---   dtypes   dtype of the first input -> dtype of the first result; every op declares it in at least one row
+--   dtypes   dtype of the first input -> dtype of the first result; every op declares it in at
+--            least one row
 --   empty    { inputs = shapes, output = shape }: sizes of zero
---   errors   list of { inputs, options, says = "text", status = "shape" }: wrong calls and what their message contains
+--   errors   list of { inputs, options, says = "text", status = "shape" }: wrong calls and what
+--            their message contains
 --   inout    numbers of the inputs that the op writes: they stay contiguous
 --   random   true: no values, gradients or engines to compare
 --   length   of the sums that a result is made of: it scales the tolerance of float32
@@ -34,8 +46,9 @@ local runner = {}
 
 -- What a row may hold; another key would be a check that is never made.
 local keys = {}
-for key in ([[op label ref inputs outputs by expect expect_all examples options grad gradgrad results dtypes empty errors inout
-  random length why rtol atol strided engines threads f32 spec family]]):gmatch "%S+" do
+for key in ([[op label ref inputs outputs by expect expect_all examples options grad gradgrad
+  results dtypes empty errors inout random length why rtol atol strided engines threads f32 spec
+  family]]):gmatch "%S+" do
   keys[key] = true
 end
 
@@ -56,7 +69,8 @@ local function numel(shape)
 end
 
 local is_float = { float32 = true, float64 = true, float16 = true, bfloat16 = true }
-local formats = { float32 = "<f", float64 = "<d", int32 = "<i4", int64 = "<i8", uint8 = "<B", int8 = "<b", bool = "<B" }
+local formats = { float32 = "<f", float64 = "<d", int32 = "<i4", int64 = "<i8", uint8 = "<B",
+  int8 = "<b", bool = "<B" }
 
 local function from_flat(flat, shape, dtype)
   local parts, format = {}, formats[dtype]
@@ -70,7 +84,8 @@ local function from_flat(flat, shape, dtype)
   return core.from_bytes(dtype, shape, table.concat(parts))
 end
 
---- Elements in row-major order, and the shape; Lua values (0-d integers and bools) count as tensors of rank 0.
+--- Elements in row-major order, and the shape; Lua values (0-d integers and bools) count as tensors
+--- of rank 0.
 local function flat_of(t)
   if not core.is_tensor(t) then
     return { t }, {}
@@ -86,7 +101,8 @@ local function flat_of(t)
 end
 runner.flat_of = flat_of
 
--- Numbers spread over a range without a generator: the fractional parts of multiples of the golden ratio.
+-- Numbers spread over a range without a generator: the fractional parts of multiples of the golden
+-- ratio.
 local function spread(n, from, to, seed)
   local out = {}
   for i = 1, n do
@@ -128,10 +144,12 @@ local function input_data(spec, i)
     return { list = list }
   end
   if spec.data then
-    return { flat = table.move(spec.data, 1, #spec.data, 1, {}), shape = spec.shape, dtype = spec.dtype }
+    return { flat = table.move(spec.data, 1, #spec.data, 1, {}), shape = spec.shape,
+      dtype = spec.dtype }
   end
   if spec.values ~= nil then
-    return { flat = flatten(spec.values, {}), shape = spec.shape or shape_of(spec.values), dtype = spec.dtype or "float64" }
+    return { flat = flatten(spec.values, {}), shape = spec.shape or shape_of(spec.values),
+      dtype = spec.dtype or "float64" }
   end
   local flat = spread(numel(spec.shape), spec.from or -1, spec.to or 1, i)
   if spec.dtype and not is_float[spec.dtype] then
@@ -176,7 +194,8 @@ local function tensors_of(all, float)
   return out
 end
 
--- Calls the row's op; returns its results as a list. Tensors go by name, which also tries the names.
+-- Calls the row's op; returns its results as a list. Tensors go by name, which also tries the
+-- names.
 local function call(row, tensors, options)
   local info = core.op_info(row.op)
   local named, k = {}, 0
@@ -221,7 +240,8 @@ end
 local function check_close(what, got, want, rtol, atol)
   for i = 1, #want do
     if not close(got[i], want[i], rtol, atol) then
-      error(("%s: element %d is %s, expected %s"):format(what, i, tostring(got[i]), tostring(want[i])), 0)
+      error(("%s: element %d is %s, expected %s"):format(what, i, tostring(got[i]),
+        tostring(want[i])), 0)
     end
   end
   if #got ~= #want then
@@ -288,7 +308,8 @@ local function check_values(row, float)
   end
   for i, w in ipairs(want) do
     local flat, shape = flat_of(results[i])
-    assert(same_shape(shape, w.shape), ("result %d has shape %s, expected %s"):format(i, shown(shape), shown(w.shape)))
+    assert(same_shape(shape, w.shape), ("result %d has shape %s, expected %s"):format(i,
+      shown(shape), shown(w.shape)))
     check_close(("result %d in %s"):format(i, float), flat, w.flat, rtol, atol)
   end
 end
@@ -308,7 +329,8 @@ function runner.examples(name)
 end
 
 -- Names of ops, and what stands for special values.
-local words = setmetatable({ inf = math.huge, nan = 0 / 0, tensor = core.tensor }, { __index = core.ops })
+local words = setmetatable(
+  { inf = math.huge, nan = 0 / 0, tensor = core.tensor }, { __index = core.ops })
 
 local function value_of(expression)
   return assert(load("return " .. expression, "=" .. expression, "t", words))()
@@ -316,7 +338,8 @@ end
 
 local function check_examples(row)
   local all = runner.examples(row.op)
-  assert(#all >= (row.examples or 0), ("the text of %s has %d examples, expected %d"):format(row.op, #all, row.examples or 0))
+  assert(#all >= (row.examples or 0), ("the text of %s has %d examples, expected %d"):format(row.op,
+    #all, row.examples or 0))
   for _, example in ipairs(all) do
     local got, want = value_of(example[1]), value_of(example[2])
     local flat, shape = flat_of(got)
@@ -415,7 +438,8 @@ local function check_gradient(row)
   end
 end
 
--- The gradients' own gradient: g = sum of weighted first derivatives, differentiated by differences.
+-- The gradients' own gradient: g = sum of weighted first derivatives, differentiated by
+-- differences.
 local function check_second(row)
   local data = inputs_of(row)
   local which = grad_inputs(row, data)
@@ -426,7 +450,8 @@ local function check_second(row)
       p.tensor:requires_grad_(true)
       vars[i] = p.tensor
     end
-    local grads = core.gradients(scalar_of(call(row, tensors), row.results, true), vars, { create_graph = record })
+    local grads = core.gradients(
+      scalar_of(call(row, tensors), row.results, true), vars, { create_graph = record })
     local packed = { n = 0 }
     for i = 1, #vars do
       if grads[i] then
@@ -447,7 +472,8 @@ local function check_second(row)
   end
 end
 
--- The same numbers behind other strides: every second element of a tensor twice as long, axes reversed in memory.
+-- The same numbers behind other strides: every second element of a tensor twice as long, axes
+-- reversed in memory.
 local function strided(t)
   if not core.is_tensor(t) or t.ndim == 0 then
     return t
@@ -486,7 +512,8 @@ local function check_strided(row)
   end
   local want, got = call(row, plain), call(row, odd)
   for i = 1, want.n do -- sums may be taken in another order
-    check_close("strided inputs: result " .. i, flat_of(got[i]), flat_of(want[i]), 1.3e-6 * (row.length or 4), 1e-6)
+    check_close("strided inputs: result " .. i, flat_of(got[i]), flat_of(want[i]),
+      1.3e-6 * (row.length or 4), 1e-6)
   end
 end
 
@@ -600,7 +627,8 @@ local function check_dtypes(row)
     end
     local got = call(row, tensors_of(data))[1]
     local name = core.is_tensor(got) and got.dtype or math.type(got) and "integer" or type(got)
-    assert(name == row.dtypes[dtype], ("%s gives %s, expected %s"):format(dtype, name, row.dtypes[dtype]))
+    assert(name == row.dtypes[dtype], ("%s gives %s, expected %s"):format(dtype, name,
+      row.dtypes[dtype]))
   end
 end
 
@@ -621,7 +649,8 @@ local function check_empty(row)
   end
   local got = call(row, tensors_of(data), row.empty.options)[1]
   local _, shape = flat_of(got)
-  assert(same_shape(shape, row.empty.output), ("shape %s, expected %s"):format(shown(shape), shown(row.empty.output)))
+  assert(same_shape(shape, row.empty.output),
+    ("shape %s, expected %s"):format(shown(shape), shown(row.empty.output)))
 end
 
 local function check_error(row, case)
@@ -660,7 +689,8 @@ end
 function runner.checks(row)
   local out = {}
   for key in pairs(row) do
-    assert(keys[key], ("row %s, %s: nothing reads '%s'"):format(row.op, row.label or "", tostring(key)))
+    assert(keys[key], ("row %s, %s: nothing reads '%s'"):format(row.op, row.label or "",
+      tostring(key)))
   end
   local function add(name, f, ...)
     local args = table.pack(...)
@@ -697,7 +727,8 @@ function runner.checks(row)
   if row.threads ~= false then
     add("gives the same bits on one and two threads", check_threads)
   end
-  if row.engines ~= false and core.engines and #core.engines() > 1 and not random and info.kind ~= "view" then
+  if row.engines ~= false and core.engines and #core.engines() > 1 and not random
+    and info.kind ~= "view" then
     add("agrees with every engine", check_engines)
   end
   if info.kind ~= "view" and (row.ref or row.expect or row.expect_all or row.outputs) then

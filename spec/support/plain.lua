@@ -1,6 +1,6 @@
--- A busted output handler for people and for CI: a dot line per file, every failure with its place, and as the very last
--- line `N passed, N failed`. The exit status is nonzero when anything failed and when nothing ran at all: a suite that
--- finds no specs has not passed.
+-- A busted output handler for people and for CI: a dot line per file, every failure with its place,
+-- and as the very last line `N passed, N failed`. The exit status is nonzero when anything failed
+-- and when nothing ran at all: a suite that finds no specs has not passed.
 local path = require "pl.path"
 
 return function(options)
@@ -34,7 +34,8 @@ return function(options)
       message = "no message"
     end
     if type(message) ~= "string" then
-      message = (getmetatable(message) or {}).__tostring and tostring(message) or require("pl.pretty").write(message)
+      message = (getmetatable(message) or {}).__tostring and tostring(message)
+        or require("pl.pretty").write(message)
     end
     return message
   end
@@ -64,7 +65,8 @@ return function(options)
 
   handler.testEnd = function(element, _, status)
     if not quiet then
-      out(status == "success" and "." or status == "pending" and "p" or status == "failure" and "F" or "E")
+      out(status == "success" and "." or status == "pending" and "p" or status == "failure" and "F"
+        or "E")
     end
     if element.duration and element.duration > 5 then
       slow[#slow + 1] = { element.duration, handler.getFullName(element), place(element) }
@@ -86,7 +88,8 @@ return function(options)
       return a[1] > b[1]
     end)
     for i = 1, math.min(#slow, 10) do
-      out(("\nslow: %5.1f s  %s  (%s)"):format(slow[i][1], slow[i][2], slow[i][3]), i == math.min(#slow, 10) and "\n" or "")
+      out(("\nslow: %5.1f s  %s  (%s)"):format(slow[i][1], slow[i][2], slow[i][3]),
+        i == math.min(#slow, 10) and "\n" or "")
     end
     local passed = handler.successesCount
     local failed = handler.failuresCount + handler.errorsCount
@@ -94,9 +97,11 @@ return function(options)
       out "\nno spec ran: a suite without specs has not passed\n"
       failed = 1
     end
-    out(("\n%d pending, %d s\n%d passed, %d failed\n"):format(handler.pendingsCount, os.time() - started, passed, failed))
+    out(("\n%d pending, %d s\n%d passed, %d failed\n"):format(handler.pendingsCount,
+      os.time() - started, passed, failed))
     if failed > 0 then
-      -- not left to busted: it counts no error when nothing ran, and its status is the count modulo 256
+      -- not left to busted: it counts no error when nothing ran, and its status is the count modulo
+      -- 256
       io.flush()
       os.exit(1, false)
     end

@@ -26,9 +26,11 @@ static pty *to_pty(lua_State *L) {
     return p;
 }
 
-/* open(columns, rows, environment, program, arguments ...): environment is a list of "NAME=value" added to the process' own */
+/* open(columns, rows, environment, program, arguments ...): environment is a list of "NAME=value"
+ * added to the process' own */
 static int l_open(lua_State *L) {
-    struct winsize size = {.ws_col = (unsigned short)luaL_checkinteger(L, 1), .ws_row = (unsigned short)luaL_checkinteger(L, 2)};
+    struct winsize size = {.ws_col = (unsigned short)luaL_checkinteger(L, 1),
+                           .ws_row = (unsigned short)luaL_checkinteger(L, 2)};
     luaL_checktype(L, 3, LUA_TTABLE);
     int n = lua_gettop(L) - 3;
     char **argv = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *argv, 0);
@@ -51,7 +53,8 @@ static int l_open(lua_State *L) {
     return 1;
 }
 
-/* read(milliseconds): what came by then, "" if nothing did; nil when the program has closed its side */
+/* read(milliseconds): what came by then, "" if nothing did; nil when the program has closed its
+ * side */
 static int l_read(lua_State *L) {
     pty *p = to_pty(L);
     char buffer[65536];
@@ -81,7 +84,8 @@ static int l_write(lua_State *L) {
     return 0;
 }
 
-/* raw(): whether the program reads single keys now, which it does a moment after its prompt is seen */
+/* raw(): whether the program reads single keys now, which it does a moment after its prompt is seen
+ */
 static int l_raw(lua_State *L) {
     struct termios t;
     lua_pushboolean(L, tcgetattr(to_pty(L)->fd, &t) == 0 && !(t.c_lflag & (ECHO | ICANON)));
@@ -113,7 +117,9 @@ static int l_close(lua_State *L) {
 
 int luaopen_pty(lua_State *L);
 int luaopen_pty(lua_State *L) {
-    static const luaL_Reg methods[] = {{"read", l_read}, {"write", l_write}, {"raw", l_raw}, {"signal", l_signal}, {"close", l_close}, {"__gc", l_close}, {"__close", l_close}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"read", l_read},     {"write", l_write}, {"raw", l_raw},
+                                       {"signal", l_signal}, {"close", l_close}, {"__gc", l_close},
+                                       {"__close", l_close}, {NULL, NULL}};
     luaL_newmetatable(L, "pty");
     luaL_setfuncs(L, methods, 0);
     lua_pushvalue(L, -1);

@@ -1,12 +1,15 @@
---- What a terminal of a fixed size shows of the bytes that were written to it, and that as text or as an SVG picture. Knows the
---- part of xterm's control sequences that line editors, progress bars and plots use.
+--- What a terminal of a fixed size shows of the bytes that were written to it, and that as text or
+--- as an SVG picture. Knows the part of xterm's control sequences that line editors, progress bars
+--- and plots use.
 local screen = {}
 screen.__index = screen
 
 --- @param columns integer
 --- @param rows integer
 function screen.new(columns, rows)
-  local self = setmetatable({ columns = columns, rows = rows, row = 1, column = 1, lines = {}, style = {}, rest = "" }, screen)
+  local self = setmetatable(
+    { columns = columns, rows = rows, row = 1, column = 1, lines = {}, style = {}, rest = "" },
+    screen)
   for i = 1, rows do
     self.lines[i] = {}
   end
@@ -31,7 +34,8 @@ function screen:_put(character)
   self.column = self.column + 1
 end
 
-local palette = { [0] = "#2e3436", "#cc0000", "#4e9a06", "#c4a000", "#3465a4", "#75507b", "#06989a", "#d3d7cf" }
+local palette = { [0] = "#2e3436", "#cc0000", "#4e9a06", "#c4a000", "#3465a4", "#75507b", "#06989a",
+  "#d3d7cf" }
 
 function screen:_sgr(numbers)
   local style = {}
@@ -56,7 +60,8 @@ function screen:_sgr(numbers)
     elseif n == 49 then
       style.back = nil
     elseif (n == 38 or n == 48) and numbers[i + 1] == 2 then
-      local rgb = ("#%02x%02x%02x"):format(numbers[i + 2] or 0, numbers[i + 3] or 0, numbers[i + 4] or 0)
+      local rgb = ("#%02x%02x%02x"):format(
+        numbers[i + 2] or 0, numbers[i + 3] or 0, numbers[i + 4] or 0)
       style[n == 38 and "color" or "back"] = rgb
       i = i + 4
     end
@@ -90,8 +95,9 @@ local control = {
       end
     end
   end,
-  K = function(s, n) erase(s.lines[s.row], n == 0 and s.column or 1, n == 1 and s.column or s.columns) end,
-  P = function(s, n)
+  K = function(s, n)
+    erase(s.lines[s.row], n == 0 and s.column or 1, n == 1 and s.column or s.columns)
+  end, P = function(s, n)
     local line = s.lines[s.row]
     for i = s.column, s.columns do
       line[i] = line[i + math.max(1, n)]
@@ -178,12 +184,15 @@ local function escape(s)
   return (s:gsub("[&<>]", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;" }))
 end
 
--- Dots of a braille cell as rectangles: the fonts of many viewers have none, or not of a cell's width.
+-- Dots of a braille cell as rectangles: the fonts of many viewers have none, or not of a cell's
+-- width.
 local function braille(code, x, y, w, h)
   local out = {}
-  for bit, at in ipairs { { 0, 0 }, { 0, 1 }, { 0, 2 }, { 1, 0 }, { 1, 1 }, { 1, 2 }, { 0, 3 }, { 1, 3 } } do
+  for bit, at in ipairs { { 0, 0 }, { 0, 1 }, { 0, 2 }, { 1, 0 }, { 1, 1 }, { 1, 2 }, { 0, 3 },
+    { 1, 3 } } do
     if code >> (bit - 1) & 1 == 1 then
-      out[#out + 1] = ("M%.1f %.1fh2v2h-2z"):format(x + w * (0.25 + 0.5 * at[1]) - 1, y + h * (0.125 + 0.25 * at[2]) - 1)
+      out[#out + 1] = ("M%.1f %.1fh2v2h-2z"):format(
+        x + w * (0.25 + 0.5 * at[1]) - 1, y + h * (0.125 + 0.25 * at[2]) - 1)
     end
   end
   return table.concat(out)
@@ -196,10 +205,13 @@ function screen:svg()
   local count = select(2, self:text():gsub("\n", "")) + 1
   local width, height = self.columns * w + 2 * left, count * h + top + 12
   local out = {
-    ('<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="monospace" font-size="13">')
+    (
+      '<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" \z
+      font-family="monospace" font-size="13">')
       :format(width, height, width, height),
     '<rect width="100%" height="100%" rx="8" fill="#1d1f21"/>',
-    '<g fill="#777"><circle cx="18" cy="16" r="5"/><circle cx="36" cy="16" r="5"/><circle cx="54" cy="16" r="5"/></g>',
+    '<g fill="#777"><circle cx="18" cy="16" r="5"/><circle cx="36" cy="16" r="5"/><circle cx="54" \z
+      cy="16" r="5"/></g>',
   }
   for i = 1, count do
     local line, y, k = self.lines[i], top + (i - 1) * h, 1
@@ -217,12 +229,15 @@ function screen:svg()
             dots[#dots + 1] = braille(code - 0x2800, x, y, w, h)
             run[#run + 1] = " "
           elseif code == 0x2501 or code == 0x2500 then
-            lines[#lines + 1] = ("M%.1f %.1fh%dv%dh-%dz"):format(x, y + h / 2 - 1, w, code == 0x2501 and 3 or 1, w)
+            lines[#lines + 1] = ("M%.1f %.1fh%dv%dh-%dz"):format(
+              x, y + h / 2 - 1, w, code == 0x2501 and 3 or 1, w)
             run[#run + 1] = " "
           elseif code == 0x2502 or code == 0x2514 then
-            lines[#lines + 1] = ("M%.1f %.1fh1v%dh-1z"):format(x + w / 2, y, code == 0x2502 and h or h // 2)
+            lines[#lines + 1] = ("M%.1f %.1fh1v%dh-1z"):format(
+              x + w / 2, y, code == 0x2502 and h or h // 2)
             if code == 0x2514 then
-              lines[#lines + 1] = ("M%.1f %.1fh%dv1h-%dz"):format(x + w / 2, y + h / 2 - 1, w // 2, w // 2)
+              lines[#lines + 1] = ("M%.1f %.1fh%dv1h-%dz"):format(
+                x + w / 2, y + h / 2 - 1, w // 2, w // 2)
             end
             run[#run + 1] = " "
           else
@@ -233,15 +248,19 @@ function screen:svg()
         local fill = style.color or (style.faint and "#888888") or "#d8d8d8"
         local text = table.concat(run)
         if style.back then
-          out[#out + 1] = ('<rect x="%d" y="%d" width="%d" height="%d" fill="%s"/>'):format(left + (first - 1) * w, y,
-            (k - first) * w, h, style.back)
+          out[#out + 1] = ('<rect x="%d" y="%d" width="%d" height="%d" fill="%s"/>'):format(
+            left + (first - 1) * w, y, (k - first) * w, h, style.back)
         end
         if text:find "%S" then
-          out[#out + 1] = ('<text x="%d" y="%d" fill="%s"%s textLength="%d" xml:space="preserve">%s</text>'):format(
-            left + (first - 1) * w, y + 13, fill, style.bold and ' font-weight="bold"' or "", (k - first) * w, escape(text))
+          out[#out + 1] = (
+            '<text x="%d" y="%d" fill="%s"%s textLength="%d" xml:space="preserve">\z
+              %s</text>'):format(
+            left + (first - 1) * w, y + 13, fill, style.bold and ' font-weight="bold"' or "",
+              (k - first) * w, escape(text))
         end
         if #dots + #lines > 0 then
-          out[#out + 1] = ('<path fill="%s" d="%s"/>'):format(fill, table.concat(dots) .. table.concat(lines))
+          out[#out + 1] = ('<path fill="%s" d="%s"/>'):format(
+            fill, table.concat(dots) .. table.concat(lines))
         end
       end
     end

@@ -1,4 +1,5 @@
---- A program at a terminal, typed at by a spec: `session.new { program, arguments... }`, then `type`, `wait`, `screen`.
+--- A program at a terminal, typed at by a spec: `session.new { program, arguments... }`, then
+--- `type`, `wait`, `screen`.
 local screen = require "spec.support.screen"
 
 local Session = {}
@@ -11,7 +12,9 @@ local function library()
   if not pty then
     local path = os.tmpname()
     local include = io.popen "pkg-config --cflags lua5.4 2>/dev/null":read "l" or ""
-    local ok = os.execute(("env -u LD_PRELOAD ${CC:-cc} -shared -fPIC -O1 %s -o %s spec/support/pty.c"):format(include, path))
+    local ok = os.execute(
+      ("env -u LD_PRELOAD ${CC:-cc} -shared -fPIC -O1 %s -o %s spec/support/pty.c"):format(
+      include, path))
     pty = ok and package.loadlib(path, "luaopen_pty")
     os.remove(path)
     assert(pty, "spec/support/pty.c cannot be compiled")
@@ -20,10 +23,12 @@ local function library()
   return pty
 end
 
---- @param o table the program and its arguments; `columns` (80), `rows` (24), `env` (list of "NAME=value"), `patience`
+--- @param o table the program and its arguments; `columns` (80), `rows` (24), `env` (list of
+---   "NAME=value"), `patience`
 ---   (about the seconds that `wait` waits, 20)
 function Session.new(o)
-  local self = setmetatable({ columns = o.columns or 80, rows = o.rows or 24, patience = o.patience or 20 }, Session)
+  local self = setmetatable(
+    { columns = o.columns or 80, rows = o.rows or 24, patience = o.patience or 20 }, Session)
   self.view, self.log, self.mark = screen.new(self.columns, self.rows), {}, 1
   self.raw = ""
   self.pty = library().open(self.columns, self.rows, o.env or {}, table.unpack(o))
@@ -46,9 +51,9 @@ function Session:type(keys)
   self.pty:write(keys)
 end
 
---- Waits until what came since the last `type` matches, or, given a function, until that returns something of the session.
---- Returns what matched; raises with the screen when the program ends or is silent too long. Time in which this process
---- itself stands still does not count.
+--- Waits until what came since the last `type` matches, or, given a function, until that returns
+--- something of the session. Returns what matched; raises with the screen when the program ends or
+--- is silent too long. Time in which this process itself stands still does not count.
 function Session:wait(pattern, why)
   local looks = 0
   while true do
@@ -65,8 +70,8 @@ function Session:wait(pattern, why)
     local alive = self:take(50)
     looks = looks + (#self.raw > had and 0.1 or 1)
     if not alive or looks > self.patience * 20 then
-      error(("%s%s\n--- the screen:\n%s\n---"):format(alive and "waited in vain for " or "the program ended before ",
-        why or tostring(pattern), self:screen()), 2)
+      error(("%s%s\n--- the screen:\n%s\n---"):format(alive and "waited in vain for "
+        or "the program ended before ", why or tostring(pattern), self:screen()), 2)
     end
   end
 end

@@ -8,7 +8,8 @@ local X, Y = tide.tensor { { 1 }, { 2 }, { 3 }, { 4 } }, tide.tensor { { 2 }, { 
 local function model(rate)
   local m = tide.Sequential { layers.Dense { 1, use_bias = false, input_shape = { 1 } } }
   m:set_weights { { { 0.0 } } }
-  m:compile { optimizer = { "sgd", learning_rate = rate or 0.01 }, loss = "mse", metrics = { "mae" } }
+  m:compile { optimizer = { "sgd", learning_rate = rate or 0.01 }, loss = "mse",
+    metrics = { "mae" } }
   return m
 end
 
@@ -72,15 +73,20 @@ describe("hooks", function()
     end
     local m = model()
     fit(m, { epochs = 2, batch_size = 2, validation_data = { X, Y }, callbacks = { hooks } })
-    assert.equal("train_begin epoch_begin1 train_batch_begin1 train_batch_end1 train_batch_begin2 train_batch_end2 test_begin "
-      .. "test_batch_begin1 test_batch_end1 test_batch_begin2 test_batch_end2 test_end epoch_end1", table.concat(log, " ", 1, 13))
+    assert.equal(
+      "train_begin epoch_begin1 train_batch_begin1 train_batch_end1 train_batch_begin2 \z
+      train_batch_end2 test_begin "
+      .. "test_batch_begin1 test_batch_end1 test_batch_begin2 test_batch_end2 test_end epoch_end1",
+        table.concat(log, " ", 1, 13))
     assert.equal("train_end", log[#log])
     log = {}
     m:predict(X, { callbacks = { hooks } })
-    assert.equal("predict_begin predict_batch_begin1 predict_batch_end1 predict_end", table.concat(log, " "))
+    assert.equal("predict_begin predict_batch_begin1 predict_batch_end1 predict_end",
+      table.concat(log, " "))
   end)
 
-  it("of classes see the model, the parameters and the logs; on_batch_end is on_train_batch_end", function()
+  it("of classes see the model, the parameters and the logs; on_batch_end is on_train_batch_end",
+    function()
     local seen = {}
     local Watch = callbacks.Callback:extend("Watch", {
       on_batch_end = function(self, batch, logs)
@@ -113,18 +119,23 @@ end)
 
 describe("EarlyStopping", function()
   it("stops after patience epochs without improvement", function()
-    assert.equal(5, feed(callbacks.EarlyStopping { patience = 2 }, "val_loss", { 3, 2, 1, 1.5, 1.2, 0.5 }))
+    assert.equal(5, feed(callbacks.EarlyStopping { patience = 2 }, "val_loss",
+      { 3, 2, 1, 1.5, 1.2, 0.5 }))
     assert.equal(2, feed(callbacks.EarlyStopping {}, "val_loss", { 1, 1, 1 }))
-    assert.equal(4, feed(callbacks.EarlyStopping { monitor = "acc", mode = "max", patience = 2 }, "acc", { 0.5, 0.9, 0.8, 0.9 }))
-    assert.equal(4, feed(callbacks.EarlyStopping { min_delta = 0.5, patience = 2 }, "val_loss", { 3, 2, 1.8, 1.6, 0 }))
-    assert.is_nil(feed(callbacks.EarlyStopping { start_from_epoch = 5 }, "val_loss", { 1, 2, 3, 4, 5 }))
-    assert.equal(2, feed(callbacks.EarlyStopping { baseline = 0.1, patience = 2 }, "val_loss", { 3, 3, 3 }))
+    assert.equal(4, feed(callbacks.EarlyStopping { monitor = "acc", mode = "max", patience = 2 },
+      "acc", { 0.5, 0.9, 0.8, 0.9 }))
+    assert.equal(4, feed(callbacks.EarlyStopping { min_delta = 0.5, patience = 2 }, "val_loss",
+      { 3, 2, 1.8, 1.6, 0 }))
+    assert.is_nil(feed(callbacks.EarlyStopping { start_from_epoch = 5 }, "val_loss",
+      { 1, 2, 3, 4, 5 }))
+    assert.equal(2, feed(callbacks.EarlyStopping { baseline = 0.1, patience = 2 }, "val_loss",
+      { 3, 3, 3 }))
   end)
 
   it("brings back the best weights", function()
     local m = model(0.2) -- diverges
-    local h = fit(m, { epochs = 4, callbacks = { callbacks.EarlyStopping { monitor = "loss", patience = 2,
-      restore_best_weights = true } } })
+    local h = fit(m, { epochs = 4, callbacks = { callbacks.EarlyStopping { monitor = "loss",
+      patience = 2, restore_best_weights = true } } })
     assert(h.loss[3] > h.loss[1])
     local best = 1
     for i, v in ipairs(h.loss) do
@@ -148,7 +159,8 @@ end)
 describe("ReduceLROnPlateau and LearningRateScheduler", function()
   it("lower the rate on a plateau, wait for the cooldown and keep the minimum", function()
     local m = { optimizer = tide.optimizers.SGD { 1.0 } }
-    local c = callbacks.ReduceLROnPlateau { monitor = "loss", factor = 0.1, patience = 1, cooldown = 1, min_lr = 0.05 }
+    local c = callbacks.ReduceLROnPlateau {
+      monitor = "loss", factor = 0.1, patience = 1, cooldown = 1, min_lr = 0.05 }
     local rates = {}
     c:set_model(m)
     c:on_train_begin()
@@ -160,11 +172,15 @@ describe("ReduceLROnPlateau and LearningRateScheduler", function()
   end)
 
   it("set the rate of each epoch, and log it", function()
-    local h = fit(model(), { epochs = 3, callbacks = { callbacks.LearningRateScheduler { function(epoch,
-      rate) return rate / epoch end } } })
+    local h = fit(model(), { epochs = 3,
+      callbacks = { callbacks.LearningRateScheduler { function(epoch, rate)
+        return rate / epoch
+      end } } })
     expect.close(h.learning_rate, { 0.01, 0.005, 0.005 / 3 })
     assert.error_matches(function()
-      fit(model(), { callbacks = { callbacks.LearningRateScheduler { function() return "x" end } } })
+      fit(model(), { callbacks = { callbacks.LearningRateScheduler { function()
+        return "x"
+      end } } })
     end, "schedule must return a number")
   end)
 end)
@@ -173,7 +189,8 @@ describe("ModelCheckpoint", function()
   it("writes each epoch under a name made of the logs", function()
     local m = model()
     local h = fit(m, { epochs = 2,
-      callbacks = { callbacks.ModelCheckpoint { dir .. "/deep/m-{epoch:02d}-{loss:.2f}.safetensors" } } })
+      callbacks = {
+        callbacks.ModelCheckpoint { dir .. "/deep/m-{epoch:02d}-{loss:.2f}.safetensors" } } })
     local name = ("%s/deep/m-02-%.2f.safetensors"):format(dir, h.loss[2])
     expect.close(tide.load_model(name):get_weights()[1], m:get_weights()[1], 0, 0)
     assert.is_true(core.file_exists(("%s/deep/m-01-%.2f.safetensors"):format(dir, h.loss[1])))
@@ -181,13 +198,16 @@ describe("ModelCheckpoint", function()
 
   it("keeps the best only, never a NaN, and writes weights or every n batches", function()
     local written = {}
-    local m = { optimizer = tide.optimizers.SGD { 1.0 }, save_weights = function(_, p) written[#written + 1] = p end }
-    local c = callbacks.ModelCheckpoint { "w-{epoch}.safetensors", monitor = "loss", save_best_only = true,
-      save_weights_only = true }
+    local m = { optimizer = tide.optimizers.SGD { 1.0 }, save_weights = function(_, p)
+      written[#written + 1] = p
+    end }
+    local c = callbacks.ModelCheckpoint {
+      "w-{epoch}.safetensors", monitor = "loss", save_best_only = true, save_weights_only = true }
     feed(c, "loss", { 3, 4, 2, 0 / 0, 1 }, m)
     assert.same({ "w-1.safetensors", "w-3.safetensors", "w-5.safetensors" }, written)
     written = {}
-    c = callbacks.ModelCheckpoint { "b-{batch}.safetensors", save_weights_only = true, save_freq = 2 }
+    c = callbacks.ModelCheckpoint {
+      "b-{batch}.safetensors", save_weights_only = true, save_freq = 2 }
     c._save = function(_, _, batch) written[#written + 1] = ("b-%d.safetensors"):format(batch) end
     fit(model(), { epochs = 1, batch_size = 1, callbacks = { c } })
     assert.same({ "b-2.safetensors", "b-4.safetensors" }, written)
@@ -195,7 +215,9 @@ describe("ModelCheckpoint", function()
 
   it("refuses paths that fit no format, and names that are not logged", function()
     assert.error_matches(function() callbacks.ModelCheckpoint { "m.txt" } end, "must end in one of")
-    assert.error_matches(function() callbacks.ModelCheckpoint { "m.safetensors", save_freq = "batch" } end, "save_freq must be")
+    assert.error_matches(function()
+      callbacks.ModelCheckpoint { "m.safetensors", save_freq = "batch" }
+    end, "save_freq must be")
     assert.error_matches(function()
       fit(model(), { callbacks = { callbacks.ModelCheckpoint { dir .. "/{los}.safetensors" } } })
     end, "names 'los', which is not logged; did you mean 'loss'")
@@ -226,18 +248,25 @@ describe("CSVLogger, TerminateOnNaN, LambdaCallback", function()
     local function diverge(o)
       local m = model()
       return m:fit(tide.tensor { { 1 }, { 0 / 0 }, { 1 } }, tide.tensor { { 1 }, { 1 }, { 1 } },
-        { batch_size = 1, shuffle = false, verbose = 0, epochs = 3, callbacks = { callbacks.TerminateOnNaN(o or {}) } })
+        { batch_size = 1, shuffle = false, verbose = 0, epochs = 3,
+          callbacks = { callbacks.TerminateOnNaN(o or {}) } })
     end
     local h
-    assert.matches("Batch 2: invalid loss, terminating training", printed(function() h = diverge() end))
+    assert.matches("Batch 2: invalid loss, terminating training", printed(function()
+      h = diverge()
+    end))
     assert.equal(1, #h.loss)
     assert.error_matches(function() diverge { raise_error = true } end, "the loss of batch 2 is")
   end)
 
   it("take any hook by name, and refuse others", function()
-    assert.error_matches(function() callbacks.LambdaCallback { on_epoch_finish = print } end, "unknown option 'on_epoch_finish'")
+    assert.error_matches(function()
+      callbacks.LambdaCallback { on_epoch_finish = print }
+    end, "unknown option 'on_epoch_finish'")
     local n = 0
-    fit(model(), { epochs = 2, callbacks = { callbacks.LambdaCallback { on_test_begin = function() n = n + 1 end } },
+    fit(model(), { epochs = 2, callbacks = { callbacks.LambdaCallback { on_test_begin = function()
+      n = n + 1
+    end } },
       validation_data = { X, Y } })
     assert.equal(2, n)
   end)
@@ -286,13 +315,16 @@ end)
 describe("tide.callbacks", function()
   it("makes every class by name, with its options", function()
     for _, name in ipairs(callbacks.class_names) do
-      local given = { filename = "x.csv", filepath = "x.safetensors", schedule = function(_, r) return r end }
+      local given = { filename = "x.csv", filepath = "x.safetensors", schedule = function(_, r)
+        return r
+      end }
       local c = callbacks[name]
       local args = { name }
       for _, row in ipairs(c._rows) do
         args[row[1]] = given[row[1]]
       end
-      assert.equal(name, getmetatable(callbacks.get(#c._rows > 0 and next(args, 1) and args or c)).__name)
+      assert.equal(name, getmetatable(callbacks.get(#c._rows > 0 and next(args, 1) and args
+        or c)).__name)
     end
     assert.error_matches(function() callbacks.get "EarlyStop" end, "unknown callback")
   end)

@@ -34,7 +34,8 @@ describe("the IDX reader", function()
     local t = core.idx_read(write("a", idx(11, { 3 }, string.pack(">i2i2i2", -300, 5, 32767))))
     assert.same({ -300, 5, 32767 }, t:tolist())
     assert.equal("int32", t.dtype)
-    assert.same({ -70000 }, core.idx_read(write("a", idx(12, { 1 }, string.pack(">i4", -70000)))):tolist())
+    assert.same({ -70000 }, core.idx_read(write("a",
+      idx(12, { 1 }, string.pack(">i4", -70000)))):tolist())
     assert.same({ 1.5 }, core.idx_read(write("a", idx(13, { 1 }, string.pack(">f", 1.5)))):tolist())
     assert.same({ 0.1 }, core.idx_read(write("a", idx(14, { 1 }, string.pack(">d", 0.1)))):tolist())
   end)
@@ -51,7 +52,8 @@ describe("the IDX reader", function()
     raises("not an IDX file", core.idx_read, write("a", idx(7, { 1 }, "a")))
     raises("rank 0", core.idx_read, write("a", idx(8, {}, "")))
     raises("rank 9", core.idx_read, write("a", idx(8, { 1, 1, 1, 1, 1, 1, 1, 1, 1 }, "a")))
-    raises("overflow", core.idx_read, write("a", idx(8, { 4294967295, 4294967295, 4294967295 }, "a")))
+    raises("overflow", core.idx_read, write("a",
+      idx(8, { 4294967295, 4294967295, 4294967295 }, "a")))
     raises("the file can hold at most 1", core.idx_read, write("a", idx(8, { 4294967295 }, "a")))
     raises("bytes follow the last element", core.idx_read, write("a", idx(8, { 1 }, "ab")))
     raises("cannot open", core.idx_read, path "none")
@@ -63,7 +65,8 @@ describe("the IDX reader", function()
       assert.is_false((pcall(core.idx_read, write("h.gz", s:sub(1, cut)))), "cut at " .. cut)
     end
     for i = #s - 7, #s - 4 do
-      assert.is_false((pcall(core.idx_read, write("h.gz", s:sub(1, i - 1) .. string.char(s:byte(i) ~ 1) .. s:sub(i + 1)))))
+      assert.is_false((pcall(core.idx_read,
+        write("h.gz", s:sub(1, i - 1) .. string.char(s:byte(i) ~ 1) .. s:sub(i + 1)))))
     end
   end)
 end)

@@ -43,13 +43,13 @@ end
 
 describe("model:fit equals Keras' run", function()
   it("of a classifier with labels", function()
-    run("sparse", classifier(), { optimizer = ADAM, loss = SPARSE, metrics = { "accuracy" } }, data.x, data.labels,
-      { epochs = 4 })
+    run("sparse", classifier(), { optimizer = ADAM, loss = SPARSE, metrics = { "accuracy" } },
+      data.x, data.labels, { epochs = 4 })
   end)
 
   it("with a validation split", function()
-    run("split", classifier(), { optimizer = { "sgd", learning_rate = 0.1, momentum = 0.9 }, loss = SPARSE,
-      metrics = { "accuracy" } },
+    run("split", classifier(), { optimizer = { "sgd", learning_rate = 0.1, momentum = 0.9 },
+      loss = SPARSE, metrics = { "accuracy" } },
       data.x, data.labels, { epochs = 4, validation_split = 0.25 })
   end)
 
@@ -65,49 +65,52 @@ describe("model:fit equals Keras' run", function()
   end)
 
   it("with penalties on weights and outputs", function()
-    run("regularized", classifier { kernel = { "l2", l2 = 0.01 }, output = { "l1", l1 = 0.01 } }, { optimizer = ADAM,
-      loss = SPARSE },
+    run("regularized", classifier { kernel = { "l2", l2 = 0.01 }, output = { "l1", l1 = 0.01 } },
+      { optimizer = ADAM, loss = SPARSE },
       data.x, data.labels, { epochs = 3 })
   end)
 
   it("of a binary classifier", function()
-    local model = tide.Sequential { layers.Dense { 4, activation = "tanh", input_shape = { 5 } }, layers.Dense { 1,
-      activation = "sigmoid" } }
-    run("binary", model, { optimizer = { "rmsprop", learning_rate = 0.01 }, loss = "binary_crossentropy",
-      metrics = { "accuracy", "mae" } },
+    local model = tide.Sequential {
+      layers.Dense { 4, activation = "tanh", input_shape = { 5 } },
+        layers.Dense { 1, activation = "sigmoid" } }
+    run("binary", model, { optimizer = { "rmsprop", learning_rate = 0.01 },
+      loss = "binary_crossentropy", metrics = { "accuracy", "mae" } },
       data.x, data.bits, { epochs = 3 })
   end)
 
   local function two_outputs()
     local a, b = tide.Input { 5, name = "a" }, tide.Input { 3, name = "b" }
     local h = layers.Dense { 6, activation = "relu" }(layers.Concatenate()({ a, b }))
-    return tide.Model { inputs = { a, b }, outputs = { layers.Dense { 3, activation = "softmax", name = "kind" }(h),
-      layers.Dense { 2, name = "place" }(h) } }
+    return tide.Model { inputs = { a, b },
+      outputs = { layers.Dense { 3, activation = "softmax", name = "kind" }(h),
+        layers.Dense { 2, name = "place" }(h) } }
   end
 
   it("of two inputs and two outputs, in lists", function()
-    run("two_outputs", two_outputs(), { optimizer = ADAM, loss = { SPARSE, "mse" }, loss_weights = { 1.0, 0.5 },
-      metrics = { { "accuracy" }, { "mae" } } }, { data.x, data.x2 }, { data.labels, data.target }, { epochs = 3 })
+    run("two_outputs", two_outputs(), { optimizer = ADAM, loss = { SPARSE, "mse" },
+      loss_weights = { 1.0, 0.5 }, metrics = { { "accuracy" }, { "mae" } } }, { data.x, data.x2 },
+        { data.labels, data.target }, { epochs = 3 })
   end)
 
   it("of two inputs and two outputs, by name", function()
     run("two_outputs", two_outputs(), { optimizer = ADAM, loss = { kind = SPARSE, place = "mse" },
       loss_weights = { kind = 1.0, place = 0.5 },
-      metrics = { kind = { "accuracy" }, place = { "mae" } } }, { a = data.x, b = data.x2 }, { kind = data.labels,
-        place = data.target },
+      metrics = { kind = { "accuracy" }, place = { "mae" } } }, { a = data.x, b = data.x2 },
+        { kind = data.labels, place = data.target },
       { epochs = 3 })
   end)
 
   it("with gradients accumulated over two batches", function()
-    run("accumulate", classifier(), { optimizer = { "sgd", learning_rate = 0.2, gradient_accumulation_steps = 2 },
-      loss = SPARSE },
+    run("accumulate", classifier(), { optimizer = { "sgd", learning_rate = 0.2,
+      gradient_accumulation_steps = 2 }, loss = SPARSE },
       data.x, data.labels, { epochs = 3 })
   end)
 
   it("with a learning rate schedule", function()
     local rate = tide.optimizers.schedules.ExponentialDecay { 0.5, 3, 0.5 }
-    run("schedule", classifier(), { optimizer = { "sgd", learning_rate = rate }, loss = SPARSE }, data.x, data.labels,
-      { epochs = 3 })
+    run("schedule", classifier(), { optimizer = { "sgd", learning_rate = rate }, loss = SPARSE },
+      data.x, data.labels, { epochs = 3 })
   end)
 
   it("in 20 calls of train_on_batch", function()
@@ -116,7 +119,8 @@ describe("model:fit equals Keras' run", function()
     model:compile { optimizer = ADAM, loss = SPARSE }
     for i, want in ipairs(r.losses) do
       local k = (i - 1) % 5 * 8
-      local loss = model:train_on_batch(data.x[{ { k + 1, k + 8 } }], data.labels[{ { k + 1, k + 8 } }])
+      local loss = model:train_on_batch(
+        data.x[{ { k + 1, k + 8 } }], data.labels[{ { k + 1, k + 8 } }])
       expect.close(loss, want, 1e-5, 1e-5, "step " .. i)
     end
     for i, w in ipairs(model:get_weights()) do
@@ -210,7 +214,8 @@ describe("data sources of fit", function()
   it("go on over epochs with steps_per_epoch", function()
     local model = small()
     local seen = {}
-    model:fit(X, Y, { batch_size = 1, epochs = 2, steps_per_epoch = 2, shuffle = false, verbose = 0, callbacks = {
+    model:fit(X, Y, { batch_size = 1, epochs = 2, steps_per_epoch = 2, shuffle = false, verbose = 0,
+      callbacks = {
       { on_train_batch_end = function(b) seen[#seen + 1] = b end } } })
     assert.same({ 1, 2, 1, 2 }, seen)
     assert.equal(4, model.optimizer.iterations)
@@ -226,8 +231,8 @@ describe("data sources of fit", function()
         train_step = function(_, x) seen[#seen + 1] = x[1][1] return { loss = 0 } end,
       })()
       model:compile { optimizer = "sgd", loss = "mse" }
-      model:fit(tide.tensor { { 1 }, { 2 }, { 3 }, { 4 }, { 5 }, { 6 } }, tide.zeros { 6, 1 }, { batch_size = 1, epochs = 2,
-        verbose = 0 })
+      model:fit(tide.tensor { { 1 }, { 2 }, { 3 }, { 4 }, { 5 }, { 6 } }, tide.zeros { 6, 1 },
+        { batch_size = 1, epochs = 2, verbose = 0 })
       return seen
     end
     local a, b = order(), order()
@@ -255,7 +260,8 @@ describe("the training loop", function()
   end)
 
   it("chooses accuracy and crossentropy by the shapes", function()
-    local model = tide.Sequential { layers.Dense { 3, activation = "softmax", input_shape = { 3 } } }
+    local model = tide.Sequential {
+      layers.Dense { 3, activation = "softmax", input_shape = { 3 } } }
     model:compile { optimizer = "sgd", loss = "crossentropy", metrics = { "acc", "ce" } }
     model:fit(X, tide.tensor({ 1, 2, 3, 1, 2 }, { dtype = "int32" }), { verbose = 0 })
     assert.same({ "loss", "acc", "ce" }, model.metrics_names:totable())
@@ -286,7 +292,8 @@ describe("the training loop", function()
     expect.close(model:evaluate(X, Y, { verbose = 0 }), h.loss[1], 1e-4)
   end)
 
-  it("lets a step of one's own compute the loss by name and apply gradients, constraints included", function()
+  it("lets a step of one's own compute the loss by name and apply gradients, constraints included",
+    function()
     local Own = tide.Model:extend("OwnApply", {
       init = function(self)
         self.d = layers.Dense { 2, kernel_constraint = "non_neg", kernel_initializer = "ones" }
@@ -341,7 +348,9 @@ describe("the training loop", function()
   it("leaves grad mode and weights whole when a batch raises", function()
     local model = small()
     local before = model:get_weights()[1]:tolist()
-    assert.has_error(function() model:fit(tide.zeros { 2, 4 }, tide.zeros { 2, 2 }, { verbose = 0 }) end)
+    assert.has_error(function()
+      model:fit(tide.zeros { 2, 4 }, tide.zeros { 2, 2 }, { verbose = 0 })
+    end)
     assert.has_error(function() model:evaluate(X, tide.zeros { 5, 3 }, { verbose = 0 }) end)
     expect.close(model:get_weights()[1], before)
     assert.is_true(require("tide.core").grad_mode())
@@ -387,8 +396,10 @@ describe("the training loop", function()
   it("begins where initial_epoch says and validates when it should", function()
     local model = small()
     local epochs = {}
-    local h = model:fit(X, Y, { epochs = 5, initial_epoch = 2, verbose = 0, validation_data = { X, Y }, validation_freq = { 4 },
-      callbacks = function(epoch) epochs[#epochs + 1] = epoch end })
+    local h = model:fit(X, Y, { epochs = 5, initial_epoch = 2, verbose = 0,
+      validation_data = { X, Y }, validation_freq = { 4 }, callbacks = function(epoch)
+        epochs[#epochs + 1] = epoch
+      end })
     assert.same({ 3, 4, 5 }, epochs)
     assert.equal(1, #h.val_loss)
     assert.same({ 3, 4, 5 }, h.epoch:totable())
@@ -410,23 +421,39 @@ describe("the training loop", function()
     local model = small()
     local cases = {
       { function() model:fit(X, Y[{ { 1, 3 } }]) end, "x has 5, y has 3" },
-      { function() model:fit(X, Y, { epoch = 2 }) end, "unknown option 'epoch'; did you mean 'epochs'" },
-      { function() model:fit(X, Y, { batch_size = 0 }) end, "batch_size must be an integer at least 1" },
-      { function() model:fit(X, Y, { validation_split = 1 }) end, "validation_split must be a number below 1" },
-      { function() model:fit(X, Y, { validation_data = {}, verbose = 0 }) end, "validation_data must be { x, y }" },
-      { function() model:fit(X, Y, { validation_split = 0.9 }) end, "leaves the training set empty" },
-      { function() model:fit(X, Y, { verbose = 3 }) end, "must be 0, 1, 2 or \"auto\"" },
-      { function() model:fit() end, "x is missing" },
+      { function()
+        model:fit(X, Y, { epoch = 2 })
+      end, "unknown option 'epoch'; did you mean 'epochs'" }, { function()
+        model:fit(X, Y, { batch_size = 0 })
+      end, "batch_size must be an integer at least 1" }, { function()
+        model:fit(X, Y, { validation_split = 1 })
+      end, "validation_split must be a number below 1" }, { function()
+        model:fit(X, Y, { validation_data = {}, verbose = 0 })
+      end, "validation_data must be { x, y }" }, { function()
+        model:fit(X, Y, { validation_split = 0.9 })
+      end, "leaves the training set empty" }, { function()
+        model:fit(X, Y, { verbose = 3 })
+      end, "must be 0, 1, 2 or \"auto\"" }, { function() model:fit() end, "x is missing" },
       { function() model:fit(X) end, "no targets" },
-      { function() model:fit(X, Y, { callbacks = { "EarlyStoping" } }) end, "did you mean 'EarlyStopping'" },
-      { function() model:compile { loss = "mze" } end, "unknown loss 'mze'" },
-      { function() model:compile { optimizer = "adm", loss = "mse" } end, "unknown optimizer 'adm'; did you mean 'Adam'" },
-      { function() model:compile { loss = "mse", metrics = { "acurracy" } } end, "unknown metric" },
-      { function() model:compile { loss = "mse", metrics = "mae" } end, "metrics must be a list" },
-      { function() tide.Sequential({ layers.Dense { 1, input_shape = { 3 } } }):fit(X, Y) end, "is not compiled" },
-      { function() model:fit(function() return nil end, nil, { verbose = 0 }) end, "the data gave no batch in epoch 1" },
-      { function() model:fit(function() return X, Y end, Y) end, "come from the data source itself" },
-      { function() model:fit(X, Y, { class_weight = { [9] = 1.0 } }) end, "which is no label" },
+      { function()
+        model:fit(X, Y, { callbacks = { "EarlyStoping" } })
+      end, "did you mean 'EarlyStopping'" }, { function()
+        model:compile { loss = "mze" }
+      end, "unknown loss 'mze'" }, { function()
+        model:compile { optimizer = "adm", loss = "mse" }
+      end, "unknown optimizer 'adm'; did you mean 'Adam'" }, { function()
+        model:compile { loss = "mse", metrics = { "acurracy" } }
+      end, "unknown metric" }, { function()
+        model:compile { loss = "mse", metrics = "mae" }
+      end, "metrics must be a list" }, { function()
+        tide.Sequential({ layers.Dense { 1, input_shape = { 3 } } }):fit(X, Y)
+      end, "is not compiled" }, { function()
+        model:fit(function() return nil end, nil, { verbose = 0 })
+      end, "the data gave no batch in epoch 1" }, { function()
+        model:fit(function() return X, Y end, Y)
+      end, "come from the data source itself" }, { function()
+        model:fit(X, Y, { class_weight = { [9] = 1.0 } })
+      end, "which is no label" },
     }
     for i, case in ipairs(cases) do
       local ok, e = pcall(case[1])

@@ -28,12 +28,14 @@ describe("tide.losses", function()
     assert.equal(22, #losses.class_names)
   end)
 
-  -- Central differences in float64 along a random direction, for every row that is not a sum of others.
+  -- Central differences in float64 along a random direction, for every row that is not a sum of
+  -- others.
   for _, name in ipairs(losses.class_names) do
     it(name .. " has the gradient of its formula", function()
       local row
       for _, r in ipairs(rows) do
-        row = row or (r.loss == name and r.reduction == "sum_over_batch_size" and not r.weight and r)
+        row = row or (r.loss == name and r.reduction == "sum_over_batch_size" and not r.weight
+          and r)
       end
       local loss = losses[name](row.args)
       local y_pred = tide.tensor(row.y_pred, { dtype = "float64", requires_grad = true })
@@ -56,9 +58,11 @@ describe("tide.losses", function()
 
   it("offers every loss as a function, with Keras' aliases", function()
     expect.close(losses.mean_squared_error({ { 1, 2 } }, { { 2, 4 } }), { 2.5 })
-    expect.close(losses.huber({ { 0, 0 } }, { { 3, 0.1 } }, { delta = 0.5 }), { (0.5 * 3 - 0.125 + 0.005) / 2 })
-    for alias, name in pairs { mse = "MeanSquaredError", MAE = "MeanAbsoluteError", mape = "MeanAbsolutePercentageError",
-      msle = "MeanSquaredLogarithmicError", kld = "KLDivergence", bce = "BinaryCrossentropy", Huber = "Huber",
+    expect.close(losses.huber({ { 0, 0 } }, { { 3, 0.1 } }, { delta = 0.5 }),
+      { (0.5 * 3 - 0.125 + 0.005) / 2 })
+    for alias, name in pairs { mse = "MeanSquaredError", MAE = "MeanAbsoluteError",
+      mape = "MeanAbsolutePercentageError", msle = "MeanSquaredLogarithmicError",
+        kld = "KLDivergence", bce = "BinaryCrossentropy", Huber = "Huber",
       categorical_hinge = "CategoricalHinge" } do
       assert.equal(name, getmetatable(losses.get(alias)).__name)
     end
@@ -67,35 +71,48 @@ describe("tide.losses", function()
   it("refuses unknown names and options, and suggests", function()
     assert.error_matches(function() losses.get "mean_squard_error" end,
       "unknown loss 'mean_squard_error'; did you mean 'mean_squared_error'%?")
-    assert.error_matches(function() losses.Huber { dleta = 1 } end, "unknown option 'dleta'; did you mean 'delta'%?")
+    assert.error_matches(function()
+      losses.Huber { dleta = 1 }
+    end, "unknown option 'dleta'; did you mean 'delta'%?")
     assert.error_matches(function() losses.get(3) end, "a loss is a name")
-    assert.error_matches(function() losses.Huber { reduction = "average" } end, "reduction must be 'sum_over_batch_size'")
+    assert.error_matches(function()
+      losses.Huber { reduction = "average" }
+    end, "reduction must be 'sum_over_batch_size'")
   end)
 
   it("counts labels from 1 and names the first that is out of range", function()
     local p = tide.tensor { { 0.2, 0.8 }, { 0.6, 0.4 }, { 0.5, 0.5 } }
     local loss = losses.SparseCategoricalCrossentropy()
     expect.close(loss({ 2, 1, 2 }, p), -(math.log(0.8) + math.log(0.6) + math.log(0.5)) / 3)
-    assert.error_matches(function() loss({ 1, 3, 2 }, p) end, "label 3 at position 2 is out of range %(expected 1 to 2%)")
+    assert.error_matches(function()
+      loss({ 1, 3, 2 }, p)
+    end, "label 3 at position 2 is out of range %(expected 1 to 2%)")
     assert.error_matches(function() loss({ 1, 0, 1 }, p) end,
-      "label 0 at position 2 .* the labels look 0%-based: Tide counts classes from 1, so use y %+ 1")
+      "label 0 at position 2 .* the labels look 0%-based: Tide counts classes from 1, \z
+        so use y %+ 1")
     assert.error_matches(function() loss({ 2, 0, 1 }, p) end, "0 means 'none'")
-    expect.close(losses.SparseCategoricalCrossentropy { zero_based = true }({ 1, 0, 1 }, p), loss({ 2, 1, 2 }, p))
+    expect.close(losses.SparseCategoricalCrossentropy { zero_based = true }({ 1, 0, 1 }, p),
+      loss({ 2, 1, 2 }, p))
   end)
 
   it("takes the label 0 where a weight, a mask or ignore_class hides it", function()
     local p = tide.tensor { { 0.2, 0.8 }, { 0.6, 0.4 } }
     local want = -math.log(0.8)
-    expect.close(losses.SparseCategoricalCrossentropy { reduction = "sum" }({ 2, 0 }, p, { 1, 0 }), want)
-    expect.close(losses.SparseCategoricalCrossentropy()({ 2, 0 }, p, nil, tide.tensor { true, false }), want)
+    expect.close(losses.SparseCategoricalCrossentropy { reduction = "sum" }({ 2, 0 }, p, { 1, 0 }),
+      want)
+    expect.close(losses.SparseCategoricalCrossentropy()({ 2, 0 }, p, nil,
+      tide.tensor { true, false }), want)
     expect.close(losses.SparseCategoricalCrossentropy { ignore_class = 0 }({ 2, 0 }, p), want)
-    assert.error_matches(function() losses.SparseCategoricalCrossentropy { ignore_class = 0 }({ 2, 3 }, p) end,
+    assert.error_matches(function()
+      losses.SparseCategoricalCrossentropy { ignore_class = 0 }({ 2, 3 }, p)
+    end,
       "label 3 at position 2")
   end)
 
   it("averages over the entries of a mask only", function()
     local mask = tide.tensor { true, false, true }
-    expect.close(losses.MeanSquaredError()({ { 0 }, { 0 }, { 0 } }, { { 1 }, { 5 }, { 3 } }, nil, mask), (1 + 9) / 2)
+    expect.close(losses.MeanSquaredError()({ { 0 }, { 0 }, { 0 } }, { { 1 }, { 5 }, { 3 } }, nil,
+      mask), (1 + 9) / 2)
   end)
 
   it("takes losses of one's own", function()
@@ -109,11 +126,15 @@ describe("tide.losses", function()
     expect.close(loss({ { 0, 0 } }, { { 2, 1 } }), 8.5)
     assert.equal(4, loss:get_config().exponent)
     expect.close(losses.get { "Power", exponent = 2 }({ { 0, 0 } }, { { 2, 1 } }), 2.5)
-    expect.close(losses.get(function(a, b) return ops.abs(a - b):sum(2) end)({ { 1, 1 } }, { { 2, 3 } }), 3)
+    expect.close(losses.get(function(a, b)
+      return ops.abs(a - b):sum(2)
+    end)({ { 1, 1 } }, { { 2, 3 } }), 3)
   end)
 
   it("names losses of one class apart, and casts to their dtype", function()
-    local Named = losses.Loss:extend("SpecNamed", { call = function(_, a, b) return ops.abs(a - b) end })
+    local Named = losses.Loss:extend("SpecNamed", { call = function(_, a, b)
+      return ops.abs(a - b)
+    end })
     assert.equal("spec_named", Named().name)
     assert.equal("spec_named_1", Named().name)
     for _, name in ipairs(losses.class_names) do

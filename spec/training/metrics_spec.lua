@@ -19,7 +19,8 @@ describe("tide.metrics", function()
       for pass = 1, 2 do
         for k, u in ipairs(r.updates) do
           feed(m, u)
-          expect.close(m:result(), r.values[k], 3e-6, 1.5e-5, ("pass %d, update %d"):format(pass, k))
+          expect.close(m:result(), r.values[k], 3e-6, 1.5e-5,
+            ("pass %d, update %d"):format(pass, k))
         end
         m:reset_state()
       end
@@ -37,7 +38,9 @@ describe("tide.metrics", function()
   end)
 
   it("wraps a function of (y_true, y_pred)", function()
-    local m = metrics.MeanMetricWrapper { function(a, b) return (a - b):abs() end, name = "distance" }
+    local m = metrics.MeanMetricWrapper { function(a, b)
+      return (a - b):abs()
+    end, name = "distance" }
     m:update_state(tide.tensor { 1, 2 }, tide.tensor { 2, 4 })
     expect.close(m:result(), 1.5)
     assert.equal("distance", m.name)
@@ -79,10 +82,13 @@ describe("tide.metrics", function()
     assert.error_matches(function()
       metrics.MeanIoU { num_classes = 3 }:update_state({ 0, 1 }, { 1, 2 })
     end, "label 0, out of range %(expected 1 to 3%); labels count from 1")
-    assert.error_matches(function() metrics.Precision { thresholds = { 0.5, 2 } } end, "thresholds must be numbers from 0 to 1")
+    assert.error_matches(function()
+      metrics.Precision { thresholds = { 0.5, 2 } }
+    end, "thresholds must be numbers from 0 to 1")
     assert.error_matches(function() metrics.IoU { 3, { 4 } } end, "target_class_ids must be 1 to 3")
     assert.error_matches(function()
-      metrics.SparseCategoricalAccuracy():update_state(tide.tensor { { 1, 2 } }, tide.tensor { { 0.5, 0.5 } })
+      metrics.SparseCategoricalAccuracy():update_state(
+        tide.tensor { { 1, 2 } }, tide.tensor { { 0.5, 0.5 } })
     end, "labels need one axis less")
     assert.error_matches(function()
       metrics.sparse_top_k_categorical_accuracy(tide.ones { 3, 2 }, tide.tensor(1), nil, true)

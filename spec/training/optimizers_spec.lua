@@ -7,7 +7,8 @@ local rows = require "spec.ref.optimizers"
 local given = rows[1]
 
 local function start()
-  return { tide.tensor(given.start[1], { requires_grad = true }), tide.tensor(given.start[2], { requires_grad = true }) }
+  return { tide.tensor(given.start[1], { requires_grad = true }),
+    tide.tensor(given.start[2], { requires_grad = true }) }
 end
 local PATHS = { { path = "kernel" }, { path = "bias" } }
 
@@ -49,7 +50,8 @@ describe("tide.optimizers", function()
     for _, name in ipairs { "SGD", "Adam", "RMSprop", "Adagrad" } do
       local tables = {}
       for _, sparse in ipairs { true, false } do
-        local t = tide.tensor({ { 1, 2 }, { 3, 4 }, { 5, 6 } }, { dtype = "float32", requires_grad = true })
+        local t = tide.tensor({ { 1, 2 }, { 3, 4 }, { 5, 6 } },
+          { dtype = "float32", requires_grad = true })
         local o = optimizers[name] { learning_rate = 0.1 }
         for step = 1, 4 do
           local ids = tide.tensor({ step % 3 + 1, 1 }, { dtype = "int64" })
@@ -153,10 +155,15 @@ describe("tide.optimizers", function()
     local o = optimizers.SGD { learning_rate = 1 }
     o:apply({ false, tide.tensor { 1, 1, 1, 1 } }, vs)
     expect.close(vs[1], given.start[1])
-    expect.close(vs[2], { given.start[2][1] - 1, given.start[2][2] - 1, given.start[2][3] - 1, given.start[2][4] - 1 })
-    assert.error_matches(function() o:apply({ false, false }, vs) end, "no gradient for any parameter")
+    expect.close(vs[2], { given.start[2][1] - 1, given.start[2][2] - 1, given.start[2][3] - 1,
+      given.start[2][4] - 1 })
+    assert.error_matches(function()
+      o:apply({ false, false }, vs)
+    end, "no gradient for any parameter")
     assert.error_matches(function() o:apply { false } end, "got 1 gradients for 2 parameters")
-    assert.error_matches(function() o:apply({ tide.tensor(1.0) }, { tide.tensor(1.0) }) end, "is not one of those")
+    assert.error_matches(function()
+      o:apply({ tide.tensor(1.0) }, { tide.tensor(1.0) })
+    end, "is not one of those")
   end)
 
   it("has a learning rate that can be read and set, unless a schedule gives it", function()
@@ -173,9 +180,13 @@ describe("tide.optimizers", function()
   end)
 
   it("refuses options that contradict each other", function()
-    assert.error_matches(function() optimizers.SGD { clipnorm = 1, clipvalue = 1 } end, "only one of clipnorm")
+    assert.error_matches(function()
+      optimizers.SGD { clipnorm = 1, clipvalue = 1 }
+    end, "only one of clipnorm")
     assert.error_matches(function() optimizers.SGD { momentum = 2 } end, "at most 1")
-    assert.error_matches(function() optimizers.SGD { gradient_accumulation_steps = 1 } end, "at least 2")
+    assert.error_matches(function()
+      optimizers.SGD { gradient_accumulation_steps = 1 }
+    end, "at least 2")
     assert.error_matches(function() optimizers.AdamW { weight_decay = false } end, "weight_decay")
     assert.error_matches(function() optimizers.get "adma" end, "did you mean 'Adam'")
   end)
@@ -201,7 +212,8 @@ describe("tide.optimizers", function()
   it("gives every optimizer back from its configuration", function()
     for _, name in ipairs(optimizers.class_names) do
       local made = optimizers[name] { name = "x" }
-      assert.same(made:get_config(), optimizers.get({ class_name = name, config = made:get_config() }):get_config())
+      assert.same(made:get_config(), optimizers.get({ class_name = name,
+        config = made:get_config() }):get_config())
     end
     local o = optimizers.SGD { schedules.CosineDecay { 0.1, 100 }, name = "s" }
     local again = optimizers.get { class_name = "SGD", config = o:get_config() }
@@ -231,8 +243,12 @@ describe("tide.optimizers.schedules", function()
   end)
 
   it("refuses lists that do not fit", function()
-    assert.error_matches(function() schedules.PiecewiseConstantDecay { { 1, 2 }, { 1, 2 } } end, "one entry more")
-    assert.error_matches(function() schedules.PiecewiseConstantDecay { { 2, 1 }, { 1, 2, 3 } } end, "must ascend")
+    assert.error_matches(function()
+      schedules.PiecewiseConstantDecay { { 1, 2 }, { 1, 2 } }
+    end, "one entry more")
+    assert.error_matches(function()
+      schedules.PiecewiseConstantDecay { { 2, 1 }, { 1, 2, 3 } }
+    end, "must ascend")
     assert.error_matches(function() schedules.CosineDecay { 0.1, 0 } end, "above 0")
   end)
 end)

@@ -58,8 +58,10 @@ describe("a model of two outputs", function()
       local h = fit(two(), { y, y2 }, { loss = "mse" }, { sample_weight = given })
       expect.close({ h.a_loss[1], h.b_loss[1] }, { 0.89096, 0.11294 }, 1e-5, 1e-4)
     end
-    local h = fit(two(), { y2, y2 }, { loss = { tide.none, "mse" } }, { sample_weight = { false, w } })
-    local equal = fit(two(), { y2, y2 }, { loss = { tide.none, "mse" } }, { sample_weight = { b = w } })
+    local h = fit(two(), { y2, y2 }, { loss = { tide.none, "mse" } },
+      { sample_weight = { false, w } })
+    local equal = fit(two(), { y2, y2 }, { loss = { tide.none, "mse" } },
+      { sample_weight = { b = w } })
     assert.equal(equal.loss[1], h.loss[1])
   end)
 
@@ -78,7 +80,8 @@ describe("a model of two outputs", function()
   it("tells a callback that less of an output's loss is better", function()
     local model = two()
     local stop = tide.callbacks.EarlyStopping { monitor = "val_b_loss", patience = 1 }
-    fit(model, { y, y2 }, { loss = "mse" }, { epochs = 2, validation_split = 0.5, callbacks = { stop } })
+    fit(model, { y, y2 }, { loss = "mse" },
+      { epochs = 2, validation_split = 0.5, callbacks = { stop } })
     assert.equal("number", type(stop.best))
   end)
 end)
@@ -119,6 +122,7 @@ describe("errors of data", function()
   it("refuse loss weights that are no numbers when the model is compiled", function()
     local ok, e = pcall(two().compile, two(), "adam", "mse", { "accuracy" })
     assert.is_false(ok)
-    assert.truthy(tostring(e):find("loss_weights must be numbers, got 'accuracy'", 1, true), tostring(e))
+    assert.truthy(tostring(e):find("loss_weights must be numbers, got 'accuracy'", 1, true),
+      tostring(e))
   end)
 end)

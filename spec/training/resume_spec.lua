@@ -16,8 +16,8 @@ local function build()
     layers.Dropout { 0.3 },
     layers.Dense { 3, activation = "softmax" },
   }
-  model:compile { optimizer = { "adam", learning_rate = 0.01 }, loss = "sparse_categorical_crossentropy",
-    metrics = { "accuracy" } }
+  model:compile { optimizer = { "adam", learning_rate = 0.01 },
+    loss = "sparse_categorical_crossentropy", metrics = { "accuracy" } }
   return model
 end
 
@@ -30,7 +30,8 @@ local function plain(list)
 end
 
 local function state(model, history)
-  local out = { weights = plain(model:get_weights()), optimizer = plain(model.optimizer.variables), logs = {} }
+  local out = { weights = plain(model:get_weights()), optimizer = plain(model.optimizer.variables),
+    logs = {} }
   for name, l in pairs(history.history) do
     out.logs[name] = l:totable()
   end
@@ -70,7 +71,8 @@ end
 
 describe("model:fit { resume = true }", function()
   local function options(callbacks)
-    return { epochs = 3, batch_size = 8, verbose = 0, validation_split = 0.2, callbacks = callbacks }
+    return { epochs = 3, batch_size = 8, verbose = 0, validation_split = 0.2,
+      callbacks = callbacks }
   end
   local model = build()
   local want = state(model, model:fit(X, Y, options()))
@@ -87,7 +89,8 @@ describe("model:fit { resume = true }", function()
 
   it("equals it after an interrupt in the middle of validation, and after several", function()
     local m = build()
-    local h, times = train(m, options { presser({ [1] = true, [3] = true, [5] = true }, "on_test_batch_end") }, look)
+    local h, times = train(m, options { presser({ [1] = true, [3] = true, [5] = true },
+      "on_test_batch_end") }, look)
     assert.equal(3, times)
     assert.same(want, state(m, h))
     m = build()
@@ -98,8 +101,9 @@ describe("model:fit { resume = true }", function()
 
   it("gives callbacks the state of the batch back, and judges no half epoch", function()
     local function callbacks(name, more)
-      return { tide.callbacks.EarlyStopping { monitor = "val_loss", patience = 1, restore_best_weights = true },
-        tide.callbacks.ReduceLROnPlateau { monitor = "loss", patience = 1, factor = 0.5 },
+      return { tide.callbacks.EarlyStopping { monitor = "val_loss", patience = 1,
+        restore_best_weights = true },
+          tide.callbacks.ReduceLROnPlateau { monitor = "loss", patience = 1, factor = 0.5 },
         tide.callbacks.CSVLogger { name }, more }
     end
     local one, two = os.tmpname(), os.tmpname()
@@ -124,7 +128,8 @@ describe("model:fit { resume = true }", function()
   it("undoes what closing does to the weights, not what a person does", function()
     local function ema()
       local m = build()
-      m:compile { optimizer = { "sgd", learning_rate = 0.1, use_ema = true }, loss = "sparse_categorical_crossentropy" }
+      m:compile { optimizer = { "sgd", learning_rate = 0.1, use_ema = true },
+        loss = "sparse_categorical_crossentropy" }
       return m
     end
     local m = ema()
@@ -133,7 +138,9 @@ describe("model:fit { resume = true }", function()
     assert.same(expected, state(m, (train(m, options { presser { [4] = true } }))))
     m = build()
     local seen
-    train(m, options { presser { [4] = true }, { on_train_end = function() seen = m.optimizer.learning_rate end } }, function()
+    train(m, options { presser { [4] = true }, { on_train_end = function()
+      seen = m.optimizer.learning_rate
+    end } }, function()
       m.optimizer.learning_rate = 0.5
     end)
     assert.equal(0.5, seen)
@@ -151,7 +158,8 @@ describe("model:fit { resume = true }", function()
     local m = build()
     local expected = state(m, m:fit(batches(), { epochs = 4, steps_per_epoch = 3, verbose = 0 }))
     m = build()
-    local h = m:fit(batches(), { epochs = 2, steps_per_epoch = 3, verbose = 0, callbacks = presser { [4] = true } })
+    local h = m:fit(batches(), { epochs = 2, steps_per_epoch = 3, verbose = 0,
+      callbacks = presser { [4] = true } })
     assert.equal("interrupt", h.stopped)
     assert.same({ 1, 2 }, h.epoch:totable())
     h = m:fit { resume = true, epochs = 4 }
@@ -160,7 +168,9 @@ describe("model:fit { resume = true }", function()
 
   it("begins on_train_resume with the place, and leaves the first history as it was", function()
     local m, places = build(), {}
-    local callbacks = { presser { [7] = true }, { on_train_resume = function(place) places[#places + 1] = place end,
+    local callbacks = { presser { [7] = true }, { on_train_resume = function(place)
+      places[#places + 1] = place
+    end,
       on_train_begin = function() places[#places + 1] = "begin" end } }
     local first = m:fit(X, Y, options(callbacks))
     assert.equal("interrupt", first.stopped)
@@ -177,7 +187,9 @@ describe("model:fit { resume = true }", function()
     m:fit(X, Y, options())
     assert.error_matches(function() m:fit { resume = true } end, "nothing to resume")
     m:fit(X, Y, options { presser { true } })
-    assert.error_matches(function() m:fit { resume = true, batch_size = 4 } end, "leave out 'batch_size'")
+    assert.error_matches(function()
+      m:fit { resume = true, batch_size = 4 }
+    end, "leave out 'batch_size'")
     assert.error_matches(function() m:fit(X, Y, { resume = true }) end, "leave out the data")
     assert.equal(3, #m:fit({ resume = true }).loss)
     m:fit(X, Y, options { presser { true } })

@@ -1,5 +1,5 @@
--- Whole runs of fit against the real Keras': the same weights, data and batches give the same history, weights, evaluation and
--- predictions (spec/ref/runs.py).
+-- Whole runs of fit against the real Keras': the same weights, data and batches give the same
+-- history, weights, evaluation and predictions (spec/ref/runs.py).
 local expect = require "spec.support.expect"
 local formula = require "spec.support.formula"
 local tide = require "tide"
@@ -22,8 +22,8 @@ local function flat(t)
   return ops.ravel(t):tolist()
 end
 
--- `loose`: tolerance of weights and predictions where Adam magnifies the rounding of gradients near 0 (Keras' own backends differ
--- by 1e-4 there).
+-- `loose`: tolerance of weights and predictions where Adam magnifies the rounding of gradients near
+-- 0 (Keras' own backends differ by 1e-4 there).
 local function run(name, model, compile, x, y, options, evaluate, loose)
   local want = ref[name]
   local start, moving = {}, {}
@@ -68,20 +68,24 @@ describe("a run of fit equals Keras'", function()
     local images, vx = make("real", { N, 6, 6, 2 }, 1), make("real", { 8, 6, 6, 2 }, 7)
     local model = tide.Sequential {
       tide.Input { 6, 6, 2 },
-      L.Conv2D { 4, 3, padding = "same", activation = "relu" }, L.BatchNormalization {}, L.MaxPooling2D { 2 },
-      L.Conv2D { 3, 2, use_bias = false, kernel_regularizer = "l2" }, L.BatchNormalization { momentum = 0.8, epsilon = 0.01 },
+      L.Conv2D { 4, 3, padding = "same", activation = "relu" }, L.BatchNormalization {},
+        L.MaxPooling2D { 2 },
+      L.Conv2D { 3, 2, use_bias = false, kernel_regularizer = "l2" },
+        L.BatchNormalization { momentum = 0.8, epsilon = 0.01 },
       L.ReLU { 0.9, 0.1 }, L.GlobalAveragePooling2D {}, L.Dense { 3 },
     }
     run("images", model, {
       optimizer = O.Adam { 0.02, clipnorm = 1.0 },
       loss = tide.losses.SparseCategoricalCrossentropy { from_logits = true },
       metrics = { "accuracy", tide.metrics.SparseTopKCategoricalAccuracy { 2, name = "top2" } },
-    }, images, labels({ N, 3 }, 2), { epochs = 3, validation_data = { vx, labels({ 8, 3 }, 4) }, validation_freq = 2 }, nil, 5e-4)
+    }, images, labels({ N, 3 }, 2),
+      { epochs = 3, validation_data = { vx, labels({ 8, 3 }, 4) }, validation_freq = 2 }, nil, 5e-4)
   end)
 
   it("with masked ids, class weights and a validation split", function()
     local model = tide.Sequential {
-      tide.Input { 6, dtype = "int32" }, L.Embedding { 12, 4, mask_zero = true }, L.Dense { 5, activation = "tanh" },
+      tide.Input { 6, dtype = "int32" }, L.Embedding { 12, 4, mask_zero = true },
+        L.Dense { 5, activation = "tanh" },
       L.GlobalAveragePooling1D {}, L.Dense { 1, activation = "sigmoid", bias_initializer = "ones" },
     }
     run("masked text", model, {
@@ -99,7 +103,8 @@ describe("a run of fit equals Keras'", function()
     h = L.Dropout { 0.0 }(L.GroupNormalization { 1 }(h))
     local model = tide.Model {
       inputs = { a = a, b = b },
-      outputs = { kind = L.Dense { 3, activation = "softmax", name = "kind" }(h), place = L.Dense { 2, name = "place" }(h) },
+      outputs = { kind = L.Dense { 3, activation = "softmax", name = "kind" }(h),
+        place = L.Dense { 2, name = "place" }(h) },
     }
     local xs = { a = make("real", { N, 5 }, 1), b = make("real", { N, 3 }, 2) }
     local ys = { kind = labels({ N, 3 }, 3), place = make("real", { N, 2 }, 4) }
@@ -110,7 +115,8 @@ describe("a run of fit equals Keras'", function()
       loss_weights = { kind = 1.0, place = 0.3 },
       metrics = { kind = { "accuracy" }, place = { "mae" } },
       weighted_metrics = { place = { "mse" } },
-    }, xs, ys, { epochs = 3, sample_weight = ws, validation_data = { xs, ys, ws } }, { sample_weight = ws })
+    }, xs, ys, { epochs = 3, sample_weight = ws, validation_data = { xs, ys, ws } },
+      { sample_weight = ws })
   end)
 
   it("with a weight per step, a penalty on outputs and a schedule with warm-up", function()
@@ -121,8 +127,8 @@ describe("a run of fit equals Keras'", function()
     local model = tide.Model { inputs = i, outputs = L.Dense { 4, activation = "softmax",
       activity_regularizer = tide.regularizers.L1 { 0.01 } }(h) }
     run("steps with weights of their own", model, {
-      optimizer = O.AdamW { O.schedules.CosineDecay { 0.0, 6, 0.1, warmup_target = 0.03, warmup_steps = 3 },
-        global_clipnorm = 0.5 },
+      optimizer = O.AdamW { O.schedules.CosineDecay { 0.0, 6, 0.1, warmup_target = 0.03,
+        warmup_steps = 3 }, global_clipnorm = 0.5 },
       loss = "sparse_categorical_crossentropy",
       weighted_metrics = { "accuracy" },
     }, make("real", { N, 7, 3 }, 1), labels({ N, 7, 4 }, 2),
@@ -131,7 +137,8 @@ describe("a run of fit equals Keras'", function()
 
   it("with a frozen layer, class weights of one-hot targets and a focal loss", function()
     local model = tide.Sequential {
-      tide.Input { 4 }, L.Dense { 6, activation = "selu" }, L.BatchNormalization {}, L.Dense { 3, activation = "softmax" },
+      tide.Input { 4 }, L.Dense { 6, activation = "selu" }, L.BatchNormalization {},
+        L.Dense { 3, activation = "softmax" },
     }
     model.layers[1].trainable = false
     run("a frozen layer", model, {

@@ -12,12 +12,13 @@ local Y = tide.tensor({ 1, 2, 1 }, { dtype = "int32" })
 
 local function model(o)
   local m = tide.Sequential {
-    layers.Dense { 4, name = "first", activation = "relu", input_shape = { 3 }, kernel_regularizer = { "l2", l2 = 0.01 } },
+    layers.Dense { 4, name = "first", activation = "relu", input_shape = { 3 },
+      kernel_regularizer = { "l2", l2 = 0.01 } },
     layers.BatchNormalization(),
     layers.Dense { 2, activation = "softmax" },
   }
-  m:compile(o or { optimizer = { "adam", learning_rate = 0.01 }, loss = "sparse_categorical_crossentropy",
-    metrics = { "accuracy" } })
+  m:compile(o or { optimizer = { "adam", learning_rate = 0.01 },
+    loss = "sparse_categorical_crossentropy", metrics = { "accuracy" } })
   return m
 end
 
@@ -51,7 +52,8 @@ describe("model:save and load_model", function()
 
   it("work for every optimizer", function()
     for _, name in ipairs(tide.optimizers.class_names) do
-      local a = model { optimizer = { name, learning_rate = 0.05 }, loss = "sparse_categorical_crossentropy" }
+      local a = model { optimizer = { name, learning_rate = 0.05 },
+        loss = "sparse_categorical_crossentropy" }
       a:fit(X, Y, { epochs = 2, shuffle = false, verbose = 0 })
       a:save(path "o.safetensors")
       local b = tide.load_model(path "o.safetensors")
@@ -73,7 +75,8 @@ describe("model:save and load_model", function()
     local Own = tide.Model:extend("SavedOwn", {
       args = { "width" },
       init = function(self)
-        self.first, self.second = layers.Dense { self.width, activation = "tanh" }, layers.Dense { 1 }
+        self.first, self.second = layers.Dense { self.width, activation = "tanh" },
+          layers.Dense { 1 }
       end,
       call = function(self, x)
         return self.second(self.first(x))
@@ -101,7 +104,9 @@ describe("model:save and load_model", function()
   it("leave the compile state out when asked, or when a function stands in it", function()
     local a = model()
     a:save(path "c.safetensors")
-    raises("is not compiled", function() tide.load_model(path "c.safetensors", { compile = false }):evaluate(X, Y) end)
+    raises("is not compiled", function()
+      tide.load_model(path "c.safetensors", { compile = false }):evaluate(X, Y)
+    end)
     a = model { optimizer = "sgd", loss = function(t, p) return (p[{ {}, 1 }] - t) ^ 2 end }
     a:save(path "c.safetensors")
     raises("is not compiled", function() tide.load_model(path "c.safetensors"):evaluate(X, Y) end)
@@ -113,7 +118,8 @@ describe("model:save and load_model", function()
     m:save(path "gone.safetensors")
     require("tide.registry").custom("layer").GoneLayer = nil
     raises("unknown layer 'GoneLayer'", tide.load_model, path "gone.safetensors")
-    expect.close(tide.load_model(path "gone.safetensors", { custom_objects = { GoneLayer = Gone } })(X), m(X), 0, 0)
+    expect.close(tide.load_model(path "gone.safetensors",
+      { custom_objects = { GoneLayer = Gone } })(X), m(X), 0, 0)
     raises("the name must end in one of", function() m:save(path "m.txt") end)
     raises("cannot open", tide.load_model, path "nothing.safetensors")
     raises("there is no folder", function() m:save(path "no/where.safetensors") end)
@@ -121,7 +127,9 @@ describe("model:save and load_model", function()
     raises("holds tensors but no model", tide.load_model, path "w.safetensors")
     raises("exists already", function() m:save(path "w.safetensors", { overwrite = false }) end)
     raises("weights only", function() m:save(path "w.weights.h5") end)
-    raises("has no weights yet", function() tide.Sequential({ layers.Dense { 1 } }):save(path "u.safetensors") end)
+    raises("has no weights yet", function()
+      tide.Sequential({ layers.Dense { 1 } }):save(path "u.safetensors")
+    end)
   end)
 end)
 
@@ -137,12 +145,15 @@ describe("save_weights and load_weights", function()
     local a = model()
     a:save_weights(path "w.safetensors")
     local function other(width)
-      return tide.Sequential { layers.Dense { width, name = "first", input_shape = { 3 } }, layers.BatchNormalization(),
-        layers.Dense { 2 } }
+      return tide.Sequential {
+        layers.Dense { width, name = "first", input_shape = { 3 } }, layers.BatchNormalization(),
+          layers.Dense { 2 } }
     end
     local b = other(5)
     local before = b:get_weights()
-    raises("skip_mismatch = true leaves it out", function() b:load_weights(path "w.safetensors") end)
+    raises("skip_mismatch = true leaves it out", function()
+      b:load_weights(path "w.safetensors")
+    end)
     for i, w in ipairs(b:get_weights()) do
       assert.equal(before[i]:tobytes(), w:tobytes())
     end
@@ -166,7 +177,8 @@ describe("a safetensors file", function()
 
   it("holds every dtype, scalars and empty tensors, and gives them back", function()
     local list = {}
-    for i, dtype in ipairs { "float32", "float64", "int64", "int32", "uint8", "int8", "bool", "float16", "bfloat16" } do
+    for i, dtype in ipairs { "float32", "float64", "int64", "int32", "uint8", "int8", "bool",
+      "float16", "bfloat16" } do
       list[i] = { dtype, tide.ops.cast(tide.tensor { { 0, 1, 1 } }, dtype) }
     end
     list[#list + 1] = { "scalar", tide.tensor(2.5) }
@@ -189,8 +201,8 @@ describe("a safetensors file", function()
   end)
 
   it("is read where another writer made it", function()
-    local file, entries = header('{"b":' .. entry("I32", "[2]", 4, 12) .. ',"a":' .. entry("F32", "[1]", 0, 4) .. "}  ",
-      string.pack("<fi4i4", 1.5, 7, -1))
+    local file, entries = header('{"b":' .. entry("I32", "[2]", 4, 12) .. ',"a":' .. entry("F32",
+      "[1]", 0, 4) .. "}  ", string.pack("<fi4i4", 1.5, 7, -1))
     assert.equal("a", entries[1].name)
     assert.same({ 7, -1 }, core.safetensors_read(file, 2):tolist())
   end)
@@ -217,7 +229,8 @@ describe("a safetensors file", function()
       { '{"a":' .. entry("F32", "[" .. ("1,"):rep(20) .. "1]", 0, 4) .. "}", four, "rank 21" },
       { '{"a":' .. entry("F4", "[8]", 0, 4) .. "}", four, "unknown dtype 'F4'" },
       { '{"a":{"dtype":"F32","shape":[1]}}', four, "expected exactly dtype" },
-      { '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1}}', four, "expected exactly dtype" },
+      { '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1}}', four,
+        "expected exactly dtype" },
       { '{"a":' .. ok .. ',"__metadata__":{"k":1}}', four, "is not a string" },
       { '{"a":' .. ok .. ',"__metadata__":[]}', four, "not an object" },
       { ("["):rep(70), "", "does not begin" },
@@ -243,12 +256,13 @@ describe("a safetensors file", function()
   end)
 
   it("of Tide's shows every flipped bit", function()
-    core.safetensors_write(path "x.safetensors", { { "w", tide.tensor { 1, 2, 3 } }, { "v", tide.tensor { 4 } } },
-      { note = "hello" })
+    core.safetensors_write(path "x.safetensors",
+      { { "w", tide.tensor { 1, 2, 3 } }, { "v", tide.tensor { 4 } } }, { note = "hello" })
     local bytes = read_all(path "x.safetensors")
     for i = 1, #bytes do
       for _, mask in ipairs { 1, 0x20, 0x80 } do
-        write_all(path "y.safetensors", bytes:sub(1, i - 1) .. string.char(bytes:byte(i) ~ mask) .. bytes:sub(i + 1))
+        write_all(path "y.safetensors", bytes:sub(1,
+          i - 1) .. string.char(bytes:byte(i) ~ mask) .. bytes:sub(i + 1))
         local ok = pcall(function()
           local file, entries = core.safetensors_open(path "y.safetensors")
           for k = 1, #entries do
@@ -266,8 +280,10 @@ describe("a safetensors file", function()
 
   it("refuses names twice, and text that is not UTF-8", function()
     local t = tide.tensor { 1 }
-    raises("two tensors are named 'a'", core.safetensors_write, path "z.safetensors", { { "a", t }, { "a", t } })
-    raises("cannot be named __metadata__", core.safetensors_write, path "z.safetensors", { { "__metadata__", t } })
+    raises("two tensors are named 'a'", core.safetensors_write, path "z.safetensors",
+      { { "a", t }, { "a", t } })
+    raises("cannot be named __metadata__", core.safetensors_write, path "z.safetensors",
+      { { "__metadata__", t } })
     raises("not valid UTF-8", core.safetensors_write, path "z.safetensors", { { "\xff", t } })
     assert.is_false(core.file_exists(path "z.safetensors"))
   end)
@@ -302,7 +318,9 @@ describe("writing a file", function()
     local target = path "sub/f"
     for _, point in ipairs { "write", "fsync", "close", "rename", "fsync_dir" } do
       core.write_file(target, "old")
-      local script = "package.path=%q package.cpath=%q local c=require'tide.core' c.io_fault(%q,1,'kill') c.write_file(%q,'new')"
+      local script =
+        "package.path=%q package.cpath=%q local c=require'tide.core' c.io_fault(%q,1,'kill') \z
+        c.write_file(%q,'new')"
       script = script:format(package.path, package.cpath, point, target)
       os.execute(("lua5.4 -e %q 2>/dev/null"):format(script))
       local now = read_all(target)
@@ -326,9 +344,11 @@ end)
 
 describe("JSON", function()
   it("is read strictly", function()
-    for text, says in pairs { ['{"a":1,"a":2}'] = "duplicate", ["[1,]"] = "not valid JSON", ["[NaN]"] = "not valid JSON",
-      ["{'a':1}"] = "not valid JSON", ["[1] 2"] = "not valid JSON", [""] = "not valid JSON", ["\"\xff\""] = "not valid JSON",
-      ["[1e999]"] = "not valid JSON", ["[99999999999999999999]"] = "not valid JSON", [("["):rep(65)] = "64 levels" } do
+    for text, says in pairs { ['{"a":1,"a":2}'] = "duplicate", ["[1,]"] = "not valid JSON",
+      ["[NaN]"] = "not valid JSON", ["{'a':1}"] = "not valid JSON", ["[1] 2"] = "not valid JSON",
+        [""] = "not valid JSON", ["\"\xff\""] = "not valid JSON",
+      ["[1e999]"] = "not valid JSON", ["[99999999999999999999]"] = "not valid JSON",
+        [("["):rep(65)] = "64 levels" } do
       raises(says, core.json_decode, text)
     end
   end)
@@ -337,7 +357,8 @@ describe("JSON", function()
     local none = tide.none
     local json = require "tide.utils.json"
     local v = { a = { 1, 2.5, "x\n\"\\\1ä" }, b = { c = true, d = none }, e = -3 }
-    assert.equal('{"a":[1,2.5,"x\\u000a\\"\\\\\\u0001ä"],"b":{"c":true,"d":null},"e":-3}', json.encode(v))
+    assert.equal('{"a":[1,2.5,"x\\u000a\\"\\\\\\u0001ä"],"b":{"c":true,"d":null},"e":-3}',
+      json.encode(v))
     local back = json.decode(json.encode(v))
     assert.same(v.a, back.a)
     assert.equal(none, back.b.d)

@@ -7,12 +7,13 @@ local tensors = require "tide.training.tensors"
 local base = {}
 
 --- The base class of callbacks. Own ones define any of the hooks
---- `on_train_begin(self, logs)`, `on_train_end`, `on_epoch_begin(self, epoch, logs)`, `on_epoch_end`,
---- `on_train_batch_begin(self, batch, logs)`, `on_train_batch_end`, and the same of `test` and `predict`; `on_batch_begin` and
---- `on_batch_end` are those of training; `on_train_resume(self, { epoch, batch })` stands for `on_train_begin` when a fit that
---- Ctrl-C ended goes on, the callback's fields being again what they were after that batch. Epochs and batches count from 1.
---- `self.model` is the model, `self.params` holds `epochs`, `steps` and `verbose`; `self.model.stop_training = true` ends
---- training.
+--- `on_train_begin(self, logs)`, `on_train_end`, `on_epoch_begin(self, epoch, logs)`,
+--- `on_epoch_end`, `on_train_batch_begin(self, batch, logs)`, `on_train_batch_end`, and the same of
+--- `test` and `predict`; `on_batch_begin` and `on_batch_end` are those of training;
+--- `on_train_resume(self, { epoch, batch })` stands for `on_train_begin` when a fit that Ctrl-C
+--- ended goes on, the callback's fields being again what they were after that batch. Epochs and
+--- batches count from 1. `self.model` is the model, `self.params` holds `epochs`, `steps` and
+--- `verbose`; `self.model.stop_training = true` ends training.
 ---
 --- Example:
 ---   local Stop = tide.callbacks.Callback:extend("Stop", {
@@ -30,7 +31,8 @@ for _, phase in ipairs { "train", "test", "predict" } do
     base.HOOKS[#base.HOOKS + 1] = "on_" .. phase .. "_" .. what
   end
 end
-for _, hook in ipairs { "on_epoch_begin", "on_epoch_end", "on_batch_begin", "on_batch_end", "on_train_resume" } do
+for _, hook in ipairs { "on_epoch_begin", "on_epoch_end", "on_batch_begin", "on_batch_end",
+  "on_train_resume" } do
   base.HOOKS[#base.HOOKS + 1] = hook
 end
 
@@ -103,7 +105,8 @@ function CallbackList:run(hook, ...)
   end
 end
 
---- Runs on_epoch_end. Callbacks that judge epochs (field `_whole_epochs`) are left out where the epoch is not `whole`.
+--- Runs on_epoch_end. Callbacks that judge epochs (field `_whole_epochs`) are left out where the
+--- epoch is not `whole`.
 function CallbackList:end_epoch(epoch, logs, whole)
   for _, c in ipairs(self.active.on_epoch_end or {}) do
     if whole or not c._whole_epochs then
@@ -195,8 +198,8 @@ function Monitor:_watched(logs)
         names[#names + 1] = k
       end
       table.sort(names)
-      io.stderr:write(("tide: %s: '%s' is not logged; there are %s%s\n"):format(self:_class_name(), self.monitor,
-        table.concat(names, ", "),
+      io.stderr:write(("tide: %s: '%s' is not logged; there are %s%s\n"):format(self:_class_name(),
+        self.monitor, table.concat(names, ", "),
         check.did_you_mean(self.monitor, names)))
     end
     return nil

@@ -1,4 +1,5 @@
---- The callbacks that stop, save, schedule and log (Keras' keras/src/callbacks). Epochs and batches count from 1.
+--- The callbacks that stop, save, schedule and log (Keras' keras/src/callbacks). Epochs and batches
+--- count from 1.
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -22,8 +23,9 @@ end
 
 -- ---- History ----
 
---- What fit returns: `history.loss` is the list of losses per epoch, `history.history` all lists by name, `history.epoch` the
---- epochs, `history.stopped` why training ended early (nil, "interrupt", "callback").
+--- What fit returns: `history.loss` is the list of losses per epoch, `history.history` all lists by
+--- name, `history.epoch` the epochs, `history.stopped` why training ended early (nil, "interrupt",
+--- "callback").
 --     local c = tide.callbacks.History()
 local History = object.class("History", Callback, { rows = {} })
 classes.History = History
@@ -84,14 +86,15 @@ function History:__tostring()
     local l = self.history[name]
     out[i] = ("%s %s -> %s"):format(name, tostring(l[1]), tostring(l[#l]))
   end
-  return ("History: %d epochs%s"):format(#(self.epoch or {}), #out > 0 and ", " .. table.concat(out, ", ") or "")
+  return ("History: %d epochs%s"):format(
+    #(self.epoch or {}), #out > 0 and ", " .. table.concat(out, ", ") or "")
 end
 
 -- ---- LambdaCallback ----
 
 local hook_rows = {}
-for _, hook in ipairs { "on_epoch_begin", "on_epoch_end", "on_train_begin", "on_train_end", "on_train_batch_begin",
-  "on_train_batch_end" } do
+for _, hook in ipairs { "on_epoch_begin", "on_epoch_end", "on_train_begin", "on_train_end",
+  "on_train_batch_begin", "on_train_batch_end" } do
   hook_rows[#hook_rows + 1] = { hook, "function", nil, "called without self" }
 end
 local other_rows = {}
@@ -186,8 +189,9 @@ end
 
 -- ---- ModelCheckpoint ----
 
---- Saves the model, or its weights, during training. The path may hold `{epoch:02d}`, `{batch}` and any logged name with a
---- format (`{val_loss:.2f}`). Files are written atomically; a model whose watched value is NaN never replaces the best one.
+--- Saves the model, or its weights, during training. The path may hold `{epoch:02d}`, `{batch}` and
+--- any logged name with a format (`{val_loss:.2f}`). Files are written atomically; a model whose
+--- watched value is NaN never replaces the best one.
 --     local c = tide.callbacks.ModelCheckpoint { "best.safetensors", save_best_only = true }
 local ModelCheckpoint = object.class("ModelCheckpoint", Monitor, {
   rows = {
@@ -202,7 +206,8 @@ local ModelCheckpoint = object.class("ModelCheckpoint", Monitor, {
   },
   init = function(self)
     if type(self.save_freq) == "string" and self.save_freq ~= "epoch" or self.save_freq == 0 then
-      errors.raise("ModelCheckpoint", "save_freq must be 'epoch' or a number of batches, got %s", check.show(self.save_freq))
+      errors.raise("ModelCheckpoint", "save_freq must be 'epoch' or a number of batches, got %s",
+        check.show(self.save_freq))
     end
     require("tide.saving").check_path(self.filepath, self.save_weights_only)
     self.best = self.initial_value_threshold
@@ -221,8 +226,8 @@ local function fill_path(pattern, values)
         names[#names + 1] = k
       end
       table.sort(names)
-      errors.raise("ModelCheckpoint", "the path %s names '%s', which is not logged%s", check.show(pattern), name,
-        check.did_you_mean(name, names))
+      errors.raise("ModelCheckpoint", "the path %s names '%s', which is not logged%s",
+        check.show(pattern), name, check.did_you_mean(name, names))
     end
     v = tensors.number(v)
     if spec == "" then
@@ -230,7 +235,8 @@ local function fill_path(pattern, values)
     end
     local flags, kind = spec:match "^([%d%.]*)([dfeg]?)$"
     if not flags then
-      errors.raise("ModelCheckpoint", "cannot read the format '%s' in %s", spec, check.show(pattern))
+      errors.raise("ModelCheckpoint", "cannot read the format '%s' in %s", spec,
+        check.show(pattern))
     end
     if kind == "" then
       kind = math.type(v) == "integer" and "d" or "f"
@@ -257,7 +263,8 @@ function ModelCheckpoint:_wanted(epoch, logs, path)
     return true
   elseif value ~= value or not self:_improved(value, self.best) then
     if loud(self) then
-      say("\nEpoch %d: %s did not improve from %s", epoch, self.monitor, self.best and ("%.5f"):format(self.best) or "none")
+      say("\nEpoch %d: %s did not improve from %s", epoch, self.monitor,
+        self.best and ("%.5f"):format(self.best) or "none")
     end
     return false
   end
@@ -317,7 +324,8 @@ end
 
 -- ---- learning rates ----
 
---- Multiplies the learning rate by `factor` when the watched value has not improved for `patience` epochs.
+--- Multiplies the learning rate by `factor` when the watched value has not improved for `patience`
+--- epochs.
 --     local c = tide.callbacks.ReduceLROnPlateau { factor = 0.5, patience = 2 }
 local Reduce = object.class("ReduceLROnPlateau", Monitor, {
   rows = {
@@ -369,7 +377,8 @@ function Reduce:on_epoch_end(epoch, logs)
   end
 end
 
---- Sets the learning rate at the start of each epoch: `schedule(epoch, rate) -> rate`, epochs from 1.
+--- Sets the learning rate at the start of each epoch: `schedule(epoch, rate) -> rate`, epochs from
+--- 1.
 --     local c = tide.callbacks.LearningRateScheduler {
 --       function(epoch, rate) return rate * 0.9 end }
 local Scheduler = object.class("LearningRateScheduler", Callback, {
@@ -399,8 +408,9 @@ end
 
 --- Stops training, or raises, when the loss of a batch is NaN or infinite.
 --     local c = tide.callbacks.TerminateOnNaN()
-local Terminate = object.class("TerminateOnNaN", Callback, { rows = { { "raise_error", "bool", false,
-  "raise instead of stopping" } } })
+local Terminate = object.class(
+  "TerminateOnNaN", Callback,
+    { rows = { { "raise_error", "bool", false, "raise instead of stopping" } } })
 classes.TerminateOnNaN = Terminate
 Terminate._lazy_logs = true
 
@@ -419,7 +429,8 @@ function Terminate:on_train_batch_end(batch, logs)
   end
 end
 
---- Writes a line per epoch: `epoch` (from 1), then the logged values by name; what is missing is NA.
+--- Writes a line per epoch: `epoch` (from 1), then the logged values by name; what is missing is
+--- NA.
 --     local c = tide.callbacks.CSVLogger { "log.csv" }
 local CSV = object.class("CSVLogger", Callback, {
   rows = {
@@ -497,7 +508,8 @@ function CSV:on_epoch_end(epoch, logs)
     end
     self._keys = keys
     if self._header then
-      self._file:write("epoch", #keys > 0 and self.separator or "", table.concat(keys, self.separator), "\n")
+      self._file:write("epoch", #keys > 0 and self.separator or "",
+        table.concat(keys, self.separator), "\n")
     end
   end
   local row = { tostring(epoch) }

@@ -47,7 +47,8 @@ end
 
 function Logger:on_epoch_begin(epoch, _, from)
   self._epoch = epoch
-  if self.params.epochs and self.params.epochs > 1 and (self._verbose == 1 or self._verbose == 2) then
+  if self.params.epochs and self.params.epochs > 1
+    and (self._verbose == 1 or self._verbose == 2) then
     io.stdout:write(("Epoch %d/%d\n"):format(epoch, self.params.epochs))
     io.stdout:flush()
   end

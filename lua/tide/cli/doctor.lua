@@ -1,4 +1,5 @@
---- `tide doctor`: what is installed, which kernels and engines run here, and what would make it faster.
+--- `tide doctor`: what is installed, which kernels and engines run here, and what would make it
+--- faster.
 local usage = [[
 usage: tide doctor
 Prints what Tide computes with on this machine, which of the packages that it can use are missing,
@@ -37,7 +38,8 @@ local function advice(config, core)
     say("%d of %d cores are used; see TIDE_THREADS and tide.set_threads", threads, cores)
   end
   if tostring(config.blas):find("Prescott", 1, true) then
-    say "OpenBLAS does not know this CPU and runs its slowest kernels; set OPENBLAS_CORETYPE=Haswell or SkylakeX"
+    say "OpenBLAS does not know this CPU and runs its slowest kernels; set \z
+      OPENBLAS_CORETYPE=Haswell or SkylakeX"
   end
   table.sort(out)
   return out
@@ -57,7 +59,8 @@ return function(...)
   local config = tide.config()
   print(config)
   print(string.format("%-10s %s", "lua", _VERSION))
-  print(string.format("%-10s %s", "module", package.searchpath("tide.core", package.cpath) or "unknown"))
+  print(string.format("%-10s %s", "module",
+    package.searchpath("tide.core", package.cpath) or "unknown"))
   local found = advice(config, core)
   print(#found == 0 and "nothing to mend" or "\n" .. table.concat(found, "\n"))
   return true

@@ -1,4 +1,5 @@
---- `tide inspect FILE`: what a model file holds, without making a model of it: format, layers, weights, optimizer, and
+--- `tide inspect FILE`: what a model file holds, without making a model of it: format, layers,
+--- weights, optimizer, and
 -- attributes. Nothing of the file is trusted or run.
 local usage = [[
 usage: tide inspect FILE...
@@ -15,7 +16,8 @@ local function size_text(n)
   return ("%.1f MiB"):format(n / 1048576)
 end
 
-local width = { float64 = 8, int64 = 8, float32 = 4, int32 = 4, float16 = 2, bfloat16 = 2, int8 = 1, uint8 = 1, bool = 1 }
+local width = { float64 = 8, int64 = 8, float32 = 4, int32 = 4, float16 = 2, bfloat16 = 2, int8 = 1,
+  uint8 = 1, bool = 1 }
 
 -- Text from a file, fit for a terminal.
 local function clean(v)
@@ -33,7 +35,9 @@ end
 
 -- Sorts names with numbers in them as a person does.
 local function natural(name)
-  return (name:gsub("%d+", function(d) return ("%09d"):format(math.tointeger(tonumber(d)) or 0) end))
+  return (name:gsub("%d+", function(d)
+    return ("%09d"):format(math.tointeger(tonumber(d)) or 0)
+  end))
 end
 
 local function print_tensors(entries, say)
@@ -63,17 +67,19 @@ local function print_layers(entry, say, depth)
   local config = type(entry.config) == "table" and entry.config ~= none and entry.config or {}
   local name = config.name or entry.name
   local facts = {}
-  for _, k in ipairs { "units", "filters", "kernel_size", "strides", "padding", "activation", "rate", "input_dim", "output_dim",
-    "batch_shape", "batch_input_shape", "pool_size", "axis" } do
+  for _, k in ipairs { "units", "filters", "kernel_size", "strides", "padding", "activation",
+    "rate", "input_dim", "output_dim", "batch_shape", "batch_input_shape", "pool_size", "axis" } do
     local v = config[k]
     if type(v) == "string" or type(v) == "number" then
       facts[#facts + 1] = k .. " " .. clean(v)
-    elseif type(v) == "table" and v ~= none and v[1] ~= nil and (type(v[1]) ~= "table" or v[1] == none) then
+    elseif type(v) == "table" and v ~= none and v[1] ~= nil
+      and (type(v[1]) ~= "table" or v[1] == none) then
       facts[#facts + 1] = k .. " " .. clean(shape_text(v))
     end
   end
-  say(("  %s%s%s%s"):format(("  "):rep(depth), clean(entry.class_name), name and " '" .. clean(name) .. "'" or "",
-    #facts > 0 and "  " .. table.concat(facts, ", ") or ""))
+  say(("  %s%s%s%s"):format(("  "):rep(depth), clean(entry.class_name),
+    name and " '" .. clean(name) .. "'" or "",
+      #facts > 0 and "  " .. table.concat(facts, ", ") or ""))
   local layers = config.layers or (config[1] ~= nil and config) or {}
   for _, layer in ipairs(type(layers) == "table" and layers or {}) do
     print_layers(layer, say, depth + 1)
@@ -85,7 +91,8 @@ local function describe(v)
     if v.class_name then
       local config = type(v.config) == "table" and v.config or {}
       local rate = config.learning_rate or config.lr
-      return clean(v.class_name) .. (type(rate) == "number" and (" (learning rate %g)"):format(rate) or "")
+      return clean(v.class_name)
+        .. (type(rate) == "number" and (" (learning rate %g)"):format(rate) or "")
     end
     local out = {}
     for k, x in pairs(v) do
@@ -122,7 +129,8 @@ local function archive(path, say)
   if has["metadata.json"] then
     local meta = keras.decode(core.zip_read(z, "metadata.json"), "metadata.json")
     say(("written by Keras' format %s%s, %s"):format(clean(meta.keras_version),
-      meta.tide_version and " (Tide " .. clean(meta.tide_version) .. ")" or "", clean(meta.date_saved)))
+      meta.tide_version and " (Tide " .. clean(meta.tide_version) .. ")" or "",
+        clean(meta.date_saved)))
   end
   if has["config.json"] then
     local entry = keras.decode(core.zip_read(z, "config.json"), "config.json")
@@ -146,7 +154,8 @@ local function hdf5(path, say)
     say(("written by Keras %s on %s"):format(clean(top.keras_version), clean(top.backend)))
     say "model"
     print_layers(keras.decode(top.model_config, "model_config"), say)
-    print_compile(type(top.training_config) == "string" and keras.decode(top.training_config, "training_config"), say)
+    print_compile(type(top.training_config) == "string"
+      and keras.decode(top.training_config, "training_config"), say)
   else
     say(path .. (legacy.root(attributes) and ": weights in HDF5 (legacy)" or ": weights in HDF5"))
   end

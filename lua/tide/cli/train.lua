@@ -1,7 +1,7 @@
 --- `tide train CONFIG.lua`: trains what a file describes, and saves it.
 --
--- The file is a Lua program that returns a table (or a function of the command line's settings that returns one): what is
--- one's own to run. Nothing but its keys is special: see the usage.
+-- The file is a Lua program that returns a table (or a function of the command line's settings that
+-- returns one): what is one's own to run. Nothing but its keys is special: see the usage.
 local check = require "tide.check"
 local errors = require "tide.errors"
 
@@ -26,7 +26,8 @@ options:
   --help    print this
 Ctrl-C ends the training after the batch; what is trained so far is evaluated and saved.]]
 
-local known = { model = true, data = true, compile = true, fit = true, save = true, seed = true, threads = true }
+local known = { model = true, data = true, compile = true, fit = true, save = true, seed = true,
+  threads = true }
 
 local function refuse(...)
   errors.raise("train", ...)
@@ -83,15 +84,19 @@ local function configuration(path, settings)
       names[#names + 1] = k
     end
     table.sort(names)
-    refuse("%s returns a table, which has no setting '%s'%s", path, name, check.did_you_mean(name, names))
+    refuse("%s returns a table, which has no setting '%s'%s", path, name,
+      check.did_you_mean(name, names))
   end
   if type(config) ~= "table" or getmetatable(config) ~= nil then
-    refuse("%s must return a table, or a function that gives one; it returned %s", path, check.show(config))
+    refuse("%s must return a table, or a function that gives one; it returned %s", path,
+      check.show(config))
   end
   apply(config, own)
   return check.options("train: " .. path, config, {
     { "model", "any", check.required, "a model, a function that makes one, or a model file" },
-    { "data", "any", check.required, "{ train = { x, y }, validation = ..., test = ... } or a function that gives it" },
+    {
+      "data", "any", check.required,
+      "{ train = { x, y }, validation = ..., test = ... } or a function that gives it" },
     { "compile", "table", nil, "what model:compile takes" },
     { "fit", "table", nil, "what model:fit takes beside the data" },
     { "save", { "string", "list" }, nil, "where the model goes" },
@@ -108,7 +113,8 @@ local function model_of(config)
     model = require("tide").load_model(model)
   end
   if type(model) ~= "table" or not model.is_model then
-    refuse("model must be a model, a function that makes one or the name of a model file, got %s", check.show(model))
+    refuse("model must be a model, a function that makes one or the name of a model file, got %s",
+      check.show(model))
   end
   return model
 end
@@ -119,7 +125,8 @@ local function data_of(config)
     data = data()
   end
   if type(data) ~= "table" or getmetatable(data) ~= nil then
-    refuse("data must be { train = { x, y }, validation = ..., test = ... }, got %s", check.show(data))
+    refuse("data must be { train = { x, y }, validation = ..., test = ... }, got %s",
+      check.show(data))
   end
   return check.options("train: data", data, {
     { "train", "any", check.required, "{ x, y } or a generator" },
@@ -131,7 +138,8 @@ end
 -- { x, y, sample_weight } as options of fit and evaluate; a generator stands for itself.
 local function pass(source, options)
   if type(source) == "table" and getmetatable(source) == nil then
-    options.x, options.y, options.sample_weight = source[1] or source.x, source[2] or source.y, source[3] or source.sample_weight
+    options.x, options.y, options.sample_weight = source[1] or source.x, source[2] or source.y,
+      source[3] or source.sample_weight
   else
     options.x = source
   end
@@ -173,7 +181,8 @@ local function run(path, settings, only_check)
   pass(data.train, options)
   options.validation_data = data.validation
   if only_check then
-    options.epochs, options.steps_per_epoch, options.validation_steps, options.callbacks, options.verbose = 1, 1, 1, nil, 0
+    options.epochs, options.steps_per_epoch, options.validation_steps, options.callbacks,
+      options.verbose = 1, 1, 1, nil, 0
     model:fit(options)
     print(model)
     print(path .. ": nothing is wrong with it")
@@ -196,7 +205,8 @@ local function run(path, settings, only_check)
     table.sort(names)
     for i, name in ipairs(names) do
       local v = results[name]
-      names[i] = ("test %s %s"):format(name, type(v) == "number" and ("%.4f"):format(v) or tostring(v))
+      names[i] = ("test %s %s"):format(
+        name, type(v) == "number" and ("%.4f"):format(v) or tostring(v))
     end
     print(table.concat(names, "  "))
   end

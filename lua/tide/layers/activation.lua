@@ -37,8 +37,8 @@ activation.ReLU = base.derive(base, "ReLU", {
   supports_masking = true,
   init = function(self)
     local plain = not self.max_value and self.negative_slope == 0 and self.threshold == 0
-    rawset(self, "_options", not plain and { max_value = self.max_value, negative_slope = self.negative_slope,
-      threshold = self.threshold } or nil)
+    rawset(self, "_options", not plain and { max_value = self.max_value,
+      negative_slope = self.negative_slope, threshold = self.threshold } or nil)
   end,
   call = function(self, x)
     if self._options then
@@ -67,7 +67,8 @@ activation.PReLU = base.derive(base, "PReLU", {
     { "alpha_initializer", "initializer", "zeros" },
     { "alpha_regularizer", "regularizer" },
     { "alpha_constraint", "constraint" },
-    { "shared_axes", { "axes", "list" }, nil, "axes with one alpha; 2 is the first after the batch", batch = false },
+    { "shared_axes", { "axes", "list" }, nil, "axes with one alpha; 2 is the first after the batch",
+      batch = false },
   },
   supports_masking = true,
   build = function(self, shape)
@@ -78,7 +79,8 @@ activation.PReLU = base.derive(base, "PReLU", {
     end
     for i, n in ipairs(sizes) do
       if n == none then
-        errors.raise("PReLU", "axis %d of the input must be known or shared, got %s", i + 1, list.format(shape))
+        errors.raise("PReLU", "axis %d of the input must be known or shared, got %s", i + 1,
+          list.format(shape))
       end
     end
     self.alpha = self:add_weight { sizes, name = "alpha", initializer = self.alpha_initializer,
@@ -101,7 +103,8 @@ activation.ELU = base.derive(base, "ELU", {
   compute_output_shape = same_shape,
 })
 
---- Softmax over an axis (or several); `mask` (a bool tensor of the input's shape) leaves elements out.
+--- Softmax over an axis (or several); `mask` (a bool tensor of the input's shape) leaves elements
+--- out.
 --     tide.layers.Softmax()(tide.tensor { { 0, 0 } })   --> { { 0.5, 0.5 } }
 activation.Softmax = base.derive(base, "Softmax", {
   args = { { "axis", "axes", -1, "axis of the probabilities" } },

@@ -1,11 +1,13 @@
 --- Layer: the base of all layers and models.
 --
--- A layer is a table with its options as fields, its weights as plain tensors, and computed fields (`weights`, `losses`, ...).
--- Calling it builds it on first use and runs `call(self, x, o)`; `o.training` and `o.mask` are always resolved there.
+-- A layer is a table with its options as fields, its weights as plain tensors, and computed fields
+-- (`weights`, `losses`, ...). Calling it builds it on first use and runs `call(self, x, o)`;
+-- `o.training` and `o.mask` are always resolved there.
 --
--- Invariant of calls: `active` says whether some layer's call is running; the outermost call sets it and the training mode
--- through a to-be-closed guard, so that an error leaves nothing stale. Inside, a layer with one tensor and no options takes
--- the short path of `Layer.__call`: two table reads and its `call`.
+-- Invariant of calls: `active` says whether some layer's call is running; the outermost call sets
+-- it and the training mode through a to-be-closed guard, so that an error leaves nothing stale.
+-- Inside, a layer with one tensor and no options takes the short path of `Layer.__call`: two table
+-- reads and its `call`.
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
@@ -38,7 +40,8 @@ Layer.penalties = 0
 
 local active, mode = false, INFER
 local masking = false     -- has any mask ever been made? until then masks cost nothing
-local mixed = false       -- has a layer of another dtype than float32 been made? until then only the outermost call casts
+-- has a layer of another dtype than float32 been made? until then only the outermost call casts
+local mixed = false
 local masks = setmetatable({}, { __mode = "k" })
 
 local guard = {}
@@ -46,7 +49,8 @@ function guard.__close(g)
   active, mode = g[1], g[2]
 end
 local LEAVE = setmetatable({ false, INFER }, guard)
-local BACK = { [TRAIN] = setmetatable({ true, TRAIN }, guard), [INFER] = setmetatable({ true, INFER }, guard) }
+local BACK = { [TRAIN] = setmetatable({ true, TRAIN }, guard),
+  [INFER] = setmetatable({ true, INFER }, guard) }
 
 -- Keeps the caller's frame alive (no tail call), so that errors can find the layer in it.
 local function keep(...)
@@ -153,14 +157,16 @@ function Layer:_init(...)
   end
 end
 
--- Runs for fields that are not yet there: properties are set or refused, the base's methods are protected.
+-- Runs for fields that are not yet there: properties are set or refused, the base's methods are
+-- protected.
 function Layer.__newindex(self, key, value)
   local set = self._set[key]
   if set then
     return set(self, value)
   end
   if self._get[key] or (type(rawget(Layer, key)) == "function" and key ~= "call") then
-    errors.raise(getmetatable(self).__name, "'%s' belongs to every layer and cannot be assigned", key)
+    errors.raise(getmetatable(self).__name, "'%s' belongs to every layer and cannot be assigned",
+      key)
   end
   rawset(self, key, value)
 end
@@ -169,9 +175,10 @@ local reserved = { args = true, inputs = true, init = true, build = true }
 
 --- Makes a layer class of your own and registers its name for loading.
 ---
---- `def.args` orders the positional options (names, or rows of tide.check), whose values land in `self` and in `get_config`;
---- `def.inputs` names the inputs if there are several; `init(self, o)`, `build(self, shape, ...)`, `call(self, x, o)`,
---- `compute_output_shape(self, shape)` and any other methods. `init` and `build` of the base classes run before.
+--- `def.args` orders the positional options (names, or rows of tide.check), whose values land in
+--- `self` and in `get_config`; `def.inputs` names the inputs if there are several; `init(self, o)`,
+--- `build(self, shape, ...)`, `call(self, x, o)`, `compute_output_shape(self, shape)` and any other
+--- methods. `init` and `build` of the base classes run before.
 ---
 --- Example:
 ---     local Linear = tide.Layer:extend("Linear", {
@@ -251,7 +258,8 @@ function Layer.derive(base, name, def)
   c.from_config = function(config)
     return c._from_config(c, config)
   end
-  c._custom_shape = def.compute_output_shape ~= nil or (def.call == nil and base._custom_shape) or false
+  c._custom_shape = def.compute_output_shape ~= nil or (def.call == nil and base._custom_shape)
+    or false
   return c
 end
 
@@ -302,19 +310,24 @@ end
 
 --- What the layer computes; each class defines it.
 function Layer:call()
-  errors.raise(self:_label(), "defines no call(self, x, o); tide.%s:extend(name, { call = function(self, x, o) ... end }) does",
+  errors.raise(
+    self:_label(),
+    "defines no call(self, x, o); tide.%s:extend(name, { call = function(self, x, o) ... end }) \z
+    does",
     self.is_model and "Model" or "Layer")
 end
 
 -- Decides once what the short path of a call may do without.
 function Layer:_settle()
-  rawset(self, "_plain", self.activity_regularizer == nil and self._input_names == nil and not self.makes_mask
+  rawset(self, "_plain", self.activity_regularizer == nil and self._input_names == nil
+    and not self.makes_mask
     and self.takes ~= "list")
   rawset(self, "_one", not self._custom)
   rawset(self, "_cast", self.autocast and not self.keeps_dtype and self.dtype)
 end
 
---- The shape of the result for inputs of this shape; found by running `call` on samples where a layer does not say.
+--- The shape of the result for inputs of this shape; found by running `call` on samples where a
+--- layer does not say.
 function Layer:compute_output_shape(...)
   return require("tide.models.symbolic").traced_shapes(self, ...)
 end
@@ -342,12 +355,15 @@ end
 local function refuse_input(self, x)
   local what = check.show(x)
   if type(x) == "table" and getmetatable(x) == nil then
-    what = #x > 0 and ("a list of %d"):format(#x) or next(x) == nil and "an empty list" or "a table by name"
+    what = #x > 0 and ("a list of %d"):format(#x) or next(x) == nil and "an empty list"
+      or "a table by name"
   end
-  errors.raise(self:_label(), self.takes == "list" and "takes a list of tensors, got %s" or "takes a tensor, got %s", what)
+  errors.raise(self:_label(), self.takes == "list" and "takes a list of tensors, got %s"
+    or "takes a tensor, got %s", what)
 end
 
--- Numbers and nested tables of numbers become tensors of the layer's dtype; lists of tensors stay lists.
+-- Numbers and nested tables of numbers become tensors of the layer's dtype; lists of tensors stay
+-- lists.
 local function as_input(self, x, inside)
   local t = type(x)
   if t == "userdata" and core.is_tensor(x) and (inside or self.takes ~= "list") then
@@ -441,7 +457,8 @@ local function dispatch(self, n, x, ...)
     options, x = x, nil
   end
   if n > count then
-    errors.raise(self:_label(), "takes %d input%s, then a table of options, got %d values", count, count == 1 and "" or "s", n)
+    errors.raise(self:_label(), "takes %d input%s, then a table of options, got %d values", count,
+      count == 1 and "" or "s", n)
   end
   local explicit = options and options.training
   if rawequal(options, TRAIN) or rawequal(options, INFER) then
@@ -533,7 +550,8 @@ local function dispatch(self, n, x, ...)
   return finish(self, x, mask, self._call(self, x, o))
 end
 
--- The outermost call of a built layer with one tensor: sets the mode, and brings it back however the call ends.
+-- The outermost call of a built layer with one tensor: sets the mode, and brings it back however
+-- the call ends.
 local function outermost(self, x, o)
   if Layer.penalties > 0 then
     self:_clear_losses()
@@ -599,7 +617,8 @@ end
 -- The layer in messages: `dense_1 (Dense 64)`.
 function Layer:_label()
   local brief = self:_brief()
-  return ("%s (%s%s)"):format(self.name, getmetatable(self).__name, brief ~= "" and " " .. brief or "")
+  return ("%s (%s%s)"):format(
+    self.name, getmetatable(self).__name, brief ~= "" and " " .. brief or "")
 end
 
 function Layer:__tostring()

@@ -1,4 +1,5 @@
---- Convolutions over 1 to 3 spatial axes: plain, transposed, depthwise and separable. Kernels are stored as Keras stores them.
+--- Convolutions over 1 to 3 spatial axes: plain, transposed, depthwise and separable. Kernels are
+--- stored as Keras stores them.
 local activations = require "tide.activations"
 local base = require "tide.layers.base"
 local errors = require "tide.errors"
@@ -7,7 +8,8 @@ local none = require "tide.none"
 local ops = require "tide.ops"
 local spatial = require "tide.layers.spatial"
 
-local conv_op, transpose_op, depthwise_op, separable_op = ops.conv, ops.conv_transpose, ops.depthwise_conv, ops.separable_conv
+local conv_op, transpose_op, depthwise_op, separable_op = ops.conv, ops.conv_transpose,
+  ops.depthwise_conv, ops.separable_conv
 local required = spatial.required
 
 local conv = {}
@@ -20,10 +22,16 @@ local function rows_of(...)
   return out
 end
 
-local function filters() return { "filters", "int", required, "channels of the result", min = 1 } end
-local function kernel_size(n) return { "kernel_size", "ints", required, "extents of the kernel", n = n } end
+local function filters()
+  return { "filters", "int", required, "channels of the result", min = 1 }
+end
+local function kernel_size(n)
+  return { "kernel_size", "ints", required, "extents of the kernel", n = n }
+end
 local function strides(n) return { "strides", "ints", 1, "step per spatial axis", n = n } end
-local function dilation(n) return { "dilation_rate", "ints", 1, "distance of neighbouring taps", n = n } end
+local function dilation(n)
+  return { "dilation_rate", "ints", 1, "distance of neighbouring taps", n = n }
+end
 local function padding(of) return { "padding", "enum", "valid", "border rule", of = of } end
 local activation = { "activation", "activation", nil, "applied to the result" }
 local use_bias = { "use_bias", "bool", true, "add a bias" }
@@ -53,7 +61,8 @@ end
 local function prepare(self)
   rawset(self, "_strides", spatial.scalar(self.strides))
   rawset(self, "_dilation", spatial.scalar(self.dilation_rate))
-  local fused = self.activation and activations.fused(self.activation) or (self.activation == nil and "linear") or nil
+  local fused = self.activation and activations.fused(self.activation)
+    or (self.activation == nil and "linear") or nil
   rawset(self, "_fused", fused or "linear")
   rawset(self, "_then", not fused and self.activation or nil)
   local stretched, dilated = false, false
@@ -62,8 +71,9 @@ local function prepare(self)
     dilated = dilated or self.dilation_rate[i] > 1
   end
   if stretched and dilated then
-    errors.raise(getmetatable(self).__name, "strides and dilation_rate cannot both be above 1, got %s and %s",
-      tostring(self.strides), tostring(self.dilation_rate))
+    errors.raise(getmetatable(self).__name,
+      "strides and dilation_rate cannot both be above 1, got %s and %s", tostring(self.strides),
+        tostring(self.dilation_rate))
   end
 end
 
@@ -95,10 +105,12 @@ end
 local function windows_of(self, shape, rank, channels, expected)
   local batch, sizes, given = spatial.parts(self, shape, rank)
   if expected and given ~= none and given ~= expected then
-    errors.raise("conv", "input has %d channels, kernel expects %d (input %s)", given, expected, list.format(shape))
+    errors.raise("conv", "input has %d channels, kernel expects %d (input %s)", given, expected,
+      list.format(shape))
   end
   for i = 1, rank do
-    sizes[i] = spatial.windows(self, sizes[i], self.kernel_size[i], self.strides[i], self.padding, self.dilation_rate[i])
+    sizes[i] = spatial.windows(
+      self, sizes[i], self.kernel_size[i], self.strides[i], self.padding, self.dilation_rate[i])
   end
   return spatial.join(self, batch, sizes, channels)
 end
@@ -106,7 +118,8 @@ end
 -- ---- plain ----
 
 local function plain_call(self, x)
-  local y = conv_op(x, self.kernel, self._strides, self._padding, nil, self._dilation, self.bias, self.groups, self._fused)
+  local y = conv_op(x, self.kernel, self._strides, self._padding, nil, self._dilation, self.bias,
+    self.groups, self._fused)
   if self._then then
     return self._then(y)
   end
@@ -115,13 +128,16 @@ end
 
 for rank = 1, 3 do
   local name = "Conv" .. rank .. "D"
-  --- Convolution: (batch, ..., channels) becomes (batch, ..., filters). As Keras' Conv1D, Conv2D, Conv3D.
+  --- Convolution: (batch, ..., channels) becomes (batch, ..., filters). As Keras' Conv1D, Conv2D,
+  --- Conv3D.
   --
   --     tide.layers.Conv2D { 16, 3, padding = "same" }(tide.ones { 1, 8, 8, 3 }).shape
   --     --> { 1, 8, 8, 16 }
   conv[name] = base.derive(base, name, {
-    args = rows_of(filters(), kernel_size(rank), strides(rank), padding(rank == 1 and "valid|same|causal" or "valid|same"),
-      spatial.data_format, dilation(rank), { "groups", "int", 1, "independent groups of channels", min = 1 }, activation,
+    args = rows_of(filters(), kernel_size(rank), strides(rank),
+      padding(rank == 1 and "valid|same|causal" or "valid|same"), spatial.data_format,
+        dilation(rank), { "groups", "int", 1, "independent groups of channels", min = 1 },
+        activation,
       use_bias, weight_rows "kernel"),
     supports_masking = rank == 1,
     rank = rank,
@@ -129,13 +145,15 @@ for rank = 1, 3 do
       prepare(self)
       rawset(self, "_padding", self.padding)
       if self.filters % self.groups ~= 0 then
-        errors.raise(name, "filters must be a multiple of groups, got %d and %d", self.filters, self.groups)
+        errors.raise(name, "filters must be a multiple of groups, got %d and %d", self.filters,
+          self.groups)
       end
     end,
     build = function(self, shape)
       local channels = spatial.channels(self, shape, rank)
       if channels % self.groups ~= 0 then
-        errors.raise(name, "the %d channels of the input are not a multiple of groups = %d", channels, self.groups)
+        errors.raise(name, "the %d channels of the input are not a multiple of groups = %d",
+          channels, self.groups)
       end
       rawset(self, "_channels", channels)
       add_kernel(self, "kernel", "kernel", sizes_and(self, channels // self.groups, self.filters))
@@ -155,8 +173,8 @@ end
 -- ---- transposed ----
 
 local function transposed_call(self, x)
-  local y = transpose_op(x, self.kernel, self._strides, self.padding, self._output_padding, nil, self._dilation, self.bias,
-    self._fused)
+  local y = transpose_op(x, self.kernel, self._strides, self.padding, self._output_padding, nil,
+    self._dilation, self.bias, self._fused)
   if self._then then
     return self._then(y)
   end
@@ -180,22 +198,24 @@ end
 
 for rank = 1, 3 do
   local name = "Conv" .. rank .. "DTranspose"
-  local output_padding = { "output_padding", "ints", nil, "extra size per axis, below the stride", n = rank, min = 0 }
-  local rest = rank == 3 and { spatial.data_format, output_padding } or { output_padding, spatial.data_format }
+  local output_padding = {
+    "output_padding", "ints", nil, "extra size per axis, below the stride", n = rank, min = 0 }
+  local rest = rank == 3 and { spatial.data_format, output_padding }
+    or { output_padding, spatial.data_format }
   --- Transposed convolution: what a convolution's gradient does, mostly used to enlarge.
   --     tide.layers.Conv2DTranspose { 4, 3, strides = 2, padding = "same" }(
   --       tide.ones { 1, 5, 5, 2 }).shape
   --     --> { 1, 10, 10, 4 }
   conv[name] = base.derive(base, name, {
-    args = rows_of(filters(), kernel_size(rank), strides(rank), padding "valid|same", rest[1], rest[2], dilation(rank),
-      activation, use_bias, weight_rows "kernel"),
+    args = rows_of(filters(), kernel_size(rank), strides(rank), padding "valid|same", rest[1],
+      rest[2], dilation(rank), activation, use_bias, weight_rows "kernel"),
     rank = rank,
     init = function(self)
       prepare(self)
       for i = 1, self.output_padding and rank or 0 do
         if self.output_padding[i] >= self.strides[i] then
-          errors.raise(name, "output_padding must be below the stride, got %s and %s", tostring(self.output_padding),
-            tostring(self.strides))
+          errors.raise(name, "output_padding must be below the stride, got %s and %s",
+            tostring(self.output_padding), tostring(self.strides))
         end
       end
       rawset(self, "_output_padding", self.output_padding and self.output_padding:totable())
@@ -222,7 +242,8 @@ end
 -- ---- depthwise and separable ----
 
 local function depthwise_call(self, x)
-  local y = depthwise_op(x, self.kernel, self._strides, self.padding, nil, self._dilation, self.bias, self._fused)
+  local y = depthwise_op(x, self.kernel, self._strides, self.padding, nil, self._dilation,
+    self.bias, self._fused)
   if self._then then
     return self._then(y)
   end
@@ -230,8 +251,8 @@ local function depthwise_call(self, x)
 end
 
 local function separable_call(self, x)
-  local y = separable_op(x, self.depthwise_kernel, self.pointwise_kernel, self._strides, self.padding, nil, self._dilation,
-    self.bias, self._fused)
+  local y = separable_op(x, self.depthwise_kernel, self.pointwise_kernel, self._strides,
+    self.padding, nil, self._dilation, self.bias, self._fused)
   if self._then then
     return self._then(y)
   end
@@ -256,8 +277,8 @@ for rank = 1, 2 do
   --     tide.layers.DepthwiseConv2D { 3, depth_multiplier = 2 }(tide.ones { 1, 8, 8, 3 }).shape
   --     --> { 1, 6, 6, 6 }
   conv[depthwise] = base.derive(base, depthwise, {
-    args = rows_of(kernel_size(rank), strides(rank), padding(rule), multiplier, spatial.data_format, dilation(rank),
-      activation, use_bias, weight_rows "depthwise"),
+    args = rows_of(kernel_size(rank), strides(rank), padding(rule), multiplier, spatial.data_format,
+      dilation(rank), activation, use_bias, weight_rows "depthwise"),
     rank = rank,
     init = prepare,
     build = function(self, shape)
@@ -278,15 +299,17 @@ for rank = 1, 2 do
   --- A depthwise convolution, then a 1x1 convolution that mixes the channels.
   --     tide.layers.SeparableConv2D { 4, 3 }(tide.ones { 1, 8, 8, 3 }).shape   --> { 1, 6, 6, 4 }
   conv[separable] = base.derive(base, separable, {
-    args = rows_of(filters(), kernel_size(rank), strides(rank), padding(rule), spatial.data_format, dilation(rank),
-      multiplier, activation, use_bias, weight_rows("depthwise", "pointwise")),
+    args = rows_of(filters(), kernel_size(rank), strides(rank), padding(rule), spatial.data_format,
+      dilation(rank), multiplier, activation, use_bias, weight_rows("depthwise", "pointwise")),
     rank = rank,
     init = prepare,
     build = function(self, shape)
       local channels = spatial.channels(self, shape, rank)
       rawset(self, "_channels", channels)
-      add_kernel(self, "depthwise_kernel", "depthwise", sizes_and(self, channels, self.depth_multiplier))
-      add_kernel(self, "pointwise_kernel", "pointwise", ones_and(rank, channels * self.depth_multiplier, self.filters))
+      add_kernel(self, "depthwise_kernel", "depthwise",
+        sizes_and(self, channels, self.depth_multiplier))
+      add_kernel(self, "pointwise_kernel", "pointwise",
+        ones_and(rank, channels * self.depth_multiplier, self.filters))
       add_bias(self, self.filters)
     end,
     call = spatial.either(rank, separable_call),

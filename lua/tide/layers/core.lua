@@ -1,4 +1,5 @@
---- Dense, Embedding, and the layers without arithmetic of their own: Identity, Lambda, Masking, Rescaling, InputLayer.
+--- Dense, Embedding, and the layers without arithmetic of their own: Identity, Lambda, Masking,
+--- Rescaling, InputLayer.
 local activations = require "tide.activations"
 local base = require "tide.layers.base"
 local check = require "tide.check"
@@ -14,7 +15,8 @@ local core = {}
 
 -- ---- Dense ----
 
--- The four calls of a Dense, chosen at build: is there a bias, does the op apply the activation itself?
+-- The four calls of a Dense, chosen at build: is there a bias, does the op apply the activation
+-- itself?
 local function dense_plain(self, x)
   return linear(x, self.kernel, self.bias)
 end
@@ -34,7 +36,8 @@ end
 
 --- A fully connected layer: `activation(x @ kernel + bias)` over the last axis.
 --
--- Input (batch, ..., in), output (batch, ..., units). kernel is (in, units), bias (units). As Keras' Dense.
+-- Input (batch, ..., in), output (batch, ..., units). kernel is (in, units), bias (units). As
+-- Keras' Dense.
 --
 --     tide.layers.Dense { 64, activation = "relu" }(tide.ones { 2, 10 }).shape   --> { 2, 64 }
 core.Dense = base.derive(base, "Dense", {
@@ -55,7 +58,8 @@ core.Dense = base.derive(base, "Dense", {
     local fused = self.activation and activations.fused(self.activation)
     rawset(self, "_fused", fused)
     local call = fused and fused ~= "linear" and dense_fused
-      or (self.activation == nil or fused == "linear" or activations.name_of(self.activation) == "linear") and dense_plain
+      or (self.activation == nil or fused == "linear"
+        or activations.name_of(self.activation) == "linear") and dense_plain
       or dense_then
     rawset(self, "_apply", call)
     if getmetatable(self).call == dense then
@@ -65,22 +69,26 @@ core.Dense = base.derive(base, "Dense", {
   build = function(self, shape)
     local width = shape[#shape]
     if #shape < 2 or width == none then
-      errors.raise("Dense", "the last axis of the input must be known and follow a batch axis, got the shape %s",
-        list.format(shape))
+      errors.raise(
+        "Dense",
+        "the last axis of the input must be known and follow a batch axis, got the shape %s",
+          list.format(shape))
     end
-    self.kernel = self:add_weight { { width, self.units }, name = "kernel", initializer = self.kernel_initializer,
-      regularizer = self.kernel_regularizer, constraint = self.kernel_constraint }
+    self.kernel = self:add_weight {
+      { width, self.units }, name = "kernel", initializer = self.kernel_initializer,
+        regularizer = self.kernel_regularizer, constraint = self.kernel_constraint }
     if self.use_bias then
-      self.bias = self:add_weight { { self.units }, name = "bias", initializer = self.bias_initializer,
-        regularizer = self.bias_regularizer, constraint = self.bias_constraint }
+      self.bias = self:add_weight {
+        { self.units }, name = "bias", initializer = self.bias_initializer,
+          regularizer = self.bias_regularizer, constraint = self.bias_constraint }
     end
   end,
   call = dense,
   compute_output_shape = function(self, shape)
     local width = shape[#shape]
     if self.built and width ~= none and width ~= self.kernel.shape[1] then
-      errors.raise("linear", "input has %d features, kernel expects %d (input %s, kernel %s)", width, self.kernel.shape[1],
-        list.format(shape), tostring(self.kernel.shape))
+      errors.raise("linear", "input has %d features, kernel expects %d (input %s, kernel %s)",
+        width, self.kernel.shape[1], list.format(shape), tostring(self.kernel.shape))
     end
     local out = list.copy(shape)
     out[#out] = self.units
@@ -95,8 +103,8 @@ core.Dense = base.derive(base, "Dense", {
 
 --- A table of vectors looked up by id: (batch, ...) of integers becomes (batch, ..., output_dim).
 --
--- Ids run from 1 to input_dim. With `mask_zero` or `zero_row` they run from 0 to input_dim - 1 and the first row belongs
--- to 0; `mask_zero` also masks the zeros. `zero_based`: Keras' ids.
+-- Ids run from 1 to input_dim. With `mask_zero` or `zero_row` they run from 0 to input_dim - 1 and
+-- the first row belongs to 0; `mask_zero` also masks the zeros. `zero_based`: Keras' ids.
 --     tide.layers.Embedding { 100, 8 }(tide.tensor({ { 1, 5, 3 } }, { dtype = "int32" })).shape
 --     --> { 1, 3, 8 }
 core.Embedding = base.derive(base, "Embedding", {
@@ -120,7 +128,8 @@ core.Embedding = base.derive(base, "Embedding", {
   end,
   build = function(self)
     self.embeddings = self:add_weight { { self.input_dim, self.output_dim }, name = "embeddings",
-      initializer = self._initial or self.embeddings_initializer, regularizer = self.embeddings_regularizer,
+      initializer = self._initial or self.embeddings_initializer,
+        regularizer = self.embeddings_regularizer,
       constraint = self.embeddings_constraint }
   end,
   call = function(self, x)
@@ -166,13 +175,16 @@ core.Identity = base.derive(base, "Identity", {
 
 --- Any function as a layer: `Lambda { function(x) return x ^ 2 end }`, or by the name `fn`.
 --
--- `mask`: a mask, or a function (x, mask) of one. `arguments`: a table given to the function after its input.
--- A model with a Lambda can only be loaded where the function is given again, for files hold no code.
+-- `mask`: a mask, or a function (x, mask) of one. `arguments`: a table given to the function after
+-- its input. A model with a Lambda can only be loaded where the function is given again, for files
+-- hold no code.
 --     tide.layers.Lambda { function(x) return x * 2 end }(tide.tensor { 1, 2 })   --> { 2, 4 }
 core.Lambda = base.derive(base, "Lambda", {
   args = {
     { "fn", "callable", required, "function of the input" },
-    { "output_shape", "any", nil, "shape of the result, or a function of the input's shape; found by running otherwise" },
+    {
+      "output_shape", "any", nil,
+      "shape of the result, or a function of the input's shape; found by running otherwise" },
     { "mask", "any", nil, "mask of the result, or a function (x, mask)" },
     { "arguments", "table", nil, "given to the function after its input" },
   },
@@ -202,7 +214,8 @@ core.Lambda = base.derive(base, "Lambda", {
   end,
 })
 
---- Masks the steps of (batch, steps, features) whose features all equal `mask_value`, and zeroes them.
+--- Masks the steps of (batch, steps, features) whose features all equal `mask_value`, and zeroes
+--- them.
 --     tide.layers.Masking { 0 }(tide.ones { 1, 3, 2 }).shape   --> { 1, 3, 2 }
 core.Masking = base.derive(base, "Masking", {
   args = { { "mask_value", "number", 0, "value that marks a missing step" } },
@@ -232,9 +245,11 @@ core.Rescaling = base.derive(base, "Rescaling", {
     for _, key in ipairs { "scale", "offset" } do
       local v = self[key]
       if type(v) ~= "number" and type(v) ~= "table" then
-        errors.raise("Rescaling", "%s must be a number or a list of numbers, got %s", key, check.show(v))
+        errors.raise("Rescaling", "%s must be a number or a list of numbers, got %s", key,
+          check.show(v))
       end
-      rawset(self, "_" .. key, type(v) == "number" and v or ops.convert_to_tensor(v, { dtype = self.dtype }))
+      rawset(self, "_" .. key, type(v) == "number" and v
+        or ops.convert_to_tensor(v, { dtype = self.dtype }))
     end
     rawset(self, "_shifts", self.offset ~= 0)
   end,

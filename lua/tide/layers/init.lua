@@ -1,4 +1,5 @@
---- tide.layers: every layer by Keras' name, loaded with its family on first access, and the merging functions.
+--- tide.layers: every layer by Keras' name, loaded with its family on first access, and the merging
+--- functions.
 local registry = require "tide.registry"
 
 local families = {
@@ -50,9 +51,11 @@ rawset(layers, "Input", function(...)
   return require("tide.models").Input(...)
 end)
 
-for _, name in ipairs { "add", "subtract", "multiply", "average", "maximum", "minimum", "concatenate", "dot" } do
+for _, name in ipairs { "add", "subtract", "multiply", "average", "maximum", "minimum",
+  "concatenate", "dot" } do
   local class_name = name:sub(1, 1):upper() .. name:sub(2)
-  --- The merging layer of that name applied at once: `layers.add({ a, b })`, `layers.dot({ a, b }, { axes = 2 })`.
+  --- The merging layer of that name applied at once: `layers.add({ a, b })`, `layers.dot({ a, b },
+  --- { axes = 2 })`.
   rawset(layers, name, function(inputs, options)
     return layers[class_name](options or {})(inputs)
   end)

@@ -15,8 +15,8 @@ end
 
 local function check_list(self, shapes, least)
   if not is_shape_list(shapes) or #shapes < least then
-    errors.raise(getmetatable(self).__name, "takes a list of at least %d tensor%s, got %s", least, least == 1 and "" or "s",
-      is_shape_list(shapes) and #shapes or "one tensor")
+    errors.raise(getmetatable(self).__name, "takes a list of at least %d tensor%s, got %s", least,
+      least == 1 and "" or "s", is_shape_list(shapes) and #shapes or "one tensor")
   end
 end
 
@@ -25,7 +25,8 @@ local function broadcast(name, a, b)
   if #a < #b then
     a, b = b, a
   end
-  local out = list.new { (a[1] == none or b[1] == none) and (a[1] ~= none and a[1] or b[1]) or a[1] }
+  local out = list.new { (a[1] == none or b[1] == none) and (a[1] ~= none and a[1] or b[1])
+    or a[1] }
   for i = 2, #a do
     local m = a[i]
     local at = i - (#a - #b)
@@ -162,7 +163,8 @@ merge.Concatenate = base.derive(base, "Concatenate", {
     local first = shapes[1]
     local axis = self.axis < 0 and #first + 1 + self.axis or self.axis
     if axis == 1 or axis > #first then
-      errors.raise("Concatenate", "axis %d is not an axis after the batch (input %s)", self.axis, list.format(first))
+      errors.raise("Concatenate", "axis %d is not an axis after the batch (input %s)", self.axis,
+        list.format(first))
     end
     local out = list.copy(first)
     for i = 2, #shapes do
@@ -179,8 +181,8 @@ merge.Concatenate = base.derive(base, "Concatenate", {
         end
       end
       if not fits then
-        errors.raise("Concatenate", "shapes must agree but for axis %d (got %s and %s)", self.axis, list.format(first),
-          list.format(shape))
+        errors.raise("Concatenate", "shapes must agree but for axis %d (got %s and %s)", self.axis,
+          list.format(first), list.format(shape))
       end
     end
     return out
@@ -237,7 +239,9 @@ end
 --     tide.layers.Dot { axes = 2 }({ tide.ones { 1, 3 }, tide.ones { 1, 3 } })   --> { { 3 } }
 merge.Dot = base.derive(base, "Dot", {
   args = {
-    { "axes", "axes", check.required, "one axis, or one for each tensor; 2 is the first after the batch", batch = false },
+    {
+      "axes", "axes", check.required,
+      "one axis, or one for each tensor; 2 is the first after the batch", batch = false },
     { "normalize", "bool", false, "divide by the norms first" },
   },
   supports_masking = true,
@@ -281,11 +285,12 @@ merge.Dot = base.derive(base, "Dot", {
     local a, b = self:_resolve(#s1, #s2)
     if a < 2 or b < 2 or a > #s1 or b > #s2 then
       errors.raise("Dot", "axes must lie after the batch, got %s (inputs %s and %s)",
-        type(self.axes) == "table" and tostring(self.axes) or self.axes, list.format(s1), list.format(s2))
+        type(self.axes) == "table" and tostring(self.axes) or self.axes, list.format(s1),
+          list.format(s2))
     end
     if s1[a] ~= none and s2[b] ~= none and s1[a] ~= s2[b] then
-      errors.raise("Dot", "axes have different sizes, %d and %d (inputs %s and %s)", s1[a], s2[b], list.format(s1),
-        list.format(s2))
+      errors.raise("Dot", "axes have different sizes, %d and %d (inputs %s and %s)", s1[a], s2[b],
+        list.format(s1), list.format(s2))
     end
     local out = list.new { s1[1] }
     for i = 2, #s1 do

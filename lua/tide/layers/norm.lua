@@ -1,4 +1,5 @@
---- Normalization layers. The arithmetic is in fused ops; axes count from 1 (the batch) or from the end.
+--- Normalization layers. The arithmetic is in fused ops; axes count from 1 (the batch) or from the
+--- end.
 local base = require "tide.layers.base"
 local check = require "tide.check"
 local core = require "tide.core"
@@ -17,7 +18,8 @@ local function same_shape(_, shape)
 end
 
 local function axis_row(default)
-  return { "axis", "axes", default or -1, "axis of the features; 2 is the first after the batch", batch = false }
+  return { "axis", "axes", default or -1, "axis of the features; 2 is the first after the batch",
+    batch = false }
 end
 
 -- The rows that center, scale and their weights share.
@@ -46,14 +48,16 @@ local function sizes_of(self, shape, axes)
   for i, axis in ipairs(type(axes) == "table" and axes or { axes }) do
     local at = axis < 0 and #shape + 1 + axis or axis
     if at < 1 or at > #shape then
-      errors.raise(getmetatable(self).__name, "axis %d does not exist in the input's shape %s", axis, list.format(shape))
+      errors.raise(getmetatable(self).__name, "axis %d does not exist in the input's shape %s",
+        axis, list.format(shape))
     end
     if at == 1 then
-      errors.raise(getmetatable(self).__name, "axis %d is the batch; the first axis after it is 2 (shape %s)", axis,
-        list.format(shape))
+      errors.raise(getmetatable(self).__name,
+        "axis %d is the batch; the first axis after it is 2 (shape %s)", axis, list.format(shape))
     end
     if shape[at] == none then
-      errors.raise(getmetatable(self).__name, "axis %d of the input must be known, got the shape %s", axis, list.format(shape))
+      errors.raise(getmetatable(self).__name,
+        "axis %d of the input must be known, got the shape %s", axis, list.format(shape))
     end
     out[i] = shape[at]
   end
@@ -99,7 +103,8 @@ local function blend(old, new, momentum)
   base.assign(old, old * momentum + ops.cast(new:detach(), old.dtype) * (1 - momentum))
 end
 
--- Batch renormalization (Ioffe 2017): the batch's statistics corrected toward the moving ones, within limits.
+-- Batch renormalization (Ioffe 2017): the batch's statistics corrected toward the moving ones,
+-- within limits.
 local function renormalize(self, mean, variance)
   local stats = self.renorm_mean.dtype
   mean, variance = ops.cast(mean, stats), ops.cast(variance, stats)
@@ -150,16 +155,20 @@ for _, row in ipairs {
   batch_rows[#batch_rows + 1] = row
 end
 
---- Normalizes each feature over the batch; running statistics serve when not training, or when frozen.
+--- Normalizes each feature over the batch; running statistics serve when not training, or when
+--- frozen.
 --
--- Weights gamma, beta, moving_mean, moving_variance. As Keras' BatchNormalization (Ioffe and Szegedy 2015).
+-- Weights gamma, beta, moving_mean, moving_variance. As Keras' BatchNormalization (Ioffe and
+-- Szegedy 2015).
 --     tide.layers.BatchNormalization()(tide.ones { 8, 3 }).shape   --> { 8, 3 }
 norm.BatchNormalization = base.derive(base, "BatchNormalization", {
   args = batch_rows,
   supports_masking = true,
   init = function(self)
-    rawset(self, "_train_options", { axis = self.axis, epsilon = self.epsilon, momentum = self.momentum })
-    rawset(self, "_relu_options", { axis = self.axis, epsilon = self.epsilon, momentum = self.momentum, relu = true })
+    rawset(self, "_train_options", { axis = self.axis, epsilon = self.epsilon,
+      momentum = self.momentum })
+    rawset(self, "_relu_options", { axis = self.axis, epsilon = self.epsilon,
+      momentum = self.momentum, relu = true })
     if self.renorm_clipping then
       for key in pairs(self.renorm_clipping) do
         if key ~= "rmin" and key ~= "rmax" and key ~= "dmax" then
@@ -192,10 +201,12 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
   end,
   call = function(self, x, o)
     if not (o.training and self._trainable) then
-      return batch_normalization(x, self.moving_mean, self.moving_variance, self.axis, self.beta, self.gamma, self.epsilon)
+      return batch_normalization(
+        x, self.moving_mean, self.moving_variance, self.axis, self.beta, self.gamma, self.epsilon)
     end
     if not self.renorm and o.mask == nil then
-      return (batch_train(x, self.gamma, self.beta, self.moving_mean, self.moving_variance, self._train_options))
+      return (batch_train(x, self.gamma, self.beta, self.moving_mean, self.moving_variance,
+        self._train_options))
     end
     local axes = others(x.ndim, self.axis)
     local mean, variance
@@ -213,13 +224,17 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
     end
     return batch_normalization(x, mean, variance, self.axis, beta, gamma, self.epsilon)
   end,
-  -- The layer and a plain relu after it, in one op; for the plans of models (see tide.models.graph).
+  -- The layer and a plain relu after it, in one op; for the plans of models (see
+  -- tide.models.graph).
   _call_relu = function(self, x)
     if not (base.is_training() and self._trainable) then
-      return batch_normalization(x, self.moving_mean, self.moving_variance, self.axis, self.beta, self.gamma, self.epsilon, true)
+      return batch_normalization(
+        x, self.moving_mean, self.moving_variance, self.axis, self.beta, self.gamma, self.epsilon,
+        true)
     end
     if not self.renorm then
-      return (batch_train(x, self.gamma, self.beta, self.moving_mean, self.moving_variance, self._relu_options))
+      return (batch_train(x, self.gamma, self.beta, self.moving_mean, self.moving_variance,
+        self._relu_options))
     end
     return ops.relu(self(x))
   end,
@@ -234,11 +249,12 @@ local layer_normalization, group_normalization, rms_normalization =
 --- Normalizes each sample over the given axes. Weights gamma and beta have those axes' shape.
 --     tide.layers.LayerNormalization()(tide.tensor { { 1, 3 } })   --> { { -0.9995, 0.9995 } }
 norm.LayerNormalization = base.derive(base, "LayerNormalization", {
-  args = { axis_row(), { "epsilon", "number", 0.001, "added to the variance", min = 0 }, affine_rows() },
+  args = { axis_row(), { "epsilon", "number", 0.001, "added to the variance", min = 0 },
+    affine_rows() },
   supports_masking = true,
   init = function(self)
-    rawset(self, "_options", { axis = type(self.axis) == "table" and self.axis:totable() or self.axis,
-      epsilon = self.epsilon })
+    rawset(self, "_options", { axis = type(self.axis) == "table" and self.axis:totable()
+      or self.axis, epsilon = self.epsilon })
   end,
   build = function(self, shape)
     local axes = type(self.axis) == "table" and self.axis:totable() or { self.axis }
@@ -254,7 +270,8 @@ norm.LayerNormalization = base.derive(base, "LayerNormalization", {
   compute_output_shape = same_shape,
 })
 
---- Normalizes each sample over its other axes within groups of channels (Wu and He 2018); groups = -1: one per channel.
+--- Normalizes each sample over its other axes within groups of channels (Wu and He 2018); groups =
+--- -1: one per channel.
 --     tide.layers.GroupNormalization { 2 }(tide.ones { 1, 3, 4 }).shape   --> { 1, 3, 4 }
 norm.GroupNormalization = base.derive(base, "GroupNormalization", {
   args = {
@@ -268,7 +285,8 @@ norm.GroupNormalization = base.derive(base, "GroupNormalization", {
     local channels = sizes_of(self, shape, self.axis)[1]
     local groups = self.groups == -1 and channels or self.groups
     if groups < 1 or channels % groups ~= 0 then
-      errors.raise("GroupNormalization", "groups must divide the channels (got %d groups and %d channels)", groups, channels)
+      errors.raise("GroupNormalization",
+        "groups must divide the channels (got %d groups and %d channels)", groups, channels)
     end
     rawset(self, "_options", { groups = groups, axis = self.axis, epsilon = self.epsilon })
     add_affine(self, { channels })
@@ -285,11 +303,12 @@ norm.RMSNormalization = base.derive(base, "RMSNormalization", {
   args = { axis_row(), { "epsilon", "number", 1e-6, "added to the mean square", min = 0 } },
   supports_masking = true,
   init = function(self)
-    rawset(self, "_options", { axis = type(self.axis) == "table" and self.axis:totable() or self.axis,
-      epsilon = self.epsilon })
+    rawset(self, "_options", { axis = type(self.axis) == "table" and self.axis:totable()
+      or self.axis, epsilon = self.epsilon })
   end,
   build = function(self, shape)
-    self.scale = self:add_weight { sizes_of(self, shape, self.axis), name = "scale", initializer = "ones" }
+    self.scale = self:add_weight {
+      sizes_of(self, shape, self.axis), name = "scale", initializer = "ones" }
   end,
   call = function(self, x)
     return rms_normalization(x, self.scale, self._options)
@@ -303,8 +322,8 @@ norm.UnitNormalization = base.derive(base, "UnitNormalization", {
   args = { axis_row() },
   supports_masking = true,
   init = function(self)
-    rawset(self, "_options", { axis = type(self.axis) == "table" and self.axis:totable() or self.axis, order = 2,
-      epsilon = 1e-12 })
+    rawset(self, "_options", { axis = type(self.axis) == "table" and self.axis:totable()
+      or self.axis, order = 2, epsilon = 1e-12 })
   end,
   build = function(self, shape)
     sizes_of(self, shape, self.axis)

@@ -11,7 +11,8 @@ local ops_of = { Max = ops.max_pool, Average = ops.average_pool }
 local adaptive_of = { Max = ops.adaptive_max_pool, Average = ops.adaptive_average_pool }
 local whole_of = { Max = ops.max, Average = ops.mean }
 
-local spatial_axes = { channels_last = { { 2 }, { 2, 3 }, { 2, 3, 4 } }, channels_first = { { 3 }, { 3, 4 }, { 3, 4, 5 } } }
+local spatial_axes = { channels_last = { { 2 }, { 2, 3 }, { 2, 3, 4 } },
+  channels_first = { { 3 }, { 3, 4 }, { 3, 4, 5 } } }
 
 for kind, op in pairs(ops_of) do
   for rank = 1, 3 do
@@ -20,7 +21,8 @@ for kind, op in pairs(ops_of) do
     --     tide.layers.MaxPooling2D { 2 }(tide.ones { 1, 4, 6, 3 }).shape   --> { 1, 2, 3, 3 }
     pool[name] = base.derive(base, name, {
       args = {
-        { "pool_size", "ints", kind == "Max" and 2 or spatial.required, "extents of the window", n = rank },
+        { "pool_size", "ints", kind == "Max" and 2 or spatial.required, "extents of the window",
+          n = rank },
         { "strides", "ints", nil, "step; the window's extents by default", n = rank },
         { "padding", "enum", "valid", "border rule", of = "valid|same" },
         spatial.data_format,
@@ -52,11 +54,13 @@ for kind, op in pairs(ops_of) do
     --- Maximum or mean over all spatial axes: (batch, ..., channels) becomes (batch, channels).
     --     tide.layers.GlobalAveragePooling2D()(tide.ones { 2, 4, 4, 3 }).shape   --> { 2, 3 }
     pool[global] = base.derive(base, global, {
-      args = { spatial.data_format, { "keepdims", "bool", false, "keep the spatial axes as length 1" } },
+      args = { spatial.data_format, { "keepdims", "bool", false,
+        "keep the spatial axes as length 1" } },
       rank = rank,
       supports_masking = kind == "Average" and rank == 1,
       init = function(self)
-        rawset(self, "_options", { axis = spatial_axes[self.data_format][rank], keepdims = self.keepdims })
+        rawset(self, "_options", { axis = spatial_axes[self.data_format][rank],
+          keepdims = self.keepdims })
       end,
       call = function(self, x, o)
         if x.ndim ~= rank + 2 then
@@ -104,7 +108,8 @@ for kind, op in pairs(ops_of) do
         local batch, sizes, channels = spatial.parts(self, shape, rank)
         for i = 1, rank do
           if type(sizes[i]) == "number" and sizes[i] < 1 then
-            errors.raise(adaptive, "the input has an empty axis, got the shape %s", list.format(shape))
+            errors.raise(adaptive, "the input has an empty axis, got the shape %s",
+              list.format(shape))
           end
           sizes[i] = self.output_size[i]
         end

@@ -17,9 +17,11 @@ local function kept_axes(self, shape)
   for i, axis in ipairs(type(self.axis) == "table" and self.axis or { self.axis }) do
     local at = axis < 0 and #shape + 1 + axis or axis
     if at < 1 or at > #shape then
-      errors.raise("Normalization", "axis %d does not exist in the input's shape %s", axis, list.format(shape))
+      errors.raise("Normalization", "axis %d does not exist in the input's shape %s", axis,
+        list.format(shape))
     elseif shape[at] == none then
-      errors.raise("Normalization", "axis %d of the input must be known, got the shape %s", axis, list.format(shape))
+      errors.raise("Normalization", "axis %d of the input must be known, got the shape %s", axis,
+        list.format(shape))
     end
     out[i] = at
   end
@@ -27,11 +29,13 @@ local function kept_axes(self, shape)
   return out
 end
 
--- Given statistics as a tensor that broadcasts with the input: their axes are the last of the kept ones.
+-- Given statistics as a tensor that broadcasts with the input: their axes are the last of the kept
+-- ones.
 local function spread(self, v, what)
   local t = ops.convert_to_tensor(v, { dtype = self.dtype })
   if t.ndim > #self._kept then
-    errors.raise("Normalization", "the %s has %d axes, more than the %d of axis", what, t.ndim, #self._kept)
+    errors.raise("Normalization", "the %s has %d axes, more than the %d of axis", what, t.ndim,
+      #self._kept)
   end
   local shape = {}
   for i = 1, #self._broadcast do
@@ -41,8 +45,8 @@ local function spread(self, v, what)
     local at = self._kept[#self._kept - t.ndim + i]
     shape[at] = t.shape[i]
     if t.shape[i] ~= 1 and t.shape[i] ~= self._broadcast[at] then
-      errors.raise("Normalization", "the %s has shape %s, which does not fit axis %d of length %d", what, tostring(t.shape), at,
-        self._broadcast[at])
+      errors.raise("Normalization", "the %s has shape %s, which does not fit axis %d of length %d",
+        what, tostring(t.shape), at, self._broadcast[at])
     end
   end
   return ops.broadcast_to(ops.reshape(t, shape), self._broadcast)
@@ -57,7 +61,9 @@ local function batches(data)
   elseif type(data) == "table" and not core.is_tensor(data[1]) then
     data = { ops.convert_to_tensor(data) }
   elseif type(data) ~= "table" and type(data) ~= "function" then
-    errors.raise("adapt", "the data must be a tensor, a list of batches, or an iterator of batches, got %s", check.show(data))
+    errors.raise(
+      "adapt", "the data must be a tensor, a list of batches, or an iterator of batches, got %s",
+      check.show(data))
   end
   local i = 0
   local function next_batch()
@@ -75,15 +81,18 @@ local function batches(data)
   return next_batch, first
 end
 
---- Shifts and scales inputs to mean 0 and variance 1, feature by feature along `axis` (tide.none: one mean for all).
+--- Shifts and scales inputs to mean 0 and variance 1, feature by feature along `axis` (tide.none:
+--- one mean for all).
 --
--- The statistics are learnt by `layer:adapt(data)` before training, or given as `mean` and `variance`. `invert` turns
--- normalized values back. Input (batch, ...), output of the same shape, in the layer's dtype. As Keras' Normalization.
+-- The statistics are learnt by `layer:adapt(data)` before training, or given as `mean` and
+-- `variance`. `invert` turns normalized values back. Input (batch, ...), output of the same shape,
+-- in the layer's dtype. As Keras' Normalization.
 --
 --     tide.layers.Normalization { mean = 1, variance = 4 }(tide.tensor { { 3 } })   --> { { 1 } }
 preprocess.Normalization = base.derive(base, "Normalization", {
   args = {
-    { "axis", "axes", -1, "axes that have statistics of their own; 2 is the first after the batch", batch = false, none = true },
+    { "axis", "axes", -1, "axes that have statistics of their own; 2 is the first after the batch",
+      batch = false, none = true },
     { "mean", "any", nil, "known means: a number, or a list for the axes" },
     { "variance", "any", nil, "known variances" },
     { "invert", "bool", false, "from normalized values to the original ones" },
@@ -103,7 +112,9 @@ preprocess.Normalization = base.derive(base, "Normalization", {
     end
     for i, at in ipairs(kept) do
       if at == 1 then
-        errors.raise("Normalization", "axis 1 is the batch; the first axis after it is 2 (shape %s)", list.format(shape))
+        errors.raise(
+          "Normalization", "axis 1 is the batch; the first axis after it is 2 (shape %s)",
+          list.format(shape))
       end
       sizes[i], broadcast[at] = shape[at], shape[at]
     end
@@ -114,9 +125,12 @@ preprocess.Normalization = base.derive(base, "Normalization", {
       rawset(self, "variance", spread(self, self._given.variance, "variance"))
       return
     end
-    self.adapt_mean = self:add_weight { sizes, name = "mean", initializer = "zeros", trainable = false }
-    self.adapt_variance = self:add_weight { sizes, name = "variance", initializer = "ones", trainable = false }
-    self.count = self:add_weight { {}, name = "count", dtype = "int32", initializer = "zeros", trainable = false }
+    self.adapt_mean = self:add_weight {
+      sizes, name = "mean", initializer = "zeros", trainable = false }
+    self.adapt_variance = self:add_weight {
+      sizes, name = "variance", initializer = "ones", trainable = false }
+    self.count = self:add_weight {
+      {}, name = "count", dtype = "int32", initializer = "zeros", trainable = false }
     -- views: what is written into the weights shows in them
     rawset(self, "mean", ops.reshape(self.adapt_mean, broadcast))
     rawset(self, "variance", ops.reshape(self.adapt_variance, broadcast))
@@ -138,7 +152,8 @@ preprocess.Normalization = base.derive(base, "Normalization", {
 local Normalization = preprocess.Normalization
 
 --- Learns the means and variances of data and forgets what was known before.
---- @param data any a tensor (samples, ...), a list of batches, a data set with `iter`, or a function that gives batches
+--- @param data any a tensor (samples, ...), a list of batches, a data set with `iter`, or a
+---   function that gives batches
 function Normalization:adapt(data)
   if self._given.mean ~= nil then
     errors.raise("adapt", "%s has its mean and variance from its options", self:_label())
@@ -156,14 +171,15 @@ function Normalization:adapt(data)
       kept[at] = true
     end
     if x.ndim ~= #self._broadcast then
-      errors.raise("adapt", "%s takes data of %d axes, got the shape %s", self:_label(), #self._broadcast, tostring(x.shape))
+      errors.raise("adapt", "%s takes data of %d axes, got the shape %s", self:_label(),
+        #self._broadcast, tostring(x.shape))
     end
     for at = 1, x.ndim do
       if not kept[at] then
         axes[#axes + 1], count = at, count * x.shape[at]
       elseif x.shape[at] ~= self._broadcast[at] then
-        errors.raise("adapt", "axis %d of the data has length %d, %s was built for %d", at, x.shape[at], self:_label(),
-          self._broadcast[at])
+        errors.raise("adapt", "axis %d of the data has length %d, %s was built for %d", at,
+          x.shape[at], self:_label(), self._broadcast[at])
       end
     end
     if count > 0 then
@@ -175,7 +191,8 @@ function Normalization:adapt(data)
         -- the pooled variance of two groups
         local share = count / (total + count)
         local middle = mean * (1 - share) + m * share
-        variance = (variance + ops.square(mean - middle)) * (1 - share) + (v + ops.square(m - middle)) * share
+        variance = (variance + ops.square(mean - middle)) * (1 - share) + (
+          v + ops.square(m - middle)) * share
         mean, total = middle, total + count
       end
     end
@@ -192,7 +209,8 @@ end
 function Normalization:get_config()
   local out = base.get_config(self)
   out.mean = core.is_tensor(self._given.mean) and self._given.mean:tolist() or self._given.mean
-  out.variance = core.is_tensor(self._given.variance) and self._given.variance:tolist() or self._given.variance
+  out.variance = core.is_tensor(self._given.variance) and self._given.variance:tolist()
+    or self._given.variance
   return out
 end
 

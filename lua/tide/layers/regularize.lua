@@ -11,9 +11,11 @@ local function same_shape(_, shape)
   return shape
 end
 
-local rate = { "rate", "number", spatial.required, "share of the elements dropped", min = 0, max = 1 }
+local rate = { "rate", "number", spatial.required, "share of the elements dropped", min = 0,
+  max = 1 }
 local seed = { "seed", "int", nil, "own random stream" }
-local noise_shape = { "noise_shape", "shape", nil, "shape of the mask; sizes of 1 share it, none is the input's own" }
+local noise_shape = { "noise_shape", "shape", nil,
+  "shape of the mask; sizes of 1 share it, none is the input's own" }
 
 -- A noise shape with the input's sizes in place of unknown ones; nil where there is none.
 local function concrete(shape, x)
@@ -49,7 +51,8 @@ local function dropout(self, x, shape)
   return dropout_op(x, self.rate, shape, self._generator and self._generator:next() or nil)
 end
 
---- Sets a share of the elements to 0 and divides the others by `1 - rate`, in training (Srivastava et al. 2014).
+--- Sets a share of the elements to 0 and divides the others by `1 - rate`, in training (Srivastava
+--- et al. 2014).
 --     tide.layers.Dropout { 0.5 }(tide.ones { 1, 2 })   --> { { 1, 1 } }
 define("Dropout", {
   args = { rate, noise_shape, seed },
@@ -89,7 +92,8 @@ end
 --- Dropout that keeps mean and variance of self-normalizing networks (Klambauer et al. 2017).
 --     tide.layers.AlphaDropout { 0.5 }(tide.ones { 1, 2 })   --> { { 1, 1 } }
 define("AlphaDropout", {
-  args = { { "rate", "number", spatial.required, "share of the elements dropped", min = 0, below = 1 }, noise_shape, seed },
+  args = { { "rate", "number", spatial.required, "share of the elements dropped", min = 0,
+    below = 1 }, noise_shape, seed },
   noisy = function(self, x)
     return random.alpha_dropout(x, self.rate, concrete(self.noise_shape, x), self._generator)
   end,
@@ -112,7 +116,8 @@ define("GaussianDropout", {
 --- Adds normal noise of mean 0.
 --     tide.layers.GaussianNoise { 0.1 }(tide.ones { 1, 2 })   --> { { 1, 1 } }
 define("GaussianNoise", {
-  args = { { "stddev", "number", spatial.required, "standard deviation of the noise", min = 0 }, seed },
+  args = { { "stddev", "number", spatial.required, "standard deviation of the noise", min = 0 },
+    seed },
   noisy = function(self, x)
     return x + normal(self, x, 0, self.stddev)
   end,
@@ -124,7 +129,8 @@ regularize.ActivityRegularization = base.derive(base, "ActivityRegularization", 
   args = { { "l1", "number", 0, nil, min = 0 }, { "l2", "number", 0, nil, min = 0 } },
   supports_masking = true,
   init = function(self)
-    rawset(self, "activity_regularizer", require("tide.regularizers").L1L2 { l1 = self.l1, l2 = self.l2 })
+    rawset(self, "activity_regularizer",
+      require("tide.regularizers").L1L2 { l1 = self.l1, l2 = self.l2 })
   end,
   call = function(_, x)
     return x

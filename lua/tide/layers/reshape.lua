@@ -84,7 +84,8 @@ define("Reshape", {
       return out
     end
     if (at and (known == 0 or total % known ~= 0)) or (not at and total ~= known) then
-      errors.raise("Reshape", "%d elements do not fit into %s (input %s)", total, tostring(self.target_shape), list.format(shape))
+      errors.raise("Reshape", "%d elements do not fit into %s (input %s)", total,
+        tostring(self.target_shape), list.format(shape))
     end
     if at then
       out[at] = total // known
@@ -114,7 +115,8 @@ define("Flatten", {
   end,
 })
 
---- Reorders the axes of each sample; `Permute { 2, 1 }` swaps the first two after the batch, which keep Keras' numbers.
+--- Reorders the axes of each sample; `Permute { 2, 1 }` swaps the first two after the batch, which
+--- keep Keras' numbers.
 --     tide.layers.Permute { 2, 1 }(tide.ones { 1, 3, 4 }).shape   --> { 1, 4, 3 }
 define("Permute", {
   args = { { "dims", "ints", spatial.required, "the axes after the batch, from 1" } },
@@ -123,7 +125,8 @@ define("Permute", {
     local seen, order = {}, { 1 }
     for i, d in ipairs(self.dims) do
       if d > #self.dims or seen[d] then
-        errors.raise("Permute", "dims must hold each of 1 to %d once, got %s", #self.dims, tostring(self.dims))
+        errors.raise("Permute", "dims must hold each of 1 to %d once, got %s", #self.dims,
+          tostring(self.dims))
       end
       seen[d] = true
       order[i + 1] = d + 1
@@ -135,8 +138,8 @@ define("Permute", {
   end,
   compute_output_shape = function(self, shape)
     if #shape ~= #self._order then
-      errors.raise("Permute", "dims names %d axes, the input has %d after the batch (input %s)", #self.dims, #shape - 1,
-        list.format(shape))
+      errors.raise("Permute", "dims names %d axes, the input has %d after the batch (input %s)",
+        #self.dims, #shape - 1, list.format(shape))
     end
     local out = list.new {}
     for i, axis in ipairs(self._order) do
@@ -166,11 +169,13 @@ define("RepeatVector", {
 
 -- ---- padding and cropping ----
 
--- `3`, `{1, 2}` and `{{1, 2}, {3, 4}}` as one {before, after} per axis. With one axis, `{1, 2}` is before and after.
+-- `3`, `{1, 2}` and `{{1, 2}, {3, 4}}` as one {before, after} per axis. With one axis, `{1, 2}` is
+-- before and after.
 local function pairs_of(name, key, v, rank)
   local function bad()
-    errors.raise(name, "%s must be an integer, one integer per axis, or one {before, after} per axis, got %s", key,
-      type(v) == "table" and list.format(v) or tostring(v))
+    errors.raise(
+      name, "%s must be an integer, one integer per axis, or one {before, after} per axis, got %s",
+      key, type(v) == "table" and list.format(v) or tostring(v))
   end
   local function whole(n)
     n = type(n) == "number" and math.tointeger(n)
@@ -220,7 +225,8 @@ for rank = 1, 3 do
   --- Adds rows of zeros around the spatial axes.
   --     tide.layers.ZeroPadding2D { 1 }(tide.ones { 1, 2, 3, 1 }).shape   --> { 1, 4, 5, 1 }
   define(padding, {
-    args = { { "padding", { "int", "list" }, 1, "per side, per axis, or {before, after} per axis" }, spatial.data_format },
+    args = { { "padding", { "int", "list" }, 1, "per side, per axis, or {before, after} per axis" },
+      spatial.data_format },
     init = function(self)
       rawset(self, "_pairs", pairs_of(padding, "padding", self.padding, rank))
       local widths = table.move(self._pairs, 1, rank, 2, { { 0, 0 } })
@@ -245,8 +251,9 @@ for rank = 1, 3 do
   --     tide.layers.Cropping2D { 1 }(tide.ones { 1, 4, 5, 3 }).shape   --> { 1, 2, 3, 3 }
   define(cropping, {
     args = {
-      { "cropping", { "int", "list" }, rank == 1 and { 1, 1 } or repeated(rank == 2 and { 0, 0 } or { 1, 1 }, rank),
-        "per side, per axis, or {before, after} per axis" },
+      { "cropping", { "int", "list" }, rank == 1 and { 1, 1 }
+        or repeated(rank == 2 and { 0, 0 } or { 1, 1 }, rank),
+          "per side, per axis, or {before, after} per axis" },
       format,
     },
     init = function(self)
@@ -262,7 +269,8 @@ for rank = 1, 3 do
       for i, p in ipairs(self._pairs) do
         local size = x.shape[first + i]
         if p[1] + p[2] >= size then
-          errors.raise(cropping, "nothing is left of axis %d (input %s)", first + i, tostring(x.shape))
+          errors.raise(cropping, "nothing is left of axis %d (input %s)", first + i,
+            tostring(x.shape))
         end
         index[first + i] = { p[1] + 1, size - p[2] }
       end
@@ -274,7 +282,8 @@ for rank = 1, 3 do
         if sizes[i] ~= none then
           sizes[i] = sizes[i] - p[1] - p[2]
           if sizes[i] <= 0 then
-            errors.raise(cropping, "nothing is left of axis %d (input %s)", i + 1, list.format(shape))
+            errors.raise(cropping, "nothing is left of axis %d (input %s)", i + 1,
+              list.format(shape))
           end
         end
       end
@@ -285,7 +294,8 @@ end
 
 -- ---- enlarging ----
 
--- Each element of the spatial axes repeated size[i] times: a broadcast over axes of length 1, then one copy.
+-- Each element of the spatial axes repeated size[i] times: a broadcast over axes of length 1, then
+-- one copy.
 local function nearest(x, size)
   local shape = x.shape
   local split, wide, out = { shape[1] }, { shape[1] }, { shape[1] }
@@ -323,8 +333,8 @@ local function lanczos(radius)
 end
 kernels.lanczos3, kernels.lanczos5 = lanczos(3), lanczos(5)
 
--- Rows of weights (out, in) of a resize along one axis with half-pixel centres; weights beyond the border are left out and
--- the others scaled to sum 1, as in TensorFlow and JAX.
+-- Rows of weights (out, in) of a resize along one axis with half-pixel centres; weights beyond the
+-- border are left out and the others scaled to sum 1, as in TensorFlow and JAX.
 local function weights_of(n, out, kernel, dtype)
   local radius, weight = kernel[1], kernel[2]
   local rows = {}
@@ -359,7 +369,8 @@ end
 
 for rank = 1, 3 do
   local name = "UpSampling" .. rank .. "D"
-  local args = { { "size", "ints", 2, "factor per axis", n = rank }, rank > 1 and spatial.data_format or nil }
+  local args = { { "size", "ints", 2, "factor per axis", n = rank },
+    rank > 1 and spatial.data_format or nil }
   if rank == 2 then
     args[3] = { "interpolation", "enum", "nearest", "how values between are found",
       of = "nearest|bilinear|bicubic|lanczos3|lanczos5" }

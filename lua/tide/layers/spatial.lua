@@ -1,6 +1,8 @@
---- What the convolution, pooling, padding and resizing layers share: data formats, and the sizes of results.
+--- What the convolution, pooling, padding and resizing layers share: data formats, and the sizes of
+--- results.
 --
--- The ops work on channels-last data. A layer with data_format "channels_first" turns its input, runs, and turns the result.
+-- The ops work on channels-last data. A layer with data_format "channels_first" turns its input,
+-- runs, and turns the result.
 local check = require "tide.check"
 local errors = require "tide.errors"
 local list = require "tide.list"
@@ -47,8 +49,9 @@ function spatial.parts(self, shape, rank)
     if rank == 1 then
       axes = "steps"
     end
-    errors.raise(getmetatable(self).__name, "the input must have %d axes, %s, got the shape %s", rank + 2,
-      first and "(batch, channels, " .. axes .. ")" or "(batch, " .. axes .. ", channels)", list.format(shape))
+    errors.raise(getmetatable(self).__name, "the input must have %d axes, %s, got the shape %s",
+      rank + 2, first and "(batch, channels, " .. axes .. ")"
+        or "(batch, " .. axes .. ", channels)", list.format(shape))
   end
   local sizes = {}
   local at = self.data_format == "channels_first" and 3 or 2
@@ -94,8 +97,8 @@ function spatial.windows(self, n, window, stride, padding, dilation)
   end
   local reach = (window - 1) * (dilation or 1) + 1
   if n < reach then
-    errors.raise(getmetatable(self).__name, "a window of %d does not fit into an axis of size %d; use padding = 'same'",
-      reach, n)
+    errors.raise(getmetatable(self).__name,
+      "a window of %d does not fit into an axis of size %d; use padding = 'same'", reach, n)
   end
   return (n - reach) // stride + 1
 end
@@ -114,7 +117,8 @@ end
 function spatial.channels(self, shape, rank)
   local _, _, channels = spatial.parts(self, shape, rank)
   if channels == none then
-    errors.raise(getmetatable(self).__name, "the number of channels must be known, got the shape %s", list.format(shape))
+    errors.raise(getmetatable(self).__name,
+      "the number of channels must be known, got the shape %s", list.format(shape))
   end
   return channels
 end

@@ -1,7 +1,9 @@
---- The weights of layers: making, finding, reading and setting them, and what depends on them (losses, trainable).
+--- The weights of layers: making, finding, reading and setting them, and what depends on them
+--- (losses, trainable).
 --
--- A weight is a plain tensor; its facts stand in a record of the layer that made it. Nothing follows `pairs`: records keep
--- their order, sub-layers the order of their creation. `tide.layers.base` installs all this in Layer.
+-- A weight is a plain tensor; its facts stand in a record of the layer that made it. Nothing
+-- follows `pairs`: records keep their order, sub-layers the order of their creation.
+-- `tide.layers.base` installs all this in Layer.
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
@@ -32,11 +34,13 @@ function Layer:add_weight(...)
   local o = weight_args:construct(...)
   local dtype = o.dtype or self.dtype
   local initializer = o.initializer
-    or require("tide.initializers").get(dtype:find("float", 1, true) and "glorot_uniform" or "zeros")
+    or require("tide.initializers").get(
+      dtype:find("float", 1, true) and "glorot_uniform" or "zeros")
   local shape = o.shape or {}
   for i = 1, #shape do
     if shape[i] == none or shape[i] < 0 then
-      errors.raise("add_weight", "every size of the weight '%s' must be known, got %s", o.name or "weight", list.format(shape))
+      errors.raise("add_weight", "every size of the weight '%s' must be known, got %s",
+        o.name or "weight", list.format(shape))
     end
   end
   local tensor = initializer(table.move(shape, 1, #shape, 1, {}), dtype)
@@ -51,8 +55,9 @@ end
 -- Records a tensor as a weight of this layer.
 function Layer:_track(tensor, o)
   local records = self._weights
-  records[#records + 1] = { tensor = tensor, name = o.name or "weight", trainable = o.trainable ~= false,
-    regularizer = o.regularizer, constraint = o.constraint }
+  records[#records + 1] = {
+    tensor = tensor, name = o.name or "weight", trainable = o.trainable ~= false,
+      regularizer = o.regularizer, constraint = o.constraint }
   if o.trainable ~= false then
     tensor:requires_grad_(self._trainable)
   end
@@ -83,7 +88,8 @@ local function each_tracked(v, key, seen, found)
   end
 end
 
--- Layers, variables and metrics reachable from the fields, layers in order of creation, the others by field name.
+-- Layers, variables and metrics reachable from the fields, layers in order of creation, the others
+-- by field name.
 function Layer:_tracked()
   local seen, found = { [self] = true }, { layers = {}, tensors = {}, metrics = {} }
   for _, record in ipairs(self._weights) do
@@ -91,7 +97,8 @@ function Layer:_tracked()
   end
   local keys = {}
   for k in next, self do
-    if type(k) == "string" and k:byte() ~= 95 then -- fields that open with an underscore are Tide's own
+    -- fields that open with an underscore are Tide's own
+    if type(k) == "string" and k:byte() ~= 95 then
       keys[#keys + 1] = k
     end
   end
@@ -105,7 +112,8 @@ function Layer:_tracked()
   return found
 end
 
--- Sub-layers as { key, layer }: the key is the component of weight paths, stable from process to process.
+-- Sub-layers as { key, layer }: the key is the component of weight paths, stable from process to
+-- process.
 function Layer:_children()
   return self:_tracked().layers
 end
@@ -123,7 +131,8 @@ function Layer:_flat(out, seen)
   return out
 end
 
--- Weight records of this layer alone, as Keras: trainable ones, others, then variables found in fields.
+-- Weight records of this layer alone, as Keras: trainable ones, others, then variables found in
+-- fields.
 function Layer:_own_records()
   local out = {}
   for _, want in ipairs { true, false } do
@@ -146,8 +155,9 @@ function Layer:_records(prefix, out, seen)
   for _, r in ipairs(self:_own_records()) do
     if not seen[r.tensor] then
       seen[r.tensor] = true
-      out[#out + 1] = { tensor = r.tensor, name = r.name, path = prefix .. r.name, trainable = r.trainable and self._trainable,
-        regularizer = r.regularizer, constraint = r.constraint, layer = self }
+      out[#out + 1] = { tensor = r.tensor, name = r.name, path = prefix .. r.name,
+        trainable = r.trainable and self._trainable, regularizer = r.regularizer,
+          constraint = r.constraint, layer = self }
     end
   end
   for _, child in ipairs(self:_children()) do
@@ -199,7 +209,8 @@ end
 
 local function set_trainable(self, value)
   if type(value) ~= "boolean" then
-    errors.raise(getmetatable(self).__name, "trainable must be true or false, got %s", check.show(value))
+    errors.raise(getmetatable(self).__name, "trainable must be true or false, got %s",
+      check.show(value))
   end
   for _, layer in ipairs(self:_flat()) do
     rawset(layer, "_trainable", value)
@@ -259,15 +270,15 @@ function Layer:set_weights(values)
     errors.raise("set_weights", "takes a list of tensors, got %s", check.show(values))
   end
   if #values ~= #records then
-    errors.raise("set_weights", "%s has %d weights, got %d values%s", self:_label(), #records, #values,
-      #records == 0 and not self.built and "; the layer is not built yet" or "")
+    errors.raise("set_weights", "%s has %d weights, got %d values%s", self:_label(), #records,
+      #values, #records == 0 and not self.built and "; the layer is not built yet" or "")
   end
   local converted = {}
   for i, r in ipairs(records) do
     local v = ops.convert_to_tensor(values[i], { dtype = r.tensor.dtype })
     if v.shape ~= r.tensor.shape then
-      errors.raise("set_weights", "weight %d (%s) has shape %s, the value has %s", i, r.path, tostring(r.tensor.shape),
-        tostring(v.shape))
+      errors.raise("set_weights", "weight %d (%s) has shape %s, the value has %s", i, r.path,
+        tostring(r.tensor.shape), tostring(v.shape))
     end
     converted[i] = v
   end
@@ -303,7 +314,8 @@ function Layer:add_loss(loss)
   end
 end
 
--- Forgets the losses of the last call. The layers below are looked up again only when layers were made since.
+-- Forgets the losses of the last call. The layers below are looked up again only when layers were
+-- made since.
 function Layer:_clear_losses()
   local known = rawget(self, "_known")
   if not known or known.created ~= Layer.created then

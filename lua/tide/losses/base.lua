@@ -1,4 +1,5 @@
---- The base of all losses: conversion, masks, sample weights, reduction (Keras' keras/src/losses/loss.py).
+--- The base of all losses: conversion, masks, sample weights, reduction (Keras'
+--- keras/src/losses/loss.py).
 local core = require "tide.core"
 local object = require "tide.training.object"
 local tensors = require "tide.training.tensors"
@@ -19,8 +20,8 @@ base.ZERO_BASED = { "zero_based", "bool", false, "labels count from 0" }
 base.IGNORE_CLASS = { "ignore_class", "int", nil, "label that does not count" }
 base.DTYPE = { "dtype", "dtype", nil, "dtype that predictions are cast to" }
 
---- The base class of losses. Own ones define `call(self, y_true, y_pred)`, which returns one value per sample and, if it
---- likes, a mask as second result.
+--- The base class of losses. Own ones define `call(self, y_true, y_pred)`, which returns one value
+--- per sample and, if it likes, a mask as second result.
 ---
 --- Example:
 ---   local Abs = tide.losses.Loss:extend("Abs", {
@@ -37,7 +38,8 @@ local Loss = object.class("Loss", nil, {
 })
 base.Loss = Loss
 
--- A mask's weights: valid entries get total/valid, so that a mean over the batch is a mean over the valid ones.
+-- A mask's weights: valid entries get total/valid, so that a mean over the batch is a mean over the
+-- valid ones.
 local function mask_weights(mask, dtype, reduction)
   local m = ops.cast(mask, dtype)
   if reduction == "mean" or reduction == "sum_over_batch_size" then
@@ -106,8 +108,9 @@ end
 
 function Loss:_as_tensor(values)
   if type(values) ~= "number" then
-    require("tide.errors").raise(self.name, "a loss must return a tensor with one value per sample, got %s",
-      require("tide.check").show(values))
+    require("tide.errors").raise(
+      self.name, "a loss must return a tensor with one value per sample, got %s",
+        require("tide.check").show(values))
   end
   return core.tensor(values)
 end
@@ -118,8 +121,10 @@ function Loss:call()
 end
 
 --- A loss around a plain function of (y_true, y_pred).
-local Wrapper = object.class("LossFunctionWrapper", Loss, { rows = { { "fn", "callable", require("tide.check").required,
-  "function of (y_true, y_pred)" } } })
+local Wrapper = object.class(
+  "LossFunctionWrapper", Loss,
+    { rows = { { "fn", "callable", require("tide.check").required,
+    "function of (y_true, y_pred)" } } })
 base.LossFunctionWrapper = Wrapper
 
 function Wrapper:call(y_true, y_pred)

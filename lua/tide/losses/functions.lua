@@ -1,6 +1,7 @@
---- The formulas of all losses but CTC, one value per sample. Each takes (y_true, y_pred, o), tensors and a table of options
--- that is the loss object itself or the checked options of the function. Sources: Keras' keras/src/losses/losses.py, whose
--- JAX backend decides; papers are named where a formula is one.
+--- The formulas of all losses but CTC, one value per sample. Each takes (y_true, y_pred, o),
+--- tensors and a table of options
+-- that is the loss object itself or the checked options of the function. Sources: Keras'
+-- keras/src/losses/losses.py, whose JAX backend decides; papers are named where a formula is one.
 local core = require "tide.core"
 local errors = require "tide.errors"
 local tensors = require "tide.training.tensors"
@@ -50,7 +51,8 @@ end
 function F.mean_absolute_percentage_error(y_true, y_pred)
   y_true, y_pred = pair(y_true, y_pred)
   local scale = ops.maximum(ops.abs(y_true), EPSILON)
-  return ops.multiply(ops.mean(ops.abs(ops.divide(ops.subtract(y_true, y_pred), scale)), LAST), 100.0)
+  return ops.multiply(ops.mean(ops.abs(ops.divide(ops.subtract(y_true, y_pred), scale)), LAST),
+    100.0)
 end
 
 function F.mean_squared_logarithmic_error(y_true, y_pred)
@@ -87,7 +89,8 @@ end
 
 function F.poisson(y_true, y_pred)
   y_true, y_pred = pair(y_true, y_pred)
-  return ops.mean(ops.subtract(y_pred, ops.multiply(y_true, ops.log(ops.add(y_pred, EPSILON)))), LAST)
+  return ops.mean(ops.subtract(y_pred, ops.multiply(y_true, ops.log(ops.add(y_pred, EPSILON)))),
+    LAST)
 end
 
 -- x / |x|, 0 where |x| is below epsilon (Keras' nn.normalize)
@@ -168,10 +171,12 @@ function F.binary_focal_crossentropy(y_true, y_pred, o)
   end
   local bce = ops.binary_crossentropy(y_true, y_pred)
   local not_true = ops.subtract(1.0, y_true)
-  local p_t = ops.add(ops.multiply(y_true, y_pred), ops.multiply(not_true, ops.subtract(1.0, y_pred)))
+  local p_t = ops.add(ops.multiply(y_true, y_pred),
+    ops.multiply(not_true, ops.subtract(1.0, y_pred)))
   local values = ops.multiply(ops.power(ops.subtract(1.0, p_t), o.gamma), bce)
   if o.apply_class_balancing then
-    values = ops.multiply(ops.add(ops.multiply(y_true, o.alpha), ops.multiply(not_true, 1 - o.alpha)), values)
+    values = ops.multiply(ops.add(ops.multiply(y_true, o.alpha),
+      ops.multiply(not_true, 1 - o.alpha)), values)
   end
   return ops.mean(values, axis_of(o))
 end
@@ -183,8 +188,9 @@ local function check_classes(y_true, y_pred, owner)
     same = same and a[i] == b[i]
   end
   if not same then
-    errors.raise(owner, "targets and predictions have different shapes (y_true %s, y_pred %s)%s", tostring(a), tostring(b),
-      #a == #b - 1 and "; labels that are numbers need sparse_categorical_crossentropy" or "")
+    errors.raise(owner, "targets and predictions have different shapes (y_true %s, y_pred %s)%s",
+      tostring(a), tostring(b),
+        #a == #b - 1 and "; labels that are numbers need sparse_categorical_crossentropy" or "")
   end
 end
 
@@ -201,7 +207,8 @@ function F.categorical_crossentropy(y_true, y_pred, o)
     end
     return ops.categorical_crossentropy(y_true, y_pred)
   end
-  return ops.categorical_crossentropy(y_true, y_pred, { from_logits = o.from_logits or false, axis = axis })
+  return ops.categorical_crossentropy(
+    y_true, y_pred, { from_logits = o.from_logits or false, axis = axis })
 end
 
 -- Lin et al. 2017, for classes that exclude each other.
@@ -225,7 +232,8 @@ end
 -- Zhang and Sabuncu 2018.
 function F.categorical_generalized_cross_entropy(y_true, y_pred, o)
   y_true = F.labels(y_true, y_pred)
-  local hot = ops.one_hot(y_true, y_pred.shape[-1], { base = o.zero_based and 0 or 1, dtype = y_pred.dtype })
+  local hot = ops.one_hot(
+    y_true, y_pred.shape[-1], { base = o.zero_based and 0 or 1, dtype = y_pred.dtype })
   local p = ops.sum(ops.multiply(y_pred, hot), LAST)
   return ops.divide(ops.subtract(1.0, ops.power(p, o.q)), o.q)
 end
@@ -257,7 +265,8 @@ local function first_bad(y_true, low, high, hide, ignore)
   return at, ops.reshape(y_true, { -1 })[at]
 end
 
--- The error of a label out of range: first position, range, and how to shift labels that look 0-based.
+-- The error of a label out of range: first position, range, and how to shift labels that look
+-- 0-based.
 local function refuse_labels(y_true, classes, base, hide, ignore)
   local low, high = base, base + classes - 1
   local at, value = first_bad(y_true, low, high, hide, ignore)
@@ -267,18 +276,22 @@ local function refuse_labels(y_true, classes, base, hide, ignore)
   local hint = ""
   if base == 1 and tensors.number(ops.min(y_true)) == 0 then
     if tensors.number(ops.max(y_true)) < classes then
-      hint = "; the labels look 0-based: Tide counts classes from 1, so use y + 1, or zero_based = true in the loss"
+      hint =
+        "; the labels look 0-based: Tide counts classes from 1, so use y + 1, or zero_based = \z
+        true in the loss"
     else
       hint = "; 0 means 'none' and needs a mask, a zero weight or ignore_class = 0"
     end
   end
-  errors.raise("sparse_categorical_crossentropy", "label %d at position %d is out of range (expected %d to %d)%s", value, at,
-    low, high, hint)
+  errors.raise("sparse_categorical_crossentropy",
+    "label %d at position %d is out of range (expected %d to %d)%s", value, at, low, high, hint)
 end
 
--- What hides labels: sample weights and masks folded into one weight per label, or nil where the shapes do not allow it.
+-- What hides labels: sample weights and masks folded into one weight per label, or nil where the
+-- shapes do not allow it.
 local function hiding(y_true, weight, mask)
-  local w = weight ~= nil and require("tide.losses.base").apply_mask(weight, mask, "float32", "sum") or mask
+  local w = weight ~= nil
+    and require("tide.losses.base").apply_mask(weight, mask, "float32", "sum") or mask
   if w == nil then
     return nil
   end
@@ -300,8 +313,8 @@ function F.sparse_categorical_crossentropy(y_true, y_pred, o, weight, mask)
   y_true = F.labels(y_true, y_pred)
   local options = o._op
   if not options then
-    options = { from_logits = o.from_logits or false, axis = o.axis or -1, base = o.zero_based and 0 or 1,
-      ignore_class = o.ignore_class }
+    options = { from_logits = o.from_logits or false, axis = o.axis or -1,
+      base = o.zero_based and 0 or 1, ignore_class = o.ignore_class }
   end
   local hide
   if weight ~= nil or mask ~= nil then
@@ -320,13 +333,14 @@ function F.sparse_categorical_crossentropy(y_true, y_pred, o, weight, mask)
   return values
 end
 
---- Connectionist temporal classification (Graves et al. 2006). Labels count the channels that are not the blank (the first
---- channel), from 1; 0 is padding.
+--- Connectionist temporal classification (Graves et al. 2006). Labels count the channels that are
+--- not the blank (the first channel), from 1; 0 is padding.
 function F.ctc(y_true, y_pred)
   if y_true.ndim ~= 2 then
     errors.raise("ctc", "y_true must have shape (batch, length), got %s", tostring(y_true.shape))
   elseif y_pred.ndim ~= 3 then
-    errors.raise("ctc", "y_pred must have shape (batch, frames, channels), got %s", tostring(y_pred.shape))
+    errors.raise("ctc", "y_pred must have shape (batch, frames, channels), got %s",
+      tostring(y_pred.shape))
   end
   local labels = ops.cast(y_true, "int64")
   local batch, frames = y_pred.shape[1], y_pred.shape[2]
@@ -359,7 +373,8 @@ function F.tversky(y_true, y_pred, o)
   local both = ops.sum(ops.multiply(y_true, y_pred), a)
   local fp = ops.sum(ops.multiply(ops.subtract(1.0, y_pred), y_true), a)
   local fn = ops.sum(ops.multiply(y_pred, ops.subtract(1.0, y_true)), a)
-  local total = ops.add(ops.add(both, ops.multiply(fp, o.alpha)), ops.add(ops.multiply(fn, o.beta), EPSILON))
+  local total = ops.add(ops.add(both, ops.multiply(fp, o.alpha)),
+    ops.add(ops.multiply(fn, o.beta), EPSILON))
   return ops.subtract(1.0, ops.divide(both, total))
 end
 
@@ -367,10 +382,12 @@ end
 
 local NEVER = -1e30 -- instead of -inf: exp() of it is 0 and its gradient is 0, not NaN
 
--- Sun et al. 2020: y_pred are unit vectors, y_true group numbers. Samples without a pair are masked.
+-- Sun et al. 2020: y_pred are unit vectors, y_true group numbers. Samples without a pair are
+-- masked.
 function F.circle(y_true, y_pred, o)
   local labels = ops.reshape(y_true, { -1, 1 })
-  local others = o.ref_labels and ops.reshape(tensors.of(o.ref_labels), { 1, -1 }) or ops.transpose(labels)
+  local others = o.ref_labels and ops.reshape(tensors.of(o.ref_labels), { 1, -1 })
+    or ops.transpose(labels)
   local n, m = labels.shape[1], others.shape[2]
   local vectors = o.ref_embeddings and tensors.floating(o.ref_embeddings) or y_pred
   if y_pred.ndim ~= 2 or vectors.ndim ~= 2 then
@@ -378,7 +395,8 @@ function F.circle(y_true, y_pred, o)
       tostring(y_pred.shape), tostring(vectors.shape))
   end
   if vectors.shape[1] ~= m then
-    errors.raise("circle", "needs as many ref_labels as ref_embeddings (got %d and %d)", m, vectors.shape[1])
+    errors.raise("circle", "needs as many ref_labels as ref_embeddings (got %d and %d)", m,
+      vectors.shape[1])
   end
   local distance = ops.maximum(ops.subtract(1.0, ops.matmul(y_pred, ops.transpose(vectors))), 0.0)
   local same = ops.equal(labels, others)
@@ -388,7 +406,8 @@ function F.circle(y_true, y_pred, o)
     positive = ops.logical_and(positive, ops.not_equal(i, j))
   end
   m = o.margin
-  local zero, never = core.tensor(0.0, { dtype = distance.dtype }), core.tensor(NEVER, { dtype = distance.dtype })
+  local zero, never = core.tensor(0.0, { dtype = distance.dtype }),
+    core.tensor(NEVER, { dtype = distance.dtype })
   local weight_p = ops.maximum(ops.where(positive, ops.add(distance, m), zero), 0.0)
   local weight_n = ops.maximum(ops.where(negative, ops.subtract(1 + m, distance), zero), 0.0)
   local p = ops.multiply(ops.multiply(weight_p, -o.gamma), ops.subtract(m, distance))

@@ -1,7 +1,7 @@
 --- The base of all metrics, and the reductions Sum, Mean and MeanMetricWrapper.
 ---
---- State accumulates as Lua numbers or small tensors; nothing is read back before `result`, except scalars, which are free on
---- the CPU.
+--- State accumulates as Lua numbers or small tensors; nothing is read back before `result`, except
+--- scalars, which are free on the CPU.
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
@@ -20,8 +20,9 @@ local base = {}
 base.NAMES = { { "name", "string", nil, "shown in logs" }, { "dtype", "dtype", nil,
   "dtype of the state" } }
 
---- The base class of metrics. Own ones define `update_state(self, y_true, y_pred, sample_weight)` and `result(self)`; state is
---- made in `init` by `self:add_variable{ shape = {}, name = "..." }` and set to zero between epochs.
+--- The base class of metrics. Own ones define `update_state(self, y_true, y_pred, sample_weight)`
+--- and `result(self)`; state is made in `init` by `self:add_variable{ shape = {}, name = "..." }`
+--- and set to zero between epochs.
 ---
 --- Example:
 ---   local Count = tide.metrics.Metric:extend("Count", {
@@ -94,7 +95,8 @@ end
 
 --- Takes in a batch.
 function Metric:update_state()
-  errors.raise(self:_class_name(), "a metric defines update_state(self, y_true, y_pred, sample_weight)")
+  errors.raise(
+    self:_class_name(), "a metric defines update_state(self, y_true, y_pred, sample_weight)")
 end
 
 --- The value over all batches since the last reset: a number, or a tensor where there are several.
@@ -154,7 +156,8 @@ local number = tensors.number
 --- Sum of all values.
 --     tide.metrics.Sum()({ 1, 3, 5, 7 })   --> 16
 local Sum = object.class("Sum", Metric, {
-  rows = { { "name", "string", "sum", "shown in logs" }, { "dtype", "dtype", nil, "dtype of the state" } },
+  rows = { { "name", "string", "sum", "shown in logs" },
+    { "dtype", "dtype", nil, "dtype of the state" } },
   init = function(self)
     self._total = 0.0
   end,
@@ -182,7 +185,8 @@ end
 --- Mean of all values, weighted by sample weights.
 --     tide.metrics.Mean()({ 1, 3, 5, 7 })   --> 4
 local Mean = object.class("Mean", Metric, {
-  rows = { { "name", "string", "mean", "shown in logs" }, { "dtype", "dtype", nil, "dtype of the state" } },
+  rows = { { "name", "string", "mean", "shown in logs" },
+    { "dtype", "dtype", nil, "dtype of the state" } },
   init = function(self)
     self._total, self._count = 0.0, 0.0
   end,
@@ -190,7 +194,8 @@ local Mean = object.class("Mean", Metric, {
 base.Mean = Mean
 
 function Mean:update_state(values, sample_weight)
-  if type(values) == "number" and type(sample_weight) ~= "userdata" and type(sample_weight) ~= "table" then
+  if type(values) == "number" and type(sample_weight) ~= "userdata"
+    and type(sample_weight) ~= "table" then
     local w = sample_weight or 1
     self._total, self._count = self._total + values * w, self._count + w
     return
@@ -218,7 +223,8 @@ function Mean:result()
 end
 
 function Mean:_all_variables()
-  return { core.tensor(self._total, { dtype = self.dtype }), core.tensor(self._count, { dtype = self.dtype }) }
+  return { core.tensor(self._total, { dtype = self.dtype }),
+    core.tensor(self._count, { dtype = self.dtype }) }
 end
 
 --- Mean of a function of (y_true, y_pred, options) with one value per sample.
@@ -227,7 +233,8 @@ end
 --     --> 1
 local Wrapper = object.class("MeanMetricWrapper", Mean, {
   rows = { { "fn", "callable", check.required, "function of (y_true, y_pred)" } },
-  named = { { "name", "string", nil, "shown in logs" }, { "direction", "enum", nil, "what is better", of = "up|down" } },
+  named = { { "name", "string", nil, "shown in logs" },
+    { "direction", "enum", nil, "what is better", of = "up|down" } },
   init = function(self)
     if self.direction then
       self._direction = self.direction

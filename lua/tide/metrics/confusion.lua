@@ -1,5 +1,6 @@
---- Metrics made of true and false positives and negatives at thresholds (Keras' confusion_metrics.py). One fused op counts a
---- batch for all thresholds; the state is its sum, shape (4, thresholds, labels).
+--- Metrics made of true and false positives and negatives at thresholds (Keras'
+--- confusion_metrics.py). One fused op counts a batch for all thresholds; the state is its sum,
+--- shape (4, thresholds, labels).
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -92,9 +93,12 @@ local function count(self, y_true, y_pred, weight, o)
   end
   if self.class_id then
     if y_pred.ndim < 2 then
-      errors.raise(self:_class_name(), "class_id needs predictions of shape (samples, classes), got %s", tostring(y_pred.shape))
+      errors.raise(
+        self:_class_name(), "class_id needs predictions of shape (samples, classes), got %s",
+        tostring(y_pred.shape))
     elseif self.class_id < 1 or self.class_id > y_pred.shape[-1] then
-      errors.raise(self:_class_name(), "class_id must be 1 to %d, got %d", y_pred.shape[-1], self.class_id)
+      errors.raise(self:_class_name(), "class_id must be 1 to %d, got %d", y_pred.shape[-1],
+        self.class_id)
     end
     y_true = y_true[{ "...", { self.class_id } }]
     y_pred = y_pred[{ "...", { self.class_id } }]
@@ -166,7 +170,8 @@ local function per_threshold(self, f)
   return #out == 1 and out[1] or core.tensor(out)
 end
 
-local THRESHOLDS = { "thresholds", { "number", "list" }, nil, "a prediction above it is positive; 0.5 by default" }
+local THRESHOLDS = { "thresholds", { "number", "list" }, nil,
+  "a prediction above it is positive; 0.5 by default" }
 local NAMES = base.NAMES
 local CLASS_ID = { "class_id", "int", nil, "only this class, from 1" }
 
@@ -182,7 +187,8 @@ end
 
 --- Counts of true or false positives or negatives at thresholds, weighed by the samples' weights.
 --     tide.metrics.FalseNegatives()({ 0, 1, 1 }, { 0.2, 0.7, 0.4 })   --> 1
-for name, kind in pairs { TruePositives = TP, FalsePositives = FP, TrueNegatives = TN, FalseNegatives = FN } do
+for name, kind in pairs { TruePositives = TP, FalsePositives = FP, TrueNegatives = TN,
+  FalseNegatives = FN } do
   define(name, { THRESHOLDS }, function(self)
     parse_thresholds(self, name, 0.5)
   end, function(self)
@@ -192,7 +198,8 @@ for name, kind in pairs { TruePositives = TP, FalsePositives = FP, TrueNegatives
   end)
 end
 
-local rows = { THRESHOLDS, { "top_k", "int", nil, "only the k largest predictions count", min = 1 }, CLASS_ID }
+local rows = { THRESHOLDS, { "top_k", "int", nil, "only the k largest predictions count", min = 1 },
+  CLASS_ID }
 --- Precision, true positives / predicted positives; Recall, true positives / positives; both at
 --- `thresholds`, 0.5 by default.
 --     tide.metrics.Precision()({ 0, 1, 1 }, { 0.2, 0.7, 0.4 })   --> 1
@@ -265,8 +272,8 @@ at_level("RecallAtPrecision", "precision", precision, sensitivity)
 
 -- ---- area under a curve ----
 
---- Area under the ROC or PR curve, by a Riemann sum over thresholds. PR with interpolation follows Davis and Goadrich 2006,
---- PRGAIN Flach and Kull 2015.
+--- Area under the ROC or PR curve, by a Riemann sum over thresholds. PR with interpolation follows
+--- Davis and Goadrich 2006, PRGAIN Flach and Kull 2015.
 --     tide.metrics.AUC()({ 0, 0, 1, 1 }, { 0, 0.5, 0.3, 0.9 })   --> 0.75
 local AUC = define("AUC", {
   { "num_thresholds", "int", 200, "number of thresholds", min = 2, max = 1000000 },
@@ -304,9 +311,10 @@ local AUC = define("AUC", {
   end
 end, nil, true)
 
-AUC._named = { { "thresholds", "list", nil, "thresholds of one's own" }, { "multi_label", "bool", false,
-  "one curve per label, averaged" },
-  { "num_labels", "int", nil, "number of labels" }, { "label_weights", "any", nil, "weight of each label" },
+AUC._named = { { "thresholds", "list", nil, "thresholds of one's own" },
+  { "multi_label", "bool", false, "one curve per label, averaged" },
+  { "num_labels", "int", nil, "number of labels" },
+    { "label_weights", "any", nil, "weight of each label" },
   { "from_logits", "bool", false, "predictions are before the sigmoid" } }
 AUC._args = check.args("AUC", AUC._rows, { named = AUC._named })
 
@@ -317,8 +325,8 @@ function AUC:update_state(y_true, y_pred, sample_weight)
   if self.multi_label then
     y_pred = tensors.of(y_pred)
     if y_pred.ndim ~= 2 or (self.num_labels and y_pred.shape[2] ~= self.num_labels) then
-      errors.raise("AUC", "with multi_label predictions have shape (samples, %s), got %s", self.num_labels or "labels",
-        tostring(y_pred.shape))
+      errors.raise("AUC", "with multi_label predictions have shape (samples, %s), got %s",
+        self.num_labels or "labels", tostring(y_pred.shape))
     end
     return count(self, y_true, y_pred, sample_weight, { multi_label = true })
   end
@@ -337,7 +345,8 @@ local function area(self, c, l)
       local slope = ratio(dtp, math.max(p1 - p2, 0))
       local intercept = tp2 - slope * p2
       local safe = (p1 > 0 and p2 > 0) and ratio(p1, math.max(p2, 0)) or 1.0
-      sum = sum + ratio(slope * (dtp + intercept * math.log(safe)), math.max(tp2 + c[FN][i + 1][l], 0))
+      sum = sum + ratio(slope * (dtp + intercept * math.log(safe)),
+        math.max(tp2 + c[FN][i + 1][l], 0))
     end
     return sum
   end

@@ -1,5 +1,5 @@
---- Formulas of the accuracy and correlation metrics: (y_true, y_pred, o) -> one value per sample (Keras' accuracy_metrics.py,
---- correlation_metrics.py). Labels count from 1 unless `o.zero_based`.
+--- Formulas of the accuracy and correlation metrics: (y_true, y_pred, o) -> one value per sample
+--- (Keras' accuracy_metrics.py, correlation_metrics.py). Labels count from 1 unless `o.zero_based`.
 local core = require "tide.core"
 local errors = require "tide.errors"
 local ops = require "tide.ops"
@@ -33,8 +33,8 @@ local function flat_labels(y_true, y_pred, owner)
     y_true = tensors.hold(ops.squeeze(y_true, LAST), y_true.dtype)
   end
   if y_true.ndim ~= y_pred.ndim - 1 then
-    errors.raise(owner, "labels need one axis less than predictions (y_true %s, y_pred %s)", tostring(y_true.shape),
-      tostring(y_pred.shape))
+    errors.raise(owner, "labels need one axis less than predictions (y_true %s, y_pred %s)",
+      tostring(y_true.shape), tostring(y_pred.shape))
   end
   if tensors.is_float(y_true.dtype) then
     y_true = tensors.hold(ops.cast(y_true, "int64"), "int64")
@@ -78,7 +78,8 @@ function F.pearson_correlation(y_true, y_pred, o)
   y_true, y_pred = float_pair(y_true, y_pred)
   local axis = o.axis or -1
   local keep = { axis = axis, keepdims = true }
-  local a, b = ops.subtract(y_true, ops.mean(y_true, keep)), ops.subtract(y_pred, ops.mean(y_pred, keep))
+  local a, b = ops.subtract(y_true, ops.mean(y_true, keep)),
+    ops.subtract(y_pred, ops.mean(y_pred, keep))
   a, b = ops.divide(a, ops.std(a, keep)), ops.divide(b, ops.std(b, keep))
   return ops.mean(ops.multiply(a, b), { axis = axis })
 end

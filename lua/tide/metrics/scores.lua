@@ -1,4 +1,5 @@
---- F-scores, R2 and intersection over union (Keras' f_score_metrics.py, regression_metrics.py, iou_metrics.py).
+--- F-scores, R2 and intersection over union (Keras' f_score_metrics.py, regression_metrics.py,
+--- iou_metrics.py).
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -54,21 +55,23 @@ end
 
 local function need_matrix(self, y_true, y_pred)
   if y_true.ndim ~= 2 or y_pred.ndim ~= 2 then
-    errors.raise(self:_class_name(), "needs shapes (samples, outputs) (y_true %s, y_pred %s)", tostring(y_true.shape),
-      tostring(y_pred.shape))
+    errors.raise(self:_class_name(), "needs shapes (samples, outputs) (y_true %s, y_pred %s)",
+      tostring(y_true.shape), tostring(y_pred.shape))
   end
 end
 
-local AVERAGE = { "average", "enum", nil, "how classes are joined; one value per class when left out",
-  of = "micro|macro|weighted" }
-local THRESHOLD = { "threshold", "number", nil, "above it is positive; when left out, the largest", above = 0, max = 1 }
+local AVERAGE = { "average", "enum", nil,
+  "how classes are joined; one value per class when left out", of = "micro|macro|weighted" }
+local THRESHOLD = { "threshold", "number", nil, "above it is positive; when left out, the largest",
+  above = 0, max = 1 }
 
 --- F-beta: (1 + beta^2) precision recall / (beta^2 precision + recall).
 --     tide.metrics.FBetaScore { threshold = 0.5 }(
 --       { { 0, 1 }, { 1, 0 } }, { { 0.2, 0.7 }, { 0.9, 0.6 } })
 --     --> { 1, 0.66667 }
 local FBeta = object.class("FBetaScore", Stateful, {
-  rows = with_names({ AVERAGE, { "beta", "number", 1.0, "weight of recall", above = 0 }, THRESHOLD }, "fbeta_score"),
+  rows = with_names({ AVERAGE, { "beta", "number", 1.0, "weight of recall", above = 0 },
+    THRESHOLD }, "fbeta_score"),
   init = function(self)
     self.beta = self.beta or 1.0
   end,
@@ -87,7 +90,8 @@ function FBeta:update_state(y_true, y_pred, sample_weight)
     y_pred = ops.logical_and(ops.greater_equal(y_pred, top), ops.greater(ops.abs(y_pred), 1e-9))
   end
   y_pred = ops.cast(y_pred, self.dtype)
-  local w = sample_weight ~= nil and ops.expand_dims(tensors.of(sample_weight, self.dtype, "sample_weight"), { axis = 2 }) or nil
+  local w = sample_weight ~= nil
+    and ops.expand_dims(tensors.of(sample_weight, self.dtype, "sample_weight"), { axis = 2 }) or nil
   local function weighted(v)
     v = w and ops.multiply(v, w) or v
     return self.average == "micro" and ops.sum(v) or ops.sum(v, { axis = 1 })
@@ -229,19 +233,21 @@ local function take_labels(self, v, sparse, what)
   return ops.reshape(ops.cast(ops.argmax(v, { axis = self.axis }), "int64"), { -1 }), 1
 end
 
---- Intersection over union of the classes `target_class_ids`, from labels that count from 1: mean over
---- these classes.
+--- Intersection over union of the classes `target_class_ids`, from labels that count from 1: mean
+--- over these classes.
 --     tide.metrics.IoU { num_classes = 2, target_class_ids = { 1 } }(
 --       { 1, 1, 2, 2 }, { 1, 2, 1, 2 })
 --     --> 0.33333
 local IoU = object.class("IoU", Stateful, {
-  rows = with_names({ CLASSES, TARGETS, IGNORE, SPARSE_TRUE, SPARSE_PRED, AXIS, ZERO_BASED }, nil, 2),
+  rows = with_names({ CLASSES, TARGETS, IGNORE, SPARSE_TRUE, SPARSE_PRED, AXIS, ZERO_BASED }, nil,
+    2),
   init = function(self)
     self.axis = self.axis or -1
     if self.target_class_ids then
       for _, id in ipairs(self.target_class_ids) do
         if math.type(id) ~= "integer" or id < 1 or id > self.num_classes then
-          errors.raise(self:_class_name(), "target_class_ids must be 1 to %d, got %s", self.num_classes, check.show(id))
+          errors.raise(self:_class_name(), "target_class_ids must be 1 to %d, got %s",
+            self.num_classes, check.show(id))
         end
       end
     end
@@ -266,14 +272,18 @@ function IoU:update_state(y_true, y_pred, sample_weight)
     local what = pair[3]
     local low, high = tensors.number(ops.min(pair[1])), tensors.number(ops.max(pair[1]))
     if low < pair[2] or high > n - 1 + pair[2] then
-      errors.raise(self:_class_name(), "%s holds label %d, out of range (expected %d to %d)%s", what, low < pair[2] and low
+      errors.raise(self:_class_name(), "%s holds label %d, out of range (expected %d to %d)%s",
+        what, low < pair[2] and low
         or high, pair[2],
-        n - 1 + pair[2], low == 0 and pair[2] == 1 and "; labels count from 1: use y + 1, or zero_based = true" or "")
+        n - 1 + pair[2], low == 0 and pair[2] == 1
+          and "; labels count from 1: use y + 1, or zero_based = true" or "")
     end
   end
-  local w = sample_weight ~= nil and ops.reshape(tensors.of(sample_weight, "float32", "sample_weight"), { -1 }) or nil
+  local w = sample_weight ~= nil
+    and ops.reshape(tensors.of(sample_weight, "float32", "sample_weight"), { -1 }) or nil
   if w and w.size ~= t.size then
-    w = ops.reshape(ops.broadcast_to(ops.reshape(w, { -1, 1 }), { w.size, t.size // w.size }), { -1 })
+    w = ops.reshape(ops.broadcast_to(ops.reshape(w, { -1, 1 }), { w.size, t.size // w.size }),
+      { -1 })
   end
   if keep then
     local k = ops.cast(keep, "float32")
@@ -306,7 +316,8 @@ function IoU:result()
   return sum / (valid + EPSILON)
 end
 
---- IoU of probabilities against targets 0 and 1; class 1 is the negative one, class 2 the positive one.
+--- IoU of probabilities against targets 0 and 1; class 1 is the negative one, class 2 the positive
+--- one.
 --     tide.metrics.BinaryIoU()({ 0, 1, 0, 1 }, { 0.1, 0.2, 0.4, 0.7 })   --> 0.58333
 local BinaryIoU = object.class("BinaryIoU", IoU, {
   rows = with_names { { "target_class_ids", "list", { 1, 2 }, "the classes that count, from 1" },
@@ -317,7 +328,8 @@ BinaryIoU.num_classes = 2
 
 function BinaryIoU:update_state(y_true, y_pred, sample_weight)
   y_true = ops.add(ops.cast(base.plain(y_true, "y_true"), "int64"), 1)
-  y_pred = ops.add(ops.cast(ops.greater_equal(base.plain(y_pred, "y_pred"), self.threshold), "int64"), 1)
+  y_pred = ops.add(ops.cast(ops.greater_equal(base.plain(y_pred, "y_pred"), self.threshold),
+    "int64"), 1)
   IoU.update_state(self, y_true, y_pred, sample_weight)
 end
 
@@ -337,14 +349,16 @@ scores.MeanIoU = object.class("MeanIoU", IoU, {
 --- IoU of one-hot targets against probabilities.
 --     tide.metrics.OneHotIoU { 2, { 2 } }({ { 0, 1 }, { 1, 0 } }, { { 0.2, 0.7 }, { 0.4, 0.6 } })
 --     --> 0.5
-scores.OneHotIoU = object.class("OneHotIoU", IoU, { rows = with_names({ CLASSES, TARGETS, IGNORE, ONE_HOT_PRED, AXIS }, nil, 2) })
+scores.OneHotIoU = object.class(
+  "OneHotIoU", IoU, { rows = with_names({ CLASSES, TARGETS, IGNORE, ONE_HOT_PRED, AXIS }, nil, 2) })
 scores.OneHotIoU.sparse_y_true = false
 --- Mean IoU over all classes of one-hot targets against probabilities.
 --     tide.metrics.OneHotMeanIoU { num_classes = 2 }(
 --       { { 0, 1 }, { 1, 0 } }, { { 0.2, 0.7 }, { 0.4, 0.6 } })
 --     --> 0.25
-scores.OneHotMeanIoU = object.class("OneHotMeanIoU", IoU, { rows = with_names({ CLASSES, IGNORE, ONE_HOT_PRED, AXIS }, nil, 1),
-  init = all_classes })
+scores.OneHotMeanIoU = object.class(
+  "OneHotMeanIoU", IoU, { rows = with_names({ CLASSES, IGNORE, ONE_HOT_PRED, AXIS }, nil, 1),
+    init = all_classes })
 scores.OneHotMeanIoU.sparse_y_true = false
 
 return scores

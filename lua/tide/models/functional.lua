@@ -14,7 +14,8 @@ local functional = {}
 
 local function check_structure(v, what)
   if not symbolic.has(v) then
-    errors.raise("Model", "%s must be symbolic tensors made by tide.Input and layers, got %s", what, check.show(v))
+    errors.raise("Model", "%s must be symbolic tensors made by tide.Input and layers, got %s", what,
+      check.show(v))
   end
 end
 
@@ -49,7 +50,8 @@ local function distribute(self, x)
   local flat = self._inputs
   local out = {}
   if type(x) ~= "table" or getmetatable(x) ~= nil then
-    errors.raise(self:_label(), "takes %d inputs, as a list or by name, got %s", #flat, check.show(x))
+    errors.raise(self:_label(), "takes %d inputs, as a list or by name, got %s", #flat,
+      check.show(x))
   end
   if #x == 0 and next(x) ~= nil then
     for i, s in ipairs(flat) do
@@ -70,7 +72,8 @@ local function distribute(self, x)
   return x
 end
 
--- Names by which inputs are given: the keys of the declared table, or the names of the Input layers.
+-- Names by which inputs are given: the keys of the declared table, or the names of the Input
+-- layers.
 local function input_keys(spec, flat)
   local keys = {}
   for i, s in ipairs(flat) do
@@ -98,8 +101,8 @@ local function check_input(self, i, x)
     fits = fits and (want[k] == none or got[k] == none or want[k] == got[k])
   end
   if not fits then
-    errors.raise(self:_label(), "input %s has the wrong shape (expected %s, got %s)", self._input_keys[i], list.format(want),
-      list.format(got))
+    errors.raise(self:_label(), "input %s has the wrong shape (expected %s, got %s)",
+      self._input_keys[i], list.format(want), list.format(got))
   end
 end
 
@@ -200,7 +203,8 @@ function Functional:_connect(inputs, outputs)
     if layer and not seen[layer] then
       seen[layer] = true
       if names[layer.name] then
-        errors.raise(self:_label(), "two layers are named '%s'; names must be unique in a model", layer.name)
+        errors.raise(self:_label(), "two layers are named '%s'; names must be unique in a model",
+          layer.name)
       end
       names[layer.name] = true
       layers[#layers + 1] = layer
@@ -231,7 +235,8 @@ function Functional:_connect(inputs, outputs)
   rawset(self, "_plain", self._plain and chain ~= nil)
 end
 
--- Layers in order, with their names as components of weight paths. Input layers are among them, as in Keras.
+-- Layers in order, with their names as components of weight paths. Input layers are among them, as
+-- in Keras.
 function Functional:_children()
   local out = {}
   for i, layer in ipairs(self._layers or {}) do
@@ -261,10 +266,14 @@ end
 
 local get = Functional._get
 get.inputs = function(self) return list.new(table.move(self._inputs, 1, #self._inputs, 1, {})) end
-get.outputs = function(self) return list.new(table.move(self._outputs, 1, #self._outputs, 1, {})) end
+get.outputs = function(self)
+  return list.new(table.move(self._outputs, 1, #self._outputs, 1, {}))
+end
 get.input = function(self) return self._input_spec end
 get.output = function(self) return self._output_spec end
-get.input_names = function(self) return list.new(table.move(self._input_keys, 1, #self._input_keys, 1, {})) end
+get.input_names = function(self)
+  return list.new(table.move(self._input_keys, 1, #self._input_keys, 1, {}))
+end
 get.output_names = function(self)
   local out = {}
   for i, s in ipairs(self._outputs) do
@@ -337,8 +346,8 @@ function Functional:get_config()
   end
   local layers, entry_of = {}, {}
   for _, layer in ipairs(self._layers) do
-    local entry = { class_name = getmetatable(layer).__name, name = layer.name, config = layer:get_config(),
-      inbound_nodes = {} }
+    local entry = { class_name = getmetatable(layer).__name, name = layer.name,
+      config = layer:get_config(), inbound_nodes = {} }
     entry_of[layer] = entry
     layers[#layers + 1] = entry
   end
@@ -354,8 +363,8 @@ function Functional:get_config()
   local function ends(spec)
     return map(spec, function(s) return { label[s._node], index[s._node], s._position - 1 } end)
   end
-  return { name = self.name, trainable = self._trainable, layers = layers, input_layers = ends(self._input_spec),
-    output_layers = ends(self._output_spec) }
+  return { name = self.name, trainable = self._trainable, layers = layers,
+    input_layers = ends(self._input_spec), output_layers = ends(self._output_spec) }
 end
 
 local function is_reference(v)
@@ -371,7 +380,8 @@ function Functional._from_config(c, config)
       made[entry.name] = layer
       results[entry.name] = { [0] = { symbolic.input(layer, layer.dtype) } }
     elseif entry.class_name ~= "Op" then
-      made[entry.name] = registry.resolve("layer", { class_name = entry.class_name, config = entry.config }, "from_config")
+      made[entry.name] = registry.resolve(
+        "layer", { class_name = entry.class_name, config = entry.config }, "from_config")
       if #(entry.inbound_nodes or {}) == 0 and made[entry.name]._inputs then
         results[entry.name] = {}
       end
@@ -430,7 +440,8 @@ function Functional._from_config(c, config)
       end
     end
     if #later == #pending then
-      errors.raise("from_config", "the graph of '%s' is not connected at '%s'", tostring(config.name), later[1].entry.name)
+      errors.raise("from_config", "the graph of '%s' is not connected at '%s'",
+        tostring(config.name), later[1].entry.name)
     end
     pending = later
   end
@@ -444,11 +455,12 @@ function Functional._from_config(c, config)
     end
     return out
   end
-  if type(config.input_layers) ~= "table" or not (has_keys(config.input_layers) or #config.input_layers > 0) then
+  if type(config.input_layers) ~= "table"
+    or not (has_keys(config.input_layers) or #config.input_layers > 0) then
     errors.raise("from_config", "the configuration of '%s' names no inputs", tostring(config.name))
   end
-  return c { inputs = ends(config.input_layers), outputs = ends(config.output_layers), name = config.name,
-    trainable = config.trainable }
+  return c { inputs = ends(config.input_layers), outputs = ends(config.output_layers),
+    name = config.name, trainable = config.trainable }
 end
 
 local input_args = check.args("Input", {
@@ -467,8 +479,9 @@ local input_args = check.args("Input", {
 function functional.Input(...)
   local o = input_args:construct(...)
   local InputLayer = require("tide.layers.core").InputLayer
-  local layer = InputLayer { shape = o.shape, batch_size = o.batch_size, batch_shape = o.batch_shape, dtype = o.dtype,
-    name = o.name }
+  local layer = InputLayer {
+    shape = o.shape, batch_size = o.batch_size, batch_shape = o.batch_shape, dtype = o.dtype,
+      name = o.name }
   return symbolic.input(layer, o.dtype)
 end
 

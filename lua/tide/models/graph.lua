@@ -1,15 +1,17 @@
---- From symbolic outputs back to inputs: the nodes in order of execution, and the flat plan that runs them.
+--- From symbolic outputs back to inputs: the nodes in order of execution, and the flat plan that
+--- runs them.
 --
--- The plan is a list of steps over numbered slots, made once per model. A step with one input and one result, the usual
--- case, is `slots[to] = fn(slots[from])`; others carry a template of their arguments.
+-- The plan is a list of steps over numbered slots, made once per model. A step with one input and
+-- one result, the usual case, is `slots[to] = fn(slots[from])`; others carry a template of their
+-- arguments.
 local errors = require "tide.errors"
 local Layer = require "tide.layers.base"
 local symbolic = require "tide.models.symbolic"
 
 local graph = {}
 
---- Nodes between inputs and outputs, each after those it needs, in order of creation where there is a choice.
---- Works with an explicit stack: graphs may be deep.
+--- Nodes between inputs and outputs, each after those it needs, in order of creation where there is
+--- a choice. Works with an explicit stack: graphs may be deep.
 function graph.order(inputs, outputs, name)
   local given, done, order = {}, {}, {}
   for _, x in ipairs(inputs) do
@@ -26,7 +28,8 @@ function graph.order(inputs, outputs, name)
         end
         stack[#stack] = nil
       elseif node.layer and #node.inputs == 0 then
-        errors.raise(name, "the graph is not connected: '%s' is needed but is no input of the model", x.name)
+        errors.raise(
+          name, "the graph is not connected: '%s' is needed but is no input of the model", x.name)
       else
         entry[2] = (entry[2] or 0) + 1
         local need = node.inputs[entry[2]]
@@ -75,11 +78,13 @@ local function general(node, slot_of, release)
   for i = 1, results.n do
     plain = plain and symbolic.is(results[i])
   end
-  return { kind = 2, fn = node.fn, args = args, n = n, results = results, plain = plain, release = release, node = node }
+  return { kind = 2, fn = node.fn, args = args, n = n, results = results, plain = plain,
+    release = release, node = node }
 end
 
 --- Makes the plan of a model.
---- @return table steps, integer number of slots, table slots of the inputs, table slots of the outputs
+--- @return table steps, integer number of slots, table slots of the inputs, table slots of the
+---   outputs
 function graph.plan(inputs, outputs, order)
   local slot_of, n = {}, 0
   local function slot(x)
@@ -115,11 +120,12 @@ function graph.plan(inputs, outputs, order)
         release[#release + 1] = slot_of[x]
       end
     end
-    local simple = node.args.n == 1 and symbolic.is(node.args[1]) and node.results.n == 1 and symbolic.is(node.results[1])
+    local simple = node.args.n == 1 and symbolic.is(node.args[1]) and node.results.n == 1
+      and symbolic.is(node.results[1])
       and slot_of[node.results[1]] ~= slot_of[node.args[1]]
     if simple then
-      steps[i] = { kind = 1, fn = node.fn, from = slot_of[node.args[1]], to = slot_of[node.results[1]], release = release,
-        node = node }
+      steps[i] = { kind = 1, fn = node.fn, from = slot_of[node.args[1]],
+        to = slot_of[node.results[1]], release = release, node = node }
     else
       steps[i] = general(node, slot_of, release)
     end
@@ -140,7 +146,8 @@ local function is_relu(step)
   return false
 end
 
---- Joins a batch normalization or an addition with the relu that alone reads it: one step, not two. Returns the shorter plan.
+--- Joins a batch normalization or an addition with the relu that alone reads it: one step, not two.
+--- Returns the shorter plan.
 --- @param steps table as graph.plan made them
 --- @param outputs table symbolic outputs of the model
 function graph.fuse(steps, outputs)
@@ -155,7 +162,8 @@ function graph.fuse(steps, outputs)
   end
   local by_slot, out = {}, {}
   for _, step in ipairs(steps) do
-    local before = step.kind == 1 and by_slot[step.from] -- its step, where this one alone reads what it makes
+    -- its step, where this one alone reads what it makes
+    local before = step.kind == 1 and by_slot[step.from]
     if before and is_relu(step) then
       local layer, first, second = before.node.layer, before.fn, step.fn
       before.fn = function(x)
@@ -175,7 +183,8 @@ function graph.fuse(steps, outputs)
       local layer = step.node.layer
       local result = step.node.results[1]
       local one = step.kind == 1 or step.n == 1 and step.plain and step.node.results.n == 1
-      if one and readers[result] == 1 and layer and layer._call_relu and not layer.activity_regularizer then
+      if one and readers[result] == 1 and layer and layer._call_relu
+        and not layer.activity_regularizer then
         by_slot[step.slot_of[result]] = step
       end
     end

@@ -1,6 +1,7 @@
 --- Model: a layer that can be compiled, fitted, evaluated, saved and printed.
 --
--- `tide.Model { inputs = x, outputs = y }` makes a functional model, `tide.Model:extend(name, def)` a class of your own.
+-- `tide.Model { inputs = x, outputs = y }` makes a functional model, `tide.Model:extend(name, def)`
+-- a class of your own.
 local base = require "tide.layers.base"
 local check = require "tide.check"
 local class = require "tide.class"
@@ -57,16 +58,19 @@ class.properties(Model, {
   end,
 }, {})
 
---- Makes the weights for inputs of this shape. A model of your own runs once on samples, so that its layers are built too.
+--- Makes the weights for inputs of this shape. A model of your own runs once on samples, so that
+--- its layers are built too.
 function Model:build(...)
   local was = self.built
   base.build(self, ...)
-  if not was and not base.is_calling() and not rawget(self, "_chain") and not rawget(self, "_order") then
+  if not was and not base.is_calling() and not rawget(self, "_chain")
+    and not rawget(self, "_order") then
     require("tide.models.symbolic").traced_shapes(self, ...)
   end
 end
 
---- A layer by name, or by its place counted from 1: `model:get_layer "dense"`, `model:get_layer { index = 2 }`.
+--- A layer by name, or by its place counted from 1: `model:get_layer "dense"`, `model:get_layer {
+--- index = 2 }`.
 --- @param name string|table
 --- @return table layer
 function Model:get_layer(name)
@@ -80,7 +84,8 @@ function Model:get_layer(name)
   local layers = self.layers
   if index then
     if not layers[index] then
-      errors.raise("get_layer", "the model has %d layers, got the index %s", #layers, tostring(index))
+      errors.raise("get_layer", "the model has %d layers, got the index %s", #layers,
+        tostring(index))
     end
     return layers[index]
   end
@@ -91,8 +96,8 @@ function Model:get_layer(name)
     end
     names[i] = layer.name
   end
-  errors.raise("get_layer", "no layer is named '%s'%s (the layers are %s)", tostring(name), check.did_you_mean(name, names),
-    table.concat(names, ", "))
+  errors.raise("get_layer", "no layer is named '%s'%s (the layers are %s)", tostring(name),
+    check.did_you_mean(name, names), table.concat(names, ", "))
 end
 
 function Model:_label()
@@ -103,7 +108,8 @@ end
 --- @param o table|nil line_length, print_fn, expand_nested, show_trainable, layer_range
 function Model:summary(o)
   o = check.options("summary", o, {
-    { "line_length", "int" }, { "positions", "list" }, { "print_fn", "callable" }, { "expand_nested", "bool", false },
+    { "line_length", "int" }, { "positions", "list" }, { "print_fn", "callable" },
+      { "expand_nested", "bool", false },
     { "show_trainable", "bool", false }, { "layer_range", "list" },
   })
   local text = require("tide.models.summary").text(self, o)

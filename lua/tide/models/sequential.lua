@@ -53,7 +53,8 @@ local function append(self, layer)
   end
   if not base.is_layer(layer) then
     errors.raise("Sequential", "takes layers, got %s%s", check.show(layer),
-      class.is_class(layer) and "; a class makes a layer when it is called: " .. layer.__name .. " { ... }" or "")
+      class.is_class(layer)
+        and "; a class makes a layer when it is called: " .. layer.__name .. " { ... }" or "")
   end
   if getmetatable(layer).__name == "InputLayer" then
     if #self._chain > 0 or self._input then
@@ -64,7 +65,8 @@ local function append(self, layer)
   end
   for _, other in ipairs(self._chain) do
     if other.name == layer.name then
-      errors.raise("Sequential", "two layers are named '%s'; names must be unique in a model", layer.name)
+      errors.raise("Sequential", "two layers are named '%s'; names must be unique in a model",
+        layer.name)
     end
   end
   self._chain[#self._chain + 1] = layer
@@ -84,8 +86,9 @@ local function rebuild(self)
   end
 end
 
---- Layers in a row: `tide.Sequential { layers.Dense { 64, activation = "relu", input_shape = { 10 } }, layers.Dense { 10 } }`.
---- `tide.Input { 10 }` may come first instead of `input_shape`; without either, the first call builds the model.
+--- Layers in a row: `tide.Sequential { layers.Dense { 64, activation = "relu", input_shape = { 10 }
+--- }, layers.Dense { 10 } }`. `tide.Input { 10 }` may come first instead of `input_shape`; without
+--- either, the first call builds the model.
 local Sequential = base.derive(Model, "Sequential", {
   args = { { "layers", "list", nil, "layers in order" } },
   list_first = true,
@@ -102,15 +105,19 @@ local Sequential = base.derive(Model, "Sequential", {
     if not shape then
       errors.raise(self:_label(), "needs the shape of its input to be built")
     elseif #self._chain == 0 then
-      errors.raise(self:_label(), "has no layers; model:add(layer) or Sequential { layer, ... } gives it some")
+      errors.raise(
+        self:_label(), "has no layers; model:add(layer) or Sequential { layer, ... } gives it some")
     end
     local input = list.copy(shape)
     if #self._chain == 0 then
-      errors.raise(self:_label(), "has no layers; give it some: tide.Sequential { layer, ... }, or model:add(layer)")
+      errors.raise(
+        self:_label(),
+        "has no layers; give it some: tide.Sequential { layer, ... }, or model:add(layer)")
     elseif not self._input and not self._chain[1]._given_shape then
       input[1] = none
     end
-    local x = symbolic.new(input, self._input and self._input.dtype or self.dtype, self.name .. "_input")
+    local x = symbolic.new(input, self._input and self._input.dtype or self.dtype,
+      self.name .. "_input")
     rawset(self, "_in", x)
     rawset(self, "_rank", self._chain[1].takes == "tensor" and #input or false)
     for _, layer in ipairs(self._chain) do

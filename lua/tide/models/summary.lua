@@ -69,7 +69,8 @@ local function connections(model)
     if not of[key] then
       local parts = {}
       for _, x in ipairs(node.inputs) do
-        parts[#parts + 1] = x._node and (x._node.layer and x._node.layer.name or x._node.op) or x.name
+        parts[#parts + 1] = x._node and (x._node.layer and x._node.layer.name or x._node.op)
+          or x.name
       end
       of[key] = table.concat(parts, ", ")
     end
@@ -102,11 +103,14 @@ local function rows_of(model, o, indent, out, links)
   end
   for _, layer in ipairs(children) do
     if layer.op then
-      out[#out + 1] = { indent .. layer.op .. " (op)", shape_text(layer.results[1]), "0", links and links[layer] or "", "" }
+      out[#out + 1] = { indent .. layer.op .. " (op)", shape_text(layer.results[1]), "0",
+        links and links[layer] or "", "" }
     else
-      local params = layer.built and commas(layer:count_params()) or (next(layer._weights) and "?" or "0 (unbuilt)")
-      out[#out + 1] = { indent .. layer.name .. " (" .. getmetatable(layer).__name .. ")", output_shape(layer), params,
-        links and links[layer] or "", layer._trainable and (#layer.weights > 0 and "Y" or "-") or "N", name = layer.name }
+      local params = layer.built and commas(layer:count_params())
+        or (next(layer._weights) and "?" or "0 (unbuilt)")
+      out[#out + 1] = { indent .. layer.name .. " (" .. getmetatable(layer).__name .. ")",
+        output_shape(layer), params, links and links[layer] or "",
+          layer._trainable and (#layer.weights > 0 and "Y" or "-") or "N", name = layer.name }
       if o.expand_nested and layer.is_model then
         rows_of(layer, o, indent .. "  ", out)
       end
@@ -190,8 +194,8 @@ function summary.text(model, o)
     end
     return out
   end
-  local out = { ("Model: %q"):format(model.name), rule("┏", "━", "┳", "┓", widths), line(cells(heads), widths, "┃"),
-    rule("┡", "━", "╇", "┩", widths) }
+  local out = { ("Model: %q"):format(model.name), rule("┏", "━", "┳", "┓", widths),
+    line(cells(heads), widths, "┃"), rule("┡", "━", "╇", "┩", widths) }
   for i, row in ipairs(rows) do
     out[#out + 1] = line(cells(row), widths, "│")
     if i < #rows then
@@ -216,7 +220,8 @@ function summary.text(model, o)
   out[#out + 1] = (" Total params: %s (%s)"):format(commas(count[true] + count[false] + kept),
     bytes(size[true] + size[false] + kept_size))
   out[#out + 1] = (" Trainable params: %s (%s)"):format(commas(count[true]), bytes(size[true]))
-  out[#out + 1] = (" Non-trainable params: %s (%s)"):format(commas(count[false]), bytes(size[false]))
+  out[#out + 1] = (" Non-trainable params: %s (%s)"):format(
+    commas(count[false]), bytes(size[false]))
   if kept > 0 then
     out[#out + 1] = (" Optimizer params: %s (%s)"):format(commas(kept), bytes(kept_size))
   end

@@ -1,8 +1,9 @@
 --- Symbolic tensors of the functional API: a shape and a dtype, and the node that makes them.
 --
--- A node is one call: of a layer or of an op, with its arguments as they were given, in which symbolic tensors stand where
--- tensors will stand. Ops reach here through the metatable field `__tide_op`; shapes of results come from the layer's
--- compute_output_shape, or from running the call on small samples with two batch sizes: what differs is unknown.
+-- A node is one call: of a layer or of an op, with its arguments as they were given, in which
+-- symbolic tensors stand where tensors will stand. Ops reach here through the metatable field
+-- `__tide_op`; shapes of results come from the layer's compute_output_shape, or from running the
+-- call on small samples with two batch sizes: what differs is unknown.
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -51,7 +52,8 @@ local count = 0
 function symbolic.new(shape, dtype, name)
   count = count + 1
   local s = list.copy(shape)
-  return setmetatable({ shape = s, dtype = dtype, ndim = #s, name = name or "tensor_" .. count, _id = count }, meta)
+  return setmetatable({ shape = s, dtype = dtype, ndim = #s, name = name or "tensor_" .. count,
+    _id = count }, meta)
 end
 
 --- What a message adds where a model of one input gets a list of two: targets may be meant.
@@ -59,7 +61,8 @@ function symbolic.pair_hint(x)
   return #x == 2 and "; a data source gives inputs and targets as two values: return x, y" or ""
 end
 
---- A tensor in the rank of a model's input: a last axis of 1 is added or taken away, as Keras does; other ranks raise.
+--- A tensor in the rank of a model's input: a last axis of 1 is added or taken away, as Keras does;
+--- other ranks raise.
 --- @param owner string label of the model
 --- @param key string name of the input
 --- @param x userdata tensor of another rank
@@ -71,8 +74,9 @@ function symbolic.adjust_rank(owner, key, x, want)
   elseif #shape == n + 1 and shape[#shape] == 1 then
     return ops.squeeze(x, { axis = -1 })
   end
-  errors.raise(owner, "input '%s' has the wrong shape (expected %s, got %s)%s", key, list.format(want), tostring(shape),
-    #shape == n - 1 and "; a single sample needs a batch axis: x:expand_dims(1)" or "")
+  errors.raise(owner, "input '%s' has the wrong shape (expected %s, got %s)%s", key,
+    list.format(want), tostring(shape),
+      #shape == n - 1 and "; a single sample needs a batch axis: x:expand_dims(1)" or "")
 end
 
 -- A copy of a value in which `f` replaced each symbolic tensor; other values are shared.
@@ -130,7 +134,8 @@ local function sample(s, batch)
   return ops.ones(shape, { dtype = s.dtype })
 end
 
--- A result as a symbolic tensor (or a structure of them), from two runs; plain Lua values of both runs must agree.
+-- A result as a symbolic tensor (or a structure of them), from two runs; plain Lua values of both
+-- runs must agree.
 local function merge(a, b, name)
   if core.is_tensor(a) then
     local shape = {}
@@ -222,7 +227,8 @@ function symbolic.op_function(name)
   return core.ops[name] or require("tide.ops")[name]
 end
 
---- The call of an op, or of a function of tide.ops, on symbolic tensors: finds its results, records the node.
+--- The call of an op, or of a function of tide.ops, on symbolic tensors: finds its results, records
+--- the node.
 function symbolic.op(name, ...)
   local args = table.pack(...)
   local fn = symbolic.op_function(name)
@@ -235,7 +241,8 @@ local function shape_struct(x)
 end
 
 local function shapes_to_symbols(shape, dtype)
-  if type(shape) ~= "table" or (list.is(shape) and (type(shape[1]) ~= "table" or shape[1] == none)) or #shape == 0
+  if type(shape) ~= "table" or (list.is(shape) and (type(shape[1]) ~= "table" or shape[1] == none))
+    or #shape == 0
     or type(shape[1]) == "number" or shape[1] == none then
     return symbolic.new(shape, dtype)
   end
@@ -341,8 +348,9 @@ end
 
 -- ---- operators, fields, text ----
 
-local operators = { __add = "add", __sub = "subtract", __mul = "multiply", __div = "divide", __idiv = "floor_divide",
-  __mod = "mod", __pow = "power", __band = "bitwise_and", __bor = "bitwise_or", __bxor = "bitwise_xor",
+local operators = { __add = "add", __sub = "subtract", __mul = "multiply", __div = "divide",
+  __idiv = "floor_divide", __mod = "mod", __pow = "power", __band = "bitwise_and",
+    __bor = "bitwise_or", __bxor = "bitwise_xor",
   __shl = "left_shift", __shr = "right_shift" }
 for event, op in pairs(operators) do
   meta[event] = function(a, b)
@@ -356,7 +364,8 @@ function meta.__bnot(a)
   return meta.__tide_op("bitwise_not", a)
 end
 
--- Indexing a symbolic tensor is an op like any other, named in the node so that it can be written to a file.
+-- Indexing a symbolic tensor is an op like any other, named in the node so that it can be written
+-- to a file.
 local function index(x, key)
   return x[key]
 end
@@ -383,7 +392,8 @@ function meta.__index(self, key)
       if ok and type(fn) == "function" then
         return fn
       end
-      errors.raise("symbolic tensor", "has no field or op '%s'%s", key, check.did_you_mean(key, core.op_names()))
+      errors.raise("symbolic tensor", "has no field or op '%s'%s", key,
+        check.did_you_mean(key, core.op_names()))
     end
     return nil
   end
@@ -407,7 +417,8 @@ end
 --- A symbolic input that a layer stands for.
 function symbolic.input(layer, dtype)
   local x = symbolic.new(layer.batch_shape, dtype, layer.name)
-  local node = { layer = layer, fn = layer, args = { n = 0 }, results = { x, n = 1 }, inputs = {}, outputs = { x } }
+  local node = { layer = layer, fn = layer, args = { n = 0 }, results = { x, n = 1 }, inputs = {},
+    outputs = { x } }
   x._node, x._position = node, 1
   rawset(layer, "_nodes", { node })
   node.input, node.output = x, x

@@ -1,5 +1,5 @@
---- Splitting, joining, masks and rearrangements that give several tensors or read shapes, written with the core's ops.
---- Names and arguments are keras.ops'; positions and axes count from 1.
+--- Splitting, joining, masks and rearrangements that give several tensors or read shapes, written
+--- with the core's ops. Names and arguments are keras.ops'; positions and axes count from 1.
 local check = require "tide.check"
 local common = require "tide.ops.common"
 local core = require "tide.core"
@@ -30,8 +30,9 @@ local function pieces(where, x, sections, axis, uneven)
   if type(sections) == "number" then
     local k = math.tointeger(sections)
     if not k or k < 1 or k > MOST_PARTS then
-      errors.raise(where, "indices_or_sections must be a whole number of 1 to %d, or a list (got %s)", MOST_PARTS,
-        tostring(sections))
+      errors.raise(
+        where, "indices_or_sections must be a whole number of 1 to %d, or a list (got %s)",
+        MOST_PARTS, tostring(sections))
     elseif n % k ~= 0 and not uneven then
       errors.raise(where, "axis %d of length %d does not split into %d equal parts", axis, n, k)
     end
@@ -44,12 +45,14 @@ local function pieces(where, x, sections, axis, uneven)
     for i, c in ipairs(sections) do
       c = check.whole(c)
       if not c then
-        errors.raise(where, "indices_or_sections must be a list of whole numbers (got %s)", check.show(sections[i]))
+        errors.raise(where, "indices_or_sections must be a list of whole numbers (got %s)",
+          check.show(sections[i]))
       end
       cuts[i] = c < 0 and math.max(0, n + c) or math.min(c, n)
     end
   else
-    errors.raise(where, "indices_or_sections must be a number or a list (got %s)", check.show(sections))
+    errors.raise(where, "indices_or_sections must be a number or a list (got %s)",
+      check.show(sections))
   end
   local out, from = {}, 0
   cuts[#cuts + 1] = n
@@ -60,7 +63,8 @@ local function pieces(where, x, sections, axis, uneven)
   return out
 end
 
---- Parts of x along an axis: so many equal ones, or cut after the positions of a list. A list of views. Keras: ops.split.
+--- Parts of x along an axis: so many equal ones, or cut after the positions of a list. A list of
+--- views. Keras: ops.split.
 --- @usage local parts = tide.ops.split(tide.arange(6), { 2, 5 })   -- 0 1 | 2 3 4 | 5
 function arrays.split(...)
   local o = split_args:call(...)
@@ -71,12 +75,14 @@ end
 --- @usage local parts = tide.ops.array_split(tide.arange(5), 2)   -- 0 1 2 | 3 4
 function arrays.array_split(...)
   local o = array_split_args:call(...)
-  return pieces("array_split", o.x, o.indices_or_sections, axis_of("array_split", o.axis, o.x.ndim), true)
+  return pieces("array_split", o.x, o.indices_or_sections, axis_of("array_split", o.axis, o.x.ndim),
+    true)
 end
 
 for name, axis in pairs { vsplit = 1, hsplit = 2, dsplit = 3 } do
   local args = one(name, { "indices_or_sections", "any" })
-  --- Parts of x along its first (vsplit), second (hsplit) or third axis (dsplit). Keras: ops.vsplit, hsplit, dsplit.
+  --- Parts of x along its first (vsplit), second (hsplit) or third axis (dsplit). Keras:
+  --- ops.vsplit, hsplit, dsplit.
   arrays[name] = function(...)
     local o = args:call(...)
     local along = name == "hsplit" and o.x.ndim == 1 and 1 or axis
@@ -92,7 +98,8 @@ function arrays.unstack(...)
   local o = unstack_args:call(...)
   local x, axis = o.x, axis_of("unstack", o.axis, o.x.ndim)
   if o.num and o.num ~= x.shape[axis] then
-    errors.raise("unstack", "axis %d has another length than num (expected %d, got %d)", axis, o.num, x.shape[axis])
+    errors.raise("unstack", "axis %d has another length than num (expected %d, got %d)", axis,
+      o.num, x.shape[axis])
   end
   local out = {}
   for i = 1, x.shape[axis] do
@@ -139,7 +146,8 @@ end
 local function list_args(name)
   return check.args(name, { { "xs", "any", required, "a list of tensors" } })
 end
-local vstack_args, hstack_args, dstack_args = list_args "vstack", list_args "hstack", list_args "dstack"
+local vstack_args, hstack_args, dstack_args = list_args "vstack", list_args "hstack",
+  list_args "dstack"
 local columns_args = list_args "column_stack"
 
 --- Tensors joined as rows. Keras: ops.vstack.
@@ -168,7 +176,9 @@ function arrays.column_stack(...)
   return ops.concatenate(out, { axis = 2 })
 end
 
-local append_args = check.args("append", { { "x1", "tensor", check.required }, { "x2", "tensor", required }, { "axis", "axis" } })
+local append_args = check.args(
+  "append", { { "x1", "tensor", check.required }, { "x2", "tensor", required },
+  { "axis", "axis" } })
 
 --- x2 joined to the end of x1 along an axis, or both flattened. Keras: ops.append.
 function arrays.append(...)
@@ -193,7 +203,9 @@ function arrays.flipud(...)
   return ops.flip(flipud_args:call(...).x, 1)
 end
 
-local rot90_args = check.args("rot90", { { "array", "tensor", check.required }, { "k", "int", 1 }, { "axes", "axes", { 1, 2 } } })
+local rot90_args = check.args(
+  "rot90", { { "array", "tensor", check.required }, { "k", "int", 1 },
+  { "axes", "axes", { 1, 2 } } })
 
 --- x turned k times by 90 degrees from the first of two axes toward the second. Keras: ops.rot90.
 --- @usage local y = tide.ops.rot90(tide.tensor { { 1, 2 }, { 3, 4 } })   -- {{2, 4}, {1, 3}}
@@ -240,14 +252,16 @@ end
 
 local repeat_args = one("repeat", { "repeats", "any", required }, { "axis", "axis" })
 
---- Every element so many times along an axis; `repeats` may be a list, one count per element. Keras: ops.repeat.
+--- Every element so many times along an axis; `repeats` may be a list, one count per element.
+--- Keras: ops.repeat.
 --- @usage local y = tide.ops["repeat"](tide.tensor { 1, 2 }, { 2, 1 })   -- 1 1 2
 arrays["repeat"] = function(...)
   local o = repeat_args:call(...)
   if type(o.repeats) == "number" then
     return ops.rep(o.x, o.repeats, o.axis)
   elseif not core.is_tensor(o.repeats) and not check.is_list(o.repeats) then
-    errors.raise("repeat", "repeats must be a whole number or a list of them (got %s)", check.show(o.repeats))
+    errors.raise("repeat", "repeats must be a whole number or a list of them (got %s)",
+      check.show(o.repeats))
   end
   local counts = ops.cast(ops.ravel(common.whole_of("repeat", "repeats", o.repeats)), "int64")
   local x = o.axis and o.x or ops.ravel(o.x)
@@ -255,8 +269,8 @@ arrays["repeat"] = function(...)
   if counts.size == 1 then
     return ops.rep(x, counts[1], axis)
   elseif counts.size ~= x.shape[axis] then
-    errors.raise("repeat", "repeats needs one count per element of axis %d (expected %d, got %d)", axis, x.shape[axis],
-      counts.size)
+    errors.raise("repeat", "repeats needs one count per element of axis %d (expected %d, got %d)",
+      axis, x.shape[axis], counts.size)
   elseif counts.size > 0 and ops.min(counts) < 0 then
     errors.raise("repeat", "repeats must not be negative (got %d)", ops.min(counts))
   end
@@ -272,12 +286,15 @@ local select_args = check.args("select", {
   { "default", "any", 0 },
 })
 
---- Element by element from the first of `choicelist` whose condition is true, else `default` (0). Keras: ops.select.
+--- Element by element from the first of `choicelist` whose condition is true, else `default` (0).
+--- Keras: ops.select.
 function arrays.select(...)
   local o = select_args:call(...)
-  local conditions, choices = tensors("select", "condlist", o.condlist), tensors("select", "choicelist", o.choicelist)
+  local conditions, choices = tensors("select", "condlist", o.condlist),
+    tensors("select", "choicelist", o.choicelist)
   if #conditions ~= #choices then
-    errors.raise("select", "needs as many choices as conditions (expected %d, got %d)", #conditions, #choices)
+    errors.raise("select", "needs as many choices as conditions (expected %d, got %d)", #conditions,
+      #choices)
   end
   local y = o.default
   for i = #conditions, 1, -1 do
@@ -306,12 +323,16 @@ function arrays.isin(...)
   return o.invert and ops.logical_not(found) or found
 end
 
-local unique_args = one("unique", { "sorted", "bool", true, "kept for Keras: results are always sorted" },
-  { "return_index", "bool", false }, { "return_inverse", "bool", false }, { "return_counts", "bool", false },
-  { "axis", "axis" }, { "size", "int", nil, "length of the result: cut, or filled up with fill_value", min = 0 },
+local unique_args = one(
+  "unique", { "sorted", "bool", true, "kept for Keras: results are always sorted" },
+    { "return_index", "bool", false }, { "return_inverse", "bool", false },
+    { "return_counts", "bool", false },
+  { "axis", "axis" }, { "size", "int", nil,
+    "length of the result: cut, or filled up with fill_value", min = 0 },
   { "fill_value", "number", nil, "what fills up; the smallest value by default" })
 
--- Rows (n, m) in rising order, the first columns first: positions from 1. Stable sorts from the last column on.
+-- Rows (n, m) in rising order, the first columns first: positions from 1. Stable sorts from the
+-- last column on.
 local function rows_in_order(rows)
   local order = ops.arange_(rows.shape[1], 1, 1, { dtype = "int64" })
   for column = rows.shape[2], 1, -1 do
@@ -329,7 +350,8 @@ local function sized(x, size, fill)
   end
   local shape = common.shape_of(x)
   shape[1] = size - n
-  local rest = core.is_tensor(fill) and ops.broadcast_to(fill, shape) or core.full(shape, fill, { dtype = x.dtype })
+  local rest = core.is_tensor(fill) and ops.broadcast_to(fill, shape)
+    or core.full(shape, fill, { dtype = x.dtype })
   return ops.concatenate({ x, rest }, { axis = 1 })
 end
 
@@ -370,7 +392,8 @@ function arrays.unique(...)
     out[#out + 1] = inverse:reshape(shape)
   end
   if o.return_counts then
-    local ends = ops.concatenate({ starts, core.tensor({ n + 1 }, { dtype = "int64" }) }, { axis = 1 })
+    local ends = ops.concatenate(
+      { starts, core.tensor({ n + 1 }, { dtype = "int64" }) }, { axis = 1 })
     out[#out + 1] = part(ends, 1, 2, starts.size + 1) - starts
   end
   if o.size then
@@ -393,9 +416,11 @@ function arrays.unique(...)
   return table.unpack(out)
 end
 
-local unravel_args = check.args("unravel_index", { { "indices", "any", required }, { "shape", "ints", required, min = 0 } })
+local unravel_args = check.args(
+  "unravel_index", { { "indices", "any", required }, { "shape", "ints", required, min = 0 } })
 
---- Positions per axis of positions in the flattened tensor: one tensor per axis. Keras: ops.unravel_index.
+--- Positions per axis of positions in the flattened tensor: one tensor per axis. Keras:
+--- ops.unravel_index.
 --- @usage local row, column = tide.ops.unravel_index({ 5 }, { 2, 3 })   -- 2, 2
 function arrays.unravel_index(...)
   local o = unravel_args:call(...)
@@ -405,8 +430,8 @@ function arrays.unravel_index(...)
     size = size * d
   end
   if indices.size > 0 and (ops.min(indices) < 1 or ops.max(indices) > size) then
-    errors.raise("unravel_index", "indices must be 1 to %d, the elements of %s (got %d to %d)", size, tostring(o.shape),
-      ops.min(indices), ops.max(indices))
+    errors.raise("unravel_index", "indices must be 1 to %d, the elements of %s (got %d to %d)",
+      size, tostring(o.shape), ops.min(indices), ops.max(indices))
   end
   local rest, out = tensor(indices - 1, "int64"), {}
   for i = #o.shape, 1, -1 do
@@ -448,13 +473,16 @@ local top_args = check.args("in_top_k", {
 })
 
 --- Is each target among the k largest predictions of its row? Keras: ops.in_top_k.
---- @usage local hit = tide.ops.in_top_k(tide.tensor({ 2 }, { dtype = "int32" }), tide.tensor { { 0.1, 0.7, 0.2 } }, 1)   -- true
+--- @usage local hit = tide.ops.in_top_k(tide.tensor({ 2 }, { dtype = "int32" }), tide.tensor { {
+---   0.1, 0.7, 0.2 } }, 1)   -- true
 function arrays.in_top_k(...)
   local o = top_args:call(...)
   local targets, predictions = common.whole_of("in_top_k", "targets", o.targets), o.predictions
   if predictions.ndim ~= 2 or targets.ndim ~= 1 or targets.shape[1] ~= predictions.shape[1] then
-    errors.raise("in_top_k", "needs one target per row of predictions (expected [n] and [n, classes], got %s and %s)",
-      tostring(targets.shape), tostring(predictions.shape))
+    errors.raise(
+      "in_top_k",
+      "needs one target per row of predictions (expected [n] and [n, classes], got %s and %s)",
+        tostring(targets.shape), tostring(predictions.shape))
   end
   local own = ops.take_along_axis(predictions, ops.expand_dims(ops.cast(targets, "int64"), -1), -1)
   local above = ops.sum(ops.greater(predictions, own), -1)
@@ -470,7 +498,8 @@ local saturate_args = one("saturate_cast", { "dtype", "dtype", required })
 function arrays.saturate_cast(...)
   local o = saturate_args:call(...)
   local limits = LIMITS[o.dtype]
-  return ops.cast(limits and o.x.dtype ~= "bool" and ops.clip(o.x, limits[1], limits[2]) or o.x, o.dtype)
+  return ops.cast(limits and o.x.dtype ~= "bool" and ops.clip(o.x, limits[1], limits[2]) or o.x,
+    o.dtype)
 end
 
 local allclose_args = check.args("allclose", {
@@ -500,7 +529,8 @@ function arrays.size(...)
   return o.axis and o.x.shape[axis_of("size", o.axis, o.x.ndim)] or o.x.size
 end
 
-local array_args, item_args = one("array", { "dtype", "dtype" }), one("get_item", { "key", "any", required })
+local array_args, item_args = one("array", { "dtype", "dtype" }),
+  one("get_item", { "key", "any", required })
 
 --- A tensor of numbers, nested tables or another tensor. Keras: ops.array.
 function arrays.array(...)

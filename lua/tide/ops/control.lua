@@ -1,4 +1,5 @@
---- keras.ops' functions of control: conditions, loops, scans, conversions. Eager: the branches are ordinary Lua functions.
+--- keras.ops' functions of control: conditions, loops, scans, conversions. Eager: the branches are
+--- ordinary Lua functions.
 local autograd = require "tide.autograd"
 local check = require "tide.check"
 local common = require "tide.ops.common"
@@ -41,9 +42,11 @@ local function rows(where, xs)
   elseif check.is_list(xs) and core.is_tensor(xs[1]) then
     local first = xs[1]
     for k, x in ipairs(xs) do
-      if not core.is_tensor(x) or x.ndim == 0 or first.ndim == 0 or x.shape[1] ~= first.shape[1] then
-        errors.raise(where, "xs must be tensors with one length of the first axis (xs[1] is %s, xs[%d] %s)", check.show(first), k,
-          check.show(x))
+      if not core.is_tensor(x) or x.ndim == 0 or first.ndim == 0
+        or x.shape[1] ~= first.shape[1] then
+        errors.raise(
+          where, "xs must be tensors with one length of the first axis (xs[1] is %s, xs[%d] %s)",
+          check.show(first), k, check.show(x))
       end
     end
     return #first, function(i)
@@ -66,8 +69,10 @@ local function stacked(where, list, n)
   end
   for i = 1, n do
     local x = list[i]
-    if type(x) ~= "number" and type(x) ~= "boolean" and not core.is_tensor(x) and not check.is_list(x) then
-      errors.raise(where, "the function must return a tensor at every step (got %s at step %d)", check.show(x), i)
+    if type(x) ~= "number" and type(x) ~= "boolean" and not core.is_tensor(x)
+      and not check.is_list(x) then
+      errors.raise(where, "the function must return a tensor at every step (got %s at step %d)",
+        check.show(x), i)
     end
     list[i] = as_tensor(x)
   end
@@ -112,13 +117,14 @@ local while_args = check.args("while_loop", {
   { "maximum_iterations", "int", nil, "stops after so many", min = 0 },
 })
 
---- Repeats `body(vars...)` while `cond(vars...)` holds. `loop_vars` is a list; the results are several values.
---- Keras: ops.while_loop.
+--- Repeats `body(vars...)` while `cond(vars...)` holds. `loop_vars` is a list; the results are
+--- several values. Keras: ops.while_loop.
 function control.while_loop(...)
   local o = while_args:call(...)
   callable("while_loop", "cond", o.cond)
   callable("while_loop", "body", o.body)
-  local vars = table.pack(table.unpack(type(o.loop_vars) == "table" and o.loop_vars or { o.loop_vars }))
+  local vars = table.pack(
+    table.unpack(type(o.loop_vars) == "table" and o.loop_vars or { o.loop_vars }))
   local left = o.maximum_iterations or math.huge
   while left > 0 and truth("while_loop", o.cond(table.unpack(vars, 1, vars.n))) do
     vars = table.pack(o.body(table.unpack(vars, 1, vars.n)))
@@ -135,7 +141,8 @@ end
 function control.fori_loop(lower, upper, body_fun, init_val)
   local first, last = check.whole(value(lower)), check.whole(value(upper))
   if not first or not last then
-    errors.raise("fori_loop", "lower and upper must be whole numbers (got %s and %s)", check.show(lower), check.show(upper))
+    errors.raise("fori_loop", "lower and upper must be whole numbers (got %s and %s)",
+      check.show(lower), check.show(upper))
   end
   callable("fori_loop", "body_fun", body_fun)
   local val = init_val
@@ -162,7 +169,8 @@ function control.scan(...)
   if o.xs ~= nil then
     n, row = rows("scan", o.xs)
     if o.length and o.length ~= n then
-      errors.raise("scan", "length differs from the slices of xs (expected %d, got %d)", n, o.length)
+      errors.raise("scan", "length differs from the slices of xs (expected %d, got %d)", n,
+        o.length)
     end
   end
   local carry, ys = o.init, {}
@@ -250,11 +258,13 @@ local convert_args = check.args("convert_to_tensor", {
   { "ragged", "bool", false, "kept for Keras: must be false" },
 })
 
---- A tensor of numbers, nested tables or a tensor, in `dtype` if given. Keras: ops.convert_to_tensor.
+--- A tensor of numbers, nested tables or a tensor, in `dtype` if given. Keras:
+--- ops.convert_to_tensor.
 function control.convert_to_tensor(...)
   local o = convert_args:call(...)
   if o.sparse or o.ragged then
-    errors.raise("convert_to_tensor", "%s must be false (got true): Tide's tensors are dense", o.sparse and "sparse" or "ragged")
+    errors.raise("convert_to_tensor", "%s must be false (got true): Tide's tensors are dense",
+      o.sparse and "sparse" or "ragged")
   end
   if core.is_tensor(o.x) then
     return o.dtype and o.x.dtype ~= o.dtype and o.x:cast(o.dtype) or o.x

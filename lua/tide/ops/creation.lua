@@ -1,4 +1,5 @@
---- Tensors made of numbers that follow a rule: ranges, grids, identities. Values are NumPy's (`arange(5)` is 0..4).
+--- Tensors made of numbers that follow a rule: ranges, grids, identities. Values are NumPy's
+--- (`arange(5)` is 0..4).
 local check = require "tide.check"
 local common = require "tide.ops.common"
 local core = require "tide.core"
@@ -125,7 +126,8 @@ local function ends_of(o)
   return float_of(o.start), float_of(o.stop)
 end
 
---- `num` evenly spaced values from start to stop, stop included unless `endpoint = false`. Keras: ops.linspace.
+--- `num` evenly spaced values from start to stop, stop included unless `endpoint = false`. Keras:
+--- ops.linspace.
 function creation.linspace(...)
   local o = linspace_args:call(...)
   local start, stop = ends_of(o)
@@ -201,7 +203,8 @@ function creation.eye(...)
   return x
 end
 
-local identity_args = check.args("identity", { { "n", "int", check.required, "rows", min = 0 }, { "dtype", "dtype", "float32" } })
+local identity_args = check.args(
+  "identity", { { "n", "int", check.required, "rows", min = 0 }, { "dtype", "dtype", "float32" } })
 
 --- The identity matrix of n rows. Keras: ops.identity.
 --- @usage local i = tide.ops.identity(2)   -- {{1, 0}, {0, 1}}
@@ -217,7 +220,8 @@ function creation.tri(...)
   return core.ones({ o.N, o.M or o.N }, { dtype = o.dtype }):tril(o.k)
 end
 
---- Grids of coordinates of one-axis tensors; `indexing` "xy" (default) or "ij". Several results. Keras: ops.meshgrid.
+--- Grids of coordinates of one-axis tensors; `indexing` "xy" (default) or "ij". Several results.
+--- Keras: ops.meshgrid.
 --- @usage local gx, gy = tide.ops.meshgrid(tide.arange(3), tide.arange(2))
 function creation.meshgrid(...)
   local xs = table.pack(...)
@@ -226,7 +230,8 @@ function creation.meshgrid(...)
   if check.is_plain(last) and check.has_string_key(last) then
     for key in pairs(last) do
       if key ~= "indexing" then
-        errors.raise("meshgrid", "unknown option '%s'%s", tostring(key), check.did_you_mean(tostring(key), { "indexing" }))
+        errors.raise("meshgrid", "unknown option '%s'%s", tostring(key),
+          check.did_you_mean(tostring(key), { "indexing" }))
       end
     end
     indexing = last.indexing

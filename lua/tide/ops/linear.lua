@@ -1,7 +1,7 @@
 --- Products over named axes: einsum and tensordot, written with transpose, reshape and matmul.
 --
--- A pair of operands is brought into the form (batch, free, summed) x (batch, summed, free) and multiplied as a batch of
--- matrices; batch axes stay apart, so that those of length 1 broadcast.
+-- A pair of operands is brought into the form (batch, free, summed) x (batch, summed, free) and
+-- multiplied as a batch of matrices; batch axes stay apart, so that those of length 1 broadcast.
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -11,19 +11,22 @@ local linear = {}
 
 -- -- equations -------------------------------------------------------------------------------
 
--- "bij,bjk->bik" as lists of labels. The axes of "..." get the labels ".1", ".2", ... counted from the right.
+-- "bij,bjk->bik" as lists of labels. The axes of "..." get the labels ".1", ".2", ... counted from
+-- the right.
 local function parse(equation, ranks)
   local left, right = equation:gsub("%s", ""):match "^([^>]-)%->(.*)$"
   left = left or equation:gsub("%s", "")
   if left:find("[^%a,.]") or (right and right:find "[^%a.]") then
-    errors.raise("einsum", "an equation holds letters, commas, '...' and one '->' (got %q)", equation)
+    errors.raise("einsum", "an equation holds letters, commas, '...' and one '->' (got %q)",
+      equation)
   end
   local terms, widest = {}, 0
   for text in (left .. ","):gmatch "([^,]*)," do
     terms[#terms + 1] = text
   end
   if #terms ~= #ranks then
-    errors.raise("einsum", "the equation %q names %d operands, %d tensors are given", equation, #terms, #ranks)
+    errors.raise("einsum", "the equation %q names %d operands, %d tensors are given", equation,
+      #terms, #ranks)
   end
   local function labels(text, rank)
     local before, after = text:match "^([%a]*)%.%.%.([%a]*)$"
@@ -36,7 +39,8 @@ local function parse(equation, ranks)
     local letters = #before + #after
     local dots = before == text and 0 or (rank or widest + letters) - letters
     if dots < 0 or (rank and letters + dots ~= rank) then
-      errors.raise("einsum", "term %q does not fit its tensor (expected %d axes, got %d)", text, letters, rank)
+      errors.raise("einsum", "term %q does not fit its tensor (expected %d axes, got %d)", text,
+        letters, rank)
     end
     widest = math.max(widest, dots)
     local out = {}
@@ -116,14 +120,16 @@ local function ordered(x, labels, order)
   return permuted(x, axes)
 end
 
--- A label that stands twice in one term: the diagonal of its two axes, as every (n + 1)-th element of both joined.
+-- A label that stands twice in one term: the diagonal of its two axes, as every (n + 1)-th element
+-- of both joined.
 local function diagonal(x, labels)
   for i = 1, #labels do
     for j = i + 1, #labels do
       if labels[i] == labels[j] then
         local n = x.shape[i]
         if x.shape[j] ~= n then
-          errors.raise("einsum", "axis %q has two extents in one tensor (%d and %d)", labels[i], n, x.shape[j])
+          errors.raise("einsum", "axis %q has two extents in one tensor (%d and %d)", labels[i], n,
+            x.shape[j])
         end
         local axes, rest, shape = {}, {}, {}
         for k = 1, #labels do
@@ -131,7 +137,8 @@ local function diagonal(x, labels)
             axes[#axes + 1], rest[#rest + 1], shape[#shape + 1] = k, labels[k], x.shape[k]
           end
         end
-        axes[#axes + 1], axes[#axes + 2], rest[#rest + 1], shape[#shape + 1] = i, j, labels[i], n * n
+        axes[#axes + 1], axes[#axes + 2], rest[#rest + 1], shape[#shape + 1] = i, j, labels[i],
+          n * n
         local y = ops.reshape(permuted(x, axes), shape)
         return diagonal(y[{ "...", { 1, n * n, n + 1 } }], rest)
       end
@@ -204,7 +211,8 @@ local function contract(a, b, later)
   local y
   if #summed == 0 then
     y = flat(a, groups, { 1 }, { m, 1 }) * flat(b, groups, { 2 }, { 1, n })
-  elseif #free_a == 0 and #free_b == 0 then -- a dot product per batch: nothing for a matrix product to reuse
+  -- a dot product per batch: nothing for a matrix product to reuse
+  elseif #free_a == 0 and #free_b == 0 then
     y = ops.sum(flat(a, groups, { 3 }, { k }) * flat(b, groups, { 3 }, { k }), -1)
   else
     y = ops.matmul(flat(a, groups, { 1, 3 }, { m, k }), flat(b, groups, { 3, 2 }, { k, n }))
@@ -229,9 +237,11 @@ local function size_after(a, b, later)
   return n
 end
 
---- Sums of products over named axes (Einstein's convention), NumPy's and Keras' equations: letters name axes, "..." stands for
--- any axes (which broadcast), a letter repeated in one term takes the diagonal, letters missing after "->" are summed.
--- Several operands are contracted in pairs, those with the smallest product first.
+--- Sums of products over named axes (Einstein's convention), NumPy's and Keras' equations: letters
+--- name axes, "..." stands for
+-- any axes (which broadcast), a letter repeated in one term takes the diagonal, letters missing
+-- after "->" are summed. Several operands are contracted in pairs, those with the smallest product
+-- first.
 --- @param equation string for example "bij,bjk->bik"
 --- @param ... tide.Tensor the operands, one per term
 --- @return tide.Tensor
@@ -323,7 +333,8 @@ local tensordot_args = check.args("tensordot", {
   { "axes", "any", 2, "how many, or a list of two" },
 })
 
---- Sum of products over paired axes. `axes`: a number n pairs the last n axes of x1 with the first n of x2; a list of two
+--- Sum of products over paired axes. `axes`: a number n pairs the last n axes of x1 with the first
+--- n of x2; a list of two
 -- (numbers or lists, counted from 1) names them. Keras: ops.tensordot.
 --- @usage local c = tide.ops.tensordot(a, b, 1)
 function linear.tensordot(...)

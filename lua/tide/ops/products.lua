@@ -1,5 +1,5 @@
---- Functions of tide.ops made of a few of the core's ops each: norms, correlations, sums by segment. Names and arguments are
---- keras.ops'.
+--- Functions of tide.ops made of a few of the core's ops each: norms, correlations, sums by
+--- segment. Names and arguments are keras.ops'.
 local check = require "tide.check"
 local common = require "tide.ops.common"
 local core = require "tide.core"
@@ -18,9 +18,9 @@ local norm_args = check.args("norm", {
   { "keepdims", "bool", false },
 })
 
---- Length of vectors along axis, or of all elements; for two axes the norm of matrices. `ord`: 2 by default, any number,
---- math.huge or -math.huge; for matrices "fro", "nuc" (sum of singular values), 2 and -2 (the
---- largest and least), 1, -1, math.huge or -math.huge. Keras: ops.norm.
+--- Length of vectors along axis, or of all elements; for two axes the norm of matrices. `ord`: 2 by
+--- default, any number, math.huge or -math.huge; for matrices "fro", "nuc" (sum of singular
+--- values), 2 and -2 (the largest and least), 1, -1, math.huge or -math.huge. Keras: ops.norm.
 --- @usage local n = tide.ops.norm(tide.tensor { 3, 4 })   -- 5
 function products.norm(...)
   local o = norm_args:call(...)
@@ -32,7 +32,8 @@ function products.norm(...)
     end
     axis = #axes == 1 and axes[1] or axes
   end
-  if ord == nil or (ord == "fro" and (type(axis) == "table" and #axis == 2 or axis == nil and x.ndim == 2)) then
+  if ord == nil or (ord == "fro" and (type(axis) == "table" and #axis == 2 or axis == nil
+    and x.ndim == 2)) then
     return ops.vector_norm_(x, { axis = axis, keepdims = o.keepdims })
   end
   if axis == nil and x.ndim == 2 then
@@ -40,7 +41,8 @@ function products.norm(...)
   end
   if type(axis) == "table" and #axis == 2 then
     local rows, columns = axis[1], axis[2]
-    rows, columns = rows < 0 and rows + x.ndim + 1 or rows, columns < 0 and columns + x.ndim + 1 or columns
+    rows, columns = rows < 0 and rows + x.ndim + 1 or rows,
+      columns < 0 and columns + x.ndim + 1 or columns
     if ord == 2 or ord == -2 or ord == "nuc" then
       local _, s = ops.svd_(ops.moveaxis(x, { rows, columns }, { -2, -1 }), false)
       local y = ord == 2 and ops.max(s, -1) or ord == -2 and ops.min(s, -1) or ops.sum(s, -1)
@@ -64,7 +66,8 @@ function products.norm(...)
   return ops.vector_norm_(x, { ord = ord, axis = axis, keepdims = o.keepdims })
 end
 
-local pair_args = check.args("xlogy", { { "x1", "tensor", check.required }, { "x2", "tensor", check.required } })
+local pair_args = check.args(
+  "xlogy", { { "x1", "tensor", check.required }, { "x2", "tensor", check.required } })
 
 --- x1 log x2, and 0 where x1 is 0. Keras: ops.xlogy.
 function products.xlogy(...)
@@ -80,12 +83,14 @@ local psnr_args = check.args("psnr", {
   { "max_val", "number", check.required, above = 0 },
 })
 
---- Peak signal-to-noise ratio in decibels, of signals whose largest value is max_val. Keras: ops.psnr.
+--- Peak signal-to-noise ratio in decibels, of signals whose largest value is max_val. Keras:
+--- ops.psnr.
 function products.psnr(...)
   local o = psnr_args:call(...)
   local a, b = float_of(o.x1), float_of(o.x2)
   if a.shape ~= b.shape then
-    errors.raise("psnr", "the shapes must be equal (got %s and %s)", tostring(a.shape), tostring(b.shape))
+    errors.raise("psnr", "the shapes must be equal (got %s and %s)", tostring(a.shape),
+      tostring(b.shape))
   end
   local d = a - b
   return 20 * math.log(o.max_val, 10) - 10 * ops.log10(ops.mean(d * d))
@@ -111,8 +116,8 @@ local function broadcast(where, a, b)
   for i = 1, n do
     local p, q = a[i - n + #a] or 1, b[i - n + #b] or 1
     if p ~= q and p ~= 1 and q ~= 1 then
-      errors.raise(where, "shapes %s and %s do not broadcast (extents %s and %s meet)", list.format(a), list.format(b),
-        tostring(p), tostring(q))
+      errors.raise(where, "shapes %s and %s do not broadcast (extents %s and %s meet)",
+        list.format(a), list.format(b), tostring(p), tostring(q))
     end
     out[i] = p == 1 and q or p
   end
@@ -123,7 +128,8 @@ end
 --- @usage local s = tide.ops.broadcast_shapes({ 5, 3 }, { 1, 3 })   -- [5, 3]
 function products.broadcast_shapes(shape1, shape2)
   if type(shape1) ~= "table" or type(shape2) ~= "table" then
-    errors.raise("broadcast_shapes", "takes two shapes (got %s and %s)", check.show(shape1), check.show(shape2))
+    errors.raise("broadcast_shapes", "takes two shapes (got %s and %s)", check.show(shape1),
+      check.show(shape2))
   end
   local a, b = {}, {}
   for i = 1, #shape1 do
@@ -139,10 +145,12 @@ end
 local function segments(where, args, ...)
   local o = args:call(...)
   local data = tensor(o.data)
-  local ids = tensor(ops.cast(common.whole_of(where, "segment_ids", o.segment_ids), "int64"), "int64")
+  local ids = tensor(ops.cast(common.whole_of(where, "segment_ids", o.segment_ids), "int64"),
+    "int64")
   if data.ndim == 0 or ids.ndim ~= 1 or ids.shape[1] ~= data.shape[1] then
-    errors.raise(where, "segment_ids must name one segment for each row of data (expected [%s], got %s)",
-      tostring(data.shape[1] or "rows"), tostring(ids.shape))
+    errors.raise(
+      where, "segment_ids must name one segment for each row of data (expected [%s], got %s)",
+        tostring(data.shape[1] or "rows"), tostring(ids.shape))
   end
   local n = o.num_segments or (ids.size == 0 and 0 or ops.max(ids))
   if ids.size > 0 and (ops.min(ids) < 1 or ops.max(ids) > n) then
@@ -162,8 +170,8 @@ end
 
 local sum_args = segment_args "segment_sum"
 
---- Sums of the rows of data that have the same id; ids count from 1. `num_segments`: the largest id by default.
---- Keras: ops.segment_sum.
+--- Sums of the rows of data that have the same id; ids count from 1. `num_segments`: the largest id
+--- by default. Keras: ops.segment_sum.
 --- @usage local s = tide.ops.segment_sum(tide.tensor { 1, 2, 4 }, { 1, 1, 2 })   -- 3 4
 function products.segment_sum(...)
   local data, ids, n = segments("segment_sum", sum_args, ...)
@@ -190,8 +198,10 @@ local function reduce_segments(reduce, empty, data, ids, n)
 end
 
 -- What empty segments hold: the identity of the reduction.
-local LOWEST = { int8 = -128, uint8 = 0, int32 = -2147483648, int64 = math.mininteger, bool = false }
-local HIGHEST = { int8 = 127, uint8 = 255, int32 = 2147483647, int64 = math.maxinteger, bool = true }
+local LOWEST = { int8 = -128, uint8 = 0, int32 = -2147483648, int64 = math.mininteger,
+  bool = false }
+local HIGHEST = { int8 = 127, uint8 = 255, int32 = 2147483647, int64 = math.maxinteger,
+  bool = true }
 
 for _, spec in ipairs {
   { "segment_max", ops.max, LOWEST, -math.huge },
@@ -200,8 +210,9 @@ for _, spec in ipairs {
 } do
   local name, reduce, limits, empty = spec[1], spec[2], spec[3], spec[4]
   local args = segment_args(name)
-  --- Largest or smallest elements, or products, of the rows of data that have the same id, from 1; empty segments hold the
-  --- reduction's identity (-inf, inf, 1). Keras: ops.segment_max, segment_min, segment_prod.
+  --- Largest or smallest elements, or products, of the rows of data that have the same id, from 1;
+  --- empty segments hold the reduction's identity (-inf, inf, 1). Keras: ops.segment_max,
+  --- segment_min, segment_prod.
   products[name] = function(...)
     local data, ids, n = segments(name, args, ...)
     local nothing = limits[data.dtype]
@@ -218,8 +229,9 @@ local partition_args = check.args("argpartition", {
   { "axis", "axis", -1, none = true },
 })
 
---- Positions that put the kth smallest element (from 1) of each line in its place, smaller ones before, larger ones after.
---- `axis` nil or tide.none: the flattened tensor. The order within both sides is the rising one. Keras: ops.argpartition.
+--- Positions that put the kth smallest element (from 1) of each line in its place, smaller ones
+--- before, larger ones after. `axis` nil or tide.none: the flattened tensor. The order within both
+--- sides is the rising one. Keras: ops.argpartition.
 --- @usage local p = tide.ops.argpartition(tide.tensor { 7, 1, 5 }, 2)   -- 2 3 1
 function products.argpartition(...)
   local o = partition_args:call(...)
@@ -230,7 +242,8 @@ function products.argpartition(...)
   axis = axis_of("argpartition", axis, x.ndim)
   local n = x.shape[axis]
   if o.kth > n or o.kth < -n or o.kth == 0 then
-    errors.raise("argpartition", "kth must be 1 to %s, or from the end -1 to -%s (got %d)", tostring(n), tostring(n), o.kth)
+    errors.raise("argpartition", "kth must be 1 to %s, or from the end -1 to -%s (got %d)",
+      tostring(n), tostring(n), o.kth)
   end
   return ops.argsort(x, axis)
 end
@@ -247,29 +260,32 @@ local attention_args = check.args("dot_product_attention", {
   { "attn_logits_soft_cap", "number", above = 0 },
 })
 
---- softmax(query key' scale + bias) value per head. query (batch, T, heads, width); key and value (batch, S, groups, width),
---- where each group serves heads / groups heads. `mask`: bool, true where a query may look, broadcast to (batch, heads, T, S);
---- `is_causal`: no query looks ahead; `scale`: 1 / sqrt(width) by default. Keras: ops.dot_product_attention
---- (Vaswani et al. 2017; groups: Ainslie et al. 2023).
+--- softmax(query key' scale + bias) value per head. query (batch, T, heads, width); key and value
+--- (batch, S, groups, width), where each group serves heads / groups heads. `mask`: bool, true
+--- where a query may look, broadcast to (batch, heads, T, S); `is_causal`: no query looks ahead;
+--- `scale`: 1 / sqrt(width) by default. Keras: ops.dot_product_attention (Vaswani et al. 2017;
+--- groups: Ainslie et al. 2023).
 --- @return tide.Tensor (batch, T, heads, width of value)
 function products.dot_product_attention(...)
   local o = attention_args:call(...)
   local name = "dot_product_attention"
   local q, k, v = float_of(o.query), float_of(o.key), float_of(o.value)
   if q.ndim ~= 4 or k.ndim ~= 4 or v.ndim ~= 4 then
-    errors.raise(name, "query, key and value must have 4 axes, (batch, length, heads, width) (got %s, %s, %s)", tostring(q.shape),
-      tostring(k.shape), tostring(v.shape))
+    errors.raise(
+      name, "query, key and value must have 4 axes, (batch, length, heads, width) (got %s, %s, %s)",
+      tostring(q.shape), tostring(k.shape), tostring(v.shape))
   end
   local t, heads, width, s, groups = q.shape[2], q.shape[3], q.shape[4], k.shape[2], k.shape[3]
   if k.shape[4] ~= width or v.shape[2] ~= s or v.shape[3] ~= groups or heads % groups ~= 0 then
-    errors.raise(name, "query, key and value do not fit together (query %s, key %s, value %s)", tostring(q.shape),
-      tostring(k.shape), tostring(v.shape))
+    errors.raise(name, "query, key and value do not fit together (query %s, key %s, value %s)",
+      tostring(q.shape), tostring(k.shape), tostring(v.shape))
   end
   if groups ~= heads then
     local rep = require("tide.ops.arrays")["repeat"]
     k, v = rep(k, heads // groups, 3), rep(v, heads // groups, 3)
   end
-  q, k, v = ops.transpose(q, { 1, 3, 2, 4 }), ops.transpose(k, { 1, 3, 4, 2 }), ops.transpose(v, { 1, 3, 2, 4 })
+  q, k, v = ops.transpose(q, { 1, 3, 2, 4 }), ops.transpose(k, { 1, 3, 4, 2 }),
+    ops.transpose(v, { 1, 3, 2, 4 })
   local logits = ops.matmul(q * (o.scale or width ^ -0.5), k)
   if o.attn_logits_soft_cap then
     logits = ops.tanh(logits / o.attn_logits_soft_cap) * o.attn_logits_soft_cap
@@ -277,7 +293,8 @@ function products.dot_product_attention(...)
   if o.bias ~= nil then
     logits = logits + float_of(o.bias)
   end
-  local hidden = -0.7 * (logits.dtype == "float64" and 1.7976931348623157e308 or 3.4028234663852886e38)
+  local hidden = -0.7 * (logits.dtype == "float64" and 1.7976931348623157e308
+    or 3.4028234663852886e38)
   if o.is_causal then
     logits = ops.where(ops.tril(ops.ones({ t, s }, { dtype = "bool" })), logits, hidden)
   end

@@ -1,4 +1,5 @@
---- Order statistics, sums that pass over NaN, differences, written with the core's ops. Names and arguments are keras.ops'.
+--- Order statistics, sums that pass over NaN, differences, written with the core's ops. Names and
+--- arguments are keras.ops'.
 local check = require "tide.check"
 local common = require "tide.ops.common"
 local core = require "tide.core"
@@ -7,10 +8,12 @@ local errors = require "tide.errors"
 local ops = core.ops
 local statistics = {}
 
-local tensor, float_of, is_float, axis_of = common.tensor, common.float_of, common.is_float, common.axis_of
+local tensor, float_of, is_float, axis_of = common.tensor, common.float_of, common.is_float,
+  common.axis_of
 local required = check.required
 
--- The axes of `axis` (nil: all) last and joined to one; also the shape without them, and the shape that keepdims gives.
+-- The axes of `axis` (nil: all) last and joined to one; also the shape without them, and the shape
+-- that keepdims gives.
 local function lines(where, x, axis)
   local gone = common.axes_of(where, axis, x.ndim)
   local kept, order, ones, n = {}, {}, {}, 1
@@ -40,16 +43,19 @@ local function quantile_arguments(name)
     { "keepdims", "bool", false },
   })
 end
-local quantile_args, percentile_args = quantile_arguments "quantile", quantile_arguments "percentile"
-local nanquantile_args, nanpercentile_args = quantile_arguments "nanquantile", quantile_arguments "nanpercentile"
+local quantile_args, percentile_args = quantile_arguments "quantile",
+  quantile_arguments "percentile"
+local nanquantile_args, nanpercentile_args = quantile_arguments "nanquantile",
+  quantile_arguments "nanpercentile"
 
--- The probabilities of an argument q, each from 0 to `most` (1, or 100 for percents) and divided by it, and whether there are
--- several.
+-- The probabilities of an argument q, each from 0 to `most` (1, or 100 for percents) and divided by
+-- it, and whether there are several.
 local function shares(where, q, most)
   local given = core.is_tensor(q) and q:tolist() or q
   local list = type(given) == "number" and { given } or given
   if not check.is_list(list) or #list == 0 then
-    errors.raise(where, "q must be a number or a list of numbers from 0 to %d (got %s)", most, check.show(q))
+    errors.raise(where, "q must be a number or a list of numbers from 0 to %d (got %s)", most,
+      check.show(q))
   end
   local out = {}
   for i, v in ipairs(list) do
@@ -111,8 +117,9 @@ local function quantiles(where, o, most)
   return several and ops.stack(out, { axis = 1 }) or out[1]
 end
 
---- The value below which a fraction q of the elements over axes lies; several for a list of fractions, as a new first axis.
---- `method`: between two elements "linear", "lower", "higher", "midpoint" or "nearest". Keras: ops.quantile.
+--- The value below which a fraction q of the elements over axes lies; several for a list of
+--- fractions, as a new first axis. `method`: between two elements "linear", "lower", "higher",
+--- "midpoint" or "nearest". Keras: ops.quantile.
 --- @usage local q = tide.ops.quantile(tide.tensor { 1, 2, 3, 4 }, 0.5)   -- 2.5
 function statistics.quantile(...)
   return quantiles("quantile", quantile_args:call(...), 1)
@@ -124,7 +131,8 @@ function statistics.percentile(...)
 end
 
 local function over(name, ...)
-  return check.args(name, { { "x", "tensor", required }, { "axis", "axes" }, { "keepdims", "bool", false }, ... })
+  return check.args(name, { { "x", "tensor", required }, { "axis", "axes" },
+    { "keepdims", "bool", false }, ... })
 end
 local median_args, nanmedian_args = over "median", over "nanmedian"
 
@@ -163,7 +171,8 @@ for name, limit in pairs { max = -math.huge, min = math.huge } do
   local args = over("nan" .. name, { "initial", "number" })
   local arg_args = check.args("nanarg" .. name, { { "x", "tensor", required }, { "axis", "axis" },
     { "keepdims", "bool", false } })
-  --- Largest or smallest of the elements over axes that are numbers; NaN where there is none. Keras: ops.nanmax, nanmin.
+  --- Largest or smallest of the elements over axes that are numbers; NaN where there is none.
+  --- Keras: ops.nanmax, nanmin.
   statistics["nan" .. name] = function(...)
     local o = args:call(...)
     local all = { axis = o.axis, keepdims = o.keepdims, initial = o.initial }
@@ -173,15 +182,16 @@ for name, limit in pairs { max = -math.huge, min = math.huge } do
     local y = ops[name](without_nan(o.x, limit), all)
     return o.initial and y or ops.where(ops.equal(present(o.x, o), 0), 0 / 0, y)
   end
-  --- Position of the largest or smallest of the elements that are numbers; 0, none, where there is none. Keras:
-  --- ops.nanargmax, nanargmin.
+  --- Position of the largest or smallest of the elements that are numbers; 0, none, where there is
+  --- none. Keras: ops.nanargmax, nanargmin.
   statistics["nanarg" .. name] = function(...)
     local o = arg_args:call(...)
     if not is_float(o.x) then
       return reduce(ops["arg" .. name], o.x, o)
     end
     local at = reduce(ops["arg" .. name], without_nan(o.x, limit), o)
-    return ops.where(ops.equal(present(o.x, o), 0), core.tensor(0, { dtype = "int64" }), tensor(at, "int64"))
+    return ops.where(ops.equal(present(o.x, o), 0), core.tensor(0, { dtype = "int64" }),
+      tensor(at, "int64"))
   end
 end
 
@@ -216,7 +226,8 @@ function statistics.nanstd(...)
 end
 
 for name, value in pairs { cumsum = 0, cumprod = 1 } do
-  local args = check.args("nan" .. name, { { "x", "tensor", required }, { "axis", "axis" }, { "dtype", "dtype" } })
+  local args = check.args(
+    "nan" .. name, { { "x", "tensor", required }, { "axis", "axis" }, { "dtype", "dtype" } })
   --- Running sums or products along an axis, NaN as 0 or 1. Keras: ops.nancumsum, nancumprod.
   statistics["nan" .. name] = function(...)
     local o = args:call(...)
@@ -241,7 +252,8 @@ local function nan_quantiles(where, o, most)
     row = ops.boolean_mask(row, ops.logical_not(ops.isnan(row)))
     local sorted = row.size > 0 and ops.sort(row)
     for k, q in ipairs(qs) do
-      out[k][i] = sorted and quantile_of(sorted, q, o.method) or core.tensor(0 / 0, { dtype = x.dtype })
+      out[k][i] = sorted and quantile_of(sorted, q, o.method)
+        or core.tensor(0 / 0, { dtype = x.dtype })
     end
   end
   for k = 1, #qs do
@@ -270,7 +282,8 @@ end
 
 -- -- sums and differences --------------------------------------------------------------------
 
-local average_args = check.args("average", { { "x", "tensor", required }, { "axis", "axes" }, { "weights", "tensor" } })
+local average_args = check.args(
+  "average", { { "x", "tensor", required }, { "axis", "axes" }, { "weights", "tensor" } })
 
 --- Mean over axes, weighted. Weights with one axis go along `axis`. Keras: ops.average.
 --- @usage local a = tide.ops.average(tide.tensor { 1, 3 }, { weights = { 3, 1 } })   -- 1.5
@@ -301,16 +314,19 @@ local ptp_args = over "ptp"
 --- Largest minus smallest element over axes. Keras: ops.ptp.
 function statistics.ptp(...)
   local o = ptp_args:call(...)
-  return ops.subtract(tensor(reduce(ops.max, o.x, o), o.x.dtype), tensor(reduce(ops.min, o.x, o), o.x.dtype))
+  return ops.subtract(tensor(reduce(ops.max, o.x, o), o.x.dtype),
+    tensor(reduce(ops.min, o.x, o), o.x.dtype))
 end
 
-local diff_args = check.args("diff", { { "a", "tensor", required }, { "n", "int", 1, min = 0 }, { "axis", "axis", -1 } })
+local diff_args = check.args(
+  "diff", { { "a", "tensor", required }, { "n", "int", 1, min = 0 }, { "axis", "axis", -1 } })
 
 local function differences(where, x, n, along)
   local axis = axis_of(where, along, x.ndim)
   for _ = 1, math.min(n, x.shape[axis]) do -- nothing is left behind so many
     local length = x.shape[axis]
-    local head, tail = common.part(x, axis, 1, math.max(0, length - 1)), common.part(x, axis, math.min(2, length + 1), length)
+    local head, tail = common.part(x, axis, 1, math.max(0, length - 1)),
+      common.part(x, axis, math.min(2, length + 1), length)
     x = x.dtype == "bool" and ops.logical_xor(tail, head) or ops.subtract(tail, head)
   end
   return x
@@ -336,7 +352,8 @@ function statistics.trapezoid(...)
   local y = float_of(o.y)
   y = ops.moveaxis(y, axis_of("trapezoid", o.axis, y.ndim), -1)
   local n = y.shape[-1]
-  local left, right = common.part(y, y.ndim, 1, math.max(0, n - 1)), common.part(y, y.ndim, math.min(2, n + 1), n)
+  local left, right = common.part(y, y.ndim, 1, math.max(0, n - 1)),
+    common.part(y, y.ndim, math.min(2, n + 1), n)
   local step = o.dx
   if o.x then
     local x = is_float(o.x) and o.x or o.x:cast(y.dtype)
@@ -355,7 +372,8 @@ function statistics.vander(...)
   local x = o.x.dtype == "bool" and tensor(o.x:cast "int32", "int32") or o.x
   common.needs_axes("vander", "x", x, 1, 1)
   local n = o.N or x.shape[1]
-  local powers = ops.arange_(n, o.increasing and 0 or n - 1, o.increasing and 1 or -1, { dtype = x.dtype })
+  local powers = ops.arange_(
+    n, o.increasing and 0 or n - 1, o.increasing and 1 or -1, { dtype = x.dtype })
   return ops.power(x:expand_dims(2), powers)
 end
 
@@ -376,7 +394,8 @@ function statistics.cross(...)
   local b = ops.moveaxis(o.x2, axis_of("cross", o.axis or o.axisb, o.x2.ndim), -1)
   local p, q = a.shape[-1], b.shape[-1]
   if (p ~= 2 and p ~= 3) or (q ~= 2 and q ~= 3) then
-    errors.raise("cross", "vectors must have 2 or 3 numbers (got %s and %s)", tostring(o.x1.shape), tostring(o.x2.shape))
+    errors.raise("cross", "vectors must have 2 or 3 numbers (got %s and %s)", tostring(o.x1.shape),
+      tostring(o.x2.shape))
   end
   local function item(x, i)
     if i > x.shape[-1] then
@@ -385,7 +404,8 @@ function statistics.cross(...)
     return tensor(ops.squeeze(common.part(x, x.ndim, i, i), -1), x.dtype)
   end
   local function component(i, j)
-    return tensor(ops.subtract(ops.multiply(item(a, i), item(b, j)), ops.multiply(item(a, j), item(b, i))), a.dtype)
+    return tensor(ops.subtract(ops.multiply(item(a, i), item(b, j)),
+      ops.multiply(item(a, j), item(b, i))), a.dtype)
   end
   if p == 2 and q == 2 then -- plane vectors: the component out of the plane
     return component(1, 2)
@@ -405,7 +425,8 @@ function statistics.kron(...)
   if n == 0 then
     return ops.multiply(x1, x2)
   elseif n > 4 then
-    errors.raise("kron", "takes tensors of at most 4 axes (got %s and %s)", tostring(x1.shape), tostring(x2.shape))
+    errors.raise("kron", "takes tensors of at most 4 axes (got %s and %s)", tostring(x1.shape),
+      tostring(x2.shape))
   end
   local a, b, out = {}, {}, {}
   for i = 1, n do
@@ -422,7 +443,8 @@ local histogram_args = check.args("histogram", {
   { "range", "list" },
 })
 
---- How many elements fall into each of so many equal bins, and the edges of the bins. Keras: ops.histogram.
+--- How many elements fall into each of so many equal bins, and the edges of the bins. Keras:
+--- ops.histogram.
 function statistics.histogram(...)
   local o = histogram_args:call(...)
   local x = ops.ravel(float_of(o.x))
@@ -433,13 +455,15 @@ function statistics.histogram(...)
     local numbers = pair and type(low) == "number" and type(high) == "number"
     local ascends = numbers and low <= high -- neither is NaN
     if not ascends then
-      errors.raise("histogram", "range must be a list of two rising numbers (got %s)", check.show(o.range))
+      errors.raise("histogram", "range must be a list of two rising numbers (got %s)",
+        check.show(o.range))
     end
   elseif x.size > 0 then
     low, high = ops.min(x):item(), ops.max(x):item()
   end
   if low - low ~= 0 or high - high ~= 0 then
-    errors.raise("histogram", "the range must be finite (got %s to %s)", tostring(low), tostring(high))
+    errors.raise("histogram", "the range must be finite (got %s to %s)", tostring(low),
+      tostring(high))
   elseif low == high then
     low, high = low - 0.5, high + 0.5
   end

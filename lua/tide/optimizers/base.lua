@@ -1,6 +1,6 @@
---- The base of all optimizers: options, slots, clipping, decay, gradient accumulation, moving averages (Keras'
---- keras/src/optimizers/base_optimizer.py). A step is one call of a multi-tensor op for all parameters; a second one where
---- some are excluded from weight decay.
+--- The base of all optimizers: options, slots, clipping, decay, gradient accumulation, moving
+--- averages (Keras' keras/src/optimizers/base_optimizer.py). A step is one call of a multi-tensor
+--- op for all parameters; a second one where some are excluded from weight decay.
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
@@ -16,15 +16,19 @@ local base = {}
 
 --- Options that all optimizers take, after their own.
 base.OPTIONS = {
-  { "weight_decay", "number", nil, "decoupled decay: w = w - learning_rate * weight_decay * w", min = 0 },
+  { "weight_decay", "number", nil, "decoupled decay: w = w - learning_rate * weight_decay * w",
+    min = 0 },
   { "clipnorm", "number", nil, "limit of the norm of each gradient", above = 0 },
   { "clipvalue", "number", nil, "limit of each element of the gradients", above = 0 },
   { "global_clipnorm", "number", nil, "limit of the norm over all gradients", above = 0 },
   { "use_ema", "bool", false, "keep a moving average of the weights" },
   { "ema_momentum", "number", 0.99, "share of the average that stays", min = 0, max = 1 },
-  { "ema_overwrite_frequency", "int", nil, "steps after which the weights become their average", min = 1 },
-  { "loss_scale_factor", "number", nil, "the loss is multiplied by it, the gradients divided", above = 0 },
-  { "gradient_accumulation_steps", "int", nil, "batches whose gradients are averaged into one step", min = 2 },
+  { "ema_overwrite_frequency", "int", nil, "steps after which the weights become their average",
+    min = 1 },
+  { "loss_scale_factor", "number", nil, "the loss is multiplied by it, the gradients divided",
+    above = 0 },
+  { "gradient_accumulation_steps", "int", nil, "batches whose gradients are averaged into one step",
+    min = 2 },
   { "name", "string", nil, "shown in messages" },
 }
 
@@ -71,18 +75,22 @@ function Root.__newindex(self, key, value)
   end
 end
 
---- The base class of optimizers. Own ones define `update_step(self, gradient, variable, learning_rate, slots)`, where `slots`
---- holds what `slot_names` lists, and change tensors in place (`tide.ops` and `variable:assign`).
+--- The base class of optimizers. Own ones define `update_step(self, gradient, variable,
+--- learning_rate, slots)`, where `slots` holds what `slot_names` lists, and change tensors in place
+--- (`tide.ops` and `variable:assign`).
 --- @class tide.Optimizer
 local Optimizer = object.class("Optimizer", Root, {
   kind = "optimizer",
-  rows = base.rows { { "learning_rate", "any", 0.01, "step size: a number, a schedule or a function" } },
+  rows = base.rows { { "learning_rate", "any", 0.01,
+    "step size: a number, a schedule or a function" } },
   init = function(self)
     self.name = self.name or object.auto_name(class.snake(self:_class_name()))
     self._iterations = 0
-    local clips = (self.clipnorm and 1 or 0) + (self.clipvalue and 1 or 0) + (self.global_clipnorm and 1 or 0)
+    local clips = (self.clipnorm and 1 or 0) + (self.clipvalue and 1 or 0) + (
+      self.global_clipnorm and 1 or 0)
     if clips > 1 then
-      errors.raise(self:_class_name(), "only one of clipnorm, clipvalue and global_clipnorm can be given")
+      errors.raise(
+        self:_class_name(), "only one of clipnorm, clipvalue and global_clipnorm can be given")
     end
     self.built = false
     self._slots, self._excluded = {}, {}
@@ -108,14 +116,19 @@ function Optimizer:_set_rate(v)
   end
   if type(v) == "number" then
     if v ~= v or v == math.huge or v < 0 then
-      errors.raise(self:_class_name(), "learning_rate must be a finite number from 0, got %s", check.show(v))
+      errors.raise(self:_class_name(), "learning_rate must be a finite number from 0, got %s",
+        check.show(v))
     end
     if rawget(self, "_rate") and type(self._rate) == "table" then
-      errors.raise(self:_class_name(), "the learning rate follows %s and cannot be set; give the optimizer a number instead",
-        tostring(self._rate))
+      errors.raise(
+        self:_class_name(),
+        "the learning rate follows %s and cannot be set; give the optimizer a number instead",
+          tostring(self._rate))
     end
   elseif not is_schedule(v) then
-    errors.raise(self:_class_name(), "learning_rate must be a number, a schedule or a function, got %s", check.show(v))
+    errors.raise(
+      self:_class_name(), "learning_rate must be a number, a schedule or a function, got %s",
+      check.show(v))
   end
   rawset(self, "_rate", v)
 end
@@ -163,7 +176,8 @@ function Optimizer:build(variables, info)
   for i = 1, n do
     local v = variables[i]
     if type(v) ~= "userdata" then
-      errors.raise(self:_class_name(), "variables must be tensors, got %s as number %d", check.show(v), i)
+      errors.raise(self:_class_name(), "variables must be tensors, got %s as number %d",
+        check.show(v), i)
     end
     self._params[i] = v
     self._index[v] = i
@@ -247,7 +261,8 @@ function Optimizer:_slot_list()
   return out
 end
 
--- Keras' order: per parameter its slots, after the iteration and the learning rate; averages and accumulators first.
+-- Keras' order: per parameter its slots, after the iteration and the learning rate; averages and
+-- accumulators first.
 function Optimizer:_all_variables()
   local out = { core.tensor(self._iterations, { dtype = "int64" }) }
   if type(self._rate) == "number" then
@@ -295,7 +310,8 @@ end
 
 --- Numbers beside the tensors, for files.
 function Optimizer:_numbers()
-  return { iterations = self._iterations, learning_rate = type(self._rate) == "number" and self._rate or nil }
+  return { iterations = self._iterations,
+    learning_rate = type(self._rate) == "number" and self._rate or nil }
 end
 
 -- Marks the rows whose slots say that they once had a gradient: the steps of sparse gradients visit
@@ -330,7 +346,8 @@ function Optimizer:exclude_from_weight_decay(variables, names)
     variables, names = variables.var_list, variables.var_names
   end
   if self.built then
-    errors.raise(self:_class_name(), "exclude_from_weight_decay must come before the optimizer is built")
+    errors.raise(
+      self:_class_name(), "exclude_from_weight_decay must come before the optimizer is built")
   end
   for _, v in ipairs(variables or {}) do
     self._excluded[v] = true
@@ -385,7 +402,9 @@ function Optimizer:apply(grads, variables)
   end
   if variables == nil then
     if not self.built then
-      errors.raise(self:_class_name(), "apply needs the variables, or an optimizer that was built (optimizer:build(variables))")
+      errors.raise(
+        self:_class_name(),
+        "apply needs the variables, or an optimizer that was built (optimizer:build(variables))")
     elseif #grads ~= #self._params then
       errors.raise(self:_class_name(), "got %d gradients for %d parameters", #grads, #self._params)
     end
@@ -402,7 +421,8 @@ function Optimizer:apply(grads, variables)
     places[i] = self._index[variables[i]]
     if not places[i] then
       errors.raise(self:_class_name(),
-        "variable %d is not one of those that the optimizer was built with; make a new optimizer for it", i)
+        "variable %d is not one of those that the optimizer was built with; make a new optimizer \z
+          for it", i)
     end
   end
   self:_apply(grads, places)
@@ -440,7 +460,8 @@ local function present(self, grads, places)
     return grads, places
   end
   if #missing == #grads then
-    errors.raise(self:_class_name(), "no gradient for any parameter: the loss depends on none of them")
+    errors.raise(
+      self:_class_name(), "no gradient for any parameter: the loss depends on none of them")
   end
   local g, p = {}, {}
   for i = 1, #grads do
@@ -530,8 +551,8 @@ function Optimizer:_run(grads, places, scale)
   local rate = self:_current_rate()
   local o = self._options
   if not o then
-    o = { clipnorm = self.clipnorm, clipvalue = self.clipvalue, global_clipnorm = self.global_clipnorm,
-      weight_decay = self.weight_decay }
+    o = { clipnorm = self.clipnorm, clipvalue = self.clipvalue,
+      global_clipnorm = self.global_clipnorm, weight_decay = self.weight_decay }
     self._options = o
   end
   o.learning_rate, o.grad_scale = rate, scale
@@ -591,7 +612,9 @@ end
 -- Optimizers written in Lua: update_step per parameter.
 function Optimizer:_call(grads, places, o)
   if not self.update_step then
-    errors.raise(self:_class_name(), "an optimizer defines update_step(self, gradient, variable, learning_rate, slots)")
+    errors.raise(
+      self:_class_name(),
+      "an optimizer defines update_step(self, gradient, variable, learning_rate, slots)")
   end
   local clip
   if o.global_clipnorm then
@@ -669,8 +692,8 @@ function Optimizer:set_weights(weights)
   for i = first, #all do
     local w = tensors.of(weights[i])
     if tostring(w.shape) ~= tostring(all[i].shape) then
-      errors.raise(self:_class_name(), "set_weights: tensor %d has shape %s, expected %s", i, tostring(w.shape),
-        tostring(all[i].shape))
+      errors.raise(self:_class_name(), "set_weights: tensor %d has shape %s, expected %s", i,
+        tostring(w.shape), tostring(all[i].shape))
     end
   end
   for i = first, #all do

@@ -1,4 +1,5 @@
---- The optimizers, each one call of its multi-tensor op (src/ops/optim.c) per step. Formulas and defaults are Keras'.
+--- The optimizers, each one call of its multi-tensor op (src/ops/optim.c) per step. Formulas and
+--- defaults are Keras'.
 local core = require "tide.core"
 local errors = require "tide.errors"
 local object = require "tide.training.object"
@@ -45,12 +46,15 @@ local function adam_slots(self)
 end
 
 local function adam_call(self, grads, places, o)
-  local p, m, v, hat, touched = self:_lists(places, "momentum", "velocity", "velocity_hat", "touched")
-  o.step, o.beta_1, o.beta_2, o.epsilon, o.amsgrad = self.iterations + 1, self.beta_1, self.beta_2, self.epsilon, self.amsgrad
+  local p, m, v, hat, touched = self:_lists(places, "momentum", "velocity", "velocity_hat",
+    "touched")
+  o.step, o.beta_1, o.beta_2, o.epsilon, o.amsgrad = self.iterations + 1, self.beta_1, self.beta_2,
+    self.epsilon, self.amsgrad
   core.ops.adam_step_(p, grads, m, v, hat, touched, o)
 end
 
-local AMSGRAD = { "amsgrad", "bool", false, "use the largest mean square so far (Reddi et al. 2018)" }
+local AMSGRAD = { "amsgrad", "bool", false,
+  "use the largest mean square so far (Reddi et al. 2018)" }
 
 --- Adam (Kingma and Ba 2015).
 --     tide.optimizers.Adam { 1e-3, clipnorm = 1 }.learning_rate   --> 0.001
@@ -60,7 +64,8 @@ Adam._slot_list = adam_slots
 --- Adam with decoupled weight decay (Loshchilov and Hutter 2019).
 --     tide.optimizers.AdamW { weight_decay = 0.01 }.learning_rate   --> 0.001
 local AdamW = object.class("AdamW", Adam, {
-  rows = base.rows { RATE, { "weight_decay", "number", 0.004, "decoupled decay", min = 0 }, BETA_1, BETA_2, EPSILON, AMSGRAD },
+  rows = base.rows { RATE, { "weight_decay", "number", 0.004, "decoupled decay", min = 0 }, BETA_1,
+    BETA_2, EPSILON, AMSGRAD },
   init = function(self)
     if not self.weight_decay then
       errors.raise("AdamW", "weight_decay must be a number; Adam is the optimizer without it")
@@ -78,7 +83,8 @@ local RMSprop = define("RMSprop", {
   EPSILON,
   { "centered", "bool", false, "subtract the squared mean gradient" },
 }, {}, function(self, grads, places, o)
-  local p, v, m, mean, touched = self:_lists(places, "velocity", "momentum", "average_gradient", "touched")
+  local p, v, m, mean, touched = self:_lists(places, "velocity", "momentum", "average_gradient",
+    "touched")
   o.rho, o.momentum, o.epsilon, o.centered = self.rho, self.momentum, self.epsilon, self.centered
   core.ops.rmsprop_step_(p, grads, v, m, mean, touched, o)
 end)
@@ -110,15 +116,18 @@ end
 
 --- Adam by the largest gradient (Kingma and Ba 2015, section 7).
 --     tide.optimizers.Adamax().learning_rate   --> 0.001
-define("Adamax", { RATE, BETA_1, BETA_2, EPSILON }, { "momentum", "norm" }, function(self, grads, places, o)
+define("Adamax", { RATE, BETA_1, BETA_2, EPSILON }, { "momentum", "norm" },
+  function(self, grads, places, o)
   local p, m, u, touched = self:_lists(places, "momentum", "norm", "touched")
-  o.step, o.beta_1, o.beta_2, o.epsilon = self.iterations + 1, self.beta_1, self.beta_2, self.epsilon
+  o.step, o.beta_1, o.beta_2, o.epsilon = self.iterations + 1, self.beta_1, self.beta_2,
+    self.epsilon
   core.ops.adamax_step_(p, grads, m, u, touched, o)
 end)
 
 --- Adam with Nesterov momentum (Dozat 2016).
 --     tide.optimizers.Nadam().learning_rate   --> 0.001
-local Nadam = define("Nadam", { RATE, BETA_1, BETA_2, EPSILON }, { "momentum", "velocity" }, function(self, grads, places, o)
+local Nadam = define("Nadam", { RATE, BETA_1, BETA_2, EPSILON }, { "momentum", "velocity" },
+  function(self, grads, places, o)
   local p, m, v, touched = self:_lists(places, "momentum", "velocity", "touched")
   local t = self.iterations + 1
   o.step, o.beta_1, o.beta_2, o.epsilon = t, self.beta_1, self.beta_2, self.epsilon
@@ -145,9 +154,10 @@ end
 
 --- Adadelta (Zeiler 2012).
 --     tide.optimizers.Adadelta().learning_rate   --> 0.001
-define("Adadelta", { RATE, { "rho", "number", 0.95, "decay of both means", min = 0, max = 1 }, EPSILON },
-  { "accumulated_grad", "accumulated_delta_var" }, function(self, grads, places, o)
-    local p, a, d, touched = self:_lists(places, "accumulated_grad", "accumulated_delta_var", "touched")
+define("Adadelta", { RATE, { "rho", "number", 0.95, "decay of both means", min = 0, max = 1 },
+  EPSILON }, { "accumulated_grad", "accumulated_delta_var" }, function(self, grads, places, o)
+    local p, a, d, touched = self:_lists(places, "accumulated_grad", "accumulated_delta_var",
+      "touched")
     o.rho, o.epsilon = self.rho, self.epsilon
     core.ops.adadelta_step_(p, grads, a, d, touched, o)
   end)

@@ -1,5 +1,5 @@
---- Learning rate schedules: objects called with the number of steps done that return the rate, a Lua number. Keras'
---- keras/src/optimizers/schedules.
+--- Learning rate schedules: objects called with the number of steps done that return the rate, a
+--- Lua number. Keras' keras/src/optimizers/schedules.
 ---
 --- Example:
 ---   local schedules = tide.optimizers.schedules
@@ -32,7 +32,8 @@ local DECAY_RATE = { "decay_rate", "number", check.required, "factor" }
 local STAIRCASE = { "staircase", "bool", false, "only at whole multiples of decay_steps" }
 
 local function define(name, rows, default_name, call, init)
-  table.insert(rows, rows.name_at or #rows + 1, { "name", "string", default_name, "shown in messages" })
+  table.insert(rows, rows.name_at or #rows + 1,
+    { "name", "string", default_name, "shown in messages" })
   local c = object.class(name, Schedule, { rows = rows, init = init })
   c.call = call
   classes[name] = c
@@ -45,12 +46,14 @@ local function progress(self, step)
 end
 
 --     tide.optimizers.schedules.ExponentialDecay { 0.1, 1000, 0.5 }(1000)   --> 0.05
-define("ExponentialDecay", { RATE, STEPS, DECAY_RATE, STAIRCASE }, "ExponentialDecay", function(self, step)
+define("ExponentialDecay", { RATE, STEPS, DECAY_RATE, STAIRCASE }, "ExponentialDecay",
+  function(self, step)
   return self.initial_learning_rate * self.decay_rate ^ progress(self, step)
 end)
 
 --     tide.optimizers.schedules.InverseTimeDecay { 0.1, 1000, 1 }(1000)   --> 0.05
-define("InverseTimeDecay", { RATE, STEPS, DECAY_RATE, STAIRCASE }, "InverseTimeDecay", function(self, step)
+define("InverseTimeDecay", { RATE, STEPS, DECAY_RATE, STAIRCASE }, "InverseTimeDecay",
+  function(self, step)
   return self.initial_learning_rate / (1 + self.decay_rate * progress(self, step))
 end)
 
@@ -68,15 +71,18 @@ define("PiecewiseConstantDecay", {
   return self.values[#self.values]
 end, function(self)
   if #self.values ~= #self.boundaries + 1 then
-    errors.raise("PiecewiseConstantDecay", "values must have one entry more than boundaries (got %d and %d)", #self.values,
-      #self.boundaries)
+    errors.raise("PiecewiseConstantDecay",
+      "values must have one entry more than boundaries (got %d and %d)", #self.values,
+        #self.boundaries)
   end
   for _, group in ipairs { self.boundaries, self.values } do
     for i, v in ipairs(group) do
       if type(v) ~= "number" then
-        errors.raise("PiecewiseConstantDecay", "boundaries and values must be numbers, got %s", check.show(v))
+        errors.raise("PiecewiseConstantDecay", "boundaries and values must be numbers, got %s",
+          check.show(v))
       elseif group == self.boundaries and i > 1 and v <= group[i - 1] then
-        errors.raise("PiecewiseConstantDecay", "boundaries must ascend (%s follows %s)", v, group[i - 1])
+        errors.raise("PiecewiseConstantDecay", "boundaries must ascend (%s follows %s)", v,
+          group[i - 1])
       end
     end
   end
@@ -122,7 +128,8 @@ define("CosineDecay", {
   return from * ((1 - self.alpha) * cosine + self.alpha)
 end)
 
---- Cosines that begin again, each t_mul times as long and m_mul times as high (Loshchilov and Hutter 2017).
+--- Cosines that begin again, each t_mul times as long and m_mul times as high (Loshchilov and
+--- Hutter 2017).
 --     tide.optimizers.schedules.CosineDecayRestarts { 0.1, 1000 }(500)   --> 0.05
 define("CosineDecayRestarts", {
   RATE,

@@ -1,5 +1,7 @@
---- Curves over all thresholds of a score: receiver operating characteristic, precision and recall. As scikit-learn computes
--- them: one point per distinct score, from the largest; the average precision is a sum of steps, not of trapezoids.
+--- Curves over all thresholds of a score: receiver operating characteristic, precision and recall.
+--- As scikit-learn computes
+-- them: one point per distinct score, from the largest; the average precision is a sum of steps,
+-- not of trapezoids.
 local core = require "tide.core"
 local errors = require "tide.errors"
 
@@ -10,7 +12,8 @@ local function rows(where, x, what)
     x = x:tolist()
   end
   if type(x) ~= "table" or #x == 0 then
-    errors.raise(where, "%s must be a tensor or a list with at least one value (got %s)", what, type(x))
+    errors.raise(where, "%s must be a tensor or a list with at least one value (got %s)", what,
+      type(x))
   end
   return x
 end
@@ -19,7 +22,8 @@ end
 local function classes(where, y_true, y_score, names)
   y_true, y_score = rows(where, y_true, "y_true"), rows(where, y_score, "y_score")
   if #y_true ~= #y_score then
-    errors.raise(where, "y_true and y_score must have the same length (got %d and %d)", #y_true, #y_score)
+    errors.raise(where, "y_true and y_score must have the same length (got %d and %d)", #y_true,
+      #y_score)
   end
   local width = type(y_score[1]) == "table" and #y_score[1] or 1
   local out = {}
@@ -40,7 +44,8 @@ local function classes(where, y_true, y_score, names)
         errors.raise(where, "y_score must hold numbers, row %d is %s", i, tostring(score[i]))
       end
     end
-    out[c] = { name = names and names[c] or width > 1 and tostring(c) or nil, truth = truth, score = score }
+    out[c] = { name = names and names[c] or width > 1 and tostring(c) or nil, truth = truth,
+      score = score }
   end
   return out
 end
@@ -74,7 +79,8 @@ local function counts(where, one)
   return points, positives, #order - positives
 end
 
---- ROC curves, one per class: lists of { false positive rate, true positive rate }, with fields name, auc, thresholds.
+--- ROC curves, one per class: lists of { false positive rate, true positive rate }, with fields
+--- name, auc, thresholds.
 --- @param y_true any labels 0 and 1 (one column of scores), labels from 1 or one-hot rows (several)
 --- @param y_score any scores (n), (n, 1) or (n, classes)
 function curves.roc(y_true, y_score, names)
@@ -94,8 +100,8 @@ function curves.roc(y_true, y_score, names)
   return out
 end
 
---- Precision over recall, one curve per class: lists of { recall, precision }, with fields name, average_precision,
---- thresholds.
+--- Precision over recall, one curve per class: lists of { recall, precision }, with fields name,
+--- average_precision, thresholds.
 function curves.precision_recall(y_true, y_score, names)
   local out = {}
   for k, one in ipairs(classes("precision_recall", y_true, y_score, names)) do

@@ -1,4 +1,5 @@
---- From panels of lines and bars to drawing primitives, which every backend knows: line, rect, text.
+--- From panels of lines and bars to drawing primitives, which every backend knows: line, rect,
+--- text.
 local figure = {}
 
 --- Round numbers that cover lo..hi, about `count` of them: 1, 2 or 5 times a power of ten apart.
@@ -35,11 +36,13 @@ function figure.extent(panel)
   local xlo, xhi, ylo, yhi = math.huge, -math.huge, math.huge, -math.huge
   for _, line in ipairs(panel.lines or {}) do
     for _, p in ipairs(line) do
-      xlo, xhi, ylo, yhi = math.min(xlo, p[1]), math.max(xhi, p[1]), math.min(ylo, p[2]), math.max(yhi, p[2])
+      xlo, xhi, ylo, yhi = math.min(xlo, p[1]), math.max(xhi, p[1]), math.min(ylo, p[2]),
+        math.max(yhi, p[2])
     end
   end
   for _, b in ipairs(panel.bars or {}) do
-    xlo, xhi, ylo, yhi = math.min(xlo, b[1]), math.max(xhi, b[2]), math.min(ylo, 0), math.max(yhi, b[3])
+    xlo, xhi, ylo, yhi = math.min(xlo, b[1]), math.max(xhi, b[2]), math.min(ylo, 0),
+      math.max(yhi, b[3])
   end
   if xlo > xhi then
     xlo, xhi, ylo, yhi = 0, 1, 0, 1
@@ -58,9 +61,11 @@ function figure.extent(panel)
   return xlo, xhi, ylo, yhi
 end
 
-figure.colors = { { 31, 119, 180 }, { 255, 127, 14 }, { 44, 160, 44 }, { 214, 39, 40 }, { 148, 103, 189 }, { 140, 86, 75 } }
+figure.colors = { { 31, 119, 180 }, { 255, 127, 14 }, { 44, 160, 44 }, { 214, 39, 40 },
+  { 148, 103, 189 }, { 140, 86, 75 } }
 
---- Panels per row, and the size of a file's picture: each panel is 420 x 320 unless it or the caller says otherwise.
+--- Panels per row, and the size of a file's picture: each panel is 420 x 320 unless it or the
+--- caller says otherwise.
 function figure.size(fig, width, height)
   local columns = math.max(1, math.min(fig.columns or 3, #fig.panels))
   local rows = math.max(1, (#fig.panels + columns - 1) // columns)
@@ -97,13 +102,15 @@ local function axes(panel, canvas, left, right, top, bottom)
   canvas.line(left, top, left, bottom, black, 1)
   canvas.line(left, bottom, right, bottom, black, 1)
   for _, b in ipairs(panel.bars or {}) do
-    canvas.rect(X(b[1]), Y(b[3]), math.max(1, X(b[2]) - X(b[1]) - 1), Y(0) - Y(b[3]), figure.colors[1])
+    canvas.rect(X(b[1]), Y(b[3]), math.max(1, X(b[2]) - X(b[1]) - 1), Y(0) - Y(b[3]),
+      figure.colors[1])
   end
   local shown = 0
   for i, line in ipairs(panel.lines or {}) do
     local rgb = line.rgb or figure.colors[(i - 1) % #figure.colors + 1]
     for j = 2, #line do
-      canvas.line(X(line[j - 1][1]), Y(line[j - 1][2]), X(line[j][1]), Y(line[j][2]), rgb, line.rgb and 1 or 2)
+      canvas.line(X(line[j - 1][1]), Y(line[j - 1][2]), X(line[j][1]), Y(line[j][2]), rgb,
+        line.rgb and 1 or 2)
     end
     if #line <= 30 and not line.rgb then
       for _, p in ipairs(line) do
@@ -124,16 +131,19 @@ end
 
 --- The colour of a share 0..1: white to dark blue.
 function figure.shade(v)
-  return { math.floor(247 - 239 * v + 0.5), math.floor(251 - 170 * v + 0.5), math.floor(255 - 99 * v + 0.5) }
+  return { math.floor(247 - 239 * v + 0.5), math.floor(251 - 170 * v + 0.5),
+    math.floor(255 - 99 * v + 0.5) }
 end
 
--- Cells with numbers: panel.heat = { rows of { value, text } }, row_names, column_names; values are shares 0..1.
+-- Cells with numbers: panel.heat = { rows of { value, text } }, row_names, column_names; values are
+-- shares 0..1.
 local function heat(panel, canvas, left, right, top, bottom)
   local n, m = #panel.heat, #panel.heat[1]
   local w, h = (right - left) / m, (bottom - top) / n
   for i, row in ipairs(panel.heat) do
     for j, cell in ipairs(row) do
-      canvas.rect(left + (j - 1) * w, top + (i - 1) * h, math.max(1, w - 1), math.max(1, h - 1), figure.shade(cell[1]))
+      canvas.rect(left + (j - 1) * w, top + (i - 1) * h, math.max(1, w - 1), math.max(1, h - 1),
+        figure.shade(cell[1]))
       if #cell[2] * 7 < w and h > 12 then
         local rgb = cell[1] > 0.5 and { 255, 255, 255 } or black
         canvas.text(left + (j - 0.5) * w, top + (i - 0.5) * h + 4, cell[2], "middle", rgb)
@@ -151,9 +161,11 @@ local function heat(panel, canvas, left, right, top, bottom)
   end
 end
 
---- Draws the figure with a backend's `line(x1, y1, x2, y2, rgb, width)`, `rect(x, y, w, h, rgb)`, `text(x, y, s, anchor, rgb)`,
--- `image(x, y, w, h, picture)` in pixels, origin top left. Panels stand in rows of `columns`; a panel holds lines and bars over
--- axes, cells (heat), a picture, or draws itself (`draw(canvas, left, top)`).
+--- Draws the figure with a backend's `line(x1, y1, x2, y2, rgb, width)`, `rect(x, y, w, h, rgb)`,
+--- `text(x, y, s, anchor, rgb)`,
+-- `image(x, y, w, h, picture)` in pixels, origin top left. Panels stand in rows of `columns`; a
+-- panel holds lines and bars over axes, cells (heat), a picture, or draws itself (`draw(canvas,
+-- left, top)`).
 function figure.draw(fig, canvas, width, height, columns, rows)
   local w, h = width / columns, height / rows
   for k, panel in ipairs(fig.panels) do
@@ -167,7 +179,8 @@ function figure.draw(fig, canvas, width, height, columns, rows)
       canvas.image(x0 + (w - p.shape[2] * by) / 2, y0 + top, p.shape[2] * by, p.shape[1] * by, p)
       for i, text in ipairs(panel.texts or {}) do
         local place = panel.places[i]
-        canvas.text(x0 + (w - p.shape[2] * by) / 2 + place[1] * by, y0 + top + place[2] * by, text, "start", black)
+        canvas.text(x0 + (w - p.shape[2] * by) / 2 + place[1] * by, y0 + top + place[2] * by, text,
+          "start", black)
       end
     else
       local left, right, top, bottom = x0 + 58, x0 + w - 14, y0 + 30, y0 + h - 44

@@ -43,7 +43,8 @@ function graph.of(model, o)
       for i = 1, node.results.n do
         results[i] = node.results[i]
       end
-      local at = node.layer and add(node, node.layer.name, getmetatable(node.layer).__name, shape_of(results))
+      local at = node.layer and add(node, node.layer.name, getmetatable(node.layer).__name,
+        shape_of(results))
         or add(node, node.op, node.op, shape_of(results))
       local seen = {}
       for _, x in ipairs(node.inputs) do
@@ -79,7 +80,8 @@ local function widest(lines)
   return n
 end
 
-local fills = { { 225, 236, 247 }, { 253, 235, 218 }, { 226, 243, 226 }, { 248, 224, 224 }, { 237, 229, 245 }, { 236, 231, 228 } }
+local fills = { { 225, 236, 247 }, { 253, 235, 218 }, { 226, 243, 226 }, { 248, 224, 224 },
+  { 237, 229, 245 }, { 236, 231, 228 } }
 
 -- The same class has the same colour everywhere: a hash of its name.
 local function fill_of(class)
@@ -106,7 +108,8 @@ function graph.panel(model, o)
     return 10 + (rank[v] - 1) * (box + ROW)
   end
   local frame, line = { 90, 90, 90 }, { 120, 120, 120 }
-  local panel = { width = math.ceil(width + 20), height = math.ceil(count * (box + ROW) - ROW + 20) }
+  local panel = { width = math.ceil(width + 20),
+    height = math.ceil(count * (box + ROW) - ROW + 20) }
   function panel.draw(canvas, left, up)
     left = left + 10
     for _, chain in ipairs(chains) do
@@ -143,8 +146,8 @@ function graph.panel(model, o)
 end
 
 -- Sides of a cell that a line leaves by, as bits: up 1, down 2, left 4, right 8.
-local JOINTS = { [1] = "│", [2] = "│", [3] = "│", [4] = "─", [8] = "─", [12] = "─", [5] = "┘", [9] = "└", [6] = "┐",
-  [10] = "┌", [7] = "┤", [11] = "├", [13] = "┴", [14] = "┬", [15] = "┼" }
+local JOINTS = { [1] = "│", [2] = "│", [3] = "│", [4] = "─", [8] = "─", [12] = "─", [5] = "┘",
+  [9] = "└", [6] = "┐", [10] = "┌", [7] = "┤", [11] = "├", [13] = "┴", [14] = "┬", [15] = "┼" }
 local PLAIN = { [1] = "|", [2] = "|", [3] = "|", [4] = "-", [8] = "-", [12] = "-" }
 
 --- The graph as lines of characters.
@@ -170,7 +173,8 @@ function graph.text(nodes, edges, fancy, color)
   local function join(r, c, bits)
     sides[r][c] = (sides[r][c] or 0) | bits
   end
-  local function down(c, from, to) -- from the cell below row `from` - 1 to the cell above row `to` + 1
+  -- from the cell below row `from` - 1 to the cell above row `to` + 1
+  local function down(c, from, to)
     for r = from, to do
       join(r, c, 3)
     end

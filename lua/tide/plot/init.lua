@@ -1,6 +1,8 @@
---- Pictures of training: learning curves, confusion matrices, ROC and precision over recall, histograms of weights and
--- gradients, images, the model's graph. One call draws in the terminal (a text that is printed: braille and 24-bit colour, plain
--- characters where there are none), or into an SVG or PNG file (`{ file = "x.svg" }`, chosen by extension).
+--- Pictures of training: learning curves, confusion matrices, ROC and precision over recall,
+--- histograms of weights and
+-- gradients, images, the model's graph. One call draws in the terminal (a text that is printed:
+-- braille and 24-bit colour, plain characters where there are none), or into an SVG or PNG file (`{
+-- file = "x.svg" }`, chosen by extension).
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -75,7 +77,8 @@ function plot.lines(series, options)
     end
     lines[i] = line
   end
-  return show("lines", { panels = { { title = o.title, xlabel = o.xlabel, ylabel = o.ylabel, lines = lines } } }, o)
+  return show("lines", { panels = { { title = o.title, xlabel = o.xlabel, ylabel = o.ylabel,
+    lines = lines } } }, o)
 end
 
 --- Learning curves of `fit`: one panel per quantity, training and validation together.
@@ -145,14 +148,16 @@ end
 function plot.histogram(x, options)
   local o = given("histogram", options)
   local bars = bars_of(numbers("histogram", x), o.bins or 30)
-  return show("histogram", { panels = { { title = o.title, xlabel = o.xlabel, ylabel = "count", bars = bars } } }, o)
+  return show("histogram", { panels = { { title = o.title, xlabel = o.xlabel, ylabel = "count",
+    bars = bars } } }, o)
 end
 
 -- Histograms of tensors by name, one panel each.
 local function histograms(where, named, o)
   local panels = {}
   for _, one in ipairs(named) do
-    panels[#panels + 1] = { title = one[1], ylabel = "count", bars = bars_of(numbers(where, one[2]), o.bins or 30) }
+    panels[#panels + 1] = { title = one[1], ylabel = "count",
+      bars = bars_of(numbers(where, one[2]), o.bins or 30) }
   end
   if #panels == 0 then
     errors.raise(where, "the model has no weights%s",
@@ -183,11 +188,12 @@ end
 --- @usage print(tide.plot.gradients(model, x[{ { 1, 64 } }], y[{ { 1, 64 } }]))
 function plot.gradients(model, x, y, options)
   local o, named, params, paths = given("gradients", options), {}, {}, {}
-  x, y = core.is_tensor(x) and x or type(x) == "table" and not core.is_tensor(x[1]) and core.tensor(x) or x,
-    (core.is_tensor(y) or y == nil) and y or core.tensor(y)
+  x, y = core.is_tensor(x) and x or type(x) == "table" and not core.is_tensor(x[1])
+    and core.tensor(x) or x, (core.is_tensor(y) or y == nil) and y or core.tensor(y)
   local before = core.grad_mode(true)
   local ok, e = pcall(function()
-    local loss = model:compute_loss { x = x, y = y, y_pred = model(x, { training = true }), sample_weight = o.sample_weight }
+    local loss = model:compute_loss {
+      x = x, y = y, y_pred = model(x, { training = true }), sample_weight = o.sample_weight }
     for _, r in ipairs(model:_records()) do
       if r.trainable and chosen(r.path, o) then
         params[#params + 1], paths[#paths + 1] = r.tensor, r.path
@@ -204,8 +210,8 @@ function plot.gradients(model, x, y, options)
   return histograms("gradients", named, o)
 end
 
---- The receiver operating characteristic of scores, with the area under it; one curve per class where y_score has several
---- columns.
+--- The receiver operating characteristic of scores, with the area under it; one curve per class
+--- where y_score has several columns.
 --- @param y_true any labels 0 and 1; with several columns labels from 1 or one-hot rows
 --- @param y_score any scores (n), (n, 1) or (n, classes)
 --- @param options table|nil { names, title, file, width, height }
@@ -217,8 +223,8 @@ function plot.roc(y_true, y_score, options)
     line.name = ("%sAUC %.3f"):format(line.name and line.name .. ": " or "", line.auc)
   end
   lines[#lines + 1] = { { 0, 0 }, { 1, 1 }, rgb = { 170, 170, 170 } }
-  return show("roc", { panels = { { title = o.title or "ROC", xlabel = "false positive rate", ylabel = "true positive rate",
-    lines = lines, yrange = { 0, 1 }, legend = "bottom" } } }, o)
+  return show("roc", { panels = { { title = o.title or "ROC", xlabel = "false positive rate",
+    ylabel = "true positive rate", lines = lines, yrange = { 0, 1 }, legend = "bottom" } } }, o)
 end
 
 --- Precision over recall, with the average precision; arguments as of `roc`.
@@ -229,12 +235,14 @@ function plot.precision_recall(y_true, y_score, options)
   for _, line in ipairs(lines) do
     line.name = ("%sAP %.3f"):format(line.name and line.name .. ": " or "", line.average_precision)
   end
-  local title = o.title or #lines == 1 and "precision over recall, " .. lines[1].name or "precision over recall"
-  return show("precision_recall", { panels = { { title = title, xlabel = "recall", ylabel = "precision", lines = lines,
-    yrange = { 0, 1 }, legend = "bottom" } } }, o)
+  local title = o.title or #lines == 1 and "precision over recall, " .. lines[1].name
+    or "precision over recall"
+  return show("precision_recall", { panels = { { title = title, xlabel = "recall",
+    ylabel = "precision", lines = lines, yrange = { 0, 1 }, legend = "bottom" } } }, o)
 end
 
---- A confusion matrix as shaded cells: rows are the true classes, columns the predicted ones; shades are shares of the row.
+--- A confusion matrix as shaded cells: rows are the true classes, columns the predicted ones;
+--- shades are shares of the row.
 --- @param matrix userdata [n, n] counts, as tide.utils.confusion_matrix gives
 --- @param options table|nil { names, title, file }
 --- @usage local m = tide.utils.confusion_matrix(y, model:predict(x):argmax(-1))
@@ -257,20 +265,24 @@ function plot.confusion_matrix(matrix, options)
   if #cells == 0 then
     errors.raise("confusion_matrix", "expected a square matrix of counts")
   end
-  return show("confusion_matrix", { panels = { { title = o.title, xlabel = "predicted", heat = cells, row_names = names,
-    column_names = names, row_ends = ends } } }, o)
+  return show("confusion_matrix", { panels = { { title = o.title, xlabel = "predicted",
+    heat = cells, row_names = names, column_names = names, row_ends = ends } } }, o)
 end
 
---- Pictures in a grid: a tensor (N, H, W) or (N, H, W, C), or a list of pictures; bytes 0..255, floats 0..1 or 0..255.
---- @param options table|nil { columns, titles = list of texts (files only), title, scale = stretch each to 0..255, file, width,
+--- Pictures in a grid: a tensor (N, H, W) or (N, H, W, C), or a list of pictures; bytes 0..255,
+--- floats 0..1 or 0..255.
+--- @param options table|nil { columns, titles = list of texts (files only), title, scale = stretch
+---   each to 0..255, file, width,
 --- mode = how the terminal shows them, as tide.image.show }
 --- @usage print(tide.plot.images(x_train[{ { 1, 16 } }], { titles = names }))
 function plot.images(x, options)
   local o = given("images", options)
   local picture = require "tide.plot.picture"
-  local p, places, columns = picture.grid("images", x, o.columns, o.scale, o.titles and o.file and 14 or 2)
+  local p, places, columns = picture.grid("images", x, o.columns, o.scale,
+    o.titles and o.file and 14 or 2)
   local by = math.max(1, 420 // p.shape[2])
-  local panel = { picture = p, title = o.title, width = p.shape[2] * by + 8, height = p.shape[1] * by + (o.title and 38 or 12) }
+  local panel = { picture = p, title = o.title, width = p.shape[2] * by + 8,
+    height = p.shape[1] * by + (o.title and 38 or 12) }
   if o.titles and o.file then
     local texts = {}
     for i, place in ipairs(places) do
@@ -298,14 +310,17 @@ local plot_model_args = check.args("plot_model", {
   { "show_layer_names", "bool", false, "names beside the classes" },
 })
 
---- Writes the model's graph into a file and returns its name. Keras: keras.utils.plot_model (without graphviz).
+--- Writes the model's graph into a file and returns its name. Keras: keras.utils.plot_model
+--- (without graphviz).
 --- @usage tide.utils.plot_model(model, { to_file = "model.svg", show_shapes = true })
 function plot.plot_model(...)
   local o = plot_model_args:call(...)
-  return plot.model(o.model, { file = o.to_file, show_shapes = o.show_shapes, show_layer_names = o.show_layer_names })
+  return plot.model(o.model, { file = o.to_file, show_shapes = o.show_shapes,
+    show_layer_names = o.show_layer_names })
 end
 
---- A confusion matrix as a text table: rows are the true classes, with the share that was right at the end.
+--- A confusion matrix as a text table: rows are the true classes, with the share that was right at
+--- the end.
 --- @param matrix userdata [n, n] counts, as tide.utils.confusion_matrix gives
 --- @param names table|nil class names
 function plot.confusion_table(matrix, names)
@@ -320,14 +335,16 @@ function plot.confusion_table(matrix, names)
   local out = {}
   local head = { string.rep(" ", label) }
   for j = 1, n do
-    head[#head + 1] = string.format("%" .. width .. "s", tostring(names and names[j] or j):sub(1, width - 1))
+    head[#head + 1] = string.format(
+      "%" .. width .. "s", tostring(names and names[j] or j):sub(1, width - 1))
   end
   out[1] = table.concat(head) .. "   right"
   for i = 1, n do
     local row, total = { string.format("%-" .. label .. "s", tostring(names and names[i] or i)) }, 0
     for j = 1, n do
       total = total + m[i][j]
-      row[#row + 1] = string.format("%" .. width .. "s", m[i][j] == 0 and "." or string.format("%d", m[i][j]))
+      row[#row + 1] = string.format(
+        "%" .. width .. "s", m[i][j] == 0 and "." or string.format("%d", m[i][j]))
     end
     row[#row + 1] = total > 0 and string.format("  %5.1f%%", 100 * m[i][i] / total) or "       -"
     out[#out + 1] = table.concat(row)
@@ -335,8 +352,10 @@ function plot.confusion_table(matrix, names)
   return table.concat(out, "\n")
 end
 
---- A picture as text: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), bytes 0..255 or floats 0..1 (or 0..255).
---- @param options table|nil { width = 60, color = nil, mode } colour by default where the terminal has it
+--- A picture as text: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), bytes 0..255 or floats 0..1 (or
+--- 0..255).
+--- @param options table|nil { width = 60, color = nil, mode } colour by default where the terminal
+---   has it
 function plot.picture(image, options)
   local o = given("picture", options)
   local picture = require "tide.plot.picture"

@@ -1,5 +1,6 @@
---- Layered drawing of a directed graph without cycles (Sugiyama, Tagawa, Toda 1981): every edge leads from a layer to a later
---- one; edges over several layers pass through points of their own; few edges cross.
+--- Layered drawing of a directed graph without cycles (Sugiyama, Tagawa, Toda 1981): every edge
+--- leads from a layer to a later one; edges over several layers pass through points of their own;
+--- few edges cross.
 local layers = {}
 
 -- Layer of each node: one after the latest of those before it.
@@ -14,7 +15,8 @@ local function ranks(count, before)
   return rank
 end
 
--- Splits edges at the layers that they pass: adds points to `rank`, returns edges between neighbouring layers and the chains.
+-- Splits edges at the layers that they pass: adds points to `rank`, returns edges between
+-- neighbouring layers and the chains.
 local function split(edges, rank)
   local short, chains = {}, {}
   for k, e in ipairs(edges) do
@@ -86,11 +88,13 @@ local function positions(rows, up, down, width, gap, sweeps)
   local function settle(row, wish)
     local n, low, high = #row, {}, {}
     for i, v in ipairs(row) do -- as far left as the wishes to the left allow, and as far right
-      low[i] = i == 1 and wish[v] or math.max(wish[v], low[i - 1] + (width[row[i - 1]] + width[v]) / 2 + gap)
+      low[i] = i == 1 and wish[v]
+        or math.max(wish[v], low[i - 1] + (width[row[i - 1]] + width[v]) / 2 + gap)
     end
     for i = n, 1, -1 do
       local v = row[i]
-      high[i] = i == n and wish[v] or math.min(wish[v], high[i + 1] - (width[row[i + 1]] + width[v]) / 2 - gap)
+      high[i] = i == n and wish[v]
+        or math.min(wish[v], high[i + 1] - (width[row[i + 1]] + width[v]) / 2 - gap)
     end
     for i, v in ipairs(row) do
       x[v] = (low[i] + high[i]) / 2
@@ -101,7 +105,8 @@ local function positions(rows, up, down, width, gap, sweeps)
     for k = forward and 1 or #rows, forward and #rows or 1, forward and 1 or -1 do
       local wish = {}
       for _, v in ipairs(rows[k]) do
-        wish[v] = mean((forward and up or down)[v], x) or mean((forward and down or up)[v], x) or x[v]
+        wish[v] = mean((forward and up or down)[v], x) or mean((forward and down or up)[v], x)
+          or x[v]
       end
       settle(rows[k], wish)
     end
@@ -120,10 +125,12 @@ local function positions(rows, up, down, width, gap, sweeps)
   return x, most
 end
 
---- @param widths table width of each node; nodes are numbered in an order in which edges lead forwards
+--- @param widths table width of each node; nodes are numbered in an order in which edges lead
+---   forwards
 --- @param edges table list of { from, to }
 --- @param gap number least distance of nodes of a layer
---- @return table rank layer of each node and point, table x their middles, table chains the nodes and points of each edge,
+--- @return table rank layer of each node and point, table x their middles, table chains the nodes
+---   and points of each edge,
 --- integer number of layers, number whole width
 function layers.layout(widths, edges, gap)
   local before = {}

@@ -1,6 +1,7 @@
---- Learning curves that grow in the terminal while `fit` runs: `model:fit(x, y, { plot = true })`. The curves stand above the
---- progress bar and are drawn anew in their place, twice a second at most. Where the output is no terminal that can move its
---- cursor, there is one line per epoch as ever, and the curves come once, at the end. What other callbacks print is drawn over.
+--- Learning curves that grow in the terminal while `fit` runs: `model:fit(x, y, { plot = true })`.
+--- The curves stand above the progress bar and are drawn anew in their place, twice a second at
+--- most. Where the output is no terminal that can move its cursor, there is one line per epoch as
+--- ever, and the curves come once, at the end. What other callbacks print is drawn over.
 local core = require "tide.core"
 local object = require "tide.training.object"
 
@@ -73,7 +74,8 @@ local function text(self)
     return nil
   end
   local _, columns, rows = core.terminal(1)
-  return terminal.render(fig, { side_by_side = true, columns = columns, height = math.max(4, math.min(12, rows - 10)) })
+  return terminal.render(fig, { side_by_side = true, columns = columns,
+    height = math.max(4, math.min(12, rows - 10)) })
 end
 
 -- With the cursor on the line of the bar: draws the curves and the epoch's line above it anew.
@@ -112,7 +114,8 @@ function LivePlot:on_epoch_begin(epoch, logs, from)
     io.stdout:write(self._heading ~= "" and "\27[2A" or "\27[1A", "\r\27[J")
     self._above = self._above - (self._heading ~= "" and 1 or 0)
   end
-  self._heading = (self.params.epochs or 1) > 1 and ("Epoch %d/%d\n"):format(epoch, self.params.epochs) or ""
+  self._heading = (self.params.epochs or 1) > 1
+    and ("Epoch %d/%d\n"):format(epoch, self.params.epochs) or ""
   io.stdout:write(self._heading)
   io.stdout:flush()
   self._above = self._above + (self._heading ~= "" and 1 or 0)

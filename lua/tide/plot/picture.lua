@@ -1,4 +1,5 @@
---- Pictures on a terminal: kitty's protocol (base64 PNG), sixel, half blocks, or plain characters; and grids of pictures.
+--- Pictures on a terminal: kitty's protocol (base64 PNG), sixel, half blocks, or plain characters;
+--- and grids of pictures.
 local core = require "tide.core"
 local errors = require "tide.errors"
 local ops = require "tide.ops"
@@ -8,8 +9,9 @@ local image = core.image
 
 picture.modes = "auto|kitty|sixel|blocks|plain"
 
---- One picture as uint8 (height, width, 3): (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); floats of at most 1 count as 0..1,
---- others as 0..255. With `scale` the least value is black, the largest white.
+--- One picture as uint8 (height, width, 3): (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); floats of at
+--- most 1 count as 0..1, others as 0..255. With `scale` the least value is black, the largest
+--- white.
 function picture.rgb(where, x, scale)
   if not core.is_tensor(x) then
     x = core.tensor(x)
@@ -19,7 +21,8 @@ function picture.rgb(where, x, scale)
   end
   local c = x.ndim == 3 and x.shape[3]
   if (c ~= 1 and c ~= 3 and c ~= 4) or x.size == 0 then
-    errors.raise(where, "expected a picture (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) (got %s)", tostring(x.shape))
+    errors.raise(where, "expected a picture (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) (got %s)",
+      tostring(x.shape))
   end
   if x.dtype ~= "uint8" or scale then
     local float = x.dtype:find "float" ~= nil
@@ -33,7 +36,8 @@ function picture.rgb(where, x, scale)
   return image.convert(ops.copy(x), 3)
 end
 
---- Pictures (N, H, W), (N, H, W, C), or a list of pictures of any sizes, as one uint8 picture on white.
+--- Pictures (N, H, W), (N, H, W, C), or a list of pictures of any sizes, as one uint8 picture on
+--- white.
 --- @param columns integer|nil per row; about a square by default
 --- @return userdata picture, table places { x, y } of each from 0, integer columns
 function picture.grid(where, x, columns, scale, gap)
@@ -57,7 +61,8 @@ function picture.grid(where, x, columns, scale, gap)
   end
   columns = math.min(columns or math.ceil(math.sqrt(#list)), #list)
   local rows = (#list + columns - 1) // columns
-  local all = ops.full({ rows * (h + gap) - gap, columns * (w + gap) - gap, 3 }, 255, { dtype = "uint8" })
+  local all = ops.full({ rows * (h + gap) - gap, columns * (w + gap) - gap, 3 }, 255,
+    { dtype = "uint8" })
   local places = {}
   for i, p in ipairs(list) do
     local top, left = (i - 1) // columns * (h + gap), (i - 1) % columns * (w + gap)
@@ -67,7 +72,8 @@ function picture.grid(where, x, columns, scale, gap)
   return all, places, columns
 end
 
---- Brings a picture to at most `width` x `height` pixels; enlarges small ones by whole factors if `enlarge`.
+--- Brings a picture to at most `width` x `height` pixels; enlarges small ones by whole factors if
+--- `enlarge`.
 function picture.within(p, width, height, enlarge)
   local h, w = p.shape[1], p.shape[2]
   local by = math.min(width / w, height / h)
@@ -83,7 +89,8 @@ end
 
 -- ---- what the terminal offers ----
 
---- What a terminal's answer to kitty's query and to a device attributes query says: "kitty", "sixel" or nil.
+--- What a terminal's answer to kitty's query and to a device attributes query says: "kitty",
+--- "sixel" or nil.
 function picture.parse_reply(reply)
   if reply:find "\27_Gi=31;OK" then
     return "kitty"
@@ -109,7 +116,8 @@ local function ask()
     pipe:close()
   end
   local reply = {}
-  if saved and saved:find "^[%x:]+$" and os.execute "stty -echo -icanon min 0 time 2 </dev/tty 2>/dev/null" then
+  if saved and saved:find "^[%x:]+$"
+    and os.execute "stty -echo -icanon min 0 time 2 </dev/tty 2>/dev/null" then
     tty:setvbuf "no"
     tty:write "\27_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\27\\\27[c"
     for _ = 1, 256 do
@@ -137,9 +145,11 @@ function picture.choose(env, query)
     return "plain"
   elseif env "TMUX" or term:find "^screen" then
     return fallback -- a multiplexer's inside cannot be told from its outside
-  elseif env "KITTY_WINDOW_ID" or term == "xterm-kitty" or program == "ghostty" or program == "WezTerm" then
+  elseif env "KITTY_WINDOW_ID" or term == "xterm-kitty" or program == "ghostty"
+    or program == "WezTerm" then
     return "kitty"
-  elseif program == "iTerm.app" or term:find "^foot" or term:find "^mlterm" or term:find "sixel" then
+  elseif program == "iTerm.app" or term:find "^foot" or term:find "^mlterm"
+    or term:find "sixel" then
     return "sixel"
   end
   return query and picture.parse_reply(query()) or fallback
@@ -304,7 +314,8 @@ function picture.text(where, p, mode, width)
   elseif mode == "blocks" or mode == "plain" then
     return picture[mode](picture.within(p, width, 400, false))
   end
-  errors.raise(where, "unknown way to show pictures '%s' (expected %s)", tostring(mode), (picture.modes:gsub("|", ", ")))
+  errors.raise(where, "unknown way to show pictures '%s' (expected %s)", tostring(mode),
+    (picture.modes:gsub("|", ", ")))
 end
 
 return picture

@@ -38,7 +38,8 @@ function png.render(fig, width, height)
   function canvas.line(x1, y1, x2, y2, c, w)
     local rgb, steps = bytes(c), math.ceil(math.max(math.abs(x2 - x1), math.abs(y2 - y1), 1))
     for k = 0, steps do
-      local x, y = math.floor(x1 + (x2 - x1) * k / steps + 0.5), math.floor(y1 + (y2 - y1) * k / steps + 0.5)
+      local x, y = math.floor(x1 + (x2 - x1) * k / steps + 0.5),
+        math.floor(y1 + (y2 - y1) * k / steps + 0.5)
       for i = 0, w - 1 do
         for j = 0, w - 1 do
           dot(x + i, y + j, rgb)

@@ -13,9 +13,13 @@ local function color(c)
   return ("#%02x%02x%02x"):format(c[1], c[2], c[3])
 end
 
-local HEAD = '<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="sans-serif" '
+local HEAD =
+  '<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" \z
+  font-family="sans-serif" '
   .. 'font-size="12">'
-local LINE = '<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="%s" stroke-width="%d" stroke-linecap="round"/>'
+local LINE =
+  '<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="%s" stroke-width="%d" \z
+  stroke-linecap="round"/>'
 local RECT = '<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="%s"/>'
 local IMAGE = '<image x="%.1f" y="%.1f" width="%.1f" height="%.1f" preserveAspectRatio="none" '
   .. 'style="image-rendering:pixelated" href="data:image/png;base64,%s"/>'
@@ -24,7 +28,8 @@ local IMAGE = '<image x="%.1f" y="%.1f" width="%.1f" height="%.1f" preserveAspec
 function svg.render(fig, width, height)
   local columns, rows
   width, height, columns, rows = figure.size(fig, width, height)
-  local out = { HEAD:format(width, height, width, height), '<rect width="100%" height="100%" fill="white"/>' }
+  local out = { HEAD:format(width, height, width, height),
+    '<rect width="100%" height="100%" fill="white"/>' }
   local canvas = {}
   function canvas.line(x1, y1, x2, y2, c, w)
     out[#out + 1] = LINE:format(x1, y1, x2, y2, color(c), w)
@@ -33,7 +38,8 @@ function svg.render(fig, width, height)
     out[#out + 1] = RECT:format(x, y, w, h, color(c))
   end
   function canvas.text(x, y, s, anchor, c)
-    out[#out + 1] = ('<text x="%.1f" y="%.1f" text-anchor="%s" fill="%s">%s</text>'):format(x, y, anchor, color(c), escape(s))
+    out[#out + 1] = ('<text x="%.1f" y="%.1f" text-anchor="%s" fill="%s">%s</text>'):format(
+      x, y, anchor, color(c), escape(s))
   end
   function canvas.image(x, y, w, h, p)
     out[#out + 1] = IMAGE:format(x, y, w, h, picture.base64(core.image.encode("png", p)))

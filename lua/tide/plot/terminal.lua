@@ -1,4 +1,5 @@
---- Figures and pictures as text: braille dots for curves, half blocks for pictures; plain characters where the terminal is not
+--- Figures and pictures as text: braille dots for curves, half blocks for pictures; plain
+--- characters where the terminal is not
 -- UTF-8.
 local core = require "tide.core"
 local figure = require "tide.plot.figure"
@@ -57,7 +58,8 @@ local function panel_lines(panel, width, height, o)
       local x1, y1, x2, y2 = X(a[1]), Y(a[2]), X(b[1]), Y(b[2])
       local steps = math.max(1, math.ceil(math.max(math.abs(x2 - x1), math.abs(y2 - y1))))
       for k = 0, steps do
-        dot(math.floor(x1 + (x2 - x1) * k / steps + 0.5), math.floor(y1 + (y2 - y1) * k / steps + 0.5), i)
+        dot(math.floor(x1 + (x2 - x1) * k / steps + 0.5),
+          math.floor(y1 + (y2 - y1) * k / steps + 0.5), i)
       end
     end
   end
@@ -86,12 +88,14 @@ local function panel_lines(panel, width, height, o)
     end
     out[#out + 1] = table.concat(text)
   end
-  out[#out + 1] = string.rep(" ", 10) .. (fancy and "└" or "+") .. string.rep(fancy and "─" or "-", width)
+  out[#out + 1] = string.rep(" ", 10) .. (fancy and "└" or "+")
+    .. string.rep(fancy and "─" or "-", width)
   local function end_label(x)
     return x == math.floor(x) and ("%.0f"):format(x) or figure.label(x, xhi - xlo > 10 and 1 or 0.1)
   end
   local left, right = end_label(xlo), end_label(xhi)
-  out[#out + 1] = string.rep(" ", 11) .. left .. string.rep(" ", math.max(1, width - #left - #right)) .. right
+  out[#out + 1] = string.rep(" ", 11) .. left
+    .. string.rep(" ", math.max(1, width - #left - #right)) .. right
   if panel.lines and #panel.lines > 1 then
     local names = {}
     for i, line in ipairs(panel.lines) do
@@ -181,7 +185,8 @@ local function lines_of(panel, width, height, o)
 end
 
 --- The figure as text, panels below each other, or side by side where the terminal is wide enough.
---- @param options table|nil { width = 60, height = 12, color, side_by_side, columns }: width and height of a panel
+--- @param options table|nil { width = 60, height = 12, color, side_by_side, columns }: width and
+---   height of a panel
 function terminal.render(fig, options)
   local o = options or {}
   local _, columns = core.terminal(1)
@@ -200,7 +205,8 @@ function terminal.render(fig, options)
   return table.concat(out, "\n")
 end
 
---- A picture as text: by default half blocks in colour, or shades of characters where there is no colour.
+--- A picture as text: by default half blocks in colour, or shades of characters where there is no
+--- colour.
 --- @param options table|nil { width, mode, color }
 function terminal.picture(where, p, options)
   local o = options or {}

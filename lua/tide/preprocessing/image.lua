@@ -1,7 +1,10 @@
---- Pictures as Keras handles them: load_img, save_img, img_to_array, array_to_img, smart_resize, random transformations,
--- ImageDataGenerator, image_dataset_from_directory. Keras: keras.preprocessing.image and keras._legacy.preprocessing.image.
+--- Pictures as Keras handles them: load_img, save_img, img_to_array, array_to_img, smart_resize,
+--- random transformations,
+-- ImageDataGenerator, image_dataset_from_directory. Keras: keras.preprocessing.image and
+-- keras._legacy.preprocessing.image.
 --
--- A picture is a uint8 tensor (height, width, channels); where Keras has a Pillow object, Tide has that.
+-- A picture is a uint8 tensor (height, width, channels); where Keras has a Pillow object, Tide has
+-- that.
 local registry = require "tide.registry"
 
 local place = {}
@@ -12,11 +15,13 @@ for module, names in pairs {
     apply_brightness_shift]],
   ["tide.preprocessing.image.dataset"] = "image_dataset_from_directory",
   ["tide.preprocessing.image.generator"] = "ImageDataGenerator",
-  ["tide.preprocessing.image.iterators"] = "Iterator DirectoryIterator DataFrameIterator ArrayIterator",
+  ["tide.preprocessing.image.iterators"] =
+    "Iterator DirectoryIterator DataFrameIterator ArrayIterator",
 } do
   for name in names:gmatch "%S+" do
     place[name] = module
   end
 end
 
-return registry.namespace("tide.preprocessing.image", nil, place, { NumpyArrayIterator = "ArrayIterator" })
+return registry.namespace(
+  "tide.preprocessing.image", nil, place, { NumpyArrayIterator = "ArrayIterator" })

@@ -1,8 +1,10 @@
---- Turns what was typed into a function. Knows enough of Lua's words to keep top-level locals from line to line: they are
---- made fields of the session's environment, which the compiler of each later line sees.
+--- Turns what was typed into a function. Knows enough of Lua's words to keep top-level locals from
+--- line to line: they are made fields of the session's environment, which the compiler of each
+--- later line sees.
 local chunk = {}
 
--- Reads one token of `s` at `i`: its kind ("name", "string", "comment", "space", "other") and the place after it.
+-- Reads one token of `s` at `i`: its kind ("name", "string", "comment", "space", "other") and the
+-- place after it.
 local function token(s, i)
   local _, e = s:find("^%s+", i)
   if e then
@@ -43,7 +45,8 @@ local function token(s, i)
   return "other", i + 1
 end
 
-local opens = { ["do"] = 1, ["if"] = 1, ["function"] = 1, ["repeat"] = 1, ["end"] = -1, ["until"] = -1 }
+local opens = { ["do"] = 1, ["if"] = 1, ["function"] = 1, ["repeat"] = 1, ["end"] = -1,
+  ["until"] = -1 }
 
 -- All tokens but comments and spaces, each { text, first, after, depth }.
 local function tokens(s)
@@ -66,8 +69,8 @@ local function tokens(s)
   return out
 end
 
---- Rewrites the top-level `local` statements of a chunk that compiles into assignments, line numbers unchanged.
---- A local that is to be closed stays a local: it ends with its line.
+--- Rewrites the top-level `local` statements of a chunk that compiles into assignments, line
+--- numbers unchanged. A local that is to be closed stays a local: it ends with its line.
 ---@param source string
 ---@return string rewritten
 ---@return string[] names those that were declared, in order
@@ -119,7 +122,8 @@ function chunk.keep_locals(source)
   return table.concat(out), names
 end
 
---- The environment of a session: its locals as raw fields, everything else read from and written to `globals`.
+--- The environment of a session: its locals as raw fields, everything else read from and written to
+--- `globals`.
 ---@param globals table
 ---@return table env
 ---@return fun(name: string) declare makes a name one of the session's
@@ -141,7 +145,8 @@ function chunk.session(globals)
 end
 
 local statements = {}
-for word in ("break do else elseif end for function goto if local repeat return until while"):gmatch "%a+" do
+for word in (
+  "break do else elseif end for function goto if local repeat return until while"):gmatch "%a+" do
   statements[word] = true
 end
 
@@ -149,7 +154,8 @@ local function ends_early(message)
   return message:find "near '?<eof>'?$" ~= nil
 end
 
---- Compiles what was typed: an expression (also after `=`) gives its values, statements keep their locals.
+--- Compiles what was typed: an expression (also after `=`) gives its values, statements keep their
+--- locals.
 ---@param source string
 ---@param name string chunk name, as load takes it
 ---@param env table

@@ -1,5 +1,5 @@
---- The commands of the prompt that are not Lua: `%name …`, `!shell`, `? name`. Each is one entry of a table:
---- { arguments, what it does, function(session, text) }.
+--- The commands of the prompt that are not Lua: `%name …`, `!shell`, `? name`. Each is one entry of
+--- a table: { arguments, what it does, function(session, text) }.
 local complete = require "tide.repl.complete"
 local help = require "tide.repl.help"
 local show = require "tide.repl.show"
@@ -120,7 +120,8 @@ commands.list = {
       local mean = sum / rounds
       local deviation = math.sqrt(math.max(0, squares / rounds - mean * mean))
       session.out:write(
-        ("%s ± %s a run, best %s (%d rounds of %d)\n"):format(seconds(mean), seconds(deviation), seconds(best), rounds, n)
+        ("%s ± %s a run, best %s (%d rounds of %d)\n"):format(
+          seconds(mean), seconds(deviation), seconds(best), rounds, n)
       )
     end,
   },
@@ -205,7 +206,8 @@ commands.list = {
       local last = session.last_memory or { live_bytes = m.live_bytes, lua = lua }
       local function row(what, now, before)
         local change = now - before
-        session.out:write(("%-18s %10s  %s%s\n"):format(what, bytes(now), change < 0 and "-" or "+", bytes(math.abs(change))))
+        session.out:write(("%-18s %10s  %s%s\n"):format(what, bytes(now), change < 0 and "-" or "+",
+          bytes(math.abs(change))))
       end
       row(("tensors (%d)"):format(m.live_tensors), m.live_bytes, last.live_bytes)
       row("Lua", lua, last.lua)
@@ -306,7 +308,8 @@ commands.list = {
     function(session, text)
       local core = require "tide.core"
       if text ~= "" then
-        core.set_threads(math.tointeger(tonumber(text)) or error("say a whole number of threads", 0))
+        core.set_threads(math.tointeger(tonumber(text))
+          or error("say a whole number of threads", 0))
       end
       session.out:write(core.get_threads(), "\n")
     end,
@@ -357,7 +360,8 @@ end
 
 local function value_of(session, path)
   return complete.value(path, session.env) or complete.value("tide." .. path, session.env)
-    or complete.value("tide.layers." .. path, session.env) or complete.value("tide.ops." .. path, session.env)
+    or complete.value("tide.layers." .. path, session.env)
+      or complete.value("tide.ops." .. path, session.env)
 end
 
 local function ask(session, name, source)
@@ -394,7 +398,8 @@ function commands.parse(line)
       session.out:flush()
       local ok, how, status = os.execute(shell)
       if not ok then
-        error(("the command ended with %s %d"):format(how == "signal" and "signal" or "status", status), 0)
+        error(("the command ended with %s %d"):format(how == "signal" and "signal" or "status",
+          status), 0)
       end
     end
   end

@@ -1,6 +1,7 @@
---- Completion from live values. It runs no user code: fields are read raw, metatables' `__index` tables are followed,
---- `__index` functions are not called; what an object offers beyond that it lists itself in its metatable's `__names`
---- (a function or a list that belongs to Tide), as tide's lazy namespaces and tensors do.
+--- Completion from live values. It runs no user code: fields are read raw, metatables' `__index`
+--- tables are followed, `__index` functions are not called; what an object offers beyond that it
+--- lists itself in its metatable's `__names` (a function or a list that belongs to Tide), as tide's
+--- lazy namespaces and tensors do.
 local complete = {}
 
 local words = {}
@@ -27,7 +28,8 @@ local function raw_index(meta)
   return type(meta) == "table" and rawget(meta, "__index") or nil
 end
 
--- Reads one field the way Lua would, without calling anything but Tide's own lazy loading (metatables with __names).
+-- Reads one field the way Lua would, without calling anything but Tide's own lazy loading
+-- (metatables with __names).
 local function field(v, k)
   for _ = 1, 16 do
     if type(v) == "table" then
@@ -49,7 +51,8 @@ local function field(v, k)
   end
 end
 
-local tensor_fields = { "shape", "ndim", "size", "dtype", "device", "requires_grad", "is_leaf", "nbytes", "grad" }
+local tensor_fields = { "shape", "ndim", "size", "dtype", "device", "requires_grad", "is_leaf",
+  "nbytes", "grad" }
 
 local function add_keys(t, out)
   for k, x in next, t do
@@ -81,7 +84,8 @@ local function collect(v, out)
       for _, k in ipairs(tensor_fields) do
         out[k] = out[k] or false
       end
-    elseif type(index) == "function" and rawget(meta, "_new") ~= nil then -- an instance with computed fields
+    -- an instance with computed fields
+    elseif type(index) == "function" and rawget(meta, "_new") ~= nil then
       local get = rawget(meta, "_get")
       for _ = 1, 16 do
         if type(get) ~= "table" then
@@ -101,7 +105,8 @@ local function collect(v, out)
   end
 end
 
---- Every name that a value answers to, sorted; of an environment, what an expression could begin with.
+--- Every name that a value answers to, sorted; of an environment, what an expression could begin
+--- with.
 ---@param env any
 ---@return string[]
 function complete.names(env)
@@ -114,7 +119,8 @@ function complete.names(env)
 end
 
 local function callable(v)
-  return type(v) == "function" or (type(v) == "table" and rawget(debug.getmetatable(v) or {}, "__call") ~= nil)
+  return type(v) == "function"
+    or (type(v) == "table" and rawget(debug.getmetatable(v) or {}, "__call") ~= nil)
 end
 
 --- The value that a dotted path has in `env`, read without running user code; nil if there is none.
@@ -150,8 +156,8 @@ local function files(prefix)
   return out, folder
 end
 
--- The name of what the innermost open brackets belong to, and the innermost of them: "layers.Dense", "{" in
--- `layers.Dense { 64, act`; "net:fit", "{" in `net:fit(x, { ep`.
+-- The name of what the innermost open brackets belong to, and the innermost of them:
+-- "layers.Dense", "{" in `layers.Dense { 64, act`; "net:fit", "{" in `net:fit(x, { ep`.
 local function called(before)
   local depth, bracket = 0, nil
   for i = #before, 1, -1 do
@@ -213,7 +219,8 @@ function complete.options(word, before, env)
   return #out > 0 and out or nil
 end
 
---- The signature of the function whose bracket was just opened: "net:fit(x, y, batch_size, …)"; nil if none is known.
+--- The signature of the function whose bracket was just opened: "net:fit(x, y, batch_size, …)"; nil
+--- if none is known.
 ---@param before string ends in "("
 ---@param env table
 ---@return string|nil
@@ -245,8 +252,9 @@ function complete.signature(before, env)
 end
 
 -- What the key before a string means: key -> kind of the registry.
-local kinds = { activation = "activation", recurrent_activation = "activation", optimizer = "optimizer", loss = "loss",
-  losses = "loss", metrics = "metric", weighted_metrics = "metric", callbacks = "callback", layer = "layer",
+local kinds = { activation = "activation", recurrent_activation = "activation",
+  optimizer = "optimizer", loss = "loss", losses = "loss", metrics = "metric",
+    weighted_metrics = "metric", callbacks = "callback", layer = "layer",
   initializer = "initializer", regularizer = "regularizer", constraint = "constraint" }
 
 -- The names that a string of this kind can hold: as Keras spells them, and the classes' own.
@@ -268,8 +276,8 @@ local function names_of_kind(kind)
   return out
 end
 
--- What may stand in the string that is open after `before`: names of layers, optimizers, losses and so on after their key,
--- the choices of an option, dtypes. nil: nothing is known of it.
+-- What may stand in the string that is open after `before`: names of layers, optimizers, losses and
+-- so on after their key, the choices of an option, dtypes. nil: nothing is known of it.
 local function in_string(before, env)
   local key = before:match "([%a_][%w_]*)%s*=%s*[\"']$"
   local within = not key and before:match "([%a_][%w_]*)%s*=%s*{[^{}]*[\"']$"
@@ -361,7 +369,8 @@ function complete.words(word, before, env)
     return {}
   end
   for name, v in next, found do
-    if name:sub(1, #last) == last and name:find "^[%a_][%w_]*$" and (last ~= "" or name:sub(1, 1) ~= "_") then
+    if name:sub(1, #last) == last and name:find "^[%a_][%w_]*$"
+      and (last ~= "" or name:sub(1, 1) ~= "_") then
       if sep ~= ":" or v == true or callable(v) then
         out[#out + 1] = path .. sep .. name .. (sep ~= "" and type(v) == "function" and "(" or "")
       end

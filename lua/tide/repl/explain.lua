@@ -1,5 +1,5 @@
---- Errors as the prompt shows them: the message, the line that was typed with a caret where the message points, a hint, and
---- a traceback without the prompt's own frames.
+--- Errors as the prompt shows them: the message, the line that was typed with a caret where the
+--- message points, a hint, and a traceback without the prompt's own frames.
 local check = require "tide.check"
 local complete = require "tide.repl.complete"
 
@@ -24,13 +24,15 @@ end
 -- The folder of Tide's Lua modules, as tracebacks spell it.
 local home = debug.getinfo(1, "S").short_src:match "^(.*/)repl/[^/]*$"
 
---- The frames of the person's own code; the prompt's, Tide's and those of C between them are left out. "" if none is left.
+--- The frames of the person's own code; the prompt's, Tide's and those of C between them are left
+--- out. "" if none is left.
 ---@param traceback string
 ---@return string
 function explain.trimmed(traceback)
   local lines = {}
   for line in traceback:gmatch "[^\n]+" do
-    if line:find("tide/repl/init.lua", 1, true) or line:find("tide.repl.terminal.guarded", 1, true) then
+    if line:find("tide/repl/init.lua", 1, true)
+      or line:find("tide.repl.terminal.guarded", 1, true) then
       break
     end
     local inner = home and line:find("^%s*" .. home:gsub("%p", "%%%0"))
@@ -38,7 +40,8 @@ function explain.trimmed(traceback)
       lines[#lines + 1] = line
     end
   end
-  while #lines > 0 and (lines[#lines]:find "^%s*%[C%]: in function 'xpcall'" or lines[#lines]:find "in main chunk$") do
+  while #lines > 0 and (lines[#lines]:find "^%s*%[C%]: in function 'xpcall'"
+    or lines[#lines]:find "in main chunk$") do
     lines[#lines] = nil
   end
   return #lines > 1 and table.concat(lines, "\n") or ""
@@ -52,7 +55,8 @@ local function culprit(message)
     or message:match "unknown option '([^']+)'"
 end
 
--- Where the word stands; nil for a sign that stands there more than once, since the message does not say which is meant.
+-- Where the word stands; nil for a sign that stands there more than once, since the message does
+-- not say which is meant.
 local function column(line, word)
   if not word then
     return nil
@@ -76,7 +80,8 @@ local function column(line, word)
   end
 end
 
---- The line of `source` that a message of chunk `name` points to, and a caret under the word it names; nil if neither.
+--- The line of `source` that a message of chunk `name` points to, and a caret under the word it
+--- names; nil if neither.
 ---@param message string
 ---@param source string what was typed
 ---@param name string the chunk's name as messages show it, "[3]"
@@ -124,12 +129,14 @@ function explain.hint(message, env, source)
     return ("did you mean '%s'?"):format(near)
   end
   if rawget(env, "tide") or rawget(_G, "tide") then
-    for _, space_name in ipairs { "layers", "ops", "optimizers", "losses", "metrics", "callbacks" } do
+    for _, space_name in ipairs { "layers", "ops", "optimizers", "losses", "metrics",
+      "callbacks" } do
       local ok, space = pcall(function()
         return _G.tide[space_name]
       end)
       local meta = ok and debug.getmetatable(space)
-      local list = type(meta) == "table" and type(rawget(meta, "__names")) == "function" and rawget(meta, "__names")(space) or {}
+      local list = type(meta) == "table" and type(rawget(meta, "__names")) == "function"
+        and rawget(meta, "__names")(space) or {}
       for _, name in ipairs(list) do
         if name == word then
           return ("did you mean 'tide.%s.%s'?"):format(space_name, word)

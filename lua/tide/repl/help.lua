@@ -1,5 +1,6 @@
---- Help at the prompt: what `? name` prints. The text is the doc comment above the definition, the argument table of a class,
---- or the descriptor of an op, the same places that the reference is made from.
+--- Help at the prompt: what `? name` prints. The text is the doc comment above the definition, the
+--- argument table of a class, or the descriptor of an op, the same places that the reference is
+--- made from.
 local help = {}
 
 -- The lines of a source file, or nil.
@@ -104,7 +105,8 @@ local function op_text(info)
   local names, rows = {}, {}
   for i, a in ipairs(info.args) do
     names[i] = a.required and a.name or "[" .. a.name .. "]"
-    local what = a.shape and a.kind .. " " .. a.shape or a.kind .. (a.default and a.default ~= "!" and " = " .. a.default or "")
+    local what = a.shape and a.kind .. " " .. a.shape
+      or a.kind .. (a.default and a.default ~= "!" and " = " .. a.default or "")
     rows[i] = ("  %-14s %-22s %s"):format(a.name, what, a.doc)
   end
   local out = { ("ops.%s(%s)"):format(info.name, table.concat(names, ", ")), info.doc }
@@ -121,12 +123,14 @@ local function op_info(name)
   return info and not info.private and info or nil
 end
 
---- What kind of thing a value is: "tensor", "class", the name of an object's class, or its Lua type.
+--- What kind of thing a value is: "tensor", "class", the name of an object's class, or its Lua
+--- type.
 ---@param value any
 ---@return string
 function help.kind(value)
   local meta = debug.getmetatable(value)
-  if type(value) == "userdata" and type(meta) == "table" and type(rawget(meta, "methods")) == "table" then
+  if type(value) == "userdata" and type(meta) == "table"
+    and type(rawget(meta, "methods")) == "table" then
     return "tensor"
   elseif is_class(value) then
     return "class"
@@ -169,7 +173,8 @@ function help.text(value, name)
   if type(meta) == "table" and is_class(meta) then
     return class_text(meta)
   end
-  return ("%s: a %s"):format(name, help.kind(value)) .. (type(value) == "function" and " written in C" or "")
+  return ("%s: a %s"):format(name, help.kind(value))
+    .. (type(value) == "function" and " written in C" or "")
 end
 
 --- The examples in a help text: lines indented by four spaces or more, or after `@usage`. A line

@@ -1,10 +1,11 @@
---- The history of the prompt: a private file in $XDG_STATE_HOME/tide, one entry a line, blocks as one entry. Sessions append
---- under a lock, so that two of them keep each other's lines.
+--- The history of the prompt: a private file in $XDG_STATE_HOME/tide, one entry a line, blocks as
+--- one entry. Sessions append under a lock, so that two of them keep each other's lines.
 local history = {}
 
 local limit = 10000
 
---- Where the history stands: $XDG_STATE_HOME/tide/history, or ~/.local/state/tide/history. nil without a home.
+--- Where the history stands: $XDG_STATE_HOME/tide/history, or ~/.local/state/tide/history. nil
+--- without a home.
 ---@return string|nil path
 ---@return string|nil folder
 function history.path()

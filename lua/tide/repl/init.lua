@@ -1,5 +1,5 @@
---- The prompt. `repl.run` reads, runs and prints until the end of input; at a terminal with editing, completion and a
---- history, elsewhere line by line without any ornament.
+--- The prompt. `repl.run` reads, runs and prints until the end of input; at a terminal with
+--- editing, completion and a history, elsewhere line by line without any ornament.
 local chunk = require "tide.repl.chunk"
 local commands = require "tide.repl.commands"
 local complete = require "tide.repl.complete"
@@ -46,7 +46,8 @@ function Session:report(failure, source, name)
   self.failed = true
   self.out:flush()
   self.err:write(self:paint("31", failure.message), "\n")
-  local parts = { source and explain.place(failure.message, source, name), explain.hint(failure.message, self.env, source) }
+  local parts = { source and explain.place(failure.message, source, name),
+    explain.hint(failure.message, self.env, source) }
   for i = 1, 2 do
     if parts[i] then
       self.err:write(parts[i], "\n")
@@ -119,8 +120,8 @@ function Session:read(prompt)
   return io.read "L"
 end
 
---- Reads lines until they are a whole chunk. Returns the source, its function or the message why it does not compile, and
---- whether it is a command of the prompt.
+--- Reads lines until they are a whole chunk. Returns the source, its function or the message why it
+--- does not compile, and whether it is a command of the prompt.
 function Session:block()
   local source
   while true do
@@ -140,7 +141,8 @@ function Session:block()
     if command then
       return source, command, nil, true
     end
-    local f, message, incomplete = chunk.compile(source, ("=[%d]"):format(self.entries + 1), self.env, self.declare)
+    local f, message, incomplete = chunk.compile(source, ("=[%d]"):format(self.entries + 1),
+      self.env, self.declare)
     if f or not incomplete then
       return source, f, message
     end
@@ -165,7 +167,8 @@ function Session:turn()
   end
   local name = ("[%d]"):format(self.entries)
   if f then
-    self:run(f, { hushed = source:find ";%s*$" ~= nil, source = source, name = name, command = command })
+    self:run(f, { hushed = source:find ";%s*$" ~= nil, source = source, name = name,
+      command = command })
   else
     self:report({ message = message }, source, name)
   end
@@ -192,7 +195,8 @@ function Session:startup()
   end
 end
 
---- The prompt of the tide program, on standard input. Returns true when no input failed, or at a terminal always.
+--- The prompt of the tide program, on standard input. Returns true when no input failed, or at a
+--- terminal always.
 ---@param o? { no_rc?: boolean }
 function repl.run(o)
   local terminal = require "tide.repl.terminal"
@@ -218,7 +222,8 @@ function repl.run(o)
     end
   end
   while true do
-    local ok, more = xpcall(self.turn, handler, self) -- a mistake of the prompt's own must not end it
+    -- a mistake of the prompt's own must not end it
+    local ok, more = xpcall(self.turn, handler, self)
     if not ok then
       self:report(more)
     elseif not more then

@@ -1,5 +1,5 @@
---- Values as the prompt prints them: an object's own __tostring, tables with sorted keys, bounded in depth and length,
---- cycles marked.
+--- Values as the prompt prints them: an object's own __tostring, tables with sorted keys, bounded
+--- in depth and length, cycles marked.
 local show = {}
 
 local rank = { number = 1, string = 2, boolean = 3 }
@@ -20,7 +20,8 @@ local function quoted(s)
     s = s:sub(1, 200) .. "…"
   end
   return '"' .. s:gsub('[%c\\"]', function(c)
-    local short = ({ ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r", ["\\"] = "\\\\", ['"'] = '\\"' })[c]
+    local short = ({ ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r", ["\\"] = "\\\\",
+      ['"'] = '\\"' })[c]
     return short or ("\\%03d"):format(c:byte())
   end) .. '"'
 end
@@ -99,7 +100,8 @@ local function content(t, o, depth, open)
     end
     rows[#rows + 1] = row
     parts = rows
-    return "{\n" .. indent .. table.concat(parts, "\n" .. indent) .. "\n" .. ("  "):rep(depth) .. "}"
+    return "{\n" .. indent .. table.concat(parts, "\n" .. indent) .. "\n" .. ("  "):rep(depth)
+      .. "}"
   end
   return "{\n" .. indent .. table.concat(parts, ",\n" .. indent) .. "\n" .. ("  "):rep(depth) .. "}"
 end

@@ -1,6 +1,7 @@
---- Keras' files: `.keras` archives, `.weights.h5` (in one file or sharded), and through tide.saving.keras_legacy the `.h5`
--- files of Keras 1, 2 and 3. HDF5 is read and written by a program of its own (src/hdf5); see tide.saving for the functions
--- that a person calls.
+--- Keras' files: `.keras` archives, `.weights.h5` (in one file or sharded), and through
+--- tide.saving.keras_legacy the `.h5`
+-- files of Keras 1, 2 and 3. HDF5 is read and written by a program of its own (src/hdf5); see
+-- tide.saving for the functions that a person calls.
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -52,7 +53,8 @@ end
 
 -- The optimizer's variables of a file in order.
 local function optimizer_of(groups)
-  local g, out = groups["/optimizer/inner_optimizer"] or groups["/optimizer"], {} -- LossScaleOptimizer wraps another
+  -- LossScaleOptimizer wraps another
+  local g, out = groups["/optimizer/inner_optimizer"] or groups["/optimizer"], {}
   for i = 1, g and g.n or 0 do
     out[i] = g[i - 1]
     if out[i] == nil then
@@ -124,15 +126,19 @@ function keras.load_model(path, o)
   if not has["config.json"] then
     errors.raise("load_model", "%s: the archive has no config.json; is it a Keras model?", path)
   end
-  local metadata = has["metadata.json"] and keras.decode(core.zip_read(z, "metadata.json"), path .. ": metadata.json") or {}
+  local metadata = has["metadata.json"]
+    and keras.decode(core.zip_read(z, "metadata.json"), path .. ": metadata.json") or {}
   local entry = keras.decode(core.zip_read(z, "config.json"), path .. ": config.json")
   local entries = has["model.weights.h5"] and keras.read_hdf5(z, "model.weights.h5")
   if not entries and has["model.weights.npz"] then
-    errors.raise("load_model", "%s: the weights are in NumPy's format (model.weights.npz), which is not read here; save the "
+    errors.raise(
+      "load_model",
+      "%s: the weights are in NumPy's format (model.weights.npz), which is not read here; save the "
       .. "model again from Keras", path)
   end
-  local ctx = import.context(path, { custom_objects = o.custom_objects, own = type(metadata.tide_version) == "string",
-    bytes = entries and import.bytes(entries) })
+  local ctx = import.context(
+    path, { custom_objects = o.custom_objects, own = type(metadata.tide_version) == "string",
+      bytes = entries and import.bytes(entries) })
   local model = import.guarded(ctx, import.model, ctx, entry)
   import.guarded(ctx, keras.compile, ctx, model, entry.compile_config, o)
   if entries then
@@ -158,8 +164,8 @@ function keras.save_model(model, path, o)
   if o.include_optimizer ~= false then
     entry.compile_config = export.compile(model)
   end
-  local metadata = { keras_version = export.keras_version, date_saved = os.date "!%Y-%m-%d@%H:%M:%S",
-    tide_version = require("tide").version }
+  local metadata = { keras_version = export.keras_version,
+    date_saved = os.date "!%Y-%m-%d@%H:%M:%S", tide_version = require("tide").version }
   core.zip_write(path, {
     { "metadata.json", keras.encode(metadata) },
     { "config.json", keras.encode(entry) },
@@ -230,7 +236,8 @@ local function read_shards(path)
   return weights.groups(all)
 end
 
---- Writes the weights alone: `.weights.h5`, `.weights.json` (sharded by `max_shard_size`, in GB), or `.h5` as Keras 2.
+--- Writes the weights alone: `.weights.h5`, `.weights.json` (sharded by `max_shard_size`, in GB),
+--- or `.h5` as Keras 2.
 function keras.save_weights(model, path, o)
   o = o or {}
   if not model.built then
@@ -250,7 +257,8 @@ function keras.save_weights(model, path, o)
 end
 
 --- Loads weights into a built model, from any of Keras' files. Nothing is changed unless all fits.
---- @param o table|nil skip_mismatch: leave out what does not fit; by_name: match layers of legacy files by name
+--- @param o table|nil skip_mismatch: leave out what does not fit; by_name: match layers of legacy
+---   files by name
 function keras.load_weights(model, path, o)
   o = check.options("load_weights", o, {
     { "skip_mismatch", "bool", false, "leave out what does not fit" },
@@ -275,7 +283,8 @@ function keras.load_weights(model, path, o)
     groups = weights.groups(entries)
   end
   if o.by_name then
-    errors.raise("load_weights", "by_name is for legacy .h5 files; %s names its groups by class", path)
+    errors.raise("load_weights", "by_name is for legacy .h5 files; %s names its groups by class",
+      path)
   end
   load_groups(model, groups, o)
 end

@@ -1,7 +1,7 @@
 --- Tide's models as Keras 3 writes their configurations.
 --
--- Options that only Tide has (counting from 1, a row for id 0) stand beside a configuration under "tide", where Keras does
--- not look; Tide's own reader takes them from there.
+-- Options that only Tide has (counting from 1, a row for id 0) stand beside a configuration under
+-- "tide", where Keras does not look; Tide's own reader takes them from there.
 local class = require "tide.class"
 local errors = require "tide.errors"
 local list = require "tide.list"
@@ -17,13 +17,15 @@ local export = {}
 --- The release of Keras whose formats are written.
 export.keras_version = "3.16.0"
 
-local module_of = { layer = "keras.layers", initializer = "keras.initializers", regularizer = "keras.regularizers",
-  constraint = "keras.constraints", schedule = "keras.optimizers.schedules", optimizer = "keras.optimizers",
+local module_of = { layer = "keras.layers", initializer = "keras.initializers",
+  regularizer = "keras.regularizers", constraint = "keras.constraints",
+    schedule = "keras.optimizers.schedules", optimizer = "keras.optimizers",
   loss = "keras.losses", metric = "keras.metrics" }
 
 -- Options that Keras' classes do not take.
 local tide_only = { zero_based = true, zero_row = true }
-local dropped = { batch_input_shape = true, input_shape = true, batch_size = true, weights = true, touched = true }
+local dropped = { batch_input_shape = true, input_shape = true, batch_size = true, weights = true,
+  touched = true }
 
 local function is_axes(name, row)
   for _, t in ipairs(row and (type(row[2]) == "table" and row[2] or { row[2] }) or {}) do
@@ -49,9 +51,11 @@ local function object(v)
       notes[k] = x
     elseif row and (is_axes(k, row) or k == "class_id" or k == "target_class_ids") then
       config[k] = axes_out(x)
-    elseif k == "ignore_class" and type(x) == "number" and args.index.zero_based and not v.zero_based then
+    elseif k == "ignore_class" and type(x) == "number" and args.index.zero_based
+      and not v.zero_based then
       config[k] = x - 1
-    elseif rawget(v, k) ~= nil and type(rawget(v, k)) == "table" and getmetatable(rawget(v, k)) ~= nil then
+    elseif rawget(v, k) ~= nil and type(rawget(v, k)) == "table"
+      and getmetatable(rawget(v, k)) ~= nil then
       config[k] = export_value(rawget(v, k))
     else
       config[k] = export_value(x, row and row[2])
@@ -84,8 +88,8 @@ function export_value(v, kind)
       if v.class_name == "function" then
         return v.config and (v.config.name or v.config)
       end
-      return { module = k and module_of[k] or none, class_name = v.class_name, config = export_value(v.config or {}),
-        registered_name = none }
+      return { module = k and module_of[k] or none, class_name = v.class_name,
+        config = export_value(v.config or {}), registered_name = none }
     end
     local out = (#v > 0 or list.is(v)) and list.new {} or {}
     for k, x in pairs(v) do
@@ -110,8 +114,8 @@ end
 
 local function input_layer(batch_shape, dtype, name)
   return { module = "keras.layers", class_name = "InputLayer", registered_name = none,
-    config = { batch_shape = shapes_out(batch_shape), dtype = dtype, sparse = false, ragged = false, name = name,
-      optional = false } }
+    config = { batch_shape = shapes_out(batch_shape), dtype = dtype, sparse = false, ragged = false,
+      name = name, optional = false } }
 end
 
 --- A layer or a model as { module, class_name, config, registered_name, build_config }.
@@ -123,14 +127,18 @@ function export.layer(layer)
   elseif name == "InputLayer" then
     return input_layer(layer.batch_shape, layer.dtype, layer.name)
   elseif name == "Lambda" then
-    errors.raise("save", "the layer '%s' is a Lambda: its function is code, which files do not hold; make it a class with "
+    errors.raise(
+      "save",
+      "the layer '%s' is a Lambda: its function is code, which files do not hold; make it a class \z
+      with "
       .. "tide.Layer:extend", layer.name)
   end
   local entry = object(layer)
   for k in pairs(dropped) do
     entry.config[k] = nil
   end
-  entry.config.name, entry.config.trainable, entry.config.dtype = layer.name, layer._trainable, layer.dtype
+  entry.config.name, entry.config.trainable, entry.config.dtype = layer.name, layer._trainable,
+    layer.dtype
   if name:find "^SpatialDropout%dD$" then
     entry.config.trainable = nil -- Keras' classes do not take it
   elseif name == "UpSampling1D" then
@@ -149,8 +157,9 @@ end
 --- A model as { module, class_name, config, registered_name, build_config }.
 function export.model(model)
   if model._inputs then
-    return { module = "keras.src.models.functional", class_name = "Functional", registered_name = "Functional",
-      config = graph.export(model, export.layer, export_value), build_config = { input_shape = none } }
+    return { module = "keras.src.models.functional", class_name = "Functional",
+      registered_name = "Functional", config = graph.export(model, export.layer, export_value),
+        build_config = { input_shape = none } }
   elseif model._chain and getmetatable(model).__name == "Sequential" then
     local layers, shape = list.new {}, nil
     local x = rawget(model, "_in")
@@ -163,8 +172,9 @@ function export.model(model)
       layers[#layers + 1] = export.layer(layer)
     end
     return { module = "keras", class_name = "Sequential", registered_name = none,
-      config = { name = model.name, trainable = model._trainable, dtype = model.dtype, layers = layers,
-        build_input_shape = shape }, build_config = shape and { input_shape = shape } or nil }
+      config = { name = model.name, trainable = model._trainable, dtype = model.dtype,
+        layers = layers, build_input_shape = shape },
+          build_config = shape and { input_shape = shape } or nil }
   end
   return export.layer(model)
 end

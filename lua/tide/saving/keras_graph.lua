@@ -1,6 +1,8 @@
---- Keras' functional graphs: reading both forms of inbound_nodes, and writing models in Keras' order of layers.
+--- Keras' functional graphs: reading both forms of inbound_nodes, and writing models in Keras'
+--- order of layers.
 --
--- The order matters: weight groups are numbered in it, and Keras computes it anew when it loads a file.
+-- The order matters: weight groups are numbered in it, and Keras computes it anew when it loads a
+-- file.
 local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
@@ -29,15 +31,16 @@ local function takes(c, config)
   return true
 end
 
--- Operations by their module, or, in .h5 files, which leave it out, by a name that no layer has, by being called with
--- several arguments, or by options that the layer of that name does not have.
+-- Operations by their module, or, in .h5 files, which leave it out, by a name that no layer has, by
+-- being called with several arguments, or by options that the layer of that name does not have.
 local function is_op(ctx, entry)
   if type(entry.module) == "string" then
     return entry.module:find "^keras%.src%.ops" ~= nil
   end
   local name, config = entry.class_name, type(entry.config) == "table" and entry.config or {}
   local node = type(entry.inbound_nodes) == "table" and entry.inbound_nodes[1]
-  if entry.module ~= nil or type(name) ~= "string" or type(node) ~= "table" or not node.args or config.trainable ~= nil then
+  if entry.module ~= nil or type(name) ~= "string" or type(node) ~= "table" or not node.args
+    or config.trainable ~= nil then
     return false
   end
   local known = name == "GetItem" or keras_ops.find(name) ~= nil
@@ -54,7 +57,8 @@ local function reference(v)
   end
   if v.class_name == "__keras_tensor__" then
     return v.config and v.config.keras_history
-  elseif type(v[1]) == "string" and math.type(v[2]) == "integer" and math.type(v[3]) == "integer" then
+  elseif type(v[1]) == "string" and math.type(v[2]) == "integer"
+    and math.type(v[3]) == "integer" then
     return v
   end
 end
@@ -81,14 +85,16 @@ function graph.import(ctx, entry)
   for _, e in ipairs(config.layers) do
     local name = e.name or (type(e.config) == "table" and e.config.name)
     if type(name) ~= "string" or made[name] then
-      refuse(ctx, "%s in the model '%s'", made[name or 0] and "two layers named '" .. name .. "'" or "a layer without a name",
-        tostring(config.name))
+      refuse(ctx, "%s in the model '%s'",
+        made[name or 0] and "two layers named '" .. name .. "'" or "a layer without a name",
+          tostring(config.name))
     end
     if is_op(ctx, e) then
       made[name] = { fn = keras_ops.import(import, ctx, e) }
     else
       local layer = import.layer(ctx, e)
-      made[name] = { fn = layer, layer = layer, functional = layer._inputs ~= nil, model = layer.is_model }
+      made[name] = { fn = layer, layer = layer, functional = layer._inputs ~= nil,
+        model = layer.is_model }
     end
     results[name] = {}
     if made[name].layer and getmetatable(made[name].layer).__name == "InputLayer" then
@@ -104,7 +110,8 @@ function graph.import(ctx, entry)
   local function look_up(r, old)
     local from = made[r[1]]
     if not from then
-      refuse(ctx, "the graph of '%s' refers to '%s', which it does not have", tostring(config.name), tostring(r[1]))
+      refuse(ctx, "the graph of '%s' refers to '%s', which it does not have", tostring(config.name),
+        tostring(r[1]))
     end
     local at = r[2]
     if old and from.model and at > 0 then -- the node that made the nested model itself counts there
@@ -116,7 +123,8 @@ function graph.import(ctx, entry)
     end
     local x = found[r[3] + 1]
     if x == nil then
-      refuse(ctx, "the graph of '%s' refers to output %d of '%s', which it does not have", tostring(config.name), r[3] + 1, r[1])
+      refuse(ctx, "the graph of '%s' refers to output %d of '%s', which it does not have",
+        tostring(config.name), r[3] + 1, r[1])
     end
     return x
   end
@@ -184,7 +192,8 @@ function graph.import(ctx, entry)
       end
     end
     if #later == #pending then
-      refuse(ctx, "the graph of '%s' is not connected at '%s'", tostring(config.name), later[1].name)
+      refuse(ctx, "the graph of '%s' is not connected at '%s'", tostring(config.name),
+        later[1].name)
     end
     pending = later
   end
@@ -213,8 +222,9 @@ function graph.import(ctx, entry)
     return out[2] == nil and #out == 1 and out[1] or out
   end
   local Functional = require("tide.models.functional").Functional
-  local model = Functional { inputs = ends(config.input_layers), outputs = ends(config.output_layers),
-    name = type(config.name) == "string" and config.name or nil }
+  local model = Functional {
+    inputs = ends(config.input_layers), outputs = ends(config.output_layers),
+      name = type(config.name) == "string" and config.name or nil }
   if config.trainable == false then
     model.trainable = false
   end
@@ -227,8 +237,8 @@ local function maker(node)
   return node.layer or node
 end
 
---- Layers and op nodes of a functional model in the order that Keras gives them: by depth from the outputs, then by when a
---- depth-first walk first met them.
+--- Layers and op nodes of a functional model in the order that Keras gives them: by depth from the
+--- outputs, then by when a depth-first walk first met them.
 --- @return table list of layers and nodes, table the graph's nodes, each after those it needs
 function graph.order(model)
   local index, met, done, nodes = {}, 0, {}, {}
@@ -354,8 +364,9 @@ function graph.export(model, export_layer, export_value)
   end
   local function encode(v)
     if symbolic.is(v) then
-      return { class_name = "__keras_tensor__", config = { shape = list.copy(v.shape), dtype = v.dtype,
-        keras_history = list.new { label[v._node], index[v._node], v._position - 1 } } }
+      return { class_name = "__keras_tensor__",
+        config = { shape = list.copy(v.shape), dtype = v.dtype,
+          keras_history = list.new { label[v._node], index[v._node], v._position - 1 } } }
     elseif type(v) == "table" and symbolic.has(v) then
       local out = #v > 0 and list.new {} or {}
       for k, x in pairs(v) do
@@ -394,7 +405,8 @@ function graph.export(model, export_layer, export_value)
   local function ends(spec, output)
     if symbolic.is(spec) then
       local nested = output and spec._node.layer and spec._node.layer._inputs ~= nil
-      return list.new { label[spec._node], index[spec._node] + (nested and 1 or 0), spec._position - 1 }
+      return list.new { label[spec._node], index[spec._node] + (nested and 1 or 0),
+        spec._position - 1 }
     end
     local out = #spec > 0 and list.new {} or {}
     for k, x in pairs(spec) do

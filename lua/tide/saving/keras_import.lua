@@ -1,9 +1,11 @@
---- Keras' configurations as Tide's objects: layers, models, optimizers, losses, metrics, initializers and the rest, in the
+--- Keras' configurations as Tide's objects: layers, models, optimizers, losses, metrics,
+--- initializers and the rest, in the
 -- forms that Keras 1, 2 and 3 write.
 --
--- Nothing in a file chooses code: class names are looked up in Tide's namespaces, in what the person registered with
--- `extend`, and in `custom_objects`; a Lambda's code is refused; options that a class does not declare are left out with a
--- warning. What Keras counts from 0 (axes, labels, ids) becomes Tide's counting, or `zero_based = true` where it is data.
+-- Nothing in a file chooses code: class names are looked up in Tide's namespaces, in what the
+-- person registered with `extend`, and in `custom_objects`; a Lambda's code is refused; options
+-- that a class does not declare are left out with a warning. What Keras counts from 0 (axes,
+-- labels, ids) becomes Tide's counting, or `zero_based = true` where it is data.
 local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -17,7 +19,8 @@ local import = {}
 --- @param o table|nil custom_objects; own = true: Tide wrote the file; bytes: of its tensors
 function import.context(where, o)
   o = o or {}
-  return { where = where, custom = o.custom_objects or {}, own = o.own or false, bytes = o.bytes, warned = {} }
+  return { where = where, custom = o.custom_objects or {}, own = o.own or false, bytes = o.bytes,
+    warned = {} }
 end
 
 --- Says once what had to be left out.
@@ -37,7 +40,8 @@ local function refuse(ctx, fmt, ...)
   errors.raise("load_model", "%s: " .. fmt, ctx.where, ...)
 end
 
--- A file's configuration may have any shape. What the checks of classes and graphs do not word themselves is said here.
+-- A file's configuration may have any shape. What the checks of classes and graphs do not word
+-- themselves is said here.
 local function worded(where, results)
   if results[1] then
     return table.unpack(results, 2, results.n)
@@ -50,7 +54,8 @@ local function worded(where, results)
     (tostring(e):gsub("^[^:]*:%d+: ", "")))
 end
 
--- What making a model may take beside eight times the file's own tensors (initializers work on copies).
+-- What making a model may take beside eight times the file's own tensors (initializers work on
+-- copies).
 local ROOM = 256 << 20
 
 --- Bytes of a file's tensors.
@@ -63,8 +68,8 @@ function import.bytes(entries)
   return n
 end
 
---- Runs `f` on a configuration; whatever is wrong with it is one error that names the file, and it cannot ask for more memory
---- than its weights explain.
+--- Runs `f` on a configuration; whatever is wrong with it is one error that names the file, and it
+--- cannot ask for more memory than its weights explain.
 function import.guarded(ctx, f, ...)
   local memory = core.memory()
   local before = memory.limit_bytes
@@ -83,8 +88,9 @@ for _, kind in ipairs(registry.configurable) do
 end
 
 -- The component of a module's name that says what it holds.
-local component = { layers = "layer", initializers = "initializer", regularizers = "regularizer", constraints = "constraint",
-  schedules = "schedule", learning_rate_schedule = "schedule", optimizers = "optimizer", losses = "loss", metrics = "metric",
+local component = { layers = "layer", initializers = "initializer", regularizers = "regularizer",
+  constraints = "constraint", schedules = "schedule", learning_rate_schedule = "schedule",
+    optimizers = "optimizer", losses = "loss", metrics = "metric",
   activations = "activation", models = "layer" }
 
 local function row_types(row)
@@ -150,7 +156,9 @@ function import.dtype(ctx, v, label)
     if name == "DTypePolicy" or name == "Policy" or name == "FloatDTypePolicy" then
       v = v.config and v.config.name
     else
-      refuse(ctx, "%s is quantized (%s), which Tide does not read; load it in Keras and dequantize it", label, tostring(name))
+      refuse(
+        ctx, "%s is quantized (%s), which Tide does not read; load it in Keras and dequantize it",
+        label, tostring(name))
     end
   end
   if type(v) ~= "string" then
@@ -166,10 +174,13 @@ function import.dtype(ctx, v, label)
 end
 
 -- Options of Keras that carry nothing that Tide needs.
-local silent = { quantization_config = true, shared_object_id = true, batch_input_shape = true, sparse = true, ragged = true,
-  optional = true, synchronized = true, autocast = true, build_input_shape = true, jit_compile = true, is_legacy_optimizer = true,
-  implementation = true, time_major = true, use_gate = true, input_dtype = true, fn = true, groups = true, seed = true,
-  input_length = true, rms_scaling = true, sliding_window = true, flash_attention = true, input_spec = true, dtype = true,
+local silent = { quantization_config = true, shared_object_id = true, batch_input_shape = true,
+  sparse = true, ragged = true, optional = true, synchronized = true, autocast = true,
+    build_input_shape = true, jit_compile = true, is_legacy_optimizer = true,
+  implementation = true, time_major = true, use_gate = true, input_dtype = true, fn = true,
+    groups = true, seed = true,
+  input_length = true, rms_scaling = true, sliding_window = true, flash_attention = true,
+    input_spec = true, dtype = true,
   vectorized = true, node_index = true, fused = true, unroll = true, input_shape = true }
 
 -- Options that are a class or a list of classes.
@@ -232,7 +243,8 @@ end
 local function find(ctx, kind, entry)
   local name = entry.class_name
   local registered = type(entry.registered_name) == "string" and entry.registered_name or nil
-  local custom = ctx.custom[name] or (registered and (ctx.custom[registered] or ctx.custom[registered:match ">(.*)$"]))
+  local custom = ctx.custom[name]
+    or (registered and (ctx.custom[registered] or ctx.custom[registered:match ">(.*)$"]))
   return custom or (kind and (registry.custom(kind)[name] or registry.lookup(kind, name)))
 end
 
@@ -262,7 +274,8 @@ function import.object(ctx, entry, row, what)
     return found or import_value(ctx, entry.config and entry.config.name or name)
   end
   local config = type(entry.config) == "table" and entry.config ~= none and entry.config or {}
-  if name == "LossScaleOptimizer" and type(config.inner_optimizer) == "table" and config.inner_optimizer ~= none then
+  if name == "LossScaleOptimizer" and type(config.inner_optimizer) == "table"
+    and config.inner_optimizer ~= none then
     warn(ctx, "the loss is not scaled (LossScaleOptimizer): Tide computes in float32")
     return import.object(ctx, config.inner_optimizer, row, what)
   end
@@ -270,7 +283,8 @@ function import.object(ctx, entry, row, what)
   if not c then
     refuse(ctx, "unknown %s '%s'%s; give it in custom_objects%s", kind or "class", tostring(name),
       what and what ~= kind and " (" .. what .. ")" or "",
-      (kind == "optimizer" or kind == "loss" or kind == "metric") and ", or load the model with compile = false" or "")
+      (kind == "optimizer" or kind == "loss" or kind == "metric")
+        and ", or load the model with compile = false" or "")
   end
   if not class.is_class(c) then
     return c
@@ -308,7 +322,8 @@ function import.old_optimizer(ctx, config)
   end
   if type(out.decay) == "number" and out.decay > 0 and type(out.learning_rate) == "number" then
     out.learning_rate = { class_name = "InverseTimeDecay", module = "keras.optimizers.schedules",
-      config = { initial_learning_rate = out.learning_rate, decay_steps = 1, decay_rate = out.decay } }
+      config = { initial_learning_rate = out.learning_rate, decay_steps = 1,
+        decay_rate = out.decay } }
   end
   out.decay = nil
   if out.epsilon == none then
@@ -347,7 +362,8 @@ local function named(ctx, v, names, kind, sparse)
         return registry.find(kind, long) { name = v, zero_based = true }
       end
     end
-    if not name and low ~= "accuracy" and low ~= "acc" and low ~= "crossentropy" and low ~= "ce" then
+    if not name and low ~= "accuracy" and low ~= "acc" and low ~= "crossentropy"
+      and low ~= "ce" then
       return ctx.custom[v] or v
     end
     return v
@@ -382,7 +398,8 @@ local function mentions_sparse(v)
   return false
 end
 
---- The arguments of `compile` from Keras' compile_config or training_config; nil where there is nothing to compile with.
+--- The arguments of `compile` from Keras' compile_config or training_config; nil where there is
+--- nothing to compile with.
 function import.compile(ctx, config)
   if not is_plain(config) then
     return nil
@@ -448,20 +465,25 @@ function import.layer(ctx, entry)
   if name == "Lambda" then
     local f = ctx.custom[layer_name]
     if type(f) ~= "function" then
-      refuse(ctx, "the layer %s holds Python code; Tide never runs code from a file (give a Lua function: "
+      refuse(
+        ctx,
+        "the layer %s holds Python code; Tide never runs code from a file (give a Lua function: "
         .. "custom_objects = { [\"%s\"] = f })", label, tostring(layer_name))
     end
     return registry.find("layer", "Lambda") { f, name = layer_name }
   end
   if not c then
-    refuse(ctx, "unknown layer class '%s'%s; define it with tide.Layer:extend or give it in custom_objects", name,
-      layer_name and (" (layer '%s')"):format(layer_name) or "")
+    refuse(
+      ctx,
+      "unknown layer class '%s'%s; define it with tide.Layer:extend or give it in custom_objects",
+      name, layer_name and (" (layer '%s')"):format(layer_name) or "")
   end
   if not class.is_class(c) then
     refuse(ctx, "custom_objects['%s'] is not a class of layers", name)
   end
   local options = import.options(ctx, c, config, label, entry.tide)
-  options.batch_input_shape = c.args.index.batch_input_shape and shape_of(config.batch_input_shape) or nil
+  options.batch_input_shape = c.args.index.batch_input_shape and shape_of(config.batch_input_shape)
+    or nil
   if name == "InputLayer" then
     options.batch_input_shape = nil
     options.batch_shape = shape_of(config.batch_shape) or shape_of(config.batch_input_shape)
@@ -489,7 +511,8 @@ function import.model(ctx, entry)
   local name, config = entry.class_name, entry.config
   if name == "Sequential" then
     return import.sequential(ctx, entry)
-  elseif (name == "Functional" or name == "Model") and type(config) == "table" and config.layers then
+  elseif (name == "Functional" or name == "Model") and type(config) == "table"
+    and config.layers then
     return require("tide.saving.keras_graph").import(ctx, entry)
   end
   local model = import.layer(ctx, entry)
@@ -513,7 +536,8 @@ function import.sequential(ctx, entry)
   end
   local Sequential = require("tide.models").Sequential
   local model = Sequential { layers, name = type(config.name) == "string" and config.name or nil }
-  local build = config.build_input_shape or (type(entry.build_config) == "table" and entry.build_config.input_shape)
+  local build = config.build_input_shape
+    or (type(entry.build_config) == "table" and entry.build_config.input_shape)
   if not model.built and #layers > 0 and type(build) == "table" and build ~= none then
     model:build(require("tide.list").new(shape_of(build)))
   end

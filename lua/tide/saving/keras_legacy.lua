@@ -1,4 +1,5 @@
---- Keras' legacy HDF5 files: whole models and weights, as Keras 1, 2 and 3 write them. Layers are matched in order (names
+--- Keras' legacy HDF5 files: whole models and weights, as Keras 1, 2 and 3 write them. Layers are
+--- matched in order (names
 -- are only labels) or by name.
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -17,7 +18,8 @@ local function keras()
   return require "tide.saving.keras"
 end
 
--- HDF5 keeps attributes of more than 64 KiB out of a group: long lists are cut into NAME0, NAME1, ...
+-- HDF5 keeps attributes of more than 64 KiB out of a group: long lists are cut into NAME0, NAME1,
+-- ...
 local ATTRIBUTE_LIMIT = 64512
 
 local function get_list(attributes, name)
@@ -45,11 +47,13 @@ local function set_list(attributes, name, values)
     return
   end
   for i = 0, (#values - 1) // per do
-    attributes[name .. i] = list.new(table.move(values, i * per + 1, math.min(#values, (i + 1) * per), 1, {}))
+    attributes[name .. i] = list.new(
+      table.move(values, i * per + 1, math.min(#values, (i + 1) * per), 1, {}))
   end
 end
 
---- The group that holds the layers: "/model_weights" or "" for a file of weights; nil: not a legacy file.
+--- The group that holds the layers: "/model_weights" or "" for a file of weights; nil: not a legacy
+--- file.
 function legacy.root(attributes)
   if attributes["/model_weights"] and get_list(attributes["/model_weights"], "layer_names") then
     return "/model_weights"
@@ -71,15 +75,21 @@ end
 -- ---- Keras 1 ----
 
 -- Options of Keras 1 by Keras 2's names.
-local renamed = { output_dim = "units", nb_filter = "filters", subsample = "strides", border_mode = "padding", p = "rate",
-  init = "kernel_initializer", inner_init = "recurrent_initializer", inner_activation = "recurrent_activation",
-  W_regularizer = "kernel_regularizer", U_regularizer = "recurrent_regularizer", b_regularizer = "bias_regularizer",
-  W_constraint = "kernel_constraint", U_constraint = "recurrent_constraint", b_constraint = "bias_constraint",
-  bias = "use_bias", dropout_W = "dropout", dropout_U = "recurrent_dropout", length = "size", pool_length = "pool_size",
-  stride = "strides", subsample_length = "strides", filter_length = "kernel_size", atrous_rate = "dilation_rate",
+local renamed = { output_dim = "units", nb_filter = "filters", subsample = "strides",
+  border_mode = "padding", p = "rate", init = "kernel_initializer",
+    inner_init = "recurrent_initializer", inner_activation = "recurrent_activation",
+  W_regularizer = "kernel_regularizer", U_regularizer = "recurrent_regularizer",
+    b_regularizer = "bias_regularizer",
+  W_constraint = "kernel_constraint", U_constraint = "recurrent_constraint",
+    b_constraint = "bias_constraint",
+  bias = "use_bias", dropout_W = "dropout", dropout_U = "recurrent_dropout", length = "size",
+    pool_length = "pool_size",
+  stride = "strides", subsample_length = "strides", filter_length = "kernel_size",
+    atrous_rate = "dilation_rate",
   sigma = "stddev", n = "n", gamma_init = "gamma_initializer", beta_init = "beta_initializer" }
 local same_in_both = { Embedding = { output_dim = "output_dim", init = "embeddings_initializer",
-  W_regularizer = "embeddings_regularizer", W_constraint = "embeddings_constraint" }, RepeatVector = { n = "n" } }
+  W_regularizer = "embeddings_regularizer", W_constraint = "embeddings_constraint" },
+    RepeatVector = { n = "n" } }
 local data_formats = { th = "channels_first", tf = "channels_last" }
 
 -- A layer's entry of Keras 1 in the form of Keras 2.
@@ -108,11 +118,13 @@ local function upgrade(entry)
         out.kernel_size = { v, config.nb_col }
       elseif k == "kernel_dim1" then
         out.kernel_size = { v, config.kernel_dim2, config.kernel_dim3 }
-      elseif k ~= "nb_col" and k ~= "kernel_dim2" and k ~= "kernel_dim3" and k ~= "mode" and k ~= "input_dim_" then
+      elseif k ~= "nb_col" and k ~= "kernel_dim2" and k ~= "kernel_dim3" and k ~= "mode"
+        and k ~= "input_dim_" then
         out[special[k] or renamed[k] or k] = v
       end
     end
-    for _, k in ipairs { "kernel_regularizer", "bias_regularizer", "recurrent_regularizer", "embeddings_regularizer" } do
+    for _, k in ipairs { "kernel_regularizer", "bias_regularizer", "recurrent_regularizer",
+      "embeddings_regularizer" } do
       local r = out[k]
       if type(r) == "table" and r.name and not r.class_name then
         out[k] = { class_name = "L1L2", config = { l1 = r.l1 or 0, l2 = r.l2 or 0 } }
@@ -173,7 +185,8 @@ local function group_values(datasets, attributes, path)
   for _, name in ipairs(get_list(attributes[path] or {}, "weight_names") or {}) do
     local value = datasets[path .. "/" .. name]
     if not value then
-      errors.raise("load_weights", "%s names the weight '%s', which is not there", path == "" and "/" or path, tostring(name))
+      errors.raise("load_weights", "%s names the weight '%s', which is not there",
+        path == "" and "/" or path, tostring(name))
     end
     out[#out + 1] = { name = name, value = value }
   end
@@ -195,8 +208,8 @@ local function pair_up(layer, found, version, backend, problems, moves)
     for i, r in ipairs(records) do
       need[i] = r.name .. " " .. list.format(r.tensor.shape)
     end
-    problems[#problems + 1] = ("%s: the file has %d weights (%s), the model %d (%s)"):format(layer.name, #has,
-      table.concat(has, ", "), #need, table.concat(need, ", "))
+    problems[#problems + 1] = ("%s: the file has %d weights (%s), the model %d (%s)"):format(
+      layer.name, #has, table.concat(has, ", "), #need, table.concat(need, ", "))
     return
   end
   for i, r in ipairs(records) do
@@ -248,8 +261,9 @@ function legacy.load_weights(model, entries, attributes, o)
       elseif layer then
         problems[#problems + 1] = ("%s is missing in the file"):format(layer.name)
       else
-        problems[#problems + 1] = ("the file has the layer '%s' (%s %s), which the model does not have"):format(file.name,
-          file.found[1].name, list.format(file.found[1].value.shape))
+        problems[#problems + 1] = (
+          "the file has the layer '%s' (%s %s), which the model does not have"):format(
+            file.name, file.found[1].name, list.format(file.found[1].value.shape))
       end
     end
   end
@@ -259,14 +273,16 @@ end
 
 -- ---- reading models ----
 
--- Optimizer variables in Keras 3's order. Optimizers before tf-keras 2.11 stored no learning rate and grouped their slots.
+-- Optimizer variables in Keras 3's order. Optimizers before tf-keras 2.11 stored no learning rate
+-- and grouped their slots.
 local function optimizer_values(model, found)
   local values, names = {}, {}
   for i, f in ipairs(found) do
     values[i], names[i] = f.value, f.name
   end
   local first = names[1] or ""
-  if not (first:find "iter:0$" or first:find "iterations:0$" or first:find "iter$") or #values < 1 then
+  if not (first:find "iter:0$" or first:find "iterations:0$" or first:find "iter$")
+    or #values < 1 then
     return values
   end
   local optimizer = model.optimizer
@@ -299,14 +315,16 @@ function legacy.load_model(path, o)
       legacy.root(attributes) and ", only weights; build the model and use load_weights" or "")
   end
   local entry = keras().decode(top.model_config, path .. ": model_config")
-  local ctx = import.context(path, { custom_objects = o.custom_objects, own = type(top.tide_version) == "string",
-    bytes = import.bytes(entries) })
+  local ctx = import.context(
+    path, { custom_objects = o.custom_objects, own = type(top.tide_version) == "string",
+      bytes = import.bytes(entries) })
   if major(attributes, legacy.root(attributes) or "") == 1 then
     entry = import.guarded(ctx, upgrade, entry)
   end
   local model = import.guarded(ctx, import.model, ctx, entry)
   if legacy.root(attributes) then
-    legacy.load_weights(model, entries, attributes, { where = path, skip_mismatch = o.skip_mismatch })
+    legacy.load_weights(model, entries, attributes,
+      { where = path, skip_mismatch = o.skip_mismatch })
   end
   if type(top.training_config) == "string" then
     local config = keras().decode(top.training_config, path .. ": training_config")
@@ -358,7 +376,10 @@ end
 
 local function check_kind(model, what)
   if not (model._inputs or getmetatable(model).__name == "Sequential") then
-    errors.raise(what, "%s is a class of its own; legacy .h5 files hold only Sequential and functional models (use .keras)",
+    errors.raise(
+      what,
+      "%s is a class of its own; legacy .h5 files hold only Sequential and functional models (use \z
+      .keras)",
       model:_label())
   end
 end
@@ -372,8 +393,9 @@ function legacy.save_weights(model, path)
 end
 
 -- Keras cannot read the short names of some losses from .h5 files; the long ones it can.
-local long_names = { mse = "mean_squared_error", mae = "mean_absolute_error", mape = "mean_absolute_percentage_error",
-  msle = "mean_squared_logarithmic_error", bce = "binary_crossentropy", kld = "kl_divergence" }
+local long_names = { mse = "mean_squared_error", mae = "mean_absolute_error",
+  mape = "mean_absolute_percentage_error", msle = "mean_squared_logarithmic_error",
+    bce = "binary_crossentropy", kld = "kl_divergence" }
 
 local function long_losses(v)
   if type(v) == "string" then
@@ -397,8 +419,10 @@ function legacy.save_model(model, path, o)
   local entry = export.model(model)
   json.check(entry, model:_label())
   local data, attributes = list.new {}, {}
-  attributes["/"] = { keras_version = export.keras_version, backend = "tensorflow", tide_version = require("tide").version,
-    model_config = { ascii = keras().encode { class_name = entry.class_name, config = entry.config } } }
+  attributes["/"] = { keras_version = export.keras_version, backend = "tensorflow",
+    tide_version = require("tide").version,
+      model_config = { ascii = keras().encode { class_name = entry.class_name,
+      config = entry.config } } }
   put_layers(model, "/model_weights", data, attributes)
   local compiled = o.include_optimizer ~= false and export.compile(model)
   if compiled then
@@ -411,7 +435,8 @@ function legacy.save_model(model, path, o)
     if variables then
       local names, prefix = {}, model.optimizer.name .. "/"
       for i, v in ipairs(variables) do
-        names[i] = prefix .. (v[3] and (v[3].path:gsub("^/", ""):gsub("/", "_") .. "_" .. v[3].name .. "_") or "") .. v[1]
+        names[i] = prefix .. (v[3] and (v[3].path:gsub("^/", ""):gsub("/",
+          "_") .. "_" .. v[3].name .. "_") or "") .. v[1]
         data[#data + 1] = { "/optimizer_weights/" .. names[i], v[2]:detach() }
       end
       attributes["/optimizer_weights"] = {}

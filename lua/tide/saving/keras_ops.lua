@@ -1,6 +1,7 @@
---- Op nodes of functional models in Keras' files: which of Keras' operations have which options, and an op of Tide from one
--- and back. Positions that Keras counts from 0 become Tide's; results that are positions (argmax, take) stay Keras' by
--- `base = 0`.
+--- Op nodes of functional models in Keras' files: which of Keras' operations have which options,
+--- and an op of Tide from one
+-- and back. Positions that Keras counts from 0 become Tide's; results that are positions (argmax,
+-- take) stay Keras' by `base = 0`.
 local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -11,8 +12,8 @@ local symbolic = require "tide.models.symbolic"
 
 local keras_ops = {}
 
--- Keras' operations by module, as NAME or NAME:OPTION,...: what each keeps in its configuration. The rest of a call are its
--- arguments.
+-- Keras' operations by module, as NAME or NAME:OPTION,...: what each keeps in its configuration.
+-- The rest of a call are its arguments.
 local modules = {
   numpy = [[abs absolute add all:axis,keepdims any:axis,keepdims arccos arccosh arcsin arcsinh
     arctan arctan2 arctanh argmax:axis,keepdims argmin:axis,keepdims argsort:axis bitwise_and
@@ -50,7 +51,8 @@ for module, text in pairs(modules) do
   end
 end
 
-local is_axis = { axis = true, axes = true, axis1 = true, axis2 = true, source = true, destination = true }
+local is_axis = { axis = true, axes = true, axis1 = true, axis2 = true, source = true,
+  destination = true }
 
 --- Axes in Keras' counting.
 function keras_ops.axes_out(v)
@@ -67,8 +69,9 @@ function keras_ops.axes_out(v)
 end
 
 -- Ops written in Lua that keep their form in a file: the names of their arguments.
-local written = { split = { args = { { name = "x", kind = "tensor" }, { name = "indices_or_sections", kind = "any" },
-  { name = "axis", kind = "axis" } } }, ["repeat"] = { args = { { name = "x", kind = "tensor" },
+local written = { split = { args = { { name = "x", kind = "tensor" },
+  { name = "indices_or_sections", kind = "any" }, { name = "axis", kind = "axis" } } },
+    ["repeat"] = { args = { { name = "x", kind = "tensor" },
   { name = "repeats", kind = "any" }, { name = "axis", kind = "axis" } } } }
 
 local function info_of(name)
@@ -88,7 +91,8 @@ end
 
 -- ---- reading ----
 
---- The function of Tide that an operation's class stands for, and its name; nil where there is none.
+--- The function of Tide that an operation's class stands for, and its name; nil where there is
+--- none.
 function keras_ops.find(class_name)
   local ops = require "tide.ops"
   for _, name in ipairs { class.snake(class_name), class_name:lower() } do
@@ -127,7 +131,8 @@ local function slice(v)
 end
 
 local function get_item(x, key)
-  local parts = type(key) == "table" and key ~= none and key.class_name == nil and not symbolic.is(key) and key or { key }
+  local parts = type(key) == "table" and key ~= none and key.class_name == nil
+    and not symbolic.is(key) and key or { key }
   local out = {}
   for i, part in ipairs(parts) do
     out[i] = slice(part)
@@ -140,7 +145,8 @@ local function says_nothing(name, v)
   return v == none or v == false or (name == "data_format" and v == "channels_last")
 end
 
---- What an op node of a file calls: function(args...) of symbolic tensors, the call's own options last under `__kwargs`.
+--- What an op node of a file calls: function(args...) of symbolic tensors, the call's own options
+--- last under `__kwargs`.
 --- @param import table tide.saving.keras_import
 function keras_ops.import(import, ctx, entry)
   if entry.class_name == "GetItem" then
@@ -148,16 +154,20 @@ function keras_ops.import(import, ctx, entry)
   end
   local f, name = keras_ops.find(entry.class_name)
   if not f then
-    errors.raise("load_model", "%s: unknown operation '%s' (node '%s')", ctx.where, entry.class_name, tostring(entry.name))
+    errors.raise("load_model", "%s: unknown operation '%s' (node '%s')", ctx.where,
+      entry.class_name, tostring(entry.name))
   end
   local info, has = info_of(name), {}
   for _, a in ipairs(info and info.args or {}) do
     has[a.name] = true
   end
   local stored = {}
-  for k, v in pairs(type(entry.config) == "table" and entry.config ~= none and entry.config or {}) do
-    if k ~= "name" and k ~= "trainable" and v ~= none and not (info and not has[k] and says_nothing(k, v)) then
-      stored[k] = k == "dtype" and import.dtype(ctx, v, tostring(entry.name)) or is_axis[k] and import.axes(v) or v
+  for k, v in pairs(type(entry.config) == "table" and entry.config ~= none and entry.config
+    or {}) do
+    if k ~= "name" and k ~= "trainable" and v ~= none
+      and not (info and not has[k] and says_nothing(k, v)) then
+      stored[k] = k == "dtype" and import.dtype(ctx, v, tostring(entry.name)) or is_axis[k]
+        and import.axes(v) or v
     end
   end
   if has.base then
@@ -192,7 +202,8 @@ end
 -- ---- writing ----
 
 local function refuse(name, why)
-  errors.raise("save", "the op '%s' in this model %s; save the model as .safetensors", tostring(name), why)
+  errors.raise("save", "the op '%s' in this model %s; save the model as .safetensors",
+    tostring(name), why)
 end
 
 -- One entry of an index as Keras writes it.
@@ -213,8 +224,10 @@ local function slice_out(v)
   if step and step < 0 then
     refuse("getitem", "has a negative step, which Keras' files do not hold")
   end
-  return { class_name = "__slice__", config = { start = first and first ~= 1 and (first > 0 and first - 1 or first) or none,
-    stop = last and last ~= -1 and (last > 0 and last or last + 1) or none, step = step or none } }
+  return { class_name = "__slice__", config = { start = first and first ~= 1
+    and (first > 0 and first - 1 or first) or none,
+      stop = last and last ~= -1 and (last > 0 and last or last + 1) or none,
+      step = step or none } }
 end
 
 local function get_item_out(node, encode)
@@ -262,8 +275,8 @@ local irregular = { getitem = "GetItem", rep = "Repeat" }
 function keras_ops.export(node, name, encode)
   local op = node.op
   local camel = irregular[op] or op:gsub("_(%w)", string.upper):gsub("^%w", string.upper)
-  local entry = { module = "keras.src.ops.numpy", class_name = camel, config = { name = name }, registered_name = camel,
-    name = name }
+  local entry = { module = "keras.src.ops.numpy", class_name = camel, config = { name = name },
+    registered_name = camel, name = name }
   local args, kwargs = list.new {}, {}
   entry.inbound_nodes = list.new { { args = args, kwargs = kwargs } }
   if op == "getitem" then
@@ -296,7 +309,8 @@ function keras_ops.export(node, name, encode)
     elseif v ~= nil and symbolic.has(v) then
       refuse(op, ("has a tensor as '%s', which Keras' files do not hold"):format(a.name))
     elseif v ~= nil and v ~= none then
-      v = (a.kind == "axis" or a.kind == "axes") and keras_ops.axes_out(v) or type(v) == "table" and list.copy(v) or v
+      v = (a.kind == "axis" or a.kind == "axes") and keras_ops.axes_out(v) or type(v) == "table"
+        and list.copy(v) or v
       if row[a.name] then
         entry.config[a.name] = v
       else

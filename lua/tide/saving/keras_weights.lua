@@ -1,4 +1,5 @@
---- Weights in Keras' HDF5 files: where each of a model's weights stands (`/layers/dense/vars/0`), the optimizer's slots, and
+--- Weights in Keras' HDF5 files: where each of a model's weights stands (`/layers/dense/vars/0`),
+--- the optimizer's slots, and
 -- moving values in and out, all checked before the first is written.
 local class = require "tide.class"
 local core = require "tide.core"
@@ -12,11 +13,13 @@ local weights = {}
 -- ---- where weights stand ----
 
 -- Recurrent layers whose weights Keras keeps in a cell.
-local with_cell = { LSTM = true, GRU = true, SimpleRNN = true, ConvLSTM1D = true, ConvLSTM2D = true, ConvLSTM3D = true }
+local with_cell = { LSTM = true, GRU = true, SimpleRNN = true, ConvLSTM1D = true, ConvLSTM2D = true,
+  ConvLSTM3D = true }
 
 -- Attention: group by weight name. GroupedQueryAttention has the same groups behind an underscore.
 local projections = { "query", "key", "value", "output" }
-local attention = { MultiHeadAttention = "", GroupedQueryAttention = "_", GroupQueryAttention = "_" }
+local attention = { MultiHeadAttention = "", GroupedQueryAttention = "_",
+  GroupQueryAttention = "_" }
 
 -- The path that an object of this class has among its siblings.
 local function snake(layer)
@@ -87,8 +90,8 @@ local function visit(layer, path, out, seen)
     end
     return
   end
-  -- fields by name, members of lists and tables by class; in models of one's own, what sorts after "layers" stands in the
-  -- list of all layers, which Keras visits under that name
+  -- fields by name, members of lists and tables by class; in models of one's own, what sorts after
+  -- "layers" stands in the list of all layers, which Keras visits under that name
   local children, members = layer:_children(), {}
   for _, child in ipairs(children) do
     local field = child.key:match "^[^.]+"
@@ -119,20 +122,23 @@ local function visit(layer, path, out, seen)
   end
 end
 
---- All places of a model's weights: list of { path, records, layer }, paths beginning with "/", the model's own "".
+--- All places of a model's weights: list of { path, records, layer }, paths beginning with "/", the
+--- model's own "".
 function weights.places(model)
   local out = {}
   visit(model, "", out, {})
   return out
 end
 
--- Weight records of a layer and all below it in Keras' order: own ones, then those of the children, in order.
+-- Weight records of a layer and all below it in Keras' order: own ones, then those of the children,
+-- in order.
 local function flat(layer, out, seen)
   for _, place in ipairs(weights.places(layer)) do
     for _, r in ipairs(place.records) do
       if not seen[r.tensor] then
         seen[r.tensor] = true
-        out[#out + 1] = { tensor = r.tensor, name = r.name, trainable = r.trainable, path = place.path, layer = place.layer }
+        out[#out + 1] = { tensor = r.tensor, name = r.name, trainable = r.trainable,
+          path = place.path, layer = place.layer }
       end
     end
   end
@@ -187,7 +193,8 @@ function weights.assign(pairs_)
   end
 end
 
---- Raises one error that names everything that does not fit, or warns where skip_mismatch allows it.
+--- Raises one error that names everything that does not fit, or warns where skip_mismatch allows
+--- it.
 function weights.complain(where, problems, skip)
   if #problems == 0 then
     return
@@ -209,8 +216,8 @@ end
 
 -- ---- the tree of a file ----
 
---- Groups of variables: path of the group -> { n = count, [0] = tensor, ... }. Names of early Keras 3 files are brought up to
---- date.
+--- Groups of variables: path of the group -> { n = count, [0] = tensor, ... }. Names of early Keras
+--- 3 files are brought up to date.
 function weights.groups(entries)
   local out = {}
   for _, e in ipairs(entries) do
@@ -226,9 +233,11 @@ function weights.groups(entries)
   return out
 end
 
--- Groups that hold no weights: states of random generators, metrics, and what belongs to the optimizer.
+-- Groups that hold no weights: states of random generators, metrics, and what belongs to the
+-- optimizer.
 local function is_aside(path)
-  return path:find "seed_generator" or path:find "random_generator" or path:find "^/optimizer" or path:find "^/_?metrics"
+  return path:find "seed_generator" or path:find "random_generator" or path:find "^/optimizer"
+    or path:find "^/_?metrics"
     or path:find "_metrics" or path:find "^/_?loss_tracker" or path:find "^/_compile"
 end
 
@@ -253,18 +262,20 @@ function weights.load(model, groups, o)
     used[place.path] = true
     if #need > 0 then
       if not found then
-        problems[#problems + 1] = ("%s is missing in the file (it needs %s)"):format(label(place), describe(need))
+        problems[#problems + 1] = ("%s is missing in the file (it needs %s)"):format(
+          label(place), describe(need))
       elseif found.n ~= #need then
         local has = {}
         for i = 0, found.n - 1 do
           has[#has + 1] = found[i] and shape_text(found[i].shape) or "?"
         end
-        problems[#problems + 1] = ("%s: the file has %d weights (%s), the model %d (%s)"):format(label(place), found.n,
-          table.concat(has, ", "), #need, describe(need))
+        problems[#problems + 1] = ("%s: the file has %d weights (%s), the model %d (%s)"):format(
+          label(place), found.n, table.concat(has, ", "), #need, describe(need))
       else
         for i, r in ipairs(need) do
           local value = found[i - 1]
-          local ok, why = value ~= nil, ("%s: the file has no variable %d"):format(label(place), i - 1)
+          local ok, why = value ~= nil,
+            ("%s: the file has no variable %d"):format(label(place), i - 1)
           if ok then
             ok, why = weights.fits(r, value, label(place) .. " " .. r.name)
           end
@@ -276,7 +287,8 @@ function weights.load(model, groups, o)
         end
       end
     elseif found and found.n > 0 and not is_aside(place.path) then
-      problems[#problems + 1] = ("%s: the file has %d weights, the model none"):format(label(place), found.n)
+      problems[#problems + 1] = ("%s: the file has %d weights, the model none"):format(
+        label(place), found.n)
     end
   end
   local surplus = {}
@@ -293,7 +305,8 @@ function weights.load(model, groups, o)
   weights.assign(moves)
 end
 
---- The datasets and attributes of a .weights.h5 file: list of { path, tensor }, table path -> attributes.
+--- The datasets and attributes of a .weights.h5 file: list of { path, tensor }, table path ->
+--- attributes.
 function weights.save(model)
   local data, attributes = list.new {}, { ["/"] = {} }
   for _, place in ipairs(weights.places(model)) do
@@ -322,7 +335,8 @@ local function blocks(optimizer)
   return mixed, apart
 end
 
---- The optimizer's tensors in Keras' order after the iteration and the learning rate: list of { slot, tensor, record }.
+--- The optimizer's tensors in Keras' order after the iteration and the learning rate: list of {
+--- slot, tensor, record }.
 local function slot_list(model, optimizer)
   local out, order = {}, {}
   for _, r in ipairs(weights.trainable(model)) do
@@ -374,11 +388,13 @@ local function numbers(optimizer)
   if n.learning_rate then
     out[2] = { "learning_rate", core.tensor(n.learning_rate, { dtype = "float32" }) }
   end
-  local last = n.u_product and { "u_product", core.tensor(n.u_product, { dtype = "float32" }) } or nil
+  local last = n.u_product and { "u_product", core.tensor(n.u_product, { dtype = "float32" }) }
+    or nil
   return out, last
 end
 
---- All of the optimizer's variables in Keras' order: list of { name, tensor, record }; nil where there is nothing to write.
+--- All of the optimizer's variables in Keras' order: list of { name, tensor, record }; nil where
+--- there is nothing to write.
 function weights.optimizer_variables(model)
   local optimizer = rawget(model, "optimizer")
   if not optimizer or not optimizer.built then
@@ -404,13 +420,14 @@ function weights.load_optimizer(model, found)
   local slots = slot_list(model, optimizer)
   local want = #head + #slots + (last and 1 or 0)
   if #found ~= want then
-    return nil, ("the file has %d variables of the optimizer, %s needs %d"):format(#found, optimizer:_class_name(), want)
+    return nil, ("the file has %d variables of the optimizer, %s needs %d"):format(#found,
+      optimizer:_class_name(), want)
   end
   for i, s in ipairs(slots) do
     local value = found[#head + i]
     if not list.equal(s.tensor.shape, value.shape) then
-      return nil, ("slot %s of %s: the file has shape %s, the optimizer %s"):format(s.slot, s.record.name,
-        shape_text(value.shape), shape_text(s.tensor.shape))
+      return nil, ("slot %s of %s: the file has shape %s, the optimizer %s"):format(s.slot,
+        s.record.name, shape_text(value.shape), shape_text(s.tensor.shape))
     end
   end
   local function number(t)
@@ -418,11 +435,12 @@ function weights.load_optimizer(model, found)
     v = v:tolist()
     return type(v) == "table" and v[1] or v
   end
-  local n = { iterations = math.tointeger(number(found[1])), learning_rate = head[2] and number(found[2]),
-    u_product = last and number(found[#found]) }
+  local n = { iterations = math.tointeger(number(found[1])),
+    learning_rate = head[2] and number(found[2]), u_product = last and number(found[#found]) }
   -- files hold it in float32; where that is the given rate rounded, the given one stays
   local given = optimizer:_numbers().learning_rate
-  if given and n.learning_rate and string.unpack("f", string.pack("f", given)) == n.learning_rate then
+  if given and n.learning_rate
+    and string.unpack("f", string.pack("f", given)) == n.learning_rate then
     n.learning_rate = given
   end
   local moves = {}

@@ -1,6 +1,6 @@
---- Tide's own format: a safetensors file whose tensors are the weights by path and the optimizer's slots, and whose
---- `__metadata__` holds, as JSON under the key "tide", architecture, compile state and the optimizer's numbers. Any
---- safetensors reader can read the weights.
+--- Tide's own format: a safetensors file whose tensors are the weights by path and the optimizer's
+--- slots, and whose `__metadata__` holds, as JSON under the key "tide", architecture, compile state
+--- and the optimizer's numbers. Any safetensors reader can read the weights.
 local core = require "tide.core"
 local errors = require "tide.errors"
 local none = require "tide.none"
@@ -20,7 +20,8 @@ local OPTIMIZER = "@optimizer/"
 
 local function need_built(model, owner)
   if not model.built then
-    errors.raise(owner, "%s has no weights yet: build it, or call it on a batch first", model:_label())
+    errors.raise(owner, "%s has no weights yet: build it, or call it on a batch first",
+      model:_label())
   end
 end
 
@@ -53,7 +54,8 @@ end
 function safetensors.save_weights(model, path)
   need_built(model, "save_weights")
   local entries = weight_entries(model)
-  write(path, entries, { format = FORMAT, kind = "weights", version = core.version, order = order_of(entries) })
+  write(path, entries, { format = FORMAT, kind = "weights", version = core.version,
+    order = order_of(entries) })
 end
 
 -- The compile state as data; nil and a warning where it holds a function.
@@ -86,7 +88,8 @@ function safetensors.save_model(model, path, o)
   if ok and compiled then
     header.compile = compile_state(model)
     local optimizer = model.optimizer
-    if header.compile and optimizer and optimizer.built and not (o and o.include_optimizer == false) then
+    if header.compile and optimizer and optimizer.built
+      and not (o and o.include_optimizer == false) then
       header.optimizer = optimizer:_numbers()
       local paths = {}
       for _, r in ipairs(model:_records()) do
@@ -113,8 +116,9 @@ local function read_header(path, metadata)
   if type(header) ~= "table" or math.type(header.format) ~= "integer" then
     errors.raise("load", "%s: the description in __metadata__ is not one of Tide's", path)
   elseif header.format > FORMAT then
-    errors.raise("load", "%s: format %d was written by a later version of Tide (%s); this one reads up to %d", path,
-      header.format,
+    errors.raise(
+      "load", "%s: format %d was written by a later version of Tide (%s); this one reads up to %d",
+      path, header.format,
       tostring(header.version), FORMAT)
   end
   return header
@@ -138,7 +142,8 @@ local function some(names)
   return table.concat(names, ", ")
 end
 
--- Reads what `wanted` (name -> tensor) asks for; returns list of { tensor, value }. Nothing is written here.
+-- Reads what `wanted` (name -> tensor) asks for; returns list of { tensor, value }. Nothing is
+-- written here.
 local function match(path, file, entries, wanted, o)
   local by_name, unknown, missing, out, skipped = {}, {}, {}, {}, {}
   for i, e in ipairs(entries) do
@@ -157,7 +162,8 @@ local function match(path, file, entries, wanted, o)
     if not i then
       missing[#missing + 1] = name
     elseif not same_shape(entries[i].shape, wanted[name]) then
-      local what = ("%s has shape %s, the model has %s"):format(name, shape_text(entries[i].shape), tostring(wanted[name].shape))
+      local what = ("%s has shape %s, the model has %s"):format(
+        name, shape_text(entries[i].shape), tostring(wanted[name].shape))
       if not o.skip_mismatch then
         errors.raise("load_weights", "%s: %s; skip_mismatch = true leaves it out", path, what)
       end
@@ -165,14 +171,17 @@ local function match(path, file, entries, wanted, o)
     end
   end
   if not o.by_name and not o.skip_mismatch and (#missing > 0 or #unknown > 0) then
-    errors.raise("load_weights", "%s does not fit the model: %s%s%s", path, #missing > 0 and "missing " .. some(missing) or "",
-      #missing > 0 and #unknown > 0 and "; " or "", #unknown > 0 and "not in the model " .. some(unknown) or "")
+    errors.raise("load_weights", "%s does not fit the model: %s%s%s", path,
+      #missing > 0 and "missing " .. some(missing) or "",
+        #missing > 0 and #unknown > 0 and "; " or "",
+        #unknown > 0 and "not in the model " .. some(unknown) or "")
   end
   for _, name in ipairs(names) do
     local i, tensor = by_name[name], wanted[name]
     if i and same_shape(entries[i].shape, tensor) then
       local value = core.safetensors_read(file, i)
-      out[#out + 1] = { tensor, value.dtype == tensor.dtype and value or ops.cast(value, tensor.dtype) }
+      out[#out + 1] = { tensor, value.dtype == tensor.dtype and value
+        or ops.cast(value, tensor.dtype) }
     end
   end
   for _, what in ipairs(skipped) do
@@ -197,7 +206,8 @@ local function unnumbered(path)
   return ((path .. "/"):gsub("_%d+/", "/"))
 end
 
--- Names in the file -> the model's tensors. Where paths differ by the automatic numbers of layers only, order decides.
+-- Names in the file -> the model's tensors. Where paths differ by the automatic numbers of layers
+-- only, order decides.
 local function weights_wanted(model, header)
   local records, wanted = model:_records(), {}
   for _, r in ipairs(records) do
@@ -227,7 +237,8 @@ function safetensors.load_weights(model, path, o)
   assign(match(path, file, entries, weights_wanted(model, not o.by_name and header or nil), o))
 end
 
--- A shape (or shapes by position or name) as ones, to build a model that was never told its input's shape.
+-- A shape (or shapes by position or name) as ones, to build a model that was never told its input's
+-- shape.
 local function sample(shape)
   if type(shape) ~= "table" or shape == none then
     errors.raise("load_model", "the file's build shape is not a shape")
@@ -287,7 +298,8 @@ local function restore_optimizer(model, header, file, entries)
   for name, tensor in pairs(wanted) do
     local i = by_name[name]
     if not i or not same_shape(entries[i].shape, tensor) then
-      errors.raise("load_model", "the file's optimizer state lacks %s %s", name, tostring(tensor.shape))
+      errors.raise("load_model", "the file's optimizer state lacks %s %s", name,
+        tostring(tensor.shape))
     end
     out[#out + 1] = { tensor, core.safetensors_read(file, i) }
   end
@@ -302,13 +314,16 @@ function safetensors.load_model(path, o)
   local file <close>, entries, metadata = core.safetensors_open(path)
   local header = read_header(path, metadata)
   if not header or header.kind ~= "model" then
-    errors.raise("load_model", "%s holds tensors but no model; make the model and use model:load_weights", path)
+    errors.raise(
+      "load_model", "%s holds tensors but no model; make the model and use model:load_weights",
+      path)
   elseif type(header.model) ~= "table" or type(header.model.class_name) ~= "string" then
     errors.raise("load_model", "%s: the description of the model is damaged", path)
   end
   local model = registry.resolve("layer", header.model, "load_model")
   if type(model) ~= "table" or not model.is_model then
-    errors.raise("load_model", "%s describes %s, which is no model", path, tostring(header.model.class_name))
+    errors.raise("load_model", "%s describes %s, which is no model", path,
+      tostring(header.model.class_name))
   end
   build(model, header, path)
   local values = match(path, file, entries, weights_wanted(model), {})

@@ -1,5 +1,5 @@
---- What `compile` makes of losses and metrics once the shapes of targets and predictions are known (Keras'
---- keras/src/trainers/compile_utils.py).
+--- What `compile` makes of losses and metrics once the shapes of targets and predictions are known
+--- (Keras' keras/src/trainers/compile_utils.py).
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -15,7 +15,8 @@ local mask_of = Layer.mask_of
 
 local compile = {}
 
--- A name, function, object or `{ "name", option = ... }`, as opposed to a list or a table by output.
+-- A name, function, object or `{ "name", option = ... }`, as opposed to a list or a table by
+-- output.
 local function is_one(v)
   if type(v) ~= "table" or getmetatable(v) ~= nil then
     return true
@@ -27,7 +28,8 @@ local function is_nothing(v)
   return v == nil or v == false or v == none
 end
 
--- One entry per output from a value, a list or a table by name. `each`: a single value stands for all outputs.
+-- One entry per output from a value, a list or a table by name. `each`: a single value stands for
+-- all outputs.
 local function per_output(given, n, names, what, single)
   local out = {}
   if is_nothing(given) then
@@ -51,8 +53,9 @@ local function per_output(given, n, names, what, single)
     end
     for name, v in pairs(given) do
       if not known[name] and not (n == 1 and #names == 0) then
-        errors.raise("compile", "%s names the output '%s', which the model does not have; outputs are %s%s", what, tostring(name),
-          table.concat(names, ", "), check.did_you_mean(name, names))
+        errors.raise(
+          "compile", "%s names the output '%s', which the model does not have; outputs are %s%s",
+          what, tostring(name), table.concat(names, ", "), check.did_you_mean(name, names))
       end
       out[known[name] or 1] = v
     end
@@ -68,7 +71,8 @@ Loss.__index = Loss
 local function choose_loss(v, y_true, y_pred)
   if type(v) == "string" and (v:lower() == "crossentropy" or v:lower() == "ce") then
     local kind = metrics.kind_of(y_true, y_pred)
-    v = kind == "binary" and "binary_crossentropy" or kind == "sparse" and "sparse_categorical_crossentropy"
+    v = kind == "binary" and "binary_crossentropy" or kind == "sparse"
+      and "sparse_categorical_crossentropy"
       or "categorical_crossentropy"
   end
   return losses.get(v)
@@ -100,25 +104,41 @@ local function check_targets(loss, y_true, y_pred, output)
     local rank = math.max(#a, #b)
     for i = 1, #a == #b and rank or 0 do
       if a[i] ~= b[i] and a[i] ~= 1 and b[i] ~= 1 then
-        errors.raise("fit", "the targets of output '%s' do not fit its predictions under the loss %s (expected %s, got %s)",
+        errors.raise(
+          "fit",
+          "the targets of output '%s' do not fit its predictions under the loss %s (expected %s, \z
+          got %s)",
           output, loss.name, tostring(b), tostring(a))
       end
     end
     if kind:find "^Binary" and y_true.size > 0 and y_true.dtype ~= "bool" then
       local low, high = tensors.number(ops.min(y_true)), tensors.number(ops.max(y_true))
       if low < 0 or high > 1 then
-        errors.raise("fit", "the targets of output '%s' go from %g to %g, but %s takes probabilities, 0 to 1%s", output,
-          low, high, loss.name, low == 1 and high == 2 and "; labels 1 and 2 become 0 and 1 by y - 1"
-            or "; labels of several classes need sparse_categorical_crossentropy and an output of one unit per class")
+        errors.raise(
+          "fit",
+          "the targets of output '%s' go from %g to %g, but %s takes probabilities, 0 to 1%s",
+          output, low, high, loss.name,
+            low == 1 and high == 2 and "; labels 1 and 2 become 0 and 1 by y - 1"
+            or "; labels of several classes need sparse_categorical_crossentropy and an output of \z
+              one unit per class")
       end
     end
   elseif kind == "SparseCategoricalCrossentropy" then
     if #a == #b and a[#a] ~= 1 then
-      errors.raise("fit", "the targets of output '%s' have shape %s, but %s takes one label per prediction (predictions %s)%s",
-        output, tostring(a), loss.name, tostring(b), a == b and "; one-hot targets need categorical_crossentropy" or "")
-    elseif y_true.dtype:find "float" and y_true.size > 0 and not ops.all(ops.equal(y_true, ops.floor(y_true))) then
-      errors.raise("fit", "the targets of output '%s' must be whole numbers, labels from 1, for %s (got %s between %g and %g)",
-        output, loss.name, y_true.dtype, tensors.number(ops.min(y_true)), tensors.number(ops.max(y_true)))
+      errors.raise(
+        "fit",
+        "the targets of output '%s' have shape %s, but %s takes one label per prediction \z
+        (predictions %s)%s",
+        output, tostring(a), loss.name, tostring(b),
+          a == b and "; one-hot targets need categorical_crossentropy" or "")
+    elseif y_true.dtype:find "float" and y_true.size > 0
+      and not ops.all(ops.equal(y_true, ops.floor(y_true))) then
+      errors.raise(
+        "fit",
+        "the targets of output '%s' must be whole numbers, labels from 1, for %s (got %s between \z
+        %g and %g)",
+        output, loss.name, y_true.dtype, tensors.number(ops.min(y_true)),
+          tensors.number(ops.max(y_true)))
     end
   end
 end
@@ -147,7 +167,8 @@ function Loss:build(y_true, y_pred, names)
   for i = 1, n do
     if not is_nothing(given[i]) then
       if y_true[i] == nil then
-        errors.raise("fit", "there is a loss for output %d (%s), but no targets", i, names[i] or "?")
+        errors.raise("fit", "there is a loss for output %d (%s), but no targets", i,
+          names[i] or "?")
       end
       local loss = choose_loss(given[i], y_true[i], y_pred[i])
       check_targets(loss, y_true[i], y_pred[i], names[i] or i)
@@ -204,12 +225,14 @@ local function choose_metric(v, y_true, y_pred)
   local name = type(v) == "string" and v:lower()
   if name == "accuracy" or name == "acc" then
     local kind = metrics.kind_of(y_true, y_pred)
-    local c = kind == "binary" and metrics.BinaryAccuracy or kind == "sparse" and metrics.SparseCategoricalAccuracy
+    local c = kind == "binary" and metrics.BinaryAccuracy or kind == "sparse"
+      and metrics.SparseCategoricalAccuracy
       or metrics.CategoricalAccuracy
     return c { name = v }
   elseif name == "crossentropy" or name == "ce" then
     local kind = metrics.kind_of(y_true, y_pred)
-    local c = kind == "binary" and metrics.BinaryCrossentropy or kind == "sparse" and metrics.SparseCategoricalCrossentropy
+    local c = kind == "binary" and metrics.BinaryCrossentropy or kind == "sparse"
+      and metrics.SparseCategoricalCrossentropy
       or metrics.CategoricalCrossentropy
     return c { name = v }
   end
@@ -278,7 +301,8 @@ function Metrics:build(y_true, y_pred, names)
     for i = 1, n do
       for _, v in ipairs(each[i] or {}) do
         if y_true[i] == nil then
-          errors.raise("fit", "there is a metric for output %d (%s), but no targets", i, names[i] or "?")
+          errors.raise("fit", "there is a metric for output %d (%s), but no targets", i,
+            names[i] or "?")
         end
         local m = choose_metric(v, y_true[i], y_pred[i])
         local name = n > 1 and names[i] and names[i] .. "_" .. m.name or m.name
@@ -308,7 +332,8 @@ end
 function Metrics:results(out)
   for _, e in ipairs(self.entries) do
     local v = e.metric:result()
-    if type(v) == "table" and getmetatable(v) == nil then -- a metric that gives several values by name
+    -- a metric that gives several values by name
+    if type(v) == "table" and getmetatable(v) == nil then
       for name, x in pairs(v) do
         out[name] = tensors.number(x)
       end

@@ -1,4 +1,5 @@
---- compile: optimizer, losses and metrics of a model, checked by name at once, built at the first batch.
+--- compile: optimizer, losses and metrics of a model, checked by name at once, built at the first
+--- batch.
 local check = require "tide.check"
 local errors = require "tide.errors"
 local losses = require "tide.losses"
@@ -16,7 +17,8 @@ local compile_args = check.args("compile", {
   { "optimizer", "any", "rmsprop", "name, { name, option = ... } or object" },
   { "loss", "any", nil, "one, a list per output, or a table by output name", dict = true },
   { "loss_weights", "any", nil, "factors of the losses", dict = true },
-  { "metrics", "any", nil, "list, list of lists per output, or a table by output name", dict = true },
+  { "metrics", "any", nil, "list, list of lists per output, or a table by output name",
+    dict = true },
   { "weighted_metrics", "any", nil, "metrics that sample weights weigh", dict = true },
   { "run_eagerly", "bool", false, "recorded; Tide always runs at once" },
   { "steps_per_execution", "int", 1, "recorded", min = 1 },
@@ -28,7 +30,8 @@ local compile_args = check.args("compile", {
 local function check_losses(v)
   if v == nil or v == false or v == none then
     return
-  elseif check.is_plain(v) and v.class_name == nil and not (type(v[1]) == "string" and check.has_string_key(v)) then
+  elseif check.is_plain(v) and v.class_name == nil
+    and not (type(v[1]) == "string" and check.has_string_key(v)) then
     for _, x in pairs(v) do
       check_losses(x)
     end
@@ -40,11 +43,13 @@ end
 local function check_metrics(v)
   if v == nil or v == false or v == none then
     return
-  elseif check.is_plain(v) and v.class_name == nil and not (type(v[1]) == "string" and check.has_string_key(v)) then
+  elseif check.is_plain(v) and v.class_name == nil
+    and not (type(v[1]) == "string" and check.has_string_key(v)) then
     for _, x in pairs(v) do
       check_metrics(x)
     end
-  elseif not (type(v) == "string" and ({ accuracy = 1, acc = 1, crossentropy = 1, ce = 1 })[v:lower()]) then
+  elseif not (type(v) == "string" and ({ accuracy = 1, acc = 1, crossentropy = 1,
+    ce = 1 })[v:lower()]) then
     require("tide.metrics").get(v)
   end
 end
@@ -104,7 +109,8 @@ function configure.compile(self, ...)
   rawset(self, "_training", steps.state {
     optimizer = optimizer,
     loss = o.loss ~= nil and compile.loss(o.loss, o.loss_weights) or nil,
-    metrics = (o.metrics ~= nil or o.weighted_metrics ~= nil) and compile.metrics(o.metrics, o.weighted_metrics) or nil,
+    metrics = (o.metrics ~= nil or o.weighted_metrics ~= nil)
+      and compile.metrics(o.metrics, o.weighted_metrics) or nil,
   })
 end
 

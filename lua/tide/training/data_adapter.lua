@@ -1,8 +1,8 @@
---- Turns what a person gives fit, evaluate or predict into batches: tensors (single, lists, by name), nested tables of
---- numbers, functions, coroutines, iterators, data sets and sequences.
+--- Turns what a person gives fit, evaluate or predict into batches: tensors (single, lists, by
+--- name), nested tables of numbers, functions, coroutines, iterators, data sets and sequences.
 ---
---- An adapter has `batches` (number per epoch, nil: unknown), `begin(epoch)`, which starts an epoch, and `next()`, which returns
---- x, y, sample_weight of the next batch, or nil.
+--- An adapter has `batches` (number per epoch, nil: unknown), `begin(epoch)`, which starts an
+--- epoch, and `next()`, which returns x, y, sample_weight of the next batch, or nil.
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -25,7 +25,8 @@ function adapter.class_weight(given, binary, classes)
   local high, base = 0, binary and 0 or 1
   for k, v in pairs(given) do
     if math.type(k) ~= "integer" or type(v) ~= "number" then
-      errors.raise("class_weight", "must be numbers by label, got the entry [%s] = %s", check.show(k), check.show(v))
+      errors.raise("class_weight", "must be numbers by label, got the entry [%s] = %s",
+        check.show(k), check.show(v))
     end
     if k == 0 and not binary then
       base = 0
@@ -75,7 +76,8 @@ function ClassWeight:of(y, w)
   if y.size > 0 then
     local low, high = tensors.number(ops.min(y)), tensors.number(ops.max(y))
     if low < 0 or high >= self.values.shape[1] + 1 then
-      errors.raise("class_weight", "the targets hold %s, which is no label", tostring(low < 0 and low or high))
+      errors.raise("class_weight", "the targets hold %s, which is no label",
+        tostring(low < 0 and low or high))
     elseif high >= self.values.shape[1] then
       local more = self.values:tolist()
       for i = #more + 1, math.floor(high) + 1 do
@@ -121,8 +123,8 @@ end
 --- output_names, owner
 function adapter.arrays(o)
   local self = setmetatable({}, Arrays)
-  self.groups = { group(o.x, "x", o.input_names), group(o.y, "y", o.output_names), group(o.sample_weight, "sample_weight",
-    o.output_names) }
+  self.groups = { group(o.x, "x", o.input_names), group(o.y, "y", o.output_names),
+    group(o.sample_weight, "sample_weight", o.output_names) }
   self.n = count_rows(self.groups, o.owner or "fit")
   self.size = o.batch_size or 32
   self.shuffle = o.shuffle or false
@@ -130,7 +132,8 @@ function adapter.arrays(o)
   self.class_weight = o.class_weight
   local x, y, w = self.groups[1], self.groups[2], self.groups[3]
   -- the everyday case: one x, one y or none, no weights
-  self.simple = x.plan == "leaf" and (y.plan == "leaf" or y.plan == nil) and w.plan == nil and not o.class_weight
+  self.simple = x.plan == "leaf" and (y.plan == "leaf" or y.plan == nil) and w.plan == nil
+    and not o.class_weight
   self.x, self.y = x.leaves[1], y.leaves[1]
   self.range = { { 1, 1 } }
   self.gather = { first = 1, count = self.size }
@@ -195,14 +198,18 @@ function Arrays:next()
   return out[1], out[2], w
 end
 
---- The first rows, and the last `share` of them, as two triples { x, y, sample_weight } (Keras' validation_split).
+--- The first rows, and the last `share` of them, as two triples { x, y, sample_weight } (Keras'
+--- validation_split).
 function adapter.split(x, y, sample_weight, share, input_names, output_names)
-  local groups = { group(x, "x", input_names), group(y, "y", output_names), group(sample_weight, "sample_weight", output_names) }
+  local groups = { group(x, "x", input_names), group(y, "y", output_names),
+    group(sample_weight, "sample_weight", output_names) }
   local n = count_rows(groups, "fit")
   local at = math.floor(n * (1 - share))
   if at == 0 or at == n then
-    errors.raise("fit", "validation_split = %s of %d samples leaves %s set empty; give more data or another share", share, n,
-      at == 0 and "the training" or "the validation")
+    errors.raise(
+      "fit",
+      "validation_split = %s of %d samples leaves %s set empty; give more data or another share",
+      share, n, at == 0 and "the training" or "the validation")
   end
   local first, last = {}, {}
   for k, g in ipairs(groups) do
@@ -316,7 +323,8 @@ function adapter.is_stream(v)
   if t == "function" or t == "thread" then
     return true
   elseif t == "table" then
-    return method(v, "iter") ~= nil or (method(v, "get") ~= nil and (length(v) ~= nil or #v > 0)) or method(v, "next") ~= nil
+    return method(v, "iter") ~= nil or (method(v, "get") ~= nil and (length(v) ~= nil or #v > 0))
+      or method(v, "next") ~= nil
   end
   return false
 end

@@ -17,7 +17,8 @@ local fit_args = check.args("fit", {
   { "epochs", "int", 1, "passes over the data, those of initial_epoch included", min = 0 },
   { "verbose", "any", "auto", "0: silent, 1: progress bar, 2: one line per epoch" },
   { "callbacks", "any", nil, "list of callbacks" },
-  { "validation_split", "number", 0.0, "share of the data, the last, kept for validation", min = 0, below = 1 },
+  { "validation_split", "number", 0.0, "share of the data, the last, kept for validation", min = 0,
+    below = 1 },
   { "validation_data", "any", nil, "{ x, y } or { x, y, sample_weight }, or a data source" },
   { "shuffle", "any", true, "new order every epoch; \"batch\": of whole batches" },
   { "class_weight", "any", nil, "weights by label", dict = true },
@@ -28,7 +29,8 @@ local fit_args = check.args("fit", {
   { "validation_batch_size", "int", nil, "batch_size when left out", min = 1 },
   { "validation_freq", "any", 1, "validate every n epochs, or in the listed ones" },
 }, { named = {
-  { "plot", { "bool", "number" }, false, "draw the learning curves while it trains; a number: seconds between drawings" },
+  { "plot", { "bool", "number" }, false,
+    "draw the learning curves while it trains; a number: seconds between drawings" },
   { "resume", "bool", false, "go on with the fit that Ctrl-C ended, from its next batch" },
 } })
 
@@ -43,7 +45,8 @@ local function validates(epoch, freq)
     end
     return false
   end
-  errors.raise("fit", "validation_freq must be a number of epochs or a list of epochs, got %s", check.show(freq))
+  errors.raise("fit", "validation_freq must be a number of epochs or a list of epochs, got %s",
+    check.show(freq))
 end
 
 -- Splits validation data as a person gives them.
@@ -51,16 +54,20 @@ local function validation_triple(v)
   if adapter.is_stream(v) then
     return { x = v }
   elseif not check.is_list(v) or #v < 1 or #v > 3 then
-    errors.raise("fit", "validation_data must be { x, y } or { x, y, sample_weight }, or a data source, got %s", check.show(v))
+    errors.raise(
+      "fit",
+      "validation_data must be { x, y } or { x, y, sample_weight }, or a data source, got %s",
+      check.show(v))
   end
   return { x = v[1], y = v[2], sample_weight = v[3] }
 end
 
 -- ---- the epochs ----
 --
--- A run is what one fit needs, and all it needs to go on: options `o`, `source`, `validation`, `callbacks`, and where it is:
--- `epoch`, `seen` batches of it, `used` batches of the data's round, `stage`. Stages: "epoch" (between two epochs), "batches",
--- "validation" (the batches are done, their logs are in `logs`).
+-- A run is what one fit needs, and all it needs to go on: options `o`, `source`, `validation`,
+-- `callbacks`, and where it is: `epoch`, `seen` batches of it, `used` batches of the data's round,
+-- `stage`. Stages: "epoch" (between two epochs), "batches", "validation" (the batches are done,
+-- their logs are in `logs`).
 
 local function begin_epoch(self, run, cb)
   local o, source = run.o, run.source
@@ -68,7 +75,8 @@ local function begin_epoch(self, run, cb)
   steps.reset_metrics(self)
   cb:run("on_epoch_begin", run.epoch, {})
   -- with steps_per_epoch the data go on where the last epoch ended
-  if not o.steps_per_epoch or not run.started or (source.batches and run.used >= source.batches) then
+  if not o.steps_per_epoch or not run.started
+    or (source.batches and run.used >= source.batches) then
     source:begin(run.epoch)
     run.started, run.used = true, 0
   end
@@ -82,9 +90,12 @@ local function batches(self, run, step, cb)
   run.own, run.seen, run.used = own or run.own, seen, run.used + seen - before
   if seen == 0 then
     errors.raise("fit", "the data gave no batch in epoch %d%s", run.epoch,
-      source.once and "; a function or coroutine that ended must begin again when it is called in the next epoch" or "")
+      source.once
+        and "; a function or coroutine that ended must begin again when it is called in the next \z
+        epoch" or "")
   elseif limit and seen < limit and not stopped then
-    io.stderr:write(("tide: fit: the data ended after %d of %d steps of epoch %d\n"):format(seen, limit, run.epoch))
+    io.stderr:write(("tide: fit: the data ended after %d of %d steps of epoch %d\n"):format(seen,
+      limit, run.epoch))
     run.used, run.started = math.huge, false
   end
   run.logs = pass.epoch_logs(self, run.own)
@@ -152,7 +163,8 @@ end
 local function train(self, T, run, hook)
   local o = run.o
   local cb, history = pass.make_callbacks(self, run.callbacks, { epochs = o.epochs,
-    steps = o.steps_per_epoch or run.source.batches, verbose = pass.resolve_verbose(o.verbose), plot = o.plot,
+    steps = o.steps_per_epoch or run.source.batches, verbose = pass.resolve_verbose(o.verbose),
+      plot = o.plot,
     history = true, force_bar = o.verbose == 1 and os.getenv "TIDE_BAR" ~= nil })
   rawset(self, "stop_training", false)
   rawset(self, "stop_evaluating", false)
@@ -163,8 +175,9 @@ local function train(self, T, run, hook)
     history:go_on(run.state.history)
     run.state = nil
   end
-  cb:run(hook, hook == "on_train_resume" and { epoch = run.stage == "epoch" and run.epoch + 1 or run.epoch,
-    batch = run.stage == "epoch" and 0 or run.seen } or {})
+  cb:run(hook, hook == "on_train_resume"
+    and { epoch = run.stage == "epoch" and run.epoch + 1 or run.epoch,
+      batch = run.stage == "epoch" and 0 or run.seen } or {})
   local stopped, state = epochs(self, T, run, cb, history)
   history.stopped = stopped
   if T.optimizer.use_ema and T.params then
@@ -186,11 +199,16 @@ local may_change = { resume = true, epochs = true, verbose = true, plot = true }
 local function resume(self, T, given)
   local run = T.paused
   if not run then
-    errors.raise("fit", "there is nothing to resume: the last fit of %s was not ended by Ctrl-C after a batch", self:_label())
+    errors.raise(
+      "fit", "there is nothing to resume: the last fit of %s was not ended by Ctrl-C after a batch",
+      self:_label())
   end
   for k in pairs(given) do
     if not may_change[k] then
-      errors.raise("fit", "resume = true goes on with the data and options of the interrupted fit; leave out %s (epochs, "
+      errors.raise(
+        "fit",
+        "resume = true goes on with the data and options of the interrupted fit; leave out %s \z
+        (epochs, "
         .. "verbose and plot may be given)", type(k) == "string" and "'" .. k .. "'" or "the data")
     end
   end
@@ -208,15 +226,17 @@ end
 ---
 --- On a terminal `plot = true` draws the learning curves above the progress bar while it trains.
 ---
---- Ctrl-C ends it after the batch that runs: the closing callbacks run, and the history comes back with `stopped =
---- "interrupt"`. `model:fit { resume = true }` then goes on from the next batch and ends as if it had never been
---- interrupted; `epochs`, `verbose` and `plot` may be given anew. Callbacks that judge epochs (EarlyStopping,
---- ReduceLROnPlateau, a ModelCheckpoint of the best) do not see the half epoch.
+--- Ctrl-C ends it after the batch that runs: the closing callbacks run, and the history comes back
+--- with `stopped = "interrupt"`. `model:fit { resume = true }` then goes on from the next batch and
+--- ends as if it had never been interrupted; `epochs`, `verbose` and `plot` may be given anew.
+--- Callbacks that judge epochs (EarlyStopping, ReduceLROnPlateau, a ModelCheckpoint of the best) do
+--- not see the half epoch.
 ---
 --- Example:
 ---   local history = model:fit(x, y, { epochs = 10, batch_size = 32, validation_split = 0.1 })
 ---   print(history.loss[-1])
---- @return table history `history.loss` and so on are lists with one value per epoch; `history.stopped` says why it ended early
+--- @return table history `history.loss` and so on are lists with one value per epoch;
+---   `history.stopped` says why it ended early
 function fit.fit(self, ...)
   local n = select("#", ...)
   local last = n > 0 and select(n, ...)
@@ -246,8 +266,9 @@ function fit.fit(self, ...)
     x, y, w = first[1], first[2] or nil, first[3] or nil
     val = { x = rest[1], y = rest[2] or nil, sample_weight = rest[3] or nil }
   end
-  local source = adapter.new { x = x, y = y, sample_weight = w, batch_size = o.batch_size, shuffle = o.shuffle,
-    class_weight = weights,
+  local source = adapter.new {
+    x = x, y = y, sample_weight = w, batch_size = o.batch_size, shuffle = o.shuffle,
+      class_weight = weights,
     input_names = pass.input_names(self), output_names = T.names }
   if source.batches == 0 then
     errors.raise("fit", "there are no samples")
@@ -258,8 +279,9 @@ function fit.fit(self, ...)
     val.input_names, val.output_names = pass.input_names(self), T.names
     validation = adapter.new(val)
   end
-  return train(self, T, { o = o, source = source, validation = validation, callbacks = callbacks_base.collect(o.callbacks),
-    stage = "epoch", epoch = o.initial_epoch, seen = 0, used = 0, started = false }, "on_train_begin")
+  return train(self, T, { o = o, source = source, validation = validation,
+    callbacks = callbacks_base.collect(o.callbacks), stage = "epoch", epoch = o.initial_epoch,
+      seen = 0, used = 0, started = false }, "on_train_begin")
 end
 
 return fit

@@ -1,5 +1,5 @@
---- compile, fit, evaluate, predict and their on-batch forms: the functions behind the methods of tide.Model (Keras'
---- keras/src/trainers/trainer.py).
+--- compile, fit, evaluate, predict and their on-batch forms: the functions behind the methods of
+--- tide.Model (Keras' keras/src/trainers/trainer.py).
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
@@ -70,8 +70,9 @@ function loop.evaluate(self, ...)
   local o = evaluate_args:call(...)
   local T = steps.of(self, "evaluate")
   pass.refresh(self, T)
-  local source = adapter.new { x = pass.as_leaf(o.x), y = pass.as_leaf(o.y), sample_weight = pass.as_leaf(o.sample_weight),
-    batch_size = o.batch_size, owner = "evaluate",
+  local source = adapter.new {
+    x = pass.as_leaf(o.x), y = pass.as_leaf(o.y), sample_weight = pass.as_leaf(o.sample_weight),
+      batch_size = o.batch_size, owner = "evaluate",
     input_names = pass.input_names(self), output_names = T.names }
   if source.batches == 0 then
     errors.raise("evaluate", "there are no samples")
@@ -115,15 +116,18 @@ function loop.predict(self, ...)
   local x = pass.as_leaf(o.x)
   local source = adapter.new { x = x, batch_size = o.batch_size, owner = "predict",
     input_names = pass.input_names(self) }
-  local verbose = o.verbose == "auto" and (core.terminal(1) and 1 or 0) or pass.resolve_verbose(o.verbose)
+  local verbose = o.verbose == "auto" and (core.terminal(1) and 1 or 0)
+    or pass.resolve_verbose(o.verbose)
   local cb = pass.make_callbacks(self, callbacks_base.collect(o.callbacks),
-    { epochs = 1, steps = o.steps or source.batches, verbose = verbose, delay = o.verbose == "auto" and 2 or nil })
+    { epochs = 1, steps = o.steps or source.batches, verbose = verbose,
+      delay = o.verbose == "auto" and 2 or nil })
   rawset(self, "stop_predicting", false)
   local _ <close> = pass.guard(false, false)
   cb:run("on_predict_begin", {})
   source:begin(1)
   local parts, plan, seen = {}, nil, 0
-  local predict_step = self.predict_step ~= Model.predict_step and self.predict_step or steps.predict
+  local predict_step = self.predict_step ~= Model.predict_step and self.predict_step
+    or steps.predict
   while not o.steps or seen < o.steps do
     local bx, by, bw = source:next()
     if bx == nil then
@@ -166,7 +170,8 @@ end
 
 -- ---- single batches ----
 
-local batch_rows = { data_rows[1], data_rows[2], { "sample_weight", "any", nil, "weight of each sample", dict = true } }
+local batch_rows = { data_rows[1], data_rows[2],
+  { "sample_weight", "any", nil, "weight of each sample", dict = true } }
 
 local train_args = check.args("train_on_batch", {
   batch_rows[1], batch_rows[2], batch_rows[3],
@@ -248,7 +253,8 @@ local function named_or_not(f)
   end
 end
 
---- The loss of a batch: the compiled losses plus what layers and regularizers add; models may define their own.
+--- The loss of a batch: the compiled losses plus what layers and regularizers add; models may
+--- define their own.
 ---
 --- Example:
 ---   local loss = model:compute_loss { x = x, y = y, y_pred = model(x) }

@@ -1,4 +1,5 @@
---- What losses, metrics, optimizers, schedules and callbacks have in common: constructors of one table, configurations,
+--- What losses, metrics, optimizers, schedules and callbacks have in common: constructors of one
+--- table, configurations,
 -- and classes made by a person with `extend`.
 --
 --   local Huber = object.class("Huber", Loss, {
@@ -6,8 +7,8 @@
 --     init = function(self, o) end,
 --   })
 --
--- A class' options are its own rows, then its ancestors'. Checked values land in the instance; the `init` functions run from
--- the base to the class itself.
+-- A class' options are its own rows, then its ancestors'. Checked values land in the instance; the
+-- `init` functions run from the base to the class itself.
 local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"
@@ -38,7 +39,8 @@ end
 --- Makes a class.
 --- @param name string
 --- @param base table|nil a class made here
---- @param spec table `rows` (positional arguments in Keras' order; nil: the base's), `named` (by name only), `init`, `kind`
+--- @param spec table `rows` (positional arguments in Keras' order; nil: the base's), `named` (by
+---   name only), `init`, `kind`
 function object.class(name, base, spec)
   local c = class.new(name, base or Object)
   local own = spec.rows
@@ -88,7 +90,8 @@ end
 local function_names = setmetatable({}, { __mode = "k" })
 local places = setmetatable({}, { __mode = "k" })
 
---- A value as plain data (strings, numbers, booleans, tables); objects become `{ class_name, config }`.
+--- A value as plain data (strings, numbers, booleans, tables); objects become `{ class_name, config
+--- }`.
 function object.serialize(v)
   local t = type(v)
   if v == none then
@@ -146,14 +149,16 @@ function Object:get_config()
   return out
 end
 
---- An object from what `get_config` returned. Called as `Class.from_config(config)` or with the class as second argument.
+--- An object from what `get_config` returned. Called as `Class.from_config(config)` or with the
+--- class as second argument.
 function Object.from_config(config, c)
   return c(config)
 end
 
---- Makes a class of one's own: `Loss:extend("Mine", { args = { "delta" }, call = function(self, y_true, y_pred) ... end })`.
---- `args` orders the positional arguments (names, or `{ name, default }`); values land in the instance and in `get_config`.
---- `init(self, o)` runs after the base's. Everything else becomes a method. The name is registered for loading.
+--- Makes a class of one's own: `Loss:extend("Mine", { args = { "delta" }, call = function(self,
+--- y_true, y_pred) ... end })`. `args` orders the positional arguments (names, or `{ name, default
+--- }`); values land in the instance and in `get_config`. `init(self, o)` runs after the base's.
+--- Everything else becomes a method. The name is registered for loading.
 --- @return table class
 function Object:extend(name, spec)
   if type(name) ~= "string" or not name:match "^[%a_][%w_]*$" then
@@ -164,8 +169,8 @@ function Object:extend(name, spec)
   for _, a in ipairs(spec.args or {}) do
     rows[#rows + 1] = type(a) == "table" and { a[1], "any", a[2] } or { a, "any" }
   end
-  local c = object.class(name, self, { rows = spec.args and rows or nil, named = spec.args and self._rows or nil,
-    init = spec.init })
+  local c = object.class(name, self, { rows = spec.args and rows or nil,
+    named = spec.args and self._rows or nil, init = spec.init })
   for k, v in pairs(spec) do
     if k ~= "args" and k ~= "init" then
       if k:sub(1, 1) == "_" and k:sub(1, 2) ~= "__" and self[k] ~= nil then

@@ -1,7 +1,8 @@
 --- One pass over data, as fit and evaluate make it, and what both prepare for it.
 ---
---- The path of a batch is short on purpose: data, step, one young collection, one look at Ctrl-C; logs are made only for
---- callbacks that ask for them, and the progress bar asks only when it draws.
+--- The path of a batch is short on purpose: data, step, one young collection, one look at Ctrl-C;
+--- logs are made only for callbacks that ask for them, and the progress bar asks only when it
+--- draws.
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -18,7 +19,8 @@ local pass = {}
 
 --- Rows of the argument tables of fit, evaluate and predict.
 pass.data_rows = {
-  { "x", "any", nil, "inputs: tensors, nested tables, a data set, a sequence or a function", dict = true },
+  { "x", "any", nil, "inputs: tensors, nested tables, a data set, a sequence or a function",
+    dict = true },
   { "y", "any", nil, "targets", dict = true },
 }
 
@@ -52,17 +54,20 @@ function pass.refresh(self, T)
 end
 
 -- Whether the targets are 0 and 1, by the loss.
-local binary_losses = { BinaryCrossentropy = true, BinaryFocalCrossentropy = true, Hinge = true, SquaredHinge = true }
+local binary_losses = { BinaryCrossentropy = true, BinaryFocalCrossentropy = true, Hinge = true,
+  SquaredHinge = true }
 local function is_binary(T)
   local given = T.loss and T.loss.given
-  if given == nil or (check.is_plain(given) and not (type(given[1]) == "string" and check.has_string_key(given))) then
+  if given == nil or (check.is_plain(given)
+    and not (type(given[1]) == "string" and check.has_string_key(given))) then
     return false
   end
   local ok, l = pcall(losses.get, given)
   return ok and binary_losses[getmetatable(l).__name] or false
 end
 
---- Weights by label for targets `y`, as data_adapter.class_weight makes them; nil if none are given.
+--- Weights by label for targets `y`, as data_adapter.class_weight makes them; nil if none are
+--- given.
 function pass.class_weights(T, given, y)
   if given == nil then
     return nil
@@ -101,7 +106,8 @@ function Guard.__close(g)
 end
 
 -- What brings a mode back and does nothing else: one prediction makes no table.
-local back = { [true] = setmetatable({ grad_mode = true }, Guard), [false] = setmetatable({ grad_mode = false }, Guard) }
+local back = { [true] = setmetatable({ grad_mode = true }, Guard),
+  [false] = setmetatable({ grad_mode = false }, Guard) }
 
 --- Sets the grad mode and, if asked, watches for Ctrl-C, until the returned value is closed.
 function pass.guard(grad, watch, state)
@@ -130,12 +136,14 @@ function pass.resolve_verbose(verbose)
   return verbose
 end
 
---- The list that runs the callbacks: a person's (objects, as callbacks.base.collect makes them), progress, history.
+--- The list that runs the callbacks: a person's (objects, as callbacks.base.collect makes them),
+--- progress, history.
 function pass.make_callbacks(self, given, o)
   local all = table.move(given, 1, #given, 1, {})
   local history
   if o.plot and o.verbose ~= 0 then
-    all[#all + 1] = require("tide.plot.live").LivePlot { seconds = o.plot ~= true and o.plot or nil }
+    all[#all + 1] = require("tide.plot.live").LivePlot {
+      seconds = o.plot ~= true and o.plot or nil }
   elseif o.verbose ~= 0 then
     all[#all + 1] = require("tide.callbacks").ProgbarLogger()
   end
@@ -146,7 +154,8 @@ function pass.make_callbacks(self, given, o)
   return callbacks_base.CallbackList.new(all, self, o), history
 end
 
--- Logs for callbacks at the end of a batch: a fresh table, or, if all who listen read them only when they draw, a stand-in.
+-- Logs for callbacks at the end of a batch: a fresh table, or, if all who listen read them only
+-- when they draw, a stand-in.
 local function batch_logs(self, users)
   for _, c in ipairs(users or {}) do
     if not c._lazy_logs then
@@ -211,12 +220,14 @@ end
 
 -- ---- one pass over data ----
 
---- Runs batches until `limit` steps are done or the data end, `seen` of them being done already. `step(x, y, w)` returns logs
---- or nil; `phase` is "train" or "test". Returns the logs of a person's own step, how many batches are done, and why it
---- stopped before ("callback", "interrupt"; nil: it did not).
+--- Runs batches until `limit` steps are done or the data end, `seen` of them being done already.
+--- `step(x, y, w)` returns logs or nil; `phase` is "train" or "test". Returns the logs of a
+--- person's own step, how many batches are done, and why it stopped before ("callback",
+--- "interrupt"; nil: it did not).
 function pass.run_batches(self, source, limit, step, phase, cb, seen)
   local active = cb.active
-  local before, after = active["on_" .. phase .. "_batch_begin"], active["on_" .. phase .. "_batch_end"]
+  local before, after = active["on_" .. phase .. "_batch_begin"],
+    active["on_" .. phase .. "_batch_end"]
   local lazy = after and batch_logs(self, after)
   local begin_hook, end_hook = "on_" .. phase .. "_batch_begin", "on_" .. phase .. "_batch_end"
   local stop_field = phase == "train" and "stop_training" or "stop_evaluating"
@@ -251,12 +262,14 @@ function pass.run_batches(self, source, limit, step, phase, cb, seen)
   return own, seen
 end
 
---- The function that runs one batch: the model's own `train_step` or `test_step`, or the compiled one.
+--- The function that runs one batch: the model's own `train_step` or `test_step`, or the compiled
+--- one.
 function pass.stepper(self, T, name)
   local method = self[name]
   if method ~= Model[name] then
     return function(x, y, w)
-      if not self.built then -- a step of one's own may ask for the weights before it calls the model
+      -- a step of one's own may ask for the weights before it calls the model
+      if not self.built then
         pcall(core.no_grad, self, x)
       end
       return method(self, x, y, w)
@@ -268,12 +281,14 @@ function pass.stepper(self, T, name)
   end
 end
 
---- One pass over validation data: resets the metrics, returns the logs. `what` tells why it stopped early, if it did.
+--- One pass over validation data: resets the metrics, returns the logs. `what` tells why it stopped
+--- early, if it did.
 function pass.evaluate(self, T, source, limit, cb)
   steps.reset_metrics(self)
   cb:run("on_test_begin", {})
   source:begin(1)
-  local own, seen, stopped = pass.run_batches(self, source, limit, pass.stepper(self, T, "test_step"), "test", cb)
+  local own, seen, stopped = pass.run_batches(self, source, limit,
+    pass.stepper(self, T, "test_step"), "test", cb)
   if seen == 0 then
     errors.raise("evaluate", "the data gave no batch")
   end

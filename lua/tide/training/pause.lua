@@ -1,8 +1,9 @@
---- What a fit that Ctrl-C ended needs to go on as if it had not ended: the state that its closing callbacks, and a person at
---- the prompt, may change before it goes on.
+--- What a fit that Ctrl-C ended needs to go on as if it had not ended: the state that its closing
+--- callbacks, and a person at the prompt, may change before it goes on.
 ---
---- The random generator and the metrics go back to what they were. Weights, the optimizer's settings and the fields of
---- callbacks go back only where the closing callbacks changed them: what a person changes afterwards is meant.
+--- The random generator and the metrics go back to what they were. Weights, the optimizer's
+--- settings and the fields of callbacks go back only where the closing callbacks changed them: what
+--- a person changes afterwards is meant.
 local check = require "tide.check"
 local core = require "tide.core"
 local list = require "tide.list"
@@ -34,7 +35,8 @@ local function is_metric(v)
   return type(meta) == "table" and v.kind == "metric" and rawget(v, "name") ~= nil
 end
 
--- A copy of plain tables and lists; of metrics too if `deep`, where tensors are noted with a copy of what they hold.
+-- A copy of plain tables and lists; of metrics too if `deep`, where tensors are noted with a copy
+-- of what they hold.
 local function copy(v, deep, seen)
   if type(v) == "userdata" and deep and core.is_tensor(v) and not seen[v] then
     seen[v] = v
@@ -106,7 +108,8 @@ end
 --- @param callbacks table list of a person's callbacks
 function pause.take(model, metrics, callbacks)
   local optimizer = model._training.optimizer
-  local self = { model = model, generator = { core.generator() }, metrics = { objects = {} }, objects = {}, tensors = {} }
+  local self = { model = model, generator = { core.generator() }, metrics = { objects = {} },
+    objects = {}, tensors = {} }
   local seen = {}
   for _, m in ipairs(metrics) do
     copy(m.metric, self.metrics, seen)

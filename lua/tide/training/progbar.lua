@@ -1,5 +1,6 @@
---- The progress bar of fit, evaluate and predict, after Keras' Progbar: redrawn in place at most every 0.05 s on a terminal,
---- one line at the end elsewhere. The clock is looked at first; text is made only when it is due.
+--- The progress bar of fit, evaluate and predict, after Keras' Progbar: redrawn in place at most
+--- every 0.05 s on a terminal, one line at the end elsewhere. The clock is looked at first; text is
+--- made only when it is due.
 local core = require "tide.core"
 
 local Progbar = {}
@@ -18,7 +19,8 @@ local function utf8_locale()
   return false
 end
 
---- @param o table `target` (steps, nil: unknown), `verbose` (1: bar, 2: one line), `out` (file), `terminal`, `unit`, `delay`
+--- @param o table `target` (steps, nil: unknown), `verbose` (1: bar, 2: one line), `out` (file),
+---   `terminal`, `unit`, `delay`
 ---   (seconds before anything is shown), `from` (steps that were done before),
 ---   `columns` of the terminal, `one_line` (the last line is cut to them too)
 function Progbar.new(o)
@@ -128,7 +130,8 @@ function Progbar:_bar()
     if done > 0 then
       bar = "\27[32m" .. ("━"):rep(done) .. "\27[0m"
     end
-    return bold(self, count) .. " " .. bar .. "\27[37m" .. ("━"):rep(WIDTH - done) .. "\27[0m", plain
+    return bold(self, count) .. " " .. bar .. "\27[37m" .. ("━"):rep(WIDTH - done) .. "\27[0m",
+      plain
   elseif self.utf8 then
     return count .. " " .. ("━"):rep(done) .. (" "):rep(WIDTH - done), plain
   end
@@ -146,7 +149,8 @@ function Progbar:_draw(now, logs, final, hint)
     time = ("%.0fs"):format(now - self.start)
   end
   local tail = Progbar.format_time(per_step, self.unit) .. metrics_text(logs) .. (hint or "")
-  if self.columns and (self.one_line or not final) then -- a line that wraps cannot be drawn in its place again
+  -- a line that wraps cannot be drawn in its place again
+  if self.columns and (self.one_line or not final) then
     tail = tail:sub(1, math.max(0, self.columns - 2 - #plain - #time))
   end
   local width = #plain + 1 + #time + #tail
@@ -189,8 +193,8 @@ function Progbar:finish(logs)
   elseif self.verbose == 2 then
     local target = self.target or self.seen
     local digits = #tostring(target)
-    self.out:write((("%" .. digits .. "d/%d - %.0fs -%s%s\n"):format(self.seen, target, now - self.start,
-      Progbar.format_time(self:_per_step(now), self.unit), metrics_text(logs))))
+    self.out:write((("%" .. digits .. "d/%d - %.0fs -%s%s\n"):format(self.seen, target,
+      now - self.start, Progbar.format_time(self:_per_step(now), self.unit), metrics_text(logs))))
     self.out:flush()
   end
 end

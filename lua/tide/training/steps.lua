@@ -1,6 +1,8 @@
---- One step of training, testing and predicting: what `train_step` and its siblings do unless a model defines its own.
+--- One step of training, testing and predicting: what `train_step` and its siblings do unless a
+--- model defines its own.
 ---
---- The state of a compiled model stands in `model._training`: optimizer, losses, metrics, the running loss, the parameters.
+--- The state of a compiled model stands in `model._training`: optimizer, losses, metrics, the
+--- running loss, the parameters.
 local core = require "tide.core"
 local errors = require "tide.errors"
 local metrics = require "tide.metrics"
@@ -27,7 +29,9 @@ end
 function steps.of(model, what)
   local T = rawget(model, "_training")
   if not T then
-    errors.raise(what or "fit", "%s is not compiled; call model:compile { optimizer = ..., loss = ... } first", model:_label())
+    errors.raise(
+      what or "fit", "%s is not compiled; call model:compile { optimizer = ..., loss = ... } first",
+      model:_label())
   end
   return T
 end
@@ -182,7 +186,8 @@ function steps.compute_loss(model, _, y, y_pred, sample_weight)
   end
   total = penalties(model, T, total)
   if total == nil then
-    errors.raise("compute_loss", "there is no loss: give compile a loss, or add one in a layer (add_loss)")
+    errors.raise(
+      "compute_loss", "there is no loss: give compile a loss, or add one in a layer (add_loss)")
   end
   return total
 end
@@ -339,7 +344,8 @@ local function compiled_pass(model, T, x, y, y_pred, w, after)
   if T.loss or after then
     local loss = penalties(model, T, T.loss and T.loss:compute(ys, ps, ws))
     if loss == nil then
-      errors.raise("compute_loss", "there is no loss: give compile a loss, or add one in a layer (add_loss)")
+      errors.raise(
+        "compute_loss", "there is no loss: give compile a loss, or add one in a layer (add_loss)")
     end
     local value = loss:item()
     track(T, value, x)

@@ -1,5 +1,5 @@
---- Data of several parts: a tensor, a list of tensors, or a table by name. Flattened in order (names sorted, or in the order
---- that is given) and put together again.
+--- Data of several parts: a tensor, a list of tensors, or a table by name. Flattened in order
+--- (names sorted, or in the order that is given) and put together again.
 local errors = require "tide.errors"
 local none = require "tide.none"
 local tensors = require "tide.training.tensors"
@@ -22,7 +22,8 @@ local function is_numbers(v)
   return type(first) == "number" or type(first) == "boolean"
 end
 
---- "leaf" (a tensor, or a nested table of numbers), "list", "dict", "other", or nil for nil and false.
+--- "leaf" (a tensor, or a nested table of numbers), "list", "dict", "other", or nil for nil and
+--- false.
 function structure.kind(v)
   local t = type(v)
   if v == nil or v == false or v == none then

@@ -13,7 +13,8 @@ function tensors.is(v)
   return core.is_tensor(v)
 end
 
---- The tensor itself, or a tensor of the Lua value that an op gave for an integer result without axes.
+--- The tensor itself, or a tensor of the Lua value that an op gave for an integer result without
+--- axes.
 function tensors.hold(v, dtype)
   return core.is_tensor(v) and v or core.tensor(v, { dtype = dtype })
 end
@@ -35,7 +36,8 @@ function tensors.of(v, dtype, what)
   elseif t == "number" or t == "boolean" or check.is_list(v) then
     return core.tensor(v, dtype and { dtype = dtype } or nil)
   end
-  errors.raise(what or "tensor", "expected a tensor, a number or a nested table of numbers, got %s", check.show(v))
+  errors.raise(what or "tensor", "expected a tensor, a number or a nested table of numbers, got %s",
+    check.show(v))
 end
 
 --- A floating tensor: what is not floating becomes float32.
@@ -49,7 +51,8 @@ end
 
 local LAST = { axis = -1 }
 
---- Keras' squeeze_or_expand_to_same_rank: one extra axis of length 1 at the end is added or removed.
+--- Keras' squeeze_or_expand_to_same_rank: one extra axis of length 1 at the end is added or
+--- removed.
 --- @param expand_rank_1 boolean|nil false: vectors are never expanded
 function tensors.same_rank(a, b, expand_rank_1)
   local ra, rb = a.ndim, b.ndim

@@ -1,4 +1,5 @@
---- JSON: strict on reading (no duplicate keys, bounded depth and size), sorted keys on writing; null is tide.none.
+--- JSON: strict on reading (no duplicate keys, bounded depth and size), sorted keys on writing;
+--- null is tide.none.
 local core = require "tide.core"
 local errors = require "tide.errors"
 local none = require "tide.none"
@@ -35,7 +36,8 @@ local function refused(v)
   end
 end
 
---- The first value that JSON does not have, depth first in sorted order: its path and what it is; nil where there is none.
+--- The first value that JSON does not have, depth first in sorted order: its path and what it is;
+--- nil where there is none.
 --- @param v any
 --- @param at string|nil the path of `v` itself
 --- @return string|nil path

@@ -2,7 +2,8 @@ local floats = { float32 = "float32", float64 = "float64", int32 = "float32", bo
 local rows = {}
 for _, op in ipairs { "softmax", "log_softmax", "sparsemax" } do
   local function add(key, options, more)
-    local row = { op = op, label = key, ref = op .. ", " .. key, options = options, gradgrad = op ~= "sparsemax", length = 16 }
+    local row = { op = op, label = key, ref = op .. ", " .. key, options = options,
+      gradgrad = op ~= "sparsemax", length = 16 }
     for k, v in pairs(more or {}) do
       row[k] = v
     end
@@ -18,7 +19,8 @@ for _, op in ipairs { "softmax", "log_softmax", "sparsemax" } do
   })
   add("first axis", { axis = 1 })
   add("middle axis", { axis = 2 })
-  add("large values", nil, { grad = false, why = "differences lose their digits beside 1e9", f32 = op ~= "log_softmax" })
+  add("large values", nil, { grad = false, why = "differences lose their digits beside 1e9",
+    f32 = op ~= "log_softmax" })
   add("wide", nil, { gradgrad = false })
 end
 return rows

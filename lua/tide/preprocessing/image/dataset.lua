@@ -15,27 +15,33 @@ local where = "image_dataset_from_directory"
 
 local args = check.args(where, {
   { "directory", "string", check.required, "holds one folder per class" },
-  { "labels", { "string", "list" }, "inferred", "from the folders; a list of labels from 1, one per file; or none", none = true },
-  { "label_mode", "enum", "int", "kind of y; none: no y", of = "int|categorical|binary", none = true },
+  { "labels", { "string", "list" }, "inferred",
+    "from the folders; a list of labels from 1, one per file; or none", none = true },
+  { "label_mode", "enum", "int", "kind of y; none: no y", of = "int|categorical|binary",
+    none = true },
   { "class_names", "list", nil, "the folders, in order; sorted by default" },
   { "color_mode", "enum", "rgb", "channels", of = "grayscale|rgb|rgba" },
   { "batch_size", "int", 32, "pictures per batch; none: single pictures", min = 1, none = true },
   files.size_row("image_size", { 256, 256 }, "{ height, width }"),
   { "shuffle", "bool", true, "another order in every pass; else by path" },
   { "seed", "int", nil, "repeats the order; needed to shuffle what validation_split divides" },
-  { "validation_split", "number", nil, "share of the files kept for validation, from the end", above = 0, max = 1 },
+  { "validation_split", "number", nil, "share of the files kept for validation, from the end",
+    above = 0, max = 1 },
   { "subset", "enum", nil, "which part; both: two results", of = "training|validation|both" },
   { "interpolation", "enum", "bilinear", "TensorFlow's methods", of = files.methods },
   { "follow_links", "bool", false, "enter folders that are links" },
-  { "crop_to_aspect_ratio", "bool", false, "cut the largest centred part of the target's aspect ratio first" },
+  { "crop_to_aspect_ratio", "bool", false,
+    "cut the largest centred part of the target's aspect ratio first" },
   { "pad_to_aspect_ratio", "bool", false, "keep the whole picture and put black around it" },
-  { "data_format", "enum", "channels_last", "order of the axes", of = "channels_last|channels_first" },
+  { "data_format", "enum", "channels_last", "order of the axes",
+    of = "channels_last|channels_first" },
   { "verbose", "bool", true, "say how many pictures were found" },
 }, { named = {
   { "on_error", "enum", "raise", "what a file that cannot be read does", of = "raise|skip" },
   { "upright", "bool", false, "turn pictures as their EXIF orientation says" },
   { "max_pixels", "int", nil, "largest area of a file", min = 1 },
-  { "workers", "int", nil, "threads that decode and resize; as many as Tide uses", min = 1, max = 64 },
+  { "workers", "int", nil, "threads that decode and resize; as many as Tide uses", min = 1,
+    max = 64 },
   { "prefetch", "int", nil, "batches made ahead", min = 0, max = 64 },
 } })
 
@@ -55,12 +61,13 @@ local function index(o)
     names = list.copy(o.class_names or folders)
     for _, name in ipairs(names) do
       if not known[name] then
-        errors.raise(where, "class_names holds '%s', but the folders of %s are %s", tostring(name), o.directory,
-          table.concat(folders, ", "))
+        errors.raise(where, "class_names holds '%s', but the folders of %s are %s", tostring(name),
+          o.directory, table.concat(folders, ", "))
       end
     end
     for label, name in ipairs(names) do
-      for _, found in ipairs(listing.pictures(o.directory .. "/" .. name, listing.dataset, o.follow_links, where)) do
+      for _, found in ipairs(listing.pictures(o.directory .. "/" .. name, listing.dataset,
+        o.follow_links, where)) do
         paths[#paths + 1], labels[#labels + 1] = name .. found, label
       end
     end
@@ -73,13 +80,15 @@ local function index(o)
     end
     if o.labels then
       if #o.labels ~= #paths then
-        errors.raise(where, "labels holds %d labels for %d files in %s", #o.labels, #paths, o.directory)
+        errors.raise(where, "labels holds %d labels for %d files in %s", #o.labels, #paths,
+          o.directory)
       end
       local seen = {}
       names = list.new {}
       for i, label in ipairs(o.labels) do
         if math.type(label) ~= "integer" or label < 1 then
-          errors.raise(where, "labels must hold whole numbers from 1, the %dth is %s", i, check.show(label))
+          errors.raise(where, "labels must hold whole numbers from 1, the %dth is %s", i,
+            check.show(label))
         end
         labels[i] = label
         if not seen[label] then
@@ -107,8 +116,10 @@ function ImageDataset:_init(o, paths, labels, names, shuffle)
     batch_size = o.batch_size or 1, shuffle = shuffle, seed = o.seed, on_error = o.on_error,
     workers = o.workers, prefetch = o.prefetch or not o.batch_size and 32 or nil,
   }, #paths, {
-    paths = self.file_paths, height = o.image_size[1], width = o.image_size[2], channels = files.channels_of[o.color_mode],
-    method = o.interpolation, crop = o.crop_to_aspect_ratio, pad = o.pad_to_aspect_ratio, upright = o.upright,
+    paths = self.file_paths, height = o.image_size[1], width = o.image_size[2],
+      channels = files.channels_of[o.color_mode],
+    method = o.interpolation, crop = o.crop_to_aspect_ratio, pad = o.pad_to_aspect_ratio,
+      upright = o.upright,
     max_pixels = o.max_pixels,
   })
   self._single = not o.batch_size
@@ -125,16 +136,17 @@ function ImageDataset:_batch(x, ids)
   return x1, y
 end
 
---- Batches of the pictures below a folder for fit, evaluate, predict: x is float32 (batch, height, width, channels) of values
---- 0 to 255, y by label_mode: "int" labels from 1 (batch), "categorical" one-hot rows, "binary" 0 or 1 (batch, 1). Resized as
---- tf.image.resize, grey values as tf.image.decode_image makes them. `batch_size = tide.none`: x
---- and y of one picture each.
+--- Batches of the pictures below a folder for fit, evaluate, predict: x is float32 (batch, height,
+--- width, channels) of values 0 to 255, y by label_mode: "int" labels from 1 (batch), "categorical"
+--- one-hot rows, "binary" 0 or 1 (batch, 1). Resized as tf.image.resize, grey values as
+--- tf.image.decode_image makes them. `batch_size = tide.none`: x and y of one picture each.
 --- Files are decoded and resized by worker threads, ahead of the training. Fields: class_names,
 --- file_paths, classes (label of
 --- each file), skipped, bad_files. subset = "both" gives two results. Keras:
 --- keras.utils.image_dataset_from_directory.
 --- @return ImageDataset
---- @usage local train, val = tide.utils.image_dataset_from_directory("data", { image_size = { 180, 180 },
+--- @usage local train, val = tide.utils.image_dataset_from_directory("data", { image_size = { 180,
+---   180 },
 --- validation_split = 0.2, subset = "both", seed = 1 })
 function M.image_dataset_from_directory(...)
   local o = args:call(...)
@@ -151,17 +163,20 @@ function M.image_dataset_from_directory(...)
     errors.raise(where, "validation_split must lie between 0 and 1, got %s", o.validation_split)
   end
   if o.validation_split and o.shuffle and not o.seed then
-    errors.raise(where, "shuffling before validation_split needs a seed, so that the parts do not overlap")
+    errors.raise(
+      where, "shuffling before validation_split needs a seed, so that the parts do not overlap")
   end
   if o.labels == nil or o.label_mode == nil then
     o.labels, o.label_mode = nil, nil
   end
   local paths, labels, names = index(o)
   if o.label_mode == "binary" and #names ~= 2 then
-    errors.raise(where, "label_mode = \"binary\" needs two classes, found %d (%s)", #names, table.concat(names, ", "))
+    errors.raise(where, "label_mode = \"binary\" needs two classes, found %d (%s)", #names,
+      table.concat(names, ", "))
   end
   if o.verbose then
-    print(("Found %d files%s."):format(#paths, names and (" belonging to %d classes"):format(#names) or ""))
+    print(("Found %d files%s."):format(#paths,
+      names and (" belonging to %d classes"):format(#names) or ""))
   end
   if o.shuffle and o.seed then -- once, before the parts are cut
     local p, l = {}, {}
@@ -185,7 +200,8 @@ function M.image_dataset_from_directory(...)
     if kind and o.verbose then
       print(("Using %d files for %s."):format(last - first + 1, kind))
     end
-    return ImageDataset(o, table.move(paths, first, last, 1, {}), table.move(labels, first, last, 1, {}), names, shuffle)
+    return ImageDataset(o, table.move(paths, first, last, 1, {}),
+      table.move(labels, first, last, 1, {}), names, shuffle)
   end
   if o.subset == "both" then
     return part("training", o.shuffle), part("validation", false)

@@ -46,24 +46,28 @@ local load_args = check.args("load_img", {
   { "color_mode", "enum", "rgb", "channels of the picture", of = "rgb|grayscale|rgba" },
   size_row("target_size", nil, "{ height, width }; as stored by default"),
   { "interpolation", "enum", "nearest", "how Pillow resizes", of = files.interpolations },
-  { "keep_aspect_ratio", "bool", false, "cut the largest centred part of the target's aspect ratio first" },
+  {
+    "keep_aspect_ratio", "bool", false,
+    "cut the largest centred part of the target's aspect ratio first" },
 }, { named = {
   { "upright", "bool", false, "turn the picture as its EXIF orientation says" },
   { "max_pixels", "int", nil, "largest area that is read; 100,000,000 by default", min = 1 },
   { "frames", "enum", "first", "of an animated GIF", of = "first|all" },
 } })
 
---- Reads a picture: JPEG, PNG, GIF, BMP, TGA, PSD, HDR or PNM, told by its content. Resizes as Pillow, grey values as
---- Pillow's "L". 16-bit PNG keeps the high byte of each sample (Pillow saturates in rgb). Sides over 16,384 and areas over
---- `max_pixels` are refused before memory is taken. Of an animation the first frame; `frames = "all"` gives them all, composed.
---- Keras: keras.utils.load_img.
+--- Reads a picture: JPEG, PNG, GIF, BMP, TGA, PSD, HDR or PNM, told by its content. Resizes as
+--- Pillow, grey values as Pillow's "L". 16-bit PNG keeps the high byte of each sample (Pillow
+--- saturates in rgb). Sides over 16,384 and areas over `max_pixels` are refused before memory is
+--- taken. Of an animation the first frame; `frames = "all"` gives them all, composed. Keras:
+--- keras.utils.load_img.
 --- @param path string
---- @return userdata uint8 tensor (height, width, 1, 3 or 4), with frames = "all" (frames, height, width, channels)
+--- @return userdata uint8 tensor (height, width, 1, 3 or 4), with frames = "all" (frames, height,
+---   width, channels)
 --- @usage local x = tide.preprocessing.image.load_img("cat.jpg", { target_size = { 150, 150 } })
 function files.load_img(...)
   local o = load_args:call(...)
-  local x = image.load(o.path, { channels = channels_of[o.color_mode], upright = o.upright, max_pixels = o.max_pixels,
-    frames = o.frames == "all" }, "load_img")
+  local x = image.load(o.path, { channels = channels_of[o.color_mode], upright = o.upright,
+    max_pixels = o.max_pixels, frames = o.frames == "all" }, "load_img")
   local s = o.target_size
   if s and (s[1] ~= x.shape[-3] or s[2] ~= x.shape[-2]) then
     if x.ndim == 3 then
@@ -78,22 +82,27 @@ function files.load_img(...)
   return x
 end
 
---- A picture from the bytes of a file, as load_img reads it; without color_mode with the channels that the file has.
+--- A picture from the bytes of a file, as load_img reads it; without color_mode with the channels
+--- that the file has.
 --- @param bytes string
 --- @param o table|nil { color_mode, upright = false, max_pixels, frames = "first" or "all" }
---- @return userdata uint8 tensor (height, width, channels), with frames = "all" (frames, height, width, channels)
+--- @return userdata uint8 tensor (height, width, channels), with frames = "all" (frames, height,
+---   width, channels)
 --- @usage local x = tide.image.decode(bytes, { color_mode = "grayscale" })
 function files.decode(bytes, o)
-  o = check.options("decode", o, { { "color_mode", "enum", nil, "channels", of = "rgb|grayscale|rgba" }, { "upright", "bool",
-    false }, { "max_pixels", "int", nil, min = 1 }, { "frames", "enum", "first", of = "first|all" } })
+  o = check.options("decode", o, { { "color_mode", "enum", nil, "channels",
+    of = "rgb|grayscale|rgba" }, { "upright", "bool", false },
+      { "max_pixels", "int", nil, min = 1 }, { "frames", "enum", "first", of = "first|all" } })
   if type(bytes) ~= "string" then
-    errors.raise("decode", "the first argument must be the bytes of a picture (got %s)", check.show(bytes))
+    errors.raise("decode", "the first argument must be the bytes of a picture (got %s)",
+      check.show(bytes))
   end
-  return image.decode(bytes, { channels = channels_of[o.color_mode], upright = o.upright, max_pixels = o.max_pixels,
-    frames = o.frames == "all" })
+  return image.decode(bytes, { channels = channels_of[o.color_mode], upright = o.upright,
+    max_pixels = o.max_pixels, frames = o.frames == "all" })
 end
 
---- What the first bytes of a file say it is: "png", "jpeg", "bmp", "psd", "hdr", "pnm", "tga", "gif", "webp", "tiff" or nil.
+--- What the first bytes of a file say it is: "png", "jpeg", "bmp", "psd", "hdr", "pnm", "tga",
+--- "gif", "webp", "tiff" or nil.
 --- @param bytes string
 function files.format(bytes)
   return image.format(bytes)
@@ -101,13 +110,16 @@ end
 
 local array_args = check.args("img_to_array", {
   { "img", "tensor", check.required, "a picture" },
-  { "data_format", "enum", "channels_last", "order of the axes", of = "channels_last|channels_first" },
+  { "data_format", "enum", "channels_last", "order of the axes",
+    of = "channels_last|channels_first" },
   { "dtype", "dtype", "float32", "dtype of the result" },
 })
 
---- A picture as numbers: (height, width, channels), or (channels, height, width) with data_format = "channels_first". A
---- picture without a channel axis gets one. Values are not scaled. Keras: keras.utils.img_to_array.
---- @usage local a = tide.preprocessing.image.img_to_array(tide.preprocessing.image.load_img("cat.jpg"))
+--- A picture as numbers: (height, width, channels), or (channels, height, width) with data_format =
+--- "channels_first". A picture without a channel axis gets one. Values are not scaled. Keras:
+--- keras.utils.img_to_array.
+--- @usage local a =
+---   tide.preprocessing.image.img_to_array(tide.preprocessing.image.load_img("cat.jpg"))
 function files.img_to_array(...)
   local o = array_args:call(...)
   local x = core.is_tensor(o.img) and o.img or core.tensor(o.img)
@@ -124,7 +136,8 @@ end
 
 local img_args = check.args("array_to_img", {
   { "x", "tensor", check.required, "numbers" },
-  { "data_format", "enum", "channels_last", "order of the axes", of = "channels_last|channels_first" },
+  { "data_format", "enum", "channels_last", "order of the axes",
+    of = "channels_last|channels_first" },
   { "scale", "bool", true, "stretch so that the least value is 0 and the largest 255" },
   { "dtype", "dtype", nil, "of the computation; float32" },
 })
@@ -144,8 +157,8 @@ local function to_picture(x, data_format, scale, where)
   return image.to_picture(x, scale)
 end
 
---- Numbers as a picture. With `scale` (the default) the least value becomes 0 and the largest 255; without it values are cut
---- to 0..255. Fractions are cut off. Keras: keras.utils.array_to_img.
+--- Numbers as a picture. With `scale` (the default) the least value becomes 0 and the largest 255;
+--- without it values are cut to 0..255. Fractions are cut off. Keras: keras.utils.array_to_img.
 --- @return userdata uint8 tensor (height, width, channels)
 --- @usage local p = tide.preprocessing.image.array_to_img(ops.ones { 4, 4, 3 })
 function files.array_to_img(...)
@@ -156,12 +169,14 @@ end
 local save_args = check.args("save_img", {
   { "path", "string", check.required, "the file" },
   { "x", "tensor", check.required, "a picture or numbers" },
-  { "data_format", "enum", "channels_last", "order of the axes", of = "channels_last|channels_first" },
+  { "data_format", "enum", "channels_last", "order of the axes",
+    of = "channels_last|channels_first" },
   { "file_format", "string", nil, "png, jpeg, bmp, ppm; told by the path's ending by default" },
   { "scale", "bool", true, "stretch numbers to 0..255, pictures too" },
 }, { named = { { "quality", "int", 75, "of JPEG", min = 1, max = 100 } } })
 
-local formats = { png = "png", jpg = "jpeg", jpeg = "jpeg", bmp = "bmp", ppm = "pnm", pgm = "pnm", pnm = "pnm" }
+local formats = { png = "png", jpg = "jpeg", jpeg = "jpeg", bmp = "bmp", ppm = "pnm", pgm = "pnm",
+  pnm = "pnm" }
 
 --- A picture (uint8, channels last) as the bytes of a file.
 --- @param x userdata
@@ -171,7 +186,8 @@ function files.encode(x, format, o)
   o = check.options("encode", o, { { "quality", "int", 75, "of JPEG", min = 1, max = 100 } })
   local f = formats[format]
   if not f then
-    errors.raise("encode", "unknown picture format %s (expected png, jpeg, bmp or ppm)", check.show(format))
+    errors.raise("encode", "unknown picture format %s (expected png, jpeg, bmp or ppm)",
+      check.show(format))
   end
   if f == "jpeg" and x.shape[3] == 4 then
     x = image.convert(x, 3)
@@ -179,17 +195,19 @@ function files.encode(x, format, o)
   return image.encode(f, x:is_contiguous() and x or ops.copy(x), o.quality)
 end
 
---- Writes a picture or an array as a file, atomically. JPEG has no transparency: an alpha channel is dropped.
---- Keras: keras.utils.save_img, whose `scale = true` stretches the values to 0..255.
+--- Writes a picture or an array as a file, atomically. JPEG has no transparency: an alpha channel
+--- is dropped. Keras: keras.utils.save_img, whose `scale = true` stretches the values to 0..255.
 --- @usage tide.preprocessing.image.save_img("out.png", x, { scale = false })
 function files.save_img(...)
   local o = save_args:call(...)
   local format = (o.file_format or o.path:match "%.(%w+)$" or ""):lower()
   if not formats[format] then
     errors.raise("save_img",
-      "%s: cannot tell the format from the name; give file_format = \"png\", \"jpeg\", \"bmp\" or \"ppm\"", o.path)
+      "%s: cannot tell the format from the name; give file_format = \"png\", \"jpeg\", \"bmp\" or \z
+        \"ppm\"", o.path)
   end
-  local bytes = files.encode(to_picture(o.x, o.data_format, o.scale, "save_img"), format, { quality = o.quality })
+  local bytes = files.encode(
+    to_picture(o.x, o.data_format, o.scale, "save_img"), format, { quality = o.quality })
   files.write(o.path, bytes)
 end
 
@@ -203,7 +221,8 @@ local resize_args = check.args("resize", {
   size_row("size", check.required, "{ height, width }"),
   { "interpolation", "enum", "bilinear", "method", of = methods },
   { "antialias", "bool", false, "widen the kernel when shrinking" },
-  { "data_format", "enum", "channels_last", "order of the axes", of = "channels_last|channels_first" },
+  { "data_format", "enum", "channels_last", "order of the axes",
+    of = "channels_last|channels_first" },
 })
 
 local function resized(x, size, method, antialias)
@@ -218,8 +237,10 @@ local function resized(x, size, method, antialias)
   return method == "nearest" and dtype ~= "float32" and ops.cast(y, dtype) or y
 end
 
---- Resizes pictures as TensorFlow's tf.image.resize; the result is float32 ("nearest" keeps the dtype). No gradient.
---- @usage local small = tide.image.resize(x, { 32, 32 }, { interpolation = "lanczos3", antialias = true })
+--- Resizes pictures as TensorFlow's tf.image.resize; the result is float32 ("nearest" keeps the
+--- dtype). No gradient.
+--- @usage local small = tide.image.resize(x, { 32, 32 }, { interpolation = "lanczos3", antialias =
+---   true })
 function files.resize(...)
   local o = resize_args:call(...)
   local x = core.is_tensor(o.x) and o.x or core.tensor(o.x)
@@ -235,11 +256,12 @@ local smart_args = check.args("smart_resize", {
   { "x", "tensor", check.required, "one picture (H, W, C) or several (N, H, W, C)" },
   size_row("size", check.required, "{ height, width }"),
   { "interpolation", "enum", "bilinear", "method", of = methods },
-  { "data_format", "enum", "channels_last", "order of the axes", of = "channels_last|channels_first" },
+  { "data_format", "enum", "channels_last", "order of the axes",
+    of = "channels_last|channels_first" },
 })
 
---- Resizes without distortion: the largest centred part of the target's aspect ratio is cut out, then resized as
---- tf.image.resize does. Keras: keras.preprocessing.image.smart_resize.
+--- Resizes without distortion: the largest centred part of the target's aspect ratio is cut out,
+--- then resized as tf.image.resize does. Keras: keras.preprocessing.image.smart_resize.
 --- @return userdata float32 (size[1], size[2], C), or with a batch axis in front
 --- @usage local y = tide.preprocessing.image.smart_resize(x, { 200, 200 })
 function files.smart_resize(...)

@@ -1,4 +1,5 @@
---- ImageDataGenerator: draws transformations of pictures and standardizes them, batch by batch, ahead of the training step.
+--- ImageDataGenerator: draws transformations of pictures and standardizes them, batch by batch,
+--- ahead of the training step.
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
@@ -13,7 +14,8 @@ local M = {}
 local args = check.args("ImageDataGenerator", {
   { "featurewise_center", "bool", false, "subtract the data's mean per channel (needs fit)" },
   { "samplewise_center", "bool", false, "subtract each picture's mean" },
-  { "featurewise_std_normalization", "bool", false, "divide by the data's deviation per channel (needs fit)" },
+  { "featurewise_std_normalization", "bool", false,
+    "divide by the data's deviation per channel (needs fit)" },
   { "samplewise_std_normalization", "bool", false, "divide by each picture's deviation" },
   { "zca_whitening", "bool", false, "whiten (needs fit)" },
   { "zca_epsilon", "number", 1e-6, "added to the singular values" },
@@ -30,9 +32,12 @@ local args = check.args("ImageDataGenerator", {
   { "horizontal_flip", "bool", false, "mirror half of the pictures" },
   { "vertical_flip", "bool", false, "turn half of the pictures upside down" },
   { "rescale", "number", nil, "factor of all values" },
-  { "preprocessing_function", "function", nil, "of one picture, after the transformation, before rescale" },
-  { "data_format", "enum", "channels_last", "order of the axes", of = "channels_last|channels_first" },
-  { "validation_split", "number", 0.0, "share of each class kept for subset = \"validation\"", min = 0, max = 1 },
+  { "preprocessing_function", "function", nil,
+    "of one picture, after the transformation, before rescale" },
+  { "data_format", "enum", "channels_last", "order of the axes",
+    of = "channels_last|channels_first" },
+  { "validation_split", "number", 0.0, "share of each class kept for subset = \"validation\"",
+    min = 0, max = 1 },
   { "interpolation_order", "int", 1, "of the spline: 0 nearest, 1 linear, to 5", min = 0, max = 5 },
   { "dtype", "dtype", "float32", "of the batches" },
 })
@@ -54,10 +59,12 @@ end
 
 --- Random transformations and standardization of pictures. Takes Keras' 23 arguments.
 ---
---- Each picture is transformed by one affine map (rotation, shift, shear, zoom about the centre; one resample), shifted in
---- its channels, flipped, brightened; then preprocessing_function, rescale, samplewise and featurewise standardization, ZCA.
---- What a picture gets depends on the seed, the epoch and its number only. Keras: ImageDataGenerator.
---- @usage local gen = tide.preprocessing.image.ImageDataGenerator { rescale = 1 / 255, zoom_range = 0.2, horizontal_flip = true }
+--- Each picture is transformed by one affine map (rotation, shift, shear, zoom about the centre;
+--- one resample), shifted in its channels, flipped, brightened; then preprocessing_function,
+--- rescale, samplewise and featurewise standardization, ZCA. What a picture gets depends on the
+--- seed, the epoch and its number only. Keras: ImageDataGenerator.
+--- @usage local gen = tide.preprocessing.image.ImageDataGenerator { rescale = 1 / 255, zoom_range =
+---   0.2, horizontal_flip = true }
 function Generator:_init(...)
   local o = args:construct(...)
   for k, v in pairs(o) do
@@ -83,7 +90,8 @@ function Generator:_init(...)
     self.brightness_range = pair("ImageDataGenerator", "brightness_range", o.brightness_range)
   end
   if o.validation_split >= 1 then
-    errors.raise("ImageDataGenerator", "validation_split must lie between 0 and 1, got %s", o.validation_split)
+    errors.raise("ImageDataGenerator", "validation_split must lie between 0 and 1, got %s",
+      o.validation_split)
   end
   if self.zca_whitening then
     if not self.featurewise_center then
@@ -115,7 +123,8 @@ function Generator:__tostring()
       default = nil
       v = (v[1] ~= 1 or v[2] ~= 1) and v or nil
     end
-    if v ~= nil and v ~= default and not (type(v) == "number" and type(default) == "number" and v == default) then
+    if v ~= nil and v ~= default
+      and not (type(v) == "number" and type(default) == "number" and v == default) then
       out[#out + 1] = name .. " = " .. check.show(v)
     end
   end
@@ -131,8 +140,8 @@ local function as_given(self, x)
   return self.data_format == "channels_first" and files.to_first(x) or x
 end
 
---- Draws the parameters of a transformation: theta, tx, ty, shear, zx, zy, flip_horizontal, flip_vertical,
---- channel_shift_intensity, brightness (the last two only if their ranges are set).
+--- Draws the parameters of a transformation: theta, tx, ty, shear, zx, zy, flip_horizontal,
+--- flip_vertical, channel_shift_intensity, brightness (the last two only if their ranges are set).
 --- @param img_shape table shape of the picture, in the generator's data_format
 --- @param seed integer|nil repeats a draw; else from Tide's generator
 --- @usage local p = gen:get_random_transform({ 32, 32, 3 }, 7)
@@ -145,7 +154,8 @@ function Generator:get_random_transform(img_shape, seed)
   return image.draw(self, h, w, transforms.draw_seed(seed))
 end
 
---- Applies a drawn or hand-made transformation to one picture; parameters that are left out change nothing.
+--- Applies a drawn or hand-made transformation to one picture; parameters that are left out change
+--- nothing.
 --- @param x userdata one picture, three axes, in the generator's data_format
 --- @param transform_parameters table as get_random_transform gives it
 --- @return userdata float32, of the same shape
@@ -155,8 +165,8 @@ function Generator:apply_transform(x, transform_parameters)
   if x.ndim ~= 3 then
     errors.raise("apply_transform", "x is one picture with 3 axes (got %s)", tostring(x.shape))
   end
-  local known = { theta = true, tx = true, ty = true, shear = true, zx = true, zy = true, flip_horizontal = true,
-    flip_vertical = true,
+  local known = { theta = true, tx = true, ty = true, shear = true, zx = true, zy = true,
+    flip_horizontal = true, flip_vertical = true,
     channel_shift_intensity = true, brightness = true }
   for k in pairs(transform_parameters) do
     if not known[k] then
@@ -165,7 +175,8 @@ function Generator:apply_transform(x, transform_parameters)
         names[#names + 1] = name
       end
       table.sort(names)
-      errors.raise("apply_transform", "unknown parameter '%s'%s", tostring(k), check.did_you_mean(tostring(k), names))
+      errors.raise("apply_transform", "unknown parameter '%s'%s", tostring(k),
+        check.did_you_mean(tostring(k), names))
     end
   end
   return as_given(self, image.transform(self, transform_parameters, x))
@@ -178,14 +189,16 @@ function Generator:random_transform(x, seed)
   return self:apply_transform(x, self:get_random_transform(x.shape, seed))
 end
 
--- Statistics that a standardization needs and that fit has not made: said once, then left out, as in Keras.
+-- Statistics that a standardization needs and that fit has not made: said once, then left out, as
+-- in Keras.
 function Generator:_stats()
   local out = setmetatable({}, { __index = self })
   local function want(wanted, name)
     if not wanted then
       out[name] = false
     elseif not self[name] and not self._warned then
-      warn("%s is set, but fit was not called; it is left out", name == "mean" and "featurewise_center"
+      warn("%s is set, but fit was not called; it is left out",
+        name == "mean" and "featurewise_center"
         or "featurewise_std_normalization")
       self._warned = true
     end
@@ -195,7 +208,8 @@ function Generator:_stats()
   return out
 end
 
--- preprocessing_function and all after it, on a batch (n, h, w, c) that is owned; the result is in the data_format.
+-- preprocessing_function and all after it, on a batch (n, h, w, c) that is owned; the result is in
+-- the data_format.
 function Generator:_finish(x)
   local f, first = self.preprocessing_function, self.data_format == "channels_first"
   if f then
@@ -215,7 +229,8 @@ function Generator:_finish(x)
   if self.zca_whitening then
     if self.zca_whitening_matrix then
       local shape = x.shape
-      x = ops.reshape(ops.matmul(ops.reshape(x, { shape[1], -1 }), self.zca_whitening_matrix), shape)
+      x = ops.reshape(ops.matmul(ops.reshape(x, { shape[1], -1 }), self.zca_whitening_matrix),
+        shape)
     elseif not self._warned then
       warn "zca_whitening is set, but fit was not called; it is left out"
       self._warned = true
@@ -224,8 +239,9 @@ function Generator:_finish(x)
   return x
 end
 
---- Standardizes a picture or a batch: preprocessing_function, rescale, samplewise, featurewise, ZCA. Returns a new tensor
---- (Keras changes its argument). Samplewise means are those of the whole argument if it is one picture, else of each.
+--- Standardizes a picture or a batch: preprocessing_function, rescale, samplewise, featurewise,
+--- ZCA. Returns a new tensor (Keras changes its argument). Samplewise means are those of the whole
+--- argument if it is one picture, else of each.
 --- @usage local y = gen:standardize(x)
 function Generator:standardize(x)
   x = files.floats(x)
@@ -266,14 +282,15 @@ local function whitening(x, epsilon)
   return ops.cast(ops.matmul(u, ops.transpose(u)), "float32")
 end
 
---- Computes what featurewise_center, featurewise_std_normalization and zca_whitening need: fields mean, std and
---- zca_whitening_matrix. rescale is applied first.
+--- Computes what featurewise_center, featurewise_std_normalization and zca_whitening need: fields
+--- mean, std and zca_whitening_matrix. rescale is applied first.
 --- @usage gen:fit(x_train)
 function Generator:fit(...)
   local o = fit_args:call(...)
   local x = core.is_tensor(o.x) and o.x or core.tensor(o.x)
   if x.ndim ~= 4 then
-    errors.raise("ImageDataGenerator.fit", "x needs 4 axes, pictures first (got %s)", tostring(x.shape))
+    errors.raise("ImageDataGenerator.fit", "x needs 4 axes, pictures first (got %s)",
+      tostring(x.shape))
   end
   x = as_last(self, x)
   if self.rescale then
@@ -322,24 +339,28 @@ local function iterator(name, class_name)
 end
 
 --- Batches of pictures in memory: x, then y and sample_weight where given.
---- Arguments: x, y, batch_size = 32, shuffle = true, sample_weight, seed, save_to_dir, save_prefix, save_format = "png",
---- ignore_class_split = false, subset; and Tide's workers, prefetch.
---- @usage for x, y in gen:flow(x_train, y_train, { batch_size = 64 }):iter() do print(x.shape, y.shape) end
+--- Arguments: x, y, batch_size = 32, shuffle = true, sample_weight, seed, save_to_dir, save_prefix,
+--- save_format = "png", ignore_class_split = false, subset; and Tide's workers, prefetch.
+--- @usage for x, y in gen:flow(x_train, y_train, { batch_size = 64 }):iter() do print(x.shape,
+---   y.shape) end
 iterator("flow", "ArrayIterator")
 
 --- Batches of the pictures in the folders of a folder, one folder per class.
---- Arguments: directory, target_size = { 256, 256 }, color_mode = "rgb", classes, class_mode = "categorical" ("binary",
---- "sparse", "input", none), batch_size = 32, shuffle = true, seed, save_to_dir, save_prefix, save_format = "png",
---- follow_links = false, subset, interpolation = "nearest", keep_aspect_ratio = false; and Tide's on_error = "raise" or "skip",
---- workers, prefetch, upright, max_pixels, verbose. Sparse labels count from 1; binary targets are 0 and 1.
---- @usage local train = gen:flow_from_directory("data/train", { target_size = { 150, 150 }, class_mode = "binary" })
+--- Arguments: directory, target_size = { 256, 256 }, color_mode = "rgb", classes, class_mode =
+--- "categorical" ("binary", "sparse", "input", none), batch_size = 32, shuffle = true, seed,
+--- save_to_dir, save_prefix, save_format = "png", follow_links = false, subset, interpolation =
+--- "nearest", keep_aspect_ratio = false; and Tide's on_error = "raise" or "skip", workers,
+--- prefetch, upright, max_pixels, verbose. Sparse labels count from 1; binary targets are 0 and 1.
+--- @usage local train = gen:flow_from_directory("data/train", { target_size = { 150, 150 },
+---   class_mode = "binary" })
 iterator("flow_from_directory", "DirectoryIterator")
 
---- Batches of pictures named by a table: columns ({ filename = {...}, class = {...} }) or rows ({ { filename = ..., class =
---- ... } }).
---- Arguments: dataframe, directory, x_col = "filename", y_col = "class", weight_col, target_size = { 256, 256 },
---- color_mode, classes, class_mode ("raw" and "multi_output" too), batch_size, shuffle, seed, save_to_dir, save_prefix,
---- save_format, subset, interpolation, validate_filenames = true; and Tide's as in flow_from_directory.
+--- Batches of pictures named by a table: columns ({ filename = {...}, class = {...} }) or rows ({ {
+--- filename = ..., class = ... } }).
+--- Arguments: dataframe, directory, x_col = "filename", y_col = "class", weight_col, target_size =
+--- { 256, 256 }, color_mode, classes, class_mode ("raw" and "multi_output" too), batch_size,
+--- shuffle, seed, save_to_dir, save_prefix, save_format, subset, interpolation, validate_filenames
+--- = true; and Tide's as in flow_from_directory.
 --- @usage local it = gen:flow_from_dataframe({ filename = { "a.png" }, class = { "cat" } }, "data")
 iterator("flow_from_dataframe", "DataFrameIterator")
 

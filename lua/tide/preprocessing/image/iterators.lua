@@ -1,8 +1,9 @@
 --- The iterators behind ImageDataGenerator's flow functions.
 --
--- A batch is made by the core's worker threads while the step before it runs. `iter()` is one pass over the data (what fit
--- takes), `next()` goes round and round, `get(i)` is the i-th batch of this pass. Passes are numbered; the order of a pass and
--- the transformations in it depend on (seed, pass, sample) only, not on the number of workers.
+-- A batch is made by the core's worker threads while the step before it runs. `iter()` is one pass
+-- over the data (what fit takes), `next()` goes round and round, `get(i)` is the i-th batch of this
+-- pass. Passes are numbered; the order of a pass and the transformations in it depend on (seed,
+-- pass, sample) only, not on the number of workers.
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
@@ -21,14 +22,15 @@ local PREFETCH_BYTES = 256 << 20 -- of batches made ahead
 local Iterator = class.new("Iterator")
 M.Iterator = Iterator
 
--- What every iterator shares. `o`: checked arguments, `source`: paths or data with height, width, channels, as the loader
--- takes them.
+-- What every iterator shares. `o`: checked arguments, `source`: paths or data with height, width,
+-- channels, as the loader takes them.
 function Iterator:_start(generator, o, n, source)
   self.image_data_generator = generator
   self.n, self.samples = n, n
   self.batch_size, self.shuffle, self.seed = o.batch_size, o.shuffle, o.seed
   self.data_format, self.dtype = generator.data_format, generator.dtype
-  self.save_to_dir, self.save_prefix, self.save_format = o.save_to_dir, o.save_prefix or "", o.save_format
+  self.save_to_dir, self.save_prefix, self.save_format = o.save_to_dir, o.save_prefix or "",
+    o.save_format
   self.on_error = o.on_error or "raise"
   self.total_batches_seen, self.batch_index = 0, 0
   self.skipped, self.bad_files, self.waited = 0, {}, 0
@@ -40,7 +42,8 @@ function Iterator:_start(generator, o, n, source)
   local h, w, c = source.height, source.width, source.channels
   self.image_shape = list.new(self.data_format == "channels_first" and { c, h, w } or { h, w, c })
   self._workers = o.workers or math.max(1, math.min(16, core.get_threads()))
-  self._ahead = o.prefetch or math.max(1, math.min(4, PREFETCH_BYTES // math.max(1, h * w * c * 4 * o.batch_size)))
+  self._ahead = o.prefetch
+    or math.max(1, math.min(4, PREFETCH_BYTES // math.max(1, h * w * c * 4 * o.batch_size)))
 end
 
 --- Number of batches of a pass; the last may be smaller.
@@ -49,7 +52,8 @@ function Iterator:__len()
 end
 
 function Iterator:__tostring()
-  return ("%s: %d pictures %s, %d batches of %d"):format(self.__name, self.n, tostring(self.image_shape), #self, self.batch_size)
+  return ("%s: %d pictures %s, %d batches of %d"):format(
+    self.__name, self.n, tostring(self.image_shape), #self, self.batch_size)
 end
 
 function Iterator:__call()
@@ -64,7 +68,8 @@ function Iterator:_loader()
     local in_c = not g.preprocessing_function and not g.zca_whitening
     local s = setmetatable({ workers = self._workers, standardize = in_c,
       channels_first = in_c and self.data_format == "channels_first" }, { __index = self._source })
-    self._load, self._load_of, self._in_c = image.loader(in_c and g:_stats() or g, s), g._fitted, in_c
+    self._load, self._load_of, self._in_c = image.loader(in_c and g:_stats() or g, s), g._fitted,
+      in_c
   end
   return self._load
 end
@@ -120,7 +125,8 @@ function Iterator:_without(x, ids, bad)
     end
   end
   if #keep == 0 then
-    errors.raise(self._where, "no picture of a batch of %d could be read; the first was %s: %s", #ids, name(bad[1][1]), bad[1][2])
+    errors.raise(self._where, "no picture of a batch of %d could be read; the first was %s: %s",
+      #ids, name(bad[1][1]), bad[1][2])
   end
   return ops.take(x, core.tensor(keep, { dtype = "int64" }), { axis = 1 }), kept
 end
@@ -128,8 +134,8 @@ end
 local function save(self, x, ids)
   for k = 1, #ids do
     local hash = image.sample_seed(self._seed, self._epoch, ids[k] + (1 << 40)) % 10000000
-    files.save_img(("%s/%s_%d_%d.%s"):format(self.save_to_dir, self.save_prefix, ids[k], hash, self.save_format), x[k],
-      { data_format = self.data_format })
+    files.save_img(("%s/%s_%d_%d.%s"):format(self.save_to_dir, self.save_prefix, ids[k], hash,
+      self.save_format), x[k], { data_format = self.data_format })
   end
 end
 
@@ -281,12 +287,15 @@ local shared = {
   subset = { "subset", "enum", nil, "part by validation_split", of = "training|validation" },
   target_size = files.size_row("target_size", { 256, 256 }, "{ height, width }"),
   color_mode = { "color_mode", "enum", "rgb", "channels", of = "rgb|grayscale|rgba" },
-  classes = { "classes", "list", nil, "names of the classes, in order; the folders, sorted, by default" },
-  interpolation = { "interpolation", "enum", "nearest", "how Pillow resizes", of = files.interpolations },
+  classes = {
+    "classes", "list", nil, "names of the classes, in order; the folders, sorted, by default" },
+  interpolation = { "interpolation", "enum", "nearest", "how Pillow resizes",
+    of = files.interpolations },
   keep_aspect_ratio = { "keep_aspect_ratio", "bool", false, "cut the middle out first" },
 }
 local threads = {
-  { "workers", "int", nil, "threads that decode and transform; as many as Tide uses", min = 1, max = 64 },
+  { "workers", "int", nil, "threads that decode and transform; as many as Tide uses", min = 1,
+    max = 64 },
   { "prefetch", "int", nil, "batches made ahead", min = 0, max = 64 },
 }
 local reading = {
@@ -306,8 +315,9 @@ local function rows(...)
 end
 
 local function file_source(o, paths)
-  return { paths = paths, height = o.target_size[1], width = o.target_size[2], channels = files.channels_of[o.color_mode],
-    filter = o.interpolation, keep_aspect_ratio = o.keep_aspect_ratio, upright = o.upright, max_pixels = o.max_pixels }
+  return { paths = paths, height = o.target_size[1], width = o.target_size[2],
+    channels = files.channels_of[o.color_mode], filter = o.interpolation,
+      keep_aspect_ratio = o.keep_aspect_ratio, upright = o.upright, max_pixels = o.max_pixels }
 end
 
 -- First and last row of a subset of n rows: validation takes the first part.
@@ -324,13 +334,15 @@ end
 
 -- ---- folders ----
 
-local directory_args = check.args("flow_from_directory", rows({ "directory", "string", check.required,
-  "holds one folder per class" },
-  "target_size", "color_mode", "classes", { "class_mode", "enum", "categorical", "kind of y; none: no y",
-    of = "categorical|binary|sparse|input", none = true }, "batch_size", "shuffle", "seed", "save_to_dir", "save_prefix",
-      "save_format",
-  { "follow_links", "bool", false, "enter folders that are links" }, "subset", "interpolation", "keep_aspect_ratio"),
-    { named = reading })
+local directory_args = check.args(
+  "flow_from_directory", rows({ "directory", "string", check.required,
+    "holds one folder per class" },
+  "target_size", "color_mode", "classes",
+    { "class_mode", "enum", "categorical", "kind of y; none: no y",
+      of = "categorical|binary|sparse|input", none = true }, "batch_size", "shuffle", "seed",
+      "save_to_dir", "save_prefix", "save_format",
+  { "follow_links", "bool", false, "enter folders that are links" }, "subset", "interpolation",
+    "keep_aspect_ratio"), { named = reading })
 
 local DirectoryIterator = class.new("DirectoryIterator", Iterator)
 M.DirectoryIterator = DirectoryIterator
@@ -347,12 +359,14 @@ local function set_classes(self, names, where)
     self.class_indices[name] = i
   end
   if self.class_mode == "binary" and #names ~= 2 then
-    errors.raise(where, "class_mode = \"binary\" needs two classes, found %d (%s)", #names, table.concat(names, ", "))
+    errors.raise(where, "class_mode = \"binary\" needs two classes, found %d (%s)", #names,
+      table.concat(names, ", "))
   end
 end
 
---- See ImageDataGenerator:flow_from_directory. Fields: samples, n, batch_size, class_indices (label by name, from 1),
---- class_names, classes (label of each file), filenames, filepaths, image_shape, skipped, bad_files, waited (seconds).
+--- See ImageDataGenerator:flow_from_directory. Fields: samples, n, batch_size, class_indices (label
+--- by name, from 1), class_names, classes (label of each file), filenames, filepaths, image_shape,
+--- skipped, bad_files, waited (seconds).
 function DirectoryIterator:_init(generator, ...)
   local o = directory_args:call(...)
   self.directory, self.class_mode = o.directory, o.class_mode
@@ -364,7 +378,8 @@ function DirectoryIterator:_init(generator, ...)
   set_classes(self, names, self._where)
   self.filenames, self.filepaths, self.classes = list.new {}, list.new {}, list.new {}
   for label, name in ipairs(names) do
-    local found = listing.pictures(o.directory .. "/" .. name, listing.generator, o.follow_links, self._where)
+    local found = listing.pictures(
+      o.directory .. "/" .. name, listing.generator, o.follow_links, self._where)
     local first, last = part(generator, o.subset, #found)
     for i = first, last do
       local n = #self.filenames + 1
@@ -383,13 +398,16 @@ end
 
 local frame_args = check.args("flow_from_dataframe", rows({ "dataframe", "table", check.required,
   "columns by name, or a list of rows" },
-  { "directory", "string", nil, "what the names are relative to" }, { "x_col", "string", "filename", "column of the files" },
-  { "y_col", { "string", "list" }, "class", "column of the targets; a list for multi_output" }, { "weight_col", "string", nil,
-    "column of weights" },
-  "target_size", "color_mode", "classes", { "class_mode", "enum", "categorical", "kind of y; none: no y",
-    of = "categorical|binary|sparse|input|raw|multi_output", none = true }, "batch_size", "shuffle", "seed", "save_to_dir",
-      "save_prefix",
-  "save_format", "subset", "interpolation", { "validate_filenames", "bool", true, "leave out names that are no picture files" },
+  { "directory", "string", nil, "what the names are relative to" },
+    { "x_col", "string", "filename", "column of the files" },
+  { "y_col", { "string", "list" }, "class", "column of the targets; a list for multi_output" },
+    { "weight_col", "string", nil, "column of weights" },
+  "target_size", "color_mode", "classes",
+    { "class_mode", "enum", "categorical", "kind of y; none: no y",
+      of = "categorical|binary|sparse|input|raw|multi_output", none = true }, "batch_size",
+      "shuffle", "seed", "save_to_dir", "save_prefix",
+  "save_format", "subset", "interpolation",
+    { "validate_filenames", "bool", true, "leave out names that are no picture files" },
   "keep_aspect_ratio"), { named = reading })
 frame_args.rows[1].dict = true
 
@@ -450,10 +468,12 @@ function DataFrameIterator:_init(generator, ...)
   local keep, invalid = {}, 0
   for i, name in ipairs(names) do
     if type(name) ~= "string" then
-      errors.raise(where, "column '%s' must hold names of files, row %d is %s", o.x_col, i, check.show(name))
+      errors.raise(where, "column '%s' must hold names of files, row %d is %s", o.x_col, i,
+        check.show(name))
     end
     local full = name:sub(1, 1) == "/" and name or prefix .. name
-    if not o.validate_filenames or (listing.ends(name, listing.generator) and listing.is_file(full)) then
+    if not o.validate_filenames
+      or (listing.ends(name, listing.generator) and listing.is_file(full)) then
       keep[#keep + 1] = i
     else
       invalid = invalid + 1
@@ -486,7 +506,8 @@ function DataFrameIterator:_init(generator, ...)
         end
         label = #label > 0 and label or nil
       else
-        errors.raise(where, "column '%s' must hold names of classes%s, row %d is %s", o.y_col, mode == "categorical"
+        errors.raise(where, "column '%s' must hold names of classes%s, row %d is %s", o.y_col,
+          mode == "categorical"
           and " or lists of them" or "",
           i, check.show(v))
       end
@@ -509,7 +530,9 @@ function DataFrameIterator:_init(generator, ...)
   if mode == "raw" or mode == "multi_output" then
     local columns = type(o.y_col) == "table" and o.y_col or { o.y_col }
     if mode == "multi_output" and type(o.y_col) ~= "table" then
-      errors.raise(where, "y_col must be a list of names with class_mode = \"multi_output\", got %s", check.show(o.y_col))
+      errors.raise(
+        where, "y_col must be a list of names with class_mode = \"multi_output\", got %s",
+        check.show(o.y_col))
     end
     self._targets = {}
     for k, name in ipairs(columns) do
@@ -520,11 +543,13 @@ function DataFrameIterator:_init(generator, ...)
     end
   end
   if o.weight_col then
-    self._weights = core.tensor(select_rows(column(o.dataframe, o.weight_col), keep), { dtype = "float32" })
+    self._weights = core.tensor(
+      select_rows(column(o.dataframe, o.weight_col), keep), { dtype = "float32" })
   end
   if o.verbose then
-    print(("Found %d %svalidated image filenames%s."):format(#keep, o.validate_filenames and "" or "non-",
-      by_class and (" belonging to %d classes"):format(self.num_classes) or ""))
+    print(("Found %d %svalidated image filenames%s."):format(#keep,
+      o.validate_filenames and "" or "non-",
+        by_class and (" belonging to %d classes"):format(self.num_classes) or ""))
   end
   self:_start(generator, o, #keep, file_source(o, self.filepaths))
 end
@@ -533,9 +558,10 @@ end
 
 local flow_args = check.args("flow", rows({ "x", "any", check.required,
   "pictures, 4 axes; { x, others } carries further inputs along" },
-  { "y", "any", nil, "targets" }, "batch_size", "shuffle", { "sample_weight", "any", nil, "weights" }, "seed", "save_to_dir",
-    "save_prefix",
-  "save_format", { "ignore_class_split", "bool", false, "subsets may differ in their classes" }, "subset"), { named = threads })
+  { "y", "any", nil, "targets" }, "batch_size", "shuffle",
+    { "sample_weight", "any", nil, "weights" }, "seed", "save_to_dir", "save_prefix",
+  "save_format", { "ignore_class_split", "bool", false, "subsets may differ in their classes" },
+    "subset"), { named = threads })
 
 local ArrayIterator = class.new("ArrayIterator", Iterator)
 M.ArrayIterator = ArrayIterator
@@ -572,7 +598,8 @@ function ArrayIterator:_init(generator, ...)
     end
     t = core.is_tensor(t) and t or core.tensor(t)
     if t.ndim == 0 or t.shape[1] ~= x.shape[1] then
-      errors.raise("flow", "x and %s must have the same length (x %s, %s %s)", what, tostring(x.shape), what, tostring(t.shape))
+      errors.raise("flow", "x and %s must have the same length (x %s, %s %s)", what,
+        tostring(x.shape), what, tostring(t.shape))
     end
     return t
   end
@@ -593,13 +620,14 @@ function ArrayIterator:_init(generator, ...)
       end
       if na ~= nb then
         errors.raise("flow",
-          "the training and the validation part hold different classes; shuffle the data, or ignore_class_split = true")
+          "the training and the validation part hold different classes; shuffle the data, or \z
+            ignore_class_split = true")
       end
     end
     local first, last = part(generator, o.subset, n)
     if first > last then
-      errors.raise("flow", "validation_split = %s of %d pictures leaves the %s part empty", generator.validation_split, n,
-        o.subset)
+      errors.raise("flow", "validation_split = %s of %d pictures leaves the %s part empty",
+        generator.validation_split, n, o.subset)
     end
     local function cut(t)
       return t and t[{ { first, last } }]
@@ -615,10 +643,13 @@ function ArrayIterator:_init(generator, ...)
   end
   local c = x.shape[4]
   if c ~= 1 and c ~= 3 and c ~= 4 then
-    io.stderr:write(("flow: pictures have 1, 3 or 4 channels as a rule (%s says %d)\n"):format(generator.data_format, c))
+    io.stderr:write(
+      ("flow: pictures have 1, 3 or 4 channels as a rule (%s says %d)\n"):format(
+      generator.data_format, c))
   end
   self.x, self.y, self._weights, self._extra = x, y, w, extra
-  self:_start(generator, o, x.shape[1], { data = x, height = x.shape[2], width = x.shape[3], channels = c })
+  self:_start(generator, o, x.shape[1], { data = x, height = x.shape[2], width = x.shape[3],
+    channels = c })
 end
 
 function ArrayIterator:_batch(x, ids)

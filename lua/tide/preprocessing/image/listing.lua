@@ -1,4 +1,5 @@
---- Which files of a folder are pictures, in Keras' order: folder by folder by their paths, names sorted by bytes.
+--- Which files of a folder are pictures, in Keras' order: folder by folder by their paths, names
+--- sorted by bytes.
 local core = require "tide.core"
 
 local listing = {}
@@ -42,7 +43,8 @@ function listing.folders(root, where)
   return names
 end
 
---- Pictures below `root` as paths relative to it, with a slash in front. Links to folders are entered if asked.
+--- Pictures below `root` as paths relative to it, with a slash in front. Links to folders are
+--- entered if asked.
 function listing.pictures(root, endings, follow_links, where)
   local folders, out = {}, {}
   local function walk(sub, depth)
