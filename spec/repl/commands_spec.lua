@@ -201,7 +201,7 @@ describe("repl.help", function()
     local tide = require "tide"
     local text = help.text(tide.ops.softmax, "softmax")
     assert.matches("ops.softmax%(x, %[axis%]%)", text)
-    assert.matches("\n  axis%s+axis = %-1%s+axis that sums to one", text)
+    assert.matches("\n  axis%s+axes = %-1%s+axes that sum to one", text)
     assert.matches("Differentiable", text)
   end)
 
