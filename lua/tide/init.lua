@@ -25,7 +25,7 @@ local daily = {
   set_random_seed = { "tide.utils", "set_random_seed" },
 }
 for name in ("grad value_and_grad no_grad enable_grad custom_gradient scope"):gmatch "%S+" do
-  daily[name] = { "tide.autograd", name }
+  daily[name] = { "tide.tensor.autograd", name }
 end
 for name in ("config profile help set_default_device"):gmatch "%S+" do
   daily[name] = { "tide.runtime", name }

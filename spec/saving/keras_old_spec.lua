@@ -138,7 +138,7 @@ describe("a file of Keras 2", function()
     assert.is_true(models.difference(model(x), want:tolist()) < 1e-6)
     assert.equal(5, model.optimizer.iterations)
     assert.is_true(math.abs(model.optimizer.learning_rate - 0.01 / (1 + 0.1 * 5)) < 1e-9)
-    for i, r in ipairs(require("tide.saving.keras_weights").trainable(model)) do
+    for i, r in ipairs(require("tide.saving.keras.weights").trainable(model)) do
       local at = model.optimizer._index[r.tensor]
       assert.equal(0, models.difference(model.optimizer._slots.momentum[at], slots[i]:tolist()))
       assert.equal(0, models.difference(model.optimizer._slots.velocity[at], slots[i + 4]:tolist()))

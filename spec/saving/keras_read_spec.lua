@@ -255,7 +255,7 @@ describe("what Tide does not have or does not do", function()
     local model = Mine()
     model:build(require("tide.list").new { tide.none, 2 })
     local got = {}
-    for _, place in ipairs(require("tide.saving.keras_weights").places(model)) do
+    for _, place in ipairs(require("tide.saving.keras.weights").places(model)) do
       got[place.path] = place.layer
     end
     assert.equal(model.a, got["/a"])

@@ -76,7 +76,7 @@ describe("files that Tide wrote and real Keras opened (spec/ref/keras_models.py 
       local model = keras.load_model(models.folder .. name)
       model:train_on_batch(data[1], data[2])
       local by_layer = {}
-      for _, place in ipairs(require("tide.saving.keras_weights").places(model)) do
+      for _, place in ipairs(require("tide.saving.keras.weights").places(model)) do
         for _, r in ipairs(place.records) do
           by_layer[#by_layer + 1] = r.tensor
         end

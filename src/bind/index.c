@@ -1,5 +1,5 @@
 /* t[...] and t[...] = v: numbers, ranges, "...", "new" as views; masks and tensors of positions
- * through tide.indexing. */
+ * through tide.tensor.indexing. */
 #include "bind.h"
 
 #include <stdio.h>
@@ -61,7 +61,8 @@ static void range(lua_State *L, int i, part *p, int axis, int64_t n, const tide_
     }
 }
 
-/* Fills `p` from the key at index i; 0: the key holds masks or tensors, which tide.indexing serves.
+/* Fills `p` from the key at index i; 0: the key holds masks or tensors, which
+ * tide.tensor.indexing serves.
  */
 static int parse(lua_State *L, int i, const tide_tensor *t, part *p) {
     *p = (part){.start.n = t->rank, .size.n = t->rank, .step.n = t->rank};
@@ -130,7 +131,7 @@ static int parse(lua_State *L, int i, const tide_tensor *t, part *p) {
 
 static int through_lua(lua_State *L, const char *what, int nargs) {
     lua_getglobal(L, "require");
-    lua_pushliteral(L, "tide.indexing");
+    lua_pushliteral(L, "tide.tensor.indexing");
     lua_call(L, 1, 1);
     lua_getfield(L, -1, what);
     lua_remove(L, -2);

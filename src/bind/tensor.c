@@ -219,7 +219,7 @@ static int to_string(lua_State *L) {
         return 1;
     }
     lua_getglobal(L, "require");
-    lua_pushliteral(L, "tide.format");
+    lua_pushliteral(L, "tide.tensor.format");
     if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1)) {
         lua_getfield(L, -1, "tensor");
         lua_pushvalue(L, 1);

@@ -146,7 +146,7 @@ end
 
 local function hdf5(path, say)
   local keras = require "tide.saving.keras"
-  local legacy = require "tide.saving.keras_legacy"
+  local legacy = require "tide.saving.keras.legacy"
   local entries, attributes = keras.read_hdf5(path, nil, false)
   local top = attributes["/"] or {}
   if type(top.model_config) == "string" then

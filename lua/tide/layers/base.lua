@@ -329,7 +329,7 @@ end
 --- The shape of the result for inputs of this shape; found by running `call` on samples where a
 --- layer does not say.
 function Layer:compute_output_shape(...)
-  return require("tide.models.symbolic").traced_shapes(self, ...)
+  return require("tide.graph.symbolic").traced_shapes(self, ...)
 end
 
 --- dtype of the result for inputs of this dtype.
@@ -482,7 +482,7 @@ local function dispatch(self, n, x, ...)
   if x == nil then
     errors.raise(self:_label(), "needs an input, got nil")
   end
-  local symbolic = package.loaded["tide.models.symbolic"]
+  local symbolic = package.loaded["tide.graph.symbolic"]
   if symbolic and (symbolic.has(x) or symbolic.has(rest)) then
     return symbolic.call(self, x, rest, options, explicit)
   end

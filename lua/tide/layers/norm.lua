@@ -225,7 +225,7 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
     return batch_normalization(x, mean, variance, self.axis, beta, gamma, self.epsilon)
   end,
   -- The layer and a plain relu after it, in one op; for the plans of models (see
-  -- tide.models.graph).
+  -- tide.graph.plan).
   _call_relu = function(self, x)
     if not (base.is_training() and self._trainable) then
       return batch_normalization(

@@ -2,13 +2,13 @@
 local base = require "tide.layers.base"
 local check = require "tide.check"
 local errors = require "tide.errors"
-local graph = require "tide.models.graph"
+local graph = require "tide.graph.plan"
 local list = require "tide.list"
 local Model = require "tide.models.model"
 local none = require "tide.none"
 local object = require "tide.object"
 local registry = require "tide.registry"
-local symbolic = require "tide.models.symbolic"
+local symbolic = require "tide.graph.symbolic"
 
 local functional = {}
 
@@ -250,7 +250,7 @@ function Functional:build()
 end
 
 function Functional:compute_output_shape(...)
-  return require("tide.models.symbolic").traced_shapes(self, ...)
+  return require("tide.graph.symbolic").traced_shapes(self, ...)
 end
 
 Functional.compute_mask = function()

@@ -65,7 +65,7 @@ function Model:build(...)
   base.build(self, ...)
   if not was and not base.is_calling() and not rawget(self, "_chain")
     and not rawget(self, "_order") then
-    require("tide.models.symbolic").traced_shapes(self, ...)
+    require("tide.graph.symbolic").traced_shapes(self, ...)
   end
 end
 

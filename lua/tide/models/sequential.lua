@@ -8,7 +8,7 @@ local Model = require "tide.models.model"
 local none = require "tide.none"
 local object = require "tide.object"
 local registry = require "tide.registry"
-local symbolic = require "tide.models.symbolic"
+local symbolic = require "tide.graph.symbolic"
 
 local function run(self, x)
   if self._rank and type(x) == "table" and getmetatable(x) == nil then

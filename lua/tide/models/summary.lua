@@ -1,7 +1,7 @@
 --- The summary table of a model, drawn as Keras draws it.
 local list = require "tide.list"
 local none = require "tide.none"
-local symbolic = require "tide.models.symbolic"
+local symbolic = require "tide.graph.symbolic"
 
 local summary = {}
 

@@ -1,6 +1,6 @@
 --- keras.ops' functions of control: conditions, loops, scans, conversions. Eager: the branches are
 --- ordinary Lua functions.
-local autograd = require "tide.autograd"
+local autograd = require "tide.tensor.autograd"
 local check = require "tide.check"
 local common = require "tide.ops.common"
 local core = require "tide.core"

@@ -2,7 +2,7 @@
 local errors = require "tide.errors"
 local layers = require "tide.plot.layers"
 local list = require "tide.list"
-local symbolic = require "tide.models.symbolic"
+local symbolic = require "tide.graph.symbolic"
 
 local graph = {}
 

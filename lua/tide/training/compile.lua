@@ -7,7 +7,7 @@ local losses = require "tide.losses"
 local metrics = require "tide.metrics"
 local none = require "tide.none"
 local ops = require "tide.ops"
-local structure = require "tide.training.structure"
+local structure = require "tide.data.structure"
 local tensors = require "tide.training.tensors"
 
 local Layer = require "tide.layers.base"

@@ -3,7 +3,7 @@ local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 
-local adapter = require "tide.training.data_adapter"
+local adapter = require "tide.data.adapter"
 local callbacks_base = require "tide.callbacks.base"
 local pass = require "tide.training.pass"
 local pause = require "tide.training.pause"

@@ -7,7 +7,7 @@ local core = require "tide.core"
 local errors = require "tide.errors"
 local metrics = require "tide.metrics"
 local ops = require "tide.ops"
-local structure = require "tide.training.structure"
+local structure = require "tide.data.structure"
 local tensors = require "tide.training.tensors"
 
 local Layer = require "tide.layers.base"

@@ -513,7 +513,7 @@ function import.model(ctx, entry)
     return import.sequential(ctx, entry)
   elseif (name == "Functional" or name == "Model") and type(config) == "table"
     and config.layers then
-    return require("tide.saving.keras_graph").import(ctx, entry)
+    return require("tide.saving.keras.graph").import(ctx, entry)
   end
   local model = import.layer(ctx, entry)
   local build = entry.build_config

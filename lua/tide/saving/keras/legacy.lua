@@ -7,10 +7,10 @@ local list = require "tide.list"
 local none = require "tide.none"
 local json = require "tide.utils.json"
 
-local export = require "tide.saving.keras_export"
-local graph = require "tide.saving.keras_graph"
-local import = require "tide.saving.keras_import"
-local weights = require "tide.saving.keras_weights"
+local export = require "tide.saving.keras.export"
+local graph = require "tide.saving.keras.graph"
+local import = require "tide.saving.keras.import"
+local weights = require "tide.saving.keras.weights"
 
 local legacy = {}
 

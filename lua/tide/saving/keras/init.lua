@@ -1,5 +1,5 @@
 --- Keras' files: `.keras` archives, `.weights.h5` (in one file or sharded), and through
---- tide.saving.keras_legacy the `.h5`
+--- tide.saving.keras.legacy the `.h5`
 -- files of Keras 1, 2 and 3. HDF5 is read and written by a program of its own (src/hdf5); see
 -- tide.saving for the functions that a person calls.
 local check = require "tide.check"
@@ -9,9 +9,9 @@ local list = require "tide.list"
 local none = require "tide.none"
 local json = require "tide.utils.json"
 
-local export = require "tide.saving.keras_export"
-local import = require "tide.saving.keras_import"
-local weights = require "tide.saving.keras_weights"
+local export = require "tide.saving.keras.export"
+local import = require "tide.saving.keras.import"
+local weights = require "tide.saving.keras.weights"
 
 local keras = {}
 
@@ -116,7 +116,7 @@ function keras.load_model(path, o)
   o = o or {}
   local kind = keras.sniff(path)
   if kind == "hdf5" then
-    return require("tide.saving.keras_legacy").load_model(path, o)
+    return require("tide.saving.keras.legacy").load_model(path, o)
   end
   local z, members = core.zip_open(path)
   local has = {}
@@ -154,7 +154,7 @@ end
 function keras.save_model(model, path, o)
   o = o or {}
   if not path:find "%.keras$" then
-    return require("tide.saving.keras_legacy").save_model(model, path, o)
+    return require("tide.saving.keras.legacy").save_model(model, path, o)
   end
   if not model.built then
     errors.raise("save", "%s has no weights yet: build it or call it first", model:_label())
@@ -252,7 +252,7 @@ function keras.save_weights(model, path, o)
   elseif path:find "%.weights%.h5$" then
     core.blob_write(path, encode_weights(model, true, path))
   else
-    require("tide.saving.keras_legacy").save_weights(model, path)
+    require("tide.saving.keras.legacy").save_weights(model, path)
   end
 end
 
@@ -276,7 +276,7 @@ function keras.load_weights(model, path, o)
     groups = weights.groups((keras.read_hdf5((core.zip_open(path)), "model.weights.h5")))
   else
     local entries, attributes = keras.read_hdf5(path)
-    local legacy = require "tide.saving.keras_legacy"
+    local legacy = require "tide.saving.keras.legacy"
     if legacy.root(attributes) then
       return legacy.load_weights(model, entries, attributes, o)
     end

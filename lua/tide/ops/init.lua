@@ -135,7 +135,7 @@ local function public(name, f, control)
   local names = parameters(f)
   local function call(...)
     local n = select("#", ...)
-    local symbolic = not control and package.loaded["tide.models.symbolic"]
+    local symbolic = not control and package.loaded["tide.graph.symbolic"]
     for i = 1, symbolic and n or 0 do
       local v = select(i, ...)
       if type(v) == "table" and symbolic.has(v) then

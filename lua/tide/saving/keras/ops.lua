@@ -8,7 +8,7 @@ local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
 
-local symbolic = require "tide.models.symbolic"
+local symbolic = require "tide.graph.symbolic"
 
 local keras_ops = {}
 
@@ -147,7 +147,7 @@ end
 
 --- What an op node of a file calls: function(args...) of symbolic tensors, the call's own options
 --- last under `__kwargs`.
---- @param import table tide.saving.keras_import
+--- @param import table tide.saving.keras.import
 function keras_ops.import(import, ctx, entry)
   if entry.class_name == "GetItem" then
     return get_item

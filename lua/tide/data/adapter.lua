@@ -7,7 +7,7 @@ local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local ops = require "tide.ops"
-local structure = require "tide.training.structure"
+local structure = require "tide.data.structure"
 local tensors = require "tide.training.tensors"
 
 local adapter = {}

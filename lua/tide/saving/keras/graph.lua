@@ -7,10 +7,10 @@ local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
 
-local import = require "tide.saving.keras_import"
-local keras_ops = require "tide.saving.keras_ops"
+local import = require "tide.saving.keras.import"
+local keras_ops = require "tide.saving.keras.ops"
 local class = require "tide.class"
-local symbolic = require "tide.models.symbolic"
+local symbolic = require "tide.graph.symbolic"
 
 local graph = {}
 

@@ -6,7 +6,7 @@
 -- arguments.
 local errors = require "tide.errors"
 local Layer = require "tide.layers.base"
-local symbolic = require "tide.models.symbolic"
+local symbolic = require "tide.graph.symbolic"
 
 local graph = {}
 

@@ -6,7 +6,7 @@ local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
 
-local graph = require "tide.saving.keras_graph"
+local graph = require "tide.saving.keras.graph"
 
 local weights = {}
 

@@ -8,8 +8,8 @@ local list = require "tide.list"
 local none = require "tide.none"
 local registry = require "tide.registry"
 
-local graph = require "tide.saving.keras_graph"
-local axes_out = require("tide.saving.keras_ops").axes_out
+local graph = require "tide.saving.keras.graph"
+local axes_out = require("tide.saving.keras.ops").axes_out
 local is_tensor = require("tide.core").is_tensor
 
 local export = {}
