@@ -141,6 +141,7 @@ static inline size_t tide_dtype_size(int d) {
     };
     return size[d];
 }
+static inline int tide_is_half(int d) { return d == TIDE_F16 || d == TIDE_BF16; }
 static inline int64_t tide_buf_numel(const tide_buf *b) {
     int64_t n = 1;
     for (int i = 0; i < b->rank; i++) n *= b->shape[i];

@@ -214,8 +214,11 @@ static void custom_grad(tide_tape *t, const tide_node *n) {
     t->ctx->grad_mode = was;
     if (st != TIDE_OK && t->status == TIDE_OK) t->status = st;
 }
-static const tide_op custom_op = {
-    .name = "custom_gradient", .doc = "", .id = -1, .grad = custom_grad, .flags = TIDE_INTERNAL};
+static const tide_op custom_op = {.name = "custom_gradient",
+                                  .doc = "",
+                                  .id = -1,
+                                  .grad = custom_grad,
+                                  .flags = TIDE_INTERNAL | TIDE_HALF};
 
 tide_status tide_custom_result(tide_ctx *ctx, tide_tensor *value, int nin, tide_tensor **in,
                                tide_tensor **out) {
@@ -371,6 +374,14 @@ int tide_tape_released(tide_tape *t) {
     return 1;
 }
 
+/* A rule that knows no halves reads and computes float32. */
+static tide_tensor *as_read(tide_tape *t, tide_tensor *x) {
+    return t->node->op->flags & TIDE_HALF ? x : tide_t_wide(t, x);
+}
+tide_tensor *tide_t_wide(tide_tape *t, tide_tensor *x) {
+    return x && tide_is_half(x->dtype) ? tide_t(t, OP(cast, .dtype = TIDE_F32), x) : x;
+}
+
 tide_tensor *tide_t_in(tide_tape *t, int i) {
     if (t->status != TIDE_OK || i >= t->node->nin) return NULL;
     tide_edge *e = &t->node->in[i];
@@ -379,7 +390,7 @@ tide_tensor *tide_t_in(tide_tape *t, int i) {
             tide_tape_released(t);
         return NULL;
     }
-    return unchanged(t, e->saved, e->version, "an input", i) ? e->saved : NULL;
+    return unchanged(t, e->saved, e->version, "an input", i) ? as_read(t, e->saved) : NULL;
 }
 
 tide_tensor *tide_t_out(tide_tape *t, int i) {
@@ -388,7 +399,7 @@ tide_tensor *tide_t_out(tide_tape *t, int i) {
     tide_tensor *y = n->out_saved[i];
     if (!y) return NULL;
     if (!unchanged(t, y, n->out_version, "its result", -1)) return NULL;
-    if (!t->record) return y;
+    if (!t->record) return as_read(t, y);
     tide_tensor *view = NULL; /* with the node, so that second derivatives pass through */
     t->status = tide_detach(t->ctx, y, &view);
     if (!view) return NULL;
@@ -398,7 +409,7 @@ tide_tensor *tide_t_out(tide_tape *t, int i) {
     view->out_index = i;
     view->view_version = y->storage->version;
     n->refs++;
-    return view;
+    return as_read(t, view);
 }
 
 int tide_t_has_dy(tide_tape *t, int i) { return t->node->gout[i] != NULL; }
@@ -406,10 +417,11 @@ int tide_t_has_dy(tide_tape *t, int i) { return t->node->gout[i] != NULL; }
 tide_tensor *tide_t_dy(tide_tape *t, int i) {
     if (t->status != TIDE_OK) return NULL;
     tide_tensor *g = t->node->gout[i];
-    if (g) return g;
+    if (g) return as_read(t, g);
     const tide_meta *m = &t->node->out_meta[i];
     tide_fill__attrs a = {.shape = {.n = m->rank}, .value = 0, .dtype = m->dtype};
     for (int k = 0; k < m->rank; k++) a.shape.v[k] = m->shape[k];
+    if (!(t->node->op->flags & TIDE_HALF)) a.dtype = tide_wide(a.dtype);
     return tide_t(t, TIDE_OP_fill_, &a);
 }
 
@@ -420,6 +432,10 @@ int tide_t_needs(tide_tape *t, int i) {
 void tide_t_give(tide_tape *t, int i, tide_tensor *g) {
     if (t->status != TIDE_OK || !g || !tide_t_needs(t, i)) return;
     const tide_meta *m = &t->node->in_meta[i];
+    if (tide_is_half(m->dtype) && g->dtype == TIDE_F32) {
+        g = tide_t(t, OP(cast, .dtype = m->dtype), g);
+        if (!g) return;
+    }
     if (m->dtype != g->dtype || !tide_has_shape(g, m->rank, m->shape)) {
         char a[160], b[160];
         t->status =

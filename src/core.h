@@ -200,6 +200,8 @@ static inline int tide_is_sparse(const tide_tensor *t) { return t->ids != NULL; 
 static inline int tide_is_float(int dtype) {
     return dtype == TIDE_F32 || dtype == TIDE_F64 || dtype == TIDE_F16 || dtype == TIDE_BF16;
 }
+/* The dtype in which kernels see elements that are stored so. */
+static inline int tide_wide(int dtype) { return tide_is_half(dtype) ? TIDE_F32 : dtype; }
 static inline int tide_needs_grad(const tide_tensor *t) { return t->requires_grad || t->node; }
 #define TIDE_DETACHED UINT64_MAX /* the view version of what carries no gradient on purpose */
 /* A view without gradient of a tensor that has taken over a value with one since. */
@@ -211,6 +213,7 @@ int64_t tide_live_bytes(const tide_device *);
 int64_t tide_live_tensors(void);
 const char *tide_dtype_name(int dtype); /* Keras' name */
 
+tide_status tide_cast_to(tide_ctx *, tide_tensor *, int dtype, tide_tensor **out); /* op.c; new */
 /* launch.c */
 /* Runs an op's kernel into an existing tensor of the right shape and dtype (pointwise ops and
  * copies), whose version it bumps. No recording. */

@@ -38,32 +38,9 @@ enum { MAX_ATTRS = 1024, MAX_OUT = 8, FEW = 16 };
 
 /* -- casts that an op asks for -- */
 
-static tide_status cast_to(tide_ctx *ctx, tide_tensor *x, int dtype, tide_tensor **out) {
+tide_status tide_cast_to(tide_ctx *ctx, tide_tensor *x, int dtype, tide_tensor **out) {
     return tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = dtype}, 1, &x, out);
 }
-
-/* The float32 form of a weight in half. Where no gradient passes it is kept with the weight until
- * that changes: engines then find what they have re-laid, call after call. While gradients pass,
- * the weight is about to change, and nothing is kept. */
-static tide_status widen_weight(tide_ctx *ctx, tide_tensor *x, tide_tensor **out) {
-    tide_storage *s = x->storage;
-    const tide_tensor *w = s->wide;
-    const int keeps = !tide_is_number(x) && !(ctx->grad_mode && tide_needs_grad(x)) && !x->offset &&
-        tide_is_contiguous(x);
-    if (w && keeps && s->wide_of == s->version && tide_same_shape(w, x)) {
-        *out = tide_retain(s->wide);
-        return TIDE_OK;
-    }
-    tide_release(s->wide);
-    s->wide = NULL;
-    TIDE_TRY(cast_to(ctx, x, TIDE_F32, out));
-    if (!keeps) return TIDE_OK;
-    s->wide = tide_retain(*out);
-    s->wide_of = s->version;
-    return TIDE_OK;
-}
-
-static int is_half(int dtype) { return dtype == TIDE_F16 || dtype == TIDE_BF16; }
 
 static tide_status two_floats(tide_ctx *ctx, const tide_op *op, int a, int b) {
     return tide_fail(ctx, TIDE_EDTYPE,
@@ -72,15 +49,10 @@ static tide_status two_floats(tide_ctx *ctx, const tide_op *op, int a, int b) {
                      op->name, tide_dtype_name(a), tide_dtype_name(b), tide_dtype_name(a));
 }
 
-/* The dtypes of a call. `common`: what inputs are cast to, or -1. `half`: float16 or bfloat16 where
- * the op's kernel knows neither, or -1: its half inputs are read as float32, and float32 results go
- * back to it. That is the dtype of the values computed with: the common one where the op promotes,
- * elsewhere that of the first float input; what is only read beside it (labels, weights of samples,
- * running statistics) makes no result half. `widen`: some input is half and must be cast. */
-static tide_status wanted_dtypes(tide_ctx *ctx, const tide_op *op, int nin, tide_tensor **in,
-                                 int *common, int *half, int *widen) {
-    *common = *half = -1;
-    *widen = 0;
+/* The dtype that inputs are cast to, or -1. */
+static tide_status common_dtype(tide_ctx *ctx, const tide_op *op, int nin, tide_tensor **in,
+                                int *common) {
+    *common = -1;
     if (op->flags & TIDE_PROMOTE) {
         int d = -1;
         for (int i = 0; i < nin; i++) {
@@ -95,16 +67,6 @@ static tide_status wanted_dtypes(tide_ctx *ctx, const tide_op *op, int nin, tide
                !tide_is_sparse(in[0])) {
         *common = TIDE_F32; /* the first input only */
     }
-    if (op->flags & TIDE_HALF || op->kind == TIDE_COMPOSE_OP)
-        return TIDE_OK; /* the parts of a composed op see to themselves */
-    int values = op->flags & TIDE_PROMOTE ? *common : -1;
-    for (int i = 0; i < nin; i++) {
-        if (!in[i] || !tide_is_float(in[i]->dtype)) continue;
-        if (values < 0) values = in[i]->dtype;
-        *widen |= is_half(in[i]->dtype);
-    }
-    if (is_half(values)) *half = values;
-    if (is_half(*common)) *common = TIDE_F32;
     return TIDE_OK;
 }
 
@@ -257,7 +219,7 @@ static tide_status apply_plain(tide_ctx *ctx, tide_device *dev, const tide_op *o
 
 tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
                        tide_tensor **in, tide_tensor **out) {
-    int nlist, common, half, widen;
+    int nlist, common;
     for (int i = 0; i < op->nout; i++) out[i] = NULL;
     if (__atomic_load_n(&tide_cancel, __ATOMIC_RELAXED))
         return tide_fail(ctx, TIDE_EINTERRUPT, "interrupted!");
@@ -268,23 +230,22 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
                              "%s: does not take a sparse gradient; densify it first", op->name);
     tide_device *dev = NULL;
     TIDE_TRY(device_of_inputs(ctx, op, nin, in, &dev));
-    TIDE_TRY(wanted_dtypes(ctx, op, nin, in, &common, &half, &widen));
+    TIDE_TRY(common_dtype(ctx, op, nin, in, &common));
 
     /* Casts and contiguous copies are ops of their own, so that gradients pass through them. */
     tide_tensor *few[FEW], **use = in, **made = NULL;
     int changed = 0;
-    for (int i = 0; i < nin && !changed; i++) {
+    for (int i = 0; i < nin; i++) {
         if (!in[i] || !in[i]->storage) continue;
         int to = i > 0 && !(op->flags & TIDE_PROMOTE) ? -1 : common;
-        changed = (to >= 0 && in[i]->dtype != to) || (widen && is_half(in[i]->dtype)) ||
+        changed |= (to >= 0 && in[i]->dtype != to) ||
             (op->flags & TIDE_CONTIGUOUS && !tide_is_contiguous(in[i]));
-    }
-    if (!changed) return apply_plain(ctx, dev, op, attrs, nin, nlist, in, out);
-    for (int i = 0; i < nin && widen; i++) /* what is written into a copy would be lost */
-        if (in[i] && is_half(in[i]->dtype) && tide_written(op, nlist, i))
+        if (tide_is_half(in[i]->dtype) && !(op->flags & TIDE_HALF) && tide_written(op, nlist, i))
             return tide_fail(ctx, TIDE_EDTYPE,
                              "%s: writes in place, and not into %s (expected float32 or float64)",
                              op->name, tide_dtype_name(in[i]->dtype));
+    }
+    if (!changed) return apply_plain(ctx, dev, op, attrs, nin, nlist, in, out);
 
     made = nin <= FEW ? few : malloc((size_t)nin * sizeof *made);
     if (!made) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", op->name);
@@ -295,12 +256,9 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
         use[n] = tide_retain(in[n]);
         if (!in[n] || !in[n]->storage) continue;
         int to = n > 0 && !(op->flags & TIDE_PROMOTE) ? -1 : common;
-        if (widen && is_half(in[n]->dtype)) to = TIDE_F32;
         tide_tensor *next = NULL;
         if (to >= 0 && in[n]->dtype != to) {
-            st = is_half(in[n]->dtype) && n < op->nin && op->relays >> n & 1
-                ? widen_weight(ctx, use[n], &next)
-                : cast_to(ctx, use[n], to, &next);
+            st = tide_cast_to(ctx, use[n], to, &next);
             tide_release(use[n]);
             use[n] = next;
         }
@@ -311,19 +269,38 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
         }
     }
     if (st == TIDE_OK) st = apply_plain(ctx, dev, op, attrs, nin, nlist, use, out);
-    if (st == TIDE_OK && half >= 0 && !(op->flags & TIDE_NOGRAD))
-        for (int i = 0; i < op->nout && st == TIDE_OK; i++)
-            if (out[i]->dtype == TIDE_F32) {
-                tide_tensor *wide = out[i];
-                st = cast_to(ctx, wide, half, &out[i]);
-                tide_release(wide);
-            }
-    for (int i = 0; i < op->nout && st != TIDE_OK; i++) { /* a cast back may fail after some */
-        tide_release(out[i]);
-        out[i] = NULL;
-    }
     for (int i = 0; i < n; i++) tide_release(use[i]);
     if (made != few) free(made);
+    return st;
+}
+
+/* What has halves is composed in float32 and recorded as one node, which keeps the halves; its rule
+ * composes again (tide_compose_grad). */
+static tide_status compose_wide(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
+                                tide_tensor **in, tide_tensor **out) {
+    tide_tensor *wide[FEW] = {0};
+    const int was = tide_grad_mode(ctx, 0);
+    tide_status st = TIDE_OK;
+    int half = 0, needs = 0, n = 0;
+    for (; n < nin && st == TIDE_OK; n++) {
+        if (!in[n]) continue;
+        if (!half && tide_is_half(in[n]->dtype)) half = in[n]->dtype;
+        if (was && tide_is_old_view(in[n])) st = tide_old_view(ctx, op->name);
+        needs |= tide_needs_grad(in[n]);
+        if (st != TIDE_OK) break;
+        if (tide_is_half(in[n]->dtype)) st = tide_cast_to(ctx, in[n], TIDE_F32, &wide[n]);
+        else wide[n] = tide_retain(in[n]);
+    }
+    if (st == TIDE_OK) st = tide_compose(ctx, op, attrs, nin, wide, out);
+    for (int i = 0; i < op->nout && st == TIDE_OK; i++) {
+        tide_tensor *y = out[i];
+        st = tide_cast_to(ctx, y, half, &out[i]);
+        tide_release(y);
+    }
+    for (int i = 0; i < nin; i++) tide_release(wide[i]);
+    tide_grad_mode(ctx, was);
+    if (st == TIDE_OK && was && needs) st = tide_record(ctx, op, attrs, nin, 0, in, out);
+    for (int i = 0; i < op->nout && st != TIDE_OK; i++) tide_release(out[i]), out[i] = NULL;
     return st;
 }
 
@@ -342,5 +319,7 @@ static tide_status apply_compose(tide_ctx *ctx, const tide_op *op, const void *a
                        .meta = meta};
         TIDE_TRY(op->infer(&c));
     }
+    for (int i = 0; i < nin && op->flags & TIDE_WIDE; i++)
+        if (in[i] && tide_is_half(in[i]->dtype)) return compose_wide(ctx, op, a, nin, in, out);
     return tide_compose(ctx, op, a, nin, in, out);
 }

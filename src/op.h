@@ -57,7 +57,9 @@ enum tide_op_flags {
     TIDE_NOGRAD = 1 << 1,     /* results carry no gradient (argmax, comparisons, optimizer steps) */
     TIDE_INTERNAL = 1 << 2,   /* called by rules and compositions alone, whose arguments it trusts:
                                  never bound into Lua */
-    TIDE_HALF = 1 << 3,       /* serves f16 and bf16 itself; others are cast through f32 */
+    TIDE_HALF = 1 << 3,       /* its kernels and its rule take float16 and bfloat16 as they are;
+                                 for others the launch widens and narrows in work space, and the
+                                 rule sees float32 */
     TIDE_SPARSE = 1 << 4,     /* accepts sparse gradients as inputs */
     TIDE_INPLACE = 1 << 5,    /* writes into its lists (optimizer steps): bumps versions */
     TIDE_PROMOTE = 1 << 6,    /* inputs are cast to their common dtype first */
@@ -66,6 +68,8 @@ enum tide_op_flags {
     TIDE_CASTS = 1 << 9,       /* the attribute dtype: the door casts x before, the result after */
     TIDE_LAGS = 1 << 10,       /* sees itself to rows that lag behind (lag.c) */
     TIDE_ELEMENTWISE = 1 << 11, /* maps element to element, and so has an in-place form */
+    TIDE_WIDE = 1 << 12, /* a composition that is made of halves in float32, as a whole; it saves
+                            what it reads */
 };
 #define TIDE_SAVE_IN(i) (1u << (i))         /* `saves`: keep input i for the rule */
 #define TIDE_SAVE_OUT(i) (1u << (16 + (i))) /* keep output i */
@@ -142,12 +146,14 @@ tide_tensor *tide_t_sum_to(tide_tape *, tide_tensor *g,
                            tide_tensor *like); /* undoes broadcasting */
 tide_tensor *tide_t_sum_to_meta(tide_tape *, tide_tensor *g, const tide_meta *,
                                 const int64_t *shape);
-tide_tensor *tide_t_in(tide_tape *, int i);  /* a saved input (borrowed) */
-tide_tensor *tide_t_out(tide_tape *, int i); /* a saved output */
-tide_tensor *tide_t_dy(tide_tape *, int i);  /* gradient of output i; zeros if none came */
+tide_tensor *tide_t_in(tide_tape *, int i);           /* a saved input (borrowed) */
+tide_tensor *tide_t_out(tide_tape *, int i);          /* a saved output */
+tide_tensor *tide_t_dy(tide_tape *, int i);           /* gradient of output i; zeros if none came */
+tide_tensor *tide_t_wide(tide_tape *, tide_tensor *); /* float32 of a half, else as it is */
 int tide_t_has_dy(tide_tape *, int i);
-int tide_t_needs(tide_tape *, int i);                 /* is input i's gradient asked for? */
-void tide_t_give(tide_tape *, int i, tide_tensor *g); /* the gradient of input i */
+int tide_t_needs(tide_tape *, int i); /* is input i's gradient asked for? */
+/* The gradient of input i; float32 for a half is narrowed. */
+void tide_t_give(tide_tape *, int i, tide_tensor *g);
 /* Where the elements of a part lie in a contiguous tensor; no two in one place. */
 typedef struct {
     int64_t offset, stride[TIDE_MAX_RANK];

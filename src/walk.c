@@ -519,7 +519,7 @@ tide_status tide_compose_grad(tide_tape *t, tide_node *n) {
     uint64_t floor = ctx->seq;
     for (int i = 0; i < n->nin && st == TIDE_OK; i++) {
         if (!n->in[i].saved) continue;
-        in[i] = tide_t_in(t, i);
+        in[i] = tide_t_wide(t, tide_t_in(t, i));
         if (!in[i]) {
             st = t->status;
         } else if (tide_t_needs(t, i)) {
@@ -533,8 +533,9 @@ tide_status tide_compose_grad(tide_tape *t, tide_node *n) {
     if (st == TIDE_OK) st = tide_compose(ctx, n->op, n->attrs, n->nin, in, out);
     for (int k = 0; k < n->nout && st == TIDE_OK; k++) {
         if (!n->gout[k] || !out[k] || !tide_needs_grad(out[k])) continue;
-        tide_tensor *g[16] = {0};
-        st = grad_above(ctx, out[k], n->gout[k], nwrt, wrt, t->record, 1, floor, g);
+        tide_tensor *g[16] = {0}, *dy = n->gout[k];
+        if (dy->dtype != out[k]->dtype) dy = tide_t(t, OP(cast, .dtype = out[k]->dtype), dy);
+        st = !dy ? t->status : grad_above(ctx, out[k], dy, nwrt, wrt, t->record, 1, floor, g);
         for (int i = 0; i < nwrt; i++)
             if (st != TIDE_OK) tide_release(g[i]);
             else if (g[i]) st = tide_accumulate(ctx, &got[i], g[i], t->record);

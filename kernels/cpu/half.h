@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-static inline int tide_is_half(int dtype) { return dtype == TIDE_F16 || dtype == TIDE_BF16; }
-
 static inline float tide_bits_float(uint32_t u) {
     float f;
     memcpy(&f, &u, 4);

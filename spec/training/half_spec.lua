@@ -232,3 +232,58 @@ describe("random numbers in half precision", function()
     end
   end)
 end)
+
+describe("the tape of a model in half precision", function()
+  local kinds = {
+    convolutional = {
+      { 32, 16, 16, 3 },
+      function(d)
+        return {
+          layers.Conv2D { 8, 3, activation = "relu", padding = "same", dtype = d },
+          layers.BatchNormalization { dtype = d },
+          layers.MaxPooling2D { 2, dtype = d },
+          layers.Conv2D { 16, 3, activation = "gelu", padding = "same", dtype = d },
+          layers.LayerNormalization { dtype = d },
+          layers.Dropout { 0.25, dtype = d },
+          layers.Flatten { dtype = d },
+          layers.Dense { 10, activation = "softmax", dtype = d },
+        }
+      end,
+    },
+    dense = {
+      { 256, 64 },
+      function(d)
+        return {
+          layers.Dense { 256, activation = "relu", dtype = d },
+          layers.LayerNormalization { dtype = d },
+          layers.Dense { 256, activation = "gelu", dtype = d },
+          layers.Dense { 10, activation = "softmax", dtype = d },
+        }
+      end,
+    },
+  }
+  -- Bytes that live when a forward pass has been recorded, beyond those before it.
+  local function recorded(kind, d)
+    local shape, made = kind[1], kind[2](d)
+    local model, x = tide.Sequential(made), tide.zeros(shape):cast(d)
+    model(x)
+    collectgarbage()
+    collectgarbage()
+    local before = tide.memory().live_bytes
+    local y = model(x, { training = true })
+    collectgarbage()
+    collectgarbage()
+    assert.equal(d, y.dtype)
+    return tide.memory().live_bytes - before
+  end
+
+  it("holds half of the bytes of float32's", function()
+    for name, kind in pairs(kinds) do
+      local whole = recorded(kind, "float32")
+      for _, d in ipairs(halves) do
+        local share = recorded(kind, d) / whole
+        assert.is_true(share < 0.52, name .. " " .. d .. ": " .. share)
+      end
+    end
+  end)
+end)

@@ -43,7 +43,7 @@ static void embedding_grad(tide_tape *t, const tide_node *n) {
     tide_t_keep(t, g);
     tide_t_give(t, 0, g);
 }
-TIDE_DESCRIBE(embedding, .flags = TIDE_CONTIGUOUS | TIDE_LAGS, .infer = embedding_infer,
+TIDE_DESCRIBE(embedding, .flags = TIDE_CONTIGUOUS | TIDE_LAGS | TIDE_HALF, .infer = embedding_infer,
               .before = tide_lag_lookup, .grad = embedding_grad, .saves = TIDE_SAVE_IN(1),
               .zero = "; ids count from 1: add 1 to ids that count from 0, or give 0 a row by "
                       "mask_zero = true (padding) or zero_row = true");
@@ -71,7 +71,7 @@ static void embedding_grad_grad(tide_tape *t, const tide_node *n) {
 TIDE_DESCRIBE(embedding_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL,
               .infer = embedding_grad_infer, .grad = embedding_grad_grad, .saves = TIDE_SAVE_IN(1));
 
-TIDE_DESCRIBE(densify_, .flags = TIDE_SPARSE | TIDE_NOGRAD | TIDE_INTERNAL | TIDE_HALF,
+TIDE_DESCRIBE(densify_, .flags = TIDE_SPARSE | TIDE_NOGRAD | TIDE_INTERNAL,
               .infer = tide_infer_same);
 
 static tide_status batch_infer(tide_call *c) { /* x, order */

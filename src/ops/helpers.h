@@ -41,16 +41,9 @@ static inline tide_tensor *plus(tide_tape *t, tide_tensor *x, double v) {
     return tide_t(t, OP(add), x, number(t, v, x));
 }
 
-/* x as a composition sums it, and what came of it: float16 and bfloat16 in float32 (squares of
- * float16 overflow from 256 on), integers in float32. */
+/* x as a composition sums it: integers in float32. */
 static inline tide_tensor *widened(tide_tape *t, tide_tensor *x) {
-    if (!x || x->dtype == TIDE_F32 || x->dtype == TIDE_F64) return x;
-    return tide_t(t, OP(cast, .dtype = TIDE_F32), x);
-}
-static inline tide_tensor *narrowed(tide_tape *t, tide_tensor *y, const tide_tensor *x) {
-    return tide_is_float(x->dtype) && y && y->dtype != x->dtype
-        ? tide_t(t, OP(cast, .dtype = x->dtype), y)
-        : y;
+    return !x || tide_is_float(x->dtype) ? x : tide_t(t, OP(cast, .dtype = TIDE_F32), x);
 }
 
 /* Mean over axes, which stay as length 1; integers become float32. */

@@ -76,13 +76,24 @@ static tide_tensor *statistic(tide_tape *t, tide_tensor *x, int64_t axis, int fr
     return tide_t(t, OP(log), tide_t(t, OP(sum, .axis = along), e));
 }
 
+/* A loss per example, and the statistic, which is exact in float32 where the loss is a half. */
+static void with_statistic(tide_call *c, int64_t axis) {
+    c->meta[0] = c->meta[1] = without_axis(c->in[0], axis);
+    c->meta[1].dtype = (uint8_t)tide_wide(c->meta[0].dtype);
+}
+/* An accuracy per example, which is summed: never half. */
+static void per_example(tide_call *c, int64_t axis) {
+    c->meta[0] = without_axis(c->in[0], axis);
+    c->meta[0].dtype = (uint8_t)tide_wide(c->meta[0].dtype);
+}
+
 static tide_status sparse_infer(tide_call *c) { /* output, target, weight */
     tide_sparse_cross_entropy__attrs *a = c->attrs;
     TIDE_TRY(tide_axis(c, &a->axis, c->in[0]->rank));
-    c->meta[0] = c->meta[1] = without_axis(c->in[0], a->axis);
+    with_statistic(c, a->axis);
     TIDE_TRY(labels_fit(c, c->in[1], "target", &c->meta[0]));
     if (!c->in[2]) return TIDE_OK;
-    if (c->in[2]->dtype != c->in[0]->dtype)
+    if (tide_wide(c->in[2]->dtype) != tide_wide(c->in[0]->dtype))
         return tide_op_fail(c, TIDE_EDTYPE,
                             "weight has another dtype than output (expected %s, got %s)",
                             tide_dtype_name(c->in[0]->dtype), tide_dtype_name(c->in[2]->dtype));
@@ -160,7 +171,7 @@ static tide_status cross_infer(tide_call *c) { /* output, target */
     tide_cross_entropy__attrs *a = c->attrs;
     TIDE_TRY(tide_axis(c, &a->axis, c->in[0]->rank));
     TIDE_TRY(target_fits(c, c->in[0], c->in[1]));
-    c->meta[0] = c->meta[1] = without_axis(c->in[0], a->axis);
+    with_statistic(c, a->axis);
     return TIDE_OK;
 }
 
@@ -353,7 +364,7 @@ TIDE_DESCRIBE(ctc_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER | TIDE_INTERNAL,
 static tide_status sparse_accuracy_infer(tide_call *c) {
     tide_sparse_accuracy__attrs *a = c->attrs;
     TIDE_TRY(tide_axis(c, &a->axis, c->in[0]->rank));
-    c->meta[0] = without_axis(c->in[0], a->axis);
+    per_example(c, a->axis);
     return labels_fit(c, c->in[1], "target", &c->meta[0]);
 }
 TIDE_DESCRIBE(sparse_accuracy_, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD,
@@ -362,7 +373,7 @@ TIDE_DESCRIBE(sparse_accuracy_, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD,
 static tide_status categorical_accuracy_infer(tide_call *c) {
     tide_categorical_accuracy__attrs *a = c->attrs;
     TIDE_TRY(tide_axis(c, &a->axis, c->in[0]->rank));
-    c->meta[0] = without_axis(c->in[0], a->axis);
+    per_example(c, a->axis);
     return target_fits(c, c->in[0], c->in[1]);
 }
 TIDE_DESCRIBE(categorical_accuracy_, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD | TIDE_PROMOTE,
@@ -370,7 +381,7 @@ TIDE_DESCRIBE(categorical_accuracy_, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD | TI
 
 static tide_status top_k_infer(tide_call *c) {
     if (c->in[0]->rank < 1) return tide_op_fail(c, TIDE_ESHAPE, "output needs a class axis");
-    c->meta[0] = without_axis(c->in[0], c->in[0]->rank - 1);
+    per_example(c, c->in[0]->rank - 1);
     return labels_fit(c, c->in[1], "target", &c->meta[0]);
 }
 TIDE_DESCRIBE(top_k_accuracy_, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD, .infer = top_k_infer);

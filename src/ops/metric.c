@@ -18,8 +18,9 @@ static tide_status threshold_counts_infer(tide_call *c) {
     if (thresholds->rank != 1)
         return tide_op_fail(c, TIDE_ESHAPE, "thresholds must be a vector (got %s)",
                             tide_shape_str(thresholds->rank, thresholds->shape, a, sizeof a));
-    c->meta[0] = (tide_meta){
-        .rank = 3, .dtype = y_pred->dtype, .shape = {4, thresholds->shape[0], y_pred->shape[1]}};
+    c->meta[0] = (tide_meta){.rank = 3,
+                             .dtype = (uint8_t)tide_wide(y_pred->dtype), /* counts */
+                             .shape = {4, thresholds->shape[0], y_pred->shape[1]}};
     return TIDE_OK;
 }
 

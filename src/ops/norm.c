@@ -54,7 +54,7 @@ static tide_status features(tide_call *c, int first, int last, int64_t axis) {
                                 "%s does not fit axis %ld of the input (expected [%ld], got %s)",
                                 c->op->args()[i].name, (long)axis + 1, (long)x->shape[axis],
                                 tide_shape_str(v->rank, v->shape, buf, sizeof buf));
-        if (v->dtype != x->dtype)
+        if (tide_wide(v->dtype) != tide_wide(x->dtype))
             return tide_op_fail(
                 c, TIDE_EDTYPE, "%s has another dtype than the input (expected %s, got %s)",
                 c->op->args()[i].name, tide_dtype_name(x->dtype), tide_dtype_name(v->dtype));
@@ -123,8 +123,9 @@ static tide_status train_infer(tide_call *c) { /* x, scale, offset, moving_mean,
     TIDE_TRY(tide_axis(c, &a->axis, c->in[0]->rank));
     TIDE_TRY(features(c, 1, 4, a->axis));
     TIDE_TRY(tide_infer_same(c));
-    c->meta[1] = c->meta[2] =
-        (tide_meta){.rank = 1, .dtype = c->in[0]->dtype, .shape = {c->in[0]->shape[a->axis]}};
+    c->meta[1] = c->meta[2] = (tide_meta){.rank = 1,
+                                          .dtype = (uint8_t)tide_wide(c->in[0]->dtype),
+                                          .shape = {c->in[0]->shape[a->axis]}};
     return TIDE_OK;
 }
 
@@ -205,6 +206,7 @@ static tide_status layer_infer(tide_call *c) {
     TIDE_TRY(tide_infer_same(c));
     c->meta[1] = c->meta[0];
     c->meta[1].rank = (uint8_t)lead;
+    c->meta[1].dtype = (uint8_t)tide_wide(x->dtype);
     c->meta[2] = c->meta[1];
     return TIDE_OK;
 }
@@ -366,7 +368,9 @@ static void group_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
     y = tide_t(t, TIDE_OP_reshape, &join, y);
     out[0] = scaled(t, y, along(t, in[1], rank, a->axis), along(t, in[2], rank, a->axis));
 }
-TIDE_DESCRIBE(group_normalization, .infer = group_infer, .compose = group_compose);
+TIDE_DESCRIBE(group_normalization, .flags = TIDE_WIDE,
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2), .infer = group_infer,
+              .compose = group_compose);
 
 /* -- moments and norms -- */
 
@@ -388,7 +392,8 @@ static void moments_compose(tide_tape *t, const void *attrs, int nin, tide_tenso
     }
     for (int i = 0; i < 2; i++) out[i] = tide_t(t, TIDE_OP_reshape, &r, out[i]);
 }
-TIDE_DESCRIBE(moments, .infer = moments_infer, .compose = moments_compose);
+TIDE_DESCRIBE(moments, .flags = TIDE_WIDE, .saves = TIDE_SAVE_IN(0), .infer = moments_infer,
+              .compose = moments_compose);
 
 /* The vector norm of an order. Where it is 0 its gradient is 0, one of the subgradients, and so is
  * that of an element that is 0: the inner functions have no slope there, or an infinite one. */
@@ -426,9 +431,10 @@ static void vector_norm_compose(tide_tape *t, const void *attrs, int nin, tide_t
                                 tide_tensor **out) {
     const tide_vector_norm__attrs *a = attrs;
     (void)nin;
-    out[0] = narrowed(t, norm_of(t, widened(t, in[0]), a->ord, a->axis, (int)a->keepdims), in[0]);
+    out[0] = norm_of(t, widened(t, in[0]), a->ord, a->axis, (int)a->keepdims);
 }
-TIDE_DESCRIBE(vector_norm_, .infer = vector_norm_infer, .compose = vector_norm_compose);
+TIDE_DESCRIBE(vector_norm_, .flags = TIDE_WIDE, .saves = TIDE_SAVE_IN(0),
+              .infer = vector_norm_infer, .compose = vector_norm_compose);
 
 static tide_status normalize_infer(tide_call *c) {
     tide_normalize_attrs *a = c->attrs;
@@ -446,11 +452,12 @@ static void normalize_compose(tide_tape *t, const void *attrs, int nin, tide_ten
         scale = tide_t(t, OP(sum, .axis = a->axis, .keepdims = 1), scale);
         scale = tide_t(t, OP(maximum), scale, number(t, a->epsilon * a->epsilon, scale));
         scale = tide_t(t, OP(rsqrt), scale);
-        out[0] = narrowed(t, tide_t(t, OP(multiply), x, scale), in[0]);
+        out[0] = tide_t(t, OP(multiply), x, scale);
         return;
     }
     scale = norm_of(t, x, a->order, a->axis, 1);
     scale = tide_t(t, OP(maximum), scale, number(t, a->epsilon, scale));
-    out[0] = narrowed(t, tide_t(t, OP(divide), x, scale), in[0]);
+    out[0] = tide_t(t, OP(divide), x, scale);
 }
-TIDE_DESCRIBE(normalize, .infer = normalize_infer, .compose = normalize_compose);
+TIDE_DESCRIBE(normalize, .flags = TIDE_WIDE, .saves = TIDE_SAVE_IN(0), .infer = normalize_infer,
+              .compose = normalize_compose);

@@ -15,13 +15,15 @@ static const char *list_name(const tide_call *c, int k) {
     return "list";
 }
 
-/* Entry i of list k has the first list's shape and dtype, and is contiguous if it is written. */
+/* Entry i of list k has the first list's shape and dtype (kernels see halves, which are read only,
+ * as float32), and is contiguous if it is written. */
 static tide_status like_first(tide_call *c, int k, int i, int written) {
     const tide_tensor *p = entry(c, 0, i), *x = entry(c, k, i);
     char a[160], b[160];
-    if (x->dtype != p->dtype || !tide_same_shape(x, p))
+    const int other = tide_wide(x->dtype) != tide_wide(p->dtype);
+    if (other || !tide_same_shape(x, p))
         return tide_op_fail(
-            c, x->dtype != p->dtype ? TIDE_EDTYPE : TIDE_ESHAPE,
+            c, other ? TIDE_EDTYPE : TIDE_ESHAPE,
             "%s[%d] does not fit %s[%d] (expected %s %s, got %s %s)", list_name(c, k), i + 1,
             list_name(c, 0), i + 1, tide_dtype_name(p->dtype),
             tide_shape_str(p->rank, p->shape, a, sizeof a), tide_dtype_name(x->dtype),
@@ -36,10 +38,11 @@ static tide_status first_list(tide_call *c) {
     if (c->nlist == 0) return tide_op_fail(c, TIDE_EARG, "the lists are empty");
     for (int i = 0; i < c->nlist; i++) {
         const tide_tensor *p = entry(c, 0, i);
-        if (p->dtype != TIDE_F32 && p->dtype != TIDE_F64)
+        const int dtype = tide_wide(p->dtype);
+        if (dtype != TIDE_F32 && dtype != TIDE_F64)
             return tide_op_fail(c, TIDE_EDTYPE, "%s[%d] must be float32 or float64 (got %s)",
                                 list_name(c, 0), i + 1, tide_dtype_name(p->dtype));
-        if (p->dtype != entry(c, 0, 0)->dtype)
+        if (dtype != tide_wide(entry(c, 0, 0)->dtype))
             return tide_op_fail(c, TIDE_EDTYPE, "%s holds several dtypes (%s and %s)",
                                 list_name(c, 0), tide_dtype_name(entry(c, 0, 0)->dtype),
                                 tide_dtype_name(p->dtype));
@@ -151,7 +154,7 @@ TIDE_DESCRIBE(widen_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_HALF,
 
 static tide_status global_norm_infer(tide_call *c) {
     TIDE_TRY(first_list(c));
-    c->meta[0] = (tide_meta){.rank = 0, .dtype = entry(c, 0, 0)->dtype};
+    c->meta[0] = (tide_meta){.rank = 0, .dtype = (uint8_t)tide_wide(entry(c, 0, 0)->dtype)};
     return TIDE_OK;
 }
 TIDE_DESCRIBE(global_norm_, .flags = TIDE_NOGRAD | TIDE_SPARSE, .infer = global_norm_infer);

@@ -118,7 +118,7 @@ static void prod_grad(tide_tape *t, const tide_node *n) {
     tide_tensor *rows =
         tide_t(t, OP(reshape, .newshape = flat), tide_t(t, OP(transpose, .axes = order), x));
     tide_tensor *ones =
-        tide_t(t, OP(fill_, .shape = {.n = 2, .v = {flat.v[0], 1}}, .value = 1, .dtype = m->dtype));
+        tide_t(t, OP(fill_, .shape = {.n = 2, .v = {flat.v[0], 1}}, .value = 1, .dtype = x->dtype));
     if (tide_t_failed(t)) return;
     tide_tensor *before, *after, *pair[2];
     tide_index__attrs head = {.start = {2, {0, 0}},
@@ -145,7 +145,8 @@ TIDE_DESCRIBE(prod, .flags = TIDE_CASTS, .infer = prod_infer, .grad = prod_grad,
 static void extreme_grad(tide_tape *t, const tide_ints *axis, int keepdims) {
     const tide_meta *m = tide_t_in_meta(t, 0);
     tide_tensor *x = tide_t_in(t, 0), *y = restored(t, tide_t_out(t, 0), axis, keepdims, m->rank);
-    tide_tensor *hit = tide_t(t, OP(cast, .dtype = m->dtype), tide_t(t, OP(equal), x, y));
+    if (tide_t_failed(t)) return;
+    tide_tensor *hit = tide_t(t, OP(cast, .dtype = x->dtype), tide_t(t, OP(equal), x, y));
     tide_tensor *count = tide_t(t, OP(sum, .axis = *axis, .keepdims = 1), hit);
     tide_tensor *dy = restored(t, tide_t_dy(t, 0), axis, keepdims, m->rank);
     tide_t_give(t, 0, tide_t(t, OP(multiply), hit, tide_t(t, OP(divide), dy, count)));
@@ -302,7 +303,8 @@ static void logsumexp_compose(tide_tape *t, const void *attrs, int nin, tide_ten
     }
     out[0] = y;
 }
-TIDE_DESCRIBE(logsumexp, .infer = over_axes, .compose = logsumexp_compose);
+TIDE_DESCRIBE(logsumexp, .flags = TIDE_WIDE, .saves = TIDE_SAVE_IN(0), .infer = over_axes,
+              .compose = logsumexp_compose);
 
 static tide_tensor *variance(tide_tape *t, tide_tensor *x, tide_ints axis, int keepdims) {
     tide_tensor *d =
@@ -313,19 +315,20 @@ static void var_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **
                         tide_tensor **out) {
     const tide_var_attrs *a = attrs;
     (void)nin;
-    out[0] = narrowed(t, variance(t, widened(t, in[0]), a->axis, a->keepdims), in[0]);
+    out[0] = variance(t, widened(t, in[0]), a->axis, a->keepdims);
 }
-TIDE_DESCRIBE(var, .infer = over_axes, .compose = var_compose);
+TIDE_DESCRIBE(var, .flags = TIDE_WIDE, .saves = TIDE_SAVE_IN(0), .infer = over_axes,
+              .compose = var_compose);
 
 /* The gradient of equal elements is 0. */
 static void std_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
                         tide_tensor **out) {
     const tide_std_attrs *a = attrs;
     (void)nin;
-    tide_tensor *v = variance(t, widened(t, in[0]), a->axis, a->keepdims);
-    out[0] = narrowed(t, tide_t(t, OP(root_), v), in[0]);
+    out[0] = tide_t(t, OP(root_), variance(t, widened(t, in[0]), a->axis, a->keepdims));
 }
-TIDE_DESCRIBE(std, .infer = over_axes, .compose = std_compose);
+TIDE_DESCRIBE(std, .flags = TIDE_WIDE, .saves = TIDE_SAVE_IN(0), .infer = over_axes,
+              .compose = std_compose);
 
 static void count_nonzero_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
                                   tide_tensor **out) {
