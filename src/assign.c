@@ -58,10 +58,10 @@ static tide_status fitted(tide_ctx *ctx, tide_tensor *v, int dtype, const tide_i
     if (x->dtype != dtype) {
         tide_release(x);
         x = NULL;
-        st = tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = dtype}, 1, &v, &x);
+        st = tide_apply(ctx, &tide_op_cast, TIDE_ATTRS(cast, .dtype = dtype), 1, &v, &x);
     }
     if (st == TIDE_OK) {
-        tide_broadcast_to_attrs a = {.shape = *shape};
+        tide_broadcast_to_attrs a = *TIDE_ATTRS(broadcast_to, .shape = *shape);
         st = tide_apply(ctx, &tide_op_broadcast_to, &a, 1, &x, out);
     }
     tide_release(x);
@@ -76,7 +76,7 @@ static tide_status keep_saved(tide_ctx *ctx, tide_node *n, const tide_storage *s
         if (!e->saved || e->saved->storage != storage || e->version != storage->version) continue;
         tide_tensor *copy = NULL;
         int was = tide_grad_mode(ctx, 0);
-        tide_status st = tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &e->saved, &copy);
+        tide_status st = tide_apply(ctx, &tide_op_copy, TIDE_ATTRS(copy), 1, &e->saved, &copy);
         tide_grad_mode(ctx, was);
         if (st != TIDE_OK) return st;
         if (e->saved->node) e->saved->node->refs++;
@@ -152,8 +152,9 @@ tide_status tide_assign_part(tide_ctx *ctx, tide_tensor *t, const tide_index__at
     tide_node *before = t->node;
     const int index = t->out_index;
     if (st == TIDE_OK) { /* first: a value that is a view of t is still the one that was seen */
-        const tide_index_put__attrs put = {
-            .start = part->start, .size = part->size, .step = part->step, .drop = part->drop};
+        const tide_index_put__attrs put =
+            *TIDE_ATTRS(index_put_, .start = part->start, .size = part->size, .step = part->step,
+                        .drop = part->drop);
         tide_tensor *in[2] = {t, value};
         st = tide_record(ctx, &tide_op_index_put_, &put, 2, 0, in, &t);
     }
@@ -195,7 +196,7 @@ tide_status tide_add_part(tide_ctx *ctx, tide_tensor *t, const tide_index__attrs
     const int was = tide_grad_mode(ctx, 0);
     if (st == TIDE_OK) st = tide_apply(ctx, &tide_op_index_, part, 1, &t, &view);
     pair[0] = view;
-    if (st == TIDE_OK) st = tide_run_into(ctx, &tide_op_add, &(tide_add_attrs){0}, 2, pair, view);
+    if (st == TIDE_OK) st = tide_run_into(ctx, &tide_op_add, TIDE_ATTRS(add), 2, pair, view);
     tide_grad_mode(ctx, was);
     t->view_version = t->storage->version;
     tide_release(view);

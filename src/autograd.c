@@ -336,13 +336,13 @@ tide_tensor *tide_t_sum_to_meta(tide_tape *t, tide_tensor *g, const tide_meta *m
                                 const int64_t *shape) {
     if (t->status != TIDE_OK || !g) return NULL;
     int lead = g->rank - m->rank;
-    tide_sum_attrs a = {.axis = {.n = 0}, .keepdims = 1};
+    tide_sum_attrs a = *TIDE_ATTRS(sum, .axis.n = 0, .keepdims = 1);
     for (int i = 0; i < g->rank; i++)
         if (i < lead || (shape[i - lead] == 1 && g->shape[i] != 1)) a.axis.v[a.axis.n++] = i;
     if (a.axis.n == 0) return g;
     tide_tensor *s = tide_t(t, TIDE_OP_sum, &a, g);
     if (lead == 0 || !s) return s;
-    tide_reshape_attrs r = {.newshape = {.n = m->rank}};
+    tide_reshape_attrs r = *TIDE_ATTRS(reshape, .newshape.n = m->rank);
     for (int i = 0; i < m->rank; i++) r.newshape.v[i] = shape[i];
     return tide_t(t, TIDE_OP_reshape, &r, s);
 }
@@ -419,7 +419,7 @@ tide_tensor *tide_t_dy(tide_tape *t, int i) {
     tide_tensor *g = t->node->gout[i];
     if (g) return as_read(t, g);
     const tide_meta *m = &t->node->out_meta[i];
-    tide_fill__attrs a = {.shape = {.n = m->rank}, .value = 0, .dtype = m->dtype};
+    tide_fill__attrs a = *TIDE_ATTRS(fill_, .shape.n = m->rank, .dtype = m->dtype);
     for (int k = 0; k < m->rank; k++) a.shape.v[k] = m->shape[k];
     if (!(t->node->op->flags & TIDE_HALF)) a.dtype = tide_wide(a.dtype);
     return tide_t(t, TIDE_OP_fill_, &a);
@@ -507,7 +507,7 @@ tide_status tide_compose(tide_ctx *ctx, const tide_op *op, const void *attrs, in
         for (int k = 0; k < nin; k++)
             if (out[i] == in[k] && out[i]) {
                 tide_tensor *v = NULL;
-                tide_transpose_attrs a = {.axes = {.n = out[i]->rank}};
+                tide_transpose_attrs a = *TIDE_ATTRS(transpose, .axes.n = out[i]->rank);
                 for (int j = 0; j < out[i]->rank; j++) a.axes.v[j] = j;
                 st = tide_apply(ctx, &tide_op_transpose, &a, 1, &out[i], &v);
                 tide_release(out[i]);

@@ -2,7 +2,7 @@
  *
  * Invariant: a context outlives its tensors (each holds a reference), so a handle collected late
  * finds its context alive. */
-#include "core.h"
+#include "op.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,6 +18,7 @@ static const char *const status_names[] = {
 tide_ctx *tide_ctx_new(void) {
     tide_ctx *ctx = calloc(1, sizeof *ctx);
     if (!ctx) return NULL;
+    tide_defaults_fill();
     ctx->refs = 1;
     ctx->grad_mode = 1;
     ctx->seq = 1;

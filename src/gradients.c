@@ -5,11 +5,9 @@
 static tide_status add_sparse(tide_ctx *ctx, tide_tensor *a, tide_tensor *b, tide_tensor **out) {
     tide_tensor *ids = NULL, *values = NULL, *pair[2] = {a->ids, b->ids},
                 *vals[2] = {a->values, b->values};
-    tide_status st =
-        tide_apply(ctx, &tide_op_concatenate, &(tide_concatenate_attrs){.axis = 0}, 2, pair, &ids);
+    tide_status st = tide_apply(ctx, &tide_op_concatenate, TIDE_ATTRS(concatenate), 2, pair, &ids);
     if (st == TIDE_OK)
-        st = tide_apply(ctx, &tide_op_concatenate, &(tide_concatenate_attrs){.axis = 0}, 2, vals,
-                        &values);
+        st = tide_apply(ctx, &tide_op_concatenate, TIDE_ATTRS(concatenate), 2, vals, &values);
     *out = st == TIDE_OK ? tide_sparse_new(ctx, a->rank, a->shape, ids, values) : NULL;
     if (st == TIDE_OK && !*out)
         st = tide_fail(ctx, TIDE_ENOMEM, "not enough memory to add gradients");
@@ -26,7 +24,7 @@ tide_status tide_unshare(tide_ctx *ctx, tide_tensor **g) {
     tide_tensor *x = *g, *copy = NULL;
     if (tide_is_sparse(x) || (!seen_by_others(x) && tide_is_contiguous(x) && !x->shares))
         return TIDE_OK;
-    TIDE_TRY(tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &x, &copy));
+    TIDE_TRY(tide_apply(ctx, &tide_op_copy, TIDE_ATTRS(copy), 1, &x, &copy));
     tide_release(x);
     *g = copy;
     return TIDE_OK;
@@ -35,7 +33,7 @@ tide_status tide_unshare(tide_ctx *ctx, tide_tensor **g) {
 /* to += g, in place. */
 static tide_status add_into(tide_ctx *ctx, tide_tensor *to, tide_tensor *g) {
     tide_tensor *pair[2] = {to, g};
-    return tide_run_into(ctx, &tide_op_add, &(tide_add_attrs){0}, 2, pair, to);
+    return tide_run_into(ctx, &tide_op_add, TIDE_ATTRS(add), 2, pair, to);
 }
 
 /* *slot += g; takes g's reference, also on failure. The first to arrive is moved in; a slot nobody
@@ -53,7 +51,7 @@ tide_status tide_accumulate(tide_ctx *ctx, tide_tensor **slot, tide_tensor *g, i
         tide_tensor *dense[2] = {0};
         st = tide_densify(ctx, have, &dense[0]);
         if (st == TIDE_OK) st = tide_densify(ctx, g, &dense[1]);
-        if (st == TIDE_OK) st = tide_apply(ctx, &tide_op_add, &(tide_add_attrs){0}, 2, dense, &sum);
+        if (st == TIDE_OK) st = tide_apply(ctx, &tide_op_add, TIDE_ATTRS(add), 2, dense, &sum);
         tide_release(dense[0]);
         tide_release(dense[1]);
     } else if (!record && !seen_by_others(have) && tide_is_contiguous(have)) {
@@ -61,7 +59,7 @@ tide_status tide_accumulate(tide_ctx *ctx, tide_tensor **slot, tide_tensor *g, i
         tide_release(g);
         return st;
     } else {
-        st = tide_apply(ctx, &tide_op_add, &(tide_add_attrs){0}, 2, pair, &sum);
+        st = tide_apply(ctx, &tide_op_add, TIDE_ATTRS(add), 2, pair, &sum);
     }
     tide_release(g);
     if (st != TIDE_OK) return st;
@@ -77,7 +75,8 @@ static tide_status accumulate_part(tide_ctx *ctx, tide_tensor **slot, const tide
     tide_status st = TIDE_OK;
     const int first = !*slot;
     if (first) {
-        tide_fill__attrs a = {.shape = {.n = p->whole->rank}, .dtype = p->whole->dtype};
+        tide_fill__attrs a =
+            *TIDE_ATTRS(fill_, .shape.n = p->whole->rank, .dtype = p->whole->dtype);
         for (int i = 0; i < p->whole->rank; i++) a.shape.v[i] = p->whole->shape[i];
         st = tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, slot);
     } else if (tide_is_sparse(*slot)) {
@@ -91,8 +90,7 @@ static tide_status accumulate_part(tide_ctx *ctx, tide_tensor **slot, const tide
         st = tide_view(ctx, *slot, p->g->rank, p->g->shape, p->at->stride,
                        (*slot)->offset + p->at->offset, &view);
     if (st == TIDE_OK && first)
-        st = tide_run_into(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, (tide_tensor **)&p->g,
-                           view);
+        st = tide_run_into(ctx, &tide_op_copy, TIDE_ATTRS(copy), 1, (tide_tensor **)&p->g, view);
     else if (st == TIDE_OK) st = add_into(ctx, view, p->g);
     tide_release(view);
     return st;

@@ -69,7 +69,7 @@ static tide_lag *record_of(tide_ctx *ctx, tide_tensor *const t[4]) {
     lag = malloc(sizeof *lag);
     if (!lag) return NULL;
     lag->ctx = ctx;
-    lag->attrs = (tide_adam_lag__attrs){0};
+    lag->attrs = *TIDE_ATTRS(adam_lag_);
     for (int k = 0; k < 4; k++) {
         lag->of[k] = (tide_tensor){.refs = 1,
                                    .ctx = ctx,

@@ -164,7 +164,7 @@ static tide_status serve(tide_kcall *k) {
 /* -- float16 and bfloat16 for kernels that know neither -- */
 
 static tide_status cast(tide_device *dev, const tide_buf *from, tide_buf *to) {
-    tide_cast_attrs a = {.dtype = to->dtype};
+    tide_cast_attrs a = *TIDE_ATTRS(cast, .dtype = to->dtype);
     tide_kcall k = {
         .attrs = &a, .in = from, .out = to, .op = TIDE_OP_cast, .nin = 1, .nout = 1, .dev = dev};
     return serve(&k);

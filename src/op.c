@@ -39,7 +39,7 @@ enum { MAX_ATTRS = 1024, MAX_OUT = 8, FEW = 16 };
 /* -- casts that an op asks for -- */
 
 tide_status tide_cast_to(tide_ctx *ctx, tide_tensor *x, int dtype, tide_tensor **out) {
-    return tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = dtype}, 1, &x, out);
+    return tide_apply(ctx, &tide_op_cast, TIDE_ATTRS(cast, .dtype = dtype), 1, &x, out);
 }
 
 static tide_status two_floats(tide_ctx *ctx, const tide_op *op, int a, int b) {
@@ -137,7 +137,7 @@ static tide_status view_of_copy(tide_call *c, tide_tensor **out) {
     int64_t stride[TIDE_MAX_RANK], n = 1;
     tide_device *dev = tide_device_of(c->in[0]);
     TIDE_TRY(tide_new_on(c->ctx, dev ? dev : c->ctx->device, &m, &copy));
-    tide_status st = tide_run_into(c->ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, c->in, copy);
+    tide_status st = tide_run_into(c->ctx, &tide_op_copy, TIDE_ATTRS(copy), 1, c->in, copy);
     for (int i = c->meta[0].rank - 1; i >= 0; i--) {
         stride[i] = n;
         n *= c->meta[0].shape[i] > 0 ? c->meta[0].shape[i] : 1;
@@ -263,7 +263,7 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
             use[n] = next;
         }
         if (st == TIDE_OK && op->flags & TIDE_CONTIGUOUS && !tide_is_contiguous(use[n])) {
-            st = tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &use[n], &next);
+            st = tide_apply(ctx, &tide_op_copy, TIDE_ATTRS(copy), 1, &use[n], &next);
             tide_release(use[n]);
             use[n] = next;
         }

@@ -130,11 +130,43 @@ extern const tide_op *const tide_ops[TIDE_OP_COUNT];
                                     .attrs_size = sizeof(tide_##NAME##_attrs), \
                                     __VA_ARGS__}
 
+/* -- attributes (defaults.c) -- */
+struct tide_defaults { /* of every op, as its entry declares them */
+#define EACH(name, ...) tide_##name##_attrs name;
+#include "../kernels/each_op.h"
+};
+extern const struct tide_defaults *const tide_defaults;
+const void *tide_default_attrs(const tide_op *);
+void tide_defaults_fill(void); /* the first context does */
+
+/* The address of an op's attributes, which lives until the enclosing block ends: the declared
+ * defaults but for what is set, TIDE_ATTRS(sum, .axis = TIDE_INTS(0, 1), .keepdims = 1). Lists in
+ * braces hold commas, which the preprocessor takes for its own: they are written TIDE_INTS. */
+#define TIDE_ATTRS(name, ...)                           \
+    ((tide_##name##_attrs[1]){({                        \
+        tide_##name##_attrs its_ = tide_defaults->name; \
+        __VA_OPT__(TIDE_SET(__VA_ARGS__))               \
+        its_;                                           \
+    })})
+#define TIDE_SET(...) TIDE_SET_N(__VA_ARGS__, 8, 7, 6, 5, 4, 3, 2, 1)(__VA_ARGS__)
+#define TIDE_SET_N(a, b, c, d, e, f, g, h, n, ...) TIDE_SET_##n
+/* clang-format off */
+#define TIDE_SET_1(a) its_ a;
+#define TIDE_SET_2(a, ...) its_ a; TIDE_SET_1(__VA_ARGS__)
+#define TIDE_SET_3(a, ...) its_ a; TIDE_SET_2(__VA_ARGS__)
+#define TIDE_SET_4(a, ...) its_ a; TIDE_SET_3(__VA_ARGS__)
+#define TIDE_SET_5(a, ...) its_ a; TIDE_SET_4(__VA_ARGS__)
+#define TIDE_SET_6(a, ...) its_ a; TIDE_SET_5(__VA_ARGS__)
+#define TIDE_SET_7(a, ...) its_ a; TIDE_SET_6(__VA_ARGS__)
+#define TIDE_SET_8(a, ...) its_ a; TIDE_SET_7(__VA_ARGS__)
+/* clang-format on */
+#define TIDE_INTS(...) \
+    ((tide_ints){.n = sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), .v = {__VA_ARGS__}})
+
 /* -- the tape inside rules and compositions: temporaries belong to the tape until the rule returns,
  * the status is sticky (once an op failed, every call returns NULL and accepts NULL), and whether
  * it records is the tape's affair -- */
-#define OP(name, ...) \
-    TIDE_OP_##name, &(tide_##name##_attrs) { __VA_ARGS__ }
+#define OP(name, ...) TIDE_OP_##name, TIDE_ATTRS(name, __VA_ARGS__)
 tide_tensor *tide_t(tide_tape *, int op, const void *attrs,
                     ...); /* inputs in order; first result */
 void tide_tn(tide_tape *, int op, const void *attrs, int nin, tide_tensor **in,

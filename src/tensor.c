@@ -172,7 +172,7 @@ void tide_scalar_free(tide_ctx *ctx) {
 tide_status tide_settle(tide_ctx *ctx, tide_tensor **t) {
     tide_tensor *x = *t, *copy = NULL;
     if (!tide_is_number(x)) return TIDE_OK;
-    TIDE_TRY(tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &x, &copy));
+    TIDE_TRY(tide_apply(ctx, &tide_op_copy, TIDE_ATTRS(copy), 1, &x, &copy));
     tide_release(x);
     *t = copy;
     return TIDE_OK;
@@ -285,7 +285,7 @@ tide_status tide_densify(tide_ctx *ctx, tide_tensor *t, tide_tensor **out) {
         *out = tide_retain(t);
         return TIDE_OK;
     }
-    return tide_apply(ctx, &tide_op_densify_, &(tide_densify__attrs){0}, 1, &t, out);
+    return tide_apply(ctx, &tide_op_densify_, TIDE_ATTRS(densify_), 1, &t, out);
 }
 
 tide_status tide_contiguous(tide_ctx *ctx, tide_tensor *t, tide_tensor **out) {
@@ -293,7 +293,7 @@ tide_status tide_contiguous(tide_ctx *ctx, tide_tensor *t, tide_tensor **out) {
         *out = tide_retain(t);
         return TIDE_OK;
     }
-    return tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &t, out);
+    return tide_apply(ctx, &tide_op_copy, TIDE_ATTRS(copy), 1, &t, out);
 }
 
 tide_status tide_copy_into(tide_ctx *ctx, tide_tensor *dst, tide_tensor *src) {
@@ -310,11 +310,10 @@ tide_status tide_copy_into(tide_ctx *ctx, tide_tensor *dst, tide_tensor *src) {
         src = here;
     }
     if (st == TIDE_OK && src->dtype != dst->dtype)
-        st =
-            tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = dst->dtype}, 1, &src, &cast);
+        st = tide_apply(ctx, &tide_op_cast, TIDE_ATTRS(cast, .dtype = dst->dtype), 1, &src, &cast);
     else if (st == TIDE_OK) cast = tide_retain(src);
     if (st == TIDE_OK) {
-        tide_broadcast_to_attrs a = {.shape = {.n = dst->rank}};
+        tide_broadcast_to_attrs a = *TIDE_ATTRS(broadcast_to, .shape.n = dst->rank);
         for (int i = 0; i < dst->rank; i++) a.shape.v[i] = dst->shape[i];
         st = tide_apply(ctx, &tide_op_broadcast_to, &a, 1, &cast, &wide);
     }
@@ -322,12 +321,11 @@ tide_status tide_copy_into(tide_ctx *ctx, tide_tensor *dst, tide_tensor *src) {
         tide_tensor *from = wide, *copy = NULL;
         if (wide->storage == dst->storage &&
             !(wide->offset == dst->offset && tide_is_contiguous(wide) && tide_is_contiguous(dst))) {
-            st = tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &wide,
+            st = tide_apply(ctx, &tide_op_copy, TIDE_ATTRS(copy), 1, &wide,
                             &copy); /* overlapping: through a copy */
             from = copy;
         }
-        if (st == TIDE_OK)
-            st = tide_run_into(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &from, dst);
+        if (st == TIDE_OK) st = tide_run_into(ctx, &tide_op_copy, TIDE_ATTRS(copy), 1, &from, dst);
         tide_release(copy);
     }
     tide_release(wide);

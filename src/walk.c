@@ -406,7 +406,8 @@ static tide_status first_gradient(tide_ctx *ctx, tide_tensor *loss, tide_tensor 
         *out = tide_retain(seed);
         return TIDE_OK;
     }
-    tide_fill__attrs a = {.shape = {.n = loss->rank}, .value = 1, .dtype = loss->dtype};
+    tide_fill__attrs a =
+        *TIDE_ATTRS(fill_, .shape.n = loss->rank, .value = 1, .dtype = loss->dtype);
     for (int i = 0; i < loss->rank; i++) a.shape.v[i] = loss->shape[i];
     return tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, out);
 }
@@ -523,7 +524,7 @@ tide_status tide_compose_grad(tide_tape *t, tide_node *n) {
         if (!in[i]) {
             st = t->status;
         } else if (tide_t_needs(t, i)) {
-            tide_transpose_attrs same = {.axes = {.n = in[i]->rank}};
+            tide_transpose_attrs same = *TIDE_ATTRS(transpose, .axes.n = in[i]->rank);
             for (int k = 0; k < in[i]->rank; k++) same.axes.v[k] = k;
             in[i] = tide_t(t, TIDE_OP_transpose, &same, in[i]);
             st = t->status;

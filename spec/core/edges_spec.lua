@@ -237,6 +237,14 @@ describe("a size that no machine holds", function()
   end)
 end)
 
+describe("logsumexp of nothing", function()
+  it("is -inf, the logarithm of 0", function()
+    assert.equal(-math.huge, ops.logsumexp(tide.zeros { 0 }):item())
+    local inf = math.huge
+    assert.same({ -inf, -inf }, ops.logsumexp(tide.zeros { 0, 2 }, { axis = 1 }):tolist())
+  end)
+end)
+
 describe("max and min with an initial value that is NaN", function()
   it("are NaN, of nothing too; integers refuse it", function()
     for _, choose in ipairs { ops.max, ops.min } do

@@ -158,10 +158,11 @@ static int get(lua_State *L, tide_tensor *t) {
     }
     tideL_handle *h = tideL_new(L);
     t = tideL_checktensor(L, 1, "index");
-    tide_index__attrs attrs = {.start = p.start, .size = p.size, .step = p.step, .drop = p.drop};
+    tide_index__attrs attrs =
+        *TIDE_ATTRS(index_, .start = p.start, .size = p.size, .step = p.step, .drop = p.drop);
     tideL_try(L, ctx, tide_apply(ctx, &tide_op_index_, &attrs, 1, &t, &h->t));
     if (p.nnew) {
-        tide_reshape_attrs r = {.newshape.n = h->t->rank + p.nnew};
+        tide_reshape_attrs r = *TIDE_ATTRS(reshape, .newshape.n = h->t->rank + p.nnew);
         if (r.newshape.n > TIDE_MAX_RANK)
             tideL_error(L, "index", "a tensor has at most %d axes", TIDE_MAX_RANK);
         for (int k = 0, from = 0, next = 0; k < r.newshape.n; k++) {
@@ -293,7 +294,8 @@ int tideL_newindex(lua_State *L) {
                     "\"new\" has no place where a part is assigned to; give the value the shape of "
                     "the part");
     tide_tensor *v = tideL_pinvalue(L, 3, t->dtype, "index");
-    const tide_index__attrs a = {.start = p.start, .size = p.size, .step = p.step, .drop = p.drop};
+    const tide_index__attrs a =
+        *TIDE_ATTRS(index_, .start = p.start, .size = p.size, .step = p.step, .drop = p.drop);
     tideL_try(L, ctx, tide_assign_part(ctx, t, &a, v, "index"));
     return 0;
 }

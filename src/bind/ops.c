@@ -31,9 +31,7 @@ typedef struct {
     int positional[MAX_ARGS], npositional; /* arguments that may stand without a name, in order */
     int format;                            /* offset of the attribute data_format; -1: none */
     int cast, initial;                     /* offsets of a dtype to cast to, and of initial; -1 */
-    int needs_defaults;                    /* has attributes at all */
     unsigned required;                     /* bits of attributes without a default */
-    _Alignas(16) unsigned char defaults[MAX_ATTRS];
 } opbind;
 
 static opbind *binds[TIDE_OP_COUNT];
@@ -43,69 +41,6 @@ static int private_name(const char *name) { return name[strlen(name) - 1] == '_'
 /* Is it an attribute that only C sets? */
 static int private_arg(const tide_arg *a) {
     return a->kind == TIDE_ARG_RNG || private_name(a->name);
-}
-
-/* -- defaults, from their text -- */
-
-static int enum_index(const char *alternatives, const char *s, size_t n) {
-    int k = 0;
-    for (const char *p = alternatives;; k++) {
-        const char *bar = strchr(p, '|');
-        size_t len = bar ? (size_t)(bar - p) : strlen(p);
-        if (len == n && !memcmp(p, s, n)) return k;
-        if (!bar) return -1;
-        p = bar + 1;
-    }
-}
-
-static void ints_of_text(const char *s, tide_ints *out) {
-    out->n = 0;
-    while (*s && out->n < TIDE_MAX_RANK) {
-        char *end;
-        long v = strtol(s, &end, 10);
-        if (end == s) break;
-        out->v[out->n++] = v;
-        s = end + strspn(end, ", ");
-    }
-}
-
-static int dtype_of_text(const char *s) {
-    for (int d = 0; d < TIDE_DTYPE_COUNT; d++)
-        if (!strcmp(s, tide_dtype_name(d))) return d;
-    return -1;
-}
-
-static void set_default(const tide_arg *a, unsigned char *attrs) {
-    void *p = attrs + a->offset;
-    const char *d = a->def;
-    int none = !strcmp(d, "-") || !strcmp(d, "!");
-    switch (a->kind) {
-    case TIDE_ARG_INT: *(int64_t *)p = none ? TIDE_NONE : strtoll(d, NULL, 10); break;
-    case TIDE_ARG_FLOAT: *(double *)p = none ? NAN : strtod(d, NULL); break;
-    case TIDE_ARG_BOOL: *(int32_t *)p = !strcmp(d, "true"); break;
-    case TIDE_ARG_ENUM: *(int32_t *)p = 0; break;
-    case TIDE_ARG_DTYPE: *(int32_t *)p = none ? -1 : dtype_of_text(d); break;
-    case TIDE_ARG_AXIS: {
-        int64_t v = none ? TIDE_NONE : strtoll(d, NULL, 10);
-        *(int64_t *)p = !none && v > 0 ? v - 1 : v;
-        break;
-    }
-    case TIDE_ARG_AXES:
-    case TIDE_ARG_INTS:
-    case TIDE_ARG_SHAPE: {
-        tide_ints *l = p;
-        l->n = -1;
-        if (!none) ints_of_text(d, l);
-        if (!none && a->kind == TIDE_ARG_AXES)
-            for (int64_t k = 0; k < l->n; k++) l->v[k] -= l->v[k] > 0;
-        break;
-    }
-    case TIDE_ARG_PAIRS: ((tide_pairs *)p)->n = -1; break;
-    case TIDE_ARG_TEXT:
-        snprintf(((tide_text *)p)->s, sizeof(tide_text), "%s", none ? "" : d);
-        break;
-    default: break;
-    }
 }
 
 static opbind *make_bind(const tide_op *op) {
@@ -119,7 +54,6 @@ static opbind *make_bind(const tide_op *op) {
         const tide_arg *a = &b->args[i];
         if (a->kind == TIDE_ARG_IN) b->slot[i] = in++;
         else if (a->kind == TIDE_ARG_INS) b->slot[i] = list++;
-        else if (a->kind != TIDE_ARG_RNG) set_default(a, b->defaults);
         if (private_arg(a)) continue;
         if (!strcmp(a->name, "data_format")) b->format = (int)a->offset;
         if (op->flags & TIDE_CASTS && a->kind == TIDE_ARG_DTYPE) b->cast = (int)a->offset;
@@ -127,7 +61,6 @@ static opbind *make_bind(const tide_op *op) {
         b->positional[b->npositional++] = i;
         if (a->kind > TIDE_ARG_INS && !strcmp(a->def, "!")) b->required |= 1u << i;
     }
-    b->needs_defaults = op->nargs > op->nin + op->lists;
     b->nargs = op->nargs;
     return b;
 }
@@ -143,6 +76,17 @@ static opbind *bind_of(const tide_op *op) {
 }
 
 /* -- one call being decoded -- */
+
+static int enum_index(const char *alternatives, const char *s, size_t n) {
+    int k = 0;
+    for (const char *p = alternatives;; k++) {
+        const char *bar = strchr(p, '|');
+        size_t len = bar ? (size_t)(bar - p) : strlen(p);
+        if (len == n && !memcmp(p, s, n)) return k;
+        if (!bar) return -1;
+        p = bar + 1;
+    }
+}
 
 typedef struct {
     lua_State *L;
@@ -548,7 +492,7 @@ static void too_many(lua_State *L, const opbind *b, int n) {
 static void turn(lua_State *L, const char *op, int at, int to_last) {
     tideL_handle *h = tideL_new(L);
     tide_tensor *x = tideL_checktensor(L, at, op);
-    tide_transpose_attrs a = {.axes.n = x->rank};
+    tide_transpose_attrs a = *TIDE_ATTRS(transpose, .axes.n = x->rank);
     for (int i = 0; i < x->rank; i++) a.axes.v[i] = i;
     for (int i = 1; i < x->rank; i++)
         a.axes.v[i] = to_last ? (i == x->rank - 1 ? 1 : i + 1) : (i == 1 ? x->rank - 1 : i - 1);
@@ -559,7 +503,7 @@ static void turn(lua_State *L, const char *op, int at, int to_last) {
 static void recast(lua_State *L, tideL_handle *h, int dtype) {
     tide_tensor *y = NULL, *x = h->t;
     if (x->dtype == dtype) return;
-    const tide_cast_attrs a = {.dtype = dtype};
+    const tide_cast_attrs a = *TIDE_ATTRS(cast, .dtype = dtype);
     tideL_try(L, x->ctx, tide_apply(x->ctx, &tide_op_cast, &a, 1, &x, &y));
     h->t = y;
     tide_release(x);
@@ -569,7 +513,8 @@ static void recast(lua_State *L, tideL_handle *h, int dtype) {
 static void meet_initial(lua_State *L, tideL_handle *h, double initial, int largest) {
     tide_tensor *pair[2] = {h->t}, *y = NULL;
     tide_ctx *ctx = pair[0]->ctx;
-    const tide_fill__attrs a = {.value = initial, .dtype = pair[0]->dtype};
+    const tide_fill__attrs a =
+        *TIDE_ATTRS(fill_, .shape.n = 0, .value = initial, .dtype = pair[0]->dtype);
     if (isnan(initial) && !tide_is_float(a.dtype))
         tideL_error(L, largest ? "max" : "min", "initial is NaN, which no %s is",
                     tide_dtype_name(a.dtype));
@@ -580,7 +525,7 @@ static void meet_initial(lua_State *L, tideL_handle *h, double initial, int larg
     tideL_try(L, ctx, st);
     pair[1] = second->t;
     const tide_op *op = largest ? &tide_op_maximum : &tide_op_minimum;
-    tideL_try(L, ctx, tide_apply(ctx, op, &(uint64_t){0}, 2, pair, &y));
+    tideL_try(L, ctx, tide_apply(ctx, op, tide_default_attrs(op), 2, pair, &y));
     h->t = y;
     tide_release(pair[0]);
 }
@@ -595,7 +540,7 @@ static int call(lua_State *L) {
     lua_settop(L, nargs);
     int n = nargs;
     _Alignas(16) unsigned char attrs[MAX_ATTRS];
-    if (b->needs_defaults) memcpy(attrs, b->defaults, op->attrs_size);
+    memcpy(attrs, tide_default_attrs(op), op->attrs_size);
     decoding d = {.L = L, .b = b, .attrs = attrs};
     for (int i = 1; i <= nargs; i++)
         if (lua_type(L, i) == LUA_TTABLE) {

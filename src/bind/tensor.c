@@ -79,8 +79,8 @@ static int new_tensor(lua_State *L) {
         tide_tensor *src = tideL_checktensor(L, 1, "tensor");
         int was = tide_grad_mode(ctx, 0);
         tide_status st = c.dtype >= 0 && c.dtype != src->dtype
-            ? tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = c.dtype}, 1, &src, &h->t)
-            : tide_apply(ctx, &tide_op_copy, &(tide_copy_attrs){0}, 1, &src, &h->t);
+            ? tide_apply(ctx, &tide_op_cast, TIDE_ATTRS(cast, .dtype = c.dtype), 1, &src, &h->t)
+            : tide_apply(ctx, &tide_op_copy, TIDE_ATTRS(copy), 1, &src, &h->t);
         tide_grad_mode(ctx, was);
         tideL_try(L, ctx, st);
         return finish(L, h, c, "tensor");
@@ -101,7 +101,7 @@ static int filled(lua_State *L) {
     const char *where = lua_tostring(L, lua_upvalueindex(1));
     int takes_value = lua_isnil(L, lua_upvalueindex(2)), like = strstr(where, "_like") != NULL;
     tide_ctx *ctx = tideL_ctx(L);
-    tide_fill__attrs a = {.dtype = -1};
+    tide_fill__attrs a = *TIDE_ATTRS(fill_, .dtype = -1);
     int next = 2;
     if (like) {
         tide_tensor *x = tideL_checktensor(L, 1, where);

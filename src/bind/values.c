@@ -291,7 +291,7 @@ tide_tensor *tideL_literal(lua_State *L, int i, int dtype, int like, tide_device
         tide_tensor *half = NULL;
         tideL_try(
             L, ctx,
-            tide_apply(ctx, &tide_op_cast, &(tide_cast_attrs){.dtype = dtype}, 1, &h->t, &half));
+            tide_apply(ctx, &tide_op_cast, TIDE_ATTRS(cast, .dtype = dtype), 1, &h->t, &half));
         tide_release(h->t);
         h->t = half;
     }

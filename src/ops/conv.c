@@ -339,12 +339,9 @@ static void conv_transpose_compose(tide_tape *t, const void *attrs, int nin, tid
     const tide_conv_transpose_attrs *a = attrs;
     tide_tensor *x = in[0], *w = in[1];
     int nd = x->rank - 2;
-    tide_conv_grad_x_attrs g = {.strides = a->strides,
-                                .dilation_rate = a->dilation_rate,
-                                .groups = 1,
-                                .pads = {.n = nd},
-                                .x_shape = head(x->rank, x->shape),
-                                .activation = a->activation};
+    tide_conv_grad_x_attrs g =
+        *TIDE_ATTRS(conv_grad_x, .strides = a->strides, .dilation_rate = a->dilation_rate,
+                    .pads.n = nd, .x_shape = head(x->rank, x->shape), .activation = a->activation);
     g.x_shape.v[nd + 1] = w->shape[nd];
     for (int i = 0; i < nd; i++) {
         int64_t s = a->strides.v[i], span = (w->shape[i] - 1) * a->dilation_rate.v[i] + 1,
@@ -384,7 +381,7 @@ static tide_status depthwise_infer(tide_call *c) {
 
 /* (k..., C, M) with one group per channel is (k..., 1, C M) */
 static tide_tensor *per_channel(tide_tape *t, tide_tensor *w) {
-    tide_reshape_attrs a = {.newshape = head(w->rank, w->shape)};
+    tide_reshape_attrs a = *TIDE_ATTRS(reshape, .newshape = head(w->rank, w->shape));
     a.newshape.v[w->rank - 1] = w->shape[w->rank - 1] * w->shape[w->rank - 2];
     a.newshape.v[w->rank - 2] = 1;
     return tide_t(t, TIDE_OP_reshape, &a, w);
@@ -412,10 +409,7 @@ static void separable_compose(tide_tape *t, const void *attrs, int nin, tide_ten
                                   .dilation_rate = a->dilation_rate,
                                   .groups = in[0]->shape[in[0]->rank - 1], .pads = a->pads),
                                in[0], per_channel(t, in[1]), NULL);
-    out[0] = tide_t(t,
-                    OP(conv, .strides = {.n = 1, .v = {1}}, .dilation_rate = {.n = 1, .v = {1}},
-                       .groups = 1, .activation = a->activation),
-                    deep, in[2], in[3]);
+    out[0] = tide_t(t, OP(conv, .groups = 1, .activation = a->activation), deep, in[2], in[3]);
 }
 TIDE_DESCRIBE(separable_conv, .flags = TIDE_PROMOTE, .infer = depthwise_infer,
               .compose = separable_compose);

@@ -66,7 +66,8 @@ static void concatenate_grad(tide_tape *t, const tide_node *n) {
     for (int k = 0; k < n->nin; k++) {
         const tide_meta *m = tide_t_in_meta(t, k);
         if (tide_t_needs(t, k)) {
-            tide_index__attrs part = {.start.n = m->rank, .size.n = m->rank, .step.n = m->rank};
+            tide_index__attrs part =
+                *TIDE_ATTRS(index_, .start.n = m->rank, .size.n = m->rank, .step.n = m->rank);
             for (int i = 0; i < m->rank; i++) part.size.v[i] = m->shape[i], part.step.v[i] = 1;
             part.start.v[a->axis] = at;
             tide_t_give(t, k, tide_t(t, TIDE_OP_index_, &part, dy));

@@ -27,7 +27,7 @@ static void embedding_grad(tide_tape *t, const tide_node *n) {
         tide_t_give(t, 0, g);
         return;
     }
-    tide_reshape_attrs r = {.newshape = {.n = table->rank}};
+    tide_reshape_attrs r = *TIDE_ATTRS(reshape, .newshape.n = table->rank);
     r.newshape.v[0] = tide_numel(ids);
     for (int i = 1; i < table->rank; i++) r.newshape.v[i] = table->shape[i];
     tide_tensor *values = tide_t(t, OP(copy), tide_t(t, TIDE_OP_reshape, &r, dy));

@@ -224,7 +224,7 @@ static void reduced_update_grad(tide_tape *t, const tide_scatter_update_attrs *a
     tide_tensor *dy = tide_t_dy(t, 0), *x = tide_t_in(t, 0), *ix = tide_t_in(t, 1);
     tide_tensor *u = tide_t_in(t, 2), *y = tide_t_out(t, 0);
     if (tide_t_failed(t)) return;
-    const tide_gather_nd_attrs at = {.base = a->base};
+    const tide_gather_nd_attrs at = *TIDE_ATTRS(gather_nd, .base = a->base);
     const tide_ints shape = shape_of(tide_t_in_meta(t, 0));
     tide_tensor *dx = dy, *du = NULL;
     if (a->reduction == TIDE_REDUCTION_mul) {
@@ -293,9 +293,8 @@ TIDE_DESCRIBE(scatter_update, .whole = TIDE_SAVE_IN(1), .flags = TIDE_HALF | TID
 static void put_rows_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
                              tide_tensor **out) {
     (void)attrs, (void)nin;
-    tide_tensor *ix =
-        tide_t(t, OP(reshape, .newshape = {.n = 2, .v = {tide_numel(in[1]), 1}}), in[1]);
-    out[0] = tide_t(t, OP(scatter_update, .base = 1), in[0], ix, in[2]);
+    tide_tensor *ix = tide_t(t, OP(reshape, .newshape = TIDE_INTS(tide_numel(in[1]), 1)), in[1]);
+    out[0] = tide_t(t, OP(scatter_update), in[0], ix, in[2]);
 }
 TIDE_DESCRIBE(put_rows, .compose = put_rows_compose);
 
@@ -385,7 +384,7 @@ static tide_status count_true(tide_call *c, int64_t *count) {
         tide_tensor *part;
         m = n - at < INT32_MAX ? n - at : INT32_MAX;
         TIDE_TRY(tide_view(c->ctx, c->in[0], 1, &m, &one, c->in[0]->offset + at, &part));
-        const tide_count_nonzero_attrs all = {.axis.n = -1};
+        const tide_count_nonzero_attrs all = *TIDE_ATTRS(count_nonzero);
         const tide_status st = number_of(c, &tide_op_count_nonzero, &all, part, &k);
         tide_release(part);
         TIDE_TRY(st);
@@ -479,7 +478,7 @@ static tide_status bincount_measure(tide_call *c) {
     int64_t most = a->minlength < 0 ? 0 : a->minlength;
     if (tide_numel(c->in[0]) > 0) { /* what overflows or is below the base, the kernel refuses */
         int64_t largest, v;
-        TIDE_TRY(number_of(c, &tide_op_max, &(tide_max_attrs){.axis.n = -1}, c->in[0], &largest));
+        TIDE_TRY(number_of(c, &tide_op_max, TIDE_ATTRS(max), c->in[0], &largest));
         if (__builtin_sub_overflow(largest, a->base, &v)) v = -1;
         if (v == INT64_MAX)
             return tide_op_fail(c, TIDE_EINDEX, "an id of x is too large (got %ld)", (long)largest);

@@ -25,7 +25,7 @@ static inline tide_status result_of(tide_call *c, const tide_ints *shape, int dt
 
 static inline tide_tensor *shaped(tide_tape *t, tide_tensor *x, int n, const int64_t *shape) {
     if (!x) return NULL;
-    tide_reshape_attrs a = {.newshape = {.n = n}};
+    tide_reshape_attrs a = *TIDE_ATTRS(reshape, .newshape.n = n);
     for (int i = 0; i < n; i++) a.newshape.v[i] = shape[i];
     return tide_t(t, TIDE_OP_reshape, &a, x);
 }
@@ -53,6 +53,13 @@ static inline tide_tensor *mean_of(tide_tape *t, tide_tensor *x, tide_ints axes)
     for (int64_t i = 0; i < axes.n; i++) n *= (double)x->shape[axes.v[i]];
     tide_tensor *s = tide_t(t, OP(sum, .axis = axes, .keepdims = 1), x);
     return tide_t(t, OP(divide), s, number(t, n, x));
+}
+
+/* The largest elements over axes, which stay as length 1; -inf where there is none. */
+static inline tide_tensor *largest_of(tide_tape *t, tide_tensor *x, tide_ints axes) {
+    if (!x) return NULL;
+    const double initial = tide_numel(x) ? tide_defaults->max.initial : -INFINITY;
+    return tide_t(t, OP(max, .axis = axes, .keepdims = 1, .initial = initial), x);
 }
 
 #endif

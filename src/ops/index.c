@@ -34,7 +34,7 @@ static tide_status part_of(tide_call *c, const tide_ints *start, const tide_ints
 }
 
 static tide_tensor *zeros(tide_tape *t, const tide_meta *m) {
-    tide_fill__attrs a = {.shape = {.n = m->rank}, .dtype = m->dtype};
+    tide_fill__attrs a = *TIDE_ATTRS(fill_, .shape.n = m->rank, .dtype = m->dtype);
     for (int i = 0; i < m->rank; i++) a.shape.v[i] = m->shape[i];
     return tide_t(t, TIDE_OP_fill_, &a);
 }

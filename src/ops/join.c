@@ -8,7 +8,8 @@
 /* Elements [start, start + size) of one axis: a view. */
 static tide_tensor *part(tide_tape *t, tide_tensor *x, int64_t axis, int64_t start, int64_t size) {
     if (!x) return NULL;
-    tide_index__attrs a = {.start = {.n = x->rank}, .size = {.n = x->rank}, .step = {.n = x->rank}};
+    tide_index__attrs a =
+        *TIDE_ATTRS(index_, .start.n = x->rank, .size.n = x->rank, .step.n = x->rank);
     for (int i = 0; i < x->rank; i++) {
         a.size.v[i] = i == axis ? size : x->shape[i];
         a.start.v[i] = i == axis ? start : 0;
@@ -45,7 +46,7 @@ static void stack_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
         return;
     }
     for (int k = 0; k < nin && !tide_t_failed(t); k++)
-        wide[k] = tide_t(t, OP(expand_dims, .axis = {.n = 1, .v = {axis}}), in[k]);
+        wide[k] = tide_t(t, OP(expand_dims, .axis = TIDE_INTS(axis)), in[k]);
     if (!tide_t_failed(t)) tide_tn(t, OP(concatenate, .axis = axis), nin, wide, &joined);
     free(wide);
     out[0] = joined;
@@ -90,8 +91,8 @@ static void pad_grad(tide_tape *t, const tide_node *n) {
     const tide_meta *m = tide_t_in_meta(t, 0);
     tide_tensor *dy = tide_t_dy(t, 0);
     if (a->mode == TIDE_MARGIN_constant) {
-        tide_index__attrs ix = {
-            .start = {.n = m->rank}, .size = shape_of(m), .step = {.n = m->rank}};
+        tide_index__attrs ix =
+            *TIDE_ATTRS(index_, .start.n = m->rank, .size = shape_of(m), .step.n = m->rank);
         for (int i = 0; i < m->rank; i++) ix.start.v[i] = a->pad_width.v[i][0], ix.step.v[i] = 1;
         tide_t_give(t, 0, tide_t(t, TIDE_OP_index_, &ix, dy));
         return;
@@ -134,7 +135,7 @@ static tide_tensor *repeated(tide_tape *t, tide_tensor *x, int64_t axis, int64_t
                              int inside) {
     if (!x || copies == 1) return x;
     int64_t fresh = inside ? axis + 1 : axis;
-    tide_tensor *y = tide_t(t, OP(expand_dims, .axis = {.n = 1, .v = {fresh}}), x);
+    tide_tensor *y = tide_t(t, OP(expand_dims, .axis = TIDE_INTS(fresh)), x);
     if (!y) return NULL;
     tide_ints wide = {.n = y->rank}, folded = {.n = x->rank};
     for (int i = 0; i < y->rank; i++) wide.v[i] = i == fresh ? copies : y->shape[i];
@@ -198,8 +199,8 @@ static void flip_compose(tide_tape *t, const void *attrs, int nin, tide_tensor *
     (void)nin;
     unsigned back = a->axis.n < 0 ? ~0u : 0;
     for (int64_t i = 0; i < a->axis.n; i++) back |= 1u << a->axis.v[i];
-    tide_index__attrs ix = {
-        .start = {.n = x->rank}, .size = {.n = x->rank}, .step = {.n = x->rank}};
+    tide_index__attrs ix =
+        *TIDE_ATTRS(index_, .start.n = x->rank, .size.n = x->rank, .step.n = x->rank);
     for (int i = 0; i < x->rank; i++) {
         ix.size.v[i] = x->shape[i];
         ix.step.v[i] = back >> i & 1 ? -1 : 1;

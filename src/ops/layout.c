@@ -171,8 +171,8 @@ static void diagonal_grad(tide_tape *t, const tide_node *n) {
                                  tide_t_dy(t, 0));
     tide_t_give(t, 0,
                 tide_t(t,
-                       OP(moveaxis, .source = {.n = 2, .v = {-2, -1}},
-                          .destination = {.n = 2, .v = {a->axis1, a->axis2}}),
+                       OP(moveaxis, .source = TIDE_INTS(-2, -1),
+                          .destination = TIDE_INTS(a->axis1, a->axis2)),
                        planes));
 }
 TIDE_DESCRIBE(diagonal, .flags = TIDE_HALF, .infer = diagonal_infer, .grad = diagonal_grad);
@@ -212,7 +212,7 @@ static void diag_compose(tide_tape *t, const void *attrs, int nin, tide_tensor *
     const tide_diag_attrs *a = attrs;
     (void)nin;
     if (in[0]->rank == 2) {
-        out[0] = tide_t(t, OP(diagonal, .offset = a->k, .axis1 = 0, .axis2 = 1), in[0]);
+        out[0] = tide_t(t, OP(diagonal, .offset = a->k), in[0]);
         return;
     }
     int64_t side = in[0]->shape[0] + (a->k < 0 ? -a->k : a->k); /* infer keeps k in bounds */

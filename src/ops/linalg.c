@@ -11,7 +11,7 @@ static T turned(tide_tape *t, T x) {
     if (!x) return NULL;
     return tide_t(t, OP(swapaxes, .axis1 = x->rank - 1, .axis2 = x->rank - 2), x);
 }
-static T times_(tide_tape *t, T a, T b) { return tide_t(t, OP(matmul, 0), a, b); }
+static T times_(tide_tape *t, T a, T b) { return tide_t(t, OP(matmul), a, b); }
 static T scaled(tide_tape *t, T x, double f) {
     return x ? tide_t(t, OP(multiply), x, tide_t_scalar(t, f, x)) : NULL;
 }
@@ -19,7 +19,7 @@ static T plus_(tide_tape *t, T a, T b) { return tide_t(t, OP(add), a, b); }
 static T minus(tide_tape *t, T a, T b) { return tide_t(t, OP(subtract), a, b); }
 static T symmetric(tide_tape *t, T x) { return scaled(t, plus_(t, x, turned(t, x)), 0.5); }
 static T one_more(tide_tape *t, T x, int64_t axis) {
-    return tide_t(t, OP(expand_dims, .axis = {.n = 1, .v = {axis}}), x);
+    return tide_t(t, OP(expand_dims, .axis = TIDE_INTS(axis)), x);
 }
 /* x, a row or number per matrix, so that it multiplies matrices: `axes` new axes at the end. */
 static T beside(tide_tape *t, T x, int axes) {
@@ -27,8 +27,8 @@ static T beside(tide_tape *t, T x, int axes) {
     return x;
 }
 static T square_eye(tide_tape *t, int64_t n, int dtype) {
-    T one = tide_t(t, OP(fill_, .shape = {.n = 1, .v = {n}}, .value = 1, .dtype = dtype));
-    return tide_t(t, OP(diag_embed_, .offset = 0, .rows = n, .cols = n), one);
+    T one = tide_t(t, OP(fill_, .shape = TIDE_INTS(n), .value = 1, .dtype = dtype));
+    return tide_t(t, OP(diag_embed_, .rows = n, .cols = n), one);
 }
 
 /* -- shapes -- */
@@ -145,7 +145,7 @@ TIDE_DESCRIBE(det, .flags = TIDE_CONTIGUOUS, .infer = number_infer, .grad = det_
 static void cofactors_grad(tide_tape *t, const tide_node *n) {
     T x = tide_t_in(t, 0), y = tide_t_out(t, 0), dy = tide_t_dy(t, 0);
     (void)n;
-    T inner = tide_t(t, OP(sum, .axis = {.n = 2, .v = {-2, -1}}, .keepdims = 1),
+    T inner = tide_t(t, OP(sum, .axis = TIDE_INTS(-2, -1), .keepdims = 1),
                      tide_t(t, OP(multiply), y, dy));
     T g = minus(t, tide_t(t, OP(multiply), inner, y), times_(t, times_(t, y, turned(t, dy)), y));
     tide_t_give(t, 0, tide_t(t, OP(divide), g, beside(t, tide_t(t, OP(det), x), 2)));
@@ -272,8 +272,8 @@ static void svd_grad(tide_tape *t, const tide_node *n) {
     }
     if (u->shape[u->rank - 1] != k ||
         vh->shape[vh->rank - 2] != k) { /* of the values alone: the first k vectors count */
-        tide_index__attrs a = {
-            .start = {.n = u->rank}, .size = {.n = u->rank}, .step = {.n = u->rank}};
+        tide_index__attrs a =
+            *TIDE_ATTRS(index_, .start.n = u->rank, .size.n = u->rank, .step.n = u->rank);
         for (int i = 0; i < u->rank; i++) a.size.v[i] = u->shape[i], a.step.v[i] = 1;
         a.size.v[u->rank - 1] = k;
         u = tide_t(t, TIDE_OP_index_, &a, u);

@@ -12,7 +12,7 @@
 
 static tide_tensor *turned(tide_tape *t, tide_tensor *x) { /* the last two axes exchanged */
     if (!x) return NULL;
-    tide_transpose_attrs a = {.axes = {.n = x->rank}};
+    tide_transpose_attrs a = *TIDE_ATTRS(transpose, .axes.n = x->rank);
     for (int i = 0; i < x->rank; i++) a.axes.v[i] = i;
     a.axes.v[x->rank - 1] = x->rank - 2;
     a.axes.v[x->rank - 2] = x->rank - 1;
@@ -20,7 +20,7 @@ static tide_tensor *turned(tide_tape *t, tide_tensor *x) { /* the last two axes 
 }
 
 static tide_tensor *product(tide_tape *t, tide_tensor *a, tide_tensor *b) {
-    return tide_t(t, OP(matmul, 0), a, b);
+    return tide_t(t, OP(matmul), a, b);
 }
 
 static int64_t rows_of(const tide_tensor *x) { /* all axes but the last */
@@ -113,13 +113,13 @@ TIDE_DESCRIBE(matmul, .flags = TIDE_PROMOTE, .saves = TIDE_SAVE_IN(0) | TIDE_SAV
 
 tide_tensor *tide_t_activate(tide_tape *t, tide_tensor *z, int act) {
     switch (act) {
-    case TIDE_ACTIVATION_relu: return tide_t(t, OP(relu, .max_value = INFINITY), z);
-    case TIDE_ACTIVATION_relu6: return tide_t(t, OP(relu6, 0), z);
-    case TIDE_ACTIVATION_sigmoid: return tide_t(t, OP(sigmoid, 0), z);
-    case TIDE_ACTIVATION_tanh: return tide_t(t, OP(tanh, 0), z);
-    case TIDE_ACTIVATION_elu: return tide_t(t, OP(elu, .alpha = 1), z);
-    case TIDE_ACTIVATION_gelu: return tide_t(t, OP(gelu_erf, 0), z);
-    case TIDE_ACTIVATION_silu: return tide_t(t, OP(silu, 0), z);
+    case TIDE_ACTIVATION_relu: return tide_t(t, OP(relu), z);
+    case TIDE_ACTIVATION_relu6: return tide_t(t, OP(relu6), z);
+    case TIDE_ACTIVATION_sigmoid: return tide_t(t, OP(sigmoid), z);
+    case TIDE_ACTIVATION_tanh: return tide_t(t, OP(tanh), z);
+    case TIDE_ACTIVATION_elu: return tide_t(t, OP(elu), z);
+    case TIDE_ACTIVATION_gelu: return tide_t(t, OP(gelu_erf), z);
+    case TIDE_ACTIVATION_silu: return tide_t(t, OP(silu), z);
     default: return z;
     }
 }
@@ -139,29 +139,29 @@ static void activation_grad_compose(tide_tape *t, const void *attrs, int nin, ti
     (void)nin;
     const tide_activation_grad_attrs *a = attrs;
     tide_tensor *dy = in[0], *y = in[1], *f = NULL, *s;
-#define MUL(x1, x2) tide_t(t, OP(multiply, 0), x1, x2)
-#define ADD(x1, x2) tide_t(t, OP(add, 0), x1, x2)
-#define SUB(x1, x2) tide_t(t, OP(subtract, 0), x1, x2)
+#define MUL(x1, x2) tide_t(t, OP(multiply), x1, x2)
+#define ADD(x1, x2) tide_t(t, OP(add), x1, x2)
+#define SUB(x1, x2) tide_t(t, OP(subtract), x1, x2)
 #define NUM(v) tide_t_scalar(t, v, y)
     switch (a->activation) {
     case TIDE_ACTIVATION_relu:
-        f = tide_t(t, OP(cast, .dtype = y->dtype), tide_t(t, OP(greater, 0), y, NUM(0)));
+        f = tide_t(t, OP(cast, .dtype = y->dtype), tide_t(t, OP(greater), y, NUM(0)));
         break;
     case TIDE_ACTIVATION_relu6:
-        f = MUL(tide_t(t, OP(cast, .dtype = y->dtype), tide_t(t, OP(greater, 0), y, NUM(0))),
-                tide_t(t, OP(cast, .dtype = y->dtype), tide_t(t, OP(less, 0), y, NUM(6))));
+        f = MUL(tide_t(t, OP(cast, .dtype = y->dtype), tide_t(t, OP(greater), y, NUM(0))),
+                tide_t(t, OP(cast, .dtype = y->dtype), tide_t(t, OP(less), y, NUM(6))));
         break;
     case TIDE_ACTIVATION_sigmoid: f = MUL(y, SUB(NUM(1), y)); break;
     case TIDE_ACTIVATION_tanh: f = SUB(NUM(1), MUL(y, y)); break;
-    case TIDE_ACTIVATION_elu: f = tide_t(t, OP(minimum, 0), ADD(y, NUM(1)), NUM(1)); break;
+    case TIDE_ACTIVATION_elu: f = tide_t(t, OP(minimum), ADD(y, NUM(1)), NUM(1)); break;
     case TIDE_ACTIVATION_gelu:
-        f = ADD(MUL(NUM(0.5), tide_t(t, OP(erfc, 0), MUL(y, NUM(-0.70710678118654752440)))),
-                MUL(y,
-                    MUL(NUM(0.39894228040143267794),
-                        tide_t(t, OP(exp, 0), MUL(NUM(-0.5), MUL(y, y))))));
+        f = ADD(
+            MUL(NUM(0.5), tide_t(t, OP(erfc), MUL(y, NUM(-0.70710678118654752440)))),
+            MUL(y,
+                MUL(NUM(0.39894228040143267794), tide_t(t, OP(exp), MUL(NUM(-0.5), MUL(y, y))))));
         break;
     case TIDE_ACTIVATION_silu:
-        s = tide_t(t, OP(sigmoid, 0), y);
+        s = tide_t(t, OP(sigmoid), y);
         f = MUL(s, ADD(NUM(1), MUL(y, SUB(NUM(1), s))));
         break;
     default: break;
@@ -170,7 +170,7 @@ static void activation_grad_compose(tide_tape *t, const void *attrs, int nin, ti
     if (tide_t_failed(t)) return;
     out[1] = a->bias
         ? tide_t_sum_to_meta(t, out[0], &(tide_meta){.rank = 1}, &dy->shape[dy->rank - 1])
-        : tide_t(t, OP(fill_, .shape = {.n = 1}, .dtype = dy->dtype));
+        : tide_t(t, OP(fill_, .shape.n = 1, .dtype = dy->dtype));
 #undef MUL
 #undef ADD
 #undef SUB
@@ -192,7 +192,7 @@ static tide_status bias_activation_infer(tide_call *c) {
 static void bias_activation_grad(tide_tape *t, const tide_node *n) {
     const tide_bias_activation_attrs *a = (const void *)n->attrs;
     tide_tensor *y = tide_act_reads_argument(a->activation)
-        ? tide_t(t, OP(bias_activation, 0), tide_t_in(t, 0), tide_t_in(t, 1))
+        ? tide_t(t, OP(bias_activation), tide_t_in(t, 0), tide_t_in(t, 1))
         : tide_t_out(t, 0);
     tide_tensor *g[2], *in[2] = {tide_t_dy(t, 0), y};
     tide_tn(t, OP(activation_grad, .activation = a->activation, .bias = tide_t_needs(t, 1)), 2, in,
@@ -258,7 +258,7 @@ static tide_status linear_infer(tide_call *c) {
 static void linear_grad(tide_tape *t, const tide_node *n) {
     const tide_linear_attrs *a = (const void *)n->attrs;
     tide_tensor *x = tide_t_in(t, 0), *w = tide_t_in(t, 1), *y = NULL, *out[3];
-    if (tide_act_reads_argument(a->activation)) y = tide_t(t, OP(linear, 0), x, w, tide_t_in(t, 2));
+    if (tide_act_reads_argument(a->activation)) y = tide_t(t, OP(linear), x, w, tide_t_in(t, 2));
     else if (a->activation) y = tide_t_out(t, 0);
     int needs = 0;
     for (int i = 0; i < 3; i++) needs |= tide_t_needs(t, i) << i;
@@ -272,7 +272,7 @@ static void linear_compose(tide_tape *t, const void *attrs, int nin, tide_tensor
                            tide_tensor **out) {
     (void)nin;
     tide_tensor *z = product(t, in[0], in[1]);
-    if (in[2]) z = tide_t(t, OP(add, 0), z, in[2]);
+    if (in[2]) z = tide_t(t, OP(add), z, in[2]);
     out[0] = tide_t_activate(t, z, ((const tide_linear_attrs *)attrs)->activation);
 }
 
@@ -314,7 +314,7 @@ static void dot_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **
     (void)attrs, (void)nin;
     tide_tensor *a = in[0], *b = in[1];
     if (a->rank == 0 || b->rank == 0) {
-        out[0] = tide_t(t, OP(multiply, 0), a, b);
+        out[0] = tide_t(t, OP(multiply), a, b);
         return;
     }
     if (b->rank <= 2) {
@@ -324,7 +324,8 @@ static void dot_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **
     /* x1 (..., K), x2 (..., K, N): every row of the one with every column of the other */
     int64_t s[TIDE_MAX_RANK];
     int r = 0;
-    tide_transpose_attrs k_first = {.axes = {.n = b->rank, .v = {b->rank - 2}}};
+    tide_transpose_attrs k_first = *TIDE_ATTRS(transpose, .axes.n = b->rank);
+    k_first.axes.v[0] = b->rank - 2;
     for (int i = 0; i < a->rank - 1; i++) s[r++] = a->shape[i];
     for (int i = 0, j = 1; i < b->rank; i++)
         if (i != b->rank - 2) k_first.axes.v[j++] = i, s[r++] = b->shape[i];
@@ -372,7 +373,8 @@ static void tensordot_compose(tide_tape *t, const void *attrs, int nin, tide_ten
     (void)nin;
     const tide_tensordot__attrs *a = attrs;
     tide_tensor *x = in[0], *y = in[1];
-    tide_transpose_attrs px = {.axes = {.n = x->rank}}, py = {.axes = {.n = y->rank}};
+    tide_transpose_attrs px = *TIDE_ATTRS(transpose, .axes.n = x->rank),
+                         py = *TIDE_ATTRS(transpose, .axes.n = y->rank);
     int64_t s[TIDE_MAX_RANK], m = 1, n = 1, k = 1;
     int r = 0, used = 0, paired = (int)a->axes1.n;
     unsigned in1 = 0, in2 = 0;
@@ -396,17 +398,15 @@ static void inner_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
                           tide_tensor **out) {
     (void)attrs, (void)nin;
     tide_tensor *a = in[0], *b = in[1];
-    if (a->rank == 0 || b->rank == 0) out[0] = tide_t(t, OP(multiply, 0), a, b);
-    else
-        out[0] = tide_t(
-            t, OP(tensordot_, .axes1 = {.n = 1, .v = {-1}}, .axes2 = {.n = 1, .v = {-1}}), a, b);
+    if (a->rank == 0 || b->rank == 0) out[0] = tide_t(t, OP(multiply), a, b);
+    else out[0] = tide_t(t, OP(tensordot_, .axes1 = TIDE_INTS(-1), .axes2 = TIDE_INTS(-1)), a, b);
 }
 TIDE_DESCRIBE(inner, .flags = TIDE_PROMOTE, .compose = inner_compose);
 
 static void outer_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
                           tide_tensor **out) {
     (void)attrs, (void)nin;
-    out[0] = tide_t(t, OP(multiply, 0), shaped(t, in[0], 2, (int64_t[]){tide_numel(in[0]), 1}),
+    out[0] = tide_t(t, OP(multiply), shaped(t, in[0], 2, (int64_t[]){tide_numel(in[0]), 1}),
                     shaped(t, in[1], 2, (int64_t[]){1, tide_numel(in[1])}));
 }
 TIDE_DESCRIBE(outer, .flags = TIDE_PROMOTE, .compose = outer_compose);
@@ -430,7 +430,6 @@ static void vecdot_compose(tide_tape *t, const void *attrs, int nin, tide_tensor
                            tide_tensor **out) {
     (void)nin;
     int64_t axis = ((const tide_vecdot_attrs *)attrs)->axis;
-    out[0] =
-        tide_t(t, OP(sum, .axis = {.n = 1, .v = {axis}}), tide_t(t, OP(multiply, 0), in[0], in[1]));
+    out[0] = tide_t(t, OP(sum, .axis = TIDE_INTS(axis)), tide_t(t, OP(multiply), in[0], in[1]));
 }
 TIDE_DESCRIBE(vecdot, .flags = TIDE_PROMOTE, .compose = vecdot_compose);

@@ -39,7 +39,7 @@ static tide_status target_fits(tide_call *c, const tide_tensor *output, const ti
 static tide_tensor *squeezed(tide_tape *t, tide_tensor *target, tide_tensor *output) {
     if (target->rank != output->rank || target->rank == 0 || target->shape[target->rank - 1] != 1)
         return target;
-    tide_reshape_attrs r = {.newshape = {.n = target->rank - 1}};
+    tide_reshape_attrs r = *TIDE_ATTRS(reshape, .newshape.n = target->rank - 1);
     for (int i = 0; i < target->rank - 1; i++) r.newshape.v[i] = target->shape[i];
     return tide_t(t, TIDE_OP_reshape, &r, target);
 }
@@ -61,7 +61,7 @@ TIDE_DESCRIBE(sparse_categorical_crossentropy, .compose = sparse_compose);
 /* log p of the definition: log-softmax, or log(clip(x / sum(x))) */
 static tide_tensor *log_p(tide_tape *t, tide_tensor *x, int64_t axis, int from_logits) {
     if (from_logits) return tide_t(t, OP(log_softmax_, .axis = axis), x);
-    tide_tensor *s = tide_t(t, OP(sum, .axis = {.n = 1, .v = {axis}}, .keepdims = 1), x);
+    tide_tensor *s = tide_t(t, OP(sum, .axis = TIDE_INTS(axis), .keepdims = 1), x);
     return tide_t(
         t, OP(log),
         tide_t(t, OP(clip_, .x_min = 1e-7, .x_max = 1 - 1e-7), tide_t(t, OP(divide), x, s)));
@@ -71,7 +71,7 @@ static tide_tensor *log_p(tide_tape *t, tide_tensor *x, int64_t axis, int from_l
 static tide_tensor *statistic(tide_tape *t, tide_tensor *x, int64_t axis, int from_logits) {
     const tide_ints along = {.n = 1, .v = {axis}};
     if (!from_logits) return tide_t(t, OP(sum, .axis = along), x);
-    tide_tensor *top = tide_t(t, OP(max, .axis = along, .keepdims = 1), x);
+    tide_tensor *top = largest_of(t, x, along);
     tide_tensor *e = tide_t(t, OP(exp), tide_t(t, OP(subtract), x, top));
     return tide_t(t, OP(log), tide_t(t, OP(sum, .axis = along), e));
 }
@@ -121,7 +121,7 @@ static void sparse_definition(tide_tape *t, const void *attrs, int nin, tide_ten
                                  .dtype = x->dtype, .base = a->base),
                               labels);
     tide_tensor *dot = tide_t(t, OP(multiply), hot, log_p(t, x, a->axis, a->from_logits));
-    out[0] = tide_t(t, OP(negative), tide_t(t, OP(sum, .axis = {.n = 1, .v = {a->axis}}), dot));
+    out[0] = tide_t(t, OP(negative), tide_t(t, OP(sum, .axis = TIDE_INTS(a->axis)), dot));
     if (weight) out[0] = tide_t(t, OP(multiply), out[0], weight);
     out[1] = statistic(t, x, a->axis, a->from_logits);
 }
@@ -199,7 +199,7 @@ static void cross_grad(tide_tape *t, const tide_node *n) {
                               .label_smoothing = a->label_smoothing),
                            dy, x, target, tide_t_out(t, 1)));
     if (tide_t_needs(t, 1) && !tide_t_failed(t)) { /* -(1 - s) dy log p */
-        tide_reshape_attrs r = {.newshape = {.n = x->rank}};
+        tide_reshape_attrs r = *TIDE_ATTRS(reshape, .newshape.n = x->rank);
         for (int i = 0; i < x->rank; i++) r.newshape.v[i] = i == a->axis ? 1 : x->shape[i];
         tide_tensor *g = times(t, tide_t(t, TIDE_OP_reshape, &r, dy), a->label_smoothing - 1);
         tide_t_give(t, 1, tide_t(t, OP(multiply), g, log_p(t, x, a->axis, a->from_logits)));
@@ -353,7 +353,7 @@ static void ctc_grad(tide_tape *t, const tide_node *n) {
     (void)n;
     tide_tensor *dy = tide_t_dy(t, 0);
     if (tide_t_failed(t)) return;
-    dy = tide_t(t, OP(reshape, .newshape = {.n = 3, .v = {dy->shape[0], 1, 1}}), dy);
+    dy = tide_t(t, OP(reshape, .newshape = TIDE_INTS(dy->shape[0], 1, 1)), dy);
     tide_t_give(t, 0, tide_t(t, OP(multiply), dy, tide_t_out(t, 1)));
 }
 TIDE_DESCRIBE(ctc_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER | TIDE_INTERNAL, .infer = ctc_infer,

@@ -30,7 +30,7 @@ static tide_tensor *rsqrt_of(tide_tape *t, tide_tensor *x, double epsilon) {
 /* v (C) as a tensor that broadcasts along `axis` of x. */
 static tide_tensor *along(tide_tape *t, tide_tensor *v, int rank, int64_t axis) {
     if (tide_t_failed(t) || !v || axis == rank - 1) return v;
-    tide_reshape_attrs a = {.newshape = {.n = rank}};
+    tide_reshape_attrs a = *TIDE_ATTRS(reshape, .newshape.n = rank);
     for (int i = 0; i < rank; i++) a.newshape.v[i] = i == axis ? v->shape[0] : 1;
     return tide_t(t, TIDE_OP_reshape, &a, v);
 }
@@ -78,7 +78,7 @@ static void batch_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
     if (in[4]) inv = tide_t(t, OP(multiply), inv, in[4]);
     tide_tensor *dev = tide_t(t, OP(subtract), in[0], along(t, in[1], rank, a->axis));
     tide_tensor *y = scaled(t, dev, along(t, inv, rank, a->axis), along(t, in[3], rank, a->axis));
-    out[0] = a->relu ? tide_t(t, OP(relu, .max_value = INFINITY), y) : y;
+    out[0] = a->relu ? tide_t(t, OP(relu), y) : y;
 }
 
 static void batch_grad(tide_tape *t, const tide_node *n) { /* x, mean, variance, offset, scale */
@@ -138,8 +138,8 @@ static void train_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
     moments_of(t, in[0], all_but(rank, a->axis), &mean, &var, &dev);
     tide_tensor *y = tide_t(t, OP(multiply), dev, rsqrt_of(t, var, a->epsilon));
     y = scaled(t, y, along(t, in[1], rank, a->axis), along(t, in[2], rank, a->axis));
-    out[0] = a->relu ? tide_t(t, OP(relu, .max_value = INFINITY), y) : y;
-    tide_reshape_attrs r = {.newshape = {.n = 1, .v = {in[0]->shape[a->axis]}}};
+    out[0] = a->relu ? tide_t(t, OP(relu), y) : y;
+    tide_reshape_attrs r = *TIDE_ATTRS(reshape, .newshape = TIDE_INTS(in[0]->shape[a->axis]));
     out[1] = tide_t(t, TIDE_OP_reshape, &r, mean);
     out[2] = tide_t(t, TIDE_OP_reshape, &r, var);
 }
@@ -227,7 +227,7 @@ static void layer_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
     else moments_of(t, in[0], axes, &mean, &var, &dev);
     tide_tensor *rstd = rsqrt_of(t, var, a->epsilon);
     out[0] = scaled(t, tide_t(t, OP(multiply), dev, rstd), in[1], in[2]);
-    tide_reshape_attrs r = {.newshape = {.n = in[0]->rank - a->axes}};
+    tide_reshape_attrs r = *TIDE_ATTRS(reshape, .newshape.n = in[0]->rank - a->axes);
     for (int i = 0; i < r.newshape.n; i++) r.newshape.v[i] = in[0]->shape[i];
     out[2] = tide_t(t, TIDE_OP_reshape, &r, rstd);
     out[1] = a->rms ? times(t, out[2], 0) : tide_t(t, TIDE_OP_reshape, &r, mean);
@@ -281,7 +281,7 @@ static tide_tensor *over_axes(tide_tape *t, tide_tensor *x, tide_tensor *gamma, 
         tide_tn(t, OP(layer_norm_, .axes = axes.n, .epsilon = epsilon, .rms = rms), 3, in, y);
         return y[0];
     }
-    tide_transpose_attrs there = {.axes = {.n = rank}}, back = {.axes = {.n = rank}};
+    tide_transpose_attrs there = *TIDE_ATTRS(transpose, .axes.n = rank), back = there;
     int64_t k = 0;
     for (int i = 0; i < rank; i++) {
         int is = 0;
@@ -351,7 +351,8 @@ static void group_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
     const tide_group_normalization_attrs *a = attrs;
     (void)nin;
     const int rank = in[0]->rank;
-    tide_reshape_attrs split = {.newshape = {.n = rank + 1}}, join = {.newshape = {.n = rank}};
+    tide_reshape_attrs split = *TIDE_ATTRS(reshape, .newshape.n = rank + 1),
+                       join = *TIDE_ATTRS(reshape, .newshape.n = rank);
     tide_ints axes = {.n = 0};
     for (int i = 0; i <= rank; i++) {
         const int64_t size = i < a->axis ? in[0]->shape[i]
@@ -384,7 +385,7 @@ static void moments_compose(tide_tape *t, const void *attrs, int nin, tide_tenso
     tide_tensor *dev;
     moments_of(t, in[0], a->axes, &out[0], &out[1], &dev);
     if (a->keepdims || tide_t_failed(t)) return;
-    tide_reshape_attrs r = {.newshape = {.n = 0}};
+    tide_reshape_attrs r = *TIDE_ATTRS(reshape, .newshape.n = 0);
     for (int i = 0; i < in[0]->rank; i++) {
         int is = 0;
         for (int64_t j = 0; j < a->axes.n; j++) is |= a->axes.v[j] == i;
@@ -405,10 +406,8 @@ static tide_tensor *norm_of(tide_tape *t, tide_tensor *x, double order, tide_int
             tide_t(t, OP(sum, .axis = axes, .keepdims = keepdims), tide_t(t, OP(square), x)));
     tide_tensor *p = tide_t(t, OP(abs), x);
     if (!p) return NULL;
-    if (order == INFINITY)
-        return tide_t(t, OP(max, .axis = axes, .keepdims = keepdims, .initial = NAN), p);
-    if (order == -INFINITY)
-        return tide_t(t, OP(min, .axis = axes, .keepdims = keepdims, .initial = NAN), p);
+    if (order == INFINITY) return tide_t(t, OP(max, .axis = axes, .keepdims = keepdims), p);
+    if (order == -INFINITY) return tide_t(t, OP(min, .axis = axes, .keepdims = keepdims), p);
     if (order == 1) return tide_t(t, OP(sum, .axis = axes, .keepdims = keepdims), p);
     tide_tensor *one = number(t, 1, x);
     if (order == 0) /* how many differ from 0, NaN too */

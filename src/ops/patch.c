@@ -37,19 +37,18 @@ static int positions(patches *p) {
 }
 
 static tide_tensor *zeros(tide_tape *t, int dtype, int n, const int64_t *shape) {
-    tide_fill__attrs a = {.shape = {.n = n}, .dtype = dtype};
+    tide_fill__attrs a = *TIDE_ATTRS(fill_, .shape.n = n, .dtype = dtype);
     memcpy(a.shape.v, shape, (size_t)n * sizeof *shape);
     return tide_t(t, TIDE_OP_fill_, &a);
 }
 /* What tap (i, j) sees of the padded picture. */
-#define PART(p, i, j)                                                   \
-    .start = {.n = 4, .v = {0, 0, (i) * (p).dil[0], (j) * (p).dil[1]}}, \
-    .size = {.n = 4, .v = {(p).n, (p).c, (p).out[0], (p).out[1]}},      \
-    .step = {.n = 4, .v = {1, 1, (p).stride[0], (p).stride[1]}}
-#define INNER(p)                                                 \
-    .start = {.n = 4, .v = {0, 0, (p).pad[0], (p).pad[1]}},      \
-    .size = {.n = 4, .v = {(p).n, (p).c, (p).in[0], (p).in[1]}}, \
-    .step = {.n = 4, .v = {1, 1, 1, 1}}
+#define PART(p, i, j)                                             \
+    .start = TIDE_INTS(0, 0, (i) * (p).dil[0], (j) * (p).dil[1]), \
+    .size = TIDE_INTS((p).n, (p).c, (p).out[0], (p).out[1]),      \
+    .step = TIDE_INTS(1, 1, (p).stride[0], (p).stride[1])
+#define INNER(p)                                      \
+    .start = TIDE_INTS(0, 0, (p).pad[0], (p).pad[1]), \
+    .size = TIDE_INTS((p).n, (p).c, (p).in[0], (p).in[1]), .step = TIDE_INTS(1, 1, 1, 1)
 #define PADDED(p) \
     ((int64_t[]){(p).n, (p).c, (p).in[0] + 2 * (p).pad[0], (p).in[1] + 2 * (p).pad[1]})
 
@@ -154,12 +153,12 @@ static void fold_compose(tide_tape *t, const void *attrs, int nin, tide_tensor *
                 *cols = shaped(t, x, 5, (int64_t[]){p.n, p.c, taps, p.out[0], p.out[1]});
     for (int64_t q = 0; q < taps && !tide_t_failed(t); q++) {
         tide_tensor *tap = tide_t(t,
-                                  OP(index_, .start = {.n = 5, .v = {0, 0, q, 0, 0}},
-                                     .size = {.n = 5, .v = {p.n, p.c, 1, p.out[0], p.out[1]}},
-                                     .step = {.n = 5, .v = {1, 1, 1, 1, 1}}, .drop = 4),
+                                  OP(index_, .start = TIDE_INTS(0, 0, q, 0, 0),
+                                     .size = TIDE_INTS(p.n, p.c, 1, p.out[0], p.out[1]),
+                                     .step = TIDE_INTS(1, 1, 1, 1, 1), .drop = 4),
                                   cols);
         if (tide_t_failed(t)) return;
-        const tide_index__attrs part = {PART(p, q / p.k[1], q % p.k[1])};
+        const tide_index__attrs part = *TIDE_ATTRS(index_, PART(p, q / p.k[1], q % p.k[1]));
         tide_status st = tide_add_part(tide_t_ctx(t), all, &part, tap);
         if (st != TIDE_OK) tide_t_fail(t, st);
     }

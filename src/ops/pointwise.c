@@ -44,20 +44,14 @@ static tide_status infer_bits(tide_call *c) {
 /* -- the vocabulary of pointwise.def as op calls -- */
 typedef tide_tensor *T;
 
-static T call1(tide_tape *t, int op, T a) { return tide_t(t, op, &(uint64_t){0}, a); }
-static T call2(tide_tape *t, int op, T a, T b) { return tide_t(t, op, &(uint64_t){0}, a, b); }
-static T call3(tide_tape *t, int op, T a, T b, T c) {
-    return tide_t(t, op, &(uint64_t){0}, a, b, c);
-}
-
 #define TIDE_BIG 1.7976931348623157e308
 #define C(v) tide_t_scalar(t, v, DY)
 #define ZERO C(0)
 #define ONE C(1)
 #define P(name) C(p->name)
 #define P_OR(name, v) C(isnan(p->name) ? (v) : p->name)
-#define CALL1(op, a) call1(t, TIDE_OP_##op, a)
-#define CALL2(op, a, b) call2(t, TIDE_OP_##op, a, b)
+#define CALL1(op, a) tide_t(t, OP(op), a)
+#define CALL2(op, a, b) tide_t(t, OP(op), a, b)
 #define NEG(a) CALL1(negative, a)
 #define ABS(a) CALL1(abs, a)
 #define SIGN(a) CALL1(sign, a)
@@ -94,7 +88,7 @@ static T call3(tide_tape *t, int op, T a, T b, T c) {
 #define GE(a, b) CALL2(greater_equal, a, b)
 #define AND(a, b) CALL2(logical_and, a, b)
 #define OR(a, b) CALL2(logical_or, a, b)
-#define WHERE(c, a, b) call3(t, TIDE_OP_select_, c, a, b)
+#define WHERE(c, a, b) tide_t(t, OP(select_), c, a, b)
 #define NOGRAD NULL
 
 static T not_0(tide_tape *t, T v, T DY) { return WHERE(EQ(v, ZERO), ONE, v); }
@@ -109,7 +103,7 @@ static void give_summed(tide_tape *t, int i, T g) {
     if (g) {
         tide_t_give(t, i, tide_t_sum_to_meta(t, g, m, m->shape));
     } else if (!tide_t_failed(t)) { /* NOGRAD */
-        tide_broadcast_to_attrs a = {.shape = {.n = m->rank}};
+        tide_broadcast_to_attrs a = *TIDE_ATTRS(broadcast_to, .shape.n = m->rank);
         for (int k = 0; k < m->rank; k++) a.shape.v[k] = m->shape[k];
         tide_t_give(t, i,
                     tide_t(t, TIDE_OP_broadcast_to, &a, tide_t_scalar(t, 0, tide_t_dy(t, 0))));

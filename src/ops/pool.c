@@ -124,7 +124,8 @@ static tide_status average_pool_infer(tide_call *c) {
 static void average_pool_grad(tide_tape *t, const tide_node *n) {
     const tide_average_pool_attrs *a = (const void *)n->attrs;
     const tide_meta *m = tide_t_in_meta(t, 0);
-    tide_average_pool_grad_attrs g = {WINDOW(a), .x_shape = {.n = m->rank}};
+    tide_average_pool_grad_attrs g =
+        *TIDE_ATTRS(average_pool_grad, WINDOW(a), .x_shape.n = m->rank);
     memcpy(g.x_shape.v, m->shape, sizeof m->shape);
     tide_t_give(t, 0, tide_t(t, TIDE_OP_average_pool_grad, &g, tide_t_dy(t, 0)));
 }
@@ -198,11 +199,12 @@ static tide_status block_infer(tide_call *c) {
 
 static tide_tensor *regroup(tide_tape *t, tide_tensor *x, const int64_t *split,
                             const int64_t *joined) {
-    tide_reshape_attrs a = {.newshape = {.n = 6}}, b = {.newshape = {.n = 4}};
+    tide_reshape_attrs a = *TIDE_ATTRS(reshape, .newshape.n = 6),
+                       b = *TIDE_ATTRS(reshape, .newshape.n = 4);
     memcpy(a.newshape.v, split, 6 * sizeof *split);
     memcpy(b.newshape.v, joined, 4 * sizeof *joined);
     tide_tensor *y = tide_t(t, TIDE_OP_reshape, &a, x);
-    y = tide_t(t, OP(transpose, .axes = {.n = 6, .v = {0, 1, 3, 2, 4, 5}}), y);
+    y = tide_t(t, OP(transpose, .axes = TIDE_INTS(0, 1, 3, 2, 4, 5)), y);
     return tide_t(t, TIDE_OP_reshape, &b, y);
 }
 

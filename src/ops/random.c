@@ -172,7 +172,7 @@ static void shuffle_compose(tide_tape *t, const void *attrs, int nin, tide_tenso
     const int64_t n = x->shape[a->axis];
     tide_tensor *order =
         tide_t(t, OP(random_permutation_, .n = n, .dtype = TIDE_I64, .base = 0, .seed = a->seed));
-    tide_transpose_attrs swap = {.axes = {.n = x->rank}};
+    tide_transpose_attrs swap = *TIDE_ATTRS(transpose, .axes.n = x->rank);
     for (int i = 0; i < x->rank; i++) swap.axes.v[i] = i;
     swap.axes.v[0] = a->axis, swap.axes.v[a->axis] = 0;
     tide_tensor *rows = tide_t(t, TIDE_OP_transpose, &swap, x);

@@ -118,12 +118,12 @@ static void prod_grad(tide_tape *t, const tide_node *n) {
     tide_tensor *rows =
         tide_t(t, OP(reshape, .newshape = flat), tide_t(t, OP(transpose, .axes = order), x));
     tide_tensor *ones =
-        tide_t(t, OP(fill_, .shape = {.n = 2, .v = {flat.v[0], 1}}, .value = 1, .dtype = x->dtype));
+        tide_t(t, OP(fill_, .shape = TIDE_INTS(flat.v[0], 1), .value = 1, .dtype = x->dtype));
     if (tide_t_failed(t)) return;
     tide_tensor *before, *after, *pair[2];
-    tide_index__attrs head = {.start = {2, {0, 0}},
-                              .size = {2, {flat.v[0], len - 1}},
-                              .step = {2, {1, 1}}},
+    tide_index__attrs head = *TIDE_ATTRS(index_, .start = TIDE_INTS(0, 0),
+                                         .size = TIDE_INTS(flat.v[0], len - 1),
+                                         .step = TIDE_INTS(1, 1)),
                       rest = head;
     rest.start.v[1] = len > 1;
     pair[0] = ones, pair[1] = tide_t(t, TIDE_OP_index_, &head, rows);
@@ -213,9 +213,9 @@ TIDE_DESCRIBE(cumsum, .flags = TIDE_CONTIGUOUS | TIDE_CASTS, .infer = running_in
  * free. */
 static tide_tensor *moved(tide_tape *t, tide_tensor *x, int64_t axis, int to_end, double fill) {
     if (tide_t_failed(t)) return NULL;
-    tide_index__attrs rest = {
-        .start = {.n = x->rank}, .size = {.n = x->rank}, .step = {.n = x->rank}};
-    tide_fill__attrs one = {.shape = {.n = x->rank}, .value = fill, .dtype = x->dtype};
+    tide_index__attrs rest =
+        *TIDE_ATTRS(index_, .start.n = x->rank, .size.n = x->rank, .step.n = x->rank);
+    tide_fill__attrs one = *TIDE_ATTRS(fill_, .shape.n = x->rank, .value = fill, .dtype = x->dtype);
     for (int i = 0; i < x->rank; i++)
         rest.size.v[i] = one.shape.v[i] = x->shape[i], rest.step.v[i] = 1;
     rest.size.v[axis]--;
@@ -260,7 +260,7 @@ static void cumprod_grad(tide_tape *t, const tide_node *n) {
     const int64_t axis = a->axis == TIDE_NONE ? 0 : a->axis;
     tide_tensor *x = tide_t_in(t, 0), *y = tide_t_out(t, 0), *dy = tide_t_dy(t, 0);
     if (tide_t_failed(t)) return;
-    if (a->axis == TIDE_NONE) x = tide_t(t, OP(reshape, .newshape = {.n = 1, .v = {-1}}), x);
+    if (a->axis == TIDE_NONE) x = tide_t(t, OP(reshape, .newshape = TIDE_INTS(-1)), x);
     if (tide_t_failed(t)) return;
     if (tide_numel(x) == 0) {
         tide_t_give(t, 0, like_input(t, dy));
@@ -287,8 +287,7 @@ static void logsumexp_compose(tide_tape *t, const void *attrs, int nin, tide_ten
     (void)nin;
     tide_tensor *x = in[0];
     if (!tide_is_float(x->dtype)) x = tide_t(t, OP(cast, .dtype = TIDE_F32), x);
-    tide_tensor *m =
-        tide_t(t, OP(stop_gradient), tide_t(t, OP(max, .axis = a->axis, .keepdims = 1), x));
+    tide_tensor *m = tide_t(t, OP(stop_gradient), largest_of(t, x, a->axis));
     if (!m) return;
     tide_tensor *top =
         tide_t(t, OP(select_), tide_t(t, OP(isfinite), m), m, tide_t_scalar(t, 0, m));

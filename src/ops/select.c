@@ -121,8 +121,8 @@ static void glu_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **
     const tide_glu_attrs *a = attrs;
     tide_tensor *x = in[0], *half[2];
     (void)nin;
-    tide_index__attrs ix = {
-        .start = {.n = x->rank}, .size = {.n = x->rank}, .step = {.n = x->rank}};
+    tide_index__attrs ix =
+        *TIDE_ATTRS(index_, .start.n = x->rank, .size.n = x->rank, .step.n = x->rank);
     for (int i = 0; i < x->rank; i++) ix.size.v[i] = x->shape[i], ix.step.v[i] = 1;
     ix.size.v[a->axis] /= 2;
     for (int k = 0; k < 2; k++) {

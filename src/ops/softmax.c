@@ -14,7 +14,7 @@ static tide_status over_infer(tide_call *c) {
     return a->axis.n > 0 ? TIDE_OK : tide_op_fail(c, TIDE_EARG, "needs at least one axis");
 }
 static tide_tensor *over(tide_tape *t, int op, tide_tensor *x, const tide_ints *axes) {
-    if (axes->n == 1) return tide_t(t, op, &(tide_softmax__attrs){.axis = axes->v[0]}, x);
+    if (axes->n == 1) return tide_t(t, op, TIDE_ATTRS(softmax_, .axis = axes->v[0]), x);
     tide_ints order = {.n = x->rank}, back = {.n = x->rank}, moved = {.n = x->rank}, flat = {0};
     unsigned joined = 0;
     int64_t k = 0, size = 1;
@@ -28,7 +28,7 @@ static tide_tensor *over(tide_tape *t, int op, tide_tensor *x, const tide_ints *
     }
     flat.v[flat.n++] = size;
     x = tide_t(t, OP(reshape, .newshape = flat), tide_t(t, OP(transpose, .axes = order), x));
-    x = tide_t(t, op, &(tide_softmax__attrs){.axis = flat.n - 1}, x);
+    x = tide_t(t, op, TIDE_ATTRS(softmax_, .axis = flat.n - 1), x);
     return tide_t(t, OP(transpose, .axes = back), tide_t(t, OP(reshape, .newshape = moved), x));
 }
 

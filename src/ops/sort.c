@@ -8,11 +8,12 @@ static tide_status sort_infer(tide_call *c) {
 }
 static void sort_grad(tide_tape *t, const tide_node *n) {
     const tide_sort_attrs *a = (const void *)n->attrs;
-    tide_tensor *from = tide_t(t, OP(argsort, .axis = a->axis), tide_t_in(t, 0));
-    tide_t_give(
-        t, 0,
-        tide_t(t, OP(take_along_grad_, .n = tide_t_in_meta(t, 0)->shape[a->axis], .axis = a->axis),
-               tide_t_dy(t, 0), from));
+    tide_tensor *from = tide_t(t, OP(argsort, .axis = a->axis, .base = 0), tide_t_in(t, 0));
+    tide_t_give(t, 0,
+                tide_t(t,
+                       OP(take_along_grad_, .n = tide_t_in_meta(t, 0)->shape[a->axis],
+                          .axis = a->axis, .base = 0),
+                       tide_t_dy(t, 0), from));
 }
 TIDE_DESCRIBE(sort, .flags = TIDE_CONTIGUOUS, .infer = sort_infer, .grad = sort_grad,
               .saves = TIDE_SAVE_IN(0));

@@ -60,7 +60,7 @@ static tide_status transpose_infer(tide_call *c) {
 
 static void transpose_grad(tide_tape *t, const tide_node *n) {
     const tide_transpose_attrs *a = (const void *)n->attrs;
-    tide_transpose_attrs back = {.axes.n = a->axes.n};
+    tide_transpose_attrs back = *TIDE_ATTRS(transpose, .axes.n = a->axes.n);
     for (int64_t i = 0; i < a->axes.n; i++) back.axes.v[a->axes.v[i]] = i;
     tide_t_give(t, 0, tide_t(t, TIDE_OP_transpose, &back, tide_t_dy(t, 0)));
 }
