@@ -169,6 +169,12 @@ void tide_scratch_release(int mark);
  * may leave its results unfinished where its call's may_stop says so, which it does not for ops
  * that write in place. */
 extern volatile int tide_cancel;
+/* Fails where Ctrl-C came: asked before anything is changed. */
+static inline tide_status tide_go_on(tide_ctx *ctx) {
+    return __atomic_load_n(&tide_cancel, __ATOMIC_RELAXED)
+        ? tide_fail(ctx, TIDE_EINTERRUPT, "interrupted!")
+        : TIDE_OK;
+}
 
 /* context.c */
 void tide_ctx_unref(tide_ctx *);

@@ -93,6 +93,16 @@ static const tide_device_vt test_vt = {.alloc = test_alloc,
                                        .info = test_info};
 static tide_device device = {.name = "test", .vt = &test_vt, .lock = ATOMIC_FLAG_INIT};
 
+/* A fork waits until no thread is inside the allocator. */
+static void before_fork(void) {
+    tide_device_lock(&device);
+    pthread_mutex_lock(&lock);
+}
+static void after_fork(void) {
+    pthread_mutex_unlock(&lock);
+    tide_device_unlock(&device);
+}
+
 static void test_init(void) {
     const int file = memfd_create("tide-device-test", MFD_CLOEXEC);
     if (file < 0) return;
@@ -107,6 +117,7 @@ static void test_init(void) {
     hidden = closed, open_side = seen;
     device.seen = open_side - hidden;
     device.runs = tide_cpu();
+    pthread_atfork(before_fork, after_fork, after_fork);
 }
 
 tide_device *tide_test_device(void) {

@@ -285,10 +285,8 @@ tide_status tide_launch(tide_ctx *ctx, const tide_step *s) {
     if (halves) tide_scratch_release(mark);
     if (ctx->profile && st == TIDE_OK) profile_add(ctx, &k, seconds() - t0);
     if (st != TIDE_OK) explain(ctx, s, &k, st);
-    else {
-        bump_versions(s);
-        if (op->after) op->after(s);
-    }
+    else if (op->after) op->after(s);
+    if (st != TIDE_ENOKERNEL) bump_versions(s); /* one that failed may have written a part */
     if (bufs != few) free(bufs);
     return st;
 }
@@ -317,6 +315,7 @@ tide_status tide_step_keep(tide_ctx *ctx, const tide_step *s, tide_step **out) {
     tide_step *k = (tide_step *)block;
     *k = *s;
     k->existing = 1;
+    k->may_stop = 0;
     k->in = (tide_tensor **)(block + sizeof *k);
     k->out = k->in + s->nin;
     k->attrs = k->out + s->nout;
@@ -335,6 +334,7 @@ void tide_step_free(tide_step *s) {
 
 tide_status tide_step_again(tide_ctx *ctx, tide_step *s) {
     const tide_arg *a = s->op->args();
+    TIDE_TRY(tide_go_on(ctx));
     for (int i = 0; i < s->op->nargs; i++)
         if (a[i].kind == TIDE_ARG_RNG && s->nout)
             tide_draw(ctx, tide_numel(s->out[0]),

@@ -221,8 +221,7 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
                        tide_tensor **in, tide_tensor **out) {
     int nlist, common;
     for (int i = 0; i < op->nout; i++) out[i] = NULL;
-    if (__atomic_load_n(&tide_cancel, __ATOMIC_RELAXED))
-        return tide_fail(ctx, TIDE_EINTERRUPT, "interrupted!");
+    TIDE_TRY(tide_go_on(ctx));
     TIDE_TRY(check_inputs(ctx, op, nin, in, &nlist));
     for (int i = 0; i < nin && !(op->flags & TIDE_SPARSE); i++)
         if (in[i] && tide_is_sparse(in[i]))

@@ -146,3 +146,20 @@ describe("A kept step", function()
     assert.truthy(tostring(message):find(expected, 1, true), tostring(message))
   end)
 end)
+
+describe("A kernel that fails on its way", function()
+  local expect = require "spec.support.expect"
+
+  it("counts as a write into the results of a kept step", function()
+    local ids, table_ = tide.tensor({ 1, 2 }, { dtype = "int32" }), numbers { 3, 2 }
+    local weight = numbers { 2, 2 }:requires_grad_(true)
+    local rows
+    local kept = core.keep_steps(function()
+      rows = tide.ops.embedding(table_, ids)
+    end)
+    local loss = (rows * weight):sum()
+    ids:copy_(tide.tensor({ 3, 7 }, { dtype = "int32" }))
+    expect.raises("ids[2] is out of range", core.run_steps, kept)
+    expect.raises("changed in place", loss.backward, loss)
+  end)
+end)

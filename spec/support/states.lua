@@ -12,6 +12,8 @@ local model = tide.Sequential {
 model:compile { optimizer = "adam", loss = "mse" }
 local x, y = tide.random.normal { 64, 10, 10, 3 }, tide.random.normal { 64, 5 }
 local table_ = tide.random.normal { 50, 8 }
+local image, kernel = tide.random.normal { 8, 20, 20, 16 }, tide.random.normal { 3, 3, 16, 24 }
+local wide = tide.random.normal { 300, 200 }
 flag(core.cancel_flag()) -- from here on it is interrupted
 
 while not over() do
@@ -20,6 +22,13 @@ while not over() do
     model:predict(x)
     tide.ops.sort(tide.random.uniform { 20000 })
     tide.ops.take(table_, tide.tensor({ 1, 50, 7 }, { dtype = "int32" }), { axis = 1 })
+    tide.ops.matmul(wide, tide.ops.transpose(wide))
+    tide.ops.conv(image, kernel, { padding = "same" })
+    for _, device in ipairs { "test", "cpu" } do
+      local there = wide:to(device)
+      tide.ops.matmul(tide.ops.transpose(there), there):to "cpu"
+      core.memory_trim()
+    end
     core.engine_stats()
     core.memory()
   end)

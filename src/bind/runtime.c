@@ -161,7 +161,7 @@ static _Thread_local int watching; /* how deep this one does */
 static void cancel(int v) { __atomic_store_n(&tide_cancel, v, __ATOMIC_RELAXED); }
 
 /* A third one within two seconds means that the second is not heeded: then the default action. */
-static void on_interrupt(int sig) {
+static void on_interrupt(int sig, siginfo_t *info, void *context) {
     if (++interrupts < 2 || previous.sa_handler == SIG_IGN) return;
     const time_t at = time(NULL);
     if (interrupts == 2 || at - second_press > 2) {
@@ -169,7 +169,8 @@ static void on_interrupt(int sig) {
         second_press = at;
         if (previous.sa_handler != SIG_DFL) {
             cancel(1);
-            previous.sa_handler(sig);
+            if (previous.sa_flags & SA_SIGINFO) previous.sa_sigaction(sig, info, context);
+            else previous.sa_handler(sig);
             return;
         }
     }
@@ -198,6 +199,16 @@ static void own_stack(void) {
     else free(p);
 }
 
+/* A forked child has the thread that forked alone. */
+static void before_fork(void) { pthread_mutex_lock(&watch); }
+static void after_fork(void) { pthread_mutex_unlock(&watch); }
+static void forked(void) {
+    if (watchers > 0 && !watching) sigaction(SIGINT, &previous, NULL);
+    watchers = watching > 0;
+    after_fork();
+}
+static void mind_forks(void) { pthread_atfork(before_fork, after_fork, forked); }
+
 /* watch_interrupts(true | false): nests; watch_interrupts("end"): whoever watches has been left */
 static int watch_interrupts(lua_State *L) {
     if (lua_type(L, 1) == LUA_TSTRING) {
@@ -210,7 +221,8 @@ static int watch_interrupts(lua_State *L) {
         pthread_mutex_lock(&watch);
         own_stack();
         if (watchers++ == 0) {
-            struct sigaction a = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART | SA_ONSTACK};
+            struct sigaction a = {.sa_sigaction = on_interrupt,
+                                  .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
             sigemptyset(&a.sa_mask);
             interrupts = 0;
             cancel(0);
@@ -360,6 +372,8 @@ static int hard_fail(lua_State *L) {
 #endif
 
 void tideL_open_runtime(lua_State *L) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, mind_forks);
     static const luaL_Reg functions[] = {
         {"memory", memory},
         {"memory_limit", memory_limit},

@@ -1,0 +1,134 @@
+-- What a program that embeds Tide relies on: handlers of its own, threads with a state each, forks.
+-- The scripts run in spec/support/host.c, which says what they may call.
+local expect = require "spec.support.expect"
+
+describe("A program that embeds Tide", function()
+  local folder
+
+  setup(function()
+    folder = expect.folder()
+    local flags = io.popen "pkg-config --cflags --libs lua5.4 2>/dev/null":read "a"
+    local compile = "unset LD_PRELOAD; ${CC:-cc} -std=gnu11 -g spec/support/host.c -o %s/host %s "
+      .. "-lpthread"
+    assert(os.execute(compile:format(folder, flags:gsub("\n", " "))))
+  end)
+
+  teardown(function()
+    os.execute("rm -r " .. folder)
+  end)
+
+  -- What the program says when `threads` threads run the script.
+  local function run(threads, script, env)
+    local path = expect.write(folder .. "/script.lua", script)
+    local host = expect.lua:gsub("lua5.4$", "")
+    local pipe = io.popen(("%s %s timeout 100 %s/host %d %s 2>&1"):format(env or "", host, folder,
+      threads, path))
+    local text = pipe:read "a"
+    pipe:close()
+    return text
+  end
+
+  it("has its handler of Ctrl-C called with what it asked for", function()
+    assert.equal("ok\n", run(1, [[
+      hear()
+      local core = require "tide.core"
+      core.watch_interrupts(true)
+      press() -- the first one is Tide's
+      assert(core.interrupted() and heard() == 0)
+      press()
+      local calls, known = heard()
+      assert(calls == 1 and known, "called " .. calls .. " times, told by whom: " .. tostring(known))
+      core.watch_interrupts(false)
+      press()
+      calls, known = heard()
+      assert(calls == 2 and known)
+    ]]))
+  end)
+
+  -- Ten times, at other moments: what was there before is the old result or the new one.
+  it("interrupts a kept step before or behind its kernel, never within", function()
+    assert.equal("ok\n", run(1, [[
+      local core, tide = require "tide.core", require "tide"
+      core.engines "plain"
+      local a, b = tide.random.normal { 900, 1500 }, tide.random.normal { 1500, 1100 }
+      local y
+      local kept = core.keep_steps(function() y = core.ops.matmul(a, b) end)
+      local whole = { [y:tobytes()] = true }
+      a:multiply_(2)
+      core.run_steps(kept)
+      whole[y:tobytes()] = true
+      local stopped = 0
+      for i = 1, 10 do
+        a:multiply_(i % 2 == 1 and 0.5 or 2)
+        cancel(core.cancel_flag(), 0.002 * i)
+        local ok, e = pcall(function()
+          for _ = 1, 100 do core.run_steps(kept) end
+        end)
+        assert(ok or tostring(e):find "interrupted!", e)
+        stopped = stopped + (ok and 0 or 1)
+        assert(whole[y:tobytes()], "a result that is neither the old one nor the new one")
+      end
+      assert(stopped == 10, stopped)
+    ]]))
+  end)
+
+  it("interrupts one convolution, which is right when it is called again", function()
+    for _, engines in ipairs { "plain", "onednn plain" } do
+      for _, threads in ipairs { 1, 2 } do
+        assert.equal("ok\n", run(1, ([[
+          local core, tide = require "tide.core", require "tide"
+          core.engines "%s"
+          local x, stopped = tide.random.normal { 16, 56, 56, 64 }, 0
+          for i = 1, 6 do
+            local kernel = tide.random.normal { 3, 3, 64, 64 }
+            cancel(core.cancel_flag(), 0.004 * i)
+            local ok, e = pcall(core.ops.conv, x, kernel, { padding = "same" })
+            assert(ok or tostring(e):find "interrupted!", e)
+            stopped = stopped + (ok and 0 or 1)
+            cancel(core.cancel_flag(), 0)
+            pcall(core.ops.abs, x) -- where it came behind the call
+            local y = core.ops.conv(x, kernel, { padding = "same" })
+            assert(y:tobytes() == core.ops.conv(x, kernel:copy(), { padding = "same" }):tobytes())
+          end
+          assert(stopped > 0, "no call was interrupted")
+        ]]):format(engines), "TIDE_THREADS=" .. threads))
+      end
+    end
+  end)
+
+  it("starts states in several threads at once, which compute at once", function()
+    for _ = 1, 8 do
+      assert.equal("ok\n", run(8, [[
+        local core, tide = require "tide.core", require "tide"
+        local a, k = tide.ones { 70, 80 }, tide.ones { 3, 3, 16, 16 }
+        assert(#core.engines() >= 1 and core.cpu_level)
+        assert(tide.ops.matmul(a, a:transpose()):sum():item() == 70 * 70 * 80)
+        assert(tide.ops.conv(tide.ones { 1, 8, 8, 16 }, k):max():item() == 3 * 3 * 16)
+        assert(tide.ones { 4 }:to "test":to "cpu":sum():item() == 4)
+      ]]))
+    end
+  end)
+
+  it("forks while another thread allocates on a device and watches for Ctrl-C", function()
+    assert.equal("ok\n", run(2, [[
+      local core, tide = require "tide.core", require "tide"
+      local function work()
+        core.watch_interrupts(true)
+        local x = tide.ones { 100 }:to "test"
+        local sum = (x + x):to "cpu":sum():item()
+        core.release(x)
+        core.watch_interrupts(false)
+        assert(sum == 200)
+      end
+      work()
+      if number == 2 then
+        for _ = 1, 20000 do work() end
+      else
+        for i = 1, 150 do
+          local how = forked(work)
+          assert(how == 0, "child " .. i .. ": " .. how)
+        end
+      end
+    ]]))
+  end)
+end)
