@@ -148,7 +148,7 @@ describe("model:fit refuses", function()
   it("one-hot targets for a sparse loss", function()
     says(function()
       fit(3, "softmax", "sparse_categorical_crossentropy", ops.one_hot(y, 3))
-    end, "shape [6, 3]",
+    end, "expected [6], got [6, 3]",
       "one-hot targets need categorical_crossentropy")
   end)
   it("labels that are not whole", function()

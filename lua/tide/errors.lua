@@ -10,8 +10,8 @@ local Error = { __name = "tide.error" }
 Error.__index = Error
 errors.Error = Error
 
---- Functions whose frames carry a layer as their first local: `Layer.__call` and `Layer.build`, set
---- by tide.layers.base.
+--- Functions whose frames carry a part of a model as their first local, by whose `_label(level)`
+--- errors name it: `Layer.__call` and `Layer.build`, losses, metrics.
 errors.layer_frames = {}
 
 --- Functions of tide.ops that are written in Lua: function -> name. Their frames say which of them
@@ -21,8 +21,9 @@ errors.op_frames = setmetatable({}, { __mode = "k" })
 function Error:__tostring()
   local text = self.message
   local path = self.path or ""
-  -- a layer that complains about itself is already the last part of the path
-  if self.op and self.op ~= "" and path:sub(-#self.op) ~= self.op then
+  -- a layer or loss that complains about itself is already the last part of the path
+  if self.op and self.op ~= "" and path:gsub("%s*%b()$", ""):sub(-#self.op) ~= self.op
+    and path:sub(-#self.op) ~= self.op then
     text = self.op .. ": " .. text
   end
   if self.within then
@@ -56,7 +57,7 @@ function errors.path()
     if frames[info.func] then
       local _, layer = debug.getlocal(level, 1)
       if layer ~= last and type(layer) == "table" then
-        table.insert(out, 1, layer:_label())
+        table.insert(out, 1, layer:_label(level + 1))
         last = layer
       end
     end

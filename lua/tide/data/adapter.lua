@@ -14,35 +14,41 @@ local adapter = {}
 
 -- ---- class weights ----
 
--- Sample weights of targets by label. Labels count from 1; for 0/1 targets the keys are 0 and 1.
+-- Weights of targets by label. Labels count from 1; for 0/1 targets the keys are 0 and 1.
 local ClassWeight = {}
 ClassWeight.__index = ClassWeight
 
 --- @param given table weights by label
---- @param binary boolean|nil targets are 0 and 1
---- @param classes integer|nil number of classes, where known
-function adapter.class_weight(given, binary, classes)
+--- @param targets string|nil what the loss takes: "labels", "one_hot" (along `axis`), "binary" or
+--- "margins"; left out, the targets themselves tell whether they are labels or one-hot
+--- @param axis integer|nil axis of the classes of one-hot targets, -1 when left out
+--- @param y any targets from which the number of classes can be read, if there are any
+function adapter.class_weight(given, targets, axis, y)
+  local binary = targets == "binary" or targets == "margins"
+  local self = setmetatable({ binary = binary, targets = targets, axis = axis or -1 }, ClassWeight)
   local high, base = 0, binary and 0 or 1
   for k, v in pairs(given) do
     if math.type(k) ~= "integer" or type(v) ~= "number" then
       errors.raise("class_weight", "must be numbers by label, got the entry [%s] = %s",
         check.show(k), check.show(v))
     end
-    if k == 0 and not binary then
-      base = 0
+    if k == 0 then
+      self.binary, base = true, 0
     end
     high = math.max(high, k)
   end
-  if base == 0 and not binary then
-    binary = true
-  end
-  if binary then
+  local classes
+  if self.binary then
     classes = 2
+  elseif type(y) == "userdata" and y.size > 0 then
+    local labels
+    labels, classes = self:labels(y)
+    classes = classes or math.floor(tensors.number(ops.max(labels)))
   end
   for k in pairs(given) do
     if k < base or (classes and k > classes - 1 + base) then
       errors.raise("class_weight", "has the key %d, which is no label (%s)", k,
-        binary and "0/1 targets have the keys 0 and 1; class labels count from 1"
+        self.binary and "0/1 targets have the keys 0 and 1; class labels count from 1"
           or ("labels are 1 to %s"):format(classes or "n"))
     end
   end
@@ -50,10 +56,36 @@ function adapter.class_weight(given, binary, classes)
   for i = 0, math.max(high, classes or 0) do
     values[i + 1] = given[i] or 1.0
   end
-  return setmetatable({ values = core.tensor(values), binary = binary }, ClassWeight)
+  self.values = core.tensor(values)
+  return self
 end
 
---- One weight per sample. `w`: sample weights given beside, which Keras refuses too.
+-- Whether every row along the last axis is zeros and a single 1.
+local function is_one_hot(y)
+  local last = { axis = -1 }
+  return y.ndim > 1 and y.shape[-1] > 1
+    and ops.all(ops.logical_or(ops.equal(y, 0), ops.equal(y, 1)))
+    and ops.all(ops.equal(ops.sum(ops.cast(y, "float32"), last), 1))
+end
+
+--- The labels of targets, of their shape without the axis of classes, and the number of classes
+--- where that axis tells it.
+function ClassWeight:labels(y)
+  if self.targets == "one_hot" or (not self.binary and self.targets ~= "labels"
+    and is_one_hot(y)) then
+    local axis = self.targets == "one_hot" and self.axis or -1
+    if y.ndim < 2 then
+      errors.raise("class_weight", "one-hot targets have an axis of classes (got shape %s)",
+        tostring(y.shape))
+    end
+    return ops.argmax(y, { axis = axis }), y.shape[axis]
+  elseif y.ndim > 1 and y.shape[-1] == 1 then
+    return tensors.hold(ops.squeeze(y, { axis = -1 }), y.dtype)
+  end
+  return y
+end
+
+--- One weight per label. `w`: sample weights given beside, which Keras refuses too.
 function ClassWeight:of(y, w)
   if w ~= nil then
     errors.raise("class_weight",
@@ -68,14 +100,16 @@ function ClassWeight:of(y, w)
     y = parts[1]
   end
   y = tensors.of(y, nil, "y")
-  if not self.binary and y.ndim > 1 and y.shape[-1] > 1 then
-    y = ops.argmax(y, { axis = -1 })
-  elseif y.ndim > 1 and y.shape[-1] == 1 then
-    y = ops.squeeze(y, { axis = -1 })
-  end
+  local shape = y.shape
+  y = self:labels(y)
   if y.size > 0 then
     local low, high = tensors.number(ops.min(y)), tensors.number(ops.max(y))
-    if low < 0 or high >= self.values.shape[1] + 1 then
+    if not self.binary and tensors.is_float(y.dtype)
+      and not ops.all(ops.equal(y, ops.floor(y))) then
+      errors.raise("class_weight",
+        "the targets are neither labels nor one-hot (shape %s, values from %g to %g); give \z
+        sample_weight", tostring(shape), low, high)
+    elseif low < 0 or high >= self.values.shape[1] + 1 then
       errors.raise("class_weight", "the targets hold %s, which is no label",
         tostring(low < 0 and low or high))
     elseif high >= self.values.shape[1] then

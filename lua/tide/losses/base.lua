@@ -1,11 +1,12 @@
 --- The base of all losses: conversion, masks, sample weights, reduction (Keras'
 --- keras/src/losses/loss.py).
 local core = require "tide.core"
+local errors = require "tide.errors"
 local object = require "tide.training.object"
 local tensors = require "tide.training.tensors"
 
 local ops = require "tide.ops"
-local same_rank, divide_no_nan = tensors.same_rank, tensors.divide_no_nan
+local divide_no_nan, fit_weight = tensors.divide_no_nan, tensors.fit_weight
 
 local base = {}
 
@@ -21,7 +22,8 @@ base.IGNORE_CLASS = { "ignore_class", "int", nil, "label that does not count" }
 base.DTYPE = { "dtype", "dtype", nil, "dtype that predictions are cast to" }
 
 --- The base class of losses. Own ones define `call(self, y_true, y_pred)`, which returns one value
---- per sample and, if it likes, a mask as second result.
+--- per sample and, if it likes, a mask as second result; `targets` says what `y_true` is: "values",
+--- "binary", "margins", "one_hot" or "labels".
 ---
 --- Example:
 ---   local Abs = tide.losses.Loss:extend("Abs", {
@@ -58,8 +60,12 @@ function base.apply_mask(sample_weight, mask, dtype, reduction)
   if sample_weight == nil then
     return m
   end
-  local w
-  m, w = same_rank(m, tensors.of(sample_weight, dtype, "sample_weight"))
+  local w = tensors.of(sample_weight, dtype, "sample_weight")
+  if w.ndim < m.ndim then
+    w = fit_weight(w, m.shape)
+  else
+    m = fit_weight(m, w.shape, "mask")
+  end
   return ops.multiply(w, m)
 end
 
@@ -68,8 +74,7 @@ function base.reduce(values, sample_weight, mask, reduction)
   if mask ~= nil or sample_weight ~= nil then
     local dtype = values.dtype
     sample_weight = base.apply_mask(sample_weight, mask, dtype, reduction)
-    sample_weight = tensors.of(sample_weight, dtype, "sample_weight")
-    values, sample_weight = same_rank(values, sample_weight)
+    sample_weight = fit_weight(tensors.of(sample_weight, dtype, "sample_weight"), values.shape)
     values = ops.multiply(values, sample_weight)
   end
   if reduction == "none" or values.ndim == 0 then
@@ -77,7 +82,7 @@ function base.reduce(values, sample_weight, mask, reduction)
   elseif reduction == "sum" then
     return ops.sum(values)
   elseif reduction == "mean_with_sample_weight" and sample_weight ~= nil then
-    return divide_no_nan(ops.sum(values), ops.sum(sample_weight))
+    return divide_no_nan(ops.sum(values), ops.sum(ops.broadcast_to(sample_weight, values.shape)))
   elseif values.size == 0 then
     return ops.sum(values)
   end
@@ -87,7 +92,7 @@ end
 --- The loss of a batch.
 --- @param y_true any targets
 --- @param y_pred any predictions
---- @param sample_weight any|nil one weight per sample (or per value)
+--- @param sample_weight any|nil one weight per sample, or of the values' shape or its first axes
 --- @param mask any|nil bool per value; what is false does not count
 function Loss:__call(y_true, y_pred, sample_weight, mask)
   if type(y_pred) ~= "userdata" or self.dtype then
@@ -95,6 +100,9 @@ function Loss:__call(y_true, y_pred, sample_weight, mask)
   end
   if type(y_true) ~= "userdata" then
     y_true = tensors.of(y_true, nil, "y_true")
+  end
+  if (sample_weight ~= nil or mask ~= nil) and tensors.numbers[self.targets] then
+    y_true, y_pred = tensors.per_place(y_true, y_pred)
   end
   local values, own = self:call(y_true, y_pred, sample_weight, mask)
   if not core.is_tensor(values) then
@@ -106,9 +114,16 @@ function Loss:__call(y_true, y_pred, sample_weight, mask)
   return base.reduce(values, sample_weight, mask, self.reduction)
 end
 
+-- What errors call the loss: its name, and the shapes that it was given where the call stands at
+-- `level` of the stack.
+function Loss:_label(level)
+  return self.name .. (level and tensors.frame_shapes(level + 1) or "")
+end
+errors.layer_frames[Loss.__call] = true
+
 function Loss:_as_tensor(values)
   if type(values) ~= "number" then
-    require("tide.errors").raise(
+    errors.raise(
       self.name, "a loss must return a tensor with one value per sample, got %s",
         require("tide.check").show(values))
   end
@@ -117,7 +132,7 @@ end
 
 --- One value per sample; losses define it.
 function Loss:call()
-  require("tide.errors").raise(self:_class_name(), "a loss defines call(self, y_true, y_pred)")
+  errors.raise(self:_class_name(), "a loss defines call(self, y_true, y_pred)")
 end
 
 --- A loss around a plain function of (y_true, y_pred).

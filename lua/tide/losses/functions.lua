@@ -7,15 +7,14 @@ local errors = require "tide.errors"
 local tensors = require "tide.training.tensors"
 
 local ops = require "tide.ops"
-local same_rank = tensors.same_rank
 local F = {}
 
 local EPSILON = 1e-7
 local LAST = { axis = -1 }
 local LAST_KEEP = { axis = -1, keepdims = true }
 
--- Targets in the predictions' dtype, both of one rank.
-local function pair(y_true, y_pred)
+-- Targets in the predictions' dtype, both of one rank; `owner` names the loss in errors.
+local function pair(y_true, y_pred, owner)
   if not tensors.is_float(y_pred.dtype) then
     y_pred = ops.cast(y_pred, "float32")
   end
@@ -23,7 +22,7 @@ local function pair(y_true, y_pred)
     y_true = tensors.hold(ops.cast(y_true, y_pred.dtype), y_pred.dtype)
   end
   if y_true.ndim ~= y_pred.ndim then
-    y_true, y_pred = same_rank(y_true, y_pred)
+    y_true, y_pred = tensors.pair(y_true, y_pred, owner)
   end
   return y_true, y_pred
 end
@@ -36,7 +35,7 @@ end
 -- ---- regression ----
 
 function F.mean_squared_error(y_true, y_pred)
-  y_true, y_pred = pair(y_true, y_pred)
+  y_true, y_pred = pair(y_true, y_pred, "mean_squared_error")
   if y_pred.ndim > 0 and y_pred.size > 0 and y_pred.shape == y_true.shape then
     return core.ops.squared_error_(y_pred, y_true)
   end
@@ -44,19 +43,19 @@ function F.mean_squared_error(y_true, y_pred)
 end
 
 function F.mean_absolute_error(y_true, y_pred)
-  y_true, y_pred = pair(y_true, y_pred)
+  y_true, y_pred = pair(y_true, y_pred, "mean_absolute_error")
   return ops.mean(ops.abs(ops.subtract(y_true, y_pred)), LAST)
 end
 
 function F.mean_absolute_percentage_error(y_true, y_pred)
-  y_true, y_pred = pair(y_true, y_pred)
+  y_true, y_pred = pair(y_true, y_pred, "mean_absolute_percentage_error")
   local scale = ops.maximum(ops.abs(y_true), EPSILON)
   return ops.multiply(ops.mean(ops.abs(ops.divide(ops.subtract(y_true, y_pred), scale)), LAST),
     100.0)
 end
 
 function F.mean_squared_logarithmic_error(y_true, y_pred)
-  y_true, y_pred = pair(y_true, y_pred)
+  y_true, y_pred = pair(y_true, y_pred, "mean_squared_logarithmic_error")
   local a = ops.log(ops.add(ops.maximum(y_pred, EPSILON), 1.0))
   local b = ops.log(ops.add(ops.maximum(y_true, EPSILON), 1.0))
   return ops.mean(ops.square(ops.subtract(a, b)), LAST)
@@ -64,7 +63,7 @@ end
 
 -- Huber 1964.
 function F.huber(y_true, y_pred, o)
-  y_true, y_pred = pair(y_true, y_pred)
+  y_true, y_pred = pair(y_true, y_pred, "huber")
   local delta = o.delta
   local e = ops.subtract(y_pred, y_true)
   local a = ops.abs(e)
@@ -75,20 +74,20 @@ end
 
 -- log(cosh(x)) = x + softplus(-2x) - log 2
 function F.log_cosh(y_true, y_pred)
-  y_true, y_pred = pair(y_true, y_pred)
+  y_true, y_pred = pair(y_true, y_pred, "log_cosh")
   local x = ops.subtract(y_pred, y_true)
   return ops.mean(ops.subtract(ops.add(x, ops.softplus(ops.multiply(x, -2.0))), math.log(2)), LAST)
 end
 
 function F.kl_divergence(y_true, y_pred)
-  y_true, y_pred = pair(y_true, y_pred)
+  y_true, y_pred = pair(y_true, y_pred, "kl_divergence")
   y_true = ops.clip(y_true, EPSILON, 1.0)
   y_pred = ops.clip(y_pred, EPSILON, 1.0)
   return ops.sum(ops.multiply(y_true, ops.log(ops.divide(y_true, y_pred))), LAST)
 end
 
 function F.poisson(y_true, y_pred)
-  y_true, y_pred = pair(y_true, y_pred)
+  y_true, y_pred = pair(y_true, y_pred, "poisson")
   return ops.mean(ops.subtract(y_pred, ops.multiply(y_true, ops.log(ops.add(y_pred, EPSILON)))),
     LAST)
 end
@@ -100,7 +99,7 @@ end
 
 --- Cosine of the angle, +1 for equal directions; the loss is its negative.
 function F.cosine(y_true, y_pred, o)
-  y_true, y_pred = pair(y_true, y_pred)
+  y_true, y_pred = pair(y_true, y_pred, "cosine_similarity")
   return ops.sum(ops.multiply(unit(y_true, o), unit(y_pred, o)), axis_of(o))
 end
 
@@ -119,21 +118,21 @@ local function hinge_targets(y_true)
   return y_true
 end
 
-local function margins(y_true, y_pred)
-  y_true, y_pred = pair(y_true, y_pred)
+local function margins(y_true, y_pred, owner)
+  y_true, y_pred = pair(y_true, y_pred, owner)
   return ops.maximum(ops.subtract(1.0, ops.multiply(hinge_targets(y_true), y_pred)), 0.0)
 end
 
 function F.hinge(y_true, y_pred)
-  return ops.mean(margins(y_true, y_pred), LAST)
+  return ops.mean(margins(y_true, y_pred, "hinge"), LAST)
 end
 
 function F.squared_hinge(y_true, y_pred)
-  return ops.mean(ops.square(margins(y_true, y_pred)), LAST)
+  return ops.mean(ops.square(margins(y_true, y_pred, "squared_hinge")), LAST)
 end
 
 function F.categorical_hinge(y_true, y_pred)
-  y_true, y_pred = pair(y_true, y_pred)
+  y_true, y_pred = pair(y_true, y_pred, "categorical_hinge")
   local pos = ops.sum(ops.multiply(y_true, y_pred), LAST)
   local neg = ops.max(ops.multiply(ops.subtract(1.0, y_true), y_pred), LAST)
   return ops.maximum(ops.add(ops.subtract(neg, pos), 1.0), 0.0)
@@ -151,7 +150,7 @@ end
 local LOGITS = { from_logits = true }
 
 function F.binary_crossentropy(y_true, y_pred, o)
-  y_true, y_pred = pair(y_true, y_pred)
+  y_true, y_pred = pair(y_true, y_pred, "binary_crossentropy")
   y_true = smooth(y_true, o.label_smoothing, 0.5)
   local values
   if o.from_logits then
@@ -164,7 +163,7 @@ end
 
 -- Lin et al. 2017 (focal loss), for independent probabilities.
 function F.binary_focal_crossentropy(y_true, y_pred, o)
-  y_true, y_pred = pair(y_true, y_pred)
+  y_true, y_pred = pair(y_true, y_pred, "binary_focal_crossentropy")
   y_true = smooth(y_true, o.label_smoothing, 0.5)
   if o.from_logits then
     y_pred = ops.sigmoid(y_pred)
@@ -196,9 +195,9 @@ end
 
 function F.categorical_crossentropy(y_true, y_pred, o)
   check_classes(y_true, y_pred, "categorical_crossentropy")
-  y_true, y_pred = pair(y_true, y_pred)
+  y_true, y_pred = pair(y_true, y_pred, "categorical_crossentropy")
   if o.label_smoothing and o.label_smoothing > 0 then
-    y_true = smooth(y_true, o.label_smoothing, 1.0 / y_true.shape[-1])
+    y_true = smooth(y_true, o.label_smoothing, 1.0 / y_true.shape[o.axis or -1])
   end
   local axis = o.axis or -1
   if axis == -1 then
@@ -214,9 +213,9 @@ end
 -- Lin et al. 2017, for classes that exclude each other.
 function F.categorical_focal_crossentropy(y_true, y_pred, o)
   check_classes(y_true, y_pred, "categorical_focal_crossentropy")
-  y_true, y_pred = pair(y_true, y_pred)
+  y_true, y_pred = pair(y_true, y_pred, "categorical_focal_crossentropy")
   if o.label_smoothing and o.label_smoothing > 0 then
-    y_true = smooth(y_true, o.label_smoothing, 1.0 / y_true.shape[-1])
+    y_true = smooth(y_true, o.label_smoothing, 1.0 / y_true.shape[o.axis or -1])
   end
   local axis = o.axis or -1
   if o.from_logits then
@@ -227,15 +226,6 @@ function F.categorical_focal_crossentropy(y_true, y_pred, o)
   local cce = ops.negative(ops.multiply(y_true, ops.log(p)))
   local weight = ops.multiply(ops.power(ops.subtract(1.0, p), o.gamma), o.alpha)
   return ops.sum(ops.multiply(weight, cce), { axis = axis })
-end
-
--- Zhang and Sabuncu 2018.
-function F.categorical_generalized_cross_entropy(y_true, y_pred, o)
-  y_true = F.labels(y_true, y_pred)
-  local hot = ops.one_hot(
-    y_true, y_pred.shape[-1], { base = o.zero_based and 0 or 1, dtype = y_pred.dtype })
-  local p = ops.sum(ops.multiply(y_pred, hot), LAST)
-  return ops.divide(ops.subtract(1.0, ops.power(p, o.q)), o.q)
 end
 
 --- Labels as integers, a trailing axis of length 1 removed.
@@ -267,7 +257,7 @@ end
 
 -- The error of a label out of range: first position, range, and how to shift labels that look
 -- 0-based.
-local function refuse_labels(y_true, classes, base, hide, ignore)
+local function refuse_labels(y_true, classes, base, hide, ignore, owner)
   local low, high = base, base + classes - 1
   local at, value = first_bad(y_true, low, high, hide, ignore)
   if not at then
@@ -283,8 +273,30 @@ local function refuse_labels(y_true, classes, base, hide, ignore)
       hint = "; 0 means 'none' and needs a mask, a zero weight or ignore_class = 0"
     end
   end
-  errors.raise("sparse_categorical_crossentropy",
-    "label %d at position %d is out of range (expected %d to %d)%s", value, at, low, high, hint)
+  local place, rest = {}, at - 1
+  for i = y_true.ndim, 1, -1 do
+    place[i], rest = rest % y_true.shape[i] + 1, rest // y_true.shape[i]
+  end
+  errors.raise(owner, "label %d at position %s is out of range (expected %d to %d)%s", value,
+    #place > 1 and "[" .. table.concat(place, ", ") .. "]" or at, low, high, hint)
+end
+
+local function check_range(y_true, classes, o, hide, owner)
+  local base = o.zero_based and 0 or 1
+  if y_true.size > 0 and (tensors.number(ops.min(y_true)) < base
+    or tensors.number(ops.max(y_true)) > base + classes - 1) then
+    refuse_labels(y_true, classes, base, hide, o.ignore_class, owner)
+  end
+end
+
+-- Zhang and Sabuncu 2018.
+function F.categorical_generalized_cross_entropy(y_true, y_pred, o)
+  y_true = F.labels(y_true, y_pred)
+  check_range(y_true, y_pred.shape[-1], o, nil, "categorical_generalized_cross_entropy")
+  local hot = ops.one_hot(
+    y_true, y_pred.shape[-1], { base = o.zero_based and 0 or 1, dtype = y_pred.dtype })
+  local p = ops.sum(ops.multiply(y_pred, hot), LAST)
+  return ops.divide(ops.subtract(1.0, ops.power(p, o.q)), o.q)
 end
 
 -- What hides labels: sample weights and masks folded into one weight per label, or nil where the
@@ -323,7 +335,8 @@ function F.sparse_categorical_crossentropy(y_true, y_pred, o, weight, mask)
   local ok, values = pcall(core.ops.sparse_cross_entropy_, y_pred, y_true, hide, options)
   if not ok then
     if y_true.ndim == y_pred.ndim - 1 then
-      refuse_labels(y_true, y_pred.shape[options.axis], options.base, hide, o.ignore_class)
+      refuse_labels(y_true, y_pred.shape[options.axis], options.base, hide, o.ignore_class,
+        "sparse_categorical_crossentropy")
     end
     error(values, 0)
   end
@@ -331,6 +344,14 @@ function F.sparse_categorical_crossentropy(y_true, y_pred, o, weight, mask)
     return values, ops.not_equal(y_true, o.ignore_class)
   end
   return values
+end
+
+--- Refuses labels out of range in all targets of a fit, so that positions are those of a person's
+--- own data. `y_pred`: predictions of any batch; `weight`: sample weights, which may hide labels.
+function F.check_labels(y_true, y_pred, o, weight)
+  y_true = F.labels(y_true, y_pred)
+  check_range(y_true, y_pred.shape[o.axis or -1], o,
+    weight ~= nil and hiding(y_true, weight) or nil, o.name)
 end
 
 --- Connectionist temporal classification (Graves et al. 2006). Labels count the channels that are
@@ -359,7 +380,7 @@ end
 
 -- Dice 1945; 1 - 2|A n B| / (|A| + |B|)
 function F.dice(y_true, y_pred, o)
-  y_true, y_pred = pair(y_true, y_pred)
+  y_true, y_pred = pair(y_true, y_pred, "dice")
   local a = overlap_axes(o)
   local both = ops.multiply(ops.sum(ops.multiply(y_true, y_pred), a), 2.0)
   local total = ops.add(ops.add(ops.sum(y_true, a), ops.sum(y_pred, a)), EPSILON)
@@ -368,7 +389,7 @@ end
 
 -- Salehi et al. 2017.
 function F.tversky(y_true, y_pred, o)
-  y_true, y_pred = pair(y_true, y_pred)
+  y_true, y_pred = pair(y_true, y_pred, "tversky")
   local a = overlap_axes(o)
   local both = ops.sum(ops.multiply(y_true, y_pred), a)
   local fp = ops.sum(ops.multiply(ops.subtract(1.0, y_pred), y_true), a)

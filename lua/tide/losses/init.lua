@@ -177,6 +177,23 @@ define("Circle", {
 --     tide.losses.CTC()({ { 1 } }, { { { 0, 1 }, { 1, 0 } } })   --> 0.21892
 define("CTC", {}, F.ctc)
 
+-- What the targets of a loss are: numbers of the predictions' shape ("values"), probabilities 0 to
+-- 1 ("binary"), -1 and 1 or 0 and 1 ("margins"), directions ("vectors"), one number per class
+-- ("one_hot"), or class numbers ("labels"). Losses that say nothing take anything.
+for targets, of in pairs {
+  values = [[MeanSquaredError MeanAbsoluteError MeanAbsolutePercentageError Huber LogCosh Poisson
+    MeanSquaredLogarithmicError]],
+  vectors = "CosineSimilarity",
+  binary = "BinaryCrossentropy BinaryFocalCrossentropy",
+  margins = "Hinge SquaredHinge",
+  one_hot = "CategoricalCrossentropy CategoricalFocalCrossentropy CategoricalHinge KLDivergence",
+  labels = "SparseCategoricalCrossentropy CategoricalGeneralizedCrossEntropy",
+} do
+  for name in of:gmatch "%S+" do
+    classes[name].targets = targets
+  end
+end
+
 for _, name in ipairs { "Loss", "LossFunctionWrapper" } do
   classes[name] = loss_base[name]
 end

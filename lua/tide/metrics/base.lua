@@ -136,6 +136,7 @@ local function samplewise(values, weight, reduce, dtype)
     weight = tensors.of(weight, dtype, "sample_weight")
     values, weight = same_rank(values, weight)
     local rank = weight.ndim
+    tensors.fit_weight(weight, values.shape)
     if values.ndim > rank then
       values = reduce(values, { axis = axes(rank + 1, values.ndim) })
     end
@@ -250,6 +251,10 @@ function Wrapper:update_state(y_true, y_pred, sample_weight, mask)
   y_true, y_pred = plain(y_true, "y_true"), plain(y_pred, "y_pred")
   local f = self._formula
   local values
+  if (sample_weight ~= nil or mask ~= nil) and tensors.numbers[self.targets]
+    and core.is_tensor(y_true) and core.is_tensor(y_pred) then
+    y_true, y_pred = tensors.per_place(y_true, y_pred)
+  end
   if f then
     values = f(y_true, y_pred, self, sample_weight, mask)
   else

@@ -79,14 +79,28 @@ local function only_top_k(y_pred, k)
   return ops.add(ops.multiply(y_pred, mask), ops.multiply(ops.subtract(1, mask), NEG_INF))
 end
 
+-- Scores that are no number are neither above a threshold nor below: they do not count, which is
+-- said once per metric. Returns the scores and weights with 0 in their places.
+local function without_nan(self, y_pred, weight)
+  local bad = ops.isnan(y_pred)
+  if not ops.any(bad) then
+    return y_pred, weight
+  end
+  if not self._nans then
+    self._nans = true
+    io.stderr:write(("tide: %s: %d of %d scores of a batch are NaN; they do not count\n"):format(
+      self.name, tensors.number(ops.sum(ops.cast(bad, "int64"))), bad.size))
+  end
+  local good = ops.cast(ops.logical_not(bad), y_pred.dtype)
+  return ops.where(bad, 0, y_pred), weight and ops.multiply(weight, good) or good
+end
+
 local function count(self, y_true, y_pred, weight, o)
   y_pred = tensors.floating(base.plain(y_pred, "y_pred"))
   y_true = tensors.of(base.plain(y_true, "y_true"), y_pred.dtype)
-  y_pred, y_true = tensors.same_rank(y_pred, y_true)
+  y_true, y_pred = tensors.pair(y_true, y_pred, self:_class_name())
   if weight ~= nil then
-    weight = ops.expand_dims(tensors.of(weight, y_pred.dtype, "sample_weight"), { axis = -1 })
-    local _
-    _, weight = tensors.same_rank(y_true, weight, false)
+    weight = tensors.fit_weight(tensors.of(weight, y_pred.dtype, "sample_weight"), y_pred.shape)
   end
   if self.top_k then
     y_pred = only_top_k(y_pred, self.top_k)
@@ -110,6 +124,7 @@ local function count(self, y_true, y_pred, weight, o)
     local w = ops.broadcast_to(o.label_weights, y_pred.shape)
     weight = weight and ops.multiply(weight, w) or w
   end
+  y_pred, weight = without_nan(self, y_pred, weight)
   if self._even then
     y_pred = ops.clip(y_pred, 0.0, 1.0)
   end
@@ -297,7 +312,7 @@ local AUC = define("AUC", {
       t[i] = i / (self.num_thresholds - 1)
     end
   end
-  local even = { 0.0, table.unpack(t) }
+  local even = table.move(t, 1, #t, 2, { 0.0 })
   even[#even + 1] = 1.0
   table.insert(t, 1, 0.0 - EPSILON)
   t[#t + 1] = 1.0 + EPSILON

@@ -6,7 +6,7 @@ local ops = require "tide.ops"
 local tensors = require "tide.training.tensors"
 
 local F = {}
-local same_rank = tensors.same_rank
+local pair = tensors.pair
 local LAST = { axis = -1 }
 
 local function matches(a, b)
@@ -14,12 +14,12 @@ local function matches(a, b)
 end
 
 function F.accuracy(y_true, y_pred)
-  y_true, y_pred = same_rank(tensors.of(y_true, y_pred.dtype), y_pred)
+  y_true, y_pred = pair(tensors.of(y_true, y_pred.dtype), y_pred, "accuracy")
   return matches(y_true, y_pred)
 end
 
 function F.binary_accuracy(y_true, y_pred, o)
-  y_true, y_pred = same_rank(y_true, y_pred)
+  y_true, y_pred = pair(y_true, y_pred, "binary_accuracy")
   return matches(y_true, ops.cast(ops.greater(y_pred, o.threshold or 0.5), y_true.dtype))
 end
 
@@ -69,13 +69,13 @@ function F.sparse_top_k_categorical_accuracy(y_true, y_pred, o)
   return core.ops.top_k_accuracy_(y_pred, y_true, { k = o.k or 5, base = o.zero_based and 0 or 1 })
 end
 
-local function float_pair(y_true, y_pred)
+local function float_pair(y_true, y_pred, owner)
   y_pred = tensors.floating(y_pred)
-  return same_rank(tensors.of(y_true, y_pred.dtype), y_pred)
+  return pair(tensors.of(y_true, y_pred.dtype), y_pred, owner)
 end
 
 function F.pearson_correlation(y_true, y_pred, o)
-  y_true, y_pred = float_pair(y_true, y_pred)
+  y_true, y_pred = float_pair(y_true, y_pred, "pearson_correlation")
   local axis = o.axis or -1
   local keep = { axis = axis, keepdims = true }
   local a, b = ops.subtract(y_true, ops.mean(y_true, keep)),
@@ -86,7 +86,7 @@ end
 
 -- Lin 1989, as Keras computes it.
 function F.concordance_correlation(y_true, y_pred, o)
-  y_true, y_pred = float_pair(y_true, y_pred)
+  y_true, y_pred = float_pair(y_true, y_pred, "concordance_correlation")
   local axis = o.axis or -1
   local keep = { axis = axis, keepdims = true }
   local mean_true, mean_pred = ops.mean(y_true, keep), ops.mean(y_pred, keep)
@@ -98,7 +98,7 @@ function F.concordance_correlation(y_true, y_pred, o)
 end
 
 function F.root_mean_squared_error(y_true, y_pred)
-  y_true, y_pred = float_pair(y_true, y_pred)
+  y_true, y_pred = float_pair(y_true, y_pred, "root_mean_squared_error")
   return ops.square(ops.subtract(y_pred, y_true))
 end
 

@@ -135,6 +135,11 @@ mean_of("SquaredHinge", nil, L.squared_hinge, "down")
 --     tide.metrics.CategoricalHinge()({ { 0, 1 } }, { { 0.2, 0.7 } })   --> 0.5
 mean_of("CategoricalHinge", nil, L.categorical_hinge, "down")
 
+for name, c in pairs(classes) do
+  local loss = rawget(losses, name == "LogCoshError" and "LogCosh" or name)
+  c.targets = loss and loss.targets
+end
+
 for _, group in ipairs { confusion, scores } do
   for name, c in pairs(group) do
     public(name, c)

@@ -91,7 +91,8 @@ function FBeta:update_state(y_true, y_pred, sample_weight)
   end
   y_pred = ops.cast(y_pred, self.dtype)
   local w = sample_weight ~= nil
-    and ops.expand_dims(tensors.of(sample_weight, self.dtype, "sample_weight"), { axis = 2 }) or nil
+    and tensors.fit_weight(tensors.of(sample_weight, self.dtype, "sample_weight"), y_pred.shape)
+    or nil
   local function weighted(v)
     v = w and ops.multiply(v, w) or v
     return self.average == "micro" and ops.sum(v) or ops.sum(v, { axis = 1 })
@@ -156,10 +157,7 @@ function R2:update_state(y_true, y_pred, sample_weight)
   y_true, y_pred = tensors.same_rank(y_true, y_pred)
   need_matrix(self, y_true, y_pred)
   local w = tensors.of(sample_weight == nil and 1 or sample_weight, self.dtype, "sample_weight")
-  if w.ndim == 1 then
-    w = ops.expand_dims(w, { axis = 2 })
-  end
-  w = ops.broadcast_to(w, y_true.shape)
+  w = ops.broadcast_to(tensors.fit_weight(w, y_true.shape), y_true.shape)
   -- Per output the weights, the mean and the squares about it, joined batch by batch (Chan et al.
   -- 1983) in float64: squares of targets far from 0 would lose their digits.
   local FIRST, s, exact = { axis = 1 }, self._state, y_true:cast "float64"
@@ -225,12 +223,12 @@ local SPARSE_PRED = { "sparse_y_pred", "bool", true, "predictions are labels, no
 local ONE_HOT_PRED = { "sparse_y_pred", "bool", false, "predictions are labels, not scores" }
 local AXIS = { "axis", "axis", -1, "axis of the classes" }
 
+-- Labels, the number of the first class, and the shape that the labels had.
 local function take_labels(self, v, sparse, what)
   v = base.plain(v, what)
-  if sparse then
-    return ops.reshape(ops.cast(v, "int64"), { -1 }), self.zero_based and 0 or 1
-  end
-  return ops.reshape(ops.cast(ops.argmax(v, { axis = self.axis }), "int64"), { -1 }), 1
+  local first = sparse and self.zero_based and 0 or 1
+  v = tensors.hold(ops.cast(sparse and v or ops.argmax(v, { axis = self.axis }), "int64"), "int64")
+  return ops.reshape(v, { -1 }), first, v.shape
 end
 
 --- Intersection over union of the classes `target_class_ids`, from labels that count from 1: mean
@@ -245,7 +243,7 @@ local IoU = object.class("IoU", Stateful, {
     self.axis = self.axis or -1
     if self.target_class_ids then
       for _, id in ipairs(self.target_class_ids) do
-        if math.type(id) ~= "integer" or id < 1 or id > self.num_classes then
+        if math.tointeger(id) == nil or id < 1 or id > self.num_classes then
           errors.raise(self:_class_name(), "target_class_ids must be 1 to %d, got %s",
             self.num_classes, check.show(id))
         end
@@ -258,7 +256,7 @@ scores.IoU = IoU
 
 function IoU:update_state(y_true, y_pred, sample_weight)
   local n = self.num_classes
-  local t, t_base = take_labels(self, y_true, self.sparse_y_true ~= false, "y_true")
+  local t, t_base, shape = take_labels(self, y_true, self.sparse_y_true ~= false, "y_true")
   local p, p_base = take_labels(self, y_pred, self.sparse_y_pred ~= false, "y_pred")
   local keep
   if self.ignore_class then
@@ -279,11 +277,10 @@ function IoU:update_state(y_true, y_pred, sample_weight)
           and "; labels count from 1: use y + 1, or zero_based = true" or "")
     end
   end
-  local w = sample_weight ~= nil
-    and ops.reshape(tensors.of(sample_weight, "float32", "sample_weight"), { -1 }) or nil
-  if w and w.size ~= t.size then
-    w = ops.reshape(ops.broadcast_to(ops.reshape(w, { -1, 1 }), { w.size, t.size // w.size }),
-      { -1 })
+  local w
+  if sample_weight ~= nil then
+    w = tensors.fit_weight(tensors.of(sample_weight, "float32", "sample_weight"), shape)
+    w = ops.reshape(ops.broadcast_to(w, shape), { -1 })
   end
   if keep then
     local k = ops.cast(keep, "float32")

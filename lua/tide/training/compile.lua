@@ -3,6 +3,8 @@
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local list = require "tide.list"
+local formulas = require "tide.losses.functions"
 local losses = require "tide.losses"
 local metrics = require "tide.metrics"
 local none = require "tide.none"
@@ -83,39 +85,70 @@ function compile.loss(given, weights)
   return setmetatable({ given = given, weights = weights, built = false, trackers = {} }, Loss)
 end
 
--- Losses whose targets and predictions meet element by element.
-local elementwise = {}
-for name in
-  ([[MeanSquaredError MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredLogarithmicError
-    Huber LogCosh KLDivergence Poisson CosineSimilarity Hinge SquaredHinge CategoricalHinge
-    BinaryCrossentropy BinaryFocalCrossentropy]]):gmatch "%S+"
-do
-  elementwise[name] = true
+-- What is wrong with the shape of targets whose predictions have axes that nothing has flattened.
+local function flatten_hint(a, b)
+  return #b > #a and #b > 2
+    and "; is a Flatten or a pooling layer missing before the last layer?" or ""
+end
+
+local function same_shape(a, b)
+  for i = 1, math.max(#a, #b) do
+    if a[i] ~= b[i] and a[i] ~= 1 and b[i] ~= 1 then
+      return false
+    end
+  end
+  return true
 end
 
 -- Refuses targets that the loss of an output cannot mean; once, at the first batch.
-local function check_targets(loss, y_true, y_pred, output)
-  local kind = loss._class_name and loss:_class_name()
+local function check_targets(loss, y_true, y_pred, output, what)
   if not (core.is_tensor(y_true) and core.is_tensor(y_pred)) then
     return
   end
-  local a, b = y_true.shape, y_pred.shape
-  if elementwise[kind] then
-    local rank = math.max(#a, #b)
-    for i = 1, #a == #b and rank or 0 do
-      if a[i] ~= b[i] and a[i] ~= 1 and b[i] ~= 1 then
-        errors.raise(
-          "fit",
-          "the targets of output '%s' do not fit its predictions under the loss %s (expected %s, \z
-          got %s)",
-          output, loss.name, tostring(b), tostring(a))
+  local a, b, targets = y_true.shape, y_pred.shape, loss.targets
+  if targets == "labels" then
+    local want, axis = {}, loss.axis or -1
+    for i = 1, #b do
+      if i ~= (axis < 0 and #b + 1 + axis or axis) then
+        want[#want + 1] = b[i]
       end
     end
-    if kind:find "^Binary" and y_true.size > 0 and y_true.dtype ~= "bool" then
+    local given = table.move(a, 1, #a, 1, {})
+    if #given == #b and given[#given] == 1 then
+      given[#given] = nil
+    end
+    if list.new(given) ~= list.new(want) then
+      errors.raise(what,
+        "the targets of output '%s' do not fit its predictions %s under the loss %s, which takes \z
+        one label per prediction (expected %s, got %s)%s", output, tostring(b), loss.name,
+        tostring(list.new(want)), tostring(a),
+        a == b and "; one-hot targets need categorical_crossentropy" or flatten_hint(a, b))
+    elseif y_true.dtype:find "float" and y_true.size > 0
+      and not ops.all(ops.equal(y_true, ops.floor(y_true))) then
+      errors.raise(what,
+        "the targets of output '%s' must be whole numbers, labels from 1, for %s (got %s between \z
+        %g and %g)",
+        output, loss.name, y_true.dtype, tensors.number(ops.min(y_true)),
+          tensors.number(ops.max(y_true)))
+    end
+  elseif targets then
+    local short, long = #a < #b and a or b, #a < #b and b or a
+    local one_less = #long == #short + 1 and long[#long] == 1
+      and list.new(table.move(long, 1, #short, 1, {})) == short
+    if not one_less and #a > 0 and #b > 0
+      and (#a ~= #b or targets == "one_hot" and a ~= b or not same_shape(a, b)) then
+      errors.raise(what,
+        "the targets of output '%s' do not fit its predictions under the loss %s (expected %s, \z
+        got %s)%s",
+        output, loss.name, tostring(b), tostring(a),
+        targets == "one_hot" and #a <= #b and (#a < #b or a[#a] == 1) and #b <= 2
+          and "; labels that are numbers need sparse_categorical_crossentropy"
+          or flatten_hint(a, b))
+    end
+    if targets == "binary" and y_true.size > 0 and y_true.dtype ~= "bool" then
       local low, high = tensors.number(ops.min(y_true)), tensors.number(ops.max(y_true))
       if low < 0 or high > 1 then
-        errors.raise(
-          "fit",
+        errors.raise(what,
           "the targets of output '%s' go from %g to %g, but %s takes probabilities, 0 to 1%s",
           output, low, high, loss.name,
             low == 1 and high == 2 and "; labels 1 and 2 become 0 and 1 by y - 1"
@@ -123,24 +156,39 @@ local function check_targets(loss, y_true, y_pred, output)
               one unit per class")
       end
     end
-  elseif kind == "SparseCategoricalCrossentropy" then
-    if #a == #b and a[#a] ~= 1 then
-      errors.raise(
-        "fit",
-        "the targets of output '%s' have shape %s, but %s takes one label per prediction \z
-        (predictions %s)%s",
-        output, tostring(a), loss.name, tostring(b),
-          a == b and "; one-hot targets need categorical_crossentropy" or "")
-    elseif y_true.dtype:find "float" and y_true.size > 0
-      and not ops.all(ops.equal(y_true, ops.floor(y_true))) then
-      errors.raise(
-        "fit",
-        "the targets of output '%s' must be whole numbers, labels from 1, for %s (got %s between \z
-        %g and %g)",
-        output, loss.name, y_true.dtype, tensors.number(ops.min(y_true)),
-          tensors.number(ops.max(y_true)))
-    end
   end
+end
+
+-- The loss or metric of one output. Errors name it and the shapes that it was given: the functions
+-- that call it are frames that tide.errors knows.
+local Part = {}
+Part.__index = Part
+
+function Part:_label(level)
+  local output = self.output and ("output '%s'"):format(self.output) or nil
+  if not self.metric then
+    return output or "loss"
+  end
+  return ("%smetric %s%s"):format(output and output .. " > " or "", self.name,
+    level and tensors.frame_shapes(level + 1) or "")
+end
+
+local function loss_of(part, y_true, y_pred, weight)
+  local value = part.loss(y_true, y_pred, weight, mask_of(y_pred))
+  return value
+end
+errors.layer_frames[loss_of] = true
+
+local function update_metric(part, y_true, y_pred, weight)
+  part.metric:update_state(y_true, y_pred, weight, mask_of(y_pred))
+  return nil
+end
+errors.layer_frames[update_metric] = true
+
+-- Targets that the first batch had and this one has not.
+local function no_targets(part)
+  errors.raise("compute_loss", "there is a loss for output %d (%s), but no targets (y)", part.index,
+    part.name)
 end
 
 --- Numbers of the outputs that have a loss, ascending.
@@ -157,7 +205,8 @@ end
 --- @param y_true table list of targets
 --- @param y_pred table list of predictions
 --- @param names table names of the outputs
-function Loss:build(y_true, y_pred, names)
+--- @param what string the method that asks, for errors
+function Loss:build(y_true, y_pred, names, what)
   local n = #y_pred
   local given = per_output(self.given, n, names, "loss", is_one)
   local weights = per_output(self.weights, n, names, "loss_weights", function(v)
@@ -167,18 +216,18 @@ function Loss:build(y_true, y_pred, names)
   for i = 1, n do
     if not is_nothing(given[i]) then
       if y_true[i] == nil then
-        errors.raise("fit", "there is a loss for output %d (%s), but no targets", i,
+        errors.raise(what, "there is a loss for output %d (%s), but no targets (y)", i,
           names[i] or "?")
       end
       local loss = choose_loss(given[i], y_true[i], y_pred[i])
-      check_targets(loss, y_true[i], y_pred[i], names[i] or i)
-      self.parts[#self.parts + 1] = { index = i, loss = loss,
+      check_targets(loss, y_true[i], y_pred[i], names[i] or i, what)
+      self.parts[#self.parts + 1] = setmetatable({ index = i, loss = loss,
         weight = type(weights[i]) == "number" and weights[i] or nil,
-        name = names[i] or loss.name }
+        name = names[i] or loss.name, output = names[i] }, Part)
     end
   end
   if #self.parts == 0 then
-    errors.raise("fit", "no output has a loss")
+    errors.raise(what, "no output has a loss")
   end
   if #self.parts > 1 then
     for i, part in ipairs(self.parts) do
@@ -190,20 +239,45 @@ function Loss:build(y_true, y_pred, names)
   self.built = true
 end
 
+-- Looks at all labels of a data source once: one out of range is named where it stands in a
+-- person's own data, not in a shuffled batch. Where masks or class weights may hide labels, batches
+-- tell.
+local function check_labels(self, y_pred)
+  local source = self.source
+  self.source, source.checked = nil, true
+  local y, w = source.groups[2].leaves, source.groups[3].leaves
+  for _, part in ipairs(self.parts) do
+    local i = part.index
+    if part.loss.targets == "labels" and #y == #y_pred and y[i] and not source.class_weight
+      and not mask_of(y_pred[i]) then
+      formulas.check_labels(y[i], y_pred[i], part.loss, w[i] or nil)
+    end
+  end
+end
+
 --- The weighted sum of all losses.
 --- @param weights table|nil list of sample weights per output (false: none)
 function Loss:compute(y_true, y_pred, weights)
+  if self.source then
+    check_labels(self, y_pred)
+  end
   local only = self.only
   if only then
-    local p = y_pred[1]
-    local value = only.loss(y_true[1], p, weights and weights[1] or nil, mask_of(p))
+    local y = y_true[1]
+    if y == nil then
+      no_targets(only)
+    end
+    local value = loss_of(only, y, y_pred[1], weights and weights[1] or nil)
     return only.weight and ops.multiply(value, only.weight) or value
   end
   local total
   for k, part in ipairs(self.parts) do
     local i = part.index
     local p = y_pred[i]
-    local value = part.loss(y_true[i], p, weights and weights[i] or nil, mask_of(p))
+    if y_true[i] == nil then
+      no_targets(part)
+    end
+    local value = loss_of(part, y_true[i], p, weights and weights[i] or nil)
     local tracker = self.trackers[k]
     if tracker then
       tracker:update_state(tensors.number(value), p.shape[1])
@@ -287,7 +361,7 @@ local function lists_per_output(given, n, names, what)
     what, #given, #given == 1 and "y" or "ies", n)
 end
 
-function Metrics:build(y_true, y_pred, names)
+function Metrics:build(y_true, y_pred, names, what)
   local n = #y_pred
   self.entries = {}
   local counts = {}
@@ -296,12 +370,12 @@ function Metrics:build(y_true, y_pred, names)
     counts[name] = (k or 0) + 1
     return k and name .. "_" .. k or name
   end
-  for pass, what in ipairs { "metrics", "weighted_metrics" } do
-    local each = lists_per_output(self.given[pass], n, names, what)
+  for pass, kind in ipairs { "metrics", "weighted_metrics" } do
+    local each = lists_per_output(self.given[pass], n, names, kind)
     for i = 1, n do
       for _, v in ipairs(each[i] or {}) do
         if y_true[i] == nil then
-          errors.raise("fit", "there is a metric for output %d (%s), but no targets", i,
+          errors.raise(what, "there is a metric for output %d (%s), but no targets (y)", i,
             names[i] or "?")
         end
         local m = choose_metric(v, y_true[i], y_pred[i])
@@ -309,9 +383,8 @@ function Metrics:build(y_true, y_pred, names)
         if pass == 2 and counts[name] then
           name = n > 1 and names[i] and names[i] .. "_weighted_" .. m.name or "weighted_" .. m.name
         end
-        self.entries[#self.entries + 1] = { metric = m, index = i, weighted = pass == 2,
-          name = unique(name),
-          of_output = n > 1 }
+        self.entries[#self.entries + 1] = setmetatable({ metric = m, index = i,
+          weighted = pass == 2, name = unique(name), of_output = n > 1, output = names[i] }, Part)
       end
     end
   end
@@ -323,8 +396,7 @@ function Metrics:update(y_true, y_pred, weights)
   for k = 1, #entries do
     local e = entries[k]
     local i = e.index
-    local p = y_pred[i]
-    e.metric:update_state(y_true[i], p, e.weighted and weights and weights[i] or nil, mask_of(p))
+    update_metric(e, y_true[i], y_pred[i], e.weighted and weights and weights[i] or nil)
   end
 end
 

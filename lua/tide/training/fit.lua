@@ -218,7 +218,7 @@ local function resume(self, T, given)
       run.o[k] = o[k]
     end
   end
-  pass.refresh(self, T)
+  pass.refresh(self, T, "fit")
   return train(self, T, run, "on_train_resume")
 end
 
@@ -252,7 +252,7 @@ function fit.fit(self, ...)
     errors.raise("fit", 'shuffle must be true, false or "batch", got %s', check.show(o.shuffle))
   end
   local T = steps.of(self, "fit")
-  pass.refresh(self, T)
+  pass.refresh(self, T, "fit")
   local x, y, w = pass.as_leaf(o.x), pass.as_leaf(o.y), pass.as_leaf(o.sample_weight)
   local weights = pass.class_weights(T, o.class_weight, y)
   local val

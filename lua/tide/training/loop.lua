@@ -69,7 +69,7 @@ local evaluate_args = check.args("evaluate", {
 function loop.evaluate(self, ...)
   local o = evaluate_args:call(...)
   local T = steps.of(self, "evaluate")
-  pass.refresh(self, T)
+  pass.refresh(self, T, "evaluate")
   local source = adapter.new {
     x = pass.as_leaf(o.x), y = pass.as_leaf(o.y), sample_weight = pass.as_leaf(o.sample_weight),
       batch_size = o.batch_size, owner = "evaluate",
@@ -184,8 +184,9 @@ local test_args = check.args("test_on_batch", {
 })
 
 local function on_batch(self, o, name, grad)
-  local T = steps.of(self, name == "train_step" and "train_on_batch" or "test_on_batch")
-  pass.refresh(self, T)
+  local method = name == "train_step" and "train_on_batch" or "test_on_batch"
+  local T = steps.of(self, method)
+  pass.refresh(self, T, method)
   local x, y, w = pass.as_leaf(o.x), pass.as_leaf(o.y), pass.as_leaf(o.sample_weight)
   if o.class_weight ~= nil then
     w = pass.class_weights(T, o.class_weight, y):of(y, w)

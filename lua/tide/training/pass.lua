@@ -7,7 +7,6 @@ local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local losses = require "tide.losses"
-local ops = require "tide.ops"
 local structure = require "tide.data.structure"
 
 local adapter = require "tide.data.adapter"
@@ -45,44 +44,39 @@ function pass.input_names(self)
   return ok and type(names) == "table" and table.move(names, 1, #names, 1, {}) or nil
 end
 
---- Forgets what holds for one fit or evaluate and may have changed since the last.
-function pass.refresh(self, T)
+--- Forgets what holds for one fit or evaluate and may have changed since the last. `method`: who
+--- asks, for errors.
+function pass.refresh(self, T, method)
+  T.method = method
   T.params, T.layers, T.extra, T.bad = nil, nil, nil, nil
   T.names = pass.output_names(self)
   T.own_loss = self.compute_loss ~= Model.compute_loss
   T.own_metrics = self.compute_metrics ~= Model.compute_metrics
 end
 
--- Whether the targets are 0 and 1, by the loss.
-local binary_losses = { BinaryCrossentropy = true, BinaryFocalCrossentropy = true, Hinge = true,
-  SquaredHinge = true }
-local function is_binary(T)
+-- What the targets of the only loss are, and the axis of its classes; nil where that is not known.
+local function targets_of(T)
   local given = T.loss and T.loss.given
+  if given ~= nil and check.is_plain(given) and #given == 1 and not check.has_string_key(given) then
+    given = given[1]
+  end
   if given == nil or (check.is_plain(given)
     and not (type(given[1]) == "string" and check.has_string_key(given))) then
-    return false
+    return nil
   end
   local ok, l = pcall(losses.get, given)
-  return ok and binary_losses[getmetatable(l).__name] or false
+  if ok and type(l) == "table" then
+    return l.targets, l.axis
+  end
 end
 
---- Weights by label for targets `y`, as data_adapter.class_weight makes them; nil if none are
---- given.
+--- Weights by label for targets `y`, as data.adapter makes them; nil if none are given.
 function pass.class_weights(T, given, y)
   if given == nil then
     return nil
   end
-  local classes
-  local binary = is_binary(T)
-  if type(y) == "userdata" and not binary and y.size > 0 then
-    if y.ndim > 1 and y.shape[-1] > 1 then
-      classes = y.shape[-1]
-    else
-      local top = ops.max(y)
-      classes = math.floor(type(top) == "userdata" and top:item() or top)
-    end
-  end
-  return adapter.class_weight(given, binary, classes)
+  local targets, axis = targets_of(T)
+  return adapter.class_weight(given, targets, axis, y)
 end
 
 --- A tensor where a number or a nested table of numbers was given; else the value itself.
@@ -233,6 +227,10 @@ function pass.run_batches(self, source, limit, step, phase, cb, seen)
   local stop_field = phase == "train" and "stop_training" or "stop_evaluating"
   local interrupted, step_end = core.interrupted, core.step_end
   local own
+  local compiled = rawget(self, "_training")
+  if compiled and compiled.loss and source.groups and not source.checked then
+    compiled.loss.source = source
+  end
   seen = seen or 0
   while not limit or seen < limit do
     local x, y, w = source:next()

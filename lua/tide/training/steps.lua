@@ -124,10 +124,10 @@ end
 local function build(T, ys, ps)
   local names = T.dict_names or T.names or NO_NAMES
   if T.loss and not T.loss.built then
-    T.loss:build(ys, ps, names)
+    T.loss:build(ys, ps, names, T.method or "compute_loss")
   end
   if T.metrics and not T.metrics.built then
-    T.metrics:build(ys, ps, names)
+    T.metrics:build(ys, ps, names, T.method or "compute_loss")
   end
   T.built = true
 end
@@ -367,7 +367,8 @@ local function step_unless_bad(model, T, loss, value)
   end
   T.bad = (T.bad or 0) + 1
   if T.bad == 1 then
-    io.stderr:write(("tide: the loss of a batch is %s; its step is not applied\n"):format(value))
+    io.stderr:write(("tide: the loss of a batch is %s; its step is not applied\n"):format(
+      value ~= value and "nan" or value))
   end
 end
 

@@ -78,6 +78,86 @@ function tensors.same_rank(a, b, expand_rank_1)
   return a, b
 end
 
+local function fits(weight, values)
+  for i = 1, #weight do
+    if weight[i] ~= 1 and weight[i] ~= values[i] then
+      return false
+    end
+  end
+  return true
+end
+
+--- A weight of the rank of what it weighs: one per sample stands for all values of that sample, so
+--- axes of length 1 are added behind (and surplus ones taken away), never before.
+--- @param shape table shape of the values that are weighed
+--- @param what string|nil names the weights in the error
+function tensors.fit_weight(weight, shape, what)
+  local given = weight.shape
+  local have, rank = #given, #shape
+  if have == rank and fits(given, shape) or have == 0 or rank == 0 then
+    return weight
+  end
+  local to = table.move(given, 1, math.min(have, rank), 1, {})
+  for i = have + 1, rank do
+    to[i] = 1
+  end
+  for i = rank + 1, have do
+    if given[i] ~= 1 then
+      to[1] = -1 -- fits nothing
+    end
+  end
+  if not fits(to, shape) then
+    errors.raise(what or "sample_weight",
+      "the weights do not fit the values that they weigh (expected one per sample, or the shape \z
+      %s or its first axes, got %s)", tostring(shape), tostring(given))
+  end
+  return ops.reshape(weight, to)
+end
+
+--- Targets and predictions of one rank, one of them a single number, or an error with both shapes.
+--- @param owner string names the loss or metric in the error
+function tensors.pair(y_true, y_pred, owner)
+  local a, b = y_true.ndim, y_pred.ndim
+  if a ~= b then
+    local t, p = y_true, y_pred
+    y_true, y_pred = tensors.same_rank(t, p)
+    if y_true.shape ~= y_pred.shape and a ~= 0 and b ~= 0 then
+      errors.raise(owner, "targets and predictions differ in rank (expected y_true %s, got %s)",
+        tostring(p.shape), tostring(t.shape))
+    end
+  end
+  return y_true, y_pred
+end
+
+--- Targets and predictions with an axis of length 1 behind, where one of them has it or both are
+--- vectors: formulas that average over the last axis then give one value per place, which weights
+--- and masks can weigh.
+function tensors.per_place(y_true, y_pred)
+  local a, b = y_true.ndim, y_pred.ndim
+  if a == 1 and b == 1 then
+    return ops.expand_dims(y_true, LAST), ops.expand_dims(y_pred, LAST)
+  elseif b == a + 1 and a > 0 and y_pred.shape[b] == 1 then
+    return ops.expand_dims(y_true, LAST), y_pred
+  elseif a == b + 1 and b > 0 and y_true.shape[a] == 1 then
+    return y_true, ops.expand_dims(y_pred, LAST)
+  end
+  return y_true, y_pred
+end
+
+--- Kinds of targets (field `targets` of losses and metrics) that are one number per place.
+tensors.numbers = { values = true, binary = true, margins = true }
+
+--- The shapes of the second and third argument of the function at `level` of the stack, this
+--- function being level 1: targets and predictions, for errors.
+function tensors.frame_shapes(level)
+  local _, y_true = debug.getlocal(level, 2)
+  local _, y_pred = debug.getlocal(level, 3)
+  if tensors.is(y_true) and tensors.is(y_pred) then
+    return (" (y_true %s, y_pred %s)"):format(tostring(y_true.shape), tostring(y_pred.shape))
+  end
+  return ""
+end
+
 --- Writes values into a tensor in place, without recording.
 function tensors.assign(t, v)
   local before = core.grad_mode(false)
