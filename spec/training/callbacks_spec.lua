@@ -224,10 +224,24 @@ describe("ModelCheckpoint", function()
   end)
 end)
 
+describe("CSVLogger", function()
+  it("has columns of a validation only where there is one", function()
+    local function first_line(o)
+      o.callbacks = { callbacks.CSVLogger { dir .. "/columns.csv" } }
+      fit(model(), o)
+      return assert(io.open(dir .. "/columns.csv")):read()
+    end
+    assert.equal("epoch,loss,mae", first_line { epochs = 2 })
+    assert.equal("epoch,loss,mae,val_loss,val_mae",
+      first_line { epochs = 2, validation_data = { X, Y }, validation_freq = 2 })
+  end)
+end)
+
 describe("CSVLogger, TerminateOnNaN, LambdaCallback", function()
   it("write a header and one line per epoch, and go on when appending", function()
     local name = dir .. "/log.csv"
     local c = callbacks.CSVLogger { name }
+    c:set_params { validation = true }
     c:set_model {}
     c:on_train_begin()
     c:on_epoch_end(1, { loss = 0.5, acc = 1 })
@@ -269,6 +283,126 @@ describe("CSVLogger, TerminateOnNaN, LambdaCallback", function()
     end } },
       validation_data = { X, Y } })
     assert.equal(2, n)
+  end)
+end)
+
+describe("values that are absent or NaN", function()
+  it("save nothing and count nothing in epochs without validation", function()
+    local saved, m = {}, model()
+    local old = m.save
+    rawset(m, "save", function(_, path) saved[#saved + 1] = path end)
+    local stop = callbacks.EarlyStopping { patience = 3, min_delta = 1e9, mode = "min" }
+    local h = fit(m, { epochs = 6, validation_data = { X, Y }, validation_freq = 2, callbacks = {
+      callbacks.ModelCheckpoint { dir .. "/{epoch}.safetensors", save_best_only = true }, stop } })
+    assert.same({ dir .. "/2.safetensors", dir .. "/4.safetensors", dir .. "/6.safetensors" },
+      saved)
+    assert.equal(6, #h.loss)
+    assert.equal(3, #h.val_loss)
+    assert.equal(2, stop.wait)
+    saved = {}
+    fit(m, { epochs = 4, validation_data = { X, Y }, validation_freq = 2, callbacks = {
+      callbacks.ModelCheckpoint { dir .. "/{val_loss:.1f}.safetensors" } } })
+    assert.equal(2, #saved)
+    rawset(m, "save", old)
+  end)
+
+  it("are never the best", function()
+    local nan = 0 / 0
+    local stop = callbacks.EarlyStopping { monitor = "loss", patience = 2,
+      restore_best_weights = true }
+    assert.equal(5, feed(stop, "loss", { nan, 3, 2, nan, nan, 1 }))
+    assert.equal(2, stop.best)
+    assert.equal(3, stop.best_epoch)
+    local only = callbacks.EarlyStopping { monitor = "loss", patience = 9,
+      restore_best_weights = true }
+    feed(only, "loss", { nan, nan })
+    assert.is_nil(only.best_weights)
+    local reduce = callbacks.ReduceLROnPlateau { monitor = "loss", patience = 2 }
+    feed(reduce, "loss", { nan, 3, 2.5 })
+    assert.equal(2.5, reduce.best)
+    local kept = callbacks.ModelCheckpoint { dir .. "/nan.safetensors", monitor = "loss",
+      save_best_only = true }
+    feed(kept, "loss", { nan, nan })
+    assert.is_nil(kept.best)
+    assert.is_nil(io.open(dir .. "/nan.safetensors"))
+  end)
+end)
+
+describe("names of metrics", function()
+  it("may hold any character in a path", function()
+    local function named(name)
+      return tide.metrics.MeanAbsoluteError { name = name }
+    end
+    for _, name in ipairs { "my-mae", "a b", "top:1", "m{x}", "50%" } do
+      local m = model()
+      m:compile { loss = "mse", metrics = { named(name) } }
+      local paths = {}
+      rawset(m, "save", function(_, path) paths[#paths + 1] = path end)
+      local h = fit(m, { callbacks = { callbacks.ModelCheckpoint { dir .. "/{epoch:03d}-{"
+        .. name .. ":.3f}-{" .. name .. "}.safetensors" } } })
+      assert.equal(("%s/001-%.3f-%s.safetensors"):format(dir, h[name][1], h[name][1]), paths[1])
+    end
+  end)
+
+  it("are not 'loss', nor the name of another value", function()
+    expect.raises("'loss' is what logs call the loss", function()
+      model():compile { loss = "mse", metrics = { tide.metrics.Mean { name = "loss" } } }
+    end)
+    local Mine = tide.Model:extend("SpecNamedLoss", {
+      init = function(self)
+        self.dense = layers.Dense { 1 }
+        self.seen = tide.metrics.Mean { name = "loss" }
+      end,
+      call = function(self, x) return self.dense(x) end,
+    })
+    local m = Mine()
+    m:compile { loss = "mse" }
+    expect.raises("named 'loss'", function() fit(m, {}) end)
+    local a = tide.Input { 1 }
+    local two = tide.Model { inputs = a, outputs = { layers.Dense { 1, name = "p" }(a),
+      layers.Dense { 1, name = "p_q" }(a) } }
+    two:compile { loss = "mse", metrics = { {
+      tide.metrics.MeanSquaredError { name = "q_loss" } }, {} } }
+    local h = two:fit(X, { Y, Y }, { verbose = 0 })
+    assert.is_truthy(h.p_loss and h.p_q_loss and h.p_q_loss_1)
+  end)
+end)
+
+describe("what a callback asks of its model", function()
+  it("leaves the metrics of the epoch alone", function()
+    local function run(callback)
+      local m = model()
+      local h = fit(m, { epochs = 2, batch_size = 1, callbacks = { callback } })
+      return { h.loss, h.mae }
+    end
+    local want = run(nil)
+    local far = X * 100
+    for _, ask in ipairs {
+      function(m) m:evaluate(far, Y, { verbose = 0 }) end,
+      function(m) m:test_on_batch(far, Y) end,
+      function(m) m:predict(far) end,
+      function(m) m:evaluate(far, Y, { verbose = 0, callbacks = { { on_test_batch_end = function()
+        m:test_on_batch(far, Y)
+      end } } }) end,
+    } do
+      local seen = tide.callbacks.Callback:extend("SpecAsks", {
+        on_train_batch_end = function(self) ask(self.model) end,
+        on_epoch_end = function(self) ask(self.model) end,
+      })
+      assert.same(want, run(seen()))
+    end
+  end)
+end)
+
+describe("the order of hooks", function()
+  it("is that of the callbacks, under either name", function()
+    local order = {}
+    fit(model(), { callbacks = {
+      { on_batch_end = function() order[#order + 1] = "first" end },
+      { on_train_batch_end = function() order[#order + 1] = "second" end },
+      { on_batch_begin = function() order[#order + 1] = "begin" end },
+    } })
+    assert.same({ "begin", "first", "second" }, order)
   end)
 end)
 

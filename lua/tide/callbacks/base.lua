@@ -36,7 +36,8 @@ for _, hook in ipairs { "on_epoch_begin", "on_epoch_end", "on_batch_begin", "on_
   base.HOOKS[#base.HOOKS + 1] = hook
 end
 
---- Called with `{ epochs, steps, verbose }` before the first hook.
+--- Called with `{ epochs, steps, verbose, validation }` before the first hook; `validation` tells
+--- whether some epochs are validated.
 function Callback:set_params(params)
   self.params = params
 end
@@ -64,26 +65,21 @@ function CallbackList.new(callbacks, model, params)
   end
   for _, hook in ipairs(base.HOOKS) do
     local users = {}
+    -- on_batch_* are other names of on_train_batch_*
+    local old = hook:match "^on_train_(batch_.*)$"
+    old = old and "on_" .. old
     for _, c in ipairs(callbacks) do
       if c[hook] then
         users[#users + 1] = c
       end
+      if old and c[old] then
+        users[#users + 1] = setmetatable({ [hook] = function(_, ...)
+          return c[old](c, ...)
+        end }, { __index = c })
+      end
     end
     if #users > 0 then
       self.active[hook] = users
-    end
-  end
-  -- on_batch_* are other names of on_train_batch_*
-  for _, what in ipairs { "begin", "end" } do
-    local old = self.active["on_batch_" .. what]
-    if old then
-      local all = self.active["on_train_batch_" .. what] or {}
-      for _, c in ipairs(old) do
-        all[#all + 1] = setmetatable({ ["on_train_batch_" .. what] = function(_, ...)
-          return c["on_batch_" .. what](c, ...)
-        end }, { __index = c })
-      end
-      self.active["on_train_batch_" .. what] = all
     end
   end
   return self
@@ -183,15 +179,31 @@ function Monitor:_decide(logs)
   end
 end
 
+-- NaN is never better, not even than nothing.
 function Monitor:_improved(value, reference)
-  return reference == nil or self._better(value, reference)
+  return value == value and (reference == nil or self._better(value, reference))
 end
 
---- The watched value in `logs`, or nil after a warning.
+-- Whether the epoch of `logs` was not validated though others are.
+function Monitor:_not_validated(logs)
+  if not (self.params and self.params.validation) then
+    return false
+  end
+  for k in pairs(logs) do
+    if k:sub(1, 4) == "val_" then
+      return false
+    end
+  end
+  return true
+end
+
+--- The watched value in `logs`; nil where it is absent, after a warning unless it is one of a
+--- validation that this epoch has not.
 function Monitor:_watched(logs)
   local v = logs[self.monitor]
   if v == nil then
-    if not self._warned then
+    local absent = self.monitor:sub(1, 4) == "val_" and self:_not_validated(logs)
+    if not absent and not self._warned then
       self._warned = true
       local names = {}
       for k in pairs(logs) do

@@ -155,7 +155,7 @@ function EarlyStopping:on_epoch_end(epoch, logs)
   if value == nil or epoch <= self.start_from_epoch then
     return
   end
-  if self.restore_best_weights and self.best_weights == nil then
+  if self.restore_best_weights and self.best_weights == nil and value == value then
     self.best_weights, self.best_epoch = self.model:get_weights(), epoch
   end
   self.wait = self.wait + 1
@@ -216,42 +216,79 @@ local ModelCheckpoint = object.class("ModelCheckpoint", Monitor, {
 })
 classes.ModelCheckpoint = ModelCheckpoint
 
--- "{epoch:02d}" and "{val_loss:.2f}" filled in.
-local function fill_path(pattern, values)
-  return (pattern:gsub("{([%w_]+):?([^}]*)}", function(name, spec)
-    local v = values[name]
-    if v == nil then
-      local names = {}
-      for k in pairs(values) do
-        names[#names + 1] = k
-      end
-      table.sort(names)
-      errors.raise("ModelCheckpoint", "the path %s names '%s', which is not logged%s",
-        check.show(pattern), name, check.did_you_mean(name, names))
-    end
-    v = tensors.number(v)
-    if spec == "" then
-      return tostring(v)
-    end
-    local flags, kind = spec:match "^([%d%.]*)([dfeg]?)$"
-    if not flags then
-      errors.raise("ModelCheckpoint", "cannot read the format '%s' in %s", spec,
-        check.show(pattern))
-    end
-    if kind == "" then
-      kind = math.type(v) == "integer" and "d" or "f"
-    end
-    return ("%" .. flags .. kind):format(kind == "d" and math.floor(v) or v)
-  end))
+local function formatted(v, spec, pattern)
+  v = tensors.number(v)
+  if spec == "" then
+    return tostring(v)
+  end
+  local flags, kind = spec:match "^([%d%.]*)([dfeg]?)$"
+  if not flags then
+    errors.raise("ModelCheckpoint", "cannot read the format '%s' in %s", spec, check.show(pattern))
+  end
+  if kind == "" then
+    kind = math.type(v) == "integer" and "d" or "f"
+  end
+  return ("%" .. flags .. kind):format(kind == "d" and math.floor(v) or v)
 end
 
+-- "{epoch:02d}" and "{val_loss:.2f}" filled in. A name may hold any character, so the names that
+-- are logged are looked for, the longest first. Returns nil and the first name that is not logged.
+local function fill_path(pattern, values)
+  local names = {}
+  for k in pairs(values) do
+    names[#names + 1] = k
+  end
+  table.sort(names, function(a, b)
+    return #a > #b or (#a == #b and a < b)
+  end)
+  local out, at = {}, 1
+  while true do
+    local open = pattern:find("{", at, true)
+    if not open then
+      out[#out + 1] = pattern:sub(at)
+      return table.concat(out)
+    end
+    out[#out + 1] = pattern:sub(at, open - 1)
+    local close, text
+    for _, name in ipairs(names) do
+      local behind = open + 1 + #name
+      if pattern:sub(open + 1, behind - 1) == name then
+        local spec, last = pattern:match("^:?([^}]*)}()", behind)
+        if spec and (spec == "" or pattern:sub(behind, behind) == ":") then
+          close, text = last, formatted(values[name], spec, pattern)
+          break
+        end
+      end
+    end
+    if not close then
+      local name = pattern:match("^([^}:]+):?[^}]*}", open + 1)
+      if name then
+        return nil, name
+      end
+      close, text = open + 1, "{"
+    end
+    out[#out + 1], at = text, close
+  end
+end
+
+-- The path; nil where it names a value of a validation that this epoch has not.
 function ModelCheckpoint:_path(epoch, batch, logs)
   local values = {}
-  for k, v in pairs(logs or {}) do
+  for k, v in pairs(logs) do
     values[k] = v
   end
   values.epoch, values.batch = epoch, values.batch or batch
-  return fill_path(self.filepath, values)
+  local path, missing = fill_path(self.filepath, values)
+  if path or (missing:sub(1, 4) == "val_" and self:_not_validated(logs)) then
+    return path
+  end
+  local names = {}
+  for k in pairs(values) do
+    names[#names + 1] = k
+  end
+  table.sort(names)
+  errors.raise("ModelCheckpoint", "the path %s names '%s', which is not logged%s",
+    check.show(self.filepath), missing, check.did_you_mean(missing, names))
 end
 
 function ModelCheckpoint:_wanted(epoch, logs, path)
@@ -260,8 +297,8 @@ function ModelCheckpoint:_wanted(epoch, logs, path)
   end
   local value = self:_watched(logs)
   if value == nil then
-    return true
-  elseif value ~= value or not self:_improved(value, self.best) then
+    return false
+  elseif not self:_improved(value, self.best) then
     if loud(self) then
       say("\nEpoch %d: %s did not improve from %s", epoch, self.monitor,
         self.best and ("%.5f"):format(self.best) or "none")
@@ -277,8 +314,9 @@ function ModelCheckpoint:_wanted(epoch, logs, path)
 end
 
 function ModelCheckpoint:_save(epoch, batch, logs)
+  logs = logs or {}
   local path = self:_path(epoch, batch, logs)
-  if not self:_wanted(epoch, logs or {}, path) then
+  if not path or not self:_wanted(epoch, logs, path) then
     return
   end
   local folder = path:match "^(.*)/[^/]*$"
@@ -430,7 +468,7 @@ function Terminate:on_train_batch_end(batch, logs)
 end
 
 --- Writes a line per epoch: `epoch` (from 1), then the logged values by name; what is missing is
---- NA.
+--- NA. Columns of a validation stand there where there is one.
 --     local c = tide.callbacks.CSVLogger { "log.csv" }
 local CSV = object.class("CSVLogger", Callback, {
   rows = {
@@ -501,7 +539,7 @@ function CSV:on_epoch_end(epoch, logs)
       validated = validated or k:sub(1, 4) == "val_"
     end
     table.sort(keys)
-    if not validated then
+    if not validated and self.params and self.params.validation then
       for i = 1, #keys do
         keys[#keys + 1] = "val_" .. keys[i]
       end

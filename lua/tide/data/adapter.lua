@@ -79,6 +79,11 @@ function ClassWeight:labels(y)
         tostring(y.shape))
     end
     return ops.argmax(y, { axis = axis }), y.shape[axis]
+  elseif not self.binary and y.size > 0 and tensors.is_float(y.dtype)
+    and not ops.all(ops.equal(y, ops.floor(y))) then
+    errors.raise("class_weight",
+      "the targets are neither labels nor one-hot (shape %s, values from %g to %g); give \z
+      sample_weight", tostring(y.shape), tensors.number(ops.min(y)), tensors.number(ops.max(y)))
   elseif y.ndim > 1 and y.shape[-1] == 1 then
     return tensors.hold(ops.squeeze(y, { axis = -1 }), y.dtype)
   end
@@ -100,16 +105,10 @@ function ClassWeight:of(y, w)
     y = parts[1]
   end
   y = tensors.of(y, nil, "y")
-  local shape = y.shape
   y = self:labels(y)
   if y.size > 0 then
     local low, high = tensors.number(ops.min(y)), tensors.number(ops.max(y))
-    if not self.binary and tensors.is_float(y.dtype)
-      and not ops.all(ops.equal(y, ops.floor(y))) then
-      errors.raise("class_weight",
-        "the targets are neither labels nor one-hot (shape %s, values from %g to %g); give \z
-        sample_weight", tostring(shape), low, high)
-    elseif low < 0 or high >= self.values.shape[1] + 1 then
+    if low < 0 or high >= self.values.shape[1] + 1 then
       errors.raise("class_weight", "the targets hold %s, which is no label",
         tostring(low < 0 and low or high))
     elseif high >= self.values.shape[1] then

@@ -361,10 +361,14 @@ local function lists_per_output(given, n, names, what)
     what, #given, #given == 1 and "y" or "ies", n)
 end
 
-function Metrics:build(y_true, y_pred, names, what)
+--- @param taken table names that logs have already
+function Metrics:build(y_true, y_pred, names, what, taken)
   local n = #y_pred
   self.entries = {}
   local counts = {}
+  for _, name in ipairs(taken) do
+    counts[name] = 1
+  end
   local function unique(name)
     local k = counts[name]
     counts[name] = (k or 0) + 1

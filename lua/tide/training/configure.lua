@@ -50,7 +50,10 @@ local function check_metrics(v)
     end
   elseif not (type(v) == "string" and ({ accuracy = 1, acc = 1, crossentropy = 1,
     ce = 1 })[v:lower()]) then
-    require("tide.metrics").get(v)
+    if require("tide.metrics").get(v).name == "loss" then
+      errors.raise("compile", "'loss' is what logs call the loss, a metric needs another name \z
+        (expected { ..., name = \"...\" }, got %s)", check.show(v))
+    end
   end
 end
 

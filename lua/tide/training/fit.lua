@@ -164,12 +164,12 @@ local function train(self, T, run, hook)
   local o = run.o
   local cb, history = pass.make_callbacks(self, run.callbacks, { epochs = o.epochs,
     steps = o.steps_per_epoch or run.source.batches, verbose = pass.resolve_verbose(o.verbose),
-      plot = o.plot,
+      plot = o.plot, validation = run.validation ~= nil,
     history = true, force_bar = o.verbose == 1 and os.getenv "TIDE_BAR" ~= nil })
   rawset(self, "stop_training", false)
   rawset(self, "stop_evaluating", false)
   T.paused = nil
-  local _ <close> = pass.guard(true, true, T)
+  local _ <close> = pass.guard(true, true, T, pass.inner(self, T))
   if run.state then
     pause.restore(run.state)
     history:go_on(run.state.history)

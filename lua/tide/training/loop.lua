@@ -69,6 +69,7 @@ local evaluate_args = check.args("evaluate", {
 function loop.evaluate(self, ...)
   local o = evaluate_args:call(...)
   local T = steps.of(self, "evaluate")
+  local inner = pass.inner(self, T)
   pass.refresh(self, T, "evaluate")
   local source = adapter.new {
     x = pass.as_leaf(o.x), y = pass.as_leaf(o.y), sample_weight = pass.as_leaf(o.sample_weight),
@@ -81,7 +82,7 @@ function loop.evaluate(self, ...)
   local cb = pass.make_callbacks(self, callbacks_base.collect(o.callbacks),
     { epochs = 1, steps = o.steps or source.batches, verbose = verbose })
   rawset(self, "stop_evaluating", false)
-  local _ <close> = pass.guard(false, false, T)
+  local _ <close> = pass.guard(false, false, T, inner)
   local logs = pass.evaluate(self, T, source, o.steps, cb)
   if o.return_dict then
     return list.dict(logs)
@@ -186,12 +187,13 @@ local test_args = check.args("test_on_batch", {
 local function on_batch(self, o, name, grad)
   local method = name == "train_step" and "train_on_batch" or "test_on_batch"
   local T = steps.of(self, method)
+  local inner = pass.inner(self, T)
   pass.refresh(self, T, method)
   local x, y, w = pass.as_leaf(o.x), pass.as_leaf(o.y), pass.as_leaf(o.sample_weight)
   if o.class_weight ~= nil then
     w = pass.class_weights(T, o.class_weight, y):of(y, w)
   end
-  local _ <close> = pass.guard(grad, false, T)
+  local _ <close> = pass.guard(grad, false, T, inner)
   steps.reset_metrics(self)
   local own = pass.stepper(self, T, name)(x, y, w)
   local logs = pass.epoch_logs(self, own)

@@ -11,6 +11,7 @@ local structure = require "tide.data.structure"
 
 local adapter = require "tide.data.adapter"
 local callbacks_base = require "tide.callbacks.base"
+local pause = require "tide.training.pause"
 local steps = require "tide.training.steps"
 local Model = require "tide.models.model"
 
@@ -51,6 +52,7 @@ function pass.refresh(self, T, method)
   T.params, T.layers, T.extra, T.bad = nil, nil, nil, nil
   T.names = pass.output_names(self)
   T.own_loss = self.compute_loss ~= Model.compute_loss
+  T.own_step = self.train_step ~= Model.train_step
   T.own_metrics = self.compute_metrics ~= Model.compute_metrics
 end
 
@@ -90,6 +92,12 @@ end
 -- Restores what a fit or evaluate changes, however it ends.
 local Guard = {}
 function Guard.__close(g)
+  if g.inner then -- the metrics of the epoch, in which a callback evaluated
+    pause.put_metrics(g.inner.metrics)
+    g.state.method, g.state.bad = g.inner.method, g.inner.bad
+  elseif g.state then
+    g.state.running = nil
+  end
   if g.state then -- the last batch's tensors hold its graph
     g.state.y_list, g.state.p_list, g.state.w_list = {}, {}, {}
   end
@@ -103,13 +111,24 @@ end
 local back = { [true] = setmetatable({ grad_mode = true }, Guard),
   [false] = setmetatable({ grad_mode = false }, Guard) }
 
---- Sets the grad mode and, if asked, watches for Ctrl-C, until the returned value is closed.
-function pass.guard(grad, watch, state)
+--- What a fit or evaluate takes over from the one that runs already, whose callback calls it; nil
+--- where none runs. Comes before `pass.refresh`.
+function pass.inner(self, T)
+  return T.running and { metrics = pause.take_metrics(pass.named_metrics(self)),
+    method = T.method, bad = T.bad } or nil
+end
+
+--- Sets the grad mode and, if asked, watches for Ctrl-C, until the returned value is closed. With
+--- the training state `state` the model counts as running; `inner`: what `pass.inner` gave.
+function pass.guard(grad, watch, state, inner)
   local was = core.grad_mode(grad)
   if not watch and not state then
     return back[was]
   end
-  local g = setmetatable({ grad_mode = was, watching = watch, state = state }, Guard)
+  local g = setmetatable({ grad_mode = was, watching = watch, state = state, inner = inner }, Guard)
+  if state then
+    state.running = true
+  end
   if watch then
     core.watch_interrupts(true)
   end

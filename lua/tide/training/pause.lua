@@ -102,18 +102,44 @@ local function writable(model, optimizer)
   return out
 end
 
+--- What metrics hold, for `put_metrics`.
+--- @param metrics table list of { metric = }, as model:named_metrics() gives
+function pause.take_metrics(metrics)
+  local kept, seen = { objects = {} }, {}
+  for _, m in ipairs(metrics) do
+    copy(m.metric, kept, seen)
+  end
+  return kept
+end
+
+--- Metrics as they were when `take_metrics` looked at them.
+function pause.put_metrics(kept)
+  local before = core.grad_mode(false)
+  for _, entry in ipairs(kept.objects) do
+    local metric, was = entry[1], entry[2]
+    for k in next, metric do
+      if was[k] == nil then
+        rawset(metric, k, nil)
+      end
+    end
+    for k, v in next, was do
+      rawset(metric, k, v)
+    end
+  end
+  for _, entry in ipairs(kept) do
+    tensors.assign(entry[1], entry[2])
+  end
+  core.grad_mode(before)
+end
+
 --- The state after the last whole batch, taken before the closing callbacks run.
 --- @param model table
 --- @param metrics table list of { metric = }, as model:named_metrics() gives
 --- @param callbacks table list of a person's callbacks
 function pause.take(model, metrics, callbacks)
   local optimizer = model._training.optimizer
-  local self = { model = model, generator = { core.generator() }, metrics = { objects = {} },
-    objects = {}, tensors = {} }
-  local seen = {}
-  for _, m in ipairs(metrics) do
-    copy(m.metric, self.metrics, seen)
-  end
+  local self = { model = model, generator = { core.generator() },
+    metrics = pause.take_metrics(metrics), objects = {}, tensors = {} }
   for _, c in ipairs(callbacks) do
     self.objects[#self.objects + 1] = { c, fields(c) }
   end
@@ -165,20 +191,7 @@ end
 function pause.restore(self)
   local before = core.grad_mode(false)
   core.generator(table.unpack(self.generator))
-  for _, entry in ipairs(self.metrics.objects) do
-    local metric, kept = entry[1], entry[2]
-    for k in next, metric do
-      if kept[k] == nil then
-        rawset(metric, k, nil)
-      end
-    end
-    for k, v in next, kept do
-      rawset(metric, k, v)
-    end
-  end
-  for _, entry in ipairs(self.metrics) do
-    tensors.assign(entry[1], entry[2])
-  end
+  pause.put_metrics(self.metrics)
   for _, c in ipairs(self.changes) do
     local object, k, was, became = c[1], c[2], c[3], c[4]
     local now = rawget(object, k)

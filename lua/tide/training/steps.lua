@@ -127,7 +127,11 @@ local function build(T, ys, ps)
     T.loss:build(ys, ps, names, T.method or "compute_loss")
   end
   if T.metrics and not T.metrics.built then
-    T.metrics:build(ys, ps, names, T.method or "compute_loss")
+    local taken = { "loss" }
+    for _, m in ipairs(T.loss and T.loss.trackers or NO_NAMES) do
+      taken[#taken + 1] = m.name
+    end
+    T.metrics:build(ys, ps, names, T.method or "compute_loss", taken)
   end
   T.built = true
 end
@@ -250,6 +254,10 @@ function steps.extra_metrics(model, T)
       for _, e in ipairs(layer:_tracked().metrics) do
         if not seen[e.metric] then
           seen[e.metric] = true
+          if T and T.loss and not T.own_step and e.metric.name == "loss" then
+            errors.raise(T.method, "a metric kept in %s is named 'loss', which is what logs call \z
+              the loss; give it another name", layer:_label())
+          end
           found[#found + 1] = e.metric
         end
       end
