@@ -8,6 +8,7 @@
 /* C type of each attribute kind */
 #define TIDE_CTYPE_INT int64_t
 #define TIDE_CTYPE_FLOAT double
+#define TIDE_CTYPE_VALUE tide_value
 #define TIDE_CTYPE_BOOL int32_t
 #define TIDE_CTYPE_ENUM int32_t   /* a word's constant (words.h) */
 #define TIDE_CTYPE_DTYPE int32_t  /* a tide_dtype, -1: not given */

@@ -95,15 +95,16 @@ typedef struct {
 } tide_text;
 #define TIDE_NONE \
     INT64_MIN /* an INT or AXIS that was not given; a FLOAT that was not given is NaN */
-/* The door gives a NaN that somebody did ask for a payload, for the ops to which the two differ. */
-#define TIDE_GIVEN_NAN __builtin_nan("1")
-static inline int tide_given(double v) {
+/* A number for elements of any dtype: whole ones as they are, so that int64 keeps all its digits,
+ * and NaN is one. All zeros: not given. */
+enum { TIDE_VALUE_NONE, TIDE_VALUE_WHOLE, TIDE_VALUE_REAL };
+typedef struct {
+    int32_t is;
     union {
-        double d;
-        uint64_t bits;
-    } u = {.d = v};
-    return v == v || (u.bits & 1);
-}
+        int64_t whole;
+        double real;
+    };
+} tide_value;
 
 /* Where a kernel found a position out of range: generic words are made from it by tide_apply. */
 typedef struct {
@@ -132,6 +133,10 @@ typedef struct {
 /* n elements from one dtype to another (cpu/any_copy.c): floats go toward zero; what is out of
  * range saturates at 32 and 64 bits and wraps at 8, NaN gives 0. */
 void tide_convert(int from, int to, int64_t n, const void *src, void *dst);
+/* A value as one element; 0 where none was given. */
+static inline void tide_value_as(const tide_value *v, int dtype, void *element) {
+    tide_convert(v->is == TIDE_VALUE_REAL ? TIDE_F64 : TIDE_I64, dtype, 1, &v->whole, element);
+}
 
 static inline size_t tide_dtype_size(int d) {
     static const uint8_t size[] = {

@@ -195,7 +195,8 @@ tide_status tide_densify(tide_ctx *, tide_tensor *,
 tide_meta tide_meta_of(const tide_tensor *);
 /* A tensor without axes that is a number: it has no memory, kernels get the value with the call, on
  * every device. Nothing writes to it. */
-tide_status tide_number(tide_ctx *, double value, int dtype, tide_tensor **out); /* new */
+tide_status tide_number(tide_ctx *, double value, int dtype, tide_tensor **out);          /* new */
+tide_status tide_number_of(tide_ctx *, const tide_value *, int dtype, tide_tensor **out); /* new */
 static inline int tide_is_number(const tide_tensor *t) { return t->storage && !t->storage->dev; }
 /* Likewise; borrowed until the next call. */
 tide_status tide_scalar(tide_ctx *, double value, int dtype, tide_tensor **out);

@@ -45,6 +45,9 @@ static void set_default(const tide_arg *a, void *p) {
     switch (a->kind) {
     case TIDE_ARG_INT: *(int64_t *)p = none ? TIDE_NONE : strtoll(d, NULL, 10); break;
     case TIDE_ARG_FLOAT: *(double *)p = none ? NAN : strtod(d, NULL); break;
+    case TIDE_ARG_VALUE:
+        if (!none) *(tide_value *)p = (tide_value){.is = TIDE_VALUE_REAL, .real = strtod(d, NULL)};
+        break;
     case TIDE_ARG_BOOL: *(int32_t *)p = !strcmp(d, "true"); break;
     case TIDE_ARG_DTYPE: *(int32_t *)p = none ? -1 : dtype_of_text(d); break;
     case TIDE_ARG_AXIS: {
@@ -72,6 +75,7 @@ static void fill(void) {
         const tide_arg *a = tide_ops[i]->args();
         for (int k = 0; k < tide_ops[i]->nargs; k++)
             if (a[k].kind > TIDE_ARG_INS) set_default(&a[k], (char *)&all + place[i] + a[k].offset);
+        tide_declared_fill(tide_ops[i]);
     }
 }
 

@@ -34,7 +34,17 @@ const tide_op *tide_op_find(const char *name) {
     return NULL;
 }
 
-enum { MAX_ATTRS = 1024, MAX_OUT = 8, FEW = 16 };
+#define EACH(name, ...)                                               \
+    _Static_assert((int)TIDE_NARGS_##name <= TIDE_MAX_ARGS &&         \
+                       (int)TIDE_NIN_##name <= TIDE_MAX_IN &&         \
+                       (int)TIDE_LISTS_##name <= TIDE_MAX_IN,         \
+                   #name " has too many arguments");                  \
+    _Static_assert((int)TIDE_NOUT_##name <= TIDE_MAX_OUT &&           \
+                       sizeof(tide_##name##_attrs) <= TIDE_MAX_ATTRS, \
+                   #name " has too many results or attributes");
+#include "../kernels/each_op.h"
+
+enum { FEW = 16 };
 
 /* -- casts that an op asks for -- */
 
@@ -171,8 +181,8 @@ static tide_status apply_plain(tide_ctx *ctx, tide_device *dev, const tide_op *o
         tide_default_device(ctx, was);
         return st;
     }
-    _Alignas(16) unsigned char a[MAX_ATTRS];
-    tide_meta meta[MAX_OUT];
+    _Alignas(16) unsigned char a[TIDE_MAX_ATTRS];
+    tide_meta meta[TIDE_MAX_OUT];
     memcpy(a, attrs, op->attrs_size);
     tide_call c = {
         .ctx = ctx, .op = op, .attrs = a, .in = in, .nin = nin, .nlist = nlist, .meta = meta};
@@ -219,7 +229,7 @@ static tide_status apply_plain(tide_ctx *ctx, tide_device *dev, const tide_op *o
 
 tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
                        tide_tensor **in, tide_tensor **out) {
-    int nlist, common;
+    int nlist;
     for (int i = 0; i < op->nout; i++) out[i] = NULL;
     TIDE_TRY(tide_go_on(ctx));
     TIDE_TRY(check_inputs(ctx, op, nin, in, &nlist));
@@ -227,6 +237,13 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
         if (in[i] && tide_is_sparse(in[i]))
             return tide_fail(ctx, TIDE_EGRAD,
                              "%s: does not take a sparse gradient; densify it first", op->name);
+    return tide_asks(op, attrs) ? tide_apply_asked(ctx, op, attrs, nlist, nin, in, out)
+                                : tide_apply_bare(ctx, op, attrs, nlist, nin, in, out);
+}
+
+tide_status tide_apply_bare(tide_ctx *ctx, const tide_op *op, const void *attrs, int nlist, int nin,
+                            tide_tensor **in, tide_tensor **out) {
+    int common;
     tide_device *dev = NULL;
     TIDE_TRY(device_of_inputs(ctx, op, nin, in, &dev));
     TIDE_TRY(common_dtype(ctx, op, nin, in, &common));
@@ -305,8 +322,8 @@ static tide_status compose_wide(tide_ctx *ctx, const tide_op *op, const void *at
 
 static tide_status apply_compose(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
                                  tide_tensor **in, tide_tensor **out) {
-    _Alignas(16) unsigned char a[MAX_ATTRS];
-    tide_meta meta[MAX_OUT];
+    _Alignas(16) unsigned char a[TIDE_MAX_ATTRS];
+    tide_meta meta[TIDE_MAX_OUT];
     memcpy(a, attrs, op->attrs_size);
     if (op->infer) { /* optional: checks and normalises */
         tide_call c = {.ctx = ctx,

@@ -10,6 +10,7 @@ typedef enum {
     TIDE_ARG_INS,
     TIDE_ARG_INT,
     TIDE_ARG_FLOAT,
+    TIDE_ARG_VALUE,
     TIDE_ARG_BOOL,
     TIDE_ARG_ENUM,
     TIDE_ARG_DTYPE,
@@ -65,7 +66,7 @@ enum tide_op_flags {
     TIDE_PROMOTE = 1 << 6,    /* inputs are cast to their common dtype first */
     TIDE_FIRST_ORDER = 1 << 7, /* `grad` cannot be differentiated: with create_graph `compose` is */
     TIDE_BITS = 1 << 8,        /* integers and bools alone: numbers written out stay whole */
-    TIDE_CASTS = 1 << 9,       /* the attribute dtype: the door casts x before, the result after */
+    TIDE_CASTS = 1 << 9,       /* the attribute dtype: x is cast before, the result after */
     TIDE_LAGS = 1 << 10,       /* sees itself to rows that lag behind (lag.c) */
     TIDE_ELEMENTWISE = 1 << 11, /* maps element to element, and so has an in-place form */
     TIDE_WIDE = 1 << 12, /* a composition that is made of halves in float32, as a whole; it saves
@@ -84,6 +85,8 @@ struct tide_op {
     unsigned
         relays; /* bit i: engines re-lay input i and keep the result by its storage and version */
     unsigned whole; /* bit i: input i holds positions or ids; numbers written out there are int64 */
+    unsigned masks; /* bit i: input i says where: its dtype is no other input's, and where a mask of
+                       several elements is due no Lua boolean stands for it */
     tide_status (*infer)(tide_call *); /* reads shapes, dtypes and attributes, never elements */
     void (*grad)(tide_tape *, const tide_node *);
     /* COMPOSE_OP: the definition; fused ops: the same thing with smaller ops, oracle and source of
@@ -94,13 +97,16 @@ struct tide_op {
     /* Optional: at each launch, before the kernel's buffers are made, and when it has run. */
     tide_status (*before)(tide_ctx *, const struct tide_step *);
     void (*after)(const struct tide_step *);
-    const char *live;    /* optional: names of attributes that change from step to step */
+    const tide_op *joins; /* of ops with the attribute initial: joins it with the result */
+    const char *live;     /* optional: names of attributes that change from step to step */
     const char *refused; /* optional: what a refused matrix is; of elementwise ops the whole text */
     const char *for_bools; /* optional: the op that bools, which are refused, take instead */
     const char *zero;      /* optional: the remedy where a position is 0 */
     double (*flops)(const tide_kcall *); /* optional: multiplications and additions of matrix
                                             products, for the profile */
 };
+/* Every op fits, which op.c lets the compiler see. */
+enum { TIDE_MAX_ARGS = 24, TIDE_MAX_ATTRS = 1024, TIDE_MAX_IN = 8, TIDE_MAX_OUT = 8 };
 enum { TIDE_FLOAT_OP, TIDE_NUM_OP, TIDE_ANY_OP, TIDE_VIEW_OP, TIDE_COMPOSE_OP, TIDE_COMPARE_OP };
 
 extern const tide_op *const tide_ops[TIDE_OP_COUNT];
@@ -162,6 +168,16 @@ void tide_defaults_fill(void); /* the first context does */
 /* clang-format on */
 #define TIDE_INTS(...) \
     ((tide_ints){.n = sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), .v = {__VA_ARGS__}})
+
+/* -- what entries declare for every caller (declared.c) -- */
+void tide_declared_fill(const tide_op *);
+/* Is it asked of this call? Then tide_apply_asked calls tide_apply_bare (op.c), which does what is
+ * left, and sees to the rest. Both trust that the inputs are all there. */
+int tide_asks(const tide_op *, const void *attrs);
+tide_status tide_apply_asked(tide_ctx *, const tide_op *, const void *attrs, int nlist, int nin,
+                             tide_tensor **in, tide_tensor **out);
+tide_status tide_apply_bare(tide_ctx *, const tide_op *, const void *attrs, int nlist, int nin,
+                            tide_tensor **in, tide_tensor **out);
 
 /* -- the tape inside rules and compositions: temporaries belong to the tape until the rule returns,
  * the status is sticky (once an op failed, every call returns NULL and accepts NULL), and whether

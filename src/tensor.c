@@ -135,24 +135,30 @@ int64_t tide_live_tensors(void) {
     return atomic_load_explicit(&live_tensors, memory_order_relaxed) - kept_scalars;
 }
 
-static void set_number(tide_tensor *t, double value, int dtype) {
+static void set_number(tide_tensor *t, const tide_value *v, int dtype) {
     t->dtype = (uint8_t)dtype;
     t->number = 0;
-    tide_convert(TIDE_F64, dtype, 1, &value, &t->number);
+    tide_value_as(v, dtype, &t->number);
 }
 
-tide_status tide_number(tide_ctx *ctx, double value, int dtype, tide_tensor **out) {
+tide_status tide_number_of(tide_ctx *ctx, const tide_value *v, int dtype, tide_tensor **out) {
     tide_tensor *t = *out = tensor_header(ctx);
     if (!t) return tide_fail(ctx, TIDE_ENOMEM, "not enough memory for a number");
     t->storage = &ctx->numbers;
     t->storage->refs++;
-    set_number(t, value, dtype);
+    set_number(t, v, dtype);
     return TIDE_OK;
+}
+
+tide_status tide_number(tide_ctx *ctx, double value, int dtype, tide_tensor **out) {
+    const tide_value v = {.is = TIDE_VALUE_REAL, .real = value};
+    return tide_number_of(ctx, &v, dtype, out);
 }
 
 tide_status tide_scalar(tide_ctx *ctx, double value, int dtype, tide_tensor **out) {
     if (ctx->scalar && ctx->scalar->refs == 1) {
-        set_number(ctx->scalar, value, dtype);
+        const tide_value v = {.is = TIDE_VALUE_REAL, .real = value};
+        set_number(ctx->scalar, &v, dtype);
     } else {
         tide_scalar_free(ctx);
         TIDE_TRY(tide_number(ctx, value, dtype, &ctx->scalar));

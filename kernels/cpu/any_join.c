@@ -84,8 +84,7 @@ tide_status tide_any_pad(tide_kcall *c) {
         return TIDE_OK;
     }
     TIDE_DO(padding_of(&p, c->dev, &a->pad_width, a->mode));
-    const double constant = tide_given(a->constant_values) ? a->constant_values : 0;
-    tide_convert(TIDE_F64, p.y->dtype, 1, &constant, &p.value);
+    tide_value_as(&a->constant_values, p.y->dtype, &p.value);
     int64_t cols = p.y->shape[last], size = (int64_t)p.size, before = a->pad_width.v[last][0],
             middle = p.x->shape[last];
     TIDE_PARALLEL_FOR (n / cols, TIDE_MAX(1, 65536 / cols)) {

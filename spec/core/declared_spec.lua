@@ -1,8 +1,12 @@
--- What an op's entry declares holds for every caller: the defaults of its attributes.
+-- What an op's entry declares holds for every caller: the defaults of its attributes, channels that
+-- stand first, a dtype to work in, an initial value.
+local core = require "tide.core"
+local tide = require "tide"
+local ops = tide.ops
 
 describe("A caller in C", function()
   -- spec/support/caller.c
-  it("starts from the declared defaults", function()
+  it("gets what entries declare", function()
     local build = os.getenv "TIDE_BUILD" or "build"
     local flags = { build = "", ["build/asan"] = "-fsanitize=address,undefined" }
     if not (flags[build] and os.execute "command -v ${CC:-cc} >/dev/null") then
@@ -18,5 +22,55 @@ describe("A caller in C", function()
     pipe:close()
     os.remove(made)
     assert.equal("ok\n", text)
+  end)
+end)
+
+describe("Kept steps", function()
+  it("see channels first, dtypes and initial values again", function()
+    local x = tide.tensor { { { { 1, 2 } }, { { 3, 4 } } } }
+    local w = tide.tensor { { { { 10 }, { 100 } } } }
+    local i = tide.tensor({ 1, 2 }, { dtype = "int64" })
+    local y, s, m
+    local kept = core.keep_steps(function()
+      y = ops.conv(x, w, { data_format = "channels_first" })
+      s = ops.sum(i, { axis = 1, keepdims = true, dtype = "float64" })
+      m = ops.max(i, { axis = 1, keepdims = true, initial = 2 ^ 53 | 1 })
+    end)
+    assert.same({ { { { 310, 420 } } } }, y:tolist())
+    assert.same({ 3 }, s:tolist())
+    assert.same({ 2 ^ 53 | 1 }, m:tolist())
+    x:copy_(x * 2)
+    i:copy_(tide.tensor({ 5, 2 ^ 53 | 3 }, { dtype = "int64" }))
+    core.run_steps(kept)
+    assert.same({ { { { 620, 840 } } } }, y:tolist())
+    assert.same({ 2 ^ 53 + 8 }, s:tolist())
+    assert.same({ 2 ^ 53 | 3 }, m:tolist())
+  end)
+end)
+
+describe("An initial value", function()
+  it("is a whole number to the last digit, and one of the dtype", function()
+    local function int(list, dtype)
+      return tide.tensor(list, { dtype = dtype })
+    end
+    assert.equal(2 ^ 53 | 1, ops.max(int({ 1, 2 }, "int64"), { initial = 2 ^ 53 | 1 }))
+    assert.equal(-(2 ^ 53 | 1), ops.min(int({ 1, 2 }, "int64"), { initial = -(2 ^ 53 | 1) }))
+    for value, words in pairs {
+      [300] = "initial is 300, which no uint8 is",
+      [2.5] = "initial is 2.5, which no uint8 is",
+      [math.huge] = "initial is inf, which no uint8 is",
+    } do
+      local ok, message = pcall(ops.max, int({ 1, 2 }, "uint8"), { initial = value })
+      assert.is_false(ok)
+      assert.matches(words, tostring(message), 1, true)
+    end
+  end)
+end)
+
+describe("A constant margin", function()
+  it("is a whole number to the last digit", function()
+    local x = tide.tensor({ 1 }, { dtype = "int64" })
+    assert.same({ 2 ^ 53 | 1, 1 },
+      ops.pad(x, { { 1, 0 } }, { constant_values = 2 ^ 53 | 1 }):tolist())
   end)
 end)

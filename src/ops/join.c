@@ -67,7 +67,7 @@ static tide_status pad_infer(tide_call *c) {
         return tide_op_fail(c, TIDE_EARG,
                             "pad_width needs one pair per axis (expected %d, got %ld)", x->rank,
                             (long)a->pad_width.n);
-    if (a->mode != TIDE_MARGIN_constant && tide_given(a->constant_values))
+    if (a->mode != TIDE_MARGIN_constant && a->constant_values.is)
         return tide_op_fail(c, TIDE_EARG, "constant_values is only for mode \"constant\"");
     c->meta[0] = tide_meta_of(x);
     for (int i = 0; i < x->rank; i++) {
@@ -113,10 +113,7 @@ static tide_status pad_grad_infer(tide_call *c) {
 static void pad_grad_grad(tide_tape *t, const tide_node *n) {
     ATTRS(pad_grad_);
     tide_t_give(t, 0,
-                tide_t(t,
-                       OP(pad, .pad_width = a->pad_width, .mode = a->mode,
-                          .constant_values = __builtin_nan("")),
-                       tide_t_dy(t, 0)));
+                tide_t(t, OP(pad, .pad_width = a->pad_width, .mode = a->mode), tide_t_dy(t, 0)));
 }
 TIDE_DESCRIBE(pad_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL, .infer = pad_grad_infer,
               .grad = pad_grad_grad);

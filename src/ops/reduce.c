@@ -47,8 +47,8 @@ static tide_status no_empty(tide_call *c, const tide_ints *axis) {
 REDUCED(sum, summed_dtype, )
 REDUCED(prod, summed_dtype, )
 REDUCED(mean, SAME, )
-REDUCED(max, SAME, if (!tide_given(a->initial)) TIDE_TRY(no_empty(c, &a->axis));)
-REDUCED(min, SAME, if (!tide_given(a->initial)) TIDE_TRY(no_empty(c, &a->axis));)
+REDUCED(max, SAME, if (!a->initial.is) TIDE_TRY(no_empty(c, &a->axis));)
+REDUCED(min, SAME, if (!a->initial.is) TIDE_TRY(no_empty(c, &a->axis));)
 
 /* -- gradients -- */
 
@@ -155,13 +155,13 @@ static void max_grad(tide_tape *t, const tide_node *n) {
     ATTRS(max);
     extreme_grad(t, &a->axis, a->keepdims);
 }
-TIDE_DESCRIBE(max, .infer = max_infer, .grad = max_grad,
+TIDE_DESCRIBE(max, .infer = max_infer, .grad = max_grad, .joins = &tide_op_maximum,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
 static void min_grad(tide_tape *t, const tide_node *n) {
     ATTRS(min);
     extreme_grad(t, &a->axis, a->keepdims);
 }
-TIDE_DESCRIBE(min, .infer = min_infer, .grad = min_grad,
+TIDE_DESCRIBE(min, .infer = min_infer, .grad = min_grad, .joins = &tide_op_minimum,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
 
 /* -- truth and positions -- */

@@ -47,7 +47,7 @@ static void where_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
     int d = tide_promote(in[1]->dtype, in[2]->dtype);
     out[0] = tide_t(t, OP(select_), as(t, in[0], TIDE_BOOL), as(t, in[1], d), as(t, in[2], d));
 }
-TIDE_DESCRIBE(where, .infer = where_infer, .compose = where_compose);
+TIDE_DESCRIBE(where, .masks = TIDE_SAVE_IN(0), .infer = where_infer, .compose = where_compose);
 
 /* -- compositions -- */
 /* The number of an integer dtype that lies nearest: 8-bit ones would wrap. */
