@@ -139,7 +139,7 @@ H5_SRC     := $(wildcard src/hdf5/*.c)
 H5_OBJ     := $(H5_SRC:%.c=$(BUILD)/%.o)
 HDF5       := $(if $(and $(strip $(H5_LIBS)),$(H5_SRC)),$(BUILD)/lib/tide/tide-hdf5)
 
-.PHONY: all hard test-device sanitize-core deps demo test bench pictures lint sanitize valgrind fuzz engines tsan coverage levels counts structure install rock env help clean specs format format-check kernels-alone FORCE
+.PHONY: all hard test-device sanitize-core deps demo test specs-alone bench pictures lint sanitize valgrind fuzz engines tsan coverage levels counts structure install rock env help clean specs format format-check kernels-alone FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -266,6 +266,12 @@ test:
 # The specs alone, on what is built: make specs SPECS="spec/ops_spec.lua"
 specs: all
 	@TIDE_BUILD=$(BUILD) $(BUSTED) $(SPECS)
+
+# Each spec file in a process of its own: nothing may rest on what another file has loaded or switched on.
+specs-alone: all
+	@status=0; for file in $$(find spec -name '*_spec.lua' | sort); do \
+	  TIDE_BUILD=$(BUILD) SPEC_ALONE=1 $(BUSTED) $$file </dev/null >$(BUILD)/alone.txt 2>&1 || { status=1; cat $(BUILD)/alone.txt; }; \
+	  tail -1 $(BUILD)/alone.txt; done; exit $$status
 
 # -- checks
 C_FILES = $(shell find src kernels spec -name '*.[ch]' 2>/dev/null)
@@ -443,6 +449,7 @@ help:
 	@echo "make test            dependencies, build, lint and all specs (DEPS=0: install nothing)"
 	@echo "make deps            install through apt what is missing"
 	@echo "make specs           the specs alone (SPECS='spec/x_spec.lua --filter=word')"
+	@echo "make specs-alone     each spec file in a process of its own"
 	@echo "make lint            luacheck, format check, warnings as errors; make format formats the C files"
 	@echo "make kernels-alone   links the objects of kernels/ by themselves: they need nothing of src/"
 	@echo "make sanitize        the specs under ASan and UBSan (SPECS=, SANITIZE_CPUS='c best')"

@@ -2,7 +2,8 @@
 -- options, and an example that gives what it says. Examples are the indented lines of a doc
 -- comment; `-->` names the result.
 local expect = require "spec.support.expect"
-local help = require "tide.repl.help"
+local help = require "tide.help"
+local look = require "tide.help.look"
 local tide = require "tide"
 
 local spaces = { "layers", "losses", "metrics", "optimizers", "optimizers.schedules", "callbacks",
@@ -53,7 +54,121 @@ for _, space in ipairs(spaces) do
   end)
 end
 
+-- The gate: whatever a person can name has a text. What is no function, class or namespace is left
+-- out.
+describe("every public name", function()
+  local plain = { ["tide.none"] = true, ["tide.activations.names"] = true,
+    ["tide.saving.formats"] = true, ["tide.callbacks.CallbackList"] = true }
+
+  it("has a text with more than its signature", function()
+    local missing, seen = {}, 0
+    for _, name in ipairs(help.names()) do
+      local value = look.value(name, { tide = tide })
+      local text = help.text(value, name) or ""
+      seen = seen + 1
+      if not plain[name] and not (text:match "^[^\n]*\n\n(.+)$" or ""):find "%a%a" then
+        missing[#missing + 1] = name
+      end
+    end
+    assert.equal("", table.concat(missing, " "))
+    assert.is_true(seen > 700)
+  end)
+
+  it("has a first sentence where it is listed", function()
+    local missing = {}
+    for _, name in ipairs(help.names()) do
+      local value = look.value(name, { tide = tide })
+      if not plain[name] and help.brief(value, name) == "" then
+        missing[#missing + 1] = name
+      end
+    end
+    assert.equal("", table.concat(missing, " "))
+  end)
+
+  it("that is a method has a text", function()
+    local missing = {}
+    for _, c in ipairs { tide.Model, tide.Sequential, tide.Layer, tide.optimizers.Optimizer,
+      tide.optimizers.schedules.LearningRateSchedule, tide.losses.Loss, tide.metrics.Metric,
+      tide.callbacks.Callback } do
+      for _, method in ipairs(help.methods(c)) do
+        missing[#missing + 1] = method[2] == "" and c.__name .. ":" .. method[1] or nil
+      end
+    end
+    for name, f in pairs(getmetatable(tide.ones { 1 }).methods) do
+      local text = help.text(f, "x:" .. name)
+      if not text:match("^[^\n]*\n\n(.+)$") then
+        missing[#missing + 1] = "tensor:" .. name
+      end
+    end
+    assert.equal("", table.concat(missing, " "))
+  end)
+
+  it("that is written in C has an example that gives what it says", function()
+    local native = require "tide.help.native"
+    local seen = 0
+    for name, entry in pairs(native.functions) do
+      local examples = help.examples(entry[2])
+      assert.is_true(#examples > 0, name)
+      for _, example in ipairs(examples) do
+        run(example)
+        seen = seen + 1
+      end
+    end
+    assert.is_true(seen >= 15)
+  end)
+end)
+
 describe("help", function()
+  it("finds what a bare name means, before it was ever used", function()
+    assert.equal("tide.layers.Dropout", help.find("Dropout")[1][1])
+    assert.equal("tide.ops.eye", help.find("eye")[1][1])
+    assert.equal("Model:fit", help.find("fit")[1][1])
+    assert.equal("tide.layers.Dense", help.find("dense")[1][1])
+    assert.equal("tide.random.normal", help.find("random.normal")[1][1])
+    assert.equal("tensor:backward", help.find("backward")[1][1])
+    assert.same({}, help.find "nothing_of_the_kind")
+  end)
+
+  it("knows the public name of a value", function()
+    assert.equal("tide.grad", help.name_of(tide.grad))
+    assert.equal("tide.layers.Dense", help.name_of(tide.layers.Dense))
+    assert.equal("tide.layers", help.name_of(tide.layers))
+    assert.is_nil(help.name_of(print))
+  end)
+
+  it("of a namespace lists its members with a line each", function()
+    local text = help.text(tide.random, "tide.random")
+    assert.matches("\n  normal +Normal numbers", text)
+    assert.matches("\n  SeedGenerator +A reproducible sequence of seeds", text)
+    text = help.text(tide, "tide")
+    assert.matches("\n  layers +Layers, by Keras' names%.", text)
+  end)
+
+  it("of a class lists its methods with a line each, and its options", function()
+    local text = help.text(tide.Model, "tide.Model")
+    assert.matches("\n  fit +Trains the model%.", text)
+    assert.matches("\nmethods of every Layer:\n", text)
+  end)
+
+  it("of a method names its options with their defaults", function()
+    assert.matches("^Model:fit%(x, y, batch_size, epochs.*\n  epochs = 1 ",
+      (help.text(tide.Model.fit, "Model:fit")))
+    assert.matches("\n  stddev +float = 1", (help.text(tide.random.normal, "tide.random.normal")))
+  end)
+
+  it("of a tensor says what it is and what it answers to", function()
+    local text = help.text(tide.ones { 2, 3 }, "x")
+    assert.matches("^x: a float32 tensor of shape %[2, 3%] on cpu\n", text)
+    assert.matches("\n  ndim +number of axes", text)
+    assert.matches("\n  :backward%(", text)
+    assert.matches("softmax", text)
+  end)
+
+  it("of an op in place says so", function()
+    assert.matches("^x:exp_%(%)\n\nWrites the result of ops%.exp into x itself",
+      (help.text(tide.ones({ 1 }).exp_, "exp_")))
+  end)
+
   it("lists the options of a class with their defaults", function()
     assert.matches("\n  delta = 1", (help.text(tide.losses.Huber, "Huber")))
     assert.matches("\n  learning_rate = 0.001 ", (help.text(tide.optimizers.Adam, "Adam")))

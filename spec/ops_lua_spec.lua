@@ -387,7 +387,7 @@ end)
 
 describe("functions written in Lua", function()
   it("have the text of their own at the prompt", function()
-    local text = require("tide.repl.help").text(ops.kron, "kron")
+    local text = require("tide.help").text(ops.kron, "kron")
     expect.has(text, "Kronecker product")
   end)
 end)

@@ -3,7 +3,7 @@
 -- central differences; and the gate: one without a case, or without help, fails.
 local core = require "tide.core"
 local tide = require "tide"
-local help = require "tide.repl.help"
+local help = require "tide.help"
 local ops = tide.ops
 local ref = dofile "spec/ref/lua_ops.lua"
 
@@ -137,7 +137,7 @@ describe("the gate", function()
     local lacking = {}
     for _, name in ipairs(ops.names()) do
       local f = ops[name]
-      if ops.source(f) ~= f then
+      if require("tide.origin").of(f) ~= f then
         if not seen[name] then
           lacking[#lacking + 1] = name .. " (case)"
         end

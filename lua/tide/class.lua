@@ -5,6 +5,8 @@
 -- rawly), methods by `__index`. A class with `_get`/`_set` (tables of property functions,
 -- inherited) gives its instances computed fields. `_foreign`, a table of functions, is asked last:
 -- names that other libraries have, which raise and say what stands for them here.
+local origin = require "tide.origin"
+
 local class = {}
 
 local function class_tostring(c)
@@ -37,25 +39,13 @@ local function make_index(c)
   end
 end
 
---- Where the main chunk that is running stands, "@path:line": the place of a definition.
-function class.place()
-  for level = 3, 12 do
-    local info = debug.getinfo(level, "Sl")
-    if not info then
-      return nil
-    elseif info.what == "main" then
-      return info.source .. ":" .. info.currentline
-    end
-  end
-end
-
 --- Makes a class.
 --- @param name string shown by tostring and in messages
 --- @param base table|nil the class to inherit from
 --- @return table class with fields `__name`, `super`
 function class.new(name, base)
   local c = { __name = name, super = base, _new = base and base._new or construct }
-  c._place = class.place()
+  c._place = origin.line()
   if base then
     for k, v in pairs(base) do
       if type(k) == "string" and k:sub(1, 2) == "__" and k ~= "__index" and k ~= "__name" then

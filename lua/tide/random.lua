@@ -6,6 +6,7 @@ local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local origin = require "tide.origin"
 
 local random = {}
 
@@ -53,7 +54,7 @@ local function seeded(name, op, place)
   if not f then
     return nil
   end
-  return function(...)
+  return origin.here(function(...)
     local n = select("#", ...)
     local last = n > 0 and select(n, ...) or nil
     if n >= place and class.is((select(place, ...)), SeedGenerator) then
@@ -74,12 +75,12 @@ local function seeded(name, op, place)
       return f(table.unpack(args, 1, n))
     end
     return f(...)
-  end
+  end, { op = op })
 end
 
 -- A function that makes floats, with the options of every creation: `device` and `requires_grad`.
 local function creation(f)
-  return f and function(...)
+  return f and origin.here(function(...)
     local n = select("#", ...)
     local last = n > 0 and select(n, ...) or nil
     if not check.is_plain(last) or last.requires_grad == nil and last.device == nil then
@@ -93,7 +94,7 @@ local function creation(f)
     args[n] = options
     local y = f(table.unpack(args, 1, n))
     return core.tensor(y, { device = last.device, requires_grad = last.requires_grad })
-  end
+  end, origin.place(f))
 end
 
 --- Normal numbers: `normal(shape, { mean = 0, stddev = 1, dtype = "float32", seed = nil })`.
@@ -116,7 +117,7 @@ random.alpha_dropout = seeded("alpha_dropout", "alpha_dropout", 4)
 local function of_tensors(name, op, count, rows)
   local args = check.args(name, rows)
   local f = ops[op]
-  random[name] = creation(f and function(...)
+  random[name] = creation(f and origin.here(function(...)
     local o = args:call(...)
     local inputs = {}
     for i = 1, count do
@@ -126,7 +127,7 @@ local function of_tensors(name, op, count, rows)
     inputs[count + 1] = { shape = o.shape:totable(), seed = number(o.seed) }
     local y = f(table.unpack(inputs, 1, count + 1))
     return o.dtype and y.dtype ~= o.dtype and ops.cast(y, o.dtype) or y
-  end)
+  end, { args = args }))
 end
 
 local shape, dtype, seed = { "shape", "shape", check.required }, { "dtype", "dtype" },

@@ -1,4 +1,5 @@
 --- What the process is and does: configuration, profile.
+local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 
@@ -83,19 +84,22 @@ function runtime.set_default_device(name)
   return core.default_device(name or "cpu")
 end
 
---- Prints what the prompt's `? name` prints: of a value, or of a name under `tide` given as a
---- string.
+--- Prints what the prompt's `? name` prints: of a value, or of a name given as a string ("Dense",
+--- "layers.Dense", "fit"); without an argument, what tide holds.
 --- @usage tide.help("layers.Dense")
 function runtime.help(x)
-  local help = require "tide.repl.help"
-  local value, name = x, "value"
-  if type(x) == "string" then
-    name = x:gsub("^tide%.", "")
-    value = require("tide.repl.complete").value(name, require "tide")
-  end
-  local text = help.text(value, name)
-  if not text then
-    errors.raise("help", "nothing is known of '%s'", name)
+  local help = require "tide.help"
+  local text
+  if x == nil then
+    text = help.text(require "tide", "tide")
+  elseif type(x) == "string" then
+    text = help.of_name(x)
+    if not text then
+      local near = check.did_you_mean(x, help.last_names())
+      errors.raise("help", "nothing is known of '%s'%s", x, near)
+    end
+  else
+    text = help.text(x, help.name_of(x) or "value")
   end
   print(text)
 end

@@ -1,7 +1,7 @@
 -- Commands, help and the explanation of errors at the prompt.
 local commands = require "tide.repl.commands"
 local explain = require "tide.repl.explain"
-local help = require "tide.repl.help"
+local help = require "tide.help"
 local chunk = require "tide.repl.chunk"
 
 -- What a command writes in a session with these variables.
@@ -220,8 +220,11 @@ describe("repl.help", function()
     assert.equal('x = \27[32m"if"\27[0m \27[2m-- end\27[0m', help.painted 'x = "if" -- end')
   end)
 
-  it("finds names by pattern", function()
-    local found = table.concat(help.search "*equential", " ")
+  it("finds names by pattern, also those that nobody used yet", function()
+    local found = " " .. table.concat(help.search "*eye*", " ") .. " "
+    assert.truthy(found:find(" tide.ops.eye ", 1, true))
+    assert.truthy(table.concat(help.search "*fit", " "):find("Model:fit", 1, true))
+    found = table.concat(help.search "*equential", " ")
     assert.equal("tide.Sequential", found:match "tide%.Sequential")
     assert.same({}, help.search "nothing*at*all")
   end)

@@ -407,6 +407,7 @@ local function cast_input(dtype, x)
   return x
 end
 
+--- The shape of a tensor, or of each tensor of a list or table.
 local function shape_of(x)
   if type(x) == "userdata" then
     return list.copy(x.shape)

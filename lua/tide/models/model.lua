@@ -9,6 +9,7 @@ local errors = require "tide.errors"
 local foreign = require "tide.foreign"
 local list = require "tide.list"
 local none = require "tide.none"
+local origin = require "tide.origin"
 
 local Model = base.derive(base, "Model", {
   args = {},
@@ -28,13 +29,13 @@ local delegated = {
 for module, names in pairs(delegated) do
   for name in names:gmatch "%S+" do
     local fn
-    Model[name] = function(self, ...)
+    Model[name] = origin.wraps(function(self, ...)
       if type(self) ~= "table" or not self._id then
         errors.raise(name, "is a method: write model:%s(...) with a colon", name)
       end
       fn = fn or require(module)[name]
       return fn(self, ...)
-    end
+    end, { module, name })
   end
 end
 

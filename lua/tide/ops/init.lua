@@ -4,6 +4,7 @@
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local origin = require "tide.origin"
 
 local ops = {}
 
@@ -59,7 +60,7 @@ for name, of in pairs(others) do
   ops[name] = core.ops[of]
 end
 
-local own = { names = true, method = true, source = true, arguments = true }
+local own = { names = true, method = true, arguments = true }
 
 --- Every public name, sorted.
 function ops.names()
@@ -125,9 +126,6 @@ local function in_order(name, names, options)
   return args
 end
 
--- what is called -> the function that a family defines
-local sources = setmetatable({}, { __mode = "k" })
-
 -- A function of a family as it is called. Symbolic tensors make it one node of the model, as they
 -- do the core's ops; those of `control` take functions and give Lua values, so they see the
 -- symbolic tensors themselves.
@@ -152,14 +150,7 @@ local function public(name, f, control)
     return results(f(...))
   end
   errors.op_frames[call] = name
-  sources[call] = f
-  return call
-end
-
---- Where a function written in Lua is defined: its own function, for help and completion; other
---- values as they are.
-function ops.source(f)
-  return sources[f] or f
+  return origin.wraps(call, f)
 end
 
 --- The names of an op's arguments in order, `...` for any number; nil for a name that is none.
@@ -167,7 +158,7 @@ function ops.arguments(name)
   if type(name) ~= "string" then
     return nil
   end
-  local f = place[name] and sources[ops[name]]
+  local f = place[name] and origin.of(ops[name])
   if f then
     local out = {}
     local names = parameters(f) or (check.tables[name] and check.tables[name].names)
@@ -197,6 +188,7 @@ local modules = { nn = true, numpy = true, linalg = true, math = true, core = tr
 
 return setmetatable(ops, {
   __name = "tide.ops",
+  __names = ops.names,
   __index = function(_, name)
     if modules[name] then
       return ops

@@ -702,6 +702,7 @@ function Optimizer:set_weights(weights)
   self:_set_numbers(numbers)
 end
 
+--- The options as plain data, the learning rate as it was given.
 function Optimizer:get_config()
   local out = object.Object.get_config(self)
   out.learning_rate = object.serialize(self._rate)

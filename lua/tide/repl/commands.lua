@@ -1,7 +1,7 @@
 --- The commands of the prompt that are not Lua: `%name …`, `!shell`, `? name`. Each is one entry of
 --- a table: { arguments, what it does, function(session, text) }.
-local complete = require "tide.repl.complete"
-local help = require "tide.repl.help"
+local check = require "tide.check"
+local help = require "tide.help"
 local show = require "tide.repl.show"
 
 local commands = {}
@@ -358,22 +358,17 @@ function commands.overview()
   }, "\n")
 end
 
-local function value_of(session, path)
-  return complete.value(path, session.env) or complete.value("tide." .. path, session.env)
-    or complete.value("tide.layers." .. path, session.env)
-      or complete.value("tide.ops." .. path, session.env)
-end
-
 local function ask(session, name, source)
   if name:find "[*?]" then
     local found = help.search(name)
     session.out:write(#found > 0 and table.concat(found, "\n") or "no name matches " .. name, "\n")
     return
   end
-  local value = value_of(session, name:gsub(":", "."))
-  local text = source and help.source(value) or help.text(value, name)
+  local found = source and help.find(name, session.env)[1]
+  local text = found and help.source(found[2]) or help.of_name(name, session.env)
   if not text then
-    error(("nothing is known of '%s'; ? *%s* searches"):format(name, name), 0)
+    error(("nothing is known of '%s'%s; ? *%s* searches"):format(name,
+      check.did_you_mean(name, help.last_names()), name), 0)
   end
   session.out:write(source and session.colour and help.painted(text) or text, "\n")
 end

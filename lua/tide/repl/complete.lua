@@ -1,141 +1,24 @@
---- Completion from live values. It runs no user code: fields are read raw, metatables' `__index`
---- tables are followed, `__index` functions are not called; what an object offers beyond that it
---- lists itself in its metatable's `__names` (a function or a list that belongs to Tide), as tide's
---- lazy namespaces and tensors do.
-local complete = {}
+--- Completion from live values, which it only looks at (tide.help.look): it runs no user code.
+local help = require "tide.help"
+local look = require "tide.help.look"
+local origin = require "tide.origin"
+local words = require("tide.help.source").words
 
-local words = {}
-for word in ([[and break do else elseif end false for function goto if in local nil not or repeat
-  return then true until while]]):gmatch "%a+" do
-  words[#words + 1] = word
-end
+local complete = {}
 
 local function sorted(list)
   table.sort(list)
   return list
 end
 
-local function names_of(meta, v)
-  local names = rawget(meta, "__names")
-  if type(names) == "function" then
-    local ok, list = pcall(names, v)
-    names = ok and list
-  end
-  return type(names) == "table" and names or {}
-end
-
-local function raw_index(meta)
-  return type(meta) == "table" and rawget(meta, "__index") or nil
-end
-
--- Reads one field the way Lua would, without calling anything but Tide's own lazy loading
--- (metatables with __names).
-local function field(v, k)
-  for _ = 1, 16 do
-    if type(v) == "table" then
-      local found = rawget(v, k)
-      if found ~= nil then
-        return found
-      end
-    end
-    local meta = debug.getmetatable(v)
-    local index = raw_index(meta)
-    if type(index) == "function" and rawget(meta, "__names") ~= nil then
-      local ok, found = pcall(index, v, k)
-      return ok and found or nil
-    end
-    if type(index) ~= "table" then
-      return nil
-    end
-    v = index
-  end
-end
-
-local tensor_fields = { "shape", "ndim", "size", "dtype", "device", "requires_grad", "is_leaf",
-  "nbytes", "grad" }
-
-local function add_keys(t, out)
-  for k, x in next, t do
-    if type(k) == "string" and out[k] == nil then
-      out[k] = x
-    end
-  end
-end
-
--- Adds the string keys that `v` answers to, with the values that can be seen.
-local function collect(v, out)
-  for _ = 1, 16 do
-    if type(v) == "table" then
-      add_keys(v, out)
-    end
-    local meta = debug.getmetatable(v)
-    if type(meta) ~= "table" then
-      return
-    end
-    for _, k in ipairs(names_of(meta, v)) do
-      if out[k] == nil then
-        out[k] = true
-      end
-    end
-    local index = raw_index(meta)
-    local methods = rawget(meta, "methods")
-    if type(v) == "userdata" and type(methods) == "table" then -- a tensor
-      add_keys(methods, out)
-      for _, k in ipairs(tensor_fields) do
-        out[k] = out[k] or false
-      end
-    -- an instance with computed fields
-    elseif type(index) == "function" and rawget(meta, "_new") ~= nil then
-      local get = rawget(meta, "_get")
-      for _ = 1, 16 do
-        if type(get) ~= "table" then
-          break
-        end
-        for k in next, get do
-          out[k] = out[k] or false
-        end
-        get = raw_index(debug.getmetatable(get))
-      end
-      index = meta
-    end
-    v = index
-    if type(v) ~= "table" then
-      return
-    end
-  end
-end
-
---- Every name that a value answers to, sorted; of an environment, what an expression could begin
---- with.
----@param env any
----@return string[]
-function complete.names(env)
-  local found, out = {}, {}
-  collect(env, found)
-  for k in next, found do
-    out[#out + 1] = k
-  end
-  return sorted(out)
-end
+--- Every name that a value answers to, sorted.
+complete.names = look.names
+--- The value that a dotted path has in an environment, read without running user code.
+complete.value = look.value
 
 local function callable(v)
   return type(v) == "function"
     or (type(v) == "table" and rawget(debug.getmetatable(v) or {}, "__call") ~= nil)
-end
-
---- The value that a dotted path has in `env`, read without running user code; nil if there is none.
----@param path string "model.layers"
----@param env table
----@return any
-function complete.value(path, env)
-  local v = env
-  for name in path:gmatch "[^.]+" do
-    v = field(v, name)
-    if v == nil then
-      return nil
-    end
-  end
-  return v
 end
 
 -- Files that begin as the opened string does.
@@ -181,7 +64,17 @@ end
 -- The rows of arguments that a call takes, { name, type, ... } each; nil where none are known.
 local function rows_of(name, env)
   local c = complete.value(name:gsub(":", "."), env)
-  local args = c and type(c) == "table" and field(c, "args")
+  if c == nil and name:find ":" then -- a method of something that is not known yet
+    local found = help.find(name:match ":?[%w_]+$":gsub("^:", ""))
+    c = found[1] and found[1][2]
+  end
+  local args = type(c) == "table" and look.field(c, "args")
+  local op = name:match "[%w_]+$"
+  if type(c) == "function" then
+    local inner = origin.of(c) -- loads the module that declares the arguments
+    local place = origin.place(c) or origin.place(inner)
+    args, op = place and place.args, place and place.op or op
+  end
   if type(args) ~= "table" or type(args.names) ~= "table" then
     args = require("tide.check").tables[name:match "[%w_]+$"]
   end
@@ -193,11 +86,14 @@ local function rows_of(name, env)
     return out
   end
   local core = require "tide.core"
-  local info = core.op_info(name:match "[%w_]+$")
+  local info = core.op_info(op)
   if info and not info.private then
     local out = {}
     for i, a in ipairs(info.args) do
       out[i] = { a.name, a.kind, of = a.kind == "enum" and a.default or nil }
+    end
+    if name:find ":" and out[1] and out[1][2] == "tensor" then
+      table.remove(out, 1) -- x:sum(…) has x already
     end
     return out
   end
@@ -355,8 +251,8 @@ function complete.words(word, before, env)
   local path, sep, last = word:match "^(.-)([.:]?)([%a_]?[%w_]*)$"
   local found, out = {}, {}
   if sep == "" and path == "" then
-    collect(env, found)
-    for _, w in ipairs(words) do
+    look.collect(env, found)
+    for w in pairs(words) do
       found[w] = found[w] or "word"
     end
   elseif path:find "^[%a_][%w_.]*$" then
@@ -364,7 +260,7 @@ function complete.words(word, before, env)
     if v == nil then
       return {}
     end
-    collect(v, found)
+    look.collect(v, found)
   else
     return {}
   end

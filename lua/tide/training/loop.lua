@@ -4,6 +4,7 @@ local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local origin = require "tide.origin"
 local list = require "tide.list"
 local ops = require "tide.ops"
 local structure = require "tide.data.structure"
@@ -248,12 +249,12 @@ end
 
 -- Arguments by position, or by name in one table.
 local function named_or_not(f)
-  return function(self, x, ...)
+  return origin.here(function(self, x, ...)
     if select("#", ...) == 0 and check.is_plain(x) and x.y_pred ~= nil then
       return f(self, x.x, x.y, x.y_pred, x.sample_weight, x.training)
     end
     return f(self, x, ...)
-  end
+  end)
 end
 
 --- The loss of a batch: the compiled losses plus what layers and regularizers add; models may

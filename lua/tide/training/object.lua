@@ -13,6 +13,7 @@ local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"
 local none = require "tide.none"
+local origin = require "tide.origin"
 local registry = require "tide.registry"
 
 local object = {}
@@ -116,7 +117,7 @@ end
 --- Remembers the public name of a function, so that configurations can name it.
 function object.name_function(f, name, args)
   function_names[f] = name
-  places[f] = { class.place(), args }
+  places[f] = { origin.line(), args }
   return f
 end
 

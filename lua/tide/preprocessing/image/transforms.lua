@@ -8,6 +8,7 @@ local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local files = require "tide.preprocessing.image.files"
+local origin = require "tide.origin"
 
 local transforms = {}
 local image = core.image
@@ -70,14 +71,14 @@ local function random(name, first, ranges)
     { "interpolation_order", "int", 1, "of the spline: 0 nearest, 1 linear, to 5", min = 0,
       max = 5 },
   })
-  return function(...)
+  return origin.here(function(...)
     local o = table_of:call(...)
     return with_axes(o, name, function(x)
       local g = ranges(o)
       g.fill_mode, g.cval, g.interpolation_order = o.fill_mode, o.cval, o.interpolation_order
       return image.transform(g, drawn(g, o, x.shape[1], x.shape[2]), x)
     end)
-  end
+  end, { args = table_of })
 end
 
 --- Turns a picture by an angle drawn from -rg..rg degrees.
