@@ -2,6 +2,7 @@ local expect = require "spec.support.expect"
 local tide = require "tide"
 local layers, ops, none = tide.layers, tide.ops, tide.none
 local list = require "tide.list"
+local S = require "tide.private"
 
 local message = expect.message
 
@@ -203,7 +204,7 @@ describe("functional models", function()
     end
     local model = tide.Model { inputs = x, outputs = { y, y * 2 } }
     local steps = 0
-    for _, step in ipairs(model._steps) do
+    for _, step in ipairs(model[S].steps) do
       steps = steps + step.released
     end
     assert.equal(30, steps) -- all but the two outputs, the input among them

@@ -160,6 +160,25 @@ local function is_list(v)
 end
 check.is_list = is_list
 
+--- The first place of a list at which there is nothing while something stands behind it; nil where
+--- the list is whole.
+function check.hole(t)
+  local n, top = 0, 0
+  for k in next, t do
+    if math.type(k) == "integer" and k > 0 then
+      n = n + 1
+      top = k > top and k or top
+    end
+  end
+  if n ~= top then
+    for i = 1, top do
+      if rawget(t, i) == nil then
+        return i
+      end
+    end
+  end
+end
+
 -- Each type: function(value, row) -> converted value, or nil and what was expected.
 local types = {}
 check.types = types
@@ -261,6 +280,10 @@ end
 function types.list(v)
   if not is_list(v) then
     return nil, "a list"
+  end
+  local hole = check.hole(v)
+  if hole then
+    return nil, ("a list without holes (entry %d is nil; leave it out)"):format(hole)
   end
   return v
 end

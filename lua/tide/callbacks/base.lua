@@ -120,6 +120,10 @@ function base.collect(given)
   if not check.is_list(given) or check.has_string_key(given) then
     given = { given }
   end
+  local hole = check.hole(given)
+  if hole then
+    errors.raise("callbacks", "entry %d of the list is nil; leave out what is not there", hole)
+  end
   local out = {}
   for i, c in ipairs(given) do
     out[i] = require("tide.callbacks").get(c)

@@ -4,6 +4,7 @@
 -- symbolic tensors stand where tensors will stand. Ops reach here through the metatable field
 -- `__tide_op`; shapes of results come from the layer's compute_output_shape, or from running the
 -- call on small samples with two batch sizes: what differs is unknown.
+local S = require "tide.private"
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -335,10 +336,10 @@ function symbolic.call(layer, x, rest, options, training)
   args[n + 1] = given
   args.n = given and n + 1 or n
   local node = { layer = layer, fn = layer, args = args, results = results }
-  local nodes = rawget(layer, "_nodes")
+  local nodes = layer[S].nodes
   if not nodes then
     nodes = {}
-    rawset(layer, "_nodes", nodes)
+    layer[S].nodes = nodes
   end
   nodes[#nodes + 1] = node
   node.input = x
@@ -420,7 +421,7 @@ function symbolic.input(layer, dtype)
   local node = { layer = layer, fn = layer, args = { n = 0 }, results = { x, n = 1 }, inputs = {},
     outputs = { x } }
   x._node, x._position = node, 1
-  rawset(layer, "_nodes", { node })
+  layer[S].nodes = { node }
   node.input, node.output = x, x
   return x
 end

@@ -1,4 +1,5 @@
 --- Activation layers.
+local S = require "tide.private"
 local base = require "tide.layers.base"
 local check = require "tide.check"
 local list = require "tide.list"
@@ -37,12 +38,12 @@ activation.ReLU = base.derive(base, "ReLU", {
   supports_masking = true,
   init = function(self)
     local plain = not self.max_value and self.negative_slope == 0 and self.threshold == 0
-    rawset(self, "_options", not plain and { max_value = self.max_value,
-      negative_slope = self.negative_slope, threshold = self.threshold } or nil)
+    self[S].options = not plain and { max_value = self.max_value,
+      negative_slope = self.negative_slope, threshold = self.threshold }
   end,
   call = function(self, x)
-    if self._options then
-      return ops.relu(x, self._options)
+    if self[S].options then
+      return ops.relu(x, self[S].options)
     end
     return ops.relu(x)
   end,

@@ -1,13 +1,15 @@
 --- Layer: the base of all layers and models.
 --
 -- A layer is a table with its options as fields, its weights as plain tensors, and computed fields
--- (`weights`, `losses`, ...). Calling it builds it on first use and runs `call(self, x, o)`;
--- `o.training` and `o.mask` are always resolved there.
+-- (`weights`, `losses`, ...). What Tide keeps of it stands behind one key, `layer[S]`; all other
+-- fields are its class' and a person's. Calling it builds it on first use and runs `call(self, x,
+-- o)`; `o.training` and `o.mask` are always resolved there.
 --
 -- Invariant of calls: `active` says whether some layer's call is running; the outermost call sets
 -- it and the training mode through a to-be-closed guard, so that an error leaves nothing stale.
 -- Inside, a layer with one tensor and no options takes the short path of `Layer.__call`: two table
 -- reads and its `call`.
+local S = require "tide.private"
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
@@ -18,6 +20,7 @@ local none = require "tide.none"
 local object = require "tide.object"
 local ops = require "tide.ops"
 local registry = require "tide.registry"
+local tracking = require "tide.layers.tracking"
 
 local Layer = class.new("Layer")
 Layer.kind = "layer"
@@ -131,29 +134,66 @@ end
 function Layer:_init(...)
   local o = self.args:construct(...)
   Layer.created = Layer.created + 1
-  rawset(self, "_id", Layer.created)
-  rawset(self, "name", o.name or Layer.auto_name(class.snake(getmetatable(self).__name)))
-  rawset(self, "dtype", o.dtype)
   mixed = mixed or o.dtype ~= "float32"
-  rawset(self, "autocast", o.autocast)
-  rawset(self, "activity_regularizer", o.activity_regularizer)
-  rawset(self, "built", false)
-  rawset(self, "_plain", false)
-  rawset(self, "_trainable", o.trainable)
-  rawset(self, "_weights", {})
   local shape = o.batch_input_shape
   if not shape and o.input_shape then
     shape = list.new { o.batch_size or none }
     table.move(o.input_shape, 1, #o.input_shape, 2, shape)
   end
-  rawset(self, "_given_shape", shape)
+  rawset(self, S, { id = Layer.created, trainable = o.trainable, weights = {}, given_shape = shape,
+    plain = false })
+  -- names that the class declares need no check by __newindex
+  rawset(self, "name", o.name or Layer.auto_name(class.snake(getmetatable(self).__name)))
+  rawset(self, "dtype", o.dtype)
+  rawset(self, "autocast", o.autocast)
+  rawset(self, "activity_regularizer", o.activity_regularizer)
+  rawset(self, "built", false)
+  local get = self._get
   for _, name in ipairs(self.args.names) do
-    if not base_names[name] then
+    if not base_names[name] and not get[name] then
       rawset(self, name, o[name])
     end
   end
   for _, init in ipairs(self._inits) do
     init(self, o)
+  end
+end
+
+-- The class of Tide's own that a class is or inherits from.
+local function tide_class(c)
+  while rawget(c, "_custom") do
+    c = c.super
+  end
+  return c
+end
+
+-- Whether a name is one that Tide's classes use among themselves.
+local function is_private(c, key)
+  return type(key) == "string" and key:byte() == 95 and tide_class(c)[key] ~= nil
+end
+
+-- Names that would hide what every layer needs are refused when a class is made.
+local function check_names(base, name, def)
+  local keys = {}
+  for key in pairs(def) do
+    keys[#keys + 1] = tostring(key)
+  end
+  table.sort(keys)
+  for _, key in ipairs(keys) do
+    if base._get[key] then
+      errors.raise(name, "'%s' is a field that every %s has; give it another name", key,
+        base.is_model and "model" or "layer")
+    elseif is_private(base, key) and key ~= "__tostring" then
+      errors.raise(name, "'%s' is a name of Tide's own; give it another name", key)
+    end
+  end
+  for _, arg in ipairs(def.args or {}) do
+    local key = type(arg) == "table" and arg[1] or arg
+    if not base.args.index[key] and (base._get[key] or type(tide_class(base)[key]) == "function"
+      or is_private(base, key)) then
+      errors.raise(name, "the option '%s' would hide what every %s has by that name; give it \z
+        another one", tostring(key), base.is_model and "model" or "layer")
+    end
   end
 end
 
@@ -164,11 +204,13 @@ function Layer.__newindex(self, key, value)
   if set then
     return set(self, value)
   end
-  if self._get[key] or (type(rawget(Layer, key)) == "function" and key ~= "call") then
+  if self._get[key] or (type(rawget(Layer, key)) == "function" and key ~= "call")
+    or is_private(getmetatable(self), key) then
     errors.raise(getmetatable(self).__name, "'%s' belongs to every layer and cannot be assigned",
       key)
   end
   rawset(self, key, value)
+  tracking.added(self, key, value)
 end
 
 local reserved = { args = true, inputs = true, init = true, build = true }
@@ -192,6 +234,9 @@ local reserved = { args = true, inputs = true, init = true, build = true }
 --- @param def table
 --- @return table class
 function Layer:extend(name, def)
+  if type(def) == "table" then
+    check_names(self, tostring(name), def)
+  end
   local c = Layer.derive(self, name, def)
   c._custom = true
   registry.register(c.kind, name, c)
@@ -302,9 +347,8 @@ function Layer:build(...)
   for _, build in ipairs(self._builds) do
     build(self, table.unpack(shapes, 1, shapes.n))
   end
-  rawset(self, "built", true)
-  rawset(self, "_build_shape", shapes[1])
-  rawset(self, "_call", self.call)
+  self.built = true
+  self[S].build_shape = shapes[1]
   self:_settle()
 end
 
@@ -317,13 +361,15 @@ function Layer:call()
     self.is_model and "Model" or "Layer")
 end
 
--- Decides once what the short path of a call may do without.
+-- Decides once what a call runs and what its short path may do without.
 function Layer:_settle()
-  rawset(self, "_plain", self.activity_regularizer == nil and self._input_names == nil
+  local own = self[S]
+  own.call = self.call
+  own.plain = self.activity_regularizer == nil and self._input_names == nil
     and not self.makes_mask
-    and self.takes ~= "list")
-  rawset(self, "_one", not self._custom)
-  rawset(self, "_cast", self.autocast and not self.keeps_dtype and self.dtype)
+    and self.takes ~= "list"
+  own.one = not self._custom
+  own.cast = self.autocast and not self.keeps_dtype and self.dtype
 end
 
 --- The shape of the result for inputs of this shape; found by running `call` on samples where a
@@ -546,9 +592,9 @@ local function dispatch(self, n, x, ...)
   end
   if count > 1 then
     rest[count] = o
-    return finish(self, x, mask, self._call(self, x, table.unpack(rest, 1, count)))
+    return finish(self, x, mask, self[S].call(self, x, table.unpack(rest, 1, count)))
   end
-  return finish(self, x, mask, self._call(self, x, o))
+  return finish(self, x, mask, self[S].call(self, x, o))
 end
 
 -- The outermost call of a built layer with one tensor: sets the mode, and brings it back however
@@ -557,24 +603,26 @@ local function outermost(self, x, o)
   if Layer.penalties > 0 then
     self:_clear_losses()
   end
-  local cast = self._cast
+  local own = self[S]
+  local cast = own.cast
   if cast and x.dtype ~= cast then
     x = cast_input(cast, x)
   end
   local _ <close> = LEAVE
   active, mode = true, o
-  return self._call(self, x, o)
+  return own.call(self, x, o)
 end
 
 --- Calls the layer on a tensor (or a list or table of them); see `extend` for options.
 function Layer.__call(self, x, o, ...)
-  if self._plain and type(x) == "userdata" and not masking then
+  local own = self[S]
+  if own.plain and type(x) == "userdata" and not masking then
     if o == nil and active and not mixed then
-      if self._one then
-        local y = self._call(self, x, mode)
+      if own.one then
+        local y = own.call(self, x, mode)
         return y
       end
-      return keep(self._call(self, x, mode))
+      return keep(own.call(self, x, mode))
     elseif not active and (o == nil or rawequal(o, TRAIN) or rawequal(o, INFER)) then
       return keep(outermost(self, x, o or INFER))
     end
@@ -597,11 +645,13 @@ errors.layer_frames[Layer.build] = true
 function Layer:get_config()
   local out = object.config(self, self.args)
   out.input_shape, out.batch_input_shape, out.batch_size = nil, nil, nil
-  out.trainable = self._trainable
-  if self._given_shape then
-    out.batch_input_shape = self._given_shape:totable()
+  out.trainable = self[S].trainable
+  if self[S].given_shape then
+    out.batch_input_shape = self[S].given_shape:totable()
   end
-  out.autocast = not self.autocast and false or nil
+  if self.autocast then
+    out.autocast = nil
+  end
   return out
 end
 

@@ -1,5 +1,6 @@
 --- Convolutions over 1 to 3 spatial axes: plain, transposed, depthwise and separable. Kernels are
 --- stored as Keras stores them.
+local S = require "tide.private"
 local activations = require "tide.activations"
 local base = require "tide.layers.base"
 local errors = require "tide.errors"
@@ -59,12 +60,13 @@ end
 
 -- Everything that each call hands to the op, made once.
 local function prepare(self)
-  rawset(self, "_strides", spatial.scalar(self.strides))
-  rawset(self, "_dilation", spatial.scalar(self.dilation_rate))
+  local own = self[S]
+  own.strides = spatial.scalar(self.strides)
+  own.dilation = spatial.scalar(self.dilation_rate)
   local fused = self.activation and activations.fused(self.activation)
     or (self.activation == nil and "linear") or nil
-  rawset(self, "_fused", fused or "linear")
-  rawset(self, "_then", not fused and self.activation or nil)
+  own.fused = fused or "linear"
+  own.next = not fused and self.activation
   local stretched, dilated = false, false
   for i = 1, #self.strides do
     stretched = stretched or self.strides[i] > 1
@@ -81,6 +83,8 @@ local function add_bias(self, n)
   if self.use_bias then
     self.bias = self:add_weight { { n }, name = "bias", initializer = self.bias_initializer,
       regularizer = self.bias_regularizer, constraint = self.bias_constraint }
+  else
+    self.bias = false
   end
 end
 
@@ -118,10 +122,11 @@ end
 -- ---- plain ----
 
 local function plain_call(self, x)
-  local y = conv_op(x, self.kernel, self._strides, self._padding, nil, self._dilation, self.bias,
-    self.groups, self._fused)
-  if self._then then
-    return self._then(y)
+  local own = self[S]
+  local y = conv_op(x, self.kernel, own.strides, own.padding, nil, own.dilation, self.bias,
+    self.groups, own.fused)
+  if own.next then
+    return own.next(y)
   end
   return y
 end
@@ -143,7 +148,7 @@ for rank = 1, 3 do
     rank = rank,
     init = function(self)
       prepare(self)
-      rawset(self, "_padding", self.padding)
+      self[S].padding = self.padding
       if self.filters % self.groups ~= 0 then
         errors.raise(name, "filters must be a multiple of groups, got %d and %d", self.filters,
           self.groups)
@@ -155,13 +160,13 @@ for rank = 1, 3 do
         errors.raise(name, "the %d channels of the input are not a multiple of groups = %d",
           channels, self.groups)
       end
-      rawset(self, "_channels", channels)
+      self[S].channels = channels
       add_kernel(self, "kernel", "kernel", sizes_and(self, channels // self.groups, self.filters))
       add_bias(self, self.filters)
     end,
     call = spatial.either(rank, plain_call),
     compute_output_shape = function(self, shape)
-      return windows_of(self, shape, rank, self.filters, self._channels)
+      return windows_of(self, shape, rank, self.filters, self[S].channels)
     end,
     compute_mask = function()
       return nil
@@ -173,10 +178,11 @@ end
 -- ---- transposed ----
 
 local function transposed_call(self, x)
-  local y = transpose_op(x, self.kernel, self._strides, self.padding, self._output_padding, nil,
-    self._dilation, self.bias, self._fused)
-  if self._then then
-    return self._then(y)
+  local own = self[S]
+  local y = transpose_op(x, self.kernel, own.strides, self.padding, own.output_padding, nil,
+    own.dilation, self.bias, own.fused)
+  if own.next then
+    return own.next(y)
   end
   return y
 end
@@ -218,11 +224,11 @@ for rank = 1, 3 do
             tostring(self.output_padding), tostring(self.strides))
         end
       end
-      rawset(self, "_output_padding", self.output_padding and self.output_padding:totable())
+      self[S].output_padding = self.output_padding and self.output_padding:totable()
     end,
     build = function(self, shape)
       local channels = spatial.channels(self, shape, rank)
-      rawset(self, "_channels", channels)
+      self[S].channels = channels
       add_kernel(self, "kernel", "kernel", sizes_and(self, self.filters, channels))
       add_bias(self, self.filters)
     end,
@@ -242,19 +248,21 @@ end
 -- ---- depthwise and separable ----
 
 local function depthwise_call(self, x)
-  local y = depthwise_op(x, self.kernel, self._strides, self.padding, nil, self._dilation,
-    self.bias, self._fused)
-  if self._then then
-    return self._then(y)
+  local own = self[S]
+  local y = depthwise_op(x, self.kernel, own.strides, self.padding, nil, own.dilation,
+    self.bias, own.fused)
+  if own.next then
+    return own.next(y)
   end
   return y
 end
 
 local function separable_call(self, x)
-  local y = separable_op(x, self.depthwise_kernel, self.pointwise_kernel, self._strides,
-    self.padding, nil, self._dilation, self.bias, self._fused)
-  if self._then then
-    return self._then(y)
+  local own = self[S]
+  local y = separable_op(x, self.depthwise_kernel, self.pointwise_kernel, own.strides,
+    self.padding, nil, own.dilation, self.bias, own.fused)
+  if own.next then
+    return own.next(y)
   end
   return y
 end
@@ -283,14 +291,14 @@ for rank = 1, 2 do
     init = prepare,
     build = function(self, shape)
       local channels = spatial.channels(self, shape, rank)
-      rawset(self, "_channels", channels)
+      self[S].channels = channels
       add_kernel(self, "kernel", "depthwise", sizes_and(self, channels, self.depth_multiplier))
       add_bias(self, channels * self.depth_multiplier)
     end,
     call = spatial.either(rank, depthwise_call),
     compute_output_shape = function(self, shape)
       local channels = spatial.channels(self, shape, rank)
-      return windows_of(self, shape, rank, channels * self.depth_multiplier, self._channels)
+      return windows_of(self, shape, rank, channels * self.depth_multiplier, self[S].channels)
     end,
     _brief = brief,
   })
@@ -305,7 +313,7 @@ for rank = 1, 2 do
     init = prepare,
     build = function(self, shape)
       local channels = spatial.channels(self, shape, rank)
-      rawset(self, "_channels", channels)
+      self[S].channels = channels
       add_kernel(self, "depthwise_kernel", "depthwise",
         sizes_and(self, channels, self.depth_multiplier))
       add_kernel(self, "pointwise_kernel", "pointwise",
@@ -314,7 +322,7 @@ for rank = 1, 2 do
     end,
     call = spatial.either(rank, separable_call),
     compute_output_shape = function(self, shape)
-      return windows_of(self, shape, rank, self.filters, self._channels)
+      return windows_of(self, shape, rank, self.filters, self[S].channels)
     end,
     _brief = brief,
   })

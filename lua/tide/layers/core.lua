@@ -1,5 +1,6 @@
 --- Dense, Embedding, and the layers without arithmetic of their own: Identity, Lambda, Masking,
 --- Rescaling, InputLayer.
+local S = require "tide.private"
 local activations = require "tide.activations"
 local base = require "tide.layers.base"
 local check = require "tide.check"
@@ -22,7 +23,7 @@ local function dense_plain(self, x)
 end
 
 local function dense_fused(self, x)
-  return linear(x, self.kernel, self.bias, self._fused)
+  return linear(x, self.kernel, self.bias, self[S].fused)
 end
 
 local function dense_then(self, x)
@@ -31,7 +32,7 @@ end
 
 -- What a class of one's own reaches as `layers.Dense.call(self, x)`.
 local function dense(self, x)
-  return self._apply(self, x)
+  return self[S].apply(self, x)
 end
 
 --- A fully connected layer: `activation(x @ kernel + bias)` over the last axis.
@@ -56,14 +57,14 @@ core.Dense = base.derive(base, "Dense", {
   supports_masking = true,
   init = function(self)
     local fused = self.activation and activations.fused(self.activation)
-    rawset(self, "_fused", fused)
+    self[S].fused = fused
     local call = fused and fused ~= "linear" and dense_fused
       or (self.activation == nil or fused == "linear"
         or activations.name_of(self.activation) == "linear") and dense_plain
       or dense_then
-    rawset(self, "_apply", call)
+    self[S].apply = call
     if getmetatable(self).call == dense then
-      rawset(self, "call", call)
+      self.call = call
     end
   end,
   build = function(self, shape)
@@ -81,6 +82,8 @@ core.Dense = base.derive(base, "Dense", {
       self.bias = self:add_weight {
         { self.units }, name = "bias", initializer = self.bias_initializer,
           regularizer = self.bias_regularizer, constraint = self.bias_constraint }
+    else
+      self.bias = false
     end
   end,
   call = dense,
@@ -120,20 +123,20 @@ core.Embedding = base.derive(base, "Embedding", {
     { "zero_based", "bool", false, "ids count from 0" },
   },
   init = function(self, o)
-    rawset(self, "weights", nil)
-    rawset(self, "_initial", o.weights)
-    rawset(self, "makes_mask", self.mask_zero)
-    rawset(self, "supports_masking", self.mask_zero)
-    rawset(self, "_base", (self.mask_zero or self.zero_row or self.zero_based) and 0 or 1)
+    self[S].initial = o.weights
+    self.makes_mask = self.mask_zero
+    self.supports_masking = self.mask_zero
+    self[S].base = (self.mask_zero or self.zero_row or self.zero_based) and 0 or 1
   end,
   build = function(self)
     self.embeddings = self:add_weight { { self.input_dim, self.output_dim }, name = "embeddings",
-      initializer = self._initial or self.embeddings_initializer,
+      initializer = self[S].initial or self.embeddings_initializer,
         regularizer = self.embeddings_regularizer,
       constraint = self.embeddings_constraint }
+    self[S].initial = nil -- a table given once need not live twice
   end,
   call = function(self, x)
-    return embedding(self.embeddings, x, self._base)
+    return embedding(self.embeddings, x, self[S].base)
   end,
   keeps_dtype = true,
   compute_mask = function(self, x)
@@ -190,18 +193,8 @@ core.Lambda = base.derive(base, "Lambda", {
   },
   keeps_dtype = true,
   init = function(self)
-    rawset(self, "supports_masking", self.mask ~= nil)
-    rawset(self, "makes_mask", self.mask ~= nil)
-    if self.output_shape then
-      local given = self.output_shape
-      rawset(self, "compute_output_shape", function(_, shape)
-        if type(given) == "function" then
-          return list.copy(given(shape))
-        end
-        local out = list.new { shape[1] }
-        return table.move(given, 1, #given, 2, out)
-      end)
-    end
+    self.supports_masking = self.mask ~= nil
+    self.makes_mask = self.mask ~= nil
   end,
   call = function(self, x)
     return self.fn(x, self.arguments)
@@ -212,7 +205,17 @@ core.Lambda = base.derive(base, "Lambda", {
     end
     return self.mask
   end,
+  compute_output_shape = function(self, shape)
+    local given = self.output_shape
+    if type(given) == "function" then
+      return list.copy(given(shape))
+    elseif given then
+      return table.move(given, 1, #given, 2, list.new { shape[1] })
+    end
+    return base.compute_output_shape(self, shape)
+  end,
 })
+core.Lambda._custom_shape = false -- its dtype is found by running, and with it the shape
 
 --- Masks the steps of (batch, steps, features) whose features all equal `mask_value`, and zeroes
 --- them.
@@ -221,7 +224,7 @@ core.Masking = base.derive(base, "Masking", {
   args = { { "mask_value", "number", 0, "value that marks a missing step" } },
   supports_masking = true,
   init = function(self)
-    rawset(self, "makes_mask", true)
+    self.makes_mask = true
   end,
   call = function(self, x)
     local kept = ops.any(ops.not_equal(x, self.mask_value), { axis = -1, keepdims = true })
@@ -248,18 +251,18 @@ core.Rescaling = base.derive(base, "Rescaling", {
         errors.raise("Rescaling", "%s must be a number or a list of numbers, got %s", key,
           check.show(v))
       end
-      rawset(self, "_" .. key, type(v) == "number" and v
-        or ops.convert_to_tensor(v, { dtype = self.dtype }))
+      self[S][key] = type(v) == "number" and v
+        or ops.convert_to_tensor(v, { dtype = self.dtype })
     end
-    rawset(self, "_shifts", self.offset ~= 0)
+    self[S].shifts = self.offset ~= 0
   end,
   call = function(self, x)
     if x.dtype ~= self.dtype then
       x = ops.cast(x, self.dtype)
     end
-    x = x * self._scale
-    if self._shifts then
-      return x + self._offset
+    x = x * self[S].scale
+    if self[S].shifts then
+      return x + self[S].offset
     end
     return x
   end,
@@ -277,8 +280,7 @@ core.InputLayer = base.derive(base, "InputLayer", {
   supports_masking = true,
   keeps_dtype = true,
   init = function(self)
-    rawset(self, "built", true)
-    rawset(self, "_call", self.call)
+    self.built = true
     self:_settle()
     if not self.batch_shape then
       if not self.shape then
@@ -286,10 +288,10 @@ core.InputLayer = base.derive(base, "InputLayer", {
       end
       local shape = list.new { self.batch_size or none }
       table.move(self.shape, 1, #self.shape, 2, shape)
-      rawset(self, "batch_shape", shape)
+      self.batch_shape = shape
     end
-    rawset(self, "shape", nil)
-    rawset(self, "batch_size", nil)
+    self.shape = nil
+    self.batch_size = nil
   end,
   call = function(_, x)
     return x

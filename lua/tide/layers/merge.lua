@@ -1,4 +1,5 @@
 --- Layers that join a list of tensors into one.
+local S = require "tide.private"
 local base = require "tide.layers.base"
 local check = require "tide.check"
 local errors = require "tide.errors"
@@ -150,13 +151,13 @@ merge.Concatenate = base.derive(base, "Concatenate", {
   supports_masking = true,
   keeps_dtype = true,
   init = function(self)
-    rawset(self, "_options", { axis = self.axis })
+    self[S].options = { axis = self.axis }
   end,
   build = function(self, shapes)
     self:compute_output_shape(shapes)
   end,
   call = function(self, inputs)
-    return ops.concatenate(inputs, self._options)
+    return ops.concatenate(inputs, self[S].options)
   end,
   compute_output_shape = function(self, shapes)
     check_list(self, shapes, 1)
@@ -202,7 +203,7 @@ merge.Concatenate = base.derive(base, "Concatenate", {
         parts[i] = m
       end
     end
-    return ops.any(ops.concatenate(parts, self._options), { axis = -1 })
+    return ops.any(ops.concatenate(parts, self[S].options), { axis = -1 })
   end,
 })
 

@@ -1,5 +1,6 @@
 --- Normalization layers. The arithmetic is in fused ops; axes count from 1 (the batch) or from the
 --- end.
+local S = require "tide.private"
 local base = require "tide.layers.base"
 local check = require "tide.check"
 local core = require "tide.core"
@@ -165,10 +166,9 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
   args = batch_rows,
   supports_masking = true,
   init = function(self)
-    rawset(self, "_train_options", { axis = self.axis, epsilon = self.epsilon,
-      momentum = self.momentum })
-    rawset(self, "_relu_options", { axis = self.axis, epsilon = self.epsilon,
-      momentum = self.momentum, relu = true })
+    self[S].train_options = { axis = self.axis, epsilon = self.epsilon, momentum = self.momentum }
+    self[S].relu_options = { axis = self.axis, epsilon = self.epsilon, momentum = self.momentum,
+      relu = true }
     if self.renorm_clipping then
       for key in pairs(self.renorm_clipping) do
         if key ~= "rmin" and key ~= "rmax" and key ~= "dmax" then
@@ -200,13 +200,13 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
     end
   end,
   call = function(self, x, o)
-    if not (o.training and self._trainable) then
+    if not (o.training and self[S].trainable) then
       return batch_normalization(
         x, self.moving_mean, self.moving_variance, self.axis, self.beta, self.gamma, self.epsilon)
     end
     if not self.renorm and o.mask == nil then
       return (batch_train(x, self.gamma, self.beta, self.moving_mean, self.moving_variance,
-        self._train_options))
+        self[S].train_options))
     end
     local axes = others(x.ndim, self.axis)
     local mean, variance
@@ -227,14 +227,14 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
   -- The layer and a plain relu after it, in one op; for the plans of models (see
   -- tide.graph.plan).
   _call_relu = function(self, x)
-    if not (base.is_training() and self._trainable) then
+    if not (base.is_training() and self[S].trainable) then
       return batch_normalization(
         x, self.moving_mean, self.moving_variance, self.axis, self.beta, self.gamma, self.epsilon,
         true)
     end
     if not self.renorm then
       return (batch_train(x, self.gamma, self.beta, self.moving_mean, self.moving_variance,
-        self._relu_options))
+        self[S].relu_options))
     end
     return ops.relu(self(x))
   end,
@@ -253,8 +253,8 @@ norm.LayerNormalization = base.derive(base, "LayerNormalization", {
     affine_rows() },
   supports_masking = true,
   init = function(self)
-    rawset(self, "_options", { axis = type(self.axis) == "table" and self.axis:totable()
-      or self.axis, epsilon = self.epsilon })
+    self[S].options = { axis = type(self.axis) == "table" and self.axis:totable()
+      or self.axis, epsilon = self.epsilon }
   end,
   build = function(self, shape)
     local axes = type(self.axis) == "table" and self.axis:totable() or { self.axis }
@@ -265,7 +265,7 @@ norm.LayerNormalization = base.derive(base, "LayerNormalization", {
     add_affine(self, sizes_of(self, shape, axes))
   end,
   call = function(self, x)
-    return layer_normalization(x, self.gamma, self.beta, self._options)
+    return layer_normalization(x, self.gamma, self.beta, self[S].options)
   end,
   compute_output_shape = same_shape,
 })
@@ -288,11 +288,11 @@ norm.GroupNormalization = base.derive(base, "GroupNormalization", {
       errors.raise("GroupNormalization",
         "groups must divide the channels (got %d groups and %d channels)", groups, channels)
     end
-    rawset(self, "_options", { groups = groups, axis = self.axis, epsilon = self.epsilon })
+    self[S].options = { groups = groups, axis = self.axis, epsilon = self.epsilon }
     add_affine(self, { channels })
   end,
   call = function(self, x)
-    return group_normalization(x, self.gamma, self.beta, self._options)
+    return group_normalization(x, self.gamma, self.beta, self[S].options)
   end,
   compute_output_shape = same_shape,
 })
@@ -303,15 +303,15 @@ norm.RMSNormalization = base.derive(base, "RMSNormalization", {
   args = { axis_row(), { "epsilon", "number", 1e-6, "added to the mean square", min = 0 } },
   supports_masking = true,
   init = function(self)
-    rawset(self, "_options", { axis = type(self.axis) == "table" and self.axis:totable()
-      or self.axis, epsilon = self.epsilon })
+    self[S].options = { axis = type(self.axis) == "table" and self.axis:totable()
+      or self.axis, epsilon = self.epsilon }
   end,
   build = function(self, shape)
     self.scale = self:add_weight {
       sizes_of(self, shape, self.axis), name = "scale", initializer = "ones" }
   end,
   call = function(self, x)
-    return rms_normalization(x, self.scale, self._options)
+    return rms_normalization(x, self.scale, self[S].options)
   end,
   compute_output_shape = same_shape,
 })
@@ -322,14 +322,14 @@ norm.UnitNormalization = base.derive(base, "UnitNormalization", {
   args = { axis_row() },
   supports_masking = true,
   init = function(self)
-    rawset(self, "_options", { axis = type(self.axis) == "table" and self.axis:totable()
-      or self.axis, order = 2, epsilon = 1e-12 })
+    self[S].options = { axis = type(self.axis) == "table" and self.axis:totable()
+      or self.axis, order = 2, epsilon = 1e-12 }
   end,
   build = function(self, shape)
     sizes_of(self, shape, self.axis)
   end,
   call = function(self, x)
-    return ops.normalize(x, self._options)
+    return ops.normalize(x, self[S].options)
   end,
   compute_output_shape = same_shape,
 })

@@ -1,4 +1,5 @@
 --- Pooling: maxima and means of windows, of whole images, and of as many windows as asked for.
+local S = require "tide.private"
 local base = require "tide.layers.base"
 local errors = require "tide.errors"
 local list = require "tide.list"
@@ -30,11 +31,11 @@ for kind, op in pairs(ops_of) do
       rank = rank,
       keeps_dtype = kind == "Max",
       init = function(self)
-        rawset(self, "_size", spatial.scalar(self.pool_size))
-        rawset(self, "_strides", spatial.scalar(self.strides or self.pool_size))
+        self[S].size = spatial.scalar(self.pool_size)
+        self[S].strides = spatial.scalar(self.strides or self.pool_size)
       end,
       call = spatial.either(rank, function(self, x)
-        return op(x, self._size, self._strides, self.padding)
+        return op(x, self[S].size, self[S].strides, self.padding)
       end),
       compute_output_shape = function(self, shape)
         local batch, sizes, channels = spatial.parts(self, shape, rank)
@@ -59,8 +60,7 @@ for kind, op in pairs(ops_of) do
       rank = rank,
       supports_masking = kind == "Average" and rank == 1,
       init = function(self)
-        rawset(self, "_options", { axis = spatial_axes[self.data_format][rank],
-          keepdims = self.keepdims })
+        self[S].options = { axis = spatial_axes[self.data_format][rank], keepdims = self.keepdims }
       end,
       call = function(self, x, o)
         if x.ndim ~= rank + 2 then
@@ -69,9 +69,9 @@ for kind, op in pairs(ops_of) do
         if rank == 1 and kind == "Average" and o.mask ~= nil then
           local steps = self.data_format == "channels_first" and 3 or 2
           local m = ops.expand_dims(ops.cast(o.mask, x.dtype), steps == 2 and 3 or 2)
-          return ops.sum(x * m, self._options) / ops.sum(m, self._options)
+          return ops.sum(x * m, self[S].options) / ops.sum(m, self[S].options)
         end
-        return whole(x, self._options)
+        return whole(x, self[S].options)
       end,
       compute_mask = function()
         return nil
@@ -99,10 +99,10 @@ for kind, op in pairs(ops_of) do
       },
       rank = rank,
       init = function(self)
-        rawset(self, "_size", self.output_size:totable())
+        self[S].size = self.output_size:totable()
       end,
       call = spatial.either(rank, function(self, x)
-        return adaptive_op(x, self._size)
+        return adaptive_op(x, self[S].size)
       end),
       compute_output_shape = function(self, shape)
         local batch, sizes, channels = spatial.parts(self, shape, rank)

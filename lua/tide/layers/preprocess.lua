@@ -1,4 +1,5 @@
 --- Preprocessing layers that learn from data: what they know is set by `adapt`, not by training.
+local S = require "tide.private"
 local base = require "tide.layers.base"
 local check = require "tide.check"
 local core = require "tide.core"
@@ -33,23 +34,23 @@ end
 -- ones.
 local function spread(self, v, what)
   local t = ops.convert_to_tensor(v, { dtype = self.dtype })
-  if t.ndim > #self._kept then
+  if t.ndim > #self[S].kept_axes then
     errors.raise("Normalization", "the %s has %d axes, more than the %d of axis", what, t.ndim,
-      #self._kept)
+      #self[S].kept_axes)
   end
   local shape = {}
-  for i = 1, #self._broadcast do
+  for i = 1, #self[S].broadcast do
     shape[i] = 1
   end
   for i = 1, t.ndim do
-    local at = self._kept[#self._kept - t.ndim + i]
+    local at = self[S].kept_axes[#self[S].kept_axes - t.ndim + i]
     shape[at] = t.shape[i]
-    if t.shape[i] ~= 1 and t.shape[i] ~= self._broadcast[at] then
+    if t.shape[i] ~= 1 and t.shape[i] ~= self[S].broadcast[at] then
       errors.raise("Normalization", "the %s has shape %s, which does not fit axis %d of length %d",
-        what, tostring(t.shape), at, self._broadcast[at])
+        what, tostring(t.shape), at, self[S].broadcast[at])
     end
   end
-  return ops.broadcast_to(ops.reshape(t, shape), self._broadcast)
+  return ops.broadcast_to(ops.reshape(t, shape), self[S].broadcast)
 end
 
 -- What `adapt` goes through: function() -> a batch or nil, and the first batch.
@@ -102,7 +103,7 @@ preprocess.Normalization = base.derive(base, "Normalization", {
     if (self.mean == nil) ~= (self.variance == nil) then
       errors.raise("Normalization", "mean and variance are given together or not at all")
     end
-    rawset(self, "_given", { mean = self.mean, variance = self.variance })
+    self[S].given = { mean = self.mean, variance = self.variance }
   end,
   build = function(self, shape)
     local kept = kept_axes(self, shape)
@@ -118,11 +119,11 @@ preprocess.Normalization = base.derive(base, "Normalization", {
       end
       sizes[i], broadcast[at] = shape[at], shape[at]
     end
-    rawset(self, "_kept", kept)
-    rawset(self, "_broadcast", broadcast)
-    if self._given.mean ~= nil then
-      rawset(self, "mean", spread(self, self._given.mean, "mean"))
-      rawset(self, "variance", spread(self, self._given.variance, "variance"))
+    self[S].kept_axes = kept
+    self[S].broadcast = broadcast
+    if self[S].given.mean ~= nil then
+      self.mean = spread(self, self[S].given.mean, "mean")
+      self.variance = spread(self, self[S].given.variance, "variance")
       return
     end
     self.adapt_mean = self:add_weight {
@@ -132,8 +133,8 @@ preprocess.Normalization = base.derive(base, "Normalization", {
     self.count = self:add_weight {
       {}, name = "count", dtype = "int32", initializer = "zeros", trainable = false }
     -- views: what is written into the weights shows in them
-    rawset(self, "mean", ops.reshape(self.adapt_mean, broadcast))
-    rawset(self, "variance", ops.reshape(self.adapt_variance, broadcast))
+    self.mean = ops.reshape(self.adapt_mean, broadcast)
+    self.variance = ops.reshape(self.adapt_variance, broadcast)
   end,
   call = function(self, x)
     if x.dtype ~= self.dtype then
@@ -155,7 +156,7 @@ local Normalization = preprocess.Normalization
 --- @param data any a tensor (samples, ...), a list of batches, a data set with `iter`, or a
 ---   function that gives batches
 function Normalization:adapt(data)
-  if self._given.mean ~= nil then
+  if self[S].given.mean ~= nil then
     errors.raise("adapt", "%s has its mean and variance from its options", self:_label())
   end
   local next_batch, x = batches(data)
@@ -167,19 +168,19 @@ function Normalization:adapt(data)
   local mean, variance, total
   repeat
     local axes, count, kept = {}, 1, {}
-    for _, at in ipairs(self._kept) do
+    for _, at in ipairs(self[S].kept_axes) do
       kept[at] = true
     end
-    if x.ndim ~= #self._broadcast then
+    if x.ndim ~= #self[S].broadcast then
       errors.raise("adapt", "%s takes data of %d axes, got the shape %s", self:_label(),
-        #self._broadcast, tostring(x.shape))
+        #self[S].broadcast, tostring(x.shape))
     end
     for at = 1, x.ndim do
       if not kept[at] then
         axes[#axes + 1], count = at, count * x.shape[at]
-      elseif x.shape[at] ~= self._broadcast[at] then
+      elseif x.shape[at] ~= self[S].broadcast[at] then
         errors.raise("adapt", "axis %d of the data has length %d, %s was built for %d", at,
-          x.shape[at], self:_label(), self._broadcast[at])
+          x.shape[at], self:_label(), self[S].broadcast[at])
       end
     end
     if count > 0 then
@@ -208,9 +209,10 @@ end
 --- The options, with the statistics as they were given (adapted ones are weights).
 function Normalization:get_config()
   local out = base.get_config(self)
-  out.mean = core.is_tensor(self._given.mean) and self._given.mean:tolist() or self._given.mean
-  out.variance = core.is_tensor(self._given.variance) and self._given.variance:tolist()
-    or self._given.variance
+  for _, key in ipairs { "mean", "variance" } do
+    local v = self[S].given[key]
+    out[key] = core.is_tensor(v) and v:tolist() or v
+  end
   return out
 end
 

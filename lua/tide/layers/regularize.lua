@@ -1,4 +1,5 @@
 --- Layers that act in training only, by noise, and ActivityRegularization.
+local S = require "tide.private"
 local base = require "tide.layers.base"
 local none = require "tide.none"
 local ops = require "tide.ops"
@@ -34,7 +35,7 @@ local function define(name, def)
   def.supports_masking = true
   def.compute_output_shape = def.compute_output_shape or same_shape
   function def.init(self)
-    rawset(self, "_generator", self.seed and random.SeedGenerator(self.seed) or nil)
+    self[S].generator = self.seed and random.SeedGenerator(self.seed)
   end
   function def.call(self, x, o)
     if not o.training or self[amount] == 0 then
@@ -48,7 +49,7 @@ end
 local dropout_op = ops.dropout
 
 local function dropout(self, x, shape)
-  return dropout_op(x, self.rate, shape, self._generator and self._generator:next() or nil)
+  return dropout_op(x, self.rate, shape, self[S].generator and self[S].generator:next() or nil)
 end
 
 --- Sets a share of the elements to 0 and divides the others by `1 - rate`, in training (Srivastava
@@ -95,13 +96,14 @@ define("AlphaDropout", {
   args = { { "rate", "number", spatial.required, "share of the elements dropped", min = 0,
     below = 1 }, noise_shape, seed },
   noisy = function(self, x)
-    return random.alpha_dropout(x, self.rate, concrete(self.noise_shape, x), self._generator)
+    return random.alpha_dropout(x, self.rate, concrete(self.noise_shape, x),
+      self[S].generator or nil)
   end,
 })
 
 local function normal(self, x, mean, stddev)
   return random.normal(x.shape, { mean = mean, stddev = stddev, dtype = x.dtype,
-    seed = self._generator })
+    seed = self[S].generator or nil })
 end
 
 --- Multiplies by normal noise of mean 1 and standard deviation sqrt(rate / (1 - rate)).
@@ -129,8 +131,7 @@ regularize.ActivityRegularization = base.derive(base, "ActivityRegularization", 
   args = { { "l1", "number", 0, nil, min = 0 }, { "l2", "number", 0, nil, min = 0 } },
   supports_masking = true,
   init = function(self)
-    rawset(self, "activity_regularizer",
-      require("tide.regularizers").L1L2 { l1 = self.l1, l2 = self.l2 })
+    self.activity_regularizer = require("tide.regularizers").L1L2 { l1 = self.l1, l2 = self.l2 }
   end,
   call = function(_, x)
     return x

@@ -1,4 +1,5 @@
 --- Layers that move elements: reshaping, permuting, repeating, padding, cropping, enlarging.
+local S = require "tide.private"
 local base = require "tide.layers.base"
 local errors = require "tide.errors"
 local list = require "tide.list"
@@ -50,12 +51,12 @@ define("Reshape", {
     if unknown > 1 then
       errors.raise("Reshape", "only one size may be -1, got %s", tostring(self.target_shape))
     end
-    rawset(self, "_shape", shape)
-    rawset(self, "_unknown", unknown)
+    self[S].shape = shape
+    self[S].unknown = unknown
   end,
   call = function(self, x)
-    local shape = self._shape
-    if self._unknown == 0 and x.size > 0 then
+    local shape = self[S].shape
+    if self[S].unknown == 0 and x.size > 0 then
       return reshape_op(x, shape)
     end
     if x.size == 0 then -- -1 says nothing beside a 0
@@ -68,8 +69,8 @@ define("Reshape", {
   compute_output_shape = function(self, shape)
     local out = list.new { shape[1] }
     local known, at = 1, nil
-    for i = 2, #self._shape do
-      out[i] = self._shape[i]
+    for i = 2, #self[S].shape do
+      out[i] = self[S].shape[i]
       if out[i] == -1 then
         at = i
       else
@@ -93,7 +94,7 @@ define("Reshape", {
     return out
   end,
   _brief = function(self)
-    return table.concat(self._shape, "x", 2)
+    return table.concat(self[S].shape, "x", 2)
   end,
 })
 
@@ -131,18 +132,18 @@ define("Permute", {
       seen[d] = true
       order[i + 1] = d + 1
     end
-    rawset(self, "_order", order)
+    self[S].dims = order
   end,
   call = function(self, x)
-    return ops.transpose(x, self._order)
+    return ops.transpose(x, self[S].dims)
   end,
   compute_output_shape = function(self, shape)
-    if #shape ~= #self._order then
+    if #shape ~= #self[S].dims then
       errors.raise("Permute", "dims names %d axes, the input has %d after the batch (input %s)",
         #self.dims, #shape - 1, list.format(shape))
     end
     local out = list.new {}
-    for i, axis in ipairs(self._order) do
+    for i, axis in ipairs(self[S].dims) do
       out[i] = shape[axis]
     end
     return out
@@ -228,18 +229,18 @@ for rank = 1, 3 do
     args = { { "padding", { "int", "list" }, 1, "per side, per axis, or {before, after} per axis" },
       spatial.data_format },
     init = function(self)
-      rawset(self, "_pairs", pairs_of(padding, "padding", self.padding, rank))
-      local widths = table.move(self._pairs, 1, rank, 2, { { 0, 0 } })
+      self[S].pairs = pairs_of(padding, "padding", self.padding, rank)
+      local widths = table.move(self[S].pairs, 1, rank, 2, { { 0, 0 } })
       table.insert(widths, self.data_format == "channels_first" and 2 or rank + 2, { 0, 0 })
-      rawset(self, "_widths", widths)
+      self[S].widths = widths
     end,
     call = function(self, x)
       spatial.check_rank(self, x, rank)
-      return ops.pad(x, self._widths)
+      return ops.pad(x, self[S].widths)
     end,
     compute_output_shape = function(self, shape)
       local batch, sizes, channels = spatial.parts(self, shape, rank)
-      for i, p in ipairs(self._pairs) do
+      for i, p in ipairs(self[S].pairs) do
         sizes[i] = sizes[i] == none and none or sizes[i] + p[1] + p[2]
       end
       return spatial.join(self, batch, sizes, channels)
@@ -257,7 +258,7 @@ for rank = 1, 3 do
       format,
     },
     init = function(self)
-      rawset(self, "_pairs", pairs_of(cropping, "cropping", self.cropping, rank))
+      self[S].pairs = pairs_of(cropping, "cropping", self.cropping, rank)
     end,
     call = function(self, x)
       spatial.check_rank(self, x, rank)
@@ -266,7 +267,7 @@ for rank = 1, 3 do
       if first == 2 then
         index[2] = {}
       end
-      for i, p in ipairs(self._pairs) do
+      for i, p in ipairs(self[S].pairs) do
         local size = x.shape[first + i]
         if p[1] + p[2] >= size then
           errors.raise(cropping, "nothing is left of axis %d (input %s)", first + i,
@@ -278,7 +279,7 @@ for rank = 1, 3 do
     end,
     compute_output_shape = function(self, shape)
       local batch, sizes, channels = spatial.parts(self, shape, rank)
-      for i, p in ipairs(self._pairs) do
+      for i, p in ipairs(self[S].pairs) do
         if sizes[i] ~= none then
           sizes[i] = sizes[i] - p[1] - p[2]
           if sizes[i] <= 0 then
@@ -357,7 +358,7 @@ end
 local function smooth(self, x)
   local n, h, w, c = table.unpack(x.shape, 1, 4)
   local oh, ow = h * self.size[1], w * self.size[2]
-  local cache = self._matrices
+  local cache = self[S].matrices
   local key = h .. "x" .. w .. x.dtype
   if not cache[key] then
     local kernel = kernels[self.interpolation]
@@ -380,7 +381,7 @@ for rank = 1, 3 do
   define(name, {
     args = args,
     init = function(self)
-      rawset(self, "_matrices", {})
+      self[S].matrices = {}
     end,
     call = spatial.either(rank, function(self, x)
       spatial.check_rank(self, x, rank)

@@ -2,15 +2,18 @@
 --- (losses, trainable).
 --
 -- A weight is a plain tensor; its facts stand in a record of the layer that made it. Nothing
--- follows `pairs`: records keep their order, sub-layers the order of their creation.
--- `tide.layers.base` installs all this in Layer.
+-- follows `pairs`: records keep their order, sub-layers the order of their creation. What hangs on
+-- a layer is found in tide.layers.tracking; the flat lists made of it are kept as long as that
+-- holds. `tide.layers.base` installs all this in Layer.
 local check = require "tide.check"
 local class = require "tide.class"
+local S = require "tide.private"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
 local ops = require "tide.ops"
+local tracking = require "tide.layers.tracking"
 
 return function(Layer)
 
@@ -54,81 +57,24 @@ end
 
 -- Records a tensor as a weight of this layer.
 function Layer:_track(tensor, o)
-  local records = self._weights
+  local records = self[S].weights
   records[#records + 1] = {
     tensor = tensor, name = o.name or "weight", trainable = o.trainable ~= false,
       regularizer = o.regularizer, constraint = o.constraint }
   if o.trainable ~= false then
-    tensor:requires_grad_(self._trainable)
+    tensor:requires_grad_(self[S].trainable)
   end
   if o.regularizer then
     Layer.penalties = Layer.penalties + 1
   end
+  tracking.changed(self)
   return tensor
 end
 
-local function each_tracked(v, key, seen, found)
-  if type(v) == "userdata" then
-    if v ~= none and not seen[v] and v.requires_grad then
-      seen[v] = true
-      found.tensors[#found.tensors + 1] = { key = key, tensor = v }
-    end
-  elseif type(v) == "table" and v ~= none and not seen[v] then
-    seen[v] = true
-    local m = getmetatable(v)
-    if m and v.kind == "layer" and v._id then
-      found.layers[#found.layers + 1] = { key = key, layer = v }
-    elseif m and v.kind == "metric" then
-      found.metrics[#found.metrics + 1] = { key = key, metric = v }
-    elseif m == nil or list.is(v) then
-      for k, x in pairs(v) do
-        each_tracked(x, key .. "." .. tostring(k), seen, found)
-      end
-    end
-  end
-end
-
--- Layers, variables and metrics reachable from the fields, layers in order of creation, the others
--- by field name.
-function Layer:_tracked()
-  local seen, found = { [self] = true }, { layers = {}, tensors = {}, metrics = {} }
-  for _, record in ipairs(self._weights) do
-    seen[record.tensor] = true
-  end
-  local keys = {}
-  for k in next, self do
-    -- fields that open with an underscore are Tide's own
-    if type(k) == "string" and k:byte() ~= 95 then
-      keys[#keys + 1] = k
-    end
-  end
-  table.sort(keys)
-  for _, k in ipairs(keys) do
-    each_tracked(rawget(self, k), k, seen, found)
-  end
-  table.sort(found.layers, function(a, b)
-    return a.layer._id < b.layer._id
-  end)
-  return found
-end
-
 -- Sub-layers as { key, layer }: the key is the component of weight paths, stable from process to
--- process.
+-- process. Models that are graphs name their layers themselves (`_parts`).
 function Layer:_children()
-  return self:_tracked().layers
-end
-
--- This layer and all below it, each once, parents first.
-function Layer:_flat(out, seen)
-  out, seen = out or {}, seen or {}
-  if not seen[self] then
-    seen[self] = true
-    out[#out + 1] = self
-    for _, child in ipairs(self:_children()) do
-      child.layer:_flat(out, seen)
-    end
-  end
-  return out
+  return tracking.of(self).children
 end
 
 -- Weight records of this layer alone, as Keras: trainable ones, others, then variables found in
@@ -136,57 +82,111 @@ end
 function Layer:_own_records()
   local out = {}
   for _, want in ipairs { true, false } do
-    for _, r in ipairs(self._weights) do
+    for _, r in ipairs(self[S].weights) do
       if r.trainable == want then
         out[#out + 1] = r
       end
     end
   end
-  for _, e in ipairs(self:_tracked().tensors) do
-    out[#out + 1] = { tensor = e.tensor, name = e.key, trainable = true }
+  for _, e in ipairs(tracking.of(self).tensors) do
+    out[#out + 1] = { tensor = e.tensor, name = e.key, trainable = e.trainable }
   end
   return out
 end
 
---- All weights with their facts, in Keras' order, each once:
---- `{ tensor, name, path, trainable, regularizer, constraint, layer }`.
-function Layer:_records(prefix, out, seen)
-  prefix, out, seen = prefix or "", out or {}, seen or {}
+local function flatten(self, kept, seen)
+  seen[self] = true
+  local found = tracking.of(self)
+  kept.layers[#kept.layers + 1], kept.found[#kept.found + 1] = self, found
+  for _, child in ipairs(found.children) do
+    if not seen[child.layer] then
+      flatten(child.layer, kept, seen)
+    end
+  end
+end
+
+local function collect(self, prefix, kept, seen)
+  local trains = self[S].trainable
   for _, r in ipairs(self:_own_records()) do
     if not seen[r.tensor] then
       seen[r.tensor] = true
-      out[#out + 1] = { tensor = r.tensor, name = r.name, path = prefix .. r.name,
-        trainable = r.trainable and self._trainable, regularizer = r.regularizer,
-          constraint = r.constraint, layer = self }
+      local record = { tensor = r.tensor, name = r.name, path = prefix .. r.name,
+        trainable = r.trainable and trains, regularizer = r.regularizer,
+        constraint = r.constraint, layer = self }
+      kept.records[#kept.records + 1] = record
+      local group = record.trainable and kept.trainable or kept.frozen
+      kept.weights[#kept.weights + 1], group[#group + 1] = r.tensor, r.tensor
     end
   end
   for _, child in ipairs(self:_children()) do
     if not seen[child.layer] then
       seen[child.layer] = true
-      child.layer:_records(prefix .. child.key .. "/", out, seen)
+      collect(child.layer, prefix .. child.key .. "/", kept, seen)
     end
   end
-  return out
 end
 
-local function tensors(self, want)
-  local out = {}
-  for _, r in ipairs(self:_records()) do
-    if want == nil or r.trainable == want then
-      out[#out + 1] = r.tensor
+-- What is kept of this layer and all below it: `layers`, parents first; weight `records` in Keras'
+-- order; the tensors of `weights`, of those that are `trainable` and of the `frozen` others; the
+-- `metrics` in fields. Not to be changed by who reads it.
+local function keep(self)
+  local kept = self[S].kept
+  if kept then
+    local layers, found = kept.layers, kept.found
+    for i = 1, #layers do
+      if tracking.of(layers[i]) ~= found[i] then
+        kept = nil
+        break
+      end
     end
   end
-  return list.new(out)
+  if not kept then
+    kept = { layers = {}, found = {}, records = {}, weights = {}, trainable = {}, frozen = {},
+      metrics = {} }
+    flatten(self, kept, {})
+    local seen = {}
+    for _, found in ipairs(kept.found) do
+      for _, e in ipairs(found.metrics) do
+        if not seen[e.metric] then
+          seen[e.metric] = true
+          kept.metrics[#kept.metrics + 1] = e.metric
+        end
+      end
+    end
+    collect(self, "", kept, { [self] = true })
+    self[S].kept = kept
+  end
+  return kept
+end
+
+-- This layer and all below it, each once, parents first.
+function Layer:_flat()
+  return keep(self).layers
+end
+
+--- All weights with their facts, in Keras' order, each once:
+--- `{ tensor, name, path, trainable, regularizer, constraint, layer }`.
+function Layer:_records()
+  return keep(self).records
+end
+
+-- The metrics in the fields of this layer and of all below it.
+function Layer:_metrics()
+  return keep(self).metrics
+end
+
+local function copy(t)
+  return list.new(table.move(t, 1, #t, 1, {}))
 end
 
 local function get_trainable(self)
-  return tensors(self, true)
+  return copy(keep(self).trainable)
 end
 local function get_non_trainable(self)
-  return tensors(self, false)
+  return copy(keep(self).frozen)
 end
 local function get_weights(self)
-  return tensors(self)
+  return copy(keep(self).weights)
 end
 
 local function get_losses(self)
@@ -195,7 +195,7 @@ local function get_losses(self)
   end
   local out = {}
   for _, layer in ipairs(self:_flat()) do
-    for _, l in ipairs(rawget(layer, "_losses") or {}) do
+    for _, l in ipairs(layer[S].losses or {}) do
       out[#out + 1] = l
     end
   end
@@ -213,17 +213,18 @@ local function set_trainable(self, value)
       check.show(value))
   end
   for _, layer in ipairs(self:_flat()) do
-    rawset(layer, "_trainable", value)
+    layer[S].trainable = value
     for _, r in ipairs(layer:_own_records()) do
       if r.trainable then
         r.tensor:requires_grad_(value)
       end
     end
+    tracking.changed(layer)
   end
 end
 
 local function first_node(self, side)
-  local node = rawget(self, "_nodes") and self._nodes[1]
+  local node = self[S].nodes and self[S].nodes[1]
   if not node then
     errors.raise(self:_label(), "has no %s yet: it was never called on a symbolic tensor", side)
   end
@@ -235,21 +236,13 @@ class.properties(Layer, {
   trainable_weights = get_trainable, trainable_variables = get_trainable,
   non_trainable_weights = get_non_trainable, non_trainable_variables = get_non_trainable,
   losses = get_losses,
-  trainable = function(self) return self._trainable end,
-  path = function(self) return rawget(self, "_path") or self.name end,
+  trainable = function(self) return self[S].trainable end,
+  path = function(self) return self.name end,
   compute_dtype = function(self) return self.dtype end,
   variable_dtype = function(self) return self.dtype end,
   input = function(self) return first_node(self, "input") end,
   output = function(self) return first_node(self, "output") end,
-  metrics = function(self)
-    local out = {}
-    for _, layer in ipairs(self:_flat()) do
-      for _, m in ipairs(layer:_tracked().metrics) do
-        out[#out + 1] = m.metric
-      end
-    end
-    return list.new(out)
-  end,
+  metrics = function(self) return copy(self:_metrics()) end,
 }, { trainable = set_trainable })
 
 --- The values of all weights, in Keras' order.
@@ -304,29 +297,21 @@ end
 --- Adds a penalty (0-d tensor, or a list of them) to `losses`, until the next call.
 function Layer:add_loss(loss)
   Layer.penalties = Layer.penalties + 1
-  local own = rawget(self, "_losses")
+  local own = self[S].losses
   if not own then
     own = {}
-    rawset(self, "_losses", own)
+    self[S].losses = own
   end
   for _, l in ipairs(type(loss) == "table" and loss or { loss }) do
     own[#own + 1] = l
   end
 end
 
--- Forgets the losses of the last call. The layers below are looked up again only when layers were
--- made since.
+-- Forgets the losses of the last call.
 function Layer:_clear_losses()
-  local known = rawget(self, "_known")
-  if not known or known.created ~= Layer.created then
-    known = self:_flat()
-    known.created = Layer.created
-    rawset(self, "_known", known)
-  end
-  for i = 1, #known do
-    if rawget(known[i], "_losses") then
-      rawset(known[i], "_losses", nil)
-    end
+  local layers = self:_flat()
+  for i = 1, #layers do
+    layers[i][S].losses = nil
   end
 end
 

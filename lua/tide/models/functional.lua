@@ -1,4 +1,5 @@
 --- Functional models: a graph of layers between symbolic inputs and outputs, run from a flat plan.
+local S = require "tide.private"
 local base = require "tide.layers.base"
 local check = require "tide.check"
 local errors = require "tide.errors"
@@ -32,7 +33,7 @@ end
 
 -- Distributes what a person passes (a tensor, a list, a table by name) over the model's inputs.
 local function distribute(self, x)
-  local spec = self._input_spec
+  local spec = self[S].input_spec
   if symbolic.is(spec) then
     if type(x) == "table" and getmetatable(x) == nil then
       if #x == 1 then
@@ -47,7 +48,7 @@ local function distribute(self, x)
     end
     return { x }
   end
-  local flat = self._inputs
+  local flat = self[S].inputs
   local out = {}
   if type(x) ~= "table" or getmetatable(x) ~= nil then
     errors.raise(self:_label(), "takes %d inputs, as a list or by name, got %s", #flat,
@@ -55,7 +56,7 @@ local function distribute(self, x)
   end
   if #x == 0 and next(x) ~= nil then
     for i, s in ipairs(flat) do
-      local key = self._input_keys[i]
+      local key = self[S].input_keys[i]
       out[i] = x[key]
       if out[i] == nil then
         out[i] = x[s.name]
@@ -94,7 +95,7 @@ local function input_keys(spec, flat)
 end
 
 local function check_input(self, i, x)
-  local want = self._inputs[i].shape
+  local want = self[S].inputs[i].shape
   local got = x.shape
   local fits = #got == #want
   for k = 1, fits and #want or 0 do
@@ -102,19 +103,20 @@ local function check_input(self, i, x)
   end
   if not fits then
     errors.raise(self:_label(), "input %s has the wrong shape (expected %s, got %s)",
-      self._input_keys[i], list.format(want), list.format(got))
+      self[S].input_keys[i], list.format(want), list.format(got))
   end
 end
 
 -- One tensor in, one tensor out, every step of one input: the tight loop.
 local function run_chain(self, x)
+  local own = self[S]
   if type(x) == "table" then
     x = distribute(self, x)[1]
   end
-  if x.ndim ~= self._ranks[1] then
-    x = symbolic.adjust_rank(self:_label(), self._input_keys[1], x, self._inputs[1].shape)
+  if x.ndim ~= own.ranks[1] then
+    x = symbolic.adjust_rank(self:_label(), own.input_keys[1], x, own.inputs[1].shape)
   end
-  local fns = self._chain
+  local fns = own.chain
   for i = 1, #fns do
     x = fns[i](x)
   end
@@ -122,22 +124,23 @@ local function run_chain(self, x)
 end
 
 local function run_plan(self, x)
+  local own = self[S]
   local slots = {}
   local values = distribute(self, x)
-  local ranks = self._ranks
-  for i = 1, #self._from do
+  local ranks = own.ranks
+  for i = 1, #own.from do
     local v = values[i]
     if type(v) == "userdata" and v.ndim ~= ranks[i] then
-      v = symbolic.adjust_rank(self:_label(), self._input_keys[i], v, self._inputs[i].shape)
+      v = symbolic.adjust_rank(self:_label(), own.input_keys[i], v, own.inputs[i].shape)
     end
-    slots[self._from[i]] = v
+    slots[own.from[i]] = v
   end
-  graph.run(self._steps, slots)
-  if self._single then
-    return slots[self._to[1]]
+  graph.run(own.steps, slots)
+  if own.single then
+    return slots[own.to[1]]
   end
-  local slot_of = self._slot_of
-  return map(self._output_spec, function(s) return slots[slot_of[s]] end)
+  local slot_of = own.slot_of
+  return map(own.output_spec, function(s) return slots[slot_of[s]] end)
 end
 
 local Functional = base.derive(Model, "Functional", {
@@ -147,8 +150,6 @@ local Functional = base.derive(Model, "Functional", {
   },
   supports_masking = true,
   init = function(self, o)
-    rawset(self, "inputs", nil)
-    rawset(self, "outputs", nil)
     check_structure(o.inputs, "inputs")
     check_structure(o.outputs, "outputs")
     self:_connect(o.inputs, o.outputs)
@@ -180,24 +181,25 @@ function Functional:_connect(inputs, outputs)
   for i, x in ipairs(flat_out) do
     slot_of[x] = to[i]
   end
-  rawset(self, "_input_spec", inputs)
-  rawset(self, "_output_spec", outputs)
-  rawset(self, "_inputs", flat_in)
+  local own = self[S]
+  own.input_spec = inputs
+  own.output_spec = outputs
+  own.inputs = flat_in
   if #flat_in > 0 and flat_in[1].dtype:find("float", 1, true) then
-    rawset(self, "dtype", flat_in[1].dtype) -- what comes in is cast to the declared dtype
+    self.dtype = flat_in[1].dtype -- what comes in is cast to the declared dtype
   end
-  rawset(self, "_outputs", flat_out)
-  rawset(self, "_input_keys", input_keys(inputs, flat_in))
+  own.outputs = flat_out
+  own.input_keys = input_keys(inputs, flat_in)
   local ranks = {}
   for i, s in ipairs(flat_in) do
     ranks[i] = #s.shape
   end
-  rawset(self, "_ranks", ranks)
-  rawset(self, "_steps", plan)
-  rawset(self, "_from", from)
-  rawset(self, "_to", to)
-  rawset(self, "_slot_of", slot_of)
-  rawset(self, "_single", symbolic.is(outputs))
+  own.ranks = ranks
+  own.steps = plan
+  own.from = from
+  own.to = to
+  own.slot_of = slot_of
+  own.single = symbolic.is(outputs)
   local layers, seen, names = {}, {}, {}
   local function add(layer)
     if layer and not seen[layer] then
@@ -225,28 +227,27 @@ function Functional:_connect(inputs, outputs)
       chain = nil
     end
   end
-  rawset(self, "_layers", layers)
-  rawset(self, "_order", order)
-  rawset(self, "_chain", chain)
-  rawset(self, "built", true)
-  rawset(self, "call", chain and run_chain or run_plan)
-  rawset(self, "_call", self.call)
+  own.layers = layers
+  own.order = order
+  own.chain = chain
+  self.built = true
+  self.call = chain and run_chain or run_plan
   self:_settle()
-  rawset(self, "_plain", self._plain and chain ~= nil)
+  own.plain = own.plain and chain ~= nil
 end
 
 -- Layers in order, with their names as components of weight paths. Input layers are among them, as
 -- in Keras.
-function Functional:_children()
+function Functional:_parts()
   local out = {}
-  for i, layer in ipairs(self._layers or {}) do
+  for i, layer in ipairs(self[S].layers or {}) do
     out[i] = { key = layer.name, layer = layer }
   end
   return out
 end
 
 function Functional:build()
-  rawset(self, "built", true)
+  self.built = true
 end
 
 function Functional:compute_output_shape(...)
@@ -265,24 +266,20 @@ function Functional:_check_inputs(x)
 end
 
 local get = Functional._get
-get.inputs = function(self) return list.new(table.move(self._inputs, 1, #self._inputs, 1, {})) end
-get.outputs = function(self)
-  return list.new(table.move(self._outputs, 1, #self._outputs, 1, {}))
-end
-get.input = function(self) return self._input_spec end
-get.output = function(self) return self._output_spec end
-get.input_names = function(self)
-  return list.new(table.move(self._input_keys, 1, #self._input_keys, 1, {}))
-end
+get.inputs = function(self) return list.copy(self[S].inputs) end
+get.outputs = function(self) return list.copy(self[S].outputs) end
+get.input = function(self) return self[S].input_spec end
+get.output = function(self) return self[S].output_spec end
+get.input_names = function(self) return list.copy(self[S].input_keys) end
 get.output_names = function(self)
   local out = {}
-  for i, s in ipairs(self._outputs) do
+  for i, s in ipairs(self[S].outputs) do
     out[i] = s._node and s._node.layer and s._node.layer.name or s.name
   end
-  if not symbolic.is(self._output_spec) then
-    for k, v in pairs(self._output_spec) do
+  if not symbolic.is(self[S].output_spec) then
+    for k, v in pairs(self[S].output_spec) do
       if type(k) == "string" then
-        for i, s in ipairs(self._outputs) do
+        for i, s in ipairs(self[S].outputs) do
           out[i] = s == v and k or out[i]
         end
       end
@@ -320,7 +317,7 @@ local function has_keys(t)
 end
 
 function Functional:get_config()
-  local label, index = name_nodes(self._order, self._inputs)
+  local label, index = name_nodes(self[S].order, self[S].inputs)
   local function reference(s)
     return { class_name = "__keras_tensor__", config = { shape = s.shape:totable(), dtype = s.dtype,
       keras_history = { label[s._node], index[s._node], s._position - 1 } } }
@@ -345,13 +342,13 @@ function Functional:get_config()
     return out
   end
   local layers, entry_of = {}, {}
-  for _, layer in ipairs(self._layers) do
+  for _, layer in ipairs(self[S].layers) do
     local entry = { class_name = getmetatable(layer).__name, name = layer.name,
       config = layer:get_config(), inbound_nodes = {} }
     entry_of[layer] = entry
     layers[#layers + 1] = entry
   end
-  for _, node in ipairs(self._order) do
+  for _, node in ipairs(self[S].order) do
     if node.layer then
       local nodes = entry_of[node.layer].inbound_nodes
       nodes[#nodes + 1] = { args = encode_args(node.args) }
@@ -363,8 +360,8 @@ function Functional:get_config()
   local function ends(spec)
     return map(spec, function(s) return { label[s._node], index[s._node], s._position - 1 } end)
   end
-  return { name = self.name, trainable = self._trainable, layers = layers,
-    input_layers = ends(self._input_spec), output_layers = ends(self._output_spec) }
+  return { name = self.name, trainable = self[S].trainable, layers = layers,
+    input_layers = ends(self[S].input_spec), output_layers = ends(self[S].output_spec) }
 end
 
 local function is_reference(v)
@@ -382,7 +379,7 @@ function Functional._from_config(c, config)
     elseif entry.class_name ~= "Op" then
       made[entry.name] = registry.resolve(
         "layer", { class_name = entry.class_name, config = entry.config }, "from_config")
-      if #(entry.inbound_nodes or {}) == 0 and made[entry.name]._inputs then
+      if #(entry.inbound_nodes or {}) == 0 and made[entry.name][S].inputs then
         results[entry.name] = {}
       end
     end

@@ -2,6 +2,7 @@
 --
 -- `tide.Model { inputs = x, outputs = y }` makes a functional model, `tide.Model:extend(name, def)`
 -- a class of your own.
+local S = require "tide.private"
 local base = require "tide.layers.base"
 local check = require "tide.check"
 local class = require "tide.class"
@@ -30,7 +31,7 @@ for module, names in pairs(delegated) do
   for name in names:gmatch "%S+" do
     local fn
     Model[name] = origin.wraps(function(self, ...)
-      if type(self) ~= "table" or not self._id then
+      if type(self) ~= "table" or not self[S] then
         errors.raise(name, "is a method: write model:%s(...) with a colon", name)
       end
       fn = fn or require(module)[name]
@@ -49,8 +50,21 @@ local function layer_list(self)
   return list.new(out)
 end
 
+-- One field of what the training loop knows of each metric, in the order of evaluate.
+local function of_metrics(field)
+  return function(self)
+    local out = {}
+    for i, m in ipairs(require("tide.training.pass").named_metrics(self)) do
+      out[i] = m[field]
+    end
+    return list.new(out)
+  end
+end
+
 class.properties(Model, {
   layers = layer_list,
+  metrics = of_metrics "metric",
+  metrics_names = of_metrics "name",
   input_shape = function(self)
     return base.shape_of(self.input)
   end,
@@ -64,8 +78,8 @@ class.properties(Model, {
 function Model:build(...)
   local was = self.built
   base.build(self, ...)
-  if not was and not base.is_calling() and not rawget(self, "_chain")
-    and not rawget(self, "_order") then
+  if not was and not base.is_calling() and not self[S].chain
+    and not self[S].order then
     require("tide.graph.symbolic").traced_shapes(self, ...)
   end
 end

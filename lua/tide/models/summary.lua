@@ -1,4 +1,5 @@
 --- The summary table of a model, drawn as Keras draws it.
+local S = require "tide.private"
 local list = require "tide.list"
 local none = require "tide.none"
 local symbolic = require "tide.graph.symbolic"
@@ -37,15 +38,15 @@ local function shape_text(spec)
 end
 
 local function output_shape(layer)
-  local nodes = rawget(layer, "_nodes")
+  local nodes = layer[S].nodes
   if nodes then
     return shape_text(nodes[1].output)
-  elseif rawget(layer, "_out") then
-    return list.format(layer._out.shape)
-  elseif rawget(layer, "_outputs") then
-    return shape_text(layer._output_spec)
-  elseif layer.built and layer._custom_shape and layer._build_shape then
-    local ok, shape = pcall(layer.compute_output_shape, layer, layer._build_shape)
+  elseif layer[S].out then
+    return list.format(layer[S].out.shape)
+  elseif layer[S].outputs then
+    return shape_text(layer[S].output_spec)
+  elseif layer.built and layer._custom_shape and layer[S].build_shape then
+    local ok, shape = pcall(layer.compute_output_shape, layer, layer[S].build_shape)
     if ok and type(shape) == "table" then
       local out = list.copy(shape)
       if type(out[1]) ~= "table" then
@@ -59,11 +60,11 @@ end
 
 -- Where each layer's first call takes its inputs from.
 local function connections(model)
-  local order = rawget(model, "_order")
+  local order = model[S].order
   if not order then
     return nil
   end
-  local of, straight, previous = {}, rawget(model, "_chain") ~= nil, nil
+  local of, straight, previous = {}, model[S].chain ~= nil, nil
   for _, node in ipairs(order) do
     local key = node.layer or node
     if not of[key] then
@@ -81,15 +82,15 @@ end
 
 local function rows_of(model, o, indent, out, links)
   local children = {}
-  if rawget(model, "_order") then
+  if model[S].order then
     local seen = {}
-    for _, layer in ipairs(model._layers) do
-      if #(layer._nodes or {}) > 0 and getmetatable(layer).__name == "InputLayer" then
+    for _, layer in ipairs(model[S].layers) do
+      if #(layer[S].nodes or {}) > 0 and getmetatable(layer).__name == "InputLayer" then
         children[#children + 1] = layer
         seen[layer] = true
       end
     end
-    for _, node in ipairs(model._order) do
+    for _, node in ipairs(model[S].order) do
       local item = node.layer or node
       if not seen[item] then
         seen[item] = true
@@ -107,10 +108,10 @@ local function rows_of(model, o, indent, out, links)
         links and links[layer] or "", "" }
     else
       local params = layer.built and commas(layer:count_params())
-        or (next(layer._weights) and "?" or "0 (unbuilt)")
+        or (next(layer[S].weights) and "?" or "0 (unbuilt)")
       out[#out + 1] = { indent .. layer.name .. " (" .. getmetatable(layer).__name .. ")",
         output_shape(layer), params, links and links[layer] or "",
-          layer._trainable and (#layer.weights > 0 and "Y" or "-") or "N", name = layer.name }
+          layer[S].trainable and (#layer.weights > 0 and "Y" or "-") or "N", name = layer.name }
       if o.expand_nested and layer.is_model then
         rows_of(layer, o, indent .. "  ", out)
       end

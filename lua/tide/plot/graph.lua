@@ -1,4 +1,5 @@
 --- A model's graph: its layers and operators as boxes, in layers from the inputs down.
+local S = require "tide.private"
 local errors = require "tide.errors"
 local layers = require "tide.plot.layers"
 local list = require "tide.list"
@@ -32,9 +33,10 @@ function graph.of(model, o)
     number[key] = #nodes
     return #nodes
   end
-  local order = type(model) == "table" and rawget(model, "_order")
+  local own = type(model) == "table" and model[S]
+  local order = own and own.order
   if order then
-    for _, x in ipairs(model._inputs) do
+    for _, x in ipairs(model[S].inputs) do
       local layer = x._node and x._node.layer
       add(x, layer and layer.name or x.name, "InputLayer", list.format(x.shape))
     end
@@ -59,7 +61,7 @@ function graph.of(model, o)
     for _, child in ipairs(model:_children()) do
       local layer = child.layer
       local at = add(layer, layer.name, getmetatable(layer).__name)
-      if rawget(model, "_chain") and at > 1 then
+      if model[S].chain and at > 1 then
         edges[#edges + 1] = { at - 1, at }
       end
     end

@@ -1,6 +1,7 @@
 --- Tide's own format: a safetensors file whose tensors are the weights by path and the optimizer's
 --- slots, and whose `__metadata__` holds, as JSON under the key "tide", architecture, compile state
 --- and the optimizer's numbers. Any safetensors reader can read the weights.
+local S = require "tide.private"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local none = require "tide.none"
@@ -80,7 +81,7 @@ function safetensors.save_model(model, path, o)
   json.check(description, model:_label())
   local entries = weight_entries(model)
   local header = { format = FORMAT, kind = "model", version = core.version, model = description,
-    build_shape = model._build_shape,
+    build_shape = model[S].build_shape,
     order = order_of(entries) }
   local ok, compiled = pcall(function()
     return rawget(model, "compiled")
@@ -273,7 +274,7 @@ local function build(model, header, path)
 end
 
 local function restore_optimizer(model, header, file, entries)
-  local T = rawget(model, "_training")
+  local T = model[S].training
   if not header.optimizer or header.optimizer == none then
     return {}
   end

@@ -1,5 +1,6 @@
 --- compile: optimizer, losses and metrics of a model, checked by name at once, built at the first
 --- batch.
+local S = require "tide.private"
 local check = require "tide.check"
 local errors = require "tide.errors"
 local losses = require "tide.losses"
@@ -101,27 +102,27 @@ function configure.compile(self, ...)
   optimizer._records = function()
     return self:_records()
   end
-  rawset(self, "optimizer", optimizer)
-  rawset(self, "loss", o.loss)
-  rawset(self, "compiled", true)
-  rawset(self, "stop_training", false)
-  rawset(self, "run_eagerly", o.run_eagerly)
-  rawset(self, "steps_per_execution", o.steps_per_execution)
-  rawset(self, "jit_compile", o.jit_compile)
-  rawset(self, "_compile_options", o)
-  rawset(self, "_training", steps.state {
+  self.optimizer = optimizer
+  self.loss = o.loss
+  self.compiled = true
+  self.stop_training = false
+  self.run_eagerly = o.run_eagerly
+  self.steps_per_execution = o.steps_per_execution
+  self.jit_compile = o.jit_compile
+  self[S].compile_options = o
+  self[S].training = steps.state {
     optimizer = optimizer,
     loss = o.loss ~= nil and compile.loss(o.loss, o.loss_weights) or nil,
     metrics = (o.metrics ~= nil or o.weighted_metrics ~= nil)
       and compile.metrics(o.metrics, o.weighted_metrics) or nil,
-  })
+  }
 end
 
 local kinds = { loss = "loss", metrics = "metric", weighted_metrics = "metric" }
 
 --- What compile was given, as plain data; nil before compile.
 function configure.get_compile_config(self)
-  local o = rawget(self, "_compile_options")
+  local o = self[S].compile_options
   if not o then
     return nil
   end

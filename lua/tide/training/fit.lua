@@ -152,7 +152,7 @@ local function epochs(self, T, run, cb, history)
     if not stopped and core.interrupted() then
       stopped = "interrupt"
       stop()
-    elseif not stopped and rawget(self, "stop_training") then
+    elseif not stopped and self.stop_training then
       stopped = "callback"
     end
   end
@@ -166,8 +166,8 @@ local function train(self, T, run, hook)
     steps = o.steps_per_epoch or run.source.batches, verbose = pass.resolve_verbose(o.verbose),
       plot = o.plot, validation = run.validation ~= nil,
     history = true, force_bar = o.verbose == 1 and os.getenv "TIDE_BAR" ~= nil })
-  rawset(self, "stop_training", false)
-  rawset(self, "stop_evaluating", false)
+  self.stop_training = false
+  self.stop_evaluating = false
   T.paused = nil
   local _ <close> = pass.guard(true, true, T, pass.inner(self, T))
   if run.state then

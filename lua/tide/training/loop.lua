@@ -1,7 +1,6 @@
 --- compile, fit, evaluate, predict and their on-batch forms: the functions behind the methods of
 --- tide.Model (Keras' keras/src/trainers/trainer.py).
 local check = require "tide.check"
-local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local origin = require "tide.origin"
@@ -82,7 +81,7 @@ function loop.evaluate(self, ...)
   local verbose = pass.resolve_verbose(o.verbose)
   local cb = pass.make_callbacks(self, callbacks_base.collect(o.callbacks),
     { epochs = 1, steps = o.steps or source.batches, verbose = verbose })
-  rawset(self, "stop_evaluating", false)
+  self.stop_evaluating = false
   local _ <close> = pass.guard(false, false, T, inner)
   local logs = pass.evaluate(self, T, source, o.steps, cb)
   if o.return_dict then
@@ -123,7 +122,7 @@ function loop.predict(self, ...)
   local cb = pass.make_callbacks(self, callbacks_base.collect(o.callbacks),
     { epochs = 1, steps = o.steps or source.batches, verbose = verbose,
       delay = o.verbose == "auto" and 2 or nil })
-  rawset(self, "stop_predicting", false)
+  self.stop_predicting = false
   local _ <close> = pass.guard(false, false)
   cb:run("on_predict_begin", {})
   source:begin(1)
@@ -149,7 +148,7 @@ function loop.predict(self, ...)
     end
     bx, by, bw, out, leaves = nil, nil, nil, nil, nil -- luacheck: ignore
     core.step_end(true)
-    if rawget(self, "stop_predicting") then
+    if self.stop_predicting then
       break
     end
   end
@@ -283,22 +282,5 @@ function loop.make_train_function(self)
 end
 
 loop.named_metrics = pass.named_metrics
-
-class.properties(Model, {
-  metrics = function(self)
-    local out = {}
-    for i, m in ipairs(loop.named_metrics(self)) do
-      out[i] = m.metric
-    end
-    return list.new(out)
-  end,
-  metrics_names = function(self)
-    local out = {}
-    for i, m in ipairs(loop.named_metrics(self)) do
-      out[i] = m.name
-    end
-    return list.new(out)
-  end,
-})
 
 return loop

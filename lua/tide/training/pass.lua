@@ -3,6 +3,7 @@
 --- The path of a batch is short on purpose: data, step, one young collection, one look at Ctrl-C;
 --- logs are made only for callbacks that ask for them, and the progress bar asks only when it
 --- draws.
+local S = require "tide.private"
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -49,7 +50,7 @@ end
 --- asks, for errors.
 function pass.refresh(self, T, method)
   T.method = method
-  T.params, T.layers, T.extra, T.bad = nil, nil, nil, nil
+  T.params, T.layers, T.bad = nil, nil, nil
   T.names = pass.output_names(self)
   T.own_loss = self.compute_loss ~= Model.compute_loss
   T.own_step = self.train_step ~= Model.train_step
@@ -194,7 +195,7 @@ function pass.epoch_logs(self, own)
     end
     local known = steps.results(self)
     for k in pairs(out) do
-      if known[k] == nil or (k == "loss" and self._training.tracker._count == 0) then
+      if known[k] == nil or (k == "loss" and self[S].training.tracker._count == 0) then
         return out
       end
     end
@@ -214,7 +215,7 @@ end
 --- Metrics with the names they have in logs: list of { name, metric, of_output = whether it is one
 --- output's of several }.
 function pass.named_metrics(self)
-  local T = rawget(self, "_training")
+  local T = self[S].training
   local out = {}
   if T then
     out[1] = { name = "loss", metric = T.tracker }
@@ -246,7 +247,7 @@ function pass.run_batches(self, source, limit, step, phase, cb, seen)
   local stop_field = phase == "train" and "stop_training" or "stop_evaluating"
   local interrupted, step_end = core.interrupted, core.step_end
   local own
-  local compiled = rawget(self, "_training")
+  local compiled = self[S].training
   if compiled and compiled.loss and source.groups and not source.checked then
     compiled.loss.source = source
   end
@@ -270,7 +271,7 @@ function pass.run_batches(self, source, limit, step, phase, cb, seen)
     end
     x, y, w = nil, nil, nil -- luacheck: ignore
     step_end()
-    if rawget(self, stop_field) then
+    if self[stop_field] then
       return own, seen, "callback"
     elseif interrupted() then
       return own, seen, "interrupt"

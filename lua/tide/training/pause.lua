@@ -4,6 +4,7 @@
 --- The random generator and the metrics go back to what they were. Weights, the optimizer's
 --- settings and the fields of callbacks go back only where the closing callbacks changed them: what
 --- a person changes afterwards is meant.
+local S = require "tide.private"
 local check = require "tide.check"
 local core = require "tide.core"
 local list = require "tide.list"
@@ -17,7 +18,7 @@ local paused = setmetatable({}, { __mode = "v" }) -- the model whose fit was int
 --- The model whose fit was interrupted last and can go on; nil if there is none.
 function pause.last()
   local model = paused[1]
-  local T = model and rawget(model, "_training")
+  local T = model and model[S].training
   return T and T.paused and model or nil
 end
 
@@ -137,7 +138,7 @@ end
 --- @param metrics table list of { metric = }, as model:named_metrics() gives
 --- @param callbacks table list of a person's callbacks
 function pause.take(model, metrics, callbacks)
-  local optimizer = model._training.optimizer
+  local optimizer = model[S].training.optimizer
   local self = { model = model, generator = { core.generator() },
     metrics = pause.take_metrics(metrics), objects = {}, tensors = {} }
   for _, c in ipairs(callbacks) do

@@ -1,8 +1,9 @@
 --- One step of training, testing and predicting: what `train_step` and its siblings do unless a
 --- model defines its own.
 ---
---- The state of a compiled model stands in `model._training`: optimizer, losses, metrics, the
+--- The state of a compiled model stands in `model[S].training`: optimizer, losses, metrics, the
 --- running loss, the parameters.
+local S = require "tide.private"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local metrics = require "tide.metrics"
@@ -27,7 +28,7 @@ end
 
 --- The training state of a model, or an error that names compile.
 function steps.of(model, what)
-  local T = rawget(model, "_training")
+  local T = model[S].training
   if not T then
     errors.raise(
       what or "fit", "%s is not compiled; call model:compile { optimizer = ..., loss = ... } first",
@@ -160,7 +161,7 @@ local function penalties(model, T, total)
     penalty_sources(model, T)
   end
   for i = 1, #T.layers do
-    local own = rawget(T.layers[i], "_losses")
+    local own = T.layers[i][S].losses
     if own then
       for k = 1, #own do
         local l = own[k]
@@ -226,7 +227,7 @@ end
 
 --- Values of the loss and of all metrics by name.
 function steps.results(model)
-  local T = rawget(model, "_training")
+  local T = model[S].training
   local out = {}
   if T then
     out.loss = T.tracker:result()
@@ -246,24 +247,11 @@ end
 
 --- Metrics that a person keeps in fields of the model or its layers.
 function steps.extra_metrics(model, T)
-  local found = T and T.extra
-  if not found then
-    found = {}
-    local seen = {}
-    for _, layer in ipairs(model:_flat()) do
-      for _, e in ipairs(layer:_tracked().metrics) do
-        if not seen[e.metric] then
-          seen[e.metric] = true
-          if T and T.loss and not T.own_step and e.metric.name == "loss" then
-            errors.raise(T.method, "a metric kept in %s is named 'loss', which is what logs call \z
-              the loss; give it another name", layer:_label())
-          end
-          found[#found + 1] = e.metric
-        end
-      end
-    end
-    if T then
-      T.extra = found
+  local found = model:_metrics()
+  for i = 1, T and T.loss and not T.own_step and #found or 0 do
+    if found[i].name == "loss" then
+      errors.raise(T.method, "a metric kept in %s is named 'loss', which is what logs call the \z
+        loss; give it another name", model:_label())
     end
   end
   return found
@@ -271,7 +259,7 @@ end
 
 --- All metrics back to their beginning.
 function steps.reset_metrics(model)
-  local T = rawget(model, "_training")
+  local T = model[S].training
   if T then
     T.tracker:reset_state()
     if T.metrics then

@@ -2,6 +2,7 @@
 --
 -- Options that only Tide has (counting from 1, a row for id 0) stand beside a configuration under
 -- "tide", where Keras does not look; Tide's own reader takes them from there.
+local S = require "tide.private"
 local class = require "tide.class"
 local errors = require "tide.errors"
 local list = require "tide.list"
@@ -78,7 +79,7 @@ function export_value(v, kind)
   elseif t == "table" then
     if class.is_class(v) then
       return v.__name
-    elseif v.kind == "layer" and v._id then
+    elseif v.kind == "layer" and v[S] then
       return export.layer(v)
     elseif getmetatable(v) ~= nil and not list.is(v) and v.get_config then
       return object(v)
@@ -122,7 +123,7 @@ end
 function export.layer(layer)
   local c = getmetatable(layer)
   local name = c.__name
-  if layer.is_model and (layer._inputs or (layer._chain and name == "Sequential")) then
+  if layer.is_model and (layer[S].inputs or (layer[S].chain and name == "Sequential")) then
     return export.model(layer)
   elseif name == "InputLayer" then
     return input_layer(layer.batch_shape, layer.dtype, layer.name)
@@ -137,7 +138,7 @@ function export.layer(layer)
   for k in pairs(dropped) do
     entry.config[k] = nil
   end
-  entry.config.name, entry.config.trainable, entry.config.dtype = layer.name, layer._trainable,
+  entry.config.name, entry.config.trainable, entry.config.dtype = layer.name, layer[S].trainable,
     layer.dtype
   if name:find "^SpatialDropout%dD$" then
     entry.config.trainable = nil -- Keras' classes do not take it
@@ -147,7 +148,7 @@ function export.layer(layer)
   if c.args.index.autocast then
     entry.config.autocast = nil
   end
-  local shape = rawget(layer, "_build_shape")
+  local shape = layer[S].build_shape
   if type(shape) == "table" and type(shape[1]) ~= "table" or (shape and shape[1] == none) then
     entry.build_config = { input_shape = shapes_out(shape) }
   end
@@ -156,23 +157,23 @@ end
 
 --- A model as { module, class_name, config, registered_name, build_config }.
 function export.model(model)
-  if model._inputs then
+  if model[S].inputs then
     return { module = "keras.src.models.functional", class_name = "Functional",
       registered_name = "Functional", config = graph.export(model, export.layer, export_value),
         build_config = { input_shape = none } }
-  elseif model._chain and getmetatable(model).__name == "Sequential" then
+  elseif model[S].chain and getmetatable(model).__name == "Sequential" then
     local layers, shape = list.new {}, nil
-    local x = rawget(model, "_in")
+    local x = model[S].into
     if x then
       shape = shapes_out(x.shape)
-      local name = model._input and model._input.name or model.name .. "_input"
+      local name = model[S].input and model[S].input.name or model.name .. "_input"
       layers[1] = input_layer(x.shape, x.dtype, name)
     end
-    for _, layer in ipairs(model._chain) do
+    for _, layer in ipairs(model[S].chain) do
       layers[#layers + 1] = export.layer(layer)
     end
     return { module = "keras", class_name = "Sequential", registered_name = none,
-      config = { name = model.name, trainable = model._trainable, dtype = model.dtype,
+      config = { name = model.name, trainable = model[S].trainable, dtype = model.dtype,
         layers = layers, build_input_shape = shape },
           build_config = shape and { input_shape = shape } or nil }
   end
@@ -211,7 +212,7 @@ end
 
 --- What Keras' compile_from_config takes; nil for a model that was not compiled.
 function export.compile(model)
-  local o = rawget(model, "_compile_options")
+  local o = model[S].compile_options
   if not o or not rawget(model, "optimizer") then
     return nil
   end

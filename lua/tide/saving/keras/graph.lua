@@ -3,6 +3,7 @@
 --
 -- The order matters: weight groups are numbered in it, and Keras computes it anew when it loads a
 -- file.
+local S = require "tide.private"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
@@ -93,7 +94,7 @@ function graph.import(ctx, entry)
       made[name] = { fn = keras_ops.import(import, ctx, e) }
     else
       local layer = import.layer(ctx, e)
-      made[name] = { fn = layer, layer = layer, functional = layer._inputs ~= nil,
+      made[name] = { fn = layer, layer = layer, functional = layer[S].inputs ~= nil,
         model = layer.is_model }
     end
     results[name] = {}
@@ -243,10 +244,10 @@ end
 function graph.order(model)
   local index, met, done, nodes = {}, 0, {}, {}
   local given = {}
-  for _, x in ipairs(model._inputs) do
+  for _, x in ipairs(model[S].inputs) do
     given[x] = true
   end
-  for _, output in ipairs(model._outputs) do
+  for _, output in ipairs(model[S].outputs) do
     local stack = { { output } }
     while #stack > 0 do
       local top = stack[#stack]
@@ -291,7 +292,7 @@ function graph.order(model)
   for m in pairs(own) do
     out[#out + 1] = m
   end
-  for _, x in ipairs(model._inputs) do
+  for _, x in ipairs(model[S].inputs) do
     local m = maker(x._node)
     if not own[m] then
       own[m], index[m] = 0, -1
@@ -310,11 +311,11 @@ end
 --- The layers of any model in the order of Keras' `model.layers`.
 function graph.layers(model)
   local out = {}
-  if model._chain and not model._inputs then
-    return table.move(model._chain, 1, #model._chain, 1, out)
-  elseif model._inputs then
+  if model[S].chain and not model[S].inputs then
+    return table.move(model[S].chain, 1, #model[S].chain, 1, out)
+  elseif model[S].inputs then
     for _, m in ipairs((graph.order(model))) do
-      if m._id and m.kind == "layer" then
+      if m[S] and m.kind == "layer" then
         out[#out + 1] = m
       end
     end
@@ -337,10 +338,10 @@ function graph.export(model, export_layer, export_value)
   end
   local label, index, names = {}, {}, {}
   for _, m in ipairs(order) do
-    if m.kind == "layer" and m._id then
+    if m.kind == "layer" and m[S] then
       names[m.name] = true
       local n = 0
-      for _, node in ipairs(m._nodes or {}) do
+      for _, node in ipairs(m[S].nodes or {}) do
         if inside[node] then
           label[node], index[node] = m.name, n
           n = n + 1
@@ -349,7 +350,7 @@ function graph.export(model, export_layer, export_value)
     end
   end
   for _, m in ipairs(order) do
-    if not (m.kind == "layer" and m._id) then
+    if not (m.kind == "layer" and m[S]) then
       local name, k = m.op, 0
       while names[name] do
         k = k + 1
@@ -359,7 +360,7 @@ function graph.export(model, export_layer, export_value)
       label[m], index[m] = name, 0
     end
   end
-  for _, x in ipairs(model._inputs) do
+  for _, x in ipairs(model[S].inputs) do
     label[x._node], index[x._node] = x._node.layer.name, 0
   end
   local function encode(v)
@@ -378,10 +379,10 @@ function graph.export(model, export_layer, export_value)
   end
   local entries = list.new {}
   for _, m in ipairs(order) do
-    if m.kind == "layer" and m._id then
+    if m.kind == "layer" and m[S] then
       local e = export_layer(m)
       e.name, e.inbound_nodes = m.name, list.new {}
-      for _, node in ipairs(m._nodes or {}) do
+      for _, node in ipairs(m[S].nodes or {}) do
         if inside[node] and #node.inputs > 0 then
           local args, kwargs = list.new {}, {}
           for i = 1, node.args.n do
@@ -404,7 +405,7 @@ function graph.export(model, export_layer, export_value)
   end
   local function ends(spec, output)
     if symbolic.is(spec) then
-      local nested = output and spec._node.layer and spec._node.layer._inputs ~= nil
+      local nested = output and spec._node.layer and spec._node.layer[S].inputs ~= nil
       return list.new { label[spec._node], index[spec._node] + (nested and 1 or 0),
         spec._position - 1 }
     end
@@ -414,8 +415,8 @@ function graph.export(model, export_layer, export_value)
     end
     return out
   end
-  return { name = model.name, trainable = model._trainable, layers = entries,
-    input_layers = ends(model._input_spec), output_layers = ends(model._output_spec, true) }
+  return { name = model.name, trainable = model[S].trainable, layers = entries,
+    input_layers = ends(model[S].input_spec), output_layers = ends(model[S].output_spec, true) }
 end
 
 return graph

@@ -1,6 +1,7 @@
 --- Keras' legacy HDF5 files: whole models and weights, as Keras 1, 2 and 3 write them. Layers are
 --- matched in order (names
 -- are only labels) or by name.
+local S = require "tide.private"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
@@ -375,7 +376,7 @@ local function put_layers(model, root, data, attributes)
 end
 
 local function check_kind(model, what)
-  if not (model._inputs or getmetatable(model).__name == "Sequential") then
+  if not (model[S].inputs or getmetatable(model).__name == "Sequential") then
     errors.raise(
       what,
       "%s is a class of its own; legacy .h5 files hold only Sequential and functional models (use \z

@@ -1,6 +1,7 @@
 --- Weights in Keras' HDF5 files: where each of a model's weights stands (`/layers/dense/vars/0`),
 --- the optimizer's slots, and
 -- moving values in and out, all checked before the first is written.
+local S = require "tide.private"
 local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -83,7 +84,7 @@ local function visit(layer, path, out, seen)
     return
   end
   put(out, path, records, layer)
-  if layer.is_model and (layer._inputs or name == "Sequential") then
+  if layer.is_model and (layer[S].inputs or name == "Sequential") then
     local inside = graph.layers(layer)
     for i, segment in ipairs(segments(inside)) do
       visit(inside[i], path .. "/layers/" .. segment, out, seen)
@@ -151,7 +152,7 @@ function weights.of_layer(layer)
   local all = flat(layer, {}, {})
   for _, want in ipairs { true, false } do
     for _, r in ipairs(all) do
-      if (r.trainable and r.layer._trainable) == want then
+      if (r.trainable and r.layer[S].trainable) == want then
         out[#out + 1] = r
       end
     end
@@ -163,7 +164,7 @@ end
 function weights.trainable(model)
   local out = {}
   for _, r in ipairs(flat(model, {}, {})) do
-    if r.trainable and r.layer._trainable then
+    if r.trainable and r.layer[S].trainable then
       out[#out + 1] = r
     end
   end

@@ -1,0 +1,242 @@
+--- What hangs on a layer: the layers, variables and metrics in its fields, found once, kept, and
+--- verified whenever they are asked for.
+--
+-- All fields count, whatever their names: layers, leaves of the tape that require gradients, and
+-- metrics, also in lists and in tables by name, nested. What `add_weight` made stands in records of
+-- its own. Tables by name go in sorted order; a list with a hole that holds any of these is
+-- refused, for `ipairs` would not reach what stands behind.
+--
+-- Lua tells nobody that a field was assigned anew or that a table grew. So a walk keeps what it saw
+-- (owner, key, value) and is verified by comparing: some comparisons per layer in place of a walk.
+-- Fields that are new are reported by Layer.__newindex.
+local S = require "tide.private"
+local check = require "tide.check"
+local core = require "tide.core"
+local errors = require "tide.errors"
+local list = require "tide.list"
+local none = require "tide.none"
+
+local tracking = {}
+
+local is_tensor = core.is_tensor
+local MANY = 256 -- a table of more entries, with nothing to track in it, is taken for data
+
+-- What a value is to a walk: "tensor" (a variable), "layer", "metric", "table" (to be walked), or
+-- nil. `variables`: the tensors that were found before; frozen, they stay weights.
+local function kind_of(v, variables)
+  local t = type(v)
+  if t == "userdata" then
+    return is_tensor(v) and (variables and variables[v] or v.requires_grad and v.is_leaf)
+      and "tensor" or nil
+  elseif t ~= "table" or v == none then
+    return nil
+  end
+  local meta = getmetatable(v)
+  if meta == nil or meta == list.meta then
+    return "table"
+  elseif type(meta) ~= "table" or meta.__name == "class" then
+    return nil
+  end
+  return rawget(v, S) and "layer" or meta.kind == "metric" and "metric" or nil
+end
+
+-- Keys in order: numbers, then names; others hold nothing.
+local function sorted_keys(t)
+  local numbers, names = {}, {}
+  for k in next, t do
+    if type(k) == "number" then
+      numbers[#numbers + 1] = k
+    elseif type(k) == "string" then
+      names[#names + 1] = k
+    end
+  end
+  table.sort(numbers)
+  table.sort(names)
+  local n = #numbers
+  return table.move(names, 1, #names, n + 1, numbers), n
+end
+
+-- Tensors that are no variables are not kept: they may become some, and would live too long.
+local function watch(walk, owner, key, value)
+  local n = walk.n + 1
+  walk.n, walk.owners[n], walk.keys[n] = n, owner, key
+  walk.values[n] = (type(value) ~= "userdata" or kind_of(value, walk.variables)) and value or nil
+  return n
+end
+
+local visit
+
+-- Walks a table in the field `path`.
+local function visit_table(walk, t, path)
+  local keys, numbers = sorted_keys(t)
+  local before, at, sizes = #walk.found, walk.n, #walk.sizes
+  for _, k in ipairs(keys) do
+    local v = rawget(t, k)
+    watch(walk, t, k, v)
+    visit(walk, v, path .. "." .. tostring(k))
+  end
+  local data = #keys > MANY and #walk.found == before
+  if data then
+    walk.n = at
+    for i = sizes + 1, #walk.sizes do
+      walk.sizes[i] = nil
+    end
+  end
+  walk.sizes[#walk.sizes + 1] = { t, data and rawlen(t) or #keys, data }
+  local hole = #walk.found > before and numbers > 0 and check.hole(t)
+  if hole then
+    errors.raise(walk.layer:_label(),
+      "the list in the field '%s' has a hole at %d; leave out what is not there", path, hole)
+  end
+end
+
+function visit(walk, v, path)
+  local kind = kind_of(v, walk.variables)
+  if not kind or walk.seen[v] then
+    return
+  end
+  walk.seen[v] = true
+  if kind == "table" then
+    return visit_table(walk, v, path)
+  elseif kind == "tensor" then
+    walk.tensors[#walk.tensors + 1] = v
+    walk.grads[#walk.tensors] = v.requires_grad
+  end
+  walk.found[#walk.found + 1] = { kind = kind, key = path, value = v,
+    trainable = kind == "tensor" and (v.requires_grad or not walk.trains) or nil }
+end
+
+local function by_creation(a, b)
+  return a.layer[S].id < b.layer[S].id
+end
+
+-- What was found, as lists; equal findings of two walks are one table.
+local function sort_out(self, walk)
+  local own = self[S]
+  local out = { layers = {}, tensors = {}, metrics = {}, children = {} }
+  for _, e in ipairs(walk.found) do
+    if e.kind == "layer" then
+      out.layers[#out.layers + 1] = { key = e.key, layer = e.value }
+    elseif e.kind == "tensor" then
+      out.tensors[#out.tensors + 1] = { key = e.key, tensor = e.value, trainable = e.trainable }
+      own.variables = own.variables or setmetatable({}, { __mode = "k" })
+      own.variables[e.value] = true
+    else
+      out.metrics[#out.metrics + 1] = { key = e.key, metric = e.value }
+    end
+  end
+  table.sort(out.layers, by_creation)
+  if self._parts then
+    local seen = {}
+    for i, child in ipairs(self:_parts()) do
+      out.children[i], seen[child.layer] = child, true
+    end
+    for _, child in ipairs(out.layers) do
+      if not seen[child.layer] then
+        out.children[#out.children + 1] = child
+      end
+    end
+  else
+    out.children = out.layers
+  end
+  local before = own.found
+  local same = before and #before.all == #walk.found
+  for i = 1, same and #walk.found or 0 do
+    local a, b = before.all[i], walk.found[i]
+    same = same and a.value == b.value and a.key == b.key and a.trainable == b.trainable
+  end
+  if same then
+    return before
+  end
+  out.all = walk.found
+  return out
+end
+
+local quiet = { string = true, number = true, boolean = true, ["function"] = true }
+
+local function scan(self)
+  local own = self[S]
+  local walk = { layer = self, n = 0, owners = {}, keys = {}, values = {}, places = {}, sizes = {},
+    tensors = {}, grads = {}, found = {}, seen = { [self] = true }, variables = own.variables,
+    trains = own.trainable }
+  for _, record in ipairs(own.weights) do
+    walk.seen[record.tensor] = true
+  end
+  local declared = self.args.index
+  for _, k in ipairs((sorted_keys(self))) do
+    local v = rawget(self, k)
+    if not (quiet[type(v)] and (declared[k] or k == "built")) then
+      walk.places[k] = watch(walk, self, k, v)
+      visit(walk, v, tostring(k))
+    end
+  end
+  own.found = sort_out(self, walk)
+  walk.seen, walk.found, walk.variables = nil, nil, own.variables
+  own.walk = walk
+  return own.found
+end
+
+-- Whether the fields still hold what the walk saw. Values that are nothing to a walk, before and
+-- now, such as a result that a layer keeps of each call, change nothing.
+local function holds(walk)
+  local owners, keys, values = walk.owners, walk.keys, walk.values
+  for i = 1, walk.n do
+    local v, was = owners[i][keys[i]], values[i]
+    if v ~= was then
+      v = rawget(owners[i], keys[i])
+      if kind_of(v, walk.variables) or kind_of(was, walk.variables) then
+        return false
+      end
+      values[i] = type(v) ~= "userdata" and v or nil
+    end
+  end
+  local sizes = walk.sizes
+  for i = 1, #sizes do
+    local t, count = sizes[i][1], sizes[i][2]
+    if sizes[i][3] then
+      count = count - rawlen(t)
+    else
+      for _ in next, t do
+        count = count - 1
+      end
+    end
+    if count ~= 0 then
+      return false
+    end
+  end
+  local tensors, grads = walk.tensors, walk.grads
+  for i = 1, #tensors do
+    if tensors[i].requires_grad ~= grads[i] then
+      return false
+    end
+  end
+  return true
+end
+
+--- What the fields of a layer hold: { layers, tensors, metrics, children }, lists of { key, layer }
+--- and so on. The same table as long as it is the same.
+function tracking.of(self)
+  local own = self[S]
+  if own.walk and holds(own.walk) then
+    return own.found
+  end
+  return scan(self)
+end
+
+--- A field of the layer is new.
+function tracking.added(self, key, value)
+  local walk = self[S].walk
+  if walk and kind_of(value, walk.variables) then
+    self[S].walk = nil
+  elseif walk and not walk.places[key] then
+    walk.places[key] = watch(walk, self, key, value)
+  end
+end
+
+--- The records of a layer, its parts or whether it trains have changed.
+function tracking.changed(self)
+  local own = self[S]
+  own.walk, own.found = nil, nil
+end
+
+return tracking

@@ -1,0 +1,275 @@
+local expect = require "spec.support.expect"
+local tide = require "tide"
+local layers, ops = tide.layers, tide.ops
+
+local message, has = expect.message, expect.has
+
+local function variable(n)
+  return tide.zeros({ n or 1 }, { requires_grad = true })
+end
+
+local function sizes(list)
+  local out = {}
+  for i, w in ipairs(list) do
+    out[i] = w.size
+  end
+  return out
+end
+
+describe("what a layer finds in its fields", function()
+  it("does not depend on the field's name", function()
+    local Net = tide.Model:extend("TrackPrivate", {
+      init = function(self)
+        self._dense = layers.Dense { 1 }
+        self.__deep = { _in = { layers.Dense { 2 } } }
+        self[1] = layers.Dense { 3 }
+        self._scale = variable()
+      end,
+      call = function(self, x)
+        return self._dense(self.__deep._in[1](self[1](x))) * self._scale
+      end,
+    })
+    local net = Net()
+    net(tide.ones { 2, 4 })
+    assert.equal(7, #net.weights)
+    assert.equal(7, #net.trainable_weights)
+    local x, y = tide.random.normal { 16, 4 }, tide.random.normal { 16, 1 }
+    net:compile { optimizer = tide.optimizers.SGD { 0.1 }, loss = "mse" }
+    net:fit(x, y, { epochs = 1, verbose = 0 })
+    assert.is_true(ops.max(ops.abs(net._scale)):item() > 0)
+  end)
+
+  it("leaves results of a call that are kept there alone", function()
+    local Keeps = tide.Layer:extend("TrackKeeps", {
+      build = function(self, shape)
+        self.w = self:add_weight { shape = { shape[2], 2 } }
+      end,
+      call = function(self, x)
+        self.last = x:matmul(self.w)
+        self.both = { self.last, self.last * 2 }
+        return self.last
+      end,
+    })
+    local layer = Keeps()
+    for n = 1, 3 do
+      layer(tide.ones { n, 3 })
+      assert.equal(1, #layer.trainable_weights)
+      assert.equal(6, layer:count_params())
+    end
+  end)
+
+  it("goes by name in tables, by position in lists", function()
+    local Net = tide.Layer:extend("TrackOrder", {
+      init = function(self)
+        self.by_name = { delta = variable(4), alpha = variable(1), gamma = variable(3),
+          beta = variable(2) }
+        self.list = { variable(5), { variable(6), b = variable(8), a = variable(7) } }
+      end,
+      call = function(_, x) return x end,
+    })
+    local net = Net()
+    assert.same({ 1, 2, 4, 3, 5, 6, 7, 8 }, sizes(net.weights))
+    assert.equal("list.2.b", net:_records()[8].path)
+  end)
+
+  it("refuses a list with a hole, and says where it is", function()
+    local Net = tide.Layer:extend("TrackHole", {
+      init = function(self)
+        self.blocks = { layers.Dense { 1 }, nil, layers.Dense { 1 } }
+      end,
+      call = function(_, x) return x end,
+    })
+    local net = Net { name = "holed" }
+    has(message(function() return net.weights end),
+      "holed (TrackHole): the list in the field 'blocks' has a hole at 2; leave out what is not")
+    net.blocks = { { 1, nil, 3 }, layers.Dense { 1 } }
+    assert.equal(0, #net.weights)
+  end)
+
+  it("follows what is assigned, added and taken away later", function()
+    local Net = tide.Model:extend("TrackChanges", {
+      init = function(self)
+        self.head = false
+        self.list = {}
+        self.named = {}
+      end,
+      call = function(_, x) return x end,
+    })
+    local function built(n)
+      local layer = layers.Dense { n, use_bias = false }
+      layer:build { tide.none, 1 }
+      return layer
+    end
+    local net = Net()
+    assert.equal(0, #net.weights)
+    net.head = built(1)
+    assert.same({ 1 }, sizes(net.weights))
+    net.list[1] = built(2)
+    net.named.a = built(3)
+    net.new = built(4)
+    assert.same({ 1, 2, 3, 4 }, sizes(net.trainable_weights))
+    net.list[2] = net.list[1]
+    net.list[1] = built(5)
+    net.named.a = nil
+    net.head = built(6)
+    assert.same({ 2, 4, 5, 6 }, sizes(net.weights))
+    net.cache = nil
+    net.cache = tide.ones { 2 }
+    assert.equal(4, #net.weights)
+    net.cache:requires_grad_(true)
+    assert.same({ 2, 2, 4, 5, 6 }, sizes(net.weights))
+    net.new.extra = variable(7)
+    assert.same({ 2, 2, 4, 7, 5, 6 }, sizes(net.weights))
+    local deep = net.list[1]
+    deep.inner = { built(8) }
+    assert.same({ 2, 2, 4, 7, 5, 8, 6 }, sizes(net.weights))
+    assert.equal(4, #net.layers)
+  end)
+
+  it("keeps a frozen variable as a weight", function()
+    local Net = tide.Layer:extend("TrackFrozen", {
+      init = function(self)
+        self.a, self.b = variable(1), variable(2)
+      end,
+      call = function(_, x) return x end,
+    })
+    local net = Net()
+    assert.equal(2, #net.trainable_weights)
+    net.trainable = false
+    assert.same({ 1, 2 }, sizes(net.weights))
+    assert.equal(0, #net.trainable_weights)
+    net.trainable = true
+    assert.equal(2, #net.trainable_weights)
+    net.a.requires_grad = false
+    assert.same({ 2 }, sizes(net.trainable_weights))
+    assert.same({ 1 }, sizes(net.non_trainable_weights))
+  end)
+
+  it("gives lists that are the person's own", function()
+    local dense = layers.Dense { 2 }
+    dense:build { tide.none, 3 }
+    table.remove(dense.weights)
+    table.remove(dense.trainable_weights)
+    assert.equal(2, #dense.weights)
+    assert.equal(2, #dense.trainable_weights)
+  end)
+
+  it("is walked once and then verified, also for many layers", function()
+    local list = { tide.Input { 4 } }
+    for i = 1, 100 do
+      list[i + 1] = layers.Dense { 4 }
+    end
+    local model = tide.Sequential(list)
+    local first = model:_records()
+    assert.equal(200, #model.trainable_weights)
+    assert.equal(first, model:_records())
+    model:add(layers.Dense { 1 })
+    assert.equal(202, #model.trainable_weights)
+    model:pop()
+    assert.equal(200, #model.trainable_weights)
+  end)
+end)
+
+describe("losses of layers", function()
+  it("do not grow when a layer takes another's place", function()
+    local Adds = tide.Layer:extend("TrackAdds", {
+      call = function(self, x)
+        self:add_loss(x:sum())
+        return x
+      end,
+    })
+    local Net = tide.Model:extend("TrackHead", {
+      init = function(self) self.head = Adds() end,
+      call = function(self, x) return self.head(x) end,
+    })
+    local net = Net()
+    local other = Adds()
+    net(tide.ones { 1, 2 })
+    net.head = other
+    for _ = 1, 3 do
+      net(tide.ones { 1, 2 })
+      assert.equal(1, #net.losses)
+    end
+  end)
+end)
+
+describe("names that belong to every layer", function()
+  it("are refused for methods and options when the class is made", function()
+    local function extend(def)
+      return message(function() return tide.Layer:extend("TrackNames", def) end)
+    end
+    local function keep(_, x) return x end
+    for _, name in ipairs { "_records", "_flat", "_init", "_label" } do
+      has(extend { [name] = keep, call = keep },
+        "TrackNames: '" .. name .. "' is a name of Tide's own")
+    end
+    for _, name in ipairs { "weights", "losses", "input", "trainable_weights" } do
+      has(extend { [name] = keep, call = keep }, "'" .. name .. "' is a field that every layer has")
+      has(extend { args = { name }, call = keep },
+        "TrackNames: the option '" .. name .. "' would hide what every layer has by that name")
+    end
+    has(extend { args = { "add_weight" }, call = keep }, "the option 'add_weight' would hide")
+    has(message(function()
+      return tide.Model:extend("TrackNames", { args = { "layers" }, call = keep })
+    end), "the option 'layers' would hide what every model has by that name")
+  end)
+
+  it("are refused for fields, and all others are a person's own", function()
+    local Net = tide.Model:extend("TrackOwn", {
+      args = { "_units" },
+      init = function(self)
+        self._inputs, self._chain, self._call, self._id, self._weights = 1, 2, 3, 4, 5
+        self._nodes, self._training, self._losses, self._trainable = 6, 7, 8, 9
+      end,
+      _helper = function(self) return self._units end,
+      call = function(self, x) return self.dense(x) * self:_helper() end,
+      build = function(self) self.dense = layers.Dense { 1 } end,
+    })
+    local net = Net { 2 }
+    assert.equal("[3, 1]", tostring(net(tide.ones { 3, 2 }).shape))
+    assert.equal(2, #net.trainable_weights)
+    assert.same({ 1, 2, 3, 4, 5, 6, 7, 8, 9 }, { net._inputs, net._chain, net._call, net._id,
+      net._weights, net._nodes, net._training, net._losses, net._trainable })
+    net:compile { loss = "mse" }
+    net:fit(tide.ones { 4, 2 }, tide.ones { 4, 1 }, { verbose = 0 })
+    has(message(function() net._records = 1 end), "'_records' belongs to every layer")
+    local Sub = Net:extend("TrackSub", { _helper = function() return 0 end })
+    assert.equal(0, ops.max(Sub { 2 }(tide.ones { 3, 2 })):item())
+  end)
+end)
+
+describe("layers", function()
+  it("keep autocast = false in their configuration", function()
+    assert.is_false(layers.Dense { 4, autocast = false }:get_config().autocast)
+    assert.is_nil(layers.Dense { 4 }:get_config().autocast)
+  end)
+
+  it("are refused where a list has a hole", function()
+    has(message(function()
+      return tide.Sequential { tide.Input { 4 }, nil, layers.Dense { 2 } }
+    end), "a list without holes (entry 2 is nil; leave it out)")
+  end)
+
+  it("do not keep the table that an Embedding was given", function()
+    local given = tide.ones { 5, 2 }
+    local kept = setmetatable({ given }, { __mode = "v" })
+    local layer = layers.Embedding { 5, 2, weights = given }
+    layer:build { tide.none, 3 }
+    given = nil -- luacheck: ignore
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(kept[1])
+    assert.equal(10, layer.embeddings:sum():item())
+  end)
+end)
+
+describe("a model that was never compiled", function()
+  it("has metrics_names in a process that compiled none", function()
+    local pipe = io.popen(expect.command .. " -e " .. expect.quoted [[
+      local tide = require "tide"
+      local model = tide.Sequential { tide.Input { 2 }, tide.layers.Dense { 1 } }
+      print(#model.metrics_names, #model.metrics)]])
+    assert.equal("0\t0", pipe:read "l")
+    pipe:close()
+  end)
+end)
