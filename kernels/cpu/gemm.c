@@ -98,6 +98,13 @@ static void pack_halves(int dtype, int64_t k, int64_t n, const uint16_t *b, int6
         }
         return;
     }
+    if (bcs == 1) {
+        for (int64_t p = 0; p < k; p++, b += brs, panel += NR) {
+            K(widen)(dtype, n, b, panel);
+            for (int64_t j = n; j < NR; j++) panel[j] = 0;
+        }
+        return;
+    }
     if (brs == 1) { /* columns lie side by side: each is widened, then spread */
         REAL column[KC];
         if (n < NR) memset(panel, 0, (size_t)(k * NR) * sizeof(REAL));

@@ -24,6 +24,7 @@ static layer layer_of(const tide_kcall *c) {
 /* w is read as it is stored, widened while it is packed, or in one go where the product that
  * follows is large beside that and an engine's is faster. */
 #define WIDE_ROWS 64
+enum { RUN = 65536, SMALL = 4096 }; /* elements per thread; and that stay in the cache */
 static int w_as_stored(const layer *l) { return !l->half || l->rows <= WIDE_ROWS; }
 
 static void forward(const layer *l, int act) {
@@ -89,12 +90,12 @@ static int64_t room(int64_t n) { return (n + 15) & ~(int64_t)15; }
 static const void *widen_all(const tide_buf *b, int64_t n, REAL **at) {
     REAL *to = *at;
     if (!b->p) return NULL;
-    TIDE_PARALLEL_FOR (n, 65536) { K(widen)(b->dtype, hi - lo, (uint16_t *)b->p + lo, to + lo); }
+    TIDE_PARALLEL_FOR (n, RUN) { K(widen)(b->dtype, hi - lo, (uint16_t *)b->p + lo, to + lo); }
     *at += room(n);
     return to;
 }
 static void narrow_all(const REAL *from, int64_t n, const tide_buf *b) {
-    TIDE_PARALLEL_FOR (n, 65536) { K(narrow)(b->dtype, hi - lo, from + lo, (uint16_t *)b->p + lo); }
+    TIDE_PARALLEL_FOR (n, RUN) { K(narrow)(b->dtype, hi - lo, from + lo, (uint16_t *)b->p + lo); }
 }
 
 static tide_status halves_forward(tide_kcall *c, layer *l, int act) {
@@ -199,20 +200,129 @@ typedef struct {
     int64_t extent[TIDE_MAX_RANK], as[TIDE_MAX_RANK], bs[TIDE_MAX_RANK];
 } batches;
 
+/* Elements from the start of a and of b to the i-th of their matrices. */
+static void place_of(const batches *t, int64_t i, int64_t *ao, int64_t *bo) {
+    *ao = *bo = 0;
+    for (int d = t->rank - 1; d >= 0; d--) {
+        *ao += i % t->extent[d] * t->as[d], *bo += i % t->extent[d] * t->bs[d];
+        i /= t->extent[d];
+    }
+}
+
 static void some_products(const batches *t, int64_t lo, int64_t hi) {
     for (int64_t i = lo; i < hi; i++) {
         tide_gemm g = t->one;
-        int64_t rest = i, ao = 0, bo = 0;
-        for (int d = t->rank - 1; d >= 0; d--) {
-            ao += rest % t->extent[d] * t->as[d], bo += rest % t->extent[d] * t->bs[d];
-            rest /= t->extent[d];
-        }
+        int64_t ao, bo;
+        place_of(t, i, &ao, &bo);
         g.a = (const REAL *)g.a + ao;
         g.b = (const REAL *)g.b + bo;
         g.c = (REAL *)g.c + i * g.m * g.n;
         K(gemm)(&g);
     }
 }
+
+/* Large products are parallel inside, many small ones side by side: the grain, or 0. */
+static int64_t side_by_side(const tide_gemm *g, int64_t batch) {
+    const double work = (double)g->m * (double)g->n * ((double)g->k + 1) + 1;
+    const int64_t grain = TIDE_MAX(1, (int64_t)((1 << 18) / work));
+    const int inside = batch <= grain || (work > 1 << 22 && batch < 16) || tide_num_threads() == 1;
+    return inside ? 0 : grain;
+}
+
+#if REAL_IS_FLOAT
+/* A matrix of halves as float32, its rows or, where those lie side by side, its columns one after
+ * the other; strides become those of the copy. */
+static const REAL *widen_matrix(int dtype, int64_t rows, int64_t cols, const uint16_t *x,
+                                int64_t *rs, int64_t *cs, REAL *to) {
+    const int turned = *rs == 1 && *cs != 1;
+    const int64_t n = turned ? rows : cols, lines = turned ? cols : rows, step = turned ? *cs : *rs,
+                  apart = turned ? *rs : *cs;
+    *rs = turned ? 1 : cols, *cs = turned ? rows : 1;
+    if (apart == 1 && step == n) {
+        if (lines * n <= RUN) K(widen)(dtype, lines * n, x, to);
+        else
+            TIDE_PARALLEL_FOR (lines *n, RUN) { K(widen)(dtype, hi - lo, x + lo, to + lo); }
+        return to;
+    }
+    TIDE_PARALLEL_FOR (lines, TIDE_MAX(1, RUN / TIDE_MAX(n, 1))) {
+        for (int64_t i = lo; i < hi; i++) {
+            if (apart == 1) K(widen)(dtype, n, x + i * step, to + i * n);
+            for (int64_t j = 0; j < n && apart != 1; j++)
+                to[i * n + j] = tide_from_half(dtype, x[i * step + j * apart]);
+        }
+    }
+    return to;
+}
+
+/* Products of halves. What all of them share is widened once (`a`, `b`, else NULL), the rest for
+ * each product, in work space that a thread uses again and again. */
+typedef struct {
+    batches t;
+    int dtype;
+    uint16_t *out;
+    const REAL *a, *b;
+    int64_t own_a, own_b; /* elements that a product widens itself */
+} half_batches;
+
+static void some_half_products(const half_batches *h, int64_t first, int64_t end, REAL *at) {
+    const tide_gemm *one = &h->t.one;
+    REAL *own_b = at + h->own_a, *c = own_b + h->own_b;
+    const int64_t size = one->m * one->n;
+    for (int64_t i = first; i < end; i++) {
+        tide_gemm g = *one;
+        int64_t ao, bo;
+        place_of(&h->t, i, &ao, &bo);
+        const uint16_t *a = (const uint16_t *)g.a + ao, *b = (const uint16_t *)g.b + bo;
+        uint16_t *y = h->out + i * size;
+        g.a = h->a ? h->a : widen_matrix(h->dtype, g.m, g.k, a, &g.ars, &g.acs, at);
+        if (h->b) g.b = h->b;
+        else if (g.half) g.b = b;
+        else g.b = widen_matrix(h->dtype, g.k, g.n, b, &g.brs, &g.bcs, own_b);
+        g.c = c;
+        K(gemm)(&g);
+        if (size <= RUN) K(narrow)(h->dtype, size, c, y);
+        else
+            TIDE_PARALLEL_FOR (size, RUN) { K(narrow)(h->dtype, hi - lo, c + lo, y + lo); }
+    }
+}
+
+static tide_status half_matmul(tide_kcall *c, const batches *t, int64_t batch) {
+    half_batches h = {.t = *t, .dtype = c->out[0].dtype, .out = c->out[0].p};
+    tide_gemm *g = &h.t.one;
+    int shared_a = 1, shared_b = 1;
+    for (int d = 0; d < t->rank; d++) shared_a &= t->as[d] == 0, shared_b &= t->bs[d] == 0;
+    const int64_t na = room(g->m * g->k), nb = room(g->k * g->n), nc = room(g->m * g->n);
+    if (g->m <= WIDE_ROWS && g->k * g->n > SMALL) g->half = h.dtype;
+    if (shared_a) {
+        REAL *at = tide_scratch(c->dev, (size_t)(na + 16) * sizeof *at);
+        if (!at) return TIDE_ENOMEM;
+        h.a = widen_matrix(h.dtype, g->m, g->k, g->a, &g->ars, &g->acs, at);
+    } else h.own_a = na;
+    if (shared_b && !g->half) {
+        REAL *at = tide_scratch(c->dev, (size_t)(nb + 16) * sizeof *at);
+        if (!at) return TIDE_ENOMEM;
+        h.b = widen_matrix(h.dtype, g->k, g->n, g->b, &g->brs, &g->bcs, at);
+    } else if (!g->half) h.own_b = nb;
+    const int64_t grain = side_by_side(g, batch);
+    tide_lanes lanes;
+    TIDE_DO(tide_lanes_new(c->dev, grain ? batch : 1, TIDE_MAX(grain, 1),
+                           (size_t)(h.own_a + h.own_b + nc + 16) * sizeof(REAL), &lanes));
+    if (!grain) {
+        some_half_products(&h, 0, batch, tide_lane(&lanes, 0));
+        return TIDE_OK;
+    }
+    const tide_gemm_hook *hook = tide_gemm_now;
+    TIDE_PARALLEL_FOR (batch, grain) {
+        const tide_gemm_hook *outer = tide_gemm_now;
+        tide_gemm_now = hook;
+        some_half_products(&h, lo, hi, tide_lane(&lanes, share_->slot));
+        tide_gemm_now = outer;
+    }
+    return TIDE_OK;
+}
+#else
+#define half_matmul(c, t, batch) TIDE_DECLINE
+#endif
 
 tide_status K(matmul)(tide_kcall *c);
 tide_status K(matmul)(tide_kcall *c) {
@@ -241,11 +351,10 @@ tide_status K(matmul)(tide_kcall *c) {
         tall = t.extent[d] == 1 || t.as[d] == step;
     if (tall) g.m *= batch, batch = 1, t.rank = 0;
     t.one = g;
-    /* Large products are parallel inside, many small ones side by side. */
+    if (tide_is_half(o->dtype)) return half_matmul(c, &t, batch);
     const tide_gemm_hook *hook = tide_gemm_now;
-    double work = (double)g.m * (double)g.n * ((double)g.k + 1) + 1;
-    int64_t grain = TIDE_MAX(1, (int64_t)((1 << 18) / work));
-    if (batch <= grain || (work > 1 << 22 && batch < 16) || tide_num_threads() == 1) {
+    const int64_t grain = side_by_side(&g, batch);
+    if (!grain) {
         some_products(&t, 0, batch);
         return TIDE_OK;
     }

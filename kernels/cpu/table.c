@@ -53,6 +53,7 @@ static inline int dtype_of_both(const tide_kcall *c) {
  * their own; of the other ops some have one. */
 #define OWN_nextafter ~, tide_half_nextafter
 #define OWN_nan_to_num ~, tide_half_nan_to_num
+#define OWN_matmul ~, KF32(matmul)
 #define OWN_linear ~, KF32(linear)
 #define OWN_linear_grad ~, KF32(linear_grad)
 #define OWN_random_uniform ~, drawn_random_uniform

@@ -106,7 +106,7 @@ static double matmul_flops(const tide_kcall *k) {
     return 2.0 * (double)tide_buf_numel(&k->out[0]) * (double)k->in[0].shape[k->in[0].rank - 1];
 }
 
-TIDE_DESCRIBE(matmul, .flags = TIDE_PROMOTE, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1),
+TIDE_DESCRIBE(matmul, .flags = TIDE_PROMOTE | TIDE_HALF, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1),
               .infer = matmul_infer, .grad = matmul_grad, .flops = matmul_flops);
 
 /* -- activations that linear and conv fuse (activations.h) -- */
