@@ -139,6 +139,125 @@ describe("elementwise ops in half precision", function()
   end)
 end)
 
+-- f of halves is f of the same numbers in float32, rounded once, and so is its gradient; `units`:
+-- how many units of the format a value may be off, beside the largest of its tensor.
+local function rounds_once(name, f, inputs, d, units)
+  local unit = (d == "float16" and 2 ^ -11 or 2 ^ -8) * (units or 1)
+  local small, whole = {}, {}
+  for i, v in ipairs(inputs) do
+    small[i] = half(v:cast(d), d, true)
+    whole[i] = tide.tensor(v:cast(d):cast "float32", { requires_grad = true })
+  end
+  local y, z = f(table.unpack(small)), f(table.unpack(whole))
+  local places = ops.reshape(ops.arange(z.size):cast "float32", z.shape)
+  local dy = (ops.mod(places, 7) * 0.25 - 0.5):cast(d)
+  local got = tide.grad(y, small, { gradient = dy })
+  local want = tide.grad(z, whole, { gradient = dy:cast "float32" })
+  table.insert(got, 1, y:detach())
+  table.insert(want, 1, z:detach())
+  for i = 1, #want do
+    assert.equal(d, got[i].dtype, name)
+    if want[i].size > 0 then
+      local off = (got[i]:cast "float32" - want[i]):abs():max():item()
+      local most = unit * want[i]:abs():max():item() + 1e-7
+      expect.close(off, 0, most, 0, name .. " " .. d .. " " .. i)
+    end
+  end
+end
+
+describe("matrix products in half precision", function()
+  it("are float32's, rounded once: vectors, batches, broadcast and transposed", function()
+    tide.seed(4)
+    local shapes = {
+      { { 5, 7 }, { 7, 3 } }, { { 200, 130 }, { 130, 90 } }, { { 1, 300 }, { 300, 50 } },
+      { { 2, 700 }, { 700, 70 } }, { { 7 }, { 7, 4 } }, { { 4, 7 }, { 7 } }, { { 9 }, { 9 } },
+      { { 6, 5, 7 }, { 7, 4 } }, { { 6, 80, 16 }, { 6, 16, 90 } }, { { 3, 1, 8, 9 }, { 4, 9, 5 } },
+      { { 40, 70, 32 }, { 40, 32, 70 } }, { { 0, 4 }, { 4, 3 } }, { { 3, 0 }, { 0, 4 } },
+      { { 1, 100, 100 }, { 20, 100, 100 } }, { { 100, 100 }, { 20, 100, 100 } },
+    }
+    local function turned(x) -- the last two axes as a view
+      local axes = {}
+      for i = 1, x.ndim do
+        axes[i] = i
+      end
+      axes[x.ndim], axes[x.ndim - 1] = x.ndim - 1, x.ndim
+      return ops.transpose(x, axes)
+    end
+    for _, d in ipairs(halves) do
+      for _, s in ipairs(shapes) do
+        for turn = 0, 3 do
+          local a, b = tide.random.normal(s[1]), tide.random.normal(s[2])
+          local ta, tb = turn % 2 == 1 and a.ndim > 1, turn >= 2 and b.ndim > 1
+          rounds_once(table.concat(s[1], "x") .. " " .. turn, function(x, y)
+            return ops.matmul(ta and turned(x) or x, tb and turned(y) or y)
+            -- the gradient of what was broadcast is a sum of rounded products
+          end, { ta and turned(a):copy() or a, tb and turned(b):copy() or b }, d, 3)
+        end
+      end
+    end
+  end)
+
+  it("keep halves on the tape, and nothing else", function()
+    for _, d in ipairs(halves) do
+      local a, b = half(tide.zeros { 512, 512 }, d, true), half(tide.zeros { 512, 512 }, d, true)
+      local before = tide.memory().live_bytes
+      local y = ops.matmul(a, b)
+      assert.is_true(tide.memory().live_bytes - before < 512 * 512 * 2 + 4096)
+      assert.equal(d, y.dtype)
+    end
+  end)
+end)
+
+describe("reductions in half precision", function()
+  local names = { "sum", "mean", "max", "min", "prod", "logsumexp", "var", "std" }
+  local shapes = {
+    { 1 }, { 1000 }, { 40000 }, { 64, 100 }, { 1000, 10 }, { 10, 1000 }, { 4, 5, 6 }, { 2, 300, 3 },
+    { 7, 1, 9 }, { 20000, 2 }, { 2, 20000 },
+  }
+
+  it("are float32's, rounded once, with their gradients", function()
+    tide.seed(5)
+    for _, d in ipairs(halves) do
+      for _, s in ipairs(shapes) do
+        local x = tide.random.normal(s) * 0.5 + 0.1
+        for _, axis in ipairs { false, 1, #s } do
+          for _, name in ipairs(names) do
+            for turn = 1, #s > 1 and 2 or 1 do
+              rounds_once(name .. " " .. table.concat(s, "x"), function(v)
+                if turn == 2 then
+                  v = ops.transpose(v)
+                end
+                return ops[name](v, { axis = axis or nil })
+              end, { x }, d)
+            end
+          end
+        end
+      end
+    end
+  end)
+
+  it("ask for truth as float32 does", function()
+    for _, d in ipairs(halves) do
+      local x = half({ { 0, 0, 0 }, { 0, 2 ^ -14, 0 }, { 1, 0 / 0, 1 / 0 } }, d)
+      expect.close(ops.any(x, { axis = 2 }), { false, true, true })
+      expect.close(ops.all(x, { axis = 2 }), { false, false, true })
+      expect.close(ops.any(x, { axis = 1 }), { true, true, true })
+    end
+  end)
+
+  it("sum more than the format counts", function()
+    -- 70,000 ones: float16 ends at 65,504, and bfloat16 would stop at 256
+    for _, d in ipairs(halves) do
+      local x = half(tide.ones { 70000 }, d, true)
+      local mean = ops.mean(x)
+      expect.close(wide(mean), 1, 0)
+      expect.close(wide(ops.sum(x)), d == "float16" and 1 / 0 or 70144, 0)
+      ops.max(x):backward() -- equal parts: 1 / 70,000
+      expect.close(x.grad[1], 1 / 70000, 2 ^ -25, 2 ^ -8)
+    end
+  end)
+end)
+
 describe("the linear layer in half precision", function()
   it("is float32's, rounded once, for few and many rows, forward and backward", function()
     tide.seed(3)

@@ -3,6 +3,10 @@
 #define TIDE_POLLED
 #include "reduce.h"
 
+/* Of float alone: no other reduction meets halves. */
+#define REDUCE_WIDEN(dtype, n, from, to) \
+    tide_half->widen(dtype, n, (const void *)(from), (float *)(void *)(to))
+
 void tide_reduce_plan(const tide_buf *in, const tide_ints *axis, reduce_plan *p) {
     unsigned gone = axis->n < 0 ? ~0u : 0;
     for (int64_t i = 0; i < axis->n; i++) gone |= 1u << axis->v[i];
@@ -61,7 +65,7 @@ EXTREMES(int8_t, i8, INT8_MIN, INT8_MAX)
     tide_status tide_int_##name(tide_kcall *c) {                          \
         const tide_##name##_attrs *a = c->attrs;                          \
         const tide_buf *x = &c->in[0];                                    \
-        void *y = c->out[0].p;                                            \
+        const tide_buf *y = &c->out[0];                                   \
         int wide = c->out[0].dtype == TIDE_I64;                           \
         switch (x->dtype) {                                               \
         case TIDE_I64: return prefix##64_i64_run(x, &a->axis, y, c->dev); \
@@ -79,17 +83,17 @@ EXTREMES(int8_t, i8, INT8_MIN, INT8_MAX)
 INT_SUM(sum, sum)
 INT_SUM(prod, prod)
 
-#define INT_EXTREME(name)                                                       \
-    tide_status tide_int_##name(tide_kcall *c);                                 \
-    tide_status tide_int_##name(tide_kcall *c) {                                \
-        const tide_##name##_attrs *a = c->attrs;                                \
-        const tide_buf *x = &c->in[0];                                          \
-        switch (x->dtype) {                                                     \
-        case TIDE_I64: return name##_i64_run(x, &a->axis, c->out[0].p, c->dev); \
-        case TIDE_I32: return name##_i32_run(x, &a->axis, c->out[0].p, c->dev); \
-        case TIDE_I8: return name##_i8_run(x, &a->axis, c->out[0].p, c->dev);   \
-        default: return name##_u8_run(x, &a->axis, c->out[0].p, c->dev);        \
-        }                                                                       \
+#define INT_EXTREME(name)                                                      \
+    tide_status tide_int_##name(tide_kcall *c);                                \
+    tide_status tide_int_##name(tide_kcall *c) {                               \
+        const tide_##name##_attrs *a = c->attrs;                               \
+        const tide_buf *x = &c->in[0];                                         \
+        switch (x->dtype) {                                                    \
+        case TIDE_I64: return name##_i64_run(x, &a->axis, &c->out[0], c->dev); \
+        case TIDE_I32: return name##_i32_run(x, &a->axis, &c->out[0], c->dev); \
+        case TIDE_I8: return name##_i8_run(x, &a->axis, &c->out[0], c->dev);   \
+        default: return name##_u8_run(x, &a->axis, &c->out[0], c->dev);        \
+        }                                                                      \
     }
 INT_EXTREME(max)
 INT_EXTREME(min)
@@ -102,18 +106,20 @@ TRUTHS(double, f64)
 TRUTHS(int64_t, i64)
 TRUTHS(int32_t, i32)
 TRUTHS(uint8_t, u8)
-#define TRUTH(name)                                                             \
-    tide_status tide_any_##name(tide_kcall *c);                                 \
-    tide_status tide_any_##name(tide_kcall *c) {                                \
-        const tide_##name##_attrs *a = c->attrs;                                \
-        const tide_buf *x = &c->in[0];                                          \
-        switch (x->dtype) {                                                     \
-        case TIDE_F32: return name##_f32_run(x, &a->axis, c->out[0].p, c->dev); \
-        case TIDE_F64: return name##_f64_run(x, &a->axis, c->out[0].p, c->dev); \
-        case TIDE_I64: return name##_i64_run(x, &a->axis, c->out[0].p, c->dev); \
-        case TIDE_I32: return name##_i32_run(x, &a->axis, c->out[0].p, c->dev); \
-        default: return name##_u8_run(x, &a->axis, c->out[0].p, c->dev);        \
-        }                                                                       \
+#define TRUTH(name)                                                            \
+    tide_status tide_any_##name(tide_kcall *c);                                \
+    tide_status tide_any_##name(tide_kcall *c) {                               \
+        const tide_##name##_attrs *a = c->attrs;                               \
+        const tide_buf *x = &c->in[0];                                         \
+        switch (x->dtype) {                                                    \
+        case TIDE_F16:                                                         \
+        case TIDE_BF16:                                                        \
+        case TIDE_F32: return name##_f32_run(x, &a->axis, &c->out[0], c->dev); \
+        case TIDE_F64: return name##_f64_run(x, &a->axis, &c->out[0], c->dev); \
+        case TIDE_I64: return name##_i64_run(x, &a->axis, &c->out[0], c->dev); \
+        case TIDE_I32: return name##_i32_run(x, &a->axis, &c->out[0], c->dev); \
+        default: return name##_u8_run(x, &a->axis, &c->out[0], c->dev);        \
+        }                                                                      \
     }
 TRUTH(any)
 TRUTH(all)

@@ -51,6 +51,10 @@ static inline float tide_from_half(int dtype, uint16_t h) {
     return dtype == TIDE_F16 ? tide_from_f16(h) : tide_from_bf16(h);
 }
 
+static inline uint16_t tide_to_half(int dtype, float f) {
+    return dtype == TIDE_F16 ? tide_to_f16(f) : tide_to_bf16(f);
+}
+
 /* Runs of n elements at the chosen level (half.c). */
 typedef struct {
     void (*widen)(int dtype, int64_t n, const uint16_t *src, float *dst);

@@ -4,6 +4,11 @@
  * keeps ten million float32 elements exact to 1e-6. */
 #include "reduce.h"
 
+#if REAL_IS_FLOAT
+#define REDUCE_WIDEN(dtype, n, from, to) K(widen)(dtype, n, (const void *)(from), to)
+#else
+#define REDUCE_WIDEN(dtype, n, from, to) (void)(to)
+#endif
 #define STEP_ADD(a, x) ((a) + (x))
 #define STEP_MUL(a, x) ((a) * (x))
 #define STEP_MAX(a, x) t_max(a, x)
@@ -17,11 +22,11 @@ DEFINE_REDUCTION(prod, REAL, REAL, double, REAL, 1, STEP_MUL, STEP_MUL, KEEP)
 DEFINE_REDUCTION(max, REAL, REAL, REAL, REAL, (REAL)-INFINITY, STEP_MAX, STEP_MAX, KEEP)
 DEFINE_REDUCTION(min, REAL, REAL, REAL, REAL, (REAL)INFINITY, STEP_MIN, STEP_MIN, KEEP)
 
-#define KERNEL(name)                                                 \
-    tide_status K(name)(tide_kcall * c);                             \
-    tide_status K(name)(tide_kcall * c) {                            \
-        const tide_##name##_attrs *a = c->attrs;                     \
-        return name##_run(&c->in[0], &a->axis, c->out[0].p, c->dev); \
+#define KERNEL(name)                                                \
+    tide_status K(name)(tide_kcall * c);                            \
+    tide_status K(name)(tide_kcall * c) {                           \
+        const tide_##name##_attrs *a = c->attrs;                    \
+        return name##_run(&c->in[0], &a->axis, &c->out[0], c->dev); \
     }
 KERNEL(sum)
 KERNEL(mean)

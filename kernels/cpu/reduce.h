@@ -6,6 +6,7 @@
 #define TIDE_CPU_REDUCE_H
 
 #include "cpu.h"
+#include "half.h"
 
 enum {
     REDUCE_RUN = 16384, /* elements of a segment along a row */
@@ -21,6 +22,7 @@ typedef struct {
     int64_t kshape[TIDE_MAX_RANK], kstride[TIDE_MAX_RANK], rshape[TIDE_MAX_RANK],
         rstride[TIDE_MAX_RANK];
     int64_t kn, rn; /* numbers of results, and of elements in each */
+    int from, to;   /* the dtype of the input and of the result where it is half, else 0 */
 } reduce_plan;
 
 /* `axis` as the attribute of a call: n < 0 is all. */
@@ -35,9 +37,20 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
     return off + i * stride[0];
 }
 
-/* Defines `name_run(in, p, out, dev)`, which reduces elements T through accumulators ACC to results
- * OUT. identity, step(acc, x), combine(acc, acc), lane type LANE (what a short run of step
- * accumulates in), finish(acc, rn) */
+/* The element `off` places behind x, which holds T, or halves. */
+#define REDUCE_AT(T, x, half, off) \
+    ((half) ? (const T *)(const void *)((const uint16_t *)(const void *)(x) + (off)) : (x) + (off))
+/* Result i. */
+#define REDUCE_STORE(OUT, y, half, i, v)                                         \
+    do {                                                                         \
+        if (half) ((uint16_t *)(void *)(y))[i] = tide_to_half(half, (float)(v)); \
+        else (y)[i] = (OUT)(v);                                                  \
+    } while (0)
+
+/* Halves are widened to T as they are read, by REDUCE_WIDEN(dtype, n, from, to) of the including
+ * file. Defines `name_run(in, axis, out, dev)`, which reduces elements T through accumulators ACC
+ * to results OUT. identity, step(acc, x), combine(acc, acc), lane type LANE (what a short run of
+ * step accumulates in), finish(acc, rn) */
 #define REDUCE_LANES 32
 #define DEFINE_REDUCTION(name, T, LANE, ACC, OUT, identity, step, combine, finish)                 \
     static ACC name##_piece(const T *x, int64_t n) {                                               \
@@ -57,13 +70,19 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
         return acc;                                                                                \
     }                                                                                              \
     /* one segment of a row: n elements at `stride` */                                             \
-    static ACC name##_segment(const T *x, int64_t n, int64_t stride) {                             \
-        if (stride == 1) return name##_piece(x, n);                                                \
+    static ACC name##_segment(const T *x, int half, int64_t n, int64_t stride) {                   \
+        if (stride == 1 && !half) return name##_piece(x, n);                                       \
         T pack[1024];                                                                              \
         ACC acc = identity;                                                                        \
         for (int64_t i = 0; i < n; i += 1024) {                                                    \
             int64_t m = TIDE_MIN(n - i, 1024);                                                     \
-            for (int64_t j = 0; j < m; j++) pack[j] = x[(i + j) * stride];                         \
+            if (half && stride == 1) REDUCE_WIDEN(half, m, REDUCE_AT(T, x, half, i), pack);        \
+            else if (half)                                                                         \
+                for (int64_t j = 0; j < m; j++)                                                    \
+                    pack[j] = (T)tide_from_half(                                                   \
+                        half, ((const uint16_t *)(const void *)x)[(i + j) * stride]);              \
+            else                                                                                   \
+                for (int64_t j = 0; j < m; j++) pack[j] = x[(i + j) * stride];                     \
             ACC part = name##_piece(pack, m);                                                      \
             acc = combine(acc, part);                                                              \
         }                                                                                          \
@@ -73,12 +92,18 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
     static void name##_columns(const T *x, const reduce_plan *p, int64_t lo, int64_t hi,           \
                                int64_t w, ACC *acc) {                                              \
         LANE lane[REDUCE_WIDTH];                                                                   \
+        T wide[REDUCE_WIDTH];                                                                      \
         for (int64_t j = 0; j < w; j++) acc[j] = identity;                                         \
         while (lo < hi) {                                                                          \
             int64_t end = TIDE_MIN(hi, lo + 32);                                                   \
             for (int64_t j = 0; j < w; j++) lane[j] = identity;                                    \
             for (; lo < end; lo++) {                                                               \
-                const T *row = x + reduce_offset(p->nr, p->rshape, p->rstride, lo);                \
+                const T *row =                                                                     \
+                    REDUCE_AT(T, x, p->from, reduce_offset(p->nr, p->rshape, p->rstride, lo));     \
+                if (p->from) {                                                                     \
+                    REDUCE_WIDEN(p->from, w, row, wide);                                           \
+                    row = wide;                                                                    \
+                }                                                                                  \
                 _Pragma("omp simd") for (int64_t j = 0; j < w; j++) lane[j] =                      \
                     step(lane[j], row[j]);                                                         \
             }                                                                                      \
@@ -103,7 +128,8 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
                         at = block * REDUCE_WIDTH;                                                 \
                 int64_t w = TIDE_MIN(inner - at, REDUCE_WIDTH),                                    \
                         first = task / blocks * inner + at;                                        \
-                const T *base = x + reduce_offset(p->nk, p->kshape, p->kstride, first);            \
+                const T *base =                                                                    \
+                    REDUCE_AT(T, x, p->from, reduce_offset(p->nk, p->kshape, p->kstride, first));  \
                 if (spread) {                                                                      \
                     int64_t r = i % segs * REDUCE_ROWS;                                            \
                     name##_columns(base, p, r, TIDE_MIN(p->rn, r + REDUCE_ROWS), w,                \
@@ -115,7 +141,8 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
                     name##_columns(base, p, r, TIDE_MIN(p->rn, r + REDUCE_ROWS), w, seg);          \
                     for (int64_t j = 0; j < w; j++) acc[j] = combine(acc[j], seg[j]);              \
                 }                                                                                  \
-                for (int64_t j = 0; j < w; j++) y[first + j] = (OUT)finish(acc[j], p->rn);         \
+                for (int64_t j = 0; j < w; j++)                                                    \
+                    REDUCE_STORE(OUT, y, p->to, first + j, finish(acc[j], p->rn));                 \
             }                                                                                      \
         }                                                                                          \
         for (int64_t task = 0; spread && task < tasks; task++) {                                   \
@@ -124,7 +151,7 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
                 ACC acc = identity;                                                                \
                 for (int64_t s = 0; s < segs; s++)                                                 \
                     acc = combine(acc, part[(task * segs + s) * REDUCE_WIDTH + j]);                \
-                y[task / blocks * inner + at + j] = (OUT)finish(acc, p->rn);                       \
+                REDUCE_STORE(OUT, y, p->to, task / blocks * inner + at + j, finish(acc, p->rn));   \
             }                                                                                      \
         }                                                                                          \
         return TIDE_OK;                                                                            \
@@ -140,34 +167,42 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
         TIDE_PARALLEL_FOR (spread ? p->kn *segs : p->kn, TIDE_MAX(1, 32768 / TIDE_MAX(cost, 1))) { \
             for (int64_t i = lo; i < hi; i++) {                                                    \
                 const T *base =                                                                    \
-                    x + reduce_offset(p->nk, p->kshape, p->kstride, spread ? i / segs : i);        \
+                    REDUCE_AT(T, x, p->from,                                                       \
+                              reduce_offset(p->nk, p->kshape, p->kstride, spread ? i / segs : i)); \
                 ACC acc = identity;                                                                \
                 for (int64_t s = spread ? i % segs : 0, end = spread ? s + 1 : segs; s < end;      \
                      s++) {                                                                        \
                     int64_t at = s % pieces * REDUCE_RUN;                                          \
-                    const T *row = base +                                                          \
-                        reduce_offset(p->nr - 1, p->rshape, p->rstride, s / pieces) + at * stride; \
-                    ACC seg = name##_segment(row, TIDE_MIN(run - at, REDUCE_RUN), stride);         \
+                    const T *row =                                                                 \
+                        REDUCE_AT(T, base, p->from,                                                \
+                                  reduce_offset(p->nr - 1, p->rshape, p->rstride, s / pieces) +    \
+                                      at * stride);                                                \
+                    ACC seg =                                                                      \
+                        name##_segment(row, p->from, TIDE_MIN(run - at, REDUCE_RUN), stride);      \
                     acc = combine(acc, seg);                                                       \
                 }                                                                                  \
                 if (spread) part[i] = acc;                                                         \
-                else y[i] = (OUT)finish(acc, p->rn);                                               \
+                else REDUCE_STORE(OUT, y, p->to, i, finish(acc, p->rn));                           \
             }                                                                                      \
         }                                                                                          \
         for (int64_t i = 0; spread && i < p->kn; i++) {                                            \
             ACC acc = identity;                                                                    \
             for (int64_t s = 0; s < segs; s++) acc = combine(acc, part[i * segs + s]);             \
-            y[i] = (OUT)finish(acc, p->rn);                                                        \
+            REDUCE_STORE(OUT, y, p->to, i, finish(acc, p->rn));                                    \
         }                                                                                          \
         return TIDE_OK;                                                                            \
     }                                                                                              \
-    static tide_status name##_run(const tide_buf *in, const tide_ints *axis, OUT *y,               \
+    static tide_status name##_run(const tide_buf *in, const tide_ints *axis, const tide_buf *out,  \
                                   tide_device *dev) {                                              \
         reduce_plan p;                                                                             \
+        OUT *y = out->p;                                                                           \
         tide_reduce_plan(in, axis, &p);                                                            \
+        p.from = tide_is_half(in->dtype) ? in->dtype : 0;                                          \
+        p.to = tide_is_half(out->dtype) ? out->dtype : 0;                                          \
         if (p.kn == 0) return TIDE_OK;                                                             \
         if (p.rn == 0) {                                                                           \
-            for (int64_t i = 0; i < p.kn; i++) y[i] = (OUT)finish((ACC)(identity), p.rn);          \
+            for (int64_t i = 0; i < p.kn; i++)                                                     \
+                REDUCE_STORE(OUT, y, p.to, i, finish((ACC)(identity), p.rn));                      \
             return TIDE_OK;                                                                        \
         }                                                                                          \
         int columns =                                                                              \

@@ -53,6 +53,11 @@ static inline int dtype_of_both(const tide_kcall *c) {
  * their own; of the other ops some have one. */
 #define OWN_nextafter ~, tide_half_nextafter
 #define OWN_nan_to_num ~, tide_half_nan_to_num
+#define OWN_sum ~, KF32(sum)
+#define OWN_mean ~, KF32(mean)
+#define OWN_prod ~, KF32(prod)
+#define OWN_max ~, KF32(max)
+#define OWN_min ~, KF32(min)
 #define OWN_matmul ~, KF32(matmul)
 #define OWN_linear ~, KF32(linear)
 #define OWN_linear_grad ~, KF32(linear_grad)

@@ -52,6 +52,11 @@ REDUCED(min, SAME, if (!a->initial.is) TIDE_TRY(no_empty(c, &a->axis));)
 
 /* -- gradients -- */
 
+/* What a rule computed in float32, in the dtype of a half. */
+static tide_tensor *narrowed(tide_tape *t, tide_tensor *g, int dtype) {
+    return g && g->dtype != dtype ? tide_t(t, OP(cast, .dtype = dtype), g) : g;
+}
+
 /* dy, or y, with the reduced axes back as length 1. */
 static tide_tensor *restored(tide_tape *t, tide_tensor *g, const tide_ints *axis, int keepdims,
                              int rank) {
@@ -79,25 +84,24 @@ static void sum_grad(tide_tape *t, const tide_node *n) {
     const tide_meta *m = tide_t_in_meta(t, 0);
     tide_t_give(t, 0, spread(t, restored(t, tide_t_dy(t, 0), &a->axis, a->keepdims, m->rank), m));
 }
-TIDE_DESCRIBE(sum, .flags = TIDE_CASTS, .infer = sum_infer, .grad = sum_grad);
+TIDE_DESCRIBE(sum, .flags = TIDE_CASTS | TIDE_HALF, .infer = sum_infer, .grad = sum_grad);
 
 static void mean_grad(tide_tape *t, const tide_node *n) {
     ATTRS(mean);
     const tide_meta *m = tide_t_in_meta(t, 0);
-    tide_tensor *dy = tide_t_dy(t, 0);
-    tide_tensor *g =
-        tide_t(t, OP(multiply), dy, tide_t_scalar(t, 1.0 / (double)count_of(m, &a->axis), dy));
-    tide_t_give(t, 0, spread(t, restored(t, g, &a->axis, a->keepdims, m->rank), m));
+    tide_tensor *g = times(t, tide_t_wide(t, tide_t_dy(t, 0)), 1.0 / (double)count_of(m, &a->axis));
+    g = restored(t, narrowed(t, g, m->dtype), &a->axis, a->keepdims, m->rank);
+    tide_t_give(t, 0, spread(t, g, m));
 }
-TIDE_DESCRIBE(mean, .flags = TIDE_CASTS, .infer = mean_infer, .grad = mean_grad);
+TIDE_DESCRIBE(mean, .flags = TIDE_CASTS | TIDE_HALF, .infer = mean_infer, .grad = mean_grad);
 
 /* d prod / d x_i = product of the others: exclusive running products from both ends, exact where
  * some x_i is 0. */
 static void prod_grad(tide_tape *t, const tide_node *n) {
     ATTRS(prod);
     const tide_meta *m = tide_t_in_meta(t, 0);
-    tide_tensor *x = tide_t_in(t, 0),
-                *dy = spread(t, restored(t, tide_t_dy(t, 0), &a->axis, a->keepdims, m->rank), m);
+    tide_tensor *x = tide_t_wide(t, tide_t_in(t, 0)), *dy = tide_t_wide(t, tide_t_dy(t, 0));
+    dy = spread(t, restored(t, dy, &a->axis, a->keepdims, m->rank), m);
     if (tide_t_failed(t)) return;
     /* reduced axes last, flattened: (kept, n) */
     tide_ints order = {.n = m->rank}, flat = {.n = 2}, moved = {.n = m->rank},
@@ -138,37 +142,40 @@ static void prod_grad(tide_tape *t, const tide_node *n) {
         tide_t(t, OP(transpose, .axes = back), tide_t(t, OP(reshape, .newshape = moved), others));
     tide_t_give(t, 0, tide_t(t, OP(multiply), dy, others));
 }
-TIDE_DESCRIBE(prod, .flags = TIDE_CASTS, .infer = prod_infer, .grad = prod_grad,
+TIDE_DESCRIBE(prod, .flags = TIDE_CASTS | TIDE_HALF, .infer = prod_infer, .grad = prod_grad,
               .saves = TIDE_SAVE_IN(0));
 
 /* The gradient goes to every element that equals the extreme, in equal parts. */
 static void extreme_grad(tide_tape *t, const tide_ints *axis, int keepdims) {
     const tide_meta *m = tide_t_in_meta(t, 0);
     tide_tensor *x = tide_t_in(t, 0), *y = restored(t, tide_t_out(t, 0), axis, keepdims, m->rank);
-    if (tide_t_failed(t)) return;
-    tide_tensor *hit = tide_t(t, OP(cast, .dtype = x->dtype), tide_t(t, OP(equal), x, y));
+    tide_tensor *hit = tide_t(t, OP(equal), x, y);
     tide_tensor *count = tide_t(t, OP(sum, .axis = *axis, .keepdims = 1), hit);
-    tide_tensor *dy = restored(t, tide_t_dy(t, 0), axis, keepdims, m->rank);
-    tide_t_give(t, 0, tide_t(t, OP(multiply), hit, tide_t(t, OP(divide), dy, count)));
+    tide_tensor *dy = tide_t_wide(t, restored(t, tide_t_dy(t, 0), axis, keepdims, m->rank));
+    if (tide_t_failed(t)) return;
+    count = tide_t(t, OP(cast, .dtype = dy->dtype), count);
+    tide_tensor *share = narrowed(t, tide_t(t, OP(divide), dy, count), m->dtype);
+    hit = tide_t(t, OP(cast, .dtype = m->dtype), hit);
+    tide_t_give(t, 0, tide_t(t, OP(multiply), hit, share));
 }
 static void max_grad(tide_tape *t, const tide_node *n) {
     ATTRS(max);
     extreme_grad(t, &a->axis, a->keepdims);
 }
-TIDE_DESCRIBE(max, .infer = max_infer, .grad = max_grad, .joins = &tide_op_maximum,
-              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
+TIDE_DESCRIBE(max, .flags = TIDE_HALF, .infer = max_infer, .grad = max_grad,
+              .joins = &tide_op_maximum, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
 static void min_grad(tide_tape *t, const tide_node *n) {
     ATTRS(min);
     extreme_grad(t, &a->axis, a->keepdims);
 }
-TIDE_DESCRIBE(min, .infer = min_infer, .grad = min_grad, .joins = &tide_op_minimum,
-              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
+TIDE_DESCRIBE(min, .flags = TIDE_HALF, .infer = min_infer, .grad = min_grad,
+              .joins = &tide_op_minimum, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
 
 /* -- truth and positions -- */
 REDUCED(any, BOOLEAN, )
 REDUCED(all, BOOLEAN, )
-TIDE_DESCRIBE(any, .flags = TIDE_NOGRAD, .infer = any_infer);
-TIDE_DESCRIBE(all, .flags = TIDE_NOGRAD, .infer = all_infer);
+TIDE_DESCRIBE(any, .flags = TIDE_NOGRAD | TIDE_HALF, .infer = any_infer);
+TIDE_DESCRIBE(all, .flags = TIDE_NOGRAD | TIDE_HALF, .infer = all_infer);
 
 static tide_status position_infer(tide_call *c) {
     tide_argmax_attrs *a = c->attrs; /* argmin's are the same */
