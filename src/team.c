@@ -2,9 +2,10 @@
  *
  * A region is a number of chunks. Each thread of it has a share of them, so that what it wrote in
  * one region it finds in its cache in the next; whoever has finished his own takes chunks of the
- * others. The caller waits for chunks that a thread has begun and for nothing else: a thread that
- * the system does not let run costs no time. Waiting threads spin for some microseconds, then
- * sleep; a team that is larger than what a region has work for is not woken whole.
+ * others. The caller waits for chunks that a thread has begun and for nothing else, and lends
+ * his core to one whom the system has put aside meanwhile: a thread that does not run costs little
+ * time. Waiting threads spin for a while, then sleep; a team that is larger than what a region has
+ * work for is not woken whole.
  *
  * All that threads agree on is one word, the gate. The caller writes what there is to do, then
  * opens the gate; a worker enters by counting itself in, which succeeds only while the gate is
@@ -45,7 +46,10 @@ enum {
 };
 enum {
     SPIN_NS = 100000,   /* for which a worker looks out for the next region */
-    WAIT_NS = 5000,     /* and a caller for the last chunks */
+    LOOK_NS = 10000,    /* between a caller's looks at those who have the last chunks */
+    AWAKE_NS = 1000000, /* for which he waits awake while they make progress */
+    NAP_NS = 1000000,   /* then he sleeps, and looks after so long, twice as long, ... */
+    LONG_NAP_NS = 8000000,
     PLACE_NS = 1000000, /* at least, between two changes of where workers may run */
     LARGE = 16,         /* threads of a team in which one that is ill placed costs little */
 };
@@ -67,11 +71,15 @@ static struct {
     int64_t placed;
 } team = {.started = 1, .kept = MOST, .core = -1};
 
-/* The threads of the team by slot: chunks taken of its share, and whether it sleeps. */
+/* The threads of the team by slot: chunks taken of its share; whether it sleeps, may be in a
+ * region, and was called to the caller's core; the time it had run when the caller looked last. */
 static struct {
     _Alignas(64) _Atomic int64_t taken;
     _Alignas(64) _Atomic uint32_t asleep;
+    _Atomic int in, called;
     pthread_t thread;
+    clockid_t clock;
+    int64_t ran;
 } member[MOST];
 
 #ifndef TIDE_TEAM_BEFORE_ENTRY /* where spec/support/team.c holds a worker up */
@@ -83,17 +91,19 @@ static _Thread_local tide_share *share;
 static _Thread_local int inside;    /* of a region of several chunks */
 static TIDE_THREAD_LOCAL int fixed; /* threads of the launch under way; 0: none is */
 
-static void sleep_on(_Atomic uint32_t *word, uint32_t value) {
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+static void sleep_on(_Atomic uint32_t *word, uint32_t value, int64_t ns) { /* 0: for any time */
+    const struct timespec most = {ns / 1000000000, ns % 1000000000};
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, ns ? &most : NULL, NULL, 0);
 }
 static void wake(_Atomic uint32_t *word) {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
-static int64_t now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+static int64_t time_of(clockid_t clock) {
+    struct timespec t = {0};
+    clock_gettime(clock, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
+static int64_t now(void) { return time_of(CLOCK_MONOTONIC); }
 static void pause_a_little(void) {
     for (int i = 0; i < 8; i++)
 #if defined(__x86_64__)
@@ -141,7 +151,7 @@ static int wanted(uint32_t gate, int slot, uint32_t seen) {
         (int)(gate >> ASKED_BIT & ASKED) + 1 >= slot;
 }
 
-static uint32_t await_region(int slot, uint32_t seen) {
+static uint32_t await_region(int slot, uint32_t seen, int64_t spin) {
     uint32_t gate;
     int64_t since = 0;
     while (!wanted(gate = atomic_load_explicit(&team.gate, memory_order_relaxed), slot, seen) &&
@@ -149,11 +159,11 @@ static uint32_t await_region(int slot, uint32_t seen) {
         pause_a_little();
         const int64_t t = now();
         if (!since) since = t;
-        if (t - since < SPIN_NS && team.size <= team.cores) continue;
+        if (t - since < spin && team.size <= team.cores) continue;
         /* The caller opens the gate, then looks who sleeps: one of both sees the other. */
         atomic_store(&member[slot].asleep, 1);
         if (!wanted(atomic_load(&team.gate), slot, seen) && slot < team.kept)
-            sleep_on(&member[slot].asleep, 1);
+            sleep_on(&member[slot].asleep, 1, 0);
         atomic_store(&member[slot].asleep, 0);
         since = 0;
     }
@@ -164,15 +174,21 @@ static void *work(void *arg) {
     tide_signals_held = 1;
     const int slot = (int)(intptr_t)arg;
     uint32_t seen = ~0u, gate;
-    for (;;) {
-        gate = await_region(slot, seen);
+    for (int64_t spin = SPIN_NS;;) {
+        gate = await_region(slot, seen, spin);
         TIDE_TEAM_BEFORE_ENTRY(slot);
         if (slot >= team.kept) return NULL;
+        atomic_store_explicit(&member[slot].in, 1, memory_order_relaxed);
         if (!atomic_compare_exchange_weak_explicit(&team.gate, &gate, gate + 1,
-                                                   memory_order_acquire, memory_order_relaxed))
+                                                   memory_order_acquire, memory_order_relaxed)) {
+            atomic_store_explicit(&member[slot].in, 0, memory_order_relaxed);
             continue;
+        }
         seen = gate >> NUMBER_BIT;
         go(team.fn, team.data, slot, team.threads, 1);
+        /* one who was called makes room for the caller at once */
+        spin = atomic_load_explicit(&member[slot].called, memory_order_relaxed) ? 0 : SPIN_NS;
+        atomic_store_explicit(&member[slot].in, 0, memory_order_relaxed);
         gate = atomic_fetch_sub_explicit(&team.gate, 1, memory_order_release);
         if (gate & SLEEPS && (gate & INSIDE) == 1) wake(&team.gate);
     }
@@ -199,6 +215,7 @@ static int start(int threads, int whole) {
         while (team.started < threads && !error) {
             const int slot = team.started;
             error = pthread_create(&member[slot].thread, &attr, work, (void *)(intptr_t)slot);
+            if (!error) error = pthread_getcpuclockid(member[slot].thread, &member[slot].clock);
             if (!error) team.started++;
         }
         pthread_attr_destroy(&attr);
@@ -316,6 +333,13 @@ int64_t tide_team_regions(void) { return team.regions; }
 
 /* -- regions -- */
 
+/* Where workers may run: where the caller may, but for one core if `core` is one. */
+static int others(int core, cpu_set_t *set) {
+    if (sched_getaffinity(0, sizeof *set, set) != 0) return 0;
+    if (core >= 0) CPU_CLR(core, set);
+    return CPU_COUNT(set) > 0;
+}
+
 /* A team that wants every core keeps its workers off the caller's: on a busy machine the system
  * would let them wait there, behind the one whom they are to help. */
 static void place(int threads) {
@@ -323,15 +347,75 @@ static void place(int threads) {
     if (core == team.core || core < 0 || threads > LARGE || threads < team.cores) return;
     const int64_t t = now();
     cpu_set_t set;
-    if (t - team.placed < PLACE_NS || sched_getaffinity(0, sizeof set, &set) != 0) return;
+    if (t - team.placed < PLACE_NS) return;
     team.placed = t;
-    CPU_CLR(core, &set);
     /* not while another thread of the host starts or ends workers */
-    if (!CPU_COUNT(&set) || pthread_mutex_trylock(&starting) != 0) return;
+    if (!others(core, &set) || pthread_mutex_trylock(&starting) != 0) return;
     for (int i = 1; i < threads && i < team.started; i++)
         pthread_setaffinity_np(member[i].thread, sizeof set, &set);
     pthread_mutex_unlock(&starting);
     team.core = core;
+}
+
+/* Workers that are in the region and have not run since the last look wait for a core with a chunk
+ * in hand: they get the caller's, who is about to sleep. Returns whether there are any. */
+static int call_idle(int threads, int first) {
+    cpu_set_t here, all;
+    int called = 0;
+    const int core = sched_getcpu();
+    if (core < 0 || !others(-1, &all) || pthread_mutex_trylock(&starting) != 0) return 0;
+    CPU_ZERO(&here);
+    CPU_SET((unsigned)core, &here);
+    for (int i = 1; i < threads; i++) {
+        if (!atomic_load_explicit(&member[i].in, memory_order_relaxed)) continue;
+        const int64_t t = time_of(member[i].clock), before = member[i].ran;
+        member[i].ran = t;
+        if (first || t != before || member[i].called) continue;
+        atomic_store_explicit(&member[i].called, 1, memory_order_relaxed);
+        pthread_setaffinity_np(member[i].thread, sizeof here, &here);
+        pthread_setaffinity_np(member[i].thread, sizeof all, &all);
+        called = 1;
+    }
+    pthread_mutex_unlock(&starting);
+    return called;
+}
+
+static void send_back(int threads) {
+    cpu_set_t set;
+    const int known = others(team.core, &set);
+    pthread_mutex_lock(&starting);
+    for (int i = 1; i < threads; i++) {
+        if (!member[i].called) continue;
+        if (known) pthread_setaffinity_np(member[i].thread, sizeof set, &set);
+        atomic_store_explicit(&member[i].called, 0, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&starting);
+}
+
+/* Waits for the chunks in hand: awake for a while, since on a busy machine a core that is given
+ * away comes back milliseconds later; asleep once somebody who has one needs the core. */
+static void await_last(int threads) {
+    const int64_t since = now();
+    int64_t looked = since, nap = 0;
+    int called = 0;
+    uint32_t gate;
+    while ((gate = atomic_load_explicit(&team.gate, memory_order_acquire)) & INSIDE) {
+        if (!nap) {
+            pause_a_little();
+            const int64_t t = now();
+            if (t - looked < LOOK_NS) continue;
+            called = call_idle(threads, looked == since);
+            looked = t;
+            if (!called && t - since < AWAKE_NS) continue;
+            nap = NAP_NS;
+        } else {
+            called |= call_idle(threads, 0);
+            nap = TIDE_MIN(2 * nap, LONG_NAP_NS);
+        }
+        gate = atomic_fetch_or(&team.gate, SLEEPS) | SLEEPS;
+        if (gate & INSIDE) sleep_on(&team.gate, gate, nap);
+    }
+    if (called) send_back(threads);
 }
 
 static void together(void (*fn)(void *), void *data, int threads) {
@@ -343,14 +427,8 @@ static void together(void (*fn)(void *), void *data, int threads) {
                  ++team.number << NUMBER_BIT | (uint32_t)(threads - 2) << ASKED_BIT | OPEN);
     for (int i = 1; i < threads; i++) wake_member(i);
     go(fn, data, 0, threads, 1);
-    uint32_t gate = atomic_fetch_and_explicit(&team.gate, ~(uint32_t)OPEN, memory_order_acquire);
-    const int64_t since = gate & INSIDE ? now() : 0;
-    while ((gate = atomic_load_explicit(&team.gate, memory_order_acquire)) & INSIDE) {
-        pause_a_little();
-        if (now() - since < WAIT_NS) continue;
-        if (gate & SLEEPS) sleep_on(&team.gate, gate);
-        else atomic_fetch_or(&team.gate, SLEEPS);
-    }
+    if (atomic_fetch_and_explicit(&team.gate, ~(uint32_t)OPEN, memory_order_acquire) & INSIDE)
+        await_last(threads);
 }
 
 void tide_team_parallel(void (*fn)(void *), void *data, int chunks) {

@@ -137,6 +137,28 @@ static int launch_keeps_its_threads(void) {
     return 1;
 }
 
+/* A worker that does not run, with a chunk in hand, is called to the caller's core; at the end it
+ * may run where it could before. */
+static int idle_one_is_called(void) {
+    _Atomic int entered = 0, called = 0;
+    tide_team_resize(2);
+    TIDE_PARALLEL_FOR (2, 1) {
+        if (share_->slot == 0) {
+            while (!entered) continue;
+        } else {
+            entered = 1;
+            while (!member[1].called) usleep(50000);
+            called++;
+        }
+    }
+    cpu_set_t now_at, wanted;
+    pthread_getaffinity_np(member[1].thread, sizeof now_at, &now_at);
+    CHECK(others(team.core, &wanted));
+    CHECK(called == 1 && !member[1].called && CPU_EQUAL(&now_at, &wanted));
+    tide_team_resize(3);
+    return 1;
+}
+
 static void *second_caller(void *result) {
     *(int *)result = all_once(2000);
     return NULL;
@@ -171,7 +193,7 @@ int main(void) {
         }
         tide_team_resize(3);
     }
-    if (!left_out_is_known() || !launch_keeps_its_threads()) return 1;
+    if (!left_out_is_known() || !launch_keeps_its_threads() || !idle_one_is_called()) return 1;
     /* two callers */
     int results[3] = {0};
     pthread_t t[2];
