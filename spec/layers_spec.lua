@@ -276,3 +276,24 @@ describe("layers.Normalization", function()
     assert.truthy(message(given.adapt, given, tide.ones { 2, 3 }):find("from its options", 1, true))
   end)
 end)
+
+describe("layers of whole numbers and names", function()
+  it("UpSampling2D rounds as Keras does", function()
+    for _, dtype in ipairs { "int32", "uint8", "int64" } do
+      local x = tide.arange(4):cast(dtype):reshape { 1, 2, 2, 1 }
+      local y = layers.UpSampling2D { 2, interpolation = "bilinear" }(x)
+      assert.equal(dtype, y.dtype)
+      assert.same({ 0, 0, 1, 1, 0, 1, 1, 2, 2, 2, 2, 2, 2, 2, 3, 3 }, y:reshape({ -1 }):tolist())
+    end
+    assert.equal("int32", layers.UpSampling2D { 2, interpolation = "bicubic" }(
+      tide.Input { 2, 2, 1, dtype = "int32" }).dtype)
+  end)
+
+  it("a name holds no '/'", function()
+    for _, make in ipairs { function() layers.Dense { 1, name = "a/b" } end,
+      function() tide.Sequential { name = "a/b" } end,
+      function() tide.Input { 2, name = "a/b" } end } do
+      assert.truthy(expect.message(make):find("name must hold no '/'", 1, true))
+    end
+  end)
+end)

@@ -229,6 +229,16 @@ describe("tide.random", function()
     assert.same(a:tolist(), tide.random.normal({ 5 }, { seed = h }):tolist())
   end)
 
+  it("seeds generators that were given no seed", function()
+    tide.seed(7)
+    local a = tide.random.SeedGenerator { name = "drops" }
+    local b = tide.random.SeedGenerator()
+    tide.seed(7)
+    assert.equal(a.seed, tide.random.SeedGenerator().seed)
+    assert.not_equal(a.seed, b.seed)
+    assert.same({ seed = a.seed, name = "drops" }, a:get_config())
+  end)
+
   it("restarts with tide.seed", function()
     tide.seed(11)
     local a = tide.random.uniform { 4 }

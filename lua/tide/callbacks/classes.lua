@@ -25,7 +25,7 @@ end
 
 --- What fit returns: `history.loss` is the list of losses per epoch, `history.history` all lists by
 --- name, `history.epoch` the epochs, `history.stopped` why training ended early (nil, "interrupt",
---- "callback").
+--- "callback", "data").
 --     local c = tide.callbacks.History()
 local History = object.class("History", Callback, { rows = {} })
 classes.History = History

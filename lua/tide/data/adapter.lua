@@ -1,8 +1,11 @@
 --- Turns what a person gives fit, evaluate or predict into batches: tensors (single, lists, by
 --- name), nested tables of numbers, functions, coroutines, iterators, data sets and sequences.
 ---
---- An adapter has `batches` (number per epoch, nil: unknown), `begin(epoch)`, which starts an
---- epoch, and `next()`, which returns x, y, sample_weight of the next batch, or nil.
+--- An adapter has `batches` (number per epoch, nil: unknown), `begin(epoch)`, which starts a round,
+--- `next()`, which returns x, y, sample_weight of the next batch, or nil, `again(epoch)`, which
+--- starts another round and tells whether there is one, and `finish()` for the end of an epoch.
+--- `state()` says as plain data where it is, `restore(s)` goes there: the next batch is the one
+--- that followed, in the same order.
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -176,12 +179,34 @@ end
 function Arrays:begin()
   self.at = 0
   self.order = nil
+  self.drawn = self.shuffle and { core.generator() } or nil
   if self.shuffle == "batch" then
     local starts = core.ops.random_permutation_(self.batches):tolist()
     self.starts = type(starts) == "table" and starts or { starts }
   elseif self.shuffle and self.n > 1 then
     self.order = core.ops.random_permutation_(self.n)
   end
+end
+
+function Arrays:again(epoch)
+  self:begin(epoch)
+  return self.batches > 0
+end
+
+function Arrays.finish() end
+
+function Arrays:state()
+  return { batch = self.at or 0, generator = self.drawn and { table.unpack(self.drawn) } }
+end
+
+function Arrays:restore(s)
+  local now = { core.generator() }
+  if s.generator then
+    core.generator(table.unpack(s.generator))
+  end
+  self:begin()
+  core.generator(table.unpack(now))
+  self.at = s.batch
 end
 
 -- Rows first..first + count - 1 of a leaf, in this epoch's order.
@@ -271,13 +296,57 @@ local function as_batch(v, what)
 end
 
 function Stream:begin(epoch)
-  if self.restart then
-    self.step = self.restart(epoch)
+  if self.restart and not self.resumed then
+    self.step, self.held = self.restart(epoch), nil
+  end
+  self.resumed = nil
+end
+
+-- Whether there is no further batch; one that there is stays for `next`.
+function Stream:ended()
+  if not self.held then
+    local batch = table.pack(self.step())
+    self.held = batch[1] ~= nil and batch or nil
+  end
+  return self.held == nil
+end
+
+-- A function that gave nil may have ended a round only: it is asked once more.
+function Stream:again(epoch)
+  self:begin(epoch)
+  return not self:ended() or (self.once and not self:ended())
+end
+
+function Stream:finish()
+  if self.on_epoch_end then
+    self.on_epoch_end()
   end
 end
 
+function Stream:state()
+  if not self.where then
+    errors.raise("state", "a function or coroutine cannot say where it is; give a data source \z
+      with state() and restore(s)")
+  end
+  return self.where()
+end
+
+function Stream:restore(s)
+  if not self.go then
+    errors.raise("restore", "a function or coroutine cannot go to a place; give a data source \z
+      with state() and restore(s)")
+  end
+  self.step, self.held, self.resumed = self.go(s), nil, true
+end
+
 function Stream:next()
-  local x, y, w = self.step()
+  local x, y, w
+  local held = self.held
+  if held then
+    x, y, w, self.held = held[1], held[2], held[3], nil
+  else
+    x, y, w = self.step()
+  end
   if x == nil then
     return nil
   end
@@ -307,32 +376,63 @@ local function sequence(seq, shuffle)
   local n = length(seq) or #seq
   local get = method(seq, "get")
   local ended = method(seq, "on_epoch_end")
-  local started = false
+  local i, drawn = 0, nil
+  local function from(at)
+    local order
+    if shuffle and n > 1 then
+      drawn = { core.generator() }
+      order = core.ops.random_permutation_(n):tolist()
+    end
+    i = at
+    return function()
+      i = i + 1
+      if i > n then
+        return nil
+      end
+      return get(seq, order and order[i] or i)
+    end
+  end
   return setmetatable({
     batches = n,
     restart = function()
-      if started and ended then
-        ended(seq)
+      return from(0)
+    end,
+    on_epoch_end = ended and function()
+      ended(seq)
+    end,
+    where = function()
+      return { batch = math.min(i, n), generator = drawn and { table.unpack(drawn) } }
+    end,
+    go = function(s)
+      local now = { core.generator() }
+      if s.generator then
+        core.generator(table.unpack(s.generator))
       end
-      started = true
-      local order
-      if shuffle and n > 1 then
-        order = core.ops.random_permutation_(n):tolist()
-      end
-      local i = 0
-      return function()
-        i = i + 1
-        if i > n then
-          return nil
-        end
-        return get(seq, order and order[i] or i)
-      end
+      local step = from(s.batch)
+      core.generator(table.unpack(now))
+      return step
     end,
   }, Stream)
 end
 
+-- A coroutine.wrap that has ended is a function that raises when it is called again.
 local function of_function(f)
-  return setmetatable({ step = f, once = true }, Stream)
+  local ended = false
+  local function after(ok, ...)
+    if not ok and not tostring((...)):find("cannot resume dead coroutine", 1, true) then
+      error((...), 0)
+    elseif not ok then
+      return nil
+    end
+    ended = (...) == nil
+    return ...
+  end
+  return setmetatable({ once = true, step = function()
+    if ended then
+      return after(pcall(f))
+    end
+    return after(true, f())
+  end }, Stream)
 end
 
 local function of_thread(co)
@@ -383,9 +483,17 @@ function adapter.new(o)
   elseif type(x) == "thread" then
     out = of_thread(x)
   elseif method(x, "iter") then
+    local where, go = method(x, "state"), method(x, "restore")
     out = setmetatable({
       batches = length(x),
       restart = function()
+        return (x:iter())
+      end,
+      where = where and function()
+        return where(x)
+      end,
+      go = go and function(s)
+        go(x, s)
         return (x:iter())
       end,
     }, Stream)

@@ -134,6 +134,10 @@ end
 function Layer:_init(...)
   local o = self.args:construct(...)
   Layer.created = Layer.created + 1
+  if o.name and o.name:find("/", 1, true) then
+    errors.raise(getmetatable(self).__name, "name must hold no '/', which joins the names of \z
+      layers and weights (got %s)", check.show(o.name))
+  end
   mixed = mixed or o.dtype ~= "float32"
   local shape = o.batch_input_shape
   if not shape and o.input_shape then

@@ -355,7 +355,14 @@ local function weights_of(n, out, kernel, dtype)
   return ops.convert_to_tensor(rows, { dtype = dtype })
 end
 
+local ranges = { uint8 = { 0, 255 }, int8 = { -128, 127 }, bool = { 0, 1 } }
+
 local function smooth(self, x)
+  if not x.dtype:find "float" then -- whole numbers are computed as floats and rounded
+    local y = ops.round(smooth(self, ops.cast(x, "float32")))
+    local range = ranges[x.dtype]
+    return ops.cast(range and ops.clip(y, range[1], range[2]) or y, x.dtype)
+  end
   local n, h, w, c = table.unpack(x.shape, 1, 4)
   local oh, ow = h * self.size[1], w * self.size[2]
   local cache = self[S].matrices

@@ -243,7 +243,7 @@ local IoU = object.class("IoU", Stateful, {
     self.axis = self.axis or -1
     if self.target_class_ids then
       for _, id in ipairs(self.target_class_ids) do
-        if math.tointeger(id) == nil or id < 1 or id > self.num_classes then
+        if type(id) ~= "number" or not math.tointeger(id) or id < 1 or id > self.num_classes then
           errors.raise(self:_class_name(), "target_class_ids must be 1 to %d, got %s",
             self.num_classes, check.show(id))
         end

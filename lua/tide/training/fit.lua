@@ -35,7 +35,7 @@ local fit_args = check.args("fit", {
 } })
 
 local function validates(epoch, freq)
-  if math.type(freq) == "integer" and freq > 0 then
+  if type(freq) == "number" and math.tointeger(freq) and freq > 0 then
     return epoch % freq == 0
   elseif check.is_list(freq) then
     for _, e in ipairs(freq) do
@@ -83,20 +83,31 @@ local function begin_epoch(self, run, cb)
   run.stage = "batches"
 end
 
+-- Says that the data ended for good, which ends the training in order.
+local function say_ended(run, where)
+  io.stderr:write(("tide: fit: the data ended %s; training ends there (%d epochs were asked for). "
+    .. "A function or coroutine that gives data for another epoch goes on after the nil that ends "
+    .. "one\n"):format(where, run.o.epochs))
+end
+
 local function batches(self, run, step, cb)
   local limit, source = run.o.steps_per_epoch, run.source
   local before = run.seen
   local own, seen, stopped = pass.run_batches(self, source, limit, step, "train", cb, before)
   run.own, run.seen, run.used = own or run.own, seen, run.used + seen - before
+  while limit and seen < limit and not stopped and source:again(run.epoch) do -- round again
+    before = seen
+    own, seen, stopped = pass.run_batches(self, source, limit, step, "train", cb, before)
+    run.own, run.seen, run.used = own or run.own, seen, seen - before
+  end
   if seen == 0 then
-    errors.raise("fit", "the data gave no batch in epoch %d%s", run.epoch,
-      source.once
-        and "; a function or coroutine that ended must begin again when it is called in the next \z
-        epoch" or "")
+    errors.raise("fit", "the data gave no batch in epoch %d", run.epoch)
   elseif limit and seen < limit and not stopped then
-    io.stderr:write(("tide: fit: the data ended after %d of %d steps of epoch %d\n"):format(seen,
-      limit, run.epoch))
-    run.used, run.started = math.huge, false
+    run.ended = true
+    say_ended(run, ("after %d of %d steps of epoch %d"):format(seen, limit, run.epoch))
+  end
+  if stopped ~= "interrupt" then
+    source:finish()
   end
   run.logs = pass.epoch_logs(self, run.own)
   if stopped ~= "interrupt" then
@@ -107,7 +118,15 @@ end
 
 -- Adds the values of a validation to the logs; of one that Ctrl-C cut short, none: it is made anew.
 local function validate(self, T, run, cb, stopped)
+  local source = run.validation
+  if source and source.once and run.validated and validates(run.epoch, run.o.validation_freq)
+    and not source:again(run.epoch) then
+    io.stderr:write(("tide: fit: the validation data ended before epoch %d; there are no more "
+      .. "validations\n"):format(run.epoch))
+    run.validation = nil
+  end
   if run.validation and validates(run.epoch, run.o.validation_freq) then
+    run.validated = true
     local before = core.grad_mode(false)
     local values, why = pass.evaluate(self, T, run.validation, run.o.validation_steps, cb)
     core.grad_mode(before)
@@ -131,6 +150,12 @@ local function epochs(self, T, run, cb, history)
     state.history = history:rows()
   end
   while not stopped and (run.stage ~= "epoch" or run.epoch < run.o.epochs) do
+    if run.stage == "epoch" and run.started and run.source.once
+      and not run.source:again(run.epoch + 1) then
+      say_ended(run, ("with epoch %d"):format(run.epoch))
+      stopped = "data"
+      break
+    end
     if run.stage == "epoch" then
       begin_epoch(self, run, cb)
     end
@@ -154,6 +179,8 @@ local function epochs(self, T, run, cb, history)
       stop()
     elseif not stopped and self.stop_training then
       stopped = "callback"
+    elseif not stopped and run.ended then
+      stopped = "data"
     end
   end
   return stopped, state
@@ -236,7 +263,8 @@ end
 ---   local history = model:fit(x, y, { epochs = 10, batch_size = 32, validation_split = 0.1 })
 ---   print(history.loss[-1])
 --- @return table history `history.loss` and so on are lists with one value per epoch;
----   `history.stopped` says why it ended early
+---   `history.stopped` says why it ended early: "interrupt", "callback", or "data" where a function
+---   or coroutine had no more
 function fit.fit(self, ...)
   local n = select("#", ...)
   local last = n > 0 and select(n, ...)

@@ -161,6 +161,7 @@ function loop.predict(self, ...)
   elseif seen == 0 then
     errors.raise("predict", "there are no samples")
   end
+  source:finish()
   local joined = {}
   for i, batches in ipairs(parts) do
     joined[i] = join(batches)

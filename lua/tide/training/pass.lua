@@ -310,6 +310,7 @@ function pass.evaluate(self, T, source, limit, cb)
   if seen == 0 then
     errors.raise("evaluate", "the data gave no batch")
   end
+  source:finish()
   local logs = pass.epoch_logs(self, own)
   cb:run("on_test_end", logs)
   return logs, stopped

@@ -54,9 +54,7 @@ local function index(o)
   if o.labels == "inferred" then
     local folders, known = {}, {}
     for _, name in ipairs(listing.folders(o.directory, where)) do
-      if name:sub(1, 1) ~= "." then
-        folders[#folders + 1], known[name] = name, true
-      end
+      folders[#folders + 1], known[name] = name, true
     end
     names = list.copy(o.class_names or folders)
     for _, name in ipairs(names) do
@@ -86,11 +84,12 @@ local function index(o)
       local seen = {}
       names = list.new {}
       for i, label in ipairs(o.labels) do
-        if math.type(label) ~= "integer" or label < 1 then
+        local whole = type(label) == "number" and math.tointeger(label)
+        if not whole or whole < 1 then
           errors.raise(where, "labels must hold whole numbers from 1, the %dth is %s", i,
             check.show(label))
         end
-        labels[i] = label
+        label, labels[i] = whole, whole
         if not seen[label] then
           seen[label] = true
           names[#names + 1] = label

@@ -1,9 +1,9 @@
 --- The iterators behind ImageDataGenerator's flow functions.
 --
 -- A batch is made by the core's worker threads while the step before it runs. `iter()` is one pass
--- over the data (what fit takes), `next()` goes round and round, `get(i)` is the i-th batch of this
--- pass. Passes are numbered; the order of a pass and the transformations in it depend on (seed,
--- pass, sample) only, not on the number of workers.
+-- over the data (what fit takes), and so is `for x, y in it do`; `next()` goes round and round,
+-- `get(i)` is the i-th batch of this pass. Passes are numbered; the order of a pass and the
+-- transformations in it depend on (seed, pass, sample) only, not on the number of workers.
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
@@ -56,8 +56,15 @@ function Iterator:__tostring()
     self.__name, self.n, tostring(self.image_shape), #self, self.batch_size)
 end
 
-function Iterator:__call()
-  return self:next()
+-- `it()` is the next batch; the calls of a generic for, which bring the batch before, are one pass.
+function Iterator:__call(...)
+  if select("#", ...) == 0 then
+    return self:next()
+  end
+  if select(2, ...) == nil then
+    self._walk = self:iter()
+  end
+  return self._walk()
 end
 
 -- The loader, made anew when the generator was fitted since.
@@ -181,6 +188,7 @@ end
 --- The next batch, for ever; a new pass begins after the last.
 function Iterator:next()
   local i = self.batch_index + 1
+  self._restored = nil
   if i == 1 and self._touched then
     self:on_epoch_end()
   end
@@ -203,10 +211,30 @@ function Iterator:reset()
   end
 end
 
---- One pass: `for x, y in it:iter() do ... end`.
+--- Where the iterator is, as plain data: seed, pass and the batches of it that are done.
+function Iterator:state()
+  return { seed = self._seed, pass = self._epoch, batch = self.batch_index,
+    touched = self._touched }
+end
+
+--- Goes where `state` said: `next()` and `iter()` go on with the batch that followed.
+function Iterator:restore(s)
+  if type(s) ~= "table" or math.type(s.pass) ~= "integer" or math.type(s.batch) ~= "integer"
+    or math.type(s.seed) ~= "integer" then
+    errors.raise(self._where, "restore takes what state() gave, got %s", check.show(s))
+  end
+  self._seed, self._epoch, self.batch_index, self._touched = s.seed, s.pass, s.batch, s.touched
+  self._pending, self._order_of = {}, nil
+  self._restored = s.batch > 0
+end
+
+--- One pass: `for x, y in it:iter() do ... end`. After `restore` what is left of the pass.
 function Iterator:iter()
-  self:reset()
-  local i = 0
+  local i = self._restored and self.batch_index or 0
+  if not self._restored then
+    self:reset()
+  end
+  self._restored = nil
   return function()
     if i >= #self then
       return nil
@@ -479,8 +507,8 @@ function DataFrameIterator:_init(generator, ...)
       invalid = invalid + 1
     end
   end
-  if invalid > 0 and o.verbose then
-    io.stderr:write(("flow_from_dataframe: %d names in column '%s' are no picture files; \z
+  if invalid > 0 then
+    io.stderr:write(("tide: flow_from_dataframe: %d names in column '%s' are no picture files; \z
       they are left out\n"):format(invalid,
       o.x_col))
   end
@@ -583,7 +611,8 @@ function ArrayIterator:_init(generator, ...)
   local o = flow_args:call(...)
   local x, extra = o.x, {}
   if type(x) == "table" and core.is_tensor(x[1]) then
-    extra = core.is_tensor(x[2]) and { table.unpack(x, 2) } or x[2] or {}
+    local others = core.is_tensor(x[2]) and { table.unpack(x, 2) } or x[2] or {}
+    extra = table.move(others, 1, #others, 1, {}) -- a person's list stays as it is
     x = x[1]
   end
   if not core.is_tensor(x) then
