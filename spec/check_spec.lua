@@ -4,6 +4,7 @@ local class = require "tide.class"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
+local namespace = require "tide.namespace"
 local registry = require "tide.registry"
 
 local message = expect.message
@@ -153,18 +154,46 @@ describe("errors", function()
   end)
 end)
 
-describe("registry", function()
-  it("loads names on first access, knows aliases and suggests", function()
+describe("a namespace", function()
+  it("loads names on first access, knows aliases, refuses others and suggests", function()
     package.loaded["spec.fake_family"] = {
       Dense = class.new("Dense"), Conv2D = class.new("Conv2D") }
-    local ns = registry.namespace(
-      "tide.fake", "fake", { Dense = "spec.fake_family", Conv2D = "spec.fake_family" },
-        { Convolution2D = "Conv2D" })
+    local ns = namespace.new("tide.fake", { get = print }, { members = { Own = 1 },
+      modules = { Dense = "spec.fake_family", Conv2D = "spec.fake_family" },
+      hidden = { Model = { "spec.fake_family" } }, aliases = { Convolution2D = "Conv2D" } })
     assert.equal(ns.Conv2D, ns.Convolution2D)
-    assert.equal(ns.Conv2D, registry.find("fake", "conv2d"))
-    assert.truthy(message(function() return ns.Dens end):find("did you mean 'Dense'", 1, true))
-    assert.truthy(message(registry.find, "fake", "dens"):find("did you mean 'Dense'", 1, true))
+    assert.equal(package.loaded["spec.fake_family"], ns.Model)
+    assert.same({ "Conv2D", "Dense", "Own" }, namespace.names(ns))
+    local seen = {}
+    for name in pairs(ns) do
+      seen[#seen + 1] = name
+    end
+    assert.same(namespace.names(ns), seen)
+    assert.equal("tide.fake: Conv2D, Dense, Own", tostring(ns))
+    local why = message(function() return ns.Dens end)
+    assert.truthy(why:find(
+      "unknown name 'Dens'; did you mean 'Dense'? (there are Conv2D, Dense, Own)", 1, true), why)
     package.loaded["spec.fake_family"] = nil
+  end)
+end)
+
+describe("registry", function()
+  it("finds in any of Keras' spellings, and suggests", function()
+    local tide = require "tide"
+    assert.equal(tide.layers.Conv2D, registry.find("layer", "conv2d"))
+    assert.equal(tide.layers.Conv2D, registry.find("layer", "Convolution2D"))
+    assert.truthy(message(registry.find, "layer", "dens"):find("did you mean 'Dense'", 1, true))
+  end)
+  it("knows one object from several", function()
+    local ones = { "adam", print, { "adam", learning_rate = 1 }, { class_name = "Adam" } }
+    for _, one in ipairs(ones) do
+      assert.is_true(registry.is_one(one))
+    end
+    for _, several in ipairs { { "mse", "mae" }, { out = "mse" }, {}, { { "mse", axis = 1 } } } do
+      assert.is_false(registry.is_one(several))
+    end
+    assert.same({ "MSE", { a = "MAE" }, false }, registry.map({ "mse", { a = "mae" }, false },
+      string.upper))
   end)
 end)
 

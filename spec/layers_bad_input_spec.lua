@@ -2,7 +2,7 @@
 -- error of Lua, and a layer that refused an input serves a right one afterwards.
 local tide = require "tide"
 local errors = require "tide.errors"
-local registry = require "tide.registry"
+local namespace = require "tide.namespace"
 local cases = require "spec.support.layer_cases"
 local layers, ops, none = tide.layers, tide.ops, tide.none
 
@@ -48,7 +48,7 @@ local function check(what, ok, e)
 end
 
 describe("bad input", function()
-  for _, name in ipairs(registry.names(layers)) do
+  for _, name in ipairs(namespace.names(layers)) do
     it("is refused by " .. name, function()
       local class = layers[name]
       for i, value in ipairs(odd_values) do

@@ -1,5 +1,6 @@
 local expect = require "spec.support.expect"
 local tide = require "tide"
+local namespace = require "tide.namespace"
 local registry = require "tide.registry"
 local none = require "tide.none"
 local list = require "tide.list"
@@ -203,7 +204,7 @@ describe("the table of layers", function()
     for _, case in ipairs(cases) do
       rows[case[2]] = true
     end
-    for _, name in ipairs(registry.names(layers)) do
+    for _, name in ipairs(namespace.names(layers)) do
       assert.is_true(rows[name] == true, "spec/support/layer_cases.lua has no row for " .. name)
     end
   end)

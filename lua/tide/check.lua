@@ -187,6 +187,14 @@ function types.any(v)
   return v
 end
 
+-- What a method takes as it is: a tensor, numbers, anything; literal data in a table.
+types.data = types.any
+
+--- Whether `t` names a type, or several.
+function check.is_type(t)
+  return type(t) == "table" or types[t] ~= nil
+end
+
 local function limits(v, row)
   if row.min and v < row.min then
     return nil, ("%s at least %s"):format(row[2] == "int" and "an integer" or "a number", row.min)
@@ -572,7 +580,8 @@ function Args:_names_arguments(t)
   return true
 end
 
-local collects = { shape = true, axes = true, tensor = true, list = true, ints = true }
+local collects = { shape = true, axes = true, tensor = true, list = true, ints = true,
+  data = true }
 
 --- Arguments of a function or method (interface §2) as a table of checked values.
 function Args:call(...)
@@ -610,6 +619,21 @@ function Args:call(...)
     end
   end
   return self:complete(given)
+end
+
+--- Whether an empty table as last argument, number `n`, is empty options and no value.
+function Args:is_option(n)
+  local row = self.rows[n]
+  return row == nil or not collects[row[2]]
+end
+
+--- Arguments of a method as Lua values in the order of the rows, then of the named ones.
+function Args:values(...)
+  local o, out = self:call(...), {}
+  for i, name in ipairs(self.names) do
+    out[i] = o[name]
+  end
+  return table.unpack(out, 1, #self.names)
 end
 
 --- Checks values by name, converts them and fills in the defaults; `given` is left alone. Of
@@ -664,6 +688,27 @@ function Args:help()
     out[#out + 1] = ("  %s = %s%s"):format(name, default, row[4] and ("    " .. row[4]) or "")
   end
   return table.concat(out, "\n")
+end
+
+--- Raises if a table holds a name that is not among `names`, always the same one of several.
+--- @param owner string what complains
+--- @param given table
+--- @param names table a sequence of names
+--- @param what string|nil what the names are, "option" by default
+function check.refuse_unknown(owner, given, names, what)
+  local known, unknown = {}, nil
+  for _, name in ipairs(names) do
+    known[name] = true
+  end
+  for k in pairs(given) do
+    if not known[k] and (unknown == nil or tostring(k) < tostring(unknown)) then
+      unknown = k
+    end
+  end
+  if unknown ~= nil then
+    errors.raise(owner, "unknown %s '%s'%s", what or "option", tostring(unknown),
+      check.did_you_mean(unknown, names))
+  end
 end
 
 --- Shorthand for one table of options: checks `o` (a table or nil) against `rows`.

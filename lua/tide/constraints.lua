@@ -1,6 +1,6 @@
 --- Constraints: objects called with a weight after each update that return its projection, a new
 --- tensor.
-local class = require "tide.class"
+local check = require "tide.check"
 local core = require "tide.core"
 local object = require "tide.object"
 local ops = require "tide.ops"
@@ -8,17 +8,17 @@ local registry = require "tide.registry"
 
 local EPSILON = 1e-7
 
-local Constraint = object.class("constraint", "Constraint", {})
+--- The base class of constraints. Own ones define `call(self, w)`, which returns the projection.
+local Constraint = object.class("Constraint", nil, { kind = "constraint",
+  methods = { __call = { { "w", "data", check.required, "a weight" } } } })
+Constraint.__eq = object.equal
 
-local classes, modules, aliases = { Constraint = Constraint }, {}, {}
-
-local function define(name, rows, call)
-  local c = object.class("constraint", name, rows, Constraint)
-  c.__call = call
-  classes[name] = c
-  modules[name] = "tide.constraints"
-  aliases[class.snake(name)] = name
+function Constraint:__call(w)
+  return self:call(w)
 end
+
+local members, aliases = { Constraint = Constraint }, {}
+local define = object.family(Constraint, members, aliases)
 
 local axis = { "axis", "axes", 1, "axes of the norm; 1 for the inputs of a Dense kernel" }
 
@@ -56,12 +56,9 @@ define("MinMaxNorm", {
 end)
 
 --- A constraint from a name, a configuration, an object or a function of a tensor.
-function classes.get(v)
+local function get(v)
   return registry.resolve("constraint", v, "constraint")
 end
 
-local ns = registry.namespace("tide.constraints", "constraint", modules, aliases)
-for name, value in pairs(classes) do
-  rawset(ns, name, value)
-end
-return ns
+return object.namespace("tide.constraints", "constraint", { members = members, aliases = aliases,
+  bases = { Constraint = true }, get = get })

@@ -123,4 +123,4 @@ for name, load_data in pairs { fashion_mnist = datasets.fashion_mnist, mnist = d
   })
 end
 
-return require("tide.registry").sealed("tide.datasets", datasets)
+return require("tide.namespace").new("tide.datasets", datasets)

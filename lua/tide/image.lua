@@ -34,7 +34,7 @@ local function show(...)
   out:flush()
 end
 
-return require("tide.registry").sealed("tide.image", {
+return require("tide.namespace").new("tide.image", {
   show = show,
   load = files.load_img,
   save = files.save_img,

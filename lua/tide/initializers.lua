@@ -1,32 +1,26 @@
 --- Initializers: objects called with a shape and a dtype that return a new tensor. Names, options
 --- and formulas are Keras'.
 local check = require "tide.check"
-local class = require "tide.class"
 local errors = require "tide.errors"
 local object = require "tide.object"
 local ops = require "tide.ops"
 local random = require "tide.random"
 local registry = require "tide.registry"
 
-local initializers = {}
+--- The base class of initializers. Own ones define `call(self, shape, dtype)`, which returns a new
+--- tensor.
+local Initializer = object.class("Initializer", nil, { kind = "initializer", methods = { __call = {
+  { "shape", "data", check.required, "shape of the tensor" },
+  { "dtype", "dtype", nil, "float32 when left out" },
+} } })
+Initializer.__eq = object.equal
 
-local modules, aliases = {}, {}
-
-local Initializer = object.class("initializer", "Initializer", {})
-initializers.Initializer = Initializer
-
-local function define(name, rows, call, extra)
-  local c = object.class("initializer", name, rows, Initializer)
-  c.__call = call
-  c.snake = class.snake(name)
-  initializers[name] = c
-  modules[name] = "tide.initializers"
-  aliases[c.snake] = name
-  for _, alias in ipairs(extra or {}) do
-    aliases[alias] = name
-  end
-  return c
+function Initializer:__call(shape, dtype)
+  return self:call(shape, dtype)
 end
+
+local initializers, aliases = { Initializer = Initializer }, {}
+local define = object.family(Initializer, initializers, aliases)
 
 local seed = { "seed", "int", nil, "own random stream; the global one by default" }
 
@@ -86,7 +80,7 @@ local function product_of(shape, axes)
 end
 
 --- Fan-in and fan-out of a kernel shape: (in, out), (receptive..., in, out).
-function initializers.compute_fans(shape, input_axes, output_axes)
+local function compute_fans(shape, input_axes, output_axes)
   local n = #shape
   local fan_in, fan_out
   if n == 0 then
@@ -113,7 +107,7 @@ end
 local TRUNCATED_STDDEV = 0.87962566103423978
 
 local function variance_scaling(self, shape, dtype)
-  local fan_in, fan_out = initializers.compute_fans(shape, self.input_axes, self.output_axes)
+  local fan_in, fan_out = compute_fans(shape, self.input_axes, self.output_axes)
   local fan = self.mode == "fan_in" and fan_in or self.mode == "fan_out" and fan_out
     or (fan_in + fan_out) / 2
   local scale = self.scale / math.max(1, fan)
@@ -267,13 +261,9 @@ define("STFT", {
   return ops.copy(ops.broadcast_to(kernel, shape))
 end, { "STFTInitializer" })
 
-for alias, name in pairs { normal = "RandomNormal", uniform = "RandomUniform" } do
-  aliases[alias] = name
-end
-
 --- An initializer from a name, a configuration, an object, a function of (shape, dtype) or a tensor
 --- of values.
-function initializers.get(v)
+local function get(v)
   if type(v) == "userdata" then
     return function(shape, dtype)
       if tostring(v.shape) ~= check.show(shape) then
@@ -286,9 +276,6 @@ function initializers.get(v)
   return registry.resolve("initializer", v, "initializer")
 end
 
-local classes = initializers
-local ns = registry.namespace("tide.initializers", "initializer", modules, aliases)
-for name, value in pairs(classes) do
-  rawset(ns, name, value)
-end
-return ns
+return object.namespace("tide.initializers", "initializer", { members = initializers,
+  aliases = aliases, bases = { Initializer = true }, get = get,
+  extra = { compute_fans = compute_fans } })

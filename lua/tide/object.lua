@@ -1,21 +1,78 @@
---- Objects made of their options: initializers, regularizers, constraints and whatever else is a
---- value with a configuration.
+--- Objects made of their options: initializers, regularizers, constraints, losses, metrics,
+--- optimizers, schedules, callbacks, and whatever else is a value with a configuration.
 --
--- `object.class(kind, name, rows, base)` makes a class whose constructor checks its options by
--- `rows` (see check.lua) and stores them in the object; get_config gives them back, from_config
--- makes the object again.
+--   local Huber = object.class("Huber", Loss, {
+--     rows = { { "delta", "number", 1.0, "where the quadratic part ends" } },
+--     init = function(self, o) end,
+--   })
+--
+-- The constructor checks its arguments by `Class.args` (see check.lua) and stores the values in the
+-- object, then the `init` functions run, from the base to the class itself. get_config gives the
+-- options back, from_config makes the object again. Methods that `methods` declares take a final
+-- table of named options, wherever a class defines them.
 local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"
+local namespace = require "tide.namespace"
 local none = require "tide.none"
+local origin = require "tide.origin"
 local registry = require "tide.registry"
 
 local object = {}
-local is_tensor = require("tide.core").is_tensor
+local core = require "tide.core"
+local is_tensor = core.is_tensor
 local DEEPEST = 100 -- tables in tables
 
---- A value as it stands in a configuration: objects as { class_name, config }, named functions as
---- their names.
+-- ---- names of functions ----
+
+local names = setmetatable({}, { __mode = "k" })
+local waiting = {} -- functions that name functions, run when an unknown one is asked for
+
+--- Gives a function its public name, so that configurations can name it.
+--- @param args table|nil its argument table; help takes its text where the main chunk stands now
+--- @return function f
+function object.name_function(f, name, args)
+  names[f] = name
+  return args and origin.here(f, { args = args }) or f
+end
+
+--- Has `f` run before the first function without a name is looked up: it names a family whose
+--- functions are loaded late.
+function object.name_later(f)
+  waiting[#waiting + 1] = f
+end
+
+--- The public name of a function, or nil.
+function object.name_of(f)
+  local name = names[f]
+  while not name and #waiting > 0 do
+    table.remove(waiting)()
+    name = names[f]
+  end
+  return name
+end
+
+-- ---- automatic names ----
+
+local counters = {}
+
+--- Keras' automatic names: adam, adam_1, adam_2.
+function object.auto_name(base)
+  local n = counters[base] or 0
+  counters[base] = n + 1
+  return n == 0 and base or base .. "_" .. n
+end
+
+--- Starts the numbering of names anew.
+function object.reset_names()
+  counters = {}
+end
+
+-- ---- configurations ----
+
+--- A value as it stands in a configuration, plain data: objects as { class_name, config, kind },
+--- named functions as their names, tensors as nested lists (of another dtype than a list would get:
+--- as { class_name = "__tensor__", config = { value, dtype } }), none as none.
 function object.serialize(v, depth)
   depth = type(depth) == "number" and depth or 1
   if depth > DEEPEST then
@@ -23,15 +80,15 @@ function object.serialize(v, depth)
   end
   local t = type(v)
   if t == "function" then
-    return require("tide.activations").name_of(v) or v
+    return object.name_of(v) or v -- a file cannot hold the function itself: saving says so
   elseif t == "table" and v ~= none then
     if class.is_class(v) then
       return v.__name
-    end
-    if v.get_config then
-      -- their names coincide
-      local kind = (v.kind == "loss" or v.kind == "metric") and v.kind or nil
-      return { class_name = getmetatable(v).__name, config = v:get_config(), kind = kind }
+    elseif v.get_config then
+      local c = getmetatable(v)
+      local name = v._class_name and v:_class_name() or c.__name
+      return { class_name = name, config = v:get_config(), kind = v.kind,
+        registered_name = registry.registered_name(v.kind, c.__name, c) }
     end
     local out = {}
     for k, x in pairs(v) do
@@ -39,19 +96,61 @@ function object.serialize(v, depth)
     end
     return out
   elseif is_tensor(v) then
-    return v:tolist()
+    local value = v:tolist()
+    if v.dtype == "float32" or v.dtype == "bool" then
+      return value
+    end
+    return { class_name = "__tensor__", config = { value = value, dtype = v.dtype } }
   end
   return v
 end
 
---- The options of `self` that its argument table declares, as a configuration.
+--- A configuration's value with its objects made again: every `{ class_name, config }` inside that
+--- names a known class, and tensors.
+function object.revive(v)
+  if not check.is_plain(v) then
+    return v
+  elseif type(v.class_name) == "string" and type(v.config) == "table" then
+    if v.class_name == "__tensor__" then
+      return core.tensor(v.config.value, { dtype = v.config.dtype })
+    end
+    local kind = v.kind or registry.kind_of(v.class_name)
+    if not kind then
+      errors.raise(
+        "from_config", "unknown class '%s'; define it with extend or give it in custom_objects",
+        v.class_name)
+    end
+    return registry.resolve(kind, v, "from_config")
+  end
+  local out = {}
+  for k, x in pairs(v) do
+    out[k] = object.revive(x)
+  end
+  return out
+end
+
+--- What compile takes, as files can hold it: `{ "name", option = ... }` as the object that it
+--- means, in lists and tables by output too, and named functions as their names.
+function object.declared(kind, v)
+  return registry.map(v, function(one)
+    if type(one) == "function" then
+      return object.name_of(one) or one
+    elseif check.is_plain(one) and one.class_name == nil then
+      return registry.resolve(kind, one)
+    end
+    return one
+  end)
+end
+
+--- The options of `self` that its argument table declares, as a configuration. An option that is
+--- switched off, its default being something, is none.
 function object.config(self, args)
   local out = {}
   for _, name in ipairs(args.names) do
     local v = rawget(self, name)
     if v == nil then
       local default = args.index[name][3]
-      if default ~= nil and default ~= none then
+      if default ~= nil and default ~= none and default ~= check.required then
         out[name] = none
       end
     else
@@ -61,69 +160,279 @@ function object.config(self, args)
   return out
 end
 
+--- Whether two options are the same: objects and lists by what they hold, tensors by dtype and
+--- elements.
+function object.same(a, b)
+  if rawequal(a, b) then
+    return true
+  elseif type(a) ~= type(b) then
+    return false
+  elseif is_tensor(a) then
+    return is_tensor(b) and a.dtype == b.dtype and a.shape == b.shape
+      and object.same(a:tolist(), b:tolist())
+  elseif type(a) ~= "table" or getmetatable(a) ~= getmetatable(b) then
+    return a == b
+  elseif getmetatable(a) ~= nil then
+    return a == b
+  end
+  for k, v in pairs(a) do
+    if not object.same(v, b[k]) then
+      return false
+    end
+  end
+  for k in pairs(b) do
+    if a[k] == nil then
+      return false
+    end
+  end
+  return true
+end
+
+--- Whether two objects have one class and the same options: `__eq` of objects without state.
+function object.equal(a, b)
+  local c = getmetatable(a)
+  if c ~= getmetatable(b) then
+    return false
+  end
+  for _, name in ipairs(c.args.names) do
+    if not object.same(rawget(a, name), rawget(b, name)) then
+      return false
+    end
+  end
+  return true
+end
+
+-- ---- methods that take named options ----
+
+local arguments = setmetatable({}, { __mode = "k" }) -- method -> its argument table
+
+--- The argument table of a method that was declared here; nil for others.
+function object.arguments(f)
+  return arguments[f]
+end
+
+-- The method as it is called: a final table of named options becomes values in their order.
+local function with_options(f, args)
+  local function method(self, ...)
+    local n = select("#", ...)
+    if n > 0 then
+      local last = select(n, ...)
+      if type(last) == "table" and getmetatable(last) == nil
+        and (check.has_string_key(last) or next(last) == nil and args:is_option(n)) then
+        return f(self, args:values(...))
+      end
+    end
+    return f(self, ...)
+  end
+  arguments[method] = args
+  return origin.wraps(method, f)
+end
+
+-- Assignment to a class: declared methods learn to take options.
+local function define(c, key, value)
+  local args = type(value) == "function" and not arguments[value] and c._methods[key]
+  rawset(c, key, args and with_options(value, args) or value)
+end
+
+--- Declares the arguments of methods, for a class and those that inherit from it.
+--- @param methods table name -> rows of check.args
+function object.declare(c, owner, methods)
+  local own = setmetatable({}, { __index = c._methods })
+  for name, rows in pairs(methods) do
+    own[name] = check.args(name == "__call" and owner or name, rows)
+  end
+  rawset(c, "_methods", own)
+end
+
+-- ---- classes ----
+
 local Object = class.new("Object")
 object.Object = Object
+Object.args = check.args("Object", {})
+Object._inits, Object._methods = {}, {}
+
+-- Rows of `base` that `own` does not redefine, after those.
+local function inherit(own, base)
+  local seen, out = {}, {}
+  for _, group in ipairs { own, base } do
+    for _, row in ipairs(group) do
+      if not seen[row[1]] then
+        seen[row[1]] = true
+        out[#out + 1] = row
+      end
+    end
+  end
+  return out
+end
+
+--- Makes a class.
+--- @param name string
+--- @param base table|nil a class made here
+--- @param spec table|nil `kind`; `rows`: positional options in Keras' order (nil: the base's);
+---   `named`: options by name only, those of the base with them; `init(self, o)`; `methods`: name
+---   -> rows of methods that take named options
+--- @return table class
+function object.class(name, base, spec)
+  spec = spec or {}
+  local c = class.new(name, base or Object)
+  local before = c.super
+  getmetatable(c).__newindex = define
+  rawset(c, "kind", spec.kind or before.kind)
+  local rows = spec.rows or before.args.rows
+  local positional, named = {}, {}
+  for _, row in ipairs(rows) do
+    positional[row[1]] = true
+  end
+  for _, row in ipairs(inherit(spec.named or {}, before.args.named)) do
+    if not positional[row[1]] then
+      named[#named + 1] = row
+    end
+  end
+  rawset(c, "args", check.args(name, rows, { named = named }))
+  local inits = table.move(before._inits, 1, #before._inits, 1, {})
+  inits[#inits + 1] = spec.init
+  rawset(c, "_inits", inits)
+  if spec.methods then
+    object.declare(c, c.kind or name, spec.methods)
+  end
+  rawset(c, "from_config", function(config)
+    return c._from_config(c, config)
+  end)
+  return c
+end
 
 function Object:_init(...)
-  for k, v in pairs(self.args:construct(...)) do
-    rawset(self, k, v)
+  local o = self.args:construct(...)
+  for k, v in pairs(o) do
+    self[k] = v
   end
-  if self.init then
-    self:init()
+  local inits = self._inits
+  for i = 1, #inits do
+    inits[i](self, o)
   end
 end
 
---- The options of the object by name.
+--- The name of the instance's class.
+function Object:_class_name()
+  return getmetatable(self).__name
+end
+
+--- The options by name, as plain data; giving them to the class makes an equal object.
 function Object:get_config()
   return object.config(self, self.args)
 end
 
+-- How `Class.from_config(config)` makes an object.
+function Object._from_config(c, config)
+  return c(object.revive(config))
+end
+
+--- One line: its name and class, or the class with the options that are not the defaults.
 function Object:__tostring()
+  local c = getmetatable(self)
+  if rawget(self, "name") then
+    return ("%s (%s)"):format(self.name, c.__name)
+  end
   local out = {}
   for _, name in ipairs(self.args.names) do
-    if rawget(self, name) ~= nil and rawget(self, name) ~= self.args.index[name][3] then
-      out[#out + 1] = name .. " = " .. check.show(self[name])
+    local v = rawget(self, name)
+    if v ~= nil and v ~= self.args.index[name][3] then
+      out[#out + 1] = name .. " = " .. check.show(v)
     end
   end
-  return getmetatable(self).__name .. (#out > 0 and " { " .. table.concat(out, ", ") .. " }" or "")
+  return c.__name .. (#out > 0 and " { " .. table.concat(out, ", ") .. " }" or "")
 end
 
-function Object.__eq(a, b)
-  return getmetatable(a) == getmetatable(b) and tostring(a) == tostring(b)
-end
-
---- Makes a class of a person's own and registers its name for loading.
+--- Makes a class of one's own: `Loss:extend("Mine", { args = { "delta" }, call = function(self,
+--- y_true, y_pred) ... end })`. `args` orders the positional options (names, `{ name, default }`,
+--- or rows of tide.check), whose values land in the object and in `get_config`; the base's options
+--- stay, by name. `init(self, o)` runs after the base's. Everything else becomes a method or a fact
+--- of the class. The name is registered for loading.
 --- @param name string
---- @param def table `args`: names of the positional options; methods; `init(self)` runs after the
----   options are stored
+--- @param def table|nil
+--- @return table class
 function Object:extend(name, def)
-  local rows = {}
-  for i, arg in ipairs(def.args or {}) do
-    rows[i] = type(arg) == "table" and arg or { arg, "any" }
+  if type(name) ~= "string" or not name:match "^[%a_][%w_]*$" then
+    errors.raise("extend", "the class name must be an identifier, got %s", check.show(name))
   end
-  local c = object.class(self.kind, name, rows, self)
-  for k, v in pairs(def) do
-    if k ~= "args" then
-      c[k == "call" and "__call" or k] = v
+  def = def or {}
+  local rows
+  if def.args then
+    rows = {}
+    for i, a in ipairs(def.args) do
+      rows[i] = type(a) ~= "table" and { a, "any" } or check.is_type(a[2]) and a
+        or { a[1], "any", a[2] }
     end
   end
-  registry.register(self.kind, name, c)
+  local c = object.class(name, self, { rows = rows,
+    named = rows and inherit(self.args.rows, self.args.named), init = def.init })
+  for k, v in pairs(def) do
+    if k == "from_config" then
+      c._from_config = function(_, config) return v(config) end
+    elseif k ~= "args" and k ~= "init" then
+      if k:sub(1, 1) == "_" and k:sub(1, 2) ~= "__" and self[k] ~= nil then
+        errors.raise("extend", "'%s' belongs to %s and cannot be replaced", k, self.__name)
+      end
+      c[k] = v
+    end
+  end
+  if c.kind then
+    registry.register(c.kind, name, c)
+  end
   return c
 end
 
---- Makes a class of objects.
---- @param kind string registry kind ("initializer")
---- @param name string
---- @param rows table argument rows
---- @param base table|nil
-function object.class(kind, name, rows, base)
-  local c = class.new(name, base or Object)
-  c.kind = kind
-  c.args = check.args(name, rows)
-  c.from_config = function(config)
-    return c(config)
+-- ---- namespaces of objects ----
+
+--- What makes the classes of a family: a function of (name, rows, call, aliases) that puts the
+--- class into `members` and its snake_case name among the aliases.
+--- @param base table the family's base class
+function object.family(base, members, aliases)
+  return function(name, rows, call, extra)
+    local c = object.class(name, base, { rows = rows })
+    c.call = call
+    members[name] = c
+    aliases[class.snake(name)] = name
+    for _, alias in ipairs(extra or {}) do
+      aliases[alias] = name
+    end
+    return c
   end
-  return c
+end
+
+--- The namespace of a kind: its classes and functions, `get` (an object from what a person writes),
+--- Keras' `serialize` and `deserialize`, `class_names` (sorted, the bases left out) and
+--- `register(name, f)`, which gives a function of one's own a name that files can hold.
+--- @param name string
+--- @param kind string
+--- @param o table `members`: values by name; `modules`, `aliases`: see namespace.new; `bases`: set
+---   of names of classes that are no objects themselves; `get`; `extra`: unlisted values
+function object.namespace(name, kind, o)
+  local members, bases = o.members or {}, o.bases or {}
+  local t = o.extra or {}
+  t.get, t.deserialize, t.serialize = o.get, o.get, object.serialize
+  t.class_names = {}
+  for _, group in ipairs { members, o.modules or {} } do
+    for k, v in pairs(group) do
+      if not bases[k] and (group ~= members or class.is_class(v)) then
+        t.class_names[#t.class_names + 1] = k
+      end
+    end
+  end
+  table.sort(t.class_names)
+  --- Names a function of one's own: strings and files find it by that name.
+  function t.register(own, f)
+    if type(own) ~= "string" or type(f) ~= "function" and not class.is_class(f) then
+      errors.raise("register", "takes a name and a function or a class, got %s and %s",
+        check.show(own), check.show(f))
+    elseif type(f) == "function" then
+      object.name_function(f, own)
+    end
+    registry.register(kind, own, f)
+    return f
+  end
+  return namespace.new(name, t, { members = members, modules = o.modules, hidden = o.hidden,
+    aliases = o.aliases, load = o.load, names = o.names })
 end
 
 return object

@@ -6,6 +6,7 @@ local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local namespace = require "tide.namespace"
 local origin = require "tide.origin"
 
 local random = {}
@@ -150,15 +151,4 @@ of_tensors("beta", "random_beta_", 2, { shape, parameter "alpha", parameter "bet
 of_tensors("binomial", "random_binomial_", 2,
   { shape, parameter "counts", parameter "probabilities", dtype, seed })
 
-return setmetatable(random, {
-  __name = "tide.random",
-  __index = function(_, name)
-    local names = {}
-    for k in pairs(random) do
-      names[#names + 1] = k
-    end
-    table.sort(names)
-    errors.raise("tide.random", "unknown name '%s'%s", tostring(name),
-      check.did_you_mean(tostring(name), names))
-  end,
-})
+return namespace.new("tide.random", random)

@@ -1,24 +1,22 @@
 --- Regularizers: objects called with a weight (or an activation) that return a penalty, a 0-d
 --- tensor.
 local check = require "tide.check"
-local class = require "tide.class"
 local errors = require "tide.errors"
 local object = require "tide.object"
 local ops = require "tide.ops"
 local registry = require "tide.registry"
 
-local Regularizer = object.class("regularizer", "Regularizer", {})
+--- The base class of regularizers. Own ones define `call(self, x)`, which returns the penalty.
+local Regularizer = object.class("Regularizer", nil, { kind = "regularizer",
+  methods = { __call = { { "x", "data", check.required, "a weight or an activation" } } } })
+Regularizer.__eq = object.equal
 
-local classes, modules, aliases = { Regularizer = Regularizer }, {}, {}
-
-local function define(name, rows, call)
-  local c = object.class("regularizer", name, rows, Regularizer)
-  c.__call = call
-  classes[name] = c
-  modules[name] = "tide.regularizers"
-  aliases[class.snake(name)] = name
-  return c
+function Regularizer:__call(x)
+  return self:call(x)
 end
+
+local members, aliases = { Regularizer = Regularizer }, {}
+local define = object.family(Regularizer, members, aliases)
 
 local abs, sum, square = ops.abs, ops.sum, ops.square
 
@@ -44,8 +42,7 @@ define("L2", { { "l2", "number", 0.01, "factor of the sum of squares", min = 0 }
 --- l1 times the absolute values plus l2 times the squares.
 --     tide.regularizers.L1L2 { 0.1, 0.01 }(tide.tensor { 1, -2 })   --> 0.35
 define("L1L2", { { "l1", "number", 0, nil, min = 0 }, { "l2", "number", 0, nil, min = 0 } }, l1l2)
-aliases.l1_l2 = "L1L2"
-aliases.l1l2 = "L1L2"
+aliases.l1_l2, aliases.l1l2 = "L1L2", "L1L2"
 
 --- A penalty on rows (or columns) of a matrix that are not orthogonal.
 --     tide.regularizers.OrthogonalRegularizer()(tide.ops.eye(2))   --> 0
@@ -68,15 +65,12 @@ define("OrthogonalRegularizer", {
 end)
 
 --- A regularizer from a name, a configuration, an object or a function of a tensor.
-function classes.get(v)
+local function get(v)
   if type(v) == "userdata" then
     errors.raise("regularizer", "takes no tensor, got %s", check.show(v))
   end
   return registry.resolve("regularizer", v, "regularizer")
 end
 
-local ns = registry.namespace("tide.regularizers", "regularizer", modules, aliases)
-for name, value in pairs(classes) do
-  rawset(ns, name, value)
-end
-return ns
+return object.namespace("tide.regularizers", "regularizer", { members = members, aliases = aliases,
+  bases = { Regularizer = true }, get = get })

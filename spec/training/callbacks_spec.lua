@@ -454,10 +454,10 @@ describe("tide.callbacks", function()
       end }
       local c = callbacks[name]
       local args = { name }
-      for _, row in ipairs(c._rows) do
+      for _, row in ipairs(c.args.rows) do
         args[row[1]] = given[row[1]]
       end
-      assert.equal(name, getmetatable(callbacks.get(#c._rows > 0 and next(args, 1) and args
+      assert.equal(name, getmetatable(callbacks.get(#c.args.rows > 0 and next(args, 1) and args
         or c)).__name)
     end
     assert.error_matches(function() callbacks.get "EarlyStop" end, "unknown callback")

@@ -1,7 +1,7 @@
 --- The base of all callbacks, the list that runs them, and the base of those that watch a value.
 local check = require "tide.check"
 local errors = require "tide.errors"
-local object = require "tide.training.object"
+local object = require "tide.object"
 local tensors = require "tide.training.tensors"
 
 local base = {}
@@ -22,7 +22,7 @@ local base = {}
 ---     end,
 ---   })
 --- @class tide.Callback
-local Callback = object.class("Callback", nil, { kind = "callback", rows = {} })
+local Callback = object.class("Callback", nil, { kind = "callback" })
 base.Callback = Callback
 
 base.HOOKS = {}
@@ -153,10 +153,8 @@ function Monitor:_decide(logs)
     else
       for _, m in ipairs(require("tide.training.loop").named_metrics(self.model)) do
         if m.name == name or m.metric.name == name then
-          local direction = m.metric._direction or m.metric.direction
-          if direction then
-            mode = direction == "up" and "max" or "min"
-          end
+          local direction = m.metric.direction
+          mode = direction and (direction == "up" and "max" or "min") or mode
         end
       end
     end

@@ -4,7 +4,7 @@ local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
-local object = require "tide.training.object"
+local object = require "tide.object"
 local tensors = require "tide.training.tensors"
 
 local base = require "tide.callbacks.base"

@@ -1,6 +1,6 @@
 --- The callback behind `verbose`: a progress bar on a terminal, one line per epoch elsewhere.
 local core = require "tide.core"
-local object = require "tide.training.object"
+local object = require "tide.object"
 
 local Progbar = require "tide.training.progbar"
 local base = require "tide.callbacks.base"

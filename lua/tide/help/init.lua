@@ -351,27 +351,21 @@ local function function_doc(f, name)
     return { signature = name .. "(...)", text = "" }
   end
   local names = source.parameters(inner)
-  local args = check.tables[last]
+  local args = require("tide.object").arguments(f) or check.tables[last]
   if name:find ":" and names[1] == "self" then
     table.remove(names, 1)
   end
   if names[1] == "..." and args then
     names = args.names
   end
-  local at, rows = require("tide.training.object").place_of(inner)
   return { signature = ("%s(%s)"):format(name, table.concat(names, ", ")),
-    text = at and source.at(at) or source.comment(inner), rows = of_args(rows or args) }
+    text = source.comment(inner), rows = of_args(args) }
 end
 
 -- The comment above a class; of the class that a file is about, the file's own.
 local function class_comment(c)
   local text = source.at(rawget(c, "_place"))
   return text ~= "" and text or source.header(rawget(c, "_place"))
-end
-
-local function args_of(c)
-  local args = type(c.args) == "table" and c.args.help and c.args or c._args
-  return type(args) == "table" and type(args.help) == "function" and args or nil
 end
 
 -- The first sentence of a text, on one line.
@@ -465,9 +459,8 @@ local function class_text(c)
   if text ~= "" then
     out[#out + 1] = text
   end
-  local args = args_of(c)
-  if args then
-    out[#out + 1] = "options, in order:\n" .. args:help()
+  if c.args then
+    out[#out + 1] = "options, in order:\n" .. c.args:help()
   end
   local above = c
   while above do

@@ -661,7 +661,7 @@ end
 
 -- How `Class.from_config(config)` makes a layer; families whose options hold layers replace it.
 function Layer._from_config(c, config)
-  return c(c._custom and registry.revive(config) or config)
+  return c(c._custom and object.revive(config) or config)
 end
 
 -- What identifies the layer at a glance, beside its class: its width, its kernel.

@@ -1,5 +1,6 @@
 --- tide.layers: every layer by Keras' name, loaded with its family on first access, and the merging
 --- functions.
+local object = require "tide.object"
 local registry = require "tide.registry"
 
 local families = {
@@ -42,14 +43,16 @@ for _, d in ipairs { "1D", "2D", "3D" } do
   end
 end
 
-local layers = registry.namespace("tide.layers", "layer", modules, aliases)
+--- A layer from its name, configuration or itself.
+local function get(v)
+  return registry.resolve("layer", v, "layer")
+end
 
-rawset(layers, "Layer", require "tide.layers.base")
-
---- A symbolic input; see tide.Input.
-rawset(layers, "Input", function(...)
-  return require("tide.models").Input(...)
-end)
+local layers = object.namespace("tide.layers", "layer", { modules = modules, aliases = aliases,
+  get = get, extra = { Layer = require "tide.layers.base" }, hidden = {
+    -- models are layers too, and in files they stand among them
+    Input = "tide.models", Sequential = "tide.models", Functional = "tide.models",
+  } })
 
 for _, name in ipairs { "add", "subtract", "multiply", "average", "maximum", "minimum",
   "concatenate", "dot" } do
@@ -60,20 +63,5 @@ for _, name in ipairs { "add", "subtract", "multiply", "average", "maximum", "mi
     return layers[class_name](options or {})(inputs)
   end)
 end
-
---- A layer from its name, configuration or itself.
-rawset(layers, "get", function(v)
-  return registry.resolve("layer", v, "layer")
-end)
-
---- A layer as { class_name, config }.
-rawset(layers, "serialize", function(layer)
-  return require("tide.object").serialize(layer)
-end)
-
---- A layer from { class_name, config }.
-rawset(layers, "deserialize", function(config)
-  return registry.resolve("layer", config, "deserialize")
-end)
 
 return layers

@@ -1,8 +1,11 @@
 --- The base of all losses: conversion, masks, sample weights, reduction (Keras'
 --- keras/src/losses/loss.py).
+local check = require "tide.check"
+local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
-local object = require "tide.training.object"
+local object = require "tide.object"
+local origin = require "tide.origin"
 local tensors = require "tide.training.tensors"
 
 local ops = require "tide.ops"
@@ -32,13 +35,26 @@ base.DTYPE = { "dtype", "dtype", nil, "dtype that predictions are cast to" }
 --- @class tide.Loss
 local Loss = object.class("Loss", nil, {
   kind = "loss",
+  rows = {},
   named = { base.REDUCTION, { "name", "string", nil, "shown in logs" }, base.DTYPE },
   init = function(self)
-    self.name = self.name or object.auto_name(require("tide.class").snake(self:_class_name()))
+    self.name = self.name or object.auto_name(class.snake(self:_class_name()))
     self.reduction = self.reduction or "none"
   end,
+  methods = { __call = {
+    { "y_true", "data", check.required, "targets" },
+    { "y_pred", "data", check.required, "predictions" },
+    { "sample_weight", "any", nil, "one weight per sample, or per value" },
+    { "mask", "any", nil, "what is false does not count" },
+  } },
 })
 base.Loss = Loss
+
+--- What the targets are: numbers of the predictions' shape ("values"), probabilities 0 to 1
+--- ("binary"), -1 and 1 or 0 and 1 ("margins"), directions ("vectors"), one number per class
+--- ("one_hot"), or class numbers ("labels"); false: anything. Targets are checked by it, and
+--- class_weight finds the classes by it.
+Loss.targets = false
 
 -- A mask's weights: valid entries get total/valid, so that a mean over the batch is a mean over the
 -- valid ones.
@@ -119,13 +135,13 @@ end
 function Loss:_label(level)
   return self.name .. (level and tensors.frame_shapes(level + 1) or "")
 end
-errors.layer_frames[Loss.__call] = true
+errors.layer_frames[origin.of(Loss.__call)] = true
 
 function Loss:_as_tensor(values)
   if type(values) ~= "number" then
     errors.raise(
       self.name, "a loss must return a tensor with one value per sample, got %s",
-        require("tide.check").show(values))
+        check.show(values))
   end
   return core.tensor(values)
 end
@@ -138,7 +154,7 @@ end
 --- A loss around a plain function of (y_true, y_pred).
 local Wrapper = object.class(
   "LossFunctionWrapper", Loss,
-    { rows = { { "fn", "callable", require("tide.check").required,
+    { rows = { { "fn", "callable", check.required,
     "function of (y_true, y_pred)" } } })
 base.LossFunctionWrapper = Wrapper
 

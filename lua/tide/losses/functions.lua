@@ -323,11 +323,8 @@ end
 --- Keras' sparse_categorical_crossentropy. `weight`, `mask`: what hides labels that are 0.
 function F.sparse_categorical_crossentropy(y_true, y_pred, o, weight, mask)
   y_true = F.labels(y_true, y_pred)
-  local options = o._op
-  if not options then
-    options = { from_logits = o.from_logits or false, axis = o.axis or -1,
-      base = o.zero_based and 0 or 1, ignore_class = o.ignore_class }
-  end
+  local options = { from_logits = o.from_logits or false, axis = o.axis or -1,
+    base = o.zero_based and 0 or 1, ignore_class = o.ignore_class }
   local hide
   if weight ~= nil or mask ~= nil then
     hide = hiding(y_true, weight, mask)

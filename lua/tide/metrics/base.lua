@@ -7,7 +7,7 @@ local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
-local object = require "tide.training.object"
+local object = require "tide.object"
 local ops = require "tide.ops"
 local tensors = require "tide.training.tensors"
 
@@ -19,6 +19,14 @@ local base = {}
 --- Options of every metric.
 base.NAMES = { { "name", "string", nil, "shown in logs" }, { "dtype", "dtype", nil,
   "dtype of the state" } }
+
+--- What metrics of targets and predictions take.
+base.PAIRS = { update_state = {
+  { "y_true", "data", check.required, "targets" },
+  { "y_pred", "data", nil, "predictions" },
+  { "sample_weight", "any", nil, "one weight per sample, or per value" },
+  { "mask", "any", nil, "what is false does not count" },
+} }
 
 --- The base class of metrics. Own ones define `update_state(self, y_true, y_pred, sample_weight)`
 --- and `result(self)`; state is made in `init` by `self:add_variable{ shape = {}, name = "..." }`
@@ -32,21 +40,25 @@ base.NAMES = { { "name", "string", nil, "shown in logs" }, { "dtype", "dtype", n
 ---     reset_state = function(self) self.n = 0 end,
 ---   })
 --- @class tide.Metric
-local Metric = class.new("Metric", object.Object)
-class.properties(Metric, {
-  variables = function(self)
-    return list.new(self:_all_variables())
-  end,
-})
-Metric = object.class("Metric", Metric, {
+local Metric = object.class("Metric", nil, {
   kind = "metric",
+  rows = {},
   named = base.NAMES,
   init = function(self)
     self.name = self.name or object.auto_name(class.snake(self:_class_name()))
     self.dtype = self.dtype or "float32"
   end,
+  methods = base.PAIRS,
+})
+class.properties(Metric, {
+  variables = function(self)
+    return list.new(self:_all_variables())
+  end,
 })
 base.Metric = Metric
+
+--- What is better, for callbacks that watch the metric: "up" or "down"; false where nobody said.
+Metric.direction = false
 
 -- `init` of a person's metric may come before add_variable's list exists.
 local function tracked(self)
@@ -75,7 +87,7 @@ function Metric:add_variable(...)
   local dtype = o.dtype or self.dtype or "float32"
   local v
   if o.initializer and o.initializer ~= "zeros" then
-    v = require("tide.initializers").get(o.initializer)(o.shape, { dtype = dtype })
+    v = require("tide.initializers").get(o.initializer)(o.shape, dtype)
   else
     v = ops.zeros(o.shape, { dtype = dtype })
   end
@@ -154,9 +166,16 @@ end
 
 local number = tensors.number
 
+-- What a reduction of values takes.
+local VALUES = { update_state = {
+  { "values", "data", check.required, "the values" },
+  { "sample_weight", "any", nil, "one weight per value, or per sample" },
+} }
+
 --- Sum of all values.
 --     tide.metrics.Sum()({ 1, 3, 5, 7 })   --> 16
 local Sum = object.class("Sum", Metric, {
+  methods = VALUES,
   rows = { { "name", "string", "sum", "shown in logs" },
     { "dtype", "dtype", nil, "dtype of the state" } },
   init = function(self)
@@ -186,6 +205,7 @@ end
 --- Mean of all values, weighted by sample weights.
 --     tide.metrics.Mean()({ 1, 3, 5, 7 })   --> 4
 local Mean = object.class("Mean", Metric, {
+  methods = VALUES,
   rows = { { "name", "string", "mean", "shown in logs" },
     { "dtype", "dtype", nil, "dtype of the state" } },
   init = function(self)
@@ -233,14 +253,13 @@ end
 --       function(a, b) return (a - b):abs() end }({ 1, 2 }, { 1, 4 })
 --     --> 1
 local Wrapper = object.class("MeanMetricWrapper", Mean, {
+  methods = base.PAIRS,
   rows = { { "fn", "callable", check.required, "function of (y_true, y_pred)" } },
   named = { { "name", "string", nil, "shown in logs" },
     { "direction", "enum", nil, "what is better", of = "up|down" } },
   init = function(self)
-    if self.direction then
-      self._direction = self.direction
-    elseif self.fn and require("tide.losses").class_of(self.fn) then
-      self._direction = "down"
+    if not self.direction and self.fn and require("tide.losses").class_of(self.fn) then
+      self.direction = "down"
     end
   end,
 })

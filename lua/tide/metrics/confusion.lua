@@ -4,7 +4,7 @@
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
-local object = require "tide.training.object"
+local object = require "tide.object"
 local ops = require "tide.ops"
 local tensors = require "tide.training.tensors"
 
@@ -190,12 +190,12 @@ local THRESHOLDS = { "thresholds", { "number", "list" }, nil,
 local NAMES = base.NAMES
 local CLASS_ID = { "class_id", "int", nil, "only this class, from 1" }
 
-local function define(name, rows, init, result, up)
+local function define(name, rows, init, result, up, named)
   local all = table.move(rows, 1, #rows, 1, {})
   table.move(NAMES, 1, 2, #all + 1, all)
-  local c = object.class(name, Counter, { rows = all, init = init })
+  local c = object.class(name, Counter, { rows = all, named = named, init = init })
   c.result = result
-  c._direction = up and "up" or nil
+  c.direction = up and "up" or false
   confusion[name] = c
   return c
 end
@@ -324,14 +324,13 @@ local AUC = define("AUC", {
   if self.label_weights then
     self._label_weights = tensors.of(self.label_weights, "float32", "label_weights")
   end
-end, nil, true)
-
-AUC._named = { { "thresholds", "list", nil, "thresholds of one's own" },
+end, nil, true, {
+  { "thresholds", "list", nil, "thresholds of one's own" },
   { "multi_label", "bool", false, "one curve per label, averaged" },
   { "num_labels", "int", nil, "number of labels" },
-    { "label_weights", "any", nil, "weight of each label" },
-  { "from_logits", "bool", false, "predictions are before the sigmoid" } }
-AUC._args = check.args("AUC", AUC._rows, { named = AUC._named })
+  { "label_weights", "any", nil, "weight of each label" },
+  { "from_logits", "bool", false, "predictions are before the sigmoid" },
+})
 
 function AUC:update_state(y_true, y_pred, sample_weight)
   if self.from_logits then

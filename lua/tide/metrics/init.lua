@@ -7,7 +7,7 @@
 local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"
-local object = require "tide.training.object"
+local object = require "tide.object"
 local registry = require "tide.registry"
 local tensors = require "tide.training.tensors"
 
@@ -19,12 +19,7 @@ local L = require "tide.losses.functions"
 local losses = require "tide.losses"
 local loss_base = require "tide.losses.base"
 
-local classes, functions, modules = {}, {}, {}
-
-local function public(name, c)
-  classes[name] = c
-  modules[name] = "tide.metrics"
-end
+local classes, functions = {}, {}
 
 local DTYPE = { "dtype", "dtype", nil, "dtype of the state" }
 local K = { "k", "int", 5, "how many of the largest predictions count", min = 1 }
@@ -39,11 +34,11 @@ local function mean_of(name, default_name, formula, direction, rows)
   all[#all + 1] = { "name", "string", default_name or class.snake(name), "shown in logs" }
   all[#all + 1] = DTYPE
   table.move(rows or {}, #all - 1, #(rows or {}), #all + 1, all)
-  local c = object.class(name, base.Mean, { rows = all })
+  local c = object.class(name, base.Mean, { rows = all, methods = base.PAIRS })
   c.update_state = base.MeanMetricWrapper.update_state
   c._formula = formula
-  c._direction = direction
-  public(name, c)
+  c.direction = direction
+  classes[name] = c
   return c
 end
 
@@ -142,11 +137,11 @@ end
 
 for _, group in ipairs { confusion, scores } do
   for name, c in pairs(group) do
-    public(name, c)
+    classes[name] = c
   end
 end
 for _, name in ipairs { "Metric", "Sum", "Mean", "MeanMetricWrapper" } do
-  public(name, base[name])
+  classes[name] = base[name]
 end
 
 --- The value of each sample, by the formula of the class of that name and with its options.
@@ -165,7 +160,6 @@ for name, formula in pairs(F) do
       local o = args:call(...)
       return formula(tensors.of(o.y_true), tensors.of(o.y_pred), o)
     end, name, args)
-    modules[name] = "tide.metrics"
   end
 end
 for name in ([[mean_squared_error mean_absolute_error mean_absolute_percentage_error
@@ -173,34 +167,7 @@ for name in ([[mean_squared_error mean_absolute_error mean_absolute_percentage_e
   categorical_hinge binary_crossentropy binary_focal_crossentropy categorical_crossentropy
   categorical_focal_crossentropy sparse_categorical_crossentropy]]):gmatch "%S+" do
   functions[name] = losses[name]
-  modules[name] = "tide.metrics"
 end
-
-local ns = registry.namespace("tide.metrics", "metric", modules, {
-  mse = "MeanSquaredError", MSE = "MeanSquaredError", mae = "MeanAbsoluteError",
-    MAE = "MeanAbsoluteError",
-  mape = "MeanAbsolutePercentageError", MAPE = "MeanAbsolutePercentageError",
-    msle = "MeanSquaredLogarithmicError",
-  MSLE = "MeanSquaredLogarithmicError", bce = "BinaryCrossentropy", BCE = "BinaryCrossentropy",
-    kld = "KLDivergence",
-  KLD = "KLDivergence", logcosh = "LogCoshError", cosine_similarity = "CosineSimilarity",
-    cosine_proximity = "CosineSimilarity",
-  root_mean_squared_error = "RootMeanSquaredError", rmse = "RootMeanSquaredError",
-})
-for name, c in pairs(classes) do
-  rawset(ns, name, c)
-end
-for name, f in pairs(functions) do
-  rawset(ns, name, f)
-end
-
-local names = {}
-for name in pairs(classes) do
-  names[#names + 1] = name
-end
-table.sort(names)
---- Names of the classes, the base included, sorted.
-rawset(ns, "class_names", names)
 
 -- Functions by name become the class of the same name, where there is one.
 local class_of_function = {}
@@ -219,11 +186,11 @@ class_of_function[functions.sparse_top_k_categorical_accuracy] =
 --- a function of (y_true, y_pred).
 --- @param v any
 --- @return table metric
-rawset(ns, "get", function(v)
+local function get(v)
   local found = registry.resolve("metric", v, "metric")
   if type(found) == "function" then
     local c = class_of_function[found]
-    local name = type(v) == "string" and v or object.function_name(found)
+    local name = type(v) == "string" and v or object.name_of(found) or "function"
     return c and c { name = name } or base.MeanMetricWrapper { found, name = name }
   elseif type(found) == "table" and found.kind == "loss" then
     return base.MeanMetricWrapper { found, name = found.name, direction = "down" }
@@ -234,11 +201,11 @@ rawset(ns, "get", function(v)
     found.name = v
   end
   return found
-end)
+end
 
 --- Keras' choice between binary, sparse and categorical by the shapes of targets and predictions.
 --- @return string "binary", "sparse" or "categorical"
-rawset(ns, "kind_of", function(y_true, y_pred)
+local function kind_of(y_true, y_pred)
   local t, p = y_true.shape, y_pred.shape
   if p[-1] == 1 then
     return "binary"
@@ -246,6 +213,24 @@ rawset(ns, "kind_of", function(y_true, y_pred)
     return "sparse"
   end
   return "categorical"
-end)
+end
 
-return ns
+local members = {}
+for _, group in ipairs { functions, classes } do
+  for name, v in pairs(group) do
+    members[name] = v
+  end
+end
+
+return object.namespace("tide.metrics", "metric", { members = members, get = get,
+  extra = { kind_of = kind_of }, aliases = {
+  mse = "MeanSquaredError", MSE = "MeanSquaredError", mae = "MeanAbsoluteError",
+    MAE = "MeanAbsoluteError",
+  mape = "MeanAbsolutePercentageError", MAPE = "MeanAbsolutePercentageError",
+    msle = "MeanSquaredLogarithmicError",
+  MSLE = "MeanSquaredLogarithmicError", bce = "BinaryCrossentropy", BCE = "BinaryCrossentropy",
+    kld = "KLDivergence",
+  KLD = "KLDivergence", logcosh = "LogCoshError", cosine_similarity = "CosineSimilarity",
+    cosine_proximity = "CosineSimilarity",
+  root_mean_squared_error = "RootMeanSquaredError", rmse = "RootMeanSquaredError",
+} })

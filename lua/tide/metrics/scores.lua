@@ -3,7 +3,7 @@
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
-local object = require "tide.training.object"
+local object = require "tide.object"
 local ops = require "tide.ops"
 local tensors = require "tide.training.tensors"
 
@@ -76,7 +76,7 @@ local FBeta = object.class("FBetaScore", Stateful, {
     self.beta = self.beta or 1.0
   end,
 })
-FBeta._direction = "up"
+FBeta.direction = "up"
 scores.FBetaScore = FBeta
 
 function FBeta:update_state(y_true, y_pred, sample_weight)
@@ -148,7 +148,7 @@ local R2 = object.class("R2Score", Stateful, {
     self._samples = 0
   end,
 })
-R2._direction = "up"
+R2.direction = "up"
 scores.R2Score = R2
 
 function R2:update_state(y_true, y_pred, sample_weight)
@@ -251,7 +251,7 @@ local IoU = object.class("IoU", Stateful, {
     end
   end,
 })
-IoU._direction = "up"
+IoU.direction = "up"
 scores.IoU = IoU
 
 function IoU:update_state(y_true, y_pred, sample_weight)

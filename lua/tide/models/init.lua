@@ -2,6 +2,7 @@
 local base = require "tide.layers.base"
 local errors = require "tide.errors"
 local functional = require "tide.models.functional"
+local namespace = require "tide.namespace"
 local none = require "tide.none"
 local registry = require "tide.registry"
 local Model = require "tide.models.model"
@@ -13,8 +14,6 @@ local models = {
   Functional = functional.Functional,
   Input = functional.Input,
 }
-registry.register("layer", "Sequential", Sequential)
-registry.register("layer", "Functional", functional.Functional)
 
 --- A model from the JSON text that `model:to_json()` gave. Weights are new.
 function models.model_from_json(text)
@@ -49,4 +48,4 @@ function models.save_model(...)
   return require("tide.saving").save_model(...)
 end
 
-return registry.sealed("tide.models", models)
+return namespace.new("tide.models", models)

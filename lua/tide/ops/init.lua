@@ -4,6 +4,7 @@
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local namespace = require "tide.namespace"
 local origin = require "tide.origin"
 
 local ops = {}
@@ -65,7 +66,7 @@ local own = { names = true, method = true, arguments = true }
 --- Every public name, sorted.
 function ops.names()
   local out = {}
-  for name, f in pairs(ops) do
+  for name, f in next, ops do
     if type(f) == "function" and not own[name] then
       out[#out + 1] = name
     end
@@ -112,16 +113,10 @@ end
 
 -- The table of named arguments as values in their order.
 local function in_order(name, names, options)
-  local position, args = {}, { n = #names }
+  check.refuse_unknown(name, options, names)
+  local args = { n = #names }
   for i, key in ipairs(names) do
-    position[key] = i
-  end
-  for key, value in pairs(options) do
-    if not position[key] then
-      errors.raise(name, "unknown option '%s'%s", tostring(key),
-        check.did_you_mean(tostring(key), names))
-    end
-    args[position[key]] = value
+    args[i] = options[key]
   end
   return args
 end
@@ -186,20 +181,10 @@ end
 -- `ops.nn`, `ops.linalg` and so on are the same functions under Keras' module names.
 local modules = { nn = true, numpy = true, linalg = true, math = true, core = true }
 
-return setmetatable(ops, {
-  __name = "tide.ops",
-  __names = ops.names,
-  __index = function(_, name)
-    if modules[name] then
-      return ops
-    end
-    local from = place[name]
-    if from then
-      local f = public(name, require(from)[name], from == "tide.ops.control")
-      rawset(ops, name, f)
-      return f
-    end
-    errors.raise("ops", "unknown name '%s'%s", tostring(name),
-      check.did_you_mean(tostring(name), ops.names()))
-  end,
-})
+return namespace.new("tide.ops", ops, { members = {}, names = ops.names, load = function(name)
+  if modules[name] then
+    return ops
+  end
+  local from = place[name]
+  return from and public(name, require(from)[name], from == "tide.ops.control")
+end })

@@ -8,7 +8,7 @@ local errors = require "tide.errors"
 local foreign = require "tide.foreign"
 local list = require "tide.list"
 local none = require "tide.none"
-local object = require "tide.training.object"
+local object = require "tide.object"
 local ops = require "tide.ops"
 local tensors = require "tide.training.tensors"
 
@@ -47,39 +47,11 @@ function base.rows(own)
   return out
 end
 
-local Root = class.new("Optimizer", object.Object)
-Root._foreign = foreign.optimizer
-
-class.properties(Root, {
-  learning_rate = function(self)
-    return self:_current_rate()
-  end,
-  iterations = function(self)
-    local n = self._iterations
-    return self.gradient_accumulation_steps and n // self.gradient_accumulation_steps or n
-  end,
-  variables = function(self)
-    return list.new(self:_all_variables())
-  end,
-})
-
-local readonly = { iterations = true, variables = true }
-
-function Root.__newindex(self, key, value)
-  if key == "learning_rate" then
-    self:_set_rate(value)
-  elseif readonly[key] then
-    errors.raise(self:_class_name(), "'%s' cannot be assigned", key)
-  else
-    rawset(self, key, value)
-  end
-end
-
 --- The base class of optimizers. Own ones define `update_step(self, gradient, variable,
 --- learning_rate, slots)`, where `slots` holds what `slot_names` lists, and change tensors in place
 --- (`tide.ops` and `variable:assign`).
 --- @class tide.Optimizer
-local Optimizer = object.class("Optimizer", Root, {
+local Optimizer = object.class("Optimizer", nil, {
   kind = "optimizer",
   rows = base.rows { { "learning_rate", "any", 0.01,
     "step size: a number, a schedule or a function" } },
@@ -97,6 +69,32 @@ local Optimizer = object.class("Optimizer", Root, {
   end,
 })
 base.Optimizer = Optimizer
+Optimizer._foreign = foreign.optimizer
+
+class.properties(Optimizer, {
+  learning_rate = function(self)
+    return self:_current_rate()
+  end,
+  iterations = function(self)
+    local n = self._iterations
+    return self.gradient_accumulation_steps and n // self.gradient_accumulation_steps or n
+  end,
+  variables = function(self)
+    return list.new(self:_all_variables())
+  end,
+})
+
+local readonly = { iterations = true, variables = true }
+
+function Optimizer.__newindex(self, key, value)
+  if key == "learning_rate" then
+    self:_set_rate(value)
+  elseif readonly[key] then
+    errors.raise(self:_class_name(), "'%s' cannot be assigned", key)
+  else
+    rawset(self, key, value)
+  end
+end
 
 --- Names of the state tensors per parameter; `initial` value of each in `slot_values`.
 Optimizer.slot_names = {}

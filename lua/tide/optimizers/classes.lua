@@ -2,7 +2,7 @@
 --- defaults are Keras'.
 local core = require "tide.core"
 local errors = require "tide.errors"
-local object = require "tide.training.object"
+local object = require "tide.object"
 local ops = require "tide.ops"
 
 local base = require "tide.optimizers.base"

@@ -8,16 +8,17 @@
 local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"
-local object = require "tide.training.object"
+local object = require "tide.object"
 local registry = require "tide.registry"
 local tensors = require "tide.training.tensors"
 
-local classes, modules = {}, {}
+local classes = {}
 
 --- The base class of schedules. Own ones define `call(self, step)`.
-local Schedule = object.class("LearningRateSchedule", nil, { kind = "schedule", rows = {} })
+local Schedule = object.class("LearningRateSchedule", nil, { kind = "schedule",
+  methods = { __call = { { "step", "data", check.required, "steps done" } } } })
+Schedule.__eq = object.equal
 classes.LearningRateSchedule = Schedule
-modules.LearningRateSchedule = "tide.optimizers.schedules"
 
 --- The rate after `step` steps.
 --- @param step number
@@ -37,7 +38,6 @@ local function define(name, rows, default_name, call, init)
   local c = object.class(name, Schedule, { rows = rows, init = init })
   c.call = call
   classes[name] = c
-  modules[name] = "tide.optimizers.schedules"
 end
 
 local function progress(self, step)
@@ -151,22 +151,8 @@ define("CosineDecayRestarts", {
   return self.initial_learning_rate * ((1 - self.alpha) * cosine + self.alpha)
 end)
 
-local ns = registry.namespace("tide.optimizers.schedules", "schedule", modules)
-for name, c in pairs(classes) do
-  rawset(ns, name, c)
-end
-
-local names = {}
-for name in pairs(classes) do
-  if name ~= "LearningRateSchedule" then
-    names[#names + 1] = name
-  end
-end
-table.sort(names)
-rawset(ns, "class_names", names)
-
 --- A schedule from a configuration, `{ "name", option = ... }`, an object or a function.
-rawset(ns, "get", function(v)
+local function get(v)
   if type(v) == "function" then
     return v
   end
@@ -175,6 +161,7 @@ rawset(ns, "get", function(v)
     errors.raise("schedule", "expected a learning rate schedule, got %s", check.show(v))
   end
   return found
-end)
+end
 
-return ns
+return object.namespace("tide.optimizers.schedules", "schedule", { members = classes, get = get,
+  bases = { LearningRateSchedule = true } })

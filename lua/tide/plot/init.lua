@@ -362,4 +362,4 @@ function plot.picture(image, options)
   return require("tide.plot.terminal").picture("picture", picture.rgb("picture", image, o.scale), o)
 end
 
-return require("tide.registry").sealed("tide.plot", plot)
+return require("tide.namespace").new("tide.plot", plot)

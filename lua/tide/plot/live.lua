@@ -3,7 +3,7 @@
 --- most. Where the output is no terminal that can move its cursor, there is one line per epoch as
 --- ever, and the curves come once, at the end. What other callbacks print is drawn over.
 local core = require "tide.core"
-local object = require "tide.training.object"
+local object = require "tide.object"
 
 local ProgbarLogger = require("tide.callbacks.progbar_logger").ProgbarLogger
 local terminal = require "tide.plot.terminal"

@@ -5,7 +5,7 @@
 --
 -- A picture is a uint8 tensor (height, width, channels); where Keras has a Pillow object, Tide has
 -- that.
-local registry = require "tide.registry"
+local namespace = require "tide.namespace"
 
 local place = {}
 for module, names in pairs {
@@ -23,5 +23,5 @@ for module, names in pairs {
   end
 end
 
-return registry.namespace(
-  "tide.preprocessing.image", nil, place, { NumpyArrayIterator = "ArrayIterator" })
+return namespace.new("tide.preprocessing.image", {},
+  { modules = place, aliases = { NumpyArrayIterator = "ArrayIterator" } })

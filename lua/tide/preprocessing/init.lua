@@ -1,7 +1,4 @@
 --- Preparing data, as Keras' keras.preprocessing: `tide.preprocessing.image` and its neighbours,
 --- loaded when first used.
-local registry = require "tide.registry"
-
-return registry.namespace("tide.preprocessing", nil, {
-  image = "tide.preprocessing.image",
-}, nil, { image = true })
+return require("tide.namespace").new("tide.preprocessing", {},
+  { modules = { image = { "tide.preprocessing.image" } } })

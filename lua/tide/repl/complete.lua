@@ -1,6 +1,9 @@
 --- Completion from live values, which it only looks at (tide.help.look): it runs no user code.
+local class = require "tide.class"
 local help = require "tide.help"
 local look = require "tide.help.look"
+local namespace = require "tide.namespace"
+local object = require "tide.object"
 local origin = require "tide.origin"
 local words = require("tide.help.source").words
 
@@ -68,12 +71,14 @@ local function rows_of(name, env)
     local found = help.find(name:match ":?[%w_]+$":gsub("^:", ""))
     c = found[1] and found[1][2]
   end
-  local args = type(c) == "table" and look.field(c, "args")
+  local methods = type(c) == "table" and not class.is_class(c) and look.field(c, "_methods")
+  -- an object that is called, or a class
+  local args = methods and methods.__call or type(c) == "table" and look.field(c, "args")
   local op = name:match "[%w_]+$"
   if type(c) == "function" then
     local inner = origin.of(c) -- loads the module that declares the arguments
     local place = origin.place(c) or origin.place(inner)
-    args, op = place and place.args, place and place.op or op
+    args, op = object.arguments(c) or place and place.args, place and place.op or op
   end
   if type(args) ~= "table" or type(args.names) ~= "table" then
     args = require("tide.check").tables[name:match "[%w_]+$"]
@@ -156,9 +161,8 @@ local kinds = { activation = "activation", recurrent_activation = "activation",
 -- The names that a string of this kind can hold: as Keras spells them, and the classes' own.
 local function names_of_kind(kind)
   local registry = require "tide.registry"
-  registry.lookup(kind, "") -- opens the namespace
-  local ns = registry.namespaces[kind]
-  local listed = kind == "activation" and ns.names or ns and registry.names(ns) or {}
+  local ns = registry.namespace(kind)
+  local listed = ns and namespace.names(ns) or {}
   local out, snake = {}, require("tide.class").snake
   for _, name in ipairs(listed) do
     out[name] = true

@@ -187,4 +187,4 @@ function saving.load_model(...)
   return with_custom(o.custom_objects, format.load_model, path, o)
 end
 
-return require("tide.registry").sealed("tide.saving", saving)
+return require("tide.namespace").new("tide.saving", saving)

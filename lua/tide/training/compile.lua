@@ -7,8 +7,8 @@ local list = require "tide.list"
 local formulas = require "tide.losses.functions"
 local losses = require "tide.losses"
 local metrics = require "tide.metrics"
-local none = require "tide.none"
 local ops = require "tide.ops"
+local registry = require "tide.registry"
 local structure = require "tide.data.structure"
 local tensors = require "tide.training.tensors"
 
@@ -17,18 +17,7 @@ local mask_of = Layer.mask_of
 
 local compile = {}
 
--- A name, function, object or `{ "name", option = ... }`, as opposed to a list or a table by
--- output.
-local function is_one(v)
-  if type(v) ~= "table" or getmetatable(v) ~= nil then
-    return true
-  end
-  return v.class_name ~= nil or (type(v[1]) == "string" and check.has_string_key(v))
-end
-
-local function is_nothing(v)
-  return v == nil or v == false or v == none
-end
+local is_one, is_nothing = registry.is_one, registry.is_nothing
 
 -- One entry per output from a value, a list or a table by name. `each`: a single value stands for
 -- all outputs.
@@ -53,13 +42,18 @@ local function per_output(given, n, names, what, single)
     for i, name in ipairs(names) do
       known[name] = i
     end
-    for name, v in pairs(given) do
+    local order = {}
+    for name in pairs(given) do
+      order[#order + 1] = name
+    end
+    table.sort(order, function(p, q) return tostring(p) < tostring(q) end)
+    for _, name in ipairs(order) do
       if not known[name] and not (n == 1 and #names == 0) then
         errors.raise(
           "compile", "%s names the output '%s', which the model does not have; outputs are %s%s",
           what, tostring(name), table.concat(names, ", "), check.did_you_mean(name, names))
       end
-      out[known[name] or 1] = v
+      out[known[name] or 1] = given[name]
     end
   end
   return out
@@ -232,7 +226,7 @@ function Loss:build(y_true, y_pred, names, what)
   if #self.parts > 1 then
     for i, part in ipairs(self.parts) do
       self.trackers[i] = metrics.Mean { name = part.name .. "_loss" }
-      self.trackers[i]._direction = "down"
+      self.trackers[i].direction = "down"
     end
   end
   self.only = n == 1 and #self.parts == 1 and self.parts[1] or nil

@@ -4,8 +4,9 @@ local S = require "tide.private"
 local check = require "tide.check"
 local errors = require "tide.errors"
 local losses = require "tide.losses"
+local metrics = require "tide.metrics"
 local none = require "tide.none"
-local object = require "tide.training.object"
+local object = require "tide.object"
 local optimizers = require "tide.optimizers"
 local registry = require "tide.registry"
 
@@ -27,35 +28,24 @@ local compile_args = check.args("compile", {
   { "auto_scale_loss", "bool", true, "recorded" },
 })
 
--- A name, object or list that cannot be right is refused now, not at the first batch.
-local function check_losses(v)
-  if v == nil or v == false or v == none then
-    return
-  elseif check.is_plain(v) and v.class_name == nil
-    and not (type(v[1]) == "string" and check.has_string_key(v)) then
-    for _, x in pairs(v) do
-      check_losses(x)
-    end
-  elseif not (type(v) == "string" and (v:lower() == "crossentropy" or v:lower() == "ce")) then
-    losses.get(v)
-  end
+-- Names that stand for one of several classes, by the shapes of the first batch.
+local by_shape = { accuracy = true, acc = true, crossentropy = true, ce = true }
+
+-- The objects that names, classes and configurations mean, made once; what cannot be right is
+-- refused now, not at the first batch.
+local function made(get, v)
+  return registry.map(v, function(one)
+    return type(one) == "string" and by_shape[one:lower()] and one or get(one)
+  end)
 end
 
-local function check_metrics(v)
-  if v == nil or v == false or v == none then
-    return
-  elseif check.is_plain(v) and v.class_name == nil
-    and not (type(v[1]) == "string" and check.has_string_key(v)) then
-    for _, x in pairs(v) do
-      check_metrics(x)
-    end
-  elseif not (type(v) == "string" and ({ accuracy = 1, acc = 1, crossentropy = 1,
-    ce = 1 })[v:lower()]) then
-    if require("tide.metrics").get(v).name == "loss" then
-      errors.raise("compile", "'loss' is what logs call the loss, a metric needs another name \z
-        (expected { ..., name = \"...\" }, got %s)", check.show(v))
-    end
+local function metric(v)
+  local m = metrics.get(v)
+  if m.name == "loss" then
+    errors.raise("compile", "'loss' is what logs call the loss, a metric needs another name \z
+      (expected { ..., name = \"...\" }, got %s)", check.show(v))
   end
+  return m
 end
 
 local function check_loss_weights(v)
@@ -94,10 +84,9 @@ function configure.compile(self, ...)
   else
     o = compile_args:call(...)
   end
-  check_losses(o.loss)
+  local loss = made(losses.get, o.loss)
   check_loss_weights(o.loss_weights)
-  check_metrics(o.metrics)
-  check_metrics(o.weighted_metrics)
+  local plain, weighted = made(metric, o.metrics), made(metric, o.weighted_metrics)
   local optimizer = optimizers.get(o.optimizer)
   optimizer._records = function()
     return self:_records()
@@ -112,9 +101,8 @@ function configure.compile(self, ...)
   self[S].compile_options = o
   self[S].training = steps.state {
     optimizer = optimizer,
-    loss = o.loss ~= nil and compile.loss(o.loss, o.loss_weights) or nil,
-    metrics = (o.metrics ~= nil or o.weighted_metrics ~= nil)
-      and compile.metrics(o.metrics, o.weighted_metrics) or nil,
+    loss = loss ~= nil and compile.loss(loss, o.loss_weights) or nil,
+    metrics = (plain ~= nil or weighted ~= nil) and compile.metrics(plain, weighted) or nil,
   }
 end
 
@@ -128,7 +116,7 @@ function configure.get_compile_config(self)
   end
   local out = {}
   for k, v in pairs(o) do
-    out[k] = object.serialize(kinds[k] and registry.objects(kinds[k], v) or v)
+    out[k] = object.serialize(kinds[k] and object.declared(kinds[k], v) or v)
   end
   out.optimizer = object.serialize(self.optimizer)
   return out

@@ -7,7 +7,7 @@ local S = require "tide.private"
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
-local losses = require "tide.losses"
+local registry = require "tide.registry"
 local structure = require "tide.data.structure"
 
 local adapter = require "tide.data.adapter"
@@ -60,16 +60,11 @@ end
 -- What the targets of the only loss are, and the axis of its classes; nil where that is not known.
 local function targets_of(T)
   local given = T.loss and T.loss.given
-  if given ~= nil and check.is_plain(given) and #given == 1 and not check.has_string_key(given) then
+  if check.is_plain(given) and #given == 1 and not check.has_string_key(given) then
     given = given[1]
   end
-  if given == nil or (check.is_plain(given)
-    and not (type(given[1]) == "string" and check.has_string_key(given))) then
-    return nil
-  end
-  local ok, l = pcall(losses.get, given)
-  if ok and type(l) == "table" then
-    return l.targets, l.axis
+  if type(given) == "table" and registry.is_one(given) then
+    return given.targets, given.axis
   end
 end
 

@@ -106,4 +106,4 @@ local elsewhere = {
   plot_model = "tide.plot",
 }
 
-return require("tide.registry").sealed("tide.utils", utils, elsewhere)
+return require("tide.namespace").new("tide.utils", utils, { members = utils, modules = elsewhere })

@@ -7,6 +7,7 @@ local class = require "tide.class"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
+local object = require "tide.object"
 local registry = require "tide.registry"
 
 local graph = require "tide.saving.keras.graph"
@@ -40,10 +41,10 @@ end
 local export_value
 
 -- An object of a class with options: { module, class_name, config, registered_name }.
-local function object(v)
+local function object_out(v)
   local c = getmetatable(v)
   local kind, name = v.kind or c.kind, c.__name
-  local args = c.args or c._args
+  local args = c.args
   local config, notes = {}, nil
   for k, x in pairs(v:get_config()) do
     local row = args and args.index[k]
@@ -73,7 +74,7 @@ function export_value(v, kind)
   if v == nil or v == none then
     return none
   elseif t == "function" then
-    return require("tide.activations").name_of(v) or v -- json.check names what a file cannot hold
+    return object.name_of(v) or v -- json.check names what a file cannot hold
   elseif is_tensor(v) then
     return v:tolist()
   elseif t == "table" then
@@ -82,7 +83,7 @@ function export_value(v, kind)
     elseif v.kind == "layer" and v[S] then
       return export.layer(v)
     elseif getmetatable(v) ~= nil and not list.is(v) and v.get_config then
-      return object(v)
+      return object_out(v)
     elseif type(v.class_name) == "string" and getmetatable(v) == nil then
       local k = v.kind or (type(kind) == "string" and module_of[kind] and kind)
       k = k or registry.kind_of(v.class_name)
@@ -134,7 +135,7 @@ function export.layer(layer)
       with "
       .. "tide.Layer:extend", layer.name)
   end
-  local entry = object(layer)
+  local entry = object_out(layer)
   for k in pairs(dropped) do
     entry.config[k] = nil
   end
@@ -216,9 +217,9 @@ function export.compile(model)
   if not o or not rawget(model, "optimizer") then
     return nil
   end
-  local given = { loss = registry.objects("loss", o.loss), metrics = registry.objects("metric",
+  local given = { loss = object.declared("loss", o.loss), metrics = object.declared("metric",
     o.metrics),
-    weighted_metrics = registry.objects("metric", o.weighted_metrics) }
+    weighted_metrics = object.declared("metric", o.weighted_metrics) }
   for _, k in ipairs { "loss", "metrics", "weighted_metrics" } do
     local at = find_function(given[k], k)
     if at then

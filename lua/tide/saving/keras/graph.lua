@@ -23,7 +23,7 @@ end
 
 -- Whether a layer of this class would take these options.
 local function takes(c, config)
-  local args = class.is_class(c) and (rawget(c, "args") or c.args)
+  local args = class.is_class(c) and c.args
   for k in pairs(args and config or {}) do
     if k ~= "name" and k ~= "dtype" and not args.index[k] then
       return false

@@ -195,7 +195,7 @@ local import_value
 --- @param label string for messages
 --- @param notes table|nil what Tide noted beside the configuration
 function import.options(ctx, c, config, label, notes)
-  local args = rawget(c, "args") or c.args or c._args
+  local args = c.args
   local out, keys = {}, {}
   for k in pairs(config) do
     keys[#keys + 1] = k

@@ -1,0 +1,199 @@
+-- What all objects with options have in common: rows, named options of methods, configurations,
+-- classes of one's own, names.
+local expect = require "spec.support.expect"
+local object = require "tide.object"
+local registry = require "tide.registry"
+local tide = require "tide"
+
+local message = expect.message
+local function says(text, f, ...)
+  local why = message(f, ...)
+  assert.truthy(why:find(text, 1, true), why)
+end
+
+describe("an object that is called", function()
+  local y, p, w = { { 1, 2 }, { 3, 4 } }, { { 1, 4 }, { 3, 8 } }, { 1, 0 }
+
+  it("takes named options last", function()
+    local mse = tide.losses.MeanSquaredError()
+    -- ((0 + 4) / 2 * 1 + (0 + 16) / 2 * 0) / 2
+    assert.equal(1, mse(y, p, { sample_weight = w }):item())
+    assert.equal(1, mse { y_true = y, y_pred = p, sample_weight = w }:item())
+    assert.equal(1, mse(y, { p[1], p[2], sample_weight = w }):item())
+    assert.equal(1, mse(y, p, w):item())
+    assert.equal(5, mse(y, p, {}):item())
+  end)
+  it("does so in classes of one's own", function()
+    local Mine = tide.losses.Loss:extend("NamedOptionsLoss", {
+      call = function(_, a, b) return (a - b):abs():mean(-1) end })
+    assert.equal(0.5, Mine()(y, p, { sample_weight = w }):item())
+    local seen
+    local M = tide.metrics.Metric:extend("NamedOptionsMetric", {
+      update_state = function(_, a, b, weight, mask) seen = { a, b, weight, mask } end,
+      result = function() return 1 end })
+    M():update_state(1, 2, { mask = 4, sample_weight = 3 })
+    assert.same({ 1, 2, 3, 4 }, seen)
+    M()(1, 2, { sample_weight = 5 })
+    assert.same({ 1, 2, 5 }, seen)
+  end)
+  it("takes them in metrics, schedules, initializers, regularizers, constraints", function()
+    local m = tide.metrics.MeanSquaredError()
+    m:update_state(y, p, { sample_weight = w })
+    assert.equal(2, m:result())
+    local mean = tide.metrics.Mean()
+    mean:update_state({ 1, 3 }, { sample_weight = { 3, 1 } })
+    assert.equal(1.5, mean:result())
+    local decay = tide.optimizers.schedules.ExponentialDecay { 0.5, 10, 0.5 }
+    assert.equal(0.25, decay { step = 10 })
+    assert.equal("float64", tide.initializers.Ones()({ 2 }, { dtype = "float64" }).dtype)
+    assert.equal(0.5, tide.regularizers.L2 { 0.5 } { x = tide.tensor { 1, 0 } }:item())
+    assert.same({ 0, 2 }, tide.constraints.NonNeg() { w = tide.tensor { -1, 2 } }:tolist())
+  end)
+  it("refuses names that it does not have, and suggests", function()
+    says("unknown option 'sample_weigth'; did you mean 'sample_weight'?",
+      tide.losses.MeanSquaredError(), y, p, { sample_weigth = w })
+    says("unknown option 'wieght'", function()
+      tide.metrics.Mean():update_state({ 1 }, { wieght = 1 })
+    end)
+    says("'sample_weight' is given twice", tide.losses.MeanSquaredError(), y, p, w,
+      { sample_weight = w })
+  end)
+end)
+
+describe("an activation", function()
+  local x = tide.tensor { -1, 2 }
+  it("takes its options in a table", function()
+    local f = tide.activations.get { "leaky_relu", negative_slope = 0.5 }
+    assert.same({ -0.5, 2 }, f(x):tolist())
+    assert.same({ -0.5, 2 }, tide.activations.get { "leaky_relu", 0.5 }(x):tolist())
+    assert.equal(tide.activations.relu, tide.activations.get { "relu" })
+    says("unknown option 'negative_slop'; did you mean 'negative_slope'?",
+      tide.activations.get, { "leaky_relu", negative_slop = 0.5 })
+  end)
+  it("goes through a layer's configuration with them", function()
+    local layer = tide.layers.Dense { 1, activation = { "leaky_relu", negative_slope = 0.5 },
+      kernel_initializer = "ones" }
+    assert.same({ { -1.5 } }, layer({ { -1, -2 } }):tolist())
+    local config = layer:get_config()
+    assert.same({ class_name = "leaky_relu", config = { negative_slope = 0.5 },
+      kind = "activation" }, config.activation)
+    local again = tide.layers.Dense.from_config(config)
+    assert.same({ { -1.5 } }, again({ { -1, -2 } }):tolist())
+    assert.equal(layer.activation, again.activation)
+  end)
+  it("has its name whatever ran before", function()
+    local ops = tide.ops
+    for _, name in ipairs { "mish", "tanh_shrink", "exponential" } do
+      local d = tide.layers.Dense { 1, activation = ops[name == "exponential" and "exp" or name] }
+      assert.equal(name, d:get_config().activation)
+    end
+  end)
+  it("of one's own is found by the name it is registered with", function()
+    local f = tide.activations.register("squash_for_spec", function(t) return t / (1 + t:abs()) end)
+    local d = tide.layers.Dense { 1, activation = "squash_for_spec" }
+    assert.equal(f, d.activation)
+    assert.equal("squash_for_spec", d:get_config().activation)
+  end)
+end)
+
+describe("a metric", function()
+  it("makes its state by any initializer", function()
+    local M = tide.metrics.Metric:extend("OnesForSpec", {
+      init = function(self)
+        self.v = self:add_variable { shape = { 2 }, initializer = "ones" }
+      end })
+    assert.same({ 1, 1 }, M().v:tolist())
+    assert.equal("float32", M().v.dtype)
+  end)
+end)
+
+describe("equality", function()
+  it("compares tensors by their elements", function()
+    local init = tide.initializers
+    local a, b = tide.tensor { 1, 2 }, tide.tensor { 1, 3 }
+    assert.is_false(init.Constant { a } == init.Constant { b })
+    assert.is_true(init.Constant { a } == init.Constant { tide.tensor { 1, 2 } })
+    assert.is_false(init.Constant { a } == init.Constant { a:cast "float64" })
+    assert.is_true(tide.constraints.MaxNorm { 3 } == tide.constraints.MaxNorm { 3 })
+    assert.is_false(tide.constraints.MaxNorm { 3 } == tide.constraints.MaxNorm { 2 })
+  end)
+end)
+
+describe("a configuration", function()
+  it("keeps the dtype of tensors", function()
+    local init = tide.initializers
+    local c = init.Constant { tide.tensor({ 1, 2 }, { dtype = "float64" }) }
+    local again = init.Constant.from_config(c:get_config())
+    assert.equal("float64", again.value.dtype)
+    assert.is_true(c == again)
+    assert.same({ 1, 2 }, init.Constant { tide.tensor { 1, 2 } }:get_config().value)
+  end)
+  it("says none for what is switched off, and takes it back", function()
+    local loss = tide.losses.MeanSquaredError { reduction = tide.none }
+    assert.equal("none", loss:get_config().reduction)
+    local f = tide.metrics.R2Score { class_aggregation = tide.none }
+    assert.equal(tide.none, f:get_config().class_aggregation)
+    assert.is_nil(tide.metrics.R2Score.from_config(f:get_config()).class_aggregation)
+  end)
+  it("keeps what autocast is", function()
+    assert.is_false(tide.layers.Dense { 4, autocast = false }:get_config().autocast)
+  end)
+end)
+
+describe("a class of one's own", function()
+  it("leaves Tide's of the same name alone, and is found by its own in files", function()
+    local Mine = tide.Layer:extend("Dense", { args = { "units" },
+      call = function(self, x) return x * self.units end })
+    finally(function() registry.custom("layer").Dense = nil end)
+    local path = os.tmpname() .. ".safetensors"
+    tide.Sequential { tide.layers.Dense { 2, input_shape = { 3 } } }:save(path)
+    assert.equal(tide.layers.Dense, getmetatable(tide.load_model(path).layers[1]))
+    for _, form in ipairs { ".safetensors", ".keras" } do
+      path = os.tmpname() .. form
+      tide.Sequential { Mine { 3, input_shape = { 2 } } }:save(path)
+      local model = tide.load_model(path)
+      assert.equal(Mine, getmetatable(model.layers[1]))
+      assert.same({ { 3, 6 } }, model({ { 1, 2 } }):tolist())
+      os.remove(path)
+    end
+  end)
+  it("keeps the options of its base by name", function()
+    local Mine = tide.initializers.RandomNormal:extend("ShiftedForSpec", { args = { "shift" } })
+    local a = Mine { 3, stddev = 0 }
+    assert.equal(3, a.shift)
+    assert.same({ 0, 0 }, a({ 2 }):tolist())
+    assert.is_true(a == Mine.from_config(a:get_config()))
+  end)
+  it("runs the base's init first", function()
+    local order = {}
+    local A = tide.callbacks.Callback:extend("FirstForSpec",
+      { init = function() order[#order + 1] = "a" end })
+    A:extend("SecondForSpec", { init = function() order[#order + 1] = "b" end })()
+    assert.same({ "a", "b" }, order)
+  end)
+end)
+
+describe("a metric given as a class", function()
+  it("is made once, so that its log has its name", function()
+    local made = 0
+    local Count = tide.metrics.Metric:extend("CountForSpec", {
+      init = function(self) self.n = 0; made = made + 1 end,
+      update_state = function(self, y) self.n = self.n + #y end,
+      result = function(self) return self.n end,
+      reset_state = function(self) self.n = 0 end,
+    })
+    local model = tide.Sequential { tide.layers.Dense { 1, input_shape = { 1 } } }
+    model:compile { optimizer = "sgd", loss = "mse", metrics = { Count } }
+    local h = model:fit({ { 1 }, { 2 } }, { { 1 }, { 2 } }, { epochs = 1, verbose = 0 })
+    assert.equal(1, made)
+    assert.equal(2, h.count_for_spec[1])
+  end)
+end)
+
+describe("names of functions", function()
+  it("come from one table", function()
+    assert.equal("huber", object.name_of(tide.losses.huber))
+    assert.equal("relu", object.name_of(tide.ops.relu))
+    assert.is_nil(object.name_of(print))
+  end)
+end)
