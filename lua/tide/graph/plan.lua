@@ -1,50 +1,12 @@
---- From symbolic outputs back to inputs: the nodes in order of execution, and the flat plan that
---- runs them.
+--- The flat plan that runs a graph: a list of steps over numbered slots, made once per model.
 --
--- The plan is a list of steps over numbered slots, made once per model. A step with one input and
--- one result, the usual case, is `slots[to] = fn(slots[from])`; others carry a template of their
--- arguments.
-local errors = require "tide.errors"
-local Layer = require "tide.layers.base"
+-- Most steps are `slots[to] = fn(slots[from])`; merges give a list of slots, operators of two
+-- tensors two; others carry a template of their arguments.
 local symbolic = require "tide.graph.symbolic"
 
-local graph = {}
+local plan = {}
 
---- Nodes between inputs and outputs, each after those it needs, in order of creation where there is
---- a choice. Works with an explicit stack: graphs may be deep.
-function graph.order(inputs, outputs, name)
-  local given, done, order = {}, {}, {}
-  for _, x in ipairs(inputs) do
-    given[x] = true
-  end
-  for _, output in ipairs(outputs) do
-    local stack = { { output } }
-    while #stack > 0 do
-      local entry = stack[#stack]
-      local x, node = entry[1], entry[1]._node
-      if given[x] or not node or done[node] then
-        if not given[x] and not node then
-          errors.raise(name, "the tensor '%s' is made by no layer", x.name)
-        end
-        stack[#stack] = nil
-      elseif node.layer and #node.inputs == 0 then
-        errors.raise(
-          name, "the graph is not connected: '%s' is needed but is no input of the model", x.name)
-      else
-        entry[2] = (entry[2] or 0) + 1
-        local need = node.inputs[entry[2]]
-        if need then
-          stack[#stack + 1] = { need }
-        else
-          done[node] = true
-          order[#order + 1] = node
-          stack[#stack] = nil
-        end
-      end
-    end
-  end
-  return order
-end
+local ONE, LIST, TWO, ANY = 1, 2, 3, 4
 
 -- A function that fills a template of arguments from the slots.
 local function filler(template, slot_of)
@@ -67,25 +29,47 @@ local function filler(template, slot_of)
   return function() return template end
 end
 
--- Steps that run a node with several or structured arguments or results.
-local function general(node, slot_of, release)
-  local args, n = {}, node.args.n
-  for i = 1, n do
-    args[i] = filler(node.args[i], slot_of)
+-- The slots of a list of symbolic tensors and nothing else; nil for anything else.
+local function list_of_slots(v, slot_of)
+  if type(v) ~= "table" or symbolic.is(v) or getmetatable(v) ~= nil then
+    return nil
   end
-  local results = node.results
-  local plain = true
-  for i = 1, results.n do
-    plain = plain and symbolic.is(results[i])
+  local out, n = {}, 0
+  for i, x in ipairs(v) do
+    out[i] = symbolic.is(x) and slot_of[x] or nil
   end
-  return { kind = 2, fn = node.fn, args = args, n = n, results = results, plain = plain,
-    release = release, node = node }
+  for _ in pairs(v) do
+    n = n + 1
+  end
+  return n > 0 and #out == n and out or nil
 end
 
---- Makes the plan of a model.
---- @return table steps, integer number of slots, table slots of the inputs, table slots of the
----   outputs
-function graph.plan(inputs, outputs, order)
+local function step_of(call, slot_of)
+  local args, results = call.args, call.results
+  local to = results.n == 1 and slot_of[results[1]]
+  local first = args[1]
+  if to and args.n == 1 and symbolic.is(first) then
+    return { kind = ONE, fn = call.fn, from = slot_of[first], to = to }
+  elseif to and args.n == 1 and list_of_slots(first, slot_of) then
+    return { kind = LIST, fn = call.fn, from = list_of_slots(first, slot_of), to = to }
+  elseif to and args.n == 2 and symbolic.is(first) and symbolic.is(args[2]) then
+    return { kind = TWO, fn = call.fn, from = slot_of[first], second = slot_of[args[2]], to = to }
+  end
+  local fillers = {}
+  for i = 1, args.n do
+    fillers[i] = filler(args[i], slot_of)
+  end
+  return { kind = ANY, fn = call.fn, args = fillers, n = args.n, results = results,
+    slot_of = slot_of }
+end
+
+--- Makes the plan of a graph.
+--- @param inputs table list of symbolic tensors
+--- @param outputs table list of symbolic tensors
+--- @param calls table as tide.graph.fuse gives them
+--- @return table { steps, from: slots of the inputs, to: slots of the outputs, slot_of, chain: the
+---   functions alone where each step takes what the one before made }
+function plan.make(inputs, outputs, calls)
   local slot_of, n = {}, 0
   local function slot(x)
     if not slot_of[x] then
@@ -98,98 +82,41 @@ function graph.plan(inputs, outputs, order)
   for i, x in ipairs(inputs) do
     from[i] = slot(x)
   end
-  for i, node in ipairs(order) do
-    for _, x in ipairs(node.inputs) do
-      slot(x)
-      last[x] = i
+  for i, call in ipairs(calls) do
+    for _, x in ipairs(call.inputs) do
+      last[slot(x)] = i
     end
-    for _, x in ipairs(node.outputs) do
-      slot(x)
-      last[x] = last[x] or i
+    for _, x in ipairs(call.outputs) do
+      last[slot(x)] = i
     end
   end
   for i, x in ipairs(outputs) do
     to[i] = slot(x)
-    last[x] = nil
+    last[to[i]] = nil
   end
   local steps = {}
-  for i, node in ipairs(order) do
-    local release = {}
-    for x, at in pairs(last) do
-      if at == i then
-        release[#release + 1] = slot_of[x]
-      end
-    end
-    local simple = node.args.n == 1 and symbolic.is(node.args[1]) and node.results.n == 1
-      and symbolic.is(node.results[1])
-      and slot_of[node.results[1]] ~= slot_of[node.args[1]]
-    if simple then
-      steps[i] = { kind = 1, fn = node.fn, from = slot_of[node.args[1]],
-        to = slot_of[node.results[1]], release = release, node = node }
+  for i, call in ipairs(calls) do
+    steps[i] = step_of(call, slot_of)
+    steps[i].release = {}
+  end
+  for k, i in pairs(last) do
+    local release = steps[i].release
+    release[#release + 1] = k
+  end
+  local chain, at = #inputs == 1 and #outputs == 1 and {} or nil, from[1]
+  for i, step in ipairs(steps) do
+    step.released = #step.release
+    if chain and step.kind == ONE and step.from == at then
+      chain[i] = step.fn
+      at = step.to
     else
-      steps[i] = general(node, slot_of, release)
-    end
-    steps[i].slot_of = slot_of
-    steps[i].released = #release
-  end
-  return steps, n, from, to
-end
-
--- Whether a step is a plain relu: an activation layer without options of its own.
-local function is_relu(step)
-  local layer = step.node.layer
-  local class = layer and getmetatable(layer).__name
-  if class == "ReLU" then
-    return not layer.max_value and (layer.negative_slope or 0) == 0 and (layer.threshold or 0) == 0
-      and not layer.activity_regularizer
-  end
-  return false
-end
-
---- Joins a batch normalization or an addition with the relu that alone reads it: one step, not two.
---- Returns the shorter plan.
---- @param steps table as graph.plan made them
---- @param outputs table symbolic outputs of the model
-function graph.fuse(steps, outputs)
-  local readers = {}
-  for _, step in ipairs(steps) do
-    for _, x in ipairs(step.node.inputs) do
-      readers[x] = (readers[x] or 0) + 1
+      chain = nil
     end
   end
-  for _, x in ipairs(outputs) do
-    readers[x] = 2
+  if chain and at ~= to[1] then
+    chain = nil
   end
-  local by_slot, out = {}, {}
-  for _, step in ipairs(steps) do
-    -- its step, where this one alone reads what it makes
-    local before = step.kind == 1 and by_slot[step.from]
-    if before and is_relu(step) then
-      local layer, first, second = before.node.layer, before.fn, step.fn
-      before.fn = function(x)
-        if Layer.masks_in_use() then
-          return second(first(x))
-        end
-        return layer:_call_relu(x)
-      end
-      before.to, before.results = step.to, step.node.results
-      for _, slot in ipairs(step.release) do
-        before.release[#before.release + 1] = slot ~= step.from and slot or nil
-      end
-      before.released = #before.release
-      by_slot[step.from] = nil
-    else
-      out[#out + 1] = step
-      local layer = step.node.layer
-      local result = step.node.results[1]
-      local one = step.kind == 1 or step.n == 1 and step.plain and step.node.results.n == 1
-      if one and readers[result] == 1 and layer and layer._call_relu
-        and not layer.activity_regularizer then
-        by_slot[step.slot_of[result]] = step
-      end
-    end
-  end
-  return out
+  return { steps = steps, from = from, to = to, slot_of = slot_of, chain = chain }
 end
 
 local function put(spec, value, slots, slot_of)
@@ -202,7 +129,7 @@ local function put(spec, value, slots, slot_of)
   end
 end
 
-local function run_general(step, slots)
+local function run_any(step, slots)
   local args = {}
   for i = 1, step.n do
     args[i] = step.args[i](slots)
@@ -218,14 +145,23 @@ local function run_general(step, slots)
   end
 end
 
---- Runs a plan on filled slots.
-function graph.run(steps, slots)
+--- Runs a plan's steps on filled slots.
+function plan.run(steps, slots)
   for i = 1, #steps do
     local step = steps[i]
-    if step.kind == 1 then
+    local kind = step.kind
+    if kind == ONE then
       slots[step.to] = step.fn(slots[step.from])
+    elseif kind == TWO then
+      slots[step.to] = step.fn(slots[step.from], slots[step.second])
+    elseif kind == LIST then
+      local from, values = step.from, {}
+      for k = 1, #from do
+        values[k] = slots[from[k]]
+      end
+      slots[step.to] = step.fn(values)
     else
-      run_general(step, slots)
+      run_any(step, slots)
     end
     local release = step.release
     for k = 1, step.released do
@@ -234,4 +170,4 @@ function graph.run(steps, slots)
   end
 end
 
-return graph
+return plan

@@ -47,6 +47,9 @@ activation.ReLU = base.derive(base, "ReLU", {
     end
     return ops.relu(x)
   end,
+  fuse_as = function(self)
+    return not self[S].options and "relu" or nil
+  end,
   compute_output_shape = same_shape,
 })
 

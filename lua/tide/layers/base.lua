@@ -145,7 +145,7 @@ function Layer:_init(...)
     table.move(o.input_shape, 1, #o.input_shape, 2, shape)
   end
   rawset(self, S, { id = Layer.created, trainable = o.trainable, weights = {}, given_shape = shape,
-    plain = false })
+    plain = false, numbered = o.name == nil }) -- numbered: a name that may give way
   -- names that the class declares need no check by __newindex
   rawset(self, "name", o.name or Layer.auto_name(class.snake(getmetatable(self).__name)))
   rawset(self, "dtype", o.dtype)

@@ -119,13 +119,13 @@ local add = folded(ops.add)
 --- Sums of tensors.
 --     tide.layers.Add()({ tide.ones { 1, 2 }, tide.ones { 1, 2 } })   --> { { 2, 2 } }
 define("Add", add)
--- The layer and a plain relu after it, in one op; for the plans of models (see tide.graph.plan).
-function merge.Add._call_relu(_, inputs)
+-- The layer and a plain relu behind it, in one op (see tide.graph.fuse).
+merge.Add.fuse = { relu = function(_, inputs)
   if #inputs == 2 and inputs[1].ndim == inputs[2].ndim and inputs[1].ndim > 0 then
     return add_relu(inputs[1], inputs[2])
   end
   return ops.relu(add(aligned(inputs)))
-end
+end }
 --- The first tensor minus the second.
 --     tide.layers.Subtract()({ tide.ones { 1, 2 }, tide.ones { 1, 2 } })   --> { { 0, 0 } }
 define("Subtract", folded(ops.subtract), 2)

@@ -224,9 +224,8 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
     end
     return batch_normalization(x, mean, variance, self.axis, beta, gamma, self.epsilon)
   end,
-  -- The layer and a plain relu after it, in one op; for the plans of models (see
-  -- tide.graph.plan).
-  _call_relu = function(self, x)
+  -- The layer and a plain relu behind it, in one op (see tide.graph.fuse).
+  fuse = { relu = function(self, x)
     if not (base.is_training() and self[S].trainable) then
       return batch_normalization(
         x, self.moving_mean, self.moving_variance, self.axis, self.beta, self.gamma, self.epsilon,
@@ -237,7 +236,7 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
         self[S].relu_options))
     end
     return ops.relu(self(x))
-  end,
+  end },
   compute_output_shape = same_shape,
 })
 

@@ -3,11 +3,14 @@ local S = require "tide.private"
 local base = require "tide.layers.base"
 local check = require "tide.check"
 local errors = require "tide.errors"
-local graph = require "tide.graph.plan"
+local fuse = require "tide.graph.fuse"
 local list = require "tide.list"
 local Model = require "tide.models.model"
+local names = require "tide.graph.names"
 local none = require "tide.none"
 local object = require "tide.object"
+local order = require "tide.graph.order"
+local plan = require "tide.graph.plan"
 local registry = require "tide.registry"
 local symbolic = require "tide.graph.symbolic"
 
@@ -23,17 +26,18 @@ end
 local map = symbolic.map
 
 local function key_names(t)
-  local names = {}
+  local out = {}
   for k in pairs(t) do
-    names[#names + 1] = tostring(k)
+    out[#out + 1] = tostring(k)
   end
-  table.sort(names)
-  return table.concat(names, ", ")
+  table.sort(out)
+  return table.concat(out, ", ")
 end
 
 -- Distributes what a person passes (a tensor, a list, a table by name) over the model's inputs.
 local function distribute(self, x)
-  local spec = self[S].input_spec
+  local g = self[S].graph
+  local spec = g.input
   if symbolic.is(spec) then
     if type(x) == "table" and getmetatable(x) == nil then
       if #x == 1 then
@@ -48,7 +52,7 @@ local function distribute(self, x)
     end
     return { x }
   end
-  local flat = self[S].inputs
+  local flat = g.inputs
   local out = {}
   if type(x) ~= "table" or getmetatable(x) ~= nil then
     errors.raise(self:_label(), "takes %d inputs, as a list or by name, got %s", #flat,
@@ -56,7 +60,7 @@ local function distribute(self, x)
   end
   if #x == 0 and next(x) ~= nil then
     for i, s in ipairs(flat) do
-      local key = self[S].input_keys[i]
+      local key = g.keys[i]
       out[i] = x[key]
       if out[i] == nil then
         out[i] = x[s.name]
@@ -95,7 +99,7 @@ local function input_keys(spec, flat)
 end
 
 local function check_input(self, i, x)
-  local want = self[S].inputs[i].shape
+  local want = self[S].graph.inputs[i].shape
   local got = x.shape
   local fits = #got == #want
   for k = 1, fits and #want or 0 do
@@ -103,8 +107,17 @@ local function check_input(self, i, x)
   end
   if not fits then
     errors.raise(self:_label(), "input %s has the wrong shape (expected %s, got %s)",
-      self[S].input_keys[i], list.format(want), list.format(got))
+      self[S].graph.keys[i], list.format(want), list.format(got))
   end
+end
+
+-- What came for input i, with the rank that it declares.
+local function ranked(self, i, x)
+  if type(x) == "userdata" and x.ndim ~= self[S].ranks[i] then
+    local g = self[S].graph
+    return symbolic.adjust_rank(self:_label(), g.keys[i], x, g.inputs[i].shape)
+  end
+  return x
 end
 
 -- One tensor in, one tensor out, every step of one input: the tight loop.
@@ -114,7 +127,7 @@ local function run_chain(self, x)
     x = distribute(self, x)[1]
   end
   if x.ndim ~= own.ranks[1] then
-    x = symbolic.adjust_rank(self:_label(), own.input_keys[1], x, own.inputs[1].shape)
+    x = ranked(self, 1, x)
   end
   local fns = own.chain
   for i = 1, #fns do
@@ -125,22 +138,17 @@ end
 
 local function run_plan(self, x)
   local own = self[S]
-  local slots = {}
+  local slots, p = {}, own.plan
   local values = distribute(self, x)
-  local ranks = own.ranks
-  for i = 1, #own.from do
-    local v = values[i]
-    if type(v) == "userdata" and v.ndim ~= ranks[i] then
-      v = symbolic.adjust_rank(self:_label(), own.input_keys[i], v, own.inputs[i].shape)
-    end
-    slots[own.from[i]] = v
+  for i, slot in ipairs(p.from) do
+    slots[slot] = ranked(self, i, values[i])
   end
-  graph.run(own.steps, slots)
-  if own.single then
-    return slots[own.to[1]]
+  plan.run(p.steps, slots)
+  local output, slot_of = own.graph.output, p.slot_of
+  if symbolic.is(output) then
+    return slots[slot_of[output]]
   end
-  local slot_of = own.slot_of
-  return map(own.output_spec, function(s) return slots[slot_of[s]] end)
+  return map(output, function(s) return slots[slot_of[s]] end)
 end
 
 local Functional = base.derive(Model, "Functional", {
@@ -157,9 +165,11 @@ local Functional = base.derive(Model, "Functional", {
   call = run_plan,
 })
 Functional.args.owner = "Model"
+Functional.graph_kind = "functional"
 functional.Functional = Functional
 
--- Sets the graph of the model.
+-- Sets the graph of the model: `graph` holds inputs and outputs as they were declared and flat,
+-- the names of the inputs, and the nodes in order.
 function Functional:_connect(inputs, outputs)
   if list.is(inputs) then
     inputs = inputs:totable()
@@ -171,69 +181,37 @@ function Functional:_connect(inputs, outputs)
     inputs = inputs[1]
   end
   local flat_in, flat_out = symbolic.flatten(inputs), symbolic.flatten(outputs)
-  local order = graph.order(flat_in, flat_out, self:_label())
-  local steps, _, from, to = graph.plan(flat_in, flat_out, order)
-  local plan = graph.fuse(steps, flat_out)
-  local slot_of = {}
-  for i, x in ipairs(flat_in) do
-    slot_of[x] = from[i]
-  end
-  for i, x in ipairs(flat_out) do
-    slot_of[x] = to[i]
-  end
-  local own = self[S]
-  own.input_spec = inputs
-  own.output_spec = outputs
-  own.inputs = flat_in
-  if #flat_in > 0 and flat_in[1].dtype:find("float", 1, true) then
-    self.dtype = flat_in[1].dtype -- what comes in is cast to the declared dtype
-  end
-  own.outputs = flat_out
-  own.input_keys = input_keys(inputs, flat_in)
-  local ranks = {}
-  for i, s in ipairs(flat_in) do
-    ranks[i] = #s.shape
-  end
-  own.ranks = ranks
-  own.steps = plan
-  own.from = from
-  own.to = to
-  own.slot_of = slot_of
-  own.single = symbolic.is(outputs)
-  local layers, seen, names = {}, {}, {}
+  local nodes = order.between(flat_in, flat_out, self:_label())
+  local layers, seen, taken, ranks = {}, {}, {}, {}
   local function add(layer)
     if layer and not seen[layer] then
       seen[layer] = true
-      if names[layer.name] then
-        errors.raise(self:_label(), "two layers are named '%s'; names must be unique in a model",
-          layer.name)
-      end
-      names[layer.name] = true
+      names.take(taken, layer, self:_label())
       layers[#layers + 1] = layer
     end
   end
-  for _, x in ipairs(flat_in) do
+  for i, x in ipairs(flat_in) do
+    ranks[i] = #x.shape
     add(x._node and x._node.layer or nil)
   end
-  local chain, at = symbolic.is(inputs) and symbolic.is(outputs) and {} or nil, from[1]
-  for _, node in ipairs(order) do
+  for _, node in ipairs(nodes) do
     add(node.layer)
   end
-  for _, step in ipairs(plan) do
-    if chain and step.kind == 1 and step.from == at then
-      chain[#chain + 1] = step.fn
-      at = step.to
-    else
-      chain = nil
-    end
+  local p = plan.make(flat_in, flat_out, fuse.calls(nodes, flat_out))
+  local chain = symbolic.is(inputs) and symbolic.is(outputs) and p.chain or false
+  if #flat_in > 0 and flat_in[1].dtype:find("float", 1, true) then
+    self.dtype = flat_in[1].dtype -- what comes in is cast to the declared dtype
   end
-  own.layers = layers
-  own.order = order
-  own.chain = chain
+  local own = self[S]
+  own.graph = { input = inputs, output = outputs, inputs = flat_in, outputs = flat_out,
+    keys = input_keys(inputs, flat_in), nodes = nodes }
+  own.layers, own.ranks, own.plan, own.chain = layers, ranks, p, chain
   self.built = true
-  self.call = chain and run_chain or run_plan
+  if getmetatable(self).call == Functional.call then -- not in a class with a call of its own
+    self.call = chain and run_chain or run_plan
+  end
   self:_settle()
-  own.plain = own.plain and chain ~= nil
+  own.plain = own.plain and chain ~= false
 end
 
 -- Layers in order, with their names as components of weight paths. Input layers are among them, as
@@ -266,20 +244,21 @@ function Functional:_check_inputs(x)
 end
 
 local get = Functional._get
-get.inputs = function(self) return list.copy(self[S].inputs) end
-get.outputs = function(self) return list.copy(self[S].outputs) end
-get.input = function(self) return self[S].input_spec end
-get.output = function(self) return self[S].output_spec end
-get.input_names = function(self) return list.copy(self[S].input_keys) end
+get.inputs = function(self) return list.copy(self[S].graph.inputs) end
+get.outputs = function(self) return list.copy(self[S].graph.outputs) end
+get.input = function(self) return self[S].graph.input end
+get.output = function(self) return self[S].graph.output end
+get.input_names = function(self) return list.copy(self[S].graph.keys) end
 get.output_names = function(self)
   local out = {}
-  for i, s in ipairs(self[S].outputs) do
+  local g = self[S].graph
+  for i, s in ipairs(g.outputs) do
     out[i] = s._node and s._node.layer and s._node.layer.name or s.name
   end
-  if not symbolic.is(self[S].output_spec) then
-    for k, v in pairs(self[S].output_spec) do
+  if not symbolic.is(g.output) then
+    for k, v in pairs(g.output) do
       if type(k) == "string" then
-        for i, s in ipairs(self[S].outputs) do
+        for i, s in ipairs(g.outputs) do
           out[i] = s == v and k or out[i]
         end
       end
@@ -291,7 +270,7 @@ end
 -- ---- configuration, in the form of Keras 3 ----
 
 -- Names of the nodes' makers: layers by name, op nodes numbered.
-local function name_nodes(order, inputs)
+local function name_nodes(nodes, inputs)
   local label, index, ops_seen = {}, {}, 0
   local per_layer = {}
   for _, x in ipairs(inputs) do
@@ -300,7 +279,7 @@ local function name_nodes(order, inputs)
       per_layer[x._node.layer] = 1
     end
   end
-  for _, node in ipairs(order) do
+  for _, node in ipairs(nodes) do
     if node.layer then
       label[node], index[node] = node.layer.name, per_layer[node.layer] or 0
       per_layer[node.layer] = index[node] + 1
@@ -317,7 +296,7 @@ local function has_keys(t)
 end
 
 function Functional:get_config()
-  local label, index = name_nodes(self[S].order, self[S].inputs)
+  local label, index = name_nodes(self[S].graph.nodes, self[S].graph.inputs)
   local function reference(s)
     return { class_name = "__keras_tensor__", config = { shape = s.shape:totable(), dtype = s.dtype,
       keras_history = { label[s._node], index[s._node], s._position - 1 } } }
@@ -348,7 +327,7 @@ function Functional:get_config()
     entry_of[layer] = entry
     layers[#layers + 1] = entry
   end
-  for _, node in ipairs(self[S].order) do
+  for _, node in ipairs(self[S].graph.nodes) do
     if node.layer then
       local nodes = entry_of[node.layer].inbound_nodes
       nodes[#nodes + 1] = { args = encode_args(node.args) }
@@ -361,7 +340,7 @@ function Functional:get_config()
     return map(spec, function(s) return { label[s._node], index[s._node], s._position - 1 } end)
   end
   return { name = self.name, trainable = self[S].trainable, layers = layers,
-    input_layers = ends(self[S].input_spec), output_layers = ends(self[S].output_spec) }
+    input_layers = ends(self[S].graph.input), output_layers = ends(self[S].graph.output) }
 end
 
 local function is_reference(v)
@@ -379,7 +358,7 @@ function Functional._from_config(c, config)
     elseif entry.class_name ~= "Op" then
       made[entry.name] = registry.resolve(
         "layer", { class_name = entry.class_name, config = entry.config }, "from_config")
-      if #(entry.inbound_nodes or {}) == 0 and made[entry.name][S].inputs then
+      if #(entry.inbound_nodes or {}) == 0 and made[entry.name][S].graph then
         results[entry.name] = {}
       end
     end

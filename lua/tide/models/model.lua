@@ -78,8 +78,7 @@ class.properties(Model, {
 function Model:build(...)
   local was = self.built
   base.build(self, ...)
-  if not was and not base.is_calling() and not self[S].chain
-    and not self[S].order then
+  if not was and not base.is_calling() and not self[S].graph then
     require("tide.graph.symbolic").traced_shapes(self, ...)
   end
 end

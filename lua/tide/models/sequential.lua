@@ -1,16 +1,32 @@
 --- Sequential: layers one after another, built as soon as the input's shape is known.
+--
+-- It is a graph with one input, which grows at its end: `graph` holds the input, the output and
+-- one node per layer. What runs is the list of functions that tide.graph.fuse makes of the nodes,
+-- made at the first call after a change.
 local S = require "tide.private"
 local base = require "tide.layers.base"
 local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"
+local fuse = require "tide.graph.fuse"
 local list = require "tide.list"
 local Model = require "tide.models.model"
+local names = require "tide.graph.names"
 local none = require "tide.none"
 local object = require "tide.object"
 local registry = require "tide.registry"
 local symbolic = require "tide.graph.symbolic"
 local tracking = require "tide.layers.tracking"
+
+-- The functions to run in order, for models that were built or grew since the last call.
+local function settle(self)
+  local g, fns = self[S].graph, {}
+  for i, call in ipairs(fuse.calls(g.nodes, g.outputs)) do
+    fns[i] = call.fn
+  end
+  self[S].fns = fns
+  return fns
+end
 
 local function run(self, x)
   local own = self[S]
@@ -22,9 +38,10 @@ local function run(self, x)
   end
   local rank = own.rank
   if rank and x.ndim ~= rank then
-    x = symbolic.adjust_rank(self:_label(), own.into.name, x, own.into.shape)
+    local input = own.graph.input
+    x = symbolic.adjust_rank(self:_label(), input.name, x, input.shape)
   end
-  local fns = own.chain
+  local fns = own.fns or settle(self)
   for i = 1, #fns do
     x = fns[i](x)
   end
@@ -33,23 +50,64 @@ end
 
 -- The shape of the input, if a first layer tells it.
 local function known_shape(self)
-  if self[S].input then
-    return self[S].input.batch_shape
-  end
-  local first = self[S].chain[1]
-  if not first then
-    return nil
-  end
-  if first[S].given_shape then
-    return first[S].given_shape
-  elseif first[S].inputs then
-    return first[S].inputs[1].shape
-  elseif first.is_model and first[S].chain then
-    return first[S].into and first[S].into.shape or known_shape(first)
+  local first = self[S].list[1]
+  while first do
+    if first[S].given_shape then
+      return first[S].given_shape
+    elseif first[S].graph then
+      return symbolic.is(first.input) and first.input.shape or nil
+    elseif first[S].input then
+      return first[S].input.batch_shape
+    end
+    first = first[S].list and first[S].list[1]
   end
 end
 
--- Takes a layer (or an Input) in; builds as far as is known.
+-- The symbolic tensor that the model's InputLayer stands for: the person's own Input, or one made
+-- for the shape.
+local function input_of(self, shape)
+  local layer = self[S].input
+  if not layer then
+    local InputLayer = registry.find("layer", "InputLayer")
+    layer = InputLayer { batch_shape = shape, dtype = self.dtype, name = self.name .. "_input" }
+    self[S].input = layer
+  end
+  local nodes = layer[S].nodes
+  return nodes and nodes[1].output or symbolic.input(layer, layer.dtype)
+end
+
+-- A layer forgets a call that is no part of the model any more.
+local function forget(layer, node)
+  for i, own in ipairs(layer[S].nodes) do
+    if own == node then
+      table.remove(layer[S].nodes, i)
+      return
+    end
+  end
+end
+
+-- Calls a layer on what the last one gave. The frame is the model's, so that errors name it.
+local function grow(self, layer)
+  local g = self[S].graph
+  local y = layer(g.output)
+  local nodes = layer[S].nodes
+  g.nodes[#g.nodes + 1] = nodes[#nodes]
+  g.output, g.outputs[1] = y, y
+  self[S].fns = false
+end
+errors.layer_frames[grow] = true
+
+-- What comes in is cast once, to what the first layer takes.
+local function take_dtype(self)
+  local first = self[S].list[1]
+  if first and not first.keeps_dtype then
+    self.dtype = first.dtype
+  end
+  self[S].rank = first and first.takes == "tensor" and self[S].graph
+    and #self[S].graph.input.shape or false
+end
+
+-- Takes a layer (or an Input) in.
 local function append(self, layer)
   if symbolic.is(layer) then
     layer = layer._node and layer._node.layer
@@ -59,33 +117,34 @@ local function append(self, layer)
       class.is_class(layer)
         and "; a class makes a layer when it is called: " .. layer.__name .. " { ... }" or "")
   end
-  if getmetatable(layer).__name == "InputLayer" then
-    if #self[S].chain > 0 or self[S].input then
+  if class.is(layer, registry.find("layer", "InputLayer")) then
+    if #self[S].list > 0 or self[S].input then
       errors.raise("Sequential", "an Input can only come first")
     end
     self[S].input = layer
+    self[S].declared = true
     return
   end
-  for _, other in ipairs(self[S].chain) do
-    if other.name == layer.name then
-      errors.raise("Sequential", "two layers are named '%s'; names must be unique in a model",
-        layer.name)
-    end
-  end
-  self[S].chain[#self[S].chain + 1] = layer
+  names.take(self[S].names, layer, "Sequential")
+  self[S].list[#self[S].list + 1] = layer
+  tracking.changed(self)
 end
 
-local function rebuild(self)
-  local first = self[S].chain[1]
-  if first and not first.keeps_dtype then
-    self.dtype = first.dtype -- what comes in is cast once, to what the first layer takes
-  end
-  self.built = false
+local function drop_last(self)
+  local layer = table.remove(self[S].list)
+  self[S].names[layer.name] = nil
   tracking.changed(self)
-  self[S].into = nil
-  self[S].out = nil
-  local shape = known_shape(self)
-  if shape and #self[S].chain > 0 then
+  return layer
+end
+
+-- Builds as far as is known.
+local function build_known(self)
+  take_dtype(self)
+  if #self[S].list == 0 then
+    return
+  end
+  local shape = self[S].input and self[S].input.batch_shape or known_shape(self)
+  if shape then
     self:build(shape)
   end
 end
@@ -98,45 +157,51 @@ local Sequential = base.derive(Model, "Sequential", {
   list_first = true,
   supports_masking = true,
   init = function(self, o)
-    self[S].chain = {}
+    self[S].list = {}
+    self[S].names = {}
+    self[S].input = false
+    self[S].fns = false
+    self[S].rank = false
     for _, layer in ipairs(o.layers or {}) do
       append(self, layer)
     end
-    rebuild(self)
+    build_known(self)
   end,
   build = function(self, shape)
     if not shape then
       errors.raise(self:_label(), "needs the shape of its input to be built")
-    elseif #self[S].chain == 0 then
+    elseif #self[S].list == 0 then
       errors.raise(
         self:_label(), "has no layers; model:add(layer) or Sequential { layer, ... } gives it some")
     end
     local input = list.copy(shape)
-    if #self[S].chain == 0 then
-      errors.raise(
-        self:_label(),
-        "has no layers; give it some: tide.Sequential { layer, ... }, or model:add(layer)")
-    elseif not self[S].input and not self[S].chain[1][S].given_shape then
+    if not self[S].input and not self[S].list[1][S].given_shape then
       input[1] = none
     end
-    local x = symbolic.new(input, self[S].input and self[S].input.dtype or self.dtype,
-      self.name .. "_input")
-    self[S].into = x
-    self[S].rank = self[S].chain[1].takes == "tensor" and #input or false
-    for _, layer in ipairs(self[S].chain) do
-      x = layer(x)
+    local x = input_of(self, input)
+    self[S].graph = { input = x, output = x, inputs = { x }, outputs = { x },
+      keys = { x.name }, nodes = {} }
+    take_dtype(self)
+    for _, layer in ipairs(self[S].list) do
+      local ok, e = pcall(grow, self, layer)
+      if not ok then
+        for _, node in ipairs(self[S].graph.nodes) do
+          forget(node.layer, node)
+        end
+        self[S].graph = nil
+        error(e, 0)
+      end
     end
-    self[S].out = x
   end,
   call = run,
   compute_output_shape = function(self, shape)
-    for _, layer in ipairs(self[S].chain) do
+    for _, layer in ipairs(self[S].list) do
       shape = layer:compute_output_shape(shape)
     end
     return shape
   end,
   compute_output_dtype = function(self, dtype)
-    for _, layer in ipairs(self[S].chain) do
+    for _, layer in ipairs(self[S].list) do
       dtype = layer:compute_output_dtype(dtype)
     end
     return dtype
@@ -146,58 +211,87 @@ local Sequential = base.derive(Model, "Sequential", {
   end,
 })
 
---- Adds a layer at the end.
+Sequential.graph_kind = "sequential"
+
+--- Adds a layer at the end. A built model keeps its input, its layers' outputs and its weights.
+--- @param layer table a layer, or a tide.Input as the first
+--- @return table the model
 function Sequential:add(layer)
   append(self, layer)
-  rebuild(self)
+  if not self.built then
+    build_known(self)
+  elseif #self[S].list > 0 then
+    local ok, e = pcall(grow, self, self[S].list[#self[S].list])
+    if not ok then
+      drop_last(self)
+      error(e, 0)
+    end
+  end
   return self
 end
 
 --- Takes the last layer off and returns it.
+--- @return table layer
 function Sequential:pop()
-  local layer = table.remove(self[S].chain)
-  if not layer then
+  if #self[S].list == 0 then
     errors.raise("pop", "the model has no layers")
   end
-  rebuild(self)
+  local layer = drop_last(self)
+  local g = self[S].graph
+  if g then
+    local node = table.remove(g.nodes)
+    g.output = #g.nodes > 0 and g.nodes[#g.nodes].output or g.input
+    g.outputs[1] = g.output
+    forget(layer, node)
+    self[S].fns = false
+  end
+  if #self[S].list == 0 then -- what comes next begins the model anew
+    self[S].graph = nil
+    self.built = false
+    if not self[S].declared then
+      self[S].input = false
+    end
+  end
+  take_dtype(self)
   return layer
 end
 
 function Sequential:_parts()
   local out = {}
-  for i, layer in ipairs(self[S].chain or {}) do
+  for i, layer in ipairs(self[S].list or {}) do
     out[i] = { key = layer.name, layer = layer }
   end
   return out
 end
 
-local function end_of(self, field)
-  local x = self[S][field]
-  if not x then
+local function graph_of(self)
+  local g = self[S].graph
+  if not g then
     errors.raise(self:_label(), "is not built yet: give input_shape, add a tide.Input, or call it")
   end
-  return x
+  return g
 end
 local get = Sequential._get
-get.input = function(self) return end_of(self, "into") end
-get.output = function(self) return end_of(self, "out") end
-get.inputs = function(self) return list.new { end_of(self, "into") } end
-get.outputs = function(self) return list.new { end_of(self, "out") } end
-get.input_names = function(self) return list.new { end_of(self, "into").name } end
+get.input = function(self) return graph_of(self).input end
+get.output = function(self) return graph_of(self).output end
+get.inputs = function(self) return list.new { graph_of(self).input } end
+get.outputs = function(self) return list.new { graph_of(self).output } end
+get.input_names = function(self) return list.new { graph_of(self).input.name } end
 get.output_names = function(self)
-  return list.new { self[S].chain[#self[S].chain].name }
+  return list.new { self[S].list[#self[S].list].name }
 end
 
 function Sequential:get_config()
   local layers = {}
-  if self[S].input then
+  if self[S].declared then
     layers[1] = object.serialize(self[S].input)
   end
-  for _, layer in ipairs(self[S].chain) do
+  for _, layer in ipairs(self[S].list) do
     layers[#layers + 1] = object.serialize(layer)
   end
+  local g = self[S].graph
   return { name = self.name, trainable = self[S].trainable, dtype = self.dtype, layers = layers,
-    build_input_shape = self[S].into and self[S].into.shape:totable() or nil }
+    build_input_shape = g and g.input.shape:totable() or nil }
 end
 
 function Sequential._from_config(c, config)

@@ -1,6 +1,7 @@
 --- The summary table of a model, drawn as Keras draws it.
 local S = require "tide.private"
 local list = require "tide.list"
+local graph = require "tide.graph"
 local none = require "tide.none"
 local symbolic = require "tide.graph.symbolic"
 
@@ -41,10 +42,8 @@ local function output_shape(layer)
   local nodes = layer[S].nodes
   if nodes then
     return shape_text(nodes[1].output)
-  elseif layer[S].out then
-    return list.format(layer[S].out.shape)
-  elseif layer[S].outputs then
-    return shape_text(layer[S].output_spec)
+  elseif layer.is_model and graph.of(layer) then
+    return shape_text(layer.output)
   elseif layer.built and layer._custom_shape and layer[S].build_shape then
     local ok, shape = pcall(layer.compute_output_shape, layer, layer[S].build_shape)
     if ok and type(shape) == "table" then
@@ -60,12 +59,14 @@ end
 
 -- Where each layer's first call takes its inputs from.
 local function connections(model)
-  local order = model[S].order
-  if not order then
+  local g = graph.of(model)
+  if not g then
     return nil
   end
-  local of, straight, previous = {}, model[S].chain ~= nil, nil
-  for _, node in ipairs(order) do
+  local of, straight, previous = {}, #g.inputs == 1 and #g.outputs == 1, g.inputs[1]
+  for _, node in ipairs(g.nodes) do
+    straight = straight and #node.inputs == 1 and node.inputs[1] == previous and #node.outputs == 1
+    previous = node.outputs[1]
     local key = node.layer or node
     if not of[key] then
       local parts = {}
@@ -75,22 +76,23 @@ local function connections(model)
       end
       of[key] = table.concat(parts, ", ")
     end
-    previous = node
   end
-  return not straight and previous and of or nil
+  return not straight and of or nil
 end
 
 local function rows_of(model, o, indent, out, links)
   local children = {}
-  if model[S].order then
+  local g = graph.kind(model) == "functional" and graph.of(model)
+  if g then
     local seen = {}
-    for _, layer in ipairs(model[S].layers) do
-      if #(layer[S].nodes or {}) > 0 and getmetatable(layer).__name == "InputLayer" then
+    for _, x in ipairs(g.inputs) do
+      local layer = x._node and x._node.layer
+      if layer and #x._node.inputs == 0 then
         children[#children + 1] = layer
         seen[layer] = true
       end
     end
-    for _, node in ipairs(model[S].order) do
+    for _, node in ipairs(g.nodes) do
       local item = node.layer or node
       if not seen[item] then
         seen[item] = true

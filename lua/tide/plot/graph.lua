@@ -1,8 +1,8 @@
 --- A model's graph: its layers and operators as boxes, in layers from the inputs down.
-local S = require "tide.private"
 local errors = require "tide.errors"
 local layers = require "tide.plot.layers"
 local list = require "tide.list"
+local graph_of = require("tide.graph").of
 local symbolic = require "tide.graph.symbolic"
 
 local graph = {}
@@ -33,14 +33,13 @@ function graph.of(model, o)
     number[key] = #nodes
     return #nodes
   end
-  local own = type(model) == "table" and model[S]
-  local order = own and own.order
-  if order then
-    for _, x in ipairs(model[S].inputs) do
+  local g = type(model) == "table" and model._children and graph_of(model)
+  if g then
+    for _, x in ipairs(g.inputs) do
       local layer = x._node and x._node.layer
       add(x, layer and layer.name or x.name, "InputLayer", list.format(x.shape))
     end
-    for _, node in ipairs(order) do
+    for _, node in ipairs(g.nodes) do
       local results = {}
       for i = 1, node.results.n do
         results[i] = node.results[i]
@@ -60,10 +59,7 @@ function graph.of(model, o)
   elseif type(model) == "table" and model._children then
     for _, child in ipairs(model:_children()) do
       local layer = child.layer
-      local at = add(layer, layer.name, getmetatable(layer).__name)
-      if model[S].chain and at > 1 then
-        edges[#edges + 1] = { at - 1, at }
-      end
+      add(layer, layer.name, getmetatable(layer).__name)
     end
   else
     errors.raise("plot.model", "expected a model (got %s)", type(model))

@@ -11,6 +11,8 @@ local object = require "tide.object"
 local registry = require "tide.registry"
 
 local graph = require "tide.saving.keras.graph"
+local kind_of = require("tide.graph").kind
+local of = require("tide.graph").of
 local axes_out = require("tide.saving.keras.ops").axes_out
 local is_tensor = require("tide.core").is_tensor
 
@@ -124,7 +126,7 @@ end
 function export.layer(layer)
   local c = getmetatable(layer)
   local name = c.__name
-  if layer.is_model and (layer[S].inputs or (layer[S].chain and name == "Sequential")) then
+  if kind_of(layer) then
     return export.model(layer)
   elseif name == "InputLayer" then
     return input_layer(layer.batch_shape, layer.dtype, layer.name)
@@ -158,20 +160,20 @@ end
 
 --- A model as { module, class_name, config, registered_name, build_config }.
 function export.model(model)
-  if model[S].inputs then
+  local kind = kind_of(model)
+  if kind == "functional" then
     return { module = "keras.src.models.functional", class_name = "Functional",
       registered_name = "Functional", config = graph.export(model, export.layer, export_value),
         build_config = { input_shape = none } }
-  elseif model[S].chain and getmetatable(model).__name == "Sequential" then
+  elseif kind == "sequential" then
     local layers, shape = list.new {}, nil
-    local x = model[S].into
+    local x = of(model) and model.input
     if x then
       shape = shapes_out(x.shape)
-      local name = model[S].input and model[S].input.name or model.name .. "_input"
-      layers[1] = input_layer(x.shape, x.dtype, name)
+      layers[1] = input_layer(x.shape, x.dtype, x.name)
     end
-    for _, layer in ipairs(model[S].chain) do
-      layers[#layers + 1] = export.layer(layer)
+    for _, child in ipairs(model:_parts()) do
+      layers[#layers + 1] = export.layer(child.layer)
     end
     return { module = "keras", class_name = "Sequential", registered_name = none,
       config = { name = model.name, trainable = model[S].trainable, dtype = model.dtype,

@@ -11,6 +11,8 @@ local none = require "tide.none"
 local import = require "tide.saving.keras.import"
 local keras_ops = require "tide.saving.keras.ops"
 local class = require "tide.class"
+local kind_of = require("tide.graph").kind
+local of = require("tide.graph").of
 local symbolic = require "tide.graph.symbolic"
 
 local graph = {}
@@ -94,7 +96,7 @@ function graph.import(ctx, entry)
       made[name] = { fn = keras_ops.import(import, ctx, e) }
     else
       local layer = import.layer(ctx, e)
-      made[name] = { fn = layer, layer = layer, functional = layer[S].inputs ~= nil,
+      made[name] = { fn = layer, layer = layer, functional = kind_of(layer) == "functional",
         model = layer.is_model }
     end
     results[name] = {}
@@ -243,11 +245,11 @@ end
 --- @return table list of layers and nodes, table the graph's nodes, each after those it needs
 function graph.order(model)
   local index, met, done, nodes = {}, 0, {}, {}
-  local given = {}
-  for _, x in ipairs(model[S].inputs) do
+  local given, g = {}, of(model)
+  for _, x in ipairs(g.inputs) do
     given[x] = true
   end
-  for _, output in ipairs(model[S].outputs) do
+  for _, output in ipairs(g.outputs) do
     local stack = { { output } }
     while #stack > 0 do
       local top = stack[#stack]
@@ -292,7 +294,7 @@ function graph.order(model)
   for m in pairs(own) do
     out[#out + 1] = m
   end
-  for _, x in ipairs(model[S].inputs) do
+  for _, x in ipairs(g.inputs) do
     local m = maker(x._node)
     if not own[m] then
       own[m], index[m] = 0, -1
@@ -310,16 +312,17 @@ end
 
 --- The layers of any model in the order of Keras' `model.layers`.
 function graph.layers(model)
-  local out = {}
-  if model[S].chain and not model[S].inputs then
-    return table.move(model[S].chain, 1, #model[S].chain, 1, out)
-  elseif model[S].inputs then
+  local out, kind = {}, kind_of(model)
+  if kind == "sequential" then
+    for i, child in ipairs(model:_parts()) do
+      out[i] = child.layer
+    end
+  elseif kind == "functional" then
     for _, m in ipairs((graph.order(model))) do
       if m[S] and m.kind == "layer" then
         out[#out + 1] = m
       end
     end
-    return out
   end
   return out
 end
@@ -360,7 +363,8 @@ function graph.export(model, export_layer, export_value)
       label[m], index[m] = name, 0
     end
   end
-  for _, x in ipairs(model[S].inputs) do
+  local g = of(model)
+  for _, x in ipairs(g.inputs) do
     label[x._node], index[x._node] = x._node.layer.name, 0
   end
   local function encode(v)
@@ -405,7 +409,8 @@ function graph.export(model, export_layer, export_value)
   end
   local function ends(spec, output)
     if symbolic.is(spec) then
-      local nested = output and spec._node.layer and spec._node.layer[S].inputs ~= nil
+      local nested = output and spec._node.layer
+        and kind_of(spec._node.layer) == "functional"
       return list.new { label[spec._node], index[spec._node] + (nested and 1 or 0),
         spec._position - 1 }
     end
@@ -416,7 +421,7 @@ function graph.export(model, export_layer, export_value)
     return out
   end
   return { name = model.name, trainable = model[S].trainable, layers = entries,
-    input_layers = ends(model[S].input_spec), output_layers = ends(model[S].output_spec, true) }
+    input_layers = ends(g.input), output_layers = ends(g.output, true) }
 end
 
 return graph

@@ -1,7 +1,6 @@
 --- Keras' legacy HDF5 files: whole models and weights, as Keras 1, 2 and 3 write them. Layers are
 --- matched in order (names
 -- are only labels) or by name.
-local S = require "tide.private"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
@@ -12,6 +11,8 @@ local export = require "tide.saving.keras.export"
 local graph = require "tide.saving.keras.graph"
 local import = require "tide.saving.keras.import"
 local weights = require "tide.saving.keras.weights"
+
+local kind_of = require("tide.graph").kind
 
 local legacy = {}
 
@@ -376,7 +377,7 @@ local function put_layers(model, root, data, attributes)
 end
 
 local function check_kind(model, what)
-  if not (model[S].inputs or getmetatable(model).__name == "Sequential") then
+  if not kind_of(model) then
     errors.raise(
       what,
       "%s is a class of its own; legacy .h5 files hold only Sequential and functional models (use \z

@@ -9,6 +9,8 @@ local list = require "tide.list"
 
 local graph = require "tide.saving.keras.graph"
 
+local kind_of = require("tide.graph").kind
+
 local weights = {}
 
 -- ---- where weights stand ----
@@ -84,7 +86,7 @@ local function visit(layer, path, out, seen)
     return
   end
   put(out, path, records, layer)
-  if layer.is_model and (layer[S].inputs or name == "Sequential") then
+  if kind_of(layer) then
     local inside = graph.layers(layer)
     for i, segment in ipairs(segments(inside)) do
       visit(inside[i], path .. "/layers/" .. segment, out, seen)

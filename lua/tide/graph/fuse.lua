@@ -1,0 +1,103 @@
+--- Two layers in one call, where the first declares that it can.
+--
+-- A class declares `fuse = { relu = function(self, x) ... end }`: what it gives for a layer of that
+-- kind directly behind it; and `fuse_as(self)` returns the kind that a layer is to the one before
+-- it, or nil. Both hold for the `call` that stands beside them or above them: a class that replaces
+-- `call` inherits neither.
+local errors = require "tide.errors"
+local Layer = require "tide.layers.base"
+
+local fuse = {}
+
+--- What a class or its bases declare under `key`, if none below that one replaces `call`.
+function fuse.of_class(class, key)
+  while class do
+    local v = rawget(class, key)
+    if v ~= nil then
+      return v
+    elseif rawget(class, "call") ~= nil then
+      return nil
+    end
+    class = rawget(class, "super")
+  end
+end
+
+-- Likewise of a layer's class, if the layer itself has no other call.
+local function declared(layer, key)
+  local class = getmetatable(layer)
+  if rawget(layer, "call") ~= nil or class.__call ~= Layer.__call then
+    return nil
+  end
+  return fuse.of_class(class, key)
+end
+
+-- Runs both layers. The first one's frame is a layer's, so that errors name it. Masks need the
+-- layers one by one.
+local function run(first, both, second, x)
+  if Layer.masks_in_use() and Layer.mask_of(x) ~= nil then
+    local y = second(first(x))
+    return y
+  end
+  local y = both(first, x)
+  return y
+end
+errors.layer_frames[run] = true
+
+-- Whether what the layer takes has its dtype already: the joined call casts nothing.
+local function needs_no_cast(node)
+  for _, x in ipairs(node.inputs) do
+    if x.dtype ~= node.layer.dtype then
+      return false
+    end
+  end
+  return true
+end
+
+-- The function of the first node's layer that does the second's work too, or nil.
+local function joined(first, second)
+  local a, b = first.layer, second.layer
+  if not (a and b and first.args.n == 1 and second.args.n == 1 and first.results.n == 1)
+    or second.args[1] ~= first.results[1] or a.dtype ~= b.dtype or a.activity_regularizer
+    or b.activity_regularizer or not needs_no_cast(first) then
+    return nil
+  end
+  local kinds, kind = declared(a, "fuse"), declared(b, "fuse_as")
+  local both = kinds and kind and kinds[kind(b)]
+  return both and function(x)
+    return run(a, both, b, x)
+  end
+end
+
+--- The calls that run nodes: the nodes themselves, and one for each two that go together, because
+--- the second alone reads what the first makes.
+--- @param nodes table in order
+--- @param outputs table list of the symbolic outputs
+--- @return table list of { fn, args, results, inputs, outputs }
+function fuse.calls(nodes, outputs)
+  local readers = {}
+  for _, node in ipairs(nodes) do
+    for _, x in ipairs(node.inputs) do
+      readers[x] = (readers[x] or 0) + 1
+    end
+  end
+  for _, x in ipairs(outputs) do
+    readers[x] = (readers[x] or 0) + 1
+  end
+  local out, place = {}, {}
+  for _, node in ipairs(nodes) do
+    local x = #node.inputs == 1 and node.inputs[1]
+    local at = x and readers[x] == 1 and place[x._node]
+    local fn = at and joined(x._node, node)
+    if fn then
+      local first = x._node
+      out[at] = { fn = fn, args = first.args, inputs = first.inputs, results = node.results,
+        outputs = node.outputs }
+    else
+      out[#out + 1] = node
+      place[node] = #out
+    end
+  end
+  return out
+end
+
+return fuse

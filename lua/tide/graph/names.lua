@@ -1,0 +1,41 @@
+--- Names of the layers of one model, each once.
+local S = require "tide.private"
+local class = require "tide.class"
+local errors = require "tide.errors"
+local Layer = require "tide.layers.base"
+
+local names = {}
+
+-- Gives a layer whose name was automatic the next one that is free.
+local function rename(taken, layer)
+  local prefix = class.snake(getmetatable(layer).__name)
+  local name
+  repeat
+    name = Layer.auto_name(prefix)
+  until not taken[name]
+  layer.name = name
+  local input = #(layer[S].nodes or {}) == 1 and layer[S].nodes[1]
+  if input and #input.inputs == 0 then -- the tensor that an InputLayer stands for has its name
+    rawset(input.outputs[1], "name", name)
+  end
+end
+
+--- Notes a layer's name in `taken` (name -> layer). Of two equal names the automatic one gives way;
+--- two that a person or a file gave raise.
+--- @param taken table
+--- @param layer table
+--- @param owner string who asks, for messages
+function names.take(taken, layer, owner)
+  local other = taken[layer.name]
+  if other and other ~= layer and layer[S].numbered then
+    rename(taken, layer)
+  elseif other and other ~= layer and other[S].numbered then
+    rename(taken, other)
+    taken[other.name] = other
+  elseif other then
+    errors.raise(owner, "two layers are named '%s'; names must be unique in a model", layer.name)
+  end
+  taken[layer.name] = layer
+end
+
+return names
