@@ -22,7 +22,7 @@ local function run(example)
     return
   end
   local got = assert(load("return " .. left, "=" .. left, "t", env))()
-  if type(got) == "table" then
+  if type(got) == "table" and got.totable then
     got = got:totable()
   end
   expect.close(got, assert(load("return " .. right))(), 1e-6, 1e-4, left)
@@ -116,6 +116,18 @@ describe("every public name", function()
     end
     assert.is_true(seen >= 15)
   end)
+end)
+
+describe("tide.ops", function()
+  for _, name in ipairs(tide.ops.names()) do
+    it(name .. " has an example that gives what it says", function()
+      local examples = help.examples(help.text(tide.ops[name], "tide.ops." .. name))
+      assert.is_true(#examples > 0, "no example")
+      for _, example in ipairs(examples) do
+        run(example)
+      end
+    end)
+  end
 end)
 
 describe("help", function()

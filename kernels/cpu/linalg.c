@@ -316,10 +316,10 @@ TIDE_KERNEL(qr) {
         transpose(a, x, m, n);
         for (int64_t j = 0; j < k;
              j++) { /* v, scaled so that v[j] = 1, stays below the diagonal; R above */
-            double *v = a + j * m, norm = sqrt(dot(v + j, v + j, m - j)), top = v[j];
+            double *v = a + j * m, top = v[j], below = dot(v + j + 1, v + j + 1, m - j - 1);
             beta[j] = 0;
-            if (norm == 0 || j == m - 1) continue;
-            const double r = top > 0 ? -norm : norm;
+            if (below == 0) continue; /* triangular already: no reflection, as LAPACK's dlarfg */
+            const double norm = sqrt(top * top + below), r = top > 0 ? -norm : norm;
             beta[j] = (r - top) / r;
             for (int64_t l = j + 1; l < m; l++) v[l] /= top - r;
             v[j] = r;

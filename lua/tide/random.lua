@@ -106,20 +106,28 @@ local function creation(f)
 end
 
 --- Normal numbers: `normal(shape, { mean = 0, stddev = 1, dtype = "float32", seed = nil })`.
+--     tide.random.normal({ 2, 3 }, { stddev = 0.1 }).shape   --> { 2, 3 }
 random.normal = creation(seeded("normal", "random_normal", 5))
 --- Normal numbers within two standard deviations of the mean.
+--     tide.random.truncated_normal({ 2, 3 }).shape   --> { 2, 3 }
 random.truncated_normal = creation(seeded("truncated_normal", "random_truncated_normal", 5))
 --- Uniform numbers in [minval, maxval): `uniform(shape, { minval = 0, maxval = 1 })`.
+--     tide.random.uniform({ 2, 3 }, { minval = -1 }).shape   --> { 2, 3 }
 random.uniform = creation(seeded("uniform", "random_uniform", 5))
 --- Whole numbers in [minval, maxval): `randint(shape, minval, maxval)`.
+--     tide.random.randint({ 3 }, 5, 6)   --> { 5, 5, 5 }
 random.randint = seeded("randint", "random_randint", 5)
 --- Class numbers from 1, drawn by logits (N, C): `categorical(logits, num_samples)`.
+--     tide.random.categorical({ { -1 / 0, 0 } }, 3)   --> { { 2, 2, 2 } }
 random.categorical = seeded("categorical", "random_categorical", 5)
 --- The slices of x along an axis in random order: `shuffle(x, { axis = 1 })`.
+--     tide.random.shuffle({ 1, 2, 3 }):sort()   --> { 1, 2, 3 }
 random.shuffle = seeded("shuffle", "random_shuffle", 3)
 --- x with elements dropped at a rate, the others scaled: `dropout(x, rate, noise_shape, seed)`.
+--     tide.random.dropout({ 1, 2 }, 0)   --> { 1, 2 }
 random.dropout = seeded("dropout", "dropout", 4)
 --- Dropout for self-normalizing networks: `alpha_dropout(x, rate, noise_shape, seed)`.
+--     tide.random.alpha_dropout({ 1, 2 }, 0)   --> { 1, 2 }
 random.alpha_dropout = seeded("alpha_dropout", "alpha_dropout", 4)
 
 local function of_tensors(name, op, count, rows)
@@ -144,10 +152,13 @@ local function parameter(name)
   return { name, "tensor", check.required }
 end
 --- Gamma numbers of shape parameter alpha, scale 1: `gamma(shape, alpha)`.
+--     tide.random.gamma({ 2, 3 }, 2).shape   --> { 2, 3 }
 of_tensors("gamma", "random_gamma_", 1, { shape, parameter "alpha", dtype, seed })
 --- Beta numbers: `beta(shape, alpha, beta)`.
+--     tide.random.beta({ 2, 3 }, 2, 5).shape   --> { 2, 3 }
 of_tensors("beta", "random_beta_", 2, { shape, parameter "alpha", parameter "beta", dtype, seed })
 --- Successes in trials: `binomial(shape, counts, probabilities)`.
+--     tide.random.binomial({ 3 }, 4, 1)   --> { 4, 4, 4 }
 of_tensors("binomial", "random_binomial_", 2,
   { shape, parameter "counts", parameter "probabilities", dtype, seed })
 

@@ -2,6 +2,8 @@
 --- comments above definitions, the argument tables of classes and functions, the descriptors of
 --- ops, and, for other functions written in C, tide.help.native. The prompt's `?`, tide.help and
 --- the specs read them here.
+local errors = require "tide.errors"
+local examples = require "tide.help.examples"
 local look = require "tide.help.look"
 local native = require "tide.help.native"
 local origin = require "tide.origin"
@@ -286,7 +288,9 @@ local function op_signature(name, info)
 end
 
 local function op_doc(name, info)
-  return { signature = op_signature("ops." .. name, info), text = info.doc, rows = op_rows(info),
+  local example = examples[info.name]
+  return { signature = op_signature("ops." .. name, info), rows = op_rows(info),
+    text = info.doc .. (example and "\n\n    " .. example or ""),
     note = info.differentiable and "Differentiable." or "Its results carry no gradient." }
 end
 
@@ -358,8 +362,13 @@ local function function_doc(f, name)
   if names[1] == "..." and args then
     names = args.names
   end
-  return { signature = ("%s(%s)"):format(name, table.concat(names, ", ")),
-    text = source.comment(inner), rows = of_args(args) }
+  local text = source.comment(inner)
+  local example = examples[errors.op_frames[f] or 0]
+  if example and #help.examples(text) == 0 then
+    text = text .. "\n\n    " .. example
+  end
+  return { signature = ("%s(%s)"):format(name, table.concat(names, ", ")), text = text,
+    rows = of_args(args) }
 end
 
 -- The comment above a class; of the class that a file is about, the file's own.

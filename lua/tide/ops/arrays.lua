@@ -473,8 +473,8 @@ local top_args = check.args("in_top_k", {
 })
 
 --- Is each target among the k largest predictions of its row? Keras: ops.in_top_k.
---- @usage local hit = tide.ops.in_top_k(tide.tensor({ 2 }, { dtype = "int32" }), tide.tensor { {
----   0.1, 0.7, 0.2 } }, 1)   -- true
+--     tide.ops.in_top_k(tide.tensor({ 2 }, { dtype = "int32" }), { { 0.1, 0.7, 0.2 } }, 1)
+--       --> { true }
 function arrays.in_top_k(...)
   local o = top_args:call(...)
   local targets, predictions = common.whole_of("in_top_k", "targets", o.targets), o.predictions

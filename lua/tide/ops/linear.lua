@@ -245,7 +245,7 @@ end
 --- @param equation string for example "bij,bjk->bik"
 --- @param ... tide.Tensor the operands, one per term
 --- @return tide.Tensor
---- @usage local c = tide.ops.einsum("bij,bjk->bik", a, b)
+--     tide.ops.einsum("ij,jk->ik", { { 1, 2 } }, { { 3 }, { 4 } })   --> { { 11 } }
 function linear.einsum(equation, ...)
   local list = table.pack(...)
   if list.n == 1 and type(list[1]) == "table" and core.is_tensor(list[1][1]) then
@@ -336,7 +336,7 @@ local tensordot_args = check.args("tensordot", {
 --- Sum of products over paired axes. `axes`: a number n pairs the last n axes of x1 with the first
 --- n of x2; a list of two
 -- (numbers or lists, counted from 1) names them. Keras: ops.tensordot.
---- @usage local c = tide.ops.tensordot(a, b, 1)
+--     tide.ops.tensordot({ 1, 2 }, { 3, 4 }, 1)   --> 11
 function linear.tensordot(...)
   local o = tensordot_args:call(...)
   local axes = o.axes

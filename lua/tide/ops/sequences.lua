@@ -63,7 +63,8 @@ end
 --- Axes named, split, joined and permuted by a pattern: names in brackets make one axis, 1 is an
 --- axis of length 1. Lengths that
 --- cannot be told from the tensor are options. Keras: ops.rearrange (einops).
---- @usage local y = tide.ops.rearrange(x, "b (h w) c -> b h w c", { h = 4 })
+--     tide.ops.rearrange(tide.ones { 2, 8, 3 }, "b (h w) c -> b h w c", { h = 4 }).shape
+--       --> { 2, 4, 2, 3 }
 function sequences.rearrange(tensor, pattern, axes_lengths)
   if type(pattern) == "table" and axes_lengths == nil then
     pattern, axes_lengths = pattern.pattern, pattern

@@ -114,10 +114,10 @@ autograd.enable_grad = core.enable_grad
 --- A function with a gradient of its own: `f(x, ...)` returns its results and a function from their
 --- gradients to the inputs'.
 -- The forward runs unrecorded. Keras: keras.ops.custom_gradient.
---- @usage local log1pexp = tide.custom_gradient(function(x)
----   local e = x:exp()
----   return (e + 1):log(), function(dy) return dy * (1 - 1 / (1 + e)) end
---- end)
+--     tide.custom_gradient(function(x)
+--       local e = x:exp()
+--       return (e + 1):log(), function(dy) return dy * (1 - 1 / (1 + e)) end end)(tide.zeros { 1 })
+--       --> { 0.693147 }
 function autograd.custom_gradient(f)
   if type(f) ~= "function" then
     errors.raise("custom_gradient", "expected a function (got %s)", type(f))

@@ -129,6 +129,17 @@ return {
   },
   {
     op = "qr",
+    label = "columns that are triangular already are not reflected",
+    inputs = { { values = { { 2.0, 1.0 }, { 0.0, -3.0 }, { 0.0, 4.0 } } } },
+    outputs = { { values = { { 1.0, 0.0 }, { 0.0, -0.6 }, { 0.0, 0.8 } } },
+      { values = { { 2.0, 1.0 }, { 0.0, 5.0 } } } },
+    by = [[tuple(np.linalg.qr(x1))]],
+    dtypes = floating,
+    grad = false,
+    why = "the sign of a column jumps where it becomes triangular",
+  },
+  {
+    op = "qr",
     label = "complete",
     inputs = { { values = { { 1.0, 2.0 }, { 3.0, -1.0 }, { 0.5, 2.0 } } } },
     outputs = { { values = { { -0.31234752377721, 0.66666666666666, -0.67675296818395 },
