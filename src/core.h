@@ -63,8 +63,10 @@ struct tide_ctx {
 };
 
 typedef struct tide_lag tide_lag;
-void tide_lag_flush(tide_lag *); /* lag.c: brings every row up to date */
-void tide_lag_end(tide_lag *);
+/* lag.c: brings every row up to date; the record may end with it. */
+void tide_lag_flush(tide_lag *);
+/* The last reference to one of its storages is gone: the record frees it (tide_storage_free). */
+void tide_lag_leave(tide_lag *);
 
 typedef struct tide_hook { /* a function of a gradient */
     struct tide_hook *next;
@@ -182,6 +184,7 @@ void tide_draw(tide_ctx *, int64_t n, tide_rng *out); /* reserves counters for n
 
 /* tensor.c: results share or own storage */
 void tide_headers_free(tide_ctx *);
+void tide_storage_free(tide_ctx *, tide_storage *); /* one without references */
 tide_status tide_new_on(tide_ctx *, tide_device *, const tide_meta *, tide_tensor **out);
 tide_status tide_view(tide_ctx *, tide_tensor *base, int rank, const int64_t *shape,
                       const int64_t *stride, int64_t offset,

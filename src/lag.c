@@ -8,8 +8,11 @@
  * same roundings as the dense rule. `touched` holds, per row, 0: never had a gradient, so never
  * moves; else 1 + how many of the written steps it has made.
  *
- * Invariant: of[k].storage->lag == this for the four storages; none of them is freed or read, but
- * here, before it is brought up to date (transfer.c and tide_launch see to that). */
+ * One of the four storages that nobody needs any more stays with the record until the others are up
+ * to date; with the last of them all go, and nobody makes the steps.
+ *
+ * Invariant: of[k].storage->lag == this for the four storages; none of them is read, but here,
+ * before it is brought up to date (transfer.c and tide_launch see to that). */
 #include "lag.h"
 
 #include <math.h>
@@ -24,15 +27,31 @@ static tide_status make_steps(tide_lag *lag, tide_tensor *ids, int64_t base) {
     return tide_launch(lag->ctx, &s);
 }
 
-void tide_lag_flush(tide_lag *lag) {
-    make_steps(lag, NULL, 0); /* without ids the kernel asks for no memory and cannot fail */
-    lag->attrs.alpha.n = 0;
+static void forget(tide_lag *lag) {
+    for (int k = 0; k < 4; k++) {
+        tide_storage *s = lag->of[k].storage;
+        s->lag = NULL;
+        if (s->refs == 0) tide_storage_free(lag->ctx, s);
+    }
+    free(lag);
 }
 
 void tide_lag_end(tide_lag *lag) {
-    tide_lag_flush(lag);
-    for (int k = 0; k < 4; k++) lag->of[k].storage->lag = NULL;
-    free(lag);
+    make_steps(lag, NULL, 0); /* without ids the kernel asks for no memory and cannot fail */
+    forget(lag);
+}
+
+void tide_lag_flush(tide_lag *lag) {
+    if (lag->left) {
+        tide_lag_end(lag);
+    } else {
+        make_steps(lag, NULL, 0);
+        lag->attrs.alpha.n = 0;
+    }
+}
+
+void tide_lag_leave(tide_lag *lag) {
+    if (++lag->left == 4) forget(lag);
 }
 
 tide_status tide_lag_lookup(tide_ctx *ctx, const tide_step *s) {
@@ -42,8 +61,8 @@ tide_status tide_lag_lookup(tide_ctx *ctx, const tide_step *s) {
     tide_lag *lag = x->storage->lag;
     if (!lag) return TIDE_OK;
     const tide_tensor *table = &lag->of[0];
-    if (x->storage == table->storage && x->offset == 0 && x->shape[0] == table->shape[0] &&
-        tide_numel(x) == tide_numel(table))
+    if (!lag->left && x->storage == table->storage && x->offset == 0 &&
+        x->shape[0] == table->shape[0] && tide_numel(x) == tide_numel(table))
         return make_steps(lag, ids, ((const tide_embedding_attrs *)s->attrs)->base);
     tide_lag_flush(lag);
     return TIDE_OK;
@@ -69,6 +88,7 @@ static tide_lag *record_of(tide_ctx *ctx, tide_tensor *const t[4]) {
     lag = malloc(sizeof *lag);
     if (!lag) return NULL;
     lag->ctx = ctx;
+    lag->left = 0;
     lag->attrs = *TIDE_ATTRS(adam_lag_);
     for (int k = 0; k < 4; k++) {
         lag->of[k] = (tide_tensor){.refs = 1,

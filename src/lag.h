@@ -10,6 +10,7 @@ enum { TIDE_LAG_STEPS = TIDE_MAX_NUMBERS };
 struct tide_lag {
     tide_ctx *ctx;
     tide_tensor of[4];          /* table, m, v, touched: headers on storages that are not owned */
+    int left;                   /* how many of these storages nobody but the record needs */
     tide_adam_lag__attrs attrs; /* the steps written down */
 };
 

@@ -189,14 +189,18 @@ tide_tensor *tide_retain(tide_tensor *t) {
     return t;
 }
 
-static void storage_release(tide_ctx *ctx, tide_storage *s) {
-    if (--s->refs > 0) return;
-    if (s->lag) tide_lag_end(s->lag);
+void tide_storage_free(tide_ctx *ctx, tide_storage *s) {
     tide_release(s->wide);
     if (tide_keep_entries) tide_keep_forget(s->id);
     if (s->release) s->release(s->owner);
     else tide_mem_free(s->dev, s->data, s->bytes);
     header_free(&ctx->storage_headers, s);
+}
+
+static void storage_release(tide_ctx *ctx, tide_storage *s) {
+    if (--s->refs > 0) return;
+    if (s->lag) tide_lag_leave(s->lag);
+    else tide_storage_free(ctx, s);
 }
 
 /* The last reference is gone; what it held of its gradient goes to the caller: a chain of gradients

@@ -387,6 +387,76 @@ describe("rows that lag behind", function()
     assert(last(true) == last(false))
   end)
 
+  -- How often late steps were made while f ran.
+  local function late_steps(f)
+    core.profile_start()
+    local ok, message = pcall(f)
+    local n = 0
+    for _, row in ipairs(core.profile_stop()) do
+      n = n + (row.name == "adam_lag_" and row.calls or 0)
+    end
+    assert(ok, message)
+    return n
+  end
+
+  it("are dropped with the table and its moments, in any order", function()
+    collectgarbage()
+    collectgarbage()
+    local before = core.memory().live_bytes
+    for _, order in ipairs { { "p", "m", "v", "touched" }, { "touched", "v", "m", "p" } } do
+      local s = run(true, 3)
+      assert.equal(0, late_steps(function()
+        for _, list in ipairs(order) do
+          for k = 1, 2 do
+            core.release(s[list][k])
+          end
+        end
+      end))
+      for _, list in ipairs(order) do
+        core.release(s[list][3])
+      end
+      collectgarbage()
+      collectgarbage()
+    end
+    assert.equal(before, core.memory().live_bytes)
+  end)
+
+  it("are made where some of the four are kept, once they are read", function()
+    local function rest(sparse, gone, kept)
+      local s = run(sparse, 6)
+      for _, list in ipairs(gone) do
+        for k = 1, 2 do
+          core.release(s[list][k] or nil)
+        end
+      end
+      local bytes = core.memory().live_bytes
+      local out = {}
+      for _, list in ipairs(kept) do
+        out[#out + 1] = s[list][1]:tobytes() .. (s[list][2] * 1):tobytes()
+      end
+      return table.concat(out), bytes - core.memory().live_bytes
+    end
+    for _, case in ipairs {
+      { { "p" }, { "m", "v" } },
+      { { "m", "touched" }, { "v", "p" } },
+      { { "m", "v", "touched" }, { "p" } },
+    } do
+      local bits, freed = rest(true, case[1], case[2])
+      assert.is_true(bits == rest(false, case[1], case[2]))
+      assert.is_true(freed > 0) -- what was kept for the late steps
+    end
+  end)
+
+  it("are all made by a look-up when some of the four are gone", function()
+    local s = run(true, 4)
+    local ids = core.tensor({ 1, 2 }, { dtype = "int32" })
+    core.release(s.m[1])
+    local bytes = core.memory().live_bytes
+    ops.embedding(s.p[1]:detach(), ids)
+    assert.is_true(core.memory().live_bytes <= bytes - ROWS * D * 4)
+    assert.is_true(s.p[1]:tobytes() == run(false, 4).p[1]:tobytes())
+  end)
+
   it("mark which rows ever had a gradient", function()
     local s = run(true, 3)
     local n, flat = 0, flat_of(s.touched[1])
