@@ -46,7 +46,7 @@ static void set_default(const tide_arg *a, void *p) {
     case TIDE_ARG_INT: *(int64_t *)p = none ? TIDE_NONE : strtoll(d, NULL, 10); break;
     case TIDE_ARG_FLOAT: *(double *)p = none ? NAN : strtod(d, NULL); break;
     case TIDE_ARG_VALUE:
-        if (!none) *(tide_value *)p = (tide_value){.is = TIDE_VALUE_REAL, .real = strtod(d, NULL)};
+        if (!none) *(tide_value *)p = TIDE_REAL(strtod(d, NULL));
         break;
     case TIDE_ARG_BOOL: *(int32_t *)p = !strcmp(d, "true"); break;
     case TIDE_ARG_DTYPE: *(int32_t *)p = none ? -1 : dtype_of_text(d); break;

@@ -166,6 +166,8 @@ void tide_defaults_fill(void); /* the first context does */
 #define TIDE_SET_7(a, ...) its_ a; TIDE_SET_6(__VA_ARGS__)
 #define TIDE_SET_8(a, ...) its_ a; TIDE_SET_7(__VA_ARGS__)
 /* clang-format on */
+#define TIDE_REAL(v) ((tide_value){.is = TIDE_VALUE_REAL, .real = (v)})
+#define TIDE_WHOLE(v) ((tide_value){.is = TIDE_VALUE_WHOLE, .whole = (v)})
 #define TIDE_INTS(...) \
     ((tide_ints){.n = sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), .v = {__VA_ARGS__}})
 

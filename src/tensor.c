@@ -151,14 +151,12 @@ tide_status tide_number_of(tide_ctx *ctx, const tide_value *v, int dtype, tide_t
 }
 
 tide_status tide_number(tide_ctx *ctx, double value, int dtype, tide_tensor **out) {
-    const tide_value v = {.is = TIDE_VALUE_REAL, .real = value};
-    return tide_number_of(ctx, &v, dtype, out);
+    return tide_number_of(ctx, &TIDE_REAL(value), dtype, out);
 }
 
 tide_status tide_scalar(tide_ctx *ctx, double value, int dtype, tide_tensor **out) {
     if (ctx->scalar && ctx->scalar->refs == 1) {
-        const tide_value v = {.is = TIDE_VALUE_REAL, .real = value};
-        set_number(ctx->scalar, &v, dtype);
+        set_number(ctx->scalar, &TIDE_REAL(value), dtype);
     } else {
         tide_scalar_free(ctx);
         TIDE_TRY(tide_number(ctx, value, dtype, &ctx->scalar));

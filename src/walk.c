@@ -407,7 +407,7 @@ static tide_status first_gradient(tide_ctx *ctx, tide_tensor *loss, tide_tensor 
         return TIDE_OK;
     }
     tide_fill__attrs a =
-        *TIDE_ATTRS(fill_, .shape.n = loss->rank, .value = 1, .dtype = loss->dtype);
+        *TIDE_ATTRS(fill_, .shape.n = loss->rank, .value = TIDE_WHOLE(1), .dtype = loss->dtype);
     for (int i = 0; i < loss->rank; i++) a.shape.v[i] = loss->shape[i];
     return tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, out);
 }

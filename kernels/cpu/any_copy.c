@@ -252,7 +252,7 @@ tide_status tide_any_fill_(tide_kcall *c) {
     size_t item = tide_dtype_size(y->dtype);
     if (n == 0) return TIDE_OK;
     uint64_t one = 0;
-    tide_convert(TIDE_F64, y->dtype, 1, &a->value, &one);
+    tide_value_as(&a->value, y->dtype, &one);
     if (one == 0) {
         TIDE_PARALLEL_FOR (n *(int64_t)item, 1 << 20) {
             memset((char *)y->p + lo, 0, (size_t)(hi - lo));

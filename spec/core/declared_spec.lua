@@ -67,6 +67,16 @@ describe("An initial value", function()
   end)
 end)
 
+describe("A tensor filled with one value", function()
+  it("holds a whole number to the last digit", function()
+    for _, n in ipairs { 2 ^ 53 | 1, math.mininteger, math.maxinteger } do
+      assert.same({ n }, tide.full({ 1 }, n, { dtype = "int64" }):tolist())
+      assert.same({ n }, core.ops.fill_({ 1 }, n, { dtype = "int64" }):tolist())
+    end
+    assert.same({ 2 ^ 53 + 4 }, tide.full({ 1 }, 2 ^ 53 | 3, { dtype = "float64" }):tolist())
+  end)
+end)
+
 describe("A constant margin", function()
   it("is a whole number to the last digit", function()
     local x = tide.tensor({ 1 }, { dtype = "int64" })

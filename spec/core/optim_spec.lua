@@ -432,7 +432,9 @@ describe("rows that lag behind", function()
       local bytes = core.memory().live_bytes
       local out = {}
       for _, list in ipairs(kept) do
-        out[#out + 1] = s[list][1]:tobytes() .. (s[list][2] * 1):tobytes()
+        local copy = s[list][2] * 1
+        out[#out + 1] = s[list][1]:tobytes() .. copy:tobytes()
+        core.release(copy)
       end
       return table.concat(out), bytes - core.memory().live_bytes
     end

@@ -75,6 +75,8 @@ int tideL_isplain(lua_State *L, int i); /* a table without metatable, or a list 
 int tideL_has_string_key(lua_State *L, int i);
 int64_t tideL_toint(lua_State *L, int i, const char *where, const char *name);
 double tideL_tofloat(lua_State *L, int i, const char *where, const char *name);
+tide_value tideL_tovalue(lua_State *L, int i, const char *where,
+                         const char *name); /* whole numbers keep all their digits */
 int tideL_todtype(lua_State *L, int i, const char *where);
 void tideL_toints(lua_State *L, int i, const char *where, const char *name, tide_ints *out);
 void tideL_toshape(lua_State *L, int i, const char *where, tide_ints *out);

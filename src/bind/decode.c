@@ -105,16 +105,6 @@ static void decode_pairs(tideL_decoding *d, const tide_arg *a, int i) {
     }
 }
 
-static void decode_value(tideL_decoding *d, const tide_arg *a, int i, tide_value *v) {
-    if (lua_isinteger(d->L, i)) {
-        v->is = TIDE_VALUE_WHOLE;
-        v->whole = lua_tointeger(d->L, i);
-    } else {
-        v->real = tideL_tofloat(d->L, i, d->b->op->name, a->name);
-        v->is = TIDE_VALUE_REAL;
-    }
-}
-
 static void decode(tideL_decoding *d, int arg, int i) {
     lua_State *L = d->L;
     const tide_arg *a = &d->b->args[arg];
@@ -141,7 +131,7 @@ static void decode(tideL_decoding *d, int arg, int i) {
     switch (a->kind) {
     case TIDE_ARG_INT: *(int64_t *)p = tideL_toint(L, i, op, a->name); break;
     case TIDE_ARG_FLOAT: *(double *)p = tideL_tofloat(L, i, op, a->name); break;
-    case TIDE_ARG_VALUE: decode_value(d, a, i, p); break;
+    case TIDE_ARG_VALUE: *(tide_value *)p = tideL_tovalue(L, i, op, a->name); break;
     case TIDE_ARG_BOOL:
         if (lua_type(L, i) != LUA_TBOOLEAN && !lua_isnil(L, i))
             tideL_error(L, op, "%s must be true or false (got %s)", a->name, tideL_typename(L, i));

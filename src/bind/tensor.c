@@ -122,27 +122,24 @@ static int filled(lua_State *L) {
         tideL_error(L, where, "shape must be a list of whole numbers (got %s)",
                     tideL_typename(L, 1));
     }
-    int bool_value = 0, exact = 0;
+    int bool_value = 0;
     if (takes_value) {
         if (lua_type(L, next) == LUA_TBOOLEAN) {
-            a.value = lua_toboolean(L, next);
+            a.value = TIDE_WHOLE(lua_toboolean(L, next));
             bool_value = 1;
         } else {
-            a.value = tideL_tofloat(L, next, where, "fill_value");
-            exact = lua_isinteger(L, next) ? lua_absindex(L, next) : 0;
+            a.value = tideL_tovalue(L, next, where, "fill_value");
         }
         next++;
     } else {
-        a.value = lua_tonumber(L, lua_upvalueindex(2));
+        a.value = TIDE_REAL(lua_tonumber(L, lua_upvalueindex(2)));
     }
     creation c = options(L, next, where, takes_value ? "fill_value" : NULL);
     if (c.dtype >= 0) a.dtype = c.dtype;
     if (a.dtype < 0) a.dtype = bool_value ? TIDE_BOOL : TIDE_F32;
-    const int64_t n = exact ? lua_tointeger(L, exact) : 0, most = (int64_t)1 << 53;
-    int literal = 0;
-    if (exact && !tide_is_float(a.dtype)) { /* refuses what the dtype cannot hold */
-        tideL_literal(L, exact, a.dtype, -1, NULL, where);
-        literal = lua_gettop(L);
+    if (a.value.is == TIDE_VALUE_WHOLE && !bool_value && !tide_is_float(a.dtype)) {
+        lua_pushinteger(L, a.value.whole); /* what the dtype cannot hold is refused */
+        tideL_literal(L, -1, a.dtype, -1, NULL, where);
     }
     tideL_pace(L, ctx);
     tideL_handle *h = tideL_new(L);
@@ -151,8 +148,6 @@ static int filled(lua_State *L) {
     const tide_status st = tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, &h->t);
     tide_default_device(ctx, was);
     tideL_try_named(L, ctx, where, st);
-    if (literal && (n > most || n < -most)) /* more than a double holds */
-        tideL_try(L, ctx, tide_copy_into(ctx, h->t, tideL_totensor(L, literal)));
     return finish(L, h, c, where);
 }
 

@@ -60,6 +60,11 @@ double tideL_tofloat(lua_State *L, int i, const char *where, const char *name) {
     return 0;
 }
 
+tide_value tideL_tovalue(lua_State *L, int i, const char *where, const char *name) {
+    if (lua_isinteger(L, i)) return TIDE_WHOLE(lua_tointeger(L, i));
+    return TIDE_REAL(tideL_tofloat(L, i, where, name));
+}
+
 int tideL_todtype(lua_State *L, int i, const char *where) {
     static const struct {
         const char *name;

@@ -231,7 +231,8 @@ static void reduced_update_grad(tide_tape *t, const tide_scatter_update_attrs *a
         tide_tensor *zero = tide_t(t, OP(equal), u, tide_t_scalar(t, 0, dy));
         tide_tensor *is_0 = tide_t(t, OP(cast, .dtype = dy->dtype), zero);
         tide_tensor *factor = tide_t(t, OP(select_), zero, tide_t_scalar(t, 1, dy), u);
-        tide_tensor *ones = tide_t(t, OP(fill_, .shape = shape, .value = 1, .dtype = dy->dtype));
+        tide_tensor *ones =
+            tide_t(t, OP(fill_, .shape = shape, .value = TIDE_WHOLE(1), .dtype = dy->dtype));
         dx = tide_t(t, OP(multiply), dy, tide_t(t, TIDE_OP_scatter_update, a, ones, ix, u));
         tide_tensor *all =
             tide_t(t, OP(multiply), dy, tide_t(t, TIDE_OP_scatter_update, a, x, ix, factor));
@@ -277,7 +278,8 @@ static void scatter_update_grad(tide_tape *t, const tide_node *n) {
     tide_tensor *number =
         tide_t(t, OP(reshape, .newshape = row_shape),
                tide_t(t, OP(arange_, .n = rows, .start = 0, .step = 1, .dtype = TIDE_I64)));
-    tide_tensor *stamps = tide_t(t, OP(fill_, .shape = places, .value = -1, .dtype = TIDE_I64));
+    tide_tensor *stamps =
+        tide_t(t, OP(fill_, .shape = places, .value = TIDE_WHOLE(-1), .dtype = TIDE_I64));
     stamps = tide_t(t, OP(scatter_update, .base = a->base), stamps, ix, number);
     tide_tensor *last =
         tide_t(t, OP(equal), tide_t(t, OP(gather_nd, .base = a->base), stamps, ix), number);

@@ -58,9 +58,9 @@ static inline tide_tensor *mean_of(tide_tape *t, tide_tensor *x, tide_ints axes)
 /* The largest elements over axes, which stay as length 1; -inf where there is none. */
 static inline tide_tensor *largest_of(tide_tape *t, tide_tensor *x, tide_ints axes) {
     if (!x) return NULL;
-    const tide_value lowest = {.is = TIDE_VALUE_REAL, .real = -INFINITY};
-    return tide_numel(x) ? tide_t(t, OP(max, .axis = axes, .keepdims = 1), x)
-                         : tide_t(t, OP(max, .axis = axes, .keepdims = 1, .initial = lowest), x);
+    return tide_numel(x)
+        ? tide_t(t, OP(max, .axis = axes, .keepdims = 1), x)
+        : tide_t(t, OP(max, .axis = axes, .keepdims = 1, .initial = TIDE_REAL(-INFINITY)), x);
 }
 
 #endif

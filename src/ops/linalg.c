@@ -27,7 +27,7 @@ static T beside(tide_tape *t, T x, int axes) {
     return x;
 }
 static T square_eye(tide_tape *t, int64_t n, int dtype) {
-    T one = tide_t(t, OP(fill_, .shape = TIDE_INTS(n), .value = 1, .dtype = dtype));
+    T one = tide_t(t, OP(fill_, .shape = TIDE_INTS(n), .value = TIDE_WHOLE(1), .dtype = dtype));
     return tide_t(t, OP(diag_embed_, .rows = n, .cols = n), one);
 }
 

@@ -121,8 +121,8 @@ static void prod_grad(tide_tape *t, const tide_node *n) {
     for (int i = 0; i < m->rank; i++) moved.v[i] = m->shape[order.v[i]], back.v[order.v[i]] = i;
     tide_tensor *rows =
         tide_t(t, OP(reshape, .newshape = flat), tide_t(t, OP(transpose, .axes = order), x));
-    tide_tensor *ones =
-        tide_t(t, OP(fill_, .shape = TIDE_INTS(flat.v[0], 1), .value = 1, .dtype = x->dtype));
+    tide_tensor *ones = tide_t(
+        t, OP(fill_, .shape = TIDE_INTS(flat.v[0], 1), .value = TIDE_WHOLE(1), .dtype = x->dtype));
     if (tide_t_failed(t)) return;
     tide_tensor *before, *after, *pair[2];
     tide_index__attrs head = *TIDE_ATTRS(index_, .start = TIDE_INTS(0, 0),
@@ -222,7 +222,8 @@ static tide_tensor *moved(tide_tape *t, tide_tensor *x, int64_t axis, int to_end
     if (tide_t_failed(t)) return NULL;
     tide_index__attrs rest =
         *TIDE_ATTRS(index_, .start.n = x->rank, .size.n = x->rank, .step.n = x->rank);
-    tide_fill__attrs one = *TIDE_ATTRS(fill_, .shape.n = x->rank, .value = fill, .dtype = x->dtype);
+    tide_fill__attrs one =
+        *TIDE_ATTRS(fill_, .shape.n = x->rank, .value = TIDE_REAL(fill), .dtype = x->dtype);
     for (int i = 0; i < x->rank; i++)
         rest.size.v[i] = one.shape.v[i] = x->shape[i], rest.step.v[i] = 1;
     rest.size.v[axis]--;
