@@ -258,6 +258,106 @@ describe("reductions in half precision", function()
   end)
 end)
 
+describe("rows in half precision", function()
+  local shapes = {
+    { 5 }, { 3, 4 }, { 64, 10 }, { 3, 5000 }, { 2, 3, 4 }, { 7, 50, 6 }, { 300, 1 }, { 0, 4 },
+  }
+
+  it("have the softmax of float32, rounded", function()
+    tide.seed(6)
+    for _, d in ipairs(halves) do
+      for _, s in ipairs(shapes) do
+        for axis = 1, #s do
+          for _, name in ipairs { "softmax", "log_softmax", "sparsemax" } do
+            rounds_once(name .. " " .. table.concat(s, "x") .. " " .. axis, function(v)
+              return ops[name](v, { axis = axis })
+              -- the rule reads the result rounded
+            end, { tide.random.normal(s) * 2 }, d, 4)
+          end
+        end
+      end
+    end
+  end)
+
+  it("are normalized as in float32, and rounded", function()
+    tide.seed(7)
+    for _, d in ipairs(halves) do
+      for _, s in ipairs(shapes) do
+        local x, name = tide.random.normal(s), table.concat(s, "x")
+        local gamma, beta = tide.random.normal { s[#s] }, tide.random.normal { s[#s] }
+        rounds_once("layer " .. name, ops.layer_normalization, { x, gamma, beta }, d)
+        rounds_once("rms " .. name, ops.rms_normalization, { x, gamma }, d)
+        if #s > 1 and s[1] > 0 then
+          rounds_once("batch " .. name, function(v, g, b)
+            local zeros, ones = tide.zeros { s[#s] }, tide.ones { s[#s] }
+            return (core.ops.batch_norm_train_(v, g, b, zeros, ones, { axis = #s, epsilon = 1e-3 }))
+          end, { x, gamma, beta }, d)
+          rounds_once("inference " .. name, function(v, m, b, g)
+            local variance = tide.ones({ s[#s] }):cast(v.dtype)
+            return ops.batch_normalization(v, m, variance, #s, { offset = b, scale = g })
+          end, { x, gamma, beta, gamma }, d, 2)
+        end
+        if s[#s] % 2 == 0 and #s > 1 then
+          rounds_once("group " .. name, function(v, g, b)
+            return ops.group_normalization(v, g, b, { groups = 2, axis = #s })
+          end, { x, gamma, beta }, d)
+        end
+      end
+    end
+  end)
+
+  it("have the losses of float32, rounded", function()
+    tide.seed(8)
+    for _, d in ipairs(halves) do
+      for _, s in ipairs { { 3, 4 }, { 64, 10 }, { 2, 3000 }, { 7, 5, 6 } } do
+        local x, t = tide.random.normal(s), ops.softmax(tide.random.normal(s))
+        local name = table.concat(s, "x")
+        local lead = { table.unpack(s, 1, #s - 1) }
+        local labels = ops.mod(ops.reshape(ops.arange(x.size // s[#s]), lead), s[#s]) + 1
+        for _, logits in ipairs { true, false } do
+          local options = { from_logits = logits }
+          rounds_once("categorical " .. name, function(v, w)
+            return ops.categorical_crossentropy(w, v, options)
+          end, { logits and x or ops.softmax(x) * 0.5 + 0.1, t }, d, 2)
+          rounds_once("binary " .. name, function(v, w)
+            return ops.binary_crossentropy(w, v, options)
+          end, { logits and x or ops.sigmoid(x), t }, d, 2)
+          rounds_once("sparse " .. name, function(v)
+            return ops.sparse_categorical_crossentropy(labels, v, options)
+          end, { logits and x or ops.softmax(x) * 0.5 + 0.1 }, d, 2)
+        end
+        rounds_once("squared " .. name, tide.losses.mean_squared_error, { x, t }, d, 2)
+      end
+    end
+  end)
+
+  it("are pooled as in float32", function()
+    tide.seed(9)
+    local image = tide.random.normal { 3, 8, 8, 5 }
+    for _, d in ipairs(halves) do
+      rounds_once("max", function(v)
+        return ops.max_pool(v, { 2, 2 })
+      end, { image }, d)
+      rounds_once("average", function(v)
+        return ops.average_pool(v, { 3, 3 }, { strides = { 2, 2 }, padding = "same" })
+      end, { image }, d)
+      rounds_once("adaptive", function(v)
+        return ops.adaptive_average_pool(v, { 3, 3 })
+      end, { image }, d)
+    end
+  end)
+
+  it("may have labels in half", function()
+    for _, d in ipairs(halves) do
+      local labels, logits = half({ 2, 3 }, d), half({ { 1, 2, 0 }, { 0, 1, 3 } }, d)
+      local loss = ops.sparse_categorical_crossentropy(labels, logits, { from_logits = true })
+      expect.close(wide(loss), { 0.40760597, 0.16984603 }, 0, 2 ^ -8)
+      local table_ = half({ { 1, 2 }, { 3, 4 }, { 5, 6 } }, d)
+      expect.close(ops.embedding(table_, labels), { { 3, 4 }, { 5, 6 } }, 0)
+    end
+  end)
+end)
+
 describe("the linear layer in half precision", function()
   it("is float32's, rounded once, for few and many rows, forward and backward", function()
     tide.seed(3)

@@ -65,6 +65,13 @@ extern const tide_half_loops *tide_half;
 /* Runs `kernel`, which writes float32 and takes no work space, for a result in half. */
 tide_status tide_half_drawn(tide_kcall *c, tide_kernel kernel);
 
+/* Runs `kernel`, which knows float32 alone and treats rows one by one, for a call with halves
+ * (any_half_rows.c). Rows are the first `lead` axes of every operand but the inputs whose bit is in
+ * `shared`; the kernel sees them as one axis. Where the attributes, of `attrs_size` bytes, name at
+ * `axis_at` the axis behind those, it is named anew. */
+tide_status tide_half_rows(tide_kcall *c, tide_kernel kernel, int64_t lead, unsigned shared,
+                           size_t attrs_size, size_t axis_at);
+
 #if defined K && REAL_IS_FLOAT /* the same, inside a level */
 void K(widen)(int dtype, int64_t n, const uint16_t *src, float *dst);
 void K(narrow)(int dtype, int64_t n, const float *src, uint16_t *dst);

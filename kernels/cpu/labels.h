@@ -2,8 +2,11 @@
 #ifndef TIDE_LABELS_H
 #define TIDE_LABELS_H
 
-#include "../kernel.h"
+#include "half.h"
 
+static inline int64_t tide_whole_float(float v) {
+    return v >= -0x1p62f && v <= 0x1p62f && (float)(int64_t)v == v ? (int64_t)v : INT64_MIN;
+}
 /* Element i of a contiguous buffer as an integer; a float that is not whole gives INT64_MIN, which
  * is in no range. */
 static inline int64_t tide_label_at(const tide_buf *b, int64_t i) {
@@ -13,10 +16,9 @@ static inline int64_t tide_label_at(const tide_buf *b, int64_t i) {
     case TIDE_U8:
     case TIDE_BOOL: return ((const uint8_t *)b->p)[i];
     case TIDE_I8: return ((const int8_t *)b->p)[i];
-    case TIDE_F32: {
-        float v = ((const float *)b->p)[i];
-        return v >= -0x1p62f && v <= 0x1p62f && (float)(int64_t)v == v ? (int64_t)v : INT64_MIN;
-    }
+    case TIDE_F32: return tide_whole_float(((const float *)b->p)[i]);
+    case TIDE_F16:
+    case TIDE_BF16: return tide_whole_float(tide_from_half(b->dtype, ((const uint16_t *)b->p)[i]));
     case TIDE_F64: {
         double v = ((const double *)b->p)[i];
         return v >= -0x1p62 && v <= 0x1p62 && (double)(int64_t)v == v ? (int64_t)v : INT64_MIN;
@@ -36,6 +38,8 @@ static inline double tide_number_at(const tide_buf *b, int64_t i) {
     switch (b->dtype) {
     case TIDE_F32: return ((const float *)b->p)[i];
     case TIDE_F64: return ((const double *)b->p)[i];
+    case TIDE_F16:
+    case TIDE_BF16: return tide_from_half(b->dtype, ((const uint16_t *)b->p)[i]);
     default: return (double)tide_label_at(b, i);
     }
 }

@@ -5,6 +5,7 @@
  * sum(p), from which the gradient needs one more pass. Probabilities as in Keras: q = p / sum(p),
  * clipped to 1e-7 .. 1 - 1e-7; beyond the limits the gradient is 0. */
 #include "cpu.h"
+#include "half.h"
 #include "labels.h"
 #include "rows.h"
 
@@ -53,32 +54,66 @@ static inline REAL largest(rows a, const REAL *x) {
     return m;
 }
 
-/* loss = lse - x[label], or -log q[label], times the weight */
-TIDE_KERNEL(sparse_cross_entropy_) { /* output, target, weight -> loss, stat */
-    const tide_sparse_cross_entropy__attrs *at = c->attrs;
-    const rows a = rows_around(&c->in[0], at->axis);
-    const int64_t n = a.outer * a.inner;
-    const REAL *x = c->in[0].p, *weight = c->in[2].p;
-    REAL *loss = c->out[0].p, *stat = c->out[1].p;
-    if (!n) return TIDE_OK;
-    int64_t *label = tide_scratch(c->dev, (size_t)n * sizeof *label);
-    if (!label) return TIDE_ENOMEM;
-    tide_status s = tide_read_labels(c, 1, at->base, a.n, at->ignore_class, &c->in[2], n, label);
-    if (s != TIDE_OK) return s;
-    if (!a.n) { /* every example is skipped, else its label were out of range */
-        for (int64_t i = 0; i < n; i++) loss[i] = stat[i] = 0;
-        return TIDE_OK;
-    }
-    statistic(a, x, at->from_logits, loss, stat); /* the largest logits stand in loss first */
-    for (int64_t i = 0; i < n; i++) {
+/* loss = lse - x[label], or -log q[label]; label < 0: 0 */
+static void losses_of(rows a, const REAL *x, const int64_t *label, int from_logits, REAL *loss,
+                      REAL *stat) {
+    statistic(a, x, from_logits, loss, stat); /* the largest logits stand in loss first */
+    for (int64_t i = 0; i < a.outer * a.inner; i++) {
         if (label[i] < 0) {
             loss[i] = 0;
             continue;
         }
         const REAL v = x[element(a, i) + label[i] * a.inner];
-        const REAL e = at->from_logits ? (loss[i] - v) + stat[i] : -T_LOG(clipped(v / stat[i]));
-        loss[i] = weight ? e * weight[i] : e;
+        loss[i] = from_logits ? (loss[i] - v) + stat[i] : -T_LOG(clipped(v / stat[i]));
     }
+}
+
+#if REAL_IS_FLOAT
+/* The same for a logits or probabilities in half, widened some rows at a time. */
+static tide_status half_losses(tide_kcall *c, rows a, const int64_t *label, int from_logits,
+                               REAL *loss, REAL *stat) {
+    const int64_t row = a.n * a.inner, grain = TIDE_MAX(1, 2 * PIECE / row);
+    const uint16_t *x = c->in[0].p;
+    const int dtype = c->in[0].dtype;
+    tide_lanes lanes;
+    TIDE_DO(tide_lanes_new(c->dev, a.outer, grain, (size_t)(grain * row) * sizeof(REAL), &lanes));
+    TIDE_PARALLEL_FOR (a.outer, grain) {
+        REAL *wide = tide_lane(&lanes, share_->slot);
+        rows part = a;
+        part.outer = hi - lo;
+        K(widen)(dtype, (hi - lo) * row, x + lo * row, wide);
+        losses_of(part, wide, label + lo * a.inner, from_logits, loss + lo * a.inner,
+                  stat + lo * a.inner);
+    }
+    return TIDE_OK;
+}
+#else
+#define half_losses(c, a, label, from_logits, loss, stat) TIDE_DECLINE
+#endif
+
+TIDE_KERNEL(sparse_cross_entropy_) { /* output, target, weight -> loss, stat */
+    const tide_sparse_cross_entropy__attrs *at = c->attrs;
+    const rows a = rows_around(&c->in[0], at->axis);
+    const int64_t n = a.outer * a.inner;
+    const int half = tide_is_half(c->out[0].dtype) ? c->out[0].dtype : 0;
+    REAL *loss = c->out[0].p, *stat = c->out[1].p;
+    if (!n) return TIDE_OK;
+    int64_t *label = tide_scratch(c->dev, (size_t)n * sizeof *label);
+    if (half) loss = tide_scratch(c->dev, (size_t)n * sizeof *loss);
+    if (!label || !loss) return TIDE_ENOMEM;
+    TIDE_DO(tide_read_labels(c, 1, at->base, a.n, at->ignore_class, &c->in[2], n, label));
+    if (!a.n) { /* every example is skipped, else its label were out of range */
+        for (int64_t i = 0; i < n; i++) loss[i] = stat[i] = 0;
+    } else if (half) {
+        TIDE_DO(half_losses(c, a, label, at->from_logits, loss, stat));
+    } else {
+        losses_of(a, c->in[0].p, label, at->from_logits, loss, stat);
+    }
+    for (int64_t i = 0; i < n && c->in[2].p; i++)
+        if (label[i] >= 0) loss[i] *= (REAL)tide_number_at(&c->in[2], i);
+#if REAL_IS_FLOAT
+    if (half) K(narrow)(half, n, loss, c->out[0].p);
+#endif
     return TIDE_OK;
 }
 

@@ -5,6 +5,7 @@
  * formula, so a large mean costs no digits and the bits do not depend on threads. Few channels are
  * handled as rows of several positions, to fill the vectors. */
 #include "cpu.h"
+#include "half.h"
 
 enum { LANES = 64, FLUSH = 32 };
 #define EACH_LANE _Pragma("omp simd") for (int64_t l = 0; l < n; l++)
@@ -385,50 +386,83 @@ TIDE_KERNEL(layer_norm_) { /* x, gamma, beta -> y, mean, rstd */
 }
 
 /* With x^ = (x - mean) rstd and g = dy gamma: dx = rstd (g - mean(g) - x^ mean(g x^)), without
- * mean(g) for rms; dgamma = sum over rows of dy x^, dbeta = sum of dy. */
+ * mean(g) for rms; dgamma = sum over rows of dy x^, dbeta = sum of dy. To dg and db is added. */
+static void layer_row(int64_t D, const REAL *g, const REAL *x, REAL m, REAL s, const REAL *gamma,
+                      int rms, REAL *d, REAL *dg, REAL *db) {
+    REAL s1 = 0, s2 = 0;
+#pragma omp simd reduction(+ : s1, s2)
+    for (int64_t i = 0; i < D; i++) {
+        const REAL h = (x[i] - m) * s, v = gamma ? g[i] * gamma[i] : g[i];
+        dg[i] += g[i] * h, db[i] += g[i];
+        s1 += v, s2 += v * h;
+    }
+    const REAL a = rms ? 0 : s1 / (REAL)D, q = s2 / (REAL)D;
+    if (gamma)
+        for (int64_t i = 0; i < D; i++) d[i] = s * (g[i] * gamma[i] - a - (x[i] - m) * s * q);
+    else
+        for (int64_t i = 0; i < D; i++) d[i] = s * (g[i] - a - (x[i] - m) * s * q);
+}
+
+/* n elements of `b` from `at` on: as they lie, or halves widened into `wide`. */
+static const REAL *elements(const tide_buf *b, int64_t at, int64_t n, REAL *wide) {
+#if REAL_IS_FLOAT
+    if (tide_is_half(b->dtype)) {
+        K(widen)(b->dtype, n, (const uint16_t *)b->p + at, wide);
+        return wide;
+    }
+#endif
+    (void)n, (void)wide;
+    return (const REAL *)b->p + at;
+}
+static void narrow_into(const tide_buf *b, int64_t at, int64_t n, const REAL *from) {
+#if REAL_IS_FLOAT
+    K(narrow)(b->dtype, n, from, (uint16_t *)b->p + at);
+#else
+    (void)b, (void)at, (void)n, (void)from;
+#endif
+}
+
 TIDE_KERNEL(layer_norm_grad_) { /* dy, x, mean, rstd, gamma -> dx, dgamma, dbeta */
     const tide_layer_norm_grad__attrs *at = c->attrs;
     int64_t R, D;
     rows_of(&c->in[1], at->axes, &R, &D);
-    REAL *dx = c->out[0].p, *dgamma = c->out[1].p, *dbeta = c->out[2].p;
-    const REAL *dy = c->in[0].p, *x = c->in[1].p, *mean = c->in[2].p, *rstd = c->in[3].p,
-               *gamma = c->in[4].p;
-    if (!R || !D) {
-        for (int64_t i = 0; i < D; i++) dgamma[i] = dbeta[i] = 0;
-        return TIDE_OK;
-    }
-    const int64_t rows = TIDE_MAX(FLUSH, TIDE_CEIL_DIV(R, 64)), blocks = TIDE_CEIL_DIV(R, rows);
-    REAL *part = tide_scratch(c->dev, (size_t)blocks * 2 * (size_t)D * sizeof(REAL));
+    const tide_buf *dy = &c->in[0], *x = &c->in[1], *dx = &c->out[0];
+    const int half = tide_is_half(dx->dtype);
+    const REAL *mean = c->in[2].p, *rstd = c->in[3].p, *gamma = c->in[4].p;
+    REAL *sums[2] = {c->out[1].p, c->out[2].p}; /* dgamma, dbeta */
+    const int64_t rows = TIDE_MAX(FLUSH, TIDE_CEIL_DIV(R, 64)), blocks = TIDE_CEIL_DIV(R, rows),
+                  grain = TIDE_MAX(1, 8192 / (rows * D + 1));
+    REAL *part = tide_scratch(c->dev, (size_t)(blocks * 2 * D + 1) * sizeof(REAL));
+    tide_lanes lanes = {NULL, 0};
     if (!part) return TIDE_ENOMEM;
-    TIDE_PARALLEL_FOR (blocks, TIDE_MAX(1, 8192 / (rows * D))) {
+    if (half) { /* gamma and its gradient in float32; rows of dy, x and dx for each thread */
+        REAL *wide = tide_scratch(c->dev, (size_t)(3 * D + 1) * sizeof *wide);
+        if (!wide) return TIDE_ENOMEM;
+        if (gamma) gamma = elements(&c->in[4], 0, D, wide);
+        sums[0] = wide + D, sums[1] = wide + 2 * D;
+        TIDE_DO(tide_lanes_new(c->dev, blocks, grain, (size_t)(3 * D + 1) * sizeof(REAL), &lanes));
+    }
+    TIDE_PARALLEL_FOR (D > 0 ? blocks : 0, grain) {
+        REAL *own = half ? tide_lane(&lanes, share_->slot) : part;
         for (int64_t b = lo; b < hi; b++) {
             REAL *dg = part + 2 * b * D, *db = dg + D;
             memset(dg, 0, 2 * (size_t)D * sizeof(REAL));
             for (int64_t r = b * rows; r < TIDE_MIN((b + 1) * rows, R); r++) {
-                const REAL *g = dy + r * D, *xr = x + r * D, m = mean[r], s = rstd[r];
-                REAL *d = dx + r * D, s1 = 0, s2 = 0;
-#pragma omp simd reduction(+ : s1, s2)
-                for (int64_t i = 0; i < D; i++) {
-                    const REAL h = (xr[i] - m) * s, v = gamma ? g[i] * gamma[i] : g[i];
-                    dg[i] += g[i] * h, db[i] += g[i];
-                    s1 += v, s2 += v * h;
-                }
-                const REAL a = at->rms ? 0 : s1 / (REAL)D, q = s2 / (REAL)D;
-                if (gamma)
-                    for (int64_t i = 0; i < D; i++)
-                        d[i] = s * (g[i] * gamma[i] - a - (xr[i] - m) * s * q);
-                else
-                    for (int64_t i = 0; i < D; i++) d[i] = s * (g[i] - a - (xr[i] - m) * s * q);
+                REAL *d = half ? own + 2 * D : (REAL *)dx->p + r * D;
+                layer_row(D, elements(dy, r * D, D, own), elements(x, r * D, D, own + D), mean[r],
+                          rstd[r], gamma, at->rms, d, dg, db);
+                if (half) narrow_into(dx, r * D, D, d);
             }
         }
     }
-    TIDE_PARALLEL_FOR (D, TIDE_MAX(64, 32768 / blocks)) {
+    TIDE_PARALLEL_FOR (D, TIDE_MAX(64, 32768 / TIDE_MAX(blocks, 1))) {
         for (int64_t i = lo; i < hi; i++) {
             double g = 0, b = 0;
             for (int64_t k = 0; k < blocks; k++)
                 g += (double)part[2 * k * D + i], b += (double)part[(2 * k + 1) * D + i];
-            dgamma[i] = (REAL)g, dbeta[i] = (REAL)b;
+            sums[0][i] = (REAL)g, sums[1][i] = (REAL)b;
         }
     }
+    for (int k = 0; k < 2 && half; k++) narrow_into(&c->out[1 + k], 0, D, sums[k]);
     return TIDE_OK;
 }

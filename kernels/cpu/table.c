@@ -69,6 +69,54 @@ static inline int dtype_of_both(const tide_kcall *c) {
 DRAWN(random_uniform)
 DRAWN(random_normal)
 DRAWN(random_truncated_normal)
+/* Kernels that treat rows one by one. ALONG: rows end before the attribute axis. */
+#define ROWS(name, lead, shared, axis_at)                                       \
+    static tide_status rows_##name(tide_kcall *c) {                             \
+        typedef tide_##name##_attrs attrs_t;                                    \
+        const attrs_t *a = c->attrs;                                            \
+        (void)a;                                                                \
+        return tide_half_rows(c, KF32(name), lead, shared, sizeof *a, axis_at); \
+    }
+#define ALONG(name) ROWS(name, a->axis, 0, offsetof(attrs_t, axis))
+#define NO_AXIS SIZE_MAX
+ALONG(softmax_)
+ALONG(softmax_grad_)
+ALONG(log_softmax_)
+ALONG(log_softmax_grad_)
+ALONG(sparsemax)
+ALONG(cross_entropy_)
+ALONG(cross_entropy_grad_)
+ALONG(sparse_cross_entropy_grad_)
+ROWS(binary_crossentropy, c->in[0].rank, 0, NO_AXIS)
+ROWS(binary_crossentropy_grad_, c->in[0].rank, 0, NO_AXIS)
+ROWS(squared_error_, c->in[0].rank - 1, 0, NO_AXIS)
+ROWS(squared_error_grad_, c->in[1].rank - 1, tide_buf_numel(&c->in[0]) == 1, NO_AXIS)
+ROWS(layer_norm_, c->in[0].rank - a->axes, 6, NO_AXIS) /* gamma, beta */
+ROWS(max_pool, 1, 0, NO_AXIS)
+ROWS(max_pool_grad, 1, 0, NO_AXIS)
+ROWS(max_pool_pick, 1, 0, NO_AXIS)
+ROWS(average_pool, 1, 0, NO_AXIS)
+ROWS(average_pool_grad, 1, 0, NO_AXIS)
+#define OWN_softmax_ ~, rows_softmax_
+#define OWN_softmax_grad_ ~, rows_softmax_grad_
+#define OWN_log_softmax_ ~, rows_log_softmax_
+#define OWN_log_softmax_grad_ ~, rows_log_softmax_grad_
+#define OWN_sparsemax ~, rows_sparsemax
+#define OWN_cross_entropy_ ~, rows_cross_entropy_
+#define OWN_cross_entropy_grad_ ~, rows_cross_entropy_grad_
+#define OWN_sparse_cross_entropy_grad_ ~, rows_sparse_cross_entropy_grad_
+#define OWN_binary_crossentropy ~, rows_binary_crossentropy
+#define OWN_binary_crossentropy_grad_ ~, rows_binary_crossentropy_grad_
+#define OWN_squared_error_ ~, rows_squared_error_
+#define OWN_squared_error_grad_ ~, rows_squared_error_grad_
+#define OWN_layer_norm_ ~, rows_layer_norm_
+#define OWN_layer_norm_grad_ ~, KF32(layer_norm_grad_)
+#define OWN_sparse_cross_entropy_ ~, KF32(sparse_cross_entropy_)
+#define OWN_max_pool ~, rows_max_pool
+#define OWN_max_pool_grad ~, rows_max_pool_grad
+#define OWN_max_pool_pick ~, rows_max_pool_pick
+#define OWN_average_pool ~, rows_average_pool
+#define OWN_average_pool_grad ~, rows_average_pool_grad
 static tide_status declined(tide_kcall *c) {
     (void)c;
     return TIDE_DECLINE;

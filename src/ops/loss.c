@@ -140,11 +140,11 @@ static void sparse_grad(tide_tape *t, const tide_node *n) {
         tide_tensor *two[2], *in[3] = {x, target, NULL};
         tide_sparse_cross_entropy__attrs plain = *a;
         tide_tn(t, TIDE_OP_sparse_cross_entropy_, &plain, 3, in, two);
-        tide_t_give(t, 2, tide_t(t, OP(multiply), dy, two[0]));
+        tide_t_give(t, 2, tide_t(t, OP(multiply), tide_t_wide(t, dy), tide_t_wide(t, two[0])));
     }
 }
 
-TIDE_DESCRIBE(sparse_cross_entropy_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER,
+TIDE_DESCRIBE(sparse_cross_entropy_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER | TIDE_HALF,
               .infer = sparse_infer, .grad = sparse_grad, .compose = sparse_definition,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(1));
 
@@ -152,7 +152,8 @@ static tide_status like_output(tide_call *c) {
     c->meta[0] = tide_meta_of(c->in[1]);
     return TIDE_OK;
 }
-TIDE_DESCRIBE(sparse_cross_entropy_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD,
+TIDE_DESCRIBE(sparse_cross_entropy_grad_,
+              .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD | TIDE_HALF,
               .infer = like_output);
 
 /* -- distributions -- */
@@ -201,15 +202,18 @@ static void cross_grad(tide_tape *t, const tide_node *n) {
     if (tide_t_needs(t, 1) && !tide_t_failed(t)) { /* -(1 - s) dy log p */
         tide_reshape_attrs r = *TIDE_ATTRS(reshape, .newshape.n = x->rank);
         for (int i = 0; i < x->rank; i++) r.newshape.v[i] = i == a->axis ? 1 : x->shape[i];
-        tide_tensor *g = times(t, tide_t(t, TIDE_OP_reshape, &r, dy), a->label_smoothing - 1);
-        tide_t_give(t, 1, tide_t(t, OP(multiply), g, log_p(t, x, a->axis, a->from_logits)));
+        tide_tensor *g = tide_t_wide(t, tide_t(t, TIDE_OP_reshape, &r, dy));
+        tide_tensor *p = log_p(t, tide_t_wide(t, x), a->axis, a->from_logits);
+        tide_t_give(t, 1, tide_t(t, OP(multiply), times(t, g, a->label_smoothing - 1), p));
     }
 }
 
-TIDE_DESCRIBE(cross_entropy_, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER,
+TIDE_DESCRIBE(cross_entropy_,
+              .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER | TIDE_HALF,
               .infer = cross_infer, .grad = cross_grad, .compose = cross_compose,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_OUT(1));
-TIDE_DESCRIBE(cross_entropy_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD,
+TIDE_DESCRIBE(cross_entropy_grad_,
+              .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD | TIDE_HALF,
               .infer = like_output);
 
 /* -- binary -- */
@@ -244,6 +248,7 @@ static void binary_grad(tide_tape *t, const tide_node *n) {
             t, 1,
             tide_t(t, OP(binary_crossentropy_grad_, .from_logits = a->from_logits), dy, y, x));
     if (!tide_t_needs(t, 0)) return;
+    x = tide_t_wide(t, x), dy = tide_t_wide(t, dy);
     if (a->from_logits) { /* -x dy */
         tide_t_give(t, 0, tide_t(t, OP(negative), tide_t(t, OP(multiply), dy, x)));
         return;
@@ -255,14 +260,16 @@ static void binary_grad(tide_tape *t, const tide_node *n) {
     tide_t_give(t, 0, tide_t(t, OP(multiply), dy, d));
 }
 
-TIDE_DESCRIBE(binary_crossentropy, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER,
+TIDE_DESCRIBE(binary_crossentropy,
+              .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER | TIDE_HALF,
               .infer = binary_infer, .grad = binary_grad, .compose = binary_compose,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1));
 static tide_status binary_grad_infer(tide_call *c) {
     c->meta[0] = tide_meta_of(c->in[2]);
     return TIDE_OK;
 }
-TIDE_DESCRIBE(binary_crossentropy_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD,
+TIDE_DESCRIBE(binary_crossentropy_grad_,
+              .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD | TIDE_HALF,
               .infer = binary_grad_infer);
 
 /* -- squared error: a mean per row of the last axis -- */
@@ -303,10 +310,12 @@ static void squared_grad(tide_tape *t, const tide_node *n) {
     if (tide_t_needs(t, 1)) tide_t_give(t, 1, tide_t(t, OP(negative), g));
 }
 
-TIDE_DESCRIBE(squared_error_, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER,
+TIDE_DESCRIBE(squared_error_,
+              .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER | TIDE_HALF,
               .infer = squared_infer, .grad = squared_grad, .compose = squared_compose,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1));
-TIDE_DESCRIBE(squared_error_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD,
+TIDE_DESCRIBE(squared_error_grad_,
+              .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD | TIDE_HALF,
               .infer = like_output);
 
 /* -- CTC: the forward computes the gradient too (the same lattice), one matrix per sequence -- */

@@ -243,7 +243,8 @@ static void layer_grad(tide_tape *t, const tide_node *n) {
 }
 
 TIDE_DESCRIBE(layer_norm_,
-              .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER | TIDE_INTERNAL,
+              .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_FIRST_ORDER | TIDE_INTERNAL |
+                  TIDE_HALF,
               .infer = layer_infer, .grad = layer_grad, .compose = layer_compose,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(1) |
                   TIDE_SAVE_OUT(2));
@@ -257,7 +258,7 @@ static tide_status layer_grad_infer(tide_call *c) {
     c->meta[2] = c->meta[1];
     return TIDE_OK;
 }
-TIDE_DESCRIBE(layer_norm_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD,
+TIDE_DESCRIBE(layer_norm_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD | TIDE_HALF,
               .infer = layer_grad_infer);
 
 /* The fused op takes the last axes in order; others are brought there and back. */

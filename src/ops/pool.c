@@ -82,8 +82,9 @@ static void max_pool_grad(tide_tape *t, const tide_node *n) {
                 tide_t(t, OP(max_pool_grad, WINDOW(a)), tide_t_dy(t, 0), tide_t_in(t, 0),
                        tide_t_out(t, 0)));
 }
-TIDE_DESCRIBE(max_pool, .flags = TIDE_CONTIGUOUS, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0),
-              .infer = max_pool_infer, .grad = max_pool_grad);
+TIDE_DESCRIBE(max_pool, .flags = TIDE_CONTIGUOUS | TIDE_HALF,
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0), .infer = max_pool_infer,
+              .grad = max_pool_grad);
 
 static tide_status like_second(tide_call *c) {
     c->meta[0] = tide_meta_of(c->in[1]);
@@ -100,7 +101,7 @@ static void max_pool_grad_grad(tide_tape *t, const tide_node *n) {
                     tide_t(t, OP(max_pool_pick, WINDOW(a)), tide_t_dy(t, 0), tide_t_in(t, 1),
                            tide_t_in(t, 2)));
 }
-TIDE_DESCRIBE(max_pool_grad, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL,
+TIDE_DESCRIBE(max_pool_grad, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_HALF,
               .saves = TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2), .infer = like_second,
               .grad = max_pool_grad_grad);
 
@@ -111,7 +112,7 @@ static void max_pool_pick_grad(tide_tape *t, const tide_node *n) {
                     tide_t(t, OP(max_pool_grad, WINDOW(a)), tide_t_dy(t, 0), tide_t_in(t, 1),
                            tide_t_in(t, 2)));
 }
-TIDE_DESCRIBE(max_pool_pick, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL,
+TIDE_DESCRIBE(max_pool_pick, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_HALF,
               .saves = TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2), .infer = like_third,
               .grad = max_pool_pick_grad);
 
@@ -129,7 +130,7 @@ static void average_pool_grad(tide_tape *t, const tide_node *n) {
     memcpy(g.x_shape.v, m->shape, sizeof m->shape);
     tide_t_give(t, 0, tide_t(t, TIDE_OP_average_pool_grad, &g, tide_t_dy(t, 0)));
 }
-TIDE_DESCRIBE(average_pool, .flags = TIDE_CONTIGUOUS, .infer = average_pool_infer,
+TIDE_DESCRIBE(average_pool, .flags = TIDE_CONTIGUOUS | TIDE_HALF, .infer = average_pool_infer,
               .grad = average_pool_grad);
 
 static tide_status average_pool_grad_infer(tide_call *c) {
@@ -142,7 +143,7 @@ static void average_pool_grad_grad(tide_tape *t, const tide_node *n) {
     const tide_average_pool_grad_attrs *a = (const void *)n->attrs;
     tide_t_give(t, 0, tide_t(t, OP(average_pool, WINDOW(a)), tide_t_dy(t, 0)));
 }
-TIDE_DESCRIBE(average_pool_grad, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL,
+TIDE_DESCRIBE(average_pool_grad, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_HALF,
               .infer = average_pool_grad_infer, .grad = average_pool_grad_grad);
 
 /* -- adaptive -- */
