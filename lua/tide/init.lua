@@ -20,6 +20,8 @@ for field, place in pairs {
 } do
   modules[field] = place
 end
+modules.save = "tide.saving.tensors"
+modules.load = "tide.saving.tensors"
 modules.seed = { "tide.utils", "set_random_seed" }
 for name in ("grad value_and_grad no_grad enable_grad custom_gradient scope"):gmatch "%S+" do
   modules[name] = "tide.tensor.autograd"

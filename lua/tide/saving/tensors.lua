@@ -1,0 +1,322 @@
+--- Plain tensors in files: one tensor, a list of tensors, or tables of them by name.
+---
+--- `.safetensors` keeps any structure (nested tables too) and all dtypes; `.npy` keeps one tensor
+--- and `.npz` a list or a table by name, as numpy.save and numpy.savez write them. Loading runs no
+--- code: pickled objects are refused.
+local check = require "tide.check"
+local core = require "tide.core"
+local errors = require "tide.errors"
+local json = require "tide.utils.json"
+local ops = require "tide.ops"
+
+local tensors = {}
+
+local NESTED = 64 -- tables in tables
+local LARGEST = 1 << 40 -- bytes of a member; what an archive claims is checked against its file
+
+-- ---- structures ----
+
+local function is_list(v)
+  return v[1] ~= nil
+end
+
+-- Keys of a table by name, sorted; positions of a list, without holes.
+local function keys_of(v, owner, at)
+  local keys = {}
+  for k in pairs(v) do
+    if type(k) ~= (is_list(v) and "number" or "string") then
+      errors.raise(owner, "%s has the key %s (expected a list, or names)%s", at, check.show(k),
+        is_list(v) and "; a table is one or the other" or "")
+    end
+    keys[#keys + 1] = k
+  end
+  table.sort(keys)
+  for i = 1, is_list(v) and #keys or 0 do
+    if keys[i] ~= i then
+      errors.raise(owner, "%s has no element %d; lists have no holes", at, i)
+    end
+  end
+  return keys
+end
+
+-- Adds the tensors of a structure to `out` as { name, tensor }, and returns what describes it: a
+-- name, or { list = … } or { by_name = … } of descriptions.
+local function flatten(v, name, out, owner, depth)
+  local at = name == "" and "the table" or ("'%s'"):format(name)
+  if core.is_tensor(v) then
+    out[#out + 1] = { name == "" and "tensor" or name, v:detach() }
+    return out[#out][1]
+  elseif not check.is_plain(v) then
+    errors.raise(owner, "%s must be a tensor or a table of tensors (got %s)",
+      name == "" and "what is saved" or at, check.show(v))
+  elseif depth > NESTED then
+    errors.raise(owner, "%s is nested deeper than %d tables, or holds itself", at, NESTED)
+  end
+  local keys = keys_of(v, owner, at)
+  if #keys == 0 then
+    errors.raise(owner, "%s is empty; there is nothing to save", at)
+  end
+  local parts = {}
+  for i, k in ipairs(keys) do
+    if type(k) == "string" and (k == "" or k:find "[%c/]") then
+      errors.raise(owner, "%s is no name for a file (empty, or with / or a control character)",
+        check.show(k))
+    end
+    local full = (name == "" and "" or name .. "/") .. k
+    parts[is_list(v) and i or k] = flatten(v[k], full, out, owner, depth + 1)
+  end
+  return is_list(v) and { list = parts } or { by_name = parts }
+end
+
+-- The structure that a description tells, from tensors by name.
+local function rebuild(description, by_name, path, depth)
+  if type(description) == "string" and by_name[description] then
+    return by_name[description]
+  end
+  local parts = depth <= NESTED and type(description) == "table"
+    and (description.list or description.by_name)
+  if type(parts) ~= "table" then
+    errors.raise("load", "%s: the description of its structure is damaged", path)
+  end
+  local out = {}
+  for k, v in pairs(parts) do
+    out[k] = rebuild(v, by_name, path, depth + 1)
+  end
+  return out
+end
+
+-- ---- safetensors ----
+
+local function save_safetensors(v, path)
+  local entries = {}
+  local description = flatten(v, "", entries, "save", 1)
+  core.safetensors_write(path, entries, { format = "tide",
+    tide_tensors = json.encode { structure = description } })
+end
+
+local function load_safetensors(path)
+  local file <close>, entries, metadata = core.safetensors_open(path)
+  if metadata.tide then
+    errors.raise("load", "%s holds a model; tide.load_model reads it", path)
+  end
+  local by_name = {}
+  for i, e in ipairs(entries) do
+    by_name[e.name] = core.safetensors_read(file, i)
+  end
+  if not metadata.tide_tensors then
+    return by_name
+  end
+  local header = json.decode(metadata.tide_tensors, path .. ": __metadata__.tide_tensors")
+  return rebuild(type(header) == "table" and header.structure, by_name, path, 1)
+end
+
+-- ---- npy ----
+
+local descr = { float32 = "<f4", float64 = "<f8", float16 = "<f2", int64 = "<i8", int32 = "<i4",
+  int8 = "|i1", uint8 = "|u1", bool = "|b1" }
+local kinds = { f4 = "float32", f8 = "float64", f2 = "float16", i8 = "int64", i4 = "int32",
+  i1 = "int8", u1 = "uint8", b1 = "bool" }
+-- What Tide has no dtype for, and holds without loss in a wider one: bytes, wider dtype, signed.
+local wider = { i2 = { 2, "int32", true }, u2 = { 2, "int32" }, u4 = { 4, "int64" } }
+
+local MAGIC = "\x93NUMPY"
+
+-- A tensor as the bytes of an .npy file (version 1 of NumPy's format).
+local function npy_of(t, name)
+  local d = descr[t.dtype]
+  if not d then
+    errors.raise("save", "%s is %s, which .npy files do not have; cast it, or name the file "
+      .. ".safetensors", name, t.dtype)
+  end
+  local shape = table.concat(t.shape:totable(), ", ")
+  local header = ("{'descr': '%s', 'fortran_order': False, 'shape': (%s%s), }"):format(d, shape,
+    #t.shape == 1 and "," or "")
+  local pad = -(#MAGIC + 4 + #header + 1) % 64
+  header = header .. (" "):rep(pad) .. "\n"
+  return MAGIC .. "\1\0" .. ("<s2"):pack(header) .. t:tobytes()
+end
+
+-- Whole numbers of `width` bytes as the wider dtype: the sum of their bytes' parts.
+local function widened(bytes, count, width, dtype, signed)
+  local parts = ops.cast(core.from_bytes("uint8", { count, width }, bytes), dtype)
+  local y
+  for i = 1, width do
+    local part = parts[{ {}, i }] * (1 << (8 * (i - 1)))
+    y = y and y + part or part
+  end
+  if signed then
+    local half = 1 << (8 * width - 1)
+    y = ops.where(ops.greater_equal(y, half), y - 2 * half, y)
+  end
+  return y
+end
+
+-- The tensor in the bytes of an .npy file.
+local function tensor_of(bytes, path)
+  local function refuse(what, ...)
+    errors.raise("load", "%s: " .. what, path, ...)
+  end
+  if bytes:sub(1, 6) ~= MAGIC or #bytes < 10 then
+    refuse "is no .npy file"
+  end
+  local version = bytes:byte(7)
+  local ok, header, at = pcall(string.unpack, version == 1 and "<s2" or "<s4", bytes, 9)
+  if version < 1 or version > 3 or not ok then
+    refuse("has a damaged header, or one of a later version (%d)", version)
+  end
+  local type_name = header:match "'descr':%s*'([^']*)'"
+  local fortran = header:match "'fortran_order':%s*(%a+)"
+  local sizes = header:match "'shape':%s*%(([%d%s,]*)%)"
+  if not type_name or not sizes or fortran ~= "True" and fortran ~= "False" then
+    refuse "holds a structured array or has a damaged header; only arrays of numbers are read"
+  end
+  local shape, count = {}, 1
+  for n in sizes:gmatch "%d+" do
+    shape[#shape + 1] = math.tointeger(tonumber(n))
+    count = shape[#shape] and count * shape[#shape]
+    if not count or shape[#shape] > LARGEST or count > LARGEST then
+      refuse("its shape (%s) is larger than any file", sizes)
+    end
+  end
+  local order, kind = type_name:match "^([<>|=]?)(%a%d+)$"
+  local width = kind and tonumber(kind:match "%d+") or 0
+  if not kinds[kind or ""] and not wider[kind or ""] then
+    refuse("its elements are '%s', which no dtype holds; write it with array.astype('float32') or "
+      .. "another dtype of Tide's%s", type_name,
+      type_name:find "O" and " (pickled objects are never loaded)" or "")
+  elseif #bytes - at + 1 ~= count * width then
+    refuse("holds %d bytes of elements (expected %d)", #bytes - at + 1, count * width)
+  end
+  local data = bytes:sub(at)
+  if order == ">" and width > 1 and count > 0 then
+    data = ops.flip(core.from_bytes("uint8", { count, width }, data), 2):tobytes()
+  end
+  local reversed = {}
+  for i = 1, #shape do
+    reversed[i] = shape[#shape + 1 - i]
+  end
+  local given = fortran == "True" and reversed or shape
+  local t
+  if kinds[kind] then
+    t = core.from_bytes(kinds[kind], given, data)
+  else
+    t = ops.reshape(widened(data, count, width, wider[kind][2], wider[kind][3]), given)
+  end
+  return fortran == "True" and #shape > 1 and ops.copy(ops.transpose(t)) or t
+end
+
+local function save_npy(v, path)
+  if not core.is_tensor(v) then
+    errors.raise("save", "%s: an .npy file holds one tensor (got %s); .npz and .safetensors hold "
+      .. "tables of them", path, check.show(v))
+  end
+  core.write_file(path, npy_of(v, path))
+end
+
+local function load_npy(path)
+  return tensor_of(core.read_file(path, LARGEST), path)
+end
+
+-- ---- npz ----
+
+local function save_npz(v, path)
+  local entries = {}
+  local description = flatten(v, "", entries, "save", 1)
+  local members = {}
+  for i, e in ipairs(entries) do
+    if e[1]:find "/" then
+      errors.raise("save", "%s: '%s' lies in a table of the table, which .npz files do not keep; "
+        .. "name the file .safetensors", path, e[1])
+    end
+    local name = e[1]
+    if type(description) == "string" then
+      name = "arr_0"
+    elseif description.list then
+      name = ("arr_%d"):format(i - 1)
+    end
+    members[i] = { name .. ".npy", npy_of(e[2], name) }
+  end
+  core.zip_write(path, members)
+end
+
+local function load_npz(path)
+  local z, members = core.zip_open(path)
+  local out, unnamed = {}, 0
+  for _, m in ipairs(members) do
+    local name = m.name:gsub("%.npy$", "")
+    out[name] = tensor_of(core.zip_read(z, m.name, LARGEST), path .. ": " .. name)
+    unnamed = unnamed + (name:find "^arr_%d+$" and 1 or 0)
+  end
+  if unnamed == 0 or unnamed ~= #members then
+    return out
+  end
+  local list = {}
+  for i = 1, unnamed do
+    list[i] = out["arr_" .. i - 1]
+    if not list[i] then
+      return out
+    end
+  end
+  return list
+end
+
+-- ---- by extension ----
+
+local formats = {
+  safetensors = { save_safetensors, load_safetensors },
+  npy = { save_npy, load_npy },
+  npz = { save_npz, load_npz },
+}
+
+local function format_of(path, owner)
+  local ext = path:match "%.(%w+)$"
+  local format = formats[ext]
+  if not format then
+    errors.raise(owner, "%s: the name must end in .safetensors, .npy or .npz%s", check.show(path),
+      (ext == "keras" or ext == "h5") and "; models are written by model:save and read by "
+        .. "tide.load_model" or "")
+  end
+  return format
+end
+
+local save_args = check.args("save", {
+  { "tensors", "any", check.required, "a tensor, a list of tensors, or tables of them by name",
+    dict = true },
+  { "path", "string", check.required, "ends in .safetensors, .npy or .npz" },
+  { "overwrite", "bool", true, "replace an existing file" },
+})
+
+--- Writes a tensor, a list of tensors or a table of them by name to a file, atomically; a model is
+--- written as model:save writes it. PyTorch's torch.save of tensors, NumPy's save and savez.
+---
+--- `.safetensors` keeps nested tables and every dtype, `.npz` lists and tables by name, `.npy` one
+--- tensor; the last two have no bfloat16.
+---
+--- Example:
+---   tide.save({ w = tide.ones { 2, 3 }, steps = { tide.zeros { 4 } } }, "state.safetensors")
+---   local state = tide.load "state.safetensors"
+function tensors.save(...)
+  local o = save_args:call(...)
+  if type(o.tensors) == "table" and o.tensors.kind == "layer" then
+    return o.tensors:save(o.path, { overwrite = o.overwrite })
+  end
+  local format = format_of(o.path, "save")
+  if not o.overwrite and core.file_exists(o.path) then
+    errors.raise("save", "%s exists already and overwrite is false", o.path)
+  end
+  format[1](o.tensors, o.path)
+end
+
+--- Reads what `tide.save` wrote, or any .safetensors, .npy or .npz file of numbers: a tensor, or a
+--- table of them by name (a list where the file holds one). Arrays in Fortran's order and of the
+--- other byte order are read too; int16, uint16 and uint32 become the next wider dtype.
+--- @param path string
+--- @return userdata|table
+function tensors.load(path)
+  if type(path) ~= "string" or path == "" then
+    errors.raise("load", "expected a path (got %s)", check.show(path))
+  end
+  return format_of(path, "load")[2](path)
+end
+
+return tensors
