@@ -125,6 +125,27 @@ describe("tide doctor", function()
     expect.has(text, "TIDE_ENGINE=plain limits the engines; unset it to use all")
   end)
 
+  it("finds what is missing", function()
+    local text, ok = run("", "TIDE_ONEDNN=/nowhere/libdnnl.so.2 TIDE_BLAS=none")
+    assert.is_true(ok, text)
+    expect.has(text, "onednn does not run: no library found (/nowhere/libdnnl.so.2); apt-get")
+    assert.matches("blas does not run: [^\n]+; apt%-get install libopenblas", text)
+    assert.matches("\nhdf5 +runs\n", text)
+  end)
+
+  it("refuses variables that mean nothing, as everything does", function()
+    for variable, says in pairs { ["TIDE_CPU=zzz"] = "TIDE_CPU=zzz means nothing (expected c, v2",
+      ["TIDE_ENGINE=foo"] = "TIDE_ENGINE=foo means nothing (expected onednn",
+      ["TIDE_ENGINE=blas,onednm"] = "TIDE_ENGINE=blas,onednm means nothing",
+      ["TIDE_THREADS=many"] = "TIDE_THREADS=many means nothing (expected 1" } do
+      local text, ok = run("", variable)
+      assert.is_false(ok)
+      expect.has(text, says)
+    end
+    local text, ok = run("", "TIDE_ENGINE=blas,plain TIDE_CPU=v2 TIDE_THREADS=2")
+    assert.is_true(ok, text)
+  end)
+
   it("has help, and takes no argument", function()
     local text, ok = run "--help"
     assert.is_true(ok)

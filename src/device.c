@@ -9,6 +9,7 @@
 #include "team.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,6 +138,43 @@ static void cpu_init(void) {
     set_engines(getenv("TIDE_ENGINE"));
     pthread_atfork(before_fork, after_fork, forked);
     atomic_store_explicit(&ready, 1, memory_order_release);
+}
+
+/* Is every word of a list one of the names? */
+static int all_known(const char *list, const char *const *names) {
+    static const char between[] = ", ;:";
+    for (const char *p = list + strspn(list, between); *p; p += strspn(p, between)) {
+        const size_t n = strcspn(p, between);
+        int known = 0;
+        for (int i = 0; names[i]; i++) known |= strlen(names[i]) == n && !memcmp(p, names[i], n);
+        if (!known) return 0;
+        p += n;
+    }
+    return 1;
+}
+
+static int unknown(char *out, size_t size, const char *name, const char *expected) {
+    snprintf(out, size, "%s=%.40s means nothing (expected %s)", name, getenv(name), expected);
+    return 0;
+}
+
+int tide_environment_check(char *out, size_t size) {
+    static const char *const engines[] = {"onednn", "blas", "plain", NULL};
+    const char *v = getenv("TIDE_CPU");
+    int known = !v || !*v;
+    for (int i = 0; !known && i < (int)(sizeof levels / sizeof *levels); i++) {
+        const char *dash = strrchr(levels[i].name, '-');
+        known = !strcmp(v, levels[i].name) || (dash && !strcmp(v, dash + 1));
+    }
+    if (!known) return unknown(out, size, "TIDE_CPU", "c, v2, v3 or v4");
+    v = getenv("TIDE_ENGINE");
+    if (v && !all_known(v, engines))
+        return unknown(out, size, "TIDE_ENGINE", "onednn, blas, plain, or a list of them");
+    v = getenv("TIDE_THREADS");
+    char *end = NULL;
+    if (v && *v && (strtol(v, &end, 10) < 1 || *end))
+        return unknown(out, size, "TIDE_THREADS", "1 or more");
+    return 1;
 }
 
 tide_device *tide_cpu(void) {

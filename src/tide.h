@@ -41,7 +41,10 @@ tide_device *tide_device_of(const tide_tensor *);
 tide_device *tide_default_device(tide_ctx *, tide_device *);
 int tide_set_threads(int n); /* 1..1024; 0, with errno: the system refuses so many */
 int tide_get_threads(void);
-int64_t tide_parallel_regions(void);       /* regions that ran on more than one thread so far */
+int64_t tide_parallel_regions(void); /* regions that ran on more than one thread so far */
+/* What an environment variable of Tide's holds that it cannot mean, as a message in `out`; 1: all
+ * is well. */
+int tide_environment_check(char *out, size_t size);
 void tide_limit_engines(const char *only); /* names of those that may serve; NULL: all. The process'
                                               first value is $TIDE_ENGINE */
 const char *tide_engine_name(int i);       /* the CPU's engines in order, NULL after the last */

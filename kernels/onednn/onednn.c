@@ -54,7 +54,8 @@ static void open_lib(void) {
     }
     void *lib = dlopen(want && *want ? want : "libdnnl.so.2", RTLD_NOW | RTLD_LOCAL);
     if (!lib) {
-        snprintf(info, sizeof info, "no library found (libdnnl.so.2)");
+        snprintf(info, sizeof info, "no library found (%.100s)",
+                 want && *want ? want : "libdnnl.so.2");
         return;
     }
     const char *missing = NULL;

@@ -440,6 +440,8 @@ static int ctx_gc(lua_State *L) {
 
 __attribute__((visibility("default"))) int luaopen_tide_core(lua_State *L);
 int luaopen_tide_core(lua_State *L) {
+    char fault[160];
+    if (!tide_environment_check(fault, sizeof fault)) return luaL_error(L, "tide: %s", fault);
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &ctx_key) == LUA_TNIL) {
         tide_ctx **box = lua_newuserdatauv(L, sizeof *box, 0);
         *box = NULL;

@@ -229,6 +229,11 @@ static tide_status finish(tide_ctx *ctx, run *r, int bad) {
             "%s: the HDF5 program crashed on it (signal %d, %s); the file is probably damaged",
             r->what, sig, strsignal(sig));
     }
+    if (known && WIFEXITED(status) && WEXITSTATUS(status) == 127) /* the loader's own status */
+        return tide_fail(ctx, TIDE_EIO,
+                         "%s: the HDF5 program cannot run: %.200s; install libhdf5 (Debian: "
+                         "apt-get install libhdf5-dev), or save as .safetensors",
+                         r->what, note);
     if (known && WIFEXITED(status) && WEXITSTATUS(status) == 1 && n > 0)
         return tide_fail(ctx, TIDE_EIO, "%s: %s", r->what, note);
     if (bad == EBADMSG)

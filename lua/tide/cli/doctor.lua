@@ -14,21 +14,30 @@ local function command(line)
   return out
 end
 
+-- Whether the program that reads and writes HDF5 runs: "runs", or why not.
+local function hdf5(core)
+  local ok, why = pcall(core.hdf5_encode, { { "/x", core.tensor(0) } }, "{}", "hdf5")
+  return ok and "runs" or (tostring(why):gsub("^.-hdf5: ", ""))
+end
+
 -- What each finding costs, and how to mend it.
 local function advice(config, core)
   local out = {}
   local function say(...)
     out[#out + 1] = string.format(...)
   end
-  local engines = table.concat(core.engines(), " ")
   local limited = os.getenv "TIDE_ENGINE"
   if limited then
     say("TIDE_ENGINE=%s limits the engines; unset it to use all", limited)
   end
   for name, package in pairs { onednn = "libdnnl-dev", blas = "libopenblas-openmp-dev" } do
-    if not limited and not engines:find(name, 1, true) then
-      say("%s does not run; apt-get install %s", name, package)
+    local state = tostring(config[name])
+    if not limited and (state:find("no library", 1, true) or state:find "^none") then
+      say("%s does not run: %s; apt-get install %s", name, state, package)
     end
+  end
+  if config.hdf5 ~= "runs" then
+    say("Keras' .keras and .h5 files cannot be read or written: %s", config.hdf5)
   end
   if os.getenv "TIDE_CPU" then
     say("TIDE_CPU=%s holds the kernels at that level", os.getenv "TIDE_CPU")
@@ -57,6 +66,7 @@ return function(...)
   local ones = tide.ones { 64, 64 } -- a product opens the engines
   ones:matmul(ones)
   local config = tide.config()
+  config.rows[#config.rows + 1] = { "hdf5", hdf5(core) }
   print(config)
   print(string.format("%-10s %s", "lua", _VERSION))
   print(string.format("%-10s %s", "module",
