@@ -197,3 +197,76 @@ describe("names of functions", function()
     assert.is_nil(object.name_of(print))
   end)
 end)
+
+describe("a setting that changes between two steps", function()
+  local function stepped(o, change)
+    local w = tide.tensor({ 0.0 }, { requires_grad = true })
+    o:apply({ tide.tensor { 10.0 } }, { w })
+    change(o)
+    o:apply({ tide.tensor { 10.0 } }, { w })
+    return w:tolist()[1]
+  end
+  local SGD = tide.optimizers.SGD
+  it("holds from the next step on", function()
+    assert.equal(-11, stepped(SGD { 1.0 }, function(o) o.clipvalue = 1 end))
+    assert.equal(-11, stepped(SGD { 1.0, clipvalue = 5 }, function(o) o.clipvalue = 6 end))
+    assert.equal(-11, stepped(SGD { 1.0 }, function(o) o.clipnorm = 1 end))
+    -- -10, then -10 * (1 - 0.5) - 10
+    assert.equal(-15, stepped(SGD { 1.0 }, function(o) o.weight_decay = 0.5 end))
+    -- velocity begins at the second step
+    assert.equal(-20, stepped(SGD { 1.0 }, function(o) o.momentum = 0.5 end))
+    -- -10; the second gradient waits for a third
+    assert.equal(-10, stepped(SGD { 1.0 }, function(o) o.gradient_accumulation_steps = 3 end))
+  end)
+  it("does so for the average of weights", function()
+    local w = tide.tensor({ 0.0 }, { requires_grad = true })
+    local o = SGD { 1.0 }
+    o:apply({ tide.tensor { 10.0 } }, { w })
+    o.use_ema = true
+    o:apply({ tide.tensor { 10.0 } }, { w })
+    o:finalize_variable_values()
+    assert.equal(-20, w:tolist()[1])
+  end)
+  it("does so for a loss", function()
+    local loss = tide.losses.SparseCategoricalCrossentropy()
+    local p = { { 0.25, 0.75 } }
+    assert.is_near(0.287682, loss({ 2 }, p):item(), 1e-5)
+    loss.from_logits = true
+    assert.is_near(0.474077, loss({ 2 }, p):item(), 1e-5) -- log(1 + exp(-0.5))
+  end)
+  it("does so for a model's optimizer", function()
+    local model = tide.Sequential { tide.layers.Dense { 1, input_shape = { 1 }, use_bias = false,
+      kernel_initializer = "zeros" } }
+    model:compile { optimizer = SGD { 0.0 }, loss = "mse" }
+    model:fit({ { 1 } }, { { 1 } }, { verbose = 0 })
+    model.optimizer = SGD { 0.5 }
+    model:fit({ { 1 } }, { { 1 } }, { verbose = 0 })
+    assert.same({ { 1 } }, model.weights[1]:tolist()) -- 0 + 0.5 * 2
+    model.optimizer = "sgd"
+    model:train_on_batch({ { 1 } }, { { 1 } })
+    assert.equal("SGD", model.optimizer:_class_name())
+  end)
+end)
+
+describe("of several unknown names", function()
+  local function first(f, ...)
+    local why = message(f, ...)
+    assert.truthy(why:find("'aa'", 1, true), why)
+  end
+  it("the first by name is refused", function()
+    local many = {}
+    for _, k in ipairs { "zz", "mm", "cc", "bb", "qq", "aa", "xx" } do
+      many[k] = 1
+    end
+    first(tide.losses.MeanSquaredError, many)
+    first(tide.losses.MeanSquaredError(), 1, 2, many)
+    first(tide.plot.lines, { { 1, 2 } }, many)
+    first(tide.ops.meshgrid, tide.arange(2), tide.arange(2), many)
+    first(tide.ops.trapezoid, many)
+    first(tide.value_and_grad, function() return tide.ones {} end, {}, many)
+    first(tide.ops.rearrange, tide.ones { 2, 2 }, "a b -> b a", many)
+    local model = tide.Sequential { tide.layers.Dense { 1, input_shape = { 1 } } }
+    model:compile { loss = { zz = "mse", aa = "mse", mm = "mse" } }
+    first(model.fit, model, { { 1 } }, { { 1 } }, { epochs = 1, verbose = 0 })
+  end)
+end)

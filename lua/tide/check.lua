@@ -690,24 +690,33 @@ function Args:help()
   return table.concat(out, "\n")
 end
 
+--- The keys of a table in the order of their texts.
+function check.sorted_keys(t)
+  local out = {}
+  for k in pairs(t) do
+    out[#out + 1] = k
+  end
+  table.sort(out, function(a, b)
+    return tostring(a) < tostring(b)
+  end)
+  return out
+end
+
 --- Raises if a table holds a name that is not among `names`, always the same one of several.
 --- @param owner string what complains
 --- @param given table
 --- @param names table a sequence of names
 --- @param what string|nil what the names are, "option" by default
 function check.refuse_unknown(owner, given, names, what)
-  local known, unknown = {}, nil
+  local known = {}
   for _, name in ipairs(names) do
     known[name] = true
   end
-  for k in pairs(given) do
-    if not known[k] and (unknown == nil or tostring(k) < tostring(unknown)) then
-      unknown = k
+  for _, k in ipairs(check.sorted_keys(given)) do
+    if not known[k] then
+      errors.raise(owner, "unknown %s '%s'%s", what or "option", tostring(k),
+        check.did_you_mean(k, names))
     end
-  end
-  if unknown ~= nil then
-    errors.raise(owner, "unknown %s '%s'%s", what or "option", tostring(unknown),
-      check.did_you_mean(unknown, names))
   end
 end
 

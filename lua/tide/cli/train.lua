@@ -78,7 +78,7 @@ local function configuration(path, settings)
   if type(config) == "function" then
     config = config(rest)
   elseif next(rest) ~= nil then
-    local name = next(rest)
+    local name = check.sorted_keys(rest)[1]
     local names = {}
     for k in pairs(known) do
       names[#names + 1] = k

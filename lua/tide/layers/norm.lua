@@ -170,12 +170,8 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
     self[S].relu_options = { axis = self.axis, epsilon = self.epsilon, momentum = self.momentum,
       relu = true }
     if self.renorm_clipping then
-      for key in pairs(self.renorm_clipping) do
-        if key ~= "rmin" and key ~= "rmax" and key ~= "dmax" then
-          errors.raise("BatchNormalization", "unknown key '%s' of renorm_clipping%s", tostring(key),
-            check.did_you_mean(key, { "rmin", "rmax", "dmax" }))
-        end
-      end
+      check.refuse_unknown("renorm_clipping", self.renorm_clipping, { "rmin", "rmax", "dmax" },
+        "key")
     end
   end,
   build = function(self, shape)

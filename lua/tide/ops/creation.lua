@@ -228,12 +228,7 @@ function creation.meshgrid(...)
   local indexing = "xy"
   local last = xs[xs.n]
   if check.is_plain(last) and check.has_string_key(last) then
-    for key in pairs(last) do
-      if key ~= "indexing" then
-        errors.raise("meshgrid", "unknown option '%s'%s", tostring(key),
-          check.did_you_mean(tostring(key), { "indexing" }))
-      end
-    end
+    check.refuse_unknown("meshgrid", last, { "indexing" })
     indexing = last.indexing
     xs.n = xs.n - 1
   end

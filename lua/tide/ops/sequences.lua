@@ -100,7 +100,8 @@ function sequences.rearrange(tensor, pattern, axes_lengths)
       tostring(x.shape))
   end
   local length = {}
-  for name, n in pairs(axes_lengths or {}) do
+  for _, name in ipairs(check.sorted_keys(axes_lengths or {})) do
+    local n = axes_lengths[name]
     if name ~= "pattern" then
       if not known[name] then
         errors.raise("rearrange", "unknown axis '%s' (pattern %q)", tostring(name), pattern)

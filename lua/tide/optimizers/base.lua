@@ -65,7 +65,7 @@ local Optimizer = object.class("Optimizer", nil, {
         self:_class_name(), "only one of clipnorm, clipvalue and global_clipnorm can be given")
     end
     self.built = false
-    self._slots, self._excluded = {}, {}
+    self._slots, self._excluded, self._options = {}, {}, {}
   end,
 })
 base.Optimizer = Optimizer
@@ -152,6 +152,15 @@ local function zeros_like(v, value)
   return ops.zeros(v.shape, { dtype = v.dtype })
 end
 
+-- One tensor of `value` (0) per parameter.
+local function like_all(self, value)
+  local out = {}
+  for i, v in ipairs(self._stepped) do
+    out[i] = zeros_like(v, value)
+  end
+  return out
+end
+
 --- Makes the state for these parameters. `info[i]` may hold `path` and `constraint` of a parameter.
 --- @param variables table list of tensors
 --- @param info table|nil
@@ -183,12 +192,7 @@ function Optimizer:build(variables, info)
   end
   self:_build_masters()
   for _, slot in ipairs(self:_slot_list()) do
-    local name, value = slot[1], slot[2]
-    local all = {}
-    for i = 1, n do
-      all[i] = zeros_like(self._stepped[i], value)
-    end
-    self._slots[name] = all
+    self._slots[slot[1]] = like_all(self, slot[2])
   end
   self._touched = {}
   for i = 1, n do
@@ -196,16 +200,10 @@ function Optimizer:build(variables, info)
     self._touched[i] = v.ndim == 2 and ops.zeros({ v.shape[1] }, { dtype = "uint8" }) or false
   end
   if self.use_ema then
-    self._average = {}
-    for i = 1, n do
-      self._average[i] = zeros_like(self._stepped[i])
-    end
+    self._average = like_all(self)
   end
   if self.gradient_accumulation_steps then
-    self._sums = {}
-    for i = 1, n do
-      self._sums[i] = zeros_like(self._stepped[i])
-    end
+    self._sums = like_all(self)
   end
   self:_group()
   self.built = true
@@ -376,9 +374,6 @@ end
 -- Parameters with and without decay.
 function Optimizer:_group()
   self._split = nil
-  if not self.weight_decay then
-    return
-  end
   local with, without = {}, {}
   for i = 1, #self._params do
     local g = decays(self, i) and with or without
@@ -476,6 +471,7 @@ local function update(self, grads, places)
   local scale = self.loss_scale_factor and 1 / self.loss_scale_factor or 1
   local steps = self.gradient_accumulation_steps
   if steps then
+    self._sums = self._sums or like_all(self)
     local sums = places and pick(self._sums, places) or self._sums
     core.ops.accumulate_step_(sums, grads, scale)
     if (self._iterations + 1) % steps ~= 0 then
@@ -495,6 +491,9 @@ local function moving_average(self)
     return
   end
   local n = self.iterations
+  if not self._average then -- switched on between two steps: begins with the weights as they are
+    self._average, n = like_all(self), 0
+  end
   core.ops.ema_step_(self._average, self._stepped, n ~= 0 and self.ema_momentum or 0.0)
   local every = self.ema_overwrite_frequency
   if every and (n + 1) % every == 0 then
@@ -548,13 +547,11 @@ end
 function Optimizer:_run(grads, places, scale)
   local rate = self:_current_rate()
   local o = self._options
-  if not o then
-    o = { clipnorm = self.clipnorm, clipvalue = self.clipvalue,
-      global_clipnorm = self.global_clipnorm, weight_decay = self.weight_decay }
-    self._options = o
-  end
+  -- what a person sets between two steps holds from the next one on
+  o.clipnorm, o.clipvalue = rawget(self, "clipnorm"), rawget(self, "clipvalue")
+  o.global_clipnorm, o.weight_decay = rawget(self, "global_clipnorm"), rawget(self, "weight_decay")
   o.learning_rate, o.grad_scale = rate, scale
-  if not self._split then
+  if not self._split or not o.weight_decay then
     return self:_call(grads, places, o)
   end
   if self.global_clipnorm then -- the norm is over all gradients, not over those of one call
@@ -578,15 +575,27 @@ function Optimizer:_run(grads, places, scale)
       self:_call(g, p, o)
     end
   end
-  o.weight_decay, o.global_clipnorm = self.weight_decay, self.global_clipnorm
 end
 
---- Lists for the op: parameters and slots, narrowed to `places`.
+-- A slot that an option switched on between two steps.
+local function late_slot(self, name)
+  for _, slot in ipairs(self:_slot_list()) do
+    if slot[1] == name then
+      self._slots[name] = like_all(self, slot[2])
+      return self._slots[name]
+    end
+  end
+  return self._empty
+end
+
+--- Lists for the op: parameters and slots, narrowed to `places`; false names a slot that is not
+--- used.
 function Optimizer:_lists(places, ...)
   local out = { places and pick(self._stepped, places) or self._stepped }
   for i = 1, select("#", ...) do
     local name = select(i, ...)
-    local all = name == "touched" and self._touched or self._slots[name] or self._empty
+    local all = name == "touched" and self._touched or not name and self._empty
+      or self._slots[name] or late_slot(self, name)
     out[#out + 1] = places and pick(all, places) or all
   end
   return table.unpack(out)

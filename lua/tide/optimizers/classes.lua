@@ -29,7 +29,7 @@ local SGD = define("SGD", {
   { "momentum", "number", 0.0, "share of the velocity that stays", min = 0, max = 1 },
   { "nesterov", "bool", false, "look ahead" },
 }, { "momentum" }, function(self, grads, places, o)
-  local p, m, touched = self:_lists(places, "momentum", "touched")
+  local p, m, touched = self:_lists(places, self.momentum ~= 0 and "momentum", "touched")
   o.momentum, o.nesterov = self.momentum, self.nesterov
   core.ops.sgd_step_(p, grads, m, touched, o)
 end)
@@ -46,8 +46,8 @@ local function adam_slots(self)
 end
 
 local function adam_call(self, grads, places, o)
-  local p, m, v, hat, touched = self:_lists(places, "momentum", "velocity", "velocity_hat",
-    "touched")
+  local p, m, v, hat, touched = self:_lists(places, "momentum", "velocity",
+    self.amsgrad and "velocity_hat", "touched")
   o.step, o.beta_1, o.beta_2, o.epsilon, o.amsgrad = self.iterations + 1, self.beta_1, self.beta_2,
     self.epsilon, self.amsgrad
   core.ops.adam_step_(p, grads, m, v, hat, touched, o)
@@ -83,8 +83,8 @@ local RMSprop = define("RMSprop", {
   EPSILON,
   { "centered", "bool", false, "subtract the squared mean gradient" },
 }, {}, function(self, grads, places, o)
-  local p, v, m, mean, touched = self:_lists(places, "velocity", "momentum", "average_gradient",
-    "touched")
+  local p, v, m, mean, touched = self:_lists(places, "velocity", self.momentum > 0 and "momentum",
+    self.centered and "average_gradient", "touched")
   o.rho, o.momentum, o.epsilon, o.centered = self.rho, self.momentum, self.epsilon, self.centered
   core.ops.rmsprop_step_(p, grads, v, m, mean, touched, o)
 end)

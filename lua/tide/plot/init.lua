@@ -24,15 +24,11 @@ local function given(where, options)
   if options ~= nil and not check.is_plain(options) then
     errors.raise(where, "options must be a table, got %s", check.show(options))
   end
-  local names, known = {}, {}
+  local names = {}
   for name in (own[where] .. " " .. common):gmatch "%S+" do
-    names[#names + 1], known[name] = name, true
+    names[#names + 1] = name
   end
-  for name in pairs(options or {}) do
-    if not known[name] then
-      errors.raise(where, "unknown option '%s'%s", tostring(name), check.did_you_mean(name, names))
-    end
-  end
+  check.refuse_unknown(where, options or {}, names)
   return options or {}
 end
 

@@ -1,4 +1,5 @@
 --- Gradients of functions, custom gradients, scopes. The tape itself is in C.
+local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 
@@ -46,7 +47,8 @@ local function run(where, f, vars, options, ...)
   return results, core.gradients(loss_of(where, results), vars, options)
 end
 
-local function options_of(options, nested)
+local function options_of(where, options, nested)
+  check.refuse_unknown(where, options or {}, { "create_graph", "retain_graph" })
   return { create_graph = nested or options and options.create_graph,
     retain_graph = options and options.retain_graph }
 end
@@ -66,15 +68,15 @@ function autograd.value_and_grad(f, vars, options)
     return function(...)
       local n = select("#", ...)
       local leaves, nested = leaves_of("value_and_grad", n, ...)
-      local results, grads = run("value_and_grad", f, leaves, options_of(options, nested),
-        table.unpack(leaves, 1, n))
+      local results, grads = run("value_and_grad", f, leaves,
+        options_of("value_and_grad", options, nested), table.unpack(leaves, 1, n))
       for i = 1, n do
         results[results.n + i] = grads[i]
       end
       return table.unpack(results, 1, results.n + n)
     end
   end
-  local results, grads = run("value_and_grad", f, vars, options_of(options))
+  local results, grads = run("value_and_grad", f, vars, options_of("value_and_grad", options))
   results[results.n + 1] = grads
   return table.unpack(results, 1, results.n + 1)
 end
@@ -97,12 +99,12 @@ function autograd.grad(f, vars, options)
     return function(...)
       local n = select("#", ...)
       local leaves, nested = leaves_of("grad", n, ...)
-      local _, grads = run("grad", f, leaves, options_of(options, nested),
+      local _, grads = run("grad", f, leaves, options_of("grad", options, nested),
         table.unpack(leaves, 1, n))
       return table.unpack(grads, 1, n)
     end
   end
-  local _, grads = run("grad", f, vars, options_of(options))
+  local _, grads = run("grad", f, vars, options_of("grad", options))
   return grads
 end
 

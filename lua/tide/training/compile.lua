@@ -42,12 +42,7 @@ local function per_output(given, n, names, what, single)
     for i, name in ipairs(names) do
       known[name] = i
     end
-    local order = {}
-    for name in pairs(given) do
-      order[#order + 1] = name
-    end
-    table.sort(order, function(p, q) return tostring(p) < tostring(q) end)
-    for _, name in ipairs(order) do
+    for _, name in ipairs(check.sorted_keys(given)) do
       if not known[name] and not (n == 1 and #names == 0) then
         errors.raise(
           "compile", "%s names the output '%s', which the model does not have; outputs are %s%s",

@@ -87,11 +87,11 @@ function configure.compile(self, ...)
   local loss = made(losses.get, o.loss)
   check_loss_weights(o.loss_weights)
   local plain, weighted = made(metric, o.metrics), made(metric, o.weighted_metrics)
-  local optimizer = optimizers.get(o.optimizer)
-  optimizer._records = function()
-    return self:_records()
-  end
-  self.optimizer = optimizer
+  local T = steps.state {
+    loss = loss ~= nil and compile.loss(loss, o.loss_weights) or nil,
+    metrics = (plain ~= nil or weighted ~= nil) and compile.metrics(plain, weighted) or nil,
+  }
+  steps.use_optimizer(self, T, o.optimizer)
   self.loss = o.loss
   self.compiled = true
   self.stop_training = false
@@ -99,11 +99,7 @@ function configure.compile(self, ...)
   self.steps_per_execution = o.steps_per_execution
   self.jit_compile = o.jit_compile
   self[S].compile_options = o
-  self[S].training = steps.state {
-    optimizer = optimizer,
-    loss = loss ~= nil and compile.loss(loss, o.loss_weights) or nil,
-    metrics = (plain ~= nil or weighted ~= nil) and compile.metrics(plain, weighted) or nil,
-  }
+  self[S].training = T
 end
 
 local kinds = { loss = "loss", metrics = "metric", weighted_metrics = "metric" }

@@ -230,7 +230,7 @@ local function resume(self, T, given)
       "fit", "there is nothing to resume: the last fit of %s was not ended by Ctrl-C after a batch",
       self:_label())
   end
-  for k in pairs(given) do
+  for _, k in ipairs(check.sorted_keys(given)) do
     if not may_change[k] then
       errors.raise(
         "fit",

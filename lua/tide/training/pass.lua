@@ -51,6 +51,9 @@ end
 function pass.refresh(self, T, method)
   T.method = method
   T.params, T.layers, T.bad = nil, nil, nil
+  if self.optimizer ~= T.optimizer then
+    steps.use_optimizer(self, T, self.optimizer)
+  end
   T.names = pass.output_names(self)
   T.own_loss = self.compute_loss ~= Model.compute_loss
   T.own_step = self.train_step ~= Model.train_step

@@ -4,6 +4,7 @@
 --- The state of a compiled model stands in `model[S].training`: optimizer, losses, metrics, the
 --- running loss, the parameters.
 local S = require "tide.private"
+local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local metrics = require "tide.metrics"
@@ -60,7 +61,8 @@ local function distribute(v, what, n, names, losses)
   for i, name in ipairs(names) do
     known[name] = i
   end
-  for name, t in pairs(v) do
+  for _, name in ipairs(check.sorted_keys(v)) do
+    local t = v[name]
     local i = known[name] or (#names == 0 and n == 1 and next(v, name) == nil and 1)
     if not i then
       errors.raise("fit", "%s names the output '%s', which the model does not have; outputs are %s",
@@ -275,6 +277,18 @@ function steps.reset_metrics(model)
 end
 
 -- ---- parameters ----
+
+--- The optimizer that training uses from now on: what compile was given, or what a person assigned
+--- to `model.optimizer` since.
+--- @param T table the state of a compiled model
+--- @param optimizer any
+function steps.use_optimizer(model, T, optimizer)
+  optimizer = require("tide.optimizers").get(optimizer)
+  optimizer._records = function()
+    return model:_records()
+  end
+  model.optimizer, T.optimizer = optimizer, optimizer
+end
 
 --- Looks up the trainable parameters and prepares the optimizer for them.
 function steps.find_parameters(model, T)

@@ -165,20 +165,9 @@ function Generator:apply_transform(x, transform_parameters)
   if x.ndim ~= 3 then
     errors.raise("apply_transform", "x is one picture with 3 axes (got %s)", tostring(x.shape))
   end
-  local known = { theta = true, tx = true, ty = true, shear = true, zx = true, zy = true,
-    flip_horizontal = true, flip_vertical = true,
-    channel_shift_intensity = true, brightness = true }
-  for k in pairs(transform_parameters) do
-    if not known[k] then
-      local names = {}
-      for name in pairs(known) do
-        names[#names + 1] = name
-      end
-      table.sort(names)
-      errors.raise("apply_transform", "unknown parameter '%s'%s", tostring(k),
-        check.did_you_mean(tostring(k), names))
-    end
-  end
+  check.refuse_unknown("apply_transform", transform_parameters, {
+    "theta", "tx", "ty", "shear", "zx", "zy", "flip_horizontal", "flip_vertical",
+    "channel_shift_intensity", "brightness" }, "parameter")
   return as_given(self, image.transform(self, transform_parameters, x))
 end
 
