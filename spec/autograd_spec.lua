@@ -933,3 +933,44 @@ describe("memory of the tape", function()
     assert.equal(4 * 2 ^ 20, tide.zeros({ 1024, 1024 }).nbytes)
   end)
 end)
+
+describe("tide.jacobian and tide.hessian", function()
+  it("are the tables of first and second derivatives", function()
+    local a = tide.tensor { { 1, 2, 3 }, { 4, 5, 6 } }
+    local j = tide.jacobian(function(x) return a:matmul(x) end, tide.ones { 3 })
+    assert.same(a:tolist(), j:tolist())
+    j = tide.jacobian(function(x) return ops.outer(x, x) end, tide.tensor { 2, 3 })
+    assert.same({ 2, 2, 2 }, j.shape:totable())
+    assert.same({ { { 4, 0 }, { 3, 2 } }, { { 3, 2 }, { 0, 6 } } }, j:tolist())
+    local h = tide.hessian(function(x) return x[1] * x[1] * x[2] end, tide.tensor { 2, 3 })
+    assert.same({ { 6, 4 }, { 4, 0 } }, h:tolist())
+    -- x' A x has A + A' as its Hessian
+    local m = tide.tensor { { 1, 2 }, { 5, 3 } }
+    h = tide.hessian(function(x) return (x * m:matmul(x)):sum() end, tide.tensor { 0.3, -2 })
+    assert.same({ { 2, 7 }, { 7, 6 } }, h:tolist())
+  end)
+
+  it("are zero where nothing depends on x, and leave the argument alone", function()
+    local x = tide.tensor({ 1, 2 }, { requires_grad = true })
+    assert.same({ { 0, 0 } }, tide.jacobian(function() return tide.ones { 1 } end, x):tolist())
+    assert.same({ { 0, 0 }, { 0, 0 } }, tide.hessian(function(v) return v:sum() end, x):tolist())
+    assert.is_nil(x.grad)
+    assert.is_false(tide.jacobian(function(v) return v * v end, x).requires_grad)
+  end)
+
+  it("can be differentiated again with create_graph", function()
+    local x = tide.tensor({ 1, 2 }, { requires_grad = true })
+    local j = tide.jacobian(function(v) return v ^ 3 end, x, { create_graph = true })
+    local g = tide.grad(j:sum(), { x })[1]
+    assert.same({ 6, 12 }, g:tolist())
+  end)
+
+  it("say what they take", function()
+    local raises = require("spec.support.expect").raises
+    raises("hessian: the function must return one number (got shape [2])", tide.hessian,
+      function(x) return x * 2 end, tide.ones { 2 })
+    raises("jacobian: the argument must be a tensor", tide.jacobian, function(x) return x end, "a")
+    raises("unknown option 'creat_graph'", tide.jacobian, function(x) return x end, tide.ones { 1 },
+      { creat_graph = true })
+  end)
+end)

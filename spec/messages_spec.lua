@@ -31,7 +31,7 @@ describe("names of other libraries", function()
     says(function() return x:view(2, -1) end, "did you mean 'reshape'")
     says(function() return x:unsqueeze(1) end, "did you mean 'expand_dims'")
     local known = { sub_ = "subtract_", clamp = "clip", eq = "equal", numel = "size", dim = "ndim",
-      t = "transpose", expand = "broadcast_to", zero_ = "assign", gather = "take_along_axis" }
+      t = "transpose", expand = "broadcast_to", gather = "take_along_axis" }
     for theirs, ours in pairs(known) do
       says(function() return x[theirs] end, ("did you mean '%s'"):format(ours))
     end

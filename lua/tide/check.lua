@@ -69,8 +69,8 @@ for line in
     lt=less gt=greater le=less_equal ge=greater_equal t=transpose mt=transpose numel=size
     nelement=size dim=ndim flatten=ravel expand=broadcast_to expand_as=broadcast_to
     repeat_interleave=repeat unbind=unstack chunk=split gather=take_along_axis data=detach
-    contiguous=copy zero_=assign fill_=assign set_=assign sub_=subtract_ mul_=multiply_
-    div_=divide_ pow_=power_ neg_=negative_ clamp_=clip_ cuda=device cpu=device addmm=matmul
+    contiguous=copy set_=assign sub_=subtract_ mul_=multiply_
+    div_=divide_ pow_=power_ neg_=negative_ clamp_=clip_ addmm=matmul
     kthvalue=argpartition map=vectorized_map type_as=cast parameters=trainable_weights
     state_dict=get_weights load_state_dict=set_weights]]):gmatch "%S+"
 do

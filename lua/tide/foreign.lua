@@ -1,5 +1,6 @@
---- Methods that torch and older Keras have and Tide has not: called, they raise and name Tide's
---- way.
+--- Names that Keras, TensorFlow and torch have and Tide spells otherwise or has not: methods that
+--- raise and name Tide's way, and what a namespace or tensor says to such a name.
+local check = require "tide.check"
 local errors = require "tide.errors"
 
 local foreign = {}
@@ -62,5 +63,87 @@ foreign.optimizer = table_of("optimizer", {
   state_dict = "the state is the field variables",
   load_state_dict = "set_weights(values) sets what variables lists",
 })
+
+local LATER = "Tide does not have it yet"
+
+-- Namespace, or "tensor" -> name -> what stands for it.
+local names = {
+  tide = {
+    GradientTape = "tide.value_and_grad(f, vars) gives the loss and its gradients",
+    Variable = "a tensor is one: tide.tensor(v, { requires_grad = true })",
+    ["function"] = "functions run as they are; nothing needs to be compiled",
+    Module = "a class of your own is tide.Layer:extend(name, { ... })",
+    keras = "Keras' namespaces stand on tide itself: tide.layers, tide.losses",
+    backend = "functions of tensors are tide.ops",
+    cuda = "this version computes on the CPU",
+    manual_seed = "tide.seed(n) seeds all random numbers",
+    Tensor = "tide.tensor(v) makes a tensor of numbers, tide.zeros(shape) one of zeros",
+    from_numpy = "tide.load reads .npy and .npz files",
+    data = LATER .. "; fit takes tensors, functions and objects with __len and get(i)",
+    applications = LATER .. "; tide.load_model reads models that Keras saved",
+    tree = LATER, feature_column = LATER, export = LATER, compress = LATER,
+  },
+  ["tide.ops"] = {
+    concat = "concatenate joins along an axis, stack along a new one",
+    view_as = "reshape", asarray = "convert_to_tensor",
+    reduce_sum = "sum", reduce_mean = "mean", reduce_max = "max", reduce_min = "min",
+    matrix_transpose = "transpose, or swapaxes(x, -2, -1)",
+  },
+  ["tide.layers"] = {
+    Module = "a class of your own is tide.Layer:extend(name, { ... })",
+    RandomFlip = LATER .. "; preprocessing.image.ImageDataGenerator { horizontal_flip = true }",
+    RandomRotation = LATER .. "; preprocessing.image.ImageDataGenerator { rotation_range = 20 }",
+    RandomZoom = LATER .. "; preprocessing.image.ImageDataGenerator { zoom_range = 0.2 }",
+    RandomTranslation = LATER
+      .. "; preprocessing.image.ImageDataGenerator { width_shift_range = 0.1 }",
+    Resizing = LATER .. "; tide.image.resize(x, { height, width })",
+    CenterCrop = LATER .. "; x[{ {}, { a, b }, { c, d } }] cuts a part out",
+  },
+  ["tide.losses"] = { SmoothL1Loss = "Huber", KLDivLoss = "KLDivergence", CTCLoss = "CTC" },
+  ["tide.callbacks"] = {
+    TensorBoard = LATER .. "; CSVLogger { path } writes the values, tide.plot.history draws them",
+    BackupAndRestore = LATER .. "; ModelCheckpoint { path } keeps the model",
+    RemoteMonitor = LATER .. "; a function of (epoch, logs) is a callback",
+    SwapEMAWeights = LATER .. "; optimizers have use_ema = true",
+  },
+  ["tide.utils"] = {
+    Sequence = "an object with __len and get(i) is one, wherever data are taken",
+    PyDataset = "an object with __len and get(i) is one, wherever data are taken",
+    get_file = LATER, split_dataset = LATER, pad_sequences = LATER,
+  },
+  tensor = {
+    cpu = "x:to \"cpu\"", cuda = "this version computes on the CPU",
+    retain_grad = "x:register_hook(function(g) … end)", T = "x:transpose()",
+    uniform_ = "x:copy_(tide.random.uniform(x.shape))",
+    normal_ = "x:copy_(tide.random.normal(x.shape))",
+  },
+}
+-- Keras' layers that are not there yet.
+for name in ([[SimpleRNN LSTM GRU RNN SimpleRNNCell LSTMCell GRUCell StackedRNNCells Bidirectional
+  TimeDistributed ConvLSTM1D ConvLSTM2D ConvLSTM3D Attention AdditiveAttention MultiHeadAttention
+  GroupQueryAttention EinsumDense SpectralNormalization TextVectorization StringLookup
+  IntegerLookup Hashing HashedCrossing Discretization CategoryEncoding MelSpectrogram
+  RandomContrast RandomBrightness RandomCrop RandomHeight RandomWidth Wrapper
+  TransformerEncoder]]):gmatch "%w+" do
+  names["tide.layers"][name] = names["tide.layers"][name] or LATER
+end
+foreign.names = names
+
+--- What a message adds to an unknown name: what stands for it here, or the nearest name.
+--- @param space string "tide", "tide.layers", "tensor"
+--- @param key any
+--- @param known table the names that there are
+--- @return string begins with "; ", or ""
+function foreign.hint(space, key, known)
+  local says = names[space] and names[space][key]
+  if says then
+    return (says == LATER or says:find(LATER, 1, true) == 1) and "; " .. says
+      or "; in Tide: " .. says
+  elseif space == "tide" and type(key) == "string"
+    and require("tide.namespace").has(require "tide.ops", key) then
+    return "; it is tide.ops." .. key
+  end
+  return check.did_you_mean(key, known)
+end
 
 return foreign

@@ -20,6 +20,8 @@ for field, place in pairs {
 } do
   modules[field] = place
 end
+modules.jacobian = "tide.tensor.derivatives"
+modules.hessian = "tide.tensor.derivatives"
 modules.save = "tide.saving.tensors"
 modules.load = "tide.saving.tensors"
 modules.seed = { "tide.utils", "set_random_seed" }

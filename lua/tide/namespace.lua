@@ -7,7 +7,6 @@
 --
 -- `layers.Dense` loads the module and takes its field. An unknown name raises, says what was meant
 -- and, of few names, which there are. `pairs` gives the listed names in their order.
-local check = require "tide.check"
 local errors = require "tide.errors"
 
 local namespace = {}
@@ -50,7 +49,8 @@ function namespace.index(ns, key)
   end
   if v == nil then
     local names = namespace.names(ns)
-    errors.raise(s.__name, "unknown name '%s'%s%s", tostring(key), check.did_you_mean(key, names),
+    local hint = require("tide.foreign").hint(s.__name, key, names)
+    errors.raise(s.__name, "unknown name '%s'%s%s", tostring(key), hint,
       #names <= 8 and (" (there are %s)"):format(table.concat(names, ", ")) or "")
   end
   rawset(ns, key, v)

@@ -237,10 +237,11 @@ int tideL_index(lua_State *L) {
         if (n > 2 && key[0] == '_' && key[1] == '_') return 0; /* protocols that ask */
         if (method_in_lua(L)) return 1;
         lua_getglobal(L, "require");
-        lua_pushliteral(L, "tide.check");
+        lua_pushliteral(L, "tide.foreign");
         const char *hint = "";
         if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1) &&
-            lua_getfield(L, -1, "did_you_mean") == LUA_TFUNCTION) {
+            lua_getfield(L, -1, "hint") == LUA_TFUNCTION) {
+            lua_pushliteral(L, "tensor");
             lua_pushvalue(L, 2);
             lua_newtable(L);
             int k = 1;
@@ -253,7 +254,7 @@ int tideL_index(lua_State *L) {
                 lua_pushvalue(L, -1);
                 lua_rawseti(L, -3, k);
             }
-            if (lua_pcall(L, 2, 1, 0) == LUA_OK && lua_isstring(L, -1)) hint = lua_tostring(L, -1);
+            if (lua_pcall(L, 3, 1, 0) == LUA_OK && lua_isstring(L, -1)) hint = lua_tostring(L, -1);
         }
         return tideL_error(L, "tensor", "no method or field '%.60s'%s", key, hint);
     }

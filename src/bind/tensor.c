@@ -292,6 +292,23 @@ static int copy_(lua_State *L) {
     return 1;
 }
 
+/* x:fill_(v), x:zero_(): every element becomes one number; as copy_ of it. */
+static int fill_(lua_State *L) {
+    tide_tensor *t = tideL_pin(L, 1, "fill_");
+    if (lua_type(L, 2) != LUA_TNUMBER && lua_type(L, 2) != LUA_TBOOLEAN)
+        return tideL_error(L, "fill_", "the value must be a number or a boolean (got %s)",
+                           tideL_typename(L, 2));
+    tide_tensor *src = tideL_pinvalue(L, 2, t->dtype, "fill_");
+    tideL_try_named(L, t->ctx, "fill_", tide_assign(t->ctx, t, src, "fill_"));
+    lua_settop(L, 1);
+    return 1;
+}
+static int zero_(lua_State *L) {
+    lua_settop(L, 1);
+    lua_pushinteger(L, 0);
+    return fill_(L);
+}
+
 /* Keras' variable.assign: the value is written and not recorded; shapes must agree. */
 static int assign(lua_State *L) {
     tide_tensor *t = tideL_pin(L, 1, "assign"), *src = tideL_pinvalue(L, 2, t->dtype, "assign");
@@ -376,6 +393,8 @@ static const luaL_Reg methods[] = {
     {"item", item},
     {"tobytes", to_bytes},
     {"copy_", copy_},
+    {"fill_", fill_},
+    {"zero_", zero_},
     {"assign", assign},
     {"requires_grad_", requires_grad_},
     {"detach", detach},

@@ -111,6 +111,10 @@ x on another device ("cpu"); x itself where it is there already.]] },
   copy_ = { "x:copy_(y)", [[
 Writes the values of y, broadcast and cast, into x; returns x. Recorded for gradients where x or y
 requires one.]] },
+  fill_ = { "x:fill_(v)", [[
+Writes the number or boolean v into every element of x; returns x. PyTorch's fill_.]] },
+  zero_ = { "x:zero_()", [[
+Writes 0 into every element of x; returns x. PyTorch's zero_.]] },
   assign = { "x:assign(y)", [[
 Writes the values of y into x without recording: for changing weights (Keras' assign).]] },
   register_hook = { "x:register_hook(f)", [[

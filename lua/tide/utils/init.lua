@@ -106,4 +106,40 @@ local elsewhere = {
   plot_model = "tide.plot",
 }
 
+local clip_args = check.args("clip_by_global_norm", {
+  { "gradients", "list", check.required, "list of tensors; false where there is none" },
+  { "clip_norm", "number", check.required, "the largest norm of all together", above = 0 },
+})
+
+--- Scales all gradients by one factor so that their norm together is at most `clip_norm` (Pascanu
+--- et al. 2013). TensorFlow's tf.clip_by_global_norm, PyTorch's clip_grad_norm_; `global_clipnorm`
+--- of optimizers does the same within the step.
+---
+---     tide.utils.clip_by_global_norm({ tide.tensor { 3, 4 } }, 1)[1]   --> { 0.6, 0.8 }
+--- @return table list of tensors (false stays false), userdata the norm before
+function utils.clip_by_global_norm(...)
+  local o = clip_args:call(...)
+  local sum
+  for i, g in ipairs(o.gradients) do
+    if g then
+      if not core.is_tensor(g) then
+        errors.raise("clip_by_global_norm", "gradient %d must be a tensor (got %s)", i,
+          check.show(g))
+      end
+      local part = ops.sum(ops.square(g))
+      sum = sum and sum + part or part
+    end
+  end
+  if not sum then
+    return o.gradients, core.tensor(0)
+  end
+  local norm = ops.sqrt(sum)
+  local factor = ops.divide(o.clip_norm, ops.maximum(norm, o.clip_norm))
+  local out = {}
+  for i, g in ipairs(o.gradients) do
+    out[i] = g and ops.multiply(g, factor)
+  end
+  return out, norm
+end
+
 return require("tide.namespace").new("tide.utils", utils, { members = utils, modules = elsewhere })
