@@ -3,6 +3,7 @@
  * Invariant: filled before the first context exists, and read only from then on. */
 #include "op.h"
 
+#include <locale.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -71,12 +72,16 @@ static void set_default(const tide_arg *a, void *p) {
 }
 
 static void fill(void) {
+    /* 0.9 is one number, also where the host's have a comma */
+    const locale_t plain = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
+    const locale_t was = plain ? uselocale(plain) : plain;
     for (int i = 0; i < TIDE_OP_COUNT; i++) {
         const tide_arg *a = tide_ops[i]->args();
         for (int k = 0; k < tide_ops[i]->nargs; k++)
             if (a[k].kind > TIDE_ARG_INS) set_default(&a[k], (char *)&all + place[i] + a[k].offset);
         tide_declared_fill(tide_ops[i]);
     }
+    if (plain) uselocale(was), freelocale(plain);
 }
 
 void tide_defaults_fill(void) {

@@ -84,3 +84,25 @@ describe("A constant margin", function()
       ops.pad(x, { { 1, 0 } }, { constant_values = 2 ^ 53 | 1 }):tolist())
   end)
 end)
+
+describe("A program whose numbers have a decimal comma", function()
+  it("starts from the same defaults", function()
+    local folder = os.tmpname()
+    os.remove(folder)
+    local make = "mkdir %s && localedef -i de_DE -f UTF-8 %s/de_DE.UTF-8 >/dev/null 2>&1"
+    if not os.execute(make:format(folder, folder)) then
+      os.execute("rm -rf " .. folder)
+      return pending "needs localedef and its sources"
+    end
+    local run = "LOCPATH=%s LC_ALL= LUA_PATH='%s' LUA_CPATH='%s' lua5.4 -e '%s' 2>&1"
+    local program = [[
+      assert(os.setlocale("de_DE.UTF-8", "numeric"))
+      local tide = require "tide"
+      print(tide.ops.leaky_relu(tide.tensor { -10 }):item() * 1000 // 1)]]
+    local pipe = assert(io.popen(run:format(folder, package.path, package.cpath, program)))
+    local text = pipe:read "a"
+    pipe:close()
+    os.execute("rm -rf " .. folder)
+    assert.equal("-2000,0\n", text)
+  end)
+end)
