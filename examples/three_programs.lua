@@ -81,7 +81,9 @@ do
 
   -- model.fit(x_train, y_train, epochs=10, batch_size=32, callbacks=[early_stopping,
   -- model_checkpoint])
-  model:fit(x_train, y_train, { epochs = 10, batch_size = 32,
+  -- Both callbacks watch val_loss, so some data are kept for validation; without them neither would
+  -- do anything, as in Keras.
+  model:fit(x_train, y_train, { epochs = 10, batch_size = 32, validation_split = 0.1,
     callbacks = { early_stopping, model_checkpoint } })
 
   local best = tide.load_model(at "best_model.h5")

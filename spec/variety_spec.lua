@@ -3,6 +3,7 @@
 local formula = require "spec.support.formula"
 local tide = require "tide"
 local core = require "tide.core"
+local expect = require "spec.support.expect"
 local list = require "tide.list"
 local ops = require "tide.ops"
 
@@ -84,6 +85,17 @@ function run.loss(row)
   end
   local t, p, w = arguments(row, 1, row.squeeze)
   p.requires_grad = true
+  local axes = row.weight and #row.weight or 0
+  local reduced = type(row.args.axis) == "table" and #row.args.axis
+  if reduced and axes > #row.shape - reduced and row.weight[2] ~= 1 then
+    -- Keras repeats the values for weights of more axes than they have; Tide refuses such weights
+    expect.raises("the weights do not fit the values", tide.losses[row.class](args), t, p, w)
+    return
+  elseif #row.shape == 4 and axes == 2 then
+    -- NumPy's rule, and so Keras', lines fewer axes up with the last ones; Tide with the first: one
+    -- weight per sample
+    w = ops.reshape(w, { 1, row.weight[1], row.weight[2] })
+  end
   local v = tide.losses[row.class](args)(t, p, w)
   near("loss", v, row.v, 1e-5, 1e-5)
   near("gradient", core.gradients(ops.sum(v), { p })[1], row.g, 2e-5, 1e-5)
