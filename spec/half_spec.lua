@@ -503,3 +503,103 @@ describe("the dtype of a result", function()
     assert.equal("float16", loss.dtype)
   end)
 end)
+
+describe("an op on halves", function()
+  local reference = dofile "spec/ref/half.lua"
+  local last = { axis = -1 }
+  local logits = { from_logits = true }
+  local f = {
+    ["matmul"] = ops.matmul,
+    ["matmul batched"] = ops.matmul,
+    ["matmul broadcast"] = ops.matmul,
+    ["matmul long"] = ops.matmul,
+    ["matmul vector"] = ops.matmul,
+    ["linear"] = ops.linear,
+    ["norm"] = function(x)
+      return ops.norm(x, { axis = -1 })
+    end,
+    ["mean"] = function(x)
+      return ops.mean(x, { axis = 1 })
+    end,
+    ["mean long"] = ops.mean,
+    ["softmax first"] = function(x)
+      return ops.softmax(x, { axis = 1 })
+    end,
+    ["layer"] = function(x, gamma, beta)
+      return ops.layer_normalization(x, gamma, beta, { epsilon = 1e-3 })
+    end,
+    ["rms"] = function(x, gamma)
+      return ops.rms_normalization(x, gamma, { epsilon = 1e-3 })
+    end,
+    ["batch"] = function(x, gamma, beta)
+      local zeros, ones = tide.zeros { 6 }, tide.ones { 6 }
+      local options = { axis = 2, epsilon = 1e-3 }
+      return (core.ops.batch_norm_train_(x, gamma, beta, zeros, ones, options))
+    end,
+    ["group"] = function(x, gamma, beta)
+      return ops.group_normalization(x, gamma, beta, { groups = 2, axis = 2, epsilon = 1e-3 })
+    end,
+    ["sparse"] = function(x)
+      local labels = tide.tensor({ 1, 3, 2, 4, 3 }, { dtype = "int64" })
+      return ops.sparse_categorical_crossentropy(labels, x, logits)
+    end,
+    ["categorical"] = function(x, t)
+      return ops.categorical_crossentropy(t, x, logits)
+    end,
+    ["binary"] = function(x, t)
+      return ops.binary_crossentropy(t, x, logits)
+    end,
+    ["squared"] = tide.losses.mean_squared_error,
+    ["max_pool"] = function(x)
+      return ops.max_pool(x, { 2, 2 })
+    end,
+    ["average_pool"] = function(x)
+      return ops.average_pool(x, { 2, 2 })
+    end,
+    ["conv"] = function(x, w, b)
+      return ops.conv(x, w) + b
+    end,
+    ["tanh"] = ops.tanh,
+    ["gelu"] = ops.gelu_erf,
+    ["embedding"] = function(x)
+      return ops.embedding(x, { 2, 1, 2, 4 })
+    end,
+  }
+  for _, name in ipairs {
+    "sum", "max", "min", "prod", "logsumexp", "var", "std", "softmax", "log_softmax", "cumsum",
+  } do
+    f[name] = function(x)
+      return ops[name](x, last)
+    end
+  end
+
+  it("is as near the exact value and gradient as PyTorch's, or rounds it once", function()
+    local n = 0
+    for key, case in pairs(reference) do
+      local name, d = key:match "^(.*) (%S+)$"
+      local unit = d == "float16" and 2 ^ -11 or 2 ^ -8
+      local inputs = {}
+      for i, v in ipairs(case.inputs) do
+        inputs[i] = ops.reshape(tide.tensor(v.data, { dtype = "float64" }), v.shape):cast(d)
+        inputs[i] = tide.tensor(inputs[i], { requires_grad = true })
+      end
+      local dy = table.remove(inputs)
+      local y = f[name](table.unpack(inputs))
+      local got = tide.grad(y, inputs, { gradient = dy })
+      table.insert(got, 1, y:detach())
+      for i, g in ipairs(got) do
+        assert.equal(d, g.dtype)
+        local exact, theirs = case.outputs[i].data, case.outputs[#got + i].data
+        local scale, off, most = 0, 0, 0
+        for k, v in ipairs(ops.reshape(wide(g), { -1 }):tolist()) do
+          scale = math.max(scale, math.abs(exact[k]))
+          off = math.max(off, math.abs(v - exact[k]))
+          most = math.max(most, math.abs(theirs[k] - exact[k]))
+        end
+        expect.close(off, 0, math.max(most, unit * scale), 0, key .. " " .. i)
+      end
+      n = n + 1
+    end
+    assert.equal(68, n)
+  end)
+end)
