@@ -287,11 +287,19 @@ describe("rows in half precision", function()
         local gamma, beta = tide.random.normal { s[#s] }, tide.random.normal { s[#s] }
         rounds_once("layer " .. name, ops.layer_normalization, { x, gamma, beta }, d)
         rounds_once("rms " .. name, ops.rms_normalization, { x, gamma }, d)
+        for axis = 1, #s > 1 and s[1] > 0 and #s or 0 do
+          local C = { s[axis] }
+          local g, b = tide.random.normal(C), tide.random.normal(C)
+          for _, relu in ipairs { false, true } do
+            rounds_once("batch " .. name .. " " .. axis, function(...)
+              local v, scale, offset = ...
+              local options = { axis = axis, epsilon = 1e-3, relu = relu }
+              local zeros, ones = tide.zeros(C), tide.ones(C)
+              return (core.ops.batch_norm_train_(v, scale, offset, zeros, ones, options))
+            end, { x, g, b }, d, 1.01)
+          end
+        end
         if #s > 1 and s[1] > 0 then
-          rounds_once("batch " .. name, function(v, g, b)
-            local zeros, ones = tide.zeros { s[#s] }, tide.ones { s[#s] }
-            return (core.ops.batch_norm_train_(v, g, b, zeros, ones, { axis = #s, epsilon = 1e-3 }))
-          end, { x, gamma, beta }, d)
           rounds_once("inference " .. name, function(v, m, b, g)
             local variance = tide.ones({ s[#s] }):cast(v.dtype)
             return ops.batch_normalization(v, m, variance, #s, { offset = b, scale = g })

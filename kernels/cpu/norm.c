@@ -10,6 +10,26 @@
 enum { LANES = 64, FLUSH = 32 };
 #define EACH_LANE _Pragma("omp simd") for (int64_t l = 0; l < n; l++)
 
+/* n elements of `b` from `at` on: as they lie, or halves widened into `wide`. */
+static inline const REAL *elements(const tide_buf *b, int64_t at, int64_t n, REAL *wide) {
+#if REAL_IS_FLOAT
+    if (tide_is_half(b->dtype)) {
+        K(widen)(b->dtype, n, (const uint16_t *)b->p + at, wide);
+        return wide;
+    }
+#endif
+    (void)n, (void)wide;
+    return (const REAL *)b->p + at;
+}
+/* n floats become halves of `b`, which holds halves. */
+static void narrow_into(const tide_buf *b, int64_t at, int64_t n, const REAL *from) {
+#if REAL_IS_FLOAT
+    K(narrow)(b->dtype, n, from, (uint16_t *)b->p + at);
+#else
+    (void)b, (void)at, (void)n, (void)from;
+#endif
+}
+
 /* (outer, C, inner) around the feature axis */
 typedef struct {
     int64_t outer, C, inner;
@@ -42,34 +62,35 @@ static cut cut_of(int64_t M, int64_t C) {
 /* Sums over rows r0..r1 of columns c0..c0+w. With `dy`: S = sum dy, Q = sum dy (x - k), dy masked
  * by y > 0 if y is given; without: S = sum (x - k), Q = sum (x - k)^2. k has one entry per lane. */
 static void column_sums(int64_t C, int64_t r0, int64_t r1, int64_t c0, int64_t w, int64_t pack,
-                        const REAL *x, const REAL *dy, const REAL *y, const REAL *k, double *S,
-                        double *Q) {
+                        const tide_buf *x, const tide_buf *dy, const tide_buf *y, const REAL *k,
+                        double *S, double *Q) {
     double sd[LANES], qd[LANES];
-    REAL s[LANES], q[LANES];
-    const int64_t wide = w * pack;
-    for (int64_t l = 0; l < wide; l++) sd[l] = qd[l] = 0;
+    REAL s[LANES], q[LANES], wide[3][LANES];
+    const int64_t lanes = w * pack;
+    for (int64_t l = 0; l < lanes; l++) sd[l] = qd[l] = 0;
     for (int64_t r = r0; r < r1;) {
-        for (int64_t l = 0; l < wide; l++) s[l] = q[l] = 0;
+        for (int64_t l = 0; l < lanes; l++) s[l] = q[l] = 0;
         for (int f = 0; f < FLUSH && r < r1; f++, r += pack) {
             const int64_t n = TIDE_MIN(pack, r1 - r) * w;
-            const REAL *xr = x + r * C + c0;
+            const REAL *xr = elements(x, r * C + c0, n, wide[0]);
             if (!dy) {
                 EACH_LANE {
                     REAL d = xr[l] - k[l];
                     s[l] += d, q[l] += d * d;
                 }
             } else if (!y) {
-                const REAL *g = dy + r * C + c0;
+                const REAL *g = elements(dy, r * C + c0, n, wide[1]);
                 EACH_LANE s[l] += g[l], q[l] += g[l] * (xr[l] - k[l]);
             } else {
-                const REAL *g = dy + r * C + c0, *yr = y + r * C + c0;
+                const REAL *g = elements(dy, r * C + c0, n, wide[1]),
+                           *yr = elements(y, r * C + c0, n, wide[2]);
                 EACH_LANE {
                     REAL d = yr[l] > 0 ? g[l] : 0;
                     s[l] += d, q[l] += d * (xr[l] - k[l]);
                 }
             }
         }
-        for (int64_t l = 0; l < wide; l++) sd[l] += (double)s[l], qd[l] += (double)q[l];
+        for (int64_t l = 0; l < lanes; l++) sd[l] += (double)s[l], qd[l] += (double)q[l];
     }
     for (int64_t c = 0; c < w; c++) {
         S[c] = Q[c] = 0;
@@ -77,24 +98,29 @@ static void column_sums(int64_t C, int64_t r0, int64_t r1, int64_t c0, int64_t w
     }
 }
 
-/* Likewise for one run of n elements of one channel. */
-static void run_sums(int64_t n, const REAL *x, const REAL *dy, const REAL *y, REAL k, double *S,
-                     double *Q) {
+/* Likewise for one run of n elements of one channel, from element `at` on. */
+static void run_sums(int64_t at, int64_t n, const tide_buf *x, const tide_buf *dy,
+                     const tide_buf *y, REAL k, double *S, double *Q) {
+    enum { RUN = 2048 };
     double sd = 0, qd = 0;
-    for (int64_t i0 = 0; i0 < n; i0 += 2048) {
-        const int64_t i1 = TIDE_MIN(i0 + 2048, n);
+    REAL wide[3][RUN];
+    for (int64_t i0 = 0; i0 < n; i0 += RUN) {
+        const int64_t m = TIDE_MIN(RUN, n - i0);
+        const REAL *v = elements(x, at + i0, m, wide[0]);
         REAL s = 0, q = 0;
         if (!dy) {
 #pragma omp simd reduction(+ : s, q)
-            for (int64_t i = i0; i < i1; i++) {
-                REAL d = x[i] - k;
+            for (int64_t i = 0; i < m; i++) {
+                REAL d = v[i] - k;
                 s += d, q += d * d;
             }
         } else {
+            const REAL *g = elements(dy, at + i0, m, wide[1]),
+                       *z = y ? elements(y, at + i0, m, wide[2]) : NULL;
 #pragma omp simd reduction(+ : s, q)
-            for (int64_t i = i0; i < i1; i++) {
-                REAL d = y && !(y[i] > 0) ? 0 : dy[i];
-                s += d, q += d * (x[i] - k);
+            for (int64_t i = 0; i < m; i++) {
+                REAL d = z && !(z[i] > 0) ? 0 : g[i];
+                s += d, q += d * (v[i] - k);
             }
         }
         sd += (double)s, qd += (double)q;
@@ -103,17 +129,19 @@ static void run_sums(int64_t n, const REAL *x, const REAL *dy, const REAL *y, RE
 }
 
 /* mean[C] and M2[C] (sum of squared deviations) of x. work: 2 * blocks * C doubles. */
-static void statistics(layout a, cut k, const REAL *x, double *mean, double *m2, double *work) {
+static void statistics(layout a, cut k, const tide_buf *x, double *mean, double *m2, double *work) {
     const int64_t C = a.C, M = a.outer;
     if (a.inner != 1) {
         TIDE_PARALLEL_FOR (C, TIDE_MAX(1, 32768 / (a.outer * a.inner + 1))) {
             for (int64_t c = lo; c < hi; c++) {
                 double n = 0, m = 0, v = 0;
                 for (int64_t o = 0; o < a.outer; o++) {
-                    const REAL *run = x + (o * C + c) * a.inner;
+                    const int64_t at = (o * C + c) * a.inner;
+                    REAL one;
+                    const REAL first = *elements(x, at, 1, &one);
                     double S, Q, nb = (double)a.inner;
-                    run_sums(a.inner, run, NULL, NULL, run[0], &S, &Q);
-                    double mb = (double)run[0] + S / nb, d = mb - m, t = n + nb;
+                    run_sums(at, a.inner, x, NULL, NULL, first, &S, &Q);
+                    double mb = (double)first + S / nb, d = mb - m, t = n + nb;
                     v += Q - S * S / nb + d * d * n * nb / t, m += d * nb / t, n = t;
                 }
                 mean[c] = m, m2[c] = v;
@@ -126,9 +154,10 @@ static void statistics(layout a, cut k, const REAL *x, double *mean, double *m2,
             const int64_t b = job / k.tiles, c0 = job % k.tiles * LANES,
                           w = TIDE_MIN(LANES, C - c0);
             const int64_t r0 = b * k.rows, r1 = TIDE_MIN(r0 + k.rows, M);
-            REAL shift[LANES];
+            REAL shift[LANES], wide[LANES];
             double S[LANES], Q[LANES];
-            for (int64_t l = 0; l < w * k.pack; l++) shift[l] = x[r0 * C + c0 + l % w];
+            const REAL *row = elements(x, r0 * C + c0, w, wide);
+            for (int64_t l = 0; l < w * k.pack; l++) shift[l] = row[l % w];
             column_sums(C, r0, r1, c0, w, k.pack, x, NULL, NULL, shift, S, Q);
             for (int64_t c = 0; c < w; c++) {
                 const double n = (double)(r1 - r0);
@@ -190,19 +219,60 @@ static void affine(layout a, const REAL *x, const REAL *mean, const REAL *slope,
     }
 }
 
+/* f maps rows of (C, inner) elements of up to three operands to such rows; halves are widened some
+ * rows at a time, and f writes its result over the first of them. */
+typedef void (*map_rows)(layout a, const REAL *const *in, const void *arg, REAL *out);
+static tide_status map(tide_device *dev, layout a, const tide_buf *const *in, const tide_buf *out,
+                       map_rows f, const void *arg) {
+    const int64_t row = a.C * a.inner;
+    const REAL *at[3] = {0};
+    if (!tide_is_half(out->dtype)) {
+        for (int k = 0; k < 3; k++) at[k] = in[k] ? in[k]->p : NULL;
+        f(a, at, arg, out->p);
+        return TIDE_OK;
+    }
+    const int64_t grain = TIDE_MAX(1, 8192 / row);
+    tide_lanes lanes;
+    TIDE_DO(tide_lanes_new(dev, a.outer, grain,
+                           (size_t)((1 + !!in[1] + !!in[2]) * grain * row) * sizeof(REAL), &lanes));
+    TIDE_PARALLEL_FOR (a.outer, grain) {
+        REAL *wide = tide_lane(&lanes, share_->slot);
+        const REAL *some[3] = {0};
+        const int64_t n = (hi - lo) * row;
+        layout part = a;
+        part.outer = hi - lo;
+        for (int k = 0; k < 3; k++)
+            if (in[k]) some[k] = elements(in[k], lo * row, n, wide + k * n);
+        f(part, some, arg, wide);
+        narrow_into(out, lo * row, n, wide);
+    }
+    return TIDE_OK;
+}
+
+typedef struct {
+    const REAL *mean, *slope, *offset;
+    int relu;
+} affinity;
+static void affine_rows(layout a, const REAL *const *in, const void *arg, REAL *out) {
+    const affinity *w = arg;
+    affine(a, in[0], w->mean, w->slope, w->offset, w->relu, out);
+}
+
 TIDE_KERNEL(batch_normalization) { /* x, mean, variance, offset, scale */
     const tide_batch_normalization_attrs *at = c->attrs;
     const layout a = layout_of(&c->in[0], at->axis);
     if (!tide_buf_numel(&c->in[0])) return TIDE_OK;
-    REAL *w = tide_scratch(c->dev, 2 * (size_t)a.C * sizeof(REAL));
+    REAL *w = tide_scratch(c->dev, 6 * (size_t)a.C * sizeof(REAL));
     if (!w) return TIDE_ENOMEM;
-    const REAL *mean = c->in[1].p, *var = c->in[2].p, *offset = c->in[3].p, *scale = c->in[4].p;
+    const REAL *v[4] = {0}; /* mean, variance, offset, scale */
+    for (int i = 0; i < 4; i++)
+        if (c->in[1 + i].p) v[i] = elements(&c->in[1 + i], 0, a.C, w + (2 + i) * a.C);
     for (int64_t i = 0; i < a.C; i++) {
-        w[i] = (scale ? scale[i] : 1) / T_SQRT(var[i] + (REAL)at->epsilon);
-        w[a.C + i] = offset ? offset[i] : 0;
+        w[i] = (v[3] ? v[3][i] : 1) / T_SQRT(v[1][i] + (REAL)at->epsilon);
+        w[a.C + i] = v[2] ? v[2][i] : 0;
     }
-    affine(a, c->in[0].p, mean, w, w + a.C, at->relu, c->out[0].p);
-    return TIDE_OK;
+    return map(c->dev, a, (const tide_buf *[3]){&c->in[0]}, &c->out[0], affine_rows,
+               &(affinity){v[0], w, w + a.C, at->relu});
 }
 
 TIDE_KERNEL(
@@ -217,15 +287,16 @@ TIDE_KERNEL(
     }
     const cut k = cut_of(a.outer, C);
     double *w = tide_scratch(
-        c->dev, (size_t)((a.inner == 1 ? 2 * k.blocks : 0) + 3) * (size_t)C * sizeof(double));
+        c->dev, (size_t)((a.inner == 1 ? 2 * k.blocks : 0) + 5) * (size_t)C * sizeof(double));
     if (!w) return TIDE_ENOMEM;
     double *mean = w, *m2 = w + C;
-    REAL *slope = (REAL *)(w + 2 * C), *shift, *y = c->out[0].p, *mean_out = c->out[1].p,
-         *var_out = c->out[2].p;
-    statistics(a, k, c->in[0].p, mean, m2, w + 3 * C);
+    REAL *slope = (REAL *)(w + 2 * C), *shift, *mean_out = c->out[1].p, *var_out = c->out[2].p;
+    const REAL *scale = c->in[1].p, *offset = c->in[2].p;
+    if (scale) scale = elements(&c->in[1], 0, C, (REAL *)(w + 3 * C));
+    if (offset) offset = elements(&c->in[2], 0, C, (REAL *)(w + 4 * C));
+    statistics(a, k, &c->in[0], mean, m2, w + 5 * C);
     shift =
         (REAL *)m2; /* REAL is no wider than double and m2[i] is read before shift[i] is written */
-    const REAL *scale = c->in[1].p, *offset = c->in[2].p;
     REAL *moving_mean = c->in[3].p, *moving_var = c->in[4].p;
     const REAL keep = (REAL)at->momentum, take = (REAL)(1 - at->momentum);
     for (int64_t i = 0; i < C; i++) {
@@ -236,88 +307,44 @@ TIDE_KERNEL(
         slope[i] = (REAL)((scale ? (double)scale[i] : 1) / sqrt(var + at->epsilon));
         shift[i] = offset ? offset[i] : 0;
     }
-    affine(a, c->in[0].p, mean_out, slope, shift, at->relu, y);
-    return TIDE_OK;
+    return map(c->dev, a, (const tide_buf *[3]){&c->in[0]}, &c->out[0], affine_rows,
+               &(affinity){mean_out, slope, shift, at->relu});
 }
 
 /* With r = 1 / sqrt(variance + eps), x^ = (x - mean) r and n elements per channel:
- * doffset = sum dy, dscale = sum dy x^, dx = scale r (dy - doffset / n - x^ dscale / n). */
-TIDE_KERNEL(batch_norm_grad_) { /* dy, x, mean, variance, scale, y -> dx, dscale, doffset */
-    const tide_batch_norm_grad__attrs *at = c->attrs;
-    const layout a = layout_of(&c->in[1], at->axis);
+ * doffset = sum dy, dscale = sum dy x^, dx = scale r (dy - doffset / n - x^ dscale / n)
+ *                                          = p dy + q (x - mean) + t; dy is 0 where y is not above
+ * 0. */
+typedef struct {
+    const REAL *mean, *p, *q, *t;
+} slopes;
+static void batch_dx(layout a, const REAL *const *in, const void *arg, REAL *dx) { /* x, dy, y */
+    const slopes *w = arg;
+    const REAL *x = in[0], *dy = in[1], *y = in[2];
     const int64_t C = a.C, M = a.outer;
-    REAL *dx = c->out[0].p, *dscale = c->out[1].p, *doffset = c->out[2].p;
-    if (!tide_buf_numel(&c->in[1])) {
-        memset(dscale, 0, (size_t)C * sizeof(REAL)), memset(doffset, 0, (size_t)C * sizeof(REAL));
-        return TIDE_OK;
-    }
-    const cut k = cut_of(M, C);
-    double *w = tide_scratch(
-        c->dev, (size_t)((a.inner == 1 ? 2 * k.blocks : 0) + 5) * (size_t)C * sizeof(double));
-    if (!w) return TIDE_ENOMEM;
-    const REAL *dy = c->in[0].p, *x = c->in[1].p, *mean = c->in[2].p, *var = c->in[3].p,
-               *scale = c->in[4].p, *y = c->in[5].p;
-    double *S = w, *Q = w + C, *part = w + 5 * C;
-    if (a.inner != 1) {
-        TIDE_PARALLEL_FOR (C, TIDE_MAX(1, 32768 / (M * a.inner + 1))) {
-            for (int64_t ch = lo; ch < hi; ch++) {
-                S[ch] = Q[ch] = 0;
-                for (int64_t o = 0; o < M; o++) {
-                    const int64_t at0 = (o * C + ch) * a.inner;
-                    double s, q;
-                    run_sums(a.inner, x + at0, dy + at0, y ? y + at0 : NULL, mean[ch], &s, &q);
-                    S[ch] += s, Q[ch] += q;
-                }
-            }
-        }
-    } else {
-        TIDE_PARALLEL_FOR (k.blocks *k.tiles, k.grain) {
-            for (int64_t job = lo; job < hi; job++) {
-                const int64_t b = job / k.tiles, c0 = job % k.tiles * LANES,
-                              n = TIDE_MIN(LANES, C - c0);
-                REAL shift[LANES];
-                for (int64_t l = 0; l < n * k.pack; l++) shift[l] = mean[c0 + l % n];
-                column_sums(C, b * k.rows, TIDE_MIN((b + 1) * k.rows, M), c0, n, k.pack, x, dy, y,
-                            shift, part + 2 * b * C + c0, part + (2 * b + 1) * C + c0);
-            }
-        }
-        for (int64_t i = 0; i < C; i++) S[i] = Q[i] = 0;
-        for (int64_t b = 0; b < k.blocks; b++)
-            for (int64_t i = 0; i < C; i++)
-                S[i] += part[2 * b * C + i], Q[i] += part[(2 * b + 1) * C + i];
-    }
-    REAL *ka = (REAL *)(w + 2 * C), *kb = (REAL *)(w + 3 * C), *kc = (REAL *)(w + 4 * C);
-    const double inv_n = 1.0 / ((double)M * (double)a.inner);
-    for (int64_t i = 0; i < C; i++) {
-        const double r = 1 / sqrt((double)var[i] + at->epsilon),
-                     sr = (scale ? (double)scale[i] : 1) * r;
-        doffset[i] = (REAL)S[i], dscale[i] = (REAL)(Q[i] * r);
-        ka[i] = (REAL)sr, kb[i] = (REAL)(-sr * r * r * Q[i] * inv_n),
-        kc[i] = (REAL)(-sr * S[i] * inv_n);
-    }
     if (a.inner != 1) {
         TIDE_PARALLEL_FOR (M *C, TIDE_MAX(1, 32768 / a.inner)) {
             for (int64_t r = lo; r < hi; r++) {
-                const REAL m = mean[r % C], p = ka[r % C], q = kb[r % C], t = kc[r % C];
+                const REAL m = w->mean[r % C], p = w->p[r % C], q = w->q[r % C], t = w->t[r % C];
                 const int64_t at0 = r * a.inner;
                 for (int64_t i = at0; i < at0 + a.inner; i++)
                     dx[i] = p * (y && !(y[i] > 0) ? 0 : dy[i]) + (q * (x[i] - m) + t);
             }
         }
-        return TIDE_OK;
+        return;
     }
-    const int64_t grain = TIDE_CEIL_DIV(TIDE_MAX(1, 32768 / C), k.pack) * k.pack;
+    const int64_t pack = C < LANES ? LANES / C : 1,
+                  grain = TIDE_CEIL_DIV(TIDE_MAX(1, 32768 / C), pack) * pack;
     TIDE_PARALLEL_FOR (M, grain) {
-        REAL m_[LANES], a_[LANES], b_[LANES], c_[LANES];
-        const REAL *m = mean, *p = ka, *q = kb, *t = kc;
-        if (k.pack > 1) {
-            for (int64_t l = 0; l < k.pack * C; l++) {
-                m_[l] = mean[l % C], a_[l] = ka[l % C], b_[l] = kb[l % C], c_[l] = kc[l % C];
-            }
-            m = m_, p = a_, q = b_, t = c_;
+        REAL m_[LANES], p_[LANES], q_[LANES], t_[LANES];
+        const REAL *m = w->mean, *p = w->p, *q = w->q, *t = w->t;
+        if (pack > 1) {
+            for (int64_t l = 0; l < pack * C; l++)
+                m_[l] = m[l % C], p_[l] = p[l % C], q_[l] = q[l % C], t_[l] = t[l % C];
+            m = m_, p = p_, q = q_, t = t_;
         }
-        for (int64_t r = lo; r < hi; r += k.pack) {
-            const int64_t n = TIDE_MIN(k.pack, hi - r) * C, at0 = r * C;
+        for (int64_t r = lo; r < hi; r += pack) {
+            const int64_t n = TIDE_MIN(pack, hi - r) * C, at0 = r * C;
             const REAL *xr = x + at0, *g = dy + at0;
             REAL *d = dx + at0;
             if (!y) EACH_LANE d[l] = p[l] * g[l] + (q[l] * (xr[l] - m[l]) + t[l]);
@@ -327,7 +354,70 @@ TIDE_KERNEL(batch_norm_grad_) { /* dy, x, mean, variance, scale, y -> dx, dscale
             }
         }
     }
-    return TIDE_OK;
+}
+
+/* S = sum dy, Q = sum dy (x - mean) of each channel. work: 2 * blocks * C doubles. */
+static void gradient_sums(layout a, cut k, const tide_buf *x, const tide_buf *dy, const tide_buf *y,
+                          const REAL *mean, double *S, double *Q, double *work) {
+    const int64_t C = a.C, M = a.outer;
+    if (a.inner != 1) {
+        TIDE_PARALLEL_FOR (C, TIDE_MAX(1, 32768 / (M * a.inner + 1))) {
+            for (int64_t ch = lo; ch < hi; ch++) {
+                S[ch] = Q[ch] = 0;
+                for (int64_t o = 0; o < M; o++) {
+                    double s, q;
+                    run_sums((o * C + ch) * a.inner, a.inner, x, dy, y, mean[ch], &s, &q);
+                    S[ch] += s, Q[ch] += q;
+                }
+            }
+        }
+        return;
+    }
+    TIDE_PARALLEL_FOR (k.blocks *k.tiles, k.grain) {
+        for (int64_t job = lo; job < hi; job++) {
+            const int64_t b = job / k.tiles, c0 = job % k.tiles * LANES,
+                          n = TIDE_MIN(LANES, C - c0);
+            REAL shift[LANES];
+            for (int64_t l = 0; l < n * k.pack; l++) shift[l] = mean[c0 + l % n];
+            column_sums(C, b * k.rows, TIDE_MIN((b + 1) * k.rows, M), c0, n, k.pack, x, dy, y,
+                        shift, work + 2 * b * C + c0, work + (2 * b + 1) * C + c0);
+        }
+    }
+    for (int64_t i = 0; i < C; i++) S[i] = Q[i] = 0;
+    for (int64_t b = 0; b < k.blocks; b++)
+        for (int64_t i = 0; i < C; i++)
+            S[i] += work[2 * b * C + i], Q[i] += work[(2 * b + 1) * C + i];
+}
+
+TIDE_KERNEL(batch_norm_grad_) { /* dy, x, mean, variance, scale, y -> dx, dscale, doffset */
+    const tide_batch_norm_grad__attrs *at = c->attrs;
+    const tide_buf *dy = &c->in[0], *x = &c->in[1], *y = c->in[5].p ? &c->in[5] : NULL;
+    const layout a = layout_of(x, at->axis);
+    const int64_t C = a.C;
+    REAL *dscale = c->out[1].p, *doffset = c->out[2].p;
+    if (!tide_buf_numel(x)) {
+        memset(dscale, 0, (size_t)C * sizeof(REAL)), memset(doffset, 0, (size_t)C * sizeof(REAL));
+        return TIDE_OK;
+    }
+    const cut k = cut_of(a.outer, C);
+    double *w = tide_scratch(
+        c->dev, (size_t)((a.inner == 1 ? 2 * k.blocks : 0) + 6) * (size_t)C * sizeof(double));
+    if (!w) return TIDE_ENOMEM;
+    const REAL *mean = c->in[2].p, *var = c->in[3].p, *scale = c->in[4].p;
+    if (scale) scale = elements(&c->in[4], 0, C, (REAL *)(w + 5 * C));
+    double *S = w, *Q = w + C;
+    gradient_sums(a, k, x, dy, y, mean, S, Q, w + 6 * C);
+    REAL *p = (REAL *)(w + 2 * C), *q = (REAL *)(w + 3 * C), *t = (REAL *)(w + 4 * C);
+    const double inv_n = 1.0 / ((double)a.outer * (double)a.inner);
+    for (int64_t i = 0; i < C; i++) {
+        const double r = 1 / sqrt((double)var[i] + at->epsilon),
+                     sr = (scale ? (double)scale[i] : 1) * r;
+        doffset[i] = (REAL)S[i], dscale[i] = (REAL)(Q[i] * r);
+        p[i] = (REAL)sr, q[i] = (REAL)(-sr * r * r * Q[i] * inv_n),
+        t[i] = (REAL)(-sr * S[i] * inv_n);
+    }
+    return map(c->dev, a, (const tide_buf *[3]){x, dy, y}, &c->out[0], batch_dx,
+               &(slopes){mean, p, q, t});
 }
 
 /* -- rows of D elements -- */
@@ -401,25 +491,6 @@ static void layer_row(int64_t D, const REAL *g, const REAL *x, REAL m, REAL s, c
         for (int64_t i = 0; i < D; i++) d[i] = s * (g[i] * gamma[i] - a - (x[i] - m) * s * q);
     else
         for (int64_t i = 0; i < D; i++) d[i] = s * (g[i] - a - (x[i] - m) * s * q);
-}
-
-/* n elements of `b` from `at` on: as they lie, or halves widened into `wide`. */
-static const REAL *elements(const tide_buf *b, int64_t at, int64_t n, REAL *wide) {
-#if REAL_IS_FLOAT
-    if (tide_is_half(b->dtype)) {
-        K(widen)(b->dtype, n, (const uint16_t *)b->p + at, wide);
-        return wide;
-    }
-#endif
-    (void)n, (void)wide;
-    return (const REAL *)b->p + at;
-}
-static void narrow_into(const tide_buf *b, int64_t at, int64_t n, const REAL *from) {
-#if REAL_IS_FLOAT
-    K(narrow)(b->dtype, n, from, (uint16_t *)b->p + at);
-#else
-    (void)b, (void)at, (void)n, (void)from;
-#endif
 }
 
 TIDE_KERNEL(layer_norm_grad_) { /* dy, x, mean, rstd, gamma -> dx, dgamma, dbeta */

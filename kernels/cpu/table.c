@@ -110,6 +110,9 @@ ROWS(average_pool_grad, 1, 0, NO_AXIS)
 #define OWN_squared_error_ ~, rows_squared_error_
 #define OWN_squared_error_grad_ ~, rows_squared_error_grad_
 #define OWN_layer_norm_ ~, rows_layer_norm_
+#define OWN_batch_normalization ~, KF32(batch_normalization)
+#define OWN_batch_norm_train_ ~, KF32(batch_norm_train_)
+#define OWN_batch_norm_grad_ ~, KF32(batch_norm_grad_)
 #define OWN_layer_norm_grad_ ~, KF32(layer_norm_grad_)
 #define OWN_sparse_cross_entropy_ ~, KF32(sparse_cross_entropy_)
 #define OWN_max_pool ~, rows_max_pool

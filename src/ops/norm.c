@@ -83,9 +83,11 @@ static void batch_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
 
 static void batch_grad(tide_tape *t, const tide_node *n) { /* x, mean, variance, offset, scale */
     const tide_batch_normalization_attrs *a = (const void *)n->attrs;
-    tide_tensor *dy = tide_t_dy(t, 0), *scale = tide_t_in(t, 4), *var = tide_t_in(t, 2);
+    tide_tensor *dy = tide_t_wide(t, tide_t_dy(t, 0)), *scale = tide_t_wide(t, tide_t_in(t, 4)),
+                *var = tide_t_wide(t, tide_t_in(t, 2)), *x = tide_t_wide(t, tide_t_in(t, 0)),
+                *mean = tide_t_wide(t, tide_t_in(t, 1));
     if (a->relu) {
-        tide_tensor *g[2], *of[2] = {dy, tide_t_out(t, 0)};
+        tide_tensor *g[2], *of[2] = {dy, tide_t_wide(t, tide_t_out(t, 0))};
         tide_tn(t, OP(activation_grad, .activation = TIDE_ACTIVATION_relu), 2, of, g);
         dy = g[0];
     }
@@ -102,8 +104,7 @@ static void batch_grad(tide_tape *t, const tide_node *n) { /* x, mean, variance,
         tide_t_give(t, 1, tide_t(t, OP(negative), tide_t(t, OP(multiply), sum, slope)));
     tide_t_give(t, 3, sum);
     if (!tide_t_needs(t, 2) && !tide_t_needs(t, 4)) return;
-    tide_tensor *dev =
-        tide_t(t, OP(subtract), tide_t_in(t, 0), along(t, tide_t_in(t, 1), rank, a->axis));
+    tide_tensor *dev = tide_t(t, OP(subtract), x, along(t, mean, rank, a->axis));
     tide_tensor *dot = tide_t(t, OP(sum, .axis = others), tide_t(t, OP(multiply), dy, dev));
     tide_tensor *unit = tide_t(t, OP(multiply), dot, inv); /* sum dy x^ */
     tide_t_give(t, 4, unit);
@@ -113,7 +114,7 @@ static void batch_grad(tide_tape *t, const tide_node *n) { /* x, mean, variance,
     }
 }
 
-TIDE_DESCRIBE(batch_normalization, .flags = TIDE_CONTIGUOUS, .infer = batch_infer,
+TIDE_DESCRIBE(batch_normalization, .flags = TIDE_CONTIGUOUS | TIDE_HALF, .infer = batch_infer,
               .grad = batch_grad, .compose = batch_compose,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_IN(4) |
                   TIDE_SAVE_OUT(0));
@@ -122,6 +123,11 @@ static tide_status train_infer(tide_call *c) { /* x, scale, offset, moving_mean,
     tide_batch_norm_train__attrs *a = c->attrs;
     TIDE_TRY(tide_axis(c, &a->axis, c->in[0]->rank));
     TIDE_TRY(features(c, 1, 4, a->axis));
+    for (int i = 3; i <= 4; i++)
+        if (tide_is_half(c->in[i]->dtype))
+            return tide_op_fail(c, TIDE_EDTYPE,
+                                "writes in place, and not into %s (expected float32 or float64)",
+                                tide_dtype_name(c->in[i]->dtype));
     TIDE_TRY(tide_infer_same(c));
     c->meta[1] = c->meta[2] = (tide_meta){.rank = 1,
                                           .dtype = (uint8_t)tide_wide(c->in[0]->dtype),
@@ -158,17 +164,18 @@ static void train_grad(tide_tape *t, const tide_node *n) {
     if (tide_t_has_dy(t, 1) ||
         tide_t_has_dy(t, 2)) { /* d mean = 1 / m, d variance = 2 (x - mean) / m */
         const double m = (double)tide_numel(x) / (double)x->shape[a->axis];
-        tide_tensor *dev = tide_t(t, OP(subtract), x, along(t, mean, x->rank, a->axis));
+        tide_tensor *dev =
+            tide_t(t, OP(subtract), tide_t_wide(t, x), along(t, mean, x->rank, a->axis));
         tide_tensor *v = tide_t(t, OP(multiply), dev,
                                 along(t, times(t, tide_t_dy(t, 2), 2 / m), x->rank, a->axis));
         v = tide_t(t, OP(add), v, along(t, times(t, tide_t_dy(t, 1), 1 / m), x->rank, a->axis));
-        d[0] = tide_t(t, OP(add), d[0], v);
+        d[0] = tide_t(t, OP(add), tide_t_wide(t, d[0]), v);
     }
     for (int i = 0; i < 3; i++) tide_t_give(t, i, d[i]);
 }
 
-TIDE_DESCRIBE(batch_norm_train_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER, .infer = train_infer,
-              .grad = train_grad, .compose = train_compose,
+TIDE_DESCRIBE(batch_norm_train_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER | TIDE_HALF,
+              .infer = train_infer, .grad = train_grad, .compose = train_compose,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(0) |
                   TIDE_SAVE_OUT(1) | TIDE_SAVE_OUT(2));
 
@@ -177,7 +184,7 @@ static tide_status train_grad_infer(tide_call *c) {
     c->meta[1] = c->meta[2] = tide_meta_of(c->in[2]);
     return TIDE_OK;
 }
-TIDE_DESCRIBE(batch_norm_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD,
+TIDE_DESCRIBE(batch_norm_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD | TIDE_HALF,
               .infer = train_grad_infer);
 
 /* -- layer -- */
