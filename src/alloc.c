@@ -235,6 +235,7 @@ static void give(tide_device *dev, void *p, size_t bytes, int64_t *count) {
 }
 
 void *tide_mem_alloc(tide_device *dev, size_t bytes) {
+    if (dev->no_elements) return dev->vt->alloc(dev, bytes);
     void *p = take(dev, bytes, &dev->stat.live_bytes);
 #ifdef TIDE_HARD
     if (p) dev->vt->fill(dev, p, 0xFF, bytes);
@@ -243,7 +244,7 @@ void *tide_mem_alloc(tide_device *dev, size_t bytes) {
 }
 
 void tide_mem_free(tide_device *dev, void *p, size_t bytes) {
-    if (!p) return;
+    if (!p || dev->no_elements) return;
 #ifdef TIDE_HARD
     dev->vt->fill(dev, p, 0xFF, bytes);
 #endif

@@ -178,6 +178,10 @@ static inline tide_status tide_go_on(tide_ctx *ctx) {
         : TIDE_OK;
 }
 
+/* device_meta.c */
+int tide_has_elements(const tide_tensor *);
+tide_status tide_need_elements(tide_ctx *, const tide_tensor *, const char *what); /* or fails */
+
 /* context.c */
 void tide_ctx_unref(tide_ctx *);
 void tide_draw(tide_ctx *, int64_t n, tide_rng *out); /* reserves counters for n elements */

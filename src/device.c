@@ -184,7 +184,10 @@ tide_device *tide_cpu(void) {
 }
 
 tide_device *tide_device_find(const char *name) {
-    return !strcmp(name, "cpu") ? tide_cpu() : !strcmp(name, "test") ? tide_test_device() : NULL;
+    return !strcmp(name, "cpu") ? tide_cpu()
+        : !strcmp(name, "meta") ? tide_meta_device()
+        : !strcmp(name, "test") ? tide_test_device()
+                                : NULL;
 }
 
 tide_device *tide_device_of(const tide_tensor *t) {

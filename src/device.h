@@ -30,6 +30,7 @@ struct tide_device {
     const char *name;
     const tide_device_vt *vt;
     tide_device *runs; /* whose engines and work space serve its kernels: itself, or the CPU */
+    int no_elements;   /* its tensors have shapes alone: see device_meta.c */
     ptrdiff_t seen;    /* added to an address of its memory, the one that kernels see */
     const tide_engine *engines[TIDE_MAX_ENGINES + 1]; /* NULL-terminated, first to serve wins */
     atomic_flag lock;                                 /* of what follows: tide_device_lock */
@@ -49,6 +50,7 @@ static inline void tide_device_unlock(tide_device *dev) {
     atomic_flag_clear_explicit(&dev->lock, memory_order_release);
 }
 
+tide_device *tide_meta_device(void); /* device_meta.c */
 tide_device *tide_test_device(void); /* device_test.c; NULL: the system does not give it memory */
 
 #endif

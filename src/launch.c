@@ -72,6 +72,17 @@ static tide_device *device_of(const tide_step *s) {
     return dev ? dev : tide_cpu();
 }
 
+/* Whether some tensor has no elements: then nothing runs. */
+static int shapes_alone(const tide_step *s) {
+    int alone = 0;
+    for (int i = 0; i < s->nin + s->nout; i++) {
+        const tide_tensor *x = i < s->nin ? s->in[i] : s->out[i - s->nin];
+        const tide_device *dev = x ? (x->storage ? x : x->values)->storage->dev : NULL;
+        alone |= dev && dev->no_elements;
+    }
+    return alone;
+}
+
 /* -- failures in words -- */
 
 static tide_status bad_position(tide_ctx *ctx, const tide_op *op, const tide_kcall *k) {
@@ -238,6 +249,7 @@ static tide_status narrow_results(const tide_step *s, const tide_kcall *k, tide_
 
 tide_status tide_launch(tide_ctx *ctx, const tide_step *s) {
     const tide_op *op = s->op;
+    if (shapes_alone(s)) return TIDE_OK;
     if (op->before) TIDE_TRY(op->before(ctx, s));
     tide_buf few[FEW + MAX_OUT], *bufs = few;
     int sparse = 0, halves = 0;
@@ -296,7 +308,7 @@ tide_status tide_run_into(tide_ctx *ctx, const tide_op *op, void *attrs, int nin
     const tide_step s = {
         .op = op, .attrs = attrs, .nin = nin, .nout = 1, .existing = 1, .in = in, .out = &out};
     TIDE_TRY(tide_launch(ctx, &s));
-    return ctx->steps ? tide_steps_add(ctx, &s) : TIDE_OK;
+    return ctx->steps && !shapes_alone(&s) ? tide_steps_add(ctx, &s) : TIDE_OK;
 }
 
 /* -- kept steps -- */

@@ -4,6 +4,7 @@
  * message. */
 #include "op.h"
 
+#include "device.h"
 #include "launch.h"
 
 #include <stdlib.h>
@@ -82,13 +83,18 @@ static tide_status common_dtype(tide_ctx *ctx, const tide_op *op, int nin, tide_
 
 /* -- tide_apply -- */
 
-/* The one device on which the inputs are; the context's where there are none. */
+/* The one device on which the inputs are; the context's where there are none. Where one of them has
+ * a shape alone, no more is needed of the others. */
 static tide_status device_of_inputs(tide_ctx *ctx, const tide_op *op, int nin, tide_tensor **in,
                                     tide_device **out) {
     tide_device *dev = NULL;
     for (int i = 0; i < nin; i++) {
         tide_device *own = in[i] ? tide_device_of(in[i]) : NULL;
         if (own == dev || !own) continue;
+        if (dev && (dev->no_elements || own->no_elements)) {
+            if (own->no_elements) dev = own;
+            continue;
+        }
         if (dev)
             return tide_fail(ctx, TIDE_EDEVICE,
                              "%s: tensors are on different devices (%s and %s); move one, e.g. "
@@ -195,6 +201,8 @@ static tide_status apply_plain(tide_ctx *ctx, tide_device *dev, const tide_op *o
     }
     if (op->kind == TIDE_VIEW_OP) c.view_offset = in[0]->offset;
     if (op->infer) TIDE_TRY(op->infer(&c));
+    for (int i = 0; i < nin && op->measure; i++)
+        if (in[i]) TIDE_TRY(tide_need_elements(ctx, in[i], op->name));
     if (op->measure) TIDE_TRY(op->measure(&c));
     int made = 0;
     tide_status st = TIDE_OK;
@@ -203,7 +211,7 @@ static tide_status apply_plain(tide_ctx *ctx, tide_device *dev, const tide_op *o
         if (op->flags & TIDE_NOGRAD) (*out)->view_version = TIDE_DETACHED;
         made = 1;
     } else {
-        reserve_rng(ctx, op, a, op->nout ? meta : &(tide_meta){0});
+        if (!dev->no_elements) reserve_rng(ctx, op, a, op->nout ? meta : &(tide_meta){0});
         for (; made < op->nout && st == TIDE_OK; made++)
             st = tide_new_on(ctx, dev, &meta[made], &out[made]);
         if (st != TIDE_OK) made--; /* the one that failed is NULL already */
@@ -216,7 +224,7 @@ static tide_status apply_plain(tide_ctx *ctx, tide_device *dev, const tide_op *o
                                 .in = in,
                                 .out = out};
         if (st == TIDE_OK) st = tide_launch(ctx, &step);
-        if (st == TIDE_OK && ctx->steps) st = tide_steps_add(ctx, &step);
+        if (st == TIDE_OK && ctx->steps && !dev->no_elements) st = tide_steps_add(ctx, &step);
     }
     if (st == TIDE_OK && any) st = tide_record(ctx, op, a, nin, nlist, in, out);
     if (st != TIDE_OK)

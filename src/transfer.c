@@ -32,6 +32,7 @@ static void read_part(const tide_tensor *t, int64_t at, int64_t n, void *dst) {
 
 tide_status tide_read(tide_ctx *ctx, tide_tensor *t, void *dst) {
     tide_tensor *flat;
+    TIDE_TRY(tide_need_elements(ctx, t, ""));
     TIDE_TRY(tide_contiguous(ctx, t, &flat));
     read_part(flat, 0, tide_numel(flat), dst);
     tide_release(flat);
@@ -95,6 +96,7 @@ tide_status tide_to(tide_ctx *ctx, tide_tensor *t, tide_device *dev, tide_tensor
         return TIDE_OK;
     }
     *out = NULL;
+    TIDE_TRY(tide_need_elements(ctx, t, "to"));
     if (ctx->grad_mode && tide_needs_grad(t))
         return tide_fail(ctx, TIDE_EGRAD,
                          "to: no gradient passes from one device to another; detach() it first");

@@ -251,6 +251,7 @@ tide_tensor *tideL_pinvalue(lua_State *L, int i, int like, const char *where) {
 }
 
 void tideL_push_item(lua_State *L, const tide_tensor *t, int64_t flat) {
+    tideL_try(L, t->ctx, tide_need_elements(t->ctx, t, ""));
     if (t->dtype == TIDE_BOOL) lua_pushboolean(L, tide_item_int(t, flat) != 0);
     else if (tide_is_float(t->dtype)) lua_pushnumber(L, tide_item(t, flat));
     else lua_pushinteger(L, tide_item_int(t, flat));

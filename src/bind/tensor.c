@@ -266,6 +266,7 @@ static void push_one(lua_State *L, int i, const char *sign, const char *instead)
                     "compares tensors of one element only, since Lua makes it a boolean (got %s); "
                     "use x:%s(y)",
                     tide_shape_str(t->rank, t->shape, buf, sizeof buf), instead);
+    tideL_try(L, t->ctx, tide_need_elements(t->ctx, t, sign));
     if (tide_is_float(t->dtype)) lua_pushnumber(L, tide_item(t, 0));
     else lua_pushinteger(L, tide_item_int(t, 0));
 }

@@ -45,7 +45,8 @@ int64_t tideL_toint(lua_State *L, int i, const char *where, const char *name) {
     if (lua_type(L, i) == LUA_TNUMBER)
         tideL_error(L, where, "%s must be a whole number (got %.14g)", name, lua_tonumber(L, i));
     tide_tensor *t = tideL_totensor(L, i);
-    if (t && tide_numel(t) == 1 && !tide_is_float(t->dtype) && !tide_is_sparse(t))
+    if (t && tide_numel(t) == 1 && !tide_is_float(t->dtype) && !tide_is_sparse(t) &&
+        tide_has_elements(t))
         return tide_item_int(t, 0);
     tideL_error(L, where, "%s must be a whole number (got %s)%s", name, tideL_typename(L, i),
                 t ? "; a call in the middle of arguments needs parentheses" : "");
@@ -55,7 +56,8 @@ int64_t tideL_toint(lua_State *L, int i, const char *where, const char *name) {
 double tideL_tofloat(lua_State *L, int i, const char *where, const char *name) {
     if (lua_type(L, i) == LUA_TNUMBER) return lua_tonumber(L, i);
     tide_tensor *t = tideL_totensor(L, i);
-    if (t && tide_numel(t) == 1 && !tide_is_sparse(t)) return tide_item(t, 0);
+    if (t && tide_numel(t) == 1 && !tide_is_sparse(t) && tide_has_elements(t))
+        return tide_item(t, 0);
     tideL_error(L, where, "%s must be a number (got %s)", name, tideL_typename(L, i));
     return 0;
 }
@@ -203,6 +205,7 @@ static void store(lua_State *L, int i, void *p, int dtype, int64_t at, const cha
         whole = ok;
     } else {
         tide_tensor *t = tideL_totensor(L, i);
+        if (t) tideL_try(L, t->ctx, tide_need_elements(t->ctx, t, where));
         if (!t || tide_numel(t) != 1)
             tideL_error(L, where, "the data changed while they were read");
         x = tide_item(t, 0);

@@ -2,12 +2,13 @@
 --
 -- A node is one call: of a layer or of an op, with its arguments as they were given, in which
 -- symbolic tensors stand where tensors will stand. Ops reach here through the metatable field
--- `__tide_op`; shapes of results come from the layer's compute_output_shape, or from running the
--- call on small samples with two batch sizes: what differs is unknown.
+-- `__tide_op`; shapes of results come from the layer's compute_output_shape, or from the call
+-- itself (see tide.graph.infer).
 local S = require "tide.private"
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local infer = require "tide.graph.infer"
 local list = require "tide.list"
 local none = require "tide.none"
 local ops = require "tide.ops"
@@ -122,69 +123,17 @@ function symbolic.flatten(v, out)
   return out
 end
 
+infer.new, infer.map = symbolic.new, map
+
 -- ---- shapes of results ----
 
-local function sample(s, batch)
-  local shape = {}
-  for i = 1, #s.shape do
-    shape[i] = s.shape[i] == none and batch or s.shape[i]
-  end
-  if s.dtype:find("float", 1, true) then
-    return ops.zeros(shape, { dtype = s.dtype })
-  end
-  return ops.ones(shape, { dtype = s.dtype })
-end
-
--- A result as a symbolic tensor (or a structure of them), from two runs; plain Lua values of both
--- runs must agree.
-local function merge(a, b, name)
-  if core.is_tensor(a) then
-    local shape = {}
-    local s, t = a.shape, b.shape
-    for i = 1, #s do
-      shape[i] = s[i] == t[i] and s[i] or none
-    end
-    return symbolic.new(shape, a.dtype)
-  elseif type(a) == "table" and getmetatable(a) == nil then
-    local out = {}
-    for k, v in pairs(a) do
-      out[k] = merge(v, b[k], name)
-    end
-    return out
-  elseif type(a) == "boolean" then
-    return symbolic.new({}, "bool")
-  elseif type(a) == "number" then
-    return symbolic.new({}, math.type(a) == "integer" and "int32" or "float32")
-  end
-  return a
-end
-
---- What a call gives, as symbolic tensors.
---- @param fn function|table what is called
---- @param args table packed arguments with symbolic tensors in them
---- @return table packed results
-function symbolic.infer(fn, args)
-  local runs = {}
-  for i, batch in ipairs { 2, 3 } do
-    local values = map(args, function(s) return sample(s, batch) end)
-    runs[i] = table.pack(core.no_grad(function()
-      return fn(table.unpack(values, 1, args.n))
-    end))
-  end
-  local out = { n = runs[1].n }
-  for i = 1, out.n do
-    out[i] = merge(runs[1][i], runs[2][i])
-  end
-  return out
-end
-
---- compute_output_shape of layers that do not say: runs the layer on samples of these shapes.
+--- compute_output_shape of layers that do not say: calls the layer on tensors of these shapes.
 function symbolic.traced_shapes(layer, ...)
   local args = table.pack(...)
   for i = 1, args.n do
     args[i] = symbolic.of_shape(args[i], layer.dtype)
   end
-  local out = symbolic.infer(layer, args)
+  local out = infer.results(layer, args)
   for i = 1, out.n do
     out[i] = map(out[i], function(s) return s.shape end)
   end
@@ -228,12 +177,72 @@ function symbolic.op_function(name)
   return core.ops[name] or require("tide.ops")[name]
 end
 
+-- Whether a list of numbers among the arguments holds an unknown size.
+local function has_none(v)
+  if type(v) ~= "table" or (getmetatable(v) ~= nil and not list.is(v)) then
+    return false
+  end
+  for k, x in pairs(v) do
+    if x == none and type(k) == "number" or has_none(x) then
+      return true
+    end
+  end
+  return false
+end
+
+local function first_tensor(args)
+  for i = 1, args.n do
+    local v = args[i]
+    v = check.is_plain(v) and v[1] or v
+    if core.is_tensor(v) then
+      return v
+    end
+  end
+end
+
+-- Lists of sizes with the sizes that are unknown until the call: those of the first tensor's axes.
+local function filled(v, x, name)
+  if not has_none(v) then
+    return v
+  end
+  local out = {}
+  for k, n in pairs(v) do
+    if n == none and type(k) == "number" then
+      n = x and x.shape[k]
+      if not n then
+        errors.raise(name, "size %d is unknown (expected a number, or -1)", k)
+      end
+    end
+    out[k] = filled(n, x, name)
+  end
+  return out
+end
+
+-- The function of an op node in whose arguments sizes are unknown.
+local function filling(name, fn)
+  return function(...)
+    local args = table.pack(...)
+    local x = first_tensor(args)
+    for i = 1, args.n do
+      args[i] = filled(args[i], x, name)
+    end
+    return fn(table.unpack(args, 1, args.n))
+  end
+end
+
 --- The call of an op, or of a function of tide.ops, on symbolic tensors: finds its results, records
---- the node.
+--- the node. `tide.none` in a list of sizes is the size of that axis of the first tensor:
+--- `x:reshape { x.shape[1], -1 }` works where x.shape[1] is unknown.
 function symbolic.op(name, ...)
   local args = table.pack(...)
   local fn = symbolic.op_function(name)
-  return record { op = name, fn = fn, args = args, results = symbolic.infer(fn, args) }
+  for i = 1, args.n do
+    if has_none(args[i]) then
+      fn = filling(name, fn)
+      break
+    end
+  end
+  return record { op = name, fn = fn, args = args, results = infer.results(fn, args) }
 end
 meta.__tide_op = symbolic.op
 
@@ -328,7 +337,7 @@ function symbolic.call(layer, x, rest, options, training)
       symbols[n + 1] = given
       symbols.n = n + 1
     end
-    results = symbolic.infer(layer, symbols)
+    results = infer.results(layer, symbols)
   end
   if results[1] == nil then
     errors.raise(layer:_label(), "its call returned nothing (expected a tensor, or several)")
@@ -399,7 +408,7 @@ function meta.__index(self, key)
     return nil
   end
   local args = { self, key, n = 2 }
-  return (record { op = "getitem", fn = index, args = args, results = symbolic.infer(index, args) })
+  return (record { op = "getitem", fn = index, args = args, results = infer.results(index, args) })
 end
 
 function meta.__len()

@@ -378,8 +378,6 @@ function Functional._from_config(c, config)
         return missing
       end
       return found[h[3] + 1]
-    elseif v == none then
-      return nil
     elseif type(v) == "table" and getmetatable(v) == nil then
       local out = {}
       for k, x in pairs(v) do
@@ -402,6 +400,9 @@ function Functional._from_config(c, config)
       for i = 1, ready and args.n or 0 do
         args[i] = decode(p.node.args[i])
         ready = ready and args[i] ~= missing
+        if args[i] == none then
+          args[i] = nil
+        end
       end
       if ready then
         local fn = made[p.entry.name] or symbolic.op_function(p.entry.config.op)

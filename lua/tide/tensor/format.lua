@@ -136,6 +136,9 @@ function format.tensor(t)
   if t.size == 0 then
     return "[]\n" .. tail
   end
+  if t.device == "meta" then
+    return tail
+  end
   local plain = t:detach()
   local values = shown(plain, t.size > THRESHOLD)
   local pattern = t.dtype:find "float" and pattern_of(flatten({ values }, {})) or nil
