@@ -265,12 +265,25 @@ local function inherit(own, base)
   return out
 end
 
+-- Rows of check.args from what a person writes: names, `{ name, default }`, or rows. A name that
+-- the base has means the base's row.
+local function rows_of(given, base)
+  local rows = {}
+  for i, a in ipairs(given) do
+    rows[i] = type(a) ~= "table" and (base.index[a] or { a, "any" }) or check.is_type(a[2]) and a
+      or { a[1], "any", a[2] }
+  end
+  return rows
+end
+
 --- Makes a class.
 --- @param name string
 --- @param base table|nil a class made here
 --- @param spec table|nil `kind`; `rows`: positional options in Keras' order (nil: the base's);
----   `named`: options by name only, those of the base with them; `init(self, o)`; `methods`: name
----   -> rows of methods that take named options
+---   `named`: options by name only, those of the base with them; `args`, in place of both:
+---   positional options as `extend` takes them, all of the base's staying by name; `list_first`:
+---   the first option can only be a list; `init(self, o)`; `methods`: name -> rows of methods that
+---   take named options
 --- @return table class
 function object.class(name, base, spec)
   spec = spec or {}
@@ -278,17 +291,21 @@ function object.class(name, base, spec)
   local before = c.super
   getmetatable(c).__newindex = define
   rawset(c, "kind", spec.kind or before.kind)
-  local rows = spec.rows or before.args.rows
+  local above = before.args
+  local rows = spec.args and rows_of(spec.args, above) or spec.rows
+  local by_name = spec.args and inherit(above.rows, above.named)
+    or inherit(spec.named or {}, above.named)
   local positional, named = {}, {}
-  for _, row in ipairs(rows) do
+  for _, row in ipairs(rows or above.rows) do
     positional[row[1]] = true
   end
-  for _, row in ipairs(inherit(spec.named or {}, before.args.named)) do
+  for _, row in ipairs(by_name) do
     if not positional[row[1]] then
       named[#named + 1] = row
     end
   end
-  rawset(c, "args", check.args(name, rows, { named = named }))
+  rawset(c, "args", check.args(name, rows or above.rows, { named = named,
+    list_first = spec.list_first or (not rows and above.list_first) }))
   local inits = table.move(before._inits, 1, #before._inits, 1, {})
   inits[#inits + 1] = spec.init
   rawset(c, "_inits", inits)
@@ -303,12 +320,17 @@ end
 
 function Object:_init(...)
   local o = self.args:construct(...)
-  for k, v in pairs(o) do
-    self[k] = v
-  end
+  self:_store(o)
   local inits = self._inits
   for i = 1, #inits do
     inits[i](self, o)
+  end
+end
+
+-- Keeps the checked options; families that keep more replace it.
+function Object:_store(o)
+  for k, v in pairs(o) do
+    self[k] = v
   end
 end
 
@@ -343,6 +365,27 @@ function Object:__tostring()
   return c.__name .. (#out > 0 and " { " .. table.concat(out, ", ") .. " }" or "")
 end
 
+--- Raises unless `name` can be the name of a class.
+function object.check_name(name)
+  if type(name) ~= "string" or not name:match "^[%a_][%w_]*$" then
+    errors.raise("extend", "the class name must be an identifier, got %s", check.show(name))
+  end
+end
+
+--- Gives a class what its definition holds: methods, facts, from_config(config).
+--- @param skip table set of keys that are none
+--- @return table class
+function object.fill(c, def, skip)
+  for k, v in pairs(def) do
+    if k == "from_config" then
+      c._from_config = function(_, config) return v(config) end
+    elseif not skip[k] then
+      c[k] = v
+    end
+  end
+  return c
+end
+
 --- Makes a class of one's own: `Loss:extend("Mine", { args = { "delta" }, call = function(self,
 --- y_true, y_pred) ... end })`. `args` orders the positional options (names, `{ name, default }`,
 --- or rows of tide.check), whose values land in the object and in `get_config`; the base's options
@@ -352,30 +395,15 @@ end
 --- @param def table|nil
 --- @return table class
 function Object:extend(name, def)
-  if type(name) ~= "string" or not name:match "^[%a_][%w_]*$" then
-    errors.raise("extend", "the class name must be an identifier, got %s", check.show(name))
-  end
+  object.check_name(name)
   def = def or {}
-  local rows
-  if def.args then
-    rows = {}
-    for i, a in ipairs(def.args) do
-      rows[i] = type(a) ~= "table" and { a, "any" } or check.is_type(a[2]) and a
-        or { a[1], "any", a[2] }
+  for k in pairs(def) do
+    if type(k) == "string" and k:sub(1, 1) == "_" and k:sub(1, 2) ~= "__" and self[k] ~= nil then
+      errors.raise("extend", "'%s' belongs to %s and cannot be replaced", k, self.__name)
     end
   end
-  local c = object.class(name, self, { rows = rows,
-    named = rows and inherit(self.args.rows, self.args.named), init = def.init })
-  for k, v in pairs(def) do
-    if k == "from_config" then
-      c._from_config = function(_, config) return v(config) end
-    elseif k ~= "args" and k ~= "init" then
-      if k:sub(1, 1) == "_" and k:sub(1, 2) ~= "__" and self[k] ~= nil then
-        errors.raise("extend", "'%s' belongs to %s and cannot be replaced", k, self.__name)
-      end
-      c[k] = v
-    end
-  end
+  local c = object.fill(object.class(name, self, { args = def.args, init = def.init }), def,
+    { args = true, init = true })
   if c.kind then
     registry.register(c.kind, name, c)
   end

@@ -2,7 +2,7 @@
 local S = require "tide.private"
 local class = require "tide.class"
 local errors = require "tide.errors"
-local Layer = require "tide.layers.base"
+local object = require "tide.object"
 
 local names = {}
 
@@ -11,7 +11,7 @@ local function rename(taken, layer)
   local prefix = class.snake(getmetatable(layer).__name)
   local name
   repeat
-    name = Layer.auto_name(prefix)
+    name = object.auto_name(prefix)
   until not taken[name]
   layer.name = name
   local input = #(layer[S].nodes or {}) == 1 and layer[S].nodes[1]

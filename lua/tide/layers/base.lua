@@ -22,8 +22,21 @@ local ops = require "tide.ops"
 local registry = require "tide.registry"
 local tracking = require "tide.layers.tracking"
 
-local Layer = class.new("Layer")
-Layer.kind = "layer"
+local common = {
+  { "name", "string", nil, "unique name; numbered by class otherwise" },
+  { "trainable", "bool", true, "whether the weights are trained" },
+  { "dtype", "dtype", "float32", "dtype of weights and of the computation" },
+  { "autocast", "bool", true, "cast floating inputs of a model to its dtype" },
+  { "activity_regularizer", "regularizer", nil, "penalty on the output" },
+  { "input_shape", "shape", nil, "shape without the batch, for a first layer" },
+  { "batch_size", "int", nil, "fixed batch size of input_shape" },
+  { "batch_input_shape", "shape", nil, "shape with the batch, for a first layer" },
+}
+
+local Layer = object.class("Layer", nil, { kind = "layer", rows = {}, named = common, methods = {
+  set_weights = { { "weights", "list", check.required, "values of all weights, in order" } },
+  add_loss = { { "loss", "data", check.required, "a penalty, or a list of them" } },
+} })
 Layer.supports_masking = false
 Layer._foreign = foreign.layer
 
@@ -98,41 +111,17 @@ end
 
 -- ---- making layers ----
 
-local common = {
-  { "name", "string", nil, "unique name; numbered by class otherwise" },
-  { "trainable", "bool", true, "whether the weights are trained" },
-  { "dtype", "dtype", "float32", "dtype of weights and of the computation" },
-  { "autocast", "bool", true, "cast floating inputs of a model to its dtype" },
-  { "activity_regularizer", "regularizer", nil, "penalty on the output" },
-  { "input_shape", "shape", nil, "shape without the batch, for a first layer" },
-  { "batch_size", "int", nil, "fixed batch size of input_shape" },
-  { "batch_input_shape", "shape", nil, "shape with the batch, for a first layer" },
-}
 local base_names = {}
 for _, row in ipairs(common) do
   base_names[row[1]] = true
 end
 
-Layer.args = check.args("Layer", {}, { named = common })
-Layer._inits, Layer._builds = {}, {}
-
-local counters = {}
+Layer._builds = {}
 Layer.created = 0 -- layers made so far
+--- Starts the numbering of automatic names anew.
+Layer.reset_names = object.reset_names
 
---- A name not used before: `dense`, `dense_1`, ...
-function Layer.auto_name(prefix)
-  local n = counters[prefix]
-  counters[prefix] = (n or 0) + 1
-  return n and prefix .. "_" .. n or prefix
-end
-
---- Starts the numbering of names anew.
-function Layer.reset_names()
-  counters = {}
-end
-
-function Layer:_init(...)
-  local o = self.args:construct(...)
+function Layer:_store(o)
   Layer.created = Layer.created + 1
   if o.name and o.name:find("/", 1, true) then
     errors.raise(getmetatable(self).__name, "name must hold no '/', which joins the names of \z
@@ -147,7 +136,7 @@ function Layer:_init(...)
   rawset(self, S, { id = Layer.created, trainable = o.trainable, weights = {}, given_shape = shape,
     plain = false, numbered = o.name == nil }) -- numbered: a name that may give way
   -- names that the class declares need no check by __newindex
-  rawset(self, "name", o.name or Layer.auto_name(class.snake(getmetatable(self).__name)))
+  rawset(self, "name", o.name or object.auto_name(class.snake(getmetatable(self).__name)))
   rawset(self, "dtype", o.dtype)
   rawset(self, "autocast", o.autocast)
   rawset(self, "activity_regularizer", o.activity_regularizer)
@@ -157,9 +146,6 @@ function Layer:_init(...)
     if not base_names[name] and not get[name] then
       rawset(self, name, o[name])
     end
-  end
-  for _, init in ipairs(self._inits) do
-    init(self, o)
   end
 end
 
@@ -217,7 +203,7 @@ function Layer.__newindex(self, key, value)
   tracking.added(self, key, value)
 end
 
-local reserved = { args = true, inputs = true, init = true, build = true }
+local reserved = { args = true, inputs = true, init = true, build = true, list_first = true }
 
 --- Makes a layer class of your own and registers its name for loading.
 ---
@@ -238,9 +224,9 @@ local reserved = { args = true, inputs = true, init = true, build = true }
 --- @param def table
 --- @return table class
 function Layer:extend(name, def)
-  if type(def) == "table" then
-    check_names(self, tostring(name), def)
-  end
+  object.check_name(name)
+  def = def or {}
+  check_names(self, name, def)
   local c = Layer.derive(self, name, def)
   c._custom = true
   registry.register(c.kind, name, c)
@@ -258,55 +244,18 @@ end
 
 --- As extend, without registering: for Tide's own families, which the namespace finds.
 function Layer.derive(base, name, def)
-  if type(name) ~= "string" then
-    errors.raise("extend", "the first argument is the name of the class, got %s", check.show(name))
-  end
-  local c = class.new(name, base)
-  local rows, seen = {}, {}
-  for i, arg in ipairs(def.args or {}) do
-    local row = type(arg) == "table" and arg or base.args.index[arg] or { arg, "any" }
-    rows[i] = row
-    seen[row[1]] = true
-  end
-  local named = {}
-  if def.args == nil then
-    rows = base.args.rows
-    named = base.args.named
-  else
-    for _, group in ipairs { base.args.rows, base.args.named } do
-      for _, row in ipairs(group) do
-        if not seen[row[1]] then
-          named[#named + 1] = row
-        end
-      end
-    end
-  end
-  c.args = check.args(name, rows, { named = named, list_first = def.list_first })
+  local c = object.class(name, base, { args = def.args, list_first = def.list_first,
+    init = def.init })
   for key in pairs(c._foreign) do
     if c.args.index[key] then -- an option of that name may be absent
       c._foreign = without(c._foreign, c.args.index)
       break
     end
   end
-  c._inits = table.move(base._inits, 1, #base._inits, 1, {})
   c._builds = table.move(base._builds, 1, #base._builds, 1, {})
-  if def.init then
-    c._inits[#c._inits + 1] = def.init
-  end
-  if def.build then
-    c._builds[#c._builds + 1] = def.build
-  end
+  c._builds[#c._builds + 1] = def.build
   c._input_names = def.inputs or base._input_names
-  for k, v in pairs(def) do
-    if k == "from_config" then
-      c._from_config = function(_, config) return v(config) end
-    elseif not reserved[k] then
-      c[k] = v
-    end
-  end
-  c.from_config = function(config)
-    return c._from_config(c, config)
-  end
+  object.fill(c, def, reserved)
   c._custom_shape = def.compute_output_shape ~= nil or (def.call == nil and base._custom_shape)
     or false
   return c
@@ -657,11 +606,6 @@ function Layer:get_config()
     out.autocast = nil
   end
   return out
-end
-
--- How `Class.from_config(config)` makes a layer; families whose options hold layers replace it.
-function Layer._from_config(c, config)
-  return c(c._custom and object.revive(config) or config)
 end
 
 -- What identifies the layer at a glance, beside its class: its width, its kernel.
