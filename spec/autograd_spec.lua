@@ -974,3 +974,31 @@ describe("tide.jacobian and tide.hessian", function()
       { creat_graph = true })
   end)
 end)
+
+describe("options of gradients and what a scope keeps", function()
+  it("names an option that does not exist", function()
+    local w = tide.tensor({ 1 }, { requires_grad = true })
+    local function f() return (w * w):sum() end
+    expect.raises("value_and_grad: unknown option 'create_grap'; did you mean 'create_graph'?",
+      tide.value_and_grad, f, { w }, { create_grap = true })
+    expect.raises("grad: unknown option 'graph'", tide.grad, f, { w }, { graph = true })
+    expect.raises("grad: unknown option 'graph'", tide.grad(f, nil, { graph = true }), w)
+    expect.raises("grad: unknown option 'graph'", tide.grad, f(), { w }, { graph = true })
+    expect.raises("profile: unknown option 'prnt'; did you mean 'print'?", tide.profile, f,
+      { prnt = false })
+  end)
+
+  it("keeps what models and tables that refer to themselves hold, and passes over nil", function()
+    local model = tide.Sequential { tide.layers.Dense { 1, input_shape = { 2 } } }
+    local loop, x = {}
+    do
+      local s <close> = tide.scope()
+      x = tide.ones { 1, 2 }
+      loop.self, loop.t = loop, tide.ones { 3 }
+      model:set_weights { tide.ones { 2, 1 }, tide.zeros { 1 } }
+      s:keep(nil, x, model, loop)
+    end
+    assert.equal(2, model(x):item())
+    assert.equal(3, loop.t:sum():item())
+  end)
+end)

@@ -701,3 +701,19 @@ describe("shapes of models", function()
     assert.equal(4, model.output_shape[-1])
   end)
 end)
+
+describe("the options of a call", function()
+  it("can be walked", function()
+    local seen = {}
+    local Walk = tide.Layer:extend("SpecWalk", { call = function(_, x, o)
+      for k, v in pairs(o) do
+        seen[k] = v
+      end
+      return x
+    end })
+    Walk()(tide.ones { 1 }, { training = true })
+    assert.same({ training = true }, seen)
+    Walk()(tide.ones { 1 })
+    assert.same({ training = false }, seen)
+  end)
+end)

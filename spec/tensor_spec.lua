@@ -336,3 +336,17 @@ describe("arguments of ops", function()
     assert.same({ { 0, 0 } }, tide.zeros({ 3, 2 })[{ { 1, 3, math.maxinteger } }]:tolist())
   end)
 end)
+
+describe("assignment by a tensor of indices", function()
+  it("takes indices of several axes, with the shape that reading gives", function()
+    local ids = core.tensor({ { 1, 2 }, { 3, 4 } }, { dtype = "int64" })
+    local t = core.zeros { 5 }
+    t[ids] = 7
+    assert.same({ 7, 7, 7, 7, 0 }, t:tolist())
+    local rows = core.zeros { 5, 2 }
+    rows[ids] = core.tensor { { { 0, 1 }, { 2, 3 } }, { { 4, 5 }, { 6, 7 } } }
+    assert.same({ { 0, 1 }, { 2, 3 }, { 4, 5 }, { 6, 7 }, { 0, 0 } }, rows:tolist())
+    rows[ids] = core.tensor { 8, 9 }
+    assert.same({ { 8, 9 }, { 8, 9 }, { 8, 9 }, { 8, 9 }, { 0, 0 } }, rows:tolist())
+  end)
+end)

@@ -3,6 +3,7 @@
  * Invariant: a context outlives its tensors (each holds a reference), so a handle collected late
  * finds its context alive. */
 #include "op.h"
+#include "point.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -53,7 +54,9 @@ const char *tide_message(const tide_ctx *ctx) { return ctx->message; }
 tide_status tide_fail(tide_ctx *ctx, tide_status status, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
+    tide_point point = tide_point_begin();
     vsnprintf(ctx->message, sizeof ctx->message, fmt, ap);
+    tide_point_end(point);
     va_end(ap);
     return status;
 }

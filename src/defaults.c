@@ -2,6 +2,7 @@
  *
  * Invariant: filled before the first context exists, and read only from then on. */
 #include "op.h"
+#include "point.h"
 
 #include <locale.h>
 #include <math.h>
@@ -40,14 +41,21 @@ static int dtype_of_text(const char *s) {
 /* What is not given, and what must be, which nobody reads before it is. */
 static int is_none(const char *text) { return !strcmp(text, "-") || !strcmp(text, "!"); }
 
+static double number(const char *text) {
+    tide_point point = tide_point_begin();
+    double v = strtod(text, NULL);
+    tide_point_end(point);
+    return v;
+}
+
 static void set_default(const tide_arg *a, void *p) {
     const char *d = a->def;
     const int none = is_none(d);
     switch (a->kind) {
     case TIDE_ARG_INT: *(int64_t *)p = none ? TIDE_NONE : strtoll(d, NULL, 10); break;
-    case TIDE_ARG_FLOAT: *(double *)p = none ? NAN : strtod(d, NULL); break;
+    case TIDE_ARG_FLOAT: *(double *)p = none ? NAN : number(d); break;
     case TIDE_ARG_VALUE:
-        if (!none) *(tide_value *)p = TIDE_REAL(strtod(d, NULL));
+        if (!none) *(tide_value *)p = TIDE_REAL(number(d));
         break;
     case TIDE_ARG_BOOL: *(int32_t *)p = !strcmp(d, "true"); break;
     case TIDE_ARG_DTYPE: *(int32_t *)p = none ? -1 : dtype_of_text(d); break;

@@ -1,5 +1,6 @@
 /* Rules of shapes and dtypes that all families share. Pure: no memory, no kernels. */
 #include "op.h"
+#include "point.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -26,7 +27,9 @@ tide_status tide_op_fail(tide_call *c, tide_status status, const char *fmt, ...)
     char what[TIDE_MESSAGE];
     va_list ap;
     va_start(ap, fmt);
+    tide_point point = tide_point_begin();
     vsnprintf(what, sizeof what, fmt, ap);
+    tide_point_end(point);
     va_end(ap);
     return tide_fail(c->ctx, status, "%s: %.900s", c->op->name, what);
 }

@@ -119,6 +119,8 @@ function check.show(v)
   local t = type(v)
   if t == "string" then
     return #v > 40 and ("%q"):format(v:sub(1, 37) .. "...") or ("'%s'"):format(v)
+  elseif math.type(v) == "float" then
+    return list.number("%s", v)
   elseif t == "number" or t == "boolean" or t == "nil" or v == none then
     return tostring(v)
   elseif t == "table" then
@@ -708,6 +710,9 @@ end
 --- @param names table a sequence of names
 --- @param what string|nil what the names are, "option" by default
 function check.refuse_unknown(owner, given, names, what)
+  if not is_plain(given) then
+    errors.raise(owner, "%ss must be a table, got %s", what or "option", check.show(given))
+  end
   local known = {}
   for _, name in ipairs(names) do
     known[name] = true

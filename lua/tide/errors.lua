@@ -122,6 +122,8 @@ end
 
 --- Raises `op: message`, the message formatted as by string.format.
 function errors.raise(op, fmt, ...)
+  local core = package.loaded["tide.core"]
+  local _ <close> = core and core.decimal_point()
   local message = select("#", ...) > 0 and fmt:format(...) or fmt
   error(errors.new(op, message), 0)
 end

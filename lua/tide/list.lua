@@ -34,13 +34,18 @@ function meta.__eq(a, b)
   return true
 end
 
+--- A number by a format of string.format, with a point in every locale.
+function list.number(fmt, v)
+  return (fmt:format(v):gsub("[^%w%.+-]+", "."))
+end
+
 local function show(v, depth)
   if type(v) == "string" then
     return string.format("%q", v)
   elseif type(v) == "table" and getmetatable(v) == nil then
     return list.format(v, depth + 1)
   elseif math.type(v) == "float" then
-    return string.format("%.6g", v)
+    return list.number("%.6g", v)
   end
   return tostring(v)
 end

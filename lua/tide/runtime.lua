@@ -47,6 +47,9 @@ function runtime.profile(f, options)
   if type(f) ~= "function" then
     errors.raise("profile", "expected a function (got %s)", type(f))
   end
+  if options ~= nil then
+    check.refuse_unknown("profile", options, { "print" })
+  end
   core.profile_start()
   local t0 = core.now()
   local results = table.pack(pcall(f))
@@ -65,6 +68,7 @@ function runtime.profile(f, options)
   end
   rows.wall, rows.in_ops = wall, sum
   if not (options and options.print == false) then
+    local _ <close> = core.decimal_point()
     print(string.format("%-32s %9s %11s %7s %10s %9s", "op", "calls", "ms", "%", "GB/s", "GFLOP/s"))
     for _, r in ipairs(rows) do
       print(string.format("%-32s %9d %11.3f %7.1f %10.2f %9s", r.name, r.calls, r.seconds * 1e3,

@@ -269,3 +269,21 @@ describe("empty batches", function()
     refused("reshape", ops.reshape, tide.zeros { 0, 4 }, { 0, -1 })
   end)
 end)
+
+describe("arange at the end of int32", function()
+  it("has the dtype that holds its values, which are NumPy's", function()
+    local x = tide.arange(2147483648, 2147483640, -1)
+    assert.equal("int64", x.dtype)
+    local want = {}
+    for i = 1, 8 do
+      want[i] = 2147483649 - i
+    end
+    assert.same(want, x:tolist())
+    assert.equal("int32", tide.arange(2147483646, 2147483648).dtype)
+    assert.same({ 2147483646, 2147483647 }, tide.arange(2147483646, 2147483648):tolist())
+    assert.equal("int64", tide.arange(2147483646, 2147483649).dtype)
+    assert.same({ -2147483647, -2147483648 }, tide.arange(-2147483647, -2147483649, -1):tolist())
+    assert.equal("int32", tide.arange(-2147483647, -2147483649, -1).dtype)
+    assert.equal("int64", tide.arange(-2147483647, -2147483650, -1).dtype)
+  end)
+end)

@@ -373,3 +373,27 @@ describe("tide.image.show", function()
     assert.equal("blocks", choose({ TERM = "xterm", LANG = "C.UTF-8" }, ""))
   end)
 end)
+
+describe("arguments of plots", function()
+  it("have types", function()
+    expect.raises("histogram: bins must be an integer, got '3'", plot.histogram, { 1, 2 },
+      { bins = "3" })
+    expect.raises("unknown option 'bin'; did you mean 'bins'?", plot.histogram, { 1, 2 },
+      { bin = 3 })
+    expect.raises("roc: names must be a list", plot.roc, { 1, 0 }, { 0.5, 0.2 }, { names = 3 })
+    for _, m in ipairs { { 1, 2 }, { { 1, 2 } }, { { "a" } }, {}, 3 } do
+      expect.raises("confusion_matrix: expected a square matrix of counts", plot.confusion_matrix,
+        m)
+      expect.raises("confusion_table: expected a square matrix of counts", plot.confusion_table, m)
+    end
+  end)
+
+  it("may be shares in confusion matrices, and the numbers of one line", function()
+    local m = { { 0.5, 0.5 }, { 0.1, 0.9 } }
+    expect.has(tostring(plot.confusion_matrix(m, { color = false })), "0.90")
+    expect.has(plot.confusion_table(m), "0.10")
+    local line = tostring(plot.lines({ 3, 2, 1 }, { color = false }))
+    assert.equal(line, tostring(plot.lines(tide.tensor { 3, 2, 1 }, { color = false })))
+    expect.raises("series 2 must be { name, ys }", plot.lines, { { "a", { 1 } }, 4 })
+  end)
+end)

@@ -3,6 +3,7 @@
  * The collector sees a handle of 16 bytes, not the storage behind it. So before an op, when live
  * bytes have grown by 32 MB since it last looked and it is running, it is made to work: a young
  * collection in generational mode, else a full one. */
+#include "../point.h"
 #include "bind.h"
 
 #include <stdarg.h>
@@ -321,7 +322,9 @@ int tideL_error(lua_State *L, const char *op, const char *fmt, ...) {
     char message[TIDE_MESSAGE];
     va_list ap;
     va_start(ap, fmt);
+    tide_point point = tide_point_begin();
     vsnprintf(message, sizeof message, fmt, ap);
+    tide_point_end(point);
     va_end(ap);
     return raise(L, op, message, "argument");
 }

@@ -2,6 +2,7 @@
  * comes back are plain tables, strings, numbers and tensors.
  *
  * C resources stand in userdata with a __gc before anything can raise. */
+#include "../point.h"
 #include "files.h"
 
 #include <dirent.h>
@@ -131,7 +132,9 @@ static const char *encode(lua_State *L, FILE *f, int depth, const void *null) {
             char text[40];
             double v = lua_tonumber(L, -1);
             if (!isfinite(v)) return "holds a number that JSON does not have (inf or nan)";
+            tide_point point = tide_point_begin();
             snprintf(text, sizeof text, "%.17g", v);
+            tide_point_end(point);
             fputs(text, f);
             if (!strpbrk(text, ".e")) fputs(".0", f);
         }
@@ -471,11 +474,13 @@ static int st_write(lua_State *L) {
     const tideL_named x = tideL_tonamed(L, 2, "safetensors_write");
     const char **keys = lua_newuserdatauv(L, (size_t)(nmeta + 1) * 2 * sizeof *keys, 0),
                **values = keys + nmeta;
-    int64_t k = 0;
     lua_pushnil(L);
-    while (lua_next(L, 3)) {
-        keys[k] = lua_tostring(L, -2);
-        values[k++] = lua_tostring(L, -1);
+    for (int64_t k = 0; lua_next(L, 3); k++) { /* sorted: equal models make equal files */
+        const char *key = lua_tostring(L, -2);
+        int64_t at = k;
+        for (; at > 0 && strcmp(keys[at - 1], key) > 0; at--)
+            keys[at] = keys[at - 1], values[at] = values[at - 1];
+        keys[at] = key, values[at] = lua_tostring(L, -1);
         lua_pop(L, 1);
     }
     tideL_try(L, ctx, tide_st_write(ctx, path, x.n, x.names, x.tensors, nmeta, keys, values));

@@ -1,5 +1,6 @@
 /* What the process offers beside tensors: memory, threads, seeds, configuration, profile,
  * interrupts, clocks. */
+#include "../point.h"
 #include "bind.h"
 
 #include "../../kernels/engines.h"
@@ -371,7 +372,33 @@ static int hard_fail(lua_State *L) {
 }
 #endif
 
+/* -- numbers in every locale -- */
+
+#define POINT "tide.point"
+
+static int point_close(lua_State *L) {
+    tide_point *p = luaL_checkudata(L, 1, POINT);
+    tide_point_end(*p);
+    *p = (tide_point){0};
+    return 0;
+}
+
+/* decimal_point() -> a value to close: until then this thread writes numbers with a point. Nothing
+ * where the locale has a point. */
+static int decimal_point(lua_State *L) {
+    if (!strcmp(localeconv()->decimal_point, ".")) return 0;
+    tide_point *p = lua_newuserdatauv(L, sizeof *p, 0);
+    *p = (tide_point){0};
+    luaL_setmetatable(L, POINT);
+    *p = tide_point_begin();
+    return 1;
+}
+
 void tideL_open_runtime(lua_State *L) {
+    static const luaL_Reg point[] = {{"__close", point_close}, {"__gc", point_close}, {NULL, NULL}};
+    luaL_newmetatable(L, POINT);
+    luaL_setfuncs(L, point, 0);
+    lua_pop(L, 1);
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, mind_forks);
     static const luaL_Reg functions[] = {
@@ -392,6 +419,7 @@ void tideL_open_runtime(lua_State *L) {
         {"cancel_flag", cancel_flag},
         {"now", now},
         {"terminal", terminal},
+        {"decimal_point", decimal_point},
         {"resident", resident},
         {"engines", engine_order},
         {"blas_info", blas_info},

@@ -1,4 +1,5 @@
 /* The Tensor metatable: creation, operators, fields, conversion to Lua and to bytes. */
+#include "../point.h"
 #include "bind.h"
 
 #include <stdio.h>
@@ -247,6 +248,13 @@ static int concat(lua_State *L) {
                         "joins text with a tensor of one element only (got %s); use tostring(x)",
                         tide_shape_str(t->rank, t->shape, buf, sizeof buf));
         tideL_push_item(L, t, 0);
+        if (lua_type(L, -1) == LUA_TNUMBER && !lua_isinteger(L, -1)) { /* as Lua, with a point */
+            tide_point point = tide_point_begin();
+            int n = snprintf(buf, sizeof buf - 2, "%.14g", lua_tonumber(L, -1));
+            tide_point_end(point);
+            lua_pop(L, 1);
+            lua_pushfstring(L, "%s%s", buf, (int)strspn(buf, "-0123456789") == n ? ".0" : "");
+        }
     }
     lua_concat(L, 2);
     return 1;

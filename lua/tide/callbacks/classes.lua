@@ -12,6 +12,7 @@ local Callback, Monitor = base.Callback, base.Monitor
 local classes = {}
 
 local function say(...)
+  local _ <close> = core.decimal_point()
   io.stdout:write(string.format(...), "\n")
 end
 
@@ -77,6 +78,7 @@ function History:go_on(rows)
 end
 
 function History:__tostring()
+  local _ <close> = core.decimal_point()
   local names, out = {}, {}
   for name in pairs(self.history or {}) do
     names[#names + 1] = name
@@ -315,6 +317,7 @@ end
 
 function ModelCheckpoint:_save(epoch, batch, logs)
   logs = logs or {}
+  local point <close> = core.decimal_point() -- luacheck: ignore
   local path = self:_path(epoch, batch, logs)
   if not path or not self:_wanted(epoch, logs, path) then
     return
@@ -531,6 +534,7 @@ local function cell(self, v)
 end
 
 function CSV:on_epoch_end(epoch, logs)
+  local _ <close> = core.decimal_point()
   logs = logs or {}
   if not self._keys then
     local keys, validated = {}, false

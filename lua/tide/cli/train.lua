@@ -3,6 +3,7 @@
 -- The file is a Lua program that returns a table (or a function of the command line's settings that
 -- returns one): what is one's own to run. Nothing but its keys is special: see the usage.
 local check = require "tide.check"
+local core = require "tide.core"
 local errors = require "tide.errors"
 
 local usage = [[
@@ -197,6 +198,7 @@ local function run(path, settings, only_check)
     print(model)
   end
   if data.test ~= nil then
+    local _ <close> = core.decimal_point()
     local results = model:evaluate(pass(data.test, { verbose = 0, return_dict = true }))
     local names = {}
     for name in pairs(results) do

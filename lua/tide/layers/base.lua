@@ -45,6 +45,8 @@ Layer._foreign = foreign.layer
 local function constant(t)
   return setmetatable({}, { __index = t, __newindex = function()
     errors.raise("call", "the options of a call are shared; copy them before changing them")
+  end, __pairs = function()
+    return pairs(t)
   end })
 end
 -- The options that a call without options of its own gets.

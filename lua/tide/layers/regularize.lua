@@ -1,6 +1,7 @@
 --- Layers that act in training only, by noise, and ActivityRegularization.
 local S = require "tide.private"
 local base = require "tide.layers.base"
+local list = require "tide.list"
 local none = require "tide.none"
 local ops = require "tide.ops"
 local random = require "tide.random"
@@ -62,7 +63,7 @@ define("Dropout", {
     return dropout(self, x, concrete(self.noise_shape, x))
   end,
   _brief = function(self)
-    return ("%g"):format(self.rate)
+    return list.number("%g", self.rate)
   end,
 })
 

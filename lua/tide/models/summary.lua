@@ -1,5 +1,6 @@
 --- The summary table of a model, drawn as Keras draws it.
 local S = require "tide.private"
+local core = require "tide.core"
 local list = require "tide.list"
 local graph = require "tide.graph"
 local none = require "tide.none"
@@ -22,6 +23,7 @@ local function bytes(n)
     n = n / 1024
     i = i + 1
   end
+  local _ <close> = core.decimal_point()
   return ("%.2f %s"):format(n, units[i])
 end
 

@@ -48,7 +48,11 @@ function creation.arange(...)
   if first and last and by then -- in integers: floats would round from 2^53 on
     local span = last - first
     n = (span < 0) ~= (by < 0) and 0 or span // by + (span % by ~= 0 and 1 or 0)
-    local wide = math.max(first, last) > 2 ^ 31 or math.min(first, last) < -2 ^ 31
+    local low, high = first, last - 1
+    if by < 0 then
+      low, high = last + 1, first
+    end
+    local wide = high >= 1 << 31 or low < -(1 << 31)
     dtype = dtype or (wide and "int64" or "int32")
   else
     n = (stop - start) / step

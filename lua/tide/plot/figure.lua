@@ -1,5 +1,7 @@
 --- From panels of lines and bars to drawing primitives, which every backend knows: line, rect,
 --- text.
+local core = require "tide.core"
+
 local figure = {}
 
 --- Round numbers that cover lo..hi, about `count` of them: 1, 2 or 5 times a power of ten apart.
@@ -24,6 +26,7 @@ end
 
 --- A tick's text with as many digits as the step needs.
 function figure.label(v, step)
+  local _ <close> = core.decimal_point()
   if math.abs(v) >= 1e6 or (step and step < 1e-5) then
     return string.format("%.3g", v)
   end

@@ -11,29 +11,40 @@ local plot = {}
 
 local writers = { svg = "tide.plot.svg", png = "tide.plot.png" }
 
--- Options of each function beside those that all take.
-local own = { lines = "xlabel ylabel", histogram = "bins xlabel", weights = "bins layer",
-  gradients = "bins layer sample_weight",
-  roc = "names", precision_recall = "names", confusion_matrix = "names",
-    images = "columns titles scale",
-  model = "show_shapes show_layer_names", history = "", picture = "scale" }
-local common = "title file width height color mode"
+-- Options of each function beside those that all take, as rows of tide.check.
+local LIST, BINS = { "names", "list", nil, "of the classes" },
+  { "bins", "int", 30, "number of bars", min = 1 }
+local XLABEL, YLABEL = { "xlabel", "string", nil, "under the axis" },
+  { "ylabel", "string", nil, "beside the axis" }
+local LAYER = { "layer", "string", nil, "only weights whose path holds it" }
+local SCALE = { "scale", "bool", false, "stretch values to 0..255" }
+local own = {
+  lines = { XLABEL, YLABEL }, histogram = { BINS, XLABEL }, weights = { BINS, LAYER },
+  gradients = { BINS, LAYER, { "sample_weight", "any", nil, "of the loss" } },
+  roc = { LIST }, precision_recall = { LIST }, confusion_matrix = { LIST }, history = {},
+  images = { { "columns", "int", nil, "pictures per row", min = 1 },
+    { "titles", "list", nil, "one text per picture" }, SCALE },
+  model = { { "show_shapes", "bool", false, "sizes in the boxes" },
+    { "show_layer_names", "bool", true, "names in the boxes" } },
+  picture = { SCALE },
+}
+local common = {
+  { "title", "string", nil, "above the figure" }, { "file", "string", nil, ".svg or .png" },
+  { "width", "number", nil, "of the figure", above = 0 },
+  { "height", "number", nil, "of the figure", above = 0 },
+  { "color", "bool", nil, "by default where the terminal has it" },
+  { "mode", "string", nil, "how the terminal shows pictures" },
+}
 
--- The options of a call; names that it does not know are refused.
+-- The options of a call, checked.
 local function given(where, options)
-  if options ~= nil and not check.is_plain(options) then
-    errors.raise(where, "options must be a table, got %s", check.show(options))
-  end
-  local names = {}
-  for name in (own[where] .. " " .. common):gmatch "%S+" do
-    names[#names + 1] = name
-  end
-  check.refuse_unknown(where, options or {}, names)
-  return options or {}
+  local rows = table.move(own[where], 1, #own[where], 1, {})
+  return check.options(where, options, table.move(common, 1, #common, #rows + 1, rows))
 end
 
 -- Shows a figure: as text (returned object prints), or in options.file.
 local function show(where, figure, options)
+  local _ <close> = core.decimal_point()
   local file = options and options.file
   if not file then
     return require("tide.plot.terminal").render(figure, options)
@@ -56,13 +67,24 @@ local function numbers(where, x)
   errors.raise(where, "expected a tensor or a list of numbers (got %s)", type(x))
 end
 
---- Lines over common axes. `series` is a list of { name, ys } or { name, ys, xs }.
+--- Lines over common axes. `series` is a list of { name, ys } or { name, ys, xs }, or the numbers
+--- of one line.
 --- @param options table|nil { title, xlabel, ylabel, file, width, height, color }
 --- @usage print(tide.plot.lines({ { "loss", { 3, 2, 1.5 } } }, { title = "loss" }))
 function plot.lines(series, options)
   local o = given("lines", options)
   local lines = {}
+  if core.is_tensor(series) or type(series) == "table" and type(series[1]) == "number" then
+    series = { { nil, series } }
+  elseif type(series) ~= "table" then
+    errors.raise("lines", "expected numbers, or a list of { name, ys } (got %s)",
+      check.show(series))
+  end
   for i, s in ipairs(series) do
+    if type(s) ~= "table" or s[2] == nil then
+      errors.raise("lines", "series %d must be { name, ys } or { name, ys, xs } (got %s)", i,
+        check.show(s))
+    end
     local ys = numbers("lines", s[2])
     local xs = s[3] and numbers("lines", s[3]) or nil
     local line = { name = s[1] }
@@ -143,7 +165,7 @@ end
 --- @param options table|nil { bins = 30, title, xlabel, file }
 function plot.histogram(x, options)
   local o = given("histogram", options)
-  local bars = bars_of(numbers("histogram", x), o.bins or 30)
+  local bars = bars_of(numbers("histogram", x), o.bins)
   return show("histogram", { panels = { { title = o.title, xlabel = o.xlabel, ylabel = "count",
     bars = bars } } }, o)
 end
@@ -153,7 +175,7 @@ local function histograms(where, named, o)
   local panels = {}
   for _, one in ipairs(named) do
     panels[#panels + 1] = { title = one[1], ylabel = "count",
-      bars = bars_of(numbers(where, one[2]), o.bins or 30) }
+      bars = bars_of(numbers(where, one[2]), o.bins) }
   end
   if #panels == 0 then
     errors.raise(where, "the model has no weights%s",
@@ -214,6 +236,7 @@ end
 --- @usage print(tide.plot.roc(y_test, model:predict(x_test)))
 function plot.roc(y_true, y_score, options)
   local o = given("roc", options)
+  local _ <close> = core.decimal_point()
   local lines = require("tide.plot.curves").roc(y_true, y_score, o.names)
   for _, line in ipairs(lines) do
     line.name = ("%sAUC %.3f"):format(line.name and line.name .. ": " or "", line.auc)
@@ -227,6 +250,7 @@ end
 --- @usage tide.plot.precision_recall(y_test, model:predict(x_test), { file = "pr.png" })
 function plot.precision_recall(y_true, y_score, options)
   local o = given("precision_recall", options)
+  local _ <close> = core.decimal_point()
   local lines = require("tide.plot.curves").precision_recall(y_true, y_score, o.names)
   for _, line in ipairs(lines) do
     line.name = ("%sAP %.3f"):format(line.name and line.name .. ": " or "", line.average_precision)
@@ -237,6 +261,24 @@ function plot.precision_recall(y_true, y_score, options)
     ylabel = "precision", lines = lines, yrange = { 0, 1 }, legend = "bottom" } } }, o)
 end
 
+-- The rows of a square matrix of numbers.
+local function square(where, matrix)
+  local m = core.is_tensor(matrix) and matrix:tolist() or matrix
+  local n = type(m) == "table" and #m or 0
+  for i = 1, math.max(n, 1) do
+    local row = n > 0 and m[i]
+    if type(row) ~= "table" or #row ~= n or type(row[1]) ~= "number" then
+      errors.raise(where, "expected a square matrix of counts (got %s)", check.show(matrix))
+    end
+  end
+  return m
+end
+
+-- A count, or a share with two digits.
+local function count(v)
+  return v == math.floor(v) and ("%.0f"):format(v) or ("%.2f"):format(v)
+end
+
 --- A confusion matrix as shaded cells: rows are the true classes, columns the predicted ones;
 --- shades are shares of the row.
 --- @param matrix userdata [n, n] counts, as tide.utils.confusion_matrix gives
@@ -245,7 +287,8 @@ end
 --- print(tide.plot.confusion_matrix(m))
 function plot.confusion_matrix(matrix, options)
   local o = given("confusion_matrix", options)
-  local m = core.is_tensor(matrix) and matrix:tolist() or matrix
+  local _ <close> = core.decimal_point()
+  local m = square("confusion_matrix", matrix)
   local cells, names, ends = {}, {}, {}
   for i, row in ipairs(m) do
     local total = 0
@@ -254,12 +297,9 @@ function plot.confusion_matrix(matrix, options)
     end
     cells[i], names[i] = {}, tostring(o.names and o.names[i] or i)
     for j, v in ipairs(row) do
-      cells[i][j] = { total > 0 and v / total or 0, v == 0 and "." or ("%d"):format(v) }
+      cells[i][j] = { total > 0 and v / total or 0, v == 0 and "." or count(v) }
     end
     ends[i] = total > 0 and ("%5.1f%%"):format(100 * row[i] / total) or "    -"
-  end
-  if #cells == 0 then
-    errors.raise("confusion_matrix", "expected a square matrix of counts")
   end
   return show("confusion_matrix", { panels = { { title = o.title, xlabel = "predicted",
     heat = cells, row_names = names, column_names = names, row_ends = ends } } }, o)
@@ -320,12 +360,13 @@ end
 --- @param matrix userdata [n, n] counts, as tide.utils.confusion_matrix gives
 --- @param names table|nil class names
 function plot.confusion_table(matrix, names)
-  local m = core.is_tensor(matrix) and matrix:tolist() or matrix
+  local m = square("confusion_table", matrix)
+  local _ <close> = core.decimal_point()
   local n, width, label = #m, 5, 4
   for i = 1, n do
     label = math.max(label, #tostring(names and names[i] or i))
     for j = 1, n do
-      width = math.max(width, #string.format("%d", m[i][j]) + 1)
+      width = math.max(width, #count(m[i][j]) + 1)
     end
   end
   local out = {}
@@ -340,7 +381,7 @@ function plot.confusion_table(matrix, names)
     for j = 1, n do
       total = total + m[i][j]
       row[#row + 1] = string.format(
-        "%" .. width .. "s", m[i][j] == 0 and "." or string.format("%d", m[i][j]))
+        "%" .. width .. "s", m[i][j] == 0 and "." or count(m[i][j]))
     end
     row[#row + 1] = total > 0 and string.format("  %5.1f%%", 100 * m[i][i] / total) or "       -"
     out[#out + 1] = table.concat(row)

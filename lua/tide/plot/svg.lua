@@ -26,6 +26,7 @@ local IMAGE = '<image x="%.1f" y="%.1f" width="%.1f" height="%.1f" preserveAspec
 
 --- The figure as a string.
 function svg.render(fig, width, height)
+  local _ <close> = core.decimal_point()
   local columns, rows
   width, height, columns, rows = figure.size(fig, width, height)
   local out = { HEAD:format(width, height, width, height),

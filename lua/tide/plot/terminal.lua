@@ -188,6 +188,7 @@ end
 --- @param options table|nil { width = 60, height = 12, color, side_by_side, columns }: width and
 ---   height of a panel
 function terminal.render(fig, options)
+  local _ <close> = core.decimal_point()
   local o = options or {}
   local _, columns = core.terminal(1)
   columns = o.columns or columns

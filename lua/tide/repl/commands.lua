@@ -2,6 +2,7 @@
 --- a table: { arguments, what it does, function(session, text) }.
 local check = require "tide.check"
 local help = require "tide.help"
+local list = require "tide.list"
 local show = require "tide.repl.show"
 
 local commands = {}
@@ -24,13 +25,13 @@ end
 
 local function seconds(s)
   if s >= 1 then
-    return ("%.3g s"):format(s)
+    return list.number("%.3g", s) .. " s"
   elseif s >= 1e-3 then
-    return ("%.3g ms"):format(s * 1e3)
+    return list.number("%.3g", s * 1e3) .. " ms"
   elseif s >= 1e-6 then
-    return ("%.3g us"):format(s * 1e6)
+    return list.number("%.3g", s * 1e6) .. " us"
   end
-  return ("%.3g ns"):format(s * 1e9)
+  return list.number("%.3g", s * 1e9) .. " ns"
 end
 
 local function bytes(n)
@@ -39,7 +40,7 @@ local function bytes(n)
   while n >= 1024 and i < #units do
     n, i = n / 1024, i + 1
   end
-  return (i == 1 and "%d %s" or "%.1f %s"):format(n, units[i])
+  return (i == 1 and ("%d"):format(n) or list.number("%.1f", n)) .. " " .. units[i]
 end
 
 local function run_file(session, path)
@@ -153,7 +154,8 @@ commands.list = {
         return hits[a] > hits[b] or (hits[a] == hits[b] and a < b)
       end)
       for i = 1, math.min(10, #places) do
-        session.out:write(("%5.1f %%  %s\n"):format(100 * hits[places[i]] / samples, places[i]))
+        local share = list.number("%.1f", 100 * hits[places[i]] / samples)
+        session.out:write(("%5s %%  %s\n"):format(share, places[i]))
       end
     end,
   },

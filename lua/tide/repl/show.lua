@@ -1,5 +1,7 @@
 --- Values as the prompt prints them: an object's own __tostring, tables with sorted keys, bounded
 --- in depth and length, cycles marked.
+local list = require "tide.list"
+
 local show = {}
 
 local rank = { number = 1, string = 2, boolean = 3 }
@@ -107,6 +109,9 @@ local function content(t, o, depth, open)
 end
 
 function value(v, o, depth, open)
+  if math.type(v) == "float" then
+    return list.number("%s", v)
+  end
   local kind = type(v)
   if kind == "string" then
     return quoted(v)
@@ -138,7 +143,7 @@ end
 function show.duration(seconds)
   local whole = math.floor(seconds)
   if seconds < 60 then
-    return ("%.2f s"):format(seconds)
+    return list.number("%.2f", seconds) .. " s"
   elseif seconds < 3600 then
     return ("%d min %d s"):format(whole // 60, whole % 60)
   end

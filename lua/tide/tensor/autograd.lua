@@ -47,8 +47,12 @@ local function run(where, f, vars, options, ...)
   return results, core.gradients(loss_of(where, results), vars, options)
 end
 
+local known = { "create_graph", "retain_graph" }
+
 local function options_of(where, options, nested)
-  check.refuse_unknown(where, options or {}, { "create_graph", "retain_graph" })
+  if options ~= nil then
+    check.refuse_unknown(where, options, known)
+  end
   return { create_graph = nested or options and options.create_graph,
     retain_graph = options and options.retain_graph }
 end
@@ -91,6 +95,10 @@ function autograd.grad(f, vars, options)
     local list = core.is_tensor(vars) and { vars } or vars
     if type(list) ~= "table" then
       errors.raise("grad", "needs the tensors to differentiate by, as a list (got %s)", type(vars))
+    end
+    if options ~= nil then
+      check.refuse_unknown("grad", options,
+        { "create_graph", "retain_graph", "gradient", "sparse" })
     end
     return core.gradients(f, list, options)
   end
@@ -159,16 +167,23 @@ function autograd.scope()
   return setmetatable({ kept = {}, mark = core.scope_begin() }, Scope)
 end
 
---- Keeps tensors (or tables of tensors) beyond the scope; returns them.
-function Scope:keep(...)
-  for _, x in ipairs { ... } do
-    if core.is_tensor(x) then
-      core.scope_keep(self.mark, x)
-    elseif type(x) == "table" then
-      for _, y in pairs(x) do
-        self:keep(y)
-      end
+local function keep(self, x, seen)
+  if core.is_tensor(x) then
+    core.scope_keep(self.mark, x)
+  elseif type(x) == "table" and not seen[x] then
+    seen[x] = true
+    for _, y in next, x do
+      keep(self, y, seen)
     end
+  end
+end
+
+--- Keeps tensors, and those in tables, models and whatever these refer to, beyond the scope;
+--- returns them.
+function Scope:keep(...)
+  local seen = {}
+  for i = 1, select("#", ...) do
+    keep(self, (select(i, ...)), seen)
   end
   return ...
 end

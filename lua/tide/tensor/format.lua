@@ -2,7 +2,8 @@
 --- what is shown, not on the
 -- tensor's size.
 
-local ops = require("tide.core").ops
+local core = require "tide.core"
+local ops = core.ops
 
 local format = {}
 
@@ -130,6 +131,7 @@ end
 --- and shape.
 --- @usage print(tide.tensor { { 1, 2 }, { 3, 4.5 } })
 function format.tensor(t)
+  local _ <close> = core.decimal_point()
   local shape = #t.shape > 0 and table.concat(t.shape, "x") or "scalar"
   local tail = string.format("[tide.Tensor %s %s %s%s]", t.dtype, shape, t.device,
     t.requires_grad and ", grad" or "")

@@ -259,8 +259,9 @@ function indexing.set(t, key, value)
     return
   end
   local shape = { index.size, table.unpack(part.shape, 2) }
-  local rows = ops.broadcast_to(
-    value:cast(t.dtype), { table.unpack(index.shape), table.unpack(part.shape, 2) }):reshape(shape)
+  local read = table.move(index.shape, 1, index.ndim, 1, {}) -- the shape of what reading gives
+  table.move(part.shape, 2, part.ndim, #read + 1, read)
+  local rows = ops.broadcast_to(value:cast(t.dtype), read):reshape(shape)
   core.overwrite(t, ops.put_rows(part, index:reshape { -1 }, rows):reshape(t.shape))
 end
 

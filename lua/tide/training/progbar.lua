@@ -67,6 +67,7 @@ end
 
 --- A logged value: 4 decimals, or scientific when at most 1e-3.
 function Progbar.format_value(v)
+  local _ <close> = core.decimal_point()
   if type(v) == "userdata" then
     if v.size ~= 1 then
       return tostring(v)
