@@ -89,14 +89,25 @@ describe("A program whose numbers have a decimal comma", function()
   it("starts from the same defaults", function()
     local folder = os.tmpname()
     os.remove(folder)
-    local make = "mkdir %s && localedef -i de_DE -f UTF-8 %s/de_DE.UTF-8 >/dev/null 2>&1"
-    if not os.execute(make:format(folder, folder)) then
+    os.execute("mkdir " .. folder)
+    local f = assert(io.open(folder .. "/comma", "w"))
+    f:write [[
+LC_NUMERIC
+decimal_point "<U002C>"
+thousands_sep ""
+grouping -1
+END LC_NUMERIC
+]]
+    f:close()
+    os.execute(("localedef -c -i %s/comma -f UTF-8 %s/comma.UTF-8 >/dev/null 2>&1"):format(
+      folder, folder)) -- fails for want of the other categories
+    if not io.open(folder .. "/comma.UTF-8/LC_NUMERIC") then
       os.execute("rm -rf " .. folder)
-      return pending "needs localedef and its sources"
+      return pending "needs localedef"
     end
     local run = "LOCPATH=%s LC_ALL= LUA_PATH='%s' LUA_CPATH='%s' lua5.4 -e '%s' 2>&1"
     local program = [[
-      assert(os.setlocale("de_DE.UTF-8", "numeric"))
+      assert(os.setlocale("comma.UTF-8", "numeric"))
       local tide = require "tide"
       print(tide.ops.leaky_relu(tide.tensor { -10 }):item() * 1000 // 1)]]
     local pipe = assert(io.popen(run:format(folder, package.path, package.cpath, program)))
