@@ -25,6 +25,21 @@ describe("A caller in C", function()
   end)
 end)
 
+describe("A dtype to work in", function()
+  it("is that of sums and products, their elements and their result", function()
+    local x = tide.tensor({ 2, 100, 3 }, { dtype = "uint8", requires_grad = false })
+    for name, want in pairs {
+      sum = 105, prod = 600, mean = 35, cumsum = { 2, 102, 105 }, cumprod = { 2, 200, 600 },
+    } do
+      local y = ops[name](x, { dtype = "float64" })
+      assert.equal("float64", y.dtype)
+      assert.same(want, type(want) == "table" and y:tolist() or y:item())
+      local z = ops[name](x, { dtype = "int64" }) -- one whole number is Lua's
+      assert.same(want, type(want) == "table" and z:tolist() or z)
+    end
+  end)
+end)
+
 describe("Kept steps", function()
   it("see channels first, dtypes and initial values again", function()
     local x = tide.tensor { { { { 1, 2 } }, { { 3, 4 } } } }

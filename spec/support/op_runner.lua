@@ -665,6 +665,27 @@ local function check_error(row, case)
     ("the message is %q, expected it to contain %q"):format(tostring(err), case.says))
 end
 
+-- Channels that stand first give the same numbers and gradients, moved.
+local function check_channels(row)
+  local options = { data_format = "channels_first" }
+  for name, v in pairs(row.options or {}) do
+    options[name] = v
+  end
+  local function run(first)
+    local inputs = tensors_of(inputs_of(row), "float64")
+    local leaf = inputs[1]:requires_grad_(true)
+    inputs[1] = first and core.ops.moveaxis(leaf, -1, 2) or leaf
+    local y = call(row, inputs, first and options)[1]
+    y = first and core.ops.moveaxis(y, 2, -1) or y
+    return y, core.gradients((y * y):sum(), { leaf })[1]
+  end
+  local want, want_g = run(false)
+  local got, got_g = run(true)
+  assert(same_shape(got.shape, want.shape), "channels first: the shape differs")
+  check_close("channels first: result", flat_of(got), flat_of(want), 1e-12, 1e-12)
+  check_close("channels first: gradient", flat_of(got_g), flat_of(want_g), 1e-12, 1e-12)
+end
+
 -- Each engine that is there gives the plain kernels' numbers.
 local function check_engines(row)
   local all = core.engines()
@@ -733,6 +754,11 @@ function runner.checks(row)
   end
   if info.kind ~= "view" and (row.ref or row.expect or row.expect_all or row.outputs) then
     add("gives elements of its own", check_own)
+  end
+  for _, a in ipairs(info.args) do
+    if a.name == "data_format" and not (row.options or {}).data_format then
+      add("takes channels that stand first", check_channels)
+    end
   end
   if row.dtypes then
     add("keeps its dtypes", check_dtypes)
