@@ -32,13 +32,13 @@ describe("A program that embeds Tide", function()
     assert.equal("ok\n", run(1, [[
       hear()
       local core = require "tide.core"
-      core.watch_interrupts(true)
+      local watching = core.watch_interrupts()
       press() -- the first one is Tide's
       assert(core.interrupted() and heard() == 0)
       press()
       local calls, known = heard()
       assert(calls == 1 and known, ("called %d times, told by whom: %s"):format(calls, known))
-      core.watch_interrupts(false)
+      getmetatable(watching).__close(watching)
       press()
       calls, known = heard()
       assert(calls == 2 and known)
@@ -113,11 +113,10 @@ describe("A program that embeds Tide", function()
     assert.equal("ok\n", run(2, [[
       local core, tide = require "tide.core", require "tide"
       local function work()
-        core.watch_interrupts(true)
+        local _ <close> = core.watch_interrupts()
         local x = tide.ones { 100 }:to "test"
         local sum = (x + x):to "cpu":sum():item()
         core.release(x)
-        core.watch_interrupts(false)
         assert(sum == 200)
       end
       work()

@@ -53,6 +53,9 @@ struct tide_ctx {
     int64_t lazy_bytes, lazy_tensors; /* what lived after the last collection at a boundary */
     int64_t old_lua, old_tensors;     /* what lived after the last full collection at a boundary */
     void *lua, *running;              /* the main Lua state, and the one that runs a walk */
+    void *thread, *modes; /* whose modes these are, and where they stand meanwhile (modes.c) */
+    int calling;          /* whether a layer's call runs, and trains */
+    int64_t call, calls;  /* the number of the outermost one, and how many there were */
     int error_slot,
         has_error; /* where on the stack of `running` a Lua error waits for its walk to end */
     void (*where)(tide_ctx *, tide_node *);
@@ -90,6 +93,7 @@ struct tide_tensor {
     int64_t shape[TIDE_MAX_RANK], stride[TIDE_MAX_RANK];
     uint8_t rank, dtype, requires_grad, is_view;
     uint8_t shares; /* elements of it, or of what it is a view of, stand at one place: read only */
+    uint8_t marked; /* the binding's: something hangs on its handle */
     int32_t out_index; /* which output of `node` this is */
     tide_node *node;   /* owned; NULL on leaves */
     tide_tensor *grad; /* owned; leaves only */

@@ -27,7 +27,7 @@ end
 
 local function set(model, value)
   for _, w in ipairs(model.weights) do
-    tide.layers.Layer.assign(w, tide.ops.full_like(w, value))
+    w:assign(tide.ops.full_like(w, value))
   end
 end
 

@@ -177,7 +177,7 @@ describe("model:save, model:load_weights and callbacks", function()
     for _, extension in ipairs { ".weights.h5", ".h5" } do
       local path = temporary(extension)
       m:save_weights(path)
-      tide.layers.Layer.assign(m.weights[1], tide.ops.zeros_like(m.weights[1]))
+      m.weights[1]:assign(tide.ops.zeros_like(m.weights[1]))
       m:load_weights(path)
       assert.equal(0, models.difference(m(x), want))
       os.remove(path)
@@ -200,7 +200,7 @@ describe("model:save, model:load_weights and callbacks", function()
       callbacks = { tide.callbacks.ModelCheckpoint { stem .. ".weights.h5",
         save_weights_only = true } } })
     local want = m(x):tolist()
-    tide.layers.Layer.assign(m.weights[1], tide.ops.zeros_like(m.weights[1]))
+    m.weights[1]:assign(tide.ops.zeros_like(m.weights[1]))
     m:load_weights(stem .. ".weights.h5")
     os.remove(stem .. ".weights.h5")
     assert.equal(0, models.difference(m(x), want))
@@ -210,7 +210,7 @@ describe("model:save, model:load_weights and callbacks", function()
     local program = [[
       local tide, core = require "tide", require "tide.core"
       local m = tide.load_model(arg[1])
-      tide.layers.Layer.assign(m.weights[1], tide.ops.ones_like(m.weights[1]))
+      m.weights[1]:assign(tide.ops.ones_like(m.weights[1]))
       core.io_fault(arg[2], 1, "kill")
       m:save(arg[1])]]
     local script = temporary ".lua"

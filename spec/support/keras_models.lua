@@ -77,7 +77,7 @@ local function fill(model)
     if r.name == "moving_variance" then
       v = tide.ops.abs(v) + 0.5
     end
-    tide.layers.Layer.assign(r.tensor, v)
+    r.tensor:assign(v)
   end
 end
 

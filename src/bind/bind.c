@@ -19,7 +19,7 @@ tide_ctx *tideL_ctx(lua_State *L) {
     tide_ctx **box = lua_touserdata(L, -1);
     lua_pop(L, 1);
     if (!*box) tideL_error(L, "tide", "the Lua state is being closed");
-    return *box;
+    return tideL_here(L, *box);
 }
 
 void tideL_push_ctx(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &ctx_key); }
@@ -493,6 +493,7 @@ int luaopen_tide_core(lua_State *L) {
     luaL_setfuncs(L, functions, 0);
     lua_pushliteral(L, TIDE_VERSION);
     lua_setfield(L, -2, "version");
+    tideL_open_modes(L);
     tideL_open_ops(L);
     tideL_open_tensor(L);
     tideL_open_grad(L);

@@ -22,6 +22,13 @@ typedef struct {
 
 /* -- handles (bind.c) -- */
 tide_ctx *tideL_ctx(lua_State *L); /* raises while the state is being closed */
+/* The context has the modes of the coroutine that runs (modes.c): whoever did not come by tideL_ctx
+ * sees to it, before an op and after Lua was called. */
+void tideL_switch(lua_State *L, tide_ctx *ctx);
+static inline tide_ctx *tideL_here(lua_State *L, tide_ctx *ctx) {
+    if (ctx->thread != L) tideL_switch(L, ctx);
+    return ctx;
+}
 void tideL_push_ctx(
     lua_State *L); /* pushes the userdata that holds its address, NULL when closed */
 tideL_handle *tideL_new(lua_State *L); /* pushes an empty handle */
@@ -105,6 +112,7 @@ void tideL_open_ops(lua_State *L);
 void tideL_open_tensor(lua_State *L);
 void tideL_open_grad(lua_State *L);
 void tideL_open_runtime(lua_State *L);
+void tideL_open_modes(lua_State *L);
 void tideL_open_steps(lua_State *L);
 void tideL_open_image(lua_State *L);
 void tideL_open_io(lua_State *L);

@@ -14,14 +14,18 @@ static void free_ref(tide_ctx *ctx, void *ref) {
     luaL_unref(L, LUA_REGISTRYINDEX, (int)(intptr_t)ref);
 }
 
-/* Runs `f` with `p`; its Lua error becomes a status. */
+/* Runs `f` with `p`; its Lua error becomes a status. What it does to the modes, it does to its
+ * own. */
 static tide_status protected(tide_ctx *ctx, lua_CFunction f, void *p) {
     lua_State *L = ctx->running;
-    if (!lua_checkstack(L, 4))
+    if (!lua_checkstack(L, LUA_MINSTACK))
         return tide_fail(ctx, TIDE_ENOMEM, "backward: the Lua stack is full");
+    const int recording = ctx->grad_mode;
     lua_pushcfunction(L, f);
     lua_pushlightuserdata(L, p);
-    if (lua_pcall(L, 1, 0, 0) == LUA_OK) return TIDE_OK;
+    const int status = lua_pcall(L, 1, 0, 0);
+    tideL_here(L, ctx)->grad_mode = recording;
+    if (status == LUA_OK) return TIDE_OK;
     lua_replace(L, ctx->error_slot);
     ctx->has_error = 1;
     return tide_fail(ctx, TIDE_EARG, "a Lua function raised an error during backward");
@@ -173,7 +177,7 @@ static tide_tensor *seed_option(lua_State *L, int i, const char *where) {
 
 /* loss:backward(gradient, { retain_graph = true }) adds into .grad of the leaves. */
 static int backward(lua_State *L) {
-    tide_ctx *ctx = tideL_checktensor(L, 1, "backward")->ctx;
+    tide_ctx *ctx = tideL_here(L, tideL_checktensor(L, 1, "backward")->ctx);
     const int given = tideL_tohandle(L, 2) != NULL, o = given || lua_isnil(L, 2) ? 3 : 2;
     lua_settop(L, 3);
     if (flag(L, o, "create_graph"))
@@ -191,7 +195,7 @@ static int backward(lua_State *L) {
 /* core.gradients(loss, vars, { gradient, create_graph, retain_graph }): a list, false where nothing
  * depends on it. `sparse = true` leaves gradients of embeddings sparse, for the optimizers. */
 static int gradients(lua_State *L) {
-    tide_ctx *ctx = tideL_checktensor(L, 1, "grad")->ctx;
+    tide_ctx *ctx = tideL_here(L, tideL_checktensor(L, 1, "grad")->ctx);
     if (lua_type(L, 2) != LUA_TTABLE)
         tideL_error(L, "grad", "expected a list of tensors (got %s)", tideL_typename(L, 2));
     lua_settop(L, 3);
@@ -243,24 +247,6 @@ static int gradients(lua_State *L) {
         }
     }
     lua_settop(L, result);
-    return 1;
-}
-
-/* no_grad(f, ...) and enable_grad(f, ...): the mode comes back however f ends. It cannot yield.
- * upvalue 1: the mode */
-static int with_mode(lua_State *L) {
-    tide_ctx *ctx = tideL_ctx(L);
-    luaL_checkany(L, 1);
-    int was = tide_grad_mode(ctx, lua_toboolean(L, lua_upvalueindex(1)));
-    int st = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
-    tide_grad_mode(ctx, was);
-    return st == LUA_OK ? lua_gettop(L) : lua_error(L);
-}
-
-static int set_grad_mode(lua_State *L) {
-    tide_ctx *ctx = tideL_ctx(L);
-    lua_pushboolean(L,
-                    lua_isnone(L, 1) ? ctx->grad_mode : tide_grad_mode(ctx, lua_toboolean(L, 1)));
     return 1;
 }
 
@@ -337,21 +323,14 @@ static int record_custom(lua_State *L) {
 
 void tideL_open_grad(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
-    ctx->lua = lua_tothread(L, -1);
-    lua_pop(L, 1);
     ctx->call_hook = call_hook;
     ctx->call_ready = call_ready;
     ctx->call_custom = call_custom;
     ctx->free_ref = free_ref;
     ctx->where = where;
-    static const luaL_Reg functions[] = {{"gradients", gradients},
-                                         {"grad_mode", set_grad_mode},
-                                         {"record_custom", record_custom},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"gradients", gradients}, {"record_custom", record_custom}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
-    lua_pushboolean(L, 0), lua_pushcclosure(L, with_mode, 1), lua_setfield(L, -2, "no_grad");
-    lua_pushboolean(L, 1), lua_pushcclosure(L, with_mode, 1), lua_setfield(L, -2, "enable_grad");
     lua_getfield(L, -1, "Tensor");
     lua_getfield(L, -1, "methods");
     lua_pushcfunction(L, backward), lua_setfield(L, -2, "backward");

@@ -141,7 +141,7 @@ static int through_lua(lua_State *L, const char *what, int nargs) {
 }
 
 static int get(lua_State *L, tide_tensor *t) {
-    tide_ctx *ctx = t->ctx;
+    tide_ctx *ctx = tideL_here(L, t->ctx);
     part p;
     if (lua_isinteger(L, 2) && t->rank > 0 && lua_tointeger(L, 2) == t->shape[0] + 1)
         return 0; /* ipairs ends here */
@@ -264,13 +264,13 @@ int tideL_index(lua_State *L) {
 /* overwrite(t, from): `from` is written with its gradient, or refused where it would be lost */
 int tideL_overwrite(lua_State *L) {
     tide_tensor *t = tideL_pin(L, 1, "index"), *from = tideL_pin(L, 2, "index");
-    tideL_try(L, t->ctx, tide_assign(t->ctx, t, from, "index"));
+    tideL_try(L, t->ctx, tide_assign(tideL_here(L, t->ctx), t, from, "index"));
     return 0;
 }
 
 int tideL_newindex(lua_State *L) {
     tide_tensor *t = tideL_pin(L, 1, "index");
-    tide_ctx *ctx = t->ctx;
+    tide_ctx *ctx = tideL_here(L, t->ctx);
     if (lua_type(L, 2) == LUA_TSTRING) {
         const char *key = lua_tostring(L, 2);
         if (!strcmp(key, "grad")) {
@@ -307,7 +307,7 @@ int tideL_inplace(lua_State *L) {
     int n = lua_gettop(L);
     const char *where = lua_tostring(L, lua_upvalueindex(2));
     tide_tensor *t = tideL_pin(L, 1, where);
-    tideL_try(L, t->ctx, tide_may_write(t->ctx, t, where));
+    tideL_try(L, t->ctx, tide_may_write(tideL_here(L, t->ctx), t, where));
     luaL_checkstack(L, n + 8, "tide");
     lua_pushvalue(L, lua_upvalueindex(1));
     for (int i = 1; i <= n; i++) lua_pushvalue(L, i);
@@ -321,7 +321,7 @@ int tideL_inplace(lua_State *L) {
     if (y->dtype != t->dtype && tide_is_float(y->dtype) && !tide_is_float(t->dtype))
         tideL_error(L, where, "a %s tensor cannot hold a %s result", tide_dtype_name(t->dtype),
                     tide_dtype_name(y->dtype));
-    tideL_try(L, t->ctx, tide_assign(t->ctx, t, y, where));
+    tideL_try(L, t->ctx, tide_assign(tideL_here(L, t->ctx), t, y, where));
     lua_settop(L, 1);
     return 1;
 }

@@ -96,6 +96,7 @@ static int call(lua_State *L) {
     tideL_decode(&d, nargs);
     tide_ctx *ctx = *(tide_ctx **)lua_touserdata(L, lua_upvalueindex(2));
     if (!ctx) tideL_error(L, op->name, "the Lua state is being closed");
+    tideL_here(L, ctx);
     tideL_handle *h[TIDE_MAX_OUT];
     run(&d, ctx, h);
     push_items(L, h, op->nout);

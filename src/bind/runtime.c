@@ -157,16 +157,31 @@ static _Atomic int interrupts;
 static volatile time_t second_press;
 static struct sigaction previous;
 static pthread_mutex_t watch = PTHREAD_MUTEX_INITIALIZER;
-static int watchers;               /* threads that watch: of several states */
-static _Thread_local int watching; /* how deep this one does */
+static int watchers; /* threads that watch: of several states */
+typedef struct watcher {
+    lua_State *L; /* the coroutine that watches, held by the watcher */
+    struct watcher *next;
+    int on;
+} watcher;
+static _Thread_local watcher *volatile watching; /* of this thread, the innermost first */
 static void cancel(int v) { __atomic_store_n(&tide_cancel, v, __ATOMIC_RELAXED); }
+
+/* Whether some coroutine that watches runs: one that waits, or died without being closed, does not
+ * look at the flag. */
+static int heeded(void) {
+    const watcher *w = watching;
+    if (!w) return 1; /* another thread's */
+    while (w && lua_status(w->L) != LUA_OK) w = w->next;
+    return w != NULL;
+}
 
 /* A third one within two seconds means that the second is not heeded: then the default action. */
 static void on_interrupt(int sig, siginfo_t *info, void *context) {
-    if (++interrupts < 2 || previous.sa_handler == SIG_IGN) return;
+    const int nobody = !heeded();
+    if ((++interrupts < 2 && !nobody) || previous.sa_handler == SIG_IGN) return;
     const time_t at = time(NULL);
-    if (interrupts == 2 || at - second_press > 2) {
-        interrupts = 2;
+    if (nobody || interrupts == 2 || at - second_press > 2) {
+        interrupts = nobody ? 0 : 2;
         second_press = at;
         if (previous.sa_handler != SIG_DFL) {
             cancel(1);
@@ -205,41 +220,73 @@ static void before_fork(void) { pthread_mutex_lock(&watch); }
 static void after_fork(void) { pthread_mutex_unlock(&watch); }
 static void forked(void) {
     if (watchers > 0 && !watching) sigaction(SIGINT, &previous, NULL);
-    watchers = watching > 0;
+    watchers = watching != NULL;
     after_fork();
 }
 static void mind_forks(void) { pthread_atfork(before_fork, after_fork, forked); }
 
-/* watch_interrupts(true | false): nests; watch_interrupts("end"): whoever watches has been left */
+static void watch_begins(void) {
+    pthread_mutex_lock(&watch);
+    own_stack();
+    if (watchers++ == 0) {
+        struct sigaction a = {.sa_sigaction = on_interrupt,
+                              .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
+        sigemptyset(&a.sa_mask);
+        interrupts = 0;
+        cancel(0);
+        sigaction(SIGINT, &a, &previous);
+    }
+    pthread_mutex_unlock(&watch);
+}
+
+static void watch_ends(void) {
+    pthread_mutex_lock(&watch);
+    if (--watchers == 0) {
+        sigaction(SIGINT, &previous, NULL);
+        interrupts = 0;
+        cancel(0);
+    }
+    pthread_mutex_unlock(&watch);
+}
+
+static int end_watch(lua_State *L) {
+    watcher *w = lua_touserdata(L, 1);
+    if (!w->on) return 0;
+    w->on = 0;
+    for (watcher *v = watching, *outer = NULL; v; outer = v, v = v->next)
+        if (v == w) {
+            if (outer) outer->next = w->next;
+            else watching = w->next;
+            if (!watching) watch_ends();
+            break;
+        }
+    return 0;
+}
+
+/* watch_interrupts(): Ctrl-C is noted until the value returned is closed, or is collected with a
+ * coroutine that was given up; nests. watch_interrupts("end"): whoever watches has been left */
 static int watch_interrupts(lua_State *L) {
     if (lua_type(L, 1) == LUA_TSTRING) {
-        watching = watching > 0;
-        lua_pushboolean(L, 0);
-        lua_replace(L, 1);
+        const int any = watching != NULL;
+        while (watching) watching->on = 0, watching = watching->next;
+        if (any) watch_ends();
+        return 0;
     }
-    if (lua_toboolean(L, 1)) {
-        if (watching++ > 0) return 0;
-        pthread_mutex_lock(&watch);
-        own_stack();
-        if (watchers++ == 0) {
-            struct sigaction a = {.sa_sigaction = on_interrupt,
-                                  .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
-            sigemptyset(&a.sa_mask);
-            interrupts = 0;
-            cancel(0);
-            sigaction(SIGINT, &a, &previous);
-        }
-        pthread_mutex_unlock(&watch);
-    } else if (watching > 0 && --watching == 0) {
-        pthread_mutex_lock(&watch);
-        if (--watchers == 0) {
-            sigaction(SIGINT, &previous, NULL);
-            interrupts = 0;
-            cancel(0);
-        }
-        pthread_mutex_unlock(&watch);
-    }
-    return 0;
+    watcher *w = lua_newuserdatauv(L, sizeof *w, 1);
+    *w = (watcher){.L = L};
+    lua_pushthread(L);
+    lua_setiuservalue(L, -2, 1);
+    lua_createtable(L, 0, 2);
+    lua_pushcfunction(L, end_watch);
+    lua_setfield(L, -2, "__close");
+    lua_pushcfunction(L, end_watch);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    if (!watching) watch_begins();
+    w->on = 1;
+    w->next = watching;
+    watching = w;
+    return 1;
 }
 
 /* cancel_flag(): where a program's own handler writes 1, so that the op that runs, or the next one,

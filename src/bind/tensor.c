@@ -53,7 +53,7 @@ static creation options(lua_State *L, int i, const char *where, const char *extr
 static int finish(lua_State *L, tideL_handle *h, creation c, const char *where) {
     if (c.device && c.device != tide_device_of(h->t)) {
         tide_tensor *there = NULL, *here = h->t;
-        tideL_try(L, here->ctx, tide_to(here->ctx, here, c.device, &there));
+        tideL_try(L, here->ctx, tide_to(tideL_here(L, here->ctx), here, c.device, &there));
         h->t = there;
         tide_release(here);
     }
@@ -296,7 +296,7 @@ static int same(lua_State *L) {
 
 static int copy_(lua_State *L) {
     tide_tensor *t = tideL_pin(L, 1, "copy_"), *src = tideL_pinvalue(L, 2, t->dtype, "copy_");
-    tideL_try_named(L, t->ctx, "copy_", tide_assign(t->ctx, t, src, "copy_"));
+    tideL_try_named(L, t->ctx, "copy_", tide_assign(tideL_here(L, t->ctx), t, src, "copy_"));
     lua_settop(L, 1);
     return 1;
 }
@@ -327,7 +327,7 @@ static int assign(lua_State *L) {
                     "the value has another shape than the variable (expected %s, got %s)",
                     tide_shape_str(t->rank, t->shape, a, sizeof a),
                     tide_shape_str(src->rank, src->shape, b, sizeof b));
-    tideL_try_named(L, t->ctx, "assign", tide_copy_into(t->ctx, t, src));
+    tideL_try_named(L, t->ctx, "assign", tide_copy_into(tideL_here(L, t->ctx), t, src));
     lua_settop(L, 1);
     return 1;
 }
@@ -335,7 +335,7 @@ static int assign(lua_State *L) {
 static int requires_grad_(lua_State *L) {
     tide_tensor *t = tideL_checktensor(L, 1, "requires_grad_");
     int on = lua_isnoneornil(L, 2) || lua_toboolean(L, 2);
-    tideL_try(L, t->ctx, tide_require_grad(t->ctx, t, on, "requires_grad_"));
+    tideL_try(L, t->ctx, tide_require_grad(tideL_here(L, t->ctx), t, on, "requires_grad_"));
     lua_settop(L, 1);
     return 1;
 }
@@ -364,7 +364,7 @@ static int to(lua_State *L) {
         lua_settop(L, 1);
         return 1;
     }
-    tideL_try(L, t->ctx, tide_to(t->ctx, t, dev, &h->t));
+    tideL_try(L, t->ctx, tide_to(tideL_here(L, t->ctx), t, dev, &h->t));
     return 1;
 }
 

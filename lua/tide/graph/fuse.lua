@@ -34,7 +34,7 @@ end
 -- Runs both layers. The first one's frame is a layer's, so that errors name it. Masks need the
 -- layers one by one.
 local function run(first, both, second, x)
-  if Layer.masks_in_use() and Layer.mask_of(x) ~= nil then
+  if Layer.mask_of(x) ~= nil then
     local y = second(first(x))
     return y
   end

@@ -2,13 +2,15 @@
 --
 -- A layer is a table with its options as fields, its weights as plain tensors, and computed fields
 -- (`weights`, `losses`, ...). What Tide keeps of it stands behind one key, `layer[S]`; all other
--- fields are its class' and a person's. Calling it builds it on first use and runs `call(self, x,
--- o)`; `o.training` and `o.mask` are always resolved there.
+-- fields are its class' and a person's. Calling it builds it on first use and runs its method
+-- `call(self, x, o)`; `o.training` and `o.mask` are always resolved there.
 --
--- Invariant of calls: `active` says whether some layer's call is running; the outermost call sets
--- it and the training mode through a to-be-closed guard, so that an error leaves nothing stale.
--- Inside, a layer with one tensor and no options takes the short path of `Layer.__call`: two table
--- reads and its `call`.
+-- Invariant of calls: whether a layer's call runs, and trains, are modes of the coroutine, which
+-- the core keeps (src/bind/modes.c); the outermost call sets them through a to-be-closed value, so
+-- that neither an error nor a coroutine that is given up leaves anything. Masks hang on tensors,
+-- dtypes are looked at call by call: nothing that was made once makes later calls slower. A layer
+-- with one unmasked tensor of its dtype and no options takes the short path of `Layer.__call`: one
+-- question to the core and its `call`.
 local S = require "tide.private"
 local check = require "tide.check"
 local class = require "tide.class"
@@ -53,22 +55,9 @@ end
 local TRAIN, INFER = constant { training = true }, constant { training = false }
 Layer.TRAIN, Layer.INFER = TRAIN, INFER
 
--- Weights with regularizers and calls of add_loss so far; 0: no layer can have losses.
-Layer.penalties = 0
-
-local active, mode = false, INFER
-local masking = false     -- has any mask ever been made? until then masks cost nothing
--- has a layer of another dtype than float32 been made? until then only the outermost call casts
-local mixed = false
+local call_mode, ready = core.call_modes(TRAIN, INFER)
+local enter_call, needs_cast = core.enter_call, core.needs_cast
 local masks = setmetatable({}, { __mode = "k" })
-
-local guard = {}
-function guard.__close(g)
-  active, mode = g[1], g[2]
-end
-local LEAVE = setmetatable({ false, INFER }, guard)
-local BACK = { [TRAIN] = setmetatable({ true, TRAIN }, guard),
-  [INFER] = setmetatable({ true, INFER }, guard) }
 
 -- Keeps the caller's frame alive (no tail call), so that errors can find the layer in it.
 local function keep(...)
@@ -80,35 +69,36 @@ function Layer.mask_of(x)
   if type(x) == "userdata" then
     return masks[x]
   elseif type(x) == "table" and getmetatable(x) == nil then
-    local out, any = {}, false
+    local any = false
+    for _, v in pairs(x) do
+      any = any or core.marked(v)
+    end
+    if not any then
+      return nil
+    end
+    local out = {}
     for k, v in pairs(x) do
       out[k] = masks[v] or false
-      any = any or masks[v] ~= nil
     end
-    return any and out or nil
+    return out
   end
 end
 
 --- Attaches a mask to a tensor; it travels through layers that support masking.
 function Layer.set_mask(x, mask)
-  masking = true
+  core.mark(x)
   masks[x] = mask
   return x
 end
 
---- Whether any mask was ever made: until then masks cost nothing.
-function Layer.masks_in_use()
-  return masking
-end
-
 --- Whether a layer's call runs in training mode now.
 function Layer.is_training()
-  return mode == TRAIN
+  return call_mode() == TRAIN
 end
 
 --- Whether any layer's call is running.
 function Layer.is_calling()
-  return active
+  return call_mode() ~= nil
 end
 
 -- ---- making layers ----
@@ -129,7 +119,6 @@ function Layer:_store(o)
     errors.raise(getmetatable(self).__name, "name must hold no '/', which joins the names of \z
       layers and weights (got %s)", check.show(o.name))
   end
-  mixed = mixed or o.dtype ~= "float32"
   local shape = o.batch_input_shape
   if not shape and o.input_shape then
     shape = list.new { o.batch_size or none }
@@ -324,7 +313,7 @@ function Layer:_settle()
     and not self.makes_mask
     and self.takes ~= "list"
   own.one = not self._custom
-  own.cast = self.autocast and not self.keeps_dtype and self.dtype
+  own.cast = self.autocast and not self.keeps_dtype and core.dtype_number(self.dtype) or nil
 end
 
 --- The shape of the result for inputs of this shape; found by running `call` on samples where a
@@ -391,24 +380,31 @@ local function as_input(self, x, inside)
   refuse_input(self, x)
 end
 
-local function cast_input(dtype, x)
+-- A value whose float tensors have the layer's dtype, with their masks.
+local function cast_input(self, number, x)
   if type(x) == "userdata" then
-    local d = x.dtype
-    if d ~= dtype and d:find("float", 1, true) then
-      return ops.cast(x, dtype)
+    if needs_cast(x, number) then
+      local y = ops.cast(x, self.dtype)
+      return masks[x] == nil and y or Layer.set_mask(y, masks[x])
     end
-    return x
   elseif type(x) == "table" and getmetatable(x) == nil then
-    local out = {}
+    local out
     for k, v in pairs(x) do
-      out[k] = cast_input(dtype, v)
+      local y = cast_input(self, number, v)
+      if y ~= v then
+        out = out or table.move(x, 1, #x, 1, {})
+        out[k] = y
+      end
     end
-    return out
+    for k, v in pairs(out and x or {}) do
+      out[k] = out[k] == nil and v or out[k]
+    end
+    return out or x
   end
   return x
 end
 
---- The shape of a tensor, or of each tensor of a list or table.
+--- The shape of a tensor, or the shapes of a list or table of them.
 local function shape_of(x)
   if type(x) == "userdata" then
     return list.copy(x.shape)
@@ -425,7 +421,7 @@ Layer.shape_of = shape_of
 
 local function finish(self, x, mask, y, ...)
   if mask ~= nil or self.makes_mask then
-    if self.supports_masking then
+    if self.supports_masking and not self.sets_mask then
       local out = self:compute_mask(x, mask)
       if out and type(y) == "userdata" then
         Layer.set_mask(y, out)
@@ -496,26 +492,24 @@ local function dispatch(self, n, x, ...)
     end
   end
 
+  local own = self[S]
+  local mode = call_mode()
   local back
-  if not active then
-    back = LEAVE
-    if Layer.penalties > 0 then
-      self:_clear_losses()
-    end
+  if not mode then
+    back, own.called = enter_call(explicit)
   elseif explicit ~= nil then
-    back = BACK[mode]
-  end
-  if (mixed or not active) and self.autocast and not self.keeps_dtype then
-    x = cast_input(self.dtype, x)
-    for i = 1, count - 1 do
-      rest[i] = cast_input(self.dtype, rest[i])
-    end
+    back = enter_call(explicit)
   end
   local _ <close> = back
-  if back then
-    active = true
-    if explicit ~= nil then
-      mode = explicit and TRAIN or INFER
+  if not mode or explicit ~= nil then
+    mode = explicit and TRAIN or INFER
+  end
+  local cast = self.autocast and not self.keeps_dtype and (own.cast
+    or core.dtype_number(self.dtype))
+  if cast then
+    x = cast_input(self, cast, x)
+    for i = 1, count - 1 do
+      rest[i] = cast_input(self, cast, rest[i])
     end
   end
 
@@ -528,14 +522,11 @@ local function dispatch(self, n, x, ...)
   end
 
   local o = mode
-  local mask
-  if masking or (options and options.mask ~= nil) then
-    mask = options and options.mask
-    if mask == nil then
-      mask = Layer.mask_of(x)
-    elseif mask == false then
-      mask = nil
-    end
+  local mask = options and options.mask
+  if mask == nil then
+    mask = Layer.mask_of(x)
+  elseif mask == false then
+    mask = nil
   end
   if options or mask ~= nil then
     o = {}
@@ -547,39 +538,34 @@ local function dispatch(self, n, x, ...)
   end
   if count > 1 then
     rest[count] = o
-    return finish(self, x, mask, self[S].call(self, x, table.unpack(rest, 1, count)))
+    return finish(self, x, mask, own.call(self, x, table.unpack(rest, 1, count)))
   end
-  return finish(self, x, mask, self[S].call(self, x, o))
+  return finish(self, x, mask, own.call(self, x, o))
 end
 
--- The outermost call of a built layer with one tensor: sets the mode, and brings it back however
--- the call ends.
-local function outermost(self, x, o)
-  if Layer.penalties > 0 then
-    self:_clear_losses()
+-- The outermost call of a built layer with one tensor.
+local function outermost(self, own, x, o)
+  if own.cast and needs_cast(x, own.cast) then
+    x = ops.cast(x, self.dtype)
   end
-  local own = self[S]
-  local cast = own.cast
-  if cast and x.dtype ~= cast then
-    x = cast_input(cast, x)
-  end
-  local _ <close> = LEAVE
-  active, mode = true, o
+  local back <close>, number = enter_call(o == TRAIN) -- luacheck: ignore back
+  own.called = number
   return own.call(self, x, o)
 end
 
 --- Calls the layer on a tensor (or a list or table of them); see `extend` for options.
 function Layer.__call(self, x, o, ...)
   local own = self[S]
-  if own.plain and type(x) == "userdata" and not masking then
-    if o == nil and active and not mixed then
+  if own.plain and (o == nil or rawequal(o, TRAIN) or rawequal(o, INFER)) then
+    local mode = ready(x, own.cast)
+    if mode == nil then
+      return keep(outermost(self, own, x, o or INFER))
+    elseif mode and o == nil then
       if own.one then
         local y = own.call(self, x, mode)
         return y
       end
       return keep(own.call(self, x, mode))
-    elseif not active and (o == nil or rawequal(o, TRAIN) or rawequal(o, INFER)) then
-      return keep(outermost(self, x, o or INFER))
     end
   end
   local more = select("#", ...)

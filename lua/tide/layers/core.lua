@@ -226,9 +226,10 @@ core.Masking = base.derive(base, "Masking", {
   init = function(self)
     self.makes_mask = true
   end,
+  sets_mask = true,
   call = function(self, x)
-    local kept = ops.any(ops.not_equal(x, self.mask_value), { axis = -1, keepdims = true })
-    return x * ops.cast(kept, x.dtype)
+    local kept = self:compute_mask(x)
+    return base.set_mask(x * ops.cast(ops.expand_dims(kept, -1), x.dtype), kept)
   end,
   compute_mask = function(self, x)
     return ops.any(ops.not_equal(x, self.mask_value), { axis = -1 })

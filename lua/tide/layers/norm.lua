@@ -101,7 +101,7 @@ local function masked_moments(x, mask, axes)
 end
 
 local function blend(old, new, momentum)
-  base.assign(old, old * momentum + ops.cast(new:detach(), old.dtype) * (1 - momentum))
+  old:assign(old * momentum + ops.cast(new:detach(), old.dtype) * (1 - momentum))
 end
 
 -- Batch renormalization (Ioffe 2017): the batch's statistics corrected toward the moving ones,
@@ -126,7 +126,7 @@ local function renormalize(self, mean, variance)
   blend(self.renorm_stddev, stddev, self.renorm_momentum)
   blend(self.moving_mean, mean, self.momentum)
   blend(self.moving_stddev, stddev, self.momentum)
-  base.assign(self.moving_variance, ops.relu(ops.square(self.moving_stddev) - self.epsilon))
+  self.moving_variance:assign(ops.relu(ops.square(self.moving_stddev) - self.epsilon))
   local gamma, beta = r, d
   if self.gamma then
     local own = ops.cast(self.gamma, stats)

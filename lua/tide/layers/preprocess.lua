@@ -202,8 +202,8 @@ function Normalization:adapt(data)
   if not total then
     errors.raise("adapt", "the data are empty")
   end
-  base.assign(self.adapt_mean, ops.cast(mean, self.dtype))
-  base.assign(self.adapt_variance, ops.cast(variance, self.dtype))
+  self.adapt_mean:assign(ops.cast(mean, self.dtype))
+  self.adapt_variance:assign(ops.cast(variance, self.dtype))
 end
 
 --- The options, with the statistics as they were given (adapted ones are weights).

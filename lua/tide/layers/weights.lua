@@ -64,9 +64,6 @@ function Layer:_track(tensor, o)
   if o.trainable ~= false then
     tensor:requires_grad_(self[S].trainable)
   end
-  if o.regularizer then
-    Layer.penalties = Layer.penalties + 1
-  end
   tracking.changed(self)
   return tensor
 end
@@ -189,14 +186,19 @@ local function get_weights(self)
   return copy(keep(self).weights)
 end
 
+-- What layers added in the last call (`losses_of` is its number), then the penalties of weights.
 local function get_losses(self)
-  if Layer.penalties == 0 then
-    return list.new {}
+  local out, layers = {}, self:_flat()
+  local last = self[S].called or 0
+  for _, layer in ipairs(layers) do
+    if layer[S].losses then
+      last = math.max(last, layer[S].losses_of)
+    end
   end
-  local out = {}
-  for _, layer in ipairs(self:_flat()) do
-    for _, l in ipairs(layer[S].losses or {}) do
-      out[#out + 1] = l
+  for _, layer in ipairs(layers) do
+    local own = layer[S]
+    if own.losses and own.losses_of == last then
+      table.move(own.losses, 1, #own.losses, #out + 1, out)
     end
   end
   for _, r in ipairs(self:_records()) do
@@ -276,13 +278,8 @@ function Layer:set_weights(values)
     converted[i] = v
   end
   for i, r in ipairs(records) do
-    Layer.assign(r.tensor, converted[i])
+    r.tensor:assign(converted[i])
   end
-end
-
---- Writes a tensor's values into a weight, without recording gradients.
-function Layer.assign(weight, value)
-  core.no_grad(weight.copy_, weight, value)
 end
 
 --- The number of elements of all weights.
@@ -296,23 +293,18 @@ end
 
 --- Adds a penalty (0-d tensor, or a list of them) to `losses`, until the next call.
 function Layer:add_loss(loss)
-  Layer.penalties = Layer.penalties + 1
-  local own = self[S].losses
-  if not own then
-    own = {}
-    self[S].losses = own
+  local own = self[S]
+  local call = core.call_number() or own.losses_of or own.called or 0
+  if own.losses_of ~= call then
+    own.losses, own.losses_of = {}, call
   end
+  Layer.last_penalized = math.max(Layer.last_penalized, call)
   for _, l in ipairs(type(loss) == "table" and loss or { loss }) do
-    own[#own + 1] = l
+    own.losses[#own.losses + 1] = l
   end
 end
 
--- Forgets the losses of the last call.
-function Layer:_clear_losses()
-  local layers = self:_flat()
-  for i = 1, #layers do
-    layers[i][S].losses = nil
-  end
-end
+-- The number of the newest call in which a penalty was added.
+Layer.last_penalized = 0
 
 end

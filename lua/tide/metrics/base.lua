@@ -101,7 +101,7 @@ Metric.add_weight = Metric.add_variable
 --- Sets the state back to what it was before the first update.
 function Metric:reset_state()
   for _, v in ipairs(tracked(self)) do
-    tensors.assign(v, 0)
+    v:assign(ops.zeros_like(v))
   end
 end
 

@@ -320,7 +320,7 @@ local function mark_touched(self)
       any = any and ops.logical_or(any, moved) or moved
     end
     if any then
-      tensors.assign(touched, ops.cast(any, "uint8"))
+      touched:assign(ops.cast(any, "uint8"))
     end
   end
 end
@@ -479,7 +479,7 @@ local function update(self, grads, places)
     end
     self:_run(sums, places, 1 / steps)
     for i = 1, #self._sums do
-      tensors.assign(self._sums[i], 0)
+      self._sums[i]:assign(ops.zeros_like(self._sums[i]))
     end
   else
     self:_run(grads, places, scale)
@@ -521,7 +521,7 @@ local function step(self, grads, places)
     for i = 1, #self._params do
       local constraint = self._info[i] and self._info[i].constraint
       if constraint then
-        tensors.assign(self._stepped[i], constraint(self._stepped[i]))
+        self._stepped[i]:assign(constraint(self._stepped[i]))
       end
     end
   end
@@ -532,9 +532,8 @@ local function step(self, grads, places)
 end
 
 function Optimizer:_apply(grads, places)
-  local before = core.grad_mode(false)
+  local _ <close> = core.recording(false)
   local ok, e = pcall(step, self, grads, places)
-  core.grad_mode(before)
   if not ok then
     if errors.is(e) and e.op and e.op:find "_step_$" then -- the op's name says nothing
       e.op = self:_class_name()
@@ -646,7 +645,7 @@ function Optimizer:_call(grads, places, o)
       g = ops.clip(g, -o.clipvalue, o.clipvalue)
     end
     if o.weight_decay then
-      tensors.assign(v, ops.multiply(v, 1 - o.weight_decay * o.learning_rate))
+      v:assign(ops.multiply(v, 1 - o.weight_decay * o.learning_rate))
     end
     local slots = {}
     for name, all in pairs(self._slots) do
@@ -660,7 +659,7 @@ end
 
 function Optimizer:_overwrite_with_average()
   for i = 1, #self._params do
-    tensors.assign(self._stepped[i], self._average[i])
+    self._stepped[i]:assign(self._average[i])
   end
   if self._halved then
     round(self._halved)
@@ -704,7 +703,7 @@ function Optimizer:set_weights(weights)
     end
   end
   for i = first, #all do
-    tensors.assign(all[i], weights[i])
+    all[i]:assign(weights[i])
   end
   self:_set_numbers(numbers)
 end

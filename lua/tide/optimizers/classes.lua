@@ -197,10 +197,10 @@ function Ftrl:update_step(g, v, rate, slots)
   local raised = ops.power(new, power)
   local sigma = ops.divide(ops.subtract(raised, ops.power(accumulator, power)), rate)
   local shrunk = ops.add(g, ops.multiply(v, 2 * self.l2_shrinkage_regularization_strength))
-  linear:copy_(ops.add(linear, ops.subtract(shrunk, ops.multiply(sigma, v))))
+  linear:assign(ops.add(linear, ops.subtract(shrunk, ops.multiply(sigma, v))))
   local quadratic = ops.add(ops.divide(raised, rate), 2 * l2)
-  v:copy_(ops.divide(ops.subtract(ops.clip(linear, -l1, l1), linear), quadratic))
-  accumulator:copy_(new)
+  v:assign(ops.divide(ops.subtract(ops.clip(linear, -l1, l1), linear), quadratic))
+  accumulator:assign(new)
 end
 
 return classes

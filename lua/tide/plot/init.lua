@@ -208,8 +208,8 @@ function plot.gradients(model, x, y, options)
   local o, named, params, paths = given("gradients", options), {}, {}, {}
   x, y = core.is_tensor(x) and x or type(x) == "table" and not core.is_tensor(x[1])
     and core.tensor(x) or x, (core.is_tensor(y) or y == nil) and y or core.tensor(y)
-  local before = core.grad_mode(true)
-  local ok, e = pcall(function()
+  do
+    local _ <close> = core.recording(true)
     local loss = model:compute_loss {
       x = x, y = y, y_pred = model(x, { training = true }), sample_weight = o.sample_weight }
     for _, r in ipairs(model:_records()) do
@@ -220,10 +220,6 @@ function plot.gradients(model, x, y, options)
     for i, g in ipairs(core.gradients(loss, params)) do
       named[i] = { paths[i], g:detach() }
     end
-  end)
-  core.grad_mode(before)
-  if not ok then
-    error(e, 0)
   end
   return histograms("gradients", named, o)
 end

@@ -103,7 +103,6 @@ function Session:run(f, o)
     end
     local core = require "tide.core" -- what was cut short may not have closed what it opened
     core.watch_interrupts "end"
-    core.grad_mode(true)
     self:report(failure, o.source, o.name)
   end
   if took > 0.1 and not self.plain and not o.command then

@@ -9,7 +9,6 @@ local object = require "tide.object"
 local ops = require "tide.ops"
 local registry = require "tide.registry"
 
-local Layer = require "tide.layers.base"
 local json = require "tide.utils.json"
 
 local safetensors = {}
@@ -195,11 +194,9 @@ local function match(path, file, entries, wanted, o)
 end
 
 local function assign(values)
-  local before = core.grad_mode(false)
   for _, pair in ipairs(values) do
-    Layer.assign(pair[1], pair[2])
+    pair[1]:assign(pair[2])
   end
-  core.grad_mode(before)
 end
 
 -- A path without the numbers that layers get by order of creation.

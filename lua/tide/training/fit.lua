@@ -116,6 +116,11 @@ local function batches(self, run, step, cb)
   return stopped
 end
 
+local function validation_values(self, T, run, cb)
+  local _ <close> = core.recording(false)
+  return pass.evaluate(self, T, run.validation, run.o.validation_steps, cb)
+end
+
 -- Adds the values of a validation to the logs; of one that Ctrl-C cut short, none: it is made anew.
 local function validate(self, T, run, cb, stopped)
   local source = run.validation
@@ -127,9 +132,7 @@ local function validate(self, T, run, cb, stopped)
   end
   if run.validation and validates(run.epoch, run.o.validation_freq) then
     run.validated = true
-    local before = core.grad_mode(false)
-    local values, why = pass.evaluate(self, T, run.validation, run.o.validation_steps, cb)
-    core.grad_mode(before)
+    local values, why = validation_values(self, T, run, cb)
     if why == "interrupt" and not stopped then
       return why
     end
@@ -196,7 +199,9 @@ local function train(self, T, run, hook)
   self.stop_training = false
   self.stop_evaluating = false
   T.paused = nil
-  local _ <close> = pass.guard(true, true, T, pass.inner(self, T))
+  local _ <close> = core.recording(true)
+  local _ <close> = pass.guard(T, pass.inner(self, T))
+  local _ <close> = core.watch_interrupts()
   if run.state then
     pause.restore(run.state)
     history:go_on(run.state.history)

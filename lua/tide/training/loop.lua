@@ -82,7 +82,8 @@ function loop.evaluate(self, ...)
   local cb = pass.make_callbacks(self, callbacks_base.collect(o.callbacks),
     { epochs = 1, steps = o.steps or source.batches, verbose = verbose })
   self.stop_evaluating = false
-  local _ <close> = pass.guard(false, false, T, inner)
+  local _ <close> = core.recording(false)
+  local _ <close> = pass.guard(T, inner)
   local logs = pass.evaluate(self, T, source, o.steps, cb)
   if o.return_dict then
     return list.dict(logs)
@@ -123,7 +124,7 @@ function loop.predict(self, ...)
     { epochs = 1, steps = o.steps or source.batches, verbose = verbose,
       delay = o.verbose == "auto" and 2 or nil })
   self.stop_predicting = false
-  local _ <close> = pass.guard(false, false)
+  local _ <close> = core.recording(false)
   cb:run("on_predict_begin", {})
   source:begin(1)
   local parts, plan, seen = {}, nil, 0
@@ -194,7 +195,8 @@ local function on_batch(self, o, name, grad)
   if o.class_weight ~= nil then
     w = pass.class_weights(T, o.class_weight, y):of(y, w)
   end
-  local _ <close> = pass.guard(grad, false, T, inner)
+  local _ <close> = core.recording(grad)
+  local _ <close> = pass.guard(T, inner)
   steps.reset_metrics(self)
   local own = pass.stepper(self, T, name)(x, y, w)
   local logs = pass.epoch_logs(self, own)
@@ -217,7 +219,7 @@ end
 
 --- The outputs for one batch.
 function loop.predict_on_batch(self, x)
-  local _ <close> = pass.guard(false, false)
+  local _ <close> = core.recording(false)
   local step = self.predict_step ~= Model.predict_step and self.predict_step or steps.predict
   local y = step(self, pass.as_leaf(x))
   core.step_end(true)

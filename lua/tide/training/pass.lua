@@ -88,50 +88,37 @@ function pass.as_leaf(v)
   return v
 end
 
--- Restores what a fit or evaluate changes, however it ends.
+-- Restores what a fit or evaluate changes in the training state, however it ends.
 local Guard = {}
 function Guard.__close(g)
   if g.inner then -- the metrics of the epoch, in which a callback evaluated
     pause.put_metrics(g.inner.metrics)
     g.state.method, g.state.bad = g.inner.method, g.inner.bad
-  elseif g.state then
+  else
     g.state.running = nil
   end
-  if g.state then -- the last batch's tensors hold its graph
-    g.state.y_list, g.state.p_list, g.state.w_list = {}, {}, {}
-  end
-  if g.watching then
-    core.watch_interrupts(false)
-  end
-  core.grad_mode(g.grad_mode)
+  -- the last batch's tensors hold its graph
+  g.state.y_list, g.state.p_list, g.state.w_list = {}, {}, {}
 end
 
--- What brings a mode back and does nothing else: one prediction makes no table.
-local back = { [true] = setmetatable({ grad_mode = true }, Guard),
-  [false] = setmetatable({ grad_mode = false }, Guard) }
+local WEAK = { __mode = "v" }
 
---- What a fit or evaluate takes over from the one that runs already, whose callback calls it; nil
---- where none runs. Comes before `pass.refresh`.
+--- What a fit or evaluate takes over from the one that runs already, whose callback calls it or
+--- which waits in another coroutine; nil where none runs. Comes before `pass.refresh`.
 function pass.inner(self, T)
-  return T.running and { metrics = pause.take_metrics(pass.named_metrics(self)),
-    method = T.method, bad = T.bad } or nil
+  local other = T.running and T.running[1]
+  return other and coroutine.status(other) ~= "dead"
+    and { metrics = pause.take_metrics(pass.named_metrics(self)), method = T.method, bad = T.bad }
+    or nil
 end
 
---- Sets the grad mode and, if asked, watches for Ctrl-C, until the returned value is closed. With
---- the training state `state` the model counts as running; `inner`: what `pass.inner` gave.
-function pass.guard(grad, watch, state, inner)
-  local was = core.grad_mode(grad)
-  if not watch and not state then
-    return back[was]
+--- The model of the training state `state` counts as running until the returned value is closed;
+--- `inner`: what `pass.inner` gave.
+function pass.guard(state, inner)
+  if not inner then -- a coroutine that is given up runs no more
+    state.running = setmetatable({ (coroutine.running()) }, WEAK)
   end
-  local g = setmetatable({ grad_mode = was, watching = watch, state = state, inner = inner }, Guard)
-  if state then
-    state.running = true
-  end
-  if watch then
-    core.watch_interrupts(true)
-  end
-  return g
+  return setmetatable({ state = state, inner = inner }, Guard)
 end
 
 --- 0, 1 or 2 from what a person gave.

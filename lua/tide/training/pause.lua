@@ -9,7 +9,6 @@ local check = require "tide.check"
 local core = require "tide.core"
 local list = require "tide.list"
 local ops = require "tide.ops"
-local tensors = require "tide.training.tensors"
 
 local pause = {}
 
@@ -115,7 +114,6 @@ end
 
 --- Metrics as they were when `take_metrics` looked at them.
 function pause.put_metrics(kept)
-  local before = core.grad_mode(false)
   for _, entry in ipairs(kept.objects) do
     local metric, was = entry[1], entry[2]
     for k in next, metric do
@@ -128,9 +126,8 @@ function pause.put_metrics(kept)
     end
   end
   for _, entry in ipairs(kept) do
-    tensors.assign(entry[1], entry[2])
+    entry[1]:assign(entry[2])
   end
-  core.grad_mode(before)
 end
 
 --- The state after the last whole batch, taken before the closing callbacks run.
@@ -190,7 +187,6 @@ end
 
 --- Puts the state back.
 function pause.restore(self)
-  local before = core.grad_mode(false)
   core.generator(table.unpack(self.generator))
   pause.put_metrics(self.metrics)
   for _, c in ipairs(self.changes) do
@@ -202,10 +198,9 @@ function pause.restore(self)
   end
   for _, entry in ipairs(self.changed) do
     if unchanged(entry[1], entry[3]) then
-      tensors.assign(entry[1], entry[2])
+      entry[1]:assign(entry[2])
     end
   end
-  core.grad_mode(before)
 end
 
 return pause

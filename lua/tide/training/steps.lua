@@ -162,11 +162,12 @@ local function penalties(model, T, total)
   if not T.layers then
     penalty_sources(model, T)
   end
-  for i = 1, #T.layers do
-    local own = T.layers[i][S].losses
-    if own then
-      for k = 1, #own do
-        local l = own[k]
+  local call = model[S].called
+  if call and Layer.last_penalized >= call then
+    for i = 1, #T.layers do
+      local own = T.layers[i][S]
+      for k = 1, own.losses_of == call and #own.losses or 0 do
+        local l = own.losses[k]
         if l.ndim > 0 then
           l = ops.sum(l)
         end
@@ -220,11 +221,10 @@ local function update_metrics(T, y, y_pred, w)
   if not T.metrics then
     return
   end
-  local before = core.grad_mode(false)
+  local _ <close> = core.recording(false)
   local ys, ps, ws = parts(T, y, y_pred, w)
   prepare(T, ys, ps)
   T.metrics:update(ys, ps, ws)
-  core.grad_mode(before)
 end
 
 --- Values of the loss and of all metrics by name.
@@ -364,9 +364,8 @@ local function compiled_pass(model, T, x, y, y_pred, w, after)
     end
   end
   if T.metrics then
-    local before = core.grad_mode(false)
+    local _ <close> = core.recording(false)
     T.metrics:update(ys, ps, ws)
-    core.grad_mode(before)
   end
 end
 

@@ -158,16 +158,6 @@ function tensors.frame_shapes(level)
   return ""
 end
 
---- Writes values into a tensor in place, without recording.
-function tensors.assign(t, v)
-  local before = core.grad_mode(false)
-  local ok, e = pcall(t.copy_, t, v)
-  core.grad_mode(before)
-  if not ok then
-    error(e, 0)
-  end
-end
-
 --- x / y, and 0 where y is 0.
 function tensors.divide_no_nan(x, y)
   local zero = ops.equal(y, 0)

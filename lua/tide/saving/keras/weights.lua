@@ -190,9 +190,8 @@ end
 
 --- Writes checked pairs { record, tensor }.
 function weights.assign(pairs_)
-  local assign = require("tide.layers.base").assign
   for _, p in ipairs(pairs_) do
-    assign(p[1].tensor, p[2])
+    p[1].tensor:assign(p[2])
   end
 end
 

@@ -1,0 +1,272 @@
+/* The modes of a coroutine: whether ops are recorded, whether a layer's call runs, and whether it
+ * trains.
+ *
+ * The context holds those of the coroutine that runs, `ctx->thread`; whoever enters the door from
+ * another one finds its own first (tideL_here: one comparison). A coroutine begins with the
+ * defaults: it records and no call runs. One that has left them keeps a record in
+ * registry[&records_key], weak in its keys, so that a coroutine that is given up takes its modes
+ * with it; while it runs, registry[&thread_key] holds it, so that `ctx->thread` is never the
+ * address of one that is gone.
+ *
+ * To be closed are values that bring modes back, one for each combination, made once: closing
+ * allocates nothing. */
+#include "bind.h"
+
+enum { RECORDS = 1, CALLS = 2, TRAINS = 4, COMBINATIONS = 8 };
+
+typedef struct {
+    int bits;
+    int64_t call; /* the number of the call that runs */
+} record;
+
+static const char records_key, thread_key;
+
+static int bits_of(const tide_ctx *ctx) { return (ctx->grad_mode ? RECORDS : 0) | ctx->calling; }
+
+static void load(tide_ctx *ctx, int bits, int64_t call) {
+    ctx->grad_mode = (bits & RECORDS) != 0;
+    ctx->calling = bits & (CALLS | TRAINS);
+    ctx->call = call;
+}
+
+/* The record of the coroutine L, or NULL. */
+static record *find(lua_State *L) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &records_key) != LUA_TTABLE) { /* not open yet */
+        lua_pop(L, 1);
+        return NULL;
+    }
+    lua_pushthread(L);
+    lua_rawget(L, -2);
+    record *r = lua_touserdata(L, -1);
+    lua_pop(L, 2);
+    return r;
+}
+
+static void hold(lua_State *L, int on) {
+    if (on) lua_pushthread(L);
+    else lua_pushboolean(L, 0);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &thread_key);
+}
+
+void tideL_switch(lua_State *L, tide_ctx *ctx) {
+    luaL_checkstack(L, 4, "tide");
+    record *was = ctx->modes, *r = find(L);
+    if (was) was->bits = bits_of(ctx), was->call = ctx->call;
+    if (was || r) hold(L, r != NULL);
+    ctx->thread = L;
+    ctx->modes = r;
+    load(ctx, r ? r->bits : RECORDS, r ? r->call : 0);
+}
+
+static void set(lua_State *L, tide_ctx *ctx, int bits, int64_t call) {
+    if (bits != RECORDS && !ctx->modes) {
+        record *r = find(L);
+        if (!r) {
+            lua_rawgetp(L, LUA_REGISTRYINDEX, &records_key);
+            lua_pushthread(L);
+            r = lua_newuserdatauv(L, sizeof *r, 0);
+            *r = (record){.bits = RECORDS};
+            lua_rawset(L, -3);
+            lua_pop(L, 1);
+        }
+        hold(L, 1);
+        ctx->modes = r;
+    }
+    load(ctx, bits, call);
+    if (bits == RECORDS && ctx->modes && L != ctx->lua) {
+        *(record *)ctx->modes = (record){.bits = RECORDS};
+        ctx->modes = NULL;
+        hold(L, 0);
+    }
+}
+
+/* upvalue 1 of all that follow: the userdata with the context */
+static tide_ctx *here(lua_State *L) {
+    tide_ctx *ctx = *(tide_ctx **)lua_touserdata(L, lua_upvalueindex(1));
+    if (!ctx) tideL_error(L, "tide", "the Lua state is being closed");
+    tideL_here(L, ctx);
+    return ctx;
+}
+
+static int close_guard(lua_State *L) {
+    tide_ctx *ctx = here(L);
+    set(L, ctx, *(const int *)lua_touserdata(L, 1), ctx->call);
+    return 0;
+}
+
+/* grad_mode(): whether ops are recorded in this coroutine */
+static int grad_mode(lua_State *L) {
+    lua_pushboolean(L, here(L)->grad_mode);
+    return 1;
+}
+
+/* recording(on): ops are recorded or not until the value returned is closed. upvalue 2: the values
+ * to be closed */
+static int recording(lua_State *L) {
+    tide_ctx *ctx = here(L);
+    const int was = bits_of(ctx);
+    set(L, ctx, (was & ~RECORDS) | (lua_toboolean(L, 1) ? RECORDS : 0), ctx->call);
+    lua_rawgeti(L, lua_upvalueindex(2), was);
+    return 1;
+}
+
+/* no_grad(f, ...) and enable_grad(f, ...): the mode comes back however f ends, and f may yield.
+ * upvalue 2: the mode */
+static int mode_end(lua_State *L, int st, lua_KContext was) {
+    tide_ctx *ctx = here(L);
+    set(L, ctx, (int)was, ctx->call);
+    return st == LUA_OK || st == LUA_YIELD ? lua_gettop(L) : lua_error(L);
+}
+
+static int with_mode(lua_State *L) {
+    tide_ctx *ctx = here(L);
+    luaL_checkany(L, 1);
+    const int was = bits_of(ctx);
+    set(L, ctx, (was & ~RECORDS) | (lua_toboolean(L, lua_upvalueindex(2)) ? RECORDS : 0),
+        ctx->call);
+    return mode_end(L, lua_pcallk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, was, mode_end), was);
+}
+
+/* enter_call(trains): a layer's call runs until the first value returned is closed; the second is
+ * the number of the outermost call. upvalue 2: the values to be closed */
+static int enter_call(lua_State *L) {
+    tide_ctx *ctx = here(L);
+    const int was = bits_of(ctx);
+    if (!ctx->calling) ctx->calls++;
+    set(L, ctx, (was & RECORDS) | CALLS | (lua_toboolean(L, 1) ? TRAINS : 0),
+        ctx->calling ? ctx->call : ctx->calls);
+    lua_rawgeti(L, lua_upvalueindex(2), was);
+    lua_pushinteger(L, ctx->call);
+    return 2;
+}
+
+/* call_number(): that of the outermost call under way in this coroutine; nil where none is */
+static int call_number(lua_State *L) {
+    tide_ctx *ctx = here(L);
+    if (ctx->calling) lua_pushinteger(L, ctx->call);
+    else lua_pushnil(L);
+    return 1;
+}
+
+static int push_mode(lua_State *L, const tide_ctx *ctx) {
+    if (ctx->calling) lua_pushvalue(L, lua_upvalueindex(ctx->calling & TRAINS ? 2 : 3));
+    else lua_pushnil(L);
+    return 1;
+}
+
+/* upvalues 2 and 3: what stands for a call that trains, and for one that does not; nil: none runs
+ */
+static int call_mode(lua_State *L) { return push_mode(L, here(L)); }
+
+/* ready(x, dtype): the mode of the call under way if x is a tensor without a mark and needs no cast
+ * to the dtype of this number (nil: never); false if it is not. Where no call is under way, nil
+ * for a tensor without a mark and false for others. upvalues as of call_mode */
+static int ready(lua_State *L) {
+    tide_ctx *ctx = here(L);
+    const tideL_handle *h = tideL_tohandle(L, 1);
+    if (h && h->t && !h->t->marked) {
+        if (!ctx->calling) return 0;
+        if (lua_isnil(L, 2) || h->t->dtype == lua_tointeger(L, 2) || !tide_is_float(h->t->dtype))
+            return push_mode(L, ctx);
+    }
+    lua_pushboolean(L, 0);
+    return 1;
+}
+
+/* call_modes(trains, does_not) -> call_mode, ready */
+static int call_modes(lua_State *L) {
+    lua_settop(L, 2);
+    for (int i = 0; i < 2; i++) {
+        lua_pushvalue(L, lua_upvalueindex(1));
+        lua_pushvalue(L, 1);
+        lua_pushvalue(L, 2);
+        lua_pushcclosure(L, i ? ready : call_mode, 3);
+    }
+    return 2;
+}
+
+/* mark(x): something hangs on this tensor, such as a mask; marked(x) */
+static int mark(lua_State *L) {
+    tideL_checktensor(L, 1, "mark")->marked = 1;
+    return 0;
+}
+static int marked(lua_State *L) {
+    const tideL_handle *h = tideL_tohandle(L, 1);
+    lua_pushboolean(L, h && h->t && h->t->marked);
+    return 1;
+}
+
+/* needs_cast(x, dtype): whether x is a tensor of another float dtype than that of this number */
+static int needs_cast(lua_State *L) {
+    const tideL_handle *h = tideL_tohandle(L, 1);
+    lua_pushboolean(L,
+                    h && h->t && h->t->dtype != lua_tointeger(L, 2) && tide_is_float(h->t->dtype));
+    return 1;
+}
+
+static int dtype_number(lua_State *L) {
+    lua_pushinteger(L, tideL_todtype(L, 1, "dtype"));
+    return 1;
+}
+
+/* The main coroutine has its record from the start. */
+static void open_records(lua_State *L, tide_ctx *ctx) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+    ctx->lua = lua_tothread(L, -1);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &records_key) == LUA_TNIL) {
+        lua_newtable(L);
+        lua_createtable(L, 0, 1);
+        lua_pushliteral(L, "k");
+        lua_setfield(L, -2, "__mode");
+        lua_setmetatable(L, -2);
+        lua_pushvalue(L, -3);
+        record *r = lua_newuserdatauv(L, sizeof *r, 0);
+        *r = (record){.bits = RECORDS};
+        lua_rawset(L, -3);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &records_key);
+        hold(L, 0);
+        ctx->thread = ctx->modes = NULL;
+    }
+    lua_pop(L, 2);
+}
+
+void tideL_open_modes(lua_State *L) {
+    const int core = lua_gettop(L);
+    open_records(L, tideL_ctx(L));
+    lua_createtable(L, COMBINATIONS, 0);
+    const int guards = lua_gettop(L);
+    lua_createtable(L, 0, 1);
+    tideL_push_ctx(L);
+    lua_pushcclosure(L, close_guard, 1);
+    lua_setfield(L, -2, "__close");
+    for (int i = 0; i < COMBINATIONS; i++) {
+        *(int *)lua_newuserdatauv(L, sizeof(int), 0) = i;
+        lua_pushvalue(L, -2);
+        lua_setmetatable(L, -2);
+        lua_rawseti(L, guards, i);
+    }
+    lua_settop(L, guards);
+    static const struct {
+        const char *name;
+        lua_CFunction f;
+        int second; /* upvalue: 1 the values to be closed, 2 false, 3 true */
+    } functions[] = {{"grad_mode", grad_mode, 0},
+                     {"recording", recording, 1},
+                     {"no_grad", with_mode, 2},
+                     {"enable_grad", with_mode, 3},
+                     {"enter_call", enter_call, 1},
+                     {"call_number", call_number, 0},
+                     {"call_modes", call_modes, 0},
+                     {"mark", mark, 0},
+                     {"marked", marked, 0},
+                     {"needs_cast", needs_cast, 0},
+                     {"dtype_number", dtype_number, 0}};
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+        tideL_push_ctx(L);
+        if (functions[i].second == 1) lua_pushvalue(L, guards);
+        else lua_pushboolean(L, functions[i].second == 3);
+        lua_pushcclosure(L, functions[i].f, 2);
+        lua_setfield(L, core, functions[i].name);
+    }
+    lua_settop(L, core);
+}
