@@ -248,3 +248,47 @@ describe("Keras' spellings", function()
     assert.are.equal("relu", tide.activations.serialize(tide.activations.relu))
   end)
 end)
+
+describe("names that nearly exist", function()
+  local model = tide.Sequential { layers.Dense { 2, input_shape = { 4 } } }
+  model:compile { optimizer = "adam", loss = "mse" }
+
+  it("raise with the method that was meant, on models, layers and objects", function()
+    for name, ours in pairs { complie = "compile", evalute = "evaluate", predct = "predict" } do
+      says(function() model[name](model) end, ("no method or field '%s'"):format(name),
+        ("did you mean '%s'?"):format(ours))
+    end
+    says(function() model.layers[1]:buid() end, "Dense: no method or field 'buid'", "'build'")
+    says(function() tide.metrics.Mean():reset_states() end, "did you mean 'reset_state'?")
+    says(function() model.optimizer:aply({}, {}) end, "did you mean 'apply'?")
+    says(function() tide.callbacks.EarlyStopping():set_modle() end, "did you mean 'set_model'?")
+  end)
+
+  it("raise when a field is set that would change nothing", function()
+    says(function() model.optimizer.lr = 0.5 end, "Adam: has no option 'lr'; did you mean 'learn")
+    says(function() model.layers[1].trainible = false end, "did you mean 'trainable'?")
+    says(function() tide.losses.Huber().dleta = 2 end, "did you mean 'delta'?")
+    model.note, model.layers[1].owner = "mine", "me" -- names near none
+    assert.equal("mine", model.note)
+  end)
+
+  it("are free in classes of one's own", function()
+    local Own = tide.Layer:extend("OwnNames", { call = function(self, v)
+      self.calls = (self.calls or 0) + 1
+      self.trainible = true
+      return v
+    end })
+    local own = Own()
+    own(x)
+    own(x)
+    assert.equal(2, own.calls)
+    assert.is_nil(own.buid)
+  end)
+
+  it("are no hooks of callbacks", function()
+    local Own = tide.callbacks.Callback:extend("OwnHooks", { on_epoch_ends = function() end })
+    says(function()
+      model:fit(x, tide.ones { 6, 2 }, { verbose = 0, callbacks = { Own() } })
+    end, "OwnHooks: no hook is named 'on_epoch_ends'; did you mean 'on_epoch_end'?")
+  end)
+end)

@@ -23,6 +23,81 @@ local function plain_new(c, ...)
   return c._new(c, ...)
 end
 
+-- ---- names that nearly exist ----
+
+local kin = setmetatable({}, { __mode = "k" }) -- root of a strict family -> its classes
+local absent = setmetatable({}, { __mode = "k" }) -- class -> names that are absent, and rightly so
+
+-- The method that an absent name of an instance of `c` was probably meant to be, among those of all
+-- classes of its kind; nil for what is a name of another of them.
+local function near_method(c, key)
+  local distance, kind = require("tide.check").distance, c.kind
+  local most = #key < 6 and 1 or 2
+  local best, least
+  for other in pairs(kin[c._strict]) do
+    local mine = rawget(other, "kind") == kind or class.inherits(c, other)
+    local get = mine and rawget(other, "_get")
+    if get and rawget(get, key) or mine and rawget(other, key) ~= nil then
+      return nil
+    end
+    for name, v in next, mine and other or {} do
+      if type(v) == "function" and type(name) == "string" and name:byte() == key:byte() then
+        local d = math.abs(#name - #key) <= most and distance(key, name) or 3
+        if d <= most and (not least or d < least or d == least and name < best) then
+          best, least = name, d
+        end
+      end
+    end
+  end
+  return best
+end
+
+-- Reads a name that an instance of `c` does not have. In Tide's own classes a name that is nearly a
+-- method raises and says which was meant; classes of a person's own may have any fields.
+local function missing(c, key)
+  local known = absent[c]
+  if not known then
+    known = {}
+    absent[c] = known
+  end
+  if known[key] or type(key) ~= "string" or #key < 4 or key:byte() == 95 or c._custom then
+    return nil
+  end
+  local near = near_method(c, key)
+  if near then
+    require("tide.errors").raise(c.__name, "no method or field '%s'; did you mean '%s'?", key, near)
+  end
+  known[key] = true
+end
+
+local written = setmetatable({}, { __mode = "k" }) -- class -> new fields that were written
+
+--- Refuses a new field of an instance of one of Tide's own classes whose name is nearly that of an
+--- option: `optimizer.lr = 0.1`, `layer.trainible = false` would change nothing.
+--- @param c table class
+--- @param key any name of the field
+--- @param names table names of the options; the class' list `_fields` names fields that are none
+function class.check_field(c, key, names)
+  local known = written[c]
+  if not known then
+    known = {}
+    for _, group in ipairs { names, c._fields or {} } do
+      for _, name in ipairs(group) do
+        known[name] = true
+      end
+    end
+    written[c] = known
+  end
+  if known[key] or type(key) ~= "string" or key:byte() == 95 or c._custom then
+    return
+  end
+  local near = require("tide.check").suggest(key, names)
+  if near then
+    require("tide.errors").raise(c.__name, "has no option '%s'; did you mean '%s'?", key, near)
+  end
+  known[key] = true
+end
+
 -- Fields of an instance that its class computes: methods first, then properties.
 local function make_index(c)
   return function(self, key)
@@ -30,13 +105,30 @@ local function make_index(c)
     if v ~= nil then
       return v
     end
-    local get = c._get[key]
+    local gets = c._get
+    local get = gets and gets[key]
     if get then
       return get(self)
     end
     local foreign = c._foreign
-    return foreign and foreign[key]
+    v = foreign and foreign[key]
+    if v == nil and c._strict then
+      return missing(c, key)
+    end
+    return v
   end
+end
+
+--- Makes a family of classes strict: reading a name that is nearly a method of one of them raises
+--- and says which was meant: `model:complie {}`. Other absent names stay nil, so do names that open
+--- with an underscore, short ones, and any in classes that a person made (`_custom`).
+--- @param root table a class without a base; holds for its subclasses too
+--- @return table root
+function class.strict(root)
+  kin[root] = setmetatable({ [root] = true }, { __mode = "k" })
+  root._strict = root
+  root.__index = make_index(root)
+  return root
 end
 
 --- Makes a class.
@@ -59,7 +151,11 @@ function class.new(name, base)
       c._set = setmetatable({}, { __index = base._set })
     end
   end
-  c.__index = c._get and make_index(c) or c
+  local root = base and base._strict
+  if root then
+    kin[root][c] = true
+  end
+  c.__index = (c._get or root) and make_index(c) or c
   return setmetatable(c, { __index = base, __call = plain_new, __tostring = class_tostring,
     __name = "class" })
 end
@@ -81,6 +177,17 @@ end
 function class.is_class(v)
   local m = getmetatable(v)
   return type(m) == "table" and m.__name == "class"
+end
+
+--- Whether the class `c` is `base` or inherits from it.
+function class.inherits(c, base)
+  while c do
+    if c == base then
+      return true
+    end
+    c = rawget(c, "super")
+  end
+  return false
 end
 
 --- Whether `v` is an instance of `c` or of a class that inherits from it.

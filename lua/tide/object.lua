@@ -246,7 +246,7 @@ end
 
 -- ---- classes ----
 
-local Object = class.new("Object")
+local Object = class.strict(class.new("Object"))
 object.Object = Object
 Object.args = check.args("Object", {})
 Object._inits, Object._methods = {}, {}
@@ -316,6 +316,13 @@ function object.class(name, base, spec)
     return c._from_config(c, config)
   end)
   return c
+end
+
+-- A new field whose name is nearly that of an option is refused: it would change nothing.
+function Object.__newindex(self, key, value)
+  local c = getmetatable(self)
+  class.check_field(c, key, c.args.names)
+  rawset(self, key, value)
 end
 
 function Object:_init(...)
@@ -404,6 +411,7 @@ function Object:extend(name, def)
   end
   local c = object.fill(object.class(name, self, { args = def.args, init = def.init }), def,
     { args = true, init = true })
+  rawset(c, "_custom", true)
   if c.kind then
     registry.register(c.kind, name, c)
   end

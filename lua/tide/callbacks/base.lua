@@ -24,6 +24,7 @@ local base = {}
 --- @class tide.Callback
 local Callback = object.class("Callback", nil, { kind = "callback" })
 base.Callback = Callback
+Callback._fields = { "model", "params" } -- set by the loop
 
 base.HOOKS = {}
 for _, phase in ipairs { "train", "test", "predict" } do
@@ -34,6 +35,9 @@ end
 for _, hook in ipairs { "on_epoch_begin", "on_epoch_end", "on_batch_begin", "on_batch_end",
   "on_train_resume" } do
   base.HOOKS[#base.HOOKS + 1] = hook
+end
+for _, hook in ipairs(base.HOOKS) do
+  base.HOOKS[hook] = true
 end
 
 --- Called with `{ epochs, steps, verbose, validation }` before the first hook; `validation` tells
@@ -111,6 +115,22 @@ function CallbackList:end_epoch(epoch, logs, whole)
   end
 end
 
+-- Refuses methods of a person's own class that are nearly hooks: nobody would call them.
+local function check_hooks(c)
+  local class = getmetatable(c)
+  while class and rawget(class, "_custom") do
+    for name, v in next, class do
+      if type(v) == "function" and name:find "^on_" and not base.HOOKS[name] then
+        local near = check.suggest(name, base.HOOKS)
+        if near then
+          errors.raise(class.__name, "no hook is named '%s'; did you mean '%s'?", name, near)
+        end
+      end
+    end
+    class = rawget(class, "super")
+  end
+end
+
 --- Adds what a person gave: a list, one callback, functions and tables of hooks among them.
 --- @return table list of callback objects
 function base.collect(given)
@@ -127,6 +147,7 @@ function base.collect(given)
   local out = {}
   for i, c in ipairs(given) do
     out[i] = require("tide.callbacks").get(c)
+    check_hooks(out[i])
   end
   return out
 end

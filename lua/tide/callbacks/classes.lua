@@ -34,10 +34,10 @@ classes.History = History
 local history_fields = {}
 local plain_index = History.__index
 function History.__index(self, key)
-  local v = plain_index[key]
+  local h = rawget(self, "history")
+  local v = h and h[key]
   if v == nil then
-    local h = rawget(self, "history")
-    v = h and h[key]
+    v = plain_index(self, key)
   end
   return v
 end

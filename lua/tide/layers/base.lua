@@ -190,6 +190,8 @@ function Layer.__newindex(self, key, value)
     errors.raise(getmetatable(self).__name, "'%s' belongs to every layer and cannot be assigned",
       key)
   end
+  local c = getmetatable(self)
+  class.check_field(c, key, c.args.names)
   rawset(self, key, value)
   tracking.added(self, key, value)
 end

@@ -92,6 +92,8 @@ function Optimizer.__newindex(self, key, value)
   elseif readonly[key] then
     errors.raise(self:_class_name(), "'%s' cannot be assigned", key)
   else
+    local c = getmetatable(self)
+    class.check_field(c, key, c.args.names)
     rawset(self, key, value)
   end
 end
