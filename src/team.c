@@ -105,7 +105,7 @@ static int64_t time_of(clockid_t clock) {
 }
 static int64_t now(void) { return time_of(CLOCK_MONOTONIC); }
 static void pause_a_little(void) {
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 2; i++)
 #if defined(__x86_64__)
         __builtin_ia32_pause();
 #elif defined(__aarch64__)

@@ -108,10 +108,12 @@ static tide_dnnl_prim *buckets[BUCKETS];
 static int nprims;
 static uint64_t clock_;
 
-static uint64_t hash_of(const void *p, size_t n) { /* FNV-1a over words */
-    const uint32_t *w = p;
-    uint64_t h = 1469598103934665603u;
-    for (size_t i = 0; i < n / 4; i++) h = (h ^ w[i]) * 1099511628211u;
+static uint64_t hash_of(const tide_dnnl_key *key) { /* FNV-1a over words */
+    uint64_t h = 1469598103934665603u, w;
+    for (size_t i = 0; i < sizeof *key; i += sizeof w) {
+        memcpy(&w, (const char *)key + i, sizeof w);
+        h = (h ^ w) * 1099511628211u;
+    }
     return h ^ h >> 29;
 }
 
@@ -143,7 +145,7 @@ static void evict_prim(void) {
 }
 
 tide_dnnl_prim *tide_dnnl_get(const tide_dnnl_key *key, tide_dnnl_make make, const void *arg) {
-    uint64_t h = hash_of(key, sizeof *key);
+    uint64_t h = hash_of(key);
     tide_dnnl_prim **head = &buckets[h % BUCKETS];
     for (tide_dnnl_prim *p = *head; p; p = p->next)
         if (p->hash == h && !memcmp(&p->key, key, sizeof *key)) {
