@@ -75,6 +75,14 @@ describe("a relu behind a normalization or an addition", function()
     end
   end)
 
+  it("may be an Activation", function()
+    local m = two_inputs(layers.Add(), layers.Activation { "relu" })
+    local x = { tide.tensor { { -3, 1 } }, tide.ones { 1, 2 } }
+    assert.is_nil(counts(function() assert.same({ { 0, 2 } }, m(x):tolist()) end).relu)
+    m = two_inputs(layers.Add(), layers.Activation { "tanh" })
+    assert.equal(1, counts(function() m(x) end).tanh)
+  end)
+
   it("goes together in a Sequential, however it grows", function()
     local m = tide.Sequential { layers.BatchNormalization { input_shape = { 3 } } }
     local x = tide.tensor { { -1, 0, 2 } }

@@ -6,6 +6,7 @@
 -- `call` inherits neither.
 local errors = require "tide.errors"
 local Layer = require "tide.layers.base"
+local symbolic = require "tide.graph.symbolic"
 
 local fuse = {}
 
@@ -31,10 +32,11 @@ local function declared(layer, key)
   return fuse.of_class(class, key)
 end
 
--- Runs both layers. The first one's frame is a layer's, so that errors name it. Masks need the
--- layers one by one.
+-- Runs both layers. The first one's frame is a layer's, so that errors name it. Masks and those who
+-- trace need the layers one by one.
 local function run(first, both, second, x)
-  if Layer.mask_of(x) ~= nil then
+  if Layer.mask_of(x) ~= nil
+    or type(x) == "table" and (symbolic.is(x) or symbolic.is(x[1])) then
     local y = second(first(x))
     return y
   end

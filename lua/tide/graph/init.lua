@@ -1,6 +1,11 @@
---- What a model's graph is, for all who read it: summary, plots, files, cloning.
+--- What a model's graph is, for all who read it: summary, plots, files, cloning, `model:graph()`.
 local S = require "tide.private"
+local errors = require "tide.errors"
 local fuse = require "tide.graph.fuse"
+local list = require "tide.list"
+local none = require "tide.none"
+local order = require "tide.graph.order"
+local symbolic = require "tide.graph.symbolic"
 
 local graph = {}
 
@@ -17,6 +22,155 @@ end
 --- @param model table
 function graph.of(model)
   return fuse.of_class(getmetatable(model), "graph_kind") and model[S].graph or nil
+end
+
+-- The shapes that a model was built for, with any batch size.
+local function build_shapes(model)
+  local function free(shape)
+    if type(shape[1]) == "table" and shape[1] ~= none or #shape == 0 and next(shape) ~= nil then
+      local out = {}
+      for k, v in pairs(shape) do
+        out[k] = free(v)
+      end
+      return out
+    end
+    local out = list.copy(shape)
+    if #out > 0 then
+      out[1] = none
+    end
+    return out
+  end
+  local shape = model[S].build_shape
+  if not shape then
+    errors.raise(model:_label(), "graph: the model is not built yet; call it on a batch first, or \z
+      give the shape: model:graph { shape = { tide.none, 28, 28, 1 } }")
+  end
+  return free(shape)
+end
+
+-- The graph of any model, found by calling it on symbolic tensors.
+local function traced(model, shape, as_ops)
+  local g = graph.of(model)
+  local input
+  if g then
+    local like = {}
+    for _, x in ipairs(g.inputs) do
+      like[x] = symbolic.new(x.shape, x.dtype, x.name)
+    end
+    input = symbolic.map(g.input, function(x) return like[x] end)
+  else
+    input = symbolic.of_shape(shape or build_shapes(model), model.dtype)
+  end
+  local output = symbolic.trace(model, input, as_ops)
+  local inputs, outputs = symbolic.flatten(input), symbolic.flatten(output)
+  return { input = input, output = output, inputs = inputs, outputs = outputs,
+    nodes = order.between(inputs, outputs, model:_label()) }
+end
+
+local Graph = { __name = "tide.graph" }
+Graph.__index = Graph
+
+local function name_for(taken, name)
+  local k, out = 0, name
+  while taken[out] do
+    k = k + 1
+    out = name .. "_" .. k
+  end
+  taken[out] = true
+  return out
+end
+
+-- The description of a graph: nodes and values as plain tables.
+local function described(model, g)
+  local values, nodes, taken, path = {}, {}, {}, {}
+  for _, r in ipairs(model:_records()) do
+    path[r.tensor] = r
+  end
+  local function value(x)
+    return values[x]
+  end
+  local function add(node, results)
+    for i, x in ipairs(results) do
+      values[x] = { node = node.name, output = i, shape = list.copy(x.shape), dtype = x.dtype }
+      node.outputs[i] = values[x]
+    end
+    nodes[#nodes + 1] = node
+  end
+  for _, x in ipairs(g.inputs) do
+    local layer = x._node and #x._node.inputs == 0 and x._node.layer or nil
+    add({ name = name_for(taken, x.name), class = "InputLayer", layer = layer, inputs = {},
+      outputs = {}, args = { n = 0 }, weights = {} }, { x })
+  end
+  local function tensors(v, out)
+    if type(v) == "userdata" and path[v] then
+      out[#out + 1] = { name = path[v].path, tensor = v, trainable = path[v].trainable }
+    elseif type(v) == "table" and getmetatable(v) == nil then
+      for _, x in pairs(v) do
+        tensors(x, out)
+      end
+    end
+  end
+  for _, made in ipairs(g.nodes) do
+    local layer = made.layer
+    local node = { layer = layer, op = made.op, class = layer and getmetatable(layer).__name,
+      inputs = {}, outputs = {}, args = { n = made.args.n }, weights = {}, within = made.within,
+      name = name_for(taken, layer and layer.name
+        or (made.within and made.within .. "/" or "") .. made.op) }
+    for i, x in ipairs(made.inputs) do
+      node.inputs[i] = value(x)
+    end
+    for i = 1, made.args.n do
+      node.args[i] = symbolic.map(made.args[i], value)
+      if not layer then
+        tensors(made.args[i], node.weights)
+      end
+    end
+    for _, r in ipairs(layer and layer:_records() or {}) do
+      node.weights[#node.weights + 1] = { name = layer.name .. "/" .. r.path, tensor = r.tensor,
+        trainable = r.trainable }
+    end
+    table.sort(node.weights, function(a, b)
+      return not layer and a.name < b.name
+    end)
+    add(node, made.outputs)
+  end
+  local out = { name = model.name, nodes = nodes, inputs = {}, outputs = {} }
+  for i, x in ipairs(g.inputs) do
+    out.inputs[i] = value(x)
+  end
+  for i, x in ipairs(g.outputs) do
+    out.outputs[i] = value(x)
+  end
+  return setmetatable(out, Graph)
+end
+
+--- One line per node: its name, what it is, shapes of its results, where its inputs come from.
+function Graph:__tostring()
+  local lines = { ("graph of %q"):format(self.name) }
+  for _, node in ipairs(self.nodes) do
+    local shapes, from = {}, {}
+    for i, v in ipairs(node.outputs) do
+      shapes[i] = list.format(v.shape)
+    end
+    for i, v in ipairs(node.inputs) do
+      from[i] = v.node
+    end
+    lines[#lines + 1] = ("  %s (%s) %s%s"):format(node.name, node.class or node.op,
+      table.concat(shapes, ", "), #from > 0 and " <- " .. table.concat(from, ", ") or "")
+  end
+  return table.concat(lines, "\n")
+end
+
+--- The graph of a model, as `model:graph` gives it.
+--- @param model table
+--- @param o table `ops`, `shape`
+function graph.describe(model, o)
+  local g = not o.ops and graph.of(model) or nil
+  if not g and graph.kind(model) and not graph.of(model) then
+    errors.raise(model:_label(),
+      "graph: is not built yet: give input_shape, add a tide.Input, or call it")
+  end
+  return described(model, g or traced(model, o.shape, o.ops))
 end
 
 return graph

@@ -154,8 +154,15 @@ end
 
 -- ---- nodes ----
 
+-- While a model is traced: { ops: layers become their operators, within: names of the layers whose
+-- calls are running }.
+local tracing
+
 --- Makes a node of a call and hangs it on its results.
 local function record(node)
+  node.within = tracing and #tracing.within > 0 and table.concat(tracing.within, "/") or nil
+  count = count + 1
+  node.id = count
   node.inputs = symbolic.flatten({ node.args })
   node.outputs = {}
   for i = 1, node.results.n do
@@ -277,6 +284,34 @@ local function as_symbols(v)
   return v
 end
 
+-- The operators of a layer in the place of the layer.
+local function through(layer, args, n, given)
+  local o = given or {}
+  o.training = o.training or false
+  local within = tracing.within
+  within[#within + 1] = layer.name
+  local out = table.pack(layer[S].call(layer, table.unpack(args, 1, n), o))
+  within[#within] = nil
+  return table.unpack(out, 1, out.n)
+end
+
+--- What a model gives for symbolic tensors, recorded apart: its layers do not keep the calls.
+--- @param model table
+--- @param input any symbolic tensors in a structure
+--- @param as_ops boolean|nil whether layers become the operators that they call
+function symbolic.trace(model, input, as_ops)
+  local before = tracing
+  tracing = { ops = as_ops, within = {} }
+  local out = table.pack(pcall(model.call, model, input, { training = false }))
+  tracing = before
+  if not out[1] then
+    error(out[2], 0)
+  elseif out[2] == nil then
+    errors.raise(model:_label(), "its call returned nothing (expected a tensor, or several)")
+  end
+  return out.n == 2 and out[2] or { table.unpack(out, 2, out.n) }
+end
+
 --- The call of a layer on symbolic tensors: builds it, finds its results, records the node.
 --- @param layer table
 --- @param x any first input
@@ -318,6 +353,9 @@ function symbolic.call(layer, x, rest, options, training)
     end
     layer:build(table.unpack(shapes, 1, n))
   end
+  if tracing and tracing.ops then
+    return through(layer, args, n, given)
+  end
   local results
   if layer._custom_shape and not (options and has(options)) then
     local shapes = {}
@@ -345,12 +383,10 @@ function symbolic.call(layer, x, rest, options, training)
   args[n + 1] = given
   args.n = given and n + 1 or n
   local node = { layer = layer, fn = layer, args = args, results = results }
-  local nodes = layer[S].nodes
-  if not nodes then
-    nodes = {}
-    layer[S].nodes = nodes
+  if not tracing then
+    layer[S].nodes = layer[S].nodes or {}
+    table.insert(layer[S].nodes, node)
   end
-  nodes[#nodes + 1] = node
   node.input = x
   node.output = results.n == 1 and results[1] or results
   return record(node)
@@ -428,7 +464,7 @@ end
 function symbolic.input(layer, dtype)
   local x = symbolic.new(layer.batch_shape, dtype, layer.name)
   local node = { layer = layer, fn = layer, args = { n = 0 }, results = { x, n = 1 }, inputs = {},
-    outputs = { x } }
+    outputs = { x }, id = count }
   x._node, x._position = node, 1
   layer[S].nodes = { node }
   node.input, node.output = x, x

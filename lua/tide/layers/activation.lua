@@ -21,6 +21,9 @@ activation.Activation = base.derive(base, "Activation", {
   call = function(self, x)
     return self.activation(x)
   end,
+  fuse_as = function(self)
+    return self.activation == ops.relu and "relu" or nil
+  end,
   compute_output_shape = same_shape,
   _brief = function(self)
     return require("tide.activations").name_of(self.activation) or ""

@@ -109,7 +109,8 @@ define("Flatten", {
     if order then
       x = ops.transpose(x, order)
     end
-    return reshape_op(x, { x.shape[1], x.ndim == 1 and 1 or product(x.shape, 2) })
+    local size = x.ndim == 1 and 1 or product(x.shape, 2)
+    return reshape_op(x, { x.shape[1], size == none and -1 or size })
   end,
   compute_output_shape = function(_, shape)
     return list.new { shape[1], #shape == 1 and 1 or product(shape, 2) }

@@ -2,7 +2,9 @@
 local S = require "tide.private"
 local base = require "tide.layers.base"
 local check = require "tide.check"
+local core = require "tide.core"
 local errors = require "tide.errors"
+local form = require "tide.graph.form"
 local fuse = require "tide.graph.fuse"
 local list = require "tide.list"
 local Model = require "tide.models.model"
@@ -192,7 +194,7 @@ function Functional:_connect(inputs, outputs)
   end
   for i, x in ipairs(flat_in) do
     ranks[i] = #x.shape
-    add(x._node and x._node.layer or nil)
+    add(x._node and #x._node.inputs == 0 and x._node.layer or nil)
   end
   for _, node in ipairs(nodes) do
     add(node.layer)
@@ -269,175 +271,107 @@ end
 
 -- ---- configuration, in the form of Keras 3 ----
 
--- Names of the nodes' makers: layers by name, op nodes numbered.
-local function name_nodes(nodes, inputs)
-  local label, index, ops_seen = {}, {}, 0
-  local per_layer = {}
-  for _, x in ipairs(inputs) do
-    if x._node and x._node.layer then
-      label[x._node], index[x._node] = x._node.layer.name, 0
-      per_layer[x._node.layer] = 1
-    end
+local function structure(v, f)
+  local out = {}
+  for k, x in pairs(v) do
+    out[k] = f(x)
   end
-  for _, node in ipairs(nodes) do
-    if node.layer then
-      label[node], index[node] = node.layer.name, per_layer[node.layer] or 0
-      per_layer[node.layer] = index[node] + 1
-    else
-      ops_seen = ops_seen + 1
-      label[node], index[node] = "op_" .. ops_seen .. "_" .. node.op, 0
-    end
-  end
-  return label, index
+  return out
 end
 
-local function has_keys(t)
-  return next(t) ~= nil and #t == 0
+-- Values that are no symbolic tensors; tensors are constants with their dtype.
+local function value(v)
+  if core.is_tensor(v) then
+    return form.constant(v)
+  elseif type(v) == "table" and getmetatable(v) == nil then
+    return structure(v, value)
+  end
+  return object.serialize(v)
 end
+
+local function call(args, encode)
+  local out = {}
+  for i = 1, args.n do
+    out[i] = args[i] == nil and none or encode(args[i])
+  end
+  return { args = out }
+end
+
+local writer = {
+  structure = structure,
+  value = value,
+  call = call,
+  input = function(x, name)
+    local layer = #x._node.inputs == 0 and x._node.layer
+    return { class_name = "InputLayer", name = name, inbound_nodes = {},
+      config = layer and layer:get_config()
+        or { batch_shape = x.shape:totable(), dtype = x.dtype, name = name } }
+  end,
+  layer = function(layer)
+    return { class_name = getmetatable(layer).__name, name = layer.name,
+      config = layer:get_config(), inbound_nodes = {} }
+  end,
+  op = function(node, name, encode)
+    return { class_name = "Op", name = name, config = { op = node.op },
+      inbound_nodes = { call(node.args, encode) } }
+  end,
+  reference = function(x, place)
+    return { class_name = "__keras_tensor__", config = { shape = x.shape:totable(),
+      dtype = x.dtype, keras_history = place } }
+  end,
+}
 
 function Functional:get_config()
-  local label, index = name_nodes(self[S].graph.nodes, self[S].graph.inputs)
-  local function reference(s)
-    return { class_name = "__keras_tensor__", config = { shape = s.shape:totable(), dtype = s.dtype,
-      keras_history = { label[s._node], index[s._node], s._position - 1 } } }
+  local g = self[S].graph
+  local entries, ends = form.write(g, writer)
+  local function place(_, at)
+    return at
   end
-  local function encode(v)
-    if symbolic.is(v) then
-      return reference(v)
-    elseif type(v) == "table" and getmetatable(v) == nil then
-      local out = {}
-      for k, x in pairs(v) do
-        out[k] = encode(x)
+  return { name = self.name, trainable = self[S].trainable, layers = entries,
+    input_layers = ends(g.input, place), output_layers = ends(g.output, place) }
+end
+
+-- How a configuration is read.
+local reader = {
+  refuse = function(fmt, ...)
+    errors.raise("from_config", fmt, ...)
+  end,
+  make = function(entry)
+    if entry.class_name == "Op" then
+      local op = type(entry.config) == "table" and entry.config.op
+      local fn = op and symbolic.op_function(op)
+      if not fn then
+        errors.raise("from_config", "unknown op '%s'", tostring(op))
       end
-      return out
+      return entry.name, { fn = fn }
     end
-    return object.serialize(v)
-  end
-  local function encode_args(args)
-    local out = {}
-    for i = 1, args.n do
-      out[i] = args[i] == nil and none or encode(args[i])
+    local layer = registry.resolve(
+      "layer", { class_name = entry.class_name, config = entry.config }, "from_config")
+    return entry.name, { fn = layer, layer = layer }
+  end,
+  calls = function(entry)
+    return entry.inbound_nodes or {}
+  end,
+  reference = function(v)
+    local at = v.class_name == "__keras_tensor__" and v.config.keras_history or v
+    if type(at[1]) == "string" and math.tointeger(at[2]) and math.tointeger(at[3]) then
+      return { at[1], math.tointeger(at[2]), math.tointeger(at[3]) }
     end
-    return out
-  end
-  local layers, entry_of = {}, {}
-  for _, layer in ipairs(self[S].layers) do
-    local entry = { class_name = getmetatable(layer).__name, name = layer.name,
-      config = layer:get_config(), inbound_nodes = {} }
-    entry_of[layer] = entry
-    layers[#layers + 1] = entry
-  end
-  for _, node in ipairs(self[S].graph.nodes) do
-    if node.layer then
-      local nodes = entry_of[node.layer].inbound_nodes
-      nodes[#nodes + 1] = { args = encode_args(node.args) }
-    else
-      layers[#layers + 1] = { class_name = "Op", name = label[node], config = { op = node.op },
-        inbound_nodes = { { args = encode_args(node.args) } } }
-    end
-  end
-  local function ends(spec)
-    return map(spec, function(s) return { label[s._node], index[s._node], s._position - 1 } end)
-  end
-  return { name = self.name, trainable = self[S].trainable, layers = layers,
-    input_layers = ends(self[S].graph.input), output_layers = ends(self[S].graph.output) }
-end
+  end,
+  value = function(v)
+    return v.class_name == "__tensor__" and form.tensor(v) or getmetatable(v) ~= nil and v or nil
+  end,
+}
 
-local function is_reference(v)
-  return type(v) == "table" and v.class_name == "__keras_tensor__"
-end
-
--- Rebuilds the graph: calls each layer's nodes as soon as what they need is there.
 function Functional._from_config(c, config)
-  local made, results, pending = {}, {}, {}
-  for _, entry in ipairs(config.layers) do
-    if entry.class_name == "InputLayer" then
-      local layer = registry.find("layer", "InputLayer").from_config(entry.config)
-      made[entry.name] = layer
-      results[entry.name] = { [0] = { symbolic.input(layer, layer.dtype) } }
-    elseif entry.class_name ~= "Op" then
-      made[entry.name] = registry.resolve(
-        "layer", { class_name = entry.class_name, config = entry.config }, "from_config")
-      if #(entry.inbound_nodes or {}) == 0 and made[entry.name][S].graph then
-        results[entry.name] = {}
-      end
-    end
-    results[entry.name] = results[entry.name] or {}
-    if entry.class_name ~= "InputLayer" then
-      for i, node in ipairs(entry.inbound_nodes or {}) do
-        pending[#pending + 1] = { entry = entry, node = node, index = i - 1 }
-      end
-    end
+  local r = setmetatable({ name = tostring(config.name) }, { __index = reader })
+  if type(config.input_layers) ~= "table" or next(config.input_layers) == nil then
+    errors.raise("from_config", "the configuration of '%s' names no inputs", r.name)
   end
-  local missing = {}
-  local function decode(v)
-    if is_reference(v) then
-      local h = v.config.keras_history
-      local found = results[h[1]] and results[h[1]][h[2]]
-      if not found then
-        return missing
-      end
-      return found[h[3] + 1]
-    elseif type(v) == "table" and getmetatable(v) == nil then
-      local out = {}
-      for k, x in pairs(v) do
-        local d = decode(x)
-        if d == missing then
-          return missing
-        end
-        out[k] = d
-      end
-      return out
-    end
-    return v
-  end
-  while #pending > 0 do
-    local later = {}
-    for _, p in ipairs(pending) do
-      local args = { n = #p.node.args }
-      -- a layer's nodes run in order, so that shared layers keep their numbers
-      local ready = p.index == 0 or results[p.entry.name][p.index - 1] ~= nil
-      for i = 1, ready and args.n or 0 do
-        args[i] = decode(p.node.args[i])
-        ready = ready and args[i] ~= missing
-        if args[i] == none then
-          args[i] = nil
-        end
-      end
-      if ready then
-        local fn = made[p.entry.name] or symbolic.op_function(p.entry.config.op)
-        if not fn then
-          errors.raise("from_config", "unknown op '%s'", tostring(p.entry.config.op))
-        end
-        local out = table.pack(fn(table.unpack(args, 1, args.n)))
-        local first = symbolic.flatten(out)[1]
-        results[p.entry.name][p.index] = first and first._node and first._node.outputs or {}
-      else
-        later[#later + 1] = p
-      end
-    end
-    if #later == #pending then
-      errors.raise("from_config", "the graph of '%s' is not connected at '%s'",
-        tostring(config.name), later[1].entry.name)
-    end
-    pending = later
-  end
-  local function ends(v)
-    if type(v[1]) == "string" and type(v[2]) == "number" then
-      return results[v[1]][math.tointeger(v[2])][math.tointeger(v[3]) + 1]
-    end
-    local out = {}
-    for k, x in pairs(v) do
-      out[k] = ends(x)
-    end
-    return out
-  end
-  if type(config.input_layers) ~= "table"
-    or not (has_keys(config.input_layers) or #config.input_layers > 0) then
-    errors.raise("from_config", "the configuration of '%s' names no inputs", tostring(config.name))
-  end
-  return c { inputs = ends(config.input_layers), outputs = ends(config.output_layers),
-    name = config.name, trainable = config.trainable }
+  local find = form.read(config.layers, r)
+  return c { inputs = form.ends(config.input_layers, r, find),
+    outputs = form.ends(config.output_layers, r, find), name = config.name,
+    trainable = config.trainable }
 end
 
 local input_args = check.args("Input", {

@@ -114,6 +114,28 @@ function Model:get_layer(name)
     check.did_you_mean(name, names), table.concat(names, ", "))
 end
 
+--- The graph of the model: its nodes in order of execution, each
+--- `{ name, class, layer | op, inputs, outputs, args, weights }`. Inputs and outputs are values
+--- `{ node: name of the node that makes it, output: which of its results, shape, dtype }`; unknown
+--- sizes are `tide.none`. `weights` are `{ name, tensor, trainable }`. `args` are the call's
+--- arguments with values where tensors will stand. The result has `nodes`, `inputs`, `outputs` and
+--- `name`, and prints a line per node.
+---
+--- Sequential and functional models have their graph; one of a class of your own is called once on
+--- symbolic tensors, computing nothing, with the layers that it calls as nodes. Raises where a call
+--- needs the numbers themselves.
+---
+---     local m = tide.Sequential { tide.layers.Dense { 2, input_shape = { 3 } } }
+---     print(#m:graph().nodes)   --> 2
+---     print(m:graph({ ops = true }).nodes[2].op)   --> linear
+--- @param o table|nil ops: layers become the operators that they call (false); shape: of the input
+---   with the batch, for a model that is not built
+--- @return table graph
+function Model:graph(o)
+  o = check.options("graph", o, { { "ops", "bool", false }, { "shape", "any" } })
+  return require("tide.graph").describe(self, o)
+end
+
 function Model:_label()
   return ("model %q"):format(self.name)
 end

@@ -4,6 +4,7 @@
 local S = require "tide.private"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local guard = require "tide.saving.guard"
 local none = require "tide.none"
 local object = require "tide.object"
 local ops = require "tide.ops"
@@ -306,6 +307,18 @@ local function restore_optimizer(model, header, file, entries)
   end
 end
 
+local function bytes_of(entries)
+  local n = 0
+  for _, e in ipairs(entries) do
+    local size = 8
+    for _, k in ipairs(e.shape) do
+      size = size * k
+    end
+    n = n + size
+  end
+  return n
+end
+
 --- Makes the model that a file describes.
 --- @param o table compile
 function safetensors.load_model(path, o)
@@ -318,12 +331,16 @@ function safetensors.load_model(path, o)
   elseif type(header.model) ~= "table" or type(header.model.class_name) ~= "string" then
     errors.raise("load_model", "%s: the description of the model is damaged", path)
   end
-  local model = registry.resolve("layer", header.model, "load_model")
-  if type(model) ~= "table" or not model.is_model then
-    errors.raise("load_model", "%s describes %s, which is no model", path,
-      tostring(header.model.class_name))
-  end
-  build(model, header, path)
+  local model = guard.run(path, bytes_of(entries), "the description of the model is damaged",
+    function()
+      local made = registry.resolve("layer", header.model, "load_model")
+      if type(made) ~= "table" or not made.is_model then
+        errors.raise("load_model", "%s describes %s, which is no model", path,
+          tostring(header.model.class_name))
+      end
+      build(made, header, path)
+      return made
+    end)
   local values = match(path, file, entries, weights_wanted(model), {})
   local finish
   if o.compile ~= false and type(header.compile) == "table" and header.compile ~= none then

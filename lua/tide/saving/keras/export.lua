@@ -163,7 +163,8 @@ function export.model(model)
   local kind = kind_of(model)
   if kind == "functional" then
     return { module = "keras.src.models.functional", class_name = "Functional",
-      registered_name = "Functional", config = graph.export(model, export.layer, export_value),
+      registered_name = "Functional", config = graph.export(model, export.layer, input_layer,
+        export_value),
         build_config = { input_shape = none } }
   elseif kind == "sequential" then
     local layers, shape = list.new {}, nil

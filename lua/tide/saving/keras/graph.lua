@@ -4,7 +4,9 @@
 -- The order matters: weight groups are numbered in it, and Keras computes it anew when it loads a
 -- file.
 local S = require "tide.private"
+local core = require "tide.core"
 local errors = require "tide.errors"
+local form = require "tide.graph.form"
 local list = require "tide.list"
 local none = require "tide.none"
 
@@ -84,145 +86,66 @@ end
 --- A functional model from its entry.
 function graph.import(ctx, entry)
   local config = entry.config
-  local made, results, pending = {}, {}, {}
-  for _, e in ipairs(config.layers) do
+  local seen = {}
+  local r = { name = tostring(config.name), reference = reference }
+  function r.refuse(fmt, ...)
+    refuse(ctx, fmt, ...)
+  end
+  function r.make(e)
     local name = e.name or (type(e.config) == "table" and e.config.name)
-    if type(name) ~= "string" or made[name] then
+    if type(name) ~= "string" or seen[name] then
       refuse(ctx, "%s in the model '%s'",
-        made[name or 0] and "two layers named '" .. name .. "'" or "a layer without a name",
-          tostring(config.name))
+        seen[name or 0] and "two layers named '" .. name .. "'" or "a layer without a name", r.name)
     end
+    seen[name] = true
     if is_op(ctx, e) then
-      made[name] = { fn = keras_ops.import(import, ctx, e) }
-    else
-      local layer = import.layer(ctx, e)
-      made[name] = { fn = layer, layer = layer, functional = kind_of(layer) == "functional",
-        model = layer.is_model }
+      return name, { fn = keras_ops.import(import, ctx, e) }
     end
-    results[name] = {}
-    if made[name].layer and getmetatable(made[name].layer).__name == "InputLayer" then
-      results[name][0] = { symbolic.input(made[name].layer, made[name].layer.dtype) }
-    else
-      for i, node in ipairs(e.inbound_nodes or {}) do
-        pending[#pending + 1] = { name = name, node = normalize(node), index = i - 1 }
-      end
-    end
+    local layer = import.layer(ctx, e)
+    return name, { fn = layer, layer = layer, functional = kind_of(layer) == "functional",
+      model = layer.is_model }
   end
-
-  local missing = {}
-  local function look_up(r, old)
-    local from = made[r[1]]
-    if not from then
-      refuse(ctx, "the graph of '%s' refers to '%s', which it does not have", tostring(config.name),
-        tostring(r[1]))
-    end
-    local at = r[2]
-    if old and from.model and at > 0 then -- the node that made the nested model itself counts there
-      at = at - 1
-    end
-    local found = results[r[1]][at]
-    if not found then
-      return missing
-    end
-    local x = found[r[3] + 1]
-    if x == nil then
-      refuse(ctx, "the graph of '%s' refers to output %d of '%s', which it does not have",
-        tostring(config.name), r[3] + 1, r[1])
-    end
-    return x
-  end
-  local function decode(v, old)
-    local r = reference(v)
-    if r then
-      return look_up(r, old)
-    elseif v == none or type(v) ~= "table" then
-      return v
-    elseif v.class_name ~= nil and v.class_name:sub(1, 2) ~= "__" then
-      return import.object(ctx, v)
-    end
+  function r.calls(e)
     local out = {}
-    for k, x in pairs(v) do
-      local d = decode(x, old)
-      if d == missing then
-        return missing
-      end
-      out[k] = d
+    for i, node in ipairs(e.inbound_nodes or {}) do
+      out[i] = normalize(node)
     end
     return out
   end
-
-  -- Calls one node if all that it needs is there.
-  local function run(p)
-    if p.index > 0 and results[p.name][p.index - 1] == nil then
-      return false -- a layer's nodes run in order, so that they keep their numbers
+  -- the call that made a nested model itself counts in old files
+  function r.shift(what, number, call)
+    return call and call.old and what.model and number > 0 and number - 1 or number
+  end
+  function r.value(v)
+    if v.class_name == "__tensor__" then
+      return form.tensor(v)
+    elseif type(v.class_name) == "string" and v.class_name:sub(1, 2) ~= "__" then
+      return import.object(ctx, v)
     end
-    local args, n = {}, #p.node.args
-    for i = 1, n do
-      args[i] = decode(p.node.args[i], p.node.old)
-      if args[i] == missing then
-        return false
-      elseif args[i] == none then
-        args[i] = nil
-      end
-    end
+  end
+  function r.options(call, what, decode)
     local options
-    for k, v in pairs(p.node.kwargs) do
-      local d = decode(v, p.node.old)
-      if d == missing then
-        return false
-      elseif d ~= none then
+    for k, v in pairs(call.kwargs) do
+      local d = decode(v)
+      if d ~= none then
         options = options or {}
         options[k] = d
       end
     end
-    local what = made[p.name]
-    if options and not what.layer then
-      options = { __kwargs = options }
-    end
-    if options then
-      n = n + 1
-      args[n] = options
-    end
-    local out = table.pack(what.fn(table.unpack(args, 1, n)))
-    results[p.name][p.index] = symbolic.flatten({ table.unpack(out, 1, out.n) })
-    return true
+    return options and not what.layer and { __kwargs = options } or options
   end
-  while #pending > 0 do
-    local later = {}
-    for _, p in ipairs(pending) do
-      if not run(p) then
-        later[#later + 1] = p
-      end
+  local find, made, results = form.read(config.layers, r)
+  -- so it does in the ends of functional models
+  local function find_end(ref)
+    local what, at = made[ref[1]], ref[2]
+    if what and at > 0 and (what.functional or what.model and results[ref[1]][at] == nil) then
+      at = at - 1
     end
-    if #later == #pending then
-      refuse(ctx, "the graph of '%s' is not connected at '%s'", tostring(config.name),
-        later[1].name)
-    end
-    pending = later
+    return (find { ref[1], at, ref[3] })
   end
-
   local function ends(v)
-    local r = reference(v)
-    if r then
-      local at = r[2]
-      if made[r[1]] and made[r[1]].functional and at > 0 then
-        at = at - 1
-      elseif made[r[1]] and made[r[1]].model and at > 0 and results[r[1]][at] == nil then
-        at = at - 1
-      end
-      local x = look_up({ r[1], at, r[3] })
-      if x == missing then
-        refuse(ctx, "the end '%s' of the model '%s' is never computed", r[1], tostring(config.name))
-      end
-      return x
-    elseif type(v) ~= "table" or v == none then
-      refuse(ctx, "the model '%s' names no inputs or outputs", tostring(config.name))
-    end
-    local out = {}
-    for k, x in pairs(v) do
-      out[k] = ends(x)
-    end
-    return out[2] == nil and #out == 1 and out[1] or out
+    local out = form.ends(v, r, find_end)
+    return not symbolic.is(out) and out[2] == nil and #out == 1 and out[1] or out
   end
   local Functional = require("tide.models.functional").Functional
   local model = Functional {
@@ -236,24 +159,26 @@ end
 
 -- ---- Keras' order ----
 
+-- What an entry is made of: a layer, an op node, or an input that no InputLayer stands for.
 local function maker(node)
-  return node.layer or node
+  return symbolic.is(node) and node or node.layer or node
 end
 
 --- Layers and op nodes of a functional model in the order that Keras gives them: by depth from the
 --- outputs, then by when a depth-first walk first met them.
---- @return table list of layers and nodes, table the graph's nodes, each after those it needs
-function graph.order(model)
+--- @param g table as tide.graph.of gives it
+--- @return table list of layers, op nodes and inputs
+function graph.order(g)
   local index, met, done, nodes = {}, 0, {}, {}
-  local given, g = {}, of(model)
+  local given = {}
   for _, x in ipairs(g.inputs) do
-    given[x] = true
+    given[x] = #x._node.inputs == 0 and x._node or x
   end
   for _, output in ipairs(g.outputs) do
     local stack = { { output } }
     while #stack > 0 do
       local top = stack[#stack]
-      local node = top[1]._node
+      local node = given[top[1]] or top[1]._node
       if not top[2] then
         if done[node] then
           stack[#stack] = nil
@@ -286,8 +211,9 @@ function graph.order(model)
     local node = nodes[i]
     local d = math.max(depth[node] or 0, own[maker(node)] or 0)
     own[maker(node)], depth[node] = d, d
-    for _, x in ipairs(given[node.results[1]] and {} or node.inputs) do
-      depth[x._node] = math.max(d + 1, depth[x._node] or 0)
+    for _, x in ipairs(symbolic.is(node) and {} or node.inputs) do
+      local from = given[x] or x._node
+      depth[from] = math.max(d + 1, depth[from] or 0)
     end
   end
   local out = {}
@@ -295,7 +221,7 @@ function graph.order(model)
     out[#out + 1] = m
   end
   for _, x in ipairs(g.inputs) do
-    local m = maker(x._node)
+    local m = maker(given[x])
     if not own[m] then
       own[m], index[m] = 0, -1
       out[#out + 1] = m
@@ -307,7 +233,7 @@ function graph.order(model)
     end
     return index[a] < index[b]
   end)
-  return out, nodes
+  return out
 end
 
 --- The layers of any model in the order of Keras' `model.layers`.
@@ -318,8 +244,8 @@ function graph.layers(model)
       out[i] = child.layer
     end
   elseif kind == "functional" then
-    for _, m in ipairs((graph.order(model))) do
-      if m[S] and m.kind == "layer" then
+    for _, m in ipairs(graph.order(of(model))) do
+      if rawget(m, S) then
         out[#out + 1] = m
       end
     end
@@ -329,99 +255,70 @@ end
 
 -- ---- writing ----
 
+local function structure(v, f)
+  local out = #v > 0 and list.new {} or {}
+  for k, x in pairs(v) do
+    out[k] = f(x)
+  end
+  return out
+end
+
+-- A layer's call: its options are named.
+local function call(args, encode)
+  local positional, kwargs = list.new {}, {}
+  for i = 1, args.n do
+    local v = args[i]
+    if i == args.n and keras_ops.is_options(v) then
+      for k, x in pairs(v) do
+        kwargs[k] = encode(x)
+      end
+    else
+      positional[#positional + 1] = v == nil and none or encode(v)
+    end
+  end
+  return { args = positional, kwargs = kwargs }
+end
+
 --- The configuration of a functional model.
 --- @param model table
 --- @param export_layer function layer -> entry
+--- @param export_input function (shape, dtype, name) -> entry
 --- @param export_value function any value -> what JSON holds
-function graph.export(model, export_layer, export_value)
-  local order, nodes = graph.order(model)
-  local inside = {}
-  for _, node in ipairs(nodes) do
-    inside[node] = true
-  end
-  local label, index, names = {}, {}, {}
-  for _, m in ipairs(order) do
-    if m.kind == "layer" and m[S] then
-      names[m.name] = true
-      local n = 0
-      for _, node in ipairs(m[S].nodes or {}) do
-        if inside[node] then
-          label[node], index[node] = m.name, n
-          n = n + 1
-        end
-      end
-    end
-  end
-  for _, m in ipairs(order) do
-    if not (m.kind == "layer" and m[S]) then
-      local name, k = m.op, 0
-      while names[name] do
-        k = k + 1
-        name = m.op .. "_" .. k
-      end
-      names[name] = true
-      label[m], index[m] = name, 0
-    end
-  end
+function graph.export(model, export_layer, export_input, export_value)
   local g = of(model)
-  for _, x in ipairs(g.inputs) do
-    label[x._node], index[x._node] = x._node.layer.name, 0
-  end
-  local function encode(v)
-    if symbolic.is(v) then
+  local entries, ends = form.write(g, {
+    order = graph.order,
+    structure = structure,
+    call = call,
+    op = keras_ops.export,
+    value = function(v)
+      return core.is_tensor(v) and form.constant(v) or export_value(v)
+    end,
+    layer = function(layer)
+      local e = export_layer(layer)
+      e.name, e.inbound_nodes = layer.name, list.new {}
+      return e
+    end,
+    input = function(x, name)
+      local e = export_input(x.shape, x.dtype, name)
+      e.name, e.inbound_nodes = name, list.new {}
+      return e
+    end,
+    reference = function(x, place)
       return { class_name = "__keras_tensor__",
-        config = { shape = list.copy(v.shape), dtype = v.dtype,
-          keras_history = list.new { label[v._node], index[v._node], v._position - 1 } } }
-    elseif type(v) == "table" and symbolic.has(v) then
-      local out = #v > 0 and list.new {} or {}
-      for k, x in pairs(v) do
-        out[k] = encode(x)
-      end
-      return out
-    end
-    return export_value(v)
+        config = { shape = list.copy(x.shape), dtype = x.dtype, keras_history = list.new(place) } }
+    end,
+  })
+  -- the call that made a nested functional model itself counts among its calls
+  local function output(node, at)
+    local nested = node.layer and kind_of(node.layer) == "functional"
+    return list.new { at[1], at[2] + (nested and 1 or 0), at[3] }
   end
-  local entries = list.new {}
-  for _, m in ipairs(order) do
-    if m.kind == "layer" and m[S] then
-      local e = export_layer(m)
-      e.name, e.inbound_nodes = m.name, list.new {}
-      for _, node in ipairs(m[S].nodes or {}) do
-        if inside[node] and #node.inputs > 0 then
-          local args, kwargs = list.new {}, {}
-          for i = 1, node.args.n do
-            local v = node.args[i]
-            if i == node.args.n and keras_ops.is_options(v) then
-              for k, x in pairs(v) do
-                kwargs[k] = encode(x)
-              end
-            else
-              args[#args + 1] = v == nil and none or encode(v)
-            end
-          end
-          e.inbound_nodes[#e.inbound_nodes + 1] = { args = args, kwargs = kwargs }
-        end
-      end
-      entries[#entries + 1] = e
-    else
-      entries[#entries + 1] = keras_ops.export(m, label[m], encode)
-    end
+  local function input(_, at)
+    return list.new { at[1], at[2], at[3] }
   end
-  local function ends(spec, output)
-    if symbolic.is(spec) then
-      local nested = output and spec._node.layer
-        and kind_of(spec._node.layer) == "functional"
-      return list.new { label[spec._node], index[spec._node] + (nested and 1 or 0),
-        spec._position - 1 }
-    end
-    local out = #spec > 0 and list.new {} or {}
-    for k, x in pairs(spec) do
-      out[k] = ends(x, output)
-    end
-    return out
-  end
-  return { name = model.name, trainable = model[S].trainable, layers = entries,
-    input_layers = ends(g.input), output_layers = ends(g.output, true) }
+  return { name = model.name, trainable = model[S].trainable, layers = list.new(entries),
+    input_layers = ends(g.input, input), output_layers = ends(g.output, output) }
 end
 
 return graph

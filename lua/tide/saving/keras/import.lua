@@ -10,6 +10,7 @@ local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local none = require "tide.none"
+local guard = require "tide.saving.guard"
 local registry = require "tide.registry"
 
 local import = {}
@@ -40,24 +41,6 @@ local function refuse(ctx, fmt, ...)
   errors.raise("load_model", "%s: " .. fmt, ctx.where, ...)
 end
 
--- A file's configuration may have any shape. What the checks of classes and graphs do not word
--- themselves is said here.
-local function worded(where, results)
-  if results[1] then
-    return table.unpack(results, 2, results.n)
-  end
-  local e = results[2]
-  if errors.is(e) then
-    error(e, 0)
-  end
-  errors.raise("load_model", "%s: the configuration is not one that Keras writes (%s)", where,
-    (tostring(e):gsub("^[^:]*:%d+: ", "")))
-end
-
--- What making a model may take beside eight times the file's own tensors (initializers work on
--- copies).
-local ROOM = 256 << 20
-
 --- Bytes of a file's tensors.
 --- @param entries table as core.hdf5_read gives them
 function import.bytes(entries)
@@ -68,16 +51,10 @@ function import.bytes(entries)
   return n
 end
 
---- Runs `f` on a configuration; whatever is wrong with it is one error that names the file, and it
---- cannot ask for more memory than its weights explain.
+--- Runs `f` on a configuration of the file; see tide.saving.guard.
 function import.guarded(ctx, f, ...)
-  local memory = core.memory()
-  local before = memory.limit_bytes
-  local limit = memory.live_bytes + ROOM + 8 * (ctx.bytes or 0)
-  core.memory_limit(before > 0 and math.min(before, limit) or limit)
-  local results = table.pack(pcall(f, ...))
-  core.memory_limit(before)
-  return worded(ctx.where, results)
+  return guard.run(ctx.where, ctx.bytes or 0, "the configuration is not one that Keras writes", f,
+    ...)
 end
 
 -- ---- kinds ----

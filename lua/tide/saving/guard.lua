@@ -1,0 +1,34 @@
+--- Making what a file describes: whatever is wrong with the description is one error that names the
+--- file, and it cannot ask for more memory than the file's weights explain.
+local core = require "tide.core"
+local errors = require "tide.errors"
+
+local guard = {}
+
+-- What making a model may take beside eight times the file's own tensors (initializers work on
+-- copies).
+local ROOM = 256 << 20
+
+--- Runs `f` and returns what it returns.
+--- @param where string the file
+--- @param bytes integer of its tensors
+--- @param what string what a description is that no check words, "the description is damaged"
+--- @param f function
+function guard.run(where, bytes, what, f, ...)
+  local memory = core.memory()
+  local before = memory.limit_bytes
+  local limit = memory.live_bytes + ROOM + 8 * bytes
+  core.memory_limit(before > 0 and math.min(before, limit) or limit)
+  local results = table.pack(pcall(f, ...))
+  core.memory_limit(before)
+  if results[1] then
+    return table.unpack(results, 2, results.n)
+  end
+  local e = results[2]
+  if errors.is(e) then
+    error(e, 0)
+  end
+  errors.raise("load_model", "%s: %s (%s)", where, what, (tostring(e):gsub("^[^:]*:%d+: ", "")))
+end
+
+return guard
