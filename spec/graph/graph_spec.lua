@@ -152,6 +152,31 @@ describe("model:graph", function()
     assert.equal(own.w, g.nodes[2].weights[1].tensor)
   end)
 
+  it("follows calls of several inputs and lists of them", function()
+    local Mix = tide.Model:extend("SpecGraphMix", { inputs = { "query", "value" },
+      init = function(self) self.dense = layers.Dense { 3 } end,
+      call = function(self, query, value) return self.dense(query) * value end })
+    local mix = Mix()
+    mix(tide.ones { 5, 2 }, tide.ones { 5, 3 })
+    local g = mix:graph()
+    assert.same({ "input_1", "input_2", "dense", "multiply" }, { g.nodes[1].name, g.nodes[2].name,
+      g.nodes[3].name, g.nodes[4].name })
+    assert.equal("[none, 3]", tostring(g.inputs[2].shape))
+    local Words = tide.Model:extend("SpecGraphWords", {
+      init = function(self) self.table = layers.Embedding { 10, 4 } end,
+      call = function(self, ids) return ops.mean(self.table(ids), 2) end })
+    g = Words():graph { shape = { none, none }, dtype = "int32", ops = true }
+    assert.same({ "embedding", "mean" }, { g.nodes[2].op, g.nodes[3].op })
+    assert.equal("[none, 4]", tostring(g.outputs[1].shape))
+    local Pair = tide.Model:extend("SpecGraphPair", {
+      call = function(_, xs) return { xs[1] + xs[2], xs[1] } end })
+    local pair = Pair()
+    pair { tide.ones { 5, 2 }, tide.ones { 5, 2 } }
+    g = pair:graph()
+    assert.same({ 2, 2, "add", "input_1" }, { #g.inputs, #g.outputs, g.outputs[1].node,
+      g.outputs[2].node })
+  end)
+
   it("says what it needs", function()
     has(message(function() return Net():graph() end), "give the shape: model:graph { shape = ")
     assert.equal(3, #Net():graph({ shape = { none, 3 } }).nodes)

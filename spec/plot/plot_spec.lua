@@ -189,6 +189,26 @@ describe("the model's graph", function()
     assert.truthy(file:find(">Dense<", 1, true))
     assert.truthy(message(plot.model, 3):find("expected a model", 1, true))
   end)
+
+  it("shows what a model of one's own calls, and the row of an unbuilt Sequential", function()
+    local Skip = tide.Model:extend("SpecPlotSkip", {
+      init = function(self) self.a, self.b = layers.Dense { 3 }, layers.Dense { 3 } end,
+      call = function(self, x)
+        local y = self.a(x)
+        return self.b(y) + y
+      end,
+    })
+    local skip = Skip()
+    skip(tide.ones { 1, 3 })
+    local lines = plot.model(skip, { show_shapes = true, color = false })
+    assert.truthy(lines:find("add", 1, true) and lines:find("[none, 3]", 1, true))
+    local svg = written("svg", function(name) plot.model(skip, { file = name }) end)
+    local _, boxes = svg:gsub("<rect x", "")
+    assert.equal(4, boxes)
+    local row = plot.model(tide.Sequential { layers.Dense { 3 }, layers.Dense { 2 } },
+      { color = false })
+    assert.truthy(row:find("▼", 1, true) or row:find("v", 1, true), row)
+  end)
 end)
 
 describe("confusion_matrix", function()

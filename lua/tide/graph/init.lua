@@ -24,46 +24,63 @@ function graph.of(model)
   return fuse.of_class(getmetatable(model), "graph_kind") and model[S].graph or nil
 end
 
--- The shapes that a model was built for, with any batch size.
-local function build_shapes(model)
-  local function free(shape)
-    if type(shape[1]) == "table" and shape[1] ~= none or #shape == 0 and next(shape) ~= nil then
-      local out = {}
-      for k, v in pairs(shape) do
-        out[k] = free(v)
-      end
-      return out
-    end
-    local out = list.copy(shape)
-    if #out > 0 then
-      out[1] = none
+-- A shape, or a structure of shapes, with any batch size.
+local function free(shape)
+  if type(shape[1]) == "table" and shape[1] ~= none or #shape == 0 and next(shape) ~= nil then
+    local out = {}
+    for k, v in pairs(shape) do
+      out[k] = free(v)
     end
     return out
   end
-  local shape = model[S].build_shape
-  if not shape then
+  local out = list.copy(shape)
+  if #out > 0 then
+    out[1] = none
+  end
+  return out
+end
+
+-- The shapes of what a model's call takes: given, or those that it was built for.
+local function shapes_of(model, given)
+  local n = model._input_names and #model._input_names or 1
+  if given then
+    return n == 1 and { given, n = 1 } or table.move(given, 1, n, 1, { n = n })
+  end
+  local built = model[S].build_shapes
+  if not built then
     errors.raise(model:_label(), "graph: the model is not built yet; call it on a batch first, or \z
       give the shape: model:graph { shape = { tide.none, 28, 28, 1 } }")
   end
-  return free(shape)
+  local out = { n = n }
+  for i = 1, n do
+    out[i] = built[i] and free(built[i])
+  end
+  return out
 end
 
 -- The graph of any model, found by calling it on symbolic tensors.
-local function traced(model, shape, as_ops)
+local function traced(model, o)
   local g = graph.of(model)
-  local input
+  local args
   if g then
     local like = {}
     for _, x in ipairs(g.inputs) do
       like[x] = symbolic.new(x.shape, x.dtype, x.name)
     end
-    input = symbolic.map(g.input, function(x) return like[x] end)
+    args = { symbolic.map(g.input, function(x) return like[x] end), n = 1 }
   else
-    input = symbolic.of_shape(shape or build_shapes(model), model.dtype)
+    args = shapes_of(model, o.shape)
+    for i = 1, args.n do
+      args[i] = args[i] and symbolic.of_shape(args[i], o.dtype or model.dtype)
+    end
+    local flat = symbolic.flatten(args)
+    for i, x in ipairs(flat) do
+      x.name = #flat == 1 and "input" or "input_" .. i
+    end
   end
-  local output = symbolic.trace(model, input, as_ops)
-  local inputs, outputs = symbolic.flatten(input), symbolic.flatten(output)
-  return { input = input, output = output, inputs = inputs, outputs = outputs,
+  local inputs = symbolic.flatten(args)
+  local outputs = symbolic.flatten { symbolic.trace(model, args, o.ops) }
+  return { inputs = inputs, outputs = outputs,
     nodes = order.between(inputs, outputs, model:_label()) }
 end
 
@@ -163,14 +180,14 @@ end
 
 --- The graph of a model, as `model:graph` gives it.
 --- @param model table
---- @param o table `ops`, `shape`
+--- @param o table `ops`, `shape`, `dtype`
 function graph.describe(model, o)
   local g = not o.ops and graph.of(model) or nil
   if not g and graph.kind(model) and not graph.of(model) then
     errors.raise(model:_label(),
       "graph: is not built yet: give input_shape, add a tide.Input, or call it")
   end
-  return described(model, g or traced(model, o.shape, o.ops))
+  return described(model, g or traced(model, o))
 end
 
 return graph

@@ -297,12 +297,14 @@ end
 
 --- What a model gives for symbolic tensors, recorded apart: its layers do not keep the calls.
 --- @param model table
---- @param input any symbolic tensors in a structure
+--- @param inputs table packed arguments of the call, symbolic tensors in structures
 --- @param as_ops boolean|nil whether layers become the operators that they call
-function symbolic.trace(model, input, as_ops)
+function symbolic.trace(model, inputs, as_ops)
   local before = tracing
   tracing = { ops = as_ops, within = {} }
-  local out = table.pack(pcall(model.call, model, input, { training = false }))
+  local args = table.move(inputs, 1, inputs.n, 1, {})
+  args[inputs.n + 1] = { training = false }
+  local out = table.pack(pcall(model.call, model, table.unpack(args, 1, inputs.n + 1)))
   tracing = before
   if not out[1] then
     error(out[2], 0)

@@ -295,6 +295,7 @@ function Layer:build(...)
   end
   self.built = true
   self[S].build_shape = shapes[1]
+  self[S].build_shapes = shapes
   self:_settle()
 end
 

@@ -129,10 +129,12 @@ end
 ---     print(#m:graph().nodes)   --> 2
 ---     print(m:graph({ ops = true }).nodes[2].op)   --> linear
 --- @param o table|nil ops: layers become the operators that they call (false); shape: of the input
----   with the batch, for a model that is not built
+---   with the batch, for a model of your own that is not built (a list of shapes where `inputs`
+---   names several); dtype: of its inputs (the model's)
 --- @return table graph
 function Model:graph(o)
-  o = check.options("graph", o, { { "ops", "bool", false }, { "shape", "any" } })
+  o = check.options("graph", o, { { "ops", "bool", false }, { "shape", "any" },
+    { "dtype", "dtype" } })
   return require("tide.graph").describe(self, o)
 end
 

@@ -2,24 +2,33 @@
 local errors = require "tide.errors"
 local layers = require "tide.plot.layers"
 local list = require "tide.list"
-local graph_of = require("tide.graph").of
-local symbolic = require "tide.graph.symbolic"
+local model_graph = require "tide.graph"
 
 local graph = {}
 
-local function shape_of(x)
+local function shape_of(values)
   local parts = {}
-  for _, s in ipairs(symbolic.flatten(x)) do
-    parts[#parts + 1] = list.format(s.shape)
+  for i, v in ipairs(values) do
+    parts[i] = list.format(v.shape)
   end
   return table.concat(parts, ", ")
 end
 
---- Boxes of text and edges between them, in order of execution.
+-- The model's graph; nil where it is not built, or where its call cannot be traced.
+local function graph_of(model)
+  local ok, g = pcall(model_graph.describe, model, {})
+  return ok and g or nil
+end
+
+--- Boxes of text and edges between them, in order of execution. Of models whose graph is not known
+--- the layers alone, those of a Sequential in their row.
 --- @return table nodes { lines, class }, table edges { from, to }
 function graph.of(model, o)
+  if type(model) ~= "table" or not model._children then
+    errors.raise("plot.model", "expected a model (got %s)", type(model))
+  end
   local nodes, edges, number = {}, {}, {}
-  local function add(key, name, class, shape)
+  local function add(name, class, shape)
     local lines = {}
     if o.show_layer_names ~= false and name ~= class then
       lines[1] = name .. " (" .. class .. ")"
@@ -30,39 +39,26 @@ function graph.of(model, o)
       lines[#lines + 1] = shape
     end
     nodes[#nodes + 1] = { lines = lines, class = class }
-    number[key] = #nodes
+    number[name] = #nodes
     return #nodes
   end
-  local g = type(model) == "table" and model._children and graph_of(model)
-  if g then
-    for _, x in ipairs(g.inputs) do
-      local layer = x._node and x._node.layer
-      add(x, layer and layer.name or x.name, "InputLayer", list.format(x.shape))
-    end
-    for _, node in ipairs(g.nodes) do
-      local results = {}
-      for i = 1, node.results.n do
-        results[i] = node.results[i]
-      end
-      local at = node.layer and add(node, node.layer.name, getmetatable(node.layer).__name,
-        shape_of(results))
-        or add(node, node.op, node.op, shape_of(results))
-      local seen = {}
-      for _, x in ipairs(node.inputs) do
-        local from = number[x] or number[x._node]
-        if from and not seen[from] then
-          seen[from] = true
-          edges[#edges + 1] = { from, at }
-        end
+  local g = graph_of(model)
+  for _, node in ipairs(g and g.nodes or {}) do
+    local at, seen = add(node.name, node.class or node.op, shape_of(node.outputs)), {}
+    for _, v in ipairs(node.inputs) do
+      local from = number[v.node]
+      if not seen[from] then
+        seen[from] = true
+        edges[#edges + 1] = { from, at }
       end
     end
-  elseif type(model) == "table" and model._children then
-    for _, child in ipairs(model:_children()) do
-      local layer = child.layer
-      add(layer, layer.name, getmetatable(layer).__name)
+  end
+  for _, child in ipairs(g and {} or model:_children()) do
+    local layer = child.layer
+    local at = add(layer.name, getmetatable(layer).__name)
+    if model_graph.kind(model) == "sequential" and at > 1 then
+      edges[#edges + 1] = { at - 1, at }
     end
-  else
-    errors.raise("plot.model", "expected a model (got %s)", type(model))
   end
   if #nodes == 0 then
     errors.raise("plot.model", "the model has no layers yet; build it first")
