@@ -63,9 +63,49 @@ describe("load_img", function()
 
   it("scales PNM of any depth to bytes", function()
     for _, name in ipairs { "low.pgm", "wide.ppm", "odd.pgm" } do
-      equal("pnm " .. name, pictures.load_img(folder .. name,
-        { color_mode = name:find "ppm" and "rgb" or "grayscale" }))
+      equal("pnm " .. name, tide.image.decode(bytes_of(name)))
     end
+  end)
+
+  -- Numbers of grey16.png as zlib gives them; resized by Pillow's formulas in Python's doubles.
+  it("keeps the numbers of grey pictures of 16 bits in grayscale", function()
+    local x = pictures.load_img(folder .. "grey16.png", { color_mode = "grayscale" })
+    assert.equal("int32", x.dtype)
+    assert.equal("[9, 11, 1]", tostring(x.shape))
+    assert.equal(3352258, x:sum())
+    assert.same({ 1704, 37530, 38811, 31567, 20586 }, x[{ 1, { 1, 5 }, 1 }]:tolist())
+    assert.equal(21300, x[{ 9, 11, 1 }])
+    local a = pictures.img_to_array(x)
+    assert.equal("float32", a.dtype)
+    assert.equal(37530, a[{ 1, 2, 1 }])
+    for method, want in pairs {
+      nearest = { { 6246, 55934, 12224, 50746 }, { 63629, 1254, 57632, 18618 },
+        { 43846, 64697, 33031, 18441 } },
+      bilinear = { { 36136, 40855, 31106, 35437 }, { 44109, 36874, 40406, 32153 },
+        { 32309, 35843, 27896, 21999 } },
+    } do
+      local y = pictures.load_img(folder .. "grey16.png", { color_mode = "grayscale",
+        target_size = { 3, 4 }, interpolation = method })
+      assert.same(want, y[{ {}, {}, 1 }]:tolist())
+    end
+    local bytes = pictures.load_img(folder .. "odd.pgm", { color_mode = "grayscale" })
+    assert.equal("int32", bytes.dtype) -- 0..1000 of the file become 0..65535, as in Pillow
+    assert.equal("uint8", pictures.load_img(folder .. "grey16.png").dtype)
+  end)
+
+  it("keeps them in batches from folders too", function()
+    local root = expect.name()
+    os.execute(("mkdir -p %s/a && cp %sgrey16.png %s/a/"):format(root, folder, root))
+    local it = pictures.ImageDataGenerator {}:flow_from_directory(root, { target_size = { 9, 11 },
+      color_mode = "grayscale", class_mode = tide.none, verbose = false })
+    local x = it:next()
+    assert.equal(1704, x[{ 1, 1, 1, 1 }])
+    assert.equal(3352258, x:cast("int64"):sum())
+    local small = pictures.ImageDataGenerator {}:flow_from_directory(root, {
+      target_size = { 3, 4 }, color_mode = "grayscale", class_mode = tide.none, verbose = false,
+      interpolation = "bilinear" }):next()
+    assert.equal(36136, small[{ 1, 1, 1, 1 }])
+    os.execute("rm -r " .. root)
   end)
 
   it("turns pictures as their EXIF orientation says, if asked", function()

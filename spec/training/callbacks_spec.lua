@@ -368,6 +368,20 @@ describe("names of metrics", function()
   end)
 end)
 
+describe("lists with holes", function()
+  it("are refused with the place, for what follows would be left out", function()
+    expect.raises("entry 1 of the list is nil", function()
+      fit(model(), { callbacks = { nil, function() end } })
+    end)
+    for what, v in pairs { metrics = { nil, "mae" }, loss = { nil, "mse" },
+      weighted_metrics = { { nil, "mae" } } } do
+      expect.raises("entry 1 of " .. what .. " is nil", function()
+        model():compile { loss = what ~= "loss" and "mse" or nil, [what] = v }
+      end)
+    end
+  end)
+end)
+
 describe("what a callback asks of its model", function()
   it("leaves the metrics of the epoch alone", function()
     local function run(callback)

@@ -37,6 +37,7 @@ static bool flag(lua_State *L, int i, const char *key) {
 static tide_image_options options(lua_State *L, int i) {
     return (tide_image_options){.channels = (int)field(L, i, "channels", 0),
                                 .upright = flag(L, i, "upright"),
+                                .wide = flag(L, i, "wide"),
                                 .max_pixels = (int64_t)field(L, i, "max_pixels", 0)};
 }
 
@@ -58,9 +59,19 @@ static int push_image(lua_State *L, tideL_handle *h, tide_image *p, int64_t fram
     tide_ctx *ctx = tideL_ctx(L);
     int64_t many = frames > 0,
             shape[4] = {frames, p->height / (many ? frames : 1), p->width, p->channels};
-    tide_status st = tide_from(ctx, TIDE_U8, many ? 4 : 3, shape + !many, p->data, &h->t);
+    tide_status st;
+    if (p->wide) {
+        int64_t n = p->height * p->width;
+        const uint16_t *from = (const void *)p->data;
+        st = tide_new_host(ctx, TIDE_I32, many ? 4 : 3, shape + !many, &h->t);
+        int32_t *to = st == TIDE_OK ? tide_host_view(h->t) : NULL;
+        for (int64_t i = 0; to && i < n; i++) to[i] = from[i];
+    } else {
+        st = tide_from(ctx, TIDE_U8, many ? 4 : 3, shape + !many, p->data, &h->t);
+    }
     tide_image_free(p);
     tideL_try(L, ctx, st);
+    if (h->t->dtype == TIDE_I32) tideL_send(L, h);
     return 1;
 }
 
@@ -95,7 +106,8 @@ static int decode(lua_State *L) {
     return push_image(L, h, &p, frames);
 }
 
-/* load(path, { channels, upright, max_pixels, frames }, where) */
+/* load(path, { channels, upright, max_pixels, frames, wide }, where); wide: grey of 16 bits as
+ * int32 */
 static int load(lua_State *L) {
     const char *path = luaL_checkstring(L, 1), *where = luaL_optstring(L, 3, "load_img");
     tide_image_options o = options(L, 2);
@@ -158,7 +170,17 @@ static int convert(lua_State *L) {
  * uses it */
 static int fit(lua_State *L) {
     lua_settop(L, 5);
-    tide_image p = to_image(L, 1, "load_img"), q;
+    tide_image p, q;
+    tide_tensor *t = tideL_pin(L, 1, "load_img");
+    if (t->dtype == TIDE_I32 && t->rank == 3 && t->shape[2] == 1 && tide_is_contiguous(t)) {
+        p = (tide_image){.height = t->shape[0], .width = t->shape[1], .channels = 1, .wide = true};
+        const int32_t *from = tide_host_view(tideL_pinhost(L, 1, "load_img"));
+        uint16_t *to = lua_newuserdatauv(L, (size_t)(tide_numel(t) + 1) * sizeof *to, 0);
+        for (int64_t i = 0; i < tide_numel(t); i++) to[i] = (uint16_t)from[i];
+        p.data = (void *)to;
+    } else {
+        p = to_image(L, 1, "load_img");
+    }
     int64_t height = luaL_checkinteger(L, 2), width = luaL_checkinteger(L, 3);
     bool keep = lua_toboolean(L, 5);
     tide_pil_filter f = pil_filter(L, luaL_checkstring(L, 4), "load_img");
@@ -521,6 +543,7 @@ static int loader_new(lua_State *L) {
                 : flag(L, 2, "pad")       ? TIDE_ASPECT_PAD
                                           : TIDE_ASPECT_STRETCH;
         }
+        c.options.wide = !c.tf && c.channels == 1;
         lua_getfield(L, 2, "paths");
         luaL_checktype(L, -1, LUA_TTABLE);
         c.n = (int64_t)lua_rawlen(L, -1);

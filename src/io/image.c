@@ -92,7 +92,8 @@ int tide_exif_orientation(const uint8_t *t, size_t n) {
 /* Orientation k means: stored row 0 is the visual side ..., see EXIF 2.3, tag 0x0112. */
 static tide_status turn(tide_image *p, int k, tide_image_error *e) {
     if (k < 2 || k > 8) return TIDE_OK;
-    int64_t h = p->height, w = p->width, c = p->channels, oh = k >= 5 ? w : h, ow = k >= 5 ? h : w;
+    int64_t h = p->height, w = p->width, c = p->channels * (p->wide ? 2 : 1), oh = k >= 5 ? w : h,
+            ow = k >= 5 ? h : w;
     uint8_t *y = malloc((size_t)(h * w * c));
     if (!y) return tide_image_fail(e, TIDE_ENOMEM, "not enough memory to turn the picture");
     for (int64_t i = 0; i < oh; i++)
@@ -109,7 +110,7 @@ static tide_status turn(tide_image *p, int k, tide_image_error *e) {
             memcpy(y + (i * ow + j) * c, p->data + (r * w + q) * c, (size_t)c);
         }
     free(p->data);
-    *p = (tide_image){.data = y, .height = oh, .width = ow, .channels = (int)c};
+    p->data = y, p->height = oh, p->width = ow;
     return TIDE_OK;
 }
 

@@ -3,7 +3,7 @@
  * instead of a context's message.
  *
  * A picture is u8, (height, width, channels), rows without gaps, channels 1 (grey), 2 (grey,
- * alpha), 3 (RGB) or 4 (RGBA). */
+ * alpha), 3 (RGB) or 4 (RGBA); grey ones may be wide: u16. */
 #ifndef TIDE_IMAGE_H
 #define TIDE_IMAGE_H
 
@@ -15,6 +15,7 @@ typedef struct {
     uint8_t *data; /* owned, from malloc; NULL: none */
     int64_t height, width;
     int channels;
+    bool wide; /* `data` holds u16, of one channel */
 } tide_image;
 
 typedef struct {
@@ -36,6 +37,7 @@ typedef struct {
     int channels;       /* 1, 3 or 4: converted as Pillow does; 0: as the file has them */
     bool upright;       /* turn and mirror as the EXIF orientation says */
     int64_t max_pixels; /* 0: TIDE_IMAGE_MAX_PIXELS */
+    bool wide;          /* grey of 16 bits keeps them; `channels` is 1 */
     bool tf;            /* as tf.image.decode_image: grey from colour, the DCT of JPEG */
 } tide_image_options;
 
@@ -44,9 +46,9 @@ typedef struct {
  * told by a plausible header. */
 const char *tide_image_format(const uint8_t *bytes, size_t n);
 
-/* 16-bit PNG and PNM keep the high byte of each sample. A truncated file is an error, as is one
- * over a limit. With `frames` (optional, out: their number) all frames of an animation are read,
- * below one another; else the first. */
+/* 16-bit PNG and PNM keep the high byte of each sample, unless `wide` asks for the whole. A
+ * truncated file is an error, as is one over a limit. With `frames` (optional, out: their number)
+ * all frames of an animation are read, below one another; else the first. */
 tide_status tide_image_decode(const uint8_t *bytes, size_t n, const tide_image_options *,
                               tide_image *out, int64_t *frames, tide_image_error *);
 tide_status tide_image_load(const char *path, const tide_image_options *, tide_image *out,

@@ -55,7 +55,8 @@ static tide_status make(const tide_loader *l, int64_t at, uint64_t seed, float *
             if (st != TIDE_OK) return st;
             p = q;
         }
-        for (int64_t i = 0; i < n && p.data; i++) room[i] = p.data[i];
+        const uint16_t *wide = p.wide ? (const void *)p.data : NULL;
+        for (int64_t i = 0; i < n && p.data; i++) room[i] = wide ? wide[i] : p.data[i];
         tide_image_free(&p);
     }
     float *to = c->channels_first ? room + n : y;

@@ -57,10 +57,13 @@ tide_status tide_png_decode(const uint8_t *bytes, size_t n, const tide_image_opt
     if (tide_image_check_size(h, w, o, e) != TIDE_OK) goto done;
     int color = png_get_color_type(png, info), depth = png_get_bit_depth(png, info);
     int transparent = png_get_valid(png, info, PNG_INFO_tRNS) != 0;
-    if (depth == 16) png_set_strip_16(png);
+    bool wide = o->wide && depth == 16 && color == PNG_COLOR_TYPE_GRAY;
+    const uint16_t one = 1;
+    if (wide && *(const uint8_t *)&one) png_set_swap(png); /* the file's high byte comes first */
+    else if (depth == 16 && !wide) png_set_strip_16(png);
     if (color == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png);
     if (color == PNG_COLOR_TYPE_GRAY && depth < 8) png_set_expand_gray_1_2_4_to_8(png);
-    if (transparent) png_set_tRNS_to_alpha(png);
+    if (transparent && !wide) png_set_tRNS_to_alpha(png);
     png_set_interlace_handling(png);
     png_bytep exif;
     png_uint_32 exif_n;
@@ -69,7 +72,8 @@ tide_status tide_png_decode(const uint8_t *bytes, size_t n, const tide_image_opt
     png_read_update_info(png, info);
     int c = png_get_channels(png, info);
     size_t row = png_get_rowbytes(png, info);
-    if (row != (size_t)w * (size_t)c || c < 1 || c > 4) png_error(png, "unexpected layout of rows");
+    if (row != (size_t)w * (size_t)c * (wide ? 2 : 1) || c < 1 || c > 4)
+        png_error(png, "unexpected layout of rows");
     data = malloc(row * h);
     rows = malloc(h * sizeof *rows);
     if (!data || !rows) {
@@ -78,7 +82,7 @@ tide_status tide_png_decode(const uint8_t *bytes, size_t n, const tide_image_opt
     }
     for (png_uint_32 y = 0; y < h; y++) rows[y] = data + y * row;
     png_read_image(png, rows);
-    *out = (tide_image){.data = data, .height = h, .width = w, .channels = c};
+    *out = (tide_image){.data = data, .height = h, .width = w, .channels = c, .wide = wide};
     data = NULL;
 done:
     png_destroy_read_struct(&png, &info, NULL);

@@ -60,7 +60,8 @@ tide_status tide_pnm_decode(const uint8_t *b, size_t n, const tide_image_options
         : text                ? count
                               : count * wide;
     if ((uint64_t)least > n - r.at) return tide_image_fail(e, TIDE_EIO, "the file is truncated");
-    uint8_t *data = malloc((size_t)count);
+    bool whole = o->wide && wide == 2 && c == 1;
+    uint8_t *data = malloc((size_t)count * (whole ? 2 : 1));
     if (!data)
         return tide_image_fail(e, TIDE_ENOMEM, "not enough memory for a picture of %lld x %lld",
                                (long long)h, (long long)w);
@@ -76,7 +77,8 @@ tide_status tide_pnm_decode(const uint8_t *b, size_t n, const tide_image_options
             if (v < 0) st = TIDE_EIO;
             if (v > top) v = top;
             v = (int64_t)rint((double)v / (double)top * full);
-            data[i] = (uint8_t)(wide == 2 ? v >> 8 : v);
+            if (whole) ((uint16_t *)(void *)data)[i] = (uint16_t)v;
+            else data[i] = (uint8_t)(wide == 2 ? v >> 8 : v);
         }
         if (st == TIDE_OK) continue;
         free(data);
@@ -85,6 +87,6 @@ tide_status tide_pnm_decode(const uint8_t *b, size_t n, const tide_image_options
                                    ? "the file is truncated"
                                    : "is not a valid PNM: a sample is no number or too large");
     }
-    *out = (tide_image){.data = data, .height = h, .width = w, .channels = c};
+    *out = (tide_image){.data = data, .height = h, .width = w, .channels = c, .wide = whole};
     return TIDE_OK;
 }

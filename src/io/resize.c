@@ -130,7 +130,7 @@ static tide_status no_memory(int64_t h, int64_t w, tide_image_error *e) {
 
 static tide_status pil_nearest(const tide_image *p, const int64_t box[4], tide_image *out,
                                tide_image_error *e) {
-    int c = p->channels;
+    int c = p->channels * (p->wide ? 2 : 1);
     int32_t *at = malloc((size_t)out->width * sizeof *at);
     if (!at) return no_memory(out->height, out->width, e);
     double sx = (double)(box[2] - box[0]) / (double)out->width,
@@ -178,6 +178,34 @@ static void unpremultiply(uint8_t *d, int64_t n, int c) {
     }
 }
 
+/* Grey of 16 bits by a filter, across and then down, each rounded to 16 bits. */
+static tide_status wide_resize(const tide_image *p, const int64_t box[4], tide_pil_filter f,
+                               tide_image *out, tide_image_error *e) {
+    int64_t h = out->height, w = out->width;
+    const uint16_t *x = (const void *)p->data;
+    uint16_t *y = (void *)out->data, *mid = malloc((size_t)(p->height * w) * sizeof *mid);
+    pil_axis ax = {0}, ay = {0};
+    bool ok = mid && pil_make(&ax, p->width, (double)box[0], (double)box[2], w, f) &&
+        pil_make(&ay, p->height, (double)box[1], (double)box[3], h, f);
+    for (int pass = 0; ok && pass < 2; pass++) {
+        const pil_axis *a = pass ? &ay : &ax;
+        const uint16_t *from = pass ? mid : x;
+        int64_t step = pass ? w : 1; /* between the samples that one sum takes */
+        for (int64_t i = 0; i < (pass ? h : p->height); i++)
+            for (int64_t j = 0; j < w; j++) {
+                int64_t at = pass ? i : j, t = 1 << (PRECISION - 1);
+                const uint16_t *s =
+                    pass ? from + a->first[at] * w + j : from + i * p->width + a->first[at];
+                for (int32_t k = 0; k < a->count[at]; k++)
+                    t += (int64_t)s[k * step] * a->k[at * a->width + k];
+                t >>= PRECISION;
+                (pass ? y : mid)[i * w + j] = (uint16_t)(t < 0 ? 0 : t > 65535 ? 65535 : t);
+            }
+    }
+    pil_free(&ax), pil_free(&ay), free(mid);
+    return ok ? TIDE_OK : no_memory(h, w, e);
+}
+
 tide_status tide_image_resize(const tide_image *p, const int64_t box[4], int64_t h, int64_t w,
                               tide_pil_filter f, tide_image *out, tide_image_error *e) {
     int c = p->channels;
@@ -186,9 +214,14 @@ tide_status tide_image_resize(const tide_image *p, const int64_t box[4], int64_t
     uint8_t *copy = NULL, *mid = NULL;
     const uint8_t *src = p->data;
     bool alpha = (c == 2 || c == 4) && f != TIDE_PIL_NEAREST, ok = true;
-    *out = (tide_image){.height = h, .width = w, .channels = c};
-    out->data = malloc((size_t)(h * w * c));
+    *out = (tide_image){.height = h, .width = w, .channels = c, .wide = p->wide};
+    out->data = malloc((size_t)(h * w * c) * (p->wide ? 2 : 1));
     if (!out->data) return no_memory(h, w, e);
+    if (p->wide && f != TIDE_PIL_NEAREST) {
+        tide_status st = wide_resize(p, box, f, out, e);
+        if (st != TIDE_OK) tide_image_free(out);
+        return st;
+    }
     if (f == TIDE_PIL_NEAREST) {
         tide_status st = pil_nearest(p, box, out, e);
         if (st != TIDE_OK) tide_image_free(out);

@@ -190,7 +190,7 @@ local function get(v)
   local found = registry.resolve("metric", v, "metric")
   if type(found) == "function" then
     local c = class_of_function[found]
-    local name = type(v) == "string" and v or object.name_of(found) or "function"
+    local name = type(v) == "string" and v or object.name_of(found) or "metric"
     return c and c { name = name } or base.MeanMetricWrapper { found, name = name }
   elseif type(found) == "table" and found.kind == "loss" then
     return base.MeanMetricWrapper { found, name = found.name, direction = "down" }

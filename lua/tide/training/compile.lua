@@ -9,7 +9,6 @@ local losses = require "tide.losses"
 local metrics = require "tide.metrics"
 local ops = require "tide.ops"
 local registry = require "tide.registry"
-local structure = require "tide.data.structure"
 local tensors = require "tide.training.tensors"
 
 local Layer = require "tide.layers.base"
@@ -414,5 +413,4 @@ function Metrics:reset()
   end
 end
 
-compile.structure = structure
 return compile

@@ -31,6 +31,20 @@ local compile_args = check.args("compile", {
 -- Names that stand for one of several classes, by the shapes of the first batch.
 local by_shape = { accuracy = true, acc = true, crossentropy = true, ce = true }
 
+-- What follows a hole in a list would be left out without a word.
+local function refuse_holes(what, v)
+  if check.is_plain(v) then
+    local hole = check.hole(v)
+    if hole then
+      errors.raise("compile", "entry %d of %s is nil (expected a list without holes); leave it \z
+        out, or give false for an output without one", hole, what)
+    end
+    for _, x in ipairs(v) do
+      refuse_holes(what, x)
+    end
+  end
+end
+
 -- The objects that names, classes and configurations mean, made once; what cannot be right is
 -- refused now, not at the first batch.
 local function made(get, v)
@@ -85,6 +99,9 @@ function configure.compile(self, ...)
     o = compile_args:call(...)
   end
   local loss = made(losses.get, o.loss)
+  for _, what in ipairs { "loss", "metrics", "weighted_metrics" } do
+    refuse_holes(what, o[what])
+  end
   check_loss_weights(o.loss_weights)
   local plain, weighted = made(metric, o.metrics), made(metric, o.weighted_metrics)
   local T = steps.state {

@@ -307,10 +307,6 @@ function steps.find_parameters(model, T)
   local optimizer = T.optimizer
   if not optimizer.built then
     optimizer:build(params, info)
-    if T.restore then
-      T.restore()
-      T.restore = nil
-    end
   end
   T.same = #optimizer._params == #params
   for i = 1, #params do

@@ -56,18 +56,19 @@ local load_args = check.args("load_img", {
 } })
 
 --- Reads a picture: JPEG, PNG, GIF, BMP, TGA, PSD, HDR or PNM, told by its content. Resizes as
---- Pillow, grey values as Pillow's "L". 16-bit PNG keeps the high byte of each sample (Pillow
---- saturates in rgb). Sides over 16,384 and areas over `max_pixels` are refused before memory is
---- taken. Of an animation the first frame; `frames = "all"` gives them all, composed. Keras:
---- keras.utils.load_img.
+--- Pillow, grey values as Pillow's "L". Grey PNG and PGM of 16 bits keep their numbers, 0 to 65535,
+--- in grayscale; elsewhere 16-bit samples keep their high byte (Pillow saturates in rgb). Sides
+--- over 16,384 and areas over `max_pixels` are refused before memory is taken. Of an animation
+--- the first frame; `frames = "all"` gives them all, composed. Keras: keras.utils.load_img.
 --- @param path string
 --- @return userdata uint8 tensor (height, width, 1, 3 or 4), with frames = "all" (frames, height,
----   width, channels)
+---   width, channels); int32 for grey of 16 bits
 --- @usage local x = tide.preprocessing.image.load_img("cat.jpg", { target_size = { 150, 150 } })
 function files.load_img(...)
   local o = load_args:call(...)
   local x = image.load(o.path, { channels = channels_of[o.color_mode], upright = o.upright,
-    max_pixels = o.max_pixels, frames = o.frames == "all" }, "load_img")
+    max_pixels = o.max_pixels, frames = o.frames == "all",
+    wide = o.color_mode == "grayscale" }, "load_img")
   local s = o.target_size
   if s and (s[1] ~= x.shape[-3] or s[2] ~= x.shape[-2]) then
     if x.ndim == 3 then
