@@ -292,3 +292,23 @@ describe("names that nearly exist", function()
     end, "OwnHooks: no hook is named 'on_epoch_ends'; did you mean 'on_epoch_end'?")
   end)
 end)
+
+describe("a class of one's own", function()
+  it("is refused where a method has a parameter that it would not get", function()
+    says(function()
+      tide.Layer:extend("Trained", { call = function(_, v, training) return v, training end })
+    end, "call has a parameter named 'training'", "o.training")
+    says(function()
+      tide.Model:extend("Stepped", { train_step = function(_, data) return data end })
+    end, "train_step has a parameter named 'data'", "function(self, x, y, sample_weight)")
+    tide.Layer:extend("Masked", { inputs = { "x", "mask" }, call = function(_, v, mask)
+      return v, mask
+    end })
+  end)
+
+  it("says how it declares options when it gets one that it does not name", function()
+    local Own = tide.Layer:extend("Unnamed", { call = function(_, v) return v end })
+    says(function() return Own(4) end, "Unnamed: takes no positional arguments, got 1",
+      'args = { "units", … }')
+  end)
+end)

@@ -498,6 +498,10 @@ end
 function Args:_put(given, i, v)
   local row = self.rows[i]
   if not row then
+    if #self.rows == 0 then
+      errors.raise(self.owner, "takes no positional arguments, got %d%s", i,
+        self.own and "; the class names its options in extend: args = { \"units\", … }" or "")
+    end
     errors.raise(self.owner, "takes at most %d positional argument%s (%s), got %d", #self.rows,
       #self.rows == 1 and "" or "s", table.concat(self:positional(), ", "), i)
   end

@@ -412,6 +412,7 @@ function Object:extend(name, def)
   local c = object.fill(object.class(name, self, { args = def.args, init = def.init }), def,
     { args = true, init = true })
   rawset(c, "_custom", true)
+  c.args.own = true -- messages about its arguments say how a class declares them
   if c.kind then
     registry.register(c.kind, name, c)
   end

@@ -53,6 +53,21 @@ function origin.of(f)
   return f
 end
 
+--- The names of the parameters of a function written in Lua, "..." last where it takes more; none
+--- where the host has no debug library.
+--- @return table
+function origin.parameters(f)
+  local info = debug and debug.getinfo(f, "u")
+  local names = {}
+  for i = 1, info and info.nparams or 0 do
+    names[i] = debug.getlocal(f, i)
+  end
+  if info and info.isvararg then
+    names[#names + 1] = "..."
+  end
+  return names
+end
+
 --- What `here` noted of a function, or nil.
 function origin.place(f)
   return places[f]

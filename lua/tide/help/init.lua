@@ -354,7 +354,7 @@ local function function_doc(f, name)
   if not path then
     return { signature = name .. "(...)", text = "" }
   end
-  local names = source.parameters(inner)
+  local names = origin.parameters(inner)
   local args = require("tide.object").arguments(f) or check.tables[last]
   if name:find ":" and names[1] == "self" then
     table.remove(names, 1)

@@ -74,19 +74,6 @@ function source.comment(f)
   return lines and source.above(lines, first) or ""
 end
 
---- The names of a function's parameters, "..." last where it takes more.
-function source.parameters(f)
-  local info = debug and debug.getinfo(f, "u")
-  local names = {}
-  for i = 1, info and info.nparams or 0 do
-    names[i] = debug.getlocal(f, i)
-  end
-  if info and info.isvararg then
-    names[#names + 1] = "..."
-  end
-  return names
-end
-
 --- A function as it stands in its file, with the comment above it; nil for one written in C.
 function source.text(f)
   local path, first, last = source.of(f)

@@ -21,6 +21,7 @@ local list = require "tide.list"
 local none = require "tide.none"
 local object = require "tide.object"
 local ops = require "tide.ops"
+local origin = require "tide.origin"
 local registry = require "tide.registry"
 local tracking = require "tide.layers.tracking"
 
@@ -178,6 +179,35 @@ local function check_names(base, name, def)
   end
 end
 
+-- The signatures of methods that Keras passes other things to: name of the method -> what Keras'
+-- name of a parameter asks for.
+local STEP = "train_step, test_step: function(self, x, y, sample_weight); predict_step: (self, x)"
+local signatures = {
+  call = { training = "call = function(self, x, o) and o.training",
+    mask = "call = function(self, x, o) and o.mask" },
+  train_step = { data = STEP }, test_step = { data = STEP }, predict_step = { data = STEP },
+}
+
+-- Parameters as Keras names them would hold something else here: `training` of a call would be the
+-- table of options, and always true.
+local function check_parameters(name, def)
+  local inputs = {}
+  for _, input in ipairs(def.inputs or {}) do
+    inputs[input] = true
+  end
+  for method, foreign_names in pairs(signatures) do
+    local f = def[method]
+    local names = type(f) == "function" and origin.parameters(f) or {}
+    for i = 2, #names do
+      local says = foreign_names[names[i]]
+      if says and not inputs[names[i]] then
+        errors.raise(name, "%s has a parameter named '%s', which it would not get (expected %s)",
+          method, names[i], says)
+      end
+    end
+  end
+end
+
 -- Runs for fields that are not yet there: properties are set or refused, the base's methods are
 -- protected.
 function Layer.__newindex(self, key, value)
@@ -220,8 +250,9 @@ function Layer:extend(name, def)
   object.check_name(name)
   def = def or {}
   check_names(self, name, def)
+  check_parameters(name, def)
   local c = Layer.derive(self, name, def)
-  c._custom = true
+  c._custom, c.args.own = true, true
   registry.register(c.kind, name, c)
   return c
 end

@@ -100,13 +100,12 @@ end
 -- The names of a function's Lua parameters; nil where it takes `...` alone and checks its arguments
 -- itself.
 local function parameters(f)
-  local info = debug and debug.getinfo(f, "u")
-  if not info or info.isvararg and info.nparams == 0 then
+  local names = origin.parameters(f)
+  if not debug then
     return nil
-  end
-  local names = {}
-  for i = 1, info.nparams do
-    names[i] = debug.getlocal(f, i)
+  elseif names[#names] == "..." then
+    names[#names] = nil
+    return #names > 0 and names or nil
   end
   return names
 end
