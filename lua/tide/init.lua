@@ -1,4 +1,6 @@
 --- Tide: deep learning in Lua. One lazy table: namespaces and daily names load on first access.
+require "tide.env"
+
 local namespace = require "tide.namespace"
 
 local tide = { _VERSION = "Tide 0.1.0", version = "0.1.0" }

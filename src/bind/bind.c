@@ -442,6 +442,17 @@ static int ctx_gc(lua_State *L) {
     return 0;
 }
 
+/* From the environment of Tide's modules (tide.env), since the globals may have lost it since. */
+static void keep_require(lua_State *L) {
+    lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    if (lua_getfield(L, -1, "tide.env") == LUA_TTABLE) lua_getfield(L, -1, "require");
+    else lua_getglobal(L, "require");
+    if (lua_isfunction(L, -1)) lua_setfield(L, LUA_REGISTRYINDEX, "tide.require");
+    lua_settop(L, 0);
+}
+
+void tideL_pushrequire(lua_State *L) { lua_getfield(L, LUA_REGISTRYINDEX, "tide.require"); }
+
 __attribute__((visibility("default"))) int luaopen_tide_core(lua_State *L);
 int luaopen_tide_core(lua_State *L) {
     char fault[160];
@@ -466,8 +477,8 @@ int luaopen_tide_core(lua_State *L) {
         lua_rawsetp(L, LUA_REGISTRYINDEX, &meta_key);
     }
     lua_settop(L, 0);
-    lua_getglobal(L,
-                  "require"); /* shapes are lists that print, compare and take negative indices */
+    keep_require(L);
+    tideL_pushrequire(L); /* shapes are lists that print, compare and take negative indices */
     lua_pushliteral(L, "tide.list");
     if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1)) {
         lua_getfield(L, -1, "meta");

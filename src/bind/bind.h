@@ -60,6 +60,8 @@ int tideL_error(lua_State *L, const char *op, const char *fmt, ...)
         tide_status try_ = (expr);                      \
         if (try_ != TIDE_OK) tideL_raise(L, ctx, try_); \
     } while (0)
+/* Pushes `require` as it was when Tide was loaded: a host may take it away from its scripts. */
+void tideL_pushrequire(lua_State *L);
 const char *tideL_typename(lua_State *L, int i); /* "a tensor", "a table", "a string", ... */
 /* As tideL_try, for `name`: it stands first in the message, private ops inside do not show. */
 #define tideL_try_named(L, ctx, name, expr)                         \

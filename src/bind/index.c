@@ -130,7 +130,7 @@ static int parse(lua_State *L, int i, const tide_tensor *t, part *p) {
 }
 
 static int through_lua(lua_State *L, const char *what, int nargs) {
-    lua_getglobal(L, "require");
+    tideL_pushrequire(L);
     lua_pushliteral(L, "tide.tensor.indexing");
     lua_call(L, 1, 1);
     lua_getfield(L, -1, what);
@@ -206,7 +206,7 @@ static int field(lua_State *L, tide_tensor *t, const char *key) {
  */
 static int method_in_lua(lua_State *L) {
     int top = lua_gettop(L);
-    lua_getglobal(L, "require");
+    tideL_pushrequire(L);
     lua_pushliteral(L, "tide.ops");
     if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1) &&
         lua_getfield(L, -1, "method") == LUA_TFUNCTION) {
@@ -236,7 +236,7 @@ int tideL_index(lua_State *L) {
         size_t n = strlen(key);
         if (n > 2 && key[0] == '_' && key[1] == '_') return 0; /* protocols that ask */
         if (method_in_lua(L)) return 1;
-        lua_getglobal(L, "require");
+        tideL_pushrequire(L);
         lua_pushliteral(L, "tide.foreign");
         const char *hint = "";
         if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1) &&

@@ -214,7 +214,7 @@ static int to_string(lua_State *L) {
         lua_pushliteral(L, "tensor (released)");
         return 1;
     }
-    lua_getglobal(L, "require");
+    tideL_pushrequire(L);
     lua_pushliteral(L, "tide.tensor.format");
     if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1)) {
         lua_getfield(L, -1, "tensor");
