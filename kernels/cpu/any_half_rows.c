@@ -5,7 +5,7 @@
 #include "cpu.h"
 #include "half.h"
 
-enum { PIECE = 8192, MOST = 8, MAX_ATTRS = 1024 }; /* elements widened at once; operands */
+enum { PIECE = 32768, MOST = 8, MAX_ATTRS = 1024 }; /* elements widened at once; operands */
 
 typedef struct {
     tide_buf buf;    /* as the kernel sees it, of the rows in hand */
