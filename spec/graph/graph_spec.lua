@@ -139,6 +139,34 @@ describe("model:graph", function()
     end)())
   end)
 
+  it("opens layers of every family", function()
+    local L = layers
+    for _, case in ipairs {
+      { L.Conv1D { 3, 2 }, { 6, 4 } }, { L.MaxPooling1D { 2 }, { 6, 3 } },
+      { L.Conv2D { 3, 2, data_format = "channels_first" }, { 3, 6, 6 } },
+      { L.Conv2DTranspose { 3, 2 }, { 6, 6, 4 } }, { L.Conv3D { 2, 2 }, { 4, 4, 4, 2 } },
+      { L.DepthwiseConv2D { 3 }, { 6, 6, 4 } }, { L.SeparableConv2D { 3, 3 }, { 6, 6, 4 } },
+      { L.AveragePooling2D { 2 }, { 6, 6, 4 } }, { L.GlobalMaxPooling2D(), { 6, 6, 4 } },
+      { L.AdaptiveAveragePooling2D { 2 }, { 6, 6, 4 } }, { L.LayerNormalization(), { 4 } },
+      { L.GroupNormalization { 2 }, { 6, 6, 4 } }, { L.RMSNormalization(), { 4 } },
+      { L.UnitNormalization(), { 4 } }, { L.SpatialDropout2D { 0.5 }, { 6, 6, 4 } },
+      { L.Reshape { 2, 2 }, { 4 } }, { L.Reshape { -1, 2 }, { 4 } },
+      { L.Permute { 2, 1 }, { 4, 3 } },
+      { L.ZeroPadding2D { 1 }, { 6, 6, 4 } }, { L.Cropping2D { 1 }, { 6, 6, 4 } },
+      { L.UpSampling2D { 2 }, { 6, 6, 4 } }, { L.PReLU(), { 4 } }, { L.Softmax(), { 4 } },
+      { L.Flatten { data_format = "channels_first" }, { 3, 6, 6 } }, { L.Rescaling { 2 }, { 4 } },
+      { L.Lambda { function(x) return x * 2 end }, { 4 } }, { L.Identity(), { 4 } },
+      { L.GlobalAveragePooling1D(), { 3, 4 } },
+    } do
+      local m = tide.Sequential { tide.Input { shape = case[2] }, case[1] }
+      assert.equal(tostring(m.output_shape), tostring(m:graph({ ops = true }).outputs[1].shape),
+        tostring(case[1]))
+    end
+    local masked = tide.Sequential { L.Masking { input_shape = { 3, 4 } } }
+    has(message(masked.graph, masked, { ops = true }), "masking (Masking): makes a mask")
+    assert.equal(2, #masked:graph().nodes)
+  end)
+
   it("names weights that a model of one's own uses itself", function()
     local Own = tide.Model:extend("SpecGraphOwn", {
       init = function(self) self.w = tide.ones({ 3, 2 }, { requires_grad = true }) end,

@@ -286,6 +286,10 @@ end
 
 -- The operators of a layer in the place of the layer.
 local function through(layer, args, n, given)
+  if layer.makes_mask or layer.sets_mask then
+    errors.raise(layer:_label(),
+      "makes a mask, which travels beside tensors: a graph of operators has no place for it")
+  end
   local o = given or {}
   o.training = o.training or false
   local within = tracing.within

@@ -56,7 +56,7 @@ define("Reshape", {
   end,
   call = function(self, x)
     local shape = self[S].shape
-    if self[S].unknown == 0 and x.size > 0 then
+    if self[S].unknown == 0 and x.size ~= 0 then
       return reshape_op(x, shape)
     end
     if x.size == 0 then -- -1 says nothing beside a 0
