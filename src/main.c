@@ -288,7 +288,9 @@ int main(int argc, char **argv) {
         fputs(usage, stdout);
         return 0;
     }
-    setlocale(LC_CTYPE, ""); /* libedit needs it to see whole characters */
+    const char *characters = setlocale(LC_CTYPE, ""); /* libedit reads whole characters */
+    if (!characters || strcmp(characters, "C") == 0 || strcmp(characters, "POSIX") == 0)
+        setlocale(LC_CTYPE, "C.UTF-8"); /* which says nothing of them, and drops all but ASCII */
     lua_State *L = luaL_newstate();
     if (!L) {
         fputs("tide: no memory for a Lua state\n", stderr);

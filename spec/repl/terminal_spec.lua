@@ -105,6 +105,54 @@ describe("the prompt", function()
     completes("%thr", "%threads")
   end)
 
+  it("takes a tab with only blanks before it as a tab", function()
+    s:type "do\n"
+    s:ready "  ..> "
+    s:type "\tif true then\n"
+    s:ready "  ..> "
+    s:type "\t \tprint 'in' end end\n"
+    s:wait "\nin\r\n"
+    s:ready()
+    assert.not_matches("string%.", s.raw:sub(s.mark))
+  end)
+
+  it("takes a pasted text as it is: no completion, no keys", function()
+    assert.equal("h", s.marked)
+    s:type "\27[200~#'\tstring.form\t\1x'\n\27[201~"
+    s:wait "\n14\r\n"
+    s:ready()
+    s:type "xs = string.form\t"
+    s:shows "tide> xs = string.format("
+    s:type "\3"
+    s:ready()
+    assert.equal("h", s.marked)
+    s:type "io.read();\n" -- what runs may read: no marks there
+    s:wait(function()
+      return s.marked == "l"
+    end, "the end of marks")
+    s:type "line\n"
+    s:ready()
+    assert.equal("42\n", s:enter "6 * 7")
+  end)
+
+  it("forgets a paste that Ctrl-C ends, and passes other keys on", function()
+    s:type "\27[200~half"
+    s:shows "tide> half"
+    s:type "\3"
+    s:ready()
+    s:type "ys = string.form\t"
+    s:shows "tide> ys = string.format("
+    s:type "\3"
+    s:ready()
+    assert.equal("42\n", s:enter "6 * 8\27[D\27[C\1277")
+  end)
+
+  it("reads whole characters where the locale names none", function()
+    local other = start { env = { "LC_ALL=C" } }
+    assert.equal("6\tä€\n", other:enter "#'ä€x', 'ä€'")
+    finish(other)
+  end)
+
   it("explains an error in place, and keeps the whole traceback", function()
     assert.equal(
       "[%d]:1: attempt to call a nil value (global 'prnt')\n  prnt(1)\n  ^\n\z

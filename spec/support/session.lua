@@ -36,11 +36,15 @@ function Session.new(o)
 end
 
 --- Takes in what the program writes within some milliseconds. Returns false once it has ended.
+--- `marked` is then "h" where the program asked for marks around pasted texts, "l" where it does no
+--- longer.
 function Session:take(milliseconds)
   local bytes = self.pty:read(milliseconds)
   if bytes then
-    self.raw = self.raw .. bytes
-    self.view:write(bytes)
+    local kept = bytes:gsub("\27%[%?2004[hl]", "") -- no part of what is shown
+    self.raw = self.raw .. kept
+    self.marked = (bytes:match ".*\27%[%?2004([hl])") or self.marked
+    self.view:write(kept)
   end
   return bytes ~= nil
 end

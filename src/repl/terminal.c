@@ -31,7 +31,8 @@
 #endif
 
 static volatile sig_atomic_t interrupted,
-    stale; /* stale: what is shown of the line is not what the terminal shows */
+    stale;          /* stale: what is shown of the line is not what the terminal shows */
+static int pasting; /* the terminal is sending a pasted text, of which the end has not come */
 static struct termios before_line;
 static lua_State *completing; /* the state that reads a line now */
 static int completer = LUA_NOREF;
@@ -41,7 +42,24 @@ static void on_sigint(int sig) {
     interrupted = 1;
 }
 
+/* Whether the terminal marks the beginning and the end of pasted texts. readline asks for that
+ * itself. */
+static void mark_pastes(int on) {
+#ifndef TIDE_GNU_READLINE
+    static int able = -1;
+    if (able < 0) {
+        const char *term = getenv("TERM");
+        able = term && *term && strcmp(term, "dumb") != 0;
+    }
+    ssize_t wrote = able ? write(STDOUT_FILENO, on ? "\033[?2004h" : "\033[?2004l", 8) : 0;
+    (void)wrote;
+#else
+    (void)on;
+#endif
+}
+
 static void on_end(int sig) {
+    mark_pastes(0);
     tcsetattr(STDIN_FILENO, TCSANOW, &before_line);
     signal(sig, SIG_DFL);
     raise(sig);
@@ -51,8 +69,10 @@ static void on_stop(int sig) {
     struct termios editing;
     (void)sig;
     int known = tcgetattr(STDIN_FILENO, &editing) == 0;
+    mark_pastes(0);
     tcsetattr(STDIN_FILENO, TCSANOW, &before_line);
     raise(SIGSTOP);
+    mark_pastes(1);
     if (known) tcsetattr(STDIN_FILENO, TCSANOW, &editing); /* it goes on */
     stale = 1;
 }
@@ -76,6 +96,7 @@ enum { CONCERNS = sizeof concern / sizeof *concern };
 static void begin_line(struct sigaction kept[CONCERNS]) {
     interrupted = stale = 0;
     tcgetattr(STDIN_FILENO, &before_line);
+    mark_pastes(1);
     for (int i = 0; i < CONCERNS; i++) {
         struct sigaction action = {.sa_handler = concern[i].handler, .sa_flags = SA_ONSTACK};
         sigemptyset(&action.sa_mask);
@@ -85,6 +106,8 @@ static void begin_line(struct sigaction kept[CONCERNS]) {
 
 static void end_line(const struct sigaction kept[CONCERNS]) {
     for (int i = 0; i < CONCERNS; i++) sigaction(concern[i].sig, &kept[i], NULL);
+    mark_pastes(0);
+    if (interrupted) pasting = 0;
 }
 
 static void redraw(void) {
@@ -95,7 +118,7 @@ static void redraw(void) {
 
 /* Next byte of the terminal; -1 at its end or after Ctrl-C. The signal is let in only inside ppoll.
  */
-static int next_byte(void) {
+static int read_byte(void) {
     sigset_t blocked, before;
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGINT);
@@ -118,11 +141,61 @@ static int next_byte(void) {
     return byte;
 }
 
+#ifdef TIDE_GNU_READLINE
+static int next_character(FILE *f) {
+    (void)f;
+    return read_byte();
+}
+#else
+enum { ESCAPE = 0x1b, MARK = 6, SOON_MS = 20 };
+static unsigned char ahead[MARK]; /* bytes that were read to see whether they are a mark */
+static int ahead_n, ahead_at;
+
+/* A byte that has come or comes at once, as the rest of a key's sequence does; -1 if none. */
+static int soon(void) {
+    struct pollfd fd = {.fd = STDIN_FILENO, .events = POLLIN};
+    return poll(&fd, 1, SOON_MS) > 0 ? read_byte() : -1;
+}
+
+/* Takes the mark of a paste's beginning or end that may follow an escape character. What is no mark
+ * is kept for the next calls. Returns whether it was one. */
+static int take_mark(void) {
+    static const char begin[] = "\033[200~", end[] = "\033[201~";
+    ahead[0] = ESCAPE;
+    ahead_n = 1;
+    ahead_at = 0;
+    while (ahead_n < MARK) {
+        int c = soon();
+        if (c < 0) return 0;
+        ahead[ahead_n++] = (unsigned char)c;
+        size_t n = (size_t)ahead_n;
+        if (memcmp(ahead, begin, n) != 0 && memcmp(ahead, end, n) != 0) return 0;
+    }
+    pasting = ahead[4] == '0';
+    ahead_n = 0;
+    return 1;
+}
+
+/* Next byte that is no part of a paste's marks. In a pasted text control characters other than tabs
+ * and the ends of lines are no keys and are left out. */
+static int next_byte(void) {
+    for (;;) {
+        if (ahead_at < ahead_n) {
+            int c = ahead[ahead_at++];
+            if (!pasting || c >= ' ') return c;
+            continue;
+        }
+        int c = read_byte();
+        if (c == ESCAPE) take_mark();
+        else if (!pasting || c < 0 || c >= ' ' || strchr("\t\n\r", c)) return c;
+    }
+}
+
 /* libedit takes whole characters: decodes UTF-8; a malformed byte becomes U+FFFD. */
 static int next_character(FILE *f) {
     (void)f;
     int c = next_byte();
-#ifndef TIDE_GNU_READLINE
+    rl_inhibit_completion = pasting; /* a pasted tab is a tab */
     if (c >= 0x80) {
         int more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : c >= 0xc2 ? 1 : 0;
         if (!more || c > 0xf4) return 0xfffd;
@@ -134,9 +207,9 @@ static int next_character(FILE *f) {
             c = c << 6 | (d & 0x3f);
         }
     }
-#endif
     return c;
 }
+#endif
 
 /* Asks the Lua completer: matches[0] is what they have in common, then the matches, as readline
  * wants them. */

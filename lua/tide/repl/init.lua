@@ -214,6 +214,9 @@ function repl.run(o)
       self.last = entry
     end
     terminal.completer(function(word, before)
+      if word == "" and not before:find "%S" then
+        return { "\t" } -- indents
+      end
       return complete.words(word, before, self.env)
     end)
     if not (o and o.no_rc) then
