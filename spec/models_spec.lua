@@ -717,3 +717,86 @@ describe("the options of a call", function()
     assert.same({ training = false }, seen)
   end)
 end)
+
+describe("a model class of one's own made of inputs and outputs", function()
+  local steps = 0
+  local Own = tide.Model:extend("OwnGraph", {
+    args = { { "scale", "number", 1 } },
+    train_step = function(self, x, y, w)
+      steps = steps + 1
+      return tide.Model.train_step(self, x, y, w)
+    end,
+    twice = function(self, x) return self(x) * (2 * self.scale) end,
+  })
+  local function parts()
+    local i = tide.Input { 3 }
+    return i, tide.layers.Dense { 2 } (i)
+  end
+  local x = tide.ones { 4, 3 }
+
+  it("is functional, and has its own methods, options and steps", function()
+    local i, o = parts()
+    for _, m in ipairs { Own(i, o), Own { inputs = i, outputs = o }, Own { i, o },
+      Own(i, o, { scale = 3, name = "mine" }) } do
+      assert.same({ 4, 2 }, m(x).shape:totable())
+      assert.equal("OwnGraph", getmetatable(m).__name)
+      assert.same((m(x) * 2 * m.scale):tolist(), m:twice(x):tolist())
+      steps = 0
+      m:compile { optimizer = "sgd", loss = "mse" }
+      m:fit(x, tide.ones { 4, 2 }, { epochs = 2, batch_size = 2, verbose = 0 })
+      assert.equal(4, steps)
+    end
+    local Kin = Own:extend("OwnGraphKin", { thrice = function(self, v) return self(v) * 3 end })
+    local kin = Kin(i, o)
+    assert.same((kin(x) * 2):tolist(), kin:twice(x):tolist())
+    assert.same((kin(x) * 3):tolist(), kin:thrice(x):tolist())
+  end)
+
+  it("is what a file of it becomes", function()
+    local i, o = parts()
+    local m = Own(i, o, { scale = 3 })
+    local folder = expect.folder()
+    for _, path in ipairs { folder .. "/m.safetensors", folder .. "/m.keras" } do
+      m:save(path)
+      local again = tide.load_model(path)
+      assert.same(m:twice(x):tolist(), again:twice(x):tolist())
+      assert.equal(3, again.scale)
+    end
+    os.execute("rm -r " .. folder)
+  end)
+
+  it("with a call of its own takes no graph", function()
+    local Called = tide.Model:extend("OwnCall", { call = function(_, v) return v end })
+    local i, o = parts()
+    expect.raises("takes no positional arguments", Called, i, o)
+  end)
+end)
+
+describe("tide.Model.from_config", function()
+  it("makes functional and Sequential models", function()
+    local i = tide.Input { 3 }
+    local m = tide.Model { inputs = i, outputs = tide.layers.Dense { 2 } (i) }
+    local x = tide.ones { 4, 3 }
+    assert.same({ 4, 2 }, tide.Model.from_config(m:get_config())(x).shape:totable())
+    local s = tide.Sequential { tide.layers.Dense { 5, input_shape = { 3 } } }
+    assert.same({ 4, 5 }, tide.Model.from_config(s:get_config())(x).shape:totable())
+    assert.equal(4, tide.layers.Dense:from_config(tide.layers.Dense { 4 }:get_config()).units)
+  end)
+end)
+
+describe("an Input of whole numbers", function()
+  it("casts the floats that Lua's numbers make, in both kinds of models", function()
+    local i = tide.Input { 1, dtype = "int32" }
+    local m = tide.Model { inputs = i, outputs = tide.ops.one_hot(i, 3) }
+    assert.same({ { { 1, 0, 0 } }, { { 0, 1, 0 } } }, m(tide.tensor { { 1 }, { 2 } }):tolist())
+    local j = tide.Input { 2 }
+    local two = tide.Model { inputs = { i, j },
+      outputs = tide.layers.Concatenate() { tide.ops.cast(tide.ops.squeeze(tide.ops.one_hot(i, 3),
+        2), "float32"), j } }
+    local y = two { tide.tensor { { 2 } }, tide.tensor { { 5, 6 } } }
+    assert.same({ { 0, 1, 0, 5, 6 } }, y:tolist())
+    local s = tide.Sequential { tide.Input { 2, dtype = "int32" },
+      tide.layers.Lambda { function(v) return tide.ops.cast(v // 2, "float32") end } }
+    assert.same({ { 2, 3 } }, s(tide.tensor { { 5, 7 } }):tolist())
+  end)
+end)

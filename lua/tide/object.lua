@@ -312,8 +312,8 @@ function object.class(name, base, spec)
   if spec.methods then
     object.declare(c, c.kind or name, spec.methods)
   end
-  rawset(c, "from_config", function(config)
-    return c._from_config(c, config)
+  rawset(c, "from_config", function(config, second) -- with a colon the class comes first
+    return c._from_config(c, rawequal(config, c) and second ~= nil and second or config)
   end)
   return c
 end

@@ -13,7 +13,8 @@ local graph = {}
 --- @param model table
 function graph.kind(model)
   local class = getmetatable(model)
-  return model.is_model and not class._custom and fuse.of_class(class, "graph_kind") or nil
+  return model.is_model and (not class._custom or class._of_graph)
+    and fuse.of_class(class, "graph_kind") or nil
 end
 
 --- The graph of a Sequential or functional model: `{ input, output: symbolic tensors as they were

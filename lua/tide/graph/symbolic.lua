@@ -63,6 +63,20 @@ function symbolic.pair_hint(x)
   return #x == 2 and "; a data source gives inputs and targets as two values: return x, y" or ""
 end
 
+--- The dtype to which a model casts what comes for an input: whole numbers written as floats, as
+--- Lua's are, where the input is declared with an integer dtype; false for other inputs.
+function symbolic.whole_dtype(input)
+  return input.dtype:find "^u?int" and input.dtype or false
+end
+
+--- A floating tensor as whole numbers, as Keras casts to an input's dtype; others as they are.
+function symbolic.as_whole(x, dtype)
+  if type(x) == "userdata" and x.dtype:find("float", 1, true) then
+    return ops.cast(x, dtype)
+  end
+  return x
+end
+
 --- A tensor in the rank of a model's input: a last axis of 1 is added or taken away, as Keras does;
 --- other ranks raise.
 --- @param owner string label of the model

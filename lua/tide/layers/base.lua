@@ -252,7 +252,7 @@ function Layer:extend(name, def)
   check_names(self, name, def)
   check_parameters(name, def)
   local c = Layer.derive(self, name, def)
-  c._custom, c.args.own = true, true
+  c._custom, c._def, c.args.own = true, def, true
   registry.register(c.kind, name, c)
   return c
 end

@@ -115,6 +115,8 @@ end
 
 -- What came for input i, with the rank that it declares.
 local function ranked(self, i, x)
+  local whole = self[S].whole[i]
+  x = whole and symbolic.as_whole(x, whole) or x
   if type(x) == "userdata" and x.ndim ~= self[S].ranks[i] then
     local g = self[S].graph
     return symbolic.adjust_rank(self:_label(), g.keys[i], x, g.inputs[i].shape)
@@ -128,7 +130,7 @@ local function run_chain(self, x)
   if type(x) == "table" then
     x = distribute(self, x)[1]
   end
-  if x.ndim ~= own.ranks[1] then
+  if x.ndim ~= own.ranks[1] or own.whole[1] then
     x = ranked(self, 1, x)
   end
   local fns = own.chain
@@ -184,7 +186,7 @@ function Functional:_connect(inputs, outputs)
   end
   local flat_in, flat_out = symbolic.flatten(inputs), symbolic.flatten(outputs)
   local nodes = order.between(flat_in, flat_out, self:_label())
-  local layers, seen, taken, ranks = {}, {}, {}, {}
+  local layers, seen, taken, ranks, whole = {}, {}, {}, {}, {}
   local function add(layer)
     if layer and not seen[layer] then
       seen[layer] = true
@@ -193,7 +195,7 @@ function Functional:_connect(inputs, outputs)
     end
   end
   for i, x in ipairs(flat_in) do
-    ranks[i] = #x.shape
+    ranks[i], whole[i] = #x.shape, symbolic.whole_dtype(x)
     add(x._node and #x._node.inputs == 0 and x._node.layer or nil)
   end
   for _, node in ipairs(nodes) do
@@ -207,7 +209,7 @@ function Functional:_connect(inputs, outputs)
   local own = self[S]
   own.graph = { input = inputs, output = outputs, inputs = flat_in, outputs = flat_out,
     keys = input_keys(inputs, flat_in), nodes = nodes }
-  own.layers, own.ranks, own.plan, own.chain = layers, ranks, p, chain
+  own.layers, own.ranks, own.whole, own.plan, own.chain = layers, ranks, whole, p, chain
   self.built = true
   if getmetatable(self).call == Functional.call then -- not in a class with a call of its own
     self.call = chain and run_chain or run_plan

@@ -10,6 +10,7 @@ local errors = require "tide.errors"
 local foreign = require "tide.foreign"
 local list = require "tide.list"
 local none = require "tide.none"
+local object = require "tide.object"
 local origin = require "tide.origin"
 
 local Model = base.derive(base, "Model", {
@@ -166,12 +167,84 @@ function Model:to_json()
   return require("tide.core").json_encode(require("tide.object").serialize(self), none)
 end
 
---- Model for a person: a functional model from inputs and outputs.
+local function functional()
+  return require("tide.models.functional").Functional
+end
+
+-- The class that a model of one's own is where it is made of inputs and outputs: its methods, and
+-- what a functional model does.
+local function functional_kind(c)
+  if c == Model then
+    return functional()
+  end
+  local kind = rawget(c, "_functional")
+  if not kind then
+    local def, args = {}, { "inputs", "outputs" }
+    for k, v in pairs(c._def) do
+      def[k] = v
+    end
+    local above, options = functional_kind(c.super), {}
+    def.args = table.move(def.args or {}, 1, #(def.args or {}), 3, args)
+    for i = 3, #args do
+      options[i - 2] = type(args[i]) == "table" and args[i][1] or args[i]
+    end
+    if #options > 0 and not def.get_config then
+      function def.get_config(self)
+        local out = above.get_config(self)
+        for _, name in ipairs(options) do
+          out[name] = object.serialize(self[name])
+        end
+        return out
+      end
+    end
+    kind = base.derive(above, c.__name, def)
+    kind._custom, kind._of_graph = true, options -- options of the class itself, by name
+    c._functional = kind
+  end
+  return kind
+end
+
+-- Whether the arguments of a class without a call of its own are inputs and outputs.
+local function is_graph(c, first, second)
+  if not c._custom or c.call ~= Model.call then
+    return false
+  end
+  local symbolic = require "tide.graph.symbolic"
+  if check.is_plain(first) and first.outputs ~= nil or second == nil and check.is_plain(first)
+    and first[2] ~= nil then
+    first, second = first.inputs or first[1], first.outputs or first[2]
+  end
+  return symbolic.has(first) and symbolic.has(second)
+end
+
+--- Model for a person: a functional model from inputs and outputs, also for classes of one's own
+--- that define no call.
 Model._new = function(c, ...)
   if c == Model then
-    return require("tide.models.functional").Functional(...)
+    return functional()(...)
+  elseif is_graph(c, ...) then
+    return functional_kind(c)(...)
   end
   return base._new(c, ...)
+end
+
+-- Of the configuration of a functional or Sequential model, given to Model or to a class that was
+-- made of inputs and outputs, becomes such a model.
+function Model._from_config(c, config)
+  if type(config) == "table" and config.input_layers ~= nil and (c == Model or c._custom) then
+    local kind = functional_kind(c)
+    return functional()._from_config(function(o)
+      for name in pairs(kind.args.index) do -- options of the class itself
+        if o[name] == nil and config[name] ~= nil and not Model.args.index[name] then
+          o[name] = object.revive(config[name])
+        end
+      end
+      return kind(o)
+    end, config)
+  elseif c == Model and type(config) == "table" and config.layers ~= nil then
+    return require("tide.models.sequential").from_config(config)
+  end
+  return base._from_config(c, config)
 end
 
 return Model

@@ -37,6 +37,9 @@ local function run(self, x)
     x = x[1]
   end
   local rank = own.rank
+  if own.whole then
+    x = symbolic.as_whole(x, own.whole)
+  end
   if rank and x.ndim ~= rank then
     local input = own.graph.input
     x = symbolic.adjust_rank(self:_label(), input.name, x, input.shape)
@@ -105,6 +108,8 @@ local function take_dtype(self)
   end
   self[S].rank = first and first.takes == "tensor" and self[S].graph
     and #self[S].graph.input.shape or false
+  local input = self[S].graph and self[S].graph.input
+  self[S].whole = input and symbolic.whole_dtype(input)
 end
 
 -- Takes a layer (or an Input) in.

@@ -162,10 +162,19 @@ end
 function export.model(model)
   local kind = kind_of(model)
   if kind == "functional" then
-    return { module = "keras.src.models.functional", class_name = "Functional",
+    local entry = { module = "keras.src.models.functional", class_name = "Functional",
       registered_name = "Functional", config = graph.export(model, export.layer, input_layer,
         export_value),
         build_config = { input_shape = none } }
+    local c = getmetatable(model)
+    if c._of_graph then -- a class of one's own
+      entry.module, entry.class_name = none, c.__name
+      entry.registered_name = "Custom>" .. c.__name
+      for _, k in ipairs(c._of_graph) do
+        entry.config[k] = export_value(model[k])
+      end
+    end
+    return entry
   elseif kind == "sequential" then
     local layers, shape = list.new {}, nil
     local x = of(model) and model.input

@@ -83,8 +83,8 @@ local function normalize(node)
   return { args = { #tensors == 1 and tensors[1] or tensors }, kwargs = kwargs, old = true }
 end
 
---- A functional model from its entry.
-function graph.import(ctx, entry)
+--- A functional model from its entry; `make`: what makes it in place of Functional.
+function graph.import(ctx, entry, make)
   local config = entry.config
   local seen = {}
   local r = { name = tostring(config.name), reference = reference }
@@ -147,8 +147,7 @@ function graph.import(ctx, entry)
     local out = form.ends(v, r, find_end)
     return not symbolic.is(out) and out[2] == nil and #out == 1 and out[1] or out
   end
-  local Functional = require("tide.models.functional").Functional
-  local model = Functional {
+  local model = (make or require("tide.models.functional").Functional) {
     inputs = ends(config.input_layers), outputs = ends(config.output_layers),
       name = type(config.name) == "string" and config.name or nil }
   if config.trainable == false then

@@ -433,7 +433,8 @@ function import.layer(ctx, entry)
     refuse(ctx, "a layer without a class name")
   end
   local config = type(entry.config) == "table" and entry.config or {}
-  if name == "Sequential" or ((name == "Functional" or name == "Model") and config.layers) then
+  if name == "Sequential" or ((name == "Functional" or name == "Model") and config.layers)
+    or config.input_layers and config.layers then
     return import.model(ctx, entry)
   end
   local layer_name = type(config.name) == "string" and config.name or entry.name
@@ -491,6 +492,20 @@ function import.model(ctx, entry)
   elseif (name == "Functional" or name == "Model") and type(config) == "table"
     and config.layers then
     return require("tide.saving.keras.graph").import(ctx, entry)
+  elseif type(config) == "table" and config.input_layers and config.layers then
+    local c = find(ctx, "layer", entry)
+    if not (class.is_class(c) and c.is_model) then
+      refuse(ctx, "unknown model class '%s'; define it with tide.Model:extend or give it in \z
+        custom_objects", name)
+    end
+    return require("tide.saving.keras.graph").import(ctx, entry, function(o)
+      for k in pairs(c.args.index) do
+        if o[k] == nil and k ~= "dtype" and config[k] ~= nil and config[k] ~= none then
+          o[k] = import_value(ctx, config[k], c.args.index[k], k)
+        end
+      end
+      return c(o)
+    end)
   end
   local model = import.layer(ctx, entry)
   local build = entry.build_config
