@@ -4,6 +4,7 @@ local class = require "tide.class"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
+local names = require "tide.names"
 local namespace = require "tide.namespace"
 local registry = require "tide.registry"
 
@@ -97,11 +98,11 @@ describe("check.args", function()
   end)
 end)
 
-describe("check.suggest", function()
+describe("names.suggest", function()
   it("finds near names and leaves far ones alone", function()
-    assert.equal("activation", check.suggest("activaton", { "units", "activation" }))
-    assert.equal("batch_size", check.suggest("batchsize", { "epochs", "batch_size" }))
-    assert.is_nil(check.suggest("zebra", { "units", "activation" }))
+    assert.equal("activation", names.suggest("activaton", { "units", "activation" }))
+    assert.equal("batch_size", names.suggest("batchsize", { "epochs", "batch_size" }))
+    assert.is_nil(names.suggest("zebra", { "units", "activation" }))
   end)
 end)
 

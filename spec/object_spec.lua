@@ -128,6 +128,26 @@ describe("a configuration", function()
     assert.is_true(c == again)
     assert.same({ 1, 2 }, init.Constant { tide.tensor { 1, 2 } }:get_config().value)
   end)
+  it("keeps the dtype of constants in a graph, in every file", function()
+    local x = tide.Input { 2, dtype = "float64" }
+    local m = tide.Model { inputs = x,
+      outputs = x + tide.tensor({ 1, 2 }, { dtype = "float64" }) }
+    local one = tide.ones({ 1, 2 }, { dtype = "float64" })
+    for _, form in ipairs { ".safetensors", ".keras", ".h5" } do
+      local path = os.tmpname() .. form
+      m:save(path)
+      local y = tide.load_model(path)(one)
+      os.remove(path)
+      assert.equal("float64", y.dtype)
+      assert.same({ { 2, 3 } }, y:tolist())
+    end
+    local i = tide.Input { 2, dtype = "int64" }
+    local whole = tide.Model { inputs = i,
+      outputs = i * tide.tensor({ 3, 4 }, { dtype = "int64" }) }
+    local y = tide.models.clone_model(whole)(tide.tensor({ { 1, 2 } }, { dtype = "int64" }))
+    assert.equal("int64", y.dtype)
+    assert.same({ { 3, 8 } }, y:tolist())
+  end)
   it("says none for what is switched off, and takes it back", function()
     local loss = tide.losses.MeanSquaredError { reduction = tide.none }
     assert.equal("none", loss:get_config().reduction)
@@ -150,11 +170,15 @@ describe("a class of one's own", function()
     assert.equal(tide.layers.Dense, getmetatable(tide.load_model(path).layers[1]))
     for _, form in ipairs { ".safetensors", ".keras" } do
       path = os.tmpname() .. form
-      tide.Sequential { Mine { 3, input_shape = { 2 } } }:save(path)
-      local model = tide.load_model(path)
-      assert.equal(Mine, getmetatable(model.layers[1]))
-      assert.same({ { 3, 6 } }, model({ { 1, 2 } }):tolist())
-      os.remove(path)
+      local x = tide.Input { 2 }
+      for _, m in ipairs { tide.Sequential { Mine { 3, input_shape = { 2 } } },
+        tide.Model { inputs = x, outputs = Mine { 3 }(x) } } do
+        m:save(path)
+        local model = tide.load_model(path)
+        assert.equal(Mine, getmetatable(model.layers[#model.layers]))
+        assert.same({ { 3, 6 } }, model({ { 1, 2 } }):tolist())
+        os.remove(path)
+      end
     end
   end)
   it("keeps the options of its base by name", function()
@@ -268,5 +292,125 @@ describe("of several unknown names", function()
     local model = tide.Sequential { tide.layers.Dense { 1, input_shape = { 1 } } }
     model:compile { loss = { zz = "mse", aa = "mse", mm = "mse" } }
     first(model.fit, model, { { 1 } }, { { 1 } }, { epochs = 1, verbose = 0 })
+  end)
+end)
+
+describe("what a class says of Keras' files", function()
+  local weights = require "tide.saving.keras.weights"
+  local function path(form)
+    return os.tmpname() .. form
+  end
+  it("is where its weights stand", function()
+    local Attend = tide.Layer:extend("AttendForSpec", { args = { "units" },
+      keras = { path = "attend", group = function(name)
+        return name:match "^query" and "query_dense" or name:match "^cell" and "cell"
+      end },
+      build = function(self)
+        for _, name in ipairs { "query_kernel", "scale", "cell_kernel", "query_bias" } do
+          self:add_weight { name = name, shape = { self.units } }
+        end
+      end,
+      call = function(_, x) return x end })
+    local model = tide.Sequential { Attend { 2, input_shape = { 3 } } }
+    local found = {}
+    for _, place in ipairs(weights.places(model)) do
+      local names = {}
+      for i, r in ipairs(place.records) do
+        names[i] = r.name
+      end
+      found[#found + 1] = place.path .. ": " .. table.concat(names, " ")
+    end
+    assert.same({ ": ", "/layers/attend: scale",
+      "/layers/attend/query_dense: query_kernel query_bias",
+      "/layers/attend/cell: cell_kernel" }, found)
+  end)
+  it("is how its configuration looks there", function()
+    local L = tide.layers
+    local x = tide.Input { 2, 4 }
+    local y = L.SpatialDropout1D { 0.5 }(L.UpSampling1D { 2 }(x))
+    y = L.Dense { 1, activation = { "leaky_relu", negative_slope = 0.5 },
+      kernel_initializer = "ones" }(y)
+    local model, at = tide.Model { inputs = x, outputs = y }, path ".keras"
+    model:save(at)
+    local again = tide.load_model(at)
+    local data = -tide.ones { 1, 2, 4 }
+    assert.same(model(data):tolist(), again(data):tolist())
+    assert.equal(-2, again(data):tolist()[1][1][1])
+    os.remove(at)
+    local celu = tide.Sequential { L.Dense { 1, activation = { "celu", alpha = 2 },
+      input_shape = { 1 } } }
+    says("Keras' files cannot hold the activation 'celu' with the option 'alpha'", celu.save, celu,
+      at)
+    at = path ".safetensors"
+    celu:save(at)
+    data = tide.tensor { { -1 } }
+    assert.same(celu(data):tolist(), tide.load_model(at)(data):tolist())
+    os.remove(at)
+  end)
+end)
+
+describe("a layer's inputs", function()
+  local Two = tide.Layer:extend("TwoInputsForSpec", { inputs = { "x", "states" },
+    takes = { x = "tensor", states = "list" }, supports_masking = true,
+    call = function(self, x, states, o)
+      self.seen = o.mask
+      return states and x + states[1] or x
+    end })
+  it("are what the class says of each", function()
+    local two = Two()
+    assert.same({ 3 }, two(tide.tensor { 1 }, { tide.tensor { 2 }, tide.tensor { 5 } }):tolist())
+    says("states takes a list of tensors, got a tensor", two, tide.tensor { 1 }, tide.tensor { 2 })
+    says("x takes a tensor, got a list of 1", two, { tide.tensor { 1 } })
+  end)
+  it("have their masks by name", function()
+    local two, a, b = Two(), tide.ones { 2 }, tide.ones { 2 }
+    local mask = tide.tensor { true, false }
+    tide.Layer.set_mask(a, mask)
+    local y = two(a, { b })
+    assert.same({ x = mask }, two.seen)
+    assert.equal(mask, tide.Layer.mask_of(y))
+    tide.Layer.set_mask(b, mask)
+    two(tide.ones { 2 }, { b })
+    assert.same({ states = { mask } }, two.seen)
+  end)
+  it("may be text", function()
+    local Length = tide.Layer:extend("LengthForSpec", { takes = "strings", keeps_dtype = true,
+      build = function(self, shape) self.shape = shape end,
+      call = function(_, words)
+        local out = {}
+        for i, w in ipairs(words) do
+          out[i] = #w
+        end
+        return tide.tensor(out)
+      end })
+    local length = Length()
+    assert.same({ 1, 3 }, length({ "a", "bcd" }):tolist())
+    assert.same({ 2 }, { table.unpack(length.shape) })
+    says("takes a string or a list of strings, got a tensor", length, tide.ones { 2 })
+    says("takes a tensor, got 'a'", tide.layers.Dense { 1 }, "a")
+  end)
+end)
+
+describe("methods of optimizers and models", function()
+  it("take named options", function()
+    local w = tide.tensor({ 1.0 }, { requires_grad = true })
+    local o = tide.optimizers.SGD { 1.0 }
+    o:apply({ tide.tensor { 2 } }, { trainable_variables = { w } })
+    assert.same({ -1 }, w:tolist())
+    says("unknown option 'variabels'", o.apply, o, { tide.tensor { 2 } }, { variabels = { w } })
+    local model = tide.Sequential { tide.layers.Dense { 1, input_shape = { 1 }, name = "first" } }
+    assert.equal(model.layers[1], model:get_layer { name = "first" })
+    assert.equal(model.layers[1], model:get_layer { index = 1 })
+    assert.equal(model.layers[1], model:get_layer "first")
+    model:set_weights { weights = { { { 3 } }, { 1 } } }
+    assert.same({ { 7 } }, model({ { 2 } }):tolist())
+  end)
+  it("are completed", function()
+    local complete = require "tide.repl.complete"
+    local env = { loss = tide.losses.MeanSquaredError(), o = tide.optimizers.SGD(),
+      m = tide.metrics.Mean() }
+    assert.same({ "sample_weight = " }, complete.options("sam", "loss(y, p, { ", env))
+    assert.same({ "sample_weight = " }, complete.options("sam", "m:update_state(y, { ", env))
+    assert.same({ "trainable_variables = " }, complete.options("tr", "o:apply(g, { ", env))
   end)
 end)

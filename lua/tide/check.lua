@@ -12,13 +12,15 @@
 --
 -- A row is { name, type, default, doc, fields... }. A nil default means that the option may be
 -- absent; `none = true` allows tide.none or false beside a default. `dict = true`: the value may be
--- a table by name. `min`, `max`, `above`: limits of numbers. Types: any int number bool string enum
--- function callable table list dict shape ints (n = how many) axis axes tensor dtype, or a list of
--- them, and what check.types holds beside (initializer, activation, ...: resolved by their
--- namespaces).
+-- a table by name. `min`, `max`, `above`: limits of numbers. `counts = true`: values count from 1
+-- in Tide and from 0 in Keras; `own = true`: an option that Keras does not have. Types: any int
+-- number bool string enum function callable table list dict shape ints (n = how many) axis axes
+-- tensor dtype data, or a list of them, and what check.types holds beside (initializer, activation,
+-- ...: resolved by their namespaces).
 local none = require "tide.none"
 local errors = require "tide.errors"
 local list = require "tide.list"
+local names = require "tide.names"
 
 local check = { none = none }
 
@@ -26,91 +28,7 @@ local check = { none = none }
 check.required = setmetatable({}, { __tostring = function() return "required" end })
 local required = check.required
 
--- ---- names ----
-
---- Edit distance (insert, delete, replace, swap of neighbours).
-function check.distance(a, b)
-  local la, lb = #a, #b
-  local before, prev = nil, {}
-  for j = 0, lb do
-    prev[j] = j
-  end
-  for i = 1, la do
-    local cur = { [0] = i }
-    for j = 1, lb do
-      local cost = a:byte(i) == b:byte(j) and 0 or 1
-      local d = math.min(prev[j] + 1, cur[j - 1] + 1, prev[j - 1] + cost)
-      if before and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
-        d = math.min(d, before[j - 2] + 1)
-      end
-      cur[j] = d
-    end
-    before, prev = prev, cur
-  end
-  return prev[lb]
-end
-
--- What other libraries call the same things; the first that is a candidate is meant.
-local elsewhere = {}
-for line in
-  ([[linear=Dense lstm=LSTM conv1d=Conv1D conv2d=Conv2D conv3d=Conv3D
-    batchnorm1d=BatchNormalization batchnorm2d=BatchNormalization layernorm=LayerNormalization
-    groupnorm=GroupNormalization maxpool2d=MaxPooling2D avgpool2d=AveragePooling2D
-    convtranspose2d=Conv2DTranspose crossentropyloss=SparseCategoricalCrossentropy
-    nllloss=SparseCategoricalCrossentropy mseloss=MeanSquaredError l1loss=MeanAbsoluteError
-    bceloss=BinaryCrossentropy bcewithlogitsloss=BinaryCrossentropy lr=learning_rate eps=epsilon
-    decay=weight_decay p=rate in_features=units out_features=units out_channels=filters
-    hidden_size=units num_embeddings=input_dim embedding_dim=output_dim nb_epoch=epochs
-    n_epochs=epochs num_epochs=epochs nn=layers optim=optimizers functional=ops f=ops
-    randn=random rand=random view=reshape mm=matmul bmm=matmul permute=transpose
-    unsqueeze=expand_dims numpy=tolist float=cast double=cast half=cast long=cast int=cast
-    to=cast type=cast astype=cast cat=concatenate clone=copy index_select=take masked_fill=where
-    sub=subtract mul=multiply div=divide pow=power neg=negative clamp=clip eq=equal ne=not_equal
-    lt=less gt=greater le=less_equal ge=greater_equal t=transpose mt=transpose numel=size
-    nelement=size dim=ndim flatten=ravel expand=broadcast_to expand_as=broadcast_to
-    repeat_interleave=repeat unbind=unstack chunk=split gather=take_along_axis data=detach
-    contiguous=copy set_=assign sub_=subtract_ mul_=multiply_
-    div_=divide_ pow_=power_ neg_=negative_ clamp_=clip_ addmm=matmul
-    kthvalue=argpartition map=vectorized_map type_as=cast parameters=trainable_weights
-    state_dict=get_weights load_state_dict=set_weights]]):gmatch "%S+"
-do
-  local theirs, ours = line:match "^(.-)=(.*)$"
-  elsewhere[theirs] = ours
-end
-
---- The candidate that `name` was probably meant to be, or nil.
---- @param candidates table a sequence of names
-function check.suggest(name, candidates)
-  if type(name) ~= "string" or #name > 64 then
-    return nil
-  end
-  local best, score
-  local low = name:lower()
-  local plain = low:gsub("_", "")
-  local same = elsewhere[low]
-  for _, c in ipairs(candidates) do
-    if c == same then
-      return c
-    end
-    local cl = c:lower()
-    local d = check.distance(low, cl)
-    if cl:gsub("_", "") == plain then
-      d = 0
-    end
-    if not score or d < score or (d == score and c < best) then
-      best, score = c, d
-    end
-  end
-  if score and score <= math.max(1, #name // 3) then
-    return best
-  end
-end
-
---- `; did you mean 'x'?` or the empty string.
-function check.did_you_mean(name, candidates)
-  local s = check.suggest(name, candidates)
-  return s and ("; did you mean '%s'?"):format(s) or ""
-end
+check.did_you_mean = names.did_you_mean
 
 -- ---- values ----
 
@@ -191,6 +109,17 @@ end
 
 -- What a method takes as it is: a tensor, numbers, anything; literal data in a table.
 types.data = types.any
+
+--- Whether the values of an option count from 1 in Tide: axes, and what its row says so of.
+function check.counts(row)
+  local t = row[2]
+  for _, one in ipairs(type(t) == "table" and t or { t }) do
+    if one == "axis" or one == "axes" then
+      return true
+    end
+  end
+  return row.counts or false
+end
 
 --- Whether `t` names a type, or several.
 function check.is_type(t)
@@ -708,23 +637,23 @@ function check.sorted_keys(t)
   return out
 end
 
---- Raises if a table holds a name that is not among `names`, always the same one of several.
+--- Raises if a table holds a name that is not among `listed`, always the same one of several.
 --- @param owner string what complains
 --- @param given table
---- @param names table a sequence of names
+--- @param listed table a sequence of names
 --- @param what string|nil what the names are, "option" by default
-function check.refuse_unknown(owner, given, names, what)
+function check.refuse_unknown(owner, given, listed, what)
   if not is_plain(given) then
     errors.raise(owner, "%ss must be a table, got %s", what or "option", check.show(given))
   end
   local known = {}
-  for _, name in ipairs(names) do
+  for _, name in ipairs(listed) do
     known[name] = true
   end
   for _, k in ipairs(check.sorted_keys(given)) do
     if not known[k] then
       errors.raise(owner, "unknown %s '%s'%s", what or "option", tostring(k),
-        check.did_you_mean(k, names))
+        check.did_you_mean(k, listed))
     end
   end
 end

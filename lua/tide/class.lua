@@ -31,7 +31,7 @@ local absent = setmetatable({}, { __mode = "k" }) -- class -> names that are abs
 -- The method that an absent name of an instance of `c` was probably meant to be, among those of all
 -- classes of its kind; nil for what is a name of another of them.
 local function near_method(c, key)
-  local distance, kind = require("tide.check").distance, c.kind
+  local distance, kind = require("tide.names").distance, c.kind
   local most = #key < 6 and 1 or 2
   local best, least
   for other in pairs(kin[c._strict]) do
@@ -91,7 +91,7 @@ function class.check_field(c, key, names)
   if known[key] or type(key) ~= "string" or key:byte() == 95 or c._custom then
     return
   end
-  local near = require("tide.check").suggest(key, names)
+  local near = require("tide.names").suggest(key, names)
   if near then
     require("tide.errors").raise(c.__name, "has no option '%s'; did you mean '%s'?", key, near)
   end

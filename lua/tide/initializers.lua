@@ -123,8 +123,10 @@ local function variance_scaling(self, shape, dtype)
     { mean = 0, stddev = math.sqrt(scale) / TRUNCATED_STDDEV, dtype = dtype, seed = self.seed })
 end
 
-local input_axes = { "input_axes", { "int", "list" }, nil, "axes that make the fan-in" }
-local output_axes = { "output_axes", { "int", "list" }, nil, "axes that make the fan-out" }
+local input_axes = { "input_axes", { "int", "list" }, nil, "axes that make the fan-in",
+  counts = true }
+local output_axes = { "output_axes", { "int", "list" }, nil, "axes that make the fan-out",
+  counts = true }
 
 --- Draws whose variance is scale / n, n chosen by `mode`.
 --     tide.initializers.VarianceScaling { 2, mode = "fan_in" }({ 4, 2 }).shape   --> { 4, 2 }

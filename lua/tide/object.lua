@@ -211,18 +211,24 @@ function object.arguments(f)
   return arguments[f]
 end
 
--- The method as it is called: a final table of named options becomes values in their order.
+-- The method as it is called: a final table of named options becomes values in their order. It is
+-- on the way of every step of training: up to four values are looked at without counting them.
 local function with_options(f, args)
-  local function method(self, ...)
-    local n = select("#", ...)
-    if n > 0 then
-      local last = select(n, ...)
-      if type(last) == "table" and getmetatable(last) == nil
-        and (check.has_string_key(last) or next(last) == nil and args:is_option(n)) then
-        return f(self, args:values(...))
+  local function method(self, a, b, c, d, ...)
+    local e = ...
+    local last = e
+    if last == nil then last = d end
+    if last == nil then last = c end
+    if last == nil then last = b end
+    if last == nil then last = a end
+    if type(last) == "table" and getmetatable(last) == nil then
+      local n = e ~= nil and 5 or d ~= nil and 4 or c ~= nil and 3 or b ~= nil and 2 or 1
+      if check.has_string_key(last) or next(last) == nil and args:is_option(n) then
+        local given = { a, b, c, d, ... }
+        return f(self, args:values(table.unpack(given, 1, n)))
       end
     end
-    return f(self, ...)
+    return f(self, a, b, c, d, ...)
   end
   arguments[method] = args
   return origin.wraps(method, f)
@@ -337,7 +343,7 @@ end
 -- Keeps the checked options; families that keep more replace it.
 function Object:_store(o)
   for k, v in pairs(o) do
-    self[k] = v
+    rawset(self, k, v)
   end
 end
 

@@ -89,10 +89,16 @@ function registry.lookup(kind, name)
     return ns[name]
   elseif custom and custom[name] then
     return custom[name]
-  elseif ns then
-    local snake = snake_names(kind, ns)
-    local real = snake[name] or snake[name:lower()]
-    return real and ns[real]
+  end
+  local snake = ns and snake_names(kind, ns) or {}
+  local real = snake[name] or snake[name:lower()]
+  if real then
+    return ns[real]
+  end
+  for _, own in ipairs(check.sorted_keys(custom or {})) do
+    if class.snake(own) == name then
+      return custom[own]
+    end
   end
 end
 

@@ -121,7 +121,7 @@ local function check_hooks(c)
   while class and rawget(class, "_custom") do
     for name, v in next, class do
       if type(v) == "function" and name:find "^on_" and not base.HOOKS[name] then
-        local near = check.suggest(name, base.HOOKS)
+        local near = require("tide.names").suggest(name, base.HOOKS)
         if near then
           errors.raise(class.__name, "no hook is named '%s'; did you mean '%s'?", name, near)
         end

@@ -109,6 +109,13 @@ for _, row in ipairs(common) do
   base_names[row[1]] = true
 end
 
+--- How Keras' files hold the layers of a class; each is optional:
+--- `config(layer, config)`: the configuration as Keras' class takes it, from the one made of the
+--- options; `options(options, config, refuse, custom)`: the options to make the layer with, from
+--- those read; `group(weight_name)`: the folder below the layer's own in which a weight stands;
+--- `path`: the layer's folder, where it is not the class' name in snake_case.
+Layer.keras = {}
+
 Layer._builds = {}
 Layer.created = 0 -- layers made so far
 --- Starts the numbering of automatic names anew.
@@ -233,7 +240,9 @@ local reserved = { args = true, inputs = true, init = true, build = true, list_f
 --- `def.args` orders the positional options (names, or rows of tide.check), whose values land in
 --- `self` and in `get_config`; `def.inputs` names the inputs if there are several; `init(self, o)`,
 --- `build(self, shape, ...)`, `call(self, x, o)`, `compute_output_shape(self, shape)` and any other
---- methods. `init` and `build` of the base classes run before.
+--- methods. `init` and `build` of the base classes run before. `def.takes` says what the input
+--- may be, or each of them by name: "tensor", "list" (of tensors), "strings". `o.mask` of several
+--- inputs is a table of masks by the inputs' names.
 ---
 --- Example:
 ---     local Linear = tide.Layer:extend("Linear", {
@@ -344,8 +353,7 @@ function Layer:_settle()
   local own = self[S]
   own.call = self.call
   own.plain = self.activity_regularizer == nil and self._input_names == nil
-    and not self.makes_mask
-    and self.takes ~= "list"
+    and not self.makes_mask and (self.takes == nil or self.takes == "tensor")
   own.one = not self._custom
   own.cast = self.autocast and not self.keeps_dtype and core.dtype_number(self.dtype) or nil
 end
@@ -362,7 +370,11 @@ function Layer.compute_output_dtype(self)
 end
 
 --- The mask of the result: the first input's, if the layer supports masking.
-function Layer.compute_mask(_, _, mask)
+function Layer.compute_mask(self, _, mask)
+  local names = self._input_names
+  if names and check.is_plain(mask) then
+    return mask[names[1]]
+  end
   return mask
 end
 
@@ -376,42 +388,68 @@ local function number_table(t)
   return type(v) == "number" or type(v) == "boolean"
 end
 
-local function refuse_input(self, x)
+-- What input number `i` may be. `takes` of a class says it: "tensor", "list" (of tensors),
+-- "strings" (text, or a list of it, handed on as it is), nothing (anything but text); a table says
+-- it by the names of the inputs.
+local function takes_of(self, i)
+  local takes = self.takes
+  if type(takes) == "table" then
+    return takes[self._input_names[i]]
+  end
+  return takes
+end
+
+local taken = { tensor = "takes a tensor, got %s", list = "takes a list of tensors, got %s",
+  strings = "takes a string or a list of strings, got %s" }
+
+local function refuse_input(self, x, i)
   local what = check.show(x)
   if type(x) == "table" and getmetatable(x) == nil then
     what = #x > 0 and ("a list of %d"):format(#x) or next(x) == nil and "an empty list"
       or "a table by name"
   end
-  errors.raise(self:_label(), self.takes == "list" and "takes a list of tensors, got %s"
-    or "takes a tensor, got %s", what)
+  local name = self._input_names and self._input_names[i]
+  errors.raise(self:_label(), (name and name .. " " or "") .. taken[takes_of(self, i) or "tensor"],
+    what)
 end
 
--- Numbers and nested tables of numbers become tensors of the layer's dtype; lists of tensors stay
--- lists.
-local function as_input(self, x, inside)
-  local t = type(x)
-  if t == "userdata" and core.is_tensor(x) and (inside or self.takes ~= "list") then
+local function is_text(x)
+  return type(x) == "string"
+    or type(x) == "table" and (getmetatable(x) == nil or list.is(x)) and type(x[1]) == "string"
+end
+
+-- Input number `i`: numbers and nested tables of numbers become tensors of the layer's dtype; lists
+-- of tensors stay lists.
+local function as_input(self, x, i, inside)
+  local t, takes = type(x), takes_of(self, i)
+  if t == "userdata" and core.is_tensor(x)
+    and (inside or takes ~= "list" and takes ~= "strings") then
+    return x
+  elseif takes == "strings" then
+    if not is_text(x) then
+      refuse_input(self, x, i)
+    end
     return x
   elseif t == "number" or t == "boolean" then
     return ops.convert_to_tensor(x, { dtype = t == "number" and self.dtype or nil })
   elseif t == "table" then
     if getmetatable(x) ~= nil and not list.is(x) then
-      if self.takes then
-        refuse_input(self, x)
+      if takes then
+        refuse_input(self, x, i)
       end
       return x
     elseif number_table(x) then
       return ops.convert_to_tensor(list.is(x) and x:totable() or x, { dtype = self.dtype })
-    elseif self.takes and (self.takes ~= "list" or inside or #x == 0) then
-      refuse_input(self, x)
+    elseif takes and (takes ~= "list" or inside or #x == 0) then
+      refuse_input(self, x, i)
     end
     local out = {}
     for k, v in pairs(x) do
-      out[k] = as_input(self, v, true)
+      out[k] = as_input(self, v, i, true)
     end
     return out
   end
-  refuse_input(self, x)
+  refuse_input(self, x, i)
 end
 
 -- A value whose float tensors have the layer's dtype, with their masks.
@@ -442,6 +480,8 @@ end
 local function shape_of(x)
   if type(x) == "userdata" then
     return list.copy(x.shape)
+  elseif is_text(x) then
+    return list.new { type(x) == "table" and #x or nil }
   elseif type(x) == "table" and getmetatable(x) == nil then
     local out = {}
     for k, v in pairs(x) do
@@ -468,6 +508,19 @@ local function finish(self, x, mask, y, ...)
     self:add_loss(total / y.shape[1])
   end
   return y, ...
+end
+
+-- The masks of several inputs by their names; nil where none has one.
+local function by_name(names, first, rest)
+  local out = first ~= nil and { [names[1]] = first } or nil
+  for i = 2, #names do
+    local mask = Layer.mask_of(rest[i - 1])
+    if mask ~= nil then
+      out = out or {}
+      out[names[i]] = mask
+    end
+  end
+  return out
 end
 
 -- The general call: `n` values, inputs first, then perhaps options.
@@ -519,10 +572,10 @@ local function dispatch(self, n, x, ...)
     return symbolic.call(self, x, rest, options, explicit)
   end
 
-  x = as_input(self, x)
+  x = as_input(self, x, 1)
   for i = 1, count - 1 do
     if rest[i] ~= nil and rest[i] ~= false then
-      rest[i] = as_input(self, rest[i])
+      rest[i] = as_input(self, rest[i], i + 1)
     end
   end
 
@@ -559,6 +612,9 @@ local function dispatch(self, n, x, ...)
   local mask = options and options.mask
   if mask == nil then
     mask = Layer.mask_of(x)
+    if count > 1 then
+      mask = by_name(names, mask, rest)
+    end
   elseif mask == false then
     mask = nil
   end

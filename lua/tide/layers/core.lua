@@ -119,8 +119,8 @@ core.Embedding = base.derive(base, "Embedding", {
     { "embeddings_constraint", "constraint" },
     { "mask_zero", "bool", false, "0 is padding: a row of its own, and masked" },
     { "weights", "any", nil, "initial table" },
-    { "zero_row", "bool", false, "0 is an id with a row of its own, not masked" },
-    { "zero_based", "bool", false, "ids count from 0" },
+    { "zero_row", "bool", false, "0 is an id with a row of its own, not masked", own = true },
+    { "zero_based", "bool", false, "ids count from 0", own = true },
   },
   init = function(self, o)
     self[S].initial = o.weights
@@ -192,6 +192,21 @@ core.Lambda = base.derive(base, "Lambda", {
     { "arguments", "table", nil, "given to the function after its input" },
   },
   keeps_dtype = true,
+  keras = {
+    config = function(layer)
+      errors.raise(
+        "save",
+        "the layer '%s' is a Lambda: its function is code, which files do not hold; make it a \z
+        class with tide.Layer:extend", layer.name)
+    end,
+    options = function(options, _, refuse, custom)
+      if type(custom[options.name]) ~= "function" then
+        refuse("the layer Lambda '%s' holds Python code; Tide never runs code from a file (give a \z
+          Lua function: custom_objects = { [\"%s\"] = f })", options.name, options.name)
+      end
+      return { custom[options.name], name = options.name }
+    end,
+  },
   init = function(self)
     self.supports_masking = self.mask ~= nil
     self.makes_mask = self.mask ~= nil
@@ -280,6 +295,25 @@ core.InputLayer = base.derive(base, "InputLayer", {
   list_first = true,
   supports_masking = true,
   keeps_dtype = true,
+  keras = {
+    config = function(_, config)
+      return { batch_shape = config.batch_shape, dtype = config.dtype, name = config.name,
+        sparse = false, ragged = false, optional = false }
+    end,
+    options = function(options, config, refuse)
+      for _, k in ipairs { "sparse", "ragged" } do
+        if config[k] == true then
+          refuse("the input '%s' is %s, which Tide does not have", options.name, k)
+        end
+      end
+      options.batch_shape = options.batch_shape or options.batch_input_shape
+      options.batch_input_shape = nil
+      if not options.batch_shape then
+        refuse("the input '%s' has no shape", options.name)
+      end
+      return options
+    end,
+  },
   init = function(self)
     self.built = true
     self:_settle()

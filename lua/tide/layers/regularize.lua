@@ -71,6 +71,10 @@ for rank = 1, 3 do
   --- Dropout of whole channels.
   --     tide.layers.SpatialDropout2D { 0.5 }(tide.ones { 1, 2, 2, 1 }).shape   --> { 1, 2, 2, 1 }
   define("SpatialDropout" .. rank .. "D", {
+    keras = { config = function(_, config)
+      config.trainable = nil -- Keras' classes do not take it
+      return config
+    end },
     args = rank == 1 and { rate, seed } or { rate, spatial.data_format, seed },
     keeps_dtype = true,
     noisy = function(self, x)

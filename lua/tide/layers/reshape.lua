@@ -388,6 +388,10 @@ for rank = 1, 3 do
   --     tide.layers.UpSampling2D { 2 }(tide.ones { 1, 2, 3, 1 }).shape   --> { 1, 4, 6, 1 }
   define(name, {
     args = args,
+    keras = rank == 1 and { config = function(_, config)
+      config.size = config.size[1]
+      return config
+    end } or nil,
     init = function(self)
       self[S].matrices = {}
     end,

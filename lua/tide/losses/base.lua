@@ -20,7 +20,7 @@ base.AXIS = { "axis", "axis", -1, "axis of the classes or features" }
 base.LOGITS = { "from_logits", "bool", false, "predictions are before the softmax or sigmoid" }
 base.SMOOTHING = { "label_smoothing", "number", 0.0, "how far targets move toward the uniform",
   min = 0, max = 1 }
-base.ZERO_BASED = { "zero_based", "bool", false, "labels count from 0" }
+base.ZERO_BASED = { "zero_based", "bool", false, "labels count from 0", own = true }
 base.IGNORE_CLASS = { "ignore_class", "int", nil, "label that does not count" }
 base.DTYPE = { "dtype", "dtype", nil, "dtype that predictions are cast to" }
 

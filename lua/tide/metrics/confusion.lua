@@ -188,7 +188,7 @@ end
 local THRESHOLDS = { "thresholds", { "number", "list" }, nil,
   "a prediction above it is positive; 0.5 by default" }
 local NAMES = base.NAMES
-local CLASS_ID = { "class_id", "int", nil, "only this class, from 1" }
+local CLASS_ID = { "class_id", "int", nil, "only this class, from 1", counts = true }
 
 local function define(name, rows, init, result, up, named)
   local all = table.move(rows, 1, #rows, 1, {})

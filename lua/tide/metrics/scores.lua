@@ -216,7 +216,8 @@ end
 -- ---- intersection over union ----
 
 local CLASSES = { "num_classes", "int", check.required, "number of classes", min = 2, max = 46340 }
-local TARGETS = { "target_class_ids", "list", check.required, "the classes that count, from 1" }
+local TARGETS = { "target_class_ids", "list", check.required, "the classes that count, from 1",
+  counts = true }
 local IGNORE, ZERO_BASED = loss_base.IGNORE_CLASS, loss_base.ZERO_BASED
 local SPARSE_TRUE = { "sparse_y_true", "bool", true, "targets are labels, not one-hot" }
 local SPARSE_PRED = { "sparse_y_pred", "bool", true, "predictions are labels, not scores" }
@@ -317,7 +318,8 @@ end
 --- one.
 --     tide.metrics.BinaryIoU()({ 0, 1, 0, 1 }, { 0.1, 0.2, 0.4, 0.7 })   --> 0.58333
 local BinaryIoU = object.class("BinaryIoU", IoU, {
-  rows = with_names { { "target_class_ids", "list", { 1, 2 }, "the classes that count, from 1" },
+  rows = with_names {
+    { "target_class_ids", "list", { 1, 2 }, "the classes that count, from 1", counts = true },
     { "threshold", "number", 0.5, "at or above it is positive" } },
 })
 scores.BinaryIoU = BinaryIoU

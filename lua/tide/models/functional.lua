@@ -310,8 +310,9 @@ local writer = {
         or { batch_shape = x.shape:totable(), dtype = x.dtype, name = name } }
   end,
   layer = function(layer)
-    return { class_name = getmetatable(layer).__name, name = layer.name,
-      config = layer:get_config(), inbound_nodes = {} }
+    local entry = object.serialize(layer)
+    entry.name, entry.inbound_nodes = layer.name, {}
+    return entry
   end,
   op = function(node, name, encode)
     return { class_name = "Op", name = name, config = { op = node.op },
@@ -347,8 +348,7 @@ local reader = {
       end
       return entry.name, { fn = fn }
     end
-    local layer = registry.resolve(
-      "layer", { class_name = entry.class_name, config = entry.config }, "from_config")
+    local layer = registry.resolve("layer", entry, "from_config")
     return entry.name, { fn = layer, layer = layer }
   end,
   calls = function(entry)

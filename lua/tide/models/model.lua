@@ -17,7 +17,10 @@ local Model = base.derive(base, "Model", {
   args = {},
   keeps_dtype = false,
 })
-Model.kind = "layer"
+object.declare(Model, "Model", { get_layer = {
+  { "name", "any", nil, "the layer's name, or its number" },
+  { "index", "int", nil, "the layer's number, from 1" },
+} })
 Model.is_model = true
 Model._foreign = foreign.model
 
@@ -88,11 +91,7 @@ end
 --- index = 2 }`.
 --- @param name string|table
 --- @return table layer
-function Model:get_layer(name)
-  local index
-  if check.is_plain(name) then
-    name, index = name.name or name[1], name.index
-  end
+function Model:get_layer(name, index)
   if math.type(name) == "integer" then
     name, index = nil, name
   end
@@ -164,7 +163,7 @@ end
 
 --- The architecture as JSON text; `tide.models.model_from_json` reads it.
 function Model:to_json()
-  return require("tide.core").json_encode(require("tide.object").serialize(self), none)
+  return require("tide.core").json_encode(object.serialize(self), none)
 end
 
 local function functional()

@@ -7,6 +7,7 @@ local core = require "tide.core"
 local errors = require "tide.errors"
 local foreign = require "tide.foreign"
 local list = require "tide.list"
+local masters = require "tide.optimizers.masters"
 local none = require "tide.none"
 local object = require "tide.object"
 local ops = require "tide.ops"
@@ -53,6 +54,18 @@ end
 --- @class tide.Optimizer
 local Optimizer = object.class("Optimizer", nil, {
   kind = "optimizer",
+  methods = {
+    apply = { { "grads", "data", check.required, "gradients; false where there is none" },
+      { "trainable_variables", "any", nil, "their parameters" } },
+    apply_gradients = {
+      { "grads_and_vars", "data", check.required, "{ gradient, parameter } each" } },
+    build = { { "variables", "data", check.required, "the parameters" },
+      { "info", "any", nil, "path and constraint of each" } },
+    exclude_from_weight_decay = { { "var_list", "list", nil, "parameters" },
+      { "var_names", "list", nil, "Lua patterns of their paths" } },
+    scale_loss = { { "loss", "data", check.required, "the loss" } },
+    set_weights = { { "weights", "data", check.required, "all state tensors, in order" } },
+  },
   rows = base.rows { { "learning_rate", "any", 0.01,
     "step size: a number, a schedule or a function" } },
   init = function(self)
@@ -86,6 +99,14 @@ class.properties(Optimizer, {
 
 local readonly = { iterations = true, variables = true }
 
+function Optimizer:_store(o)
+  local rate = o.learning_rate
+  o.learning_rate = nil
+  object.Object._store(self, o)
+  self:_set_rate(rate)
+  o.learning_rate = rate
+end
+
 function Optimizer.__newindex(self, key, value)
   if key == "learning_rate" then
     self:_set_rate(value)
@@ -97,6 +118,10 @@ function Optimizer.__newindex(self, key, value)
     rawset(self, key, value)
   end
 end
+
+--- How Keras' files hold the state: `blocks`, the set of slots (or true, all) that stand one after
+--- the other, each over all parameters; the others stand parameter by parameter.
+Optimizer.keras = {}
 
 --- Names of the state tensors per parameter; `initial` value of each in `slot_values`.
 Optimizer.slot_names = {}
@@ -145,8 +170,6 @@ end
 
 -- ---- variables ----
 
-local halves = { float16 = true, bfloat16 = true }
-
 local function zeros_like(v, value)
   if value and value ~= 0 then
     return ops.full(v.shape, value, { dtype = v.dtype })
@@ -192,7 +215,7 @@ function Optimizer:build(variables, info)
     self._index[v] = i
     self._empty[i] = false
   end
-  self:_build_masters()
+  self._stepped, self._halved = masters.make(self._params)
   for _, slot in ipairs(self:_slot_list()) do
     self._slots[slot[1]] = like_all(self, slot[2])
   end
@@ -209,45 +232,6 @@ function Optimizer:build(variables, info)
   end
   self:_group()
   self.built = true
-end
-
--- A float16 or bfloat16 parameter is stepped by way of a float32 master, which it is the rounding
--- of: a step below 2^-9 of a bfloat16 weight would otherwise be lost. `_stepped` holds what the
--- rules write to, all parameters in order; slots are as wide as that.
-function Optimizer:_build_masters()
-  local halved = { params = {}, masters = {}, places = {}, seen = {} }
-  self._stepped = {}
-  for i, v in ipairs(self._params) do
-    local stepped = v
-    if halves[v.dtype] then
-      stepped = ops.cast(v:detach(), "float32")
-      local k = #halved.params + 1
-      halved.params[k], halved.masters[k], halved.places[k] = v, stepped, i
-    end
-    self._stepped[i] = stepped
-  end
-  self._halved = #halved.params > 0 and halved or nil
-end
-
--- Masters of parameters that somebody else has written to, an assignment or a file, take over what
--- they no longer round to.
-local function follow(halved)
-  local masters, params = {}, {}
-  for k, v in ipairs(halved.params) do
-    if v:version() ~= halved.seen[k] then
-      masters[#masters + 1], params[#params + 1] = halved.masters[k], v
-    end
-  end
-  if #params > 0 then
-    core.ops.widen_step_(masters, params)
-  end
-end
-
-local function round(halved)
-  core.ops.narrow_step_(halved.params, halved.masters)
-  for k, v in ipairs(halved.params) do
-    halved.seen[k] = v:version()
-  end
 end
 
 --- The slots in use: list of { name, initial value }.
@@ -340,9 +324,6 @@ end
 --- @param variables table|nil list of tensors
 --- @param names table|nil list of Lua patterns tried on the parameters' paths
 function Optimizer:exclude_from_weight_decay(variables, names)
-  if check.is_plain(variables) and (variables.var_list or variables.var_names) then
-    variables, names = variables.var_list, variables.var_names
-  end
   if self.built then
     errors.raise(
       self:_class_name(), "exclude_from_weight_decay must come before the optimizer is built")
@@ -506,7 +487,7 @@ end
 local function step(self, grads, places)
   grads, places = present(self, grads, places)
   if self._halved then
-    follow(self._halved)
+    masters.follow(self._halved)
   end
   update(self, grads, places)
   moving_average(self)
@@ -528,7 +509,7 @@ local function step(self, grads, places)
     end
   end
   if self._halved then
-    round(self._halved)
+    masters.round(self._halved)
   end
   self._iterations = self._iterations + 1
 end
@@ -664,7 +645,7 @@ function Optimizer:_overwrite_with_average()
     self._stepped[i]:assign(self._average[i])
   end
   if self._halved then
-    round(self._halved)
+    masters.round(self._halved)
   end
 end
 

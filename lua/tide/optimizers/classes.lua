@@ -60,6 +60,7 @@ local AMSGRAD = { "amsgrad", "bool", false,
 --     tide.optimizers.Adam { 1e-3, clipnorm = 1 }.learning_rate   --> 0.001
 local Adam = define("Adam", { RATE, BETA_1, BETA_2, EPSILON, AMSGRAD }, {}, adam_call)
 Adam._slot_list = adam_slots
+Adam.keras = { blocks = { velocity_hat = true } }
 
 --- Adam with decoupled weight decay (Loshchilov and Hutter 2019).
 --     tide.optimizers.AdamW { weight_decay = 0.01 }.learning_rate   --> 0.001
@@ -88,6 +89,7 @@ local RMSprop = define("RMSprop", {
   o.rho, o.momentum, o.epsilon, o.centered = self.rho, self.momentum, self.epsilon, self.centered
   core.ops.rmsprop_step_(p, grads, v, m, mean, touched, o)
 end)
+RMSprop.keras = { blocks = true }
 function RMSprop:_slot_list()
   local out = { { "velocity", 0 } }
   if self.momentum > 0 then

@@ -1,6 +1,6 @@
 --- Errors as the prompt shows them: the message, the line that was typed with a caret where the
 --- message points, a hint, and a traceback without the prompt's own frames.
-local check = require "tide.check"
+local names = require "tide.names"
 local complete = require "tide.repl.complete"
 
 local explain = {}
@@ -121,10 +121,10 @@ function explain.hint(message, env, source)
     local owner = (kind == "method" or kind == "field") and source
       and source:match("([%a_][%w_.]*)%s*[.:]%s*" .. word .. "%f[^%w_]")
     local value = owner and complete.value(owner, env)
-    local near = value ~= nil and owner and check.suggest(word, complete.names(value))
+    local near = value ~= nil and owner and names.suggest(word, complete.names(value))
     return near and ("did you mean '%s'?"):format(near) or nil
   end
-  local near = check.suggest(word, complete.names(env))
+  local near = names.suggest(word, complete.names(env))
   if near then
     return ("did you mean '%s'?"):format(near)
   end

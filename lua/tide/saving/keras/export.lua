@@ -3,9 +3,11 @@
 -- Options that only Tide has (counting from 1, a row for id 0) stand beside a configuration under
 -- "tide", where Keras does not look; Tide's own reader takes them from there.
 local S = require "tide.private"
+local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"
 local list = require "tide.list"
+local namespace = require "tide.namespace"
 local none = require "tide.none"
 local object = require "tide.object"
 local registry = require "tide.registry"
@@ -27,18 +29,8 @@ local module_of = { layer = "keras.layers", initializer = "keras.initializers",
   loss = "keras.losses", metric = "keras.metrics" }
 
 -- Options that Keras' classes do not take.
-local tide_only = { zero_based = true, zero_row = true }
 local dropped = { batch_input_shape = true, input_shape = true, batch_size = true, weights = true,
   touched = true }
-
-local function is_axes(name, row)
-  for _, t in ipairs(row and (type(row[2]) == "table" and row[2] or { row[2] }) or {}) do
-    if t == "axis" or t == "axes" then
-      return true
-    end
-  end
-  return name == "input_axes" or name == "output_axes"
-end
 
 local export_value
 
@@ -49,11 +41,11 @@ local function object_out(v)
   local args = c.args
   local config, notes = {}, nil
   for k, x in pairs(v:get_config()) do
-    local row = args and args.index[k]
-    if tide_only[k] then
+    local row = args.index[k]
+    if row and row.own then
       notes = notes or {}
       notes[k] = x
-    elseif row and (is_axes(k, row) or k == "class_id" or k == "target_class_ids") then
+    elseif row and check.counts(row) then
       config[k] = axes_out(x)
     elseif k == "ignore_class" and type(x) == "number" and args.index.zero_based
       and not v.zero_based then
@@ -70,6 +62,25 @@ local function object_out(v)
     registered_name = custom and "Custom>" .. name or none, tide = notes }
 end
 
+-- An activation with options: Keras has no more than the layer of that name.
+local function activation_out(v)
+  local layers, c = registry.namespace "layer", nil
+  for _, name in ipairs(namespace.names(layers)) do
+    if name:lower() == v.name:gsub("_", "") then
+      c = layers[name]
+    end
+  end
+  for k in pairs(v.options) do
+    if not c or not c.args.index[k] then
+      errors.raise("save",
+        "Keras' files cannot hold the activation '%s' with the option '%s'; make it a layer of \z
+        your own", v.name, k)
+    end
+  end
+  return { module = module_of.layer, class_name = c.__name, config = export_value(v.options),
+    registered_name = none }
+end
+
 --- Any value as JSON holds it: objects by class and configuration, functions by name.
 function export_value(v, kind)
   local t = type(v)
@@ -78,12 +89,14 @@ function export_value(v, kind)
   elseif t == "function" then
     return object.name_of(v) or v -- json.check names what a file cannot hold
   elseif is_tensor(v) then
-    return v:tolist()
+    return object.serialize(v)
   elseif t == "table" then
     if class.is_class(v) then
       return v.__name
     elseif v.kind == "layer" and v[S] then
       return export.layer(v)
+    elseif v.kind == "activation" and getmetatable(v) ~= nil then
+      return activation_out(v)
     elseif getmetatable(v) ~= nil and not list.is(v) and v.get_config then
       return object_out(v)
     elseif type(v.class_name) == "string" and getmetatable(v) == nil then
@@ -125,31 +138,20 @@ end
 --- A layer or a model as { module, class_name, config, registered_name, build_config }.
 function export.layer(layer)
   local c = getmetatable(layer)
-  local name = c.__name
   if kind_of(layer) then
     return export.model(layer)
-  elseif name == "InputLayer" then
-    return input_layer(layer.batch_shape, layer.dtype, layer.name)
-  elseif name == "Lambda" then
-    errors.raise(
-      "save",
-      "the layer '%s' is a Lambda: its function is code, which files do not hold; make it a class \z
-      with "
-      .. "tide.Layer:extend", layer.name)
   end
   local entry = object_out(layer)
+  local config = entry.config
   for k in pairs(dropped) do
-    entry.config[k] = nil
+    config[k] = nil
   end
-  entry.config.name, entry.config.trainable, entry.config.dtype = layer.name, layer[S].trainable,
-    layer.dtype
-  if name:find "^SpatialDropout%dD$" then
-    entry.config.trainable = nil -- Keras' classes do not take it
-  elseif name == "UpSampling1D" then
-    entry.config.size = entry.config.size[1]
-  end
+  config.name, config.trainable, config.dtype = layer.name, layer[S].trainable, layer.dtype
   if c.args.index.autocast then
-    entry.config.autocast = nil
+    config.autocast = nil
+  end
+  if c.keras.config then
+    entry.config = c.keras.config(layer, config)
   end
   local shape = layer[S].build_shape
   if type(shape) == "table" and type(shape[1]) ~= "table" or (shape and shape[1] == none) then

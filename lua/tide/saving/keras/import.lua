@@ -6,6 +6,7 @@
 -- person registered with `extend`, and in `custom_objects`; a Lambda's code is refused; options
 -- that a class does not declare are left out with a warning. What Keras counts from 0 (axes,
 -- labels, ids) becomes Tide's counting, or `zero_based = true` where it is data.
+local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -100,18 +101,6 @@ end
 
 -- ---- values ----
 
-local function is_axes(name, row)
-  if name == "input_axes" or name == "output_axes" then
-    return true
-  end
-  for _, t in ipairs(row_types(row)) do
-    if t == "axis" or t == "axes" then
-      return true
-    end
-  end
-  return false
-end
-
 --- Keras' axes in Tide's counting: from 1, negative ones as they are.
 function import.axes(v)
   if type(v) == "table" and v ~= none then
@@ -155,13 +144,11 @@ local silent = { quantization_config = true, shared_object_id = true, batch_inpu
   sparse = true, ragged = true, optional = true, synchronized = true, autocast = true,
     build_input_shape = true, jit_compile = true, is_legacy_optimizer = true,
   implementation = true, time_major = true, use_gate = true, input_dtype = true, fn = true,
+    ["function"] = true,
     groups = true, seed = true,
   input_length = true, rms_scaling = true, sliding_window = true, flash_attention = true,
     input_spec = true, dtype = true,
   vectorized = true, node_index = true, fused = true, unroll = true, input_shape = true }
-
--- Options that are a class or a list of classes.
-local positions = { class_id = true, target_class_ids = true }
 
 local import_value
 
@@ -192,7 +179,7 @@ function import.options(ctx, c, config, label, notes)
       end
     elseif k == "dtype" then
       out.dtype = import.dtype(ctx, v, label)
-    elseif is_axes(k, row) or positions[k] then
+    elseif check.counts(row) then
       out[k] = import.axes(v)
     else
       out[k] = import_value(ctx, v, row, k)
@@ -222,7 +209,8 @@ local function find(ctx, kind, entry)
   local registered = type(entry.registered_name) == "string" and entry.registered_name or nil
   local custom = ctx.custom[name]
     or (registered and (ctx.custom[registered] or ctx.custom[registered:match ">(.*)$"]))
-  return custom or (kind and (registry.custom(kind)[name] or registry.lookup(kind, name)))
+  local own = kind and registered and registry.custom(kind)[registered:match ">(.*)$"]
+  return custom or own or (kind and registry.lookup(kind, name))
 end
 
 import.find = find
@@ -317,41 +305,35 @@ end
 
 -- ---- compile ----
 
-local sparse_names = { sparse_categorical_crossentropy = "SparseCategoricalCrossentropy" }
-local sparse_metrics = { sparse_categorical_accuracy = "SparseCategoricalAccuracy",
-  sparse_categorical_crossentropy = "SparseCategoricalCrossentropy",
-  sparse_top_k_categorical_accuracy = "SparseTopKCategoricalAccuracy" }
-
 local function is_plain(v)
   return type(v) == "table" and v ~= none and getmetatable(v) == nil
 end
 
--- Losses and metrics given by name: those of labels count from 0 in Keras' files.
-local function named(ctx, v, names, kind, sparse)
+-- Names that stand for one of several classes, by the shapes of the first batch.
+local by_shape = { accuracy = true, acc = true, crossentropy = true, ce = true }
+
+-- Losses and metrics as a file names them: those of labels count from 0 in Keras' files. `labels`:
+-- whether the losses take labels.
+local function named(ctx, v, kind, labels)
   if type(v) == "string" and not ctx.own then
     local low = v:lower()
-    local name = names[low] or (registry.lookup(kind, v) and v)
-    if sparse and kind == "metric" and (low == "accuracy" or low == "acc") then
+    if labels and kind == "metric" and (low == "accuracy" or low == "acc") then
       return registry.find(kind, "SparseCategoricalAccuracy") { name = v, zero_based = true }
-    end
-    for short, long in pairs(names) do
-      if low == short or v == long then
-        return registry.find(kind, long) { name = v, zero_based = true }
-      end
-    end
-    if not name and low ~= "accuracy" and low ~= "acc" and low ~= "crossentropy"
-      and low ~= "ce" then
+    elseif by_shape[low] then
+      return v
+    elseif not registry.lookup(kind, v) then
       return ctx.custom[v] or v
     end
-    return v
+    local c = getmetatable(registry.namespace(kind).get(v))
+    return c.args.index.zero_based and c { name = v, zero_based = true } or v
   elseif is_plain(v) then
     if v.class_name ~= nil then
       local x = import.object(ctx, v, { kind, kind }, kind)
-      return type(x) == "string" and named(ctx, x, names, kind, sparse) or x
+      return type(x) == "string" and named(ctx, x, kind, labels) or x
     end
     local out = {}
     for k, x in pairs(v) do
-      local one = named(ctx, x, names, kind, sparse)
+      local one = named(ctx, x, kind, labels)
       out[k] = one == none and false or one
     end
     return out
@@ -359,20 +341,20 @@ local function named(ctx, v, names, kind, sparse)
   return v
 end
 
-local function mentions_sparse(v)
+-- Whether a loss among those made takes labels.
+local function any_labels(v)
   if type(v) == "string" then
-    return v:lower():find "^sparse" ~= nil
+    local ok, loss = pcall(registry.namespace("loss").get, v)
+    return ok and loss.targets == "labels"
   elseif is_plain(v) then
-    if v.class_name ~= nil then
-      return mentions_sparse(v.class_name) or mentions_sparse(v.config)
-    end
     for _, x in pairs(v) do
-      if mentions_sparse(x) then
+      if any_labels(x) then
         return true
       end
     end
+    return false
   end
-  return false
+  return type(v) == "table" and v ~= none and v.targets == "labels"
 end
 
 --- The arguments of `compile` from Keras' compile_config or training_config; nil where there is
@@ -391,14 +373,14 @@ function import.compile(ctx, config)
   else
     out.optimizer = optimizer
   end
-  local sparse = mentions_sparse(config.loss)
   if config.loss and config.loss ~= none then
-    out.loss = named(ctx, config.loss, sparse_names, "loss", sparse)
+    out.loss = named(ctx, config.loss, "loss")
   end
+  local labels = any_labels(out.loss)
   for _, k in ipairs { "metrics", "weighted_metrics" } do
     local v = config[k]
     if v and v ~= none and next(v) ~= nil then
-      out[k] = named(ctx, v, sparse_metrics, "metric", sparse)
+      out[k] = named(ctx, v, "metric", labels)
     end
   end
   if is_plain(config.loss_weights) and next(config.loss_weights) ~= nil then
@@ -440,16 +422,6 @@ function import.layer(ctx, entry)
   local layer_name = type(config.name) == "string" and config.name or entry.name
   local label = layer_name and ("%s '%s'"):format(name, tostring(layer_name)) or name
   local c = find(ctx, "layer", entry)
-  if name == "Lambda" then
-    local f = ctx.custom[layer_name]
-    if type(f) ~= "function" then
-      refuse(
-        ctx,
-        "the layer %s holds Python code; Tide never runs code from a file (give a Lua function: "
-        .. "custom_objects = { [\"%s\"] = f })", label, tostring(layer_name))
-    end
-    return registry.find("layer", "Lambda") { f, name = layer_name }
-  end
   if not c then
     refuse(
       ctx,
@@ -462,19 +434,10 @@ function import.layer(ctx, entry)
   local options = import.options(ctx, c, config, label, entry.tide)
   options.batch_input_shape = c.args.index.batch_input_shape and shape_of(config.batch_input_shape)
     or nil
-  if name == "InputLayer" then
-    options.batch_input_shape = nil
-    options.batch_shape = shape_of(config.batch_shape) or shape_of(config.batch_input_shape)
-    if not options.batch_shape then
-      refuse(ctx, "the input '%s' has no shape", tostring(layer_name))
-    end
-    for _, k in ipairs { "sparse", "ragged" } do
-      if config[k] == true then
-        refuse(ctx, "the input '%s' is %s, which Tide does not have", tostring(layer_name), k)
-      end
-    end
-  end
   options.name = layer_name
+  if c.keras and c.keras.options then
+    options = c.keras.options(options, config, function(...) refuse(ctx, ...) end, ctx.custom)
+  end
   if rawget(c, "_from_config") and registry.custom("layer")[name] == c then
     return c.from_config(options)
   end

@@ -4,6 +4,7 @@
 local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
+local namespace = require "tide.namespace"
 local none = require "tide.none"
 local json = require "tide.utils.json"
 
@@ -291,7 +292,7 @@ local function optimizer_values(model, found)
   local numbers = optimizer:_numbers()
   local n = #weights.trainable(model)
   local rest = table.move(values, 2, #values, 1, {})
-  if getmetatable(optimizer).__name ~= "RMSprop" and n > 0 and #rest % n == 0 then
+  if optimizer.keras.blocks ~= true and n > 0 and #rest % n == 0 then
     local slots, mixed = #rest // n, {}
     for i = 1, n do
       for k = 0, slots - 1 do
@@ -395,13 +396,10 @@ function legacy.save_weights(model, path)
 end
 
 -- Keras cannot read the short names of some losses from .h5 files; the long ones it can.
-local long_names = { mse = "mean_squared_error", mae = "mean_absolute_error",
-  mape = "mean_absolute_percentage_error", msle = "mean_squared_logarithmic_error",
-    bce = "binary_crossentropy", kld = "kl_divergence" }
-
 local function long_losses(v)
   if type(v) == "string" then
-    return long_names[v:lower()] or v
+    local aliases = namespace.aliases(require "tide.losses")
+    return aliases[v] or aliases[v:lower()] or v
   elseif type(v) == "table" and v ~= none and v.class_name == nil then
     local out = #v > 0 and list.new {} or {}
     for k, x in pairs(v) do

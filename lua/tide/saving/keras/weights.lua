@@ -15,19 +15,9 @@ local weights = {}
 
 -- ---- where weights stand ----
 
--- Recurrent layers whose weights Keras keeps in a cell.
-local with_cell = { LSTM = true, GRU = true, SimpleRNN = true, ConvLSTM1D = true, ConvLSTM2D = true,
-  ConvLSTM3D = true }
-
--- Attention: group by weight name. GroupedQueryAttention has the same groups behind an underscore.
-local projections = { "query", "key", "value", "output" }
-local attention = { MultiHeadAttention = "", GroupedQueryAttention = "_",
-  GroupQueryAttention = "_" }
-
 -- The path that an object of this class has among its siblings.
 local function snake(layer)
-  local name = getmetatable(layer).__name
-  return class.snake(name == "GroupQueryAttention" and "GroupedQueryAttention" or name)
+  return layer.keras.path or class.snake(getmetatable(layer).__name)
 end
 
 -- Names for a list of objects as Keras gives them: by class, numbered from the second on.
@@ -46,27 +36,25 @@ local function put(out, path, records, layer)
   out[#out + 1] = { path = path, records = records, layer = layer }
 end
 
-local function attention_groups(layer, path, prefix, records, out)
-  local groups, rest = {}, {}
+-- The weights of a layer by the folders that its class keeps them in, those in its own first, the
+-- folders in the order of the weights.
+local function put_groups(layer, path, records, out)
+  local group = layer.keras.group
+  local rest, groups, order = {}, {}, {}
   for _, r in ipairs(records) do
-    local head = r.name:match "^_?(%a+)_" or r.name:match "^_?(%a+)"
-    local known = false
-    for _, p in ipairs(projections) do
-      if head == p then
-        groups[p] = groups[p] or {}
-        table.insert(groups[p], r)
-        known = true
-      end
-    end
-    if not known then
+    local name = group(r.name)
+    if not name then
       rest[#rest + 1] = r
+    else
+      if not groups[name] then
+        groups[name], order[#order + 1] = {}, name
+      end
+      table.insert(groups[name], r)
     end
   end
   put(out, path, rest, layer)
-  for _, p in ipairs(projections) do
-    if groups[p] then
-      put(out, path .. "/" .. prefix .. p .. "_dense", groups[p], layer)
-    end
+  for _, name in ipairs(order) do
+    put(out, path .. "/" .. name, groups[name], layer)
   end
 end
 
@@ -75,15 +63,9 @@ local function visit(layer, path, out, seen)
     return
   end
   seen[layer] = true
-  local name = getmetatable(layer).__name
   local records = layer:_own_records()
-  if with_cell[name] and #records > 0 then
-    put(out, path, {}, layer)
-    put(out, path .. "/cell", records, layer)
-    return
-  elseif attention[name] and #records > 0 then
-    attention_groups(layer, path, attention[name], records, out)
-    return
+  if layer.keras.group and #records > 0 then
+    return put_groups(layer, path, records, out)
   end
   put(out, path, records, layer)
   if kind_of(layer) then
@@ -325,14 +307,10 @@ end
 
 -- Slots that come in one block over all parameters instead of parameter by parameter.
 local function blocks(optimizer)
-  local slots = optimizer:_slot_list()
-  local mixed, apart = {}, {}
-  for _, slot in ipairs(slots) do
-    if optimizer:_class_name() == "RMSprop" or slot[1] == "velocity_hat" then
-      apart[#apart + 1] = slot[1]
-    else
-      mixed[#mixed + 1] = slot[1]
-    end
+  local mixed, apart, whole = {}, {}, optimizer.keras.blocks
+  for _, slot in ipairs(optimizer:_slot_list()) do
+    local to = (whole == true or whole and whole[slot[1]]) and apart or mixed
+    to[#to + 1] = slot[1]
   end
   return mixed, apart
 end
