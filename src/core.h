@@ -55,6 +55,7 @@ struct tide_ctx {
     void *lua, *running;              /* the main Lua state, and the one that runs a walk */
     void *thread, *modes; /* whose modes these are, and where they stand meanwhile (modes.c) */
     int calling;          /* whether a layer's call runs, and trains */
+    int differentiating;  /* whether a function runs whose gradient is asked for */
     int64_t call, calls;  /* the number of the outermost one, and how many there were */
     int error_slot,
         has_error; /* where on the stack of `running` a Lua error waits for its walk to end */

@@ -132,6 +132,33 @@ describe("recording", function()
     assert.is_true(core.grad_mode())
   end)
 
+  it("keeps the graph of a gradient inside a function whose gradient is asked for", function()
+    local w, x = leaf(3), tide.tensor { 2 }
+    local function inner(v) return (w * v * v):sum() end
+    local _, grads = tide.value_and_grad(function()
+      local g = tide.grad(inner)(x)
+      return w:sum() + (g * g):sum()
+    end, { w })
+    expect.close(grads[1], { 97 }) -- w + (2 w x)^2, as JAX gives it
+    _, grads = tide.value_and_grad(function()
+      local v = leaf(2)
+      local g = tide.grad(inner(v), { v })[1]
+      local _, h = tide.value_and_grad(function() return inner(v) end, { v })
+      return (g * h[1]):sum()
+    end, { w })
+    expect.close(grads[1], { 96 })
+    _, grads = tide.value_and_grad(function()
+      local g = tide.grad(inner, nil, { create_graph = false })(x)
+      return w:sum() + (g * g):sum()
+    end, { w })
+    expect.close(grads[1], { 1 })
+    assert.is_false(tide.grad(inner)(x).requires_grad)
+    tide.value_and_grad(function()
+      assert.is_false(tide.no_grad(function() return tide.grad(inner)(x).requires_grad end))
+      return w:sum()
+    end, { w })
+  end)
+
   it("of a walk is its own when a hook runs another coroutine", function()
     local x = leaf(2)
     local y = x * x

@@ -1,5 +1,5 @@
-/* The modes of a coroutine: whether ops are recorded, whether a layer's call runs, and whether it
- * trains.
+/* The modes of a coroutine: whether ops are recorded, whether a function runs whose gradient is
+ * asked for, whether a layer's call runs, and whether it trains.
  *
  * The context holds those of the coroutine that runs, `ctx->thread`; whoever enters the door from
  * another one finds its own first (tideL_here: one comparison). A coroutine begins with the
@@ -12,7 +12,7 @@
  * allocates nothing. */
 #include "bind.h"
 
-enum { RECORDS = 1, CALLS = 2, TRAINS = 4, COMBINATIONS = 8 };
+enum { RECORDS = 1, CALLS = 2, TRAINS = 4, DIFFERENTIATES = 8, COMBINATIONS = 16 };
 
 typedef struct {
     int bits;
@@ -21,11 +21,15 @@ typedef struct {
 
 static const char records_key, thread_key;
 
-static int bits_of(const tide_ctx *ctx) { return (ctx->grad_mode ? RECORDS : 0) | ctx->calling; }
+static int bits_of(const tide_ctx *ctx) {
+    return (ctx->grad_mode ? RECORDS : 0) | ctx->calling |
+        (ctx->differentiating ? DIFFERENTIATES : 0);
+}
 
 static void load(tide_ctx *ctx, int bits, int64_t call) {
     ctx->grad_mode = (bits & RECORDS) != 0;
     ctx->calling = bits & (CALLS | TRAINS);
+    ctx->differentiating = (bits & DIFFERENTIATES) != 0;
     ctx->call = call;
 }
 
@@ -110,8 +114,16 @@ static int recording(lua_State *L) {
     return 1;
 }
 
-/* no_grad(f, ...) and enable_grad(f, ...): the mode comes back however f ends, and f may yield.
- * upvalue 2: the mode */
+/* differentiating(): whether a function runs, recorded, whose gradient is asked for */
+static int differentiating(lua_State *L) {
+    const tide_ctx *ctx = here(L);
+    lua_pushboolean(L, ctx->differentiating && ctx->grad_mode);
+    return 1;
+}
+
+/* no_grad(f, ...), enable_grad(f, ...), and differentiate(f, ...), which records a function whose
+ * gradient is asked for: the mode comes back however f ends, and f may yield. upvalue 2: the mode
+ */
 static int mode_end(lua_State *L, int st, lua_KContext was) {
     tide_ctx *ctx = here(L);
     set(L, ctx, (int)was, ctx->call);
@@ -122,8 +134,7 @@ static int with_mode(lua_State *L) {
     tide_ctx *ctx = here(L);
     luaL_checkany(L, 1);
     const int was = bits_of(ctx);
-    set(L, ctx, (was & ~RECORDS) | (lua_toboolean(L, lua_upvalueindex(2)) ? RECORDS : 0),
-        ctx->call);
+    set(L, ctx, (was & ~RECORDS) | (int)lua_tointeger(L, lua_upvalueindex(2)), ctx->call);
     return mode_end(L, lua_pcallk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, was, mode_end), was);
 }
 
@@ -133,7 +144,7 @@ static int enter_call(lua_State *L) {
     tide_ctx *ctx = here(L);
     const int was = bits_of(ctx);
     if (!ctx->calling) ctx->calls++;
-    set(L, ctx, (was & RECORDS) | CALLS | (lua_toboolean(L, 1) ? TRAINS : 0),
+    set(L, ctx, (was & (RECORDS | DIFFERENTIATES)) | CALLS | (lua_toboolean(L, 1) ? TRAINS : 0),
         ctx->calling ? ctx->call : ctx->calls);
     lua_rawgeti(L, lua_upvalueindex(2), was);
     lua_pushinteger(L, ctx->call);
@@ -249,12 +260,14 @@ void tideL_open_modes(lua_State *L) {
     static const struct {
         const char *name;
         lua_CFunction f;
-        int second; /* upvalue: 1 the values to be closed, 2 false, 3 true */
+        int bits; /* upvalue 2: a mode; -1: the values to be closed */
     } functions[] = {{"grad_mode", grad_mode, 0},
-                     {"recording", recording, 1},
-                     {"no_grad", with_mode, 2},
-                     {"enable_grad", with_mode, 3},
-                     {"enter_call", enter_call, 1},
+                     {"recording", recording, -1},
+                     {"no_grad", with_mode, 0},
+                     {"enable_grad", with_mode, RECORDS},
+                     {"differentiate", with_mode, RECORDS | DIFFERENTIATES},
+                     {"differentiating", differentiating, 0},
+                     {"enter_call", enter_call, -1},
                      {"call_number", call_number, 0},
                      {"call_modes", call_modes, 0},
                      {"mark", mark, 0},
@@ -263,8 +276,8 @@ void tideL_open_modes(lua_State *L) {
                      {"dtype_number", dtype_number, 0}};
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         tideL_push_ctx(L);
-        if (functions[i].second == 1) lua_pushvalue(L, guards);
-        else lua_pushboolean(L, functions[i].second == 3);
+        if (functions[i].bits < 0) lua_pushvalue(L, guards);
+        else lua_pushinteger(L, functions[i].bits);
         lua_pushcclosure(L, functions[i].f, 2);
         lua_setfield(L, core, functions[i].name);
     }

@@ -42,18 +42,25 @@ local function run(where, f, vars, options, ...)
     and not (type(f) == "table" and getmetatable(f) and getmetatable(f).__call) then
     errors.raise(where, "expected a function that returns a loss (got %s)", type(f))
   end
-  -- the mode comes back however f ends; f cannot yield
-  local results = table.pack(core.enable_grad(f, ...))
+  local results = table.pack(core.differentiate(f, ...))
   return results, core.gradients(loss_of(where, results), vars, options)
 end
 
 local known = { "create_graph", "retain_graph" }
 
+-- Inside a function whose own gradient is asked for, gradients keep their graph.
+local function creates_graph(options, nested)
+  if options and options.create_graph ~= nil then
+    return options.create_graph
+  end
+  return nested or core.differentiating()
+end
+
 local function options_of(where, options, nested)
   if options ~= nil then
     check.refuse_unknown(where, options, known)
   end
-  return { create_graph = nested or options and options.create_graph,
+  return { create_graph = creates_graph(options, nested),
     retain_graph = options and options.retain_graph }
 end
 
@@ -64,7 +71,8 @@ end
 -- y)`, then the gradient with respect to each argument (JAX's value_and_grad).
 --- @param f function returns a one-element tensor first
 --- @param vars table|nil list of tensors that require gradients
---- @param options table|nil { create_graph = false }: the gradients can be differentiated again
+--- @param options table|nil { create_graph = true }: the gradients can be differentiated again, the
+---   default inside a function whose own gradient is asked for
 --- @usage local loss, grads = tide.value_and_grad(function() return (w * w):sum() end, { w })
 function autograd.value_and_grad(f, vars, options)
   if vars == nil or (type(vars) == "table" and #vars == 0 and next(vars)) then
@@ -100,7 +108,9 @@ function autograd.grad(f, vars, options)
       check.refuse_unknown("grad", options,
         { "create_graph", "retain_graph", "gradient", "sparse" })
     end
-    return core.gradients(f, list, options)
+    local o = options or {}
+    return core.gradients(f, list, { create_graph = creates_graph(options),
+      retain_graph = o.retain_graph, gradient = o.gradient, sparse = o.sparse })
   end
   if vars == nil or (type(vars) == "table" and #vars == 0 and next(vars)) then
     options = vars or options
@@ -116,7 +126,8 @@ function autograd.grad(f, vars, options)
   return grads
 end
 
---- Calls `f(...)` without recording; the mode comes back however `f` ends. `f` cannot yield.
+--- Calls `f(...)` without recording; the mode comes back however `f` ends. `f` may yield: the mode
+--- is that of its coroutine.
 autograd.no_grad = core.no_grad
 --- Calls `f(...)` while recording.
 autograd.enable_grad = core.enable_grad
