@@ -1,5 +1,6 @@
 --- compile, fit, evaluate, predict and their on-batch forms: the functions behind the methods of
 --- tide.Model (Keras' keras/src/trainers/trainer.py).
+local S = require "tide.private"
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -27,12 +28,12 @@ local data_rows = pass.data_rows
 
 -- Values in Keras' order: loss, metrics of a model with one output, losses per output, then the
 -- rest, metrics per output among them, by name.
-local function in_order(self, logs)
+local function names_in_order(self, logs)
   local out, done = {}, {}
   local function put(name)
     if logs[name] ~= nil and not done[name] then
       done[name] = true
-      out[#out + 1] = logs[name]
+      out[#out + 1] = name
     end
   end
   put "loss"
@@ -49,7 +50,27 @@ local function in_order(self, logs)
   for _, name in ipairs(rest) do
     put(name)
   end
-  return table.unpack(out)
+  return out
+end
+
+-- The values of logs in that order, which is kept as long as the names are the same.
+local function in_order(self, logs)
+  local T = self[S].training
+  local left, out = 0, {}
+  for _ in next, logs do
+    left = left + 1
+  end
+  for i, name in ipairs(T.order or {}) do
+    out[i] = logs[name]
+    left = left - (logs[name] ~= nil and 1 or 0)
+  end
+  if left ~= 0 or not T.order then
+    T.order = names_in_order(self, logs)
+    for i, name in ipairs(T.order) do
+      out[i] = logs[name]
+    end
+  end
+  return table.unpack(out, 1, #T.order)
 end
 
 local evaluate_args = check.args("evaluate", {
@@ -127,7 +148,7 @@ function loop.predict(self, ...)
   local _ <close> = core.recording(false)
   cb:run("on_predict_begin", {})
   source:begin(1)
-  local parts, plan, seen = {}, nil, 0
+  local parts, plan, names, seen = {}, nil, nil, 0
   local predict_step = self.predict_step ~= Model.predict_step and self.predict_step
     or steps.predict
   while not o.steps or seen < o.steps do
@@ -136,10 +157,13 @@ function loop.predict(self, ...)
       break
     end
     seen = seen + 1
-    cb:run("on_predict_batch_begin", seen, {})
+    if cb:uses "on_predict_batch_begin" then
+      cb:run("on_predict_batch_begin", seen, {})
+    end
     local out = predict_step(self, bx, by, bw)
+    names = names or pass.output_names(self) -- known once it was called
     local leaves
-    leaves, plan = structure.flatten(out, "output", pass.output_names(self))
+    leaves, plan = structure.flatten(out, "output", names)
     for i, t in ipairs(leaves) do
       parts[i] = parts[i] or {}
       parts[i][seen] = t
@@ -190,7 +214,7 @@ local function on_batch(self, o, name, grad)
   local method = name == "train_step" and "train_on_batch" or "test_on_batch"
   local T = steps.of(self, method)
   local inner = pass.inner(self, T)
-  pass.refresh(self, T, method)
+  pass.refresh(self, T, method, true)
   local x, y, w = pass.as_leaf(o.x), pass.as_leaf(o.y), pass.as_leaf(o.sample_weight)
   if o.class_weight ~= nil then
     w = pass.class_weights(T, o.class_weight, y):of(y, w)

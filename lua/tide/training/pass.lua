@@ -47,14 +47,18 @@ function pass.input_names(self)
 end
 
 --- Forgets what holds for one fit or evaluate and may have changed since the last. `method`: who
---- asks, for errors.
-function pass.refresh(self, T, method)
-  T.method = method
-  T.params, T.layers, T.bad = nil, nil, nil
+--- asks, for errors. `kept`: what hangs on the weights holds as long as the model's are the same.
+function pass.refresh(self, T, method, kept)
+  local records = self:_records()
+  T.method, T.bad = method, nil
+  kept = kept and T.records == records and self.optimizer == T.optimizer
   if self.optimizer ~= T.optimizer then
     steps.use_optimizer(self, T, self.optimizer)
   end
-  T.names = pass.output_names(self)
+  if not kept then
+    T.params, T.layers, T.order = nil, nil, nil
+    T.names, T.records = pass.output_names(self), records
+  end
   T.own_loss = self.compute_loss ~= Model.compute_loss
   T.own_step = self.train_step ~= Model.train_step
   T.own_metrics = self.compute_metrics ~= Model.compute_metrics
