@@ -263,6 +263,51 @@ describe("layers", function()
   end)
 end)
 
+describe("layer:clone", function()
+  it("has the options and not the weights, and a name of its own", function()
+    local Own = tide.Layer:extend("TrackClone", {
+      args = { "units", "inner" },
+      call = function(self, x) return x * self.units end,
+    })
+    local own = Own { 3, { "relu", 1 }, name = "first" }
+    local again = own:clone()
+    assert.equal(3, again.units)
+    assert.same({ "relu", 1 }, again.inner)
+    assert.not_equal(own.name, again.name)
+    assert.equal(5, own:clone { units = 5, name = "other" }.units)
+    local dense = layers.Dense { 2, activation = "relu", kernel_initializer = { "constant", 1 },
+      kernel_regularizer = "l2" }
+    dense:build { tide.none, 3 }
+    local copy = dense:clone()
+    assert.is_false(copy.built)
+    assert.equal(6, copy(tide.ones { 1, 3 }):sum():item())
+    assert.equal(1, #copy.losses)
+    local model = tide.Sequential { tide.Input { 3 }, dense, dense:clone() }
+    local twice = model:clone()
+    assert.equal(model:count_params(), twice:count_params())
+    has(message(function() return dense:clone { unitz = 3 } end), "did you mean 'units'?")
+  end)
+end)
+
+describe("layer:replace_weight", function()
+  it("changes the tensor, its field and its facts", function()
+    local dense = layers.Dense { 2 }
+    dense:build { tide.none, 3 }
+    local kernel = tide.ones { 3, 2 }
+    assert.equal(kernel, dense:replace_weight("kernel", kernel))
+    assert.equal(3, ops.max(dense(tide.ones { 1, 3 })):item())
+    assert.equal(kernel, dense.kernel)
+    assert.equal(kernel, dense.trainable_weights[1])
+    assert.is_true(kernel.requires_grad)
+    dense:replace_weight("kernel", tide.zeros { 3, 2 }, { trainable = false })
+    assert.equal(1, #dense.trainable_weights)
+    assert.equal(0, ops.max(dense(tide.ones { 1, 3 })):item())
+    has(message(function() dense:replace_weight("kernal", kernel) end),
+      "has no weight 'kernal'; did you mean 'kernel'?")
+    has(message(function() dense:replace_weight("bias", 1) end), "must be a tensor (got")
+  end)
+end)
+
 describe("a model that was never compiled", function()
   it("has metrics_names in a process that compiled none", function()
     local pipe = io.popen(expect.command .. " -e " .. expect.quoted [[

@@ -686,6 +686,23 @@ function Layer:get_config()
   return out
 end
 
+--- A layer of the same class and options, with weights of its own, not built yet. Its name is a new
+--- one, unless it is among the options.
+---
+--- Example:
+---     local dense = tide.layers.Dense { 4, activation = "relu" }
+---     print(dense:clone { units = 8 }:get_config().units)   --> 8
+--- @param options table|nil options by name that differ
+--- @return table layer
+function Layer:clone(options)
+  local config = self:get_config()
+  config.name = nil
+  for key, v in pairs(options or {}) do
+    config[key] = v
+  end
+  return getmetatable(self).from_config(config)
+end
+
 -- What identifies the layer at a glance, beside its class: its width, its kernel.
 function Layer._brief()
   return ""

@@ -68,6 +68,50 @@ function Layer:_track(tensor, o)
   return tensor
 end
 
+--- Puts another tensor in the place of a weight of this layer, of any shape and dtype that its
+--- `call` can use, in the fields that held the old one too. Optimizers that were built for the old
+--- one do not know it: compile again, or train with a new one.
+---
+--- Example:
+---     local dense = tide.layers.Dense { 2 }
+---     dense:build { tide.none, 3 }
+---     dense:replace_weight("bias", tide.ones { 2 }, { trainable = false })
+---     print(#dense.trainable_weights)   --> 1
+--- @param name string as add_weight was given it
+--- @param tensor userdata
+--- @param facts table|nil `trainable`, `regularizer`, `constraint`: what changes of the old ones
+--- @return userdata tensor
+function Layer:replace_weight(name, tensor, facts)
+  local names = {}
+  for i, r in ipairs(self[S].weights) do
+    names[i] = r.name
+    if r.name == name then
+      if not core.is_tensor(tensor) then
+        errors.raise("replace_weight", "the weight '%s' must be a tensor (got %s)", name,
+          check.show(tensor))
+      end
+      check.refuse_unknown("replace_weight", facts or {},
+        { "trainable", "regularizer", "constraint" })
+      for key, v in pairs(facts or {}) do
+        r[key] = v
+      end
+      if r.trainable then
+        tensor:requires_grad_(self[S].trainable)
+      end
+      for key, v in next, self do
+        if rawequal(v, r.tensor) then
+          self[key] = tensor
+        end
+      end
+      r.tensor = tensor
+      tracking.changed(self)
+      return tensor
+    end
+  end
+  errors.raise("replace_weight", "%s has no weight '%s'%s", self:_label(), tostring(name),
+    check.did_you_mean(name, names))
+end
+
 -- Sub-layers as { key, layer }: the key is the component of weight paths, stable from process to
 -- process. Models that are graphs name their layers themselves (`_parts`).
 function Layer:_children()
