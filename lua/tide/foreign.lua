@@ -139,9 +139,6 @@ function foreign.hint(space, key, known)
   if says then
     return (says == LATER or says:find(LATER, 1, true) == 1) and "; " .. says
       or "; in Tide: " .. says
-  elseif space == "tide" and type(key) == "string"
-    and require("tide.namespace").has(require "tide.ops", key) then
-    return "; it is tide.ops." .. key
   end
   return check.did_you_mean(key, known)
 end

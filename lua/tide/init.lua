@@ -44,6 +44,13 @@ function tide.names()
   return namespace.names(tide)
 end
 
-return namespace.new("tide", tide, { members = {}, modules = modules, __tostring = function()
-  return tide._VERSION
-end })
+-- Functions of tensors stand on tide.ops, but for those used daily.
+local function elsewhere(name)
+  return type(name) == "string" and namespace.has(tide.ops, name) and "; it is tide.ops." .. name
+    or nil
+end
+
+return namespace.new("tide", tide, { members = {}, modules = modules, elsewhere = elsewhere,
+  __tostring = function()
+    return tide._VERSION
+  end })

@@ -49,7 +49,8 @@ function namespace.index(ns, key)
   end
   if v == nil then
     local names = namespace.names(ns)
-    local hint = require("tide.foreign").hint(s.__name, key, names)
+    local hint = s.elsewhere and s.elsewhere(key)
+      or require("tide.foreign").hint(s.__name, key, names)
     errors.raise(s.__name, "unknown name '%s'%s%s", tostring(key), hint,
       #names <= 8 and (" (there are %s)"):format(table.concat(names, ", ")) or "")
   end
@@ -80,7 +81,8 @@ local EMPTY = {}
 ---   whose field of that name is meant, or { module, field }, or { module } for the module itself;
 ---   `hidden`: the same, unlisted; `load`: function of a name that gives a value or nil; `names`:
 ---   function that gives the listed names in place of those of members and modules; `aliases`: name
----   -> name; `__tostring`
+---   -> name; `elsewhere`: function of an unknown name that says where it is, "; it is …", or nil;
+---   `__tostring`
 --- @return table t
 function namespace.new(name, t, o)
   o = o or EMPTY
@@ -97,7 +99,7 @@ function namespace.new(name, t, o)
   return setmetatable(t, { __name = name, __index = namespace.index, __pairs = each,
     __tostring = o.__tostring or text, __names = namespace.names, listed = listed,
     list = o.names or false, modules = o.modules or EMPTY, hidden = o.hidden or EMPTY,
-    aliases = o.aliases or EMPTY, load = o.load or false })
+    aliases = o.aliases or EMPTY, elsewhere = o.elsewhere or false, load = o.load or false })
 end
 
 --- The listed names, sorted; aliases and helpers like `get` are left out.
