@@ -75,6 +75,19 @@ describe("tide", function()
     assert.equal(1, select(3, run "-e 'x ='"))
   end)
 
+  it("folds Tide's own frames in the traceback, but with TIDE_TRACEBACK", function()
+    local code = "local tide = require 'tide'\n\z
+      local f = tide.layers.Lambda(function() error 'mine' end)\nf(tide.ones { 1 })"
+    with_script(code, function(name)
+      local _, err = run(name)
+      assert.matches(":2: mine\nstack traceback:\n.*\t%.%.%. %d+ frames? of Tide \z
+        %(TIDE_TRACEBACK=1 shows them%)\n\t[^\n]*:3: in main chunk\n\t%[C%]: in %?\n$", err)
+      assert.not_matches("layers/base", err)
+      _, err = run(name, nil, "TIDE_TRACEBACK=1 ")
+      assert.matches("layers/base", err)
+    end)
+  end)
+
   it("prints an error object by its __tostring", function()
     local _,
       err = run [[-e 'error(setmetatable({}, { __tostring = function() return "told" end }))']]

@@ -33,7 +33,8 @@ static const char usage[] =
     "  --no-rc       do not run the startup file of the prompt\n"
     "  -v --version  print the version\n"
     "  -h --help     print this\n"
-    "  --            no options after this\n";
+    "  --            no options after this\n"
+    "TIDE_TRACEBACK=1 in the environment shows Tide's own frames of a script that failed.\n";
 
 typedef struct {
     int argc;
@@ -146,6 +147,18 @@ static int message_handler(lua_State *L) {
     return 1;
 }
 
+/* Replaces the message and traceback on top by what tide.repl.frames makes of them; leaves them as
+ * they are where that fails. */
+static void fold_frames(lua_State *L) {
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "tide.repl.frames");
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_getfield(L, -1, "of_script") == LUA_TFUNCTION) {
+        lua_remove(L, -2);
+        lua_pushvalue(L, -2);
+        if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_isstring(L, -1)) lua_replace(L, -2);
+    }
+}
+
 /* Calls the function under its n arguments; results stay. On failure prints the message and returns
  * 0. */
 static int call(lua_State *L, int n, int results) {
@@ -158,6 +171,9 @@ static int call(lua_State *L, int n, int results) {
     lua_remove(L, base);
     if (status == LUA_OK) return 1;
     fflush(stdout);
+    int top = lua_gettop(L);
+    fold_frames(L);
+    lua_settop(L, top);
     fprintf(stderr, "tide: %s\n", lua_tostring(L, -1));
     lua_pop(L, 1);
     return 0;

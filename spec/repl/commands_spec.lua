@@ -68,6 +68,24 @@ describe("repl.commands.parse", function()
     os.remove(name)
   end)
 
+  it("saves what commands ran too", function()
+    local name, script = os.tmpname(), os.tmpname()
+    local file = assert(io.open(script, "w"))
+    file:write "ran = (ran or '') .. ... .. '!'"
+    file:close()
+    local _, session = output("%run " .. script .. " word", { tide = require "tide" })
+    commands.parse "%time timed = ran"(session)
+    commands.parse "%seed 7"(session)
+    commands.parse("%save " .. name)(session)
+    session.env = chunk.session { tide = require "tide", assert = assert, loadfile = loadfile }
+    commands.parse("%load " .. name)(session)
+    assert.equal("word!", session.env.ran)
+    assert.equal("word!", session.env.timed)
+    assert.equal(7, (require("tide.core").generator()))
+    os.remove(name)
+    os.remove(script)
+  end)
+
   it("profiles code: ops, then lines of Lua", function()
     local old, lines = print, {}
     _G.print, _G.tide = function(text) lines[#lines + 1] = text end, require "tide"
@@ -259,6 +277,19 @@ describe("repl.explain", function()
     assert.equal("told", explain.message(setmetatable({}, { __tostring = function()
       return "told"
     end })))
+  end)
+
+  it("folds Tide's frames, and the C between them, into a line", function()
+    local frames = require "tide.repl.frames"
+    local home = debug.getinfo(frames.inner, "S").source:match "^@(.*)repl/"
+    local text = "x.lua:1: no\nstack traceback:\n\t[C]: in function 'error'\n\t" .. home
+      .. "layers/base.lua:3: in f\n\t[C]: in function 'pcall'\n\t..."
+      .. home:sub(-9) .. "a.lua:9: in g\n\t(...tail calls...)\n\t[C]: in function 'pcall'\n\t\z
+      mine.lua:4: in h\n\t[C]: in method 'matmul'\n\tmine.lua:5: in main chunk\n\t[C]: in ?"
+    assert.equal("x.lua:1: no\nstack traceback:\n\t... 5 frames of Tide (so)\n\t[C]: in \z
+      function 'pcall'\n\tmine.lua:4: in h\n\t[C]: in method 'matmul'\n\tmine.lua:5: in main \z
+      chunk\n\t[C]: in ?", frames.folded(text, "so"))
+    assert.is_false(frames.inner "\t/elsewhere/tide/a.lua:3: in f")
   end)
 
   it("drops the prompt's own frames", function()

@@ -158,7 +158,8 @@ describe("the prompt", function()
       "[%d]:1: attempt to call a nil value (global 'prnt')\n  prnt(1)\n  ^\n\z
       did you mean 'print'?\n",
       (s:enter("prnt(1)"):gsub("%d+%]", "%%d]", 1)))
-    assert.matches("repl/init%.lua", s:enter "%bt")
+    assert.matches("main chunk.*%.%.%. %d+ frames of Tide %(%%bt all shows them%)", s:enter "%bt")
+    assert.matches("repl/init%.lua", s:enter "%bt all")
   end)
 
   it("gives help, and finds names", function()

@@ -1,6 +1,7 @@
 --- The commands of the prompt that are not Lua: `%name …`, `!shell`, `? name`. Each is one entry of
 --- a table: { arguments, what it does, function(session, text) }.
 local check = require "tide.check"
+local frames = require "tide.repl.frames"
 local help = require "tide.help"
 local list = require "tide.list"
 local show = require "tide.repl.show"
@@ -41,6 +42,11 @@ local function bytes(n)
     n, i = n / 1024, i + 1
   end
   return (i == 1 and ("%d"):format(n) or list.number("%.1f", n)) .. " " .. units[i]
+end
+
+-- Keeps what a command did, as Lua that does the same, for %save.
+local function worked(session, source)
+  session.worked[#session.worked + 1] = source
 end
 
 local function run_file(session, path)
@@ -92,6 +98,7 @@ commands.list = {
       local took = clock() - started
       session:results(values)
       session.out:write(seconds(took), "\n")
+      worked(session, text)
     end,
   },
   timeit = {
@@ -227,6 +234,11 @@ commands.list = {
         words[#words + 1] = word
       end
       run_file(session, words[1])(table.unpack(words, 2))
+      for i, word in ipairs(words) do
+        words[i] = ("%q"):format(word)
+      end
+      worked(session, ("assert(loadfile(%s, 't', _ENV))(%s)"):format(words[1],
+        table.concat(words, ", ", 2)))
     end,
   },
   load = {
@@ -234,11 +246,12 @@ commands.list = {
     "runs the inputs that %save kept",
     function(session, text)
       run_file(session, need(text, "which file"))()
+      worked(session, ("assert(loadfile(%q, 't', _ENV))()"):format(text))
     end,
   },
   save = {
     "FILE",
-    "writes this session's inputs that worked into a file",
+    "writes this session's inputs that worked, and files that were run, into a file",
     function(session, text)
       local file, why = io.open(need(text, "which file"), "w")
       if not file then
@@ -273,6 +286,7 @@ commands.list = {
       end
       if ok and source:find "%S" then
         session:results(table.pack(compiled(session, source, "%edit")()))
+        worked(session, source)
       end
     end,
   },
@@ -319,15 +333,19 @@ commands.list = {
   seed = {
     "N",
     "restarts the random generator",
-    function(_, text)
-      _G.tide.seed(math.tointeger(tonumber(text)) or error("say a whole number", 0))
+    function(session, text)
+      local n = math.tointeger(tonumber(text)) or error("say a whole number", 0)
+      require("tide").seed(n)
+      worked(session, ("tide.seed(%d)"):format(n))
     end,
   },
   bt = {
-    "",
-    "the whole traceback of the last error",
-    function(session)
-      session.out:write(session.last_traceback or "no error yet", "\n")
+    "[all]",
+    "the traceback of the last error; `all` with Tide's own frames",
+    function(session, text)
+      local last = session.last_traceback
+      session.out:write(not last and "no error yet" or text == "all" and last
+        or frames.folded(last, "%bt all shows them"), "\n")
     end,
   },
   help = {

@@ -2,6 +2,7 @@
 --- message points, a hint, and a traceback without the prompt's own frames.
 local names = require "tide.names"
 local complete = require "tide.repl.complete"
+local frames = require "tide.repl.frames"
 
 local explain = {}
 
@@ -21,9 +22,6 @@ function explain.message(e)
   return kind == "nil" and "nil" or ("(error object is a %s value)"):format(kind)
 end
 
--- The folder of Tide's Lua modules, as tracebacks spell it.
-local home = debug.getinfo(1, "S").short_src:match "^(.*/)repl/[^/]*$"
-
 --- The frames of the person's own code; the prompt's, Tide's and those of C between them are left
 --- out. "" if none is left.
 ---@param traceback string
@@ -35,8 +33,7 @@ function explain.trimmed(traceback)
       or line:find("tide.repl.terminal.guarded", 1, true) then
       break
     end
-    local inner = home and line:find("^%s*" .. home:gsub("%p", "%%%0"))
-    if not inner and not (#lines == 1 and line:find "^%s*%[C%]:") then
+    if not frames.inner(line) and not (#lines == 1 and line:find "^%s*%[C%]:") then
       lines[#lines + 1] = line
     end
   end
