@@ -142,6 +142,8 @@ describe("targets and predictions", function()
     model:compile { loss = "mse", metrics = { "mae" } }
     model:fit(tide.zeros { 8, 4 }, tide.zeros { 8, 2 }, { verbose = 0 })
     has(message(model.evaluate, model, tide.zeros { 8, 4 }), "output 1 (out)", "no targets")
+    has(message(model.evaluate, model, tide.zeros { 8, 4 }, { other = tide.zeros { 8, 2 } }),
+      "evaluate: y names the output 'other'")
     has(message(model.evaluate, model, tide.zeros { 8, 4 }, tide.zeros { 8, 3 }), "output 'out'",
       "mse (y_true [8, 3], y_pred [8, 2])")
   end)

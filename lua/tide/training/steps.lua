@@ -42,12 +42,12 @@ end
 
 -- Targets or weights given as a list or by name: one entry per output, nil where there is none.
 -- `losses`: the numbers of the outputs that have a loss; a list of so many entries is theirs.
-local function distribute(v, what, n, names, losses)
+local function distribute(T, v, what, n, names, losses)
   local out = {}
   if structure.kind(v) == "list" then
     local places = #v ~= n and losses and #v == #losses and losses or nil
     if #v ~= n and not places then
-      errors.raise("fit", "%s has %d part%s, the model %d output%s", what, #v,
+      errors.raise(T.method or "compute_loss", "%s has %d part%s, the model %d output%s", what, #v,
         #v == 1 and "" or "s", n,
         n == 1 and "" or "s")
     end
@@ -65,7 +65,8 @@ local function distribute(v, what, n, names, losses)
     local t = v[name]
     local i = known[name] or (#names == 0 and n == 1 and next(v, name) == nil and 1)
     if not i then
-      errors.raise("fit", "%s names the output '%s', which the model does not have; outputs are %s",
+      errors.raise(T.method or "compute_loss",
+        "%s names the output '%s', which the model does not have; outputs are %s",
         what, tostring(name),
         table.concat(names, ", "))
     end
@@ -79,7 +80,7 @@ local function parts(T, y, y_pred, w)
   local ys, ps, ws = T.y_list, T.p_list, nil
   if type(y_pred) == "userdata" then
     if type(y) == "table" and structure.kind(y) ~= "leaf" then
-      y = distribute(y, "y", 1, T.names)[1]
+      y = distribute(T, y, "y", 1, T.names)[1]
     elseif y ~= nil and type(y) ~= "userdata" then
       y = tensors.of(y, nil, "y")
     end
@@ -87,7 +88,7 @@ local function parts(T, y, y_pred, w)
     if w ~= nil then
       ws = T.w_list
       if type(w) == "table" and structure.kind(w) ~= "leaf" then
-        w = distribute(w, "sample_weight", 1, T.names)[1]
+        w = distribute(T, w, "sample_weight", 1, T.names)[1]
       end
       ws[1] = w
     end
@@ -107,7 +108,7 @@ local function parts(T, y, y_pred, w)
     if kind == "leaf" then
       ys[losses and losses[1] or 1] = tensors.of(y, nil, "y")
     else
-      ys = distribute(y, "y", n, names, losses)
+      ys = distribute(T, y, "y", n, names, losses)
     end
   end
   if w ~= nil then
@@ -117,7 +118,7 @@ local function parts(T, y, y_pred, w)
         ws[i] = w
       end
     else
-      ws = distribute(w, "sample_weight", n, names)
+      ws = distribute(T, w, "sample_weight", n, names)
     end
   end
   return ys, ps, ws
