@@ -137,7 +137,7 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
                     continue;                                                                      \
                 }                                                                                  \
                 for (int64_t j = 0; j < w; j++) acc[j] = identity;                                 \
-                for (int64_t r = 0; r < p->rn; r += REDUCE_ROWS) {                                 \
+                for (int64_t r = 0; r < p->rn && !tide_stopped(); r += REDUCE_ROWS) {              \
                     name##_columns(base, p, r, TIDE_MIN(p->rn, r + REDUCE_ROWS), w, seg);          \
                     for (int64_t j = 0; j < w; j++) acc[j] = combine(acc[j], seg[j]);              \
                 }                                                                                  \
@@ -170,8 +170,8 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
                     REDUCE_AT(T, x, p->from,                                                       \
                               reduce_offset(p->nk, p->kshape, p->kstride, spread ? i / segs : i)); \
                 ACC acc = identity;                                                                \
-                for (int64_t s = spread ? i % segs : 0, end = spread ? s + 1 : segs; s < end;      \
-                     s++) {                                                                        \
+                for (int64_t s = spread ? i % segs : 0, end = spread ? s + 1 : segs;               \
+                     s < end && !tide_stopped(); s++) {                                            \
                     int64_t at = s % pieces * REDUCE_RUN;                                          \
                     const T *row =                                                                 \
                         REDUCE_AT(T, base, p->from,                                                \

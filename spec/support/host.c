@@ -5,7 +5,7 @@
  *   hear()           installs a handler of SIGINT that wants to know who sent it
  *   heard()          how often it was called, and whether each call said that this process had
  *   press()          SIGINT to this process
- *   cancel(flag, t)  writes 1 there after t seconds (0: no more), as its own handler would
+ *   cancel(flag, t)  writes 1 there after t seconds, as its own handler would; t = 0: no more
  *   forked(f)        runs f in a forked child; how that ended: its exit status, or the signal's
  *                    name where the child died or had not ended after ten seconds
  *   masks()          for each of the process's threads, the cores on which it may run
@@ -60,10 +60,11 @@ static void write_flag(int sig) {
     __atomic_store_n(flag, 1, __ATOMIC_RELAXED);
 }
 static int cancel(lua_State *L) {
+    const long us = (long)(1e6 * luaL_checknumber(L, 2));
     flag = lua_touserdata(L, 1);
     signal(SIGALRM, write_flag);
-    setitimer(ITIMER_REAL,
-              &(struct itimerval){.it_value = {0, (long)(1e6 * luaL_checknumber(L, 2))}}, NULL);
+    setitimer(ITIMER_REAL, &(struct itimerval){.it_value = {0, us}}, NULL);
+    if (us == 0) __atomic_store_n(flag, 0, __ATOMIC_RELAXED);
     return 0;
 }
 
