@@ -115,7 +115,7 @@ TIDE_ANY_KERNEL(batch_gather) { /* x, order */
     int64_t *at = tide_scratch(c->dev, (size_t)(n + 1) * sizeof *at);
     if (!at) return TIDE_ENOMEM;
     for (int64_t i = 0; i < n; i++) { /* only the part of order that is asked for is read */
-        const int64_t k = a->first - a->base + i;
+        const int64_t k = tide_wrap_add(tide_wrap_sub(a->first, a->base), i);
         at[i] = tide_label_from(&c->in[1], k, a->base);
         if (at[i] < 0 || at[i] >= c->in[0].shape[0])
             return tide_bad_label(c, 1, k, a->base, c->in[0].shape[0]);

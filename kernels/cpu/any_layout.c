@@ -39,6 +39,7 @@ tide_status tide_any_diag_embed_(tide_kcall *c) {
     memset(y->p, 0, (size_t)tide_buf_numel(y) * size);
     int64_t total = tide_buf_numel(x), n = x->shape[x->rank - 1];
     int64_t cols = y->shape[y->rank - 1], plane = cols * y->shape[y->rank - 2];
+    if (total == 0) return TIDE_OK; /* the diagonal may lie anywhere */
     int64_t first = a->offset >= 0 ? a->offset : -a->offset * cols;
     for (int64_t i = 0; i < total; i++)
         memcpy((char *)y->p + (i / n * plane + first + i % n * (cols + 1)) * (int64_t)size,

@@ -297,7 +297,7 @@ TIDE_KERNEL(lu_factor) {
         int64_t *pivot = (int64_t *)c->out[1].p + i * n;
         load(a, (const REAL *)c->in[0].p + i * size, size);
         lu(a, n, pivot);
-        for (int64_t j = 0; j < n; j++) pivot[j] += at->base;
+        for (int64_t j = 0; j < n; j++) pivot[j] = tide_wrap_add(pivot[j], at->base);
         store((REAL *)c->out[0].p + i * size, a, size);
     }
     return TIDE_OK;

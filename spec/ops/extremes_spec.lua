@@ -287,3 +287,23 @@ describe("arange at the end of int32", function()
     assert.equal("int64", tide.arange(-2147483647, -2147483650, -1).dtype)
   end)
 end)
+
+describe("whole numbers at their ends", function()
+  it("are where the numbers of rows begin", function()
+    local x = tide.zeros { 2, 2 }
+    for _, base in ipairs { math.maxinteger, math.mininteger } do
+      local _, pivots = ops.lu_factor(x, { base = base })
+      assert.same({ base, base + 1 }, pivots:tolist())
+    end
+  end)
+  it("give an empty diagonal far outside, and gradients of zero", function()
+    for _, offset in ipairs { math.maxinteger, math.mininteger } do
+      local y = tide.zeros { 2, 3 }
+      y.requires_grad = true
+      local d = ops.diagonal(y, { offset = offset })
+      assert.same({ 0 }, d.shape:totable())
+      local g = tide.grad(d:sum(), { y }, { create_graph = true })[1]
+      assert.same({ { 0, 0, 0 }, { 0, 0, 0 } }, g:tolist())
+    end
+  end)
+end)
