@@ -139,7 +139,7 @@ H5_SRC     := $(wildcard src/hdf5/*.c)
 H5_OBJ     := $(H5_SRC:%.c=$(BUILD)/%.o)
 HDF5       := $(if $(and $(strip $(H5_LIBS)),$(H5_SRC)),$(BUILD)/lib/tide/tide-hdf5)
 
-.PHONY: all hard test-device sanitize-core deps demo test specs-alone bench pictures lint sanitize valgrind fuzz engines tsan coverage levels counts structure install rock env help clean specs format format-check kernels-alone FORCE
+.PHONY: all hard test-device sanitize-core deps demo test specs-alone bench pictures lint sanitize valgrind fuzz fuzz-calls engines tsan coverage levels counts structure install rock env help clean specs format format-check kernels-alone FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -339,8 +339,8 @@ valgrind:
 # Every fuzzer, SECONDS each, under the sanitizers: Lua programs, and C targets (libFuzzer's interface) with driver.c. A C
 # target's first line names the folder of its corpus. The input that breaks it is left in build/fuzz/NAME.last.
 SECONDS ?= 60
-FUZZERS = $(wildcard spec/fuzz/*.lua)
-FUZZ_C = $(patsubst spec/fuzz/%.c,%,$(filter-out spec/fuzz/driver.c,$(wildcard spec/fuzz/*.c)))
+FUZZERS = $(filter-out spec/fuzz/rows.lua,$(wildcard spec/fuzz/*.lua)) # rows.lua: a part of arguments.lua
+FUZZ_C = $(patsubst spec/fuzz/%.c,%,$(filter-out spec/fuzz/driver.c spec/fuzz/timer.c,$(wildcard spec/fuzz/*.c)))
 fuzz:
 	@$(if $(FUZZERS)$(FUZZ_C),,echo "make fuzz: no fuzzer in spec/fuzz" >&2; exit 1)
 	@+$(MAKE) --no-print-directory all SAN=1
@@ -349,11 +349,26 @@ fuzz:
 	  $(CC) $(COMMON) -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined spec/fuzz/$$f.c spec/fuzz/driver.c \
 	    build/asan/tide-core.a $(LIBS) -o build/fuzz/$$f && \
 	  TIDE_FUZZ_LAST=build/fuzz/$$f.last build/fuzz/$$f "$$(sed -n '1s/.*corpus: //p' spec/fuzz/$$f.c)" $(SECONDS) || failed="$$failed $$f"; done; \
-	for f in $(FUZZERS); do echo "  FUZZ  $$f ($(SECONDS) s)"; \
+	for f in $(filter-out $(CALLS),$(FUZZERS)); do echo "  FUZZ  $$f ($(SECONDS) s)"; \
 	  LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;' LUA_CPATH='$(CURDIR)/build/asan/lib/?.so;;' \
 	  TIDE_FUZZ_SECONDS=$(SECONDS) TIDE_FUZZ_LAST=build/fuzz/$$(basename $$f .lua).last $(ASAN_ENV) $(LUA) $$f --seconds $(SECONDS) || \
 	    failed="$$failed $$f"; done; \
+	echo "  FUZZ  $(CALLS) ($(SECONDS) s)"; $(MAKE) --no-print-directory fuzz-calls || failed="$$failed $(CALLS)"; \
 	[ -z "$$failed" ] || { echo "make fuzz: not as it should be:$$failed" >&2; exit 1; }
+
+# Calls of everything with what nobody should give, in an empty folder, since files are written too; a timer interrupts each
+# that takes more than a second. FUZZ='--calls 1000000 --seed 7' in place of SECONDS.
+CALLS = spec/fuzz/arguments.lua
+FUZZ ?= --seconds $(SECONDS)
+fuzz-calls: ASAN_EXTRA = allocator_may_return_null=1
+fuzz-calls:
+	@+$(MAKE) --no-print-directory all SAN=1
+	@rm -rf build/fuzz/calls; mkdir -p build/fuzz/calls
+	@$(CC) -shared -fPIC -O1 $(LUA_CFLAGS) spec/fuzz/timer.c -o build/fuzz/timer.so
+	@cd build/fuzz/calls && ln -s '$(CURDIR)/spec' '$(CURDIR)/kernels' . && \
+	  LUA_PATH='$(CURDIR)/?.lua;$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;' LUA_CPATH='$(CURDIR)/build/asan/lib/?.so;;' \
+	  TIDE_FUZZ_TIMER='$(CURDIR)/build/fuzz/timer.so' TIDE_FUZZ_LAST='$(CURDIR)/build/fuzz/arguments.last' \
+	  $(ASAN_ENV) $(LUA) '$(CURDIR)/$(CALLS)' $(FUZZ)
 
 # Random shapes by every engine against double precision, at every set of instructions that this machine has: SECONDS in
 # all. What fails is printed as the command that shows it again.
@@ -458,6 +473,7 @@ help:
 	@echo "make test-device     the specs on the device \"test\", whose memory the host may not touch (SPECS=)"
 	@echo "make valgrind        the specs of the core under valgrind (SPECS=)"
 	@echo "make fuzz            every fuzzer under the sanitizers (SECONDS=60 each)"
+	@echo "make fuzz-calls      calls of everything with wrong arguments (FUZZ='--calls 1000000 --seed 7')"
 	@echo "make engines         random shapes by every engine at every set of instructions (SECONDS=60 in all, SEED=1)"
 	@echo "make tsan            two Lua states in two threads under ThreadSanitizer (SECONDS=60)"
 	@echo "make coverage        lines and branches that the specs reach, C and Lua (SPECS=)"

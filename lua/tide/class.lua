@@ -136,6 +136,9 @@ end
 --- @param base table|nil the class to inherit from
 --- @return table class with fields `__name`, `super`
 function class.new(name, base)
+  if type(name) ~= "string" then
+    error(("class: expected a name (got %s)"):format(type(name)), 2)
+  end
   local c = { __name = name, super = base, _new = base and base._new or construct }
   c._place = origin.line()
   if base then

@@ -1,18 +1,24 @@
---- Calls everything that Tide exports with arguments that nobody should give: `arguments.lua
---- [--seconds S] [--seed N]`.
+--- Calls everything that Lua can reach with arguments that nobody should give: `arguments.lua
+--- [--seconds S] [--calls N] [--seed N] [--only PATTERN]`.
 --
--- After every call: the process lives, the answer is a value or an error with a clear message (not
--- one of Lua's own, which would mean that something was used unchecked), grad mode is what it was,
--- and no tensor is left behind. The suite runs a fixed number of calls through `fuzz.run`; `make
--- fuzz` runs for long under the sanitizers.
+-- Three kinds of call: a function of Tide with values of every kind; a method of an object that an
+-- earlier call made; an op with the arguments of one of its case rows, of which something is
+-- changed (rows.lua), and the gradients of what it gives. After every call: the process lives, the
+-- answer is a value or an error with a clear message (not one of Lua's own, which would mean that
+-- something was used unchecked), grad mode is what it was, and no tensor is left behind. The suite
+-- runs a fixed number of calls through `fuzz.run`; `make fuzz` runs for long under the sanitizers,
+-- in an empty folder, so that functions of files are called too, and with a timer (timer.c) that
+-- interrupts a call after a second and ends the process where it does not heed that.
 local fuzz = {}
 
 local tide, core = require "tide", require "tide.core"
+local rows = require "spec.fuzz.rows"
 
 local random = math.random
+local pool = {} -- what calls returned: objects with methods
 
 local function pick(list)
-  return list[random(#list)]
+  return list[random(math.max(#list, 1))]
 end
 
 -- ---- values ----
@@ -28,13 +34,25 @@ local floats = { 0.0, -0.0, 0.5, -0.5, 1e-30, 1e30, 1e308, -1e308, 1 / 0, -1 / 0
 local words = { "", "valid", "same", "float32", "int64", "nonsense", "relu", "axis", "sum", "...",
   "\0\1", ("x"):rep(5000), "ij,jk->ik", "%s%n" }
 
+-- Results of millions of millions of elements are for runs that can interrupt a call.
+local wide = { { 1 << 31 }, { 1 << 20, 1 << 20 }, { 3, 1 << 31 }, { 1 << 31, 2, 2 } }
+
 local function tensor()
   local shape, dtype = pick(shapes), pick(dtypes)
-  local t = core.zeros(shape, { dtype = dtype })
+  local t = random(3) == 1 and rows.filled(shape, dtype) or core.zeros(shape, { dtype = dtype })
+  if not core.is_tensor(t) then
+    return t -- a whole number is one of Lua's
+  end
   if random(3) == 1 and #shape > 1 then
     t = t:transpose()
   end
-  if random(8) == 1 and dtype:find "^float%d" and dtype ~= "float16" then
+  if fuzz.timed and random(60) == 1 and t.size == 1 then
+    t = core.ops.broadcast_to(core.zeros({ 1 }, { dtype = dtype }), pick(wide))
+  end
+  if random(40) == 1 and t.size < 1000 then
+    t = t:to "test"
+  end
+  if random(8) == 1 and dtype:find "float" then
     t.requires_grad = true
   end
   if random(12) == 1 then
@@ -73,9 +91,15 @@ local makers = {
     t[2] = t
     return t
   end,
-  function() return print end,
+  function()
+    return function(...)
+      return ...
+    end
+  end,
   function() return coroutine.create(print) end,
   function() return io.stdout end,
+  function() return pick(pool) end,
+  function() return pick(pool) end,
   function()
     return setmetatable({}, { __index = function()
       error "asked"
@@ -113,10 +137,70 @@ for _, op in ipairs(core.op_names()) do
 end
 names[#names + 1] = "dtype"
 names[#names + 1] = "no_such_option"
+
+-- Names that a table of functions offers.
+local function names_in(home)
+  local meta = debug.getmetatable(home)
+  local list = type(meta) == "table" and meta.__names and meta.__names(home) or {}
+  if #list == 0 then
+    for name in pairs(home) do
+      list[#list + 1] = type(name) == "string" and name or nil
+    end
+  end
+  table.sort(list)
+  return list
+end
+
+local function callable(f)
+  return type(f) == "function" or type((debug.getmetatable(f) or {}).__call) == "function"
+end
+
+-- What is not called: what is about the process (signals, the terminal, the collector's mode),
+-- opens scopes that stay open, or asks the network or the screen.
+local left_out = {}
+for name in ([[core.watch_interrupts core.cancel_flag core.terminal core.gc_mode core.scope_begin
+  core.scope_keep core.scope_end core.io_fault core.hard_fail core.memory_limit core.engines
+  core.set_threads core.grad_mode core.recording core.enter_call core.mark
+  core.profile_start core.default_device core.generator
+  tide.memory_limit tide.set_threads tide.set_default_device tide.scope tide.no_grad
+  tide.enable_grad image.show]]):gmatch "%S+" do
+  left_out[name] = true
+end
+
+-- What reads and writes files: called in an empty folder alone.
+local of_files = {}
+for name in ([[core.blob_write core.file_exists core.hdf5_encode core.hdf5_program core.hdf5_read
+  core.idx_read core.listdir core.map_file core.mkdirs core.overwrite core.read_file
+  core.safetensors_open core.safetensors_read core.safetensors_write core.write_file core.zip_open
+  core.zip_read core.zip_write core_image.load core_image.loader core_image.format
+  tide.load_model]]):gmatch "%S+" do
+  of_files[name] = true
+end
+
+-- Whose errors may be Lua's own: what Tide's Lua calls in the core, having checked it, and rooms
+-- that take tables of tables apart.
+local loose = { plot = true, ["preprocessing.image"] = true }
+local rooms_of_files = { saving = true, plot = true, image = true, ["preprocessing.image"] = true }
+
+local function add_all(space, home)
+  for _, name in ipairs(names_in(home)) do
+    local whole, f = space .. "." .. name, home[name]
+    local known = space == "ops" and core.ops[name] -- by the core's own name
+    if callable(f) and not name:find "^_" and not left_out[whole] and not known then
+      add(whole, f)
+      targets[#targets].files = of_files[whole] or rooms_of_files[space]
+      targets[#targets].loose = space:find "^core" ~= nil or loose[space]
+    end
+  end
+end
+
 for _, name in ipairs { "tensor", "zeros", "ones", "full", "empty", "zeros_like", "ones_like",
   "full_like", "from_bytes" } do
   add("core." .. name, core[name])
+  left_out["core." .. name] = true -- not twice
 end
+add_all("core", core)
+add_all("core_image", core.image)
 do
   local methods = debug.getmetatable(core.zeros { 1 }).methods
   local sorted = {}
@@ -148,29 +232,53 @@ for sign, f in pairs {
     end
   end)
 end
--- Constructors and functions of the namespaces; those that read or write files are not called with
--- names of files.
-for _, space in ipairs { "layers", "activations", "initializers", "regularizers", "constraints",
-  "losses", "metrics", "optimizers",
-  "callbacks", "random", "utils", "ops" } do
-  local home = tide[space]
-  local meta = debug.getmetatable(home)
-  local list = type(meta) == "table" and meta.__names and meta.__names(home) or {}
-  if #list == 0 then
-    for name in pairs(home) do
-      list[#list + 1] = type(name) == "string" and name or nil
-    end
-  end
-  for _, name in ipairs(list) do
-    local f = home[name]
-    local callable = type(f) == "function"
-      or type((debug.getmetatable(f) or {}).__call) == "function"
-    if callable and not name:find "^_" and not core.ops[name] then
-      add(space .. "." .. name, f)
-    end
+add_all("tide", tide)
+for _, space in ipairs { "layers", "models", "activations", "initializers", "regularizers",
+  "constraints", "losses", "metrics", "optimizers", "callbacks", "random", "utils", "ops", "image",
+  "saving", "plot" } do
+  add_all(space, tide[space])
+end
+add_all("optimizers.schedules", tide.optimizers.schedules)
+add_all("preprocessing.image", tide.preprocessing.image)
+table.sort(targets, function(a, b) return a.name < b.name end)
+
+-- ---- methods of what calls returned ----
+
+local POOL = 60
+
+-- What has methods, or is a tensor, may be used again.
+local function remember(v)
+  local useful = core.is_tensor(v) and v.size < 1 << 16
+    or type(v) == "table" and v ~= tide.none and type(getmetatable(v)) == "table"
+  if useful then
+    pool[#pool < POOL and #pool + 1 or random(POOL)] = v
   end
 end
-table.sort(targets, function(a, b) return a.name < b.name end)
+
+-- A method of one of the objects as a target.
+local function a_method()
+  local object = pick(pool)
+  if type(object) ~= "table" then
+    return nil
+  end
+  local found, class = {}, getmetatable(object)
+  while type(class) == "table" do
+    for name, f in pairs(class) do
+      if type(name) == "string" and not name:find "^_" and type(f) == "function" then
+        found[#found + 1] = name
+      end
+    end
+    class = rawget(class, "super")
+  end
+  if #found == 0 then
+    return nil
+  end
+  table.sort(found)
+  local name = pick(found)
+  local f = object[name]
+  return { name = ("method %s:%s"):format(getmetatable(object).__name or "?", name), f = f,
+    object = object, method = true }
+end
 
 -- ---- a call ----
 
@@ -191,7 +299,8 @@ local function shown(v)
     end
     return "{" .. table.concat(out, ", ") .. "}"
   end
-  return tostring(v)
+  local ok, text = pcall(tostring, v)
+  return ok and text or type(v)
 end
 
 -- Messages of Lua itself: something was used that nobody had checked. Iterators that are not told
@@ -200,8 +309,8 @@ local unclear = { "attempt to ", "bad argument #", "stack overflow",
   "number has no integer representation", "error in error" }
 
 -- Why the answer of a call is not as it should be; nil if it is.
-local function complaint(ok, e, mode)
-  if core.grad_mode() ~= mode then
+local function complaint(ok, e, mode_changed)
+  if mode_changed then
     return "grad mode was changed"
   end
   if ok then
@@ -220,17 +329,85 @@ local function complaint(ok, e, mode)
   end
 end
 
+-- One call to make: its target, the arguments, and its text.
+local function next_call(chosen, made)
+  local kind = random(10)
+  if kind <= 3 then
+    local name, f, arguments = rows.call(fuzz.timed)
+    return { name = "row " .. name, f = f, row = arguments }, { arguments, n = 1 }
+  end
+  local target = kind == 4 and a_method() or chosen[made % #chosen + 1]
+  local n = random(0, 5)
+  local arguments = { n = n }
+  for i = 1, n do
+    arguments[i] = value()
+  end
+  if target.object then
+    arguments.n = n + 1
+    table.insert(arguments, 1, target.object)
+  elseif n > 0 and random(3) > 1 then
+    arguments[1] = tensor()
+  end
+  return target, arguments
+end
+
+local function text_of(target, arguments)
+  local texts = {}
+  for i = 1, arguments.n do
+    texts[i] = shown(arguments[i])
+  end
+  return target.name .. "(" .. table.concat(texts, ", ") .. ")"
+end
+
+-- As a call leaves the process it found it: modes, the device, open scopes.
+local function tidy(mode)
+  local changed = core.grad_mode() ~= mode
+  core.grad_mode(mode)
+  core.default_device "cpu"
+  core.interrupted(false)
+  core.profile_stop()
+  return changed
+end
+
+local function make(target, arguments)
+  local results = table.pack(target.f(table.unpack(arguments, 1, arguments.n)))
+  for i = 1, results.n do
+    remember(results[i])
+  end
+  if target.row then
+    rows.gradients(results, target.row)
+  end
+end
+
+-- What a call prints goes nowhere.
+local nowhere = io.tmpfile()
+local function silently(f, ...)
+  local files = _G.io
+  local old = { print = print, write = files.write, stdout = files.stdout, stderr = files.stderr }
+  _G.print, files.stdout, files.stderr = function() end, nowhere, nowhere
+  files.write = function()
+    return nowhere
+  end
+  local results = table.pack(pcall(f, ...))
+  _G.print, files.write, files.stdout, files.stderr = old.print, old.write, old.stdout, old.stderr
+  nowhere:seek("set", 0)
+  return table.unpack(results, 1, results.n)
+end
+
 --- Calls targets with random arguments until `calls` are made or `seconds` are over.
----@param o { calls?: integer, seconds?: number, seed?: integer, only?: string, trace?: string }
----   only: a pattern of target names; trace: a file that holds the call being made, for when the
----   process dies
+---@param o { calls?: integer, seconds?: number, seed?: integer, only?: string, trace?: string,
+---   files?: boolean, arm?: function } only: a pattern of names; trace: a file that holds the call
+---   being made, for when the process dies; files: also functions that write files, in the current
+---   folder; arm: timer.c's
 ---@return integer calls made
 ---@return string[] complaints at most one per target
+---@return string[] unclear errors of methods, whose objects were used out of order
 function fuzz.run(o)
   math.randomseed(o.seed or 1)
+  fuzz.timed = o.arm ~= nil
   local chosen = {}
   for _, target in ipairs(targets) do
-    if not o.only or target.name:find(o.only) then
+    if (not o.only or target.name:find(o.only)) and (o.files or not target.files) then
       chosen[#chosen + 1] = target
     end
   end
@@ -238,33 +415,31 @@ function fuzz.run(o)
   core.memory_limit(64 << 20)
   local trace = o.trace and assert(io.open(o.trace, "w"))
   local finish = o.seconds and core.now() + o.seconds
-  local complaints, known, made = {}, {}, 0
+  local complaints, of_methods, known, made = {}, {}, {}, 0
   while (not o.calls or made < o.calls) and (not finish or core.now() < finish) do
-    local target = chosen[made % #chosen + 1]
-    local n = random(0, 5)
-    local arguments = { n = n }
-    for i = 1, n do
-      arguments[i] = value()
-    end
-    if n > 0 and random(3) > 1 then
-      arguments[1] = tensor()
-    end
-    local texts = {}
-    for i = 1, n do
-      texts[i] = shown(arguments[i])
-    end
-    local call = target.name .. "(" .. table.concat(texts, ", ") .. ")"
+    local target, arguments = next_call(chosen, made)
+    local call = (trace or not known[target.name]) and text_of(target, arguments)
     if trace then
       trace:seek("set", 0)
       trace:write(call, "\n", (" "):rep(200), "\n")
       trace:flush()
     end
     local mode = core.grad_mode()
-    local ok, e = pcall(target.f, table.unpack(arguments, 1, n))
-    local why = complaint(ok, e, mode)
+    if o.arm then
+      o.arm(core.cancel_flag(), 1, 90)
+    end
+    local ok, e = silently(make, target, arguments)
+    if o.arm then
+      o.arm(core.cancel_flag(), 0)
+    end
+    local why = complaint(ok, e, tidy(mode))
+    if why and target.loose and not why:find "grad mode" then
+      why = nil
+    end
     if why and not known[target.name] then
       known[target.name] = true
-      complaints[#complaints + 1] = call .. ": " .. why
+      local list = target.method and of_methods or complaints
+      list[#list + 1] = call .. ": " .. why
     end
     made = made + 1
     if made % 500 == 0 then
@@ -274,10 +449,11 @@ function fuzz.run(o)
   if trace then
     trace:close()
   end
+  pool = {}
   core.memory_limit(0)
   collectgarbage()
   collectgarbage()
-  return made, complaints
+  return made, complaints, of_methods
 end
 
 --- Names of everything that is called, for the spec that guards the list.
@@ -290,18 +466,24 @@ function fuzz.targets()
 end
 
 if arg and arg[0] and arg[0]:find "fuzz/arguments%.lua$" then
-  local o = { seconds = 10, seed = os.time(), trace = os.getenv "TIDE_FUZZ_LAST" }
+  local o = { seed = os.time(), trace = os.getenv "TIDE_FUZZ_LAST" }
   for i = 1, #arg do
     local key = arg[i]:match "^%-%-(%a+)$"
     if key then
       o[key] = tonumber(arg[i + 1]) or arg[i + 1]
     end
   end
-  local made, complaints = fuzz.run(o)
-  print(("%d calls of %d functions, seed %d, %d complaints"):format(made, #targets, o.seed,
-    #complaints))
+  local timer = os.getenv "TIDE_FUZZ_TIMER"
+  o.arm = timer and assert(package.loadlib(timer, "luaopen_timer"))()
+  o.files = timer ~= nil -- then the folder is an empty one
+  local made, complaints, of_methods = fuzz.run(o)
+  print(("%d calls of %d functions, their case rows and methods, seed %d, %d complaints"):format(
+    made, #targets, o.seed, #complaints))
   for _, text in ipairs(complaints) do
     print("  " .. text)
+  end
+  for i, text in ipairs(of_methods) do
+    print(i == 1 and ("methods with unclear errors: %d"):format(#of_methods) or "", "  " .. text)
   end
   os.exit(#complaints == 0, true)
 end

@@ -194,23 +194,32 @@ local function tensors_of(all, float)
   return out
 end
 
--- Calls the row's op; returns its results as a list. Tensors go by name, which also tries the
--- names.
-local function call(row, tensors, options)
+-- The arguments of the row's op by name, which also tries the names.
+local function named(row, tensors, options)
   local info = core.op_info(row.op)
-  local named, k = {}, 0
+  local out, k = {}, 0
   for _, a in ipairs(info.args) do
     if a.kind == "tensor" or a.kind == "tensors" then
       k = k + 1
       if tensors[k] then
-        named[a.name] = tensors[k]
+        out[a.name] = tensors[k]
       end
     end
   end
   for name, v in pairs(options or row.options or {}) do
-    named[name] = v
+    out[name] = v
   end
-  return table.pack(core.ops[row.op](named))
+  return out
+end
+
+--- The row's arguments by name; float tensors in the dtype `float`.
+function runner.arguments(row, float)
+  return named(row, tensors_of(inputs_of(row), float))
+end
+
+-- Calls the row's op; returns its results as a list.
+local function call(row, tensors, options)
+  return table.pack(core.ops[row.op](named(row, tensors, options)))
 end
 
 -- -- comparison --

@@ -259,6 +259,9 @@ end
 -- 0-based.
 local function refuse_labels(y_true, classes, base, hide, ignore, owner)
   local low, high = base, base + classes - 1
+  if y_true.dtype == "bool" then
+    errors.raise(owner, "labels are numbers of classes (got bool)")
+  end
   local at, value = first_bad(y_true, low, high, hide, ignore)
   if not at then
     return
@@ -283,6 +286,11 @@ end
 
 local function check_range(y_true, classes, o, hide, owner)
   local base = o.zero_based and 0 or 1
+  if not classes then
+    errors.raise(owner, "y_pred has no axis of classes")
+  elseif y_true.dtype == "bool" then
+    errors.raise(owner, "labels are numbers of classes (got bool)")
+  end
   if y_true.size > 0 and (tensors.number(ops.min(y_true)) < base
     or tensors.number(ops.max(y_true)) > base + classes - 1) then
     refuse_labels(y_true, classes, base, hide, o.ignore_class, owner)

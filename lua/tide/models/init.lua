@@ -17,6 +17,9 @@ local models = {
 
 --- A model from the JSON text that `model:to_json()` gave. Weights are new.
 function models.model_from_json(text)
+  if type(text) ~= "string" then
+    errors.raise("model_from_json", "expected the text of to_json (got %s)", type(text))
+  end
   return models.model_from_config(require("tide.core").json_decode(text, none, "model_from_json"))
 end
 

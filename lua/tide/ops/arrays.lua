@@ -424,7 +424,8 @@ local unravel_args = check.args(
 --- @usage local row, column = tide.ops.unravel_index({ 5 }, { 2, 3 })   -- 2, 2
 function arrays.unravel_index(...)
   local o = unravel_args:call(...)
-  local indices = ops.cast(common.whole_of("unravel_index", "indices", o.indices), "int64")
+  local whole = common.whole_of("unravel_index", "indices", o.indices)
+  local indices = tensor(ops.cast(whole, "int64"), "int64")
   local size = 1
   for _, d in ipairs(o.shape) do
     size = size * d

@@ -10,9 +10,12 @@ local options_args = check.args("jacobian", {
   { "create_graph", "bool", false, "the result can be differentiated again" },
 })
 
--- The argument as a leaf of its own, unless it carries gradients already and the outer ones are
--- wanted.
-local function leaf_of(where, x, create)
+-- The argument of f as a leaf of its own, unless it carries gradients already and the outer ones
+-- are wanted.
+local function leaf_of(where, f, x, create)
+  if type(f) ~= "function" and not (type(f) == "table" and (getmetatable(f) or {}).__call) then
+    errors.raise(where, "expected a function of a tensor (got %s)", check.show(f))
+  end
   if not core.is_tensor(x) then
     if type(x) ~= "number" and not check.is_list(x) then
       errors.raise(where, "the argument must be a tensor (got %s)", check.show(x))
@@ -69,7 +72,7 @@ end
 --- @return userdata
 function derivatives.jacobian(f, x, options)
   local create = options_args:call(options or {}).create_graph
-  local y = jacobian("jacobian", f, leaf_of("jacobian", x, create), create)
+  local y = jacobian("jacobian", f, leaf_of("jacobian", f, x, create), create)
   return create and y or y:detach()
 end
 
@@ -84,7 +87,7 @@ end
 --- @return userdata
 function derivatives.hessian(f, x, options)
   local create = options_args:call(options or {}).create_graph
-  local leaf = leaf_of("hessian", x, create)
+  local leaf = leaf_of("hessian", f, x, create)
   local h = jacobian("hessian", function(v)
     local y = f(v)
     if not core.is_tensor(y) or y.size ~= 1 then

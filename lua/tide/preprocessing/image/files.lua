@@ -106,6 +106,9 @@ end
 --- "gif", "webp", "tiff" or nil.
 --- @param bytes string
 function files.format(bytes)
+  if type(bytes) ~= "string" then
+    errors.raise("format", "expected the bytes of a file (got %s)", type(bytes))
+  end
   return image.format(bytes)
 end
 
