@@ -129,6 +129,18 @@ describe("A program that embeds Tide", function()
     end
   end)
 
+  it("forks, and the child changes nothing of what the parent has on a device", function()
+    assert.equal("ok\n", run(1, [[
+      local core, tide = require "tide.core", require "tide"
+      local x = tide.ones { 4 }:to "test"
+      local how = forked(function()
+        x:multiply_(5)
+        assert(x:to "cpu":sum():item() == 20)
+      end)
+      assert(how == 0 and x:to "cpu":sum():item() == 4)
+    ]]))
+  end)
+
   it("forks while another thread allocates on a device and watches for Ctrl-C", function()
     assert.equal("ok\n", run(2, [[
       local core, tide = require "tide.core", require "tide"

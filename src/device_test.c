@@ -1,13 +1,13 @@
 /* The device "test": proves without a GPU that nothing but kernels touches a device's elements.
  *
- * Its memory is one file in memory, mapped twice: kernels, which are the CPU's, see it by the
- * second mapping; a tensor's address lies in the first, which nobody may read or write, so that
- * whoever touches it from the host ends the process at that line. Copies from and to the host are
- * counted. Blocks are powers of two, whole pages at least.
+ * Its memory is a range of pages that kernels, which are the CPU's, see; a tensor's address lies as
+ * far into another range, which nobody may read or write, so that whoever touches it from the host
+ * ends the process at that line. A forked child has a copy, as of all memory. Copies from and to
+ * the host are counted. Blocks are powers of two, whole pages at least.
  *
  * Invariant: the size of a block stands in `class_at` at its first page from the first time it was
  * made; blocks of one class are handed out again to the same class only. */
-#define _GNU_SOURCE /* memfd_create */
+#define _GNU_SOURCE
 #include "device.h"
 
 #include <pthread.h>
@@ -53,7 +53,7 @@ static void test_free(tide_device *dev, void *p) {
     const size_t at = (size_t)((char *)p - hidden) / PAGE;
     pthread_mutex_lock(&lock);
     const int class = class_at[at];
-    if ((size_t)1 << class >= GIVE_BACK) madvise(kernel_side(p), (size_t)1 << class, MADV_REMOVE);
+    if ((size_t)1 << class >= GIVE_BACK) madvise(kernel_side(p), (size_t)1 << class, MADV_DONTNEED);
     next_idle[at] = idle[class];
     idle[class] = (uint32_t)at + 1;
     pthread_mutex_unlock(&lock);
@@ -104,15 +104,9 @@ static void after_fork(void) {
 }
 
 static void test_init(void) {
-    const int file = memfd_create("tide-device-test", MFD_CLOEXEC);
-    if (file < 0) return;
-    const int flags = MAP_SHARED | MAP_NORESERVE;
-    void *closed = MAP_FAILED, *seen = MAP_FAILED;
-    if (ftruncate(file, (off_t)(PAGES * PAGE)) == 0) {
-        closed = mmap(NULL, PAGES * PAGE, PROT_NONE, flags, file, 0);
-        seen = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, flags, file, 0);
-    }
-    close(file);
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *closed = mmap(NULL, PAGES * PAGE, PROT_NONE, flags, -1, 0);
+    void *seen = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (closed == MAP_FAILED || seen == MAP_FAILED) return;
     hidden = closed, open_side = seen;
     device.seen = open_side - hidden;
