@@ -21,9 +21,16 @@ local CUSTOM = "Custom>"
 local custom_by_kind = {}
 local snakes = {} -- kind -> { snake_case name -> name }
 
+local opened = {} -- kind -> its namespace
+
 --- The namespace of a kind, or nil.
 function registry.namespace(kind)
-  return home[kind] and require(home[kind])
+  local ns = opened[kind]
+  if ns == nil and home[kind] then
+    ns = require(home[kind])
+    opened[kind] = ns
+  end
+  return ns
 end
 
 --- Registers a class or function made by a person under its name, so that names and files find it.
@@ -80,13 +87,13 @@ end
 
 --- The class or function that a name means, in CapWords or snake_case, or nil.
 function registry.lookup(kind, name)
-  local custom = custom_by_kind[kind]
-  if name:sub(1, #CUSTOM) == CUSTOM then
-    return custom and custom[name:sub(#CUSTOM + 1)]
-  end
   local ns = registry.namespace(kind)
   if ns and namespace.has(ns, name) then
     return ns[name]
+  end
+  local custom = custom_by_kind[kind]
+  if name:sub(1, #CUSTOM) == CUSTOM then
+    return custom and custom[name:sub(#CUSTOM + 1)]
   elseif custom and custom[name] then
     return custom[name]
   end
