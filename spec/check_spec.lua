@@ -183,7 +183,7 @@ describe("registry", function()
     local tide = require "tide"
     assert.equal(tide.layers.Conv2D, registry.find("layer", "conv2d"))
     assert.equal(tide.layers.Conv2D, registry.find("layer", "Convolution2D"))
-    assert.truthy(message(registry.find, "layer", "dens"):find("did you mean 'Dense'", 1, true))
+    assert.truthy(message(registry.find, "layer", "dens"):find("did you mean 'dense'", 1, true))
   end)
   it("knows one object from several", function()
     local ones = { "adam", print, { "adam", learning_rate = 1 }, { class_name = "Adam" } }

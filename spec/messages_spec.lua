@@ -42,9 +42,47 @@ describe("names of other libraries", function()
     says(function() return tide.utils.to_categorial end, "did you mean 'to_categorical'")
   end)
   it("fields that are called say so", function()
-    says(function() return x.shape() end, "[6, 4] is a field")
+    says(function() return x.shape() end, "this is a field", "its name without ()", "[6, 4]")
+    local model = tide.Sequential { layers.Dense { 2, input_shape = { 4 } } }
+    says(function() local n = model:layers() return n end, "layers is a field",
+      "write x.layers without ()")
     says(function() return tide.zeros(2, 3) end, "one list, { 2, 3 }")
     says(function() return tide.tensor { 1, nil, 3 } end, "got nil; lists have no holes")
+  end)
+end)
+
+describe("slips", function()
+  it("of signs that Lua turns round name both methods", function()
+    says(function() return x > 15 end, "x:greater(y) for x > y", "x:less(y)")
+    says(function() return x >= 15 end, "x:greater_equal(y) for x >= y", "x:less_equal(y)")
+  end)
+
+  it("of ranges name both ends", function()
+    says(function() layers.Dropout(2) end, "Dropout: rate must be a number from 0 to 1, got 2")
+    says(function() layers.Dropout(-1) end, "Dropout: rate must be a number from 0 to 1, got -1")
+  end)
+
+  it("of a colon where a dot belongs, and the reverse, stay short", function()
+    says(function() tide.layers:Dense { 1 } end, "got the namespace tide.layers")
+    local model = tide.Sequential { layers.Dense { 2 } }
+    for _, method in ipairs { "summary", "to_json", "graph", "get_layer", "fit" } do
+      says(function() model[method]() end, method .. ": is a method: write model:" .. method)
+    end
+  end)
+
+  it("of a layer that comes twice say that it is the same", function()
+    local layer = layers.Dense(2)
+    says(function() tide.Sequential { layer, layer } end, "is in it already")
+  end)
+
+  it("of sizes say them in units that fit", function()
+    local core = require "tide.core"
+    core.memory_limit(core.memory().live_bytes + 2 ^ 20)
+    local many = expect.message(tide.ones, { 1000000, 1000000 })
+    local some = expect.message(tide.ones, { 100000, 100000 })
+    core.memory_limit(0)
+    expect.has(many, "needs 4.0 TB (live ")
+    expect.has(some, "needs 40.0 GB (live ")
   end)
 end)
 

@@ -51,17 +51,27 @@ static tide_tensor *tensor_header(tide_ctx *ctx) {
     return t;
 }
 
+/* "4.2 MB", "16.8 GB" */
+static const char *amount(size_t bytes, char *out, size_t size) {
+    double mb = (double)bytes / 1e6;
+    if (mb < 1e4) snprintf(out, size, "%.1f MB", mb);
+    else if (mb < 1e6) snprintf(out, size, "%.1f GB", mb / 1e3);
+    else snprintf(out, size, "%.1f TB", mb / 1e6);
+    return out;
+}
+
 static tide_status no_memory(tide_ctx *ctx, tide_device *dev, const tide_meta *m, size_t bytes) {
-    char shape[160];
+    char shape[160], needed[32], live[32], limit[32];
     tide_memstat s = tide_memory(dev);
     return tide_fail(ctx, TIDE_ENOMEM,
-                     "not enough memory: %s%s needs %.1f MB (live %.1f MB, limit %s%.0f MB); free "
-                     "tensors, use smaller batches or "
-                     "raise the limit",
+                     "not enough memory: %s%s needs %s (live %s, %s%s); free tensors or use "
+                     "smaller batches%s",
                      tide_dtype_name(m->dtype),
-                     tide_shape_str(m->rank, m->shape, shape, sizeof shape), (double)bytes / 1e6,
-                     (double)s.live_bytes / 1e6, s.limit_bytes ? "" : "none, ",
-                     (double)s.limit_bytes / 1e6);
+                     tide_shape_str(m->rank, m->shape, shape, sizeof shape),
+                     amount(bytes, needed, sizeof needed), amount(s.live_bytes, live, sizeof live),
+                     s.limit_bytes ? "limit " : "no limit",
+                     s.limit_bytes ? amount(s.limit_bytes, limit, sizeof limit) : "",
+                     s.limit_bytes ? ", or raise the limit" : "");
 }
 
 /* Over `data`, or over new memory where that is NULL. */

@@ -45,6 +45,8 @@ function check.show(v)
     local m = getmetatable(v)
     if m == nil then
       return #v > 0 and list.format(v) or (next(v) == nil and "{}" or "a table")
+    elseif type(m) == "table" and type(m.__name) == "string" and rawget(m, "__names") then
+      return "the namespace " .. m.__name -- its text lists what is in it
     end
     return tostring(v)
   elseif t == "userdata" and pcall(function() return v.shape end) and v.shape then
@@ -127,16 +129,22 @@ function check.is_type(t)
 end
 
 local function limits(v, row)
-  if row.min and v < row.min then
-    return nil, ("%s at least %s"):format(row[2] == "int" and "an integer" or "a number", row.min)
-  elseif row.max and v > row.max then
-    return nil, ("%s at most %s"):format(row[2] == "int" and "an integer" or "a number", row.max)
-  elseif row.above and v <= row.above then
-    return nil, "a number above " .. row.above
-  elseif row.below and v >= row.below then
-    return nil, "a number below " .. row.below
+  if not (row.min and v < row.min or row.max and v > row.max or row.above and v <= row.above
+    or row.below and v >= row.below) then
+    return v
   end
-  return v
+  local what = row[2] == "int" and "an integer" or "a number"
+  if row.min and row.max then
+    return nil, ("%s from %s to %s"):format(what, row.min, row.max)
+  end
+  local bounds = {}
+  for _, bound in ipairs { { "min", "at least" }, { "above", "above" }, { "max", "at most" },
+    { "below", "below" } } do
+    if row[bound[1]] then
+      bounds[#bounds + 1] = ("%s %s"):format(bound[2], row[bound[1]])
+    end
+  end
+  return nil, what .. " " .. table.concat(bounds, " and ")
 end
 
 function types.int(v, row)
@@ -615,12 +623,17 @@ end
 
 --- The arguments as text, one per line: name, default, meaning.
 function Args:help()
-  local out = {}
-  for _, name in ipairs(self.names) do
+  local out, width = {}, 0
+  for i, name in ipairs(self.names) do
     local row = self.index[name]
     local default = row[3] == required and "required" or row[3] == nil and "none"
       or check.show(row[3])
-    out[#out + 1] = ("  %s = %s%s"):format(name, default, row[4] and ("    " .. row[4]) or "")
+    out[i] = ("  %s = %s"):format(name, default)
+    width = math.max(width, #out[i] <= 36 and #out[i] or 0)
+  end
+  for i, name in ipairs(self.names) do
+    local doc = self.index[name][4]
+    out[i] = doc and ("%-" .. width .. "s    %s"):format(out[i], doc) or out[i]
   end
   return table.concat(out, "\n")
 end

@@ -18,8 +18,9 @@ function meta.__index(t, k)
 end
 
 function meta.__call(t)
-  require("tide.errors").raise(
-    "list", "%s is a field and cannot be called: write x.shape, not x.shape()", tostring(t))
+  local name = debug and debug.getinfo(1, "n").name -- nil of a tail call
+  require("tide.errors").raise("list", "%s is a field and cannot be called: write %s without () \z
+    (got %s)", name or "this", name and "x." .. name or "its name", tostring(t))
 end
 
 function meta.__eq(a, b)

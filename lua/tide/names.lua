@@ -58,7 +58,7 @@ function names.suggest(name, candidates)
   if type(name) ~= "string" or #name > 64 then
     return nil
   end
-  local best, score
+  local best, score, spelt -- spelt: the distance that heeds capitals
   local low = name:lower()
   local plain = low:gsub("_", "")
   local same = elsewhere[low]
@@ -71,8 +71,11 @@ function names.suggest(name, candidates)
     if cl:gsub("_", "") == plain then
       d = 0
     end
-    if not score or d < score or (d == score and c < best) then
-      best, score = c, d
+    if not score or d <= score then
+      local exact = names.distance(name, c)
+      if not score or d < score or exact < spelt or exact == spelt and c < best then
+        best, score, spelt = c, d, exact
+      end
     end
   end
   if score and score <= math.max(1, #name // 3) then

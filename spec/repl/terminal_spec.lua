@@ -349,6 +349,20 @@ describe("fit { plot = true }", function()
 end)
 
 describe("the program at a terminal", function()
+  it("draws the summary no wider than it is, in plain characters where the locale has no others",
+    function()
+    local code = "tide.Sequential { tide.Input { 4 }, tide.layers.Dense(3) }:summary()"
+    for columns, locale in pairs { [60] = "C.UTF-8", [50] = "C" } do
+      local other = Session.new { program, "-e", code, columns = columns,
+        env = { "TERM=xterm", "LC_ALL=" .. locale } }
+      other:finish()
+      local shown, bar = other:screen(), locale == "C" and "|" or "│"
+      local row = ("\n| dense %(Dense%) +| %[none, 3%] +| +15 |\n"):gsub("|", bar)
+      assert.matches(row, shown)
+      assert.equal(locale == "C", shown:find "\n%+=+%+=+%+=+%+\n" ~= nil)
+    end
+  end)
+
   it("runs the startup file, and not with --no-rc", function()
     local f = assert(io.open(home .. "/tide/init.lua", "w"))
     f:write "started = 'yes'\n"

@@ -591,7 +591,7 @@ describe("the training loop", function()
         model:fit(X, Y, { batch_size = 0 })
       end, "batch_size must be an integer at least 1" }, { function()
         model:fit(X, Y, { validation_split = 1 })
-      end, "validation_split must be a number below 1" }, { function()
+      end, "validation_split must be a number at least 0 and below 1" }, { function()
         model:fit(X, Y, { validation_data = {}, verbose = 0 })
       end, "validation_data must be { x, y }" }, { function()
         model:fit(X, Y, { validation_split = 0.9 })
@@ -605,7 +605,7 @@ describe("the training loop", function()
         model:compile { loss = "mze" }
       end, "unknown loss 'mze'" }, { function()
         model:compile { optimizer = "adm", loss = "mse" }
-      end, "unknown optimizer 'adm'; did you mean 'Adam'" }, { function()
+      end, "unknown optimizer 'adm'; did you mean 'adam'" }, { function()
         model:compile { loss = "mse", metrics = { "acurracy" } }
       end, "unknown metric" }, { function()
         model:compile { loss = "mse", metrics = "mae" }

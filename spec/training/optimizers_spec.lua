@@ -183,12 +183,12 @@ describe("tide.optimizers", function()
     assert.error_matches(function()
       optimizers.SGD { clipnorm = 1, clipvalue = 1 }
     end, "only one of clipnorm")
-    assert.error_matches(function() optimizers.SGD { momentum = 2 } end, "at most 1")
+    assert.error_matches(function() optimizers.SGD { momentum = 2 } end, "from 0 to 1")
     assert.error_matches(function()
       optimizers.SGD { gradient_accumulation_steps = 1 }
     end, "at least 2")
     assert.error_matches(function() optimizers.AdamW { weight_decay = false } end, "weight_decay")
-    assert.error_matches(function() optimizers.get "adma" end, "did you mean 'Adam'")
+    assert.error_matches(function() optimizers.get "adma" end, "did you mean 'adam'")
   end)
 
   it("gives its state as variables and takes it back", function()

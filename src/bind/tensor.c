@@ -272,7 +272,7 @@ static void push_one(lua_State *L, int i, const char *sign, const char *instead)
     if (tide_numel(t) != 1)
         tideL_error(L, sign,
                     "compares tensors of one element only, since Lua makes it a boolean (got %s); "
-                    "use x:%s(y)",
+                    "use %s",
                     tide_shape_str(t->rank, t->shape, buf, sizeof buf), instead);
     tideL_try(L, t->ctx, tide_need_elements(t->ctx, t, sign));
     if (tide_is_float(t->dtype)) lua_pushnumber(L, tide_item(t, 0));
@@ -284,8 +284,12 @@ static int compared(lua_State *L, int how, const char *sign, const char *instead
     lua_pushboolean(L, lua_compare(L, -2, -1, how));
     return 1;
 }
-static int less(lua_State *L) { return compared(L, LUA_OPLT, "<", "less"); }
-static int less_equal(lua_State *L) { return compared(L, LUA_OPLE, "<=", "less_equal"); }
+static int less(lua_State *L) {
+    return compared(L, LUA_OPLT, "<", "x:less(y), or x:greater(y) for x > y");
+}
+static int less_equal(lua_State *L) {
+    return compared(L, LUA_OPLE, "<=", "x:less_equal(y), or x:greater_equal(y) for x >= y");
+}
 static int same(lua_State *L) {
     tideL_handle *a = tideL_tohandle(L, 1), *b = tideL_tohandle(L, 2);
     lua_pushboolean(L, a && b && a->t && a->t == b->t);

@@ -32,6 +32,9 @@ function names.take(taken, layer, owner)
   elseif other and other ~= layer and other[S].numbered then
     rename(taken, other)
     taken[other.name] = other
+  elseif other == layer then
+    errors.raise(owner, "the layer '%s' is in it already; a functional model may call one layer \z
+      several times", layer.name)
   elseif other then
     errors.raise(owner, "two layers are named '%s'; names must be unique in a model", layer.name)
   end

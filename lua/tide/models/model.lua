@@ -31,13 +31,18 @@ local delegated = {
     get_metrics_result get_compile_config compile_from_config make_train_function]],
   ["tide.saving"] = "save save_weights load_weights",
 }
+
+local function must_be_model(self, method)
+  if type(self) ~= "table" or not self[S] then
+    errors.raise(method, "is a method: write model:%s(...) with a colon", method)
+  end
+end
+
 for module, names in pairs(delegated) do
   for name in names:gmatch "%S+" do
     local fn
     Model[name] = origin.wraps(function(self, ...)
-      if type(self) ~= "table" or not self[S] then
-        errors.raise(name, "is a method: write model:%s(...) with a colon", name)
-      end
+      must_be_model(self, name)
       fn = fn or require(module)[name]
       return fn(self, ...)
     end, { module, name })
@@ -92,6 +97,7 @@ end
 --- @param name string|table
 --- @return table layer
 function Model:get_layer(name, index)
+  must_be_model(self, "get_layer")
   if math.type(name) == "integer" then
     name, index = nil, name
   end
@@ -133,6 +139,7 @@ end
 ---   names several); dtype: of its inputs (the model's)
 --- @return table graph
 function Model:graph(o)
+  must_be_model(self, "graph")
   o = check.options("graph", o, { { "ops", "bool", false }, { "shape", "any" },
     { "dtype", "dtype" } })
   return require("tide.graph").describe(self, o)
@@ -145,6 +152,7 @@ end
 --- The summary table, printed or handed line by line to `print_fn`.
 --- @param o table|nil line_length, print_fn, expand_nested, show_trainable, layer_range
 function Model:summary(o)
+  must_be_model(self, "summary")
   o = check.options("summary", o, {
     { "line_length", "int" }, { "positions", "list" }, { "print_fn", "callable" },
       { "expand_nested", "bool", false },
@@ -163,6 +171,7 @@ end
 
 --- The architecture as JSON text; `tide.models.model_from_json` reads it.
 function Model:to_json()
+  must_be_model(self, "to_json")
   return require("tide.core").json_encode(object.serialize(self), none)
 end
 

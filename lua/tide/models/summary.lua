@@ -4,6 +4,7 @@ local core = require "tide.core"
 local list = require "tide.list"
 local graph = require "tide.graph"
 local none = require "tide.none"
+local screen = require "tide.screen"
 local symbolic = require "tide.graph.symbolic"
 
 local summary = {}
@@ -132,6 +133,30 @@ local function pad(text, width, right)
   return right and (" "):rep(width - n) .. text or text .. (" "):rep(width - n)
 end
 
+-- The corners, crossings and bars of the table where the locale has no others.
+local plain = { ["┏"] = "+", ["┳"] = "+", ["┓"] = "+", ["┡"] = "+", ["╇"] = "+", ["┩"] = "+",
+  ["├"] = "+", ["┼"] = "+", ["┤"] = "+", ["└"] = "+", ["┴"] = "+", ["┘"] = "+", ["━"] = "=",
+  ["─"] = "-", ["┃"] = "|", ["│"] = "|", ["…"] = "~" }
+
+-- Narrows the widest columns until the table has at most `columns` characters, as far as that goes.
+local function narrow(widths, columns)
+  local total = 1
+  for _, w in ipairs(widths) do
+    total = total + w + 3
+  end
+  while total > columns do
+    local widest = 1
+    for i, w in ipairs(widths) do
+      widest = w > widths[widest] and i or widest
+    end
+    if widths[widest] <= 8 then
+      return
+    end
+    widths[widest] = widths[widest] - 1
+    total = total - 1
+  end
+end
+
 local function rule(left, fill, mid, right, widths)
   local parts = {}
   for i, w in ipairs(widths) do
@@ -192,6 +217,10 @@ function summary.text(model, o)
       widths[i] = math.min(math.max(widths[i], utf8.len(row[c]) or #row[c]), most)
     end
   end
+  local columns_shown = not o.line_length and screen.columns()
+  if columns_shown then
+    narrow(widths, columns_shown)
+  end
   local function cells(row)
     local out = {}
     for i, c in ipairs(columns) do
@@ -230,7 +259,8 @@ function summary.text(model, o)
   if kept > 0 then
     out[#out + 1] = (" Optimizer params: %s (%s)"):format(commas(kept), bytes(kept_size))
   end
-  return table.concat(out, "\n")
+  local text = table.concat(out, "\n")
+  return screen.utf8() and text or (text:gsub(utf8.charpattern, plain))
 end
 
 return summary

@@ -3,6 +3,7 @@
 local core = require "tide.core"
 local errors = require "tide.errors"
 local ops = require "tide.ops"
+local screen = require "tide.screen"
 
 local picture = {}
 local image = core.image
@@ -139,8 +140,7 @@ end
 --- @return string kitty, sixel, blocks or plain
 function picture.choose(env, query)
   local term, program = env "TERM" or "", env "TERM_PROGRAM" or ""
-  local locale = env "LC_ALL" or env "LC_CTYPE" or env "LANG" or ""
-  local fallback = locale:upper():find "UTF%-?8" and not env "NO_COLOR" and "blocks" or "plain"
+  local fallback = screen.utf8(env) and not env "NO_COLOR" and "blocks" or "plain"
   if term == "dumb" or term == "" then
     return "plain"
   elseif env "TMUX" or term:find "^screen" then

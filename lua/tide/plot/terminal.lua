@@ -4,13 +4,9 @@
 local core = require "tide.core"
 local figure = require "tide.plot.figure"
 local picture = require "tide.plot.picture"
+local screen = require "tide.screen"
 
 local terminal = {}
-
-local function utf8_terminal()
-  local locale = os.getenv "LC_ALL" or os.getenv "LC_CTYPE" or os.getenv "LANG" or ""
-  return locale:upper():find "UTF%-?8" ~= nil
-end
 
 local function colored(options)
   if options and options.color ~= nil then
@@ -23,7 +19,7 @@ end
 local BRAILLE = { { 0x01, 0x08 }, { 0x02, 0x10 }, { 0x04, 0x20 }, { 0x40, 0x80 } }
 
 local function panel_lines(panel, width, height, o)
-  local fancy, color = utf8_terminal(), colored(o)
+  local fancy, color = screen.utf8(), colored(o)
   local sx, sy = fancy and 2 or 1, fancy and 4 or 1
   local xlo, xhi, ylo, yhi = figure.extent(panel)
   local cell, owner = {}, {}
@@ -174,7 +170,7 @@ end
 
 local function lines_of(panel, width, height, o)
   if panel.text then
-    return panel.text(utf8_terminal(), colored(o))
+    return panel.text(screen.utf8(), colored(o))
   elseif panel.heat then
     return heat_lines(panel, o)
   elseif panel.picture then
@@ -216,7 +212,7 @@ function terminal.picture(where, p, options)
     if o.color == nil and core.terminal(1) then
       mode = "auto"
     else
-      mode = colored(o) and utf8_terminal() and "blocks" or "plain"
+      mode = colored(o) and screen.utf8() and "blocks" or "plain"
     end
   end
   return picture.text(where, p, mode, o.width or mode ~= "auto" and 60 or nil)

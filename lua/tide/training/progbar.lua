@@ -2,22 +2,13 @@
 --- every 0.05 s on a terminal, one line at the end elsewhere. The clock is looked at first; text is
 --- made only when it is due.
 local core = require "tide.core"
+local screen = require "tide.screen"
 
 local Progbar = {}
 Progbar.__index = Progbar
 
 local INTERVAL = 0.05
 local WIDTH = 20
-
-local function utf8_locale()
-  for _, name in ipairs { "LC_ALL", "LC_CTYPE", "LANG" } do
-    local v = os.getenv(name)
-    if v and v ~= "" then
-      return v:lower():gsub("-", ""):find("utf8", 1, true) ~= nil
-    end
-  end
-  return false
-end
 
 --- @param o table `target` (steps, nil: unknown), `verbose` (1: bar, 2: one line), `out` (file),
 ---   `terminal`, `unit`, `delay`
@@ -30,7 +21,7 @@ function Progbar.new(o)
     verbose = o.verbose or 1,
     out = o.out or io.stdout,
     color = o.terminal and os.getenv "NO_COLOR" == nil,
-    utf8 = utf8_locale(),
+    utf8 = screen.utf8(),
     unit = o.unit or "step",
     delay = o.delay or 0,
     from = o.from or 0,
