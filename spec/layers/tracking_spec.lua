@@ -308,6 +308,72 @@ describe("layer:replace_weight", function()
   end)
 end)
 
+describe("a field that was given another tensor in place of its weight", function()
+  local function built()
+    local dense = layers.Dense { 2 }
+    dense:build { tide.none, 3 }
+    return dense
+  end
+
+  it("is refused when weights are asked for, whether they were before or not", function()
+    for _, before in ipairs { false, true } do
+      for _, field in ipairs { "kernel", "bias" } do
+        local dense = built()
+        if before then
+          assert.equal(2, #dense.weights)
+        end
+        dense[field] = dense[field] * 2
+        has(message(function() return dense.weights end), "in place of the weight '" .. field)
+      end
+    end
+    local norm = layers.BatchNormalization()
+    norm:build { tide.none, 3 }
+    assert.equal(4, #norm.weights)
+    norm.moving_mean = tide.zeros { 3 }
+    has(message(function() return norm.weights end), "in place of the weight 'moving_mean'")
+  end)
+
+  it("is refused in lists, and when training starts", function()
+    local Listed = tide.Layer:extend("TrackReplaced", {
+      build = function(self)
+        self.ws = { self:add_weight { shape = { 2 } }, self:add_weight { shape = { 2 } } }
+      end,
+      call = function(self, x) return x * self.ws[1] + self.ws[2] end,
+    })
+    local own = Listed()
+    own(tide.ones { 1, 2 })
+    assert.equal(2, #own.weights)
+    own.ws[1], own.ws[2] = own.ws[2], own.ws[1]
+    assert.equal(2, #own.weights)
+    local other = own:replace_weight("weight", tide.ones { 2 })
+    assert.is_true(rawequal(other, own.ws[2]))
+    own.ws[1] = tide.zeros { 2 }
+    has(message(function() return own.weights end), "in place of the weight 'weight'")
+
+    local dense = layers.Dense { 2 }
+    local model = tide.Sequential { tide.Input { 3 }, dense }
+    model:compile { loss = "mse", optimizer = "sgd" }
+    local x, y = tide.ones { 4, 3 }, tide.ones { 4, 2 }
+    model:train_on_batch(x, y)
+    dense.kernel = tide.zeros { 3, 2 }
+    for _, method in ipairs { "train_on_batch", "fit", "evaluate" } do
+      has(message(function() model[method](model, x, y) end), "layer:replace_weight(\"kernel\"")
+    end
+  end)
+
+  it("may hold one for the time of a call", function()
+    local dense = built()
+    local kernel = dense.kernel
+    assert.equal(2, #dense.weights)
+    dense.kernel = tide.ones { 3, 2 }
+    assert.equal(3, ops.max(dense(tide.ones { 1, 3 })):item())
+    dense.kernel = kernel
+    assert.is_true(rawequal(kernel, dense.weights[1]))
+    dense:replace_weight("kernel", tide.ones { 3, 2 })
+    assert.equal(2, #dense.weights)
+  end)
+end)
+
 describe("a model that was never compiled", function()
   it("has metrics_names in a process that compiled none", function()
     local pipe = io.popen(expect.command .. " -e " .. expect.quoted [[

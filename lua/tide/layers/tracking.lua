@@ -56,11 +56,16 @@ local function sorted_keys(t)
   return table.move(names, 1, #names, n + 1, numbers), n
 end
 
--- Tensors that are no variables are not kept: they may become some, and would live too long.
+-- Tensors that are no weights are not kept: they may become some, and would live too long.
 local function watch(walk, owner, key, value)
   local n = walk.n + 1
   walk.n, walk.owners[n], walk.keys[n] = n, owner, key
-  walk.values[n] = (type(value) ~= "userdata" or kind_of(value, walk.variables)) and value or nil
+  local record = walk.records and type(value) == "userdata" and walk.records[value]
+  if record then
+    record.owner, record.key = owner, key
+  end
+  walk.values[n] = (type(value) ~= "userdata" or record or kind_of(value, walk.variables))
+    and value or nil
   return n
 end
 
@@ -152,15 +157,33 @@ local function sort_out(self, walk)
   return out
 end
 
+-- The records of a layer's weights by tensor. A weight whose field was given another tensor is
+-- refused: calls would use that one, while training, saving and counting went on with the old.
+local function records_of(self)
+  local records = {}
+  for _, r in ipairs(self[S].weights) do
+    records[r.tensor] = r
+  end
+  for _, r in ipairs(self[S].weights) do
+    local v = r.owner and rawget(r.owner, r.key)
+    if v and not rawequal(v, r.tensor) and not records[v] then
+      errors.raise(self:_label(), "the field '%s' holds %s in place of the weight '%s'; \z
+        field:assign(value) sets the weight's values, layer:replace_weight(\"%s\", tensor) puts \z
+        another tensor in its place", r.key, check.show(v), r.name, r.name)
+    end
+  end
+  return records
+end
+
 local quiet = { string = true, number = true, boolean = true, ["function"] = true }
 
 local function scan(self)
   local own = self[S]
   local walk = { layer = self, n = 0, owners = {}, keys = {}, values = {}, places = {}, sizes = {},
     tensors = {}, grads = {}, found = {}, seen = { [self] = true }, variables = own.variables,
-    trains = own.trainable }
-  for _, record in ipairs(own.weights) do
-    walk.seen[record.tensor] = true
+    trains = own.trainable, records = records_of(self) }
+  for tensor in next, walk.records do
+    walk.seen[tensor] = true
   end
   local declared = self.args.index
   for _, k in ipairs((sorted_keys(self))) do
@@ -171,7 +194,7 @@ local function scan(self)
     end
   end
   own.found = sort_out(self, walk)
-  walk.seen, walk.found, walk.variables = nil, nil, own.variables
+  walk.seen, walk.found, walk.records, walk.variables = nil, nil, nil, own.variables
   own.walk = walk
   return own.found
 end
@@ -184,7 +207,7 @@ local function holds(walk)
     local v, was = owners[i][keys[i]], values[i]
     if v ~= was then
       v = rawget(owners[i], keys[i])
-      if kind_of(v, walk.variables) or kind_of(was, walk.variables) then
+      if type(was) == "userdata" or kind_of(v, walk.variables) or kind_of(was, walk.variables) then
         return false
       end
       values[i] = type(v) ~= "userdata" and v or nil
@@ -225,7 +248,13 @@ end
 
 --- A field of the layer is new.
 function tracking.added(self, key, value)
-  local walk = self[S].walk
+  local walk, records = self[S].walk, type(value) == "userdata" and self[S].weights or {}
+  for i = #records, 1, -1 do
+    if rawequal(records[i].tensor, value) then
+      records[i].owner, records[i].key = self, key
+      break
+    end
+  end
   if walk and kind_of(value, walk.variables) then
     self[S].walk = nil
   elseif walk and not walk.places[key] then

@@ -103,6 +103,9 @@ function Layer:replace_weight(name, tensor, facts)
           self[key] = tensor
         end
       end
+      if r.owner and rawequal(rawget(r.owner, r.key), r.tensor) then
+        r.owner[r.key] = tensor
+      end
       r.tensor = tensor
       tracking.changed(self)
       return tensor
