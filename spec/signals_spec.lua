@@ -30,3 +30,45 @@ describe("a timer of the host's own", function()
     end
   end
 end)
+
+describe("Ctrl-C", function()
+  -- What a program prints that is interrupted while the fit of its coroutine `co` does not run.
+  local function pressed(code)
+    local script = [[
+      local tide = require "tide"
+      local model = tide.Sequential { tide.Input { 2 }, tide.layers.Dense { 1 } }
+      model:compile { loss = "mse" }
+      local y = tide.ones { 4, 1 }
+      ]] .. code .. [[
+
+      local stat = io.open "/proc/self/stat"
+      local pid = stat:read "n"
+      stat:close()
+      print(coroutine.status(co), pcall(function()
+        io.popen("kill -INT " .. pid):close()
+        while true do end
+      end))]]
+    local pipe = io.popen(("timeout -s KILL 60 env %s -e %s 2>&1"):format(expect.lua,
+      expect.quoted(script)))
+    local said = pipe:read "a"
+    pipe:close()
+    return said
+  end
+
+  it("is the program's own again where the coroutine that watched for it has died", function()
+    assert.matches("^dead\tfalse\t.*interrupted!\n$", pressed [[
+      local co = coroutine.create(function()
+        model:fit(tide.ones { 4, 3 }, y, { verbose = 0 })
+      end)
+      assert(not coroutine.resume(co))]])
+  end)
+
+  it("is the program's own while that coroutine waits", function()
+    assert.matches("^suspended\tfalse\t.*interrupted!\n$", pressed [[
+      local co = coroutine.create(function()
+        model:fit(tide.ones { 4, 2 }, y, { verbose = 0,
+          callbacks = { { on_train_batch_begin = coroutine.yield } } })
+      end)
+      assert(coroutine.resume(co))]])
+  end)
+end)

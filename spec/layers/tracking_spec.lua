@@ -374,6 +374,44 @@ describe("a field that was given another tensor in place of its weight", functio
   end)
 end)
 
+describe("layer:add_state", function()
+  it("makes a tensor that is no weight and that files keep", function()
+    local Counts = tide.Layer:extend("TrackState", {
+      init = function(self)
+        self.count = self:add_state { {}, name = "count", dtype = "int64" }
+        self.last = self:add_state { { 2 }, name = "last", initializer = "ones" }
+      end,
+      call = function(self, x)
+        self.count:assign(self.count + 1)
+        self.last:assign(x:mean(1))
+        return x
+      end,
+    })
+    local model = tide.Sequential { tide.Input { 2 }, layers.Dense { 2 }, Counts { name = "c" } }
+    assert.equal(2, #model.weights)
+    assert.equal(2, #model.states)
+    local layer = model.layers[2]
+    layer.count:assign(ops.zeros_like(layer.count))
+    local y = model(tide.ones { 3, 2 })
+    assert.equal(1, layer.count:item())
+    assert.is_false(layer.last.requires_grad)
+    expect.close(layer.last, y[1])
+    local path = expect.name ".safetensors"
+    model:save_weights(path)
+    model(tide.zeros { 3, 2 })
+    assert.equal(2, layer.count:item())
+    model:load_weights(path)
+    assert.equal(1, layer.count:item())
+    expect.close(layer.last, y[1])
+    model:save(path)
+    local again = tide.load_model(path)
+    os.remove(path)
+    assert.equal(1, again.layers[2].count:item())
+    has(message(function() layer:add_state { name = "last" } end),
+      "c (TrackState) has a tensor named 'last' already")
+  end)
+end)
+
 describe("a model that was never compiled", function()
   it("has metrics_names in a process that compiled none", function()
     local pipe = io.popen(expect.command .. " -e " .. expect.quoted [[

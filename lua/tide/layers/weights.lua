@@ -68,6 +68,47 @@ function Layer:_track(tensor, o)
   return tensor
 end
 
+local state_args = check.args("add_state", {
+  { "shape", "shape", nil, "shape of the state; a scalar without it" },
+  { "initializer", "initializer", "zeros" },
+  { "dtype", "dtype", nil, "the layer's by default" },
+  { "name", "string", "state" },
+})
+
+--- Makes a tensor that the layer keeps from call to call: no weight, without a gradient, but in
+--- Tide's own files beside the weights, and in `layer.states`. `call` writes into it by
+--- `self.count:assign(value)`.
+---
+--- Example:
+---     local Counts = tide.Layer:extend("Counts", {
+---       init = function(self) self.count = self:add_state { {}, name = "count" } end,
+---       call = function(self, x)
+---         self.count:assign(self.count + 1)
+---         return x
+---       end,
+---     })
+---     local layer = Counts()
+---     layer(tide.ones { 2 })
+---     print(layer.states[1]:item(), #layer.weights)   --> 1.0  0
+--- @return userdata tensor
+function Layer:add_state(...)
+  local o = state_args:construct(...)
+  local own = self[S]
+  own.states = own.states or {}
+  for _, group in ipairs { own.weights, own.states } do
+    for _, r in ipairs(group) do
+      if r.name == o.name then
+        errors.raise("add_state", "%s has a tensor named '%s' already", self:_label(), o.name)
+      end
+    end
+  end
+  local shape = o.shape or {}
+  local tensor = o.initializer(table.move(shape, 1, #shape, 1, {}), o.dtype or self.dtype)
+  own.states[#own.states + 1] = { tensor = tensor, name = o.name }
+  tracking.changed(self)
+  return tensor
+end
+
 --- Puts another tensor in the place of a weight of this layer, of any shape and dtype that its
 --- `call` can use, in the fields that held the old one too. Optimizers that were built for the old
 --- one do not know it: compile again, or train with a new one.
@@ -162,6 +203,9 @@ local function collect(self, prefix, kept, seen)
       kept.weights[#kept.weights + 1], group[#group + 1] = r.tensor, r.tensor
     end
   end
+  for _, s in ipairs(self[S].states or {}) do
+    kept.states[#kept.states + 1] = { tensor = s.tensor, path = prefix .. s.name }
+  end
   for _, child in ipairs(self:_children()) do
     if not seen[child.layer] then
       seen[child.layer] = true
@@ -171,8 +215,8 @@ local function collect(self, prefix, kept, seen)
 end
 
 -- What is kept of this layer and all below it: `layers`, parents first; weight `records` in Keras'
--- order; the tensors of `weights`, of those that are `trainable` and of the `frozen` others; the
--- `metrics` in fields. Not to be changed by who reads it.
+-- order; `states`; the tensors of `weights`, of those that are `trainable` and of the `frozen`
+-- others; the `metrics` in fields. Not to be changed by who reads it.
 local function keep(self)
   local kept = self[S].kept
   if kept then
@@ -186,7 +230,7 @@ local function keep(self)
   end
   if not kept then
     kept = { layers = {}, found = {}, records = {}, weights = {}, trainable = {}, frozen = {},
-      metrics = {} }
+      metrics = {}, states = {} }
     flatten(self, kept, {})
     local seen = {}
     for _, found in ipairs(kept.found) do
@@ -212,6 +256,13 @@ end
 --- `{ tensor, name, path, trainable, regularizer, constraint, layer }`.
 function Layer:_records()
   return keep(self).records
+end
+
+-- What a file holds: { path, tensor } of weights, then of states.
+function Layer:_saved()
+  local kept = keep(self)
+  local out = table.move(kept.records, 1, #kept.records, 1, {})
+  return table.move(kept.states, 1, #kept.states, #out + 1, out)
 end
 
 -- The metrics in the fields of this layer and of all below it.
@@ -292,6 +343,13 @@ class.properties(Layer, {
   input = function(self) return first_node(self, "input") end,
   output = function(self) return first_node(self, "output") end,
   metrics = function(self) return copy(self:_metrics()) end,
+  states = function(self)
+    local out = {}
+    for i, s in ipairs(keep(self).states) do
+      out[i] = s.tensor
+    end
+    return list.new(out)
+  end,
 }, { trainable = set_trainable })
 
 --- The values of all weights, in Keras' order.

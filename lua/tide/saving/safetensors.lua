@@ -28,7 +28,7 @@ end
 
 local function weight_entries(model)
   local out = {}
-  for i, r in ipairs(model:_records()) do
+  for i, r in ipairs(model:_saved()) do
     out[i] = { r.path, r.tensor:detach() }
   end
   return out
@@ -208,7 +208,7 @@ end
 -- Names in the file -> the model's tensors. Where paths differ by the automatic numbers of layers
 -- only, order decides.
 local function weights_wanted(model, header)
-  local records, wanted = model:_records(), {}
+  local records, wanted = model:_saved(), {}
   for _, r in ipairs(records) do
     wanted[r.path] = r.tensor
   end
