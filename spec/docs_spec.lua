@@ -85,6 +85,61 @@ describe("every public name", function()
     assert.equal("", table.concat(missing, " "))
   end)
 
+  it("that is a function or class has an example, and the example runs", function()
+    -- What the examples may name beside tide.
+    tide.seed(1)
+    local model = tide.Sequential { tide.layers.Dense { 3, activation = "softmax",
+      input_shape = { 4 } } }
+    model:compile { optimizer = "sgd", loss = "sparse_categorical_crossentropy" }
+    local env = setmetatable({ tide = tide, model = model, x = tide.random.normal { 6, 4 },
+      y = tide.tensor({ 1, 2, 3, 1, 2, 3 }, { dtype = "int32" }),
+      w = tide.ones({ 2 }, { requires_grad = true }), print = tostring,
+      bytes = tide.image.encode(tide.zeros({ 2, 2, 3 }, { dtype = "uint8" }), "png"),
+    }, { __index = _G })
+    env.x_test, env.y_test = env.x, env.y
+    -- Examples that read or write files, or print: these are compiled only.
+    local compiled = { "^tide%.datasets%.", "^tide%.saving%.", "^tide%.load", "^tide%.save",
+      "load_model$", "save_model$", "load_img$", "save_img$", "img_to_array$", "plot_model$",
+      "_from_directory$", "^tide%.image%.load$", "^tide%.image%.save$", "^tide%.image%.show$",
+      "ProgbarLogger$", "^tide%.plot%.weights$", "^tide%.plot%.precision_recall$",
+      "^tide%.profile$", "^tide%.help$" }
+    local function only_compiled(name)
+      for _, pattern in ipairs(compiled) do
+        if name:find(pattern) then
+          return true
+        end
+      end
+    end
+    local missing, seen, done = {}, 0, {}
+    for _, name in ipairs(help.names()) do
+      local value = look.value(name, { tide = tide })
+      local kind = help.kind(value)
+      if not plain[name] and (kind == "function" or kind == "class") and not done[value] then
+        done[value], seen = true, seen + 1
+        local examples = help.examples(help.text(value, name))
+        local own = setmetatable({}, { __index = env })
+        missing[#missing + 1] = #examples == 0 and name or nil
+        for _, example in ipairs(examples) do
+          local code = example:gsub("^local ([%a_][%w_, ]*=)", "%1") -- later lines use it
+          local left, right = code:match "^(.-)%s+%-%->%s+(.+)$"
+          local f, e = load(left and "return " .. left or code, "=" .. example, "t", own)
+          local ok, got = f ~= nil, e
+          if ok and not only_compiled(name) then
+            ok, got = pcall(f)
+          end
+          if not ok then
+            missing[#missing + 1] = name .. ": " .. tostring(got) .. "\n"
+          elseif left and not only_compiled(name) then
+            expect.close(type(got) == "table" and got.totable and got:totable() or got,
+              assert(load("return " .. right))(), 1e-6, 1e-4, left)
+          end
+        end
+      end
+    end
+    assert.equal("", table.concat(missing, " "))
+    assert.is_true(seen > 500)
+  end)
+
   it("that is a method has a text", function()
     local missing = {}
     for _, c in ipairs { tide.Model, tide.Sequential, tide.Layer, tide.optimizers.Optimizer,

@@ -19,12 +19,16 @@ direct.exponential = "exp"
 local functions = {}
 
 --- The tensor itself: no activation.
+---
+---     tide.activations.linear(tide.ones { 2 })   --> { 1, 1 }
 functions.linear = function(x)
   return x
 end
 
 --- Gaussian error linear unit, exact unless `approximate` (the op's own default is the
 --- approximation, as in Keras).
+---
+---     tide.activations.gelu(tide.ones { 2 })   --> { 0.84134, 0.84134 }
 functions.gelu = function(x, o)
   local approximate = o
   if type(o) == "table" then

@@ -74,6 +74,8 @@ local written = setmetatable({}, { __mode = "k" }) -- class -> new fields that w
 
 --- Refuses a new field of an instance of one of Tide's own classes whose name is nearly that of an
 --- option: `optimizer.lr = 0.1`, `layer.trainible = false` would change nothing.
+---
+---     pcall(tide.class.check_field, tide.layers.Dense, "unitz", { "units" })   --> false
 --- @param c table class
 --- @param key any name of the field
 --- @param names table names of the options; the class' list `_fields` names fields that are none
@@ -122,6 +124,9 @@ end
 --- Makes a family of classes strict: reading a name that is nearly a method of one of them raises
 --- and says which was meant: `model:complie {}`. Other absent names stay nil, so do names that open
 --- with an underscore, short ones, and any in classes that a person made (`_custom`).
+---
+---     local Root = tide.class.strict(tide.class.new "Root")
+---     tide.class.is_class(Root)   --> true
 --- @param root table a class without a base; holds for its subclasses too
 --- @return table root
 function class.strict(root)
@@ -132,6 +137,10 @@ function class.strict(root)
 end
 
 --- Makes a class.
+---
+---     local Point = tide.class.new "Point"
+---     function Point:_init(x) self.x = x end
+---     Point(3).x   --> 3
 --- @param name string shown by tostring and in messages
 --- @param base table|nil the class to inherit from
 --- @return table class with fields `__name`, `super`
@@ -164,6 +173,11 @@ function class.new(name, base)
 end
 
 --- Gives a class computed fields: `get[name](self)`; names without a setter cannot be assigned.
+---
+---     local Point = tide.class.new "Point"
+---     function Point:_init(x) self.x = x end
+---     tide.class.properties(Point, { twice = function(self) return 2 * self.x end })
+---     Point(3).twice   --> 6
 function class.properties(c, get, set)
   c._get = c._get or {}
   c._set = c._set or {}
@@ -177,12 +191,16 @@ function class.properties(c, get, set)
 end
 
 --- Whether `v` is a class made here.
+---
+---     tide.class.is_class(tide.layers.Dense)   --> true
 function class.is_class(v)
   local m = getmetatable(v)
   return type(m) == "table" and m.__name == "class"
 end
 
 --- Whether the class `c` is `base` or inherits from it.
+---
+---     tide.class.inherits(tide.layers.Dense, tide.Layer)   --> true
 function class.inherits(c, base)
   while c do
     if c == base then
@@ -194,6 +212,8 @@ function class.inherits(c, base)
 end
 
 --- Whether `v` is an instance of `c` or of a class that inherits from it.
+---
+---     tide.class.is(tide.layers.Dense(2), tide.Layer)   --> true
 function class.is(v, c)
   if type(v) ~= "table" then
     return false
@@ -209,6 +229,8 @@ function class.is(v, c)
 end
 
 --- Keras' snake_case of a class name: `Conv2DTranspose` is `conv2d_transpose`.
+---
+---     tide.class.snake "Conv2DTranspose"   --> "conv2d_transpose"
 function class.snake(name)
   local s = name:gsub("[^%w_]", "")
   s = s:gsub("(.)(%u%l+)", "%1_%2")

@@ -9,6 +9,10 @@ local registry = require "tide.registry"
 local EPSILON = 1e-7
 
 --- The base class of constraints. Own ones define `call(self, w)`, which returns the projection.
+---
+---     local Halving = tide.constraints.Constraint:extend("Halving", {
+---       call = function(self, w) return w * 0.5 end })
+---     Halving()(tide.ones { 2 })   --> { 0.5, 0.5 }
 local Constraint = object.class("Constraint", nil, { kind = "constraint",
   methods = { __call = { { "w", "data", check.required, "a weight" } } } })
 Constraint.__eq = object.equal

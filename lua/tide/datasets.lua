@@ -83,9 +83,8 @@ local FASHION = { "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal
 --- Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): 60,000 and 10,000 pictures of clothes, 28 x 28
 --- grey values 0 to 255.
 ---
---- Example:
----   local x_train, y_train, x_test, y_test, names = tide.datasets.fashion_mnist {}
----   print(names[y_train[1]])
+---     local x_train, y_train, x_test, y_test, names = tide.datasets.fashion_mnist {}
+---     print(names[y_train[1]])
 --- @return userdata x_train (60000, 28, 28) uint8
 --- @return userdata y_train (60000) uint8, labels from 1
 --- @return userdata x_test (10000, 28, 28) uint8
@@ -102,6 +101,8 @@ local mnist_args = check.args("mnist", rows)
 
 --- MNIST (LeCun, Cortes and Burges 1998): 60,000 and 10,000 handwritten digits, 28 x 28 grey
 --- values. Label 1 is the digit 0.
+---
+---     local x_train, y_train, x_test, y_test = tide.datasets.mnist { "folder" }
 --- @return userdata x_train, userdata y_train, userdata x_test, userdata y_test, table class_names
 function datasets.mnist(...)
   return dataset("mnist", mnist_args:construct(...), "/usr/share/datasets/mnist",

@@ -9,6 +9,10 @@ local registry = require "tide.registry"
 
 --- The base class of initializers. Own ones define `call(self, shape, dtype)`, which returns a new
 --- tensor.
+---
+---     local Twos = tide.initializers.Initializer:extend("Twos", {
+---       call = function(self, shape, dtype) return tide.full(shape, 2) end })
+---     Twos()({ 2 })   --> { 2, 2 }
 local Initializer = object.class("Initializer", nil, { kind = "initializer", methods = { __call = {
   { "shape", "data", check.required, "shape of the tensor" },
   { "dtype", "dtype", nil, "float32 when left out" },

@@ -15,6 +15,9 @@ local ops = core.ops
 
 --- A reproducible sequence of seeds: `tide.random.SeedGenerator(42)`. Fields `seed` and `count` are
 --- its state.
+---
+---     local seeds = tide.random.SeedGenerator(42)
+---     seeds:next() ~= seeds:next()   --> true
 local SeedGenerator = class.new("SeedGenerator")
 random.SeedGenerator = SeedGenerator
 

@@ -7,6 +7,10 @@ local ops = require "tide.ops"
 local registry = require "tide.registry"
 
 --- The base class of regularizers. Own ones define `call(self, x)`, which returns the penalty.
+---
+---     local Sizes = tide.regularizers.Regularizer:extend("Sizes", {
+---       call = function(self, x) return x:abs():sum() end })
+---     Sizes()(tide.ones { 2 })   --> 2
 local Regularizer = object.class("Regularizer", nil, { kind = "regularizer",
   methods = { __call = { { "x", "data", check.required, "a weight or an activation" } } } })
 Regularizer.__eq = object.equal

@@ -25,6 +25,8 @@ end
 
 --- What was opened and what runs, and why: version, instruction-set level, engines, threads. Prints
 --- as a table.
+---
+---     tide.config().version == tide.version   --> true
 function runtime.config()
   local rows = {
     { "version", core.version },

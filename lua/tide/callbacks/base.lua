@@ -15,12 +15,11 @@ local base = {}
 --- batches count from 1. `self.model` is the model, `self.params` holds `epochs`, `steps` and
 --- `verbose`; `self.model.stop_training = true` ends training.
 ---
---- Example:
----   local Stop = tide.callbacks.Callback:extend("Stop", {
----     on_epoch_end = function(self, epoch, logs)
----       if logs.loss < 0.1 then self.model.stop_training = true end
----     end,
----   })
+---     local Stop = tide.callbacks.Callback:extend("Stop", {
+---       on_epoch_end = function(self, epoch, logs)
+---         if logs.loss < 0.1 then self.model.stop_training = true end
+---       end,
+---     })
 --- @class tide.Callback
 local Callback = object.class("Callback", nil, { kind = "callback" })
 base.Callback = Callback

@@ -6,6 +6,8 @@ local Progbar = require "tide.training.progbar"
 local base = require "tide.callbacks.base"
 
 --- Prints the progress; fit, evaluate and predict add it themselves when verbose.
+---
+---     model:fit(x, y, { callbacks = { tide.callbacks.ProgbarLogger() } })
 local Logger = object.class("ProgbarLogger", base.Callback, { rows = {} })
 Logger._lazy_logs = true -- reads logs only when it draws
 

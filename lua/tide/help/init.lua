@@ -581,7 +581,7 @@ function help.of_name(name, env)
 end
 
 --- The examples in a help text: lines indented by four spaces or more, or after `@usage`. A line
---- indented deeper than the first goes on with the one above; `-->` and a
+--- indented deeper than the first, or that closes what stands above, goes on with it; `-->` and a
 --- value may stand on a line of their own.
 ---@param text string
 ---@return string[]
@@ -591,7 +591,9 @@ function help.examples(text)
     local indent, example = line:match "^(   %s+)(%S.*)$"
     example = example or line:match "^@usage (.*)$"
     margin = margin or indent
-    if example and #out > 0 and (example:find "^%-%->" or indent and #indent > #margin) then
+    local goes_on = example and #out > 0 and (example:find "^%-%->" or example:find "^[%]})]"
+      or example:find "^end%f[^%w_]" or indent and #indent > #margin)
+    if goes_on then
       out[#out] = out[#out] .. (example:find "^%-%->" and "   " or " ") .. example
     elseif example then
       out[#out + 1] = example

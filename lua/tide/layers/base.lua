@@ -11,6 +11,10 @@
 -- dtypes are looked at call by call: nothing that was made once makes later calls slower. A layer
 -- with one unmasked tensor of its dtype and no options takes the short path of `Layer.__call`: one
 -- question to the core and its `call`.
+---
+---     local Doubling = tide.Layer:extend("Doubling", {
+---       call = function(self, x) return x * 2 end })
+---     Doubling()(tide.ones { 2 })   --> { 2, 2 }
 local S = require "tide.private"
 local check = require "tide.check"
 local class = require "tide.class"
@@ -244,7 +248,6 @@ local reserved = { args = true, inputs = true, init = true, build = true, list_f
 --- may be, or each of them by name: "tensor", "list" (of tensors), "strings". `o.mask` of several
 --- inputs is a table of masks by the inputs' names.
 ---
---- Example:
 ---     local Linear = tide.Layer:extend("Linear", {
 ---       args = { "units" },
 ---       build = function(self, shape)
@@ -689,7 +692,6 @@ end
 --- A layer of the same class and options, with weights of its own, not built yet. Its name is a new
 --- one, unless it is among the options.
 ---
---- Example:
 ---     local dense = tide.layers.Dense { 4, activation = "relu" }
 ---     print(dense:clone { units = 8 }:get_config().units)   --> 8
 --- @param options table|nil options by name that differ

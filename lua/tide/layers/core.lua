@@ -286,6 +286,8 @@ core.Rescaling = base.derive(base, "Rescaling", {
 })
 
 --- The layer that stands for an input of a functional model; `tide.Input` makes it.
+---
+---     #tide.layers.InputLayer({ 4 }).batch_shape   --> 2
 core.InputLayer = base.derive(base, "InputLayer", {
   args = {
     { "shape", "shape", nil, "shape without the batch" },

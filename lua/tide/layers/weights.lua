@@ -113,7 +113,6 @@ end
 --- `call` can use, in the fields that held the old one too. Optimizers that were built for the old
 --- one do not know it: compile again, or train with a new one.
 ---
---- Example:
 ---     local dense = tide.layers.Dense { 2 }
 ---     dense:build { tide.none, 3 }
 ---     dense:replace_weight("bias", tide.ones { 2 }, { trainable = false })

@@ -28,10 +28,9 @@ base.DTYPE = { "dtype", "dtype", nil, "dtype that predictions are cast to" }
 --- per sample and, if it likes, a mask as second result; `targets` says what `y_true` is: "values",
 --- "binary", "margins", "one_hot" or "labels".
 ---
---- Example:
----   local Abs = tide.losses.Loss:extend("Abs", {
----     call = function(self, y_true, y_pred) return (y_pred - y_true):abs() end,
----   })
+---     local Abs = tide.losses.Loss:extend("Abs", {
+---       call = function(self, y_true, y_pred) return (y_pred - y_true):abs() end,
+---     })
 --- @class tide.Loss
 local Loss = object.class("Loss", nil, {
   kind = "loss",

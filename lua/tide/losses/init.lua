@@ -1,8 +1,7 @@
 --- Losses: 22 classes and their functions, under Keras' names.
 ---
---- Example:
----   local loss = tide.losses.Huber { delta = 0.5 }
----   print(loss({ { 1, 2 } }, { { 1, 4 } }))
+---     local loss = tide.losses.Huber { delta = 0.5 }
+---     print(loss({ { 1, 2 } }, { { 1, 4 } }))
 local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"

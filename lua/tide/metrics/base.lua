@@ -32,13 +32,12 @@ base.PAIRS = { update_state = {
 --- and `result(self)`; state is made in `init` by `self:add_variable{ shape = {}, name = "..." }`
 --- and set to zero between epochs.
 ---
---- Example:
----   local Count = tide.metrics.Metric:extend("Count", {
----     init = function(self) self.n = 0 end,
----     update_state = function(self, y_true) self.n = self.n + #y_true end,
----     result = function(self) return self.n end,
----     reset_state = function(self) self.n = 0 end,
----   })
+---     local Count = tide.metrics.Metric:extend("Count", {
+---       init = function(self) self.n = 0 end,
+---       update_state = function(self, y_true) self.n = self.n + #y_true end,
+---       result = function(self) return self.n end,
+---       reset_state = function(self) self.n = 0 end,
+---     })
 --- @class tide.Metric
 local Metric = object.class("Metric", nil, {
   kind = "metric",

@@ -1,9 +1,8 @@
 --- Metrics under Keras' names: 45 classes, their functions, and the choice of accuracy by shapes.
 ---
---- Example:
----   local m = tide.metrics.SparseCategoricalAccuracy()
----   m:update_state({ 1, 2 }, { { 0.9, 0.1 }, { 0.8, 0.2 } })
----   print(m:result()) --> 0.5
+---     local m = tide.metrics.SparseCategoricalAccuracy()
+---     m:update_state({ 1, 2 }, { { 0.9, 0.1 }, { 0.8, 0.2 } })
+---     print(m:result()) --> 0.5
 local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"

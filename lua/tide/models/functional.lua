@@ -1,4 +1,8 @@
 --- Functional models: a graph of layers between symbolic inputs and outputs, run from a flat plan.
+---
+---     local x = tide.Input { 4 }
+---     local model = tide.models.Functional { inputs = x, outputs = tide.layers.Dense(3)(x) }
+---     model(tide.ones { 2, 4 }).shape   --> { 2, 3 }
 local S = require "tide.private"
 local base = require "tide.layers.base"
 local check = require "tide.check"
@@ -388,6 +392,8 @@ local input_args = check.args("Input", {
 }, { list_first = true })
 
 --- A symbolic input of a functional model: `tide.Input { 28, 28, 1 }`, shape without the batch.
+---
+---     #tide.Input({ 28, 28, 1 }).shape   --> 4
 --- @return table symbolic tensor with fields shape, dtype, ndim, name
 function functional.Input(...)
   local o = input_args:construct(...)

@@ -16,6 +16,8 @@ local models = {
 }
 
 --- A model from the JSON text that `model:to_json()` gave. Weights are new.
+---
+---     tide.models.model_from_json(model:to_json())(x).shape   --> { 6, 3 }
 function models.model_from_json(text)
   if type(text) ~= "string" then
     errors.raise("model_from_json", "expected the text of to_json (got %s)", type(text))
@@ -24,6 +26,9 @@ function models.model_from_json(text)
 end
 
 --- A model from { class_name, config }. Weights are new.
+---
+---     local config = { class_name = "Sequential", config = model:get_config() }
+---     tide.models.model_from_config(config)(x).shape   --> { 6, 3 }
 function models.model_from_config(config)
   if type(config) ~= "table" or type(config.class_name) ~= "string" then
     errors.raise("model_from_config", "takes { class_name = ..., config = ... }")
@@ -32,6 +37,8 @@ function models.model_from_config(config)
 end
 
 --- A model of the same architecture with new weights.
+---
+---     tide.models.clone_model(model)(x).shape   --> { 6, 3 }
 --- @param model table
 function models.clone_model(model)
   local class = getmetatable(model)
@@ -42,11 +49,15 @@ function models.clone_model(model)
 end
 
 --- Loads a model from a file; see tide.saving.
+---
+---     local model = tide.models.load_model "model.keras"
 function models.load_model(...)
   return require("tide.saving").load_model(...)
 end
 
 --- Saves a model to a file; see tide.saving.
+---
+---     tide.models.save_model(model, "model.keras")
 function models.save_model(...)
   return require("tide.saving").save_model(...)
 end

@@ -2,6 +2,10 @@
 --
 -- `tide.Model { inputs = x, outputs = y }` makes a functional model, `tide.Model:extend(name, def)`
 -- a class of your own.
+---
+---     local x = tide.Input { 4 }
+---     local model = tide.Model { inputs = x, outputs = tide.layers.Dense(3)(x) }
+---     model(tide.ones { 2, 4 }).shape   --> { 2, 3 }
 local S = require "tide.private"
 local base = require "tide.layers.base"
 local check = require "tide.check"

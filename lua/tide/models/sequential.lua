@@ -157,6 +157,8 @@ end
 --- Layers in a row: `tide.Sequential { layers.Dense { 64, activation = "relu", input_shape = { 10 }
 --- }, layers.Dense { 10 } }`. `tide.Input { 10 }` may come first instead of `input_shape`; without
 --- either, the first call builds the model.
+---
+---     tide.Sequential({ tide.layers.Dense(3) })(tide.ones { 2, 4 }).shape   --> { 2, 3 }
 local Sequential = base.derive(Model, "Sequential", {
   args = { { "layers", "list", nil, "layers in order" } },
   list_first = true,

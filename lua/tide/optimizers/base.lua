@@ -51,6 +51,10 @@ end
 --- The base class of optimizers. Own ones define `update_step(self, gradient, variable,
 --- learning_rate, slots)`, where `slots` holds what `slot_names` lists, and change tensors in place
 --- (`tide.ops` and `variable:assign`).
+---
+---     local Descent = tide.optimizers.Optimizer:extend("Descent", {
+---       update_step = function(self, gradient, w, rate) w:assign(w - gradient * rate) end })
+---     Descent(0.1).learning_rate   --> 0.1
 --- @class tide.Optimizer
 local Optimizer = object.class("Optimizer", nil, {
   kind = "optimizer",

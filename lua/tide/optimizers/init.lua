@@ -1,7 +1,6 @@
 --- Optimizers under Keras' names; strings are the lower-cased class names.
 ---
---- Example:
----   local adam = tide.optimizers.Adam { learning_rate = 1e-3, clipnorm = 1 }
+---      local adam = tide.optimizers.Adam { learning_rate = 1e-3, clipnorm = 1 }
 local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"

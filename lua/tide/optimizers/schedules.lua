@@ -1,10 +1,9 @@
 --- Learning rate schedules: objects called with the number of steps done that return the rate, a
 --- Lua number. Keras' keras/src/optimizers/schedules.
 ---
---- Example:
----   local schedules = tide.optimizers.schedules
----   local rate = schedules.ExponentialDecay { 0.1, decay_steps = 100, decay_rate = 0.9 }
----   print(rate(100)) --> 0.09
+---      local schedules = tide.optimizers.schedules
+---      local rate = schedules.ExponentialDecay { 0.1, decay_steps = 100, decay_rate = 0.9 }
+---      print(rate(100)) --> 0.09
 local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"
@@ -15,6 +14,10 @@ local tensors = require "tide.training.tensors"
 local classes = {}
 
 --- The base class of schedules. Own ones define `call(self, step)`.
+---
+---     local Falling = tide.optimizers.schedules.LearningRateSchedule:extend("Falling", {
+---       call = function(self, step) return 1 / (step + 1) end })
+---     Falling()(1)   --> 0.5
 local Schedule = object.class("LearningRateSchedule", nil, { kind = "schedule",
   methods = { __call = { { "step", "data", check.required, "steps done" } } } })
 Schedule.__eq = object.equal

@@ -100,6 +100,8 @@ function plot.lines(series, options)
 end
 
 --- Learning curves of `fit`: one panel per quantity, training and validation together.
+---
+---     print(tide.plot.history(model:fit(x, y, { epochs = 3, verbose = 0 })))
 --- @param history table what `fit` returned
 --- @param options table|nil { file, width, height }
 function plot.history(history, options)
@@ -162,6 +164,8 @@ local function bars_of(values, n)
 end
 
 --- Counts of values in equal bins.
+---
+---     print(tide.plot.histogram(tide.random.normal { 1000 }, { bins = 20 }))
 --- @param options table|nil { bins = 30, title, xlabel, file }
 function plot.histogram(x, options)
   local o = given("histogram", options)
@@ -203,7 +207,7 @@ end
 
 --- Histograms of the loss' gradients by a compiled model's weights, on one batch.
 --- @param options table|nil { bins = 30, layer = part of a path, file, sample_weight }
---- @usage print(tide.plot.gradients(model, x[{ { 1, 64 } }], y[{ { 1, 64 } }]))
+--- @usage print(tide.plot.gradients(model, x[{ { 1, 4 } }], y[{ { 1, 4 } }]))
 function plot.gradients(model, x, y, options)
   local o, named, params, paths = given("gradients", options), {}, {}, {}
   x, y = core.is_tensor(x) and x or type(x) == "table" and not core.is_tensor(x[1])
@@ -279,8 +283,8 @@ end
 --- shades are shares of the row.
 --- @param matrix userdata [n, n] counts, as tide.utils.confusion_matrix gives
 --- @param options table|nil { names, title, file }
---- @usage local m = tide.utils.confusion_matrix(y, model:predict(x):argmax(-1))
---- print(tide.plot.confusion_matrix(m))
+---     local m = tide.utils.confusion_matrix(y, model:predict(x):argmax(-1))
+---     print(tide.plot.confusion_matrix(m))
 function plot.confusion_matrix(matrix, options)
   local o = given("confusion_matrix", options)
   local _ <close> = core.decimal_point()
@@ -306,7 +310,7 @@ end
 --- @param options table|nil { columns, titles = list of texts (files only), title, scale = stretch
 ---   each to 0..255, file, width,
 --- mode = how the terminal shows them, as tide.image.show }
---- @usage print(tide.plot.images(x_train[{ { 1, 16 } }], { titles = names }))
+--- @usage print(tide.plot.images(tide.random.uniform { 4, 8, 8, 3 }, { columns = 2 }))
 function plot.images(x, options)
   local o = given("images", options)
   local picture = require "tide.plot.picture"
@@ -353,6 +357,9 @@ end
 
 --- A confusion matrix as a text table: rows are the true classes, with the share that was right at
 --- the end.
+---
+---     local counts = tide.utils.confusion_matrix({ 1, 2, 2 }, { 1, 2, 1 })
+---     print(tide.plot.confusion_table(counts))
 --- @param matrix userdata [n, n] counts, as tide.utils.confusion_matrix gives
 --- @param names table|nil class names
 function plot.confusion_table(matrix, names)
@@ -387,6 +394,8 @@ end
 
 --- A picture as text: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), bytes 0..255 or floats 0..1 (or
 --- 0..255).
+---
+---     print(tide.plot.picture(tide.random.uniform { 8, 8, 3 }))
 --- @param options table|nil { width = 60, color = nil, mode } colour by default where the terminal
 ---   has it
 function plot.picture(image, options)

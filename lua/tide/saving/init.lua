@@ -63,6 +63,8 @@ local function format_of(path, owner)
 end
 
 --- Raises where a path's name fits no format.
+---
+---     tide.saving.check_path "model.keras"
 --- @param only_weights boolean|nil whether weights alone are to be written
 function saving.check_path(path, only_weights)
   local ext = type(path) == "string" and extension_of(path)
@@ -91,8 +93,7 @@ local save_args = check.args("save", {
 
 --- Writes the whole model: architecture, weights, compile state, optimizer.
 ---
---- Example:
----   model:save "model.safetensors"
+---     model:save "model.safetensors"
 function saving.save(self, ...)
   local o = save_args:call(...)
   saving.check_path(o.filepath, false)
@@ -111,6 +112,8 @@ local weights_args = check.args("save_weights", {
 })
 
 --- Writes the weights alone.
+---
+---     model:save_weights "model.weights.h5"
 function saving.save_weights(self, ...)
   local o = weights_args:call(...)
   saving.check_path(o.filepath, true)
@@ -125,6 +128,8 @@ local load_weights_args = check.args("load_weights", {
 })
 
 --- Reads weights into a model that is built. Nothing changes unless all fits.
+---
+---     model:load_weights "model.weights.h5"
 function saving.load_weights(self, ...)
   local o = load_weights_args:call(...)
   local path = o.filepath
@@ -171,8 +176,7 @@ local load_args = check.args("load_model", {
 
 --- Reads a whole model.
 ---
---- Example:
----   local model = tide.load_model "model.safetensors"
+---     local model = tide.load_model "model.safetensors"
 --- @return table model
 function saving.load_model(...)
   local o = load_args:call(...)

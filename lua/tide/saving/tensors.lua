@@ -292,9 +292,8 @@ local save_args = check.args("save", {
 --- `.safetensors` keeps nested tables and every dtype, `.npz` lists and tables by name, `.npy` one
 --- tensor; the last two have no bfloat16.
 ---
---- Example:
----   tide.save({ w = tide.ones { 2, 3 }, steps = { tide.zeros { 4 } } }, "state.safetensors")
----   local state = tide.load "state.safetensors"
+---     tide.save({ w = tide.ones { 2, 3 }, steps = { tide.zeros { 4 } } }, "state.safetensors")
+---     local state = tide.load "state.safetensors"
 function tensors.save(...)
   local o = save_args:call(...)
   if type(o.tensors) == "table" and o.tensors.kind == "layer" then
@@ -310,6 +309,8 @@ end
 --- Reads what `tide.save` wrote, or any .safetensors, .npy or .npz file of numbers: a tensor, or a
 --- table of them by name (a list where the file holds one). Arrays in Fortran's order and of the
 --- other byte order are read too; int16, uint16 and uint32 become the next wider dtype.
+---
+---     local state = tide.load "state.safetensors"
 --- @param path string
 --- @return userdata|table
 function tensors.load(path)

@@ -85,9 +85,8 @@ end
 
 --- Chooses optimizer, loss and metrics.
 ---
---- Example:
----   model:compile { optimizer = { "adam", learning_rate = 1e-3 }, loss = "mse",
----     metrics = { "mae" } }
+---     model:compile { optimizer = { "adam", learning_rate = 1e-3 }, loss = "mse",
+---       metrics = { "mae" } }
 function configure.compile(self, ...)
   local first = ...
   local o

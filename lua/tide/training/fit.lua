@@ -264,9 +264,8 @@ end
 --- Callbacks that judge epochs (EarlyStopping, ReduceLROnPlateau, a ModelCheckpoint of the best) do
 --- not see the half epoch.
 ---
---- Example:
----   local history = model:fit(x, y, { epochs = 10, batch_size = 32, validation_split = 0.1 })
----   print(history.loss[-1])
+---     local history = model:fit(x, y, { epochs = 10, batch_size = 32, validation_split = 0.1 })
+---     print(history.loss[-1])
 --- @return table history `history.loss` and so on are lists with one value per epoch;
 ---   `history.stopped` says why it ended early: "interrupt", "callback", or "data" where a function
 ---   or coroutine had no more

@@ -85,8 +85,7 @@ local evaluate_args = check.args("evaluate", {
 
 --- Loss and metrics on data, as several values in the order of compile.
 ---
---- Example:
----   local loss, accuracy = model:evaluate(x_test, y_test)
+---     local loss, accuracy = model:evaluate(x_test, y_test)
 function loop.evaluate(self, ...)
   local o = evaluate_args:call(...)
   local T = steps.of(self, "evaluate")
@@ -131,8 +130,7 @@ end
 
 --- The outputs for inputs, batch by batch, joined.
 ---
---- Example:
----   local probabilities = model:predict(x_new)
+---     local probabilities = model:predict(x_new)
 --- @return any outputs a tensor, or the structure of the model's outputs
 function loop.predict(self, ...)
   local o = predict_args:call(...)
@@ -286,8 +284,7 @@ end
 --- The loss of a batch: the compiled losses plus what layers and regularizers add; models may
 --- define their own.
 ---
---- Example:
----   local loss = model:compute_loss { x = x, y = y, y_pred = model(x) }
+---     local loss = model:compute_loss { x = x, y = y, y_pred = model(x) }
 loop.compute_loss = named_or_not(steps.compute_loss)
 
 --- Updates the compiled metrics and returns all values by name.

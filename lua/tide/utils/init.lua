@@ -8,6 +8,8 @@ local utils = {}
 
 --- Restarts every generator of Tide: initial weights, dropout, shuffles. Keras:
 --- utils.set_random_seed.
+---
+---     tide.seed(42)
 --- @param seed integer
 function utils.set_random_seed(seed)
   local s = math.tointeger(seed)
@@ -57,7 +59,7 @@ local confusion_args = check.args("confusion_matrix", {
 
 --- Rows: true labels, columns: predicted labels, both 1..num_classes; int64 counts.
 --- tf.math.confusion_matrix.
---- @usage local m = tide.utils.confusion_matrix(y_true, y_pred, { num_classes = 10 })
+---     tide.utils.confusion_matrix({ 1, 2, 2 }, { 1, 2, 1 })   --> { { 1, 0 }, { 1, 1 } }
 function utils.confusion_matrix(...)
   local o = confusion_args:call(...)
   local y_true, y_pred = as_labels(o.y_true, "int64"):reshape { -1 }, as_labels(o.y_pred,

@@ -144,9 +144,8 @@ end
 --- each file), skipped, bad_files. subset = "both" gives two results. Keras:
 --- keras.utils.image_dataset_from_directory.
 --- @return ImageDataset
---- @usage local train, val = tide.utils.image_dataset_from_directory("data", { image_size = { 180,
----   180 },
---- validation_split = 0.2, subset = "both", seed = 1 })
+---     local train, val = tide.utils.image_dataset_from_directory("data", {
+---       image_size = { 180, 180 }, validation_split = 0.2, subset = "both", seed = 1 })
 function M.image_dataset_from_directory(...)
   local o = args:call(...)
   if type(o.labels) == "string" and o.labels ~= "inferred" then

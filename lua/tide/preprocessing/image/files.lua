@@ -89,7 +89,7 @@ end
 --- @param o table|nil { color_mode, upright = false, max_pixels, frames = "first" or "all" }
 --- @return userdata uint8 tensor (height, width, channels), with frames = "all" (frames, height,
 ---   width, channels)
---- @usage local x = tide.image.decode(bytes, { color_mode = "grayscale" })
+---     tide.image.decode(bytes, { color_mode = "grayscale" }).shape   --> { 2, 2, 1 }
 function files.decode(bytes, o)
   o = check.options("decode", o, { { "color_mode", "enum", nil, "channels",
     of = "rgb|grayscale|rgba" }, { "upright", "bool", false },
@@ -104,6 +104,9 @@ end
 
 --- What the first bytes of a file say it is: "png", "jpeg", "bmp", "psd", "hdr", "pnm", "tga",
 --- "gif", "webp", "tiff" or nil.
+---
+---     local grey = tide.zeros({ 2, 2, 1 }, { dtype = "uint8" })
+---     tide.image.format(tide.image.encode(grey, "bmp"))   --> "bmp"
 --- @param bytes string
 function files.format(bytes)
   if type(bytes) ~= "string" then
@@ -122,8 +125,7 @@ local array_args = check.args("img_to_array", {
 --- A picture as numbers: (height, width, channels), or (channels, height, width) with data_format =
 --- "channels_first". A picture without a channel axis gets one. Values are not scaled. Keras:
 --- keras.utils.img_to_array.
---- @usage local a =
----   tide.preprocessing.image.img_to_array(tide.preprocessing.image.load_img("cat.jpg"))
+---     local a = tide.preprocessing.image.img_to_array(tide.image.load "cat.jpg")
 function files.img_to_array(...)
   local o = array_args:call(...)
   local x = core.is_tensor(o.img) and o.img or core.tensor(o.img)
@@ -164,7 +166,7 @@ end
 --- Numbers as a picture. With `scale` (the default) the least value becomes 0 and the largest 255;
 --- without it values are cut to 0..255. Fractions are cut off. Keras: keras.utils.array_to_img.
 --- @return userdata uint8 tensor (height, width, channels)
---- @usage local p = tide.preprocessing.image.array_to_img(ops.ones { 4, 4, 3 })
+---     tide.preprocessing.image.array_to_img(tide.ones { 4, 4, 3 }).dtype   --> "uint8"
 function files.array_to_img(...)
   local o = img_args:call(...)
   return to_picture(o.x, o.data_format, o.scale, "array_to_img")
@@ -183,6 +185,9 @@ local formats = { png = "png", jpg = "jpeg", jpeg = "jpeg", bmp = "bmp", ppm = "
   pnm = "pnm" }
 
 --- A picture (uint8, channels last) as the bytes of a file.
+---
+---     local grey = tide.zeros({ 2, 2, 1 }, { dtype = "uint8" })
+---     tide.image.format(tide.image.encode(grey, "png"))   --> "png"
 --- @param x userdata
 --- @param format string "png", "jpeg", "bmp", "ppm"
 --- @param o table|nil `quality` of JPEG, 1..100, 75 by default
@@ -243,8 +248,8 @@ end
 
 --- Resizes pictures as TensorFlow's tf.image.resize; the result is float32 ("nearest" keeps the
 --- dtype). No gradient.
---- @usage local small = tide.image.resize(x, { 32, 32 }, { interpolation = "lanczos3", antialias =
----   true })
+---     tide.image.resize(tide.ones { 8, 8, 3 }, { 4, 4 }, { interpolation = "lanczos3" }).shape
+---     --> { 4, 4, 3 }
 function files.resize(...)
   local o = resize_args:call(...)
   local x = core.is_tensor(o.x) and o.x or core.tensor(o.x)
@@ -267,7 +272,8 @@ local smart_args = check.args("smart_resize", {
 --- Resizes without distortion: the largest centred part of the target's aspect ratio is cut out,
 --- then resized as tf.image.resize does. Keras: keras.preprocessing.image.smart_resize.
 --- @return userdata float32 (size[1], size[2], C), or with a batch axis in front
---- @usage local y = tide.preprocessing.image.smart_resize(x, { 200, 200 })
+---     tide.preprocessing.image.smart_resize(tide.ones { 8, 8, 3 }, { 4, 6 }).shape
+---     --> { 4, 6, 3 }
 function files.smart_resize(...)
   local o = smart_args:call(...)
   local x = core.is_tensor(o.x) and o.x or core.tensor(o.x)

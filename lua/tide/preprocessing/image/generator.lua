@@ -1,5 +1,9 @@
 --- ImageDataGenerator: draws transformations of pictures and standardizes them, batch by batch,
 --- ahead of the training step.
+---
+---     local gen = tide.preprocessing.image.ImageDataGenerator {
+---       rescale = 1 / 255, zoom_range = 0.2, horizontal_flip = true }
+---     #gen:flow(tide.ones { 4, 8, 8, 3 }, { batch_size = 2 })   --> 2
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"

@@ -4,6 +4,10 @@
 -- over the data (what fit takes), and so is `for x, y in it do`; `next()` goes round and round,
 -- `get(i)` is the i-th batch of this pass. Passes are numbered; the order of a pass and the
 -- transformations in it depend on (seed, pass, sample) only, not on the number of workers.
+---
+---     local gen = tide.preprocessing.image.ImageDataGenerator { rescale = 1 / 255 }
+---     local it = gen:flow(tide.ones { 4, 8, 8, 3 }, { batch_size = 2 })
+---     #it   --> 2
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"

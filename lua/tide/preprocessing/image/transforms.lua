@@ -82,14 +82,17 @@ local function random(name, first, ranges)
 end
 
 --- Turns a picture by an angle drawn from -rg..rg degrees.
---- @usage local y = tide.preprocessing.image.random_rotation(x, 20, { row_axis = 1, col_axis = 2,
----   channel_axis = 3 })
+---     tide.preprocessing.image.random_rotation(tide.ones { 8, 8, 3 }, 20, 1, 2, 3).shape
+---     --> { 8, 8, 3 }
 transforms.random_rotation = random(
   "random_rotation", { { "rg", "number", check.required, "degrees" } }, function(o)
   return { rotation_range = o.rg }
 end)
 
 --- Moves a picture by up to wrg of its width and hrg of its height.
+---
+---     tide.preprocessing.image.random_shift(tide.ones { 8, 8, 3 }, 0.1, 0.1, 1, 2, 3).shape
+---     --> { 8, 8, 3 }
 transforms.random_shift = random(
   "random_shift", { { "wrg", "number", check.required, "fraction of the width" },
     { "hrg", "number", check.required, "fraction of the height" } }, function(o)
@@ -100,12 +103,18 @@ transforms.random_shift = random(
 end)
 
 --- Shears a picture by an angle drawn from -intensity..intensity degrees.
+---
+---     tide.preprocessing.image.random_shear(tide.ones { 8, 8, 3 }, 10, 1, 2, 3).shape
+---     --> { 8, 8, 3 }
 transforms.random_shear = random(
   "random_shear", { { "intensity", "number", check.required, "degrees" } }, function(o)
   return { shear_range = o.intensity }
 end)
 
 --- Zooms rows and columns by factors drawn from zoom_range = { low, high }.
+---
+---     tide.preprocessing.image.random_zoom(tide.ones { 8, 8, 3 }, { 0.8, 1.2 }, 1, 2, 3).shape
+---     --> { 8, 8, 3 }
 transforms.random_zoom = random(
   "random_zoom", { { "zoom_range", "list", check.required, "{ low, high }" } }, function(o)
   if #o.zoom_range ~= 2 then
@@ -126,9 +135,9 @@ local affine_args = check.args("apply_affine_transform", {
 
 --- Rotation, shift, shear and zoom in one resample about the centre; the matrix is Keras', the
 --- resample SciPy's.
---- @usage local y = tide.preprocessing.image.apply_affine_transform(x, { theta = 30, row_axis = 1,
----   col_axis = 2,
---- channel_axis = 3 })
+---     tide.preprocessing.image.apply_affine_transform(tide.ones { 8, 8, 3 }, { theta = 30,
+---       row_axis = 1, col_axis = 2, channel_axis = 3 }).shape
+---     --> { 8, 8, 3 }
 function transforms.apply_affine_transform(...)
   local o = affine_args:call(...)
   return with_axes(o, "apply_affine_transform", function(x)
@@ -144,6 +153,8 @@ local shift_args = check.args(
     { "channel_axis", "axis", 1, "axis of the channels" } })
 
 --- Adds `intensity` to every channel, cut to the picture's own least and largest value.
+---
+---     tide.preprocessing.image.apply_channel_shift({ { { 1, 2 } } }, 0, 3)   --> { { { 1, 2 } } }
 function transforms.apply_channel_shift(...)
   local o = shift_args:call(...)
   return image.transform({}, { channel_shift_intensity = o.intensity }, files.floats(o.x))
@@ -156,6 +167,9 @@ local random_shift_args = check.args(
     { named = { { "seed", "int", nil, "repeats a draw" } } })
 
 --- As apply_channel_shift, by a shift drawn from -intensity_range..intensity_range.
+---
+---     tide.preprocessing.image.random_channel_shift(tide.ones { 8, 8, 3 }, 0.2, 3).shape
+---     --> { 8, 8, 3 }
 function transforms.random_channel_shift(...)
   local o = random_shift_args:call(...)
   local x = files.floats(o.x)
@@ -171,7 +185,8 @@ local bright_args = check.args(
 
 --- Pillow's brightness of a picture (height, width, 1, 3 or 4): 0 is black, 1 the picture, more is
 --- brighter.
---- @usage local y = tide.preprocessing.image.apply_brightness_shift(x, 1.5)
+---     tide.preprocessing.image.apply_brightness_shift(tide.ones { 8, 8, 3 }, 1.5).shape
+---     --> { 8, 8, 3 }
 function transforms.apply_brightness_shift(...)
   local o = bright_args:call(...)
   local x = files.floats(o.x)
@@ -188,6 +203,9 @@ local random_bright_args = check.args(
   { named = { { "seed", "int", nil, "repeats a draw" } } })
 
 --- As apply_brightness_shift, by a factor drawn from brightness_range = { low, high }.
+---
+---     tide.preprocessing.image.random_brightness(tide.ones { 8, 8, 3 }, { 0.5, 1.5 }).shape
+---     --> { 8, 8, 3 }
 function transforms.random_brightness(...)
   local o = random_bright_args:call(...)
   if #o.brightness_range ~= 2 then
