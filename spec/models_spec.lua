@@ -113,6 +113,17 @@ describe("functional models", function()
     has(message(model, { a = tide.ones { 2, 3 } }), "the input 'b' is missing")
   end)
 
+  it("gives a tensor where its outputs are a list of one", function()
+    local m = tide.Sequential { tide.Input { 2 }, layers.Dense { 3 } }
+    local cut = tide.Model { inputs = m.inputs, outputs = m.outputs }
+    local x = tide.ones { 4, 2 }
+    assert.same(m(x):tolist(), cut(x):tolist())
+    assert.same(m(x):tolist(), cut:predict(x, { verbose = 0 }):tolist())
+    local again = tide.Model.from_config(cut:get_config())
+    assert.same({ 1, 3 }, again(tide.ones { 1, 2 }).shape:totable())
+    assert.is_true(rawequal(cut.output, m.output))
+  end)
+
   it("give lists for lists", function()
     local x = tide.Input { 3 }
     local model = tide.Model { inputs = x, outputs = { x * 2, layers.Dense { 1 }(x) } }

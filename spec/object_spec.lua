@@ -414,3 +414,22 @@ describe("methods of optimizers and models", function()
     assert.same({ "trainable_variables = " }, complete.options("tr", "o:apply(g, { ", env))
   end)
 end)
+
+describe("an option that is a named function", function()
+  it("comes back from the configuration", function()
+    local metric = tide.metrics.MeanMetricWrapper { tide.losses.mean_squared_error, name = "own" }
+    assert.equal("mean_squared_error", metric:get_config().fn)
+    local again = tide.metrics.MeanMetricWrapper.from_config(metric:get_config())
+    again:update_state({ { 1, 2 } }, { { 1, 4 } })
+    assert.equal(2, tonumber(again:result()))
+    assert.equal(tide.activations.relu,
+      tide.layers.Lambda { tide.activations.relu }:clone().fn)
+    local function halved(x) return x / 2 end
+    tide.activations.register("object_spec_halved", halved)
+    assert.equal(halved, tide.layers.Lambda { halved }:clone().fn)
+    says("fn must be a function", tide.layers.Lambda.from_config, { fn = "no_function" })
+    says("clone: takes a table of options by name, got 3", function()
+      tide.layers.Dense { 2 }:clone(3)
+    end)
+  end)
+end)

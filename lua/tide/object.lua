@@ -357,9 +357,25 @@ function Object:get_config()
   return object.config(self, self.args)
 end
 
+-- The function whose public name stands in a configuration, or nil.
+local function function_named(name)
+  for _, kind in ipairs { "activation", "loss", "metric" } do
+    local f = registry.lookup(kind, name)
+    if type(f) == "function" and object.name_of(f) == name then
+      return f
+    end
+  end
+end
+
 -- How `Class.from_config(config)` makes an object.
 function Object._from_config(c, config)
-  return c(object.revive(config))
+  local o = object.revive(config)
+  for name, row in pairs(c.args.index) do
+    if row[2] == "callable" and type(o[name]) == "string" then
+      o[name] = function_named(o[name]) or o[name]
+    end
+  end
+  return c(o)
 end
 
 --- One line: its name and class, or the class with the options that are not the defaults.

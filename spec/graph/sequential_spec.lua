@@ -72,6 +72,16 @@ describe("Sequential by add", function()
     assert.equal(first.output, m.output)
   end)
 
+  it("that calls have built is built anew after all its layers were popped", function()
+    local m = tide.Sequential { layers.Dense { 2 } }
+    m(tide.ones { 2, 3 })
+    m:pop()
+    has(message(m, tide.ones { 2, 3 }), "has no layers")
+    m:add(layers.Dense { 4, kernel_initializer = "ones" })
+    same(tide.full({ 2, 4 }, 5), m(tide.ones { 2, 5 }))
+    same(tide.full({ 1, 4 }, 5), m(tide.ones { 1, 5 }))
+  end)
+
   it("loses its last layer by pop, and all of them", function()
     local m = tide.Sequential { layers.Dense { 4, input_shape = { 3 } }, layers.Dense { 2 } }
     local input, last = m.input, m.layers[2]

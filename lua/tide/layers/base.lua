@@ -699,6 +699,9 @@ end
 function Layer:clone(options)
   local config = self:get_config()
   config.name = nil
+  if options ~= nil and not check.is_plain(options) then
+    errors.raise("clone", "takes a table of options by name, got %s", check.show(options))
+  end
   for key, v in pairs(options or {}) do
     config[key] = v
   end

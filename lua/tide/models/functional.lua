@@ -176,6 +176,11 @@ Functional.args.owner = "Model"
 Functional.graph_kind = "functional"
 functional.Functional = Functional
 
+-- A list of one symbolic tensor means that tensor, as in Keras.
+local function only(v)
+  return check.is_plain(v) and #v == 1 and not check.has_string_key(v) and v[1] or v
+end
+
 -- Sets the graph of the model: `graph` holds inputs and outputs as they were declared and flat,
 -- the names of the inputs, and the nodes in order.
 function Functional:_connect(inputs, outputs)
@@ -185,9 +190,7 @@ function Functional:_connect(inputs, outputs)
   if list.is(outputs) then
     outputs = outputs:totable()
   end
-  if check.is_plain(inputs) and #inputs == 1 and not check.has_string_key(inputs) then
-    inputs = inputs[1]
-  end
+  inputs, outputs = only(inputs), only(outputs)
   local flat_in, flat_out = symbolic.flatten(inputs), symbolic.flatten(outputs)
   local nodes = order.between(flat_in, flat_out, self:_label())
   local layers, seen, taken, ranks, whole = {}, {}, {}, {}, {}

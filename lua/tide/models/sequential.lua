@@ -254,7 +254,7 @@ function Sequential:pop()
   end
   if #self[S].list == 0 then -- what comes next begins the model anew
     self[S].graph = nil
-    self.built = false
+    self.built, self[S].plain = false, false
     if not self[S].declared then
       self[S].input = false
     end
