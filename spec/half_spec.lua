@@ -279,6 +279,24 @@ describe("rows in half precision", function()
     end
   end)
 
+  it("have a sinc that is rounded once, near 0 too", function()
+    -- torch.sinc of the same numbers in float64, and its gradient, rounded
+    local x = half({ 0, 0.1, 0.3, 0.7, 0.01 }, "bfloat16", true)
+    local y = ops.sinc(x)
+    assert.same({ 1, 0.984375, 0.859375, 0.369140625, 1 }, wide(y):tolist())
+    y:sum():backward()
+    expect.close(wide(x.grad), { 0, -0.326171875, -0.90234375, -1.3671875, -0.032958984375 },
+      1e-4, 2 ^ -8)
+  end)
+
+  it("do not mix with another float where a group is normalized", function()
+    for _, other in ipairs { "float32", "float16" } do
+      expect.raises("group_normalization: bfloat16 and " .. other .. " do not mix",
+        ops.group_normalization, tide.ones { 2, 4 }:cast "bfloat16",
+        tide.ones { 4 }:cast(other), tide.ones { 4 }:cast(other), { groups = 2 })
+    end
+  end)
+
   it("are normalized as in float32, and rounded", function()
     tide.seed(7)
     for _, d in ipairs(halves) do

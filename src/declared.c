@@ -95,6 +95,14 @@ static tide_status join(tide_ctx *ctx, const tide_op *op, const tide_value *v, t
     return st;
 }
 
+/* The message is about channels last, which is not what was given: it says so. */
+static void say_turned(tide_ctx *ctx, tide_status st, const tide_tensor *given) {
+    char was[TIDE_MESSAGE];
+    snprintf(was, sizeof was, "%.900s", ctx->message);
+    tide_fail(ctx, st, "%s; shapes here have channels last (x is given as %s, channels first)", was,
+              TIDE_SHAPE_OF(given));
+}
+
 tide_status tide_apply_asked(tide_ctx *ctx, const tide_op *op, const void *attrs, int nlist,
                              int nin, tide_tensor **in, tide_tensor **out) {
     _Alignas(16) unsigned char a[TIDE_MAX_ATTRS];
@@ -111,7 +119,10 @@ tide_status tide_apply_asked(tide_ctx *ctx, const tide_op *op, const void *attrs
     for (int i = 1; i < nin; i++) use[i] = in[i];
     tide_status st = first ? channels_last(ctx, x) : TIDE_OK;
     if (st == TIDE_OK && casts >= 0) st = in_dtype(ctx, x, casts);
-    if (st == TIDE_OK) st = tide_apply_bare(ctx, op, a, nlist, nin, use, out);
+    if (st == TIDE_OK) {
+        st = tide_apply_bare(ctx, op, a, nlist, nin, use, out);
+        if (first && st == TIDE_ESHAPE) say_turned(ctx, st, in[0]);
+    }
     tide_release(*x);
     if (st == TIDE_OK && casts >= 0) st = in_dtype(ctx, y, casts);
     if (st == TIDE_OK && initial && initial->is) st = join(ctx, op, initial, y);

@@ -83,6 +83,18 @@ static int shapes_alone(const tide_step *s) {
     return alone;
 }
 
+/* An optimizer's step on parameters that have elements, by gradients that have none, would be lost.
+ */
+static tide_status refuse_lost(tide_ctx *ctx, const tide_step *s) {
+    for (int i = s->op->nin; i < s->op->nin + s->nlist && s->op->flags & TIDE_INPLACE; i++)
+        if (tide_has_elements(s->in[i]))
+            return tide_fail(ctx, TIDE_EDEVICE,
+                             "%s: a tensor on %s is to be changed by one on device meta, which has "
+                             "no elements",
+                             s->op->name, tide_device_name(tide_device_of(s->in[i])));
+    return TIDE_OK;
+}
+
 /* -- failures in words -- */
 
 static tide_status bad_position(tide_ctx *ctx, const tide_op *op, const tide_kcall *k) {
@@ -249,7 +261,7 @@ static tide_status narrow_results(const tide_step *s, const tide_kcall *k, tide_
 
 tide_status tide_launch(tide_ctx *ctx, const tide_step *s) {
     const tide_op *op = s->op;
-    if (shapes_alone(s)) return TIDE_OK;
+    if (shapes_alone(s)) return refuse_lost(ctx, s);
     if (op->before) TIDE_TRY(op->before(ctx, s));
     tide_buf few[FEW + MAX_OUT], *bufs = few;
     int sparse = 0, halves = 0;

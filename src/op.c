@@ -305,14 +305,18 @@ static tide_status compose_wide(tide_ctx *ctx, const tide_op *op, const void *at
     tide_tensor *wide[FEW] = {0};
     const int was = tide_grad_mode(ctx, 0);
     tide_status st = TIDE_OK;
-    int half = 0, needs = 0, n = 0;
+    int half = -1, needs = 0, n = 0;
     for (; n < nin && st == TIDE_OK; n++) {
         if (!in[n]) continue;
-        if (!half && tide_is_half(in[n]->dtype)) half = in[n]->dtype;
-        if (was && tide_is_old_view(in[n])) st = tide_old_view(ctx, op->name);
+        const int dtype = in[n]->dtype;
+        if (tide_is_float(dtype)) {
+            if (half >= 0 && dtype != half) st = two_floats(ctx, op, half, dtype);
+            half = dtype;
+        }
+        if (st == TIDE_OK && was && tide_is_old_view(in[n])) st = tide_old_view(ctx, op->name);
         needs |= tide_needs_grad(in[n]);
         if (st != TIDE_OK) break;
-        if (tide_is_half(in[n]->dtype)) st = tide_cast_to(ctx, in[n], TIDE_F32, &wide[n]);
+        if (tide_is_half(dtype)) st = tide_cast_to(ctx, in[n], TIDE_F32, &wide[n]);
         else wide[n] = tide_retain(in[n]);
     }
     if (st == TIDE_OK) st = tide_compose(ctx, op, attrs, nin, wide, out);

@@ -324,7 +324,8 @@ tide_status tide_copy_into(tide_ctx *ctx, tide_tensor *dst, tide_tensor *src) {
     tide_tensor *here = NULL, *cast = NULL, *wide = NULL;
     tide_status st = TIDE_OK;
     if (tide_device_of(src) && tide_device_of(src) != tide_device_of(dst)) {
-        st = tide_to(ctx, src, tide_device_of(dst), &here);
+        st = tide_need_elements(ctx, src, "copy_");
+        if (st == TIDE_OK) st = tide_to(ctx, src, tide_device_of(dst), &here);
         src = here;
     }
     if (st == TIDE_OK && src->dtype != dst->dtype)

@@ -87,10 +87,20 @@ static tide_node *pop(tide_walk *w) {
 
 /* -- gradients -- */
 
+/* A gradient is where its tensor is; a number, which is everywhere, passes. */
+static tide_status same_device(tide_ctx *ctx, const tide_tensor *want, const tide_tensor *got,
+                               const char *what) {
+    const tide_device *there = tide_device_of(want), *here = tide_device_of(got);
+    if (!here || !there || here == there) return TIDE_OK;
+    return tide_fail(ctx, TIDE_EDEVICE, "backward: %s (expected it on %s, got it on %s)", what,
+                     tide_device_name(there), tide_device_name(here));
+}
+
 static tide_status same_form(tide_ctx *ctx, const tide_tensor *want, const tide_tensor *got,
                              tide_status st, const char *what) {
     char a[160], b[160];
-    if (got->dtype == want->dtype && tide_same_shape(got, want)) return TIDE_OK;
+    if (got->dtype == want->dtype && tide_same_shape(got, want))
+        return same_device(ctx, want, got, what);
     return tide_fail(
         ctx, st, "backward: %s (expected %s %s, got %s %s)", what, tide_dtype_name(want->dtype),
         tide_shape_str(want->rank, want->shape, a, sizeof a), tide_dtype_name(got->dtype),
@@ -160,7 +170,9 @@ static tide_status leaf_gradient(tide_ctx *ctx, const tide_walk *w, tide_tensor 
                                  tide_gift p) {
     tide_status st = TIDE_OK;
     if (!w->wrt) { /* what is added, or is a part, is not kept */
-        if (!leaf->grad && !p.at) st = tide_without_graph(ctx, &p.g);
+        st = same_device(ctx, leaf, p.g, "a gradient is on another device than its tensor");
+        if (st != TIDE_OK) tide_release(p.g);
+        else if (!leaf->grad && !p.at) st = tide_without_graph(ctx, &p.g);
         return st == TIDE_OK ? tide_add_gift(ctx, &leaf->grad, &p, 0) : st;
     }
     const entry *e = entry_of(w, leaf);

@@ -25,6 +25,17 @@ describe("A caller in C", function()
   end)
 end)
 
+describe("Channels that stand first", function()
+  it("are said to where a message speaks of shapes", function()
+    local x, w = tide.ones { 1, 3, 8, 8 }, tide.ones { 3, 3, 4, 2 }
+    local ok, message = pcall(ops.conv, x, w, { data_format = "channels_first" })
+    assert.is_false(ok)
+    assert.truthy(tostring(message):find("(input [1, 8, 8, 3], kernel [3, 3, 4, 2]); shapes here "
+      .. "have channels last (x is given as [1, 3, 8, 8], channels first)", 1, true),
+      tostring(message))
+  end)
+end)
+
 describe("A dtype to work in", function()
   it("is that of sums and products, their elements and their result", function()
     local x = tide.tensor({ 2, 100, 3 }, { dtype = "uint8", requires_grad = false })

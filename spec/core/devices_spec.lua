@@ -101,6 +101,25 @@ describe("A device", function()
       assert.truthy(tostring(message):find("device", 1, true), tostring(message))
     end
     assert.is_nil(x.grad)
+    local loss = (far * 2):sum()
+    local hooked, seeded = far * 2, far * 2
+    hooked:register_hook(function(g) return g:to "test" end)
+    local custom = tide.ops.custom_gradient(function(v)
+      return v * 2, function(dy) return (dy * 2):to "test" end
+    end)
+    for what, f in pairs {
+      hook = function() hooked:sum():backward() end,
+      seed = function() seeded:backward(tide.ones({ 2 }, { device = "test" })) end,
+      rule = function() custom(far):sum():backward() end,
+    } do
+      local ok, message = pcall(f)
+      assert.is_false(ok, what)
+      assert.truthy(tostring(message):find("(expected it on cpu, got it on test)", 1, true),
+        tostring(message))
+    end
+    assert.is_nil(far.grad)
+    loss:backward()
+    assert.same({ 2, 2 }, far.grad:tolist())
   end)
 
   it("gets a table with the rows that lag behind brought up to date", function()

@@ -58,6 +58,32 @@ describe("the device meta", function()
     assert.same(want, tide.random.normal({ 3 }):tolist())
   end)
 
+  it("is named by whoever asks for elements, under his own name", function()
+    local x, c = meta { 1 }, tide.zeros { 1 }
+    for where, f in pairs {
+      item = function() return x:item() end, tolist = function() return x:tolist() end,
+      tobytes = function() return x:tobytes() end, index = function() c[1] = x end,
+      copy_ = function() return c:copy_(x) end, add_ = function() return c:add_(x) end,
+      [".."] = function() return "" .. x end,
+    } do
+      has(message(f), where .. ": " .. NONE)
+    end
+    assert.same({ 0 }, c:tolist())
+  end)
+
+  it("changes no tensor of another device by a gradient, nor leaves it one", function()
+    local w = tide.ones({ 3 }, { requires_grad = true })
+    local loss = (w * meta { 3 }):sum()
+    has(message(loss.backward, loss),
+      "a gradient is on another device than its tensor (expected it on cpu, got it on meta)")
+    assert.is_nil(w.grad)
+    local sgd = tide.optimizers.SGD(0.1)
+    has(message(sgd.apply, sgd, { meta { 3 } }, { w }),
+      "SGD: a tensor on cpu is to be changed by one on device meta, which has no elements")
+    assert.same({ 1, 1, 1 }, w:tolist())
+    assert.same({ 3 }, tide.grad((w * meta { 3 }):sum(), { w })[1].shape)
+  end)
+
   it("has gradients of the right shapes", function()
     local x = tide.zeros({ 2, 3 }, { device = "meta", requires_grad = true })
     local loss = (x:matmul(tide.ones { 3, 4 }) ^ 2):sum()

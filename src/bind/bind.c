@@ -219,6 +219,7 @@ tide_tensor *tideL_pinhost(lua_State *L, int i, const char *where) {
     i = lua_absindex(L, i);
     tideL_handle *h = tideL_newpin(L);
     tide_tensor *t = tideL_checktensor(L, i, where);
+    tideL_try(L, t->ctx, tide_need_elements(t->ctx, t, where));
     tideL_try(L, t->ctx, tide_to_host(t->ctx, t, &h->t));
     return h->t;
 }
@@ -251,8 +252,8 @@ tide_tensor *tideL_pinvalue(lua_State *L, int i, int like, const char *where) {
     return tideL_pin(L, i, where);
 }
 
-void tideL_push_item(lua_State *L, const tide_tensor *t, int64_t flat) {
-    tideL_try(L, t->ctx, tide_need_elements(t->ctx, t, ""));
+void tideL_push_item(lua_State *L, const tide_tensor *t, int64_t flat, const char *where) {
+    tideL_try(L, t->ctx, tide_need_elements(t->ctx, t, where));
     if (t->dtype == TIDE_BOOL) lua_pushboolean(L, tide_item_int(t, flat) != 0);
     else if (tide_is_float(t->dtype)) lua_pushnumber(L, tide_item(t, flat));
     else lua_pushinteger(L, tide_item_int(t, flat));

@@ -49,7 +49,7 @@ tide_tensor *tideL_pinhost(lua_State *L, int i, const char *where);
 void tideL_send(lua_State *L, tideL_handle *h); /* to the device where new tensors are */
 void tideL_send_to(lua_State *L, tideL_handle *h, tide_device *);
 tide_device *tideL_todevice(lua_State *L, int i, const char *where); /* by its name */
-void tideL_push_item(lua_State *L, const tide_tensor *t, int64_t flat);
+void tideL_push_item(lua_State *L, const tide_tensor *t, int64_t flat, const char *where);
 
 /* -- errors -- */
 int tideL_raise(lua_State *L, tide_ctx *ctx, tide_status st); /* raises the context's message */

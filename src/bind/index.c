@@ -153,7 +153,7 @@ static int get(lua_State *L, tide_tensor *t) {
     if (p.scalars == t->rank && p.nnew == 0 && !recorded) {
         int64_t flat = 0;
         for (int a = 0; a < t->rank; a++) flat = flat * t->shape[a] + p.start.v[a];
-        tideL_push_item(L, t, flat);
+        tideL_push_item(L, t, flat, "index");
         return 1;
     }
     tideL_handle *h = tideL_new(L);
@@ -264,7 +264,7 @@ int tideL_index(lua_State *L) {
 /* overwrite(t, from): `from` is written with its gradient, or refused where it would be lost */
 int tideL_overwrite(lua_State *L) {
     tide_tensor *t = tideL_pin(L, 1, "index"), *from = tideL_pin(L, 2, "index");
-    tideL_try(L, t->ctx, tide_assign(tideL_here(L, t->ctx), t, from, "index"));
+    tideL_try_named(L, t->ctx, "index", tide_assign(tideL_here(L, t->ctx), t, from, "index"));
     return 0;
 }
 
@@ -297,7 +297,7 @@ int tideL_newindex(lua_State *L) {
     tide_tensor *v = tideL_pinvalue(L, 3, t->dtype, "index");
     const tide_index__attrs a =
         *TIDE_ATTRS(index_, .start = p.start, .size = p.size, .step = p.step, .drop = p.drop);
-    tideL_try(L, ctx, tide_assign_part(ctx, t, &a, v, "index"));
+    tideL_try_named(L, ctx, "index", tide_assign_part(ctx, t, &a, v, "index"));
     return 0;
 }
 
@@ -321,7 +321,7 @@ int tideL_inplace(lua_State *L) {
     if (y->dtype != t->dtype && tide_is_float(y->dtype) && !tide_is_float(t->dtype))
         tideL_error(L, where, "a %s tensor cannot hold a %s result", tide_dtype_name(t->dtype),
                     tide_dtype_name(y->dtype));
-    tideL_try(L, t->ctx, tide_assign(tideL_here(L, t->ctx), t, y, where));
+    tideL_try_named(L, t->ctx, where, tide_assign(tideL_here(L, t->ctx), t, y, where));
     lua_settop(L, 1);
     return 1;
 }

@@ -66,12 +66,13 @@ static void run(tideL_decoding *d, tide_ctx *ctx, tideL_handle **h) {
 }
 
 /* One whole number or truth value is Lua's. */
-static void push_items(lua_State *L, tideL_handle **h, int n) {
+static void push_items(lua_State *L, tideL_handle **h, const tide_op *op) {
+    const int n = op->nout;
     const int first = lua_gettop(L) - n + 1;
     for (int i = 0; i < n; i++) {
         tide_tensor *t = h[i]->t;
         if (t->rank > 0 || tide_is_float(t->dtype)) continue;
-        tideL_push_item(L, t, 0);
+        tideL_push_item(L, t, 0, op->name);
         h[i]->t = NULL;
         tide_release(t);
         lua_replace(L, first + i);
@@ -99,7 +100,7 @@ static int call(lua_State *L) {
     tideL_here(L, ctx);
     tideL_handle *h[TIDE_MAX_OUT];
     run(&d, ctx, h);
-    push_items(L, h, op->nout);
+    push_items(L, h, op);
     return op->nout;
 }
 

@@ -182,7 +182,7 @@ static int to_bytes(lua_State *L) {
 static void push_nested(lua_State *L, const tide_tensor *t, int axis, int64_t *flat) {
     luaL_checkstack(L, 4, "tide");
     if (axis == t->rank) {
-        tideL_push_item(L, t, (*flat)++);
+        tideL_push_item(L, t, (*flat)++, "tolist");
         return;
     }
     lua_createtable(L, t->shape[axis] < 1 << 20 ? (int)t->shape[axis] : 0, 0);
@@ -204,7 +204,7 @@ static int item(lua_State *L) {
     if (tide_numel(t) != 1)
         tideL_error(L, "item", "needs a tensor of one element (got %s)",
                     tide_shape_str(t->rank, t->shape, buf, sizeof buf));
-    tideL_push_item(L, t, 0);
+    tideL_push_item(L, t, 0, "item");
     return 1;
 }
 
@@ -247,7 +247,7 @@ static int concat(lua_State *L) {
             tideL_error(L, "..",
                         "joins text with a tensor of one element only (got %s); use tostring(x)",
                         tide_shape_str(t->rank, t->shape, buf, sizeof buf));
-        tideL_push_item(L, t, 0);
+        tideL_push_item(L, t, 0, "..");
         if (lua_type(L, -1) == LUA_TNUMBER && !lua_isinteger(L, -1)) { /* as Lua, with a point */
             tide_point point = tide_point_begin();
             int n = snprintf(buf, sizeof buf - 2, "%.14g", lua_tonumber(L, -1));

@@ -185,4 +185,4 @@ static void sinc_compose(tide_tape *t, const void *attrs, int nin, tide_tensor *
     out[0] =
         tide_t(t, OP(select_), zero, one, tide_t(t, OP(divide), tide_t(t, OP(sin), angle), angle));
 }
-TIDE_DESCRIBE(sinc, .compose = sinc_compose);
+TIDE_DESCRIBE(sinc, .flags = TIDE_WIDE, .saves = TIDE_SAVE_IN(0), .compose = sinc_compose);
