@@ -116,6 +116,31 @@ describe("A program that embeds Tide", function()
     ]]))
   end)
 
+  -- Workers stay off the caller's core; one that the system has put aside is called to it, and goes
+  -- back afterwards.
+  it("keeps its own cores, and workers all others, beside a busy neighbour", function()
+    local text = run(1, [[
+      local tide = require "tide"
+      local cores = masks()[1]
+      local busy = io.popen "timeout 3 sh -c 'while :; do :; done' & echo $!"
+      busy:read "l"
+      local x = tide.random.normal { 700, 700 }
+      for _, n in ipairs { 4, 2, 3, 1, 2 } do
+        tide.set_threads(n)
+        for _ = 1, 12 do
+          x:matmul(x)
+          tide.ops.exp(x)
+        end
+      end
+      for i, n in ipairs(masks()) do
+        local least = i == 1 and cores or math.max(cores - 1, 1)
+        assert(n >= least, ("thread %d may run on %d of %d cores"):format(i, n, cores))
+      end
+      print("threads", #masks() >= 1)
+    ]])
+    assert.matches("threads\ttrue", text)
+  end)
+
   it("starts states in several threads at once, which compute at once", function()
     for _ = 1, 8 do
       assert.equal("ok\n", run(8, [[
