@@ -24,9 +24,10 @@ static hid_t half_type(void) {
     return t;
 }
 
+/* As h5py writes two bytes that are no number: opaque, without a tag. */
 static hid_t bfloat_type(void) {
     hid_t t = H5Tcreate(H5T_OPAQUE, 2);
-    if (t < 0 || H5Tset_tag(t, "NUMPY:V2") < 0) fail("libhdf5 cannot make a bfloat16");
+    if (t < 0) fail("libhdf5 cannot make a bfloat16");
     return t;
 }
 
@@ -68,6 +69,12 @@ static hid_t string_type(H5T_cset_t set) {
     return t;
 }
 
+static void put_text(hid_t o, const char *path, const char *name, H5T_cset_t set, const char *s) {
+    hid_t t = string_type(set);
+    put(o, path, name, t, H5Screate(H5S_SCALAR), &s);
+    H5Tclose(t);
+}
+
 static void put_list(hid_t o, const char *path, const char *name, json_t *v) {
     hsize_t n = json_array_size(v);
     hid_t space = H5Screate_simple(1, &n, NULL);
@@ -97,9 +104,7 @@ static void write_attributes(hid_t o, const char *path, json_t *attributes) {
         json_t *ascii = json_object_get(v, "ascii");
         const char *s = json_string_value(ascii ? ascii : v);
         if (s) {
-            hid_t t = string_type(ascii ? H5T_CSET_ASCII : H5T_CSET_UTF8);
-            put(o, path, name, t, H5Screate(H5S_SCALAR), &s);
-            H5Tclose(t);
+            put_text(o, path, name, ascii ? H5T_CSET_ASCII : H5T_CSET_UTF8, s);
         } else if (json_is_array(v)) {
             put_list(o, path, name, v);
         } else if (json_is_integer(v)) {
@@ -152,6 +157,9 @@ static void write_dataset(hid_t file, const item *it, json_t *attributes) {
         fail("%s: the data cannot be written", it->path);
     free(p);
     write_attributes(d, it->path, attributes);
+    /* two opaque bytes: Keras and read.c take them for a bfloat16 by this attribute */
+    if (!strcmp(dtype, "BF16") && !json_object_get(attributes, "dtype"))
+        put_text(d, it->path, "dtype", H5T_CSET_UTF8, "bfloat16");
     H5Dclose(d);
     H5Sclose(space);
     H5Pclose(how);
