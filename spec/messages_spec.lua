@@ -42,7 +42,7 @@ describe("names of other libraries", function()
     says(function() return tide.utils.to_categorial end, "did you mean 'to_categorical'")
   end)
   it("fields that are called say so", function()
-    says(function() return x.shape() end, "this is a field", "its name without ()", "[6, 4]")
+    says(function() return x.shape() end, "this is a field", "write x.shape without ()", "[6, 4]")
     local model = tide.Sequential { layers.Dense { 2, input_shape = { 4 } } }
     says(function() local n = model:layers() return n end, "layers is a field",
       "write x.layers without ()")

@@ -20,6 +20,16 @@ describe("tostring(tensor)", function()
     assert.is_true(tide.memory().peak_bytes - before < 1 << 20)
   end)
 
+  it("writes no sign of what is no number, in elements neither", function()
+    local signs = tide.tensor { 0 / 0, -(0 / 0) }
+    assert.matches("^%[nan, nan%]", tostring(signs))
+    for _, dtype in ipairs { "float32", "float64", "float16", "bfloat16" } do
+      local t = signs:cast(dtype)
+      assert.equal("nan nan", tostring(t[1]) .. " " .. tostring(t[2]))
+      assert.equal("nan", tostring(t:sum():item()))
+    end
+  end)
+
   it("says that a gradient is asked for", function()
     local t = tide.ones({ 2 }, { requires_grad = true })
     assert.matches(t.device .. ", grad%]$", tostring(t))

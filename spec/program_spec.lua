@@ -59,6 +59,11 @@ describe("tide", function()
     end)
   end)
 
+  it("requires a module into a global, also one of another name", function()
+    assert.equal("aaa\tnil\n", (run "-l tide.list -l s=string -e 'print(s.rep([[a]], 3), list)'"))
+    assert.equal("0.1.0\n", (run "-l t=tide -e 'print(t.version)'"))
+  end)
+
   it("runs standard input as a script, also named -", function()
     assert.equal("3\n", (run("", "print(1 + 2)\n")))
     assert.equal("x\n", (run("- x", "print(...)\n")))

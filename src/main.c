@@ -28,7 +28,7 @@ static const char usage[] =
     "       tide COMMAND --help help of a command\n"
     "options:\n"
     "  -e CODE       run a line of Lua (`tide` is there already)\n"
-    "  -l MODULE     require a module into a global of its name\n"
+    "  -l MODULE     require a module into a global of its name; -l g=MODULE into the global g\n"
     "  -i            the prompt afterwards\n"
     "  --no-rc       do not run the startup file of the prompt\n"
     "  -v --version  print the version\n"
@@ -198,11 +198,19 @@ static int push_args(lua_State *L, const options *o) {
     return n;
 }
 
-static int require_into_global(lua_State *L, const char *name) {
+/* `what` is the name of a module, or "global=module". */
+static int require_into_global(lua_State *L, const char *what) {
+    const char *sign = strchr(what, '=');
     lua_getglobal(L, "require");
-    lua_pushstring(L, name);
+    lua_pushstring(L, sign ? sign + 1 : what);
     if (!call(L, 1, 1)) return 0;
-    lua_setglobal(L, name);
+    if (sign) lua_pushlstring(L, what, (size_t)(sign - what));
+    else lua_pushstring(L, what);
+    lua_insert(L, -2);
+    lua_pushglobaltable(L);
+    lua_insert(L, -3);
+    lua_settable(L, -3);
+    lua_pop(L, 1);
     return 1;
 }
 

@@ -35,6 +35,9 @@ tide_status tide_op_fail(tide_call *c, tide_status status, const char *fmt, ...)
 }
 
 tide_status tide_axis(tide_call *c, int64_t *axis, int rank) {
+    if (rank == 0)
+        return tide_op_fail(c, TIDE_EARG, "no axis %ld in a tensor without axes",
+                            (long)(*axis < 0 ? *axis : *axis + 1));
     if (*axis < -(int64_t)rank || *axis >= rank)
         return tide_op_fail(
             c, TIDE_EARG,

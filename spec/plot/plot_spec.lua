@@ -35,6 +35,13 @@ describe("ROC and precision over recall", function()
   -- numbers of scikit-learn's documentation
   local y, s = { 0, 0, 1, 1 }, { 0.1, 0.4, 0.35, 0.8 }
 
+  it("label no negative zero", function()
+    local figure = require "tide.plot.figure"
+    assert.equal("0.0", figure.label(-0.04, 0.1))
+    assert.equal("-0.1", figure.label(-0.06, 0.1))
+    assert.equal("0", figure.label(-0.4, 1))
+  end)
+
   it("have scikit-learn's points and areas", function()
     local roc = curves.roc(y, s)[1]
     near(0.75, roc.auc)

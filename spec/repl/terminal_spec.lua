@@ -333,6 +333,10 @@ describe("fit { plot = true }", function()
       assert.equal(1, count(shown, "Epoch %d/3"))
       assert.matches("\nEpoch 3/3\n10/10 [━ ]+%d+s [^\n]*\nover$", shown)
       assert.equal(columns >= 80, shown:find "loss +mae" ~= nil)
+      -- values are left out whole
+      local loss = columns < 80 and "" or " %- loss: [%d.]+"
+      assert.matches("step" .. loss .. "[^\n]*\nover$", shown)
+      assert.not_matches("step[^\n]* %- ?%a*:? ?\nover$", shown)
     end
   end)
 

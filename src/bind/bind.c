@@ -8,6 +8,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -255,8 +256,10 @@ tide_tensor *tideL_pinvalue(lua_State *L, int i, int like, const char *where) {
 void tideL_push_item(lua_State *L, const tide_tensor *t, int64_t flat, const char *where) {
     tideL_try(L, t->ctx, tide_need_elements(t->ctx, t, where));
     if (t->dtype == TIDE_BOOL) lua_pushboolean(L, tide_item_int(t, flat) != 0);
-    else if (tide_is_float(t->dtype)) lua_pushnumber(L, tide_item(t, flat));
-    else lua_pushinteger(L, tide_item_int(t, flat));
+    else if (tide_is_float(t->dtype)) {
+        double v = tide_item(t, flat);
+        lua_pushnumber(L, v == v ? v : (double)NAN); /* printed as nan, not as -nan */
+    } else lua_pushinteger(L, tide_item_int(t, flat));
 }
 
 static int handle_gc(lua_State *L) {

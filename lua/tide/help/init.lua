@@ -602,14 +602,14 @@ function help.examples(text)
   return out
 end
 
---- The source of a function, class or object's class, as it stands in its file.
+--- The source of a function as it stands in its file; of a class, or of an object's class, where it
+--- is made and the methods that stand there too.
 ---@param value any
 ---@return string|nil
 function help.source(value)
-  if type(value) ~= "function" then
-    local c = is_class(value) and value or class_of(value)
-    local methods = c and help.methods(c)
-    value = c and (rawget(c, "call") or methods[1] and c[methods[1][1]])
+  local c = type(value) ~= "function" and (is_class(value) and value or class_of(value))
+  if c then
+    return source.of_class(rawget(c, "_place"), c)
   end
   return type(value) == "function" and source.text(origin.of(value)) or nil
 end

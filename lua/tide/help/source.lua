@@ -61,7 +61,7 @@ end
 
 --- The file, first and last line of a function written in Lua; nil for one written in C.
 function source.of(f)
-  local info = debug and debug.getinfo(f, "S")
+  local info = debug and f and debug.getinfo(f, "S")
   if info and info.source:sub(1, 1) == "@" and info.linedefined > 0 then
     return info.source:sub(2), info.linedefined, info.lastlinedefined
   end
@@ -85,6 +85,57 @@ function source.text(f)
     first = first - 1
   end
   return ("-- %s:%d\n%s"):format(path, first, table.concat(lines, "\n", first, last))
+end
+
+-- The last line of the statement that begins at line n: the one before the next line that begins
+-- without a blank and closes nothing.
+local function statement_end(lines, n)
+  local last = n
+  while lines[last + 1] and (lines[last + 1]:find "^%s+%S" or lines[last + 1]:find "^[%]})]"
+    or lines[last + 1]:find "^end%f[^%w_]") do
+    last = last + 1
+  end
+  return last
+end
+
+--- What makes a class at a place "@path:line", with the comment above it, and the functions among
+--- its fields that are written in the same file, in their order.
+---@param place string|nil
+---@param c table
+function source.of_class(place, c)
+  local path, n = (place or ""):match "^@(.*):(%d+)$"
+  local lines = source.lines(path)
+  if not lines then
+    return nil
+  end
+  n = tonumber(n)
+  while n > 1 and lines[n]:find "^%s" do -- the place may be a later line of the statement
+    n = n - 1
+  end
+  local first, last = n, statement_end(lines, n)
+  while first > 1 and lines[first - 1]:find "^%s*%-%-" do
+    first = first - 1
+  end
+  local parts, seen = {}, {}
+  for _, f in next, c do
+    local file, from, to = source.of(type(f) == "function" and f or nil)
+    if file == path and (from < first or to > last) and not seen[from] then
+      seen[from] = true
+      parts[#parts + 1] = { from, to }
+    end
+  end
+  table.sort(parts, function(a, b)
+    return a[1] < b[1]
+  end)
+  local out = { ("-- %s:%d\n%s"):format(path, first, table.concat(lines, "\n", first, last)) }
+  for i, part in ipairs(parts) do
+    local from = part[1]
+    while from > 1 and lines[from - 1]:find "^%s*%-%-" do
+      from = from - 1
+    end
+    out[i + 1] = table.concat(lines, "\n", from, part[2])
+  end
+  return table.concat(out, "\n\n")
 end
 
 local words = {}

@@ -31,7 +31,8 @@ function figure.label(v, step)
     return string.format("%.3g", v)
   end
   local digits = step and math.max(0, -math.floor(math.log(step, 10) + 1e-9)) or 3
-  return string.format("%." .. math.tointeger(digits) .. "f", v)
+  local text = string.format("%." .. math.tointeger(digits) .. "f", v)
+  return text:find "[1-9]" and text or (text:gsub("^%-", "")) -- no "-0.0"
 end
 
 --- The extent of a panel's data: xlo, xhi, ylo, yhi, with some air above and below.

@@ -256,6 +256,9 @@ end
 
 --- Trains the model.
 ---
+--- A step whose loss is NaN or infinite is not applied: the weights stay as they are, and that is
+--- said once.
+---
 --- On a terminal `plot = true` draws the learning curves above the progress bar while it trains.
 ---
 --- Ctrl-C ends it after the batch that runs: the closing callbacks run, and the history comes back

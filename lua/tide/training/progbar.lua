@@ -8,7 +8,7 @@ local Progbar = {}
 Progbar.__index = Progbar
 
 local INTERVAL = 0.05
-local WIDTH = 20
+local WIDTHS = { 20, 12, 6 } -- of the bar, the first that leaves room for the values
 
 --- @param o table `target` (steps, nil: unknown), `verbose` (1: bar, 2: one line), `out` (file),
 ---   `terminal`, `unit`, `delay`
@@ -109,30 +109,30 @@ local function bold(self, s)
   return self.color and "\27[1m" .. s .. "\27[0m" or s
 end
 
-function Progbar:_bar()
+-- The count of steps and the bar of so many cells, and a plain text of the same width.
+function Progbar:_bar(cells)
   if not self.target or self.target <= 0 then
     return ("%7d/Unknown"):format(self.seen), ("%7d/Unknown"):format(self.seen)
   end
   local digits = #tostring(self.target)
   local count = ("%" .. digits .. "d/%d"):format(self.seen, self.target)
-  local done = math.min(WIDTH, math.floor(WIDTH * self.seen / self.target))
-  local plain = count .. " " .. ("x"):rep(WIDTH)
+  local done = math.min(cells, math.floor(cells * self.seen / self.target))
+  local plain = count .. " " .. ("x"):rep(cells)
   if self.color and self.utf8 then
     local bar = ""
     if done > 0 then
       bar = "\27[32m" .. ("━"):rep(done) .. "\27[0m"
     end
-    return bold(self, count) .. " " .. bar .. "\27[37m" .. ("━"):rep(WIDTH - done) .. "\27[0m",
+    return bold(self, count) .. " " .. bar .. "\27[37m" .. ("━"):rep(cells - done) .. "\27[0m",
       plain
   elseif self.utf8 then
-    return count .. " " .. ("━"):rep(done) .. (" "):rep(WIDTH - done), plain
+    return count .. " " .. ("━"):rep(done) .. (" "):rep(cells - done), plain
   end
-  local arrow = done > 0 and ("="):rep(done - 1) .. (done < WIDTH and ">" or "=") or ""
-  return bold(self, count) .. " " .. arrow .. ("."):rep(WIDTH - done), plain
+  local arrow = done > 0 and ("="):rep(done - 1) .. (done < cells and ">" or "=") or ""
+  return bold(self, count) .. " " .. arrow .. ("."):rep(cells - done), plain
 end
 
 function Progbar:_draw(now, logs, final, hint)
-  local bar, plain = self:_bar()
   local per_step = self:_per_step(now)
   local time
   if self.target and self.target > 0 and not final then
@@ -141,9 +141,19 @@ function Progbar:_draw(now, logs, final, hint)
     time = ("%.0fs"):format(now - self.start)
   end
   local tail = Progbar.format_time(per_step, self.unit) .. metrics_text(logs) .. (hint or "")
+  local bar, plain = self:_bar(WIDTHS[1])
   -- a line that wraps cannot be drawn in its place again
   if self.columns and (self.one_line or not final) then
-    tail = tail:sub(1, math.max(0, self.columns - 2 - #plain - #time))
+    local room = self.columns - 2 - #plain - #time
+    for i = 2, #WIDTHS do
+      if #tail > room then
+        bar, plain = self:_bar(WIDTHS[i])
+        room = self.columns - 2 - #plain - #time
+      end
+    end
+    while #tail > room do -- whole values go, from the end
+      tail = tail:match "^(.+) %- .-$" or tail:sub(1, math.max(0, room))
+    end
   end
   local width = #plain + 1 + #time + #tail
   local pad = self.width > width and (" "):rep(self.width - width) or ""
