@@ -133,6 +133,28 @@ describe("model:save and load_model", function()
   end)
 end)
 
+describe("seed generators of layers", function()
+  local function dropping()
+    return tide.Sequential { layers.Dropout { 0.5, seed = 3, input_shape = { 64 } },
+      layers.GaussianNoise { 1, seed = 4 } }
+  end
+  local x = tide.ones { 1, 64 }
+
+  it("go on after loading where they stood, in models and in weights", function()
+    local m = dropping()
+    m(x, { training = true })
+    m:save(path "seeds.safetensors")
+    m:save_weights(path "seeds_weights.safetensors")
+    local loaded = tide.load_model(path "seeds.safetensors")
+    local other = dropping()
+    other:load_weights(path "seeds_weights.safetensors")
+    local want = m(x, { training = true }):tolist()
+    assert.same(want, loaded(x, { training = true }):tolist())
+    assert.same(want, other(x, { training = true }):tolist())
+    assert.not_same(want, dropping()(x, { training = true }):tolist())
+  end)
+end)
+
 describe("save_weights and load_weights", function()
   it("carry weights by path", function()
     local a, b = model(), model()

@@ -34,6 +34,34 @@ local function weight_entries(model)
   return out
 end
 
+-- The seed generators of a model's layers in order: how many seeds each has given is a part of
+-- where training stands.
+local function generators(model)
+  local out = {}
+  for _, layer in ipairs(model:_flat()) do
+    out[#out + 1] = layer[S].generator or nil
+  end
+  return out
+end
+
+local function counts_of(model)
+  local out = {}
+  for i, g in ipairs(generators(model)) do
+    out[i] = g.count
+  end
+  return #out > 0 and out or nil
+end
+
+local function set_counts(model, counts)
+  local list = generators(model)
+  if type(counts) ~= "table" or #counts ~= #list then
+    return
+  end
+  for i, g in ipairs(list) do
+    g.count = math.type(counts[i]) == "integer" and counts[i] or g.count
+  end
+end
+
 -- Paths in the model's order: another instance of the same model may number its layers otherwise.
 local function order_of(entries)
   local out = {}
@@ -56,7 +84,7 @@ function safetensors.save_weights(model, path)
   need_built(model, "save_weights")
   local entries = weight_entries(model)
   write(path, entries, { format = FORMAT, kind = "weights", version = core.version,
-    order = order_of(entries) })
+    order = order_of(entries), seeds = counts_of(model) })
 end
 
 -- The compile state as data; nil and a warning where it holds a function.
@@ -82,7 +110,7 @@ function safetensors.save_model(model, path, o)
   local entries = weight_entries(model)
   local header = { format = FORMAT, kind = "model", version = core.version, model = description,
     build_shape = model[S].build_shape,
-    order = order_of(entries) }
+    order = order_of(entries), seeds = counts_of(model) }
   local ok, compiled = pcall(function()
     return rawget(model, "compiled")
   end)
@@ -234,6 +262,7 @@ function safetensors.load_weights(model, path, o)
   local file <close>, entries, metadata = core.safetensors_open(path)
   local header = read_header(path, metadata)
   assign(match(path, file, entries, weights_wanted(model, not o.by_name and header or nil), o))
+  set_counts(model, header and header.seeds)
 end
 
 -- A shape (or shapes by position or name) as ones, to build a model that was never told its input's
@@ -353,6 +382,7 @@ function safetensors.load_model(path, o)
   if finish then
     finish()
   end
+  set_counts(model, header.seeds)
   return model
 end
 
