@@ -357,8 +357,8 @@ function Object:get_config()
   return object.config(self, self.args)
 end
 
--- The function whose public name stands in a configuration, or nil.
-local function function_named(name)
+--- The function whose public name stands in a configuration, or nil.
+function object.function_named(name)
   for _, kind in ipairs { "activation", "loss", "metric" } do
     local f = registry.lookup(kind, name)
     if type(f) == "function" and object.name_of(f) == name then
@@ -372,7 +372,7 @@ function Object._from_config(c, config)
   local o = object.revive(config)
   for name, row in pairs(c.args.index) do
     if row[2] == "callable" and type(o[name]) == "string" then
-      o[name] = function_named(o[name]) or o[name]
+      o[name] = object.function_named(o[name]) or o[name]
     end
   end
   return c(o)

@@ -196,6 +196,26 @@ describe("saving and loading again", function()
     require("tide.registry").custom("layer").HolderOfAny = nil
   end)
 
+  it("keeps metrics of named functions, written as Keras writes them", function()
+    local x, y = tide.ones { 4, 3 }, tide.zeros { 4, 2 }
+    local model = tide.Sequential { tide.Input { 3 }, tide.layers.Dense { 2 } }
+    model:compile { optimizer = "sgd", loss = "mae", metrics = {
+      tide.metrics.MeanMetricWrapper { tide.losses.mean_squared_error, name = "squares" } } }
+    model:train_on_batch(x, y)
+    for _, extension in ipairs { ".keras", ".h5", ".safetensors" } do
+      local path = temporary(extension)
+      model:save(path)
+      local loss, squares = model:evaluate(x, y, { verbose = 0 })
+      assert.same({ loss, squares }, { tide.load_model(path):evaluate(x, y, { verbose = 0 }) })
+      if extension == ".keras" then -- the options that Keras' class has, and no other
+        local metric = core.json_decode(config_of(path)).compile_config.metrics[1]
+        assert.same({ name = "squares", fn = { module = "builtins", class_name = "function",
+          config = "mean_squared_error", registered_name = "function" } }, metric.config)
+      end
+      os.remove(path)
+    end
+  end)
+
   it("leaves the compilation out where it holds a Lua function", function()
     local m = tide.Sequential { tide.Input { 2 }, tide.layers.Dense { 2 } }
     m:compile { optimizer = "sgd", loss = function(y, p)

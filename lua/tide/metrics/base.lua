@@ -255,7 +255,7 @@ local Wrapper = object.class("MeanMetricWrapper", Mean, {
   methods = base.PAIRS,
   rows = { { "fn", "callable", check.required, "function of (y_true, y_pred)" } },
   named = { { "name", "string", nil, "shown in logs" },
-    { "direction", "enum", nil, "what is better", of = "up|down" } },
+    { "direction", "enum", nil, "what is better", of = "up|down", own = true } },
   init = function(self)
     if not self.direction and self.fn and require("tide.losses").class_of(self.fn) then
       self.direction = "down"

@@ -47,6 +47,9 @@ local function object_out(v)
       notes[k] = x
     elseif row and check.counts(row) then
       config[k] = axes_out(x)
+    elseif row and row[2] == "callable" and type(x) == "string" then
+      config[k] = { module = "builtins", class_name = "function", config = x,
+        registered_name = "function" }
     elseif k == "ignore_class" and type(x) == "number" and args.index.zero_based
       and not v.zero_based then
       config[k] = x - 1
@@ -209,7 +212,7 @@ local function per_output(v)
   return export_value(v)
 end
 
--- Where a Lua function stands in what compile was given, or nil.
+-- Where a Lua function without a name stands in what compile was given, or nil.
 local function find_function(v, at)
   if type(v) == "function" then
     return at
@@ -220,7 +223,8 @@ local function find_function(v, at)
         return type(k) == "string" and at .. "." .. k or found
       end
     end
-  elseif type(v) == "table" and type(rawget(v, "fn")) == "function" then
+  elseif type(v) == "table" and type(rawget(v, "fn")) == "function"
+    and not object.name_of(v.fn) then
     return at
   end
 end

@@ -12,6 +12,7 @@ local core = require "tide.core"
 local errors = require "tide.errors"
 local none = require "tide.none"
 local guard = require "tide.saving.guard"
+local object = require "tide.object"
 local registry = require "tide.registry"
 
 local import = {}
@@ -182,7 +183,11 @@ function import.options(ctx, c, config, label, notes)
     elseif check.counts(row) then
       out[k] = import.axes(v)
     else
-      out[k] = import_value(ctx, v, row, k)
+      local value = import_value(ctx, v, row, k)
+      if row[2] == "callable" and type(value) == "string" then
+        value = object.function_named(value) or value
+      end
+      out[k] = value
     end
   end
   if args.index.zero_based then
