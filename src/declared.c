@@ -73,7 +73,9 @@ static tide_status check_value(tide_ctx *ctx, const tide_op *op, const tide_valu
     tide_value back = {.is = v->is};
     tide_value_as(v, dtype, &there);
     tide_convert(dtype, v->is == TIDE_VALUE_WHOLE ? TIDE_I64 : TIDE_F64, 1, &there, &back.whole);
-    if (v->is == TIDE_VALUE_WHOLE ? back.whole == v->whole : back.real == v->real) return TIDE_OK;
+    if (v->is == TIDE_VALUE_WHOLE ? back.whole == v->whole /* 2^63 - 1 as a double is 2^63 */
+                                  : back.real == v->real && v->real < 0x1p63)
+        return TIDE_OK;
     char text[40];
     if (v->is == TIDE_VALUE_WHOLE) snprintf(text, sizeof text, "%lld", (long long)v->whole);
     else if (v->real != v->real) snprintf(text, sizeof text, "NaN");

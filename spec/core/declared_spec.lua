@@ -90,6 +90,10 @@ describe("An initial value", function()
       assert.is_false(ok)
       assert.matches(words, tostring(message), 1, true)
     end
+    local ok, message = pcall(ops.max, int({ 1, 2 }, "int64"), { initial = 2.0 ^ 63 })
+    assert.is_false(ok)
+    assert.matches("initial is 9.2233720368548e+18, which no int64 is", tostring(message), 1, true)
+    assert.equal(1, ops.max(int({ 1 }, "int64"), { initial = -2.0 ^ 63 }))
   end)
 end)
 

@@ -6,6 +6,7 @@
  * trilinear form in (x, kernel, dy); so the gradient of each is made of the other two, to any
  * order. */
 #include "activations.h"
+#include "helpers.h"
 
 #include <string.h>
 
@@ -20,7 +21,7 @@ static tide_status expand(tide_call *c, tide_ints *l, int nd, const char *what) 
     for (int i = 0; i < nd; i++) {
         if (l->n == 1) l->v[i] = l->v[0];
         if (l->v[i] < 1 || l->v[i] > INT32_MAX)
-            return tide_op_fail(c, TIDE_EARG, "%s must be 1 or more (got %ld)", what,
+            return tide_op_fail(c, TIDE_EARG, "%s must be %s (got %ld)", what, bound_of(l->v[i]),
                                 (long)l->v[i]);
     }
     l->n = nd;

@@ -23,6 +23,9 @@ static inline tide_status result_of(tide_call *c, const tide_ints *shape, int dt
     return tide_numel_of(c, (int)shape->n, shape->v, &total);
 }
 
+/* What a length from 1 to INT32_MAX that is `v` should be, for the message. */
+static inline const char *bound_of(int64_t v) { return v < 1 ? "1 or more" : "2147483647 or less"; }
+
 static inline tide_tensor *shaped(tide_tape *t, tide_tensor *x, int n, const int64_t *shape) {
     if (!x) return NULL;
     tide_reshape_attrs a = *TIDE_ATTRS(reshape, .newshape.n = n);

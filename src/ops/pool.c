@@ -3,7 +3,7 @@
  * max_pool_grad and max_pool_pick are each other's transposes at fixed (x, y), as are average_pool
  * and its gradient: so derivatives of any order exist. Places of maxima are piecewise constant: x
  * and y get no gradient through them. */
-#include "../op.h"
+#include "helpers.h"
 
 #include <string.h>
 
@@ -48,8 +48,8 @@ static tide_status pool_infer(tide_call *c, tide_ints *size, tide_ints *strides,
         for (int i = 0; i < nd; i++) {
             if (l->n == 1) l->v[i] = l->v[0];
             if (l->v[i] < 1 || l->v[i] > INT32_MAX)
-                return tide_op_fail(c, TIDE_EARG, "%s must be 1 or more (got %ld)", what,
-                                    (long)l->v[i]);
+                return tide_op_fail(c, TIDE_EARG, "%s must be %s (got %ld)", what,
+                                    bound_of(l->v[i]), (long)l->v[i]);
         }
         l->n = nd;
     }
@@ -178,7 +178,7 @@ static tide_status block_infer(tide_call *c) {
                             "x has the wrong number of axes (expected (N, H, W, C), got %s)",
                             TIDE_SHAPE_OF(x));
     if (b < 1 || b > INT32_MAX)
-        return tide_op_fail(c, TIDE_EARG, "block_size must be 1 or more (got %ld)", (long)b);
+        return tide_op_fail(c, TIDE_EARG, "block_size must be %s (got %ld)", bound_of(b), (long)b);
     int64_t most;
     if (deep &&
         (__builtin_mul_overflow(x->shape[1], b, &most) ||

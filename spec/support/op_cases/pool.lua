@@ -30,6 +30,8 @@ both("2-D", { pool_size = 2 }, { dtypes = floats,
     { options = { pool_size = { 2, 2, 2 } },
       says = "pool_size has the wrong number of entries (expected 1 or 2, got 3)" },
     { options = { pool_size = 2, strides = 0 }, says = "strides must be 1 or more (got 0)" },
+    { options = { pool_size = 1 << 31 },
+      says = "pool_size must be 2147483647 or less (got 2147483648)" },
     { options = {}, says = "pool_size" },
   } })
 both("2-D, rest", { pool_size = { 2, 3 } })
