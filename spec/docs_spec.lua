@@ -220,6 +220,7 @@ describe("help", function()
   it("of a method names its options with their defaults", function()
     assert.matches("^Model:fit%(x, y, batch_size, epochs.*\n  epochs = 1 ",
       (help.text(tide.Model.fit, "Model:fit")))
+    assert.matches("^m%.fit%(x, y, batch_size", (help.text(tide.Model.fit, "m.fit")))
     assert.matches("\n  stddev +float = 1", (help.text(tide.random.normal, "tide.random.normal")))
   end)
 

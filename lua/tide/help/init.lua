@@ -359,7 +359,7 @@ local function function_doc(f, name)
   if name:find ":" and names[1] == "self" then
     table.remove(names, 1)
   end
-  if names[1] == "..." and args then
+  if args and (names[1] == "..." or names[1] == "self" and names[2] == "...") then
     names = args.names
   end
   local text = source.comment(inner)

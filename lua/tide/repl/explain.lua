@@ -38,7 +38,8 @@ function explain.trimmed(traceback)
     end
   end
   while #lines > 0 and (lines[#lines]:find "^%s*%[C%]: in function 'xpcall'"
-    or lines[#lines]:find "in main chunk$") do
+    or lines[#lines]:find "in main chunk$"
+    or lines[#lines]:find "^%s*%(%.%.%.tail calls%.%.%.%)$") do
     lines[#lines] = nil
   end
   return #lines > 1 and table.concat(lines, "\n") or ""
