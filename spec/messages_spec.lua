@@ -70,6 +70,10 @@ describe("slips", function()
     end
   end)
 
+  it("of axes where there are none say so", function()
+    says(function() ops.softmax(tide.tensor(1.5)) end, "no axis -1 in a tensor without axes")
+  end)
+
   it("of a layer that comes twice say that it is the same", function()
     local layer = layers.Dense(2)
     says(function() tide.Sequential { layer, layer } end, "is in it already")

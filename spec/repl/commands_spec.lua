@@ -302,6 +302,16 @@ describe("repl.explain", function()
     assert.is_false(frames.inner "\t/elsewhere/tide/a.lua:3: in f")
   end)
 
+  it("says of a method that was called with a dot that a colon is due", function()
+    local frames = require "tide.repl.frames"
+    local dense = require("tide").layers.Dense(2)
+    local _, e = pcall(dense.get_config)
+    assert.equal("a method is called with a colon: write x:method(...)", explain.hint(e, {}))
+    assert.matches("%(local 'self'%); a method is called with a colon[^\n]*\nstack traceback:\n",
+      frames.of_script(e .. "\nstack traceback:\n\t[C]: in ?"))
+    assert.is_nil(frames.without_self "mine.lua:1: attempt to index a nil value (local 'self')")
+  end)
+
   it("drops the prompt's own frames", function()
     local trace =
       "stack traceback:\n\t[C]: in function 'error'\n\t[1]:1: in global 'f'\n\t[1]:1: in main \z

@@ -111,6 +111,10 @@ end
 ---@param source? string what was typed; it tells whose field or method it was
 ---@return string|nil
 function explain.hint(message, env, source)
+  local colon = frames.without_self(message)
+  if colon then
+    return colon
+  end
   local kind, word = message:match "nil value %((%a+) '([^']+)'%)"
   if not kind or message:find("did you mean", 1, true) then
     return nil

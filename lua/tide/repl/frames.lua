@@ -60,11 +60,25 @@ function frames.folded(traceback, remedy)
   return table.concat(out, "\n")
 end
 
+--- What a method of Tide that was called with a dot says of itself: it has no `self`. nil for other
+--- messages.
+---@param message string
+---@return string|nil
+function frames.without_self(message)
+  local place = message:match "^([^\n]-:)%d+: attempt to index a nil value %(local 'self'%)"
+  return place and frames.inner(place)
+    and "a method is called with a colon: write x:method(...)" or nil
+end
+
 --- The message and traceback of a script that failed, as the program prints them; whole where
 --- TIDE_TRACEBACK is set.
 ---@param text string
 ---@return string
 function frames.of_script(text)
+  local hint = frames.without_self(text)
+  text = hint and text:gsub("\n", function()
+    return "; " .. hint .. "\n"
+  end, 1) or text
   return os.getenv "TIDE_TRACEBACK" and text
     or frames.folded(text, "TIDE_TRACEBACK=1 shows them")
 end
