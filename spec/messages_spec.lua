@@ -314,6 +314,17 @@ describe("names that nearly exist", function()
     assert.equal("mine", model.note)
   end)
 
+  it("leave alone what is a name and more", function()
+    local layer, stopping = model.layers[1], tide.callbacks.EarlyStopping()
+    for _, own in ipairs { { model, "train_steps" }, { model, "saved" }, { model, "names" },
+      { layer, "calls" }, { layer, "dtypes" }, { tide.metrics.Mean(), "results" },
+      { stopping, "models" }, { stopping, "monitored" }, { model.optimizer, "epsilons" } } do
+      local object, name = own[1], own[2]
+      object[name] = (object[name] or 0) + 1
+      assert.equal(1, object[name], name)
+    end
+  end)
+
   it("are free in classes of one's own", function()
     local Own = tide.Layer:extend("OwnNames", { call = function(self, v)
       self.calls = (self.calls or 0) + 1

@@ -28,8 +28,13 @@ end
 local kin = setmetatable({}, { __mode = "k" }) -- root of a strict family -> its classes
 local absent = setmetatable({}, { __mode = "k" }) -- class -> names that are absent, and rightly so
 
+-- Whether a name is another one and more: `train_steps`, `calls`, `models` are names of their own.
+local function extends(name, other)
+  return #name > #other and name:sub(1, #other) == other
+end
+
 -- The method that an absent name of an instance of `c` was probably meant to be, among those of all
--- classes of its kind; nil for what is a name of another of them.
+-- classes of its kind; nil for what is a name of another of them, or opens with one.
 local function near_method(c, key)
   local distance, kind = require("tide.names").distance, c.kind
   local most = #key < 6 and 1 or 2
@@ -41,7 +46,8 @@ local function near_method(c, key)
       return nil
     end
     for name, v in next, mine and other or {} do
-      if type(v) == "function" and type(name) == "string" and name:byte() == key:byte() then
+      if type(v) == "function" and type(name) == "string" and name:byte() == key:byte()
+        and not extends(key, name) then
         local d = math.abs(#name - #key) <= most and distance(key, name) or 3
         if d <= most and (not least or d < least or d == least and name < best) then
           best, least = name, d
@@ -94,7 +100,7 @@ function class.check_field(c, key, names)
     return
   end
   local near = require("tide.names").suggest(key, names)
-  if near then
+  if near and not extends(key, near) then
     require("tide.errors").raise(c.__name, "has no option '%s'; did you mean '%s'?", key, near)
   end
   known[key] = true

@@ -48,7 +48,7 @@ for name, text in pairs(layer) do
   model[name] = text
 end
 
---- What layers, models and optimizers answer to such names: name -> function that raises.
+--- What layers, models, optimizers and metrics answer to such names: name -> function that raises.
 foreign.layer = table_of("layer", layer)
 foreign.model = table_of("model", model)
 foreign.optimizer = table_of("optimizer", {
@@ -63,6 +63,8 @@ foreign.optimizer = table_of("optimizer", {
   state_dict = "the state is the field variables",
   load_state_dict = "set_weights(values) sets what variables lists",
 })
+
+foreign.metric = table_of("metric", { reset_states = "did you mean 'reset_state'?" })
 
 local LATER = "Tide does not have it yet"
 

@@ -6,6 +6,7 @@ local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local foreign = require "tide.foreign"
 local list = require "tide.list"
 local object = require "tide.object"
 local ops = require "tide.ops"
@@ -55,6 +56,7 @@ class.properties(Metric, {
   end,
 })
 base.Metric = Metric
+Metric._foreign = foreign.metric
 
 --- What is better, for callbacks that watch the metric: "up" or "down"; false where nobody said.
 Metric.direction = false
