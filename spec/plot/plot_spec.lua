@@ -35,6 +35,22 @@ describe("ROC and precision over recall", function()
   -- numbers of scikit-learn's documentation
   local y, s = { 0, 0, 1, 1 }, { 0.1, 0.4, 0.35, 0.8 }
 
+  it("say what they expect", function()
+    local model = tide.Sequential { layers.Dense { 1, input_shape = { 2 } } }
+    local cases = {
+      ["history: expected what fit returned"] = { plot.history, 3 },
+      ["history: 'loss' must be a list of numbers"] = { plot.history, { loss = 3 } },
+      ["weights: expected a model (got nil)"] = { plot.weights },
+      ["gradients: expected a model (got 1)"] = { plot.gradients, 1 },
+      ["gradients: x is missing"] = { plot.gradients, model },
+      ["images: expected pictures: a tensor or nested lists (got nil)"] = { plot.images },
+      ["picture: expected a picture: a tensor or nested lists (got nil)"] = { plot.picture },
+    }
+    for text, call in pairs(cases) do
+      expect.has(message(table.unpack(call)), text)
+    end
+  end)
+
   it("label no negative zero", function()
     local figure = require "tide.plot.figure"
     assert.equal("0.0", figure.label(-0.04, 0.1))

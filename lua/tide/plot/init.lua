@@ -58,6 +58,18 @@ local function show(where, figure, options)
   return file
 end
 
+local function need_model(where, model)
+  if type(model) ~= "table" or not model.is_model then
+    errors.raise(where, "expected a model (got %s)", check.show(model))
+  end
+end
+
+local function need_pictures(where, x, what)
+  if not core.is_tensor(x) and type(x) ~= "table" then
+    errors.raise(where, "expected %s: a tensor or nested lists (got %s)", what, check.show(x))
+  end
+end
+
 local function numbers(where, x)
   if core.is_tensor(x) then
     return x:reshape({ -1 }):tolist()
@@ -106,7 +118,11 @@ end
 --- @param options table|nil { file, width, height }
 function plot.history(history, options)
   local o = given("history", options)
-  local logs = history.history or history
+  local logs = type(history) == "table" and (history.history or history)
+  if type(logs) ~= "table" then
+    errors.raise("history", "expected what fit returned, or lists of numbers by name (got %s)",
+      check.show(history))
+  end
   local names = {}
   for name in pairs(logs) do
     if type(name) == "string" and not name:find "^val_" then
@@ -120,7 +136,11 @@ function plot.history(history, options)
   for _, name in ipairs(names) do
     local lines = {}
     for _, key in ipairs { name, "val_" .. name } do
-      if logs[key] then
+      if logs[key] ~= nil then
+        if type(logs[key]) ~= "table" then
+          errors.raise("history", "'%s' must be a list of numbers, one per epoch (got %s)", key,
+            check.show(logs[key]))
+        end
         local line = { name = key }
         for epoch = 1, #logs[key] do
           local y = logs[key][epoch]
@@ -196,6 +216,7 @@ end
 --- @param options table|nil { bins = 30, layer = part of a path, file }
 --- @usage tide.plot.weights(model, { file = "weights.svg" })
 function plot.weights(model, options)
+  need_model("weights", model)
   local o, named = given("weights", options), {}
   for _, r in ipairs(model:_records()) do
     if chosen(r.path, o) and r.tensor.dtype:find "float" then
@@ -209,6 +230,10 @@ end
 --- @param options table|nil { bins = 30, layer = part of a path, file, sample_weight }
 --- @usage print(tide.plot.gradients(model, x[{ { 1, 4 } }], y[{ { 1, 4 } }]))
 function plot.gradients(model, x, y, options)
+  need_model("gradients", model)
+  if x == nil then
+    errors.raise("gradients", "x is missing (the inputs of a batch)")
+  end
   local o, named, params, paths = given("gradients", options), {}, {}, {}
   x, y = core.is_tensor(x) and x or type(x) == "table" and not core.is_tensor(x[1])
     and core.tensor(x) or x, (core.is_tensor(y) or y == nil) and y or core.tensor(y)
@@ -312,6 +337,7 @@ end
 --- mode = how the terminal shows them, as tide.image.show }
 --- @usage print(tide.plot.images(tide.random.uniform { 4, 8, 8, 3 }, { columns = 2 }))
 function plot.images(x, options)
+  need_pictures("images", x, "pictures")
   local o = given("images", options)
   local picture = require "tide.plot.picture"
   local p, places, columns = picture.grid("images", x, o.columns, o.scale,
@@ -399,6 +425,7 @@ end
 --- @param options table|nil { width = 60, color = nil, mode } colour by default where the terminal
 ---   has it
 function plot.picture(image, options)
+  need_pictures("picture", image, "a picture")
   local o = given("picture", options)
   local picture = require "tide.plot.picture"
   return require("tide.plot.terminal").picture("picture", picture.rgb("picture", image, o.scale), o)
