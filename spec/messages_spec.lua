@@ -71,6 +71,9 @@ describe("slips", function()
   end)
 
   it("of axes where there are none say so", function()
+    local labels = tide.tensor({ 1, 2 }, { dtype = "int32" })
+    says(function() tide.losses.sparse_categorical_crossentropy(labels, false) end,
+      "sparse_categorical_crossentropy: y_pred has no axis of classes")
     says(function() ops.softmax(tide.tensor(1.5)) end, "no axis -1 in a tensor without axes")
   end)
 

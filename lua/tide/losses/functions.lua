@@ -343,6 +343,10 @@ function F.sparse_categorical_crossentropy(y_true, y_pred, o, weight, mask)
       refuse_labels(y_true, y_pred.shape[options.axis], options.base, hide, o.ignore_class,
         "sparse_categorical_crossentropy")
     end
+    if not y_pred.shape[options.axis] then
+      errors.raise("sparse_categorical_crossentropy", "y_pred has no axis of classes (shape %s)",
+        tostring(y_pred.shape))
+    end
     error(values, 0)
   end
   if o.ignore_class ~= nil then
