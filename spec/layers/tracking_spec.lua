@@ -305,6 +305,35 @@ describe("layer:replace_weight", function()
     has(message(function() dense:replace_weight("kernal", kernel) end),
       "has no weight 'kernal'; did you mean 'kernel'?")
     has(message(function() dense:replace_weight("bias", 1) end), "must be a tensor (got")
+    dense:replace_weight("kernel", tide.ones { 3, 2 }, { regularizer = "l2", trainable = true })
+    assert.is_true(math.abs(dense.losses[1]:item() - 0.06) < 1e-7) -- 0.01 * 6
+    local int = tide.ones({ 2 }, { dtype = "int32" })
+    has(message(function() dense:replace_weight("bias", int, { regularizer = "l2" }) end),
+      "only float tensors have gradients")
+    assert.equal(1, #dense.losses)
+  end)
+end)
+
+describe("a build that fails", function()
+  it("leaves no weights and states, so that the next one makes each once", function()
+    local fails = true
+    local Failing = tide.Layer:extend("TrackFailingBuild", {
+      init = function(self) self.first = self:add_weight { shape = {}, name = "first" } end,
+      build = function(self)
+        self.w = self:add_weight { shape = { 2 }, name = "w" }
+        self.count = self:add_state { {}, name = "count" }
+        if fails then error "not yet" end
+        self.v = self:add_weight { shape = { 2 }, name = "v" }
+      end,
+      call = function(self, x) return x * self.w * self.v end,
+    })
+    local layer = Failing()
+    has(message(layer, tide.ones { 1, 2 }), "not yet")
+    fails = false
+    layer(tide.ones { 1, 2 })
+    assert.equal(3, #layer.weights)
+    assert.equal(1, #layer.states)
+    assert.is_true(rawequal(layer.w, layer.weights[2]))
   end)
 end)
 

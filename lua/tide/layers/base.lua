@@ -324,6 +324,14 @@ local function as_shape(v)
   return shape
 end
 
+-- A build that fails leaves no weights: the next one makes them all.
+local Building = {}
+function Building.__close(made)
+  if not made.done then
+    made.layer:_forget(made.weights, made.states)
+  end
+end
+
 --- Makes the weights for inputs of this shape (batch first, tide.none where unknown).
 function Layer:build(...)
   if self.built then
@@ -333,10 +341,13 @@ function Layer:build(...)
   for i = 1, shapes.n do
     shapes[i] = shapes[i] ~= nil and as_shape(shapes[i]) or nil
   end
+  local own = self[S]
+  local made <close> = setmetatable({ layer = self, weights = #own.weights,
+    states = own.states and #own.states or 0 }, Building)
   for _, build in ipairs(self._builds) do
     build(self, table.unpack(shapes, 1, shapes.n))
   end
-  self.built = true
+  made.done, self.built = true, true
   self[S].build_shape = shapes[1]
   self[S].build_shapes = shapes
   self:_settle()

@@ -68,6 +68,18 @@ function Layer:_track(tensor, o)
   return tensor
 end
 
+-- Forgets all weights and states but the first ones.
+function Layer:_forget(weights, states)
+  local own = self[S]
+  for i = #own.weights, weights + 1, -1 do
+    own.weights[i] = nil
+  end
+  for i = own.states and #own.states or 0, states + 1, -1 do
+    own.states[i] = nil
+  end
+  tracking.changed(self)
+end
+
 local state_args = check.args("add_state", {
   { "shape", "shape", nil, "shape of the state; a scalar without it" },
   { "initializer", "initializer", "zeros" },
@@ -109,6 +121,9 @@ function Layer:add_state(...)
   return tensor
 end
 
+local fact_args = check.args("replace_weight", {}, { named = { { "trainable", "bool" },
+  { "regularizer", "regularizer" }, { "constraint", "constraint" } } })
+
 --- Puts another tensor in the place of a weight of this layer, of any shape and dtype that its
 --- `call` can use, in the fields that held the old one too. Optimizers that were built for the old
 --- one do not know it: compile again, or train with a new one.
@@ -130,13 +145,12 @@ function Layer:replace_weight(name, tensor, facts)
         errors.raise("replace_weight", "the weight '%s' must be a tensor (got %s)", name,
           check.show(tensor))
       end
-      check.refuse_unknown("replace_weight", facts or {},
-        { "trainable", "regularizer", "constraint" })
-      for key, v in pairs(facts or {}) do
-        r[key] = v
-      end
-      if r.trainable then
+      local o = facts and fact_args:construct(facts) or {}
+      if o.trainable or o.trainable == nil and r.trainable then
         tensor:requires_grad_(self[S].trainable)
+      end
+      for key, v in pairs(o) do
+        r[key] = v
       end
       for key, v in next, self do
         if rawequal(v, r.tensor) then
