@@ -369,6 +369,27 @@ describe("recording in coroutines", function()
     assert.is_true(core.grad_mode())
   end)
 
+  it("stays with the op while a finalizer runs another one", function()
+    local x, ran, kept = tide.ones({ 2000000 }, { requires_grad = true }), 0, {}
+    local one = tide.ones { 1 }
+    local function another()
+      tide.no_grad(function()
+        coroutine.yield(one * 2)
+      end)
+    end
+    setmetatable({}, { __gc = function()
+      ran = ran + 1
+      coroutine.resume(coroutine.create(another))
+    end })
+    local mode = collectgarbage "generational" -- an op sets the collector to work at times
+    repeat
+      kept[#kept + 1] = x * 2 -- 8 MB
+      assert.is_true(kept[#kept].requires_grad)
+    until ran > 0 or #kept == 60
+    collectgarbage(mode)
+    assert.equal(1, ran)
+  end)
+
   it("nodes outlive the coroutine that made them", function()
     local x, y = leaf { 3 }, nil
     coroutine.wrap(function()

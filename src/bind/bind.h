@@ -23,7 +23,8 @@ typedef struct {
 /* -- handles (bind.c) -- */
 tide_ctx *tideL_ctx(lua_State *L); /* raises while the state is being closed */
 /* The context has the modes of the coroutine that runs (modes.c): whoever did not come by tideL_ctx
- * sees to it, before an op and after Lua was called. */
+ * sees to it, before an op (behind the last allocation of Lua's memory, since finalizers may run
+ * other coroutines) and after Lua was called. */
 void tideL_switch(lua_State *L, tide_ctx *ctx);
 static inline tide_ctx *tideL_here(lua_State *L, tide_ctx *ctx) {
     if (ctx->thread != L) tideL_switch(L, ctx);

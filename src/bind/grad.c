@@ -131,6 +131,7 @@ static door door_open(lua_State *L, tide_ctx *ctx) {
     ctx->running = L;
     ctx->error_slot = lua_gettop(L);
     ctx->has_error = 0;
+    tideL_here(L, ctx);
     return was;
 }
 
@@ -177,7 +178,7 @@ static tide_tensor *seed_option(lua_State *L, int i, const char *where) {
 
 /* loss:backward(gradient, { retain_graph = true }) adds into .grad of the leaves. */
 static int backward(lua_State *L) {
-    tide_ctx *ctx = tideL_here(L, tideL_checktensor(L, 1, "backward")->ctx);
+    tide_ctx *ctx = tideL_checktensor(L, 1, "backward")->ctx;
     const int given = tideL_tohandle(L, 2) != NULL, o = given || lua_isnil(L, 2) ? 3 : 2;
     lua_settop(L, 3);
     if (flag(L, o, "create_graph"))
@@ -195,7 +196,7 @@ static int backward(lua_State *L) {
 /* core.gradients(loss, vars, { gradient, create_graph, retain_graph }): a list, false where nothing
  * depends on it. `sparse = true` leaves gradients of embeddings sparse, for the optimizers. */
 static int gradients(lua_State *L) {
-    tide_ctx *ctx = tideL_here(L, tideL_checktensor(L, 1, "grad")->ctx);
+    tide_ctx *ctx = tideL_checktensor(L, 1, "grad")->ctx;
     if (lua_type(L, 2) != LUA_TTABLE)
         tideL_error(L, "grad", "expected a list of tensors (got %s)", tideL_typename(L, 2));
     lua_settop(L, 3);
@@ -297,7 +298,7 @@ static int record_custom(lua_State *L) {
     }
     int base = lua_gettop(L), ref = LUA_NOREF;
     for (int i = 0; i < nout; i++) tideL_new(L);
-    if (any && ctx->grad_mode) {
+    if (any && tideL_here(L, ctx)->grad_mode) {
         lua_pushvalue(L, 3);
         ref = luaL_ref(L, LUA_REGISTRYINDEX);
     }

@@ -158,6 +158,7 @@ static int get(lua_State *L, tide_tensor *t) {
     }
     tideL_handle *h = tideL_new(L);
     t = tideL_checktensor(L, 1, "index");
+    tideL_here(L, ctx);
     tide_index__attrs attrs =
         *TIDE_ATTRS(index_, .start = p.start, .size = p.size, .step = p.step, .drop = p.drop);
     tideL_try(L, ctx, tide_apply(ctx, &tide_op_index_, &attrs, 1, &t, &h->t));
@@ -297,7 +298,7 @@ int tideL_newindex(lua_State *L) {
     tide_tensor *v = tideL_pinvalue(L, 3, t->dtype, "index");
     const tide_index__attrs a =
         *TIDE_ATTRS(index_, .start = p.start, .size = p.size, .step = p.step, .drop = p.drop);
-    tideL_try_named(L, ctx, "index", tide_assign_part(ctx, t, &a, v, "index"));
+    tideL_try_named(L, ctx, "index", tide_assign_part(tideL_here(L, ctx), t, &a, v, "index"));
     return 0;
 }
 

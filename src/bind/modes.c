@@ -72,6 +72,7 @@ static void set(lua_State *L, tide_ctx *ctx, int bits, int64_t call) {
             *r = (record){.bits = RECORDS};
             lua_rawset(L, -3);
             lua_pop(L, 1);
+            tideL_here(L, ctx);
         }
         hold(L, 1);
         ctx->modes = r;

@@ -56,6 +56,7 @@ static void run(tideL_decoding *d, tide_ctx *ctx, tideL_handle **h) {
     luaL_checkstack(L, TIDE_MAX_OUT + 4, "tide");
     for (int i = 0; i < op->nout; i++) h[i] = tideL_new(L);
     tideL_read_inputs(d, ctx);
+    tideL_here(L, ctx); /* finalizers may have run other coroutines */
     void *was = ctx->running;
     ctx->running = L;
     const tide_status st = tide_apply(ctx, op, d->attrs, d->nin, d->all, out);
@@ -97,7 +98,6 @@ static int call(lua_State *L) {
     tideL_decode(&d, nargs);
     tide_ctx *ctx = *(tide_ctx **)lua_touserdata(L, lua_upvalueindex(2));
     if (!ctx) tideL_error(L, op->name, "the Lua state is being closed");
-    tideL_here(L, ctx);
     tideL_handle *h[TIDE_MAX_OUT];
     run(&d, ctx, h);
     push_items(L, h, op);

@@ -312,7 +312,7 @@ static int fill_(lua_State *L) {
         return tideL_error(L, "fill_", "the value must be a number or a boolean (got %s)",
                            tideL_typename(L, 2));
     tide_tensor *src = tideL_pinvalue(L, 2, t->dtype, "fill_");
-    tideL_try_named(L, t->ctx, "fill_", tide_assign(t->ctx, t, src, "fill_"));
+    tideL_try_named(L, t->ctx, "fill_", tide_assign(tideL_here(L, t->ctx), t, src, "fill_"));
     lua_settop(L, 1);
     return 1;
 }
