@@ -390,6 +390,20 @@ describe("a field that was given another tensor in place of its weight", functio
     end
   end)
 
+  it("is refused in place of a state", function()
+    local Counting = tide.Layer:extend("TrackReplacedState", {
+      init = function(self) self.count = self:add_state { {}, name = "count" } end,
+      call = function(self, x)
+        self.count = self.count + 1
+        return x
+      end,
+    })
+    local layer = Counting()
+    assert.equal(0, layer.states[1]:item())
+    layer(tide.ones { 2 })
+    has(message(function() return layer.states end), "in place of the state 'count'; field:assign")
+  end)
+
   it("may hold one for the time of a call", function()
     local dense = built()
     local kernel = dense.kernel

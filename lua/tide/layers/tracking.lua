@@ -157,19 +157,23 @@ local function sort_out(self, walk)
   return out
 end
 
--- The records of a layer's weights by tensor. A weight whose field was given another tensor is
--- refused: calls would use that one, while training, saving and counting went on with the old.
+-- The records of a layer's weights and states by tensor. One whose field was given another tensor
+-- is refused: calls would use that one, while training, saving and counting went on with the old.
 local function records_of(self)
-  local records = {}
-  for _, r in ipairs(self[S].weights) do
-    records[r.tensor] = r
+  local records, own = {}, self[S]
+  for _, group in ipairs { own.weights, own.states or {} } do
+    for _, r in ipairs(group) do
+      records[r.tensor] = r
+    end
   end
-  for _, r in ipairs(self[S].weights) do
+  for _, r in next, records do
     local v = r.owner and rawget(r.owner, r.key)
     if v and not rawequal(v, r.tensor) and not records[v] then
-      errors.raise(self:_label(), "the field '%s' holds %s in place of the weight '%s'; \z
-        field:assign(value) sets the weight's values, layer:replace_weight(\"%s\", tensor) puts \z
-        another tensor in its place", r.key, check.show(v), r.name, r.name)
+      local state = r.trainable == nil
+      errors.raise(self:_label(), "the field '%s' holds %s in place of the %s '%s'; \z
+        field:assign(value) sets its values%s", r.key, check.show(v), state and "state" or "weight",
+        r.name, state and "" or (", layer:replace_weight(\"%s\", tensor) puts another tensor in \z
+        its place"):format(r.name))
     end
   end
   return records
@@ -248,15 +252,18 @@ end
 
 --- A field of the layer is new.
 function tracking.added(self, key, value)
-  local walk, records = self[S].walk, type(value) == "userdata" and self[S].weights or {}
-  for i = #records, 1, -1 do
-    if rawequal(records[i].tensor, value) then
-      records[i].owner, records[i].key = self, key
-      break
+  local own = self[S]
+  local walk = own.walk
+  for _, group in ipairs(type(value) == "userdata" and { own.weights, own.states } or {}) do
+    for i = #group, 1, -1 do
+      if rawequal(group[i].tensor, value) then
+        group[i].owner, group[i].key = self, key
+        break
+      end
     end
   end
   if walk and kind_of(value, walk.variables) then
-    self[S].walk = nil
+    own.walk = nil
   elseif walk and not walk.places[key] then
     walk.places[key] = watch(walk, self, key, value)
   end
