@@ -263,7 +263,7 @@ test:
 	@+$(MAKE) --no-print-directory lint
 	@+$(MAKE) --no-print-directory specs
 
-# The specs alone, on what is built: make specs SPECS="spec/ops_spec.lua"
+# The specs alone, on what is built: make specs SPECS="spec/ops/ops_spec.lua"
 specs: all
 	@TIDE_BUILD=$(BUILD) $(BUSTED) $(SPECS)
 
@@ -300,7 +300,7 @@ UBSAN_LIB = $(shell $(CC) -print-file-name=libubsan.so)
 ASAN_ENV = LD_PRELOAD="$(ASAN_LIB) $(UBSAN_LIB)" ASAN_OPTIONS=detect_leaks=0:abort_on_error=0:exitcode=99:$(ASAN_EXTRA) \
            UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 OMP_WAIT_POLICY=passive
 # The specs of the core and of the op rows: what the sanitizer run of .ci/run and the hostile build are about.
-CORE_SPECS ?= $(wildcard spec/core_spec.lua spec/core spec/tensor_spec.lua spec/autograd_spec.lua spec/ops_spec.lua spec/ops)
+CORE_SPECS ?= spec/core spec/tensor/tensor_spec.lua spec/tensor/autograd_spec.lua spec/ops/ops_spec.lua spec/ops/arrays_spec.lua spec/ops/control_spec.lua spec/ops/extremes_spec.lua
 SANITIZE_CPUS ?= c best
 
 # The specs (SPECS= limits) with AddressSanitizer and UndefinedBehaviorSanitizer, at plain C and at the best CPU level.
@@ -322,9 +322,9 @@ hard:
 
 # The specs of tensors, ops, layers and training on the device "test", whose memory only kernels and counted copies may touch:
 # whoever else does ends the process.
-DEVICE_SPECS = $(wildcard spec/core spec/tensor_spec.lua spec/autograd_spec.lua spec/ops_spec.lua spec/ops spec/values_spec.lua \
-  spec/linear_spec.lua spec/pool_spec.lua spec/printing_spec.lua spec/layers_spec.lua spec/models_spec.lua spec/saving spec/image \
-  spec/training)
+DEVICE_SPECS = spec/core spec/tensor spec/ops/ops_spec.lua spec/ops/arrays_spec.lua spec/ops/control_spec.lua spec/ops/extremes_spec.lua \
+  spec/ops/linear_spec.lua spec/ops/pool_spec.lua spec/values_spec.lua spec/layers/layers_spec.lua spec/models spec/saving spec/preprocessing \
+  spec/training spec/losses spec/metrics spec/optimizers spec/callbacks
 test-device: all
 	@TIDE_BUILD=$(BUILD) TIDE_DEVICE=test $(BUSTED) $(or $(SPECS),$(DEVICE_SPECS))
 
@@ -400,7 +400,7 @@ levels:
 	@for cpu in $(ALL_LEVELS); do \
 	  is=$$(TIDE_CPU=$$cpu build/levels/tide -e 'io.write(require("tide.core").cpu_level)'); \
 	  case $$is in $$cpu|*-$$cpu) echo "  SPECS level $$is";; *) echo "  this machine has no level $$cpu"; continue;; esac; \
-	  TIDE_BUILD=build/levels TIDE_CPU=$$cpu $(BUSTED) $(or $(SPECS),spec/ops_spec.lua) || exit 1; done
+	  TIDE_BUILD=build/levels TIDE_CPU=$$cpu $(BUSTED) $(or $(SPECS),spec/ops/ops_spec.lua) || exit 1; done
 
 # How much there is: ops, their case rows and checks, specs.
 counts: all

@@ -1,5 +1,5 @@
 -- Tide's pictures beside Pillow's, TensorFlow's, SciPy's and Keras' (make_images.py, make_pictures.py): groups of cases, each
--- with the difference that it allows. spec/image/pictures_spec.lua fails on any that is larger; run as a program it prints the
+-- with the difference that it allows. spec/preprocessing/pictures_spec.lua fails on any that is larger; run as a program it prints the
 -- largest difference of each group:
 --
 --   lua5.4 spec/ref/pictures.lua > spec/ref/pictures.txt

@@ -6,7 +6,7 @@ end
 local floats = { float32 = "float32", float64 = "float64", int32 = "float32", bool = "float32" }
 
 -- matmul gives BLAS what strides it can read, so other strides may mean another order of summation
--- (see spec/linear_spec.lua).
+-- (see spec/ops/linear_spec.lua).
 for _, case in ipairs { "square", "tall", "batch", "one matrix for a batch", "broadcast batches",
   "vector left", "vector right", "vectors", "vector and batch" } do
   add { op = "matmul", label = case, ref = "matmul, " .. case, gradgrad = true, strided = false }
@@ -76,6 +76,6 @@ add { op = "vdot", ref = "vdot", gradgrad = true, strided = false,
 add { op = "vecdot", ref = "vecdot", gradgrad = true,
   dtypes = { float32 = "float32", float64 = "float64" } }
 add { op = "vecdot", label = "middle axis", ref = "vecdot, middle axis", options = { axis = 2 } }
-add { op = "tensordot_", spec = "spec/linear_spec.lua" }
+add { op = "tensordot_", spec = "spec/ops/linear_spec.lua" }
 
 return rows

@@ -5,7 +5,7 @@ end
 local floats = { float32 = "float32", float64 = "float64", uint8 = "float32" }
 
 -- Maxima are compared away from ties, where no difference quotient exists; ties and NaN are in
--- spec/pool_spec.lua.
+-- spec/ops/pool_spec.lua.
 local function both(label, options, more)
   for kind, name in pairs { max = "max_pool", average = "average_pool" } do
     local row = { op = name, label = label, ref = kind .. ", " .. label, options = options }
