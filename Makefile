@@ -270,7 +270,7 @@ specs: all
 # Each spec file in a process of its own: nothing may rest on what another file has loaded or switched on.
 specs-alone: all
 	@status=0; for file in $$(find spec -name '*_spec.lua' | sort); do \
-	  TIDE_BUILD=$(BUILD) SPEC_ALONE=1 $(BUSTED) $$file </dev/null >$(BUILD)/alone.txt 2>&1 || { status=1; cat $(BUILD)/alone.txt; }; \
+	  TIDE_BUILD=$(BUILD) SPEC_ALONE=1 $(BUSTED) $$file </dev/null >$(BUILD)/alone.txt 2>&1 || { status=1; sed "\$$d" $(BUILD)/alone.txt; }; \
 	  tail -1 $(BUILD)/alone.txt; done; exit $$status
 
 # -- checks
