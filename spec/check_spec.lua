@@ -58,9 +58,9 @@ describe("check.args", function()
 
   it("names the function and the key when a value is wrong", function()
     assert.truthy(message(args.construct, args,
-      { 1.5 }):find("Dense: units must be an integer, got 1.5", 1, true))
+      { 1.5 }):find("Dense: units must be an integer (got 1.5)", 1, true))
     assert.truthy(message(args.construct, args,
-      { 0 }):find("units must be an integer at least 1, got 0", 1, true))
+      { 0 }):find("units must be an integer at least 1 (got 0)", 1, true))
     assert.truthy(message(args.construct, args, {}):find("units is missing", 1, true))
     assert.truthy(message(args.construct, args, { 1, padding = "sam" }):find("did you mean 'same'",
       1, true))

@@ -1,6 +1,7 @@
 -- What a newcomer from Keras or PyTorch gets wrong in the first half hour, and what the message
 -- must say about it: where, what was expected, what came, and how to mend it.
 local expect = require "spec.support.expect"
+local literals = require "spec.support.literals"
 local tide = require "tide"
 local layers, ops = tide.layers, tide.ops
 
@@ -58,8 +59,8 @@ describe("slips", function()
   end)
 
   it("of ranges name both ends", function()
-    says(function() layers.Dropout(2) end, "Dropout: rate must be a number from 0 to 1, got 2")
-    says(function() layers.Dropout(-1) end, "Dropout: rate must be a number from 0 to 1, got -1")
+    says(function() layers.Dropout(2) end, "Dropout: rate must be a number from 0 to 1 (got 2)")
+    says(function() layers.Dropout(-1) end, "Dropout: rate must be a number from 0 to 1 (got -1)")
   end)
 
   it("of a colon where a dot belongs, and the reverse, stay short", function()
@@ -153,7 +154,7 @@ describe("options of tide.plot and tide.utils", function()
         "'title'")
       call[#call] = 3
       says(function() plot[name](table.unpack(call)) end,
-        name .. ": options must be a table, got 3")
+        name .. ": options must be a table (got 3)")
     end
     says(function() plot.histogram({ 1 }, { bin = 3 }) end, "did you mean 'bins'")
     says(function() utils.to_categorical({ 1 }, { num_clases = 2 }) end,
@@ -218,12 +219,12 @@ describe("model:fit refuses", function()
     model:compile { optimizer = "sgd", loss = "mse" }
     says(function() model:fit(function() return { x, x } end, { steps_per_epoch = 1,
       verbose = 0 }) end,
-      "takes one input, got a table of 2", "return x, y")
+      "takes one input (got a table of 2)", "return x, y")
     local input = tide.Input { 4, name = "a" }
     model = tide.Model { input, layers.Dense { 1 }(input) }
     says(function() model:predict({ b = x }, { verbose = 0 }) end,
       "the input 'a' is missing (got b)")
-    says(function() model { x, x } end, "takes one input, got a table of 2")
+    says(function() model { x, x } end, "takes one input (got a table of 2)")
     assert.equal("[6, 1]", tostring(model:predict({ a = x }, { verbose = 0 }).shape))
     assert.equal("[6, 1]", tostring(model:predict({ x }, { verbose = 0 }).shape))
   end)
@@ -233,7 +234,7 @@ describe("model:fit refuses", function()
     says(function() model:fit(x, tide.ones { 6, 1 }, { verbose = 0 }) end,
       "a metric must return a tensor", "got nil")
     says(function() model:fit(x, y, { shuffle = "foo" }) end,
-      'shuffle must be true, false or "batch", got \'foo\'')
+      'shuffle must be true, false or "batch" (got \'foo\'')
     says(function() tide.optimizers.AdamW():exclude_from_weight_decay { var_names = { "[" } } end,
       "'[' is no Lua pattern")
     says(function() tide.optimizers.SGD():apply({ tide.ones { 3 } }, { tide.ones { 2 } }) end,
@@ -364,7 +365,56 @@ describe("a class of one's own", function()
 
   it("says how it declares options when it gets one that it does not name", function()
     local Own = tide.Layer:extend("Unnamed", { call = function(_, v) return v end })
-    says(function() return Own(4) end, "Unnamed: takes no positional arguments, got 1",
+    says(function() return Own(4) end, "Unnamed: takes no positional arguments (got 1)",
       'args = { "units", … }')
+  end)
+end)
+
+describe("the form of messages", function()
+  -- What a text says outside of its brackets.
+  local function bare(text)
+    local open = text:find("%([^()]*$") -- the rest of the brackets is put together elsewhere
+    return (open and text:sub(1, open - 1) or text):gsub("%b()", "()")
+  end
+
+  local function wrong(text)
+    local outside = bare(text)
+    return outside:find "%f[%a]got %f[%%%a'{%d]" or outside:find "%f[%a]expected %f[%%%a'{%d]"
+      or text:find "%) %(got " or text:find "%) %(expected "
+  end
+
+  it("is `what (expected x, got y); remedy` in every text of the Lua and the C", function()
+    local found = {}
+    local pipe <close> = assert(io.popen "find lua src kernels -name '*.lua' -o -name '*.[ch]'")
+    local texts = 0
+    for path in pipe:lines() do
+      local file <close> = assert(io.open(path))
+      for _, one in ipairs(literals.of(file:read "a", path:find "%.lua$" ~= nil)) do
+        texts = texts + 1
+        if wrong(one[1]) then
+          found[#found + 1] = ("%s:%d: %s"):format(path, one[2], one[1])
+        end
+      end
+    end
+    assert.is_true(texts > 5000, texts)
+    assert.same({}, found)
+  end)
+
+  it("is told from the others", function()
+    for _, text in ipairs { "units must be an integer, got %s", "got %d gradients for %d variables",
+      "expected a path", "takes (batch, features), got %s", "one of (a) (got %s)" } do
+      assert.truthy(wrong(text), text)
+    end
+    for _, text in ipairs { "x has the wrong shape (expected %s, got %s); reshape it",
+      "units must be an integer (got %s)", "what was expected", "begotten",
+      "open (expected a, got " } do
+      assert.falsy(wrong(text), text)
+    end
+  end)
+
+  it("joins what stands in pieces", function()
+    assert.same({ { "ab", 1 }, { "c", 1 }, { "d", 2 } },
+      literals.of('f("a" .. "b", "c") -- "no"\nx = [[d]]', true))
+    assert.same({ { "ab", 1 } }, literals.of('f("a" /* "no" */\n "b", \'c\');', false))
   end)
 end)

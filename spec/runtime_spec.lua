@@ -69,7 +69,7 @@ describe("tide.profile", function()
     expect.raises("boom", tide.profile, function() error "boom" end)
     expect.raises("is running already", tide.profile, function() tide.profile(print) end)
     assert.equal(0, #tide.profile(function() end, { print = false }))
-    expect.raises("expected a function (got nil)", tide.profile)
+    expect.raises("takes a function (got nil)", tide.profile)
   end)
 end)
 

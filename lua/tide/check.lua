@@ -230,14 +230,14 @@ function types.list(v)
   end
   local hole = check.hole(v)
   if hole then
-    return nil, ("a list without holes (entry %d is nil; leave it out)"):format(hole)
+    return nil, "a list without holes", ("; entry %d is nil, leave it out"):format(hole)
   end
   return v
 end
 
 function types.shape(v)
   if not is_list(v) then
-    return nil, "a shape (a list of sizes)"
+    return nil, "a shape, a list of sizes"
   end
   local out = {}
   for i = 1, #v do
@@ -245,7 +245,7 @@ function types.shape(v)
     if n ~= none and n ~= false then
       n = whole(n)
       if not n or n < -1 then
-        return nil, "a shape (a list of sizes)"
+        return nil, "a shape, a list of sizes"
       end
       out[i] = n
     else
@@ -294,9 +294,9 @@ function types.axis(v, row)
   local n = whole(v)
   if not n or n == 0 then
     if type(v) == "userdata" then
-      return nil, "an axis, got a tensor; a call in the middle of arguments needs parentheses"
+      return nil, "an axis", "; a call in the middle of arguments needs parentheses"
     end
-    return nil, "an axis (from 1, or negative from the end)"
+    return nil, "an axis from 1, or negative from the end"
   end
   if row.batch == false and n == 1 then
     return nil, "an axis other than the batch; axis 1 is the batch, the first axis after it is 2"
@@ -313,9 +313,9 @@ function types.axes(v, row)
   end
   local out = {}
   for i = 1, #v do
-    local a, why = types.axis(v[i], row)
+    local a, why, hint = types.axis(v[i], row)
     if not a then
-      return nil, why
+      return nil, why, hint
     end
     out[i] = a
   end
@@ -347,7 +347,7 @@ function types.dtype(v)
   if dtypes[v] then
     return dtypes[v]
   end
-  return nil, "a dtype (" .. table.concat(dtype_names, ", ") .. ")",
+  return nil, "a dtype: " .. table.concat(dtype_names, ", "),
     type(v) == "string" and check.did_you_mean(v, dtype_names)
 end
 
@@ -370,15 +370,16 @@ check.resolved("layer", "tide.layers")
 local function convert(row, v)
   local t = row[2]
   if type(t) == "table" then
-    local expected = {}
+    local expected, hint = {}, nil
     for _, one in ipairs(t) do
-      local ok, why = types[one](v, row)
+      local ok, why, more = types[one](v, row)
       if ok ~= nil then
         return ok
       end
       expected[#expected + 1] = why
+      hint = hint or more
     end
-    return nil, table.concat(expected, " or ")
+    return nil, table.concat(expected, " or "), hint
   end
   return types[t](v, row)
 end
@@ -436,10 +437,11 @@ function Args:_put(given, i, v)
   local row = self.rows[i]
   if not row then
     if #self.rows == 0 then
-      errors.raise(self.owner, "takes no positional arguments, got %d%s", i,
+      errors.raise(self.owner, "takes no positional arguments (got %d)%s", i,
         self.own and "; the class names its options in extend: args = { \"units\", … }" or "")
     end
-    errors.raise(self.owner, "takes at most %d positional argument%s (%s), got %d", #self.rows,
+    errors.raise(self.owner,
+      "takes at most %d positional argument%s (expected %s, got %d)", #self.rows,
       #self.rows == 1 and "" or "s", table.concat(self:positional(), ", "), i)
   end
   given[row[1]] = v
@@ -474,7 +476,7 @@ function Args:_merge(given, t, first)
       end
       given[k] = v
     elseif math.type(k) ~= "integer" or k < 1 then
-      errors.raise(self.owner, "options are named by strings, got the key %s", check.show(k))
+      errors.raise(self.owner, "options are named by strings (got the key %s)", check.show(k))
     end
   end
 end
@@ -552,7 +554,7 @@ function Args:call(...)
         self:_merge(given, v, i)
       else
         errors.raise(
-          self.owner, "named arguments come last, got a table with names as argument %d of %d", i,
+          self.owner, "named arguments come last (got a table with names as argument %d of %d)", i,
           n)
       end
     elseif i == n and is_plain(v) and next(v) == nil and not (row and collects[row[2]]) then
@@ -612,7 +614,7 @@ function Args:complete(given)
       or not (default == nil or row.none or default == none) then -- else it stands for nothing
       local x, expected, hint = convert(row, v)
       if x == nil then
-        errors.raise(self.owner, "%s must be %s, got %s%s", name, expected, check.show(v),
+        errors.raise(self.owner, "%s must be %s (got %s)%s", name, expected, check.show(v),
           hint or "")
       end
       out[name] = x
@@ -657,7 +659,7 @@ end
 --- @param what string|nil what the names are, "option" by default
 function check.refuse_unknown(owner, given, listed, what)
   if not is_plain(given) then
-    errors.raise(owner, "%ss must be a table, got %s", what or "option", check.show(given))
+    errors.raise(owner, "%ss must be a table (got %s)", what or "option", check.show(given))
   end
   local known = {}
   for _, name in ipairs(listed) do
@@ -674,7 +676,7 @@ end
 --- Shorthand for one table of options: checks `o` (a table or nil) against `rows`.
 function check.options(owner, o, rows)
   if o ~= nil and not is_plain(o) then
-    errors.raise(owner, "options must be a table, got %s", check.show(o))
+    errors.raise(owner, "options must be a table (got %s)", check.show(o))
   end
   return check.args(owner, rows):complete(o or {})
 end

@@ -152,7 +152,7 @@ end
 --- @return table class with fields `__name`, `super`
 function class.new(name, base)
   if type(name) ~= "string" then
-    error(("class: expected a name (got %s)"):format(type(name)), 2)
+    error(("class: takes a name (got %s)"):format(type(name)), 2)
   end
   local c = { __name = name, super = base, _new = base and base._new or construct }
   c._place = origin.line()

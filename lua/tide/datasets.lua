@@ -50,7 +50,7 @@ local function load(paths, name, classes)
   for key, path in pairs(paths) do
     local t = core.idx_read(path)
     if t.dtype ~= "uint8" then
-      errors.raise(name, "%s holds %s, expected uint8", path, t.dtype)
+      errors.raise(name, "%s has another dtype (expected uint8, got %s)", path, t.dtype)
     end
     out[key] = t
   end
@@ -61,8 +61,8 @@ local function load(paths, name, classes)
         paths["x_" .. part], tostring(x.shape), paths["y_" .. part], tostring(y.shape))
     end
     if y.size > 0 and y:max() >= classes then
-      errors.raise(name, "%s holds the label %d, expected 0 to %d", paths["y_" .. part], y:max(),
-        classes - 1)
+      errors.raise(name, "%s holds a label out of range (expected 0 to %d, got %d)",
+        paths["y_" .. part], classes - 1, y:max())
     end
     out["y_" .. part] = y + 1 -- the file counts from 0
   end

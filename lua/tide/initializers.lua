@@ -178,7 +178,7 @@ end
 --     tide.initializers.Orthogonal()({ 4, 2 }).shape   --> { 4, 2 }
 define("Orthogonal", { { "gain", "number", 1 }, seed }, function(self, shape, dtype)
   if #shape < 2 then
-    errors.raise("Orthogonal", "the shape must have at least two axes, got %s", check.show(shape))
+    errors.raise("Orthogonal", "the shape must have at least two axes (got %s)", check.show(shape))
   end
   local rows = 1
   for i = 1, #shape - 1 do
@@ -198,7 +198,7 @@ end, { "OrthogonalInitializer" })
 --     tide.initializers.Identity()({ 2, 2 })   --> { { 1, 0 }, { 0, 1 } }
 define("Identity", { { "gain", "number", 1 } }, function(self, shape, dtype)
   if #shape ~= 2 then
-    errors.raise("Identity", "only makes matrices, got the shape %s", check.show(shape))
+    errors.raise("Identity", "only makes matrices (got the shape %s)", check.show(shape))
   end
   return ops.eye(shape[1], shape[2], { dtype = dtype or "float32" }) * self.gain
 end, { "IdentityInitializer" })
@@ -234,7 +234,8 @@ define("STFT", {
   { "periodic", "bool", false },
 }, function(self, shape, dtype)
   if #shape ~= 3 then
-    errors.raise("STFT", "the shape is (frame length, 1, bins), got %s", check.show(shape))
+    errors.raise("STFT",
+      "the shape is wrong (expected { frame length, 1, bins }, got %s)", check.show(shape))
   end
   local frame, bins = shape[1], shape[3]
   local window, scaling = nil, 1

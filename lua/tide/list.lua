@@ -19,8 +19,8 @@ end
 
 function meta.__call(t)
   local name = debug and debug.getinfo(1, "n").name -- nil of a tail call
-  require("tide.errors").raise("list", "%s is a field and cannot be called: write x.%s without () \z
-    (got %s)", name or "this", name or "shape", tostring(t))
+  require("tide.errors").raise("list", "%s is a field and cannot be called (it is %s); write x.%s \z
+    without ()", name or "this", tostring(t), name or "shape")
 end
 
 function meta.__eq(a, b)

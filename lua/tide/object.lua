@@ -397,7 +397,7 @@ end
 --- Raises unless `name` can be the name of a class.
 function object.check_name(name)
   if type(name) ~= "string" or not name:match "^[%a_][%w_]*$" then
-    errors.raise("extend", "the class name must be an identifier, got %s", check.show(name))
+    errors.raise("extend", "the class name must be an identifier (got %s)", check.show(name))
   end
 end
 
@@ -482,7 +482,7 @@ function object.namespace(name, kind, o)
   --- Names a function of one's own: strings and files find it by that name.
   function t.register(own, f)
     if type(own) ~= "string" or type(f) ~= "function" and not class.is_class(f) then
-      errors.raise("register", "takes a name and a function or a class, got %s and %s",
+      errors.raise("register", "takes a name and a function or a class (got %s and %s)",
         check.show(own), check.show(f))
     elseif type(f) == "function" then
       object.name_function(f, own)

@@ -74,7 +74,7 @@ local function seeded(name, op, place)
       return f(table.unpack(args, 1, n))
     elseif check.is_plain(last) and last.seed ~= nil and type(last.seed) ~= "number" then
       if not class.is(last.seed, SeedGenerator) then
-        errors.raise(name, "seed must be an integer or a SeedGenerator, got %s",
+        errors.raise(name, "seed must be an integer or a SeedGenerator (got %s)",
           check.show(last.seed))
       end
       local args, options = table.pack(...), {}

@@ -142,7 +142,7 @@ end
 --- Raises: `v` is nothing that could stand for an object of this kind.
 function registry.refuse(kind, v, owner)
   errors.raise(owner or kind,
-    '%s %s is a name, an object, a function or { "name", option = value }, got %s',
+    '%s %s is a name, an object, a function or { "name", option = value } (got %s)',
     kind:find "^[aeiou]" and "an" or "a", kind, check.show(v))
 end
 

@@ -55,7 +55,7 @@ define("OrthogonalRegularizer", {
   { "mode", "enum", "rows", "what becomes orthogonal", of = "rows|columns" },
 }, function(self, x)
   if x.ndim ~= 2 then
-    errors.raise("OrthogonalRegularizer", "takes matrices, got the shape %s", tostring(x.shape))
+    errors.raise("OrthogonalRegularizer", "takes matrices (got the shape %s)", tostring(x.shape))
   end
   if self.mode == "columns" then
     x = ops.transpose(x)
@@ -71,7 +71,7 @@ end)
 --- A regularizer from a name, a configuration, an object or a function of a tensor.
 local function get(v)
   if type(v) == "userdata" then
-    errors.raise("regularizer", "takes no tensor, got %s", check.show(v))
+    errors.raise("regularizer", "takes no tensor (got %s)", check.show(v))
   end
   return registry.resolve("regularizer", v, "regularizer")
 end

@@ -47,7 +47,7 @@ end
 --- @usage tide.profile(function() model:fit(x, y, { epochs = 1, verbose = 0 }) end)
 function runtime.profile(f, options)
   if type(f) ~= "function" then
-    errors.raise("profile", "expected a function (got %s)", type(f))
+    errors.raise("profile", "takes a function (got %s)", type(f))
   end
   if options ~= nil then
     check.refuse_unknown("profile", options, { "print" })

@@ -138,12 +138,12 @@ describe("Sequential by add", function()
     has(message(function()
       return tide.Sequential {
         tide.Input { 4 }, normalize and layers.BatchNormalization() or nil, layers.Dense { 2 } }
-    end), "Sequential: layers must be a list without holes (entry 2 is nil")
+    end), "Sequential: layers must be a list without holes (got ")
     has(message(tide.Sequential, { { layers.Dense { 2 }, nil, layers.Dense { 3 } } }),
-      "Sequential: layers must be a list without holes (entry 2 is nil")
+      "Sequential: layers must be a list without holes (got ")
     has(message(function()
       return tide.Sequential { layers.Dense { 2 }, false }
-    end), "takes layers, got false")
+    end), "takes layers (got false")
   end)
 end)
 

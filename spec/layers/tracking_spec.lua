@@ -247,7 +247,7 @@ describe("layers", function()
   it("are refused where a list has a hole", function()
     has(message(function()
       return tide.Sequential { tide.Input { 4 }, nil, layers.Dense { 2 } }
-    end), "a list without holes (entry 2 is nil; leave it out)")
+    end), "; entry 2 is nil, leave it out")
   end)
 
   it("do not keep the table that an Embedding was given", function()

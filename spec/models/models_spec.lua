@@ -63,7 +63,7 @@ describe("Sequential", function()
   it("refuses what is no layer, and equal names", function()
     has(message(function()
       return tide.Sequential { layers.Dense { 2 }, 5 }
-    end), "Sequential: takes layers, got 5")
+    end), "Sequential: takes layers (got 5")
     has(message(function()
       return tide.Sequential { layers.Dense { 2, name = "a" }, layers.Dense { 2, name = "a" } }
     end), "two layers are named 'a'")
@@ -360,7 +360,7 @@ describe("layers of your own", function()
 
   it("need the sizes of their weights", function()
     local layer = tide.Layer:extend("SpecSizeless", { call = function(_, x) return x end })()
-    local text = "every size of the weight 'w' must be known, got "
+    local text = "every size of the weight 'w' must be known (got "
     has(message(layer.add_weight, layer, { name = "w", shape = { 2, -1 } }), text .. "[2, -1]")
     has(message(layer.add_weight, layer, { name = "w", shape = { none, 2 } }), text .. "[none, 2]")
   end)
@@ -435,7 +435,7 @@ describe("layers of your own", function()
   it("check weights that are set", function()
     local layer = layers.Dense { 2 }
     has(message(layer.set_weights, layer, { tide.ones { 3, 2 } }),
-      "has 0 weights, got 1 values; the layer is not built yet")
+      "has 0 weights (got 1 values); the layer is not built yet")
     layer:build { none, 3 }
     has(message(layer.set_weights, layer, { tide.ones { 2, 2 }, tide.ones { 2 } }),
       "weight 1 (kernel) has shape [3, 2], the value has [2, 2]")

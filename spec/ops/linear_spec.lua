@@ -110,7 +110,7 @@ describe("einsum", function()
     says('the result names axis "k", which no operand has', "ij->k", a)
     says('axis "i" has two extents in one tensor (2 and 3)', "ii->", a)
     says("an equation holds letters", "i1->i", a)
-    says("expected an equation first (got userdata)", a)
+    says("the equation comes first (got userdata)", a)
   end)
 end)
 

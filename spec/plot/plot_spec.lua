@@ -38,13 +38,13 @@ describe("ROC and precision over recall", function()
   it("say what they expect", function()
     local model = tide.Sequential { layers.Dense { 1, input_shape = { 2 } } }
     local cases = {
-      ["history: expected what fit returned"] = { plot.history, 3 },
+      ["history: takes what fit returned"] = { plot.history, 3 },
       ["history: 'loss' must be a list of numbers"] = { plot.history, { loss = 3 } },
-      ["weights: expected a model (got nil)"] = { plot.weights },
-      ["gradients: expected a model (got 1)"] = { plot.gradients, 1 },
+      ["weights: takes a model (got nil)"] = { plot.weights },
+      ["gradients: takes a model (got 1)"] = { plot.gradients, 1 },
       ["gradients: x is missing"] = { plot.gradients, model },
-      ["images: expected pictures: a tensor or nested lists (got nil)"] = { plot.images },
-      ["picture: expected a picture: a tensor or nested lists (got nil)"] = { plot.picture },
+      ["images: takes pictures, a tensor or nested lists (got nil)"] = { plot.images },
+      ["picture: takes a picture, a tensor or nested lists (got nil)"] = { plot.picture },
     }
     for text, call in pairs(cases) do
       expect.has(message(table.unpack(call)), text)
@@ -210,7 +210,7 @@ describe("the model's graph", function()
       { color = false }):find("relu", 1, true))
     local file = written("svg", function(name) tide.utils.plot_model(chain, { to_file = name }) end)
     assert.truthy(file:find(">Dense<", 1, true))
-    assert.truthy(message(plot.model, 3):find("expected a model", 1, true))
+    assert.truthy(message(plot.model, 3):find("takes a model", 1, true))
   end)
 
   it("shows what a model of one's own calls, and the row of an unbuilt Sequential", function()
@@ -419,15 +419,15 @@ end)
 
 describe("arguments of plots", function()
   it("have types", function()
-    expect.raises("histogram: bins must be an integer, got '3'", plot.histogram, { 1, 2 },
+    expect.raises("histogram: bins must be an integer (got '3')", plot.histogram, { 1, 2 },
       { bins = "3" })
     expect.raises("unknown option 'bin'; did you mean 'bins'?", plot.histogram, { 1, 2 },
       { bin = 3 })
     expect.raises("roc: names must be a list", plot.roc, { 1, 0 }, { 0.5, 0.2 }, { names = 3 })
     for _, m in ipairs { { 1, 2 }, { { 1, 2 } }, { { "a" } }, {}, 3 } do
-      expect.raises("confusion_matrix: expected a square matrix of counts", plot.confusion_matrix,
+      expect.raises("confusion_matrix: takes a square matrix of counts", plot.confusion_matrix,
         m)
-      expect.raises("confusion_table: expected a square matrix of counts", plot.confusion_table, m)
+      expect.raises("confusion_table: takes a square matrix of counts", plot.confusion_table, m)
     end
   end)
 

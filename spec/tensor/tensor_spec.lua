@@ -324,7 +324,7 @@ describe("arguments of ops", function()
     assert.matches("exp: too many arguments %(expected at most 1, got 2%)", message(x.exp, x, 1))
     assert.matches("sum: is a method .*got a number.*x:sum", message(x.sum, 1))
     assert.matches("exp: is a method .*got nothing", message(x.exp))
-    assert.matches("item: expected a tensor, got nothing; methods are called with a colon",
+    assert.matches("item: takes a tensor %(got nothing%); methods are called with a colon",
       message(x.item))
     assert.matches("clip: a list of data holds a tensor of %[2, 3%] .*without braces",
       message(ops.clip, { x }))

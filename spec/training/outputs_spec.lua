@@ -122,7 +122,7 @@ describe("errors of data", function()
   it("refuse loss weights that are no numbers when the model is compiled", function()
     local ok, e = pcall(two().compile, two(), "adam", "mse", { "accuracy" })
     assert.is_false(ok)
-    assert.truthy(tostring(e):find("loss_weights must be numbers, got 'accuracy'", 1, true),
+    assert.truthy(tostring(e):find("loss_weights must be numbers (got 'accuracy')", 1, true),
       tostring(e))
   end)
 end)

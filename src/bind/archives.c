@@ -30,7 +30,7 @@ static uint64_t budget(lua_State *L, int i) {
 
 static tide_zip *check_zip(lua_State *L, int i) {
     tide_zip *z = tideL_unbox(L, i, free_zip);
-    if (!z) tideL_error(L, "zip", "expected an open archive, got %s", tideL_typename(L, i));
+    if (!z) tideL_error(L, "zip", "takes an open archive (got %s)", tideL_typename(L, i));
     return z;
 }
 
@@ -187,7 +187,7 @@ static int hdf5_encode(lua_State *L) {
 static int blob_write(lua_State *L) {
     const char *path = luaL_checkstring(L, 1);
     tide_blob *blob = tideL_unbox(L, 2, free_blob);
-    if (!blob) return tideL_error(L, "blob_write", "expected a blob, got %s", tideL_typename(L, 2));
+    if (!blob) return tideL_error(L, "blob_write", "takes a blob (got %s)", tideL_typename(L, 2));
     tide_ctx *ctx = tideL_ctx(L);
     tideL_try(L, ctx, tide_file_replace(ctx, path, blob->data, blob->size));
     return 0;

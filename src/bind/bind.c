@@ -200,7 +200,7 @@ const char *tideL_typename(lua_State *L, int i) {
 tide_tensor *tideL_checktensor(lua_State *L, int i, const char *where) {
     tide_tensor *t = tideL_totensor(L, i);
     if (!t)
-        tideL_error(L, where, "expected a tensor, got %s%s", tideL_typename(L, i),
+        tideL_error(L, where, "takes a tensor (got %s)%s", tideL_typename(L, i),
                     i == 1 && lua_isnone(L, i) ? "; methods are called with a colon, x:name()"
                                                : "");
     if (tide_is_sparse(t))

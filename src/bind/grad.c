@@ -198,7 +198,7 @@ static int backward(lua_State *L) {
 static int gradients(lua_State *L) {
     tide_ctx *ctx = tideL_checktensor(L, 1, "grad")->ctx;
     if (lua_type(L, 2) != LUA_TTABLE)
-        tideL_error(L, "grad", "expected a list of tensors (got %s)", tideL_typename(L, 2));
+        tideL_error(L, "grad", "takes a list of tensors (got %s)", tideL_typename(L, 2));
     lua_settop(L, 3);
     const int sparse = flag(L, 3, "sparse"), create = flag(L, 3, "create_graph"),
               retain = flag(L, 3, "retain_graph");
@@ -259,7 +259,7 @@ static int register_hook(lua_State *L) {
     const int ready = lua_toboolean(L, lua_upvalueindex(2));
     tideL_checktensor(L, 1, where);
     if (!lua_isfunction(L, 2))
-        tideL_error(L, where, "expected a function of the gradient (got %s)", tideL_typename(L, 2));
+        tideL_error(L, where, "takes a function of the gradient (got %s)", tideL_typename(L, 2));
     lua_settop(L, 2);
     int ref = luaL_ref(L, LUA_REGISTRYINDEX);
     tideL_handle *h = tideL_tohandle(L, 1);

@@ -31,7 +31,7 @@ static int run_steps(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
     tide_steps *steps = tideL_unbox(L, 1, release);
     lua_Integer set = 0;
-    if (!steps) tideL_error(L, "run_steps", "expected kept steps (got %s)", tideL_typename(L, 1));
+    if (!steps) tideL_error(L, "run_steps", "takes kept steps (got %s)", tideL_typename(L, 1));
     for (lua_settop(L, 2), lua_pushnil(L); lua_istable(L, 2) && lua_next(L, 2); lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING) continue;
         for (int64_t i = 0; i < steps->n; i++)

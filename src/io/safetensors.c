@@ -92,15 +92,17 @@ static tide_status parse_entry(tide_ctx *ctx, const char *path, const char *name
                          strlen(name));
     if (!json_is_object(v) || json_object_size(v) != 3)
         return tide_fail(ctx, TIDE_EIO,
-                         "%s: tensor '%s': expected exactly dtype, shape and data_offsets", path,
-                         name);
+                         "%s: the entry of tensor '%s' is malformed (expected dtype, shape and "
+                         "data_offsets, nothing else)",
+                         path, name);
     json_t *dtype = json_object_get(v, "dtype"), *shape = json_object_get(v, "shape"),
            *offsets = json_object_get(v, "data_offsets");
     if (!json_is_string(dtype) || !json_is_array(shape) || !json_is_array(offsets) ||
         json_array_size(offsets) != 2)
         return tide_fail(ctx, TIDE_EIO,
-                         "%s: tensor '%s': expected exactly dtype, shape and data_offsets", path,
-                         name);
+                         "%s: the entry of tensor '%s' is malformed (expected dtype, shape and "
+                         "data_offsets, nothing else)",
+                         path, name);
     int kind = -1;
     for (int i = 0; i < N_DTYPES; i++)
         if (!strcmp(dtypes[i].name, json_string_value(dtype))) kind = i;
@@ -195,9 +197,9 @@ static tide_status parse_header(tide_ctx *ctx, tide_st_file *f, const char *text
         tide_st_entry *e = &f->entries[i];
         if (e->begin != at)
             return tide_fail(ctx, TIDE_EIO,
-                             "%s: tensor '%s' begins at %" PRIu64 ", expected %" PRIu64
-                             " (holes and overlaps are refused)",
-                             path, e->name, e->begin, at);
+                             "%s: tensor '%s' begins elsewhere (expected %" PRIu64 ", got %" PRIu64
+                             "); holes and overlaps are refused",
+                             path, e->name, at, e->begin);
         at = e->end;
     }
     if (f->fd >= 0 && at != f->data_bytes)

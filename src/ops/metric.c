@@ -12,7 +12,7 @@ static tide_status threshold_counts_infer(tide_call *c) {
     if (!same)
         return tide_op_fail(
             c, TIDE_ESHAPE,
-            "targets, predictions and weights need one shape (n, labels) (got %s, %s)",
+            "targets, predictions and weights need one shape (expected [n, labels], got %s and %s)",
             tide_shape_str(y_true->rank, y_true->shape, a, sizeof a),
             tide_shape_str(y_pred->rank, y_pred->shape, b, sizeof b));
     if (thresholds->rank != 1)

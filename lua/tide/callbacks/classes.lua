@@ -208,7 +208,7 @@ local ModelCheckpoint = object.class("ModelCheckpoint", Monitor, {
   },
   init = function(self)
     if type(self.save_freq) == "string" and self.save_freq ~= "epoch" or self.save_freq == 0 then
-      errors.raise("ModelCheckpoint", "save_freq must be 'epoch' or a number of batches, got %s",
+      errors.raise("ModelCheckpoint", "save_freq must be 'epoch' or a number of batches (got %s)",
         check.show(self.save_freq))
     end
     require("tide.saving").check_path(self.filepath, self.save_weights_only)
@@ -431,7 +431,8 @@ function Scheduler:on_epoch_begin(epoch)
   local optimizer = self.model.optimizer
   local rate = tensors.number(self.schedule(epoch, optimizer.learning_rate))
   if type(rate) ~= "number" then
-    errors.raise("LearningRateScheduler", "schedule must return a number, got %s", check.show(rate))
+    errors.raise("LearningRateScheduler", "schedule must return a number (got %s)",
+      check.show(rate))
   end
   optimizer.learning_rate = rate
   if loud(self) then

@@ -26,7 +26,7 @@ local function get(v)
   end
   local found = registry.resolve("callback", v, "callback")
   if class.is_class(found) or type(found) ~= "table" or not found.set_model then
-    errors.raise("callback", "expected a callback, got %s", check.show(v))
+    errors.raise("callback", "takes a callback (got %s)", check.show(v))
   end
   return found
 end

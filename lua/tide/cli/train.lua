@@ -114,7 +114,7 @@ local function model_of(config)
     model = require("tide").load_model(model)
   end
   if type(model) ~= "table" or not model.is_model then
-    refuse("model must be a model, a function that makes one or the name of a model file, got %s",
+    refuse("model must be a model, a function that makes one or the name of a model file (got %s)",
       check.show(model))
   end
   return model
@@ -126,7 +126,7 @@ local function data_of(config)
     data = data()
   end
   if type(data) ~= "table" or getmetatable(data) ~= nil then
-    refuse("data must be { train = { x, y }, validation = ..., test = ... }, got %s",
+    refuse("data must be { train = { x, y }, validation = ..., test = ... } (got %s)",
       check.show(data))
   end
   return check.options("train: data", data, {

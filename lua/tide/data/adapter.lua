@@ -32,7 +32,7 @@ function adapter.class_weight(given, targets, axis, y)
   local high, base = 0, binary and 0 or 1
   for k, v in pairs(given) do
     if math.type(k) ~= "integer" or type(v) ~= "number" then
-      errors.raise("class_weight", "must be numbers by label, got the entry [%s] = %s",
+      errors.raise("class_weight", "must be numbers by label (got the entry [%s] = %s)",
         check.show(k), check.show(v))
     end
     if k == 0 then

@@ -86,7 +86,7 @@ activation.PReLU = base.derive(base, "PReLU", {
     end
     for i, n in ipairs(sizes) do
       if n == none then
-        errors.raise("PReLU", "axis %d of the input must be known or shared, got %s", i + 1,
+        errors.raise("PReLU", "axis %d of the input must be known or shared (got %s)", i + 1,
           list.format(shape))
       end
     end

@@ -309,7 +309,7 @@ require("tide.layers.weights")(Layer)
 -- A shape, or a list or table of shapes, as a person writes it.
 local function as_shape(v)
   if not check.is_list(v) then
-    errors.raise("build", "takes the shape of the input, batch first, got %s", check.show(v))
+    errors.raise("build", "takes the shape of the input, batch first (got %s)", check.show(v))
   elseif type(v[1]) == "table" and v[1] ~= none or (#v == 0 and next(v) ~= nil) then
     local out = {}
     for k, x in pairs(v) do
@@ -319,7 +319,7 @@ local function as_shape(v)
   end
   local shape, expected = check.types.shape(v)
   if not shape then
-    errors.raise("build", "takes %s, got %s", expected, check.show(v))
+    errors.raise("build", "takes %s (got %s)", expected, check.show(v))
   end
   return shape
 end
@@ -413,8 +413,8 @@ local function takes_of(self, i)
   return takes
 end
 
-local taken = { tensor = "takes a tensor, got %s", list = "takes a list of tensors, got %s",
-  strings = "takes a string or a list of strings, got %s" }
+local taken = { tensor = "takes a tensor (got %s)", list = "takes a list of tensors (got %s)",
+  strings = "takes a string or a list of strings (got %s)" }
 
 local function refuse_input(self, x, i)
   local what = check.show(x)
@@ -556,7 +556,7 @@ local function dispatch(self, n, x, ...)
     options, x = x, nil
   end
   if n > count then
-    errors.raise(self:_label(), "takes %d input%s, then a table of options, got %d values", count,
+    errors.raise(self:_label(), "takes %d input%s, then a table of options (got %d values)", count,
       count == 1 and "" or "s", n)
   end
   local explicit = options and options.training
@@ -579,7 +579,7 @@ local function dispatch(self, n, x, ...)
     options = next(own) ~= nil and own or nil
   end
   if x == nil then
-    errors.raise(self:_label(), "needs an input, got nil")
+    errors.raise(self:_label(), "needs an input (got nil)")
   end
   local symbolic = package.loaded["tide.graph.symbolic"]
   if symbolic and (symbolic.has(x) or symbolic.has(rest)) then
@@ -711,7 +711,7 @@ function Layer:clone(options)
   local config = self:get_config()
   config.name = nil
   if options ~= nil and not check.is_plain(options) then
-    errors.raise("clone", "takes a table of options by name, got %s", check.show(options))
+    errors.raise("clone", "takes a table of options by name (got %s)", check.show(options))
   end
   for key, v in pairs(options or {}) do
     config[key] = v

@@ -74,7 +74,7 @@ local function prepare(self)
   end
   if stretched and dilated then
     errors.raise(getmetatable(self).__name,
-      "strides and dilation_rate cannot both be above 1, got %s and %s", tostring(self.strides),
+      "strides and dilation_rate cannot both be above 1 (got %s and %s)", tostring(self.strides),
         tostring(self.dilation_rate))
   end
 end
@@ -150,7 +150,7 @@ for rank = 1, 3 do
       prepare(self)
       self[S].padding = self.padding
       if self.filters % self.groups ~= 0 then
-        errors.raise(name, "filters must be a multiple of groups, got %d and %d", self.filters,
+        errors.raise(name, "filters must be a multiple of groups (got %d and %d)", self.filters,
           self.groups)
       end
     end,
@@ -220,7 +220,7 @@ for rank = 1, 3 do
       prepare(self)
       for i = 1, self.output_padding and rank or 0 do
         if self.output_padding[i] >= self.strides[i] then
-          errors.raise(name, "output_padding must be below the stride, got %s and %s",
+          errors.raise(name, "output_padding must be below the stride (got %s and %s)",
             tostring(self.output_padding), tostring(self.strides))
         end
       end

@@ -72,7 +72,7 @@ core.Dense = base.derive(base, "Dense", {
     if #shape < 2 or width == none then
       errors.raise(
         "Dense",
-        "the last axis of the input must be known and follow a batch axis, got the shape %s",
+        "the last axis of the input must be known and follow a batch axis (got the shape %s)",
           list.format(shape))
     end
     self.kernel = self:add_weight {
@@ -264,7 +264,7 @@ core.Rescaling = base.derive(base, "Rescaling", {
     for _, key in ipairs { "scale", "offset" } do
       local v = self[key]
       if type(v) ~= "number" and type(v) ~= "table" then
-        errors.raise("Rescaling", "%s must be a number or a list of numbers, got %s", key,
+        errors.raise("Rescaling", "%s must be a number or a list of numbers (got %s)", key,
           check.show(v))
       end
       self[S][key] = type(v) == "number" and v

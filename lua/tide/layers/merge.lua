@@ -16,7 +16,7 @@ end
 
 local function check_list(self, shapes, least)
   if not is_shape_list(shapes) or #shapes < least then
-    errors.raise(getmetatable(self).__name, "takes a list of at least %d tensor%s, got %s", least,
+    errors.raise(getmetatable(self).__name, "takes a list of at least %d tensor%s (got %s)", least,
       least == 1 and "" or "s", is_shape_list(shapes) and #shapes or "one tensor")
   end
 end
@@ -86,7 +86,7 @@ local function define(name, join, exactly)
     end,
     call = function(_, inputs)
       if exactly and #inputs ~= exactly then
-        errors.raise(name, "takes exactly %d tensors, got %d", exactly, #inputs)
+        errors.raise(name, "takes exactly %d tensors (got %d)", exactly, #inputs)
       end
       return join(aligned(inputs))
     end,
@@ -94,7 +94,7 @@ local function define(name, join, exactly)
     compute_output_shape = function(self, shapes)
       check_list(self, shapes, exactly or 1)
       if exactly and #shapes ~= exactly then
-        errors.raise(name, "takes exactly %d tensors, got %d", exactly, #shapes)
+        errors.raise(name, "takes exactly %d tensors (got %d)", exactly, #shapes)
       end
       local out = shapes[1]
       for i = 2, #shapes do
@@ -248,7 +248,7 @@ merge.Dot = base.derive(base, "Dot", {
   supports_masking = true,
   init = function(self)
     if type(self.axes) == "table" and #self.axes ~= 2 then
-      errors.raise("Dot", "axes is one axis or a list of two, got %s", tostring(self.axes))
+      errors.raise("Dot", "axes is one axis or a list of two (got %s)", tostring(self.axes))
     end
   end,
   _resolve = function(self, n1, n2)
@@ -261,7 +261,7 @@ merge.Dot = base.derive(base, "Dot", {
   end,
   call = function(self, inputs)
     if #inputs ~= 2 then
-      errors.raise("Dot", "takes exactly 2 tensors, got %d", #inputs)
+      errors.raise("Dot", "takes exactly 2 tensors (got %d)", #inputs)
     end
     local x1, x2 = inputs[1], inputs[2]
     local a, b = self:_resolve(x1.ndim, x2.ndim)
@@ -280,12 +280,12 @@ merge.Dot = base.derive(base, "Dot", {
   compute_output_shape = function(self, shapes)
     check_list(self, shapes, 2)
     if #shapes ~= 2 then
-      errors.raise("Dot", "takes exactly 2 tensors, got %d", #shapes)
+      errors.raise("Dot", "takes exactly 2 tensors (got %d)", #shapes)
     end
     local s1, s2 = shapes[1], shapes[2]
     local a, b = self:_resolve(#s1, #s2)
     if a < 2 or b < 2 or a > #s1 or b > #s2 then
-      errors.raise("Dot", "axes must lie after the batch, got %s (inputs %s and %s)",
+      errors.raise("Dot", "axes must lie after the batch (got %s; inputs %s and %s)",
         type(self.axes) == "table" and tostring(self.axes) or self.axes, list.format(s1),
           list.format(s2))
     end

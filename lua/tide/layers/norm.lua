@@ -58,7 +58,7 @@ local function sizes_of(self, shape, axes)
     end
     if shape[at] == none then
       errors.raise(getmetatable(self).__name,
-        "axis %d of the input must be known, got the shape %s", axis, list.format(shape))
+        "axis %d of the input must be known (got the shape %s)", axis, list.format(shape))
     end
     out[i] = shape[at]
   end

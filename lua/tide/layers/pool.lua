@@ -108,7 +108,7 @@ for kind, op in pairs(ops_of) do
         local batch, sizes, channels = spatial.parts(self, shape, rank)
         for i = 1, rank do
           if type(sizes[i]) == "number" and sizes[i] < 1 then
-            errors.raise(adaptive, "the input has an empty axis, got the shape %s",
+            errors.raise(adaptive, "the input has an empty axis (got the shape %s)",
               list.format(shape))
           end
           sizes[i] = self.output_size[i]

@@ -21,7 +21,7 @@ local function kept_axes(self, shape)
       errors.raise("Normalization", "axis %d does not exist in the input's shape %s", axis,
         list.format(shape))
     elseif shape[at] == none then
-      errors.raise("Normalization", "axis %d of the input must be known, got the shape %s", axis,
+      errors.raise("Normalization", "axis %d of the input must be known (got the shape %s)", axis,
         list.format(shape))
     end
     out[i] = at
@@ -63,7 +63,7 @@ local function batches(data)
     data = { ops.convert_to_tensor(data) }
   elseif type(data) ~= "table" and type(data) ~= "function" then
     errors.raise(
-      "adapt", "the data must be a tensor, a list of batches, or an iterator of batches, got %s",
+      "adapt", "the data must be a tensor, a list of batches, or an iterator of batches (got %s)",
       check.show(data))
   end
   local i = 0
@@ -172,7 +172,7 @@ function Normalization:adapt(data)
       kept[at] = true
     end
     if x.ndim ~= #self[S].broadcast then
-      errors.raise("adapt", "%s takes data of %d axes, got the shape %s", self:_label(),
+      errors.raise("adapt", "%s takes data of %d axes (got the shape %s)", self:_label(),
         #self[S].broadcast, tostring(x.shape))
     end
     for at = 1, x.ndim do

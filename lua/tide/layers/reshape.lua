@@ -49,7 +49,7 @@ define("Reshape", {
       shape[i + 1] = n
     end
     if unknown > 1 then
-      errors.raise("Reshape", "only one size may be -1, got %s", tostring(self.target_shape))
+      errors.raise("Reshape", "only one size may be -1 (got %s)", tostring(self.target_shape))
     end
     self[S].shape = shape
     self[S].unknown = unknown
@@ -127,7 +127,7 @@ define("Permute", {
     local seen, order = {}, { 1 }
     for i, d in ipairs(self.dims) do
       if d > #self.dims or seen[d] then
-        errors.raise("Permute", "dims must hold each of 1 to %d once, got %s", #self.dims,
+        errors.raise("Permute", "dims must hold each of 1 to %d once (got %s)", #self.dims,
           tostring(self.dims))
       end
       seen[d] = true
@@ -157,13 +157,15 @@ define("RepeatVector", {
   args = { { "n", "int", spatial.required, "how often", min = 1 } },
   call = function(self, x)
     if x.ndim ~= 2 then
-      errors.raise("RepeatVector", "takes (batch, features), got the shape %s", tostring(x.shape))
+      errors.raise("RepeatVector",
+        "the input has the wrong shape (expected [batch, features], got %s)", tostring(x.shape))
     end
     return ops.copy(ops.broadcast_to(ops.expand_dims(x, 2), { x.shape[1], self.n, x.shape[2] }))
   end,
   compute_output_shape = function(self, shape)
     if #shape ~= 2 then
-      errors.raise("RepeatVector", "takes (batch, features), got the shape %s", list.format(shape))
+      errors.raise("RepeatVector",
+        "the input has the wrong shape (expected [batch, features], got %s)", list.format(shape))
     end
     return list.new { shape[1], self.n, shape[2] }
   end,
@@ -176,7 +178,7 @@ define("RepeatVector", {
 local function pairs_of(name, key, v, rank)
   local function bad()
     errors.raise(
-      name, "%s must be an integer, one integer per axis, or one {before, after} per axis, got %s",
+      name, "%s must be an integer, one integer per axis, or one {before, after} per axis (got %s)",
       key, type(v) == "table" and list.format(v) or tostring(v))
   end
   local function whole(n)

@@ -49,7 +49,7 @@ function spatial.parts(self, shape, rank)
     if rank == 1 then
       axes = "steps"
     end
-    errors.raise(getmetatable(self).__name, "the input must have %d axes, %s, got the shape %s",
+    errors.raise(getmetatable(self).__name, "the input must have %d axes, %s (got the shape %s)",
       rank + 2, first and "(batch, channels, " .. axes .. ")"
         or "(batch, " .. axes .. ", channels)", list.format(shape))
   end
@@ -118,7 +118,7 @@ function spatial.channels(self, shape, rank)
   local _, _, channels = spatial.parts(self, shape, rank)
   if channels == none then
     errors.raise(getmetatable(self).__name,
-      "the number of channels must be known, got the shape %s", list.format(shape))
+      "the number of channels must be known (got the shape %s)", list.format(shape))
   end
   return channels
 end

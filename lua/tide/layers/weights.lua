@@ -42,13 +42,13 @@ function Layer:add_weight(...)
   local shape = o.shape or {}
   for i = 1, #shape do
     if shape[i] == none or shape[i] < 0 then
-      errors.raise("add_weight", "every size of the weight '%s' must be known, got %s",
+      errors.raise("add_weight", "every size of the weight '%s' must be known (got %s)",
         o.name or "weight", list.format(shape))
     end
   end
   local tensor = initializer(table.move(shape, 1, #shape, 1, {}), dtype)
   if not core.is_tensor(tensor) or not list.equal(tensor.shape, shape) then
-    errors.raise("add_weight", "the initializer of '%s' must return a tensor of shape %s, got %s",
+    errors.raise("add_weight", "the initializer of '%s' must return a tensor of shape %s (got %s)",
       o.name or "weight", list.format(shape), check.show(tensor))
   end
   self:_track(tensor, o)
@@ -322,7 +322,7 @@ end
 
 local function set_trainable(self, value)
   if type(value) ~= "boolean" then
-    errors.raise(getmetatable(self).__name, "trainable must be true or false, got %s",
+    errors.raise(getmetatable(self).__name, "trainable must be true or false (got %s)",
       check.show(value))
   end
   for _, layer in ipairs(self:_flat()) do
@@ -380,10 +380,10 @@ end
 function Layer:set_weights(values)
   local records = self:_records()
   if not check.is_list(values) then
-    errors.raise("set_weights", "takes a list of tensors, got %s", check.show(values))
+    errors.raise("set_weights", "takes a list of tensors (got %s)", check.show(values))
   end
   if #values ~= #records then
-    errors.raise("set_weights", "%s has %d weights, got %d values%s", self:_label(), #records,
+    errors.raise("set_weights", "%s has %d weights (got %d values)%s", self:_label(), #records,
       #values, #records == 0 and not self.built and "; the layer is not built yet" or "")
   end
   local converted = {}

@@ -139,7 +139,7 @@ errors.layer_frames[origin.of(Loss.__call)] = true
 function Loss:_as_tensor(values)
   if type(values) ~= "number" then
     errors.raise(
-      self.name, "a loss must return a tensor with one value per sample, got %s",
+      self.name, "a loss must return a tensor with one value per sample (got %s)",
         check.show(values))
   end
   return core.tensor(values)

@@ -367,9 +367,10 @@ end
 --- not the blank (the first channel), from 1; 0 is padding.
 function F.ctc(y_true, y_pred)
   if y_true.ndim ~= 2 then
-    errors.raise("ctc", "y_true must have shape (batch, length), got %s", tostring(y_true.shape))
+    errors.raise("ctc",
+      "y_true has the wrong shape (expected [batch, length], got %s)", tostring(y_true.shape))
   elseif y_pred.ndim ~= 3 then
-    errors.raise("ctc", "y_pred must have shape (batch, frames, channels), got %s",
+    errors.raise("ctc", "y_pred has the wrong shape (expected [batch, frames, channels], got %s)",
       tostring(y_pred.shape))
   end
   local labels = ops.cast(y_true, "int64")
@@ -421,7 +422,8 @@ function F.circle(y_true, y_pred, o)
   local n, m = labels.shape[1], others.shape[2]
   local vectors = o.ref_embeddings and tensors.floating(o.ref_embeddings) or y_pred
   if y_pred.ndim ~= 2 or vectors.ndim ~= 2 then
-    errors.raise("circle", "y_pred and ref_embeddings need shape (batch, features), got %s and %s",
+    errors.raise("circle",
+      "y_pred and ref_embeddings have wrong shapes (expected [batch, features], got %s and %s)",
       tostring(y_pred.shape), tostring(vectors.shape))
   end
   if vectors.shape[1] ~= m then

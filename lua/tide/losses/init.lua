@@ -207,7 +207,7 @@ local function get(v)
     return loss_base.LossFunctionWrapper { found,
       name = name or object.name_of(found) or "function" }
   elseif type(found) ~= "table" or not getmetatable(found) or not getmetatable(found).__call then
-    errors.raise("loss", "expected a loss, got %s", check.show(v))
+    errors.raise("loss", "takes a loss (got %s)", check.show(v))
   end
   return found
 end

@@ -284,7 +284,7 @@ function Wrapper:update_state(y_true, y_pred, sample_weight, mask)
     return Mean.update_state(self, values)
   elseif not core.is_tensor(values) then
     errors.raise(self.name,
-      "a metric must return a tensor with one value per sample, or a number, got %s",
+      "a metric must return a tensor with one value per sample, or a number (got %s)",
       check.show(values))
   elseif sample_weight == nil and mask == nil and values.ndim == 1 then -- the everyday case
     self._total = self._total + number(ops.sum(values))

@@ -37,7 +37,7 @@ local function set_thresholds(self, given, name)
   local t = {}
   for i, v in ipairs(given) do
     if type(v) ~= "number" then
-      errors.raise(name, "thresholds must be numbers, got %s", check.show(v))
+      errors.raise(name, "thresholds must be numbers (got %s)", check.show(v))
     end
     t[i] = { v, i }
   end
@@ -64,7 +64,7 @@ local function parse_thresholds(self, name, default)
   else
     for _, v in ipairs(t) do
       if type(v) ~= "number" or v < 0 or v > 1 then
-        errors.raise(name, "thresholds must be numbers from 0 to 1, got %s", check.show(v))
+        errors.raise(name, "thresholds must be numbers from 0 to 1 (got %s)", check.show(v))
       end
     end
   end
@@ -108,10 +108,11 @@ local function count(self, y_true, y_pred, weight, o)
   if self.class_id then
     if y_pred.ndim < 2 then
       errors.raise(
-        self:_class_name(), "class_id needs predictions of shape (samples, classes), got %s",
+        self:_class_name(),
+        "class_id needs predictions by class (expected [samples, classes], got %s)",
         tostring(y_pred.shape))
     elseif self.class_id < 1 or self.class_id > y_pred.shape[-1] then
-      errors.raise(self:_class_name(), "class_id must be 1 to %d, got %d", y_pred.shape[-1],
+      errors.raise(self:_class_name(), "class_id must be 1 to %d (got %d)", y_pred.shape[-1],
         self.class_id)
     end
     y_true = y_true[{ "...", { self.class_id } }]
@@ -301,7 +302,7 @@ local AUC = define("AUC", {
   if self.thresholds then
     for i, v in ipairs(self.thresholds) do
       if type(v) ~= "number" or v < 0 or v > 1 then
-        errors.raise("AUC", "thresholds must be numbers from 0 to 1, got %s", check.show(v))
+        errors.raise("AUC", "thresholds must be numbers from 0 to 1 (got %s)", check.show(v))
       end
       t[i] = v
     end
@@ -339,7 +340,8 @@ function AUC:update_state(y_true, y_pred, sample_weight)
   if self.multi_label then
     y_pred = tensors.of(y_pred)
     if y_pred.ndim ~= 2 or (self.num_labels and y_pred.shape[2] ~= self.num_labels) then
-      errors.raise("AUC", "with multi_label predictions have shape (samples, %s), got %s",
+      errors.raise("AUC",
+        "with multi_label y_pred has the wrong shape (expected [samples, %s], got %s)",
         self.num_labels or "labels", tostring(y_pred.shape))
     end
     return count(self, y_true, y_pred, sample_weight, { multi_label = true })

@@ -194,7 +194,7 @@ local function get(v)
   elseif type(found) == "table" and found.kind == "loss" then
     return base.MeanMetricWrapper { found, name = found.name, direction = "down" }
   elseif type(found) ~= "table" or not found.update_state then
-    errors.raise("metric", "expected a metric, got %s", check.show(v))
+    errors.raise("metric", "takes a metric (got %s)", check.show(v))
   end
   if type(v) == "string" then
     found.name = v

@@ -245,7 +245,7 @@ local IoU = object.class("IoU", Stateful, {
     if self.target_class_ids then
       for _, id in ipairs(self.target_class_ids) do
         if type(id) ~= "number" or not math.tointeger(id) or id < 1 or id > self.num_classes then
-          errors.raise(self:_class_name(), "target_class_ids must be 1 to %d, got %s",
+          errors.raise(self:_class_name(), "target_class_ids must be 1 to %d (got %s)",
             self.num_classes, check.show(id))
         end
       end

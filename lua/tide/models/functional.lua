@@ -24,8 +24,8 @@ local functional = {}
 
 local function check_structure(v, what)
   if not symbolic.has(v) then
-    errors.raise("Model", "%s must be symbolic tensors made by tide.Input and layers, got %s", what,
-      check.show(v))
+    errors.raise("Model", "%s must be symbolic tensors made by tide.Input and layers (got %s)",
+      what, check.show(v))
   end
 end
 
@@ -54,14 +54,15 @@ local function distribute(self, x)
       if next(x) ~= nil and #x == 0 then
         errors.raise(self:_label(), "the input '%s' is missing (got %s)", spec.name, key_names(x))
       end
-      errors.raise(self:_label(), "takes one input, got a table of %d%s", #x, symbolic.pair_hint(x))
+      errors.raise(self:_label(), "takes one input (got a table of %d)%s", #x,
+        symbolic.pair_hint(x))
     end
     return { x }
   end
   local flat = g.inputs
   local out = {}
   if type(x) ~= "table" or getmetatable(x) ~= nil then
-    errors.raise(self:_label(), "takes %d inputs, as a list or by name, got %s", #flat,
+    errors.raise(self:_label(), "takes %d inputs, as a list or by name (got %s)", #flat,
       check.show(x))
   end
   if #x == 0 and next(x) ~= nil then
@@ -78,7 +79,7 @@ local function distribute(self, x)
     return out
   end
   if #x ~= #flat then
-    errors.raise(self:_label(), "takes %d inputs, got %d", #flat, #x)
+    errors.raise(self:_label(), "takes %d inputs (got %d)", #flat, #x)
   end
   return x
 end

@@ -20,7 +20,7 @@ local models = {
 ---     tide.models.model_from_json(model:to_json())(x).shape   --> { 6, 3 }
 function models.model_from_json(text)
   if type(text) ~= "string" then
-    errors.raise("model_from_json", "expected the text of to_json (got %s)", type(text))
+    errors.raise("model_from_json", "takes the text of to_json (got %s)", type(text))
   end
   return models.model_from_config(require("tide.core").json_decode(text, none, "model_from_json"))
 end

@@ -108,7 +108,8 @@ function Model:get_layer(name, index)
   local layers = self.layers
   if index then
     if not layers[index] then
-      errors.raise("get_layer", "the model has %d layers, got the index %s", #layers,
+      errors.raise("get_layer",
+        "the model has no layer of that index (expected 1 to %d, got %s)", #layers,
         tostring(index))
     end
     return layers[index]

@@ -32,7 +32,8 @@ local function run(self, x)
   local own = self[S]
   if own.rank and type(x) == "table" and getmetatable(x) == nil then
     if x[1] == nil or #x > 1 then
-      errors.raise(self:_label(), "takes one input, got a table of %d%s", #x, symbolic.pair_hint(x))
+      errors.raise(self:_label(), "takes one input (got a table of %d)%s", #x,
+        symbolic.pair_hint(x))
     end
     x = x[1]
   end
@@ -118,7 +119,7 @@ local function append(self, layer)
     layer = layer._node and layer._node.layer
   end
   if not base.is_layer(layer) then
-    errors.raise("Sequential", "takes layers, got %s%s", check.show(layer),
+    errors.raise("Sequential", "takes layers (got %s)%s", check.show(layer),
       class.is_class(layer)
         and "; a class makes a layer when it is called: " .. layer.__name .. " { ... }" or "")
   end

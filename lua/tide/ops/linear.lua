@@ -252,7 +252,7 @@ function linear.einsum(equation, ...)
     list = list[1]
   end
   if type(equation) ~= "string" then
-    errors.raise("einsum", "expected an equation first (got %s)", type(equation))
+    errors.raise("einsum", "the equation comes first (got %s)", type(equation))
   end
   local n = list.n or #list
   local tensors, ranks = {}, {}

@@ -272,7 +272,8 @@ function products.dot_product_attention(...)
   local q, k, v = float_of(o.query), float_of(o.key), float_of(o.value)
   if q.ndim ~= 4 or k.ndim ~= 4 or v.ndim ~= 4 then
     errors.raise(
-      name, "query, key and value must have 4 axes, (batch, length, heads, width) (got %s, %s, %s)",
+      name, "query, key and value have wrong shapes (expected [batch, length, heads, width], \z
+      got %s, %s, %s)",
       tostring(q.shape), tostring(k.shape), tostring(v.shape))
   end
   local t, heads, width, s, groups = q.shape[2], q.shape[3], q.shape[4], k.shape[2], k.shape[3]

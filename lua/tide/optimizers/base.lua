@@ -145,7 +145,7 @@ function Optimizer:_set_rate(v)
   end
   if type(v) == "number" then
     if v ~= v or v == math.huge or v < 0 then
-      errors.raise(self:_class_name(), "learning_rate must be a finite number from 0, got %s",
+      errors.raise(self:_class_name(), "learning_rate must be a finite number from 0 (got %s)",
         check.show(v))
     end
     if rawget(self, "_rate") and type(self._rate) == "table" then
@@ -156,7 +156,7 @@ function Optimizer:_set_rate(v)
     end
   elseif not is_schedule(v) then
     errors.raise(
-      self:_class_name(), "learning_rate must be a number, a schedule or a function, got %s",
+      self:_class_name(), "learning_rate must be a number, a schedule or a function (got %s)",
       check.show(v))
   end
   rawset(self, "_rate", v)
@@ -212,7 +212,7 @@ function Optimizer:build(variables, info)
   for i = 1, n do
     local v = variables[i]
     if type(v) ~= "userdata" then
-      errors.raise(self:_class_name(), "variables must be tensors, got %s as number %d",
+      errors.raise(self:_class_name(), "variables must be tensors (got %s as number %d)",
         check.show(v), i)
     end
     self._params[i] = v
@@ -386,12 +386,16 @@ function Optimizer:apply(grads, variables)
         self:_class_name(),
         "apply needs the variables, or an optimizer that was built (optimizer:build(variables))")
     elseif #grads ~= #self._params then
-      errors.raise(self:_class_name(), "got %d gradients for %d parameters", #grads, #self._params)
+      errors.raise(self:_class_name(),
+        "there must be one gradient per parameter (expected %d, got %d)",
+        #self._params, #grads)
     end
     return self:_apply(grads, nil)
   end
   if #variables ~= #grads then
-    errors.raise(self:_class_name(), "got %d gradients for %d variables", #grads, #variables)
+    errors.raise(self:_class_name(),
+      "there must be one gradient per variable (expected %d, got %d)",
+      #variables, #grads)
   end
   if not self.built then
     self:build(variables)
@@ -675,7 +679,8 @@ function Optimizer:set_weights(weights)
   end
   local all = self:_all_variables()
   if #weights ~= #all then
-    errors.raise(self:_class_name(), "set_weights: expected %d tensors, got %d", #all, #weights)
+    errors.raise(self:_class_name(),
+      "set_weights takes another number of tensors (expected %d, got %d)", #all, #weights)
   end
   local first = 2
   local numbers = { iterations = math.tointeger(tensors.number(weights[1])) }
@@ -685,8 +690,8 @@ function Optimizer:set_weights(weights)
   for i = first, #all do
     local w = tensors.of(weights[i])
     if tostring(w.shape) ~= tostring(all[i].shape) then
-      errors.raise(self:_class_name(), "set_weights: tensor %d has shape %s, expected %s", i,
-        tostring(w.shape), tostring(all[i].shape))
+      errors.raise(self:_class_name(), "set_weights: tensor %d has another shape (expected %s, \z
+        got %s)", i, tostring(all[i].shape), tostring(w.shape))
     end
   end
   for i = first, #all do

@@ -16,7 +16,7 @@ local classes = require "tide.optimizers.classes"
 local function get(v)
   local found = registry.resolve("optimizer", v, "optimizer")
   if class.is_class(found) or type(found) ~= "table" or found.kind ~= "optimizer" then
-    errors.raise("optimizer", "expected an optimizer, got %s", check.show(v))
+    errors.raise("optimizer", "takes an optimizer (got %s)", check.show(v))
   end
   return found
 end

@@ -81,7 +81,7 @@ end, function(self)
   for _, group in ipairs { self.boundaries, self.values } do
     for i, v in ipairs(group) do
       if type(v) ~= "number" then
-        errors.raise("PiecewiseConstantDecay", "boundaries and values must be numbers, got %s",
+        errors.raise("PiecewiseConstantDecay", "boundaries and values must be numbers (got %s)",
           check.show(v))
       elseif group == self.boundaries and i > 1 and v <= group[i - 1] then
         errors.raise("PiecewiseConstantDecay", "boundaries must ascend (%s follows %s)", v,
@@ -161,7 +161,7 @@ local function get(v)
   end
   local found = registry.resolve("schedule", v, "schedule")
   if class.is_class(found) or type(found) ~= "table" or found.kind ~= "schedule" then
-    errors.raise("schedule", "expected a learning rate schedule, got %s", check.show(v))
+    errors.raise("schedule", "takes a learning rate schedule (got %s)", check.show(v))
   end
   return found
 end

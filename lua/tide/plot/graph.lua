@@ -25,7 +25,7 @@ end
 --- @return table nodes { lines, class }, table edges { from, to }
 function graph.of(model, o)
   if type(model) ~= "table" or not model._children then
-    errors.raise("plot.model", "expected a model (got %s)", type(model))
+    errors.raise("plot.model", "takes a model (got %s)", type(model))
   end
   local nodes, edges, number = {}, {}, {}
   local function add(name, class, shape)

@@ -60,13 +60,13 @@ end
 
 local function need_model(where, model)
   if type(model) ~= "table" or not model.is_model then
-    errors.raise(where, "expected a model (got %s)", check.show(model))
+    errors.raise(where, "takes a model (got %s)", check.show(model))
   end
 end
 
 local function need_pictures(where, x, what)
   if not core.is_tensor(x) and type(x) ~= "table" then
-    errors.raise(where, "expected %s: a tensor or nested lists (got %s)", what, check.show(x))
+    errors.raise(where, "takes %s, a tensor or nested lists (got %s)", what, check.show(x))
   end
 end
 
@@ -76,7 +76,7 @@ local function numbers(where, x)
   elseif type(x) == "table" then
     return x
   end
-  errors.raise(where, "expected a tensor or a list of numbers (got %s)", type(x))
+  errors.raise(where, "takes a tensor or a list of numbers (got %s)", type(x))
 end
 
 --- Lines over common axes. `series` is a list of { name, ys } or { name, ys, xs }, or the numbers
@@ -89,7 +89,7 @@ function plot.lines(series, options)
   if core.is_tensor(series) or type(series) == "table" and type(series[1]) == "number" then
     series = { { nil, series } }
   elseif type(series) ~= "table" then
-    errors.raise("lines", "expected numbers, or a list of { name, ys } (got %s)",
+    errors.raise("lines", "takes numbers, or a list of { name, ys } (got %s)",
       check.show(series))
   end
   for i, s in ipairs(series) do
@@ -120,7 +120,7 @@ function plot.history(history, options)
   local o = given("history", options)
   local logs = type(history) == "table" and (history.history or history)
   if type(logs) ~= "table" then
-    errors.raise("history", "expected what fit returned, or lists of numbers by name (got %s)",
+    errors.raise("history", "takes what fit returned, or lists of numbers by name (got %s)",
       check.show(history))
   end
   local names = {}
@@ -293,7 +293,7 @@ local function square(where, matrix)
   for i = 1, math.max(n, 1) do
     local row = n > 0 and m[i]
     if type(row) ~= "table" or #row ~= n or type(row[1]) ~= "number" then
-      errors.raise(where, "expected a square matrix of counts (got %s)", check.show(matrix))
+      errors.raise(where, "takes a square matrix of counts (got %s)", check.show(matrix))
     end
   end
   return m

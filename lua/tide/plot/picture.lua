@@ -22,7 +22,8 @@ function picture.rgb(where, x, scale)
   end
   local c = x.ndim == 3 and x.shape[3]
   if (c ~= 1 and c ~= 3 and c ~= 4) or x.size == 0 then
-    errors.raise(where, "expected a picture (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) (got %s)",
+    errors.raise(where, "the shape is no picture's (expected [H, W], [H, W, 1], [H, W, 3] or \z
+      [H, W, 4], got %s)",
       tostring(x.shape))
   end
   if x.dtype ~= "uint8" or scale then

@@ -45,7 +45,7 @@ end
 -- The module for a path.
 local function format_of(path, owner)
   if type(path) ~= "string" or path == "" then
-    errors.raise(owner, "expected a path, got %s", check.show(path))
+    errors.raise(owner, "takes a path (got %s)", check.show(path))
   end
   local ext = extension_of(path)
   if not ext then
@@ -148,7 +148,7 @@ local function with_custom(objects, f, ...)
       kinds = { "activation", "initializer", "regularizer", "constraint", "loss", "metric" }
     else
       errors.raise(
-        "load_model", "custom_objects holds classes and functions by name, got %s for '%s'",
+        "load_model", "custom_objects holds classes and functions by name (got %s for '%s')",
         check.show(v), tostring(name))
     end
     for _, kind in ipairs(kinds) do

@@ -315,7 +315,7 @@ end
 --- @return userdata|table
 function tensors.load(path)
   if type(path) ~= "string" or path == "" then
-    errors.raise("load", "expected a path (got %s)", check.show(path))
+    errors.raise("load", "takes a path (got %s)", check.show(path))
   end
   return format_of(path, "load")[2](path)
 end

@@ -40,7 +40,7 @@ end
 local function run(where, f, vars, options, ...)
   if type(f) ~= "function"
     and not (type(f) == "table" and getmetatable(f) and getmetatable(f).__call) then
-    errors.raise(where, "expected a function that returns a loss (got %s)", type(f))
+    errors.raise(where, "takes a function that returns a loss (got %s)", type(f))
   end
   local results = table.pack(core.differentiate(f, ...))
   return results, core.gradients(loss_of(where, results), vars, options)
@@ -141,7 +141,7 @@ autograd.enable_grad = core.enable_grad
 --       --> { 0.693147 }
 function autograd.custom_gradient(f)
   if type(f) ~= "function" then
-    errors.raise("custom_gradient", "expected a function (got %s)", type(f))
+    errors.raise("custom_gradient", "takes a function (got %s)", type(f))
   end
   return function(...)
     local args = table.pack(...)

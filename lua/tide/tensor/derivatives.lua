@@ -14,7 +14,7 @@ local options_args = check.args("jacobian", {
 -- are wanted.
 local function leaf_of(where, f, x, create)
   if type(f) ~= "function" and not (type(f) == "table" and (getmetatable(f) or {}).__call) then
-    errors.raise(where, "expected a function of a tensor (got %s)", check.show(f))
+    errors.raise(where, "takes a function of a tensor (got %s)", check.show(f))
   end
   if not core.is_tensor(x) then
     if type(x) ~= "number" and not check.is_list(x) then

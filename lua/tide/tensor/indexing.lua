@@ -123,7 +123,8 @@ local function advanced(t, key)
   -- without tensors the key is C's, and C sent it here because it could not read it
   if #tensors == 0 then
     errors.raise("index",
-      'an entry of a key must be a number, { first, last, step }, "...", "new" or a tensor, got %s',
+      'a key has a wrong entry (expected a number, { first, last, step }, "...", "new" or a \z
+      tensor, got %s)',
       odd_entry(entries))
   end
   local part = t[basic]

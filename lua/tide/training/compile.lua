@@ -305,7 +305,8 @@ end
 function compile.metrics(plain, weighted)
   for what, v in pairs { metrics = plain, weighted_metrics = weighted } do
     if not is_nothing(v) and (type(v) ~= "table" or getmetatable(v) ~= nil) then
-      errors.raise("compile", "%s must be a list or a table by output, got %s", what, check.show(v))
+      errors.raise("compile", "%s must be a list or a table by output (got %s)", what,
+        check.show(v))
     end
   end
   return setmetatable({ given = { plain, weighted }, built = false, entries = {} }, Metrics)

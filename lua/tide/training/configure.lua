@@ -65,7 +65,7 @@ end
 local function check_loss_weights(v)
   for _, w in pairs(check.is_list(v) and v or { v }) do
     if type(w) ~= "number" and w ~= false and w ~= none then
-      errors.raise("compile", "loss_weights must be numbers, got %s", check.show(w))
+      errors.raise("compile", "loss_weights must be numbers (got %s)", check.show(w))
     end
   end
 end

@@ -45,7 +45,7 @@ local function validates(epoch, freq)
     end
     return false
   end
-  errors.raise("fit", "validation_freq must be a number of epochs or a list of epochs, got %s",
+  errors.raise("fit", "validation_freq must be a number of epochs or a list of epochs (got %s)",
     check.show(freq))
 end
 
@@ -56,7 +56,7 @@ local function validation_triple(v)
   elseif not check.is_list(v) or #v < 1 or #v > 3 then
     errors.raise(
       "fit",
-      "validation_data must be { x, y } or { x, y, sample_weight }, or a data source, got %s",
+      "validation_data must be { x, y } or { x, y, sample_weight }, or a data source (got %s)",
       check.show(v))
   end
   return { x = v[1], y = v[2], sample_weight = v[3] }
@@ -284,7 +284,7 @@ function fit.fit(self, ...)
   end
   local o = fit_args:call(...)
   if type(o.shuffle) ~= "boolean" and o.shuffle ~= "batch" then
-    errors.raise("fit", 'shuffle must be true, false or "batch", got %s', check.show(o.shuffle))
+    errors.raise("fit", 'shuffle must be true, false or "batch" (got %s)', check.show(o.shuffle))
   end
   local T = steps.of(self, "fit")
   pass.refresh(self, T, "fit")

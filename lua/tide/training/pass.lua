@@ -134,7 +134,7 @@ function pass.resolve_verbose(verbose)
   elseif verbose == false then
     return 0
   elseif verbose ~= 0 and verbose ~= 1 and verbose ~= 2 then
-    errors.raise("verbose", 'must be 0, 1, 2 or "auto", got %s', check.show(verbose))
+    errors.raise("verbose", 'must be 0, 1, 2 or "auto" (got %s)', check.show(verbose))
   end
   return verbose
 end

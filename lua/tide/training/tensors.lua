@@ -36,7 +36,7 @@ function tensors.of(v, dtype, what)
   elseif t == "number" or t == "boolean" or check.is_list(v) then
     return core.tensor(v, dtype and { dtype = dtype } or nil)
   end
-  errors.raise(what or "tensor", "expected a tensor, a number or a nested table of numbers, got %s",
+  errors.raise(what or "tensor", "takes a tensor, a number or a nested table of numbers (got %s)",
     check.show(v))
 end
 

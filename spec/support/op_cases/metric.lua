@@ -9,7 +9,7 @@ return {
     empty = { inputs = { { 0, 1 }, { 0, 1 }, { 2 } }, output = { 4, 2, 1 } },
     errors = {
       { inputs = { { shape = { 3, 1 } }, { shape = { 2, 1 } }, { shape = { 2 } } },
-        says = "need one shape (n, labels) (got [3, 1], [2, 1])" },
+        says = "need one shape (expected [n, labels], got [3, 1] and [2, 1])" },
       { inputs = { { shape = { 3, 1 } }, { shape = { 3, 1 } }, { shape = { 2, 1 } } },
         says = "thresholds must be a vector (got [2, 1])" },
     } },

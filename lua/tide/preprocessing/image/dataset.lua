@@ -149,7 +149,8 @@ end
 function M.image_dataset_from_directory(...)
   local o = args:call(...)
   if type(o.labels) == "string" and o.labels ~= "inferred" then
-    errors.raise(where, "labels must be \"inferred\", a list or none, got %s", check.show(o.labels))
+    errors.raise(where, "labels must be \"inferred\", a list or none (got %s)",
+      check.show(o.labels))
   end
   if o.crop_to_aspect_ratio and o.pad_to_aspect_ratio then
     errors.raise(where, "crop_to_aspect_ratio and pad_to_aspect_ratio exclude each other")
@@ -158,7 +159,7 @@ function M.image_dataset_from_directory(...)
     errors.raise(where, "validation_split and subset need each other")
   end
   if o.validation_split and o.validation_split >= 1 then
-    errors.raise(where, "validation_split must lie between 0 and 1, got %s", o.validation_split)
+    errors.raise(where, "validation_split must lie between 0 and 1 (got %s)", o.validation_split)
   end
   if o.validation_split and o.shuffle and not o.seed then
     errors.raise(

@@ -110,7 +110,7 @@ end
 --- @param bytes string
 function files.format(bytes)
   if type(bytes) ~= "string" then
-    errors.raise("format", "expected the bytes of a file (got %s)", type(bytes))
+    errors.raise("format", "takes the bytes of a file (got %s)", type(bytes))
   end
   return image.format(bytes)
 end

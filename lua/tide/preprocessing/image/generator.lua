@@ -52,7 +52,7 @@ M.ImageDataGenerator = Generator
 
 local function pair(owner, name, v)
   if #v ~= 2 or type(v[1]) ~= "number" or type(v[2]) ~= "number" then
-    errors.raise(owner, "%s must be two numbers { low, high }, got %s", name, check.show(v))
+    errors.raise(owner, "%s must be two numbers { low, high } (got %s)", name, check.show(v))
   end
   return { v[1], v[2] }
 end
@@ -78,11 +78,11 @@ function Generator:_init(...)
     local v = o[name]
     for _, x in ipairs(type(v) == "table" and v or {}) do
       if type(x) ~= "number" then
-        errors.raise("ImageDataGenerator", "%s must hold numbers, got %s", name, check.show(x))
+        errors.raise("ImageDataGenerator", "%s must hold numbers (got %s)", name, check.show(x))
       end
     end
     if type(v) == "number" and v < 0 then
-      errors.raise("ImageDataGenerator", "%s must not be negative, got %s", name, v)
+      errors.raise("ImageDataGenerator", "%s must not be negative (got %s)", name, v)
     end
   end
   if type(o.zoom_range) == "number" then
@@ -94,7 +94,7 @@ function Generator:_init(...)
     self.brightness_range = pair("ImageDataGenerator", "brightness_range", o.brightness_range)
   end
   if o.validation_split >= 1 then
-    errors.raise("ImageDataGenerator", "validation_split must lie between 0 and 1, got %s",
+    errors.raise("ImageDataGenerator", "validation_split must lie between 0 and 1 (got %s)",
       o.validation_split)
   end
   if self.zca_whitening then
@@ -210,7 +210,7 @@ function Generator:_finish(x)
       local sample = x[i]
       local y = f(first and files.to_first(sample) or sample)
       if not core.is_tensor(y) then
-        errors.raise("preprocessing_function", "must return a picture, got %s", check.show(y))
+        errors.raise("preprocessing_function", "must return a picture (got %s)", check.show(y))
       end
       x[i] = first and files.to_last(y) or y
     end

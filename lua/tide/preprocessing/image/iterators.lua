@@ -225,7 +225,7 @@ end
 function Iterator:restore(s)
   if type(s) ~= "table" or math.type(s.pass) ~= "integer" or math.type(s.batch) ~= "integer"
     or math.type(s.seed) ~= "integer" then
-    errors.raise(self._where, "restore takes what state() gave, got %s", check.show(s))
+    errors.raise(self._where, "restore takes what state() gave (got %s)", check.show(s))
   end
   self._seed, self._epoch, self.batch_index, self._touched = s.seed, s.pass, s.batch, s.touched
   self._pending, self._order_of = {}, nil
@@ -563,7 +563,7 @@ function DataFrameIterator:_init(generator, ...)
     local columns = type(o.y_col) == "table" and o.y_col or { o.y_col }
     if mode == "multi_output" and type(o.y_col) ~= "table" then
       errors.raise(
-        where, "y_col must be a list of names with class_mode = \"multi_output\", got %s",
+        where, "y_col must be a list of names with class_mode = \"multi_output\" (got %s)",
         check.show(o.y_col))
     end
     self._targets = {}

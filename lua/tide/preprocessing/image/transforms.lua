@@ -118,7 +118,7 @@ end)
 transforms.random_zoom = random(
   "random_zoom", { { "zoom_range", "list", check.required, "{ low, high }" } }, function(o)
   if #o.zoom_range ~= 2 then
-    errors.raise("random_zoom", "zoom_range must be { low, high }, got %s",
+    errors.raise("random_zoom", "zoom_range must be { low, high } (got %s)",
       check.show(o.zoom_range))
   end
   return { zoom_range = { o.zoom_range[1], o.zoom_range[2] } }
@@ -209,7 +209,7 @@ local random_bright_args = check.args(
 function transforms.random_brightness(...)
   local o = random_bright_args:call(...)
   if #o.brightness_range ~= 2 then
-    errors.raise("random_brightness", "brightness_range must be { low, high }, got %s",
+    errors.raise("random_brightness", "brightness_range must be { low, high } (got %s)",
       check.show(o.brightness_range))
   end
   local g = { brightness_range = { o.brightness_range[1], o.brightness_range[2] } }

@@ -246,7 +246,8 @@ function keras.save_weights(model, path, o)
   if path:find "%.weights%.json$" or o.max_shard_size then
     path = path:gsub("%.weights%.h5$", ".weights.json")
     if not path:find "%.weights%.json$" then
-      errors.raise("save_weights", "a sharded file is named NAME.weights.json, got '%s'", path)
+      errors.raise("save_weights",
+        "a sharded file has another name (expected NAME.weights.json, got '%s')", path)
     end
     save_shards(model, path, (o.max_shard_size or 10) * 1e9)
   elseif path:find "%.weights%.h5$" then
