@@ -3,7 +3,8 @@
  *
  * It owns its Lua state, and so may set the collector's mode and the signal handler; the module
  * never does. Tide's Lua and C modules are found beside the program: in the build tree, in PREFIX,
- * or in the folders it was installed with. */
+ * or in the folders it was installed with; failing that, on LUA_PATH. The working folder is for the
+ * person's own modules: none of Tide's is looked up there. */
 #define _GNU_SOURCE
 #include "repl/repl.h"
 #include "tide.h"
@@ -134,6 +135,21 @@ static void find_modules(lua_State *L) {
 #endif
 }
 
+/* Loads tide.env, whose searcher finds all other modules of Tide's. What the program finds stands
+ * first on package.path. */
+static void start_modules(lua_State *L) {
+    static const char code[] =
+        "local path = (';' .. package.path .. ';')\n"
+        "path = path:gsub(';%./%?%.lua%f[;]', ''):gsub(';%./%?/init%.lua%f[;]', ''):sub(2, -2)\n"
+        "local file = package.searchpath('tide.env', path)\n"
+        "if not file then\n"
+        "  error('the modules of Tide are neither beside the program nor on LUA_PATH', 0)\n"
+        "end\n"
+        "package.loaded['tide.env'] = assert(loadfile(file))('tide.env', file)\n";
+    if (luaL_loadstring(L, code) != LUA_OK) lua_error(L);
+    lua_call(L, 0, 0);
+}
+
 /* -- running -- */
 
 static int message_handler(lua_State *L) {
@@ -214,18 +230,18 @@ static int require_into_global(lua_State *L, const char *what) {
     return 1;
 }
 
-/* `tide word …`, where no file is called `word` and lua/tide/cli/word.lua exists: that module is
- * called with the rest. */
+/* `tide word …`, where no file is called `word` and Tide has the module tide.cli.word: that module
+ * is called with the rest. */
 static int is_command(lua_State *L, const char *word) {
     for (const char *p = word; *p; p++)
         if (!((*p >= 'a' && *p <= 'z') || *p == '_')) return 0;
     if (access(word, F_OK) == 0) return 0;
     lua_getglobal(L, "package");
-    lua_getfield(L, -1, "searchpath");
+    lua_getfield(L, -1, "searchers");
+    lua_getfield(L, -1, "tide");
     lua_pushfstring(L, "tide.cli.%s", word);
-    lua_getfield(L, -3, "path");
-    int found = lua_pcall(L, 2, 1, 0) == LUA_OK && lua_isstring(L, -1);
-    lua_pop(L, 2);
+    int found = lua_pcall(L, 1, 1, 0) == LUA_OK;
+    lua_pop(L, 3);
     return found;
 }
 
@@ -287,6 +303,7 @@ static int program(lua_State *L) {
     int from_stdin = !script && !o->interactive && !o->code && !o->version && !prompt;
     int ok = 1;
     if (o->version) printf("Tide %s on %s\n", TIDE_VERSION, LUA_RELEASE);
+    start_modules(L);
     if (o->code) ok = require_into_global(L, "tide");
     for (int i = 1; ok && i < o->script && i < o->argc; i++) {
         const char *a = o->argv[i];

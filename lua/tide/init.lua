@@ -1,4 +1,13 @@
 --- Tide: deep learning in Lua. One lazy table: namespaces and daily names load on first access.
+local _, file = ...
+
+-- The first of Tide's modules comes from this file's folder, whatever stands before it on
+-- package.path; the others come from where that one looks.
+local folder = type(file) == "string" and file:match "^(.*)init%.lua$"
+local env = folder and loadfile and not package.loaded["tide.env"] and loadfile(folder .. "env.lua")
+if env then
+  package.loaded["tide.env"] = env("tide.env", folder .. "env.lua")
+end
 require "tide.env"
 
 local namespace = require "tide.namespace"

@@ -69,8 +69,7 @@ return function(...)
   config.rows[#config.rows + 1] = { "hdf5", hdf5(core) }
   print(config)
   print(string.format("%-10s %s", "lua", _VERSION))
-  print(string.format("%-10s %s", "module",
-    package.searchpath("tide.core", package.cpath) or "unknown"))
+  print(string.format("%-10s %s", "module", select(2, package.searchers.tide "tide.core")))
   local found = advice(config, core)
   print(#found == 0 and "nothing to mend" or "\n" .. table.concat(found, "\n"))
   return true

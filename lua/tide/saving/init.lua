@@ -53,7 +53,7 @@ local function format_of(path, owner)
   end
   local module = saving.formats[ext]
   if not package.loaded[module] and not package.preload[module]
-    and not package.searchpath(module, package.path) then
+    and not pcall(package.searchers.tide, module) then
     errors.raise(
       owner, "%s: %s files need the module %s, which is not installed; .safetensors always works",
         check.show(path), ext,
