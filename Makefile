@@ -281,6 +281,8 @@ lint: format-check
 	$(Q).ci/width
 	$(SAY) LINT "kernels link nothing of src/"
 	@+$(MAKE) --no-print-directory kernels-alone
+	$(SAY) LINT "nothing borrowed where Lua code may run"
+	$(Q)$(LUA) .ci/borrows $(BIND_SRC)
 	$(SAY) LINT "Lua files"
 	$(Q)luacheck -q --no-color lua spec $(wildcard examples) >$(BUILD)/luacheck.txt || { cat $(BUILD)/luacheck.txt; exit 1; }
 

@@ -634,3 +634,103 @@ if core.hard_fail then
     end
   end)
 end
+
+describe("a table whose metamethods release a tensor", function()
+  -- A table that releases x and hands its memory back as soon as something of its metatable runs.
+  local function hostile(x, t)
+    local function strike()
+      core.release(x)
+      core.memory_trim()
+      return true
+    end
+    local meta = setmetatable({}, { __index = strike })
+    for _, event in ipairs { "__index", "__newindex", "__len", "__pairs", "__call", "__eq", "__lt",
+      "__tostring", "__concat", "__unm", "__add" } do
+      meta[event] = strike
+    end
+    return setmetatable(t or {}, meta)
+  end
+  local function big()
+    return tide.ones { 1500, 1500 }
+  end
+
+  it("finds nothing borrowed, wherever Tide takes tables", function()
+    local function try(f)
+      local x = big()
+      local ok, e = pcall(f, x)
+      assert.is_true(ok or type(e) == "table" or type(e) == "string")
+      if not ok then
+        assert.is_falsy(tostring(e):find("attempt to", 1, true), tostring(e))
+      end
+      core.release(x)
+    end
+    try(function(x) return x[hostile(x, { 1499, 1499 })] end)
+    try(function(x) return x[{ hostile(x, { 1, 3 }), 1 }] end)
+    try(function(x) x[hostile(x, { 1499, 1499 })] = 1 end)
+    try(function(x) x[{ 1 }] = hostile(x, { 1, 2 }) end)
+    try(function(x) return x + hostile(x, { 1 }) end)
+    try(function(x) return x < hostile(x, { 1 }) end)
+    try(function(x) return ops.sum(x, hostile(x, { 1 })) end)
+    try(function(x) return ops.sum(x, hostile(x, { axis = 1 })) end)
+    try(function(x) return ops.sum(x, { axis = hostile(x, { 1 }) }) end)
+    try(function(x) return ops.where(x, hostile(x, { 1 }), x) end)
+    try(function(x) return ops.reshape(x, hostile(x, { -1 })) end)
+    try(function(x) return ops.pad(x, hostile(x, { hostile(x, { 1, 1 }), { 0, 0 } })) end)
+    try(function(x) return ops.concatenate({ x, hostile(x, { { 1 } }) }, 1) end)
+    try(function(x) return ops.concatenate(hostile(x, { x, x }), 1) end)
+    try(function(x) return ops.stack({ x, x }, hostile(x, { axis = 1 })) end)
+    try(function(x) return ops.take(x, hostile(x, { 1, 2 }), 1) end)
+    try(function(x) return ops.linear(x, x, hostile(x, { 1 })) end)
+    try(function(x) return ops.clip(x, hostile(x), 1) end)
+    try(function(x) return tide.tensor(hostile(x, { x })) end)
+    try(function(x) return tide.tensor(x, hostile(x, { dtype = "float64" })) end)
+    try(function(x) return core.zeros_like(x, hostile(x, { dtype = "float64" })) end)
+    try(function(x) return core.full_like(x, hostile(x)) end)
+    try(function(x) return x:copy_(hostile(x, { 1 })) end)
+    try(function(x) return x:assign(hostile(x, { 1 })) end)
+    try(function(x)
+      x.requires_grad = true
+      return (x * x):sum():backward(hostile(x, { retain_graph = true }))
+    end)
+    try(function(x)
+      x.requires_grad = true
+      return tide.grad((x * x):sum(), hostile(x, { x }), hostile(x, { create_graph = true }))
+    end)
+    try(function(x) return core.gradients(x, hostile(x, { x }), hostile(x)) end)
+    try(function(x) x.grad = hostile(x) end)
+    try(function(x) return core.record_custom(hostile(x, { x }), hostile(x, { x }), print) end)
+    try(function(x) return core.safetensors_write(os.tmpname(), hostile(x, { { "x", x } }),
+      hostile(x)) end)
+    try(function(x) return core.image.transform(hostile(x), hostile(x), x) end)
+    try(function(x) return core.image.loader(hostile(x), hostile(x, { data = x })) end)
+    try(function(x) return core.image.resize(x, hostile(x)) end)
+    try(function(x) return tide.layers.Dense(2)(hostile(x, { x })) end)
+    try(function(x)
+      local model = tide.Sequential { tide.Input { 1500 }, tide.layers.Dense { 1 } }
+      model:compile { loss = "mse" }
+      return model:predict(hostile(x, { x }), { verbose = 0 })
+    end)
+  end)
+
+  it("cannot be met with something borrowed: a check reads the door's C files", function()
+    assert.is_true(os.execute "lua5.4 .ci/borrows src/bind/*.c")
+    local folder = expect.folder()
+    local function said(body)
+      local file = assert(io.open(folder .. "/x.c", "w"))
+      file:write("static int f(lua_State *L) {\n" .. body .. "\n    return 1;\n}\n")
+      file:close()
+      local pipe = io.popen("lua5.4 .ci/borrows " .. folder .. "/x.c")
+      local text = pipe:read "a"
+      pipe:close()
+      return (text:gsub("^.-x%.c:", ""))
+    end
+    local borrow = '    tide_tensor *t = tideL_checktensor(L, 1, "f");\n'
+    assert.are.equal("", said(borrow .. "    use(t);\n    lua_newtable(L);"))
+    assert.are.equal("4: f: t is used behind lua_newtable, which may run Lua code\n",
+      said(borrow .. "    lua_newtable(L);\n    use(t);"))
+    assert.are.equal("", said(borrow .. '    tideL_error(L, "f", "no");\n    use(t);'))
+    assert.are.equal("2: f: lua_getfield may meet a person's metamethods; read it raw\n",
+      said '    lua_getfield(L, i, "key");')
+    os.execute("rm -r " .. folder)
+  end)
+end)

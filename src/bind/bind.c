@@ -508,6 +508,7 @@ int luaopen_tide_core(lua_State *L) {
     luaL_setfuncs(L, functions, 0);
     lua_pushliteral(L, TIDE_VERSION);
     lua_setfield(L, -2, "version");
+    tideL_open_metafields(L);
     tideL_open_modes(L);
     tideL_open_ops(L);
     tideL_open_tensor(L);

@@ -80,6 +80,12 @@ void tideL_pace(lua_State *L, tide_ctx *); /* before an op: collects if there is
 
 /* -- values (values.c): what Lua offers where an argument is due. All raise `where: name: ...`. --
  */
+/* Fields of person's tables are read raw: a metamethod may release what is borrowed meanwhile. */
+int tideL_field(lua_State *L, int i, const char *key); /* pushes it, returns its type */
+/* Pushes a field of the value's metatable and returns 1, or returns 0; allocates nothing. */
+typedef enum { TIDEL_NAME, TIDEL_LIST, TIDEL_OP, TIDEL_METAFIELDS } tideL_metafield;
+int tideL_pushmeta(lua_State *L, int i, tideL_metafield);
+void tideL_open_metafields(lua_State *L);
 int tideL_isnone(lua_State *L, int i);  /* nil, false, tide.none */
 int tideL_isplain(lua_State *L, int i); /* a table without metatable, or a list made by Tide */
 int tideL_has_string_key(lua_State *L, int i);

@@ -59,7 +59,7 @@ static int enum_index(const char *alternatives, const char *s, size_t n) {
 }
 
 int tideL_is_symbolic(lua_State *L, int i) {
-    if (lua_type(L, i) != LUA_TTABLE || !luaL_getmetafield(L, i, "__tide_op")) return 0;
+    if (lua_type(L, i) != LUA_TTABLE || !tideL_pushmeta(L, i, TIDEL_OP)) return 0;
     lua_pop(L, 1);
     return 1;
 }
@@ -112,11 +112,10 @@ static void decode(tideL_decoding *d, int arg, int i) {
     void *p = d->attrs + a->offset;
     d->given |= 1u << arg;
     if (a->kind == TIDE_ARG_IN) {
-        tide_tensor *t = tideL_totensor(L, i);
-        if (t) d->in[d->b->slot[arg]] = t, d->at[d->b->slot[arg]] = i;
-        else if (tideL_isnone(L, i) && !(lua_type(L, i) == LUA_TBOOLEAN && a->need != OPTIONAL))
-            d->in[d->b->slot[arg]] = NULL;
-        else d->pending[d->b->slot[arg]] = i;
+        const int none =
+            tideL_isnone(L, i) && !(lua_type(L, i) == LUA_TBOOLEAN && a->need != OPTIONAL);
+        if (tideL_totensor(L, i)) d->at[d->b->slot[arg]] = i;
+        else if (!none) d->pending[d->b->slot[arg]] = i;
         return;
     }
     if (a->kind == TIDE_ARG_INS) {
@@ -266,8 +265,10 @@ static void decode_options(tideL_decoding *d, int i, int next) {
 
 /* Where literals belong: beside the first tensor of the call. NULL: there is none. */
 static tide_device *device_beside(const tideL_decoding *d) {
-    for (int k = 0; k < d->b->op->nin; k++)
-        if (d->in[k] && tide_device_of(d->in[k])) return tide_device_of(d->in[k]);
+    for (int k = 0; k < d->b->op->nin; k++) {
+        const tide_tensor *t = d->at[k] ? tideL_totensor(d->L, d->at[k]) : NULL;
+        if (t && tide_device_of(t)) return tide_device_of(t);
+    }
     tide_device *dev = NULL;
     for (int k = 0; k < d->b->op->lists && !dev; k++)
         for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(d->L, d->list[k]); i <= n && !dev;
@@ -308,7 +309,7 @@ static void make_input(tideL_decoding *d, int k, const char *name, int like, uns
         return;
     }
     const int dtype = whole ? TIDE_I64 : op->flags & TIDE_BITS ? TIDE_WHOLE_LITERAL : -1;
-    d->in[k] = tideL_literal(L, at, dtype, whole ? -1 : like, device_beside(d), op->name);
+    tideL_literal(L, at, dtype, whole ? -1 : like, device_beside(d), op->name);
     d->at[k] = lua_gettop(L);
 }
 
@@ -317,8 +318,9 @@ static void finish_inputs(tideL_decoding *d) {
     const tide_op *op = d->b->op;
     const tide_tensor *first = NULL, *beside = NULL; /* of the tensors; of those that are no mask */
     for (int k = 0; k < op->nin; k++) {
-        if (!first) first = d->in[k];
-        if (!beside && !(op->masks >> k & 1)) beside = d->in[k];
+        const tide_tensor *t = d->at[k] ? tideL_totensor(d->L, d->at[k]) : NULL;
+        if (!first) first = t;
+        if (!beside && !(op->masks >> k & 1)) beside = t;
     }
     const int like = beside ? beside->dtype : first ? first->dtype : -1;
     const unsigned masks = first ? masks_beside(op, first) : 0;
@@ -327,7 +329,7 @@ static void finish_inputs(tideL_decoding *d) {
         if (a->kind != TIDE_ARG_IN) continue;
         const int k = d->b->slot[arg];
         if (d->pending[k]) make_input(d, k, a->name, like, masks);
-        else if (!d->in[k] && a->need != OPTIONAL)
+        else if (!d->at[k] && a->need != OPTIONAL)
             tideL_error(d->L, op->name, "%s is missing (expected a tensor %s)", a->name, a->def);
     }
 }

@@ -162,8 +162,7 @@ static void where(tide_ctx *ctx, tide_node *n) {
 }
 
 static int flag(lua_State *L, int i, const char *name) {
-    if (lua_type(L, i) != LUA_TTABLE) return 0;
-    lua_getfield(L, i, name);
+    tideL_field(L, i, name);
     int on = lua_toboolean(L, -1);
     lua_pop(L, 1);
     return on;
@@ -171,8 +170,7 @@ static int flag(lua_State *L, int i, const char *name) {
 
 /* The field `gradient` of the options at i, or NULL; it stays on the stack. */
 static tide_tensor *seed_option(lua_State *L, int i, const char *where) {
-    if (lua_type(L, i) != LUA_TTABLE) return NULL;
-    lua_getfield(L, i, "gradient");
+    tideL_field(L, i, "gradient");
     return tideL_isnone(L, -1) ? NULL : tideL_pin(L, -1, where);
 }
 

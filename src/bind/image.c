@@ -21,14 +21,14 @@ static int fail_image(lua_State *L, const char *where, const char *name,
 /* -- fields of a table -- */
 
 static double field(lua_State *L, int i, const char *key, double otherwise) {
-    lua_getfield(L, i, key);
+    tideL_field(L, i, key);
     double v = lua_isnumber(L, -1) ? lua_tonumber(L, -1) : otherwise;
     lua_pop(L, 1);
     return v;
 }
 
 static bool flag(lua_State *L, int i, const char *key) {
-    lua_getfield(L, i, key);
+    tideL_field(L, i, key);
     bool v = lua_toboolean(L, -1);
     lua_pop(L, 1);
     return v;
@@ -274,7 +274,7 @@ static int to_picture(lua_State *L) {
 
 static tide_shift shift(lua_State *L, int i, const char *key) {
     tide_shift s = {0};
-    lua_getfield(L, i, key);
+    tideL_field(L, i, key);
     double top = -INFINITY;
     if (lua_istable(L, -1)) { /* one of the list */
         s.n = (int)lua_rawlen(L, -1);
@@ -307,7 +307,7 @@ static tide_shift shift(lua_State *L, int i, const char *key) {
 
 /* The field's numbers, one per channel, or NULL; their tensor stays pinned. */
 static tide_tensor *channel_stats(lua_State *L, int i, const char *key, int64_t channels) {
-    lua_getfield(L, i, key);
+    tideL_field(L, i, key);
     if (tideL_isnone(L, -1)) return NULL;
     tide_tensor *t = floats(L, -1, 0, TIDE_MAX_RANK, "standardize");
     if (tide_numel(t) != channels)
@@ -334,7 +334,7 @@ static tide_augment augment(lua_State *L, int i) {
     static const char *const pairs[] = {"zoom_range", "brightness_range"};
     for (int k = 0; k < 2; k++) {
         double *to = k ? a.brightness : a.zoom;
-        if (lua_getfield(L, i, pairs[k]) == LUA_TTABLE) {
+        if (tideL_field(L, i, pairs[k]) == LUA_TTABLE) {
             for (int q = 0; q < 2; q++) {
                 lua_rawgeti(L, -1, q + 1);
                 to[q] = lua_tonumber(L, -1);
@@ -344,7 +344,7 @@ static tide_augment augment(lua_State *L, int i) {
         }
         lua_pop(L, 1);
     }
-    lua_getfield(L, i, "fill_mode");
+    tideL_field(L, i, "fill_mode");
     const char *name = lua_tostring(L, -1);
     for (int k = 0; name && k < 4; k++)
         if (!strcmp(name, fills[k])) a.fill = (tide_fill_mode)k;
@@ -527,14 +527,14 @@ static int loader_new(lua_State *L) {
     lent[1] = tide_retain(channel_stats(L, 1, "std", c.channels));
     a.mean = lent[0] ? tide_host_view(lent[0]) : NULL,
     a.std = lent[1] ? tide_host_view(lent[1]) : NULL;
-    if (lua_getfield(L, 2, "data") != LUA_TNIL) {
+    if (tideL_field(L, 2, "data") != LUA_TNIL) {
         lent[2] = tide_retain(floats(L, -1, 4, 4, "flow"));
         c.data = tide_host_view(lent[2]), c.n = lent[2]->shape[0];
     } else {
-        lua_getfield(L, 2, "filter");
+        tideL_field(L, 2, "filter");
         const char *filter = lua_tostring(L, -1);
         if (filter) c.filter = pil_filter(L, filter, "flow_from_directory");
-        if (lua_getfield(L, 2, "method") == LUA_TSTRING) { /* TensorFlow's */
+        if (tideL_field(L, 2, "method") == LUA_TSTRING) { /* TensorFlow's */
             int method = tide_tf_method_of(lua_tostring(L, -1));
             if (method < 0)
                 return tideL_error(L, "loader", "unknown method '%.40s'", lua_tostring(L, -1));
@@ -544,7 +544,7 @@ static int loader_new(lua_State *L) {
                                           : TIDE_ASPECT_STRETCH;
         }
         c.options.wide = !c.tf && c.channels == 1;
-        lua_getfield(L, 2, "paths");
+        tideL_field(L, 2, "paths");
         luaL_checktype(L, -1, LUA_TTABLE);
         c.n = (int64_t)lua_rawlen(L, -1);
         const char **paths = lua_newuserdatauv(L, (size_t)(c.n + 1) * sizeof *paths, 0);

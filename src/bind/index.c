@@ -180,26 +180,30 @@ static int get(lua_State *L, tide_tensor *t) {
 
 /* -- fields: what Keras and NumPy have as properties -- */
 
+static int push_grad(lua_State *L, tide_tensor *t) {
+    tideL_handle *h = t->grad ? tideL_new(L) : NULL;
+    t = tideL_totensor(L, 1);
+    if (!h || !t->grad) lua_pushnil(L);
+    else
+        tideL_try(L, t->ctx,
+                  tide_dense_grad(t->ctx, t, &h->t)); /* whoever reads it sees it dense */
+    return 1;
+}
+
 static int field(lua_State *L, tide_tensor *t, const char *key) {
-    if (!strcmp(key, "shape")) tideL_pushshape(L, t);
-    else if (!strcmp(key, "ndim")) lua_pushinteger(L, t->rank);
+    const char *text = NULL;
+    if (!strcmp(key, "ndim")) lua_pushinteger(L, t->rank);
     else if (!strcmp(key, "size")) lua_pushinteger(L, tide_numel(t));
-    else if (!strcmp(key, "dtype")) lua_pushstring(L, tide_dtype_name(t->dtype));
-    else if (!strcmp(key, "device")) lua_pushstring(L, tide_device_name(tide_device_of(t)));
     else if (!strcmp(key, "requires_grad")) lua_pushboolean(L, tide_needs_grad(t));
     else if (!strcmp(key, "is_leaf")) lua_pushboolean(L, t->node == NULL);
     else if (!strcmp(key, "nbytes"))
         lua_pushinteger(L, tide_numel(t) * (int64_t)tide_dtype_size(t->dtype));
-    else if (!strcmp(key, "grad")) {
-        tideL_handle *h = t->grad ? tideL_new(L) : NULL;
-        if (h) t = tideL_totensor(L, 1);
-        if (!h || !t->grad) {
-            lua_pushnil(L);
-            return 1;
-        }
-        tideL_try(L, t->ctx,
-                  tide_dense_grad(t->ctx, t, &h->t)); /* whoever reads it sees it dense */
-    } else return 0;
+    else if (!strcmp(key, "dtype")) text = tide_dtype_name(t->dtype);
+    else if (!strcmp(key, "device")) text = tide_device_name(tide_device_of(t));
+    else if (!strcmp(key, "grad")) return push_grad(L, t);
+    else if (!strcmp(key, "shape")) tideL_pushshape(L, t);
+    else return 0;
+    if (text) lua_pushstring(L, text);
     return 1;
 }
 

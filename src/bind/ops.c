@@ -9,7 +9,7 @@
 static int dispatch_symbolic(lua_State *L, const tideL_opbind *b, int symbol, int nargs) {
     int base = lua_gettop(L);
     luaL_checkstack(L, nargs + 4, "tide");
-    luaL_getmetafield(L, symbol, "__tide_op");
+    tideL_pushmeta(L, symbol, TIDEL_OP);
     lua_pushstring(L, b->op->name);
     for (int i = 1; i <= nargs; i++) lua_pushvalue(L, i);
     lua_call(L, nargs + 1, LUA_MULTRET);

@@ -115,7 +115,7 @@ static int filled(lua_State *L) {
             tideL_has_string_key(L, 1)) { /* zeros{2, 3, dtype = "int32"} */
             lua_pushvalue(L, 1);
             if (takes_value) {
-                lua_getfield(L, 1, "fill_value");
+                tideL_field(L, 1, "fill_value");
                 lua_insert(L, -2);
             }
         }
@@ -179,7 +179,7 @@ static int to_bytes(lua_State *L) {
 
 /* -- to Lua -- */
 
-static void push_nested(lua_State *L, const tide_tensor *t, int axis, int64_t *flat) {
+static void push_nested(lua_State *L, const tide_tensor *t /* pinned */, int axis, int64_t *flat) {
     luaL_checkstack(L, 4, "tide");
     if (axis == t->rank) {
         tideL_push_item(L, t, (*flat)++, "tolist");
@@ -214,6 +214,7 @@ static int to_string(lua_State *L) {
         lua_pushliteral(L, "tensor (released)");
         return 1;
     }
+    char buf[160];
     tideL_pushrequire(L);
     lua_pushliteral(L, "tide.tensor.format");
     if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1)) {
@@ -222,7 +223,7 @@ static int to_string(lua_State *L) {
         lua_call(L, 1, 1);
         return 1;
     }
-    char buf[160];
+    if (!(h = tideL_tohandle(L, 1))->t) return lua_pushliteral(L, "tensor (released)"), 1;
     lua_pushfstring(L, "tensor %s %s", tide_dtype_name(h->t->dtype),
                     tide_shape_str(h->t->rank, h->t->shape, buf, sizeof buf));
     return 1;

@@ -5,13 +5,41 @@
 #include <stdio.h>
 #include <string.h>
 
+int tideL_field(lua_State *L, int i, const char *key) {
+    i = lua_absindex(L, i);
+    lua_pushstring(L, key);
+    if (lua_type(L, i) == LUA_TTABLE) return lua_rawget(L, i);
+    lua_pop(L, 1);
+    lua_pushnil(L);
+    return LUA_TNIL;
+}
+
+/* Their names as Lua strings, which the registry keeps: to make one may run a finalizer. */
+static const char *const metafields[TIDEL_METAFIELDS] = {
+    [TIDEL_NAME] = "__name", [TIDEL_LIST] = "__tide_list", [TIDEL_OP] = "__tide_op"};
+
+void tideL_open_metafields(lua_State *L) {
+    for (int k = 0; k < TIDEL_METAFIELDS; k++) {
+        lua_pushstring(L, metafields[k]);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &metafields[k]);
+    }
+}
+
+int tideL_pushmeta(lua_State *L, int i, tideL_metafield k) {
+    if (!lua_getmetatable(L, i)) return 0;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &metafields[k]);
+    const int type = lua_rawget(L, -2);
+    lua_remove(L, -2);
+    if (type == LUA_TNIL) lua_pop(L, 1);
+    return type != LUA_TNIL;
+}
+
 int tideL_isnone(lua_State *L, int i) {
     int type = lua_type(L, i);
     if (type == LUA_TNIL || type == LUA_TNONE) return 1;
     if (type == LUA_TBOOLEAN) return !lua_toboolean(L, i);
-    if (type != LUA_TTABLE || !luaL_getmetafield(L, i, "__name")) return 0;
-    const char *name = lua_tostring(L, -1);
-    int is = name && !strcmp(name, "tide.none");
+    if (type != LUA_TTABLE || !tideL_pushmeta(L, i, TIDEL_NAME)) return 0;
+    int is = lua_type(L, -1) == LUA_TSTRING && !strcmp(lua_tostring(L, -1), "tide.none");
     lua_pop(L, 1);
     return is;
 }
@@ -19,9 +47,10 @@ int tideL_isnone(lua_State *L, int i) {
 int tideL_isplain(lua_State *L, int i) {
     if (lua_type(L, i) != LUA_TTABLE) return 0;
     if (!lua_getmetatable(L, i)) return 1;
-    lua_getfield(L, -1, "__tide_list");
+    lua_pop(L, 1);
+    if (!tideL_pushmeta(L, i, TIDEL_LIST)) return 0;
     int is = lua_toboolean(L, -1);
-    lua_pop(L, 2);
+    lua_pop(L, 1);
     return is;
 }
 
@@ -308,9 +337,12 @@ tide_tensor *tideL_literal(lua_State *L, int i, int dtype, int like, tide_device
 }
 
 void tideL_pushshape(lua_State *L, const tide_tensor *t) {
-    lua_createtable(L, t->rank, 0);
-    for (int i = 0; i < t->rank; i++) {
-        lua_pushinteger(L, t->shape[i]);
+    const int rank = t->rank;
+    int64_t shape[TIDE_MAX_RANK];
+    memcpy(shape, t->shape, sizeof shape);
+    lua_createtable(L, rank, 0);
+    for (int i = 0; i < rank; i++) {
+        lua_pushinteger(L, shape[i]);
         lua_rawseti(L, -2, i + 1);
     }
     if (lua_getfield(L, LUA_REGISTRYINDEX, "tide.list") == LUA_TTABLE) lua_setmetatable(L, -2);
