@@ -2,6 +2,7 @@
  * set. */
 #define TIDE_POLLED
 #include "cpu.h"
+#include "half.h"
 #include "labels.h"
 
 static int64_t row_size(const tide_buf *b) { /* elements of one row */
@@ -62,6 +63,12 @@ TIDE_ANY_KERNEL(embedding_grad_) { /* dy, ids */
     tide_status s;
     const int64_t *at = positions(c, 1, a->base, a->rows, n, &s);
     if (!at) return s;
+    if (tide_is_half(c->in[0].dtype)) {
+        const tide_along table = {1, a->rows, d};
+        memset(c->out[0].p, 0, (size_t)(a->rows * d) * sizeof(uint16_t));
+        return tide_half_combine(c->dev, TIDE_REDUCTION_add, &table, at, n, c->in[0].dtype,
+                                 c->in[0].p, c->out[0].p);
+    }
     if (c->in[0].dtype == TIDE_F32) ADD_ROWS(float);
     else if (c->in[0].dtype == TIDE_F64) ADD_ROWS(double);
     else return TIDE_DECLINE;
@@ -80,9 +87,14 @@ TIDE_ANY_KERNEL(embedding_grad_) { /* dy, ids */
 TIDE_ANY_KERNEL(densify_) { /* ids and rows */
     const tide_sparse *s = c->in[0].p;
     const int64_t *ids = s->ids.p, n = s->ids.shape[0], d = row_size(&c->out[0]);
-    const size_t size = tide_dtype_size(c->out[0].dtype);
-    if (c->out[0].dtype != TIDE_F32 && c->out[0].dtype != TIDE_F64) return TIDE_DECLINE;
-    memset(c->out[0].p, 0, (size_t)tide_buf_numel(&c->out[0]) * size);
+    const int dtype = c->out[0].dtype;
+    if (dtype != TIDE_F32 && dtype != TIDE_F64 && !tide_is_half(dtype)) return TIDE_DECLINE;
+    memset(c->out[0].p, 0, (size_t)tide_buf_numel(&c->out[0]) * tide_dtype_size(dtype));
+    if (tide_is_half(dtype)) {
+        const tide_along table = {1, c->out[0].shape[0], d};
+        return tide_half_combine(c->dev, TIDE_REDUCTION_add, &table, ids, n, dtype, s->values.p,
+                                 c->out[0].p);
+    }
     if (c->out[0].dtype == TIDE_F32) SUM_ROWS(float);
     else SUM_ROWS(double);
     return TIDE_OK;

@@ -5,6 +5,7 @@
  * positions, whatever the number of threads. */
 #define TIDE_POLLED
 #include "cpu.h"
+#include "half.h"
 
 static tide_status refuse(tide_kcall *c, int in, int64_t pos, int64_t value, int64_t lo,
                           int64_t hi) {
@@ -81,6 +82,8 @@ tide_status tide_any_take_grad_(tide_kcall *c) {
     int64_t m = tide_buf_numel(&c->in[1]), size = (int64_t)tide_dtype_size(dx->dtype), *at = NULL;
     TIDE_DO(resolve_all(c, 1, a->base, s.n, &at));
     memset(dx->p, 0, (size_t)(tide_buf_numel(dx) * size));
+    if (tide_is_half(dx->dtype))
+        return tide_half_combine(c->dev, TIDE_REDUCTION_add, &s, at, m, dx->dtype, dy->p, dx->p);
     int64_t blocks = TIDE_CEIL_DIV(
         s.inner, WIDTH); /* threads split the inner axis: each place keeps its order */
     TIDE_PARALLEL_FOR (s.outer *blocks,
@@ -120,6 +123,8 @@ tide_status tide_any_take_along_grad_(tide_kcall *c) {
     tide_along s = tide_along_axis(dx, a->axis), t = tide_along_axis(dy, a->axis);
     int64_t size = (int64_t)tide_dtype_size(dx->dtype), *at = NULL;
     TIDE_DO(resolve_all(c, 1, a->base, s.n, &at));
+    if (tide_is_half(dx->dtype))
+        return tide_half_add_along(c->dev, &s, at, t.n, dx->dtype, dy->p, dx->p);
     memset(dx->p, 0, (size_t)(tide_buf_numel(dx) * size));
     TIDE_PARALLEL_FOR (t.outer, TIDE_MAX(1, 16384 / TIDE_MAX(t.n * t.inner, 1))) {
         for (int64_t o = lo; o < hi; o++)
@@ -168,6 +173,16 @@ tide_status tide_any_gather_nd(tide_kcall *c) {
     return TIDE_OK;
 }
 
+/* part_number of all rows of `in`, in work space. */
+static tide_status part_numbers(tide_kcall *c, int in, int64_t rows, int64_t k,
+                                const int64_t *shape, int64_t base, int64_t **out) {
+    int64_t *at = *out = tide_scratch(c->dev, (size_t)(rows + 1) * sizeof *at);
+    if (!at) return TIDE_ENOMEM;
+    for (int64_t r = 0; r < rows; r++)
+        if ((at[r] = part_number(c, in, r, k, shape, base)) < 0) return TIDE_EINDEX;
+    return TIDE_OK;
+}
+
 tide_status tide_any_scatter(tide_kcall *c);
 tide_status tide_any_scatter(tide_kcall *c) {
     const tide_scatter_attrs *a = c->attrs;
@@ -175,6 +190,12 @@ tide_status tide_any_scatter(tide_kcall *c) {
     int64_t k = ix->shape[ix->rank - 1], rows = product(ix->shape, 0, ix->rank - 1);
     int64_t size = (int64_t)tide_dtype_size(y->dtype), run = product(y->shape, k, y->rank);
     memset(y->p, 0, (size_t)(tide_buf_numel(y) * size));
+    if (tide_is_half(y->dtype)) {
+        const tide_along s = {1, product(y->shape, 0, k), run};
+        int64_t *at;
+        TIDE_DO(part_numbers(c, 0, rows, k, y->shape, a->base, &at));
+        return tide_half_combine(c->dev, TIDE_REDUCTION_add, &s, at, rows, y->dtype, v->p, y->p);
+    }
     for (int64_t r = 0; r < rows; r++) {
         int64_t part = part_number(c, 0, r, k, y->shape, a->base);
         if (part < 0) return TIDE_EINDEX;
@@ -215,6 +236,12 @@ tide_status tide_any_scatter_update(tide_kcall *c) {
     int64_t k = ix->shape[ix->rank - 1], rows = product(ix->shape, 0, ix->rank - 1);
     int64_t size = (int64_t)tide_dtype_size(y->dtype), run = product(y->shape, k, y->rank) * size;
     memcpy(y->p, x->p, (size_t)(tide_buf_numel(y) * size));
+    if (a->reduction && tide_is_half(y->dtype)) {
+        const tide_along s = {1, product(y->shape, 0, k), run / size};
+        int64_t *at;
+        TIDE_DO(part_numbers(c, 1, rows, k, y->shape, a->base, &at));
+        return tide_half_combine(c->dev, a->reduction, &s, at, rows, y->dtype, v->p, y->p);
+    }
     for (int64_t r = 0; r < rows; r++) {
         int64_t part = part_number(c, 1, r, k, y->shape, a->base);
         if (part < 0) return TIDE_EINDEX;

@@ -56,29 +56,18 @@ tide_status tide_half_nan_to_num(tide_kcall *c) {
 
 /* -- random numbers -- */
 
-tide_status tide_half_drawn(tide_kcall *c, tide_kernel kernel) {
-    tide_buf out = c->out[0];
-    const int64_t n = tide_buf_numel(&out);
-    float *wide = n ? tide_scratch(c->dev, (size_t)n * sizeof *wide) : NULL;
-    if (n && !wide) return TIDE_ENOMEM;
-    tide_kcall drawn = *c;
-    tide_buf in_wide = out;
-    in_wide.p = wide, in_wide.dtype = TIDE_F32;
-    drawn.out = &in_wide;
-    const tide_status st = kernel(&drawn);
+/* The upper limit of uniform numbers is not drawn, and must not come of rounding. */
+tide_status tide_half_uniform(tide_kcall *c, tide_kernel kernel) {
+    const tide_status st = kernel(c);
     if (st != TIDE_OK) return st;
-    TIDE_PARALLEL_FOR (n, GRAIN) {
-        tide_half->narrow(out.dtype, hi - lo, wide + lo, (uint16_t *)out.p + lo);
-    }
-    if (c->op != TIDE_OP_random_uniform) return TIDE_OK;
-    /* the upper limit is not drawn, and must not come of rounding */
     const tide_random_uniform_attrs *at = c->attrs;
-    uint16_t limit[1], below[1], *y = out.p;
-    const int dtype = out.dtype;
+    const tide_buf *out = &c->out[0];
+    uint16_t limit[1], below[1], *y = out->p;
+    const int dtype = out->dtype;
     tide_convert(TIDE_F64, dtype, 1, &at->maxval, limit);
     const uint16_t down[1] = {(uint16_t)(infinity(dtype) | 0x8000)};
     nextafter_loop(1, (const void *const[]){limit, down}, below, &dtype);
-    for (int64_t i = 0; i < n && at->maxval > at->minval; i++)
+    for (int64_t i = 0, n = tide_buf_numel(out); i < n && at->maxval > at->minval; i++)
         if (y[i] == limit[0]) y[i] = below[0];
     return TIDE_OK;
 }

@@ -126,12 +126,13 @@ TRUTH(all)
 
 /* -- positions of extremes -- */
 
-/* Position of the first extreme; a NaN is more extreme than any number. Along a row, the extreme is
- * found in lanes and then looked for; across columns, as many lines as fit the cache go together.
- * I: an integer as wide as T. */
-#define POSITION(T, I, tag, before)                                                     \
-    static int64_t tag##_row(const T *x, int64_t n) {                                   \
-        enum { LANES = 32, BLOCK = 128 };                                               \
+/* Position of the first extreme; a NaN is more extreme than any number. Along a row, stretches are
+ * asked for their extremes in lanes, and the best of them for its place; across columns, as many
+ * lines as fit the cache go together. The elements S are seen as T by READ(x, n, room), which may
+ * bring n of them into `room`. I: an integer as wide as T. */
+#define POSITION(S, T, I, tag, before, READ)                                            \
+    static T tag##_best(const T *x, int64_t n) {                                        \
+        enum { LANES = 32 };                                                            \
         T best = x[0], lane[LANES];                                                     \
         int64_t j = 0;                                                                  \
         for (int k = 0; k < LANES; k++) lane[k] = best;                                 \
@@ -144,21 +145,26 @@ TRUTH(all)
         for (int k = 0; k < LANES; k++)                                                 \
             best = before(lane[k], best) | (lane[k] != lane[k]) ? lane[k] : best;       \
         for (; j < n; j++) best = before(x[j], best) | (x[j] != x[j]) ? x[j] : best;    \
-        int nan = best != best;                                                         \
-        for (j = 0; j + BLOCK <= n; j += BLOCK) {                                       \
-            I hit = 0;                                                                  \
-            if (nan)                                                                    \
-                for (int k = 0; k < BLOCK; k++) hit |= (I)(x[j + k] != x[j + k]);       \
-            else                                                                        \
-                for (int k = 0; k < BLOCK; k++) hit |= (I)(x[j + k] == best);           \
-            if (hit) break;                                                             \
+        return best;                                                                    \
+    }                                                                                   \
+    static int64_t tag##_row(const S *x, int64_t n) {                                   \
+        enum { SOME = 4096 };                                                           \
+        T room[SOME], best = 0;                                                         \
+        int64_t from = -1;                                                              \
+        for (int64_t j = 0; j < n; j += SOME) {                                         \
+            const int64_t m = TIDE_MIN(SOME, n - j);                                    \
+            T w = tag##_best(READ(x + j, m, room), m);                                  \
+            if (from < 0 || before(w, best) || w != w) best = w, from = j;              \
+            if (w != w) break;                                                          \
         }                                                                               \
-        while (nan ? x[j] == x[j] : x[j] != best) j++;                                  \
-        return j;                                                                       \
+        const T *v = READ(x + from, TIDE_MIN(SOME, n - from), room);                    \
+        int64_t k = 0;                                                                  \
+        while (best != best ? v[k] == v[k] : v[k] != best) k++;                         \
+        return from + k;                                                                \
     }                                                                                   \
     static void tag(const void *px, tide_along s, int64_t base, int64_t *y) {           \
         enum { WIDTH = 256, STRETCH = 100 }; /* a position within a stretch fits I */   \
-        const T *x = px;                                                                \
+        const S *x = px;                                                                \
         if (s.inner == 1) {                                                             \
             TIDE_PARALLEL_FOR (s.outer, TIDE_MAX(1, 32768 / TIDE_MAX(s.n, 1)))          \
                 for (int64_t i = lo; i < hi; i++)                                       \
@@ -170,15 +176,16 @@ TRUTH(all)
                            TIDE_MAX(1, 16384 / (s.n * TIDE_MIN(s.inner, WIDTH) + 1))) { \
             for (int64_t i = lo; i < hi; i++) {                                         \
                 int64_t c0 = i % blocks * WIDTH, w = TIDE_MIN(s.inner - c0, WIDTH);     \
-                const T *v = x + i / blocks * s.n * s.inner + c0;                       \
-                T best[WIDTH];                                                          \
+                const S *v = x + i / blocks * s.n * s.inner + c0;                       \
+                T best[WIDTH], room[WIDTH];                                             \
                 I at[WIDTH];                                                            \
                 int64_t *out = y + i / blocks * s.inner + c0;                           \
-                for (int64_t k = 0; k < w; k++) best[k] = v[k], out[k] = base;          \
+                const T *top = READ(v, w, room);                                        \
+                for (int64_t k = 0; k < w; k++) best[k] = top[k], out[k] = base;        \
                 for (int64_t j0 = 0; j0 < s.n; j0 += STRETCH) {                         \
                     for (int64_t k = 0; k < w; k++) at[k] = -1;                         \
                     for (int64_t j = j0; j < TIDE_MIN(s.n, j0 + STRETCH); j++) {        \
-                        const T *row = v + j * s.inner;                                 \
+                        const T *row = READ(v + j * s.inner, w, room);                  \
                         I number = (I)(j - j0);                                         \
                         _Pragma("omp simd") for (int64_t k = 0; k < w; k++) {           \
                             T q = row[k], p = best[k];                                  \
@@ -195,29 +202,53 @@ TRUTH(all)
     }
 #define GREATER(a, b) ((a) > (b))
 #define SMALLER(a, b) ((a) < (b))
-#define POSITIONS(T, I, tag) \
-    POSITION(T, I, argmax_##tag, GREATER) POSITION(T, I, argmin_##tag, SMALLER)
+#define AS_IT_IS(x, n, room) ((void)(n), (void)(room), (x))
+#define POSITIONS(T, I, tag)                           \
+    POSITION(T, T, I, argmax_##tag, GREATER, AS_IT_IS) \
+    POSITION(T, T, I, argmin_##tag, SMALLER, AS_IT_IS)
 POSITIONS(float, int32_t, f32)
 POSITIONS(double, int64_t, f64)
 POSITIONS(int64_t, int64_t, i64)
 POSITIONS(int32_t, int32_t, i32)
 POSITIONS(int8_t, int8_t, i8)
 POSITIONS(uint8_t, int8_t, u8)
-#define ARG(name)                                           \
-    tide_status tide_any_##name(tide_kcall *c);             \
-    tide_status tide_any_##name(tide_kcall *c) {            \
-        const tide_##name##_attrs *a = c->attrs;            \
-        tide_along s = tide_along_axis(&c->in[0], a->axis); \
-        void *x = c->in[0].p, *y = c->out[0].p;             \
-        switch (c->in[0].dtype) {                           \
-        case TIDE_F32: name##_f32(x, s, a->base, y); break; \
-        case TIDE_F64: name##_f64(x, s, a->base, y); break; \
-        case TIDE_I64: name##_i64(x, s, a->base, y); break; \
-        case TIDE_I32: name##_i32(x, s, a->base, y); break; \
-        case TIDE_I8: name##_i8(x, s, a->base, y); break;   \
-        default: name##_u8(x, s, a->base, y); break;        \
-        }                                                   \
-        return TIDE_OK;                                     \
+
+/* Halves as whole numbers in the same order, equal zeros equal; those of a magnitude above that of
+ * infinity are NaN, and become `nan`, which no number is. */
+static const int16_t *half_keys(const uint16_t *x, int64_t n, int infinity, int nan,
+                                int16_t *room) {
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {
+        const int size = x[i] & 0x7fff, key = x[i] & 0x8000 ? -size : size;
+        room[i] = (int16_t)(size > infinity ? nan : key);
+    }
+    return room;
+}
+#define MAX_F16(x, n, room) half_keys(x, n, 0x7c00, INT16_MAX, room)
+#define MIN_F16(x, n, room) half_keys(x, n, 0x7c00, INT16_MIN, room)
+#define MAX_BF16(x, n, room) half_keys(x, n, 0x7f80, INT16_MAX, room)
+#define MIN_BF16(x, n, room) half_keys(x, n, 0x7f80, INT16_MIN, room)
+POSITION(uint16_t, int16_t, int16_t, argmax_f16, GREATER, MAX_F16)
+POSITION(uint16_t, int16_t, int16_t, argmin_f16, SMALLER, MIN_F16)
+POSITION(uint16_t, int16_t, int16_t, argmax_bf16, GREATER, MAX_BF16)
+POSITION(uint16_t, int16_t, int16_t, argmin_bf16, SMALLER, MIN_BF16)
+
+#define ARG(name)                                             \
+    tide_status tide_any_##name(tide_kcall *c);               \
+    tide_status tide_any_##name(tide_kcall *c) {              \
+        const tide_##name##_attrs *a = c->attrs;              \
+        tide_along s = tide_along_axis(&c->in[0], a->axis);   \
+        void *x = c->in[0].p, *y = c->out[0].p;               \
+        switch (c->in[0].dtype) {                             \
+        case TIDE_F32: name##_f32(x, s, a->base, y); break;   \
+        case TIDE_F64: name##_f64(x, s, a->base, y); break;   \
+        case TIDE_F16: name##_f16(x, s, a->base, y); break;   \
+        case TIDE_BF16: name##_bf16(x, s, a->base, y); break; \
+        case TIDE_I64: name##_i64(x, s, a->base, y); break;   \
+        case TIDE_I32: name##_i32(x, s, a->base, y); break;   \
+        case TIDE_I8: name##_i8(x, s, a->base, y); break;     \
+        default: name##_u8(x, s, a->base, y); break;          \
+        }                                                     \
+        return TIDE_OK;                                       \
     }
 ARG(argmax)
 ARG(argmin)

@@ -32,6 +32,12 @@ static uint64_t key_of(const tide_buf *x, int64_t i) {
         if (u == 1ull << 63) u = 0;
         return u >> 63 ? ~u : u | 1ull << 63;
     }
+    case TIDE_F16:
+    case TIDE_BF16: {
+        const uint16_t b = ((const uint16_t *)x->p)[i];
+        const int nan = (b & 0x7fff) > (x->dtype == TIDE_F16 ? 0x7c00 : 0x7f80);
+        return nan ? UINT16_MAX : float_key(b, 0x8000);
+    }
     case TIDE_I64: return (uint64_t)((const int64_t *)x->p)[i] ^ 1ull << 63;
     case TIDE_I32: return (uint32_t)((const int32_t *)x->p)[i] ^ 0x80000000u;
     case TIDE_I8: return (uint8_t)((const int8_t *)x->p)[i] ^ 0x80u;

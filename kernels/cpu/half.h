@@ -62,8 +62,8 @@ typedef struct {
 } tide_half_loops;
 extern const tide_half_loops *tide_half;
 
-/* Runs `kernel`, which writes float32 and takes no work space, for a result in half. */
-tide_status tide_half_drawn(tide_kcall *c, tide_kernel kernel);
+/* Runs `kernel`, which draws uniform numbers, for a result in half. */
+tide_status tide_half_uniform(tide_kcall *c, tide_kernel kernel);
 
 /* Runs `kernel`, which knows float32 alone and treats rows one by one, for a call with halves
  * (any_half_rows.c). Rows are the first `lead` axes of every operand but the inputs whose bit is in
@@ -71,6 +71,17 @@ tide_status tide_half_drawn(tide_kcall *c, tide_kernel kernel);
  * `axis_at` the axis behind those, it is named anew. */
 tide_status tide_half_rows(tide_kcall *c, tide_kernel kernel, int64_t lead, unsigned shared,
                            size_t attrs_size, size_t axis_at);
+
+#ifdef TIDE_CPU_H
+/* Adds, or combines by a reduction of scatter_update, the m rows of `x` (outer, m, inner) to what
+ * stands at the places `at` of y (outer, n, inner), in order (any_half_sums.c). */
+tide_status tide_half_combine(tide_device *dev, int how, const tide_along *y_is, const int64_t *at,
+                              int64_t m, int dtype, const uint16_t *x, uint16_t *y);
+/* dx (outer, n, inner) = sums of dy (outer, m, inner), each element of which goes to the place
+ * along the axis that `at` has for it. */
+tide_status tide_half_add_along(tide_device *dev, const tide_along *dx_is, const int64_t *at,
+                                int64_t m, int dtype, const uint16_t *dy, uint16_t *dx);
+#endif
 
 #if defined K && REAL_IS_FLOAT /* the same, inside a level */
 void K(widen)(int dtype, int64_t n, const uint16_t *src, float *dst);

@@ -4,31 +4,10 @@
  * k the block's first row, in REAL for 32 rows and in double beyond, then joined in order by Chan's
  * formula, so a large mean costs no digits and the bits do not depend on threads. Few channels are
  * handled as rows of several positions, to fill the vectors. */
-#include "cpu.h"
-#include "half.h"
+#include "pieces.h"
 
 enum { LANES = 64, FLUSH = 32 };
 #define EACH_LANE _Pragma("omp simd") for (int64_t l = 0; l < n; l++)
-
-/* n elements of `b` from `at` on: as they lie, or halves widened into `wide`. */
-static inline const REAL *elements(const tide_buf *b, int64_t at, int64_t n, REAL *wide) {
-#if REAL_IS_FLOAT
-    if (tide_is_half(b->dtype)) {
-        K(widen)(b->dtype, n, (const uint16_t *)b->p + at, wide);
-        return wide;
-    }
-#endif
-    (void)n, (void)wide;
-    return (const REAL *)b->p + at;
-}
-/* n floats become halves of `b`, which holds halves. */
-static void narrow_into(const tide_buf *b, int64_t at, int64_t n, const REAL *from) {
-#if REAL_IS_FLOAT
-    K(narrow)(b->dtype, n, from, (uint16_t *)b->p + at);
-#else
-    (void)b, (void)at, (void)n, (void)from;
-#endif
-}
 
 /* (outer, C, inner) around the feature axis */
 typedef struct {
@@ -72,18 +51,18 @@ static void column_sums(int64_t C, int64_t r0, int64_t r1, int64_t c0, int64_t w
         for (int64_t l = 0; l < lanes; l++) s[l] = q[l] = 0;
         for (int f = 0; f < FLUSH && r < r1; f++, r += pack) {
             const int64_t n = TIDE_MIN(pack, r1 - r) * w;
-            const REAL *xr = elements(x, r * C + c0, n, wide[0]);
+            const REAL *xr = piece_read(x, r * C + c0, n, wide[0]);
             if (!dy) {
                 EACH_LANE {
                     REAL d = xr[l] - k[l];
                     s[l] += d, q[l] += d * d;
                 }
             } else if (!y) {
-                const REAL *g = elements(dy, r * C + c0, n, wide[1]);
+                const REAL *g = piece_read(dy, r * C + c0, n, wide[1]);
                 EACH_LANE s[l] += g[l], q[l] += g[l] * (xr[l] - k[l]);
             } else {
-                const REAL *g = elements(dy, r * C + c0, n, wide[1]),
-                           *yr = elements(y, r * C + c0, n, wide[2]);
+                const REAL *g = piece_read(dy, r * C + c0, n, wide[1]),
+                           *yr = piece_read(y, r * C + c0, n, wide[2]);
                 EACH_LANE {
                     REAL d = yr[l] > 0 ? g[l] : 0;
                     s[l] += d, q[l] += d * (xr[l] - k[l]);
@@ -106,7 +85,7 @@ static void run_sums(int64_t at, int64_t n, const tide_buf *x, const tide_buf *d
     REAL wide[3][RUN];
     for (int64_t i0 = 0; i0 < n; i0 += RUN) {
         const int64_t m = TIDE_MIN(RUN, n - i0);
-        const REAL *v = elements(x, at + i0, m, wide[0]);
+        const REAL *v = piece_read(x, at + i0, m, wide[0]);
         REAL s = 0, q = 0;
         if (!dy) {
 #pragma omp simd reduction(+ : s, q)
@@ -115,8 +94,8 @@ static void run_sums(int64_t at, int64_t n, const tide_buf *x, const tide_buf *d
                 s += d, q += d * d;
             }
         } else {
-            const REAL *g = elements(dy, at + i0, m, wide[1]),
-                       *z = y ? elements(y, at + i0, m, wide[2]) : NULL;
+            const REAL *g = piece_read(dy, at + i0, m, wide[1]),
+                       *z = y ? piece_read(y, at + i0, m, wide[2]) : NULL;
 #pragma omp simd reduction(+ : s, q)
             for (int64_t i = 0; i < m; i++) {
                 REAL d = z && !(z[i] > 0) ? 0 : g[i];
@@ -138,7 +117,7 @@ static void statistics(layout a, cut k, const tide_buf *x, double *mean, double 
                 for (int64_t o = 0; o < a.outer; o++) {
                     const int64_t at = (o * C + c) * a.inner;
                     REAL one;
-                    const REAL first = *elements(x, at, 1, &one);
+                    const REAL first = *piece_read(x, at, 1, &one);
                     double S, Q, nb = (double)a.inner;
                     run_sums(at, a.inner, x, NULL, NULL, first, &S, &Q);
                     double mb = (double)first + S / nb, d = mb - m, t = n + nb;
@@ -156,7 +135,7 @@ static void statistics(layout a, cut k, const tide_buf *x, double *mean, double 
             const int64_t r0 = b * k.rows, r1 = TIDE_MIN(r0 + k.rows, M);
             REAL shift[LANES], wide[LANES];
             double S[LANES], Q[LANES];
-            const REAL *row = elements(x, r0 * C + c0, w, wide);
+            const REAL *row = piece_read(x, r0 * C + c0, w, wide);
             for (int64_t l = 0; l < w * k.pack; l++) shift[l] = row[l % w];
             column_sums(C, r0, r1, c0, w, k.pack, x, NULL, NULL, shift, S, Q);
             for (int64_t c = 0; c < w; c++) {
@@ -242,9 +221,9 @@ static tide_status map(tide_device *dev, layout a, const tide_buf *const *in, co
         layout part = a;
         part.outer = hi - lo;
         for (int k = 0; k < 3; k++)
-            if (in[k]) some[k] = elements(in[k], lo * row, n, wide + k * n);
+            if (in[k]) some[k] = piece_read(in[k], lo * row, n, wide + k * n);
         f(part, some, arg, wide);
-        narrow_into(out, lo * row, n, wide);
+        piece_write(out, lo * row, n, wide);
     }
     return TIDE_OK;
 }
@@ -266,7 +245,7 @@ TIDE_KERNEL(batch_normalization) { /* x, mean, variance, offset, scale */
     if (!w) return TIDE_ENOMEM;
     const REAL *v[4] = {0}; /* mean, variance, offset, scale */
     for (int i = 0; i < 4; i++)
-        if (c->in[1 + i].p) v[i] = elements(&c->in[1 + i], 0, a.C, w + (2 + i) * a.C);
+        if (c->in[1 + i].p) v[i] = piece_read(&c->in[1 + i], 0, a.C, w + (2 + i) * a.C);
     for (int64_t i = 0; i < a.C; i++) {
         w[i] = (v[3] ? v[3][i] : 1) / T_SQRT(v[1][i] + (REAL)at->epsilon);
         w[a.C + i] = v[2] ? v[2][i] : 0;
@@ -292,8 +271,8 @@ TIDE_KERNEL(
     double *mean = w, *m2 = w + C;
     REAL *slope = (REAL *)(w + 2 * C), *shift, *mean_out = c->out[1].p, *var_out = c->out[2].p;
     const REAL *scale = c->in[1].p, *offset = c->in[2].p;
-    if (scale) scale = elements(&c->in[1], 0, C, (REAL *)(w + 3 * C));
-    if (offset) offset = elements(&c->in[2], 0, C, (REAL *)(w + 4 * C));
+    if (scale) scale = piece_read(&c->in[1], 0, C, (REAL *)(w + 3 * C));
+    if (offset) offset = piece_read(&c->in[2], 0, C, (REAL *)(w + 4 * C));
     statistics(a, k, &c->in[0], mean, m2, w + 5 * C);
     shift =
         (REAL *)m2; /* REAL is no wider than double and m2[i] is read before shift[i] is written */
@@ -404,7 +383,7 @@ TIDE_KERNEL(batch_norm_grad_) { /* dy, x, mean, variance, scale, y -> dx, dscale
         c->dev, (size_t)((a.inner == 1 ? 2 * k.blocks : 0) + 6) * (size_t)C * sizeof(double));
     if (!w) return TIDE_ENOMEM;
     const REAL *mean = c->in[2].p, *var = c->in[3].p, *scale = c->in[4].p;
-    if (scale) scale = elements(&c->in[4], 0, C, (REAL *)(w + 5 * C));
+    if (scale) scale = piece_read(&c->in[4], 0, C, (REAL *)(w + 5 * C));
     double *S = w, *Q = w + C;
     gradient_sums(a, k, x, dy, y, mean, S, Q, w + 6 * C);
     REAL *p = (REAL *)(w + 2 * C), *q = (REAL *)(w + 3 * C), *t = (REAL *)(w + 4 * C);
@@ -509,7 +488,7 @@ TIDE_KERNEL(layer_norm_grad_) { /* dy, x, mean, rstd, gamma -> dx, dgamma, dbeta
     if (half) { /* gamma and its gradient in float32; rows of dy, x and dx for each thread */
         REAL *wide = tide_scratch(c->dev, (size_t)(3 * D + 1) * sizeof *wide);
         if (!wide) return TIDE_ENOMEM;
-        if (gamma) gamma = elements(&c->in[4], 0, D, wide);
+        if (gamma) gamma = piece_read(&c->in[4], 0, D, wide);
         sums[0] = wide + D, sums[1] = wide + 2 * D;
         TIDE_DO(tide_lanes_new(c->dev, blocks, grain, (size_t)(3 * D + 1) * sizeof(REAL), &lanes));
     }
@@ -520,9 +499,9 @@ TIDE_KERNEL(layer_norm_grad_) { /* dy, x, mean, rstd, gamma -> dx, dgamma, dbeta
             memset(dg, 0, 2 * (size_t)D * sizeof(REAL));
             for (int64_t r = b * rows; r < TIDE_MIN((b + 1) * rows, R); r++) {
                 REAL *d = half ? own + 2 * D : (REAL *)dx->p + r * D;
-                layer_row(D, elements(dy, r * D, D, own), elements(x, r * D, D, own + D), mean[r],
-                          rstd[r], gamma, at->rms, d, dg, db);
-                if (half) narrow_into(dx, r * D, D, d);
+                layer_row(D, piece_read(dy, r * D, D, own), piece_read(x, r * D, D, own + D),
+                          mean[r], rstd[r], gamma, at->rms, d, dg, db);
+                if (half) piece_write(dx, r * D, D, d);
             }
         }
     }
@@ -534,6 +513,6 @@ TIDE_KERNEL(layer_norm_grad_) { /* dy, x, mean, rstd, gamma -> dx, dgamma, dbeta
             sums[0][i] = (REAL)g, sums[1][i] = (REAL)b;
         }
     }
-    for (int k = 0; k < 2 && half; k++) narrow_into(&c->out[1 + k], 0, D, sums[k]);
+    for (int k = 0; k < 2 && half; k++) piece_write(&c->out[1 + k], 0, D, sums[k]);
     return TIDE_OK;
 }

@@ -2,6 +2,7 @@
  * serves which element. */
 #include "cpu.h"
 #include "philox.h"
+#include "pieces.h"
 #include "rows.h"
 
 /* -- uniform words of one group: float32 takes 64 elements, float64 32 -- */
@@ -27,9 +28,10 @@ static void uniform_group(tide_rng rng, int64_t group, REAL *u) {
     TIDE_PARALLEL_FOR (TIDE_CEIL_DIV(n, (int64_t)PER_GROUP), 256) \
         for (int64_t g = lo; g < hi; g++)
 
-static void put(const REAL *z, REAL *y, int64_t n, int64_t g) {
-    const int64_t i = g * PER_GROUP;
-    memcpy(y + i, z, (size_t)TIDE_MIN((int64_t)PER_GROUP, n - i) * sizeof(REAL));
+static void put(const REAL *z, const tide_buf *y, int64_t n, int64_t g) {
+    const int64_t i = g * PER_GROUP, m = TIDE_MIN((int64_t)PER_GROUP, n - i);
+    if (tide_is_half(y->dtype)) piece_write(y, i, m, z);
+    else memcpy((REAL *)y->p + i, z, (size_t)m * sizeof(REAL));
 }
 
 TIDE_KERNEL(random_uniform) {
@@ -37,7 +39,7 @@ TIDE_KERNEL(random_uniform) {
     const int64_t n = tide_buf_numel(&c->out[0]);
     const REAL low = (REAL)at->minval, high = (REAL)at->maxval,
                span = (REAL)(at->maxval - at->minval);
-    REAL *y = c->out[0].p;
+    const tide_buf *y = &c->out[0];
     EACH_GROUP(n) {
         REAL u[64];
         uniform_group(at->rng, g, u);
@@ -56,7 +58,7 @@ TIDE_KERNEL(random_normal) {
     const tide_random_normal_attrs *at = c->attrs;
     const int64_t n = tide_buf_numel(&c->out[0]);
     const REAL mean = (REAL)at->mean, dev = (REAL)at->stddev;
-    REAL *y = c->out[0].p;
+    const tide_buf *y = &c->out[0];
     EACH_GROUP(n) {
         REAL u[64], z[64];
         uniform_group(at->rng, g, u);
@@ -101,7 +103,7 @@ TIDE_KERNEL(random_truncated_normal) {
     const int64_t n = tide_buf_numel(&c->out[0]);
     const REAL mean = (REAL)at->mean, dev = (REAL)at->stddev,
                edge = (REAL)0.95449973610364158559943; /* erf(sqrt 2) */
-    REAL *y = c->out[0].p;
+    const tide_buf *y = &c->out[0];
     EACH_GROUP(n) {
         REAL u[64];
         uniform_group(at->rng, g, u);
@@ -288,25 +290,33 @@ static void masked_group(const rule *k, const uint32_t *w, int64_t n, const REAL
 }
 
 static tide_status masked(tide_kcall *c, const tide_ints *noise, tide_rng rng, rule k) {
-    const tide_buf *b = &c->in[0];
-    const REAL *x = b->p;
-    REAL *y = c->out[0].p;
+    enum { GROUP = TIDE_PHILOX_GROUP };
+    const tide_buf *b = &c->in[0], *out = &c->out[0];
     const int64_t n = tide_buf_numel(b);
     if (k.limit == 0) {
-        TIDE_PARALLEL_FOR (n, 65536) {
-            for (int64_t i = lo; i < hi; i++) y[i] = k.zero;
+        TIDE_PARALLEL_FOR (TIDE_CEIL_DIV(n, GROUP), 1024) {
+            for (int64_t g = lo; g < hi; g++) {
+                REAL room[GROUP];
+                const int64_t i = g * GROUP, m = TIDE_MIN(GROUP, n - i);
+                REAL *y = piece_room(out, i, room);
+                for (int64_t j = 0; j < m; j++) y[j] = k.zero;
+                piece_write(out, i, m, y);
+            }
         }
         return TIDE_OK;
     }
     if (noise->n < 0) {
-        TIDE_PARALLEL_FOR (TIDE_CEIL_DIV(n, TIDE_PHILOX_GROUP), 256) {
+        TIDE_PARALLEL_FOR (TIDE_CEIL_DIV(n, GROUP), 256) {
             for (int64_t g = lo; g < hi; g++) {
-                uint32_t w[TIDE_PHILOX_GROUP];
+                uint32_t w[GROUP];
+                REAL in[GROUP], room[GROUP];
                 tide_philox_group(rng, (uint64_t)g, w);
-                const int64_t i = g * TIDE_PHILOX_GROUP;
-                if (n - i >= TIDE_PHILOX_GROUP)
-                    masked_group(&k, w, TIDE_PHILOX_GROUP, x + i, y + i);
-                else masked_group(&k, w, n - i, x + i, y + i);
+                const int64_t i = g * GROUP, m = TIDE_MIN(GROUP, n - i);
+                const REAL *x = piece_read(b, i, m, in);
+                REAL *y = piece_room(out, i, room);
+                if (m == GROUP) masked_group(&k, w, GROUP, x, y);
+                else masked_group(&k, w, m, x, y);
+                piece_write(out, i, m, y);
             }
         }
         return TIDE_OK;
@@ -320,17 +330,23 @@ static tide_status masked(tide_kcall *c, const tide_ints *noise, tide_rng rng, r
     const int64_t inner = b->rank ? b->shape[b->rank - 1] : 1;
     TIDE_PARALLEL_FOR (inner ? n / inner : 0, TIDE_MAX(1, 8192 / (inner + 1))) {
         int64_t have = -1;
-        uint32_t w[TIDE_PHILOX_GROUP];
+        uint32_t w[GROUP];
         for (int64_t r = lo; r < hi; r++) {
             int64_t at = 0, rest = r;
             for (int i = b->rank - 2; i >= 0; i--)
                 at += rest % b->shape[i] * step[i], rest /= b->shape[i];
-            for (int64_t j = 0; j < inner; j++) {
-                const int64_t m = at + (b->rank ? j * step[b->rank - 1] : 0),
-                              group = m / TIDE_PHILOX_GROUP;
-                if (group != have) tide_philox_group(rng, (uint64_t)group, w), have = group;
-                masked_group(&k, w + m % TIDE_PHILOX_GROUP, 1, x + r * inner + j,
-                             y + r * inner + j);
+            for (int64_t j0 = 0; j0 < inner; j0 += GROUP) {
+                REAL in[GROUP], room[GROUP];
+                const int64_t some = TIDE_MIN(GROUP, inner - j0), first = r * inner + j0;
+                const REAL *x = piece_read(b, first, some, in);
+                REAL *y = piece_room(out, first, room);
+                for (int64_t j = 0; j < some; j++) {
+                    const int64_t m = at + (b->rank ? (j0 + j) * step[b->rank - 1] : 0),
+                                  group = m / GROUP;
+                    if (group != have) tide_philox_group(rng, (uint64_t)group, w), have = group;
+                    masked_group(&k, w + m % GROUP, 1, x + j, y + j);
+                }
+                piece_write(out, first, some, y);
             }
         }
     }

@@ -4,6 +4,8 @@
  * keeps ten million float32 elements exact to 1e-6. */
 #include "reduce.h"
 
+#include "pieces.h"
+
 #if REAL_IS_FLOAT
 #define REDUCE_WIDEN(dtype, n, from, to) K(widen)(dtype, n, (const void *)(from), to)
 #else
@@ -36,47 +38,59 @@ KERNEL(min)
 
 /* Running sums and products along one axis of a contiguous (outer, n, inner) array, accumulated in
  * double, several neighbouring lines together. */
-#define CUMULATIVE(name, start, step)                                                          \
-    tide_status K(name)(tide_kcall * c);                                                       \
-    tide_status K(name)(tide_kcall * c) {                                                      \
-        enum { WIDTH = 256 };                                                                  \
-        const tide_##name##_attrs *a = c->attrs;                                               \
-        const REAL *x = c->in[0].p;                                                            \
-        REAL *y = c->out[0].p;                                                                 \
-        tide_along s = tide_along_axis(&c->in[0], a->axis);                                    \
-        int64_t blocks = TIDE_CEIL_DIV(s.inner, WIDTH), work = TIDE_MIN(s.inner, WIDTH) * s.n; \
-        TIDE_PARALLEL_FOR (s.outer *blocks, TIDE_MAX(1, 16384 / TIDE_MAX(work, 1))) {          \
-            for (int64_t i = lo; i < hi; i++) {                                                \
-                double acc[WIDTH];                                                             \
-                int64_t c0 = i % blocks * WIDTH, w = TIDE_MIN(s.inner - c0, WIDTH);            \
-                int64_t first = i / blocks * s.n * s.inner + c0;                               \
-                if (w == 1) { /* one line: its sum stays in a register */                      \
-                    int64_t at = first + (a->reverse_ ? (s.n - 1) * s.inner : 0);              \
-                    int64_t go = a->reverse_ ? -s.inner : s.inner;                             \
-                    double sum = start;                                                        \
-                    for (int64_t j = 0; j < s.n; j++, at += go) {                              \
-                        sum = step(sum, x[at]);                                                \
-                        y[at] = (REAL)sum;                                                     \
-                    }                                                                          \
-                    continue;                                                                  \
-                }                                                                              \
-                for (int64_t k = 0; k < w; k++) acc[k] = start;                                \
-                for (int64_t j = 0; j < s.n; j++) {                                            \
-                    int64_t at = first + (a->reverse_ ? s.n - 1 - j : j) * s.inner;            \
-                    _Pragma("omp simd") for (int64_t k = 0; k < w; k++) {                      \
-                        acc[k] = step(acc[k], x[at + k]);                                      \
-                        y[at + k] = (REAL)acc[k];                                              \
-                    }                                                                          \
-                }                                                                              \
-            }                                                                                  \
-        }                                                                                      \
-        return TIDE_OK;                                                                        \
+enum { WIDTH = 256 };
+#define CUMULATIVE(name, start, step)                                                             \
+    static void name##_line(const tide_buf *x, const tide_buf *y, int64_t first, int64_t n,       \
+                            int64_t apart, int back) { /* its sum stays in a register */          \
+        REAL in[WIDTH], out[WIDTH];                                                               \
+        double sum = start;                                                                       \
+        const int64_t most = apart == 1 ? WIDTH : 1;                                              \
+        for (int64_t j = 0; j < n; j += most) {                                                   \
+            const int64_t m = TIDE_MIN(most, n - j), at = first + (back ? n - j - m : j) * apart; \
+            const REAL *v = piece_read(x, at, m, in);                                             \
+            REAL *to = piece_room(y, at, out);                                                    \
+            for (int64_t k = 0, i = back ? m - 1 : 0; k < m; k++, i += back ? -1 : 1) {           \
+                sum = step(sum, v[i]);                                                            \
+                to[i] = (REAL)sum;                                                                \
+            }                                                                                     \
+            piece_write(y, at, m, to);                                                            \
+        }                                                                                         \
+    }                                                                                             \
+    tide_status K(name)(tide_kcall * c);                                                          \
+    tide_status K(name)(tide_kcall * c) {                                                         \
+        const tide_##name##_attrs *a = c->attrs;                                                  \
+        const tide_buf *x = &c->in[0], *y = &c->out[0];                                           \
+        tide_along s = tide_along_axis(x, a->axis);                                               \
+        int64_t blocks = TIDE_CEIL_DIV(s.inner, WIDTH), work = TIDE_MIN(s.inner, WIDTH) * s.n;    \
+        TIDE_PARALLEL_FOR (s.outer *blocks, TIDE_MAX(1, 16384 / TIDE_MAX(work, 1))) {             \
+            for (int64_t i = lo; i < hi; i++) {                                                   \
+                double acc[WIDTH];                                                                \
+                REAL in[WIDTH], out[WIDTH];                                                       \
+                int64_t c0 = i % blocks * WIDTH, w = TIDE_MIN(s.inner - c0, WIDTH);               \
+                int64_t first = i / blocks * s.n * s.inner + c0;                                  \
+                if (w == 1) {                                                                     \
+                    name##_line(x, y, first, s.n, s.inner, a->reverse_ != 0);                     \
+                    continue;                                                                     \
+                }                                                                                 \
+                for (int64_t k = 0; k < w; k++) acc[k] = start;                                   \
+                for (int64_t j = 0; j < s.n; j++) {                                               \
+                    int64_t at = first + (a->reverse_ ? s.n - 1 - j : j) * s.inner;               \
+                    const REAL *v = piece_read(x, at, w, in);                                     \
+                    REAL *to = piece_room(y, at, out);                                            \
+                    _Pragma("omp simd") for (int64_t k = 0; k < w; k++) {                         \
+                        acc[k] = step(acc[k], v[k]);                                              \
+                        to[k] = (REAL)acc[k];                                                     \
+                    }                                                                             \
+                    piece_write(y, at, w, to);                                                    \
+                }                                                                                 \
+            }                                                                                     \
+        }                                                                                         \
+        return TIDE_OK;                                                                           \
     }
 CUMULATIVE(cumsum, 0, STEP_ADD)
 CUMULATIVE(cumprod, 1, STEP_MUL)
 
 TIDE_KERNEL(recur_) { /* a, b */
-    enum { WIDTH = 256 };
     const tide_recur__attrs *at = c->attrs;
     const REAL *a = c->in[0].p, *b = c->in[1].p;
     REAL *y = c->out[0].p;

@@ -62,13 +62,15 @@ static inline int dtype_of_both(const tide_kcall *c) {
 #define OWN_linear ~, KF32(linear)
 #define OWN_linear_grad ~, KF32(linear_grad)
 #define OWN_random_uniform ~, drawn_random_uniform
-#define OWN_random_normal ~, drawn_random_normal
-#define OWN_random_truncated_normal ~, drawn_random_truncated_normal
-#define DRAWN(name) \
-    static tide_status drawn_##name(tide_kcall *c) { return tide_half_drawn(c, KF32(name)); }
-DRAWN(random_uniform)
-DRAWN(random_normal)
-DRAWN(random_truncated_normal)
+#define OWN_random_normal ~, KF32(random_normal)
+#define OWN_random_truncated_normal ~, KF32(random_truncated_normal)
+#define OWN_cumsum ~, KF32(cumsum)
+#define OWN_cumprod ~, KF32(cumprod)
+#define OWN_dropout ~, KF32(dropout)
+#define OWN_alpha_dropout ~, KF32(alpha_dropout)
+static tide_status drawn_random_uniform(tide_kcall *c) {
+    return tide_half_uniform(c, KF32(random_uniform));
+}
 /* Kernels that treat rows one by one. ALONG: rows end before the attribute axis. */
 #define ROWS(name, lead, shared, axis_at)                                       \
     static tide_status rows_##name(tide_kcall *c) {                             \

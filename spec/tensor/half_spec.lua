@@ -2,20 +2,14 @@
 -- the same dtype) or follow from the formats: float16 has 11 bits of mantissa and ends at 65504,
 -- bfloat16 has 8 bits and float32's range.
 local expect = require "spec.support.expect"
+local support = require "spec.support.half"
 local tide = require "tide"
 local core = require "tide.core"
 local ops = tide.ops
 
-local halves = { "float16", "bfloat16" }
+local halves, half, wide = support.formats, support.half, support.wide
+local rounds_once = support.rounds_once
 
-local function half(x, dtype, grad)
-  return tide.tensor(x, { dtype = dtype, requires_grad = grad })
-end
-
--- As float64, so that nothing is rounded on the way out.
-local function wide(x)
-  return x:cast "float64"
-end
 
 describe("a leaf in half precision", function()
   it("gathers the gradients of every use and of every walk, each sum rounded once", function()
@@ -138,32 +132,6 @@ describe("elementwise ops in half precision", function()
     end
   end)
 end)
-
--- f of halves is f of the same numbers in float32, rounded once, and so is its gradient; `units`:
--- how many units of the format a value may be off, beside the largest of its tensor.
-local function rounds_once(name, f, inputs, d, units)
-  local unit = (d == "float16" and 2 ^ -11 or 2 ^ -8) * (units or 1)
-  local small, whole = {}, {}
-  for i, v in ipairs(inputs) do
-    small[i] = half(v:cast(d), d, true)
-    whole[i] = tide.tensor(v:cast(d):cast "float32", { requires_grad = true })
-  end
-  local y, z = f(table.unpack(small)), f(table.unpack(whole))
-  local places = ops.reshape(ops.arange(z.size):cast "float32", z.shape)
-  local dy = (ops.mod(places, 7) * 0.25 - 0.5):cast(d)
-  local got = tide.grad(y, small, { gradient = dy })
-  local want = tide.grad(z, whole, { gradient = dy:cast "float32" })
-  table.insert(got, 1, y:detach())
-  table.insert(want, 1, z:detach())
-  for i = 1, #want do
-    assert.equal(d, got[i].dtype, name)
-    if want[i].size > 0 then
-      local off = (got[i]:cast "float32" - want[i]):abs():max():item()
-      local most = unit * want[i]:abs():max():item() + 1e-7
-      expect.close(off, 0, most, 0, name .. " " .. d .. " " .. i)
-    end
-  end
-end
 
 describe("matrix products in half precision", function()
   it("are float32's, rounded once: vectors, batches, broadcast and transposed", function()

@@ -68,10 +68,10 @@ static void embedding_grad_grad(tide_tape *t, const tide_node *n) {
     const tide_embedding_grad__attrs *a = (const void *)n->attrs;
     tide_t_give(t, 0, tide_t(t, OP(embedding, .base = a->base), tide_t_dy(t, 0), tide_t_in(t, 1)));
 }
-TIDE_DESCRIBE(embedding_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL,
+TIDE_DESCRIBE(embedding_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_HALF,
               .infer = embedding_grad_infer, .grad = embedding_grad_grad, .saves = TIDE_SAVE_IN(1));
 
-TIDE_DESCRIBE(densify_, .flags = TIDE_SPARSE | TIDE_NOGRAD | TIDE_INTERNAL,
+TIDE_DESCRIBE(densify_, .flags = TIDE_SPARSE | TIDE_NOGRAD | TIDE_INTERNAL | TIDE_HALF,
               .infer = tide_infer_same);
 
 static tide_status batch_infer(tide_call *c) { /* x, order */

@@ -50,8 +50,8 @@ static void take_grad_grad(tide_tape *t, const tide_node *n) {
         t, 0,
         tide_t(t, OP(take, .axis = a->axis, .base = a->base), tide_t_dy(t, 0), tide_t_in(t, 1)));
 }
-TIDE_DESCRIBE(take_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL, .infer = take_grad_infer,
-              .grad = take_grad_grad, .saves = TIDE_SAVE_IN(1));
+TIDE_DESCRIBE(take_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_HALF,
+              .infer = take_grad_infer, .grad = take_grad_grad, .saves = TIDE_SAVE_IN(1));
 
 /* -- take_along_axis -- */
 static tide_status take_along_infer(tide_call *c) {
@@ -95,7 +95,7 @@ static void take_along_grad_grad(tide_tape *t, const tide_node *n) {
                 tide_t(t, OP(take_along_, .axis = a->axis, .base = a->base), tide_t_dy(t, 0),
                        tide_t_in(t, 1)));
 }
-TIDE_DESCRIBE(take_along_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL,
+TIDE_DESCRIBE(take_along_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_HALF,
               .infer = take_along_grad_infer, .grad = take_along_grad_grad,
               .saves = TIDE_SAVE_IN(1));
 
@@ -199,8 +199,8 @@ static void scatter_grad(tide_tape *t, const tide_node *n) {
     ATTRS(scatter);
     tide_t_give(t, 1, tide_t(t, OP(gather_nd, .base = a->base), tide_t_dy(t, 0), tide_t_in(t, 0)));
 }
-TIDE_DESCRIBE(scatter, .whole = TIDE_SAVE_IN(0), .flags = TIDE_CONTIGUOUS, .infer = scatter_infer,
-              .grad = scatter_grad, .saves = TIDE_SAVE_IN(0));
+TIDE_DESCRIBE(scatter, .whole = TIDE_SAVE_IN(0), .flags = TIDE_CONTIGUOUS | TIDE_HALF,
+              .infer = scatter_infer, .grad = scatter_grad, .saves = TIDE_SAVE_IN(0));
 
 static tide_status scatter_update_infer(tide_call *c) {
     int k;
@@ -210,11 +210,6 @@ static tide_status scatter_update_infer(tide_call *c) {
     if (c->in[2]->dtype != c->in[0]->dtype)
         return tide_op_fail(c, TIDE_EDTYPE, "updates have another dtype (expected %s, got %s)",
                             tide_dtype_name(c->in[0]->dtype), tide_dtype_name(c->in[2]->dtype));
-    const int half = c->in[0]->dtype == TIDE_F16 || c->in[0]->dtype == TIDE_BF16;
-    if (half && ((const tide_scatter_update_attrs *)c->attrs)->reduction)
-        return tide_op_fail(c, TIDE_EDTYPE,
-                            "a reduction is for float32, float64, integers, bools (got %s)",
-                            tide_dtype_name(c->in[0]->dtype));
     return tide_infer_same(c);
 }
 /* With a reduction: add passes dy to both; max and min in equal parts to whatever equals the result
@@ -223,6 +218,9 @@ static tide_status scatter_update_infer(tide_call *c) {
 static void reduced_update_grad(tide_tape *t, const tide_scatter_update_attrs *a) {
     tide_tensor *dy = tide_t_dy(t, 0), *x = tide_t_in(t, 0), *ix = tide_t_in(t, 1);
     tide_tensor *u = tide_t_in(t, 2), *y = tide_t_out(t, 0);
+    if (a->reduction != TIDE_REDUCTION_add) /* several ops: in float32 */
+        dy = tide_t_wide(t, dy), x = tide_t_wide(t, x), u = tide_t_wide(t, u),
+        y = tide_t_wide(t, y);
     if (tide_t_failed(t)) return;
     const tide_gather_nd_attrs at = *TIDE_ATTRS(gather_nd, .base = a->base);
     const tide_ints shape = shape_of(tide_t_in_meta(t, 0));

@@ -36,7 +36,8 @@ static void dropout_grad(tide_tape *t, const tide_node *n) {
     a.seed = TIDE_NONE; /* the counters say all */
     tide_t_give(t, 0, tide_t(t, TIDE_OP_dropout, &a, tide_t_dy(t, 0)));
 }
-TIDE_DESCRIBE(dropout, .flags = TIDE_CONTIGUOUS, .infer = dropout_infer, .grad = dropout_grad);
+TIDE_DESCRIBE(dropout, .flags = TIDE_CONTIGUOUS | TIDE_HALF, .infer = dropout_infer,
+              .grad = dropout_grad);
 
 static tide_status alpha_dropout_infer(tide_call *c) {
     tide_alpha_dropout_attrs *a = c->attrs;
@@ -51,10 +52,10 @@ static void alpha_dropout_grad(tide_tape *t,
     tide_tensor *kept = tide_t(t,
                                OP(dropout, .rate = a->rate, .noise_shape = a->noise_shape,
                                   .seed = TIDE_NONE, .rng = a->rng),
-                               tide_t_dy(t, 0));
+                               tide_t_wide(t, tide_t_dy(t, 0)));
     tide_t_give(t, 0, times(t, kept, slope * (1 - a->rate)));
 }
-TIDE_DESCRIBE(alpha_dropout, .flags = TIDE_CONTIGUOUS, .infer = alpha_dropout_infer,
+TIDE_DESCRIBE(alpha_dropout, .flags = TIDE_CONTIGUOUS | TIDE_HALF, .infer = alpha_dropout_infer,
               .grad = alpha_dropout_grad);
 
 /* -- numbers of a shape -- */

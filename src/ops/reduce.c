@@ -188,8 +188,8 @@ static tide_status position_infer(tide_call *c) {
     TIDE_TRY(no_empty(c, &axis));
     return reduced(c, &axis, a->keepdims, TIDE_I64);
 }
-TIDE_DESCRIBE(argmax, .flags = TIDE_NOGRAD | TIDE_CONTIGUOUS, .infer = position_infer);
-TIDE_DESCRIBE(argmin, .flags = TIDE_NOGRAD | TIDE_CONTIGUOUS, .infer = position_infer);
+TIDE_DESCRIBE(argmax, .flags = TIDE_NOGRAD | TIDE_CONTIGUOUS | TIDE_HALF, .infer = position_infer);
+TIDE_DESCRIBE(argmin, .flags = TIDE_NOGRAD | TIDE_CONTIGUOUS | TIDE_HALF, .infer = position_infer);
 
 /* -- running sums and products -- */
 static tide_status running_infer(tide_call *c) {
@@ -213,7 +213,7 @@ static void cumsum_grad(tide_tape *t, const tide_node *n) {
         like_input(
             t, tide_t(t, OP(cumsum, .axis = a->axis, .reverse_ = !a->reverse_), tide_t_dy(t, 0))));
 }
-TIDE_DESCRIBE(cumsum, .flags = TIDE_CONTIGUOUS | TIDE_CASTS, .infer = running_infer,
+TIDE_DESCRIBE(cumsum, .flags = TIDE_CONTIGUOUS | TIDE_CASTS | TIDE_HALF, .infer = running_infer,
               .grad = cumsum_grad);
 
 /* x moved by one along an axis, towards the end or the start; `fill` in the place that becomes
@@ -266,7 +266,9 @@ TIDE_DESCRIBE(recur_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL, .infer = recur_i
 static void cumprod_grad(tide_tape *t, const tide_node *n) {
     ATTRS(cumprod);
     const int64_t axis = a->axis == TIDE_NONE ? 0 : a->axis;
-    tide_tensor *x = tide_t_in(t, 0), *y = tide_t_out(t, 0), *dy = tide_t_dy(t, 0);
+    /* several ops: in float32 */
+    tide_tensor *x = tide_t_wide(t, tide_t_in(t, 0)), *y = tide_t_wide(t, tide_t_out(t, 0)),
+                *dy = tide_t_wide(t, tide_t_dy(t, 0));
     if (tide_t_failed(t)) return;
     if (a->axis == TIDE_NONE) x = tide_t(t, OP(reshape, .newshape = TIDE_INTS(-1)), x);
     if (tide_t_failed(t)) return;
@@ -279,7 +281,7 @@ static void cumprod_grad(tide_tape *t, const tide_node *n) {
     tide_tensor *s = tide_t(t, OP(recur_, .axis = axis, .reverse_ = !a->reverse_), next, dy);
     tide_t_give(t, 0, like_input(t, tide_t(t, OP(multiply), s, before)));
 }
-TIDE_DESCRIBE(cumprod, .flags = TIDE_CONTIGUOUS | TIDE_CASTS, .infer = running_infer,
+TIDE_DESCRIBE(cumprod, .flags = TIDE_CONTIGUOUS | TIDE_CASTS | TIDE_HALF, .infer = running_infer,
               .grad = cumprod_grad, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_OUT(0));
 
 /* -- compositions -- */

@@ -15,7 +15,7 @@ static void sort_grad(tide_tape *t, const tide_node *n) {
                           .axis = a->axis, .base = 0),
                        tide_t_dy(t, 0), from));
 }
-TIDE_DESCRIBE(sort, .flags = TIDE_CONTIGUOUS, .infer = sort_infer, .grad = sort_grad,
+TIDE_DESCRIBE(sort, .flags = TIDE_CONTIGUOUS | TIDE_HALF, .infer = sort_infer, .grad = sort_grad,
               .saves = TIDE_SAVE_IN(0));
 
 static tide_status argsort_infer(tide_call *c) {
@@ -25,7 +25,7 @@ static tide_status argsort_infer(tide_call *c) {
     c->meta[0].dtype = TIDE_I64;
     return TIDE_OK;
 }
-TIDE_DESCRIBE(argsort, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD, .infer = argsort_infer);
+TIDE_DESCRIBE(argsort, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD | TIDE_HALF, .infer = argsort_infer);
 
 static tide_status top_k_infer(tide_call *c) {
     const tide_top_k_attrs *a = c->attrs;
@@ -51,7 +51,7 @@ static void top_k_grad(tide_tape *t, const tide_node *n) {
         tide_t(t, OP(take_along_grad_, .n = m->shape[m->rank - 1], .axis = -1, .base = a->base),
                tide_t_dy(t, 0), tide_t_out(t, 1)));
 }
-TIDE_DESCRIBE(top_k, .flags = TIDE_CONTIGUOUS, .infer = top_k_infer, .grad = top_k_grad,
+TIDE_DESCRIBE(top_k, .flags = TIDE_CONTIGUOUS | TIDE_HALF, .infer = top_k_infer, .grad = top_k_grad,
               .saves = TIDE_SAVE_OUT(1));
 
 static tide_status searchsorted_infer(tide_call *c) {
@@ -62,7 +62,7 @@ static tide_status searchsorted_infer(tide_call *c) {
     c->meta[0].dtype = TIDE_I64;
     return TIDE_OK;
 }
-TIDE_DESCRIBE(searchsorted, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD | TIDE_PROMOTE,
+TIDE_DESCRIBE(searchsorted, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD | TIDE_PROMOTE | TIDE_HALF,
               .infer = searchsorted_infer);
 
 static void digitize_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
