@@ -55,7 +55,7 @@ static int *new_fd(lua_State *L) {
 
 /* zip_open(path): the archive, list of { name, size } */
 static int zip_open_(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1);
+    const char *path = tideL_checkpath(L, 1);
     tide_ctx *ctx = tideL_ctx(L);
     tideL_box *b = tideL_newbox(L, free_zip);
     tide_zip *z = NULL;
@@ -93,7 +93,7 @@ static int zip_read(lua_State *L) {
 
 /* zip_write(path, list of { name, string or blob }): atomically */
 static int zip_write(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1);
+    const char *path = tideL_checkpath(L, 1);
     luaL_checktype(L, 2, LUA_TTABLE);
     tide_ctx *ctx = tideL_ctx(L);
     int64_t n = (int64_t)lua_rawlen(L, 2);
@@ -147,12 +147,9 @@ static int hdf5_read(lua_State *L) {
     lua_settop(L, 4);
     int *fd = new_fd(L);
     if (lua_type(L, 1) == LUA_TSTRING) {
-        what = lua_tostring(L, 1);
-        struct stat st;
-        *fd = open(what, O_RDONLY | O_CLOEXEC);
-        if (*fd < 0) return tideL_error(L, what, "cannot open: %s", strerror(errno));
-        if (fstat(*fd, &st) != 0 || !S_ISREG(st.st_mode))
-            return tideL_error(L, what, "not a regular file");
+        int64_t size;
+        what = tideL_checkpath(L, 1);
+        tideL_try(L, ctx, tide_file_open(ctx, what, fd, &size));
     } else {
         tide_zip *z = check_zip(L, 1);
         int64_t at = check_member(L, z, 2);
@@ -185,7 +182,7 @@ static int hdf5_encode(lua_State *L) {
 
 /* blob_write(path, blob): atomically */
 static int blob_write(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1);
+    const char *path = tideL_checkpath(L, 1);
     tide_blob *blob = tideL_unbox(L, 2, free_blob);
     if (!blob) return tideL_error(L, "blob_write", "takes a blob (got %s)", tideL_typename(L, 2));
     tide_ctx *ctx = tideL_ctx(L);
@@ -200,7 +197,10 @@ static int hdf5_program(lua_State *L) {
 }
 
 /* When the module is loaded: the path by which it was may be relative. */
-static void find_helper(void) { tide_h5_program(NULL, 0); }
+static void prepare(void) {
+    tide_h5_program(NULL, 0);
+    tide_writes_fail();
+}
 
 void tideL_open_archives(lua_State *L) {
     static const luaL_Reg functions[] = {
@@ -211,5 +211,5 @@ void tideL_open_archives(lua_State *L) {
     };
     luaL_setfuncs(L, functions, 0);
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, find_helper);
+    pthread_once(&once, prepare);
 }

@@ -115,6 +115,8 @@ typedef struct {
 tideL_box *tideL_newbox(lua_State *L, void (*release)(void *));
 void *tideL_unbox(lua_State *L, int i,
                   void (*release)(void *)); /* NULL: no box of this kind, or a closed one */
+const char *tideL_checkpath(lua_State *L,
+                            int i); /* a path; raises where a zero byte would cut it */
 
 /* -- parts of the module; each adds its functions to the table on top -- */
 void tideL_open_ops(lua_State *L);

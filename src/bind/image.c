@@ -109,7 +109,7 @@ static int decode(lua_State *L) {
 /* load(path, { channels, upright, max_pixels, frames, wide }, where); wide: grey of 16 bits as
  * int32 */
 static int load(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1), *where = luaL_optstring(L, 3, "load_img");
+    const char *path = tideL_checkpath(L, 1), *where = luaL_optstring(L, 3, "load_img");
     tide_image_options o = options(L, 2);
     tideL_pace(L, tideL_ctx(L));
     tideL_handle *h = tideL_new(L);
@@ -552,7 +552,7 @@ static int loader_new(lua_State *L) {
             lua_rawgeti(L, -2, i + 1);
             if (lua_type(L, -1) != LUA_TSTRING)
                 return tideL_error(L, "loader", "a path is missing");
-            paths[i] = lua_tostring(L, -1);
+            paths[i] = tideL_checkpath(L, -1);
             lua_pop(L, 1);
         }
         c.paths = paths;

@@ -42,6 +42,14 @@ void *tideL_unbox(lua_State *L, int i, void (*release)(void *)) {
     return b && b->free == release ? b->p : NULL;
 }
 
+const char *tideL_checkpath(lua_State *L, int i) {
+    size_t n;
+    const char *path = luaL_checklstring(L, i, &n), *zero = memchr(path, 0, n);
+    if (zero)
+        tideL_error(L, "path", "'%s' has a zero byte behind it, which no file's name has", path);
+    return path;
+}
+
 static void free_json(void *p) { json_decref(p); }
 static void free_st(void *p) { tide_st_close(p); }
 
@@ -231,15 +239,18 @@ static int json_encode(lua_State *L) {
 
 /* -- files -- */
 
-/* read_file(path, max = 1 GiB) */
+/* read_file(path, max = 1 GiB, most = all): the file, or its first `most` bytes; one of more than
+ * `max` is refused */
 static int read_file(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1);
+    const char *path = tideL_checkpath(L, 1);
     int64_t max = luaL_optinteger(L, 2, (lua_Integer)1 << 30);
+    int64_t most = luaL_optinteger(L, 3, INT64_MAX);
+    luaL_argcheck(L, most >= 0, 3, "must be 0 or more");
     tide_ctx *ctx = tideL_ctx(L);
     tideL_box *b = tideL_newbox(L, free);
     char *data = NULL;
     size_t n = 0;
-    tideL_try(L, ctx, tide_file_read(ctx, path, max, &data, &n));
+    tideL_try(L, ctx, tide_file_read(ctx, path, max, most, &data, &n));
     b->p = data;
     lua_pushlstring(L, data, n);
     return 1;
@@ -248,14 +259,27 @@ static int read_file(lua_State *L) {
 /* write_file(path, text): atomically */
 static int write_file(lua_State *L) {
     size_t n;
-    const char *path = luaL_checkstring(L, 1), *text = luaL_checklstring(L, 2, &n);
+    const char *path = tideL_checkpath(L, 1), *text = luaL_checklstring(L, 2, &n);
     tide_ctx *ctx = tideL_ctx(L);
     tideL_try(L, ctx, tide_file_replace(ctx, path, text, n));
     return 0;
 }
 
+/* append_file(path, text, at = its end): cuts the file to its first `at` bytes, then adds the text,
+ * all of it or nothing; the file's length then, nil for a pipe or a device */
+static int append_file(lua_State *L) {
+    size_t n;
+    const char *path = tideL_checkpath(L, 1), *text = luaL_checklstring(L, 2, &n);
+    int64_t at = luaL_optinteger(L, 3, -1), size = 0;
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_try(L, ctx, tide_file_append(ctx, path, at, text, n, &size));
+    if (size < 0) lua_pushnil(L);
+    else lua_pushinteger(L, size);
+    return 1;
+}
+
 static int mkdirs(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1);
+    const char *path = tideL_checkpath(L, 1);
     tide_ctx *ctx = tideL_ctx(L);
     tideL_try(L, ctx, tide_mkdirs(ctx, path));
     return 0;
@@ -263,7 +287,7 @@ static int mkdirs(lua_State *L) {
 
 /* file_exists(path): readable? */
 static int file_exists(lua_State *L) {
-    lua_pushboolean(L, access(luaL_checkstring(L, 1), R_OK) == 0);
+    lua_pushboolean(L, access(tideL_checkpath(L, 1), R_OK) == 0);
     return 1;
 }
 
@@ -274,7 +298,7 @@ static int by_name(const void *a, const void *b) {
 }
 
 static int listdir(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1), *where = luaL_optstring(L, 2, "listdir");
+    const char *path = tideL_checkpath(L, 1), *where = luaL_optstring(L, 2, "listdir");
     DIR *d = opendir(path);
     if (!d) return tideL_error(L, where, "%.300s: cannot be listed: %s", path, strerror(errno));
     char **names = NULL;
@@ -343,7 +367,7 @@ static int io_fault(lua_State *L) {
 }
 
 static int idx_read(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1);
+    const char *path = tideL_checkpath(L, 1);
     tide_ctx *ctx = tideL_ctx(L);
     tideL_handle *h = tideL_new(L);
     tideL_try(L, ctx, tide_idx_read(ctx, path, &h->t));
@@ -353,7 +377,7 @@ static int idx_read(lua_State *L) {
 
 /* map_file(path, dtype, shape, offset = 0): a tensor whose memory is the file's, on the CPU */
 static int map_file(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1);
+    const char *path = tideL_checkpath(L, 1);
     const int dtype = tideL_todtype(L, 2, "map_file");
     tide_ints shape;
     tideL_toshape(L, 3, "map_file", &shape);
@@ -415,7 +439,7 @@ static tide_st_file *check_st(lua_State *L) {
 /* safetensors_open(path): file object, list of { name, dtype, shape }, metadata (strings by name)
  */
 static int st_open(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1);
+    const char *path = tideL_checkpath(L, 1);
     tide_ctx *ctx = tideL_ctx(L);
     lua_settop(L, 1);
     tideL_box *b = tideL_newbox(L, free_st);
@@ -454,7 +478,7 @@ static int st_read(lua_State *L) {
 
 /* safetensors_write(path, list of { name, tensor }, metadata): atomically, with checksums */
 static int st_write(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1);
+    const char *path = tideL_checkpath(L, 1);
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 3);
     if (lua_isnil(L, 3)) {
@@ -493,6 +517,7 @@ void tideL_open_io(lua_State *L) {
         {"json_encode", json_encode},
         {"read_file", read_file},
         {"write_file", write_file},
+        {"append_file", append_file},
         {"mkdirs", mkdirs},
         {"file_exists", file_exists},
         {"listdir", listdir},

@@ -3,10 +3,12 @@
  * file holds at most 1032 times its size). */
 #include "io.h"
 
+#include "../core.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 
 enum { DEFLATE_RATIO = 1032, GZ_BUFFER = 1 << 17 };
@@ -107,14 +109,16 @@ static tide_status read_idx(tide_ctx *ctx, gzFile f, const char *path, int64_t f
 }
 
 tide_status tide_idx_read(tide_ctx *ctx, const char *path, tide_tensor **out) {
-    struct stat st;
-    if (stat(path, &st) != 0)
-        return tide_fail(ctx, TIDE_EIO, "%s: cannot open: %s", path, strerror(errno));
-    if (!S_ISREG(st.st_mode)) return tide_fail(ctx, TIDE_EIO, "%s: not a regular file", path);
-    gzFile f = gzopen(path, "rbe");
-    if (!f) return tide_fail(ctx, TIDE_EIO, "%s: cannot open: %s", path, strerror(errno));
+    int fd;
+    int64_t size;
+    TIDE_TRY(tide_file_open(ctx, path, &fd, &size));
+    gzFile f = gzdopen(fd, "rb");
+    if (!f) {
+        close(fd);
+        return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory to read", path);
+    }
     gzbuffer(f, GZ_BUFFER);
-    tide_status s = read_idx(ctx, f, path, st.st_size, out);
+    tide_status s = read_idx(ctx, f, path, size, out);
     int closed = gzclose_r(f);
     if (s == TIDE_OK && closed != Z_OK) {
         tide_release(*out);

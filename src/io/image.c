@@ -2,14 +2,13 @@
  * writing. Invariant: nothing is allocated for a picture before its size passed
  * tide_image_check_size. */
 #include "image.h"
+#include "io.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 tide_status tide_image_fail(tide_image_error *e, tide_status status, const char *fmt, ...) {
@@ -172,24 +171,23 @@ tide_status tide_image_decode(const uint8_t *b, size_t n, const tide_image_optio
 tide_status tide_image_load(const char *path, const tide_image_options *o, tide_image *out,
                             int64_t *frames, tide_image_error *e) {
     *out = (tide_image){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang a worker */
-    if (fd < 0) return tide_image_fail(e, TIDE_EIO, "cannot be opened: %s", strerror(errno));
-    struct stat s;
+    const char *why;
+    int64_t size;
+    int fd = tide_open_regular(path, &size, &why);
+    if (fd < 0) return tide_image_fail(e, TIDE_EIO, "cannot be opened: %s", why);
     uint8_t *b = NULL;
     tide_status st = TIDE_EIO;
-    if (fstat(fd, &s) != 0 || !S_ISREG(s.st_mode)) {
-        tide_image_fail(e, TIDE_EIO, "is not a regular file");
-    } else if (s.st_size > TIDE_IMAGE_MAX_BYTES) {
-        tide_image_fail(e, TIDE_EIO, "is too large (%lld bytes, at most %lld)",
-                        (long long)s.st_size, (long long)TIDE_IMAGE_MAX_BYTES);
-    } else if (!(b = malloc((size_t)s.st_size + 1))) {
+    if (size > TIDE_IMAGE_MAX_BYTES) {
+        tide_image_fail(e, TIDE_EIO, "is too large (%lld bytes, at most %lld)", (long long)size,
+                        (long long)TIDE_IMAGE_MAX_BYTES);
+    } else if (!(b = malloc((size_t)size + 1))) {
         st = tide_image_fail(e, TIDE_ENOMEM, "not enough memory to read it (%lld bytes)",
-                             (long long)s.st_size);
+                             (long long)size);
     } else {
         size_t got = 0;
         ssize_t r = 0;
-        while (got < (size_t)s.st_size &&
-               ((r = read(fd, b + got, (size_t)s.st_size - got)) > 0 || (r < 0 && errno == EINTR)))
+        while (got < (size_t)size &&
+               ((r = read(fd, b + got, (size_t)size - got)) > 0 || (r < 0 && errno == EINTR)))
             if (r > 0) got += (size_t)r;
         st = r < 0 ? tide_image_fail(e, TIDE_EIO, "cannot be read: %s", strerror(errno))
                    : tide_image_decode(b, got, o, out, frames, e);

@@ -10,10 +10,18 @@
 
 #include <jansson.h>
 
+/* -- opening: regular files alone. A pipe would make its reader wait and a device has no size, but
+ * every reader checks sizes first; `tide inspect /dev/stdin <FILE` works, for that is a file. -- */
+tide_status tide_file_open(tide_ctx *, const char *path, int *fd, int64_t *size);
+/* The same for threads that have no context; -1, and `why`: the end of a sentence about the path.
+ */
+int tide_open_regular(const char *path, int64_t *size, const char **why);
+
 /* -- whole files -- */
-/* Reads a file of at most `max` bytes into a block that the caller frees; a NUL follows the last
- * byte. */
-tide_status tide_file_read(tide_ctx *, const char *path, int64_t max, char **data, size_t *n);
+/* Reads the first `most` bytes of a file of at most `max` bytes into a block that the caller frees;
+ * a NUL follows the last byte. */
+tide_status tide_file_read(tide_ctx *, const char *path, int64_t max, int64_t most, char **data,
+                           size_t *n);
 tide_status tide_mkdirs(tide_ctx *,
                         const char *path); /* like mkdir -p; what exists already is fine */
 
@@ -24,7 +32,10 @@ tide_status tide_file_map(tide_ctx *, const char *path, int64_t offset, tide_dty
 
 /* -- atomic writes: a temporary file beside the target, fsync, rename, fsync of the folder. Until
  * tide_writer_commit succeeds the old file is untouched; a writer that is closed without it leaves
- * nothing behind. -- */
+ * nothing behind, and what one left that was killed goes when the file is written again. Symbolic
+ * links are followed, also to where nothing is yet; what is there and is no regular file is
+ * refused.
+ * -- */
 typedef struct tide_writer tide_writer;
 tide_status tide_writer_open(tide_ctx *, const char *path, tide_writer **out);
 tide_status tide_writer_write(tide_ctx *, tide_writer *, const void *data, size_t n);
@@ -33,6 +44,14 @@ tide_status tide_writer_commit(tide_ctx *,
 void tide_writer_close(tide_writer *);         /* accepts NULL */
 tide_status tide_file_replace(tide_ctx *, const char *path, const void *data,
                               size_t n); /* all of it in one call */
+/* For logs: cuts the file to its first `at` bytes (-1: no cut) and adds the data, all of them or
+ * nothing; makes the file where there is none. `size`: its length then, -1 for a pipe or a device,
+ * which are written to too. */
+tide_status tide_file_append(tide_ctx *, const char *path, int64_t at, const void *data, size_t n,
+                             int64_t *size);
+/* From now on a write beyond the limit of a file's size (RLIMIT_FSIZE) fails with EFBIG where it
+ * would have ended the process; programs that are started are not concerned. */
+void tide_writes_fail(void);
 /* For tests: the n-th (from 1) call at a point ("write", "fsync", "close", "rename", "fsync_dir")
  * fails with `err`, or, when err is -1, the process is killed there; with -2 a write takes half of
  * its bytes. n = 0 switches it off. Returns 0 for an unknown point. */

@@ -2,13 +2,13 @@
  * with every process that maps the file. */
 #include "io.h"
 
+#include "../core.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct {
@@ -34,26 +34,21 @@ tide_status tide_file_map(tide_ctx *ctx, const char *path, int64_t offset, tide_
                           int rank, const int64_t *shape, tide_tensor **out) {
     const int64_t want = bytes_of(dtype, rank, shape), size = (int64_t)tide_dtype_size(dtype);
     const int64_t page = sysconf(_SC_PAGESIZE), before = offset % page;
-    struct stat st;
+    int64_t held;
+    int fd;
     if (want < 0) return tide_fail(ctx, TIDE_ESHAPE, "%s: a shape of lengths from 1 is due", path);
     if (offset < 0 || offset % size)
         return tide_fail(ctx, TIDE_EARG,
                          "%s: elements begin at a multiple of their size (expected one of %" PRId64
                          ", got %" PRId64 ")",
                          path, size, offset);
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        const tide_status s =
-            tide_fail(ctx, TIDE_EIO, "%s: cannot open: %s", path, strerror(errno));
-        if (fd >= 0) close(fd);
-        return s;
-    }
-    if (st.st_size < offset || st.st_size - offset < want) {
+    TIDE_TRY(tide_file_open(ctx, path, &fd, &held));
+    if (held < offset || held - offset < want) {
         close(fd);
         return tide_fail(ctx, TIDE_EIO,
                          "%s: the file is too short (expected %" PRId64 " bytes from %" PRId64
                          ", the file has %" PRId64 ")",
-                         path, want, offset, (int64_t)st.st_size);
+                         path, want, offset, held);
     }
     mapping *m = malloc(sizeof *m);
     if (m) {

@@ -9,13 +9,11 @@
 #include "../core.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -227,22 +225,15 @@ tide_status tide_st_open(tide_ctx *ctx, const char *path, tide_st_file **out) {
         free(f);
         return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", path);
     }
-    struct stat st;
+    int64_t size;
     char *text = NULL;
-    tide_status s = TIDE_EIO;
-    f->fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (f->fd < 0 || fstat(f->fd, &st) != 0) {
-        tide_fail(ctx, TIDE_EIO, "%s: cannot open: %s", path, strerror(errno));
-        goto done;
-    }
-    if (!S_ISREG(st.st_mode)) {
-        tide_fail(ctx, TIDE_EIO, "%s: not a regular file", path);
-        goto done;
-    }
+    tide_status s = tide_file_open(ctx, path, &f->fd, &size);
+    if (s != TIDE_OK) goto done;
+    s = TIDE_EIO;
     unsigned char head[8];
-    if (st.st_size < 8 || pread(f->fd, head, 8, 0) != 8) {
+    if (size < 8 || pread(f->fd, head, 8, 0) != 8) {
         tide_fail(ctx, TIDE_EIO, "%s: %lld bytes are too few for a safetensors file", path,
-                  (long long)st.st_size);
+                  (long long)size);
         goto done;
     }
     uint64_t n = 0;
@@ -254,13 +245,13 @@ tide_status tide_st_open(tide_ctx *ctx, const char *path, tide_st_file **out) {
                   path, n, MAX_HEADER);
         goto done;
     }
-    if (n > (uint64_t)st.st_size - 8) {
+    if (n > (uint64_t)size - 8) {
         tide_fail(ctx, TIDE_EIO,
                   "%s: truncated: the header has %" PRIu64 " bytes, the file only %lld", path, n,
-                  (long long)st.st_size);
+                  (long long)size);
         goto done;
     }
-    f->data_at = 8 + n, f->data_bytes = (uint64_t)st.st_size - 8 - n;
+    f->data_at = 8 + n, f->data_bytes = (uint64_t)size - 8 - n;
     if (!(text = malloc(n))) {
         s = tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory for a header of %" PRIu64 " bytes",
                       path, n);

@@ -8,8 +8,9 @@
 #define _GNU_SOURCE
 #include "io.h"
 
+#include "../core.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,14 +134,9 @@ static tide_status check_members(tide_ctx *ctx, tide_zip *z, uint64_t file_size)
 }
 
 tide_status tide_zip_open(tide_ctx *ctx, const char *path, tide_zip **out) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        tide_status s = tide_fail(ctx, TIDE_EIO, "%s: cannot open: %s", path,
-                                  fd < 0 ? strerror(errno) : "not a regular file");
-        if (fd >= 0) close(fd);
-        return s;
-    }
+    int fd;
+    int64_t bytes;
+    TIDE_TRY(tide_file_open(ctx, path, &fd, &bytes));
     tide_zip *z = calloc(1, sizeof *z);
     if (z) z->path = strdup(path);
     if (!z || !z->path) {
@@ -159,7 +155,7 @@ tide_status tide_zip_open(tide_ctx *ctx, const char *path, tide_zip **out) {
         zip_error_fini(&error);
         close(fd);
     } else {
-        s = check_members(ctx, z, (uint64_t)st.st_size);
+        s = check_members(ctx, z, (uint64_t)bytes);
     }
     if (s == TIDE_OK) *out = z;
     else tide_zip_close(z);

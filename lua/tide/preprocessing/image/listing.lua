@@ -25,13 +25,7 @@ end
 
 --- Whether `path` is a file that can be opened.
 function listing.is_file(path)
-  local f = io.open(path, "rb")
-  if not f then
-    return false
-  end
-  local _, why = f:read(0)
-  f:close()
-  return why == nil -- a folder opens, but cannot be read
+  return (pcall(core.read_file, path, math.maxinteger, 0))
 end
 
 local function hidden(name)

@@ -77,16 +77,11 @@ end
 
 -- ---- what kind of file ----
 
---- The kind of a file by its first bytes: "zip", "hdf5", "json", or nil.
+--- The kind of a file by its first bytes: "zip", "hdf5", "json", or nil. Raises for what is no
+--- regular file.
 function keras.sniff(path)
-  local f = io.open(path, "rb")
-  local head = f and f:read(8)
-  if f then
-    f:close()
-  end
-  if not head then
-    return nil
-  elseif head:sub(1, 4) == "PK\3\4" or head:sub(1, 4) == "PK\5\6" then
+  local head = core.read_file(path, math.maxinteger, 8)
+  if head:sub(1, 4) == "PK\3\4" or head:sub(1, 4) == "PK\5\6" then
     return "zip"
   elseif head == "\137HDF\r\n\26\n" then
     return "hdf5"

@@ -1,0 +1,196 @@
+-- What every reader and every writer does with names that are no plain files: pipes, devices,
+-- folders, links, names that are cut or too long.
+local core = require "tide.core"
+local expect = require "spec.support.expect"
+local tide = require "tide"
+
+local folder
+before_each(function()
+  folder = expect.folder()
+end)
+after_each(function()
+  os.execute("rm -rf " .. folder)
+end)
+
+local function sh(line, ...)
+  assert.is_true(os.execute(line:format(...)), line)
+end
+
+local function small()
+  return tide.Sequential { tide.layers.Dense { 2, input_shape = { 3 } } }
+end
+
+local function load_weights(path)
+  small():load_weights(path)
+end
+
+-- Name of a file -> what reads it.
+local readers = {
+  { "m.safetensors", tide.load_model },
+  { "m.keras", tide.load_model },
+  { "m.h5", tide.load_model },
+  { "w.safetensors", load_weights },
+  { "w.keras", load_weights },
+  { "w.h5", load_weights },
+  { "w.weights.h5", load_weights },
+  { "w.weights.json", load_weights },
+  { "t.safetensors", tide.load },
+  { "t.npy", tide.load },
+  { "t.npz", tide.load },
+  { "p.png", tide.preprocessing.image.load_img },
+  { "p.jpg", tide.image.load },
+  { "f.bin", core.read_file },
+  { "f.idx", core.idx_read },
+  { "f.map", function(path)
+    return core.map_file(path, "uint8", { 1 })
+  end },
+  { "f.h5", core.hdf5_read },
+  { "f.zip", core.zip_open },
+  { "f.safetensors", core.safetensors_open },
+  { "train-images-idx3-ubyte", function(path)
+    local dir = path:match "^(.*)/"
+    for _, name in ipairs { "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte",
+      "t10k-labels-idx1-ubyte" } do
+      sh("mkfifo %s/%s 2>/dev/null || true", dir, name)
+    end
+    return tide.datasets.mnist { dir }
+  end, anywhere = true },
+}
+
+describe("a reader", function()
+  for _, row in ipairs(readers) do
+    local name, read = row[1], row[2]
+    it("of " .. name .. " refuses a pipe and a device, and does not wait", function()
+      local path = folder .. "/" .. name
+      sh("mkfifo %s", path)
+      expect.raises("is a pipe, not a regular file", read, path)
+      os.remove(path)
+      sh("ln -s /dev/zero %s", path)
+      expect.raises("not a regular file", read, path)
+    end)
+    if not row.anywhere then
+      it("of " .. name .. " refuses folders, cut names and long ones", function()
+        local path = folder .. "/" .. name
+        sh("mkdir %s", path)
+        expect.raises("is a folder", read, path)
+        expect.raises("zero byte", read, folder .. "/x\0" .. name)
+        expect.raises("name too long", read, folder .. "/" .. ("x"):rep(260) .. name)
+      end)
+    end
+  end
+end)
+
+local function save_model(path)
+  local m = small()
+  m:compile { optimizer = "adam", loss = "mse" }
+  m:save(path)
+end
+local function save_weights(path)
+  small():save_weights(path)
+end
+local function picture(path)
+  tide.preprocessing.image.save_img(path, tide.ones { 4, 4, 3 })
+end
+local function one(path)
+  tide.save(tide.ones { 3 }, path)
+end
+-- Name of a file -> what writes it, and what reads it again.
+local writers = {
+  { "m.safetensors", save_model, tide.load_model },
+  { "m.keras", save_model, tide.load_model },
+  { "m.h5", save_model, tide.load_model },
+  { "w.safetensors", save_weights, load_weights },
+  { "w.weights.h5", save_weights, load_weights },
+  { "w.h5", save_weights, load_weights },
+  { "w.weights.json", save_weights, load_weights },
+  { "t.safetensors", one, tide.load },
+  { "t.npy", one, tide.load },
+  { "t.npz", function(path)
+    tide.save({ tide.ones { 3 } }, path)
+  end, tide.load },
+  { "p.png", picture, tide.image.load },
+  { "p.jpg", picture, tide.image.load },
+  { "p.bmp", picture, tide.image.load },
+  { "p.ppm", picture, tide.image.load },
+  { "f.txt", function(path)
+    core.write_file(path, "text")
+  end, core.read_file },
+}
+
+local function listed()
+  local pipe = io.popen("ls -A " .. folder)
+  local text = pipe:read "a"
+  pipe:close()
+  return text
+end
+
+describe("a writer", function()
+  for _, row in ipairs(writers) do
+    local name, write, read = row[1], row[2], row[3]
+    it("of " .. name .. " writes where a link points, also where nothing is yet", function()
+      local path = folder .. "/" .. name
+      sh("mkdir %s/far && ln -s far/%s %s", folder, name, path)
+      for _ = 1, 2 do
+        write(path)
+        sh("test -L %s && test -f %s/far/%s", path, folder, name)
+        read(path)
+      end
+      os.remove(path)
+      sh("ln -s l2 %s && ln -s far/other %s/l2", path, folder)
+      write(path)
+      sh("test -L %s && test -L %s/l2 && test -f %s/far/other", path, folder, folder)
+    end)
+
+    it("of " .. name .. " leaves pipes, devices, folders and circles as they are", function()
+      local path = folder .. "/" .. name
+      sh("mkfifo %s", path)
+      expect.raises("not a regular file", write, path)
+      sh("test -p %s && rm %s && ln -s /dev/null %s", path, path, path)
+      expect.raises("not a regular file", write, path)
+      sh("test -c /dev/null && rm %s && mkdir %s", path, path)
+      expect.raises("is a folder", write, path)
+      sh("rmdir %s && ln -s %s %s", path, name, path)
+      expect.raises("symbolic links", write, path)
+      sh("test -L %s", path)
+    end)
+
+    it("of " .. name .. " takes names up to the longest there are, and no cut one", function()
+      local longest = folder .. "/" .. ("é"):rep((255 - #name) // 2)
+      if name ~= "w.weights.json" then -- its parts have longer names
+        write(longest .. name)
+        read(longest .. name)
+      end
+      expect.raises("name too long", write, longest .. "xyz" .. name)
+      expect.raises("zero byte", write, folder .. "/cut\0" .. name)
+      assert.is_nil(listed():find("tide-tmp", 1, true))
+      assert.is_nil(listed():find("cut", 1, true))
+    end)
+
+    it("of " .. name .. " removes what a killed one left, and nothing of a living one", function()
+      local path = folder .. "/" .. name
+      write(path)
+      local left = listed()
+      local program = folder .. "/kill.lua"
+      local f = io.open(program, "w")
+      f:write([[
+        local core = require "tide.core"
+        core.io_fault("write", 1, "kill")
+        core.write_file(arg[1], "half")]])
+      f:close()
+      -- a killed writer, one that waits with the lock held, another killed one
+      sh("%s %s %s >/dev/null 2>&1; test -f %s.tide-tmp", expect.lua, program, path, path)
+      sh("touch %s/live", folder)
+      local living = io.popen(("cd %s && cp %s.tide-tmp %s.tide-tmp1 && flock -x %s.tide-tmp1 "
+        .. "sh -c 'echo held; while [ -e live ]; do sleep 0.02; done'"):format(folder, path, path,
+        path))
+      assert.equal("held", living:read "l")
+      sh("cp %s.tide-tmp %s.tide-tmp2", path, path)
+      write(path)
+      sh("rm %s/live %s", folder, program)
+      living:close()
+      sh("test -f %s.tide-tmp1 && rm %s.tide-tmp1", path, path)
+      assert.equal(left, listed())
+      read(path)
+    end)
+  end
+end)
