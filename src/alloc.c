@@ -265,8 +265,19 @@ tide_memstat tide_memory(tide_device *dev) {
     return s;
 }
 
-int64_t tide_live_bytes(const tide_device *dev) {
-    return atomic_load_explicit(&dev->live_bytes, memory_order_relaxed);
+static _Atomic(tide_device *) devices; /* those with memory, each from its first use on */
+
+void tide_device_join(tide_device *dev) {
+    dev->next = atomic_load(&devices);
+    while (!atomic_compare_exchange_weak(&devices, &dev->next, dev)) continue;
+}
+
+int64_t tide_live_bytes(void) {
+    int64_t n = 0;
+    for (const tide_device *d = atomic_load_explicit(&devices, memory_order_acquire); d;
+         d = d->next)
+        n += atomic_load_explicit(&d->live_bytes, memory_order_relaxed);
+    return n;
 }
 
 void tide_memory_limit(tide_device *dev, int64_t bytes) {

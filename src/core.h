@@ -228,7 +228,7 @@ static inline int tide_is_old_view(const tide_tensor *t) {
     return t->is_view && !tide_needs_grad(t) && t->view_version < t->storage->taken;
 }
 
-int64_t tide_live_bytes(const tide_device *);
+int64_t tide_live_bytes(void); /* on all devices together */
 int64_t tide_live_tensors(void);
 const char *tide_dtype_name(int dtype); /* Keras' name */
 

@@ -137,6 +137,7 @@ static void cpu_init(void) {
     cpu.engines[0] = &plain;
     set_engines(getenv("TIDE_ENGINE"));
     pthread_atfork(before_fork, after_fork, forked);
+    tide_device_join(&cpu);
     atomic_store_explicit(&ready, 1, memory_order_release);
 }
 
@@ -220,5 +221,5 @@ const char *tide_cpu_level(void) {
 }
 
 int64_t tide_parallel_regions(void) { return tide_team_regions(); }
-int tide_set_threads(int n) { return house.in_child || tide_team_resize(n < 1 ? 1 : n); }
+int tide_set_threads(int n) { return tide_team_resize(n < 1 ? 1 : n); }
 int tide_get_threads(void) { return tide_team_size(); }

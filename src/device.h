@@ -38,6 +38,7 @@ struct tide_device {
     uint64_t uses;
     tide_memstat stat;
     _Atomic int64_t live_bytes; /* stat.live_bytes for those that ask before every op */
+    tide_device *next;          /* in the list of all that have memory */
 };
 
 /* Held for some nanoseconds each time, and never while the system is asked: a flag costs half of
@@ -50,7 +51,8 @@ static inline void tide_device_unlock(tide_device *dev) {
     atomic_flag_clear_explicit(&dev->lock, memory_order_release);
 }
 
-tide_device *tide_meta_device(void); /* device_meta.c */
-tide_device *tide_test_device(void); /* device_test.c; NULL: the system does not give it memory */
+void tide_device_join(tide_device *); /* from now on its live bytes count with the others' */
+tide_device *tide_meta_device(void);  /* device_meta.c */
+tide_device *tide_test_device(void);  /* device_test.c; NULL: the system does not give it memory */
 
 #endif

@@ -112,6 +112,7 @@ static void test_init(void) {
     device.seen = open_side - hidden;
     device.runs = tide_cpu();
     pthread_atfork(before_fork, after_fork, after_fork);
+    tide_device_join(&device);
 }
 
 tide_device *tide_test_device(void) {

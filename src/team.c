@@ -61,6 +61,7 @@ static struct {
     _Atomic int64_t regions;
     _Atomic int cores; /* that the threads may run on, when their number was set */
     _Atomic int kept;  /* workers of higher slots end */
+    int child;         /* forked: no worker is there, and locks may be held by who is not */
     /* behind the gate */
     void (*fn)(void *);
     void *data;
@@ -215,8 +216,11 @@ static int start(int threads, int whole) {
         while (team.started < threads && !error) {
             const int slot = team.started;
             error = pthread_create(&member[slot].thread, &attr, work, (void *)(intptr_t)slot);
-            if (!error) error = pthread_getcpuclockid(member[slot].thread, &member[slot].clock);
-            if (!error) team.started++;
+            if (error) break;
+            /* without a clock of its own it passes for running */
+            if (pthread_getcpuclockid(member[slot].thread, &member[slot].clock) != 0)
+                member[slot].clock = CLOCK_MONOTONIC;
+            team.started++;
         }
         pthread_attr_destroy(&attr);
     }
@@ -322,12 +326,17 @@ int tide_team_fix(void) {
 void tide_team_unfix(int before) { fixed = before; }
 
 int tide_team_resize(int threads) {
+    if (team.child) return 1;
     if (start(threads, 1) < threads) return 0;
     set_size(threads);
     return threads;
 }
 
-void tide_team_forked(void) { fixed = 0, team.size = 1; }
+void tide_team_forked(void) {
+    fixed = 0;
+    team.size = 1;
+    team.child = 1;
+}
 
 int64_t tide_team_regions(void) { return team.regions; }
 

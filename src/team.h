@@ -10,8 +10,8 @@ void tide_team_parallel(void (*fn)(void *), void *data, int chunks);
 tide_share *tide_team_share(void);
 int64_t tide_team_next(tide_share *, int64_t chunks);
 
-/* Threads that regions may take from now on, 1..1024. 0, with errno: the system refuses so many,
- * and all stays as it was. */
+/* Threads that regions may take from now on, 1..1024; a forked child keeps its one. 0, with errno:
+ * the system refuses so many, and all stays as it was. */
 int tide_team_resize(int threads);
 int tide_team_size(void);    /* the same number, inside of regions too */
 void tide_team_forked(void); /* a forked child has one thread for ever */

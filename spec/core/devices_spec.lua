@@ -228,6 +228,18 @@ describe("The memory of the device test", function()
   end)
 end)
 
+describe("The pacing of the collector", function()
+  it("counts what lives on a device that is not the default one", function()
+    local before, most = core.memory().live_tensors, 0
+    local x = tide.ones({ 1 << 20 }):to "test"
+    for _ = 1, 200 do
+      local _ = x + x
+      most = math.max(most, core.memory().live_tensors - before)
+    end
+    assert.is_true(most < 50, most .. " temporaries of 4 MiB lived at once")
+  end)
+end)
+
 describe("A tensor over a mapped file", function()
   local path = os.tmpname()
   setup(function()

@@ -212,7 +212,9 @@ int main(void) {
         pid_t pid = fork();
         if (pid == 0) {
             tide_team_forked();
-            _exit(tide_num_threads() == 1 && all_once(20) ? 0 : 1);
+            alarm(20);
+            const int one = tide_num_threads() == 1 && all_once(20) && tide_team_resize(2);
+            _exit(one && tide_num_threads() == 1 && all_once(20) ? 0 : 1);
         }
         int status;
         if (waitpid(pid, &status, 0) != pid || status != 0)

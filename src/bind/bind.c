@@ -339,9 +339,7 @@ int tideL_error(lua_State *L, const char *op, const char *fmt, ...) {
 #define PACE_MOST ((int64_t)256 << 20)
 #define HANDLE_COST 512 /* what a small tensor counts beside its bytes */
 
-static int64_t weight(tide_ctx *ctx) {
-    return tide_live_bytes(ctx->device) + tide_live_tensors() * HANDLE_COST;
-}
+static int64_t weight(void) { return tide_live_bytes() + tide_live_tensors() * HANDLE_COST; }
 
 static void collect(lua_State *L, int full) {
     if (full) lua_gc(L, LUA_GCCOLLECT);
@@ -362,19 +360,19 @@ static void set_pace(tide_ctx *ctx, double begun, double ended) {
     if (between > 0 && took > between / 16) ctx->pace_step *= ctx->pace_step < PACE_MOST ? 2 : 1;
     else if (took < between / 40 && ctx->pace_step > PACE_LEAST) ctx->pace_step /= 2;
     ctx->pace_ended = ended;
-    ctx->pace_live = weight(ctx);
+    ctx->pace_live = weight();
     ctx->pace_limit = ctx->pace_live +
         (ctx->pace_live / 8 > ctx->pace_step ? ctx->pace_live / 8 : ctx->pace_step);
 }
 
 void tideL_pace(lua_State *L, tide_ctx *ctx) {
-    const int64_t before = weight(ctx);
+    const int64_t before = weight();
     if (before <= ctx->pace_limit || ctx->pacing) return;
     if (!lua_gc(L, LUA_GCISRUNNING)) return; /* the host stopped it: its affair */
     ctx->pacing = 1;
     const double begun = thread_seconds();
     collect(L, !ctx->generational);
-    if (ctx->generational && before - weight(ctx) < (before - ctx->pace_live) / 2) collect(L, 1);
+    if (ctx->generational && before - weight() < (before - ctx->pace_live) / 2) collect(L, 1);
     ctx->pacing = 0;
     set_pace(ctx, begun, thread_seconds());
 }
@@ -389,13 +387,13 @@ void tideL_pace(lua_State *L, tide_ctx *ctx) {
 #define OLD_LUA_BYTES ((int64_t)64 << 10)
 #define OLD_TENSOR_BYTES ((int64_t)4 << 20)
 static void collect_old(lua_State *L, tide_ctx *ctx) {
-    int64_t lua = (int64_t)lua_gc(L, LUA_GCCOUNT) << 10, tensors = weight(ctx);
+    int64_t lua = (int64_t)lua_gc(L, LUA_GCCOUNT) << 10, tensors = weight();
     if (lua <= ctx->old_lua + ctx->old_lua / 4 + OLD_LUA_BYTES &&
         tensors <= ctx->old_tensors + ctx->old_tensors / 2 + OLD_TENSOR_BYTES)
         return;
     collect(L, 1);
     ctx->old_lua = (int64_t)lua_gc(L, LUA_GCCOUNT) << 10;
-    ctx->old_tensors = weight(ctx);
+    ctx->old_tensors = weight();
 }
 
 /* core.step_end(lazy): one young collection at a boundary where a batch's tensors are dead. `lazy`
@@ -408,12 +406,12 @@ static int step_end(lua_State *L) {
         tideL_pace(L, ctx);
         return 0;
     }
-    if (lua_toboolean(L, 1) && tide_live_bytes(ctx->device) < ctx->lazy_bytes + LAZY_BYTES &&
+    if (lua_toboolean(L, 1) && tide_live_bytes() < ctx->lazy_bytes + LAZY_BYTES &&
         tide_live_tensors() < ctx->lazy_tensors + LAZY_TENSORS)
         return 0;
     collect(L, 0);
     collect_old(L, ctx);
-    ctx->lazy_bytes = tide_live_bytes(ctx->device);
+    ctx->lazy_bytes = tide_live_bytes();
     ctx->lazy_tensors = tide_live_tensors();
     return 0;
 }

@@ -4,12 +4,12 @@
  * Names map through an upvalue table, and calls without an option table skip that altogether. */
 #include "decode.h"
 
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static tideL_opbind *binds[TIDE_OP_COUNT];
+static _Atomic(tideL_opbind *) binds[TIDE_OP_COUNT];
 
 int tideL_private_name(const char *name) { return name[strlen(name) - 1] == '_'; }
 
@@ -36,13 +36,12 @@ static tideL_opbind *make_bind(const tide_op *op) {
 }
 
 const tideL_opbind *tideL_opbind_of(const tide_op *op) {
-    static pthread_mutex_t lock =
-        PTHREAD_MUTEX_INITIALIZER; /* several states may load the module at once */
-    pthread_mutex_lock(&lock);
-    if (!binds[op->id]) binds[op->id] = make_bind(op);
-    const tideL_opbind *b = binds[op->id];
-    pthread_mutex_unlock(&lock);
-    return b;
+    tideL_opbind *there = atomic_load(&binds[op->id]), *made = there ? NULL : make_bind(op);
+    /* Several states may load the module at once, and a fork may come between: no lock is held. */
+    if (!made || atomic_compare_exchange_strong(&binds[op->id], &there, made))
+        return made ? made : there;
+    free(made);
+    return there;
 }
 
 /* -- values -- */
