@@ -121,11 +121,10 @@ local names = {
   },
 }
 -- Keras' layers that are not there yet.
-for name in ([[SimpleRNN LSTM GRU RNN SimpleRNNCell LSTMCell GRUCell StackedRNNCells Bidirectional
-  TimeDistributed ConvLSTM1D ConvLSTM2D ConvLSTM3D Attention AdditiveAttention MultiHeadAttention
+for name in ([[Attention AdditiveAttention MultiHeadAttention
   GroupQueryAttention EinsumDense SpectralNormalization TextVectorization StringLookup
   IntegerLookup Hashing HashedCrossing Discretization CategoryEncoding MelSpectrogram
-  RandomContrast RandomBrightness RandomCrop RandomHeight RandomWidth Wrapper
+  RandomContrast RandomBrightness RandomCrop RandomHeight RandomWidth
   TransformerEncoder]]):gmatch "%w+" do
   names["tide.layers"][name] = names["tide.layers"][name] or LATER
 end

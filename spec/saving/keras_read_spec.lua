@@ -176,8 +176,8 @@ describe("what Tide does not have or does not do", function()
     end)
   end
 
-  for file, class in pairs { ["norm.keras"] = "Normalization", ["fn.keras"] = "Bidirectional",
-    ["fn.h5"] = "Bidirectional" } do
+  for file, class in pairs { ["norm.keras"] = "Normalization", ["fn.keras"] = "MultiHeadAttention",
+    ["fn.h5"] = "MultiHeadAttention" } do
     it("is refused until there is " .. class .. ", then read with Keras' outputs: " .. file,
       function()
       if pcall(function() return tide.layers[class] end) then

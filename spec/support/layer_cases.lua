@@ -317,4 +317,46 @@ return {
     return L.Dot { axes = 2, normalize = true }
   end, { { 2, 4 }, { 2, 4 } },
     { keras = "L.Dot(axes=1, normalize=True)" } },
+  { "simple_rnn", "SimpleRNN", function(L) return L.SimpleRNN { 3 } end, { 2, 4, 2 },
+    { keras = "L.SimpleRNN(3)" } },
+  { "lstm", "LSTM", function(L) return L.LSTM { 3, return_sequences = true } end, { 2, 4, 2 },
+    { keras = "L.LSTM(3, return_sequences=True)" } },
+  { "lstm_options", "LSTM", function(L)
+    return L.LSTM { 2, activation = "softsign", recurrent_activation = "hard_sigmoid",
+      unit_forget_bias = false, go_backwards = true }
+  end, { 2, 3, 2 },
+    { keras = 'L.LSTM(2, activation="softsign", recurrent_activation="hard_sigmoid", '
+      .. 'unit_forget_bias=False, go_backwards=True)' } },
+  { "gru", "GRU", function(L) return L.GRU { 3, return_sequences = true } end, { 2, 4, 2 },
+    { keras = "L.GRU(3, return_sequences=True)" } },
+  { "gru_reset_before", "GRU", function(L) return L.GRU { 3, reset_after = false } end, { 2, 4, 2 },
+    { keras = "L.GRU(3, reset_after=False)" } },
+  { "rnn", "RNN", function(L)
+    return L.RNN { { L.LSTMCell { 3 }, L.GRUCell { 2 }, L.SimpleRNNCell { 2 } } }
+  end, { 2, 3, 2 },
+    { keras = "L.RNN([L.LSTMCell(3), L.GRUCell(2), L.SimpleRNNCell(2)])" } },
+  { "rnn_stacked", "RNN", function(L)
+    return L.RNN { L.StackedRNNCells { { L.GRUCell { 2 }, L.GRUCell { 3 } } } }
+  end, { 2, 3, 2 },
+    { keras = "L.RNN(L.StackedRNNCells([L.GRUCell(2), L.GRUCell(3)]))" } },
+  { "bidirectional", "Bidirectional", function(L)
+    return L.Bidirectional { L.LSTM { 2, return_sequences = true } }
+  end, { 2, 3, 2 },
+    { keras = "L.Bidirectional(L.LSTM(2, return_sequences=True))" } },
+  { "time_distributed", "TimeDistributed", function(L)
+    return L.TimeDistributed { L.Dense { 3 } }
+  end, { 2, 3, 2 },
+    { keras = "L.TimeDistributed(L.Dense(3))" } },
+  { "conv_lstm1d", "ConvLSTM1D", function(L)
+    return L.ConvLSTM1D { 2, 3, padding = "same" }
+  end, { 1, 2, 5, 2 },
+    { keras = 'L.ConvLSTM1D(2, 3, padding="same")' } },
+  { "conv_lstm2d", "ConvLSTM2D", function(L)
+    return L.ConvLSTM2D { 2, 2, strides = 2, return_sequences = true }
+  end, { 1, 2, 4, 5, 2 },
+    { keras = "L.ConvLSTM2D(2, 2, strides=2, return_sequences=True)" } },
+  { "conv_lstm3d", "ConvLSTM3D", function(L)
+    return L.ConvLSTM3D { 1, 2 }
+  end, { 1, 2, 3, 3, 3, 1 },
+    { keras = "L.ConvLSTM3D(1, 2)" } },
 }

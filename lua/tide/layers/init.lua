@@ -20,6 +20,10 @@ local families = {
   ["tide.layers.reshape"] = [[Reshape Flatten Permute RepeatVector ZeroPadding1D ZeroPadding2D
     ZeroPadding3D Cropping1D Cropping2D Cropping3D UpSampling1D UpSampling2D UpSampling3D]],
   ["tide.layers.preprocess"] = "Normalization",
+  ["tide.layers.recurrent"] = [[RNN SimpleRNN LSTM GRU SimpleRNNCell LSTMCell GRUCell
+    StackedRNNCells]],
+  ["tide.layers.conv_recurrent"] = "ConvLSTM1D ConvLSTM2D ConvLSTM3D",
+  ["tide.layers.wrap"] = "Wrapper TimeDistributed Bidirectional",
   ["tide.layers.merge"] = "Add Subtract Multiply Average Maximum Minimum Concatenate Dot",
 }
 
