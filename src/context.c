@@ -23,7 +23,7 @@ tide_ctx *tide_ctx_new(void) {
     ctx->refs = 1;
     ctx->grad_mode = 1;
     ctx->seq = 1;
-    ctx->device = tide_cpu();
+    ctx->device = ctx->home = tide_cpu();
     ctx->numbers = (tide_storage){.refs = 1, .version = 1};
     return ctx;
 }

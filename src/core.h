@@ -41,7 +41,9 @@ struct tide_ctx {
     void *tensor_headers, *storage_headers; /* free lists */
     tide_node *idle_nodes[TIDE_NODE_SIZES]; /* by size: see autograd.c */
     int64_t idle_bytes;
-    tide_device *device;  /* where tensors without inputs are made */
+    tide_device *device; /* where tensors without inputs are made; `home`: unless who runs says
+                            otherwise */
+    tide_device *home;
     tide_storage numbers; /* of all tensors that are a number: see tide_number */
     tide_tensor *scalar;  /* the last weak scalar: see tide_scalar */
     /* The binding's part; all optional. `where` names the line that is running; hooks and custom
@@ -54,6 +56,7 @@ struct tide_ctx {
     int64_t old_lua, old_tensors;     /* what lived after the last full collection at a boundary */
     void *lua, *running;              /* the main Lua state, and the one that runs a walk */
     void *thread, *modes; /* whose modes these are, and where they stand meanwhile (modes.c) */
+    tide_device *placed;  /* where the one that runs makes tensors; NULL: at home */
     int calling;          /* whether a layer's call runs, and trains */
     int differentiating;  /* whether a function runs whose gradient is asked for */
     int64_t call, calls;  /* the number of the outermost one, and how many there were */

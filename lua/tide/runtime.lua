@@ -84,10 +84,27 @@ function runtime.profile(f, options)
 end
 
 --- Where tensors are made from now on that have no inputs; others are where their inputs are.
--- Returns the name of the device before.
+--- Returns the name of the device before. Coroutines that `tide.device` has told otherwise stay
+--- there.
+--- @param name string|nil "cpu" when left out
+--- @return string before
 --- @usage tide.set_default_device("cpu")
 function runtime.set_default_device(name)
   return core.default_device(name or "cpu")
+end
+
+--- Until the value returned is closed, tensors that have no inputs are made on this device: data,
+--- weights, random numbers. It holds for the coroutine that asks and for no other, and ends with
+--- the block however that is left.
+---
+---     do
+---       local _ <close> = tide.device "cpu"
+---       assert(tide.zeros({ 2 }).device == "cpu")
+---     end
+--- @param name string
+--- @return userdata to be closed
+function runtime.device(name)
+  return core.device(name)
 end
 
 --- Prints what the prompt's `? name` prints: of a value, or of a name given as a string ("Dense",

@@ -220,6 +220,99 @@ describe("recording", function()
   end)
 end)
 
+describe("the device of a coroutine", function()
+  local home = core.default_device()
+  local other = home == "cpu" and "test" or "cpu"
+
+  it("ends with its block, however that is left", function()
+    do
+      local _ <close> = tide.device(other)
+      assert.equal(other, tide.zeros({ 2 }).device)
+      do
+        local _ <close> = tide.device(home)
+        assert.equal(home, tide.random.normal({ 2 }).device)
+      end
+      assert.equal(other, tide.tensor({ 1, 2 }).device)
+    end
+    assert.equal(home, tide.zeros({ 2 }).device)
+    assert.is_false(pcall(function()
+      local _ <close> = tide.device(other)
+      error "no"
+    end))
+    assert.equal(home, tide.zeros({ 2 }).device)
+    local ok, why = pcall(tide.device, "nowhere")
+    assert.is_false(ok)
+    expect.has(tostring(why), "device: no device 'nowhere' here")
+    assert.equal(home, tide.zeros({ 2 }).device)
+  end)
+
+  it("is its own: no other sees it, and one that is given up takes it along", function()
+    local function place() return tide.zeros({ 1 }).device end
+    local co = in_coroutine(function()
+      assert(place() == home)
+      local _ <close> = tide.device(other)
+      coroutine.yield()
+      assert(place() == other)
+      coroutine.yield()
+    end)
+    assert.equal(home, place())
+    do
+      local _ <close> = tide.device(other)
+      assert.equal(home, (select(2, in_coroutine(place))))
+      assert(coroutine.resume(co))
+      assert.equal(other, place())
+    end
+    assert.equal(home, place())
+    assert.is_false(coroutine.resume(coroutine.create(function()
+      local _ <close> = tide.device(other)
+      error "no"
+    end)))
+    assert.equal(home, place())
+    for _ = 1, 200 do
+      in_coroutine(function()
+        assert(place() == home)
+        local _ <close> = tide.device(other)
+        coroutine.yield(place())
+      end)
+    end
+    collectgarbage()
+    assert.equal(home, place())
+  end)
+
+  it("goes before the state's, which new ones begin with", function()
+    local co = in_coroutine(function()
+      local _ <close> = tide.device(home)
+      coroutine.yield()
+      return tide.zeros({ 1 }).device
+    end)
+    assert.equal(home, tide.set_default_device(other))
+    local mine, its = tide.zeros({ 1 }).device, select(2, in_coroutine(function()
+      return tide.zeros({ 1 }).device
+    end))
+    local _, stays = coroutine.resume(co)
+    assert.equal(other, tide.set_default_device(home))
+    assert.same({ other, other, home }, { mine, its, stays })
+  end)
+
+  it("is again the walk's behind a hook that made tensors elsewhere in a coroutine", function()
+    local _ <close> = tide.device(other)
+    local x = leaf(2, 3)
+    local y = x * x
+    local places = {}
+    y:register_hook(function()
+      coroutine.wrap(function()
+        local _ <close> = tide.device(home)
+        coroutine.yield()
+      end)()
+      places[1] = tide.zeros({ 1 }).device
+    end)
+    ops.var(y):backward()
+    assert.equal(other, places[1])
+    assert.equal(other, x.grad.device)
+    assert.equal(other, tide.zeros({ 1 }).device)
+  end)
+end)
+
 describe("masks and dtypes", function()
   it("go together: a mask travels with the tensor that is cast", function()
     local embed = layers.Embedding { 4, 2, mask_zero = true, dtype = "float64" }

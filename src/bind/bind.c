@@ -233,7 +233,9 @@ void tideL_send_to(lua_State *L, tideL_handle *h, tide_device *dev) {
     tide_release(t);
 }
 
-void tideL_send(lua_State *L, tideL_handle *h) { tideL_send_to(L, h, h->t->ctx->device); }
+void tideL_send(lua_State *L, tideL_handle *h) {
+    tideL_send_to(L, h, tideL_here(L, h->t->ctx)->device);
+}
 
 tide_device *tideL_todevice(lua_State *L, int i, const char *where) {
     const char *name = lua_type(L, i) == LUA_TSTRING ? lua_tostring(L, i) : NULL;

@@ -21,10 +21,12 @@ static tide_status protected(tide_ctx *ctx, lua_CFunction f, void *p) {
     if (!lua_checkstack(L, LUA_MINSTACK))
         return tide_fail(ctx, TIDE_ENOMEM, "backward: the Lua stack is full");
     const int recording = ctx->grad_mode;
+    tide_device *device = ctx->device; /* the walk's */
     lua_pushcfunction(L, f);
     lua_pushlightuserdata(L, p);
     const int status = lua_pcall(L, 1, 0, 0);
     tideL_here(L, ctx)->grad_mode = recording;
+    ctx->device = device;
     if (status == LUA_OK) return TIDE_OK;
     lua_replace(L, ctx->error_slot);
     ctx->has_error = 1;

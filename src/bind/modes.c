@@ -1,5 +1,6 @@
 /* The modes of a coroutine: whether ops are recorded, whether a function runs whose gradient is
- * asked for, whether a layer's call runs, and whether it trains.
+ * asked for, whether a layer's call runs, and whether it trains; and where it makes tensors, if
+ * elsewhere than the state does (`home`).
  *
  * The context holds those of the coroutine that runs, `ctx->thread`; whoever enters the door from
  * another one finds its own first (tideL_here: one comparison). A coroutine begins with the
@@ -8,15 +9,16 @@
  * with it; while it runs, registry[&thread_key] holds it, so that `ctx->thread` is never the
  * address of one that is gone.
  *
- * To be closed are values that bring modes back, one for each combination, made once: closing
- * allocates nothing. */
+ * To be closed are values that bring modes back, one for each combination, made once, and one for
+ * each device: closing allocates nothing. */
 #include "bind.h"
 
 enum { RECORDS = 1, CALLS = 2, TRAINS = 4, DIFFERENTIATES = 8, COMBINATIONS = 16 };
 
 typedef struct {
     int bits;
-    int64_t call; /* the number of the call that runs */
+    int64_t call;        /* the number of the call that runs */
+    tide_device *placed; /* where tensors are made; NULL: where the state makes them */
 } record;
 
 static const char records_key, thread_key;
@@ -26,11 +28,17 @@ static int bits_of(const tide_ctx *ctx) {
         (ctx->differentiating ? DIFFERENTIATES : 0);
 }
 
-static void load(tide_ctx *ctx, int bits, int64_t call) {
-    ctx->grad_mode = (bits & RECORDS) != 0;
-    ctx->calling = bits & (CALLS | TRAINS);
-    ctx->differentiating = (bits & DIFFERENTIATES) != 0;
-    ctx->call = call;
+static record taken(const tide_ctx *ctx) {
+    return (record){.bits = bits_of(ctx), .call = ctx->call, .placed = ctx->placed};
+}
+
+static void load(tide_ctx *ctx, record r) {
+    ctx->grad_mode = (r.bits & RECORDS) != 0;
+    ctx->calling = r.bits & (CALLS | TRAINS);
+    ctx->differentiating = (r.bits & DIFFERENTIATES) != 0;
+    ctx->call = r.call;
+    ctx->placed = r.placed;
+    ctx->device = r.placed ? r.placed : ctx->home;
 }
 
 /* The record of the coroutine L, or NULL. */
@@ -55,15 +63,16 @@ static void hold(lua_State *L, int on) {
 void tideL_switch(lua_State *L, tide_ctx *ctx) {
     luaL_checkstack(L, 4, "tide");
     record *was = ctx->modes, *r = find(L);
-    if (was) was->bits = bits_of(ctx), was->call = ctx->call;
+    if (was) *was = taken(ctx);
     if (was || r) hold(L, r != NULL);
     ctx->thread = L;
     ctx->modes = r;
-    load(ctx, r ? r->bits : RECORDS, r ? r->call : 0);
+    load(ctx, r ? *r : (record){.bits = RECORDS});
 }
 
-static void set(lua_State *L, tide_ctx *ctx, int bits, int64_t call) {
-    if (bits != RECORDS && !ctx->modes) {
+static void become(lua_State *L, tide_ctx *ctx, record next) {
+    const int left = next.bits != RECORDS || next.placed;
+    if (left && !ctx->modes) {
         record *r = find(L);
         if (!r) {
             lua_rawgetp(L, LUA_REGISTRYINDEX, &records_key);
@@ -77,12 +86,16 @@ static void set(lua_State *L, tide_ctx *ctx, int bits, int64_t call) {
         hold(L, 1);
         ctx->modes = r;
     }
-    load(ctx, bits, call);
-    if (bits == RECORDS && ctx->modes && L != ctx->lua) {
+    load(ctx, next);
+    if (!left && ctx->modes && L != ctx->lua) {
         *(record *)ctx->modes = (record){.bits = RECORDS};
         ctx->modes = NULL;
         hold(L, 0);
     }
+}
+
+static void set(lua_State *L, tide_ctx *ctx, int bits, int64_t call) {
+    become(L, ctx, (record){.bits = bits, .call = call, .placed = ctx->placed});
 }
 
 /* upvalue 1 of all that follow: the userdata with the context */
@@ -112,6 +125,55 @@ static int recording(lua_State *L) {
     const int was = bits_of(ctx);
     set(L, ctx, (was & ~RECORDS) | (lua_toboolean(L, 1) ? RECORDS : 0), ctx->call);
     lua_rawgeti(L, lua_upvalueindex(2), was);
+    return 1;
+}
+
+static int close_device(lua_State *L) {
+    tide_ctx *ctx = here(L);
+    record next = taken(ctx);
+    next.placed = *(tide_device **)lua_touserdata(L, 1);
+    become(L, ctx, next);
+    return 0;
+}
+
+/* The value that brings `dev` back (NULL: the state's), at the top; made where it is first asked
+ * for. upvalue 2: those values by their devices, and their metatable */
+static void push_place(lua_State *L, tide_device *dev) {
+    if (lua_rawgetp(L, lua_upvalueindex(2), dev ? (void *)dev : (void *)&records_key) != LUA_TNIL)
+        return;
+    lua_pop(L, 1);
+    *(tide_device **)lua_newuserdatauv(L, sizeof dev, 0) = dev;
+    lua_rawgetp(L, lua_upvalueindex(2), &thread_key);
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, lua_upvalueindex(2), dev ? (void *)dev : (void *)&records_key);
+}
+
+/* device(name): this coroutine makes tensors there until the value returned is closed. */
+static int device(lua_State *L) {
+    tide_ctx *ctx = here(L);
+    tide_device *dev = tideL_todevice(L, 1, "device");
+    push_place(L, ctx->placed);
+    here(L); /* finalizers ran */
+    record next = taken(ctx);
+    next.placed = dev;
+    become(L, ctx, next);
+    return 1;
+}
+
+/* default_device(): the name of where this coroutine makes tensors; default_device(name): where the
+ * state makes them from now on, but for coroutines that say otherwise (device); the name of the one
+ * before. */
+static int default_device(lua_State *L) {
+    tide_ctx *ctx = here(L);
+    tide_device *was = ctx->device;
+    if (!lua_isnoneornil(L, 1)) {
+        tide_device *next = tideL_todevice(L, 1, "set_default_device");
+        was = ctx->home;
+        ctx->home = next;
+        if (!ctx->placed) ctx->device = next;
+    }
+    lua_pushstring(L, tide_device_name(was));
     return 1;
 }
 
@@ -263,6 +325,7 @@ void tideL_open_modes(lua_State *L) {
         lua_CFunction f;
         int bits; /* upvalue 2: a mode; -1: the values to be closed */
     } functions[] = {{"grad_mode", grad_mode, 0},
+                     {"default_device", default_device, 0},
                      {"recording", recording, -1},
                      {"no_grad", with_mode, 0},
                      {"enable_grad", with_mode, RECORDS},
@@ -282,5 +345,15 @@ void tideL_open_modes(lua_State *L) {
         lua_pushcclosure(L, functions[i].f, 2);
         lua_setfield(L, core, functions[i].name);
     }
+    lua_newtable(L); /* of device: the metatable of its values */
+    lua_createtable(L, 0, 1);
+    tideL_push_ctx(L);
+    lua_pushcclosure(L, close_device, 1);
+    lua_setfield(L, -2, "__close");
+    lua_rawsetp(L, -2, &thread_key);
+    tideL_push_ctx(L);
+    lua_insert(L, -2);
+    lua_pushcclosure(L, device, 2);
+    lua_setfield(L, core, "device");
     lua_settop(L, core);
 }

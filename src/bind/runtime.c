@@ -66,15 +66,6 @@ static int memory_reset_peak(lua_State *L) {
     return 0;
 }
 
-/* default_device(name or nil): where tensors are made; returns the name of the one before */
-static int default_device(lua_State *L) {
-    tide_ctx *ctx = tideL_ctx(L);
-    tide_device *next =
-        lua_isnoneornil(L, 1) ? ctx->device : tideL_todevice(L, 1, "set_default_device");
-    lua_pushstring(L, tide_device_name(tide_default_device(ctx, next)));
-    return 1;
-}
-
 /* device_info(name): free bytes, and copies from and to the host where the device counts them */
 static int device_info(lua_State *L) {
     const tide_device_info i = tide_device_ask(tideL_todevice(L, 1, "device_info"));
@@ -453,7 +444,6 @@ void tideL_open_runtime(lua_State *L) {
         {"memory_limit", memory_limit},
         {"memory_trim", memory_trim},
         {"memory_reset_peak", memory_reset_peak},
-        {"default_device", default_device},
         {"device_info", device_info},
         {"set_threads", set_threads},
         {"get_threads", get_threads},

@@ -144,6 +144,7 @@ static int filled(lua_State *L) {
     }
     tideL_pace(L, ctx);
     tideL_handle *h = tideL_new(L);
+    tideL_here(L, ctx); /* finalizers may have run other coroutines */
     if (!c.device) c.device = like ? tide_device_of(tideL_checktensor(L, 1, where)) : ctx->device;
     tide_device *was = tide_default_device(ctx, c.device);
     const tide_status st = tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, &h->t);

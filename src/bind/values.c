@@ -332,7 +332,7 @@ tide_tensor *tideL_literal(lua_State *L, int i, int dtype, int like, tide_device
         tide_release(h->t);
         h->t = half;
     }
-    tideL_send_to(L, h, dev ? dev : ctx->device);
+    tideL_send_to(L, h, dev ? dev : tideL_here(L, ctx)->device);
     return h->t;
 }
 
