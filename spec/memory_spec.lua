@@ -197,6 +197,12 @@ describe("the collector", function()
       core.memory_reset_peak()
       for i = 1, 200 do y = x * 0.5 + i end -- two times 10 MB, each a temporary
       assert(core.memory().peak_bytes - live < 100e6, core.memory().peak_bytes - live)
+      x, y = tide.random.normal { 400, 400 }, 0
+      collectgarbage()
+      core.memory_reset_peak()
+      live = core.memory().live_bytes
+      for i = 1, 2000 do y = x * 0.5 + i end -- two times 640 KB
+      assert(core.memory().peak_bytes - live < 100e6, core.memory().peak_bytes - live)
     ]]
   end)
 end)

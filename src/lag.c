@@ -105,16 +105,20 @@ static tide_lag *record_of(tide_ctx *ctx, tide_tensor *const t[4]) {
 
 /* -- the two sides of adam_step_: params, grads, m, v, vhat, touched -- */
 
+static tide_tensor *const *lists(const tide_step *c) { return c->in + c->op->nin; }
+
 static void entries(const tide_step *c, int i, tide_tensor *t[4]) {
     const int n = c->nlist;
-    t[0] = c->in[i], t[1] = c->in[2 * n + i], t[2] = c->in[3 * n + i], t[3] = c->in[5 * n + i];
+    tide_tensor *const *in = lists(c);
+    t[0] = in[i], t[1] = in[2 * n + i], t[2] = in[3 * n + i], t[3] = in[5 * n + i];
 }
 
 static int lags(const tide_step *c, int i) {
     const tide_adam_step__attrs *a = c->attrs;
-    const tide_tensor *p = c->in[i], *g = c->in[c->nlist + i];
-    return g && tide_is_sparse(g) && c->in[5 * c->nlist + i] && a->weight_decay == 0 &&
-        !a->amsgrad && tide_numel(p) >= TIDE_LAG_LEAST;
+    tide_tensor *const *in = lists(c);
+    const tide_tensor *p = in[i], *g = in[c->nlist + i];
+    return g && tide_is_sparse(g) && in[5 * c->nlist + i] && a->weight_decay == 0 && !a->amsgrad &&
+        tide_numel(p) >= TIDE_LAG_LEAST;
 }
 
 /* Are the steps written down of the kind that this call makes? */
@@ -125,14 +129,15 @@ static int alike(const tide_lag *lag, const tide_adam_step__attrs *a) {
 
 tide_status tide_lag_before(tide_ctx *ctx, const tide_step *c) {
     tide_adam_step__attrs *a = c->attrs;
+    tide_tensor *const *in = lists(c);
     int64_t n = -1;
     int equal = 1;
     tide_tensor *t[4];
     a->lag_ = 0;
-    for (int i = 0; i < c->nin; i++) /* gradients, vhat, and what no record can be about */
-        if (c->in[i] && c->in[i]->storage && c->in[i]->storage->lag &&
+    for (int i = 0; i < c->nin - c->op->nin; i++) /* gradients, vhat: no record can be about them */
+        if (in[i] && in[i]->storage && in[i]->storage->lag &&
             (i / c->nlist == 1 || i / c->nlist == 4))
-            tide_lag_flush(c->in[i]->storage->lag);
+            tide_lag_flush(in[i]->storage->lag);
     for (int i = 0; i < c->nlist; i++) {
         entries(c, i, t);
         tide_lag *lag = lags(c, i) ? record_of(ctx, t) : NULL;
@@ -149,29 +154,30 @@ tide_status tide_lag_before(tide_ctx *ctx, const tide_step *c) {
         }
     }
     for (int i = 0; i < c->nlist && n >= 0; i++) {
-        tide_lag *lag = c->in[i]->storage->lag;
+        tide_lag *lag = in[i]->storage->lag;
         if (!lag || !lags(c, i)) continue;
         if (!equal) tide_lag_flush(lag);
-        if (make_steps(lag, c->in[c->nlist + i]->ids, 0) != TIDE_OK)
+        if (make_steps(lag, in[c->nlist + i]->ids, 0) != TIDE_OK)
             return tide_fail(ctx, TIDE_ENOMEM, "adam_step_: not enough memory for work space");
     }
     if (n >= 0) a->lag_ = (equal ? n : 0) + 1;
     for (int i = 0; i < c->nlist && a->lag_;
          i++) /* a table without a record would take the others' mark */
-        if (lags(c, i) && !c->in[i]->storage->lag) a->lag_ = 0;
+        if (lags(c, i) && !in[i]->storage->lag) a->lag_ = 0;
     if (!a->lag_)
         for (int i = 0; i < c->nlist; i++)
-            if (c->in[i]->storage->lag) tide_lag_end(c->in[i]->storage->lag);
+            if (in[i]->storage->lag) tide_lag_end(in[i]->storage->lag);
     return TIDE_OK;
 }
 
 void tide_lag_after(const tide_step *c) {
     const tide_adam_step__attrs *a = c->attrs;
-    if (!a->lag_) return;
-    const double t = (double)a->step,
+    const tide_tensor *guard = c->in[0];
+    if (!a->lag_ || (guard && tide_item(guard, 1) != 0)) return; /* that step was not made */
+    const double t = (double)a->step - (guard ? tide_item(guard, 0) : 0),
                  alpha = a->learning_rate * sqrt(1 - pow(a->beta_2, t)) / (1 - pow(a->beta_1, t));
     for (int i = 0; i < c->nlist; i++) {
-        tide_lag *lag = c->in[i]->storage->lag;
+        tide_lag *lag = lists(c)[i]->storage->lag;
         if (!lag || !lags(c, i)) continue;
         lag->attrs.alpha.v[lag->attrs.alpha.n++] = alpha;
         if (lag->attrs.alpha.n == TIDE_LAG_STEPS) tide_lag_flush(lag);

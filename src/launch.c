@@ -285,7 +285,10 @@ tide_status tide_launch(tide_ctx *ctx, const tide_step *s) {
             set_buf(&pair->ids, x->ids);
             set_buf(&pair->values, x->values);
             bufs[i] = (tide_buf){.p = pair++, .rank = TIDE_SPARSE_RANK, .dtype = x->dtype};
-        } else bufs[i] = (tide_buf){.p = NULL};
+        } else { /* the kernel of an op with lists is that of the dtype of the first one */
+            const int lists = i < s->op->nin && s->nlist > 0;
+            bufs[i] = (tide_buf){.dtype = lists ? s->in[s->op->nin]->dtype : 0};
+        }
     }
     for (int i = 0; i < s->nout; i++) {
         if (s->out[i]->storage->lag) tide_lag_flush(s->out[i]->storage->lag);

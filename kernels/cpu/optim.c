@@ -180,13 +180,24 @@ static double squares(const item *it) {
     return total;
 }
 
-/* Lists: params, grads, nslots slots, touched. `zero_moves`: slots change under a zero gradient.
- * `lag`, if not 0: rows outside of the batch make this step later, and those in it are marked as
- * having made it (see src/lag.c). */
+/* Whether the loss is bad whose step this would be; the number of the step. */
+static int is_bad(const tide_kcall *c) {
+    const REAL *guard = c->in[0].p;
+    return guard && guard[1] != 0;
+}
+static double number_of(const tide_kcall *c, int64_t step) {
+    const REAL *guard = c->in[0].p;
+    return (double)step - (guard ? (double)guard[0] : 0);
+}
+
+/* The guard, then lists: params, grads, nslots slots, touched. `zero_moves`: slots change under a
+ * zero gradient. `lag`, if not 0: rows outside of the batch make this step later, and those in it
+ * are marked as having made it (see src/lag.c). */
 static tide_status step(tide_kcall *c, int nslots, int zero_moves, int64_t lag, knobs k, rule f) {
     const common *at = c->attrs;
     const int n = c->nlist;
-    const tide_buf *params = c->in, *grads = c->in + n, *touched = c->in + (2 + nslots) * n;
+    const tide_buf *params = c->in + 1, *grads = params + n, *touched = params + (2 + nslots) * n;
+    if (is_bad(c)) return TIDE_OK;
     item *items = tide_scratch(c->dev, (size_t)n * sizeof *items);
     if (!items) return TIDE_ENOMEM;
     k.decay = (REAL)(at->learning_rate * at->weight_decay);
@@ -204,7 +215,7 @@ static tide_status step(tide_kcall *c, int nslots, int zero_moves, int64_t lag, 
                      .first = total,
                      .size = size,
                      .scale = 1};
-        for (int s = 0; s < nslots; s++) it->slot[s] = c->in[(2 + s) * n + i].p;
+        for (int s = 0; s < nslots; s++) it->slot[s] = params[(2 + s) * n + i].p;
         if (grads[i].rank == TIDE_SPARSE_RANK) {
             it->rows = params[i].shape[0], it->d = size / it->rows;
             TIDE_DO(sum_rows(c->dev, it));
@@ -319,7 +330,7 @@ RULE(adam_largest) {
 }
 TIDE_KERNEL(adam_step_) {
     const tide_adam_step__attrs *at = c->attrs;
-    const double t = (double)at->step,
+    const double t = number_of(c, at->step),
                  alpha =
                      at->learning_rate * sqrt(1 - pow(at->beta_2, t)) / (1 - pow(at->beta_1, t));
     const knobs k = {
@@ -445,7 +456,7 @@ RULE(adamax) { /* k: lr / (1 - b1^t), 1 - b1, b2, epsilon */
 }
 TIDE_KERNEL(adamax_step_) {
     const tide_adamax_step__attrs *at = c->attrs;
-    const double alpha = at->learning_rate / (1 - pow(at->beta_1, (double)at->step));
+    const double alpha = at->learning_rate / (1 - pow(at->beta_1, number_of(c, at->step)));
     return step(
         c, 2, 1, 0,
         (knobs){.k = {(REAL)alpha, (REAL)(1 - at->beta_1), (REAL)at->beta_2, (REAL)at->epsilon}},
@@ -465,7 +476,7 @@ RULE(nadam) { /* k: share of m, share of g, 1 - b1, 1 - b2, 1 / (1 - b2^t), epsi
 }
 TIDE_KERNEL(nadam_step_) {
     const tide_nadam_step__attrs *at = c->attrs;
-    const double t = (double)at->step, u = at->beta_1 * (1 - 0.5 * pow(0.96, t)),
+    const double t = number_of(c, at->step), u = at->beta_1 * (1 - 0.5 * pow(0.96, t)),
                  next = at->beta_1 * (1 - 0.5 * pow(0.96, t + 1));
     const double of_m = at->learning_rate * next / (1 - at->u_product * next),
                  of_g = at->learning_rate * (1 - u) / (1 - at->u_product);

@@ -180,7 +180,7 @@ describe("A training step on a device copies", function()
     return tide.tensor(labels, { dtype = "int32" })
   end
 
-  it("the loss of a small network and nothing else", function()
+  it("nothing of a small network", function()
     on_test(function()
       local model = tide.Sequential {
         tide.layers.Dense { 16, activation = "relu", input_shape = { 12 } },
@@ -189,11 +189,11 @@ describe("A training step on a device copies", function()
       local loss = tide.losses.SparseCategoricalCrossentropy { from_logits = true }
       model:compile { optimizer = "adam", loss = loss }
       local into, out = copies(model, tide.random.normal { 80, 12 }, rows(80))
-      assert.same({ 0, 1 }, { into, out })
+      assert.same({ 0, 0 }, { into, out })
     end)
   end)
 
-  it("the loss and the accuracy of a convolutional network and nothing else", function()
+  it("nothing of a convolutional network with a metric", function()
     on_test(function()
       local model = tide.Sequential {
         tide.layers.Conv2D { 4, 3, activation = "relu", input_shape = { 8, 8, 1 } },
@@ -206,7 +206,7 @@ describe("A training step on a device copies", function()
       local loss = tide.losses.SparseCategoricalCrossentropy { from_logits = true }
       model:compile { optimizer = "sgd", loss = loss, metrics = { "accuracy" } }
       local into, out = copies(model, tide.random.normal { 80, 8, 8, 1 }, rows(80))
-      assert.same({ 0, 2 }, { into, out })
+      assert.same({ 0, 0 }, { into, out })
     end)
   end)
 end)

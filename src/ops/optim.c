@@ -50,10 +50,22 @@ static tide_status first_list(tide_call *c) {
     return TIDE_OK;
 }
 
+/* The guard of a step is read by its kernel, which knows the dtype of the parameters alone. */
+static tide_status guard_checks(tide_call *c) {
+    const tide_tensor *guard = c->in[0], *p = entry(c, 0, 0);
+    if (guard &&
+        (guard->dtype != tide_wide(p->dtype) || guard->rank != 1 || guard->shape[0] != 3 ||
+         !tide_is_contiguous(guard)))
+        return tide_op_fail(c, TIDE_ESHAPE, "guard has three elements of %s, the parameters' dtype",
+                            tide_dtype_name(tide_wide(p->dtype)));
+    return TIDE_OK;
+}
+
 /* params, grads, slots, touched. `needed` has a bit per slot that the options use. */
 static tide_status step_checks(tide_call *c, unsigned needed) {
     const int slots = c->op->lists - 3, last = c->op->lists - 1;
     TIDE_TRY(first_list(c));
+    TIDE_TRY(guard_checks(c));
     for (int i = 0; i < c->nlist; i++) {
         const tide_tensor *p = entry(c, 0, i), *touched = entry(c, last, i);
         for (int k = 0; k < c->op->lists; k++)

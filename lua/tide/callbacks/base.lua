@@ -15,6 +15,10 @@ local base = {}
 --- batches count from 1. `self.model` is the model, `self.params` holds `epochs`, `steps` and
 --- `verbose`; `self.model.stop_training = true` ends training.
 ---
+--- The logs of a batch are read from the device for a callback with `on_train_batch_end` or
+--- `on_test_batch_end`. One that looks at them now and then says `lazy_logs = true` in its class:
+--- then they are read when it does, inside of the hook.
+---
 ---     local Stop = tide.callbacks.Callback:extend("Stop", {
 ---       on_epoch_end = function(self, epoch, logs)
 ---         if logs.loss < 0.1 then self.model.stop_training = true end
@@ -23,6 +27,7 @@ local base = {}
 --- @class tide.Callback
 local Callback = object.class("Callback", nil, { kind = "callback" })
 base.Callback = Callback
+Callback.lazy_logs = false
 Callback._fields = { "model", "params" } -- set by the loop
 
 base.HOOKS = {}

@@ -454,7 +454,7 @@ local Terminate = object.class(
   "TerminateOnNaN", Callback,
     { rows = { { "raise_error", "bool", false, "raise instead of stopping" } } })
 classes.TerminateOnNaN = Terminate
-Terminate._lazy_logs = true
+Terminate.lazy_logs = true
 
 function Terminate:on_train_batch_end(batch, logs)
   local loss = logs and logs.loss

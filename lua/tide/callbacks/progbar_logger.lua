@@ -9,7 +9,7 @@ local base = require "tide.callbacks.base"
 ---
 ---     model:fit(x, y, { callbacks = { tide.callbacks.ProgbarLogger() } })
 local Logger = object.class("ProgbarLogger", base.Callback, { rows = {} })
-Logger._lazy_logs = true -- reads logs only when it draws
+Logger.lazy_logs = true -- reads logs only when it draws
 
 function Logger:set_params(params)
   self.params = params

@@ -144,6 +144,7 @@ native.namespaces = {
   class = "Single inheritance with callable classes, as Tide's own are made.",
   constraints = "What weights must keep after each step.",
   datasets = "Data sets that are fetched when first used.",
+  distribute = "What stands between gradients and the step of several processes.",
   image = "Pictures as tensors: reading, writing, resizing.",
   initializers = "How weights begin.",
   layers = "Layers, by Keras' names.",

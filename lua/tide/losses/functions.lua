@@ -111,11 +111,9 @@ end
 
 -- Targets 0 and 1 become -1 and 1; others stay.
 local function hinge_targets(y_true)
-  local binary = ops.all(ops.logical_or(ops.equal(y_true, 0), ops.equal(y_true, 1)))
-  if binary then
-    return ops.subtract(ops.multiply(y_true, 2.0), 1.0)
-  end
-  return y_true
+  local binary = ops.all(ops.logical_or(ops.equal(y_true, 0), ops.equal(y_true, 1)),
+    { keepdims = true })
+  return ops.where(binary, ops.subtract(ops.multiply(y_true, 2.0), 1.0), y_true)
 end
 
 local function margins(y_true, y_pred, owner)

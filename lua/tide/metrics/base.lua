@@ -1,7 +1,6 @@
 --- The base of all metrics, and the reductions Sum, Mean and MeanMetricWrapper.
 ---
---- State accumulates as Lua numbers or small tensors; nothing is read back before `result`, except
---- scalars, which are free on the CPU.
+--- State accumulates in small tensors where the values are; nothing is read back before `result`.
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
@@ -165,7 +164,32 @@ local function samplewise(values, weight, reduce, dtype)
   return values, weight
 end
 
-local number = tensors.number
+-- The sums of a reduction stand on the device of the values: { total, weights }, made at the first
+-- batch behind a reset. What is known without looking at a tensor, how many values there were and
+-- numbers that a person gave, is added up here.
+local function clear(self)
+  self._total, self._count, self._sums = 0.0, 0.0, nil
+end
+
+--- Adds factor * sum(values), and sum(weights) to the count, without reading either.
+local function tally(self, values, weights, factor)
+  local sums = self._sums
+  if not sums then
+    sums = ops.zeros({ 2 }, { dtype = "float64", device = values.device })
+    self._sums = sums
+  end
+  core.ops.tally_(sums, values, weights, factor or 1)
+end
+
+-- Total and count, read from the device.
+local function read(self)
+  local sums = self._sums
+  if not sums then
+    return self._total, self._count
+  end
+  sums = sums:tolist()
+  return self._total + sums[1], self._count + sums[2]
+end
 
 -- What a reduction of values takes.
 local VALUES = { update_state = {
@@ -179,28 +203,23 @@ local Sum = object.class("Sum", Metric, {
   methods = VALUES,
   rows = { { "name", "string", "sum", "shown in logs" },
     { "dtype", "dtype", nil, "dtype of the state" } },
-  init = function(self)
-    self._total = 0.0
-  end,
+  init = clear,
 })
 base.Sum = Sum
+Sum.reset_state = clear
 
 function Sum:update_state(values, sample_weight)
   values = tensors.of(plain(values, "values"), self.dtype)
   values = samplewise(values, sample_weight, ops.sum, self.dtype)
-  self._total = self._total + number(ops.sum(values))
-end
-
-function Sum:reset_state()
-  self._total = 0.0
+  tally(self, values)
 end
 
 function Sum:result()
-  return self._total
+  return (read(self))
 end
 
 function Sum:_all_variables()
-  return { core.tensor(self._total, { dtype = self.dtype }) }
+  return { core.tensor(read(self), { dtype = self.dtype }) }
 end
 
 --- Mean of all values, weighted by sample weights.
@@ -209,11 +228,27 @@ local Mean = object.class("Mean", Metric, {
   methods = VALUES,
   rows = { { "name", "string", "mean", "shown in logs" },
     { "dtype", "dtype", nil, "dtype of the state" } },
-  init = function(self)
-    self._total, self._count = 0.0, 0.0
-  end,
+  init = clear,
 })
 base.Mean = Mean
+Mean.reset_state = clear
+
+-- `n` values whose mean is the only element of `value`.
+function Mean:_take(value, n)
+  tally(self, value, nil, n)
+  self._count = self._count + n
+end
+
+-- As _take, of a loss: `guard` notes a bad one (tally_loss_).
+function Mean:_take_loss(loss, n, guard)
+  local sums = self._sums
+  if not sums then
+    sums = ops.zeros({ 2 }, { dtype = "float64", device = loss.device })
+    self._sums = sums
+  end
+  core.ops.tally_loss_(sums, guard, loss, n)
+  self._count = self._count + n
+end
 
 function Mean:update_state(values, sample_weight)
   if type(values) == "number" and type(sample_weight) ~= "userdata"
@@ -225,28 +260,23 @@ function Mean:update_state(values, sample_weight)
   values = tensors.of(plain(values, "values"), self.dtype)
   local n
   values, n = samplewise(values, sample_weight, ops.mean, self.dtype)
-  self._total = self._total + number(ops.sum(values))
-  if n ~= nil then
-    self._count = self._count + number(ops.sum(n))
-  else
+  tally(self, values, n)
+  if n == nil then
     self._count = self._count + (values.ndim > 0 and values.shape[1] or 1)
   end
 end
 
-function Mean:reset_state()
-  self._total, self._count = 0.0, 0.0
-end
-
 function Mean:result()
-  if self._count == 0 then
+  local total, count = read(self)
+  if count == 0 then
     return 0.0
   end
-  return self._total / self._count
+  return total / count
 end
 
 function Mean:_all_variables()
-  return { core.tensor(self._total, { dtype = self.dtype }),
-    core.tensor(self._count, { dtype = self.dtype }) }
+  local total, count = read(self)
+  return { core.tensor(total, { dtype = self.dtype }), core.tensor(count, { dtype = self.dtype }) }
 end
 
 --- Mean of a function of (y_true, y_pred, options) with one value per sample.
@@ -287,7 +317,7 @@ function Wrapper:update_state(y_true, y_pred, sample_weight, mask)
       "a metric must return a tensor with one value per sample, or a number (got %s)",
       check.show(values))
   elseif sample_weight == nil and mask == nil and values.ndim == 1 then -- the everyday case
-    self._total = self._total + number(ops.sum(values))
+    tally(self, values)
     self._count = self._count + #values
     return
   end

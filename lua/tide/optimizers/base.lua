@@ -4,6 +4,7 @@
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
+local distribute = require "tide.distribute"
 local errors = require "tide.errors"
 local foreign = require "tide.foreign"
 local list = require "tide.list"
@@ -81,7 +82,7 @@ local Optimizer = object.class("Optimizer", nil, {
       errors.raise(
         self:_class_name(), "only one of clipnorm, clipvalue and global_clipnorm can be given")
     end
-    self.built = false
+    self.built, self.strategy = false, false
     self._slots, self._excluded, self._options = {}, {}, {}
   end,
 })
@@ -93,8 +94,8 @@ class.properties(Optimizer, {
     return self:_current_rate()
   end,
   iterations = function(self)
-    local n = self._iterations
-    return self.gradient_accumulation_steps and n // self.gradient_accumulation_steps or n
+    self:_settled()
+    return self:_number()
   end,
   variables = function(self)
     return list.new(self:_all_variables())
@@ -129,6 +130,27 @@ Optimizer.keras = {}
 
 --- Names of the state tensors per parameter; `initial` value of each in `slot_values`.
 Optimizer.slot_names = {}
+
+-- ---- counting ----
+
+-- Steps so far, those of bad losses that nobody has taken back yet among them: the op does
+-- (training/steps.lua).
+function Optimizer:_number()
+  local n = self._iterations
+  return self.gradient_accumulation_steps and n // self.gradient_accumulation_steps or n
+end
+
+-- Takes them back.
+function Optimizer:_settled()
+  if self._settle then -- a compiled model's
+    self._settle()
+  end
+end
+
+-- Whether a step is more than one op, so that a bad loss must be known before.
+function Optimizer:_steps_by_host()
+  return self.use_ema or self.gradient_accumulation_steps or self._call == Optimizer._call
+end
 
 -- ---- learning rate ----
 
@@ -250,6 +272,7 @@ end
 -- Keras' order: per parameter its slots, after the iteration and the learning rate; averages and
 -- accumulators first.
 function Optimizer:_all_variables()
+  self:_settled()
   local out = { core.tensor(self._iterations, { dtype = "int64" }) }
   if type(self._rate) == "number" then
     out[2] = core.tensor(self._rate)
@@ -296,6 +319,7 @@ end
 
 --- Numbers beside the tensors, for files.
 function Optimizer:_numbers()
+  self:_settled()
   return { iterations = self._iterations,
     learning_rate = type(self._rate) == "number" and self._rate or nil }
 end
@@ -317,6 +341,7 @@ end
 
 --- Puts the numbers back, after the tensors of `_state`.
 function Optimizer:_set_numbers(t)
+  self:_settled()
   self._iterations = math.tointeger(t.iterations) or 0
   if type(t.learning_rate) == "number" and type(self._rate) == "number" then
     rawset(self, "_rate", t.learning_rate)
@@ -392,6 +417,11 @@ function Optimizer:apply(grads, variables)
     end
     return self:_apply(grads, nil)
   end
+  self:_apply(grads, self:_places(grads, variables))
+end
+
+-- The places of these variables among the parameters.
+function Optimizer:_places(grads, variables)
   if #variables ~= #grads then
     errors.raise(self:_class_name(),
       "there must be one gradient per variable (expected %d, got %d)",
@@ -409,7 +439,7 @@ function Optimizer:apply(grads, variables)
           for it", i)
     end
   end
-  self:_apply(grads, places)
+  return places
 end
 
 --- As apply, for a list of { gradient, variable }.
@@ -420,6 +450,7 @@ function Optimizer:apply_gradients(pairs_)
     grads[i], variables[i] = p[1] or false, p[2]
   end
   self:apply(grads, variables)
+  self:_settled()
   return self._iterations
 end
 
@@ -457,8 +488,13 @@ local function present(self, grads, places)
   return g, p
 end
 
--- Checks what the op cannot word: shapes of gradients against parameters, by path.
-local function update(self, grads, places)
+-- What a strategy makes of gradients. Its own work is not accumulated, nor recorded.
+local function reduced(self, strategy, grads, places)
+  return distribute.reduce(strategy, grads, places and pick(self._params, places) or self._params,
+    self:_class_name())
+end
+
+local function update(self, grads, places, strategy)
   local scale = self.loss_scale_factor and 1 / self.loss_scale_factor or 1
   local steps = self.gradient_accumulation_steps
   if steps then
@@ -468,7 +504,8 @@ local function update(self, grads, places)
     if (self._iterations + 1) % steps ~= 0 then
       return
     end
-    self:_run(sums, places, 1 / steps)
+    grads = strategy and reduced(self, strategy, sums, places) or sums
+    self:_run(grads, places, 1 / steps)
     for i = 1, #self._sums do
       self._sums[i]:assign(ops.zeros_like(self._sums[i]))
     end
@@ -481,7 +518,7 @@ local function moving_average(self)
   if not self.use_ema then
     return
   end
-  local n = self.iterations
+  local n = self:_number()
   if not self._average then -- switched on between two steps: begins with the weights as they are
     self._average, n = like_all(self), 0
   end
@@ -492,12 +529,17 @@ local function moving_average(self)
   end
 end
 
-local function step(self, grads, places)
+local function step(self, grads, places, guard)
+  local strategy = distribute.of(self)
+  if strategy and not self.gradient_accumulation_steps then
+    grads = reduced(self, strategy, grads, places)
+  end
   grads, places = present(self, grads, places)
+  self._options.guard = guard
   if self._halved then
     masters.follow(self._halved)
   end
-  update(self, grads, places)
+  update(self, grads, places, strategy)
   moving_average(self)
   if self._constraints == nil then
     local found = false
@@ -522,9 +564,10 @@ local function step(self, grads, places)
   self._iterations = self._iterations + 1
 end
 
-function Optimizer:_apply(grads, places)
+-- `guard`: what tells the op that the loss is bad (training/steps.lua).
+function Optimizer:_apply(grads, places, guard)
   local _ <close> = core.recording(false)
-  local ok, e = pcall(step, self, grads, places)
+  local ok, e = pcall(step, self, grads, places, guard)
   if not ok then
     if errors.is(e) and e.op and e.op:find "_step_$" then -- the op's name says nothing
       e.op = self:_class_name()
@@ -600,10 +643,11 @@ function Optimizer:extend(name, spec)
   return c
 end
 
---- Whether gradients of embedding tables may come as rows: not where update_step, which knows
---- tensors only, takes them.
+--- Whether gradients of embedding tables may come as rows: not where update_step or a strategy, who
+--- know tensors only, take them.
 function Optimizer:_takes_rows()
-  return self._call ~= Optimizer._call
+  local strategy = distribute.of(self)
+  return self._call ~= Optimizer._call and (not strategy or strategy.takes_rows)
 end
 
 -- Optimizers written in Lua: update_step per parameter.

@@ -48,7 +48,7 @@ end
 local function adam_call(self, grads, places, o)
   local p, m, v, hat, touched = self:_lists(places, "momentum", "velocity",
     self.amsgrad and "velocity_hat", "touched")
-  o.step, o.beta_1, o.beta_2, o.epsilon, o.amsgrad = self.iterations + 1, self.beta_1, self.beta_2,
+  o.step, o.beta_1, o.beta_2, o.epsilon, o.amsgrad = self:_number() + 1, self.beta_1, self.beta_2,
     self.epsilon, self.amsgrad
   core.ops.adam_step_(p, grads, m, v, hat, touched, o)
 end
@@ -121,7 +121,7 @@ end
 define("Adamax", { RATE, BETA_1, BETA_2, EPSILON }, { "momentum", "norm" },
   function(self, grads, places, o)
   local p, m, u, touched = self:_lists(places, "momentum", "norm", "touched")
-  o.step, o.beta_1, o.beta_2, o.epsilon = self.iterations + 1, self.beta_1, self.beta_2,
+  o.step, o.beta_1, o.beta_2, o.epsilon = self:_number() + 1, self.beta_1, self.beta_2,
     self.epsilon
   core.ops.adamax_step_(p, grads, m, u, touched, o)
 end)
@@ -131,7 +131,7 @@ end)
 local Nadam = define("Nadam", { RATE, BETA_1, BETA_2, EPSILON }, { "momentum", "velocity" },
   function(self, grads, places, o)
   local p, m, v, touched = self:_lists(places, "momentum", "velocity", "touched")
-  local t = self.iterations + 1
+  local t = self:_number() + 1
   o.step, o.beta_1, o.beta_2, o.epsilon = t, self.beta_1, self.beta_2, self.epsilon
   o.u_product = self._next_product
   core.ops.nadam_step_(p, grads, m, v, touched, o)
@@ -139,10 +139,14 @@ end, function(self)
   self._u_product = 1.0
 end)
 function Nadam:_run(grads, places, scale)
-  local t = self.iterations + 1
+  local t = self:_number() + 1
   self._next_product = self._u_product * self.beta_1 * (1 - 0.5 * 0.96 ^ t)
   Optimizer._run(self, grads, places, scale)
   self._u_product = self._next_product
+end
+-- The product goes on with each step.
+function Nadam._steps_by_host()
+  return true
 end
 function Nadam:_numbers()
   local t = Optimizer._numbers(self)

@@ -15,7 +15,7 @@ local LivePlot = object.class("LivePlot", ProgbarLogger, {
   rows = { { "seconds", "number", 0.5, "time between two drawings, at least", min = 0 } },
 })
 live.LivePlot = LivePlot
-LivePlot._lazy_logs = true
+LivePlot.lazy_logs = true
 
 local function finite(v)
   if type(v) == "userdata" then

@@ -268,7 +268,7 @@ function Loss:compute(y_true, y_pred, weights)
     local value = loss_of(part, y_true[i], p, weights and weights[i] or nil)
     local tracker = self.trackers[k]
     if tracker then
-      tracker:update_state(tensors.number(value), p.shape[1])
+      tracker:_take(value, p.shape[1])
     end
     if part.weight then
       value = ops.multiply(value, part.weight)

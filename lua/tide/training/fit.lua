@@ -149,6 +149,7 @@ local function epochs(self, T, run, cb, history)
   local step = pass.stepper(self, T, "train_step")
   local stopped, state
   local function stop()
+    steps.settle(T)
     state = pause.take(self, pass.named_metrics(self), run.callbacks)
     state.history = history:rows()
   end
@@ -212,6 +213,7 @@ local function train(self, T, run, hook)
       batch = run.stage == "epoch" and 0 or run.seen } or {})
   local stopped, state = epochs(self, T, run, cb, history)
   history.stopped = stopped
+  steps.settle(T)
   if T.optimizer.use_ema and T.params then
     T.optimizer:finalize_variable_values()
   end

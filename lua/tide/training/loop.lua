@@ -222,6 +222,7 @@ local function on_batch(self, o, name, grad)
   steps.reset_metrics(self)
   local own = pass.stepper(self, T, name)(x, y, w)
   local logs = pass.epoch_logs(self, own)
+  steps.settle(T)
   core.step_end()
   if o.return_dict then
     return list.dict(logs)
@@ -291,12 +292,6 @@ loop.compute_loss = named_or_not(steps.compute_loss)
 loop.compute_metrics = named_or_not(steps.compute_metrics)
 loop.get_metrics_result = steps.results
 loop.reset_metrics = steps.reset_metrics
-
---- Applies the gradients of a loss with the compiled optimizer; for training steps of one's own.
-function loop.minimize(self, loss)
-  local T = steps.of(self, "minimize")
-  steps.minimize(self, T, loss)
-end
 
 --- Kept for programs that call it; Tide has nothing to make.
 function loop.make_train_function(self)

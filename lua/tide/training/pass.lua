@@ -50,13 +50,14 @@ end
 --- asks, for errors. `kept`: what hangs on the weights holds as long as the model's are the same.
 function pass.refresh(self, T, method, kept)
   local records = self:_records()
+  steps.settle(T)
   T.method, T.bad = method, nil
   kept = kept and T.records == records and self.optimizer == T.optimizer
   if self.optimizer ~= T.optimizer then
     steps.use_optimizer(self, T, self.optimizer)
   end
   if not kept then
-    T.params, T.layers, T.order = nil, nil, nil
+    T.params, T.layers, T.order, T.guard = nil, nil, nil, nil
     T.names, T.records = pass.output_names(self), records
   end
   T.own_loss = self.compute_loss ~= Model.compute_loss
@@ -111,6 +112,7 @@ local WEAK = { __mode = "v" }
 --- which waits in another coroutine; nil where none runs. Comes before `pass.refresh`.
 function pass.inner(self, T)
   local other = T.running and T.running[1]
+  steps.settle(T)
   return other and coroutine.status(other) ~= "dead"
     and { metrics = pause.take_metrics(pass.named_metrics(self)), method = T.method, bad = T.bad }
     or nil
@@ -161,7 +163,7 @@ end
 -- when they draw, a stand-in.
 local function batch_logs(self, users)
   for _, c in ipairs(users or {}) do
-    if not c._lazy_logs then
+    if not c.lazy_logs then
       return nil
     end
   end

@@ -6,6 +6,7 @@
 local S = require "tide.private"
 local check = require "tide.check"
 local core = require "tide.core"
+local strategies = require "tide.distribute"
 local errors = require "tide.errors"
 local metrics = require "tide.metrics"
 local ops = require "tide.ops"
@@ -209,11 +210,47 @@ local function loss_of(model, T, x, y, y_pred, w, training)
   return steps.compute_loss(model, x, y, y_pred, w)
 end
 
-local function track(T, value, x)
+local function samples(x)
   local first = structure.first(x)
-  local n = first and first.ndim > 0 and #first or 1
-  local tracker = T.tracker
-  tracker._total, tracker._count = tracker._total + value * n, tracker._count + n
+  return first and first.ndim > 0 and #first or 1
+end
+
+-- ---- bad losses ----
+--
+-- Whether a loss is NaN or infinite is found out where it is, by the op that adds it to the epoch's
+-- mean (tally_loss_): `T.guard` holds how many steps were left out, whether that of the loss at
+-- hand is one, and the last such loss. The optimizer's op looks there and then writes nothing. The
+-- optimizer counted the step all the same; `settle` takes it back where somebody reads.
+
+-- The guard, in the dtype that the optimizer's op works in.
+local function guard_of(T, loss)
+  local wide = T.params[1] and T.params[1].dtype == "float64"
+  T.guard = ops.zeros({ 3 }, { dtype = wide and "float64" or "float32", device = loss.device })
+  return T.guard
+end
+
+-- How many steps were left out since the last `settle`; the first of a fit is said.
+local function left_out(T)
+  local guard = T.guard:tolist()
+  if guard[1] > 0 and not T.bad then
+    T.bad = true
+    local v = guard[3]
+    io.stderr:write(("tide: the loss of a batch is %s; its step is not applied\n"):format(
+      v ~= v and "nan" or v - v ~= 0 and v or "not finite in another process"))
+  end
+  return math.tointeger(guard[1])
+end
+
+--- Takes steps that were left out for their losses off what the optimizer counted.
+--- @param T table|nil
+function steps.settle(T)
+  if T and T.guard then
+    local n = left_out(T)
+    if n > 0 then
+      T.guard:zero_()
+      T.optimizer._iterations = T.optimizer._iterations - n
+    end
+  end
 end
 
 -- ---- metrics ----
@@ -233,6 +270,9 @@ function steps.results(model)
   local T = model[S].training
   local out = {}
   if T then
+    if T.guard and not T.bad then
+      left_out(T)
+    end
     out.loss = T.tracker:result()
     if T.metrics then
       T.metrics:results(out)
@@ -263,6 +303,7 @@ end
 --- All metrics back to their beginning.
 function steps.reset_metrics(model)
   local T = model[S].training
+  steps.settle(T)
   if T then
     T.tracker:reset_state()
     if T.metrics then
@@ -287,6 +328,9 @@ function steps.use_optimizer(model, T, optimizer)
   optimizer = require("tide.optimizers").get(optimizer)
   optimizer._records = function()
     return model:_records()
+  end
+  optimizer._settle = function()
+    steps.settle(T)
   end
   model.optimizer, T.optimizer = optimizer, optimizer
 end
@@ -316,7 +360,8 @@ function steps.find_parameters(model, T)
 end
 
 --- Applies the gradients of a loss to the model's parameters.
-function steps.minimize(model, T, loss)
+--- @param guard userdata|nil what says that the loss is bad; see `settle`
+function steps.minimize(model, T, loss, guard)
   local optimizer = T.optimizer
   if not T.params then
     steps.find_parameters(model, T)
@@ -332,33 +377,57 @@ function steps.minimize(model, T, loss)
     errors.raise("fit", "the loss depends on no trainable weight of %s", model:_label())
   end
   local grads = core.gradients(loss, params, optimizer:_takes_rows() and SPARSE or nil)
-  if T.same then
-    optimizer:_apply(grads, nil)
-  else
-    optimizer:apply(grads, params)
-  end
+  optimizer:_apply(grads, not T.same and optimizer:_places(grads, params) or nil, guard)
 end
 
 -- ---- the steps ----
 
--- Loss and metrics of the compiled kind, the parts of the batch taken apart once; `after(model, T,
--- loss, value)` runs between.
-local function compiled_pass(model, T, x, y, y_pred, w, after)
+-- The gradient step of a loss, which joins the epoch's mean; unless it is NaN or infinite: then the
+-- weights stay as they are.
+local function learn(model, T, loss, x)
+  if loss.ndim > 0 and loss.size ~= 1 then
+    errors.raise("compute_loss", "the loss must be one number (expected shape (), got %s)",
+      tostring(loss.shape))
+  end
+  if not T.params then
+    steps.find_parameters(model, T)
+  end
+  local guard = T.guard or guard_of(T, loss)
+  T.tracker:_take_loss(loss, samples(x), guard)
+  local strategy = strategies.of(T.optimizer)
+  if strategy then
+    strategy:agree(guard)
+  end
+  if T.optimizer:_steps_by_host() and guard[2] ~= 0 then
+    left_out(T)
+    guard:zero_()
+    return
+  end
+  steps.minimize(model, T, loss, guard)
+end
+
+-- A loss that joins the epoch's mean.
+local function track(_, T, loss, x)
+  if loss.ndim > 0 then
+    loss:item() -- raises where there are several
+  end
+  T.tracker:_take(loss, samples(x))
+end
+
+-- Loss and metrics of the compiled kind, the parts of the batch taken apart once; `use` is learn or
+-- track.
+local function compiled_pass(model, T, x, y, y_pred, w, use)
   local ys, ps, ws = parts(T, y, y_pred, w)
   if not T.built then
     build(T, ys, ps)
   end
-  if T.loss or after then
+  if T.loss or use == learn then
     local loss = penalties(model, T, T.loss and T.loss:compute(ys, ps, ws))
     if loss == nil then
       errors.raise(
         "compute_loss", "there is no loss: give compile a loss, or add one in a layer (add_loss)")
     end
-    local value = loss:item()
-    track(T, value, x)
-    if after then
-      after(model, T, loss, value)
-    end
+    use(model, T, loss, x)
   end
   if T.metrics then
     local _ <close> = core.recording(false)
@@ -366,50 +435,27 @@ local function compiled_pass(model, T, x, y, y_pred, w, after)
   end
 end
 
--- The gradient step, unless the loss is NaN or infinite: then the weights stay as they are.
-local function step_unless_bad(model, T, loss, value)
-  if value - value == 0 then
-    return steps.minimize(model, T, loss)
+local function own_pass(model, T, x, y, y_pred, w, use)
+  if T.loss or T.own_loss or use == learn then
+    use(model, T, loss_of(model, T, x, y, y_pred, w, use == learn), x)
   end
-  T.bad = (T.bad or 0) + 1
-  if T.bad == 1 then
-    io.stderr:write(("tide: the loss of a batch is %s; its step is not applied\n"):format(
-      value ~= value and "nan" or value))
-  end
-end
-
---- A training step without the logs.
-function steps.train(model, T, x, y, w)
-  local y_pred = model(x, TRAIN)
-  if not T.own_loss and not T.own_metrics then
-    return compiled_pass(model, T, x, y, y_pred, w, step_unless_bad)
-  end
-  local loss = loss_of(model, T, x, y, y_pred, w, true)
-  local value = loss:item()
-  track(T, value, x)
-  step_unless_bad(model, T, loss, value)
   if T.own_metrics then
     model:compute_metrics(x, y, y_pred, w)
   else
     update_metrics(T, y, y_pred, w)
   end
+end
+
+--- A training step without the logs.
+function steps.train(model, T, x, y, w)
+  local own = T.own_loss or T.own_metrics
+  return (own and own_pass or compiled_pass)(model, T, x, y, model(x, TRAIN), w, learn)
 end
 
 --- A test step without the logs.
 function steps.test(model, T, x, y, w)
-  local y_pred = model(x, INFER)
-  if not T.own_loss and not T.own_metrics then
-    return compiled_pass(model, T, x, y, y_pred, w)
-  end
-  if T.loss or T.own_loss then
-    local loss = loss_of(model, T, x, y, y_pred, w, false)
-    track(T, loss:item(), x)
-  end
-  if T.own_metrics then
-    model:compute_metrics(x, y, y_pred, w)
-  else
-    update_metrics(T, y, y_pred, w)
-  end
+  local own = T.own_loss or T.own_metrics
+  return (own and own_pass or compiled_pass)(model, T, x, y, model(x, INFER), w, track)
 end
 
 --- The outputs for a batch.
