@@ -139,7 +139,7 @@ H5_SRC     := $(wildcard src/hdf5/*.c)
 H5_OBJ     := $(H5_SRC:%.c=$(BUILD)/%.o)
 HDF5       := $(if $(and $(strip $(H5_LIBS)),$(H5_SRC)),$(BUILD)/lib/tide/tide-hdf5)
 
-.PHONY: all hard test-device sanitize-core deps demo test specs-alone bench pictures lint sanitize valgrind fuzz fuzz-calls engines tsan coverage levels counts structure install rock env help clean specs format format-check kernels-alone FORCE
+.PHONY: all hard test-device sanitize-core deps demo test specs-alone bench pictures lint sanitize valgrind fuzz fuzz-calls fuzz-ops engines tsan coverage levels counts structure install rock env help clean specs format format-check kernels-alone FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -379,6 +379,12 @@ engines:
 	@$(BUILD)/tide spec/fuzz/engines.lua --sweep --seconds $(SECONDS) --seed $(SEED)
 SEED ?= 1
 
+# Random calls of every op against slow forms of the same call, SECONDS long: SEED= repeats a run. Memory is bounded, for a
+# random size may be any size.
+fuzz-ops:
+	@+$(MAKE) --no-print-directory all
+	@ulimit -v 8000000; OMP_NUM_THREADS=2 $(BUILD)/tide spec/fuzz/ops.lua --seconds $(SECONDS) --seed $(or $(filter-out 1,$(SEED)),$$(date +%s))
+
 # Two Lua states in two threads, training and interrupted, SECONDS long, under ThreadSanitizer.
 tsan:
 	@+$(MAKE) --no-print-directory build/tsan/lib/tide/core.so SAN=thread
@@ -476,6 +482,7 @@ help:
 	@echo "make valgrind        the specs of the core under valgrind (SPECS=)"
 	@echo "make fuzz            every fuzzer under the sanitizers (SECONDS=60 each)"
 	@echo "make fuzz-calls      calls of everything with wrong arguments (FUZZ='--calls 1000000 --seed 7')"
+	@echo "make fuzz-ops        random calls of ops against slow forms of the same call (SECONDS=60, SEED=)"
 	@echo "make engines         random shapes by every engine at every set of instructions (SECONDS=60 in all, SEED=1)"
 	@echo "make tsan            two Lua states in two threads under ThreadSanitizer (SECONDS=60)"
 	@echo "make coverage        lines and branches that the specs reach, C and Lua (SPECS=)"

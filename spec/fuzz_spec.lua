@@ -1,8 +1,9 @@
 -- The fuzzers of Lua programs, briefly: `make fuzz` runs them for long and under the sanitizers,
--- `make engines` the second one at every set of instructions.
+-- `make engines` the second one at every set of instructions, `make fuzz-ops` the third.
 local core = require "tide.core"
 local fuzz = require "spec.fuzz.arguments"
 local shapes = require "spec.fuzz.engines"
+local calls = require "spec.fuzz.ops"
 
 describe("functions called with arguments that nobody should give", function()
   it("answer with a value or a clear error, and keep their state", function()
@@ -37,5 +38,14 @@ describe("random shapes", function()
     assert.equal("", table.concat(complaints, "\n"))
     assert.equal(60, compared)
     assert.equal(0, refused)
+  end)
+end)
+
+describe("random calls of ops", function()
+  it("have the values and gradients of slow forms, through views, in every dtype and engine",
+    function()
+    local compared, complaints = calls.run { cases = 400, seed = 3 }
+    assert.equal("", table.concat(complaints, "\n"))
+    assert.equal(400, compared)
   end)
 end)
