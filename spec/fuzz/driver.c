@@ -3,14 +3,18 @@
  *
  *   driver 'CORPUS_FOLDER ...' SECONDS [SEED]
  * The input that is being tried is kept in TIDE_FUZZ_LAST (a path), so that a crash leaves it
- * behind. With clang: clang -fsanitize=fuzzer,address,undefined -Isrc -Ikernels spec/fuzz/images.c
+ * behind. One that takes more than a second of the processor ends the run as a crash does. With
+ * clang: clang -fsanitize=fuzzer,address,undefined -Isrc -Ikernels spec/fuzz/images.c
  * src/io/image.c ... */
 #include <dirent.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -64,9 +68,24 @@ static size_t mutate(uint8_t *b, size_t n, const uint8_t *other, size_t on) {
     return n;
 }
 
+static void too_long(int sign) {
+    static const char text[] = "  an input took more than a second\n";
+    (void)sign;
+    if (write(STDERR_FILENO, text, sizeof text - 1) < 0) _exit(2);
+    _exit(1);
+}
+
+static void try(const uint8_t *data, size_t n) {
+    static const struct itimerval second = {.it_value.tv_sec = 1}, none;
+    setitimer(ITIMER_VIRTUAL, &second, NULL);
+    LLVMFuzzerTestOneInput(data, n);
+    setitimer(ITIMER_VIRTUAL, &none, NULL);
+}
+
 int main(int argc, char **argv) {
     static uint8_t *files[MAX_FILES], input[2 * MAX_BYTES];
     static size_t sizes[MAX_FILES];
+    signal(SIGVTALRM, too_long);
     if (argc < 3) {
         fprintf(stderr, "usage: %s CORPUS_FOLDER SECONDS [SEED]\n", argv[0]);
         return 2;
@@ -98,7 +117,7 @@ int main(int argc, char **argv) {
     const char *last = getenv("TIDE_FUZZ_LAST");
     time_t end = time(NULL) + atoi(argv[2]);
     long long tried = 0;
-    for (int i = 0; i < n; i++, tried++) LLVMFuzzerTestOneInput(files[i], sizes[i]);
+    for (int i = 0; i < n; i++, tried++) try(files[i], sizes[i]);
     while (time(NULL) < end) {
         int i = (int)below((uint32_t)n), j = (int)below((uint32_t)n);
         memcpy(input, files[i], sizes[i]);
@@ -110,7 +129,7 @@ int main(int argc, char **argv) {
         uint8_t *exact = malloc(size); /* its own block, so that reading past the end is seen */
         if (!exact) return 2;
         memcpy(exact, input, size);
-        LLVMFuzzerTestOneInput(exact, size);
+        try(exact, size);
         free(exact);
         tried++;
     }

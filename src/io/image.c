@@ -61,7 +61,7 @@ const char *tide_image_format(const uint8_t *b, size_t n) {
     if (n >= 3 && b[0] == 'P' && b[1] >= '1' && b[1] <= '6' &&
         (b[2] == ' ' || (b[2] >= 9 && b[2] <= 13)))
         return "pnm";
-    if (tide_stb_is_tga(b, n)) return "tga";
+    if (tide_tga_test(b, n)) return "tga";
     return NULL;
 }
 
@@ -161,7 +161,9 @@ tide_status tide_image_decode(const uint8_t *b, size_t n, const tide_image_optio
             e, TIDE_EIO, "is a %s picture, which is not read; convert it to PNG or JPEG", format);
     else if (!strcmp(format, "bmp")) st = tide_bmp_decode(b, n, o, out, e);
     else if (!strcmp(format, "pnm")) st = tide_pnm_decode(b, n, o, out, e);
-    else st = tide_stb_decode(b, n, o, out, e);
+    else if (!strcmp(format, "psd")) st = tide_psd_decode(b, n, o, out, e);
+    else if (!strcmp(format, "hdr")) st = tide_hdr_decode(b, n, o, out, e);
+    else st = tide_tga_decode(b, n, o, out, e);
     if (st == TIDE_OK && o->upright) st = turn(out, orientation, e);
     if (st == TIDE_OK) st = tide_image_convert(out, o->channels, o->tf, e);
     if (st != TIDE_OK) tide_image_free(out);

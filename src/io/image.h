@@ -67,7 +67,11 @@ tide_status tide_png_decode(const uint8_t *, size_t, const tide_image_options *,
                             int *orientation, tide_image_error *);
 tide_status tide_jpeg_decode(const uint8_t *, size_t, const tide_image_options *, tide_image *out,
                              int *orientation, tide_image_error *);
-tide_status tide_stb_decode(const uint8_t *, size_t, const tide_image_options *, tide_image *out,
+tide_status tide_tga_decode(const uint8_t *, size_t, const tide_image_options *, tide_image *out,
+                            tide_image_error *);
+tide_status tide_psd_decode(const uint8_t *, size_t, const tide_image_options *, tide_image *out,
+                            tide_image_error *);
+tide_status tide_hdr_decode(const uint8_t *, size_t, const tide_image_options *, tide_image *out,
                             tide_image_error *);
 tide_status tide_bmp_decode(const uint8_t *, size_t, const tide_image_options *, tide_image *out,
                             tide_image_error *);
@@ -75,7 +79,7 @@ tide_status tide_pnm_decode(const uint8_t *, size_t, const tide_image_options *,
                             tide_image_error *);
 tide_status tide_gif_decode(const uint8_t *, size_t, const tide_image_options *, tide_image *out,
                             int64_t *frames, tide_image_error *);
-bool tide_stb_is_tga(const uint8_t *, size_t);
+bool tide_tga_test(const uint8_t *, size_t);
 int tide_exif_orientation(const uint8_t *tiff, size_t n); /* of a TIFF block; 0: none */
 
 /* -- encoding: `bytes` is from malloc -- */
