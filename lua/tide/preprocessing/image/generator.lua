@@ -185,7 +185,10 @@ end
 -- Statistics that a standardization needs and that fit has not made: said once, then left out, as
 -- in Keras.
 function Generator:_stats()
-  local out = setmetatable({}, { __index = self })
+  local out = {}
+  for k, v in pairs(self) do -- the core reads the table itself, no metatable
+    out[k] = v
+  end
   local function want(wanted, name)
     if not wanted then
       out[name] = false

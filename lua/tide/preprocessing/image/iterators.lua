@@ -77,8 +77,11 @@ function Iterator:_loader()
   if not self._load or self._load_of ~= g._fitted then
     self._pending = {}
     local in_c = not g.preprocessing_function and not g.zca_whitening
-    local s = setmetatable({ workers = self._workers, standardize = in_c,
-      channels_first = in_c and self.data_format == "channels_first" }, { __index = self._source })
+    local s = { workers = self._workers, standardize = in_c,
+      channels_first = in_c and self.data_format == "channels_first" }
+    for k, v in pairs(self._source) do -- the core reads the table itself, no metatable
+      s[k] = v
+    end
     self._load, self._load_of, self._in_c = image.loader(in_c and g:_stats() or g, s), g._fitted,
       in_c
   end
