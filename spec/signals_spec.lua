@@ -55,20 +55,24 @@ describe("Ctrl-C", function()
     return said
   end
 
-  it("is the program's own again where the coroutine that watched for it has died", function()
-    assert.matches("^dead\tfalse\t.*interrupted!\n$", pressed [[
-      local co = coroutine.create(function()
-        model:fit(tide.ones { 4, 3 }, y, { verbose = 0 })
-      end)
-      assert(not coroutine.resume(co))]])
-  end)
+  for _, method in ipairs { "fit", "evaluate", "predict" } do
+    local targets = method == "predict" and "" or "y, "
+    it("is the program's own again where the coroutine has died in " .. method, function()
+      assert.matches("^dead\tfalse\t.*interrupted!\n$", pressed(([[
+        local co = coroutine.create(function()
+          model:%s(tide.ones { 4, 3 }, %s{ verbose = 0 })
+        end)
+        assert(not coroutine.resume(co))]]):format(method, targets)))
+    end)
 
-  it("is the program's own while that coroutine waits", function()
-    assert.matches("^suspended\tfalse\t.*interrupted!\n$", pressed [[
-      local co = coroutine.create(function()
-        model:fit(tide.ones { 4, 2 }, y, { verbose = 0,
-          callbacks = { { on_train_batch_begin = coroutine.yield } } })
-      end)
-      assert(coroutine.resume(co))]])
-  end)
+    it("is the program's own while the coroutine waits in " .. method, function()
+      assert.matches("^suspended\tfalse\t.*interrupted!\n$", pressed(([[
+        local co = coroutine.create(function()
+          model:%s(tide.ones { 4, 2 }, %s{ verbose = 0, callbacks = { {
+            on_train_batch_begin = coroutine.yield, on_test_batch_begin = coroutine.yield,
+            on_predict_batch_begin = coroutine.yield } } })
+        end)
+        assert(coroutine.resume(co))]]):format(method, targets)))
+    end)
+  end
 end)

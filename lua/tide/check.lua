@@ -343,6 +343,19 @@ for _, name in ipairs(dtype_names) do
   dtypes[name] = name
 end
 
+-- policy -> dtype of the computation, where that of the weights is float32
+check.mixed = { mixed_float16 = "float16", mixed_bfloat16 = "bfloat16" }
+
+--- The name of a policy: a dtype, or one of the mixed ones.
+function types.policy(v)
+  if check.mixed[v] then
+    return v
+  end
+  local dtype, expected, near = types.dtype(v)
+  return dtype, not dtype and "a policy: mixed_bfloat16, mixed_float16, or " .. expected or nil,
+    near
+end
+
 function types.dtype(v)
   if dtypes[v] then
     return dtypes[v]

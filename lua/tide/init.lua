@@ -18,7 +18,7 @@ local tide = { _VERSION = "Tide 0.1.0", version = "0.1.0" }
 local modules = {}
 for name in ([[layers models optimizers losses metrics callbacks initializers regularizers
   constraints activations ops random datasets preprocessing utils saving plot
-  distribute image class]]):gmatch "%S+" do
+  config distribute image class]]):gmatch "%S+" do
   modules[name] = { "tide." .. name }
 end
 
@@ -39,7 +39,7 @@ modules.seed = { "tide.utils", "set_random_seed" }
 for name in ("grad value_and_grad no_grad enable_grad custom_gradient scope"):gmatch "%S+" do
   modules[name] = "tide.tensor.autograd"
 end
-for name in ("config device profile help set_default_device"):gmatch "%S+" do
+for name in ("device profile help set_default_device"):gmatch "%S+" do
   modules[name] = "tide.runtime"
 end
 -- What the C core offers under the same name.

@@ -27,7 +27,7 @@ end
 --- as a table.
 ---
 ---     tide.config().version == tide.version   --> true
-function runtime.config()
+function runtime.report()
   local rows = {
     { "version", core.version },
     { "cpu", core.cpu_level },

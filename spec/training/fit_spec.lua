@@ -548,7 +548,7 @@ describe("the training loop", function()
       local h = model:fit(x, y, { epochs = 1000000, verbose = 0, callbacks = function(epoch)
         if epoch == 3 then io.popen(("kill -INT %%d"):format(pid)):close() end
       end })
-      print(h.stopped, #h.loss, require("tide.core").interrupted())
+      print(h.stopped, #h.loss, (require("tide.core").interrupted()))
     ]]):format(package.path, package.cpath))
     f:close()
     local p = assert(io.popen("timeout 20 lua5.4 " .. name .. " 2>&1"))

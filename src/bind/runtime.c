@@ -287,11 +287,14 @@ static int cancel_flag(lua_State *L) {
     return 1;
 }
 
-/* interrupted(): whether Ctrl-C came since; interrupted(true | false) sets it */
+/* interrupted(): whether Ctrl-C came since, and whether this thread watches for it;
+ * interrupted(true | false) sets the first */
 static int interrupted(lua_State *L) {
+    const int given = lua_gettop(L) > 0;
     lua_pushboolean(L, interrupts > 0);
-    if (lua_gettop(L) > 1) interrupts = lua_toboolean(L, 1);
-    return 1;
+    lua_pushboolean(L, watching != NULL);
+    if (given) interrupts = lua_toboolean(L, 1);
+    return 2;
 }
 
 /* -- clocks, terminal, process -- */

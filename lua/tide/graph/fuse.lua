@@ -59,8 +59,9 @@ end
 local function joined(first, second)
   local a, b = first.layer, second.layer
   if not (a and b and first.args.n == 1 and second.args.n == 1 and first.results.n == 1)
-    or second.args[1] ~= first.results[1] or a.dtype ~= b.dtype or a.activity_regularizer
-    or b.activity_regularizer or not needs_no_cast(first) then
+    or second.args[1] ~= first.results[1] or a.compute_dtype ~= b.compute_dtype
+    or a.dtype_policy ~= a.dtype or a.activity_regularizer or b.activity_regularizer
+    or not needs_no_cast(first) then
     return nil
   end
   local kinds, kind = declared(a, "fuse"), declared(b, "fuse_as")

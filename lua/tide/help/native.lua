@@ -142,6 +142,8 @@ native.namespaces = {
   activations = "Functions between layers, by Keras' names.",
   callbacks = "What fit calls at the ends of batches and epochs.",
   class = "Single inheritance with callable classes, as Tide's own are made.",
+  config = "Defaults of what is made from now on; tide.config() tells what runs: version, "
+    .. "instruction set, engines, threads.",
   constraints = "What weights must keep after each step.",
   datasets = "Data sets that are fetched when first used.",
   distribute = "What stands between gradients and the step of several processes.",

@@ -32,7 +32,7 @@ local tracking = require "tide.layers.tracking"
 local common = {
   { "name", "string", nil, "unique name; numbered by class otherwise" },
   { "trainable", "bool", true, "whether the weights are trained" },
-  { "dtype", "dtype", "float32", "dtype of weights and of the computation" },
+  { "dtype", "policy", "float32", "dtype of weights and of the computation, or a mixed policy" },
   { "autocast", "bool", true, "cast floating inputs of a model to its dtype" },
   { "activity_regularizer", "regularizer", nil, "penalty on the output" },
   { "input_shape", "shape", nil, "shape without the batch, for a first layer" },
@@ -44,6 +44,14 @@ local Layer = object.class("Layer", nil, { kind = "layer", rows = {}, named = co
   set_weights = { { "weights", "list", check.required, "values of all weights, in order" } },
   add_loss = { { "loss", "data", check.required, "a penalty, or a list of them" } },
 } })
+-- The policy of layers that are given none; the row is every layer's.
+local policy_row = common[3]
+function Layer._policy(name)
+  local was = policy_row[3]
+  policy_row[3] = name or was
+  return was
+end
+
 Layer.supports_masking = false
 Layer._foreign = foreign.layer
 
@@ -140,7 +148,8 @@ function Layer:_store(o)
     plain = false, numbered = o.name == nil }) -- numbered: a name that may give way
   -- names that the class declares need no check by __newindex
   rawset(self, "name", o.name or object.auto_name(class.snake(getmetatable(self).__name)))
-  rawset(self, "dtype", o.dtype)
+  rawset(self, "dtype", check.mixed[o.dtype] and "float32" or o.dtype)
+  self[S].compute = check.mixed[o.dtype]
   rawset(self, "autocast", o.autocast)
   rawset(self, "activity_regularizer", o.activity_regularizer)
   rawset(self, "built", false)
@@ -368,8 +377,13 @@ function Layer:_settle()
   own.call = self.call
   own.plain = self.activity_regularizer == nil and self._input_names == nil
     and not self.makes_mask and (self.takes == nil or self.takes == "tensor")
+  if own.compute and #self:_own_records() > 0 then
+    local call, stand_in = own.call, require("tide.layers.mixed").stand_in(self)
+    own.stand_in = stand_in
+    own.call = function(_, ...) return call(stand_in, ...) end
+  end
   own.one = not self._custom
-  own.cast = self.autocast and not self.keeps_dtype and core.dtype_number(self.dtype) or nil
+  own.cast = self.autocast and not self.keeps_dtype and core.dtype_number(self.compute_dtype) or nil
 end
 
 --- The shape of the result for inputs of this shape; found by running `call` on samples where a
@@ -380,7 +394,7 @@ end
 
 --- dtype of the result for inputs of this dtype.
 function Layer.compute_output_dtype(self)
-  return self.dtype
+  return self.compute_dtype
 end
 
 --- The mask of the result: the first input's, if the layer supports masking.
@@ -445,7 +459,7 @@ local function as_input(self, x, i, inside)
     end
     return x
   elseif t == "number" or t == "boolean" then
-    return ops.convert_to_tensor(x, { dtype = t == "number" and self.dtype or nil })
+    return ops.convert_to_tensor(x, { dtype = t == "number" and self.compute_dtype or nil })
   elseif t == "table" then
     if getmetatable(x) ~= nil and not list.is(x) then
       if takes then
@@ -453,7 +467,8 @@ local function as_input(self, x, i, inside)
       end
       return x
     elseif number_table(x) then
-      return ops.convert_to_tensor(list.is(x) and x:totable() or x, { dtype = self.dtype })
+      return ops.convert_to_tensor(list.is(x) and x:totable() or x,
+        { dtype = self.compute_dtype })
     elseif takes and (takes ~= "list" or inside or #x == 0) then
       refuse_input(self, x, i)
     end
@@ -470,7 +485,7 @@ end
 local function cast_input(self, number, x)
   if type(x) == "userdata" then
     if needs_cast(x, number) then
-      local y = ops.cast(x, self.dtype)
+      local y = ops.cast(x, self.compute_dtype)
       return masks[x] == nil and y or Layer.set_mask(y, masks[x])
     end
   elseif type(x) == "table" and getmetatable(x) == nil then
@@ -606,7 +621,7 @@ local function dispatch(self, n, x, ...)
     mode = explicit and TRAIN or INFER
   end
   local cast = self.autocast and not self.keeps_dtype and (own.cast
-    or core.dtype_number(self.dtype))
+    or core.dtype_number(self.compute_dtype))
   if cast then
     x = cast_input(self, cast, x)
     for i = 1, count - 1 do
@@ -650,7 +665,7 @@ end
 -- The outermost call of a built layer with one tensor.
 local function outermost(self, own, x, o)
   if own.cast and needs_cast(x, own.cast) then
-    x = ops.cast(x, self.dtype)
+    x = ops.cast(x, self.compute_dtype)
   end
   local back <close>, number = enter_call(o == TRAIN) -- luacheck: ignore back
   own.called = number
@@ -690,7 +705,7 @@ errors.layer_frames[Layer.build] = true
 function Layer:get_config()
   local out = object.config(self, self.args)
   out.input_shape, out.batch_input_shape, out.batch_size = nil, nil, nil
-  out.trainable = self[S].trainable
+  out.trainable, out.dtype = self[S].trainable, self.dtype_policy
   if self[S].given_shape then
     out.batch_input_shape = self[S].given_shape:totable()
   end

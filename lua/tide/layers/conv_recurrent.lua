@@ -162,7 +162,8 @@ local function define_cell(rank)
     get_initial_state = function(self, batch_size)
       local shape = step_shape(self, self.step):totable()
       shape[1] = batch_size
-      return { ops.zeros(shape, { dtype = self.dtype }), ops.zeros(shape, { dtype = self.dtype }) }
+      return { ops.zeros(shape, { dtype = self.compute_dtype }),
+        ops.zeros(shape, { dtype = self.compute_dtype }) }
     end,
   })
 end

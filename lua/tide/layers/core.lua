@@ -132,11 +132,12 @@ core.Embedding = base.derive(base, "Embedding", {
     self.embeddings = self:add_weight { { self.input_dim, self.output_dim }, name = "embeddings",
       initializer = self[S].initial or self.embeddings_initializer,
         regularizer = self.embeddings_regularizer,
-      constraint = self.embeddings_constraint }
+      constraint = self.embeddings_constraint, autocast = false } -- rows are cast, not the table
     self[S].initial = nil -- a table given once need not live twice
   end,
   call = function(self, x)
-    return embedding(self.embeddings, x, self[S].base)
+    local y = embedding(self.embeddings, x, self[S].base)
+    return self[S].compute and ops.cast(y, self[S].compute) or y
   end,
   keeps_dtype = true,
   compute_mask = function(self, x)
@@ -268,13 +269,13 @@ core.Rescaling = base.derive(base, "Rescaling", {
           check.show(v))
       end
       self[S][key] = type(v) == "number" and v
-        or ops.convert_to_tensor(v, { dtype = self.dtype })
+        or ops.convert_to_tensor(v, { dtype = self.compute_dtype })
     end
     self[S].shifts = self.offset ~= 0
   end,
   call = function(self, x)
-    if x.dtype ~= self.dtype then
-      x = ops.cast(x, self.dtype)
+    if x.dtype ~= self.compute_dtype then
+      x = ops.cast(x, self.compute_dtype)
     end
     x = x * self[S].scale
     if self[S].shifts then

@@ -141,10 +141,8 @@ preprocess.Normalization = base.derive(base, "Normalization", {
       x = ops.cast(x, self.dtype)
     end
     local stddev = ops.maximum(ops.sqrt(self.variance), EPSILON)
-    if self.invert then
-      return self.mean + x * stddev
-    end
-    return (x - self.mean) / stddev
+    local y = self.invert and self.mean + x * stddev or (x - self.mean) / stddev
+    return self[S].compute and ops.cast(y, self.compute_dtype) or y
   end,
   compute_output_shape = function(_, shape)
     return shape

@@ -145,7 +145,7 @@ local function start_of(cell, batch)
     local states = make(cell, batch)
     return type(states) == "userdata" and { states } or states
   end
-  return zeros_of(state_sizes(cell), batch, cell.dtype)
+  return zeros_of(state_sizes(cell), batch, cell.compute_dtype)
 end
 
 -- ---- cells ----
@@ -201,7 +201,7 @@ end
 
 --- Zeros for the states of `batch_size` sequences.
 function Cell:get_initial_state(batch_size)
-  return zeros_of(state_sizes(self), batch_size, self.dtype)
+  return zeros_of(state_sizes(self), batch_size, self.compute_dtype)
 end
 
 -- What the cell reads of its input, (batch, features) or (batch, steps, features): the product with
@@ -498,8 +498,9 @@ end
 -- Runs the cell over the steps: the list of outputs wanted, and the last states.
 local function steps(self, x, states, mask, o)
   local cell, training = self.cell, o.training
-  local own = cell._project and not cell._custom
-  local z = own and cell:_project(x.dtype == cell.dtype and x or ops.cast(x, cell.dtype), training)
+  local own, dtype = cell._project and not cell._custom, cell.compute_dtype
+  cell = own and cell[S].stand_in or cell -- under a mixed policy, whose weights are cast
+  local z = own and cell:_project(x.dtype == dtype and x or ops.cast(x, dtype), training)
   local mode = { training = training }
   local n = x.shape[2]
   local outputs, last = {}, nil
@@ -561,8 +562,8 @@ local function call(self, x, given, o)
     states = start
   else
     states = map_states(function(s)
-      return type(s) == "userdata" and s.dtype ~= self.cell.dtype and ops.cast(s, self.cell.dtype)
-        or s
+      local dtype = self.cell.compute_dtype
+      return type(s) == "userdata" and s.dtype ~= dtype and ops.cast(s, dtype) or s
     end, type(states) == "userdata" and { states } or states)
     check_states(self, states, start_of(self.cell, shape[1]))
   end
@@ -581,7 +582,8 @@ local function call(self, x, given, o)
     end
   end
   local function own(t)
-    return t.dtype == self.dtype and t or ops.cast(t, self.dtype)
+    local dtype = self.compute_dtype
+    return t.dtype == dtype and t or ops.cast(t, dtype)
   end
   if self.return_state then
     return own(y), table.unpack(map_states(own, states))
@@ -693,7 +695,7 @@ recurrent.RNN = base.derive(Recurrent, "RNN", {
 
 -- Options of a layer that its cell has too.
 local function cell_of(self, class, name)
-  local o = { name = name, dtype = self.dtype, trainable = self[S].trainable }
+  local o = { name = name, dtype = self.dtype_policy, trainable = self[S].trainable }
   for _, key in ipairs(class.args.names) do
     local v = rawget(self, key)
     if key ~= "name" and self.args.index[key] and not base.args.index[key] then

@@ -24,7 +24,7 @@ local weight_args = check.args("add_weight", {
   { "initializer", "initializer", nil, "glorot_uniform for floats, zeros for others" },
   { "dtype", "dtype", nil, "the layer's by default" },
   { "trainable", "bool", true },
-  { "autocast", "bool", true },
+  { "autocast", "bool", true, "under a mixed policy `call` gets it in the compute dtype" },
   { "regularizer", "regularizer" },
   { "constraint", "constraint" },
   { "aggregation", "string", "none" },
@@ -60,7 +60,7 @@ function Layer:_track(tensor, o)
   local records = self[S].weights
   records[#records + 1] = {
     tensor = tensor, name = o.name or "weight", trainable = o.trainable ~= false,
-      regularizer = o.regularizer, constraint = o.constraint }
+      regularizer = o.regularizer, constraint = o.constraint, autocast = o.autocast }
   if o.trainable ~= false then
     tensor:requires_grad_(self[S].trainable)
   end
@@ -351,8 +351,11 @@ class.properties(Layer, {
   losses = get_losses,
   trainable = function(self) return self[S].trainable end,
   path = function(self) return self.name end,
-  compute_dtype = function(self) return self.dtype end,
+  compute_dtype = function(self) return self[S].compute or self.dtype end,
   variable_dtype = function(self) return self.dtype end,
+  dtype_policy = function(self)
+    return self[S].compute and "mixed_" .. self[S].compute or self.dtype
+  end,
   input = function(self) return first_node(self, "input") end,
   output = function(self) return first_node(self, "output") end,
   metrics = function(self) return copy(self:_metrics()) end,

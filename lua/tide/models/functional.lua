@@ -212,6 +212,7 @@ function Functional:_connect(inputs, outputs)
   local p = plan.make(flat_in, flat_out, fuse.calls(nodes, flat_out))
   local chain = symbolic.is(inputs) and symbolic.is(outputs) and p.chain or false
   if #flat_in > 0 and flat_in[1].dtype:find("float", 1, true) then
+    self[S].compute = nil
     self.dtype = flat_in[1].dtype -- what comes in is cast to the declared dtype
   end
   local own = self[S]

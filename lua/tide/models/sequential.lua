@@ -105,7 +105,7 @@ errors.layer_frames[grow] = true
 local function take_dtype(self)
   local first = self[S].list[1]
   if first and not first.keeps_dtype then
-    self.dtype = first.dtype
+    self.dtype, self[S].compute = first.dtype, nil
   end
   self[S].rank = first and first.takes == "tensor" and self[S].graph
     and #self[S].graph.input.shape or false

@@ -149,7 +149,8 @@ function export.layer(layer)
   for k in pairs(dropped) do
     config[k] = nil
   end
-  config.name, config.trainable, config.dtype = layer.name, layer[S].trainable, layer.dtype
+  config.name, config.trainable, config.dtype = layer.name, layer[S].trainable,
+    layer.dtype_policy
   if c.args.index.autocast then
     config.autocast = nil
   end

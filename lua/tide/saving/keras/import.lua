@@ -116,8 +116,8 @@ function import.axes(v)
   return v
 end
 
---- The name of a dtype from a string or a policy.
-function import.dtype(ctx, v, label)
+--- The name of a dtype from a string or a policy. `mixed`: whether it may be a mixed one.
+function import.dtype(ctx, v, label, mixed)
   if type(v) == "table" and v ~= none then
     local name = v.class_name
     if name == "DTypePolicy" or name == "Policy" or name == "FloatDTypePolicy" then
@@ -133,7 +133,7 @@ function import.dtype(ctx, v, label)
   end
   if v:find("^int[48]_from_") or v:find("^float8_from_") then
     refuse(ctx, "%s is quantized (%s), which Tide does not read", label, v)
-  elseif v:find "^mixed_" then
+  elseif v:find "^mixed_" and not (mixed and check.mixed[v]) then
     warn(ctx, "%s computes in %s; Tide computes it in float32", label, v)
     return "float32"
   end
@@ -179,7 +179,7 @@ function import.options(ctx, c, config, label, notes)
         out[k] = none
       end
     elseif k == "dtype" then
-      out.dtype = import.dtype(ctx, v, label)
+      out.dtype = import.dtype(ctx, v, label, row and row[2] == "policy")
     elseif check.counts(row) then
       out[k] = import.axes(v)
     else
