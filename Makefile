@@ -139,7 +139,7 @@ H5_SRC     := $(wildcard src/hdf5/*.c)
 H5_OBJ     := $(H5_SRC:%.c=$(BUILD)/%.o)
 HDF5       := $(if $(and $(strip $(H5_LIBS)),$(H5_SRC)),$(BUILD)/lib/tide/tide-hdf5)
 
-.PHONY: all hard test-device sanitize-core deps demo test specs-alone bench pictures lint sanitize valgrind fuzz fuzz-calls fuzz-ops engines tsan coverage levels counts structure install rock env help clean specs format format-check kernels-alone FORCE
+.PHONY: all hard test-device sanitize-core deps demo test specs-alone bench pictures lint sanitize valgrind fuzz fuzz-calls fuzz-ops engines soak tsan coverage levels counts structure install rock env help clean specs format format-check kernels-alone FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -392,6 +392,31 @@ fuzz-ops:
 	@+$(MAKE) --no-print-directory all
 	@ulimit -v 8000000; OMP_NUM_THREADS=2 $(BUILD)/tide spec/fuzz/ops.lua --seconds $(SECONDS) --seed $(or $(filter-out 1,$(SEED)),$$(date +%s))
 
+# What must hold for long, and while things fail: `make soak` is the long form of all, ONLY= names parts, SECONDS= bounds each
+# part's time, RUNS= the kills, presses and steps. memory: every allocation of many tasks fails; valgrind: the same for some of
+# them, looked at by valgrind; writes: every call that writes a file fails; kills: processes that save are killed; terminal:
+# Ctrl-C and the signals that end a program at the prompt; drift: long runs that may not grow; opens: what loading opens.
+SOAK = memory valgrind writes kills terminal drift opens
+SOAK_SECONDS := $(if $(filter command environment,$(firstword $(origin SECONDS))),$(SECONDS))
+VALGRIND = env TIDE_CPU=v3 TIDE_ENGINE=plain OMP_NUM_THREADS=1 valgrind -q --error-exitcode=99 --leak-check=full \
+  --errors-for-leak-kinds=definite --show-leak-kinds=definite --soname-synonyms=somalloc=nouserintercepts
+soak:
+	@+$(MAKE) --no-print-directory all
+	@mkdir -p $(BUILD)/soak
+	@$(CC) -std=gnu11 $(WARN) -shared -fPIC -O1 $(LUA_CFLAGS) spec/soak/faults.c -o $(BUILD)/soak/faults.so -ldl
+	@export TIDE_FAULTS='$(CURDIR)/$(BUILD)/soak/faults.so' TIDE_PROGRAM='$(CURDIR)/$(BUILD)/tide' $(TREE); status=0; \
+	seconds='$(if $(SOAK_SECONDS),--seconds $(SOAK_SECONDS))'; runs='$(if $(RUNS),--runs $(RUNS))'; \
+	for part in $(or $(ONLY),$(SOAK)); do echo "  SOAK  $$part"; case $$part in \
+	  memory) $(BUILD)/tide spec/soak/memory.lua $${seconds:---seconds 1800};; \
+	  valgrind) TIDE_PROGRAM="$(VALGRIND) $(BUILD)/tide" $(BUILD)/tide spec/soak/memory.lua $${seconds:---seconds 1800} \
+	    --task backward,index,json,lists,pictures,arrays,save_safetensors;; \
+	  writes) LD_PRELOAD=$$TIDE_FAULTS $(BUILD)/tide spec/soak/files.lua --what faults $$seconds;; \
+	  kills) LD_PRELOAD=$$TIDE_FAULTS $(BUILD)/tide spec/soak/files.lua --what kills $$seconds $$runs;; \
+	  terminal) $(LUA) spec/soak/terminal.lua $$seconds $$runs;; \
+	  drift) $(BUILD)/tide spec/soak/drift.lua $$seconds $$runs;; \
+	  opens) $(BUILD)/tide spec/soak/opens.lua;; \
+	  *) echo "make soak: no part $$part" >&2; false;; esac || status=1; done; exit $$status
+
 # Two Lua states in two threads, training and interrupted, SECONDS long, under ThreadSanitizer.
 tsan:
 	@+$(MAKE) --no-print-directory build/tsan/lib/tide/core.so SAN=thread
@@ -491,6 +516,7 @@ help:
 	@echo "make fuzz-calls      calls of everything with wrong arguments (FUZZ='--calls 1000000 --seed 7')"
 	@echo "make fuzz-ops        random calls of ops against slow forms of the same call (SECONDS=60, SEED=)"
 	@echo "make engines         random shapes by every engine at every set of instructions (SECONDS=60 in all, SEED=1)"
+	@echo "make soak            failing allocations and writes, kills, signals at the prompt, long runs (ONLY='$(SOAK)', SECONDS=, RUNS=)"
 	@echo "make tsan            two Lua states in two threads under ThreadSanitizer (SECONDS=60)"
 	@echo "make coverage        lines and branches that the specs reach, C and Lua (SPECS=)"
 	@echo "make levels          the case rows of every op at each CPU level of this machine"

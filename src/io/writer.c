@@ -133,7 +133,8 @@ static int enter(tide_writer *w) {
                  : slash == w->path ? 1
                                     : (int)(slash - w->path),
              slash ? w->path : ".");
-    w->folder = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    do w->folder = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    while (w->folder < 0 && errno == EINTR);
     return w->folder;
 }
 
@@ -179,6 +180,7 @@ static int create(tide_writer *w) {
     for (int swept = -1; k < NAMES;) {
         temp_name(w, k, w->temp);
         w->fd = openat(w->folder, w->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (w->fd < 0 && errno == EINTR) continue;
         if (w->fd < 0 && errno != EEXIST) break;
         if (w->fd >= 0) {
             /* one that sweeps may have come between */
@@ -239,24 +241,32 @@ tide_status tide_writer_write(tide_ctx *ctx, tide_writer *w, const void *data, s
     return TIDE_OK;
 }
 
+/* A signal that comes in between, as on file systems of the network, is no failure. */
+static int to_disk(int fd) {
+    int r;
+    do r = fsync(fd);
+    while (r != 0 && errno == EINTR);
+    return r;
+}
+
 /* The rename is durable only when the folder's entry is on the disk too. */
 static int sync_folder(int folder) {
     int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return 0; /* a folder that may be written but not read: nothing more can be done */
-    int r = faulty(F_FSYNC_DIR) ? -1 : fsync(fd), e = errno;
+    int r = faulty(F_FSYNC_DIR) ? -1 : to_disk(fd), e = errno;
     close(fd);
     errno = e;
     return r == 0 || e == EINVAL || e == ENOTSUP ? 0 : -1;
 }
 
 tide_status tide_writer_commit(tide_ctx *ctx, tide_writer *w) {
-    int r = faulty(F_FSYNC) ? -1 : fsync(w->fd);
+    int r = faulty(F_FSYNC) ? -1 : to_disk(w->fd);
     if (r != 0 && errno != EINVAL && errno != ENOTSUP)
         return fail_errno(ctx, "bring to the disk", w->path);
     /* the descriptor that holds the lock stays until the name is gone */
     int other = faulty(F_CLOSE) ? (errno = EIO, -1) : dup(w->fd);
     r = other < 0 ? -1 : close(other);
-    if (r != 0) return fail_errno(ctx, "write", w->path);
+    if (r != 0 && errno != EINTR) return fail_errno(ctx, "write", w->path); /* EINTR: closed too */
     if ((faulty(F_RENAME) ? -1 : renameat(w->folder, w->temp, w->folder, w->name)) != 0)
         return fail_errno(ctx, "replace", w->path);
     w->temp[0] = 0;

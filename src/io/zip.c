@@ -50,6 +50,12 @@ void tide_blob_free(tide_blob *b) {
 
 /* -- reading -- */
 
+/* What went wrong, in words. Where libzip names nothing, an allocation failed on its way out. */
+static const char *reason(zip_error_t *e) {
+    const int code = zip_error_code_zip(e);
+    return code == ZIP_ER_MEMORY || code == ZIP_ER_OK ? "not enough memory" : zip_error_strerror(e);
+}
+
 void tide_zip_close(tide_zip *z) {
     if (!z) return;
     if (z->z) zip_discard(z->z);
@@ -151,7 +157,7 @@ tide_status tide_zip_open(tide_ctx *ctx, const char *path, tide_zip **out) {
         zip_error_t error;
         zip_error_init_with_code(&error, e);
         s = tide_fail(ctx, TIDE_EIO, "%s: not a zip archive, or a damaged one (%s)", path,
-                      zip_error_strerror(&error));
+                      reason(&error));
         zip_error_fini(&error);
         close(fd);
     } else {
@@ -188,14 +194,14 @@ static tide_status each_piece(tide_ctx *ctx, tide_zip *z, int64_t i, uint64_t ma
     tide_status s = TIDE_EIO;
     if (!f || !piece) {
         s = tide_fail(ctx, TIDE_EIO, "%s: member '%s' cannot be read: %s", z->path, name,
-                      f ? "no memory" : zip_strerror(z->z));
+                      f ? "no memory" : reason(zip_get_error(z->z)));
         goto done;
     }
     for (;;) {
         zip_int64_t r = zip_fread(f, piece, CHUNK);
         if (r < 0) {
             tide_fail(ctx, TIDE_EIO, "%s: member '%s' is damaged: %s", z->path, name,
-                      zip_file_strerror(f));
+                      reason(zip_file_get_error(f)));
             goto done;
         }
         if (r == 0) break;
@@ -301,8 +307,7 @@ tide_status tide_zip_write(tide_ctx *ctx, const char *path, int64_t n, const cha
     zip_t *z = whole ? zip_open_from_source(whole, ZIP_TRUNCATE, &error) : NULL;
     tide_status s = TIDE_OK;
     if (!z) {
-        s = tide_fail(ctx, TIDE_ENOMEM, "%s: the archive cannot be made: %s", path,
-                      zip_error_strerror(&error));
+        s = tide_fail(ctx, TIDE_ENOMEM, "%s: the archive cannot be made: %s", path, reason(&error));
         if (whole) zip_source_free(whole);
         zip_error_fini(&error);
         return s;
@@ -315,11 +320,11 @@ tide_status tide_zip_write(tide_ctx *ctx, const char *path, int64_t n, const cha
         if (at < 0 || zip_set_file_compression(z, (zip_uint64_t)at, ZIP_CM_STORE, 0) != 0 ||
             zip_file_set_mtime(z, (zip_uint64_t)at, EPOCH, 0) != 0)
             s = tide_fail(ctx, TIDE_EARG, "%s: member '%s' cannot be added: %s", path, names[i],
-                          zip_strerror(z));
+                          reason(zip_get_error(z)));
     }
     if (s == TIDE_OK && zip_close(z) != 0)
         s = tide_fail(ctx, TIDE_EIO, "%s: the archive cannot be completed: %s", path,
-                      zip_strerror(z)),
+                      reason(zip_get_error(z))),
         zip_discard(z);
     else if (s != TIDE_OK) zip_discard(z);
     if (s == TIDE_OK) s = put_in_place(ctx, path, whole);
