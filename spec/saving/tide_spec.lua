@@ -256,7 +256,15 @@ describe("a safetensors file", function()
       { '{"a":' .. ok .. ',"__metadata__":{"k":1}}', four, "is not a string" },
       { '{"a":' .. ok .. ',"__metadata__":[]}', four, "not an object" },
       { ("["):rep(70), "", "does not begin" },
-      { "{" .. ('"a":{'):rep(70) .. ("}"):rep(71), "", "deeper than the 64 levels" },
+      { "{" .. ('"a":{'):rep(70) .. ("}"):rep(71), "", "(expected dtype, shape and data_offsets" },
+      { '{"a":' .. ok .. ',"__metadata__":{"k":"1","k":"2"}}', four, "duplicate" },
+      { '{"__metadata__":{},"a":' .. ok .. ',"__metadata__":{}}', four, "duplicate" },
+      { '{"a":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}}', four,
+        "(expected dtype, shape and data_offsets" },
+      { '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,4]}}', four,
+        "(expected dtype, shape and data_offsets" },
+      { '{"a":{"dtype":"F32","shape":[[1]],"data_offsets":[0,4]}}', four,
+        "(expected dtype, shape and data_offsets" },
     }
     for i, c in ipairs(cases) do
       local good, e = pcall(header, c[1], c[2])

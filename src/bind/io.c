@@ -50,56 +50,89 @@ const char *tideL_checkpath(lua_State *L, int i) {
     return path;
 }
 
-static void free_json(void *p) { json_decref(p); }
 static void free_st(void *p) { tide_st_close(p); }
 
 /* -- JSON -- */
 
-/* Pushes a value; null becomes the value at stack index `null`. */
-static void push_json(lua_State *L, json_t *v, int null) {
-    luaL_checkstack(L, 6, "json");
-    switch (json_typeof(v)) {
-    case JSON_OBJECT: {
-        const char *key;
-        json_t *x;
-        lua_createtable(L, 0, (int)json_object_size(v));
-        json_object_foreach(v, key, x) {
-            push_json(L, x, null);
-            lua_setfield(L, -2, key);
-        }
-        break;
-    }
-    case JSON_ARRAY:
-        lua_createtable(L, (int)json_array_size(v), 0);
-        for (size_t i = 0; i < json_array_size(v); i++) {
-            push_json(L, json_array_get(v, i), null);
-            lua_rawseti(L, -2, (lua_Integer)i + 1);
-        }
-        break;
-    case JSON_STRING: lua_pushlstring(L, json_string_value(v), json_string_length(v)); break;
-    case JSON_INTEGER: lua_pushinteger(L, json_integer_value(v)); break;
-    case JSON_REAL: lua_pushnumber(L, json_real_value(v)); break;
-    case JSON_TRUE: lua_pushboolean(L, 1); break;
-    case JSON_FALSE: lua_pushboolean(L, 0); break;
-    case JSON_NULL: lua_pushvalue(L, null); break;
+/* What the values of a text may take, beside the bytes of a file that made it. */
+#define JSON_MEMORY ((int64_t)32 << 20)
+
+typedef struct {
+    tide_json j;
+    int null;      /* stack index of what null becomes */
+    int64_t least; /* bytes of Lua's memory when it began, */
+    int64_t most;  /* and how many more it may be */
+    unsigned values;
+} json_input;
+
+static int64_t lua_bytes(lua_State *L) {
+    return (int64_t)lua_gc(L, LUA_GCCOUNT) * 1024 + lua_gc(L, LUA_GCCOUNTB);
+}
+
+static void push_json_text(lua_State *L, const tide_json *j) {
+    if (j->escaped) {
+        luaL_Buffer b;
+        char *to = luaL_buffinitsize(L, &b, j->length);
+        luaL_pushresultsize(&b, tide_json_text(j, to));
+    } else {
+        lua_pushlstring(L, j->string, j->length);
     }
 }
 
-/* json_decode(text, null = false, what = "json"): strict; null becomes the second argument. */
+/* Pushes the value that begins with the token `kind`. */
+static void push_json(lua_State *L, json_input *in, tide_json_kind kind) {
+    tide_json *j = &in->j;
+    luaL_checkstack(L, 8, "json");
+    if ((++in->values & 63) == 0 && lua_bytes(L) - in->least > in->most)
+        tideL_error(L, j->what, "the values of the JSON take more than the %d MB allowed",
+                    (int)(in->most >> 20));
+    switch (kind) {
+    case TIDE_JSON_OBJECT:
+        lua_newtable(L);
+        while ((kind = tide_json_next(j)) == TIDE_JSON_KEY) {
+            push_json_text(L, j);
+            lua_pushvalue(L, -1);
+            if (lua_rawget(L, -3) != LUA_TNIL) tideL_try(L, tideL_ctx(L), tide_json_duplicate(j));
+            lua_pop(L, 1);
+            push_json(L, in, tide_json_next(j));
+            lua_rawset(L, -3);
+        }
+        break;
+    case TIDE_JSON_ARRAY:
+        lua_newtable(L);
+        for (lua_Integer i = 1; (kind = tide_json_next(j)) > TIDE_JSON_KEY; i++) {
+            push_json(L, in, kind);
+            lua_rawseti(L, -2, i);
+        }
+        break;
+    case TIDE_JSON_STRING: push_json_text(L, j); break;
+    case TIDE_JSON_INTEGER: lua_pushinteger(L, j->integer); break;
+    case TIDE_JSON_REAL: lua_pushnumber(L, j->real); break;
+    case TIDE_JSON_TRUE: lua_pushboolean(L, 1); break;
+    case TIDE_JSON_FALSE: lua_pushboolean(L, 0); break;
+    default: lua_pushvalue(L, in->null); break;
+    }
+    if (j->status != TIDE_OK) tideL_raise(L, j->ctx, j->status);
+}
+
+/* json_decode(text, null = false, what = "json", stored = #text): strict; null becomes the second
+ * argument. `stored` is how many bytes of a file make the text: the more they are, the more memory
+ * its values may take. */
 static int json_decode(lua_State *L) {
     size_t n;
     const char *text = luaL_checklstring(L, 1, &n), *what = luaL_optstring(L, 3, "json");
+    int64_t stored = luaL_optinteger(L, 4, (lua_Integer)n);
     tide_ctx *ctx = tideL_ctx(L);
     lua_settop(L, 3);
     if (lua_isnil(L, 2)) {
         lua_pushboolean(L, 0);
         lua_replace(L, 2);
     }
-    tideL_box *b = tideL_newbox(L, free_json);
-    json_t *root = NULL;
-    tideL_try(L, ctx, tide_json_parse(ctx, what, text, n, &root));
-    b->p = root;
-    push_json(L, root, 2);
+    json_input in = {.null = 2, .least = lua_bytes(L), .most = JSON_MEMORY + stored};
+    tideL_try(L, ctx, tide_json_begin(&in.j, ctx, what, text, n, TIDE_JSON_BYTES));
+    push_json(L, &in, tide_json_next(&in.j));
+    tide_json_next(&in.j); /* the end, or an error */
+    tideL_try(L, ctx, in.j.status);
     return 1;
 }
 
@@ -453,10 +486,9 @@ static int st_open(lua_State *L) {
         lua_rawseti(L, -2, i + 1);
     }
     lua_newtable(L);
-    json_t *meta = tide_st_metadata(f), *v;
-    const char *key;
-    json_object_foreach(meta, key, v) {
-        lua_pushlstring(L, json_string_value(v), json_string_length(v));
+    const char *key, *value;
+    for (int64_t i = 0; tide_st_metadata(f, i, &key, &value); i++) {
+        lua_pushstring(L, value);
         lua_setfield(L, -2, key);
     }
     return 3;

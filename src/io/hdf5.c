@@ -330,40 +330,34 @@ const tide_st_entry *tide_h5_entry_at(const tide_h5 *h, int64_t i) {
 }
 tide_tensor *tide_h5_tensor_at(const tide_h5 *h, int64_t i) { return h->tensors[i]; }
 const char *tide_h5_attributes(const tide_h5 *h) {
-    const char *s = json_string_value(json_object_get(tide_st_metadata(h->header), "attributes"));
-    return s ? s : "{}";
+    const char *key, *value;
+    for (int64_t i = 0; tide_st_metadata(h->header, i, &key, &value); i++)
+        if (!strcmp(key, "attributes")) return value;
+    return "{}";
 }
 
 /* -- writing -- */
 
-static char *request_header(int64_t n, const char *const *names, tide_tensor *const *tensors,
-                            const char *attributes) {
-    json_t *root = json_pack("{s:{s:s}}", "__metadata__", "attributes", attributes);
-    int wrong = !root;
+static void request_header(tide_string *t, int64_t n, const char *const *names,
+                           tide_tensor *const *tensors, const char *attributes) {
     uint64_t at = 0;
-    for (int64_t i = 0; i < n && !wrong; i++) {
-        const tide_tensor *t = tensors[i];
-        json_t *shape = json_array();
-        for (int a = 0; a < t->rank; a++)
-            wrong |= json_array_append_new(shape, json_integer(t->shape[a])) != 0;
-        uint64_t end = at + (uint64_t)tide_numel(t) * tide_dtype_size(t->dtype);
-        wrong |= json_object_get(root, names[i]) != NULL;
-        wrong |= json_object_set_new(
-                     root, names[i],
-                     json_pack("{s:s,s:o,s:[I,I]}", "dtype", tide_st_dtype_name(t->dtype), "shape",
-                               shape, "data_offsets", (json_int_t)at, (json_int_t)end)) != 0;
+    tide_text_add(t, "{\"__metadata__\":{\"attributes\":");
+    tide_text_string(t, attributes), tide_text_add(t, "}");
+    for (int64_t i = 0; i < n; i++) {
+        const tide_tensor *x = tensors[i];
+        uint64_t end = at + (uint64_t)tide_numel(x) * tide_dtype_size(x->dtype);
+        tide_text_add(t, ",");
+        tide_text_entry(t, names[i], tide_st_dtype_name(x->dtype), x->rank, x->shape, at, end);
         at = end;
     }
-    char *text = wrong ? NULL : json_dumps(root, JSON_COMPACT);
-    json_decref(root);
-    return text;
+    tide_text_add(t, "}");
 }
 
-static int send_request(run *r, const char *text, int64_t n, tide_tensor *const *tensors) {
-    uint64_t len = strlen(text);
+static int send_request(run *r, const tide_string *text, int64_t n, tide_tensor *const *tensors) {
+    uint64_t len = text->n;
     unsigned char head[8];
     for (int i = 0; i < 8; i++) head[i] = (unsigned char)(len >> (8 * i));
-    if (transfer_out(r, head, sizeof head) != 0 || transfer_out(r, text, len) != 0) return -1;
+    if (transfer_out(r, head, sizeof head) != 0 || transfer_out(r, text->p, len) != 0) return -1;
     for (int64_t i = 0; i < n; i++)
         if (transfer_out(r, tide_host_view(tensors[i]),
                          (size_t)tide_numel(tensors[i]) * tide_dtype_size(tensors[i]->dtype)) != 0)
@@ -378,8 +372,19 @@ tide_status tide_h5_write(tide_ctx *ctx, const char *what, int64_t n, const char
     uint64_t max = strlen(attributes);
     for (int64_t i = 0; i < n; i++)
         max += (uint64_t)tide_numel(tensors[i]) * tide_dtype_size(tensors[i]->dtype);
-    char *text = request_header(n, names, tensors, attributes);
-    if (!text) return tide_fail(ctx, TIDE_EARG, "%s: names must be valid UTF-8 and unique", what);
+    tide_string text = {0};
+    const char **sorted = malloc(((size_t)n + 1) * sizeof *sorted);
+    if (!sorted) text.status = TIDE_ENOMEM;
+    for (int64_t i = 0; sorted && i < n; i++) sorted[i] = names[i];
+    if (sorted && tide_twice(sorted, n)) text.status = TIDE_EARG;
+    free(sorted);
+    request_header(&text, n, names, tensors, attributes);
+    if (text.status != TIDE_OK) {
+        free(text.p);
+        return text.status == TIDE_ENOMEM
+            ? tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory for the names", what)
+            : tide_fail(ctx, TIDE_EARG, "%s: names must be valid UTF-8 and unique", what);
+    }
     int file = memfd_create("tide-hdf5", MFD_CLOEXEC);
     run r = {.what = what};
     tide_status s = file < 0
@@ -388,7 +393,7 @@ tide_status tide_h5_write(tide_ctx *ctx, const char *what, int64_t n, const char
     if (s == TIDE_OK) {
         uint64_t size = 0;
         uint32_t sum = 0;
-        int bad = send_request(&r, text, n, tensors);
+        int bad = send_request(&r, &text, n, tensors);
         if (!bad)
             bad = transfer_in(&r, &size, sizeof size) || transfer_in(&r, &sum, sizeof sum) ||
                 trailer_in(&r);
@@ -402,6 +407,6 @@ tide_status tide_h5_write(tide_ctx *ctx, const char *what, int64_t n, const char
         }
     }
     if (file >= 0) close(file);
-    free(text);
+    free(text.p);
     return s;
 }

@@ -8,8 +8,6 @@
 
 #include "../tide.h"
 
-#include <jansson.h>
-
 /* -- opening: regular files alone. A pipe would make its reader wait and a device has no size, but
  * every reader checks sizes first; `tide inspect /dev/stdin <FILE` works, for that is a file. -- */
 tide_status tide_file_open(tide_ctx *, const char *path, int *fd, int64_t *size);
@@ -57,12 +55,58 @@ void tide_writes_fail(void);
  * its bytes. n = 0 switches it off. Returns 0 for an unknown point. */
 int tide_io_fault(const char *point, int64_t n, int err);
 
-/* -- JSON: strict (no duplicate keys, no NaN, valid UTF-8), depth <= 64, text <= 100 MB. `what`
- * opens the message. -- */
+/* -- JSON: strict (valid UTF-8, no NaN), one token after the other, no memory taken. Keys are the
+ * caller's to compare. -- */
 #define TIDE_JSON_DEPTH 64
-#define TIDE_JSON_BYTES 100000000
-tide_status tide_json_parse(tide_ctx *, const char *what, const char *text, size_t n,
-                            json_t **out); /* new reference */
+#define TIDE_JSON_BYTES ((size_t)16 << 20) /* of a configuration */
+typedef enum {
+    TIDE_JSON_ERROR, /* see `status`; the message is in the context */
+    TIDE_JSON_DONE,  /* behind the value is nothing more */
+    TIDE_JSON_END,   /* of the innermost object or array */
+    TIDE_JSON_KEY,   /* `string`; its value follows. What comes here on begins a value: */
+    TIDE_JSON_OBJECT,
+    TIDE_JSON_ARRAY,
+    TIDE_JSON_STRING,
+    TIDE_JSON_INTEGER,
+    TIDE_JSON_REAL,
+    TIDE_JSON_TRUE,
+    TIDE_JSON_FALSE,
+    TIDE_JSON_NULL,
+} tide_json_kind;
+typedef struct {
+    tide_ctx *ctx;
+    const char *what;            /* opens the messages */
+    const char *text, *at, *end; /* a NUL stands at `end` */
+    const char *string;          /* of a key or string as it is written: `length` bytes */
+    size_t length;
+    int escaped; /* whether it holds escapes */
+    int64_t integer;
+    double real;
+    tide_status status;
+    int depth, fresh, keyed, begun;
+    char is_object[TIDE_JSON_DEPTH];
+} tide_json;
+/* Refuses a text of more than `most` bytes. text[n] is NUL. */
+tide_status tide_json_begin(tide_json *, tide_ctx *, const char *what, const char *text, size_t n,
+                            size_t most);
+tide_json_kind tide_json_next(tide_json *);
+/* The last key or string, escapes resolved, into `length` bytes or fewer, which may be its own
+ * place; no NUL is added. Returns how many. */
+size_t tide_json_text(const tide_json *, char *to);
+/* Fails for the last key, which was there before. */
+tide_status tide_json_duplicate(tide_json *);
+/* A text that grows; begin with zeros, free `p`. `status`: TIDE_ENOMEM, or TIDE_EARG for a string
+ * that is not UTF-8. */
+typedef struct {
+    char *p;
+    size_t n, room;
+    tide_status status;
+} tide_string;
+void tide_text_add(tide_string *, const char *);
+void tide_text_string(tide_string *, const char *); /* quoted, as JSON */
+/* "name":{"dtype":…,"shape":…,"data_offsets":…} of a safetensors header */
+void tide_text_entry(tide_string *, const char *name, const char *dtype, int rank,
+                     const int64_t *shape, uint64_t begin, uint64_t end);
 
 /* -- safetensors -- */
 typedef struct {
@@ -83,12 +127,14 @@ void tide_st_close(tide_st_file *); /* accepts NULL */
 int64_t tide_st_count(const tide_st_file *);
 const tide_st_entry *tide_st_entry_at(const tide_st_file *,
                                       int64_t i); /* in order of the data section */
-json_t *tide_st_metadata(const tide_st_file *);   /* borrowed; NULL: none */
+/* The i-th of `__metadata__`, in order of the keys; borrowed. 0: there are no more. */
+int tide_st_metadata(const tide_st_file *, int64_t i, const char **key, const char **value);
 /* The same for a header alone whose data come from elsewhere (entries are checked against each
  * other, not against a file); tide_st_read does not work on it. `what` opens the messages. */
 tide_status tide_st_parse(tide_ctx *, const char *what, const char *text, size_t n,
                           tide_st_file **out);
-const char *tide_st_dtype_name(tide_dtype); /* "F32", ...; NULL: the format has none */
+const char *tide_twice(const char **names, int64_t n); /* sorts them; NULL: all differ */
+const char *tide_st_dtype_name(tide_dtype);            /* "F32", ...; NULL: the format has none */
 /* Reads one tensor (new), checking its checksum where the file has one. */
 tide_status tide_st_read(tide_ctx *, tide_st_file *, int64_t i, tide_tensor **out);
 /* Writes atomically, with checksums. Tensors are contiguous; names unique and not "__metadata__".

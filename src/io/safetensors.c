@@ -18,7 +18,7 @@
 #include <zlib.h>
 
 #define MAX_HEADER UINT64_C(100000000)
-enum { MAX_RANK = 16, ALIGN = 8 };
+enum { MAX_RANK = 16, MAX_NAME = 65535, MAX_TENSORS = 500000, ALIGN = 8 };
 #define CRC_PREFIX "crc32:"
 
 static const struct {
@@ -33,12 +33,17 @@ static const struct {
 };
 enum { N_DTYPES = sizeof dtypes / sizeof *dtypes };
 
+typedef struct {
+    const char *key, *value;
+} pair;
+
 struct tide_st_file {
     int fd;
     char *path;
-    json_t *root;
-    int64_t n;
+    char *text; /* the header; names and metadata point into it */
+    int64_t n, n_meta;
     tide_st_entry *entries; /* [n], in order of `begin` */
+    pair *meta;             /* [n_meta], in order of the keys */
     uint64_t data_at, data_bytes;
 };
 
@@ -78,45 +83,76 @@ static int by_text(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static int64_t get_nonnegative(json_t *v) {
-    if (!json_is_integer(v) || json_integer_value(v) < 0) return -1;
-    return json_integer_value(v);
+static int by_key(const void *a, const void *b) {
+    return strcmp(((const pair *)a)->key, ((const pair *)b)->key);
 }
 
-static tide_status parse_entry(tide_ctx *ctx, const char *path, const char *name, json_t *v,
-                               tide_st_entry *e) {
-    if (strlen(name) > 65535)
-        return tide_fail(ctx, TIDE_EIO, "%s: a tensor's name has %zu bytes, more than 65535", path,
-                         strlen(name));
-    if (!json_is_object(v) || json_object_size(v) != 3)
-        return tide_fail(ctx, TIDE_EIO,
-                         "%s: the entry of tensor '%s' is malformed (expected dtype, shape and "
-                         "data_offsets, nothing else)",
-                         path, name);
-    json_t *dtype = json_object_get(v, "dtype"), *shape = json_object_get(v, "shape"),
-           *offsets = json_object_get(v, "data_offsets");
-    if (!json_is_string(dtype) || !json_is_array(shape) || !json_is_array(offsets) ||
-        json_array_size(offsets) != 2)
-        return tide_fail(ctx, TIDE_EIO,
-                         "%s: the entry of tensor '%s' is malformed (expected dtype, shape and "
-                         "data_offsets, nothing else)",
-                         path, name);
+/* The last string with a NUL behind it, in its own place: the quote that ended it was read. */
+static const char *text_of(const tide_json *j) {
+    char *at = (char *)(uintptr_t)j->string;
+    at[tide_json_text(j, at)] = '\0';
+    return at;
+}
+
+/* Fails, unless the token's own failure has said so already. */
+static tide_status not_an_entry(tide_json *j, const char *path, const char *name) {
+    if (j->status != TIDE_OK) return j->status;
+    return tide_fail(j->ctx, TIDE_EIO,
+                     "%s: the entry of tensor '%s' is malformed (expected dtype, shape and "
+                     "data_offsets, nothing else)",
+                     path, name);
+}
+
+/* An array of sizes into `to`, at most `most`; `n` (out): how many there are. -1 stands for what is
+ * none. */
+static tide_status sizes(tide_json *j, const char *path, const char *name, int64_t *to,
+                         int64_t most, int64_t *n) {
+    if (tide_json_next(j) != TIDE_JSON_ARRAY) return not_an_entry(j, path, name);
+    *n = 0;
+    for (tide_json_kind k; (k = tide_json_next(j)) != TIDE_JSON_END; ++*n) {
+        if (k == TIDE_JSON_ERROR) return j->status;
+        if (k == TIDE_JSON_OBJECT || k == TIDE_JSON_ARRAY) return not_an_entry(j, path, name);
+        if (*n < most) to[*n] = k == TIDE_JSON_INTEGER && j->integer >= 0 ? j->integer : -1;
+    }
+    return TIDE_OK;
+}
+
+static tide_status parse_entry(tide_json *j, const char *path, const char *name, tide_st_entry *e) {
+    tide_ctx *ctx = j->ctx;
+    if (strlen(name) > MAX_NAME)
+        return tide_fail(ctx, TIDE_EIO, "%s: a tensor's name has %zu bytes, more than %d", path,
+                         strlen(name), MAX_NAME);
+    if (tide_json_next(j) != TIDE_JSON_OBJECT) return not_an_entry(j, path, name);
+    const char *dtype = NULL;
+    int64_t rank = -1, ends = -1, offsets[2];
+    *e = (tide_st_entry){.name = name};
+    for (tide_json_kind k; (k = tide_json_next(j)) != TIDE_JSON_END;) {
+        if (k == TIDE_JSON_ERROR) return j->status;
+        const char *key = text_of(j);
+        if (!strcmp(key, "dtype") && !dtype) {
+            if (tide_json_next(j) != TIDE_JSON_STRING) return not_an_entry(j, path, name);
+            dtype = text_of(j);
+        } else if (!strcmp(key, "shape") && rank < 0) {
+            TIDE_TRY(sizes(j, path, name, e->shape, MAX_RANK, &rank));
+        } else if (!strcmp(key, "data_offsets") && ends < 0) {
+            TIDE_TRY(sizes(j, path, name, offsets, 2, &ends));
+        } else {
+            return not_an_entry(j, path, name);
+        }
+    }
+    if (!dtype || rank < 0 || ends != 2) return not_an_entry(j, path, name);
     int kind = -1;
     for (int i = 0; i < N_DTYPES; i++)
-        if (!strcmp(dtypes[i].name, json_string_value(dtype))) kind = i;
+        if (!strcmp(dtypes[i].name, dtype)) kind = i;
     if (kind < 0)
         return tide_fail(ctx, TIDE_EIO, "%s: tensor '%s': unknown dtype '%.32s'", path, name,
-                         json_string_value(dtype));
-    if (json_array_size(shape) > MAX_RANK)
-        return tide_fail(ctx, TIDE_EIO, "%s: tensor '%s': rank %zu is more than %d", path, name,
-                         json_array_size(shape), MAX_RANK);
-    *e = (tide_st_entry){.name = name,
-                         .dtype_name = dtypes[kind].name,
-                         .dtype = dtypes[kind].dtype,
-                         .rank = (int)json_array_size(shape)};
+                         dtype);
+    if (rank > MAX_RANK)
+        return tide_fail(ctx, TIDE_EIO, "%s: tensor '%s': rank %" PRId64 " is more than %d", path,
+                         name, rank, MAX_RANK);
+    e->dtype_name = dtypes[kind].name, e->dtype = dtypes[kind].dtype, e->rank = (int)rank;
     uint64_t bytes = (uint64_t)dtypes[kind].bytes;
     for (int i = 0; i < e->rank; i++) {
-        e->shape[i] = get_nonnegative(json_array_get(shape, (size_t)i));
         if (e->shape[i] < 0)
             return tide_fail(ctx, TIDE_EIO, "%s: tensor '%s': axis %d of the shape is not a size",
                              path, name, i + 1);
@@ -124,12 +160,10 @@ static tide_status parse_entry(tide_ctx *ctx, const char *path, const char *name
             return tide_fail(ctx, TIDE_EIO, "%s: tensor '%s': the size of the shape overflows",
                              path, name);
     }
-    int64_t begin = get_nonnegative(json_array_get(offsets, 0)),
-            end = get_nonnegative(json_array_get(offsets, 1));
-    if (begin < 0 || end < begin)
+    if (offsets[0] < 0 || offsets[1] < offsets[0])
         return tide_fail(ctx, TIDE_EIO, "%s: tensor '%s': data_offsets are not a range", path,
                          name);
-    e->begin = (uint64_t)begin, e->end = (uint64_t)end;
+    e->begin = (uint64_t)offsets[0], e->end = (uint64_t)offsets[1];
     if (e->end - e->begin != bytes)
         return tide_fail(ctx, TIDE_EIO,
                          "%s: tensor '%s': data_offsets span %" PRIu64
@@ -138,38 +172,85 @@ static tide_status parse_entry(tide_ctx *ctx, const char *path, const char *name
     return TIDE_OK;
 }
 
-static tide_status check_crc(tide_ctx *ctx, tide_st_file *f, json_t *meta) {
-    json_t *sum = json_object_get(meta, "crc32"), *v;
-    size_t n = json_object_size(meta), k = 0;
-    const char *key;
-    if (!sum) { /* either none of the checksums, or all */
-        json_object_foreach(meta, key, v) if (!strncmp(key, CRC_PREFIX, sizeof CRC_PREFIX - 1)) n =
-            0;
-        return n || !json_object_size(meta)
-            ? TIDE_OK
-            : tide_fail(ctx, TIDE_EIO, "%s: the header is damaged (its checksum is missing)",
-                        f->path);
-    }
-    const char **keys = malloc(n * sizeof *keys);
-    if (!keys) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", f->path);
-    json_object_foreach(meta, key, v) if (strcmp(key, "crc32")) keys[k++] = key;
-    qsort(keys, k, sizeof *keys, by_text);
-    uint32_t crc = 0;
-    for (size_t i = 0; i < k; i++)
-        crc = crc_text(crc_text(crc, keys[i]), json_string_value(json_object_get(meta, keys[i])));
-    for (int64_t i = 0; i < f->n; i++) crc = crc_entry(crc, &f->entries[i]);
-    free(keys);
-    char text[16];
-    snprintf(text, sizeof text, "%08" PRIx32, crc);
-    if (strcmp(text, json_string_value(sum)))
-        return tide_fail(ctx, TIDE_EIO,
-                         "%s: the header is damaged (checksum %s, the file says %.8s)", f->path,
-                         text, json_string_value(sum));
+/* Room for one element more of `size` bytes in a list of n, whose room doubles. */
+static tide_status grow(tide_ctx *ctx, const char *path, void **list, int64_t n, size_t size,
+                        int64_t most) {
+    if (n >= most)
+        return tide_fail(ctx, TIDE_EIO, "%s: more than %" PRId64 " tensors or metadata", path,
+                         most);
+    if (n & (n - 1)) return TIDE_OK;
+    void *p = realloc(*list, (n ? 2 * (size_t)n : 1) * size);
+    if (!p) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory for the header", path);
+    *list = p;
     return TIDE_OK;
 }
 
-static tide_status parse_header(tide_ctx *ctx, tide_st_file *f, const char *text, size_t n) {
+static tide_status parse_metadata(tide_json *j, tide_st_file *f) {
+    if (tide_json_next(j) != TIDE_JSON_OBJECT)
+        return j->status != TIDE_OK
+            ? j->status
+            : tide_fail(j->ctx, TIDE_EIO, "%s: __metadata__ is not an object", f->path);
+    for (tide_json_kind k; (k = tide_json_next(j)) != TIDE_JSON_END;) {
+        if (k == TIDE_JSON_ERROR) return j->status;
+        const char *key = text_of(j);
+        if ((k = tide_json_next(j)) != TIDE_JSON_STRING)
+            return k == TIDE_JSON_ERROR
+                ? j->status
+                : tide_fail(j->ctx, TIDE_EIO, "%s: __metadata__ '%.200s' is not a string", f->path,
+                            key);
+        TIDE_TRY(
+            grow(j->ctx, f->path, (void **)&f->meta, f->n_meta, sizeof *f->meta, 2 * MAX_TENSORS));
+        f->meta[f->n_meta++] = (pair){key, text_of(j)};
+    }
+    qsort(f->meta, (size_t)f->n_meta, sizeof *f->meta, by_key);
+    for (int64_t i = 1; i < f->n_meta; i++)
+        if (!strcmp(f->meta[i - 1].key, f->meta[i].key))
+            return tide_fail(j->ctx, TIDE_EIO, "%s: __metadata__ has a duplicate key '%.200s'",
+                             f->path, f->meta[i].key);
+    return TIDE_OK;
+}
+
+static const char *metadata(const tide_st_file *f, const char *key) {
+    const pair *found = f->n_meta
+        ? bsearch(&(pair){.key = key}, f->meta, (size_t)f->n_meta, sizeof *f->meta, by_key)
+        : NULL;
+    return found ? found->value : NULL;
+}
+
+static tide_status check_crc(tide_ctx *ctx, tide_st_file *f) {
+    const char *sum = metadata(f, "crc32");
+    bool some = false;
+    uint32_t crc = 0;
+    for (int64_t i = 0; i < f->n_meta; i++) {
+        const pair *p = &f->meta[i];
+        some |= !strncmp(p->key, CRC_PREFIX, sizeof CRC_PREFIX - 1);
+        if (strcmp(p->key, "crc32")) crc = crc_text(crc_text(crc, p->key), p->value);
+    }
+    if (!sum) /* either none of the checksums, or all */
+        return some ? tide_fail(ctx, TIDE_EIO,
+                                "%s: the header is damaged (its checksum is missing)", f->path)
+                    : TIDE_OK;
+    for (int64_t i = 0; i < f->n; i++) crc = crc_entry(crc, &f->entries[i]);
+    char text[16];
+    snprintf(text, sizeof text, "%08" PRIx32, crc);
+    if (strcmp(text, sum))
+        return tide_fail(ctx, TIDE_EIO,
+                         "%s: the header is damaged (checksum %s, the file says %.8s)", f->path,
+                         text, sum);
+    return TIDE_OK;
+}
+
+const char *tide_twice(const char **names, int64_t n) {
+    qsort(names, (size_t)n, sizeof *names, by_text);
+    for (int64_t i = 1; i < n; i++)
+        if (!strcmp(names[i - 1], names[i])) return names[i];
+    return NULL;
+}
+
+/* f->text: n bytes and a NUL, which are changed. */
+static tide_status parse_header(tide_ctx *ctx, tide_st_file *f, size_t n) {
     const char *path = f->path;
+    char *text = f->text;
     if (text[0] != '{')
         return tide_fail(ctx, TIDE_EIO,
                          "%s: not a safetensors file (the header does not begin with '{')", path);
@@ -177,19 +258,33 @@ static tide_status parse_header(tide_ctx *ctx, tide_st_file *f, const char *text
     while (used > 0 && text[used - 1] == ' ') used--;
     if (used == 0 || text[used - 1] != '}')
         return tide_fail(ctx, TIDE_EIO, "%s: the header does not end with '}' and spaces", path);
-    TIDE_TRY(tide_json_parse(ctx, path, text, used, &f->root));
-    if (!json_is_object(f->root))
-        return tide_fail(ctx, TIDE_EIO, "%s: the header is not an object", path);
-    f->entries = calloc(json_object_size(f->root) + 1, sizeof *f->entries);
-    if (!f->entries)
-        return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory for the header", path);
-    const char *name;
-    json_t *v, *meta = NULL;
-    json_object_foreach(f->root, name, v) {
-        if (!strcmp(name, "__metadata__")) meta = v;
-        else TIDE_TRY(parse_entry(ctx, path, name, v, &f->entries[f->n++]));
+    text[used] = '\0';
+    tide_json j;
+    bool described = false;
+    TIDE_TRY(tide_json_begin(&j, ctx, path, text, used, MAX_HEADER));
+    tide_json_next(&j);
+    for (tide_json_kind k; (k = tide_json_next(&j)) != TIDE_JSON_END;) {
+        if (k == TIDE_JSON_ERROR) return j.status;
+        const char *name = text_of(&j);
+        if (!strcmp(name, "__metadata__")) {
+            if (described) return tide_json_duplicate(&j);
+            described = true;
+            TIDE_TRY(parse_metadata(&j, f));
+            continue;
+        }
+        TIDE_TRY(grow(ctx, path, (void **)&f->entries, f->n, sizeof *f->entries, MAX_TENSORS));
+        TIDE_TRY(parse_entry(&j, path, name, &f->entries[f->n]));
+        f->n++;
     }
-    qsort(f->entries, (size_t)f->n, sizeof *f->entries, by_begin);
+    if (tide_json_next(&j) != TIDE_JSON_DONE) return j.status;
+    const char **names = malloc(((size_t)f->n + 1) * sizeof *names), *same;
+    if (!names) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory for the header", path);
+    for (int64_t i = 0; i < f->n; i++) names[i] = f->entries[i].name;
+    same = tide_twice(names, f->n);
+    free(names);
+    if (same)
+        return tide_fail(ctx, TIDE_EIO, "%s: the header has a duplicate key '%.200s'", path, same);
+    if (f->n) qsort(f->entries, (size_t)f->n, sizeof *f->entries, by_begin);
     uint64_t at = 0;
     for (int64_t i = 0; i < f->n; i++) {
         tide_st_entry *e = &f->entries[i];
@@ -204,19 +299,14 @@ static tide_status parse_header(tide_ctx *ctx, tide_st_file *f, const char *text
         return tide_fail(ctx, TIDE_EIO,
                          "%s: the tensors cover %" PRIu64 " bytes, the file has %" PRIu64, path, at,
                          f->data_bytes);
-    if (!meta) return TIDE_OK;
-    if (!json_is_object(meta))
-        return tide_fail(ctx, TIDE_EIO, "%s: __metadata__ is not an object", path);
-    json_object_foreach(meta, name, v) if (!json_is_string(v)) return tide_fail(
-        ctx, TIDE_EIO, "%s: __metadata__ '%s' is not a string", path, name);
-    for (int64_t i = 0; i < f->n; i++) {
+    for (int64_t i = 0; f->n_meta && i < f->n; i++) {
         tide_st_entry *e = &f->entries[i];
-        char key[sizeof CRC_PREFIX + 65536];
+        char key[sizeof CRC_PREFIX + MAX_NAME];
         snprintf(key, sizeof key, CRC_PREFIX "%s", e->name);
-        json_t *sum = json_object_get(meta, key);
-        if (sum) e->has_crc = 1, e->crc = (uint32_t)strtoul(json_string_value(sum), NULL, 16);
+        const char *sum = metadata(f, key);
+        if (sum) e->has_crc = 1, e->crc = (uint32_t)strtoul(sum, NULL, 16);
     }
-    return check_crc(ctx, f, meta);
+    return check_crc(ctx, f);
 }
 
 tide_status tide_st_open(tide_ctx *ctx, const char *path, tide_st_file **out) {
@@ -226,7 +316,6 @@ tide_status tide_st_open(tide_ctx *ctx, const char *path, tide_st_file **out) {
         return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", path);
     }
     int64_t size;
-    char *text = NULL;
     tide_status s = tide_file_open(ctx, path, &f->fd, &size);
     if (s != TIDE_OK) goto done;
     s = TIDE_EIO;
@@ -252,13 +341,13 @@ tide_status tide_st_open(tide_ctx *ctx, const char *path, tide_st_file **out) {
         goto done;
     }
     f->data_at = 8 + n, f->data_bytes = (uint64_t)size - 8 - n;
-    if (!(text = malloc(n))) {
+    if (!(f->text = malloc(n + 1))) {
         s = tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory for a header of %" PRIu64 " bytes",
                       path, n);
         goto done;
     }
     for (uint64_t got = 0; got < n;) {
-        ssize_t r = pread(f->fd, text + got, n - got, (off_t)(8 + got));
+        ssize_t r = pread(f->fd, f->text + got, n - got, (off_t)(8 + got));
         if (r < 0 && errno == EINTR) continue;
         if (r <= 0) {
             tide_fail(ctx, TIDE_EIO, "%s: cannot read the header: %s", path,
@@ -267,9 +356,8 @@ tide_status tide_st_open(tide_ctx *ctx, const char *path, tide_st_file **out) {
         }
         got += (uint64_t)r;
     }
-    s = parse_header(ctx, f, text, n);
+    s = parse_header(ctx, f, n);
 done:
-    free(text);
     if (s == TIDE_OK) *out = f;
     else tide_st_close(f);
     return s;
@@ -283,8 +371,11 @@ tide_status tide_st_parse(tide_ctx *ctx, const char *what, const char *text, siz
         return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", what);
     }
     f->fd = -1;
-    tide_status s = n > 0 ? parse_header(ctx, f, text, n)
-                          : tide_fail(ctx, TIDE_EIO, "%s: the header is empty", what);
+    tide_status s = TIDE_OK;
+    if (n == 0) s = tide_fail(ctx, TIDE_EIO, "%s: the header is empty", what);
+    else if (!(f->text = malloc(n + 1)))
+        s = tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory for the header", what);
+    if (s == TIDE_OK) memcpy(f->text, text, n), s = parse_header(ctx, f, n);
     if (s == TIDE_OK) *out = f;
     else tide_st_close(f);
     return s;
@@ -299,7 +390,8 @@ const char *tide_st_dtype_name(tide_dtype dtype) {
 void tide_st_close(tide_st_file *f) {
     if (!f) return;
     if (f->fd >= 0) close(f->fd);
-    json_decref(f->root);
+    free(f->text);
+    free(f->meta);
     free(f->entries);
     free(f->path);
     free(f);
@@ -307,7 +399,11 @@ void tide_st_close(tide_st_file *f) {
 
 int64_t tide_st_count(const tide_st_file *f) { return f->n; }
 const tide_st_entry *tide_st_entry_at(const tide_st_file *f, int64_t i) { return &f->entries[i]; }
-json_t *tide_st_metadata(const tide_st_file *f) { return json_object_get(f->root, "__metadata__"); }
+int tide_st_metadata(const tide_st_file *f, int64_t i, const char **key, const char **value) {
+    if (i >= f->n_meta) return 0;
+    *key = f->meta[i].key, *value = f->meta[i].value;
+    return 1;
+}
 
 tide_status tide_st_read(tide_ctx *ctx, tide_st_file *f, int64_t i, tide_tensor **out) {
     const tide_st_entry *e = &f->entries[i];
@@ -362,6 +458,8 @@ typedef struct {
     tide_st_entry e;
     const tide_tensor *t;
     int width;
+    const char *key; /* of its checksum */
+    char sum[16];
 } item;
 /* The reference writer's order: wider elements first (alignment), then by name. */
 static int by_width(const void *a, const void *b) {
@@ -370,80 +468,69 @@ static int by_width(const void *a, const void *b) {
     return strcmp(x->e.name, y->e.name);
 }
 
+/* The header as JSON; `all` is room for the metadata in order of the keys. */
+static void write_header(tide_string *t, int64_t n, const item *items, int64_t nmeta,
+                         const char *const *keys, const char *const *values, pair *all) {
+    char sum[16];
+    uint32_t crc = 0;
+    tide_text_add(t, "{\"__metadata__\":{");
+    for (int64_t i = 0; i < nmeta + n; i++) {
+        all[i] = i < nmeta ? (pair){keys[i], values[i]}
+                           : (pair){items[i - nmeta].key, items[i - nmeta].sum};
+        tide_text_string(t, all[i].key), tide_text_add(t, ":");
+        tide_text_string(t, all[i].value), tide_text_add(t, ",");
+    }
+    qsort(all, (size_t)(nmeta + n), sizeof *all, by_key);
+    for (int64_t i = 0; i < nmeta + n; i++) crc = crc_text(crc_text(crc, all[i].key), all[i].value);
+    for (int64_t i = 0; i < n; i++) crc = crc_entry(crc, &items[i].e);
+    snprintf(sum, sizeof sum, "%08" PRIx32, crc);
+    tide_text_add(t, "\"crc32\":"), tide_text_string(t, sum), tide_text_add(t, "}");
+    for (int64_t i = 0; i < n; i++) {
+        const tide_st_entry *e = &items[i].e;
+        tide_text_add(t, ",");
+        tide_text_entry(t, e->name, e->dtype_name, e->rank, e->shape, e->begin, e->end);
+    }
+    tide_text_add(t, "}");
+}
+
 static tide_status build_header(tide_ctx *ctx, const char *path, int64_t n, item *items,
                                 int64_t nmeta, const char *const *keys, const char *const *values,
-                                char **text) {
-    json_t *root = json_object(), *meta = json_object();
-    const char **sorted = malloc(((size_t)(nmeta + n) + 1) * sizeof *sorted);
-    tide_status s = TIDE_ENOMEM;
-    char sum[16];
-    int wrong = !root || !meta || !sorted;
-    for (int64_t i = 0; i < nmeta && !wrong; i++)
-        wrong = json_object_set_new(meta, keys[i], json_string(values[i])) != 0;
-    for (int64_t i = 0; i < n && !wrong; i++) {
-        size_t len = strlen(items[i].e.name) + sizeof CRC_PREFIX;
-        char *key = malloc(len);
-        if (!key) {
-            wrong = 1;
-            break;
-        }
-        snprintf(key, len, CRC_PREFIX "%s", items[i].e.name);
-        snprintf(sum, sizeof sum, "%08" PRIx32, items[i].e.crc);
-        wrong = json_object_set_new(meta, key, json_string(sum)) != 0;
-        free(key);
+                                tide_string *text) {
+    size_t room = 0;
+    for (int64_t i = 0; i < n; i++) room += strlen(items[i].e.name) + sizeof CRC_PREFIX;
+    pair *all = malloc(((size_t)(nmeta + n) + 1) * sizeof *all);
+    const char **names = malloc(((size_t)n + 1) * sizeof *names), *same = NULL;
+    char *made = malloc(room + 1), *at = made;
+    tide_status s = TIDE_OK;
+    if (!all || !names || !made) text->status = TIDE_ENOMEM;
+    for (int64_t i = 0; i < n && text->status == TIDE_OK; i++) {
+        names[i] = items[i].e.name;
+        items[i].key = at, at += sprintf(at, CRC_PREFIX "%s", names[i]) + 1;
+        snprintf(items[i].sum, sizeof items[i].sum, "%08" PRIx32, items[i].e.crc);
     }
-    if (!wrong) {
-        size_t k = 0;
-        const char *key;
-        json_t *v;
-        json_object_foreach(meta, key, v) if (k < (size_t)(nmeta + n)) sorted[k++] = key;
-        qsort(sorted, k, sizeof *sorted, by_text);
-        uint32_t crc = 0;
-        for (size_t i = 0; i < k; i++)
-            crc = crc_text(crc_text(crc, sorted[i]),
-                           json_string_value(json_object_get(meta, sorted[i])));
-        for (int64_t i = 0; i < n; i++) crc = crc_entry(crc, &items[i].e);
-        snprintf(sum, sizeof sum, "%08" PRIx32, crc);
-        wrong = json_object_set_new(meta, "crc32", json_string(sum)) != 0 ||
-            json_object_set(root, "__metadata__", meta) != 0;
+    if (text->status == TIDE_OK) {
+        write_header(text, n, items, nmeta, keys, values, all);
+        same = tide_twice(names, n);
     }
-    for (int64_t i = 0; i < n && !wrong; i++) {
-        const tide_st_entry *e = &items[i].e;
-        if (json_object_get(root, e->name)) {
-            tide_fail(ctx, TIDE_EARG, "%s: two tensors are named '%s'", path, e->name);
-            s = TIDE_EARG;
-            goto done;
-        }
-        json_t *shape = json_array();
-        for (int a = 0; a < e->rank; a++)
-            wrong |= json_array_append_new(shape, json_integer(e->shape[a])) != 0;
-        wrong |= json_object_set_new(root, e->name,
-                                     json_pack("{s:s,s:o,s:[I,I]}", "dtype", e->dtype_name, "shape",
-                                               shape, "data_offsets", (json_int_t)e->begin,
-                                               (json_int_t)e->end)) != 0;
-    }
-    if (wrong) {
-        tide_fail(ctx, TIDE_EARG,
-                  "%s: the header cannot be made (a name that is not valid UTF-8, or no memory)",
-                  path);
-        s = TIDE_EARG;
-    } else if ((*text = json_dumps(root, JSON_COMPACT))) {
-        s = TIDE_OK;
-    } else {
-        tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory for the header", path);
-    }
-done:
-    free(sorted);
-    json_decref(meta);
-    json_decref(root);
+    if (text->status == TIDE_ENOMEM)
+        s = tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory for the header", path);
+    else if (text->status != TIDE_OK)
+        s = tide_fail(ctx, TIDE_EARG, "%s: a name or text is not valid UTF-8", path);
+    else if (same) s = tide_fail(ctx, TIDE_EARG, "%s: two tensors are named '%s'", path, same);
+    free(all);
+    free(names);
+    free(made);
     return s;
 }
 
 tide_status tide_st_write(tide_ctx *ctx, const char *path, int64_t n, const char *const *names,
                           tide_tensor *const *tensors, int64_t nmeta, const char *const *keys,
                           const char *const *values) {
+    if (n > MAX_TENSORS)
+        return tide_fail(ctx, TIDE_EARG, "%s: %" PRId64 " tensors are more than %d", path, n,
+                         MAX_TENSORS);
     item *items = calloc((size_t)n + 1, sizeof *items);
-    char *text = NULL;
+    tide_string text = {0};
     tide_writer *w = NULL;
     tide_status s = TIDE_EARG;
     if (!items) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", path);
@@ -462,7 +549,7 @@ tide_status tide_st_write(tide_ctx *ctx, const char *path, int64_t n, const char
         items[i].e.begin = at, at += items[i].e.end, items[i].e.end = at;
     }
     if ((s = build_header(ctx, path, n, items, nmeta, keys, values, &text)) != TIDE_OK) goto done;
-    uint64_t len = strlen(text), padded = (len + ALIGN - 1) / ALIGN * ALIGN;
+    uint64_t len = text.n, padded = (len + ALIGN - 1) / ALIGN * ALIGN;
     if (padded > MAX_HEADER) {
         s = tide_fail(ctx, TIDE_EARG,
                       "%s: a header of %" PRIu64 " bytes is more than the format allows", path,
@@ -473,7 +560,7 @@ tide_status tide_st_write(tide_ctx *ctx, const char *path, int64_t n, const char
     for (int i = 0; i < 8; i++) head[i] = (unsigned char)(padded >> (8 * i));
     if ((s = tide_writer_open(ctx, path, &w)) != TIDE_OK) goto done;
     if ((s = tide_writer_write(ctx, w, head, 8)) != TIDE_OK) goto done;
-    if ((s = tide_writer_write(ctx, w, text, len)) != TIDE_OK) goto done;
+    if ((s = tide_writer_write(ctx, w, text.p, len)) != TIDE_OK) goto done;
     if ((s = tide_writer_write(ctx, w, "        ", padded - len)) != TIDE_OK) goto done;
     for (int64_t i = 0; i < n; i++)
         if ((s = tide_writer_write(ctx, w, tide_host_view(items[i].t),
@@ -482,7 +569,7 @@ tide_status tide_st_write(tide_ctx *ctx, const char *path, int64_t n, const char
     s = tide_writer_commit(ctx, w);
 done:
     tide_writer_close(w);
-    free(text);
+    free(text.p);
     free(items);
     return s;
 }
