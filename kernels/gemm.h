@@ -8,6 +8,13 @@
 
 #include "attrs.h"
 
+/* Many products of one size: how far the operands of each lie apart, in elements, 0 where they are
+ * broadcast. The results lie one behind the other. */
+typedef struct {
+    int rank;
+    int64_t extent[TIDE_MAX_RANK], as[TIDE_MAX_RANK], bs[TIDE_MAX_RANK];
+} tide_batch;
+
 /* c (m, n) = a (m, k) b (k, n), or c += a b. Strides count elements; c's columns lie side by side.
  */
 typedef struct {
@@ -19,8 +26,12 @@ typedef struct {
     void *c;
     int64_t ldc;
     int accumulate;
-    int half; /* TIDE_F16 or TIDE_BF16 where b is stored so; 0: as a is. Engines never see it */
+    int a_half, b_half, c_half; /* TIDE_F16 or TIDE_BF16 where an operand is stored so, else 0 */
+    const tide_batch *batch;    /* NULL: one product. Engines see neither halves nor batches */
 } tide_gemm;
+
+/* Rows of a up to which a b of halves is read as it is stored. */
+enum { TIDE_FEW_ROWS = 64 };
 
 /* A product on the calling thread; several may run side by side. */
 typedef struct {

@@ -376,7 +376,7 @@ int tide_tape_released(tide_tape *t) {
 
 /* A rule that knows no halves reads and computes float32. */
 static tide_tensor *as_read(tide_tape *t, tide_tensor *x) {
-    return t->node->op->flags & TIDE_HALF ? x : tide_t_wide(t, x);
+    return t->node->op->flags & (TIDE_HALF | TIDE_WIDE) ? x : tide_t_wide(t, x);
 }
 tide_tensor *tide_t_wide(tide_tape *t, tide_tensor *x) {
     return x && tide_is_half(x->dtype) ? tide_t(t, OP(cast, .dtype = TIDE_F32), x) : x;

@@ -51,7 +51,7 @@ static void bump_versions(const tide_step *s) {
 
 /* -- buffers -- */
 
-static void set_buf(tide_buf *b, const tide_tensor *t) {
+void tide_set_buf(tide_buf *b, const tide_tensor *t) {
     const tide_storage *s = t->storage;
     if (s->dev)
         b->p = (char *)s->data + s->dev->seen + t->offset * (int64_t)tide_dtype_size(t->dtype);
@@ -165,7 +165,7 @@ static void profile_add(tide_ctx *ctx, const tide_kcall *k, double t) {
 /* -- the launch -- */
 
 /* The engines in order, until one serves. */
-static tide_status serve(tide_kcall *k) {
+tide_status tide_serve(tide_kcall *k) {
     _Atomic int left_out = 0;
     /* a launch may stand inside another: rows that lag behind */
     _Atomic int *const outer = tide_left_out;
@@ -184,81 +184,6 @@ static tide_status serve(tide_kcall *k) {
     return st == TIDE_DECLINE ? TIDE_ENOKERNEL : st;
 }
 
-/* -- float16 and bfloat16 for kernels that know neither -- */
-
-static tide_status cast(tide_device *dev, const tide_buf *from, tide_buf *to) {
-    tide_cast_attrs a = *TIDE_ATTRS(cast, .dtype = to->dtype);
-    tide_kcall k = {
-        .attrs = &a, .in = from, .out = to, .op = TIDE_OP_cast, .nin = 1, .nout = 1, .dev = dev};
-    return serve(&k);
-}
-
-/* `b` as float32 in work space, contiguous, which no engine keeps anything for. */
-static tide_status room_for(tide_device *dev, const tide_buf *b, tide_buf *out) {
-    int64_t n = 1;
-    *out = *b;
-    for (int i = b->rank - 1; i >= 0; i--) out->stride[i] = n, n *= b->shape[i];
-    out->dtype = TIDE_F32, out->storage_id = 0, out->version = 0;
-    out->p = tide_mem_scratch(dev, (size_t)TIDE_MAX(n, 1) * sizeof(float));
-    return out->p ? TIDE_OK : TIDE_ENOMEM;
-}
-static tide_status widen(tide_device *dev, tide_buf *b) {
-    tide_buf wide;
-    TIDE_TRY(room_for(dev, b, &wide));
-    TIDE_TRY(cast(dev, b, &wide));
-    *b = wide;
-    return TIDE_OK;
-}
-
-/* The float32 form of a weight that engines re-lay. Where no gradient passes it is kept with the
- * weight until that changes: engines then find what they have re-laid, call after call. While
- * gradients pass, the weight is about to change, and nothing is kept. NULL: it is not kept. */
-static tide_tensor *wide_weight(tide_ctx *ctx, const tide_tensor *x) {
-    tide_storage *s = x->storage;
-    if (tide_is_number(x) || (ctx->grad_mode && tide_needs_grad(x)) || x->offset ||
-        !tide_is_contiguous(x))
-        return NULL;
-    if (s->wide && s->wide_of == s->version && tide_same_shape(s->wide, x)) return s->wide;
-    tide_meta m = tide_meta_of(x);
-    tide_buf from, to;
-    tide_release(s->wide);
-    s->wide = NULL;
-    m.dtype = TIDE_F32;
-    if (tide_new_on(ctx, s->dev, &m, &s->wide) != TIDE_OK) return NULL;
-    set_buf(&from, x), set_buf(&to, s->wide);
-    if (cast(s->dev->runs, &from, &to) != TIDE_OK) tide_release(s->wide), s->wide = NULL;
-    s->wide_of = s->version;
-    return s->wide;
-}
-
-/* The inputs and results of a call whose kernel knows no halves, as float32; `back`: the results as
- * they are. */
-static tide_status widen_call(tide_ctx *ctx, const tide_step *s, tide_kcall *k, tide_buf *bufs,
-                              tide_buf *back) {
-    for (int i = 0; i < s->nin; i++) {
-        tide_buf *b = &bufs[i];
-        if (!b->p || !tide_is_half(b->dtype)) continue;
-        if (b->rank == TIDE_SPARSE_RANK) {
-            TIDE_TRY(widen(k->dev, &((tide_sparse *)b->p)->values));
-            b->dtype = TIDE_F32;
-            continue;
-        }
-        const tide_tensor *w = s->op->relays >> i & 1 ? wide_weight(ctx, s->in[i]) : NULL;
-        if (w) set_buf(b, w);
-        else TIDE_TRY(widen(k->dev, b));
-    }
-    for (int i = 0; i < s->nout; i++) {
-        back[i] = k->out[i];
-        if (tide_is_half(back[i].dtype)) TIDE_TRY(room_for(k->dev, &back[i], &k->out[i]));
-    }
-    return TIDE_OK;
-}
-static tide_status narrow_results(const tide_step *s, const tide_kcall *k, tide_buf *back) {
-    for (int i = 0; i < s->nout; i++)
-        if (tide_is_half(back[i].dtype)) TIDE_TRY(cast(k->dev, &k->out[i], &back[i]));
-    return TIDE_OK;
-}
-
 tide_status tide_launch(tide_ctx *ctx, const tide_step *s) {
     const tide_op *op = s->op;
     if (shapes_alone(s)) return refuse_lost(ctx, s);
@@ -269,7 +194,7 @@ tide_status tide_launch(tide_ctx *ctx, const tide_step *s) {
         sparse += s->in[i] && !s->in[i]->storage;
         halves |= s->in[i] && tide_is_half(s->in[i]->dtype);
     }
-    halves &= !(op->flags & TIDE_HALF);
+    halves &= !(op->flags & TIDE_HALF) || op->rows || op->relays;
     if (s->nin > FEW || sparse) { /* each sparse gradient stands behind them as a pair */
         bufs = malloc((size_t)(s->nin + MAX_OUT) * sizeof *bufs +
                       (size_t)sparse * sizeof(tide_sparse));
@@ -280,10 +205,10 @@ tide_status tide_launch(tide_ctx *ctx, const tide_step *s) {
         const tide_tensor *x = s->in[i];
         if (x && x->storage) {
             if (x->storage->lag && !(op->flags & TIDE_LAGS)) tide_lag_flush(x->storage->lag);
-            set_buf(&bufs[i], x);
+            tide_set_buf(&bufs[i], x);
         } else if (x) {
-            set_buf(&pair->ids, x->ids);
-            set_buf(&pair->values, x->values);
+            tide_set_buf(&pair->ids, x->ids);
+            tide_set_buf(&pair->values, x->values);
             bufs[i] = (tide_buf){.p = pair++, .rank = TIDE_SPARSE_RANK, .dtype = x->dtype};
         } else { /* the kernel of an op with lists is that of the dtype of the first one */
             const int lists = i < s->op->nin && s->nlist > 0;
@@ -292,7 +217,7 @@ tide_status tide_launch(tide_ctx *ctx, const tide_step *s) {
     }
     for (int i = 0; i < s->nout; i++) {
         if (s->out[i]->storage->lag) tide_lag_flush(s->out[i]->storage->lag);
-        set_buf(&bufs[s->nin + i], s->out[i]);
+        tide_set_buf(&bufs[s->nin + i], s->out[i]);
     }
     tide_kcall k = {.attrs = s->attrs,
                     .in = bufs,
@@ -304,12 +229,7 @@ tide_status tide_launch(tide_ctx *ctx, const tide_step *s) {
                     .may_stop = s->may_stop,
                     .dev = device_of(s)->runs};
     const double t0 = ctx->profile ? seconds() : 0;
-    const int mark = tide_scratch_mark();
-    tide_buf back[MAX_OUT];
-    tide_status st = halves ? widen_call(ctx, s, &k, bufs, back) : TIDE_OK;
-    if (st == TIDE_OK) st = serve(&k);
-    if (st == TIDE_OK && halves) st = narrow_results(s, &k, back);
-    if (halves) tide_scratch_release(mark);
+    tide_status st = halves ? tide_serve_halves(ctx, s, &k, bufs) : tide_serve(&k);
     if (ctx->profile && st == TIDE_OK) profile_add(ctx, &k, seconds() - t0);
     if (st != TIDE_OK) explain(ctx, s, &k, st);
     else if (op->after) op->after(s);

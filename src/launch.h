@@ -23,6 +23,13 @@ unsigned tide_inout(const tide_op *);
 /* Does the op write into input i of its call? */
 int tide_written(const tide_op *, int nlist, int i);
 
+/* -- parts of a launch -- */
+/* The engines in order, until one serves. */
+tide_status tide_serve(tide_kcall *);
+void tide_set_buf(tide_buf *, const tide_tensor *);
+/* tide_serve of a call with halves whose kernels know none (half.c); `in` are the call's. */
+tide_status tide_serve_halves(tide_ctx *, const tide_step *, tide_kcall *, tide_buf *in);
+
 /* -- kept steps -- */
 tide_status tide_step_keep(tide_ctx *, const tide_step *, tide_step **out); /* new */
 void tide_step_free(tide_step *);

@@ -298,6 +298,69 @@ tide_status tide_apply_bare(tide_ctx *ctx, const tide_op *op, const void *attrs,
     return st;
 }
 
+/* -- compositions of halves in float32 -- */
+
+/* How many parts of the axis go together, so that the float32 form of x stays within some
+ * megabytes: all where no axis is apart. */
+int64_t tide_parts_of(const tide_op *op, const void *attrs, const tide_tensor *x, int *axis,
+                      int *out_axis) {
+    enum { BYTES = 2 << 20 };
+    *axis = op->apart && tide_is_half(x->dtype) ? op->apart(attrs, x, out_axis) : -1;
+    if (*axis < 0) return -1;
+    const int64_t n = x->shape[*axis], all = tide_numel(x) * (int64_t)sizeof(float);
+    if (all <= BYTES) return *axis = -1;
+    const int64_t most = TIDE_MAX(1, BYTES / TIDE_MAX(1, all / n));
+    return TIDE_CEIL_DIV(n, TIDE_CEIL_DIV(n, most));
+}
+
+/* n places of an axis, as a view without a node. */
+static tide_status part_of(tide_ctx *ctx, tide_tensor *x, int axis, int64_t lo, int64_t n,
+                           tide_tensor **out) {
+    int64_t shape[TIDE_MAX_RANK];
+    memcpy(shape, x->shape, sizeof shape);
+    shape[axis] = n;
+    return tide_view(ctx, x, x->rank, shape, x->stride, x->offset + lo * x->stride[axis], out);
+}
+
+tide_status tide_part_wide(tide_ctx *ctx, tide_tensor *x, int axis, int64_t lo, int64_t n,
+                           tide_tensor **out) {
+    tide_tensor *part = NULL;
+    TIDE_TRY(part_of(ctx, x, axis, lo, n, &part));
+    const tide_status st = tide_cast_to(ctx, part, TIDE_F32, out);
+    tide_release(part);
+    return st;
+}
+
+tide_status tide_part_put(tide_ctx *ctx, tide_tensor *from, tide_tensor *x, int axis, int64_t lo) {
+    tide_tensor *part = NULL;
+    TIDE_TRY(part_of(ctx, x, axis, lo, from->shape[axis], &part));
+    const tide_status st = tide_copy_into(ctx, part, from);
+    tide_release(part);
+    return st;
+}
+
+/* in[0] is in halves, of which `some` parts are composed at a time; the others are float32. */
+static tide_status compose_parts(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
+                                 tide_tensor **in, tide_tensor **wide, int axis, int out_axis,
+                                 int64_t some, tide_tensor **out) {
+    tide_tensor *x = in[0], *part[TIDE_MAX_OUT] = {0};
+    tide_status st = TIDE_OK;
+    for (int64_t lo = 0; lo < x->shape[axis] && st == TIDE_OK; lo += some) {
+        st = tide_part_wide(ctx, x, axis, lo, TIDE_MIN(some, x->shape[axis] - lo), &wide[0]);
+        if (st == TIDE_OK) st = tide_compose(ctx, op, attrs, nin, wide, part);
+        tide_release(wide[0]);
+        wide[0] = NULL;
+        for (int i = 0; i < op->nout && st == TIDE_OK; i++) {
+            tide_meta m = tide_meta_of(part[i]);
+            m.dtype = x->dtype, m.shape[out_axis] = x->shape[axis];
+            if (!out[i]) st = tide_new_on(ctx, tide_device_of(x), &m, &out[i]);
+            if (st == TIDE_OK) st = tide_part_put(ctx, part[i], out[i], out_axis, lo);
+        }
+        for (int i = 0; i < op->nout; i++) tide_release(part[i]), part[i] = NULL;
+    }
+    return st;
+}
+
 /* What has halves is composed in float32 and recorded as one node, which keeps the halves; its rule
  * composes again (tide_compose_grad). */
 static tide_status compose_wide(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
@@ -305,7 +368,8 @@ static tide_status compose_wide(tide_ctx *ctx, const tide_op *op, const void *at
     tide_tensor *wide[FEW] = {0};
     const int was = tide_grad_mode(ctx, 0);
     tide_status st = TIDE_OK;
-    int half = -1, needs = 0, n = 0;
+    int half = -1, needs = 0, n = 0, axis, out_axis = 0;
+    const int64_t some = tide_parts_of(op, attrs, in[0], &axis, &out_axis);
     for (; n < nin && st == TIDE_OK; n++) {
         if (!in[n]) continue;
         const int dtype = in[n]->dtype;
@@ -316,11 +380,15 @@ static tide_status compose_wide(tide_ctx *ctx, const tide_op *op, const void *at
         if (st == TIDE_OK && was && tide_is_old_view(in[n])) st = tide_old_view(ctx, op->name);
         needs |= tide_needs_grad(in[n]);
         if (st != TIDE_OK) break;
+        if (n == 0 && axis >= 0) continue;
         if (tide_is_half(dtype)) st = tide_cast_to(ctx, in[n], TIDE_F32, &wide[n]);
         else wide[n] = tide_retain(in[n]);
     }
-    if (st == TIDE_OK) st = tide_compose(ctx, op, attrs, nin, wide, out);
-    for (int i = 0; i < op->nout && st == TIDE_OK; i++) {
+    for (int i = 0; i < op->nout; i++) out[i] = NULL;
+    if (st == TIDE_OK && axis >= 0)
+        st = compose_parts(ctx, op, attrs, nin, in, wide, axis, out_axis, some, out);
+    else if (st == TIDE_OK) st = tide_compose(ctx, op, attrs, nin, wide, out);
+    for (int i = 0; i < op->nout && st == TIDE_OK && axis < 0; i++) {
         tide_tensor *y = out[i];
         st = tide_cast_to(ctx, y, half, &out[i]);
         tide_release(y);

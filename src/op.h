@@ -58,9 +58,10 @@ enum tide_op_flags {
     TIDE_NOGRAD = 1 << 1,     /* results carry no gradient (argmax, comparisons, optimizer steps) */
     TIDE_INTERNAL = 1 << 2,   /* called by rules and compositions alone, whose arguments it trusts:
                                  never bound into Lua */
-    TIDE_HALF = 1 << 3,       /* its kernels and its rule take float16 and bfloat16 as they are;
-                                 for others the launch widens and narrows in work space, and the
-                                 rule sees float32 */
+    TIDE_HALF = 1 << 3,       /* its rule takes float16 and bfloat16 as they are, and its kernels do
+                                 or, with `rows`, are given some rows as float32 at a time; for
+                                 others the launch widens and narrows all, and the rule sees
+                                 float32 */
     TIDE_SPARSE = 1 << 4,     /* accepts sparse gradients as inputs */
     TIDE_INPLACE = 1 << 5,    /* writes into its lists (optimizer steps): bumps versions */
     TIDE_PROMOTE = 1 << 6,    /* inputs are cast to their common dtype first */
@@ -84,6 +85,14 @@ struct tide_op {
     unsigned flags, saves;
     unsigned
         relays; /* bit i: engines re-lay input i and keep the result by its storage and version */
+    int (*keeps)(
+        const tide_kcall *); /* optional: whether that pays for the float32 form of halves */
+    unsigned rows; /* bit i: input i has rows along its first axis, which kernels that know no
+                      halves treat one by one; so have all results but those of `sums` */
+    unsigned sums; /* bit i: result i is a sum over these rows */
+    /* Of a TIDE_WIDE composition, optional: an axis of its first input along which parts stand for
+     * themselves, or -1; *out_axis: the results' axis that it becomes. */
+    int (*apart)(const void *attrs, const tide_tensor *x, int *out_axis);
     unsigned whole; /* bit i: input i holds positions or ids; numbers written out there are int64 */
     unsigned masks; /* bit i: input i says where: its dtype is no other input's, and where a mask of
                        several elements is due no Lua boolean stands for it */
@@ -226,6 +235,13 @@ void tide_t_keep(tide_tape *, tide_tensor *); /* hands a reference to the tape *
 tide_status tide_compose(tide_ctx *, const tide_op *, const void *attrs, int nin, tide_tensor **in,
                          tide_tensor **out);
 tide_status tide_compose_grad(tide_tape *, tide_node *);
+/* Parts along an axis of what is composed of halves (op.c): how many go together, -1 where the op
+ * has no such axis or x is small; some of x as float32 (new); and the way back. */
+int64_t tide_parts_of(const tide_op *, const void *attrs, const tide_tensor *x, int *axis,
+                      int *out_axis);
+tide_status tide_part_wide(tide_ctx *, tide_tensor *x, int axis, int64_t lo, int64_t n,
+                           tide_tensor **out);
+tide_status tide_part_put(tide_ctx *, tide_tensor *from, tide_tensor *x, int axis, int64_t lo);
 
 /* -- shape rules shared by the families (shape.c) -- */
 tide_status tide_axis(tide_call *, int64_t *axis,

@@ -151,7 +151,7 @@ static void block(const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_
     const REAL *b = g->b;
     REAL *c = g->c;
     int64_t rows = i1 - i0, tiles = TIDE_CEIL_DIV(rows, MR);
-    int direct = rows <= 2 * MR && g->bcs == 1 && !g->half; /* few rows do not pay for packing */
+    int direct = rows <= 2 * MR && g->bcs == 1 && !g->b_half; /* few rows do not pay for packing */
     int apart = g->ars == 1 && g->acs > MB && rows <= MB && j1 - j0 > NR; /* read more than once */
     for (int64_t p0 = 0, kc = apart ? KA : KC; p0 < g->k; p0 += kc) {
         int64_t k = TIDE_MIN(kc, g->k - p0), ars = g->ars, acs = g->acs;
@@ -163,8 +163,8 @@ static void block(const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_
             const int64_t bj = p0 * g->brs + j * g->bcs;
             const REAL *from = panel;
             if (direct && n == NR) from = b + bj, ldb = g->brs;
-            else if (g->half)
-                pack_halves(g->half, k, n, (const uint16_t *)g->b + bj, g->brs, g->bcs, panel);
+            else if (g->b_half)
+                pack_halves(g->b_half, k, n, (const uint16_t *)g->b + bj, g->brs, g->bcs, panel);
             else pack(k, n, b + bj, g->brs, g->bcs, panel);
             for (int64_t t = 0, i = 0, next; t < tiles;
                  t++, i = next) { /* tiles of nearly equal height */
@@ -248,9 +248,9 @@ static inline __attribute__((always_inline)) void thin_of(int half, const tide_g
     }
 }
 static void thin(const tide_gemm *g, int64_t j0, int64_t j1) {
-    if (!g->half) thin_of(0, g, j0, j1);
+    if (!g->b_half) thin_of(0, g, j0, j1);
 #if REAL_IS_FLOAT
-    else if (g->half == TIDE_F16) thin_of(TIDE_F16, g, j0, j1);
+    else if (g->b_half == TIDE_F16) thin_of(TIDE_F16, g, j0, j1);
     else thin_of(TIDE_BF16, g, j0, j1);
 #endif
 }
@@ -328,7 +328,7 @@ static void cut(const tide_gemm *g, double work, int64_t *mb, int64_t *nb) {
 static int served(const tide_gemm *g) {
     double work =
         (double)g->m * (double)g->n * (double)g->k; /* a repeated view may be longer than memory */
-    if (!tide_gemm_now || work <= 512 || g->half) return 0;
+    if (!tide_gemm_now || work <= 512 || g->b_half) return 0;
     int (*serve)(const tide_gemm *) = REAL_IS_F32 ? tide_gemm_now->f32 : tide_gemm_now->f64;
     if (!serve) return 0;
     int64_t mb = g->m, nb = g->n, ld;

@@ -1,14 +1,18 @@
-/* What linear.c and conv.c take from gemm.c; all are K-named (one per level and element
- * type). */
+/* What linear.c and conv.c take from gemm.c and product.c; all are K-named (one per level and
+ * element type). */
 #ifndef TIDE_CPU_GEMM_H
 #define TIDE_CPU_GEMM_H
 
 #include "../gemm.h"
 #include "cpu.h"
 
+/* One product of REAL; b alone may be stored in halves. */
 void K(gemm)(const tide_gemm *g);
 /* c = act(a b + bias), bias or NULL, in one pass where the product is Tide's own. */
 void K(gemm_act)(const tide_gemm *g, const REAL *bias, int act);
+/* A product as it comes: operands of any float dtype, batches (product.c). bias and act as above,
+ * of single products. TIDE_ENOMEM: no work space */
+tide_status K(product)(tide_device *dev, const tide_gemm *g, const REAL *bias, int act);
 /* c (rows, n; row stride ldc) = act(c + bias); bias may be NULL. */
 void K(bias_act)(int64_t rows, int64_t n, REAL *c, int64_t ldc, const REAL *bias, int act);
 /* dz (rows, n) = dy act'; y is act's result, for gelu and silu its argument. */

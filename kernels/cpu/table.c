@@ -64,6 +64,7 @@ static inline int dtype_of_both(const tide_kcall *c) {
 #define OWN_random_uniform ~, drawn_random_uniform
 #define OWN_random_normal ~, KF32(random_normal)
 #define OWN_random_truncated_normal ~, KF32(random_truncated_normal)
+#define OWN_add_relu_ ~, KF32(add_relu_)
 #define OWN_cumsum ~, KF32(cumsum)
 #define OWN_cumprod ~, KF32(cumprod)
 #define OWN_dropout ~, KF32(dropout)

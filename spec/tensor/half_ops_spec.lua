@@ -1,6 +1,7 @@
 -- Ops that read and write float16 and bfloat16 themselves, by pieces: positions, running sums,
 -- several contributions to one place, dropout.
 local expect = require "spec.support.expect"
+local runner = require "spec.support.op_runner"
 local support = require "spec.support.half"
 local tide = require "tide"
 local core = require "tide.core"
@@ -169,6 +170,195 @@ describe("dropout in half precision", function()
   end)
 end)
 
+describe("a convolution in half precision, with its gradients", function()
+  it("is float32's, rounded once, by blocks of images too", function()
+    tide.seed(20)
+    local cases = {
+      { { 3, 9, 9, 5 }, { 3, 3, 5, 7 }, { padding = "valid" } },
+      { { 3, 9, 9, 5 }, { 3, 3, 5, 7 }, { padding = "same", strides = { 2, 2 } } },
+      { { 2, 8, 8, 4 }, { 1, 1, 4, 6 }, { padding = "valid" } },
+      { { 2, 8, 8, 4 }, { 3, 3, 2, 6 }, { groups = 2 } },
+      { { 2, 8, 8, 4 }, { 3, 3, 1, 4 }, { groups = 4 } },
+      { { 2, 12, 3 }, { 3, 3, 5 }, { dilation_rate = { 2 } } },
+      { { 0, 8, 8, 4 }, { 3, 3, 4, 2 }, { padding = "same" } },
+      { { 37, 64, 64, 16 }, { 3, 3, 16, 8 }, { padding = "same" } }, -- more than one block
+    }
+    for _, d in ipairs(halves) do
+      for _, case in ipairs(cases) do
+        local x, w = tide.random.normal(case[1]), tide.random.normal(case[2]) * 0.3
+        local b = tide.random.normal { case[2][#case[2]] }
+        local name = table.concat(case[1], "x")
+        rounds_once("conv " .. name, function(v, k)
+          return ops.conv(v, k, case[3])
+        end, { x, w }, d)
+        for _, activation in ipairs { "linear", "relu", "tanh", "gelu" } do
+          if case[1][1] < 30 then
+            rounds_once("conv " .. activation .. name, function(v, k, c)
+              local args = { x = v, kernel = k, bias = c, activation = activation }
+              for key, value in pairs(case[3]) do
+                args[key] = value
+              end
+              return (core.ops.conv(args))
+            end, { x, w, b }, d, activation == "tanh" and 4 or 1.01)
+          end
+        end
+      end
+      rounds_once("transposed", function(v, k)
+        return ops.conv_transpose(v, k, { strides = { 2, 2 }, padding = "same" })
+      end, { tide.random.normal { 3, 6, 6, 4 }, tide.random.normal { 3, 3, 5, 4 } * 0.3 }, d)
+      rounds_once("depthwise", function(v, k)
+        return ops.depthwise_conv(v, k, { padding = "same" })
+      end, { tide.random.normal { 3, 6, 6, 4 }, tide.random.normal { 3, 3, 4, 2 } * 0.3 }, d)
+    end
+  end)
+end)
+
+describe("a large product of halves", function()
+  it("is float32's, whichever operand is the smallest", function()
+    tide.seed(21)
+    for _, d in ipairs(halves) do
+      for _, s in ipairs {
+        { 3000, 500, 300 }, { 300, 500, 3000 }, { 300, 6000, 200 }, { 70, 6000, 200 },
+      } do
+        rounds_once(table.concat(s, "x"), ops.matmul,
+          { tide.random.normal { s[1], s[2] }, tide.random.normal { s[2], s[3] } }, d)
+        rounds_once("linear " .. table.concat(s, "x"), function(x, w, b)
+          return ops.linear(x, w, b, { activation = "relu" })
+        end, { tide.random.normal { s[1], s[2] }, tide.random.normal { s[2], s[3] },
+          tide.random.normal { s[3] } }, d, 1.01)
+      end
+    end
+  end)
+
+  it("widens a matrix of halves once per version, where no gradient passes", function()
+    for _, d in ipairs(halves) do
+      local x = tide.random.normal({ 100, 300 }):cast(d)
+      local w = tide.random.normal({ 300, 200 }):cast(d)
+      for _, f in ipairs { ops.matmul, ops.linear } do
+        local want = ops.matmul(x:cast "float32", w:cast "float32"):cast(d)
+        expect.close(wide(f(x, w)), wide(want), 1e-3, 2 ^ -7)
+        w:multiply_(2)
+        expect.close(wide(f(x, w)), wide(want * 2), 1e-3, 2 ^ -7)
+        local most = peak(function()
+          return f(x, w)
+        end)
+        -- the result, and x and it as float32; no w
+        assert.is_true(most < 100 * 200 * 2 + 100 * 500 * 4 + 300 * 200 * 2, tostring(most))
+      end
+    end
+  end)
+end)
+
+describe("statistics of halves", function()
+  it("are float32's, rounded once, by parts too", function()
+    tide.seed(22)
+    local x, g = tide.random.normal { 2, 600, 500 }, tide.random.normal { 500 }
+    local big = tide.random.normal { 50, 30, 40, 16 }
+    local names = { "var", "std", "logsumexp" }
+    for _, d in ipairs(halves) do
+      for axis = 1, 3 do
+        for _, keep in ipairs { false, true } do
+          for _, name in ipairs(names) do
+            rounds_once(name .. axis, function(v)
+              return ops[name](v, { axis = axis, keepdims = keep })
+            end, { x }, d)
+          end
+          rounds_once("norm", function(v)
+            return ops.norm(v, { axis = axis, keepdims = keep })
+          end, { x }, d)
+          rounds_once("variance", function(v)
+            local _, variance = ops.moments(v, { axis }, { keepdims = keep })
+            return variance
+          end, { x }, d)
+        end
+        rounds_once("normalize", function(v)
+          return ops.normalize(v, { axis = axis })
+        end, { x }, d)
+      end
+      rounds_once("two axes", function(v)
+        return ops.var(v, { axis = { 1, 3 } })
+      end, { x }, d)
+      rounds_once("sinc", ops.sinc, { x }, d)
+      rounds_once("group", function(v, scale, offset)
+        return ops.group_normalization(v, scale, offset, { groups = 4, axis = 4 })
+      end, { big, g[{ { 1, 16 } }], g[{ { 17, 32 } }] }, d)
+    end
+  end)
+end)
+
+-- Every row of the ops' specs that has a second derivative, by machine: the gradients of its
+-- gradients in float16 beside those of the same numbers in float32, in units of float16 beside the
+-- largest.
+local function second_gradients(row, d)
+  local args, leaves, info = runner.arguments(row, "float32"), {}, core.op_info(row.op)
+  local wanted, k = {}, 0
+  for _, i in ipairs(row.grad or {}) do
+    wanted[i] = true
+  end
+  for _, a in ipairs(info.args) do
+    if a.kind == "tensor" or a.kind == "tensors" then
+      k = k + 1
+      local v = args[a.name]
+      if core.is_tensor(v) and v.dtype == "float32" then
+        local grad = not row.grad or wanted[k] == true
+        args[a.name] = tide.tensor(v:cast("float16"):cast(d), { requires_grad = grad })
+        leaves[#leaves + 1] = args[a.name].requires_grad and args[a.name] or nil
+      elseif a.kind == "tensors" then
+        return {}
+      end
+    end
+  end
+  local y = core.ops[row.op](args)
+  if not core.is_tensor(y) or y.dtype ~= d or #leaves == 0 then
+    return {}
+  end
+  local function weights(v) -- of either sign, and exact in both formats
+    local n = ops.reshape(ops.arange(v.size):cast "float32", v.shape)
+    return (ops.mod(n * 5, 7) * 0.25 - 0.5):cast(v.dtype)
+  end
+  local out = {}
+  local first = core.gradients(y, leaves, { gradient = weights(y), create_graph = true })
+  for _, g in pairs(first) do
+    if g and g.requires_grad then
+      local options = { gradient = weights(g), retain_graph = true }
+      for i, s in pairs(core.gradients(g, leaves, options)) do
+        out[#out + 1] = s and { s:cast "float32", i } or nil
+      end
+    end
+  end
+  return out
+end
+
+describe("second gradients in half precision", function()
+  it("are rounded where they are stored, and not between the steps of a rule", function()
+    local found = {}
+    for _, row in ipairs(runner.rows()) do
+      if row.gradgrad and row.op ~= "batch_norm_train_" then -- its averages are float32
+        local got, want = second_gradients(row, "float16"), second_gradients(row, "float32")
+        assert.equal(#want, #got)
+        for i = 1, #want do
+          local a, b = got[i][1], want[i][1]
+          if a.size > 0 then
+            local scale = b:abs():max():item()
+            local off = (a - b):abs():max():item() / (scale + 2 ^ -14) * 2 ^ 11
+            found[#found + 1] = { off, row.op .. (row.label and " " .. row.label or "") }
+          end
+        end
+      end
+    end
+    table.sort(found, function(x, y)
+      return x[1] > y[1]
+    end)
+    assert.is_true(#found > 400)
+    for _, f in ipairs(found) do
+      -- what is stored between is rounded: results that rules read, and the inner result of the two
+      -- convolutions of a separable one
+      local most = f[2]:find "^separable_conv" and 16 or 6
+      assert.is_true(f[1] <= most, ("%.1f units: %s"):format(table.unpack(f)))
+    end
+  end)
+end)
+
 describe("work space of ops on halves", function()
   it("holds no float32 copy of the tensor", function()
     local n = 1 << 20
@@ -189,6 +379,58 @@ describe("work space of ops on halves", function()
         local most = peak(case[2])
         assert.is_true(most < case[1] + n, name .. " " .. most)
       end
+    end
+  end)
+end)
+
+describe("the peak of forward and backward", function()
+  -- Bytes above what lives before: activations, work space and gradients.
+  local function of(d, weights, x, forward)
+    local leaves = {}
+    for i, w in ipairs(weights) do
+      leaves[i] = tide.tensor((w * 0.05):cast(d), { requires_grad = true })
+    end
+    x = x:cast(d)
+    return (peak(function()
+      return tide.grad(forward(x, table.unpack(leaves)):mean(), leaves)
+    end))
+  end
+
+  it("is at most 0.72 of float32's in a network of matrices", function()
+    local n, weights = 1024, {}
+    for i = 1, 4 do
+      weights[i] = tide.random.normal { n, n }
+    end
+    local x = tide.random.normal { 4096, n }
+    local function forward(v, ...)
+      for _, w in ipairs { ... } do
+        v = ops.linear(v, w, { activation = "relu" })
+      end
+      return v
+    end
+    local whole = of("float32", weights, x, forward)
+    for _, d in ipairs(halves) do
+      local part = of(d, weights, x, forward)
+      assert.is_true(part <= 0.72 * whole, ("%d of %d"):format(part, whole))
+    end
+  end)
+
+  it("is at most 0.65 of float32's in a network of convolutions", function()
+    local weights = { tide.random.normal { 3, 3, 8, 32 } }
+    for i = 2, 4 do
+      weights[i] = tide.random.normal { 3, 3, 32, 32 }
+    end
+    local x = tide.random.normal { 32, 32, 32, 8 }
+    local function forward(v, ...)
+      for _, w in ipairs { ... } do
+        v = core.ops.conv { x = v, kernel = w, padding = "same", activation = "relu" }
+      end
+      return ops.average_pool(v, { 2, 2 })
+    end
+    local whole = of("float32", weights, x, forward)
+    for _, d in ipairs(halves) do
+      local part = of(d, weights, x, forward)
+      assert.is_true(part <= 0.65 * whole, ("%d of %d"):format(part, whole))
     end
   end)
 end)

@@ -141,14 +141,22 @@ static tide_ints head(int n, const int64_t *v) {
     return l;
 }
 
+/* Halves stay what they are where the activation's derivative is 0 or 1; others would round the
+ * gradient between two steps. */
+static tide_tensor *read(tide_tape *t, int act, tide_tensor *x) {
+    const int exact = act == TIDE_ACTIVATION_linear || act == TIDE_ACTIVATION_relu ||
+        act == TIDE_ACTIVATION_relu6;
+    return exact ? x : tide_t_wide(t, x);
+}
+
 /* The gradient before the activation; *db its sum, where asked for. Without an activation it is dy
  * itself, and *db stays NULL. */
 static tide_tensor *before_activation(tide_tape *t, int act, tide_tensor *argument, int bias,
                                       tide_tensor **db) {
     *db = NULL;
-    tide_tensor *dy = tide_t_dy(t, 0);
+    tide_tensor *dy = read(t, act, tide_t_dy(t, 0));
     if (act == TIDE_ACTIVATION_linear) return dy;
-    tide_tensor *g[2], *in[2] = {dy, argument ? argument : tide_t_out(t, 0)};
+    tide_tensor *g[2], *in[2] = {dy, argument ? argument : read(t, act, tide_t_out(t, 0))};
     tide_tn(t, OP(activation_grad, .activation = act, .bias = bias), 2, in, g);
     if (bias) *db = g[1];
     return g[0];
@@ -156,12 +164,13 @@ static tide_tensor *before_activation(tide_tape *t, int act, tide_tensor *argume
 
 static void conv_grad(tide_tape *t, const tide_node *n) {
     const tide_conv_attrs *a = (const void *)n->attrs;
-    tide_tensor *x = tide_t_in(t, 0), *w = tide_t_in(t, 1), *z = NULL, *db;
+    tide_tensor *x = read(t, a->activation, tide_t_in(t, 0)),
+                *w = read(t, a->activation, tide_t_in(t, 1)), *z = NULL, *db;
     if (!x || !w) return;
     if (tide_act_reads_argument(a->activation)) {
         tide_conv_attrs plain = *a;
         plain.activation = TIDE_ACTIVATION_linear;
-        z = tide_t(t, TIDE_OP_conv, &plain, x, w, tide_t_in(t, 2));
+        z = tide_t(t, TIDE_OP_conv, &plain, x, w, tide_t_wide(t, tide_t_in(t, 2)));
     }
     int needs_bias = tide_t_needs(t, 2);
     tide_tensor *dz = before_activation(t, a->activation, z, needs_bias, &db);
@@ -191,7 +200,8 @@ static double conv_flops(const tide_kcall *k) { /* of y: 2 taps C/groups each */
         (double)w->shape[w->rank - 1];
 }
 
-TIDE_DESCRIBE(conv, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE, .relays = TIDE_SAVE_IN(1),
+TIDE_DESCRIBE(conv, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_HALF, .relays = TIDE_SAVE_IN(1),
+              .rows = 1,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(0),
               .infer = conv_infer, .grad = conv_grad, .flops = conv_flops);
 
@@ -208,12 +218,13 @@ static tide_status conv_grad_x_infer(tide_call *c) {
 
 static void conv_grad_x_grad(tide_tape *t, const tide_node *n) {
     const tide_conv_grad_x_attrs *a = (const void *)n->attrs;
-    tide_tensor *dy = tide_t_in(t, 0), *w = tide_t_in(t, 1), *z = NULL, *db;
+    tide_tensor *dy = read(t, a->activation, tide_t_in(t, 0)),
+                *w = read(t, a->activation, tide_t_in(t, 1)), *z = NULL, *db;
     if (!dy || !w) return;
     if (tide_act_reads_argument(a->activation)) {
         tide_conv_grad_x_attrs plain = *a;
         plain.activation = TIDE_ACTIVATION_linear;
-        z = tide_t(t, TIDE_OP_conv_grad_x, &plain, dy, w, tide_t_in(t, 2));
+        z = tide_t(t, TIDE_OP_conv_grad_x, &plain, dy, w, tide_t_wide(t, tide_t_in(t, 2)));
     }
     tide_tensor *g = before_activation(t, a->activation, z, tide_t_needs(t, 2), &db);
     if (tide_t_needs(t, 0))
@@ -241,8 +252,8 @@ static double conv_grad_x_flops(const tide_kcall *k) {
         (double)w->shape[w->rank - 1];
 }
 
-TIDE_DESCRIBE(conv_grad_x, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_INTERNAL,
-              .relays = TIDE_SAVE_IN(1),
+TIDE_DESCRIBE(conv_grad_x, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_INTERNAL | TIDE_HALF,
+              .relays = TIDE_SAVE_IN(1), .rows = 1,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(0),
               .infer = conv_grad_x_infer, .grad = conv_grad_x_grad, .flops = conv_grad_x_flops);
 
@@ -285,9 +296,10 @@ static double conv_grad_kernel_flops(const tide_kcall *k) {
         (double)w->shape[w->rank - 1];
 }
 
-TIDE_DESCRIBE(conv_grad_kernel, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL,
-              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1), .infer = conv_grad_kernel_infer,
-              .grad = conv_grad_kernel_grad, .flops = conv_grad_kernel_flops);
+TIDE_DESCRIBE(conv_grad_kernel, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_HALF, .rows = 3,
+              .sums = 3, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1),
+              .infer = conv_grad_kernel_infer, .grad = conv_grad_kernel_grad,
+              .flops = conv_grad_kernel_flops);
 
 /* -- transposed -- */
 

@@ -58,6 +58,19 @@ static inline tide_tensor *mean_of(tide_tape *t, tide_tensor *x, tide_ints axes)
     return tide_t(t, OP(divide), s, number(t, n, x));
 }
 
+/* The longest axis that a reduction leaves, -1 where it leaves none; *to: the result's. */
+static inline int axis_left(const tide_tensor *x, const tide_ints *gone, int keepdims, int *to) {
+    unsigned is = gone->n < 0 ? ~0u : 0;
+    int best = -1, left = 0;
+    for (int64_t i = 0; i < gone->n; i++) is |= 1u << gone->v[i];
+    for (int i = 0; i < x->rank; i++) {
+        if (is >> i & 1) continue;
+        if (best < 0 || x->shape[i] > x->shape[best]) best = i, *to = keepdims ? i : left;
+        left++;
+    }
+    return best;
+}
+
 /* The largest elements over axes, which stay as length 1; -inf where there is none. */
 static inline tide_tensor *largest_of(tide_tape *t, tide_tensor *x, tide_ints axes) {
     if (!x) return NULL;

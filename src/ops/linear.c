@@ -3,6 +3,7 @@
  *   C = A B:  dA = dC B^T,  dB = A^T dC, summed over the axes that were broadcast. Transposes are
  * views. */
 #include "activations.h"
+#include "../../kernels/gemm.h"
 #include "helpers.h"
 
 #include <math.h>
@@ -106,7 +107,15 @@ static double matmul_flops(const tide_kcall *k) {
     return 2.0 * (double)tide_buf_numel(&k->out[0]) * (double)k->in[0].shape[k->in[0].rank - 1];
 }
 
-TIDE_DESCRIBE(matmul, .flags = TIDE_PROMOTE | TIDE_HALF, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1),
+/* A matrix of halves that many rows are multiplied with. */
+static int by_many_rows(const tide_kcall *k) {
+    const tide_buf *x = &k->in[0];
+    const int64_t n = x->rank ? x->shape[x->rank - 1] : 0;
+    return k->in[1].rank == 2 && n > 0 && tide_buf_numel(x) / n > TIDE_FEW_ROWS;
+}
+
+TIDE_DESCRIBE(matmul, .flags = TIDE_PROMOTE | TIDE_HALF, .relays = TIDE_SAVE_IN(1),
+              .keeps = by_many_rows, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1),
               .infer = matmul_infer, .grad = matmul_grad, .flops = matmul_flops);
 
 /* -- activations that linear and conv fuse (activations.h) -- */
@@ -177,8 +186,8 @@ static void activation_grad_compose(tide_tape *t, const void *attrs, int nin, ti
 #undef NUM
 }
 
-TIDE_DESCRIBE(activation_grad, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL,
-              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1), .infer = activation_grad_infer,
+TIDE_DESCRIBE(activation_grad, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_HALF, .rows = 3,
+              .sums = 2, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1), .infer = activation_grad_infer,
               .compose = activation_grad_compose);
 
 static tide_status bias_activation_infer(tide_call *c) {
@@ -201,8 +210,8 @@ static void bias_activation_grad(tide_tape *t, const tide_node *n) {
     tide_t_give(t, 1, g[1]);
 }
 
-TIDE_DESCRIBE(bias_activation, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_INTERNAL,
-              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_OUT(0),
+TIDE_DESCRIBE(bias_activation, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_INTERNAL | TIDE_HALF,
+              .rows = 1, .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_OUT(0),
               .infer = bias_activation_infer, .grad = bias_activation_grad);
 
 /* -- a sum and relu: where residual networks join -- */
@@ -221,8 +230,8 @@ static void add_relu__grad(tide_tape *t, const tide_node *n) {
         if (tide_t_needs(t, i)) tide_t_give(t, i, tide_t_sum_to_meta(t, g[0], m, m->shape));
     }
 }
-TIDE_DESCRIBE(add_relu_, .flags = TIDE_PROMOTE, .saves = TIDE_SAVE_OUT(0), .infer = add_relu__infer,
-              .grad = add_relu__grad);
+TIDE_DESCRIBE(add_relu_, .flags = TIDE_PROMOTE | TIDE_HALF, .saves = TIDE_SAVE_OUT(0),
+              .infer = add_relu__infer, .grad = add_relu__grad);
 
 tide_status tide_check_bias(tide_call *c, const tide_tensor *b, int64_t n, int dtype) {
     char s[160];
@@ -277,6 +286,7 @@ static void linear_compose(tide_tape *t, const void *attrs, int nin, tide_tensor
 }
 
 TIDE_DESCRIBE(linear, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_HALF | TIDE_FIRST_ORDER,
+              .relays = TIDE_SAVE_IN(1), .keeps = by_many_rows,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(0),
               .infer = linear_infer, .grad = linear_grad, .compose = linear_compose,
               .flops = matmul_flops);

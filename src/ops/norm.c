@@ -377,7 +377,11 @@ static void group_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
     y = tide_t(t, TIDE_OP_reshape, &join, y);
     out[0] = scaled(t, y, along(t, in[1], rank, a->axis), along(t, in[2], rank, a->axis));
 }
-TIDE_DESCRIBE(group_normalization, .flags = TIDE_WIDE,
+static int group_apart(const void *attrs, const tide_tensor *x, int *to) { /* each of the batch */
+    (void)attrs, (void)x;
+    return *to = 0;
+}
+TIDE_DESCRIBE(group_normalization, .flags = TIDE_WIDE, .apart = group_apart,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2), .infer = group_infer,
               .compose = group_compose);
 
@@ -401,8 +405,12 @@ static void moments_compose(tide_tape *t, const void *attrs, int nin, tide_tenso
     }
     for (int i = 0; i < 2; i++) out[i] = tide_t(t, TIDE_OP_reshape, &r, out[i]);
 }
-TIDE_DESCRIBE(moments, .flags = TIDE_WIDE, .saves = TIDE_SAVE_IN(0), .infer = moments_infer,
-              .compose = moments_compose);
+static int moments_apart(const void *attrs, const tide_tensor *x, int *to) {
+    const tide_moments_attrs *a = attrs;
+    return axis_left(x, &a->axes, a->keepdims != 0, to);
+}
+TIDE_DESCRIBE(moments, .flags = TIDE_WIDE, .apart = moments_apart, .saves = TIDE_SAVE_IN(0),
+              .infer = moments_infer, .compose = moments_compose);
 
 /* The vector norm of an order. Where it is 0 its gradient is 0, one of the subgradients, and so is
  * that of an element that is 0: the inner functions have no slope there, or an infinite one. */
@@ -440,8 +448,12 @@ static void vector_norm_compose(tide_tape *t, const void *attrs, int nin, tide_t
     (void)nin;
     out[0] = norm_of(t, widened(t, in[0]), a->ord, a->axis, (int)a->keepdims);
 }
-TIDE_DESCRIBE(vector_norm_, .flags = TIDE_WIDE, .saves = TIDE_SAVE_IN(0),
-              .infer = vector_norm_infer, .compose = vector_norm_compose);
+static int vector_norm__apart(const void *attrs, const tide_tensor *x, int *to) {
+    const tide_vector_norm__attrs *a = attrs;
+    return axis_left(x, &a->axis, a->keepdims != 0, to);
+}
+TIDE_DESCRIBE(vector_norm_, .flags = TIDE_WIDE, .apart = vector_norm__apart,
+              .saves = TIDE_SAVE_IN(0), .infer = vector_norm_infer, .compose = vector_norm_compose);
 
 static tide_status normalize_infer(tide_call *c) {
     tide_normalize_attrs *a = c->attrs;
@@ -466,5 +478,9 @@ static void normalize_compose(tide_tape *t, const void *attrs, int nin, tide_ten
     scale = tide_t(t, OP(maximum), scale, number(t, a->epsilon, scale));
     out[0] = tide_t(t, OP(divide), x, scale);
 }
-TIDE_DESCRIBE(normalize, .flags = TIDE_WIDE, .saves = TIDE_SAVE_IN(0), .infer = normalize_infer,
-              .compose = normalize_compose);
+static int normalize_apart(const void *attrs, const tide_tensor *x, int *to) {
+    const tide_normalize_attrs *a = attrs;
+    return axis_left(x, &a->axis, 1, to);
+}
+TIDE_DESCRIBE(normalize, .flags = TIDE_WIDE, .apart = normalize_apart, .saves = TIDE_SAVE_IN(0),
+              .infer = normalize_infer, .compose = normalize_compose);

@@ -139,28 +139,44 @@ static void give_summed(tide_tape *t, int i, T g) {
 #define SECOND(...) SECOND_(__VA_ARGS__)
 #define OR_NULL(...) SECOND(__VA_ARGS__, NULL, ~)
 
+/* Halves are differentiated by op calls in float32, so that the gradient is rounded once; in halves
+ * where one op alone rounds: bit i: in the gradient of operand i. */
+#define ONCE_add ~, 7
+#define ONCE_subtract ~, 7
+#define ONCE_multiply ~, 7
+#define ONCE_divide ~, 1
+#define ONCE_maximum ~, 7
+#define ONCE_minimum ~, 7
+#define ONCE_fmax ~, 7
+#define ONCE_fmin ~, 7
+#define OR_0(...) SECOND(__VA_ARGS__, 0, ~)
+static T read_as(tide_tape *t, T x, int stored) { return stored ? x : tide_t_wide(t, x); }
+
 /* By its gradient op; by op calls where the gradient will be differentiated itself. An operand that
  * the op did not save is NULL here and unused. */
-#define RULE_KERNEL(name, result, reads, d1, d2, d3)                                         \
-    static T name##_expanded(tide_tape *t, const tide_##name##_attrs *p, T DY) {             \
-        const T X = tide_t_in(t, 0), Y = tide_t_out(t, 0);                                   \
-        (void)p, (void)DY, (void)X, (void)Y;                                                 \
-        return d1;                                                                           \
-    }                                                                                        \
-    static void name##_rule(tide_tape *t, const tide_node *n) {                              \
-        const T DY = tide_t_dy(t, 0), X = tide_t_in(t, 0), Y = tide_t_out(t, 0);             \
-        T g = tide_t_recording(t) ? name##_expanded(t, (const void *)n->attrs, DY) : NULL;   \
-        (void)X, (void)Y;                                                                    \
-        tide_t_give(t, 0, g ? g : tide_t(t, TIDE_OP_##name##_grad, n->attrs, READ_##reads)); \
-    }                                                                                        \
-    TIDE_DESCRIBE(name, .flags = ELEMENTWISE | IS_INTERNAL(name), .infer = infer_unary,      \
-                  .grad = name##_rule, .saves = SAVE_##reads,                                \
+#define RULE_KERNEL(name, result, reads, d1, d2, d3)                                               \
+    static T name##_expanded(tide_tape *t, const tide_##name##_attrs *p, T DY) {                   \
+        const T X = tide_t_wide(t, tide_t_in(t, 0)), Y = tide_t_wide(t, tide_t_out(t, 0));         \
+        (void)p, (void)DY, (void)X, (void)Y;                                                       \
+        return d1;                                                                                 \
+    }                                                                                              \
+    static void name##_rule(tide_tape *t, const tide_node *n) {                                    \
+        const T DY = tide_t_dy(t, 0), X = tide_t_in(t, 0), Y = tide_t_out(t, 0);                   \
+        T g = tide_t_recording(t) ? name##_expanded(t, (const void *)n->attrs, tide_t_wide(t, DY)) \
+                                  : NULL;                                                          \
+        (void)X, (void)Y;                                                                          \
+        tide_t_give(t, 0, g ? g : tide_t(t, TIDE_OP_##name##_grad, n->attrs, READ_##reads));       \
+    }                                                                                              \
+    TIDE_DESCRIBE(name, .flags = ELEMENTWISE | IS_INTERNAL(name), .infer = infer_unary,            \
+                  .grad = name##_rule, .saves = SAVE_##reads,                                      \
                   .for_bools = OR_NULL(FOR_BOOLS_##name));
 
 #define RULE_CALLS(name, result, reads, d1, d2, d3)                                                \
     static T name##_d(tide_tape *t, const tide_##name##_attrs *p, T DY, int i) {                   \
-        const T X1 = tide_t_in(t, 0), X2 = tide_t_in(t, 1), X3 = tide_t_in(t, 2),                  \
-                Y = tide_t_out(t, 0);                                                              \
+        const int once = OR_0(ONCE_##name) >> i & 1;                                               \
+        const T X1 = read_as(t, tide_t_in(t, 0), once), X2 = read_as(t, tide_t_in(t, 1), once),    \
+                X3 = read_as(t, tide_t_in(t, 2), once), Y = read_as(t, tide_t_out(t, 0), once);    \
+        DY = read_as(t, DY, once);                                                                 \
         (void)p, (void)DY, (void)X1, (void)X2, (void)X3, (void)Y;                                  \
         return i == 0 ? d1 : i == 1 ? d2 : d3;                                                     \
     }                                                                                              \

@@ -312,8 +312,12 @@ static void logsumexp_compose(tide_tape *t, const void *attrs, int nin, tide_ten
     }
     out[0] = y;
 }
-TIDE_DESCRIBE(logsumexp, .flags = TIDE_WIDE, .saves = TIDE_SAVE_IN(0), .infer = over_axes,
-              .compose = logsumexp_compose);
+static int logsumexp_apart(const void *attrs, const tide_tensor *x, int *to) {
+    const tide_logsumexp_attrs *a = attrs;
+    return axis_left(x, &a->axis, a->keepdims != 0, to);
+}
+TIDE_DESCRIBE(logsumexp, .flags = TIDE_WIDE, .apart = logsumexp_apart, .saves = TIDE_SAVE_IN(0),
+              .infer = over_axes, .compose = logsumexp_compose);
 
 static tide_tensor *variance(tide_tape *t, tide_tensor *x, tide_ints axis, int keepdims) {
     tide_tensor *d =
@@ -326,8 +330,12 @@ static void var_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **
     (void)nin;
     out[0] = variance(t, widened(t, in[0]), a->axis, a->keepdims);
 }
-TIDE_DESCRIBE(var, .flags = TIDE_WIDE, .saves = TIDE_SAVE_IN(0), .infer = over_axes,
-              .compose = var_compose);
+static int var_apart(const void *attrs, const tide_tensor *x, int *to) {
+    const tide_var_attrs *a = attrs;
+    return axis_left(x, &a->axis, a->keepdims != 0, to);
+}
+TIDE_DESCRIBE(var, .flags = TIDE_WIDE, .apart = var_apart, .saves = TIDE_SAVE_IN(0),
+              .infer = over_axes, .compose = var_compose);
 
 /* The gradient of equal elements is 0. */
 static void std_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
@@ -336,8 +344,12 @@ static void std_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **
     (void)nin;
     out[0] = tide_t(t, OP(root_), variance(t, widened(t, in[0]), a->axis, a->keepdims));
 }
-TIDE_DESCRIBE(std, .flags = TIDE_WIDE, .saves = TIDE_SAVE_IN(0), .infer = over_axes,
-              .compose = std_compose);
+static int std_apart(const void *attrs, const tide_tensor *x, int *to) {
+    const tide_std_attrs *a = attrs;
+    return axis_left(x, &a->axis, a->keepdims != 0, to);
+}
+TIDE_DESCRIBE(std, .flags = TIDE_WIDE, .apart = std_apart, .saves = TIDE_SAVE_IN(0),
+              .infer = over_axes, .compose = std_compose);
 
 static void count_nonzero_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
                                   tide_tensor **out) {

@@ -1,5 +1,6 @@
 /* Choosing between tensors, and the elementwise ops that are made of others. */
 #include "../op.h"
+#include "helpers.h"
 
 #include <float.h>
 #include <math.h>
@@ -185,4 +186,9 @@ static void sinc_compose(tide_tape *t, const void *attrs, int nin, tide_tensor *
     out[0] =
         tide_t(t, OP(select_), zero, one, tide_t(t, OP(divide), tide_t(t, OP(sin), angle), angle));
 }
-TIDE_DESCRIBE(sinc, .flags = TIDE_WIDE, .saves = TIDE_SAVE_IN(0), .compose = sinc_compose);
+static int sinc_apart(const void *attrs, const tide_tensor *x, int *to) {
+    (void)attrs;
+    return axis_left(x, &(tide_ints){.n = 0}, 1, to);
+}
+TIDE_DESCRIBE(sinc, .flags = TIDE_WIDE, .apart = sinc_apart, .saves = TIDE_SAVE_IN(0),
+              .compose = sinc_compose);
