@@ -48,7 +48,7 @@ end
 --- @param guard userdata tensor of three elements; the second is 1 where the loss is bad
 function Strategy:agree(guard) end -- luacheck: ignore self guard
 
-local current = Strategy()
+local current, active = Strategy(), false -- active: the same, false where it does nothing
 
 local function checked(v, where)
   if type(v) ~= "table" or type(v.reduce_gradients) ~= "function" then
@@ -71,14 +71,14 @@ end
 local function set_strategy(strategy)
   local was = current
   current = checked(strategy, "set_strategy")
+  active = getmetatable(current) ~= Strategy and current
   return was
 end
 
--- The strategy that an optimizer asks, or nil where it does nothing.
+-- The strategy that an optimizer asks, or false where there is nothing to ask.
 local function of(optimizer)
-  local s = rawget(optimizer, "strategy")
-  s = s and checked(s, optimizer.name) or current
-  return getmetatable(s) ~= Strategy and s or nil
+  local s = optimizer.strategy
+  return s and checked(s, optimizer.name) or active
 end
 
 -- What a strategy makes of gradients, looked at.

@@ -147,9 +147,9 @@ function Optimizer:_settled()
   end
 end
 
--- Whether a step is more than one op, so that a bad loss must be known before.
+-- Whether the class' step is more than one op, so that a bad loss must be known before.
 function Optimizer:_steps_by_host()
-  return self.use_ema or self.gradient_accumulation_steps or self._call == Optimizer._call
+  return self._call == Optimizer._call
 end
 
 -- ---- learning rate ----

@@ -19,6 +19,7 @@ local TRAIN, INFER = Layer.TRAIN, Layer.INFER
 local steps = {}
 
 local SPARSE = { sparse = true }
+local take_loss = metrics.Mean._take_loss
 local NO_NAMES = {}
 
 --- State for a model that was not compiled, or just was.
@@ -333,6 +334,7 @@ function steps.use_optimizer(model, T, optimizer)
     steps.settle(T)
   end
   model.optimizer, T.optimizer = optimizer, optimizer
+  T.by_host = optimizer:_steps_by_host()
 end
 
 --- Looks up the trainable parameters and prepares the optimizer for them.
@@ -393,12 +395,14 @@ local function learn(model, T, loss, x)
     steps.find_parameters(model, T)
   end
   local guard = T.guard or guard_of(T, loss)
-  T.tracker:_take_loss(loss, samples(x), guard)
+  take_loss(T.tracker, loss, samples(x), guard)
   local strategy = strategies.of(T.optimizer)
   if strategy then
     strategy:agree(guard)
   end
-  if T.optimizer:_steps_by_host() and guard[2] ~= 0 then
+  local optimizer = T.optimizer
+  if (T.by_host or rawget(optimizer, "use_ema") or rawget(optimizer, "gradient_accumulation_steps"))
+    and guard[2] ~= 0 then
     left_out(T)
     guard:zero_()
     return
