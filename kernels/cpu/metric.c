@@ -1,11 +1,13 @@
 /* threshold_counts: weighted true positives, false positives, true negatives and false negatives
  * for every threshold. A prediction falls into the bucket after the last threshold that it exceeds;
- * suffix sums over buckets give the counts. */
+ * suffix sums over buckets give the counts. A NaN does not count. */
 #include "cpu.h"
+
+#include <math.h>
 
 tide_status K(threshold_counts)(tide_kcall *c);
 
-/* How many of the ascending thresholds x exceeds; NaN exceeds none. */
+/* How many of the ascending thresholds x exceeds. */
 static int64_t exceeded(const REAL *t, int64_t n, REAL x) {
     int64_t lo = 0, hi = n;
     while (lo < hi) {
@@ -28,6 +30,7 @@ tide_status K(threshold_counts)(tide_kcall *c) {
     for (int64_t i = 0; i < n; i++)
         for (int64_t l = 0; l < labels; l++) {
             int64_t at = i * labels + l;
+            if (isnan(y_pred[at])) continue;
             bucket[((y_true[at] != 0 ? 0 : nt + 1) + exceeded(t, nt, y_pred[at])) * labels + l] +=
                 weight ? (double)weight[at] : 1.0;
         }

@@ -36,6 +36,25 @@ describe("the sums of loss and metrics", function()
     assert.equal(reads(8), reads(48))
   end)
 
+  it("of thresholds are read when shown too, and NaNs are counted where they are", function()
+    local _ <close> = tide.device "test"
+    local auc, recall = tide.metrics.AUC { name = "auc" }, tide.metrics.Recall()
+    local nan = 0 / 0
+    local y, p = tide.tensor { 0, 1, 1, 0 }, tide.tensor { 0.1, 0.8, nan, 0.6 }
+    auc:update_state(y, p)
+    recall:update_state(y, p)
+    local before = core.device_info "test".copies_out
+    auc:update_state(y, p)
+    recall:update_state(y, p)
+    assert.equal(before, core.device_info "test".copies_out)
+    local said = captured(function()
+      assert.equal(1, auc:result()) -- of 0.1, 0.8 and 0.6
+      assert.equal(1, recall:result())
+      auc:result()
+    end)
+    assert.matches("^tide: auc: 2 of 8 scores are NaN; they do not count\ntide: recall", said)
+  end)
+
   it("are exact to the last bit of float64", function()
     -- 1000 times a float32 is none: sums of a batch were rounded to one
     local values = tide.full({ 1000 }, 0.1, { dtype = "float32" })

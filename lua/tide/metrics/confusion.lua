@@ -79,20 +79,25 @@ local function only_top_k(y_pred, k)
   return ops.add(ops.multiply(y_pred, mask), ops.multiply(ops.subtract(1, mask), NEG_INF))
 end
 
--- Scores that are no number are neither above a threshold nor below: they do not count, which is
--- said once per metric. Returns the scores and weights with 0 in their places.
-local function without_nan(self, y_pred, weight)
-  local bad = ops.isnan(y_pred)
-  if not ops.any(bad) then
-    return y_pred, weight
+-- Scores that are no number are neither above a threshold nor below: the op leaves them out. How
+-- many they are is counted where they are, and said once per metric when it is read.
+local function note_nan(self, y_pred)
+  local nans = self._nans
+  if not nans then
+    nans = ops.zeros({ 2 }, { dtype = "float64", device = y_pred.device })
+    self._nans, self._scores = nans, 0
   end
-  if not self._nans then
-    self._nans = true
-    io.stderr:write(("tide: %s: %d of %d scores of a batch are NaN; they do not count\n"):format(
-      self.name, tensors.number(ops.sum(ops.cast(bad, "int64"))), bad.size))
+  core.ops.tally_(nans, ops.isnan(y_pred))
+  self._scores = self._scores + y_pred.size
+end
+
+local function say_nan(self)
+  local n = self._nans and not self._said and self._nans[1] or 0
+  if n > 0 then
+    self._said = true
+    io.stderr:write(("tide: %s: %d of %d scores are NaN; they do not count\n"):format(self.name,
+      n, self._scores))
   end
-  local good = ops.cast(ops.logical_not(bad), y_pred.dtype)
-  return ops.where(bad, 0, y_pred), weight and ops.multiply(weight, good) or good
 end
 
 local function count(self, y_true, y_pred, weight, o)
@@ -125,7 +130,7 @@ local function count(self, y_true, y_pred, weight, o)
     local w = ops.broadcast_to(o.label_weights, y_pred.shape)
     weight = weight and ops.multiply(weight, w) or w
   end
-  y_pred, weight = without_nan(self, y_pred, weight)
+  note_nan(self, y_pred)
   if self._even then
     y_pred = ops.clip(y_pred, 0.0, 1.0)
   end
@@ -143,6 +148,7 @@ end
 
 -- Counts as Lua numbers: [kind][threshold][label], thresholds in the order they were given.
 local function read(self)
+  say_nan(self)
   local out = { {}, {}, {}, {} }
   local got = self._counts and self._counts:tolist()
   for kind = 1, 4 do
@@ -164,7 +170,7 @@ function Counter:update_state(y_true, y_pred, sample_weight)
 end
 
 function Counter:reset_state()
-  self._counts = nil
+  self._counts, self._nans = nil, nil
 end
 
 function Counter:_all_variables()
