@@ -524,7 +524,7 @@ function Args:construct(...)
       self:_merge(given, last, n)
     end
   end
-  return self:complete(given)
+  return self:_fill(given)
 end
 
 -- Whether every key is the name of an argument: `fit(generator, { epochs = 3 })` has no dictionary
@@ -576,7 +576,7 @@ function Args:call(...)
       self:_put(given, i, v)
     end
   end
-  return self:complete(given)
+  return self:_fill(given)
 end
 
 --- Whether an empty table as last argument, number `n`, is empty options and no value.
@@ -594,16 +594,30 @@ function Args:values(...)
   return table.unpack(out, 1, #self.names)
 end
 
---- Checks values by name, converts them and fills in the defaults; `given` is left alone. Of
---- several mistakes the same one is
---- always named: unknown names first, by name, then the arguments in their order.
-function Args:complete(given)
-  local out, unknown = {}, nil
-  for k, v in pairs(given) do
-    if not self.index[k] then
+-- The value of a default. Tables and tensors are made anew for each call, since whoever gets one
+-- may change it; other values are converted once.
+local function default_of(row)
+  local default = row[3]
+  if row._kept ~= nil and row._kept_of == default then
+    return row._kept
+  end
+  local x, expected = convert(row, default)
+  assert(x ~= nil, expected)
+  local t = type(x)
+  if t ~= "table" and t ~= "userdata" then
+    row._kept, row._kept_of = x, default
+  end
+  return x
+end
+
+-- As complete, in the table itself.
+function Args:_fill(given)
+  local index, rest, unknown = self.index, nil, nil
+  for k, v in next, given do
+    if not index[k] then
       if self.rest then
-        out[self.rest] = out[self.rest] or {}
-        out[self.rest][k] = v
+        rest = rest or {}
+        rest[k], given[k] = v, nil
       elseif not unknown or tostring(k) < tostring(unknown) then
         unknown = k
       end
@@ -611,29 +625,44 @@ function Args:complete(given)
   end
   if unknown ~= nil then
     self:_unknown(unknown)
+  elseif rest then
+    given[self.rest] = rest
   end
-  for _, name in ipairs(self.names) do
-    local v, row = given[name], self.index[name]
+  local names = self.names
+  for i = 1, #names do
+    local name = names[i]
+    local v, row = given[name], index[name]
     local default = row[3]
     if v == nil then
       if default == required then
         errors.raise(self.owner, "%s is missing (%s)", name, row[4] or "required")
       elseif default ~= nil and default ~= none then
-        local x, expected = convert(row, default)
-        assert(x ~= nil, expected)
-        out[name] = x
+        given[name] = default_of(row)
       end
     elseif (v ~= none and (v ~= false or row[2] == "bool"))
-      or not (default == nil or row.none or default == none) then -- else it stands for nothing
+      or not (default == nil or row.none or default == none) then
       local x, expected, hint = convert(row, v)
       if x == nil then
         errors.raise(self.owner, "%s must be %s (got %s)%s", name, expected, check.show(v),
           hint or "")
       end
-      out[name] = x
+      given[name] = x
+    else
+      given[name] = nil -- it stands for nothing
     end
   end
-  return out
+  return given
+end
+
+--- Checks values by name, converts them and fills in the defaults; `given` is left alone. Of
+--- several mistakes the same one is
+--- always named: unknown names first, by name, then the arguments in their order.
+function Args:complete(given)
+  local out = {}
+  for k, v in next, given do
+    out[k] = v
+  end
+  return self:_fill(out)
 end
 
 --- The arguments as text, one per line: name, default, meaning.

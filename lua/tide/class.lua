@@ -234,14 +234,20 @@ function class.is(v, c)
   return false
 end
 
+local snakes = {} -- name -> its snake_case
+
 --- Keras' snake_case of a class name: `Conv2DTranspose` is `conv2d_transpose`.
 ---
 ---     tide.class.snake "Conv2DTranspose"   --> "conv2d_transpose"
 function class.snake(name)
-  local s = name:gsub("[^%w_]", "")
-  s = s:gsub("(.)(%u%l+)", "%1_%2")
-  s = s:gsub("(%l)(%u)", "%1_%2")
-  return s:lower()
+  local s = snakes[name]
+  if not s then
+    s = name:gsub("[^%w_]", "")
+    s = s:gsub("(.)(%u%l+)", "%1_%2")
+    s = s:gsub("(%l)(%u)", "%1_%2"):lower()
+    snakes[name] = s
+  end
+  return s
 end
 
 return class

@@ -54,8 +54,8 @@ local count = 0
 function symbolic.new(shape, dtype, name)
   count = count + 1
   local s = list.copy(shape)
-  return setmetatable({ shape = s, dtype = dtype, ndim = #s, name = name or "tensor_" .. count,
-    _id = count }, meta)
+  return setmetatable({ shape = s, dtype = dtype, ndim = #s, name = name, _id = count,
+    _node = nil, _position = nil }, meta)
 end
 
 --- What a message adds where a model of one input gets a list of two: targets may be meant.
@@ -177,17 +177,18 @@ local function record(node)
   node.within = tracing and #tracing.within > 0 and table.concat(tracing.within, "/") or nil
   count = count + 1
   node.id = count
-  node.inputs = symbolic.flatten({ node.args })
+  local args, results = node.args, node.results
+  node.inputs = args.n == 1 and is(args[1]) and { args[1] } or symbolic.flatten { args }
   node.outputs = {}
-  for i = 1, node.results.n do
-    for _, s in ipairs(symbolic.flatten(node.results[i])) do
+  for i = 1, results.n do
+    for _, s in ipairs(is(results[i]) and { results[i] } or symbolic.flatten(results[i])) do
       if not s._node then
         node.outputs[#node.outputs + 1] = s
         s._node, s._position = node, #node.outputs
       end
     end
   end
-  return table.unpack(node.results, 1, node.results.n)
+  return table.unpack(results, 1, results.n)
 end
 
 --- The function of an op node, by its name in a configuration.
@@ -364,8 +365,7 @@ function symbolic.call(layer, x, rest, options, training)
   if given and next(given) == nil then
     given = nil
   end
-  local symbols = as_symbols(args)
-  symbols.n = n
+  local symbols = n == 1 and is(x) and args or as_symbols(args)
   if not layer.built then
     local shapes = {}
     for i = 1, n do
@@ -390,11 +390,10 @@ function symbolic.call(layer, x, rest, options, training)
     end
     results = out
   else
-    symbols.n = n
     if given then
       symbols[n + 1] = given
-      symbols.n = n + 1
     end
+    symbols.n = given and n + 1 or n
     results = infer.results(layer, symbols)
   end
   if results[1] == nil then
@@ -444,6 +443,8 @@ function meta.__index(self, key)
       return function(...)
         return ops[key](...)
       end
+    elseif key == "name" then
+      return "tensor_" .. self._id
     elseif key == "size" then
       local n = 1
       for i = 1, #self.shape do

@@ -52,7 +52,9 @@ function Layer._policy(name)
   return was
 end
 
-Layer.supports_masking = false
+-- What a class says of itself, where it says nothing else.
+Layer.supports_masking, Layer.makes_mask, Layer.sets_mask = false, false, false
+Layer.keeps_dtype, Layer.takes, Layer._input_names, Layer._custom = false, false, false, false
 Layer._foreign = foreign.layer
 
 -- ---- modes of a call ----
@@ -133,6 +135,21 @@ Layer.created = 0 -- layers made so far
 --- Starts the numbering of automatic names anew.
 Layer.reset_names = object.reset_names
 
+local own_names = setmetatable({}, { __mode = "k" }) -- argument table -> its names that are fields
+
+-- The options that a layer of this class keeps as plain fields.
+local function own_options(args, get)
+  local out = own_names[args]
+  if not out then
+    out = {}
+    for _, name in ipairs(args.names) do
+      out[#out + 1] = not base_names[name] and not get[name] and name or nil
+    end
+    own_names[args] = out
+  end
+  return out
+end
+
 function Layer:_store(o)
   Layer.created = Layer.created + 1
   if o.name and o.name:find("/", 1, true) then
@@ -153,11 +170,10 @@ function Layer:_store(o)
   rawset(self, "autocast", o.autocast)
   rawset(self, "activity_regularizer", o.activity_regularizer)
   rawset(self, "built", false)
-  local get = self._get
-  for _, name in ipairs(self.args.names) do
-    if not base_names[name] and not get[name] then
-      rawset(self, name, o[name])
-    end
+  local own = own_options(self.args, self._get)
+  for i = 1, #own do
+    local name = own[i]
+    rawset(self, name, o[name])
   end
 end
 
@@ -228,20 +244,26 @@ local function check_parameters(name, def)
   end
 end
 
+local free_names = setmetatable({}, { __mode = "k" }) -- class -> names of fields that are free
+
 -- Runs for fields that are not yet there: properties are set or refused, the base's methods are
 -- protected.
 function Layer.__newindex(self, key, value)
-  local set = self._set[key]
-  if set then
-    return set(self, value)
-  end
-  if self._get[key] or (type(rawget(Layer, key)) == "function" and key ~= "call")
-    or is_private(getmetatable(self), key) then
-    errors.raise(getmetatable(self).__name, "'%s' belongs to every layer and cannot be assigned",
-      key)
-  end
   local c = getmetatable(self)
-  class.check_field(c, key, c.args.names)
+  local free = free_names[c]
+  if not (free and free[key]) then
+    local set = c._set[key]
+    if set then
+      return set(self, value)
+    end
+    if c._get[key] or (type(rawget(Layer, key)) == "function" and key ~= "call")
+      or is_private(c, key) then
+      errors.raise(c.__name, "'%s' belongs to every layer and cannot be assigned", key)
+    end
+    class.check_field(c, key, c.args.names)
+    free_names[c] = free or {}
+    free_names[c][key] = true
+  end
   rawset(self, key, value)
   tracking.added(self, key, value)
 end
@@ -375,8 +397,8 @@ end
 function Layer:_settle()
   local own = self[S]
   own.call = self.call
-  own.plain = self.activity_regularizer == nil and self._input_names == nil
-    and not self.makes_mask and (self.takes == nil or self.takes == "tensor")
+  own.plain = self.activity_regularizer == nil and not self._input_names
+    and not self.makes_mask and (not self.takes or self.takes == "tensor")
   if own.compute and #self:_own_records() > 0 then
     local call, stand_in = own.call, require("tide.layers.mixed").stand_in(self)
     own.stand_in = stand_in

@@ -55,12 +55,13 @@ core.Dense = base.derive(base, "Dense", {
     { "bias_constraint", "constraint" },
   },
   supports_masking = true,
-  init = function(self)
-    local fused = self.activation and activations.fused(self.activation)
+  init = function(self, o)
+    local activation = o.activation
+    local fused = activation and activations.fused(activation)
     self[S].fused = fused
     local call = fused and fused ~= "linear" and dense_fused
-      or (self.activation == nil or fused == "linear"
-        or activations.name_of(self.activation) == "linear") and dense_plain
+      or (activation == nil or fused == "linear"
+        or activations.name_of(activation) == "linear") and dense_plain
       or dense_then
     self[S].apply = call
     if getmetatable(self).call == dense then

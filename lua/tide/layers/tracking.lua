@@ -250,16 +250,24 @@ function tracking.of(self)
   return scan(self)
 end
 
+-- Notes in the record of a tensor the field that holds it.
+local function note_field(records, owner, key, tensor)
+  for i = #records, 1, -1 do
+    if rawequal(records[i].tensor, tensor) then
+      records[i].owner, records[i].key = owner, key
+      return
+    end
+  end
+end
+
 --- A field of the layer is new.
 function tracking.added(self, key, value)
   local own = self[S]
   local walk = own.walk
-  for _, group in ipairs(type(value) == "userdata" and { own.weights, own.states } or {}) do
-    for i = #group, 1, -1 do
-      if rawequal(group[i].tensor, value) then
-        group[i].owner, group[i].key = self, key
-        break
-      end
+  if type(value) == "userdata" then
+    note_field(own.weights, self, key, value)
+    if own.states then
+      note_field(own.states, self, key, value)
     end
   end
   if walk and kind_of(value, walk.variables) then
