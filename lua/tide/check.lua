@@ -628,9 +628,9 @@ function Args:_fill(given)
   elseif rest then
     given[self.rest] = rest
   end
-  local names = self.names
-  for i = 1, #names do
-    local name = names[i]
+  local all = self.names
+  for i = 1, #all do
+    local name = all[i]
     local v, row = given[name], index[name]
     local default = row[3]
     if v == nil then

@@ -16,6 +16,7 @@ end
 --- Applies an activation by name or function.
 --     tide.layers.Activation { "relu" }(tide.tensor { -1, 2 })   --> { 0, 2 }
 activation.Activation = base.derive(base, "Activation", {
+  takes = "tensor",
   args = { { "activation", "activation", check.required, "name or function" } },
   supports_masking = true,
   call = function(self, x)
@@ -33,6 +34,7 @@ activation.Activation = base.derive(base, "Activation", {
 --- max(x, 0), with slope below `threshold` and an upper limit.
 --     tide.layers.ReLU { max_value = 6 }(tide.tensor { -1, 2, 8 })   --> { 0, 2, 6 }
 activation.ReLU = base.derive(base, "ReLU", {
+  takes = "tensor",
   args = {
     { "max_value", "number", nil, "upper limit", min = 0 },
     { "negative_slope", "number", 0, "slope below the threshold", min = 0 },
@@ -59,6 +61,7 @@ activation.ReLU = base.derive(base, "ReLU", {
 --- x above zero, `negative_slope * x` below. The layer's default slope is 0.3, as in Keras.
 --     tide.layers.LeakyReLU { 0.1 }(tide.tensor { -1, 2 })   --> { -0.1, 2 }
 activation.LeakyReLU = base.derive(base, "LeakyReLU", {
+  takes = "tensor",
   args = { { "negative_slope", "number", 0.3, "slope below zero", min = 0 } },
   supports_masking = true,
   call = function(self, x)
@@ -70,6 +73,7 @@ activation.LeakyReLU = base.derive(base, "LeakyReLU", {
 --- max(x, 0) + alpha * min(x, 0) with a learned alpha per feature, shared along `shared_axes`.
 --     tide.layers.PReLU()(tide.tensor { { -1, 2 } })   --> { { 0, 2 } }
 activation.PReLU = base.derive(base, "PReLU", {
+  takes = "tensor",
   args = {
     { "alpha_initializer", "initializer", "zeros" },
     { "alpha_regularizer", "regularizer" },
@@ -102,6 +106,7 @@ activation.PReLU = base.derive(base, "PReLU", {
 --- x above zero, alpha * (exp(x) - 1) below.
 --     tide.layers.ELU()(tide.tensor { -1, 2 })   --> { -0.63212, 2 }
 activation.ELU = base.derive(base, "ELU", {
+  takes = "tensor",
   args = { { "alpha", "number", 1, "limit of the negative part" } },
   supports_masking = true,
   call = function(self, x)
@@ -114,6 +119,7 @@ activation.ELU = base.derive(base, "ELU", {
 --- out.
 --     tide.layers.Softmax()(tide.tensor { { 0, 0 } })   --> { { 0.5, 0.5 } }
 activation.Softmax = base.derive(base, "Softmax", {
+  takes = "tensor",
   args = { { "axis", "axes", -1, "axis of the probabilities" } },
   supports_masking = true,
   call = function(self, x, o)
@@ -124,9 +130,5 @@ activation.Softmax = base.derive(base, "Softmax", {
   end,
   compute_output_shape = same_shape,
 })
-
-for _, c in pairs(activation) do
-  c.takes = "tensor"
-end
 
 return activation

@@ -127,7 +127,9 @@ end
 --- `config(layer, config)`: the configuration as Keras' class takes it, from the one made of the
 --- options; `options(options, config, refuse, custom)`: the options to make the layer with, from
 --- those read; `group(weight_name)`: the folder below the layer's own in which a weight stands;
---- `path`: the layer's folder, where it is not the class' name in snake_case.
+--- `path`: the layer's folder, where it is not the class' name in snake_case;
+--- `older(layer, values, version, backend)`: the values of the weights as Keras `version` on that
+--- backend kept them, as they are kept now.
 Layer.keras = {}
 
 Layer._builds = {}

@@ -58,6 +58,55 @@ local function weight_rows(...)
   return table.unpack(out)
 end
 
+-- How older files of Keras hold the layers: `reorder` gives a kernel of Keras 1 its axes of today.
+-- Theano's convolutions turned the kernel around.
+local function keras_of(rank, reorder)
+  return { older = function(layer, values, version, backend)
+    local kernel = values[1]
+    if not kernel then
+      return values
+    end
+    if version == 1 and reorder then
+      kernel = reorder(layer, kernel)
+    end
+    if backend == "theano" then
+      for axis = 1, rank do
+        kernel = kernel:flip(axis)
+      end
+    end
+    local out = table.move(values, 1, #values, 1, {})
+    out[1] = kernel
+    return out
+  end }
+end
+
+local function channels_first(layer)
+  return layer.data_format == "channels_first"
+end
+
+-- Kernels of Keras 1 with their axes of today, by rank.
+local reorder = {
+  function(layer, kernel) -- (length, 1, in, out), or (out, in, length, 1)
+    local s = kernel.shape
+    if #s ~= 4 then
+      return kernel
+    elseif not (s[1] == layer.kernel_size[1] and s[2] == 1 and s[4] == layer.filters) then
+      kernel = kernel:transpose { 3, 4, 2, 1 }
+    end
+    return kernel:reshape { kernel.shape[1], kernel.shape[3], kernel.shape[4] }
+  end,
+  function(layer, kernel)
+    return channels_first(layer) and kernel:transpose { 3, 4, 2, 1 } or kernel
+  end,
+  function(layer, kernel)
+    return channels_first(layer) and kernel:transpose { 3, 4, 5, 2, 1 } or kernel
+  end,
+}
+
+local function reorder_transposed(layer, kernel)
+  return kernel:transpose(channels_first(layer) and { 3, 4, 1, 2 } or { 1, 2, 4, 3 })
+end
+
 -- Everything that each call hands to the op, made once.
 local function prepare(self)
   local own = self[S]
@@ -139,6 +188,7 @@ for rank = 1, 3 do
   --     tide.layers.Conv2D { 16, 3, padding = "same" }(tide.ones { 1, 8, 8, 3 }).shape
   --     --> { 1, 8, 8, 16 }
   conv[name] = base.derive(base, name, {
+    takes = "tensor",
     args = rows_of(filters(), kernel_size(rank), strides(rank),
       padding(rank == 1 and "valid|same|causal" or "valid|same"), spatial.data_format,
         dilation(rank), { "groups", "int", 1, "independent groups of channels", min = 1 },
@@ -146,6 +196,7 @@ for rank = 1, 3 do
       use_bias, weight_rows "kernel"),
     supports_masking = rank == 1,
     rank = rank,
+    keras = keras_of(rank, reorder[rank]),
     init = function(self)
       prepare(self)
       self[S].padding = self.padding
@@ -213,9 +264,11 @@ for rank = 1, 3 do
   --       tide.ones { 1, 5, 5, 2 }).shape
   --     --> { 1, 10, 10, 4 }
   conv[name] = base.derive(base, name, {
+    takes = "tensor",
     args = rows_of(filters(), kernel_size(rank), strides(rank), padding "valid|same", rest[1],
       rest[2], dilation(rank), activation, use_bias, weight_rows "kernel"),
     rank = rank,
+    keras = keras_of(rank, rank == 2 and reorder_transposed or nil),
     init = function(self)
       prepare(self)
       for i = 1, self.output_padding and rank or 0 do
@@ -285,9 +338,11 @@ for rank = 1, 2 do
   --     tide.layers.DepthwiseConv2D { 3, depth_multiplier = 2 }(tide.ones { 1, 8, 8, 3 }).shape
   --     --> { 1, 6, 6, 6 }
   conv[depthwise] = base.derive(base, depthwise, {
+    takes = "tensor",
     args = rows_of(kernel_size(rank), strides(rank), padding(rule), multiplier, spatial.data_format,
       dilation(rank), activation, use_bias, weight_rows "depthwise"),
     rank = rank,
+    keras = keras_of(rank),
     init = prepare,
     build = function(self, shape)
       local channels = spatial.channels(self, shape, rank)
@@ -307,9 +362,11 @@ for rank = 1, 2 do
   --- A depthwise convolution, then a 1x1 convolution that mixes the channels.
   --     tide.layers.SeparableConv2D { 4, 3 }(tide.ones { 1, 8, 8, 3 }).shape   --> { 1, 6, 6, 4 }
   conv[separable] = base.derive(base, separable, {
+    takes = "tensor",
     args = rows_of(filters(), kernel_size(rank), strides(rank), padding(rule), spatial.data_format,
       dilation(rank), multiplier, activation, use_bias, weight_rows("depthwise", "pointwise")),
     rank = rank,
+    keras = keras_of(rank),
     init = prepare,
     build = function(self, shape)
       local channels = spatial.channels(self, shape, rank)
@@ -326,10 +383,6 @@ for rank = 1, 2 do
     end,
     _brief = brief,
   })
-end
-
-for _, c in pairs(conv) do
-  c.takes = "tensor"
 end
 
 return conv

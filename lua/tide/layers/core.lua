@@ -42,6 +42,7 @@ end
 --
 --     tide.layers.Dense { 64, activation = "relu" }(tide.ones { 2, 10 }).shape   --> { 2, 64 }
 core.Dense = base.derive(base, "Dense", {
+  takes = "tensor",
   args = {
     { "units", "int", required, "width of the output", min = 1 },
     { "activation", "activation", nil, "applied to the result; linear by default" },
@@ -112,6 +113,7 @@ core.Dense = base.derive(base, "Dense", {
 --     tide.layers.Embedding { 100, 8 }(tide.tensor({ { 1, 5, 3 } }, { dtype = "int32" })).shape
 --     --> { 1, 3, 8 }
 core.Embedding = base.derive(base, "Embedding", {
+  takes = "tensor",
   args = {
     { "input_dim", "int", required, "number of ids", min = 1 },
     { "output_dim", "int", required, "length of each vector", min = 1 },
@@ -238,6 +240,7 @@ core.Lambda._custom_shape = false -- its dtype is found by running, and with it 
 --- them.
 --     tide.layers.Masking { 0 }(tide.ones { 1, 3, 2 }).shape   --> { 1, 3, 2 }
 core.Masking = base.derive(base, "Masking", {
+  takes = "tensor",
   args = { { "mask_value", "number", 0, "value that marks a missing step" } },
   supports_masking = true,
   init = function(self)
@@ -257,6 +260,7 @@ core.Masking = base.derive(base, "Masking", {
 --- `x * scale + offset`; scale and offset may be lists along the last axis.
 --     tide.layers.Rescaling { 1 / 255 }(tide.tensor { 0, 255 })   --> { 0, 1 }
 core.Rescaling = base.derive(base, "Rescaling", {
+  takes = "tensor",
   args = {
     { "scale", "any", required, "factor, or one per channel" },
     { "offset", "any", 0, "added afterwards" },
@@ -338,11 +342,5 @@ core.InputLayer = base.derive(base, "InputLayer", {
   compute_output_shape = same_shape,
   compute_output_dtype = same_dtype,
 })
-
-for name, c in pairs(core) do
-  if type(c) == "table" and name ~= "Identity" and name ~= "Lambda" and name ~= "InputLayer" then
-    c.takes = "tensor"
-  end
-end
 
 return core

@@ -79,6 +79,7 @@ end
 local function define(name, join, exactly)
   --- Elementwise over a list of tensors, which broadcast.
   merge[name] = base.derive(base, name, {
+    takes = "list",
     args = {},
     supports_masking = true,
     build = function(self, shapes)
@@ -147,6 +148,7 @@ define("Minimum", folded(ops.minimum))
 --- Joins tensors along an axis (2 is the first after the batch).
 --     tide.layers.Concatenate()({ tide.ones { 2, 3 }, tide.ones { 2, 1 } }).shape   --> { 2, 4 }
 merge.Concatenate = base.derive(base, "Concatenate", {
+  takes = "list",
   args = { { "axis", "axis", -1, "axis to join", batch = false } },
   supports_masking = true,
   keeps_dtype = true,
@@ -239,6 +241,7 @@ end
 --- Sums of products of two tensors over one axis of each; with `normalize`, cosines.
 --     tide.layers.Dot { axes = 2 }({ tide.ones { 1, 3 }, tide.ones { 1, 3 } })   --> { { 3 } }
 merge.Dot = base.derive(base, "Dot", {
+  takes = "list",
   args = {
     {
       "axes", "axes", check.required,
@@ -310,9 +313,5 @@ merge.Dot = base.derive(base, "Dot", {
     return out
   end,
 })
-
-for _, c in pairs(merge) do
-  c.takes = "list"
-end
 
 return merge

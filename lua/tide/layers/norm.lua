@@ -163,6 +163,7 @@ end
 -- Szegedy 2015).
 --     tide.layers.BatchNormalization()(tide.ones { 8, 3 }).shape   --> { 8, 3 }
 norm.BatchNormalization = base.derive(base, "BatchNormalization", {
+  takes = "tensor",
   args = batch_rows,
   supports_masking = true,
   init = function(self)
@@ -244,6 +245,7 @@ local layer_normalization, group_normalization, rms_normalization =
 --- Normalizes each sample over the given axes. Weights gamma and beta have those axes' shape.
 --     tide.layers.LayerNormalization()(tide.tensor { { 1, 3 } })   --> { { -0.9995, 0.9995 } }
 norm.LayerNormalization = base.derive(base, "LayerNormalization", {
+  takes = "tensor",
   args = { axis_row(), { "epsilon", "number", 0.001, "added to the variance", min = 0 },
     affine_rows() },
   supports_masking = true,
@@ -269,6 +271,7 @@ norm.LayerNormalization = base.derive(base, "LayerNormalization", {
 --- -1: one per channel.
 --     tide.layers.GroupNormalization { 2 }(tide.ones { 1, 3, 4 }).shape   --> { 1, 3, 4 }
 norm.GroupNormalization = base.derive(base, "GroupNormalization", {
+  takes = "tensor",
   args = {
     { "groups", "int", 32, "number of groups" },
     { "axis", "axis", -1, "axis of the channels", batch = false },
@@ -295,6 +298,7 @@ norm.GroupNormalization = base.derive(base, "GroupNormalization", {
 --- Divides by the root of the mean square over the given axes and multiplies by a learned scale.
 --     tide.layers.RMSNormalization()(tide.tensor { { 3, 3 } })   --> { { 1, 1 } }
 norm.RMSNormalization = base.derive(base, "RMSNormalization", {
+  takes = "tensor",
   args = { axis_row(), { "epsilon", "number", 1e-6, "added to the mean square", min = 0 } },
   supports_masking = true,
   init = function(self)
@@ -314,6 +318,7 @@ norm.RMSNormalization = base.derive(base, "RMSNormalization", {
 --- Divides by the Euclidean norm over the given axes.
 --     tide.layers.UnitNormalization()(tide.tensor { { 3, 4 } })   --> { { 0.6, 0.8 } }
 norm.UnitNormalization = base.derive(base, "UnitNormalization", {
+  takes = "tensor",
   args = { axis_row() },
   supports_masking = true,
   init = function(self)
@@ -328,9 +333,5 @@ norm.UnitNormalization = base.derive(base, "UnitNormalization", {
   end,
   compute_output_shape = same_shape,
 })
-
-for _, c in pairs(norm) do
-  c.takes = "tensor"
-end
 
 return norm

@@ -21,6 +21,7 @@ for kind, op in pairs(ops_of) do
     --- Maxima or means of windows; (batch, ..., channels). Padding never counts.
     --     tide.layers.MaxPooling2D { 2 }(tide.ones { 1, 4, 6, 3 }).shape   --> { 1, 2, 3, 3 }
     pool[name] = base.derive(base, name, {
+      takes = "tensor",
       args = {
         { "pool_size", "ints", kind == "Max" and 2 or spatial.required, "extents of the window",
           n = rank },
@@ -55,6 +56,7 @@ for kind, op in pairs(ops_of) do
     --- Maximum or mean over all spatial axes: (batch, ..., channels) becomes (batch, channels).
     --     tide.layers.GlobalAveragePooling2D()(tide.ones { 2, 4, 4, 3 }).shape   --> { 2, 3 }
     pool[global] = base.derive(base, global, {
+      takes = "tensor",
       args = { spatial.data_format, { "keepdims", "bool", false,
         "keep the spatial axes as length 1" } },
       rank = rank,
@@ -93,6 +95,7 @@ for kind, op in pairs(ops_of) do
     --- Maxima or means of so many windows, of even extents, that the result has `output_size`.
     --     tide.layers.AdaptiveAveragePooling1D { 2 }(tide.ones { 1, 5, 3 }).shape   --> { 1, 2, 3 }
     pool[adaptive] = base.derive(base, adaptive, {
+      takes = "tensor",
       args = {
         { "output_size", "ints", spatial.required, "extents of the result", n = rank },
         spatial.data_format,
@@ -120,10 +123,6 @@ for kind, op in pairs(ops_of) do
       end,
     })
   end
-end
-
-for _, c in pairs(pool) do
-  c.takes = "tensor"
 end
 
 return pool

@@ -91,6 +91,7 @@ end
 --
 --     tide.layers.Normalization { mean = 1, variance = 4 }(tide.tensor { { 3 } })   --> { { 1 } }
 preprocess.Normalization = base.derive(base, "Normalization", {
+  takes = "tensor",
   args = {
     { "axis", "axes", -1, "axes that have statistics of their own; 2 is the first after the batch",
       batch = false, none = true },
@@ -213,7 +214,5 @@ function Normalization:get_config()
   end
   return out
 end
-
-preprocess.Normalization.takes = "tensor"
 
 return preprocess

@@ -44,6 +44,7 @@ local function define(name, def)
     end
     return noisy(self, x)
   end
+  def.takes = "tensor"
   regularize[name] = base.derive(base, name, def)
 end
 
@@ -133,6 +134,7 @@ define("GaussianNoise", {
 --- Returns its input and adds a penalty on it: l1 * sum |x| + l2 * sum x^2, per sample.
 --     tide.layers.ActivityRegularization { l2 = 0.1 }(tide.ones { 2, 3 }).shape   --> { 2, 3 }
 regularize.ActivityRegularization = base.derive(base, "ActivityRegularization", {
+  takes = "tensor",
   args = { { "l1", "number", 0, nil, min = 0 }, { "l2", "number", 0, nil, min = 0 } },
   supports_masking = true,
   init = function(self)
@@ -148,9 +150,5 @@ regularize.ActivityRegularization = base.derive(base, "ActivityRegularization", 
     return config
   end,
 })
-
-for _, c in pairs(regularize) do
-  c.takes = "tensor"
-end
 
 return regularize

@@ -14,7 +14,7 @@ local function same_dtype(_, dtype)
 end
 
 local function define(name, def)
-  def.keeps_dtype = true
+  def.keeps_dtype, def.takes = true, "tensor"
   def.compute_output_dtype = same_dtype
   reshape[name] = base.derive(base, name, def)
 end
@@ -412,10 +412,6 @@ for rank = 1, 3 do
       return spatial.join(self, batch, sizes, channels)
     end,
   })
-end
-
-for _, c in pairs(reshape) do
-  c.takes = "tensor"
 end
 
 return reshape

@@ -100,6 +100,9 @@ end
 --- Cosine of the angle, +1 for equal directions; the loss is its negative.
 function F.cosine(y_true, y_pred, o)
   y_true, y_pred = pair(y_true, y_pred, "cosine_similarity")
+  if y_pred.ndim == 0 then
+    errors.raise("cosine_similarity", "targets and predictions must be vectors (got two numbers)")
+  end
   return ops.sum(ops.multiply(unit(y_true, o), unit(y_pred, o)), axis_of(o))
 end
 

@@ -435,8 +435,8 @@ function Optimizer:_places(grads, variables)
     places[i] = self._index[variables[i]]
     if not places[i] then
       errors.raise(self:_class_name(),
-        "variable %d is not one of those that the optimizer was built with; make a new optimizer \z
-          for it", i)
+        "variable %d is not one of those that the optimizer was built with; compile the \z
+          model again, or make a new optimizer for it", i)
     end
   end
   return places

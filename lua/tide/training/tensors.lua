@@ -121,7 +121,7 @@ function tensors.pair(y_true, y_pred, owner)
   if a ~= b then
     local t, p = y_true, y_pred
     y_true, y_pred = tensors.same_rank(t, p)
-    if y_true.shape ~= y_pred.shape and a ~= 0 and b ~= 0 then
+    if y_true.shape ~= y_pred.shape and a ~= 0 then
       errors.raise(owner, "targets and predictions differ in rank (expected y_true %s, got %s)",
         tostring(p.shape), tostring(t.shape))
     end

@@ -142,44 +142,6 @@ local function upgrade(entry)
   return copy
 end
 
-local function transpose(t, ...)
-  return t:transpose { ... }
-end
-
--- Values of a layer as an older Keras stored them, as they are stored now.
-local function convert(layer, values, version, backend)
-  local name = getmetatable(layer).__name
-  local kernel = values[1]
-  local spatial = name:match "Conv(%d)D"
-  if not spatial or not kernel then
-    return values
-  end
-  local out = table.move(values, 1, #values, 1, {})
-  if version == 1 then
-    local first = layer.data_format == "channels_first"
-    if name == "Conv1D" and kernel.ndim == 4 then
-      local s = kernel.shape
-      if not (s[1] == layer.kernel_size[1] and s[2] == 1 and s[4] == layer.filters) then
-        kernel = transpose(kernel, 3, 4, 2, 1)
-      end
-      kernel = kernel:reshape { kernel.shape[1], kernel.shape[3], kernel.shape[4] }
-    elseif name == "Conv2D" and first then
-      kernel = transpose(kernel, 3, 4, 2, 1)
-    elseif name == "Conv2DTranspose" then
-      kernel = first and transpose(kernel, 3, 4, 1, 2) or transpose(kernel, 1, 2, 4, 3)
-    elseif name == "Conv3D" and first then
-      kernel = transpose(kernel, 3, 4, 5, 2, 1)
-    end
-  end
-  if backend == "theano" then -- its convolutions turned the kernel around
-    for axis = 1, tonumber(spatial) do
-      kernel = kernel:flip(axis)
-    end
-  end
-  out[1] = kernel
-  return out
-end
-
 -- ---- reading weights ----
 
 -- Datasets of a group by its weight_names: list of { name, tensor }.
@@ -202,7 +164,8 @@ local function pair_up(layer, found, version, backend, problems, moves)
   for i, f in ipairs(found) do
     values[i] = f.value
   end
-  values = convert(layer, values, version, backend)
+  local older = layer.keras.older
+  values = older and older(layer, values, version, backend) or values
   if #records ~= #values then
     local has, need = {}, {}
     for i, f in ipairs(found) do
