@@ -56,6 +56,23 @@ describe("check.args", function()
     end
   end)
 
+  it("converts a default once, but makes what may be changed anew for each call", function()
+    local made = 0
+    check.types.counted_for_spec = function(v)
+      made = made + 1
+      return v
+    end
+    local own = check.args("CountedForSpec", { { "n", "counted_for_spec", 3 },
+      { "sizes", "ints", { 1, 2 } } })
+    local a, b = own:construct(), own:construct()
+    assert.same({ 3, 3, 1 }, { a.n, b.n, made })
+    a.sizes[1] = 7
+    assert.equal(1, b.sizes[1])
+    own.rows[1][3] = 4 -- a default that is set anew
+    assert.equal(4, own:construct().n)
+    check.types.counted_for_spec = nil
+  end)
+
   it("names the function and the key when a value is wrong", function()
     assert.truthy(message(args.construct, args,
       { 1.5 }):find("Dense: units must be an integer (got 1.5)", 1, true))

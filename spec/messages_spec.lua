@@ -63,6 +63,34 @@ describe("slips", function()
     says(function() layers.Dropout(-1) end, "Dropout: rate must be a number from 0 to 1 (got -1)")
   end)
 
+  it("of predictions that are one number name the loss and both shapes", function()
+    local one = tide.tensor(1.0)
+    for _, name in ipairs { "hinge", "squared_hinge", "categorical_hinge", "mean_squared_error",
+      "cosine_similarity", "huber", "poisson" } do
+      says(function() tide.losses[name](tide.ones { 3, 2 }, one) end,
+        name .. ": targets and predictions differ in rank (expected y_true [], got [3, 2])")
+    end
+    says(function() tide.losses.cosine_similarity(one, one) end,
+      "cosine_similarity: targets and predictions must be vectors (got two numbers)")
+    assert.equal(0, tide.losses.hinge(1, tide.ones { 2 }):item()) -- one target for all
+  end)
+
+  it("of a variable that the optimizer does not know say what helps", function()
+    local a = tide.ones({ 1 }, { requires_grad = true })
+    local b = tide.ones({ 1 }, { requires_grad = true })
+    local sgd = tide.optimizers.SGD()
+    sgd:apply({ tide.ones { 1 } }, { a })
+    says(function() sgd:apply({ tide.ones { 1 } }, { b }) end,
+      "compile the model again, or make a new optimizer for it")
+  end)
+
+  it("of tiles that no memory holds name tile alone", function()
+    local text = expect.message(ops.tile, tide.ones { 2 }, { math.maxinteger, 1 })
+    expect.has(text, "tile: the result has too many elements (input [2], repeats 922")
+    assert.falsy(text:find("broadcast_to", 1, true))
+    assert.same({ 0, 0 }, { table.unpack(ops.tile(tide.ones { 0 }, { 0, 5 }).shape) })
+  end)
+
   it("of a colon where a dot belongs, and the reverse, stay short", function()
     says(function() tide.layers:Dense { 1 } end, "got the namespace tide.layers")
     local model = tide.Sequential { layers.Dense { 2 } }
@@ -314,6 +342,11 @@ describe("names that nearly exist", function()
     says(function() model.optimizer.lr = 0.5 end, "Adam: has no option 'lr'; did you mean 'learn")
     says(function() model.layers[1].trainible = false end, "did you mean 'trainable'?")
     says(function() tide.losses.Huber().dleta = 2 end, "did you mean 'delta'?")
+    local layer = model.layers[1]
+    says(function() layer.unit = 3 end, "rawset(object, 'unit', value)")
+    rawset(layer, "unit", 3)
+    assert.equal(3, layer.unit)
+    assert.is_nil(rawget(model.optimizer, "step")) -- how one probes for names of other libraries
     model.note, model.layers[1].owner = "mine", "me" -- names near none
     assert.equal("mine", model.note)
   end)

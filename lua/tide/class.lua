@@ -101,7 +101,8 @@ function class.check_field(c, key, names)
   end
   local near = require("tide.names").suggest(key, names)
   if near and not extends(key, near) then
-    require("tide.errors").raise(c.__name, "has no option '%s'; did you mean '%s'?", key, near)
+    require("tide.errors").raise(c.__name, "has no option '%s'; did you mean '%s'? A \z
+      field of your own of that name is set by rawset(object, '%s', value)", key, near, key)
   end
   known[key] = true
 end

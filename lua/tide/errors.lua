@@ -69,6 +69,21 @@ function errors.path()
   return table.concat(out, " > ")
 end
 
+--- The layer whose call or build is running, innermost; nil outside of layers.
+function errors.layer()
+  local level = 2
+  while true do
+    local info = debug.getinfo(level, "f")
+    if not info then
+      return nil
+    elseif errors.layer_frames[info.func] then
+      local _, layer = debug.getlocal(level, 1)
+      return type(layer) == "table" and layer or nil
+    end
+    level = level + 1
+  end
+end
+
 --- Where the person's own code stands: the innermost frame outside of lua/tide, as `file:line`.
 function errors.at()
   local level = 2

@@ -133,6 +133,29 @@ describe("Sequential by add", function()
     assert.equal("[2, 4]", tostring(again(tide.ones { 2, 3 }).shape))
   end)
 
+  -- Turns of the virtual machine that n layers cost, in hundreds.
+  local function turns(f)
+    local n = 0
+    debug.sethook(function() n = n + 1 end, "", 100)
+    f()
+    debug.sethook()
+    return n
+  end
+
+  it("costs the same for each layer, however many there are", function()
+    local model = tide.Sequential { tide.Input { 2 } }
+    local function add(n)
+      for _ = 1, n do
+        model:add(layers.Dense(2))
+      end
+    end
+    add(100)
+    local first = turns(function() add(200) end)
+    add(2000)
+    local last = turns(function() add(200) end)
+    assert.is_true(first > 100 and last < first * 1.2, ("%d, then %d"):format(first, last))
+  end)
+
   it("refuses holes in its list, with their place", function()
     local normalize = false
     has(message(function()

@@ -307,3 +307,16 @@ describe("layers of whole numbers and names", function()
     end
   end)
 end)
+
+describe("each class of layers", function()
+  it("says what it takes, but those that take anything", function()
+    local any = {}
+    for _, name in ipairs(require("tide.namespace").names(layers)) do
+      local c = layers[name]
+      if tide.class.is_class(c) and not c._custom and not c.takes then
+        any[#any + 1] = name
+      end
+    end
+    assert.same({ "Identity", "InputLayer", "Lambda", "Wrapper" }, any)
+  end)
+end)

@@ -149,6 +149,15 @@ static tide_status tile_infer(tide_call *c) {
         if (a->repeats.v[i] < 0)
             return tide_op_fail(c, TIDE_EARG, "repeats must not be negative (got %ld)",
                                 (long)a->repeats.v[i]);
+    for (int64_t i = 0; i < a->repeats.n; i++)
+        if (a->repeats.v[i] == 0) return TIDE_OK;
+    int64_t n = tide_numel(c->in[0]);
+    for (int64_t i = 0; i < a->repeats.n && n > 0; i++)
+        if (__builtin_mul_overflow(n, a->repeats.v[i], &n) || n > TIDE_MAX_NUMEL)
+            return tide_op_fail(
+                c, TIDE_ESHAPE,
+                "the result has too many elements (input %s, repeats %ld of axis %d)",
+                TIDE_SHAPE_OF(c->in[0]), (long)a->repeats.v[i], (int)i + 1);
     return TIDE_OK;
 }
 static void tile_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,

@@ -9,6 +9,17 @@ local guard = {}
 -- copies).
 local ROOM = 256 << 20
 
+-- What a failure of plain Lua becomes: one in the code of a person's own layer is not the file's.
+local function told(e)
+  local layer = not errors.is(e) and errors.layer()
+  if not layer or not getmetatable(layer)._custom then
+    return e
+  end
+  return errors.new("load_model", ("the code of %s failed while the model was made again: %s; a \z
+    layer among its options is made anew from its configuration, and is not built: it is not the \z
+    one in the model"):format(layer:_label(), tostring(e)))
+end
+
 --- Runs `f` and returns what it returns.
 --- @param where string the file
 --- @param bytes integer of its tensors
@@ -19,7 +30,7 @@ function guard.run(where, bytes, what, f, ...)
   local before = memory.limit_bytes
   local limit = memory.live_bytes + ROOM + 8 * bytes
   core.memory_limit(before > 0 and math.min(before, limit) or limit)
-  local results = table.pack(pcall(f, ...))
+  local results = table.pack(xpcall(f, told, ...))
   core.memory_limit(before)
   if results[1] then
     return table.unpack(results, 2, results.n)
