@@ -66,3 +66,27 @@ describe("make help", function()
     end
   end)
 end)
+
+describe("SECURITY.md", function()
+  it("names specs and commands that are there for every promise", function()
+    local security = expect.read "SECURITY.md"
+    assert.truthy(readme:find("](SECURITY.md)", 1, true))
+    local promises = 0
+    for row in security:gmatch "\n(| [^|]+ | [^|\n]*spec/[^|\n]* |)" do
+      promises = promises + 1
+      for path in row:gmatch "`(spec/[%w_/.]+)`" do
+        assert.truthy(io.open(path), path)
+      end
+      for target in row:gmatch "`make ([%l-]+)" do
+        assert.truthy(makefile:find("\n" .. target .. ":", 1, true), target)
+      end
+      for parts in row:gmatch 'ONLY="?([%l ]+)' do
+        for part in parts:gmatch "%l+" do
+          assert.truthy(makefile:match("\nSOAK = [^\n]*%f[%w]" .. part), part)
+        end
+      end
+    end
+    local rows = select(2, security:gsub("\n|[^\n]+|%f[\n]", "")) -- with two heads of two lines
+    assert.equal(rows - 4, promises)
+  end)
+end)
