@@ -10,6 +10,12 @@
     FIRST(ACTIVATION, linear) NEXT(ACTIVATION, relu) NEXT(ACTIVATION, relu6) \
     NEXT(ACTIVATION, sigmoid) NEXT(ACTIVATION, tanh) NEXT(ACTIVATION, elu) \
     NEXT(ACTIVATION, gelu) NEXT(ACTIVATION, silu)
+/* cells of recurrent layers, and what their gates and candidates apply */
+#define TIDE_LIST_CELL(FIRST, NEXT) \
+    FIRST(CELL, simple) NEXT(CELL, lstm) NEXT(CELL, gru) NEXT(CELL, gru_before)
+#define TIDE_LIST_GATE(FIRST, NEXT) \
+    FIRST(GATE, linear) NEXT(GATE, relu) NEXT(GATE, sigmoid) NEXT(GATE, tanh) \
+    NEXT(GATE, hard_sigmoid)
 /* of pooling and transposed convolutions, which know the first two of convolutions */
 #define TIDE_LIST_PADDING_2(FIRST, NEXT) \
     FIRST(PADDING, valid) NEXT(PADDING, same)
@@ -28,6 +34,8 @@
 
 #define TIDE_WORD(list, word) TIDE_##list##_##word,
 enum { TIDE_LIST_ACTIVATION(TIDE_WORD, TIDE_WORD) };
+enum { TIDE_LIST_CELL(TIDE_WORD, TIDE_WORD) };
+enum { TIDE_LIST_GATE(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_PADDING(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_CHANNELS(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_MARGIN(TIDE_WORD, TIDE_WORD) };

@@ -139,27 +139,31 @@ local function get(v)
   return registry.resolve("activation", v, "activation")
 end
 
--- What the fused ops (linear, conv) apply themselves: activation -> value of their `activation`
--- argument.
+-- What the fused ops apply themselves: op -> activation -> value of its `activation` argument.
 local fused = {}
 
---- The word by which the fused ops apply this activation themselves, or nil. Filled from `linear`'s
---- own argument table.
-local function fused_word(fn)
+--- The word by which an op applies this activation itself, or nil. Filled from the op's own
+--- argument table.
+--- @param op string|nil "linear", whose words conv has too
+local function fused_word(fn, op)
   local name = object.name_of(fn)
   if not name then
     return nil
   end
-  if next(fused) == nil then
-    for _, a in ipairs(require("tide.core").op_info("linear").args) do
+  op = op or "linear"
+  local words = fused[op]
+  if not words then
+    words = {}
+    for _, a in ipairs(require("tide.core").op_info(op).args) do
       if a.name == "activation" then
         for word in (a.default or a.def):gmatch "[^|]+" do
-          fused[word] = word
+          words[word] = word
         end
       end
     end
+    fused[op] = words
   end
-  return fused[name]
+  return words[name]
 end
 
 -- They are reached through the namespace as fields, as in Keras: activations.relu(x).

@@ -286,3 +286,49 @@ describe("recurrent layers", function()
     assert.are.equal(0, both[{ 1, { 3, 4 } }]:abs():sum():item())
   end)
 end)
+
+describe("the op of whole sequences", function()
+  it("gives what the steps give, with every option that it knows", function()
+    local x = formula.input("real", { 3, 5, 2 }, 0)
+    local mask = mask_of("middle", { 3, 5 })
+    for _, name in ipairs { "SimpleRNN", "LSTM", "GRU" } do
+      for _, o in ipairs { {}, { return_sequences = true, return_state = true },
+        { go_backwards = true, return_sequences = true }, { zero_output_for_mask = true },
+        { activation = "relu" }, { use_bias = false, return_state = true },
+        name == "GRU" and { reset_after = false } or { activation = tide.none } } do
+        local options = { 4 }
+        for k, v in pairs(o) do
+          options[k] = v
+        end
+        local op = L[name](options)
+        local plain = L[name .. "Cell"]:extend("Plain" .. name, {}) -- a class of one's own
+        local inside = { 4 }
+        for _, key in ipairs { "activation", "use_bias", "reset_after" } do
+          inside[key] = o[key]
+        end
+        plain = L.RNN { plain(inside), return_sequences = o.return_sequences,
+          return_state = o.return_state, go_backwards = o.go_backwards,
+          zero_output_for_mask = o.zero_output_for_mask }
+        op:build(x.shape)
+        plain:build(x.shape)
+        plain:set_weights(op:get_weights())
+        for _, m in ipairs { false, mask } do
+          local a, b = { op(x, { mask = m }) }, { plain(x, { mask = m }) }
+          for i = 1, #a do
+            near(name .. " " .. i, a[i], b[i]:ravel():tolist(), 1e-5, 1e-6)
+          end
+        end
+      end
+    end
+  end)
+
+  it("is asked for by use_cudnn = true, and refused where it cannot serve", function()
+    local x = ops.ones { 2, 3, 2 }
+    assert.are.same({ 2, 4 }, L.LSTM { 4, use_cudnn = true } (x).shape:totable())
+    expect.raises("no op computes the whole sequence with these options", L.LSTM { 4,
+      use_cudnn = true, activation = "gelu" }, x)
+    local layer = L.GRU { 4, use_cudnn = true, recurrent_dropout = 0.5 }
+    assert.are.same({ 2, 4 }, layer(x).shape:totable())
+    expect.raises("no op computes the whole sequence", layer, x, { training = true })
+  end)
+end)

@@ -291,9 +291,9 @@ local function expected(row, data)
   if row.expect_all then
     local flats = {}
     for i, d in ipairs(data) do
-      flats[i] = d.flat
+      flats[i] = d and d.flat or nil
     end
-    local flat, shape = row.expect_all(table.unpack(flats))
+    local flat, shape = row.expect_all(table.unpack(flats, 1, #data))
     return { { flat = flat, shape = shape or data[1].shape } }
   end
   for k = 1, #data[1].flat do

@@ -10,8 +10,10 @@
 -- then step by step (`step`); where nothing in the options forbids it, one op computes the whole
 -- sequence (see `whole`).
 local S = require "tide.private"
+local activations = require "tide.activations"
 local base = require "tide.layers.base"
 local check = require "tide.check"
+local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
@@ -19,6 +21,7 @@ local ops = require "tide.ops"
 local random = require "tide.random"
 
 local required = check.required
+local recurrent_op = core.ops.recurrent_
 
 local recurrent = {}
 
@@ -309,6 +312,7 @@ define_cell("SimpleRNNCell", {
     self.state_size, self.output_size = self.units, self.units
   end,
   _gates = 1,
+  _word = function() return "simple" end,
   _step = function(self, z, states, training)
     local y = apply(self.activation, z + recur(self, states[1], training))
     return y, { y }
@@ -344,6 +348,7 @@ define_cell("LSTMCell", {
     self.state_size, self.output_size = { self.units, self.units }, self.units
   end,
   _gates = 4,
+  _word = function() return "lstm" end,
   _bias_initializer = forget_bias,
   _step = function(self, z, states, training)
     local n = self.units
@@ -368,6 +373,7 @@ define_cell("GRUCell", {
     self.state_size, self.output_size = self.units, self.units
   end,
   _gates = 3,
+  _word = function(self) return self.reset_after and "gru" or "gru_before" end,
   _bias_shape = function(self)
     return self.reset_after and { 2, 3 * self.units } or { 3 * self.units }
   end,
@@ -529,6 +535,51 @@ local function steps(self, x, states, mask, o)
   return self.return_sequences and ops.stack(outputs, 2) or last, states
 end
 
+-- The word by which the op of whole sequences applies an activation itself, or nil.
+local function word_of(f)
+  return f == nil and "linear" or f and activations.fused(f, "recurrent_")
+end
+
+-- How the op of whole sequences computes what this cell does; nil where it cannot.
+local function form_of(cell, training)
+  local c = getmetatable(cell)
+  if c._custom or not cell._word or training and cell.recurrent_dropout > 0 then
+    return nil
+  end
+  local own = cell[S]
+  if own.form == nil then
+    local word, of_gates = word_of(cell.activation), word_of(cell.recurrent_activation)
+    own.form = word and of_gates
+      and { word = cell:_word(), activation = word, gate = of_gates } or false
+  end
+  return own.form or nil
+end
+
+-- The whole sequence by one op.
+local function whole(self, form, x, states, mask, o)
+  local cell, dtype = self.cell, self.cell.compute_dtype
+  cell = cell[S].stand_in or cell -- under a mixed policy, whose weights are cast
+  local z = cell:_project(x.dtype == dtype and x or ops.cast(x, dtype), o.training)
+  local y, h, c = recurrent_op(z, states[1], states[2], cell.recurrent_kernel,
+    form.word == "gru" and cell.bias and cell.bias[2] or nil, mask, form.word, form.activation,
+    form.gate, self.go_backwards, self.zero_output_for_mask)
+  if not self.return_sequences then
+    y = mask and y[{ {}, -1 }] or h
+  end
+  return y, states[2] and { h, c } or { h }
+end
+
+local function run(self, x, states, mask, o)
+  local form = self.use_cudnn ~= false and form_of(self.cell, o.training)
+  if form then
+    return whole(self, form, x, states, mask, o)
+  elseif self.use_cudnn == true then
+    errors.raise(self:_label(), "no op computes the whole sequence with these options; leave \z
+      use_cudnn out to go step by step")
+  end
+  return steps(self, x, states, mask, o)
+end
+
 -- Masks of dropout are the sequence's: its end, or an error, forgets them.
 local Sequence = {}
 function Sequence.__close(sequence)
@@ -641,7 +692,7 @@ local Recurrent = base.derive(base, "Recurrent", {
     end
     return type(mask) == "table" and (mask[self._input_names[1]] or mask[1]) or mask
   end,
-  _run = steps,
+  _run = run,
 })
 
 --- Sets the states that a stateful layer keeps to zero.
