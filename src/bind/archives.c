@@ -77,7 +77,8 @@ static int zip_open_(lua_State *L) {
     return 2;
 }
 
-/* zip_read(archive, name, max = 100 MB): the member as a string */
+/* zip_read(archive, name, max = 16 MB): the member as a string, and how many bytes of the file make
+ * it */
 static int zip_read(lua_State *L) {
     tide_zip *z = check_zip(L, 1);
     int64_t at = check_member(L, z, 2), max = luaL_optinteger(L, 3, TIDE_JSON_BYTES);
@@ -88,7 +89,10 @@ static int zip_read(lua_State *L) {
     tideL_try(L, ctx, tide_zip_read(ctx, z, at, (uint64_t)max, &data, &n));
     b->p = data;
     lua_pushlstring(L, data, n);
-    return 1;
+    b->p = NULL; /* at once: it may be large */
+    free(data);
+    lua_pushinteger(L, (lua_Integer)tide_zip_stored(z, at));
+    return 2;
 }
 
 /* zip_write(path, list of { name, string or blob }): atomically */

@@ -114,8 +114,8 @@ typedef struct {
     const char *dtype_name; /* as the file spells it */
     int dtype;              /* tide_dtype, -1: valid, but none of Tide's */
     int rank;
-    int64_t shape[16];
-    uint64_t begin, end; /* bytes, relative to the data section */
+    const int64_t *shape; /* [rank] */
+    uint64_t begin, end;  /* bytes, relative to the data section */
     uint32_t crc;
     int has_crc;
 } tide_st_entry;
@@ -183,6 +183,7 @@ void tide_zip_close(tide_zip *); /* accepts NULL */
 int64_t tide_zip_count(const tide_zip *);
 int64_t tide_zip_find(const tide_zip *, const char *name); /* -1: not there */
 void tide_zip_member(const tide_zip *, int64_t i, const char **name, uint64_t *size);
+uint64_t tide_zip_stored(const tide_zip *, int64_t i); /* bytes of the file that make the member */
 /* Into a block that the caller frees (a NUL follows), or into a file in memory that the caller
  * closes. */
 tide_status tide_zip_read(tide_ctx *, tide_zip *, int64_t i, uint64_t max, char **data, size_t *n);

@@ -43,7 +43,9 @@ struct tide_st_file {
     char *text; /* the header; names and metadata point into it */
     int64_t n, n_meta;
     tide_st_entry *entries; /* [n], in order of `begin` */
-    pair *meta;             /* [n_meta], in order of the keys */
+    int64_t *sizes;         /* [n_sizes], of all shapes; the entries point into it */
+    int64_t n_sizes;
+    pair *meta; /* [n_meta], in order of the keys */
     uint64_t data_at, data_bytes;
 };
 
@@ -117,15 +119,28 @@ static tide_status sizes(tide_json *j, const char *path, const char *name, int64
     return TIDE_OK;
 }
 
-static tide_status parse_entry(tide_json *j, const char *path, const char *name, tide_st_entry *e) {
+/* Room for one element more of `size` bytes in a list of n, whose room doubles. */
+static tide_status grow(tide_ctx *ctx, const char *path, void **list, int64_t n, size_t size,
+                        int64_t most) {
+    if (n >= most)
+        return tide_fail(ctx, TIDE_EIO, "%s: more than %" PRId64 " tensors or metadata", path,
+                         most);
+    if (n & (n - 1)) return TIDE_OK;
+    void *p = realloc(*list, (n ? 2 * (size_t)n : 1) * size);
+    if (!p) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory for the header", path);
+    *list = p;
+    return TIDE_OK;
+}
+
+static tide_status parse_entry(tide_json *j, tide_st_file *f, const char *name) {
     tide_ctx *ctx = j->ctx;
+    const char *path = f->path;
     if (strlen(name) > MAX_NAME)
         return tide_fail(ctx, TIDE_EIO, "%s: a tensor's name has %zu bytes, more than %d", path,
                          strlen(name), MAX_NAME);
     if (tide_json_next(j) != TIDE_JSON_OBJECT) return not_an_entry(j, path, name);
     const char *dtype = NULL;
-    int64_t rank = -1, ends = -1, offsets[2];
-    *e = (tide_st_entry){.name = name};
+    int64_t rank = -1, ends = -1, offsets[2], shape[MAX_RANK];
     for (tide_json_kind k; (k = tide_json_next(j)) != TIDE_JSON_END;) {
         if (k == TIDE_JSON_ERROR) return j->status;
         const char *key = text_of(j);
@@ -133,7 +148,7 @@ static tide_status parse_entry(tide_json *j, const char *path, const char *name,
             if (tide_json_next(j) != TIDE_JSON_STRING) return not_an_entry(j, path, name);
             dtype = text_of(j);
         } else if (!strcmp(key, "shape") && rank < 0) {
-            TIDE_TRY(sizes(j, path, name, e->shape, MAX_RANK, &rank));
+            TIDE_TRY(sizes(j, path, name, shape, MAX_RANK, &rank));
         } else if (!strcmp(key, "data_offsets") && ends < 0) {
             TIDE_TRY(sizes(j, path, name, offsets, 2, &ends));
         } else {
@@ -150,38 +165,35 @@ static tide_status parse_entry(tide_json *j, const char *path, const char *name,
     if (rank > MAX_RANK)
         return tide_fail(ctx, TIDE_EIO, "%s: tensor '%s': rank %" PRId64 " is more than %d", path,
                          name, rank, MAX_RANK);
-    e->dtype_name = dtypes[kind].name, e->dtype = dtypes[kind].dtype, e->rank = (int)rank;
     uint64_t bytes = (uint64_t)dtypes[kind].bytes;
-    for (int i = 0; i < e->rank; i++) {
-        if (e->shape[i] < 0)
+    for (int i = 0; i < rank; i++) {
+        if (shape[i] < 0)
             return tide_fail(ctx, TIDE_EIO, "%s: tensor '%s': axis %d of the shape is not a size",
                              path, name, i + 1);
-        if (__builtin_mul_overflow(bytes, (uint64_t)e->shape[i], &bytes))
+        if (__builtin_mul_overflow(bytes, (uint64_t)shape[i], &bytes))
             return tide_fail(ctx, TIDE_EIO, "%s: tensor '%s': the size of the shape overflows",
                              path, name);
     }
     if (offsets[0] < 0 || offsets[1] < offsets[0])
         return tide_fail(ctx, TIDE_EIO, "%s: tensor '%s': data_offsets are not a range", path,
                          name);
-    e->begin = (uint64_t)offsets[0], e->end = (uint64_t)offsets[1];
-    if (e->end - e->begin != bytes)
+    uint64_t begin = (uint64_t)offsets[0], end = (uint64_t)offsets[1];
+    if (end - begin != bytes)
         return tide_fail(ctx, TIDE_EIO,
                          "%s: tensor '%s': data_offsets span %" PRIu64
                          " bytes, dtype and shape need %" PRIu64,
-                         path, name, e->end - e->begin, bytes);
-    return TIDE_OK;
-}
-
-/* Room for one element more of `size` bytes in a list of n, whose room doubles. */
-static tide_status grow(tide_ctx *ctx, const char *path, void **list, int64_t n, size_t size,
-                        int64_t most) {
-    if (n >= most)
-        return tide_fail(ctx, TIDE_EIO, "%s: more than %" PRId64 " tensors or metadata", path,
-                         most);
-    if (n & (n - 1)) return TIDE_OK;
-    void *p = realloc(*list, (n ? 2 * (size_t)n : 1) * size);
-    if (!p) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory for the header", path);
-    *list = p;
+                         path, name, end - begin, bytes);
+    for (int i = 0; i < rank; i++) {
+        TIDE_TRY(grow(ctx, path, (void **)&f->sizes, f->n_sizes, sizeof *f->sizes, INT64_MAX));
+        f->sizes[f->n_sizes++] = shape[i];
+    }
+    TIDE_TRY(grow(ctx, path, (void **)&f->entries, f->n, sizeof *f->entries, MAX_TENSORS));
+    f->entries[f->n++] = (tide_st_entry){.name = name,
+                                         .dtype_name = dtypes[kind].name,
+                                         .dtype = dtypes[kind].dtype,
+                                         .rank = (int)rank,
+                                         .begin = begin,
+                                         .end = end};
     return TIDE_OK;
 }
 
@@ -272,14 +284,16 @@ static tide_status parse_header(tide_ctx *ctx, tide_st_file *f, size_t n) {
             TIDE_TRY(parse_metadata(&j, f));
             continue;
         }
-        TIDE_TRY(grow(ctx, path, (void **)&f->entries, f->n, sizeof *f->entries, MAX_TENSORS));
-        TIDE_TRY(parse_entry(&j, path, name, &f->entries[f->n]));
-        f->n++;
+        TIDE_TRY(parse_entry(&j, f, name));
     }
     if (tide_json_next(&j) != TIDE_JSON_DONE) return j.status;
     const char **names = malloc(((size_t)f->n + 1) * sizeof *names), *same;
     if (!names) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory for the header", path);
-    for (int64_t i = 0; i < f->n; i++) names[i] = f->entries[i].name;
+    const int64_t *shape = f->sizes;
+    for (int64_t i = 0; i < f->n; i++) {
+        names[i] = f->entries[i].name;
+        f->entries[i].shape = shape, shape += f->entries[i].rank;
+    }
     same = tide_twice(names, f->n);
     free(names);
     if (same)
@@ -392,6 +406,7 @@ void tide_st_close(tide_st_file *f) {
     if (f->fd >= 0) close(f->fd);
     free(f->text);
     free(f->meta);
+    free(f->sizes);
     free(f->entries);
     free(f->path);
     free(f);
@@ -446,11 +461,11 @@ tide_status tide_st_read(tide_ctx *ctx, tide_st_file *f, int64_t i, tide_tensor 
 /* ---- writing ---- */
 
 static tide_st_entry describe(const char *name, const tide_tensor *t) {
-    tide_st_entry e = {.name = name, .dtype = t->dtype, .rank = t->rank};
+    tide_st_entry e = {.name = name, .dtype = t->dtype, .rank = t->rank, .shape = t->shape};
     for (int i = 0; i < N_DTYPES; i++)
         if (dtypes[i].dtype == t->dtype)
             e.dtype_name = dtypes[i].name, e.end = (uint64_t)dtypes[i].bytes;
-    for (int i = 0; i < t->rank; i++) e.shape[i] = t->shape[i], e.end *= (uint64_t)t->shape[i];
+    for (int i = 0; i < t->rank; i++) e.end *= (uint64_t)t->shape[i];
     return e; /* end: the size; the caller moves it to its place */
 }
 

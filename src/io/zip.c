@@ -174,6 +174,12 @@ void tide_zip_member(const tide_zip *z, int64_t i, const char **name, uint64_t *
     *name = st.name, *size = st.size;
 }
 
+uint64_t tide_zip_stored(const tide_zip *z, int64_t i) {
+    zip_stat_t st;
+    zip_stat_index(z->z, (zip_uint64_t)i, 0, &st);
+    return st.comp_size;
+}
+
 int64_t tide_zip_find(const tide_zip *z, const char *name) {
     return zip_name_locate(z->z, name, 0);
 }

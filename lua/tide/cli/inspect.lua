@@ -127,13 +127,13 @@ local function archive(path, say)
     say(("  %-24s %s"):format(m.name, size_text(m.size)))
   end
   if has["metadata.json"] then
-    local meta = keras.decode(core.zip_read(z, "metadata.json"), "metadata.json")
+    local meta = keras.member(z, "metadata.json")
     say(("written by Keras' format %s%s, %s"):format(clean(meta.keras_version),
       meta.tide_version and " (Tide " .. clean(meta.tide_version) .. ")" or "",
         clean(meta.date_saved)))
   end
   if has["config.json"] then
-    local entry = keras.decode(core.zip_read(z, "config.json"), "config.json")
+    local entry = keras.member(z, "config.json")
     say "model"
     print_layers(entry, say)
     print_compile(entry.compile_config, say)

@@ -7,7 +7,9 @@ local guard = {}
 
 -- What making a model may take beside eight times the file's own tensors (initializers work on
 -- copies).
-local ROOM = 256 << 20
+local ROOM = 40 << 20
+--- The same where the model is called once besides.
+guard.CALLED = 256 << 20
 
 -- What a failure of plain Lua becomes: one in the code of a person's own layer is not the file's.
 local function told(e)
@@ -24,11 +26,12 @@ end
 --- @param where string the file
 --- @param bytes integer of its tensors
 --- @param what string what a description is that no check words, "the description is damaged"
+--- @param room integer|nil more than making the model takes
 --- @param f function
-function guard.run(where, bytes, what, f, ...)
+function guard.run(where, bytes, what, room, f, ...)
   local memory = core.memory()
   local before = memory.limit_bytes
-  local limit = memory.live_bytes + ROOM + 8 * bytes
+  local limit = memory.live_bytes + (room or ROOM) + 8 * bytes
   core.memory_limit(before > 0 and math.min(before, limit) or limit)
   local results = table.pack(xpcall(f, told, ...))
   core.memory_limit(before)

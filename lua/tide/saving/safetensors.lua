@@ -360,16 +360,16 @@ function safetensors.load_model(path, o)
   elseif type(header.model) ~= "table" or type(header.model.class_name) ~= "string" then
     errors.raise("load_model", "%s: the description of the model is damaged", path)
   end
-  local model = guard.run(path, bytes_of(entries), "the description of the model is damaged",
-    function()
-      local made = registry.resolve("layer", header.model, "load_model")
-      if type(made) ~= "table" or not made.is_model then
-        errors.raise("load_model", "%s describes %s, which is no model", path,
-          tostring(header.model.class_name))
-      end
-      build(made, header, path)
-      return made
-    end)
+  local bytes, damaged = bytes_of(entries), "the description of the model is damaged"
+  local model = guard.run(path, bytes, damaged, nil, function()
+    local made = registry.resolve("layer", header.model, "load_model")
+    if type(made) ~= "table" or not made.is_model then
+      errors.raise("load_model", "%s describes %s, which is no model", path,
+        tostring(header.model.class_name))
+    end
+    return made
+  end)
+  guard.run(path, bytes, damaged, guard.CALLED, build, model, header, path)
   local values = match(path, file, entries, weights_wanted(model), {})
   local finish
   if o.compile ~= false and type(header.compile) == "table" and header.compile ~= none then

@@ -244,7 +244,7 @@ local function load_npz(path)
   local out, unnamed = {}, 0
   for _, m in ipairs(members) do
     local name = m.name:gsub("%.npy$", "")
-    out[name] = tensor_of(core.zip_read(z, m.name, LARGEST), path .. ": " .. name)
+    out[name] = tensor_of((core.zip_read(z, m.name, LARGEST)), path .. ": " .. name)
     unnamed = unnamed + (name:find "^arr_%d+$" and 1 or 0)
   end
   if unnamed == 0 or unnamed ~= #members then

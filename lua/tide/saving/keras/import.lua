@@ -55,8 +55,8 @@ end
 
 --- Runs `f` on a configuration of the file; see tide.saving.guard.
 function import.guarded(ctx, f, ...)
-  return guard.run(ctx.where, ctx.bytes or 0, "the configuration is not one that Keras writes", f,
-    ...)
+  return guard.run(ctx.where, ctx.bytes or 0, "the configuration is not one that Keras writes",
+    nil, f, ...)
 end
 
 -- ---- kinds ----

@@ -16,12 +16,19 @@ local weights = require "tide.saving.keras.weights"
 local keras = {}
 
 --- JSON of a file as Lua values; null is tide.none.
-function keras.decode(text, what)
-  local v = core.json_decode(text, none, what)
+--- @param stored integer|nil bytes of the file that make the text, where it was compressed
+function keras.decode(text, what, stored)
+  local v = core.json_decode(text, none, what, stored)
   if type(v) ~= "table" then
     errors.raise("load_model", "%s: not a JSON object", what)
   end
   return v
+end
+
+--- The JSON of an archive's member as Lua values.
+function keras.member(archive, name, what)
+  local text, stored = core.zip_read(archive, name)
+  return keras.decode(text, what or name, stored)
 end
 
 --- Lua values as JSON; tide.none is null.
@@ -122,8 +129,8 @@ function keras.load_model(path, o)
     errors.raise("load_model", "%s: the archive has no config.json; is it a Keras model?", path)
   end
   local metadata = has["metadata.json"]
-    and keras.decode(core.zip_read(z, "metadata.json"), path .. ": metadata.json") or {}
-  local entry = keras.decode(core.zip_read(z, "config.json"), path .. ": config.json")
+    and keras.member(z, "metadata.json", path .. ": metadata.json") or {}
+  local entry = keras.member(z, "config.json", path .. ": config.json")
   local entries = has["model.weights.h5"] and keras.read_hdf5(z, "model.weights.h5")
   if not entries and has["model.weights.npz"] then
     errors.raise(
