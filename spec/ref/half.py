@@ -83,6 +83,28 @@ entry(
     normal(3, 3, 3, 2),
     normal(2),
 )
+entry(
+    "conv_transpose",
+    lambda v, w: F.conv_transpose2d(v.permute(0, 3, 1, 2), w.permute(3, 2, 0, 1), stride=2).permute(0, 2, 3, 1),
+    normal(2, 4, 4, 3),
+    normal(3, 3, 2, 3),
+)
+entry(
+    "depthwise",
+    lambda v, w: F.conv2d(v.permute(0, 3, 1, 2), w.permute(2, 3, 0, 1), groups=3).permute(0, 2, 3, 1),
+    normal(2, 5, 5, 3),
+    normal(3, 3, 3, 1),
+)
+entry("cumprod", lambda v: v.cumprod(-1), normal(4, 6))
+entry("sort", lambda v: v.sort(-1)[0], normal(4, 6))
+entry("top_k", lambda v: v.topk(2, -1)[0], normal(4, 6))
+places = torch.tensor([0, 2, 1, 2, 2, 0, 1])
+entry("take", lambda v: v[places], normal(4, 3))
+entry("scatter", lambda v: torch.zeros(4, 3, dtype=v.dtype).index_add(0, places, v), normal(7, 3))
+entry("scatter_update", lambda v, u: v.index_add(0, places, u), normal(4, 3), normal(7, 3))
+entry("divide", torch.div, normal(4, 6), r.uniform(0.5, 2, (4, 6)))
+entry("arctan2", torch.atan2, normal(4, 6), r.uniform(0.5, 2, (4, 6)))
+entry("normalize", lambda v: F.normalize(v, dim=-1), normal(4, 6))
 entry("tanh", torch.tanh, normal(9))
 entry("gelu", F.gelu, normal(9))
 entry("embedding", lambda v: F.embedding(torch.tensor([1, 0, 1, 3]), v), normal(4, 3))

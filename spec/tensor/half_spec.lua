@@ -502,6 +502,7 @@ describe("an op on halves", function()
   local reference = dofile "spec/ref/half.lua"
   local last = { axis = -1 }
   local logits = { from_logits = true }
+  local places = ops.reshape(tide.tensor({ 1, 3, 2, 3, 3, 1, 2 }, { dtype = "int64" }), { 7, 1 })
   local f = {
     ["matmul"] = ops.matmul,
     ["matmul batched"] = ops.matmul,
@@ -553,6 +554,26 @@ describe("an op on halves", function()
     ["conv"] = function(x, w, b)
       return ops.conv(x, w) + b
     end,
+    ["conv_transpose"] = function(x, w)
+      return ops.conv_transpose(x, w, { strides = { 2, 2 }, padding = "valid" })
+    end,
+    ["depthwise"] = function(x, w)
+      return ops.depthwise_conv(x, w, { padding = "valid" })
+    end,
+    ["top_k"] = function(x)
+      return (ops.top_k(x, 2))
+    end,
+    ["take"] = function(x)
+      return ops.take(x, { 1, 3, 2, 3, 3, 1, 2 }, { axis = 1 })
+    end,
+    ["scatter"] = function(x)
+      return ops.scatter(places, x, { 4, 3 })
+    end,
+    ["scatter_update"] = function(x, u)
+      return ops.scatter_update(x, places, u, { reduction = "add" })
+    end,
+    ["divide"] = ops.divide,
+    ["arctan2"] = ops.arctan2,
     ["tanh"] = ops.tanh,
     ["gelu"] = ops.gelu_erf,
     ["embedding"] = function(x)
@@ -561,6 +582,7 @@ describe("an op on halves", function()
   }
   for _, name in ipairs {
     "sum", "max", "min", "prod", "logsumexp", "var", "std", "softmax", "log_softmax", "cumsum",
+    "cumprod", "sort", "normalize",
   } do
     f[name] = function(x)
       return ops[name](x, last)
@@ -594,6 +616,6 @@ describe("an op on halves", function()
       end
       n = n + 1
     end
-    assert.equal(68, n)
+    assert.equal(90, n)
   end)
 end)
