@@ -559,7 +559,7 @@ static int loader_new(lua_State *L) {
     }
     h->b->n = c.n;
     if (tide_loader_new(&c, &h->b->l) != TIDE_OK)
-        return tideL_error(L, "loader", "the worker threads cannot be started");
+        return tideL_error(L, "loader", "not enough memory or threads for the workers");
     lua_pushvalue(L, 3);
     return 1;
 }

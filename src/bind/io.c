@@ -263,9 +263,11 @@ static int json_encode(lua_State *L) {
     lua_pushvalue(L, 1);
     const char *wrong = encode(L, s->f, 1, null);
     if (wrong) return tideL_error(L, "json_encode", "the value %s", wrong);
-    int failed = ferror(s->f) | fclose(s->f);
+    int failed = fflush(s->f) != 0 || ferror(s->f);
+    failed |= fclose(s->f) != 0;
     s->f = NULL;
-    if (failed) return luaL_error(L, "not enough memory");
+    /* glibc's fclose gives no text and no error where it cannot allocate */
+    if (failed || !s->text) return luaL_error(L, "not enough memory");
     lua_pushlstring(L, s->text, s->n);
     return 1;
 }
