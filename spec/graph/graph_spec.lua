@@ -2,6 +2,7 @@
 local expect = require "spec.support.expect"
 local S = require "tide.private"
 local tide = require "tide"
+local run = require "spec.support.graph_run"
 local core = require "tide.core"
 local layers, ops, none = tide.layers, tide.ops, tide.none
 
@@ -95,29 +96,11 @@ describe("model:graph", function()
       layers.RepeatVector { 2 }, layers.Dense { 3, activation = "softmax" } }
     local g = m:graph { ops = true }
     local x = tide.random.normal { 2, 6, 6, 3 }
-    local values, seen = { [g.inputs[1]] = x }, {}
-    local function fill(v, first)
-      if type(v) == "table" and v.node then
-        return values[v]
-      elseif type(v) == "table" and getmetatable(v) == nil then
-        local out = {}
-        for k, part in pairs(v) do
-          out[k] = part == none and first.shape[k] or fill(part, first)
-        end
-        return out
-      end
-      return v
-    end
+    local seen = {}
     for i = 2, #g.nodes do
-      local node, args = g.nodes[i], {}
-      seen[#seen + 1] = node.name
-      for k = 1, node.args.n do
-        args[k] = fill(node.args[k], args[1])
-      end
-      local f = core.ops[node.op] or ops[node.op]
-      values[node.outputs[1]] = f(table.unpack(args, 1, node.args.n))
+      seen[#seen + 1] = g.nodes[i].name
     end
-    local y = values[g.outputs[1]]
+    local y = run(g, { x })[1]
     assert.is_true(ops.max(ops.abs(y - m(x))):item() < 1e-6)
     assert.equal("conv2d/conv", seen[1])
     local weights = 0
@@ -162,9 +145,30 @@ describe("model:graph", function()
       assert.equal(tostring(m.output_shape), tostring(m:graph({ ops = true }).outputs[1].shape),
         tostring(case[1]))
     end
-    local masked = tide.Sequential { L.Masking { input_shape = { 3, 4 } } }
-    has(message(masked.graph, masked, { ops = true }), "masking (Masking): makes a mask")
-    assert.equal(2, #masked:graph().nodes)
+  end)
+
+  it("has masks among its values", function()
+    local words = tide.tensor({ { 1, 2, 0 }, { 3, 0, 0 } }, { dtype = "int32" })
+    local text = tide.Sequential { tide.Input { 3, dtype = "int32" },
+      layers.Embedding { 5, 4, mask_zero = true }, layers.Dropout { 0.5 },
+      layers.GlobalAveragePooling1D(), layers.Dense { 2 } }
+    local steps = tide.Sequential { tide.Input { 3, 4 }, layers.Masking(), layers.Activation "relu",
+      layers.GlobalAveragePooling1D() }
+    local x = tide.random.normal { 2, 3, 4 }
+    x[{ 1, 3 }] = 0
+    x[{ 2, { 2, 3 } }] = 0
+    for model, data in pairs { [text] = words, [steps] = x } do
+      local g = model:graph { ops = true }
+      local want, got = model(data), run(g, { data })[1]
+      assert.is_true(ops.max(ops.abs(want - got)):item() < 1e-6)
+    end
+    local names = {}
+    for _, node in ipairs(text:graph({ ops = true }).nodes) do
+      names[node.op or "input"] = true
+    end
+    assert.is_true(names.not_equal, "what makes the mask is a node")
+    assert.equal(3, #tide.Sequential({ layers.Masking { input_shape = { 3, 4 } },
+      layers.ReLU() }):graph().nodes)
   end)
 
   it("names weights that a model of one's own uses itself", function()

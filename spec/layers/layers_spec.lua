@@ -5,6 +5,7 @@ local registry = require "tide.registry"
 local none = require "tide.none"
 local list = require "tide.list"
 local cases = require "spec.support.layer_cases"
+local run_graph = require "spec.support.graph_run"
 local reference = dofile "spec/ref/layers.lua"
 
 local layers, ops = tide.layers, tide.ops
@@ -117,6 +118,13 @@ local function made(case, dtype)
   return layer
 end
 
+-- Layers that go over the steps of a batch whose size they must know to be opened.
+local whole_batch = {}
+for name in ([[SimpleRNN LSTM GRU RNN Bidirectional TimeDistributed ConvLSTM1D ConvLSTM2D
+  ConvLSTM3D]]):gmatch "%w+" do
+  whole_batch[name] = true
+end
+
 for _, case in ipairs(cases) do
   local id, o = case[1], case[5]
   local call = { training = o.training or false }
@@ -132,6 +140,24 @@ for _, case in ipairs(cases) do
       assert.equal(list.format(ref.shape), tostring(y.shape))
       assert.equal(ref.params, layer:count_params())
       expect.close(flat(y), ref.values, 1e-5, 2e-5, id)
+    end)
+
+    it("opens into operators that compute the same", function()
+      local layer, data = case[3](layers), input_of(case, "float32")
+      local several = type(data) == "table"
+      local inputs = {}
+      for k, x in ipairs(several and data or { data }) do
+        inputs[k] = tide.Input { dtype = x.dtype, batch_shape = whole_batch[case[2]]
+          and x.shape:totable() or shapes_with_none(x.shape) }
+      end
+      local model = tide.Model { inputs, layer(several and inputs or inputs[1]) }
+      set_weights(layer)
+      local g = model:graph { ops = true }
+      for _, node in ipairs(g.nodes) do
+        assert.is_true(node.op ~= nil or node.class == "InputLayer", node.name)
+      end
+      local got = run_graph(g, several and data or { data })[1]
+      expect.close(flat(got), flat(model(data)), 1e-6, 1e-6, id)
     end)
 
     it("knows the shape of its result beforehand", function()

@@ -249,3 +249,43 @@ describe("saving and loading again", function()
     assert.equal(0, models.difference(m(tide.ones { 1, 2 }), want))
   end)
 end)
+
+describe("what a layer keeps from call to call", function()
+  it("stands in Keras' files behind its weights, and comes back", function()
+    local Counts = tide.Layer:extend("CountsForKeras", {
+      build = function(self, shape)
+        self.w = self:add_weight { { shape[#shape] }, name = "w", initializer = "ones" }
+        self.count = self:add_state { {}, name = "count" }
+      end,
+      call = function(self, x)
+        self.count:assign(self.count + 1)
+        return x * self.w
+      end,
+    })
+    local function made()
+      return tide.Sequential { tide.Input { 3 }, Counts { name = "counts" },
+        tide.layers.Dense { 2 } }
+    end
+    local model = made()
+    for _ = 1, 3 do
+      model(tide.ones { 2, 3 })
+    end
+    local counted = model.layers[1].count:item()
+    assert.is_true(counted >= 3)
+    for _, ending in ipairs { ".keras", ".weights.h5" } do
+      local path = os.tmpname() .. ending
+      local again
+      if ending == ".keras" then
+        model:save(path)
+        again = tide.load_model(path)
+      else
+        model:save_weights(path)
+        again = made()
+        again:load_weights(path)
+      end
+      os.remove(path)
+      assert.equal(counted, again.layers[1].count:item())
+      assert.equal(3, #again.weights)
+    end
+  end)
+end)

@@ -299,17 +299,24 @@ local function as_symbols(v)
   return v
 end
 
--- The operators of a layer in the place of the layer.
+-- The operators of a layer in the place of the layer. Masks are values of the graph like others:
+-- what makes them and what reads them are its nodes.
 local function through(layer, args, n, given)
-  if layer.makes_mask or layer.sets_mask then
-    errors.raise(layer:_label(),
-      "makes a mask, which travels beside tensors: a graph of operators has no place for it")
-  end
   local o = given or {}
   o.training = o.training or false
+  local mask = o.mask
+  if mask == nil then
+    mask = layer.input_mask(layer._input_names, args[1], { table.unpack(args, 2, n) })
+  elseif mask == false then
+    mask = nil
+  end
+  o.mask = mask
   local within = tracing.within
   within[#within + 1] = layer.name
-  local out = table.pack(layer[S].call(layer, table.unpack(args, 1, n), o))
+  local given_to = table.move(args, 1, n, 1, {})
+  given_to[n + 1] = o
+  local out = table.pack(layer[S].call(layer, table.unpack(given_to, 1, n + 1)))
+  layer:with_mask(args[1], mask, out[1])
   within[#within] = nil
   return table.unpack(out, 1, out.n)
 end

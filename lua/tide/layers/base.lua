@@ -83,10 +83,12 @@ end
 function Layer.mask_of(x)
   if type(x) == "userdata" then
     return masks[x]
-  elseif type(x) == "table" and getmetatable(x) == nil then
+  elseif type(x) == "table" and getmetatable(x) ~= nil then
+    return masks[x] -- of a symbolic tensor, while layers are opened into their operators
+  elseif type(x) == "table" then
     local any = false
     for _, v in pairs(x) do
-      any = any or core.marked(v)
+      any = any or core.marked(v) or type(v) == "table" and masks[v] ~= nil
     end
     if not any then
       return nil
@@ -101,7 +103,9 @@ end
 
 --- Attaches a mask to a tensor; it travels through layers that support masking.
 function Layer.set_mask(x, mask)
-  core.mark(x)
+  if type(x) == "userdata" then
+    core.mark(x)
+  end
   masks[x] = mask
   return x
 end
@@ -128,6 +132,7 @@ end
 --- options; `options(options, config, refuse, custom)`: the options to make the layer with, from
 --- those read; `group(weight_name)`: the folder below the layer's own in which a weight stands;
 --- `path`: the layer's folder, where it is not the class' name in snake_case;
+--- `states`: false where Keras keeps the layer's states in no file;
 --- `older(layer, values, version, backend)`: the values of the weights as Keras `version` on that
 --- backend kept them, as they are kept now.
 Layer.keras = {}
@@ -546,15 +551,21 @@ local function shape_of(x)
 end
 Layer.shape_of = shape_of
 
-local function finish(self, x, mask, y, ...)
+-- Gives the result of a call on `x` its mask, where the layer lets masks pass or makes one.
+local function with_mask(self, x, mask, y)
   if mask ~= nil or self.makes_mask then
     if self.supports_masking and not self.sets_mask then
       local out = self:compute_mask(x, mask)
-      if out and type(y) == "userdata" then
+      if out and (type(y) == "userdata" or getmetatable(y) ~= nil) then
         Layer.set_mask(y, out)
       end
     end
   end
+end
+
+-- What a call gave, with its mask; the penalty on it is noted.
+local function finish(self, x, mask, y, ...)
+  with_mask(self, x, mask, y)
   local regularizer = self.activity_regularizer
   if regularizer then
     local total = regularizer(y)
@@ -575,6 +586,13 @@ local function by_name(names, first, rest)
   end
   return out
 end
+
+--- The mask that the call of a layer gets for its inputs: of several, by their names.
+function Layer.input_mask(names, x, rest)
+  local mask = Layer.mask_of(x)
+  return names and #names > 1 and by_name(names, mask, rest) or mask
+end
+Layer.with_mask = with_mask
 
 -- The general call: `n` values, inputs first, then perhaps options.
 local function dispatch(self, n, x, ...)
@@ -664,10 +682,7 @@ local function dispatch(self, n, x, ...)
   local o = mode
   local mask = options and options.mask
   if mask == nil then
-    mask = Layer.mask_of(x)
-    if count > 1 then
-      mask = by_name(names, mask, rest)
-    end
+    mask = Layer.input_mask(names, x, rest)
   elseif mask == false then
     mask = nil
   end

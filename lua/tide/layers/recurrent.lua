@@ -25,6 +25,12 @@ local recurrent_op = core.ops.recurrent_
 
 local recurrent = {}
 
+-- Whether a value is one tensor, also a symbolic one; else it is a list of states.
+local function is_one(v)
+  local meta = getmetatable(v)
+  return type(v) == "userdata" or type(meta) == "table" and rawget(meta, "__tide_op") ~= nil
+end
+
 -- ---- options ----
 
 local function units() return { "units", "int", required, "width of state and output", min = 1 } end
@@ -146,7 +152,7 @@ local function start_of(cell, batch)
   local make = cell.get_initial_state
   if make then
     local states = make(cell, batch)
-    return type(states) == "userdata" and { states } or states
+    return is_one(states) and { states } or states
   end
   return zeros_of(state_sizes(cell), batch, cell.compute_dtype)
 end
@@ -191,7 +197,7 @@ end
 
 -- One step from the input and the states, which a list holds, or which is the only one.
 function Cell:call(x, states, o)
-  local alone = type(states) == "userdata"
+  local alone = is_one(states)
   local want = #state_sizes(self)
   states = alone and { states } or states
   if type(states) ~= "table" or #states ~= want then
@@ -430,10 +436,10 @@ recurrent.StackedRNNCells = base.derive(base, "StackedRNNCells", {
     local after = {}
     for i, cell in ipairs(self.cells) do
       local given = states[i]
-      local one = type(given) == "userdata"
+      local one = is_one(given)
       x, given = cell(x, one and { given } or given, o.training ~= nil
         and { training = o.training } or nil)
-      if type(given) ~= "userdata" and one then
+      if not is_one(given) and one then
         given = given[1]
       end
       after[i] = given
@@ -473,17 +479,17 @@ end
 
 -- Raises unless the given states are as the cell's.
 local function check_states(self, states, wanted)
-  local got = type(states) == "userdata" and 1 or type(states) == "table" and #states or 0
+  local got = is_one(states) and 1 or type(states) == "table" and #states or 0
   if got ~= #wanted then
     errors.raise(self:_label(), "initial_state must hold the cell's states (expected %d, got %d)",
       #wanted, got)
   end
   for i, want in ipairs(wanted) do
-    if type(want) == "userdata" then
+    if is_one(want) then
       local state = states[i]
-      if type(state) ~= "userdata" or not list.equal(state.shape, want.shape) then
+      if not is_one(state) or not list.equal(state.shape, want.shape) then
         errors.raise(self:_label(), "state %d has the wrong shape (expected %s, got %s)", i,
-          list.format(want.shape), type(state) == "userdata" and list.format(state.shape)
+          list.format(want.shape), is_one(state) and list.format(state.shape)
           or check.show(state))
       end
     else
@@ -517,7 +523,7 @@ local function steps(self, x, states, mask, o)
       y, after = cell:_step(z[{ {}, t }], states, training)
     else
       y, after = cell(x[{ {}, t }], states, mode)
-      after = type(after) == "userdata" and { after } or after
+      after = is_one(after) and { after } or after
     end
     if mask then
       local kept = mask[{ {}, t }]
@@ -615,7 +621,7 @@ local function call(self, x, given, o)
     states = map_states(function(s)
       local dtype = self.cell.compute_dtype
       return type(s) == "userdata" and s.dtype ~= dtype and ops.cast(s, dtype) or s
-    end, type(states) == "userdata" and { states } or states)
+    end, is_one(states) and { states } or states)
     check_states(self, states, start_of(self.cell, shape[1]))
   end
   local sequence <close> = setmetatable({}, Sequence)
@@ -684,6 +690,7 @@ local Recurrent = base.derive(base, "Recurrent", {
   takes = { sequences = "tensor" },
   supports_masking = true,
   build = build,
+  keras = { states = false },
   call = call,
   compute_output_shape = shapes,
   compute_mask = function(self, _, mask)

@@ -88,7 +88,8 @@ local state_args = check.args("add_state", {
 })
 
 --- Makes a tensor that the layer keeps from call to call: no weight, without a gradient, but in
---- Tide's own files beside the weights, and in `layer.states`. `call` writes into it by
+--- files beside the weights (in Keras' files as a variable that is not trained, behind the layer's
+--- weights), and in `layer.states`. `call` writes into it by
 --- `self.count:assign(value)`.
 ---
 --- Example:

@@ -58,12 +58,26 @@ local function put_groups(layer, path, records, out)
   end
 end
 
+-- The tensors of a layer itself: its weights, then what it keeps from call to call, which Keras
+-- holds as variables that are not trained.
+local function own_records(layer)
+  local records, states = layer:_own_records(), layer[S].states
+  if not states or #states == 0 or layer.keras.states == false then
+    return records
+  end
+  local out = table.move(records, 1, #records, 1, {})
+  for _, s in ipairs(states) do
+    out[#out + 1] = { tensor = s.tensor, name = s.name, trainable = false }
+  end
+  return out
+end
+
 local function visit(layer, path, out, seen)
   if seen[layer] then
     return
   end
   seen[layer] = true
-  local records = layer:_own_records()
+  local records = own_records(layer)
   if layer.keras.group and #records > 0 then
     return put_groups(layer, path, records, out)
   end
