@@ -139,7 +139,7 @@ H5_SRC     := $(wildcard src/hdf5/*.c)
 H5_OBJ     := $(H5_SRC:%.c=$(BUILD)/%.o)
 HDF5       := $(if $(and $(strip $(H5_LIBS)),$(H5_SRC)),$(BUILD)/lib/tide/tide-hdf5)
 
-.PHONY: all hard test-device sanitize-core deps demo test specs-alone bench pictures lint sanitize valgrind fuzz fuzz-calls fuzz-ops engines soak tsan coverage levels counts structure install rock env help clean specs format format-check kernels-alone FORCE
+.PHONY: all hard test-device sanitize-core deps demo test specs-alone specs-modes bench pictures lint sanitize valgrind fuzz fuzz-calls fuzz-ops engines soak tsan coverage levels counts structure install rock env help clean specs format format-check kernels-alone FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -272,6 +272,10 @@ specs-alone: all
 	@status=0; for file in $$(find spec -name '*_spec.lua' | sort); do \
 	  TIDE_BUILD=$(BUILD) SPEC_ALONE=1 $(BUSTED) $$file </dev/null >$(BUILD)/alone.txt 2>&1 || { status=1; sed "\$$d" $(BUILD)/alone.txt; }; \
 	  tail -1 $(BUILD)/alone.txt; done; exit $$status
+
+# The specs of layers, models and training after masks, integer inputs and penalties were made: nothing may be left of them.
+specs-modes: all
+	@TIDE_BUILD=$(BUILD) SPEC_MODES=1 $(BUSTED) spec/layers spec/models spec/graph spec/training
 
 # -- checks
 C_FILES = $(shell find src kernels spec -name '*.[ch]' 2>/dev/null)
@@ -458,7 +462,7 @@ pictures:
 
 # One row of the speed table each: make bench ROWS="cnn mlp_small" SECONDS=10
 # The row "start" is `require "tide"` in a new process; the row "pictures" runs beside Keras' ImageDataGenerator where PEER is a Python that has Keras.
-ROWS ?= mlp_small mlp_mid cnn autoencoder resnet20 recsys mlp_small_b1 cnn_b1 resnet20_b1 pictures start
+ROWS ?= mlp_small mlp_mid cnn autoencoder resnet20 recsys mlp_small_b1 cnn_b1 resnet20_b1 mlp_small_after pictures start
 bench:
 	@+$(MAKE) --no-print-directory all
 	@for row in $(ROWS); do case $$row in \
@@ -505,6 +509,7 @@ help:
 	@echo "make deps            install through apt what is missing"
 	@echo "make specs           the specs alone (SPECS='spec/x_spec.lua --filter=word')"
 	@echo "make specs-alone     each spec file in a process of its own"
+	@echo "make specs-modes     layers, models and training after masks and integer inputs were made"
 	@echo "make lint            luacheck, format check, warnings as errors; make format formats the C files"
 	@echo "make kernels-alone   links the objects of kernels/ by themselves: they need nothing of src/"
 	@echo "make sanitize        the specs under ASan and UBSan (SPECS=, SANITIZE_CPUS='c best')"

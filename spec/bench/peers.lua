@@ -3,7 +3,7 @@
 --
 -- The same models, data sizes, optimizer (Adam 1e-3) and steady state as the peers: two epochs of
 -- warm-up, then whole epochs for at least S seconds; the best epoch counts. A `NAME_bN` row times
--- one prediction of a batch of N.
+-- one prediction of a batch of N; `NAME_after` the row after masks and integer inputs were made.
 local tide = require "tide"
 local core = require "tide.core"
 local layers, ops = tide.layers, tide.ops
@@ -128,8 +128,13 @@ local data = {
 }
 data.mlp_mid = data.mlp_small
 
-local base, batch1 = workload:match "^(.-)_b(%d+)$"
-base = base or workload
+-- `NAME_after`: the same row once masks, integer inputs and penalties were made in the process.
+local name = workload:gsub("_after$", "")
+if name ~= workload then
+  require "spec.support.modes_first"
+end
+local base, batch1 = name:match "^(.-)_b(%d+)$"
+base = base or name
 if not build[base] then
   error("unknown workload " .. tostring(workload), 0)
 end

@@ -16,3 +16,6 @@ for path in files:lines() do
   end
 end
 files:close()
+if os.getenv "SPEC_MODES" == "1" then -- `make specs-modes`
+  require "spec.support.modes_first"
+end
