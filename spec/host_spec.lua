@@ -187,4 +187,76 @@ describe("A program that embeds Tide", function()
       end
     ]]))
   end)
+
+  -- Each would go on for half a minute; all of them together have the limit of `run`.
+  it("ends factorizations between their columns", function()
+    assert.equal("ok\n", run(1, [[
+      local core, tide = require "tide.core", require "tide"
+      local ops, random = core.ops, tide.random
+      local function ends(name, x, f)
+        cancel(core.cancel_flag(), 0.01)
+        local ok, e = pcall(f or ops[name], x)
+        cancel(core.cancel_flag(), 0)
+        assert(not ok and tostring(e):find "interrupted!", name .. ": " .. tostring(e))
+      end
+      local x = random.normal { 5000, 5000 }
+      for _, name in ipairs { "inv", "det", "slogdet", "lu_factor", "qr" } do
+        ends(name, x)
+      end
+      ends("solve", x, function() return ops.solve(x, x) end)
+      ends("triangle", x, function() return ops.solve_triangular(x, x, { lower = true }) end)
+      ends("cholesky", tide.ops.eye(9000))
+      local y = random.normal { 3000, 3000 }
+      ends("svd", y, tide.ops.svd)
+      ends("eigh", y)
+    ]]))
+  end)
+
+  it("sorts and counts long lines until Ctrl-C, and uses nothing of what is left", function()
+    assert.equal("ok\n", run(1, [[
+      local core, tide = require "tide.core", require "tide"
+      local ops = core.ops
+      local x, n = tide.random.normal { 20000000 }, 20000000
+      local at = tide.random.randint({ n }, 1, 1000)
+      local rows, ones = at:reshape { n, 1 }, tide.ones { n }
+      for _, f in ipairs {
+        function() return ops.sort(x) end, function() return ops.argsort(x) end,
+        function() return ops.top_k(x, 100000) end, function() return ops.top_k(x, 5) end,
+        function() return ops.cumsum(x, 1) end, function() return ops.cumprod(at, 1) end,
+        function() return ops.bincount(at) end,
+        function() return ops.scatter(rows, ones, { 1000 }) end,
+        function() return ops.take(x, at) end, function() return ops.one_hot(at, 50) end,
+        function() return ops.flatnonzero(x) end, function() return ops.softmax(x) end,
+        function() return x:tolist() end,
+      } do
+        for _, after in ipairs { 0.002, 0.02, 0.1 } do
+          cancel(core.cancel_flag(), after)
+          local ok, e = pcall(f)
+          cancel(core.cancel_flag(), 0)
+          assert(ok or tostring(e):find "interrupted!", tostring(e))
+        end
+      end
+      assert(ops.sort(tide.tensor { 3, 1, 2 }):tolist()[1] == 1)
+    ]]))
+  end)
+
+  it("forks beside an image loader: the child has no workers and waits for none", function()
+    assert.equal("ok\n", run(1, [[
+      local tide = require "tide"
+      local generator = tide.preprocessing.image.ImageDataGenerator {}
+      local it = generator:flow(tide.ones { 64, 32, 32, 3 }, tide.ones { 64 }, { batch_size = 4 })
+      it:next()
+      local how = forked(function()
+        local ok, e = pcall(it.next, it)
+        assert(not ok and tostring(e):find "forked from", tostring(e))
+        it = nil
+        collectgarbage()
+        collectgarbage()
+        local again = generator:flow(tide.ones { 8, 4, 4, 3 }, tide.ones { 8 }, { batch_size = 4 })
+        assert(again:next()[1].shape[1] == 4)
+      end)
+      assert(how == 0, how)
+      it:next()
+    ]]))
+  end)
 end)

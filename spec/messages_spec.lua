@@ -451,3 +451,65 @@ describe("the form of messages", function()
     assert.same({ { "ab", 1 } }, literals.of('f("a" /* "no" */\n "b", \'c\');', false))
   end)
 end)
+
+describe("tables that nobody should give", function()
+  local itself = {}
+  itself[1] = itself
+  local function model()
+    local m = tide.Sequential { layers.Dense { 1, input_shape = { 4 } } }
+    m:compile { loss = "mse" }
+    return m
+  end
+
+  it("are refused in one clear error where they hold themselves", function()
+    says(function() return layers.Dense(2)(itself) end, "takes a tensor (got a list of 1)")
+    for _, name in ipairs { "fit", "evaluate" } do
+      says(function() return model()[name](model(), itself, itself) end, "nested deeper than 8")
+    end
+    says(function() return model():predict(itself) end, "nested deeper than 8")
+    says(function() return model():train_on_batch(itself, itself) end, "nested no deeper than 8")
+    says(function() return model():fit(x, itself, { verbose = 0 }) end, "nested deeper than 8")
+    for _, option in ipairs { "loss", "metrics", "weighted_metrics" } do
+      says(function() return model():compile { loss = "mse", [option] = itself } end,
+        option .. ": is nested deeper than 16 tables, or holds itself")
+    end
+    says(function() return tide.activations.serialize(itself) end, "holds itself")
+    says(function() return ops.einsum(itself, x) end, "equation")
+  end)
+
+  it("are told what they should be where numbers stand", function()
+    local sgd = tide.optimizers.SGD {}
+    says(function() sgd:apply_gradients(3) end, "takes a list of { gradient, variable } (got 3)")
+    says(function() sgd:apply_gradients { 1, 2 } end,
+      "entry 1 must be { gradient, variable } (got 1)")
+  end)
+
+  it("of no elements and 2^39 lists have no end that one could wait for", function()
+    says(function() return tide.zeros { 1 << 39, 0 }:tolist() end,
+      "a tensor without elements has 549755813888 lists (expected at most 1048576)")
+    local q, r = ops.qr(tide.zeros { 1 << 39, 0, 1 })
+    assert.same({ 1 << 39, 0, 0 }, { table.unpack(q.shape) })
+    assert.same({ 1 << 39, 0, 1 }, { table.unpack(r.shape) })
+  end)
+
+  it("hold released tensors, which are called so", function()
+    local gone = tide.ones { 2, 4 }
+    gone:release()
+    says(function() return model()(gone) end, "got a tensor that was released")
+    says(function() return model():predict(gone) end, "got a tensor that was released")
+    says(function() return layers.Dense(2)(gone) end, "got a tensor that was released")
+  end)
+
+  it("are patterns of ModelCheckpoint, checked when it is made", function()
+    local made = tide.callbacks.ModelCheckpoint
+    says(function() return made { "a{epoch:999d}.keras" } end, "cannot read the format '999d'")
+    says(function() return made { "a{loss:.1234f}.keras" } end, "cannot read the format '.1234f'")
+    assert.truthy(made { "a{epoch:02d}-{val_loss:.2f}.keras" })
+    local folder = expect.folder()
+    local m = model()
+    m:compile { loss = "mse", optimizer = tide.optimizers.SGD { learning_rate = 0 } }
+    m:fit(x * (0 / 0), tide.ones { 6, 1 }, { verbose = 0, callbacks = {
+      made { folder .. "/a{loss:02d}.safetensors", save_weights_only = true } } })
+    os.execute("rm -r " .. folder)
+  end)
+end)

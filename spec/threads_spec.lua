@@ -4,7 +4,7 @@ local expect = require "spec.support.expect"
 local tide = require "tide"
 local ops, layers = tide.ops, tide.layers
 
-local COUNTS = { 1, 2, 3, 7 }
+local COUNTS = { 1, 2, 3, 4, 7 }
 
 local function numbers(shape, seed)
   return ops.random_normal(shape, { seed = seed })
@@ -195,6 +195,35 @@ describe("the number of threads", function()
       expect.raises("n must be 1..1024", core.set_threads, n)
     end
   end)
+end)
+
+describe("bits of products and convolutions", function()
+  local all = table.concat(core.engines(), " ")
+  for _, engine in ipairs { "onednn", "blas", "plain", all } do
+    it("are those of one thread with 2, 3, 4 and 7, by " .. engine, function()
+      core.engines(engine)
+      local ok, e = pcall(function()
+        for i, s in ipairs { { 1, 300, 17 }, { 64, 64, 64 }, { 3, 500, 33 }, { 129, 784, 128 } } do
+          local a, b = numbers({ s[1], s[2] }, i), numbers({ s[2], s[3] }, i + 9)
+          same_bits(function() return with_gradients(ops.matmul, a, b) end)
+        end
+        for i, s in ipairs { { 8, 28, 28, 1, 16, 3 }, { 2, 14, 14, 16, 32, 3 },
+          { 1, 64, 64, 3, 8, 3 }, { 16, 8, 8, 32, 64, 1 }, { 3, 17, 13, 5, 7, 5 } } do
+          local x = numbers({ s[1], s[2], s[3], s[4] }, i)
+          local k = numbers({ s[6], s[6], s[4], s[5] }, i + 9)
+          for stride = 1, 2 do
+            same_bits(function()
+              return with_gradients(function(v, w)
+                return ops.conv(v, w, { strides = stride, padding = "same" })
+              end, x, k)
+            end)
+          end
+        end
+      end)
+      core.engines(all)
+      assert(ok, e)
+    end)
+  end
 end)
 
 describe("the team", function()

@@ -83,7 +83,7 @@ static void node_free(tide_ctx *ctx, tide_node *n) {
     while (n->hooks) {
         tide_hook *h = n->hooks;
         n->hooks = h->next;
-        if (ctx->free_ref) ctx->free_ref(ctx, h->ref);
+        if (h->ref && ctx->free_ref) ctx->free_ref(ctx, h->ref);
         free(h);
     }
     if (n->custom && ctx->free_ref) ctx->free_ref(ctx, n->custom);
@@ -243,6 +243,35 @@ tide_status tide_record_custom(tide_ctx *ctx, void *custom, int nin, tide_tensor
     return TIDE_OK;
 }
 
+/* A walk may stand at the hook: it only loses its mark then, and goes with the next one that comes
+ * or is taken away. */
+static void hooks_sweep(tide_ctx *ctx, tide_hook **list, int of_leaf) {
+    while (*list && !ctx->walking) {
+        tide_hook *h = *list;
+        if (h->index >= 0) {
+            list = &h->next;
+            continue;
+        }
+        *list = h->next;
+        ctx->leaf_hooks -= of_leaf;
+        free(h);
+    }
+}
+
+void tide_remove_hook(tide_ctx *ctx, tide_tensor *t, void *ref) {
+    for (int of_leaf = 0; of_leaf < 2; of_leaf++) {
+        if (!of_leaf && !t->node) continue;
+        tide_hook **list = of_leaf ? &t->hooks : &t->node->hooks;
+        for (tide_hook *h = *list; h; h = h->next) {
+            if (h->ref != ref || h->index < 0) continue;
+            h->index = -1, h->ready = 0;
+            if (ctx->free_ref) ctx->free_ref(ctx, ref);
+            h->ref = NULL;
+        }
+        hooks_sweep(ctx, list, of_leaf);
+    }
+}
+
 tide_status tide_add_hook(tide_ctx *ctx, tide_tensor *t, void *ref, int ready) {
     tide_hook *h = malloc(sizeof *h);
     if (!h) {
@@ -250,6 +279,7 @@ tide_status tide_add_hook(tide_ctx *ctx, tide_tensor *t, void *ref, int ready) {
         return tide_fail(ctx, TIDE_ENOMEM, "not enough memory for a hook");
     }
     tide_hook **list = t->node ? &t->node->hooks : &t->hooks;
+    hooks_sweep(ctx, list, !t->node);
     while (*list) list = &(*list)->next; /* in order of registration */
     *h = (tide_hook){.index = t->node ? t->out_index : 0, .ref = ref, .ready = ready != 0};
     ctx->leaf_hooks += !t->node;

@@ -60,6 +60,9 @@ struct tide_ctx {
     int calling;          /* whether a layer's call runs, and trains */
     int differentiating;  /* whether a function runs whose gradient is asked for */
     int64_t call, calls;  /* the number of the outermost one, and how many there were */
+    int64_t functions,
+        numbered; /* Lua functions that the core knows, and the last number (hooks.c) */
+    int looks;    /* whether a look is due behind the next collection */
     int error_slot,
         has_error; /* where on the stack of `running` a Lua error waits for its walk to end */
     void (*where)(tide_ctx *, tide_node *);
@@ -78,7 +81,7 @@ void tide_lag_leave(tide_lag *);
 typedef struct tide_hook { /* a function of a gradient */
     struct tide_hook *next;
     uint8_t ready; /* called when a leaf's gradient is whole and in its place */
-    int index;     /* output of the node */
+    int index;     /* output of the node; -1: it was taken away during a walk */
     void *ref;     /* the binding's */
 } tide_hook;
 
@@ -256,6 +259,7 @@ tide_status tide_custom_result(tide_ctx *, tide_tensor *value, int nin, tide_ten
 tide_status tide_record_custom(tide_ctx *, void *custom, int nin, tide_tensor **in, int nout,
                                tide_tensor **out);
 tide_status tide_add_hook(tide_ctx *, tide_tensor *, void *ref, int ready);
+void tide_remove_hook(tide_ctx *, tide_tensor *, void *ref); /* within a walk too */
 
 /* assign.c: writes where gradients are recorded; `what` is named in errors */
 tide_status tide_may_write(tide_ctx *, const tide_tensor *, const char *what);

@@ -223,7 +223,7 @@ static tide_tensor *end(tide_tensor *t) {
         tide_hook *h = t->hooks;
         t->hooks = h->next;
         ctx->leaf_hooks--;
-        if (ctx->free_ref) ctx->free_ref(ctx, h->ref);
+        if (h->ref && ctx->free_ref) ctx->free_ref(ctx, h->ref);
         free(h);
     }
     tide_node *node = t->node;

@@ -56,8 +56,16 @@ static int older_than_0_3_25(const char *config) {
 static const char *try_open(const char *path) {
     if (!path || !*path) return NULL;
     const char *core = getenv("OPENBLAS_CORETYPE") ? NULL : core_type();
+    const char *threads = getenv("OPENBLAS_NUM_THREADS");
+    char *before = threads ? strdup(threads) : NULL;
     if (core) setenv("OPENBLAS_CORETYPE", core, 1);
+    /* a build with threads of its own starts them here, and raises SIGINT where the system has none
+     * left */
+    setenv("OPENBLAS_NUM_THREADS", "1", 1);
     lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (before) setenv("OPENBLAS_NUM_THREADS", before, 1);
+    else unsetenv("OPENBLAS_NUM_THREADS");
+    free(before);
     if (core) unsetenv("OPENBLAS_CORETYPE");
     return lib ? path : NULL;
 }

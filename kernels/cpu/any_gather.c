@@ -25,13 +25,13 @@ static tide_status resolve_all(tide_kcall *c, int in, int64_t base, int64_t n, i
     int64_t count = tide_buf_numel(b);
     int64_t *r = tide_scratch(c->dev, (size_t)(count + 1) * sizeof *r);
     if (!r) return TIDE_ENOMEM;
-    for (int64_t i = 0; i < count; i++) {
+    TIDE_IN_BLOCKS(i, count) {
         int64_t v = tide_int_at(b, i);
         r[i] = resolve(v, base, n);
         if (r[i] < 0) return refuse(c, in, i, v, base, tide_wrap_add(n - 1, base));
     }
     *out = r;
-    return TIDE_OK;
+    return tide_stopped() ? TIDE_EINTERRUPT : TIDE_OK;
 }
 
 /* dst[i] += src[i] in a dtype; bools are joined. */
@@ -81,7 +81,7 @@ tide_status tide_any_take_grad_(tide_kcall *c) {
     tide_along s = tide_along_axis(dx, a->axis);
     int64_t m = tide_buf_numel(&c->in[1]), size = (int64_t)tide_dtype_size(dx->dtype), *at = NULL;
     TIDE_DO(resolve_all(c, 1, a->base, s.n, &at));
-    memset(dx->p, 0, (size_t)(tide_buf_numel(dx) * size));
+    tide_zero(dx->p, (size_t)(tide_buf_numel(dx) * size));
     if (tide_is_half(dx->dtype))
         return tide_half_combine(c->dev, TIDE_REDUCTION_add, &s, at, m, dx->dtype, dy->p, dx->p);
     int64_t blocks = TIDE_CEIL_DIV(
@@ -90,9 +90,9 @@ tide_status tide_any_take_grad_(tide_kcall *c) {
                        TIDE_MAX(1, 65536 / TIDE_MAX(m * TIDE_MIN(s.inner, WIDTH), 1))) {
         for (int64_t i = lo; i < hi; i++) {
             int64_t o = i / blocks, j = i % blocks * WIDTH, w = TIDE_MIN(s.inner - j, WIDTH);
-            for (int64_t k = 0; k < m; k++)
-                add_into(dx->dtype, (char *)dx->p + ((o * s.n + at[k]) * s.inner + j) * size,
-                         (const char *)dy->p + ((o * m + k) * s.inner + j) * size, w);
+            TIDE_IN_BLOCKS(k, m)
+            add_into(dx->dtype, (char *)dx->p + ((o * s.n + at[k]) * s.inner + j) * size,
+                     (const char *)dy->p + ((o * m + k) * s.inner + j) * size, w);
         }
     }
     return TIDE_OK;
@@ -125,7 +125,7 @@ tide_status tide_any_take_along_grad_(tide_kcall *c) {
     TIDE_DO(resolve_all(c, 1, a->base, s.n, &at));
     if (tide_is_half(dx->dtype))
         return tide_half_add_along(c->dev, &s, at, t.n, dx->dtype, dy->p, dx->p);
-    memset(dx->p, 0, (size_t)(tide_buf_numel(dx) * size));
+    tide_zero(dx->p, (size_t)(tide_buf_numel(dx) * size));
     TIDE_PARALLEL_FOR (t.outer, TIDE_MAX(1, 16384 / TIDE_MAX(t.n * t.inner, 1))) {
         for (int64_t o = lo; o < hi; o++)
             for (int64_t k = 0; k < t.n; k++)
@@ -165,7 +165,7 @@ tide_status tide_any_gather_nd(tide_kcall *c) {
     const tide_buf *x = &c->in[0], *ix = &c->in[1];
     int64_t k = ix->shape[ix->rank - 1], rows = product(ix->shape, 0, ix->rank - 1);
     int64_t run = product(x->shape, k, x->rank) * (int64_t)tide_dtype_size(x->dtype);
-    for (int64_t r = 0; r < rows; r++) {
+    TIDE_IN_BLOCKS(r, rows) {
         int64_t part = part_number(c, 1, r, k, x->shape, a->base);
         if (part < 0) return TIDE_EINDEX;
         memcpy((char *)c->out[0].p + r * run, (const char *)x->p + part * run, (size_t)run);
@@ -189,14 +189,14 @@ tide_status tide_any_scatter(tide_kcall *c) {
     const tide_buf *ix = &c->in[0], *v = &c->in[1], *y = &c->out[0];
     int64_t k = ix->shape[ix->rank - 1], rows = product(ix->shape, 0, ix->rank - 1);
     int64_t size = (int64_t)tide_dtype_size(y->dtype), run = product(y->shape, k, y->rank);
-    memset(y->p, 0, (size_t)(tide_buf_numel(y) * size));
+    tide_zero(y->p, (size_t)(tide_buf_numel(y) * size));
     if (tide_is_half(y->dtype)) {
         const tide_along s = {1, product(y->shape, 0, k), run};
         int64_t *at;
         TIDE_DO(part_numbers(c, 0, rows, k, y->shape, a->base, &at));
         return tide_half_combine(c->dev, TIDE_REDUCTION_add, &s, at, rows, y->dtype, v->p, y->p);
     }
-    for (int64_t r = 0; r < rows; r++) {
+    TIDE_IN_BLOCKS(r, rows) {
         int64_t part = part_number(c, 0, r, k, y->shape, a->base);
         if (part < 0) return TIDE_EINDEX;
         add_into(y->dtype, (char *)y->p + part * run * size, (const char *)v->p + r * run * size,
@@ -242,7 +242,7 @@ tide_status tide_any_scatter_update(tide_kcall *c) {
         TIDE_DO(part_numbers(c, 1, rows, k, y->shape, a->base, &at));
         return tide_half_combine(c->dev, a->reduction, &s, at, rows, y->dtype, v->p, y->p);
     }
-    for (int64_t r = 0; r < rows; r++) {
+    TIDE_IN_BLOCKS(r, rows) {
         int64_t part = part_number(c, 1, r, k, y->shape, a->base);
         if (part < 0) return TIDE_EINDEX;
         char *to = (char *)y->p + part * run;
@@ -270,8 +270,8 @@ tide_status tide_any_one_hot(tide_kcall *c) {
     const tide_one_hot_attrs *a = c->attrs;
     const tide_buf *y = &c->out[0];
     tide_along s = tide_along_axis(y, a->axis);
-    memset(y->p, 0, (size_t)tide_buf_numel(y) * tide_dtype_size(y->dtype));
-    for (int64_t i = 0; i < s.outer * s.inner; i++) {
+    tide_zero(y->p, (size_t)tide_buf_numel(y) * tide_dtype_size(y->dtype));
+    TIDE_IN_BLOCKS(i, s.outer * s.inner) {
         int64_t v = tide_int_at(&c->in[0], i), k = tide_wrap_sub(v, a->base);
         if (k < -1 || k >= s.n) return refuse(c, 0, i, v, a->base, tide_wrap_add(s.n - 1, a->base));
         if (k >= 0) put_one(y->dtype, y->p, (i / s.inner * s.n + k) * s.inner + i % s.inner);
@@ -293,8 +293,8 @@ tide_status tide_any_flatnonzero(tide_kcall *c);
 tide_status tide_any_flatnonzero(tide_kcall *c) {
     const tide_flatnonzero_attrs *a = c->attrs;
     int64_t n = tide_buf_numel(&c->in[0]), *y = c->out[0].p;
-    for (int64_t i = 0; i < n; i++)
-        if (is_true(&c->in[0], i)) *y++ = tide_wrap_add(i, a->base);
+    TIDE_IN_BLOCKS(i, n)
+    if (is_true(&c->in[0], i)) *y++ = tide_wrap_add(i, a->base);
     return TIDE_OK;
 }
 tide_status tide_any_nonzero_(tide_kcall *c);
@@ -302,7 +302,7 @@ tide_status tide_any_nonzero_(tide_kcall *c) {
     const tide_nonzero__attrs *a = c->attrs;
     const tide_buf *x = &c->in[0];
     int64_t n = tide_buf_numel(x), *y = c->out[0].p;
-    for (int64_t i = 0; i < n; i++) {
+    TIDE_IN_BLOCKS(i, n) {
         if (!is_true(x, i)) continue;
         int64_t rest = i;
         for (int k = x->rank - 1; k >= 0; rest /= x->shape[k], k--)
@@ -318,8 +318,9 @@ tide_status tide_any_bincount(tide_kcall *c) {
     const tide_bincount_attrs *a = c->attrs;
     const tide_buf *x = &c->in[0], *w = &c->in[1], *y = &c->out[0];
     int64_t size = (int64_t)tide_dtype_size(y->dtype);
-    memset(y->p, 0, (size_t)(tide_buf_numel(y) * size));
-    for (int64_t i = 0, n = tide_buf_numel(x); i < n; i++) {
+    tide_zero(y->p, (size_t)(tide_buf_numel(y) * size));
+    const int64_t n = tide_buf_numel(x);
+    TIDE_IN_BLOCKS(i, n) {
         int64_t k = tide_wrap_sub(tide_int_at(x, i), a->base);
         if (k < 0 || k >= tide_buf_numel(y))
             return refuse(c, 0, i, tide_int_at(x, i), a->base, INT64_MAX);

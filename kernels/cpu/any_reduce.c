@@ -261,7 +261,7 @@ ARG(argmin)
         tide_along s = tide_along_axis(&c->in[0], a->axis);                         \
         for (int64_t i = 0; i < s.outer * s.inner; i++) {                           \
             int64_t acc = start, at = i / s.inner * s.n * s.inner + i % s.inner;    \
-            for (int64_t j = 0; j < s.n; j++) {                                     \
+            TIDE_IN_BLOCKS(j, s.n) {                                                \
                 int64_t k = at + (a->reverse_ ? s.n - 1 - j : j) * s.inner;         \
                 acc = step(acc, tide_int_at(&c->in[0], k));                         \
                 if (c->out[0].dtype == TIDE_I64) ((int64_t *)c->out[0].p)[k] = acc; \

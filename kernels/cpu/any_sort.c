@@ -45,7 +45,7 @@ static uint64_t key_of(const tide_buf *x, int64_t i) {
     }
 }
 
-/* Sorts e[n]; `spare` holds as many. */
+/* Sorts e[n]; `spare` holds as many. Where Ctrl-C came, what is in e is of no use. */
 static void sort_entries(entry *e, entry *spare, int64_t n, int bytes) {
     if (n <= SHORT) {
         for (int64_t i = 1; i < n; i++) {
@@ -59,12 +59,13 @@ static void sort_entries(entry *e, entry *spare, int64_t n, int bytes) {
     entry *from = e, *to = spare;
     for (int b = 0; b < bytes; b++) {
         int64_t count[257] = {0};
-        for (int64_t i = 0; i < n; i++) count[(from[i].key >> 8 * b & 255) + 1]++;
+        TIDE_IN_BLOCKS(i, n) count[(from[i].key >> 8 * b & 255) + 1]++;
+        if (tide_stopped()) return;
         int trivial = 0;
         for (int k = 1; k <= 256 && !trivial; k++) trivial = count[k] == n;
         if (trivial) continue;
         for (int k = 0; k < 256; k++) count[k + 1] += count[k];
-        for (int64_t i = 0; i < n; i++) to[count[from[i].key >> 8 * b & 255]++] = from[i];
+        TIDE_IN_BLOCKS(i, n) to[count[from[i].key >> 8 * b & 255]++] = from[i];
         entry *swap = from;
         from = to;
         to = swap;
@@ -85,9 +86,10 @@ static tide_status sort_lines(tide_kcall *c, int64_t axis, int positions, int64_
         entry *e = tide_lane(&lanes, share_->slot);
         for (int64_t i = lo; i < hi; i++) {
             int64_t first = i / s.inner * s.n * s.inner + i % s.inner;
-            for (int64_t j = 0; j < s.n; j++) e[j] = (entry){key_of(x, first + j * s.inner), j};
+            TIDE_IN_BLOCKS(j, s.n) e[j] = (entry){key_of(x, first + j * s.inner), j};
             sort_entries(e, e + s.n, s.n, (int)size);
-            for (int64_t j = 0; j < s.n; j++) {
+            if (tide_stopped()) break;
+            TIDE_IN_BLOCKS(j, s.n) {
                 int64_t to = first + j * s.inner;
                 if (positions) ((int64_t *)c->out[0].p)[to] = tide_wrap_add(e[j].at, base);
                 else
@@ -127,7 +129,7 @@ tide_status tide_any_top_k(tide_kcall *c) {
         for (int64_t i = lo; i < hi; i++) {
             if (k <= SHORT) {
                 int64_t have = 0;
-                for (int64_t j = 0; j < n; j++) {
+                TIDE_IN_BLOCKS(j, n) {
                     uint64_t key = ~key_of(x, i * n + j);
                     if (have == k && key >= e[k - 1].key) continue;
                     int64_t at = have < k ? have++ : k - 1;
@@ -135,10 +137,11 @@ tide_status tide_any_top_k(tide_kcall *c) {
                     e[at] = (entry){key, j};
                 }
             } else {
-                for (int64_t j = 0; j < n; j++) e[j] = (entry){~key_of(x, i * n + j), j};
+                TIDE_IN_BLOCKS(j, n) e[j] = (entry){~key_of(x, i * n + j), j};
                 sort_entries(e, e + n, n, (int)size);
             }
-            for (int64_t j = 0; j < k; j++) {
+            if (tide_stopped()) break;
+            TIDE_IN_BLOCKS(j, k) {
                 memcpy((char *)c->out[0].p + (i * k + j) * size,
                        (const char *)x->p + (i * n + e[j].at) * size, (size_t)size);
                 ((int64_t *)c->out[1].p)[i * k + j] = tide_wrap_add(e[j].at, a->base);

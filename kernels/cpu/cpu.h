@@ -18,6 +18,19 @@
 #define TIDE_KNAME_(name, real, level) name##_##real##_##level
 #define TIDE_KNAME(name, real, level) TIDE_KNAME_(name, real, level)
 
+/* A loop over one line that may be long, with a look every quarter of a million steps whether
+ * Ctrl-C came: then the rest is left out, and what it would have written must not be used. */
+enum { TIDE_LOOK = 1 << 18 };
+#define TIDE_IN_BLOCKS(i, n)                                                    \
+    for (int64_t from_ = 0; from_ < (n) && !tide_stopped(); from_ += TIDE_LOOK) \
+        for (int64_t i = from_, to_ = TIDE_MIN(n, from_ + TIDE_LOOK); i < to_; i++)
+/* Zeros, likewise. */
+static inline void tide_zero(void *p, size_t bytes) {
+    const size_t most = (size_t)16 << 20;
+    for (size_t at = 0; at < bytes && !tide_stopped(); at += most)
+        memset((char *)p + at, 0, TIDE_MIN(most, bytes - at));
+}
+
 #define TIDE_DO(expr)                   \
     do {                                \
         tide_status do_ = (expr);       \

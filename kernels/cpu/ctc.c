@@ -27,7 +27,7 @@ static REAL sequence(int64_t T, int64_t C, int64_t L, int64_t blank, const REAL 
     if (T == 0) return L == 0 ? 0 : (REAL)INFINITY;
     alpha[0] = LOGP(0, 0);
     if (S > 1) alpha[1] = LOGP(0, 1);
-    for (int64_t t = 1; t < T; t++) {
+    for (int64_t t = 1; t < T && !tide_stopped(); t++) {
         const double *a = alpha + (t - 1) * S;
         for (int64_t s = 0; s < S; s++) {
             double v = a[s];
@@ -45,7 +45,7 @@ static REAL sequence(int64_t T, int64_t C, int64_t L, int64_t blank, const REAL 
     for (int64_t t = 0; t < T; t++)
         for (int64_t k = 0; k < C; k++) dx[t * C + k] = T_EXP((x[t * C + k] - m[t]) - z[t]);
     double *now = beta, *next = beta + S;
-    for (int64_t t = T - 1; t >= 0;
+    for (int64_t t = T - 1; t >= 0 && !tide_stopped();
          t--) { /* now[s]: log probability of the rest after step t from s */
         for (int64_t s = 0; s < S; s++) {
             if (t == T - 1) {

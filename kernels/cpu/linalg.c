@@ -12,9 +12,13 @@ typedef struct {
     int64_t count, m, n; /* how many matrices, rows, columns */
 } batch;
 
-static batch batch_of(const tide_buf *x) {
+static batch batch_of(const tide_kcall *c) {
+    const tide_buf *x = &c->in[0];
+    int64_t results = 0;
+    for (int i = 0; i < c->nout; i++) results += tide_buf_numel(&c->out[i]);
     batch b = {1, x->shape[x->rank - 2], x->shape[x->rank - 1]};
     for (int i = 0; i < x->rank - 2; i++) b.count *= x->shape[i];
+    if (results == 0) b.count = 0; /* of 2^39 matrices without elements, too */
     return b;
 }
 
@@ -57,7 +61,7 @@ static tide_status refuse(tide_kcall *c, int64_t i) {
 
 /* a = L L', L in place of the lower triangle, zeros above; 0: not positive definite. */
 static int cholesky(double *a, int64_t n) {
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n && !tide_stopped(); i++)
         for (int64_t j = 0; j <= i; j++) {
             const double s = a[i * n + j] - dot(a + i * n, a + j * n, j);
             if (j < i) {
@@ -80,18 +84,18 @@ static int64_t *pivots(tide_kcall *c, int64_t n) {
 
 /* The mean of a matrix and its transpose. */
 static void symmetric(double *a, int64_t n) {
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n && !tide_stopped(); i++)
         for (int64_t j = 0; j < i; j++)
             a[i * n + j] = a[j * n + i] = (a[i * n + j] + a[j * n + i]) / 2;
 }
 
 TIDE_KERNEL(cholesky) {
     const tide_cholesky_attrs *at = c->attrs;
-    const batch b = batch_of(&c->in[0]);
+    const batch b = batch_of(c);
     const int64_t n = b.n, size = n * n;
     double *a = doubles(c, size), *turned = doubles(c, at->upper ? size : 0);
     if (!a || !turned) return TIDE_ENOMEM;
-    for (int64_t i = 0; i < b.count; i++) {
+    for (int64_t i = 0; i < b.count && !tide_stopped(); i++) {
         load(a, (const REAL *)c->in[0].p + i * size, size);
         symmetric(a, n);
         if (!cholesky(a, n)) return refuse(c, i);
@@ -104,10 +108,10 @@ TIDE_KERNEL(cholesky) {
 /* -- LU with partial pivoting -- */
 
 /* P a = L U in place; row i was exchanged with row pivot[i]. Returns the sign of the permutation,
- * or 0 where a pivot is 0. */
+ * or 0 where a pivot is 0 or Ctrl-C came: then pivots are not all written. */
 static int lu(double *a, int64_t n, int64_t *pivot) {
     int sign = 1, regular = 1;
-    for (int64_t k = 0; k < n; k++) {
+    for (int64_t k = 0; k < n && !tide_stopped(); k++) {
         int64_t best = k;
         for (int64_t i = k + 1; i < n; i++)
             if (fabs(a[i * n + k]) > fabs(a[best * n + k])) best = i;
@@ -125,13 +129,13 @@ static int lu(double *a, int64_t n, int64_t *pivot) {
             if (f != 0) take_off(a + i * n + k + 1, f, a + k * n + k + 1, n - k - 1);
         }
     }
-    return regular ? sign : 0;
+    return regular && !tide_stopped() ? sign : 0;
 }
 
 /* b (n, k) becomes the solution of T x = b, T the lower or upper triangle of a, with ones on the
  * diagonal if `unit`. */
 static void triangle(const double *a, int64_t n, double *b, int64_t k, int lower, int unit) {
-    for (int64_t r = 0; r < n; r++) {
+    for (int64_t r = 0; r < n && !tide_stopped(); r++) {
         const int64_t i = lower ? r : n - 1 - r;
         for (int64_t j = lower ? 0 : i + 1, end = lower ? i : n; j < end; j++)
             if (a[i * n + j] != 0) take_off(b + i * k, a[i * n + j], b + j * k, k);
@@ -146,12 +150,12 @@ static void solve(const double *a, int64_t n, const int64_t *pivot, double *b, i
 }
 
 TIDE_KERNEL(inv) {
-    const batch b = batch_of(&c->in[0]);
+    const batch b = batch_of(c);
     const int64_t n = b.n, size = n * n;
     double *a = doubles(c, size), *y = doubles(c, size);
     int64_t *pivot = pivots(c, n);
     if (!a || !y || !pivot) return TIDE_ENOMEM;
-    for (int64_t i = 0; i < b.count; i++) {
+    for (int64_t i = 0; i < b.count && !tide_stopped(); i++) {
         load(a, (const REAL *)c->in[0].p + i * size, size);
         if (!lu(a, n, pivot)) return refuse(c, i);
         for (int64_t j = 0; j < size; j++) y[j] = j % (n + 1) == 0;
@@ -162,13 +166,13 @@ TIDE_KERNEL(inv) {
 }
 
 TIDE_KERNEL(solve) { /* a (..., n, n), b (..., n, k) or (..., n) */
-    const batch b = batch_of(&c->in[0]);
+    const batch b = batch_of(c);
     const int64_t n = b.n, size = n * n,
                   k = c->in[1].rank == c->in[0].rank ? c->in[1].shape[c->in[1].rank - 1] : 1;
     double *a = doubles(c, size), *y = doubles(c, n * k);
     int64_t *pivot = pivots(c, n);
     if (!a || !y || !pivot) return TIDE_ENOMEM;
-    for (int64_t i = 0; i < b.count; i++) {
+    for (int64_t i = 0; i < b.count && !tide_stopped(); i++) {
         load(a, (const REAL *)c->in[0].p + i * size, size);
         load(y, (const REAL *)c->in[1].p + i * n * k, n * k);
         if (!lu(a, n, pivot)) return refuse(c, i);
@@ -180,12 +184,12 @@ TIDE_KERNEL(solve) { /* a (..., n, n), b (..., n, k) or (..., n) */
 
 TIDE_KERNEL(solve_triangular) {
     const tide_solve_triangular_attrs *at = c->attrs;
-    const batch b = batch_of(&c->in[0]);
+    const batch b = batch_of(c);
     const int64_t n = b.n, size = n * n,
                   k = c->in[1].rank == c->in[0].rank ? c->in[1].shape[c->in[1].rank - 1] : 1;
     double *a = doubles(c, size), *y = doubles(c, n * k);
     if (!a || !y) return TIDE_ENOMEM;
-    for (int64_t i = 0; i < b.count; i++) {
+    for (int64_t i = 0; i < b.count && !tide_stopped(); i++) {
         load(a, (const REAL *)c->in[0].p + i * size, size);
         load(y, (const REAL *)c->in[1].p + i * n * k, n * k);
         for (int64_t j = 0; j < n; j++)
@@ -197,12 +201,12 @@ TIDE_KERNEL(solve_triangular) {
 }
 
 static tide_status determinants(tide_kcall *c, int logarithm) {
-    const batch b = batch_of(&c->in[0]);
+    const batch b = batch_of(c);
     const int64_t n = b.n, size = n * n;
     double *a = doubles(c, size);
     int64_t *pivot = pivots(c, n);
     if (!a || !pivot) return TIDE_ENOMEM;
-    for (int64_t i = 0; i < b.count; i++) {
+    for (int64_t i = 0; i < b.count && !tide_stopped(); i++) {
         load(a, (const REAL *)c->in[0].p + i * size, size);
         double sign = lu(a, n, pivot), product = sign, sum = sign == 0 ? -INFINITY : 0;
         for (int64_t j = 0; j < n && sign != 0; j++) {
@@ -230,7 +234,7 @@ static void singular_cofactors(double *a, int64_t n, double *y, double *w, doubl
                                int64_t *q) {
     double product = 1;
     for (int64_t i = 0; i < n; i++) p[i] = q[i] = i;
-    for (int64_t k = 0; k + 1 < n; k++) {
+    for (int64_t k = 0; k + 1 < n && !tide_stopped(); k++) {
         int64_t row = k, column = k;
         for (int64_t i = k; i < n; i++)
             for (int64_t j = k; j < n; j++)
@@ -262,13 +266,13 @@ static void singular_cofactors(double *a, int64_t n, double *y, double *w, doubl
 }
 
 TIDE_KERNEL(cofactors_) {
-    const batch b = batch_of(&c->in[0]);
+    const batch b = batch_of(c);
     const int64_t n = b.n, size = n * n;
     double *a = tide_scratch(c->dev, (size_t)(2 * size + 4 * n + 1) * sizeof *a);
     if (!a) return TIDE_ENOMEM;
     double *y = a + size, *w = y + size, *z = w + n;
     int64_t *p = (int64_t *)(void *)(z + n), *q = p + n;
-    for (int64_t i = 0; i < b.count; i++) {
+    for (int64_t i = 0; i < b.count && !tide_stopped(); i++) {
         const REAL *x = (const REAL *)c->in[0].p + i * size;
         load(a, x, size);
         double product = lu(a, n, p);
@@ -289,11 +293,11 @@ TIDE_KERNEL(cofactors_) {
 
 TIDE_KERNEL(lu_factor) {
     const tide_lu_factor_attrs *at = c->attrs;
-    const batch b = batch_of(&c->in[0]);
+    const batch b = batch_of(c);
     const int64_t n = b.n, size = n * n;
     double *a = doubles(c, size);
     if (!a) return TIDE_ENOMEM;
-    for (int64_t i = 0; i < b.count; i++) {
+    for (int64_t i = 0; i < b.count && !tide_stopped(); i++) {
         int64_t *pivot = (int64_t *)c->out[1].p + i * n;
         load(a, (const REAL *)c->in[0].p + i * size, size);
         lu(a, n, pivot);
@@ -305,16 +309,16 @@ TIDE_KERNEL(lu_factor) {
 
 /* -- QR by reflections: x = Q R; Q has q columns -- */
 TIDE_KERNEL(qr) {
-    const batch b = batch_of(&c->in[0]);
+    const batch b = batch_of(c);
     const int64_t m = b.m, n = b.n, k = TIDE_MIN(m, n), q = c->out[0].shape[c->out[0].rank - 1];
     /* columns of x and of Q lie in rows */
     double *a = doubles(c, m * n), *x = doubles(c, m * n), *y = doubles(c, m * q),
            *turned = doubles(c, m * q), *beta = doubles(c, k);
     if (!a || !x || !y || !turned || !beta) return TIDE_ENOMEM;
-    for (int64_t i = 0; i < b.count; i++) {
+    for (int64_t i = 0; i < b.count && !tide_stopped(); i++) {
         load(x, (const REAL *)c->in[0].p + i * m * n, m * n);
         transpose(a, x, m, n);
-        for (int64_t j = 0; j < k;
+        for (int64_t j = 0; j < k && !tide_stopped();
              j++) { /* v, scaled so that v[j] = 1, stays below the diagonal; R above */
             double *v = a + j * m, top = v[j], below = dot(v + j + 1, v + j + 1, m - j - 1);
             beta[j] = 0;
@@ -329,7 +333,7 @@ TIDE_KERNEL(qr) {
                 take_off(w + j + 1, f, v + j + 1, m - j - 1);
             }
         }
-        for (int64_t p = 0; p < q;
+        for (int64_t p = 0; p < q && !tide_stopped();
              p++) { /* Q = H0 H1 ... on the columns of the identity, last reflection first */
             double *w = y + p * m;
             for (int64_t l = 0; l < m; l++) w[l] = l == p;
@@ -457,7 +461,7 @@ static int symmetric_eigen(int64_t n, double *a, double *d, double *z, double *u
 }
 
 TIDE_KERNEL(eigh) {
-    const batch b = batch_of(&c->in[0]);
+    const batch b = batch_of(c);
     const int64_t n = b.n, size = n * n;
     double *a = doubles(c, size), *z = doubles(c, size), *u = doubles(c, size);
     double *d = doubles(c, n), *room = doubles(c, 3 * n);
@@ -486,7 +490,7 @@ static int one_sided(double *w, double *v, int64_t n, int64_t m) {
     for (int64_t i = 0; i < n * n; i++) v[i] = i % (n + 1) == 0;
     for (int sweep = 0; sweep < SWEEPS; sweep++) {
         int turned = 0;
-        for (int64_t p = 0; p < n; p++)
+        for (int64_t p = 0; p < n && !tide_stopped(); p++)
             for (int64_t q = p + 1; q < n; q++) {
                 const double *x = w + p * m, *y = w + q * m;
                 const double a = dot(x, x, m), b = dot(y, y, m), g = dot(x, y, m);
@@ -499,14 +503,14 @@ static int one_sided(double *w, double *v, int64_t n, int64_t m) {
                 turn(w, p, q, m, cosine, t * cosine);
                 turn(v, p, q, n, cosine, t * cosine);
             }
-        if (!turned) return 1;
+        if (!turned || tide_stopped()) return 1;
     }
     return 1; /* what is left is rounding */
 }
 
 /* Rows from..to of u (to, m), orthonormal to those before them. */
 static void complete(double *u, int64_t from, int64_t to, int64_t m) {
-    for (int64_t r = from, axis = 0; r < to && axis < m; axis++) {
+    for (int64_t r = from, axis = 0; r < to && axis < m && !tide_stopped(); axis++) {
         double *x = u + r * m;
         for (int64_t i = 0; i < m; i++) x[i] = i == axis;
         for (int pass = 0; pass < 2; pass++)
@@ -519,7 +523,7 @@ static void complete(double *u, int64_t from, int64_t to, int64_t m) {
 }
 
 TIDE_KERNEL(svd_) { /* u (m, p), s (k), vh (q, n) with p = q = k or full */
-    const batch b = batch_of(&c->in[0]);
+    const batch b = batch_of(c);
     const int64_t tall = b.m >= b.n, m = tall ? b.m : b.n,
                   n = tall ? b.n : b.m; /* of x, or of its transpose */
     const int64_t pu = c->out[0].shape[c->out[0].rank - 1],
@@ -528,7 +532,7 @@ TIDE_KERNEL(svd_) { /* u (m, p), s (k), vh (q, n) with p = q = k or full */
     double *w = doubles(c, m * n), *x = doubles(c, m * n), *v = doubles(c, n * n),
            *sorted = doubles(c, n * n), *u = doubles(c, lp * m), *s = doubles(c, n);
     if (!w || !x || !v || !sorted || !u || !s) return TIDE_ENOMEM;
-    for (int64_t i = 0; i < b.count; i++) {
+    for (int64_t i = 0; i < b.count && !tide_stopped(); i++) {
         load(x, (const REAL *)c->in[0].p + i * m * n, m * n);
         if (tall) transpose(w, x, m, n);
         else memcpy(w, x, (size_t)(m * n) * sizeof *w);

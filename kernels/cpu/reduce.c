@@ -45,7 +45,7 @@ enum { WIDTH = 256 };
         REAL in[WIDTH], out[WIDTH];                                                               \
         double sum = start;                                                                       \
         const int64_t most = apart == 1 ? WIDTH : 1;                                              \
-        for (int64_t j = 0; j < n; j += most) {                                                   \
+        for (int64_t j = 0; j < n && (j % TIDE_LOOK || !tide_stopped()); j += most) {             \
             const int64_t m = TIDE_MIN(most, n - j), at = first + (back ? n - j - m : j) * apart; \
             const REAL *v = piece_read(x, at, m, in);                                             \
             REAL *to = piece_room(y, at, out);                                                    \
@@ -73,7 +73,7 @@ enum { WIDTH = 256 };
                     continue;                                                                     \
                 }                                                                                 \
                 for (int64_t k = 0; k < w; k++) acc[k] = start;                                   \
-                for (int64_t j = 0; j < s.n; j++) {                                               \
+                for (int64_t j = 0; j < s.n && (j & 1023 || !tide_stopped()); j++) {              \
                     int64_t at = first + (a->reverse_ ? s.n - 1 - j : j) * s.inner;               \
                     const REAL *v = piece_read(x, at, w, in);                                     \
                     REAL *to = piece_room(y, at, out);                                            \

@@ -20,8 +20,11 @@ TIDE_KERNEL(softmax_) {
                     const REAL *xr = x + r * a.n, m = row_max(a.n, xr);
                     for (int64_t i = 0; i < a.n; i++) y[r * a.n + i] = xr[i] - m;
                 }
+                for (int64_t b = r0 * a.n; b < r1 * a.n && !tide_stopped(); b += TIDE_LOOK) {
+                    const int64_t end = TIDE_MIN(b + TIDE_LOOK, r1 * a.n);
 #pragma omp simd
-                for (int64_t i = r0 * a.n; i < r1 * a.n; i++) y[i] = T_EXP(y[i]);
+                    for (int64_t i = b; i < end; i++) y[i] = T_EXP(y[i]);
+                }
                 for (int64_t r = r0; r < r1; r++) {
                     REAL *yr = y + r * a.n, f = 1 / row_total(a.n, yr);
                     for (int64_t i = 0; i < a.n; i++) yr[i] *= f;

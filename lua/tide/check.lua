@@ -51,6 +51,8 @@ function check.show(v)
     return tostring(v)
   elseif t == "userdata" and pcall(function() return v.shape end) and v.shape then
     return "a tensor " .. tostring(v.shape)
+  elseif t == "userdata" and tostring(v) == "tensor (released)" then
+    return "a tensor that was released"
   end
   return "a " .. t
 end

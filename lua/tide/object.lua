@@ -139,7 +139,7 @@ function object.declared(kind, v)
       return registry.resolve(kind, one)
     end
     return one
-  end)
+  end, kind)
 end
 
 --- The options of `self` that its argument table declares, as a configuration. An option that is

@@ -160,16 +160,24 @@ function registry.is_one(v)
     or (type(v[1]) == "string" and check.has_string_key(v))
 end
 
+-- Losses or metrics stand in lists or tables by output; what is nested deeper holds itself.
+local DEEPEST = 16
+
 --- The same structure with `f` of each object in it; what stands for nothing stays.
-function registry.map(v, f)
-  if registry.is_nothing(v) then
+--- @param what string names the structure in errors
+function registry.map(v, f, what, depth)
+  depth = depth or 1
+  if depth > DEEPEST then
+    errors.raise(what, "is nested deeper than %d tables, or holds itself (got %s)", DEEPEST,
+      check.show(v))
+  elseif registry.is_nothing(v) then
     return v
   elseif registry.is_one(v) then
     return f(v)
   end
   local out = {}
   for k, x in pairs(v) do
-    out[k] = registry.map(x, f)
+    out[k] = registry.map(x, f, what, depth + 1)
   end
   return out
 end

@@ -734,3 +734,160 @@ describe("a table whose metamethods release a tensor", function()
     os.execute("rm -r " .. folder)
   end)
 end)
+
+describe("a function that hangs on a gradient", function()
+  local function collect()
+    for _ = 1, 4 do
+      collectgarbage()
+    end
+  end
+  -- How many tensors are left of f() ten times.
+  local function left(f)
+    f()
+    collect()
+    local before = core.memory().live_tensors
+    for _ = 1, 10 do
+      f()
+    end
+    collect()
+    return core.memory().live_tensors - before
+  end
+
+  it("is collected with the results that it holds, walked or not", function()
+    local made = {
+      hook_of_a_result = function()
+        local y = leaf { 1, 2 } * 2
+        y:register_hook(function() return y end)
+        return y
+      end,
+      hook_of_a_leaf = function()
+        local x = leaf { 1, 2 }
+        x:register_hook(function() return x end)
+        return x
+      end,
+      hook_behind_the_whole_gradient = function()
+        local x = leaf { 1, 2 }
+        x:register_post_accumulate_grad_hook(function() return x end)
+        return x
+      end,
+      rule_of_one_result = function()
+        local y
+        y = tide.custom_gradient(function(x)
+          return x * 2, function(dy)
+            return dy, y
+          end
+        end)(leaf { 1 })
+        return y
+      end,
+      rule_of_two_results = function()
+        local y, z
+        y, z = tide.custom_gradient(function(x)
+          return x * 2, x * 3, function(a, b)
+            return a + b, y, z
+          end
+        end)(leaf { 1 })
+        return y * z
+      end,
+      hook_that_holds_what_was_computed_from_it = function()
+        local y = leaf { 1, 2 } * 2
+        local z = y:exp()
+        y:register_hook(function() return z end)
+        return y
+      end,
+    }
+    for name, f in pairs(made) do
+      assert.equal(0, left(f), name)
+      assert.equal(0, left(function()
+        local z
+        do
+          local y = f()
+          collectgarbage()
+          z = y:sum()
+        end
+        collectgarbage()
+        return z
+      end), name .. ", in use when the collector came")
+      if not name:find "hook" then
+        assert.equal(0, left(function() f():sum():backward() end), name .. ", walked")
+      end
+    end
+  end)
+
+  it("lives as long as the graph that it is in", function()
+    local seen = {}
+    local function graph(release)
+      local x = leaf { 3 }
+      local y = x * 2
+      y:register_hook(function(g)
+        seen[#seen + 1] = release and "released" or y:tolist()[1]
+        return g * 10
+      end)
+      local z = (y * y):sum()
+      if release then
+        y:release()
+      end
+      y = not release and y or nil
+      return x, z
+    end
+    for _, release in ipairs { false, true } do
+      local x, z = graph(release)
+      collect()
+      z:backward()
+      assert.same({ 240 }, x.grad:tolist())
+      collect()
+    end
+    assert.same({ 6, "released" }, seen)
+  end)
+
+  it("is taken away by what register_hook returns", function()
+    local x, calls = leaf { 1 }, 0
+    local first = x:register_hook(function(g)
+      calls = calls + 1
+      return g * 3
+    end)
+    local second
+    second = x:register_hook(function(g)
+      second:remove() -- in the middle of the walk
+      return g * 5
+    end)
+    local third = x:register_post_accumulate_grad_hook(function() calls = calls + 100 end)
+    local function gradient()
+      x.grad = nil
+      x:sum():backward()
+      return x.grad:tolist()[1]
+    end
+    assert.equal(15, gradient())
+    assert.equal(101, calls)
+    third()
+    assert.equal(3, gradient())
+    assert.equal(102, calls)
+    first:remove()
+    first:remove()
+    first()
+    assert.equal(1, gradient())
+    assert.equal(102, calls)
+    local y = x * 2
+    local of_result = y:register_hook(function(g) return g * 7 end)
+    of_result()
+    local keep = { retain_graph = true }
+    assert.equal(2, tide.grad(y:sum(), { x }, keep)[1]:tolist()[1])
+    y:register_hook(function(g) return g * 7 end)
+    assert.equal(14, tide.grad(y:sum(), { x }, keep)[1]:tolist()[1])
+  end)
+
+  it("does not outlive its state", function()
+    local script = [[
+      local tide = require "tide"
+      local x = tide.ones({ 2 }, { requires_grad = true })
+      local y = x * 2
+      y:register_hook(function() return y end)
+      local z = y:exp()
+      y = nil
+      collectgarbage()
+      collectgarbage()
+      io.write(z:sum():item() > 14 and "right" or "wrong")]]
+    local pipe = io.popen(("%s -e %s 2>&1"):format(expect.lua, expect.quoted(script)))
+    assert.equal("right", pipe:read "a")
+    assert.is_true(pipe:close())
+  end)
+end)

@@ -104,15 +104,19 @@ static int scope_keep(lua_State *L) {
     return 0;
 }
 
+static void release(lua_State *L, int i) {
+    tideL_handle *h = tideL_tohandle(L, i);
+    tide_tensor *t = h ? h->t : NULL;
+    if (!t) return;
+    if (h->magic & TIDEL_HOOKED) tideL_keep_hooked(L, i, 0);
+    h->t = NULL;
+    tide_release(t);
+}
+
 static void release_noted(lua_State *L, int i) {
     for (lua_Integer k = 1, n = (lua_Integer)lua_rawlen(L, i); k <= n; k++) {
         lua_rawgeti(L, i, k);
-        tideL_handle *h = tideL_tohandle(L, -1);
-        if (h && h->t) {
-            tide_tensor *t = h->t;
-            h->t = NULL;
-            tide_release(t);
-        }
+        release(L, -1);
         lua_pop(L, 1);
         lua_pushboolean(L, 0); /* ending it twice releases nothing */
         lua_rawseti(L, i, k);
@@ -171,7 +175,7 @@ tideL_handle *tideL_new(lua_State *L) {
 tideL_handle *tideL_tohandle(lua_State *L, int i) {
     tideL_handle *h = lua_touserdata(L, i);
     return h && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) == sizeof *h &&
-            h->magic == TIDEL_MAGIC
+            (h->magic | TIDEL_HOOKED) == (TIDEL_MAGIC | TIDEL_HOOKED)
         ? h
         : NULL;
 }
@@ -264,13 +268,20 @@ void tideL_push_item(lua_State *L, const tide_tensor *t, int64_t flat, const cha
     } else lua_pushinteger(L, tide_item_int(t, flat));
 }
 
+static int handle_release(lua_State *L) {
+    release(L, 1);
+    return 0;
+}
+
 static int handle_gc(lua_State *L) {
     tideL_handle *h = tideL_tohandle(L, 1);
-    if (h && h->t) {
-        tide_tensor *t = h->t;
-        h->t = NULL;
-        tide_release(t);
+    if (h && h->magic & TIDEL_HOOKED && tideL_keep_hooked(L, 1, 1)) {
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_key); /* it will be collected again */
+        lua_setmetatable(L, 1);
+        return 0;
     }
+    tide_tensor *t = h ? h->t : NULL;
+    if (t) h->t = NULL, tide_release(t);
     return 0;
 }
 
@@ -434,6 +445,7 @@ static int ctx_gc(lua_State *L) {
     tide_ctx **box = lua_touserdata(L, 1);
     tide_ctx *ctx = *box;
     if (ctx) {
+        tideL_release_kept(L);
         *box = NULL;
         ctx->free_ref = NULL; /* tensors that outlive the state must not reach into it */
         ctx->call_hook = NULL;
@@ -473,8 +485,8 @@ int luaopen_tide_core(lua_State *L) {
         lua_rawsetp(L, LUA_REGISTRYINDEX, &ctx_key);
         lua_newtable(L);
         lua_pushcfunction(L, handle_gc);
-        lua_pushvalue(L, -1);
-        lua_setfield(L, -3, "__gc");
+        lua_setfield(L, -2, "__gc");
+        lua_pushcfunction(L, handle_release);
         lua_setfield(L, -2, "__close");
         lua_pushliteral(L, "tide.Tensor");
         lua_setfield(L, -2, "__name");
@@ -496,7 +508,7 @@ int luaopen_tide_core(lua_State *L) {
     lua_newtable(L);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_key);
     lua_setfield(L, -2, "Tensor");
-    lua_pushcfunction(L, handle_gc);
+    lua_pushcfunction(L, handle_release);
     lua_setfield(L, -2, "release");
     lua_pushcfunction(L, step_end);
     lua_setfield(L, -2, "step_end");
@@ -512,6 +524,7 @@ int luaopen_tide_core(lua_State *L) {
     tideL_open_modes(L);
     tideL_open_ops(L);
     tideL_open_tensor(L);
+    tideL_open_hooks(L);
     tideL_open_grad(L);
     tideL_open_runtime(L);
     tideL_open_steps(L);

@@ -19,6 +19,7 @@ typedef struct {
     uint64_t magic;
     tide_tensor *t; /* owned; NULL: not filled yet, or released */
 } tideL_handle;
+#define TIDEL_HOOKED 0x80u /* in `magic`: functions hang on it (hooks.c) */
 
 /* -- handles (bind.c) -- */
 tide_ctx *tideL_ctx(lua_State *L); /* raises while the state is being closed */
@@ -51,6 +52,19 @@ void tideL_send(lua_State *L, tideL_handle *h); /* to the device where new tenso
 void tideL_send_to(lua_State *L, tideL_handle *h, tide_device *);
 tide_device *tideL_todevice(lua_State *L, int i, const char *where); /* by its name */
 void tideL_push_item(lua_State *L, const tide_tensor *t, int64_t flat, const char *where);
+
+/* -- Lua functions that the core calls (hooks.c) -- */
+/* A number for the function at f, which lives as long as the handles at first, first + 1, ... or
+ * what the core holds of their tensors. */
+void *tideL_number(lua_State *L, tide_ctx *, int first, int outs, int f);
+int tideL_push_numbered(lua_State *L, const void *number); /* 0: it is gone, nothing is pushed */
+void tideL_forget(tide_ctx *, void *number);
+void tideL_push_remover(lua_State *L, const void *number);
+/* The hooked handle at i is given up, by the collector or by name: returns whether it has to stay,
+ * since the core holds its tensor. */
+int tideL_keep_hooked(lua_State *L, int i, int collected);
+void tideL_release_kept(lua_State *L); /* the state is being closed */
+void tideL_open_hooks(lua_State *L);
 
 /* -- errors -- */
 int tideL_raise(lua_State *L, tide_ctx *ctx, tide_status st); /* raises the context's message */

@@ -9,11 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static void free_ref(tide_ctx *ctx, void *ref) {
-    lua_State *L = ctx->lua;
-    luaL_unref(L, LUA_REGISTRYINDEX, (int)(intptr_t)ref);
-}
-
 /* Runs `f` with `p`; its Lua error becomes a status. What it does to the modes, it does to its
  * own. */
 static tide_status protected(tide_ctx *ctx, lua_CFunction f, void *p) {
@@ -35,7 +30,7 @@ static tide_status protected(tide_ctx *ctx, lua_CFunction f, void *p) {
 
 typedef struct {
     tide_ctx *ctx;
-    int ref;
+    void *ref;
     tide_tensor *grad, *next; /* next: new, or NULL */
     tide_status status;
 } hook_call;
@@ -44,8 +39,7 @@ static int hook_body(lua_State *L) {
     hook_call *c = lua_touserdata(L, 1);
     tideL_handle *h = tideL_new(L);
     c->status = tide_densify(c->ctx, c->grad, &h->t);
-    if (c->status != TIDE_OK) return 0;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, c->ref);
+    if (c->status != TIDE_OK || !tideL_push_numbered(L, c->ref)) return 0;
     lua_pushvalue(L, 2);
     lua_call(L, 1, 1);
     tideL_handle *got = tideL_tohandle(L, -1);
@@ -58,20 +52,20 @@ static int hook_body(lua_State *L) {
 }
 
 static tide_status call_hook(tide_ctx *ctx, void *ref, tide_tensor *grad, tide_tensor **out) {
-    hook_call c = {.ctx = ctx, .ref = (int)(intptr_t)ref, .grad = grad};
+    hook_call c = {.ctx = ctx, .ref = ref, .grad = grad};
     tide_status st = protected(ctx, hook_body, &c);
     *out = c.next;
     return st != TIDE_OK ? st : c.status;
 }
 
 typedef struct {
-    int ref;
+    void *ref;
     tide_tensor *leaf, *grad;
 } ready_call;
 
 static int ready_body(lua_State *L) {
     ready_call *c = lua_touserdata(L, 1);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, c->ref);
+    if (!tideL_push_numbered(L, c->ref)) return 0;
     tideL_new(L)->t = tide_retain(c->leaf);
     tideL_new(L)->t = tide_retain(c->grad);
     lua_call(L, 2, 0);
@@ -79,20 +73,21 @@ static int ready_body(lua_State *L) {
 }
 
 static tide_status call_ready(tide_ctx *ctx, void *ref, tide_tensor *leaf, tide_tensor *grad) {
-    return protected(ctx, ready_body,
-                     &(ready_call){.ref = (int)(intptr_t)ref, .leaf = leaf, .grad = grad});
+    return protected(ctx, ready_body, &(ready_call){.ref = ref, .leaf = leaf, .grad = grad});
 }
 
 typedef struct {
     tide_tape *tape;
-    int ref, nout, nin;
+    void *ref;
+    int nout, nin;
     tide_status status;
 } custom_call;
 
 static int custom_body(lua_State *L) {
     custom_call *c = lua_touserdata(L, 1);
     luaL_checkstack(L, c->nout + c->nin + 8, "tide");
-    lua_rawgeti(L, LUA_REGISTRYINDEX, c->ref);
+    if (!tideL_push_numbered(L, c->ref))
+        return tideL_error(L, "custom_gradient", "the rule of this op is gone");
     for (int i = 0; i < c->nout; i++) {
         tideL_handle *h = tideL_new(L);
         h->t = tide_retain(tide_t_dy(c->tape, i));
@@ -115,7 +110,7 @@ static int custom_body(lua_State *L) {
 }
 
 static tide_status call_custom(tide_tape *t, void *ref, int nout, int nin) {
-    custom_call c = {.tape = t, .ref = (int)(intptr_t)ref, .nout = nout, .nin = nin};
+    custom_call c = {.tape = t, .ref = ref, .nout = nout, .nin = nin};
     tide_status st = protected(tide_t_ctx(t), custom_body, &c);
     return st != TIDE_OK ? st : c.status;
 }
@@ -252,26 +247,27 @@ static int gradients(lua_State *L) {
 }
 
 /* x:register_hook(f): f(gradient) may return another. x:register_post_accumulate_grad_hook(f):
- * f(x, gradient) once per walk, when the gradient of the leaf is whole and in its place. upvalues:
- * the method's name, whether the second */
+ * f(x, gradient) once per walk, when the gradient of the leaf is whole and in its place. Both
+ * return what takes the hook away. upvalues: the method's name, whether the second */
 static int register_hook(lua_State *L) {
     const char *where = lua_tostring(L, lua_upvalueindex(1));
     const int ready = lua_toboolean(L, lua_upvalueindex(2));
-    tideL_checktensor(L, 1, where);
+    tide_ctx *ctx = tideL_checktensor(L, 1, where)->ctx;
     if (!lua_isfunction(L, 2))
         tideL_error(L, where, "takes a function of the gradient (got %s)", tideL_typename(L, 2));
     lua_settop(L, 2);
-    int ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    void *ref = tideL_number(L, ctx, 1, 1, 2);
+    tideL_push_remover(L, ref);
     tideL_handle *h = tideL_tohandle(L, 1);
     if (!h->t || !tide_needs_grad(h->t) || (ready && h->t->node)) {
-        luaL_unref(L, LUA_REGISTRYINDEX, ref);
+        tideL_forget(ctx, ref);
         tideL_error(L, where,
                     !h->t                        ? "the tensor was released"
                         : !tide_needs_grad(h->t) ? "the tensor does not require a gradient"
                                                  : "the tensor is no leaf; use register_hook");
     }
-    tideL_try(L, h->t->ctx, tide_add_hook(h->t->ctx, h->t, (void *)(intptr_t)ref, ready));
-    return 0;
+    tideL_try(L, ctx, tide_add_hook(ctx, h->t, ref, ready));
+    return 1;
 }
 
 /* core.record_custom(inputs, outputs, rule): new tensors with the outputs' values, whose gradient
@@ -296,12 +292,10 @@ static int record_custom(lua_State *L) {
         in[i] = tideL_pin(L, -1, "custom_gradient");
         any |= tide_needs_grad(in[i]);
     }
-    int base = lua_gettop(L), ref = LUA_NOREF;
+    int base = lua_gettop(L);
     for (int i = 0; i < nout; i++) tideL_new(L);
-    if (any && tideL_here(L, ctx)->grad_mode) {
-        lua_pushvalue(L, 3);
-        ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    }
+    void *ref =
+        any && tideL_here(L, ctx)->grad_mode ? tideL_number(L, ctx, base + 1, nout, 3) : NULL;
     tide_status st = TIDE_OK;
     for (int i = 0; i < nout && st == TIDE_OK; i++) {
         tideL_handle *h = tideL_tohandle(L, base + 1 + i), *y;
@@ -313,10 +307,8 @@ static int record_custom(lua_State *L) {
         else st = tide_custom_result(ctx, y->t, nin, in, &h->t);
         out[i] = h->t;
     }
-    if (ref != LUA_NOREF) {
-        if (st == TIDE_OK) st = tide_record_custom(ctx, (void *)(intptr_t)ref, nin, in, nout, out);
-        else luaL_unref(L, LUA_REGISTRYINDEX, ref);
-    }
+    if (ref && st == TIDE_OK) st = tide_record_custom(ctx, ref, nin, in, nout, out);
+    else if (ref) tideL_forget(ctx, ref);
     tideL_try(L, ctx, st);
     lua_settop(L, base + nout);
     return nout;
@@ -327,7 +319,7 @@ void tideL_open_grad(lua_State *L) {
     ctx->call_hook = call_hook;
     ctx->call_ready = call_ready;
     ctx->call_custom = call_custom;
-    ctx->free_ref = free_ref;
+    ctx->free_ref = tideL_forget;
     ctx->where = where;
     static const luaL_Reg functions[] = {
         {"gradients", gradients}, {"record_custom", record_custom}, {NULL, NULL}};

@@ -564,6 +564,13 @@ static int loader_new(lua_State *L) {
     return 1;
 }
 
+static void need_workers(lua_State *L, const box *b) {
+    if (!tide_loader_ours(b->l))
+        tideL_error(L, "loader",
+                    "its workers belong to the process that this one was forked from; make the "
+                    "iterator anew here");
+}
+
 /* loader:submit(indices, seed, epoch) -> batch. Indices count from 1. */
 static int loader_submit(lua_State *L) {
     loader_handle *h = luaL_checkudata(L, 1, LOADER);
@@ -579,6 +586,7 @@ static int loader_submit(lua_State *L) {
     luaL_setmetatable(L, BATCH);
     box *b = h->b; /* read behind the last allocation: a finalizer may have closed the loader */
     if (!b || !b->l) return tideL_error(L, "loader", "was closed");
+    need_workers(L, b);
     for (int64_t i = 0; i < n; i++) {
         lua_rawgeti(L, 2, i + 1);
         index[i] = lua_tointeger(L, -1) - 1;
@@ -604,6 +612,7 @@ static int batch_wait(lua_State *L) {
     batch_handle *h = luaL_checkudata(L, 1, BATCH);
     if (!h->batch) return tideL_error(L, "batch", "was taken already");
     if (!h->b->l) return tideL_error(L, "batch", "its loader was closed");
+    need_workers(L, h->b);
     tide_batch_wait(h->b->l, h->batch);
     tideL_handle *t = tideL_new(L);
     int64_t n = h->out->shape[0], bad = 0;

@@ -180,9 +180,12 @@ static int to_bytes(lua_State *L) {
 
 /* -- to Lua -- */
 
+enum { MOST_EMPTY = 1 << 20 };
+
 static void push_nested(lua_State *L, const tide_tensor *t /* pinned */, int axis, int64_t *flat) {
     luaL_checkstack(L, 4, "tide");
     if (axis == t->rank) {
+        if ((*flat & 0xffff) == 0) tideL_try(L, t->ctx, tide_go_on(t->ctx));
         tideL_push_item(L, t, (*flat)++, "tolist");
         return;
     }
@@ -194,8 +197,13 @@ static void push_nested(lua_State *L, const tide_tensor *t /* pinned */, int axi
 }
 
 static int tolist(lua_State *L) {
-    int64_t flat = 0;
-    push_nested(L, tideL_pinhost(L, 1, "tolist"), 0, &flat);
+    int64_t flat = 0, lists = 1;
+    const tide_tensor *t = tideL_pinhost(L, 1, "tolist");
+    for (int i = 0; i < t->rank && t->shape[i]; i++) lists *= t->shape[i];
+    if (tide_numel(t) == 0 && lists > MOST_EMPTY)
+        tideL_error(L, "tolist", "a tensor without elements has %lld lists (expected at most %d)",
+                    (long long)lists, MOST_EMPTY);
+    push_nested(L, t, 0, &flat);
     return 1;
 }
 

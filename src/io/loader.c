@@ -3,13 +3,15 @@
  * Invariant: all fields of batches that both sides touch (`next`, `left`, the queue's links) are
  * read and written under `lock`; a sample's pixels and error belong to the worker that took it
  * until it counted `left` down. Signals are blocked in workers, so that Ctrl-C always arrives at
- * the thread that runs Lua. */
+ * the thread that runs Lua. A forked child has no workers, and locks that they may have held: it
+ * takes no lock, waits for nobody and hands out nothing. */
 #include "loader.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct tide_batch {
     struct tide_batch *after;
@@ -28,6 +30,7 @@ struct tide_loader {
     pthread_cond_t work, done;
     pthread_t *threads;
     int started;
+    pid_t process; /* whose threads they are */
     bool stop;
     tide_batch *first, *last; /* with samples that nobody took */
 };
@@ -109,6 +112,7 @@ tide_status tide_loader_new(const tide_loader_config *c, tide_loader **out) {
     tide_loader *l = calloc(1, sizeof *l);
     if (!l) return TIDE_ENOMEM;
     l->c = *c, l->augment = *c->augment;
+    l->process = getpid();
     l->c.paths = NULL, l->c.augment = &l->augment;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->work, NULL);
@@ -134,16 +138,20 @@ fail:
     return TIDE_ENOMEM;
 }
 
+bool tide_loader_ours(const tide_loader *l) { return l->process == getpid(); }
+
 void tide_loader_free(tide_loader *l) {
     if (!l) return;
-    pthread_mutex_lock(&l->lock);
-    l->stop = true;
-    pthread_cond_broadcast(&l->work);
-    pthread_mutex_unlock(&l->lock);
-    for (int i = 0; i < l->started; i++) pthread_join(l->threads[i], NULL);
-    pthread_mutex_destroy(&l->lock);
-    pthread_cond_destroy(&l->work);
-    pthread_cond_destroy(&l->done);
+    if (tide_loader_ours(l)) {
+        pthread_mutex_lock(&l->lock);
+        l->stop = true;
+        pthread_cond_broadcast(&l->work);
+        pthread_mutex_unlock(&l->lock);
+        for (int i = 0; i < l->started; i++) pthread_join(l->threads[i], NULL);
+        pthread_mutex_destroy(&l->lock);
+        pthread_cond_destroy(&l->work);
+        pthread_cond_destroy(&l->done);
+    }
     for (int64_t i = 0; l->paths && i < l->c.n; i++) free(l->paths[i]);
     free(l->paths);
     free(l->threads);
@@ -177,6 +185,7 @@ tide_batch *tide_loader_submit(tide_loader *l, int64_t n, const int64_t *index,
 }
 
 bool tide_batch_ready(tide_loader *l, const tide_batch *b) {
+    if (!tide_loader_ours(l)) return true;
     pthread_mutex_lock(&l->lock);
     bool ready = b->left == 0;
     pthread_mutex_unlock(&l->lock);
@@ -195,6 +204,6 @@ const tide_image_error *tide_batch_error(const tide_batch *b, int64_t i) {
 
 void tide_batch_free(tide_loader *l, tide_batch *b) {
     if (!b) return;
-    if (l) tide_batch_wait(l, b);
+    if (l && tide_loader_ours(l)) tide_batch_wait(l, b);
     drop(b);
 }

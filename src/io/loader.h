@@ -31,6 +31,7 @@ tide_status tide_loader_new(const tide_loader_config *, tide_loader **out);
 void tide_loader_free(
     tide_loader *); /* stops the workers, drops batches that are not finished; accepts NULL */
 
+bool tide_loader_ours(const tide_loader *); /* of this process: a forked child has no workers */
 /* Queues a batch: sample `index[i]` with draws from `seed[i]` goes to the i-th picture of `out`,
  * which is lent until tide_batch_wait returned or the loader was freed. NULL: no memory. */
 tide_batch *tide_loader_submit(tide_loader *, int64_t n, const int64_t *index, const uint64_t *seed,

@@ -191,6 +191,31 @@ end
 
 -- ---- ModelCheckpoint ----
 
+-- A logged value by one format of a path.
+local function formatted(v, spec, pattern)
+  v = tensors.number(v)
+  if spec == "" then
+    return tostring(v)
+  end
+  local flags, kind = spec:match "^([%d%.]*)([dfeg]?)$"
+  if not flags then
+    errors.raise("ModelCheckpoint", "cannot read the format '%s' in %s", spec, check.show(pattern))
+  end
+  if kind == "" then
+    kind = math.type(v) == "integer" and "d" or "f"
+  end
+  local whole = kind == "d" and math.tointeger(math.floor(v))
+  if kind == "d" and not whole then
+    kind = "f" -- no integer stands for NaN and infinity
+  end
+  local ok, text = pcall(string.format, "%" .. flags .. kind, whole or v)
+  if not ok then
+    errors.raise("ModelCheckpoint", "cannot read the format '%s' in %s (expected at most two \z
+      digits of width and of precision)", spec, check.show(pattern))
+  end
+  return text
+end
+
 --- Saves the model, or its weights, during training. The path may hold `{epoch:02d}`, `{batch}` and
 --- any logged name with a format (`{val_loss:.2f}`). Files are written atomically; a model whose
 --- watched value is NaN never replaces the best one.
@@ -212,26 +237,14 @@ local ModelCheckpoint = object.class("ModelCheckpoint", Monitor, {
         check.show(self.save_freq))
     end
     require("tide.saving").check_path(self.filepath, self.save_weights_only)
+    for spec in self.filepath:gmatch "{[^{}]*:([%d%.]*[dfeg])}" do
+      formatted(1, spec, self.filepath)
+    end
     self.best = self.initial_value_threshold
     self._batches, self._whole_epochs = 0, self.save_best_only
   end,
 })
 classes.ModelCheckpoint = ModelCheckpoint
-
-local function formatted(v, spec, pattern)
-  v = tensors.number(v)
-  if spec == "" then
-    return tostring(v)
-  end
-  local flags, kind = spec:match "^([%d%.]*)([dfeg]?)$"
-  if not flags then
-    errors.raise("ModelCheckpoint", "cannot read the format '%s' in %s", spec, check.show(pattern))
-  end
-  if kind == "" then
-    kind = math.type(v) == "integer" and "d" or "f"
-  end
-  return ("%" .. flags .. kind):format(kind == "d" and math.floor(v) or v)
-end
 
 -- "{epoch:02d}" and "{val_loss:.2f}" filled in. A name may hold any character, so the names that
 -- are logged are looked for, the longest first. Returns nil and the first name that is not logged.

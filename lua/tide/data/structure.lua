@@ -16,7 +16,10 @@ local function is_numbers(v)
       end
     end
   end
-  while type(first) == "table" do
+  for _ = 1, 8 do -- axes that a tensor has at most; a table may hold itself
+    if type(first) ~= "table" then
+      break
+    end
     first = first[1]
   end
   return type(first) == "number" or type(first) == "boolean"

@@ -119,9 +119,10 @@ Writes 0 into every element of x; returns x. PyTorch's zero_.]] },
 Writes the values of y into x without recording: for changing weights (Keras' assign).]] },
   register_hook = { "x:register_hook(f)", [[
 Calls f(gradient) whenever the gradient of x is known during a backward walk; what f returns
-replaces it.]] },
+replaces it. Returns a remover: remover(), or remover:remove(), takes the hook away.]] },
   register_post_accumulate_grad_hook = { "x:register_post_accumulate_grad_hook(f)", [[
-Calls f(x, gradient) during the walk as soon as the gradient of the leaf x is whole.]] },
+Calls f(x, gradient) during the walk as soon as the gradient of the leaf x is whole. Returns a
+remover: remover(), or remover:remove(), takes the hook away.]] },
 }
 
 --- Fields of tensors.

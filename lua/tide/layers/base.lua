@@ -439,7 +439,10 @@ end
 
 local function number_table(t)
   local v = t[1]
-  while type(v) == "table" and getmetatable(v) == nil do
+  for _ = 1, 8 do -- axes that a tensor has at most; a table may hold itself
+    if type(v) ~= "table" or getmetatable(v) ~= nil then
+      break
+    end
     v = v[1]
   end
   return type(v) == "number" or type(v) == "boolean"
@@ -478,6 +481,10 @@ end
 -- Input number `i`: numbers and nested tables of numbers become tensors of the layer's dtype; lists
 -- of tensors stay lists.
 local function as_input(self, x, i, inside)
+  if inside and inside > 8 then
+    errors.raise(self:_label(), "takes lists that are nested no deeper than 8 (got %s)",
+      check.show(x))
+  end
   local t, takes = type(x), takes_of(self, i)
   if t == "userdata" and core.is_tensor(x)
     and (inside or takes ~= "list" and takes ~= "strings") then
@@ -503,7 +510,7 @@ local function as_input(self, x, i, inside)
     end
     local out = {}
     for k, v in pairs(x) do
-      out[k] = as_input(self, v, i, true)
+      out[k] = as_input(self, v, i, (inside or 0) + 1)
     end
     return out
   end

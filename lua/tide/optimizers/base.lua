@@ -446,7 +446,15 @@ end
 --- @return integer iterations
 function Optimizer:apply_gradients(pairs_)
   local grads, variables = {}, {}
+  if type(pairs_) ~= "table" then
+    errors.raise("apply_gradients", "takes a list of { gradient, variable } (got %s)",
+      check.show(pairs_))
+  end
   for i, p in ipairs(pairs_) do
+    if type(p) ~= "table" then
+      errors.raise("apply_gradients", "entry %d must be { gradient, variable } (got %s)", i,
+        check.show(p))
+    end
     grads[i], variables[i] = p[1] or false, p[2]
   end
   self:apply(grads, variables)

@@ -32,25 +32,26 @@ local compile_args = check.args("compile", {
 local by_shape = { accuracy = true, acc = true, crossentropy = true, ce = true }
 
 -- What follows a hole in a list would be left out without a word.
-local function refuse_holes(what, v)
-  if check.is_plain(v) then
+local function refuse_holes(what, v, depth)
+  depth = depth or 1
+  if check.is_plain(v) and depth <= 16 then -- deeper it holds itself, which is told elsewhere
     local hole = check.hole(v)
     if hole then
       errors.raise("compile", "entry %d of %s is nil (expected a list without holes); leave it \z
         out, or give false for an output without one", hole, what)
     end
     for _, x in ipairs(v) do
-      refuse_holes(what, x)
+      refuse_holes(what, x, depth + 1)
     end
   end
 end
 
 -- The objects that names, classes and configurations mean, made once; what cannot be right is
 -- refused now, not at the first batch.
-local function made(get, v)
+local function made(get, v, what)
   return registry.map(v, function(one)
     return type(one) == "string" and by_shape[one:lower()] and one or get(one)
-  end)
+  end, what)
 end
 
 local function metric(v)
@@ -97,12 +98,13 @@ function configure.compile(self, ...)
   else
     o = compile_args:call(...)
   end
-  local loss = made(losses.get, o.loss)
+  local loss = made(losses.get, o.loss, "loss")
   for _, what in ipairs { "loss", "metrics", "weighted_metrics" } do
     refuse_holes(what, o[what])
   end
   check_loss_weights(o.loss_weights)
-  local plain, weighted = made(metric, o.metrics), made(metric, o.weighted_metrics)
+  local plain, weighted = made(metric, o.metrics, "metrics"),
+    made(metric, o.weighted_metrics, "weighted_metrics")
   local T = steps.state {
     loss = loss ~= nil and compile.loss(loss, o.loss_weights) or nil,
     metrics = (plain ~= nil or weighted ~= nil) and compile.metrics(plain, weighted) or nil,
