@@ -5,7 +5,9 @@
  * others. The caller waits for chunks that a thread has begun and for nothing else, and lends
  * his core to one whom the system has put aside meanwhile: a thread that does not run costs little
  * time. Waiting threads spin for a while, then sleep; a team that is larger than what a region has
- * work for is not woken whole.
+ * work for is not woken whole. While others want the caller's core, each thread of the team takes a
+ * part of what the system gives the caller: then small regions are the caller's alone, and waiting
+ * threads sleep soon.
  *
  * All that threads agree on is one word, the gate. The caller writes what there is to do, then
  * opens the gate; a worker enters by counting itself in, which succeeds only while the gate is
@@ -28,6 +30,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -50,8 +53,16 @@ enum {
     AWAKE_NS = 1000000, /* for which he waits awake while they make progress */
     NAP_NS = 1000000,   /* then he sleeps, and looks after so long, twice as long, ... */
     LONG_NAP_NS = 8000000,
-    PLACE_NS = 1000000, /* at least, between two changes of where workers may run */
-    LARGE = 16,         /* threads of a team in which one that is ill placed costs little */
+    PLACE_NS = 1000000,      /* at least, between two changes of where workers may run */
+    LARGE = 16,              /* threads of a team in which one that is ill placed costs little */
+    LOOK_REGIONS = 16,       /* between a caller's looks at the clock, */
+    WINDOW_NS = 32000000,    /* and at how often it was preempted */
+    PREEMPTED_NS = 25000000, /* once in so long, or more often: others want its core */
+    LOST = 10,               /* and one part of so many of the time was lost */
+    WINDOWS = 8,             /* for which they are taken to want it then */
+    BUSY_SPIN_NS = 10000,    /* SPIN_NS while they do */
+    SMALL_NS = 100000,       /* and regions with less work than this have one thread */
+    COSTS = 512,
 };
 
 static struct {
@@ -70,6 +81,10 @@ static struct {
     /* the caller's: its core, as workers' masks leave it out, and since when */
     int core;
     int64_t placed;
+    /* the caller's: windows for which others count as wanting its core */
+    _Atomic int busy;
+    unsigned calls;
+    int64_t cost[COSTS]; /* ns of work in regions, by what they run and in how many chunks */
 } team = {.started = 1, .kept = MOST, .core = -1};
 
 /* The threads of the team by slot: chunks taken of its share; whether it sleeps, may be in a
@@ -188,7 +203,9 @@ static void *work(void *arg) {
         seen = gate >> NUMBER_BIT;
         go(team.fn, team.data, slot, team.threads, 1);
         /* one who was called makes room for the caller at once */
-        spin = atomic_load_explicit(&member[slot].called, memory_order_relaxed) ? 0 : SPIN_NS;
+        spin = atomic_load_explicit(&member[slot].called, memory_order_relaxed) ? 0
+            : atomic_load_explicit(&team.busy, memory_order_relaxed)            ? BUSY_SPIN_NS
+                                                                                : SPIN_NS;
         atomic_store_explicit(&member[slot].in, 0, memory_order_relaxed);
         gate = atomic_fetch_sub_explicit(&team.gate, 1, memory_order_release);
         if (gate & SLEEPS && (gate & INSIDE) == 1) wake(&team.gate);
@@ -440,14 +457,47 @@ static void together(void (*fn)(void *), void *data, int threads) {
         await_last(threads);
 }
 
+/* -- beside programs that want the caller's core -- */
+
+static int64_t ns_of(struct timeval t) { return t.tv_sec * 1000000000 + t.tv_usec * 1000; }
+
+/* They do where this thread was preempted often and did not run for a good part of the time: not
+ * where it sleeps, nor for what the system does now and then. */
+static void look_around(void) {
+    static _Thread_local int64_t looked, ran;
+    static _Thread_local long preempted;
+    struct rusage use;
+    const int64_t t = now(), dt = t - looked;
+    if (dt < WINDOW_NS || getrusage(RUSAGE_THREAD, &use) != 0) return;
+    const int64_t run = ns_of(use.ru_utime) + ns_of(use.ru_stime), lost = dt - (run - ran);
+    const long times = use.ru_nivcsw - preempted;
+    looked = t, ran = run, preempted = use.ru_nivcsw;
+    if (times > 1 && times * PREEMPTED_NS > dt && lost > dt / LOST) team.busy = WINDOWS;
+    else if (team.busy) team.busy--;
+}
+
+/* A region while the core is wanted: with one thread if it has little work, which is known from the
+ * last ones of its kind. A time that a preemption has lengthened counts little. */
+static void sparingly(void (*fn)(void *), void *data, int chunks, int threads) {
+    int64_t *cost = &team.cost[((uintptr_t)fn / 16 * 31 + (unsigned)chunks) % COSTS];
+    const int alone = *cost < SMALL_NS;
+    const int64_t begun = now();
+    if (alone) go(fn, data, 0, 1, 1);
+    else together(fn, data, threads);
+    const int64_t took = (now() - begun) * (alone ? 2 : 3) / 2, most = *cost + *cost / 16 + 1;
+    *cost = *cost && took > most ? most : took;
+}
+
 void tide_team_parallel(void (*fn)(void *), void *data, int chunks) {
     int threads = chunks > 1 ? tide_team_threads() : 1;
     if (threads > chunks) threads = chunks;
     if (threads > 1 && !atomic_exchange_explicit(&team.taken, 1, memory_order_acquire)) {
         if (threads > team.started) threads = start(threads, 0);
+        if (++team.calls % LOOK_REGIONS == 0) look_around();
         team.regions++;
-        if (threads > 1) together(fn, data, threads);
-        else go(fn, data, 0, 1, 1);
+        if (threads == 1) go(fn, data, 0, 1, 1);
+        else if (team.busy) sparingly(fn, data, chunks, threads);
+        else together(fn, data, threads);
         atomic_store_explicit(&team.taken, 0, memory_order_release);
     } else {
         go(fn, data, 0, 1, chunks > 1);

@@ -31,6 +31,12 @@ void GOMP_parallel(void (*fn)(void *), void *data, unsigned chunks, unsigned fla
     tide_house->parallel(fn, data, (int)chunks);
 }
 
+/* The next region finds the caller's core wanted by others, or by nobody, whatever is so. */
+static void wanted_by_others(int are) {
+    team.calls = 0; /* it does not look */
+    team.busy = are;
+}
+
 enum { LONGEST = 5000 };
 #define CHECK(what) \
     if (!(what)) return printf("%s:%d: %s\n", __func__, __LINE__, #what), 0
@@ -142,6 +148,7 @@ static int launch_keeps_its_threads(void) {
 static int idle_one_is_called(void) {
     _Atomic int entered = 0, called = 0;
     tide_team_resize(2);
+    wanted_by_others(0);
     TIDE_PARALLEL_FOR (2, 1) {
         if (share_->slot == 0) {
             while (!entered) continue;
@@ -156,6 +163,29 @@ static int idle_one_is_called(void) {
     CHECK(others(team.core, &wanted));
     CHECK(called == 1 && !member[1].called && CPU_EQUAL(&now_at, &wanted));
     tide_team_resize(3);
+    return 1;
+}
+
+/* While others want the caller's core, regions with little work are the caller's alone. */
+static int little_work_stays_with_the_caller(void) {
+    _Atomic int threads = 0;
+    tide_team_resize(3);
+    for (int r = 0; r < 1000 && threads != 1; r++) { /* a time may be lengthened */
+        wanted_by_others(1);
+        TIDE_PARALLEL_FOR (9, 1) threads = share_->threads;
+    }
+    CHECK(threads == 1);
+    for (int r = 0; r < 2; r++) {
+        wanted_by_others(1);
+        TIDE_PARALLEL_FOR (9, 1) usleep(200), threads = share_->threads;
+    }
+    CHECK(threads == 3);
+    team.busy = WINDOWS;
+    CHECK(all_once(1000));
+    threads = 0;
+    wanted_by_others(0);
+    TIDE_PARALLEL_FOR (9, 1) threads = share_->threads;
+    CHECK(threads == 3);
     return 1;
 }
 
@@ -176,6 +206,7 @@ int main(void) {
     const int fine = all_once(500);
     while (!waiting) { /* some worker has been asked since */
         static int seen[LONGEST];
+        wanted_by_others(0);
         region(100, 1, seen);
     }
     if (!fine || !all_once(500)) return 1;
@@ -185,6 +216,7 @@ int main(void) {
     if (all > 1 && all <= LARGE) {
         tide_team_resize(all);
         team.core = -1, team.placed = 0;
+        wanted_by_others(0);
         if (!all_once(50)) return 1;
         for (int i = 1; i < all; i++) {
             cpu_set_t set;
@@ -193,7 +225,9 @@ int main(void) {
         }
         tide_team_resize(3);
     }
-    if (!left_out_is_known() || !launch_keeps_its_threads() || !idle_one_is_called()) return 1;
+    if (!left_out_is_known() || !launch_keeps_its_threads() || !idle_one_is_called() ||
+        !little_work_stays_with_the_caller())
+        return 1;
     /* two callers */
     int results[3] = {0};
     pthread_t t[2];
