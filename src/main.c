@@ -9,6 +9,7 @@
 #include "repl/repl.h"
 #include "tide.h"
 
+#include <errno.h>
 #include <lauxlib.h>
 #include <limits.h>
 #include <locale.h>
@@ -343,5 +344,10 @@ int main(int argc, char **argv) {
     int ok = status == LUA_OK && lua_toboolean(L, -1);
     if (status != LUA_OK) fprintf(stderr, "tide: %s\n", lua_tostring(L, -1));
     lua_close(L);
+    if (fflush(stdout) != 0 ||
+        ferror(stdout)) { /* a full disk: what was printed is not all there */
+        fprintf(stderr, "tide: standard output cannot be written: %s\n", strerror(errno));
+        ok = 0;
+    }
     return ok ? 0 : 1;
 }

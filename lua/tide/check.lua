@@ -21,6 +21,7 @@ local none = require "tide.none"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local names = require "tide.names"
+local printable = require "tide.printable"
 
 local check = { none = none }
 
@@ -36,7 +37,8 @@ check.did_you_mean = names.did_you_mean
 function check.show(v)
   local t = type(v)
   if t == "string" then
-    return #v > 40 and ("%q"):format(v:sub(1, 37) .. "...") or ("'%s'"):format(v)
+    return #v > 40 and ("%q"):format(printable.text(v:sub(1, 37)) .. "...")
+      or ("'%s'"):format(printable.name(v))
   elseif math.type(v) == "float" then
     return list.number("%s", v)
   elseif t == "number" or t == "boolean" or t == "nil" or v == none then

@@ -4,6 +4,8 @@
 -- The layer path is put together here, on the failing path only: the Lua frames are walked and each
 -- frame of `Layer.__call` gives its layer. Nothing is kept while things work, so nothing is stale
 -- after a pcall or in a coroutine.
+local printable = require "tide.printable"
+
 local errors = {}
 
 local Error = { __name = "tide.error" }
@@ -35,7 +37,7 @@ function Error:__tostring()
   if self.at then
     text = self.at .. ": " .. text
   end
-  return text
+  return printable.text(text) -- labels and places may come from files, too
 end
 
 function Error.__concat(a, b)
@@ -128,7 +130,7 @@ function errors.new(op, message, status)
   return setmetatable({
     op = op,
     status = status or "invalid argument",
-    message = message,
+    message = printable.text(message),
     within = outer,
     path = errors.path(),
     at = errors.at(),
@@ -141,6 +143,14 @@ function errors.raise(op, fmt, ...)
   local _ <close> = core and core.decimal_point()
   local message = select("#", ...) > 0 and fmt:format(...) or fmt
   error(errors.new(op, message), 0)
+end
+
+--- Says on standard error what a person should know and what is no error, in a line that begins
+--- with "tide: ".
+function errors.warn(fmt, ...)
+  local core = package.loaded["tide.core"]
+  local _ <close> = core and core.decimal_point()
+  io.stderr:write("tide: ", printable.text(fmt:format(...)), "\n")
 end
 
 --- Whether `e` is an error value of Tide.

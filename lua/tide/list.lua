@@ -2,6 +2,7 @@
 --- negative indices, print,
 -- and compare by value with `==`.
 local none = require "tide.none"
+local printable = require "tide.printable"
 
 local list = {}
 
@@ -42,7 +43,7 @@ end
 
 local function show(v, depth)
   if type(v) == "string" then
-    return string.format("%q", v)
+    return string.format("%q", printable.text(v))
   elseif type(v) == "table" and getmetatable(v) == nil then
     return list.format(v, depth + 1)
   elseif math.type(v) == "float" then

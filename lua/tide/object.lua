@@ -20,6 +20,7 @@ local registry = require "tide.registry"
 
 local object = {}
 local core = require "tide.core"
+local printable = require "tide.printable"
 local is_tensor = core.is_tensor
 local DEEPEST = 100 -- tables in tables
 
@@ -382,7 +383,7 @@ end
 function Object:__tostring()
   local c = getmetatable(self)
   if rawget(self, "name") then
-    return ("%s (%s)"):format(self.name, c.__name)
+    return ("%s (%s)"):format(printable.name(self.name), c.__name)
   end
   local out = {}
   for _, name in ipairs(self.args.names) do

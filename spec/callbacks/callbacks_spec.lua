@@ -237,6 +237,91 @@ describe("CSVLogger", function()
   end)
 end)
 
+describe("CSVLogger on a disk that is full", function()
+  local function said(f)
+    local script = expect.name ".lua"
+    expect.write(script, "local tide = require 'tide'\n" .. f)
+    local pipe = io.popen(("sh -c %s 2>&1"):format(expect.quoted("ulimit -f 1; " .. expect.lua
+      .. " " .. script)))
+    local text = pipe:read "a"
+    pipe:close()
+    os.remove(script)
+    return text
+  end
+
+  local training = [[
+    local m = tide.Sequential { tide.layers.Dense { 1, input_shape = { 1 } } }
+    m:compile { optimizer = "sgd", loss = "mse" }
+    local h = m:fit(tide.ones { 4, 1 }, tide.ones { 4, 1 }, { epochs = 3, verbose = 0,
+      callbacks = { tide.callbacks.CSVLogger { %q } } })
+    print(#h.loss, "epochs")
+  ]]
+
+  it("says so and goes on training", function()
+    local text = said(training:format "/dev/full")
+    expect.has(text, "tide: CSVLogger: /dev/full: cannot write: No space left on device; training "
+      .. "goes on, the rows are kept until there is room\n")
+    expect.has(text, "tide: CSVLogger: /dev/full lacks its last 3 rows, which could not be written")
+    expect.has(text, "3\tepochs")
+    expect.raises("cannot write: No such file", function()
+      fit(model(), { callbacks = { callbacks.CSVLogger "/no/such/folder/log.csv" } })
+    end)
+  end)
+
+  it("keeps whole rows, and all of them once there is room", function()
+    local name = dir .. "/late.csv"
+    local c = callbacks.CSVLogger { name }
+    c:set_params {}
+    c:on_train_begin()
+    c:on_epoch_end(1, { loss = 1 })
+    for epoch = 2, 3 do -- the second and the third row find no room
+      core.io_fault("write", 1, "nospace")
+      c:on_epoch_end(epoch, { loss = epoch })
+      assert.equal("epoch,loss\n1,1\n", expect.read(name))
+    end
+    core.io_fault("write", 0)
+    c:on_epoch_end(4, { loss = 4 })
+    c:on_train_end()
+    assert.equal("epoch,loss\n1,1\n2,2\n3,3\n4,4\n", expect.read(name))
+    os.remove(name)
+  end)
+
+  it("and a limit of a file's size end neither the process nor a save's old file", function()
+    local name = dir .. "/limited.csv"
+    local text = said(training:format(name) .. ([[
+      local big = tide.Sequential { tide.layers.Dense { 400, input_shape = { 1 } } }
+      for _, path in ipairs { "w.safetensors", "w.keras", "w.h5" } do
+        path = %q .. "/" .. path
+        print(path, pcall(big.save, big, path))
+      end
+      local core = require "tide.core"
+      print(pcall(core.append_file, %q, ("x"):rep(5000)))
+      io.stdout:write "alive"
+    ]]):format(dir, name))
+    local _, n = text:gsub("File too large", "")
+    assert.equal(4, n, text)
+    expect.has(text, "alive")
+    assert.equal("epoch,loss\n1,", expect.read(name):sub(1, 13))
+    os.execute("rm -f " .. dir .. "/w.* " .. name)
+  end)
+
+  it("cuts a half row when training goes on after a pause", function()
+    local name = dir .. "/resumed.csv"
+    local c = callbacks.CSVLogger { name }
+    c:set_params {}
+    c:on_train_begin()
+    c:on_epoch_end(1, { loss = 1 })
+    local f = io.open(name, "a")
+    f:write "2,0."
+    f:close()
+    c:on_train_resume()
+    c:on_epoch_end(2, { loss = 2 })
+    c:on_train_end()
+    assert.equal("epoch,loss\n1,1\n2,2\n", expect.read(name))
+    os.remove(name)
+  end)
+end)
+
 describe("CSVLogger, TerminateOnNaN, LambdaCallback", function()
   it("write a header and one line per epoch, and go on when appending", function()
     local name = dir .. "/log.csv"

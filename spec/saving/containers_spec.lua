@@ -88,6 +88,12 @@ describe("core.hdf5_read", function()
     end)
   end
 
+  -- three bytes of types.h5 were changed, found by damaging it at random
+  it("ends on a file whose damage has libhdf5 search for ever", function()
+    local e = message(core.hdf5_read, folder .. "endless.h5")
+    assert.truthy(e:find("exceeded its limit of time", 1, true), e)
+  end)
+
   it("keeps to the bytes allowed", function()
     local e = message(core.hdf5_read, folder .. "types.h5", nil, true, 1000)
     assert.truthy(e:find("more than the 1000 bytes allowed", 1, true))
@@ -140,6 +146,34 @@ describe("the separate HDF5 program", function()
   it("may fall silent", function()
     stand_in("exec sleep 100", 200)
     assert.truthy(read():find("was silent", 1, true))
+  end)
+
+  it("is ended by Ctrl-C, which comes from it here", function()
+    local mark = temporary ""
+    stand_in("echo $$ >" .. mark .. "; kill -INT $PPID; exec sleep 100")
+    local script = temporary(("local tide = require 'tide'; local core = require 'tide.core'\n"
+      .. "core.hdf5_program(%q)\n"
+      .. "print(pcall(core.hdf5_read, %q))"):format(program, folder .. "types.h5"))
+    local pipe = io.popen(expect.command .. " " .. script)
+    assert.truthy(pipe:read("a"):find("interrupted!", 1, true))
+    pipe:close()
+    assert.is_nil(os.execute("kill -0 $(cat " .. mark .. ") 2>/dev/null"))
+    os.remove(mark)
+    os.remove(script)
+  end)
+
+  it("reports a file that may not grow, and a file in memory that may not", function()
+    local program_ = ([[
+      local core = require "tide.core"
+      print(pcall(core.hdf5_encode, { { "/a", core.zeros { 9000 } } }, "{}"))
+    ]])
+    local script = temporary(program_)
+    local pipe = io.popen("sh -c 'ulimit -f 8; " .. expect.lua:gsub("'", '"') .. " " .. script
+      .. "' 2>&1")
+    local text = pipe:read "a"
+    pipe:close()
+    os.remove(script)
+    assert.truthy(text:find("cannot be written: File too large", 1, true), text)
   end)
 
   it("is not believed when its answer is damaged or missing", function()

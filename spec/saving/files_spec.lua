@@ -91,6 +91,9 @@ end
 local function picture(path)
   tide.preprocessing.image.save_img(path, tide.ones { 4, 4, 3 })
 end
+local function picture_of(width, path)
+  tide.preprocessing.image.save_img(path, tide.ones { 1, width, 3 }, { scale = false })
+end
 local function one(path)
   tide.save(tide.ones { 3 }, path)
 end
@@ -161,7 +164,8 @@ describe("a writer", function()
         read(longest .. name)
       end
       expect.raises("name too long", write, longest .. "xyz" .. name)
-      expect.raises("zero byte", write, folder .. "/cut\0" .. name)
+      expect.raises(name == "w.weights.json" and "control character" or "zero byte", write,
+        folder .. "/cut\0" .. name)
       assert.is_nil(listed():find("tide-tmp", 1, true))
       assert.is_nil(listed():find("cut", 1, true))
     end)
@@ -193,4 +197,80 @@ describe("a writer", function()
       read(path)
     end)
   end
+end)
+
+-- What is written is read again, or was refused before a byte of the old file was touched.
+describe("a name", function()
+  local names = { "", ".", "..", "a/b", "/a", "a/", "a//b", "é", "\xff", "a:b", "a b",
+    "__metadata__", "\27]0;title\7", "a\nb", "vars", ("x"):rep(300), ("x"):rep(5000),
+    ("x"):rep(70000), ("d/"):rep(70) .. "x" }
+  local formats = { "m.safetensors", "m.keras", "m.h5", "w.weights.h5", "w.h5", "w.safetensors",
+    "w.weights.json" }
+
+  for _, format in ipairs(formats) do
+    it("of a layer is refused by " .. format .. " or read again", function()
+      local path = folder .. "/" .. format
+      for _, name in ipairs(names) do
+        local function make()
+          local made = tide.Sequential { tide.layers.Dense { 2, input_shape = { 3 }, name = name } }
+          made:compile { optimizer = "adam", loss = "mse" }
+          return made
+        end
+        local made, m = pcall(make)
+        if not made then -- refused sooner
+          m = small()
+        end
+        core.write_file(path, "old")
+        local ok, e = pcall(format:find "^m" and m.save or m.save_weights, m, path)
+        if ok then
+          local again = format:find "^m" and tide.load_model(path) or made and make() or small()
+          if format:find "^w" then
+            again:load_weights(path)
+          end
+          assert.same(m.weights[1]:detach():tolist(), again.weights[1]:detach():tolist())
+        else
+          assert.is_true(require("tide.errors").is(e), tostring(e))
+          assert.equal("old", expect.read(path), name:sub(1, 20))
+        end
+      end
+    end)
+  end
+
+  for _, format in ipairs { "t.safetensors", "t.npz" } do
+    it("of a tensor is refused by " .. format .. " or read again", function()
+      local path = folder .. "/" .. format
+      for _, name in ipairs(names) do
+        core.write_file(path, "old")
+        local ok, e = pcall(tide.save, { [name] = tide.arange(3) }, path)
+        if ok then
+          assert.same({ 0, 1, 2 }, tide.load(path)[name]:tolist(), name:sub(1, 20))
+        else
+          assert.is_true(require("tide.errors").is(e), tostring(e))
+          assert.equal("old", expect.read(path), name:sub(1, 20))
+        end
+      end
+    end)
+  end
+end)
+
+describe("sharded weights", function()
+  it("are written under names that are read again", function()
+    for _, name in ipairs { "my model", "modèle", "a'b", "-x" } do
+      local path = folder .. "/" .. name .. ".weights.json"
+      local m = small()
+      m:save_weights(path, { max_shard_size = 1e-8 })
+      local again = small()
+      again:load_weights(path)
+      assert.same(m.weights[1]:detach():tolist(), again.weights[1]:detach():tolist())
+    end
+    expect.raises("control character", save_weights, folder .. "/a\nb.weights.json")
+  end)
+end)
+
+describe("a picture", function()
+  it("that no reader takes is not written", function()
+    expect.raises("at most 16384 per side", picture_of, 16385, folder .. "/long.png")
+    picture_of(16384, folder .. "/long.png")
+    assert.same({ 1, 16384, 3 }, tide.image.load(folder .. "/long.png").shape:totable())
+  end)
 end)

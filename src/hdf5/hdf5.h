@@ -24,6 +24,9 @@
 #include <stdint.h>
 
 enum { HDF5_FILE = 3, MAX_RANK = 16, MAX_DEPTH = 64, MAX_OBJECTS = 1000000 };
+/* The attribute of files that Tide wrote: on a dataset the CRC-32 of its elements, on the root that
+ * of the tree (tree_sum). The reader checks and removes it; a file without is read as it is. */
+#define SUM "tide_crc32"
 #define MAX_HEADER 100000000u
 
 /* A dataset as the record names it: HDF5 rows of one kind. */
@@ -34,6 +37,7 @@ typedef struct {
     int rank;
     hsize_t dims[MAX_RANK];
     uint64_t bytes;
+    int64_t sum; /* of the elements; -1: the file has none */
 } dataset;
 
 /* main.c */
@@ -43,9 +47,11 @@ void send_bytes(const void *data, size_t n);
 void receive_bytes(void *data, size_t n);
 void send_trailer(void);
 void receive_trailer(void);
-uint32_t sum_of(const void *data, size_t n);
+uint32_t sum_of(uint32_t before, const void *data, size_t n);
 
 /* read.c, write.c */
+void check_written(hid_t file, json_t *request, json_t *attributes);
+json_int_t tree_sum(void);
 void read_file(const void *image, size_t size, uint64_t max, int with_data);
 void write_file(uint64_t max);
 

@@ -7,6 +7,7 @@
 #include "hdf5.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +30,7 @@
 #define SANITIZED 0
 #endif
 
-enum { CPU_SECONDS = 10, IO_CHUNK = 1 << 20 };
+enum { WRITE_SECONDS = 10, IO_CHUNK = 1 << 20 };
 #define BASE_MEMORY ((uint64_t)512 << 20)
 
 void fail(const char *fmt, ...) {
@@ -54,7 +55,9 @@ void *must(void *p) {
 
 static uint32_t sum;
 
-uint32_t sum_of(const void *data, size_t n) { return (uint32_t)crc32_z(0, data, n); }
+uint32_t sum_of(uint32_t before, const void *data, size_t n) {
+    return (uint32_t)crc32_z(before, data, n);
+}
 
 void send_bytes(const void *data, size_t n) {
     const char *p = data;
@@ -103,15 +106,16 @@ void receive_trailer(void) {
 
 /* -- limits -- */
 
-static void limit(int what, uint64_t most) {
+/* `now` at first; who started the program may raise it to `most`. */
+static void limit(int what, uint64_t now, uint64_t most) {
     struct rlimit r;
     if (getrlimit(what, &r) != 0) fail("no limits can be set");
     if (r.rlim_max == RLIM_INFINITY || r.rlim_max > most) r.rlim_max = (rlim_t)most;
-    r.rlim_cur = r.rlim_max;
+    r.rlim_cur = r.rlim_max < now ? r.rlim_max : (rlim_t)now;
     if (setrlimit(what, &r) != 0) fail("no limits can be set");
 }
 
-static void confine(uint64_t memory, uint64_t seconds) {
+static void confine(uint64_t memory, uint64_t seconds, uint64_t most_seconds) {
     /* descriptors that the host left open to its children */
 #ifdef SYS_close_range
     int left = syscall(SYS_close_range, HDF5_FILE + 1, ~0u, 0) != 0;
@@ -119,10 +123,10 @@ static void confine(uint64_t memory, uint64_t seconds) {
     int left = 1;
 #endif
     for (int fd = HDF5_FILE + 1; left && fd < 4096; fd++) close(fd);
-    limit(RLIMIT_CORE, 0);
-    limit(RLIMIT_CPU, seconds);
-    limit(RLIMIT_NOFILE, HDF5_FILE + 1);
-    if (!SANITIZED) limit(RLIMIT_AS, memory);
+    limit(RLIMIT_CORE, 0, 0);
+    limit(RLIMIT_CPU, seconds, most_seconds);
+    limit(RLIMIT_NOFILE, HDF5_FILE + 1, HDF5_FILE + 1);
+    if (!SANITIZED) limit(RLIMIT_AS, memory, memory);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) fail("privileges cannot be dropped");
 #ifdef TIDE_SECCOMP
     if (SANITIZED) return;
@@ -149,6 +153,8 @@ static void confine(uint64_t memory, uint64_t seconds) {
 #endif
 }
 
+static uint64_t tree_seconds(uint64_t size) { return (SANITIZED ? 10 : 1) + (size >> 23); }
+
 int main(int argc, char **argv) {
     int writing = argc == 3 && !strcmp(argv[1], "write");
     int tree = argc == 3 && !strcmp(argv[1], "tree");
@@ -170,13 +176,16 @@ int main(int argc, char **argv) {
         image = mmap(NULL, size, PROT_READ, MAP_PRIVATE, HDF5_FILE, 0);
         if (image == MAP_FAILED) fail("the file cannot be mapped: %s", strerror(errno));
     }
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of write(2) */
     json_object_seed(0);
     if (H5open() < 0 || H5PLset_loading_state(0) < 0 || H5Eset_auto2(H5E_DEFAULT, NULL, NULL) < 0)
         fail("libhdf5 cannot be started");
-    /* writing holds the tensors' bytes in the file being made and in its image; a second suffices
-     * for 4 MiB of any file */
-    if (writing) confine(BASE_MEMORY + 4 * max, CPU_SECONDS + (max >> 22));
-    else confine(BASE_MEMORY + size + 2 * max, CPU_SECONDS + (size >> 22));
+    /* writing holds the tensors' bytes in the file being made and in its image. The tree of a file
+     * is read within a second for each 8 MiB of it; then its size is known, and Tide raises the
+     * limit for the data (src/io/hdf5.c). */
+    uint64_t writes = WRITE_SECONDS + (max >> 22);
+    if (writing) confine(BASE_MEMORY + 4 * max, writes, writes);
+    else confine(BASE_MEMORY + size + 2 * max, tree_seconds(size), RLIM_INFINITY);
     if (writing) write_file(max);
     else read_file(image, size, max, !tree);
     _exit(0); /* nothing is worth freeing */

@@ -4,7 +4,8 @@
  * Invariant: nothing is sent before the whole tree was checked: only hard
  * links, each object once, datasets stored in this file by plain, chunked or
  * compact layout with deflate, shuffle and fletcher32 alone, and no dataset
- * claims more bytes than deflate could make of what is stored. */
+ * claims more bytes than deflate could make of what is stored. What is written
+ * takes the same walk before it leaves the program. */
 #include "hdf5.h"
 
 #include <math.h>
@@ -315,6 +316,8 @@ static void describe_dataset(hid_t d, const char *path) {
             R.sets = must(realloc(R.sets, (size_t)R.room * sizeof *R.sets));
         }
         s.path = must(strdup(path));
+        json_t *sum = json_object_get(attributes, SUM);
+        s.sum = json_is_integer(sum) ? json_integer_value(sum) : -1;
         R.sets[R.n++] = s;
     }
     H5Sclose(space);
@@ -363,7 +366,8 @@ static herr_t visit(hid_t group, const char *name, const H5L_info_t *info, void 
     return 0;
 }
 
-static void send_header(int with_data) {
+/* The record's header; the caller frees it. */
+static char *header_text(void) {
     json_t *root = must(json_object()), *meta = must(json_object());
     char *attributes = must(json_dumps(R.attributes, JSON_COMPACT));
     json_object_set_new(meta, "attributes", json_string(attributes));
@@ -382,23 +386,25 @@ static void send_header(int with_data) {
         at += s->bytes;
     }
     char *header = must(json_dumps(root, JSON_COMPACT));
+    if (strlen(header) > MAX_HEADER)
+        fail("the tree takes %zu bytes, more than the %u allowed", strlen(header), MAX_HEADER);
+    json_decref(root);
+    return header;
+}
+
+static void send_header(void) {
+    char *header = header_text();
     uint64_t n = strlen(header);
-    if (n > MAX_HEADER)
-        fail("the tree takes %llu bytes, more than the %u allowed", (unsigned long long)n,
-             MAX_HEADER);
     unsigned char head[8];
     for (int i = 0; i < 8; i++) head[i] = (unsigned char)(n >> (8 * i));
     send_bytes(head, sizeof head);
     send_bytes(header, n);
     free(header);
-    json_decref(root);
-    if (!with_data) R.n = 0;
 }
 
-void read_file(const void *image, size_t size, uint64_t max, int with_data) {
-    R.image = image, R.size = size, R.max = max;
+static void walk(hid_t file) {
     R.attributes = must(json_object());
-    hid_t file = open_image(), root = H5Gopen2(file, "/", H5P_DEFAULT);
+    hid_t root = H5Gopen2(file, "/", H5P_DEFAULT);
     H5O_info_t facts;
     if (root < 0 || H5Oget_info2(root, &facts, H5O_INFO_BASIC) < 0)
         fail("the root group is damaged");
@@ -408,14 +414,77 @@ void read_file(const void *image, size_t size, uint64_t max, int with_data) {
     hsize_t from = 0;
     if (H5Literate(root, H5_INDEX_NAME, H5_ITER_INC, &from, visit, &at) < 0)
         fail("the root group is damaged");
-    send_header(with_data);
+}
+
+/* The CRC-32 of what the walk found: attributes but the root's own sum, names, dtypes and shapes.
+ */
+json_int_t tree_sum(void) {
+    json_object_del(json_object_get(R.attributes, "/"), SUM);
+    char *text = must(json_dumps(R.attributes, JSON_COMPACT | JSON_SORT_KEYS));
+    uint32_t sum = sum_of(0, text, strlen(text));
+    free(text);
     for (int64_t i = 0; i < R.n; i++) {
+        const dataset *s = &R.sets[i];
+        sum = sum_of(sum, s->path, strlen(s->path) + 1);
+        sum = sum_of(sum, s->dtype, strlen(s->dtype) + 1);
+        for (int a = 0; a < s->rank; a++) {
+            uint64_t n = s->dims[a];
+            unsigned char bytes[8];
+            for (int k = 0; k < 8; k++) bytes[k] = (unsigned char)(n >> (8 * k));
+            sum = sum_of(sum, bytes, sizeof bytes);
+        }
+    }
+    return sum;
+}
+
+/* Files that Tide wrote have all the sums, others none. */
+static void check_tree(void) {
+    json_t *own = json_object_get(json_object_get(R.attributes, "/"), SUM);
+    int has = own != NULL;
+    json_int_t want = json_integer_value(own), sum = tree_sum();
+    if (has && sum != want) fail("the tree is damaged (its checksum is wrong)");
+    const char *path;
+    json_t *attributes;
+    json_object_foreach(R.attributes, path, attributes) {
+        if (json_object_del(attributes, SUM) == 0 && !has)
+            fail("the tree is damaged (its checksum is missing)");
+    }
+}
+
+/* What the reader would refuse, or find under another name, is refused. */
+void check_written(hid_t file, json_t *request, json_t *attributes) {
+    R.size = SIZE_MAX, R.max = UINT64_MAX / 2;
+    walk(file);
+    free(header_text());
+    const char *path;
+    json_t *v;
+    json_object_foreach(request, path, v) {
+        if (strcmp(path, "__metadata__") && !json_object_get(R.attributes, path))
+            fail("'%s' is no name that a dataset can have", path);
+    }
+    json_object_foreach(attributes, path, v) {
+        if (!json_object_get(R.attributes, path))
+            fail("'%s' is no name that a group can have", path);
+    }
+}
+
+void read_file(const void *image, size_t size, uint64_t max, int with_data) {
+    R.image = image, R.size = size, R.max = max;
+    hid_t file = open_image();
+    walk(file);
+    check_tree();
+    send_header();
+    for (int64_t i = 0; with_data && i < R.n; i++) {
         const dataset *s = &R.sets[i];
         if (s->bytes == 0) continue;
         hid_t d = H5Dopen2(file, s->path, H5P_DEFAULT);
         void *p = must(malloc(s->bytes));
         if (d < 0 || H5Dread(d, s->type, H5S_ALL, H5S_ALL, H5P_DEFAULT, p) < 0)
             fail("%s: the data are damaged", s->path);
+        if (s->sum >= 0 && s->sum != sum_of(0, p, s->bytes))
+            fail("%s: the data are damaged (their checksum is wrong); a program that changes them "
+                 "has to remove the attributes " SUM " of the file",
+                 s->path);
         send_bytes(p, s->bytes);
         free(p);
         H5Dclose(d);

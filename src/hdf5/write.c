@@ -153,6 +153,8 @@ static void write_dataset(hid_t file, const item *it, json_t *attributes) {
     hid_t how = creation(H5P_DATASET_CREATE);
     hid_t d = space < 0 ? -1 : H5Dcreate2(file, it->path, type, space, parents, how, H5P_DEFAULT);
     if (d < 0) fail("%s: the dataset cannot be made", it->path);
+    int64_t sum = sum_of(0, p, bytes);
+    put(d, it->path, SUM, H5T_STD_I64LE, H5Screate(H5S_SCALAR), &sum);
     if (bytes > 0 && H5Dwrite(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, p) < 0)
         fail("%s: the data cannot be written", it->path);
     free(p);
@@ -166,7 +168,7 @@ static void write_dataset(hid_t file, const item *it, json_t *attributes) {
 }
 
 static void write_out(const char *p, size_t n) {
-    uint32_t sum = sum_of(p, n);
+    uint32_t sum = sum_of(0, p, n);
     uint64_t size = n;
     for (size_t left = n; left > 0;) {
         ssize_t r = write(HDF5_FILE, p, left < (1u << 24) ? left : (1u << 24));
@@ -232,6 +234,12 @@ void write_file(uint64_t max) {
         write_dataset(file, &items[i], json_object_get(attributes, items[i].path));
     }
     receive_trailer();
+    check_written(file, root, attributes);
+    int64_t sum = tree_sum();
+    hid_t top = H5Gopen2(file, "/", H5P_DEFAULT);
+    if (top < 0) fail("libhdf5 cannot complete the file");
+    put(top, "/", SUM, H5T_STD_I64LE, H5Screate(H5S_SCALAR), &sum);
+    H5Gclose(top);
     if (H5Fflush(file, H5F_SCOPE_GLOBAL) < 0) fail("libhdf5 cannot complete the file");
     ssize_t size = H5Fget_file_image(file, NULL, 0);
     void *image = size > 0 ? must(malloc((size_t)size)) : NULL;

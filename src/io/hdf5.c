@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,7 +28,10 @@
 
 #define MAX_HEADER 100000000u
 #define CHUNK ((size_t)1 << 20)
-enum { FREE_FD = 16 }; /* sources of dup2 stand above its targets */
+enum {
+    FREE_FD = 16, /* sources of dup2 stand above its targets */
+    SLICE = 50    /* milliseconds: how late Ctrl-C may be heard */
+};
 
 struct tide_h5 {
     tide_st_file *header;
@@ -67,6 +71,7 @@ static tide_status find_program(tide_ctx *ctx, const char *what) {
 /* -- one run of the program -- */
 
 typedef struct {
+    tide_ctx *ctx;
     const char *what;
     pid_t pid;
     int socket, notes; /* notes: its standard error, a file in memory */
@@ -133,14 +138,15 @@ done:
     return s;
 }
 
-/* Waits until the socket is ready. 0: ready, -1: no, errno says why. */
+/* Waits until the socket is ready. 0: ready, -1: no, errno says why (ECANCELED: Ctrl-C). */
 static int ready(const run *r, short events) {
-    for (;;) {
+    for (int waited = 0;;) {
         struct pollfd p = {.fd = r->socket, .events = events};
-        int n = poll(&p, 1, patience);
+        if (tide_go_on(r->ctx) != TIDE_OK) return errno = ECANCELED, -1;
+        int n = poll(&p, 1, patience < SLICE ? patience : SLICE);
         if (n > 0) return 0;
-        if (n == 0) errno = ETIMEDOUT;
-        if (n == 0 || errno != EINTR) return -1;
+        if (n < 0 && errno != EINTR) return -1;
+        if (n == 0 && (waited += SLICE) >= patience) return errno = ETIMEDOUT, -1;
     }
 }
 
@@ -203,7 +209,7 @@ static int trailer_out(run *r) {
 static tide_status finish(tide_ctx *ctx, run *r, int bad) {
     close(r->socket);
     int status = 0, known = 1;
-    if (bad == ETIMEDOUT) kill(r->pid, SIGKILL);
+    if (bad == ETIMEDOUT || bad == ECANCELED) kill(r->pid, SIGKILL);
     while (waitpid(r->pid, &status, 0) < 0)
         if (errno != EINTR) { /* the host reaps all children: the checksum has to do */
             known = 0;
@@ -215,6 +221,7 @@ static tide_status finish(tide_ctx *ctx, run *r, int bad) {
     for (ssize_t i = 0; i < n; i++)
         if ((unsigned char)note[i] < 32 || note[i] == 127) note[i] = ' ';
     close(r->notes);
+    if (bad == ECANCELED) return tide_fail(ctx, TIDE_EINTERRUPT, "interrupted!");
     if (bad == ETIMEDOUT)
         return tide_fail(ctx, TIDE_EIO,
                          "%s: the HDF5 program was silent for %d seconds and was ended", r->what,
@@ -273,6 +280,17 @@ static int read_header(tide_ctx *ctx, run *r, tide_h5 *h, int *refused) {
     return h->tensors ? 0 : (errno = ENOMEM, -1);
 }
 
+/* The program may read the tree of a small file for a second (src/hdf5/main.c), and from here on as
+ * long again and a second for each 8 MiB of data. */
+static void allow_data(const run *r, const tide_h5 *h) {
+    struct rlimit limit;
+    const uint64_t bytes = h->n ? tide_st_entry_at(h->header, h->n - 1)->end : 0;
+    if (prlimit(r->pid, RLIMIT_CPU, NULL, &limit) != 0) return;
+    limit.rlim_cur += 1 + (bytes >> 23);
+    if (limit.rlim_cur > limit.rlim_max) limit.rlim_cur = limit.rlim_max;
+    prlimit(r->pid, RLIMIT_CPU, &limit, NULL); /* where that fails, the first limit stands */
+}
+
 static int read_data(tide_ctx *ctx, run *r, tide_h5 *h, uint64_t max, int *refused) {
     for (int64_t i = 0; i < h->n; i++) {
         const tide_st_entry *e = tide_st_entry_at(h->header, i);
@@ -300,14 +318,17 @@ tide_status tide_h5_read(tide_ctx *ctx, const char *what, int file, int with_dat
     TIDE_TRY(find_program(ctx, what));
     tide_h5 *h = calloc(1, sizeof *h);
     if (!h) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", what);
-    run r = {.what = what};
+    run r = {.ctx = ctx, .what = what};
     tide_status s = start(ctx, &r, with_data ? "read" : "tree", max, file);
     if (s != TIDE_OK) {
         tide_h5_close(h);
         return s;
     }
     int refused = 0, bad = read_header(ctx, &r, h, &refused);
-    if (!bad && !refused && with_data) bad = read_data(ctx, &r, h, max, &refused);
+    if (!bad && !refused && with_data) {
+        allow_data(&r, h);
+        bad = read_data(ctx, &r, h, max, &refused);
+    }
     if (!bad && !refused) bad = trailer_in(&r);
     if (bad) bad = errno ? errno : EIO;
     if (refused) {
@@ -386,7 +407,7 @@ tide_status tide_h5_write(tide_ctx *ctx, const char *what, int64_t n, const char
             : tide_fail(ctx, TIDE_EARG, "%s: names must be valid UTF-8 and unique", what);
     }
     int file = memfd_create("tide-hdf5", MFD_CLOEXEC);
-    run r = {.what = what};
+    run r = {.ctx = ctx, .what = what};
     tide_status s = file < 0
         ? tide_fail(ctx, TIDE_EIO, "%s: no file in memory can be made: %s", what, strerror(errno))
         : start(ctx, &r, "write", max, file);

@@ -219,6 +219,10 @@ static tide_status pnm_encode(const tide_image *p, uint8_t **bytes, size_t *n,
 
 tide_status tide_image_encode(const char *format, const tide_image *p, int quality, uint8_t **bytes,
                               size_t *n, tide_image_error *e) {
+    /* what the reader refuses, whatever its max_pixels, is not written */
+    const tide_image_options any = {.max_pixels = INT64_MAX};
+    tide_status st = tide_image_check_size((uint64_t)p->height, (uint64_t)p->width, &any, e);
+    if (st != TIDE_OK) return st;
     if (!strcmp(format, "png")) return tide_png_encode(p, bytes, n, e);
     if (!strcmp(format, "jpeg") || !strcmp(format, "jpg"))
         return tide_jpeg_encode(p, quality, bytes, n, e);

@@ -571,6 +571,9 @@ tide_status tide_st_write(tide_ctx *ctx, const char *path, int64_t n, const char
                       padded);
         goto done;
     }
+    tide_st_file *again = NULL; /* what the reader refuses is not written */
+    if ((s = tide_st_parse(ctx, path, text, len, &again)) != TIDE_OK) goto done;
+    tide_st_close(again);
     unsigned char head[8];
     for (int i = 0; i < 8; i++) head[i] = (unsigned char)(padded >> (8 * i));
     if ((s = tide_writer_open(ctx, path, &w)) != TIDE_OK) goto done;

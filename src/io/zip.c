@@ -307,6 +307,20 @@ static tide_status put_in_place(tide_ctx *ctx, const char *path, zip_source_t *w
 
 tide_status tide_zip_write(tide_ctx *ctx, const char *path, int64_t n, const char *const *names,
                            const tide_blob *members) {
+    uint64_t total = 0; /* what the reader refuses is not written */
+    if (n > MAX_MEMBERS)
+        return tide_fail(ctx, TIDE_EARG, "%s: an archive has at most %d members (got %" PRId64 ")",
+                         path, MAX_MEMBERS, n);
+    for (int64_t i = 0; i < n; i++) {
+        if (!name_is_safe(names[i]))
+            return tide_fail(ctx, TIDE_EARG,
+                             "%s: '%.300s' is no name of a member (expected at most %d bytes, no "
+                             "control character, no part '..')",
+                             path, names[i], MAX_NAME);
+        if (members[i].size > MAX_TOTAL || (total += members[i].size) > MAX_TOTAL)
+            return tide_fail(ctx, TIDE_EARG, "%s: an archive has at most %" PRIu64 " bytes", path,
+                             MAX_TOTAL);
+    }
     zip_error_t error;
     zip_error_init(&error);
     zip_source_t *whole = zip_source_buffer_create(NULL, 0, 0, &error);

@@ -362,16 +362,25 @@ static int l_makedirs(lua_State *L) {
     return 1;
 }
 
-/* write(path, text, how): "append" or "replace" the private file at path, with the file locked */
-static int l_write(lua_State *L) {
-    static const char *const ways[] = {"append", "replace", NULL};
+/* A regular file; -1 and errno where it is none: nothing here waits for a pipe. */
+static int open_private(const char *path, int flags) {
+    struct stat st;
+    int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+    if (fd >= 0 && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))) {
+        close(fd);
+        errno = EINVAL;
+        fd = -1;
+    }
+    return fd;
+}
+
+/* append(path, text): to the private file at path, with the file locked */
+static int l_append(lua_State *L) {
     size_t n;
     const char *path = luaL_checkstring(L, 1), *text = luaL_checklstring(L, 2, &n);
-    int replace = luaL_checkoption(L, 3, "append", ways);
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND, 0600);
+    int fd = open_private(path, O_WRONLY | O_CREAT | O_APPEND);
     if (fd < 0) return failed(L, path);
-    int ok =
-        fchmod(fd, 0600) == 0 && flock(fd, LOCK_EX) == 0 && (!replace || ftruncate(fd, 0) == 0);
+    int ok = fchmod(fd, 0600) == 0 && flock(fd, LOCK_EX) == 0;
     for (size_t done = 0; ok && done < n;) {
         ssize_t wrote = write(fd, text + done, n - done);
         if (wrote < 0 && errno == EINTR) continue;
@@ -390,7 +399,7 @@ int tide_open_terminal(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"readline", l_readline}, {"remember", l_remember}, {"completer", l_completer},
         {"isatty", l_isatty},     {"size", l_size},         {"clock", l_clock},
-        {"makedirs", l_makedirs}, {"write", l_write},       {NULL, NULL}};
+        {"makedirs", l_makedirs}, {"append", l_append},     {NULL, NULL}};
     luaL_newlib(L, functions);
     tide_interrupt_functions(L);
     return 1;

@@ -237,9 +237,8 @@ function Monitor:_watched(logs)
         names[#names + 1] = k
       end
       table.sort(names)
-      io.stderr:write(("tide: %s: '%s' is not logged; there are %s%s\n"):format(self:_class_name(),
-        self.monitor, table.concat(names, ", "),
-        check.did_you_mean(self.monitor, names)))
+      errors.warn("%s: '%s' is not logged; there are %s%s", self:_class_name(), self.monitor,
+        table.concat(names, ", "), check.did_you_mean(self.monitor, names))
     end
     return nil
   end

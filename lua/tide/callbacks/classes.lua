@@ -5,6 +5,7 @@ local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local object = require "tide.object"
+local printable = require "tide.printable"
 local tensors = require "tide.training.tensors"
 
 local base = require "tide.callbacks.base"
@@ -13,7 +14,7 @@ local classes = {}
 
 local function say(...)
   local _ <close> = core.decimal_point()
-  io.stdout:write(string.format(...), "\n")
+  io.stdout:write(printable.text(string.format(...)), "\n")
 end
 
 local VERBOSE = { "verbose", { "int", "bool" }, 0, "1: say what happens" }
@@ -485,7 +486,10 @@ function Terminate:on_train_batch_end(batch, logs)
 end
 
 --- Writes a line per epoch: `epoch` (from 1), then the logged values by name; what is missing is
---- NA. Columns of a validation stand there where there is one.
+--- NA. Columns of a validation stand there where there is one. A file that cannot be made is an
+--- error when training begins. Rows that cannot be written later (a full disk) end no training:
+--- that is said at once, they are kept and written when there is room, and what is missing in the
+--- end is said again.
 --     local c = tide.callbacks.CSVLogger { "log.csv" }
 local CSV = object.class("CSVLogger", Callback, {
   rows = {
@@ -496,37 +500,33 @@ local CSV = object.class("CSVLogger", Callback, {
 })
 classes.CSVLogger = CSV
 
-local function open(self, mode)
-  local f, why = io.open(self.filename, mode)
-  if not f then
-    errors.raise("CSVLogger", "cannot write %s", why)
-  end
-  return f
-end
-
 function CSV:on_train_begin()
-  self._header = true
-  if self.append then
-    local f = io.open(self.filename, "r")
-    if f then
-      self._header = f:read(1) == nil
-      f:close()
-    end
-  end
-  self:on_train_end()
-  self._file = open(self, self.append and "a" or "w")
-  self._keys, self._rows = nil, self._file:seek "end" -- _rows: bytes that hold whole rows
+  local size = core.append_file(self.filename, "", not self.append and 0 or nil)
+  self._header = not self.append or size == 0
+  self._keys, self._size = nil, size -- _size: bytes that hold whole rows, nil for a pipe
+  self._late, self._rows, self._told = "", 0, false
 end
 
 -- The row of the half epoch goes; its epoch writes it whole.
 function CSV:on_train_resume()
-  local f = io.open(self.filename, "r")
-  local rows = f and self._rows and f:read(self._rows) or ""
-  if f then
-    f:close()
+  if self._size then
+    core.append_file(self.filename, "", self._size)
   end
-  self._file = open(self, "w")
-  self._file:write(rows)
+end
+
+-- Adds text to the file, behind what could not be added before.
+local function add(self, text)
+  self._late, self._rows = self._late .. text, self._rows + 1
+  local ok, size = pcall(core.append_file, self.filename, self._late)
+  if ok then
+    self._size, self._late, self._rows = size, "", 0
+  elseif not errors.is(size) then -- Ctrl-C
+    error(size, 0)
+  elseif not self._told then
+    self._told = true
+    errors.warn("CSVLogger: %s: %s; training goes on, the rows are kept until there is room",
+      self.filename, size.message:match "cannot write: .*" or size.message)
+  end
 end
 
 local function cell(self, v)
@@ -564,8 +564,8 @@ function CSV:on_epoch_end(epoch, logs)
     end
     self._keys = keys
     if self._header then
-      self._file:write("epoch", #keys > 0 and self.separator or "",
-        table.concat(keys, self.separator), "\n")
+      self._late = self._late .. "epoch" .. (#keys > 0 and self.separator or "")
+        .. table.concat(keys, self.separator) .. "\n"
     end
   end
   local row = { tostring(epoch) }
@@ -573,15 +573,18 @@ function CSV:on_epoch_end(epoch, logs)
     local v = logs[k]
     row[#row + 1] = v == nil and "NA" or cell(self, v)
   end
-  self._file:write(table.concat(row, self.separator), "\n")
-  self._file:flush()
-  self._rows = self._file:seek()
+  add(self, table.concat(row, self.separator) .. "\n")
 end
 
 function CSV:on_train_end()
-  if self._file then
-    self._file:close()
-    self._file = nil
+  if self._rows and self._rows > 0 then
+    local rows = self._rows
+    self._told, self._rows = true, rows - 1
+    add(self, "")
+    if self._rows > 0 then
+      errors.warn("CSVLogger: %s lacks its last %d row%s, which could not be written",
+        self.filename, rows, rows == 1 and "" or "s")
+    end
   end
 end
 

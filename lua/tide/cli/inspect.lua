@@ -1,6 +1,8 @@
 --- `tide inspect FILE`: what a model file holds, without making a model of it: format, layers,
 --- weights, optimizer, and
 -- attributes. Nothing of the file is trusted or run.
+local printable = require "tide.printable"
+
 local usage = [[
 usage: tide inspect FILE...
 Prints what model files hold: .keras, .h5, .weights.h5, .weights.json, .safetensors.]]
@@ -21,7 +23,7 @@ local width = { float64 = 8, int64 = 8, float32 = 4, int32 = 4, float16 = 2, bfl
 
 -- Text from a file, fit for a terminal.
 local function clean(v)
-  local s = tostring(v):gsub("[%c\127]", "?")
+  local s = printable.name(tostring(v))
   return #s > 200 and s:sub(1, 197) .. "..." or s
 end
 
@@ -52,7 +54,8 @@ local function print_tensors(entries, say)
     elements, bytes = elements + n, bytes + n * (width[e.dtype] or 4)
   end
   for _, e in ipairs(entries) do
-    say(("  %-" .. longest .. "s  %-8s %s"):format(clean(e.name), e.dtype, shape_text(e.shape)))
+    say(("  %-" .. longest .. "s  %-8s %s"):format(clean(e.name), clean(e.dtype),
+      shape_text(e.shape)))
   end
   say(("%d tensors, %d elements, %s"):format(#entries, elements, size_text(bytes)))
 end
@@ -124,7 +127,7 @@ local function archive(path, say)
   say(path .. ": Keras archive")
   for _, m in ipairs(members) do
     has[m.name] = true
-    say(("  %-24s %s"):format(m.name, size_text(m.size)))
+    say(("  %-24s %s"):format(clean(m.name), size_text(m.size)))
   end
   if has["metadata.json"] then
     local meta = keras.member(z, "metadata.json")

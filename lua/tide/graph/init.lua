@@ -6,6 +6,7 @@ local list = require "tide.list"
 local none = require "tide.none"
 local order = require "tide.graph.order"
 local symbolic = require "tide.graph.symbolic"
+local printable = require "tide.printable"
 
 local graph = {}
 
@@ -164,16 +165,16 @@ end
 
 --- One line per node: its name, what it is, shapes of its results, where its inputs come from.
 function Graph:__tostring()
-  local lines = { ("graph of %q"):format(self.name) }
+  local lines = { ("graph of \"%s\""):format(printable.name(self.name)) }
   for _, node in ipairs(self.nodes) do
     local shapes, from = {}, {}
     for i, v in ipairs(node.outputs) do
       shapes[i] = list.format(v.shape)
     end
     for i, v in ipairs(node.inputs) do
-      from[i] = v.node
+      from[i] = printable.name(v.node)
     end
-    lines[#lines + 1] = ("  %s (%s) %s%s"):format(node.name, node.class or node.op,
+    lines[#lines + 1] = ("  %s (%s) %s%s"):format(printable.name(node.name), node.class or node.op,
       table.concat(shapes, ", "), #from > 0 and " <- " .. table.concat(from, ", ") or "")
   end
   return table.concat(lines, "\n")

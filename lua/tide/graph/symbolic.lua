@@ -12,6 +12,7 @@ local infer = require "tide.graph.infer"
 local list = require "tide.list"
 local none = require "tide.none"
 local ops = require "tide.ops"
+local printable = require "tide.printable"
 
 local symbolic = {}
 
@@ -485,7 +486,8 @@ end
 meta.__lt, meta.__le = refuse_truth, refuse_truth
 
 function meta.__tostring(self)
-  return ("symbolic %s %s %s"):format(self.name, self.dtype, list.format(self.shape))
+  return ("symbolic %s %s %s"):format(printable.name(self.name), self.dtype,
+    list.format(self.shape))
 end
 
 --- A symbolic input that a layer stands for.

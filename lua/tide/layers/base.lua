@@ -28,6 +28,7 @@ local ops = require "tide.ops"
 local origin = require "tide.origin"
 local registry = require "tide.registry"
 local tracking = require "tide.layers.tracking"
+local printable = require "tide.printable"
 
 local common = {
   { "name", "string", nil, "unique name; numbered by class otherwise" },
@@ -789,7 +790,7 @@ end
 function Layer:_label()
   local brief = self:_brief()
   return ("%s (%s%s)"):format(
-    self.name, getmetatable(self).__name, brief ~= "" and " " .. brief or "")
+    printable.name(self.name), getmetatable(self).__name, brief ~= "" and " " .. brief or "")
 end
 
 function Layer:__tostring()

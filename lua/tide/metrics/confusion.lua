@@ -95,8 +95,7 @@ local function say_nan(self)
   local n = self._nans and not self._said and self._nans[1] or 0
   if n > 0 then
     self._said = true
-    io.stderr:write(("tide: %s: %d of %d scores are NaN; they do not count\n"):format(self.name,
-      n, self._scores))
+    errors.warn("%s: %d of %d scores are NaN; they do not count", self.name, n, self._scores)
   end
 end
 

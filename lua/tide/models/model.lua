@@ -16,6 +16,7 @@ local list = require "tide.list"
 local none = require "tide.none"
 local object = require "tide.object"
 local origin = require "tide.origin"
+local printable = require "tide.printable"
 
 local Model = base.derive(base, "Model", {
   args = {},
@@ -151,7 +152,7 @@ function Model:graph(o)
 end
 
 function Model:_label()
-  return ("model %q"):format(self.name)
+  return ("model \"%s\""):format(printable.name(self.name))
 end
 
 --- The summary table, printed or handed line by line to `print_fn`.

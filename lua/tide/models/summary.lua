@@ -6,6 +6,7 @@ local graph = require "tide.graph"
 local none = require "tide.none"
 local screen = require "tide.screen"
 local symbolic = require "tide.graph.symbolic"
+local printable = require "tide.printable"
 
 local summary = {}
 
@@ -208,6 +209,9 @@ function summary.text(model, o)
   local least = { 30, 22, 13, 18, 9 }
   local widths, shown = {}, { heads }
   for _, row in ipairs(rows) do
+    for i, cell in ipairs(row) do
+      row[i] = printable.name(cell)
+    end
     shown[#shown + 1] = row
   end
   local most = o.line_length and math.max(12, o.line_length // #columns - 3) or 44
@@ -228,7 +232,8 @@ function summary.text(model, o)
     end
     return out
   end
-  local out = { ("Model: %q"):format(model.name), rule("┏", "━", "┳", "┓", widths),
+  local out = { ("Model: \"%s\""):format(printable.name(model.name)),
+    rule("┏", "━", "┳", "┓", widths),
     line(cells(heads), widths, "┃"), rule("┡", "━", "╇", "┩", widths) }
   for i, row in ipairs(rows) do
     out[#out + 1] = line(cells(row), widths, "│")

@@ -3,6 +3,7 @@ local errors = require "tide.errors"
 local layers = require "tide.plot.layers"
 local list = require "tide.list"
 local model_graph = require "tide.graph"
+local printable = require "tide.printable"
 
 local graph = {}
 
@@ -31,7 +32,7 @@ function graph.of(model, o)
   local function add(name, class, shape)
     local lines = {}
     if o.show_layer_names ~= false and name ~= class then
-      lines[1] = name .. " (" .. class .. ")"
+      lines[1] = printable.name(name) .. " (" .. class .. ")"
     else
       lines[1] = class
     end

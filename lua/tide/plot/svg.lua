@@ -2,11 +2,13 @@
 local core = require "tide.core"
 local figure = require "tide.plot.figure"
 local picture = require "tide.plot.picture"
+local printable = require "tide.printable"
 
 local svg = {}
 
 local function escape(s)
-  return (s:gsub("[&<>\"]", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }))
+  return (printable.name(s):gsub("[&<>\"]", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;",
+    ['"'] = "&quot;" }))
 end
 
 local function color(c)

@@ -4,6 +4,7 @@
 local core = require "tide.core"
 local figure = require "tide.plot.figure"
 local picture = require "tide.plot.picture"
+local printable = require "tide.printable"
 local screen = require "tide.screen"
 
 local terminal = {}
@@ -101,7 +102,7 @@ local function panel_lines(panel, width, height, o)
           local rgb = figure.colors[(i - 1) % #figure.colors + 1]
           mark = string.format("\27[38;2;%d;%d;%dm%s\27[0m", rgb[1], rgb[2], rgb[3], mark)
         end
-        names[#names + 1] = mark .. " " .. line.name
+        names[#names + 1] = mark .. " " .. printable.name(line.name)
       end
     end
     out[#out + 1] = string.rep(" ", 11) .. table.concat(names, "   ")
@@ -168,7 +169,24 @@ local function heat_lines(panel, o)
   return out
 end
 
+-- A panel with names fit for a terminal.
+local function clean(panel)
+  local out = {}
+  for k, v in pairs(panel) do
+    out[k] = type(v) == "string" and printable.name(v) or v
+  end
+  for _, k in ipairs { "row_names", "column_names", "row_ends" } do
+    local names = {}
+    for i, name in ipairs(panel[k] or {}) do
+      names[i] = printable.name(tostring(name))
+    end
+    out[k] = panel[k] and names
+  end
+  return out
+end
+
 local function lines_of(panel, width, height, o)
+  panel = clean(panel)
   if panel.text then
     return panel.text(screen.utf8(), colored(o))
   elseif panel.heat then
@@ -199,7 +217,9 @@ function terminal.render(fig, options)
     local lines = n > 1 and beside(blocks, width + 13) or blocks[1]
     table.move(lines, 1, #lines, #out + 1, out)
   end
-  return table.concat(out, "\n")
+  local text = table.concat(out, "\n")
+  printable.drawn = text
+  return text
 end
 
 --- A picture as text: by default half blocks in colour, or shades of characters where there is no

@@ -253,34 +253,25 @@ commands.list = {
     "FILE",
     "writes this session's inputs that worked, and files that were run, into a file",
     function(session, text)
-      local file, why = io.open(need(text, "which file"), "w")
-      if not file then
-        error(why, 0)
+      local lines = {}
+      for i, source in ipairs(session.worked) do
+        lines[i] = require("tide.repl.chunk").keep_locals(source) .. "\n"
       end
-      for _, source in ipairs(session.worked) do
-        file:write((require("tide.repl.chunk").keep_locals(source)), "\n")
-      end
-      file:close()
+      require("tide.core").write_file(need(text, "which file"), table.concat(lines))
     end,
   },
   edit = {
     "[FILE]",
     "opens $EDITOR on the last input or a file, then runs it",
     function(session, text)
-      local path = text
+      local core, path = require "tide.core", text
       if path == "" then
         path = os.tmpname()
-        local file = assert(io.open(path, "w"))
-        file:write(session.worked[#session.worked] or "", "\n")
-        file:close()
+        core.write_file(path, (session.worked[#session.worked] or "") .. "\n")
       end
       local editor = os.getenv "VISUAL" or os.getenv "EDITOR" or "editor"
       local ok = os.execute(editor .. " '" .. path:gsub("'", "'\\''") .. "'")
-      local file = io.open(path, "r")
-      local source = file and file:read "a" or ""
-      if file then
-        file:close()
-      end
+      local source = core.file_exists(path) and core.read_file(path) or ""
       if text == "" then
         os.remove(path)
       end

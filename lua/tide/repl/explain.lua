@@ -1,6 +1,7 @@
 --- Errors as the prompt shows them: the message, the line that was typed with a caret where the
 --- message points, a hint, and a traceback without the prompt's own frames.
 local names = require "tide.names"
+local printable = require "tide.printable"
 local complete = require "tide.repl.complete"
 local frames = require "tide.repl.frames"
 
@@ -12,12 +13,12 @@ local explain = {}
 function explain.message(e)
   local kind = type(e)
   if kind == "string" then
-    return e
+    return printable.text(e)
   end
   local meta = getmetatable(e)
   if type(meta) == "table" and meta.__tostring then
     local ok, text = pcall(tostring, e)
-    return ok and text or "(error object whose __tostring fails)"
+    return ok and printable.text(text) or "(error object whose __tostring fails)"
   end
   return kind == "nil" and "nil" or ("(error object is a %s value)"):format(kind)
 end

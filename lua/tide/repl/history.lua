@@ -1,5 +1,7 @@
 --- The history of the prompt: a private file in $XDG_STATE_HOME/tide, one entry a line, blocks as
 --- one entry. Sessions append under a lock, so that two of them keep each other's lines.
+local core = require "tide.core"
+
 local history = {}
 
 local limit = 10000
@@ -31,21 +33,17 @@ local function plain(line)
 end
 
 --- Reads the entries, oldest first; cuts the file when it has grown past twice the limit.
----@param terminal table tide.repl.terminal
 ---@return string[]
-function history.load(terminal)
+function history.load()
   local path = history.path()
-  local file = path and io.open(path, "r")
-  if not file then
+  local ok, text = pcall(core.read_file, path or "")
+  if not ok then
     return {}
   end
   local entries = {}
-  for line in file:lines() do
-    if line ~= "" then
-      entries[#entries + 1] = plain(line)
-    end
+  for line in text:gmatch "[^\n]+" do
+    entries[#entries + 1] = plain(line)
   end
-  file:close()
   local surplus = #entries - limit
   if surplus > 0 then
     entries = table.move(entries, surplus + 1, #entries, 1, {})
@@ -54,7 +52,7 @@ function history.load(terminal)
       for i, entry in ipairs(entries) do
         lines[i] = escaped(entry) .. "\n"
       end
-      terminal.write(path, table.concat(lines), "replace")
+      pcall(core.write_file, path, table.concat(lines)) -- a full disk: it is cut another time
     end
   end
   return entries
@@ -72,7 +70,7 @@ function history.append(terminal, entry)
   if not ok then
     return nil, why
   end
-  return terminal.write(path, escaped(entry) .. "\n", "append")
+  return terminal.append(path, escaped(entry) .. "\n")
 end
 
 return history

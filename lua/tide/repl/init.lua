@@ -161,7 +161,11 @@ function Session:turn()
   self.entries = self.entries + 1
   if not self.plain and source ~= self.last and not source:find "^%s" then
     self.terminal.remember(source)
-    history.append(self.terminal, source)
+    local kept, why = history.append(self.terminal, source)
+    if not kept and not self.told then
+      self.told = true
+      self.err:write("tide: the history is not kept: ", why, "\n")
+    end
     self.last = source
   end
   local name = ("[%d]"):format(self.entries)
@@ -209,7 +213,7 @@ function repl.run(o)
   terminal.cancels(require("tide.core").cancel_flag())
   if not plain then
     self.out:write(_G.tide._VERSION, " on ", _VERSION, "; ? for help, Ctrl-D leaves\n")
-    for _, entry in ipairs(history.load(terminal)) do
+    for _, entry in ipairs(history.load()) do
       terminal.remember(entry)
       self.last = entry
     end

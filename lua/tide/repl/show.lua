@@ -1,6 +1,7 @@
 --- Values as the prompt prints them: an object's own __tostring, tables with sorted keys, bounded
 --- in depth and length, cycles marked.
 local list = require "tide.list"
+local printable = require "tide.printable"
 
 local show = {}
 
@@ -131,10 +132,8 @@ end
 function show.value(v, options)
   options = options or {}
   local o = { depth = options.depth or 3, items = options.items or 20, width = options.width or 80 }
-  if type(v) == "string" then
-    return v
-  end
-  return (value(v, o, 0, {}))
+  local text = type(v) == "string" and v or (value(v, o, 0, {}))
+  return text == printable.drawn and text or printable.colored(text)
 end
 
 --- A time as the prompt says it: "0.25 s", "2 min 5 s", "1 h 0 min".

@@ -76,7 +76,7 @@ local function write(path, entries, header)
   if folder and folder ~= "" and not core.file_exists(folder) then
     errors.raise("save", "%s: there is no folder %s", path, folder)
   end
-  core.safetensors_write(path, entries, { format = "tide", tide = json.encode(header) })
+  core.safetensors_write(path, entries, { format = "tide", tide = json.written(header, path) })
 end
 
 --- Writes the weights alone, by path.
@@ -93,8 +93,8 @@ local function compile_state(model)
   if state then
     local at, what = json.unwritable(state)
     if at then
-      io.stderr:write("tide: save: ", at, " is ", what, ", which a file cannot hold; ",
-        "the model is saved without its compile state\n")
+      errors.warn("save: %s is %s, which a file cannot hold; the model is saved without its "
+        .. "compile state", at, what)
       return nil
     end
   end
@@ -214,10 +214,10 @@ local function match(path, file, entries, wanted, o)
     end
   end
   for _, what in ipairs(skipped) do
-    io.stderr:write("tide: load_weights: left out: ", what, "\n")
+    errors.warn("load_weights: left out: %s", what)
   end
   if o.skip_mismatch and not o.by_name and #missing > 0 then
-    io.stderr:write("tide: load_weights: not in the file: ", some(missing), "\n")
+    errors.warn("load_weights: not in the file: %s", some(missing))
   end
   return out
 end

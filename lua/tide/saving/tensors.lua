@@ -91,7 +91,7 @@ local function save_safetensors(v, path)
   local entries = {}
   local description = flatten(v, "", entries, "save", 1)
   core.safetensors_write(path, entries, { format = "tide",
-    tide_tensors = json.encode { structure = description } })
+    tide_tensors = json.written({ structure = description }, path) })
 end
 
 local function load_safetensors(path)

@@ -85,9 +85,9 @@ end
 
 -- Says that the data ended for good, which ends the training in order.
 local function say_ended(run, where)
-  io.stderr:write(("tide: fit: the data ended %s; training ends there (%d epochs were asked for). "
-    .. "A function or coroutine that gives data for another epoch goes on after the nil that ends "
-    .. "one\n"):format(where, run.o.epochs))
+  errors.warn("fit: the data ended %s; training ends there (%d epochs were asked for). A function "
+    .. "or coroutine that gives data for another epoch goes on after the nil that ends one", where,
+    run.o.epochs)
 end
 
 local function batches(self, run, step, cb)
@@ -126,8 +126,8 @@ local function validate(self, T, run, cb, stopped)
   local source = run.validation
   if source and source.once and run.validated and validates(run.epoch, run.o.validation_freq)
     and not source:again(run.epoch) then
-    io.stderr:write(("tide: fit: the validation data ended before epoch %d; there are no more "
-      .. "validations\n"):format(run.epoch))
+    errors.warn("fit: the validation data ended before epoch %d; there are no more validations",
+      run.epoch)
     run.validation = nil
   end
   if run.validation and validates(run.epoch, run.o.validation_freq) then

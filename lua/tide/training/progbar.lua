@@ -2,6 +2,7 @@
 --- every 0.05 s on a terminal, one line at the end elsewhere. The clock is looked at first; text is
 --- made only when it is due.
 local core = require "tide.core"
+local printable = require "tide.printable"
 local screen = require "tide.screen"
 
 local Progbar = {}
@@ -89,7 +90,7 @@ local function metrics_text(logs)
     return a < b
   end)
   for i, name in ipairs(names) do
-    out[i] = (" - %s: %s"):format(name, Progbar.format_value(logs[name]))
+    out[i] = (" - %s: %s"):format(printable.name(name), Progbar.format_value(logs[name]))
   end
   return table.concat(out)
 end

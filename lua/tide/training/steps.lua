@@ -236,8 +236,8 @@ local function left_out(T)
   if guard[1] > 0 and not T.bad then
     T.bad = true
     local v = guard[3]
-    io.stderr:write(("tide: the loss of a batch is %s; its step is not applied\n"):format(
-      v ~= v and "nan" or v - v ~= 0 and v or "not finite in another process"))
+    errors.warn("the loss of a batch is %s; its step is not applied",
+      v ~= v and "nan" or v - v ~= 0 and v or "not finite in another process")
   end
   return math.tointeger(guard[1])
 end
@@ -348,7 +348,7 @@ function steps.find_parameters(model, T)
   end
   T.params = params
   if #params == 0 then
-    io.stderr:write(("tide: fit: %s has no trainable weights\n"):format(model:_label()))
+    errors.warn("fit: %s has no trainable weights", model:_label())
     return
   end
   local optimizer = T.optimizer

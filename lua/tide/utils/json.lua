@@ -13,6 +13,16 @@ function json.encode(v)
   return core.json_encode(v, none)
 end
 
+--- Text of a value for a file: raises where json.decode would refuse it, for its depth or its size.
+--- @param v any
+--- @param what string names the text in errors
+--- @return string
+function json.written(v, what)
+  local text = json.encode(v)
+  json.decode(text, what)
+  return text
+end
+
 -- Why JSON does not have a value, or nil; not of what is inside a table.
 local function refused(v)
   local t = math.type(v) or type(v)

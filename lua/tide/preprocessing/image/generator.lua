@@ -58,7 +58,7 @@ local function pair(owner, name, v)
 end
 
 local function warn(fmt, ...)
-  io.stderr:write("ImageDataGenerator: " .. fmt:format(...) .. "\n")
+  errors.warn("ImageDataGenerator: " .. fmt, ...)
 end
 
 --- Random transformations and standardization of pictures. Takes Keras' 23 arguments.

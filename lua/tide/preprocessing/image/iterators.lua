@@ -515,9 +515,8 @@ function DataFrameIterator:_init(generator, ...)
     end
   end
   if invalid > 0 then
-    io.stderr:write(("tide: flow_from_dataframe: %d names in column '%s' are no picture files; \z
-      they are left out\n"):format(invalid,
-      o.x_col))
+    errors.warn("flow_from_dataframe: %d names in column '%s' are no picture files; they are left \z
+      out", invalid, o.x_col)
   end
   local by_class = mode == "categorical" or mode == "binary" or mode == "sparse"
   local labels
@@ -679,9 +678,8 @@ function ArrayIterator:_init(generator, ...)
   end
   local c = x.shape[4]
   if c ~= 1 and c ~= 3 and c ~= 4 then
-    io.stderr:write(
-      ("flow: pictures have 1, 3 or 4 channels as a rule (%s says %d)\n"):format(
-      generator.data_format, c))
+    errors.warn("flow: pictures have 1, 3 or 4 channels as a rule (%s says %d)",
+      generator.data_format, c)
   end
   self.x, self.y, self._weights, self._extra = x, y, w, extra
   self:_start(generator, o, x.shape[1], { data = x, height = x.shape[2], width = x.shape[3],

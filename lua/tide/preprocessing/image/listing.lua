@@ -1,6 +1,7 @@
 --- Which files of a folder are pictures, in Keras' order: folder by folder by their paths, names
 --- sorted by bytes.
 local core = require "tide.core"
+local errors = require "tide.errors"
 
 local listing = {}
 
@@ -73,9 +74,8 @@ function listing.pictures(root, endings, follow_links, where)
     end
   end
   if left > 0 then
-    io.stderr:write(("tide: %s: %d TIFF or WebP pictures of %s are left out (%s is the first): \z
-      these formats are not read; convert them to PNG or JPEG\n"):format(where, left, root,
-      first:sub(2)))
+    errors.warn("%s: %d TIFF or WebP pictures of %s are left out (%s is the first): \z
+      these formats are not read; convert them to PNG or JPEG", where, left, root, first:sub(2))
   end
   return out
 end

@@ -242,8 +242,8 @@ function export.compile(model)
   for _, k in ipairs { "loss", "metrics", "weighted_metrics" } do
     local at = find_function(given[k], k)
     if at then
-      io.stderr:write("tide: save: ", at, " is a Lua function, which a file cannot hold; ",
-        "the model is saved without its compile state\n")
+      errors.warn("save: %s is a Lua function, which a file cannot hold; the model is saved "
+        .. "without its compile state", at)
       return nil
     end
   end

@@ -33,7 +33,7 @@ function import.warn(ctx, fmt, ...)
     ctx.warned[text] = true
     ctx.warned[#ctx.warned + 1] = text
     if not ctx.quiet then
-      io.stderr:write("tide: ", ctx.where, ": ", text, "\n")
+      errors.warn("%s: %s", ctx.where, text)
     end
   end
 end

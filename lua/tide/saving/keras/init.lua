@@ -77,7 +77,7 @@ local function load_groups(model, groups, o)
   if #found > 0 and rawget(model, "optimizer") and o.optimizer ~= false then
     local ok, why = weights.load_optimizer(model, found)
     if not ok then
-      io.stderr:write("tide: ", o.where, ": the optimizer's state was left out: ", why, "\n")
+      errors.warn("%s: the optimizer's state was left out: %s", o.where, why)
     end
   end
 end
@@ -170,7 +170,7 @@ function keras.save_model(model, path, o)
     date_saved = os.date "!%Y-%m-%d@%H:%M:%S", tide_version = require("tide").version }
   core.zip_write(path, {
     { "metadata.json", keras.encode(metadata) },
-    { "config.json", keras.encode(entry) },
+    { "config.json", json.written(entry, path) },
     { "model.weights.h5", encode_weights(model, o.include_optimizer ~= false, path) },
   })
 end
@@ -180,6 +180,14 @@ end
 -- "NAME.weights.json": the stem and the folder of its shards.
 local function shard_name(path, i)
   return ("%s_%05d.weights.h5"):format(path:gsub("%.weights%.json$", ""), i)
+end
+
+-- Raises unless a part's name is that of a file beside the index.
+local function check_part(path, file, owner)
+  if type(file) ~= "string" or file:find "[/%c]" or file:find "^%.*$" then
+    errors.raise(owner, "%s: '%s' is no file name beside it; names have no '/' and no control "
+      .. "character", path, tostring(file))
+  end
 end
 
 local width = { float64 = 8, int64 = 8, float16 = 2, bfloat16 = 2, int8 = 1, uint8 = 1, bool = 1 }
@@ -205,11 +213,12 @@ local function save_shards(model, path, limit)
   for group, files in pairs(map) do
     map[group] = #files == 1 and files[1] or files
   end
+  check_part(path, shard_name(path, 0):match "[^/]*$", "save_weights")
   for i, shard in ipairs(shards) do
     local own = i == 1 and attributes or {}
     core.blob_write(shard_name(path, i - 1), core.hdf5_encode(shard, keras.encode(own), path))
   end
-  core.write_file(path, keras.encode { metadata = { total_size = total }, weight_map = map })
+  core.write_file(path, json.written({ metadata = { total_size = total }, weight_map = map }, path))
 end
 
 local function read_shards(path)
@@ -220,9 +229,7 @@ local function read_shards(path)
   local folder, files, seen = path:match "^(.*/)" or "", {}, {}
   for _, v in pairs(index.weight_map) do
     for _, file in ipairs(type(v) == "table" and v or { v }) do
-      if type(file) ~= "string" or not file:match "^[%w_%-%.]+$" or #file > 255 then
-        errors.raise("load_weights", "%s: '%s' is no file name beside it", path, tostring(file))
-      end
+      check_part(path, file, "load_weights")
       if not seen[file] then
         seen[file] = true
         files[#files + 1] = file

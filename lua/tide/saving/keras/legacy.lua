@@ -384,8 +384,8 @@ function legacy.save_model(model, path, o)
   local data, attributes = list.new {}, {}
   attributes["/"] = { keras_version = export.keras_version, backend = "tensorflow",
     tide_version = require("tide").version,
-      model_config = { ascii = keras().encode { class_name = entry.class_name,
-      config = entry.config } } }
+    model_config = { ascii = json.written({ class_name = entry.class_name,
+      config = entry.config }, path) } }
   put_layers(model, "/model_weights", data, attributes)
   local compiled = o.include_optimizer ~= false and export.compile(model)
   if compiled then

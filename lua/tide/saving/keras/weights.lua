@@ -206,7 +206,7 @@ function weights.complain(where, problems, skip)
   end
   local text = table.concat(shown, "; ")
   if skip then
-    io.stderr:write("tide: ", where, ": left out: ", text, "\n")
+    errors.warn("%s: left out: %s", where, text)
     return
   end
   errors.raise("load_weights", "%s: the weights do not fit the model: %s", where, text)
