@@ -173,3 +173,12 @@ describe("the prompt without a terminal", function()
     assert.not_matches("\27", lines "error 'x'\n1\n")
   end)
 end)
+
+describe("output that cannot be written", function()
+  it("is an error of the tide program", function()
+    local pipe = io.popen("{ " .. expect.command .. " -e 'print(1)' >/dev/full; echo $?; } 2>&1")
+    local text = pipe:read "a"
+    pipe:close()
+    assert.equal("tide: standard output cannot be written: No space left on device\n1\n", text)
+  end)
+end)

@@ -285,6 +285,7 @@ static int program(lua_State *L) {
     lua_gc(L, LUA_GCGEN, 0, 0);
     find_modules(L);
     tide_interrupt_coroutines(L);
+    tide_interrupt_ops(L);
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "preload");
     lua_pushcfunction(L, tide_open_terminal);

@@ -150,7 +150,7 @@ end
 function errors.warn(fmt, ...)
   local core = package.loaded["tide.core"]
   local _ <close> = core and core.decimal_point()
-  io.stderr:write("tide: ", printable.text(fmt:format(...)), "\n")
+  io.stderr:write("tide: " .. printable.text(fmt:format(...)) .. "\n")
 end
 
 --- Whether `e` is an error value of Tide.

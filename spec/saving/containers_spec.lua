@@ -150,7 +150,7 @@ describe("the separate HDF5 program", function()
 
   it("is ended by Ctrl-C, which comes from it here", function()
     local mark = temporary ""
-    stand_in("echo $$ >" .. mark .. "; kill -INT $PPID; exec sleep 100")
+    stand_in("echo $$ >" .. mark .. "; kill -INT $PPID; exec sleep 20")
     local script = temporary(("local tide = require 'tide'; local core = require 'tide.core'\n"
       .. "core.hdf5_program(%q)\n"
       .. "print(pcall(core.hdf5_read, %q))"):format(program, folder .. "types.h5"))

@@ -100,6 +100,63 @@ describe("fault injection", function()
     end)
   end
 
+  -- What writes a file of this name from a number, 0 or 1.
+  local plain = {
+    ["t.safetensors"] = function(v, path)
+      tide.save({ a = tide.ones { 9 } * v, b = { tide.ones { 2 } * v } }, path)
+    end,
+    ["t.npy"] = function(v, path)
+      tide.save(tide.ones { 9 } * v, path)
+    end,
+    ["t.npz"] = function(v, path)
+      tide.save({ tide.ones { 9 } * v, tide.ones { 3 } }, path)
+    end,
+    ["t.txt"] = function(v, path)
+      core.write_file(path, "text " .. v)
+    end,
+    ["f.svg"] = function(v, path)
+      tide.plot.lines({ { "a", { 0, v + 1 } } }, { file = path })
+    end,
+    ["f.png"] = function(v, path)
+      tide.plot.lines({ { "a", { 0, v + 1 } } }, { file = path })
+    end,
+  }
+  for _, format in ipairs { "png", "jpg", "bmp", "ppm" } do
+    plain["p." .. format] = function(v, path)
+      tide.image.save(path, tide.ones { 4, 4, 3 } * (v * 255), { scale = false })
+    end
+  end
+  for name, write in pairs(plain) do
+    it("at every step of writing leaves " .. name .. " old or new and nothing else", function()
+      local path = folder .. "/" .. name
+      local bytes = {}
+      for v = 0, 1 do
+        write(v, path)
+        bytes[v] = read(path)
+      end
+      assert.are_not.equal(bytes[0], bytes[1])
+      local faults = 0
+      for _, point in ipairs { "write", "fsync", "close", "rename", "fsync_dir" } do
+        for _, how in ipairs { "io", "nospace", "short" } do
+          local n, ended = 0, false
+          while not ended and (how ~= "short" or point == "write") do
+            n = n + 1
+            write(0, path)
+            core.io_fault(point, n, how)
+            local ok = pcall(write, 1, path)
+            core.io_fault("write", 0)
+            local label = ("%s %d %s"):format(point, n, how)
+            assert.same({ name }, files(), label)
+            assert.is_true(read(path) == bytes[(ok or point == "fsync_dir") and 1 or 0], label)
+            faults = faults + (ok and 0 or 1)
+            ended = ok and (how ~= "short" or n > 3)
+          end
+        end
+      end
+      assert.is_true(faults >= 10)
+    end)
+  end
+
   it("leaves every file of sharded weights whole, and nothing else", function()
     local model = models.trained "tide_nested_end"
     local path = folder .. "/m.weights.json"

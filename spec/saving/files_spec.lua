@@ -274,3 +274,63 @@ describe("a picture", function()
     assert.same({ 1, 16384, 3 }, tide.image.load(folder .. "/long.png").shape:totable())
   end)
 end)
+
+-- Every place of lua/ and src/ that opens, makes or removes files. A new one is given its row among
+-- the readers or the writers above (or goes through what they go through), then its number here.
+describe("the places that touch files", function()
+  -- How often a pattern of grep stands in the code of each file.
+  local function counted(pattern, where)
+    local out = {}
+    local pipe = io.popen(("grep -rnE %s %s"):format(expect.quoted(pattern), where))
+    for line in pipe:lines() do
+      local path, text = line:match "^([^:]+):%d+:(.*)$"
+      if not text:find "^%s*%-%-" and not text:find "^%s*/?%* " then
+        out[path] = (out[path] or 0) + 1
+      end
+    end
+    pipe:close()
+    return out
+  end
+
+  it("of Lua are those known", function()
+    local pattern = "\\b(io\\.(open|lines|popen|input|output)|os\\.(execute|remove|rename|tmpname)"
+      .. "|loadfile|dofile)\\b *[(\"' ]"
+    assert.same({
+      ["lua/tide/env.lua"] = 3, ["lua/tide/init.lua"] = 1, -- Tide's own modules
+      ["lua/tide/help/source.lua"] = 1, -- sources of functions that run
+      -- a person's own programs and editor
+      ["lua/tide/repl/init.lua"] = 2, ["lua/tide/repl/commands.lua"] = 7,
+      ["lua/tide/cli/train.lua"] = 1,
+      ["lua/tide/cli/doctor.lua"] = 1, -- what ldd says
+      ["lua/tide/plot/picture.lua"] = 4, -- the terminal
+    }, counted(pattern, "lua"))
+  end)
+
+  it("of Lua that call the core are those known", function()
+    local pattern = "core\"?\\)?\\.((read|write|append|map)_file|idx_read|zip_(open|write)"
+      .. "|hdf5_read|blob_write|safetensors_(open|write)|mkdirs|listdir)\\b"
+    local files = {}
+    for path in pairs(counted(pattern, "lua")) do
+      files[#files + 1] = path:match "^lua/tide/(.*)%.lua$"
+    end
+    table.sort(files)
+    assert.same({ "callbacks/classes", "cli/inspect", "datasets", "plot/png", "plot/svg",
+      "preprocessing/image/files", "preprocessing/image/listing", "repl/commands", "repl/complete",
+      "repl/history", "saving/keras/init", "saving/keras/legacy", "saving/safetensors",
+      "saving/tensors" }, files)
+  end)
+
+  it("of C are those known", function()
+    local pattern = "\\b(open|openat|fopen|freopen|creat|gzopen|gzdopen|zip_fdopen|mkstemp|opendir"
+      .. "|memfd_create|mkdir|rename|renameat|unlink|unlinkat|truncate|ftruncate|symlink|link)\\("
+    assert.same({
+      ["src/io/file.c"] = 2, -- the one that opens for reading; mkdirs
+      ["src/io/writer.c"] = 11, -- the one that writes
+      ["src/io/idx.c"] = 1, ["src/io/zip.c"] = 2, -- of what file.c opened; a file in memory
+      ["src/io/hdf5.c"] = 2, -- files in memory
+      ["src/repl/terminal.c"] = 2, -- the history
+      ["src/bind/io.c"] = 1, -- listdir
+      ["src/alloc.c"] = 3, ["src/team.c"] = 3, ["src/bind/runtime.c"] = 1, -- /proc and /sys
+    }, counted(pattern, "src --include=*.c --include=*.h"))
+  end)
+end)

@@ -302,8 +302,13 @@ static int raise(lua_State *L, const char *op, const char *message, const char *
         return lua_error(L);
     }
     luaL_where(L, 1);
-    lua_pushfstring(L, "%s: %s", op, message);
-    lua_concat(L, 2);
+    lua_pushfstring(L, "%s: ", op);
+    luaL_Buffer b; /* names out of files are printed without control characters */
+    luaL_buffinit(L, &b);
+    for (const char *p = message; *p; p++)
+        luaL_addchar(&b, ((unsigned char)*p < 32 && *p != '\n') || *p == 127 ? '?' : *p);
+    luaL_pushresult(&b);
+    lua_concat(L, 3);
     return lua_error(L);
 }
 
@@ -499,6 +504,11 @@ int luaopen_tide_core(lua_State *L) {
     if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1)) {
         lua_getfield(L, -1, "meta");
         lua_setfield(L, LUA_REGISTRYINDEX, "tide.list");
+    }
+    /* a program that has Ctrl-C to itself (tide) is told what stops an op */
+    if (lua_getfield(L, LUA_REGISTRYINDEX, "tide.cancels") == LUA_TFUNCTION) {
+        lua_pushlightuserdata(L, (void *)(uintptr_t)&tide_cancel);
+        lua_call(L, 1, 0);
     }
     lua_settop(L, 0);
     /* asks for the mode once: setting it tells what it was */

@@ -105,16 +105,21 @@ static int unguarded(lua_State *L) {
     return 0;
 }
 
-/* cancels(flag): where the tensor core looks for an interrupt, as core.cancel_flag() gives it */
+/* The tensor core calls it when it is loaded, with where it looks for an interrupt. */
 static int cancels(lua_State *L) {
     luaL_checktype(L, 1, LUA_TLIGHTUSERDATA);
     cancel = lua_touserdata(L, 1);
     return 0;
 }
 
+void tide_interrupt_ops(lua_State *L) {
+    lua_pushcfunction(L, cancels);
+    lua_setfield(L, LUA_REGISTRYINDEX, "tide.cancels");
+}
+
 void tide_interrupt_functions(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"guarded", guarded}, {"unguarded", unguarded}, {"cancels", cancels}, {NULL, NULL}};
+        {"guarded", guarded}, {"unguarded", unguarded}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }
 

@@ -15,8 +15,10 @@ int tide_open_terminal(lua_State *L);
  * is. */
 void tide_interrupt_begin(lua_State *L);
 void tide_interrupt_end(lua_State *L);
+/* Ctrl-C ends an op that runs, too, in scripts and at the prompt. */
+void tide_interrupt_ops(lua_State *L);
 /* Adds to the module on top what the prompt needs to choose when it is interrupted: guarded,
- * unguarded, cancels. */
+ * unguarded. */
 void tide_interrupt_functions(lua_State *L);
 
 #endif

@@ -124,7 +124,7 @@ local function archive(path, say)
   local core, keras = require "tide.core", require "tide.saving.keras"
   local z, members = core.zip_open(path)
   local has = {}
-  say(path .. ": Keras archive")
+  say(clean(path) .. ": Keras archive")
   for _, m in ipairs(members) do
     has[m.name] = true
     say(("  %-24s %s"):format(clean(m.name), size_text(m.size)))
@@ -153,14 +153,14 @@ local function hdf5(path, say)
   local entries, attributes = keras.read_hdf5(path, nil, false)
   local top = attributes["/"] or {}
   if type(top.model_config) == "string" then
-    say(path .. ": whole model in HDF5 (legacy)")
+    say(clean(path) .. ": whole model in HDF5 (legacy)")
     say(("written by Keras %s on %s"):format(clean(top.keras_version), clean(top.backend)))
     say "model"
     print_layers(keras.decode(top.model_config, "model_config"), say)
     print_compile(type(top.training_config) == "string"
       and keras.decode(top.training_config, "training_config"), say)
   else
-    say(path .. (legacy.root(attributes) and ": weights in HDF5 (legacy)" or ": weights in HDF5"))
+    say(clean(path) .. ": weights in HDF5" .. (legacy.root(attributes) and " (legacy)" or ""))
   end
   say "weights"
   print_tensors(entries, say)
@@ -181,7 +181,7 @@ local function shards(path, say)
     names[#names + 1] = f
   end
   table.sort(names)
-  say(path .. ": weights over " .. #names .. " files")
+  say(clean(path) .. ": weights over " .. #names .. " files")
   for _, f in ipairs(names) do
     table.sort(count[f])
     say("  " .. clean(f) .. "  " .. clean(table.concat(count[f], " ")))
@@ -191,7 +191,7 @@ end
 local function safetensors(path, say)
   local core = require "tide.core"
   local _, entries, metadata = core.safetensors_open(path)
-  say(path .. ": safetensors")
+  say(clean(path) .. ": safetensors")
   local keys = {}
   for k in pairs(metadata) do
     if not k:find "^crc32" then
@@ -240,7 +240,8 @@ return setmetatable(inspect, {
       end
       local done, e = pcall(inspect.file, path)
       if not done then
-        io.stderr:write("tide inspect: ", tostring(e):gsub("^[^:]*:%d+: ", ""), "\n")
+        io.stderr:write("tide inspect: ",
+          printable.text(tostring(e)):gsub("^[^:]*:%d+: ", ""), "\n")
         ok = false
       end
     end

@@ -1,10 +1,12 @@
 --- Completion from live values, which it only looks at (tide.help.look): it runs no user code.
 local class = require "tide.class"
+local core = require "tide.core"
 local help = require "tide.help"
 local look = require "tide.help.look"
 local namespace = require "tide.namespace"
 local object = require "tide.object"
 local origin = require "tide.origin"
+local printable = require "tide.printable"
 local words = require("tide.help.source").words
 
 local complete = {}
@@ -29,15 +31,12 @@ local function files(prefix)
   local folder, start = prefix:match "^(.*/)([^/]*)$"
   folder, start = folder or "", start or prefix
   local out = {}
-  local quoted = "'" .. (folder == "" and "." or folder):gsub("'", "'\\''") .. "'"
-  local pipe = io.popen("ls -1p -- " .. quoted .. " 2>/dev/null")
-  if pipe then
-    for name in pipe:lines() do
-      if name:sub(1, #start) == start and (start ~= "" or name:sub(1, 1) ~= ".") then
-        out[#out + 1] = name
-      end
+  local ok, names, kinds = pcall(core.listdir, folder == "" and "." or folder)
+  for i, name in ipairs(ok and names or {}) do
+    if name:sub(1, #start) == start and (start ~= "" or name:sub(1, 1) ~= ".")
+      and printable.name(name) == name then
+      out[#out + 1] = name .. ((kinds[i] == "directory" or kinds[i] == "link") and "/" or "")
     end
-    pipe:close()
   end
   return out, folder
 end
@@ -90,7 +89,6 @@ local function rows_of(name, env)
     end
     return out
   end
-  local core = require "tide.core"
   local info = core.op_info(op)
   if info and not info.private then
     local out = {}

@@ -210,7 +210,6 @@ function repl.run(o)
   end
   local self = repl.session { terminal = terminal, plain = plain }
   terminal.unguarded()
-  terminal.cancels(require("tide.core").cancel_flag())
   if not plain then
     self.out:write(_G.tide._VERSION, " on ", _VERSION, "; ? for help, Ctrl-D leaves\n")
     for _, entry in ipairs(history.load()) do
