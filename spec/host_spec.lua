@@ -95,6 +95,33 @@ describe("A program that embeds Tide", function()
     end
   end)
 
+  it("interrupts the readers of files", function()
+    assert.equal("ok\n", run(1, ([[
+      local core, tide = require "tide.core", require "tide"
+      local folder = %q
+      core.write_file(folder .. "/f", "text")
+      core.safetensors_write(folder .. "/s", { { "a", tide.ones { 3 } } }, {})
+      core.zip_write(folder .. "/z", { { "m", "text" } })
+      core.blob_write(folder .. "/h", core.hdf5_encode({ { "/a", tide.ones { 3 } } }, "{}"))
+      local file, zip = core.safetensors_open(folder .. "/s"), core.zip_open(folder .. "/z")
+      local readers = {
+        f = function() return core.read_file(folder .. "/f") end,
+        s = function() return core.safetensors_read(file, 1) end,
+        z = function() return core.zip_read(zip, "m") end,
+        h = function() return core.hdf5_read(folder .. "/h") end,
+      }
+      for name, read in pairs(readers) do
+        cancel(core.cancel_flag(), 1e-6)
+        local from = os.clock()
+        while os.clock() < from + 0.01 do end
+        local ok, e = pcall(read)
+        cancel(core.cancel_flag(), 0)
+        assert(not ok and tostring(e):find "interrupted!", name .. ": " .. tostring(e))
+        assert(pcall(read))
+      end
+    ]]):format(folder)))
+  end)
+
   it("interrupts what would read billions of elements for one result", function()
     assert.equal("ok\n", run(1, [[
       local core, tide = require "tide.core", require "tide"

@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { PIECE = 1 << 24 }; /* bytes per read(2): Ctrl-C is heard between */
+
 int tide_open_regular(const char *path, int64_t *size, const char **why) {
     /* without O_NONBLOCK a pipe waits for its writer; regular files do not heed it */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -64,7 +66,10 @@ tide_status tide_file_read(tide_ctx *ctx, const char *path, int64_t max, int64_t
     }
     size_t got = 0;
     while (got < (size_t)size) {
-        ssize_t r = read(fd, block + got, (size_t)size - got);
+        if ((status = tide_go_on(ctx)) != TIDE_OK) goto done;
+        status = TIDE_EIO;
+        const size_t left = (size_t)size - got;
+        ssize_t r = read(fd, block + got, left < PIECE ? left : PIECE);
         if (r < 0 && errno == EINTR) continue;
         if (r < 0) {
             fail_errno(ctx, "read", path);

@@ -433,6 +433,11 @@ tide_status tide_st_read(tide_ctx *ctx, tide_st_file *f, int64_t i, tide_tensor 
     unsigned char *p = tide_host_view(t);
     uint64_t n = e->end - e->begin;
     for (uint64_t got = 0; got < n;) {
+        const tide_status go_on = tide_go_on(ctx);
+        if (go_on != TIDE_OK) {
+            tide_release(t);
+            return go_on;
+        }
         uint64_t chunk = n - got < (1u << 24) ? n - got : (1u << 24);
         ssize_t r = pread(f->fd, p + got, chunk, (off_t)(f->data_at + e->begin + got));
         if (r < 0 && errno == EINTR) continue;
@@ -572,7 +577,7 @@ tide_status tide_st_write(tide_ctx *ctx, const char *path, int64_t n, const char
         goto done;
     }
     tide_st_file *again = NULL; /* what the reader refuses is not written */
-    if ((s = tide_st_parse(ctx, path, text, len, &again)) != TIDE_OK) goto done;
+    if ((s = tide_st_parse(ctx, path, text.p, len, &again)) != TIDE_OK) goto done;
     tide_st_close(again);
     unsigned char head[8];
     for (int i = 0; i < 8; i++) head[i] = (unsigned char)(padded >> (8 * i));

@@ -211,6 +211,8 @@ static tide_status each_piece(tide_ctx *ctx, tide_zip *z, int64_t i, uint64_t ma
             goto done;
         }
         if (r == 0) break;
+        if ((s = tide_go_on(ctx)) != TIDE_OK) goto done;
+        s = TIDE_EIO;
         if ((got += (uint64_t)r) > size) break;
         if (take(arg, piece, (size_t)r) != 0) {
             tide_fail(ctx, TIDE_EIO, "%s: member '%s' cannot be unpacked: %s", z->path, name,
