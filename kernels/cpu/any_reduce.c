@@ -148,7 +148,7 @@ TRUTH(all)
         return best;                                                                    \
     }                                                                                   \
     static int64_t tag##_row(const S *x, int64_t n) {                                   \
-        enum { SOME = 4096 };                                                           \
+        enum { SOME = 4096, BLOCK = 128 };                                              \
         T room[SOME], best = 0;                                                         \
         int64_t from = -1;                                                              \
         for (int64_t j = 0; j < n; j += SOME) {                                         \
@@ -157,9 +157,19 @@ TRUTH(all)
             if (from < 0 || before(w, best) || w != w) best = w, from = j;              \
             if (w != w) break;                                                          \
         }                                                                               \
-        const T *v = READ(x + from, TIDE_MIN(SOME, n - from), room);                    \
+        const int64_t m = TIDE_MIN(SOME, n - from);                                     \
+        const T *v = READ(x + from, m, room);                                           \
+        const int nan = best != best;                                                   \
         int64_t k = 0;                                                                  \
-        while (best != best ? v[k] == v[k] : v[k] != best) k++;                         \
+        for (; k + BLOCK <= m; k += BLOCK) {                                            \
+            I hit = 0;                                                                  \
+            if (nan)                                                                    \
+                for (int q = 0; q < BLOCK; q++) hit |= (I)(v[k + q] != v[k + q]);       \
+            else                                                                        \
+                for (int q = 0; q < BLOCK; q++) hit |= (I)(v[k + q] == best);           \
+            if (hit) break;                                                             \
+        }                                                                               \
+        while (nan ? v[k] == v[k] : v[k] != best) k++;                                  \
         return from + k;                                                                \
     }                                                                                   \
     static void tag(const void *px, tide_along s, int64_t base, int64_t *y) {           \
@@ -215,11 +225,12 @@ POSITIONS(uint8_t, int8_t, u8)
 
 /* Halves as whole numbers in the same order, equal zeros equal; those of a magnitude above that of
  * infinity are NaN, and become `nan`, which no number is. */
-static const int16_t *half_keys(const uint16_t *x, int64_t n, int infinity, int nan,
+static const int16_t *half_keys(const uint16_t *x, int64_t n, int16_t infinity, int16_t nan,
                                 int16_t *room) {
-    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {
-        const int size = x[i] & 0x7fff, key = x[i] & 0x8000 ? -size : size;
-        room[i] = (int16_t)(size > infinity ? nan : key);
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) { /* in 16 bits: all of a vector's lanes */
+        const int16_t u = (int16_t)x[i], size = u & 0x7fff, sign = (int16_t)(u >> 15);
+        const int16_t key = (int16_t)((size ^ sign) - sign);
+        room[i] = size > infinity ? nan : key;
     }
     return room;
 }
