@@ -45,6 +45,10 @@ endif
 ifeq ($(origin CC),default)
 CC := gcc
 endif
+ifeq ($(origin CXX),default)
+CXX := g++
+endif
+OBJCOPY     ?= objcopy
 LUA         ?= lua5.4
 LUAC_PKG    ?= lua5.4
 PKG_CONFIG  ?= pkg-config
@@ -106,11 +110,12 @@ TABLE_SRC  := $(wildcard kernels/cpu/table.c)
 ANY_SRC    := $(wildcard kernels/cpu/any_*.c)
 LEVEL_SRC  := $(filter-out $(TABLE_SRC) $(ANY_SRC),$(wildcard kernels/cpu/*.c))
 ENGINE_SRC := $(wildcard kernels/*.c kernels/onednn/*.c kernels/blas/*.c)
+GUARD_SRC  := $(wildcard kernels/onednn/*.cc)
 
 CORE_OBJ   := $(CORE_SRC:%.c=$(BUILD)/%.o)
 BIND_OBJ   := $(BIND_SRC:%.c=$(BUILD)/%.o)
 EXE_OBJ    := $(EXE_SRC:%.c=$(BUILD)/%.o)
-ONCE_OBJ   := $(ANY_SRC:%.c=$(BUILD)/%.o) $(ENGINE_SRC:%.c=$(BUILD)/%.o)
+ONCE_OBJ   := $(ANY_SRC:%.c=$(BUILD)/%.o) $(ENGINE_SRC:%.c=$(BUILD)/%.o) $(GUARD_SRC:%.cc=$(BUILD)/%.o)
 LEVEL_OBJ  := $(foreach l,$(LEVELS),$(LEVEL_SRC:%.c=$(BUILD)/%.$(l).f32.o) $(LEVEL_SRC:%.c=$(BUILD)/%.$(l).f64.o) \
                 $(TABLE_SRC:%.c=$(BUILD)/%.$(l).o))
 LIB_OBJ    := $(strip $(CORE_OBJ) $(ONCE_OBJ) $(LEVEL_OBJ))
@@ -147,7 +152,7 @@ HDF5       := $(if $(and $(strip $(H5_LIBS)),$(H5_SRC)),$(BUILD)/lib/tide/tide-h
 all: $(if $(strip $(BIND_OBJ)),$(MODULE)) $(if $(LIB_OBJ),$(ARCHIVE)) $(if $(strip $(EXE_OBJ)),$(EXE)) $(HDF5)
 
 # Objects are made again when the compiler or its flags change.
-FLAGS := $(CC) $(CFLAGS) $(COMMON) $(OPT) $(KOPT) $(LUA_CFLAGS) $(EDIT_CFLAGS) $(H5_CFLAGS) $(SECCOMP)
+FLAGS := $(CC) $(CXX) $(CFLAGS) $(COMMON) $(OPT) $(KOPT) $(LUA_CFLAGS) $(EDIT_CFLAGS) $(H5_CFLAGS) $(SECCOMP)
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(FLAGS)' | cmp -s - $@ || printf '%s\n' '$(FLAGS)' >$@
@@ -184,6 +189,17 @@ $(BUILD)/kernels/%.o: kernels/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(SAY) CC $<
 	$(Q)$(CC) $(CFLAGS) $(COMMON) $(KOPT) -fPIC -fvisibility=hidden $(DEP) -c $< -o $@
+
+# C++, of which the runtime is looked up when a library brings it (kernels/onednn/exceptions.c): what the compiler calls
+# there gets names of Tide, so that no C++ library is linked, and a program that has one keeps it.
+RENAMED := __gxx_personality_v0=tide_cxx_personality DW.ref.__gxx_personality_v0=DW.ref.tide_cxx_personality \
+  __cxa_begin_catch=tide_cxx_begin_catch __cxa_end_catch=tide_cxx_end_catch
+$(BUILD)/kernels/%.o: kernels/%.cc $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(SAY) CXX $<
+	$(Q)$(CXX) $(CFLAGS) -std=gnu++17 -g -O2 -Wall -Wextra -Wshadow $(if $(filter 1,$(WERROR)),-Werror) -fPIC -fvisibility=hidden \
+	  $(DEP) -c $< -o $@
+	$(Q)$(OBJCOPY) $(RENAMED:%=--redefine-sym %) $@
 
 # $(call level_rules,LEVEL): the kernels of one level, in float and double, and the level's table
 define level_rules
@@ -278,7 +294,7 @@ specs-modes: all
 	@TIDE_BUILD=$(BUILD) SPEC_MODES=1 $(BUSTED) spec/layers spec/models spec/graph spec/training
 
 # -- checks
-C_FILES = $(shell find src kernels spec -name '*.[ch]' 2>/dev/null)
+C_FILES = $(shell find src kernels spec -name '*.[ch]' -o -name '*.cc' 2>/dev/null)
 lint: format-check
 	@+$(MAKE) --no-print-directory all WERROR=1
 	$(SAY) LINT "width of lines"

@@ -11,7 +11,7 @@ Tide is a deep-learning environment: a C core with tensors, automatic differenti
 operators, and Lua modules for layers, models, training, data and saving, with Keras' names and
 defaults. OpenBLAS and oneDNN are used where they are installed. The rock holds the module and the
 `tide` program.
-Needs gcc, GNU make, pkg-config and the development files of Lua 5.4, libedit, zlib, libzip,
+Needs gcc and g++, GNU make, pkg-config and the development files of Lua 5.4, libedit, zlib, libzip,
 jansson, libpng and libjpeg-turbo; with libhdf5 also Keras' .h5 files.]],
   license = "MIT",
   labels = { "machine-learning", "deep-learning", "tensor", "numeric" },

@@ -253,3 +253,22 @@ describe("kept weights", function()
     ]])
   end)
 end)
+
+-- oneDNN throws where an allocation of its own fails, and above it there is only C.
+describe("a convolution for which memory runs out", function()
+  it("is right or an error that says so, whichever allocation fails", function()
+    if hostile then return end
+    local folder = expect.folder()
+    local include = io.popen "pkg-config --cflags lua5.4 2>/dev/null":read "l" or ""
+    local compile = "${CC:-cc} -std=gnu11 -shared -fPIC -O1 %s spec/soak/faults.c -o %s/faults.so"
+    assert(os.execute(compile:format(include, folder)))
+    local script = ("TIDE_FAULTS=%s/faults.so TIDE_PROGRAM=%s %s spec/soak/memory.lua"):format(
+      folder, expect.command, expect.command)
+    local pipe = io.popen(script .. " --task convolution --seconds 60 --seed 1 2>&1")
+    local said = pipe:read "a"
+    pipe:close()
+    os.execute("rm -r " .. folder)
+    assert.matches("\nconvolution +%d+ +%d+ +%d+ +%d+ +0\n", said)
+    assert.matches("\n1 passed, 0 failed\n$", said)
+  end)
+end)

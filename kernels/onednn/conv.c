@@ -342,9 +342,12 @@ static tide_status run(tide_kcall *c, const tide_dnnl_key *key, const float *x, 
     if (leave_to_plain(key) || !tide_dnnl_enter()) return TIDE_DECLINE;
     const int grad = key->kind == GRAD_KERNEL;
     const int64_t size = tide_buf_numel(w), outputs = w->shape[w->rank - 1];
-    tide_status st = TIDE_DECLINE;
+    tide_status st;
     pieces all;
-    if (!cut(&all, key, size)) goto out;
+    if (!cut(&all, key, size)) {
+        st = tide_dnnl_failure();
+        goto out;
+    }
     tide_dnnl_prim *p = all.at->prim;
     const int threads = TIDE_MIN(tide_num_threads(), all.n);
     size_t pad = 0;
@@ -387,7 +390,7 @@ static tide_status run(tide_kcall *c, const tide_dnnl_key *key, const float *x, 
         if (sums && bias) add_up(parts + after, step, all.n, outputs, bias);
         if (ok && p->relay) ok = tide_dnnl_run_relay(p, to, w->p);
     }
-    st = ok ? TIDE_OK : TIDE_DECLINE;
+    st = ok ? TIDE_OK : tide_dnnl_failure();
 out:
     tide_dnnl_leave();
     return st;

@@ -11,6 +11,7 @@
 #include "../gemm.h"
 #include "../openmp.h"
 #include "../signals.h"
+#include "exceptions.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -44,6 +45,7 @@ static const tide_kernel table[TIDE_OP_COUNT] = {0};
 
 tide_dnnl_lib tide_dnnl;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic int ran_short;
 static int opened, host_threads; /* what OpenMP gives back to the thread that holds the lock */
 
 static void open_lib(void) {
@@ -65,6 +67,7 @@ static void open_lib(void) {
     TIDE_DNNL_SYMBOLS(X)
 #undef X
     const dnnl_version_t *v = missing ? NULL : tide_dnnl.version();
+    if (!missing && tide_exceptions_of(lib)) tide_dnnl_guard(&tide_dnnl);
     if (!v || v->major != 2 || v->cpu_runtime != DNNL_RUNTIME_OMP ||
         tide_dnnl.engine_create(&tide_dnnl.engine, dnnl_cpu, 0) != dnnl_success ||
         tide_dnnl.stream_create(&tide_dnnl.stream, tide_dnnl.engine, dnnl_stream_in_order) !=
@@ -74,6 +77,9 @@ static void open_lib(void) {
         dlclose(lib);
         return;
     }
+    /* Primitives are kept here already, and what the library has begun to make when memory runs out
+     * would stay in its cache as failed. */
+    tide_dnnl.set_primitive_cache_capacity(0);
     tide_openmp_of(lib);
     snprintf(info, sizeof info, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
     opened = 1;
@@ -95,12 +101,16 @@ int tide_dnnl_enter(void) {
     if (!ready()) return 0;
     pthread_mutex_lock(&lock);
     host_threads = tide_openmp_single();
+    ran_short = 0;
     return 1;
 }
 void tide_dnnl_leave(void) {
     tide_openmp_restore(host_threads);
     pthread_mutex_unlock(&lock);
 }
+
+void tide_dnnl_ran_short(void) { ran_short = 1; }
+tide_status tide_dnnl_failure(void) { return ran_short ? TIDE_ENOMEM : TIDE_DECLINE; }
 
 /* -- primitives -- */
 enum { BUCKETS = 256, MAX_PRIMS = 512 };
@@ -153,9 +163,18 @@ tide_dnnl_prim *tide_dnnl_get(const tide_dnnl_key *key, tide_dnnl_make make, con
             return p;
         }
     tide_dnnl_prim *p = calloc(1, sizeof *p);
-    if (!p) return NULL;
+    if (!p) {
+        ran_short = 1;
+        return NULL;
+    }
     p->key = *key, p->hash = h, p->used = ++clock_;
-    if (!make(p, arg)) p->refused = 1;
+    if (!make(p, arg)) {
+        if (ran_short) {
+            prim_free(p);
+            return NULL;
+        }
+        p->refused = 1;
+    }
     if (nprims >= MAX_PRIMS) evict_prim();
     head = &buckets[h % BUCKETS];
     p->next = *head, *head = p, nprims++;
@@ -217,7 +236,10 @@ int tide_dnnl_create(tide_dnnl_prim *p, const void *op_desc, dnnl_primitive_attr
     pad = tide_dnnl.primitive_desc_query_md(*pd, dnnl_query_scratchpad_md, 0);
     p->pad_bytes = pad ? tide_dnnl.memory_desc_get_size(pad) : 0;
     p->at = calloc(1, sizeof *p->at);
-    if (!p->at) return 0;
+    if (!p->at) {
+        ran_short = 1;
+        return 0;
+    }
     p->places = 1;
     return !p->pad_bytes || place(&p->at->pad, pad);
 }

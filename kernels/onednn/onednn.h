@@ -9,15 +9,7 @@
 
 #include "../attrs.h"
 #include "../keep.h"
-
-#if defined(__has_include) && !defined(TIDE_NO_ONEDNN)
-#if __has_include(<oneapi/dnnl/dnnl.h>)
-#include <oneapi/dnnl/dnnl.h>
-#if DNNL_VERSION_MAJOR == 2
-#define TIDE_HAS_ONEDNN 1
-#endif
-#endif
-#endif
+#include "library.h"
 
 tide_status tide_dnnl_conv(tide_kcall *);
 tide_status tide_dnnl_conv_grad_x(tide_kcall *);
@@ -25,29 +17,7 @@ tide_status tide_dnnl_conv_grad_kernel(tide_kcall *);
 
 #ifdef TIDE_HAS_ONEDNN
 
-/* clang-format off */
-#define TIDE_DNNL_SYMBOLS(X) \
-    X(version) X(engine_create) X(stream_create) X(sgemm) X(primitive_desc_create) \
-    X(primitive_desc_destroy) X(primitive_desc_query) X(primitive_desc_query_md) \
-    X(primitive_create) X(primitive_destroy) X(primitive_execute) X(memory_create) \
-    X(memory_destroy) X(memory_get_memory_desc) X(memory_set_data_handle) \
-    X(memory_desc_init_by_strides) X(memory_desc_init_by_tag) X(memory_desc_equal) \
-    X(memory_desc_get_size) \
-    X(reorder_primitive_desc_create) X(primitive_attr_create) X(primitive_attr_destroy) \
-    X(primitive_attr_set_scratchpad_mode) X(primitive_attr_set_post_ops) X(post_ops_create) \
-    X(post_ops_destroy) X(post_ops_append_eltwise) X(dilated_convolution_forward_desc_init) \
-    X(dilated_convolution_backward_data_desc_init) \
-    X(dilated_convolution_backward_weights_desc_init)
-/* clang-format on */
-
-typedef struct {
-#define X(name) __typeof__(dnnl_##name) *name;
-    TIDE_DNNL_SYMBOLS(X)
-#undef X
-    dnnl_engine_t engine;
-    dnnl_stream_t stream;
-} tide_dnnl_lib;
-extern tide_dnnl_lib tide_dnnl;
+extern tide_dnnl_lib tide_dnnl; /* no exception leaves its functions */
 
 /* What a primitive is determined by; unused fields are zero. */
 typedef struct {
@@ -81,8 +51,11 @@ typedef struct tide_dnnl_prim {
 int tide_dnnl_enter(void); /* opens the library on the first call, takes the lock; 0: there is none,
                               nothing is held */
 void tide_dnnl_leave(void);
+/* What a failure since tide_dnnl_enter means: TIDE_ENOMEM, or TIDE_DECLINE where the library has
+ * nothing for the call. */
+tide_status tide_dnnl_failure(void);
 /* The cached primitive of a key. Where there is none yet, `make` fills a zeroed one from `arg`; its
- * failure is cached too. */
+ * failure is cached too, unless memory was short. */
 typedef int (*tide_dnnl_make)(tide_dnnl_prim *, const void *arg);
 tide_dnnl_prim *tide_dnnl_get(const tide_dnnl_key *key, tide_dnnl_make make, const void *arg);
 /* Helpers of `make`: 0 on failure. `from_plain`: the weights are an input, otherwise a result. */
