@@ -66,12 +66,26 @@ const char *tide_status_name(tide_status s) {
                                                                             : "unknown";
 }
 
-void tide_seed(tide_ctx *ctx, uint64_t seed) { ctx->rng = (tide_rng){.seed = seed}; }
+void tide_seed(tide_ctx *ctx, uint64_t seed) {
+    ctx->rng = (tide_rng){.seed = seed};
+    ctx->seeded = 1;
+}
 
-void tide_draw(tide_ctx *ctx, int64_t n, tide_rng *out) {
+tide_status tide_may_draw(tide_ctx *ctx, const char *what) {
+    if (!ctx->seeded && (ctx->strict || ctx->determined))
+        return tide_fail(ctx, TIDE_EARG,
+                         "%s: draws random numbers in deterministic mode before any seed was given "
+                         "(expected tide.seed(n) first, got none)",
+                         what);
+    return TIDE_OK;
+}
+
+tide_status tide_draw(tide_ctx *ctx, const char *what, int64_t n, tide_rng *out) {
+    TIDE_TRY(tide_may_draw(ctx, what));
     *out = ctx->rng;
     if (out->offset == 0) out->offset = ctx->rng.offset = 1; /* all zero: not drawn yet */
     ctx->rng.offset += ((uint64_t)n + 31) & ~(uint64_t)15;   /* whole groups of philox.h */
+    return TIDE_OK;
 }
 
 int tide_grad_mode(tide_ctx *ctx, int on) {

@@ -31,6 +31,8 @@ struct tide_ctx {
     int grad_mode;
     uint64_t seq, walks; /* the next node's number, and how many walks there were */
     tide_rng rng;
+    int seeded;              /* whether somebody said where `rng` starts */
+    int determined, strict;  /* draws are refused before that: everywhere, where this one runs */
     char message[TIDE_MESSAGE];
     struct tide_profile *profile; /* counts per op while tide.profile runs, else NULL */
     struct tide_steps *steps;     /* what runs is kept here too while it is not NULL (launch.h) */
@@ -195,7 +197,10 @@ tide_status tide_need_elements(tide_ctx *, const tide_tensor *, const char *what
 
 /* context.c */
 void tide_ctx_unref(tide_ctx *);
-void tide_draw(tide_ctx *, int64_t n, tide_rng *out); /* reserves counters for n elements */
+/* Whether `what` may draw: in deterministic mode nothing does before a seed was given. */
+tide_status tide_may_draw(tide_ctx *, const char *what);
+/* Reserves counters for n elements; `what` draws. */
+tide_status tide_draw(tide_ctx *, const char *what, int64_t n, tide_rng *out);
 
 /* tensor.c: results share or own storage */
 void tide_headers_free(tide_ctx *);

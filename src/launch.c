@@ -284,8 +284,8 @@ tide_status tide_step_again(tide_ctx *ctx, tide_step *s) {
     TIDE_TRY(tide_go_on(ctx));
     for (int i = 0; i < s->op->nargs; i++)
         if (a[i].kind == TIDE_ARG_RNG && s->nout)
-            tide_draw(ctx, tide_numel(s->out[0]),
-                      (tide_rng *)(void *)((char *)s->attrs + a[i].offset));
+            TIDE_TRY(tide_draw(ctx, s->op->name, tide_numel(s->out[0]),
+                               (tide_rng *)(void *)((char *)s->attrs + a[i].offset)));
     return tide_launch(ctx, s);
 }
 

@@ -133,17 +133,19 @@ static tide_status check_inputs(tide_ctx *ctx, const tide_op *op, int nin, tide_
 
 /* Reserves counters for an op that draws: the attribute keeps where they start, so that backward
  * can draw them again. */
-static void reserve_rng(tide_ctx *ctx, const tide_op *op, void *attrs, const tide_meta *meta) {
+static tide_status reserve_rng(tide_ctx *ctx, const tide_op *op, void *attrs,
+                               const tide_meta *meta) {
     const tide_arg *a = op->args();
     for (int i = 0; i < op->nargs; i++)
         if (a[i].kind == TIDE_ARG_RNG) {
             tide_rng *r = (tide_rng *)(void *)((char *)attrs + a[i].offset);
-            if (r->seed || r->stream || r->offset) return; /* given: the caller's own stream */
+            if (r->seed || r->stream || r->offset)
+                return TIDE_OK; /* given: the caller's own stream */
             int64_t n = 1;
             for (int j = 0; j < meta->rank; j++) n *= meta->shape[j];
-            tide_draw(ctx, n, r);
-            return;
+            return tide_draw(ctx, op->name, n, r);
         }
+    return TIDE_OK;
 }
 
 /* A new contiguous tensor with x's elements, seen in the shape of the result. */
@@ -211,7 +213,7 @@ static tide_status apply_plain(tide_ctx *ctx, tide_device *dev, const tide_op *o
         if (op->flags & TIDE_NOGRAD) (*out)->view_version = TIDE_DETACHED;
         made = 1;
     } else {
-        if (!dev->no_elements) reserve_rng(ctx, op, a, op->nout ? meta : &(tide_meta){0});
+        if (!dev->no_elements) TIDE_TRY(reserve_rng(ctx, op, a, op->nout ? meta : &(tide_meta){0}));
         for (; made < op->nout && st == TIDE_OK; made++)
             st = tide_new_on(ctx, dev, &meta[made], &out[made]);
         if (st != TIDE_OK) made--; /* the one that failed is NULL already */

@@ -1,5 +1,6 @@
 --- What holds for all that is made from now on; called, it tells what runs.
 local check = require "tide.check"
+local core = require "tide.core"
 local errors = require "tide.errors"
 local namespace = require "tide.namespace"
 
@@ -27,8 +28,35 @@ local function set_dtype_policy(policy)
   return require("tide.layers.base")._policy(name)
 end
 
+--- Deterministic mode, in all coroutines: from now on what draws random numbers raises unless
+--- `tide.seed` was called before or it has a seed of its own (initial weights, dropout, shuffles,
+--- random ops and pictures), so that no result depends on what the process drew earlier. Nothing
+--- else needs refusing: equal seeds give equal bits, for any number of threads and of workers that
+--- read pictures. `tide.deterministic` is the same for a block.
+---
+---     tide.seed(1)
+---     local before = tide.config.enable_op_determinism()
+---     tide.config.enable_op_determinism(before)
+--- @param on boolean|nil true when left out
+--- @return boolean before
+local function enable_op_determinism(on)
+  if on ~= nil and type(on) ~= "boolean" then
+    errors.raise("enable_op_determinism", "on must be a boolean (got %s)", check.show(on))
+  end
+  return core.determined(on ~= false)
+end
+
+--- Whether the coroutine that asks is in deterministic mode, by `enable_op_determinism` or by
+--- `tide.deterministic`.
+---     tide.config.is_op_determinism_enabled()   --> false
+--- @return boolean
+local function is_op_determinism_enabled()
+  return core.determined()
+end
+
 local config = namespace.new("tide.config", {}, { members = { dtype_policy = dtype_policy,
-  set_dtype_policy = set_dtype_policy } })
+  set_dtype_policy = set_dtype_policy, enable_op_determinism = enable_op_determinism,
+  is_op_determinism_enabled = is_op_determinism_enabled } })
 getmetatable(config).__call = function()
   return require("tide.runtime").report()
 end

@@ -39,7 +39,7 @@ modules.seed = { "tide.utils", "set_random_seed" }
 for name in ("grad value_and_grad no_grad enable_grad custom_gradient scope"):gmatch "%S+" do
   modules[name] = "tide.tensor.autograd"
 end
-for name in ("device profile help set_default_device"):gmatch "%S+" do
+for name in ("deterministic device profile help set_default_device"):gmatch "%S+" do
   modules[name] = "tide.runtime"
 end
 -- What the C core offers under the same name.

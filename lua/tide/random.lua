@@ -25,16 +25,10 @@ local generator_args = check.args(
   "SeedGenerator", { { "seed", "int", nil, "drawn from the global generator when left out" },
     { "name", "string" } })
 
--- A seed from the global generator, which tide.seed sets.
-local function drawn()
-  local seed, stream, offset = core.generator()
-  core.generator(seed, stream, offset + 1)
-  return core.image.sample_seed(seed, stream, offset) & 0x3FFFFFFF
-end
-
 function SeedGenerator:_init(...)
   local o = generator_args:construct(...)
-  self.seed, self.count, self.name = o.seed or drawn(), 0, o.name
+  self.seed = o.seed or core.draw_seed "SeedGenerator" & 0x3FFFFFFF
+  self.count, self.name = 0, o.name
 end
 
 --- The next seed.

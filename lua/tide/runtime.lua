@@ -107,6 +107,20 @@ function runtime.device(name)
   return core.device(name)
 end
 
+--- Until the value returned is closed, this coroutine draws no random numbers before a seed was
+--- given; see tide.config.enable_op_determinism. The mode ends with the block however that is left.
+---
+---     do
+---       local _ <close> = tide.deterministic()
+---       tide.seed(1)
+---       assert(tide.config.is_op_determinism_enabled())
+---     end
+--- @return userdata to be closed
+--- @raise by what draws meanwhile, if tide.seed was never called and it has no seed of its own
+function runtime.deterministic()
+  return core.deterministic()
+end
+
 --- Prints what the prompt's `? name` prints: of a value, or of a name given as a string ("Dense",
 --- "layers.Dense", "fit"); without an argument, what tide holds.
 --- @usage tide.help("layers.Dense")

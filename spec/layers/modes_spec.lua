@@ -313,6 +313,145 @@ describe("the device of a coroutine", function()
   end)
 end)
 
+describe("deterministic mode", function()
+  local generator
+  before_each(function()
+    generator = { core.generator(0, 0, 0, false) } -- a program that has seeded nothing
+  end)
+  after_each(function()
+    core.generator(table.unpack(generator))
+    tide.config.enable_op_determinism(false)
+  end)
+
+  local function on() return tide.config.is_op_determinism_enabled() end
+
+  local function draws()
+    local rows = tide.ones { 4, 2 }
+    local m = tide.Sequential { tide.Input { 2 }, layers.Dense { 1, kernel_initializer = "zeros" } }
+    m:compile { loss = "mse", optimizer = "sgd" }
+    return {
+      random_normal = function() return tide.random.normal { 2 } end,
+      random_permutation = function() return tide.random.shuffle(rows) end,
+      dropout = function() return layers.Dropout { 0.5 }(rows, { training = true }) end,
+      weights = function() return layers.Dense { 3 }:build { 2, 2 } end,
+      shuffle = function() m:fit(rows, tide.ones { 4, 1 }, { verbose = 0 }) end,
+      SeedGenerator = function() return tide.random.SeedGenerator() end,
+      picture = function()
+        return tide.preprocessing.image.random_rotation(tide.ones { 4, 4, 1 }, 30,
+          { row_axis = 1, col_axis = 2, channel_axis = 3 })
+      end,
+    }
+  end
+
+  it("refuses what draws before any seed was given, and nothing else", function()
+    for name, draw in pairs(draws()) do
+      local _ <close> = tide.deterministic()
+      local ok, why = pcall(draw)
+      assert.is_false(ok, name)
+      expect.has(tostring(why), "draws random numbers in deterministic mode before any seed was "
+        .. "given (expected tide.seed(n) first, got none)")
+    end
+    for name, draw in pairs(draws()) do
+      assert.is_true(pcall(draw), name)
+    end
+    core.generator(0, 0, 0, false)
+    local _ <close> = tide.deterministic()
+    expect.has(tostring(select(2, pcall(tide.random.normal, { 2 }))), "random_normal: draws")
+    expect.has(tostring(select(2, pcall(tide.random.SeedGenerator))), "SeedGenerator: draws")
+    assert.is_true(tide.random.normal({ 2 }, { seed = 3 }):equal(
+      tide.random.normal({ 2 }, { seed = 3 })):all())
+    assert.equal(4, (tide.random.SeedGenerator(4)).seed)
+    local dense = layers.Dense { 3, kernel_initializer = "zeros" }
+    assert.equal(0, dense(tide.ones { 1, 2 }):sum():item())
+    assert.same({ 0, 0, 0, false }, { core.generator() })
+    tide.seed(0)
+    for name, draw in pairs(draws()) do
+      assert.is_true(pcall(draw), name)
+    end
+  end)
+
+  it("draws what is drawn outside of it", function()
+    tide.seed(7)
+    local outside = tide.random.normal({ 5 }):tobytes()
+    local _ <close> = tide.deterministic()
+    tide.seed(7)
+    assert.equal(outside, tide.random.normal({ 5 }):tobytes())
+  end)
+
+  it("ends with the block, however that is left; calls and other modes leave it on", function()
+    assert.is_false(on())
+    do
+      local _ <close> = tide.deterministic()
+      do
+        local _ <close> = tide.deterministic()
+        assert.is_true(tide.no_grad(on))
+      end
+      tide.grad(function(x) return assert(on() and x * x) end)(leaf(1)[1])
+      local Sees = tide.Layer:extend("ModeSees", {
+        call = function(self, x)
+          self.saw = on()
+          return x
+        end,
+      })
+      local layer = Sees()
+      layer(tide.ones { 1 }, { training = true })
+      assert.is_true(layer.saw and on())
+    end
+    assert.is_false(on())
+    assert.is_false(pcall(function()
+      local _ <close> = tide.deterministic()
+      error "no"
+    end))
+    assert.is_false(on())
+  end)
+
+  it("is its own: no other sees it, and one that is given up takes it along", function()
+    local co = in_coroutine(function()
+      local _ <close> = tide.deterministic()
+      coroutine.yield()
+      assert(on())
+      tide.random.normal { 2 }
+    end)
+    assert.is_false(on())
+    tide.random.normal { 2 }
+    local ok, why = coroutine.resume(co)
+    assert.is_false(ok)
+    expect.has(tostring(why), "before any seed was given")
+    do
+      local _ <close> = tide.deterministic()
+      assert.is_false((select(2, in_coroutine(on))))
+    end
+    for _ = 1, 200 do
+      in_coroutine(function()
+        assert(not on())
+        local _ <close> = tide.deterministic()
+        coroutine.yield()
+      end)
+    end
+    collectgarbage()
+    assert.is_false(on())
+  end)
+
+  it("is switched for all coroutines", function()
+    local co = in_coroutine(function()
+      coroutine.yield()
+      return on()
+    end)
+    assert.is_false(tide.config.enable_op_determinism())
+    assert.is_true(on() and (select(2, in_coroutine(on))))
+    assert.is_true(select(2, coroutine.resume(co)))
+    assert.is_false(pcall(tide.random.normal, { 2 }))
+    do
+      local _ <close> = tide.deterministic()
+    end
+    assert.is_true(on())
+    assert.is_true(tide.config.enable_op_determinism(false))
+    assert.is_false(on())
+    expect.has(tostring(select(2, pcall(tide.config.enable_op_determinism, 1))),
+      "enable_op_determinism: on must be a boolean (got 1)")
+  end)
+end)
+
 describe("masks and dtypes", function()
   it("go together: a mask travels with the tensor that is cast", function()
     local embed = layers.Embedding { 4, 2, mask_zero = true, dtype = "float64" }

@@ -1,6 +1,7 @@
 /* The modes of a coroutine: whether ops are recorded, whether a function runs whose gradient is
- * asked for, whether a layer's call runs, and whether it trains; and where it makes tensors, if
- * elsewhere than the state does (`home`).
+ * asked for, whether a layer's call runs, and whether it trains; where it makes tensors, if
+ * elsewhere than the state does (`home`); and whether it draws no number that no seed was given
+ * for, also where the state does (`determined`).
  *
  * The context holds those of the coroutine that runs, `ctx->thread`; whoever enters the door from
  * another one finds its own first (tideL_here: one comparison). A coroutine begins with the
@@ -13,7 +14,7 @@
  * each device: closing allocates nothing. */
 #include "bind.h"
 
-enum { RECORDS = 1, CALLS = 2, TRAINS = 4, DIFFERENTIATES = 8, COMBINATIONS = 16 };
+enum { RECORDS = 1, CALLS = 2, TRAINS = 4, DIFFERENTIATES = 8, DETERMINES = 16, COMBINATIONS = 32 };
 
 typedef struct {
     int bits;
@@ -25,7 +26,7 @@ static const char records_key, thread_key;
 
 static int bits_of(const tide_ctx *ctx) {
     return (ctx->grad_mode ? RECORDS : 0) | ctx->calling |
-        (ctx->differentiating ? DIFFERENTIATES : 0);
+        (ctx->differentiating ? DIFFERENTIATES : 0) | (ctx->strict ? DETERMINES : 0);
 }
 
 static record taken(const tide_ctx *ctx) {
@@ -36,6 +37,7 @@ static void load(tide_ctx *ctx, record r) {
     ctx->grad_mode = (r.bits & RECORDS) != 0;
     ctx->calling = r.bits & (CALLS | TRAINS);
     ctx->differentiating = (r.bits & DIFFERENTIATES) != 0;
+    ctx->strict = (r.bits & DETERMINES) != 0;
     ctx->call = r.call;
     ctx->placed = r.placed;
     ctx->device = r.placed ? r.placed : ctx->home;
@@ -128,6 +130,26 @@ static int recording(lua_State *L) {
     return 1;
 }
 
+/* deterministic(): this coroutine draws nothing before a seed was given, until the value returned
+ * is closed. upvalue 2: the values to be closed */
+static int deterministic(lua_State *L) {
+    tide_ctx *ctx = here(L);
+    const int was = bits_of(ctx);
+    set(L, ctx, was | DETERMINES, ctx->call);
+    lua_rawgeti(L, lua_upvalueindex(2), was);
+    return 1;
+}
+
+/* determined(): whether the coroutine that asks is in deterministic mode; determined(on): whether
+ * all of the state are, from now on; returns whether they were */
+static int determined(lua_State *L) {
+    tide_ctx *ctx = here(L);
+    const int given = !lua_isnoneornil(L, 1), was = ctx->determined;
+    if (given) ctx->determined = lua_toboolean(L, 1);
+    lua_pushboolean(L, given ? was : was || ctx->strict);
+    return 1;
+}
+
 static int close_device(lua_State *L) {
     tide_ctx *ctx = here(L);
     record next = taken(ctx);
@@ -207,7 +229,7 @@ static int enter_call(lua_State *L) {
     tide_ctx *ctx = here(L);
     const int was = bits_of(ctx);
     if (!ctx->calling) ctx->calls++;
-    set(L, ctx, (was & (RECORDS | DIFFERENTIATES)) | CALLS | (lua_toboolean(L, 1) ? TRAINS : 0),
+    set(L, ctx, (was & ~TRAINS) | CALLS | (lua_toboolean(L, 1) ? TRAINS : 0),
         ctx->calling ? ctx->call : ctx->calls);
     lua_rawgeti(L, lua_upvalueindex(2), was);
     lua_pushinteger(L, ctx->call);
@@ -327,6 +349,8 @@ void tideL_open_modes(lua_State *L) {
     } functions[] = {{"grad_mode", grad_mode, 0},
                      {"default_device", default_device, 0},
                      {"recording", recording, -1},
+                     {"deterministic", deterministic, -1},
+                     {"determined", determined, 0},
                      {"no_grad", with_mode, 0},
                      {"enable_grad", with_mode, RECORDS},
                      {"differentiate", with_mode, RECORDS | DIFFERENTIATES},

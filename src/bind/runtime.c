@@ -1,5 +1,6 @@
 /* What the process offers beside tensors: memory, threads, seeds, configuration, profile,
  * interrupts, clocks. */
+#include "../io/image.h"
 #include "../point.h"
 #include "bind.h"
 
@@ -98,17 +99,32 @@ static int seed(lua_State *L) {
     return 0;
 }
 
-/* generator(): seed, stream, offset of the state's generator; generator(seed, stream, offset) sets
- * it */
+/* generator(): seed, stream, offset of the state's generator, and whether somebody set it;
+ * generator(seed, stream, offset, set) sets it; set: true where it is left out */
 static int generator(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
-    lua_pushinteger(L, (lua_Integer)ctx->rng.seed);
-    lua_pushinteger(L, (lua_Integer)ctx->rng.stream);
-    lua_pushinteger(L, (lua_Integer)ctx->rng.offset);
-    if (lua_gettop(L) >= 6)
+    const tide_rng was = ctx->rng;
+    const int seeded = ctx->seeded;
+    if (lua_gettop(L) >= 3) {
         ctx->rng = (tide_rng){(uint64_t)luaL_checkinteger(L, 1), (uint64_t)luaL_checkinteger(L, 2),
                               (uint64_t)luaL_checkinteger(L, 3)};
-    return 3;
+        ctx->seeded = lua_isnoneornil(L, 4) || lua_toboolean(L, 4);
+    }
+    lua_pushinteger(L, (lua_Integer)was.seed);
+    lua_pushinteger(L, (lua_Integer)was.stream);
+    lua_pushinteger(L, (lua_Integer)was.offset);
+    lua_pushboolean(L, seeded);
+    return 4;
+}
+
+/* draw_seed(what): 64 bits from the state's generator */
+static int draw_seed(lua_State *L) {
+    tide_ctx *ctx = tideL_here(L, tideL_ctx(L));
+    const tide_rng r = ctx->rng;
+    tideL_try(L, ctx, tide_may_draw(ctx, luaL_checkstring(L, 1)));
+    ctx->rng.offset++;
+    lua_pushinteger(L, (lua_Integer)tide_sample_seed(r.seed, r.stream, r.offset));
+    return 1;
 }
 
 /* -- profile: core.profile_start(), core.profile_stop() -> list of { name, calls, seconds, bytes,
@@ -451,6 +467,7 @@ void tideL_open_runtime(lua_State *L) {
         {"set_threads", set_threads},
         {"get_threads", get_threads},
         {"seed", seed},
+        {"draw_seed", draw_seed},
         {"generator", generator},
         {"profile_start", profile_start},
         {"profile_stop", profile_stop},

@@ -37,9 +37,7 @@ function transforms.draw_seed(seed)
   if seed then
     return image.sample_seed(seed, 0, 0)
   end
-  local s, stream, offset = core.generator()
-  core.generator(s, stream, offset + 1)
-  return image.sample_seed(s, stream, offset)
+  return core.draw_seed "preprocessing.image"
 end
 
 local function drawn(options, o, h, w)
