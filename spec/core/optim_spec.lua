@@ -223,6 +223,14 @@ describe("an optimizer step", function()
     assert.truthy(tostring(err):find("m[1] is missing", 1, true))
   end)
 
+  it("names a list that is missing, whatever else was given", function()
+    local one = { core.ones { 3 } }
+    local ok, err = pcall(ops.sgd_step_, nil, one, one, { false }, { 1, 2, 3 },
+      { learning_rate = 1 })
+    assert.is_false(ok)
+    assert.truthy(tostring(err):find("params is missing (expected a list of tensors)", 1, true))
+  end)
+
   it("marks what it wrote, so that a graph that needs the old value says so", function()
     local w = core.tensor({ 1, 2, 3 }, { requires_grad = true })
     local loss = w:square():sum()

@@ -269,14 +269,15 @@ static tide_device *device_beside(const tideL_decoding *d) {
         if (t && tide_device_of(t)) return tide_device_of(t);
     }
     tide_device *dev = NULL;
-    for (int k = 0; k < d->b->op->lists && !dev; k++)
-        for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(d->L, d->list[k]); i <= n && !dev;
-             i++) {
+    for (int k = 0; k < d->b->op->lists && !dev; k++) {
+        const lua_Integer n = d->list[k] ? (lua_Integer)lua_rawlen(d->L, d->list[k]) : 0;
+        for (lua_Integer i = 1; i <= n && !dev; i++) {
             lua_rawgeti(d->L, d->list[k], i);
             const tideL_handle *h = tideL_tohandle(d->L, -1);
             if (h && h->t) dev = tide_device_of(h->t);
             lua_pop(d->L, 1);
         }
+    }
     return dev;
 }
 
