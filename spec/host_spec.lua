@@ -95,6 +95,27 @@ describe("A program that embeds Tide", function()
     end
   end)
 
+  -- The second product of the batch finds that it need not begin.
+  it("interrupts products of halves, which are right when they are called again", function()
+    assert.equal("ok\n", run(1, [[
+      local core, tide = require "tide.core", require "tide"
+      core.engines "plain"
+      local a = tide.ones({ 2, 200, 40000 }, { dtype = "bfloat16" })
+      local b = tide.ones({ 2, 40000, 200 }, { dtype = "bfloat16" })
+      local stopped = 0
+      for i = 1, 4 do
+        cancel(core.cancel_flag(), 0.003 * i)
+        local ok, e = pcall(core.ops.matmul, a, b)
+        cancel(core.cancel_flag(), 0)
+        assert(ok or tostring(e):find "interrupted!", e)
+        stopped = stopped + (ok and 0 or 1)
+      end
+      assert(stopped > 0, "no call was interrupted")
+      local y = core.ops.matmul(a, b)
+      assert(y:min():item() == 39936 and y:max():item() == 39936) -- 40000 in bfloat16
+    ]]))
+  end)
+
   it("interrupts the readers of files", function()
     assert.equal("ok\n", run(1, ([[
       local core, tide = require "tide.core", require "tide"

@@ -164,7 +164,7 @@ static void in_slices(const plan *p, const tide_gemm *g, const REAL *bias, int a
         if (g->c_half)
             narrow_matrix(g->c_half, part.m, part.n, part.c, (uint16_t *)g->c + c0, g->ldc);
     }
-    if (axis != 2) return;
+    if (axis != 2 || tide_stopped()) return; /* part.c may not be set yet */
     K(bias_act)(g->m, g->n, part.c, part.ldc, bias, act);
     if (g->c_half) narrow_matrix(g->c_half, g->m, g->n, part.c, g->c, g->ldc);
 }
