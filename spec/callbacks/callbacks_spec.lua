@@ -548,7 +548,8 @@ end)
 describe("tide.callbacks", function()
   it("makes every class by name, with its options", function()
     for _, name in ipairs(callbacks.class_names) do
-      local given = { filename = "x.csv", filepath = "x.safetensors", schedule = function(_, r)
+      local given = { filename = "x.csv", filepath = "x.safetensors", backup_dir = "x",
+        schedule = function(_, r)
         return r
       end }
       local c = callbacks[name]

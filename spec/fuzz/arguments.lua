@@ -158,13 +158,13 @@ end
 -- What is not called: what is about the process (signals, the terminal, the collector's mode),
 -- opens scopes that stay open, or asks the network or the screen.
 local left_out = {}
-for name in ([[core.watch_interrupts core.cancel_flag core.terminal core.gc_mode core.scope_begin
-  core.scope_keep core.scope_end core.io_fault core.hard_fail core.memory_limit core.engines
-  core.set_threads core.grad_mode core.recording core.enter_call core.mark
-  core.profile_start core.default_device core.generator core.deterministic core.determined
-  tide.deterministic config.enable_op_determinism
-  tide.memory_limit tide.set_threads tide.set_default_device tide.scope tide.no_grad
-  tide.enable_grad image.show]]):gmatch "%S+" do
+for name in ([[core.watch_interrupts core.watch_termination core.cancel_flag core.terminal
+  core.gc_mode core.scope_begin core.scope_keep core.scope_end core.io_fault
+  core.hard_fail core.memory_limit core.engines core.set_threads core.grad_mode
+  core.recording core.enter_call core.mark core.profile_start core.default_device
+  core.generator core.deterministic core.determined tide.deterministic
+  config.enable_op_determinism tide.memory_limit tide.set_threads
+  tide.set_default_device tide.scope tide.no_grad tide.enable_grad image.show]]):gmatch "%S+" do
   left_out[name] = true
 end
 

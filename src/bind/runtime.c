@@ -296,6 +296,54 @@ static int watch_interrupts(lua_State *L) {
     return 1;
 }
 
+/* -- SIGTERM: while somebody asks, it counts as a first Ctrl-C -- */
+
+static _Atomic int terminated;
+static struct sigaction before_termination;
+static int termination_watchers;
+static void on_termination(int sig) {
+    (void)sig;
+    terminated = 1;
+    if (interrupts == 0) interrupts = 1;
+}
+
+static int end_termination(lua_State *L) {
+    int *on = lua_touserdata(L, 1);
+    if (!*on) return 0;
+    *on = 0;
+    pthread_mutex_lock(&watch);
+    if (--termination_watchers == 0) {
+        sigaction(SIGTERM, &before_termination, NULL);
+        terminated = 0;
+    }
+    pthread_mutex_unlock(&watch);
+    return 0;
+}
+
+/* watch_termination(): SIGTERM is noted, as Ctrl-C is, until the value returned is closed or
+ * collected */
+static int watch_termination(lua_State *L) {
+    int *on = lua_newuserdatauv(L, sizeof *on, 0);
+    *on = 0;
+    lua_createtable(L, 0, 2);
+    lua_pushcfunction(L, end_termination);
+    lua_setfield(L, -2, "__close");
+    lua_pushcfunction(L, end_termination);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    pthread_mutex_lock(&watch);
+    own_stack();
+    if (termination_watchers++ == 0) {
+        struct sigaction a = {.sa_handler = on_termination, .sa_flags = SA_RESTART | SA_ONSTACK};
+        sigemptyset(&a.sa_mask);
+        terminated = 0;
+        sigaction(SIGTERM, &a, &before_termination);
+    }
+    *on = 1;
+    pthread_mutex_unlock(&watch);
+    return 1;
+}
+
 /* cancel_flag(): where a program's own handler writes 1, so that the op that runs, or the next one,
  * raises "interrupted!" */
 static int cancel_flag(lua_State *L) {
@@ -303,14 +351,15 @@ static int cancel_flag(lua_State *L) {
     return 1;
 }
 
-/* interrupted(): whether Ctrl-C came since, and whether this thread watches for it;
- * interrupted(true | false) sets the first */
+/* interrupted(): whether Ctrl-C came since, whether this thread watches for it, and whether it was
+ * SIGTERM; interrupted(true | false) sets the first */
 static int interrupted(lua_State *L) {
     const int given = lua_gettop(L) > 0;
     lua_pushboolean(L, interrupts > 0);
     lua_pushboolean(L, watching != NULL);
+    lua_pushboolean(L, terminated);
     if (given) interrupts = lua_toboolean(L, 1);
-    return 2;
+    return 3;
 }
 
 /* -- clocks, terminal, process -- */
@@ -472,6 +521,7 @@ void tideL_open_runtime(lua_State *L) {
         {"profile_start", profile_start},
         {"profile_stop", profile_stop},
         {"watch_interrupts", watch_interrupts},
+        {"watch_termination", watch_termination},
         {"interrupted", interrupted},
         {"cancel_flag", cancel_flag},
         {"now", now},

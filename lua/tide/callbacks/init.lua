@@ -6,7 +6,8 @@ local object = require "tide.object"
 local registry = require "tide.registry"
 
 local modules = { Callback = "tide.callbacks.base", CallbackList = "tide.callbacks.base",
-  ProgbarLogger = "tide.callbacks.progbar_logger" }
+  ProgbarLogger = "tide.callbacks.progbar_logger",
+  BackupAndRestore = "tide.callbacks.backup" }
 for _, name in ipairs { "EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau",
   "LearningRateScheduler", "History", "LambdaCallback", "TerminateOnNaN", "CSVLogger" } do
   modules[name] = "tide.callbacks.classes"

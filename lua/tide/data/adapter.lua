@@ -296,7 +296,8 @@ local function as_batch(v, what)
 end
 
 function Stream:begin(epoch)
-  if self.restart and not self.resumed then
+  -- a source that was put where a round had ended may begin the next one itself, or not
+  if self.restart and (not self.resumed or self:ended()) then
     self.step, self.held = self.restart(epoch), nil
   end
   self.resumed = nil
@@ -340,6 +341,7 @@ function Stream:restore(s)
 end
 
 function Stream:next()
+  self.resumed = nil
   local x, y, w
   local held = self.held
   if held then
@@ -376,6 +378,7 @@ local function sequence(seq, shuffle)
   local n = length(seq) or #seq
   local get = method(seq, "get")
   local ended = method(seq, "on_epoch_end")
+  local state, restore = method(seq, "state"), method(seq, "restore")
   local i, drawn = 0, nil
   local function from(at)
     local order
@@ -401,9 +404,13 @@ local function sequence(seq, shuffle)
       ended(seq)
     end,
     where = function()
-      return { batch = math.min(i, n), generator = drawn and { table.unpack(drawn) } }
+      return { batch = math.min(i, n), generator = drawn and { table.unpack(drawn) },
+        own = state and state(seq) or nil }
     end,
     go = function(s)
+      if restore and s.own ~= nil then
+        restore(seq, s.own)
+      end
       local now = { core.generator() }
       if s.generator then
         core.generator(table.unpack(s.generator))

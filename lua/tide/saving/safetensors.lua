@@ -2,12 +2,14 @@
 --- slots, and whose `__metadata__` holds, as JSON under the key "tide", architecture, compile state
 --- and the optimizer's numbers. Any safetensors reader can read the weights.
 local S = require "tide.private"
+local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local guard = require "tide.saving.guard"
 local none = require "tide.none"
 local object = require "tide.object"
 local ops = require "tide.ops"
+local random = require "tide.random"
 local registry = require "tide.registry"
 
 local json = require "tide.utils.json"
@@ -34,17 +36,28 @@ local function weight_entries(model)
   return out
 end
 
--- The seed generators of a model's layers in order: how many seeds each has given is a part of
--- where training stands.
+-- The seed generators of a model's layers in order, those in fields of a person's own among them:
+-- how many seeds each has given is a part of where training stands.
 local function generators(model)
   local out = {}
   for _, layer in ipairs(model:_flat()) do
     out[#out + 1] = layer[S].generator or nil
+    local own = {}
+    for k, v in next, layer do
+      if type(k) == "string" and class.is(v, random.SeedGenerator) then
+        own[#own + 1] = k
+      end
+    end
+    table.sort(own)
+    for _, k in ipairs(own) do
+      out[#out + 1] = layer[k]
+    end
   end
   return out
 end
 
-local function counts_of(model)
+--- How many seeds each seed generator of the model's layers has given; nil where there are none.
+function safetensors.counts_of(model)
   local out = {}
   for i, g in ipairs(generators(model)) do
     out[i] = g.count
@@ -52,7 +65,8 @@ local function counts_of(model)
   return #out > 0 and out or nil
 end
 
-local function set_counts(model, counts)
+--- Sets these numbers; those of another model are left alone.
+function safetensors.set_counts(model, counts)
   local list = generators(model)
   if type(counts) ~= "table" or #counts ~= #list then
     return
@@ -84,7 +98,7 @@ function safetensors.save_weights(model, path)
   need_built(model, "save_weights")
   local entries = weight_entries(model)
   write(path, entries, { format = FORMAT, kind = "weights", version = core.version,
-    order = order_of(entries), seeds = counts_of(model) })
+    order = order_of(entries), seeds = safetensors.counts_of(model) })
 end
 
 -- The compile state as data; nil and a warning where it holds a function.
@@ -110,7 +124,7 @@ function safetensors.save_model(model, path, o)
   local entries = weight_entries(model)
   local header = { format = FORMAT, kind = "model", version = core.version, model = description,
     build_shape = model[S].build_shape,
-    order = order_of(entries), seeds = counts_of(model) }
+    order = order_of(entries), seeds = safetensors.counts_of(model) }
   local ok, compiled = pcall(function()
     return rawget(model, "compiled")
   end)
@@ -228,10 +242,12 @@ local function assign(values)
   end
 end
 
--- A path without the numbers that layers get by order of creation.
-local function unnumbered(path)
+--- A path without the numbers that layers get by order of creation.
+function safetensors.unnumbered(path)
   return ((path .. "/"):gsub("_%d+/", "/"))
 end
+
+local unnumbered = safetensors.unnumbered
 
 -- Names in the file -> the model's tensors. Where paths differ by the automatic numbers of layers
 -- only, order decides.
@@ -262,7 +278,7 @@ function safetensors.load_weights(model, path, o)
   local file <close>, entries, metadata = core.safetensors_open(path)
   local header = read_header(path, metadata)
   assign(match(path, file, entries, weights_wanted(model, not o.by_name and header or nil), o))
-  set_counts(model, header and header.seeds)
+  safetensors.set_counts(model, header and header.seeds)
 end
 
 -- A shape (or shapes by position or name) as ones, to build a model that was never told its input's
@@ -382,7 +398,7 @@ function safetensors.load_model(path, o)
   if finish then
     finish()
   end
-  set_counts(model, header.seeds)
+  safetensors.set_counts(model, header.seeds)
   return model
 end
 

@@ -5,6 +5,7 @@ local errors = require "tide.errors"
 
 local adapter = require "tide.data.adapter"
 local callbacks_base = require "tide.callbacks.base"
+local checkpoint = require "tide.training.checkpoint"
 local pass = require "tide.training.pass"
 local pause = require "tide.training.pause"
 local steps = require "tide.training.steps"
@@ -31,7 +32,8 @@ local fit_args = check.args("fit", {
 }, { named = {
   { "plot", { "bool", "number" }, false,
     "draw the learning curves while it trains; a number: seconds between drawings" },
-  { "resume", "bool", false, "go on with the fit that Ctrl-C ended, from its next batch" },
+  { "resume", { "bool", "string" }, false,
+    "true: go on with the fit that Ctrl-C ended, from its next batch; a path: from that file" },
 } })
 
 local function validates(epoch, freq)
@@ -83,6 +85,16 @@ local function begin_epoch(self, run, cb)
   run.stage = "batches"
 end
 
+-- Offers the state after a whole batch to the callbacks that save it. `moment`: "batch", "epoch" or
+-- "stop".
+local function offer(self, run, cb, history, moment, logs)
+  for _, c in ipairs(cb.savers) do
+    c:_offer({ moment = moment, epoch = run.epoch, batch = run.seen, logs = logs }, function(path)
+      checkpoint.save(path, self, run, history)
+    end)
+  end
+end
+
 -- Says that the data ended for good, which ends the training in order.
 local function say_ended(run, where)
   errors.warn("fit: the data ended %s; training ends there (%d epochs were asked for). A function "
@@ -90,14 +102,21 @@ local function say_ended(run, where)
     run.o.epochs)
 end
 
-local function batches(self, run, step, cb)
+local function batches(self, run, step, cb, history)
   local limit, source = run.o.steps_per_epoch, run.source
-  local before = run.seen
-  local own, seen, stopped = pass.run_batches(self, source, limit, step, "train", cb, before)
-  run.own, run.seen, run.used = own or run.own, seen, run.used + seen - before
+  local before, first = run.seen, run.used - run.seen
+  local each = #cb.savers > 0 and function(now, own)
+    run.seen, run.used, run.own = now, now + first, own or run.own
+    offer(self, run, cb, history, "batch")
+  end or nil
+  local own, seen, stopped = nil, before, nil
+  if not source.batches or run.used < source.batches then -- a file may say: all are done
+    own, seen, stopped = pass.run_batches(self, source, limit, step, "train", cb, before, each)
+  end
+  run.own, run.seen, run.used = own or run.own, seen, seen + first
   while limit and seen < limit and not stopped and source:again(run.epoch) do -- round again
-    before = seen
-    own, seen, stopped = pass.run_batches(self, source, limit, step, "train", cb, before)
+    before, first = seen, -seen
+    own, seen, stopped = pass.run_batches(self, source, limit, step, "train", cb, before, each)
     run.own, run.seen, run.used = own or run.own, seen, seen - before
   end
   if seen == 0 then
@@ -132,6 +151,7 @@ local function validate(self, T, run, cb, stopped)
   end
   if run.validation and validates(run.epoch, run.o.validation_freq) then
     run.validated = true
+    run.validation_place = #cb.savers > 0 and checkpoint.place_of(source) or nil
     local values, why = validation_values(self, T, run, cb)
     if why == "interrupt" and not stopped then
       return why
@@ -152,6 +172,7 @@ local function epochs(self, T, run, cb, history)
     steps.settle(T)
     state = pause.take(self, pass.named_metrics(self), run.callbacks)
     state.history = history:rows()
+    offer(self, run, cb, history, "stop")
   end
   while not stopped and (run.stage ~= "epoch" or run.epoch < run.o.epochs) do
     if run.stage == "epoch" and run.started and run.source.once
@@ -164,7 +185,7 @@ local function epochs(self, T, run, cb, history)
       begin_epoch(self, run, cb)
     end
     if run.stage == "batches" then
-      stopped = batches(self, run, step, cb)
+      stopped = batches(self, run, step, cb, history)
     end
     if run.stage == "validation" then
       stopped = validate(self, T, run, cb, stopped)
@@ -178,6 +199,9 @@ local function epochs(self, T, run, cb, history)
     end
     cb:end_epoch(run.epoch, logs, run.stage == "epoch")
     run.last_logs = logs
+    if run.stage == "epoch" and not stopped then
+      offer(self, run, cb, history, "epoch", logs)
+    end
     if not stopped and core.interrupted() then
       stopped = "interrupt"
       stop()
@@ -188,6 +212,16 @@ local function epochs(self, T, run, cb, history)
     end
   end
   return stopped, state
+end
+
+-- Whether a callback asks that SIGTERM ends training in order.
+local function terminable(callbacks)
+  for _, c in ipairs(callbacks) do
+    if c._offer and c.on_sigterm then
+      return true
+    end
+  end
+  return false
 end
 
 -- Runs the epochs that are left. `hook` opens: "on_train_begin" or "on_train_resume".
@@ -203,6 +237,19 @@ local function train(self, T, run, hook)
   local _ <close> = core.recording(true)
   local _ <close> = pass.guard(T, pass.inner(self, T))
   local _ <close> = core.watch_interrupts()
+  local _ <close> = terminable(run.callbacks) and core.watch_termination() or nil
+  if run.path then
+    local found = checkpoint.restore(run.path, self, run)
+    run.path, hook = nil, "on_train_resume"
+    if found.rows then
+      history:go_on(found.rows)
+    end
+    for _, c in ipairs(found.fresh) do
+      if c.on_train_begin then
+        c:on_train_begin {}
+      end
+    end
+  end
   if run.state then
     pause.restore(run.state)
     history:go_on(run.state.history)
@@ -212,7 +259,8 @@ local function train(self, T, run, hook)
     and { epoch = run.stage == "epoch" and run.epoch + 1 or run.epoch,
       batch = run.stage == "epoch" and 0 or run.seen } or {})
   local stopped, state = epochs(self, T, run, cb, history)
-  history.stopped = stopped
+  history.stopped = stopped == "interrupt" and select(3, core.interrupted()) and "termination"
+    or stopped
   steps.settle(T)
   if T.optimizer.use_ema and T.params then
     T.optimizer:finalize_variable_values()
@@ -256,6 +304,22 @@ local function resume(self, T, given)
   return train(self, T, run, "on_train_resume")
 end
 
+-- The checkpoint to begin with; nil where there is none.
+local function found_path(given, callbacks)
+  if given then
+    if not core.file_exists(given) then
+      errors.raise("fit", "resume: there is no checkpoint %s", given)
+    end
+    return given
+  end
+  for _, c in ipairs(callbacks) do
+    local path = c._found and c:_found()
+    if path then
+      return path
+    end
+  end
+end
+
 --- Trains the model.
 ---
 --- A step whose loss is NaN or infinite is not applied: the weights stay as they are, and that is
@@ -269,11 +333,18 @@ end
 --- Callbacks that judge epochs (EarlyStopping, ReduceLROnPlateau, a ModelCheckpoint of the best) do
 --- not see the half epoch.
 ---
+--- `resume = path` goes on from a checkpoint that `BackupAndRestore` has written, perhaps in
+--- another process, from the batch that followed: given the same model, data and options it ends
+--- bit for bit as if it had never been interrupted. A data source says where it is by `state()` and
+--- is put there by `restore(s)`. Of callbacks the plain fields and tensors come back, not what
+--- their functions hold.
+---
 ---     local history = model:fit(x, y, { epochs = 10, batch_size = 32, validation_split = 0.1 })
 ---     print(history.loss[-1])
 --- @return table history `history.loss` and so on are lists with one value per epoch;
----   `history.stopped` says why it ended early: "interrupt", "callback", or "data" where a function
----   or coroutine had no more
+---   `history.stopped` says why it ended early: "interrupt", "termination" (SIGTERM, where
+---   BackupAndRestore listens to it), "callback", or "data" where a function or coroutine had no
+---   more
 function fit.fit(self, ...)
   local n = select("#", ...)
   local last = n > 0 and select(n, ...)
@@ -316,9 +387,10 @@ function fit.fit(self, ...)
     val.input_names, val.output_names = pass.input_names(self), T.names
     validation = adapter.new(val)
   end
-  return train(self, T, { o = o, source = source, validation = validation,
-    callbacks = callbacks_base.collect(o.callbacks), stage = "epoch", epoch = o.initial_epoch,
-      seen = 0, used = 0, started = false }, "on_train_begin")
+  local callbacks = callbacks_base.collect(o.callbacks)
+  return train(self, T, { o = o, source = source, validation = validation, callbacks = callbacks,
+    path = found_path(o.resume, callbacks), stage = "epoch", epoch = o.initial_epoch, seen = 0,
+      used = 0, started = false }, "on_train_begin")
 end
 
 return fit

@@ -228,8 +228,8 @@ end
 --- Runs batches until `limit` steps are done or the data end, `seen` of them being done already.
 --- `step(x, y, w)` returns logs or nil; `phase` is "train" or "test". Returns the logs of a
 --- person's own step, how many batches are done, and why it stopped before ("callback",
---- "interrupt"; nil: it did not).
-function pass.run_batches(self, source, limit, step, phase, cb, seen)
+--- "interrupt"; nil: it did not). `each(seen, own)` is called when all callbacks have seen a batch.
+function pass.run_batches(self, source, limit, step, phase, cb, seen, each)
   local active = cb.active
   local before, after = active["on_" .. phase .. "_batch_begin"],
     active["on_" .. phase .. "_batch_end"]
@@ -262,6 +262,9 @@ function pass.run_batches(self, source, limit, step, phase, cb, seen)
     end
     x, y, w = nil, nil, nil -- luacheck: ignore
     step_end()
+    if each then
+      each(seen, own)
+    end
     if self[stop_field] then
       return own, seen, "callback"
     elseif interrupted() then

@@ -9,6 +9,7 @@ local check = require "tide.check"
 local core = require "tide.core"
 local list = require "tide.list"
 local ops = require "tide.ops"
+local plain = require "tide.training.plain"
 
 local pause = {}
 
@@ -30,11 +31,6 @@ local function same(a, b)
   return a == b or (a ~= a and b ~= b)
 end
 
-local function is_metric(v)
-  local meta = getmetatable(v)
-  return type(meta) == "table" and v.kind == "metric" and rawget(v, "name") ~= nil
-end
-
 -- A copy of plain tables and lists; of metrics too if `deep`, where tensors are noted with a copy
 -- of what they hold.
 local function copy(v, deep, seen)
@@ -50,7 +46,7 @@ local function copy(v, deep, seen)
       end
     end
     return seen[v]
-  elseif deep and type(v) == "table" and is_metric(v) and not seen[v] then
+  elseif deep and type(v) == "table" and plain.is_metric(v) and not seen[v] then
     seen[v] = v
     local out = {}
     for k, x in next, v do

@@ -1,0 +1,336 @@
+--- The file from which another process goes on with a fit: weights and states, optimizers, random
+--- generators, the place in the data, metrics, callbacks and the history, after a whole batch.
+---
+--- It is a safetensors file, written atomically, whose checksums cover everything. The data
+--- themselves, the options and the functions are given to the fit that goes on.
+local S = require "tide.private"
+local check = require "tide.check"
+local class = require "tide.class"
+local core = require "tide.core"
+local errors = require "tide.errors"
+local json = require "tide.utils.json"
+local safetensors = require "tide.saving.safetensors"
+
+local pass = require "tide.training.pass"
+local plain = require "tide.training.plain"
+local steps = require "tide.training.steps"
+local Optimizer = require("tide.optimizers.base").Optimizer
+
+local checkpoint = {}
+
+local FORMAT = 1
+-- Where a run is; see training/fit.lua.
+local PLACE = { "epoch", "seen", "used", "stage", "started", "validated", "ended", "own", "logs",
+  "last_logs" }
+-- Options that change which batches there are.
+local SAME = { "batch_size", "shuffle", "steps_per_epoch" }
+
+-- The optimizers of a model: the compiled one, then those in its fields by name.
+local function optimizers_of(model, T)
+  local out, names = { T.optimizer }, {}
+  for k, v in next, model do
+    if type(k) == "string" and class.is(v, Optimizer) and v ~= T.optimizer then
+      names[#names + 1] = k
+    end
+  end
+  table.sort(names)
+  for _, k in ipairs(names) do
+    out[#out + 1] = model[k]
+  end
+  return out
+end
+
+local function options_of(run)
+  local out = { batches = run.source.batches }
+  for _, k in ipairs(SAME) do
+    out[k] = run.o[k]
+  end
+  return out
+end
+
+-- ---- writing ----
+
+--- Where a source is; nil where it has nothing to say.
+function checkpoint.place_of(source)
+  return source and not source.once and (source.where or not source.step) and source:state() or nil
+end
+
+-- What an optimizer counts, bad losses that nobody has taken back yet among it.
+local function numbers_of(optimizer)
+  local settle = rawget(optimizer, "_settle")
+  rawset(optimizer, "_settle", nil)
+  local out = optimizer:_numbers()
+  rawset(optimizer, "_settle", settle)
+  return out
+end
+
+local function optimizer_state(optimizer, k, places, writer)
+  local out = { class = getmetatable(optimizer).__name }
+  if not optimizer.built then
+    return out
+  end
+  out.params, out.slots, out.numbers = {}, {}, writer:value(numbers_of(optimizer))
+  for i, t in ipairs(optimizer._params) do
+    if not places[t] then
+      errors.raise("checkpoint", "parameter %d of the optimizer %s is no weight of the model", i,
+        out.class)
+    end
+    out.params[i] = places[t]
+  end
+  for i, s in ipairs(optimizer:_state()) do
+    local name = ("@optimizer/%d/%s/%d"):format(k, s.slot, i)
+    out.slots[i] = { s.slot, s.index, name }
+    writer.entries[#writer.entries + 1] = { name, s.tensor:detach() }
+  end
+  out.touched = writer:value(optimizer._touched)
+  return out
+end
+
+--- Writes where a run is.
+--- @param path string
+--- @param model table
+--- @param run table the run of training/fit.lua
+--- @param history table|nil the callback History
+function checkpoint.save(path, model, run, history)
+  local T = model[S].training
+  local entries, order, places = {}, {}, {}
+  for i, r in ipairs(model:_saved()) do
+    entries[i], order[i], places[r.tensor] = { r.path, r.tensor:detach() }, r.path, i
+  end
+  local writer = plain.writer(entries)
+  local where = {}
+  for _, k in ipairs(PLACE) do
+    where[k] = run[k]
+  end
+  where.source = run.source:state()
+  where.validation = run.stage == "validation" and run.validation_place
+    or checkpoint.place_of(run.validation)
+  local header = { format = FORMAT, kind = "training", version = core.version, order = order,
+    seeds = safetensors.counts_of(model), options = options_of(run),
+    place = writer:value(where), generator = writer:value { core.generator() },
+    history = history and writer:value(history:rows()), optimizers = {}, metrics = {},
+    callbacks = {}, guard = writer:value { T.guard, bad = T.bad } }
+  for k, optimizer in ipairs(optimizers_of(model, T)) do
+    header.optimizers[k] = optimizer_state(optimizer, k, places, writer)
+  end
+  for i, m in ipairs(pass.named_metrics(model)) do
+    header.metrics[i] = { name = m.name, fields = writer:fields(m.metric) }
+  end
+  for i, c in ipairs(run.callbacks) do
+    header.callbacks[i] = { class = getmetatable(c).__name,
+      fields = writer:fields(c, plain.options_of(c)) }
+  end
+  local folder = path:match "^(.*)/[^/]*$"
+  if folder and folder ~= "" then
+    core.mkdirs(folder)
+  end
+  core.safetensors_write(path, entries,
+    { format = "tide", tide = json.written(header, path) })
+end
+
+-- ---- reading ----
+
+local function differs(path, what, ...)
+  errors.raise("fit", "%s does not fit: " .. what, path, ...)
+end
+
+-- Makes what is made at the first batch: weights, losses, metrics.
+local function build(model, T, run)
+  if model.built and (T.built or T.own_step) then
+    return
+  end
+  run.source:begin(1)
+  local x, y, w = run.source:next()
+  local _ <close> = core.recording(false)
+  if T.own_step then
+    core.no_grad(model, x)
+  else
+    steps.test(model, T, x, y, w)
+  end
+  pass.refresh(model, T, "fit")
+end
+
+local function check_options(path, header, run)
+  local now = options_of(run)
+  for _, k in ipairs(check.sorted_keys(now)) do
+    if header.options[k] == nil then
+      differs(path, "it was written without %s (got %s)", k, check.show(now[k]))
+    end
+  end
+  for _, k in ipairs(check.sorted_keys(header.options)) do
+    if header.options[k] ~= now[k] then
+      differs(path, "it was written with other data or options (expected %s = %s, got %s)", k,
+        check.show(header.options[k]), check.show(now[k]))
+    end
+  end
+end
+
+local function check_weights(path, header, saved)
+  if #header.order ~= #saved then
+    differs(path, "the model has other weights (expected %d, got %d)", #header.order, #saved)
+  end
+  for i, r in ipairs(saved) do
+    if safetensors.unnumbered(header.order[i]) ~= safetensors.unnumbered(r.path) then
+      differs(path, "the model has other weights (expected %s, got %s)", header.order[i], r.path)
+    end
+  end
+end
+
+-- An optimizer for the parameters that the file names; its state as pairs { tensor, name }.
+local function optimizer_plan(path, kept, optimizer, saved, plan)
+  local name = optimizer and getmetatable(optimizer).__name or "none"
+  if name ~= kept.class then
+    differs(path, "the model has another optimizer (expected %s, got %s)", kept.class, name)
+  elseif not kept.params then
+    return
+  end
+  local params, info = {}, {}
+  for i, at in ipairs(kept.params) do
+    local r = saved[at]
+    params[i], info[i] = r.tensor, { path = r.path, constraint = r.constraint }
+  end
+  if not optimizer.built then
+    optimizer:build(params, info)
+  end
+  local same = #optimizer._params == #params
+  for i, t in ipairs(params) do
+    same = same and optimizer._params[i] == t
+  end
+  local state = optimizer:_state()
+  if not same or #state ~= #kept.slots then
+    differs(path, "the optimizer %s has other parameters or options", kept.class)
+  end
+  for i, s in ipairs(state) do
+    if s.slot ~= kept.slots[i][1] or s.index ~= kept.slots[i][2] then
+      differs(path, "the optimizer %s has another state (expected %s of parameter %d, got %s of "
+        .. "%d)", kept.class, kept.slots[i][1], kept.slots[i][2], s.slot, s.index)
+    end
+    plan[#plan + 1] = { s.tensor, kept.slots[i][3] }
+  end
+end
+
+-- Callbacks take over the fields of those of their class, in order; the others are returned.
+local function restore_callbacks(header, callbacks, reader)
+  local waiting, fresh = {}, {}
+  for _, kept in ipairs(header.callbacks) do
+    waiting[kept.class] = waiting[kept.class] or {}
+    table.insert(waiting[kept.class], kept)
+  end
+  for _, c in ipairs(callbacks) do
+    local kept = table.remove(waiting[getmetatable(c).__name] or {}, 1)
+    if kept then
+      reader:fields(kept.fields, c, nil, plain.options_of(c))
+    else
+      fresh[#fresh + 1] = c
+    end
+  end
+  return fresh
+end
+
+local function assign(pairs_)
+  for _, pair in ipairs(pairs_) do
+    pair[1]:assign(pair[2])
+  end
+end
+
+local function restore(path, file, found, header, model, T, run)
+  local by_name = {}
+  for i, e in ipairs(found) do
+    by_name[e.name] = i
+  end
+  local function tensor(name)
+    if not by_name[name] then
+      differs(path, "it lacks %s", name)
+    end
+    return core.safetensors_read(file, by_name[name])
+  end
+  check_options(path, header, run)
+  if model.built then
+    check_weights(path, header, model:_saved())
+  end
+  build(model, T, run)
+  local saved, plan, todo = model:_saved(), {}, {}
+  check_weights(path, header, saved)
+  local optimizers = optimizers_of(model, T)
+  for k, kept in ipairs(header.optimizers) do
+    optimizer_plan(path, kept, optimizers[k], saved, plan)
+  end
+  local metrics = pass.named_metrics(model)
+  for i = 1, math.max(#metrics, #header.metrics) do
+    local kept, m = header.metrics[i] or {}, metrics[i] or {}
+    if kept.name ~= m.name then
+      differs(path, "the model has other metrics (expected %s, got %s)", kept.name or "none",
+        m.name or "none")
+    end
+  end
+  for i, r in ipairs(saved) do
+    plan[#plan + 1] = { r.tensor, header.order[i] }
+  end
+  for i, p in ipairs(plan) do
+    local value = tensor(p[2])
+    if value.shape ~= p[1].shape or value.dtype ~= p[1].dtype then
+      differs(path, "%s has another shape or dtype (expected %s %s, got %s %s)", p[2],
+        tostring(value.shape), value.dtype, tostring(p[1].shape), p[1].dtype)
+    end
+    todo[i] = { p[1], value }
+  end
+  local late = {} -- what optimizers work out of their slots, which may differ from what they knew
+  local into = todo
+  local reader = plain.reader(tensor, function(t, value)
+    into[#into + 1] = { t, value }
+  end)
+  local where = reader:value(header.place)
+  local generator = reader:value(header.generator)
+  local rows = header.history and reader:value(header.history)
+  -- in the order of writing, which is that of values that stand in several places
+  local guard = reader:value(header.guard)
+  local numbers = {}
+  for k, kept in ipairs(header.optimizers) do
+    numbers[k] = kept.numbers and reader:value(kept.numbers)
+    into = late
+    if kept.touched then
+      reader:value(kept.touched, optimizers[k]._touched)
+    end
+    into = todo
+  end
+  for i, kept in ipairs(header.metrics) do
+    reader:fields(kept.fields, metrics[i].metric)
+  end
+  local fresh = restore_callbacks(header, run.callbacks, reader)
+  assign(todo)
+  for k in pairs(numbers) do
+    optimizers[k]:_set_numbers(numbers[k])
+  end
+  assign(late)
+  T.guard, T.bad = guard[1], guard.bad
+  safetensors.set_counts(model, header.seeds)
+  for _, k in ipairs(PLACE) do
+    run[k] = where[k]
+  end
+  run.source:restore(where.source)
+  if run.validation and where.validation then
+    run.validation:restore(where.validation)
+  end
+  core.generator(table.unpack(generator))
+  return { rows = rows, fresh = fresh }
+end
+
+--- Puts a run where the file says.
+--- @param path string
+--- @param model table
+--- @param run table the run of training/fit.lua, at its beginning
+--- @return table `rows` of the history, `fresh`: the callbacks of which the file knows nothing
+function checkpoint.restore(path, model, run)
+  local file <close>, found, metadata = core.safetensors_open(path)
+  local header = metadata.tide and json.decode(metadata.tide, path)
+  if type(header) ~= "table" or header.kind ~= "training" then
+    errors.raise("fit", "%s is no checkpoint of a training; BackupAndRestore and \z
+      CheckpointManager write them", path)
+  elseif header.format ~= FORMAT then
+    errors.raise("fit", "%s: the checkpoint has another format (expected %d, got %s)", path, FORMAT,
+      check.show(header.format))
+  end
+  return restore(path, file, found, header, model, model[S].training, run)
+end
+
+return checkpoint
