@@ -180,10 +180,14 @@ tideL_handle *tideL_tohandle(lua_State *L, int i) {
         : NULL;
 }
 
+void tideL_released(lua_State *L) {
+    tideL_error(L, "tensor", "was released; it cannot be used any more");
+}
+
 tide_tensor *tideL_totensor(lua_State *L, int i) {
     tideL_handle *h = tideL_tohandle(L, i);
     if (!h) return NULL;
-    if (!h->t) tideL_error(L, "tensor", "was released; it cannot be used any more");
+    if (!h->t) tideL_released(L);
     return h->t;
 }
 

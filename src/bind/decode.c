@@ -111,10 +111,12 @@ static void decode(tideL_decoding *d, int arg, int i) {
     void *p = d->attrs + a->offset;
     d->given |= 1u << arg;
     if (a->kind == TIDE_ARG_IN) {
-        const int none =
-            tideL_isnone(L, i) && !(lua_type(L, i) == LUA_TBOOLEAN && a->need != OPTIONAL);
-        if (tideL_totensor(L, i)) d->at[d->b->slot[arg]] = i;
-        else if (!none) d->pending[d->b->slot[arg]] = i;
+        const int k = d->b->slot[arg];
+        if ((d->at[k] = tideL_tohandle(L, i))) {
+            if (!d->at[k]->t) tideL_released(L);
+        } else if (!tideL_isnone(L, i) || (lua_isboolean(L, i) && a->need != OPTIONAL)) {
+            d->literals = d->pending[k] = i;
+        }
         return;
     }
     if (a->kind == TIDE_ARG_INS) {
@@ -265,7 +267,7 @@ static void decode_options(tideL_decoding *d, int i, int next) {
 /* Where literals belong: beside the first tensor of the call. NULL: there is none. */
 static tide_device *device_beside(const tideL_decoding *d) {
     for (int k = 0; k < d->b->op->nin; k++) {
-        const tide_tensor *t = d->at[k] ? tideL_totensor(d->L, d->at[k]) : NULL;
+        const tide_tensor *t = d->at[k] ? d->at[k]->t : NULL;
         if (t && tide_device_of(t)) return tide_device_of(t);
     }
     tide_device *dev = NULL;
@@ -310,15 +312,15 @@ static void make_input(tideL_decoding *d, int k, const char *name, int like, uns
     }
     const int dtype = whole ? TIDE_I64 : op->flags & TIDE_BITS ? TIDE_WHOLE_LITERAL : -1;
     tideL_literal(L, at, dtype, whole ? -1 : like, device_beside(d), op->name);
-    d->at[k] = lua_gettop(L);
+    d->at[k] = tideL_tohandle(L, -1);
 }
 
 /* Literals become tensors. What is missing is refused. */
 static void finish_inputs(tideL_decoding *d) {
     const tide_op *op = d->b->op;
     const tide_tensor *first = NULL, *beside = NULL; /* of the tensors; of those that are no mask */
-    for (int k = 0; k < op->nin; k++) {
-        const tide_tensor *t = d->at[k] ? tideL_totensor(d->L, d->at[k]) : NULL;
+    for (int k = 0; k < op->nin && d->literals; k++) {
+        const tide_tensor *t = d->at[k] ? d->at[k]->t : NULL;
         if (!first) first = t;
         if (!beside && !(op->masks >> k & 1)) beside = t;
     }
@@ -380,7 +382,10 @@ void tideL_read_inputs(tideL_decoding *d, tide_ctx *ctx) {
     const tide_op *op = d->b->op;
     tide_tensor **in = d->all;
     const int nin = d->nin, *at = d->all_at;
-    for (int k = 0; k < op->nin; k++) in[k] = d->at[k] ? tideL_totensor(L, d->at[k]) : NULL;
+    for (int k = 0; k < op->nin; k++) {
+        in[k] = d->at[k] ? d->at[k]->t : NULL;
+        if (d->at[k] && !in[k]) tideL_released(L);
+    }
     if (d->cached)
         tideL_try(L, ctx, tide_scalar(ctx, d->number, d->number_dtype, &in[d->cached - 1]));
     for (int j = op->nin, n = op->lists ? (nin - op->nin) / op->lists : 0; j < nin; j++) {

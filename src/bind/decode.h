@@ -24,11 +24,12 @@ int tideL_private_arg(const tide_arg *); /* an attribute that only C sets */
 typedef struct {
     lua_State *L;
     const tideL_opbind *b;
-    unsigned char *attrs;         /* starts as the declared defaults */
-    tide_tensor *in[TIDE_MAX_IN]; /* by tideL_read_inputs */
-    int at[TIDE_MAX_IN];          /* stack index of each input's handle; 0: none */
-    int pending[TIDE_MAX_IN];     /* stack index of a literal that waits for its dtype; 0: none */
-    double number;                /* a number from the context's cache is input `cached` - 1 */
+    unsigned char *attrs;          /* starts as the declared defaults */
+    tide_tensor *in[TIDE_MAX_IN];  /* by tideL_read_inputs */
+    tideL_handle *at[TIDE_MAX_IN]; /* of each input, on the stack; NULL: none */
+    int pending[TIDE_MAX_IN];      /* stack index of a literal that waits for its dtype; 0: none */
+    int literals;                  /* whether any waits */
+    double number;                 /* a number from the context's cache is input `cached` - 1 */
     int cached, number_dtype;
     int list[TIDE_MAX_IN]; /* stack index of each list of tensors */
     const char *name_of[TIDE_MAX_IN];
