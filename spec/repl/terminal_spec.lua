@@ -394,17 +394,41 @@ describe("the program at a terminal", function()
     assert.not_matches("\27%[3", s:enter "error 'x'")
   end)
 
-  it("leaves the terminal as it was when it is ended or stopped at the prompt", function()
-    local script = expect.command .. " --no-rc; stty -a | grep -o '[-]*icanon'; echo over"
-    local other = Session.new { "sh", "-c", script,
+  for name, number in pairs { HUP = 1, QUIT = 3, ABRT = 6, USR1 = 10, USR2 = 12, PIPE = 13,
+    ALRM = 14, TERM = 15, XCPU = 24, VTALRM = 26, PROF = 27, ["64"] = 64 } do
+    it("leaves the terminal as it was when it is ended by signal " .. name, function()
+      local script = ("ulimit -c 0; %s --no-rc; echo status $?; stty -a | grep -o '[-]*icanon'; \z
+        echo over"):format(expect.command)
+      local other = Session.new { "sh", "-c", script,
+        env = { "TERM=xterm", "LC_ALL=C.UTF-8", "XDG_STATE_HOME=" .. home } }
+      other:ready()
+      local pid = other:enter "io.open('/proc/self/stat'):read 'n'":match "%d+"
+      other:type "6 *"
+      other:shows "tide> 6 *"
+      os.execute(("kill -%s %s"):format(name, pid))
+      other:wait "over\r"
+      local said = other.raw:sub(other.mark)
+      assert.matches(("status %d\r"):format(128 + number), said)
+      assert.matches("\nicanon", said)
+      other:finish()
+    end)
+  end
+
+  it("leaves ignored what was ignored: nohup's SIGHUP", function()
+    local other = Session.new { "sh", "-c", "trap '' HUP; exec " .. expect.command .. " --no-rc",
       env = { "TERM=xterm", "LC_ALL=C.UTF-8", "XDG_STATE_HOME=" .. home } }
     other:ready()
-    other:enter "1"
-    other:type "io.popen('kill -TERM ' .. io.open('/proc/self/stat'):read 'n')\n"
-    other:wait "over\r"
-    assert.matches("\nicanon", other.raw:sub(other.mark))
-    other:finish()
-    other = start()
+    other:type "6 *"
+    other:shows "tide> 6 *"
+    other:signal(1)
+    other:type " 7\n"
+    other:wait "\n42\r"
+    other:ready()
+    assert.equal(0, finish(other))
+  end)
+
+  it("leaves the terminal as it was when it is stopped at the prompt", function()
+    local other = start()
     other:type "6 *"
     other:shows "tide> 6 *"
     other:signal(20) -- SIGTSTP

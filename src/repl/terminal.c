@@ -4,7 +4,8 @@
  * Owns what libedit keeps in globals. Invariants: while a line is edited the only signal that ends
  * it is SIGINT, whose handler sets a flag that our own reader of characters polls for; libedit
  * itself would swallow the first one. Whatever else ends or stops the program then leaves the
- * terminal as it was before the line. */
+ * terminal as it was before the line: signals that a person's shell or the system itself may send,
+ * crashes included. */
 #define _GNU_SOURCE
 #include "repl.h"
 
@@ -82,30 +83,47 @@ static void on_resize(int sig) {
     stale = 1;
 }
 
-/* The signals that concern a line that is edited; their actions before go into `kept`. */
-static const struct {
-    int sig;
-    void (*handler)(int);
-} concern[] = {{SIGINT, on_sigint},
-               {SIGTERM, on_end},
-               {SIGHUP, on_end},
-               {SIGTSTP, on_stop},
-               {SIGWINCH, on_resize}};
-enum { CONCERNS = sizeof concern / sizeof *concern };
-
-static void begin_line(struct sigaction kept[CONCERNS]) {
-    interrupted = stale = 0;
-    tcgetattr(STDIN_FILENO, &before_line);
-    mark_pastes(1);
-    for (int i = 0; i < CONCERNS; i++) {
-        struct sigaction action = {.sa_handler = concern[i].handler, .sa_flags = SA_ONSTACK};
-        sigemptyset(&action.sa_mask);
-        sigaction(concern[i].sig, &action, &kept[i]);
+/* What a signal does while a line is edited. Whatever else would end the program, and has its
+ * default action, ends it by on_end. */
+static void (*handler_of(int sig))(int) {
+    switch (sig) {
+    case SIGINT: return on_sigint;
+    case SIGTSTP: return on_stop;
+    case SIGWINCH: return on_resize;
+    case SIGKILL:
+    case SIGSTOP:
+    case SIGCONT:
+    case SIGTTIN:
+    case SIGTTOU:
+    case SIGCHLD:
+    case SIGURG: return NULL;
+    default: return on_end;
     }
 }
 
-static void end_line(const struct sigaction kept[CONCERNS]) {
-    for (int i = 0; i < CONCERNS; i++) sigaction(concern[i].sig, &kept[i], NULL);
+typedef struct { /* the actions before the line, where they were replaced */
+    struct sigaction before[_NSIG];
+    char replaced[_NSIG];
+} signals;
+
+static void begin_line(signals *kept) {
+    interrupted = stale = 0;
+    tcgetattr(STDIN_FILENO, &before_line);
+    mark_pastes(1);
+    memset(kept->replaced, 0, sizeof kept->replaced);
+    for (int sig = 1; sig < _NSIG; sig++) {
+        struct sigaction action = {.sa_handler = handler_of(sig), .sa_flags = SA_ONSTACK};
+        struct sigaction *before = &kept->before[sig];
+        if (!action.sa_handler || sigaction(sig, NULL, before) != 0) continue;
+        if (action.sa_handler == on_end && before->sa_handler != SIG_DFL) continue;
+        sigemptyset(&action.sa_mask);
+        kept->replaced[sig] = sigaction(sig, &action, NULL) == 0;
+    }
+}
+
+static void end_line(const signals *kept) {
+    for (int sig = 1; sig < _NSIG; sig++)
+        if (kept->replaced[sig]) sigaction(sig, &kept->before[sig], NULL);
     mark_pastes(0);
     if (interrupted) pasting = 0;
 }
@@ -281,14 +299,14 @@ static void prepare(void) {
 /* readline(prompt): the line; nil at the end of input; false after Ctrl-C */
 static int l_readline(lua_State *L) {
     const char *prompt = luaL_checkstring(L, 1);
-    struct sigaction kept[CONCERNS];
+    signals kept;
     prepare();
     fflush(stdout);
-    begin_line(kept);
+    begin_line(&kept);
     completing = L;
     char *line = readline(prompt);
     completing = NULL;
-    end_line(kept);
+    end_line(&kept);
     if (interrupted) {
         free(line);
         fputs("^C\n", stdout);
