@@ -36,6 +36,10 @@ for line in
     decay=weight_decay p=rate in_features=units out_features=units out_channels=filters
     hidden_size=units num_embeddings=input_dim embedding_dim=output_dim nb_epoch=epochs
     n_epochs=epochs num_epochs=epochs nn=layers optim=optimizers functional=ops f=ops
+    steplr=StepDecay multisteplr=MultiStepDecay exponentiallr=ExponentialDecay
+    linearlr=LinearRamp constantlr=ConstantStart onecyclelr=OneCycle cycliclr=Cyclic
+    sequentiallr=Sequential chainedscheduler=Chained cosineannealinglr=CosineDecay
+    cosineannealingwarmrestarts=CosineDecayRestarts polynomiallr=PolynomialDecay
     randn=random rand=random view=reshape mm=matmul bmm=matmul permute=transpose
     unsqueeze=expand_dims numpy=tolist float=cast double=cast half=cast long=cast int=cast
     to=cast type=cast astype=cast cat=concatenate clone=copy index_select=take masked_fill=where

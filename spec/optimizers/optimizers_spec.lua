@@ -5,6 +5,7 @@ local schedules = optimizers.schedules
 
 local rows = require "spec.ref.optimizers"
 local given = rows[1]
+local beside = require("spec.ref.torch_optimizers")[1]
 
 local function start()
   return { tide.tensor(given.start[1], { requires_grad = true }),
@@ -15,7 +16,7 @@ local PATHS = { { path = "kernel" }, { path = "bias" } }
 describe("tide.optimizers", function()
   for i = 2, #rows do
     local r = rows[i]
-    it(("%s equals Keras for 12 steps, row %d"):format(r.optimizer, i), function()
+    it(("%s equals Keras for 20 steps, row %d"):format(r.optimizer, i), function()
       local o = optimizers[r.optimizer](r.args)
       local vs = start()
       if r.exclude then
@@ -30,20 +31,122 @@ describe("tide.optimizers", function()
       end
       if r.finalize then
         o:finalize_variable_values()
-        expect.close(vs[1], r.values[13][1], 5e-6, 2e-6)
+        expect.close(vs[1], r.values[21][1], 5e-6, 2e-6)
       end
       assert.equal(r.iterations, o.iterations)
     end)
   end
 
+  for i, r in ipairs(beside.rows) do
+    it(("%s equals its peer for 20 steps, row %d"):format(r.optimizer, i), function()
+      local o = optimizers[r.optimizer](r.args)
+      local vs = start()
+      o:build(vs, PATHS)
+      for k, g in ipairs(given.grads) do
+        o:apply({ tide.tensor(g[1]), tide.tensor(g[2]) }, vs)
+        expect.close(vs[1], r.values[k][1], 5e-6, 2e-6, "kernel, step " .. k)
+        expect.close(vs[2], r.values[k][2], 5e-6, 2e-6, "bias, step " .. k)
+      end
+    end)
+  end
+
   it("has a row for every class", function()
     local seen = {}
-    for i = 2, #rows do
-      seen[rows[i].optimizer] = true
+    for _, group in ipairs { rows, beside.rows } do
+      for _, row in ipairs(group) do
+        seen[row.optimizer or 1] = true
+      end
     end
     for _, name in ipairs(optimizers.class_names) do
       assert(seen[name], name .. " has no row in spec/ref/optimizers.py")
     end
+  end)
+
+  describe("groups", function()
+    local schedule = schedules.StepDecay { 0.02, 1000 }
+    local layers = tide.layers
+
+    it("equal PyTorch's parameter groups for 20 steps", function()
+      for _, which in ipairs { "^ker", function(path) return path == "kernel" end } do
+        for _, rate in ipairs { { learning_rate = 0.02 }, { rate_factor = 0.4 },
+          { learning_rate = schedule } } do
+          local o = optimizers.AdamW { 0.05, weight_decay = 0.1, groups = {
+            { which }, { "bias", weight_decay = 0 } } }
+          for k, v in pairs(rate) do
+            o.groups[1][k] = v
+          end
+          local vs = start()
+          o:build(vs, PATHS)
+          for k, g in ipairs(given.grads) do
+            o:apply({ tide.tensor(g[1]), tide.tensor(g[2]) }, vs)
+            expect.close(vs[1], beside.grouped.values[k][1], 5e-6, 2e-6, "kernel, step " .. k)
+            expect.close(vs[2], beside.grouped.values[k][2], 5e-6, 2e-6, "bias, step " .. k)
+          end
+        end
+      end
+    end)
+
+    local function net()
+      tide.seed(4)
+      return tide.Sequential { tide.Input { 3 }, layers.Dense { 3, name = "first" },
+        layers.Dense { 2, name = "second" }, layers.Dense { 1, name = "third" } }
+    end
+
+    it("take layers, and rates that fall layer by layer", function()
+      local model = net()
+      local before = model:get_weights()
+      model:compile { loss = "mse", optimizer = optimizers.SGD { 0.1, groups = {
+        { model.layers[1], learning_rate = 0 }, { model.layers[2], rate_factor = 0.5 } } } }
+      local x, y = tide.ones { 4, 3 }, tide.ones { 4, 1 }
+      model:train_on_batch(x, y)
+      local plain = net()
+      plain:compile { loss = "mse", optimizer = optimizers.SGD { 0.1 } }
+      plain:train_on_batch(x, y)
+      local after, all = model:get_weights(), plain:get_weights()
+      assert.same(before[1]:tolist(), after[1]:tolist())
+      expect.close(after[3] - before[3], ((all[3] - before[3]) * 0.5):tolist(), 1e-6, 1e-6)
+      assert.same(all[5]:tolist(), after[5]:tolist())
+      assert.same({ { layer = "first", rate_factor = 0.25 },
+        { layer = "second", rate_factor = 0.5 }, { layer = "third", rate_factor = 1.0 } },
+        optimizers.layerwise_groups(model, 0.5))
+    end)
+
+    it("come back from files", function()
+      local model = net()
+      model:compile { loss = "mse", optimizer = optimizers.AdamW { 0.1, groups = {
+        { model.layers[1], learning_rate = schedule }, { "bias", weight_decay = 0 } } } }
+      local x, y = tide.ones { 4, 3 }, tide.ones { 4, 1 }
+      model:train_on_batch(x, y)
+      local others = {}
+      for _, ending in ipairs { ".safetensors", ".keras" } do
+        local path = os.tmpname() .. ending
+        model:save(path)
+        others[#others + 1] = tide.load_model(path)
+        os.remove(path)
+      end
+      model:train_on_batch(x, y)
+      for _, again in ipairs(others) do
+        assert.same(model.optimizer:get_config(), again.optimizer:get_config())
+        again:train_on_batch(x, y)
+        for i, w in ipairs(model:get_weights()) do
+          assert.same(w:tolist(), again:get_weights()[i]:tolist())
+        end
+      end
+    end)
+
+    it("that cannot be are refused", function()
+      local function refused(group, text)
+        assert.error_matches(function() optimizers.SGD { groups = { group } } end, text)
+      end
+      refused({ "a", rate = 2 }, "has no 'rate'")
+      refused({ "[" }, "no Lua pattern")
+      refused({ learning_rate = 1 }, "must name its parameters once")
+      refused({ 3 }, "begins with a pattern")
+      refused({ "a", learning_rate = -1 }, "finite number from 0 or a schedule")
+      refused({ "a", weight_decay = -1 }, "finite number from 0")
+      refused("a", "a group is")
+      assert.error_matches(function() optimizers.layerwise_groups(net(), 0) end, "above 0")
+    end)
   end)
 
   it("applies sparse gradients of embeddings as dense ones", function()
@@ -233,10 +336,39 @@ describe("tide.optimizers.schedules", function()
     end)
   end
 
+  for i, r in ipairs(beside.schedules) do
+    it(("%s equals PyTorch for 100 steps, row %d"):format(r.schedule, i), function()
+      local s = schedules[r.schedule](r.args)
+      for step = 0, 99 do
+        expect.close(s(step), r.values[step + 1], 1e-9, 1e-7, "step " .. step)
+      end
+    end)
+  end
+
+  it("that hold others equal PyTorch for 100 steps", function()
+    local all = {
+      warm = schedules.Warmup { schedules.CosineDecay { 0.1, 100 }, 20 },
+      sequence = schedules.Sequential { { 0.01, schedules.ExponentialDecay { 0.1, 1, 0.9 },
+        schedules.StepDecay { 0.1, 10, 0.5 } }, { 12, 50 } },
+      chain = schedules.Chained { { schedules.StepDecay { 0.1, 30, 0.5 },
+        schedules.ExponentialDecay { 1, 1, 0.97 }, schedules.LinearRamp { 1, 10, 0.25 } } },
+    }
+    for name, s in pairs(all) do
+      local again = schedules.get(tide.optimizers.SGD { s }:get_config().learning_rate)
+      for step = 0, 99 do
+        local want = beside[name].values[step + 1]
+        expect.close(s(step), want, 1e-9, 1e-7, name .. ", step " .. step)
+        expect.close(again(step), want, 1e-9, 1e-7, name .. " again, step " .. step)
+      end
+    end
+  end)
+
   it("has a row for every class", function()
-    local seen = {}
-    for _, r in ipairs(cases) do
-      seen[r.schedule] = true
+    local seen = { Warmup = true, Sequential = true, Chained = true }
+    for _, group in ipairs { cases, beside.schedules } do
+      for _, r in ipairs(group) do
+        seen[r.schedule] = true
+      end
     end
     for _, name in ipairs(schedules.class_names) do
       assert(seen[name], name .. " has no row in spec/ref/optimizers.py")
@@ -251,5 +383,11 @@ describe("tide.optimizers.schedules", function()
       schedules.PiecewiseConstantDecay { { 2, 1 }, { 1, 2, 3 } }
     end, "must ascend")
     assert.error_matches(function() schedules.CosineDecay { 0.1, 0 } end, "above 0")
+    assert.error_matches(function() schedules.Sequential { { 1, 2 }, {} } end, "one fewer")
+    assert.error_matches(function() schedules.Sequential { { 1, 2 }, { 0 } } end, "integers from 1")
+    assert.error_matches(function() schedules.Chained { {} } end, "at least one schedule")
+    assert.error_matches(function() schedules.MultiStepDecay { 1, { 3, 2 } } end, "must ascend")
+    assert.error_matches(function() schedules.Warmup { "linear", 3 } end, "unknown schedule")
+    assert.error_matches(function() schedules.StepLR { 1, 3 } end, "StepDecay")
   end)
 end)

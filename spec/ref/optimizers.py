@@ -1,4 +1,4 @@
-"""Parameters after each of 12 steps, and schedules: KERAS_BACKEND=jax python spec/ref/optimizers.py (Keras 3.15)."""
+"""Parameters after each of 20 steps, and schedules: KERAS_BACKEND=jax python spec/ref/optimizers.py (Keras 3.15)."""
 import os
 os.environ.setdefault("KERAS_BACKEND", "jax")
 import numpy as np
@@ -8,7 +8,7 @@ from luawrite import write
 
 rng = np.random.default_rng(3)
 start = [rng.normal(size=(3, 2)).round(3).astype("float32"), rng.normal(size=(4,)).round(3).astype("float32")]
-grads = [[rng.normal(size=(3, 2)).round(3).astype("float32"), rng.normal(size=(4,)).round(3).astype("float32")] for _ in range(12)]
+grads = [[rng.normal(size=(3, 2)).round(3).astype("float32"), rng.normal(size=(4,)).round(3).astype("float32")] for _ in range(20)]
 rows = [dict(start=start, grads=grads)]
 
 
@@ -59,6 +59,18 @@ case("Lion", learning_rate=0.05)
 case("Ftrl", learning_rate=0.1)
 case("Ftrl", learning_rate=0.1, l1_regularization_strength=0.02, l2_regularization_strength=0.03,
      l2_shrinkage_regularization_strength=0.01, beta=0.1, initial_accumulator_value=0.2)
+case("Adafactor")
+case("Adafactor", learning_rate=0.05, relative_step=False, clip_threshold=0.5, beta_2_decay=-0.6, epsilon_2=0.01)
+case("Adafactor", learning_rate=0.9, weight_decay=0.01, _exclude=["bias"])
+case("Lamb")
+case("Lamb", learning_rate=0.05, beta_1=0.8, beta_2=0.95, weight_decay=0.1, clipnorm=0.5)
+case("Lamb", learning_rate=0.05, use_ema=True, ema_momentum=0.8, _finalize=True)
+case("Muon")
+case("Muon", learning_rate=0.05, nesterov=False, ns_steps=3, rms_rate=None, momentum=0.8, adam_lr_ratio=0.5)
+case("Muon", learning_rate=0.05, weight_decay=0.1, adam_weight_decay=0.2, _exclude=["bias"])
+case("Muon", learning_rate=0.05, exclude_layers=["kern"], gradient_accumulation_steps=2)
+case("ScheduleFreeAdamW")
+case("ScheduleFreeAdamW", learning_rate=0.05, beta_1=0.8, warmup_steps=7, weight_decay=0.1)
 write(os.path.join(os.path.dirname(os.path.abspath(__file__)), "optimizers.lua"), "optimizers.py", rows)
 
 S = optimizers.schedules
@@ -67,7 +79,7 @@ rows = []
 
 def schedule(cls, **args):
     s = getattr(S, cls)(**args)
-    steps = [0, 1, 5, 9, 10, 11, 20, 25, 40, 75, 100, 101, 150, 250]
+    steps = list(range(100)) + [100, 101, 150, 250]
     rows.append(dict(schedule=cls, args=args, steps=steps, values=[float(s(k)) for k in steps]))
 
 

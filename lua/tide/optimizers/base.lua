@@ -7,6 +7,7 @@ local core = require "tide.core"
 local distribute = require "tide.distribute"
 local errors = require "tide.errors"
 local foreign = require "tide.foreign"
+local groups = require "tide.optimizers.groups"
 local list = require "tide.list"
 local masters = require "tide.optimizers.masters"
 local none = require "tide.none"
@@ -31,6 +32,8 @@ base.OPTIONS = {
     above = 0 },
   { "gradient_accumulation_steps", "int", nil, "batches whose gradients are averaged into one step",
     min = 2 },
+  { "groups", "list", nil, "parameters with a rate or decay of their own; see \z
+    tide.optimizers.Optimizer", own = true },
   { "name", "string", nil, "shown in messages" },
 }
 
@@ -52,6 +55,17 @@ end
 --- The base class of optimizers. Own ones define `update_step(self, gradient, variable,
 --- learning_rate, slots)`, where `slots` holds what `slot_names` lists, and change tensors in place
 --- (`tide.ops` and `variable:assign`).
+---
+--- `groups` gives some parameters a rate or a weight decay of their own: a list of
+--- `{ which, learning_rate = , rate_factor = , weight_decay = }`, where `which` is a Lua pattern of
+--- the parameter's path, a layer, or a function of path and parameter; the first that fits counts.
+--- `learning_rate` (a number or a schedule) takes the place of the optimizer's, `rate_factor`
+--- multiplies it, `weight_decay = 0` switches the decay off. Clipping by the norm over all
+--- gradients stays over all of them.
+---
+---     local o = tide.optimizers.AdamW { 1e-3, groups = {
+---       { "bias$", weight_decay = 0 }, { "^backbone/", rate_factor = 0.1 } } }
+---     o.groups[2].rate_factor   --> 0.1
 ---
 ---     local Descent = tide.optimizers.Optimizer:extend("Descent", {
 ---       update_step = function(self, gradient, w, rate) w:assign(w - gradient * rate) end })
@@ -82,7 +96,8 @@ local Optimizer = object.class("Optimizer", nil, {
       errors.raise(
         self:_class_name(), "only one of clipnorm, clipvalue and global_clipnorm can be given")
     end
-    self.built, self.strategy = false, false
+    self.groups = groups.checked(self.groups, self:_class_name())
+    self.built, self.strategy, self._factor, self._part = false, false, false, false
     self._slots, self._excluded, self._options = {}, {}, {}
   end,
 })
@@ -203,11 +218,16 @@ local function zeros_like(v, value)
   return ops.zeros(v.shape, { dtype = v.dtype })
 end
 
--- One tensor of `value` (0) per parameter.
+-- One tensor of `value` (0) per parameter; a function of parameter and number gives the tensor, or
+-- false for none.
 local function like_all(self, value)
   local out = {}
   for i, v in ipairs(self._stepped) do
-    out[i] = zeros_like(v, value)
+    if type(value) == "function" then
+      out[i] = value(v, i)
+    else
+      out[i] = zeros_like(v, value)
+    end
   end
   return out
 end
@@ -256,11 +276,12 @@ function Optimizer:build(variables, info)
   if self.gradient_accumulation_steps then
     self._sums = like_all(self)
   end
-  self:_group()
+  self._split = groups.split(self)
   self.built = true
 end
 
---- The slots in use: list of { name, initial value }.
+--- The slots in use: list of { name, initial value }, or a function of parameter and number in its
+--- place, which gives the tensor or false.
 function Optimizer:_slot_list()
   local out = {}
   for i, name in ipairs(self.slot_names) do
@@ -284,7 +305,7 @@ function Optimizer:_all_variables()
     local slots = self:_slot_list()
     for i = 1, #self._params do
       for _, slot in ipairs(slots) do
-        out[#out + 1] = self._slots[slot[1]][i]
+        out[#out + 1] = self._slots[slot[1]][i] or nil
       end
     end
   end
@@ -299,7 +320,7 @@ function Optimizer:_state()
   end
   local function put(name, group)
     for i = 1, #self._params do
-      out[#out + 1] = { slot = name, index = i, tensor = group[i] }
+      out[#out + 1] = group[i] and { slot = name, index = i, tensor = group[i] } or nil
     end
   end
   for _, slot in ipairs(self:_slot_list()) do
@@ -325,9 +346,9 @@ function Optimizer:_numbers()
 end
 
 -- Marks the rows whose slots say that they once had a gradient: the steps of sparse gradients visit
--- no others.
+-- no others. Steps by update_step have none.
 local function mark_touched(self)
-  for i = 1, self.built and #self._params or 0 do
+  for i = 1, self.built and self._call ~= Optimizer._call and #self._params or 0 do
     local touched, any = self._touched[i], nil
     for _, slot in ipairs(touched and self:_slot_list() or {}) do
       local moved = ops.any(ops.not_equal(self._slots[slot[1]][i], 0), { axis = 2 })
@@ -368,32 +389,6 @@ function Optimizer:exclude_from_weight_decay(variables, names)
     end
   end
   self._excluded_names = names
-end
-
-local function decays(self, i)
-  if self._excluded[self._params[i]] then
-    return false
-  end
-  local path = self._info[i] and self._info[i].path or ""
-  for _, pattern in ipairs(self._excluded_names or {}) do
-    if path:find(pattern) then
-      return false
-    end
-  end
-  return true
-end
-
--- Parameters with and without decay.
-function Optimizer:_group()
-  self._split = nil
-  local with, without = {}, {}
-  for i = 1, #self._params do
-    local g = decays(self, i) and with or without
-    g[#g + 1] = i
-  end
-  if #without > 0 then
-    self._split = { with, without }
-  end
 end
 
 -- ---- a step ----
@@ -503,7 +498,8 @@ local function reduced(self, strategy, grads, places)
 end
 
 local function update(self, grads, places, strategy)
-  local scale = self.loss_scale_factor and 1 / self.loss_scale_factor or 1
+  local factor = self._factor or self.loss_scale_factor
+  local scale = factor and 1 / factor or 1
   local steps = self.gradient_accumulation_steps
   if steps then
     self._sums = self._sums or like_all(self)
@@ -584,15 +580,16 @@ function Optimizer:_apply(grads, places, guard)
   end
 end
 
--- One call of the op, or two where only some parameters decay.
+-- One call of the op, or one for each group of parameters.
 function Optimizer:_run(grads, places, scale)
-  local rate = self:_current_rate()
   local o = self._options
   -- what a person sets between two steps holds from the next one on
   o.clipnorm, o.clipvalue = rawget(self, "clipnorm"), rawget(self, "clipvalue")
   o.global_clipnorm, o.weight_decay = rawget(self, "global_clipnorm"), rawget(self, "weight_decay")
-  o.learning_rate, o.grad_scale = rate, scale
-  if not self._split or not o.weight_decay then
+  o.learning_rate, o.grad_scale = self:_current_rate(), scale
+  local split = self._split
+  self._part = false
+  if not split or not (split.given or o.weight_decay or self.adam_weight_decay) then
     return self:_call(grads, places, o)
   end
   if self.global_clipnorm then -- the norm is over all gradients, not over those of one call
@@ -600,22 +597,7 @@ function Optimizer:_run(grads, places, scale)
     o.grad_scale = scale * self.global_clipnorm / math.max(norm, self.global_clipnorm)
     o.global_clipnorm = nil
   end
-  for part, members in ipairs(self._split) do
-    local wanted, g, p = {}, {}, {}
-    for _, i in ipairs(members) do
-      wanted[i] = true
-    end
-    for i = 1, #grads do
-      local place = places and places[i] or i
-      if wanted[place] then
-        g[#g + 1], p[#p + 1] = grads[i], place
-      end
-    end
-    o.weight_decay = part == 1 and self.weight_decay or nil
-    if #g > 0 then
-      self:_call(g, p, o)
-    end
-  end
+  groups.each(self, grads, places, o)
 end
 
 -- A slot that an option switched on between two steps.
@@ -658,7 +640,13 @@ function Optimizer:_takes_rows()
   return self._call ~= Optimizer._call and (not strategy or strategy.takes_rows)
 end
 
--- Optimizers written in Lua: update_step per parameter.
+--- The decay of a parameter, `decay` being that of its group; nil: none.
+function Optimizer._decay_of(_, _, decay)
+  return decay
+end
+
+-- Optimizers written in Lua: update_step per parameter. A class with `decays_itself` takes the
+-- decay as its last argument; the others find it done.
 function Optimizer:_call(grads, places, o)
   if not self.update_step then
     errors.raise(
@@ -687,14 +675,15 @@ function Optimizer:_call(grads, places, o)
     elseif o.clipvalue then
       g = ops.clip(g, -o.clipvalue, o.clipvalue)
     end
-    if o.weight_decay then
-      v:assign(ops.multiply(v, 1 - o.weight_decay * o.learning_rate))
+    local decay = self:_decay_of(place, o.weight_decay)
+    if decay and not self.decays_itself then
+      v:assign(ops.multiply(v, 1 - decay * o.learning_rate))
     end
     local slots = {}
     for name, all in pairs(self._slots) do
       slots[name] = all[place]
     end
-    self:update_step(g, v, o.learning_rate, slots)
+    self:update_step(g, v, o.learning_rate, slots, place, decay)
   end
 end
 

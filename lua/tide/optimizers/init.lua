@@ -9,6 +9,8 @@ local registry = require "tide.registry"
 
 local base = require "tide.optimizers.base"
 local classes = require "tide.optimizers.classes"
+local groups = require "tide.optimizers.groups"
+local rules = require "tide.optimizers.rules"
 
 --- An optimizer from a name, `{ "name", option = ... }`, an object, a class or a configuration.
 --- @param v any
@@ -21,9 +23,11 @@ local function get(v)
   return found
 end
 
-local members, aliases = { Optimizer = base.Optimizer }, {}
-for name, c in pairs(classes) do
-  members[name], aliases[name:lower()] = c, name
+local members, aliases = { Optimizer = base.Optimizer, layerwise_groups = groups.layerwise }, {}
+for _, family in ipairs { classes, rules } do
+  for name, c in pairs(family) do
+    members[name], aliases[name:lower()] = c, name
+  end
 end
 
 return object.namespace("tide.optimizers", "optimizer", { members = members, aliases = aliases,

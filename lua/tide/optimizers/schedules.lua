@@ -1,47 +1,20 @@
 --- Learning rate schedules: objects called with the number of steps done that return the rate, a
---- Lua number. Keras' keras/src/optimizers/schedules.
+--- Lua number. Keras' keras/src/optimizers/schedules; those beside them stand in pieces.lua.
 ---
 ---      local schedules = tide.optimizers.schedules
 ---      local rate = schedules.ExponentialDecay { 0.1, decay_steps = 100, decay_rate = 0.9 }
 ---      print(rate(100)) --> 0.09
 local check = require "tide.check"
-local class = require "tide.class"
 local errors = require "tide.errors"
 local object = require "tide.object"
-local registry = require "tide.registry"
-local tensors = require "tide.training.tensors"
+local schedule = require "tide.optimizers.schedule"
 
-local classes = {}
-
---- The base class of schedules. Own ones define `call(self, step)`.
----
----     local Falling = tide.optimizers.schedules.LearningRateSchedule:extend("Falling", {
----       call = function(self, step) return 1 / (step + 1) end })
----     Falling()(1)   --> 0.5
-local Schedule = object.class("LearningRateSchedule", nil, { kind = "schedule",
-  methods = { __call = { { "step", "data", check.required, "steps done" } } } })
-Schedule.__eq = object.equal
-classes.LearningRateSchedule = Schedule
-
---- The rate after `step` steps.
---- @param step number
---- @return number
-function Schedule:__call(step)
-  return tensors.number(self:call(tensors.number(step)))
-end
+local define = schedule.define
 
 local RATE = { "initial_learning_rate", "number", check.required, "rate at step 0" }
 local STEPS = { "decay_steps", "number", check.required, "steps of the decay", above = 0 }
 local DECAY_RATE = { "decay_rate", "number", check.required, "factor" }
 local STAIRCASE = { "staircase", "bool", false, "only at whole multiples of decay_steps" }
-
-local function define(name, rows, default_name, call, init)
-  table.insert(rows, rows.name_at or #rows + 1,
-    { "name", "string", default_name, "shown in messages" })
-  local c = object.class(name, Schedule, { rows = rows, init = init })
-  c.call = call
-  classes[name] = c
-end
 
 local function progress(self, step)
   local p = step / self.decay_steps
@@ -154,17 +127,8 @@ define("CosineDecayRestarts", {
   return self.initial_learning_rate * ((1 - self.alpha) * cosine + self.alpha)
 end)
 
---- A schedule from a configuration, `{ "name", option = ... }`, an object or a function.
-local function get(v)
-  if type(v) == "function" then
-    return v
-  end
-  local found = registry.resolve("schedule", v, "schedule")
-  if class.is_class(found) or type(found) ~= "table" or found.kind ~= "schedule" then
-    errors.raise("schedule", "takes a learning rate schedule (got %s)", check.show(v))
-  end
-  return found
-end
+require "tide.optimizers.pieces"
 
-return object.namespace("tide.optimizers.schedules", "schedule", { members = classes, get = get,
+return object.namespace("tide.optimizers.schedules", "schedule", { members = schedule.classes,
+  get = schedule.get,
   bases = { LearningRateSchedule = true } })

@@ -93,7 +93,9 @@ local function writable(model, optimizer)
     table.move(group, 1, #group, #out + 1, out)
   end
   for _, group in pairs(optimizer._slots or {}) do
-    table.move(group, 1, #group, #out + 1, out)
+    for _, t in ipairs(group) do
+      out[#out + 1] = t or nil
+    end
   end
   return out
 end

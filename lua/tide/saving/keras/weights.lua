@@ -341,7 +341,8 @@ local function slot_list(model, optimizer)
   end
   local function block(slot, tensors)
     for _, p in ipairs(order) do
-      out[#out + 1] = { slot = slot, tensor = tensors[p[1]], record = p[2] }
+      local tensor = tensors[p[1]]
+      out[#out + 1] = tensor and { slot = slot, tensor = tensor, record = p[2] } or nil
     end
   end
   if optimizer._average then
@@ -353,7 +354,8 @@ local function slot_list(model, optimizer)
   local mixed, apart = blocks(optimizer)
   for _, p in ipairs(order) do
     for _, slot in ipairs(mixed) do
-      out[#out + 1] = { slot = slot, tensor = optimizer._slots[slot][p[1]], record = p[2] }
+      local tensor = optimizer._slots[slot][p[1]]
+      out[#out + 1] = tensor and { slot = slot, tensor = tensor, record = p[2] } or nil
     end
   end
   for _, slot in ipairs(apart) do
