@@ -58,6 +58,18 @@ describe("tide.save and tide.load", function()
     end
   end)
 
+  it("keep several tensors without elements, whatever their dtypes and names", function()
+    local path = folder .. "/empty.safetensors"
+    tide.save({ z = tide.zeros({ 0, 3 }, { dtype = "float64" }), m = tide.tensor { 7 },
+      a = tide.zeros { 2, 0 }, b = tide.zeros({ 0 }, { dtype = "bool" }) }, path)
+    local again = tide.load(path)
+    assert.same({ 0, 3 }, again.z.shape)
+    assert.same({ 2, 0 }, again.a.shape)
+    assert.equal("float64 float32 bool", again.z.dtype .. " " .. again.a.dtype .. " "
+      .. again.b.dtype)
+    assert.same({ 7 }, again.m:tolist())
+  end)
+
   it("read what NumPy writes: orders, other dtypes, scalars, nothing, compressed", function()
     local big = tide.load(numpy .. "fortran_big.npy")
     assert.equal("float64", big.dtype)

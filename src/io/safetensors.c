@@ -475,7 +475,7 @@ static tide_st_entry describe(const char *name, const tide_tensor *t) {
 }
 
 typedef struct {
-    tide_st_entry e;
+    tide_st_entry e; /* first, for by_begin */
     const tide_tensor *t;
     int width;
     const char *key; /* of its checksum */
@@ -568,6 +568,8 @@ tide_status tide_st_write(tide_ctx *ctx, const char *path, int64_t n, const char
     for (int64_t i = 0; i < n; i++) {
         items[i].e.begin = at, at += items[i].e.end, items[i].e.end = at;
     }
+    /* tensors without elements share a place: in the order that the reader's checksum has */
+    qsort(items, (size_t)n, sizeof *items, by_begin);
     if ((s = build_header(ctx, path, n, items, nmeta, keys, values, &text)) != TIDE_OK) goto done;
     uint64_t len = text.n, padded = (len + ALIGN - 1) / ALIGN * ALIGN;
     if (padded > MAX_HEADER) {
