@@ -549,7 +549,7 @@ describe("tide.callbacks", function()
   it("makes every class by name, with its options", function()
     for _, name in ipairs(callbacks.class_names) do
       local given = { filename = "x.csv", filepath = "x.safetensors", backup_dir = "x",
-        schedule = function(_, r)
+        directory = "x", schedule = function(_, r)
         return r
       end }
       local c = callbacks[name]

@@ -5,6 +5,7 @@ local errors = require "tide.errors"
 local object = require "tide.object"
 
 local base = require "tide.callbacks.base"
+local checkpoint = require "tide.training.checkpoint"
 
 --- Saves where training is, and goes on from there in the next run of the same script: weights,
 --- optimizer, random generators, the place in the data, callbacks and history, so that the end is
@@ -28,11 +29,8 @@ local Backup = object.class("BackupAndRestore", base.Callback, {
   init = function(self)
     if self.backup_dir == "" then
       errors.raise("BackupAndRestore", "backup_dir must be the name of a folder (got '')")
-    elseif math.type(self.save_freq) == "integer" and self.save_freq < 1
-      or type(self.save_freq) == "string" and self.save_freq ~= "epoch" then
-      errors.raise("BackupAndRestore", "save_freq must be 'epoch' or a number of batches (got %s)",
-        check.show(self.save_freq))
     end
+    base.check_freq(self)
     self._batches = 0
   end,
 })
@@ -49,12 +47,7 @@ end
 function Backup:_found()
   for _, path in ipairs { latest(self), before(self) } do
     if core.file_exists(path) then
-      local ok, e = pcall(function()
-        local file <close>, entries = core.safetensors_open(path)
-        for i = 1, #entries do
-          core.safetensors_read(file, i)
-        end
-      end)
+      local ok, e = checkpoint.whole(path)
       if ok then
         return path
       elseif path == before(self) or not core.file_exists(before(self)) then

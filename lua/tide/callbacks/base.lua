@@ -158,13 +158,23 @@ function base.collect(given)
   return out
 end
 
+--- Refuses what `save_freq` may not be.
+function base.check_freq(self)
+  local freq = self.save_freq
+  if freq ~= "epoch" and (math.type(freq) ~= "integer" or freq < 1) then
+    errors.raise(self:_class_name(), "save_freq must be 'epoch' or a number of batches (got %s)",
+      check.show(freq))
+  end
+end
+
 -- ---- watching a value ----
 
 --- Monitor: what EarlyStopping, ModelCheckpoint and ReduceLROnPlateau share.
 local Monitor = object.class("MonitorCallback", Callback, {})
 base.Monitor = Monitor
 
-base.MONITOR = { "monitor", "string", "val_loss", "the logged value that is watched" }
+base.MONITOR = { "monitor", { "string", "function" }, "val_loss",
+  "the logged value that is watched, or a function of the logs" }
 base.MODE = { "mode", "enum", "auto", "whether less or more is better", of = "auto|min|max" }
 
 -- Decides the direction, once metrics are built.
@@ -173,8 +183,11 @@ function Monitor:_decide(logs)
     return
   end
   local mode = self.mode
-  local name = self.monitor:gsub("^val_", "")
-  if mode == "auto" then
+  if mode == "auto" and type(self.monitor) == "function" then
+    errors.raise(self:_class_name(), "cannot tell whether more or less of what the function gives \z
+      is better; say mode = 'max' or mode = 'min'")
+  elseif mode == "auto" then
+    local name = self.monitor:gsub("^val_", "")
     if name == "loss" then
       mode = "min"
     else
@@ -226,9 +239,27 @@ function Monitor:_not_validated(logs)
   return true
 end
 
+-- What texts call the watched value.
+function Monitor:_watches()
+  return type(self.monitor) == "string" and self.monitor or "the monitored value"
+end
+
+-- What a person's function of the logs gives.
+local function computed(self, logs)
+  local v = self.monitor(logs)
+  if v ~= nil and type(v) ~= "number" and not (type(v) == "userdata" and v.size == 1) then
+    errors.raise(self:_class_name(), "monitor must return a number, or nil where there is none \z
+      (got %s)", check.show(v))
+  end
+  return v ~= nil and tensors.number(v) or nil
+end
+
 --- The watched value in `logs`; nil where it is absent, after a warning unless it is one of a
 --- validation that this epoch has not.
 function Monitor:_watched(logs)
+  if type(self.monitor) == "function" then
+    return computed(self, logs)
+  end
   local v = logs[self.monitor]
   if v == nil then
     local absent = self.monitor:sub(1, 4) == "val_" and self:_not_validated(logs)

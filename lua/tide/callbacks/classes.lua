@@ -233,10 +233,7 @@ local ModelCheckpoint = object.class("ModelCheckpoint", Monitor, {
     { "initial_value_threshold", "number", nil, "best value so far" },
   },
   init = function(self)
-    if type(self.save_freq) == "string" and self.save_freq ~= "epoch" or self.save_freq == 0 then
-      errors.raise("ModelCheckpoint", "save_freq must be 'epoch' or a number of batches (got %s)",
-        check.show(self.save_freq))
-    end
+    base.check_freq(self)
     require("tide.saving").check_path(self.filepath, self.save_weights_only)
     for spec in self.filepath:gmatch "{[^{}]*:([%d%.]*[dfeg])}" do
       formatted(1, spec, self.filepath)
@@ -316,13 +313,13 @@ function ModelCheckpoint:_wanted(epoch, logs, path)
     return false
   elseif not self:_improved(value, self.best) then
     if loud(self) then
-      say("\nEpoch %d: %s did not improve from %s", epoch, self.monitor,
+      say("\nEpoch %d: %s did not improve from %s", epoch, self:_watches(),
         self.best and ("%.5f"):format(self.best) or "none")
     end
     return false
   end
   if loud(self) then
-    say("\nEpoch %d: %s improved from %s to %.5f, saving model to %s", epoch, self.monitor,
+    say("\nEpoch %d: %s improved from %s to %.5f, saving model to %s", epoch, self:_watches(),
       self.best and ("%.5f"):format(self.best) or "none", value, path)
   end
   self.best = value

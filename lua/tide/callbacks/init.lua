@@ -7,7 +7,9 @@ local registry = require "tide.registry"
 
 local modules = { Callback = "tide.callbacks.base", CallbackList = "tide.callbacks.base",
   ProgbarLogger = "tide.callbacks.progbar_logger",
-  BackupAndRestore = "tide.callbacks.backup" }
+  BackupAndRestore = "tide.callbacks.backup", CheckpointManager = "tide.callbacks.manager",
+  SwapEMAWeights = "tide.callbacks.averages",
+  StochasticWeightAveraging = "tide.callbacks.averages" }
 for _, name in ipairs { "EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau",
   "LearningRateScheduler", "History", "LambdaCallback", "TerminateOnNaN", "CSVLogger" } do
   modules[name] = "tide.callbacks.classes"
@@ -33,5 +35,6 @@ local function get(v)
 end
 
 ns = object.namespace("tide.callbacks", "callback", { modules = modules, get = get,
+  aliases = { OrbaxCheckpoint = "CheckpointManager" },
   bases = { Callback = true, CallbackList = true } })
 return ns

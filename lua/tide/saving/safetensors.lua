@@ -191,7 +191,7 @@ local function match(path, file, entries, wanted, o)
   local by_name, unknown, missing, out, skipped = {}, {}, {}, {}, {}
   for i, e in ipairs(entries) do
     by_name[e.name] = i
-    if not wanted[e.name] and e.name:sub(1, #OPTIMIZER) ~= OPTIMIZER then
+    if not wanted[e.name] and e.name:sub(1, 1) ~= "@" then -- not of an optimizer or a training
       unknown[#unknown + 1] = e.name
     end
   end

@@ -315,6 +315,16 @@ local function restore(path, file, found, header, model, T, run)
   return { rows = rows, fresh = fresh }
 end
 
+--- Whether a file can be read to its end; false and the error where it is damaged.
+function checkpoint.whole(path)
+  return pcall(function()
+    local file <close>, entries = core.safetensors_open(path)
+    for i = 1, #entries do
+      core.safetensors_read(file, i)
+    end
+  end)
+end
+
 --- Puts a run where the file says.
 --- @param path string
 --- @param model table
