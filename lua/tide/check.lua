@@ -368,6 +368,15 @@ function types.dtype(v)
     type(v) == "string" and check.did_you_mean(v, dtype_names)
 end
 
+--- The dtype of a model's input: of a tensor, or "string".
+function types.input_dtype(v)
+  if v == "string" then
+    return v
+  end
+  local dtype, expected, near = types.dtype(v)
+  return dtype, expected and expected .. ", string", near
+end
+
 --- Declares a type whose values are resolved by a namespace: names, configurations, objects,
 --- functions.
 --- @param name string the type

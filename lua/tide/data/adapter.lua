@@ -1,5 +1,6 @@
---- Turns what a person gives fit, evaluate or predict into batches: tensors (single, lists, by
---- name), nested tables of numbers, functions, coroutines, iterators, data sets and sequences.
+--- Turns what a person gives fit, evaluate or predict into batches: tensors and text (single, in
+--- lists, by name), nested tables of numbers, functions, coroutines, iterators, data sets and
+--- sequences.
 ---
 --- An adapter has `batches` (number per epoch, nil: unknown), `begin(epoch)`, which starts a round,
 --- `next()`, which returns x, y, sample_weight of the next batch, or nil, `again(epoch)`, which
@@ -10,6 +11,7 @@ local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local ops = require "tide.ops"
+local strings = require "tide.strings"
 local structure = require "tide.data.structure"
 local tensors = require "tide.training.tensors"
 
@@ -135,10 +137,11 @@ local function count_rows(groups, owner)
   local n
   for _, g in ipairs(groups) do
     for i, t in ipairs(g.leaves) do
-      if t and t.ndim == 0 then
-        errors.raise(owner, "%s has no axis of samples (shape %s)", g.what, tostring(t.shape))
+      local rows = t and structure.samples(t) or n
+      if t and not structure.samples(t) then
+        errors.raise(owner, "%s has no axis of samples (%s)", g.what,
+          type(t) == "string" and "it is a string" or "shape " .. tostring(t.shape))
       end
-      local rows = t and t.shape[1] or n
       if n and rows ~= n then
         errors.raise(owner,
           "x, y and sample_weight must have the same number of samples (x has %d, %s%s has %d)", n,
@@ -178,13 +181,13 @@ end
 
 function Arrays:begin()
   self.at = 0
-  self.order = nil
+  self.order, self.numbers = nil, nil
   self.drawn = self.shuffle and { core.generator() } or nil
   if self.shuffle == "batch" then
     local starts = core.ops.random_permutation_(self.batches):tolist()
     self.starts = type(starts) == "table" and starts or { starts }
   elseif self.shuffle and self.n > 1 then
-    self.order = core.ops.random_permutation_(self.n)
+    self.order, self.numbers = core.ops.random_permutation_(self.n), nil
   end
 end
 
@@ -211,7 +214,10 @@ end
 
 -- Rows first..first + count - 1 of a leaf, in this epoch's order.
 local function rows(self, t, first, count)
-  if self.order then
+  if type(t) == "table" then -- text
+    self.numbers = self.numbers or self.order and self.order:tolist()
+    return strings.rows(t, first, count, self.numbers)
+  elseif self.order then
     local g = self.gather
     g.first, g.count = first, count
     return ops.batch_gather(t, self.order, g)
@@ -273,7 +279,7 @@ function adapter.split(x, y, sample_weight, share, input_names, output_names)
   for k, g in ipairs(groups) do
     local a, b = {}, {}
     for i, t in ipairs(g.leaves) do
-      a[i], b[i] = t and t[{ { 1, at } }], t and t[{ { at + 1, n } }]
+      a[i], b[i] = t and structure.slice(t, 1, at), t and structure.slice(t, at + 1, n)
     end
     first[k], last[k] = structure.pack(a, g.plan) or false, structure.pack(b, g.plan) or false
   end

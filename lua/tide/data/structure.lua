@@ -1,7 +1,8 @@
---- Data of several parts: a tensor, a list of tensors, or a table by name. Flattened in order
+--- Data of several parts: a tensor or text, a list of them, or a table by name. Flattened in order
 --- (names sorted, or in the order that is given) and put together again.
 local errors = require "tide.errors"
 local none = require "tide.none"
+local strings = require "tide.strings"
 local tensors = require "tide.training.tensors"
 
 local structure = {}
@@ -25,13 +26,15 @@ local function is_numbers(v)
   return type(first) == "number" or type(first) == "boolean"
 end
 
---- "leaf" (a tensor, or a nested table of numbers), "list", "dict", "other", or nil for nil and
---- false.
-function structure.kind(v)
+--- "leaf" (a tensor, a nested table of numbers, or text: strings or lists of them), "list", "dict",
+--- "other", or nil for nil and false.
+--- @param order table|nil names of the parts: where they are several, a list of as many texts is no
+--- text with one axis more
+function structure.kind(v, order)
   local t = type(v)
   if v == nil or v == false or v == none then
     return nil
-  elseif t == "userdata" or t == "number" or t == "boolean" then
+  elseif t == "userdata" or t == "number" or t == "boolean" or t == "string" then
     return "leaf"
   elseif t ~= "table" then
     return "other"
@@ -39,6 +42,8 @@ function structure.kind(v)
     return "dict"
   elseif is_numbers(v) then
     return "leaf"
+  elseif strings.is(v) then
+    return order and #order > 1 and #v == #order and type(v[1]) == "table" and "list" or "leaf"
   end
   return "list"
 end
@@ -61,20 +66,38 @@ function structure.names(t, order)
   return names
 end
 
---- The leaves as a list of tensors, and what `pack` needs to put them together again. `false` and
---- none in a list are parts that are missing: `false` among the leaves.
+-- A part as a tensor, or the text that it is.
+local function leaf(v, what)
+  return strings.is(v) and strings.check(v, what) or tensors.of(v, nil, what)
+end
+
+--- How many samples a part has; nil where it has no axis of samples.
+function structure.samples(v)
+  if type(v) == "userdata" then
+    return v.ndim > 0 and v.shape[1] or nil
+  end
+  return type(v) == "table" and #v or nil
+end
+
+--- Samples first..last of a part.
+function structure.slice(v, first, last)
+  return type(v) == "table" and strings.rows(v, first, last - first + 1) or v[{ { first, last } }]
+end
+
+--- The leaves as a list of tensors and texts, and what `pack` needs to put them together again.
+--- `false` and none in a list are parts that are missing: `false` among the leaves.
 --- @param what string names the data in errors
 --- @param order table|nil names of the parts in order
 function structure.flatten(v, what, order)
-  local kind = structure.kind(v)
+  local kind = structure.kind(v, order)
   if kind == nil then
     return {}, nil
   elseif kind == "leaf" or kind == "other" then
-    return { tensors.of(v, nil, what) }, "leaf"
+    return { leaf(v, what) }, "leaf"
   elseif kind == "list" then
     local out = {}
     for i = 1, #v do
-      out[i] = structure.kind(v[i]) ~= nil and tensors.of(v[i], nil, what)
+      out[i] = structure.kind(v[i]) ~= nil and leaf(v[i], what)
     end
     return out, "list"
   end
@@ -83,7 +106,7 @@ function structure.flatten(v, what, order)
     if type(name) ~= "string" then
       errors.raise(what, "a table by name has the key %s", tostring(name))
     end
-    out[i] = tensors.of(v[name], nil, what)
+    out[i] = leaf(v[name], what)
   end
   return out, names
 end
@@ -104,9 +127,9 @@ function structure.pack(leaves, plan)
   return out
 end
 
---- The first tensor of a structure, or nil.
+--- The first part of a structure, or nil.
 function structure.first(v, order)
-  if type(v) == "userdata" then
+  if type(v) == "userdata" or strings.is(v) then
     return v
   elseif type(v) == "table" then
     if v[1] ~= nil then

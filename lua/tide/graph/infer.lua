@@ -10,6 +10,7 @@ local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
 local ops = require "tide.ops"
+local strings = require "tide.strings"
 
 local infer = {}
 
@@ -31,10 +32,16 @@ local function with_size(shape, size)
 end
 
 local function on_meta(s, size)
+  if s.dtype == "string" then
+    return strings.sample(with_size(s.shape, size))
+  end
   return ops.zeros(with_size(s.shape, size), { dtype = s.dtype, device = "meta" })
 end
 
 local function sample(s, size)
+  if s.dtype == "string" then
+    return strings.sample(with_size(s.shape, size))
+  end
   local make = s.dtype:find("float", 1, true) and ops.zeros or ops.ones
   return make(with_size(s.shape, size), { dtype = s.dtype })
 end
@@ -67,6 +74,12 @@ local function merge(runs)
       end
     end
     return list.is(a) and list.new(shape) or infer.new(shape, a.dtype)
+  elseif type(a) == "table" and strings.is(a) then
+    local shapes = {}
+    for i, v in ipairs(runs) do
+      shapes[i] = strings.shape(v)
+    end
+    return infer.new(merge(shapes), "string")
   elseif type(a) == "table" and getmetatable(a) == nil then
     local out = {}
     for k in pairs(a) do
@@ -120,9 +133,9 @@ local function try(fn, args, make)
 end
 
 -- The error with unknown sizes called so.
-local function unknown_sizes(fn, args, failure)
+local function unknown_sizes(fn, args, make, failure)
   local large = PAIRS[2][2]
-  local ok, e = run(fn, args, on_meta, large)
+  local ok, e = run(fn, args, make, large)
   if ok or not errors.is(e) then
     return failure
   end
@@ -130,14 +143,20 @@ local function unknown_sizes(fn, args, failure)
   return e
 end
 
-local function has_unknown(args)
+local function has(args, what)
   local found = false
   infer.map(args, function(s)
-    for i = 1, #s.shape do
-      found = found or s.shape[i] == none
-    end
+    found = found or what(s)
   end)
   return found
+end
+
+local function is_unknown(s)
+  for i = 1, #s.shape do
+    if s.shape[i] == none then
+      return true
+    end
+  end
 end
 
 --- What a call gives, as symbolic tensors.
@@ -145,19 +164,21 @@ end
 --- @param args table packed arguments with symbolic tensors in them
 --- @return table packed results
 function infer.results(fn, args)
-  if not has_unknown(args) then
-    local ok, out = run(fn, args, on_meta, SMALL)
+  -- what is made of text stands where the text is
+  local make = has(args, function(s) return s.dtype == "string" end) and sample or on_meta
+  if not has(args, is_unknown) then
+    local ok, out = run(fn, args, make, SMALL)
     if ok then
       return merge_all { out }
     elseif not reads_elements(out) then
       error(out, 0)
     end
   end
-  local runs, failure = try(fn, args, on_meta)
+  local runs, failure = try(fn, args, make)
   if not runs and reads_elements(failure) then
     runs, failure = try(fn, args, sample)
   elseif not runs then
-    failure = unknown_sizes(fn, args, failure)
+    failure = unknown_sizes(fn, args, make, failure)
   end
   if not runs then
     error(failure, 0)

@@ -73,7 +73,7 @@ local function traced(model, o)
   else
     args = shapes_of(model, o.shape)
     for i = 1, args.n do
-      args[i] = args[i] and symbolic.of_shape(args[i], o.dtype or model.dtype)
+      args[i] = args[i] and symbolic.argument(model, i, args[i], o.dtype)
     end
     local flat = symbolic.flatten(args)
     for i, x in ipairs(flat) do

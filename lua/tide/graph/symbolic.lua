@@ -13,6 +13,7 @@ local list = require "tide.list"
 local none = require "tide.none"
 local ops = require "tide.ops"
 local printable = require "tide.printable"
+local strings = require "tide.strings"
 
 local symbolic = {}
 
@@ -64,18 +65,34 @@ function symbolic.pair_hint(x)
   return #x == 2 and "; a data source gives inputs and targets as two values: return x, y" or ""
 end
 
---- The dtype to which a model casts what comes for an input: whole numbers written as floats, as
---- Lua's are, where the input is declared with an integer dtype; false for other inputs.
-function symbolic.whole_dtype(input)
-  return input.dtype:find "^u?int" and input.dtype or false
+--- Whether what comes for an input must be looked at (`as_declared`): where it is declared with an
+--- integer dtype or as text.
+function symbolic.is_declared(input)
+  return input.dtype:find "^u?int" ~= nil or input.dtype == "string"
 end
 
---- A floating tensor as whole numbers, as Keras casts to an input's dtype; others as they are.
-function symbolic.as_whole(x, dtype)
-  if type(x) == "userdata" and x.dtype:find("float", 1, true) then
-    return ops.cast(x, dtype)
+--- What came for an input that is declared with an integer dtype or as text: floating tensors as
+--- whole numbers, as Keras casts to an input's dtype; text in the input's rank. Raises where text
+--- is due and something else came.
+--- @param model table whose input it is
+--- @param key string name of the input
+function symbolic.as_declared(model, key, x, input)
+  if input.dtype ~= "string" then
+    return type(x) == "userdata" and x.dtype:find("float", 1, true) and ops.cast(x, input.dtype)
+      or x
+  elseif is(x) then
+    return x
+  elseif not strings.is(x) then
+    errors.raise(model:_label(), "input '%s' takes a list of strings (got %s)", key, check.show(x))
   end
-  return x
+  local text = strings.in_rank(x, input.shape)
+  if not text then
+    errors.raise(model:_label(), "input '%s' has the wrong shape (expected %s, got %s)%s", key,
+      list.format(input.shape), tostring(strings.shape(x)),
+      type(x) == "string" and #input.shape == 1 and "; a single sample needs a batch axis: { x }"
+        or "")
+  end
+  return strings.check(text, model:_label())
 end
 
 --- A tensor in the rank of a model's input: a last axis of 1 is added or taken away, as Keras does;
@@ -146,7 +163,7 @@ infer.new, infer.map = symbolic.new, map
 function symbolic.traced_shapes(layer, ...)
   local args = table.pack(...)
   for i = 1, args.n do
-    args[i] = symbolic.of_shape(args[i], layer.dtype)
+    args[i] = symbolic.argument(layer, i, args[i])
   end
   local out = infer.results(layer, args)
   for i = 1, out.n do
@@ -165,6 +182,30 @@ function symbolic.of_shape(shape, dtype)
     out[k] = symbolic.of_shape(v, dtype)
   end
   return out
+end
+
+-- Symbolic tensors of shapes in the structure of the symbolic tensors `spec`.
+local function like(shape, spec)
+  if is(spec) then
+    return symbolic.of_shape(shape, spec.dtype)
+  end
+  local out = {}
+  for k, v in pairs(shape) do
+    out[k] = like(v, spec[k] or symbolic.flatten(spec)[k])
+  end
+  return out
+end
+
+--- Symbolic tensors for input number `i` of a layer, of these shapes: in the dtype that the input
+--- of a model is declared with, text where the layer takes strings.
+--- @param dtype string|nil of other tensors; the layer's own when left out
+function symbolic.argument(layer, i, shape, dtype)
+  local g = layer[S].graph
+  if g and not dtype then
+    return like(shape, g.input)
+  end
+  return symbolic.of_shape(shape, layer:_takes(i) == "strings" and "string" or dtype
+    or layer.dtype)
 end
 
 -- ---- nodes ----
@@ -341,6 +382,23 @@ function symbolic.trace(model, inputs, as_ops)
   return out.n == 2 and out[2] or { table.unpack(out, 2, out.n) }
 end
 
+-- Whether a layer reads text. Layers that take strings get text, and others tensors; models see to
+-- their inputs themselves.
+local function reads_text(layer, args, n)
+  local any = false
+  for i = 1, layer.is_model and 0 or n do
+    local takes = layer:_takes(i) == "strings"
+    any = any or takes
+    for _, s in ipairs(symbolic.flatten { args[i] }) do
+      if (s.dtype == "string") ~= takes then
+        errors.raise(layer:_label(), takes and "takes a string or a list of strings (got %s)"
+          or "takes a tensor (got %s)", tostring(s))
+      end
+    end
+  end
+  return any
+end
+
 --- The call of a layer on symbolic tensors: builds it, finds its results, records the node.
 --- @param layer table
 --- @param x any first input
@@ -373,6 +431,7 @@ function symbolic.call(layer, x, rest, options, training)
   if given and next(given) == nil then
     given = nil
   end
+  local text = reads_text(layer, args, n)
   local symbols = n == 1 and is(x) and args or as_symbols(args)
   if not layer.built then
     local shapes = {}
@@ -381,7 +440,7 @@ function symbolic.call(layer, x, rest, options, training)
     end
     layer:build(table.unpack(shapes, 1, n))
   end
-  if tracing and tracing.ops then
+  if tracing and tracing.ops and not text then -- no op reads text
     return through(layer, args, n, given)
   end
   local results

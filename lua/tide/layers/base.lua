@@ -29,6 +29,7 @@ local origin = require "tide.origin"
 local registry = require "tide.registry"
 local tracking = require "tide.layers.tracking"
 local printable = require "tide.printable"
+local strings = require "tide.strings"
 
 local common = {
   { "name", "string", nil, "unique name; numbered by class otherwise" },
@@ -474,10 +475,7 @@ local function refuse_input(self, x, i)
     what)
 end
 
-local function is_text(x)
-  return type(x) == "string"
-    or type(x) == "table" and (getmetatable(x) == nil or list.is(x)) and type(x[1]) == "string"
-end
+Layer._takes = takes_of
 
 -- Input number `i`: numbers and nested tables of numbers become tensors of the layer's dtype; lists
 -- of tensors stay lists.
@@ -491,9 +489,11 @@ local function as_input(self, x, i, inside)
     and (inside or takes ~= "list" and takes ~= "strings") then
     return x
   elseif takes == "strings" then
-    if not is_text(x) then
+    if not strings.is(x) then
       refuse_input(self, x, i)
     end
+    return strings.check(x, self:_label())
+  elseif self.is_model and not takes and strings.is(x) then -- its layers see to it
     return x
   elseif t == "number" or t == "boolean" then
     return ops.convert_to_tensor(x, { dtype = t == "number" and self.compute_dtype or nil })
@@ -546,8 +546,8 @@ end
 local function shape_of(x)
   if type(x) == "userdata" then
     return list.copy(x.shape)
-  elseif is_text(x) then
-    return list.new { type(x) == "table" and #x or nil }
+  elseif strings.is(x) then
+    return strings.shape(x)
   elseif type(x) == "table" and getmetatable(x) == nil then
     local out = {}
     for k, v in pairs(x) do

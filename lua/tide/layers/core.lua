@@ -299,6 +299,7 @@ core.InputLayer = base.derive(base, "InputLayer", {
     { "shape", "shape", nil, "shape without the batch" },
     { "batch_size", "int" },
     { "batch_shape", "shape", nil, "shape with the batch" },
+    { "dtype", "input_dtype", "float32", "dtype of what comes in, or string" },
   },
   list_first = true,
   supports_masking = true,
@@ -326,11 +327,11 @@ core.InputLayer = base.derive(base, "InputLayer", {
     self.built = true
     self:_settle()
     if not self.batch_shape then
-      if not self.shape then
+      if not self.shape and self.dtype ~= "string" then
         errors.raise("Input", "needs a shape: tide.Input { 28, 28, 1 }")
       end
       local shape = list.new { self.batch_size or none }
-      table.move(self.shape, 1, #self.shape, 2, shape)
+      table.move(self.shape or {}, 1, #(self.shape or {}), 2, shape)
       self.batch_shape = shape
     end
     self.shape = nil

@@ -18,6 +18,7 @@ local object = require "tide.object"
 local order = require "tide.graph.order"
 local plan = require "tide.graph.plan"
 local registry = require "tide.registry"
+local strings = require "tide.strings"
 local symbolic = require "tide.graph.symbolic"
 
 local functional = {}
@@ -45,7 +46,7 @@ local function distribute(self, x)
   local g = self[S].graph
   local spec = g.input
   if symbolic.is(spec) then
-    if type(x) == "table" and getmetatable(x) == nil then
+    if type(x) == "table" and getmetatable(x) == nil and not strings.is(x) then
       if #x == 1 then
         return { x[1] }
       elseif x[spec.name] ~= nil then
@@ -105,23 +106,11 @@ local function input_keys(spec, flat)
   return keys
 end
 
-local function check_input(self, i, x)
-  local want = self[S].graph.inputs[i].shape
-  local got = x.shape
-  local fits = #got == #want
-  for k = 1, fits and #want or 0 do
-    fits = fits and (want[k] == none or got[k] == none or want[k] == got[k])
-  end
-  if not fits then
-    errors.raise(self:_label(), "input %s has the wrong shape (expected %s, got %s)",
-      self[S].graph.keys[i], list.format(want), list.format(got))
-  end
-end
-
 -- What came for input i, with the rank that it declares.
 local function ranked(self, i, x)
-  local whole = self[S].whole[i]
-  x = whole and symbolic.as_whole(x, whole) or x
+  if self[S].whole[i] then
+    x = symbolic.as_declared(self, self[S].graph.keys[i], x, self[S].graph.inputs[i])
+  end
   if type(x) == "userdata" and x.ndim ~= self[S].ranks[i] then
     local g = self[S].graph
     return symbolic.adjust_rank(self:_label(), g.keys[i], x, g.inputs[i].shape)
@@ -203,7 +192,7 @@ function Functional:_connect(inputs, outputs)
     end
   end
   for i, x in ipairs(flat_in) do
-    ranks[i], whole[i] = #x.shape, symbolic.whole_dtype(x)
+    ranks[i], whole[i] = #x.shape, symbolic.is_declared(x)
     add(x._node and #x._node.inputs == 0 and x._node.layer or nil)
   end
   for _, node in ipairs(nodes) do
@@ -247,13 +236,6 @@ end
 
 Functional.compute_mask = function()
   return nil
-end
-
--- The declared shapes, before anything runs: what the person's first batch must look like.
-function Functional:_check_inputs(x)
-  for i, v in ipairs(distribute(self, x)) do
-    check_input(self, i, v)
-  end
 end
 
 local get = Functional._get
@@ -388,7 +370,7 @@ end
 local input_args = check.args("Input", {
   { "shape", "shape", nil, "shape without the batch" },
   { "batch_size", "int", nil, "fixed batch size", min = 1 },
-  { "dtype", "dtype", "float32" },
+  { "dtype", "input_dtype", "float32", "of tensors, or string" },
   { "sparse", "bool", false },
   { "ragged", "bool", false },
   { "batch_shape", "shape", nil, "shape with the batch" },
@@ -397,8 +379,10 @@ local input_args = check.args("Input", {
 }, { list_first = true })
 
 --- A symbolic input of a functional model: `tide.Input { 28, 28, 1 }`, shape without the batch.
+--- With `dtype = "string"` it stands for a list of strings, which layers that take strings read.
 ---
 ---     #tide.Input({ 28, 28, 1 }).shape   --> 4
+---     #tide.Input({ dtype = "string" }).shape   --> 1
 --- @return table symbolic tensor with fields shape, dtype, ndim, name
 function functional.Input(...)
   local o = input_args:construct(...)

@@ -39,7 +39,7 @@ local function run(self, x)
   end
   local rank = own.rank
   if own.whole then
-    x = symbolic.as_whole(x, own.whole)
+    x = symbolic.as_declared(self, own.graph.input.name, x, own.graph.input)
   end
   if rank and x.ndim ~= rank then
     local input = own.graph.input
@@ -67,13 +67,28 @@ local function known_shape(self)
   end
 end
 
+-- The dtype of the input, if it is not declared: text where the first layer takes strings.
+local function input_dtype(self)
+  local first = self[S].list[1]
+  while first do
+    local g = first[S].graph
+    local input = g and symbolic.is(g.input) and g.input or first[S].input
+    if first:_takes(1) == "strings" or input and input.dtype == "string" then
+      return "string"
+    end
+    first = first[S].list and first[S].list[1]
+  end
+  return self.dtype
+end
+
 -- The symbolic tensor that the model's InputLayer stands for: the person's own Input, or one made
 -- for the shape.
 local function input_of(self, shape)
   local layer = self[S].input
   if not layer then
     local InputLayer = registry.find("layer", "InputLayer")
-    layer = InputLayer { batch_shape = shape, dtype = self.dtype, name = self.name .. "_input" }
+    layer = InputLayer { batch_shape = shape, dtype = input_dtype(self),
+      name = self.name .. "_input" }
     self[S].input = layer
   end
   local nodes = layer[S].nodes
@@ -110,7 +125,7 @@ local function take_dtype(self)
   self[S].rank = first and first.takes == "tensor" and self[S].graph
     and #self[S].graph.input.shape or false
   local input = self[S].graph and self[S].graph.input
-  self[S].whole = input and symbolic.whole_dtype(input)
+  self[S].whole = input and symbolic.is_declared(input)
 end
 
 -- Takes a layer (or an Input) in.

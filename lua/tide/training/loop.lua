@@ -7,6 +7,7 @@ local errors = require "tide.errors"
 local origin = require "tide.origin"
 local list = require "tide.list"
 local ops = require "tide.ops"
+local strings = require "tide.strings"
 local structure = require "tide.data.structure"
 
 local adapter = require "tide.data.adapter"
@@ -125,7 +126,8 @@ local function join(batches)
   if #batches == 1 then
     return batches[1]
   end
-  return ops.concatenate(batches, { axis = 1 })
+  return strings.is(batches[1]) and strings.join(batches)
+    or ops.concatenate(batches, { axis = 1 })
 end
 
 --- The outputs for inputs, batch by batch, joined.

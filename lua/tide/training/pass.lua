@@ -8,6 +8,7 @@ local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local registry = require "tide.registry"
+local strings = require "tide.strings"
 local structure = require "tide.data.structure"
 
 local adapter = require "tide.data.adapter"
@@ -87,7 +88,7 @@ end
 
 --- A tensor where a number or a nested table of numbers was given; else the value itself.
 function pass.as_leaf(v)
-  if type(v) ~= "userdata" and structure.kind(v) == "leaf" then
+  if type(v) ~= "userdata" and structure.kind(v) == "leaf" and not strings.is(v) then
     return core.tensor(v)
   end
   return v

@@ -213,7 +213,7 @@ end
 
 local function samples(x)
   local first = structure.first(x)
-  return first and first.ndim > 0 and #first or 1
+  return first and structure.samples(first) or 1
 end
 
 -- ---- bad losses ----

@@ -2,6 +2,7 @@
 local core = require "tide.core"
 local errors = require "tide.errors"
 local check = require "tide.check"
+local strings = require "tide.strings"
 
 local tensors = {}
 local ops = require "tide.ops"
@@ -33,7 +34,7 @@ function tensors.of(v, dtype, what)
       return tensors.hold(ops.cast(v, dtype), dtype)
     end
     return v
-  elseif t == "number" or t == "boolean" or check.is_list(v) then
+  elseif t == "number" or t == "boolean" or check.is_list(v) and not strings.is(v) then
     return core.tensor(v, dtype and { dtype = dtype } or nil)
   end
   errors.raise(what or "tensor", "takes a tensor, a number or a nested table of numbers (got %s)",
