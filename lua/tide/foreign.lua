@@ -121,9 +121,8 @@ local names = {
   },
 }
 -- Keras' layers that are not there yet.
-for name in ([[Attention AdditiveAttention MultiHeadAttention
-  GroupQueryAttention EinsumDense SpectralNormalization TextVectorization StringLookup
-  IntegerLookup Hashing HashedCrossing Discretization CategoryEncoding MelSpectrogram
+for name in ([[SpectralNormalization TextVectorization StringLookup IntegerLookup
+  Hashing HashedCrossing Discretization CategoryEncoding MelSpectrogram
   RandomContrast RandomBrightness RandomCrop RandomHeight RandomWidth
   TransformerEncoder]]):gmatch "%w+" do
   names["tide.layers"][name] = names["tide.layers"][name] or LATER

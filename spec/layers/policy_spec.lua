@@ -101,6 +101,20 @@ describe("a layer of a mixed policy", function()
     same(function(o)
       return layers.TimeDistributed { layers.Dense { 3, dtype = o.dtype }, dtype = o.dtype }
     end, tide.random.normal { 2, 3, 5 })
+    same(of(layers.EinsumDense, { "abc,cde->abde", { 3, 2, 2 }, bias_axes = "de" }),
+      tide.random.normal { 2, 3, 5 })
+    local pair = { tide.random.normal { 2, 3, 4 }, tide.random.normal { 2, 5, 4 } }
+    same(of(layers.Attention, { true, "concat" }), pair)
+    same(of(layers.AdditiveAttention, {}), pair)
+    for _, class in ipairs { layers.MultiHeadAttention, layers.GroupQueryAttention } do
+      same(function(o)
+        local inside = class == layers.GroupQueryAttention and class { 4, 4, 2, dtype = o.dtype }
+          or class { 2, 4, dtype = o.dtype, use_gate = true }
+        inside:build(pair[1].shape, pair[2].shape)
+        return setmetatable({}, { __index = inside,
+          __call = function(_, both, options) return inside(both[1], both[2], options) end })
+      end, pair)
+    end
     same(of(layers.Embedding, { 4, 3 }), tide.tensor({ { 1, 4, 2 } }, { dtype = "int32" }))
   end)
 

@@ -317,6 +317,23 @@ return {
     return L.Dot { axes = 2, normalize = true }
   end, { { 2, 4 }, { 2, 4 } },
     { keras = "L.Dot(axes=1, normalize=True)" } },
+  { "einsum_dense", "EinsumDense", function(L)
+    return L.EinsumDense { "abc,cde->abde", { 3, 2, 3 }, "tanh", "de" }
+  end, { 2, 3, 4 },
+    { keras = 'L.EinsumDense("abc,cde->abde", (3, 2, 3), "tanh", "de")' } },
+  { "einsum_dense_dots", "EinsumDense", function(L)
+    return L.EinsumDense { "...bc,cd->...db", { 5, 3 }, bias_axes = "d" }
+  end, { 2, 2, 3, 4 },
+    { keras = 'L.EinsumDense("...bc,cd->...db", (5, 3), bias_axes="d")' } },
+  { "attention", "Attention", function(L) return L.Attention() end, { { 2, 3, 4 }, { 2, 5, 4 } },
+    { keras = "L.Attention()" } },
+  { "attention_concat", "Attention", function(L)
+    return L.Attention { use_scale = true, score_mode = "concat" }
+  end, { { 2, 3, 4 }, { 2, 5, 4 }, { 2, 5, 4 } },
+    { keras = 'L.Attention(use_scale=True, score_mode="concat")' } },
+  { "additive_attention", "AdditiveAttention", function(L) return L.AdditiveAttention() end,
+    { { 2, 3, 4 }, { 2, 5, 4 } },
+    { keras = "L.AdditiveAttention()" } },
   { "simple_rnn", "SimpleRNN", function(L) return L.SimpleRNN { 3 } end, { 2, 4, 2 },
     { keras = "L.SimpleRNN(3)" } },
   { "lstm", "LSTM", function(L) return L.LSTM { 3, return_sequences = true } end, { 2, 4, 2 },

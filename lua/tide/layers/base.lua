@@ -135,6 +135,7 @@ end
 --- those read; `group(weight_name)`: the folder below the layer's own in which a weight stands;
 --- `path`: the layer's folder, where it is not the class' name in snake_case;
 --- `states`: false where Keras keeps the layer's states in no file;
+--- `fields`: the folders of layers inside, by their fields, where these are not the fields' names;
 --- `older(layer, values, version, backend)`: the values of the weights as Keras `version` on that
 --- backend kept them, as they are kept now.
 Layer.keras = {}

@@ -23,6 +23,9 @@ local families = {
   ["tide.layers.recurrent"] = [[RNN SimpleRNN LSTM GRU SimpleRNNCell LSTMCell GRUCell
     StackedRNNCells]],
   ["tide.layers.conv_recurrent"] = "ConvLSTM1D ConvLSTM2D ConvLSTM3D",
+  ["tide.layers.einsum"] = "EinsumDense",
+  ["tide.layers.attention"] = [[MultiHeadAttention GroupQueryAttention Attention
+    AdditiveAttention]],
   ["tide.layers.wrap"] = "Wrapper TimeDistributed Bidirectional",
   ["tide.layers.merge"] = "Add Subtract Multiply Average Maximum Minimum Concatenate Dot",
 }
@@ -34,7 +37,7 @@ for module, names in pairs(families) do
   end
 end
 
-local aliases = {}
+local aliases = { GroupedQueryAttention = "GroupQueryAttention" } -- as Keras' .h5 files call it
 for _, d in ipairs { "1D", "2D", "3D" } do
   aliases["Convolution" .. d] = "Conv" .. d
   aliases["Convolution" .. d .. "Transpose"] = "Conv" .. d .. "Transpose"

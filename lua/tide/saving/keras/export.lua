@@ -157,8 +157,18 @@ function export.layer(layer)
   if c.keras.config then
     entry.config = c.keras.config(layer, config)
   end
-  local shape = layer[S].build_shape
-  if type(shape) == "table" and type(shape[1]) ~= "table" or (shape and shape[1] == none) then
+  local shape, all = layer[S].build_shape, layer[S].build_shapes or { n = 0 }
+  local several
+  for i = 2, all.n do
+    local name = layer._input_names and layer._input_names[i]
+    if name and list.is(all[i]) then
+      several = several or { [layer._input_names[1] .. "_shape"] = shapes_out(shape) }
+      several[name .. "_shape"] = shapes_out(all[i])
+    end
+  end
+  if several then
+    entry.build_config = { shapes_dict = several }
+  elseif type(shape) == "table" and type(shape[1]) ~= "table" or (shape and shape[1] == none) then
     entry.build_config = { input_shape = shapes_out(shape) }
   end
   return entry

@@ -144,11 +144,10 @@ end
 local silent = { quantization_config = true, shared_object_id = true, batch_input_shape = true,
   sparse = true, ragged = true, optional = true, synchronized = true, autocast = true,
     build_input_shape = true, jit_compile = true, is_legacy_optimizer = true,
-  implementation = true, time_major = true, use_gate = true, input_dtype = true, fn = true,
+  implementation = true, time_major = true, input_dtype = true, fn = true,
     ["function"] = true,
     groups = true, seed = true,
-  input_length = true, rms_scaling = true, sliding_window = true, flash_attention = true,
-    input_spec = true, dtype = true,
+  input_length = true, rms_scaling = true, input_spec = true, dtype = true,
   vectorized = true, node_index = true, fused = true, unroll = true, input_shape = true }
 
 local import_value

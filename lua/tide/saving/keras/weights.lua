@@ -92,8 +92,10 @@ local function visit(layer, path, out, seen)
   -- fields by name, members of lists and tables by class; in models of one's own, what sorts after
   -- "layers" stands in the list of all layers, which Keras visits under that name
   local children, members = layer:_children(), {}
+  local names = layer.keras.fields or {}
   for _, child in ipairs(children) do
     local field = child.key:match "^[^.]+"
+    field = names[field] or field
     members[field] = members[field] or {}
     table.insert(members[field], child)
   end
@@ -108,7 +110,7 @@ local function visit(layer, path, out, seen)
       for i, child in ipairs(children) do
         inside[i] = child.layer
       end
-    elseif #members[field] == 1 and members[field][1].key == field then
+    elseif #members[field] == 1 and not members[field][1].key:find(".", 1, true) then
       visit(members[field][1].layer, path .. "/" .. field, out, seen)
     else
       for i, child in ipairs(members[field]) do
@@ -129,25 +131,45 @@ function weights.places(model)
   return out
 end
 
--- Weight records of a layer and all below it in Keras' order: own ones, then those of the children,
--- in order.
-local function flat(layer, out, seen)
+-- Weight records of a layer and all below it in Keras' order: own ones, then those of the layers in
+-- it, in the order in which they were made.
+local function flat(layer)
+  local out, paths, seen = {}, {}, {}
   for _, place in ipairs(weights.places(layer)) do
     for _, r in ipairs(place.records) do
+      paths[r.tensor] = paths[r.tensor] or place.path
+    end
+  end
+  local function collect(one)
+    if seen[one] then
+      return
+    end
+    seen[one] = true
+    for _, r in ipairs(own_records(one)) do
       if not seen[r.tensor] then
         seen[r.tensor] = true
         out[#out + 1] = { tensor = r.tensor, name = r.name, trainable = r.trainable,
-          path = place.path, layer = place.layer }
+          path = paths[r.tensor], layer = one }
+      end
+    end
+    if kind_of(one) then
+      for _, inside in ipairs(graph.layers(one)) do
+        collect(inside)
+      end
+    else
+      for _, child in ipairs(one:_children()) do
+        collect(child.layer)
       end
     end
   end
+  collect(layer)
   return out
 end
 
 --- Weight records of one layer of a legacy file: the trainable ones of all parts, then the others.
 function weights.of_layer(layer)
   local out = {}
-  local all = flat(layer, {}, {})
+  local all = flat(layer)
   for _, want in ipairs { true, false } do
     for _, r in ipairs(all) do
       if (r.trainable and r.layer[S].trainable) == want then
@@ -161,7 +183,7 @@ end
 --- The trainable weights of a model in Keras' order.
 function weights.trainable(model)
   local out = {}
-  for _, r in ipairs(flat(model, {}, {})) do
+  for _, r in ipairs(flat(model)) do
     if r.trainable and r.layer[S].trainable then
       out[#out + 1] = r
     end
