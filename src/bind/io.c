@@ -313,6 +313,14 @@ static int append_file(lua_State *L) {
     return 1;
 }
 
+/* crc32c(text): its CRC-32C */
+static int crc32c(lua_State *L) {
+    size_t n;
+    const char *text = luaL_checklstring(L, 1, &n);
+    lua_pushinteger(L, tide_crc32c(text, n));
+    return 1;
+}
+
 static int mkdirs(lua_State *L) {
     const char *path = tideL_checkpath(L, 1);
     tide_ctx *ctx = tideL_ctx(L);
@@ -552,6 +560,7 @@ void tideL_open_io(lua_State *L) {
         {"read_file", read_file},
         {"write_file", write_file},
         {"append_file", append_file},
+        {"crc32c", crc32c},
         {"mkdirs", mkdirs},
         {"file_exists", file_exists},
         {"listdir", listdir},

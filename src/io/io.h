@@ -47,6 +47,8 @@ tide_status tide_file_replace(tide_ctx *, const char *path, const void *data,
  * which are written to too. */
 tide_status tide_file_append(tide_ctx *, const char *path, int64_t at, const void *data, size_t n,
                              int64_t *size);
+/* CRC-32C of n bytes. */
+uint32_t tide_crc32c(const void *data, size_t n);
 /* From now on a write beyond the limit of a file's size (RLIMIT_FSIZE) fails with EFBIG where it
  * would have ended the process; programs that are started are not concerned. */
 void tide_writes_fail(void);

@@ -8,7 +8,7 @@ local registry = require "tide.registry"
 local modules = { Callback = "tide.callbacks.base", CallbackList = "tide.callbacks.base",
   ProgbarLogger = "tide.callbacks.progbar_logger",
   BackupAndRestore = "tide.callbacks.backup", CheckpointManager = "tide.callbacks.manager",
-  SwapEMAWeights = "tide.callbacks.averages",
+  TensorBoard = "tide.callbacks.tensorboard", SwapEMAWeights = "tide.callbacks.averages",
   StochasticWeightAveraging = "tide.callbacks.averages" }
 for _, name in ipairs { "EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau",
   "LearningRateScheduler", "History", "LambdaCallback", "TerminateOnNaN", "CSVLogger" } do

@@ -1,0 +1,242 @@
+--- TensorBoard: event files that TensorBoard opens.
+local check = require "tide.check"
+local core = require "tide.core"
+local errors = require "tide.errors"
+local none = require "tide.none"
+local object = require "tide.object"
+local ops = require "tide.ops"
+local tensors = require "tide.training.tensors"
+
+local base = require "tide.callbacks.base"
+local events = require "tide.utils.events"
+
+--- Writes event files for TensorBoard (`tensorboard --logdir logs`) into the folders `train` and
+--- `validation` of `log_dir`: logs of epochs (`epoch_loss`), of batches with `update_freq`
+--- (`batch_loss`), validations over iterations (`evaluation_loss_vs_iterations`), every
+--- `histogram_freq` epochs the weights as histograms and, with `write_images`, as pictures, and the
+--- graph of the layers. Epochs count from 1. No other program takes part in writing.
+--     local c = tide.callbacks.TensorBoard { "logs", histogram_freq = 1, update_freq = 100 }
+local Board = object.class("TensorBoard", base.Callback, {
+  rows = {
+    { "log_dir", "string", "logs", "folder of the run" },
+    { "histogram_freq", "int", 0, "epochs between histograms of weights; 0: none", min = 0 },
+    { "write_graph", "bool", true, "the graph of the layers" },
+    { "write_images", "bool", false, "weights as pictures, with the histograms" },
+    { "write_steps_per_second", "bool", false, "speed by epoch, and by batch with update_freq" },
+    { "update_freq", { "string", "int" }, "epoch", "'epoch', 'batch', or a number of batches" },
+  },
+  init = function(self)
+    local freq = self.update_freq
+    if self.log_dir == "" then
+      errors.raise("TensorBoard", "log_dir must be the name of a folder (got '')")
+    elseif freq ~= "epoch" and freq ~= "batch" and (math.type(freq) ~= "integer" or freq < 1) then
+      errors.raise("TensorBoard", "update_freq must be 'epoch', 'batch' or a number of batches \z
+        (got %s)", check.show(freq))
+    end
+  end,
+})
+Board.lazy_logs = true
+
+-- The event file of a folder, made at its first event. A file belongs to one run of fit.
+local function writer(self, name)
+  local w = self._writers[name]
+  if not w then
+    w = events.writer(self.log_dir .. "/" .. name)
+    self._writers[name] = w
+  end
+  return w
+end
+
+local function put(self, where, step, prefix, logs, suffix)
+  local out = {}
+  for _, name in ipairs(check.sorted_keys(logs)) do
+    local v = logs[name]
+    if type(v) == "number" or type(v) == "userdata" and v.size == 1 then
+      out[#out + 1] = events.scalar(prefix .. name .. (suffix or ""), tensors.number(v))
+    end
+  end
+  if #out > 0 then
+    writer(self, where):add(step, table.concat(out))
+  end
+end
+
+local function start(self)
+  -- objects, which no checkpoint holds
+  self._writers = setmetatable({}, { __name = "writers" })
+  self._last = nil
+end
+
+function Board:on_train_begin()
+  self._batches, self._drawn = 0, false
+  start(self)
+end
+
+function Board:on_train_resume()
+  start(self)
+end
+
+function Board:on_epoch_begin()
+  self._last, self._epoch_batches = core.now(), self._batches
+end
+
+-- Sizes of a list of shapes for the graph.
+local function sizes(outputs)
+  local out = {}
+  for i, v in ipairs(outputs) do
+    out[i] = {}
+    for k, n in ipairs(v.shape) do
+      out[i][k] = n == none and -1 or n
+    end
+  end
+  return out
+end
+
+local function draw(self)
+  self._drawn = true
+  local ok, g = pcall(self.model.graph, self.model)
+  if not ok then
+    errors.warn("TensorBoard: there is no graph of %s: %s", self.model:_label(), tostring(g))
+    return
+  end
+  local nodes = {}
+  for i, node in ipairs(g.nodes) do
+    local inputs = {}
+    for k, v in ipairs(node.inputs) do
+      inputs[k] = v.output > 1 and ("%s:%d"):format(v.node, v.output - 1) or v.node
+    end
+    nodes[i] = { name = node.name, op = node.class or node.op, inputs = inputs,
+      shapes = sizes(node.outputs) }
+  end
+  writer(self, "train"):add_graph(events.graph(nodes))
+end
+
+function Board:on_train_batch_begin()
+  self._batch_began = self.write_steps_per_second and core.now() or nil
+end
+
+function Board:on_train_batch_end(_, logs)
+  self._batches = self._batches + 1
+  if self.write_graph and not self._drawn then
+    draw(self)
+  end
+  local freq = self.update_freq
+  if freq == "epoch" or type(freq) == "number" and self._batches % freq ~= 0 then
+    return
+  end
+  local now = {}
+  for k, v in pairs(logs or {}) do
+    now[k] = v
+  end
+  if self.write_steps_per_second then
+    now.steps_per_second = 1 / math.max(core.now() - self._batch_began, 1e-9)
+  end
+  put(self, "train", self._batches, "batch_", now)
+end
+
+function Board:on_test_end(logs)
+  if not self._writers then -- evaluate, outside of fit
+    start(self)
+  end
+  put(self, "validation", self.model.optimizer and self.model.optimizer.iterations or 0,
+    "evaluation_", logs or {}, "_vs_iterations")
+  writer(self, "validation"):flush()
+end
+
+-- ---- weights ----
+
+local BINS = 30
+
+local function histogram(tag, t)
+  local counts, edges = ops.histogram(t, { bins = BINS })
+  counts, edges = counts:tolist(), edges:tolist()
+  local bins = {}
+  for i = 1, BINS do
+    bins[i] = { edges[i], edges[i + 1], counts[i] }
+  end
+  return events.histogram(tag, bins)
+end
+
+-- A weight as grey pictures (n, h, w, 1), or colour ones; nil where it has too many axes.
+local function pictures(t)
+  local shape = {}
+  for _, n in ipairs(t.shape) do
+    shape[#shape + 1] = n ~= 1 and n or nil
+  end
+  if #shape == 0 then
+    return t:reshape { 1, 1, 1, 1 }
+  elseif #shape == 1 then
+    return t:reshape { 1, shape[1], 1, 1 }
+  elseif #shape == 2 then
+    local flat = t:reshape(shape)
+    if shape[1] > shape[2] then
+      flat, shape = ops.transpose(flat), { shape[2], shape[1] }
+    end
+    return flat:reshape { 1, shape[1], shape[2], 1 }
+  elseif #shape == 3 then
+    local flat = ops.transpose(t:reshape(shape), { 3, 1, 2 })
+    return flat:reshape { shape[3], shape[1], shape[2], 1 }
+  elseif #shape == 4 and (shape[4] == 3 or shape[4] == 4) then
+    return t:reshape(shape)
+  end
+end
+
+local SHOWN = 3 -- pictures of a weight, as tf.summary.image has them
+
+local function image(tag, t)
+  local x = pictures(t)
+  if not x then
+    return ""
+  end
+  x = ops.cast(ops.multiply(ops.clip(ops.cast(x, "float32"), 0, 1), 255), "uint8")
+  local pngs, encode = {}, require("tide.preprocessing.image.files").encode
+  for i = 1, math.min(SHOWN, x.shape[1]) do
+    pngs[i] = encode(x[i], "png")
+  end
+  return events.images(tag, x.shape[3], x.shape[2], pngs)
+end
+
+local function weights(self, epoch)
+  for _, r in ipairs(self.model:_records()) do
+    local t = ops.cast(r.tensor:detach(), "float64")
+    if t.size > 0 and ops.all(ops.isfinite(t)) then
+      local text = histogram(r.path .. "/histogram", t)
+      if self.write_images then
+        text = text .. image(r.path .. "/image", t)
+      end
+      writer(self, "train"):add(epoch, text)
+    end
+  end
+end
+
+function Board:on_epoch_end(epoch, logs)
+  local train, validation = {}, {}
+  for k, v in pairs(logs or {}) do
+    if k:sub(1, 4) == "val_" then
+      validation[k:sub(5)] = v
+    else
+      train[k] = v
+    end
+  end
+  train.learning_rate = self.model.optimizer and self.model.optimizer.learning_rate
+  if self.write_steps_per_second and self._last then
+    train.steps_per_second = (self._batches - self._epoch_batches)
+      / math.max(core.now() - self._last, 1e-9)
+  end
+  put(self, "train", epoch, "epoch_", train)
+  put(self, "validation", epoch, "epoch_", validation)
+  if self.histogram_freq > 0 and epoch % self.histogram_freq == 0 then
+    weights(self, epoch)
+  end
+  for _, w in pairs(self._writers) do
+    w:flush()
+  end
+end
+
+function Board:on_train_end()
+  for _, w in pairs(self._writers) do
+    w:flush()
+  end
+  self._writers = nil
+end
+
+return { TensorBoard = Board }
