@@ -121,12 +121,14 @@ describe("A program that embeds Tide", function()
       local core, tide = require "tide.core", require "tide"
       local folder = %q
       core.write_file(folder .. "/f", "text")
+      core.write_file(folder .. "/i", string.pack(">BBBB I4 B", 0, 0, 8, 1, 1, 7))
       core.safetensors_write(folder .. "/s", { { "a", tide.ones { 3 } } }, {})
       core.zip_write(folder .. "/z", { { "m", "text" } })
       core.blob_write(folder .. "/h", core.hdf5_encode({ { "/a", tide.ones { 3 } } }, "{}"))
       local file, zip = core.safetensors_open(folder .. "/s"), core.zip_open(folder .. "/z")
       local readers = {
         f = function() return core.read_file(folder .. "/f") end,
+        i = function() return core.idx_read(folder .. "/i") end,
         s = function() return core.safetensors_read(file, 1) end,
         z = function() return core.zip_read(zip, "m") end,
         h = function() return core.hdf5_read(folder .. "/h") end,

@@ -6,12 +6,15 @@
 #include "../core.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 #include <zlib.h>
 
-enum { DEFLATE_RATIO = 1032, GZ_BUFFER = 1 << 17 };
+enum {
+    DEFLATE_RATIO = 1032,
+    GZ_BUFFER = 1 << 17,
+    PIECE = 1 << 24 /* bytes at a time: Ctrl-C is heard between */
+};
 
 static const struct {
     unsigned char code;
@@ -27,7 +30,8 @@ static tide_status fill(tide_ctx *ctx, gzFile f, const char *path, void *to, int
                         const char *what) {
     char *p = to;
     while (n > 0) {
-        int r = gzread(f, p, n < INT_MAX / 2 ? (unsigned)n : INT_MAX / 2);
+        TIDE_TRY(tide_go_on(ctx));
+        int r = gzread(f, p, n < PIECE ? (unsigned)n : PIECE);
         if (r < 0) {
             int code;
             const char *text = gzerror(f, &code);
