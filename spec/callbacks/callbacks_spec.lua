@@ -548,7 +548,7 @@ end)
 describe("tide.callbacks", function()
   it("makes every class by name, with its options", function()
     for _, name in ipairs(callbacks.class_names) do
-      local given = { filename = "x.csv", filepath = "x.safetensors", backup_dir = "x",
+      local given = { filename = "x.svg", filepath = "x.safetensors", backup_dir = "x",
         directory = "x", schedule = function(_, r)
         return r
       end }

@@ -67,11 +67,12 @@ base.CallbackList = CallbackList
 --- @param params table
 function CallbackList.new(callbacks, model, params)
   local self = setmetatable({ callbacks = callbacks, params = params, active = {},
-    savers = {} }, CallbackList)
+    savers = {}, takers = {} }, CallbackList)
   for _, c in ipairs(callbacks) do
     c:set_params(params)
     c:set_model(model)
     self.savers[#self.savers + 1] = c._offer and c or nil
+    self.takers[#self.takers + 1] = c._take_batch and c or nil
   end
   for _, hook in ipairs(base.HOOKS) do
     local users = {}

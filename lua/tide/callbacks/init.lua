@@ -5,11 +5,15 @@ local errors = require "tide.errors"
 local object = require "tide.object"
 local registry = require "tide.registry"
 
-local modules = { Callback = "tide.callbacks.base", CallbackList = "tide.callbacks.base",
+local modules = {
+  Callback = "tide.callbacks.base", CallbackList = "tide.callbacks.base",
   ProgbarLogger = "tide.callbacks.progbar_logger",
   BackupAndRestore = "tide.callbacks.backup", CheckpointManager = "tide.callbacks.manager",
-  TensorBoard = "tide.callbacks.tensorboard", SwapEMAWeights = "tide.callbacks.averages",
-  StochasticWeightAveraging = "tide.callbacks.averages" }
+  SwapEMAWeights = "tide.callbacks.averages",
+  StochasticWeightAveraging = "tide.callbacks.averages",
+  NaNGuard = "tide.callbacks.nan_guard", TensorBoard = "tide.callbacks.tensorboard",
+  PlotHistory = "tide.callbacks.reports", ProgressFile = "tide.callbacks.reports",
+}
 for _, name in ipairs { "EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau",
   "LearningRateScheduler", "History", "LambdaCallback", "TerminateOnNaN", "CSVLogger" } do
   modules[name] = "tide.callbacks.classes"

@@ -244,12 +244,16 @@ function pass.run_batches(self, source, limit, step, phase, cb, seen, each)
     compiled.loss.source = source
   end
   seen = seen or 0
+  local takers = phase == "train" and #cb.takers or 0
   while not limit or seen < limit do
     local x, y, w = source:next()
     if x == nil then
       break
     end
     seen = seen + 1
+    for i = 1, takers do
+      cb.takers[i]:_take_batch(x, y, w)
+    end
     if before then
       cb:run(begin_hook, seen, {})
     end
