@@ -92,7 +92,7 @@ describe("slips", function()
   end)
 
   it("of a colon where a dot belongs, and the reverse, stay short", function()
-    says(function() tide.layers:Dense { 1 } end, "got the namespace tide.layers")
+    says(function() tide.layers:Dense { 1 } end, "is called with a dot")
     local model = tide.Sequential { layers.Dense { 2 } }
     for _, method in ipairs { "summary", "to_json", "graph", "get_layer", "fit" } do
       says(function() model[method]() end, method .. ": is a method: write model:" .. method)
@@ -511,5 +511,70 @@ describe("tables that nobody should give", function()
     m:fit(x * (0 / 0), tide.ones { 6, 1 }, { verbose = 0, callbacks = {
       made { folder .. "/a{loss:02d}.safetensors", save_weights_only = true } } })
     os.execute("rm -r " .. folder)
+  end)
+end)
+
+describe("a colon after a namespace", function()
+  it("is refused wherever it is written, and never taken for an argument", function()
+    for _, name in ipairs { "zeros", "ones", "tensor", "seed", "load_model", "Sequential" } do
+      says(function() tide[name](tide, { 2 }) end, "with a dot")
+    end
+    says(function() tide.zeros(tide, { 2 }) end, "zeros: is a function and no method",
+      "write tide.zeros(...) with a dot")
+    says(function() ops.matmul(ops, x, x) end, "write tide.ops.matmul(...) with a dot")
+    says(function() layers.Dense(layers, 4) end, "with a dot and not with a colon",
+      "tide.layers.name(...)")
+    says(function() tide.random.normal(tide.random, { 2 }) end, "with a dot")
+    says(function() tide.optimizers.Adam(tide.optimizers, 0.1) end, "with a dot")
+    says(function() tide.utils.to_categorical(tide.utils, y) end, "with a dot")
+  end)
+end)
+
+describe("labels", function()
+  local loss = "sparse_categorical_crossentropy"
+  it("as one-hot rows lead to categorical_crossentropy, in every fit and in the loss", function()
+    local rows = ops.one_hot(y, 3)
+    local model = tide.Sequential { tide.Input { 4 }, layers.Dense { 3, activation = "softmax" } }
+    model:compile { optimizer = "sgd", loss = loss }
+    for _ = 1, 2 do -- what the first fit refused, the second one refuses too
+      says(function() model:fit(x, rows, { verbose = 0 }) end, "fit: the targets of output",
+        "one label per prediction (expected [6], got [6, 3])", "need categorical_crossentropy")
+      model:fit(x, y, { verbose = 0 })
+    end
+    says(function() model:fit(x, tide.tensor { 1, 2, 1.5, 1, 2, 3 }, { verbose = 0 }) end,
+      "must be whole numbers, labels from 1")
+    says(function() model:evaluate(x, rows, { verbose = 0 }) end, "evaluate: the targets of output",
+      "need categorical_crossentropy")
+    says(function() tide.losses[loss](rows, ops.softmax(tide.ones { 6, 3 })) end,
+      "takes one label per sample", "y:argmax(-1)")
+    assert.same({ 1, 2, 3, 1, 2, 3 }, rows:argmax(-1):tolist())
+  end)
+  it("and predictions in the other order are told apart", function()
+    says(function() tide.losses[loss](tide.ones { 6, 3 }, y) end,
+      "true labels come first, then the predictions")
+  end)
+  it("from 1 for a loss that counts from 0 say so", function()
+    says(function()
+      fit(3, "softmax", tide.losses.SparseCategoricalCrossentropy { zero_based = true }, y)
+    end, "label 3 at position 3", "expected 0 to 2", "counts classes from 0", "use y - 1")
+  end)
+end)
+
+describe("calls that lack something", function()
+  it("say what it is without a raw message of Lua", function()
+    says(function() tide.no_grad() end, "no_grad: takes a function (got nothing)",
+      "tide.no_grad(function() ... end)")
+    says(function() tide.enable_grad(3) end, "enable_grad: takes a function (got a number)")
+    says(function() return x * nil end, "multiply: x2 is missing (expected a tensor)")
+    says(function()
+      tide.optimizers.SGD():apply_gradients({ tide.ones { 1 } }, { tide.ones { 1 } })
+    end, "entry 1 must be { gradient, variable }", "optimizer:apply(grads, variables)")
+    says(function() x:to "float64" end, "no device 'float64'", "x:cast \"float64\"")
+    says(function() x:to "cuda" end, "no device 'cuda' here (expected cpu)")
+    local model = tide.Sequential { layers.Dense { 2, input_shape = { 4 } } }
+    says(function() model.add(layers.Dense(3)) end, "add: is a method", "with a colon")
+    says(function() model(tide.ones { 4 }) end, "x:expand_dims(1)")
+    assert.is_nil(expect.message(function() model(tide.ones { 3 }) end):find("expand_dims", 1,
+      true))
   end)
 end)

@@ -507,11 +507,23 @@ function Args:_merge(given, t, first)
   end
 end
 
+--- Refuses a namespace as the first argument, which is what a colon makes of it:
+--- `tide.layers:Dense(4)`.
+local function refuse_colon(owner, first)
+  local m = type(first) == "table" and getmetatable(first)
+  if type(m) == "table" and rawget(m, "__names") then
+    errors.raise(owner, "is called with a dot and not with a colon: %s.name(...)", m.__name)
+  end
+end
+
+check.refuse_colon = refuse_colon
+
 --- Arguments of a constructor (interface §1) as a table of checked values.
 function Args:construct(...)
   local n = select("#", ...)
   local given = {}
   local last = n > 0 and select(n, ...) or nil
+  refuse_colon(self.owner, (...))
   if n == 1 and is_plain(last) then
     if self.list_first and #last > 0 and not is_plain(last[1]) then
       given[self.rows[1][1]] = table.move(last, 1, #last, 1, {})
@@ -557,6 +569,7 @@ local collects = { shape = true, axes = true, tensor = true, list = true, ints =
 --- Arguments of a function or method (interface §2) as a table of checked values.
 function Args:call(...)
   local n = select("#", ...)
+  refuse_colon(self.owner, (...))
   local given = {}
   for i = 1, n do
     local v = select(i, ...)

@@ -81,6 +81,11 @@ local names = {
     manual_seed = "tide.seed(n) seeds all random numbers",
     Tensor = "tide.tensor(v) makes a tensor of numbers, tide.zeros(shape) one of zeros",
     from_numpy = "tide.load reads .npy and .npz files",
+    autograd = "tide.grad and tide.value_and_grad give gradients",
+    Function = "tide.custom_gradient(f) gives a function a gradient of its own",
+    cat = "tide.ops.concatenate joins along an axis, tide.ops.stack along a new one",
+    optim = "tide.optimizers", randn = "tide.random.normal(shape)",
+    rand = "tide.random.uniform(shape)", randperm = "tide.random.shuffle(tide.arange(1, n + 1))",
     data = LATER .. "; fit takes tensors, functions and objects with __len and get(i)",
     applications = LATER .. "; tide.load_model reads models that Keras saved",
     tree = LATER, feature_column = LATER, export = LATER, compress = LATER,
@@ -103,10 +108,7 @@ local names = {
   },
   ["tide.losses"] = { SmoothL1Loss = "Huber", KLDivLoss = "KLDivergence", CTCLoss = "CTC" },
   ["tide.callbacks"] = {
-    TensorBoard = LATER .. "; CSVLogger { path } writes the values, tide.plot.history draws them",
-    BackupAndRestore = LATER .. "; ModelCheckpoint { path } keeps the model",
     RemoteMonitor = LATER .. "; a function of (epoch, logs) is a callback",
-    SwapEMAWeights = LATER .. "; optimizers have use_ema = true",
   },
   ["tide.utils"] = {
     Sequence = "an object with __len and get(i) is one, wherever data are taken",
@@ -114,6 +116,9 @@ local names = {
     get_file = LATER, split_dataset = LATER, pad_sequences = LATER,
   },
   tensor = {
+    assign_add = "x:add_(y)", assign_sub = "x:subtract_(y)",
+    chunk = "x:split(n, { axis = 1 })", masked_fill = "tide.ops.where(mask, value, x)",
+    masked_fill_ = "x[mask] = value", detach_ = "x:detach(), which gives another tensor",
     cpu = "x:to \"cpu\"", cuda = "this version computes on the CPU",
     retain_grad = "x:register_hook(function(g) … end)", T = "x:transpose()",
     uniform_ = "x:copy_(tide.random.uniform(x.shape))",

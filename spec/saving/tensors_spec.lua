@@ -139,6 +139,12 @@ describe("tide.save and tide.load", function()
     local path = folder .. "/m.safetensors"
     tide.save(tide.Sequential { tide.layers.Dense { 1, input_shape = { 2 } } }, path)
     assert.equal(3, tide.load_model(path):count_params())
-    expect.raises("holds a model; tide.load_model reads it", tide.load, path)
+    expect.raises("holds a model or its weights; tide.load_model reads the one", tide.load, path)
+    local model = tide.load_model(path)
+    tide.save(model:get_weights(), path) -- a list of Tide's own
+    local weights = tide.load(path)
+    assert.same({ 2, 1 }, weights[1].shape:totable())
+    expect.close(model.weights[1]:tolist(), weights[1])
+    expect.raises("must be a tensor or a table of tensors", tide.save, tide.none, path)
   end)
 end)

@@ -144,8 +144,8 @@ describe("targets and predictions", function()
     has(message(model.evaluate, model, tide.zeros { 8, 4 }), "output 1 (out)", "no targets")
     has(message(model.evaluate, model, tide.zeros { 8, 4 }, { other = tide.zeros { 8, 2 } }),
       "evaluate: y names the output 'other'")
-    has(message(model.evaluate, model, tide.zeros { 8, 4 }, tide.zeros { 8, 3 }), "output 'out'",
-      "mse (y_true [8, 3], y_pred [8, 2])")
+    has(message(model.evaluate, model, tide.zeros { 8, 4 }, tide.zeros { 8, 3 }), "evaluate:",
+      "output 'out'", "under the loss mse (expected [8, 2], got [8, 3])")
   end)
 
   it("hold labels whose positions are those of a person's own data", function()

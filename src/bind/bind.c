@@ -205,6 +205,14 @@ const char *tideL_typename(lua_State *L, int i) {
     }
 }
 
+void tideL_refuse_colon(lua_State *L, const char *where) {
+    if (lua_type(L, 1) != LUA_TTABLE || luaL_getmetafield(L, 1, "__names") == LUA_TNIL) return;
+    luaL_getmetafield(L, 1, "__name");
+    const char *space = luaL_tolstring(L, -1, NULL);
+    tideL_error(L, where, "is a function and no method: write %.40s.%s(...) with a dot", space,
+                where);
+}
+
 tide_tensor *tideL_checktensor(lua_State *L, int i, const char *where) {
     tide_tensor *t = tideL_totensor(L, i);
     if (!t)
@@ -248,9 +256,12 @@ void tideL_send(lua_State *L, tideL_handle *h) {
 tide_device *tideL_todevice(lua_State *L, int i, const char *where) {
     const char *name = lua_type(L, i) == LUA_TSTRING ? lua_tostring(L, i) : NULL;
     tide_device *dev = name ? tide_device_find(name) : NULL;
+    int dtype = 0;
+    for (int k = 0; k < TIDE_DTYPE_COUNT && name; k++) dtype |= !strcmp(name, tide_dtype_name(k));
     if (!dev)
-        tideL_error(L, where, "no device '%.40s' here (expected cpu)",
-                    name ? name : tideL_typename(L, i));
+        tideL_error(L, where, "no device '%.40s' here (expected cpu)%s%.40s%s",
+                    name ? name : tideL_typename(L, i), dtype ? "; dtypes change by x:cast \"" : "",
+                    dtype ? name : "", dtype ? "\"" : "");
     return dev;
 }
 

@@ -79,6 +79,8 @@ int tideL_error(lua_State *L, const char *op, const char *fmt, ...)
 /* Pushes `require` as it was when Tide was loaded: a host may take it away from its scripts. */
 void tideL_pushrequire(lua_State *L);
 const char *tideL_typename(lua_State *L, int i); /* "a tensor", "a table", "a string", ... */
+/* Refuses a namespace as the first argument: tide:zeros { 2 }, which is called with a dot. */
+void tideL_refuse_colon(lua_State *L, const char *where);
 /* As tideL_try, for `name`: it stands first in the message, private ops inside do not show. */
 #define tideL_try_named(L, ctx, name, expr)                         \
     do {                                                            \

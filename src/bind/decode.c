@@ -332,7 +332,8 @@ static void finish_inputs(tideL_decoding *d) {
         const int k = d->b->slot[arg];
         if (d->pending[k]) make_input(d, k, a->name, like, masks);
         else if (!d->at[k] && a->need != OPTIONAL)
-            tideL_error(d->L, op->name, "%s is missing (expected a tensor %s)", a->name, a->def);
+            tideL_error(d->L, op->name, "%s is missing (expected a tensor%s%s)", a->name,
+                        strcmp(a->def, "(...)") ? " " : "", strcmp(a->def, "(...)") ? a->def : "");
     }
 }
 
@@ -440,6 +441,7 @@ static int has_options(const tideL_decoding *d, int n) {
 
 void tideL_decode(tideL_decoding *d, int nargs) {
     const tide_op *op = d->b->op;
+    if (nargs > 0) tideL_refuse_colon(d->L, op->name);
     const int options = has_options(d, nargs) ? nargs-- : 0;
     for (int k = 0; k < nargs; k++) {
         const int arg = positional(d->b, k);

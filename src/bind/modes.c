@@ -217,7 +217,14 @@ static int mode_end(lua_State *L, int st, lua_KContext was) {
 
 static int with_mode(lua_State *L) {
     tide_ctx *ctx = here(L);
-    luaL_checkany(L, 1);
+    const int n = lua_gettop(L);
+    if (lua_type(L, 1) != LUA_TFUNCTION && luaL_getmetafield(L, 1, "__call") == LUA_TNIL) {
+        const lua_Integer mode = lua_tointeger(L, lua_upvalueindex(2));
+        const char *where = !mode ? "no_grad" : mode == RECORDS ? "enable_grad" : "grad";
+        tideL_error(L, where, "takes a function (got %s): tide.%s(function() ... end)",
+                    tideL_typename(L, 1), where);
+    }
+    lua_settop(L, n);
     const int was = bits_of(ctx);
     set(L, ctx, (was & ~RECORDS) | (int)lua_tointeger(L, lua_upvalueindex(2)), ctx->call);
     return mode_end(L, lua_pcallk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, was, mode_end), was);

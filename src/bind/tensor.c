@@ -72,6 +72,7 @@ static int new_tensor(lua_State *L) {
     if (lua_gettop(L) < 1)
         tideL_error(L, "tensor",
                     "data are missing (expected a number, a nested table or a tensor)");
+    tideL_refuse_colon(L, "tensor");
     creation c = options(L, 2, "tensor", NULL);
     tide_ctx *ctx = tideL_ctx(L);
     tideL_pace(L, ctx);
@@ -100,6 +101,7 @@ static int new_tensor(lua_State *L) {
  * zeros_like(x, options) */
 static int filled(lua_State *L) {
     const char *where = lua_tostring(L, lua_upvalueindex(1));
+    tideL_refuse_colon(L, where);
     int takes_value = lua_isnil(L, lua_upvalueindex(2)), like = strstr(where, "_like") != NULL;
     tide_ctx *ctx = tideL_ctx(L);
     tide_fill__attrs a = *TIDE_ATTRS(fill_, .dtype = -1);

@@ -108,9 +108,13 @@ function symbolic.adjust_rank(owner, key, x, want)
   elseif #shape == n + 1 and shape[#shape] == 1 then
     return ops.squeeze(x, { axis = -1 })
   end
+  local sample = #shape == n - 1
+  for i = 1, sample and #shape or 0 do
+    sample = sample and (want[i + 1] == none or want[i + 1] == shape[i])
+  end
   errors.raise(owner, "input '%s' has the wrong shape (expected %s, got %s)%s", key,
     list.format(want), tostring(shape),
-      #shape == n - 1 and "; a single sample needs a batch axis: x:expand_dims(1)" or "")
+      sample and "; a single sample needs a batch axis: x:expand_dims(1)" or "")
 end
 
 -- A copy of a value in which `f` replaced each symbolic tensor; other values are shared.

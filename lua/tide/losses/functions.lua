@@ -268,7 +268,10 @@ local function refuse_labels(y_true, classes, base, hide, ignore, owner)
     return
   end
   local hint = ""
-  if base == 1 and tensors.number(ops.min(y_true)) == 0 then
+  if base == 0 and value == classes and tensors.number(ops.min(y_true)) > 0 then
+    hint = "; this loss counts classes from 0 (zero_based = true, as in models that Keras saved): \z
+      use y - 1"
+  elseif base == 1 and tensors.number(ops.min(y_true)) == 0 then
     if tensors.number(ops.max(y_true)) < classes then
       hint =
         "; the labels look 0-based: Tide counts classes from 1, so use y + 1, or zero_based = \z
@@ -283,6 +286,19 @@ local function refuse_labels(y_true, classes, base, hide, ignore, owner)
   end
   errors.raise(owner, "label %d at position %s is out of range (expected %d to %d)%s", value,
     #place > 1 and "[" .. table.concat(place, ", ") .. "]" or at, low, high, hint)
+end
+
+-- Labels have one axis less than the predictions: refuses one-hot rows, and predictions that stand
+-- where the labels should.
+local function refuse_rows(y_true, y_pred, owner)
+  if y_true.ndim == y_pred.ndim and y_true.ndim > 0 then
+    errors.raise(owner, "takes one label per sample (got y_true %s for y_pred %s); one-hot rows \z
+      go with categorical_crossentropy, or become labels by y:argmax(-1)", tostring(y_true.shape),
+      tostring(y_pred.shape))
+  elseif y_true.ndim > y_pred.ndim then
+    errors.raise(owner, "y_true has more axes than y_pred (got %s and %s); the true labels come \z
+      first, then the predictions", tostring(y_true.shape), tostring(y_pred.shape))
+  end
 end
 
 local function check_range(y_true, classes, o, hide, owner)
@@ -348,6 +364,7 @@ function F.sparse_categorical_crossentropy(y_true, y_pred, o, weight, mask)
       errors.raise("sparse_categorical_crossentropy", "y_pred has no axis of classes (shape %s)",
         tostring(y_pred.shape))
     end
+    refuse_rows(y_true, y_pred, "sparse_categorical_crossentropy")
     error(values, 0)
   end
   if o.ignore_class ~= nil then

@@ -240,6 +240,9 @@ Sequential.graph_kind = "sequential"
 --- @param layer table a layer, or a tide.Input as the first
 --- @return table the model
 function Sequential:add(layer)
+  if not class.is(self, Sequential) then
+    errors.raise("add", "is a method: write model:add(...) with a colon")
+  end
   append(self, layer)
   if not self.built then
     build_known(self)

@@ -447,8 +447,9 @@ function Optimizer:apply_gradients(pairs_)
   end
   for i, p in ipairs(pairs_) do
     if type(p) ~= "table" then
-      errors.raise("apply_gradients", "entry %d must be { gradient, variable } (got %s)", i,
-        check.show(p))
+      errors.raise("apply_gradients",
+        "entry %d must be { gradient, variable } (got %s); a list of gradients \z
+        and one of variables go to optimizer:apply(grads, variables)", i, check.show(p))
     end
     grads[i], variables[i] = p[1] or false, p[2]
   end

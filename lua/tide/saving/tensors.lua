@@ -46,7 +46,7 @@ local function flatten(v, name, out, owner, depth)
   if core.is_tensor(v) then
     out[#out + 1] = { name == "" and "tensor" or name, v:detach() }
     return out[#out][1]
-  elseif not check.is_plain(v) then
+  elseif not check.is_list(v) and not check.is_plain(v) then
     errors.raise(owner, "%s must be a tensor or a table of tensors (got %s)",
       name == "" and "what is saved" or at, check.show(v))
   elseif depth > NESTED then
@@ -97,7 +97,8 @@ end
 local function load_safetensors(path)
   local file <close>, entries, metadata = core.safetensors_open(path)
   if metadata.tide then
-    errors.raise("load", "%s holds a model; tide.load_model reads it", path)
+    errors.raise("load", "%s holds a model or its weights; tide.load_model reads the one, \z
+      model:load_weights the other", path)
   end
   local by_name = {}
   for i, e in ipairs(entries) do

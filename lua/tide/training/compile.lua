@@ -227,15 +227,19 @@ function Loss:build(y_true, y_pred, names, what)
   self.built = true
 end
 
--- Looks at all labels of a data source once: one out of range is named where it stands in a
--- person's own data, not in a shuffled batch. Where masks or class weights may hide labels, batches
--- tell.
-local function check_labels(self, y_pred)
+-- Looks at what a data source brings, at its first batch: whether the targets fit the predictions
+-- (an earlier source's did, or none was tried), and at all labels once: one out of range is named
+-- where it stands in a person's own data, not in a shuffled batch. Where masks or class weights may
+-- hide labels, batches tell.
+local function check_source(self, y_true, y_pred)
   local source = self.source
   self.source, source.checked = nil, true
   local y, w = source.groups[2].leaves, source.groups[3].leaves
   for _, part in ipairs(self.parts) do
     local i = part.index
+    if y_true[i] ~= nil then
+      check_targets(part.loss, y_true[i], y_pred[i], part.output or i, self.asks)
+    end
     if part.loss.targets == "labels" and #y == #y_pred and y[i] and not source.class_weight
       and not mask_of(y_pred[i]) then
       formulas.check_labels(y[i], y_pred[i], part.loss, w[i] or nil)
@@ -247,7 +251,7 @@ end
 --- @param weights table|nil list of sample weights per output (false: none)
 function Loss:compute(y_true, y_pred, weights)
   if self.source then
-    check_labels(self, y_pred)
+    check_source(self, y_true, y_pred)
   end
   local only = self.only
   if only then

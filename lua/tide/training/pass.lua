@@ -241,7 +241,7 @@ function pass.run_batches(self, source, limit, step, phase, cb, seen, each)
   local own
   local compiled = self[S].training
   if compiled and compiled.loss and source.groups and not source.checked then
-    compiled.loss.source = source
+    compiled.loss.source, compiled.loss.asks = source, phase == "train" and "fit" or "evaluate"
   end
   seen = seen or 0
   local takers = phase == "train" and #cb.takers or 0

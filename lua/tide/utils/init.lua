@@ -12,9 +12,10 @@ local utils = {}
 ---     tide.seed(42)
 --- @param seed integer
 function utils.set_random_seed(seed)
+  check.refuse_colon("seed", seed)
   local s = math.tointeger(seed)
   if not s then
-    errors.raise("set_random_seed", "seed must be a whole number (got %s)", tostring(seed))
+    errors.raise("set_random_seed", "seed must be a whole number (got %s)", check.show(seed))
   end
   core.seed(s)
 end
