@@ -227,6 +227,12 @@ OPT = {
  "lion": lambda: optimizers.Lion(0.01, beta_1=0.8, weight_decay=0.1),
  "ftrl": lambda: optimizers.Ftrl(0.05, l1_regularization_strength=0.001, l2_shrinkage_regularization_strength=0.01, beta=0.1),
  "loss_scale": lambda: optimizers.LossScaleOptimizer(optimizers.Adam(0.02), initial_scale=8.0),
+ "loss_scale_grown": lambda: optimizers.LossScaleOptimizer(optimizers.SGD(0.02, momentum=0.5), initial_scale=1024.0, dynamic_growth_steps=2),
+ "multi": lambda: optimizers.MultiOptimizer(optimizers.OptimizerMap(optimizers.SGD(0.05, momentum=0.9), {".*/kernel": optimizers.Adam(0.02)})),
+ "adafactor": lambda: optimizers.Adafactor(0.05),
+ "lamb": lambda: optimizers.Lamb(S.ExponentialDecay(0.02, 2, 0.9), weight_decay=0.01),
+ "muon": lambda: optimizers.Muon(0.02, exclude_layers=["dense_[0-9]+/"], rms_rate=None),
+ "schedule_free": lambda: optimizers.ScheduleFreeAdamW(0.02, warmup_steps=2),
 }
 
 def optimizer_model(name):

@@ -232,13 +232,8 @@ local function like_all(self, value)
   return out
 end
 
---- Makes the state for these parameters. `info[i]` may hold `path` and `constraint` of a parameter.
---- @param variables table list of tensors
---- @param info table|nil
-function Optimizer:build(variables, info)
-  if self.built then
-    return
-  end
+-- Notes the parameters and what is known of them.
+function Optimizer:_take(variables, info)
   local n = #variables
   self._params, self._index, self._info = {}, {}, info or {}
   if not info and self._records then -- a compiled model knows paths and constraints
@@ -261,6 +256,17 @@ function Optimizer:build(variables, info)
     self._index[v] = i
     self._empty[i] = false
   end
+end
+
+--- Makes the state for these parameters. `info[i]` may hold `path` and `constraint` of a parameter.
+--- @param variables table list of tensors
+--- @param info table|nil
+function Optimizer:build(variables, info)
+  if self.built then
+    return
+  end
+  self:_take(variables, info)
+  local n = #variables
   self._stepped, self._halved = masters.make(self._params)
   for _, slot in ipairs(self:_slot_list()) do
     self._slots[slot[1]] = like_all(self, slot[2])
@@ -392,6 +398,10 @@ function Optimizer:exclude_from_weight_decay(variables, names)
 end
 
 -- ---- a step ----
+
+-- A step was left out for its loss; wrappers that count such steps take note.
+function Optimizer._left_out()
+end
 
 --- Applies gradients to the parameters, in the order of `build`, or of `variables` when given.
 --- @param grads table list of tensors; false where there is none

@@ -25,7 +25,7 @@ local compile_args = check.args("compile", {
   { "run_eagerly", "bool", false, "recorded; Tide always runs at once" },
   { "steps_per_execution", "int", 1, "recorded", min = 1 },
   { "jit_compile", "any", "auto", "recorded" },
-  { "auto_scale_loss", "bool", true, "recorded" },
+  { "auto_scale_loss", "bool", true, "scale the loss under the policy mixed_float16" },
 })
 
 -- Names that stand for one of several classes, by the shapes of the first batch.
@@ -84,6 +84,16 @@ local function positional(v)
   return true
 end
 
+-- Whether the model or a layer of it has the policy mixed_float16.
+local function computes_in_float16(model)
+  for _, layer in ipairs(model:_flat()) do
+    if layer.dtype_policy == "mixed_float16" then
+      return true
+    end
+  end
+  return model.dtype_policy == "mixed_float16"
+end
+
 --- Chooses optimizer, loss and metrics.
 ---
 ---     model:compile { optimizer = { "adam", learning_rate = 1e-3 }, loss = "mse",
@@ -109,7 +119,13 @@ function configure.compile(self, ...)
     loss = loss ~= nil and compile.loss(loss, o.loss_weights) or nil,
     metrics = (plain ~= nil or weighted ~= nil) and compile.metrics(plain, weighted) or nil,
   }
-  steps.use_optimizer(self, T, o.optimizer)
+  local optimizer = optimizers.get(o.optimizer)
+  if o.auto_scale_loss and computes_in_float16(self)
+    and optimizer:_class_name() ~= "LossScaleOptimizer" then
+    optimizer = optimizers.LossScaleOptimizer { optimizer, name = "loss_scale_optimizer" }
+    optimizer._automatic = true -- configurations hold the one inside
+  end
+  steps.use_optimizer(self, T, optimizer)
   self.loss = o.loss
   self.compiled = true
   self.stop_training = false
@@ -132,7 +148,8 @@ function configure.get_compile_config(self)
   for k, v in pairs(o) do
     out[k] = object.serialize(kinds[k] and object.declared(kinds[k], v) or v)
   end
-  out.optimizer = object.serialize(self.optimizer)
+  local optimizer = self.optimizer
+  out.optimizer = object.serialize(optimizer._automatic and optimizer.inner_optimizer or optimizer)
   return out
 end
 

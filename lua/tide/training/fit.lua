@@ -262,7 +262,7 @@ local function train(self, T, run, hook)
   history.stopped = stopped == "interrupt" and select(3, core.interrupted()) and "termination"
     or stopped
   steps.settle(T)
-  if T.optimizer.use_ema and T.params then
+  if T.params then
     T.optimizer:finalize_variable_values()
   end
   cb:run("on_train_end", run.last_logs or {})

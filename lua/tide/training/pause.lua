@@ -82,12 +82,8 @@ local function equal(a, b)
   return true
 end
 
--- Tensors of the model and its optimizer that callbacks may write to.
-local function writable(model, optimizer)
-  local out = {}
-  for _, r in ipairs(model:_records()) do
-    out[#out + 1] = r.tensor
-  end
+-- Tensors of an optimizer, and of those inside, that callbacks may write to.
+local function slots_of(optimizer, out)
   local masters = optimizer._halved and optimizer._halved.masters or {}
   for _, group in ipairs { optimizer._average or {}, optimizer._sums or {}, masters } do
     table.move(group, 1, #group, #out + 1, out)
@@ -97,7 +93,33 @@ local function writable(model, optimizer)
       out[#out + 1] = t or nil
     end
   end
+  for _, inner in ipairs(optimizer._inners or {}) do
+    slots_of(inner, out)
+  end
+end
+
+-- Tensors of the model and its optimizer that callbacks may write to.
+local function writable(model, optimizer)
+  local out = {}
+  for _, r in ipairs(model:_records()) do
+    out[#out + 1] = r.tensor
+  end
+  slots_of(optimizer, out)
   return out
+end
+
+-- Numbers of an optimizer, and of those inside.
+local function numbers_of(optimizer, objects)
+  local numbers = {}
+  for k, v in next, optimizer do
+    if type(v) == "number" then
+      numbers[k] = v
+    end
+  end
+  objects[#objects + 1] = { optimizer, numbers, true }
+  for _, inner in ipairs(optimizer._inners or {}) do
+    numbers_of(inner, objects)
+  end
 end
 
 --- What metrics hold, for `put_metrics`.
@@ -139,13 +161,7 @@ function pause.take(model, metrics, callbacks)
   for _, c in ipairs(callbacks) do
     self.objects[#self.objects + 1] = { c, fields(c) }
   end
-  local numbers = {}
-  for k, v in next, optimizer do
-    if type(v) == "number" then
-      numbers[k] = v
-    end
-  end
-  self.objects[#self.objects + 1] = { optimizer, numbers, true }
+  numbers_of(optimizer, self.objects)
   for _, t in ipairs(writable(model, optimizer)) do
     if core.is_tensor(t) then
       self.tensors[#self.tensors + 1] = { t, t:detach():copy() }

@@ -372,13 +372,11 @@ function steps.minimize(model, T, loss, guard)
   if #params == 0 then
     return
   end
-  if optimizer.loss_scale_factor then
-    loss = optimizer:scale_loss(loss)
-  end
+  local scaled = optimizer:scale_loss(loss)
   if not loss.requires_grad then
     errors.raise("fit", "the loss depends on no trainable weight of %s", model:_label())
   end
-  local grads = core.gradients(loss, params, optimizer:_takes_rows() and SPARSE or nil)
+  local grads = core.gradients(scaled, params, optimizer:_takes_rows() and SPARSE or nil)
   optimizer:_apply(grads, not T.same and optimizer:_places(grads, params) or nil, guard)
 end
 
@@ -405,6 +403,7 @@ local function learn(model, T, loss, x)
     and guard[2] ~= 0 then
     left_out(T)
     guard:zero_()
+    optimizer:_left_out()
     return
   end
   steps.minimize(model, T, loss, guard)

@@ -257,8 +257,12 @@ function export.compile(model)
       return nil
     end
   end
-  local optimizer = export_value(model.optimizer)
-  optimizer.config.name = model.optimizer.name
+  local given_optimizer = model.optimizer
+  if given_optimizer._automatic then
+    given_optimizer = given_optimizer.inner_optimizer
+  end
+  local optimizer = export_value(given_optimizer)
+  optimizer.config.name = given_optimizer.name
   return { optimizer = optimizer, loss = per_output(given.loss),
     loss_weights = export_value(o.loss_weights), metrics = per_output(given.metrics),
     weighted_metrics = per_output(given.weighted_metrics), run_eagerly = o.run_eagerly or false,

@@ -243,11 +243,6 @@ function import.object(ctx, entry, row, what)
     return found or import_value(ctx, entry.config and entry.config.name or name)
   end
   local config = type(entry.config) == "table" and entry.config ~= none and entry.config or {}
-  if name == "LossScaleOptimizer" and type(config.inner_optimizer) == "table"
-    and config.inner_optimizer ~= none then
-    warn(ctx, "the loss is not scaled (LossScaleOptimizer): Tide computes in float32")
-    return import.object(ctx, config.inner_optimizer, row, what)
-  end
   local c = find(ctx, kind, entry)
   if not c then
     refuse(ctx, "unknown %s '%s'%s; give it in custom_objects%s", kind or "class", tostring(name),

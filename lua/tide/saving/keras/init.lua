@@ -48,20 +48,21 @@ end
 -- A file of §1 from a model: blob.
 local function encode_weights(model, with_optimizer, what)
   local data, attributes = weights.save(model)
-  local variables = with_optimizer and weights.optimizer_variables(model)
-  if variables then
-    attributes["/optimizer/vars"] = { name = model.optimizer.name }
-    for i, v in ipairs(variables) do
-      data[#data + 1] = { "/optimizer/vars/" .. i - 1, v[2]:detach() }
+  for _, group in ipairs(with_optimizer and weights.optimizer_groups(model) or {}) do
+    local vars = group.path .. "/vars"
+    attributes[vars] = { name = group.name }
+    for i, v in ipairs(group.variables) do
+      data[#data + 1] = { vars .. "/" .. i - 1, v[2]:detach() }
     end
   end
   return core.hdf5_encode(data, keras.encode(attributes), what)
 end
 
 -- The optimizer's variables of a file in order.
-local function optimizer_of(groups)
-  -- LossScaleOptimizer wraps another
-  local g, out = groups["/optimizer/inner_optimizer"] or groups["/optimizer"], {}
+local function optimizer_of(groups, optimizer)
+  -- what a LossScaleOptimizer wrapped may go to a model without one
+  local wrapped = not (optimizer and optimizer._inners) and groups["/optimizer/inner_optimizer"]
+  local g, out = wrapped or groups["/optimizer"], {}
   for i = 1, g and g.n or 0 do
     out[i] = g[i - 1]
     if out[i] == nil then
@@ -73,7 +74,7 @@ end
 
 local function load_groups(model, groups, o)
   weights.load(model, groups, o)
-  local found = optimizer_of(groups)
+  local found = optimizer_of(groups, rawget(model, "optimizer"))
   if #found > 0 and rawget(model, "optimizer") and o.optimizer ~= false then
     local ok, why = weights.load_optimizer(model, found)
     if not ok then

@@ -396,10 +396,14 @@ function legacy.save_model(model, path, o)
     attributes["/"].training_config = { ascii = keras().encode(compiled) }
     local variables = weights.optimizer_variables(model)
     if variables then
-      local names, prefix = {}, model.optimizer.name .. "/"
+      local names, prefix, taken = {}, model.optimizer.name .. "/", {}
       for i, v in ipairs(variables) do
         names[i] = prefix .. (v[3] and (v[3].path:gsub("^/", ""):gsub("/",
           "_") .. "_" .. v[3].name .. "_") or "") .. v[1]
+        if taken[names[i]] then -- of an optimizer inside
+          names[i] = names[i] .. "_" .. i
+        end
+        taken[names[i]] = true
         data[#data + 1] = { "/optimizer_weights/" .. names[i], v[2]:detach() }
       end
       attributes["/optimizer_weights"] = {}

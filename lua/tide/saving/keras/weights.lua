@@ -401,8 +401,15 @@ end
 
 -- The numbers that stand before the slots, and after them (Nadam).
 local function numbers(optimizer)
+  local out = {}
+  if optimizer._inners then
+    for i, n in ipairs(optimizer:_own_numbers()) do
+      out[i] = { n[1], core.tensor(n[2], { dtype = n[3] }) }
+    end
+    return out
+  end
   local n = optimizer:_numbers()
-  local out = { { "iteration", core.tensor(n.iterations, { dtype = "int32" }) } }
+  out[1] = { "iteration", core.tensor(n.iterations, { dtype = "int32" }) }
   if n.learning_rate then
     out[2] = { "learning_rate", core.tensor(n.learning_rate, { dtype = "float32" }) }
   end
@@ -411,18 +418,105 @@ local function numbers(optimizer)
   return out, last
 end
 
+-- The optimizer's variables in Keras' order, then those of the optimizers inside: list of { name,
+-- tensor, record }.
+local function variables_of(model, optimizer)
+  local out, last = numbers(optimizer)
+  for _, s in ipairs(optimizer.built and slot_list(model, optimizer) or {}) do
+    out[#out + 1] = { s.slot, s.tensor, s.record }
+  end
+  out[#out + 1] = last
+  for _, inner in ipairs(optimizer._inners or {}) do
+    local own = variables_of(model, inner)
+    table.move(own, 1, #own, #out + 1, out)
+  end
+  return out
+end
+
 --- All of the optimizer's variables in Keras' order: list of { name, tensor, record }; nil where
 --- there is nothing to write.
 function weights.optimizer_variables(model)
   local optimizer = rawget(model, "optimizer")
-  if not optimizer or not optimizer.built then
-    return nil
+  return optimizer and optimizer.built and variables_of(model, optimizer) or nil
+end
+
+--- The optimizer's variables as .weights.h5 holds them, those of optimizers inside once more in
+--- their own folders: list of { path, name, variables }.
+function weights.optimizer_groups(model)
+  local out = {}
+  local function walk(optimizer, path)
+    out[#out + 1] = { path = path, name = optimizer.name,
+      variables = variables_of(model, optimizer) }
+    local inside = optimizer._inners or {}
+    if optimizer.inner_optimizer then
+      walk(inside[1], path .. "/inner_optimizer")
+    else
+      local counts = {}
+      for _, inner in ipairs(inside) do
+        local name = class.snake(inner:_class_name())
+        local n = counts[name] or 0
+        counts[name] = n + 1
+        walk(inner, path .. "/optimizers/" .. name .. (n > 0 and "_" .. n or ""))
+      end
+    end
   end
-  local out, last = numbers(optimizer)
-  for _, s in ipairs(slot_list(model, optimizer)) do
-    out[#out + 1] = { s.slot, s.tensor, s.record }
+  local optimizer = rawget(model, "optimizer")
+  if optimizer and optimizer.built then
+    walk(optimizer, "/optimizer")
   end
-  out[#out + 1] = last
+  return out
+end
+
+local function number(t)
+  local v = t.ndim == 0 and t or t:reshape { -1 }
+  v = v:tolist()
+  return type(v) == "table" and v[1] or v
+end
+
+-- What a file's numbers mean to an optimizer; `own`: its numbers in order.
+local function numbers_read(optimizer, own, head, last)
+  if optimizer._inners then
+    local out = { own = {}, inner = {} }
+    for i, h in ipairs(head) do
+      out.own[h[1]] = number(own[i])
+    end
+    return out
+  end
+  local n = { iterations = math.tointeger(number(own[1])),
+    learning_rate = head[2] and number(own[2]), u_product = last and number(own[#own]) }
+  -- files hold it in float32; where that is the given rate rounded, the given one stays
+  local given = optimizer:_numbers().learning_rate
+  if given and n.learning_rate
+    and string.unpack("f", string.pack("f", given)) == n.learning_rate then
+    n.learning_rate = given
+  end
+  return n
+end
+
+-- The numbers of an optimizer and those inside, the slots' values joining `moves`; false and why
+-- not where they do not fit.
+local function take(model, optimizer, found, at, moves)
+  local head, last = numbers(optimizer)
+  local slots = optimizer.built and slot_list(model, optimizer) or {}
+  for i, s in ipairs(slots) do
+    local value = found[at + #head + i]
+    if not list.equal(s.tensor.shape, value.shape) then
+      return false, ("slot %s of %s: the file has shape %s, the optimizer %s"):format(s.slot,
+        s.record.name, shape_text(value.shape), shape_text(s.tensor.shape))
+    end
+    moves[#moves + 1] = { s, value }
+  end
+  local n = #head + #slots + (last and 1 or 0)
+  local out = numbers_read(optimizer, table.move(found, at + 1, at + n, 1, {}), head, last)
+  at = at + n
+  for k, inner in ipairs(optimizer._inners or {}) do
+    local own, why = take(model, inner, found, at, moves)
+    if not own then
+      return false, why
+    end
+    out.inner[k] = own
+    at = at + #variables_of(model, inner)
+  end
   return out
 end
 
@@ -434,36 +528,15 @@ function weights.load_optimizer(model, found)
     return nil, "the model is not compiled"
   end
   build(model, optimizer)
-  local head, last = numbers(optimizer)
-  local slots = slot_list(model, optimizer)
-  local want = #head + #slots + (last and 1 or 0)
+  local want = #variables_of(model, optimizer)
   if #found ~= want then
     return nil, ("the file has %d variables of the optimizer, %s needs %d"):format(#found,
       optimizer:_class_name(), want)
   end
-  for i, s in ipairs(slots) do
-    local value = found[#head + i]
-    if not list.equal(s.tensor.shape, value.shape) then
-      return nil, ("slot %s of %s: the file has shape %s, the optimizer %s"):format(s.slot,
-        s.record.name, shape_text(value.shape), shape_text(s.tensor.shape))
-    end
-  end
-  local function number(t)
-    local v = t.ndim == 0 and t or t:reshape { -1 }
-    v = v:tolist()
-    return type(v) == "table" and v[1] or v
-  end
-  local n = { iterations = math.tointeger(number(found[1])),
-    learning_rate = head[2] and number(found[2]), u_product = last and number(found[#found]) }
-  -- files hold it in float32; where that is the given rate rounded, the given one stays
-  local given = optimizer:_numbers().learning_rate
-  if given and n.learning_rate
-    and string.unpack("f", string.pack("f", given)) == n.learning_rate then
-    n.learning_rate = given
-  end
   local moves = {}
-  for i, s in ipairs(slots) do
-    moves[i] = { s, found[#head + i] }
+  local n, why = take(model, optimizer, found, 0, moves)
+  if not n then
+    return nil, why
   end
   weights.assign(moves)
   optimizer:_set_numbers(n)
