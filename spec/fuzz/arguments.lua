@@ -158,7 +158,8 @@ end
 -- What is not called: what is about the process (signals, the terminal, the collector's mode),
 -- opens scopes that stay open, or asks the network or the screen.
 local left_out = {}
-for name in ([[core.watch_interrupts core.watch_termination core.cancel_flag core.terminal
+for name in ([[core.watch_interrupts core.watch_termination core.http
+  core.cancel_flag core.terminal
   core.gc_mode core.scope_begin core.scope_keep core.scope_end core.io_fault
   core.hard_fail core.memory_limit core.engines core.set_threads core.grad_mode
   core.recording core.enter_call core.mark core.profile_start core.default_device

@@ -321,6 +321,21 @@ static int crc32c(lua_State *L) {
     return 1;
 }
 
+/* http(host, port, text, seconds): sends it; the first line of the answer */
+static int http(lua_State *L) {
+    size_t n;
+    const char *host = luaL_checkstring(L, 1), *port = luaL_checkstring(L, 2);
+    const char *text = luaL_checklstring(L, 3, &n);
+    const double seconds = luaL_checknumber(L, 4);
+    luaL_argcheck(L, seconds > 0 && seconds <= 3600, 4, "seconds from 0 to 3600");
+    char line[512];
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_try(L, ctx,
+              tide_http(ctx, host, port, text, n, (int)(seconds * 1000), line, sizeof line));
+    lua_pushstring(L, line);
+    return 1;
+}
+
 static int mkdirs(lua_State *L) {
     const char *path = tideL_checkpath(L, 1);
     tide_ctx *ctx = tideL_ctx(L);
@@ -561,6 +576,7 @@ void tideL_open_io(lua_State *L) {
         {"write_file", write_file},
         {"append_file", append_file},
         {"crc32c", crc32c},
+        {"http", http},
         {"mkdirs", mkdirs},
         {"file_exists", file_exists},
         {"listdir", listdir},

@@ -47,6 +47,9 @@ tide_status tide_file_replace(tide_ctx *, const char *path, const void *data,
  * which are written to too. */
 tide_status tide_file_append(tide_ctx *, const char *path, int64_t at, const void *data, size_t n,
                              int64_t *size);
+/* Sends text to host:port and reads the first line of the answer into `line`, of `room` bytes. */
+tide_status tide_http(tide_ctx *, const char *host, const char *port, const char *text, size_t n,
+                      int timeout_ms, char *line, size_t room);
 /* CRC-32C of n bytes. */
 uint32_t tide_crc32c(const void *data, size_t n);
 /* From now on a write beyond the limit of a file's size (RLIMIT_FSIZE) fails with EFBIG where it

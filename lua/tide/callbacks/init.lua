@@ -13,6 +13,7 @@ local modules = {
   StochasticWeightAveraging = "tide.callbacks.averages",
   NaNGuard = "tide.callbacks.nan_guard", TensorBoard = "tide.callbacks.tensorboard",
   PlotHistory = "tide.callbacks.reports", ProgressFile = "tide.callbacks.reports",
+  RemoteMonitor = "tide.callbacks.remote_monitor",
 }
 for _, name in ipairs { "EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau",
   "LearningRateScheduler", "History", "LambdaCallback", "TerminateOnNaN", "CSVLogger" } do
