@@ -31,8 +31,8 @@ struct tide_ctx {
     int grad_mode;
     uint64_t seq, walks; /* the next node's number, and how many walks there were */
     tide_rng rng;
-    int seeded;              /* whether somebody said where `rng` starts */
-    int determined, strict;  /* draws are refused before that: everywhere, where this one runs */
+    int seeded;             /* whether somebody said where `rng` starts */
+    int determined, strict; /* draws are refused before that: everywhere, where this one runs */
     char message[TIDE_MESSAGE];
     struct tide_profile *profile; /* counts per op while tide.profile runs, else NULL */
     struct tide_steps *steps;     /* what runs is kept here too while it is not NULL (launch.h) */
