@@ -415,8 +415,8 @@ fuzz-ops:
 # What must hold for long, and while things fail: `make soak` is the long form of all, ONLY= names parts, SECONDS= bounds each
 # part's time, RUNS= the kills, presses and steps. memory: every allocation of many tasks fails; valgrind: the same for some of
 # them (libzip itself loses blocks), looked at by valgrind; writes: every call that writes a file fails; kills: processes that save are killed; terminal:
-# Ctrl-C and the signals that end a program at the prompt; drift: long runs that may not grow; opens: what loading opens.
-SOAK = memory valgrind writes kills terminal drift opens
+# Ctrl-C and the signals that end a program at the prompt; latency: how soon long ops hear Ctrl-C; drift: long runs that may not grow; opens: what loading opens.
+SOAK = memory valgrind writes kills terminal latency drift opens
 SOAK_SECONDS := $(if $(filter command environment,$(firstword $(origin SECONDS))),$(SECONDS))
 VALGRIND = env TIDE_CPU=v3 TIDE_ENGINE=plain OMP_NUM_THREADS=1 valgrind -q --error-exitcode=99 --leak-check=full \
   --errors-for-leak-kinds=definite --show-leak-kinds=definite --soname-synonyms=somalloc=nouserintercepts
@@ -433,6 +433,7 @@ soak:
 	  writes) LD_PRELOAD=$$TIDE_FAULTS $(BUILD)/tide spec/soak/files.lua --what faults $$seconds;; \
 	  kills) LD_PRELOAD=$$TIDE_FAULTS $(BUILD)/tide spec/soak/files.lua --what kills $$seconds $$runs;; \
 	  terminal) $(LUA) spec/soak/terminal.lua $$seconds $$runs;; \
+	  latency) $(BUILD)/tide spec/soak/latency.lua $$runs;; \
 	  drift) $(BUILD)/tide spec/soak/drift.lua $$seconds $$runs;; \
 	  opens) $(BUILD)/tide spec/soak/opens.lua;; \
 	  *) echo "make soak: no part $$part" >&2; false;; esac || status=1; done; exit $$status

@@ -206,7 +206,7 @@ tide_status K(conv)(tide_kcall *c) {
         int64_t tile = direct ? rows : tile_rows(rows, width);
         REAL *cols = direct ? NULL : tide_scratch(c->dev, (size_t)(tile * width) * sizeof *cols);
         if (!direct && !cols) return TIDE_ENOMEM;
-        for (int64_t r = 0; r < rows; r += tile)
+        for (int64_t r = 0; r < rows && !tide_stopped(); r += tile)
             for (int64_t q = 0; q < g.groups; q++) {
                 int64_t n = TIDE_MIN(tile, rows - r);
                 tide_gemm p = {.m = n,
@@ -340,7 +340,7 @@ static tide_status full_grad_x(tide_kcall *c, const tide_geometry *g, const REAL
                     int64_t rows = g->n * volume(ph.count), width = volume(ph.taps) * fg;
                     if (rows == 0) continue;
                     turn_kernel(g, &ph, w, q * fg, fg, cg, turned);
-                    for (int64_t r = 0; r < rows; r += tile) {
+                    for (int64_t r = 0; r < rows && !tide_stopped(); r += tile) {
                         int64_t n = TIDE_MIN(tile, rows - r);
                         gather_dy(g, &ph, dy, q * fg, fg, r, r + n, cols);
                         tide_gemm p = {.m = n,
@@ -411,7 +411,7 @@ static tide_status thin_grad_x(tide_kcall *c, const tide_geometry *g, const REAL
         for (int64_t n = lo; n < hi; n++) {
             REAL *to = dx + n * volume(g->in) * g->c;
             memset(to, 0, (size_t)(volume(g->in) * g->c) * sizeof(REAL));
-            for (int64_t r = 0; r < down; r += lines) {
+            for (int64_t r = 0; r < down && !tide_stopped(); r += lines) {
                 const int64_t some = TIDE_MIN(lines, down - r), m = some * across;
                 const REAL *from = dy + (n * down + r) * across * g->f;
                 for (int64_t i = 0; i < m; i += ROWS) {
@@ -496,7 +496,7 @@ tide_status K(conv_grad_kernel)(tide_kcall *c) {
     } else if (rows == 0) {
         memset(dw->p, 0, (size_t)(width * g.f) * sizeof(REAL));
     } else {
-        for (int64_t r = 0; r < rows; r += tile)
+        for (int64_t r = 0; r < rows && !tide_stopped(); r += tile)
             for (int64_t q = 0; q < g.groups; q++) {
                 int64_t n = TIDE_MIN(tile, rows - r);
                 tide_gemm p = {.m = width,

@@ -21,9 +21,16 @@
 /* A loop over one line that may be long, with a look every quarter of a million steps whether
  * Ctrl-C came: then the rest is left out, and what it would have written must not be used. */
 enum { TIDE_LOOK = 1 << 18 };
-#define TIDE_IN_BLOCKS(i, n)                                                    \
-    for (int64_t from_ = 0; from_ < (n) && !tide_stopped(); from_ += TIDE_LOOK) \
-        for (int64_t i = from_, to_ = TIDE_MIN(n, from_ + TIDE_LOOK); i < to_; i++)
+#define TIDE_BLOCKS_(n)          \
+    for (int64_t from_ = 0, to_; \
+         from_ < (n) && !tide_stopped() && (to_ = TIDE_MIN(n, from_ + TIDE_LOOK), 1); from_ = to_)
+#define TIDE_IN_BLOCKS(i, n) TIDE_BLOCKS_(n) for (int64_t i = from_; i < to_; i++)
+/* The same with vectors; `more` stands behind `omp simd`. */
+#define TIDE_SIMD_IN_BLOCKS(i, n, more) \
+    TIDE_BLOCKS_(n) TIDE_PRAGMA_(omp simd more) for (int64_t i = from_; i < to_; i++)
+#define TIDE_PRAGMA_(words) _Pragma(#words)
+/* Whether a loop by steps that divide TIDE_LOOK goes on at `at`: it looks as often. */
+static inline int tide_look_at(int64_t at) { return at % TIDE_LOOK != 0 || !tide_stopped(); }
 /* Zeros, likewise. */
 static inline void tide_zero(void *p, size_t bytes) {
     const size_t most = (size_t)16 << 20;

@@ -35,8 +35,8 @@ static void statistic(rows a, const REAL *x, int from_logits, REAL *top, REAL *s
             if (from_logits) tile_lse(a, x + base, w, top + first, z);
             else {
                 for (int64_t l = 0; l < w; l++) z[l] = 0;
-                for (int64_t i = 0; i < a.n; i++)
-                    for (int64_t l = 0; l < w; l++) z[l] += x[base + i * a.inner + l];
+                TIDE_IN_BLOCKS(i, a.n)
+                for (int64_t l = 0; l < w; l++) z[l] += x[base + i * a.inner + l];
             }
         }
     }
@@ -45,7 +45,7 @@ static void statistic(rows a, const REAL *x, int from_logits, REAL *top, REAL *s
 /* y = x - log(sum(exp(x))) of a row whose statistic is z */
 static inline void less_lse(int64_t n, const REAL *x, REAL z, REAL *y) {
     const REAL top = row_max(n, x);
-    for (int64_t i = 0; i < n; i++) y[i] = (x[i] - top) - z;
+    TIDE_IN_BLOCKS(i, n) y[i] = (x[i] - top) - z;
 }
 /* The largest logit of the example at x. */
 static inline REAL largest(rows a, const REAL *x) {
@@ -129,8 +129,8 @@ TIDE_KERNEL(sparse_cross_entropy_grad_) { /* dy, output, target, stat, weight */
     TIDE_PARALLEL_FOR (n, rows_grain(a)) {
         if (at->from_logits && a.inner == 1) {
             for (int64_t r = lo; r < hi; r++) less_lse(a.n, x + r * a.n, stat[r], dx + r * a.n);
-#pragma omp simd
-            for (int64_t i = lo * a.n; i < hi * a.n; i++) dx[i] = T_EXP(dx[i]);
+            REAL *const own = dx + lo * a.n;
+            TIDE_SIMD_IN_BLOCKS(i, (hi - lo) * a.n, ) own[i] = T_EXP(own[i]);
         }
         for (int64_t r = lo; r < hi; r++) {
             const int64_t raw = tide_label_at(&c->in[2], r),
@@ -140,17 +140,15 @@ TIDE_KERNEL(sparse_cross_entropy_grad_) { /* dy, output, target, stat, weight */
             const REAL g = weight ? dy[r] * weight[r] : dy[r], z = stat[r],
                        top = at->from_logits && a.inner > 1 ? largest(a, x + base) : 0;
             if (skip || label < 0 || label >= a.n) {
-                for (int64_t i = 0; i < a.n; i++) dx[base + i * a.inner] = 0;
+                TIDE_IN_BLOCKS(i, a.n) dx[base + i * a.inner] = 0;
             } else if (at->from_logits) {
-                if (a.inner == 1)
-                    for (int64_t i = 0; i < a.n; i++) dx[base + i] *= g;
-                else
-                    for (int64_t i = 0; i < a.n; i++)
-                        dx[base + i * a.inner] = g * T_EXP((x[base + i * a.inner] - top) - z);
+                if (a.inner == 1) TIDE_IN_BLOCKS(i, a.n) dx[base + i] *= g;
+                else TIDE_IN_BLOCKS(i, a.n)
+                dx[base + i * a.inner] = g * T_EXP((x[base + i * a.inner] - top) - z);
                 dx[base + label * a.inner] -= g;
             } else {
                 const REAL p = x[base + label * a.inner], f = inside(p / z) ? g : 0;
-                for (int64_t i = 0; i < a.n; i++) dx[base + i * a.inner] = f / z;
+                TIDE_IN_BLOCKS(i, a.n) dx[base + i * a.inner] = f / z;
                 dx[base + label * a.inner] -= f == 0 ? 0 : f / p;
             }
         }
@@ -176,16 +174,14 @@ TIDE_KERNEL(cross_entropy_) { /* output, target -> loss, stat */
             const int64_t base = element(a, r), step = a.inner;
             const REAL z = stat[r], top = loss[r];
             double e = 0;
-            if (at->from_logits)
-                for (int64_t i = 0; i < a.n; i++) {
+            if (at->from_logits) TIDE_IN_BLOCKS(i, a.n) {
                     const REAL w = t[base + i * step] * keep + add;
                     /* 0 * inf where a logit is -inf */
                     e += w == 0 ? 0 : (double)(w * ((top - x[base + i * step]) + z));
                 }
-            else
-                for (int64_t i = 0; i < a.n; i++)
-                    e -= (double)((t[base + i * step] * keep + add) *
-                                  T_LOG(clipped(x[base + i * step] / z)));
+            else TIDE_IN_BLOCKS(i, a.n)
+            e -= (double)((t[base + i * step] * keep + add) *
+                          T_LOG(clipped(x[base + i * step] / z)));
             loss[r] = (REAL)e;
         }
     }
@@ -205,8 +201,8 @@ TIDE_KERNEL(cross_entropy_grad_) { /* dy, output, target, stat */
     TIDE_PARALLEL_FOR (n, rows_grain(a)) {
         if (at->from_logits && a.inner == 1) {
             for (int64_t r = lo; r < hi; r++) less_lse(a.n, x + r * a.n, stat[r], dx + r * a.n);
-#pragma omp simd
-            for (int64_t i = lo * a.n; i < hi * a.n; i++) dx[i] = T_EXP(dx[i]);
+            REAL *const own = dx + lo * a.n;
+            TIDE_SIMD_IN_BLOCKS(i, (hi - lo) * a.n, ) own[i] = T_EXP(own[i]);
         }
         for (int64_t r = lo; r < hi; r++) {
             const int64_t base = element(a, r), step = a.inner;
@@ -214,16 +210,16 @@ TIDE_KERNEL(cross_entropy_grad_) { /* dy, output, target, stat */
                        top = at->from_logits && a.inner > 1 ? largest(a, x + base) : 0;
             REAL sum = 0;
             if (at->from_logits) {
-                for (int64_t i = 0; i < a.n; i++) sum += t[base + i * step] * keep + add;
-                for (int64_t i = 0; i < a.n; i++) {
+                TIDE_IN_BLOCKS(i, a.n) sum += t[base + i * step] * keep + add;
+                TIDE_IN_BLOCKS(i, a.n) {
                     const int64_t k = base + i * step;
                     const REAL p = step == 1 ? dx[k] : T_EXP((x[k] - top) - z);
                     dx[k] = g * (p * sum - (t[k] * keep + add));
                 }
             } else {
-                for (int64_t i = 0; i < a.n; i++)
-                    sum += inside(x[base + i * step] / z) ? t[base + i * step] * keep + add : 0;
-                for (int64_t i = 0; i < a.n; i++) {
+                TIDE_IN_BLOCKS(i, a.n)
+                sum += inside(x[base + i * step] / z) ? t[base + i * step] * keep + add : 0;
+                TIDE_IN_BLOCKS(i, a.n) {
                     const int64_t k = base + i * step;
                     dx[k] = g * (sum / z - (inside(x[k] / z) ? (t[k] * keep + add) / x[k] : 0));
                 }
@@ -290,9 +286,9 @@ TIDE_KERNEL(squared_error_) { /* output, target */
         }
         for (int64_t r = lo; r < hi && n != 1; r++) {
             double sum = 0;
-#pragma omp simd reduction(+ : sum)
-            for (int64_t i = r * n; i < (r + 1) * n; i++) {
-                const double e = (double)(x[i] - t[i]);
+            const REAL *xr = x + r * n, *tr = t + r * n;
+            TIDE_SIMD_IN_BLOCKS(i, n, reduction(+ : sum)) {
+                const double e = (double)(xr[i] - tr[i]);
                 sum += e * e;
             }
             y[r] = (REAL)(sum / (double)n);
@@ -303,8 +299,7 @@ TIDE_KERNEL(squared_error_) { /* output, target */
 
 /* dx = g (x - t) */
 static void scaled_difference(int64_t n, REAL g, const REAL *x, const REAL *t, REAL *dx) {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) dx[i] = g * (x[i] - t[i]);
+    TIDE_SIMD_IN_BLOCKS(i, n, ) dx[i] = g * (x[i] - t[i]);
 }
 /* g = 2 dy / n, dy one number per row, or one for all of them */
 TIDE_KERNEL(squared_error_grad_) { /* dy, output, target */
@@ -383,7 +378,7 @@ TIDE_KERNEL(top_k_accuracy_) { /* output, target */
                 continue;
             }
             const REAL v = x[r * a.n + label];
-            for (int64_t i = 0; i < a.n; i++) larger += !(x[r * a.n + i] <= v);
+            TIDE_IN_BLOCKS(i, a.n) larger += !(x[r * a.n + i] <= v);
             y[r] = larger < at->k;
         }
     }

@@ -83,7 +83,7 @@ static void run_sums(int64_t at, int64_t n, const tide_buf *x, const tide_buf *d
     enum { RUN = 2048 };
     double sd = 0, qd = 0;
     REAL wide[3][RUN];
-    for (int64_t i0 = 0; i0 < n; i0 += RUN) {
+    for (int64_t i0 = 0; i0 < n && tide_look_at(i0); i0 += RUN) {
         const int64_t m = TIDE_MIN(RUN, n - i0);
         const REAL *v = piece_read(x, at + i0, m, wide[0]);
         REAL s = 0, q = 0;
@@ -167,7 +167,7 @@ static void affine(layout a, const REAL *x, const REAL *mean, const REAL *slope,
                 const int64_t c = r % C;
                 const REAL m = mean[c], s = slope[c], b = offset[c], *xr = x + r * a.inner;
                 REAL *yr = y + r * a.inner;
-                for (int64_t i = 0; i < a.inner; i++) {
+                TIDE_IN_BLOCKS(i, a.inner) {
                     REAL v = (xr[i] - m) * s + b;
                     yr[i] = relu && v < 0 ? 0 : v;
                 }
@@ -306,8 +306,10 @@ static void batch_dx(layout a, const REAL *const *in, const void *arg, REAL *dx)
             for (int64_t r = lo; r < hi; r++) {
                 const REAL m = w->mean[r % C], p = w->p[r % C], q = w->q[r % C], t = w->t[r % C];
                 const int64_t at0 = r * a.inner;
-                for (int64_t i = at0; i < at0 + a.inner; i++)
-                    dx[i] = p * (y && !(y[i] > 0) ? 0 : dy[i]) + (q * (x[i] - m) + t);
+                const REAL *xr = x + at0, *g = dy + at0, *yr = y ? y + at0 : NULL;
+                REAL *d = dx + at0;
+                TIDE_IN_BLOCKS(i, a.inner)
+                d[i] = p * (yr && !(yr[i] > 0) ? 0 : g[i]) + (q * (xr[i] - m) + t);
             }
         }
         return;
@@ -403,7 +405,7 @@ TIDE_KERNEL(batch_norm_grad_) { /* dy, x, mean, variance, scale, y -> dx, dscale
 
 static REAL row_sum(int64_t D, const REAL *x) {
     double total = 0;
-    for (int64_t i0 = 0; i0 < D; i0 += 1024) {
+    for (int64_t i0 = 0; i0 < D && tide_look_at(i0); i0 += 1024) {
         REAL s = 0;
 #pragma omp simd reduction(+ : s)
         for (int64_t i = i0; i < TIDE_MIN(i0 + 1024, D); i++) s += x[i];
@@ -413,7 +415,7 @@ static REAL row_sum(int64_t D, const REAL *x) {
 }
 static double row_squares(int64_t D, const REAL *x, REAL mean) { /* mean of (x - mean)^2 */
     double total = 0;
-    for (int64_t i0 = 0; i0 < D; i0 += 1024) {
+    for (int64_t i0 = 0; i0 < D && tide_look_at(i0); i0 += 1024) {
         REAL s = 0;
 #pragma omp simd reduction(+ : s)
         for (int64_t i = i0; i < TIDE_MIN(i0 + 1024, D); i++) s += (x[i] - mean) * (x[i] - mean);
@@ -443,12 +445,9 @@ TIDE_KERNEL(layer_norm_) { /* x, gamma, beta -> y, mean, rstd */
             const REAL s = (REAL)(1 / sqrt(row_squares(D, xr, m) + at->epsilon));
             REAL *yr = y + r * D;
             mean[r] = m, rstd[r] = s;
-            if (gamma && beta)
-                for (int64_t i = 0; i < D; i++) yr[i] = (xr[i] - m) * s * gamma[i] + beta[i];
-            else if (gamma)
-                for (int64_t i = 0; i < D; i++) yr[i] = (xr[i] - m) * s * gamma[i];
-            else
-                for (int64_t i = 0; i < D; i++) yr[i] = (xr[i] - m) * s + (beta ? beta[i] : 0);
+            if (gamma && beta) TIDE_IN_BLOCKS(i, D) yr[i] = (xr[i] - m) * s * gamma[i] + beta[i];
+            else if (gamma) TIDE_IN_BLOCKS(i, D) yr[i] = (xr[i] - m) * s * gamma[i];
+            else TIDE_IN_BLOCKS(i, D) yr[i] = (xr[i] - m) * s + (beta ? beta[i] : 0);
         }
     }
     return TIDE_OK;
@@ -459,17 +458,14 @@ TIDE_KERNEL(layer_norm_) { /* x, gamma, beta -> y, mean, rstd */
 static void layer_row(int64_t D, const REAL *g, const REAL *x, REAL m, REAL s, const REAL *gamma,
                       int rms, REAL *d, REAL *dg, REAL *db) {
     REAL s1 = 0, s2 = 0;
-#pragma omp simd reduction(+ : s1, s2)
-    for (int64_t i = 0; i < D; i++) {
+    TIDE_SIMD_IN_BLOCKS(i, D, reduction(+ : s1, s2)) {
         const REAL h = (x[i] - m) * s, v = gamma ? g[i] * gamma[i] : g[i];
         dg[i] += g[i] * h, db[i] += g[i];
         s1 += v, s2 += v * h;
     }
     const REAL a = rms ? 0 : s1 / (REAL)D, q = s2 / (REAL)D;
-    if (gamma)
-        for (int64_t i = 0; i < D; i++) d[i] = s * (g[i] * gamma[i] - a - (x[i] - m) * s * q);
-    else
-        for (int64_t i = 0; i < D; i++) d[i] = s * (g[i] - a - (x[i] - m) * s * q);
+    if (gamma) TIDE_IN_BLOCKS(i, D) d[i] = s * (g[i] * gamma[i] - a - (x[i] - m) * s * q);
+    else TIDE_IN_BLOCKS(i, D) d[i] = s * (g[i] - a - (x[i] - m) * s * q);
 }
 
 TIDE_KERNEL(layer_norm_grad_) { /* dy, x, mean, rstd, gamma -> dx, dgamma, dbeta */
@@ -496,7 +492,7 @@ TIDE_KERNEL(layer_norm_grad_) { /* dy, x, mean, rstd, gamma -> dx, dgamma, dbeta
         REAL *own = half ? tide_lane(&lanes, share_->slot) : part;
         for (int64_t b = lo; b < hi; b++) {
             REAL *dg = part + 2 * b * D, *db = dg + D;
-            memset(dg, 0, 2 * (size_t)D * sizeof(REAL));
+            tide_zero(dg, 2 * (size_t)D * sizeof(REAL));
             for (int64_t r = b * rows; r < TIDE_MIN((b + 1) * rows, R); r++) {
                 REAL *d = half ? own + 2 * D : (REAL *)dx->p + r * D;
                 layer_row(D, piece_read(dy, r * D, D, own), piece_read(x, r * D, D, own + D),

@@ -34,8 +34,7 @@ static inline int64_t tile_width(rows a, int64_t t) {
 static inline REAL row_max(int64_t n, const REAL *x) {
     REAL m = x[0];
     int nan = 0;
-#pragma omp simd reduction(max : m) reduction(| : nan)
-    for (int64_t i = 0; i < n; i++) {
+    TIDE_SIMD_IN_BLOCKS(i, n, reduction(max : m) reduction(| : nan)) {
         m = x[i] > m ? x[i] : m;
         nan |= x[i] != x[i];
     }
@@ -43,7 +42,7 @@ static inline REAL row_max(int64_t n, const REAL *x) {
 }
 static inline REAL row_total(int64_t n, const REAL *x) {
     double total = 0;
-    for (int64_t i0 = 0; i0 < n; i0 += 1024) {
+    for (int64_t i0 = 0; i0 < n && tide_look_at(i0); i0 += 1024) {
         REAL s = 0;
 #pragma omp simd reduction(+ : s)
         for (int64_t i = i0; i < TIDE_MIN(i0 + 1024, n); i++) s += x[i];
@@ -62,7 +61,7 @@ static inline void rows_lse(int64_t n, int64_t lo, int64_t hi, const REAL *x, RE
         if (n > PIECE) {
             const REAL *xr = x + r0 * n, top = m[r0] = row_max(n, xr);
             double total = 0;
-            for (int64_t i0 = 0; i0 < n; i0 += PIECE) {
+            for (int64_t i0 = 0; i0 < n && tide_look_at(i0); i0 += PIECE) {
                 const int64_t w = TIDE_MIN(PIECE, n - i0);
 #pragma omp simd
                 for (int64_t i = 0; i < w; i++) e[i] = T_EXP(xr[i0 + i] - top);
@@ -83,15 +82,15 @@ static inline void rows_lse(int64_t n, int64_t lo, int64_t hi, const REAL *x, RE
 
 static inline void tile_max(rows a, const REAL *x, int64_t w, REAL *m) {
     for (int64_t l = 0; l < w; l++) m[l] = x[l];
-    for (int64_t i = 1; i < a.n; i++)
-        for (int64_t l = 0; l < w; l++) m[l] = t_max(x[i * a.inner + l], m[l]);
+    TIDE_IN_BLOCKS(i, a.n)
+    for (int64_t l = 0; l < w; l++) m[l] = t_max(x[i * a.inner + l], m[l]);
     for (int64_t l = 0; l < w; l++) m[l] = m[l] == -(REAL)INFINITY ? 0 : m[l];
 }
 /* log(sum(exp(x[:, l]))) = m[l] + z[l] */
 static inline void tile_lse(rows a, const REAL *x, int64_t w, REAL *m, REAL *z) {
     REAL s[TILE] = {0};
     tile_max(a, x, w, m);
-    for (int64_t i = 0; i < a.n; i++) {
+    TIDE_IN_BLOCKS(i, a.n) {
 #pragma omp simd
         for (int64_t l = 0; l < w; l++) s[l] += T_EXP(x[i * a.inner + l] - m[l]);
     }

@@ -6,6 +6,14 @@
 #include "cpu.h"
 #include "rows.h"
 
+/* One row that is longer than what is computed between two looks at Ctrl-C. */
+static void long_row(int64_t n, const REAL *x, REAL *y) {
+    const REAL m = row_max(n, x);
+    TIDE_SIMD_IN_BLOCKS(i, n, ) y[i] = T_EXP(x[i] - m);
+    const REAL f = 1 / row_total(n, y);
+    TIDE_IN_BLOCKS(i, n) y[i] *= f;
+}
+
 TIDE_KERNEL(softmax_) {
     const tide_softmax__attrs *at = c->attrs;
     const rows a = rows_around(&c->in[0], at->axis);
@@ -14,17 +22,16 @@ TIDE_KERNEL(softmax_) {
     if (!a.outer || !a.n || !a.inner) return TIDE_OK;
     if (a.inner == 1) {
         TIDE_PARALLEL_FOR (a.outer, rows_grain(a)) {
-            for (int64_t r0 = lo; r0 < hi;) {
+            for (int64_t r = lo; r < hi && a.n > TIDE_LOOK; r++)
+                long_row(a.n, x + r * a.n, y + r * a.n);
+            for (int64_t r0 = lo; r0 < hi && a.n <= TIDE_LOOK;) {
                 const int64_t r1 = TIDE_MIN(hi, r0 + TIDE_MAX(1, PIECE / a.n));
                 for (int64_t r = r0; r < r1; r++) {
                     const REAL *xr = x + r * a.n, m = row_max(a.n, xr);
                     for (int64_t i = 0; i < a.n; i++) y[r * a.n + i] = xr[i] - m;
                 }
-                for (int64_t b = r0 * a.n; b < r1 * a.n && !tide_stopped(); b += TIDE_LOOK) {
-                    const int64_t end = TIDE_MIN(b + TIDE_LOOK, r1 * a.n);
 #pragma omp simd
-                    for (int64_t i = b; i < end; i++) y[i] = T_EXP(y[i]);
-                }
+                for (int64_t i = r0 * a.n; i < r1 * a.n; i++) y[i] = T_EXP(y[i]);
                 for (int64_t r = r0; r < r1; r++) {
                     REAL *yr = y + r * a.n, f = 1 / row_total(a.n, yr);
                     for (int64_t i = 0; i < a.n; i++) yr[i] *= f;
@@ -40,7 +47,7 @@ TIDE_KERNEL(softmax_) {
             REAL m[TILE], s[TILE];
             tile_max(a, x + base, w, m);
             for (int64_t l = 0; l < w; l++) s[l] = 0;
-            for (int64_t i = 0; i < a.n; i++) {
+            TIDE_IN_BLOCKS(i, a.n) {
                 const REAL *xr = x + base + i * a.inner;
                 REAL *yr = y + base + i * a.inner;
 #pragma omp simd
@@ -50,8 +57,8 @@ TIDE_KERNEL(softmax_) {
                 }
             }
             for (int64_t l = 0; l < w; l++) s[l] = 1 / s[l];
-            for (int64_t i = 0; i < a.n; i++)
-                for (int64_t l = 0; l < w; l++) y[base + i * a.inner + l] *= s[l];
+            TIDE_IN_BLOCKS(i, a.n)
+            for (int64_t l = 0; l < w; l++) y[base + i * a.inner + l] *= s[l];
         }
     }
     return TIDE_OK;
@@ -69,20 +76,19 @@ TIDE_KERNEL(softmax_grad_) { /* dy, y */
             const int64_t base = tile_base(a, t), w = tile_width(a, t);
             if (w == 1 && a.inner == 1) {
                 REAL s = 0;
-#pragma omp simd reduction(+ : s)
-                for (int64_t i = 0; i < a.n; i++) s += dy[base + i] * y[base + i];
-                for (int64_t i = 0; i < a.n; i++) dx[base + i] = y[base + i] * (dy[base + i] - s);
+                TIDE_SIMD_IN_BLOCKS(i, a.n, reduction(+ : s)) s += dy[base + i] * y[base + i];
+                TIDE_IN_BLOCKS(i, a.n) dx[base + i] = y[base + i] * (dy[base + i] - s);
                 continue;
             }
             REAL s[TILE] = {0};
-            for (int64_t i = 0; i < a.n; i++)
-                for (int64_t l = 0; l < w; l++)
-                    s[l] += dy[base + i * a.inner + l] * y[base + i * a.inner + l];
-            for (int64_t i = 0; i < a.n; i++)
-                for (int64_t l = 0; l < w; l++) {
-                    const int64_t k = base + i * a.inner + l;
-                    dx[k] = y[k] * (dy[k] - s[l]);
-                }
+            TIDE_IN_BLOCKS(i, a.n)
+            for (int64_t l = 0; l < w; l++)
+                s[l] += dy[base + i * a.inner + l] * y[base + i * a.inner + l];
+            TIDE_IN_BLOCKS(i, a.n)
+            for (int64_t l = 0; l < w; l++) {
+                const int64_t k = base + i * a.inner + l;
+                dx[k] = y[k] * (dy[k] - s[l]);
+            }
         }
     }
     return TIDE_OK;
@@ -100,9 +106,8 @@ TIDE_KERNEL(log_softmax_) {
             for (int64_t r0 = lo; r0 < hi; r0 += PIECE) {
                 const int64_t r1 = TIDE_MIN(hi, r0 + PIECE);
                 rows_lse(a.n, 0, r1 - r0, x + r0 * a.n, m, z);
-                for (int64_t r = r0; r < r1; r++)
-                    for (int64_t i = 0; i < a.n; i++)
-                        y[r * a.n + i] = (x[r * a.n + i] - m[r - r0]) - z[r - r0];
+                for (int64_t r = r0; r < r1; r++) TIDE_IN_BLOCKS(i, a.n)
+                y[r * a.n + i] = (x[r * a.n + i] - m[r - r0]) - z[r - r0];
             }
         }
         return TIDE_OK;
@@ -112,9 +117,9 @@ TIDE_KERNEL(log_softmax_) {
             const int64_t base = tile_base(a, t), w = tile_width(a, t);
             REAL m[TILE], z[TILE];
             tile_lse(a, x + base, w, m, z);
-            for (int64_t i = 0; i < a.n; i++)
-                for (int64_t l = 0; l < w; l++)
-                    y[base + i * a.inner + l] = (x[base + i * a.inner + l] - m[l]) - z[l];
+            TIDE_IN_BLOCKS(i, a.n)
+            for (int64_t l = 0; l < w; l++)
+                y[base + i * a.inner + l] = (x[base + i * a.inner + l] - m[l]) - z[l];
         }
     }
     return TIDE_OK;
@@ -133,13 +138,13 @@ TIDE_KERNEL(log_softmax_grad_) { /* dy, y */
             REAL s[TILE] = {0};
             if (a.inner == 1) {
                 s[0] = row_total(a.n, dy + base);
-#pragma omp simd
-                for (int64_t i = base; i < base + a.n; i++) dx[i] = dy[i] - T_EXP(y[i]) * s[0];
+                TIDE_SIMD_IN_BLOCKS(i, a.n, )
+                dx[base + i] = dy[base + i] - T_EXP(y[base + i]) * s[0];
                 continue;
             }
-            for (int64_t i = 0; i < a.n; i++)
-                for (int64_t l = 0; l < w; l++) s[l] += dy[base + i * a.inner + l];
-            for (int64_t i = 0; i < a.n; i++) {
+            TIDE_IN_BLOCKS(i, a.n)
+            for (int64_t l = 0; l < w; l++) s[l] += dy[base + i * a.inner + l];
+            TIDE_IN_BLOCKS(i, a.n) {
                 const int64_t k = base + i * a.inner;
 #pragma omp simd
                 for (int64_t l = 0; l < w; l++) dx[k + l] = dy[k + l] - T_EXP(y[k + l]) * s[l];
@@ -164,14 +169,14 @@ TIDE_KERNEL(sparsemax) {
             for (int64_t size = a.n + 1;;) {
                 double sum = 0;
                 int64_t k = 0;
-                for (int64_t i = 0; i < a.n; i++) {
+                TIDE_IN_BLOCKS(i, a.n) {
                     const double v = (double)x[base + i * step];
                     if (v > tau) sum += v, k++;
                 }
-                if (k == 0 || k >= size) break;
+                if (k == 0 || k >= size || (a.n > TIDE_LOOK && tide_stopped())) break;
                 tau = (sum - 1) / (double)k, size = k;
             }
-            for (int64_t i = 0; i < a.n; i++) {
+            TIDE_IN_BLOCKS(i, a.n) {
                 const double v = (double)x[base + i * step] - tau;
                 y[base + i * step] = (REAL)(v < 0 ? 0 : v);
             }

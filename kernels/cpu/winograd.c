@@ -373,7 +373,7 @@ tide_status K(winograd_grad_kernel)(tide_device *dev, const tide_geometry *g, co
         REAL *v = tide_lane(&lanes, share_->slot), *d = v + 16 * vstep,
              *sum = part + chunk * 16 * size;
         memset(sum, 0, (size_t)(16 * size) * sizeof(REAL));
-        for (int64_t t0 = lo; t0 < hi; t0 += t.block) {
+        for (int64_t t0 = lo; t0 < hi && !tide_stopped(); t0 += t.block) {
             const int64_t t1 = TIDE_MIN(t0 + t.block, hi);
             gather(&t, &in, x, t0, t1, zeros, v, vstep);
             spread(&t, &out, dy, t0, t1, d, dstep);
