@@ -14,6 +14,7 @@ local rows = {
   custom_step = { "", falls = 2 },
   three_programs = { "programs", "accuracy 0%.%d+",
     "best_model.h5 predicts what the model does, within 0\n", "test accuracy [01]%.%d+" },
+  resume = { "", "the power is gone\n", "\nequal to the last bit\n$" },
   two_inputs = { "", "numbers, flatten", falls = 10 },
   train_config = { "fit.epochs=2 width=8", "test accuracy 0%.%d+", "saved circle%.keras",
     command = "train" },
