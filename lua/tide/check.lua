@@ -482,27 +482,21 @@ function Args:positional()
   return out
 end
 
--- Positional part `from` (an array), then the string keys of `t`.
+-- The options of `t`: its array part, from position `first`, and its string keys.
 function Args:_merge(given, t, first)
-  local n = 0
-  for k in pairs(t) do
-    if math.type(k) == "integer" and k > n then
-      n = k
+  for i, v in next, t do
+    if math.type(i) == "integer" and i > 0 then
+      self:_put(given, first + i - 1, v)
+    elseif type(i) ~= "string" then
+      errors.raise(self.owner, "options are named by strings (got the key %s)", check.show(i))
     end
   end
-  for i = 1, n do
-    if t[i] ~= nil then
-      self:_put(given, first + i - 1, t[i])
-    end
-  end
-  for k, v in pairs(t) do
+  for k, v in next, t do
     if type(k) == "string" then
       if given[k] ~= nil then
         errors.raise(self.owner, "'%s' is given twice, by position and by name", k)
       end
       given[k] = v
-    elseif math.type(k) ~= "integer" or k < 1 then
-      errors.raise(self.owner, "options are named by strings (got the key %s)", check.show(k))
     end
   end
 end
@@ -518,10 +512,16 @@ end
 
 check.refuse_colon = refuse_colon
 
+-- An empty table with room for n names, so that it need not grow.
+local function with_room(n)
+  return n > 8 and { _1 = nil, _2 = nil, _3 = nil, _4 = nil, _5 = nil, _6 = nil, _7 = nil, _8 = nil,
+    _9 = nil } or {}
+end
+
 --- Arguments of a constructor (interface §1) as a table of checked values.
 function Args:construct(...)
   local n = select("#", ...)
-  local given = {}
+  local given = with_room(#self.names)
   local last = n > 0 and select(n, ...) or nil
   refuse_colon(self.owner, (...))
   if n == 1 and is_plain(last) then
@@ -636,9 +636,47 @@ local function default_of(row)
   return x
 end
 
+-- Raises what is wrong first, in the order of the names.
+function Args:_refuse(given)
+  for _, name in ipairs(self.names) do
+    local v, row = given[name], self.index[name]
+    if v == nil then
+      if row[3] == required then
+        errors.raise(self.owner, "%s is missing (%s)", name, row[4] or "required")
+      end
+    elseif v ~= none and (v ~= false or row[2] == "bool") or self.needs[name] then
+      local x, expected, hint = convert(row, v)
+      if x == nil then
+        errors.raise(self.owner, "%s must be %s (got %s)%s", name, expected, check.show(v),
+          hint or "")
+      end
+    end
+  end
+end
+
+-- Finds once which arguments must be given, which have a value by default, and which `none` and
+-- false do not switch off.
+local function sort_rows(self)
+  local required_names, defaults, needs = {}, {}, {}
+  for _, name in ipairs(self.names) do
+    local row = self.index[name]
+    local default = row[3]
+    if default == required then
+      required_names[#required_names + 1] = name
+    elseif default ~= nil and default ~= none then
+      defaults[#defaults + 1] = name
+    end
+    needs[name] = not (default == nil or row.none or default == none)
+  end
+  self.required, self.defaults, self.needs = required_names, defaults, needs
+end
+
 -- As complete, in the table itself.
 function Args:_fill(given)
-  local index, rest, unknown = self.index, nil, nil
+  local index, rest, unknown, off = self.index, nil, nil, nil
+  if not self.needs then
+    sort_rows(self)
+  end
   for k, v in next, given do
     if not index[k] then
       if self.rest then
@@ -654,27 +692,36 @@ function Args:_fill(given)
   elseif rest then
     given[self.rest] = rest
   end
-  local all = self.names
-  for i = 1, #all do
-    local name = all[i]
-    local v, row = given[name], index[name]
-    local default = row[3]
-    if v == nil then
-      if default == required then
-        errors.raise(self.owner, "%s is missing (%s)", name, row[4] or "required")
-      elseif default ~= nil and default ~= none then
-        given[name] = default_of(row)
-      end
-    elseif (v ~= none and (v ~= false or row[2] == "bool"))
-      or not (default == nil or row.none or default == none) then
-      local x, expected, hint = convert(row, v)
+  local needs = self.needs
+  for name, v in next, given do
+    local row = index[name]
+    if v ~= none and (v ~= false or row[2] == "bool") or needs[name] then
+      local x = convert(row, v)
       if x == nil then
-        errors.raise(self.owner, "%s must be %s (got %s)%s", name, expected, check.show(v),
-          hint or "")
+        self:_refuse(given)
       end
       given[name] = x
     else
-      given[name] = nil -- it stands for nothing
+      off = off or {}
+      given[name], off[name] = nil, true -- it stands for nothing
+    end
+  end
+  local due = self.required
+  for i = 1, #due do
+    if given[due[i]] == nil and not (off and off[due[i]]) then
+      self:_refuse(given)
+    end
+  end
+  local defaults = self.defaults
+  for i = 1, #defaults do
+    local name = defaults[i]
+    if given[name] == nil and not (off and off[name]) then
+      local row = index[name]
+      local kept = row._kept
+      if kept == nil or row._kept_of ~= row[3] then
+        kept = default_of(row)
+      end
+      given[name] = kept
     end
   end
   return given

@@ -218,6 +218,13 @@ end
 -- calls are running }.
 local tracing
 
+local function hang(node, s)
+  if not s._node then
+    node.outputs[#node.outputs + 1] = s
+    s._node, s._position = node, #node.outputs
+  end
+end
+
 --- Makes a node of a call and hangs it on its results.
 local function record(node)
   node.within = tracing and #tracing.within > 0 and table.concat(tracing.within, "/") or nil
@@ -227,11 +234,13 @@ local function record(node)
   node.inputs = args.n == 1 and is(args[1]) and { args[1] } or symbolic.flatten { args }
   node.outputs = {}
   for i = 1, results.n do
-    for _, s in ipairs(is(results[i]) and { results[i] } or symbolic.flatten(results[i])) do
-      if not s._node then
-        node.outputs[#node.outputs + 1] = s
-        s._node, s._position = node, #node.outputs
+    local r = results[i]
+    if not is(r) then
+      for _, s in ipairs(symbolic.flatten(r)) do
+        hang(node, s)
       end
+    else
+      hang(node, r)
     end
   end
   return table.unpack(results, 1, results.n)
@@ -472,13 +481,13 @@ function symbolic.call(layer, x, rest, options, training)
   end
   args[n + 1] = given
   args.n = given and n + 1 or n
-  local node = { layer = layer, fn = layer, args = args, results = results }
+  local node = { layer = layer, fn = layer, args = args, results = results, input = x,
+    output = results.n == 1 and results[1] or results, id = nil, within = nil, inputs = nil,
+    outputs = nil } -- of `record`
   if not tracing then
     layer[S].nodes = layer[S].nodes or {}
     table.insert(layer[S].nodes, node)
   end
-  node.input = x
-  node.output = results.n == 1 and results[1] or results
   return record(node)
 end
 

@@ -172,11 +172,12 @@ function Layer:_store(o)
     table.move(o.input_shape, 1, #o.input_shape, 2, shape)
   end
   rawset(self, S, { id = Layer.created, trainable = o.trainable, weights = {}, given_shape = shape,
-    plain = false, numbered = o.name == nil }) -- numbered: a name that may give way
+    plain = false, numbered = o.name == nil, -- numbered: a name that may give way
+    -- what building and calling add has its room already
+    compute = check.mixed[o.dtype], call = nil, one = nil, cast = nil, nodes = nil })
   -- names that the class declares need no check by __newindex
   rawset(self, "name", o.name or object.auto_name(class.snake(getmetatable(self).__name)))
   rawset(self, "dtype", check.mixed[o.dtype] and "float32" or o.dtype)
-  self[S].compute = check.mixed[o.dtype]
   rawset(self, "autocast", o.autocast)
   rawset(self, "activity_regularizer", o.activity_regularizer)
   rawset(self, "built", false)
