@@ -7,16 +7,25 @@
 
 enum { WIDTH = 256 };
 
-/* The contributions by place, each place's in order: a counting sort. */
+/* The contributions by place, each place's in order: sorted by the digits of their places, the last
+ * one first. The work space is that of the contributions, however many places there are. */
 static tide_status by_place(tide_device *dev, int64_t places, const int64_t *at, int64_t m,
                             int64_t **out) {
-    int64_t *next = tide_scratch(dev, (size_t)(places + 1 + m) * sizeof *next),
-            *order = next + places + 1;
-    if (!next) return TIDE_ENOMEM;
-    memset(next, 0, (size_t)(places + 1) * sizeof *next);
-    for (int64_t k = 0; k < m; k++) next[at[k] + 1]++;
-    for (int64_t p = 0; p < places; p++) next[p + 1] += next[p];
-    for (int64_t k = 0; k < m; k++) order[next[at[k]]++] = k;
+    enum { BITS = 11, DIGITS = 1 << BITS };
+    int64_t *order = tide_scratch(dev, (size_t)(2 * m + 1) * sizeof *order);
+    if (!order) return TIDE_ENOMEM;
+    int64_t *next = order + m;
+    for (int64_t k = 0; k < m; k++) order[k] = k;
+    for (int shift = 0; (places - 1) >> shift > 0; shift += BITS) {
+        int64_t from[DIGITS + 1] = {0};
+        for (int64_t k = 0; k < m; k++) from[(at[order[k]] >> shift & (DIGITS - 1)) + 1]++;
+        for (int d = 0; d < DIGITS; d++) from[d + 1] += from[d];
+        for (int64_t k = 0; k < m; k++)
+            next[from[at[order[k]] >> shift & (DIGITS - 1)]++] = order[k];
+        int64_t *swap = order;
+        order = next, next = swap;
+        if (tide_stopped()) return TIDE_EINTERRUPT;
+    }
     *out = order;
     return TIDE_OK;
 }
