@@ -477,6 +477,31 @@ describe("tables that nobody should give", function()
     says(function() return ops.einsum(itself, x) end, "equation")
   end)
 
+  it("are refused where they have holes, whatever length Lua gives them", function()
+    local entries = {}
+    for k = 0, 62 do
+      entries[#entries + 1] = ("[%d] = 1"):format(1 << k)
+    end
+    local function sparse(option, value)
+      local t = load("return { " .. table.concat(entries, ", ") .. ", o = 1 }")()
+      t.o = nil
+      assert(#t == 1 << 62)
+      if option then
+        t[option] = value
+      end
+      return t
+    end
+    says(function() return ops.sum(x, sparse("keepdims", true)) end,
+      "sum: axis has no entry 3 (lists have no holes)")
+    says(function() return ops.one_hot(sparse("dtype", "int64")) end,
+      "one_hot: x has no entry 3 (lists have no holes)")
+    says(function() return x[sparse()] end, "index: the index has no entry 3")
+    says(function() x[sparse()] = 1 end, "index: the index has no entry 3")
+    says(function() return tide.Sequential(sparse()) end, "entry 3 is nil")
+    says(function() return tide.image.resize(x, sparse()) end,
+      "[1, 1, nil, 1, nil, nil, nil, 1, ...]")
+  end)
+
   it("are told what they should be where numbers stand", function()
     local sgd = tide.optimizers.SGD {}
     says(function() sgd:apply_gradients(3) end, "takes a list of { gradient, variable } (got 3)")

@@ -86,6 +86,17 @@ local function is_list(v)
 end
 check.is_list = is_list
 
+-- A copy of what stands at positions: of a table with holes `#` may be any number.
+local function positions(t)
+  local out = {}
+  for k, v in next, t do
+    if math.type(k) == "integer" and k > 0 then
+      out[k] = v
+    end
+  end
+  return out
+end
+
 --- The first place of a list at which there is nothing while something stands behind it; nil where
 --- the list is whole.
 function check.hole(t)
@@ -526,7 +537,7 @@ function Args:construct(...)
   refuse_colon(self.owner, (...))
   if n == 1 and is_plain(last) then
     if self.list_first and #last > 0 and not is_plain(last[1]) then
-      given[self.rows[1][1]] = table.move(last, 1, #last, 1, {})
+      given[self.rows[1][1]] = positions(last)
       local named = {}
       for k, v in pairs(last) do
         if type(k) == "string" then
@@ -581,7 +592,7 @@ function Args:call(...)
         given[row[1]] = v
       elseif i == n then
         if row and collects[row[2]] and #v > 0 then
-          given[row[1]] = table.move(v, 1, #v, 1, {})
+          given[row[1]] = positions(v)
           local named = {}
           for k, x in pairs(v) do
             if type(k) == "string" then

@@ -59,9 +59,12 @@ function list.format(t, depth)
   if depth > 8 then
     return "[...]"
   end
-  local out = {}
-  for i = 1, #t do
+  local out, n = {}, #t
+  for i = 1, n > 1000000 and 8 or n do -- a table with holes may have any length
     out[i] = show(t[i], depth)
+  end
+  if #out < n then
+    out[#out + 1] = "..."
   end
   return "[" .. table.concat(out, ", ") .. "]"
 end

@@ -226,9 +226,11 @@ static void decode_options(tideL_decoding *d, int i, int next) {
             lua_pop(L, 1);
         }
         if (is_value) { /* the array part is the value of the next argument */
-            lua_createtable(L, (int)n, 0);
+            lua_createtable(L, (int)TIDE_MIN(n, 1 << 20), 0);
             for (int64_t k = 1; k <= n; k++) {
-                lua_rawgeti(L, i, k);
+                if (lua_rawgeti(L, i, k) == LUA_TNIL)
+                    tideL_error(L, d->b->op->name, "%s has no entry %lld (lists have no holes)",
+                                d->b->args[arg].name, (long long)k);
                 lua_rawseti(L, -2, k);
             }
             decode(d, arg, lua_gettop(L));

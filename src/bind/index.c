@@ -88,6 +88,9 @@ static int parse(lua_State *L, int i, const tide_tensor *t, part *p) {
         } else if (type == LUA_TUSERDATA) {
             lua_pop(L, 1);
             return 0;
+        } else if (type == LUA_TNIL) {
+            tideL_error(L, "index", "the index has no entry %lld (lists have no holes)",
+                        (long long)k);
         } else {
             axes++;
         }
