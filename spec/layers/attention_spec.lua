@@ -1,5 +1,6 @@
 -- Attention layers and EinsumDense against the real Keras' numbers (spec/ref/attention.py), and
 -- what only Tide's own words can say: dropout, masks that travel, errors.
+local core = require "tide.core"
 local expect = require "spec.support.expect"
 local formula = require "spec.support.formula"
 local ops = require "tide.ops"
@@ -290,6 +291,40 @@ describe("attention layers", function()
     assert.are.same({ tide.none, 3, 2, 2 },
       layer:compute_output_shape({ tide.none, 3, 4 }, { tide.none, 5, 4 }):totable())
     assert.is_true(same(layer { query = q, value = v }, layer(q, v)))
+  end)
+
+  it("take memory by the length, not by its square", function()
+    local function bytes(n)
+      local x = ops.ones { 1, n, 2, 8 }
+      x.requires_grad = true
+      core.memory_reset_peak()
+      local before = core.memory().live_bytes
+      local y = ops.dot_product_attention(x, x, x, { is_causal = true })
+      ops.sum(y):backward()
+      return core.memory().peak_bytes - before
+    end
+    bytes(512)
+    local short, long = bytes(512), bytes(4096)
+    assert.is_true(long < 9 * short, ("%d and %d bytes"):format(short, long))
+    assert.is_true(long < 4096 * 4096)
+  end)
+
+  it("give the same bits for any number of threads", function()
+    local function with(threads)
+      tide.set_threads(threads)
+      local x = formula.input("real", { 2, 150, 4, 8 }, 0)
+      local y = formula.input("real", { 2, 150, 2, 8 }, 1)
+      x.requires_grad, y.requires_grad = true, true
+      local z = ops.dot_product_attention(x, y, y, { is_causal = true })
+      ops.sum(z * z):backward()
+      return { z, x.grad, y.grad }
+    end
+    local before = tide.get_threads()
+    local one, two = with(1), with(2)
+    tide.set_threads(before)
+    for i = 1, 3 do
+      assert.is_true(same(one[i], two[i]))
+    end
   end)
 
   it("draw kernels by the numbers of inputs and outputs of the equation", function()

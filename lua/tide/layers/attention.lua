@@ -8,6 +8,7 @@
 local S = require "tide.private"
 local base = require "tide.layers.base"
 local check = require "tide.check"
+local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
@@ -16,6 +17,7 @@ local random = require "tide.random"
 
 local required = check.required
 local reshape, transpose = ops.reshape, ops.transpose
+local attention_op = core.ops.attention_ -- no matrix of scores
 
 local attention = {}
 
@@ -344,8 +346,7 @@ local function call(self, query, value, key, o)
     mask = both(mask, query_mask and reshape(query_mask, { q.shape[1], 1, q.shape[2], 1 }))
     y, weights = scored(self, q, k, v, mask, o)
   else
-    mask = both(mask, window and position_mask(false, window, q.shape[2], k.shape[2]))
-    y = ops.dot_product_attention(q, k, v, nil, mask, nil, causal)
+    y = attention_op(q, k, v, nil, mask, q.shape[4] ^ -0.5, causal, window or 0)
     if query_mask then -- a query that is masked sees all alike
       local groups = q.shape[3] // k.shape[3]
       local all = ops.mean(v, 2, { keepdims = true })

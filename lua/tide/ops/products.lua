@@ -260,8 +260,25 @@ local attention_args = check.args("dot_product_attention", {
   { "attn_logits_soft_cap", "number", above = 0 },
 })
 
---- softmax(query key' scale + bias) value per head. query (batch, T, heads, width); key and value
---- (batch, S, groups, width), where each group serves heads / groups heads. `mask`: bool, true
+-- What is added to scores, or hides them, with four axes and this dtype.
+local function of_scores(name, x, dtype)
+  if x == nil then
+    return nil
+  end
+  x = tensor(x)
+  if x.ndim > 4 then
+    errors.raise(name, "%s has too many axes (expected at most 4, got %s)",
+      dtype == "bool" and "mask" or "bias", tostring(x.shape))
+  elseif x.ndim < 4 then
+    local shape = { 1, 1, 1, 1 }
+    x = ops.reshape(x, table.move(x.shape, 1, x.ndim, 5 - x.ndim, shape))
+  end
+  return x.dtype == dtype and x or x:cast(dtype)
+end
+
+--- softmax(query key' scale + bias) value per head, in tiles, without the matrix of scores. query
+--- (batch, T, heads, width); key and value (batch, S, groups, width), where each group serves
+--- heads / groups heads. `mask`: bool, true
 --- where a query may look, broadcast to (batch, heads, T, S); `is_causal`: no query looks ahead;
 --- `scale`: 1 / sqrt(width) by default. Keras: ops.dot_product_attention (Vaswani et al. 2017;
 --- groups: Ainslie et al. 2023).
@@ -270,39 +287,10 @@ function products.dot_product_attention(...)
   local o = attention_args:call(...)
   local name = "dot_product_attention"
   local q, k, v = float_of(o.query), float_of(o.key), float_of(o.value)
-  if q.ndim ~= 4 or k.ndim ~= 4 or v.ndim ~= 4 then
-    errors.raise(
-      name, "query, key and value have wrong shapes (expected [batch, length, heads, width], \z
-      got %s, %s, %s)",
-      tostring(q.shape), tostring(k.shape), tostring(v.shape))
-  end
-  local t, heads, width, s, groups = q.shape[2], q.shape[3], q.shape[4], k.shape[2], k.shape[3]
-  if k.shape[4] ~= width or v.shape[2] ~= s or v.shape[3] ~= groups or heads % groups ~= 0 then
-    errors.raise(name, "query, key and value do not fit together (query %s, key %s, value %s)",
-      tostring(q.shape), tostring(k.shape), tostring(v.shape))
-  end
-  if groups ~= heads then
-    local rep = require("tide.ops.arrays")["repeat"]
-    k, v = rep(k, heads // groups, 3), rep(v, heads // groups, 3)
-  end
-  q, k, v = ops.transpose(q, { 1, 3, 2, 4 }), ops.transpose(k, { 1, 3, 4, 2 }),
-    ops.transpose(v, { 1, 3, 2, 4 })
-  local logits = ops.matmul(q * (o.scale or width ^ -0.5), k)
-  if o.attn_logits_soft_cap then
-    logits = ops.tanh(logits / o.attn_logits_soft_cap) * o.attn_logits_soft_cap
-  end
-  if o.bias ~= nil then
-    logits = logits + float_of(o.bias)
-  end
-  local hidden = -0.7 * (logits.dtype == "float64" and 1.7976931348623157e308
-    or 3.4028234663852886e38)
-  if o.is_causal then
-    logits = ops.where(ops.tril(ops.ones({ t, s }, { dtype = "bool" })), logits, hidden)
-  end
-  if o.mask ~= nil then
-    logits = ops.where(tensor(o.mask):cast "bool", logits, hidden)
-  end
-  return ops.transpose(ops.matmul(ops.softmax(logits), v), { 1, 3, 2, 4 })
+  local cap = o.attn_logits_soft_cap or 0
+  local y = ops.attention_(q, k, v, of_scores(name, o.bias and float_of(o.bias), q.dtype),
+    of_scores(name, o.mask, "bool"), o.scale or q.shape[q.ndim] ^ -0.5, o.is_causal, 0, cap)
+  return y
 end
 
 return products
