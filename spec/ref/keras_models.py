@@ -105,6 +105,18 @@ def zoo_graph():
     return keras.Model([a, b], {"p": p, "q": q, "r": layers.Maximum()([r, q])}, name="zoo_graph")
 
 
+def zoo_recurrent():
+    """Layers of two directions, whose files order by name what lists order as made, and masks that ops carry on."""
+    ids = layers.Input((5,), dtype="int32", name="ids")
+    x = layers.Embedding(20, 4, mask_zero=True)(ids)
+    y = layers.LSTM(4, return_sequences=True)(x)
+    z = layers.Concatenate()([layers.Add()([x, y]), x])
+    z = layers.Bidirectional(layers.GRU(2, return_sequences=True))(z)
+    z = layers.Bidirectional(layers.LSTM(3, return_sequences=True), merge_mode="ave",
+                             backward_layer=layers.GRU(3, go_backwards=True, return_sequences=True))(z)
+    return keras.Model(ids, layers.Dense(2)(layers.SimpleRNN(3)(z)), name="zoo_recurrent")
+
+
 OPTIMIZERS = {
     "sgd": lambda: keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True),
     "adam": lambda: keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.02, 2, 0.5), amsgrad=True),
@@ -116,12 +128,16 @@ OPTIMIZERS = {
     "adadelta": lambda: keras.optimizers.Adadelta(0.9),
     "lion": lambda: keras.optimizers.Lion(0.01),
     "ftrl": lambda: keras.optimizers.Ftrl(0.05, l1_regularization_strength=0.001),
+    "directions": lambda: keras.optimizers.Adam(0.02),
 }
 
 
 def optimizer_case(name):
     """Two steps, saved; the weights after a third."""
-    model = keras.Sequential([layers.Input((4,)), layers.Dense(3, activation="tanh"), layers.Dense(2)], name="opt_" + name)
+    inside = [layers.Dense(3, activation="tanh"), layers.Dense(2)]
+    if name == "directions":
+        inside = [layers.Reshape((2, 2)), layers.Bidirectional(layers.SimpleRNN(1))]
+    model = keras.Sequential([layers.Input((4,))] + inside, name="opt_" + name)
     fill(model)
     model.compile(OPTIMIZERS[name](), "mse")
     x, y = wave((6, 4), 1), wave((6, 2), 2)
@@ -135,7 +151,7 @@ def optimizer_case(name):
 
 def make():
     out = {"models": {}, "optimizers": {}, "fixtures": {}}
-    for build in (zoo_2d, zoo_1d, zoo_3d, zoo_graph):
+    for build in (zoo_2d, zoo_1d, zoo_3d, zoo_graph, zoo_recurrent):
         model = build()
         fill(model)
         model.save(os.path.join(FIXTURES, model.name + ".keras"))

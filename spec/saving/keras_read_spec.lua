@@ -52,7 +52,8 @@ end)
 
 describe("the optimizer's state in Keras' files", function()
   local known = { sgd = "SGD", adam = "Adam", adamw = "AdamW", rmsprop = "RMSprop", nadam = "Nadam",
-    adagrad = "Adagrad", adamax = "Adamax", adadelta = "Adadelta", lion = "Lion", ftrl = "Ftrl" }
+    adagrad = "Adagrad", adamax = "Adamax", adadelta = "Adadelta", lion = "Lion", ftrl = "Ftrl",
+    directions = "Adam" }
   for name, weights in pairs(reference.optimizers) do
     it("of " .. known[name] .. " continues as in Keras", function()
       local model = load("opt_" .. name .. ".keras")

@@ -288,4 +288,18 @@ describe("what a layer keeps from call to call", function()
       assert.equal(3, #again.weights)
     end
   end)
+
+  it("keep the ops that make a tensor like another", function()
+    local x = tide.Input { 3, dtype = "int32" }
+    local y = tide.ops.zeros_like(x, { dtype = "float32" }) + tide.ops.full_like(x, 4, "float32")
+      + tide.ops.cast(tide.ops.ones_like(x), "float32")
+    local path = os.tmpname() .. ".keras"
+    tide.Model { inputs = x, outputs = y }:save(path)
+    local again = tide.load_model(path)
+    assert.same({ { 5, 5, 5 } }, again(tide.tensor({ { 7, 8, 9 } }, { dtype = "int32" })):tolist())
+    local text = config_of(path)
+    os.remove(path)
+    expect.has(text, '"class_name":"ZerosLike"', '"class_name":"OnesLike"',
+      '"class_name":"FullLike"')
+  end)
 end)

@@ -46,4 +46,8 @@ void tideL_decode(tideL_decoding *, int nargs);
 void tideL_read_inputs(tideL_decoding *, tide_ctx *);
 int tideL_is_symbolic(lua_State *L, int i);
 
+/* Calls what records `op` in a graph with the arguments 1..nargs, the one at `symbol` being
+ * symbolic; returns how many results stand on top of the stack. */
+int tideL_call_symbolic(lua_State *L, const char *op, int symbol, int nargs);
+
 #endif

@@ -6,11 +6,11 @@
 
 #include <string.h>
 
-static int dispatch_symbolic(lua_State *L, const tideL_opbind *b, int symbol, int nargs) {
+int tideL_call_symbolic(lua_State *L, const char *op, int symbol, int nargs) {
     int base = lua_gettop(L);
     luaL_checkstack(L, nargs + 4, "tide");
     tideL_pushmeta(L, symbol, TIDEL_OP);
-    lua_pushstring(L, b->op->name);
+    lua_pushstring(L, op);
     for (int i = 1; i <= nargs; i++) lua_pushvalue(L, i);
     lua_call(L, nargs + 1, LUA_MULTRET);
     return lua_gettop(L) - base;
@@ -89,7 +89,7 @@ static int call(lua_State *L) {
     while (nargs > 1 && lua_isnil(L, nargs)) nargs--; /* a trailing nil is no argument */
     lua_settop(L, nargs);
     const int symbol = find_symbolic(L, nargs);
-    if (symbol) return dispatch_symbolic(L, b, symbol, nargs);
+    if (symbol) return tideL_call_symbolic(L, b->op->name, symbol, nargs);
     check_method(L, op);
 
     _Alignas(16) unsigned char attrs[TIDE_MAX_ATTRS];

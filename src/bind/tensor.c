@@ -1,6 +1,6 @@
 /* The Tensor metatable: creation, operators, fields, conversion to Lua and to bytes. */
 #include "../point.h"
-#include "bind.h"
+#include "decode.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,11 +106,18 @@ static int filled(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
     tide_fill__attrs a = *TIDE_ATTRS(fill_, .dtype = -1);
     int next = 2;
+    if (like && tideL_is_symbolic(L, 1)) return tideL_call_symbolic(L, where, 1, lua_gettop(L));
     if (like) {
         tide_tensor *x = tideL_checktensor(L, 1, where);
         a.shape.n = x->rank;
         for (int i = 0; i < x->rank; i++) a.shape.v[i] = x->shape[i];
         a.dtype = x->dtype;
+        if (takes_value && lua_gettop(L) == 2 && lua_type(L, 2) == LUA_TTABLE &&
+            tideL_has_string_key(L, 2)) { /* full_like(x, { fill_value = 4 }) */
+            lua_pushvalue(L, 2);
+            tideL_field(L, 2, "fill_value");
+            lua_replace(L, 2);
+        }
     } else if (lua_type(L, 1) == LUA_TTABLE || lua_type(L, 1) == LUA_TNUMBER) {
         tideL_toshape(L, 1, where, &a.shape);
         if (lua_gettop(L) == 1 && lua_type(L, 1) == LUA_TTABLE &&

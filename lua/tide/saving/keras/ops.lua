@@ -20,17 +20,17 @@ local modules = {
     bitwise_not bitwise_or bitwise_xor broadcast_to:shape cbrt ceil clip:x_min,x_max
     concatenate:axis copy cos cosh count_nonzero:axis cumprod:axis cumsum:axis deg2rad diag:k
     diagonal:offset,axis1,axis2 divide divide_no_nan dot einsum:subscripts equal exp exp2
-    expand_dims:axis expm1 flip:axis floor floor_divide fmax fmin fmod gcd greater greater_equal
-    heaviside hypot inner isclose:equal_nan isfinite isinf isnan isneginf isposinf lcm ldexp
-    left_shift less less_equal log log10 log1p log2 logaddexp logaddexp2 logical_and logical_not
-    logical_or logical_xor matmul max:axis,keepdims maximum mean:axis,keepdims min:axis,keepdims
-    minimum mod moveaxis:source,destination multiply nan_to_num:nan,posinf,neginf negative
-    nextafter not_equal outer pad:pad_width,mode power prod:axis,keepdims rad2deg ravel
-    reciprocal rep:repeats,axis repeat:repeats,axis reshape:newshape right_shift roll:shift,axis
-    round:decimals sign signbit sin sinc sinh sort:axis sqrt square squeeze:axis stack:axis
-    std:axis,keepdims subtract sum:axis,keepdims swapaxes:axis1,axis2 take:axis
+    expand_dims:axis expm1 flip:axis floor floor_divide full_like:dtype fmax fmin fmod gcd greater
+    greater_equal heaviside hypot inner isclose:equal_nan isfinite isinf isnan isneginf isposinf lcm
+    ldexp left_shift less less_equal log log10 log1p log2 logaddexp logaddexp2 logical_and
+    logical_not logical_or logical_xor matmul max:axis,keepdims maximum mean:axis,keepdims
+    min:axis,keepdims minimum mod moveaxis:source,destination multiply nan_to_num:nan,posinf,neginf
+    negative nextafter not_equal ones_like:dtype outer pad:pad_width,mode power prod:axis,keepdims
+    rad2deg ravel reciprocal rep:repeats,axis repeat:repeats,axis reshape:newshape right_shift
+    roll:shift,axis round:decimals sign signbit sin sinc sinh sort:axis sqrt square squeeze:axis
+    stack:axis std:axis,keepdims subtract sum:axis,keepdims swapaxes:axis1,axis2 take:axis
     take_along_axis:axis tan tanh tile:repeats transpose:axes tril:k triu:k trunc
-    split:indices_or_sections,axis var:axis,keepdims vdot where]],
+    split:indices_or_sections,axis var:axis,keepdims vdot where zeros_like:dtype]],
   nn = [[celu:alpha elu:alpha gelu:approximate glu:axis hard_shrink:threshold hard_sigmoid
     hard_silu hard_tanh leaky_relu:negative_slope log_sigmoid log_softmax:axis
     normalize:axis,order,epsilon one_hot:num_classes,axis,dtype relu relu6 selu sigmoid silu
@@ -68,11 +68,16 @@ function keras_ops.axes_out(v)
   return v
 end
 
--- Ops written in Lua that keep their form in a file: the names of their arguments.
-local written = { split = { args = { { name = "x", kind = "tensor" },
-  { name = "indices_or_sections", kind = "any" }, { name = "axis", kind = "axis" } } },
-    ["repeat"] = { args = { { name = "x", kind = "tensor" },
-  { name = "repeats", kind = "any" }, { name = "axis", kind = "axis" } } } }
+-- What is no op of the core and keeps its form in a file: the names of its arguments.
+local X, AXIS = { name = "x", kind = "tensor" }, { name = "axis", kind = "axis" }
+local DTYPE = { name = "dtype", kind = "dtype" }
+local written = {
+  full_like = { args = { X, { name = "fill_value", kind = "any" }, DTYPE } },
+  ones_like = { args = { X, DTYPE } },
+  zeros_like = { args = { X, DTYPE } },
+  split = { args = { X, { name = "indices_or_sections", kind = "any" }, AXIS } },
+  ["repeat"] = { args = { X, { name = "repeats", kind = "any" }, AXIS } },
+}
 
 local function info_of(name)
   local ok, info = pcall(core.op_info, name)
