@@ -164,6 +164,23 @@ describe("fit that goes on from a checkpoint", function()
     end
   end)
 
+  it("with averages of the weights, and a guard", function()
+    local function make()
+      return build { optimizer = { "sgd", learning_rate = 0.05, use_ema = true } }
+    end
+    local function with()
+      local o = options()
+      o.epochs = 5
+      o.callbacks = { callbacks.SwapEMAWeights { swap_on_epoch = true }, callbacks.NaNGuard(),
+        callbacks.StochasticWeightAveraging { start_epoch = 2 } }
+      return o
+    end
+    local want = straight(make, with)
+    for _, at in ipairs { 5, 6, 11, 15, 24 } do
+      assert.same(want, crashed(at, make, with), "crash at batch " .. at)
+    end
+  end)
+
   it("keeps the rows of a CSVLogger", function()
     local name = expect.name ".csv"
     local function with()
