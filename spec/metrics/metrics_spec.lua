@@ -86,6 +86,10 @@ describe("tide.metrics", function()
       metrics.Precision { thresholds = { 0.5, 2 } }
     end, "thresholds must be numbers from 0 to 1")
     assert.error_matches(function() metrics.IoU { 3, { 4 } } end, "target_class_ids must be 1 to 3")
+    assert.error_matches(function() metrics.IoU { 3, { 1.5 } } end, "1 to 3 %(got 1.5%)")
+    -- class 2 alone, by a whole float: 1 of 2
+    local half = tide.metrics.IoU({ 2.0, { 2.0 } })({ 1, 1, 2, 2 }, { 1, 1, 1, 2 })
+    assert(math.abs(half - 0.5) < 1e-6)
     assert.error_matches(function()
       metrics.SparseCategoricalAccuracy():update_state(
         tide.tensor { { 1, 2 } }, tide.tensor { { 0.5, 0.5 } })

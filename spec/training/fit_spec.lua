@@ -567,6 +567,10 @@ describe("the training loop", function()
     assert.same({ 3, 4, 5 }, epochs)
     assert.equal(1, #h.val_loss)
     assert.same({ 3, 4, 5 }, h.epoch:totable())
+    for freq, times in pairs { [2.0] = 2, [{ 1.0, 3.0, 4.0 }] = 3 } do -- whole floats
+      assert.equal(times, #model:fit(X, Y, { epochs = 4, verbose = 0, validation_data = { X, Y },
+        validation_freq = freq }).val_loss)
+    end
   end)
 
   it("keeps no tensors from batch to batch", function()

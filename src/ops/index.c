@@ -1,6 +1,6 @@
 /* Strided parts: a view of one, and a copy with one replaced. Each is the other's gradient, so
  * derivatives of any order exist. */
-#include "../op.h"
+#include "helpers.h"
 
 static tide_status part_of(tide_call *c, const tide_ints *start, const tide_ints *size,
                            const tide_ints *step, int64_t drop, tide_meta *m, int64_t *stride,
@@ -34,9 +34,7 @@ static tide_status part_of(tide_call *c, const tide_ints *start, const tide_ints
 }
 
 static tide_tensor *zeros(tide_tape *t, const tide_meta *m) {
-    tide_fill__attrs a = *TIDE_ATTRS(fill_, .shape.n = m->rank, .dtype = m->dtype);
-    for (int i = 0; i < m->rank; i++) a.shape.v[i] = m->shape[i];
-    return tide_t(t, TIDE_OP_fill_, &a);
+    return tide_t(t, OP(fill_, .shape = shape_of(m), .dtype = m->dtype));
 }
 
 static tide_status index_infer(tide_call *c) {

@@ -5,7 +5,6 @@
 #include "helpers.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 typedef struct {
     int64_t n, c, in[2], k[2], dil[2], pad[2], stride[2], out[2];
@@ -36,11 +35,6 @@ static int positions(patches *p) {
     return 1;
 }
 
-static tide_tensor *zeros(tide_tape *t, int dtype, int n, const int64_t *shape) {
-    tide_fill__attrs a = *TIDE_ATTRS(fill_, .shape.n = n, .dtype = dtype);
-    memcpy(a.shape.v, shape, (size_t)n * sizeof *shape);
-    return tide_t(t, TIDE_OP_fill_, &a);
-}
 /* What tap (i, j) sees of the padded picture. */
 #define PART(p, i, j)                                             \
     .start = TIDE_INTS(0, 0, (i) * (p).dil[0], (j) * (p).dil[1]), \
@@ -50,7 +44,7 @@ static tide_tensor *zeros(tide_tape *t, int dtype, int n, const int64_t *shape) 
     .start = TIDE_INTS(0, 0, (p).pad[0], (p).pad[1]), \
     .size = TIDE_INTS((p).n, (p).c, (p).in[0], (p).in[1]), .step = TIDE_INTS(1, 1, 1, 1)
 #define PADDED(p) \
-    ((int64_t[]){(p).n, (p).c, (p).in[0] + 2 * (p).pad[0], (p).in[1] + 2 * (p).pad[1]})
+    .shape = TIDE_INTS((p).n, (p).c, (p).in[0] + 2 * (p).pad[0], (p).in[1] + 2 * (p).pad[1])
 
 /* -- unfold: (N, C, H, W) -> (N, C kh kw, positions) -- */
 
@@ -100,7 +94,8 @@ static void unfold_compose(tide_tape *t, const void *attrs, int nin, tide_tensor
     tide_tensor *x = in[0];
     patches p = unfold_patches(attrs, x);
     if (p.pad[0] || p.pad[1])
-        x = tide_t(t, OP(index_put_, INNER(p)), zeros(t, x->dtype, 4, PADDED(p)), x);
+        x = tide_t(t, OP(index_put_, INNER(p)), tide_t(t, OP(fill_, PADDED(p), .dtype = x->dtype)),
+                   x);
     const int64_t taps = p.k[0] * p.k[1], one[5] = {p.n, p.c, 1, p.out[0], p.out[1]};
     tide_tensor *all = NULL, **part = NULL;
     if (taps <= INT32_MAX) part = malloc((size_t)taps * sizeof *part);
@@ -149,7 +144,7 @@ static void fold_compose(tide_tape *t, const void *attrs, int nin, tide_tensor *
         p.stride[i] = a->stride.v[i];
     }
     positions(&p);
-    tide_tensor *all = zeros(t, x->dtype, 4, PADDED(p)),
+    tide_tensor *all = tide_t(t, OP(fill_, PADDED(p), .dtype = x->dtype)),
                 *cols = shaped(t, x, 5, (int64_t[]){p.n, p.c, taps, p.out[0], p.out[1]});
     for (int64_t q = 0; q < taps && !tide_t_failed(t); q++) {
         tide_tensor *tap = tide_t(t,

@@ -220,17 +220,16 @@ TIDE_DESCRIBE(cumsum, .flags = TIDE_CONTIGUOUS | TIDE_CASTS | TIDE_HALF, .infer 
  * free. */
 static tide_tensor *moved(tide_tape *t, tide_tensor *x, int64_t axis, int to_end, double fill) {
     if (tide_t_failed(t)) return NULL;
+    const tide_meta m = tide_meta_of(x);
+    tide_ints one = shape_of(&m);
     tide_index__attrs rest =
-        *TIDE_ATTRS(index_, .start.n = x->rank, .size.n = x->rank, .step.n = x->rank);
-    tide_fill__attrs one =
-        *TIDE_ATTRS(fill_, .shape.n = x->rank, .value = TIDE_REAL(fill), .dtype = x->dtype);
-    for (int i = 0; i < x->rank; i++)
-        rest.size.v[i] = one.shape.v[i] = x->shape[i], rest.step.v[i] = 1;
+        *TIDE_ATTRS(index_, .start.n = x->rank, .size = one, .step.n = x->rank);
+    for (int i = 0; i < x->rank; i++) rest.step.v[i] = 1;
     rest.size.v[axis]--;
     rest.start.v[axis] = !to_end && x->shape[axis] > 1;
-    one.shape.v[axis] = 1;
+    one.v[axis] = 1;
     tide_tensor *pair[2], *y = NULL;
-    pair[!to_end] = tide_t(t, TIDE_OP_fill_, &one);
+    pair[!to_end] = tide_t(t, OP(fill_, .shape = one, .value = TIDE_REAL(fill), .dtype = x->dtype));
     pair[to_end] = tide_t(t, TIDE_OP_index_, &rest, x);
     if (!tide_t_failed(t)) tide_tn(t, OP(concatenate, .axis = axis), 2, pair, &y);
     return y;

@@ -5,6 +5,7 @@
 -- from 0. What the two forms have of their own comes as functions.
 local S = require "tide.private"
 local errors = require "tide.errors"
+local free = require("tide.graph.names").free
 local none = require "tide.none"
 local symbolic = require "tide.graph.symbolic"
 
@@ -12,17 +13,6 @@ local form = {}
 
 local function is_layer(maker)
   return rawget(maker, S) ~= nil
-end
-
--- A name that no other entry has.
-local function free(taken, name)
-  local k, out = 0, name
-  while taken[out] do
-    k = k + 1
-    out = name .. "_" .. k
-  end
-  taken[out] = true
-  return out
 end
 
 --- Writes a graph.

@@ -3,6 +3,7 @@ local S = require "tide.private"
 local errors = require "tide.errors"
 local fuse = require "tide.graph.fuse"
 local list = require "tide.list"
+local names = require "tide.graph.names"
 local none = require "tide.none"
 local order = require "tide.graph.order"
 local symbolic = require "tide.graph.symbolic"
@@ -89,16 +90,6 @@ end
 local Graph = { __name = "tide.graph" }
 Graph.__index = Graph
 
-local function name_for(taken, name)
-  local k, out = 0, name
-  while taken[out] do
-    k = k + 1
-    out = name .. "_" .. k
-  end
-  taken[out] = true
-  return out
-end
-
 -- The description of a graph: nodes and values as plain tables.
 local function described(model, g)
   local values, nodes, taken, path = {}, {}, {}, {}
@@ -117,7 +108,7 @@ local function described(model, g)
   end
   for _, x in ipairs(g.inputs) do
     local layer = x._node and #x._node.inputs == 0 and x._node.layer or nil
-    add({ name = name_for(taken, x.name), class = "InputLayer", layer = layer, inputs = {},
+    add({ name = names.free(taken, x.name), class = "InputLayer", layer = layer, inputs = {},
       outputs = {}, args = { n = 0 }, weights = {} }, { x })
   end
   local function tensors(v, out)
@@ -133,7 +124,7 @@ local function described(model, g)
     local layer = made.layer
     local node = { layer = layer, op = made.op, class = layer and getmetatable(layer).__name,
       inputs = {}, outputs = {}, args = { n = made.args.n }, weights = {}, within = made.within,
-      name = name_for(taken, layer and layer.name
+      name = names.free(taken, layer and layer.name
         or (made.within and made.within .. "/" or "") .. made.op) }
     for i, x in ipairs(made.inputs) do
       node.inputs[i] = value(x)

@@ -41,4 +41,26 @@ function names.take(taken, layer, owner)
   taken[layer.name] = layer
 end
 
+--- The name, or the first of name_1, name_2, ... that is not in `taken`; notes it there.
+---
+---     require("tide.graph.names").free({ add = true }, "add")   --> "add_1"
+function names.free(taken, name)
+  local k, out = 0, name
+  while taken[out] do
+    k = k + 1
+    out = name .. "_" .. k
+  end
+  taken[out] = true
+  return out
+end
+
+--- Layers in order, with their names as components of weight paths: what `_parts` of models gives.
+function names.parts(layers)
+  local out = {}
+  for i, layer in ipairs(layers or {}) do
+    out[i] = { key = layer.name, layer = layer }
+  end
+  return out
+end
+
 return names

@@ -43,6 +43,11 @@ local function affine_rows(more)
   return table.unpack(out)
 end
 
+-- The axis or axes of a layer as ops take them.
+local function plain_axis(self)
+  return type(self.axis) == "table" and self.axis:totable() or self.axis
+end
+
 -- Sizes of the given axes, which must be known.
 local function sizes_of(self, shape, axes)
   local out = {}
@@ -250,8 +255,7 @@ norm.LayerNormalization = base.derive(base, "LayerNormalization", {
     affine_rows() },
   supports_masking = true,
   init = function(self)
-    self[S].options = { axis = type(self.axis) == "table" and self.axis:totable()
-      or self.axis, epsilon = self.epsilon }
+    self[S].options = { axis = plain_axis(self), epsilon = self.epsilon }
   end,
   build = function(self, shape)
     local axes = type(self.axis) == "table" and self.axis:totable() or { self.axis }
@@ -302,8 +306,7 @@ norm.RMSNormalization = base.derive(base, "RMSNormalization", {
   args = { axis_row(), { "epsilon", "number", 1e-6, "added to the mean square", min = 0 } },
   supports_masking = true,
   init = function(self)
-    self[S].options = { axis = type(self.axis) == "table" and self.axis:totable()
-      or self.axis, epsilon = self.epsilon }
+    self[S].options = { axis = plain_axis(self), epsilon = self.epsilon }
   end,
   build = function(self, shape)
     self.scale = self:add_weight {
@@ -322,8 +325,7 @@ norm.UnitNormalization = base.derive(base, "UnitNormalization", {
   args = { axis_row() },
   supports_masking = true,
   init = function(self)
-    self[S].options = { axis = type(self.axis) == "table" and self.axis:totable()
-      or self.axis, order = 2, epsilon = 1e-12 }
+    self[S].options = { axis = plain_axis(self), order = 2, epsilon = 1e-12 }
   end,
   build = function(self, shape)
     sizes_of(self, shape, self.axis)

@@ -219,11 +219,7 @@ end
 -- Layers in order, with their names as components of weight paths. Input layers are among them, as
 -- in Keras.
 function Functional:_parts()
-  local out = {}
-  for i, layer in ipairs(self[S].layers or {}) do
-    out[i] = { key = layer.name, layer = layer }
-  end
-  return out
+  return names.parts(self[S].layers)
 end
 
 function Functional:build()

@@ -283,11 +283,7 @@ function Sequential:pop()
 end
 
 function Sequential:_parts()
-  local out = {}
-  for i, layer in ipairs(self[S].list or {}) do
-    out[i] = { key = layer.name, layer = layer }
-  end
-  return out
+  return names.parts(self[S].list)
 end
 
 local function graph_of(self)
