@@ -74,3 +74,41 @@ describe("tide.utils.clip_by_global_norm", function()
     assert.same({ 3 }, tide.utils.clip_by_global_norm({ tide.tensor { 3 } }, 10)[1]:tolist())
   end)
 end)
+
+describe("pairs", function()
+  it("goes over the rows of a tensor as ipairs does", function()
+    local keys, rows = {}, {}
+    for i, row in pairs(tide.tensor { { 1, 2 }, { 3, 4 } }) do
+      keys[#keys + 1], rows[#rows + 1] = i, row:tolist()
+    end
+    assert.same({ 1, 2 }, keys)
+    assert.same({ { 1, 2 }, { 3, 4 } }, rows)
+    for _ in pairs(tide.zeros { 0, 2 }) do
+      error "a row of none"
+    end
+  end)
+end)
+
+describe("the methods of tf.data", function()
+  it("lead from a folder of pictures to what there is", function()
+    local data = tide.preprocessing.image.ImageDataGenerator():flow(tide.ones { 4, 8, 8, 3 },
+      { batch_size = 2 })
+    for _, name in ipairs { "map", "prefetch", "cache", "batch", "take", "repeat" } do
+      expect.raises(("there is no method '%s'; "):format(name), function()
+        return data[name](data, 1)
+      end)
+    end
+    assert.is_nil(data.something_else)
+    assert.equal(2, #data)
+  end)
+end)
+
+describe("another Lua", function()
+  it("is told which one Tide needs", function()
+    local path = assert(package.searchpath("tide", package.path))
+    local other = setmetatable({ _VERSION = "Lua 5.1" }, { __index = _G })
+    local ok, message = pcall(assert(loadfile(path, "t", other)), "tide")
+    assert.is_false(ok)
+    assert.matches("^tide: needs Lua 5%.4 %(got Lua 5%.1%)", message)
+  end)
+end)

@@ -1,5 +1,8 @@
 --- Tide: deep learning in Lua. One lazy table: namespaces and daily names load on first access.
 local _, file = ...
+if _VERSION ~= "Lua 5.4" then
+  error("tide: needs Lua 5.4 (got " .. _VERSION .. "); its own program is build/tide", 0)
+end
 
 -- The first of Tide's modules comes from this file's folder, whatever stands before it on
 -- package.path; the others come from where that one looks.

@@ -130,6 +130,30 @@ describe("repl.commands.parse", function()
     assert.equal("result 42\n", text)
   end)
 
+  it("takes help, exit and quit for what they say, unless they are the session's own", function()
+    for _, line in ipairs { "exit", "quit", " exit() ", "quit()" } do
+      local session = {}
+      commands.parse(line, {})(session)
+      assert.is_true(session.leaving)
+      assert.is_nil(commands.parse(line, { exit = 1, quit = 2 }))
+      assert.is_nil(commands.parse(line))
+    end
+    assert.equal(commands.list.help[3], commands.parse("help", { help = commands.help }))
+    assert.is_nil(commands.parse("help", { help = 1 }))
+    assert.is_nil(commands.parse("help(x)", { help = commands.help }))
+  end)
+
+  it("names what was meant, and what stands for a name of another library", function()
+    assert.has_error(function() output "%hlep" end,
+      "no command %hlep; did you mean %help? %help lists them")
+    assert.has_error(function() output "? Dens" end,
+      "nothing is known of 'Dens'; did you mean 'Dense'? (? *Dens* searches)")
+    assert.error_matches(function() output "? GradientTape" end,
+      "'GradientTape'; in Tide: tide.value_and_grad")
+    assert.error_matches(function() output "? tide.utils.get_file" end,
+      "'tide.utils.get_file'; Tide does not have it yet")
+  end)
+
   it("refuses what it does not know", function()
     assert.has_error(function() output "%nosuch" end, "no command %nosuch; %help lists them")
     assert.has_error(function() output "!exit 3" end, "the command ended with status 3")
@@ -259,11 +283,33 @@ describe("repl.explain", function()
   it("puts a caret under the word that a message names", function()
     assert.equal("  x = ) 2\n      ^", explain.place("[1]:1: unexpected symbol near ')'", "x = ) 2",
       "[1]"))
-    assert.is_nil(explain.place("[1]:1: unexpected symbol near '='", "x = = 2", "[1]"))
     assert.equal("  local y = foo(1)\n            ^",
       explain.place("[2]:2: attempt to call a nil value (global 'foo')",
         "-- two lines\nlocal y = foo(1)", "[2]"))
     assert.is_nil(explain.place("elsewhere.lua:1: no", "x", "[1]"))
+  end)
+
+  it("puts the caret where the compiler stopped, not at an earlier place of the word", function()
+    assert.equal("  f { t.a { 1 } t.b }\n                ^",
+      explain.place("[1]:1: '}' expected near 't'", "f { t.a { 1 } t.b }", "[1]"))
+    assert.equal("  x = { a, a a }\n             ^",
+      explain.place("[1]:2: '}' expected near 'a'", "y = 1\nx = { a, a a }", "[1]"))
+    assert.equal("  x = = 2\n      ^",
+      explain.place("[1]:1: unexpected symbol near '='", "x = = 2", "[1]"))
+  end)
+
+  it("tells of names without quotes that are nil where a string is meant", function()
+    assert.equal("relu is nil here, so activation was left out; such names are strings: \z
+      activation = \"relu\"", explain.unquoted("m = Dense { 4, activation = relu }", {}))
+    assert.matches('optimizer = "adam"',
+      explain.unquoted("m:compile { optimizer = adam, loss = f }", {}))
+    assert.matches('loss = "mse"', explain.unquoted("m:compile { loss = mse }", {}))
+    assert.matches('kernel_initializer = "zeros"',
+      explain.unquoted("Dense { 4, kernel_initializer = zeros, 3 }", {}))
+    for _, source in ipairs { "Dense { 4, activation = relu }", "activation = nothing, 1",
+      "loss = nil, 2", 'f { activation = "relu" }' } do
+      assert.is_nil(explain.unquoted(source, { relu = print }))
+    end
   end)
 
   it("suggests a near name", function()

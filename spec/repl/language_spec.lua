@@ -163,7 +163,8 @@ describe("repl.complete", function()
     local function names(before, word)
       return table.concat(complete.words(word, before, here), " ")
     end
-    assert.equal("adadelta adagrad adam adamax adamw", names('net:compile { optimizer = "', "ada"))
+    assert.equal("adabelief adadelta adafactor adagrad adam adamax adamw",
+      names('net:compile { optimizer = "', "ada"))
     assert.equal("softmax softplus softsign",
       (names("layers.Dense { 3, activation = '", "soft"):gsub("soft_%S+ ", "")))
     assert.equal("mean_absolute_error", names('net:compile { loss = "', "mean_absolute_e"))

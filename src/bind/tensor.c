@@ -247,6 +247,21 @@ static int to_string(lua_State *L) {
     return 1;
 }
 
+/* pairs(x) goes over the rows, as ipairs does. */
+static int next_row(lua_State *L) {
+    const lua_Integer i = luaL_checkinteger(L, 2) + 1;
+    lua_pushinteger(L, i);
+    return lua_geti(L, 1, i) == LUA_TNIL ? 1 : 2;
+}
+
+static int rows(lua_State *L) {
+    tideL_checktensor(L, 1, "pairs");
+    lua_pushcfunction(L, next_row);
+    lua_pushvalue(L, 1);
+    lua_pushinteger(L, 0);
+    return 3;
+}
+
 static int length(lua_State *L) {
     tide_tensor *t = tideL_checktensor(L, 1, "#");
     if (t->rank == 0) tideL_error(L, "#", "a tensor without axes has no length");
@@ -437,7 +452,7 @@ static const luaL_Reg methods[] = {
 };
 static const luaL_Reg events[] = {
     {"__tostring", to_string}, {"__len", length}, {"__concat", concat}, {"__lt", less},
-    {"__le", less_equal},      {"__eq", same},    {NULL, NULL},
+    {"__le", less_equal},      {"__eq", same},    {"__pairs", rows},    {NULL, NULL},
 };
 static const luaL_Reg functions[] = {
     {"tensor", new_tensor},

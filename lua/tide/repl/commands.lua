@@ -1,9 +1,12 @@
 --- The commands of the prompt that are not Lua: `%name …`, `!shell`, `? name`. Each is one entry of
 --- a table: { arguments, what it does, function(session, text) }.
 local check = require "tide.check"
+local complete = require "tide.repl.complete"
+local foreign = require "tide.foreign"
 local frames = require "tide.repl.frames"
 local help = require "tide.help"
 local list = require "tide.list"
+local spelling = require "tide.names"
 local show = require "tide.repl.show"
 
 local commands = {}
@@ -369,6 +372,37 @@ function commands.overview()
   }, "\n")
 end
 
+--- The global `help` of a session that has none of its own.
+function commands.help(x)
+  return _G.tide.help(x)
+end
+
+-- What to do for a line that is one word which every prompt is told: help, exit, quit. A session's
+-- own variable of that name is meant where there is one.
+local function plain_word(line, env)
+  local word, call = line:match "^%s*(%a+)%s*(%(?%s*%)?)%s*$"
+  local value = word and env and complete.value(word, env)
+  if word == "help" and call == "" and value == commands.help then
+    return commands.list.help[3]
+  elseif (word == "exit" or word == "quit") and env and value == nil then
+    return function(session)
+      session.leaving = true
+    end
+  end
+end
+
+-- What stands in Tide for a name of another library, or that it is not there yet; "" for others.
+local function elsewhere(name)
+  local last = name:match "[%w_]+$"
+  for space in pairs(foreign.names) do
+    local says = foreign.hint(space, last, {})
+    if says ~= "" then
+      return says
+    end
+  end
+  return check.did_you_mean(name, help.last_names())
+end
+
 local function ask(session, name, source)
   if name:find "[*?]" then
     local found = help.search(name)
@@ -378,22 +412,38 @@ local function ask(session, name, source)
   local found = source and help.find(name, session.env)[1]
   local text = found and help.source(found[2]) or help.of_name(name, session.env)
   if not text then
-    error(("nothing is known of '%s'%s; ? *%s* searches"):format(name,
-      check.did_you_mean(name, help.last_names()), name), 0)
+    error(("nothing is known of '%s'%s (? *%s* searches)"):format(name, elsewhere(name), name), 0)
   end
   session.out:write(source and session.colour and help.painted(text) or text, "\n")
 end
 
+-- The names of the commands, sorted.
+local function command_names()
+  local out = {}
+  for name in pairs(commands.list) do
+    out[#out + 1] = name
+  end
+  table.sort(out)
+  return out
+end
+
 --- What to do for a line that is a command; nil for one that is Lua.
 ---@param line string
+---@param env? table the session's environment
 ---@return fun(session: table)|nil
-function commands.parse(line)
+function commands.parse(line, env)
+  local told = plain_word(line, env)
+  if told then
+    return told
+  end
   local name, text = line:match "^%s*%%(%a+)%s*(.-)%s*$"
   if name then
     local entry = commands.list[name]
     return function(session)
       if not entry then
-        error(("no command %%%s; %%help lists them"):format(name), 0)
+        local near = spelling.suggest(name, command_names())
+        error(("no command %%%s; %s%%help lists them"):format(name,
+          near and ("did you mean %%%s? "):format(near) or ""), 0)
       end
       entry[3](session, text)
     end

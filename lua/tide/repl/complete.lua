@@ -174,6 +174,20 @@ local function names_of_kind(kind)
   return out
 end
 
+--- The names that a string given to an option of this name can hold, as keys; nil where nothing is
+--- known of it.
+---@param key string
+---@return table|nil
+function complete.choices(key)
+  local kind = kinds[key] or kinds[key:match "_(%a+)$"]
+  local out = kind and names_of_kind(kind)
+  local ns = kind and require("tide.registry").namespace(kind)
+  for name in pairs(ns and namespace.aliases(ns) or {}) do
+    out[name] = true
+  end
+  return out
+end
+
 -- What may stand in the string that is open after `before`: names of layers, optimizers, losses and
 -- so on after their key, the choices of an option, dtypes. nil: nothing is known of it.
 local function in_string(before, env)

@@ -79,6 +79,23 @@ local function column(line, word)
   end
 end
 
+-- Where the compiler stops: of the places where a word stands in a line, the first up to which the
+-- text is refused at this word.
+local function stop(before, line, word)
+  local at = 1
+  while word and word ~= "" do
+    local first, last = line:find(word, at, true)
+    if not first then
+      return nil
+    end
+    local _, message = load(before .. line:sub(1, last), "=", "t", {})
+    if message and message:sub(-#word - 7) == "near '" .. word .. "'" then
+      return first
+    end
+    at = last + 1
+  end
+end
+
 --- The line of `source` that a message of chunk `name` points to, and a caret under the word it
 --- names; nil if neither.
 ---@param message string
@@ -95,7 +112,9 @@ function explain.place(message, source, name)
     lines[#lines + 1] = line
   end
   local line = lines[tonumber(number)]
-  local at = line and column(line, culprit(message))
+  local near = line and message:match "near '(.-)'$"
+  local at = near and stop(table.concat(lines, "\n", 1, tonumber(number) - 1) .. "\n", line, near)
+    or line and column(line, culprit(message))
   if not line or (not at and #lines == 1) then
     return nil
   end
@@ -148,6 +167,21 @@ function explain.hint(message, env, source)
     end
   end
   return nil
+end
+
+--- What to say of options whose value is a name without quotes that is nil, where the same name in
+--- quotes is one that the option takes: `activation = relu` gives no activation at all.
+---@param source string what was typed
+---@param env table the session's environment
+---@return string|nil
+function explain.unquoted(source, env)
+  for key, word in source:gmatch "([%a_][%w_]*)%s*=%s*([%a_][%w_]*)%s*%f[,;}]" do
+    local choices = complete.value(word, env) == nil and complete.choices(key)
+    if choices and choices[word] then
+      return ("%s is nil here, so %s was left out; such names are strings: %s = \"%s\""):format(
+        word, key, key, word)
+    end
+  end
 end
 
 return explain

@@ -136,7 +136,7 @@ function Session:block()
     if not source:find "%S" then
       return ""
     end
-    local command = not source:find "\n" and commands.parse(source)
+    local command = not source:find "\n" and commands.parse(source, self.env)
     if command then
       return source, command, nil, true
     end
@@ -172,10 +172,14 @@ function Session:turn()
   if f then
     self:run(f, { hushed = source:find ";%s*$" ~= nil, source = source, name = name,
       command = command })
+    local said = not command and explain.unquoted(source, self.env)
+    if said then
+      self.err:write(self:paint("33", said), "\n")
+    end
   else
     self:report({ message = message }, source, name)
   end
-  return true
+  return not self.leaving
 end
 
 --- Runs the startup file ($XDG_CONFIG_HOME/tide/init.lua) in the session, if there is one.
@@ -205,9 +209,7 @@ function repl.run(o)
   local terminal = require "tide.repl.terminal"
   local plain = not (terminal.isatty(0) and terminal.isatty(1))
   _G.tide = _G.tide or require "tide"
-  _G.help = _G.help or function(x)
-    return _G.tide.help(x)
-  end
+  _G.help = _G.help or commands.help
   local self = repl.session { terminal = terminal, plain = plain }
   terminal.unguarded()
   if not plain then
@@ -235,7 +237,7 @@ function repl.run(o)
       break
     end
   end
-  if not plain then
+  if not plain and not self.leaving then
     self.out:write "\n"
   end
   return not plain or not self.failed

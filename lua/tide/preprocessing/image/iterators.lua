@@ -12,6 +12,7 @@ local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local foreign = require "tide.foreign"
 local files = require "tide.preprocessing.image.files"
 local list = require "tide.list"
 local listing = require "tide.preprocessing.image.listing"
@@ -25,6 +26,8 @@ local PREFETCH_BYTES = 256 << 20 -- of batches made ahead
 
 local Iterator = class.new("Iterator")
 M.Iterator = Iterator
+Iterator._foreign = foreign.pictures
+class.properties(Iterator, {})
 
 -- What every iterator shares. `o`: checked arguments, `source`: paths or data with height, width,
 -- channels, as the loader takes them.
