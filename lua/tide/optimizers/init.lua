@@ -10,6 +10,7 @@ local registry = require "tide.registry"
 local base = require "tide.optimizers.base"
 local classes = require "tide.optimizers.classes"
 local groups = require "tide.optimizers.groups"
+local lbfgs = require "tide.optimizers.lbfgs"
 local rules = require "tide.optimizers.rules"
 local wrappers = require "tide.optimizers.wrappers"
 
@@ -26,7 +27,7 @@ local function get(v)
 end
 
 local members, aliases = { Optimizer = base.Optimizer, layerwise_groups = groups.layerwise }, {}
-for _, family in ipairs { classes, rules, wrappers } do
+for _, family in ipairs { classes, rules, wrappers, lbfgs } do
   for name, c in pairs(family) do
     members[name], aliases[name:lower()] = c, name
   end
@@ -34,5 +35,5 @@ end
 
 return object.namespace("tide.optimizers", "optimizer", { members = members, aliases = aliases,
   get = get, bases = { Optimizer = true, schedules = true, OptimizerMap = true,
-    LossScaleOptimizer = true, MultiOptimizer = true, Lookahead = true },
+    LossScaleOptimizer = true, MultiOptimizer = true, Lookahead = true, LBFGS = true },
   modules = { schedules = { "tide.optimizers.schedules" } } })

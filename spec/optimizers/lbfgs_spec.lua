@@ -1,0 +1,71 @@
+local expect = require "spec.support.expect"
+local tide = require "tide"
+local ops, LBFGS = tide.ops, tide.optimizers.LBFGS
+
+local peer = {}
+for _, run in ipairs(require("spec.ref.torch_optimizers")[1].minima) do
+  peer[run.name] = run
+end
+
+-- Rosenbrock's function in four variables: the first three, and those that follow them.
+local function pick(from)
+  local rows = {}
+  for i = 1, 3 do
+    rows[i] = { 0, 0, 0, 0 }
+    rows[i][i + from] = 1
+  end
+  return tide.tensor(rows, { dtype = "float64" })
+end
+local A, B = pick(0), pick(1)
+local function rosenbrock()
+  local x = tide.tensor({ -1.2, 1.0, -0.5, 0.8 }, { dtype = "float64", requires_grad = true })
+  local calls = 0
+  return x, function()
+    calls = calls + 1
+    local a, b = ops.matmul(A, x), ops.matmul(B, x)
+    return ops.sum((b - a ^ 2) ^ 2 * 100 + (a * -1 + 1) ^ 2)
+  end, function() return calls end
+end
+
+describe("tide.optimizers.LBFGS", function()
+  for name, options in pairs {
+    wolfe = { line_search_fn = "strong_wolfe", max_iter = 4 },
+    ["short history"] = { line_search_fn = "strong_wolfe", max_iter = 3, history_size = 2 },
+    ["fixed rate"] = { 0.002, max_iter = 5 },
+    whole = { line_search_fn = "strong_wolfe", max_iter = 20 },
+  } do
+    it("goes PyTorch's way on Rosenbrock's function: " .. name, function()
+      local x, f, calls = rosenbrock()
+      local o = LBFGS(options)
+      for k, want in ipairs(peer[name].points) do
+        expect.close(o:step(f, { x }), peer[name].losses[k], 1e-8, 1e-5, "loss, step " .. k)
+        expect.close(x, want, 1e-6, 1e-5, "step " .. k)
+        assert.equal(peer[name].evaluations[k], calls())
+      end
+    end)
+  end
+
+  it("takes several variables, and leaves those without a gradient", function()
+    local a = tide.tensor({ { 3.0, -2.0 }, { 1.0, 5.0 } }, { requires_grad = true })
+    local b = tide.tensor({ 4.0 }, { requires_grad = true })
+    local c = tide.tensor({ 7.0 }, { requires_grad = true })
+    local o = LBFGS { line_search_fn = "strong_wolfe" }
+    for _ = 1, 3 do
+      o:step(function() return ops.sum((a - 1) ^ 2) + ops.sum((b + 2) ^ 4) end, { a, b, c })
+    end
+    expect.close(a, { { 1, 1 }, { 1, 1 } }, 1e-4)
+    expect.close(b, { -2 }, 0.05)
+    assert.same({ 7.0 }, c:tolist())
+  end)
+
+  it("says what it needs", function()
+    local w = tide.tensor({ 1.0 }, { requires_grad = true })
+    local o = LBFGS()
+    assert.error_matches(function() o:step(function() return w end) end, "needs the variables")
+    assert.error_matches(function() o:step(function() return 3 end, { w }) end,
+      "must return a loss that depends")
+    assert.error_matches(function() o:apply({ w }, { w }) end, "optimizer:step")
+    assert.same(o:get_config(), tide.optimizers.get({ class_name = "LBFGS",
+      config = o:get_config() }):get_config())
+  end)
+end)
