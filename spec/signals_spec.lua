@@ -32,6 +32,20 @@ describe("a timer of the host's own", function()
 end)
 
 describe("Ctrl-C", function()
+  it("is the program's own again where a state that watched is closed in another thread", function()
+    local folder = expect.folder()
+    local function words(what)
+      return io.popen(("pkg-config --%s lua5.4 2>/dev/null"):format(what)):read "l" or ""
+    end
+    assert(os.execute(("env -u LD_PRELOAD ${CC:-cc} -std=gnu11 %s spec/support/closed.c \z
+      -o %s/closed %s -lpthread"):format(words "cflags", folder, words "libs")))
+    local run = expect.lua:gsub("lua5%.4$", folder .. "/closed")
+    local pipe = io.popen(run .. " 2>&1")
+    assert.are.equal("watched 0\nclosed 1\n", pipe:read "a")
+    assert.is_true(pipe:close())
+    os.execute("rm -r " .. folder)
+  end)
+
   -- What a program prints that is interrupted while the fit of its coroutine `co` does not run.
   local function pressed(code)
     local script = [[

@@ -164,11 +164,15 @@ static _Atomic int interrupts;
 static volatile time_t second_press;
 static struct sigaction previous;
 static pthread_mutex_t watch = PTHREAD_MUTEX_INITIALIZER;
-static int watchers; /* threads that watch: of several states */
+static int watchers; /* that are on, of several states and threads */
+/* In the list of its thread, and held by a value of its state, which another thread may close: that
+ * turns it off, and its own thread takes it out of the list. All but looking is done under `watch`.
+ */
 typedef struct watcher {
-    lua_State *L; /* the coroutine that watches, held by the watcher */
+    lua_State *L; /* the coroutine that watches, held by the value */
     struct watcher *next;
-    int on;
+    _Atomic int on;
+    int holders;
 } watcher;
 static _Thread_local watcher *volatile watching; /* of this thread, the innermost first */
 static void cancel(int v) { __atomic_store_n(&tide_cancel, v, __ATOMIC_RELAXED); }
@@ -178,7 +182,7 @@ static void cancel(int v) { __atomic_store_n(&tide_cancel, v, __ATOMIC_RELAXED);
 static int heeded(void) {
     const watcher *w = watching;
     if (!w) return 1; /* another thread's */
-    while (w && lua_status(w->L) != LUA_OK) w = w->next;
+    while (w && (!w->on || lua_status(w->L) != LUA_OK)) w = w->next;
     return w != NULL;
 }
 
@@ -225,14 +229,20 @@ static void own_stack(void) {
 /* A forked child has the thread that forked alone. */
 static void before_fork(void) { pthread_mutex_lock(&watch); }
 static void after_fork(void) { pthread_mutex_unlock(&watch); }
+static int own_watchers(void) {
+    int n = 0;
+    for (const watcher *w = watching; w; w = w->next) n += w->on;
+    return n;
+}
 static void forked(void) {
-    if (watchers > 0 && !watching) sigaction(SIGINT, &previous, NULL);
-    watchers = watching != NULL;
+    const int own = own_watchers();
+    if (watchers > 0 && !own) sigaction(SIGINT, &previous, NULL);
+    watchers = own;
     after_fork();
 }
 static void mind_forks(void) { pthread_atfork(before_fork, after_fork, forked); }
 
-static void watch_begins(void) {
+static void watch_begins(watcher *w) {
     pthread_mutex_lock(&watch);
     own_stack();
     if (watchers++ == 0) {
@@ -243,30 +253,45 @@ static void watch_begins(void) {
         cancel(0);
         sigaction(SIGINT, &a, &previous);
     }
+    watching = w;
     pthread_mutex_unlock(&watch);
 }
 
-static void watch_ends(void) {
-    pthread_mutex_lock(&watch);
+/* The three below under `watch`. */
+static void turn_off(watcher *w) {
+    if (!w->on) return;
+    w->on = 0;
     if (--watchers == 0) {
         sigaction(SIGINT, &previous, NULL);
         interrupts = 0;
         cancel(0);
     }
-    pthread_mutex_unlock(&watch);
+}
+static void let_go(watcher *w) {
+    if (--w->holders == 0) free(w);
+}
+static void sweep(void) {
+    for (watcher *w = watching, *outer = NULL, *next; w; w = next) {
+        next = w->next;
+        if (w->on) {
+            outer = w;
+            continue;
+        }
+        if (outer) outer->next = next;
+        else watching = next;
+        let_go(w);
+    }
 }
 
 static int end_watch(lua_State *L) {
-    watcher *w = lua_touserdata(L, 1);
-    if (!w->on) return 0;
-    w->on = 0;
-    for (watcher *v = watching, *outer = NULL; v; outer = v, v = v->next)
-        if (v == w) {
-            if (outer) outer->next = w->next;
-            else watching = w->next;
-            if (!watching) watch_ends();
-            break;
-        }
+    watcher **at = lua_touserdata(L, 1), *w = *at;
+    if (!w) return 0;
+    *at = NULL;
+    pthread_mutex_lock(&watch);
+    turn_off(w);
+    let_go(w);
+    sweep();
+    pthread_mutex_unlock(&watch);
     return 0;
 }
 
@@ -274,13 +299,14 @@ static int end_watch(lua_State *L) {
  * coroutine that was given up; nests. watch_interrupts("end"): whoever watches has been left */
 static int watch_interrupts(lua_State *L) {
     if (lua_type(L, 1) == LUA_TSTRING) {
-        const int any = watching != NULL;
-        while (watching) watching->on = 0, watching = watching->next;
-        if (any) watch_ends();
+        pthread_mutex_lock(&watch);
+        for (watcher *w = watching; w; w = w->next) turn_off(w);
+        sweep();
+        pthread_mutex_unlock(&watch);
         return 0;
     }
-    watcher *w = lua_newuserdatauv(L, sizeof *w, 1);
-    *w = (watcher){.L = L};
+    watcher **at = lua_newuserdatauv(L, sizeof *at, 1);
+    *at = NULL;
     lua_pushthread(L);
     lua_setiuservalue(L, -2, 1);
     lua_createtable(L, 0, 2);
@@ -289,10 +315,11 @@ static int watch_interrupts(lua_State *L) {
     lua_pushcfunction(L, end_watch);
     lua_setfield(L, -2, "__gc");
     lua_setmetatable(L, -2);
-    if (!watching) watch_begins();
-    w->on = 1;
-    w->next = watching;
-    watching = w;
+    watcher *w = malloc(sizeof *w);
+    if (!w) tideL_error(L, "watch_interrupts", "not enough memory");
+    *w = (watcher){.L = L, .next = watching, .on = 1, .holders = 2};
+    *at = w;
+    watch_begins(w);
     return 1;
 }
 
@@ -356,7 +383,7 @@ static int cancel_flag(lua_State *L) {
 static int interrupted(lua_State *L) {
     const int given = lua_gettop(L) > 0;
     lua_pushboolean(L, interrupts > 0);
-    lua_pushboolean(L, watching != NULL);
+    lua_pushboolean(L, own_watchers() > 0);
     lua_pushboolean(L, terminated);
     if (given) interrupts = lua_toboolean(L, 1);
     return 3;
