@@ -585,6 +585,14 @@ describe("labels", function()
   end)
 end)
 
+describe("a class of one's own", function()
+  it("says where its options are named, to an option that it does not know", function()
+    local Pair = tide.Model:extend("NewcomersPair", { init = function() end })
+    says(function() Pair { generator = 1 } end, "NewcomersPair: unknown option 'generator'",
+      "the class names its options in extend: args = {")
+  end)
+end)
+
 describe("calls that lack something", function()
   it("say what it is without a raw message of Lua", function()
     says(function() tide.no_grad() end, "no_grad: takes a function (got nothing)",

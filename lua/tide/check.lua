@@ -466,8 +466,10 @@ function Args:extend(owner, rows, o)
 end
 
 function Args:_unknown(name)
+  local near = check.did_you_mean(name, self.names)
   errors.raise(self.owner, "unknown option '%s'%s", tostring(name),
-    check.did_you_mean(name, self.names))
+    near == "" and self.own and "; the class names its options in extend: args = { \"units\", … }"
+      or near)
 end
 
 function Args:_put(given, i, v)

@@ -92,6 +92,7 @@ local names = {
     manual_seed = "tide.seed(n) seeds all random numbers",
     Tensor = "tide.tensor(v) makes a tensor of numbers, tide.zeros(shape) one of zeros",
     from_numpy = "tide.load reads .npy and .npz files",
+    mixed_precision = "tide.config.set_dtype_policy \"mixed_bfloat16\"",
     autograd = "tide.grad and tide.value_and_grad give gradients",
     Function = "tide.custom_gradient(f) gives a function a gradient of its own",
     cat = "tide.ops.concatenate joins along an axis, tide.ops.stack along a new one",
