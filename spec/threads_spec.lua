@@ -190,6 +190,22 @@ describe("the number of threads", function()
     assert.matches("^false\t.-the system refuses 1024 threads %(.-%)\n2\t1000000", text)
   end)
 
+  it("stays as it was where no more processes are allowed", function()
+    -- the limit does not bind root: a person without rights, where root may become one
+    local as = "setpriv --reuid=65533 --regid=65533 --clear-groups prlimit --nproc=6 "
+    if not os.execute(as .. "true 2>/dev/null") then
+      return pending "prlimit or another person's rights are not to be had"
+    end
+    local script = [[
+      local tide = require "tide"
+      tide.set_threads(2)
+      print(pcall(tide.set_threads, 64))
+      print(tide.get_threads(), tide.ones({ 1000, 1000 }):sum():item())]]
+    local pipe = io.popen(("%s%s -e %s 2>&1"):format(as, expect.command, expect.quoted(script)))
+    assert.matches("^false\t.-the system refuses 64 threads %(.-%)\n2\t1000000", pipe:read "a")
+    pipe:close()
+  end)
+
   it("is a whole number from 1 to 1024", function()
     for _, n in ipairs { 0, -1, 1025 } do
       expect.raises("n must be 1..1024", core.set_threads, n)
