@@ -608,6 +608,24 @@ describe("memory of gradients", function()
     expect.close(constant, { 1, 2 }, 0, 0)
   end)
 
+  it("takes no hook where there is none, and keeps none that it refused", function()
+    local refused = setmetatable({}, { __mode = "k" })
+    local x, y = tide.ones { 2 }, leaf { 1 } * 1
+    local function hook()
+      local f = function(g)
+        return g * x
+      end
+      refused[f] = true
+      return f
+    end
+    assert.matches("the tensor does not require a gradient",
+      message(x.register_hook, x, hook()))
+    assert.matches("the tensor is no leaf; use register_hook",
+      message(y.register_post_accumulate_grad_hook, y, hook()))
+    collectgarbage()
+    assert.is_nil(next(refused))
+  end)
+
   it("of a table's rows is written by hooks too", function()
     local w = tide.ones({ 3, 2 }, { requires_grad = true })
     w:register_hook(times(4))

@@ -246,6 +246,14 @@ static int gradients(lua_State *L) {
     return 1;
 }
 
+/* Why no hook can hang there; NULL: it can. */
+static const char *unhookable(const tideL_handle *h, int ready) {
+    return !h->t                 ? "the tensor was released"
+        : !tide_needs_grad(h->t) ? "the tensor does not require a gradient"
+        : ready && h->t->node    ? "the tensor is no leaf; use register_hook"
+                                 : NULL;
+}
+
 /* x:register_hook(f): f(gradient) may return another. x:register_post_accumulate_grad_hook(f):
  * f(x, gradient) once per walk, when the gradient of the leaf is whole and in its place. Both
  * return what takes the hook away. upvalues: the method's name, whether the second */
@@ -256,15 +264,14 @@ static int register_hook(lua_State *L) {
     if (!lua_isfunction(L, 2))
         tideL_error(L, where, "takes a function of the gradient (got %s)", tideL_typename(L, 2));
     lua_settop(L, 2);
+    const char *why = unhookable(tideL_tohandle(L, 1), ready);
+    if (why) tideL_error(L, where, "%s", why);
     void *ref = tideL_number(L, ctx, 1, 1, 2);
     tideL_push_remover(L, ref);
     tideL_handle *h = tideL_tohandle(L, 1);
-    if (!h->t || !tide_needs_grad(h->t) || (ready && h->t->node)) {
+    if ((why = unhookable(h, ready))) { /* finalizers ran */
         tideL_forget(ctx, ref);
-        tideL_error(L, where,
-                    !h->t                        ? "the tensor was released"
-                        : !tide_needs_grad(h->t) ? "the tensor does not require a gradient"
-                                                 : "the tensor is no leaf; use register_hook");
+        tideL_error(L, where, "%s", why);
     }
     tideL_try(L, ctx, tide_add_hook(ctx, h->t, ref, ready));
     return 1;
