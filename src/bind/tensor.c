@@ -250,8 +250,12 @@ static int to_string(lua_State *L) {
 /* pairs(x) goes over the rows, as ipairs does. */
 static int next_row(lua_State *L) {
     const lua_Integer i = luaL_checkinteger(L, 2) + 1;
+    lua_settop(L, 1);
     lua_pushinteger(L, i);
-    return lua_geti(L, 1, i) == LUA_TNIL ? 1 : 2;
+    tideL_index(L);
+    lua_pushinteger(L, i);
+    lua_insert(L, -2);
+    return lua_isnil(L, -1) ? 1 : 2;
 }
 
 static int rows(lua_State *L) {
