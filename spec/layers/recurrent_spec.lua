@@ -189,6 +189,29 @@ describe("recurrent layers", function()
     near("two halves", ops.concatenate({ a, b }, 2), whole(x):ravel():tolist(), 1e-6, 1e-6)
   end)
 
+  it("that are stateful go on from step to step within TimeDistributed", function()
+    local given = tide.random.normal { 2, 3, 4, 5 }
+    local layer = L.TimeDistributed { L.GRU { 2, stateful = true } }
+    local y = layer(given)
+    layer.layer:reset_state()
+    for t = 1, 3 do
+      assert.is_true(same(layer.layer(given[{ {}, t }]), y[{ {}, t }]))
+    end
+  end)
+
+  it("drop all where a share is 1", function()
+    local ones, on = tide.ones { 1, 3, 2 }, { training = true }
+    local function made(name, o) -- Keras gives the same
+      o[1], o.kernel_initializer = 2, "ones"
+      return L[name](o)(ones, on):tolist()
+    end
+    local y = tide.tensor(2.0):tanh():item()
+    assert.same({ { 0, 0 } }, made("SimpleRNN", { dropout = 1 }))
+    assert.same({ { 0, 0 } }, made("LSTM", { dropout = 1, recurrent_dropout = 1 }))
+    assert.same({ { 0, 0 } }, made("GRU", { dropout = 1 }))
+    assert.same({ { y, y } }, made("SimpleRNN", { recurrent_dropout = 1 }))
+  end)
+
   it("drop the same features and states at all steps of a sequence, anew for each", function()
     for _, name in ipairs { "SimpleRNN", "LSTM", "GRU" } do
       local cell = L[name .. "Cell"] { 4, dropout = 0.5, recurrent_dropout = 0.5, seed = 3 }

@@ -168,7 +168,7 @@ local Cell = base.derive(base, "RecurrentCell", { args = {}, inputs = { "inputs"
   end })
 
 local function dropout_masks(self, which, rate, x, training, count)
-  if not training or rate <= 0 or rate >= 1 then
+  if not training or rate <= 0 then
     return nil
   end
   local own = self[S]

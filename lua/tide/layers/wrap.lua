@@ -41,14 +41,13 @@ wrap.Wrapper = base.derive(base, "Wrapper", {
 
 -- ---- TimeDistributed ----
 
--- Whether steps may be computed as one batch: nothing in the layer looks beyond a sample.
+-- Whether steps may be computed as one batch: nothing in the layer looks beyond a sample, or goes
+-- on from the call before.
 local function samplewise(layer, training)
-  if not training then
-    return true
-  end
   for _, one in ipairs(layer:_flat()) do
-    if #one[S].weights > 0 and #one.non_trainable_weights > 0 and one[S].trainable
-      or one[S].states and #one[S].states > 0 then
+    if rawget(one, "stateful") or training and (#one[S].weights > 0
+      and #one.non_trainable_weights > 0 and one[S].trainable
+      or one[S].states and #one[S].states > 0) then
       return false
     end
   end
