@@ -252,10 +252,10 @@ static int next_row(lua_State *L) {
     const lua_Integer i = luaL_checkinteger(L, 2) + 1;
     lua_settop(L, 1);
     lua_pushinteger(L, i);
-    tideL_index(L);
+    if (tideL_index(L) == 0 || lua_isnil(L, -1)) return 0; /* behind the last */
     lua_pushinteger(L, i);
     lua_insert(L, -2);
-    return lua_isnil(L, -1) ? 1 : 2;
+    return 2;
 }
 
 static int rows(lua_State *L) {
