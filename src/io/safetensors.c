@@ -214,7 +214,7 @@ static tide_status parse_metadata(tide_json *j, tide_st_file *f) {
             grow(j->ctx, f->path, (void **)&f->meta, f->n_meta, sizeof *f->meta, 2 * MAX_TENSORS));
         f->meta[f->n_meta++] = (pair){key, text_of(j)};
     }
-    qsort(f->meta, (size_t)f->n_meta, sizeof *f->meta, by_key);
+    if (f->n_meta) qsort(f->meta, (size_t)f->n_meta, sizeof *f->meta, by_key);
     for (int64_t i = 1; i < f->n_meta; i++)
         if (!strcmp(f->meta[i - 1].key, f->meta[i].key))
             return tide_fail(j->ctx, TIDE_EIO, "%s: __metadata__ has a duplicate key '%.200s'",
