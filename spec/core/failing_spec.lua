@@ -63,4 +63,10 @@ if core.hard_fail then
       end
     end
   end)
+else
+  describe("failing allocations", function()
+    it("are a matter of the hostile build: this one cannot be told to fail", function()
+      assert.is_nil(core.hard_fail)
+    end)
+  end)
 end

@@ -287,6 +287,10 @@ function products.dot_product_attention(...)
   local o = attention_args:call(...)
   local name = "dot_product_attention"
   local q, k, v = float_of(o.query), float_of(o.key), float_of(o.value)
+  if q.ndim ~= 4 then
+    errors.raise(name, "query has the wrong axes (expected (batch, steps, heads, width), got the \z
+      shape %s)", list.format(q.shape))
+  end
   local cap = o.attn_logits_soft_cap or 0
   local y = ops.attention_(q, k, v, of_scores(name, o.bias and float_of(o.bias), q.dtype),
     of_scores(name, o.mask, "bool"), o.scale or q.shape[q.ndim] ^ -0.5, o.is_causal, 0, cap)

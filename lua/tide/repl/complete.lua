@@ -79,7 +79,9 @@ local function rows_of(name, env)
     local place = origin.place(c) or origin.place(inner)
     args, op = object.arguments(c) or place and place.args, place and place.op or op
   end
-  if type(args) ~= "table" or type(args.names) ~= "table" then
+  -- what stands under that name serves Lua's functions alone: a class may be called as an op is
+  if (type(args) ~= "table" or type(args.names) ~= "table")
+    and not (type(c) == "function" and debug.getinfo(c, "S").what == "C") then
     args = require("tide.check").tables[name:match "[%w_]+$"]
   end
   if args then
