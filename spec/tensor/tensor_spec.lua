@@ -349,4 +349,18 @@ describe("assignment by a tensor of indices", function()
     rows[ids] = core.tensor { 8, 9 }
     assert.same({ { 8, 9 }, { 8, 9 }, { 8, 9 }, { 8, 9 }, { 0, 0 } }, rows:tolist())
   end)
+
+  it("is not kept by having been read", function()
+    collectgarbage()
+    collectgarbage "stop"
+    local _ <close> = setmetatable({}, { __close = function() collectgarbage "restart" end })
+    local x = tide.ones { 4 }
+    local before = core.memory().live_tensors
+    for _, read in ipairs { "tobytes", "tolist" } do
+      local y = x * 1
+      y[read](y)
+      core.release(y)
+      assert.equal(before, core.memory().live_tensors, read)
+    end
+  end)
 end)

@@ -183,6 +183,7 @@ static int from_bytes(lua_State *L) {
 
 static int to_bytes(lua_State *L) {
     tide_tensor *t = tideL_pinhost(L, 1, "tobytes");
+    lua_toclose(L, -1); /* the pin ends with the call, not with the next collection */
     lua_pushlstring(L, tide_host_view(t), (size_t)tide_numel(t) * tide_dtype_size(t->dtype));
     return 1;
 }
@@ -208,6 +209,7 @@ static void push_nested(lua_State *L, const tide_tensor *t /* pinned */, int axi
 static int tolist(lua_State *L) {
     int64_t flat = 0, lists = 1;
     const tide_tensor *t = tideL_pinhost(L, 1, "tolist");
+    lua_toclose(L, -1);
     for (int i = 0; i < t->rank && t->shape[i]; i++) lists *= t->shape[i];
     if (tide_numel(t) == 0 && lists > MOST_EMPTY)
         tideL_error(L, "tolist", "a tensor without elements has %lld lists (expected at most %d)",
