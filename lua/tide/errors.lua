@@ -158,4 +158,13 @@ function errors.is(e)
   return getmetatable(e) == Error
 end
 
+--- What pcall gave; missing memory is raised again: who tries a name and goes on without it must
+--- not take that for an answer.
+function errors.tried(ok, ...)
+  if not ok and tostring((...)):find("not enough memory", 1, true) then
+    error((...), 0)
+  end
+  return ok, ...
+end
+
 return errors

@@ -517,7 +517,7 @@ local function alone(case, want)
   end
   local there = #at > 0 and whole[position] or whole
   local off = distance(ops.reshape(got, { 1 }), ops.reshape(there, { 1 }))
-  if off > 1e-5 then
+  if off > 3e-5 then -- the difference of x and tanh(x) keeps few digits of a small one
     return ("an element alone is off by %g"):format(off)
   end
 end
@@ -568,7 +568,8 @@ function fuzz.check(case)
     try("views in float32", engines, 1, { dtype = "float32", views = true, gradients = true,
       close = 2e-5, gradients_close = GRADIENT }, EPS.float32)
     local half = pick { "float16", "bfloat16" }
-    if random(3) == 1 then
+    -- a product that passes the range of halves is infinite, though it would come back
+    if random(3) == 1 and case.arguments.reduction ~= "mul" then
       try("views in " .. half, engines, 2, { dtype = half, round = half, views = true,
         close = 4 * EPS[half] }, EPS[half])
     end

@@ -393,4 +393,12 @@ describe("attention layers", function()
     refused("the size of the axis 'd' must be known", L.EinsumDense { "abc,cd->abd",
       { tide.none, tide.none } }, q)
   end)
+
+  it("refuse a key or value of another dtype than the query", function()
+    local q, half = ops.zeros { 1, 2, 2, 3 }, ops.zeros({ 1, 2, 2, 3 }, { dtype = "float16" })
+    expect.raises("key has another dtype than query (expected float32, got float16)",
+      ops.dot_product_attention, q, half, q)
+    expect.raises("value has another dtype than query (expected float32, got float16)",
+      ops.dot_product_attention, q, q, half)
+  end)
 end)

@@ -222,6 +222,7 @@ static tide_status finish(tide_ctx *ctx, run *r, int bad) {
         if ((unsigned char)note[i] < 32 || note[i] == 127) note[i] = ' ';
     close(r->notes);
     if (bad == ECANCELED) return tide_fail(ctx, TIDE_EINTERRUPT, "interrupted!");
+    if (bad == ENOMEM) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", r->what);
     if (bad == ETIMEDOUT)
         return tide_fail(ctx, TIDE_EIO,
                          "%s: the HDF5 program was silent for %d seconds and was ended", r->what,

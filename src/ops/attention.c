@@ -41,6 +41,11 @@ static tide_status attention_infer(tide_call *c) { /* query, key, value, bias, m
         return tide_op_fail(c, TIDE_ESHAPE,
                             "query, key and value do not fit together (query %s, key %s, value %s)",
                             TIDE_SHAPE_OF(q), TIDE_SHAPE_OF(k), TIDE_SHAPE_OF(v));
+    for (int i = 1; i <= 2; i++)
+        if (c->in[i]->dtype != q->dtype)
+            return tide_op_fail(
+                c, TIDE_EDTYPE, "%s has another dtype than query (expected %s, got %s)",
+                c->op->args()[i].name, tide_dtype_name(q->dtype), tide_dtype_name(c->in[i]->dtype));
     if (S < 1) return tide_op_fail(c, TIDE_ESHAPE, "needs at least one key (got 0)");
     if (a->window < 0)
         return tide_op_fail(c, TIDE_EARG, "window cannot be negative (got %ld)", (long)a->window);

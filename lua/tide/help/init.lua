@@ -51,13 +51,13 @@ local function namespaces()
     local tide = require "tide"
     spaces = {}
     for name in pairs(native.namespaces) do
-      local ok, space = pcall(function()
+      local ok, space = errors.tried(pcall(function()
         local v = tide
         for part in name:gmatch "[^.]+" do
           v = v[part]
         end
         return v
-      end)
+      end))
       spaces[name] = ok and space or nil
     end
   end
@@ -95,9 +95,9 @@ local function names_in(space)
 end
 
 local function member(space, name)
-  local ok, v = pcall(function()
+  local ok, v = errors.tried(pcall(function()
     return space[name]
-  end)
+  end))
   return ok and v or nil
 end
 

@@ -2,6 +2,7 @@
 --- tables are followed, `__index` functions are not called; what an object offers beyond that it
 --- lists itself in its metatable's `__names` (a function or a list that belongs to Tide), as tide's
 --- lazy namespaces and tensors do.
+local errors = require "tide.errors"
 local native = require "tide.help.native"
 
 local look = {}
@@ -10,7 +11,7 @@ local debug = debug
 local function names_of(meta, v)
   local names = rawget(meta, "__names")
   if type(names) == "function" then
-    local ok, list = pcall(names, v)
+    local ok, list = errors.tried(pcall(names, v))
     names = ok and list
   end
   return type(names) == "table" and names or {}
@@ -41,7 +42,7 @@ function look.field(v, k)
     end
     if type(index) == "function" then
       if rawget(meta, "__names") ~= nil then
-        local ok, found = pcall(index, v, k)
+        local ok, found = errors.tried(pcall(index, v, k))
         return ok and found or nil
       elseif rawget(meta, "_new") == nil then
         return nil
