@@ -395,10 +395,10 @@ describe("attention layers", function()
   end)
 
   it("refuse a key or value of another dtype than the query", function()
-    local q, half = ops.zeros { 1, 2, 2, 3 }, ops.zeros({ 1, 2, 2, 3 }, { dtype = "float16" })
+    local query, half = ops.zeros { 1, 2, 2, 3 }, ops.zeros({ 1, 2, 2, 3 }, { dtype = "float16" })
     expect.raises("key has another dtype than query (expected float32, got float16)",
-      ops.dot_product_attention, q, half, q)
+      ops.dot_product_attention, query, half, query)
     expect.raises("value has another dtype than query (expected float32, got float16)",
-      ops.dot_product_attention, q, q, half)
+      ops.dot_product_attention, query, query, half)
   end)
 end)
