@@ -345,8 +345,9 @@ int main(int argc, char **argv) {
     int ok = status == LUA_OK && lua_toboolean(L, -1);
     if (status != LUA_OK) fprintf(stderr, "tide: %s\n", lua_tostring(L, -1));
     lua_close(L);
-    if (fflush(stdout) != 0 ||
-        ferror(stdout)) { /* a full disk: what was printed is not all there */
+    /* A full disk: what was printed is not all there. Of a terminal it only says that Ctrl-C came
+     * between. */
+    if ((fflush(stdout) != 0 || ferror(stdout)) && !isatty(STDOUT_FILENO)) {
         fprintf(stderr, "tide: standard output cannot be written: %s\n", strerror(errno));
         ok = 0;
     }

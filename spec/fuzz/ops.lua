@@ -37,7 +37,7 @@ for op in ([[svd eigh qr lu_factor cholesky inv solve det slogdet logdet
 end
 
 -- In float32, 1 - 1e-7, to which these clip, is 1 - 1.2e-7, whose logarithm is 1.1% less.
-local clipped = { binary_crossentropy = true, categorical_crossentropy = true,
+local clipped = { round = true, binary_crossentropy = true, categorical_crossentropy = true,
   sparse_categorical_crossentropy = true, categorical_focal_crossentropy = true,
   binary_focal_crossentropy = true }
 

@@ -1,4 +1,6 @@
 --- Source files as help reads them: the comment above a definition, a function's own text, colours.
+local errors = require "tide.errors"
+
 local source = {}
 
 -- Sandboxes may take these away after Tide was loaded.
@@ -6,8 +8,14 @@ local io, debug = io, debug
 
 --- The lines of a file, or nil.
 function source.lines(path)
-  local file = path and io and io.open(path, "r")
+  local file, why, code
+  if path and io then
+    file, why, code = io.open(path, "r")
+  end
   if not file then
+    if code == 12 then -- ENOMEM: not that there is no such file
+      errors.raise("help", "not enough memory to read %s", why)
+    end
     return nil
   end
   local out = {}
