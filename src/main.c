@@ -347,7 +347,7 @@ int main(int argc, char **argv) {
     lua_close(L);
     /* A full disk: what was printed is not all there. Of a terminal it only says that Ctrl-C came
      * between. */
-    if ((fflush(stdout) != 0 || ferror(stdout)) && !isatty(STDOUT_FILENO)) {
+    if (!isatty(STDOUT_FILENO) && (fflush(stdout) != 0 || ferror(stdout))) {
         fprintf(stderr, "tide: standard output cannot be written: %s\n", strerror(errno));
         ok = 0;
     }
