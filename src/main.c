@@ -347,8 +347,9 @@ int main(int argc, char **argv) {
     lua_close(L);
     /* A full disk: what was printed is not all there. Of a terminal it only says that Ctrl-C came
      * between. */
-    if (!isatty(STDOUT_FILENO) && (fflush(stdout) != 0 || ferror(stdout))) {
-        fprintf(stderr, "tide: standard output cannot be written: %s\n", strerror(errno));
+    const int bad = fflush(stdout) != 0 || ferror(stdout), why = errno;
+    if (bad && !isatty(STDOUT_FILENO)) {
+        fprintf(stderr, "tide: standard output cannot be written: %s\n", strerror(why));
         ok = 0;
     }
     return ok ? 0 : 1;
