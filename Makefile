@@ -403,14 +403,18 @@ fuzz-calls:
 # all. What fails is printed as the command that shows it again.
 engines:
 	@+$(MAKE) --no-print-directory all
-	@$(BUILD)/tide spec/fuzz/engines.lua --sweep --seconds $(SECONDS) --seed $(SEED)
-SEED ?= 1
+	@$(BUILD)/tide spec/fuzz/engines.lua --sweep --seconds $(SECONDS)
 
-# Random calls of every op against slow forms of the same call, SECONDS long: SEED= repeats a run. Memory is bounded, for a
-# random size may be any size.
+# SEED= repeats a run of what is random here: all of it reads $$TIDE_FUZZ_SEED, else it draws one and prints it.
+ifdef SEED
+export TIDE_FUZZ_SEED = $(SEED)
+endif
+
+# Random calls of every op against slow forms of the same call, SECONDS long, or CASES of them. Memory is bounded, for a random
+# size may be any size.
 fuzz-ops:
 	@+$(MAKE) --no-print-directory all
-	@ulimit -v 8000000; OMP_NUM_THREADS=2 $(BUILD)/tide spec/fuzz/ops.lua --seconds $(SECONDS) --seed $(or $(filter-out 1,$(SEED)),$$(date +%s))
+	@ulimit -v 8000000; OMP_NUM_THREADS=2 $(BUILD)/tide spec/fuzz/ops.lua $(if $(CASES),--cases $(CASES),--seconds $(SECONDS))
 
 # What must hold for long, and while things fail: `make soak` is the long form of all, ONLY= names parts, SECONDS= bounds each
 # part's time, RUNS= the kills, presses and steps. memory: every allocation of many tasks fails; valgrind: the same for some of
@@ -536,8 +540,8 @@ help:
 	@echo "make valgrind        the specs of the core under valgrind (SPECS=)"
 	@echo "make fuzz            every fuzzer under the sanitizers (SECONDS=60 each)"
 	@echo "make fuzz-calls      calls of everything with wrong arguments (FUZZ='--calls 1000000 --seed 7')"
-	@echo "make fuzz-ops        random calls of ops against slow forms of the same call (SECONDS=60, SEED=)"
-	@echo "make engines         random shapes by every engine at every set of instructions (SECONDS=60 in all, SEED=1)"
+	@echo "make fuzz-ops        random calls of ops against slow forms of the same call (SECONDS=60 or CASES=, SEED=)"
+	@echo "make engines         random shapes by every engine at every set of instructions (SECONDS=60 in all, SEED=)"
 	@echo "make soak            failing allocations and writes, kills, signals at the prompt, long runs (ONLY='$(SOAK)', SECONDS=, RUNS=)"
 	@echo "make tsan            two Lua states in two threads under ThreadSanitizer (SECONDS=60)"
 	@echo "make coverage        lines and branches that the specs reach, C and Lua (SPECS=)"

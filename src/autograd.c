@@ -462,7 +462,8 @@ int tide_t_needs(tide_tape *t, int i) {
 void tide_t_give(tide_tape *t, int i, tide_tensor *g) {
     if (t->status != TIDE_OK || !g || !tide_t_needs(t, i)) return;
     const tide_meta *m = &t->node->in_meta[i];
-    if (tide_is_half(m->dtype) && g->dtype == TIDE_F32) {
+    if ((tide_is_half(m->dtype) && g->dtype == TIDE_F32) ||
+        (m->dtype != TIDE_F64 && tide_is_float(m->dtype) && g->dtype == TIDE_F64)) {
         g = tide_t(t, OP(cast, .dtype = m->dtype), g);
         if (!g) return;
     }

@@ -211,7 +211,7 @@ tide_tensor *tide_t_dy(tide_tape *, int i);           /* gradient of output i; z
 tide_tensor *tide_t_wide(tide_tape *, tide_tensor *); /* float32 of a half, else as it is */
 int tide_t_has_dy(tide_tape *, int i);
 int tide_t_needs(tide_tape *, int i); /* is input i's gradient asked for? */
-/* The gradient of input i; float32 for a half is narrowed. */
+/* The gradient of input i; float32 for a half, and float64 for either, is narrowed. */
 void tide_t_give(tide_tape *, int i, tide_tensor *g);
 /* Where the elements of a part lie in a contiguous tensor; no two in one place. */
 typedef struct {

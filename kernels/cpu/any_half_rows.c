@@ -9,7 +9,8 @@ enum { PIECE = 32768, MOST = 8, MAX_ATTRS = 1024 }; /* elements widened at once;
 
 typedef struct {
     tide_buf buf;    /* as the kernel sees it, of the rows in hand */
-    int64_t row;     /* elements of a row; 0: all rows share the operand */
+    int64_t row;     /* elements of a row, which may be none */
+    int shared;      /* by all rows; also an operand that is not there */
     const void *all; /* its first row */
     int half;        /* dtype, where the kernel sees its float32 form; else 0 */
     int64_t room;    /* where that stands: elements into the thread's work space */
@@ -26,6 +27,7 @@ static void as_rows(tide_buf *b, int64_t lead) {
 /* `at`: how many elements of the threads' work space are taken so far. */
 static operand operand_of(const tide_buf *b, int64_t lead, int64_t rows, int shared, int64_t *at) {
     operand o = {.buf = *b, .all = b->p, .half = tide_is_half(b->dtype) ? b->dtype : 0};
+    o.shared = shared || !b->p;
     if (!b->p) return o;
     const int64_t n = tide_buf_numel(b);
     o.row = shared || !rows ? 0 : n / rows;
@@ -59,7 +61,7 @@ static tide_status some_rows(const tide_kcall *c, tide_kernel kernel, const plan
         const operand *o = k < c->nin ? &p->in[k] : &p->out[k - c->nin];
         tide_buf *b = k < c->nin ? &in[k] : &out[k - c->nin];
         *b = o->buf;
-        if (!o->row) continue;
+        if (o->shared) continue;
         const size_t size = tide_dtype_size(o->half ? o->half : o->buf.dtype);
         const char *rows = (const char *)o->all + (size_t)(lo * o->row) * size;
         if (p->lead) b->shape[0] = hi - lo;
@@ -100,7 +102,7 @@ tide_status tide_half_rows(tide_kcall *c, tide_kernel kernel, int64_t lead, unsi
         const tide_buf *b = k < c->nin ? &c->in[k] : &c->out[k - c->nin];
         operand *o = k < c->nin ? &p.in[k] : &p.out[k - c->nin];
         *o = operand_of(b, lead, rows, k < c->nin && shared >> k & 1, &at);
-        if (o->half && o->row) at += (o->row * grain + 15) & ~(int64_t)15;
+        if (o->half && !o->shared) at += (o->row * grain + 15) & ~(int64_t)15;
         else if (o->half && k < c->nin && b->p) TIDE_DO(widen_shared(c, o));
     }
     tide_lanes lanes;

@@ -487,7 +487,8 @@ function fuzz.targets()
 end
 
 if arg and arg[0] and arg[0]:find "fuzz/arguments%.lua$" then
-  local o = { seed = os.time(), trace = os.getenv "TIDE_FUZZ_LAST" }
+  local o = { seed = tonumber(os.getenv "TIDE_FUZZ_SEED" or os.time()),
+    trace = os.getenv "TIDE_FUZZ_LAST" }
   for i = 1, #arg do
     local key = arg[i]:match "^%-%-(%a+)$"
     if key then

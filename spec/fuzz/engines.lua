@@ -387,7 +387,7 @@ local function sweep(o)
   local each = math.max(1, o.seconds // #SETS)
   for _, set in ipairs(SETS) do
     local run = ("env %s TIDE_FUZZ_LAST=%s timeout %d '%s' '%s' --seconds %d --seed %d"):format(set,
-      last, each + 60, arg[-1], arg[0], each, o.seed or 1)
+      last, each + 60, arg[-1], arg[0], each, o.seed)
     local ok, how, status = os.execute(run)
     if not ok then
       failed = failed + 1
@@ -417,6 +417,8 @@ if arg and arg[0] and arg[0]:find "fuzz/engines.lua$" then
     print(wrong or why or "as it should be")
     os.exit(wrong and 1 or 0, true)
   end
+  o.seed = o.seed or math.tointeger(tonumber(os.getenv "TIDE_FUZZ_SEED" or os.time()))
+  print("seed " .. o.seed)
   o.seconds = o.seconds or not o.cases and 60 or nil
   if o.sweep then
     os.exit(sweep(o) == 0 and 0 or 1, true)

@@ -10,7 +10,7 @@ function common.arguments()
       o[name] = math.tointeger(tonumber(arg[i + 1])) or arg[i + 1] or true
     end
   end
-  o.seed = o.seed or os.time()
+  o.seed = o.seed or math.tointeger(tonumber(os.getenv "TIDE_FUZZ_SEED" or os.time()))
   math.randomseed(o.seed)
   return o
 end

@@ -193,6 +193,15 @@ describe("products where elements are 0", function()
     end
   end)
 
+  it("hold where a product passes float32's range on its way back", function()
+    for dtype, b in pairs { float32 = 2 ^ 60, float16 = 2 ^ 6 } do
+      local x = tide.tensor({ 1 / b, 1 / b, 3, b, b, b }, { dtype = dtype, requires_grad = true })
+      local want = { 3 * b ^ 2, 3 * b ^ 2, b, 3, 3, 3 } -- from behind alone: 3 b ^ 3
+      expect.close(tide.grad(x:prod(), { x })[1], want, 0, 1e-3)
+      expect.close(tide.grad(x:cumprod()[6], { x })[1], want, 0, 1e-3)
+    end
+  end)
+
   it("run along any axis, and from its end", function()
     local x = leaf { { 2, 0, 3 }, { 0, 4, 5 } }
     local weights = tide.tensor({ 1, 10, 100 }, { dtype = "float64" })

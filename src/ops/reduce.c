@@ -95,12 +95,17 @@ static void mean_grad(tide_tape *t, const tide_node *n) {
 }
 TIDE_DESCRIBE(mean, .flags = TIDE_CASTS | TIDE_HALF, .infer = mean_infer, .grad = mean_grad);
 
+/* A product of products may pass float32's range on its way to a number inside it. */
+static tide_tensor *in_doubles(tide_tape *t, tide_tensor *x) {
+    return x && x->dtype != TIDE_F64 ? tide_t(t, OP(cast, .dtype = TIDE_F64), x) : x;
+}
+
 /* d prod / d x_i = product of the others: exclusive running products from both ends, exact where
  * some x_i is 0. */
 static void prod_grad(tide_tape *t, const tide_node *n) {
     ATTRS(prod);
     const tide_meta *m = tide_t_in_meta(t, 0);
-    tide_tensor *x = tide_t_wide(t, tide_t_in(t, 0)), *dy = tide_t_wide(t, tide_t_dy(t, 0));
+    tide_tensor *x = in_doubles(t, tide_t_in(t, 0)), *dy = in_doubles(t, tide_t_dy(t, 0));
     dy = spread(t, restored(t, dy, &a->axis, a->keepdims, m->rank), m);
     if (tide_t_failed(t)) return;
     /* reduced axes last, flattened: (kept, n) */
@@ -265,9 +270,8 @@ TIDE_DESCRIBE(recur_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL, .infer = recur_i
 static void cumprod_grad(tide_tape *t, const tide_node *n) {
     ATTRS(cumprod);
     const int64_t axis = a->axis == TIDE_NONE ? 0 : a->axis;
-    /* several ops: in float32 */
-    tide_tensor *x = tide_t_wide(t, tide_t_in(t, 0)), *y = tide_t_wide(t, tide_t_out(t, 0)),
-                *dy = tide_t_wide(t, tide_t_dy(t, 0));
+    tide_tensor *x = in_doubles(t, tide_t_in(t, 0)), *y = in_doubles(t, tide_t_out(t, 0)),
+                *dy = in_doubles(t, tide_t_dy(t, 0));
     if (tide_t_failed(t)) return;
     if (a->axis == TIDE_NONE) x = tide_t(t, OP(reshape, .newshape = TIDE_INTS(-1)), x);
     if (tide_t_failed(t)) return;
