@@ -338,6 +338,24 @@ describe("names that nearly exist", function()
     says(function() tide.callbacks.EarlyStopping():set_modle() end, "did you mean 'set_model'?")
   end)
 
+  it("raise where a letter was written too often or one too much", function()
+    for name, ours in pairs { fitt = "fit", compilee = "compile", summaryy = "summary",
+      predictt = "predict", fitx = "fit" } do
+      says(function() model[name](model) end, ("no method or field '%s'"):format(name),
+        ("did you mean '%s'?"):format(ours))
+    end
+  end)
+
+  it("of torch say what is done here about devices and dtypes", function()
+    for _, object in ipairs { model, model.layers[1] } do
+      says(function() object:to "cuda" end, "there is no method 'to'", "tide.device")
+      says(function() object:cuda() end, "there is no method 'cuda'", "the CPU")
+      says(function() object:half() end, "there is no method 'half'", "dtype")
+      says(function() object:register_buffer("n", x) end, "add_state")
+      says(function() object:named_modules() end, "there is no method 'named_modules'", "layers")
+    end
+  end)
+
   it("raise when a field is set that would change nothing", function()
     says(function() model.optimizer.lr = 0.5 end, "Adam: has no option 'lr'; did you mean 'learn")
     says(function() model.layers[1].trainible = false end, "did you mean 'trainable'?")
@@ -391,6 +409,9 @@ describe("a class of one's own", function()
     says(function()
       tide.Model:extend("Stepped", { train_step = function(_, data) return data end })
     end, "train_step has a parameter named 'data'", "function(self, x, y, sample_weight)")
+    says(function()
+      tide.Model:extend("Measured", { metrics = function(self) return { self.m } end })
+    end, "'metrics' is a field that every model has", "finds by itself what stands in fields")
     tide.Layer:extend("Masked", { inputs = { "x", "mask" }, call = function(_, v, mask)
       return v, mask
     end })

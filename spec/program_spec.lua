@@ -69,6 +69,58 @@ describe("tide", function()
     assert.equal("x\n", (run("- x", "print(...)\n")))
   end)
 
+  it("points out names without quotes that are nil where a string is meant, once each", function()
+    local code = [[
+local tide = require "tide"
+local layers = tide.layers
+local last
+for _ = 1, 2 do
+  last = tide.Sequential {
+    layers.Conv2D { 4, 3, activation = relu,
+      padding = same, use_bias = False, input_shape = { 8, 8, 1 } },
+    layers.Flatten(),
+    layers.Dense { 2, kernel_initializer = zeros } }
+  last:compile { optimizer = adam, loss = "mse", metrics = { accuracy, mse } }
+end
+sum = (sum or 0) + 1 -- a global of one's own
+zeros = zeros or 3
+if DEBUG or adam then print "never" end
+local options = { level = LEVEL, activation = own }
+print(sum, zeros, options.level)
+return function() return relu end
+]]
+    with_script(code, function(name)
+      local out, err, status = run(name)
+      assert.equal("1\t3\tnil\n", out)
+      assert.equal(0, status)
+      local at = "tide: " .. name .. ":"
+      assert.equal(table.concat({
+        at .. '6: relu is nil here; such names are strings: activation = "relu"',
+        at .. '7: same is nil here; such names are strings: padding = "same"',
+        at .. "7: False is nil here; in Lua it is written false",
+        at .. '9: zeros is nil here; such names are strings: kernel_initializer = "zeros"',
+        at .. '10: adam is nil here; such names are strings: optimizer = "adam"',
+        at .. '10: accuracy is nil here; such names are strings: metrics = { "accuracy" }',
+        at .. '10: mse is nil here; such names are strings: metrics = { "mse" }',
+      }, "\n") .. "\n", err)
+    end)
+    with_script("t = { relu, None, x = True } print(#t)", function(name)
+      assert.equal("", select(2, run(name))) -- Tide is not even loaded
+    end)
+    local _, err = run("-e 'tide.layers.Dense { 1, activation = tanh, use_bias = True }'")
+    assert.equal("tide: -e:1: tanh is nil here; such names are strings: activation = \"tanh\"\n"
+      .. "tide: -e:1: True is nil here; in Lua it is written true\n", err)
+    _, err = run("", 'tide = require "tide"\nd = tide.layers.Dense { 1, activation = tanh }\n')
+    assert.matches("^tide: stdin:2: tanh is nil here", err)
+  end)
+
+  it("tells a failing script what a global was meant to be", function()
+    local _, err = run("", 'local tide = require "tide"\nprint(Dense { 1 })\n')
+    assert.matches("global 'Dense'%); did you mean 'tide.layers.Dense'%?\n", err)
+    _, err = run("", "pritn(1)\n")
+    assert.matches("global 'pritn'%); did you mean 'print'%?\n", err)
+  end)
+
   it("answers a failing script with a traceback and status 1", function()
     with_script("local function f() error 'boom' end\nf()", function(name)
       local out, err, status = run(name)

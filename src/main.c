@@ -164,16 +164,47 @@ static int message_handler(lua_State *L) {
     return 1;
 }
 
-/* Replaces the message and traceback on top by what tide.repl.frames makes of them; leaves them as
+/* Pushes a function of a module of Tide's; nil where the module cannot be loaded. */
+static void push_function(lua_State *L, const char *module, const char *name) {
+    lua_getglobal(L, "require");
+    lua_pushstring(L, module);
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK) lua_getfield(L, -1, name);
+    else lua_pushnil(L);
+    lua_remove(L, -2);
+}
+
+/* Replaces the message and traceback on top by what tide.repl.explain makes of them; leaves them as
  * they are where that fails. */
 static void fold_frames(lua_State *L) {
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "tide.repl.frames");
-    if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_getfield(L, -1, "of_script") == LUA_TFUNCTION) {
-        lua_remove(L, -2);
-        lua_pushvalue(L, -2);
-        if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_isstring(L, -1)) lua_replace(L, -2);
-    }
+    push_function(L, "tide.repl.explain", "of_script");
+    lua_pushvalue(L, -2);
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_isstring(L, -1)) lua_replace(L, -2);
+}
+
+/* Has the program say which globals that are nil were meant to be strings. */
+static void watch_globals(lua_State *L) {
+    push_function(L, "tide.repl.unset", "watch");
+    lua_pushglobaltable(L);
+    lua_call(L, 1, 0);
+}
+
+/* A chunk that is no file: its text is kept for what is said of its globals. */
+static int load_text(lua_State *L, const char *text, const char *name) {
+    push_function(L, "tide.repl.unset", "typed");
+    lua_pushstring(L, name);
+    lua_pushstring(L, text);
+    lua_call(L, 2, 0);
+    return luaL_loadbuffer(L, text, strlen(text), name);
+}
+
+/* Standard input as a chunk; the function, or the message, is left on the stack. */
+static int load_input(lua_State *L) {
+    push_function(L, "tide.repl.unset", "input");
+    lua_call(L, 0, 2);
+    int failed = lua_isnil(L, -2);
+    if (failed) lua_remove(L, -2);
+    else lua_pop(L, 1);
+    return failed ? LUA_ERRSYNTAX : LUA_OK;
 }
 
 /* Calls the function under its n arguments; results stay. On failure prints the message and returns
@@ -261,7 +292,7 @@ static int run_script(lua_State *L, const options *o) {
     const char *name = o->argv[o->script];
     if (is_command(L, name)) return run_command(L, o);
     int n = push_args(L, o);
-    return run_loaded(L, luaL_loadfile(L, strcmp(name, "-") == 0 ? NULL : name), n);
+    return run_loaded(L, strcmp(name, "-") == 0 ? load_input(L) : luaL_loadfile(L, name), n);
 }
 
 static int run_prompt(lua_State *L, const options *o) {
@@ -306,16 +337,17 @@ static int program(lua_State *L) {
     int ok = 1;
     if (o->version) printf("Tide %s on %s\n", TIDE_VERSION, LUA_RELEASE);
     start_modules(L);
+    watch_globals(L);
     if (o->code) ok = require_into_global(L, "tide");
     for (int i = 1; ok && i < o->script && i < o->argc; i++) {
         const char *a = o->argv[i];
         if (a[0] != '-' || (a[1] != 'e' && a[1] != 'l')) continue;
         const char *value = a[2] ? a + 2 : o->argv[++i];
         if (a[1] == 'l') ok = require_into_global(L, value);
-        else ok = run_loaded(L, luaL_loadbuffer(L, value, strlen(value), "=-e"), 0);
+        else ok = run_loaded(L, load_text(L, value, "=-e"), 0);
     }
     if (ok && script) ok = run_script(L, o);
-    if (ok && from_stdin) ok = run_loaded(L, luaL_loadfile(L, NULL), 0);
+    if (ok && from_stdin) ok = run_loaded(L, load_input(L), 0);
     if (prompt && (ok || o->interactive)) ok = run_prompt(L, o);
     lua_pushboolean(L, ok);
     return 1;

@@ -28,9 +28,14 @@ end
 local kin = setmetatable({}, { __mode = "k" }) -- root of a strict family -> its classes
 local absent = setmetatable({}, { __mode = "k" }) -- class -> names that are absent, and rightly so
 
--- Whether a name is another one and more: `train_steps`, `calls`, `models` are names of their own.
+-- Whether a name is another one and more: `train_steps`, `calls`, `models` are names of their own;
+-- `fitt` and `fitx` are none: words do not end so.
 local function extends(name, other)
-  return #name > #other and name:sub(1, #other) == other
+  if #name <= #other or name:sub(1, #other) ~= other then
+    return false
+  end
+  local rest = name:sub(#other + 1)
+  return #rest > 1 or not rest:find "%l" or rest:find "[sdry]" and rest ~= other:sub(-1)
 end
 
 -- The method that an absent name of an instance of `c` was probably meant to be, among those of all

@@ -35,7 +35,21 @@ local layer = {
   modules = "the layers are a field: layers",
   children = "the layers are a field: layers",
   requires_grad_ = "set the field: trainable = false",
+  to = "weights are where tide.device or tide.set_default_device said when they were made, and \z
+    stay of the option dtype",
+  cuda = "this version computes on the CPU",
+  cpu = "this version computes on the CPU, where the weights are",
+  register_buffer = "self:add_state { shape, name = name } makes a tensor that is saved and not \z
+    trained",
+  register_parameter = "self:add_weight { shape, name = name } makes a weight",
+  named_modules = "the layers are a field, each with its name: layers",
+  named_children = "the layers are a field, each with its name: layers",
+  buffers = "tensors that are kept and not trained are a field: states",
 }
+for _, name in ipairs { "half", "float", "double", "bfloat16" } do
+  layer[name] = "the dtype is an option of each layer, or of all made later: \z
+    tide.config.set_dtype_policy"
+end
 
 local model = {
   fit_generator = "fit takes generators: model:fit(generator, { epochs = 3 })",

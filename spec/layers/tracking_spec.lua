@@ -465,3 +465,53 @@ describe("a model that was never compiled", function()
     pipe:close()
   end)
 end)
+
+describe("a weight", function()
+  it("has a name, and a path from its layer, as Keras' variables", function()
+    local dense = layers.Dense { 2, name = "head" }
+    dense:build { tide.none, 3 }
+    assert.equal("kernel", dense.kernel.name)
+    assert.equal("head/kernel", dense.kernel.path)
+    assert.equal("head/bias", dense.bias.path)
+    local norm = layers.BatchNormalization { name = "norm" }
+    norm:build { tide.none, 3 }
+    local paths = {}
+    for i, w in ipairs(norm.weights) do
+      paths[i] = w.path
+    end
+    assert.same({ "norm/gamma", "norm/beta", "norm/moving_mean", "norm/moving_variance" }, paths)
+    assert.equal("kernel", dense:replace_weight("kernel", tide.ones { 3, 2 }).name)
+    assert.equal("head/kernel", dense.kernel.path)
+  end)
+
+  it("of a field has the field's name; a state has its own; other tensors have none", function()
+    local Own = tide.Layer:extend("TrackNamed", {
+      init = function(self)
+        self.scale = variable()
+        self.count = self:add_state { name = "count" }
+        self.w = self:add_weight { shape = { 2 } }
+      end,
+      call = function(self, x) return x * self.scale end,
+    })
+    local own = Own { name = "own" }
+    assert.equal(2, #own.weights)
+    assert.equal("own/scale", own.scale.path)
+    assert.equal("count", own.count.name)
+    assert.equal("weight", own.w.name)
+    assert.is_nil(tide.ones({ 2 }).name)
+    assert.is_nil((own.scale * 2).path)
+    expect.raises("'name' cannot be set", function() own.w.name = "other" end)
+  end)
+
+  it("keeps no layer alive", function()
+    local layer = layers.Dense { 2 }
+    layer:build { tide.none, 3 }
+    local kept = setmetatable({ layer }, { __mode = "v" })
+    local kernel = layer.kernel
+    layer = nil -- luacheck: ignore
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(kept[1])
+    assert.equal("kernel", kernel.name)
+  end)
+end)

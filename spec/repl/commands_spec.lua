@@ -299,16 +299,17 @@ describe("repl.explain", function()
   end)
 
   it("tells of names without quotes that are nil where a string is meant", function()
-    assert.equal("relu is nil here, so activation was left out; such names are strings: \z
-      activation = \"relu\"", explain.unquoted("m = Dense { 4, activation = relu }", {}))
-    assert.matches('optimizer = "adam"',
-      explain.unquoted("m:compile { optimizer = adam, loss = f }", {}))
-    assert.matches('loss = "mse"', explain.unquoted("m:compile { loss = mse }", {}))
+    assert.equal('relu is nil here; such names are strings: activation = "relu"',
+      explain.unquoted("m = Dense { 4, activation = ", "relu"))
+    assert.matches('optimizer = "adam"', explain.unquoted("m:compile { optimizer = ", "adam"))
+    assert.matches('loss = "mse"', explain.unquoted("m:compile { loss = ", "mse"))
     assert.matches('kernel_initializer = "zeros"',
-      explain.unquoted("Dense { 4, kernel_initializer = zeros, 3 }", {}))
-    for _, source in ipairs { "Dense { 4, activation = relu }", "activation = nothing, 1",
-      "loss = nil, 2", 'f { activation = "relu" }' } do
-      assert.is_nil(explain.unquoted(source, { relu = print }))
+      explain.unquoted("Dense { 4, kernel_initializer = ", "zeros"))
+    assert.matches('reduction = "sum"', explain.unquoted("losses.Huber {\n  reduction = ", "sum"))
+    assert.matches("in Lua it is written true", explain.unquoted("x = ", "True"))
+    for before, word in pairs { ["activation = "] = "nothing", ["x = "] = "relu",
+      ["activation = f("] = "relu", ["activation = x, "] = "relu" } do
+      assert.is_nil(explain.unquoted(before, word))
     end
   end)
 
@@ -351,7 +352,7 @@ describe("repl.explain", function()
     local _, e = pcall(dense.get_config)
     assert.equal("a method is called with a colon: write x:method(...)", explain.hint(e, {}))
     assert.matches("%(local 'self'%); a method is called with a colon[^\n]*\nstack traceback:\n",
-      frames.of_script(e .. "\nstack traceback:\n\t[C]: in ?"))
+      explain.of_script(e .. "\nstack traceback:\n\t[C]: in ?"))
     assert.is_nil(frames.without_self "mine.lua:1: attempt to index a nil value (local 'self')")
   end)
 

@@ -432,6 +432,41 @@ describe("the training loop", function()
     assert.equal("SparseCategoricalAccuracy", getmetatable(model.metrics[2]).__name)
   end)
 
+  it("finds, resets and shows the metrics and losses in fields of an own model", function()
+    local Tracked = tide.Model:extend("TracksItself", {
+      init = function(self)
+        self.loss_fn = tide.losses.MeanSquaredError()
+        self.loss_tracker = tide.metrics.Mean { name = "loss" }
+        self.parts = { extra = tide.metrics.Sum { name = "batches" } }
+        self.d = layers.Dense { 1, kernel_initializer = "zeros" }
+      end,
+      call = function(self, x) return self.d(x) end,
+      train_step = function(self, x, y)
+        self.loss_tracker:update_state(self.loss_fn(y, self(x, { training = true })))
+        self.parts.extra:update_state(1)
+        return { loss = self.loss_tracker:result(), batches = self.parts.extra:result() }
+      end,
+      test_step = function(self, _, y)
+        self.loss_tracker:update_state(self.loss_fn(y, y + 3))
+        return { loss = self.loss_tracker:result() }
+      end,
+    })
+    local model = Tracked()
+    model:compile { optimizer = "sgd" }
+    local names = {}
+    for i, metric in ipairs(model.metrics) do
+      names[i] = metric.name
+    end
+    assert.same({ "loss", "loss", "batches" }, names) -- as Keras: what compile made comes first
+    local x, y = tide.ones { 6, 2 }, tide.tensor { { 1 }, { 1 }, { 2 }, { 2 }, { 3 }, { 3 } }
+    local history = model:fit(x, y, { batch_size = 2, epochs = 3, shuffle = false, verbose = 0,
+      validation_data = { x, y } })
+    expect.close(history.loss, { 14 / 3, 14 / 3, 14 / 3 }) -- (1 + 4 + 9) / 3, anew in each epoch
+    assert.same({ 3, 3, 3 }, history.batches:totable())
+    assert.same({ 9, 9, 9 }, history.val_loss:totable())
+    assert.equal(9, (model:evaluate(x, y, { verbose = 0 })))
+  end)
+
   it("runs a model's own train_step, test_step, predict_step and compute_loss", function()
     local Own = tide.Model:extend("OwnStep", {
       init = function(self) self.d = layers.Dense { 2, kernel_initializer = "ones" } end,

@@ -132,9 +132,9 @@ static int parse(lua_State *L, int i, const tide_tensor *t, part *p) {
     return 1;
 }
 
-static int through_lua(lua_State *L, const char *what, int nargs) {
+static int through_lua(lua_State *L, const char *module, const char *what, int nargs) {
     tideL_pushrequire(L);
-    lua_pushliteral(L, "tide.tensor.indexing");
+    lua_pushstring(L, module);
     lua_call(L, 1, 1);
     lua_getfield(L, -1, what);
     lua_remove(L, -2);
@@ -151,7 +151,7 @@ static int get(lua_State *L, tide_tensor *t) {
     int recorded = ctx->grad_mode && tide_needs_grad(t);
     if (!parse(L, 2, t, &p)) {
         lua_settop(L, 2);
-        return through_lua(L, "get", 2);
+        return through_lua(L, "tide.tensor.indexing", "get", 2);
     }
     if (p.scalars == t->rank && p.nnew == 0 && !recorded) {
         int64_t flat = 0;
@@ -230,7 +230,8 @@ static int method_in_lua(lua_State *L) {
     return 0;
 }
 
-static const char *const fields[] = {"shape", "ndim", "size", "dtype", "device", "grad", NULL};
+static const char *const fields[] = {"shape", "ndim", "size", "dtype", "device",
+                                     "grad",  "name", "path", NULL};
 
 /* upvalue 1: the methods */
 int tideL_index(lua_State *L) {
@@ -241,6 +242,10 @@ int tideL_index(lua_State *L) {
         tide_tensor *t = tideL_totensor(L, 1); /* may be a sparse gradient */
         if (!t) t = tideL_checktensor(L, 1, "tensor");
         if (field(L, t, key)) return 1;
+        if (!strcmp(key, "name") || !strcmp(key, "path")) {
+            lua_settop(L, 2);
+            return through_lua(L, "tide.tensor.names", "get", 2);
+        }
         size_t n = strlen(key);
         if (n > 2 && key[0] == '_' && key[1] == '_') return 0; /* protocols that ask */
         if (method_in_lua(L)) return 1;
@@ -295,7 +300,7 @@ int tideL_newindex(lua_State *L) {
     part p;
     if (!parse(L, 2, t, &p)) {
         lua_settop(L, 3);
-        through_lua(L, "set", 3);
+        through_lua(L, "tide.tensor.indexing", "set", 3);
         return 0;
     }
     if (p.nnew)

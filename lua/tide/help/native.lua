@@ -134,6 +134,8 @@ native.fields = {
   device = "where the elements lie: \"cpu\"",
   requires_grad = "whether operations are recorded for gradients; may be set on leaves",
   is_leaf = "whether x was made by a person, not by a recorded operation",
+  name = "of a weight: \"kernel\"; nil for other tensors",
+  path = "of a weight: its layer's name and its own, \"dense/kernel\"",
   nbytes = "bytes that the elements take",
   grad = "sum of the gradients of backward(), or nil; may be set to nil",
 }

@@ -201,6 +201,12 @@ local function is_private(c, key)
   return type(key) == "string" and key:byte() == 95 and tide_class(c)[key] ~= nil
 end
 
+-- Fields in which a layer lists what it finds in others; Keras' guides define `metrics` by hand.
+local found = {}
+for name in ("metrics losses weights variables states"):gmatch "%w+" do
+  found[name] = true
+end
+
 -- Names that would hide what every layer needs are refused when a class is made.
 local function check_names(base, name, def)
   local keys = {}
@@ -210,8 +216,9 @@ local function check_names(base, name, def)
   table.sort(keys)
   for _, key in ipairs(keys) do
     if base._get[key] then
-      errors.raise(name, "'%s' is a field that every %s has; give it another name", key,
-        base.is_model and "model" or "layer")
+      errors.raise(name, "'%s' is a field that every %s has%s", key,
+        base.is_model and "model" or "layer", found[key] and
+          ", which finds by itself what stands in fields of self" or "; give it another name")
     elseif is_private(base, key) and key ~= "__tostring" then
       errors.raise(name, "'%s' is a name of Tide's own; give it another name", key)
     end

@@ -14,6 +14,7 @@ local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
+local weight_names = require "tide.tensor.names"
 local none = require "tide.none"
 
 local tracking = {}
@@ -126,6 +127,9 @@ local function sort_out(self, walk)
       out.tensors[#out.tensors + 1] = { key = e.key, tensor = e.value, trainable = e.trainable }
       own.variables = own.variables or setmetatable({}, { __mode = "k" })
       own.variables[e.value] = true
+      if not weight_names.has(e.value) then
+        weight_names.give(e.value, e.key, self)
+      end
     else
       out.metrics[#out.metrics + 1] = { key = e.key, metric = e.value }
     end

@@ -13,6 +13,7 @@ local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
 local ops = require "tide.ops"
+local names = require "tide.tensor.names"
 local tracking = require "tide.layers.tracking"
 
 return function(Layer)
@@ -61,6 +62,7 @@ function Layer:_track(tensor, o)
   records[#records + 1] = {
     tensor = tensor, name = o.name or "weight", trainable = o.trainable ~= false,
       regularizer = o.regularizer, constraint = o.constraint, autocast = o.autocast }
+  names.give(tensor, o.name or "weight", self)
   if o.trainable ~= false then
     tensor:requires_grad_(self[S].trainable)
   end
@@ -118,6 +120,7 @@ function Layer:add_state(...)
   local shape = o.shape or {}
   local tensor = o.initializer(table.move(shape, 1, #shape, 1, {}), o.dtype or self.dtype)
   own.states[#own.states + 1] = { tensor = tensor, name = o.name }
+  names.give(tensor, o.name, self)
   tracking.changed(self)
   return tensor
 end
@@ -138,9 +141,9 @@ local fact_args = check.args("replace_weight", {}, { named = { { "trainable", "b
 --- @param facts table|nil `trainable`, `regularizer`, `constraint`: what changes of the old ones
 --- @return userdata tensor
 function Layer:replace_weight(name, tensor, facts)
-  local names = {}
+  local known = {}
   for i, r in ipairs(self[S].weights) do
-    names[i] = r.name
+    known[i] = r.name
     if r.name == name then
       if not core.is_tensor(tensor) then
         errors.raise("replace_weight", "the weight '%s' must be a tensor (got %s)", name,
@@ -162,12 +165,13 @@ function Layer:replace_weight(name, tensor, facts)
         r.owner[r.key] = tensor
       end
       r.tensor = tensor
+      names.give(tensor, name, self)
       tracking.changed(self)
       return tensor
     end
   end
   errors.raise("replace_weight", "%s has no weight '%s'%s", self:_label(), tostring(name),
-    check.did_you_mean(name, names))
+    check.did_you_mean(name, known))
 end
 
 -- Sub-layers as { key, layer }: the key is the component of weight paths, stable from process to

@@ -176,32 +176,19 @@ local function names_of_kind(kind)
   return out
 end
 
---- The names that a string given to an option of this name can hold, as keys; nil where nothing is
---- known of it.
----@param key string
----@return table|nil
-function complete.choices(key)
-  local kind = kinds[key] or kinds[key:match "_(%a+)$"]
-  local out = kind and names_of_kind(kind)
-  local ns = kind and require("tide.registry").namespace(kind)
-  for name in pairs(ns and namespace.aliases(ns) or {}) do
-    out[name] = true
-  end
-  return out
-end
-
--- What may stand in the string that is open after `before`: names of layers, optimizers, losses and
--- so on after their key, the choices of an option, dtypes. nil: nothing is known of it.
+-- What may stand in a string that follows `before`: names of layers, optimizers, losses and so on
+-- after their key, the choices of an option, dtypes; then the key, whether the string stands in a
+-- list, and the kind of the names. nil: nothing is known of it.
 local function in_string(before, env)
-  local key = before:match "([%a_][%w_]*)%s*=%s*[\"']$"
-  local within = not key and before:match "([%a_][%w_]*)%s*=%s*{[^{}]*[\"']$"
+  local key = before:match "([%a_][%w_]*)%s*=%s*$"
+  local within = not key and before:match "([%a_][%w_]*)%s*=%s*{[^{}]*$"
   local kind = kinds[key or within] or key and kinds[key:match "_(%a+)$"]
   local name = called(before)
   if not kind and not key and name and (name:find "layers%.get$" or name:find "Bidirectional$") then
     kind = "layer"
   end
   if kind then
-    return names_of_kind(kind)
+    return names_of_kind(kind), key or within, within ~= nil and not key, kind
   end
   for _, row in ipairs(key and name and rows_of(name, env) or {}) do
     if row[1] == key and row.of then
@@ -209,7 +196,7 @@ local function in_string(before, env)
       for choice in row.of:gmatch "[^|]+" do
         out[choice] = true
       end
-      return out
+      return out, key
     end
   end
   if key == "dtype" then
@@ -217,8 +204,23 @@ local function in_string(before, env)
     for dtype in ("float32 float64 float16 bfloat16 int64 int32 int8 uint8 bool"):gmatch "%w+" do
       out[dtype] = true
     end
-    return out
+    return out, key
   end
+end
+
+--- The names that a string after `before` can hold, as keys, with Keras' other names for them; then
+--- the key whose value it is, and whether it stands in a list. nil where nothing is known of it.
+---@param before string
+---@return table|nil choices
+---@return string|nil key
+---@return boolean|nil within
+function complete.choices(before)
+  local out, key, within, kind = in_string(before, _G)
+  local ns = kind and require("tide.registry").namespace(kind)
+  for name in pairs(ns and namespace.aliases(ns) or {}) do
+    out[name] = true
+  end
+  return out, key, within
 end
 
 --- The words that could stand where `word` stands.
@@ -230,7 +232,7 @@ function complete.words(word, before, env)
   local open = before:match "[\"']([^\"']*)$"
   local _, quotes = before:gsub("[\"']", "")
   if open and quotes % 2 == 1 then
-    local known = in_string(before:sub(1, #before - #open), env)
+    local known = in_string(before:sub(1, #before - #open - 1), env)
     if known then
       local out = {}
       for name in pairs(known) do

@@ -150,11 +150,12 @@ function explain.hint(message, env, source)
   if near then
     return ("did you mean '%s'?"):format(near)
   end
-  if rawget(env, "tide") or rawget(_G, "tide") then
+  local tide = package.loaded.tide
+  if tide then
     for _, space_name in ipairs { "layers", "ops", "optimizers", "losses", "metrics",
       "callbacks" } do
       local ok, space = pcall(function()
-        return _G.tide[space_name]
+        return tide[space_name]
       end)
       local meta = ok and debug.getmetatable(space)
       local list = type(meta) == "table" and type(rawget(meta, "__names")) == "function"
@@ -169,19 +170,37 @@ function explain.hint(message, env, source)
   return nil
 end
 
---- What to say of options whose value is a name without quotes that is nil, where the same name in
---- quotes is one that the option takes: `activation = relu` gives no activation at all.
----@param source string what was typed
----@param env table the session's environment
+-- What Python's words are in Lua.
+local python = { True = "in Lua it is written true", False = "in Lua it is written false",
+  None = "in Lua it is written nil, and tide.none or false where nil is not enough" }
+
+--- What to say of a global that is nil and was read where a string is meant: `activation = relu`
+--- gives no activation at all. nil where nothing is to be said.
+---@param before string the source up to the name
+---@param word string the name
 ---@return string|nil
-function explain.unquoted(source, env)
-  for key, word in source:gmatch "([%a_][%w_]*)%s*=%s*([%a_][%w_]*)%s*%f[,;}]" do
-    local choices = complete.value(word, env) == nil and complete.choices(key)
-    if choices and choices[word] then
-      return ("%s is nil here, so %s was left out; such names are strings: %s = \"%s\""):format(
-        word, key, key, word)
-    end
+function explain.unquoted(before, word)
+  if python[word] then
+    return ("%s is nil here; %s"):format(word, python[word])
   end
+  local choices, key, within = complete.choices(before)
+  if choices and choices[word] then
+    return ("%s is nil here; such names are strings: %s = %s"):format(word, key,
+      (within and '{ "%s" }' or '"%s"'):format(word))
+  end
+end
+
+--- The message and traceback of a script that failed, as the program prints them, with what was
+--- meant; whole where TIDE_TRACEBACK is set.
+---@param text string
+---@return string
+function explain.of_script(text)
+  local hint = explain.hint(text:match "^[^\n]*", _G)
+  text = hint and text:gsub("\n", function()
+    return "; " .. hint .. "\n"
+  end, 1) or text
+  return os.getenv "TIDE_TRACEBACK" and text
+    or frames.folded(text, "TIDE_TRACEBACK=1 shows them")
 end
 
 return explain

@@ -70,17 +70,4 @@ function frames.without_self(message)
     and "a method is called with a colon: write x:method(...)" or nil
 end
 
---- The message and traceback of a script that failed, as the program prints them; whole where
---- TIDE_TRACEBACK is set.
----@param text string
----@return string
-function frames.of_script(text)
-  local hint = frames.without_self(text)
-  text = hint and text:gsub("\n", function()
-    return "; " .. hint .. "\n"
-  end, 1) or text
-  return os.getenv "TIDE_TRACEBACK" and text
-    or frames.folded(text, "TIDE_TRACEBACK=1 shows them")
-end
-
 return frames

@@ -6,6 +6,7 @@ local complete = require "tide.repl.complete"
 local explain = require "tide.repl.explain"
 local history = require "tide.repl.history"
 local show = require "tide.repl.show"
+local unset = require "tide.repl.unset"
 
 local repl = {}
 
@@ -170,12 +171,9 @@ function Session:turn()
   end
   local name = ("[%d]"):format(self.entries)
   if f then
+    unset.typed("=" .. name, source)
     self:run(f, { hushed = source:find ";%s*$" ~= nil, source = source, name = name,
       command = command })
-    local said = not command and explain.unquoted(source, self.env)
-    if said then
-      self.err:write(self:paint("33", said), "\n")
-    end
   else
     self:report({ message = message }, source, name)
   end
