@@ -144,7 +144,7 @@ H5_SRC     := $(wildcard src/hdf5/*.c)
 H5_OBJ     := $(H5_SRC:%.c=$(BUILD)/%.o)
 HDF5       := $(if $(and $(strip $(H5_LIBS)),$(H5_SRC)),$(BUILD)/lib/tide/tide-hdf5)
 
-.PHONY: all hard test-device sanitize-core deps demo test specs-alone specs-modes bench pictures lint sanitize valgrind fuzz fuzz-calls fuzz-ops engines soak tsan coverage levels counts structure install rock env help clean specs format format-check kernels-alone FORCE
+.PHONY: all hard test-device sanitize-core deps demo test specs-alone specs-modes bench pictures lint sanitize valgrind fuzz fuzz-calls fuzz-ops engines soak tsan coverage levels counts api-report structure install rock env help clean specs format format-check kernels-alone FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -472,6 +472,10 @@ counts: all
 	@TIDE_BUILD=$(BUILD) $(TREE) $(LUA) spec/support/counts.lua
 	@printf '%6d specs\n' $$(TIDE_BUILD=$(BUILD) $(BUSTED) --list | grep -c .)
 
+# What Keras offers beside what Tide declares: names, options, defaults.
+api-report: all
+	@TIDE_BUILD=$(BUILD) $(TREE) $(LUA) spec/support/api_report.lua
+
 # Who needs whom in lua/tide, folded to folders, and the circles.
 structure:
 	@$(LUA) spec/support/structure.lua lua
@@ -547,6 +551,7 @@ help:
 	@echo "make coverage        lines and branches that the specs reach, C and Lua (SPECS=)"
 	@echo "make levels          the case rows of every op at each CPU level of this machine"
 	@echo "make counts          ops, case rows, specs"
+	@echo "make api-report      Keras' names, options and defaults beside Tide's, and each exception's reason"
 	@echo "make structure       which folders of lua/tide need which, and the circles among them"
 	@echo "make pictures        the pictures of the README, from a session at the prompt"
 	@echo "make bench           the speed rows (ROWS=, BENCH_SECONDS=, PEER=python with Keras for pictures)"

@@ -382,11 +382,11 @@ function Building.__close(made)
 end
 
 --- Makes the weights for inputs of this shape (batch first, tide.none where unknown).
-function Layer:build(...)
+function Layer:build(input_shape, ...)
   if self.built then
     return
   end
-  local shapes = table.pack(...)
+  local shapes = table.pack(input_shape, ...)
   for i = 1, shapes.n do
     shapes[i] = shapes[i] ~= nil and as_shape(shapes[i]) or nil
   end
