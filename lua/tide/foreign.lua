@@ -23,8 +23,10 @@ local layer = {
   named_parameters =
     "the weights are a field of each layer: for _, layer in ipairs(model.layers) do ... \z
     layer.weights ... end",
-  state_dict = "get_weights() gives the values in order, save_weights(path) writes them by name",
-  load_state_dict = "set_weights(values) sets them in order, load_weights(path) reads them by name",
+  state_dict = "get_weights() gives the values in order, save_weights(path) writes them by name, \z
+    tide.saving.save_torch(model, path) as PyTorch's",
+  load_state_dict = "set_weights(values) sets them in order, load_weights(path) reads them by \z
+    name, tide.saving.load_torch(model, path) PyTorch's",
   zero_grad = "value_and_grad and fit begin with no gradients; after backward() set each \z
     weight's grad to nil",
   train = "fit trains; a call trains if told so: model(x, { training = true })",

@@ -24,6 +24,10 @@ local function load_weights(path)
   small():load_weights(path)
 end
 
+local function load_torch(path)
+  tide.saving.load_torch(small(), path)
+end
+
 -- Name of a file -> what reads it.
 local readers = {
   { "m.safetensors", tide.load_model },
@@ -34,6 +38,8 @@ local readers = {
   { "w.h5", load_weights },
   { "w.weights.h5", load_weights },
   { "w.weights.json", load_weights },
+  { "s.safetensors", load_torch },
+  { "s.pt", load_torch },
   { "t.safetensors", tide.load },
   { "t.npy", tide.load },
   { "t.npz", tide.load },
@@ -106,6 +112,11 @@ local writers = {
   { "w.weights.h5", save_weights, load_weights },
   { "w.h5", save_weights, load_weights },
   { "w.weights.json", save_weights, load_weights },
+  { "s.safetensors", function(path)
+    tide.saving.save_torch(small(), path)
+  end, function(path)
+    tide.saving.load_torch(small(), path)
+  end },
   { "t.safetensors", one, tide.load },
   { "t.npy", one, tide.load },
   { "t.npz", function(path)
@@ -321,6 +332,7 @@ describe("the places that touch files", function()
       "datasets", "plot/png", "plot/svg", "preprocessing/image/files",
       "preprocessing/image/listing", "repl/commands", "repl/complete", "repl/history",
       "saving/keras/init", "saving/keras/legacy", "saving/safetensors", "saving/tensors",
+      "saving/torch/init", "saving/torch/pickle", "saving/torch/state",
       "training/checkpoint", "utils/events" }, files)
   end)
 

@@ -5,6 +5,7 @@ local check = require "tide.check"
 local list = require "tide.list"
 local none = require "tide.none"
 local errors = require "tide.errors"
+local links = require "tide.layers.links"
 local ops = require "tide.ops"
 
 local activation = {}
@@ -97,6 +98,9 @@ activation.PReLU = base.derive(base, "PReLU", {
     self.alpha = self:add_weight { sizes, name = "alpha", initializer = self.alpha_initializer,
       regularizer = self.alpha_regularizer, constraint = self.alpha_constraint }
   end,
+  torch = { links = function(self)
+    return { links.flat("weight", self.alpha) }
+  end },
   call = function(self, x)
     return ops.relu(x) - self.alpha * ops.relu(-x)
   end,

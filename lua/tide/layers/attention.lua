@@ -10,6 +10,7 @@ local base = require "tide.layers.base"
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local links = require "tide.layers.links"
 local list = require "tide.list"
 local none = require "tide.none"
 local ops = require "tide.ops"
@@ -471,6 +472,24 @@ define("MultiHeadAttention", {
       return config
     end,
   },
+  torch = { whole = true, links = function(self)
+    if self.use_gate then
+      return nil
+    end
+    local parts, kernels, biases = { self.query_dense, self.key_dense, self.value_dense }, {}, {}
+    for i, part in ipairs(parts) do
+      kernels[i], biases[i] = part.kernel, part.bias or nil
+    end
+    local one = kernels[1].shape[1] == kernels[2].shape[1]
+      and kernels[1].shape[1] == kernels[3].shape[1]
+    return links.list(
+      one and links.stacked("in_proj_weight", kernels, 1) or links.list(
+        links.linear("q_proj_weight", kernels[1]), links.linear("k_proj_weight", kernels[2]),
+        links.linear("v_proj_weight", kernels[3])),
+      #biases > 0 and links.stacked("in_proj_bias", biases, 0) or nil,
+      links.linear("out_proj.weight", self.output_dense.kernel, 2),
+      links.one("out_proj.bias", self.output_dense.bias))
+  end },
   _brief = function(self)
     return self.num_heads .. " x " .. self.key_dim
   end,

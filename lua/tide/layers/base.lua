@@ -140,6 +140,13 @@ end
 --- backend kept them, as they are kept now.
 Layer.keras = {}
 
+--- How PyTorch's state dicts hold them; each is optional:
+--- `links(layer, level, backward)`: the links of a module's tensors with the layer's weights (see
+--- tide.layers.links), nil where no module of PyTorch does what the layer does with its options:
+--- then each weight is a tensor of its own name. `whole`: the links are those of the layers inside
+--- too.
+Layer.torch = {}
+
 Layer._builds = {}
 Layer.created = 0 -- layers made so far
 --- Starts the numbering of automatic names anew.

@@ -4,6 +4,7 @@ local S = require "tide.private"
 local activations = require "tide.activations"
 local base = require "tide.layers.base"
 local errors = require "tide.errors"
+local links = require "tide.layers.links"
 local list = require "tide.list"
 local none = require "tide.none"
 local ops = require "tide.ops"
@@ -168,6 +169,10 @@ local function windows_of(self, shape, rank, channels, expected)
   return spatial.join(self, batch, sizes, channels)
 end
 
+local in_torch = { links = function(self)
+  return links.list(links.convolution("weight", self.kernel), links.one("bias", self.bias))
+end }
+
 -- ---- plain ----
 
 local function plain_call(self, x)
@@ -215,6 +220,7 @@ for rank = 1, 3 do
       add_kernel(self, "kernel", "kernel", sizes_and(self, channels // self.groups, self.filters))
       add_bias(self, self.filters)
     end,
+    torch = in_torch,
     call = spatial.either(rank, plain_call),
     compute_output_shape = function(self, shape)
       return windows_of(self, shape, rank, self.filters, self[S].channels)
@@ -285,6 +291,7 @@ for rank = 1, 3 do
       add_kernel(self, "kernel", "kernel", sizes_and(self, self.filters, channels))
       add_bias(self, self.filters)
     end,
+    torch = in_torch,
     call = spatial.either(rank, transposed_call),
     compute_output_shape = function(self, shape)
       local batch, sizes = spatial.parts(self, shape, rank)
@@ -350,6 +357,9 @@ for rank = 1, 2 do
       add_kernel(self, "kernel", "depthwise", sizes_and(self, channels, self.depth_multiplier))
       add_bias(self, channels * self.depth_multiplier)
     end,
+    torch = { links = function(self)
+      return links.list(links.depthwise("weight", self.kernel), links.one("bias", self.bias))
+    end },
     call = spatial.either(rank, depthwise_call),
     compute_output_shape = function(self, shape)
       local channels = spatial.channels(self, shape, rank)
@@ -377,6 +387,11 @@ for rank = 1, 2 do
         ones_and(rank, channels * self.depth_multiplier, self.filters))
       add_bias(self, self.filters)
     end,
+    torch = { links = function(self) -- as two modules
+      return links.list(links.depthwise("depthwise.weight", self.depthwise_kernel),
+        links.convolution("pointwise.weight", self.pointwise_kernel),
+        links.one("pointwise.bias", self.bias))
+    end },
     call = spatial.either(rank, separable_call),
     compute_output_shape = function(self, shape)
       return windows_of(self, shape, rank, self.filters, self[S].channels)

@@ -5,6 +5,7 @@ local activations = require "tide.activations"
 local base = require "tide.layers.base"
 local check = require "tide.check"
 local errors = require "tide.errors"
+local links = require "tide.layers.links"
 local list = require "tide.list"
 local none = require "tide.none"
 local ops = require "tide.ops"
@@ -89,6 +90,9 @@ core.Dense = base.derive(base, "Dense", {
     end
   end,
   call = dense,
+  torch = { links = function(self)
+    return links.list(links.linear("weight", self.kernel), links.one("bias", self.bias))
+  end },
   compute_output_shape = function(self, shape)
     local width = shape[#shape]
     if self.built and width ~= none and width ~= self.kernel.shape[1] then
@@ -138,6 +142,9 @@ core.Embedding = base.derive(base, "Embedding", {
       constraint = self.embeddings_constraint, autocast = false } -- rows are cast, not the table
     self[S].initial = nil -- a table given once need not live twice
   end,
+  torch = { links = function(self)
+    return { links.one("weight", self.embeddings) }
+  end },
   call = function(self, x)
     local y = embedding(self.embeddings, x, self[S].base)
     return self[S].compute and ops.cast(y, self[S].compute) or y

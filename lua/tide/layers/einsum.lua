@@ -8,6 +8,7 @@ local activations = require "tide.activations"
 local base = require "tide.layers.base"
 local check = require "tide.check"
 local errors = require "tide.errors"
+local links = require "tide.layers.links"
 local list = require "tide.list"
 local none = require "tide.none"
 local ops = require "tide.ops"
@@ -245,6 +246,24 @@ einsum.EinsumDense = base.derive(base, "EinsumDense", {
   compute_output_shape = function(self, shape)
     local _, full = analyze(self, shape)
     return full
+  end,
+  -- A Linear, where the axes that are summed stand first in the kernel.
+  torch = { links = function(self)
+    local n = self:_inputs()
+    return n and links.list(links.linear("weight", self.kernel, n),
+      links.flat("bias", self.bias)) or nil
+  end },
+  -- How many of the kernel's first axes are summed; nil where others stand between them.
+  _inputs = function(self)
+    local e, n, outputs = self[S].equation, 0, false
+    for letter in e.kernel:gmatch "." do
+      local summed = not e.output:find(letter, 1, true)
+      if summed and outputs then
+        return nil
+      end
+      outputs, n = not summed, n + (summed and 1 or 0)
+    end
+    return n
   end,
   _brief = function(self)
     return self.equation

@@ -5,6 +5,7 @@ local base = require "tide.layers.base"
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local links = require "tide.layers.links"
 local list = require "tide.list"
 local none = require "tide.none"
 local ops = require "tide.ops"
@@ -80,6 +81,10 @@ local function add_affine(self, sizes)
       regularizer = self.beta_regularizer, constraint = self.beta_constraint }
   end
 end
+
+local in_torch = { links = function(self)
+  return links.list(links.one("weight", self.gamma), links.one("bias", self.beta))
+end }
 
 -- ---- batch ----
 
@@ -226,6 +231,11 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
     end
     return batch_normalization(x, mean, variance, self.axis, beta, gamma, self.epsilon)
   end,
+  torch = { links = function(self)
+    return not self.renorm and links.list(in_torch.links(self),
+      links.one("running_mean", self.moving_mean), links.one("running_var", self.moving_variance))
+      or nil
+  end },
   -- The layer and a plain relu behind it, in one op (see tide.graph.fuse).
   fuse = { relu = function(self, x)
     if not (base.is_training() and self[S].trainable) then
@@ -268,6 +278,7 @@ norm.LayerNormalization = base.derive(base, "LayerNormalization", {
   call = function(self, x)
     return layer_normalization(x, self.gamma, self.beta, self[S].options)
   end,
+  torch = in_torch,
   compute_output_shape = same_shape,
 })
 
@@ -296,6 +307,7 @@ norm.GroupNormalization = base.derive(base, "GroupNormalization", {
   call = function(self, x)
     return group_normalization(x, self.gamma, self.beta, self[S].options)
   end,
+  torch = in_torch,
   compute_output_shape = same_shape,
 })
 
@@ -315,6 +327,9 @@ norm.RMSNormalization = base.derive(base, "RMSNormalization", {
   call = function(self, x)
     return rms_normalization(x, self.scale, self[S].options)
   end,
+  torch = { links = function(self)
+    return { links.one("weight", self.scale) }
+  end },
   compute_output_shape = same_shape,
 })
 

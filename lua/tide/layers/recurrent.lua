@@ -15,6 +15,7 @@ local base = require "tide.layers.base"
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local links = require "tide.layers.links"
 local list = require "tide.list"
 local none = require "tide.none"
 local ops = require "tide.ops"
@@ -306,6 +307,14 @@ local function define_cell(name, def)
   recurrent[name] = base.derive(Cell, name, def)
 end
 
+-- How PyTorch holds a cell; `order` of the gates as links.recurrent takes it, `fits`: whether
+-- PyTorch computes as this cell does.
+local function in_torch(order, fits)
+  return { links = function(cell, level, backward)
+    return (not fits or fits(cell)) and links.recurrent(cell, order, level, backward) or nil
+  end }
+end
+
 --- One step of SimpleRNN: `activation(x @ kernel + h @ recurrent_kernel + bias)`.
 --
 -- `output, states = cell(x, { h })`; x (batch, features), h (batch, units). As Keras'
@@ -318,6 +327,7 @@ define_cell("SimpleRNNCell", {
     self.state_size, self.output_size = self.units, self.units
   end,
   _gates = 1,
+  torch = in_torch(),
   _word = function() return "simple" end,
   _step = function(self, z, states, training)
     local y = apply(self.activation, z + recur(self, states[1], training))
@@ -354,6 +364,7 @@ define_cell("LSTMCell", {
     self.state_size, self.output_size = { self.units, self.units }, self.units
   end,
   _gates = 4,
+  torch = in_torch(), -- gates in the same order
   _word = function() return "lstm" end,
   _bias_initializer = forget_bias,
   _step = function(self, z, states, training)
@@ -379,6 +390,7 @@ define_cell("GRUCell", {
     self.state_size, self.output_size = self.units, self.units
   end,
   _gates = 3,
+  torch = in_torch({ 2, 1, 3 }, function(self) return self.reset_after end),
   _word = function(self) return self.reset_after and "gru" or "gru_before" end,
   _bias_shape = function(self)
     return self.reset_after and { 2, 3 * self.units } or { 3 * self.units }
@@ -446,6 +458,18 @@ recurrent.StackedRNNCells = base.derive(base, "StackedRNNCells", {
     end
     return x, after
   end,
+  -- The layers of one module, numbered from 0.
+  torch = { whole = true, links = function(self, level, backward)
+    local out = {}
+    for i, cell in ipairs(self.cells) do
+      local there = level and cell.torch.links and cell.torch.links(cell, level + i - 1, backward)
+      if not there then
+        return nil
+      end
+      table.move(there, 1, #there, #out + 1, out)
+    end
+    return out
+  end },
   get_initial_state = function(self, batch_size)
     local out = {}
     for i, cell in ipairs(self.cells) do
@@ -691,6 +715,10 @@ local Recurrent = base.derive(base, "Recurrent", {
   supports_masking = true,
   build = build,
   keras = { states = false },
+  torch = { whole = true, links = function(self, level, backward)
+    local cell = self.cell.torch
+    return cell.links and cell.links(self.cell, level or 0, backward)
+  end },
   call = call,
   compute_output_shape = shapes,
   compute_mask = function(self, _, mask)

@@ -114,6 +114,10 @@ wrap.TimeDistributed = base.derive(wrap.Wrapper, "TimeDistributed", {
     local out = list.new { shape[1], shape[2] }
     return table.move(step, 2, #step, 3, out)
   end,
+  torch = { whole = true, links = function(self, ...)
+    local inside = self.layer.torch
+    return inside.links and inside.links(self.layer, ...)
+  end },
 })
 
 -- ---- Bidirectional ----
@@ -237,6 +241,17 @@ wrap.Bidirectional = base.derive(base, "Bidirectional", {
     end
     return type(mask) == "table" and (mask.sequences or mask[1]) or mask
   end,
+  torch = { whole = true, links = function(self, level)
+    local out = {}
+    for i, one in ipairs { self.forward_layer, self.backward_layer } do
+      local there = one.torch.links and one.torch.links(one, level, i == 2)
+      if not there then
+        return nil
+      end
+      table.move(there, 1, #there, #out + 1, out)
+    end
+    return out
+  end },
   -- Forward weights come first, whichever layer was made first.
   _children = function(self)
     return { { key = "forward_layer", layer = self.forward_layer },

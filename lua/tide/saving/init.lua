@@ -191,4 +191,7 @@ function saving.load_model(...)
   return with_custom(o.custom_objects, format.load_model, path, o)
 end
 
+local torch = require "tide.saving.torch"
+saving.load_torch, saving.save_torch = torch.load_torch, torch.save_torch
+
 return require("tide.namespace").new("tide.saving", saving)
