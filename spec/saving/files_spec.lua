@@ -311,6 +311,7 @@ describe("the places that touch files", function()
       ["lua/tide/help/source.lua"] = 1, -- sources of functions that run
       -- a person's own programs and editor
       ["lua/tide/repl/init.lua"] = 2, ["lua/tide/repl/commands.lua"] = 7,
+      ["lua/tide/repl/unset.lua"] = 1,
       ["lua/tide/cli/train.lua"] = 1,
       ["lua/tide/cli/doctor.lua"] = 1, -- what ldd says
       ["lua/tide/plot/picture.lua"] = 4, -- the terminal

@@ -27,6 +27,16 @@ function graph.of(model)
   return fuse.of_class(getmetatable(model), "graph_kind") and model[S].graph or nil
 end
 
+--- The layers of a Sequential or functional model in Keras' order; none of other models.
+--- @param model table
+function graph.layers(model)
+  local out = {}
+  for i, child in ipairs(graph.kind(model) and model:_parts() or {}) do
+    out[i] = child.layer
+  end
+  return out
+end
+
 -- A shape, or a structure of shapes, with any batch size.
 local function free(shape)
   if type(shape[1]) == "table" and shape[1] ~= none or #shape == 0 and next(shape) ~= nil then

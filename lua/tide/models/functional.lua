@@ -183,12 +183,11 @@ function Functional:_connect(inputs, outputs)
   inputs, outputs = only(inputs), only(outputs)
   local flat_in, flat_out = symbolic.flatten(inputs), symbolic.flatten(outputs)
   local nodes = order.between(flat_in, flat_out, self:_label())
-  local layers, seen, taken, ranks, whole = {}, {}, {}, {}, {}
+  local seen, taken, ranks, whole = {}, {}, {}, {}
   local function add(layer)
     if layer and not seen[layer] then
       seen[layer] = true
       names.take(taken, layer, self:_label())
-      layers[#layers + 1] = layer
     end
   end
   for i, x in ipairs(flat_in) do
@@ -207,7 +206,8 @@ function Functional:_connect(inputs, outputs)
   local own = self[S]
   own.graph = { input = inputs, output = outputs, inputs = flat_in, outputs = flat_out,
     keys = input_keys(inputs, flat_in), nodes = nodes }
-  own.layers, own.ranks, own.whole, own.plan, own.chain = layers, ranks, whole, p, chain
+  own.layers = order.layers(flat_in, flat_out)
+  own.ranks, own.whole, own.plan, own.chain = ranks, whole, p, chain
   self.built = true
   if getmetatable(self).call == Functional.call then -- not in a class with a call of its own
     self.call = chain and run_chain or run_plan
@@ -216,8 +216,8 @@ function Functional:_connect(inputs, outputs)
   own.plain = own.plain and chain ~= false
 end
 
--- Layers in order, with their names as components of weight paths. Input layers are among them, as
--- in Keras.
+-- Layers in Keras' order, with their names as components of weight paths. Input layers are among
+-- them, as in Keras.
 function Functional:_parts()
   return names.parts(self[S].layers)
 end

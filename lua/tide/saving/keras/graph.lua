@@ -1,8 +1,4 @@
---- Keras' functional graphs: reading both forms of inbound_nodes, and writing models in Keras'
---- order of layers.
---
--- The order matters: weight groups are numbered in it, and Keras computes it anew when it loads a
--- file.
+--- Keras' functional graphs: reading both forms of inbound_nodes, and writing models.
 local S = require "tide.private"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -15,6 +11,7 @@ local keras_ops = require "tide.saving.keras.ops"
 local class = require "tide.class"
 local kind_of = require("tide.graph").kind
 local of = require("tide.graph").of
+local order = require "tide.graph.order"
 local symbolic = require "tide.graph.symbolic"
 
 local graph = {}
@@ -156,102 +153,6 @@ function graph.import(ctx, entry, make)
   return model
 end
 
--- ---- Keras' order ----
-
--- What an entry is made of: a layer, an op node, or an input that no InputLayer stands for.
-local function maker(node)
-  return symbolic.is(node) and node or node.layer or node
-end
-
---- Layers and op nodes of a functional model in the order that Keras gives them: by depth from the
---- outputs, then by when a depth-first walk first met them.
---- @param g table as tide.graph.of gives it
---- @return table list of layers, op nodes and inputs
-function graph.order(g)
-  local index, met, done, nodes = {}, 0, {}, {}
-  local given = {}
-  for _, x in ipairs(g.inputs) do
-    given[x] = #x._node.inputs == 0 and x._node or x
-  end
-  for _, output in ipairs(g.outputs) do
-    local stack = { { output } }
-    while #stack > 0 do
-      local top = stack[#stack]
-      local node = given[top[1]] or top[1]._node
-      if not top[2] then
-        if done[node] then
-          stack[#stack] = nil
-          goto continue
-        end
-        if not index[maker(node)] then
-          index[maker(node)] = met
-          met = met + 1
-        end
-        top[2] = 0
-      end
-      top[2] = top[2] + 1
-      do
-        local need = not given[top[1]] and node.inputs[top[2]]
-        if need then
-          stack[#stack + 1] = { need }
-        else
-          if not done[node] then
-            done[node] = true
-            nodes[#nodes + 1] = node
-          end
-          stack[#stack] = nil
-        end
-      end
-      ::continue::
-    end
-  end
-  local depth, own = {}, {}
-  for i = #nodes, 1, -1 do
-    local node = nodes[i]
-    local d = math.max(depth[node] or 0, own[maker(node)] or 0)
-    own[maker(node)], depth[node] = d, d
-    for _, x in ipairs(symbolic.is(node) and {} or node.inputs) do
-      local from = given[x] or x._node
-      depth[from] = math.max(d + 1, depth[from] or 0)
-    end
-  end
-  local out = {}
-  for m in pairs(own) do
-    out[#out + 1] = m
-  end
-  for _, x in ipairs(g.inputs) do
-    local m = maker(given[x])
-    if not own[m] then
-      own[m], index[m] = 0, -1
-      out[#out + 1] = m
-    end
-  end
-  table.sort(out, function(a, b)
-    if own[a] ~= own[b] then
-      return own[a] > own[b]
-    end
-    return index[a] < index[b]
-  end)
-  return out
-end
-
---- The layers of any model in the order of Keras' `model.layers`.
-function graph.layers(model)
-  local out, kind = {}, kind_of(model)
-  if kind == "sequential" then
-    for i, child in ipairs(model:_parts()) do
-      out[i] = child.layer
-    end
-  elseif kind == "functional" then
-    for _, m in ipairs(graph.order(of(model))) do
-      if rawget(m, S) then
-        out[#out + 1] = m
-      end
-    end
-  end
-  return out
-end
-
 -- ---- writing ----
 
 local function structure(v, f)
@@ -286,7 +187,7 @@ end
 function graph.export(model, export_layer, export_input, export_value)
   local g = of(model)
   local entries, ends = form.write(g, {
-    order = graph.order,
+    order = order.makers,
     structure = structure,
     call = call,
     op = keras_ops.export,

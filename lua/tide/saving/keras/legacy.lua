@@ -9,11 +9,10 @@ local none = require "tide.none"
 local json = require "tide.utils.json"
 
 local export = require "tide.saving.keras.export"
-local graph = require "tide.saving.keras.graph"
 local import = require "tide.saving.keras.import"
 local weights = require "tide.saving.keras.weights"
 
-local kind_of = require("tide.graph").kind
+local graph = require "tide.graph"
 
 local legacy = {}
 
@@ -341,7 +340,7 @@ local function put_layers(model, root, data, attributes)
 end
 
 local function check_kind(model, what)
-  if not kind_of(model) then
+  if not graph.kind(model) then
     errors.raise(
       what,
       "%s is a class of its own; legacy .h5 files hold only Sequential and functional models (use \z

@@ -1,15 +1,12 @@
 --- Weights in Keras' HDF5 files: where each of a model's weights stands (`/layers/dense/vars/0`),
---- the optimizer's slots, and
--- moving values in and out, all checked before the first is written.
+--- the optimizer's slots, and moving values in and out, all checked before the first is written.
 local S = require "tide.private"
 local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
 
-local graph = require "tide.saving.keras.graph"
-
-local kind_of = require("tide.graph").kind
+local graph = require "tide.graph"
 
 local weights = {}
 
@@ -82,7 +79,7 @@ local function visit(layer, path, out, seen)
     return put_groups(layer, path, records, out)
   end
   put(out, path, records, layer)
-  if kind_of(layer) then
+  if graph.kind(layer) then
     local inside = graph.layers(layer)
     for i, segment in ipairs(segments(inside)) do
       visit(inside[i], path .. "/layers/" .. segment, out, seen)
@@ -132,7 +129,7 @@ function weights.places(model)
 end
 
 -- Weight records of a layer and all below it in Keras' order: own ones, then those of the layers in
--- it, in the order in which they were made.
+-- it.
 local function flat(layer)
   local out, paths, seen = {}, {}, {}
   for _, place in ipairs(weights.places(layer)) do
@@ -152,14 +149,8 @@ local function flat(layer)
           path = paths[r.tensor], layer = one }
       end
     end
-    if kind_of(one) then
-      for _, inside in ipairs(graph.layers(one)) do
-        collect(inside)
-      end
-    else
-      for _, child in ipairs(one:_children()) do
-        collect(child.layer)
-      end
+    for _, child in ipairs(one:_children()) do
+      collect(child.layer)
     end
   end
   collect(layer)
