@@ -22,6 +22,10 @@ local train = {
   mlp_mid = { 128, 60 },
   cnn = { 128, 20 },
   resnet20 = { 64, 6 },
+  mobilenet = { 16, 6 },
+  unet = { 16, 6 },
+  lstm = { 64, 12 },
+  gru = { 64, 12 },
   recsys = { 1024, 40 },
   autoencoder = { 128, 8 },
 }
@@ -84,6 +88,56 @@ function build.resnet20()
   return tide.Model {
     inputs = input, outputs = layers.Dense { 10 }(layers.GlobalAveragePooling2D()(x)) }
 end
+-- MobileNetV2 at half its width: {expansion, filters, strides} of each inverted block.
+function build.mobilenet()
+  local function relu6(x)
+    return layers.ReLU { max_value = 6 }(x)
+  end
+  local input = Input { 96, 96, 3 }
+  local x, channels = relu6(norm(conv(input, 16, 3, 2))), 16
+  for _, block in ipairs {
+    { 1, 8, 1 }, { 6, 16, 2 }, { 6, 16, 1 }, { 6, 24, 2 }, { 6, 24, 1 }, { 6, 48, 2 }, { 6, 48, 1 },
+    { 6, 80, 2 },
+  } do
+    local expansion, filters, strides = table.unpack(block)
+    local y = expansion > 1 and relu6(norm(conv(x, channels * expansion, 1))) or x
+    y = relu6(norm(layers.DepthwiseConv2D { 3, strides = strides, padding = "same",
+      use_bias = false }(y)))
+    y = norm(conv(y, filters, 1))
+    x = strides == 1 and channels == filters and layers.Add() { x, y } or y
+    channels = filters
+  end
+  x = layers.GlobalAveragePooling2D()(relu6(norm(conv(x, 320, 1))))
+  return tide.Model { inputs = input, outputs = layers.Dense { 10 }(x) }
+end
+function build.unet()
+  local function double(x, filters)
+    for _ = 1, 2 do
+      x = layers.Conv2D { filters, 3, padding = "same", activation = "relu" }(x)
+    end
+    return x
+  end
+  local function up(x, skip, filters)
+    local wide = layers.Conv2DTranspose { filters, 2, strides = 2 }(x)
+    return double(layers.Concatenate() { wide, skip }, filters)
+  end
+  local input = Input { 64, 64, 3 }
+  local a = double(input, 16)
+  local b = double(layers.MaxPooling2D()(a), 32)
+  local middle = double(layers.MaxPooling2D()(b), 64)
+  local x = up(up(middle, b, 32), a, 16)
+  return tide.Model { inputs = input, outputs = layers.Conv2D { 4, 1 }(x) }
+end
+for row, class in pairs { lstm = "LSTM", gru = "GRU" } do
+  build[row] = function()
+    return Sequential {
+      Input { 64, dtype = "int32" },
+      layers.Embedding { 10000, 128 },
+      layers[class] { 128 },
+      layers.Dense { 2 },
+    }
+  end
+end
 function build.recsys()
   local input = Input { 2, dtype = "int32" }
   local user = layers.Embedding { 100000, 32 }(input[{ {}, 1 }])
@@ -105,8 +159,8 @@ end
 local function floats(...)
   return tide.random.uniform { ... }
 end
-local function labels(n, classes)
-  return tide.random.randint({ n }, 1, classes + 1)
+local function labels(n, classes, ...)
+  return tide.random.randint({ n, ... }, 1, classes + 1)
 end
 local data = {
   mlp_small = function(n)
@@ -118,6 +172,15 @@ local data = {
   resnet20 = function(n)
     return floats(n, 32, 32, 3), labels(n, 10)
   end,
+  mobilenet = function(n)
+    return floats(n, 96, 96, 3), labels(n, 10)
+  end,
+  unet = function(n)
+    return floats(n, 64, 64, 3), labels(n, 4, 64, 64)
+  end,
+  lstm = function(n)
+    return labels(n, 10000, 64), labels(n, 2)
+  end,
   recsys = function(n)
     return ops.stack({ labels(n, 100000), labels(n, 50000) }, { axis = 2 }), floats(n, 1)
   end,
@@ -126,7 +189,7 @@ local data = {
     return x, x
   end,
 }
-data.mlp_mid = data.mlp_small
+data.mlp_mid, data.gru = data.mlp_small, data.lstm
 
 -- `NAME_after`: the same row once masks, integer inputs and penalties were made in the process.
 local name = workload:gsub("_after$", "")
