@@ -201,54 +201,87 @@ static int parts(const tide_gemm *g, double work, int (*serve)(const tide_gemm *
     return 1;
 }
 
-/* -- one to three rows: b is read once as it lies, `nv` vectors of columns side by side -- */
+/* -- one to three rows: b is read once as it lies -- */
 
-static inline __attribute__((always_inline)) void strip(int mr, int nv, int half,
+/* `nv` vectors of columns side by side, `nk` sums of each along k: an addition waits for the one
+ * before it, so that it takes about eight sums to keep the adders busy. */
+static inline __attribute__((always_inline)) void strip(int mr, int nv, int nk, int half,
                                                         const tide_gemm *g, int64_t j) {
-    vec s[3][8], x[8];
+    vec s[3][8];
     const REAL *a = g->a, *b = g->b;
     const uint16_t *h = g->b;
-#pragma GCC unroll 3
-    for (int i = 0; i < mr; i++)
-#pragma GCC unroll 8
-        for (int v = 0; v < nv; v++) s[i][v] = (vec){0};
-    for (int64_t p = 0, at = j; p < g->k; p++, at += g->brs) {
-#pragma GCC unroll 8
-        for (int v = 0; v < nv; v++)
-            x[v] = half ? widened(half, h + at + v * VL) : *(const vec *)(b + at + v * VL);
-#pragma GCC unroll 3
-        for (int i = 0; i < mr; i++) {
-            REAL y = a[i * g->ars + p * g->acs];
-#pragma GCC unroll 8
-            for (int v = 0; v < nv; v++) s[i][v] += y * x[v];
-        }
+    const int64_t whole = g->k - g->k % nk;
+#define STEP(p, q)                                                               \
+    _Pragma("GCC unroll 8") for (int v = 0; v < nv; v++) {                       \
+        const int64_t at = (p)*g->brs + j + v * VL;                              \
+        const vec x = half ? widened(half, h + at) : *(const vec *)(b + at);     \
+        _Pragma("GCC unroll 3") for (int i = 0; i < mr; i++) s[i][(q)*nv + v] += \
+            a[i * g->ars + (p)*g->acs] * x;                                      \
     }
 #pragma GCC unroll 3
     for (int i = 0; i < mr; i++)
 #pragma GCC unroll 8
-        for (int v = 0; v < nv; v++) ((vec *)((REAL *)g->c + i * g->ldc + j))[v] = s[i][v];
+        for (int v = 0; v < nv * nk; v++) s[i][v] = (vec){0};
+    for (int64_t p = 0; p < whole; p += nk) {
+#pragma GCC unroll 8
+        for (int q = 0; q < nk; q++) STEP(p + q, q)
+    }
+    for (int64_t p = whole; p < g->k; p++) STEP(p, 0)
+#undef STEP
+#pragma GCC unroll 3
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 8
+        for (int v = 0; v < nv; v++) {
+            vec sum = s[i][v];
+#pragma GCC unroll 8
+            for (int q = 1; q < nk; q++) sum += s[i][q * nv + v];
+            ((vec *)((REAL *)g->c + i * g->ldc + j))[v] = sum;
+        }
 }
 
 /* Columns j0..j1-1, at least VL of them; the last ones in a vector that reaches back over columns
  * done before. */
-static inline __attribute__((always_inline)) void strips(int mr, int nv, int half,
-                                                         const tide_gemm *g, int64_t j0,
-                                                         int64_t j1) {
+static inline __attribute__((always_inline)) void strips(int mr, int half, const tide_gemm *g,
+                                                         int64_t j0, int64_t j1) {
+    const int most = mr == 1 ? 8 : 4; /* sums of a row in registers */
     int64_t j = j0;
-    for (; j + nv * VL <= j1; j += nv * VL) strip(mr, nv, half, g, j);
-    for (; j + VL <= j1; j += VL) strip(mr, 1, half, g, j);
-    if (j < j1) strip(mr, 1, half, g, j1 - VL);
+    for (; j + most * VL <= j1; j += most * VL) strip(mr, most, 1, half, g, j);
+    if (mr == 1 && j + 4 * VL <= j1) strip(mr, 4, 2, half, g, j), j += 4 * VL;
+    if (j + 2 * VL <= j1) strip(mr, 2, most / 2, half, g, j), j += 2 * VL;
+    if (j + VL <= j1) strip(mr, 1, most, half, g, j), j += VL;
+    if (j < j1) strip(mr, 1, most, half, g, j1 - VL);
 }
+
+/* Fewer columns than a vector has. */
+static void sliver(const tide_gemm *g) {
+    enum { SUMS = 4 };
+    for (int64_t i = 0; i < g->m; i++) {
+        const REAL *a = (const REAL *)g->a + i * g->ars, *b = g->b;
+        REAL s[SUMS][VL] = {{0}};
+        const int n = (int)g->n, nk = n < SUMS ? SUMS : 1;
+        const int64_t whole = g->k - g->k % nk;
+        for (int64_t p = 0; p < whole; p += nk)
+            for (int q = 0; q < nk; q++)
+                for (int j = 0; j < n; j++)
+                    s[q][j] += a[(p + q) * g->acs] * b[(p + q) * g->brs + j];
+        for (int64_t p = whole; p < g->k; p++)
+            for (int j = 0; j < n; j++) s[0][j] += a[p * g->acs] * b[p * g->brs + j];
+        for (int j = 0; j < n; j++)
+            ((REAL *)g->c)[i * g->ldc + j] = (s[0][j] + s[1][j]) + (s[2][j] + s[3][j]);
+    }
+}
+
 static inline __attribute__((always_inline)) void thin_of(int half, const tide_gemm *g, int64_t j0,
                                                           int64_t j1) {
     switch (g->m) {
-    case 1: strips(1, 8, half, g, j0, j1); break;
-    case 2: strips(2, 4, half, g, j0, j1); break;
-    default: strips(3, 4, half, g, j0, j1); break;
+    case 1: strips(1, half, g, j0, j1); break;
+    case 2: strips(2, half, g, j0, j1); break;
+    default: strips(3, half, g, j0, j1); break;
     }
 }
 static void thin(const tide_gemm *g, int64_t j0, int64_t j1) {
-    if (!g->b_half) thin_of(0, g, j0, j1);
+    if (g->n < VL) sliver(g);
+    else if (!g->b_half) thin_of(0, g, j0, j1);
 #if REAL_IS_FLOAT
     else if (g->b_half == TIDE_F16) thin_of(TIDE_F16, g, j0, j1);
     else thin_of(TIDE_BF16, g, j0, j1);
@@ -256,7 +289,7 @@ static void thin(const tide_gemm *g, int64_t j0, int64_t j1) {
 }
 /* The overlapping vector would add twice. */
 static int is_thin(const tide_gemm *g) {
-    return g->m <= 3 && g->bcs == 1 && g->n >= VL && !g->accumulate;
+    return g->m <= 3 && g->bcs == 1 && (g->n >= VL || !g->b_half) && !g->accumulate;
 }
 
 /* The product and, for `finish`, what follows on each piece of c while it is in the cache. Pieces
