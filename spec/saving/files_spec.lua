@@ -28,6 +28,10 @@ local function load_torch(path)
   tide.saving.load_torch(small(), path)
 end
 
+local function load_lora(path)
+  small():load_lora_weights(path)
+end
+
 -- Name of a file -> what reads it.
 local readers = {
   { "m.safetensors", tide.load_model },
@@ -40,6 +44,7 @@ local readers = {
   { "w.weights.json", load_weights },
   { "s.safetensors", load_torch },
   { "s.pt", load_torch },
+  { "l.safetensors", load_lora },
   { "t.safetensors", tide.load },
   { "t.npy", tide.load },
   { "t.npz", tide.load },
@@ -94,6 +99,11 @@ end
 local function save_weights(path)
   small():save_weights(path)
 end
+local function save_lora(path)
+  local m = small()
+  m.layers[1]:enable_lora(1)
+  m:save_lora_weights(path)
+end
 local function picture(path)
   tide.preprocessing.image.save_img(path, tide.ones { 4, 4, 3 })
 end
@@ -117,6 +127,7 @@ local writers = {
   end, function(path)
     tide.saving.load_torch(small(), path)
   end },
+  { "l.safetensors", save_lora, load_lora },
   { "t.safetensors", one, tide.load },
   { "t.npy", one, tide.load },
   { "t.npz", function(path)
@@ -332,8 +343,8 @@ describe("the places that touch files", function()
     assert.same({ "callbacks/classes", "callbacks/manager", "callbacks/reports", "cli/inspect",
       "datasets", "plot/png", "plot/svg", "preprocessing/image/files",
       "preprocessing/image/listing", "repl/commands", "repl/complete", "repl/history",
-      "saving/keras/init", "saving/keras/legacy", "saving/safetensors", "saving/tensors",
-      "saving/torch/init", "saving/torch/pickle", "saving/torch/state",
+      "saving/keras/init", "saving/keras/legacy", "saving/lora", "saving/safetensors",
+      "saving/tensors", "saving/torch/init", "saving/torch/pickle", "saving/torch/state",
       "training/checkpoint", "utils/events" }, files)
   end)
 

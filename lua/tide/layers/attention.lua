@@ -412,13 +412,43 @@ local function init(self)
   end
 end
 
+local lora_parts = { query = "query_dense", key = "key_dense", value = "value_dense",
+  output = "output_dense" }
+
+--- LoRA on some of the projections, by default those of query and value (Hu et al. 2021); options
+--- beside `parts` are those of Dense's `enable_lora`.
+---
+---     local layer = tide.layers.MultiHeadAttention { 2, 3 }
+---     layer:build({ tide.none, 5, 4 }, { tide.none, 5, 4 })
+---     layer:enable_lora(4, { parts = { "query", "value" }, lora_alpha = 8 })
+--- @param rank integer
+--- @param o table|nil parts: some of "query", "key", "value", "output"
+local function enable_lora(self, rank, o)
+  local options = {}
+  for k, v in pairs(o or {}) do
+    options[k] = v
+  end
+  local parts = options.parts or { "query", "value" }
+  options.parts = nil
+  if not self.built then
+    errors.raise("enable_lora", "%s has no weights yet; build it or call it first", self:_label())
+  end
+  for _, part in ipairs(check.is_list(parts) and parts or { parts }) do
+    if not lora_parts[part] then
+      errors.raise("enable_lora", "parts names no projection of %s (expected some of query, key, \z
+        value, output, got %s)", self:_label(), check.show(part))
+    end
+    self[lora_parts[part]]:enable_lora(rank, options)
+  end
+end
+
 -- Defines a layer of several heads.
 local function define(name, def)
   def._fields = { "output_dense" } -- which is near an option
   def.inputs = { "query", "value", "key" }
   def.takes = { query = "tensor", value = "tensor", key = "tensor" }
   def.supports_masking = true
-  def.call = call
+  def.call, def.enable_lora = call, enable_lora
   function def.compute_output_shape(self, query)
     local out = list.copy(query)
     if self.output_shape then

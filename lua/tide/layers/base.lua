@@ -135,6 +135,8 @@ end
 --- those read; `group(weight_name)`: the folder below the layer's own in which a weight stands;
 --- `path`: the layer's folder, where it is not the class' name in snake_case;
 --- `states`: false where Keras keeps the layer's states in no file;
+--- `records(layer, records)`: what the files of weights hold of the layer's own records, each with
+--- perhaps `value()`, the tensor that they hold, and `loaded()`, run after one was read;
 --- `fields`: the folders of layers inside, by their fields, where these are not the fields' names;
 --- `older(layer, values, version, backend)`: the values of the weights as Keras `version` on that
 --- backend kept them, as they are kept now.
@@ -428,6 +430,9 @@ function Layer:_settle()
     local call, stand_in = own.call, require("tide.layers.mixed").stand_in(self)
     own.stand_in = stand_in
     own.call = function(_, ...) return call(stand_in, ...) end
+  end
+  if own.lora then
+    own.call = require("tide.layers.lora").call(self, own.stand_in or self)
   end
   own.one = not self._custom
   own.cast = self.autocast and not self.keeps_dtype and core.dtype_number(self.compute_dtype) or nil

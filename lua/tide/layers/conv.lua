@@ -6,6 +6,7 @@ local base = require "tide.layers.base"
 local errors = require "tide.errors"
 local links = require "tide.layers.links"
 local list = require "tide.list"
+local lora = require "tide.layers.lora"
 local none = require "tide.none"
 local ops = require "tide.ops"
 local spatial = require "tide.layers.spatial"
@@ -192,7 +193,7 @@ for rank = 1, 3 do
   --
   --     tide.layers.Conv2D { 16, 3, padding = "same" }(tide.ones { 1, 8, 8, 3 }).shape
   --     --> { 1, 8, 8, 16 }
-  conv[name] = base.derive(base, name, {
+  conv[name] = base.derive(base, name, lora.extend({
     takes = "tensor",
     args = rows_of(filters(), kernel_size(rank), strides(rank),
       padding(rank == 1 and "valid|same|causal" or "valid|same"), spatial.data_format,
@@ -229,7 +230,7 @@ for rank = 1, 3 do
       return nil
     end,
     _brief = brief,
-  })
+  }, "kernel"))
 end
 
 -- ---- transposed ----

@@ -7,6 +7,7 @@ local check = require "tide.check"
 local errors = require "tide.errors"
 local links = require "tide.layers.links"
 local list = require "tide.list"
+local lora = require "tide.layers.lora"
 local none = require "tide.none"
 local ops = require "tide.ops"
 
@@ -42,7 +43,7 @@ end
 -- Keras' Dense.
 --
 --     tide.layers.Dense { 64, activation = "relu" }(tide.ones { 2, 10 }).shape   --> { 2, 64 }
-core.Dense = base.derive(base, "Dense", {
+core.Dense = base.derive(base, "Dense", lora.extend({
   takes = "tensor",
   args = {
     { "units", "int", required, "width of the output", min = 1 },
@@ -106,9 +107,21 @@ core.Dense = base.derive(base, "Dense", {
   _brief = function(self)
     return tostring(self.units)
   end,
-})
+}, "kernel"))
 
 -- ---- Embedding ----
+
+local function look_up(self, x)
+  local y = embedding(self.embeddings, x, self[S].base)
+  return self[S].compute and ops.cast(y, self[S].compute) or y
+end
+
+-- The rows and, of the factors, no more than what they need.
+local function look_up_both(self, x, a, product)
+  local first = self[S].base
+  return ops.cast(ops.cast(embedding(self.embeddings, x, first), "float32")
+    + product(embedding(a, x, first)), self.compute_dtype)
+end
 
 --- A table of vectors looked up by id: (batch, ...) of integers becomes (batch, ..., output_dim).
 --
@@ -116,7 +129,7 @@ core.Dense = base.derive(base, "Dense", {
 -- the first row belongs to 0; `mask_zero` also masks the zeros. `zero_based`: Keras' ids.
 --     tide.layers.Embedding { 100, 8 }(tide.tensor({ { 1, 5, 3 } }, { dtype = "int32" })).shape
 --     --> { 1, 3, 8 }
-core.Embedding = base.derive(base, "Embedding", {
+core.Embedding = base.derive(base, "Embedding", lora.extend({
   takes = "tensor",
   args = {
     { "input_dim", "int", required, "number of ids", min = 1 },
@@ -145,10 +158,8 @@ core.Embedding = base.derive(base, "Embedding", {
   torch = { links = function(self)
     return { links.one("weight", self.embeddings) }
   end },
-  call = function(self, x)
-    local y = embedding(self.embeddings, x, self[S].base)
-    return self[S].compute and ops.cast(y, self[S].compute) or y
-  end,
+  call = look_up,
+  lora_calls = { [look_up] = look_up_both },
   keeps_dtype = true,
   compute_mask = function(self, x)
     return self.mask_zero and ops.not_equal(x, 0) or nil
@@ -161,7 +172,7 @@ core.Embedding = base.derive(base, "Embedding", {
   _brief = function(self)
     return self.input_dim .. " x " .. self.output_dim
   end,
-})
+}, "embeddings", 8))
 
 -- ---- without weights ----
 

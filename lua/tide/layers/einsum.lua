@@ -10,6 +10,7 @@ local check = require "tide.check"
 local errors = require "tide.errors"
 local links = require "tide.layers.links"
 local list = require "tide.list"
+local lora = require "tide.layers.lora"
 local none = require "tide.none"
 local ops = require "tide.ops"
 
@@ -174,7 +175,7 @@ end
 -- bias. As Keras' EinsumDense.
 --     tide.layers.EinsumDense { "abc,cde->abde", { tide.none, 2, 3 }, bias_axes = "de" }(
 --       tide.ones { 1, 5, 4 }).shape   --> { 1, 5, 2, 3 }
-einsum.EinsumDense = base.derive(base, "EinsumDense", {
+einsum.EinsumDense = base.derive(base, "EinsumDense", lora.extend({
   takes = "tensor",
   args = {
     { "equation", "string", required, "'ab,bc->ac', '...ab,bc->...ac' or 'ab...,bc->ac...'" },
@@ -268,6 +269,6 @@ einsum.EinsumDense = base.derive(base, "EinsumDense", {
   _brief = function(self)
     return self.equation
   end,
-})
+}, "kernel"))
 
 return einsum

@@ -180,6 +180,11 @@ function Layer:_children()
   return tracking.of(self).children
 end
 
+-- A record whose weight keeps its place among those that train, but is frozen itself.
+local function frozen(r)
+  return setmetatable({ trainable = false }, { __index = r })
+end
+
 -- Weight records of this layer alone, as Keras: trainable ones, others, then variables found in
 -- fields.
 function Layer:_own_records()
@@ -187,7 +192,7 @@ function Layer:_own_records()
   for _, want in ipairs { true, false } do
     for _, r in ipairs(self[S].weights) do
       if r.trainable == want then
-        out[#out + 1] = r
+        out[#out + 1] = r.frozen and frozen(r) or r
       end
     end
   end

@@ -35,6 +35,7 @@ local delegated = {
     predict_on_batch train_step test_step predict_step compute_loss compute_metrics reset_metrics
     get_metrics_result get_compile_config compile_from_config make_train_function]],
   ["tide.saving"] = "save save_weights load_weights",
+  ["tide.saving.lora"] = "save_lora_weights load_lora_weights",
 }
 
 local function must_be_model(self, method)

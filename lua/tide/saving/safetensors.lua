@@ -6,6 +6,7 @@ local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local guard = require "tide.saving.guard"
+local lora = require "tide.layers.lora"
 local none = require "tide.none"
 local object = require "tide.object"
 local ops = require "tide.ops"
@@ -85,7 +86,9 @@ local function order_of(entries)
   return out
 end
 
-local function write(path, entries, header)
+--- Writes tensors, { name, tensor }, and a description of them.
+function safetensors.write(path, entries, header)
+  header.format, header.version = FORMAT, core.version
   local folder = path:match "^(.*)/[^/]*$"
   if folder and folder ~= "" and not core.file_exists(folder) then
     errors.raise("save", "%s: there is no folder %s", path, folder)
@@ -97,7 +100,7 @@ end
 function safetensors.save_weights(model, path)
   need_built(model, "save_weights")
   local entries = weight_entries(model)
-  write(path, entries, { format = FORMAT, kind = "weights", version = core.version,
+  safetensors.write(path, entries, { kind = "weights",
     order = order_of(entries), seeds = safetensors.counts_of(model) })
 end
 
@@ -122,9 +125,9 @@ function safetensors.save_model(model, path, o)
   local description = object.serialize(model)
   json.check(description, model:_label())
   local entries = weight_entries(model)
-  local header = { format = FORMAT, kind = "model", version = core.version, model = description,
-    build_shape = model[S].build_shape,
-    order = order_of(entries), seeds = safetensors.counts_of(model) }
+  local header = { kind = "model", model = description, build_shape = model[S].build_shape,
+    order = order_of(entries), seeds = safetensors.counts_of(model),
+    lora = lora.described(model) }
   local ok, compiled = pcall(function()
     return rawget(model, "compiled")
   end)
@@ -146,12 +149,13 @@ function safetensors.save_model(model, path, o)
       end
     end
   end
-  write(path, entries, header)
+  safetensors.write(path, entries, header)
 end
 
 -- ---- reading ----
 
-local function read_header(path, metadata)
+--- The description in a file's metadata; nil where it has none of Tide's.
+function safetensors.read_header(path, metadata)
   if not metadata.tide then
     return nil
   end
@@ -276,7 +280,7 @@ end
 function safetensors.load_weights(model, path, o)
   need_built(model, "load_weights")
   local file <close>, entries, metadata = core.safetensors_open(path)
-  local header = read_header(path, metadata)
+  local header = safetensors.read_header(path, metadata)
   assign(match(path, file, entries, weights_wanted(model, not o.by_name and header or nil), o))
   safetensors.set_counts(model, header and header.seeds)
 end
@@ -368,7 +372,7 @@ end
 --- @param o table compile
 function safetensors.load_model(path, o)
   local file <close>, entries, metadata = core.safetensors_open(path)
-  local header = read_header(path, metadata)
+  local header = safetensors.read_header(path, metadata)
   if not header or header.kind ~= "model" then
     errors.raise(
       "load_model", "%s holds tensors but no model; make the model and use model:load_weights",
@@ -386,6 +390,7 @@ function safetensors.load_model(path, o)
     return made
   end)
   guard.run(path, bytes, damaged, guard.CALLED, build, model, header, path)
+  lora.restore(model, header.lora)
   local values = match(path, file, entries, weights_wanted(model), {})
   local finish
   if o.compile ~= false and type(header.compile) == "table" and header.compile ~= none then

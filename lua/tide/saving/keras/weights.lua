@@ -75,6 +75,9 @@ local function visit(layer, path, out, seen)
   end
   seen[layer] = true
   local records = own_records(layer)
+  if layer.keras.records then
+    records = layer.keras.records(layer, records)
+  end
   if layer.keras.group and #records > 0 then
     return put_groups(layer, path, records, out)
   end
@@ -134,6 +137,9 @@ local function flat(layer)
   local out, paths, seen = {}, {}, {}
   for _, place in ipairs(weights.places(layer)) do
     for _, r in ipairs(place.records) do
+      paths[r.tensor] = paths[r.tensor] or place.path
+    end
+    for _, r in ipairs(own_records(place.layer)) do
       paths[r.tensor] = paths[r.tensor] or place.path
     end
   end
@@ -201,6 +207,9 @@ end
 function weights.assign(pairs_)
   for _, p in ipairs(pairs_) do
     p[1].tensor:assign(p[2])
+    if p[1].loaded then
+      p[1].loaded()
+    end
   end
 end
 
@@ -324,7 +333,7 @@ function weights.save(model)
     local vars = place.path .. "/vars"
     attributes[vars] = { name = place.layer.name }
     for i, r in ipairs(place.records) do
-      data[#data + 1] = { vars .. "/" .. i - 1, r.tensor:detach() }
+      data[#data + 1] = { vars .. "/" .. i - 1, r.value and r.value() or r.tensor:detach() }
     end
   end
   return data, attributes
