@@ -49,6 +49,7 @@ enum {
 };
 enum {
     SPIN_NS = 100000,   /* for which a worker looks out for the next region */
+    LOOK_TURNS = 8,     /* between its looks at the clock, which take longer than one at the gate */
     LOOK_NS = 10000,    /* between a caller's looks at those who have the last chunks */
     AWAKE_NS = 1000000, /* for which he waits awake while they make progress */
     NAP_NS = 1000000,   /* then he sleeps, and looks after so long, twice as long, ... */
@@ -66,19 +67,22 @@ enum {
 };
 
 static struct {
+    /* one line of the cache: the gate and what stands behind it */
     _Alignas(64) _Atomic uint32_t gate;
-    _Alignas(64) _Atomic int taken; /* by a caller */
-    _Atomic int size, started; /* threads wanted (0: not known yet); workers there are, plus 1 */
-    _Atomic int64_t regions;
-    _Atomic int cores; /* that the threads may run on, when their number was set */
-    _Atomic int kept;  /* workers of higher slots end */
-    int child;         /* forked: no worker is there, and locks may be held by who is not */
-    /* behind the gate */
+    int threads;
     void (*fn)(void *);
     void *data;
-    int threads;
+    /* what is seldom written; waiting workers read it */
+    _Alignas(64) _Atomic int size; /* threads wanted; 0: not known yet */
+    _Atomic int started;           /* workers there are, plus 1 */
+    _Atomic int cores;             /* that the threads may run on, when their number was set */
+    _Atomic int kept;              /* workers of higher slots end */
+    int child; /* forked: no worker is there, and locks may be held by who is not */
+    /* the callers' */
+    _Alignas(64) _Atomic int taken; /* by one */
     uint32_t number;
-    /* the caller's: its core, as workers' masks leave it out, and since when */
+    _Atomic int64_t regions;
+    /* its core, as workers' masks leave it out, and since when */
     int core;
     int64_t placed;
     /* the caller's: windows for which others count as wanting its core */
@@ -87,12 +91,14 @@ static struct {
     int64_t cost[COSTS]; /* ns of work in regions, by what they run and in how many chunks */
 } team = {.started = 1, .kept = MOST, .core = -1};
 
-/* The threads of the team by slot: chunks taken of its share; whether it sleeps, may be in a
- * region, and was called to the caller's core; the time it had run when the caller looked last. */
+/* The threads of the team by slot, in a line of the cache each: chunks taken of its share; whether
+ * it sleeps; whether it may be in a region, and was called to the caller's core, and the time it
+ * had run when the caller looked last. */
 static struct {
     _Alignas(64) _Atomic int64_t taken;
     _Alignas(64) _Atomic uint32_t asleep;
-    _Atomic int in, called;
+    _Alignas(64) _Atomic int in;
+    _Atomic int called;
     pthread_t thread;
     clockid_t clock;
     int64_t ran;
@@ -170,9 +176,11 @@ static int wanted(uint32_t gate, int slot, uint32_t seen) {
 static uint32_t await_region(int slot, uint32_t seen, int64_t spin) {
     uint32_t gate;
     int64_t since = 0;
-    while (!wanted(gate = atomic_load_explicit(&team.gate, memory_order_relaxed), slot, seen) &&
-           slot < team.kept) {
+    for (unsigned turn = 1;; turn++) {
+        gate = atomic_load_explicit(&team.gate, memory_order_relaxed);
+        if (wanted(gate, slot, seen) || slot >= team.kept) return gate;
         pause_a_little();
+        if (turn % LOOK_TURNS != 0) continue;
         const int64_t t = now();
         if (!since) since = t;
         if (t - since < spin && team.size <= team.cores) continue;
@@ -183,7 +191,6 @@ static uint32_t await_region(int slot, uint32_t seen, int64_t spin) {
         atomic_store(&member[slot].asleep, 0);
         since = 0;
     }
-    return gate;
 }
 
 static void *work(void *arg) {

@@ -223,9 +223,8 @@ static void gather(const tide_geometry *g, const float *x, float *to) {
 /* -- pieces of a call: some of the images, or some rows of the result of one of them -- */
 
 enum { MOST_PIECES = 256, FEW_IMAGES = 3, LEAST_ROWS = 4 };
-#define LEAST_WORK                                                                \
-    1e6 /* multiplications, some 20 microseconds: from there a second thread pays \
-         */
+#define PIECE_WORK 1e6    /* multiplications of a piece at least, some 20 microseconds, */
+#define SECOND_THREAD 4e5 /* unless there are two: from here on a second thread pays */
 
 typedef struct {
     tide_dnnl_prim *prim;
@@ -233,6 +232,7 @@ typedef struct {
 } piece;
 typedef struct {
     int n;
+    size_t pad; /* bytes of work space that any of them needs */
     piece at[MOST_PIECES];
 } pieces;
 
@@ -246,8 +246,9 @@ static int64_t product_of(int n, const int64_t *e) {
  * kernel is summed over pieces, which must stay cheap beside what they compute. */
 static int64_t count_of(const fields *f, int kind, double kernel) {
     const double work = (double)product_of(f->nd + 1, f->y) * kernel;
-    double n = work / LEAST_WORK;
-    n = n < 16 ? n : work / (16 * LEAST_WORK) < 16 ? 16 : work / (16 * LEAST_WORK);
+    double n = work / PIECE_WORK;
+    n = n < 16 ? n : work / (16 * PIECE_WORK) < 16 ? 16 : work / (16 * PIECE_WORK);
+    if (n < 2 && work >= SECOND_THREAD) n = 2;
     if (kind == GRAD_KERNEL) {
         if (n > work / (32 * kernel)) n = work / (32 * kernel);
         if (n > (1 << 24) / kernel) n = (1 << 24) / kernel;
@@ -259,6 +260,7 @@ static int add_piece(pieces *all, const tide_dnnl_key *key, int64_t x, int64_t y
     tide_dnnl_prim *p = tide_dnnl_get(key, make_conv, NULL);
     if (!p || p->refused) return 0;
     all->at[all->n++] = (piece){p, x, y};
+    all->pad = TIDE_MAX(all->pad, rounded(p->pad_bytes));
     return 1;
 }
 
@@ -284,7 +286,7 @@ static int cut(pieces *all, const tide_dnnl_key *whole, int64_t kernel) {
                   out = product_of(f.nd + 1, f.y + 1);
     const int64_t n = count_of(&f, key.kind, (double)(kernel / *f.groups)), rows = f.y[1];
     const int64_t bands = TIDE_MIN(n / images, rows / LEAST_ROWS);
-    all->n = 0;
+    all->n = 0, all->pad = 0;
     int ok = 1;
     if (key.kind == FORWARD && images <= FEW_IMAGES && bands > 1) {
         for (int64_t i = 0; i < images * bands && ok; i++) {
@@ -305,8 +307,29 @@ static int cut(pieces *all, const tide_dnnl_key *whole, int64_t kernel) {
         ok = !p->relay == !q->relay && tide_dnnl.memory_desc_equal(&p->wanted, &q->wanted);
     }
     if (ok || all->n < 1) return ok;
-    all->n = 0; /* pieces that do not agree on the weights' layout: one thread does it all */
+    all->n = 0, all->pad = 0; /* they do not agree on the weights' layout: one thread does it all */
     return add_piece(all, whole, 0, 0);
+}
+
+/* The cuts of the last calls: in a network's next one each is a single look. */
+enum { CUTS = 128 };
+static const pieces *cut_of(const tide_dnnl_key *key, int64_t kernel) {
+    static struct {
+        tide_dnnl_key key;
+        int64_t kernel;
+        uint64_t evictions; /* when it was made; primitives may be gone since */
+        pieces all;
+    } cuts[CUTS], *c;
+    c = &cuts[tide_dnnl_hash(key) % CUTS];
+    if (c->all.n && c->evictions == tide_dnnl_evictions && c->kernel == kernel &&
+        !memcmp(&c->key, key, sizeof *key))
+        return &c->all;
+    if (!cut(&c->all, key, kernel)) {
+        c->all.n = 0;
+        return NULL;
+    }
+    c->key = *key, c->kernel = kernel, c->evictions = tide_dnnl_evictions;
+    return &c->all;
 }
 
 /* A piece's sums of a kernel's gradient, then of the bias'. */
@@ -343,19 +366,17 @@ static tide_status run(tide_kcall *c, const tide_dnnl_key *key, const float *x, 
     const int grad = key->kind == GRAD_KERNEL;
     const int64_t size = tide_buf_numel(w), outputs = w->shape[w->rank - 1];
     tide_status st;
-    pieces all;
-    if (!cut(&all, key, size)) {
+    const pieces *all = cut_of(key, size);
+    if (!all) {
         st = tide_dnnl_failure();
         goto out;
     }
-    tide_dnnl_prim *p = all.at->prim;
-    const int threads = TIDE_MIN(tide_num_threads(), all.n);
-    size_t pad = 0;
+    tide_dnnl_prim *p = all->at->prim;
+    const int threads = TIDE_MIN(tide_num_threads(), all->n);
+    const size_t pad = all->pad;
     st = TIDE_ENOMEM;
-    for (int i = 0; i < all.n; i++) {
-        pad = TIDE_MAX(pad, rounded(all.at[i].prim->pad_bytes));
-        if (!tide_dnnl_places(all.at[i].prim, threads)) goto out;
-    }
+    for (int i = 0; i < all->n; i++)
+        if (!tide_dnnl_places(all->at[i].prim, threads)) goto out;
     char *pads = pad ? tide_scratch(c->dev, (size_t)threads * pad) : NULL;
     if (pad && !pads) goto out;
     int ok;
@@ -365,7 +386,7 @@ static tide_status run(tide_kcall *c, const tide_dnnl_key *key, const float *x, 
         float *own = p->relay && !kept ? tide_scratch(c->dev, p->wanted_bytes) : NULL;
         if (p->relay && !kept && !own) goto out;
         float *weights = tide_dnnl_weights(p, w, kept, own);
-        ok = weights && run_pieces(&all, x, y, weights, bias, 0, pads, pad);
+        ok = weights && run_pieces(all, x, y, weights, bias, 0, pads, pad);
         tide_keep_done(kept);
     } else {
         const size_t wanted = p->relay ? p->wanted_bytes : (size_t)size * sizeof(float);
@@ -373,7 +394,7 @@ static tide_status run(tide_kcall *c, const tide_dnnl_key *key, const float *x, 
                                         sizeof(float)), /* of a piece's sums: dw, db */
             step = after + (int64_t)(rounded((size_t)outputs * sizeof(float)) / sizeof(float));
         float *to = p->relay ? tide_scratch(c->dev, wanted) : w->p, *parts = to;
-        if (all.n > 1) parts = tide_scratch(c->dev, (size_t)(all.n * step) * sizeof(float));
+        if (all->n > 1) parts = tide_scratch(c->dev, (size_t)(all->n * step) * sizeof(float));
         if (!to || !parts) goto out;
         if (sparse) {
             float *dense = tide_scratch(
@@ -384,10 +405,10 @@ static tide_status run(tide_kcall *c, const tide_dnnl_key *key, const float *x, 
             x = dense;
         }
         const int sums = parts != to;
-        ok = run_pieces(&all, x, y, parts, bias && sums ? parts + after : bias, sums ? step : 0,
+        ok = run_pieces(all, x, y, parts, bias && sums ? parts + after : bias, sums ? step : 0,
                         pads, pad);
-        if (sums) add_up(parts, step, all.n, (int64_t)(wanted / sizeof(float)), to);
-        if (sums && bias) add_up(parts + after, step, all.n, outputs, bias);
+        if (sums) add_up(parts, step, all->n, (int64_t)(wanted / sizeof(float)), to);
+        if (sums && bias) add_up(parts + after, step, all->n, outputs, bias);
         if (ok && p->relay) ok = tide_dnnl_run_relay(p, to, w->p);
     }
     st = ok ? TIDE_OK : tide_dnnl_failure();

@@ -117,8 +117,9 @@ enum { BUCKETS = 256, MAX_PRIMS = 512 };
 static tide_dnnl_prim *buckets[BUCKETS];
 static int nprims;
 static uint64_t clock_;
+uint64_t tide_dnnl_evictions;
 
-static uint64_t hash_of(const tide_dnnl_key *key) { /* FNV-1a over words */
+uint64_t tide_dnnl_hash(const tide_dnnl_key *key) { /* FNV-1a over words */
     uint64_t h = 1469598103934665603u, w;
     for (size_t i = 0; i < sizeof *key; i += sizeof w) {
         memcpy(&w, (const char *)key + i, sizeof w);
@@ -152,10 +153,11 @@ static void evict_prim(void) {
     *oldest = p->next;
     prim_free(p);
     nprims--;
+    tide_dnnl_evictions++;
 }
 
 tide_dnnl_prim *tide_dnnl_get(const tide_dnnl_key *key, tide_dnnl_make make, const void *arg) {
-    uint64_t h = hash_of(key);
+    uint64_t h = tide_dnnl_hash(key);
     tide_dnnl_prim **head = &buckets[h % BUCKETS];
     for (tide_dnnl_prim *p = *head; p; p = p->next)
         if (p->hash == h && !memcmp(&p->key, key, sizeof *key)) {
@@ -193,6 +195,7 @@ static int place_like(dnnl_memory_t *to, dnnl_memory_t other) {
 }
 
 int tide_dnnl_places(tide_dnnl_prim *p, int threads) {
+    p->used = ++clock_;
     if (p->places >= threads) return 1;
     tide_dnnl_operands *at = realloc(p->at, (size_t)threads * sizeof *at);
     if (!at) return 0;

@@ -66,7 +66,11 @@ int tide_dnnl_relay(tide_dnnl_prim *, dnnl_primitive_desc_t pd, dnnl_query_t wha
                     const dnnl_memory_desc_t *plain, int from_plain);
 /* The weights in the wanted layout: the caller's, those kept (or NULL), or `temp`. NULL: failed. */
 void *tide_dnnl_weights(tide_dnnl_prim *, const tide_buf *w, tide_kept *kept, void *temp);
-int tide_dnnl_places(tide_dnnl_prim *, int threads); /* operands for so many threads; 0: failed */
+/* For whoever keeps primitives: how often one was evicted so far. */
+extern uint64_t tide_dnnl_evictions;
+uint64_t tide_dnnl_hash(const tide_dnnl_key *);
+/* Operands for so many threads, before each use; 0: failed */
+int tide_dnnl_places(tide_dnnl_prim *, int threads);
 /* On the thread of that slot, from within a parallel loop too. */
 int tide_dnnl_run(tide_dnnl_prim *, int slot, void *const *handles, void *pad);
 int tide_dnnl_run_relay(tide_dnnl_prim *, void *from, void *to);
