@@ -282,10 +282,13 @@ void tide_step_free(tide_step *s) {
 tide_status tide_step_again(tide_ctx *ctx, tide_step *s) {
     const tide_arg *a = s->op->args();
     TIDE_TRY(tide_go_on(ctx));
-    for (int i = 0; i < s->op->nargs; i++)
-        if (a[i].kind == TIDE_ARG_RNG && s->nout)
-            TIDE_TRY(tide_draw(ctx, s->op->name, tide_numel(s->out[0]),
+    for (int i = 0; i < s->op->nargs; i++) {
+        if (a[i].kind != TIDE_ARG_RNG || !s->nout) continue;
+        const int64_t n = s->op->draws ? s->op->draws(s->attrs, s->in) : tide_numel(s->out[0]);
+        if (n || !s->op->draws)
+            TIDE_TRY(tide_draw(ctx, s->op->name, n,
                                (tide_rng *)(void *)((char *)s->attrs + a[i].offset)));
+    }
     return tide_launch(ctx, s);
 }
 

@@ -134,7 +134,7 @@ static tide_status check_inputs(tide_ctx *ctx, const tide_op *op, int nin, tide_
 /* Reserves counters for an op that draws: the attribute keeps where they start, so that backward
  * can draw them again. */
 static tide_status reserve_rng(tide_ctx *ctx, const tide_op *op, void *attrs,
-                               const tide_meta *meta) {
+                               tide_tensor *const *in, const tide_meta *meta) {
     const tide_arg *a = op->args();
     for (int i = 0; i < op->nargs; i++)
         if (a[i].kind == TIDE_ARG_RNG) {
@@ -143,6 +143,7 @@ static tide_status reserve_rng(tide_ctx *ctx, const tide_op *op, void *attrs,
                 return TIDE_OK; /* given: the caller's own stream */
             int64_t n = 1;
             for (int j = 0; j < meta->rank; j++) n *= meta->shape[j];
+            if (op->draws && !(n = op->draws(attrs, in))) return TIDE_OK;
             return tide_draw(ctx, op->name, n, r);
         }
     return TIDE_OK;
@@ -213,7 +214,8 @@ static tide_status apply_plain(tide_ctx *ctx, tide_device *dev, const tide_op *o
         if (op->flags & TIDE_NOGRAD) (*out)->view_version = TIDE_DETACHED;
         made = 1;
     } else {
-        if (!dev->no_elements) TIDE_TRY(reserve_rng(ctx, op, a, op->nout ? meta : &(tide_meta){0}));
+        if (!dev->no_elements)
+            TIDE_TRY(reserve_rng(ctx, op, a, in, op->nout ? meta : &(tide_meta){0}));
         for (; made < op->nout && st == TIDE_OK; made++)
             st = tide_new_on(ctx, dev, &meta[made], &out[made]);
         if (st != TIDE_OK) made--; /* the one that failed is NULL already */

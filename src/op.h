@@ -106,6 +106,9 @@ struct tide_op {
     /* Optional: at each launch, before the kernel's buffers are made, and when it has run. */
     tide_status (*before)(tide_ctx *, const struct tide_step *);
     void (*after)(const struct tide_step *);
+    /* Optional, of an op with counters: how many it takes, 0 where it draws nothing; those of its
+     * first result's elements otherwise. */
+    int64_t (*draws)(const void *attrs, tide_tensor *const *in);
     const tide_op *joins; /* of ops with the attribute initial: joins it with the result */
     const char *live;     /* optional: names of attributes that change from step to step */
     const char *refused; /* optional: what a refused matrix is; of elementwise ops the whole text */

@@ -34,6 +34,7 @@ for field, place in pairs {
 } do
   modules[field] = place
 end
+modules.KeyValueCache = "tide.layers.cache"
 modules.jacobian = "tide.tensor.derivatives"
 modules.hessian = "tide.tensor.derivatives"
 modules.save = "tide.saving.tensors"

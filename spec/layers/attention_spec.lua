@@ -251,6 +251,37 @@ describe("attention layers", function()
     assert.is_true(share > 0.2 and share < 0.8)
   end)
 
+  it("drop the same weights with and without the matrix of scores, and in gradients", function()
+    local mask = tide.tensor { { true, true, false, true, true }, { false, false, false, false,
+      false } }
+    for _, options in ipairs { {}, { use_causal_mask = true }, { value_mask = mask },
+      { query_mask = tide.tensor { { true, false, true }, { true, true, true } } },
+      { attention_mask = scores_mask { 2, 3, 5 } } } do
+      local made = {}
+      for i, scores in ipairs { true, false } do
+        local layer = L.GroupQueryAttention { 3, 4, 2, dropout = 0.4, seed = 9,
+          sliding_window = options.use_causal_mask and 2 or nil }
+        layer:build(q.shape, v.shape)
+        for k, w in ipairs(layer.weights) do
+          w:assign(formula.weight(w, false, k - 1))
+        end
+        local o = { training = true, return_attention_scores = scores }
+        for key, value in pairs(options) do
+          o[key] = value
+        end
+        q.requires_grad, v.requires_grad = true, true
+        local grads = tide.grad(function()
+          made[i] = { (layer(q, v, o)) }
+          return ops.sum(made[i][1] * formula.input("real", { 2, 3, 4 }, 5))
+        end, { q, v, layer.weights[1], layer.weights[3], layer.weights[5] })
+        table.move(grads, 1, 5, 2, made[i])
+      end
+      for k, x in ipairs(made[1]) do
+        near("part " .. k, made[2][k], ops.ravel(x):tolist(), 1e-5, 1e-6)
+      end
+    end
+  end)
+
   it("take the masks that inputs bring, and hand the query's on", function()
     local ids = tide.tensor({ { 1, 2, 0, 0 }, { 3, 1, 2, 0 } }, { dtype = "int32" })
     local x = L.Embedding { 4, 4, mask_zero = true } (ids)
@@ -307,6 +338,20 @@ describe("attention layers", function()
     local short, long = bytes(512), bytes(4096)
     assert.is_true(long < 9 * short, ("%d and %d bytes"):format(short, long))
     assert.is_true(long < 4096 * 4096)
+    local layer = L.MultiHeadAttention { 1, 8, dropout = 0.1, use_bias = false }
+    local function dropped(n)
+      local x = ops.ones { 1, n, 8 }
+      core.memory_reset_peak()
+      local before = core.memory().live_bytes
+      tide.grad(function()
+        return ops.sum(layer(x, x, { use_causal_mask = true, training = true }))
+      end, layer.trainable_weights:totable())
+      return core.memory().peak_bytes - before
+    end
+    dropped(512)
+    short, long = dropped(512), dropped(2048)
+    assert.is_true(long < 5 * short, ("%d and %d bytes"):format(short, long))
+    assert.is_true(long < 2048 * 2048)
   end)
 
   it("give the same bits for any number of threads", function()
@@ -315,7 +360,7 @@ describe("attention layers", function()
       local x = formula.input("real", { 2, 150, 4, 8 }, 0)
       local y = formula.input("real", { 2, 150, 2, 8 }, 1)
       x.requires_grad, y.requires_grad = true, true
-      local z = ops.dot_product_attention(x, y, y, { is_causal = true })
+      local z = core.ops.attention_(x, y, y, nil, nil, 0.3, true, 0, 0, 0, 0.2, 7)
       ops.sum(z * z):backward()
       return { z, x.grad, y.grad }
     end
@@ -361,8 +406,6 @@ describe("attention layers", function()
     refused("num_heads must be an integer at least 1 (got 0)", L.MultiHeadAttention, { 0, 3 })
     refused("sliding_window must be an integer at least 1 (got 0)", L.MultiHeadAttention,
       { 1, 3, sliding_window = 0 })
-    refused("flash_attention drops no scores (got dropout = 0.5)", L.MultiHeadAttention,
-      { 1, 3, flash_attention = true, dropout = 0.5 })
     refused("flash_attention keeps no scores",
       L.MultiHeadAttention { 1, 3, flash_attention = true }, q, v,
       { return_attention_scores = true })

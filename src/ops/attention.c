@@ -2,7 +2,8 @@
  * that share a head of key and value (Vaswani et al. 2017; Ainslie et al. 2023).
  *
  * The op keeps its result and one number per query; `compose` is the same thing with the matrix of
- * scores, oracle and source of second derivatives. */
+ * scores, oracle and source of second derivatives. What is dropped follows from the counters and
+ * the place in the matrix of scores (B, H, T, S), as dropout of that matrix would have it. */
 #include "helpers.h"
 
 #include <float.h>
@@ -26,8 +27,14 @@ static tide_status broadcasts(tide_call *c, int i, const int64_t *full, int dtyp
     return TIDE_OK;
 }
 
+static int64_t attention_draws(const void *attrs, tide_tensor *const *in) {
+    const tide_attention__attrs *a = attrs;
+    const int64_t *q = in[0]->shape;
+    return a->rate > 0 ? q[0] * q[2] * q[1] * in[1]->shape[1] : 0;
+}
+
 static tide_status attention_infer(tide_call *c) { /* query, key, value, bias, mask */
-    const tide_attention__attrs *a = c->attrs;
+    tide_attention__attrs *a = c->attrs;
     const tide_tensor *q = c->in[0], *k = c->in[1], *v = c->in[2];
     if (q->rank != 4 || k->rank != 4 || v->rank != 4)
         return tide_op_fail(c, TIDE_ESHAPE,
@@ -49,6 +56,9 @@ static tide_status attention_infer(tide_call *c) { /* query, key, value, bias, m
     if (S < 1) return tide_op_fail(c, TIDE_ESHAPE, "needs at least one key (got 0)");
     if (a->window < 0)
         return tide_op_fail(c, TIDE_EARG, "window cannot be negative (got %ld)", (long)a->window);
+    if (!(a->rate >= 0 && a->rate <= 1))
+        return tide_op_fail(c, TIDE_EARG, "rate is a probability (expected 0..1, got %g)", a->rate);
+    if (a->rate > 0) own_stream(a->seed, &a->rng);
     const int64_t full[] = {B, H, T, S};
     TIDE_TRY(broadcasts(c, 3, full, q->dtype));
     TIDE_TRY(broadcasts(c, 4, full, TIDE_BOOL));
@@ -72,7 +82,8 @@ static void attention_grad(tide_tape *t, const tide_node *n) {
                 *d[4];
     tide_tn(t,
             OP(attention_grad_, .scale = a->scale, .causal = a->causal, .window = a->window,
-               .cap = a->cap, .biased = biased),
+               .cap = a->cap, .offset = a->offset, .rate = a->rate, .rng = a->rng,
+               .biased = biased),
             8, in, d);
     if (tide_t_failed(t)) return;
     for (int i = 0; i < 3; i++) tide_t_give(t, i, d[i]);
@@ -93,8 +104,8 @@ static tide_tensor *places(tide_tape *t, const tide_attention__attrs *a, const t
                            int64_t T, int64_t S) {
     tide_tensor *ones =
         tide_t(t, OP(broadcast_to, .shape = TIDE_INTS(T, S)), tide_t_number(t, 1, x->dtype));
-    ones = tide_t(t, OP(tril, .k = a->causal ? 0 : a->window - 1), ones);
-    return a->window ? tide_t(t, OP(triu, .k = 1 - a->window), ones) : ones;
+    ones = tide_t(t, OP(tril, .k = a->offset + (a->causal ? 0 : a->window - 1)), ones);
+    return a->window ? tide_t(t, OP(triu, .k = a->offset + 1 - a->window), ones) : ones;
 }
 
 static void attention_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
@@ -113,16 +124,20 @@ static void attention_compose(tide_tape *t, const void *attrs, int nin, tide_ten
     if (in[3]) s = tide_t(t, OP(add), s, in[3]);
     if (tide_t_failed(t)) return;
     tide_tensor *hidden = number(t, -0.7 * (s->dtype == TIDE_F64 ? DBL_MAX : FLT_MAX), s);
-    if (a->causal || a->window) s = tide_t(t, OP(where), places(t, a, s, T, S), s, hidden);
+    tide_tensor *seen = a->causal || a->window ? places(t, a, s, T, S) : NULL;
+    if (seen) s = tide_t(t, OP(where), seen, s, hidden);
     if (in[4]) s = tide_t(t, OP(where), in[4], s, hidden);
-    const tide_ints last = {.n = 1, .v = {3}};
-    out[0] = turned(
-        t, tide_t(t, OP(matmul), tide_t(t, OP(softmax, .axis = last), s), turned(t, v, 2, 1, 3)), 2,
-        1, 3);
+    s = tide_t(t, OP(softmax, .axis = TIDE_INTS(3)), s);
+    if (a->rate > 0) { /* a query that sees nothing gives nothing */
+        if (seen) s = tide_t(t, OP(multiply), s, seen);
+        if (in[4]) s = tide_t(t, OP(where), in[4], s, number(t, 0, s));
+        s = tide_t(t, OP(dropout, .rate = a->rate, .seed = a->seed, .rng = a->rng), s);
+    }
+    out[0] = turned(t, tide_t(t, OP(matmul), s, turned(t, v, 2, 1, 3)), 2, 1, 3);
 }
 
 TIDE_DESCRIBE(attention_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER, .infer = attention_infer,
-              .grad = attention_grad, .compose = attention_compose,
+              .grad = attention_grad, .compose = attention_compose, .draws = attention_draws,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_IN(3) |
                   TIDE_SAVE_IN(4) | TIDE_SAVE_OUT(0) | TIDE_SAVE_OUT(1),
               .masks = 1u << 4);

@@ -37,6 +37,11 @@ static inline tide_tensor *shaped(tide_tape *t, tide_tensor *x, int n, const int
 static inline tide_tensor *number(tide_tape *t, double v, const tide_tensor *x) {
     return x ? tide_t_number(t, v, tide_is_float(x->dtype) ? x->dtype : TIDE_F32) : NULL;
 }
+/* The stream of an op with a seed; see random.c. */
+static inline void own_stream(int64_t seed, tide_rng *rng) {
+    if (seed != TIDE_NONE) *rng = (tide_rng){.seed = (uint64_t)seed, .stream = 1, .offset = 0};
+}
+
 static inline tide_tensor *times(tide_tape *t, tide_tensor *x, double v) {
     return tide_t(t, OP(multiply), x, number(t, v, x));
 }

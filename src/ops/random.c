@@ -3,10 +3,6 @@
  * attributes, so backward draws them again. */
 #include "helpers.h"
 
-static void own_stream(int64_t seed, tide_rng *rng) {
-    if (seed != TIDE_NONE) *rng = (tide_rng){.seed = (uint64_t)seed, .stream = 1, .offset = 0};
-}
-
 static tide_status dropout_checks(tide_call *c, double rate, const tide_ints *noise) {
     const tide_tensor *x = c->in[0];
     char a[160], b[160];

@@ -7,16 +7,19 @@
 -- are Keras'.
 local S = require "tide.private"
 local base = require "tide.layers.base"
+local caches = require "tide.layers.cache"
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local links = require "tide.layers.links"
 local list = require "tide.list"
+local masks = require "tide.layers.masks"
 local none = require "tide.none"
 local ops = require "tide.ops"
 local random = require "tide.random"
 
 local required = check.required
+local both, product_of, position_mask = masks.both, masks.product_of, masks.places
 local reshape, transpose = ops.reshape, ops.transpose
 local attention_op = core.ops.attention_ -- no matrix of scores
 
@@ -50,29 +53,6 @@ end
 local function misfit(self, query, value, key)
   errors.raise(self:_label(), "query, value and key do not fit together (query %s, value %s, \z
     key %s)", list.format(query), list.format(value), list.format(key))
-end
-
--- A mask as bool; nil where there is none.
-local function bool(mask)
-  if mask == nil or mask == false or mask == none then
-    return nil
-  end
-  mask = ops.convert_to_tensor(mask)
-  return mask.dtype == "bool" and mask or ops.cast(mask, "bool")
-end
-
--- A mask (batch, length) of one of the inputs.
-local function step_mask(self, name, mask, x)
-  mask = bool(mask)
-  if mask and (mask.ndim ~= 2 or mask.shape[1] ~= x.shape[1] or mask.shape[2] ~= x.shape[2]) then
-    errors.raise(self:_label(), "the mask of %s must have one value per step (expected the shape \z
-      %s, got %s)", name, list.format { x.shape[1], x.shape[2] }, list.format(mask.shape))
-  end
-  return mask
-end
-
-local function both(a, b)
-  return a and b and ops.logical_and(a, b) or a or b
 end
 
 -- Weights from scores (..., T, S), zero where a mask hides a key, and those that act: some dropped
@@ -115,7 +95,7 @@ local function head_rows(rows)
   return rows
 end
 
-local call_options = { attention_mask = true, query_mask = true, value_mask = true,
+local call_options = { cache = true, attention_mask = true, query_mask = true, value_mask = true,
   key_mask = true, return_attention_scores = true, use_causal_mask = true }
 
 local letters = "abcdefghijklmnopqrstuvwxyz"
@@ -181,14 +161,6 @@ local function order_of(axes, rank)
   return order, batches
 end
 
-local function product_of(shape, from, to)
-  local n = 1
-  for i = from, to do
-    n = n * shape[i]
-  end
-  return n
-end
-
 -- (batch, ..., heads, width) as (batches, attended, heads, width); and the shape before its axes
 -- were joined.
 local function joined(x, order, batches)
@@ -204,77 +176,6 @@ local function inverse(order)
     out[axis] = i
   end
   return out
-end
-
--- The attention mask as (batches, heads, T, S), sizes of 1 standing for all. As in Keras, axes that
--- it lacks come before those of the attended steps.
-local function explicit_mask(self, mask, scores, attended)
-  mask = bool(mask)
-  if not mask then
-    return nil
-  end
-  local rank, given = #scores, mask.shape
-  local steps = 2 * attended
-  local lacks = rank - #given
-  local fits = #given >= steps and lacks >= 0
-  local full = {}
-  for i = 1, fits and rank or 0 do
-    -- what stands before the attended axes is counted from the batch
-    local at = i > rank - steps and i - lacks or i <= #given - steps and i or nil
-    full[i] = at and given[at] or 1
-    fits = fits and (full[i] == 1 or full[i] == scores[i])
-  end
-  if not fits then
-    errors.raise(self:_label(), "attention_mask has the wrong shape (expected one that broadcasts \z
-      to %s, got %s)", list.format(scores), list.format(given))
-  end
-  mask = reshape(mask, full)
-  if rank == 4 then
-    return mask
-  end
-  local groups = { { 1, rank - steps - 1 }, { rank - steps, rank - steps },
-    { rank - steps + 1, rank - attended }, { rank - attended + 1, rank } }
-  local wide, out = {}, {}
-  for g, range in ipairs(groups) do
-    local n = product_of(full, range[1], range[2])
-    for i = range[1], range[2] do
-      wide[i] = n == 1 and 1 or scores[i]
-    end
-    out[g] = product_of(wide, range[1], range[2])
-  end
-  return reshape(ops.broadcast_to(mask, wide), out)
-end
-
--- Which keys queries see by their positions: (1, 1, T, S); nil where they see all.
-local function position_mask(causal, window, t, s)
-  if not causal and not window then
-    return nil
-  end
-  local i = ops.expand_dims(ops.arange(0, t, 1, "int32"), 2)
-  local j = ops.expand_dims(ops.arange(0, s, 1, "int32"), 1)
-  local mask = causal and ops.greater_equal(i, j)
-  if window then
-    mask = both(mask, ops.less(ops.abs(i - j), window))
-  end
-  return reshape(mask, { 1, 1, t, s })
-end
-
--- What the mask of the call says of an input; an option by its own name goes before.
-local function given_mask(o, name)
-  local own = o[name .. "_mask"]
-  if own ~= nil then
-    return own
-  end
-  local mask = o.mask
-  if type(mask) == "table" then
-    local at = name == "query" and 1 or name == "value" and 2 or 3
-    local one = mask[name]
-    if one == nil then
-      one = mask[at]
-    end
-    return one
-  end
-  return name == "query" and mask or nil
 end
 
 -- The weights, and what the heads give: q (B, T, N, H), k and v (B, S, G, H).
@@ -299,23 +200,66 @@ local function check_inputs(self, query, value, key)
   end
 end
 
-local function call(self, query, value, key, o)
-  check_options(self, o, call_options)
-  if value == nil or value == false then
-    errors.raise(self:_label(), "takes a query and a value (got the query alone)")
+-- What the heads give, and the weights where they are asked for: q (B, T, N, H), k and v (B, S, G,
+-- H), `mask` of the scores, `query_mask` (B, T); before the first query are `offset` keys.
+local function heads_of(self, q, k, v, mask, query_mask, offset, o)
+  local causal, window = o.use_causal_mask or false, self.sliding_window
+  local by_query = query_mask and reshape(query_mask, { q.shape[1], q.shape[2], 1, 1 })
+  if o.return_attention_scores then
+    mask = both(mask, position_mask(causal, window, q.shape[2], k.shape[2], offset))
+    return scored(self, q, k, v, both(mask, by_query and transpose(by_query, { 1, 3, 2, 4 })), o)
   end
-  local own = self[S]
-  local given_key = key
+  local rate = o.training and self.dropout or 0
+  local generator = rate > 0 and self[S].generator
+  local y = attention_op(q, k, v, nil, mask, q.shape[4] ^ -0.5, causal, window or 0, 0, offset,
+    rate, generator and generator:next() or nil)
+  if by_query and rate > 0 then
+    y = ops.where(by_query, y, 0)
+  elseif by_query then -- a query that is masked sees all alike
+    local groups = q.shape[3] // k.shape[3]
+    local all = ops.mean(v, 2, { keepdims = true })
+    y = ops.where(by_query, y, groups > 1 and ops["repeat"](all, groups, 3) or all)
+  end
+  return y
+end
+
+-- `heads_of` with the keys and values of earlier calls.
+local function cached_heads(self, query, value, key, o, cache)
+  local t, causal = query.shape[2], o.use_causal_mask
+  if o.training then
+    errors.raise(self:_label(), "a cache serves predictions alone (got a call in training)")
+  elseif query.ndim ~= 3 then
+    errors.raise(self:_label(), "a cache takes other axes (expected (batch, steps, features), got \z
+      the shape %s)", list.format(query.shape))
+  elseif causal and value.shape[2] ~= t then
+    errors.raise(self:_label(), "a cache grows by a key for each query (expected %d, got %d)", t,
+      value.shape[2])
+  elseif self.sliding_window and not causal then
+    errors.raise(self:_label(), "sliding_window with a cache needs use_causal_mask (got none)")
+  end
+  local query_mask, mask = masks.steps(self, query, value, key, o)
   key = key or value
-  check_inputs(self, query, value, key)
-  local scores_wanted = o.return_attention_scores
-  local dropping = o.training and self.dropout > 0
-  if self.flash_attention and scores_wanted then
-    errors.raise(self:_label(), "flash_attention keeps no scores to return; leave it out, or \z
-      return_attention_scores")
+  local q, offset = self.query_dense(query), 0
+  local k, v
+  if causal then
+    k, v, mask, offset = caches.add(cache, self, self.key_dense(key), self.value_dense(value), mask)
+    if o.attention_mask ~= nil or query_mask or o.return_attention_scores then
+      local known = { {}, { 1, offset + t } } -- what comes later is not seen anyway
+      k, v, mask = k[known], v[known], mask and mask[known]
+    end
+  else
+    k, v = caches.keep(cache, self, key, value, self.key_dense, self.value_dense)
   end
-  local axes, rank = own.axes, query.ndim
-  local q, k, v = self.query_dense(query), self.key_dense(key), self.value_dense(value)
+  local b, n = k.shape[1], k.shape[2]
+  mask = both(masks.explicit(self, o.attention_mask, { b, q.shape[3], t, n }, 1),
+    mask and reshape(mask, { b, 1, 1, n }))
+  return heads_of(self, q, k, v, mask, query_mask, offset, o)
+end
+
+-- `heads_of` of what the call brings: (batch, ..., heads, width).
+local function own_heads(self, query, value, key, o)
+  local axes, rank = self[S].axes, query.ndim
+  local q, k, v = self.query_dense(query), self.key_dense(key or value), self.value_dense(value)
   local order, batches, shape, source
   if rank > 3 or #axes > 1 then
     order, batches = order_of(axes, rank + 1)
@@ -329,43 +273,47 @@ local function call(self, query, value, key, o)
   full[#full + 1] = shape[rank]
   table.move(shape, batches + 1, rank - 1, #full + 1, full)
   table.move(source, batches + 1, rank - 1, #full + 1, full)
-  local mask = explicit_mask(self, o.attention_mask, full, #axes)
-  local causal, window = o.use_causal_mask or false, self.sliding_window
-  local query_mask
+  local mask = masks.explicit(self, o.attention_mask, full, #axes)
+  local query_mask, seen
   if rank == 3 then
-    query_mask = step_mask(self, "query", given_mask(o, "query"), query)
-    local seen = both(step_mask(self, "value", given_mask(o, "value"), value),
-      given_key and step_mask(self, "key", given_mask(o, "key"), key))
+    query_mask, seen = masks.steps(self, query, value, key, o)
     mask = both(mask, seen and reshape(seen, { seen.shape[1], 1, 1, seen.shape[2] }))
-  elseif #axes > 1 and (causal or window) then
+  elseif #axes > 1 and (o.use_causal_mask or self.sliding_window) then
     errors.raise(self:_label(), "%s needs one attended axis (got %d)",
-      causal and "use_causal_mask" or "sliding_window", #axes)
+      o.use_causal_mask and "use_causal_mask" or "sliding_window", #axes)
   end
-  local y, weights
-  if scores_wanted or dropping then
-    mask = both(mask, position_mask(causal, window, q.shape[2], k.shape[2]))
-    mask = both(mask, query_mask and reshape(query_mask, { q.shape[1], 1, q.shape[2], 1 }))
-    y, weights = scored(self, q, k, v, mask, o)
-  else
-    y = attention_op(q, k, v, nil, mask, q.shape[4] ^ -0.5, causal, window or 0)
-    if query_mask then -- a query that is masked sees all alike
-      local groups = q.shape[3] // k.shape[3]
-      local all = ops.mean(v, 2, { keepdims = true })
-      y = ops.where(reshape(query_mask, { q.shape[1], q.shape[2], 1, 1 }), y,
-        groups > 1 and ops["repeat"](all, groups, 3) or all)
-    end
-  end
+  local y, weights = heads_of(self, q, k, v, mask, query_mask, 0, o)
   if order then
     local apart = table.move(shape, 1, rank, 1, {})
     apart[rank + 1] = y.shape[4]
     y = transpose(reshape(y, apart), inverse(order))
+    weights = weights and reshape(weights, full)
   end
+  return y, weights
+end
+
+local function call(self, query, value, key, o)
+  check_options(self, o, call_options)
+  if value == nil or value == false then
+    errors.raise(self:_label(), "takes a query and a value (got the query alone)")
+  end
+  check_inputs(self, query, value, key or value)
+  if o.cache ~= nil and not caches.is(o.cache) then
+    errors.raise(self:_label(), "cache must be a KeyValueCache (got %s)", check.show(o.cache))
+  end
+  if self.flash_attention and o.return_attention_scores then
+    errors.raise(self:_label(), "flash_attention keeps no scores to return; leave it out, or \z
+      return_attention_scores")
+  end
+  local cache = caches.current()
+  local attend = cache and cached_heads or own_heads
+  local y, weights = attend(self, query, value, key, o, cache)
   if self.use_gate then
     y = y * self.gate_dense(query)
   end
   y = self.output_dense(y)
-  if scores_wanted then
-    return y, order and reshape(weights, full) or weights
+  if weights then
+    return y, weights
   end
   return y
 end
@@ -406,10 +354,6 @@ end
 
 local function init(self)
   self[S].generator = self.seed and random.SeedGenerator(self.seed)
-  if self.flash_attention and self.dropout > 0 then
-    errors.raise(getmetatable(self).__name, "flash_attention drops no scores (got dropout = %s); \z
-      leave one of them out", self.dropout)
-  end
 end
 
 local lora_parts = { query = "query_dense", key = "key_dense", value = "value_dense",
@@ -468,7 +412,7 @@ end
 -- `use_causal_mask` (no query looks ahead), `return_attention_scores` (the weights, (batch, heads,
 -- T, S), as a second result). Masks of query, value and key count, too. query (batch, T, features),
 -- value and key (batch, S, features); the result (batch, T, features of the query, or
--- `output_shape`).
+-- `output_shape`). `cache`: a tide.KeyValueCache, for calls step by step.
 -- `attention_axes`: the axes attended, all between batch and features by default. As Keras'
 -- MultiHeadAttention.
 --     tide.layers.MultiHeadAttention { 2, 8 }(tide.ones { 1, 5, 4 }, tide.ones { 1, 7, 4 }).shape
@@ -596,13 +540,13 @@ local function attend(self, inputs, o)
   local k = inputs[3] or v
   check_shapes(self, q.shape, v.shape, k.shape)
   local scores = self:_scores(q, k)
-  local masks = o.mask or {}
-  if type(masks) ~= "table" then
+  local given = o.mask or {}
+  if type(given) ~= "table" then
     errors.raise(self:_label(), "takes a list of masks { query, value } (got %s)",
-      check.show(masks))
+      check.show(given))
   end
-  local query_mask = step_mask(self, "query", masks[1], q)
-  local mask = step_mask(self, "value", masks[2], v)
+  local query_mask = masks.step(self, "query", given[1], q)
+  local mask = masks.step(self, "value", given[2], v)
   mask = mask and ops.expand_dims(mask, 2)
   if o.use_causal_mask then
     mask = both(mask, position_mask(true, nil, q.shape[q.ndim - 1], v.shape[v.ndim - 1])[{ 1 }])

@@ -667,8 +667,14 @@ local function dispatch(self, n, x, ...)
   if x == nil then
     errors.raise(self:_label(), "needs an input (got nil)")
   end
+  local cache = options and options.cache ~= nil and require "tide.layers.cache" or nil
+  cache = cache and cache.is(options.cache) and cache
   local symbolic = package.loaded["tide.graph.symbolic"]
   if symbolic and (symbolic.has(x) or symbolic.has(rest)) then
+    if cache then
+      errors.raise(self:_label(), "a cache serves calls on numbers (got a symbolic tensor); \z
+        hand it to the model's calls")
+    end
     return symbolic.call(self, x, rest, options, explicit)
   end
 
@@ -691,6 +697,7 @@ local function dispatch(self, n, x, ...)
   if not mode or explicit ~= nil then
     mode = explicit and TRAIN or INFER
   end
+  local _ <close> = cache and cache.enter(options.cache) or nil -- luacheck: ignore
   local cast = self.autocast and not self.keeps_dtype and (own.cast
     or core.dtype_number(self.compute_dtype))
   if cast then

@@ -1,4 +1,6 @@
--- Attention against its definition written out number by number.
+-- Attention against its definition written out number by number. What dropout leaves of the weights
+-- is what it leaves of the matrix of scores.
+local ops = require "tide.ops"
 
 -- y, as a flat list: q (B, T, H, W), k (B, S, G, W), v (B, S, G, V); o: options of the op; `sizes`:
 -- the extents of bias and mask.
@@ -11,7 +13,9 @@ local function attend(n, o, bias_shape, mask_shape)
     return flat[place + 1]
   end
   return function(q, k, v, bias, mask)
-    local y, each = {}, n.H // n.G
+    local y, each, offset = {}, n.H // n.G, o.offset or 0
+    local keep = o.rate and ops.ravel(ops.dropout(ops.ones({ n.B, n.H, n.T, n.S },
+      { dtype = "float64" }), o.rate, nil, o.seed)):tolist()
     for b = 0, n.B - 1 do
       for i = 0, n.T - 1 do
         for h = 0, n.H - 1 do
@@ -29,7 +33,8 @@ local function attend(n, o, bias_shape, mask_shape)
             end
             s = s + (bias and at(bias_shape, bias, b, h, i, j) or 0)
             local there = (not mask or at(mask_shape, mask, b, h, i, j))
-              and not (o.causal and j > i) and not (o.window and math.abs(i - j) >= o.window)
+              and not (o.causal and j > i + offset)
+              and not (o.window and math.abs(i + offset - j) >= o.window)
             weights[j] = there and math.exp(s) or 0
             seen = seen or there
             total = total + weights[j]
@@ -37,7 +42,9 @@ local function attend(n, o, bias_shape, mask_shape)
           for c = 1, n.V do
             local sum = 0
             for j = 0, n.S - 1 do
-              sum = sum + (seen and weights[j] / total or 1 / n.S)
+              local weight = seen and weights[j] / total or o.rate and 0 or 1 / n.S
+              local kept = keep and keep[((b * n.H + h) * n.T + i) * n.S + j + 1] or 1
+              sum = sum + weight * kept
                 * v[((b * n.S + j) * n.G + g) * n.V + c]
             end
             y[#y + 1] = sum
@@ -101,6 +108,8 @@ return {
         { q, k, k, false, { shape = { 1, 1, 1, 4 }, from = 0, to = 1 } }),
       refused("window cannot be negative (got -1)", "argument", { q, k, k },
         { scale = 1, window = -1 }),
+      refused("rate is a probability (expected 0..1, got 1.5)", "argument", { q, k, k },
+        { scale = 1, rate = 1.5 }),
     } }),
   row("attention, groups, causal", same, { scale = 1, causal = true }),
   row("attention, window", same, { scale = 1, window = 2 }),
@@ -111,6 +120,18 @@ return {
   row("attention, bias of heads, mask", small, { scale = 1 },
     { bias = { 1, 2, 1, 4 }, mask = each }),
   row("attention, cap", small, { scale = 2, cap = 1.5 }, { bias = { 1, 1, 3, 4 } }),
+  row("attention, queries of later places", small, { scale = 1, causal = true, offset = 1 }),
+  row("attention, window of later places", small, { scale = 1, window = 2, offset = 2 }),
+  row("attention, causal window of later places", small,
+    { scale = 1, causal = true, window = 2, offset = 1 }),
+  row("attention, dropout", small, { scale = 1, rate = 0.4, seed = 3 }),
+  row("attention, dropout, groups, causal", same,
+    { scale = 1, causal = true, rate = 0.5, seed = 5 }),
+  row("attention, dropout, mask, bias, cap", small, { scale = 2, cap = 1.5, rate = 0.3, seed = 1 },
+    { bias = { 1, 2, 1, 4 }, mask = each }),
+  row("attention, all dropped", small, { scale = 1, rate = 1, seed = 1 }),
+  row("attention, dropout, several tiles", { B = 1, T = 70, S = 150, H = 1, G = 1, W = 2, V = 1 },
+    { scale = 1, rate = 0.6, seed = 2 }, { grad = { 3 }, gradgrad = false }),
   row("attention of several tiles", { B = 1, T = 70, S = 150, H = 1, G = 1, W = 2, V = 1 },
     { scale = 1, causal = true }, { grad = { 3 }, gradgrad = false }),
 }
