@@ -364,14 +364,16 @@ SECONDS ?= 60
 FUZZERS = $(filter-out spec/fuzz/rows.lua,$(wildcard spec/fuzz/*.lua)) # rows.lua: a part of arguments.lua
 # What the picture fuzzer needs for MemorySanitizer, where clang has it: every file that decodes, but those that call libraries.
 MSAN_C = $(addprefix spec/fuzz/,images.c driver.c) $(addprefix src/io/,image.c bmp.c gif.c hdr.c pnm.c psd.c tga.c resize.c)
-FUZZ_C = $(patsubst spec/fuzz/%.c,%,$(filter-out spec/fuzz/driver.c spec/fuzz/timer.c,$(wildcard spec/fuzz/*.c)))
+FUZZ_C = $(patsubst spec/fuzz/%.c,%,$(filter-out spec/fuzz/driver.c spec/fuzz/timer.c $(if $(HDF5),,spec/fuzz/hdf5.c),\
+  $(wildcard spec/fuzz/*.c)))
 fuzz:
 	@$(if $(FUZZERS)$(FUZZ_C),,echo "make fuzz: no fuzzer in spec/fuzz" >&2; exit 1)
 	@+$(MAKE) --no-print-directory all SAN=1
 	@mkdir -p build/fuzz
 	@failed=; for f in $(FUZZ_C); do echo "  FUZZ  spec/fuzz/$$f.c ($(SECONDS) s)"; \
+	  if [ $$f = hdf5 ]; then more="src/hdf5/read.c $(H5_CFLAGS) $(H5_LIBS) -ljansson"; else more=; fi; \
 	  $(CC) $(COMMON) -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined spec/fuzz/$$f.c spec/fuzz/driver.c \
-	    build/asan/tide-core.a $(LIBS) -o build/fuzz/$$f && \
+	    $$more build/asan/tide-core.a $(LIBS) -o build/fuzz/$$f && \
 	  TIDE_FUZZ_LAST=build/fuzz/$$f.last build/fuzz/$$f "$$(sed -n '1s/.*corpus: //p' spec/fuzz/$$f.c)" $(SECONDS) || failed="$$failed $$f"; done; \
 	if printf 'int main(void){return 0;}' | clang -fsanitize=memory -x c -o build/fuzz/msan - 2>/dev/null; then \
 	  echo "  FUZZ  spec/fuzz/images.c with MemorySanitizer ($(SECONDS) s)"; \

@@ -320,7 +320,11 @@ function object.class(name, base, spec)
     object.declare(c, c.kind or name, spec.methods)
   end
   rawset(c, "from_config", function(config, second) -- with a colon the class comes first
-    return c._from_config(c, rawequal(config, c) and second ~= nil and second or config)
+    config = rawequal(config, c) and second ~= nil and second or config
+    if type(config) ~= "table" then
+      errors.raise(c.__name, "from_config takes a table of options (got %s)", check.show(config))
+    end
+    return c._from_config(c, config)
   end)
   return c
 end

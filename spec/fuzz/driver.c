@@ -3,15 +3,16 @@
  *
  *   driver 'CORPUS_FOLDER ...' SECONDS [SEED]
  * The input that is being tried is kept in TIDE_FUZZ_LAST (a path), so that a crash leaves it
- * behind. One that takes more than a second of the processor ends the run as a crash does. With
- * clang: clang -fsanitize=fuzzer,address,undefined -Isrc -Ikernels spec/fuzz/images.c
- * src/io/image.c ... */
+ * behind. One that takes more than a second of the processor ends the run as a crash does. At the
+ * end it prints the slowest and the most memory. With clang: clang
+ * -fsanitize=fuzzer,address,undefined -Isrc -Ikernels spec/fuzz/images.c src/io/image.c ... */
 #include <dirent.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
@@ -75,11 +76,21 @@ static void too_long(int sign) {
     _exit(1);
 }
 
+static double seconds(void) { /* of the processor */
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double slowest;
 static void try(const uint8_t *data, size_t n) {
     static const struct itimerval second = {.it_value.tv_sec = 1}, none;
+    double begun = seconds();
     setitimer(ITIMER_VIRTUAL, &second, NULL);
     LLVMFuzzerTestOneInput(data, n);
     setitimer(ITIMER_VIRTUAL, &none, NULL);
+    begun = seconds() - begun;
+    if (begun > slowest) slowest = begun;
 }
 
 int main(int argc, char **argv) {
@@ -133,7 +144,10 @@ int main(int argc, char **argv) {
         free(exact);
         tried++;
     }
-    printf("  %lld inputs, no report\n", tried);
+    struct rusage use;
+    getrusage(RUSAGE_SELF, &use);
+    printf("  %lld inputs, no report; slowest %.3f s, peak %ld MiB, %.0f s of the processor\n",
+           tried, slowest, use.ru_maxrss >> 10, seconds());
     for (int i = 0; i < n; i++) free(files[i]);
     return 0;
 }

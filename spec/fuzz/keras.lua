@@ -10,6 +10,7 @@ for i = 1, #arg do
 end
 
 local core = require "tide.core"
+local edits = require "spec.support.json_edits"
 local keras = require "tide.saving.keras"
 
 local seed = tonumber(os.getenv "TIDE_FUZZ_SEED") or os.time()
@@ -75,31 +76,8 @@ local function damage(s)
   return s
 end
 
-local words = { "null", "true", "-1", "0", "1e308", "99999999999", "[]", "{}", '"x"', '[null, 3]',
-  '"Dense"', '"Lambda"', "[[]]", '{"class_name": "Dense", "config": {}}', '[["a", 0, 0]]',
-    '{"class_name": "__keras_tensor__"}' }
-
--- Replaces values of a JSON text, so that most of it stays well-formed.
-local function edit(text)
-  for _ = 1, math.random(3) do
-    local places = {}
-    for from, to in text:gmatch '()%-?[%d.]+()' do
-      places[#places + 1] = { from, to }
-    end
-    for from, to in text:gmatch '()"[^"\\]*"()' do
-      places[#places + 1] = { from, to }
-    end
-    for from, to in text:gmatch '()%b[]()' do
-      places[#places + 1] = { from, to }
-    end
-    local p = places[math.random(#places)]
-    text = text:sub(1, p[1] - 1) .. words[math.random(#words)] .. text:sub(p[2])
-  end
-  return text
-end
-
 os.execute "mkdir -p build/fuzz"
-local path = "build/fuzz/keras.last"
+local path = os.getenv "TIDE_FUZZ_LAST" or "build/fuzz/keras.last"
 
 local function now()
   local f = io.open "/proc/uptime"
@@ -119,7 +97,7 @@ while now() < stop do
     write(path, damage(corpus[math.random(#corpus)]))
   else
     local a = archives[math.random(#archives)]
-    local config = math.random(3) > 1 and edit(a.config) or damage(a.config)
+    local config = math.random(3) > 1 and edits.random(a.config) or damage(a.config)
     core.zip_write(path, { { "config.json", config },
       { "model.weights.h5", math.random(4) == 1 and damage(a.weights) or a.weights } })
   end

@@ -1,25 +1,41 @@
--- Mutated JSON, safetensors and IDX files: each is read or refused by one error, never anything
--- else. lua5.4 spec/fuzz/readers.lua --seconds 10; TIDE_FUZZ_SEED repeats a run
+-- Mutated JSON, safetensors, IDX and NumPy files, models, weights, indices of shards and
+-- checkpoints in Tide's own format: each is read or refused by one error, never anything else.
+-- lua5.4 spec/fuzz/readers.lua --seconds 10; TIDE_FUZZ_SEED repeats a run
+local tide = require "tide"
 local core = require "tide.core"
+local edits = require "spec.support.json_edits"
 local errors = require "tide.errors"
+local json = require "tide.utils.json"
 
 local seconds = tonumber(arg[1] == "--seconds" and arg[2] or os.getenv "TIDE_FUZZ_SECONDS") or 10
 local seed = math.tointeger(tonumber(os.getenv "TIDE_FUZZ_SEED") or os.time())
 math.randomseed(seed)
-local path = os.tmpname()
+local memory = io.open("/dev/shm/tide.fuzz", "wb") -- writing to a disk takes longer than reading
+if memory then
+  memory:close()
+  os.remove "/dev/shm/tide.fuzz"
+end
+local given = os.tmpname()
+os.remove(given)
+local path = memory and "/dev/shm/" .. given:match "[^/]*$" or given
 
 local function write(s, to)
   local f = assert(io.open(to or path, "wb"))
   f:write(s)
   f:close()
 end
+local function read(from)
+  local f = assert(io.open(from, "rb"))
+  local s = f:read "a"
+  f:close()
+  return s
+end
 
 core.safetensors_write(path, { { "w", core.tensor { { 1, 2 }, { 3, 4 } } },
   { "b", core.tensor({ 1, 0 }, { dtype = "bool" }) }, { "e", core.zeros { 0, 2 } } },
     { note = "x" })
-local f = assert(io.open(path, "rb"))
-local made = f:read "a"
-f:close()
+local made = read(path)
+os.remove(path)
 local by_hand =
   '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[1],"data_offs\z
   ets":[8,9]}}'
@@ -37,13 +53,6 @@ local function read_json(s)
   core.json_encode(core.json_decode(s))
 end
 
-local corpus = {
-  { made, read_safetensors },
-  { string.pack("<I8", #by_hand) .. by_hand .. ("\1"):rep(9), read_safetensors },
-  { string.pack(">BBBBI4I4", 0, 0, 8, 2, 2, 3) .. "abcdef", read_idx },
-  { string.pack(">BBBBI4", 0, 0, 11, 1, 3) .. "abcdef", read_idx },
-  { '{"a":[1,2.5e3,null,true,"\\u00e9\\n"],"b":{"c":{}},"d":-0}', read_json },
-}
 local words = { "0", "-1", "9999999999999999999", "18446744073709551615", "4611686018427387904",
   "1e400", "\"", "[", "]", "{", "}", ",",
   "\0", "\xff", "F64", "BOOL", "F4", "null", "__metadata__" }
@@ -72,19 +81,110 @@ local function mutate(s)
   return s
 end
 
-local calls, accepted, stop = 0, 0, os.time() + seconds
+-- A file of Tide's own with another description, or another text of the whole header.
+local function described(bytes)
+  local n = ("<I8"):unpack(bytes)
+  local text = bytes:sub(9, 8 + n)
+  if math.random(3) == 1 then
+    text = mutate((text:gsub(',"crc32[^"]*":"%x*"', "")))
+  else
+    local header = json.decode(text)
+    local meta = header.__metadata__
+    header.__metadata__ = { tide = edits.random(meta.tide) } -- without the checksums
+    text = json.encode(header)
+  end
+  return ("<I8"):pack(#text) .. text .. bytes:sub(9 + n)
+end
+
+local function small()
+  return tide.Sequential { tide.layers.Dense { 3, input_shape = { 4 }, activation = "relu" },
+    tide.layers.BatchNormalization {}, tide.layers.Dropout { 0.5, seed = 1 },
+    tide.layers.Dense { 2 } }
+end
+local x, y = tide.ones { 8, 4 }, tide.ones { 8, 2 }
+local function trained()
+  local model = small()
+  model:compile { optimizer = "adam", loss = "mse", metrics = { "mae" } }
+  model:fit(x, y, { verbose = 0, batch_size = 4, shuffle = false })
+  return model
+end
+local model = trained()
+local st, shards = path .. ".safetensors",
+  path .. ".weights.json"
+model:save(st)
+local whole_model = read(st)
+model:save_weights(shards)
+local index = read(shards)
+local part = path .. "_00000.weights.h5"
+local backup = path .. ".backup"
+local function fit(epochs)
+  local m = small()
+  m:compile { optimizer = "adam", loss = "mse", metrics = { "mae" } }
+  m:fit(x, y, { verbose = 0, batch_size = 4, shuffle = false, epochs = epochs,
+    callbacks = { tide.callbacks.BackupAndRestore { backup, delete_checkpoint = false } } })
+end
+fit(1)
+local checkpoint = read(backup .. "/latest.safetensors")
+
+local function load_model(s)
+  write(s, st)
+  tide.load_model(st)
+end
+local function load_weights(s)
+  write(s, st)
+  model:load_weights(st)
+end
+local function load_index(s)
+  write(s, shards)
+  model:load_weights(shards)
+end
+local function resume(s)
+  write(s, backup .. "/latest.safetensors")
+  fit(2)
+end
+local function load_npy(s)
+  write(s, path .. ".npy")
+  tide.load(path .. ".npy")
+end
+local function load_npz(s)
+  write(s, path .. ".npz")
+  tide.load(path .. ".npz")
+end
+
+local corpus = {
+  { made, read_safetensors },
+  { string.pack("<I8", #by_hand) .. by_hand .. ("\1"):rep(9), read_safetensors },
+  { string.pack(">BBBBI4I4", 0, 0, 8, 2, 2, 3) .. "abcdef", read_idx },
+  { string.pack(">BBBBI4", 0, 0, 11, 1, 3) .. "abcdef", read_idx },
+  { '{"a":[1,2.5e3,null,true,"\\u00e9\\n"],"b":{"c":{}},"d":-0}', read_json },
+  { whole_model, load_model, true }, { whole_model, load_weights, true },
+  { index, function(s) load_index(math.random(2) == 1 and edits.random(index) or s) end },
+  { checkpoint, resume, true },
+}
+for _, name in ipairs { "empty", "fortran_big", "half", "int16", "scalar", "uint32" } do
+  corpus[#corpus + 1] = { read("spec/fixtures/numpy/" .. name .. ".npy"), load_npy }
+end
+corpus[#corpus + 1] = { read "spec/fixtures/numpy/list.npz", load_npz }
+corpus[#corpus + 1] = { read "spec/fixtures/numpy/names.npz", load_npz }
+local warn = io.stderr
+rawset(io, "stderr", { write = function() end }) -- what loading says is of no interest here
+
+local calls, accepted, slowest, stop = 0, 0, 0, os.time() + seconds
 while os.time() < stop do
   local entry = corpus[math.random(#corpus)]
-  local s = mutate(entry[1])
+  local s = (entry[3] and math.random(8) > 1 and described or mutate)(entry[1])
   write(s)
+  local begun = os.clock()
   local ok, e = pcall(entry[2], s)
+  slowest = math.max(slowest, os.clock() - begun)
   calls = calls + 1
   if ok then
     accepted = accepted + 1
   else
     if not errors.is(e) or #e.message == 0 then
       write(s, os.getenv "TIDE_FUZZ_LAST" or "readers.last")
-      error("not an error of Tide's own: " .. tostring(e), 0)
+      warn:write("not an error of Tide's own: ", tostring(e), "\n")
+      os.exit(1)
     end
   end
   if calls % 500 == 0 then
@@ -92,4 +192,9 @@ while os.time() < stop do
   end
 end
 os.remove(path)
-print(("readers: %d inputs, %d accepted, seed %d"):format(calls, accepted, seed))
+for _, file in ipairs { st, shards, part, path .. ".npy", path .. ".npz",
+  backup .. "/latest.safetensors", backup } do
+  os.remove(file)
+end
+print(("readers: %d inputs, %d accepted, slowest %.2f s, peak %d MiB, seed %d"):format(calls,
+  accepted, slowest, read "/proc/self/status":match "VmHWM:%s*(%d+)" // 1024, seed))

@@ -172,6 +172,7 @@ local function shards(path, say)
   local count = {}
   for group, files in pairs(type(index.weight_map) == "table" and index.weight_map or {}) do
     for _, f in ipairs(type(files) == "table" and files or { files }) do
+      f = type(f) == "string" and f or "something that is no name"
       count[f] = count[f] or {}
       table.insert(count[f], group)
     end

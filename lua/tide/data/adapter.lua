@@ -202,7 +202,17 @@ function Arrays:state()
   return { batch = self.at or 0, generator = self.drawn and { table.unpack(self.drawn) } }
 end
 
+-- Raises where a state is not what this module's sources give.
+local function check_place(s)
+  local g = s.generator
+  if math.type(s.batch) ~= "integer" or s.batch < 0 or g ~= nil and type(g) ~= "table" then
+    errors.raise("restore", "the place in the data is damaged (expected a batch and a generator, \z
+      got %s and %s)", check.show(s.batch), check.show(g))
+  end
+end
+
 function Arrays:restore(s)
+  check_place(s)
   local now = { core.generator() }
   if s.generator then
     core.generator(table.unpack(s.generator))
@@ -414,6 +424,7 @@ local function sequence(seq, shuffle)
         own = state and state(seq) or nil }
     end,
     go = function(s)
+      check_place(s)
       if restore and s.own ~= nil then
         restore(seq, s.own)
       end

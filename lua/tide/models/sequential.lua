@@ -318,6 +318,10 @@ end
 
 function Sequential._from_config(c, config)
   local layers = {}
+  if config.layers ~= nil and type(config.layers) ~= "table" then
+    errors.raise("from_config", "the layers of a Sequential must be a list (got %s)",
+      check.show(config.layers))
+  end
   for i, entry in ipairs(config.layers or {}) do
     layers[i] = registry.resolve("layer", entry, "from_config")
   end

@@ -22,10 +22,37 @@ local function told(e)
     one in the model"):format(layer:_label(), tostring(e)))
 end
 
---- Runs `f` and returns what it returns.
+-- An error that names the file: what plain Lua says is put behind `what`; what ended the work is no
+-- word about the file.
+local function named(e, op, where, what)
+  local text = tostring(e)
+  if text:find("interrupted!", 1, true) or not errors.is(e) and text:find "not enough memory" then
+    return e
+  elseif not errors.is(e) then
+    return errors.new(op, ("%s: %s (%s)"):format(where, what, (text:gsub("^[^:]*:%d+: ", ""))))
+  elseif text:find(where, 1, true) then
+    return e
+  end
+  return errors.new(op, ("%s: %s"):format(where, text), e.status)
+end
+
+--- Runs `f` and returns what it returns; every error names the file.
+--- @param op string the function that reads
+--- @param where string the file
+--- @param what string what a description is that no check words, "the description is damaged"
+--- @param f function
+function guard.read(op, where, what, f, ...)
+  local results = table.pack(xpcall(f, told, ...))
+  if results[1] then
+    return table.unpack(results, 2, results.n)
+  end
+  error(named(results[2], op, where, what), 0)
+end
+
+--- The same, with no more memory than the file's tensors explain.
 --- @param where string the file
 --- @param bytes integer of its tensors
---- @param what string what a description is that no check words, "the description is damaged"
+--- @param what string
 --- @param room integer|nil more than making the model takes
 --- @param f function
 function guard.run(where, bytes, what, room, f, ...)
@@ -33,16 +60,12 @@ function guard.run(where, bytes, what, room, f, ...)
   local before = memory.limit_bytes
   local limit = memory.live_bytes + (room or ROOM) + 8 * bytes
   core.memory_limit(before > 0 and math.min(before, limit) or limit)
-  local results = table.pack(xpcall(f, told, ...))
+  local results = table.pack(pcall(guard.read, "load_model", where, what, f, ...))
   core.memory_limit(before)
   if results[1] then
     return table.unpack(results, 2, results.n)
   end
-  local e = results[2]
-  if errors.is(e) then
-    error(e, 0)
-  end
-  errors.raise("load_model", "%s: %s (%s)", where, what, (tostring(e):gsub("^[^:]*:%d+: ", "")))
+  error(results[2], 0)
 end
 
 return guard

@@ -7,9 +7,12 @@ local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local guard = require "tide.saving.guard"
 local registry = require "tide.registry"
 
 local saving = {}
+
+local DAMAGED = "what the file describes is damaged"
 
 --- Extension -> module. The longest extension that fits counts.
 saving.formats = {
@@ -134,7 +137,8 @@ function saving.load_weights(self, ...)
   local o = load_weights_args:call(...)
   local path = o.filepath
   o.filepath = nil
-  format_of(path, "load_weights").load_weights(self, path, o)
+  guard.read("load_weights", path, DAMAGED, format_of(path, "load_weights").load_weights, self,
+    path, o)
 end
 
 -- Makes a person's classes and functions findable by name while `f` runs.
@@ -188,7 +192,8 @@ function saving.load_model(...)
       "load_model", "%s: %s files hold weights only; make the model and use model:load_weights",
       path, ext)
   end
-  return with_custom(o.custom_objects, format.load_model, path, o)
+  return guard.read("load_model", path, DAMAGED, with_custom, o.custom_objects, format.load_model,
+    path, o)
 end
 
 local torch = require "tide.saving.torch"

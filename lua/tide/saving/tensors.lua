@@ -6,6 +6,7 @@
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local guard = require "tide.saving.guard"
 local json = require "tide.utils.json"
 local ops = require "tide.ops"
 
@@ -318,7 +319,7 @@ function tensors.load(path)
   if type(path) ~= "string" or path == "" then
     errors.raise("load", "takes a path (got %s)", check.show(path))
   end
-  return format_of(path, "load")[2](path)
+  return guard.read("load", path, "the file is damaged", format_of(path, "load")[2], path)
 end
 
 return tensors

@@ -8,6 +8,7 @@ local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local guard = require "tide.saving.guard"
 local json = require "tide.utils.json"
 local safetensors = require "tide.saving.safetensors"
 
@@ -19,8 +20,37 @@ local Optimizer = require("tide.optimizers.base").Optimizer
 local checkpoint = {}
 
 local FORMAT = 1
--- Where a run is; see training/fit.lua.
-local PLACE = { "epoch", "seen", "used", "stage", "started", "validated", "ended", "own", "logs",
+local function is_count(v)
+  return math.type(v) == "integer" and v >= 0
+end
+local function is_flag(v)
+  return v == nil or type(v) == "boolean"
+end
+local function is_table(v)
+  return v == nil or type(v) == "table"
+end
+local stages = { epoch = true, batches = true, validation = true }
+-- Where a run is, and what tells that a file's value may be that; see training/fit.lua.
+local PLACE = { epoch = is_count, seen = is_count, used = is_count, started = is_flag,
+  validated = is_flag, ended = is_flag, own = is_table, logs = is_table, last_logs = is_table,
+  stage = function(v)
+    return stages[v] ~= nil
+  end, source = is_table, validation = is_table }
+-- What History:rows gives.
+local function is_history(v)
+  if type(v) ~= "table" or type(v.epoch) ~= "table" or type(v.history) ~= "table" then
+    return false
+  end
+  for name, l in pairs(v.history) do
+    if type(name) ~= "string" or type(l) ~= "table" then
+      return false
+    end
+  end
+  return true
+end
+
+-- Those that the run itself has.
+local KEPT = { "epoch", "seen", "used", "stage", "started", "validated", "ended", "own", "logs",
   "last_logs" }
 -- Options that change which batches there are.
 local SAME = { "batch_size", "shuffle", "steps_per_epoch" }
@@ -99,7 +129,7 @@ function checkpoint.save(path, model, run, history)
   end
   local writer = plain.writer(entries)
   local where = {}
-  for _, k in ipairs(PLACE) do
+  for _, k in ipairs(KEPT) do
     where[k] = run[k]
   end
   where.source = run.source:state()
@@ -280,10 +310,18 @@ local function restore(path, file, found, header, model, T, run)
     into[#into + 1] = { t, value }
   end)
   local where = reader:value(header.place)
+  for k, allows in pairs(PLACE) do
+    if not allows(where[k]) then
+      differs(path, "its place in the training is damaged (got %s for %s)", check.show(where[k]), k)
+    end
+  end
   local generator = reader:value(header.generator)
   local rows = header.history and reader:value(header.history)
+  if rows ~= nil and not is_history(rows) then
+    differs(path, "its history is damaged")
+  end
   -- in the order of writing, which is that of values that stand in several places
-  local guard = reader:value(header.guard)
+  local last = reader:value(header.guard)
   local numbers = {}
   for k, kept in ipairs(header.optimizers) do
     numbers[k] = kept.numbers and reader:value(kept.numbers)
@@ -302,9 +340,13 @@ local function restore(path, file, found, header, model, T, run)
     optimizers[k]:_set_numbers(numbers[k])
   end
   assign(late)
-  T.guard, T.bad = guard[1], guard.bad
+  local guarded = last[1] == nil or core.is_tensor(last[1]) and last[1].size == 3
+  if not guarded or not is_flag(last.bad) then
+    differs(path, "its count of bad losses is damaged")
+  end
+  T.guard, T.bad = last[1], last.bad
   safetensors.set_counts(model, header.seeds)
-  for _, k in ipairs(PLACE) do
+  for _, k in ipairs(KEPT) do
     run[k] = where[k]
   end
   run.source:restore(where.source)
@@ -340,7 +382,8 @@ function checkpoint.restore(path, model, run)
     errors.raise("fit", "%s: the checkpoint has another format (expected %d, got %s)", path, FORMAT,
       check.show(header.format))
   end
-  return restore(path, file, found, header, model, model[S].training, run)
+  return guard.read("fit", path, "the description of the training is damaged", restore, path, file,
+    found, header, model, model[S].training, run)
 end
 
 return checkpoint

@@ -2,6 +2,7 @@
 --- what an object knows (a metric, a callback) is the plain part of its fields.
 local check = require "tide.check"
 local core = require "tide.core"
+local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
 
@@ -168,6 +169,14 @@ function Reader:value(v, there)
   return out
 end
 
+-- Raises where a value is of another type than the one that stands there.
+local function check_type(k, value, there)
+  local now, was = type(value), type(there)
+  if value ~= nil and there ~= nil and value ~= none and there ~= none and now ~= was then
+    errors.raise("fit", "%s is damaged (expected a %s, got a %s)", check.show(k), was, now)
+  end
+end
+
 --- Writes the fields into `out`; plain ones that the file does not have go.
 --- @param fields table what `Writer.fields` made
 --- @param out table
@@ -179,6 +188,7 @@ function Reader:fields(fields, out, there, skip)
   for _, pair in ipairs(fields) do
     local k = self:value(pair[1])
     values[k] = self:value(pair[2], rawget(there, k))
+    check_type(k, values[k], rawget(there, k))
   end
   for _, k in ipairs(keys_of(out)) do
     if values[k] == nil and known(rawget(out, k)) and not (skip and skip[k]) then
