@@ -133,6 +133,14 @@ local names = {
       .. "; preprocessing.image.ImageDataGenerator { width_shift_range = 0.1 }",
     Resizing = LATER .. "; tide.image.resize(x, { height, width })",
     CenterCrop = LATER .. "; x[{ {}, { a, b }, { c, d } }] cuts a part out",
+    TFSMLayer = "layers run in Tide alone, none wraps a TensorFlow SavedModel; save the model as \z
+      .keras and open it with tide.load_model",
+    JaxLayer = "layers run in Tide alone, none wraps a function of JAX; write it with tide.ops in \z
+      a class of your own: tide.Layer:extend(name, { ... })",
+    FlaxLayer = "layers run in Tide alone, none wraps a module of Flax; write it with tide.layers \z
+      and set its weights: layer:set_weights(values)",
+    TorchModuleWrapper = "layers run in Tide alone, none wraps a module of PyTorch; write it with \z
+      tide.layers and set its weights: layer:set_weights(values)",
   },
   ["tide.losses"] = { SmoothL1Loss = "Huber", KLDivLoss = "KLDivergence", CTCLoss = "CTC" },
   ["tide.utils"] = {
@@ -151,7 +159,7 @@ local names = {
   },
 }
 -- Keras' layers that are not there yet.
-for name in ([[SpectralNormalization TextVectorization StringLookup IntegerLookup
+for name in ([[TextVectorization StringLookup IntegerLookup
   Hashing HashedCrossing Discretization CategoryEncoding MelSpectrogram
   RandomContrast RandomBrightness RandomCrop RandomHeight RandomWidth
   TransformerEncoder]]):gmatch "%w+" do

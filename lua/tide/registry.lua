@@ -239,9 +239,10 @@ function registry.resolve(kind, v, owner)
   registry.refuse(kind, v, owner)
 end
 
---- Kinds of objects that configurations hold; the first that knows a name wins.
+--- Kinds of objects that configurations hold; the first that knows a name wins: CosineSimilarity is
+--- a loss where nothing says that it is a layer.
 registry.configurable = {
-  "layer", "initializer", "regularizer", "constraint", "schedule", "optimizer", "loss", "metric" }
+  "initializer", "regularizer", "constraint", "schedule", "optimizer", "loss", "metric", "layer" }
 
 --- The kind of object that a class name means, or nil.
 function registry.kind_of(class_name)

@@ -7,15 +7,16 @@ local list = require "tide.list"
 local cases = require "spec.support.layer_cases"
 local run_graph = require "spec.support.graph_run"
 local reference = dofile "spec/ref/layers.lua"
+local torch_reference = dofile "spec/ref/torch_layers.lua"
 
 local layers, ops = tide.layers, tide.ops
 
 -- What a row's options may hold; another key would be a check that is never made.
 local keys = { keras = true, gives = true, ids = true, training = true, no_config = true,
-  no_grad = true }
+  no_grad = true, torch = true, weights = true }
 
 local function reference_of(case)
-  return case[5].gives or reference[case[1]]
+  return case[5].gives or reference[case[1]] or torch_reference[case[1]]
 end
 
 -- ---- the formulas of make_layers.py ----
@@ -131,7 +132,7 @@ for _, case in ipairs(cases) do
   describe("layers." .. case[2] .. " (" .. id .. ")", function()
     local ref = reference_of(case)
 
-    it("gives Keras' result, shape and number of parameters", function()
+    it("gives its peer's result, shape and number of parameters", function()
       local layer = case[3](layers)
       local x = input_of(case, "float32")
       layer(x)
@@ -182,6 +183,32 @@ for _, case in ipairs(cases) do
         again(x)
         set_weights(again)
         expect.close(flat(again(x)), flat(layer(x)), 0, 0, id)
+      end)
+    end
+
+    if ref and ref.grads then
+      it("gives PyTorch's gradients of its inputs and weights", function()
+        local layer, x = made(case, "float64"), input_of(case, "float64")
+        layer(x)
+        set_weights(layer)
+        local variables = {}
+        for _, v in ipairs(type(x) == "table" and x or { x }) do
+          if v.dtype == "float64" then
+            variables[#variables + 1] = v:requires_grad_(true)
+          end
+        end
+        for _, r in ipairs(layer:_records()) do
+          variables[#variables + 1] = r.tensor
+        end
+        assert.equal(#ref.grads, #variables)
+        local _, grads = tide.value_and_grad(function()
+          local y = layer(x, call)
+          return ops.sum(y * ramp(y.shape:totable(), 2, "float64"))
+        end, variables)
+        for k, v in ipairs(variables) do
+          expect.close(flat(grads[k] or ops.zeros_like(v)), ref.grads[k], 1e-6, 2e-6,
+            id .. " variable " .. k)
+        end
       end)
     end
 
@@ -249,14 +276,17 @@ describe("the table of layers", function()
     local of = {}
     for _, case in ipairs(cases) do
       assert.is_table(reference_of(case), case[1])
-      assert.is_string(case[5].keras, case[1])
+      assert.is_string(case[5].keras or case[5].torch, case[1])
       of[case[1]] = true
       for key in pairs(case[5]) do
         assert.is_true(keys[key], case[1] .. ": nothing reads " .. key)
       end
     end
-    for id in pairs(reference) do
-      assert.is_true(of[id], "spec/ref/layers.lua has values for no row: " .. id)
+    local files = { ["layers.lua"] = reference, ["torch_layers.lua"] = torch_reference }
+    for file, values in pairs(files) do
+      for id in pairs(values) do
+        assert.is_true(of[id], "spec/ref/" .. file .. " has values for no row: " .. id)
+      end
     end
   end)
 end)

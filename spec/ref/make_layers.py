@@ -22,7 +22,7 @@ local function python(v)
 end
 for _, case in ipairs(dofile(arg[1])) do
   local o = case[5]
-  print(table.concat({ case[1], o.keras, python(case[4]), o.ids or 0, o.training and 1 or 0, o.gives and 1 or 0 }, "\t"))
+  if o.keras then print(table.concat({ case[1], o.keras, python(case[4]), o.ids or 0, o.training and 1 or 0, o.gives and 1 or 0 }, "\t")) end
 end
 """
 

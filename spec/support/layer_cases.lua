@@ -1,6 +1,6 @@
 -- One row per layer (or variant): how it is made, the shape of its input, what is known about it.
 -- The runner in layers_spec.lua derives: value against Keras, output shape, parameters, gradients,
--- round trip.
+-- round trip. Rows of layers that Keras lacks stand in torch_layer_cases.lua.
 --
 --   { id, class, make, input shape or list of shapes, options }
 -- options:
@@ -11,7 +11,7 @@
 --   training   the layer is called with training = true
 --   no_config  it cannot go through a configuration
 --   no_grad    its gradient is not that of central differences
-return {
+local cases = {
   { "dense", "Dense", function(L) return L.Dense { 4 } end, { 2, 5 }, { keras = "L.Dense(4)" } },
   { "dense_relu", "Dense", function(L) return L.Dense { 4, activation = "relu" } end, { 2, 5 },
     { keras = 'L.Dense(4, activation="relu")' } },
@@ -331,6 +331,25 @@ return {
     return L.Attention { use_scale = true, score_mode = "concat" }
   end, { { 2, 3, 4 }, { 2, 5, 4 }, { 2, 5, 4 } },
     { keras = 'L.Attention(use_scale=True, score_mode="concat")' } },
+  { "spectral_normalization", "SpectralNormalization", function(L)
+    return L.SpectralNormalization { L.Dense { 3 } }
+  end, { 2, 4 },
+    { keras = "L.SpectralNormalization(L.Dense(3))" } },
+  -- the kernel is written anew in each call
+  { "spectral_normalization_train", "SpectralNormalization", function(L)
+    return L.SpectralNormalization { L.Dense { 3, "relu" } }
+  end, { 2, 3, 4 },
+    { training = true, no_grad = true,
+      keras = 'L.SpectralNormalization(L.Dense(3, "relu"))' } },
+  { "spectral_normalization_conv", "SpectralNormalization", function(L)
+    return L.SpectralNormalization { L.Conv2D { 3, 2, use_bias = false }, power_iterations = 3 }
+  end, { 1, 4, 4, 2 },
+    { training = true, no_grad = true,
+      keras = "L.SpectralNormalization(L.Conv2D(3, 2, use_bias=False), power_iterations=3)" } },
+  { "spectral_normalization_steps", "SpectralNormalization", function(L)
+    return L.SpectralNormalization { L.Conv1D { 3, 2 }, 4 }
+  end, { 2, 4, 3 },
+    { training = true, no_grad = true, keras = "L.SpectralNormalization(L.Conv1D(3, 2), 4)" } },
   { "additive_attention", "AdditiveAttention", function(L) return L.AdditiveAttention() end,
     { { 2, 3, 4 }, { 2, 5, 4 } },
     { keras = "L.AdditiveAttention()" } },
@@ -377,3 +396,7 @@ return {
   end, { 1, 2, 3, 3, 3, 1 },
     { keras = "L.ConvLSTM3D(1, 2)" } },
 }
+for _, case in ipairs(dofile "spec/support/torch_layer_cases.lua") do
+  cases[#cases + 1] = case
+end
+return cases

@@ -7,6 +7,7 @@ local none = require "tide.none"
 local errors = require "tide.errors"
 local links = require "tide.layers.links"
 local ops = require "tide.ops"
+local random = require "tide.random"
 
 local activation = {}
 
@@ -133,6 +134,98 @@ activation.Softmax = base.derive(base, "Softmax", {
     return ops.softmax(x, { axis = self.axis })
   end,
   compute_output_shape = same_shape,
+})
+
+--- Softmax of the negated input over an axis: the smallest element gets the most. As
+--- torch.nn.Softmin.
+--     tide.layers.Softmin()(tide.tensor { { 0, 0 } })   --> { { 0.5, 0.5 } }
+activation.Softmin = base.derive(base, "Softmin", {
+  takes = "tensor",
+  args = { { "axis", "axes", -1, "axis of the probabilities" } },
+  supports_masking = true,
+  call = function(self, x)
+    return ops.softmax(-x, { axis = self.axis })
+  end,
+  compute_output_shape = same_shape,
+})
+
+-- The size of an option's axis, and where it is.
+local function axis_of(self, shape)
+  local at = self.axis < 0 and #shape + 1 + self.axis or self.axis
+  if at < 1 or at > #shape then
+    errors.raise(getmetatable(self).__name, "axis %d does not exist in the input's shape %s",
+      self.axis, list.format(shape))
+  end
+  return at, shape[at]
+end
+
+--- relu(x) and relu(-x), joined along an axis, which becomes twice as long (Shang et al. 2016).
+--     tide.layers.CReLU()(tide.tensor { { -1, 2 } })   --> { { 0, 2, 1, 0 } }
+activation.CReLU = base.derive(base, "CReLU", {
+  takes = "tensor",
+  args = { { "axis", "axis", -1, "axis along which the two are joined", batch = false } },
+  supports_masking = true,
+  call = function(self, x)
+    axis_of(self, x.shape)
+    return ops.concatenate({ ops.relu(x), ops.relu(-x) }, self.axis)
+  end,
+  compute_output_shape = function(self, shape)
+    local out = list.copy(shape)
+    local at, size = axis_of(self, shape)
+    out[at] = size == none and none or 2 * size
+    return out
+  end,
+})
+
+--- x above zero; below, x times a slope that is drawn for each element from [lower, upper] in
+--- training, and is their mean otherwise (Xu et al. 2015). As torch.nn.RReLU.
+--     tide.layers.RReLU { 0.1, 0.3 }(tide.tensor { -1, 2 })   --> { -0.2, 2 }
+activation.RReLU = base.derive(base, "RReLU", {
+  takes = "tensor",
+  args = {
+    { "lower", "number", 1 / 8, "smallest slope below zero", min = 0 },
+    { "upper", "number", 1 / 3, "largest slope below zero", min = 0 },
+    { "seed", "int", nil, "own random stream" },
+  },
+  supports_masking = true,
+  init = function(self)
+    if self.lower > self.upper then
+      errors.raise("RReLU", "lower must be at most upper (got %s and %s)", self.lower, self.upper)
+    end
+    self[S].generator = self.seed and random.SeedGenerator(self.seed)
+  end,
+  call = function(self, x, o)
+    if not o.training then
+      return ops.leaky_relu(x, (self.lower + self.upper) / 2)
+    end
+    local slope = random.uniform(x.shape, { minval = self.lower, maxval = self.upper,
+      dtype = x.dtype, seed = self[S].generator or nil })
+    return ops.relu(x) - slope * ops.relu(-x)
+  end,
+  compute_output_shape = same_shape,
+})
+
+--- The first half of an axis times the sigmoid of the second (Dauphin et al. 2017). As
+--- torch.nn.GLU.
+--     tide.layers.GatedLinearUnit()(tide.tensor { { 4, 0 } })   --> { { 2 } }
+activation.GatedLinearUnit = base.derive(base, "GatedLinearUnit", {
+  takes = "tensor",
+  args = { { "axis", "axis", -1, "axis that is halved", batch = false } },
+  supports_masking = true,
+  call = function(self, x)
+    axis_of(self, x.shape)
+    return ops.glu(x, self.axis)
+  end,
+  compute_output_shape = function(self, shape)
+    local out = list.copy(shape)
+    local at, size = axis_of(self, shape)
+    if size ~= none and size % 2 ~= 0 then
+      errors.raise("GatedLinearUnit", "axis %d must be even to be halved (got the shape %s)",
+        self.axis, list.format(shape))
+    end
+    out[at] = size == none and none or size // 2
+    return out
+  end,
 })
 
 return activation

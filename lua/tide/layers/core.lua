@@ -18,6 +18,39 @@ local core = {}
 
 -- ---- Dense ----
 
+--- Makes the kernel (features, `width`) and the bias of a layer that has Dense's options.
+function core.affine(self, shape, width)
+  local features = shape[#shape]
+  if #shape < 2 or features == none then
+    errors.raise(
+      getmetatable(self).__name,
+      "the last axis of the input must be known and follow a batch axis (got the shape %s)",
+        list.format(shape))
+  end
+  self.kernel = self:add_weight {
+    { features, width }, name = "kernel", initializer = self.kernel_initializer,
+      regularizer = self.kernel_regularizer, constraint = self.kernel_constraint }
+  if self.use_bias then
+    self.bias = self:add_weight {
+      { width }, name = "bias", initializer = self.bias_initializer,
+        regularizer = self.bias_regularizer, constraint = self.bias_constraint }
+  else
+    self.bias = false
+  end
+end
+
+--- The shape of such a layer's result.
+function core.affine_shape(self, shape)
+  local features = shape[#shape]
+  if self.built and features ~= none and features ~= self.kernel.shape[1] then
+    errors.raise("linear", "input has %d features, kernel expects %d (input %s, kernel %s)",
+      features, self.kernel.shape[1], list.format(shape), tostring(self.kernel.shape))
+  end
+  local out = list.copy(shape)
+  out[#out] = self.units
+  return out
+end
+
 -- The four calls of a Dense, chosen at build: is there a bias, does the op apply the activation
 -- itself?
 local function dense_plain(self, x)
@@ -72,38 +105,13 @@ core.Dense = base.derive(base, "Dense", lora.extend({
     end
   end,
   build = function(self, shape)
-    local width = shape[#shape]
-    if #shape < 2 or width == none then
-      errors.raise(
-        "Dense",
-        "the last axis of the input must be known and follow a batch axis (got the shape %s)",
-          list.format(shape))
-    end
-    self.kernel = self:add_weight {
-      { width, self.units }, name = "kernel", initializer = self.kernel_initializer,
-        regularizer = self.kernel_regularizer, constraint = self.kernel_constraint }
-    if self.use_bias then
-      self.bias = self:add_weight {
-        { self.units }, name = "bias", initializer = self.bias_initializer,
-          regularizer = self.bias_regularizer, constraint = self.bias_constraint }
-    else
-      self.bias = false
-    end
+    core.affine(self, shape, self.units)
   end,
   call = dense,
   torch = { links = function(self)
     return links.list(links.linear("weight", self.kernel), links.one("bias", self.bias))
   end },
-  compute_output_shape = function(self, shape)
-    local width = shape[#shape]
-    if self.built and width ~= none and width ~= self.kernel.shape[1] then
-      errors.raise("linear", "input has %d features, kernel expects %d (input %s, kernel %s)",
-        width, self.kernel.shape[1], list.format(shape), tostring(self.kernel.shape))
-    end
-    local out = list.copy(shape)
-    out[#out] = self.units
-    return out
-  end,
+  compute_output_shape = core.affine_shape,
   _brief = function(self)
     return tostring(self.units)
   end,

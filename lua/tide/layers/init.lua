@@ -5,7 +5,8 @@ local registry = require "tide.registry"
 
 local families = {
   ["tide.layers.core"] = "InputLayer Dense Embedding Identity Lambda Masking Rescaling",
-  ["tide.layers.activation"] = "Activation ReLU LeakyReLU PReLU ELU Softmax",
+  ["tide.layers.activation"] = [[Activation ReLU LeakyReLU PReLU ELU Softmax Softmin CReLU RReLU
+    GatedLinearUnit]],
   ["tide.layers.conv"] = [[Conv1D Conv2D Conv3D Conv1DTranspose Conv2DTranspose Conv3DTranspose
     DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D]],
   ["tide.layers.pool"] = [[MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D
@@ -14,11 +15,18 @@ local families = {
     AdaptiveAveragePooling2D AdaptiveAveragePooling3D AdaptiveMaxPooling1D AdaptiveMaxPooling2D
     AdaptiveMaxPooling3D]],
   ["tide.layers.norm"] = [[BatchNormalization LayerNormalization GroupNormalization
-    RMSNormalization UnitNormalization]],
+    RMSNormalization UnitNormalization InstanceNormalization LocalResponseNormalization]],
+  ["tide.layers.reparametrize"] = "SpectralNormalization WeightNormalization",
+  ["tide.layers.dense"] = "TernaryDense Maxout",
+  ["tide.layers.bag"] = "EmbeddingBag",
   ["tide.layers.regularize"] = [[Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D
-    AlphaDropout GaussianDropout GaussianNoise ActivityRegularization]],
+    AlphaDropout GaussianDropout GaussianNoise ActivityRegularization StochasticDepth
+    GradientReversal]],
   ["tide.layers.reshape"] = [[Reshape Flatten Permute RepeatVector ZeroPadding1D ZeroPadding2D
-    ZeroPadding3D Cropping1D Cropping2D Cropping3D UpSampling1D UpSampling2D UpSampling3D]],
+    ZeroPadding3D ReflectionPadding1D ReflectionPadding2D ReflectionPadding3D ReplicationPadding1D
+    ReplicationPadding2D ReplicationPadding3D Cropping1D Cropping2D Cropping3D UpSampling1D
+    UpSampling2D UpSampling3D]],
+  ["tide.layers.rearrange"] = "PixelShuffle PixelUnshuffle Unfold Fold",
   ["tide.layers.preprocess"] = "Normalization",
   ["tide.layers.recurrent"] = [[RNN SimpleRNN LSTM GRU SimpleRNNCell LSTMCell GRUCell
     StackedRNNCells]],
@@ -27,7 +35,8 @@ local families = {
   ["tide.layers.attention"] = [[MultiHeadAttention GroupQueryAttention Attention
     AdditiveAttention]],
   ["tide.layers.wrap"] = "Wrapper TimeDistributed Bidirectional",
-  ["tide.layers.merge"] = "Add Subtract Multiply Average Maximum Minimum Concatenate Dot",
+  ["tide.layers.merge"] = [[Add Subtract Multiply Average Maximum Minimum Concatenate Dot
+    CosineSimilarity]],
 }
 
 local modules = {}

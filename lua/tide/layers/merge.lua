@@ -314,4 +314,44 @@ merge.Dot = base.derive(base, "Dot", {
   end,
 })
 
+--- The cosine of the angle between two tensors along an axis, which the result lacks: the product
+--- of both, each divided by its norm, at least `epsilon`. They broadcast. As
+--- torch.nn.CosineSimilarity.
+--     tide.layers.CosineSimilarity()({ tide.ones { 1, 2 }, tide.ones { 1, 2 } })   --> { 1 }
+merge.CosineSimilarity = base.derive(base, "CosineSimilarity", {
+  takes = "list",
+  args = {
+    { "axis", "axis", -1, "axis of the vectors; 2 is the first after the batch", batch = false },
+    { "epsilon", "number", 1e-8, "least norm", min = 0 },
+  },
+  supports_masking = true,
+  build = function(self, shapes)
+    self:compute_output_shape(shapes)
+  end,
+  call = function(self, inputs)
+    if #inputs ~= 2 then
+      errors.raise("CosineSimilarity", "takes exactly 2 tensors (got %d)", #inputs)
+    end
+    local x = aligned(inputs)
+    local options = { axis = self.axis, order = 2, epsilon = self.epsilon }
+    return ops.sum(ops.normalize(x[1], options) * ops.normalize(x[2], options),
+      { axis = self.axis })
+  end,
+  compute_mask = or_mask,
+  compute_output_shape = function(self, shapes)
+    check_list(self, shapes, 2)
+    if #shapes ~= 2 then
+      errors.raise("CosineSimilarity", "takes exactly 2 tensors (got %d)", #shapes)
+    end
+    local out = broadcast("CosineSimilarity", shapes[1], shapes[2])
+    local at = self.axis < 0 and #out + 1 + self.axis or self.axis
+    if at < 2 or at > #out then
+      errors.raise("CosineSimilarity", "axis must lie after the batch (got %d; inputs %s and %s)",
+        self.axis, list.format(shapes[1]), list.format(shapes[2]))
+    end
+    table.remove(out, at)
+    return out
+  end,
+})
+
 return merge

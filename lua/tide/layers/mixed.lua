@@ -40,21 +40,27 @@ local function weights_of(layer, own)
   return own.cast_set
 end
 
---- What stands for `layer` in its `call`.
-function mixed.stand_in(layer)
-  local own, class = layer[S], getmetatable(layer)
+--- What is `layer` to those who read it, but for the fields that `get(key)` gives.
+function mixed.in_place_of(layer, get)
+  local class = getmetatable(layer)
   return setmetatable({}, setmetatable({
     super = class, __name = class.__name, __call = class.__call, __tostring = class.__tostring,
-    __index = function(_, key)
-      local v = layer[key]
-      if type(v) == "userdata" and weights_of(layer, own)[v] then
-        return cast(own, v, layer.compute_dtype)
-      end
-      return v
-    end,
+    __index = function(_, key) return get(key) end,
     __newindex = function(_, key, value) layer[key] = value end,
     __pairs = function() return pairs(layer) end,
   }, { __index = class }))
+end
+
+--- What stands for `layer` in its `call`.
+function mixed.stand_in(layer)
+  local own = layer[S]
+  return mixed.in_place_of(layer, function(key)
+    local v = layer[key]
+    if type(v) == "userdata" and weights_of(layer, own)[v] then
+      return cast(own, v, layer.compute_dtype)
+    end
+    return v
+  end)
 end
 
 return mixed

@@ -311,6 +311,61 @@ norm.GroupNormalization = base.derive(base, "GroupNormalization", {
   compute_output_shape = same_shape,
 })
 
+--- Normalizes each sample and channel over the other axes (Ulyanov et al. 2016): groups of one
+--- channel each. Weights gamma and beta have the channels' shape. The arithmetic is that of torch's
+--- InstanceNorm without running statistics; the options are GroupNormalization's.
+--     tide.layers.InstanceNormalization()(tide.ones { 1, 3, 4 }).shape   --> { 1, 3, 4 }
+norm.InstanceNormalization = base.derive(base, "InstanceNormalization", {
+  takes = "tensor",
+  args = {
+    { "axis", "axis", -1, "axis of the channels", batch = false },
+    { "epsilon", "number", 0.001, "added to the variance", min = 0 },
+    affine_rows(),
+  },
+  supports_masking = true,
+  build = function(self, shape)
+    local channels = sizes_of(self, shape, self.axis)[1]
+    self[S].options = { groups = channels, axis = self.axis, epsilon = self.epsilon }
+    add_affine(self, { channels })
+  end,
+  call = function(self, x)
+    return group_normalization(x, self.gamma, self.beta, self[S].options)
+  end,
+  compute_output_shape = same_shape,
+})
+
+--- Divides by a power of the squares in neighbouring channels (Krizhevsky et al. 2012):
+--- `x / (k + alpha * mean)^beta`, mean over `size` channels around each, zeros beyond the ends. As
+--- torch.nn.LocalResponseNorm.
+--     tide.layers.LocalResponseNormalization { 2 }(tide.ones { 1, 3, 4 }).shape   --> { 1, 3, 4 }
+norm.LocalResponseNormalization = base.derive(base, "LocalResponseNormalization", {
+  takes = "tensor",
+  args = {
+    { "size", "int", check.required, "how many channels count", min = 1 },
+    { "alpha", "number", 1e-4, "factor of the mean" },
+    { "beta", "number", 0.75, "exponent" },
+    { "k", "number", 1, "added to the mean" },
+    { "data_format", "enum", "channels_last", "where the channels are",
+      of = "channels_last|channels_first" },
+  },
+  supports_masking = true,
+  build = function(self, shape)
+    local channels = sizes_of(self, shape, self.data_format == "channels_first" and 2 or -1)[1]
+    -- (channels, channels): 1 / size where the one is in the window of the other
+    local ones = ops.ones({ channels, channels }, { dtype = self.dtype })
+    local before, after = self.size // 2, (self.size - 1) // 2
+    self[S].window = ops.tril(ops.triu(ones, -after), before) / self.size
+  end,
+  call = function(self, x)
+    local first = self.data_format == "channels_first"
+    local squares = ops.square(first and ops.moveaxis(x, 2, -1) or x)
+    local mean = ops.matmul(squares, ops.cast(self[S].window, x.dtype))
+    mean = first and ops.moveaxis(mean, -1, 2) or mean
+    return x / (mean * self.alpha + self.k) ^ self.beta
+  end,
+  compute_output_shape = same_shape,
+})
+
 --- Divides by the root of the mean square over the given axes and multiplies by a learned scale.
 --     tide.layers.RMSNormalization()(tide.tensor { { 3, 3 } })   --> { { 1, 1 } }
 norm.RMSNormalization = base.derive(base, "RMSNormalization", {

@@ -1,6 +1,8 @@
 --- Layers that act in training only, by noise, and ActivityRegularization.
 local S = require "tide.private"
+local autograd = require "tide.tensor.autograd"
 local base = require "tide.layers.base"
+local core = require "tide.core"
 local list = require "tide.list"
 local none = require "tide.none"
 local ops = require "tide.ops"
@@ -129,6 +131,44 @@ define("GaussianNoise", {
   noisy = function(self, x)
     return x + normal(self, x, 0, self.stddev)
   end,
+})
+
+--- Drops whole samples, as the residual branch of a block (Huang et al. 2016): each with
+--- probability `rate` and alone (`mode = "row"`), or all of a batch at once ("batch"); what stays
+--- is divided by 1 - rate, in training. As torchvision's StochasticDepth.
+--     tide.layers.StochasticDepth { 0.5 }(tide.ones { 1, 2 })   --> { { 1, 1 } }
+define("StochasticDepth", {
+  args = { rate, { "mode", "enum", "row", "what is dropped together", of = "row|batch" }, seed },
+  keeps_dtype = true,
+  noisy = function(self, x)
+    local shape = { self.mode == "row" and x.shape[1] or 1 }
+    for i = 2, x.ndim do
+      shape[i] = 1
+    end
+    return dropout(self, x, shape)
+  end,
+  _brief = function(self)
+    return list.number("%g", self.rate)
+  end,
+})
+
+local reversed = autograd.custom_gradient(function(x, factor)
+  return x, function(dy)
+    return dy * -factor
+  end
+end)
+
+--- Returns its input; its gradient goes on times `-factor` (Ganin and Lempitsky 2015).
+--     tide.layers.GradientReversal()(tide.tensor { 1, 2 })   --> { 1, 2 }
+regularize.GradientReversal = base.derive(base, "GradientReversal", {
+  takes = "tensor",
+  args = { { "factor", "number", 1, "of the gradient, negated" } },
+  supports_masking = true,
+  keeps_dtype = true,
+  call = function(self, x)
+    return core.is_tensor(x) and reversed(x, self.factor) or x
+  end,
+  compute_output_shape = same_shape,
 })
 
 --- Returns its input and adds a penalty on it: l1 * sum |x| + l2 * sum x^2, per sample.

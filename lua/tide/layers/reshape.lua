@@ -224,31 +224,38 @@ local function repeated(pair, rank)
 end
 
 for rank = 1, 3 do
-  local padding = "ZeroPadding" .. rank .. "D"
-  local format = rank > 1 and spatial.data_format or nil
-  --- Adds rows of zeros around the spatial axes.
-  --     tide.layers.ZeroPadding2D { 1 }(tide.ones { 1, 2, 3, 1 }).shape   --> { 1, 4, 5, 1 }
-  define(padding, {
-    args = { { "padding", { "int", "list" }, 1, "per side, per axis, or {before, after} per axis" },
-      spatial.data_format },
-    init = function(self)
-      self[S].pairs = pairs_of(padding, "padding", self.padding, rank)
-      local widths = table.move(self[S].pairs, 1, rank, 2, { { 0, 0 } })
-      table.insert(widths, self.data_format == "channels_first" and 2 or rank + 2, { 0, 0 })
-      self[S].widths = widths
-    end,
-    call = function(self, x)
-      spatial.check_rank(self, x, rank)
-      return ops.pad(x, self[S].widths)
-    end,
-    compute_output_shape = function(self, shape)
-      local batch, sizes, channels = spatial.parts(self, shape, rank)
-      for i, p in ipairs(self[S].pairs) do
-        sizes[i] = sizes[i] == none and none or sizes[i] + p[1] + p[2]
-      end
-      return spatial.join(self, batch, sizes, channels)
-    end,
-  })
+  for _, kind in ipairs { { "ZeroPadding" }, { "ReflectionPadding", "reflect" },
+    { "ReplicationPadding", "edge" } } do
+    local padding, mode = kind[1] .. rank .. "D", kind[2]
+    --- Adds rows around the spatial axes: zeros; with ReflectionPadding the rows inside, mirrored
+    --- at the edge (less than the size of the axis); with ReplicationPadding copies of the edge.
+    --     tide.layers.ZeroPadding2D { 1 }(tide.ones { 1, 2, 3, 1 }).shape   --> { 1, 4, 5, 1 }
+    define(padding, {
+      args = { { "padding", { "int", "list" }, 1,
+        "per side, per axis, or {before, after} per axis" }, spatial.data_format },
+      init = function(self)
+        self[S].pairs = pairs_of(padding, "padding", self.padding, rank)
+        local widths = table.move(self[S].pairs, 1, rank, 2, { { 0, 0 } })
+        table.insert(widths, self.data_format == "channels_first" and 2 or rank + 2, { 0, 0 })
+        self[S].widths = widths
+      end,
+      call = function(self, x)
+        spatial.check_rank(self, x, rank)
+        return ops.pad(x, self[S].widths, mode)
+      end,
+      compute_output_shape = function(self, shape)
+        local batch, sizes, channels = spatial.parts(self, shape, rank)
+        for i, p in ipairs(self[S].pairs) do
+          if mode == "reflect" and sizes[i] ~= none and math.max(p[1], p[2]) >= sizes[i] then
+            errors.raise(padding, "padding must be less than the size of its axis (expected less \z
+              than %d, got %d)", sizes[i], math.max(p[1], p[2]))
+          end
+          sizes[i] = sizes[i] == none and none or sizes[i] + p[1] + p[2]
+        end
+        return spatial.join(self, batch, sizes, channels)
+      end,
+    })
+  end
 
   local cropping = "Cropping" .. rank .. "D"
   --- Cuts rows off the spatial axes.
@@ -258,7 +265,7 @@ for rank = 1, 3 do
       { "cropping", { "int", "list" }, rank == 1 and { 1, 1 }
         or repeated(rank == 2 and { 0, 0 } or { 1, 1 }, rank),
           "per side, per axis, or {before, after} per axis" },
-      format,
+      rank > 1 and spatial.data_format or nil,
     },
     init = function(self)
       self[S].pairs = pairs_of(cropping, "cropping", self.cropping, rank)
