@@ -64,10 +64,10 @@ end
 --- output_dim), the "mean", "sum" or "max" of each row's n vectors.
 --
 -- Ids count as an Embedding's: from 1; with `mask_zero` from 0, and 0 is padding that no bag
--- counts; nor does it count what a mask leaves out. Bags of different lengths come as one row of ids
--- with `offsets`, where each bag begins, from 1: `layer(ids, { offsets = offsets })`.
--- `per_sample_weights`, of the ids' shape, multiply the vectors of a "sum". A bag of nothing is 0. As
--- torch.nn.EmbeddingBag.
+-- counts; nor does it count what a mask leaves out. Bags of different lengths come as one row of
+-- ids with `offsets`, where each bag begins, from 1: `layer(ids, { offsets = offsets })`.
+-- `per_sample_weights`, of the ids' shape, multiply the vectors of a "sum". A bag of nothing is 0.
+-- As torch.nn.EmbeddingBag.
 --     tide.layers.EmbeddingBag { 100, 8 }(tide.tensor({ { 1, 5, 3 } }, { dtype = "int32" })).shape
 --     --> { 1, 8 }
 bag.EmbeddingBag = base.derive(base, "EmbeddingBag", {

@@ -35,8 +35,8 @@ end
 --- larger than `threshold`, and 1.
 --
 -- Without a threshold it is half of the mean of |kernel|, and the product is multiplied by that
--- mean (Ma et al. 2024, BitNet b1.58). The kernel is trained as it is: its gradient passes the signs
--- unchanged. As Keras' TernaryDense.
+-- mean (Ma et al. 2024, BitNet b1.58). The kernel is trained as it is: its gradient passes the
+-- signs unchanged. As Keras' TernaryDense.
 --     tide.layers.TernaryDense { 4 }(tide.ones { 2, 3 }).shape   --> { 2, 4 }
 dense.TernaryDense = base.derive(base, "TernaryDense", {
   takes = "tensor",
