@@ -101,6 +101,28 @@ describe("engines agree", function()
     end)
   end
 
+  -- One image's result and gradient are cut into bands of rows.
+  for label, case in pairs {
+    ["3x3"] = { { 1, 32, 32, 16 }, { 3, 3, 16, 16 }, { padding = "same" } },
+    ["stride 2, odd extents"] = { { 1, 35, 33, 16 }, { 3, 3, 16, 32 },
+      { strides = 2, padding = "same" } },
+    ["stride 3 of 2x2, which skips rows"] = { { 1, 62, 60, 32 }, { 2, 2, 32, 32 },
+      { strides = 3 } },
+    ["1x1, stride 2"] = { { 1, 64, 64, 32 }, { 1, 1, 32, 32 }, { strides = 2 } },
+    ["5x5, dilated"] = { { 1, 40, 24, 16 }, { 5, 5, 16, 16 },
+      { dilation_rate = 2, padding = "same" } },
+    ["7x7, stride 2, three images"] = { { 3, 31, 30, 3 }, { 7, 7, 3, 16 },
+      { strides = 2, padding = "same" } },
+    ["1-D, causal"] = { { 1, 300, 32 }, { 5, 32, 32 }, { padding = "causal" } },
+    ["3-D"] = { { 1, 12, 9, 7, 8 }, { 3, 2, 3, 8, 16 }, { padding = "same" } },
+  } do
+    it("on convolutions of one image in bands: " .. label, function()
+      check_parity(function(x, k)
+        return ops.conv(x, k, case[3])
+      end, { numbers(case[1], 1), numbers(case[2], 2) }, 1e-4)
+    end)
+  end
+
   it("on a transposed convolution with bias and activation", function()
     check_parity(function(x, k, b)
       return ops.conv_transpose(
@@ -368,6 +390,19 @@ describe("an engine's work", function()
       local after = core.engine_stats()
       assert.are.equal(stats.refused_ref, after.refused_ref)
       assert.are.equal(0, after.gemm_convolutions)
+    end)
+
+    it("computes the gradient of one image with several threads", function()
+      local image, kernel = numbers({ 1, 32, 32, 16 }, 1), numbers({ 3, 3, 16, 16 }, 2)
+      image:requires_grad_(true)
+      local y = ops.conv(image, kernel, { padding = "same" }):sum()
+      local threads = core.get_threads()
+      core.set_threads(2)
+      local before = core.engine_stats().parallel_regions
+      core.gradients(y, { image })
+      local regions = core.engine_stats().parallel_regions - before
+      core.set_threads(threads)
+      assert.is_true(regions > 0)
     end)
 
     it("re-lays weights once per change of the weights", function()

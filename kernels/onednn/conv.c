@@ -278,20 +278,36 @@ static int add_rows(pieces *all, const tide_dnnl_key *whole, int64_t i, int64_t 
                      (i * out + r0) * product_of(f.nd, f.y + 2));
 }
 
-/* Fills `all`; 0: the library has nothing for some piece. */
+/* Rows r0..r1-1 of the gradient of image i and the rows of dy that reach them. */
+static int add_rows_of_x(pieces *all, const tide_dnnl_key *whole, int64_t i, int64_t r0,
+                         int64_t r1) {
+    tide_dnnl_key key = *whole;
+    fields f = fields_of(&key);
+    const int64_t in = f.x[1], out = f.y[1], s = *f.stride,
+                  top = r0 + *f.lo - (*f.k - 1) * *f.dil; /* of the last tap, times s */
+    const int64_t first = top > 0 ? TIDE_CEIL_DIV(top, s) : 0,
+                  last = TIDE_MIN(out, (r1 - 1 + *f.lo) / s + 1), lo = *f.lo + r0 - first * s;
+    if (first >= last || lo < 0) return 0;
+    f.x[0] = f.y[0] = 1, f.x[1] = r1 - r0, f.y[1] = last - first, *f.lo = lo;
+    return add_piece(all, &key, (i * in + r0) * product_of(f.nd, f.x + 2),
+                     (i * out + first) * product_of(f.nd, f.y + 2));
+}
+
+/* Fills `all`; 0: the library has nothing for the call. */
 static int cut(pieces *all, const tide_dnnl_key *whole, int64_t kernel) {
     tide_dnnl_key key = *whole;
     const fields f = fields_of(&key);
     const int64_t images = f.x[0], in = product_of(f.nd + 1, f.x + 1),
                   out = product_of(f.nd + 1, f.y + 1);
-    const int64_t n = count_of(&f, key.kind, (double)(kernel / *f.groups)), rows = f.y[1];
-    const int64_t bands = TIDE_MIN(n / images, rows / LEAST_ROWS);
+    const int64_t n = count_of(&f, key.kind, (double)(kernel / *f.groups)),
+                  rows = key.kind == FORWARD ? f.y[1] : f.x[1],
+                  bands = TIDE_MIN(n / images, rows / LEAST_ROWS);
     all->n = 0, all->pad = 0;
     int ok = 1;
-    if (key.kind == FORWARD && images <= FEW_IMAGES && bands > 1) {
+    if (key.kind != GRAD_KERNEL && images <= FEW_IMAGES && bands > 1) {
         for (int64_t i = 0; i < images * bands && ok; i++) {
-            const int64_t b = i % bands;
-            ok = add_rows(all, whole, i / bands, b * rows / bands, (b + 1) * rows / bands);
+            const int64_t r0 = i % bands * rows / bands, r1 = (i % bands + 1) * rows / bands;
+            ok = (key.kind == FORWARD ? add_rows : add_rows_of_x)(all, whole, i / bands, r0, r1);
         }
     } else {
         const int64_t some = TIDE_MIN(n, images);
@@ -301,13 +317,13 @@ static int cut(pieces *all, const tide_dnnl_key *whole, int64_t kernel) {
             ok = add_piece(all, &key, first * in, first * out);
         }
     }
-    const tide_dnnl_prim *p = all->at[0].prim;
     for (int i = 1; i < all->n && ok; i++) {
-        const tide_dnnl_prim *q = all->at[i].prim;
+        const tide_dnnl_prim *p = all->at[0].prim, *q = all->at[i].prim;
         ok = !p->relay == !q->relay && tide_dnnl.memory_desc_equal(&p->wanted, &q->wanted);
     }
-    if (ok || all->n < 1) return ok;
-    all->n = 0, all->pad = 0; /* they do not agree on the weights' layout: one thread does it all */
+    if (ok) return 1;
+    /* a piece that does not go, or weights in two layouts: one thread does it all */
+    all->n = 0, all->pad = 0;
     return add_piece(all, whole, 0, 0);
 }
 
