@@ -21,6 +21,8 @@ local registry = require "tide.registry"
 local object = {}
 local core = require "tide.core"
 local printable = require "tide.printable"
+local shared = require "tide.shared"
+local weight_names = require "tide.tensor.names"
 local is_tensor = core.is_tensor
 local DEEPEST = 100 -- tables in tables
 
@@ -71,10 +73,22 @@ end
 
 -- ---- configurations ----
 
+local function values_of(tensor)
+  local value = tensor:tolist()
+  if tensor.dtype == "float32" or tensor.dtype == "bool" then
+    return value
+  end
+  return { class_name = "__tensor__", config = { value = value, dtype = tensor.dtype } }
+end
+
 --- A value as it stands in a configuration, plain data: objects as { class_name, config, kind },
 --- named functions as their names, tensors as nested lists (of another dtype than a list would get:
---- as { class_name = "__tensor__", config = { value, dtype } }), none as none.
+--- as { class_name = "__tensor__", config = { value, dtype } }), weights of a built layer as that
+--- layer and the weight's name, none as none.
+--- @param v any
+--- @param depth integer|function|nil how deep `v` stands; or what writes the layer of a weight
 function object.serialize(v, depth)
+  local write = type(depth) == "function" and depth or object.serialize
   depth = type(depth) == "number" and depth or 1
   if depth > DEEPEST then
     errors.raise("serialize", "a table that holds itself has no configuration")
@@ -88,8 +102,13 @@ function object.serialize(v, depth)
     elseif v.get_config then
       local c = getmetatable(v)
       local name = v._class_name and v:_class_name() or c.__name
-      return { class_name = name, config = v:get_config(), kind = v.kind,
+      local entry = { class_name = name, config = v:get_config(), kind = v.kind,
         registered_name = registry.registered_name(v.kind, c.__name, c) }
+      if v.kind == "layer" then
+        local shape = v._built_for and v:_built_for()
+        return shared.note(v, entry, shape)
+      end
+      return entry
     end
     local out = {}
     for k, x in pairs(v) do
@@ -97,13 +116,30 @@ function object.serialize(v, depth)
     end
     return out
   elseif is_tensor(v) then
-    local value = v:tolist()
-    if v.dtype == "float32" or v.dtype == "bool" then
-      return value
+    local owner, name = weight_names.owner(v)
+    if owner and owner:_built_for() then
+      local entry = write(owner)
+      entry.build_config = entry.build_config or { input_shape = owner:_built_for() }
+      return { class_name = "__weight__", config = { layer = entry, name = name } }
     end
-    return { class_name = "__tensor__", config = { value = value, dtype = v.dtype } }
+    return values_of(v)
   end
   return v
+end
+
+--- The weight that a configuration means, of the layer that was made for it.
+function object.weight(config, layer)
+  local build = check.is_plain(config.layer.build_config) and config.layer.build_config.input_shape
+  if build and not layer.built then
+    layer:build(build)
+  end
+  for _, r in ipairs(layer:_own_records()) do
+    if r.name == config.name then
+      return r.tensor
+    end
+  end
+  errors.raise("from_config", "the layer '%s' has no weight '%s', which another layer takes",
+    layer.name, tostring(config.name))
 end
 
 --- A configuration's value with its objects made again: every `{ class_name, config }` inside that
@@ -114,6 +150,8 @@ function object.revive(v)
   elseif type(v.class_name) == "string" and type(v.config) == "table" then
     if v.class_name == "__tensor__" then
       return core.tensor(v.config.value, { dtype = v.config.dtype })
+    elseif v.class_name == "__weight__" then
+      return object.weight(v.config, registry.resolve("layer", v.config.layer, "from_config"))
     end
     local kind = v.kind or registry.kind_of(v.class_name)
     if not kind then
@@ -154,8 +192,9 @@ function object.config(self, args)
       if default ~= nil and default ~= none and default ~= check.required then
         out[name] = none
       end
-    else
-      out[name] = object.serialize(v)
+    else -- a weight of its own, where `build` keeps it under the option's name, is its values
+      out[name] = is_tensor(v) and rawequal(weight_names.owner(v), self) and values_of(v)
+        or object.serialize(v)
     end
   end
   return out

@@ -226,9 +226,21 @@ function registry.resolve(kind, v, owner)
       end
       return class.is_class(found) and found(rest) or configured(kind, v[1], found, rest, owner)
     elseif type(v.class_name) == "string" then
+      local cell = v.shared_object -- see tide.shared
+      if cell and cell.object then
+        return cell.object
+      end
       local found = registry.named_by(kind, v, owner)
       if class.is_class(found) then
-        return found.from_config(v.config or {}, found)
+        local made = found.from_config(v.config or {}, found)
+        if cell then
+          cell.object = made
+          local build = check.is_plain(v.build_config) and v.build_config.input_shape
+          if build and not made.built then
+            made:build(build)
+          end
+        end
+        return made
       end
       return configured(kind, v.class_name, found, v.config or {}, owner)
     end
@@ -240,9 +252,9 @@ function registry.resolve(kind, v, owner)
 end
 
 --- Kinds of objects that configurations hold; the first that knows a name wins: CosineSimilarity is
---- a loss where nothing says that it is a layer.
+--- a loss where nothing says that it is a layer, Sequential a layer and no schedule.
 registry.configurable = {
-  "initializer", "regularizer", "constraint", "schedule", "optimizer", "loss", "metric", "layer" }
+  "loss", "layer", "initializer", "regularizer", "constraint", "schedule", "optimizer", "metric" }
 
 --- The kind of object that a class name means, or nil.
 function registry.kind_of(class_name)

@@ -429,20 +429,3 @@ describe("JSON", function()
     end)
   end
 end)
-
-describe("a layer of one's own that fails while its model is loaded", function()
-  it("is named, not the file", function()
-    local Tied = tide.Layer:extend("TiedForSpec", { args = { "to" }, call = function(self, x)
-      return x:matmul(self.to.kernel:transpose())
-    end })
-    local first = layers.Dense { 3 }
-    local x = tide.Input { 4 }
-    local tied = tide.Model { x, Tied { first, name = "tied" }(first(x)) }
-    for _, ending in ipairs { ".safetensors", ".keras" } do
-      tied:save(path("tied" .. ending))
-      raises("the code of tied (TiedForSpec) failed while the model was made again",
-        tide.load_model, path("tied" .. ending))
-      raises("a layer among its options is made anew", tide.load_model, path("tied" .. ending))
-    end
-  end)
-end)

@@ -411,6 +411,13 @@ function Layer:build(input_shape, ...)
   self:_settle()
 end
 
+-- The shape of its one input that the layer was built for, as plain data; nil without one.
+function Layer:_built_for()
+  local shapes = self[S].build_shapes
+  local one = shapes and shapes.n == 1 and shapes[1]
+  return one and list.is(one) and one:totable() or nil
+end
+
 --- What the layer computes; each class defines it.
 function Layer:call()
   errors.raise(

@@ -18,6 +18,7 @@ local object = require "tide.object"
 local order = require "tide.graph.order"
 local plan = require "tide.graph.plan"
 local registry = require "tide.registry"
+local shared = require "tide.shared"
 local strings = require "tide.strings"
 local symbolic = require "tide.graph.symbolic"
 
@@ -312,6 +313,7 @@ local writer = {
 }
 
 function Functional:get_config()
+  local _ <close> = shared.writing()
   local g = self[S].graph
   local entries, ends = form.write(g, writer)
   local function place(_, at)
@@ -353,6 +355,7 @@ local reader = {
 }
 
 function Functional._from_config(c, config)
+  config = shared.link(config)
   local r = setmetatable({ name = tostring(config.name) }, { __index = reader })
   if type(config.input_layers) ~= "table" or next(config.input_layers) == nil then
     errors.raise("from_config", "the configuration of '%s' names no inputs", r.name)

@@ -15,6 +15,7 @@ local names = require "tide.graph.names"
 local none = require "tide.none"
 local object = require "tide.object"
 local registry = require "tide.registry"
+local shared = require "tide.shared"
 local symbolic = require "tide.graph.symbolic"
 local tracking = require "tide.layers.tracking"
 
@@ -304,6 +305,7 @@ get.output_names = function(self)
 end
 
 function Sequential:get_config()
+  local _ <close> = shared.writing()
   local layers = {}
   if self[S].declared then
     layers[1] = object.serialize(self[S].input)
@@ -317,6 +319,7 @@ function Sequential:get_config()
 end
 
 function Sequential._from_config(c, config)
+  config = shared.link(config)
   local layers = {}
   if config.layers ~= nil and type(config.layers) ~= "table" then
     errors.raise("from_config", "the layers of a Sequential must be a list (got %s)",

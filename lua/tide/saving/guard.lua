@@ -17,9 +17,8 @@ local function told(e)
   if not layer or not getmetatable(layer)._custom then
     return e
   end
-  return errors.new("load_model", ("the code of %s failed while the model was made again: %s; a \z
-    layer among its options is made anew from its configuration, and is not built: it is not the \z
-    one in the model"):format(layer:_label(), tostring(e)))
+  return errors.new("load_model", ("the code of %s failed while the model was made again: %s")
+    :format(layer:_label(), tostring(e)))
 end
 
 -- An error that names the file: what plain Lua says is put behind `what`; what ended the work is no

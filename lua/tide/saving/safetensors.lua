@@ -12,6 +12,7 @@ local object = require "tide.object"
 local ops = require "tide.ops"
 local random = require "tide.random"
 local registry = require "tide.registry"
+local shared = require "tide.shared"
 
 local json = require "tide.utils.json"
 
@@ -122,6 +123,7 @@ end
 --- @param o table|nil include_optimizer
 function safetensors.save_model(model, path, o)
   need_built(model, "save")
+  local sharing <close> = shared.writing() -- luacheck: ignore sharing
   local description = object.serialize(model)
   json.check(description, model:_label())
   local entries = weight_entries(model)
@@ -382,7 +384,7 @@ function safetensors.load_model(path, o)
   end
   local bytes, damaged = bytes_of(entries), "the description of the model is damaged"
   local model = guard.run(path, bytes, damaged, nil, function()
-    local made = registry.resolve("layer", header.model, "load_model")
+    local made = registry.resolve("layer", shared.link(header.model), "load_model")
     if type(made) ~= "table" or not made.is_model then
       errors.raise("load_model", "%s describes %s, which is no model", path,
         tostring(header.model.class_name))

@@ -10,6 +10,12 @@ function names.give(tensor, name, owner)
   name_of[tensor], owner_of[tensor] = name, owner
 end
 
+--- The layer whose weight a tensor is, and its name there; nil of other tensors, and of weights
+--- whose layer is gone.
+function names.owner(tensor)
+  return owner_of[tensor], name_of[tensor]
+end
+
 --- Whether a tensor was given a name.
 function names.has(tensor)
   return name_of[tensor] ~= nil

@@ -11,6 +11,7 @@ local namespace = require "tide.namespace"
 local none = require "tide.none"
 local object = require "tide.object"
 local registry = require "tide.registry"
+local shared = require "tide.shared"
 
 local graph = require "tide.saving.keras.graph"
 local kind_of = require("tide.graph").kind
@@ -53,8 +54,8 @@ local function object_out(v)
     elseif k == "ignore_class" and type(x) == "number" and args.index.zero_based
       and not v.zero_based then
       config[k] = x - 1
-    elseif rawget(v, k) ~= nil and type(rawget(v, k)) == "table"
-      and getmetatable(rawget(v, k)) ~= nil then
+    elseif type(x) == "table" and x.class_name == "__weight__"
+      or type(rawget(v, k)) == "table" and getmetatable(rawget(v, k)) ~= nil then
       config[k] = export_value(rawget(v, k))
     else
       config[k] = export_value(x, row and row[2])
@@ -92,7 +93,7 @@ function export_value(v, kind)
   elseif t == "function" then
     return object.name_of(v) or v -- json.check names what a file cannot hold
   elseif is_tensor(v) then
-    return object.serialize(v)
+    return object.serialize(v, export.layer)
   elseif t == "table" then
     if class.is_class(v) then
       return v.__name
@@ -166,6 +167,7 @@ function export.layer(layer)
       several[name .. "_shape"] = shapes_out(all[i])
     end
   end
+  shared.note(layer, entry)
   if several then
     entry.build_config = { shapes_dict = several }
   elseif type(shape) == "table" and type(shape[1]) ~= "table" or (shape and shape[1] == none) then
@@ -190,7 +192,7 @@ function export.model(model)
         entry.config[k] = export_value(model[k])
       end
     end
-    return entry
+    return shared.note(model, entry)
   elseif kind == "sequential" then
     local layers, shape = list.new {}, nil
     local x = of(model) and model.input
@@ -201,10 +203,10 @@ function export.model(model)
     for _, child in ipairs(model:_parts()) do
       layers[#layers + 1] = export.layer(child.layer)
     end
-    return { module = "keras", class_name = "Sequential", registered_name = none,
-      config = { name = model.name, trainable = model[S].trainable, dtype = model.dtype,
-        layers = layers, build_input_shape = shape },
-          build_config = shape and { input_shape = shape } or nil }
+    return shared.note(model, { module = "keras", class_name = "Sequential",
+      registered_name = none, config = { name = model.name, trainable = model[S].trainable,
+        dtype = model.dtype, layers = layers, build_input_shape = shape },
+      build_config = shape and { input_shape = shape } or nil })
   end
   return export.layer(model)
 end

@@ -23,7 +23,7 @@ local import = {}
 function import.context(where, o)
   o = o or {}
   return { where = where, custom = o.custom_objects or {}, own = o.own or false, bytes = o.bytes,
-    warned = {} }
+    warned = {}, shared = {} }
 end
 
 --- Says once what had to be left out.
@@ -230,6 +230,9 @@ function import.object(ctx, entry, row, what)
     return import_value(ctx, entry.items or {})
   elseif name == "__tensor__" or name == "__numpy__" then
     return core.tensor(entry.config.value, { dtype = entry.config.dtype })
+  elseif name == "__weight__" and type(entry.config) == "table"
+    and type(entry.config.layer) == "table" then
+    return object.weight(entry.config, import.layer(ctx, entry.config.layer))
   elseif name == "__lambda__" then
     refuse(ctx, "it holds Python code (%s); Tide never runs code from a file", what or "a lambda")
   elseif name == "DTypePolicy" then
@@ -407,8 +410,19 @@ local function shape_of(v)
   return out
 end
 
---- A layer from { class_name, config, ... }.
-function import.layer(ctx, entry)
+-- Layers among the options of a person's layer are built for the shapes that the file tells, as in
+-- Keras: their owner may use the weights at once.
+local function built_options(c, config, options)
+  for k, row in pairs(c.args.index) do
+    local layer, build = options[k], type(config[k]) == "table" and config[k].build_config
+    local shape = type(build) == "table" and shape_of(build.input_shape)
+    if row_kind(row) == "layer" and shape and type(layer) == "table" and not layer.built then
+      layer:build(shape)
+    end
+  end
+end
+
+local function make_layer(ctx, entry)
   local name = entry.class_name
   if type(name) ~= "string" then
     refuse(ctx, "a layer without a class name")
@@ -437,10 +451,23 @@ function import.layer(ctx, entry)
   if c.keras and c.keras.options then
     options = c.keras.options(options, config, function(...) refuse(ctx, ...) end, ctx.custom)
   end
-  if rawget(c, "_from_config") and registry.custom("layer")[name] == c then
-    return c.from_config(options)
+  if registry.custom("layer")[c.__name] == c then
+    built_options(c, config, options)
+    if rawget(c, "_from_config") then
+      return c.from_config(options)
+    end
   end
   return c(options)
+end
+
+--- A layer from { class_name, config, ... }; the same one for all entries of one shared_object_id.
+function import.layer(ctx, entry)
+  local id = entry.shared_object_id
+  if math.type(id) ~= "integer" then
+    return make_layer(ctx, entry)
+  end
+  ctx.shared[id] = ctx.shared[id] or make_layer(ctx, entry)
+  return ctx.shared[id]
 end
 
 --- A model from { class_name, config, ... }: Sequential, functional, or a class of one's own.
@@ -469,7 +496,7 @@ function import.model(ctx, entry)
       return c(o)
     end)
   end
-  local model = import.layer(ctx, entry)
+  local model = make_layer(ctx, entry)
   local build = entry.build_config
   if not model.built and type(build) == "table" and type(build.input_shape) == "table" then
     model:build(require("tide.list").new(build.input_shape))

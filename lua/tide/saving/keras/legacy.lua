@@ -6,6 +6,7 @@ local errors = require "tide.errors"
 local list = require "tide.list"
 local namespace = require "tide.namespace"
 local none = require "tide.none"
+local shared = require "tide.shared"
 local json = require "tide.utils.json"
 
 local export = require "tide.saving.keras.export"
@@ -378,6 +379,7 @@ function legacy.save_model(model, path, o)
   if not model.built then
     errors.raise("save", "%s has no weights yet: build it or call it first", model:_label())
   end
+  local sharing <close> = shared.writing() -- luacheck: ignore sharing
   local entry = export.model(model)
   json.check(entry, model:_label())
   local data, attributes = list.new {}, {}
