@@ -161,8 +161,7 @@ local names = {
 -- Keras' layers that are not there yet.
 for name in ([[TextVectorization StringLookup IntegerLookup
   Hashing HashedCrossing Discretization CategoryEncoding MelSpectrogram
-  RandomContrast RandomBrightness RandomCrop RandomHeight RandomWidth
-  TransformerEncoder]]):gmatch "%w+" do
+  RandomContrast RandomBrightness RandomCrop RandomHeight RandomWidth]]):gmatch "%w+" do
   names["tide.layers"][name] = names["tide.layers"][name] or LATER
 end
 foreign.names = names

@@ -23,6 +23,14 @@ local cases = {
     { keras = 'L.Dense(3, activation="gelu")' } },
   { "embedding", "Embedding", function(L) return L.Embedding { 7, 3 } end, { 2, 4 },
     { ids = 7, keras = "L.Embedding(7, 3)" } },
+  { "reversible_embedding", "ReversibleEmbedding", function(L)
+    return L.ReversibleEmbedding { 7, 3, tie_weights = false }
+  end, { 2, 4 },
+    { ids = 7, keras = "L.ReversibleEmbedding(7, 3, tie_weights=False)",
+      gives = { shape = { 2, 4, 3 }, params = 42, values = { 0, 0.4817791, 0.2577507, -0.34388307,
+        -0.44172734, 0.107559994, 0.49927166, 0.15954918, -0.41391322, -0.3809918, 0.21008351,
+        0.49338597, 0.053876825, -0.464562, -0.3024164, 0.30276993, 0.4643976, -0.054318298,
+        -0.49345776, -0.20968045, 0.38127923, 0, 0.4817791, 0.2577507 } } } },
   { "identity", "Identity", function(L) return L.Identity() end, { 2, 3 },
     { keras = "L.Identity()" } },
   { "lambda", "Lambda", function(L) return L.Lambda { function(x) return x * x end } end, { 2, 3 },

@@ -19,9 +19,9 @@ end
 --- @param g table as tide.graph.of gives it
 --- @param w table functions: `order(g)`, the layers and op nodes in the order of the entries, by
 ---   default that of the graph; `layer(layer)` and `input(x, name)`, their entries;
----   `op(node, name, encode)`, an operator's entry with its call; `call(args, encode)`, a layer's
----   call; `reference(x, place)`, a symbolic tensor; `structure(v, f)`, a list or table by name of
----   what f makes of its parts; `value(v)`, any other value
+---   `op(node, name, encode)`, an operator's entry with its call; `call(args, encode, layer)`, a
+---   layer's call; `reference(x, place)`, a symbolic tensor; `structure(v, f)`, a list or table by
+---   name of what f makes of its parts; `value(v)`, any other value
 --- @return table entries, function ends(spec, f): places of inputs or outputs, f(node, place) each
 function form.write(g, w)
   local makers, seen, calls, taken, place = {}, {}, {}, {}, {}
@@ -82,7 +82,7 @@ function form.write(g, w)
     elseif is_layer(maker) then
       entry = w.layer(maker)
       for i, node in ipairs(calls[maker]) do
-        entry.inbound_nodes[i] = w.call(node.args, encode)
+        entry.inbound_nodes[i] = w.call(node.args, encode, node.layer)
       end
     else
       entry = w.op(maker, label[maker], encode)

@@ -33,23 +33,6 @@ local function hidden_of(dtype)
   return dtype == "float16" and -3e4 or -1e9
 end
 
--- Options of a call beside training and mask, refused by name where there are others.
-local function check_options(self, o, known)
-  if rawequal(o, base.TRAIN) or rawequal(o, base.INFER) then
-    return
-  end
-  for key in pairs(o) do
-    if key ~= "training" and key ~= "mask" and not known[key] then
-      local names = {}
-      for name in pairs(known) do
-        names[#names + 1] = name
-      end
-      errors.raise(self:_label(), "a call has no option '%s'%s", tostring(key),
-        check.did_you_mean(key, names))
-    end
-  end
-end
-
 local function misfit(self, query, value, key)
   errors.raise(self:_label(), "query, value and key do not fit together (query %s, value %s, \z
     key %s)", list.format(query), list.format(value), list.format(key))
@@ -293,7 +276,7 @@ local function own_heads(self, query, value, key, o)
 end
 
 local function call(self, query, value, key, o)
-  check_options(self, o, call_options)
+  masks.check_options(self, o, call_options)
   if value == nil or value == false then
     errors.raise(self:_label(), "takes a query and a value (got the query alone)")
   end
@@ -534,7 +517,7 @@ local function check_shapes(self, q, v, k)
 end
 
 local function attend(self, inputs, o)
-  check_options(self, o, list_options)
+  masks.check_options(self, o, list_options)
   check_list(self, inputs)
   local q, v = inputs[1], inputs[2]
   local k = inputs[3] or v

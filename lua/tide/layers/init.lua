@@ -34,6 +34,9 @@ local families = {
   ["tide.layers.einsum"] = "EinsumDense",
   ["tide.layers.attention"] = [[MultiHeadAttention GroupQueryAttention Attention
     AdditiveAttention]],
+  ["tide.layers.embedding"] = [[ReversibleEmbedding PositionEmbedding SinePositionEncoding
+    RotaryEmbedding TokenAndPositionEmbedding]],
+  ["tide.layers.transformer"] = "TransformerEncoder TransformerDecoder",
   ["tide.layers.wrap"] = "Wrapper TimeDistributed Bidirectional",
   ["tide.layers.merge"] = [[Add Subtract Multiply Average Maximum Minimum Concatenate Dot
     CosineSimilarity]],

@@ -63,7 +63,8 @@ local function object_out(v)
   end
   local custom = kind and registry.custom(kind)[name] == c
   return { module = not custom and module_of[kind] or none, class_name = name, config = config,
-    registered_name = custom and "Custom>" .. name or none, tide = notes }
+    registered_name = custom and "Custom>" .. name or kind == "layer" and c.keras.package
+      and c.keras.package .. ">" .. name or none, tide = notes }
 end
 
 -- An activation with options: Keras has no more than the layer of that name.

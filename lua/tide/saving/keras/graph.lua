@@ -20,6 +20,12 @@ local function refuse(ctx, fmt, ...)
   errors.raise("load_model", "%s: " .. fmt, ctx.where, ...)
 end
 
+-- Whether an option of a layer's call names positions, which count from 1 here.
+local function counts(layer, name)
+  local names = layer.keras.call_counts
+  return names and names[name] or false
+end
+
 -- ---- op nodes ----
 
 -- Whether a layer of this class would take these options.
@@ -126,7 +132,7 @@ function graph.import(ctx, entry, make)
       local d = decode(v)
       if d ~= none then
         options = options or {}
-        options[k] = d
+        options[k] = what.layer and counts(what.layer, k) and d + 1 or d
       end
     end
     return options and not what.layer and { __kwargs = options } or options
@@ -164,12 +170,19 @@ local function structure(v, f)
 end
 
 -- A layer's call: its options are named.
-local function call(args, encode)
+local function call(args, encode, layer)
   local positional, kwargs = list.new {}, {}
   for i = 1, args.n do
     local v = args[i]
     if i == args.n and keras_ops.is_options(v) then
       for k, x in pairs(v) do
+        if layer and counts(layer, k) then
+          if symbolic.is(x) then
+            errors.raise("save", "%s: the option '%s' of its call is made in the model, where \z
+              Keras counts from 0; give it as numbers", layer:_label(), k)
+          end
+          x = (type(x) == "table" and core.tensor(x) or x) - 1
+        end
         kwargs[k] = encode(x)
       end
     else

@@ -148,6 +148,7 @@ local silent = { quantization_config = true, shared_object_id = true, batch_inpu
     ["function"] = true,
     groups = true, seed = true,
   input_length = true, rms_scaling = true, input_spec = true, dtype = true,
+  decoder_sequence_shape = true, encoder_sequence_shape = true,
   vectorized = true, node_index = true, fused = true, unroll = true, input_shape = true }
 
 local import_value
