@@ -5,7 +5,8 @@ local here = io.popen("pwd"):read "l"
 local program = expect.command
 
 -- example -> arguments that make it short, and patterns of what it must print; `numbers`: what
--- those of the first must be near to; `falls`: how many times smaller its loss must become
+-- those of the first must be near to; `falls`: how many times smaller its loss must become;
+-- `above`: a pattern and what the number that it finds last must be above
 local rows = {
   linear_regression = { "", "y = ([%d.]+) x %+ ([%d.]+)\n$", numbers = { 3, 2 } },
   xor = { "", "0 xor 0 = (%S+)\n0 xor 1 = (%S+)\n1 xor 0 = (%S+)\n1 xor 1 = (%S+)\n$",
@@ -19,6 +20,16 @@ local rows = {
   train_config = { "fit.epochs=2 width=8", "test accuracy 0%.%d+", "saved circle%.keras",
     command = "train" },
   autoencoder = { "1 512", "val_loss: 0%.%d+\n[ .:=+*#%%@\n-]+$" },
+  sentiment = { "3", "praise: well the story was never brilliant\n",
+    above = { "val_accuracy: ([%d.]+)", 0.95 } },
+  write_text = { "4 60", "\nthis is the [a-z \n.]+\n$", above = { "accuracy: ([%d.]+)", 0.6 } },
+  addition = { "2 1000", "of new sums are right\n$", above = { "accuracy: ([%d.]+)", 0.17 } },
+  vae = { "3 2000", "\n[ .:=+*#%%@\n-]+$", falls = 1.2 },
+  gan = { "1 600", "generator_loss: [%d.]+\n[ .:=+*#%%@\n-]+$" },
+  siamese = { "1 1000", above = { "%skinds: ([%d.]+)%%", 60 } },
+  forecast = { "3 120", "off by ([%d.]+), by ([%d.]+) as yesterday", falls = 1.5 },
+  transfer = { "1 1000", "frozen, new head +[%d.]+%% right, +1290 weights trained",
+    above = { "and LoRA +([%d.]+)%%", 30 } },
   pictures = { "1 60", "wrote 60 pictures", "Found 50 images belonging to 2 classes.",
     "test accuracy [01]%.%d+" },
   fashion_mnist = { "1 2560", "\ntest accuracy 0%.%d+\n", "equal predictions",
@@ -58,8 +69,15 @@ describe("examples", function()
         end
       end
       if row.falls then
-        local first, last = out:match "loss ([%d.]+) %-> ([%d.]+)\n$"
+        local first, last = out:match "loss ([%d.]+) %-> ([%d.]+)\n"
         assert.is_true(tonumber(last) * row.falls < tonumber(first), out)
+      end
+      if row.above then
+        local last
+        for number in out:gmatch(row.above[1]) do
+          last = tonumber(number)
+        end
+        assert.is_true(last > row.above[2], out)
       end
     end)
   end

@@ -27,17 +27,7 @@ return {
   ["not built yet: export to other programs"] = "export.* models.Model:export",
   ["not built yet: several machines and devices"] = [[
     distribution.* models.Model:distribute_*]],
-  ["not built yet: layers"] = [[
-    layers.CosineSimilarity layers.EmbeddingBag layers.Fold layers.GatedLinearUnit
-    layers.GradientReversal layers.InstanceNormalization layers.LocalResponseNormalization
-    layers.Maxout layers.PixelShuffle layers.PositionEmbedding layers.ReflectionPadding1D
-    layers.ReflectionPadding2D layers.ReversibleEmbedding* layers.RotaryEmbedding
-    layers.SinePositionEncoding layers.SpectralNormalization* layers.StochasticDepth
-    layers.TernaryDense layers.TokenAndPositionEmbedding layers.TransformerDecoder
-    layers.TransformerEncoder layers.Unfold layers.WeightNormalization
-    layers.AdditiveAttention.score_mode]],
-  ["not built yet: low-rank adaptation"] = [[
-    layers.*:enable_lora layers.*.lora_rank layers.*.lora_alpha]],
+  ["not built yet: layers"] = "layers.AdditiveAttention.score_mode",
   ["not built yet: functions of tensors"] = [[
     ops.ctc_decode ops.eig ops.jvp ops.polar ops.view_as_complex ops.view_as_real
     ops.linalg.eig ops.linalg.jvp ops.nn.ctc_decode ops.nn.polar]],
@@ -60,6 +50,7 @@ return {
     layers.Layer:metrics_variables layers.Layer:save_own_variables
     layers.Layer:stateless_call layers.Layer:symbolic_call
     layers.*:convolution_op layers.*:variable_serialization_spec
+    layers.SpectralNormalization:normalized_weights
     layers.MultiHeadAttention:key_dense layers.MultiHeadAttention:output_dense
     layers.MultiHeadAttention:query_dense layers.MultiHeadAttention:value_dense
     layers.RNN:inner_loop layers.StackedRNNCells:output_size layers.StackedRNNCells:state_size
