@@ -4,6 +4,8 @@
  * Invariant: all are set once, before the first kernel runs. */
 #include "engines.h"
 
+#include "gemm.h"
+
 const tide_host *tide_house;
 TIDE_THREAD_LOCAL _Atomic int *tide_left_out;
 const tide_kernel *tide_plain_table;
@@ -15,3 +17,5 @@ void tide_engines_start(const tide_host *house, const tide_kernel *plain,
     tide_plain_table = plain;
     tide_half = half;
 }
+
+int tide_bf16_units(void) { return tide_half->bf16_units(); }

@@ -30,6 +30,9 @@ typedef struct {
     const tide_batch *batch;    /* NULL: one product. Engines see neither halves nor batches */
 } tide_gemm;
 
+/* Whether products of bfloat16 use instructions of the CPU; else they are multiplied as float32. */
+int tide_bf16_units(void);
+
 /* Rows of a up to which a b of halves is read as it is stored. */
 enum { TIDE_FEW_ROWS = 64 };
 

@@ -5,6 +5,7 @@
 #include "device.h"
 
 #include "../kernels/engines.h"
+#include "../kernels/gemm.h"
 #include "../kernels/keep.h"
 #include "team.h"
 
@@ -218,6 +219,11 @@ const char *tide_engine_name(int i) {
 const char *tide_cpu_level(void) {
     tide_cpu();
     return level_name;
+}
+
+const char *tide_bf16_products(void) {
+    tide_cpu();
+    return tide_bf16_units() ? "AVX-512 BF16" : "as float32";
 }
 
 int64_t tide_parallel_regions(void) { return tide_team_regions(); }

@@ -49,6 +49,8 @@ void tide_limit_engines(const char *only); /* names of those that may serve; NUL
                                               first value is $TIDE_ENGINE */
 const char *tide_engine_name(int i);       /* the CPU's engines in order, NULL after the last */
 const char *tide_cpu_level(void);          /* "c", "x86-64-v2", "x86-64-v3", "x86-64-v4" */
+const char *tide_bf16_products(void);      /* by what bfloat16 is multiplied: "AVX-512 BF16", or
+                                              "as float32" where the CPU cannot by itself */
 
 /* -- memory statistics -- */
 typedef struct {

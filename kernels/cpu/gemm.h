@@ -13,6 +13,13 @@ void K(gemm_act)(const tide_gemm *g, const REAL *bias, int act);
 /* A product as it comes: operands of any float dtype, batches (product.c). bias and act as above,
  * of single products. TIDE_ENOMEM: no work space */
 tide_status K(product)(tide_device *dev, const tide_gemm *g, const REAL *bias, int act);
+/* Products of two operands in bfloat16 by instructions of the CPU (bf16.c), a batch of them too:
+ * whether this level and CPU have them, whether one is served so, and the product; `one` gives the
+ * i-th of the batch. TIDE_ENOMEM: no work space */
+int K(bf16_units)(void);
+int K(bf16_serves)(const tide_gemm *g);
+tide_status K(bf16_product)(tide_device *dev, const tide_gemm *g, const REAL *bias, int act,
+                            int64_t batch, tide_gemm (*one)(const tide_gemm *, int64_t));
 /* c (rows, n; row stride ldc) = act(c + bias); bias may be NULL. */
 void K(bias_act)(int64_t rows, int64_t n, REAL *c, int64_t ldc, const REAL *bias, int act);
 /* dz (rows, n) = dy act'; y is act's result, for gelu and silu its argument. */

@@ -56,7 +56,8 @@ void K(narrow)(int dtype, int64_t n, const float *src, uint16_t *dst) {
     (dtype == TIDE_F16 ? narrow_f16 : narrow_bf16)(n, src, dst);
 }
 
-const tide_half_loops TIDE_CAT(tide_half_, TIDE_LEVEL) = {.widen = K(widen), .narrow = K(narrow)};
+const tide_half_loops TIDE_CAT(tide_half_, TIDE_LEVEL) = {
+    .widen = K(widen), .narrow = K(narrow), .bf16_units = K(bf16_units)};
 
 #else
 typedef int tide_half_is_empty; /* ISO C has no empty file */

@@ -59,6 +59,7 @@ static inline uint16_t tide_to_half(int dtype, float f) {
 typedef struct {
     void (*widen)(int dtype, int64_t n, const uint16_t *src, float *dst);
     void (*narrow)(int dtype, int64_t n, const float *src, uint16_t *dst);
+    int (*bf16_units)(void); /* whether bfloat16 is multiplied by instructions of the CPU */
 } tide_half_loops;
 extern const tide_half_loops *tide_half;
 
@@ -86,6 +87,7 @@ tide_status tide_half_add_along(tide_device *dev, const tide_along *dx_is, const
 #if defined K && REAL_IS_FLOAT /* the same, inside a level */
 void K(widen)(int dtype, int64_t n, const uint16_t *src, float *dst);
 void K(narrow)(int dtype, int64_t n, const float *src, uint16_t *dst);
+int K(bf16_units)(void);
 #endif
 
 #endif

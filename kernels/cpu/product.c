@@ -1,6 +1,7 @@
 /* Products of matrices of any float dtype, one or a batch of them, broadcast.
  *
- * Halves are multiplied and summed in float32. A product of up to TIDE_FEW_ROWS rows reads b as it
+ * Halves are multiplied and summed in float32, two of bfloat16 by the CPU's instructions for that
+ * where it has them (bf16.c). Else a product of up to TIDE_FEW_ROWS rows reads b as it
  * is stored, while it is packed; larger ones are cut along the axis whose remaining operand is the
  * smallest, and each slice is widened for itself, so that the work space stays bounded by that
  * operand and some megabytes. Slices depend on sizes alone. */
@@ -209,6 +210,7 @@ tide_status K(product)(tide_device *dev, const tide_gemm *all, const REAL *bias,
     }
     int64_t batch = 1;
     for (int d = 0; g.batch && d < g.batch->rank; d++) batch *= g.batch->extent[d];
+    if (K(bf16_serves)(&g)) return K(bf16_product)(dev, &g, bias, act, batch, one_of);
     const int64_t grain = g.batch ? side_by_side(&g, batch) : 0;
     plan p = plan_of(&g, grain != 0);
     if (g.batch && batch > 1) TIDE_DO(widen_shared(dev, &g, &p));

@@ -23,14 +23,15 @@ Report.__index = function(self, key)
   end
 end
 
---- What was opened and what runs, and why: version, instruction-set level, engines, threads. Prints
---- as a table.
+--- What was opened and what runs, and why: version, instruction-set level, by what bfloat16 is
+--- multiplied ("AVX-512 BF16", or "as float32"), engines, threads. Prints as a table.
 ---
 ---     tide.config().version == tide.version   --> true
 function runtime.report()
   local rows = {
     { "version", core.version },
     { "cpu", core.cpu_level },
+    { "bfloat16", core.bf16_products },
     { "threads", core.get_threads() },
     { "engines", table.concat(core.engines(), ", ") },
   }

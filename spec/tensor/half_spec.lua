@@ -165,6 +165,40 @@ describe("matrix products in half precision", function()
     end
   end)
 
+  -- Sums of products of small whole numbers are exact in float32, whatever their order, so every
+  -- way of multiplying rounds the same numbers once.
+  it("of whole numbers in bfloat16 are exact sums, rounded once, on one thread and two", function()
+    local function whole(shape)
+      return ops.round(tide.random.uniform(shape, { minval = -3.4, maxval = 3.4 }))
+    end
+    local threads = core.get_threads()
+    tide.seed(5)
+    for _, s in ipairs {
+      { 8, 16, 512 }, { 13, 33, 170 }, { 128, 784, 100 }, { 205, 1500, 270 }, { 12, 4097, 31 },
+      { 400, 64, 33 }, { 33, 65, 530 },
+    } do
+      local a, b = whole { 3, s[1], s[2] }, whole { 3, s[2], s[3] }
+      local ah, bh = a:cast "bfloat16", b:cast "bfloat16"
+      local function turned(x)
+        return ops.transpose(x, { 1, 3, 2 })
+      end
+      local at, bt = turned(ah):copy(), turned(bh):copy()
+      local want = ops.matmul(a, b):cast("bfloat16"):tobytes()
+      local first = ops.relu(ops.matmul(a[1], b[1])):cast("bfloat16"):tobytes()
+      for n = 1, 2 do
+        core.set_threads(n)
+        for i, x in ipairs { ah, turned(at) } do
+          for j, y in ipairs { bh, turned(bt) } do
+            assert.is_true(want == ops.matmul(x, y):tobytes(),
+              ("%s, %d, %d, threads %d"):format(table.concat(s, "x"), i, j, n))
+          end
+        end
+        assert.is_true(first == ops.linear(ah[1], bh[1], { activation = "relu" }):tobytes())
+      end
+      core.set_threads(threads)
+    end
+  end)
+
   it("keep halves on the tape, and nothing else", function()
     for _, d in ipairs(halves) do
       local a, b = half(tide.zeros { 512, 512 }, d, true), half(tide.zeros { 512, 512 }, d, true)

@@ -566,4 +566,5 @@ void tideL_open_runtime(lua_State *L) {
     };
     luaL_setfuncs(L, functions, 0);
     set_string(L, "cpu_level", tide_cpu_level());
+    set_string(L, "bf16_products", tide_bf16_products());
 }

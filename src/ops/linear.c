@@ -107,10 +107,11 @@ static double matmul_flops(const tide_kcall *k) {
     return 2.0 * (double)tide_buf_numel(&k->out[0]) * (double)k->in[0].shape[k->in[0].rank - 1];
 }
 
-/* A matrix of halves that many rows are multiplied with. */
+/* A matrix of halves that many rows are multiplied with, in float32. */
 static int by_many_rows(const tide_kcall *k) {
     const tide_buf *x = &k->in[0];
     const int64_t n = x->rank ? x->shape[x->rank - 1] : 0;
+    if (x->dtype == TIDE_BF16 && k->in[1].dtype == TIDE_BF16 && tide_bf16_units()) return 0;
     return k->in[1].rank == 2 && n > 0 && tide_buf_numel(x) / n > TIDE_FEW_ROWS;
 }
 
