@@ -3,7 +3,8 @@
 --
 -- The same models, data sizes, optimizer (Adam 1e-3) and steady state as the peers: two epochs of
 -- warm-up, then whole epochs for at least S seconds; the best epoch counts. A `NAME_bN` row times
--- one prediction of a batch of N; `NAME_after` the row after masks and integer inputs were made.
+-- one prediction of a batch of N; `NAME_token` a step of writing with a cache (the mean of a text
+-- of full length, one sample); `NAME_after` the row after masks and integer inputs were made.
 local tide = require "tide"
 local core = require "tide.core"
 local layers, ops = tide.layers, tide.ops
@@ -26,6 +27,8 @@ local train = {
   unet = { 16, 6 },
   lstm = { 64, 12 },
   gru = { 64, 12 },
+  encoder = { 32, 12 },
+  gpt = { 8, 6 },
   recsys = { 1024, 40 },
   autoencoder = { 128, 8 },
 }
@@ -128,6 +131,30 @@ function build.unet()
   local x = up(up(middle, b, 32), a, 16)
   return tide.Model { inputs = input, outputs = layers.Conv2D { 4, 1 }(x) }
 end
+-- `depth` blocks of attention and two dense layers, normalized before.
+local function transformer(x, width, heads, depth, causal)
+  for _ = 1, depth do
+    local y = layers.LayerNormalization()(x)
+    x = x + layers.MultiHeadAttention { heads, width // heads } (y, y, { use_causal_mask = causal })
+    y = layers.Dense { 4 * width, activation = "gelu" } (layers.LayerNormalization()(x))
+    x = x + layers.Dense { width } (y)
+  end
+  return layers.LayerNormalization()(x)
+end
+local function embedded(ids, vocabulary, length, width)
+  local x = layers.Embedding { vocabulary, width } (ids)
+  return x + layers.PositionEmbedding { length } (x)
+end
+function build.encoder()
+  local ids = Input { 64, dtype = "int32" }
+  local x = transformer(embedded(ids, 10000, 64, 128), 128, 4, 2, false)
+  return tide.Model { ids, layers.Dense { 2 } (layers.GlobalAveragePooling1D()(x)) }
+end
+function build.gpt()
+  local ids = Input { 128, dtype = "int32" }
+  local x = transformer(embedded(ids, 256, 128, 256), 256, 8, 4, true)
+  return tide.Model { ids, layers.Dense { 256 } (x) }
+end
 for row, class in pairs { lstm = "LSTM", gru = "GRU" } do
   build[row] = function()
     return Sequential {
@@ -181,6 +208,9 @@ local data = {
   lstm = function(n)
     return labels(n, 10000, 64), labels(n, 2)
   end,
+  gpt = function(n)
+    return labels(n, 256, 128), labels(n, 256, 128)
+  end,
   recsys = function(n)
     return ops.stack({ labels(n, 100000), labels(n, 50000) }, { axis = 2 }), floats(n, 1)
   end,
@@ -189,7 +219,7 @@ local data = {
     return x, x
   end,
 }
-data.mlp_mid, data.gru = data.mlp_small, data.lstm
+data.mlp_mid, data.gru, data.encoder = data.mlp_small, data.lstm, data.lstm
 
 -- `NAME_after`: the same row once masks, integer inputs and penalties were made in the process.
 local name = workload:gsub("_after$", "")
@@ -197,7 +227,8 @@ if name ~= workload then
   require "spec.support.modes_first"
 end
 local base, batch1 = name:match "^(.-)_b(%d+)$"
-base = base or name
+local writes = name:match "^(.-)_token$"
+base = base or writes or name
 if not build[base] then
   error("unknown workload " .. tostring(workload), 0)
 end
@@ -215,22 +246,35 @@ local function report(per)
   best, median = times[1] / per, times[#times // 2 + 1] / per
 end
 
-if batch1 then
-  batch = tonumber(batch1)
+-- The next tokens of a text of one sample, until it is `length` long.
+local function write(cache, length)
+  cache:reset()
+  local next_one = tide.ones({ 1, 1 }, { dtype = "int32" })
+  for _ = 1, length do
+    next_one = ops.argmax(model(next_one, { cache = cache }), -1)
+  end
+end
+
+if batch1 or writes then
+  batch = tonumber(batch1) or 1
   local x = data[base](batch)
+  local length = x.shape[2]
+  local cache = tide.KeyValueCache { length }
+  local call = writes and function() tide.no_grad(write, cache, length) end
+    or function() model:predict_on_batch(x) end
   local t0 = core.now()
-  model:predict_on_batch(x)
+  call()
   first = core.now() - t0
-  for _ = 1, 20 do
-    model:predict_on_batch(x)
+  for _ = 1, writes and 1 or 20 do
+    call()
   end
   t0 = core.now()
   while core.now() - t0 < seconds or #times < 10 do
     local t = core.now()
-    model:predict_on_batch(x)
+    call()
     times[#times + 1] = core.now() - t
   end
-  report(1)
+  report(writes and length or 1)
 else
   local per
   batch, per = table.unpack(train[base])
