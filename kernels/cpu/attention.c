@@ -144,12 +144,13 @@ static void draw(const heads *a, int64_t b, int64_t h, int64_t i, int64_t j0, in
                  REAL *restrict keep) {
     const int64_t first = ((b * a->H + h) * a->T + i) * a->S + j0;
     const uint32_t last = (uint32_t)(a->limit - 1);
+    const REAL kept = a->limit ? a->kept : 0;
     uint32_t w[TIDE_PHILOX_GROUP];
     for (int64_t j = 0; j < m;) {
         const int64_t at = (first + j) % TIDE_PHILOX_GROUP,
                       n = TIDE_MIN((int64_t)TIDE_PHILOX_GROUP - at, m - j);
         tide_philox_group(a->rng, (uint64_t)((first + j) / TIDE_PHILOX_GROUP), w);
-        for (int64_t l = 0; l < n; l++) keep[j + l] = a->limit && w[at + l] <= last ? a->kept : 0;
+        for (int64_t l = 0; l < n; l++) keep[j + l] = w[at + l] <= last ? kept : 0;
         j += n;
     }
 }
@@ -160,6 +161,7 @@ static void draw(const heads *a, int64_t b, int64_t h, int64_t i, int64_t j0, in
 static void take_in(int64_t m, int64_t V, REAL *restrict s, REAL *top, REAL *sum,
                     REAL *restrict out) {
     REAL most = *top, total = 0;
+#pragma omp simd reduction(max : most)
     for (int64_t j = 0; j < m; j++) most = s[j] > most ? s[j] : most;
     const REAL base = most == -INFINITY ? 0 : most;
     const REAL kept = *top == -INFINITY ? 0 : FN(exp)(*top - base);
