@@ -41,8 +41,10 @@ def fill(model):
 def inputs(model):
     out = []
     for k, t in enumerate(model.inputs):
-        shape = [2] + [int(d) for d in t.shape[1:]]
-        if "int" in t.dtype:
+        shape = [2] + [4 if d is None else int(d) for d in t.shape[1:]]
+        if t.dtype == "bool":
+            out.append(wave(shape, 10 + k) > -0.5)
+        elif "int" in t.dtype:
             n = int(np.prod(shape))
             out.append(((np.arange(n) * 7 + 3) % 20).reshape(shape).astype("int32"))
         else:

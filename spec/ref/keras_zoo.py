@@ -2,7 +2,8 @@
 optimizers, losses and metrics after some steps of training. Tide must read them, compute and train as Keras does, and write
 them back so that Keras reads them again.
 
-    python spec/ref/keras_zoo.py make      writes spec/fixtures/zoo/NAME.keras (deflated) and NAME.json with what is expected
+    python spec/ref/keras_zoo.py make [PREFIX]      writes spec/fixtures/zoo/NAME.keras (deflated) and NAME.json with what is
+                                           expected, of all names or of those that begin so
     lua5.4 -e 'require("spec.support.keras_zoo").write "FOLDER"'      reads them with Tide and writes them again
     python spec/ref/keras_zoo.py open FOLDER > spec/ref/keras_zoo.txt      opens those in Keras: the largest difference of
                                            outputs, or of weights after one more step, and a checksum of each configuration
@@ -20,6 +21,7 @@ import keras
 import numpy as np
 from keras import constraints, initializers, layers as L, losses, metrics, ops, optimizers, regularizers
 
+import keras_zoo_sequences
 from keras_models import fill, inputs, wave
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures", "zoo")
@@ -208,7 +210,7 @@ def frozen():
     return keras.Model(x, y, name="frozen")
 
 MODELS = {**{"rows_" + n: (lambda n=n: rows_model(n)) for n in ROWS}, "merge": merge, "graph_ops": graph_ops, "nested": nested, "deferred": sequential_deferred,
-          "dict_in": dict_in, "masks": masks, "frozen": frozen}
+          "dict_in": dict_in, "masks": masks, "frozen": frozen, **keras_zoo_sequences.MODELS}
 
 S = optimizers.schedules
 OPT = {
@@ -293,8 +295,8 @@ LOSS["multi_list"] = multi_list
 def js(v):
     if isinstance(v, dict): return {k: js(x) for k, x in v.items()}
     if isinstance(v, (list, tuple)): return [js(x) for x in v]
-    v = np.asarray(v)
-    return {"shape": list(v.shape), "dtype": "float32" if v.dtype.kind == "f" else "int32" if v.dtype.kind in "iu" else str(v.dtype), "data": [float(x) if v.dtype.kind == "f" else int(x) for x in v.reshape(-1)]}
+    v = np.asarray(v, dtype="float32" if str(getattr(v, "dtype", "")) == "bfloat16" else None)
+    return {"shape": list(v.shape), "dtype": "float32" if v.dtype.kind == "f" else "int32" if v.dtype.kind in "iu" else str(v.dtype), "data": [bool(x) if v.dtype.kind == "b" else float("%.9g" % x) if v.dtype.kind == "f" else int(x) for x in v.reshape(-1)]}
 
 def dump(name, d):
     with open(os.path.join(FOLDER, name + ".json"), "w") as f:
@@ -325,19 +327,27 @@ def fill_some(model):
 
 
 def run(model, xs):
+    for layer in model.layers:
+        if getattr(layer, "stateful", False):
+            layer.reset_state()
     return model(xs if len(xs) > 1 else xs[0], training=False)
 
 
-def make():
+def make(prefix=""):
     os.makedirs(FOLDER, exist_ok=True)
     for name, build in MODELS.items():
+        if not name.startswith(prefix):
+            continue
         m = build()
         fill_some(m)
         save(m, name)
         xs = inputs(m)
         dump(name, {"inputs": js(xs), "outputs": js(run(m, xs))})
     trained = [("opt_" + name, lambda name=name: optimizer_model(name)) for name in OPT]
-    for name, build in trained + [("loss_" + name, build) for name, build in LOSS.items()]:
+    trained += [("loss_" + name, build) for name, build in LOSS.items()] + list(keras_zoo_sequences.TRAINED.items())
+    for name, build in trained:
+        if not name.startswith(prefix):
+            continue
         m, x, y = build()
         for _ in range(3 if name == "opt_adam_accum" else 2):
             m.train_on_batch(x, y)

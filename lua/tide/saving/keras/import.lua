@@ -89,7 +89,10 @@ local function kind_of(entry, row)
   if kind then
     return kind
   end
-  if type(entry.module) == "string" then
+  local config = entry.config
+  if entry.module == "keras" or type(config) == "table" and config ~= none and config.layers then
+    return "layer" -- a model: Sequential is a schedule's name too
+  elseif type(entry.module) == "string" then
     for part in entry.module:gmatch "[^.]+" do
       kind = component[part] or kind
     end
@@ -116,12 +119,35 @@ function import.axes(v)
   return v
 end
 
+-- The one policy of a DTypePolicyMap, where all that it names have it; else why there is none.
+local function only_policy(ctx, config, label, mixed)
+  config = type(config) == "table" and config ~= none and config or {}
+  local default = config.default_policy
+  local one = default ~= none and import.dtype(ctx, default, label, mixed) or "float32"
+  local paths = {}
+  for path in pairs(type(config.policy_map) == "table" and config.policy_map or {}) do
+    paths[#paths + 1] = path
+  end
+  table.sort(paths)
+  for _, path in ipairs(paths) do
+    local other = import.dtype(ctx, config.policy_map[path], label, mixed)
+    if other ~= one then
+      refuse(ctx, "%s has several dtype policies (a DTypePolicyMap with %s, and %s for '%s'), \z
+        which Tide does not read; give the layer one in Keras and save it again", label, one,
+        tostring(other), path)
+    end
+  end
+  return one
+end
+
 --- The name of a dtype from a string or a policy. `mixed`: whether it may be a mixed one.
 function import.dtype(ctx, v, label, mixed)
   if type(v) == "table" and v ~= none then
     local name = v.class_name
     if name == "DTypePolicy" or name == "Policy" or name == "FloatDTypePolicy" then
       v = v.config and v.config.name
+    elseif name == "DTypePolicyMap" then
+      return only_policy(ctx, v.config, label, mixed)
     else
       refuse(
         ctx, "%s is quantized (%s), which Tide does not read; load it in Keras and dequantize it",
