@@ -290,6 +290,9 @@ describe("recurrent layers", function()
       { L.GRU { 2 }, backward_layer = L.GRU { 2, go_backwards = true, return_state = true } })
     expect.raises("expected (batch, steps, ...), got the shape [2, 3]",
       L.TimeDistributed { L.Dense { 2 } }, ops.ones { 2, 3 })
+    expect.raises("steps (TimeDistributed): needs at least one step (got the shape [2, 0, 3])",
+      L.TimeDistributed { L.BatchNormalization(), name = "steps" }, ops.ones { 2, 0, 3 },
+      { training = true })
     expect.raises("the mask must begin with the batch and the steps",
       L.TimeDistributed { L.Dense { 2 } }, x, { mask = ops.ones({ 2, 3 }, { dtype = "bool" }) })
     expect.raises("expected (batch, steps, rows, columns, channels)", L.ConvLSTM2D { 2, 3 },

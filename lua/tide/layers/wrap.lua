@@ -102,6 +102,10 @@ wrap.TimeDistributed = base.derive(wrap.Wrapper, "TimeDistributed", {
       local y = layer(fold(x), { training = o.training, mask = mask and fold(mask) or false })
       return unfold(y, batch, steps)
     end
+    if steps == 0 then
+      errors.raise(self:_label(), "needs at least one step (got the shape %s)",
+        list.format(x.shape))
+    end
     local out = {}
     for t = 1, steps do
       out[t] = layer(x[{ {}, t }], { training = o.training, mask = mask and mask[{ {}, t }]
