@@ -19,17 +19,17 @@ local S = require "tide.private"
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
+local defining = require "tide.layers.defining"
 local errors = require "tide.errors"
 local foreign = require "tide.foreign"
+local inputs = require "tide.layers.inputs"
 local list = require "tide.list"
 local none = require "tide.none"
 local object = require "tide.object"
 local ops = require "tide.ops"
-local origin = require "tide.origin"
 local registry = require "tide.registry"
 local tracking = require "tide.layers.tracking"
 local printable = require "tide.printable"
-local strings = require "tide.strings"
 
 local common = {
   { "name", "string", nil, "unique name; numbered by class otherwise" },
@@ -199,80 +199,6 @@ function Layer:_store(o)
   end
 end
 
--- The class of Tide's own that a class is or inherits from.
-local function tide_class(c)
-  while rawget(c, "_custom") do
-    c = c.super
-  end
-  return c
-end
-
--- Whether a name is one that Tide's classes use among themselves.
-local function is_private(c, key)
-  return type(key) == "string" and key:byte() == 95 and tide_class(c)[key] ~= nil
-end
-
--- Fields in which a layer lists what it finds in others; Keras' guides define `metrics` by hand.
-local found = {}
-for name in ("metrics losses weights variables states"):gmatch "%w+" do
-  found[name] = true
-end
-
--- Names that would hide what every layer needs are refused when a class is made.
-local function check_names(base, name, def)
-  local keys = {}
-  for key in pairs(def) do
-    keys[#keys + 1] = tostring(key)
-  end
-  table.sort(keys)
-  for _, key in ipairs(keys) do
-    if base._get[key] then
-      errors.raise(name, "'%s' is a field that every %s has%s", key,
-        base.is_model and "model" or "layer", found[key] and
-          ", which finds by itself what stands in fields of self" or "; give it another name")
-    elseif is_private(base, key) and key ~= "__tostring" then
-      errors.raise(name, "'%s' is a name of Tide's own; give it another name", key)
-    end
-  end
-  for _, arg in ipairs(def.args or {}) do
-    local key = type(arg) == "table" and arg[1] or arg
-    if not base.args.index[key] and (base._get[key] or type(tide_class(base)[key]) == "function"
-      or is_private(base, key)) then
-      errors.raise(name, "the option '%s' would hide what every %s has by that name; give it \z
-        another one", tostring(key), base.is_model and "model" or "layer")
-    end
-  end
-end
-
--- The signatures of methods that Keras passes other things to: name of the method -> what Keras'
--- name of a parameter asks for.
-local STEP = "train_step, test_step: function(self, x, y, sample_weight); predict_step: (self, x)"
-local signatures = {
-  call = { training = "call = function(self, x, o) and o.training",
-    mask = "call = function(self, x, o) and o.mask" },
-  train_step = { data = STEP }, test_step = { data = STEP }, predict_step = { data = STEP },
-}
-
--- Parameters as Keras names them would hold something else here: `training` of a call would be the
--- table of options, and always true.
-local function check_parameters(name, def)
-  local inputs = {}
-  for _, input in ipairs(def.inputs or {}) do
-    inputs[input] = true
-  end
-  for method, foreign_names in pairs(signatures) do
-    local f = def[method]
-    local names = type(f) == "function" and origin.parameters(f) or {}
-    for i = 2, #names do
-      local says = foreign_names[names[i]]
-      if says and not inputs[names[i]] then
-        errors.raise(name, "%s has a parameter named '%s', which it would not get (expected %s)",
-          method, names[i], says)
-      end
-    end
-  end
-end
-
 local free_names = setmetatable({}, { __mode = "k" }) -- class -> names of fields that are free
 
 -- Runs for fields that are not yet there: properties are set or refused, the base's methods are
@@ -286,7 +212,7 @@ function Layer.__newindex(self, key, value)
       return set(self, value)
     end
     if c._get[key] or (type(rawget(Layer, key)) == "function" and key ~= "call")
-      or is_private(c, key) then
+      or defining.is_private(c, key) then
       errors.raise(c.__name, "'%s' belongs to every layer and cannot be assigned", key)
     end
     class.check_field(c, key, c.args.names)
@@ -321,8 +247,8 @@ local reserved = { args = true, inputs = true, init = true, build = true, list_f
 function Layer:extend(name, def)
   object.check_name(name)
   def = def or {}
-  check_names(self, name, def)
-  check_parameters(name, def)
+  defining.check_names(self, name, def)
+  defining.check_parameters(name, def)
   local c = Layer.derive(self, name, def)
   c._custom, c._def, c.args.own = true, def, true
   registry.register(c.kind, name, c)
@@ -469,84 +395,8 @@ end
 
 -- ---- calling ----
 
-local function number_table(t)
-  local v = t[1]
-  for _ = 1, 8 do -- axes that a tensor has at most; a table may hold itself
-    if type(v) ~= "table" or getmetatable(v) ~= nil then
-      break
-    end
-    v = v[1]
-  end
-  return type(v) == "number" or type(v) == "boolean"
-end
-
--- What input number `i` may be. `takes` of a class says it: "tensor", "list" (of tensors),
--- "strings" (text, or a list of it, handed on as it is), nothing (anything but text); a table says
--- it by the names of the inputs.
-local function takes_of(self, i)
-  local takes = self.takes
-  if type(takes) == "table" then
-    return takes[self._input_names[i]]
-  end
-  return takes
-end
-
-local taken = { tensor = "takes a tensor (got %s)", list = "takes a list of tensors (got %s)",
-  strings = "takes a string or a list of strings (got %s)" }
-
-local function refuse_input(self, x, i)
-  local what = check.show(x)
-  if type(x) == "table" and getmetatable(x) == nil then
-    what = #x > 0 and ("a list of %d"):format(#x) or next(x) == nil and "an empty list"
-      or "a table by name"
-  end
-  local name = self._input_names and self._input_names[i]
-  errors.raise(self:_label(), (name and name .. " " or "") .. taken[takes_of(self, i) or "tensor"],
-    what)
-end
-
-Layer._takes = takes_of
-
--- Input number `i`: numbers and nested tables of numbers become tensors of the layer's dtype; lists
--- of tensors stay lists.
-local function as_input(self, x, i, inside)
-  if inside and inside > 8 then
-    errors.raise(self:_label(), "takes lists that are nested no deeper than 8 (got %s)",
-      check.show(x))
-  end
-  local t, takes = type(x), takes_of(self, i)
-  if t == "userdata" and core.is_tensor(x)
-    and (inside or takes ~= "list" and takes ~= "strings") then
-    return x
-  elseif takes == "strings" then
-    if not strings.is(x) then
-      refuse_input(self, x, i)
-    end
-    return strings.check(x, self:_label())
-  elseif self.is_model and not takes and strings.is(x) then -- its layers see to it
-    return x
-  elseif t == "number" or t == "boolean" then
-    return ops.convert_to_tensor(x, { dtype = t == "number" and self.compute_dtype or nil })
-  elseif t == "table" then
-    if getmetatable(x) ~= nil and not list.is(x) then
-      if takes then
-        refuse_input(self, x, i)
-      end
-      return x
-    elseif number_table(x) then
-      return ops.convert_to_tensor(list.is(x) and x:totable() or x,
-        { dtype = self.compute_dtype })
-    elseif takes and (takes ~= "list" or inside or #x == 0) then
-      refuse_input(self, x, i)
-    end
-    local out = {}
-    for k, v in pairs(x) do
-      out[k] = as_input(self, v, i, (inside or 0) + 1)
-    end
-    return out
-  end
-  refuse_input(self, x, i)
-end
+local as_input, shape_of = inputs.as_input, inputs.shape_of
+Layer._takes, Layer.shape_of = inputs.takes, shape_of
 
 -- A value whose float tensors have the layer's dtype, with their masks.
 local function cast_input(self, number, x)
@@ -571,23 +421,6 @@ local function cast_input(self, number, x)
   end
   return x
 end
-
---- The shape of a tensor, or the shapes of a list or table of them.
-local function shape_of(x)
-  if type(x) == "userdata" then
-    return list.copy(x.shape)
-  elseif strings.is(x) then
-    return strings.shape(x)
-  elseif type(x) == "table" and getmetatable(x) == nil then
-    local out = {}
-    for k, v in pairs(x) do
-      out[k] = shape_of(v)
-    end
-    return out
-  end
-  return x and x.shape
-end
-Layer.shape_of = shape_of
 
 -- Gives the result of a call on `x` its mask, where the layer lets masks pass or makes one.
 local function with_mask(self, x, mask, y)

@@ -1,0 +1,109 @@
+--- What a layer is called on: what it may be, by what the layer's class says (`takes`), as tensors,
+--- and its shapes.
+local check = require "tide.check"
+local core = require "tide.core"
+local errors = require "tide.errors"
+local list = require "tide.list"
+local ops = require "tide.ops"
+local strings = require "tide.strings"
+
+local inputs = {}
+
+local function number_table(t)
+  local v = t[1]
+  for _ = 1, 8 do -- axes that a tensor has at most; a table may hold itself
+    if type(v) ~= "table" or getmetatable(v) ~= nil then
+      break
+    end
+    v = v[1]
+  end
+  return type(v) == "number" or type(v) == "boolean"
+end
+
+-- What input number `i` may be. `takes` of a class says it: "tensor", "list" (of tensors),
+-- "strings" (text, or a list of it, handed on as it is), nothing (anything but text); a table says
+-- it by the names of the inputs.
+local function takes_of(self, i)
+  local takes = self.takes
+  if type(takes) == "table" then
+    return takes[self._input_names[i]]
+  end
+  return takes
+end
+
+local taken = { tensor = "takes a tensor (got %s)", list = "takes a list of tensors (got %s)",
+  strings = "takes a string or a list of strings (got %s)" }
+
+local function refuse_input(self, x, i)
+  local what = check.show(x)
+  if type(x) == "table" and getmetatable(x) == nil then
+    what = #x > 0 and ("a list of %d"):format(#x) or next(x) == nil and "an empty list"
+      or "a table by name"
+  end
+  local name = self._input_names and self._input_names[i]
+  errors.raise(self:_label(), (name and name .. " " or "") .. taken[takes_of(self, i) or "tensor"],
+    what)
+end
+
+inputs.takes = takes_of
+
+--- Input number `i` of a layer: numbers and nested tables of numbers become tensors of the layer's
+--- dtype; lists of tensors stay lists.
+local function as_input(self, x, i, inside)
+  if inside and inside > 8 then
+    errors.raise(self:_label(), "takes lists that are nested no deeper than 8 (got %s)",
+      check.show(x))
+  end
+  local t, takes = type(x), takes_of(self, i)
+  if t == "userdata" and core.is_tensor(x)
+    and (inside or takes ~= "list" and takes ~= "strings") then
+    return x
+  elseif takes == "strings" then
+    if not strings.is(x) then
+      refuse_input(self, x, i)
+    end
+    return strings.check(x, self:_label())
+  elseif self.is_model and not takes and strings.is(x) then -- its layers see to it
+    return x
+  elseif t == "number" or t == "boolean" then
+    return ops.convert_to_tensor(x, { dtype = t == "number" and self.compute_dtype or nil })
+  elseif t == "table" then
+    if getmetatable(x) ~= nil and not list.is(x) then
+      if takes then
+        refuse_input(self, x, i)
+      end
+      return x
+    elseif number_table(x) then
+      return ops.convert_to_tensor(list.is(x) and x:totable() or x,
+        { dtype = self.compute_dtype })
+    elseif takes and (takes ~= "list" or inside or #x == 0) then
+      refuse_input(self, x, i)
+    end
+    local out = {}
+    for k, v in pairs(x) do
+      out[k] = as_input(self, v, i, (inside or 0) + 1)
+    end
+    return out
+  end
+  refuse_input(self, x, i)
+end
+inputs.as_input = as_input
+
+--- The shape of a tensor, or the shapes of a list or table of them.
+local function shape_of(x)
+  if type(x) == "userdata" then
+    return list.copy(x.shape)
+  elseif strings.is(x) then
+    return strings.shape(x)
+  elseif type(x) == "table" and getmetatable(x) == nil then
+    local out = {}
+    for k, v in pairs(x) do
+      out[k] = shape_of(v)
+    end
+    return out
+  end
+  return x and x.shape
+end
+inputs.shape_of = shape_of
+
+return inputs
