@@ -36,7 +36,7 @@ static inline tide_geometry tide_conv_geometry(int rank, const int64_t *x, const
 }
 
 /* Is Winograd's algorithm for 3x3 windows worth its transforms (kernels/cpu/winograd.c)? Measured
- * against oneDNN's direct convolutions with AVX2: from 32 tiles on, since the kernel's transform is
+ * against oneDNN's direct convolutions: from 32 tiles on, since the kernel's transform is
  * kept between calls. */
 static inline int tide_winograd_fits(const tide_geometry *g) {
     if (g->nd != 2 || g->groups != 1 || g->c % 8 || g->f % 8 || g->c < 16 || g->f < 16 ||

@@ -209,70 +209,101 @@ static void kernels(const tide_geometry *g, const REAL *w, int turned, REAL *to)
 
 /* -- products -- */
 
-/* MR rows of c (., n) = a (., k) b (k, n), `vecs` vectors of columns. */
-INLINE void rows_times(int vecs, int64_t k, const REAL *a, const REAL *b, int64_t n, REAL *c) {
-    vec s[MR][2];
-#pragma GCC unroll 6
-    for (int i = 0; i < MR; i++) s[i][0] = s[i][1] = (vec){0};
-    for (int64_t p = 0; p < k; p++, b += n) {
-        const vec b0 = AT(b), b1 = vecs > 1 ? AT(b + VL) : (vec){0};
-#pragma GCC unroll 6
-        for (int i = 0; i < MR; i++) {
-            const REAL x = a[i * k + p];
-            s[i][0] += x * b0;
-            if (vecs > 1) s[i][1] += x * b1;
-        }
+/* Vectors of a product: as wide as the level's registers where the columns fill them. */
+#if defined(__AVX512F__)
+enum { WL = 16, ROWS = 2 * MR }; /* 24 accumulators, 2 loads, 1 broadcast of 32 registers */
+#else
+enum { WL = VL, ROWS = MR };
+#endif
+typedef REAL wide __attribute__((vector_size(WL * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+#define WIDE_AT(p) (*(const wide *)(p))
+#define WIDE_PUT(p) (*(wide *)(p))
+
+/* `rows` rows of c (., n) = a (., k) b (k, n), `vecs` vectors of columns. */
+#define ROWS_TIMES(name, vector, length)                                                         \
+    INLINE void name(int rows, int vecs, int64_t k, const REAL *a, const REAL *b, int64_t n,     \
+                     REAL *c) {                                                                  \
+        vector s[ROWS][2];                                                                       \
+        _Pragma("GCC unroll 12") for (int i = 0; i < rows; i++) s[i][0] = s[i][1] = (vector){0}; \
+        for (int64_t p = 0; p < k; p++, b += n) {                                                \
+            const vector b0 = *(const vector *)b,                                                \
+                         b1 = vecs > 1 ? *(const vector *)(b + length) : (vector){0};            \
+            _Pragma("GCC unroll 12") for (int i = 0; i < rows; i++) {                            \
+                const REAL x = a[i * k + p];                                                     \
+                s[i][0] += x * b0;                                                               \
+                if (vecs > 1) s[i][1] += x * b1;                                                 \
+            }                                                                                    \
+        }                                                                                        \
+        _Pragma("GCC unroll 12") for (int i = 0; i < rows; i++) {                                \
+            *(vector *)(c + i * n) = s[i][0];                                                    \
+            if (vecs > 1) *(vector *)(c + i * n + length) = s[i][1];                             \
+        }                                                                                        \
     }
-#pragma GCC unroll 6
-    for (int i = 0; i < MR; i++) {
-        PUT(c + i * n) = s[i][0];
-        if (vecs > 1) PUT(c + i * n + VL) = s[i][1];
-    }
+ROWS_TIMES(rows_times, wide, WL)
+#if defined(__AVX512F__)
+ROWS_TIMES(narrow_times, vec, VL)
+#else
+#define narrow_times rows_times
+#endif
+
+INLINE void band_times(int rows, int64_t k, int64_t n, const REAL *a, const REAL *b, REAL *c) {
+    int64_t j = 0;
+    for (; j + 2 * WL <= n; j += 2 * WL) rows_times(rows, 2, k, a, b + j, n, c + j);
+    for (; j + WL <= n; j += WL) rows_times(rows, 1, k, a, b + j, n, c + j);
+    if (j < n) narrow_times(rows, 1, k, a, b + j, n, c + j);
 }
 
 /* c (m, n) = a (m, k) b (k, n); m is a multiple of MR, n of VL. */
 static void product(int64_t m, int64_t k, int64_t n, const REAL *a, const REAL *b, REAL *c) {
-    for (int64_t i = 0; i < m; i += MR) {
-        int64_t j = 0;
-        for (; j + 2 * VL <= n; j += 2 * VL) rows_times(2, k, a + i * k, b + j, n, c + i * n + j);
-        if (j < n) rows_times(1, k, a + i * k, b + j, n, c + i * n + j);
-    }
+    int64_t i = 0;
+    for (; i + ROWS <= m; i += ROWS) band_times(ROWS, k, n, a + i * k, b, c + i * n);
+    if (i < m) band_times(MR, k, n, a + i * k, b, c + i * n);
 }
 
 /* `rows` rows of c (., n) += columns of a (t, k) times b (t, n). */
-INLINE void columns_times(int rows, int vecs, int64_t t, const REAL *a, int64_t k, const REAL *b,
-                          int64_t n, REAL *c) {
-    vec s[MR][2];
-#pragma GCC unroll 6
-    for (int i = 0; i < rows; i++) s[i][0] = s[i][1] = (vec){0};
-    for (int64_t p = 0; p < t; p++, a += k, b += n) {
-        const vec b0 = AT(b), b1 = vecs > 1 ? AT(b + VL) : (vec){0};
-#pragma GCC unroll 6
-        for (int i = 0; i < rows; i++) {
-            s[i][0] += a[i] * b0;
-            if (vecs > 1) s[i][1] += a[i] * b1;
-        }
+#define COLUMNS_TIMES(name, vector, length)                                                      \
+    INLINE void name(int rows, int vecs, int64_t t, const REAL *a, int64_t k, const REAL *b,     \
+                     int64_t n, REAL *c) {                                                       \
+        vector s[ROWS][2];                                                                       \
+        _Pragma("GCC unroll 12") for (int i = 0; i < rows; i++) s[i][0] = s[i][1] = (vector){0}; \
+        for (int64_t p = 0; p < t; p++, a += k, b += n) {                                        \
+            const vector b0 = *(const vector *)b,                                                \
+                         b1 = vecs > 1 ? *(const vector *)(b + length) : (vector){0};            \
+            _Pragma("GCC unroll 12") for (int i = 0; i < rows; i++) {                            \
+                s[i][0] += a[i] * b0;                                                            \
+                if (vecs > 1) s[i][1] += a[i] * b1;                                              \
+            }                                                                                    \
+        }                                                                                        \
+        _Pragma("GCC unroll 12") for (int i = 0; i < rows; i++) {                                \
+            *(vector *)(c + i * n) += s[i][0];                                                   \
+            if (vecs > 1) *(vector *)(c + i * n + length) += s[i][1];                            \
+        }                                                                                        \
     }
-#pragma GCC unroll 6
-    for (int i = 0; i < rows; i++) {
-        PUT(c + i * n) += s[i][0];
-        if (vecs > 1) PUT(c + i * n + VL) += s[i][1];
-    }
+COLUMNS_TIMES(columns_times, wide, WL)
+#if defined(__AVX512F__)
+COLUMNS_TIMES(narrow_columns, vec, VL)
+#else
+#define narrow_columns columns_times
+#endif
+
+INLINE void band_added(int rows, int64_t t, const REAL *a, int64_t k, const REAL *b, int64_t n,
+                       REAL *c) {
+    int64_t j = 0;
+    for (; j + 2 * WL <= n; j += 2 * WL) columns_times(rows, 2, t, a, k, b + j, n, c + j);
+    for (; j + WL <= n; j += WL) columns_times(rows, 1, t, a, k, b + j, n, c + j);
+    if (j < n) narrow_columns(rows, 1, t, a, k, b + j, n, c + j);
 }
 
-/* c (k, n) += a (t, k)' b (t, n); k and n are multiples of VL: rows go by six, what is left by
- * four. */
+/* c (k, n) += a (t, k)' b (t, n); k and n are multiples of VL: rows go by as many as the registers
+ * hold, then by eight or by six and four. */
 static void add_products(int64_t t, const REAL *a, int64_t k, const REAL *b, int64_t n, REAL *c) {
-    for (int64_t i = 0, rows; i < k; i += rows) {
-        rows = (k - i) % 6 && (k - i == 4 || k - i == 8) ? 4 : 6;
-        for (int64_t j = 0; j < n; j += 2 * VL) {
-            const REAL *x = a + i, *y = b + j;
-            REAL *to = c + i * n + j;
-            if (n - j > VL && rows == 6) columns_times(6, 2, t, x, k, y, n, to);
-            else if (n - j > VL) columns_times(4, 2, t, x, k, y, n, to);
-            else if (rows == 6) columns_times(6, 1, t, x, k, y, n, to);
-            else columns_times(4, 1, t, x, k, y, n, to);
-        }
+    for (int64_t i = 0, left; (left = k - i) > 0;) {
+        const REAL *x = a + i;
+        REAL *to = c + i * n;
+        if (ROWS == 12 && (left % 12 == 0 || left > 16)) band_added(12, t, x, k, b, n, to), i += 12;
+        else if (ROWS == 12) band_added(8, t, x, k, b, n, to), i += 8;
+        else if (left % 6 && (left == 4 || left == 8)) band_added(4, t, x, k, b, n, to), i += 4;
+        else band_added(6, t, x, k, b, n, to), i += 6;
     }
 }
 
