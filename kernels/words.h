@@ -30,6 +30,7 @@
     NEXT(REDUCTION, mul)
 #define TIDE_LIST_SIDE(FIRST, NEXT) FIRST(SIDE, left) NEXT(SIDE, right)
 #define TIDE_LIST_QR(FIRST, NEXT) FIRST(QR, reduced) NEXT(QR, complete)
+#define TIDE_LIST_DECODING(FIRST, NEXT) FIRST(DECODING, greedy) NEXT(DECODING, beam_search)
 /* clang-format on */
 
 #define TIDE_WORD(list, word) TIDE_##list##_##word,
@@ -42,6 +43,7 @@ enum { TIDE_LIST_MARGIN(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_REDUCTION(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_SIDE(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_QR(TIDE_WORD, TIDE_WORD) };
+enum { TIDE_LIST_DECODING(TIDE_WORD, TIDE_WORD) };
 #undef TIDE_WORD
 
 #define TIDE_FIRST_WORD(list, word) #word

@@ -40,7 +40,7 @@ modules.hessian = "tide.tensor.derivatives"
 modules.save = "tide.saving.tensors"
 modules.load = "tide.saving.tensors"
 modules.seed = { "tide.utils", "set_random_seed" }
-for name in ("grad value_and_grad no_grad enable_grad custom_gradient scope"):gmatch "%S+" do
+for name in ("grad value_and_grad no_grad enable_grad custom_gradient jvp scope"):gmatch "%S+" do
   modules[name] = "tide.tensor.autograd"
 end
 for name in ("deterministic device profile help set_default_device"):gmatch "%S+" do

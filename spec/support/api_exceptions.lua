@@ -28,9 +28,6 @@ return {
   ["not built yet: several machines and devices"] = [[
     distribution.* models.Model:distribute_*]],
   ["not built yet: layers"] = "layers.AdditiveAttention.score_mode",
-  ["not built yet: functions of tensors"] = [[
-    ops.ctc_decode ops.eig ops.jvp ops.polar ops.view_as_complex ops.view_as_real
-    ops.linalg.eig ops.linalg.jvp ops.nn.ctc_decode ops.nn.polar]],
   ["not built yet: training"] = [[
     models.Model:find_batch_size models.Model:find_lr models.Model:rename
     models.clone_model.* models.Sequential:add.rebuild utils.clear_session remat RematScope
@@ -68,7 +65,8 @@ return {
     models.Model:set_state_tree models.Model:stateless_compute_loss models.Model:summary.*
     models.model_from_json.custom_objects
     ops.*.inputs ops.arange.step ops.batch_normalization.axis ops.bitwise_*.*
-    ops.convert_to_tensor.* ops.ctc_loss.mask_index ops.einsum.subscripts ops.*.epsilon
+    ops.convert_to_tensor.* ops.ctc_decode.mask_index ops.ctc_loss.mask_index
+    ops.einsum.subscripts ops.*.epsilon
     ops.left_shift.* ops.right_shift.* ops.multi_hot.num_classes ops.scatter_update.reduction
     ops.stop_gradient.variable ops.vectorized_map.fn ops.where.*
     random.SeedGenerator.* random.SeedGenerator:from_config random.dropout.inputs

@@ -237,6 +237,15 @@ static void eigh_grad(tide_tape *t, const tide_node *n) {
 TIDE_DESCRIBE(eigh, .flags = TIDE_CONTIGUOUS, .infer = eigh_infer, .grad = eigh_grad,
               .saves = TIDE_SAVE_OUT(0) | TIDE_SAVE_OUT(1), .refused = "holds NaN or infinity");
 
+static tide_status eig_infer(tide_call *c) {
+    TIDE_TRY(squares(c, "x"));
+    for (int i = 0; i < 4; i++) c->meta[i] = tide_meta_of(c->in[0]);
+    c->meta[0].rank--, c->meta[1].rank--;
+    return TIDE_OK;
+}
+TIDE_DESCRIBE(eig, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD, .infer = eig_infer,
+              .refused = "holds NaN or infinity");
+
 /* -- svd: with E_ij = 1 / (s_j^2 - s_i^2), J = E * (U' dU - dU' U), K = E * (V' dV - dV' V):
  *    dx = U (J S + S K + diag(ds)) V' + (1 - U U') dU S^-1 V' + U S^-1 dV' (1 - V V')
  *    (Townsend 2016) -- */

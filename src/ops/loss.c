@@ -368,6 +368,32 @@ static void ctc_grad(tide_tape *t, const tide_node *n) {
 TIDE_DESCRIBE(ctc_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER | TIDE_INTERNAL, .infer = ctc_infer,
               .grad = ctc_grad, .saves = TIDE_SAVE_OUT(1));
 
+static tide_status ctc_decode_infer(tide_call *c) {
+    const tide_ctc_decode_attrs *a = c->attrs;
+    const tide_tensor *x = c->in[0];
+    if (x->rank != 3 || x->shape[2] < 1)
+        return tide_op_fail(c, TIDE_ESHAPE, "x has three axes (expected (N, T, C), got %s)",
+                            TIDE_SHAPE_OF(x));
+    if (a->mask_index < 1 || a->mask_index > x->shape[2])
+        return tide_op_fail(c, TIDE_EARG, "mask_index names a channel (expected 1..%ld, got %ld)",
+                            (long)x->shape[2], (long)a->mask_index);
+    const int beam = a->strategy == TIDE_DECODING_beam_search;
+    if (beam && (a->beam_width < 1 || a->beam_width > 1 << 20))
+        return tide_op_fail(c, TIDE_EARG, "beam_width must be 1 to 1048576 (got %ld)",
+                            (long)a->beam_width);
+    if (beam && (a->top_paths < 1 || a->top_paths > a->beam_width))
+        return tide_op_fail(c, TIDE_EARG, "top_paths must be 1 to beam_width, %ld (got %ld)",
+                            (long)a->beam_width, (long)a->top_paths);
+    const tide_meta one = {.rank = 1, .dtype = x->dtype, .shape = {x->shape[0]}};
+    TIDE_TRY(labels_fit(c, c->in[1], "sequence_lengths", &one));
+    const int64_t paths = beam ? a->top_paths : 1;
+    c->meta[0] =
+        (tide_meta){.rank = 3, .dtype = TIDE_I32, .shape = {paths, x->shape[0], x->shape[1]}};
+    c->meta[1] = (tide_meta){.rank = 2, .dtype = x->dtype, .shape = {x->shape[0], paths}};
+    return TIDE_OK;
+}
+TIDE_DESCRIBE(ctc_decode, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD, .infer = ctc_decode_infer);
+
 /* -- accuracies -- */
 
 static tide_status sparse_accuracy_infer(tide_call *c) {

@@ -74,6 +74,8 @@ return {
   cos = "tide.ops.cos { 0 }   --> { 1 }",
   cosh = "tide.ops.cosh { 0 }   --> { 1 }",
   count_nonzero = "tide.ops.count_nonzero { 0, 5, 7 }   --> 2",
+  ctc_decode = [[tide.ops.ctc_decode({ { { 0, 3 }, { 0, 3 }, { 3, 0 } } }, { 3 })
+      --> { { { 1, 0, 0 } } }]],
   ctc_loss = "tide.ops.ctc_loss({ { 1 } }, { { { 0, 0 } } }, { 1 }, { 1 })   --> { 0.69315 }",
   cumprod = "tide.ops.cumprod { 1, 2, 3 }   --> { 1, 2, 6 }",
   cumsum = "tide.ops.cumsum { 1, 2, 3 }   --> { 1, 3, 6 }",
@@ -98,6 +100,7 @@ return {
   dstack = "tide.ops.dstack({ { 1, 2 }, { 3, 4 } })   --> { { { 1, 3 }, { 2, 4 } } }",
   dtype = [[tide.ops.dtype(tide.ones { 2 })
       --> "float32"]],
+  eig = "tide.ops.eig { { 0, 1 }, { 0, 0 } }   --> { 0, 0 }",
   eigh = "tide.ops.eigh { { 2, 0 }, { 0, 1 } }   --> { 1, 2 }",
   elu = "tide.ops.elu { -1, 1 }   --> { -0.63212, 1 }",
   embedding = "tide.ops.embedding({ { 1, 2 }, { 3, 4 } }, { 2, 1 })   --> { { 3, 4 }, { 1, 2 } }",

@@ -243,6 +243,7 @@ function control.associative_scan(...)
 end
 
 control.custom_gradient = autograd.custom_gradient
+control.jvp = autograd.jvp
 
 local stop_args = check.args("stop_gradient", { { "variable", "tensor", check.required } })
 

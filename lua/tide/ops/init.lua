@@ -13,7 +13,7 @@ local ops = {}
 -- asked for.
 local families = {
   control = [[cond while_loop fori_loop scan map vectorized_map associative_scan switch
-    custom_gradient stop_gradient convert_to_tensor convert_to_numpy is_tensor shape dtype]],
+    custom_gradient jvp stop_gradient convert_to_tensor convert_to_numpy is_tensor shape dtype]],
   creation = [[arange linspace logspace geomspace eye identity tri meshgrid]],
   linear = "einsum tensordot",
   arrays = [[split array_split vsplit hsplit dsplit unstack nonzero vstack hstack dstack
@@ -28,6 +28,7 @@ local families = {
   sequences = [[rearrange view angle real imag conj conjugate isreal extract_sequences correlate
     vectorize]],
   fourier = "fft fft2 ifft2 rfft irfft stft istft",
+  special = "gammainc polar view_as_complex view_as_real",
   windows = "bartlett blackman hamming hanning kaiser i0",
 }
 local place = {}
@@ -85,7 +86,7 @@ local no_method = {}
 for name in
   ([[fft fft2 ifft2 irfft istft vectorize broadcast_shapes einsum vstack hstack dstack
     column_stack array get_item bartlett blackman hamming hanning kaiser meshgrid cond while_loop
-    fori_loop scan map vectorized_map associative_scan switch custom_gradient is_tensor shape
+    fori_loop scan map vectorized_map associative_scan switch custom_gradient jvp is_tensor shape
     dtype arange linspace logspace geomspace eye identity tri convert_to_tensor]]):gmatch "%S+"
 do
   no_method[name] = true

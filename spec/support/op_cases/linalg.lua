@@ -167,6 +167,18 @@ return {
       says = "needs square matrices (expected [..., n, n], got [2, 3])" } },
   },
   {
+    op = "eig",
+    inputs = { { values = { { { 2.0, 1.0 }, { 0.5, 3.0 } }, { { 1.0, -2.0 }, { 2.0, 1.0 } } } } },
+    outputs = { { values = { { 1.63397459621556, 3.36602540378444 }, { 1.0, 1.0 } } },
+      { values = { { 0.0, 0.0 }, { 2.0, -2.0 } } } },
+    by = [[tuple(f(np.linalg.eig(x1)[0]) for f in (np.real, np.imag))]],
+    dtypes = floating,
+    engines = false,
+    errors = { { inputs = { { shape = { 2, 3 } } },
+      says = "needs square matrices (expected [..., n, n], got [2, 3])" },
+      { inputs = { { values = { { 0 / 0 } } } }, says = "matrix 1 of x holds NaN or infinity" } },
+  },
+  {
     op = "eigh",
     inputs = { { values = { { 4.0, 1.0, 0.5 }, { 1.0, 3.0, -0.2 }, { 0.5, -0.2, 2.0 } } } },
     outputs = { { values = { 1.69287706213737, 2.64928450564626, 4.65783843221636 } } },
