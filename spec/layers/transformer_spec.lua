@@ -1,7 +1,9 @@
 -- Layers of positions and transformer blocks against the real KerasHub's and Keras' numbers
 -- (spec/ref/transformer.py), and what only Tide's own words can say: steps with a cache, errors.
+local core = require "tide.core"
 local expect = require "spec.support.expect"
 local formula = require "spec.support.formula"
+local keras = require "tide.saving.keras"
 local ops = require "tide.ops"
 local tide = require "tide"
 
@@ -242,6 +244,43 @@ describe("transformer layers", function()
       os.remove(path)
       near("written" .. ending, again { ids, more }, reference.files, 1e-5, 2e-5)
     end
+  end)
+
+  it("stand in files as KerasHub writes them", function()
+    local function layers_of(path)
+      local archive, out = core.zip_open(path), {}
+      for _, entry in ipairs(keras.member(archive, "config.json").config.layers) do
+        out[entry.name] = entry
+      end
+      return out
+    end
+    local theirs = layers_of "spec/fixtures/keras/transformer.keras"
+    local path = os.tmpname() .. ".keras"
+    tide.load_model("spec/fixtures/keras/transformer.keras"):save(path)
+    local ours, n = layers_of(path), 0
+    os.remove(path)
+    for name, want in pairs(theirs) do
+      local got = ours[name]
+      if tostring(want.registered_name):find "^keras_hub>" then
+        n = n + 1
+        assert.are.equal(want.class_name, got.class_name)
+        assert.are.equal(want.registered_name, got.registered_name)
+        for key, v in pairs(want.config) do
+          if v ~= tide.none then
+            assert.is_not_nil(got.config[key], name .. " lacks " .. key)
+          end
+          if type(v) ~= "table" then
+            assert.are.equal(v, got.config[key], name .. ": " .. key)
+          end
+        end
+        for key in pairs(got.config) do
+          assert.is_not_nil(want.config[key], name .. " has " .. key)
+        end
+        assert.are.equal(want.inbound_nodes[1].kwargs.start_index,
+          got.inbound_nodes[1].kwargs.start_index)
+      end
+    end
+    assert.are.equal(7, n)
   end)
 
   it("write step by step with a cache what they write at once", function()
