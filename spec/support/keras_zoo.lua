@@ -8,10 +8,10 @@ local tide = require "tide"
 
 local zoo = { folder = "spec/fixtures/zoo/" }
 
---- All names, sorted.
-function zoo.names()
+--- All names of a folder, the zoo's by default, sorted.
+function zoo.names(folder)
   local out = {}
-  local pipe = io.popen("ls " .. zoo.folder)
+  local pipe = io.popen("ls " .. (folder or zoo.folder))
   for file in pipe:lines() do
     out[#out + 1] = file:match "^(.*)%.json$"
   end
@@ -32,8 +32,8 @@ local function tensors(v)
 end
 
 --- What is known of a model: { inputs, outputs }, or { x, y, evaluate, after, iterations }.
-function zoo.expected(name)
-  local f = assert(io.open(zoo.folder .. name .. ".json"))
+function zoo.expected(name, folder)
+  local f = assert(io.open((folder or zoo.folder) .. name .. ".json"))
   local found = core.json_decode(f:read "a", none, name)
   f:close()
   for _, k in ipairs { "inputs", "outputs", "x", "y", "after" } do

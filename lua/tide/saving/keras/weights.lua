@@ -529,6 +529,11 @@ function weights.load_optimizer(model, found)
   end
   build(model, optimizer)
   local want = #variables_of(model, optimizer)
+  local head = numbers(optimizer)
+  if #found == #head and #found < want and not optimizer._inners then -- of one without slots yet
+    optimizer:_set_numbers(numbers_read(optimizer, found, head))
+    return true
+  end
   if #found ~= want then
     return nil, ("the file has %d variables of the optimizer, %s needs %d"):format(#found,
       optimizer:_class_name(), want)
