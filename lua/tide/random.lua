@@ -25,6 +25,8 @@ local generator_args = check.args(
   "SeedGenerator", { { "seed", "int", nil, "drawn from the global generator when left out" },
     { "name", "string" } })
 
+SeedGenerator.args = generator_args
+
 function SeedGenerator:_init(...)
   local o = generator_args:construct(...)
   self.seed = o.seed or core.draw_seed "SeedGenerator" & 0x3FFFFFFF
@@ -41,8 +43,17 @@ function SeedGenerator:next()
   return (z ~ (z >> 31)) & 0x7FFFFFFF
 end
 
+--- The seed and the name, as plain data.
 function SeedGenerator:get_config()
   return { seed = self.seed, name = self.name }
+end
+
+--- A generator as `get_config` described it; it begins anew.
+---
+---     local seeds = tide.random.SeedGenerator(42)
+---     tide.random.SeedGenerator.from_config(seeds:get_config()):next() == seeds:next()   --> true
+function SeedGenerator.from_config(config)
+  return SeedGenerator(config)
 end
 
 -- A seed argument as the ops take it.

@@ -266,6 +266,8 @@ describe("recurrent layers", function()
     expect.raises("a layer is a name, an object", L.RNN, { 3 })
     expect.raises("must have state_size", L.RNN, { L.Dense { 2 } })
     expect.raises("needs at least one cell", L.StackedRNNCells, { {} })
+    local stacked = L.StackedRNNCells { L.GRUCell { 2 }, L.GRUCell { 3 } }
+    assert.same({ 2, 3 }, stacked.state_size)
     expect.raises("expected (batch, steps, features), got the shape [2, 3]",
       L.LSTM { 2 }, ops.ones { 2, 3 })
     expect.raises("needs at least one step (got the shape [2, 0, 3])", L.LSTM { 2 },

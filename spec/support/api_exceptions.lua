@@ -30,55 +30,89 @@ return {
   ["not built yet: layers"] = "layers.AdditiveAttention.score_mode",
   ["not built yet: training"] = [[
     models.Model:find_batch_size models.Model:find_lr models.Model:rename
-    models.clone_model.* models.Sequential:add.rebuild utils.clear_session remat RematScope
+    models.clone_model.* models.Sequential:add.rebuild utils.clear_session backend.clear_session
+    remat RematScope
     layers.Layer:rematerialized_call callbacks.TensorBoard.* callbacks.ReduceLROnPlateau.baseline
-    callbacks.OrbaxCheckpoint:* callbacks.OrbaxCheckpoint.save_on_background
+    callbacks.OrbaxCheckpoint:*
     optimizers.LossScaleOptimizer.* dtype_policies.DTypePolicyMap]],
   ["not built yet: files"] = "saving.KerasFileEditor*",
   ["runs code of another library"] = [[
     layers.FlaxLayer layers.JaxLayer layers.TFSMLayer layers.TorchModuleWrapper*
     wrappers.*]],
-  ["not built yet"] = [[
-    layers.*.pool_mode layers.InputSpec* layers.Input.sparse layers.Input.ragged
-    layers.Input.tensor layers.InputLayer.* layers.Layer:add_metric layers.Layer:add_variable
-    layers.Layer:add_weight.overwrite_with_gradient
-    layers.Layer:build_from_config layers.Layer:compute_output_spec layers.Layer:get_build_config
-    layers.Layer:input_dtype layers.Layer:input_spec layers.Layer:load_own_variables
-    layers.Layer:metrics_variables layers.Layer:save_own_variables
-    layers.Layer:stateless_call layers.Layer:symbolic_call
-    layers.*:convolution_op layers.*:variable_serialization_spec
-    layers.SpectralNormalization:normalized_weights
-    layers.MultiHeadAttention:key_dense layers.MultiHeadAttention:output_dense
-    layers.MultiHeadAttention:query_dense layers.MultiHeadAttention:value_dense
-    layers.RNN:inner_loop layers.StackedRNNCells:output_size layers.StackedRNNCells:state_size
+  ["not built yet: nested structures as tide.tree"] = "tree.*",
+  ["not built yet: objects for policies; a policy is its name"] = [[
+    dtype_policies.DTypePolicy dtype_policies.DTypePolicy:compute_dtype
+    dtype_policies.DTypePolicy:convert_input dtype_policies.DTypePolicy:*_config
+    dtype_policies.DTypePolicy:variable_dtype dtype_policies.FloatDTypePolicy
+    dtype_policies.deserialize dtype_policies.get dtype_policies.serialize
+    DTypePolicy FloatDTypePolicy mixed_precision.*]],
+  ["not built yet: options of the drawing, of the graph's text"] = [[
+    utils.plot_model.* utils.model_to_dot]],
+  ["not built yet: a pooling layer's way as an option"] = "layers.*.pool_mode",
+  ["the first tensor is x here, as in every op; given by position it is the same"] = [[
+    ops.*.inputs random.dropout.inputs ops.stop_gradient.variable]],
+  ["both tensors are x1 and x2, as in every op of two; given by position they are the same"] = [[
+    ops.bitwise_*.* ops.left_shift.* ops.right_shift.*]],
+  ["the same value, written out"] = [[
+    ops.arange.step ops.layer_normalization.epsilon ops.normalize.epsilon
+    ops.rms_normalization.epsilon ops.scatter_update.reduction ops.convert_to_tensor.sparse
+    ops.convert_to_tensor.ragged layers.Input.sparse layers.Input.ragged
+    activations.relu.max_value]],
+  ["has a default here where Keras asks for a value"] = [[
+    ops.batch_normalization.axis losses.categorical_generalized_cross_entropy.q
+    metrics.Metric:add_variable.shape]],
+  ["Keras declares a default and fails without a value"] = "ops.multi_hot.num_classes",
+  ["where with a condition alone is nonzero"] = "ops.where.x1 ops.where.x2",
+  ["sparse and ragged tensors, and tensors in place of inputs, are TensorFlow's"] = [[
+    layers.Input.tensor layers.InputLayer.* layers.InputSpec* InputSpec KerasTensor*]],
+  ["classes of one's own are known to files by extend, functions by register"] = [[
     *.deserialize.custom_objects optimizers.schedules.deserialize.custom_objects
-    activations.relu.max_value initializers.Initializer:clone
-    losses.categorical_generalized_cross_entropy.q losses.circle.*
-    metrics.MeanMetricWrapper.dtype metrics.Metric:add_variable.*
-    metrics.*.axis metrics.*.k metrics.binary_accuracy.threshold metrics.AUC:interpolate_pr_auc
-    metrics.Metric:stateless_*
-    optimizers.LossScaleOptimizer:check_finite optimizers.Muon:* optimizers.Optimizer:*
-    callbacks.Callback:* callbacks.CallbackList.* callbacks.EarlyStopping:get_monitor_value
-    callbacks.ReduceLROnPlateau:in_cooldown callbacks.TensorBoard:summary
-    models.Model:compiled_loss models.Model:compiled_metrics models.Model:get_state_tree
-    models.Model:jit_compile models.Model:loss models.Model:make_* models.Model:run_eagerly
-    models.Model:set_state_tree models.Model:stateless_compute_loss models.Model:summary.*
-    models.model_from_json.custom_objects
-    ops.*.inputs ops.arange.step ops.batch_normalization.axis ops.bitwise_*.*
-    ops.convert_to_tensor.* ops.ctc_decode.mask_index ops.ctc_loss.mask_index
-    ops.einsum.subscripts ops.*.epsilon
-    ops.left_shift.* ops.right_shift.* ops.multi_hot.num_classes ops.scatter_update.reduction
-    ops.stop_gradient.variable ops.vectorized_map.fn ops.where.*
-    random.SeedGenerator.* random.SeedGenerator:from_config random.dropout.inputs
-    utils.Config* utils.CustomObjectScope utils.Progbar* utils.custom_object_scope
-    utils.*_keras_object utils.*_interactive_logging utils.is_interactive_logging_enabled
-    utils.get_custom_objects utils.get_registered_* utils.get_source_inputs
-    utils.is_keras_tensor utils.model_to_dot utils.plot_model.*
-    utils.register_keras_serializable utils.standardize_dtype
-    saving.*_keras_object saving.CustomObjectScope saving.custom_object_scope
+    utils.CustomObjectScope utils.custom_object_scope utils.*_keras_object
+    utils.get_custom_objects utils.get_registered_* utils.register_keras_serializable
+    saving.CustomObjectScope saving.custom_object_scope saving.*_keras_object
     saving.get_custom_objects saving.get_registered_* saving.register_keras_serializable
-    saving.load_weights.model saving.save_weights.model config.* dtype_policies.*
-    dtype_policies.DTypePolicy:* backend.* mixed_precision.* tree.*
-    DTypePolicy FloatDTypePolicy Function* Initializer InputSpec KerasTensor* Loss Metric
-    Operation* Optimizer Regularizer StatelessScope* SymbolicScope Variable* name_scope version]],
+    models.model_from_json.custom_objects]],
+  ["float32, channels_last and 1e-7 hold everywhere; a layer or call says otherwise"] = [[
+    config.epsilon config.floatx config.image_data_format config.set_epsilon config.set_floatx
+    config.set_image_data_format backend.epsilon backend.floatx backend.image_data_format
+    backend.set_epsilon backend.set_floatx backend.set_image_data_format]],
+  ["there is one backend, which computes at once"] = [[
+    config.backend config.set_backend config.is_nnx_enabled config.*_flash_attention*
+    backend.backend backend.get_uid backend.is_* backend.result_type
+    backend.standardize_dtype utils.standardize_dtype utils.is_keras_tensor
+    models.Model:jit_compile models.Model:run_eagerly models.Model:make_*
+    Function* Operation* SymbolicScope name_scope Variable*
+    layers.Layer:symbolic_call layers.Layer:compute_output_spec layers.Layer:input_spec
+    layers.Layer:input_dtype utils.get_source_inputs]],
+  ["functions without state are JAX's way: value_and_grad takes any function"] = [[
+    StatelessScope* layers.Layer:stateless_call layers.Layer:metrics_variables
+    metrics.Metric:stateless_* optimizers.Optimizer:stateless_apply
+    models.Model:stateless_compute_loss models.Model:get_state_tree
+    models.Model:set_state_tree]],
+  ["output and tracebacks are ruled by verbose and TIDE_TRACEBACK, lengths of runs by fit"] = [[
+    config.*_interactive_logging config.is_interactive_logging_enabled
+    utils.*_interactive_logging utils.is_interactive_logging_enabled config.*_traceback_filtering*
+    config.max_epochs config.max_steps_per_epoch config.set_max_* utils.Progbar*]],
+  ["loading a model never runs code"] = "config.enable_unsafe_deserialization",
+  ["bases stand in their namespaces: tide.losses.Loss"] = [[
+    Initializer Loss Metric Optimizer Regularizer]],
+  ["the channel counts from 1"] = "ops.ctc_loss.mask_index ops.ctc_decode.mask_index",
+  ["the model comes first, by position"] = "saving.load_weights.model saving.save_weights.model",
+  ["a table of Lua is one"] = "utils.Config*",
+  ["a string, tide.version"] = "version",
+  ["Keras' own steps, no part of its interface"] = [[
+    layers.*:convolution_op layers.*:variable_serialization_spec layers.RNN:inner_loop
+    layers.SpectralNormalization:normalized_weights layers.Layer:build_from_config
+    layers.Layer:get_build_config layers.Layer:*_own_variables optimizers.Optimizer:*_own_variables
+    layers.Layer:add_weight.overwrite_with_gradient layers.Layer:add_metric
+    layers.Layer:add_variable metrics.Metric:add_variable.aggregation
+    metrics.MeanMetricWrapper.dtype metrics.AUC:interpolate_pr_auc initializers.Initializer:clone
+    optimizers.LossScaleOptimizer:check_finite optimizers.Muon:* optimizers.Optimizer:add_*
+    optimizers.Optimizer:assign* optimizers.Optimizer:update_step
+    callbacks.CallbackList.* callbacks.EarlyStopping:get_monitor_value
+    callbacks.ReduceLROnPlateau:in_cooldown callbacks.ReduceLROnPlateau.baseline
+    callbacks.TensorBoard:summary models.Model:compiled_loss models.Model:compiled_metrics
+    models.Model:loss]],
+  ["a callback has the hooks that it defines"] = "callbacks.Callback:*",
+  ["options by name in a table, which are not declared"] = "models.Model:summary.*",
 }

@@ -29,7 +29,7 @@ local Manager = object.class("CheckpointManager", base.Monitor, {
     { "save_freq", { "int", "string" }, "epoch", "'epoch', or a number of batches" },
     { "initial_value_threshold", "number", nil, "best value so far" },
     { "max_to_keep", "int", 1, "how many stay beside the best one", min = 1 },
-    { "save_on_background", "bool", false, "accepted; a save ends before the next batch" },
+    { "save_on_background", "bool", true, "accepted; a save ends before the next batch" },
     { "save_weights_only", "bool", false, "weights without the rest, not to be resumed" },
   },
   named = {

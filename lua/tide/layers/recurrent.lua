@@ -423,6 +423,7 @@ define_cell("GRUCell", {
 --     #tide.layers.StackedRNNCells { { { "GRUCell", 8 }, { "LSTMCell", 4 } } }.cells   --> 2
 recurrent.StackedRNNCells = base.derive(base, "StackedRNNCells", {
   args = { { "cells", "list", required, "cells, the first one first" } },
+  list_first = true,
   inputs = { "inputs", "states" },
   takes = { inputs = "tensor" },
   init = function(self)

@@ -62,7 +62,8 @@ local function define(name, targets, rows, formula, default_name, order, first)
   local all = { { "y_true", "tensor", check.required, "targets" },
     { "y_pred", "tensor", check.required, "predictions" } }
   table.move(first or {}, 1, #(first or {}), 3, all)
-  local args = check.args(snake, function_rows(all, rows, order))
+  -- the function with options of its own has the others in the order of `rows`
+  local args = check.args(snake, function_rows(all, rows, not first and order))
   local function fn(...)
     local o = args:call(...)
     return (formula(tensors.of(o.y_true), tensors.floating(o.y_pred), o))
@@ -161,9 +162,9 @@ define("Tversky", false, {
 --- Circle loss (Sun et al. 2020): labels of any numbering, predictions of unit length.
 --     tide.losses.Circle()({ 1, 1 }, { { 1, 0 }, { 0.6, 0.8 } })   --> 0
 define("Circle", false, {
+  { "remove_diagonal", "bool", true, "a sample is no pair with itself" },
   { "gamma", "number", 80.0, "scale" },
   { "margin", "number", 0.4, "relaxation" },
-  { "remove_diagonal", "bool", true, "a sample is no pair with itself" },
 }, F.circle, nil, "gamma margin remove_diagonal reduction name dtype",
   { { "ref_labels", "tensor", nil, "labels of the other sides of the pairs" },
     { "ref_embeddings", "tensor", nil, "their vectors" } })

@@ -150,8 +150,9 @@ for name, formula in pairs(F) do
     local args = check.args(name, {
       { "y_true", "tensor", check.required, "targets" },
       { "y_pred", "tensor", check.required, "predictions" },
-      { name:find "top_k" and "k" or name == "binary_accuracy" and "threshold" or "axis", "number",
-        nil, "option of the class" },
+      name:find "top_k" and { "k", "int", 5, "how many of the best count" }
+        or name == "binary_accuracy" and { "threshold", "number", 0.5, "above it is a yes" }
+        or { "axis", "axis", -1, "along which values belong together" },
       { "from_sorted_ids", "bool", false, "predictions are labels, best first" },
       ZERO_BASED,
     })

@@ -242,17 +242,17 @@ end
 -- any axes (which broadcast), a letter repeated in one term takes the diagonal, letters missing
 -- after "->" are summed. Several operands are contracted in pairs, those with the smallest product
 -- first.
---- @param equation string for example "bij,bjk->bik"
+--- @param subscripts string the equation, for example "bij,bjk->bik"
 --- @param ... tide.Tensor the operands, one per term
 --- @return tide.Tensor
 --     tide.ops.einsum("ij,jk->ik", { { 1, 2 } }, { { 3 }, { 4 } })   --> { { 11 } }
-function linear.einsum(equation, ...)
+function linear.einsum(subscripts, ...)
   local list = table.pack(...)
   if list.n == 1 and type(list[1]) == "table" and core.is_tensor(list[1][1]) then
     list = list[1]
   end
-  if type(equation) ~= "string" then
-    errors.raise("einsum", "the equation comes first (got %s)", type(equation))
+  if type(subscripts) ~= "string" then
+    errors.raise("einsum", "the equation comes first (got %s)", type(subscripts))
   end
   local n = list.n or #list
   local tensors, ranks = {}, {}
@@ -263,7 +263,7 @@ function linear.einsum(equation, ...)
     tensors[i] = core.is_tensor(list[i]) and list[i] or core.tensor(list[i])
     ranks[i] = tensors[i].ndim
   end
-  local inputs, output = parse(equation, ranks)
+  local inputs, output = parse(subscripts, ranks)
   local in_output, operands = {}, {}
   for _, l in ipairs(output) do
     in_output[l] = true
