@@ -91,7 +91,7 @@ local save_args = check.args("save", {
   { "filepath", "string", check.required, "where to write" },
   { "overwrite", "bool", true, "replace an existing file" },
   { "include_optimizer", "bool", true, "with the state of the optimizer" },
-  { "zipped", "any", nil, "accepted; Tide's files are single files" },
+  { "zipped", "bool", true, "false: Keras' files in a folder, under any name" },
 })
 
 --- Writes the whole model: architecture, weights, compile state, optimizer.
@@ -99,6 +99,11 @@ local save_args = check.args("save", {
 ---     model:save "model.safetensors"
 function saving.save(self, ...)
   local o = save_args:call(...)
+  if not o.zipped then
+    local keras = require "tide.saving.keras"
+    refuse_overwrite(o, o.filepath, "save")
+    return keras.save_folder(self, o.filepath, o)
+  end
   saving.check_path(o.filepath, false)
   refuse_overwrite(o, o.filepath, "save")
   format_of(o.filepath, "save").save_model(self, o.filepath, o)
@@ -186,6 +191,10 @@ function saving.load_model(...)
   local o = load_args:call(...)
   local path = o.filepath
   o.filepath = nil
+  if type(path) == "string" and core.file_exists(path .. "/config.json") then
+    local keras = require "tide.saving.keras"
+    return with_custom(o.custom_objects, keras.load_folder, path, o)
+  end
   local format, ext = format_of(path, "load_model")
   if weights_only[ext] then
     errors.raise(

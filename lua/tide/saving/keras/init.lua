@@ -112,6 +112,27 @@ function keras.compile(ctx, model, config, o)
   end
 end
 
+-- The model of a configuration and the datasets of its weights.
+local function made(path, o, has, metadata, entry, entries)
+  if not entries and has["model.weights.npz"] then
+    errors.raise(
+      "load_model",
+      "%s: the weights are in NumPy's format (model.weights.npz), which is not read here; save the "
+      .. "model again from Keras", path)
+  end
+  local ctx = import.context(
+    path, { custom_objects = o.custom_objects, own = type(metadata.tide_version) == "string",
+      bytes = entries and import.bytes(entries) })
+  local model = import.guarded(ctx, import.model, ctx, entry)
+  import.guarded(ctx, keras.compile, ctx, model, entry.compile_config, o)
+  if entries then
+    load_groups(model, weights.groups(entries), { where = path, skip_mismatch = o.skip_mismatch })
+  elseif #model.weights > 0 then
+    errors.raise("load_model", "%s: the archive has no model.weights.h5", path)
+  end
+  return model
+end
+
 --- Reads a whole model.
 --- @param path string a .keras archive, or an .h5 file of Keras 1, 2 or 3
 --- @param o table|nil custom_objects, compile (default true), skip_mismatch
@@ -133,33 +154,27 @@ function keras.load_model(path, o)
   local metadata = has["metadata.json"]
     and keras.member(z, "metadata.json", path .. ": metadata.json") or {}
   local entry = keras.member(z, "config.json", path .. ": config.json")
-  local entries = has["model.weights.h5"] and keras.read_hdf5(z, "model.weights.h5")
-  if not entries and has["model.weights.npz"] then
-    errors.raise(
-      "load_model",
-      "%s: the weights are in NumPy's format (model.weights.npz), which is not read here; save the "
-      .. "model again from Keras", path)
-  end
-  local ctx = import.context(
-    path, { custom_objects = o.custom_objects, own = type(metadata.tide_version) == "string",
-      bytes = entries and import.bytes(entries) })
-  local model = import.guarded(ctx, import.model, ctx, entry)
-  import.guarded(ctx, keras.compile, ctx, model, entry.compile_config, o)
-  if entries then
-    load_groups(model, weights.groups(entries), { where = path, skip_mismatch = o.skip_mismatch })
-  elseif #model.weights > 0 then
-    errors.raise("load_model", "%s: the archive has no model.weights.h5", path)
-  end
-  return model
+  return made(path, o, has, metadata, entry, has["model.weights.h5"]
+    and keras.read_hdf5(z, "model.weights.h5"))
 end
 
---- Writes a whole model: `.keras`, or `.h5` as Keras 2 laid it out.
---- @param o table|nil include_optimizer (default true)
-function keras.save_model(model, path, o)
-  o = o or {}
-  if not path:find "%.keras$" then
-    return require("tide.saving.keras.legacy").save_model(model, path, o)
+--- Reads the files of an archive that lie in a folder, as `save(path, { zipped = false })` and
+--- Keras make it.
+function keras.load_folder(path, o)
+  local function read(name)
+    local file = path .. "/" .. name
+    return core.file_exists(file) and keras.decode(core.read_file(file, 100000000), file) or nil
   end
+  local has = {}
+  for _, name in ipairs { "model.weights.h5", "model.weights.npz" } do
+    has[name] = core.file_exists(path .. "/" .. name)
+  end
+  return made(path, o or {}, has, read "metadata.json" or {}, read "config.json",
+    has["model.weights.h5"] and keras.read_hdf5(path .. "/model.weights.h5"))
+end
+
+-- The files of an archive: list of { name, text or blob }.
+local function members_of(model, path, o)
   if not model.built then
     errors.raise("save", "%s has no weights yet: build it or call it first", model:_label())
   end
@@ -171,11 +186,32 @@ function keras.save_model(model, path, o)
   end
   local metadata = { keras_version = export.keras_version,
     date_saved = os.date "!%Y-%m-%d@%H:%M:%S", tide_version = require("tide").version }
-  core.zip_write(path, {
+  return {
     { "metadata.json", keras.encode(metadata) },
     { "config.json", json.written(entry, path) },
     { "model.weights.h5", encode_weights(model, o.include_optimizer ~= false, path) },
-  })
+  }
+end
+
+--- Writes a whole model: `.keras`, or `.h5` as Keras 2 laid it out.
+--- @param o table|nil include_optimizer (default true)
+function keras.save_model(model, path, o)
+  o = o or {}
+  if not path:find "%.keras$" then
+    return require("tide.saving.keras.legacy").save_model(model, path, o)
+  end
+  core.zip_write(path, members_of(model, path, o))
+end
+
+--- Writes the same files into a folder, which is made where it is not; the configuration comes
+--- last.
+function keras.save_folder(model, path, o)
+  local members = members_of(model, path, o or {})
+  core.mkdirs(path)
+  core.blob_write(path .. "/" .. members[3][1], members[3][2])
+  for i = 1, 2 do
+    core.write_file(path .. "/" .. members[i][1], members[i][2])
+  end
 end
 
 -- ---- weights alone ----
