@@ -4,6 +4,7 @@
  * Invariant: where an op says which of its operands have rows that stand for themselves (`rows`),
  * some of them are widened at a time, so that no whole float32 copy of such an operand is made; one
  * row, an image, is the least. Blocks depend on sizes alone. */
+#include "../kernels/gemm.h"
 #include "device.h"
 #include "launch.h"
 
@@ -188,9 +189,18 @@ static tide_status widen_others(tide_ctx *ctx, const tide_step *s, tide_kcall *k
     return TIDE_OK;
 }
 
+/* Whether some engine may compute with the operands as they are. */
+static int as_they_are(const tide_step *s, const tide_kcall *k) {
+    int all = s->op->rows && tide_bf16_units();
+    for (int i = 0; i < s->nin && all; i++) all = !k->in[i].p || k->in[i].dtype == TIDE_BF16;
+    return all;
+}
+
 tide_status tide_serve_halves(tide_ctx *ctx, const tide_step *s, tide_kcall *k, tide_buf *in) {
+    tide_status st = as_they_are(s, k) ? tide_serve(k) : TIDE_ENOKERNEL;
+    if (st != TIDE_ENOKERNEL) return st;
     const int mark = tide_scratch_mark();
-    tide_status st = widen_others(ctx, s, k, in);
+    st = widen_others(ctx, s, k, in);
     if (st == TIDE_OK)
         st = s->op->rows ? by_rows(s, k) : s->op->flags & TIDE_HALF ? tide_serve(k) : whole(s, k);
     tide_scratch_release(mark);

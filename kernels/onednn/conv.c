@@ -8,6 +8,7 @@
 
 #include "../cpu/cpu.h"
 #include "../engines.h"
+#include "../gemm.h"
 #include "../geometry.h"
 #include "../parallel.h"
 
@@ -22,7 +23,7 @@ tide_status tide_dnnl_conv_grad_kernel(tide_kcall *c) { return (void)c, TIDE_DEC
 #else
 
 enum { FORWARD, GRAD_X, GRAD_KERNEL };
-enum { BIAS = 1 }; /* flag of the key; the activation from bit 8 */
+enum { BIAS = 1, BF16 = 2 }; /* flags of the key; the activation from bit 8 */
 
 /* A key's numbers: x's shape, y's shape, kernel's extents, strides, dilations, zeros before,
  * groups. */
@@ -49,19 +50,23 @@ static tide_dnnl_key key_of(int kind, const tide_buf *x, const tide_buf *y, cons
     return key;
 }
 
+static dnnl_data_type_t type_of(const tide_dnnl_key *key) {
+    return key->flags & BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
 /* (N, ..., C) as the library's (N, C, ...) */
-static int data_desc(dnnl_memory_desc_t *md, int nd, const int64_t *shape) {
+static int data_desc(dnnl_memory_desc_t *md, int nd, const int64_t *shape, dnnl_data_type_t type) {
     dnnl_dims_t dims = {shape[0], shape[nd + 1]}, strides = {0, 1};
     int64_t step = shape[nd + 1];
     for (int i = nd; i >= 1; i--) dims[1 + i] = shape[i], strides[1 + i] = step, step *= shape[i];
     strides[0] = step;
-    return tide_dnnl.memory_desc_init_by_strides(md, nd + 2, dims, dnnl_f32, strides) ==
-        dnnl_success;
+    return tide_dnnl.memory_desc_init_by_strides(md, nd + 2, dims, type, strides) == dnnl_success;
 }
 
 /* (k..., C/groups, F) as the library's ([groups,] F/groups, C/groups, k...): as it lies, and free
  * to choose. */
-static int weight_descs(const fields *f, dnnl_memory_desc_t *plain, dnnl_memory_desc_t *any) {
+static int weight_descs(const fields *f, dnnl_data_type_t type, dnnl_memory_desc_t *plain,
+                        dnnl_memory_desc_t *any) {
     int64_t g = *f->groups, c = f->x[f->nd + 1] / g, out = f->y[f->nd + 1], step = c * out;
     int n = 0;
     dnnl_dims_t dims, strides;
@@ -71,10 +76,8 @@ static int weight_descs(const fields *f, dnnl_memory_desc_t *plain, dnnl_memory_
     for (int i = f->nd - 1; i >= 0; i--)
         dims[n + i] = f->k[i], strides[n + i] = step, step *= f->k[i];
     n += f->nd;
-    return tide_dnnl.memory_desc_init_by_strides(plain, n, dims, dnnl_f32, strides) ==
-        dnnl_success &&
-        tide_dnnl.memory_desc_init_by_tag(any, n, dims, dnnl_f32, dnnl_format_tag_any) ==
-        dnnl_success;
+    return tide_dnnl.memory_desc_init_by_strides(plain, n, dims, type, strides) == dnnl_success &&
+        tide_dnnl.memory_desc_init_by_tag(any, n, dims, type, dnnl_format_tag_any) == dnnl_success;
 }
 
 /* An activation in the library's words; 0 where there is none. */
@@ -100,8 +103,10 @@ static int make_conv(tide_dnnl_prim *p, const void *unused) {
     dnnl_memory_desc_t x, y, plain, w, bias;
     dnnl_dims_t strides, dil, lo, hi, nf = {f.y[f.nd + 1]}, one = {1};
     int has_bias = p->key.flags & BIAS, act = p->key.flags >> 8, kind = p->key.kind, ok = 0;
-    if (!data_desc(&x, f.nd, f.x) || !data_desc(&y, f.nd, f.y) || !weight_descs(&f, &plain, &w) ||
-        tide_dnnl.memory_desc_init_by_strides(&bias, 1, nf, dnnl_f32, one) != dnnl_success)
+    const dnnl_data_type_t type = type_of(&p->key);
+    if (!data_desc(&x, f.nd, f.x, type) || !data_desc(&y, f.nd, f.y, type) ||
+        !weight_descs(&f, type, &plain, &w) ||
+        tide_dnnl.memory_desc_init_by_strides(&bias, 1, nf, type, one) != dnnl_success)
         return 0;
     for (int i = 0; i < f.nd; i++) {
         strides[i] = f.stride[i], dil[i] = f.dil[i] - 1, lo[i] = f.lo[i];
@@ -363,16 +368,17 @@ static void add_up(const float *part, int64_t step, int n, int64_t size, float *
     }
 }
 
-static int run_pieces(const pieces *all, const float *x, const float *y, float *weights,
-                      float *bias, int64_t step, char *pads, size_t pad) {
+static int run_pieces(const pieces *all, const char *x, const char *y, char *weights, char *bias,
+                      size_t step, char *pads, size_t pad) {
     _Atomic int failed = 0;
-    const int turned = all->at->prim->key.kind == GRAD_X;
+    const int turned = all->at->prim->key.kind == GRAD_X,
+              size = all->at->prim->key.flags & BF16 ? 2 : 4;
     TIDE_PARALLEL_FOR (all->n, 1) {
         for (int64_t i = lo; i < hi; i++) {
             const piece *p = &all->at[i];
-            void *first = (void *)(x + p->x), *second = (void *)(y + p->y);
-            void *handles[] = {turned ? second : first, turned ? first : second, weights + i * step,
-                               bias ? bias + i * step : NULL};
+            void *first = (void *)(x + p->x * size), *second = (void *)(y + p->y * size);
+            void *handles[] = {turned ? second : first, turned ? first : second,
+                               weights + (size_t)i * step, bias ? bias + (size_t)i * step : NULL};
             if (!tide_dnnl_run(p->prim, share_->slot, handles, pads + (size_t)share_->slot * pad))
                 failed = 1;
         }
@@ -382,8 +388,8 @@ static int run_pieces(const pieces *all, const float *x, const float *y, float *
 
 /* `w` is read or, for the gradient of the kernel, written. `sparse` (or NULL): x is to be gathered
  * by these windows. Declines where the library refused the shape. */
-static tide_status run(tide_kcall *c, const tide_dnnl_key *key, const float *x, const float *y,
-                       const tide_buf *w, float *bias, const tide_geometry *sparse) {
+static tide_status run(tide_kcall *c, const tide_dnnl_key *key, const void *x, const void *y,
+                       const tide_buf *w, void *bias, const tide_geometry *sparse) {
     if (leave_to_plain(key) || !tide_dnnl_enter()) return TIDE_DECLINE;
     const int grad = key->kind == GRAD_KERNEL;
     const int64_t size = tide_buf_numel(w), outputs = w->shape[w->rank - 1];
@@ -405,9 +411,9 @@ static tide_status run(tide_kcall *c, const tide_dnnl_key *key, const float *x, 
     if (!grad) {
         tide_kept *kept = NULL;
         if (p->relay) kept = tide_keep(c->dev, w, &p->wanted, sizeof p->wanted, p->wanted_bytes);
-        float *own = p->relay && !kept ? tide_scratch(c->dev, p->wanted_bytes) : NULL;
+        void *own = p->relay && !kept ? tide_scratch(c->dev, p->wanted_bytes) : NULL;
         if (p->relay && !kept && !own) goto out;
-        float *weights = tide_dnnl_weights(p, w, kept, own);
+        void *weights = tide_dnnl_weights(p, w, kept, own);
         ok = weights && run_pieces(all, x, y, weights, bias, 0, pads, pad);
         tide_keep_done(kept);
     } else {
@@ -417,6 +423,7 @@ static tide_status run(tide_kcall *c, const tide_dnnl_key *key, const float *x, 
             step = after + (int64_t)(rounded((size_t)outputs * sizeof(float)) / sizeof(float));
         float *to = p->relay ? tide_scratch(c->dev, wanted) : w->p, *parts = to;
         if (all->n > 1) parts = tide_scratch(c->dev, (size_t)(all->n * step) * sizeof(float));
+        float *db = bias;
         if (!to || !parts) goto out;
         if (sparse) {
             float *dense = tide_scratch(
@@ -427,10 +434,10 @@ static tide_status run(tide_kcall *c, const tide_dnnl_key *key, const float *x, 
             x = dense;
         }
         const int sums = parts != to;
-        ok = run_pieces(all, x, y, parts, bias && sums ? parts + after : bias, sums ? step : 0,
-                        pads, pad);
+        ok = run_pieces(all, x, y, (char *)parts, (char *)(bias && sums ? parts + after : db),
+                        sums ? (size_t)step * sizeof(float) : 0, pads, pad);
         if (sums) add_up(parts, step, all->n, (int64_t)(wanted / sizeof(float)), to);
-        if (sums && bias) add_up(parts + after, step, all->n, outputs, bias);
+        if (sums && bias) add_up(parts + after, step, all->n, outputs, db);
         if (ok && p->relay) ok = tide_dnnl_run_relay(p, to, w->p);
     }
     st = ok ? TIDE_OK : tide_dnnl_failure();
@@ -439,21 +446,34 @@ out:
     return st;
 }
 
+/* The flag of a dtype that the library computes with: bfloat16 where the CPU multiplies it, and
+ * where the kernel is larger than 1x1 (the library's 1x1 code for the gradient of x gives wrong
+ * numbers where the channels of y are no multiple of a vector's). -1: none */
+static int dtype_flag(const tide_buf *x, const tide_buf *w) {
+    if (x->dtype == TIDE_F32) return 0;
+    int64_t taps = 1;
+    for (int i = 0; i < w->rank - 2; i++) taps *= w->shape[i];
+    return x->dtype == TIDE_BF16 && taps > 1 && tide_bf16_units() ? BF16 : -1;
+}
+
 tide_status tide_dnnl_conv(tide_kcall *c) {
     const tide_conv_attrs *at = c->attrs;
     const tide_buf *x = &c->in[0], *w = &c->in[1], *b = &c->in[2], *y = &c->out[0];
-    if (x->dtype != TIDE_F32 || empty(x) || empty(w) || empty(y)) return TIDE_DECLINE;
+    const int dtype = dtype_flag(x, w);
+    if (dtype < 0 || empty(x) || empty(w) || empty(y)) return TIDE_DECLINE;
     tide_dnnl_key key = key_of(FORWARD, x, y, w->shape, &at->strides, &at->dilation_rate, &at->pads,
-                               at->groups, (b->p ? BIAS : 0) | at->activation << 8);
+                               at->groups, dtype | (b->p ? BIAS : 0) | at->activation << 8);
     return run(c, &key, x->p, y->p, w, b->p, NULL);
 }
 
 tide_status tide_dnnl_conv_grad_x(tide_kcall *c) {
     const tide_conv_grad_x_attrs *at = c->attrs;
     const tide_buf *dy = &c->in[0], *w = &c->in[1], *b = &c->in[2], *dx = &c->out[0];
-    if (dy->dtype != TIDE_F32 || empty(dx) || empty(w) || empty(dy)) return TIDE_DECLINE;
+    const int dtype = dtype_flag(dy, w);
+    if (dtype < 0 || empty(dx) || empty(w) || empty(dy)) return TIDE_DECLINE;
+    if (dtype && (b->p || at->activation)) return TIDE_DECLINE; /* they come before the rounding */
     tide_dnnl_key key = key_of(GRAD_X, dx, dy, w->shape, &at->strides, &at->dilation_rate,
-                               &at->pads, at->groups, 0);
+                               &at->pads, at->groups, dtype);
     tide_status st = run(c, &key, dx->p, dy->p, w, NULL, NULL);
     if (st != TIDE_OK || (!b->p && !at->activation)) return st;
     tide_buf in[2] = {*dx, *b}; /* a transposed convolution's bias and activation, in place */

@@ -171,6 +171,51 @@ describe("dropout in half precision", function()
 end)
 
 describe("a convolution in half precision, with its gradients", function()
+  -- Sums of products of small whole numbers are exact in float32.
+  it("of whole bfloat16 numbers is an exact sum rounded once, gradients too", function()
+    local function whole(shape)
+      return ops.round(tide.random.uniform(shape, { minval = -2.4, maxval = 2.4 }))
+    end
+    tide.seed(6)
+    for i, c in ipairs {
+      { { 3, 10, 12, 11 }, { 1, 1, 11, 7 }, { padding = "same" } }, -- oneDNN 2.6: wrong dx
+      { { 5, 10, 12, 8 }, { 1, 1, 8, 5 }, { strides = 2 } },
+      { { 2, 20, 20, 1 }, { 3, 3, 1, 32 }, {} },
+      { { 4, 13, 13, 32 }, { 3, 3, 32, 64 }, { padding = "same" } },
+      { { 1, 40, 40, 16 }, { 3, 3, 16, 16 }, { padding = "same" } },
+      { { 1, 17, 15, 24 }, { 5, 2, 24, 9 }, { strides = 2, padding = "same" } },
+      { { 2, 14, 9, 12 }, { 3, 3, 4, 21 }, { groups = 3 } },
+      { { 2, 9, 9, 20 }, { 3, 3, 1, 20 }, { groups = 20, dilation_rate = 2 } },
+      { { 2, 50, 16 }, { 5, 16, 24 }, { padding = "causal" } },
+      { { 1, 6, 7, 8, 4 }, { 3, 2, 3, 4, 8 }, { padding = "same" } },
+    } do
+      local function all(dtype)
+        local leaves = {}
+        for k, x in ipairs { whole(c[1]), whole(c[2]), whole { c[2][#c[2]] } } do
+          leaves[k] = x:cast(dtype):copy()
+          leaves[k]:requires_grad_(true)
+        end
+        local options = { bias = leaves[3] }
+        for k, v in pairs(c[3]) do
+          options[k] = v
+        end
+        local y = ops.conv(leaves[1], leaves[2], options)
+        local dy = whole(y.shape):cast(dtype)
+        return y, table.unpack(core.gradients((y * dy):cast("float32"):sum(), leaves))
+      end
+      tide.seed(i)
+      local want = { all "float32" }
+      tide.seed(i)
+      for k, got in ipairs { all "bfloat16" } do
+        local rounded = want[k]:cast("bfloat16"):cast "float32"
+        local off = ops.max(ops.abs(rounded - got:cast "float32")):item()
+        -- or one in the last place, where Winograd's sums are not exact
+        assert.is_true(off <= 2 ^ -7 * ops.max(ops.abs(rounded)):item(),
+          ("case %d, part %d"):format(i, k))
+      end
+    end
+  end)
+
   it("is float32's, rounded once, by blocks of images too", function()
     tide.seed(20)
     local cases = {
