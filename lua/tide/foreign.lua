@@ -144,6 +144,9 @@ local names = {
   },
   ["tide.losses"] = { SmoothL1Loss = "Huber", KLDivLoss = "KLDivergence", CTCLoss = "CTC" },
   ["tide.utils"] = {
+    DataLoader = "fit takes tensors and batch_size, and shuffles them; a source of your own is an \z
+      object with __len and get(i)",
+    TensorDataset = "fit takes tensors as they are: model:fit(x, y)",
     Sequence = "an object with __len and get(i) is one, wherever data are taken",
     PyDataset = "an object with __len and get(i) is one, wherever data are taken",
     get_file = LATER, split_dataset = LATER, pad_sequences = LATER,
