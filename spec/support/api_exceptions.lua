@@ -57,7 +57,7 @@ return {
     ops.arange.step ops.layer_normalization.epsilon ops.normalize.epsilon
     ops.rms_normalization.epsilon ops.scatter_update.reduction ops.convert_to_tensor.sparse
     ops.convert_to_tensor.ragged layers.Input.sparse layers.Input.ragged
-    activations.relu.max_value]],
+    activations.relu.max_value models.Model:save.zipped]],
   ["has a default here where Keras asks for a value"] = [[
     ops.batch_normalization.axis losses.categorical_generalized_cross_entropy.q
     metrics.Metric:add_variable.shape]],
