@@ -28,8 +28,8 @@ local families = {
     UpSampling2D UpSampling3D]],
   ["tide.layers.rearrange"] = "PixelShuffle PixelUnshuffle Unfold Fold",
   ["tide.layers.preprocess"] = "Normalization",
-  ["tide.layers.recurrent"] = [[RNN SimpleRNN LSTM GRU SimpleRNNCell LSTMCell GRUCell
-    StackedRNNCells]],
+  ["tide.layers.recurrent"] = "RNN SimpleRNN LSTM GRU",
+  ["tide.layers.cells"] = "SimpleRNNCell LSTMCell GRUCell StackedRNNCells",
   ["tide.layers.conv_recurrent"] = "ConvLSTM1D ConvLSTM2D ConvLSTM3D",
   ["tide.layers.einsum"] = "EinsumDense",
   ["tide.layers.attention"] = [[MultiHeadAttention GroupQueryAttention Attention
