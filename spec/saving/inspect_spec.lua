@@ -21,6 +21,15 @@ describe("tide inspect", function()
     end
   end)
 
+  it("takes no safetensors file for JSON, whatever the length of its header", function()
+    local header = '{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    local path = expect.name ".safetensors"
+    expect.write(path, ("<I8"):pack(0x7b20) .. header .. (" "):rep(0x7b20 - #header)
+      .. ("<f"):pack(1))
+    assert.truthy(lines(path):find(": safetensors", 1, true))
+    os.remove(path)
+  end)
+
   it("shows models whose classes Tide does not have, nested ones indented", function()
     local text = lines(folder .. "fn.keras")
     assert.truthy(text:find("Bidirectional 'bi'", 1, true))

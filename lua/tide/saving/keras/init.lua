@@ -94,7 +94,7 @@ function keras.sniff(path)
     return "zip"
   elseif head == "\137HDF\r\n\26\n" then
     return "hdf5"
-  elseif head:match "^%s*{" then
+  elseif head:match "^%s*{" and not head:find "\0" then -- the length of a header may look so
     return "json"
   end
 end
