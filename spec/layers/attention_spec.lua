@@ -328,6 +328,7 @@ describe("attention layers", function()
     local function bytes(n)
       local x = ops.ones { 1, n, 2, 8 }
       x.requires_grad = true
+      collectgarbage()
       core.memory_reset_peak()
       local before = core.memory().live_bytes
       local y = ops.dot_product_attention(x, x, x, { is_causal = true })
@@ -341,6 +342,7 @@ describe("attention layers", function()
     local layer = L.MultiHeadAttention { 1, 8, dropout = 0.1, use_bias = false }
     local function dropped(n)
       local x = ops.ones { 1, n, 8 }
+      collectgarbage()
       core.memory_reset_peak()
       local before = core.memory().live_bytes
       tide.grad(function()
