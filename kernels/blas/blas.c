@@ -130,6 +130,7 @@ int tide_blas_ready(void) {
 }
 
 const char *tide_blas_info(void) { return info; }
+void *tide_blas_symbol(const char *name) { return sym(name); }
 
 static int fits(const tide_gemm *g, int *ta, int *tb, int64_t *lda, int64_t *ldb) {
     return g->m <= INT_MAX && g->n <= INT_MAX && g->k <= INT_MAX && g->ldc <= INT_MAX &&
@@ -171,7 +172,17 @@ static tide_status serve(tide_kcall *c) {
 }
 
 static const tide_kernel table[TIDE_OP_COUNT] = {
-    [TIDE_OP_matmul] = serve, [TIDE_OP_linear] = serve,      [TIDE_OP_linear_grad] = serve,
-    [TIDE_OP_conv] = serve,   [TIDE_OP_conv_grad_x] = serve, [TIDE_OP_conv_grad_kernel] = serve,
+    [TIDE_OP_matmul] = serve,
+    [TIDE_OP_linear] = serve,
+    [TIDE_OP_linear_grad] = serve,
+    [TIDE_OP_conv] = serve,
+    [TIDE_OP_conv_grad_x] = serve,
+    [TIDE_OP_conv_grad_kernel] = serve,
+    [TIDE_OP_cholesky] = tide_lapack_cholesky,
+    [TIDE_OP_inv] = tide_lapack_inv,
+    [TIDE_OP_solve] = tide_lapack_solve,
+    [TIDE_OP_det] = tide_lapack_det,
+    [TIDE_OP_slogdet] = tide_lapack_slogdet,
+    [TIDE_OP_lu_factor] = tide_lapack_lu_factor,
 };
 const tide_engine tide_engine_blas = {.name = "blas", .table = table};
