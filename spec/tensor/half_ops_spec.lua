@@ -491,7 +491,8 @@ describe("the peak of forward and backward", function()
     end
   end)
 
-  it("is at most 0.65 of float32's in a network of convolutions", function()
+  -- Winograd's transforms and the kernels' gradients are float32 for both.
+  it("is at most 0.7 of float32's in a network of convolutions", function()
     local weights = { tide.random.normal { 3, 3, 8, 32 } }
     for i = 2, 4 do
       weights[i] = tide.random.normal { 3, 3, 32, 32 }
@@ -506,7 +507,7 @@ describe("the peak of forward and backward", function()
     local whole = of("float32", weights, x, forward)
     for _, d in ipairs(halves) do
       local part = of(d, weights, x, forward)
-      assert.is_true(part <= 0.65 * whole, ("%d of %d"):format(part, whole))
+      assert.is_true(part <= 0.7 * whole, ("%d of %d"):format(part, whole))
     end
   end)
 end)
