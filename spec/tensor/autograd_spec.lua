@@ -406,6 +406,22 @@ describe("values changed in place", function()
 end)
 
 describe("custom gradients and hooks", function()
+  it("take as many tensors as there may be", function()
+    local many = {}
+    for i = 1, 1000 do
+      many[i] = tide.tensor({ i }, { requires_grad = true })
+    end
+    local f = tide.custom_gradient(function(...)
+      return (select(1000, ...)) * 2, function(dy)
+        local out = {}
+        for i = 1, 1000 do out[i] = dy * i end
+        return table.unpack(out)
+      end
+    end)
+    local grads = tide.grad(f(table.unpack(many)):sum(), many)
+    assert.same({ 1, 1000 }, { grads[1]:item(), grads[1000]:item() })
+  end)
+
   it("run the function's own rule", function()
     local f = tide.custom_gradient(function(x)
       return x * x, function(dy)

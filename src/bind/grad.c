@@ -291,7 +291,7 @@ static int record_custom(lua_State *L) {
         tideL_error(L, "custom_gradient", "a function must return 1 to 8 tensors (got %d)", nout);
     if (count > 1024)
         tideL_error(L, "custom_gradient", "a function of %ld tensors has too many", (long)count);
-    luaL_checkstack(L, nin + 2 * nout + 8, "tide");
+    luaL_checkstack(L, 2 * nin + 3 * nout + 8, "tide"); /* each input as it is and pinned */
     tide_tensor **in = lua_newuserdatauv(L, (size_t)(nin + nout + 1) * sizeof *in, 0),
                 **out = in + nin;
     for (int i = 0; i < nin; i++) {
