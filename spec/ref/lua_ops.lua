@@ -887,6 +887,37 @@ return {
     results = { { dtype = "float64", shape = {  }, data = { 3 } }, { dtype = "float64", shape = { 2, 3 }, data = { 24.0, 8.0, 16.0, 48.0, 40.0, 36.0 } } },
   },
   {
+    op = "gammainc",
+    call = [==[ops.gammainc(w, u * u)]==],
+    by = [==[torch.special.gammainc(t(w), t(u * u)).numpy()]==],
+    why = "a has no gradient",
+    results = { { dtype = "float64", shape = { 3 }, data = { 0.8946007754381357, 0.0038150080543612754, 0.7969082124228323 } } },
+  },
+  {
+    op = "jvp",
+    call = [==[ops.jvp(function(a) return a * a end, { x }, { y })]==],
+    by = [==[(x * x, 2 * x * y)]==],
+    results = { { dtype = "float64", shape = { 2, 3 }, data = { 9.0, 1.0, 4.0, 36.0, 25.0, 20.25 } }, { dtype = "float64", shape = { 2, 3 }, data = { 3.0, 5.0, -4.0, 18.0, -7.0, 28.8 } } },
+  },
+  {
+    op = "polar",
+    call = [==[ops.polar(w, u)]==],
+    by = [==[(w * np.cos(u), w * np.sin(u))]==],
+    results = { { dtype = "float64", shape = { 3 }, data = { 0.0707372016677029, 1.910672978251212, 0.3108049841353322 } }, { dtype = "float64", shape = { 3 }, data = { 0.9974949866040544, -0.5910404133226791, 0.3916634548137417 } } },
+  },
+  {
+    op = "view_as_complex",
+    call = [==[ops.view_as_complex(m)]==],
+    by = [==[(m[:, 0], m[:, 1])]==],
+    results = { { dtype = "float64", shape = { 3 }, data = { 0.3, -0.8, 1.1 } }, { dtype = "float64", shape = { 3 }, data = { 1.2, 2.0, -0.4 } } },
+  },
+  {
+    op = "view_as_real",
+    call = [==[ops.view_as_real { x, y }]==],
+    by = [==[np.stack((x, y), -1)]==],
+    results = { { dtype = "float64", shape = { 2, 3, 2 }, data = { 3.0, 0.5, 1.0, 2.5, 2.0, -1.0, 6.0, 1.5, 5.0, -0.7, 4.5, 3.2 } } },
+  },
+  {
     op = "xlogy",
     call = [==[ops.xlogy(w, w + 1)]==],
     by = [==[w * np.log(w + 1)]==],

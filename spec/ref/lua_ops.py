@@ -199,6 +199,11 @@ cases = [
     ("vsplit", "ops.vsplit(x, 2)", "np.vsplit(x, 2)"),
     ("vstack", "ops.vstack { u, w }", "np.vstack((u, w))"),
     ("while_loop", "ops.while_loop(function(i) return i < 3 end, function(i, a) return i + 1, a * 2 end, { 0, x })", "(3, x * 8)"),
+    ("gammainc", "ops.gammainc(w, u * u)", "torch.special.gammainc(t(w), t(u * u)).numpy()", "a has no gradient"),
+    ("jvp", "ops.jvp(function(a) return a * a end, { x }, { y })", "(x * x, 2 * x * y)"),
+    ("polar", "ops.polar(w, u)", "(w * np.cos(u), w * np.sin(u))"),
+    ("view_as_complex", "ops.view_as_complex(m)", "(m[:, 0], m[:, 1])"),
+    ("view_as_real", "ops.view_as_real { x, y }", "np.stack((x, y), -1)"),
     ("xlogy", "ops.xlogy(w, w + 1)", "w * np.log(w + 1)"),
 ]
 
