@@ -123,6 +123,31 @@ describe("engines agree", function()
     end)
   end
 
+  it("on gradients of several large images, each in bands", function()
+    local at <const> = { { { 4, 128, 128, 128 }, 1, 1 }, { { 5, 257, 129, 96 }, 2, 1 },
+      { { 4, 128, 130, 128 }, 1, 2 } }
+    finally(function()
+      core.engines(all)
+    end)
+    for _, c in ipairs(at) do
+      local n = c[1][4]
+      local x, k = tide.random.normal(c[1]), tide.random.normal { 3, 3, n, n }
+      x.requires_grad, k.requires_grad = true, true
+      local got = {}
+      for i, engines in ipairs { all, "plain" } do
+        core.engines(engines)
+        local y = core.ops.conv(x, k, { padding = "same", strides = c[2], dilation_rate = c[3] })
+        local g = core.gradients(tide.ops.sum(y * y), { x, k })
+        got[i] = { y:detach(), g[1], g[2] }
+      end
+      for j = 1, 3 do
+        local most = tide.ops.max(tide.ops.abs(got[2][j])):item()
+        local off = tide.ops.max(tide.ops.abs(got[1][j] - got[2][j])):item()
+        assert(off < 1e-5 * most, ("%d: %g of %g"):format(j, off, most))
+      end
+    end
+  end)
+
   it("on a transposed convolution with bias and activation", function()
     check_parity(function(x, k, b)
       return ops.conv_transpose(

@@ -153,7 +153,7 @@ static void block(const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_
     int64_t rows = i1 - i0, tiles = TIDE_CEIL_DIV(rows, MR);
     int direct = rows <= 2 * MR && g->bcs == 1 && !g->b_half; /* few rows do not pay for packing */
     int apart = g->ars == 1 && g->acs > MB && rows <= MB && j1 - j0 > NR; /* read more than once */
-    for (int64_t p0 = 0, kc = apart ? KA : KC; p0 < g->k; p0 += kc) {
+    for (int64_t p0 = 0, kc = apart ? KA : KC; p0 < g->k && !tide_stopped(); p0 += kc) {
         int64_t k = TIDE_MIN(kc, g->k - p0), ars = g->ars, acs = g->acs;
         int add = g->accumulate || p0 > 0;
         const REAL *a = (const REAL *)g->a + i0 * ars + p0 * acs;

@@ -130,7 +130,7 @@ tide_status K(max_pool)(tide_kcall *c) {
     pool p = POOL_OF(&c->in[0], &c->out[0], at);
     const REAL *x = c->in[0].p;
     REAL *y = c->out[0].p;
-    int64_t per = outs(&p), nc = p.g.c, line = p.g.out[2], lines = line ? per / line : 0;
+    int64_t per = outs(&p), nc = p.g.c, line = p.g.out[2], lines = line && nc ? per / line : 0;
     TIDE_PARALLEL_FOR (p.g.n *lines, TIDE_CEIL_DIV(grain_of(&p), TIDE_MAX(line, 1))) {
         for (int64_t r = lo; r < hi;
              r++) { /* a line of windows: they differ along the last axis only */

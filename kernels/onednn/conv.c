@@ -234,6 +234,7 @@ static void gather(const tide_geometry *g, const float *x, float *to) {
 /* -- pieces of a call: some of the images, or some rows of the result of one of them -- */
 
 enum { MOST_PIECES = 256, FEW_IMAGES = 3, LEAST_ROWS = 4 };
+#define LONG_PIECE 1e9    /* and at most, for nobody hears Ctrl-C within one */
 #define PIECE_WORK 1e6    /* multiplications of a piece at least, some 20 microseconds, */
 #define SECOND_THREAD 4e5 /* unless there are two: from here on a second thread pays */
 
@@ -242,8 +243,8 @@ typedef struct {
     int64_t x, y; /* elements before the piece */
 } piece;
 typedef struct {
-    int n;
-    size_t pad; /* bytes of work space that any of them needs */
+    int n, round; /* round: as many at once, where sums of each take work space */
+    size_t pad;   /* bytes of work space that any of them needs */
     piece at[MOST_PIECES];
 } pieces;
 
@@ -264,6 +265,7 @@ static int64_t count_of(const fields *f, int kind, double kernel) {
         if (n > work / (32 * kernel)) n = work / (32 * kernel);
         if (n > (1 << 24) / kernel) n = (1 << 24) / kernel;
     }
+    if (n < work / LONG_PIECE) n = work / LONG_PIECE;
     return n < 2 ? 1 : n > MOST_PIECES ? MOST_PIECES : (int64_t)n / 2 * 2;
 }
 
@@ -310,15 +312,17 @@ static int cut(pieces *all, const tide_dnnl_key *whole, int64_t kernel) {
     const fields f = fields_of(&key);
     const int64_t images = f.x[0], in = product_of(f.nd + 1, f.x + 1),
                   out = product_of(f.nd + 1, f.y + 1);
-    const int64_t n = count_of(&f, key.kind, (double)(kernel / *f.groups)),
-                  rows = key.kind == FORWARD ? f.y[1] : f.x[1],
+    const double work = (double)kernel / (double)*f.groups;
+    const int64_t n = count_of(&f, key.kind, work), rows = key.kind == GRAD_X ? f.x[1] : f.y[1],
                   bands = TIDE_MIN(n / images, rows / LEAST_ROWS);
-    all->n = 0, all->pad = 0;
+    const int few = key.kind != GRAD_KERNEL && images <= FEW_IMAGES,
+              large = (double)product_of(f.nd, f.y + 1) * work > LONG_PIECE;
+    all->n = 0, all->pad = 0, all->round = (int)TIDE_MAX(2, (1 << 24) / (kernel + 1));
     int ok = 1;
-    if (key.kind != GRAD_KERNEL && images <= FEW_IMAGES && bands > 1) {
+    if ((few || large) && bands > 1) {
         for (int64_t i = 0; i < images * bands && ok; i++) {
             const int64_t r0 = i % bands * rows / bands, r1 = (i % bands + 1) * rows / bands;
-            ok = (key.kind == FORWARD ? add_rows : add_rows_of_x)(all, whole, i / bands, r0, r1);
+            ok = (key.kind == GRAD_X ? add_rows_of_x : add_rows)(all, whole, i / bands, r0, r1);
         }
     } else {
         const int64_t some = TIDE_MIN(n, images);
@@ -359,23 +363,27 @@ static const pieces *cut_of(const tide_dnnl_key *key, int64_t kernel) {
     return &c->all;
 }
 
-/* A piece's sums of a kernel's gradient, then of the bias'. */
-static void add_up(const float *part, int64_t step, int n, int64_t size, float *to) {
+/* A piece's sums of a kernel's gradient, then of the bias'; `more`: to those that are there. */
+static void add_up(const float *part, int64_t step, int n, int64_t size, float *to, int more) {
     TIDE_PARALLEL_FOR (size, 16384) {
-        for (int64_t i = lo; i < hi; i++) to[i] = part[i] + part[step + i];
-        for (int p = 2; p < n; p++)
+        if (more)
+            for (int64_t i = lo; i < hi; i++) to[i] += part[i];
+        else
+            for (int64_t i = lo; i < hi; i++) to[i] = part[i];
+        for (int p = 1; p < n; p++)
             for (int64_t i = lo; i < hi; i++) to[i] += part[p * step + i];
     }
 }
 
-static int run_pieces(const pieces *all, const char *x, const char *y, char *weights, char *bias,
-                      size_t step, char *pads, size_t pad) {
+/* `n` pieces from `from` on. */
+static int run_pieces(const pieces *all, int from, int n, const char *x, const char *y,
+                      char *weights, char *bias, size_t step, char *pads, size_t pad) {
     _Atomic int failed = 0;
     const int turned = all->at->prim->key.kind == GRAD_X,
               size = all->at->prim->key.flags & BF16 ? 2 : 4;
-    TIDE_PARALLEL_FOR (all->n, 1) {
+    TIDE_PARALLEL_FOR (n, 1) {
         for (int64_t i = lo; i < hi; i++) {
-            const piece *p = &all->at[i];
+            const piece *p = &all->at[from + i];
             void *first = (void *)(x + p->x * size), *second = (void *)(y + p->y * size);
             void *handles[] = {turned ? second : first, turned ? first : second,
                                weights + (size_t)i * step, bias ? bias + (size_t)i * step : NULL};
@@ -414,7 +422,7 @@ static tide_status run(tide_kcall *c, const tide_dnnl_key *key, const void *x, c
         void *own = p->relay && !kept ? tide_scratch(c->dev, p->wanted_bytes) : NULL;
         if (p->relay && !kept && !own) goto out;
         void *weights = tide_dnnl_weights(p, w, kept, own);
-        ok = weights && run_pieces(all, x, y, weights, bias, 0, pads, pad);
+        ok = weights && run_pieces(all, 0, all->n, x, y, weights, bias, 0, pads, pad);
         tide_keep_done(kept);
     } else {
         const size_t wanted = p->relay ? p->wanted_bytes : (size_t)size * sizeof(float);
@@ -422,7 +430,8 @@ static tide_status run(tide_kcall *c, const tide_dnnl_key *key, const void *x, c
                                         sizeof(float)), /* of a piece's sums: dw, db */
             step = after + (int64_t)(rounded((size_t)outputs * sizeof(float)) / sizeof(float));
         float *to = p->relay ? tide_scratch(c->dev, wanted) : w->p, *parts = to;
-        if (all->n > 1) parts = tide_scratch(c->dev, (size_t)(all->n * step) * sizeof(float));
+        const int round = TIDE_MIN(all->n, all->round);
+        if (all->n > 1) parts = tide_scratch(c->dev, (size_t)(round * step) * sizeof(float));
         float *db = bias;
         if (!to || !parts) goto out;
         if (sparse) {
@@ -434,10 +443,15 @@ static tide_status run(tide_kcall *c, const tide_dnnl_key *key, const void *x, c
             x = dense;
         }
         const int sums = parts != to;
-        ok = run_pieces(all, x, y, (char *)parts, (char *)(bias && sums ? parts + after : db),
-                        sums ? (size_t)step * sizeof(float) : 0, pads, pad);
-        if (sums) add_up(parts, step, all->n, (int64_t)(wanted / sizeof(float)), to);
-        if (sums && bias) add_up(parts + after, step, all->n, outputs, db);
+        ok = 1;
+        for (int i = 0; i < all->n && ok && !tide_stopped(); i += round) {
+            const int n = TIDE_MIN(round, all->n - i);
+            ok = run_pieces(all, i, n, x, y, (char *)parts,
+                            (char *)(bias && sums ? parts + after : db),
+                            sums ? (size_t)step * sizeof(float) : 0, pads, pad);
+            if (sums) add_up(parts, step, n, (int64_t)(wanted / sizeof(float)), to, i > 0);
+            if (sums && bias) add_up(parts + after, step, n, outputs, db, i > 0);
+        }
         if (ok && p->relay) ok = tide_dnnl_run_relay(p, to, w->p);
     }
     st = ok ? TIDE_OK : tide_dnnl_failure();

@@ -891,3 +891,16 @@ describe("a function that hangs on a gradient", function()
     assert.is_true(pipe:close())
   end)
 end)
+
+describe("attention with a window or an offset beyond all sizes", function()
+  it("is refused", function()
+    local x = core.ones { 1, 3, 1, 2 }
+    for _, o in ipairs { { scale = 1, window = math.maxinteger },
+      { scale = 1, offset = math.maxinteger },
+      { scale = 1, offset = math.mininteger } } do
+      local ok, e = pcall(core.ops.attention_, x, x, x, o)
+      assert.is_false(ok)
+      assert.truthy(tostring(e):find("must be below 2^60", 1, true), tostring(e))
+    end
+  end)
+end)

@@ -56,6 +56,10 @@ static tide_status attention_infer(tide_call *c) { /* query, key, value, bias, m
     if (S < 1) return tide_op_fail(c, TIDE_ESHAPE, "needs at least one key (got 0)");
     if (a->window < 0)
         return tide_op_fail(c, TIDE_EARG, "window cannot be negative (got %ld)", (long)a->window);
+    const int64_t far = (int64_t)1 << 60; /* places and these are added */
+    if (a->window > far || a->offset > far || a->offset < -far)
+        return tide_op_fail(c, TIDE_EARG, "window and offset must be below 2^60 (got %ld and %ld)",
+                            (long)a->window, (long)a->offset);
     if (!(a->rate >= 0 && a->rate <= 1))
         return tide_op_fail(c, TIDE_EARG, "rate is a probability (expected 0..1, got %g)", a->rate);
     if (a->rate > 0) own_stream(a->seed, &a->rng);
