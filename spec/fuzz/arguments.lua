@@ -430,6 +430,7 @@ function fuzz.run(o)
     end
   end
   assert(#chosen > 0, "no target of that name")
+  collectgarbage() -- what ran before in this process has no part in the limit
   core.memory_limit(64 << 20)
   local trace = o.trace and assert(io.open(o.trace, "w"))
   local finish = o.seconds and core.now() + o.seconds

@@ -633,6 +633,7 @@ end
 ---@return table<string, integer> ops how often each was compared
 function fuzz.run(o)
   rows(o.only)
+  collectgarbage() -- what ran before in this process has no part in the limit
   core.memory_limit(512 << 20)
   local seed = o.seed or 1
   local finish = o.seconds and core.now() + o.seconds
