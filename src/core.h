@@ -263,11 +263,6 @@ tide_status tide_custom_result(tide_ctx *, tide_tensor *value, int nin, tide_ten
  * reference. */
 tide_status tide_record_custom(tide_ctx *, void *custom, int nin, tide_tensor **in, int nout,
                                tide_tensor **out);
-/* The leaves, but for some others, of which tensors were made by nodes from number `since` on: *n
- * of them, and new references in `out`, where that is not NULL. Fails where they were made of a
- * result of an older node. */
-tide_status tide_leaves(tide_ctx *, int ny, tide_tensor **y, uint64_t since, int nother,
-                        tide_tensor **other, int *n, tide_tensor **out);
 tide_status tide_add_hook(tide_ctx *, tide_tensor *, void *ref, int ready);
 void tide_remove_hook(tide_ctx *, tide_tensor *, void *ref); /* within a walk too */
 

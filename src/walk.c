@@ -388,37 +388,6 @@ static void end(tide_ctx *ctx, tide_walk *w) {
     if (!w->floor && w->outer) mark(w->outer);
 }
 
-tide_status tide_leaves(tide_ctx *ctx, int ny, tide_tensor **y, uint64_t since, int nother,
-                        tide_tensor **other, int *n, tide_tensor **out) {
-    tide_walk w = {.floor = since, .id = ++ctx->walks, .outer = ctx->walking};
-    entry *e;
-    int older = 0;
-    tide_status st = TIDE_OK;
-    for (int i = 0; i < nother && st == TIDE_OK; i++) st = make_entry(ctx, &w, other[i], &e);
-    const int first = w.nleaves;
-    for (int i = 0; i < ny && st == TIDE_OK; i++) {
-        if (y[i]->node) st = collect(ctx, &w, y[i]->node);
-        else if (y[i]->requires_grad) st = make_entry(ctx, &w, y[i], &e);
-        older |= y[i]->node && y[i]->node->seq < since;
-    }
-    for (int k = 0; k < w.norder; k++)
-        for (int i = 0; i < w.order[k]->nin && st == TIDE_OK; i++) {
-            const tide_edge *edge = &w.order[k]->in[i];
-            if (edge->leaf) st = make_entry(ctx, &w, edge->leaf, &e);
-            older |= edge->node && edge->node->seq < since;
-        }
-    *n = w.nleaves - first;
-    if (st == TIDE_OK && older)
-        st = tide_fail(ctx, TIDE_EGRAD,
-                       "checkpoint: the function uses a tensor that was computed outside of it and "
-                       "has a gradient; give it to the function as an argument");
-    for (int k = 0; k < *n && out && st == TIDE_OK; k++)
-        out[k] = tide_retain(w.leaves[first + k].leaf);
-    ctx->walking = &w; /* for `end`, which goes back to what was */
-    end(ctx, &w);
-    return st;
-}
-
 static void visit(tide_ctx *ctx, tide_walk *w, tide_node *n, tide_status *status) {
     tide_status st = *status;
     const uint64_t seq = n->seq;

@@ -31,6 +31,7 @@ return {
   ["not built yet: training"] = [[
     models.Model:find_batch_size models.Model:find_lr models.Model:rename
     models.clone_model.* models.Sequential:add.rebuild utils.clear_session backend.clear_session
+    remat RematScope
 
     layers.Layer:rematerialized_call callbacks.TensorBoard.* callbacks.ReduceLROnPlateau.baseline
     callbacks.OrbaxCheckpoint:*

@@ -321,52 +321,6 @@ static int record_custom(lua_State *L) {
     return nout;
 }
 
-/* core.tape_position(): the number of the next node. */
-static int tape_position(lua_State *L) {
-    lua_pushinteger(L, (lua_Integer)tideL_ctx(L)->seq);
-    return 1;
-}
-
-/* The tensors of the list at i, pinned, in a block that stays on the stack with them. */
-static tide_tensor **pinned_list(lua_State *L, int i, int *n) {
-    luaL_checktype(L, i, LUA_TTABLE);
-    const int64_t count = (int64_t)lua_rawlen(L, i);
-    if (count > 1 << 16) tideL_error(L, "checkpoint", "%ld tensors are too many", (long)count);
-    *n = (int)count;
-    luaL_checkstack(L, 2 * *n + 8, "tide");
-    tide_tensor **out = lua_newuserdatauv(L, (size_t)(*n + 1) * sizeof *out, 0);
-    for (int k = 0; k < *n; k++) {
-        lua_rawgeti(L, i, k + 1);
-        out[k] = tideL_pin(L, -1, "checkpoint");
-    }
-    return out;
-}
-
-/* core.leaves(ys, position, others): the leaves, but for the others, of which the tensors were made
- * by nodes from that number on. */
-static int leaves(lua_State *L) {
-    const uint64_t since = (uint64_t)luaL_checkinteger(L, 2);
-    tide_ctx *ctx = tideL_ctx(L);
-    int ny, nother, n = 0;
-    tide_tensor **y = pinned_list(L, 1, &ny), **other = pinned_list(L, 3, &nother);
-    tideL_try(L, ctx, tide_leaves(ctx, ny, y, since, nother, other, &n, NULL));
-    tide_tensor **out = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *out, 0);
-    lua_createtable(L, n, 0);
-    const int result = lua_gettop(L);
-    for (int i = 0; i < n; i++) {
-        tideL_new(L);
-        lua_rawseti(L, result, i + 1);
-    }
-    int found = 0;
-    tideL_try(L, ctx, tide_leaves(ctx, ny, y, since, nother, other, &found, out));
-    for (int i = 0; i < found; i++) {
-        lua_rawgeti(L, result, i + 1);
-        tideL_tohandle(L, -1)->t = out[i];
-        lua_pop(L, 1);
-    }
-    return 1;
-}
-
 void tideL_open_grad(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
     ctx->call_hook = call_hook;
@@ -374,11 +328,8 @@ void tideL_open_grad(lua_State *L) {
     ctx->call_custom = call_custom;
     ctx->free_ref = tideL_forget;
     ctx->where = where;
-    static const luaL_Reg functions[] = {{"gradients", gradients},
-                                         {"record_custom", record_custom},
-                                         {"tape_position", tape_position},
-                                         {"leaves", leaves},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"gradients", gradients}, {"record_custom", record_custom}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     lua_getfield(L, -1, "Tensor");
     lua_getfield(L, -1, "methods");

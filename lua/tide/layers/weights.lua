@@ -430,7 +430,6 @@ function Layer:add_loss(loss)
     own.losses, own.losses_of = {}, call
   end
   Layer.last_penalized = math.max(Layer.last_penalized, call)
-  Layer.penalties = Layer.penalties + 1
   for _, l in ipairs(type(loss) == "table" and loss or { loss }) do
     own.losses[#own.losses + 1] = l
   end
@@ -438,6 +437,5 @@ end
 
 -- The number of the newest call in which a penalty was added.
 Layer.last_penalized = 0
-Layer.penalties = 0 -- how many there were
 
 end
