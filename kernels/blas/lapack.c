@@ -144,7 +144,7 @@ static tide_status by_lu(tide_kcall *c, int what) {
         load(w.a, &c->in[0], m * n * n, n, n);
         const int regular = lu((int)n, w.a, w.pivot);
         if (tide_stopped()) break;
-        if (k > 0) {
+        if (what == INVERSE || what == SOLUTION) { /* of no columns too */
             if (!regular) {
                 c->bad.pos = m, st = TIDE_EARG;
                 break;

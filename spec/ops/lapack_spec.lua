@@ -68,6 +68,18 @@ describe("LAPACK and Tide's own kernels agree:", function()
     end
   end
 
+  it("right sides of no columns, writing nothing", function()
+    local x = ops.eye(64) + tide.zeros { 2000, 64, 64 }
+    for _, engines in ipairs { "plain", all } do
+      core.engines(engines)
+      local y = ops.solve(x, tide.zeros { 2000, 64, 0 })
+      assert.same({ 2000, 64, 0 }, { y.shape[1], y.shape[2], y.shape[3] })
+    end
+    for i = 1, 200 do
+      assert.equal(0, ops.sum(tide.zeros { i * 7 }):item())
+    end
+  end)
+
   it("what is singular, not definite, or no number", function()
     local x = matrices { 2, 330, 330 }
     x[2] = 0
