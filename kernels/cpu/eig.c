@@ -1,6 +1,7 @@
 /* Eigenvalues and eigenvectors of matrices that are not symmetric: Hessenberg form, then Francis'
  * QR steps with two shifts to the real Schur form x = Z T Z' (Golub and Van Loan, 7.4 and 7.5),
- * then the eigenvectors of T by substitution, from below. */
+ * then the eigenvectors of T by substitution, from below. All of a matrix that is multiplied by a
+ * power of two, so that its largest element is near 1 and no square passes the range of numbers. */
 #include "cpu.h"
 
 #include <complex.h>
@@ -202,6 +203,9 @@ TIDE_KERNEL(eig) { /* x (..., n, n) -> real and imaginary parts of values (..., 
         }
         c->bad.pos = m;
         if (sum != 0) return TIDE_EARG;
+        int power;
+        most = frexp(most, &power);
+        for (int64_t i = 0; i < size; i++) a[i] = ldexp(a[i], -power);
         hessenberg(n, a, z, v);
         if (!schur(n, a, z)) return TIDE_EARG;
         const double least = most > 0 ? most * DBL_EPSILON : 1;
@@ -212,9 +216,10 @@ TIDE_KERNEL(eig) { /* x (..., n, n) -> real and imaginary parts of values (..., 
                 const double half = (a[(k - 1) * n + k - 1] - a[k * n + k]) / 2,
                              gap = half * half + a[(k - 1) * n + k] * a[k * n + k - 1];
                 w = a[k * n + k] + half + I * sqrt(-gap);
-                wr[k - 1] = (REAL)creal(w), wi[k - 1] = (REAL)cimag(w);
+                wr[k - 1] = (REAL)ldexp(creal(w), power);
+                wi[k - 1] = (REAL)ldexp(cimag(w), power);
             }
-            wr[k] = (REAL)creal(w), wi[k] = (REAL)-cimag(w);
+            wr[k] = (REAL)ldexp(creal(w), power), wi[k] = (REAL)-ldexp(cimag(w), power);
             substitute(n, a, k, w, least, y);
             put_vector(n, z, y, k, pair, y + n, re, im);
             k -= 1 + pair;

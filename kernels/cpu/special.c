@@ -5,7 +5,10 @@
 
 /* x^a e^-x / Gamma(a + 1); from 20 on by Stirling's series, whose large parts cancel beforehand. */
 static double density(double a, double x) {
-    if (a < 20) return pow(x, a) * exp(-x) / tgamma(a + 1);
+    if (a < 20) { /* far out x^a may pass the range of numbers where the product is 0 */
+        const double product = x > 700 ? exp(a * log(x) - x) : pow(x, a) * exp(-x);
+        return product / tgamma(a + 1);
+    }
     const double mu = (x - a) / a, r = 1 / (a * a),
                  rest = (1.0 / 12 - r * (1.0 / 360 - r * (1.0 / 1260 - r / 1680))) / a;
     const double fall = mu > -0.5 && mu < 0.5 ? log1p(mu) - mu : log(x / a) - mu;
@@ -25,7 +28,8 @@ static double lower_gamma(double a, double x) {
             sum += term *= x / n;
         return sum * density(a, x);
     }
-    const double tiny = 1e-300;
+    const double tiny = 1e-300, factor = a * density(a, x);
+    if (factor == 0) return 1;
     double b = x + 1 - a, c = 1 / tiny, d = 1 / b, h = d;
     for (double i = 1; !tide_stopped(); i++) {
         const double n = -i * (i - a);
@@ -35,7 +39,7 @@ static double lower_gamma(double a, double x) {
         h *= c * d;
         if (fabs(c * d - 1) <= DBL_EPSILON) break;
     }
-    return 1 - h * density(a, x) * a;
+    return 1 - h * factor;
 }
 
 static double slope(double a, double x) {

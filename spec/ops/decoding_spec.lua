@@ -97,6 +97,13 @@ describe("ops.gammainc", function()
     for _, v in ipairs(flat(ops.gammainc(tide.tensor { -1, 1, 0 }, tide.tensor { 1, -1, 0 }))) do
       assert.is_true(v ~= v)
     end
+    -- x^a alone passes the range of numbers
+    local wide = function(t) return tide.tensor(t, "float64") end
+    local y1 = ops.gammainc(wide { 19, 19, 5, 0.5 }, wide { 1e20, 1e100, 1e308, 1.7e308 })
+    assert.same({ 1, 1, 1, 1 }, flat(y1))
+    local x = tide.tensor({ 1e20, 1e308 }, { dtype = "float64", requires_grad = true })
+    ops.gammainc(wide { 19, 5 }, x):sum():backward()
+    assert.same({ 0, 0 }, flat(x.grad))
     expect.raises("a and x do not broadcast (got [2] and [3])", ops.gammainc, { 1, 2 }, { 1, 2, 3 })
     expect.raises("gammainc: has a gradient for x alone, none for a", function()
       local p = tide.tensor({ 1.5 }, { requires_grad = true })
@@ -142,6 +149,22 @@ describe("ops.eig", function()
       expect.close(flat(ops.sum(vr * vr + vi * vi, 1)), flat(tide.ones { n }), 1e-12, 0, "lengths")
     end)
   end
+
+  it("takes matrices whose squares pass the range of numbers", function()
+    local rows = { { 1, 2, 1 }, { 3, 4, 1 }, { 1, -5, 1 } } -- -1, 3.5 +- sqrt(1.75) i
+    for _, scale in ipairs { 1e300, 1e200, 1e-200, 1e-300 } do
+      local x = made({ 3, 3 }, function(i) return rows[i // 3 + 1][i % 3 + 1] * scale end)
+      local wr, wi, vr = ops.eig(x)
+      local re, im = flat(wr / scale), flat(wi / scale)
+      table.sort(re)
+      table.sort(im)
+      expect.close(re, { -1, 3.5, 3.5 }, 1e-12, 0, "real parts")
+      expect.close(im, { -1.75 ^ 0.5, 0, 1.75 ^ 0.5 }, 1e-12, 0, "imaginary parts")
+      assert.is_true(ops.all(ops.isfinite(vr)))
+    end
+    local wr = ops.eig(tide.tensor({ { 1e200, 2e200 }, { 3e200, 4e200 } }, "float64"))
+    expect.close(flat(ops.sort(wr / 1e200)), { -0.372281323, 5.37228132 }, 1e-8, 0, "two rows")
+  end)
 
   it("keeps real what is real, and takes many, empty and defective matrices", function()
     local wr, wi = ops.eig { { { 2, 1 }, { 1, 2 } }, { { 0, -1 }, { 1, 0 } } }
