@@ -167,6 +167,28 @@ describe("enable_lora", function()
     end)
   end)
 
+  it("keeps float64 weights as they are", function()
+    local dense = L.Dense { 4, dtype = "float64" }
+    local x = tide.random.normal({ 3, 5 }, { dtype = "float64" })
+    local before = dense(x):tolist()
+    dense:enable_lora(2)
+    assert.same(before, dense(x):tolist())
+  end)
+
+  it("computes on after a scope in which it was called", function()
+    local dense = L.Dense { 4 }
+    local x = tide.ones { 2, 3 }
+    local before = dense(x):tolist()
+    dense:enable_lora(2)
+    tide.no_grad(function()
+      do
+        local _ <close> = tide.scope()
+        dense(x)
+      end
+      assert.same(before, dense(x):tolist())
+    end)
+  end)
+
   it("serves the projections of attention that are named", function()
     local layer = L.MultiHeadAttention { 2, 3 }
     layer:build({ tide.none, 5, 4 }, { tide.none, 5, 4 })

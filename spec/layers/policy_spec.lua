@@ -150,6 +150,23 @@ describe("a layer of a mixed policy", function()
     expect.close(twice, (y * 2):tolist(), 1e-3)
   end)
 
+  it("computes on after scopes, one in the other, in which it was called", function()
+    local dense = layers.Dense { 2, dtype = "mixed_float16" }
+    local x = tide.ones { 1, 3 }
+    local want = dense(x):tolist()
+    tide.no_grad(function()
+      do
+        local _ <close> = tide.scope()
+        do
+          local _ <close> = tide.scope()
+          dense(x)
+        end
+        assert.same(want, dense(x):tolist())
+      end
+      assert.same(want, dense(x):tolist())
+    end)
+  end)
+
   it("is not joined with the next as if it were float32", function()
     with_policy("mixed_bfloat16", function()
       local x = tide.Input { 8, 8, 3 }

@@ -104,6 +104,29 @@ static int scope_keep(lua_State *L) {
     return 0;
 }
 
+/* core.scope_leave(tensor): takes it out of all scopes of the coroutine, for what the library
+ * itself keeps for later calls */
+static int scope_leave(lua_State *L) {
+    lua_settop(L, 1);
+    if (!open_scopes || !push_scope(L)) return 0;
+    while (lua_istable(L, 2)) {
+        for (lua_Integer i = (lua_Integer)lua_rawlen(L, 2); i >= 1; i--) {
+            lua_rawgeti(L, 2, i);
+            int found = lua_rawequal(L, -1, 1);
+            lua_pop(L, 1);
+            if (found) {
+                lua_pushboolean(L, 0);
+                lua_rawseti(L, 2, i);
+                return 0;
+            }
+        }
+        lua_pushliteral(L, "outer");
+        lua_rawget(L, 2);
+        lua_replace(L, 2);
+    }
+    return 0;
+}
+
 static void release(lua_State *L, int i) {
     tideL_handle *h = tideL_tohandle(L, i);
     tide_tensor *t = h ? h->t : NULL;
@@ -537,11 +560,9 @@ int luaopen_tide_core(lua_State *L) {
     lua_setfield(L, -2, "release");
     lua_pushcfunction(L, step_end);
     lua_setfield(L, -2, "step_end");
-    static const luaL_Reg functions[] = {{"gc_mode", gc_mode},
-                                         {"scope_begin", scope_begin},
-                                         {"scope_keep", scope_keep},
-                                         {"scope_end", scope_end},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"gc_mode", gc_mode},       {"scope_begin", scope_begin},
+                                         {"scope_keep", scope_keep}, {"scope_leave", scope_leave},
+                                         {"scope_end", scope_end},   {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     lua_pushliteral(L, TIDE_VERSION);
     lua_setfield(L, -2, "version");

@@ -23,11 +23,13 @@ local enable_args = check.args("enable_lora", {
 
 -- ---- the weight of a call ----
 
--- The frozen weight and the product of the factors, in float32 as these are.
+-- The frozen weight and the product of the factors, in float32 as these are, or in float64 where
+-- the weight is.
 local function merged(layer)
   local own = layer[S].lora
-  return ops.cast(own.weight, "float32")
-    + ops.linear(own.a, own.b) * (layer.lora_alpha / layer.lora_rank)
+  local dtype = own.weight.dtype == "float64" and "float64" or "float32"
+  return ops.cast(own.weight, dtype)
+    + ops.cast(ops.linear(own.a, own.b) * (layer.lora_alpha / layer.lora_rank), dtype)
 end
 
 -- The sum in the dtype of the computation. Outside of recording it is kept until a part changes.
@@ -41,6 +43,7 @@ local function current(layer)
   local kept = own.kept
   if not kept or kept.a ~= a or kept.b ~= b or kept.w ~= w then
     kept = { a = a, b = b, w = w, tensor = ops.cast(merged(layer), dtype) }
+    core.scope_leave(kept.tensor)
     own.kept = kept
   end
   return kept.tensor

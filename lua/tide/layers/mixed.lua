@@ -21,6 +21,9 @@ local function cast(own, weight, dtype)
     return made.tensor
   end
   local y = ops.cast(weight, dtype)
+  if not recording then
+    core.scope_leave(y) -- later calls use it
+  end
   own.casts[weight] = { tensor = y, version = weight:version(), recorded = recording, call = call }
   return y
 end
