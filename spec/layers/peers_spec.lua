@@ -59,6 +59,13 @@ describe("layers.EmbeddingBag", function()
     near("second", got[2], flat(table_[5]))
   end)
 
+  it("gives 0 for bags of nothing", function()
+    for _, mode in ipairs { "sum", "mean", "max" } do
+      local got = L.EmbeddingBag { 5, 2, mode }(ops.zeros({ 3, 0 }, { dtype = "int32" }))
+      assert.same({ { 0, 0 }, { 0, 0 }, { 0, 0 } }, got:tolist())
+    end
+  end)
+
   it("knows its shape in a model, and refuses what does not fit", function()
     local layer = L.EmbeddingBag { 5, 2 }
     assert.equal("[none, 2]", tostring(layer(tide.Input { 3, dtype = "int32" }).shape))

@@ -120,7 +120,9 @@ bag.EmbeddingBag = base.derive(base, "EmbeddingBag", {
       weight = weight and weight * weights or weights
     end
     weight = weight and ops.expand_dims(weight, -1)
-    if not offsets then
+    if not offsets and ids.shape[2] == 0 then
+      return joins.sum(x)
+    elseif not offsets then
       return joins[self.mode](x, weight)
     end
     check_offsets(self, offsets, ids.shape[1])
