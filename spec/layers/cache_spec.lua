@@ -228,6 +228,16 @@ describe("a key-value cache", function()
     expect.raises("a cache serves calls on numbers (got a symbolic tensor)", layer,
       tide.Input { 3, 8 }, tide.Input { 3, 8 }, { cache = cache })
     expect.raises("cache must be a KeyValueCache (got 5)", layer, one, one, { cache = 5 })
+    local filled = tide.KeyValueCache { 4 }
+    layer(three, three, { use_causal_mask = true, cache = filled })
+    for _, bad in ipairs { { 9 }, { 0 }, { 1.5 }, { "1" }, {}, 1, "x" } do
+      expect.raises("select: rows must be a list of whole numbers from 1 to 2, the rows held (got",
+        filled.select, filled, bad)
+    end
+    expect.raises("steps must be an integer from 0 to 3, the steps taken (got '1')",
+      filled.truncate, filled, "1")
+    filled:select(tide.tensor({ 2, 1 }, { dtype = "int32" }))
+    filled:select { 2.0, 1 }
     local other = L.MultiHeadAttention { 2, 4, name = "other" }
     local model = tide.Model:extend("CacheSpecSteps", { call = function(_, y)
       y = layer(y, y, { use_causal_mask = true })

@@ -361,6 +361,20 @@ describe("transformer layers", function()
       1e-5, 1e-6)
   end)
 
+  it("refuse options of a call that they do not have", function()
+    local ids = tide.tensor({ { 1, 2 } }, { dtype = "int32" })
+    expect.raises("a call has no option 'revers'; did you mean 'reverse'?",
+      L.ReversibleEmbedding { 5, 3 }, tide.ones { 1, 2, 3 }, { revers = true })
+    local both = L.TokenAndPositionEmbedding { 5, 4, 3 }
+    expect.raises("a call has no option 'position'; did you mean 'positions'?", both, ids,
+      { position = { 1, 2 } })
+    expect.raises("ids[1, 1] is not a whole number (expected 1..4)", both, ids,
+      { positions = { 1.5, 2 } })
+    expect.raises("positions must be a tensor or a list of numbers (got 'x')", both, ids,
+      { positions = "x" })
+    assert.same({ 1, 2, 3 }, both(ids, { positions = { 1.0, 2.0 } }).shape:totable())
+  end)
+
   it("refuse what does not fit, each with one clear error", function()
     local x, e = ops.ones { 2, 3, 4 }, ops.ones { 2, 5, 4 }
     local refused = expect.raises

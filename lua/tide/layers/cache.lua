@@ -30,8 +30,9 @@ local active = {} -- number of an outermost call -> the cache that serves it
 --- called with `use_causal_mask` adds to what it holds; attention to something else (an encoder's
 --- output) keeps the keys and values of its first call. PositionEmbedding, SinePositionEncoding
 --- and RotaryEmbedding count on from `position`. A layer that is called several times in a call
---- keeps each apart. Nothing is learned through a cache: call it in `tide.no_grad`, which is
---- faster.
+--- keeps each apart. Other layers see the steps of the call alone: convolutions and pooling over
+--- steps do not fit, recurrent layers do with `stateful = true`. Nothing is learned through a
+--- cache: call it in `tide.no_grad`, which is faster.
 ---
 ---     local attention = tide.layers.MultiHeadAttention { 2, 4 }
 ---     local x, whole = tide.ones { 1, 3, 8 }, { use_causal_mask = true }
@@ -76,7 +77,7 @@ end
 ---     cache:truncate(0)
 --- @param steps integer 0 to `position`
 function KeyValueCache:truncate(steps)
-  local n = math.tointeger(steps)
+  local n = type(steps) == "number" and math.tointeger(steps)
   if not n or n < 0 or n > self.position then
     errors.raise("truncate", "steps must be an integer from 0 to %d, the steps taken (got %s)",
       self.position, check.show(steps))
@@ -86,13 +87,32 @@ function KeyValueCache:truncate(steps)
   end
 end
 
+-- The rows to select as a tensor; `held`: how many there are, where anything is held.
+local function rows_of(self, rows)
+  local held
+  for _, store in ipairs(self[S].stores) do
+    held = held or store.key and store.key.shape[1]
+  end
+  local list = core.is_tensor(rows) and rows.ndim == 1 and rows:tolist() or rows
+  local good = check.is_list(list) and #list > 0
+  for _, row in ipairs(good and list or {}) do
+    local n = type(row) == "number" and math.tointeger(row)
+    good = good and n and n >= 1 and (not held or n <= held)
+  end
+  if not good then
+    errors.raise("select", "rows must be a list of whole numbers from 1%s (got %s)",
+      held and (" to %d, the rows held"):format(held) or "", check.show(rows))
+  end
+  return ops.convert_to_tensor(list, { dtype = "int32" })
+end
+
 --- Keeps these rows of the batch, in this order, some perhaps several times: what a beam search
 --- does between steps.
 ---     local cache = tide.KeyValueCache { 8 }
 ---     cache:select { 1, 1 }
---- @param rows table|userdata numbers of rows, from 1
+--- @param rows table|userdata numbers of rows, from 1; at least one
 function KeyValueCache:select(rows)
-  rows = ops.convert_to_tensor(rows, { dtype = "int32" })
+  rows = rows_of(self, rows)
   for _, store in ipairs(self[S].stores) do
     for _, name in ipairs { "key", "value", "mask" } do
       local x = store[name]

@@ -26,7 +26,10 @@ end
 
 local Embedding = require("tide.layers.core").Embedding
 
+local reversible = { reverse = true, cache = true }
+
 local function look_up(self, x, o)
+  masks.check_options(self, o, reversible)
   if not o.reverse then
     return Embedding.call(self, x)
   end
@@ -81,7 +84,12 @@ embedding.ReversibleEmbedding._custom_shape = false -- `reverse` changes it
 -- the number of steps before them.
 local function places_of(self, o, steps)
   if o.positions ~= nil and o.positions ~= false then
-    local at = ops.convert_to_tensor(o.positions)
+    local at = o.positions
+    if not core.is_tensor(at) and not check.is_list(at) then
+      errors.raise(self:_label(), "positions must be a tensor or a list of numbers (got %s)",
+        check.show(at))
+    end
+    at = ops.convert_to_tensor(at)
     if at.ndim == 1 then
       at = ops.expand_dims(at, 1)
     end
@@ -160,7 +168,7 @@ embedding.PositionEmbedding = base.derive(base, "PositionEmbedding", {
     local at, before = places_of(self, o, steps)
     local y
     if at then
-      y = ops.embedding(self.position_embeddings, ops.cast(at, "int32"), 1)
+      y = ops.embedding(self.position_embeddings, at, 1)
     else
       if before + steps > self.sequence_length then
         errors.raise(self:_label(), "the input goes beyond the positions that there are (expected \z
@@ -354,6 +362,7 @@ embedding.TokenAndPositionEmbedding = base.derive(base, "TokenAndPositionEmbeddi
     self.position_embedding:build(full)
   end,
   call = function(self, x, o)
+    masks.check_options(self, o, options)
     local y = self.token_embedding(x)
     return y + self.position_embedding(y, { start_index = o.start_index, positions = o.positions })
   end,
