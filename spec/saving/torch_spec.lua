@@ -348,6 +348,36 @@ describe("a file of torch.save", function()
     os.remove(path)
   end)
 
+  it("names what is wrong with the map and ignore, and who was asked", function()
+    local net = tide.Sequential { L.Input { 3 }, L.Dense { 2, use_bias = false, name = "fc" } }
+    local dict = tide.saving.save_torch(net)
+    local load, save = tide.saving.load_torch, tide.saving.save_torch
+    dict.more = ops.ones { 1 }
+    expect.raises("load_torch: ignore[1] is no pattern (got '(': ", load, net, dict,
+      { ignore = { "(" } })
+    expect.raises("load_torch: ignore[1] must be a string (got 3)", load, net, dict,
+      { ignore = { 3 } })
+    dict.more = nil
+    local function link(o)
+      o.names, o.weights = { "fc.weight" }, { "kernel" }
+      return { map = { fc = o } }
+    end
+    expect.raises("load_torch: the map's 'fc': read must be a function (got 3)", load, net, dict,
+      link { read = 3 })
+    expect.raises("load_torch: the map's 'fc': write must be a function (got true)", load, net,
+      dict, link { write = true })
+    expect.raises("load_torch: the map's 'fc': unknown option 'raed'; did you mean 'read'?", load,
+      net, dict, link { raed = function(t) return t end })
+    expect.raises("load_torch: the map's 'fc': level must be an integer at least 0 (got 'x')", load,
+      net, dict, { map = { fc = { "fc", level = "x" } } })
+    expect.raises("load_torch: the map's 'fc': unknown option 'lvl'", load, net, dict,
+      { map = { fc = { "fc", lvl = 1 } } })
+    expect.raises("save_torch: the map names 'foo', which is no layer or weight of the model", save,
+      net, { map = { foo = "x" } })
+    expect.raises("save_torch: the map must hold modules' names, { name, level = n } or links \z
+      (got 3 for 'fc')", save, net, { map = { fc = 3 } })
+  end)
+
   it("that is damaged anywhere gives tensors or one error", function()
     local z = core.zip_open(folder .. "text.pt")
     local whole = core.zip_read(z, "text/data.pkl")

@@ -33,12 +33,24 @@ local function is_ignored(name, ignore)
   if name:match "[^.]*$" == "num_batches_tracked" then -- a count that nothing is computed from
     return true
   end
-  for _, pattern in ipairs(ignore) do
-    if name == pattern or name:find(pattern) then
+  for i, pattern in ipairs(ignore) do
+    local good, found = pcall(string.find, name, pattern)
+    if name == pattern or good and found then
       return true
+    elseif not good then
+      errors.raise("load_torch", "ignore[%d] is no pattern (got %s: %s)", i, check.show(pattern),
+        (tostring(found):gsub("^.-:%d+: ", "")))
     end
   end
   return false
+end
+
+local function check_ignore(ignore)
+  for i, pattern in ipairs(ignore) do
+    if type(pattern) ~= "string" then
+      errors.raise("load_torch", "ignore[%d] must be a string (got %s)", i, check.show(pattern))
+    end
+  end
 end
 
 -- The values for a link's weights, from the state.
@@ -105,13 +117,14 @@ local load_args = check.args("load_torch", {
 function torch.load_torch(...)
   local o = load_args:call(...)
   need_built(o.model, "load_torch")
+  check_ignore(o.ignore)
   local from = state.open(o.filepath)
   local where = type(o.filepath) == "string" and o.filepath or "the state dict"
   from.where = where
   if o.prefix ~= "" then
     from = state.below(from, o.prefix)
   end
-  local units = plan.units(o.model, o.map)
+  local units = plan.units(o.model, o.map, "load_torch")
   local all = o.map and plan.by_map(units, o.map)
     or not o.strict and plan.by_map(units, nil) or plan.automatic(units, from)
   local used, moves = {}, {}
@@ -177,7 +190,7 @@ function torch.save_torch(...)
   elseif o.filepath and not o.overwrite and core.file_exists(o.filepath) then
     errors.raise("save_torch", "%s exists already and overwrite is false", o.filepath)
   end
-  local units = plan.units(o.model, o.map)
+  local units = plan.units(o.model, o.map, "save_torch")
   local out, entries = {}, {}
   for _, link in ipairs(plan.by_map(units, o.map)) do
     if not link.write then

@@ -47,9 +47,9 @@ local function visit(layer, path, map, out, seen)
 end
 
 --- The units of a model: a list of { path, layer, links }; `at[path]` finds them, `weights[path]`
---- the tensors of weights.
-function plan.units(model, map)
-  local out = { layers = {}, at = {}, weights = {}, paths = {} }
+--- the tensors of weights. `owner`: who asks, for messages.
+function plan.units(model, map, owner)
+  local out = { owner = owner, layers = {}, at = {}, weights = {}, paths = {} }
   visit(model, "", map, out, {})
   for _, r in ipairs(model:_records()) do
     out.weights[r.path], out.paths[r.tensor] = r.tensor, r.path
@@ -85,19 +85,42 @@ local function dots(path)
   return (path:gsub("/", "."))
 end
 
+-- Refuses names and values that a person's map cannot have for the path.
+local function check_given(units, path, given, names)
+  local owner = ("%s: the map's '%s'"):format(units.owner, path)
+  local options = {}
+  for key, v in pairs(given) do
+    if key ~= 1 then -- a module's name
+      options[key] = v
+    end
+  end
+  check.refuse_unknown(owner, options, names)
+  for _, key in ipairs { "read", "write" } do
+    local f = given[key]
+    if f ~= nil and type(f) ~= "function" then
+      errors.raise(owner, "%s must be a function (got %s)", key, check.show(f))
+    end
+  end
+  local level = given.level
+  if level ~= nil and (math.type(level) ~= "integer" or level < 0) then
+    errors.raise(owner, "level must be an integer at least 0 (got %s)", check.show(level))
+  end
+end
+
 -- A link of a person's own, whose weights are given by their paths below the layer's.
 local function own_link(units, path, given)
+  check_given(units, path, given, { "names", "weights", "read", "write" })
   local out = { names = {}, tensors = {}, read = given.read, write = given.write }
   for i, name in ipairs(given.names or {}) do
     out.names[i] = name
   end
   for i, weight in ipairs(given.weights or {}) do
     local full = (path == "" and "" or path .. "/") .. weight
-    out.tensors[i] = units.weights[full] or errors.raise("load_torch",
+    out.tensors[i] = units.weights[full] or errors.raise(units.owner,
       "the map's '%s' names the weight '%s', which the model does not have", path, full)
   end
   if #out.names == 0 or #out.tensors == 0 then
-    errors.raise("load_torch", "the map's '%s' must have names and weights (got %d and %d)", path,
+    errors.raise(units.owner, "the map's '%s' must have names and weights (got %d and %d)", path,
       #out.names, #out.tensors)
   end
   local function same(...)
@@ -112,9 +135,10 @@ local function mapped(units, unit, value)
   if type(value) == "string" then
     return named(unit, value)
   elseif type(value) ~= "table" then
-    errors.raise("load_torch", "the map must hold modules' names, { name, level = n } or links \z
+    errors.raise(units.owner, "the map must hold modules' names, { name, level = n } or links \z
       (got %s for '%s')", check.show(value), unit.path)
   elseif type(value[1]) == "string" then
+    check_given(units, unit.path, value, { "level" })
     return named(unit, value[1], value.level)
   end
   local out = {}
@@ -130,9 +154,9 @@ local function rename(units, unit, found, map)
     local path = #link.tensors == 1 and units.paths[link.tensors[1]]
     local name = path and type(map) == "table" and map[path]
     if name and (type(name) ~= "string" or #link.names > 1) then
-      errors.raise("load_torch", "the map's '%s' must be a tensor's name, and the weight one \z
-        tensor \z
-        (got %s, %d of them); map the layer '%s'", path, check.show(name), #link.names, unit.path)
+      errors.raise(units.owner, "the map's '%s' must be a tensor's name, and the weight one \z
+        tensor (got %s, %d of them); map the layer '%s'", path, check.show(name), #link.names,
+        unit.path)
     end
     link.names[1] = name or link.names[1]
   end
@@ -165,7 +189,7 @@ local function check_map(units, map)
   table.sort(known)
   for key in pairs(map) do
     if not units.at[key] and not units.weights[key] then
-      errors.raise("load_torch", "the map names '%s', which is no layer or weight of the model%s",
+      errors.raise(units.owner, "the map names '%s', which is no layer or weight of the model%s",
         tostring(key), check.did_you_mean(key, known))
     end
   end
