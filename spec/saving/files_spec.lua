@@ -45,6 +45,9 @@ local readers = {
   { "s.safetensors", load_torch },
   { "s.pt", load_torch },
   { "l.safetensors", load_lora },
+  { "e.keras", tide.saving.KerasFileEditor },
+  { "e.weights.h5", tide.saving.KerasFileEditor },
+  { "e.safetensors", tide.saving.KerasFileEditor },
   { "t.safetensors", tide.load },
   { "t.npy", tide.load },
   { "t.npz", tide.load },
@@ -104,6 +107,14 @@ local function save_lora(path)
   m.layers[1]:enable_lora(1)
   m:save_lora_weights(path)
 end
+-- Writes what an editor has read.
+local function edit(path)
+  local source = folder .. "/source" .. path:match "%.[%a%d.]+$"
+  small():save_weights(source)
+  local editor = tide.saving.KerasFileEditor(source)
+  os.remove(source)
+  editor:save(path)
+end
 local function picture(path)
   tide.preprocessing.image.save_img(path, tide.ones { 4, 4, 3 })
 end
@@ -128,6 +139,8 @@ local writers = {
     tide.saving.load_torch(small(), path)
   end },
   { "l.safetensors", save_lora, load_lora },
+  { "e.weights.h5", edit, load_weights },
+  { "e.safetensors", edit, load_weights },
   { "t.safetensors", one, tide.load },
   { "t.npy", one, tide.load },
   { "t.npz", function(path)
@@ -345,7 +358,7 @@ describe("the places that touch files", function()
       "preprocessing/image/listing", "repl/commands", "repl/complete", "repl/history",
       "saving/keras/init", "saving/keras/legacy", "saving/lora", "saving/safetensors",
       "saving/tensors", "saving/torch/init", "saving/torch/pickle", "saving/torch/state",
-      "training/checkpoint", "utils/events" }, files)
+      "saving/tree", "training/checkpoint", "utils/events" }, files)
   end)
 
   it("of C are those known", function()

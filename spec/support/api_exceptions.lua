@@ -36,7 +36,6 @@ return {
     layers.Layer:rematerialized_call callbacks.TensorBoard.* callbacks.ReduceLROnPlateau.baseline
     callbacks.OrbaxCheckpoint:*
     optimizers.LossScaleOptimizer.* dtype_policies.DTypePolicyMap]],
-  ["not built yet: files"] = "saving.KerasFileEditor*",
   ["runs code of another library"] = [[
     layers.FlaxLayer layers.JaxLayer layers.TFSMLayer layers.TorchModuleWrapper*
     wrappers.*]],

@@ -1,11 +1,19 @@
 --- `tide inspect FILE`: what a model file holds, without making a model of it: format, layers,
---- weights, optimizer, and
--- attributes. Nothing of the file is trusted or run.
+--- weights, optimizer, and attributes; and what KerasFileEditor does to its weights. Nothing of the
+--- file is trusted or run.
 local printable = require "tide.printable"
 
 local usage = [[
 usage: tide inspect FILE...
-Prints what model files hold: .keras, .h5, .weights.h5, .weights.json, .safetensors.]]
+Prints what model files hold: .keras, .h5, .weights.h5, .weights.json, .safetensors.
+       tide inspect summary FILE               objects and weights as a tree
+       tide inspect compare A B                what is otherwise in A and B; fails where anything is
+       tide inspect rename FILE NAME NEW OUT   gives an object another name
+       tide inspect delete FILE NAME OUT       takes an object or a weight out
+       tide inspect dump FILE [NAME]           prints the values of weights
+These take .keras, .weights.h5 and .safetensors. NAME is a path (layers/dense_1) or a name that is
+there once; weights of Keras' files are 0, 1, … in their object. OUT is a file of weights
+(.weights.h5, or .safetensors from .safetensors). A file of such a name is meant by ./compare.]]
 
 local inspect = {}
 
@@ -224,6 +232,51 @@ function inspect.file(path, say)
   end
 end
 
+-- Words before a file: how many words at least and at most follow, and what to do; false says that
+-- the files differ.
+local commands = {
+  summary = { 1, 1, function(editor)
+    editor:summary()
+  end },
+  compare = { 2, 2, function(editor, other)
+    local found = editor:compare(other)
+    return found.status == "success" and found.equal_count == found.match_count
+  end },
+  rename = { 4, 4, function(editor, name, new_name, out)
+    editor:rename_object(name, new_name)
+    editor:save(out)
+  end },
+  delete = { 3, 3, function(editor, name, out)
+    editor:delete_object(name)
+    editor:save(out)
+  end },
+  dump = { 1, 2, function(editor, name)
+    editor:dump(name)
+  end },
+}
+
+local function complain(e)
+  io.stderr:write("tide inspect: ", printable.text(tostring(e)):gsub("^[^:]*:%d+: ", ""), "\n")
+end
+
+-- Runs one of the commands; whether it succeeded.
+local function command(name, words)
+  local least, most, f = table.unpack(commands[name])
+  if #words < least or #words > most then
+    io.stderr:write(("tide inspect %s: wrong number of words (expected %s, got %d)\n%s\n"):format(
+      name, least == most and least or least .. " or " .. most, #words, usage))
+    return false
+  end
+  local done, result = pcall(function()
+    local editor = require("tide.saving.editor").KerasFileEditor(words[1])
+    return f(editor, table.unpack(words, 2))
+  end)
+  if not done then
+    complain(result)
+  end
+  return done and result ~= false
+end
+
 return setmetatable(inspect, {
   __call = function(_, ...)
     local files = { ... }
@@ -233,6 +286,8 @@ return setmetatable(inspect, {
     elseif #files == 0 then
       io.stderr:write("tide inspect: no file given\n", usage, "\n")
       return false
+    elseif commands[files[1]] then
+      return command(files[1], table.move(files, 2, #files, 1, {}))
     end
     local ok = true
     for i, path in ipairs(files) do
@@ -241,8 +296,7 @@ return setmetatable(inspect, {
       end
       local done, e = pcall(inspect.file, path)
       if not done then
-        io.stderr:write("tide inspect: ",
-          printable.text(tostring(e)):gsub("^[^:]*:%d+: ", ""), "\n")
+        complain(e)
         ok = false
       end
     end

@@ -208,4 +208,5 @@ end
 local torch = require "tide.saving.torch"
 saving.load_torch, saving.save_torch = torch.load_torch, torch.save_torch
 
-return require("tide.namespace").new("tide.saving", saving)
+return require("tide.namespace").new("tide.saving", saving, {
+  modules = { KerasFileEditor = "tide.saving.editor" } })

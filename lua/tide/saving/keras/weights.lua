@@ -253,9 +253,9 @@ function weights.groups(entries)
   return out
 end
 
--- Groups that hold no weights: states of random generators, metrics, and what belongs to the
--- optimizer.
-local function is_aside(path)
+--- Whether a group holds no weights of the model: states of random generators, metrics, and what
+--- belongs to the optimizer.
+function weights.is_aside(path)
   return path:find "seed_generator" or path:find "random_generator" or path:find "^/optimizer"
     or path:find "^/_?metrics"
     or path:find "_metrics" or path:find "^/_?loss_tracker" or path:find "^/_compile"
@@ -306,14 +306,14 @@ function weights.load(model, groups, o)
           end
         end
       end
-    elseif found and found.n > 0 and not is_aside(place.path) then
+    elseif found and found.n > 0 and not weights.is_aside(place.path) then
       problems[#problems + 1] = ("%s: the file has %d weights, the model none"):format(
         label(place), found.n)
     end
   end
   local surplus = {}
   for path, g in pairs(groups) do
-    if not used[path] and not is_aside(path) then
+    if not used[path] and not weights.is_aside(path) then
       surplus[#surplus + 1] = ("the file has %d weights at %s, which the model does not have \z
           (the first of shape %s)"):format(
         g.n, path, g[0] and shape_text(g[0].shape) or "?")
