@@ -114,7 +114,6 @@ local names = {
     cat = "tide.ops.concatenate joins along an axis, tide.ops.stack along a new one",
     optim = "tide.optimizers", randn = "tide.random.normal(shape)",
     rand = "tide.random.uniform(shape)", randperm = "tide.random.shuffle(tide.arange(1, n + 1))",
-    data = LATER .. "; fit takes tensors, functions and objects with __len and get(i)",
     applications = LATER .. "; tide.load_model reads models that Keras saved",
     tree = LATER, feature_column = LATER, export = LATER, compress = LATER,
   },

@@ -5,8 +5,8 @@
 --- An adapter has `batches` (number per epoch, nil: unknown), `begin(epoch)`, which starts a round,
 --- `next()`, which returns x, y, sample_weight of the next batch, or nil, `again(epoch)`, which
 --- starts another round and tells whether there is one, and `finish()` for the end of an epoch.
---- `state()` says as plain data where it is, `restore(s)` goes there: the next batch is the one
---- that followed, in the same order.
+--- `close()` ends what runs for it. `state()` says as plain data where it is, `restore(s)` goes
+--- there: the next batch is the one that followed, in the same order.
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -197,6 +197,7 @@ function Arrays:again(epoch)
 end
 
 function Arrays.finish() end
+function Arrays.close() end
 
 function Arrays:state()
   return { batch = self.at or 0, generator = self.drawn and { table.unpack(self.drawn) } }
@@ -314,7 +315,7 @@ end
 function Stream:begin(epoch)
   -- a source that was put where a round had ended may begin the next one itself, or not
   if self.restart and (not self.resumed or self:ended()) then
-    self.step, self.held = self.restart(epoch), nil
+    self.step, self.held, self.closed = self.restart(epoch), nil, nil
   end
   self.resumed = nil
 end
@@ -345,7 +346,7 @@ function Stream:state()
     errors.raise("state", "a function or coroutine cannot say where it is; give a data source \z
       with state() and restore(s)")
   end
-  return self.where()
+  return self.closed or self.where()
 end
 
 function Stream:restore(s)
@@ -353,11 +354,29 @@ function Stream:restore(s)
     errors.raise("restore", "a function or coroutine cannot go to a place; give a data source \z
       with state() and restore(s)")
   end
-  self.step, self.held, self.resumed = self.go(s), nil, true
+  self.step, self.held, self.resumed, self.closed = self.go(s), nil, true, nil
+end
+
+-- A pass of Tide's own data that was ended with the run goes on where it was.
+local function reopen(self)
+  local at = self.closed
+  self.closed = nil
+  self.step = self.go(at)
+end
+
+--- Ends what runs for a source when nothing takes batches for now: worker threads and processes.
+function Stream:close()
+  if self.stop and self.step and not self.closed then
+    self.closed = self.where()
+    self.stop()
+  end
 end
 
 function Stream:next()
   self.resumed = nil
+  if self.closed then
+    reopen(self)
+  end
   local x, y, w
   local held = self.held
   if held then
@@ -474,6 +493,29 @@ local function of_thread(co)
   end)
 end
 
+local Closing = {}
+
+function Closing.__close(c)
+  for i = 1, c.n do
+    if c[i] then
+      c[i]:close()
+    end
+  end
+end
+
+--- Something to be closed that ends what runs for these sources.
+function adapter.closing(...)
+  return setmetatable({ n = select("#", ...), ... }, Closing)
+end
+
+--- Raises where a source has no end and nothing says how many batches are meant.
+--- @param option string name of the option that says it
+function adapter.check_end(source, steps, owner, option)
+  if source and source.endless and not steps then
+    errors.raise(owner, "the data have no end; give %s, the number of batches", option)
+  end
+end
+
 --- Whether `v` is something that gives batches itself.
 function adapter.is_stream(v)
   local t = type(v)
@@ -510,6 +552,10 @@ function adapter.new(o)
     local where, go = method(x, "state"), method(x, "restore")
     out = setmetatable({
       batches = length(x),
+      endless = x._closes and x.cardinality and x:cardinality() == -1,
+      stop = x._closes and function()
+        x:close()
+      end or nil,
       restart = function()
         return (x:iter())
       end,

@@ -148,6 +148,7 @@ native.namespaces = {
   config = "Defaults of what is made from now on; tide.config() tells what runs: version, "
     .. "instruction set, engines, threads.",
   constraints = "What weights must keep after each step.",
+  data = "Pipelines from tensors, files and functions to batches: Dataset, as tf.data.",
   datasets = "Data sets that are fetched when first used.",
   distribute = "What stands between gradients and the step of several processes.",
   image = "Pictures as tensors: reading, writing, resizing.",

@@ -58,7 +58,10 @@ local function batches(data)
   if core.is_tensor(data) then
     data = { data }
   elseif type(data) == "table" and type(data.iter) == "function" then
-    data = data:iter()
+    local pass = data:iter()
+    data = function()
+      return (pass())
+    end
   elseif type(data) == "table" and not core.is_tensor(data[1]) then
     data = { ops.convert_to_tensor(data) }
   elseif type(data) ~= "table" and type(data) ~= "function" then

@@ -236,6 +236,7 @@ local function train(self, T, run, hook)
   T.paused = nil
   local _ <close> = core.recording(true)
   local _ <close> = pass.guard(T, pass.inner(self, T))
+  local _ <close> = adapter.closing(run.source, run.validation)
   local _ <close> = core.watch_interrupts()
   local _ <close> = terminable(run.callbacks) and core.watch_termination() or nil
   if run.path then
@@ -387,6 +388,8 @@ function fit.fit(self, ...)
     val.input_names, val.output_names = pass.input_names(self), T.names
     validation = adapter.new(val)
   end
+  adapter.check_end(source, o.steps_per_epoch, "fit", "steps_per_epoch")
+  adapter.check_end(validation, o.validation_steps, "fit", "validation_steps")
   local callbacks = callbacks_base.collect(o.callbacks)
   return train(self, T, { o = o, source = source, validation = validation, callbacks = callbacks,
     path = found_path(o.resume, callbacks), stage = "epoch", epoch = o.initial_epoch, seen = 0,

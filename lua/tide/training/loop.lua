@@ -105,6 +105,8 @@ function loop.evaluate(self, ...)
   self.stop_evaluating = false
   local _ <close> = core.recording(false)
   local _ <close> = pass.guard(T, inner)
+  local _ <close> = adapter.closing(source)
+  adapter.check_end(source, o.steps, "evaluate", "steps")
   local logs = pass.evaluate(self, T, source, o.steps, cb)
   if o.return_dict then
     return list.dict(logs)
@@ -146,6 +148,8 @@ function loop.predict(self, ...)
       delay = o.verbose == "auto" and 2 or nil })
   self.stop_predicting = false
   local _ <close> = core.recording(false)
+  local _ <close> = adapter.closing(source)
+  adapter.check_end(source, o.steps, "predict", "steps")
   cb:run("on_predict_begin", {})
   source:begin(1)
   local parts, plan, names, seen = {}, nil, nil, 0

@@ -1,0 +1,15 @@
+--- Data pipelines, tf.data's: tide.data.Dataset, what reads records and lines, and helpers.
+local namespace = require "tide.namespace"
+local stage = require "tide.data.stage"
+
+local data = {
+  AUTOTUNE = -1,
+  INFINITE_CARDINALITY = stage.INFINITE,
+  UNKNOWN_CARDINALITY = stage.UNKNOWN,
+}
+
+local modules = {
+  Dataset = { "tide.data.whole" },
+}
+
+return namespace.new("tide.data", data, { members = data, modules = modules })

@@ -1,0 +1,205 @@
+--- Stores: rows that can be read in any order (see order.lua).
+local core = require "tide.core"
+local elements = require "tide.data.elements"
+local list = require "tide.list"
+local ops = require "tide.ops"
+local structure = require "tide.data.structure"
+
+local stores = {}
+
+-- ---- rows of tensors and texts ----
+
+local Slices = {}
+Slices.__index = Slices
+
+--- @param parts table list of batches with the same number of rows
+--- @param n integer rows
+function stores.slices(parts, n)
+  local self = setmetatable({ list = parts, n = n }, Slices)
+  self.single = #parts == 1 and core.is_tensor(parts[1]) and parts[1]
+  return self
+end
+
+function Slices:parts(i)
+  local single = self.single
+  if single then
+    return single[i]
+  end
+  local out, parts = {}, self.list
+  for k = 1, #parts do
+    out[k] = elements.row(parts[k], i)
+  end
+  return table.unpack(out, 1, #parts)
+end
+
+function Slices:gather(order)
+  local out, numbers = {}, {}
+  for k, v in ipairs(self.list) do
+    out[k] = elements.gather(v, order, numbers)
+  end
+  return table.unpack(out, 1, #self.list)
+end
+
+function Slices:span(first, count)
+  local out = {}
+  for k, v in ipairs(self.list) do
+    out[k] = elements.slice(v, first, count)
+  end
+  return table.unpack(out, 1, #self.list)
+end
+
+function Slices:dtype(k)
+  return elements.dtypes(self.list[k])
+end
+
+function Slices:spec()
+  local out = {}
+  for k, v in ipairs(self.list) do
+    out[k] = elements.unbatched(elements.spec(v))
+  end
+  return out
+end
+
+-- ---- ranges ----
+
+local Range = {}
+Range.__index = Range
+
+--- Numbers start, start + step, ...: n of them.
+function stores.range(start, step, n, dtype)
+  return setmetatable({ start = start, step = step, n = n, type = dtype }, Range)
+end
+
+function Range:parts(i)
+  return self.start + (i - 1) * self.step
+end
+
+function Range:gather(order)
+  return ops.add(ops.multiply(ops.subtract(order, 1), self.step), self.start):cast(self.type)
+end
+
+function Range:span(first, count)
+  local start = self.start + (first - 1) * self.step
+  return ops.arange(start, start + count * self.step, self.step, { dtype = self.type })
+end
+
+function Range:dtype()
+  return self.type
+end
+
+function Range:spec()
+  return { { shape = list.new {}, dtype = self.type } }
+end
+
+-- ---- whatever has get(i) and a length ----
+
+local Sequence = {}
+Sequence.__index = Sequence
+
+--- @param source table `get(i)` gives the parts of element i, from 1
+function stores.sequence(source, n)
+  return setmetatable({ source = source, n = n }, Sequence)
+end
+
+local function cleaned(first, ...)
+  if select("#", ...) == 0 then
+    return (elements.clean(first, "get"))
+  end
+  local out = { first, ... }
+  for k = 1, #out do
+    out[k] = elements.clean(out[k], "get")
+  end
+  return table.unpack(out)
+end
+
+function Sequence:parts(i)
+  return cleaned(self.source:get(i))
+end
+
+function Sequence.dtype() end
+function Sequence.spec() end
+
+-- ---- windows over an array ----
+
+local Windows = {}
+Windows.__index = Windows
+
+--- Rows are windows: `length` steps of the arrays from row starts[i] on, `rate` apart; targets, where
+--- there are any, are the rows at the window's beginning.
+--- @param data table list of batches
+--- @param targets table list of batches, or empty
+--- @param starts userdata int64 (n), numbers of rows from 1
+function stores.windows(data, targets, starts, length, rate)
+  return setmetatable({ data = data, targets = targets, starts = starts, n = #starts,
+    steps = ops.arange(0, length * rate, rate, { dtype = "int64" }):reshape { 1, length },
+    length = length }, Windows)
+end
+
+function Windows:gather(order)
+  local starts = ops.batch_gather(self.starts, order, { count = #order })
+  local n = #order
+  local at = ops.reshape(ops.add(ops.reshape(starts, { n, 1 }), self.steps), { n * self.length })
+  local out = {}
+  for k, v in ipairs(self.data) do
+    local rows = ops.batch_gather(v, at, { count = n * self.length })
+    local shape = { n, self.length }
+    table.move(v.shape, 2, #v.shape, 3, shape)
+    out[k] = ops.reshape(rows, shape)
+  end
+  local numbers = {}
+  for _, v in ipairs(self.targets) do
+    out[#out + 1] = elements.gather(v, starts, numbers)
+  end
+  return table.unpack(out)
+end
+
+function Windows:span(first, count)
+  return self:gather(ops.arange(first, first + count, 1, { dtype = "int64" }))
+end
+
+local function rows_of(...)
+  local out = { ... }
+  for k = 1, #out do
+    out[k] = elements.row(out[k], 1)
+  end
+  return table.unpack(out)
+end
+
+function Windows:parts(i)
+  return rows_of(self:span(i, 1))
+end
+
+function Windows:dtype(k)
+  local v = self.data[k] or self.targets[k - #self.data]
+  return elements.dtypes(v)
+end
+
+function Windows:spec()
+  local out = {}
+  for k, v in ipairs(self.data) do
+    out[k] = elements.batched(elements.unbatched(elements.spec(v)), self.length)
+  end
+  for _, v in ipairs(self.targets) do
+    out[#out + 1] = elements.unbatched(elements.spec(v))
+  end
+  return out
+end
+
+--- The number of rows of parts, all the same; raises otherwise.
+function stores.rows(parts, where, errors)
+  local n
+  for k, v in ipairs(parts) do
+    local rows = elements.rows(v)
+    if not rows then
+      errors.raise(where, "part %d has no axis of samples, or parts of different length in it (%s)",
+        k, core.is_tensor(v) and "shape " .. tostring(v.shape) or structure.kind(v) or type(v))
+    elseif n and rows ~= n then
+      errors.raise(where, "all parts must have the same number of samples (part 1 has %d, part %d \z
+        %d)", n, k, rows)
+    end
+    n = rows
+  end
+  return n
+end
+
+return stores

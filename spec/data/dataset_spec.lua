@@ -1,0 +1,277 @@
+-- tide.data.Dataset: what TensorFlow's tf.data gives, in its order (spec/ref/tf_data.py), and that
+-- every pass can be stopped at every element and goes on elsewhere with the very rest.
+local core = require "tide.core"
+local expect = require "spec.support.expect"
+local tide = require "tide"
+local reference = require "spec.ref.tf_data"
+
+local D = tide.data.Dataset
+
+local function plain(v)
+  if core.is_tensor(v) then
+    return v:tolist()
+  elseif type(v) == "table" then
+    local out = {}
+    for k, x in pairs(v) do
+      out[k] = plain(x)
+    end
+    return out
+  end
+  return v
+end
+
+-- The elements that are left of a pass, as plain lists of parts.
+local function rest(pass)
+  local out = {}
+  local function add(first, ...)
+    if first == nil then
+      return false
+    end
+    out[#out + 1] = plain { first, ... }
+    return true
+  end
+  while add(pass:next()) do -- luacheck: ignore 542
+  end
+  return out
+end
+
+local function make(text)
+  return assert(load("return " .. text, "=" .. text, "t", { tide = tide, D = D, math = math,
+    coroutine = coroutine, string = string, ipairs = ipairs }))()
+end
+
+describe("Dataset", function()
+  for _, case in ipairs(reference) do
+    it("gives tf.data's elements: " .. case.lua, function()
+      local ds = make(case.lua)
+      assert.same(case.elements, rest(ds:iter()))
+      assert.equal(case.cardinality, ds:cardinality())
+      assert.same(case.elements, rest(ds:iter()))
+    end)
+  end
+end)
+
+-- ---- places ----
+
+local random = {
+  "D.range(23):shuffle(5, { seed = 3 })",
+  "D.range(23):shuffle(100, { seed = 3 }):batch(4)",
+  "D.range(23):shuffle(7, { seed = 3 }):batch(4):rep(2)",
+  "D.range(23):shuffle(7, { seed = 3, reshuffle_each_iteration = false }):rep(2)",
+  "D.range(9):map(function(x) return x, tide.full({ 2 }, x) end):shuffle(4, { seed = 3 })",
+  "D.range(9):map(function(x) return { a = x, b = 'n' .. x } end):shuffle(4, { seed = 3 }):batch(2)",
+  "D.range(9):shuffle(4):rep(2):shard(2, 2)", -- without a seed: the state brings it
+  "D.range(9):shuffle(4, { seed = 1 }):cache():rep(3)",
+  "D.range(9):map(function(x) return x end):shuffle(4, { seed = 1 }):cache():rep(3)",
+  "D.range(9):map(function(x) return x end):shuffle(4, { seed = 1 }):rep(3):skip(3):take(17)",
+  "D.range(4):flat_map(function(n) return D.range(n + 3):shuffle(3) end)",
+  "D.range(4):interleave(function(n) return D.range(n + 3):shuffle(3) end, 3, 2)",
+  "D.range(13):window(3, 2):shuffle(3, { seed = 2 }):flat_map(function(w) return w:batch(3) end)",
+  "D.range(20):shuffle(20):group_by_window(function(x) return x % 3 end, function(_, g) return \z
+    g:shuffle(4) end, 4)",
+  "D.sample_from_datasets({ D.range(9), D.range(20, 26) }, { 0.7, 0.3 }, { seed = 4 })",
+  "D.range(30):rejection_resample(function(x) return x < 20 and 1 or 2 end, { 0.5, 0.5 }, \z
+    { seed = 4 })",
+  "D.random { seed = 5 }:take(7)",
+  "D.zip(D.range(9):shuffle(9), D.range(9):shuffle(4))",
+  "D.from_generator(function() for i = 1, 9 do coroutine.yield(i, 'x' .. i) end end):batch(2)",
+  "D.from_generator(function() local i = 0 return function() i = i + 1 if i < 8 then return i end \z
+    end end):shuffle(3, { seed = 1 })",
+  "D.range(12):map(function(x) if x % 5 == 2 then error 'no' end return x end):ignore_errors():\z
+    batch(2)",
+  "D.range(9):enumerate():batch(2)",
+  "D.range(7):ragged_batch(2)",
+  "D.range(1, 9):map(function(n) return tide.ones { n } end):ragged_batch(3)",
+  "D.range(9):batch(2):unbatch():batch(4)",
+}
+
+describe("a place in a data set", function()
+  local path
+  setup(function()
+    path = os.tmpname()
+  end)
+  teardown(function()
+    os.remove(path)
+  end)
+
+  local function check(text)
+    local function at(ds, n)
+      local pass = ds:iter()
+      for _ = 1, n do
+        pass:next()
+      end
+      return pass
+    end
+    tide.seed(11)
+    local first = make(text)
+    local all = rest(first:iter())
+    local after = rest(first:iter()) -- the next pass
+    assert.is_true(#all > 0 or after[1] == nil)
+    for n = 0, #all do
+      tide.seed(11)
+      local stopped = make(text)
+      at(stopped, n)
+      tide.seed(12)
+      local other = make(text)
+      at(other, 2)
+      if n == #all // 2 then -- a file, which must hold it all
+        stopped:save_position(path)
+        other:load_position(path)
+      else
+        other:restore(stopped:state())
+      end
+      assert.same(table.move(all, n + 1, #all, 1, {}), rest(other:iter()), ("after %d"):format(n))
+      assert.same(after, rest(other:iter()), ("the pass after %d"):format(n))
+    end
+  end
+
+  for _, case in ipairs(reference) do
+    if #case.elements > 0 then
+      it("is restored anywhere: " .. case.lua, function()
+        check(case.lua)
+      end)
+    end
+  end
+  for _, text in ipairs(random) do
+    it("is restored anywhere: " .. text, function()
+      check(text)
+    end)
+  end
+end)
+
+describe("what is drawn", function()
+  it("depends on the seed and the pass", function()
+    local a, b = D.range(50):shuffle(50, { seed = 1 }), D.range(50):shuffle(50, { seed = 1 })
+    local c = D.range(50):shuffle(50, { seed = 2 })
+    local one = rest(a:iter())
+    assert.same(one, rest(b:iter()))
+    assert.not_same(one, rest(c:iter()))
+    assert.not_same(one, rest(a:iter()))
+    local still = D.range(50):shuffle(50, { seed = 1, reshuffle_each_iteration = false })
+    assert.same(rest(still:iter()), rest(still:iter()))
+  end)
+
+  it("is the same for rows of a store and for single elements", function()
+    for _, size in ipairs { 1, 3, 10, 100 } do
+      local rows = D.range(40):shuffle(size, { seed = 9 }):rep(2):shard(3, 2):skip(2):take(20)
+      local single = D.range(40):map(function(x) return x end):shuffle(size, { seed = 9 }):rep(2)
+        :shard(3, 2):skip(2):take(20)
+      local want = rest(single:iter())
+      assert.same(want, rest(rows:iter()))
+      assert.same(rest(single:batch(3):iter()), rest(rows:batch(3):iter()))
+    end
+  end)
+
+  it("is uniform: every element comes first equally often", function()
+    local counts, n = {}, 4000
+    local ds = D.range(8):shuffle(8, { seed = 5 })
+    for _ = 1, n do
+      local x = ds:iter()()
+      counts[x] = (counts[x] or 0) + 1
+    end
+    local chi = 0
+    for x = 0, 7 do
+      chi = chi + (counts[x] - n / 8) ^ 2 / (n / 8)
+    end
+    assert.is_true(chi < 24.3, "chi squared " .. chi) -- 7 degrees of freedom, p = 0.001
+  end)
+
+  it("samples by weights and resamples to the target", function()
+    local n = 0
+    for x in D.sample_from_datasets({ D.counter():take(3000), D.counter(10000):take(3000) },
+      { 0.2, 0.8 }, { seed = 1, stop_on_empty_dataset = true }):take(2000):iter() do
+      n = n + (x < 10000 and 1 or 0)
+    end
+    assert.is_true(math.abs(n - 400) < 60, "drawn " .. n)
+    local counts = { 0, 0 }
+    for class in D.range(20000):rejection_resample(function(x) return x % 10 == 0 and 1 or 2 end,
+      { 0.5, 0.5 }, { initial_dist = { 0.1, 0.9 }, seed = 2 }):iter() do
+      counts[class] = counts[class] + 1
+    end
+    assert.is_true(math.abs(counts[1] / (counts[1] + counts[2]) - 0.5) < 0.03)
+  end)
+end)
+
+describe("an element", function()
+  it("keeps the dtypes of its parts through batches", function()
+    local x = tide.tensor({ 1, 2, 3 }, { dtype = "int32" })
+    local f = tide.tensor({ 1, 2, 3 }, { dtype = "float64" })
+    local b = tide.tensor({ true, false, true })
+    local a, c, d, e = D.from_tensor_slices(x, f, b, { 4, 5, 6 }):skip(1):batch(2):next()
+    assert.same({ "int32", "float64", "bool", "int64" }, { a.dtype, c.dtype, d.dtype, e.dtype })
+    a, c, d, e = D.from_tensor_slices(x, f, b, { 4, 5, 6 }):filter(function() return true end)
+      :batch(2):next()
+    assert.same({ "int32", "float64", "bool", "int64" }, { a.dtype, c.dtype, d.dtype, e.dtype })
+    local m = D.range(3):map(function(n) return tide.tensor(n, { dtype = "float64" }) end)
+    assert.equal("float64", m:batch(3):next().dtype)
+    assert.equal("float", math.type(m:next()))
+  end)
+
+  it("tells its specification", function()
+    local ds = D.from_tensor_slices(tide.ones { 4, 2 }, { "a", "b", "c", "d" }):batch(2)
+    assert.equal("[float32 [none, 2], string [none]]", tostring(ds.element_spec))
+    assert.equal("[int64 []]", tostring(D.range(3):map(function(x) return x end).element_spec))
+    assert.equal("[float32 [2, 2], string [2]]", tostring(D.from_tensor_slices(tide.ones { 4, 2 },
+      { "a", "b", "c", "d" }):batch(2, { drop_remainder = true }).element_spec))
+  end)
+
+  it("may have parts by name and lists of parts", function()
+    local ds = D.from_tensor_slices({ a = { { 1, 2 }, { 3, 4 } }, b = { "x", "y" } }, { 1, 2 })
+    local first = ds:next()
+    assert.same({ { 1, 2 }, "x" }, { first.a:tolist(), first.b })
+    local both, y = ds:shuffle(2, { seed = 1 }):batch(2):next()
+    assert.same({ 2, 2 }, { #both.b, #y })
+    assert.same({ 2, 2 }, both.a.shape:totable())
+  end)
+end)
+
+describe("a mistake", function()
+  local function says(f, text)
+    expect.has(expect.message(f), text)
+  end
+
+  it("names the stage and the element", function()
+    local ds = D.range(9):map(function(x)
+      return x < 4 and x or error("boom", 0)
+    end):batch(3)
+    ds:next()
+    says(function() ds:next() end, "map, element 5: boom")
+    says(function() D.range(3):map(function() end):next() end,
+      "map, element 1: the function gave nothing")
+    says(function() D.range(3):filter(function() return "x" end):next() end,
+      "filter, element 1: the predicate must give true or false (got 'x')")
+    says(function()
+      D.range(1, 4):map(function(n) return tide.ones { n } end):batch(3):next()
+    end, "batch, element 1: the elements of a batch differ (expected float32 a tensor [1], got \z
+      float32 a tensor [2] as element 2); padded_batch")
+    says(function() D.range(3):flat_map(function(x) return x end):next() end,
+      "flat_map, element 1: the function must give a data set (got 0)")
+    says(function() D.from_tensor_slices(tide.ones { 3 }, tide.ones { 2 }) end,
+      "all parts must have the same number of samples")
+    says(function() D.range(3):shard(2, 3) end, "index must be an integer from 1 to 2 (got 3)")
+    says(function() D.range(3):get_single_element() end, "has several elements")
+    says(function() D.range(3):shufle(2) end, "did you mean 'shuffle'")
+    says(function() D.range(3):restore(D.range(3):map(function(x) return x end):state()) end,
+      "Dataset.restore: the state is of another data set (expected range, got map(range))")
+    says(function() D.range(3):restore {} end, "Dataset.restore: takes what state() gave")
+  end)
+
+  it("or a loop that is left closes what runs below", function()
+    local closed = 0
+    local source = setmetatable({}, { __index = { iter = function()
+      return setmetatable({ close = function() closed = closed + 1 end },
+        { __call = function() return 1 end })
+    end } })
+    local ds = D.from_generator(source)
+    for x in ds:map(function(x) return x end):iter() do
+      if x == 1 then
+        break
+      end
+    end
+    assert.equal(1, closed)
+    pcall(function()
+      for _ in ds:map(function() error "no" end):iter() do end
+    end)
+    assert.equal(2, closed)
+  end)
+end)
