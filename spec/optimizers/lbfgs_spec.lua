@@ -58,6 +58,65 @@ describe("tide.optimizers.LBFGS", function()
     assert.same({ 7.0 }, c:tolist())
   end)
 
+  local function net()
+    tide.seed(4)
+    local m = tide.Sequential { tide.Input { 3 }, tide.layers.Dense { 4, activation = "tanh" },
+      tide.layers.Dense { 1 } }
+    m:compile { LBFGS { line_search_fn = "strong_wolfe", max_iter = 3, history_size = 5 }, "mse" }
+    return m
+  end
+  local x, y = expect.numbers({ 12, 3 }, 1), expect.numbers({ 12, 1 }, 2)
+
+  it("steps in fit as it does by hand", function()
+    local m, other = net(), net()
+    local losses = m:fit(x, y, { batch_size = 12, epochs = 4, shuffle = false, verbose = 0 }).loss
+    local o = other.optimizer
+    for k = 1, 4 do
+      local loss = o:step(function()
+        return ops.mean((other(x) - y) ^ 2)
+      end, other.trainable_weights)
+      expect.close(losses[k], loss, 1e-7)
+    end
+    for i, w in ipairs(m.weights) do
+      expect.close(w, other.weights[i]:tolist(), 1e-6)
+    end
+    assert.is_true(losses[4] < 0.8 * losses[1])
+    assert.equal(m.optimizer.iterations, o.iterations)
+  end)
+
+  it("goes on from files with equal bits", function()
+    local m = net()
+    m:fit(x, y, { batch_size = 6, epochs = 2, verbose = 0 })
+    local others = { net() }
+    others[1]:set_weights(m:get_weights())
+    others[1].optimizer:build(others[1].trainable_weights)
+    others[1].optimizer:set_weights(m.optimizer.variables)
+    for _, ending in ipairs { ".keras", ".safetensors", ".h5" } do
+      local path = expect.name(ending)
+      m:save(path)
+      others[#others + 1] = tide.load_model(path)
+      os.remove(path)
+    end
+    for _ = 1, 3 do
+      m:train_on_batch(x, y)
+      for _, other in ipairs(others) do
+        other:train_on_batch(x, y)
+      end
+    end
+    for _, other in ipairs(others) do
+      for k, w in ipairs(m.weights) do
+        assert.same(w:tolist(), other.weights[k]:tolist())
+      end
+      assert.equal(m.optimizer.iterations, other.optimizer.iterations)
+    end
+    local o = net().optimizer
+    o:build(m.trainable_weights)
+    assert.error_matches(function() o:set_weights { 1, 2, 3 } end, "expected 2 or 7, got 3")
+    local variables = m.optimizer.variables:totable()
+    variables[3] = tide.zeros { 2, 3 }
+    assert.error_matches(function() o:set_weights(variables) end, "expected changes of shape")
+  end)
+
   it("says what it needs", function()
     local w = tide.tensor({ 1.0 }, { requires_grad = true })
     local o = LBFGS()
@@ -65,6 +124,14 @@ describe("tide.optimizers.LBFGS", function()
     assert.error_matches(function() o:step(function() return 3 end, { w }) end,
       "must return a loss that depends")
     assert.error_matches(function() o:apply({ w }, { w }) end, "optimizer:step")
+    assert.error_matches(function()
+      o:step(function() return w * tide.ones { 2 } end, { w })
+    end, "must return one number")
+    assert.error_matches(function() tide.optimizers.Lookahead { LBFGS() } end,
+      "LBFGS cannot stand inside")
+    assert.error_matches(function()
+      tide.optimizers.MultiOptimizer { function() return o end }:build { w }
+    end, "LBFGS cannot stand inside")
     assert.same(o:get_config(), tide.optimizers.get({ class_name = "LBFGS",
       config = o:get_config() }):get_config())
   end)

@@ -139,7 +139,7 @@ describe("tide.optimizers", function()
         assert.error_matches(function() optimizers.SGD { groups = { group } } end, text)
       end
       refused({ "a", rate = 2 }, "has no 'rate'")
-      refused({ "[" }, "no Lua pattern")
+      refused({ "[" }, "no regular expression")
       refused({ learning_rate = 1 }, "must name its parameters once")
       refused({ 3 }, "begins with a pattern")
       refused({ "a", learning_rate = -1 }, "finite number from 0 or a schedule")

@@ -130,7 +130,7 @@ describe("tide.optimizers.MultiOptimizer", function()
     m:set("encoder/.*_1", adam)
     assert.error_matches(function() m "encoder/layer_1" end, "several patterns")
     assert.error_matches(function() m:set("encoder/.*", adam) end, "has an optimizer already")
-    assert.error_matches(function() m:set("[", adam) end, "no Lua pattern")
+    assert.error_matches(function() m:set("[", adam) end, "no regular expression")
   end)
 
   it("refuses what cannot be", function()

@@ -4,7 +4,7 @@ local core = require "tide.core"
 local errors = require "tide.errors"
 local object = require "tide.object"
 local ops = require "tide.ops"
-local safetensors = require "tide.saving.safetensors"
+local seed_counts = require "tide.layers.seeds"
 local structure = require "tide.data.structure"
 local tensors = require "tide.training.tensors"
 
@@ -198,13 +198,13 @@ local function look(self)
   if found then
     return found
   end
-  local generator, seeds = { core.generator() }, safetensors.counts_of(model)
+  local generator, seeds = { core.generator() }, seed_counts.counts_of(model)
   core.generator(table.unpack(self._generator))
-  safetensors.set_counts(model, self._seeds)
+  seed_counts.set_counts(model, self._seeds)
   local _ <close> = core.recording(true)
   local ok, got = pcall(in_step, model, T, self._batch)
   core.generator(table.unpack(generator))
-  safetensors.set_counts(model, seeds)
+  seed_counts.set_counts(model, seeds)
   return ok and got or { place = "step", kind = "NaN or infinity" }
 end
 
@@ -252,7 +252,7 @@ function Guard:on_train_batch_begin()
     self._since = 0
   end
   self._since = self._since + 1
-  self._generator, self._seeds = { core.generator() }, safetensors.counts_of(self.model)
+  self._generator, self._seeds = { core.generator() }, seed_counts.counts_of(self.model)
   T.bad = nil
 end
 

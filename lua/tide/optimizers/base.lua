@@ -11,6 +11,7 @@ local list = require "tide.list"
 local masters = require "tide.optimizers.masters"
 local object = require "tide.object"
 local ops = require "tide.ops"
+local patterns = require "tide.patterns"
 local tensors = require "tide.training.tensors"
 
 local base = {}
@@ -55,11 +56,11 @@ end
 --- (`tide.ops` and `variable:assign`).
 ---
 --- `groups` gives some parameters a rate or a weight decay of their own: a list of
---- `{ which, learning_rate = , rate_factor = , weight_decay = }`, where `which` is a Lua pattern of
---- the parameter's path, a layer, or a function of path and parameter; the first that fits counts.
---- `learning_rate` (a number or a schedule) takes the place of the optimizer's, `rate_factor`
---- multiplies it, `weight_decay = 0` switches the decay off. Clipping by the norm over all
---- gradients stays over all of them.
+--- `{ which, learning_rate = , rate_factor = , weight_decay = }`, where `which` is a pattern that
+--- fits a part of the parameter's path (a regular expression; with a `%` a Lua pattern), a layer,
+--- or a function of path and parameter; the first that fits counts. `learning_rate` (a number or a
+--- schedule) takes the place of the optimizer's, `rate_factor` multiplies it, `weight_decay = 0`
+--- switches the decay off. Clipping by the norm over all gradients stays over all of them.
 ---
 ---     local o = tide.optimizers.AdamW { 1e-3, groups = {
 ---       { "bias$", weight_decay = 0 }, { "^backbone/", rate_factor = 0.1 } } }
@@ -79,7 +80,7 @@ local Optimizer = object.class("Optimizer", nil, {
     build = { { "variables", "data", check.required, "the parameters" },
       { "info", "any", nil, "path and constraint of each" } },
     exclude_from_weight_decay = { { "var_list", "list", nil, "parameters" },
-      { "var_names", "list", nil, "Lua patterns of their paths" } },
+      { "var_names", "list", nil, "patterns of their paths" } },
     scale_loss = { { "loss", "data", check.required, "the loss" } },
     set_weights = { { "weights", "data", check.required, "all state tensors, in order" } },
   },
@@ -376,7 +377,8 @@ end
 
 --- Excludes parameters from weight decay, before the optimizer is built.
 --- @param variables table|nil list of tensors
---- @param names table|nil list of Lua patterns tried on the parameters' paths
+--- @param names table|nil list of regular expressions (those with a `%` Lua patterns) that fit a
+---   part of the parameters' paths
 function Optimizer:exclude_from_weight_decay(variables, names)
   if self.built then
     errors.raise(
@@ -385,14 +387,11 @@ function Optimizer:exclude_from_weight_decay(variables, names)
   for _, v in ipairs(variables or {}) do
     self._excluded[v] = true
   end
-  for _, pattern in ipairs(names or {}) do
-    local ok, why = pcall(string.find, "", pattern)
-    if not ok then
-      errors.raise("exclude_from_weight_decay", "%s is no Lua pattern (%s)", check.show(pattern),
-        tostring(why):gsub("^.-: ", "") .. "")
-    end
+  local fits = {}
+  for i, pattern in ipairs(names or {}) do
+    fits[i] = patterns.compile("exclude_from_weight_decay", pattern)
   end
-  self._excluded_names = names
+  self._excluded_names = fits
 end
 
 require("tide.optimizers.step")(Optimizer, like_all)

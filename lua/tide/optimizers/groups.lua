@@ -2,6 +2,7 @@
 --- out of decay.
 local check = require "tide.check"
 local errors = require "tide.errors"
+local patterns = require "tide.patterns"
 
 local groups = {}
 
@@ -20,14 +21,6 @@ local function chooser(owner, which)
   end
   errors.raise(owner, "a group begins with a pattern of paths, a layer or a function (got %s)",
     check.show(which))
-end
-
-local function refuse_pattern(owner, pattern)
-  local ok, why = pcall(string.find, "", pattern)
-  if not ok then
-    errors.raise(owner, "%s is no Lua pattern (%s)", check.show(pattern),
-      tostring(why):gsub("^.-: ", "") .. "")
-  end
 end
 
 local function checked(g, owner)
@@ -52,7 +45,7 @@ local function checked(g, owner)
       errors.raise(owner, "%s of a group must be a finite number from 0 (got %s)", key,
         check.show(value))
     elseif key == "pattern" then
-      refuse_pattern(owner, value)
+      patterns.compile(owner, value)
     elseif key == "learning_rate" then
       if check.is_plain(value) then
         value = require("tide.optimizers.schedules").get(value)
@@ -87,21 +80,28 @@ function groups.checked(given, owner)
   return out
 end
 
-local function fits(g, path, tensor)
+-- A function of path and tensor that tells whether a parameter belongs to a group.
+local function membership(g)
   if g.pattern then
-    return path:find(g.pattern) ~= nil
+    local fits = patterns.compile("groups", g.pattern)
+    return function(path)
+      return fits(path)
+    end
   elseif g.layer then
-    return ("/" .. path):find("/" .. g.layer .. "/", 1, true) ~= nil
+    local inside = "/" .. g.layer .. "/"
+    return function(path)
+      return ("/" .. path):find(inside, 1, true) ~= nil
+    end
   end
-  return g.match(path, tensor)
+  return g.match
 end
 
 local function is_excluded(self, i, path)
   if self._excluded[self._params[i]] then
     return true
   end
-  for _, pattern in ipairs(self._excluded_names or {}) do
-    if path:find(pattern) then
+  for _, fits in ipairs(self._excluded_names or {}) do
+    if fits(path) then
       return true
     end
   end
@@ -111,12 +111,15 @@ end
 --- The parameters of a built optimizer by group and decay: list of { group, excluded, members };
 --- nil where all are stepped alike. `given`: a person gave groups.
 function groups.split(self)
-  local out, by_key = { given = self.groups ~= nil }, {}
+  local out, by_key, belongs = { given = self.groups ~= nil }, {}, {}
+  for k, g in ipairs(self.groups or {}) do
+    belongs[k] = membership(g)
+  end
   for i = 1, #self._params do
     local path = self._info[i] and self._info[i].path or ""
     local found = 0
-    for k, g in ipairs(self.groups or {}) do
-      if fits(g, path, self._params[i]) then
+    for k = 1, #belongs do
+      if belongs[k](path, self._params[i]) then
         found = k
         break
       end

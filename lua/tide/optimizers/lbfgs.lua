@@ -1,7 +1,9 @@
 --- L-BFGS, as PyTorch has it: steps along directions that the last changes of the gradient give,
 --- with a line search by the strong Wolfe conditions (Nocedal and Wright 2006, chapters 3 and 7).
+local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local list = require "tide.list"
 local object = require "tide.object"
 local ops = require "tide.ops"
 local tensors = require "tide.training.tensors"
@@ -99,7 +101,8 @@ end
 
 --- L-BFGS (Liu and Nocedal 1989), for functions whose loss and gradients are exact: whole data sets
 --- and small models. A step evaluates the loss several times, so it takes the function:
---- `optimizer:step(f, variables)`; `fit` cannot use it.
+--- `optimizer:step(f, variables)`. `fit` runs each batch as often as it asks, dropout drawing the
+--- same each time; logs are those of the first.
 ---     tide.optimizers.LBFGS { line_search_fn = "strong_wolfe" }.max_iter   --> 20
 local LBFGS = object.class("LBFGS", Optimizer, { rows = {
   { "learning_rate", "any", 1.0, "length of a step, the first one of a line search" },
@@ -118,12 +121,13 @@ end, methods = { step = { { "f", "any", nil, "function without arguments that gi
 
 function LBFGS._apply()
   errors.raise("LBFGS", "a step evaluates the loss several times; use optimizer:step(f, \z
-    variables), f giving the loss, in place of fit and apply")
+    variables), f giving the loss, in place of apply")
 end
+LBFGS._evaluates = true -- training/steps.lua gives it the loss as a function
 
-local function flat(list)
+local function flat(all)
   local out = {}
-  for i, t in ipairs(list) do
+  for i, t in ipairs(all) do
     out[i] = ops.reshape(t, { -1 })
   end
   return #out == 1 and out[1] or ops.concatenate(out, { axis = 1 })
@@ -132,7 +136,10 @@ end
 -- Loss and flat gradient where the variables are.
 local function evaluate(f, variables)
   local loss = f()
-  if not core.is_tensor(loss) or not loss.requires_grad then
+  if core.is_tensor(loss) and loss.ndim > 0 and loss.size ~= 1 then
+    errors.raise("LBFGS", "the function must return one number (expected shape (), got %s)",
+      tostring(loss.shape))
+  elseif not core.is_tensor(loss) or not loss.requires_grad then
     errors.raise("LBFGS", "the function must return a loss that depends on the variables")
   end
   local grads = core.gradients(loss, variables)
@@ -198,8 +205,7 @@ function LBFGS:step(f, variables)
     if not variables then
       errors.raise("LBFGS", "the first step needs the variables (optimizer:step(f, variables))")
     end
-    self:_take(variables)
-    self.built = true
+    self:build(variables)
   end
   variables = self._params
   local past, rate = self._past, self:_current_rate()
@@ -252,6 +258,107 @@ function LBFGS:step(f, variables)
     end
   end
   return first
+end
+
+-- ---- files ----
+
+--- Makes room for the state of these parameters.
+function LBFGS:build(variables, info)
+  if not self.built then
+    self:_take(variables, info)
+    self.built = true
+  end
+end
+
+--- The state that belongs to all parameters together, in files behind the numbers: what the
+--- directions are made of, the last step's length and the scale.
+LBFGS.extras = { "changes", "steps", "direction", "gradient", "lengths" }
+
+local function stacked(vectors, like)
+  return #vectors > 0 and ops.stack(vectors, { axis = 1 })
+    or ops.zeros({ 0, like.size }, { dtype = like.dtype })
+end
+
+function LBFGS:_numbers()
+  local out, past = Optimizer._numbers(self), self._past
+  if past.gradient then
+    local _ <close> = core.recording(false)
+    out.extras = { changes = stacked(past.changes, past.gradient),
+      steps = stacked(past.steps, past.gradient), direction = past.direction:detach(),
+      gradient = past.gradient:detach(),
+      lengths = core.tensor({ past.t, past.scale }, { dtype = "float64" }) }
+  end
+  return out
+end
+
+-- Raises unless the tensors of a file are those of a state of these parameters.
+local function check_extras(self, t)
+  local n = 0
+  for _, v in ipairs(self._params or {}) do
+    n = n + v.size
+  end
+  local rows = core.is_tensor(t.changes) and t.changes.ndim == 2 and t.changes.shape[1] or 0
+  local want = { changes = { rows, n }, steps = { rows, n }, direction = { n }, gradient = { n },
+    lengths = { 2 } }
+  for _, name in ipairs(LBFGS.extras) do
+    local v = t[name]
+    if not core.is_tensor(v) or not list.equal(v.shape, want[name]) then
+      errors.raise("LBFGS", "the state in the file does not fit (expected %s of shape %s, got %s)",
+        name, list.format(want[name]), core.is_tensor(v) and tostring(v.shape) or check.show(v))
+    end
+  end
+end
+
+function LBFGS:_set_numbers(t)
+  Optimizer._set_numbers(self, t)
+  self._past = { changes = {}, steps = {} }
+  if not t.extras then
+    return
+  end
+  check_extras(self, t.extras)
+  local _ <close> = core.recording(false)
+  local past, from = self._past, t.extras
+  local dtype = self._params[1] and self._params[1].dtype
+  local function taken(v)
+    return ops.copy(ops.cast(v, dtype))
+  end
+  local rows = from.changes.shape[1]
+  for i = math.max(1, rows - self.history_size + 1), rows do
+    table.insert(past.changes, taken(from.changes[i]))
+    table.insert(past.steps, taken(from.steps[i]))
+  end
+  past.direction, past.gradient = taken(from.direction), taken(from.gradient)
+  local lengths = from.lengths:tolist()
+  past.t, past.scale = lengths[1], lengths[2]
+end
+
+function LBFGS:_all_variables()
+  local out, extras = Optimizer._all_variables(self), self:_numbers().extras
+  for _, name in ipairs(extras and LBFGS.extras or {}) do
+    out[#out + 1] = extras[name]
+  end
+  return out
+end
+
+--- Sets all state tensors, in the order of `variables`; those of an optimizer that made no step yet
+--- are fewer.
+function LBFGS:set_weights(weights)
+  local head = #Optimizer._all_variables(self)
+  if not self.built then
+    errors.raise("LBFGS", "set_weights needs an optimizer that was built")
+  elseif #weights ~= head and #weights ~= head + #LBFGS.extras then
+    errors.raise("LBFGS", "set_weights takes another number of tensors (expected %d or %d, got %d)",
+      head, head + #LBFGS.extras, #weights)
+  end
+  local numbers = { iterations = math.tointeger(tensors.number(weights[1])),
+    learning_rate = head > 1 and tensors.number(weights[2]) or nil }
+  if #weights > head then
+    numbers.extras = {}
+    for i, name in ipairs(LBFGS.extras) do
+      numbers.extras[name] = weights[head + i]
+    end
+  end
+  self:_set_numbers(numbers)
 end
 
 return { LBFGS = LBFGS }

@@ -4,6 +4,7 @@
 local base = require "tide.optimizers.base"
 local object = require "tide.object"
 local ops = require "tide.ops"
+local patterns = require "tide.patterns"
 local tensors = require "tide.training.tensors"
 
 local Optimizer = base.Optimizer
@@ -18,8 +19,8 @@ local function epsilon(value)
   return { "epsilon", "number", value, "keeps the division finite", min = 0 }
 end
 
-local function define(name, own, slots, step)
-  local c = object.class(name, Optimizer, { rows = base.rows(own) })
+local function define(name, own, slots, step, init)
+  local c = object.class(name, Optimizer, { rows = base.rows(own), init = init })
   c.slot_names = slots
   c._call = Optimizer._call
   c.update_step = step
@@ -105,8 +106,8 @@ define("Lamb", { RATE, BETA_1, BETA_2, epsilon(1e-7) }, { "momentum", "velocity"
 end)
 
 --- Muon (Jordan et al. 2024): the momentum of matrices is made orthogonal; all other parameters,
---- embeddings and the layers that `exclude_layers` names (Lua patterns of paths) are stepped by
---- AdamW.
+--- embeddings and the layers that `exclude_layers` names (regular expressions, those with a `%` Lua
+--- patterns, that fit a part of the path) are stepped by AdamW.
 ---     tide.optimizers.Muon { 0.02, exclude_layers = { "^output/" } }.momentum   --> 0.95
 local Muon = define("Muon", {
   RATE,
@@ -168,20 +169,34 @@ local Muon = define("Muon", {
     rate = rate * math.sqrt(math.max(rows, columns)) * self.rms_rate
   end
   v:assign(sub(v, mul(x, rate)))
+end, function(self)
+  self._exclusions, self._by_adam = {}, {}
+  for i, pattern in ipairs(self.exclude_layers or {}) do
+    self._exclusions[i] = patterns.compile("Muon", pattern)
+  end
 end)
 
--- Whether AdamW steps the parameter of this number.
-local function by_adam(self, i)
+local function goes_to_adam(self, i)
   local path = self._info[i] and self._info[i].path or ""
   if self._params[i].ndim ~= 2 or self.exclude_embeddings and path:lower():find "embedding" then
     return true
   end
-  for _, pattern in ipairs(self.exclude_layers or {}) do
-    if path:find(pattern) then
+  for _, fits in ipairs(self._exclusions) do
+    if fits(path) then
       return true
     end
   end
   return false
+end
+
+-- Whether AdamW steps the parameter of this number.
+local function by_adam(self, i)
+  local known = self._by_adam[i]
+  if known == nil then
+    known = goes_to_adam(self, i)
+    self._by_adam[i] = known
+  end
+  return known
 end
 function Muon:_slot_list()
   return { { "momentum", 0 }, { "velocity", function(v, i)

@@ -7,6 +7,7 @@ local errors = require "tide.errors"
 local none = require "tide.none"
 local object = require "tide.object"
 local ops = require "tide.ops"
+local patterns = require "tide.patterns"
 local registry = require "tide.registry"
 
 local base = require "tide.optimizers.base"
@@ -23,10 +24,12 @@ local function inner_of(owner, v, refused)
   if type(o) ~= "table" or o.kind ~= "optimizer" or not o._apply then
     errors.raise(owner, "takes an optimizer (got %s)", check.show(v))
   end
-  for _, name in ipairs(refused) do
-    if o:_class_name() == name then
-      errors.raise(owner, "%s cannot stand inside (expected an optimizer of another class)", name)
-    end
+  local name, refuses = o:_class_name(), o._evaluates
+  for _, other in ipairs(refused) do
+    refuses = refuses or other == name
+  end
+  if refuses then
+    errors.raise(owner, "%s cannot stand inside (expected an optimizer of another class)", name)
   end
   return o
 end
@@ -339,8 +342,8 @@ function Lookahead:_apply(grads, places)
 end
 
 --- Which optimizer steps which parameters, by patterns of their paths that must fit the whole path
---- (Lua patterns; a key that is the path itself goes before them); `default_optimizer` steps the
---- rest. Called with a path, it gives the optimizer.
+--- (regular expressions, those with a `%` Lua patterns; a key that is the path itself goes before
+--- them); `default_optimizer` steps the rest. Called with a path, it gives the optimizer.
 ---     tide.optimizers.OptimizerMap { "sgd", { ["encoder/.*"] = tide.optimizers.Adam() } }
 local OptimizerMap = object.class("OptimizerMap", nil, { kind = "optimizer", rows = {
   { "default_optimizer", "any", check.required, "optimizer of all other parameters" },
@@ -349,6 +352,7 @@ local OptimizerMap = object.class("OptimizerMap", nil, { kind = "optimizer", row
   self.default_optimizer = inner_of("OptimizerMap", self.default_optimizer, {})
   local given = self.optimizer_map or {}
   rawset(self, "optimizer_map", {})
+  self._fits = {} -- pattern -> function
   for _, pattern in ipairs(check.sorted_keys(given)) do
     self:set(pattern, given[pattern])
   end
@@ -365,11 +369,7 @@ function OptimizerMap:set(pattern, optimizer)
     errors.raise("OptimizerMap", "'%s' has an optimizer already (%s)", pattern,
       tostring(self.optimizer_map[pattern]))
   end
-  local ok, why = pcall(string.find, "", pattern)
-  if not ok then
-    errors.raise("OptimizerMap", "%s is no Lua pattern (%s)", check.show(pattern),
-      tostring(why):gsub("^.-: ", "") .. "")
-  end
+  self._fits[pattern] = patterns.compile("OptimizerMap", pattern)
   self.optimizer_map[pattern] = inner_of("OptimizerMap", optimizer,
     { "LossScaleOptimizer", "MultiOptimizer" })
 end
@@ -382,7 +382,7 @@ function OptimizerMap:__call(path)
   end
   local found
   for _, pattern in ipairs(check.sorted_keys(map)) do
-    if path:find("^" .. pattern .. "$") then
+    if self._fits[pattern](path, true) then
       if found then
         errors.raise("OptimizerMap", "'%s' fits several patterns ('%s' and '%s')", path, found,
           pattern)

@@ -2,7 +2,6 @@
 --- slots, and whose `__metadata__` holds, as JSON under the key "tide", architecture, compile state
 --- and the optimizer's numbers. Any safetensors reader can read the weights.
 local S = require "tide.private"
-local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local guard = require "tide.saving.guard"
@@ -10,8 +9,8 @@ local lora = require "tide.layers.lora"
 local none = require "tide.none"
 local object = require "tide.object"
 local ops = require "tide.ops"
-local random = require "tide.random"
 local registry = require "tide.registry"
+local seeds = require "tide.layers.seeds"
 local shared = require "tide.shared"
 
 local json = require "tide.utils.json"
@@ -38,46 +37,6 @@ local function weight_entries(model)
   return out
 end
 
--- The seed generators of a model's layers in order, those in fields of a person's own among them:
--- how many seeds each has given is a part of where training stands.
-local function generators(model)
-  local out = {}
-  for _, layer in ipairs(model:_flat()) do
-    out[#out + 1] = layer[S].generator or nil
-    local own = {}
-    for k, v in next, layer do
-      if type(k) == "string" and class.is(v, random.SeedGenerator) then
-        own[#own + 1] = k
-      end
-    end
-    table.sort(own)
-    for _, k in ipairs(own) do
-      out[#out + 1] = layer[k]
-    end
-  end
-  return out
-end
-
---- How many seeds each seed generator of the model's layers has given; nil where there are none.
-function safetensors.counts_of(model)
-  local out = {}
-  for i, g in ipairs(generators(model)) do
-    out[i] = g.count
-  end
-  return #out > 0 and out or nil
-end
-
---- Sets these numbers; those of another model are left alone.
-function safetensors.set_counts(model, counts)
-  local list = generators(model)
-  if type(counts) ~= "table" or #counts ~= #list then
-    return
-  end
-  for i, g in ipairs(list) do
-    g.count = math.type(counts[i]) == "integer" and counts[i] or g.count
-  end
-end
-
 -- Paths in the model's order: another instance of the same model may number its layers otherwise.
 local function order_of(entries)
   local out = {}
@@ -102,7 +61,7 @@ function safetensors.save_weights(model, path)
   need_built(model, "save_weights")
   local entries = weight_entries(model)
   safetensors.write(path, entries, { kind = "weights",
-    order = order_of(entries), seeds = safetensors.counts_of(model) })
+    order = order_of(entries), seeds = seeds.counts_of(model) })
 end
 
 -- The compile state as data; nil and a warning where it holds a function.
@@ -128,7 +87,7 @@ function safetensors.save_model(model, path, o)
   json.check(description, model:_label())
   local entries = weight_entries(model)
   local header = { kind = "model", model = description, build_shape = model[S].build_shape,
-    order = order_of(entries), seeds = safetensors.counts_of(model),
+    order = order_of(entries), seeds = seeds.counts_of(model),
     lora = lora.described(model) }
   local ok, compiled = pcall(function()
     return rawget(model, "compiled")
@@ -139,6 +98,11 @@ function safetensors.save_model(model, path, o)
     if header.compile and optimizer and optimizer.built
       and not (o and o.include_optimizer == false) then
       header.optimizer = optimizer:_numbers()
+      local extras = header.optimizer.extras
+      for _, name in ipairs(extras and optimizer.extras or {}) do
+        entries[#entries + 1] = { OPTIMIZER .. name, extras[name] }
+      end
+      header.optimizer.extras = nil
       local paths = {}
       for _, r in ipairs(model:_records()) do
         paths[r.tensor] = r.path
@@ -284,7 +248,7 @@ function safetensors.load_weights(model, path, o)
   local file <close>, entries, metadata = core.safetensors_open(path)
   local header = safetensors.read_header(path, metadata)
   assign(match(path, file, entries, weights_wanted(model, not o.by_name and header or nil), o))
-  safetensors.set_counts(model, header and header.seeds)
+  seeds.set_counts(model, header and header.seeds)
 end
 
 -- A shape (or shapes by position or name) as ones, to build a model that was never told its input's
@@ -353,6 +317,13 @@ local function restore_optimizer(model, header, file, entries)
     end
     out[#out + 1] = { tensor, core.safetensors_read(file, i) }
   end
+  for _, name in ipairs(optimizer.extras or {}) do
+    local i = by_name[OPTIMIZER .. name]
+    if i then
+      header.optimizer.extras = header.optimizer.extras or {}
+      header.optimizer.extras[name] = core.safetensors_read(file, i)
+    end
+  end
   return out, function()
     optimizer:_set_numbers(header.optimizer)
   end
@@ -405,7 +376,7 @@ function safetensors.load_model(path, o)
   if finish then
     finish()
   end
-  safetensors.set_counts(model, header.seeds)
+  seeds.set_counts(model, header.seeds)
   return model
 end
 

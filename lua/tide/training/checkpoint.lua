@@ -11,6 +11,7 @@ local errors = require "tide.errors"
 local guard = require "tide.saving.guard"
 local json = require "tide.utils.json"
 local safetensors = require "tide.saving.safetensors"
+local seeds = require "tide.layers.seeds"
 
 local pass = require "tide.training.pass"
 local plain = require "tide.training.plain"
@@ -136,7 +137,7 @@ function checkpoint.save(path, model, run, history)
   where.validation = run.stage == "validation" and run.validation_place
     or checkpoint.place_of(run.validation)
   local header = { format = FORMAT, kind = "training", version = core.version, order = order,
-    seeds = safetensors.counts_of(model), options = options_of(run),
+    seeds = seeds.counts_of(model), options = options_of(run),
     place = writer:value(where), generator = writer:value { core.generator() },
     history = history and writer:value(history:rows()), optimizers = {}, metrics = {},
     callbacks = {}, guard = writer:value { T.guard, bad = T.bad } }
@@ -345,7 +346,7 @@ local function restore(path, file, found, header, model, T, run)
     differs(path, "its count of bad losses is damaged")
   end
   T.guard, T.bad = last[1], last.bad
-  safetensors.set_counts(model, header.seeds)
+  seeds.set_counts(model, header.seeds)
   for _, k in ipairs(KEPT) do
     run[k] = where[k]
   end

@@ -247,9 +247,9 @@ local function check_source(self, y_true, y_pred)
   end
 end
 
---- The weighted sum of all losses.
+--- The weighted sum of all losses; `quiet`: the means of several losses do not hear of it.
 --- @param weights table|nil list of sample weights per output (false: none)
-function Loss:compute(y_true, y_pred, weights)
+function Loss:compute(y_true, y_pred, weights, quiet)
   if self.source then
     check_source(self, y_true, y_pred)
   end
@@ -270,7 +270,7 @@ function Loss:compute(y_true, y_pred, weights)
       no_targets(part)
     end
     local value = loss_of(part, y_true[i], p, weights and weights[i] or nil)
-    local tracker = self.trackers[k]
+    local tracker = not quiet and self.trackers[k]
     if tracker then
       tracker:_take(value, p.shape[1])
     end

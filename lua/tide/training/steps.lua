@@ -10,6 +10,7 @@ local strategies = require "tide.distribute"
 local errors = require "tide.errors"
 local metrics = require "tide.metrics"
 local ops = require "tide.ops"
+local seeds = require "tide.layers.seeds"
 local structure = require "tide.data.structure"
 local tensors = require "tide.training.tensors"
 
@@ -383,8 +384,9 @@ end
 -- ---- the steps ----
 
 -- The gradient step of a loss, which joins the epoch's mean; unless it is NaN or infinite: then the
--- weights stay as they are.
-local function learn(model, T, loss, x)
+-- weights stay as they are. `again`: a function that gives the loss of the batch once more, for
+-- optimizers that ask for it several times.
+local function learn(model, T, loss, x, again)
   if loss.ndim > 0 and loss.size ~= 1 then
     errors.raise("compute_loss", "the loss must be one number (expected shape (), got %s)",
       tostring(loss.shape))
@@ -406,6 +408,10 @@ local function learn(model, T, loss, x)
     optimizer:_left_out()
     return
   end
+  if again and #T.params > 0 then
+    optimizer:step(again, T.params)
+    return
+  end
   steps.minimize(model, T, loss, guard)
 end
 
@@ -424,7 +430,7 @@ local function compiled_pass(model, T, x, y, y_pred, w, use)
   if not T.built then
     build(T, ys, ps)
   end
-  if T.loss or use == learn then
+  if T.loss or use ~= track then
     local loss = penalties(model, T, T.loss and T.loss:compute(ys, ps, ws))
     if loss == nil then
       errors.raise(
@@ -439,8 +445,8 @@ local function compiled_pass(model, T, x, y, y_pred, w, use)
 end
 
 local function own_pass(model, T, x, y, y_pred, w, use)
-  if T.loss or T.own_loss or use == learn then
-    use(model, T, loss_of(model, T, x, y, y_pred, w, use == learn), x)
+  if T.loss or T.own_loss or use ~= track then
+    use(model, T, loss_of(model, T, x, y, y_pred, w, use ~= track), x)
   end
   if T.own_metrics then
     model:compute_metrics(x, y, y_pred, w)
@@ -449,10 +455,38 @@ local function own_pass(model, T, x, y, y_pred, w, use)
   end
 end
 
+-- `learn` for optimizers that ask for the loss several times: the first answer is the loss at hand,
+-- for the others the batch runs again, with the random numbers of the first time.
+local function learn_again(model, y, w)
+  local generator, counts = { core.generator() }, seeds.counts_of(model)
+  return function(_, T, loss, x)
+    local behind, after = { core.generator() }, seeds.counts_of(model)
+    local first = loss
+    learn(model, T, loss, x, function()
+      if first then
+        local v = first
+        first = nil
+        return v
+      end
+      core.generator(table.unpack(generator))
+      seeds.set_counts(model, counts)
+      local y_pred = model(x, TRAIN)
+      if T.own_loss then
+        return model:compute_loss(x, y, y_pred, w, true)
+      end
+      local ys, ps, ws = parts(T, y, y_pred, w)
+      return penalties(model, T, T.loss and T.loss:compute(ys, ps, ws, true))
+    end)
+    core.generator(table.unpack(behind))
+    seeds.set_counts(model, after)
+  end
+end
+
 --- A training step without the logs.
 function steps.train(model, T, x, y, w)
   local own = T.own_loss or T.own_metrics
-  return (own and own_pass or compiled_pass)(model, T, x, y, model(x, TRAIN), w, learn)
+  local use = T.optimizer._evaluates and learn_again(model, y, w) or learn
+  return (own and own_pass or compiled_pass)(model, T, x, y, model(x, TRAIN), w, use)
 end
 
 --- A test step without the logs.

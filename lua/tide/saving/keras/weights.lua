@@ -426,6 +426,10 @@ local function variables_of(model, optimizer)
     out[#out + 1] = { s.slot, s.tensor, s.record }
   end
   out[#out + 1] = last
+  local extras = optimizer.extras and optimizer:_numbers().extras
+  for _, name in ipairs(extras and optimizer.extras or {}) do
+    out[#out + 1] = { name, extras[name] }
+  end
   for _, inner in ipairs(optimizer._inners or {}) do
     local own = variables_of(model, inner)
     table.move(own, 1, #own, #out + 1, out)
@@ -532,6 +536,14 @@ function weights.load_optimizer(model, found)
   local head = numbers(optimizer)
   if #found == #head and #found < want and not optimizer._inners then -- of one without slots yet
     optimizer:_set_numbers(numbers_read(optimizer, found, head))
+    return true
+  elseif optimizer.extras and #found == #head + #optimizer.extras then
+    local n = numbers_read(optimizer, found, head)
+    n.extras = {}
+    for i, name in ipairs(optimizer.extras) do
+      n.extras[name] = found[#head + i]
+    end
+    optimizer:_set_numbers(n)
     return true
   end
   if #found ~= want then
