@@ -264,7 +264,7 @@ describe("model:fit refuses", function()
     says(function() model:fit(x, y, { shuffle = "foo" }) end,
       'shuffle must be true, false or "batch" (got \'foo\'')
     says(function() tide.optimizers.AdamW():exclude_from_weight_decay { var_names = { "[" } } end,
-      "'[' is no Lua pattern")
+      "'[' is no regular expression")
     says(function() tide.optimizers.SGD():apply({ tide.ones { 3 } }, { tide.ones { 2 } }) end,
       "SGD: grads[1]")
   end)
