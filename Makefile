@@ -420,9 +420,10 @@ fuzz-ops:
 
 # What must hold for long, and while things fail: `make soak` is the long form of all, ONLY= names parts, SECONDS= bounds each
 # part's time, RUNS= the kills, presses and steps. memory: every allocation of many tasks fails; valgrind: the same for some of
-# them (libzip itself loses blocks), looked at by valgrind; writes: every call that writes a file fails; kills: processes that save are killed; terminal:
+# them (libzip itself loses blocks), looked at by valgrind; writes: every call that writes a file fails; kills: processes that save are killed; resume: those
+# that train go on from their checkpoints; terminal:
 # Ctrl-C and the signals that end a program at the prompt; latency: how soon long ops hear Ctrl-C; drift: long runs that may not grow; opens: what loading opens.
-SOAK = memory valgrind writes kills terminal latency drift opens
+SOAK = memory valgrind writes kills resume terminal latency drift opens
 SOAK_SECONDS := $(if $(filter command environment,$(firstword $(origin SECONDS))),$(SECONDS))
 VALGRIND = env TIDE_CPU=v3 TIDE_ENGINE=plain OMP_NUM_THREADS=1 valgrind -q --error-exitcode=99 --leak-check=full \
   --errors-for-leak-kinds=definite --show-leak-kinds=definite --soname-synonyms=somalloc=nouserintercepts
@@ -438,6 +439,7 @@ soak:
 	    --task backward,index,json,lists,pictures,build,save_safetensors;; \
 	  writes) LD_PRELOAD=$$TIDE_FAULTS $(BUILD)/tide spec/soak/files.lua --what faults $$seconds;; \
 	  kills) LD_PRELOAD=$$TIDE_FAULTS $(BUILD)/tide spec/soak/files.lua --what kills $$seconds $$runs;; \
+	  resume) LD_PRELOAD=$$TIDE_FAULTS $(BUILD)/tide spec/soak/resume.lua $$seconds $$runs;; \
 	  terminal) $(LUA) spec/soak/terminal.lua $$seconds $$runs;; \
 	  latency) $(BUILD)/tide spec/soak/latency.lua $$runs;; \
 	  drift) $(BUILD)/tide spec/soak/drift.lua $$seconds $$runs;; \

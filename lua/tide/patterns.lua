@@ -1,9 +1,9 @@
 --- Patterns of paths, as options take them that choose layers and weights: regular expressions as
 --- Python's `re` reads them, for Keras' files hold such, or Lua patterns: a `%` tells one.
 --
--- Only whether a text fits is asked, so an expression becomes a graph of states, and a search visits
--- each pair of a state and a place once: no expression takes more than its size times the text's.
--- Therefore nothing can refer back to what a group matched.
+-- Only whether a text fits is asked, so an expression becomes a graph of states, and a search
+-- visits each pair of a state and a place once: no expression takes more than its size times the
+-- text's. Therefore nothing can refer back to what a group matched.
 local check = require "tide.check"
 local errors = require "tide.errors"
 
@@ -46,7 +46,8 @@ local CONTROLS = { n = 10, t = 9, r = 13, f = 12, v = 11, a = 7 }
 
 local function folded(test)
   return function(c)
-    return test(c) or c < 128 and (test(b(string.char(c):upper())) or test(b(string.char(c):lower())))
+    local letter = c < 128 and string.char(c)
+    return test(c) or letter and (test(b(letter:upper())) or test(b(letter:lower())))
   end
 end
 

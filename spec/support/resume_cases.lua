@@ -1,6 +1,6 @@
---- What must go on exactly: rows of { name, make = function that gives a compiled model, and, where
---- they differ from the common ones, `options` of fit, `callbacks`, `source` }. Each row is 20 steps:
---- 4 epochs of 5 batches.
+--- What must go on exactly: rows of { name, make = function that gives a compiled model, and,
+--- where they differ from the common ones, `options` of fit, `callbacks`, `source` }. Each row is 20
+--- steps: 4 epochs of 5 batches.
 local tide = require "tide"
 local layers, optimizers, callbacks = tide.layers, tide.optimizers, tide.callbacks
 local schedules = optimizers.schedules
@@ -250,8 +250,8 @@ function run.train(c, folder, stop)
   return told(m, history)
 end
 
--- As a program: `resume_cases.lua straight|first|second FOLDER` runs all cases, the second halves in
--- the other order, and writes what each came to.
+-- As a program: `resume_cases.lua straight|first|second FOLDER` runs all cases, the second halves
+-- in the other order, and writes what each came to.
 local what, folder = table.unpack(arg or {})
 if what == "straight" or what == "first" or what == "second" then
   for k = 1, #cases do

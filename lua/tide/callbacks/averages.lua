@@ -74,6 +74,14 @@ local function swap_out(self)
   self._weights = nil
 end
 
+Swap._keeps = { _weights = { "groups?", like = function(self)
+  local out = {}
+  for k, optimizer in ipairs(averaging(self)) do
+    out[k] = optimizer._stepped or {}
+  end
+  return out
+end } }
+
 function Swap:on_train_begin()
   averaging(self)
   self._weights = nil
@@ -118,6 +126,10 @@ local function floating(model)
   end
   return out
 end
+
+Average._keeps = { _counted = "count", _means = { "tensors?", like = function(self)
+  return floating(self.model)
+end } }
 
 function Average:on_train_begin()
   self._means, self._counted = nil, 0

@@ -35,6 +35,8 @@ local Backup = object.class("BackupAndRestore", base.Callback, {
   end,
 })
 
+Backup._keeps = { _batches = "count" }
+
 local function latest(self)
   return self.backup_dir .. "/latest.safetensors"
 end

@@ -29,6 +29,9 @@ local Callback = object.class("Callback", nil, { kind = "callback" })
 base.Callback = Callback
 Callback.lazy_logs = false
 Callback._fields = { "model", "params" } -- set by the loop
+-- What a checkpoint keeps of a callback's fields, by kinds (training/kept.lua); of a person's class
+-- it keeps all that are plain.
+Callback._keeps = {}
 
 base.HOOKS = {}
 for _, phase in ipairs { "train", "test", "predict" } do
@@ -173,6 +176,7 @@ end
 --- Monitor: what EarlyStopping, ModelCheckpoint and ReduceLROnPlateau share.
 local Monitor = object.class("MonitorCallback", Callback, {})
 base.Monitor = Monitor
+Monitor._keeps = { best = "number?", _warned = "flag?" }
 
 base.MONITOR = { "monitor", { "string", "function" }, "val_loss",
   "the logged value that is watched, or a function of the logs" }

@@ -31,6 +31,7 @@ end
 --     local c = tide.callbacks.History()
 local History = object.class("History", Callback, { rows = {} })
 classes.History = History
+History._keeps = { epoch = "numbers?", history = "curves?", stopped = "string?" }
 
 local history_fields = {}
 local plain_index = History.__index
@@ -129,6 +130,8 @@ classes.LambdaCallback = object.class("LambdaCallback", Callback, {
   end,
 })
 
+classes.LambdaCallback._keeps_all = true -- its functions keep what they like
+
 -- ---- EarlyStopping ----
 
 --- Stops when the watched value has not improved for `patience` epochs.
@@ -147,6 +150,8 @@ local EarlyStopping = object.class("EarlyStopping", Monitor, {
 })
 classes.EarlyStopping = EarlyStopping
 EarlyStopping._whole_epochs = true
+EarlyStopping._keeps = { wait = "count", stopped_epoch = "count", best_epoch = "count",
+  best_weights = { "tensors?", like = function(self) return self.model:get_weights() end } }
 
 function EarlyStopping:on_train_begin()
   self.wait, self.stopped_epoch, self.best, self.best_weights, self.best_epoch = 0, 0, nil, nil, 0
@@ -243,6 +248,7 @@ local ModelCheckpoint = object.class("ModelCheckpoint", Monitor, {
   end,
 })
 classes.ModelCheckpoint = ModelCheckpoint
+ModelCheckpoint._keeps = { _batches = "count", _epoch = "count?" }
 
 -- "{epoch:02d}" and "{val_loss:.2f}" filled in. A name may hold any character, so the names that
 -- are logged are looked for, the longest first. Returns nil and the first name that is not logged.
@@ -393,6 +399,7 @@ local Reduce = object.class("ReduceLROnPlateau", Monitor, {
 })
 classes.ReduceLROnPlateau = Reduce
 Reduce._whole_epochs = true
+Reduce._keeps = { cooldown_counter = "count", wait = "count" }
 
 function Reduce:on_train_begin()
   self.best, self.cooldown_counter, self.wait = nil, 0, 0
@@ -496,6 +503,8 @@ local CSV = object.class("CSVLogger", Callback, {
   },
 })
 classes.CSVLogger = CSV
+CSV._keeps = { _header = "flag", _keys = "names?", _size = "count?", _late = "string",
+  _rows = "count", _told = "flag" }
 
 function CSV:on_train_begin()
   local size = core.append_file(self.filename, "", not self.append and 0 or nil)

@@ -44,6 +44,8 @@ local Manager = object.class("CheckpointManager", base.Monitor, {
   end,
 })
 
+Manager._keeps = { _batches = "count" }
+
 -- The checkpoints in the folder, oldest first.
 local function kept(self)
   local out = {}

@@ -29,6 +29,7 @@ local Guard = object.class("NaNGuard", base.Callback, {
   },
 })
 Guard.lazy_logs = true
+Guard._keeps = { found = "plain?", _times = "count", _since = "count", _epoch = "count?" }
 
 local function finite(t)
   return not tensors.is_float(t.dtype) or t.size == 0 or ops.all(ops.isfinite(t))

@@ -51,6 +51,7 @@ local Plot = object.class("PlotHistory", base.Callback, {
   end,
 })
 Plot._whole_epochs = true
+Plot._keeps = { _rows = "curves", _epochs = "count" }
 
 function Plot:on_train_begin()
   self._rows, self._epochs = {}, 0
@@ -91,6 +92,7 @@ local Progress = object.class("ProgressFile", base.Callback, {
   },
 })
 Progress.lazy_logs = true
+Progress._keeps = { _epoch = "count", _batch = "count", _logs = "values" }
 
 local function start(self)
   self._began, self._first = core.now(), nil

@@ -36,6 +36,7 @@ local Board = object.class("TensorBoard", base.Callback, {
   end,
 })
 Board.lazy_logs = true
+Board._keeps = { _batches = "count", _drawn = "flag", _epoch_batches = "count?" }
 
 -- The event file of a folder, made at its first event. A file belongs to one run of fit.
 local function writer(self, name)

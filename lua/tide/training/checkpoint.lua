@@ -13,6 +13,7 @@ local json = require "tide.utils.json"
 local safetensors = require "tide.saving.safetensors"
 local seeds = require "tide.layers.seeds"
 
+local kept = require "tide.training.kept"
 local pass = require "tide.training.pass"
 local plain = require "tide.training.plain"
 local steps = require "tide.training.steps"
@@ -149,7 +150,7 @@ function checkpoint.save(path, model, run, history)
   end
   for i, c in ipairs(run.callbacks) do
     header.callbacks[i] = { class = getmetatable(c).__name,
-      fields = writer:fields(c, plain.options_of(c)) }
+      fields = writer:fields(c, kept.left_out(c)) }
   end
   local folder = path:match "^(.*)/[^/]*$"
   if folder and folder ~= "" then
@@ -241,16 +242,16 @@ local function optimizer_plan(path, kept, optimizer, saved, plan)
 end
 
 -- Callbacks take over the fields of those of their class, in order; the others are returned.
-local function restore_callbacks(header, callbacks, reader)
+local function restore_callbacks(path, header, callbacks, reader)
   local waiting, fresh = {}, {}
   for _, kept in ipairs(header.callbacks) do
     waiting[kept.class] = waiting[kept.class] or {}
     table.insert(waiting[kept.class], kept)
   end
   for _, c in ipairs(callbacks) do
-    local kept = table.remove(waiting[getmetatable(c).__name] or {}, 1)
-    if kept then
-      reader:fields(kept.fields, c, nil, plain.options_of(c))
+    local written = table.remove(waiting[getmetatable(c).__name] or {}, 1)
+    if written then
+      reader:fields(written.fields, c, nil, kept.left_out(c), path)
     else
       fresh[#fresh + 1] = c
     end
@@ -335,7 +336,7 @@ local function restore(path, file, found, header, model, T, run)
   for i, kept in ipairs(header.metrics) do
     reader:fields(kept.fields, metrics[i].metric)
   end
-  local fresh = restore_callbacks(header, run.callbacks, reader)
+  local fresh = restore_callbacks(path, header, run.callbacks, reader)
   assign(todo)
   for k in pairs(numbers) do
     optimizers[k]:_set_numbers(numbers[k])

@@ -3,6 +3,7 @@
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local kept = require "tide.training.kept"
 local list = require "tide.list"
 local none = require "tide.none"
 
@@ -123,9 +124,7 @@ function plain.reader(tensor, assign)
   return setmetatable({ tensor = tensor, assign = assign, made = {} }, Reader)
 end
 
-local function same_kind(a, b)
-  return core.is_tensor(a) and a.dtype == b.dtype and a.shape == b.shape
-end
+local same_kind = kept.same_kind
 
 --- The value. Tensors and metrics that are there already keep their identity.
 --- @param v any what `Writer.value` made
@@ -169,11 +168,17 @@ function Reader:value(v, there)
   return out
 end
 
--- Raises where a value is of another type than the one that stands there.
+-- Raises where a value is of another type than the one that stands there, or a tensor of another
+-- form.
 local function check_type(k, value, there)
   local now, was = type(value), type(there)
-  if value ~= nil and there ~= nil and value ~= none and there ~= none and now ~= was then
+  if value == nil or there == nil or value == none or there == none then
+    return
+  elseif now ~= was then
     errors.raise("fit", "%s is damaged (expected a %s, got a %s)", check.show(k), was, now)
+  elseif now == "userdata" and not same_kind(there, value) then
+    errors.raise("fit", "%s is damaged (expected a tensor of %s %s, got %s %s)", check.show(k),
+      there.dtype, tostring(there.shape), value.dtype, tostring(value.shape))
   end
 end
 
@@ -182,13 +187,19 @@ end
 --- @param out table
 --- @param there table|nil the fields that are there now, `out`'s own when left out
 --- @param skip table|nil set of names that are left alone
-function Reader:fields(fields, out, there, skip)
+--- @param where string|nil the file, for objects whose class says what it keeps
+function Reader:fields(fields, out, there, skip, where)
   there = there or out
   local values = {}
   for _, pair in ipairs(fields) do
     local k = self:value(pair[1])
     values[k] = self:value(pair[2], rawget(there, k))
-    check_type(k, values[k], rawget(there, k))
+    if not where then
+      check_type(k, values[k], rawget(there, k))
+    end
+  end
+  if where then
+    kept.check(values, out, where)
   end
   for _, k in ipairs(keys_of(out)) do
     if values[k] == nil and known(rawget(out, k)) and not (skip and skip[k]) then
@@ -200,16 +211,6 @@ function Reader:fields(fields, out, there, skip)
       rawset(out, k, value)
     end
   end
-end
-
---- The names of an object's options and of what the loop sets, which a file does not hold.
-function plain.options_of(v)
-  local out = { model = true, params = true }
-  local args = getmetatable(v).args
-  for name in pairs(args and args.names or {}) do
-    out[name] = true
-  end
-  return out
 end
 
 return plain
