@@ -4,8 +4,8 @@
 --
 -- A process trains with a CheckpointManager and is killed by SIGKILL at a random moment, or at a
 -- random call that writes, renames, opens or closes a file; the next one goes on from
--- `manager:latest()`, until the training ends. After each kill the last checkpoint is whole, and not
--- older than the last step that the process said was saved; in the end every bit of weights,
+-- `manager:latest()`, until the training ends. After each kill the last checkpoint is whole, and
+-- not older than the last step that the process said was saved; in the end every bit of weights,
 -- optimizer, history and random generator is that of a process that was not killed.
 package.path = "./?.lua;" .. package.path
 local common = require "spec.soak.common"
@@ -94,8 +94,8 @@ end
 local program = assert(os.getenv "TIDE_PROGRAM", "TIDE_PROGRAM names the program tide")
 
 local function child(kind, folder, seed, strike)
-  return assert(io.popen(("echo $$; exec %s spec/soak/resume.lua --what child --kind %d --folder %s "
-    .. "--trained %d %s 2>&1"):format(program, kind, folder, seed,
+  return assert(io.popen(("echo $$; exec %s spec/soak/resume.lua --what child --kind %d \z
+    --folder %s --trained %d %s 2>&1"):format(program, kind, folder, seed,
     strike and ("--call %s --at %d"):format(strike[1], strike[2]) or "")))
 end
 

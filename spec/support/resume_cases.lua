@@ -1,6 +1,6 @@
 --- What must go on exactly: rows of { name, make = function that gives a compiled model, and,
---- where they differ from the common ones, `options` of fit, `callbacks`, `source` }. Each row is 20
---- steps: 4 epochs of 5 batches.
+--- where they differ from the common ones, `options` of fit, `callbacks`, `source` }. Each row is
+--- 20 steps: 4 epochs of 5 batches.
 local tide = require "tide"
 local layers, optimizers, callbacks = tide.layers, tide.optimizers, tide.callbacks
 local schedules = optimizers.schedules

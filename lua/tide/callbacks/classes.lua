@@ -31,7 +31,7 @@ end
 --     local c = tide.callbacks.History()
 local History = object.class("History", Callback, { rows = {} })
 classes.History = History
-History._keeps = { epoch = "numbers?", history = "curves?", stopped = "string?" }
+History._keeps = { epoch = "numbers", history = "curves", stopped = "string?" }
 
 local history_fields = {}
 local plain_index = History.__index
