@@ -1,5 +1,5 @@
--- What checkpoints keep of callbacks: each class declares its fields, and a file that holds anything
--- else is refused by one error that names the file, the class and the field.
+-- What checkpoints keep of callbacks: each class declares its fields, and a file that holds
+-- anything else is refused by one error that names the file, the class and the field.
 local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"

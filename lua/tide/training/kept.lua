@@ -1,5 +1,5 @@
---- What checkpoints keep of an object's fields: what its class declares (`_keeps`), checked as it is
---- read.
+--- What checkpoints keep of an object's fields: what its class declares (`_keeps`), checked as it
+--- is read.
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -84,8 +84,8 @@ local KINDS = {
   groups = { list_of(list_of(core.is_tensor)), "lists of tensors" },
 }
 
---- What the class of an object says that it keeps (`_keeps`), those of its bases too: field -> kind,
---- a `?` behind it where the field may be absent, or { kind, like = function of the object that
+--- What the class of an object says that it keeps (`_keeps`), and those of its bases: field ->
+--- kind, a `?` behind it where the field may be absent, or { kind, like = function of the object that
 --- gives the tensors whose shapes these have }. Then whether it keeps other fields as well, as a
 --- person's class does.
 --- @return table, boolean
@@ -157,8 +157,8 @@ function kept.options_of(v)
   return out
 end
 
---- What is left out of an object's fields in files: options, what the loop sets, and of classes that
---- say what they keep, all else.
+--- What is left out of an object's fields in files: options, what the loop sets, and of classes
+--- that say what they keep, all else.
 function kept.left_out(object)
   local kinds, open = kept.of(object)
   local out = kept.options_of(object)
