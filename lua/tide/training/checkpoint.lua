@@ -13,7 +13,7 @@ local json = require "tide.utils.json"
 local safetensors = require "tide.saving.safetensors"
 local seeds = require "tide.layers.seeds"
 
-local kept = require "tide.training.kept"
+local keeps = require "tide.training.kept"
 local pass = require "tide.training.pass"
 local plain = require "tide.training.plain"
 local steps = require "tide.training.steps"
@@ -150,7 +150,7 @@ function checkpoint.save(path, model, run, history)
   end
   for i, c in ipairs(run.callbacks) do
     header.callbacks[i] = { class = getmetatable(c).__name,
-      fields = writer:fields(c, kept.left_out(c)) }
+      fields = writer:fields(c, keeps.left_out(c)) }
   end
   local folder = path:match "^(.*)/[^/]*$"
   if folder and folder ~= "" then
@@ -251,7 +251,7 @@ local function restore_callbacks(path, header, callbacks, reader)
   for _, c in ipairs(callbacks) do
     local written = table.remove(waiting[getmetatable(c).__name] or {}, 1)
     if written then
-      reader:fields(written.fields, c, nil, kept.left_out(c), path)
+      reader:fields(written.fields, c, nil, keeps.left_out(c), path)
     else
       fresh[#fresh + 1] = c
     end

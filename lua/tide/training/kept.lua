@@ -85,9 +85,9 @@ local KINDS = {
 }
 
 --- What the class of an object says that it keeps (`_keeps`), and those of its bases: field ->
---- kind, a `?` behind it where the field may be absent, or { kind, like = function of the object that
---- gives the tensors whose shapes these have }. Then whether it keeps other fields as well, as a
---- person's class does.
+--- kind, a `?` behind it where the field may be absent, or { kind, like = function of the object
+--- that gives the tensors whose shapes these have }. Then whether it keeps other fields as well, as
+--- a person's class does.
 --- @return table, boolean
 function kept.of(object)
   local out, open = {}, false
