@@ -184,5 +184,8 @@ static const tide_kernel table[TIDE_OP_COUNT] = {
     [TIDE_OP_det] = tide_lapack_det,
     [TIDE_OP_slogdet] = tide_lapack_slogdet,
     [TIDE_OP_lu_factor] = tide_lapack_lu_factor,
+    [TIDE_OP_qr] = tide_lapack_qr,
+    [TIDE_OP_eigh] = tide_lapack_eigh,
+    [TIDE_OP_svd_] = tide_lapack_svd,
 };
 const tide_engine tide_engine_blas = {.name = "blas", .table = table};

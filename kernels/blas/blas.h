@@ -17,5 +17,8 @@ tide_status tide_lapack_solve(tide_kcall *);
 tide_status tide_lapack_det(tide_kcall *);
 tide_status tide_lapack_slogdet(tide_kcall *);
 tide_status tide_lapack_lu_factor(tide_kcall *);
+tide_status tide_lapack_qr(tide_kcall *);
+tide_status tide_lapack_eigh(tide_kcall *);
+tide_status tide_lapack_svd(tide_kcall *);
 
 #endif

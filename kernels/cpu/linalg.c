@@ -323,7 +323,7 @@ TIDE_KERNEL(qr) {
             double *v = a + j * m, top = v[j], below = dot(v + j + 1, v + j + 1, m - j - 1);
             beta[j] = 0;
             if (below == 0) continue; /* triangular already: no reflection, as LAPACK's dlarfg */
-            const double norm = sqrt(top * top + below), r = top > 0 ? -norm : norm;
+            const double norm = sqrt(top * top + below), r = signbit(top) ? norm : -norm;
             beta[j] = (r - top) / r;
             for (int64_t l = j + 1; l < m; l++) v[l] /= top - r;
             v[j] = r;
@@ -414,12 +414,18 @@ static void reflect(int64_t n, const double *u, const double *beta, double *z) {
     }
 }
 
-/* d becomes the eigenvalues, row i of z the eigenvector of d[i]; 0: no convergence. */
+/* d becomes the eigenvalues, row i of z the eigenvector of d[i]; 0: no convergence. What is below
+ * the rounding of the largest is nothing: among many eigenvalues of 0 it would never end. */
 static int ql(int64_t n, double *d, double *e, double *z) {
+    double least = 0;
+    for (int64_t i = 0; i < n; i++) least = TIDE_MAX(least, fabs(d[i]) + fabs(e[i]));
+    least *= DBL_EPSILON / 2;
     for (int64_t l = 0; l < n && !tide_stopped(); l++)
         for (int sweep = 0;; sweep++) {
             int64_t m = l;
-            while (m < n - 1 && fabs(e[m]) > DBL_EPSILON * (fabs(d[m]) + fabs(d[m + 1]))) m++;
+            while (m < n - 1 && fabs(e[m]) > least &&
+                   fabs(e[m]) > DBL_EPSILON * (fabs(d[m]) + fabs(d[m + 1])))
+                m++;
             if (m == l) break;
             if (sweep == SWEEPS) return 0;
             double g = (d[l + 1] - d[l]) / (2 * e[l]), r = hypot(g, 1), s = 1, c = 1, p = 0;

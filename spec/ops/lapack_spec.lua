@@ -99,4 +99,102 @@ describe("LAPACK and Tide's own kernels agree:", function()
       expect.raises("matrix 1 of x is not positive definite", ops.cholesky, unknown)
     end
   end)
+
+  -- what follows from the parts: signs and bases of equal values are nobody's
+  local function rebuilt(what, x, make, tolerance)
+    local own, theirs = both(function()
+      return make(x)
+    end)
+    for i, parts in ipairs { own, theirs } do
+      assert.equal("table", type(parts), tostring(parts))
+      local again, q, values = table.unpack(parts)
+      local name = ("%s, engine %d"):format(what, i)
+      local scale = math.max(1, ops.max(ops.abs(x)):item())
+      assert.is_true(ops.max(ops.abs(again - x)):item() <= tolerance * scale, name)
+      local unit = ops.matmul(ops.swapaxes(q, -1, -2), q)
+      assert.is_true(ops.max(ops.abs(unit - ops.eye(unit.shape[-1], { dtype = x.dtype }))):item()
+        <= tolerance, name .. " is not orthogonal")
+      if values then
+        local far = ops.max(ops.abs(values - own[3])):item()
+        assert.is_true(far <= tolerance * math.max(1, ops.max(ops.abs(own[3])):item()), name)
+      end
+    end
+  end
+
+  for _, shape in ipairs { { 64, 64 }, { 2, 90, 70 }, { 2, 70, 90 }, { 333, 80 }, { 80, 200 } } do
+    for _, dtype in ipairs { "float64", "float32" } do
+      it(("qr and svd of %s of %s"):format(dtype, table.concat(shape, " x ")), function()
+        local x = matrices(shape, dtype)
+        local near = dtype == "float64" and 1e-12 or 2e-5
+        for _, mode in ipairs { "reduced", "complete" } do
+          same("qr " .. mode, function() return ops.qr(x, { mode = mode }) end, near * 10)
+          rebuilt("qr " .. mode, x, function()
+            local q, r = ops.qr(x, { mode = mode })
+            return ops.matmul(q, r), q
+          end, near * 10)
+        end
+        for _, full in ipairs { true, false } do
+          rebuilt("svd", x, function()
+            local u, s, vh = ops.svd(x, full)
+            local k = s.shape[-1]
+            local parts = ops.matmul(u[{ "...", { 1, k } }] * ops.expand_dims(s, -2),
+              vh[{ "...", { 1, k }, {} }])
+            return parts, u, s
+          end, near * 30)
+          rebuilt("svd, right", x, function()
+            local u, s, vh = ops.svd(x, full)
+            local k = s.shape[-1]
+            return ops.matmul(u[{ "...", { 1, k } }] * ops.expand_dims(s, -2),
+              vh[{ "...", { 1, k }, {} }]), ops.swapaxes(vh, -1, -2)
+          end, near * 30)
+        end
+        local b = matrices({ table.unpack(shape, 1, #shape - 1) }, dtype)
+        same("lstsq", function() return ops.lstsq(x, b) end, near * 1000)
+        same("pinv", function() return ops.pinv(x) end, near * 1000)
+      end)
+    end
+  end
+
+  for _, n in ipairs { 64, 65, 130, 300, 900 } do
+    it(("eigh of %d rows, equal eigenvalues too"):format(n), function()
+      local x = matrices({ n, n }, "float64")
+      x = (x + ops.transpose(x)) / n ^ 0.5
+      local function parts(y)
+        local w, v = ops.eigh(y)
+        return ops.matmul(v * ops.expand_dims(w, -2), ops.transpose(v)), v, w
+      end
+      rebuilt("eigh", x, parts, 1e-11)
+      local q = ops.qr(x)
+      local few = ops.arange(n) % 3
+      rebuilt("eigh of three values", ops.matmul(q * ops.expand_dims(few:cast "float64", -2),
+        ops.transpose(q)), parts, 1e-11)
+      rebuilt("eigh of nothing but zeros", x * 0, parts, 1e-11)
+      rebuilt("eigh of a diagonal", ops.diag(ops.arange(n):cast "float64"), parts, 1e-10)
+    end)
+  end
+
+  it("of less than full rank, by the values and what they make", function()
+    local x = ops.matmul(matrices({ 150, 20 }, "float64"), matrices({ 20, 100 }, "float64"))
+    same("matrix_rank", function() return tide.tensor(ops.matrix_rank(x)) end, 0)
+    same("svd, values", function() return ops.svd(x, { compute_uv = false }) end, 1e-12)
+    rebuilt("svd", x, function()
+      local u, s, vh = ops.svd(x)
+      return ops.matmul(u[{ {}, { 1, 100 } }] * s, vh), u, s
+    end, 1e-11)
+    rebuilt("qr", x, function()
+      local q, r = ops.qr(x)
+      return ops.matmul(q, r), q
+    end, 1e-11)
+    same("lstsq", function() return ops.lstsq(x, ops.ones { 150 }) end, 1e-9)
+  end)
+
+  it("what is no number in what is to be taken apart", function()
+    local x = matrices({ 2, 70, 70 }, "float32")
+    x[{ 2, 3, 4 }] = 0 / 0
+    for _, engines in ipairs { "plain", all } do
+      core.engines(engines)
+      expect.raises("matrix 2 of x holds NaN or infinity", ops.eigh, x)
+      expect.raises("matrix 2 of x holds NaN or infinity", ops.svd, x)
+    end
+  end)
 end)

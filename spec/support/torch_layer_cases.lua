@@ -103,6 +103,14 @@ return {
     return L.LocalResponseNormalization { 9, alpha = 2 }
   end, { 1, 4, 3 },
     { torch = 'last(lambda x: F.local_response_norm(x, 9, 2.0))(x)' } },
+  { "class_token", "ClassToken", function(L)
+    return L.ClassToken()
+  end, { 2, 5, 3 },
+    { torch = 'torch.cat([w[0].expand(2, 1, 3), x], 1)', weights = { { 1, 1, 3 } } } },
+  { "class_token_initializer", "ClassToken", function(L)
+    return L.ClassToken { "ones" }
+  end, { 1, 1, 4 },
+    { torch = 'torch.cat([w[0], x], 1)', weights = { { 1, 1, 4 } } } },
   { "maxout", "Maxout", function(L)
     return L.Maxout { 3 }
   end, { 2, 5 },

@@ -9,6 +9,7 @@ local caches = require "tide.layers.cache"
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local links = require "tide.layers.links"
 local list = require "tide.list"
 local masks = require "tide.layers.masks"
 local ops = require "tide.ops"
@@ -178,9 +179,39 @@ embedding.PositionEmbedding = base.derive(base, "PositionEmbedding", {
     end
     return ops.broadcast_to(y, x.shape)
   end,
+  torch = { links = function(self) -- as an nn.Embedding of positions
+    return links.list(links.one("weight", self.position_embeddings))
+  end },
   compute_output_shape = same_shape,
   _brief = function(self)
     return tostring(self.sequence_length)
+  end,
+})
+
+--- Puts a trained vector before the steps, (batch, steps, features) becomes (batch, steps + 1,
+--- features): what a transformer makes of it stands for the whole (Devlin et al. 2019, Dosovitskiy
+--- et al. 2021).
+--     tide.layers.ClassToken()(tide.ones { 2, 5, 8 }).shape   --> { 2, 6, 8 }
+embedding.ClassToken = base.derive(base, "ClassToken", {
+  takes = "tensor",
+  args = { { "initializer", "initializer", "zeros", "of the vector" } },
+  build = function(self, shape)
+    local width = shape[#shape]
+    if #shape ~= 3 or math.type(width) ~= "integer" then
+      errors.raise(self:_label(), "the input has the wrong axes (expected (batch, steps, \z
+        features), got the shape %s)", list.format(shape))
+    end
+    self.class_token = self:add_weight { { 1, 1, width }, name = "class_token",
+      initializer = self.initializer }
+  end,
+  call = function(self, x)
+    local rows = ops.zeros_like(ops.sum(x, 2, { keepdims = true })) -- the batch may not be known
+    return ops.concatenate({ rows + self.class_token, x }, 2)
+  end,
+  compute_output_shape = function(_, shape)
+    local out = list.copy(shape)
+    out[2] = math.type(out[2]) == "integer" and out[2] + 1 or out[2]
+    return out
   end,
 })
 

@@ -35,7 +35,7 @@ local families = {
   ["tide.layers.attention"] = [[MultiHeadAttention GroupQueryAttention Attention
     AdditiveAttention]],
   ["tide.layers.embedding"] = [[ReversibleEmbedding PositionEmbedding SinePositionEncoding
-    RotaryEmbedding TokenAndPositionEmbedding]],
+    RotaryEmbedding TokenAndPositionEmbedding ClassToken]],
   ["tide.layers.transformer"] = "TransformerEncoder TransformerDecoder",
   ["tide.layers.wrap"] = "Wrapper TimeDistributed Bidirectional",
   ["tide.layers.merge"] = [[Add Subtract Multiply Average Maximum Minimum Concatenate Dot

@@ -8,11 +8,16 @@ local registry = require "tide.registry"
 local Model = require "tide.models.model"
 local Sequential = require "tide.models.sequential"
 
+local backbones = require "tide.models.backbones"
+
 local models = {
   Model = Model,
   Sequential = Sequential,
   Functional = functional.Functional,
   Input = functional.Input,
+  GPT2Backbone = backbones.GPT2Backbone,
+  BertBackbone = backbones.BertBackbone,
+  ViTBackbone = backbones.ViTBackbone,
 }
 
 --- A model from the JSON text that `model:to_json()` gave. Weights are new.

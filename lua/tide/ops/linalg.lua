@@ -83,12 +83,13 @@ function linalg.cholesky_inverse(...)
   return ops.matmul(turned(half), half)
 end
 
--- Pseudo-inverse: singular values up to rcond times the largest count as 0.
+-- The pseudo-inverse in three parts, V, 1 / s as a column and U': singular values up to rcond times
+-- the largest count as 0.
 local function pseudo_inverse(x, rcond)
   local u, s, vh = ops.svd_(x, false)
   local kept = ops.greater(s, ops.max(s, -1, { keepdims = true }) * rcond)
   local inverse = ops.where(kept, 1 / ops.where(kept, s, 1), 0)
-  return ops.matmul(turned(vh) * ops.expand_dims(inverse, -2), turned(u))
+  return turned(vh), ops.expand_dims(inverse, -1), turned(u)
 end
 
 local pinv_args = matrix_args("pinv", { "rcond", "number", nil,
@@ -103,7 +104,9 @@ function linalg.pinv(...)
   if x.size == 0 then
     return turned(x)
   end
-  return pseudo_inverse(x, o.rcond or 10 * math.max(x.shape[-1], x.shape[-2]) * epsilon(x))
+  local v, s, ut = pseudo_inverse(x,
+    o.rcond or 10 * math.max(x.shape[-1], x.shape[-2]) * epsilon(x))
+  return ops.matmul(v, s * ut)
 end
 
 local lstsq_args = check.args("lstsq", {
@@ -126,8 +129,9 @@ function linalg.lstsq(...)
   elseif a.size == 0 then
     errors.raise("lstsq", "needs a with at least one row and column (got %s)", tostring(a.shape))
   end
-  local inverse = pseudo_inverse(a, o.rcond or math.max(a.shape[-1], a.shape[-2]) * epsilon(a))
-  local y = ops.matmul(inverse, vector and ops.expand_dims(b, -1) or b)
+  local v, s, ut = pseudo_inverse(a,
+    o.rcond or math.max(a.shape[-1], a.shape[-2]) * epsilon(a))
+  local y = ops.matmul(v, s * ops.matmul(ut, vector and ops.expand_dims(b, -1) or b))
   return vector and ops.squeeze(y, -1) or y
 end
 

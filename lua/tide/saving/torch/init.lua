@@ -8,6 +8,7 @@ local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
+local maps = require "tide.saving.torch.maps"
 local ops = require "tide.ops"
 local plan = require "tide.saving.torch.plan"
 local state = require "tide.saving.torch.state"
@@ -90,8 +91,8 @@ local load_args = check.args("load_torch", {
   { "model", "any", check.required, "a built model or layer" },
   { "filepath", { "string", "table" }, check.required, "the file, or tensors by name",
     dict = true },
-  { "map", { "table", "callable" }, nil, "modules' names by layers' paths; found by names and \z
-    shapes by default" },
+  { "map", { "table", "callable", "string" }, nil, "modules' names by layers' paths, or \"gpt2\", \z
+    \"bert\", \"vit\"; found by names and shapes by default" },
   { "strict", "bool", true, "raise unless all tensors and all weights are met" },
   { "ignore", "list", {}, "names, or Lua patterns of names, that may be left over" },
   { "prefix", "string", "", "what stands before all names of the file, as \"module.\"" },
@@ -109,11 +110,18 @@ local load_args = check.args("load_torch", {
 --- reshape) and `g` the reverse. A function gets the path and the layer and returns one of these,
 --- or nil for the path itself.
 ---
+--- "gpt2", "bert" and "vit" are ready maps for checkpoints of Hugging Face's transformers: for the
+--- models that tide.models.GPT2Backbone, BertBackbone and ViTBackbone make, and for models that
+--- have such a model's layers, or it as a layer. Heads of the file that the model does not have are
+--- left alone and listed in `ignored`; a layer of a head is met where its path is the head's name
+--- ("classifier").
+---
 ---     local net = tide.Sequential { tide.layers.Dense { 2, input_shape = { 3 }, name = "fc" } }
 ---     local state = { ["fc.weight"] = tide.ones { 2, 3 }, ["fc.bias"] = tide.zeros { 2 } }
 ---     tide.saving.load_torch(net, state)
 ---     net(tide.ones { 1, 3 })   --> { { 3, 3 } }
---- @return table missing, unexpected and mismatched names, each a list; all empty where `strict`
+--- @return table missing, unexpected and mismatched names, each a list; all empty where `strict`;
+--- `ignored`: names of a ready map's file that no layer of the model has
 function torch.load_torch(...)
   local o = load_args:call(...)
   need_built(o.model, "load_torch")
@@ -124,11 +132,17 @@ function torch.load_torch(...)
   if o.prefix ~= "" then
     from = state.below(from, o.prefix)
   end
-  local units = plan.units(o.model, o.map, "load_torch")
-  local all = o.map and plan.by_map(units, o.map)
+  local map, may_stay = o.map, nil
+  if type(map) == "string" then
+    from, may_stay = maps.state(map, from, "load_torch")
+    map = maps.expand(map, o.model, "load_torch")
+  end
+  local units = plan.units(o.model, map, "load_torch")
+  local all = map and plan.by_map(units, map)
     or not o.strict and plan.by_map(units, nil) or plan.automatic(units, from)
   local used, moves = {}, {}
-  local found = { missing = list.new {}, unexpected = list.new {}, mismatched = list.new {} }
+  local found = { missing = list.new {}, unexpected = list.new {}, mismatched = list.new {},
+    ignored = list.new {} }
   for _, link in ipairs(all) do
     local shapes, fits = plan.shapes(link), true
     for i, name in ipairs(link.names) do
@@ -150,7 +164,7 @@ function torch.load_torch(...)
   end
   for _, e in ipairs(from.entries) do
     if not used[e.name] and not is_ignored(e.name, o.ignore) then
-      table.insert(found.unexpected, e.name)
+      table.insert(may_stay and may_stay(e.name) and found.ignored or found.unexpected, e.name)
     end
   end
   local problem = o.strict and complain(where, found)
@@ -172,7 +186,8 @@ end
 local save_args = check.args("save_torch", {
   { "model", "any", check.required, "a built model or layer" },
   { "filepath", "string", nil, "a .safetensors file; none: only the table is made" },
-  { "map", { "table", "callable" }, nil, "as load_torch takes it; layers' paths by default" },
+  { "map", { "table", "callable", "string" }, nil, "as load_torch takes it; layers' paths by \z
+    default" },
   { "overwrite", "bool", true, "replace an existing file" },
 })
 
@@ -190,9 +205,13 @@ function torch.save_torch(...)
   elseif o.filepath and not o.overwrite and core.file_exists(o.filepath) then
     errors.raise("save_torch", "%s exists already and overwrite is false", o.filepath)
   end
-  local units = plan.units(o.model, o.map, "save_torch")
+  local map = o.map
+  if type(map) == "string" then
+    map = maps.expand(map, o.model, "save_torch")
+  end
+  local units = plan.units(o.model, map, "save_torch")
   local out, entries = {}, {}
-  for _, link in ipairs(plan.by_map(units, o.map)) do
+  for _, link in ipairs(plan.by_map(units, map)) do
     if not link.write then
       errors.raise("save_torch", "the map's '%s' has read but no write, so %s cannot be made",
         link.unit.path, text(link.names))

@@ -95,19 +95,27 @@ local function parts_of(path)
   return out
 end
 
---- The part of a state whose names begin with `prefix`, without it.
-function state.below(whole, prefix)
-  local entries, index = {}, {}
+--- A state under other names: `rename(name)` gives the new one, nil leaves the tensor out.
+function state.renamed(whole, rename)
+  local entries, index, from = {}, {}, {}
   for _, e in ipairs(whole.entries) do
-    if e.name:sub(1, #prefix) == prefix and #e.name > #prefix then
-      entries[#entries + 1] = { name = e.name:sub(#prefix + 1), dtype = e.dtype, shape = e.shape }
-      index[entries[#entries].name] = #entries
+    local name = rename(e.name)
+    if name and not index[name] then
+      entries[#entries + 1] = { name = name, dtype = e.dtype, shape = e.shape }
+      index[name], from[name] = #entries, e.name
     end
   end
   return { entries = entries, index = index, ordered = whole.ordered, where = whole.where,
     read = function(name)
-      return whole.read(prefix .. name)
+      return whole.read(from[name])
     end }
+end
+
+--- The part of a state whose names begin with `prefix`, without it.
+function state.below(whole, prefix)
+  return state.renamed(whole, function(name)
+    return name:sub(1, #prefix) == prefix and #name > #prefix and name:sub(#prefix + 1) or nil
+  end)
 end
 
 --- Opens a state dict: a path (.safetensors, an index of several, or torch.save's archive), or a
