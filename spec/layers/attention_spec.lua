@@ -304,6 +304,24 @@ describe("attention layers", function()
     assert.are.equal(0, ops.abs(y[{ 1, { 3, 4 } }]):sum():item())
   end)
 
+  it("leave masks where they are, as functional models of Keras do", function()
+    -- Keras 3.15 on TensorFlow: the mean over [1, 2, 0, 0] after attention to the same tensor
+    local functional = { -0.42782027, -0.13671589, 0.3546776, 0.32646757 }
+    local eager = { -0.21391013, 0.1725316, 0.30621415, -0.00870775 }
+    local ids = tide.tensor({ { 1, 2, 0, 0 }, { 3, 1, 2, 0 } }, { dtype = "int32" })
+    local embedding = L.Embedding { 5, 4, mask_zero = true }
+    local attention, mean = L.MultiHeadAttention { 1, 3 }, L.GlobalAveragePooling1D()
+    local i = tide.Input { 4, dtype = "int32" }
+    local h = embedding(i)
+    local model = tide.Model { inputs = i, outputs = { attention(h, h), mean(h) } }
+    embedding.weights[1]:assign(formula.weight(embedding.weights[1], false, 0))
+    expect.close(model(ids)[2][1], functional, 1e-6)
+    local x = embedding(ids)
+    attention(x, x)
+    expect.close(mean(x)[1], functional, 1e-6)
+    expect.close(mean(x, { mask = false })[1], eager, 1e-6)
+  end)
+
   it("stand in models, with options and several results", function()
     local a, b = tide.Input { tide.none, 4 }, tide.Input { 5, 4 }
     local y, scores = L.MultiHeadAttention { 2, 3, output_shape = 7 } (a, b,
