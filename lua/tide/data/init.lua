@@ -10,6 +10,11 @@ local data = {
 
 local modules = {
   Dataset = { "tide.data.whole" },
+  TFRecordDataset = "tide.data.readers",
+  TextLineDataset = "tide.data.readers",
+  FixedLengthRecordDataset = "tide.data.readers",
+  CsvDataset = "tide.data.readers",
+  TFRecordWriter = "tide.data.readers",
 }
 
 return namespace.new("tide.data", data, { members = data, modules = modules })

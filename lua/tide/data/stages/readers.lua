@@ -1,0 +1,134 @@
+--- Readers of files, record by record: TFRecord, lines of text, records of one length, CSV. The C
+--- side reads blocks of records; a place is that of the block in the (unpacked) file and a number.
+local core = require "tide.core"
+local errors = require "tide.errors"
+local list = require "tide.list"
+local stage = require "tide.data.stage"
+
+local BLOCK = 512 -- records that are read at a time
+local FORMATS = { tfrecord = 0, lines = 1, fixed = 2, csv = 3 }
+local PACKED = { [""] = 0, gzip = 1, zlib = 2 }
+
+local Records = stage.iterator "records"
+
+function Records:start()
+  self.file, self.at, self.count, self.values, self.skipped = 1, 0, 0, nil, 0
+end
+
+-- Opens file number `self.file`; nil behind the last.
+local function open(self)
+  local o = self.o
+  local path = o.filenames[self.file]
+  if not path then
+    return nil
+  end
+  self.reader = core.records_open(o.where, path, { format = FORMATS[o.format],
+    packed = PACKED[o.compression_type], most = o.max_record_bytes, header_bytes = o.header_bytes,
+    footer_bytes = o.footer_bytes, record_bytes = o.record_bytes, delimiter = o.delimiter,
+    quote = o.quote, comment = o.comment, strict = o.strict and 1 or 0,
+    blank_rows = o.blank_rows and 1 or 0 })
+  self.fresh = true
+  return self.reader
+end
+
+-- The next block of the file that is open; false at its end.
+local function read(self)
+  local o = self.o
+  local bytes, records, lines = core.records_place(self.reader)
+  if self.fresh and o.header then -- the first row names columns
+    core.records_read(self.reader, o.where, 1, true, "", {})
+  end
+  self.fresh = false
+  local before = { bytes = bytes, records = records, lines = lines }
+  local values, count, skipped, why = core.records_read(self.reader, o.where, BLOCK,
+    o.on_error == "skip", o.kinds, o.defaults, o.columns, o.width)
+  if skipped > 0 then
+    local node, path = self.node, o.filenames[self.file]
+    node.skipped = node.skipped + skipped
+    node.bad_files[path] = why
+  elseif why ~= "" then
+    self.failed = why
+  end
+  self.before, self.values, self.count, self.at = before, values, count, 0
+  return count > 0
+end
+
+function Records:next()
+  while self.at >= self.count do
+    if self.failed then
+      local why = self.failed
+      self.failed = nil
+      errors.raise(self.o.where, "%s: %s; on_error = \"skip\" leaves such records out",
+        self.o.filenames[self.file], why)
+    end
+    if not self.reader and not open(self) then
+      return nil
+    end
+    if not read(self) and not self.failed then
+      self.reader, self.before, self.file = nil, nil, self.file + 1
+    end
+  end
+  local at = self.at + 1
+  self.at = at
+  self.n = self.n + 1
+  local width = self.o.kinds and #self.o.kinds
+  if width then
+    return table.unpack(self.values, (at - 1) * width + 1, at * width)
+  end
+  return self.values[at]
+end
+
+function Records:dtype(k)
+  local dtypes = self.o.dtypes
+  return dtypes and dtypes[k]
+end
+
+function Records:save()
+  return { file = self.file, at = self.at, before = self.before }
+end
+
+function Records:load(s)
+  self.file = s.file
+  if not s.before then
+    return
+  end
+  if not open(self) or not core.records_seek(self.reader, s.before.bytes, s.before.records,
+    s.before.lines) then
+    errors.raise(self.o.where, "%s ends before the place that was left (expected %d bytes)",
+      tostring(self.o.filenames[s.file]), s.before.bytes)
+  end
+  self.fresh = s.before.records == 0
+  local skipped, bad = self.node.skipped, self.node.bad_files
+  self.node.bad_files = {}
+  read(self)
+  self.node.skipped, self.node.bad_files = skipped, bad
+  self.at = s.at
+end
+
+function Records:_label()
+  return self.o.where
+end
+
+function Records:close()
+  self.reader, self.values, self.at, self.count, self.file = nil, nil, 0, 0, math.huge
+end
+
+local text = { shape = list.new {}, dtype = "string" }
+
+stage.define("records", { open = Records,
+  cardinality = function()
+    return stage.UNKNOWN
+  end,
+  spec = function(node)
+    local dtypes = node._o.dtypes
+    if not dtypes then
+      return { text }
+    end
+    local out = {}
+    for k, dtype in ipairs(dtypes) do
+      out[k] = { shape = list.new {}, dtype = dtype }
+    end
+    return out
+  end })
+
+return true

@@ -1,0 +1,177 @@
+-- Readers of records: what TensorFlow finds in the same files (spec/ref/tf_readers.py), and what
+-- they say of damaged ones.
+local expect = require "spec.support.expect"
+local tide = require "tide"
+local data = tide.data
+local reference = require "spec.ref.records"
+
+local FOLDER = "spec/ref/records/"
+
+local function hex(v)
+  return type(v) == "string" and (v:gsub(".", function(c)
+    return ("%02x"):format(c:byte())
+  end)) or v
+end
+
+local function elements(ds)
+  local out = {}
+  local pass <close> = ds:iter()
+  local function add(...)
+    local row = {}
+    for k = 1, select("#", ...) do
+      row[k] = hex((select(k, ...)))
+    end
+    out[#out + 1] = row[1] ~= nil and row or nil
+    return row[1] ~= nil
+  end
+  while add(pass()) do -- luacheck: ignore 542
+  end
+  return out
+end
+
+local function make(text)
+  return assert(load("return " .. text, "=" .. text, "t", { data = data, F = function(name)
+    return FOLDER .. name
+  end }))()
+end
+
+local function file(bytes)
+  local path = expect.name()
+  expect.write(path, bytes)
+  return path
+end
+
+describe("a reader of records", function()
+  for _, case in ipairs(reference) do
+    it("finds what TensorFlow finds, and goes on at any record: " .. case.lua, function()
+      assert.same(case.elements, elements(make(case.lua)))
+      for n = 0, #case.elements do
+        local ds = make(case.lua)
+        for _ = 1, n do
+          ds:next()
+        end
+        local other = make(case.lua)
+        other:next()
+        other:restore(ds:state())
+        assert.same(table.move(case.elements, n + 1, #case.elements, 1, {}), elements(other))
+      end
+    end)
+  end
+
+  it("goes on in the middle of large files, packed or not", function()
+    local path, packed = expect.name(), FOLDER .. "somegzip.tfrecord"
+    local writer = data.TFRecordWriter(path)
+    local want = {}
+    for i = 1, 2500 do
+      want[i] = ("%d "):format(i):rep(i % 37)
+      writer:write(want[i])
+    end
+    writer:close()
+    for _, n in ipairs { 0, 1, 511, 512, 513, 1024, 2499, 2500 } do
+      local ds = data.TFRecordDataset(path)
+      for _ = 1, n do
+        ds:next()
+      end
+      local other = data.TFRecordDataset(path)
+      other:restore(ds:state())
+      assert.same(table.move(want, n + 1, #want, 1, {}), other:as_list())
+    end
+    local ds = data.TFRecordDataset({ packed, path, packed }, { compression_type = "" })
+    assert.error_matches(function() ds:as_list() end, "somegzip.tfrecord: record 1")
+  end)
+
+  it("reads several files in turn", function()
+    local a, b = file "1\n2\n3\n", file "x\ny\n"
+    assert.same({ "1", "x", "2", "y", "3" },
+      data.TextLineDataset({ a, b }, { num_parallel_reads = 2 }):as_list())
+    assert.same({ "1", "2", "3", "x", "y" },
+      data.TextLineDataset(data.Dataset.from_tensor_slices { a, b }):as_list())
+  end)
+end)
+
+describe("a damaged file", function()
+  local function says(ds, ...)
+    local text = expect.message(ds.as_list, ds)
+    for _, part in ipairs { ... } do
+      expect.has(text, part)
+    end
+  end
+
+  local good
+  setup(function()
+    local path = expect.name()
+    local writer <close> = data.TFRecordWriter(path)
+    for i = 1, 5 do
+      writer:write("record " .. i)
+    end
+    writer:close()
+    good = expect.read(path)
+  end)
+
+  it("of records names the file and the record", function()
+    local flipped = good:sub(1, 40) .. "\xff" .. good:sub(42)
+    local path = file(flipped)
+    says(data.TFRecordDataset(path), path, "record 2: the checksum of its data differs (expected ")
+    local ds = data.TFRecordDataset(path, { on_error = "skip" })
+    assert.same({ "record 1", "record 3", "record 4", "record 5" }, ds:as_list())
+    assert.equal(1, ds.skipped)
+    assert.matches("record 2", ds.bad_files[path])
+    path = file("\xff" .. good:sub(2))
+    says(data.TFRecordDataset(path), path, "record 1: the checksum of its length differs")
+    path = file(good:sub(1, -3))
+    says(data.TFRecordDataset(path), path, "record 5: the file ends in it (expected 24 bytes, got 22)")
+    assert.same(4, #data.TFRecordDataset(path, { on_error = "skip" }):as_list())
+    path = file(good:sub(1, 5))
+    says(data.TFRecordDataset(path), "record 1: the file ends in its length")
+    -- what stands before the damage comes first
+    ds = data.TFRecordDataset(file(good:sub(1, -3)))
+    for i = 1, 4 do
+      assert.equal("record " .. i, ds:next())
+    end
+    expect.has(expect.message(ds.next, ds), "record 5")
+  end)
+
+  it("cannot ask for memory that it does not fill", function()
+    local events = require "tide.utils.events"
+    local length = string.pack("<i8", 1 << 40)
+    local path = file(length .. events.record(length):sub(21 - 0, 24) .. ("x"):rep(100))
+    says(data.TFRecordDataset(path), "record 1")
+    says(data.TextLineDataset(file(("x"):rep(5000)), { max_record_bytes = 1000 }),
+      "line 1: it is longer than the 1000 bytes allowed")
+    says(data.TFRecordDataset(file(good), { max_record_bytes = 4 }),
+      "record 1: 8 bytes are more than the 4 allowed")
+  end)
+
+  it("that is packed says so", function()
+    local packed = expect.read(FOLDER .. "lines.txt.gz")
+    says(data.TextLineDataset(file(packed:sub(1, -9)), { compression_type = "GZIP" }),
+      "the packed data end early")
+    says(data.TextLineDataset(file("plain"), { compression_type = "GZIP" }),
+      "the packed data are damaged")
+    says(data.TextLineDataset(file(packed), { compression_type = "ZLIB" }), "damaged")
+    says(data.FixedLengthRecordDataset(file "abcde", 2), "record 3: the file ends in it")
+  end)
+
+  it("of CSV names the line, and rows are left out on demand", function()
+    local path = file "1,2\n3\n4,x\n5,\"6\n7,8\n"
+    local kinds = { "int64", "int64" }
+    says(data.CsvDataset(path, kinds), path, "line 2: the row has 1 fields (expected 2)")
+    local ds = data.CsvDataset(path, kinds, { on_error = "skip" })
+    assert.same({ { 1, 2 } }, ds:as_list())
+    assert.equal(3, ds.skipped)
+    says(data.CsvDataset(file "1,2\n4,x\n", kinds), "line 2: field 2 is no int64 (got 'x')")
+    says(data.CsvDataset(file "1,2\n5,\"6\n", kinds), "line 2: a quote is not closed")
+    says(data.CsvDataset(file "1,\"2\"3\n", kinds), "line 1: characters follow a closing quote")
+    says(data.CsvDataset(file "1,a\"b\n", { "int64", "string" }),
+      "line 1: a quote stands within an unquoted field")
+    says(data.CsvDataset(file "1,\n", kinds), "line 1: field 2 is empty (expected a value)")
+  end)
+
+  it("or one that is not there is named", function()
+    says(data.TextLineDataset("no/such/file"), "no/such/file: cannot be opened: No such file")
+    says(data.TextLineDataset("spec"), "spec: cannot be opened: is a folder, not a regular file")
+    expect.has(expect.message(data.TextLineDataset, 3), "filenames must be a path")
+    expect.has(expect.message(data.TFRecordDataset, "x", { compression_type = "BZ2" }),
+      "compression_type must be \"\", \"GZIP\" or \"ZLIB\" (got 'bz2')")
+  end)
+end)

@@ -1,0 +1,372 @@
+/* Owns the readers of records: a buffer over a file that may be packed, and what tells records
+ * apart. Invariant: buf[start..end) is what was read and not yet handed out, `offset` is the place
+ * of buf[start] in the unpacked file. */
+#include "records.h"
+
+#include "io.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+enum { PIECE = 1 << 18, MOST = 1 << 30 };
+
+struct tide_records {
+    tide_records_config c;
+    int fd, ended, stopped;
+    int64_t size; /* of the file, as it was opened */
+    char *buf;
+    size_t start, end, room;
+    int64_t offset, records, lines;
+    z_stream z;
+    int z_open, z_ended;
+    unsigned char *in; /* packed bytes */
+    tide_csv_row row;
+    char error[200];
+};
+
+static void fail(tide_records *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void fail(tide_records *r, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(r->error, sizeof r->error, fmt, args);
+    va_end(args);
+}
+
+static int begin_unpacking(tide_records *r) {
+    r->z = (z_stream){0};
+    r->z_ended = 0;
+    r->z_open = inflateInit2(&r->z, r->c.packed == TIDE_PACKED_GZIP ? 15 + 16 : 15) == Z_OK;
+    return r->z_open;
+}
+
+tide_records *tide_records_open(const char *path, const tide_records_config *c, const char **why) {
+    tide_records *r = calloc(1, sizeof *r);
+    *why = "not enough memory";
+    if (!r) return NULL;
+    r->c = *c;
+    if (r->c.most <= 0) r->c.most = MOST;
+    r->fd = tide_open_regular(path, &r->size, why);
+    if (r->fd < 0) {
+        free(r);
+        return NULL;
+    }
+    r->room = PIECE;
+    r->buf = malloc(r->room);
+    if (c->packed != TIDE_PACKED_NONE) r->in = malloc(PIECE);
+    if (!r->buf || (c->packed != TIDE_PACKED_NONE && (!r->in || !begin_unpacking(r)))) {
+        *why = "not enough memory";
+        tide_records_close(r);
+        return NULL;
+    }
+    return r;
+}
+
+void tide_records_close(tide_records *r) {
+    if (!r) return;
+    if (r->fd >= 0) close(r->fd);
+    if (r->z_open) inflateEnd(&r->z);
+    tide_csv_free(&r->row);
+    free(r->buf), free(r->in), free(r);
+}
+
+/* Reads up to n bytes of the file as it stands; -1: error. */
+static ssize_t read_some(tide_records *r, void *to, size_t n) {
+    ssize_t got;
+    do got = read(r->fd, to, n);
+    while (got < 0 && errno == EINTR);
+    if (got < 0) fail(r, "cannot be read: %s", strerror(errno));
+    return got;
+}
+
+/* Unpacks up to n bytes; members of a gzip file follow each other. -1: error, 0: the end. What was
+ * unpacked before an error comes first: the error is met again by the next call. */
+static ssize_t unpack(tide_records *r, void *to, size_t n) {
+    z_stream *z = &r->z;
+    z->next_out = to, z->avail_out = (uInt)n;
+    while (z->avail_out == (uInt)n) {
+        if (z->avail_in == 0) {
+            ssize_t got = read_some(r, r->in, PIECE);
+            if (got < 0) return -1;
+            if (got == 0) {
+                if (r->z_ended || r->size == 0) return 0;
+                fail(r, "the packed data end early");
+                return -1;
+            }
+            z->next_in = r->in, z->avail_in = (uInt)got;
+        }
+        if (r->z_ended) {
+            if (r->c.packed != TIDE_PACKED_GZIP) {
+                fail(r, "bytes follow the packed data");
+                return -1;
+            }
+            inflateReset(z);
+            r->z_ended = 0;
+        }
+        int st = inflate(z, Z_NO_FLUSH);
+        r->z_ended = st == Z_STREAM_END;
+        if (st == Z_OK || st == Z_STREAM_END || st == Z_BUF_ERROR || z->avail_out < (uInt)n)
+            continue;
+        fail(r, "the packed data are damaged (%s)", z->msg ? z->msg : "an error of zlib");
+        return -1;
+    }
+    return (ssize_t)(n - z->avail_out);
+}
+
+/* Reads more into the buffer, at least doubling what a long record has. 1: there is more, 0: the
+ * end of the file, -1: an error. */
+static int refill(tide_records *r) {
+    if (r->ended) return 0;
+    if (r->c.go_on && r->c.go_on(r->c.user) != 0) {
+        r->stopped = 1;
+        return -1;
+    }
+    if (r->start > 0) {
+        memmove(r->buf, r->buf + r->start, r->end - r->start);
+        r->end -= r->start, r->start = 0;
+    }
+    if (r->room - r->end < PIECE / 2) {
+        size_t room = r->room * 2;
+        char *buf = realloc(r->buf, room);
+        if (!buf) {
+            fail(r, "not enough memory for %zu bytes", room);
+            return -1;
+        }
+        r->buf = buf, r->room = room;
+    }
+    size_t want = r->room - r->end;
+    if (want > (size_t)4 << 20) want = (size_t)4 << 20;
+    ssize_t got = r->c.packed == TIDE_PACKED_NONE ? read_some(r, r->buf + r->end, want)
+                                                  : unpack(r, r->buf + r->end, want);
+    if (got < 0) return -1;
+    r->end += (size_t)got;
+    r->ended = got == 0;
+    return got > 0;
+}
+
+/* Whether n bytes are in the buffer; fewer only at the end. -1: an error. */
+static int need(tide_records *r, size_t n) {
+    while (r->end - r->start < n) {
+        int more = refill(r);
+        if (more <= 0) return more;
+    }
+    return 1;
+}
+
+static void take(tide_records *r, size_t n) { r->start += n, r->offset += (int64_t)n; }
+
+static uint64_t little(const char *p, int bytes) {
+    uint64_t v = 0;
+    for (int i = bytes; i-- > 0;) v = v << 8 | (unsigned char)p[i];
+    return v;
+}
+
+/* The checksum as records keep it. */
+static uint32_t masked(const void *p, size_t n) {
+    uint32_t c = tide_crc32c(p, n);
+    return (c >> 15 | c << 17) + 0xa282ead8u;
+}
+
+/* Nothing more can be read: the next call finds the end. */
+static tide_found lost(tide_records *r) {
+    if (r->stopped) {
+        r->stopped = 0;
+        return TIDE_RECORD_STOPPED;
+    }
+    r->start = r->end = 0, r->ended = 1;
+    return TIDE_RECORD_LOST;
+}
+
+static tide_found next_tf(tide_records *r, const char **data, size_t *n) {
+    int got = need(r, 12);
+    size_t have = r->end - r->start;
+    int64_t number = r->records + 1;
+    if (got == 0 && have == 0) return TIDE_RECORD_END;
+    if (got <= 0) {
+        if (got == 0)
+            fail(r, "record %" PRId64 ": the file ends in its length (expected 12 bytes, got %zu)",
+                 number, have);
+        return lost(r);
+    }
+    const char *p = r->buf + r->start;
+    uint64_t length = little(p, 8);
+    uint32_t sum = (uint32_t)little(p + 8, 4), own = masked(p, 8);
+    if (sum != own) {
+        fail(r, "record %" PRId64 ": the checksum of its length differs (expected %08x, got %08x)",
+             number, (unsigned)sum, (unsigned)own);
+        return lost(r);
+    }
+    if (length > (uint64_t)r->c.most) {
+        fail(r, "record %" PRId64 ": %" PRIu64 " bytes are more than the %" PRId64 " allowed",
+             number, length, r->c.most);
+        return lost(r);
+    }
+    if ((got = need(r, (size_t)length + 16)) <= 0) {
+        if (got == 0)
+            fail(r, "record %" PRId64 ": the file ends in it (expected %" PRIu64 " bytes, got %zu)",
+                 number, length + 16, r->end - r->start);
+        return lost(r);
+    }
+    p = r->buf + r->start + 12;
+    sum = (uint32_t)little(p + length, 4), own = masked(p, (size_t)length);
+    take(r, (size_t)length + 16);
+    r->records = number;
+    if (sum != own) {
+        fail(r, "record %" PRId64 ": the checksum of its data differs (expected %08x, got %08x)",
+             number, (unsigned)sum, (unsigned)own);
+        return TIDE_RECORD_BAD;
+    }
+    *data = p, *n = (size_t)length;
+    return TIDE_RECORD;
+}
+
+/* TensorFlow leaves all carriage returns out. */
+static size_t without_returns(char *p, size_t n) {
+    char *end = p + n, *to = memchr(p, '\r', n);
+    if (!to) return n;
+    for (char *from = to; from < end; from++)
+        if (*from != '\r') *to++ = *from;
+    return (size_t)(to - p);
+}
+
+static tide_found next_line(tide_records *r, const char **data, size_t *n) {
+    size_t seen = 0;
+    char *end;
+    while (!(end = memchr(r->buf + r->start + seen, '\n', r->end - r->start - seen))) {
+        seen = r->end - r->start;
+        if ((int64_t)seen > r->c.most) {
+            fail(r, "line %" PRId64 ": it is longer than the %" PRId64 " bytes allowed",
+                 r->lines + 1, r->c.most);
+            return lost(r);
+        }
+        int more = refill(r);
+        if (more < 0) return lost(r);
+        if (more > 0) continue;
+        if (seen == 0) return TIDE_RECORD_END;
+        end = r->buf + r->end;
+        break;
+    }
+    char *p = r->buf + r->start;
+    size_t length = (size_t)(end - p);
+    take(r, length + (end < r->buf + r->end));
+    r->records++, r->lines++;
+    *data = p, *n = r->c.keep_returns ? length : without_returns(p, length);
+    return TIDE_RECORD;
+}
+
+static tide_found next_fixed(tide_records *r, const char **data, size_t *n) {
+    size_t size = (size_t)r->c.record_bytes, footer = (size_t)r->c.footer_bytes;
+    int got;
+    if (r->offset == 0 && r->c.header_bytes > 0) {
+        for (int64_t left = r->c.header_bytes; left > 0;) {
+            if ((got = need(r, 1)) <= 0) {
+                if (got == 0)
+                    fail(r, "the file ends in its header (expected %" PRId64 " bytes)",
+                         r->c.header_bytes);
+                return lost(r);
+            }
+            size_t have = r->end - r->start;
+            size_t skip = (int64_t)have < left ? have : (size_t)left;
+            take(r, skip);
+            left -= (int64_t)skip;
+        }
+    }
+    if ((got = need(r, size + footer)) < 0) return lost(r);
+    if (got == 0) {
+        size_t have = r->end - r->start;
+        if (have == footer) return TIDE_RECORD_END;
+        fail(r, "record %" PRId64 ": the file ends in it (expected %zu bytes, got %zu)",
+             r->records + 1, size + footer, have);
+        return lost(r);
+    }
+    *data = r->buf + r->start, *n = size;
+    take(r, size);
+    r->records++;
+    return TIDE_RECORD;
+}
+
+static tide_found next_row(tide_records *r) {
+    for (;;) {
+        char *p = r->buf + r->start, *end = r->buf + r->end;
+        int64_t bad = 0;
+        if (r->offset == 0 && end - p >= 3 && !memcmp(p, "\xef\xbb\xbf", 3)) { /* a UTF-8 mark */
+            take(r, 3);
+            continue;
+        }
+        int64_t took = tide_csv_read(&r->c.csv, p, end, r->ended, &r->row, &bad);
+        if (took > 0) {
+            take(r, (size_t)took);
+            r->lines += r->row.lines;
+            if (r->row.n == 0) continue; /* left out */
+            r->records++;
+            tide_csv_unescape(&r->c.csv, &r->row);
+            return TIDE_RECORD;
+        }
+        if (took == -1) {
+            fail(r, "line %" PRId64 ": %s", r->lines + 1, r->row.what);
+            if (r->ended && bad >= end - p) return lost(r);
+            take(r, (size_t)bad);
+            r->records++, r->lines += r->row.lines;
+            return TIDE_RECORD_BAD;
+        }
+        if (took == -2) {
+            fail(r, "line %" PRId64 ": not enough memory for its fields", r->lines + 1);
+            return lost(r);
+        }
+        if (r->ended) return TIDE_RECORD_END;
+        if (end - p > r->c.most) {
+            fail(r, "line %" PRId64 ": the row is longer than the %" PRId64 " bytes allowed",
+                 r->lines + 1, r->c.most);
+            return lost(r);
+        }
+        /* what is there is read again with as much more, so a long row costs twice its length */
+        size_t had = r->end - r->start;
+        do
+            if (refill(r) < 0) return lost(r);
+        while (!r->ended && r->end - r->start < 2 * had);
+    }
+}
+
+tide_found tide_records_next(tide_records *r, const char **data, size_t *n) {
+    switch (r->c.format) {
+    case TIDE_RECORDS_TF: return next_tf(r, data, n);
+    case TIDE_RECORDS_LINES: return next_line(r, data, n);
+    case TIDE_RECORDS_FIXED: return next_fixed(r, data, n);
+    default: *data = NULL, *n = 0; return next_row(r);
+    }
+}
+
+const tide_csv_field *tide_records_fields(const tide_records *r, int64_t *n) {
+    *n = r->row.n;
+    return r->row.field;
+}
+
+const char *tide_records_error(const tide_records *r) { return r->error; }
+
+void tide_records_place(const tide_records *r, int64_t *offset, int64_t *records, int64_t *lines) {
+    *offset = r->offset, *records = r->records, *lines = r->lines;
+}
+
+int tide_records_seek(tide_records *r, int64_t offset, int64_t records, int64_t lines) {
+    r->start = r->end = 0, r->offset = 0, r->ended = 0;
+    r->records = records, r->lines = lines;
+    if (lseek(r->fd, r->c.packed == TIDE_PACKED_NONE ? offset : 0, SEEK_SET) < 0) return 0;
+    if (r->c.packed == TIDE_PACKED_NONE) {
+        r->offset = offset;
+        return offset <= r->size;
+    }
+    inflateEnd(&r->z);
+    if (!begin_unpacking(r)) return 0;
+    r->z.avail_in = 0;
+    while (r->offset < offset) {
+        if (need(r, 1) <= 0) return 0;
+        size_t have = r->end - r->start;
+        take(r, (int64_t)have < offset - r->offset ? have : (size_t)(offset - r->offset));
+    }
+    return 1;
+}
