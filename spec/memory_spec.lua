@@ -137,6 +137,39 @@ describe("the allocator", function()
     ]]
   end)
 
+  it("is refused nothing for what the collector has not looked at", function()
+    measured [[
+      collectgarbage("incremental", 1000, 100) -- it hardly looks by itself
+      tide.memory_limit(100e6)
+      for i = 1, 10 do -- what is dropped is more than half of the limit
+        local x = tide.zeros { 15000000 }
+        x = nil
+        local y = tide.ones { 15000000 }
+      end
+      local x = tide.ones { 5000000 }
+      for i = 1, 10 do
+        x = x + 1
+      end
+      assert(x[1] == 11)
+      local y = tide.ones({ 2500000 }, { requires_grad = true })
+      local function circle() -- what only a function holds
+        local a = y * 2
+        local b = a:exp()
+        a:register_hook(function() return b end)
+      end
+      for i = 1, 10 do circle() end
+      tide.seed(3)
+      local want = tide.random.normal({ 4 }):tolist()
+      tide.seed(3)
+      local a, b = tide.zeros { 5000000 }, nil
+      a = nil
+      b = tide.random.normal { 5000000 }
+      for i = 1, 4 do assert(b[i] == want[i], i) end
+      local ok, err = pcall(tide.zeros, { 30000000 })
+      assert(not ok and tostring(err):find "needs 120.0 MB", err)
+    ]]
+  end)
+
   it("gives a sort of one line the work space of one thread, of however many", function()
     measured [[
       local x = tide.random.normal { 1000000 }

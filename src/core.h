@@ -64,7 +64,9 @@ struct tide_ctx {
     int64_t call, calls;  /* the number of the outermost one, and how many there were */
     int64_t functions,
         numbered; /* Lua functions that the core knows, and the last number (hooks.c) */
-    int looks;    /* whether a look is due behind the next collection */
+    struct tide_search *search; /* under way, else NULL (hooks.c) */
+    int64_t searched;           /* what lived behind the last one */
+    int64_t refused; /* bytes that the last op to fail for memory asked for; 0: beyond all sizes */
     int error_slot,
         has_error; /* where on the stack of `running` a Lua error waits for its walk to end */
     void (*where)(tide_ctx *, tide_node *);
@@ -265,6 +267,10 @@ tide_status tide_record_custom(tide_ctx *, void *custom, int nin, tide_tensor **
                                tide_tensor **out);
 tide_status tide_add_hook(tide_ctx *, tide_tensor *, void *ref, int ready);
 void tide_remove_hook(tide_ctx *, tide_tensor *, void *ref); /* within a walk too */
+/* cycles.c: calls f with the function of every hook and custom op of which the node or leaf is held
+ * by nobody but these references to tensors, n of them. */
+tide_status tide_each_unheld(tide_ctx *, int64_t n, tide_tensor **given,
+                             void (*f)(void *ref, void *arg), void *arg);
 
 /* assign.c: writes where gradients are recorded; `what` is named in errors */
 tide_status tide_may_write(tide_ctx *, const tide_tensor *, const char *what);

@@ -129,9 +129,10 @@ static void explain(tide_ctx *ctx, const tide_step *s, const tide_kcall *k, tide
                   b ? " and " : "", b ? tide_dtype_name(b->dtype) : "");
     else if (st == TIDE_EINTERRUPT) tide_fail(ctx, st, "interrupted!");
     else if (st == TIDE_EINDEX) bad_position(ctx, op, k);
-    else if (st == TIDE_ENOMEM)
+    else if (st == TIDE_ENOMEM) {
+        ctx->refused = 1;
         tide_fail(ctx, st, "%s: not enough memory for work space", op->name);
-    else if (st == TIDE_EARG && op->refused && op->flags & TIDE_ELEMENTWISE)
+    } else if (st == TIDE_EARG && op->refused && op->flags & TIDE_ELEMENTWISE)
         tide_fail(ctx, st, "%s: %s", op->name, op->refused);
     else if (st == TIDE_EARG && op->refused)
         tide_fail(ctx, st, "%s: matrix %ld of %s %s", op->name, (long)k->bad.pos + 1,

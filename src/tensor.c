@@ -62,6 +62,7 @@ static const char *amount(size_t bytes, char *out, size_t size) {
 
 static tide_status no_memory(tide_ctx *ctx, tide_device *dev, const tide_meta *m, size_t bytes) {
     char shape[160], needed[32], live[32], limit[32];
+    ctx->refused = (int64_t)bytes;
     tide_memstat s = tide_memory(dev);
     return tide_fail(ctx, TIDE_ENOMEM,
                      "not enough memory: %s%s needs %s (live %s, %s%s); free tensors or use "
@@ -81,6 +82,7 @@ static tide_status make(tide_ctx *ctx, tide_device *dev, const tide_meta *m, voi
     int empty = 0;
     char shape[160];
     *out = NULL;
+    ctx->refused = 0;
     for (int i = 0; i < m->rank; i++) {
         if (m->shape[i] < 0)
             return tide_fail(ctx, TIDE_ESHAPE, "a shape cannot hold %ld (shape %s)",

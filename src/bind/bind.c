@@ -131,7 +131,6 @@ static void release(lua_State *L, int i) {
     tideL_handle *h = tideL_tohandle(L, i);
     tide_tensor *t = h ? h->t : NULL;
     if (!t) return;
-    if (h->magic & TIDEL_HOOKED) tideL_keep_hooked(L, i, 0);
     h->t = NULL;
     tide_release(t);
 }
@@ -198,7 +197,7 @@ tideL_handle *tideL_new(lua_State *L) {
 tideL_handle *tideL_tohandle(lua_State *L, int i) {
     tideL_handle *h = lua_touserdata(L, i);
     return h && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) == sizeof *h &&
-            (h->magic | TIDEL_HOOKED) == (TIDEL_MAGIC | TIDEL_HOOKED)
+            h->magic == TIDEL_MAGIC
         ? h
         : NULL;
 }
@@ -313,13 +312,15 @@ static int handle_release(lua_State *L) {
 
 static int handle_gc(lua_State *L) {
     tideL_handle *h = tideL_tohandle(L, 1);
-    if (h && h->magic & TIDEL_HOOKED && tideL_keep_hooked(L, 1, 1)) {
+    tide_tensor *t = h ? h->t : NULL;
+    if (!t) return 0;
+    if (tideL_comes_back(h)) {
         lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_key); /* it will be collected again */
         lua_setmetatable(L, 1);
         return 0;
     }
-    tide_tensor *t = h ? h->t : NULL;
-    if (t) h->t = NULL, tide_release(t);
+    h->t = NULL;
+    tide_release(t);
     return 0;
 }
 
@@ -393,6 +394,8 @@ int tideL_error(lua_State *L, const char *op, const char *fmt, ...) {
 
 #define PACE_LEAST ((int64_t)32 << 20) /* bytes that may come before the collector has to look */
 #define PACE_MOST ((int64_t)256 << 20)
+#define LAZY_BYTES ((int64_t)1 << 20) /* and at boundaries that come every few microseconds */
+#define LAZY_TENSORS 256
 #define HANDLE_COST 512 /* what a small tensor counts beside its bytes */
 
 static int64_t weight(void) { return tide_live_bytes() + tide_live_tensors() * HANDLE_COST; }
@@ -400,6 +403,14 @@ static int64_t weight(void) { return tide_live_bytes() + tide_live_tensors() * H
 static void collect(lua_State *L, int full) {
     if (full) lua_gc(L, LUA_GCCOLLECT);
     else lua_gc(L, LUA_GCSTEP, 0);
+}
+
+/* What is left behind a full collection may be held in a circle through the core: worth a search
+ * where half as much again lives as behind the last one. */
+static void search(lua_State *L, tide_ctx *ctx) {
+    if (weight() <= ctx->searched + ctx->searched / 2) return;
+    tideL_search(L, ctx);
+    ctx->searched = weight();
 }
 
 static double thread_seconds(void) {
@@ -410,15 +421,18 @@ static double thread_seconds(void) {
 
 /* The next collection comes when what lives has grown by 32 MB or an eighth. Where collections
  * would take more than a sixteenth of the time (a full one in a state of many objects), they come
- * more seldom: up to PACE_MOST. */
+ * more seldom: up to PACE_MOST. Below a limit they come when half of what is left is new. */
 static void set_pace(tide_ctx *ctx, double begun, double ended) {
     const double took = ended - begun, between = begun - ctx->pace_ended;
     if (between > 0 && took > between / 16) ctx->pace_step *= ctx->pace_step < PACE_MOST ? 2 : 1;
     else if (took < between / 40 && ctx->pace_step > PACE_LEAST) ctx->pace_step /= 2;
     ctx->pace_ended = ended;
     ctx->pace_live = weight();
-    ctx->pace_limit = ctx->pace_live +
-        (ctx->pace_live / 8 > ctx->pace_step ? ctx->pace_live / 8 : ctx->pace_step);
+    int64_t more = TIDE_MAX(ctx->pace_live / 8, ctx->pace_step);
+    const tide_memstat s = tide_memory(ctx->device);
+    if (s.limit_bytes)
+        more = TIDE_MIN(more, TIDE_MAX(s.limit_bytes - s.live_bytes, LAZY_BYTES) / 2);
+    ctx->pace_limit = ctx->pace_live + more;
 }
 
 void tideL_pace(lua_State *L, tide_ctx *ctx) {
@@ -428,13 +442,28 @@ void tideL_pace(lua_State *L, tide_ctx *ctx) {
     ctx->pacing = 1;
     const double begun = thread_seconds();
     collect(L, !ctx->generational);
-    if (ctx->generational && before - weight() < (before - ctx->pace_live) / 2) collect(L, 1);
+    const int64_t little = before - (before - ctx->pace_live) / 2;
+    if (ctx->generational && weight() > little) collect(L, 1);
+    if (weight() > little) search(L, ctx);
     ctx->pacing = 0;
     set_pace(ctx, begun, thread_seconds());
 }
 
-#define LAZY_BYTES ((int64_t)1 << 20)
-#define LAZY_TENSORS 256
+int tideL_make_room(lua_State *L, tide_ctx *ctx) {
+    const int64_t refused = ctx->refused, before = tide_live_bytes(),
+                  limit = tide_memory(ctx->device).limit_bytes;
+    ctx->refused = 0;
+    if (!refused || ctx->pacing || ctx->walking || !lua_gc(L, LUA_GCISRUNNING)) return 0;
+    if (limit && refused > limit) return 0;
+    ctx->pacing = 1;
+    const double begun = thread_seconds();
+    collect(L, 1);
+    tideL_search(L, ctx);
+    ctx->searched = weight();
+    ctx->pacing = 0;
+    set_pace(ctx, begun, thread_seconds());
+    return tide_live_bytes() < before;
+}
 
 /* Explicit young collections never turn into a major one (Lua sets the debt to 0 first), so what
  * grew old and then died, about a hundred bytes a training step and a tensor an epoch, would stay
@@ -448,6 +477,7 @@ static void collect_old(lua_State *L, tide_ctx *ctx) {
         tensors <= ctx->old_tensors + ctx->old_tensors / 2 + OLD_TENSOR_BYTES)
         return;
     collect(L, 1);
+    search(L, ctx);
     ctx->old_lua = (int64_t)lua_gc(L, LUA_GCCOUNT) << 10;
     ctx->old_tensors = weight();
 }
@@ -472,6 +502,15 @@ static int step_end(lua_State *L) {
     return 0;
 }
 
+/* core.collect(): a full collection, of circles through the core too */
+static int collect_all(lua_State *L) {
+    tide_ctx *ctx = tideL_ctx(L);
+    if (!lua_gc(L, LUA_GCISRUNNING)) return 0;
+    collect(L, 1);
+    tideL_search(L, ctx);
+    return 0;
+}
+
 /* core.gc_mode("generational"): sets the mode of this Lua state; only the owner of the state calls
  * it. */
 static int gc_mode(lua_State *L) {
@@ -488,7 +527,6 @@ static int ctx_gc(lua_State *L) {
     tide_ctx **box = lua_touserdata(L, 1);
     tide_ctx *ctx = *box;
     if (ctx) {
-        tideL_release_kept(L);
         *box = NULL;
         ctx->free_ref = NULL; /* tensors that outlive the state must not reach into it */
         ctx->call_hook = NULL;
@@ -560,9 +598,13 @@ int luaopen_tide_core(lua_State *L) {
     lua_setfield(L, -2, "release");
     lua_pushcfunction(L, step_end);
     lua_setfield(L, -2, "step_end");
-    static const luaL_Reg functions[] = {{"gc_mode", gc_mode},       {"scope_begin", scope_begin},
-                                         {"scope_keep", scope_keep}, {"scope_leave", scope_leave},
-                                         {"scope_end", scope_end},   {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"gc_mode", gc_mode},
+                                         {"collect", collect_all},
+                                         {"scope_begin", scope_begin},
+                                         {"scope_keep", scope_keep},
+                                         {"scope_leave", scope_leave},
+                                         {"scope_end", scope_end},
+                                         {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     lua_pushliteral(L, TIDE_VERSION);
     lua_setfield(L, -2, "version");

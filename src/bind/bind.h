@@ -19,7 +19,6 @@ typedef struct {
     uint64_t magic;
     tide_tensor *t; /* owned; NULL: not filled yet, or released */
 } tideL_handle;
-#define TIDEL_HOOKED 0x80u /* in `magic`: functions hang on it (hooks.c) */
 
 /* -- handles (bind.c) -- */
 tide_ctx *tideL_ctx(lua_State *L); /* raises while the state is being closed */
@@ -55,16 +54,17 @@ tide_device *tideL_todevice(lua_State *L, int i, const char *where); /* by its n
 void tideL_push_item(lua_State *L, const tide_tensor *t, int64_t flat, const char *where);
 
 /* -- Lua functions that the core calls (hooks.c) -- */
-/* A number for the function at f, which lives as long as the handles at first, first + 1, ... or
- * what the core holds of their tensors. */
-void *tideL_number(lua_State *L, tide_ctx *, int first, int outs, int f);
+/* A number for the function at f, which stays until the core frees the number. */
+void *tideL_number(lua_State *L, tide_ctx *, int f);
 int tideL_push_numbered(lua_State *L, const void *number); /* 0: it is gone, nothing is pushed */
 void tideL_forget(tide_ctx *, void *number);
-void tideL_push_remover(lua_State *L, const void *number);
-/* The hooked handle at i is given up, by the collector or by name: returns whether it has to stay,
- * since the core holds its tensor. */
-int tideL_keep_hooked(lua_State *L, int i, int collected);
-void tideL_release_kept(lua_State *L); /* the state is being closed */
+void tideL_push_remover(lua_State *L, int i, const void *number); /* i: the tensor's handle */
+/* The collector gives a handle up that has a tensor: returns whether it has to come back, for a
+ * search is under way. */
+int tideL_comes_back(tideL_handle *);
+/* Collects functions that nobody reaches but through what they hold themselves; behind a full
+ * collection, which it is worth one or two of. */
+void tideL_search(lua_State *L, tide_ctx *);
 void tideL_open_hooks(lua_State *L);
 
 /* -- errors -- */
@@ -94,6 +94,9 @@ void tideL_name(tide_ctx *, const char *name);
 
 /* -- pacing of the collector -- */
 void tideL_pace(lua_State *L, tide_ctx *); /* before an op: collects if there is much new */
+/* Behind TIDE_ENOMEM, at a door that holds nothing borrowed and whose op wrote nothing: collects
+ * all there is; returns whether it is worth trying again. */
+int tideL_make_room(lua_State *L, tide_ctx *);
 
 /* -- values (values.c): what Lua offers where an argument is due. All raise `where: name: ...`. --
  */

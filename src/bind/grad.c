@@ -181,6 +181,7 @@ static int backward(lua_State *L) {
                     "a graph of gradients cannot live in .grad (it would hold itself); use "
                     "tide.grad(loss, vars, {create_graph = true})");
     const int retain = flag(L, o, "retain_graph");
+    tideL_pace(L, ctx);
     tide_tensor *seed = given ? tideL_pin(L, 2, "backward") : seed_option(L, o, "backward");
     tide_tensor *loss = tideL_pin(L, 1, "backward");
     door was = door_open(L, ctx);
@@ -197,6 +198,7 @@ static int gradients(lua_State *L) {
     lua_settop(L, 3);
     const int sparse = flag(L, 3, "sparse"), create = flag(L, 3, "create_graph"),
               retain = flag(L, 3, "retain_graph");
+    tideL_pace(L, ctx);
     tide_tensor *seed = seed_option(L, 3, "grad"), *loss = tideL_pin(L, 1, "grad");
     const int64_t count = (int64_t)lua_rawlen(L, 2);
     if (count > 1 << 24) tideL_error(L, "grad", "a list of %ld tensors is too long", (long)count);
@@ -266,8 +268,8 @@ static int register_hook(lua_State *L) {
     lua_settop(L, 2);
     const char *why = unhookable(tideL_tohandle(L, 1), ready);
     if (why) tideL_error(L, where, "%s", why);
-    void *ref = tideL_number(L, ctx, 1, 1, 2);
-    tideL_push_remover(L, ref);
+    void *ref = tideL_number(L, ctx, 2);
+    tideL_push_remover(L, 1, ref);
     tideL_handle *h = tideL_tohandle(L, 1);
     if ((why = unhookable(h, ready))) { /* finalizers ran */
         tideL_forget(ctx, ref);
@@ -301,8 +303,7 @@ static int record_custom(lua_State *L) {
     }
     int base = lua_gettop(L);
     for (int i = 0; i < nout; i++) tideL_new(L);
-    void *ref =
-        any && tideL_here(L, ctx)->grad_mode ? tideL_number(L, ctx, base + 1, nout, 3) : NULL;
+    void *ref = any && tideL_here(L, ctx)->grad_mode ? tideL_number(L, ctx, 3) : NULL;
     tide_status st = TIDE_OK;
     for (int i = 0; i < nout && st == TIDE_OK; i++) {
         tideL_handle *h = tideL_tohandle(L, base + 1 + i), *y;

@@ -1,25 +1,22 @@
 /* The Lua functions that hang on gradients: hooks, and rules of ops that Lua defines.
  *
- * Lua's collector must see what a function holds, its own tensor among it, or the two keep each
- * other for ever. So the functions of a handle stand in owners[handle], an ephemeron table: they
- * live while the handle does. The core holds numbers; calls[number], weak in its values, is the
- * function.
+ * The core holds numbers; calls[number] is the function, for as long as the core knows the number:
+ * what a function needs is there when the gradient comes, whoever else let go of it.
  *
- * But a node outlives its handles where other nodes or tensors hold it. So when the collector gives
- * a handle up whose tensor the core holds, its functions go into `kept`, and the handle comes back
- * once: what none of them holds is given up again and released, what one of them holds lives on,
- * until a look behind a collection finds that the core holds the tensor no more.
+ * Lua's collector cannot see through the core, so a function that holds its own tensor, or one
+ * computed from it, would never go. A search (tideL_search) finds those. It takes the functions
+ * from the collector's sight and collects; handles that are given up meanwhile come back, and are
+ * counted as references of nobody's. Functions that only such references hold are suspects, all
+ * others are put back. What those hold was not given up after all: so this is done again for the
+ * suspects alone, until none is put back, and then what came back is released.
  *
- * Invariant: to keep a list and to let it go writes into fields that there are, so that a finalizer
- * needs no memory. */
+ * Functions taken away stand in boxes, of which the finalizers put them back at once: made last,
+ * they are called before all others, so that nothing that runs finds a function missing. */
 #include "bind.h"
 
-/* A list of functions, owners[handle]: [number] = function, [SLOT] = its place in `kept`, [OUTS] =
- * results of the node that have lists of their own, [KEPT] = it is there, [LOOSE] = a look has let
- * it go. */
-enum { SLOT = 0, OUTS = -1, KEPT = -2, LOOSE = -3 };
+#include <stdlib.h>
 
-static const char owners_key, calls_key, handles_key, kept_key;
+static const char calls_key, handles_key;
 
 static void push(lua_State *L, const char *key) { lua_rawgetp(L, LUA_REGISTRYINDEX, key); }
 
@@ -32,176 +29,13 @@ static void put(lua_State *L, const char *key, lua_Integer n) {
     lua_pop(L, 1);
 }
 
-/* Pushes the list of the handle at i, or pushes nothing and returns 0. */
-static int push_list(lua_State *L, int i) {
-    i = lua_absindex(L, i);
-    push(L, &owners_key);
-    lua_pushvalue(L, i);
-    const int found = lua_rawget(L, -2) == LUA_TTABLE;
-    lua_remove(L, -2);
-    if (!found) lua_pop(L, 1);
-    return found;
-}
-
-static lua_Integer entry(lua_State *L, int list, lua_Integer k) {
-    lua_rawgeti(L, list, k);
-    const lua_Integer v = lua_tointeger(L, -1);
-    lua_pop(L, 1);
-    return v;
-}
-
-static void set_entry(lua_State *L, int list, lua_Integer k, lua_Integer v) {
-    list = lua_absindex(L, list);
-    lua_pushinteger(L, v);
-    lua_rawseti(L, list, k);
-}
-
-/* -- looks -- */
-
-/* Does the core hold the tensor beside its handle? */
-static int held(const tide_tensor *t /* pinned */, lua_Integer outs) {
-    return t->refs > 1 || (t->node && t->node->refs > outs);
-}
-
-/* Has the core let go of every function of the list on top of the stack? */
-static int forgotten(lua_State *L) {
-    int any = 0;
-    push(L, &calls_key);
-    for (lua_pushnil(L); lua_next(L, -3); lua_pop(L, 1))
-        if (lua_isfunction(L, -1)) {
-            any |= lua_rawgeti(L, -3, lua_tointeger(L, -2)) != LUA_TNIL;
-            lua_pop(L, 1);
-        }
-    lua_pop(L, 1);
-    return !any;
-}
-
-static int look(lua_State *L);
-
-static void look_again(lua_State *L, tide_ctx *ctx) { /* behind the next collection */
-    if (ctx->looks || !ctx->functions) return;
-    lua_newuserdatauv(L, 0, 0);
-    lua_createtable(L, 0, 1);
-    lua_pushcfunction(L, look);
-    lua_setfield(L, -2, "__gc");
-    lua_setmetatable(L, -2);
-    lua_pop(L, 1);
-    ctx->looks = 1;
-}
-
-/* The handle of the list on top of the stack, while it has a tensor. */
-static tideL_handle *owner(lua_State *L) {
-    tideL_handle *h = NULL;
-    push(L, &handles_key);
-    for (lua_pushnil(L); lua_next(L, -3); lua_pop(L, 1))
-        if (lua_isfunction(L, -1) && !h) {
-            lua_rawgeti(L, -3, lua_tointeger(L, -2));
-            h = tideL_tohandle(L, -1);
-            lua_pop(L, 1);
-        }
-    lua_pop(L, 1);
-    return h && h->t ? h : NULL;
-}
-
-static int look(lua_State *L) {
-    tideL_push_ctx(L);
-    tide_ctx *ctx = *(tide_ctx **)lua_touserdata(L, -1);
-    if (!ctx) return 0;
-    ctx->looks = 0;
-    push(L, &kept_key);
-    const int kept = lua_gettop(L);
-    for (lua_pushnil(L); lua_next(L, kept); lua_settop(L, kept + 1)) {
-        if (!lua_istable(L, -1)) continue;
-        const tideL_handle *h = owner(L);
-        if (h && held(h->t, entry(L, -1, OUTS))) continue;
-        if (!h && !forgotten(L)) continue;
-        set_entry(L, -1, KEPT, 0);
-        set_entry(L, -1, LOOSE, 1);
-        if (h) lua_pushboolean(L, 0);
-        else lua_pushnil(L);
-        lua_rawseti(L, kept, lua_tointeger(L, kept + 1));
-    }
-    look_again(L, ctx);
-    return 0;
-}
-
-/* Keeps the list on top of the stack, of the handle at i, and gives the functions their numbers
- * back, which the collector took from the weak tables. */
-static void keep(lua_State *L, int i) {
-    const int list = lua_gettop(L);
-    for (lua_pushnil(L); lua_next(L, list); lua_settop(L, list + 1)) {
-        if (!lua_isfunction(L, -1)) continue;
-        const lua_Integer number = lua_tointeger(L, -2);
-        put(L, &calls_key, number);
-        lua_pushvalue(L, i);
-        put(L, &handles_key, number);
-    }
-    set_entry(L, list, KEPT, 1);
-    set_entry(L, list, LOOSE, 0);
-    lua_pushvalue(L, list);
-    put(L, &kept_key, entry(L, list, SLOT));
-}
-
-int tideL_keep_hooked(lua_State *L, int i, int collected) {
-    i = lua_absindex(L, i);
-    const tideL_handle *h = tideL_tohandle(L, i);
-    if (!push_list(L, i)) return 0;
-    const lua_Integer outs = entry(L, -1, OUTS), kept = entry(L, -1, KEPT),
-                      loose = entry(L, -1, LOOSE);
-    const int holds = h->t && held(h->t, collected && !loose ? 1 : outs);
-    if (holds && !kept) keep(L, i);
-    else if (!kept) {
-        lua_pushnil(L);
-        put(L, &kept_key, entry(L, -2, SLOT));
-    }
-    lua_pop(L, 1);
-    return holds && !kept;
-}
-
-void tideL_release_kept(lua_State *L) {
-    push(L, &kept_key);
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-        tideL_handle *h = lua_istable(L, -1) ? owner(L) : NULL;
-        tide_tensor *t = h ? h->t : NULL;
-        if (t) h->t = NULL, tide_release(t);
-    }
-    lua_pop(L, 1);
-}
-
 /* -- numbers -- */
 
-/* A list for the handle at i, on the stack. */
-static void new_list(lua_State *L, tide_ctx *ctx, int i, lua_Integer outs) {
-    const lua_Integer slot = ++ctx->numbered;
-    lua_newtable(L);
-    set_entry(L, -1, SLOT, slot);
-    set_entry(L, -1, OUTS, outs);
-    set_entry(L, -1, KEPT, 0);
-    set_entry(L, -1, LOOSE, 0);
-    lua_pushboolean(L, 0);
-    put(L, &kept_key, slot);
-    push(L, &owners_key);
-    lua_pushvalue(L, i);
-    lua_pushvalue(L, -3);
-    lua_rawset(L, -3);
-    lua_pop(L, 1);
-    tideL_tohandle(L, i)->magic |= TIDEL_HOOKED;
-}
-
-void *tideL_number(lua_State *L, tide_ctx *ctx, int first, int outs, int f) {
+void *tideL_number(lua_State *L, tide_ctx *ctx, int f) {
     const lua_Integer number = ++ctx->numbered;
-    for (int i = first; i < first + outs; i++) {
-        if (!push_list(L, i)) new_list(L, ctx, i, outs);
-        lua_pushvalue(L, f);
-        lua_rawseti(L, -2, number);
-        lua_pop(L, 1);
-    }
-    lua_pushvalue(L, first);
-    put(L, &handles_key, number);
     lua_pushvalue(L, f);
     put(L, &calls_key, number);
     ctx->functions++;
-    look_again(L, ctx);
     return (void *)(intptr_t)number;
 }
 
@@ -231,15 +65,13 @@ void tideL_forget(tide_ctx *ctx, void *number) {
 
 static int remove_hook(lua_State *L) {
     lua_Integer *number = luaL_checkudata(L, 1, REMOVER);
+    void *ref = (void *)(intptr_t)*number;
     lua_settop(L, 1);
     push(L, &handles_key);
-    if (*number && lua_rawgeti(L, -1, *number) == LUA_TUSERDATA && push_list(L, -1)) {
-        lua_pushnil(L);
-        lua_rawseti(L, -2, *number);
-        const tideL_handle *h = tideL_tohandle(L, -2);
-        if (h->t) tide_remove_hook(h->t->ctx, h->t, (void *)(intptr_t)*number);
-    }
-    if (tideL_push_numbered(L, (void *)(intptr_t)*number)) { /* the core passes over it */
+    lua_rawgeti(L, -1, *number);
+    const tideL_handle *h = tideL_tohandle(L, -1);
+    if (h && h->t) tide_remove_hook(h->t->ctx, h->t, ref);
+    if (tideL_push_numbered(L, ref)) { /* the tensor has no handle: the core passes over the hook */
         lua_pushnil(L);
         put(L, &calls_key, *number);
     }
@@ -247,30 +79,170 @@ static int remove_hook(lua_State *L) {
     return 0;
 }
 
-void tideL_push_remover(lua_State *L, const void *number) {
+void tideL_push_remover(lua_State *L, int i, const void *number) {
     *(lua_Integer *)lua_newuserdatauv(L, sizeof(lua_Integer), 0) = (lua_Integer)(intptr_t)number;
     luaL_setmetatable(L, REMOVER);
+    lua_pushvalue(L, i);
+    put(L, &handles_key, (lua_Integer)(intptr_t)number);
 }
 
-static void weak(lua_State *L, const char *key, const char *mode) {
-    lua_newtable(L);
+/* -- searches -- */
+
+enum { ROUNDS = 16 }; /* more, one within the other, are for the next search */
+
+typedef struct {
+    lua_Integer number;
+    int unheld;
+} suspect;
+
+typedef struct tide_search {
+    suspect *suspects; /* by number */
+    int64_t n;
+    tideL_handle **given; /* handles that came back */
+    int64_t ngiven, cap;
+    int failed; /* not all of them could be noted */
+} tide_search;
+
+int tideL_comes_back(tideL_handle *h) {
+    tide_search *s = h->t->ctx->search;
+    if (!s) return 0;
+    if (s->ngiven == s->cap) {
+        const int64_t cap = s->cap ? s->cap * 2 : 1024;
+        tideL_handle **more = realloc(s->given, (size_t)cap * sizeof *more);
+        if (!more) return s->failed = 1;
+        s->given = more;
+        s->cap = cap;
+    }
+    s->given[s->ngiven++] = h;
+    return 1;
+}
+
+static int put_back(lua_State *L) { /* a box's finalizer */
+    const lua_Integer number = *(lua_Integer *)lua_touserdata(L, 1);
+    push(L, &calls_key);
+    if (lua_rawgeti(L, -1, number) != LUA_TNIL) { /* not forgotten meanwhile */
+        lua_getiuservalue(L, 1, 1);
+        lua_rawseti(L, 2, number);
+    }
+    return 0;
+}
+
+/* Boxes for the suspects' functions, in a table on top of the stack: all of them first, since this
+ * takes memory. */
+static void make_boxes(lua_State *L, const tide_search *s) {
+    push(L, &calls_key);
+    const int calls = lua_gettop(L);
     lua_createtable(L, 0, 1);
-    lua_pushstring(L, mode);
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, key);
+    lua_pushcfunction(L, put_back);
+    lua_setfield(L, -2, "__gc");
+    lua_createtable(L, (int)s->n, 0);
+    for (int64_t i = 0; i < s->n; i++) {
+        *(lua_Integer *)lua_newuserdatauv(L, sizeof(lua_Integer), 1) = s->suspects[i].number;
+        if (lua_rawgeti(L, calls, s->suspects[i].number) == LUA_TFUNCTION) {
+            lua_setiuservalue(L, -2, 1);
+            lua_pushvalue(L, calls + 1);
+            lua_setmetatable(L, -2);
+            lua_rawseti(L, calls + 2, i + 1);
+        } else lua_pop(L, 2);
+    }
+    for (int64_t i = 0; i < s->n; i++) {
+        if (lua_rawgeti(L, calls + 2, i + 1) != LUA_TNIL) {
+            lua_pushboolean(L, 0);
+            lua_rawseti(L, calls, s->suspects[i].number);
+        }
+        lua_pop(L, 1);
+    }
+    lua_settop(L, calls - 1);
+}
+
+static int by_number(const void *a, const void *b) {
+    const lua_Integer x = ((const suspect *)a)->number, y = ((const suspect *)b)->number;
+    return (x > y) - (x < y);
+}
+
+static int by_address(const void *a, const void *b) {
+    const uintptr_t x = (uintptr_t) * (tideL_handle *const *)a,
+                    y = (uintptr_t) * (tideL_handle *const *)b;
+    return (x > y) - (x < y);
+}
+
+static void unheld(void *ref, void *arg) {
+    tide_search *s = arg;
+    const suspect key = {.number = (lua_Integer)(intptr_t)ref};
+    suspect *found = bsearch(&key, s->suspects, (size_t)s->n, sizeof key, by_number);
+    if (found) found->unheld = 1;
+}
+
+/* One collection without the suspects in sight; keeps those of them that nobody holds, and returns
+ * whether these are all. */
+static int round_of(lua_State *L, tide_ctx *ctx, tide_search *s) {
+    make_boxes(L, s);
+    s->ngiven = 0;
+    ctx->search = s;
+    lua_gc(L, LUA_GCCOLLECT);
+    ctx->search = NULL;
+    tide_tensor **tensors = malloc((size_t)(s->ngiven + 1) * sizeof *tensors);
+    int64_t n = 0, left = 0;
+    if (s->ngiven) qsort(s->given, (size_t)s->ngiven, sizeof *s->given, by_address);
+    for (int64_t i = 0; i < s->ngiven && tensors; i++) /* a cycle under way may give one up first */
+        if (s->given[i]->t && (i == 0 || s->given[i] != s->given[i - 1]))
+            tensors[n++] = s->given[i]->t;
+    if (!tensors || s->failed || tide_each_unheld(ctx, n, tensors, unheld, s) != TIDE_OK) s->n = 0;
+    free(tensors);
+    const int64_t all = s->n;
+    for (int64_t i = 0; i < all; i++)
+        if (s->suspects[i].unheld) s->suspects[left++] = (suspect){s->suspects[i].number, 0};
+    s->n = left;
+    return left == all;
+}
+
+static int search_body(lua_State *L) {
+    tide_search *s = lua_touserdata(L, 1);
+    tide_ctx *ctx = lua_touserdata(L, 2);
+    int found = 0;
+    for (int i = 0; i < ROUNDS && s->n && !found; i++) found = round_of(L, ctx, s);
+    for (int64_t i = 0; i < s->ngiven && found && s->n; i++) {
+        tide_tensor *t = s->given[i]->t;
+        s->given[i]->t = NULL;
+        tide_release(t);
+    }
+    return 0;
+}
+
+void tideL_search(lua_State *L, tide_ctx *ctx) {
+    if (!ctx->functions || ctx->walking || ctx->search || !lua_gc(L, LUA_GCISRUNNING)) return;
+    if (!lua_checkstack(L, LUA_MINSTACK)) return;
+    tide_search s = {.suspects = malloc((size_t)ctx->functions * sizeof *s.suspects)};
+    if (!s.suspects) return;
+    push(L, &calls_key);
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
+        if (s.n < ctx->functions && lua_isfunction(L, -1))
+            s.suspects[s.n++] = (suspect){lua_tointeger(L, -2), 0};
+    lua_pop(L, 1);
+    qsort(s.suspects, (size_t)s.n, sizeof *s.suspects, by_number);
+    lua_pushcfunction(L, search_body);
+    lua_pushlightuserdata(L, &s);
+    lua_pushlightuserdata(L, ctx);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) lua_pop(L, 1); /* not enough memory: another time */
+    ctx->search = NULL;
+    free(s.suspects);
+    free(s.given);
+    lua_gc(L, LUA_GCCOLLECT); /* of what came back, what nobody holds */
 }
 
 void tideL_open_hooks(lua_State *L) {
-    push(L, &kept_key);
+    push(L, &calls_key);
     const int open = lua_istable(L, -1);
     lua_pop(L, 1);
     if (open) return;
-    weak(L, &owners_key, "k");
-    weak(L, &calls_key, "v");
-    weak(L, &handles_key, "v");
     lua_newtable(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_key);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &calls_key);
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "v");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &handles_key);
     luaL_newmetatable(L, REMOVER);
     lua_pushcfunction(L, remove_hook);
     lua_setfield(L, -2, "__call");

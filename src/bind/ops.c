@@ -47,10 +47,12 @@ static void check_method(lua_State *L, const tide_op *op) {
                 tideL_typename(L, 1), op->name);
 }
 
-/* Runs the op; its results stand on top of the stack. The handles are first. */
-static void run(tideL_decoding *d, tide_ctx *ctx, tideL_handle **h) {
+/* Runs the op; its results stand on top of the stack. The handles are first. Where memory was
+ * refused, it runs once again behind a collection. */
+static void run(tideL_decoding *d, tide_ctx *ctx, tideL_handle **h, int again) {
     lua_State *L = d->L;
     const tide_op *op = d->b->op;
+    const int top = lua_gettop(L);
     tideL_pace(L, ctx);
     tide_tensor *out[TIDE_MAX_OUT];
     luaL_checkstack(L, TIDE_MAX_OUT + 4, "tide");
@@ -58,9 +60,18 @@ static void run(tideL_decoding *d, tide_ctx *ctx, tideL_handle **h) {
     tideL_read_inputs(d, ctx);
     tideL_here(L, ctx); /* finalizers may have run other coroutines */
     void *was = ctx->running;
+    const tide_rng rng = ctx->rng;
     ctx->running = L;
-    const tide_status st = tide_apply(ctx, op, d->attrs, d->nin, d->all, out);
+    tide_status st = tide_apply(ctx, op, d->attrs, d->nin, d->all, out);
     ctx->running = was; /* a coroutine may be gone when the next op is recorded */
+    if (st == TIDE_ENOMEM && !again && !(op->flags & TIDE_INPLACE)) {
+        ctx->rng = rng;
+        if (tideL_make_room(L, ctx)) {
+            lua_settop(L, top);
+            run(d, ctx, h, 1);
+            return;
+        }
+    }
     tideL_try_named(L, ctx, op->name, st);
     for (int i = 0; i < op->nout; i++) h[i]->t = out[i];
     for (int i = 0; i < op->nout; i++) tideL_try(L, ctx, tide_settle(ctx, &h[i]->t));
@@ -99,7 +110,7 @@ static int call(lua_State *L) {
     tide_ctx *ctx = *(tide_ctx **)lua_touserdata(L, lua_upvalueindex(2));
     if (!ctx) tideL_error(L, op->name, "the Lua state is being closed");
     tideL_handle *h[TIDE_MAX_OUT];
-    run(&d, ctx, h);
+    run(&d, ctx, h, 0);
     push_items(L, h, op);
     return op->nout;
 }

@@ -53,7 +53,9 @@ static int memory_limit(lua_State *L) {
     if (n < 0)
         tideL_error(L, "memory_limit", "bytes must be 0 (no limit) or more (got %lld)",
                     (long long)n);
-    tide_memory_limit(tideL_ctx(L)->device, n);
+    tide_ctx *ctx = tideL_ctx(L);
+    tide_memory_limit(ctx->device, n);
+    if (n) ctx->pace_limit = 0; /* what is garbage already shall not count */
     return 0;
 }
 

@@ -153,11 +153,16 @@ static int filled(lua_State *L) {
     }
     tideL_pace(L, ctx);
     tideL_handle *h = tideL_new(L);
-    tideL_here(L, ctx); /* finalizers may have run other coroutines */
-    if (!c.device) c.device = like ? tide_device_of(tideL_checktensor(L, 1, where)) : ctx->device;
-    tide_device *was = tide_default_device(ctx, c.device);
-    const tide_status st = tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, &h->t);
-    tide_default_device(ctx, was);
+    tide_status st = TIDE_OK;
+    for (int again = 0; again < 2; again++) {
+        tideL_here(L, ctx); /* finalizers may have run other coroutines */
+        if (!c.device)
+            c.device = like ? tide_device_of(tideL_checktensor(L, 1, where)) : ctx->device;
+        tide_device *was = tide_default_device(ctx, c.device);
+        st = tide_apply(ctx, &tide_op_fill_, &a, 0, NULL, &h->t);
+        tide_default_device(ctx, was);
+        if (st != TIDE_ENOMEM || again || !tideL_make_room(L, ctx)) break;
+    }
     tideL_try_named(L, ctx, where, st);
     return finish(L, h, c, where);
 }

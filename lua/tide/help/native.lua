@@ -68,7 +68,8 @@ operations), limit_bytes (0: none), system_allocs, cache_hits.
     tide.memory().live_bytes >= 0   --> true]] },
   memory_limit = { "memory_limit(bytes)", [[
 Sets how many bytes tensors, work space of ops, kept weights and idle blocks may take together; a
-tensor beyond it is an error, "not enough memory", not the end of the process. 0 lifts the limit.
+tensor beyond it is an error, "not enough memory", not the end of the process; what nobody holds any
+more is collected before. 0 lifts the limit.
 
     tide.memory_limit(2^40)
     tide.memory().limit_bytes == 2^40   --> true
