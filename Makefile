@@ -371,10 +371,8 @@ fuzz:
 	@+$(MAKE) --no-print-directory all SAN=1
 	@mkdir -p build/fuzz
 	@failed=; for f in $(FUZZ_C); do echo "  FUZZ  spec/fuzz/$$f.c ($(SECONDS) s)"; \
-	  if [ $$f = hdf5 ]; then more="src/hdf5/read.c $(H5_CFLAGS) $(H5_LIBS) -ljansson"; else more=; fi; \
-	  $(CC) $(COMMON) -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined spec/fuzz/$$f.c spec/fuzz/driver.c \
-	    $$more build/asan/tide-core.a $(LIBS) -o build/fuzz/$$f && \
-	  TIDE_FUZZ_LAST=build/fuzz/$$f.last build/fuzz/$$f "$$(sed -n '1s/.*corpus: //p' spec/fuzz/$$f.c)" $(SECONDS) || failed="$$failed $$f"; done; \
+	  $(MAKE) --no-print-directory build/fuzz/$$f SAN=1 BUILD=build/asan && mkdir -p build/fuzz/$$f.kept && \
+	  TIDE_FUZZ_LAST=build/fuzz/$$f.last TIDE_FUZZ_KEEP=build/fuzz/$$f.kept build/fuzz/$$f "$$(sed -n '1s/.*corpus: //p' spec/fuzz/$$f.c)" $(SECONDS) || failed="$$failed $$f"; done; \
 	if printf 'int main(void){return 0;}' | clang -fsanitize=memory -x c -o build/fuzz/msan - 2>/dev/null; then \
 	  echo "  FUZZ  spec/fuzz/images.c with MemorySanitizer ($(SECONDS) s)"; \
 	  clang $(filter-out -fopenmp,$(COMMON)) -O1 -fsanitize=memory $(MSAN_C) -lm -o build/fuzz/images.msan && \
@@ -386,6 +384,17 @@ fuzz:
 	    failed="$$failed $$f"; done; \
 	echo "  FUZZ  $(CALLS) ($(SECONDS) s)"; $(MAKE) --no-print-directory fuzz-calls || failed="$$failed $(CALLS)"; \
 	[ -z "$$failed" ] || { echo "make fuzz: not as it should be:$$failed" >&2; exit 1; }
+
+# The fuzzers in C: the readers are compiled so that the driver sees which ways an input goes.
+FUZZ_FLAGS = $(COMMON) -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
+build/fuzz/%.io.o: src/io/%.c build/asan/flags
+	@mkdir -p build/fuzz
+	@$(CC) $(FUZZ_FLAGS) -fsanitize-coverage=trace-pc $(DEP) -c $< -o $@
+build/fuzz/%: spec/fuzz/%.c spec/fuzz/driver.c $(patsubst src/io/%.c,build/fuzz/%.io.o,$(wildcard src/io/*.c)) src/hdf5/read.c build/asan/tide-core.a
+	@$(CC) $(FUZZ_FLAGS) -c spec/fuzz/driver.c -o build/fuzz/driver.o
+	@$(CC) $(FUZZ_FLAGS) -fsanitize-coverage=trace-pc $< $(if $(filter hdf5,$*),src/hdf5/read.c $(H5_CFLAGS)) \
+	  $(filter %.o,$^) build/fuzz/driver.o build/asan/tide-core.a $(LIBS) $(if $(filter hdf5,$*),$(H5_LIBS) -ljansson) -o $@
+-include $(wildcard build/fuzz/*.io.d)
 
 # Calls of everything with what nobody should give, in an empty folder, since files are written too; a timer interrupts each
 # that takes more than a second. FUZZ='--calls 1000000 --seed 7' in place of SECONDS.

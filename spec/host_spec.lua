@@ -131,7 +131,7 @@ describe("A program that embeds Tide", function()
         i = function() return core.idx_read(folder .. "/i") end,
         s = function() return core.safetensors_read(file, 1) end,
         z = function() return core.zip_read(zip, "m") end,
-        h = function() return core.hdf5_read(folder .. "/h") end,
+        h = function() return core.hdf5_open(folder .. "/h") end,
       }
       for name, read in pairs(readers) do
         cancel(core.cancel_flag(), 1e-6)

@@ -171,7 +171,8 @@ end
 
 -- What reads and writes files: called in an empty folder alone.
 local of_files = {}
-for name in ([[core.blob_write core.file_exists core.hdf5_encode core.hdf5_program core.hdf5_read
+for name in ([[core.blob_write core.file_exists core.hdf5_encode core.hdf5_open
+  core.hdf5_program
   core.idx_read core.listdir core.map_file core.mkdirs core.overwrite core.read_file
   core.safetensors_open core.safetensors_read core.safetensors_write core.write_file core.zip_open
   core.zip_read core.zip_write core_image.load core_image.loader core_image.format

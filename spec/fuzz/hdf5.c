@@ -88,7 +88,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         dup2(notes, STDERR_FILENO);
         uint8_t *exact = malloc(size);
         memcpy(exact, at, size);
-        read_file(exact, size, (uint64_t)1 << 24, data[0] & 1);
+        const wanted w = {.room = data[0] & 1 ? (uint64_t)1 << 24 : 0};
+        read_file(exact, size, (uint64_t)1 << 24, &w);
         _exit(0);
     }
     int status;

@@ -1,5 +1,6 @@
 """HDF5 files and archives for spec/saving/containers_spec.lua, in spec/fixtures/hdf5: what must be read and what must be refused.
 Needs h5py and numpy."""
+import json
 import os
 import stat
 import zipfile
@@ -96,3 +97,15 @@ data = bytearray(open(os.path.join(FOLDER, "no_config.keras"), "rb").read())
 at = data.rfind(b"PK\1\2")
 data[at + 24:at + 28] = (1 << 30).to_bytes(4, "little")  # the directory claims a gigabyte
 open(os.path.join(FOLDER, "claims.keras"), "wb").write(data)
+
+# A model whose weights are one data set of zeros, compressed twice: 1.5 kB declare 160 MB.
+dense = {"class_name": "Dense", "config": {"name": "d", "units": 4, "batch_input_shape": [None, 3]}}
+with h5("zeros") as f:
+    f.create_dataset("layers/d/vars/0", (40_000_000,), "f4", chunks=(4_000_000,), compression="gzip", compression_opts=9)[...] = 0
+zeros = os.path.join(FOLDER, "zeros.h5")
+with zipfile.ZipFile(os.path.join(FOLDER, "zeros.keras"), "w", zipfile.ZIP_DEFLATED, compresslevel=9) as z:
+    z.writestr(zipfile.ZipInfo("config.json"), json.dumps({"class_name": "Sequential", "config": {"layers": [dense]}}))
+    weights = zipfile.ZipInfo("model.weights.h5")
+    weights.compress_type = zipfile.ZIP_DEFLATED
+    z.writestr(weights, open(zeros, "rb").read())
+os.remove(zeros)

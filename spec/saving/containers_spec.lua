@@ -1,6 +1,7 @@
 local expect = require "spec.support.expect"
 local core = require "tide.core"
 local none = require "tide.none"
+local read_h5 = require "spec.support.h5"
 
 local folder = "spec/fixtures/hdf5/"
 
@@ -25,9 +26,9 @@ local function by_name(entries)
   return out
 end
 
-describe("core.hdf5_read", function()
+describe("core.hdf5_open", function()
   it("reads every type that tensors have, of either byte order and packed", function()
-    local t = by_name((core.hdf5_read(folder .. "types.h5")))
+    local t = by_name((read_h5(folder .. "types.h5")))
     for name, want in pairs {
       f16 = { "float16", { 1.5, -2 } }, f32 = { "float32", { { 1.5, -2 } } },
         f64_big_endian = { "float64", { 1.5, -2 } },
@@ -50,7 +51,7 @@ describe("core.hdf5_read", function()
   end)
 
   it("gives attributes of every form, and says what is no tensor", function()
-    local _, text = core.hdf5_read(folder .. "types.h5")
+    local _, text = read_h5(folder .. "types.h5")
     local a = core.json_decode(text, none)
     local top = a["/"]
     assert.equal("größer", top.utf8)
@@ -65,11 +66,44 @@ describe("core.hdf5_read", function()
   end)
 
   it("gives names and shapes alone where no data are asked for", function()
-    local entries = core.hdf5_read(folder .. "types.h5", nil, false)
+    local _, entries = core.hdf5_open(folder .. "types.h5")
     assert.equal(15, #entries)
     for _, e in ipairs(entries) do
       assert.is_nil(e.tensor)
     end
+  end)
+
+  it("gives the data of those datasets that are asked for", function()
+    local path, list = temporary "", {}
+    for i = 1, 5 do -- more than comes with the names
+      list[i] = { "/d" .. i, core.full({ 1000000 }, i) }
+    end
+    core.blob_write(path, core.hdf5_encode(list, "{}"))
+    local file <close>, entries = core.hdf5_open(path)
+    assert.equal(5, #entries)
+    local before = core.memory().live_bytes
+    local some = core.hdf5_fetch(file, { 4, 2 })
+    assert.is_true(core.memory().live_bytes - before < 9e6)
+    assert.same({ 4, 4000000, 2, 2000000 }, { some[1][1], core.ops.sum(some[1]):tolist(),
+      some[2][1], core.ops.sum(some[2]):tolist() })
+    assert.same({}, core.hdf5_fetch(file, {}))
+    assert.equal(2, core.hdf5_fetch(file, { 2 })[1][7])
+    for words, places in pairs { ["no dataset 6"] = { 6 }, ["no dataset 0"] = { "x" },
+      ["stands twice"] = { 1, 1 }, ["more positions"] = { 1, 2, 3, 4, 5, 1 } } do
+      assert.truthy(message(core.hdf5_fetch, file, places):find(words, 1, true), words)
+    end
+    local other = assert(io.open(path, "r+b")) -- the same file
+    list[1] = { "/x1", list[1][2] }
+    local changed = temporary ""
+    core.blob_write(changed, core.hdf5_encode(list, "{}"))
+    local f = assert(io.open(changed, "rb"))
+    other:write(f:read "a")
+    other:close()
+    f:close()
+    assert.truthy(message(core.hdf5_fetch, file, { 1 }):find("changed while it was read", 1, true))
+    assert.truthy(message(core.hdf5_fetch, {}, { 1 }):find("takes an open file", 1, true))
+    os.remove(path)
+    os.remove(changed)
   end)
 
   for name, words in pairs {
@@ -82,7 +116,7 @@ describe("core.hdf5_read", function()
     deep = "nested deeper than 64", cut = "not an HDF5 file, or a damaged one",
   } do
     it("refuses " .. name .. " and names the place", function()
-      local e = message(core.hdf5_read, folder .. name .. ".h5")
+      local e = message(read_h5, folder .. name .. ".h5")
       assert.truthy(e:find(words, 1, true), e)
       assert.truthy(e:find(folder .. name .. ".h5", 1, true), e)
     end)
@@ -90,20 +124,20 @@ describe("core.hdf5_read", function()
 
   -- three bytes of types.h5 were changed, found by damaging it at random
   it("ends on a file whose damage has libhdf5 search for ever", function()
-    local e = message(core.hdf5_read, folder .. "endless.h5")
+    local e = message(read_h5, folder .. "endless.h5")
     assert.truthy(e:find("exceeded its limit of time", 1, true), e)
   end)
 
   it("keeps to the bytes allowed", function()
-    local e = message(core.hdf5_read, folder .. "types.h5", nil, true, 1000)
+    local e = message(read_h5, folder .. "types.h5", nil, 1000)
     assert.truthy(e:find("more than the 1000 bytes allowed", 1, true))
   end)
 
   it("refuses what is missing, a folder, or no HDF5", function()
-    assert.truthy(message(core.hdf5_read, "/no/such/file.h5"):find("cannot open", 1, true))
-    assert.truthy(message(core.hdf5_read, "/tmp"):find("not a regular file", 1, true))
+    assert.truthy(message(read_h5, "/no/such/file.h5"):find("cannot open", 1, true))
+    assert.truthy(message(read_h5, "/tmp"):find("not a regular file", 1, true))
     local empty = temporary ""
-    assert.truthy(message(core.hdf5_read, empty):find("not an HDF5 file", 1, true))
+    assert.truthy(message(read_h5, empty):find("not an HDF5 file", 1, true))
     os.remove(empty)
   end)
 end)
@@ -121,11 +155,11 @@ describe("the separate HDF5 program", function()
     if program then
       os.remove(program)
     end
-    assert.equal(15, #core.hdf5_read(folder .. "types.h5")) -- nothing of it is left
+    assert.equal(15, #read_h5(folder .. "types.h5")) -- nothing of it is left
   end)
 
   local function read()
-    return message(core.hdf5_read, folder .. "types.h5")
+    return message(read_h5, folder .. "types.h5")
   end
 
   it("may crash: one error, and the next file is read", function()
@@ -153,7 +187,7 @@ describe("the separate HDF5 program", function()
     stand_in("echo $$ >" .. mark .. "; kill -INT $PPID; exec sleep 20")
     local script = temporary(("local tide = require 'tide'; local core = require 'tide.core'\n"
       .. "core.hdf5_program(%q)\n"
-      .. "print(pcall(core.hdf5_read, %q))"):format(program, folder .. "types.h5"))
+      .. "print(pcall(core.hdf5_open, %q))"):format(program, folder .. "types.h5"))
     local pipe = io.popen(expect.command .. " " .. script)
     assert.truthy(pipe:read("a"):find("interrupted!", 1, true))
     pipe:close()
@@ -210,7 +244,7 @@ describe("the separate HDF5 program", function()
 end)
 
 describe("core.hdf5_encode", function()
-  it("writes what hdf5_read reads: dtypes, shapes, attributes", function()
+  it("writes what hdf5_open reads: dtypes, shapes, attributes", function()
     local list = {}
     for _, d in ipairs { "float32", "float64", "int64", "int32", "uint8", "int8", "bool",
       "float16", "bfloat16" } do
@@ -221,7 +255,7 @@ describe("core.hdf5_encode", function()
       '{"/":{"a":"größer","l":["x","yz"],"n":[],"f":1.5,"i":3,"s":{"ascii":"plain"}},"/empty":{}}'
     local path = os.tmpname()
     core.blob_write(path, core.hdf5_encode(list, attributes))
-    local entries, text = core.hdf5_read(path)
+    local entries, text = read_h5(path)
     local bytes = core.read_file(path, 1000000)
     os.remove(path)
     local got = by_name(entries)

@@ -1,6 +1,7 @@
 -- Files of HDF5 that Tide wrote, with one byte changed: refused, or they load as what was saved.
 -- TIDE_DAMAGE=1 changes every byte in turn.
 local core = require "tide.core"
+local read_h5 = require "spec.support.h5"
 local expect = require "spec.support.expect"
 local tide = require "tide"
 
@@ -102,12 +103,12 @@ end
 
 describe("checksums of HDF5 files", function()
   it("do not show in what is read, and files without any open", function()
-    local entries, attributes = core.hdf5_read "spec/fixtures/tide/tide_cnn.weights.h5"
+    local entries, attributes = read_h5 "spec/fixtures/tide/tide_cnn.weights.h5"
     assert.is_true(#entries > 0)
     assert.is_nil(attributes:find("crc32", 1, true))
     core.blob_write(folder .. "/x.h5", core.hdf5_encode({ { "/a", core.tensor { 1, 2 } } },
       '{"/":{"x":"y"},"/a":{"n":3}}'))
-    local one, text = core.hdf5_read(folder .. "/x.h5")
+    local one, text = read_h5(folder .. "/x.h5")
     assert.same({ 1, 2 }, one[1].tensor:tolist())
     assert.equal('{"/":{"x":"y"},"/a":{"n":3}}', text)
     assert.is_truthy(expect.read(folder .. "/x.h5"):find("tide_crc32", 1, true))

@@ -58,7 +58,7 @@ local readers = {
   { "f.map", function(path)
     return core.map_file(path, "uint8", { 1 })
   end },
-  { "f.h5", core.hdf5_read },
+  { "f.h5", core.hdf5_open },
   { "f.zip", core.zip_open },
   { "f.safetensors", core.safetensors_open },
   { "train-images-idx3-ubyte", function(path)
@@ -347,7 +347,7 @@ describe("the places that touch files", function()
 
   it("of Lua that call the core are those known", function()
     local pattern = "core\"?\\)?\\.((read|write|append|map)_file|idx_read|zip_(open|write)"
-      .. "|hdf5_read|blob_write|safetensors_(open|write)|mkdirs|listdir)\\b"
+      .. "|hdf5_open|blob_write|safetensors_(open|write)|mkdirs|listdir)\\b"
     local files = {}
     for path in pairs(counted(pattern, "lua")) do
       files[#files + 1] = path:match "^lua/tide/(.*)%.lua$"
@@ -356,9 +356,9 @@ describe("the places that touch files", function()
     assert.same({ "callbacks/classes", "callbacks/manager", "callbacks/reports", "cli/inspect",
       "datasets", "plot/png", "plot/svg", "preprocessing/image/files",
       "preprocessing/image/listing", "repl/commands", "repl/complete", "repl/history",
-      "saving/keras/init", "saving/keras/legacy", "saving/lora", "saving/safetensors",
-      "saving/tensors", "saving/torch/init", "saving/torch/pickle", "saving/torch/state",
-      "saving/tree", "training/checkpoint", "utils/events" }, files)
+      "saving/keras/h5", "saving/keras/init", "saving/keras/legacy", "saving/lora",
+      "saving/safetensors", "saving/tensors", "saving/torch/init", "saving/torch/pickle",
+      "saving/torch/state", "saving/tree", "training/checkpoint", "utils/events" }, files)
   end)
 
   it("of C are those known", function()
@@ -367,7 +367,7 @@ describe("the places that touch files", function()
     assert.same({
       ["src/io/file.c"] = 2, -- the one that opens for reading; mkdirs
       ["src/io/writer.c"] = 11, -- the one that writes
-      ["src/io/idx.c"] = 1, ["src/io/zip.c"] = 2, -- of what file.c opened; a file in memory
+      ["src/io/idx.c"] = 1, ["src/io/zip.c"] = 3, -- of what file.c opened; a file in memory
       ["src/io/hdf5.c"] = 2, -- files in memory
       ["src/repl/terminal.c"] = 2, -- the history
       ["src/bind/io.c"] = 1, -- listdir

@@ -2,7 +2,9 @@
 -- most that a process of its own had in memory.
 local expect = require "spec.support.expect"
 
-describe("a model file that is refused", function()
+local core = require "tide.core"
+
+describe("a file that is refused", function()
   local folder
 
   setup(function()
@@ -12,25 +14,46 @@ describe("a model file that is refused", function()
     os.execute("rm -r " .. folder)
   end)
 
-  -- Loads the file in a process of its own: its message; raises where it took more than allowed.
-  local function refused(path)
-    local script = expect.write(folder .. "/load.lua", [[
-      local tide = require "tide"
-      local ok, e = pcall(tide.load_model, arg[1])
-      assert(not ok, "the file was not refused")
-      local status = assert(io.open "/proc/self/status"):read "a"
-      print(status:match "VmHWM:%s*(%d+) kB", tostring(e))
-    ]])
-    local pipe = io.popen(("%s %s %s 2>&1"):format(expect.command, script, path))
-    local text = pipe:read "a"
+  -- Loads files in a process of their own, by the function that is the value of the text `load`:
+  -- their messages; raises where one took more than allowed.
+  local function all_refused(paths, load)
+    local script = expect.write(folder .. "/load.lua", ([[
+      local tide, core = require "tide", require "tide.core"
+      local load = %s
+      for _, path in ipairs(arg) do
+        local reset = io.open("/proc/self/clear_refs", "w") -- of the most that was in memory
+        if reset then
+          reset:write "5"
+          reset:close()
+        end
+        local ok, e = pcall(load, path)
+        assert(not ok, path .. " was not refused")
+        local status = assert(io.open "/proc/self/status"):read "a"
+        print(status:match "VmHWM:%%s*(%%d+) kB", path, (tostring(e):gsub("\n", " ")))
+        core.memory_trim()
+        collectgarbage()
+      end
+    ]]):format(load))
+    local pipe = io.popen(("%s %s %s 2>&1"):format(expect.command, script,
+      table.concat(paths, " ")))
+    local messages, seen = {}, 0
+    for line in pipe:lines() do
+      local most, path, message = line:match "^(%d+)\t([^\t]*)\t(.*)"
+      assert(most, line)
+      local file = assert(io.open(path))
+      local allowed = 2 * file:seek "end" // 1024 + 64 * 1024
+      file:close()
+      assert(tonumber(most) <= allowed, ("%s: %s kB, %d allowed: %s"):format(path, most, allowed,
+        message))
+      messages[path], seen = message, seen + 1
+    end
     pipe:close()
-    local most, message = text:match "^(%d+)\t(.*)"
-    assert(most, text)
-    local file = assert(io.open(path))
-    local allowed = 2 * file:seek "end" // 1024 + 64 * 1024
-    file:close()
-    assert(tonumber(most) <= allowed, ("%s kB, %d allowed: %s"):format(most, allowed, message))
-    return message
+    assert.equal(#paths, seen)
+    return messages
+  end
+
+  local function refused(path, load)
+    return all_refused({ path }, load or "tide.load_model")[path]
   end
 
   local function archive(members)
@@ -44,6 +67,83 @@ describe("a model file that is refused", function()
     assert(os.execute(("cd %s && zip -q -9 m.keras %s"):format(folder, table.concat(names, " "))))
     return path
   end
+
+  it("takes little of what the suite has of damaged and hostile ones", function()
+    local paths = {}
+    for _, name in ipairs(core.listdir "spec/fixtures/hdf5") do
+      paths[#paths + 1] = name ~= "types.h5" and name ~= "deflated.keras"
+        and "spec/fixtures/hdf5/" .. name or nil
+    end
+    assert.is_true(#paths > 20)
+    all_refused(paths, "tide.load_model")
+  end)
+
+  -- 1.2 kB declare 160 MB, which the model has no place for
+  it("takes little where it declares data of many zeros", function()
+    local zeros = "spec/fixtures/hdf5/zeros.keras"
+    expect.has(refused(zeros), "the weights do not fit")
+    expect.has(refused(zeros, [[function(path)
+      local m = tide.Sequential { tide.layers.Dense { 4, input_shape = { 3 } } }
+      m:load_weights(path)
+    end]]), "do not fit")
+    -- nor may they explain a model that is as large
+    local path = folder .. "/explained.keras"
+    local z = core.zip_open(zeros)
+    local config = core.zip_read(z, "config.json"):gsub('"units": 4', '"units": 13000000')
+    expect.write(folder .. "/config.json", config)
+    assert(os.execute(("cp %s %s && cd %s && zip -q -9 explained.keras config.json"):format(zeros,
+      path, folder)))
+    expect.has(refused(path), "do not fit")
+    -- beside skip_mismatch the model is one that the file has nothing for
+    expect.has(refused(path, [[function(path)
+      require("tide.saving.keras").load_model(path, { skip_mismatch = true })
+    end]]),
+      "not enough memory")
+  end)
+
+  local function deflated(name, member, text)
+    expect.write(folder .. "/" .. member, text)
+    os.remove(folder .. "/" .. name)
+    assert(os.execute(("cd %s && zip -q -9 %s %s"):format(folder, name, member)))
+    return folder .. "/" .. name
+  end
+
+  local npy = "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }"
+  npy = npy .. (" "):rep(-(11 + #npy) % 64) .. "\n"
+
+  it("takes little where a compressed array ends early or is none", function()
+    local zeros = ("\0"):rep(100000000)
+    for words, text in pairs { ["holds 100000000 bytes of elements (expected 12)"] = "\x93NUMPY\1\0"
+      .. ("<s2"):pack(npy) .. zeros, ["is no .npy file"] = zeros } do
+      expect.has(refused(deflated("a.npz", "a.npy", text), "tide.load"), words)
+    end
+    local idx = expect.write(folder .. "/x-idx1-ubyte",
+      (">BBBBI4"):pack(0, 0, 8, 1, 100000001) .. zeros)
+    assert(os.execute("gzip -9 -f " .. idx))
+    expect.has(refused(idx .. ".gz", "core.idx_read"), "1 bytes are missing")
+  end)
+
+  it("takes little where a compressed pickle holds much", function()
+    local load = [[function(path)
+      local m = tide.Sequential { tide.layers.Dense { 4, input_shape = { 3 } } }
+      tide.saving.load_torch(m, path)
+    end]]
+    assert(os.execute("mkdir -p " .. folder .. "/m"))
+    local function pickled(text)
+      return deflated("a.pt", "m/data.pkl", "\x80\2" .. text .. ".")
+    end
+    expect.has(refused(pickled(("]"):rep(40000000)), load), "16777216 are allowed")
+    expect.has(refused(pickled(("]"):rep(16000000)), load), "describes more values")
+    expect.has(refused(pickled(("<c1I4"):pack("X", 16000000) .. ("a"):rep(16000000)), load),
+      "holds no dictionary")
+  end)
+
+  it("takes little where an archive's member is a pattern", function()
+    expect.write(folder .. "/config.json", "{}")
+    local path = deflated("p.keras", "model.weights.h5", ("0123456789abcdef"):rep(6000000))
+    assert(os.execute(("cd %s && zip -q p.keras config.json"):format(folder)))
+    expect.has(refused(path), "too well compressed")
+  end)
 
   local function bomb(n)
     return '{"a":[' .. ("[],"):rep(n) .. "[]]}"

@@ -53,7 +53,7 @@ static int *new_fd(lua_State *L) {
 
 /* -- zip -- */
 
-/* zip_open(path): the archive, list of { name, size } */
+/* zip_open(path): the archive, list of { name, size, stored } */
 static int zip_open_(lua_State *L) {
     const char *path = tideL_checkpath(L, 1);
     tide_ctx *ctx = tideL_ctx(L);
@@ -67,11 +67,13 @@ static int zip_open_(lua_State *L) {
         const char *name;
         uint64_t size;
         tide_zip_member(z, i, &name, &size);
-        lua_createtable(L, 0, 2);
+        lua_createtable(L, 0, 3);
         lua_pushstring(L, name);
         lua_setfield(L, -2, "name");
         lua_pushinteger(L, (lua_Integer)size);
         lua_setfield(L, -2, "size");
+        lua_pushinteger(L, (lua_Integer)tide_zip_stored(z, i));
+        lua_setfield(L, -2, "stored");
         lua_rawseti(L, -2, i + 1);
     }
     return 2;
@@ -93,6 +95,21 @@ static int zip_read(lua_State *L) {
     free(data);
     lua_pushinteger(L, (lua_Integer)tide_zip_stored(z, at));
     return 2;
+}
+
+/* zip_head(archive, name, n): the member's first n bytes, or all where it has fewer */
+static int zip_head(lua_State *L) {
+    tide_zip *z = check_zip(L, 1);
+    int64_t at = check_member(L, z, 2), n = luaL_checkinteger(L, 3);
+    if (n < 1 || n > (int64_t)TIDE_JSON_BYTES)
+        return tideL_error(L, "zip_head", "n must be in 1..%zu (got %lld)", TIDE_JSON_BYTES,
+                           (long long)n);
+    size_t got = (size_t)n;
+    char *data = lua_newuserdatauv(L, got, 0);
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_try(L, ctx, tide_zip_head(ctx, z, at, data, &got));
+    lua_pushlstring(L, data, got);
+    return 1;
 }
 
 /* zip_write(path, list of { name, string or blob }): atomically */
@@ -125,33 +142,22 @@ static int zip_write(lua_State *L) {
 
 /* -- HDF5 -- */
 
-static void push_entries(lua_State *L, tide_h5 *h) {
-    int64_t n = tide_h5_count(h);
-    lua_createtable(L, (int)n, 0);
-    for (int64_t i = 0; i < n; i++) {
-        tideL_push_entry(L, tide_h5_entry_at(h, i));
-        tide_tensor *t = tide_h5_tensor_at(h, i);
-        if (t) {
-            tideL_handle *tensor = tideL_new(L);
-            tensor->t = tide_retain(t);
-            tideL_send(L, tensor);
-            lua_setfield(L, -2, "tensor");
-        }
-        lua_rawseti(L, -2, i + 1);
-    }
+static tide_h5 *check_h5(lua_State *L) {
+    tide_h5 *h = tideL_unbox(L, 1, free_h5);
+    if (!h) tideL_error(L, "hdf5_fetch", "takes an open file (got %s)", tideL_typename(L, 1));
+    return h;
 }
 
-/* hdf5_read(path or archive, member or nil, with_data = true, max): list of { name, dtype, shape,
- * tensor }, attributes as JSON */
-static int hdf5_read(lua_State *L) {
+/* hdf5_open(path or archive, member or nil, max): file, list of { name, dtype, shape }, attributes
+ * as JSON, how many bytes on the disk hold all that */
+static int hdf5_open(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
-    int with_data = lua_isnoneornil(L, 3) || lua_toboolean(L, 3);
-    uint64_t max = budget(L, 4);
+    uint64_t max = budget(L, 3);
     const char *what;
-    lua_settop(L, 4);
+    lua_settop(L, 3);
     int *fd = new_fd(L);
+    int64_t size;
     if (lua_type(L, 1) == LUA_TSTRING) {
-        int64_t size;
         what = tideL_checkpath(L, 1);
         tideL_try(L, ctx, tide_file_open(ctx, what, fd, &size));
     } else {
@@ -159,15 +165,53 @@ static int hdf5_read(lua_State *L) {
         int64_t at = check_member(L, z, 2);
         what = lua_tostring(L, 2);
         tideL_try(L, ctx, tide_zip_unpack(ctx, z, at, max, fd));
+        size = (int64_t)tide_zip_stored(z, at);
     }
     tideL_pace(L, ctx);
     tideL_box *b = tideL_newbox(L, free_h5);
     tide_h5 *h = NULL;
-    tideL_try(L, ctx, tide_h5_read(ctx, what, *fd, with_data, max, &h));
+    tideL_try(L, ctx, tide_h5_open(ctx, what, *fd, max, &h));
     b->p = h;
-    push_entries(L, h);
+    lua_createtable(L, (int)tide_h5_count(h), 0);
+    for (int64_t i = 0; i < tide_h5_count(h); i++) {
+        tideL_push_entry(L, tide_h5_entry_at(h, i));
+        lua_rawseti(L, -2, i + 1);
+    }
     lua_pushstring(L, tide_h5_attributes(h));
-    return 2;
+    lua_pushinteger(L, size);
+    return 4;
+}
+
+/* hdf5_fetch(file, list of different positions): the tensors */
+static int hdf5_fetch(lua_State *L) {
+    tide_h5 *h = check_h5(L);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    tide_ctx *ctx = tideL_ctx(L);
+    const lua_Unsigned n = lua_rawlen(L, 2);
+    if (n > (lua_Unsigned)tide_h5_count(h))
+        return tideL_error(L, "hdf5_fetch", "more positions than datasets");
+    uint64_t *at = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *at, 0);
+    for (lua_Unsigned i = 0; i < n; i++) {
+        lua_rawgeti(L, 2, (lua_Integer)i + 1);
+        const lua_Integer k = lua_tointeger(L, -1);
+        lua_pop(L, 1);
+        if (k < 1 || k > tide_h5_count(h))
+            return tideL_error(L, "hdf5_fetch", "no dataset %lld", (long long)k);
+        at[i] = (uint64_t)k - 1;
+    }
+    tideL_pace(L, ctx);
+    tideL_try(L, ctx, tide_h5_fetch(ctx, h, n, at));
+    lua_createtable(L, (int)n, 0);
+    for (lua_Unsigned i = 0; i < n; i++) {
+        tideL_handle *tensor = tideL_new(L);
+        tensor->t = tide_h5_take(h, (int64_t)at[i]);
+        if (!tensor->t)
+            return tideL_error(L, "hdf5_fetch", "dataset %llu stands twice in the list",
+                               (unsigned long long)at[i] + 1);
+        tideL_send(L, tensor);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
 }
 
 /* hdf5_encode(list of { path, tensor }, attributes as JSON, what = "HDF5"): the file as a blob */
@@ -209,7 +253,8 @@ static void prepare(void) {
 void tideL_open_archives(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"zip_open", zip_open_},        {"zip_read", zip_read},
-        {"zip_write", zip_write},       {"hdf5_read", hdf5_read},
+        {"zip_head", zip_head},         {"zip_write", zip_write},
+        {"hdf5_open", hdf5_open},       {"hdf5_fetch", hdf5_fetch},
         {"hdf5_encode", hdf5_encode},   {"blob_write", blob_write},
         {"hdf5_program", hdf5_program}, {NULL, NULL},
     };

@@ -1,15 +1,20 @@
 /* tide-hdf5: the separate program that reads and writes HDF5 for Tide, so that
  * libhdf5 never runs in a user's process.
  *
- *     tide-hdf5 read|tree BYTES   descriptor 3 holds the HDF5 file; standard
- * output gets it as a record tide-hdf5 write BYTES       standard input holds a
- * record; descriptor 3 gets the HDF5 file, standard output its sum
+ *     tide-hdf5 read BYTES ROOM  descriptor 3 holds the HDF5 file; standard
+ *         output gets it as a record, without data where they take more than
+ *         ROOM bytes
+ *     tide-hdf5 some BYTES ROOM  the same with the data of those datasets alone
+ *         whose positions (u64, from 0, behind their number) standard input
+ *         holds, which take ROOM bytes
+ *     tide-hdf5 write BYTES      standard input holds a record; descriptor 3
+ *         gets the HDF5 file, standard output its sum
  *
  * A record is a safetensors file (u64 length of the header, header, data) and a
  * trailer: u32 CRC-32 of all before it and the four bytes "TIDE".
  * `__metadata__.attributes` is JSON: {"/path": {"attribute": value}, ...}, with
- * one entry for each group and dataset. `tree` sends no data. BYTES bounds what
- * the data may take. An attribute is a string (UTF-8 scalar), a number, a list
+ * one entry for each group and dataset. BYTES bounds what all data
+ * may take. An attribute is a string (UTF-8 scalar), a number, a list
  * of strings or numbers, or, for writing, {"ascii": "..."}; an empty list is
  * written as h5py writes it, as float64 of length 0.
  *
@@ -52,7 +57,12 @@ uint32_t sum_of(uint32_t before, const void *data, size_t n);
 /* read.c, write.c */
 void check_written(hid_t file, json_t *request, json_t *attributes);
 json_int_t tree_sum(void);
-void read_file(const void *image, size_t size, uint64_t max, int with_data);
+/* The datasets that a reader asks for; `at` NULL: all, where they take `room` bytes or fewer. */
+typedef struct {
+    const uint64_t *at;
+    uint64_t n, room;
+} wanted;
+void read_file(const void *image, size_t size, uint64_t max, const wanted *);
 void write_file(uint64_t max);
 
 #endif

@@ -159,14 +159,31 @@ static void confine(uint64_t memory, uint64_t seconds, uint64_t most_seconds) {
 
 static uint64_t tree_seconds(uint64_t size) { return (SANITIZED ? 10 : 1) + (size >> 23); }
 
+/* The positions that standard input asks for. */
+static wanted receive_wanted(void) {
+    wanted w = {0};
+    receive_bytes(&w.n, sizeof w.n);
+    if (w.n > MAX_OBJECTS) fail("more than %d datasets are asked for", MAX_OBJECTS);
+    uint64_t *at = must(malloc((w.n + 1) * sizeof *at));
+    receive_bytes(at, w.n * sizeof *at);
+    sum = 0;
+    w.at = at;
+    return w;
+}
+
 int main(int argc, char **argv) {
-    int writing = argc == 3 && !strcmp(argv[1], "write");
-    int tree = argc == 3 && !strcmp(argv[1], "tree");
-    char *end = NULL;
-    uint64_t max = argc == 3 ? strtoull(argv[2], &end, 10) : 0;
+    const char *verb = argc > 1 ? argv[1] : "";
+    int writing = !strcmp(verb, "write"), some = !strcmp(verb, "some");
+    uint64_t numbers[2] = {0};
+    int wrong = argc != (writing ? 3 : some || !strcmp(verb, "read") ? 4 : 0);
+    for (int i = 2; i < argc && !wrong; i++) {
+        char *end;
+        numbers[i - 2] = strtoull(argv[i], &end, 10);
+        wrong = *end != 0;
+    }
+    uint64_t max = numbers[0], room = numbers[1] < max ? numbers[1] : max;
     struct stat st;
-    if (argc != 3 || *end || (!writing && !tree && strcmp(argv[1], "read")) ||
-        fstat(HDF5_FILE, &st) != 0) {
+    if (wrong || fstat(HDF5_FILE, &st) != 0) {
         fprintf(stderr,
                 "tide-hdf5 is started by Tide: it reads and writes the "
                 "HDF5 file on descriptor 3");
@@ -186,12 +203,18 @@ int main(int argc, char **argv) {
     if (H5open() < 0 || H5PLset_loading_state(0) < 0 || H5Eset_auto2(H5E_DEFAULT, NULL, NULL) < 0)
         fail("libhdf5 cannot be started");
     /* writing holds the tensors' bytes in the file being made and in its image. The tree of a file
-     * is read within a second for each 8 MiB of it; then its size is known, and Tide raises the
-     * limit for the data (src/io/hdf5.c). */
+     * is read within a second for each 8 MiB of it, and its attributes, which are texts within
+     * texts, in a few times its size; then the size of the data is known, and Tide raises the limit
+     * of time for them (src/io/hdf5.c). */
     uint64_t writes = WRITE_SECONDS + (max >> 22);
     if (writing) confine(BASE_MEMORY + 4 * max, writes, writes);
-    else confine(BASE_MEMORY + size + 2 * max, tree_seconds(size), RLIM_INFINITY);
-    if (writing) write_file(max);
-    else read_file(image, size, max, !tree);
+    else confine(BASE_MEMORY + 16 * size + 2 * room, tree_seconds(size), RLIM_INFINITY);
+    if (writing) {
+        write_file(max);
+    } else {
+        wanted w = {.room = room};
+        if (some) w = receive_wanted();
+        read_file(image, size, max, &w);
+    }
     _exit(0); /* nothing is worth freeing */
 }

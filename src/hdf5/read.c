@@ -88,6 +88,14 @@ static void see(haddr_t address, const char *path) {
 
 /* -- attributes -- */
 
+/* Attributes are never compressed: together they have no more bytes than the file, unless they
+ * share a string, which nobody writes. */
+static void count_attribute(uint64_t bytes, const char *path, const char *name) {
+    R.attribute_bytes += bytes;
+    if (bytes > MAX_ATTRIBUTE || R.attribute_bytes > MAX_ATTRIBUTE || R.attribute_bytes > R.size)
+        fail("%s: attribute '%s' is too large", path, name);
+}
+
 static json_t *text(const char *s, size_t n, const char *path, const char *name) {
     json_t *v = s ? json_stringn(s, n) : json_string("");
     if (!v) fail("%s: attribute '%s' is not valid UTF-8", path, name);
@@ -106,9 +114,7 @@ static json_t *read_strings(hid_t a, hid_t type, hssize_t n, int scalar, const c
             fail("%s: attribute '%s' cannot be read", path, name);
         for (hssize_t i = 0; i < n; i++) {
             size_t len = p[i] ? strlen(p[i]) : 0;
-            R.attribute_bytes += len;
-            if (R.attribute_bytes > MAX_ATTRIBUTE)
-                fail("the attributes take more than %d bytes", MAX_ATTRIBUTE);
+            count_attribute(len, path, name);
             json_array_append_new(list, text(p[i], len, path, name));
             free(p[i]); /* libhdf5 allocates them with malloc */
         }
@@ -169,10 +175,8 @@ static herr_t read_attribute(hid_t object, const char *name, const H5A_info_t *i
     hssize_t n = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
     size_t width = type < 0 ? 0 : H5Tget_size(type);
     if (n < 0 || width == 0) fail("%s: attribute '%s' is damaged", w->path, name);
-    R.attribute_bytes += (uint64_t)n * width;
-    if (n > MAX_ATTRIBUTE || (uint64_t)n * width > MAX_ATTRIBUTE ||
-        R.attribute_bytes > MAX_ATTRIBUTE)
-        fail("%s: attribute '%s' is too large", w->path, name);
+    if (n > MAX_ATTRIBUTE) fail("%s: attribute '%s' is too large", w->path, name);
+    count_attribute((uint64_t)n * width, w->path, name);
     int rank = H5Sget_simple_extent_ndims(space), scalar = rank == 0 && n == 1;
     H5T_class_t kind = H5Tget_class(type);
     json_t *v = NULL;
@@ -468,26 +472,32 @@ void check_written(hid_t file, json_t *request, json_t *attributes) {
     }
 }
 
-void read_file(const void *image, size_t size, uint64_t max, int with_data) {
+static void send_dataset(hid_t file, const dataset *s) {
+    if (s->bytes == 0) return;
+    hid_t d = H5Dopen2(file, s->path, H5P_DEFAULT);
+    void *p = must(malloc(s->bytes));
+    if (d < 0 || H5Dread(d, s->type, H5S_ALL, H5S_ALL, H5P_DEFAULT, p) < 0)
+        fail("%s: the data are damaged", s->path);
+    if (s->sum >= 0 && s->sum != sum_of(0, p, s->bytes))
+        fail("%s: the data are damaged (their checksum is wrong); a program that changes them "
+             "has to remove the attributes " SUM " of the file",
+             s->path);
+    send_bytes(p, s->bytes);
+    free(p);
+    H5Dclose(d);
+}
+
+void read_file(const void *image, size_t size, uint64_t max, const wanted *w) {
     R.image = image, R.size = size, R.max = max;
     hid_t file = open_image();
     walk(file);
     check_tree();
     send_header();
-    for (int64_t i = 0; with_data && i < R.n; i++) {
-        const dataset *s = &R.sets[i];
-        if (s->bytes == 0) continue;
-        hid_t d = H5Dopen2(file, s->path, H5P_DEFAULT);
-        void *p = must(malloc(s->bytes));
-        if (d < 0 || H5Dread(d, s->type, H5S_ALL, H5S_ALL, H5P_DEFAULT, p) < 0)
-            fail("%s: the data are damaged", s->path);
-        if (s->sum >= 0 && s->sum != sum_of(0, p, s->bytes))
-            fail("%s: the data are damaged (their checksum is wrong); a program that changes them "
-                 "has to remove the attributes " SUM " of the file",
-                 s->path);
-        send_bytes(p, s->bytes);
-        free(p);
-        H5Dclose(d);
+    for (int64_t i = 0; !w->at && R.declared <= w->room && i < R.n; i++)
+        send_dataset(file, &R.sets[i]);
+    for (uint64_t k = 0; w->at && k < w->n; k++) {
+        if (w->at[k] >= (uint64_t)R.n) fail("the request is damaged");
+        send_dataset(file, &R.sets[w->at[k]]);
     }
     send_trailer();
 }

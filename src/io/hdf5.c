@@ -28,14 +28,19 @@
 
 #define MAX_HEADER 100000000u
 #define CHUNK ((size_t)1 << 20)
+#define LITTLE ((uint64_t)8 << 20) /* data that come with the tree, sparing a second run */
 enum {
     FREE_FD = 16, /* sources of dup2 stand above its targets */
     SLICE = 50    /* milliseconds: how late Ctrl-C may be heard */
 };
 
 struct tide_h5 {
+    char *what;
+    int file; /* its own; -1: not needed any more */
+    uint64_t max;
     tide_st_file *header;
-    tide_tensor **tensors; /* in the entries' order; NULL where only the tree was asked for */
+    uint32_t sum;          /* of the header's text */
+    tide_tensor **tensors; /* in the entries' order; NULL: not fetched */
     int64_t n;
 };
 
@@ -80,11 +85,14 @@ typedef struct {
 
 static int above(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, FREE_FD); }
 
-static tide_status start(tide_ctx *ctx, run *r, const char *verb, uint64_t max, int file) {
+/* `room`: what the data that come may take; NULL where the verb has none. */
+static tide_status start(tide_ctx *ctx, run *r, const char *verb, uint64_t max,
+                         const uint64_t *room, int file) {
     int pair[2] = {-1, -1}, in = -1, notes = -1, fd = -1;
-    char bytes[32];
+    char bytes[32], some[32];
     snprintf(bytes, sizeof bytes, "%" PRIu64, max);
-    char *argv[] = {program, (char *)(uintptr_t)verb, bytes, NULL};
+    snprintf(some, sizeof some, "%" PRIu64, room ? *room : 0);
+    char *argv[] = {program, (char *)(uintptr_t)verb, bytes, room ? some : NULL, NULL};
     char libs[PATH_MAX] = "LD_LIBRARY_PATH=";
     char *envp[] = {libs, NULL};
     const char *given = getenv("LD_LIBRARY_PATH");
@@ -259,12 +267,36 @@ void tide_h5_close(tide_h5 *h) {
     for (int64_t i = 0; h->tensors && i < h->n; i++) tide_release(h->tensors[i]);
     free(h->tensors);
     tide_st_close(h->header);
+    if (h->file >= 0) close(h->file);
+    free(h->what);
     free(h);
 }
 
-/* The header, checked; `refused` is set where the answer is well-formed and yet not acceptable (the
- * context has a message). */
-static int read_header(tide_ctx *ctx, run *r, tide_h5 *h, int *refused) {
+static uint64_t bytes_of(const tide_h5 *h, int64_t i) {
+    const tide_st_entry *e = tide_st_entry_at(h->header, i);
+    return e->end - e->begin;
+}
+
+/* The header of the first run, checked; `refused` is set where the answer is well-formed and yet
+ * not acceptable (the context has a message). */
+static int take_header(run *r, tide_h5 *h, const char *text, uint64_t n, int *refused) {
+    *refused = 1;
+    if (tide_st_parse(r->ctx, r->what, text, n, &h->header) != TIDE_OK) return 0;
+    h->n = tide_st_count(h->header);
+    for (int64_t i = 0; i < h->n; i++) {
+        const tide_st_entry *e = tide_st_entry_at(h->header, i);
+        if (e->dtype >= 0 && e->rank <= TIDE_MAX_RANK && e->end <= h->max) continue;
+        tide_fail(r->ctx, TIDE_EIO, "%s: %s: dtype %s of rank %d is more than Tide's tensors have",
+                  r->what, e->name, e->dtype_name, e->rank);
+        return 0;
+    }
+    *refused = 0;
+    h->tensors = calloc((size_t)h->n + 1, sizeof *h->tensors);
+    return h->tensors ? 0 : (errno = ENOMEM, -1);
+}
+
+/* The header of a later run has to be the same. */
+static int read_header(run *r, tide_h5 *h, int *refused) {
     unsigned char head[8];
     if (transfer_in(r, head, sizeof head) != 0) return -1;
     uint64_t n = 0;
@@ -273,76 +305,100 @@ static int read_header(tide_ctx *ctx, run *r, tide_h5 *h, int *refused) {
     char *text = malloc(n + 1);
     if (!text) return errno = ENOMEM, -1;
     int bad = transfer_in(r, text, n);
-    if (!bad && tide_st_parse(ctx, r->what, text, n, &h->header) != TIDE_OK) *refused = 1;
+    if (!bad && !h->header) {
+        h->sum = r->sum;
+        bad = take_header(r, h, text, n, refused);
+    } else if (!bad && h->sum != r->sum) {
+        tide_fail(r->ctx, TIDE_EIO, "%s: the file was changed while it was read", r->what);
+        *refused = 1;
+    }
     free(text);
-    if (bad || *refused) return bad;
-    h->n = tide_st_count(h->header);
-    h->tensors = calloc((size_t)h->n + 1, sizeof *h->tensors);
-    return h->tensors ? 0 : (errno = ENOMEM, -1);
+    return bad;
 }
 
 /* The program may read the tree of a small file for a second (src/hdf5/main.c), and from here on as
  * long again and a second for each 8 MiB of data. */
-static void allow_data(const run *r, const tide_h5 *h) {
+static void allow_data(const run *r, uint64_t bytes) {
     struct rlimit limit;
-    const uint64_t bytes = h->n ? tide_st_entry_at(h->header, h->n - 1)->end : 0;
     if (prlimit(r->pid, RLIMIT_CPU, NULL, &limit) != 0) return;
     limit.rlim_cur += 1 + (bytes >> 23);
     if (limit.rlim_cur > limit.rlim_max) limit.rlim_cur = limit.rlim_max;
     prlimit(r->pid, RLIMIT_CPU, &limit, NULL); /* where that fails, the first limit stands */
 }
 
-static int read_data(tide_ctx *ctx, run *r, tide_h5 *h, uint64_t max, int *refused) {
-    for (int64_t i = 0; i < h->n; i++) {
-        const tide_st_entry *e = tide_st_entry_at(h->header, i);
-        if (e->dtype < 0 || e->rank > TIDE_MAX_RANK || e->end > max) {
-            tide_fail(ctx, TIDE_EIO, "%s: %s: dtype %s of rank %d is more than Tide's tensors have",
-                      r->what, e->name, e->dtype_name, e->rank);
-            *refused = 1;
-            return 0;
-        }
-        if (tide_new_host(ctx, (tide_dtype)e->dtype, e->rank, e->shape, &h->tensors[i]) !=
-            TIDE_OK) {
-            *refused = 1;
-            return 0;
-        }
-        uint8_t *p = tide_host_view(h->tensors[i]);
-        if (transfer_in(r, p, e->end - e->begin) != 0) return -1;
-        for (uint64_t k = 0; e->dtype == TIDE_BOOL && k < e->end - e->begin; k++)
-            if (p[k] > 1) return errno = EBADMSG, -1;
+static int read_tensor(run *r, tide_h5 *h, int64_t i, int *refused) {
+    const tide_st_entry *e = tide_st_entry_at(h->header, i);
+    if (tide_new_host(r->ctx, (tide_dtype)e->dtype, e->rank, e->shape, &h->tensors[i]) != TIDE_OK) {
+        *refused = 1;
+        return 0;
     }
+    uint8_t *p = tide_host_view(h->tensors[i]);
+    if (transfer_in(r, p, bytes_of(h, i)) != 0) return -1;
+    for (uint64_t k = 0; e->dtype == TIDE_BOOL && k < bytes_of(h, i); k++)
+        if (p[k] > 1) return errno = EBADMSG, -1;
     return 0;
 }
 
-tide_status tide_h5_read(tide_ctx *ctx, const char *what, int file, int with_data, uint64_t max,
-                         tide_h5 **out) {
-    TIDE_TRY(find_program(ctx, what));
-    tide_h5 *h = calloc(1, sizeof *h);
-    if (!h) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", what);
-    run r = {.ctx = ctx, .what = what};
-    tide_status s = start(ctx, &r, with_data ? "read" : "tree", max, file);
-    if (s != TIDE_OK) {
-        tide_h5_close(h);
-        return s;
+/* One run of the program: the tree, where it is not there yet, and the data of the datasets at
+ * `at`; NULL: of all, where they take little. */
+static tide_status read_some(tide_ctx *ctx, tide_h5 *h, const uint64_t *at, uint64_t n) {
+    run r = {.ctx = ctx, .what = h->what};
+    if (h->file < 0) return tide_fail(ctx, TIDE_EARG, "%s: its data were handed out", h->what);
+    uint64_t room = at ? 0 : LITTLE;
+    for (uint64_t k = 0; at && k < n; k++) room += bytes_of(h, (int64_t)at[k]);
+    TIDE_TRY(start(ctx, &r, at ? "some" : "read", h->max, &room, h->file));
+    int refused = 0, bad = 0;
+    if (at) bad = transfer_out(&r, &n, sizeof n) || transfer_out(&r, at, n * sizeof *at);
+    r.sum = 0;
+    if (!bad) bad = read_header(&r, h, &refused);
+    if (!bad && !refused && !at) {
+        uint64_t all = h->n ? tide_st_entry_at(h->header, h->n - 1)->end : 0;
+        n = all <= LITTLE ? (uint64_t)h->n : 0;
+        room = n ? all : 0;
     }
-    int refused = 0, bad = read_header(ctx, &r, h, &refused);
-    if (!bad && !refused && with_data) {
-        allow_data(&r, h);
-        bad = read_data(ctx, &r, h, max, &refused);
-    }
+    if (!bad && !refused) allow_data(&r, room);
+    for (uint64_t k = 0; k < n && !bad && !refused; k++)
+        bad = read_tensor(&r, h, at ? (int64_t)at[k] : (int64_t)k, &refused);
     if (!bad && !refused) bad = trailer_in(&r);
     if (bad) bad = errno ? errno : EIO;
-    if (refused) {
-        char message[TIDE_MESSAGE];
-        snprintf(message, sizeof message, "%s", tide_message(ctx));
-        kill(r.pid, SIGKILL);
-        finish(ctx, &r, EIO);
-        s = tide_fail(ctx, TIDE_EIO, "%s", message);
-    } else {
-        s = finish(ctx, &r, bad);
+    if (!refused) {
+        tide_status s = finish(ctx, &r, bad);
+        if (s == TIDE_OK && n == (uint64_t)h->n && !at) close(h->file), h->file = -1;
+        return s;
     }
+    char message[TIDE_MESSAGE];
+    snprintf(message, sizeof message, "%s", tide_message(ctx));
+    kill(r.pid, SIGKILL);
+    finish(ctx, &r, EIO);
+    return tide_fail(ctx, TIDE_EIO, "%s", message);
+}
+
+tide_status tide_h5_open(tide_ctx *ctx, const char *what, int file, uint64_t max, tide_h5 **out) {
+    TIDE_TRY(find_program(ctx, what));
+    tide_h5 *h = calloc(1, sizeof *h);
+    if (h) h->file = above(file), h->max = max, h->what = strdup(what);
+    if (!h || !h->what) {
+        tide_h5_close(h);
+        return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", what);
+    }
+    tide_status s = h->file < 0 ? tide_fail(ctx, TIDE_EIO, "%s: %s", what, strerror(errno))
+                                : read_some(ctx, h, NULL, 0);
     if (s == TIDE_OK) *out = h;
     else tide_h5_close(h);
+    return s;
+}
+
+tide_status tide_h5_fetch(tide_ctx *ctx, tide_h5 *h, uint64_t n, const uint64_t *at) {
+    uint64_t *missing = malloc((size_t)(n + 1) * sizeof *missing), k = 0;
+    if (!missing) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", h->what);
+    for (uint64_t i = 0; i < n; i++)
+        if (!h->tensors[at[i]]) missing[k++] = at[i];
+    tide_status s = k ? read_some(ctx, h, missing, k) : TIDE_OK;
+    for (uint64_t i = 0; s != TIDE_OK && i < k; i++) { /* half of one is none */
+        tide_release(h->tensors[missing[i]]);
+        h->tensors[missing[i]] = NULL;
+    }
+    free(missing);
     return s;
 }
 
@@ -350,7 +406,11 @@ int64_t tide_h5_count(const tide_h5 *h) { return h->n; }
 const tide_st_entry *tide_h5_entry_at(const tide_h5 *h, int64_t i) {
     return tide_st_entry_at(h->header, i);
 }
-tide_tensor *tide_h5_tensor_at(const tide_h5 *h, int64_t i) { return h->tensors[i]; }
+tide_tensor *tide_h5_take(tide_h5 *h, int64_t i) {
+    tide_tensor *t = h->tensors[i];
+    h->tensors[i] = NULL;
+    return t;
+}
 const char *tide_h5_attributes(const tide_h5 *h) {
     const char *key, *value;
     for (int64_t i = 0; tide_st_metadata(h->header, i, &key, &value); i++)
@@ -411,7 +471,7 @@ tide_status tide_h5_write(tide_ctx *ctx, const char *what, int64_t n, const char
     run r = {.ctx = ctx, .what = what};
     tide_status s = file < 0
         ? tide_fail(ctx, TIDE_EIO, "%s: no file in memory can be made: %s", what, strerror(errno))
-        : start(ctx, &r, "write", max, file);
+        : start(ctx, &r, "write", max, NULL, file);
     if (s == TIDE_OK) {
         uint64_t size = 0;
         uint32_t sum = 0;

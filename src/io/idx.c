@@ -13,7 +13,8 @@
 enum {
     DEFLATE_RATIO = 1032,
     GZ_BUFFER = 1 << 17,
-    PIECE = 1 << 24 /* bytes at a time: Ctrl-C is heard between */
+    PIECE = 1 << 24, /* bytes at a time: Ctrl-C is heard between */
+    LOOKED_AT = 1 << 24
 };
 
 static const struct {
@@ -44,6 +45,27 @@ static tide_status fill(tide_ctx *ctx, gzFile f, const char *path, void *to, int
         p += r, n -= r;
     }
     return TIDE_OK;
+}
+
+static tide_status end(tide_ctx *ctx, gzFile f, const char *path) {
+    char extra;
+    int r = gzread(f, &extra, 1); /* reads the checksum of a gzipped file too */
+    if (r == 0) return TIDE_OK;
+    return tide_fail(ctx, TIDE_EIO,
+                     r > 0 ? "%s: bytes follow the last element" : "%s: the gzip checksum is wrong",
+                     path);
+}
+
+/* Few bytes that claim to be many: reads the elements once before memory is taken for them. */
+static tide_status look(tide_ctx *ctx, gzFile f, const char *path, int64_t n) {
+    char piece[1 << 14]; /* what is in it is of no interest */
+    const int64_t room = sizeof piece;
+    const z_off_t from = gztell(f);
+    for (; n > 0; n -= room)
+        TIDE_TRY(fill(ctx, f, path, piece, n < room ? n : room, "the elements"));
+    TIDE_TRY(end(ctx, f, path));
+    if (gzseek(f, from, SEEK_SET) == from) return TIDE_OK;
+    return tide_fail(ctx, TIDE_EIO, "%s: cannot be read again: %s", path, strerror(errno));
 }
 
 /* Big-endian elements to the machine's order; 16-bit ones are widened, from the back, in place. */
@@ -92,17 +114,13 @@ static tide_status read_idx(tide_ctx *ctx, gzFile f, const char *path, int64_t f
             ctx, TIDE_EIO,
             "%s: the header claims %lld bytes of elements, the file can hold at most %lld", path,
             (long long)(n * bytes), (long long)limit);
+    if (!gzdirect(f) && n * bytes > LOOKED_AT && n * bytes / 2 > file_bytes &&
+        (s = look(ctx, f, path, n * bytes)) != TIDE_OK)
+        return s;
     tide_tensor *t;
     if ((s = tide_new_host(ctx, idx_types[type].dtype, rank, shape, &t)) != TIDE_OK) return s;
-    if ((s = fill(ctx, f, path, tide_host_view(t), n * bytes, "the elements")) == TIDE_OK) {
-        char extra;
-        int r = gzread(f, &extra, 1); /* reads the checksum of a gzipped file too */
-        if (r != 0)
-            s = tide_fail(ctx, TIDE_EIO,
-                          r > 0 ? "%s: bytes follow the last element"
-                                : "%s: the gzip checksum is wrong",
-                          path);
-    }
+    if ((s = fill(ctx, f, path, tide_host_view(t), n * bytes, "the elements")) == TIDE_OK)
+        s = end(ctx, f, path);
     if (s != TIDE_OK) {
         tide_release(t);
         return s;

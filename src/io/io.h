@@ -164,13 +164,16 @@ void tide_blob_free(tide_blob *);
 /* -- HDF5, through the program tide-hdf5 (src/hdf5/): libhdf5 never runs in this process. `what`
  * opens the messages; `max` bounds the bytes of all tensors. -- */
 typedef struct tide_h5 tide_h5;
-tide_status tide_h5_read(tide_ctx *, const char *what, int fd, int with_data, uint64_t max,
-                         tide_h5 **out);
+/* Names, shapes and attributes. Data are read when they are asked for, since a small file may
+ * declare many; the caller still closes fd. */
+tide_status tide_h5_open(tide_ctx *, const char *what, int fd, uint64_t max, tide_h5 **out);
+/* Reads the datasets at these n different places, counted from 0. */
+tide_status tide_h5_fetch(tide_ctx *, tide_h5 *, uint64_t n, const uint64_t *at);
 void tide_h5_close(tide_h5 *); /* accepts NULL */
 int64_t tide_h5_count(const tide_h5 *);
 const tide_st_entry *tide_h5_entry_at(const tide_h5 *, int64_t i);
-tide_tensor *tide_h5_tensor_at(const tide_h5 *,
-                               int64_t i); /* borrowed; NULL where no data were asked for */
+/* What was fetched, once; the caller owns it. */
+tide_tensor *tide_h5_take(tide_h5 *, int64_t i);
 const char *tide_h5_attributes(
     const tide_h5 *); /* JSON: { "/path": { attribute: value } }, groups included */
 /* Makes an HDF5 file in memory. Names are absolute paths, tensors contiguous, `attributes` is JSON
@@ -192,6 +195,8 @@ uint64_t tide_zip_stored(const tide_zip *, int64_t i); /* bytes of the file that
 /* Into a block that the caller frees (a NUL follows), or into a file in memory that the caller
  * closes. */
 tide_status tide_zip_read(tide_ctx *, tide_zip *, int64_t i, uint64_t max, char **data, size_t *n);
+/* The first `n` bytes, or all where there are fewer; unchecked. */
+tide_status tide_zip_head(tide_ctx *, tide_zip *, int64_t i, char *data, size_t *n);
 tide_status tide_zip_unpack(tide_ctx *, tide_zip *, int64_t i, uint64_t max, int *fd);
 tide_status tide_zip_write(tide_ctx *, const char *path, int64_t n, const char *const *names,
                            const tide_blob *members); /* atomically */

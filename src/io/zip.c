@@ -19,9 +19,14 @@
 #include <unistd.h>
 #include <zip.h>
 
-enum { MAX_MEMBERS = 65535, MAX_NAME = 255, RATIO = 1032 };
+enum { MAX_MEMBERS = 65535, MAX_NAME = 255, RATIO = 1032, TOO_MUCH = 1, ENOUGH };
 #define MAX_TOTAL ((uint64_t)64 << 30)
 #define CHUNK ((size_t)1 << 20)
+/* What a member may have before it is read twice, and what one that goes into a file in memory may
+ * have beside zeros: trained weights are hardly compressed, those that were rounded by half. */
+#define LOOKED_AT ((uint64_t)16 << 20)
+#define UNPACKED ((uint64_t)24 << 20)
+#define UNPACKED_RATIO 8
 #define EPOCH 315532800 /* 1980-01-01: the same model makes the same file */
 
 struct tide_zip {
@@ -184,8 +189,8 @@ int64_t tide_zip_find(const tide_zip *z, const char *name) {
     return zip_name_locate(z->z, name, 0);
 }
 
-/* Reads a member to its end and lets `take` have it piece by piece; its checksum is checked at the
- * end. */
+/* Reads a member to its end and lets `take` have it piece by piece (0, -1 and errno, TOO_MUCH,
+ * ENOUGH); its checksum is checked at the end. */
 static tide_status each_piece(tide_ctx *ctx, tide_zip *z, int64_t i, uint64_t max,
                               int (*take)(void *, const void *, size_t), void *arg) {
     const char *name;
@@ -214,9 +219,18 @@ static tide_status each_piece(tide_ctx *ctx, tide_zip *z, int64_t i, uint64_t ma
         if ((s = tide_go_on(ctx)) != TIDE_OK) goto done;
         s = TIDE_EIO;
         if ((got += (uint64_t)r) > size) break;
-        if (take(arg, piece, (size_t)r) != 0) {
-            tide_fail(ctx, TIDE_EIO, "%s: member '%s' cannot be unpacked: %s", z->path, name,
-                      strerror(errno));
+        const int taken = take(arg, piece, (size_t)r);
+        if (taken == ENOUGH) got = size;
+        if (taken == ENOUGH) break;
+        if (taken != 0) {
+            if (taken == TOO_MUCH)
+                tide_fail(ctx, TIDE_EIO,
+                          "%s: member '%s' is too well compressed (expected at most %d times its "
+                          "%" PRIu64 " bytes); unpack the archive and zip it without compression",
+                          z->path, name, (int)UNPACKED_RATIO, tide_zip_stored(z, i));
+            else
+                tide_fail(ctx, TIDE_EIO, "%s: member '%s' cannot be unpacked: %s", z->path, name,
+                          strerror(errno));
             goto done;
         }
     }
@@ -235,6 +249,9 @@ typedef struct {
     char *p;
     size_t n;
 } block;
+static int take_nothing(void *arg, const void *p, size_t n) {
+    return (void)arg, (void)p, (void)n, 0;
+}
 static int take_block(void *arg, const void *p, size_t n) {
     block *b = arg;
     memcpy(b->p + b->n, p, n);
@@ -251,6 +268,9 @@ tide_status tide_zip_read(tide_ctx *ctx, tide_zip *z, int64_t i, uint64_t max, c
         return tide_fail(ctx, TIDE_EIO,
                          "%s: member '%s' has %" PRIu64 " bytes, %" PRIu64 " are allowed", z->path,
                          name, size, max);
+    /* few bytes that claim to be many are looked at before memory is taken for them */
+    if (size > LOOKED_AT && size / 2 > tide_zip_stored(z, i))
+        TIDE_TRY(each_piece(ctx, z, i, max, take_nothing, NULL));
     block b = {malloc(size + 1), 0};
     if (!b.p)
         return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory for member '%s'", z->path, name);
@@ -264,10 +284,38 @@ tide_status tide_zip_read(tide_ctx *ctx, tide_zip *z, int64_t i, uint64_t max, c
     return TIDE_OK;
 }
 
+typedef struct {
+    char *to;
+    size_t n, room;
+} head;
+static int take_head(void *arg, const void *p, size_t n) {
+    head *h = arg;
+    if (n > h->room - h->n) n = h->room - h->n;
+    memcpy(h->to + h->n, p, n);
+    h->n += n;
+    return h->n == h->room ? ENOUGH : 0;
+}
+
+tide_status tide_zip_head(tide_ctx *ctx, tide_zip *z, int64_t i, char *data, size_t *n) {
+    head h = {data, 0, *n};
+    tide_status s = each_piece(ctx, z, i, UINT64_MAX, take_head, &h);
+    *n = h.n;
+    return s;
+}
+
+typedef struct {
+    int fd;
+    uint64_t written, most;
+} unpacking;
+
+/* Zeros are left out: a hole reads as them and takes no memory. */
 static int take_file(void *arg, const void *data, size_t n) {
+    unpacking *u = arg;
     const char *p = data;
+    if (p[0] == 0 && !memcmp(p, p + 1, n - 1)) return lseek(u->fd, (off_t)n, SEEK_CUR) < 0 ? -1 : 0;
+    if ((u->written += n) > u->most) return TOO_MUCH;
     while (n > 0) {
-        ssize_t r = write(*(int *)arg, p, n);
+        ssize_t r = write(u->fd, p, n);
         if (r < 0 && errno == EINTR) continue;
         if (r < 0) return -1;
         p += r, n -= (size_t)r;
@@ -280,7 +328,11 @@ tide_status tide_zip_unpack(tide_ctx *ctx, tide_zip *z, int64_t i, uint64_t max,
     if (*fd < 0)
         return tide_fail(ctx, TIDE_EIO, "%s: no file in memory can be made: %s", z->path,
                          strerror(errno));
-    tide_status s = each_piece(ctx, z, i, max, take_file, fd);
+    unpacking u = {*fd, 0, UNPACKED + UNPACKED_RATIO * tide_zip_stored(z, i)};
+    tide_status s = each_piece(ctx, z, i, max, take_file, &u);
+    if (s == TIDE_OK && ftruncate(*fd, lseek(*fd, 0, SEEK_CUR)) != 0)
+        s = tide_fail(ctx, TIDE_EIO, "%s: a member cannot be unpacked: %s", z->path,
+                      strerror(errno));
     if (s != TIDE_OK) close(*fd), *fd = -1;
     return s;
 }

@@ -151,14 +151,14 @@ local function archive(path, say)
   end
   if has["model.weights.h5"] then
     say "weights"
-    print_tensors(keras.read_hdf5(z, "model.weights.h5", false), say)
+    print_tensors(require("tide.saving.keras.h5").open(z, "model.weights.h5"), say)
   end
 end
 
 local function hdf5(path, say)
   local keras = require "tide.saving.keras"
   local legacy = require "tide.saving.keras.legacy"
-  local entries, attributes = keras.read_hdf5(path, nil, false)
+  local entries, attributes = require("tide.saving.keras.h5").open(path)
   local top = attributes["/"] or {}
   if type(top.model_config) == "string" then
     say(clean(path) .. ": whole model in HDF5 (legacy)")

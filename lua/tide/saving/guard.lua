@@ -32,7 +32,8 @@ local function named(e, op, where, what)
   elseif text:find(where, 1, true) then
     return e
   end
-  return errors.new(op, ("%s: %s"):format(where, text), e.status)
+  e.at = nil -- the new one says it
+  return errors.new(op, ("%s: %s"):format(where, tostring(e)), e.status)
 end
 
 --- Runs `f` and returns what it returns; every error names the file.

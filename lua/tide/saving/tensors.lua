@@ -153,8 +153,10 @@ local function widened(bytes, count, width, dtype, signed)
   return y
 end
 
--- The tensor in the bytes of an .npy file.
-local function tensor_of(bytes, path)
+local HEADER = 1 << 20 -- of an .npy file: NumPy's have 64 to some hundred bytes
+
+-- What the header of an .npy file says. `bytes` are its first, `size` is how many it has.
+local function header_of(bytes, size, path)
   local function refuse(what, ...)
     errors.raise("load", "%s: " .. what, path, ...)
   end
@@ -186,25 +188,32 @@ local function tensor_of(bytes, path)
     refuse("its elements are '%s', which no dtype holds; write it with array.astype('float32') or "
       .. "another dtype of Tide's%s", type_name,
       type_name:find "O" and " (pickled objects are never loaded)" or "")
-  elseif #bytes - at + 1 ~= count * width then
-    refuse("holds %d bytes of elements (expected %d)", #bytes - at + 1, count * width)
+  elseif size - at + 1 ~= count * width then
+    refuse("holds %d bytes of elements (expected %d)", size - at + 1, count * width)
   end
-  local data = bytes:sub(at)
-  if order == ">" and width > 1 and count > 0 then
+  return { at = at, shape = shape, count = count, width = width, kind = kind,
+    swapped = order == ">", fortran = fortran == "True" }
+end
+
+-- The tensor in the bytes of an .npy file.
+local function tensor_of(bytes, path)
+  local h = header_of(bytes, #bytes, path)
+  local data, shape, count, width, kind = bytes:sub(h.at), h.shape, h.count, h.width, h.kind
+  if h.swapped and width > 1 and count > 0 then
     data = ops.flip(core.from_bytes("uint8", { count, width }, data), 2):tobytes()
   end
   local reversed = {}
   for i = 1, #shape do
     reversed[i] = shape[#shape + 1 - i]
   end
-  local given = fortran == "True" and reversed or shape
+  local given = h.fortran and reversed or shape
   local t
   if kinds[kind] then
     t = core.from_bytes(kinds[kind], given, data)
   else
     t = ops.reshape(widened(data, count, width, wider[kind][2], wider[kind][3]), given)
   end
-  return fortran == "True" and #shape > 1 and ops.copy(ops.transpose(t)) or t
+  return h.fortran and #shape > 1 and ops.copy(ops.transpose(t)) or t
 end
 
 local function save_npy(v, path)
@@ -246,7 +255,9 @@ local function load_npz(path)
   local out, unnamed = {}, 0
   for _, m in ipairs(members) do
     local name = m.name:gsub("%.npy$", "")
-    out[name] = tensor_of((core.zip_read(z, m.name, LARGEST)), path .. ": " .. name)
+    local where = path .. ": " .. name
+    header_of(core.zip_head(z, m.name, HEADER), m.size, where) -- a member may be compressed
+    out[name] = tensor_of((core.zip_read(z, m.name, LARGEST)), where)
     unnamed = unnamed + (name:find "^arr_%d+$" and 1 or 0)
   end
   if unnamed == 0 or unnamed ~= #members then

@@ -10,6 +10,7 @@ local errors = require "tide.errors"
 local list = require "tide.list"
 
 local keras = require "tide.saving.keras"
+local h5 = require "tide.saving.keras.h5"
 local safetensors = require "tide.saving.safetensors"
 local weights = require "tide.saving.keras.weights"
 local json = require "tide.utils.json"
@@ -263,7 +264,9 @@ function tree.read(path)
     end
     metadata = has["metadata.json"] and keras.member(z, "metadata.json") or nil
   end
-  local entries, attributes = keras.read_hdf5(z or path, z and "model.weights.h5")
+  local entries, attributes = h5.open(z or path, z and "model.weights.h5")
+  tree.of_hdf5(entries, attributes, path) -- refused before its data are read
+  h5.fetch(entries)
   return { root = tree.of_hdf5(entries, attributes, path), separator = "/",
     extension = ".weights.h5", metadata = metadata or {} }
 end

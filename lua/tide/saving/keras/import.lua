@@ -14,6 +14,7 @@ local none = require "tide.none"
 local guard = require "tide.saving.guard"
 local object = require "tide.object"
 local registry = require "tide.registry"
+local h5 = require "tide.saving.keras.h5"
 
 local import = {}
 
@@ -44,13 +45,44 @@ local function refuse(ctx, fmt, ...)
 end
 
 --- Bytes of a file's tensors.
---- @param entries table as core.hdf5_read gives them
+--- @param entries table as tide.saving.keras.h5 gives them
 function import.bytes(entries)
   local n = 0
   for _, e in ipairs(entries) do
-    n = n + (e.tensor and e.tensor.size or 0) * 8
+    n = n + h5.size(e) * 8
   end
   return n
+end
+
+-- What a file may declare beside twice its bytes before it is looked at twice.
+local PLENTY = 16 << 20
+
+--- A file of few bytes may declare data of many (zeros, compressed), which would explain a model of
+--- any size. Of such a file only what fits the model counts: it is made without elements first, and
+--- `matches` gives what the file has for it, or raises.
+--- @param stored integer bytes of the file that hold the tensors
+--- @param entry table the model's configuration
+--- @param matches function (model): list of { record, value }
+function import.explain(ctx, stored, entry, matches)
+  if ctx.bytes <= 2 * stored + PLENTY then
+    return
+  end
+  ctx.bytes = stored
+  local device = core.default_device()
+  core.default_device "meta"
+  local ok, moves = pcall(function()
+    return matches(import.guarded(ctx, import.model, ctx, entry))
+  end)
+  core.default_device(device)
+  ctx.shared = {}
+  if not ok then
+    error(moves, 0)
+  end
+  local values = {}
+  for i, m in ipairs(moves) do
+    values[i] = m[2]
+  end
+  ctx.bytes = stored + import.bytes(values)
 end
 
 --- Runs `f` on a configuration of the file; see tide.saving.guard.

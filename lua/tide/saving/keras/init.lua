@@ -11,6 +11,7 @@ local shared = require "tide.shared"
 local json = require "tide.utils.json"
 
 local export = require "tide.saving.keras.export"
+local h5 = require "tide.saving.keras.h5"
 local import = require "tide.saving.keras.import"
 local weights = require "tide.saving.keras.weights"
 
@@ -39,11 +40,11 @@ end
 
 -- ---- the HDF5 part ----
 
---- Datasets and attributes of an HDF5 file or of an archive's member.
---- @param with_data boolean|nil false: only names and shapes
-function keras.read_hdf5(source, member, with_data)
-  local entries, attributes = core.hdf5_read(source, member, with_data ~= false)
-  return entries, core.json_decode(attributes, none, "attributes")
+--- All datasets, with their tensors, and the attributes of an HDF5 file or of an archive's member.
+function keras.read_hdf5(source, member)
+  local entries, attributes = h5.open(source, member)
+  h5.fetch(entries)
+  return entries, attributes
 end
 
 -- A file of §1 from a model: blob.
@@ -74,7 +75,7 @@ local function optimizer_of(groups, optimizer)
 end
 
 local function load_groups(model, groups, o)
-  weights.load(model, groups, o)
+  weights.assign(weights.matches(model, groups, o))
   local found = optimizer_of(groups, rawget(model, "optimizer"))
   if #found > 0 and rawget(model, "optimizer") and o.optimizer ~= false then
     local ok, why = weights.load_optimizer(model, found)
@@ -112,8 +113,12 @@ function keras.compile(ctx, model, config, o)
   end
 end
 
--- The model of a configuration and the datasets of its weights.
-local function made(path, o, has, metadata, entry, entries)
+-- The model of a configuration and the datasets of its weights, which `source` holds.
+local function made(path, o, has, metadata, entry, source)
+  local entries, stored, _
+  if has["model.weights.h5"] then
+    entries, _, stored = h5.open(table.unpack(source))
+  end
   if not entries and has["model.weights.npz"] then
     errors.raise(
       "load_model",
@@ -123,10 +128,17 @@ local function made(path, o, has, metadata, entry, entries)
   local ctx = import.context(
     path, { custom_objects = o.custom_objects, own = type(metadata.tide_version) == "string",
       bytes = entries and import.bytes(entries) })
+  local groups = entries and weights.groups(entries)
+  if entries then
+    import.explain(ctx, stored, entry, function(model)
+      return weights.matches(model, groups, { where = path, skip_mismatch = o.skip_mismatch,
+        quiet = true })
+    end)
+  end
   local model = import.guarded(ctx, import.model, ctx, entry)
   import.guarded(ctx, keras.compile, ctx, model, entry.compile_config, o)
   if entries then
-    load_groups(model, weights.groups(entries), { where = path, skip_mismatch = o.skip_mismatch })
+    load_groups(model, groups, { where = path, skip_mismatch = o.skip_mismatch })
   elseif #model.weights > 0 then
     errors.raise("load_model", "%s: the archive has no model.weights.h5", path)
   end
@@ -154,8 +166,7 @@ function keras.load_model(path, o)
   local metadata = has["metadata.json"]
     and keras.member(z, "metadata.json", path .. ": metadata.json") or {}
   local entry = keras.member(z, "config.json", path .. ": config.json")
-  return made(path, o, has, metadata, entry, has["model.weights.h5"]
-    and keras.read_hdf5(z, "model.weights.h5"))
+  return made(path, o, has, metadata, entry, { z, "model.weights.h5" })
 end
 
 --- Reads the files of an archive that lie in a folder, as `save(path, { zipped = false })` and
@@ -170,7 +181,7 @@ function keras.load_folder(path, o)
     has[name] = core.file_exists(path .. "/" .. name)
   end
   return made(path, o or {}, has, read "metadata.json" or {}, read "config.json",
-    has["model.weights.h5"] and keras.read_hdf5(path .. "/model.weights.h5"))
+    { path .. "/model.weights.h5" })
 end
 
 -- The files of an archive: list of { name, text or blob }.
@@ -278,7 +289,7 @@ local function read_shards(path)
   table.sort(files)
   local all = {}
   for _, file in ipairs(files) do
-    local entries = keras.read_hdf5(folder .. file)
+    local entries = h5.open(folder .. file)
     table.move(entries, 1, #entries, #all + 1, all)
   end
   return weights.groups(all)
@@ -322,9 +333,9 @@ function keras.load_weights(model, path, o)
   if kind == "json" then
     groups = read_shards(path)
   elseif kind == "zip" then
-    groups = weights.groups((keras.read_hdf5((core.zip_open(path)), "model.weights.h5")))
+    groups = weights.groups((h5.open((core.zip_open(path)), "model.weights.h5")))
   else
-    local entries, attributes = keras.read_hdf5(path)
+    local entries, attributes = h5.open(path)
     local legacy = require "tide.saving.keras.legacy"
     if legacy.root(attributes) then
       return legacy.load_weights(model, entries, attributes, o)

@@ -10,6 +10,7 @@ local shared = require "tide.shared"
 local json = require "tide.utils.json"
 
 local export = require "tide.saving.keras.export"
+local h5 = require "tide.saving.keras.h5"
 local import = require "tide.saving.keras.import"
 local weights = require "tide.saving.keras.weights"
 
@@ -144,7 +145,7 @@ end
 
 -- ---- reading weights ----
 
--- Datasets of a group by its weight_names: list of { name, tensor }.
+-- Datasets of a group by its weight_names: list of { name, value }, entries of the file.
 local function group_values(datasets, attributes, path)
   local out = {}
   for _, name in ipairs(get_list(attributes[path] or {}, "weight_names") or {}) do
@@ -158,14 +159,38 @@ local function group_values(datasets, attributes, path)
   return out
 end
 
+-- What the layer makes of the values of older files: its shapes from tensors without elements, the
+-- tensors when they are asked for.
+local function made_of(layer, entries, version, backend)
+  local older, shapes, real = layer.keras.older, {}, nil -- real: the tensors
+  for i, e in ipairs(entries) do
+    shapes[i] = core.empty(e.shape, { dtype = e.dtype, device = "meta" })
+  end
+  local out = {}
+  for i, stand_in in ipairs(older(layer, shapes, version, backend)) do
+    out[i] = { shape = stand_in.shape, of = entries, make = function()
+      if not real then
+        local tensors = {}
+        for k, e in ipairs(entries) do
+          tensors[k] = weights.tensor(e)
+        end
+        real = older(layer, tensors, version, backend)
+      end
+      return real[i]
+    end }
+  end
+  return out
+end
+
 local function pair_up(layer, found, version, backend, problems, moves)
   local records = weights.of_layer(layer)
   local values = {}
   for i, f in ipairs(found) do
     values[i] = f.value
   end
-  local older = layer.keras.older
-  values = older and older(layer, values, version, backend) or values
+  if layer.keras.older then
+    values = made_of(layer, values, version, backend)
+  end
   if #records ~= #values then
     local has, need = {}, {}
     for i, f in ipairs(found) do
@@ -188,13 +213,13 @@ local function pair_up(layer, found, version, backend, problems, moves)
   end
 end
 
---- Loads the weights of a legacy file whose datasets and attributes were read.
---- @param o table where, skip_mismatch, by_name
-function legacy.load_weights(model, entries, attributes, o)
+--- What a legacy file has for a model's weights: list of { record, value }.
+--- @param o table where, skip_mismatch, by_name, quiet
+function legacy.matches(model, entries, attributes, o)
   local root = legacy.root(attributes)
   local datasets = {}
   for _, e in ipairs(entries) do
-    datasets[e.name] = e.tensor
+    datasets[e.name] = e
   end
   local top = attributes[root == "" and "/" or root]
   local version, backend = major(attributes, root), top.backend
@@ -233,8 +258,14 @@ function legacy.load_weights(model, entries, attributes, o)
       end
     end
   end
-  weights.complain(o.where, problems, o.skip_mismatch)
-  weights.assign(moves)
+  weights.complain(o.where, problems, o.skip_mismatch, o.quiet)
+  return moves
+end
+
+--- Loads the weights of a legacy file whose tree was read.
+--- @param o table where, skip_mismatch, by_name
+function legacy.load_weights(model, entries, attributes, o)
+  weights.assign(legacy.matches(model, entries, attributes, o))
 end
 
 -- ---- reading models ----
@@ -274,7 +305,7 @@ end
 
 --- Reads a whole model from an .h5 file.
 function legacy.load_model(path, o)
-  local entries, attributes = keras().read_hdf5(path)
+  local entries, attributes, stored = h5.open(path)
   local top = attributes["/"] or {}
   if type(top.model_config) ~= "string" then
     errors.raise("load_model", "%s: the file holds no model%s", path,
@@ -287,6 +318,12 @@ function legacy.load_model(path, o)
   if major(attributes, legacy.root(attributes) or "") == 1 then
     entry = import.guarded(ctx, upgrade, entry)
   end
+  if legacy.root(attributes) then
+    import.explain(ctx, stored, entry, function(model)
+      return legacy.matches(model, entries, attributes, { where = path,
+        skip_mismatch = o.skip_mismatch, quiet = true })
+    end)
+  end
   local model = import.guarded(ctx, import.model, ctx, entry)
   if legacy.root(attributes) then
     legacy.load_weights(model, entries, attributes,
@@ -297,7 +334,7 @@ function legacy.load_model(path, o)
     import.guarded(ctx, keras().compile, ctx, model, config, o)
     local datasets = {}
     for _, e in ipairs(entries) do
-      datasets[e.name] = e.tensor
+      datasets[e.name] = e
     end
     local found = group_values(datasets, attributes, "/optimizer_weights")
     if #found > 0 and rawget(model, "optimizer") then

@@ -7,6 +7,7 @@ local errors = require "tide.errors"
 local list = require "tide.list"
 
 local graph = require "tide.graph"
+local h5 = require "tide.saving.keras.h5"
 
 local weights = {}
 
@@ -203,10 +204,34 @@ function weights.fits(record, value, what)
   return true
 end
 
---- Writes checked pairs { record, tensor }.
+--- The tensor of a value that has been fetched.
+function weights.tensor(value)
+  return core.is_tensor(value) and value or value.tensor or value.make()
+end
+
+--- Reads what values of a file need that was not read yet. A value is a tensor, an entry of a file
+--- (see tide.saving.keras.h5), or { shape, of = entries, make = function } where it is made of
+--- several.
+function weights.fetch(values)
+  local entries = {}
+  for _, v in ipairs(values) do
+    if not core.is_tensor(v) then
+      local of = v.of or { v }
+      table.move(of, 1, #of, #entries + 1, entries)
+    end
+  end
+  h5.fetch(entries)
+end
+
+--- Writes checked pairs { record, value }, all of them or none.
 function weights.assign(pairs_)
+  local values = {}
+  for i, p in ipairs(pairs_) do
+    values[i] = p[2]
+  end
+  weights.fetch(values)
   for _, p in ipairs(pairs_) do
-    p[1].tensor:assign(p[2])
+    p[1].tensor:assign(weights.tensor(p[2]))
     if p[1].loaded then
       p[1].loaded()
     end
@@ -214,9 +239,9 @@ function weights.assign(pairs_)
 end
 
 --- Raises one error that names everything that does not fit, or warns where skip_mismatch allows
---- it.
-function weights.complain(where, problems, skip)
-  if #problems == 0 then
+--- it. `quiet`: warns of nothing.
+function weights.complain(where, problems, skip, quiet)
+  if #problems == 0 or skip and quiet then
     return
   end
   local shown = {}
@@ -236,7 +261,7 @@ end
 
 -- ---- the tree of a file ----
 
---- Groups of variables: path of the group -> { n = count, [0] = tensor, ... }. Names of early Keras
+--- Groups of variables: path of the group -> { n = count, [0] = entry, ... }. Names of early Keras
 --- 3 files are brought up to date.
 function weights.groups(entries)
   local out = {}
@@ -246,7 +271,7 @@ function weights.groups(entries)
       group = group:gsub("/_layer_checkpoint_dependencies/", "/layers/")
       local t = out[group] or { n = 0 }
       out[group] = t
-      t[tonumber(n)] = e.tensor or e
+      t[tonumber(n)] = e
       t.n = t.n + 1
     end
   end
@@ -273,9 +298,10 @@ local function describe(records)
   return table.concat(out, ", ")
 end
 
---- Loads a model's weights from the groups of a .weights.h5 file.
---- @param o table where, skip_mismatch
-function weights.load(model, groups, o)
+--- What the groups of a .weights.h5 file have for a model's weights: list of { record, value }.
+--- Raises where they do not fit.
+--- @param o table where, skip_mismatch, quiet
+function weights.matches(model, groups, o)
   local problems, moves, used = {}, {}, {}
   for _, place in ipairs(weights.places(model)) do
     local found, need = groups[place.path], place.records
@@ -321,8 +347,8 @@ function weights.load(model, groups, o)
   end
   table.sort(surplus)
   table.move(surplus, 1, #surplus, #problems + 1, problems)
-  weights.complain(o.where, problems, o.skip_mismatch)
-  weights.assign(moves)
+  weights.complain(o.where, problems, o.skip_mismatch, o.quiet)
+  return moves
 end
 
 --- The datasets and attributes of a .weights.h5 file: list of { path, tensor }, table path ->
@@ -471,10 +497,9 @@ function weights.optimizer_groups(model)
   return out
 end
 
-local function number(t)
-  local v = t.ndim == 0 and t or t:reshape { -1 }
-  v = v:tolist()
-  return type(v) == "table" and v[1] or v
+local function number(value)
+  local t = weights.tensor(value)
+  return (t.ndim == 0 and t or t:reshape { -1 }[1]):tolist()
 end
 
 -- What a file's numbers mean to an optimizer; `own`: its numbers in order.
@@ -497,11 +522,15 @@ local function numbers_read(optimizer, own, head, last)
   return n
 end
 
--- The numbers of an optimizer and those inside, the slots' values joining `moves`; false and why
--- not where they do not fit.
-local function take(model, optimizer, found, at, moves)
+-- Checks the variables of an optimizer and of those inside, beginning behind `at`: values of slots
+-- join `moves`, those that hold numbers `plain`. A function that gives the numbers when these were
+-- fetched; false and why not where something does not fit.
+local function take(model, optimizer, found, at, moves, plain)
   local head, last = numbers(optimizer)
   local slots = optimizer.built and slot_list(model, optimizer) or {}
+  if #found == #head and not optimizer._inners then -- of one without slots yet
+    slots, last = {}, nil
+  end
   for i, s in ipairs(slots) do
     local value = found[at + #head + i]
     if not list.equal(s.tensor.shape, value.shape) then
@@ -511,17 +540,55 @@ local function take(model, optimizer, found, at, moves)
     moves[#moves + 1] = { s, value }
   end
   local n = #head + #slots + (last and 1 or 0)
-  local out = numbers_read(optimizer, table.move(found, at + 1, at + n, 1, {}), head, last)
+  local own = table.move(found, at + 1, at + n, 1, {})
+  for i = 1, #head + (last and 1 or 0) do
+    local value = own[i <= #head and i or n]
+    if h5.size(value) ~= 1 then
+      return false, ("%s: the file has shape %s (expected one number)"):format(
+        (head[i] or last)[1], shape_text(value.shape))
+    end
+    plain[#plain + 1] = value
+  end
   at = at + n
+  local inside = {}
   for k, inner in ipairs(optimizer._inners or {}) do
-    local own, why = take(model, inner, found, at, moves)
-    if not own then
+    local read, why = take(model, inner, found, at, moves, plain)
+    if not read then
       return false, why
     end
-    out.inner[k] = own
+    inside[k] = read
     at = at + #variables_of(model, inner)
   end
-  return out
+  return function()
+    local out = numbers_read(optimizer, own, head, last)
+    for k, read in ipairs(inside) do
+      out.inner[k] = read()
+    end
+    return out
+  end
+end
+
+-- The state of LBFGS: numbers, and tensors whose shapes it checks itself. No more are read than
+-- four times what its history of these weights may have.
+local function load_extras(optimizer, found, head)
+  local most = 0
+  for _, v in ipairs(optimizer._params or {}) do
+    most = most + 4 * v.size * (optimizer.history_size + 1)
+  end
+  for i = #head + 1, #found do
+    if h5.size(found[i]) > most + 2 then
+      return nil, ("%s: the file has shape %s, more than the history of these weights"):format(
+        optimizer.extras[i - #head], shape_text(found[i].shape))
+    end
+  end
+  weights.fetch(found)
+  local n = numbers_read(optimizer, found, head)
+  n.extras = {}
+  for i, name in ipairs(optimizer.extras) do
+    n.extras[name] = weights.tensor(found[#head + i])
+  end
+  optimizer:_set_numbers(n)
+  return true
 end
 
 --- Puts the variables of a file (a list in Keras' order) into the optimizer.
@@ -532,29 +599,25 @@ function weights.load_optimizer(model, found)
     return nil, "the model is not compiled"
   end
   build(model, optimizer)
-  local want = #variables_of(model, optimizer)
-  local head = numbers(optimizer)
-  if #found == #head and #found < want and not optimizer._inners then -- of one without slots yet
-    optimizer:_set_numbers(numbers_read(optimizer, found, head))
-    return true
-  elseif optimizer.extras and #found == #head + #optimizer.extras then
-    local n = numbers_read(optimizer, found, head)
-    n.extras = {}
-    for i, name in ipairs(optimizer.extras) do
-      n.extras[name] = found[#head + i]
-    end
-    optimizer:_set_numbers(n)
-    return true
+  local want, head = #variables_of(model, optimizer), numbers(optimizer)
+  local least = #head
+  if optimizer.extras and #found == least + #optimizer.extras then
+    return load_extras(optimizer, found, head)
   end
-  if #found ~= want then
+  if #found ~= want and (#found ~= least or #found > want or optimizer._inners) then
     return nil, ("the file has %d variables of the optimizer, %s needs %d"):format(#found,
       optimizer:_class_name(), want)
   end
-  local moves = {}
-  local n, why = take(model, optimizer, found, 0, moves)
-  if not n then
+  local moves, plain = {}, {}
+  local read, why = take(model, optimizer, found, 0, moves, plain)
+  if not read then
     return nil, why
   end
+  for _, m in ipairs(moves) do
+    plain[#plain + 1] = m[2]
+  end
+  weights.fetch(plain)
+  local n = read()
   weights.assign(moves)
   optimizer:_set_numbers(n)
   return true

@@ -7,6 +7,8 @@ local ops = require "tide.ops"
 local pickle = {}
 
 local LARGEST = 1 << 40 -- bytes of a member; what an archive claims is checked against its file
+local LARGEST_PICKLE = 1 << 24 -- of a compressed one; PyTorch compresses none
+local PLENTY = 24 << 10 -- kB that the values of a pickle may take beside eight times its bytes
 local MARK = {}
 
 -- PyTorch's storages: name of the class -> dtype, bytes per element.
@@ -75,9 +77,12 @@ local functions = {
   end,
 }
 
--- The values of a pickle's text. `where` names the file in messages.
-local function parse(text, where)
+-- The values of a pickle's text. `where` names the file in messages, of which `stored` bytes make
+-- the text: a compressed text of many values would take much more.
+local function parse(text, where, stored)
   local stack, memo, memoized, at = {}, {}, 0, 1
+  local begun, most, opcodes = collectgarbage "count", PLENTY + 8 * stored / 1024, 0
+  local looked = begun + most
   local function refuse(what, ...)
     errors.raise("load_torch", "%s " .. what, where, ...)
   end
@@ -234,7 +239,14 @@ local function parse(text, where)
   }
   while true do
     local code = text:sub(at, at)
-    at = at + 1
+    at, opcodes = at + 1, opcodes + 1
+    if opcodes % 4096 == 0 and collectgarbage "count" > looked then
+      collectgarbage()
+      looked = collectgarbage "count" + most
+      if looked - most > begun + most then
+        refuse "describes more values than a state dict of its size has"
+      end
+    end
     if code == "." then
       return pop()
     end
@@ -250,14 +262,14 @@ local function parse(text, where)
 end
 
 -- The tensor that a description names, from the archive's member.
-local function tensor_of(d, archive, prefix, where)
-  local bytes = d.count > 0 and core.zip_read(archive, prefix .. "data/" .. d.storage.key, LARGEST)
-    or ""
+local function tensor_of(d, archive, sizes, prefix, where)
   local width = d.storage.width
-  if d.count > 0 and #bytes ~= d.storage.count * width then
+  local member, size = prefix .. "data/" .. d.storage.key, d.storage.count * width
+  if d.count > 0 and sizes[member] and sizes[member] ~= size then -- before it is unpacked
     errors.raise("load_torch", "%s: the storage %s has the wrong size (expected %d bytes, got %d)",
-      where, d.storage.key, d.storage.count * width, #bytes)
+      where, d.storage.key, size, sizes[member])
   end
+  local bytes = d.count > 0 and core.zip_read(archive, member, LARGEST) or ""
   -- the axes by falling strides: a transposed tensor is stored in that order without gaps
   local order, expected = {}, 1
   for i = 1, #d.shape do
@@ -310,7 +322,9 @@ end
 function pickle.open(path)
   local archive, members = core.zip_open(path)
   local prefix
+  local sizes, stored = {}, {}
   for _, m in ipairs(members) do
+    sizes[m.name], stored[m.name] = m.size, m.stored
     prefix = prefix or m.name:match "^(.*)data%.pkl$"
   end
   if not prefix then
@@ -319,7 +333,9 @@ function pickle.open(path)
   local function refuse(what, ...)
     errors.raise("load_torch", "%s " .. what, path, ...)
   end
-  local top = parse(core.zip_read(archive, prefix .. "data.pkl", 1 << 28), path)
+  local description = prefix .. "data.pkl"
+  local top = parse((core.zip_read(archive, description, math.max(LARGEST_PICKLE,
+    2 * stored[description]))), path, stored[description])
   if type(top) ~= "table" or not top.dictionary then
     refuse "holds no dictionary of tensors; save model.state_dict()"
   end
@@ -330,7 +346,7 @@ function pickle.open(path)
     entries[i] = { name = e.name, dtype = e.tensor.dtype, shape = e.tensor.shape }
   end
   return entries, function(i)
-    return tensor_of(found[i].tensor, archive, prefix, path)
+    return tensor_of(found[i].tensor, archive, sizes, prefix, path)
   end
 end
 
