@@ -38,7 +38,7 @@ void tide_ctx_unref(tide_ctx *ctx) {
 void tide_ctx_free(tide_ctx *ctx) {
     if (!ctx) return;
     tide_scalar_free(ctx);
-    free(ctx->profile);
+    tide_profile_free(ctx->profile);
     ctx->profile = NULL;
     tide_ctx_unref(ctx);
 }

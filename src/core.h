@@ -89,12 +89,25 @@ typedef struct tide_hook { /* a function of a gradient */
     void *ref;     /* the binding's */
 } tide_hook;
 
+/* A launch while a profile ran: when it began, counted from the profile's own beginning. */
+typedef struct tide_span {
+    double start, seconds;
+    int64_t bytes;
+    int op;
+} tide_span;
+
 struct tide_profile {
     struct {
         int64_t calls, bytes;
         double seconds, flops;
     } op[TIDE_OP_COUNT];
+    double began;
+    tide_span *spans; /* in order, the first `most` of them */
+    int64_t nspans, room, most;
 };
+/* `most`: how many launches it keeps one by one; NULL where there is no memory. */
+struct tide_profile *tide_profile_new(int64_t most);
+void tide_profile_free(struct tide_profile *);
 
 struct tide_tensor {
     int64_t refs;

@@ -149,7 +149,30 @@ static double seconds(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void profile_add(tide_ctx *ctx, const tide_kcall *k, double t) {
+struct tide_profile *tide_profile_new(int64_t most) {
+    struct tide_profile *p = calloc(1, sizeof *p);
+    if (p) p->most = most, p->began = seconds();
+    return p;
+}
+
+void tide_profile_free(struct tide_profile *p) {
+    if (p) free(p->spans);
+    free(p);
+}
+
+/* Where there is no room for more, the launches that follow are only counted. */
+static void keep_span(struct tide_profile *p, const tide_span *s) {
+    if (p->nspans == p->room) {
+        const int64_t room = p->room ? 2 * p->room : 1024;
+        tide_span *more = realloc(p->spans, (size_t)room * sizeof *more);
+        if (!more) p->most = p->nspans;
+        if (!more) return;
+        p->spans = more, p->room = room;
+    }
+    p->spans[p->nspans++] = *s;
+}
+
+static void profile_add(tide_ctx *ctx, const tide_kcall *k, double t0, double t) {
     double work = tide_ops[k->op]->flops ? tide_ops[k->op]->flops(k) : 0;
     int64_t bytes = 0;
     for (int i = 0; i < k->nin; i++)
@@ -161,6 +184,8 @@ static void profile_add(tide_ctx *ctx, const tide_kcall *k, double t) {
     ctx->profile->op[k->op].bytes += bytes;
     ctx->profile->op[k->op].seconds += t;
     ctx->profile->op[k->op].flops += work;
+    if (ctx->profile->nspans < ctx->profile->most)
+        keep_span(ctx->profile, &(tide_span){t0 - ctx->profile->began, t, bytes, k->op});
 }
 
 /* -- the launch -- */
@@ -231,7 +256,7 @@ tide_status tide_launch(tide_ctx *ctx, const tide_step *s) {
                     .dev = device_of(s)->runs};
     const double t0 = ctx->profile ? seconds() : 0;
     tide_status st = halves ? tide_serve_halves(ctx, s, &k, bufs) : tide_serve(&k);
-    if (ctx->profile && st == TIDE_OK) profile_add(ctx, &k, seconds() - t0);
+    if (ctx->profile && st == TIDE_OK) profile_add(ctx, &k, t0, seconds() - t0);
     if (st != TIDE_OK) explain(ctx, s, &k, st);
     else if (op->after) op->after(s);
     if (st != TIDE_ENOKERNEL) bump_versions(s); /* one that failed may have written a part */

@@ -4,6 +4,8 @@ local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"
 local events = require "tide.utils.events"
+local json = require "tide.utils.json"
+local traces = require "tide.utils.traces"
 local layers = tide.layers
 local reference = require "spec.ref.events"
 
@@ -196,7 +198,125 @@ describe("TensorBoard", function()
     assert.equal("png", tide.image.format(pictures[3]))
   end)
 
+  it("traces batches for TensorBoard and for Perfetto", function()
+    local lines = { { name = "batches", spans = { { "batch 1", 0, 0.5 } } },
+      { name = "ops", spans = { { "matmul", 0.001, 0.25, 4096 }, { "relu", 0.3, 0.125, 7 },
+        { "matmul", 0.45, 0.0078125, 300 } } } }
+    -- the fields of the space and of its plane; a map's entries have no order
+    local function parts(bytes)
+      local space = fields(bytes)
+      local plane = fields(space[1][1])
+      table.sort(plane[4])
+      return { space[4], plane }
+    end
+    local bytes = traces.xspace(lines, 1700000000000000000, "here")
+    local want = reference.trace:gsub("%x%x", function(h)
+      return string.char(tonumber(h, 16))
+    end)
+    assert.equal(#want, #bytes)
+    assert.same(parts(want), parts(bytes))
+    for given, want in pairs { [2] = { 2, 2 }, ["3"] = { 3, 3 }, ["2,4"] = { 2, 4 },
+      [{ 1, 3 }] = { 1, 3 }, [{ 5, 90 }] = { 5, 6 } } do
+      fit { profile_batch = given, write_graph = false }
+      local folder = dir .. "/run/train/plugins/profile"
+      local run = folder .. "/" .. core.listdir(folder)[1]
+      local found = {}
+      for _, name in ipairs(core.listdir(run)) do
+        found[name:match "%.(.*)$"] = expect.read(run .. "/" .. name)
+      end
+      local space = fields(fields(found["xplane.pb"])[1][1])
+      assert.equal("/host:CPU", space[2][1])
+      local batches, ops = fields(space[3][1]), fields(space[3][2])
+      assert.equal(want[2] - want[1] + 1, #batches[4])
+      assert.is_true(#ops[4] > 8)
+      local inside, names = 0, {}
+      for _, e in ipairs(json.decode(found["trace.json"]).traceEvents) do
+        names[e.name] = true
+        if e.ph == "X" and e.tid == 1 then
+          inside = inside + e.dur
+        elseif e.ph == "X" then
+          inside = inside - e.dur
+          assert.is_true(e.ts >= 0 and e.args.bytes >= 0)
+        end
+      end
+      assert.is_true(inside > 0, "ops run longer than their batches")
+      assert.is_true(names.conv and names["batch " .. want[1]] and names["batch " .. want[2]]
+        and not names["batch " .. want[2] + 1])
+      os.execute("rm -r " .. dir .. "/run")
+    end
+    fit { profile_batch = 7 } -- of 6
+    assert.is_false(core.file_exists(dir .. "/run/train/plugins"))
+  end)
+
+  it("leaves no profile behind where training fails, and none that another began", function()
+    local crash = { on_train_batch_begin = function() error("crash", 0) end }
+    expect.raises("crash", fit, {}, { callbacks = {
+      tide.callbacks.TensorBoard { dir .. "/run", profile_batch = 1 }, crash } })
+    collectgarbage()
+    collectgarbage()
+    local rows = tide.profile(function()
+      fit { profile_batch = 1 } -- warns
+    end, { print = false })
+    assert.is_true(#rows > 5)
+    assert.is_nil(rows.spans)
+    assert.is_false(core.file_exists(dir .. "/run/train/plugins"))
+  end)
+
+  it("writes the tables of embeddings for the projector", function()
+    local m = tide.Sequential { tide.Input { 3, dtype = "int32" },
+      layers.Embedding { 5, 2, name = "words" }, layers.Flatten(), layers.Dense { 1 } }
+    m:compile { loss = "mse", optimizer = tide.optimizers.MultiOptimizer {
+      tide.optimizers.OptimizerMap { tide.optimizers.SGD { 0.5, name = "plain" },
+        { ["words/.*"] = tide.optimizers.Adam { 0.25, name = "table" } } } } }
+    local x, y = tide.ones({ 4, 3 }, { dtype = "int32" }), tide.ones { 4, 1 }
+    local function train(o)
+      o[1], o.embeddings_freq = dir .. "/run", o.embeddings_freq or 2
+      m:fit(x, y, { epochs = 3, verbose = 0, callbacks = { tide.callbacks.TensorBoard(o),
+        { on_epoch_end = function(epoch)
+          if epoch == 2 then
+            m.kept = m.layers[1].embeddings:tolist()
+          end
+        end } } })
+    end
+    train { embeddings_metadata = { words = 'a "label".tsv' } }
+    local rows = {}
+    for line in expect.read(dir .. "/run/embeddings/words.tsv"):gmatch "[^\n]+" do
+      local row = {}
+      for v in line:gmatch "[^\t]+" do
+        row[#row + 1] = tonumber(v)
+      end
+      rows[#rows + 1] = row
+    end
+    expect.close(rows, m.kept, 0, 1e-6)
+    assert.equal([[
+embeddings {
+  tensor_name: "words"
+  tensor_shape: 5
+  tensor_shape: 2
+  tensor_path: "embeddings/words.tsv"
+  metadata_path: "a \042label\042.tsv"
+}
+]], expect.read(dir .. "/run/projector_config.pbtxt"))
+    local seen = values(dir .. "/run/train")
+    close({ 0.5, 0.5, 0.5 }, seen.epoch_learning_rate_plain)
+    close({ 0.25, 0.25, 0.25 }, seen.epoch_learning_rate_table)
+    expect.raises("'wrods', which is no embedding of", train, {
+      embeddings_metadata = { wrods = "x.tsv" } })
+    expect.raises("must hold paths (got 3 for 'words')", train, {
+      embeddings_metadata = { words = 3 } })
+    expect.write(dir .. "/run/embeddings2", "")
+    os.execute("rm -r " .. dir .. "/run/embeddings")
+    expect.write(dir .. "/run/embeddings", "") -- a file in the way is said, and training goes on
+    train {}
+  end)
+
   it("says what is wrong with its options", function()
+    for _, wrong in ipairs { -1, "a", "1,2,3", { 3, 2 }, { 1 }, { 0, 2 }, { 1.5, 2 } } do
+      expect.raises("profile_batch must be", function()
+        tide.callbacks.TensorBoard { profile_batch = wrong }
+      end)
+    end
+
     expect.raises("update_freq must be", function()
       tide.callbacks.TensorBoard { update_freq = "never" }
     end)

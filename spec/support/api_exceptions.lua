@@ -33,7 +33,7 @@ return {
     models.clone_model.* models.Sequential:add.rebuild utils.clear_session backend.clear_session
     remat RematScope
 
-    layers.Layer:rematerialized_call callbacks.TensorBoard.* callbacks.ReduceLROnPlateau.baseline
+    layers.Layer:rematerialized_call callbacks.ReduceLROnPlateau.baseline
     callbacks.OrbaxCheckpoint:*
     optimizers.LossScaleOptimizer.* dtype_policies.DTypePolicyMap]],
   ["runs code of another library"] = [[

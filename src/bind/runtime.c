@@ -129,13 +129,14 @@ static int draw_seed(lua_State *L) {
     return 1;
 }
 
-/* -- profile: core.profile_start(), core.profile_stop() -> list of { name, calls, seconds, bytes,
- * flops } -- */
+/* -- profile: core.profile_start(most), core.profile_stop() -> list of { name, calls, seconds,
+ * bytes, flops }; its field `spans` holds of each of the first `most` launches name, beginning,
+ * seconds and bytes, one behind the other -- */
 
 static int profile_start(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
     if (ctx->profile) tideL_error(L, "profile", "is running already");
-    ctx->profile = calloc(1, sizeof *ctx->profile);
+    ctx->profile = tide_profile_new(luaL_optinteger(L, 1, 0));
     if (!ctx->profile) tideL_error(L, "profile", "not enough memory");
     return 0;
 }
@@ -155,7 +156,18 @@ static int profile_stop(lua_State *L) {
         lua_pushnumber(L, p->op[i].flops), lua_setfield(L, -2, "flops");
         lua_rawseti(L, -2, ++n);
     }
-    free(p);
+    if (p && p->most > 0) {
+        lua_newtable(L);
+        for (int64_t i = 0; i < p->nspans; i++) {
+            const tide_span *s = &p->spans[i];
+            lua_pushstring(L, tide_ops[s->op]->name), lua_rawseti(L, -2, 4 * i + 1);
+            lua_pushnumber(L, s->start), lua_rawseti(L, -2, 4 * i + 2);
+            lua_pushnumber(L, s->seconds), lua_rawseti(L, -2, 4 * i + 3);
+            lua_pushinteger(L, s->bytes), lua_rawseti(L, -2, 4 * i + 4);
+        }
+        lua_setfield(L, -2, "spans");
+    }
+    tide_profile_free(p);
     return 1;
 }
 

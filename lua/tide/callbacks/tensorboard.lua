@@ -9,12 +9,43 @@ local tensors = require "tide.training.tensors"
 
 local base = require "tide.callbacks.base"
 local events = require "tide.utils.events"
+local projector = require "tide.callbacks.projector"
+local traces = require "tide.utils.traces"
+
+local MOST_SPANS = 200000 -- of a trace
+
+-- The first and the last batch that are traced.
+local function traced(v)
+  local first, last = v, v
+  if type(v) == "string" then
+    first, last = v:match "^%s*(%d+)%s*,%s*(%d+)%s*$"
+    first = math.tointeger(tonumber(first or v))
+    last = math.tointeger(tonumber(last or v))
+  elseif type(v) == "table" then
+    first, last = v[1], v[2]
+    if #v ~= 2 then
+      first = nil
+    end
+  end
+  if math.type(first) ~= "integer" or math.type(last) ~= "integer" or first < 0 or last < first
+    or first == 0 and last > 0 then
+    errors.raise("TensorBoard", "profile_batch must be 0, a batch, or the first and the last of \z
+      some (got %s)", check.show(v))
+  end
+  return first, last
+end
 
 --- Writes event files for TensorBoard (`tensorboard --logdir logs`) into the folders `train` and
 --- `validation` of `log_dir`: logs of epochs (`epoch_loss`), of batches with `update_freq`
 --- (`batch_loss`), validations over iterations (`evaluation_loss_vs_iterations`), every
 --- `histogram_freq` epochs the weights as histograms and, with `write_images`, as pictures, and the
 --- graph of the layers. Epochs count from 1. No other program takes part in writing.
+---
+--- `profile_batch`, a batch or a pair of batches, counted from the first of training, traces each
+--- launch of an op in them: `train/plugins/profile` holds it for TensorBoard's profile plugin
+--- (`.xplane.pb`) and for Perfetto (`.trace.json`). Every `embeddings_freq` epochs the tables of
+--- embedding layers go into `embeddings/` for the projector; `embeddings_metadata`, a path or paths
+--- by name of layer, names the labels of their rows, seen from `log_dir`.
 --     local c = tide.callbacks.TensorBoard { "logs", histogram_freq = 1, update_freq = 100 }
 local Board = object.class("TensorBoard", base.Callback, {
   rows = {
@@ -24,6 +55,12 @@ local Board = object.class("TensorBoard", base.Callback, {
     { "write_images", "bool", false, "weights as pictures, with the histograms" },
     { "write_steps_per_second", "bool", false, "speed by epoch, and by batch with update_freq" },
     { "update_freq", { "string", "int" }, "epoch", "'epoch', 'batch', or a number of batches" },
+    { "profile_batch", { "int", "string", "list" }, 0, "batches that are traced: 5, { 5, 8 } or \z
+      '5,8'; 0: none" },
+    { "embeddings_freq", "int", 0, "epochs between embeddings for the projector; 0: none",
+      min = 0 },
+    { "embeddings_metadata", { "string", "table" }, nil, "labels of the embeddings' rows",
+      dict = true },
   },
   init = function(self)
     local freq = self.update_freq
@@ -33,6 +70,7 @@ local Board = object.class("TensorBoard", base.Callback, {
       errors.raise("TensorBoard", "update_freq must be 'epoch', 'batch' or a number of batches \z
         (got %s)", check.show(freq))
     end
+    self._first_traced, self._last_traced = traced(self.profile_batch)
   end,
 })
 Board.lazy_logs = true
@@ -67,7 +105,64 @@ local function start(self)
   self._last = nil
 end
 
+-- Writes by f; what cannot be written ends no training.
+local function attempt(what, f, ...)
+  local ok, e = pcall(f, ...)
+  if not ok and not errors.is(e) then -- Ctrl-C
+    error(e, 0)
+  elseif not ok then
+    errors.warn("TensorBoard: %s; training goes on without %s", tostring(e.message or e), what)
+  end
+end
+
+-- ---- traces ----
+
+local function forget_trace(self)
+  if self._trace then
+    self._trace.running = nil
+    core.profile_stop()
+  end
+  self._trace = nil
+end
+
+local function begin_trace(self)
+  local ok, e = pcall(core.profile_start, MOST_SPANS)
+  if not ok then
+    errors.warn("TensorBoard: %s; the batches are not traced", tostring(e.message or e))
+    return
+  end
+  -- an object, which no checkpoint holds; a fit that ends by an error leaves it to the collector
+  self._trace = setmetatable({ running = true, began = core.now(), time = os.time(), steps = {} },
+    { __name = "trace", __gc = function(t)
+      return t.running and core.profile_stop()
+    end })
+end
+
+local function end_trace(self)
+  local trace = self._trace
+  self._trace, trace.running = nil, nil
+  local flat, spans = core.profile_stop().spans or {}, {}
+  for i = 1, #flat, 4 do
+    spans[#spans + 1] = { (flat[i]:gsub("_+$", "")), flat[i + 1], flat[i + 2], flat[i + 3] }
+  end
+  local lines = { { name = "batches", spans = trace.steps }, { name = "ops", spans = spans } }
+  local folder = ("%s/train/plugins/profile/%s"):format(self.log_dir,
+    os.date("%Y_%m_%d_%H_%M_%S", trace.time))
+  local host = events.host()
+  attempt("the trace", function()
+    core.mkdirs(folder)
+    core.write_file(("%s/%s.xplane.pb"):format(folder, host),
+      traces.xspace(lines, trace.time * 1000000000, host))
+    core.write_file(("%s/%s.trace.json"):format(folder, host), traces.json(lines))
+  end)
+  if #spans >= MOST_SPANS then
+    errors.warn("TensorBoard: the trace ends after %d launches", MOST_SPANS)
+  end
+end
+
 function Board:on_train_begin()
+  projector.check(self.model, self.embeddings_metadata)
+  forget_trace(self)
   self._batches, self._drawn = 0, false
   start(self)
 end
@@ -112,11 +207,23 @@ local function draw(self)
 end
 
 function Board:on_train_batch_begin()
-  self._batch_began = self.write_steps_per_second and core.now() or nil
+  self._batch_began = core.now()
+  if self._batches + 1 == self._first_traced then
+    begin_trace(self)
+    self._batch_began = core.now()
+  end
 end
 
 function Board:on_train_batch_end(_, logs)
   self._batches = self._batches + 1
+  local trace = self._trace
+  if trace then
+    table.insert(trace.steps, { ("batch %d"):format(self._batches),
+      self._batch_began - trace.began, core.now() - self._batch_began })
+    if self._batches >= self._last_traced then
+      end_trace(self)
+    end
+  end
   if self.write_graph and not self._drawn then
     draw(self)
   end
@@ -209,6 +316,18 @@ local function weights(self, epoch)
   end
 end
 
+-- The learning rate of an optimizer, or those of several by their names.
+local function rates(optimizer, out)
+  local inside = optimizer and optimizer._inners or {}
+  if #inside > 1 then
+    for _, o in ipairs(inside) do
+      out["learning_rate_" .. o.name] = o.learning_rate
+    end
+  elseif optimizer then
+    out.learning_rate = (inside[1] or optimizer).learning_rate
+  end
+end
+
 function Board:on_epoch_end(epoch, logs)
   local train, validation = {}, {}
   for k, v in pairs(logs or {}) do
@@ -218,7 +337,7 @@ function Board:on_epoch_end(epoch, logs)
       train[k] = v
     end
   end
-  train.learning_rate = self.model.optimizer and self.model.optimizer.learning_rate
+  rates(self.model.optimizer, train)
   if self.write_steps_per_second and self._last then
     train.steps_per_second = (self._batches - self._epoch_batches)
       / math.max(core.now() - self._last, 1e-9)
@@ -228,12 +347,18 @@ function Board:on_epoch_end(epoch, logs)
   if self.histogram_freq > 0 and epoch % self.histogram_freq == 0 then
     weights(self, epoch)
   end
+  if self.embeddings_freq > 0 and epoch % self.embeddings_freq == 0 then
+    attempt("the embeddings", projector.write, self.model, self.log_dir, self.embeddings_metadata)
+  end
   for _, w in pairs(self._writers) do
     w:flush()
   end
 end
 
 function Board:on_train_end()
+  if self._trace then
+    end_trace(self)
+  end
   for _, w in pairs(self._writers) do
     w:flush()
   end

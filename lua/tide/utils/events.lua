@@ -1,33 +1,11 @@
 --- TensorBoard's event files: records with masked CRC-32C (TFRecord), each a protobuf Event.
 local core = require "tide.core"
 local errors = require "tide.errors"
+local protobuf = require "tide.utils.protobuf"
 
 local events = {}
 
--- ---- protobuf ----
-
-local function varint(n)
-  local out = {}
-  repeat
-    local low = n & 0x7f
-    n = n >> 7
-    out[#out + 1] = string.char(n ~= 0 and low | 0x80 or low)
-  until n == 0
-  return table.concat(out)
-end
-
-local function integer(field, v)
-  return varint(field << 3) .. varint(v)
-end
-
-local function double(field, v)
-  return varint(field << 3 | 1) .. string.pack("<d", v)
-end
-
--- A string, bytes or a message.
-local function bytes(field, s)
-  return varint(field << 3 | 2) .. varint(#s) .. s
-end
+local integer, double, bytes = protobuf.integer, protobuf.double, protobuf.bytes
 
 -- ---- messages ----
 
@@ -120,6 +98,11 @@ local function first_word(path)
   return f and (f:read "l" or ""):match "^[%w%.%-_]+" or nil
 end
 
+--- The name of this machine, for files that tell runs of several apart.
+function events.host()
+  return first_word "/proc/sys/kernel/hostname" or "localhost"
+end
+
 --- A new event file in `folder`, which is made where it is not there.
 --- @param folder string
 --- @return table writer: `add(step, summary)`, `add_graph(graph)`, `flush()`
@@ -127,7 +110,7 @@ function events.writer(folder)
   core.mkdirs(folder)
   made = made + 1
   local path = ("%s/events.out.tfevents.%010d.%s.%s.%d"):format(folder, os.time(),
-    first_word "/proc/sys/kernel/hostname" or "localhost",
+    events.host(),
     first_word "/proc/self/stat" or "0", made)
   local self = setmetatable({ path = path, pending = {} }, Writer)
   local start = double(1, os.time()) .. bytes(3, "brain.Event:2")
