@@ -210,11 +210,11 @@ describe("TensorBoard", function()
       return { space[4], plane }
     end
     local bytes = traces.xspace(lines, 1700000000000000000, "here")
-    local want = reference.trace:gsub("%x%x", function(h)
+    local theirs = reference.trace:gsub("%x%x", function(h)
       return string.char(tonumber(h, 16))
     end)
-    assert.equal(#want, #bytes)
-    assert.same(parts(want), parts(bytes))
+    assert.equal(#theirs, #bytes)
+    assert.same(parts(theirs), parts(bytes))
     for given, want in pairs { [2] = { 2, 2 }, ["3"] = { 3, 3 }, ["2,4"] = { 2, 4 },
       [{ 1, 3 }] = { 1, 3 }, [{ 5, 90 }] = { 5, 6 } } do
       fit { profile_batch = given, write_graph = false }

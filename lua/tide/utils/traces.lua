@@ -1,5 +1,5 @@
---- Traces: what ran when, as lines of spans, in the forms that others open: TensorBoard's profile (a
---- message XSpace) and Perfetto or chrome://tracing (JSON).
+--- Traces: what ran when, as lines of spans, in the forms that others open: TensorBoard's profile
+--- (a message XSpace) and Perfetto or chrome://tracing (JSON).
 ---
 --- A line is `{ name = , spans = }`, its spans lists of { name, start, seconds, bytes or nil }, in
 --- seconds since the trace began.
