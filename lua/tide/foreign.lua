@@ -161,8 +161,7 @@ local names = {
   },
 }
 -- Keras' layers that are not there yet.
-for name in ([[TextVectorization StringLookup IntegerLookup
-  Hashing HashedCrossing Discretization CategoryEncoding MelSpectrogram
+for name in ([[MelSpectrogram
   RandomContrast RandomBrightness RandomCrop RandomHeight RandomWidth]]):gmatch "%w+" do
   names["tide.layers"][name] = names["tide.layers"][name] or LATER
 end

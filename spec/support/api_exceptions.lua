@@ -3,12 +3,11 @@
 -- for it to be taken out.
 return {
   ["not built yet: preprocessing layers"] = [[
-    layers.AugMix layers.AutoContrast layers.CategoryEncoding layers.CenterCrop
-    layers.ContrastLimitedAdaptiveHistogramEqualization layers.CutMix layers.Discretization*
-    layers.Equalization layers.HashedCrossing layers.Hashing layers.IntegerLookup*
+    layers.AugMix layers.AutoContrast layers.CenterCrop
+    layers.ContrastLimitedAdaptiveHistogramEqualization layers.CutMix layers.Equalization
     layers.MaxNumBoundingBoxes layers.MelSpectrogram* layers.MixUp layers.Pipeline
     layers.RandAugment layers.Random* layers.Resizing layers.STFTSpectrogram layers.Solarization
-    layers.StringLookup* layers.TextVectorization* layers.Normalization:finalize_state
+    layers.Normalization:finalize_state
     utils.FeatureSpace* utils.bounding_boxes.* visualization.* ops.image.*]],
   ["not built yet: data sets and what reads folders, texts and sounds into them"] = [[
     preprocessing.* preprocessing.sequence.pad_sequences utils.PyDataset* utils.Sequence
@@ -61,7 +60,8 @@ return {
   ["has a default here where Keras asks for a value"] = [[
     ops.batch_normalization.axis losses.categorical_generalized_cross_entropy.q
     metrics.Metric:add_variable.shape]],
-  ["Keras declares a default and fails without a value"] = "ops.multi_hot.num_classes",
+  ["Keras declares a default and fails without a value"] = [[
+    ops.multi_hot.num_classes layers.CategoryEncoding.num_tokens]],
   ["where with a condition alone is nonzero"] = "ops.where.x1 ops.where.x2",
   ["sparse and ragged tensors, and tensors in place of inputs, are TensorFlow's"] = [[
     layers.Input.tensor layers.InputLayer.* layers.InputSpec* InputSpec KerasTensor*]],
@@ -100,7 +100,12 @@ return {
   ["the model comes first, by position"] = "saving.load_weights.model saving.save_weights.model",
   ["a table of Lua is one"] = "utils.Config*",
   ["a string, tide.version"] = "version",
+  ["which values are numbers, of IntegerLookup alone"] = "layers.StringLookup.oov_method",
   ["Keras' own steps, no part of its interface"] = [[
+    layers.IntegerLookup:load_assets layers.IntegerLookup:save_assets
+    layers.StringLookup:load_assets layers.StringLookup:save_assets
+    layers.TextVectorization:load_assets layers.TextVectorization:save_assets
+    layers.Discretization:output_dtype layers.Discretization:input_dtype
     layers.*:convolution_op layers.*:variable_serialization_spec layers.RNN:inner_loop
     layers.SpectralNormalization:normalized_weights layers.Layer:build_from_config
     layers.Layer:get_build_config layers.Layer:*_own_variables optimizers.Optimizer:*_own_variables

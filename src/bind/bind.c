@@ -621,5 +621,6 @@ int luaopen_tide_core(lua_State *L) {
     tideL_open_image(L);
     tideL_open_io(L);
     tideL_open_archives(L);
+    tideL_open_words(L);
     return 1;
 }

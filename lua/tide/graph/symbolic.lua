@@ -9,6 +9,7 @@ local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local infer = require "tide.graph.infer"
+local inputs = require "tide.layers.inputs"
 local list = require "tide.list"
 local none = require "tide.none"
 local ops = require "tide.ops"
@@ -400,10 +401,13 @@ end
 local function reads_text(layer, args, n)
   local any = false
   for i = 1, layer.is_model and 0 or n do
-    local takes = layer:_takes(i) == "strings"
+    local what = layer:_takes(i)
+    local takes, either = what == "strings", inputs.reads_text[what]
     any = any or takes
     for _, s in ipairs(symbolic.flatten { args[i] }) do
-      if (s.dtype == "string") ~= takes then
+      local text = s.dtype == "string"
+      any = any or either and text
+      if text ~= takes and not either then
         errors.raise(layer:_label(), takes and "takes a string or a list of strings (got %s)"
           or "takes a tensor (got %s)", tostring(s))
       end
@@ -453,7 +457,7 @@ function symbolic.call(layer, x, rest, options, training)
     end
     layer:build(table.unpack(shapes, 1, n))
   end
-  if tracing and tracing.ops and not text then -- no op reads text
+  if tracing and tracing.ops and not text and not layer.opaque then -- no op reads text
     return through(layer, args, n, given)
   end
   local results

@@ -57,6 +57,7 @@ end
 -- What a class says of itself, where it says nothing else.
 Layer.supports_masking, Layer.makes_mask, Layer.sets_mask = false, false, false
 Layer.keeps_dtype, Layer.takes, Layer._input_names, Layer._custom = false, false, false, false
+Layer.opaque = false -- its call is no composition of ops, so that no graph of ops holds it
 Layer._foreign = foreign.layer
 
 -- ---- modes of a call ----
@@ -130,8 +131,8 @@ for _, row in ipairs(common) do
 end
 
 --- How Keras' files hold the layers of a class; each is optional:
---- `config(layer, config)`: the configuration as Keras' class takes it, from the one made of the
---- options; `options(options, config, refuse, custom)`: the options to make the layer with, from
+--- `config(layer, config, in_archive)`: the configuration as Keras' class takes it, from the one
+--- made of the options, in an archive with files beside it or not; `options(options, config, refuse, custom)`: the options to make the layer with, from
 --- those read; `group(weight_name)`: the folder below the layer's own in which a weight stands;
 --- `path`: the layer's folder, where it is not the class' name in snake_case;
 --- `package`: where the class lives, if not in Keras (KerasHub's: "keras_hub");
@@ -140,6 +141,9 @@ end
 --- `records(layer, records)`: what the files of weights hold of the layer's own records, each with
 --- perhaps `value()`, the tensor that they hold, and `loaded()`, run after one was read;
 --- `fields`: the folders of layers inside, by their fields, where these are not the fields' names;
+--- `extra(layer)`: files (name -> text) and data sets (name -> tensor) that the layer keeps beside
+--- its weights, in each of the folders `folders` below its own; `load_extra(layer, files, data)`
+--- takes them: `files(name)` is the text of a file, `data(name, ...)` the tensor of that shape;
 --- `older(layer, values, version, backend)`: the values of the weights as Keras `version` on that
 --- backend kept them, as they are kept now.
 Layer.keras = {}

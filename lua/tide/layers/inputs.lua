@@ -21,8 +21,9 @@ local function number_table(t)
 end
 
 -- What input number `i` may be. `takes` of a class says it: "tensor", "list" (of tensors),
--- "strings" (text, or a list of it, handed on as it is), nothing (anything but text); a table says
--- it by the names of the inputs.
+-- "strings" (text, or a list of it, handed on as it is), "whole" (whole numbers), "values" (text or
+-- whole numbers), "columns" (a list of values), nothing (anything but text); a table says it by the
+-- names of the inputs.
 local function takes_of(self, i)
   local takes = self.takes
   if type(takes) == "table" then
@@ -32,7 +33,13 @@ local function takes_of(self, i)
 end
 
 local taken = { tensor = "takes a tensor (got %s)", list = "takes a list of tensors (got %s)",
-  strings = "takes a string or a list of strings (got %s)" }
+  strings = "takes a string or a list of strings (got %s)",
+  whole = "takes a tensor of whole numbers (got %s)",
+  values = "takes text or whole numbers (got %s)",
+  columns = "takes a list of at least two columns, each text or whole numbers (got %s)" }
+-- Which of them read text, beside "strings", and which read numbers as whole ones.
+local reads_text = { values = true, columns = true }
+local reads_whole = { whole = true, values = true, columns = true }
 
 local function refuse_input(self, x, i)
   local what = check.show(x)
@@ -45,7 +52,12 @@ local function refuse_input(self, x, i)
     what)
 end
 
-inputs.takes = takes_of
+inputs.takes, inputs.reads_text = takes_of, reads_text
+
+-- Numbers as int64, with all the digits that a float64 has.
+local function as_whole(x)
+  return ops.cast(ops.convert_to_tensor(x, { dtype = "float64" }), "int64")
+end
 
 --- Input number `i` of a layer: numbers and nested tables of numbers become tensors of the layer's
 --- dtype; lists of tensors stay lists.
@@ -55,9 +67,22 @@ local function as_input(self, x, i, inside)
       check.show(x))
   end
   local t, takes = type(x), takes_of(self, i)
-  if t == "userdata" and core.is_tensor(x)
+  if takes == "columns" and not inside then
+    if t ~= "table" or getmetatable(x) ~= nil or #x < 2 then
+      refuse_input(self, x, i)
+    end
+    local out = {}
+    for k, v in ipairs(x) do
+      out[k] = as_input(self, v, i, 1)
+    end
+    return out
+  elseif t == "userdata" and core.is_tensor(x)
     and (inside or takes ~= "list" and takes ~= "strings") then
     return x
+  elseif reads_text[takes] and strings.is(x) then
+    return strings.check(x, self:_label())
+  elseif reads_whole[takes] and (t == "number" or t == "table" and number_table(x)) then
+    return as_whole(list.is(x) and x:totable() or x)
   elseif takes == "strings" then
     if not strings.is(x) then
       refuse_input(self, x, i)

@@ -29,6 +29,9 @@ local module_of = { layer = "keras.layers", initializer = "keras.initializers",
     schedule = "keras.optimizers.schedules", optimizer = "keras.optimizers",
   loss = "keras.losses", metric = "keras.metrics" }
 
+--- Whether what is exported goes into an archive, which holds files beside the configuration.
+export.in_archive = false
+
 -- Options that Keras' classes do not take.
 local dropped = { batch_input_shape = true, input_shape = true, batch_size = true, weights = true,
   touched = true }
@@ -157,7 +160,7 @@ function export.layer(layer)
     config.autocast = nil
   end
   if c.keras.config then
-    entry.config = c.keras.config(layer, config)
+    entry.config = c.keras.config(layer, config, export.in_archive)
   end
   local shape, all = layer[S].build_shape, layer[S].build_shapes or { n = 0 }
   local several

@@ -199,7 +199,8 @@ function import.dtype(ctx, v, label, mixed)
 end
 
 -- Options of Keras that carry nothing that Tide needs.
-local silent = { quantization_config = true, shared_object_id = true, batch_input_shape = true,
+local silent = { quantization_config = true, vocabulary_size = true, vocabulary_dtype = true,
+  oov_method = true, has_input_vocabulary = true, shared_object_id = true, batch_input_shape = true,
   sparse = true, ragged = true, optional = true, synchronized = true, autocast = true,
     build_input_shape = true, jit_compile = true, is_legacy_optimizer = true,
   implementation = true, time_major = true, input_dtype = true, fn = true,

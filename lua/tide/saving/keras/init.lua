@@ -113,8 +113,28 @@ function keras.compile(ctx, model, config, o)
   end
 end
 
--- The model of a configuration and the datasets of its weights, which `source` holds.
-local function made(path, o, has, metadata, entry, source)
+-- Gives layers what they keep beside their weights.
+local function load_extra(model, groups, read)
+  for _, place in ipairs(weights.places(model)) do
+    local load = place.layer.keras.load_extra
+    if load then
+      local named = groups[place.path] and groups[place.path].named or {}
+      load(place.layer, function(name)
+        return read("assets" .. place.path .. "/" .. name)
+      end, function(name, ...)
+        local entry = named[name]
+        if entry and list.equal(entry.shape, { ... }) then
+          weights.fetch { entry }
+          return weights.tensor(entry)
+        end
+      end)
+    end
+  end
+end
+
+-- The model of a configuration and the datasets of its weights, which `source` holds;
+-- `read(name)`: the text of a member, nil where there is none.
+local function made(path, o, has, metadata, entry, source, read)
   local entries, stored, _
   if has["model.weights.h5"] then
     entries, _, stored = h5.open(table.unpack(source))
@@ -139,6 +159,7 @@ local function made(path, o, has, metadata, entry, source)
   import.guarded(ctx, keras.compile, ctx, model, entry.compile_config, o)
   if entries then
     load_groups(model, groups, { where = path, skip_mismatch = o.skip_mismatch })
+    load_extra(model, groups, read)
   elseif #model.weights > 0 then
     errors.raise("load_model", "%s: the archive has no model.weights.h5", path)
   end
@@ -166,7 +187,9 @@ function keras.load_model(path, o)
   local metadata = has["metadata.json"]
     and keras.member(z, "metadata.json", path .. ": metadata.json") or {}
   local entry = keras.member(z, "config.json", path .. ": config.json")
-  return made(path, o, has, metadata, entry, { z, "model.weights.h5" })
+  return made(path, o, has, metadata, entry, { z, "model.weights.h5" }, function(name)
+    return has[name] and core.zip_read(z, name) or nil
+  end)
 end
 
 --- Reads the files of an archive that lie in a folder, as `save(path, { zipped = false })` and
@@ -181,7 +204,18 @@ function keras.load_folder(path, o)
     has[name] = core.file_exists(path .. "/" .. name)
   end
   return made(path, o or {}, has, read "metadata.json" or {}, read "config.json",
-    { path .. "/model.weights.h5" })
+    { path .. "/model.weights.h5" }, function(name)
+    local file = path .. "/" .. name
+    return core.file_exists(file) and core.read_file(file, 100000000) or nil
+  end)
+end
+
+-- What is exported until this is closed goes into an archive.
+local function archive()
+  export.in_archive = true
+  return setmetatable({}, { __close = function()
+    export.in_archive = false
+  end })
 end
 
 -- The files of an archive: list of { name, text or blob }.
@@ -190,6 +224,7 @@ local function members_of(model, path, o)
     errors.raise("save", "%s has no weights yet: build it or call it first", model:_label())
   end
   local sharing <close> = shared.writing() -- luacheck: ignore sharing
+  local into <close> = archive() -- luacheck: ignore into
   local entry = export.model(model)
   json.check(entry, model:_label())
   if o.include_optimizer ~= false then
@@ -197,11 +232,19 @@ local function members_of(model, path, o)
   end
   local metadata = { keras_version = export.keras_version,
     date_saved = os.date "!%Y-%m-%d@%H:%M:%S", tide_version = require("tide").version }
-  return {
+  local out = {
     { "metadata.json", keras.encode(metadata) },
     { "config.json", json.written(entry, path) },
     { "model.weights.h5", encode_weights(model, o.include_optimizer ~= false, path) },
   }
+  for _, place in ipairs(weights.places(model)) do
+    weights.each_extra(place, function(folder, files)
+      for name, text in pairs(files) do
+        out[#out + 1] = { "assets" .. folder .. "/" .. name, text }
+      end
+    end)
+  end
+  return out
 end
 
 --- Writes a whole model: `.keras`, or `.h5` as Keras 2 laid it out.
@@ -220,8 +263,12 @@ function keras.save_folder(model, path, o)
   local members = members_of(model, path, o or {})
   core.mkdirs(path)
   core.blob_write(path .. "/" .. members[3][1], members[3][2])
-  for i = 1, 2 do
-    core.write_file(path .. "/" .. members[i][1], members[i][2])
+  for i = #members, 1, -1 do
+    local name, text = table.unpack(members[i])
+    if i ~= 3 then
+      core.mkdirs((path .. "/" .. name):match "^(.*)/")
+      core.write_file(path .. "/" .. name, text)
+    end
   end
 end
 

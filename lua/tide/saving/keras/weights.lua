@@ -261,18 +261,22 @@ end
 
 -- ---- the tree of a file ----
 
---- Groups of variables: path of the group -> { n = count, [0] = entry, ... }. Names of early Keras
---- 3 files are brought up to date.
+--- Groups of variables: path of the group -> { n = count, [0] = entry, ..., named = by name, those
+--- that a layer keeps beside its weights }. Names of early Keras 3 files are brought up to date.
 function weights.groups(entries)
   local out = {}
   for _, e in ipairs(entries) do
-    local group, n = e.name:match "^(.*)/vars/(%d+)$"
+    local group, n = e.name:match "^(.*)/vars/([^/]+)$"
     if group then
       group = group:gsub("/_layer_checkpoint_dependencies/", "/layers/")
-      local t = out[group] or { n = 0 }
+      local t = out[group] or { n = 0, named = {} }
       out[group] = t
-      t[tonumber(n)] = e
-      t.n = t.n + 1
+      if n:find "^%d+$" then
+        t[tonumber(n)] = e
+        t.n = t.n + 1
+      else
+        t.named[n] = e
+      end
     end
   end
   return out
@@ -339,7 +343,7 @@ function weights.matches(model, groups, o)
   end
   local surplus = {}
   for path, g in pairs(groups) do
-    if not used[path] and not weights.is_aside(path) then
+    if not used[path] and g.n > 0 and not weights.is_aside(path) then
       surplus[#surplus + 1] = ("the file has %d weights at %s, which the model does not have \z
           (the first of shape %s)"):format(
         g.n, path, g[0] and shape_text(g[0].shape) or "?")
@@ -361,8 +365,25 @@ function weights.save(model)
     for i, r in ipairs(place.records) do
       data[#data + 1] = { vars .. "/" .. i - 1, r.value and r.value() or r.tensor:detach() }
     end
+    weights.each_extra(place, function(folder, _, named)
+      for name, tensor in pairs(named) do
+        data[#data + 1] = { folder .. "/vars/" .. name, tensor }
+      end
+    end)
   end
   return data, attributes
+end
+
+--- Calls f(folder, files, data) for each folder in which a layer keeps something beside its weights
+--- (see Layer.keras).
+function weights.each_extra(place, f)
+  local k = place.layer.keras
+  if k.extra then
+    local files, named = k.extra(place.layer)
+    for _, below in ipairs(k.folders) do
+      f(place.path .. below, files, named)
+    end
+  end
 end
 
 -- ---- the optimizer ----

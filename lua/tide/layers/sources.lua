@@ -1,0 +1,82 @@
+--- What `adapt` learns from: a tensor or text, a list of batches, a data set, or a function that
+--- gives batches; one batch after the other.
+local check = require "tide.check"
+local core = require "tide.core"
+local errors = require "tide.errors"
+local list = require "tide.list"
+local ops = require "tide.ops"
+local strings = require "tide.strings"
+
+local sources = {}
+
+local adapt_args = check.args("adapt", {
+  { "data", "any", check.required, "a tensor or text, batches in a list, a data set, a function" },
+  { "steps", "int", nil, "most batches to look at", min = 1 },
+})
+
+-- One batch as it is read.
+local function batch_of(x, kind)
+  if core.is_tensor(x) then
+    return x
+  elseif kind ~= "tensors" and strings.is(x) then
+    return strings.check(x, "adapt")
+  elseif type(x) == "number" or type(x) == "table" and (getmetatable(x) == nil or list.is(x)) then
+    return ops.convert_to_tensor(list.is(x) and x:totable() or x,
+      { dtype = kind == "whole" and "float64" or nil })
+  end
+  errors.raise("adapt", "a batch must be %s (got %s)",
+    kind == "tensors" and "a tensor" or "a tensor or text", check.show(x))
+end
+
+-- Whether a plain list is one batch by itself.
+local function is_one(data, kind)
+  return data[1] ~= nil and not core.is_tensor(data[1]) and type(data[1]) ~= "table"
+    or kind ~= "tensors" and strings.is(data)
+end
+
+--- An iterator over the batches; raises where there is none.
+--- @param data any
+--- @param o table|nil steps
+--- @param kind string "tensors", "whole" (whole numbers) or "values" (text or whole numbers)
+function sources.batches(data, o, kind)
+  o = adapt_args:call(data, o)
+  local next_one
+  if core.is_tensor(data) or type(data) == "string" then
+    data = { data }
+  elseif type(data) == "table" and type(data.iter) == "function" then
+    next_one = data:iter()
+  elseif type(data) == "table" and is_one(data, kind) then
+    data = { data }
+  elseif type(data) == "table" and type(data[1]) == "table" and not strings.is(data[1])
+    and not core.is_tensor(data[1][1]) then
+    data = { data } -- numbers in lists
+  elseif type(data) ~= "table" and type(data) ~= "function" then
+    errors.raise("adapt", "the data must be a tensor, a list of batches, or an iterator of batches \z
+      (got %s)", check.show(data))
+  end
+  local i, steps = 0, o.steps or math.huge
+  if type(data) == "function" then
+    next_one = data
+  end
+  return function()
+    i = i + 1
+    if i > steps then
+      return nil
+    end
+    local x
+    if next_one then
+      x = next_one()
+    else
+      x = data[i]
+    end
+    if x == nil then
+      if i == 1 then
+        errors.raise("adapt", "the data hold no batch")
+      end
+      return nil
+    end
+    return batch_of(x, kind)
+  end
+end
+
+return sources

@@ -1,0 +1,397 @@
+/* Text for Lua: words, their numbers in a vocabulary, and their hashes. Text is lists of strings
+ * here, numbers are integer tensors; results that are numbers are int64 tensors. */
+#include "../core.h"
+#include "../text/hash.h"
+#include "bind.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STEPS = 4096 }; /* values between two looks at Ctrl-C */
+
+static void go_on(lua_State *L, tide_ctx *ctx, int64_t i) {
+    if (i % STEPS == 0) tideL_try(L, ctx, tide_go_on(ctx));
+}
+
+/* A new int64 tensor on top of the stack. */
+static int64_t *new_ids(lua_State *L, tide_ctx *ctx, int rank, const int64_t *shape) {
+    tideL_handle *h = tideL_new(L);
+    tideL_try(L, ctx, tide_new_host(ctx, TIDE_I64, rank, shape, &h->t));
+    return tide_host_view(h->t);
+}
+
+/* -- values: text or whole numbers -- */
+typedef struct {
+    const int64_t *numbers; /* NULL: strings, in the list at `at` */
+    int at;
+    int64_t n;
+} values;
+
+/* A list of strings, or an integer tensor, which becomes int64 of the function's own. */
+static values to_values(lua_State *L, tide_ctx *ctx, int i, const char *where) {
+    values v = {NULL, lua_absindex(L, i), 0};
+    if (lua_type(L, i) == LUA_TTABLE) {
+        v.n = (int64_t)lua_rawlen(L, i);
+        return v;
+    }
+    tide_tensor *t = tideL_pinhost(L, v.at, where);
+    if (t->dtype == TIDE_BOOL || tide_is_float(t->dtype))
+        tideL_error(L, where, "takes text or whole numbers (got %s)", tide_dtype_name(t->dtype));
+    tideL_handle *h = tideL_newpin(L);
+    tideL_try(L, ctx, tide_new_host(ctx, TIDE_I64, t->rank, t->shape, &h->t));
+    tideL_try(L, ctx, tide_copy_into(ctx, h->t, t));
+    v.numbers = tide_host_view(h->t), v.n = tide_numel(h->t);
+    return v;
+}
+
+/* String `i` of the list at `at`; it stays alive there. */
+static const char *string_at(lua_State *L, int at, int64_t i, size_t *n, const char *where) {
+    if (lua_rawgeti(L, at, i + 1) != LUA_TSTRING)
+        tideL_error(L, where, "takes a list of strings (got %s at position %lld)",
+                    tideL_typename(L, -1), (long long)i + 1);
+    const char *text = lua_tolstring(L, -1, n);
+    lua_pop(L, 1);
+    return text;
+}
+
+/* -- hashes -- */
+typedef struct {
+    int strong;
+    uint64_t key[2];
+} salt;
+
+static salt to_salt(lua_State *L, int i) {
+    salt s = {!lua_isnoneornil(L, i), {0, 0}};
+    if (s.strong)
+        for (int k = 0; k < 2; k++) s.key[k] = (uint64_t)luaL_checkinteger(L, i + k);
+    return s;
+}
+
+static uint64_t hash_text(const salt *s, const char *text, size_t n) {
+    return s->strong ? tide_siphash64(text, n, s->key[0], s->key[1]) : tide_fingerprint64(text, n);
+}
+
+/* Whole numbers are hashed as they are written. */
+static uint64_t hash_number(const salt *s, int64_t v) {
+    char text[24];
+    return hash_text(s, text, (size_t)snprintf(text, sizeof text, "%lld", (long long)v));
+}
+
+static uint64_t hash_value(lua_State *L, const values *v, int64_t i, const salt *s,
+                           const char *where) {
+    if (v->numbers) return hash_number(s, v->numbers[i]);
+    size_t n;
+    const char *text = string_at(L, v->at, i, &n, where);
+    return hash_text(s, text, n);
+}
+
+static int64_t check_bins(lua_State *L, int i) {
+    const lua_Integer bins = luaL_checkinteger(L, i);
+    luaL_argcheck(L, bins >= 1, i, "at least one bin");
+    return bins;
+}
+
+/* hash_bins(values, bins, k0, k1): the bin of each, from 0; without a key by Fingerprint64 */
+static int hash_bins(lua_State *L) {
+    const int64_t bins = check_bins(L, 2);
+    const salt s = to_salt(L, 3);
+    tide_ctx *ctx = tideL_ctx(L);
+    const values v = to_values(L, ctx, 1, "hash_bins");
+    int64_t *out = new_ids(L, ctx, 1, &v.n);
+    for (int64_t i = 0; i < v.n; i++) {
+        go_on(L, ctx, i);
+        out[i] = (int64_t)(hash_value(L, &v, i, &s, "hash_bins") % (uint64_t)bins);
+    }
+    return 1;
+}
+
+/* cross_bins(list of values, bins): the bin of each combination, from 0 */
+static int cross_bins(lua_State *L) {
+    enum { COLUMNS = 64 };
+    const uint64_t begin = 0xDECAFCAFFE; /* TensorFlow's key for crosses */
+    luaL_checktype(L, 1, LUA_TTABLE);
+    const int64_t bins = check_bins(L, 2);
+    tide_ctx *ctx = tideL_ctx(L);
+    const int n = (int)lua_rawlen(L, 1);
+    values column[COLUMNS];
+    luaL_argcheck(L, n >= 1 && n <= COLUMNS, 1, "1 to 64 columns");
+    luaL_checkstack(L, 4 * n + 8, "columns");
+    for (int c = 0; c < n; c++) {
+        lua_rawgeti(L, 1, c + 1);
+        column[c] = to_values(L, ctx, lua_gettop(L), "cross_bins");
+        luaL_argcheck(L, column[c].n == column[0].n, 1, "columns of one length");
+    }
+    const salt plain = {0, {0, 0}};
+    int64_t *out = new_ids(L, ctx, 1, &column[0].n);
+    for (int64_t i = 0; i < column[0].n; i++) {
+        go_on(L, ctx, i);
+        uint64_t h = begin;
+        for (int c = 0; c < n; c++)
+            h = tide_fingerprint_pair(h,
+                                      column[c].numbers
+                                          ? (uint64_t)column[c].numbers[i]
+                                          : hash_value(L, &column[c], i, &plain, "cross_bins"));
+        out[i] = (int64_t)(h % (uint64_t)bins);
+    }
+    return 1;
+}
+
+/* -- numbers in a vocabulary -- */
+typedef struct {
+    int table;             /* on the stack: value -> number */
+    int64_t first, others; /* the numbers of what it lacks: first .. first + others - 1 */
+    int divide;            /* whole numbers by their remainder, not by their hash */
+    salt key;
+} vocabulary;
+
+static vocabulary to_vocabulary(lua_State *L, int i) {
+    vocabulary v = {.table = i};
+    luaL_checktype(L, i, LUA_TTABLE);
+    v.first = luaL_checkinteger(L, i + 1), v.others = luaL_checkinteger(L, i + 2);
+    v.divide = lua_toboolean(L, i + 3);
+    v.key = to_salt(L, i + 4);
+    return v;
+}
+
+/* The number that stands on top of the stack, popped; -1: none. */
+static int64_t popped(lua_State *L) {
+    const int64_t id = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : -1;
+    lua_pop(L, 1);
+    return id;
+}
+
+/* The number of the string on top of the stack, popped. */
+static int64_t number_of(lua_State *L, const vocabulary *v) {
+    lua_pushvalue(L, -1);
+    lua_rawget(L, v->table);
+    int64_t id = popped(L);
+    if (id < 0 && v->others == 1) id = v->first;
+    if (id < 0 && v->others > 1) {
+        size_t n;
+        const char *text = lua_tolstring(L, -1, &n);
+        id = v->first + (int64_t)(hash_text(&v->key, text, n) % (uint64_t)v->others);
+    }
+    lua_pop(L, 1);
+    return id;
+}
+
+static int64_t number_of_whole(lua_State *L, const vocabulary *v, int64_t x) {
+    lua_rawgeti(L, v->table, x);
+    const int64_t id = popped(L);
+    if (id >= 0 || v->others < 1) return id;
+    if (!v->divide) return v->first + (int64_t)(hash_number(&v->key, x) % (uint64_t)v->others);
+    const int64_t rest = x % v->others;
+    return v->first + (rest < 0 ? rest + v->others : rest);
+}
+
+/* vocabulary_ids(values, table, first, others, divide, k0, k1): the number of each in the table,
+ * else first + its bin of `others`; with no others the first that is unknown, from 1, comes second.
+ */
+static int vocabulary_ids(lua_State *L) {
+    const vocabulary known = to_vocabulary(L, 2);
+    tide_ctx *ctx = tideL_ctx(L);
+    const values v = to_values(L, ctx, 1, "vocabulary_ids");
+    int64_t *out = new_ids(L, ctx, 1, &v.n);
+    for (int64_t i = 0; i < v.n; i++) {
+        go_on(L, ctx, i);
+        if (v.numbers) out[i] = number_of_whole(L, &known, v.numbers[i]);
+        else {
+            size_t n;
+            string_at(L, v.at, i, &n, "vocabulary_ids");
+            lua_rawgeti(L, v.at, i + 1);
+            out[i] = number_of(L, &known);
+        }
+        if (out[i] < 0) {
+            lua_pushinteger(L, i + 1);
+            return 2;
+        }
+    }
+    return 1;
+}
+
+/* -- words -- */
+enum { WHITESPACE, CHARACTER, WHOLE };
+static const char *const splits[] = {"whitespace", "character", "none", NULL};
+
+typedef struct {
+    int lower, strip, split;
+    char *text; /* a text as it is cut, with room for the longest */
+    size_t n, at;
+} cutter;
+
+/* ASCII's, whatever the locale says. */
+static int is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+static int is_punctuation(char c) {
+    return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
+        (c >= '{' && c <= '~');
+}
+
+static void begin(cutter *c, const char *text, size_t n) {
+    c->n = c->at = 0;
+    for (size_t i = 0; i < n; i++) {
+        char b = text[i];
+        if (c->strip && is_punctuation(b)) continue;
+        if (c->lower && b >= 'A' && b <= 'Z') b = (char)(b - 'A' + 'a');
+        c->text[c->n++] = b;
+    }
+}
+
+/* Bytes of the character that begins here; those that are no UTF-8 are given as 0 - length of the
+ * longest beginning of one (Unicode 3.9, maximal subparts). */
+static int character(const unsigned char *s, size_t left) {
+    const unsigned char b = *s;
+    if (b < 0x80) return 1;
+    const int length = b >= 0xc2 && b <= 0xdf ? 2
+        : b >= 0xe0 && b <= 0xef              ? 3
+        : b >= 0xf0 && b <= 0xf4              ? 4
+                                              : 0;
+    if (!length) return -1;
+    const unsigned char low = b == 0xe0 ? 0xa0 : b == 0xf0 ? 0x90 : 0x80;
+    const unsigned char high = b == 0xed ? 0x9f : b == 0xf4 ? 0x8f : 0xbf;
+    for (int i = 1; i < length; i++)
+        if ((size_t)i >= left || s[i] < (i == 1 ? low : 0x80) || s[i] > (i == 1 ? high : 0xbf))
+            return -i;
+    return length;
+}
+
+/* The next word, 0: there is none. */
+static int next_word(cutter *c, const char **word, size_t *n) {
+    if (c->split == WHOLE) {
+        *word = c->text, *n = c->n;
+        return c->at++ == 0;
+    }
+    while (c->split == WHITESPACE && c->at < c->n && is_space(c->text[c->at])) c->at++;
+    if (c->at >= c->n) return 0;
+    *word = c->text + c->at;
+    if (c->split == WHITESPACE) {
+        const size_t from = c->at;
+        while (c->at < c->n && !is_space(c->text[c->at])) c->at++;
+        *n = c->at - from;
+        return 1;
+    }
+    const int length = character((const unsigned char *)*word, c->n - c->at);
+    if (length < 0) *word = "\xef\xbf\xbd";
+    *n = length < 0 ? 3 : (size_t)length;
+    c->at += (size_t)(length < 0 ? -length : length);
+    return 1;
+}
+
+/* The list at 1, how to cut its texts from argument 2 on: lower, strip, split. Leaves a box on the
+ * stack. */
+static cutter to_cutter(lua_State *L, int64_t count, const char *where) {
+    cutter c = {.lower = lua_toboolean(L, 2),
+                .strip = lua_toboolean(L, 3),
+                .split = luaL_checkoption(L, 4, NULL, splits)};
+    size_t longest = 0;
+    for (int64_t i = 0; i < count; i++) {
+        size_t n;
+        string_at(L, 1, i, &n, where);
+        longest = n > longest ? n : longest;
+    }
+    tideL_box *b = tideL_newbox(L, free);
+    b->p = c.text = malloc(longest + 1);
+    if (!c.text) luaL_error(L, "not enough memory");
+    return c;
+}
+
+/* text_words(texts, lower, strip, split): for each text the list of its words */
+static int text_words(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    const int64_t count = (int64_t)lua_rawlen(L, 1);
+    tide_ctx *ctx = tideL_ctx(L);
+    cutter c = to_cutter(L, count, "text_words");
+    lua_createtable(L, count < 1 << 20 ? (int)count : 0, 0);
+    for (int64_t i = 0; i < count; i++) {
+        go_on(L, ctx, i);
+        size_t n;
+        const char *text = string_at(L, 1, i, &n, "text_words"), *word;
+        begin(&c, text, n);
+        lua_newtable(L);
+        for (int64_t k = 1; next_word(&c, &word, &n); k++) {
+            lua_pushlstring(L, word, n);
+            lua_rawseti(L, -2, k);
+        }
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 1;
+}
+
+/* What grows while the ids of texts are found. */
+typedef struct {
+    int64_t *v;
+    int64_t n, room;
+} growing;
+static void free_growing(void *p) {
+    free(((growing *)p)->v);
+    free(p);
+}
+
+static void append(lua_State *L, growing *g, int64_t v) {
+    if (g->n == g->room) {
+        const int64_t room = g->room ? 2 * g->room : 1024;
+        int64_t *bigger = realloc(g->v, (size_t)room * sizeof *bigger);
+        if (!bigger) luaL_error(L, "not enough memory");
+        g->v = bigger, g->room = room;
+    }
+    g->v[g->n++] = v;
+}
+
+/* text_ids(texts, lower, strip, split, length or nil, vocabulary...): the numbers of the words, a
+ * row for each text, ended by 0 up to the longest or to `length`, where longer ones are cut. */
+static int text_ids(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    const int64_t count = (int64_t)lua_rawlen(L, 1);
+    const int fixed = !lua_isnoneornil(L, 5);
+    int64_t width = fixed ? luaL_checkinteger(L, 5) : 0;
+    luaL_argcheck(L, width >= 0, 5, "at least 0");
+    const vocabulary known = to_vocabulary(L, 6);
+    tide_ctx *ctx = tideL_ctx(L);
+    cutter c = to_cutter(L, count, "text_ids");
+    tideL_box *b = tideL_newbox(L, free_growing);
+    growing *g = calloc(1, sizeof *g);
+    if (!g) return luaL_error(L, "not enough memory");
+    b->p = g;
+    for (int64_t i = 0; i < count; i++) { /* each row: its length, its numbers */
+        go_on(L, ctx, i);
+        size_t n;
+        const char *text = string_at(L, 1, i, &n, "text_ids"), *word;
+        begin(&c, text, n);
+        const int64_t row = g->n;
+        int64_t length = 0;
+        append(L, g, 0);
+        while ((!fixed || length < width) && next_word(&c, &word, &n)) {
+            lua_pushlstring(L, word, n);
+            append(L, g, number_of(L, &known));
+            length++;
+        }
+        g->v[row] = length;
+        if (length > width) width = length;
+    }
+    const int64_t shape[] = {count, width};
+    int64_t *out = new_ids(L, ctx, 2, shape);
+    const int64_t *from = g->v;
+    for (int64_t i = 0; i < count; i++, out += width) {
+        const int64_t length = *from++;
+        memcpy(out, from, (size_t)length * sizeof *out);
+        memset(out + length, 0, (size_t)(width - length) * sizeof *out);
+        from += length;
+    }
+    return 1;
+}
+
+/* text_before(a, b): whether a's bytes come first, whatever the locale says */
+static int text_before(lua_State *L) {
+    size_t na, nb;
+    const char *a = luaL_checklstring(L, 1, &na), *b = luaL_checklstring(L, 2, &nb);
+    const int order = memcmp(a, b, na < nb ? na : nb);
+    lua_pushboolean(L, order ? order < 0 : na < nb);
+    return 1;
+}
+
+void tideL_open_words(lua_State *L) {
+    static const luaL_Reg functions[] = {
+        {"hash_bins", hash_bins},   {"cross_bins", cross_bins}, {"vocabulary_ids", vocabulary_ids},
+        {"text_words", text_words}, {"text_ids", text_ids},     {"text_before", text_before}, {NULL, NULL}};
+    luaL_setfuncs(L, functions, 0);
+}
