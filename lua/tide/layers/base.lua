@@ -136,6 +136,7 @@ end
 --- those read; `group(weight_name)`: the folder below the layer's own in which a weight stands;
 --- `path`: the layer's folder, where it is not the class' name in snake_case;
 --- `package`: where the class lives, if not in Keras (KerasHub's: "keras_hub");
+--- `names_inputs`: Keras takes the inputs behind the first by name;
 --- `call_counts`: the options of a call that name positions, which Keras counts from 0: a set;
 --- `states`: false where Keras keeps the layer's states in no file;
 --- `records(layer, records)`: what the files of weights hold of the layer's own records, each with

@@ -54,6 +54,7 @@ category.CategoryEncoding = base.derive(base, "CategoryEncoding", {
   compute_output_shape = function(self, shape)
     return encode.shape(self.output_mode, shape, self.num_tokens)
   end,
+  keras = { names_inputs = true },
   _brief = function(self)
     return tostring(self.num_tokens)
   end,
@@ -241,6 +242,10 @@ category.Discretization = base.derive(base, "Discretization", {
     return encode.shape(self.output_mode, shape, at and #at + 1 or self.num_bins)
   end,
   compute_output_dtype = encode.dtype,
+  keras = { config = function(_, config)
+    config.trainable = nil -- which Keras' class does not take
+    return config
+  end },
 })
 local Discretization = category.Discretization
 

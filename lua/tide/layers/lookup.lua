@@ -149,7 +149,7 @@ function lookup.look_up(self, flat)
   if bad then
     local v = flat[bad]
     errors.raise(self:_label(), "%s at position %d is not in the vocabulary, and num_oov_indices is \z
-      0; with 1 it gets a number of its own", type(v) == "string" and ("'%.100s'"):format(v)
+      0; with 1 it gets a number of its own", type(v) == "string" and ("'%s'"):format(v:sub(1, 100))
         or tostring(v), bad)
   end
   return ids

@@ -169,7 +169,7 @@ local function structure(v, f)
   return out
 end
 
--- A layer's call: its options are named.
+-- A layer's call: its options are named, and its further inputs where Keras wants them so.
 local function call(args, encode, layer)
   local positional, kwargs = list.new {}, {}
   for i = 1, args.n do
@@ -185,6 +185,8 @@ local function call(args, encode, layer)
         end
         kwargs[k] = encode(x)
       end
+    elseif i > 1 and layer and layer.keras.names_inputs then
+      kwargs[layer._input_names[i]] = v ~= nil and encode(v) or nil
     else
       positional[#positional + 1] = v == nil and none or encode(v)
     end
