@@ -54,10 +54,11 @@ function Layer._policy(name)
   return was
 end
 
--- What a class says of itself, where it says nothing else.
+-- What a class says of itself, where it says nothing else; `opaque`: its call is no composition of
+-- ops, so that no graph of ops holds it.
 Layer.supports_masking, Layer.makes_mask, Layer.sets_mask = false, false, false
 Layer.keeps_dtype, Layer.takes, Layer._input_names, Layer._custom = false, false, false, false
-Layer.opaque = false -- its call is no composition of ops, so that no graph of ops holds it
+Layer.opaque = false
 Layer._foreign = foreign.layer
 
 -- ---- modes of a call ----
@@ -132,8 +133,9 @@ end
 
 --- How Keras' files hold the layers of a class; each is optional:
 --- `config(layer, config, in_archive)`: the configuration as Keras' class takes it, from the one
---- made of the options, in an archive with files beside it or not; `options(options, config, refuse, custom)`: the options to make the layer with, from
---- those read; `group(weight_name)`: the folder below the layer's own in which a weight stands;
+--- made of the options, in an archive with files beside it or not;
+--- `options(options, config, refuse, custom)`: the options to make the layer with, from those read;
+--- `group(weight_name)`: the folder below the layer's own in which a weight stands;
 --- `path`: the layer's folder, where it is not the class' name in snake_case;
 --- `package`: where the class lives, if not in Keras (KerasHub's: "keras_hub");
 --- `names_inputs`: Keras takes the inputs behind the first by name;

@@ -216,7 +216,7 @@ category.Discretization = base.derive(base, "Discretization", {
           tostring(t.shape))
       end
       for i = 2, t.shape[1] do
-        if not (t[i - 1] <= t[i]) then
+        if t[i - 1] > t[i] or t[i] ~= t[i] then
           errors.raise("Discretization", "bin_boundaries must rise (got %s after %s)",
             tostring(given[i]), tostring(given[i - 1]))
         end

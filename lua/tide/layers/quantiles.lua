@@ -58,7 +58,7 @@ local function compress(summary, epsilon)
   end
   local out, counts, before, from, at = {}, {}, 0, 1, 1
   for i = 1, math.ceil(1 / epsilon) do
-    local share, sum = epsilon + (i - 1) * epsilon, nil
+    local share, sum = epsilon + (i - 1) * epsilon
     out[i], from = interpolate(share, shares, values, from)
     out[i] = float32(out[i])
     sum, at = interpolate(share, shares, sums, at)
