@@ -9,7 +9,7 @@ local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local infer = require "tide.graph.infer"
-local inputs = require "tide.layers.inputs"
+local layer_inputs = require "tide.layers.inputs"
 local list = require "tide.list"
 local none = require "tide.none"
 local ops = require "tide.ops"
@@ -402,7 +402,7 @@ local function reads_text(layer, args, n)
   local any = false
   for i = 1, layer.is_model and 0 or n do
     local what = layer:_takes(i)
-    local takes, either = what == "strings", inputs.reads_text[what]
+    local takes, either = what == "strings", layer_inputs.reads_text[what]
     any = any or takes
     for _, s in ipairs(symbolic.flatten { args[i] }) do
       local text = s.dtype == "string"
