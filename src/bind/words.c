@@ -390,8 +390,12 @@ static int text_before(lua_State *L) {
 }
 
 void tideL_open_words(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"hash_bins", hash_bins},   {"cross_bins", cross_bins}, {"vocabulary_ids", vocabulary_ids},
-        {"text_words", text_words}, {"text_ids", text_ids},     {"text_before", text_before}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"hash_bins", hash_bins},
+                                         {"cross_bins", cross_bins},
+                                         {"vocabulary_ids", vocabulary_ids},
+                                         {"text_words", text_words},
+                                         {"text_ids", text_ids},
+                                         {"text_before", text_before},
+                                         {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }
