@@ -124,7 +124,7 @@ OBJ        := $(LIB_OBJ) $(BIND_OBJ) $(EXE_OBJ)
 MODULE  := $(BUILD)/lib/tide/core.so
 ARCHIVE := $(BUILD)/tide-core.a
 EXE     := $(BUILD)/tide
-LIBS    := -lz -lzip -lpng -ljpeg $(MVEC) -lm -ldl -lpthread
+LIBS    := -lz -lzip -lpng -ljpeg -lutf8proc $(MVEC) -lm -ldl -lpthread
 
 ifeq ($(V),1)
 Q :=

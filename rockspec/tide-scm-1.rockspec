@@ -12,7 +12,7 @@ operators, and Lua modules for layers, models, training, data and saving, with K
 defaults. OpenBLAS and oneDNN are used where they are installed. The rock holds the module and the
 `tide` program.
 Needs gcc and g++, GNU make, pkg-config and the development files of Lua 5.4, libedit, zlib, libzip,
-jansson, libpng and libjpeg-turbo; with libhdf5 also Keras' .h5 files.]],
+jansson, libpng, libjpeg-turbo and utf8proc; with libhdf5 also Keras' .h5 files.]],
   license = "MIT",
   labels = { "machine-learning", "deep-learning", "tensor", "numeric" },
 }

@@ -10,10 +10,10 @@ return {
     layers.Normalization:finalize_state
     utils.FeatureSpace* utils.bounding_boxes.* visualization.* ops.image.*]],
   ["not built yet: data sets and what reads folders, texts and sounds into them"] = [[
-    preprocessing.* preprocessing.sequence.pad_sequences utils.PyDataset* utils.Sequence
+    preprocessing.* utils.PyDataset* utils.Sequence
     utils.audio_dataset_from_directory utils.text_dataset_from_directory
     utils.timeseries_dataset_from_array utils.image_dataset_from_directory.format
-    utils.pad_sequences utils.split_dataset utils.get_file utils.pack_x_y_sample_weight
+    utils.split_dataset utils.get_file utils.pack_x_y_sample_weight
     utils.unpack_x_y_sample_weight]],
   ["not built yet: architectures with trained weights"] = "applications.*",
   ["not built yet: smaller models by quantization and distillation"] = [[

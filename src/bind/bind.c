@@ -622,5 +622,6 @@ int luaopen_tide_core(lua_State *L) {
     tideL_open_io(L);
     tideL_open_archives(L);
     tideL_open_words(L);
+    tideL_open_text(L);
     return 1;
 }

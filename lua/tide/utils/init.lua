@@ -106,6 +106,7 @@ local elsewhere = {
   img_to_array = "tide.preprocessing.image",
   array_to_img = "tide.preprocessing.image",
   image_dataset_from_directory = "tide.preprocessing.image",
+  pad_sequences = "tide.preprocessing.sequence",
   plot_model = "tide.plot",
 }
 
