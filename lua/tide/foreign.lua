@@ -148,7 +148,7 @@ local names = {
     TensorDataset = "fit takes tensors as they are: model:fit(x, y)",
     Sequence = "an object with __len and get(i) is one, wherever data are taken",
     PyDataset = "an object with __len and get(i) is one, wherever data are taken",
-    get_file = LATER, split_dataset = LATER, pad_sequences = LATER,
+    get_file = LATER, split_dataset = LATER,
   },
   tensor = {
     assign_add = "x:add_(y)", assign_sub = "x:subtract_(y)",

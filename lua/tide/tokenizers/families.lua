@@ -147,14 +147,29 @@ local byte_args = check.args("ByteLevelBPE", { rows.vocab, rows.merges }, { name
   rows.zero,
 } })
 
+-- The characters by which GPT-2 writes the bytes, in Unicode's order: a vocabulary for every text.
+local function alphabet()
+  local out, others = {}, {}
+  for b = 0, 255 do
+    local shows = b >= 33 and b <= 126 or b >= 161 and b ~= 173
+    if shows then
+      out[#out + 1] = utf8.char(b)
+    else
+      others[#others + 1] = utf8.char(256 + #others)
+    end
+  end
+  return table.move(others, 1, #others, #out + 1, out)
+end
+
 --- Byte-pair encoding of bytes, as GPT-2 has it: every text has tokens, and decode gives it back.
+--- Without a vocabulary the tokens are the 256 bytes.
 ---
 ---     local t = tide.tokenizers.ByteLevelBPE()
----     t:train({ "low lower lowest" }, { vocab_size = 260 })
 ---     t:decode(t:encode("a new ☃").ids)   --> "a new ☃"
 function M.ByteLevelBPE(...)
   local o, where = byte_args:construct(...), "ByteLevelBPE"
-  local vocab = vocab_json(o.vocab, where)
+  local vocab = vocab_json(type(o.vocab) == "table" and next(o.vocab) == nil and alphabet()
+    or o.vocab, where)
   local bytes = { type = "ByteLevel", add_prefix_space = o.add_prefix_space,
     trim_offsets = o.trim_offsets, use_regex = true }
   return made(o, where, { normalizer = normalizers(o.normalizer, o.lowercase),
