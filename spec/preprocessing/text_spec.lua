@@ -1,5 +1,5 @@
--- Keras' preprocessing.text and preprocessing.sequence: its own values (spec/ref/keras_text.py), and
--- what is Tide's beside: numbers from 1, seeds, messages.
+-- Keras' preprocessing.text and preprocessing.sequence: its own values (spec/ref/keras_text.py),
+-- and what is Tide's beside: numbers from 1, seeds, messages.
 local core = require "tide.core"
 local expect = require "spec.support.expect"
 local ref = require "spec.ref.keras_text"

@@ -12,7 +12,7 @@ static bool room_for(tide_aligned *t, size_t n) {
     return !t->failed;
 }
 
-void tide_aligned_add(tide_aligned *t, const char *s, size_t n, tide_span span) {
+void tide_aligned_add(tide_aligned *t, const char *s, size_t n, tide_origin span) {
     if (!room_for(t, n)) return;
     memcpy(t->s + t->n, s, n);
     if (t->aligned)
@@ -20,7 +20,7 @@ void tide_aligned_add(tide_aligned *t, const char *s, size_t n, tide_span span) 
     t->n += n;
 }
 
-void tide_aligned_char(tide_aligned *t, int32_t c, tide_span span) {
+void tide_aligned_char(tide_aligned *t, int32_t c, tide_origin span) {
     char at[4];
     tide_aligned_add(t, at, (size_t)tide_utf8_put(at, c), span);
 }
@@ -67,7 +67,7 @@ bool tide_aligned_set(tide_aligned *t, const char *s, size_t n, uint32_t base) {
         int32_t c;
         const int k = tide_utf8_get(s, end, &c);
         const uint32_t from = base + (uint32_t)(s - begin);
-        tide_aligned_char(t, c, (tide_span){from, from + (uint32_t)k});
+        tide_aligned_char(t, c, (tide_origin){from, from + (uint32_t)k});
         s += k;
     }
     return !t->failed;
@@ -78,18 +78,18 @@ bool tide_aligned_track(tide_aligned *t) {
     if (!tide_grow(&t->at, &t->at_room, t->n, sizeof *t->at)) return !(t->failed = true);
     for (size_t i = 0; i < t->n;) {
         const size_t k = (size_t)tide_utf8_length((unsigned char)t->s[i]);
-        const tide_span span = {t->base + (uint32_t)i, t->base + (uint32_t)(i + k)};
+        const tide_origin span = {t->base + (uint32_t)i, t->base + (uint32_t)(i + k)};
         for (size_t end = i + k; i < end; i++) t->at[i] = span;
     }
     return t->aligned = true;
 }
 
-tide_span tide_span_of(const tide_aligned *t, size_t i) {
-    if (i >= t->n) return (tide_span){t->base, t->base};
+tide_origin tide_span_of(const tide_aligned *t, size_t i) {
+    if (i >= t->n) return (tide_origin){t->base, t->base};
     if (t->aligned) return t->at[i];
     while (i > 0 && ((unsigned char)t->s[i] & 0xc0) == 0x80) i--;
     const uint32_t from = t->base + (uint32_t)i;
-    return (tide_span){from, from + (uint32_t)tide_utf8_length((unsigned char)t->s[i])};
+    return (tide_origin){from, from + (uint32_t)tide_utf8_length((unsigned char)t->s[i])};
 }
 
 /* -- normal forms -- */
@@ -105,11 +105,11 @@ typedef struct {
 typedef struct {
     mark *p;
     size_t n, room;
-    tide_span *span; /* [spans]: of the characters of the text */
+    tide_origin *span; /* [spans]: of the characters of the text */
     size_t spans, span_room;
 } marks;
 
-static bool add_mark(marks *m, int32_t c, bool own, tide_span span) {
+static bool add_mark(marks *m, int32_t c, bool own, tide_origin span) {
     if (!tide_grow(&m->p, &m->room, m->n + 1, sizeof *m->p) ||
         !tide_grow(&m->span, &m->span_room, m->spans + 1, sizeof *m->span))
         return false;

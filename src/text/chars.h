@@ -17,10 +17,10 @@ const char *tide_unicode_version(void);
 /* -- text with, for each byte, the bytes of the original that it stands for -- */
 typedef struct {
     uint32_t from, to;
-} tide_span;
+} tide_origin;
 typedef struct {
     char *s;
-    tide_span *at; /* [n] where `aligned`; else the text is the original from byte `base` on */
+    tide_origin *at; /* [n] where `aligned`; else the text is the original from byte `base` on */
     size_t n, room, at_room;
     uint32_t base;
     bool aligned, failed;
@@ -30,10 +30,10 @@ bool tide_aligned_set(tide_aligned *, const char *s, size_t n, uint32_t base);
 bool tide_aligned_track(tide_aligned *); /* notes where its bytes are from, before it is changed */
 void tide_aligned_free(tide_aligned *);
 void tide_aligned_start(tide_aligned *); /* empty, for changed text */
-void tide_aligned_char(tide_aligned *, int32_t c, tide_span);
-void tide_aligned_add(tide_aligned *, const char *s, size_t n, tide_span);
+void tide_aligned_char(tide_aligned *, int32_t c, tide_origin);
+void tide_aligned_add(tide_aligned *, const char *s, size_t n, tide_origin);
 void tide_aligned_copy(tide_aligned *, const tide_aligned *, size_t first, size_t end);
-tide_span tide_span_of(const tide_aligned *, size_t i); /* of the character with byte i */
+tide_origin tide_span_of(const tide_aligned *, size_t i); /* of the character with byte i */
 /* A normal form; `work` is other text to work in, and both change places. */
 bool tide_aligned_normal(tide_aligned *t, tide_aligned *work, tide_form);
 static inline void tide_aligned_swap(tide_aligned *a, tide_aligned *b) {

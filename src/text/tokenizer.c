@@ -224,8 +224,8 @@ static bool pieces(way *w) {
         if (!tide_model_encode(w->t, e, e->text.s + first, end - first)) return false;
         for (size_t k = 0; k < e->outs; k++) {
             const tide_hit h = e->out[k];
-            const tide_span a = tide_span_of(&e->text, first + h.first),
-                            b = tide_span_of(&e->text, first + h.end - 1);
+            const tide_origin a = tide_span_of(&e->text, first + h.first),
+                              b = tide_span_of(&e->text, first + h.end - 1);
             if (!add(w,
                      (tide_token){.id = h.id,
                                   .word = w->word,

@@ -1,5 +1,8 @@
 --- What a tokenizer makes of a text: one value per token, as lists that are made when they are
 --- asked for.
+---
+---     local e = tide.tokenizers.WordLevel({ vocab = { "a", "b" } }):encode "b a"
+---     e.offsets   --> { { 1, 1 }, { 3, 3 } }
 local class = require "tide.class"
 local core = require "tide.core"
 local list = require "tide.list"

@@ -217,7 +217,7 @@ local piece_args = check.args("WordPiece", { rows.vocab }, { named = {
 
 --- BERT's WordPiece: words cut into the longest pieces that are known. [CLS] and [SEP] stand around
 --- texts where the vocabulary has them.
---- @usage local t = tide.tokenizers.WordPiece { vocab = "vocab.txt", lowercase = false }
+--- @usage local t = tide.tokenizers.WordPiece { vocab = { "[UNK]", "un", "##do" } }
 function M.WordPiece(...)
   local o, where = piece_args:construct(...), "WordPiece"
   local vocab = vocab_json(o.vocab, where)
@@ -303,7 +303,9 @@ local function from_text(json, what, zero_based)
 end
 
 --- The tokenizer of the text of a tokenizer.json.
---- @usage local t = tide.tokenizers.from_json(io.open("tokenizer.json"):read "a")
+---
+---     local t = tide.tokenizers.WordLevel { vocab = { "a", "b" } }
+---     tide.tokenizers.from_json(t:to_json()):encode("b").ids   --> { 1 }
 function M.from_json(...)
   local o = json_args:call(...)
   return from_text(o.json, "tokenizers.from_json", o.zero_based)

@@ -1,5 +1,8 @@
 --- The tokenizer itself: a normalizer, a pre-tokenizer, a model, a post-processor and a decoder, in
 --- the form that Hugging Face's `tokenizer.json` has.
+---
+---     local t = tide.tokenizers.Tokenizer { model = { type = "WordLevel", vocab = { hi = 0 } } }
+---     t:encode("hi").ids   --> { 1 }
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
