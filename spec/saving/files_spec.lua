@@ -42,6 +42,7 @@ local readers = {
   { "w.h5", load_weights },
   { "w.weights.h5", load_weights },
   { "w.weights.json", load_weights },
+  { "w.npz", load_weights },
   { "s.safetensors", load_torch },
   { "s.pt", load_torch },
   { "l.safetensors", load_lora },
@@ -133,6 +134,7 @@ local writers = {
   { "w.weights.h5", save_weights, load_weights },
   { "w.h5", save_weights, load_weights },
   { "w.weights.json", save_weights, load_weights },
+  { "w.npz", save_weights, load_weights },
   { "s.safetensors", function(path)
     tide.saving.save_torch(small(), path)
   end, function(path)

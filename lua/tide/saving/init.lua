@@ -22,9 +22,10 @@ saving.formats = {
   [".hdf5"] = "tide.saving.keras",
   [".weights.h5"] = "tide.saving.keras",
   [".weights.json"] = "tide.saving.keras",
+  [".npz"] = "tide.saving.npz",
 }
 -- Formats that hold weights, but no architecture.
-local weights_only = { [".weights.h5"] = true, [".weights.json"] = true }
+local weights_only = { [".weights.h5"] = true, [".weights.json"] = true, [".npz"] = true }
 
 local function extension_of(path)
   local best

@@ -155,9 +155,9 @@ local function some(names)
   return table.concat(names, ", ")
 end
 
--- Reads what `wanted` (name -> tensor) asks for; returns list of { tensor, value }. Nothing is
--- written here.
-local function match(path, file, entries, wanted, o)
+-- Reads what `wanted` (name -> tensor) asks for by `read`, a function of the place among the
+-- entries; returns list of { tensor, value }. Nothing is written here.
+local function match(path, read, entries, wanted, o)
   local by_name, unknown, missing, out, skipped = {}, {}, {}, {}, {}
   for i, e in ipairs(entries) do
     by_name[e.name] = i
@@ -192,7 +192,7 @@ local function match(path, file, entries, wanted, o)
   for _, name in ipairs(names) do
     local i, tensor = by_name[name], wanted[name]
     if i and same_shape(entries[i].shape, tensor) then
-      local value = core.safetensors_read(file, i)
+      local value = read(i)
       out[#out + 1] = { tensor, value.dtype == tensor.dtype and value
         or ops.cast(value, tensor.dtype) }
     end
@@ -221,12 +221,11 @@ local unnumbered = safetensors.unnumbered
 
 -- Names in the file -> the model's tensors. Where paths differ by the automatic numbers of layers
 -- only, order decides.
-local function weights_wanted(model, header)
+local function weights_wanted(model, order)
   local records, wanted = model:_saved(), {}
   for _, r in ipairs(records) do
     wanted[r.path] = r.tensor
   end
-  local order = header and header.order
   if type(order) ~= "table" or #order ~= #records then
     return wanted
   end
@@ -241,13 +240,28 @@ local function weights_wanted(model, header)
   return equal and wanted or by_order
 end
 
+--- Sets the weights of a built model from entries of any file.
+--- @param entries table list of { name, shape }
+--- @param order table|nil the names in the order of the model that wrote them
+--- @param read function of the place of an entry
+--- @param o table skip_mismatch, by_name
+function safetensors.load_entries(model, path, entries, order, read, o)
+  assign(match(path, read, entries, weights_wanted(model, not o.by_name and order or nil), o))
+end
+
+local function reader(file)
+  return function(i)
+    return core.safetensors_read(file, i)
+  end
+end
+
 --- Loads weights by path into a built model.
 --- @param o table skip_mismatch, by_name
 function safetensors.load_weights(model, path, o)
   need_built(model, "load_weights")
   local file <close>, entries, metadata = core.safetensors_open(path)
   local header = safetensors.read_header(path, metadata)
-  assign(match(path, file, entries, weights_wanted(model, not o.by_name and header or nil), o))
+  safetensors.load_entries(model, path, entries, header and header.order, reader(file), o)
   seeds.set_counts(model, header and header.seeds)
 end
 
@@ -364,7 +378,7 @@ function safetensors.load_model(path, o)
   end)
   guard.run(path, bytes, damaged, guard.CALLED, build, model, header, path)
   lora.restore(model, header.lora)
-  local values = match(path, file, entries, weights_wanted(model), {})
+  local values = match(path, reader(file), entries, weights_wanted(model), {})
   local finish
   if o.compile ~= false and type(header.compile) == "table" and header.compile ~= none then
     model:compile_from_config(header.compile)

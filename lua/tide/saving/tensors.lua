@@ -233,34 +233,52 @@ end
 local function save_npz(v, path)
   local entries = {}
   local description = flatten(v, "", entries, "save", 1)
-  local members = {}
   for i, e in ipairs(entries) do
     if e[1]:find "/" then
       errors.raise("save", "%s: '%s' lies in a table of the table, which .npz files do not keep; "
         .. "name the file .safetensors", path, e[1])
-    end
-    local name = e[1]
-    if type(description) == "string" then
-      name = "arr_0"
+    elseif type(description) == "string" then
+      e[1] = "arr_0"
     elseif description.list then
-      name = ("arr_%d"):format(i - 1)
+      e[1] = ("arr_%d"):format(i - 1)
     end
-    members[i] = { name .. ".npy", npy_of(e[2], name) }
+  end
+  tensors.write_npz(path, entries)
+end
+
+--- Writes tensors, { name, tensor }, as an .npz file.
+function tensors.write_npz(path, entries)
+  local members = {}
+  for i, e in ipairs(entries) do
+    members[i] = { e[1] .. ".npy", npy_of(e[2], e[1]) }
   end
   core.zip_write(path, members)
 end
 
-local function load_npz(path)
+--- What an .npz file holds, in its order: list of { name, shape }, and a function of the place in it
+--- that reads the tensor.
+function tensors.open_npz(path)
   local z, members = core.zip_open(path)
-  local out, unnamed = {}, 0
-  for _, m in ipairs(members) do
+  local entries = {}
+  for i, m in ipairs(members) do
     local name = m.name:gsub("%.npy$", "")
-    local where = path .. ": " .. name
-    header_of(core.zip_head(z, m.name, HEADER), m.size, where) -- a member may be compressed
-    out[name] = tensor_of((core.zip_read(z, m.name, LARGEST)), where)
-    unnamed = unnamed + (name:find "^arr_%d+$" and 1 or 0)
+    -- a member may be compressed
+    local h = header_of(core.zip_head(z, m.name, HEADER), m.size, path .. ": " .. name)
+    entries[i] = { name = name, shape = h.shape }
   end
-  if unnamed == 0 or unnamed ~= #members then
+  return entries, function(i)
+    return tensor_of((core.zip_read(z, members[i].name, LARGEST)), path .. ": " .. entries[i].name)
+  end
+end
+
+local function load_npz(path)
+  local entries, read = tensors.open_npz(path)
+  local out, unnamed = {}, 0
+  for i, e in ipairs(entries) do
+    out[e.name] = read(i)
+    unnamed = unnamed + (e.name:find "^arr_%d+$" and 1 or 0)
+  end
+  if unnamed == 0 or unnamed ~= #entries then
     return out
   end
   local list = {}
