@@ -50,7 +50,8 @@ describe("weights in .npz files", function()
     m:load_weights(FILES .. "by_order.npz", { skip_mismatch = true }) -- warns
     assert.same(before[#before]:tolist(), m.weights[#before]:tolist())
     local few = tide.Sequential { tide.Input { 4 }, layers.Dense { 2 } }
-    expect.raises("has shape [5], the model has [2]", few.load_weights, few, FILES .. "by_order.npz")
+    expect.raises("has shape [5], the model has [2]", few.load_weights, few,
+      FILES .. "by_order.npz")
     expect.raises("hold weights only", function() m:save "m.npz" end)
     expect.raises("hold weights only", tide.load_model, "m.npz")
     local halves = tide.Sequential { tide.Input { 4 }, layers.Dense { 2, dtype = "bfloat16" } }

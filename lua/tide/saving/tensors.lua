@@ -255,8 +255,8 @@ function tensors.write_npz(path, entries)
   core.zip_write(path, members)
 end
 
---- What an .npz file holds, in its order: list of { name, shape }, and a function of the place in it
---- that reads the tensor.
+--- What an .npz file holds, in its order: list of { name, shape }, and a function of the place in
+--- it that reads the tensor.
 function tensors.open_npz(path)
   local z, members = core.zip_open(path)
   local entries = {}
