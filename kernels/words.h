@@ -29,6 +29,10 @@
     FIRST(REDUCTION, none) NEXT(REDUCTION, add) NEXT(REDUCTION, max) NEXT(REDUCTION, min) \
     NEXT(REDUCTION, mul)
 #define TIDE_LIST_SIDE(FIRST, NEXT) FIRST(SIDE, left) NEXT(SIDE, right)
+/* functions whose values sum_of_ adds; count: 1, but 0 of 0 */
+#define TIDE_LIST_SUMMED(FIRST, NEXT) \
+    FIRST(SUMMED, itself) NEXT(SUMMED, square) NEXT(SUMMED, abs) NEXT(SUMMED, power) \
+    NEXT(SUMMED, exp) NEXT(SUMMED, count)
 #define TIDE_LIST_QR(FIRST, NEXT) FIRST(QR, reduced) NEXT(QR, complete)
 #define TIDE_LIST_DECODING(FIRST, NEXT) FIRST(DECODING, greedy) NEXT(DECODING, beam_search)
 /* clang-format on */
@@ -42,6 +46,7 @@ enum { TIDE_LIST_CHANNELS(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_MARGIN(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_REDUCTION(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_SIDE(TIDE_WORD, TIDE_WORD) };
+enum { TIDE_LIST_SUMMED(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_QR(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_DECODING(TIDE_WORD, TIDE_WORD) };
 #undef TIDE_WORD

@@ -154,12 +154,31 @@ static int lu(int n, double *a, int *pivot) {
     return regular && !tide_stopped();
 }
 
+/* x (n, width) becomes the solution: panels of L from above, then those of U from below. */
+static void by_panels(int n, const double *a, const int *pivot, double *x, int width) {
+    const double plus = 1, minus = -1;
+    const int one = 1;
+    la.laswp(&width, x, &n, &one, &n, pivot, &one);
+    for (int p = 0; p < n && !tide_stopped(); p += PANEL) {
+        const int rows = n - p < PANEL ? n - p : PANEL, below = n - p - rows;
+        la.trsm("L", "L", "N", "U", &rows, &width, &plus, A(p, p), &n, x + p, &n, 1, 1, 1, 1);
+        la.gemm("N", "N", &below, &width, &rows, &minus, A(p + rows, p), &n, x + p, &n, &plus,
+                x + p + rows, &n, 1, 1);
+    }
+    for (int p = (n - 1) / PANEL * PANEL; p >= 0 && !tide_stopped(); p -= PANEL) {
+        const int rows = n - p < PANEL ? n - p : PANEL;
+        la.trsm("L", "U", "N", "N", &rows, &width, &plus, A(p, p), &n, x + p, &n, 1, 1, 1, 1);
+        la.gemm("N", "N", &p, &width, &rows, &minus, A(0, p), &n, x + p, &n, &plus, x, &n, 1, 1);
+    }
+}
+
 /* b (n, k), columns one after the other, becomes the solution. */
 static void solve(int n, const double *a, const int *pivot, double *b, int64_t k) {
     for (int64_t j = 0; j < k && !tide_stopped(); j += PANEL) {
         const int width = (int)(k - j < PANEL ? k - j : PANEL);
         int info = 0;
-        la.getrs("N", &n, &width, a, &n, pivot, b + j * n, &n, &info, 1);
+        if (n <= ONE_CALL) la.getrs("N", &n, &width, a, &n, pivot, b + j * n, &n, &info, 1);
+        else by_panels(n, a, pivot, b + j * n, width);
     }
 }
 
@@ -242,7 +261,12 @@ static int cholesky(int n, double *a) {
             if (!(*A(i, i) > 0)) return 0;
         if (rest == 0) break;
         la.trsm("L", "U", "T", "N", &width, &rest, &plus, A(j, j), &n, A(j, k), &n, 1, 1, 1, 1);
-        la.syrk("U", "T", &rest, &width, &minus, A(j, k), &n, &plus, A(k, k), &n, 1, 1);
+        for (int s = k; s < n && !tide_stopped(); s += STRIP) { /* columns of the rest */
+            const int strip = n - s < STRIP ? n - s : STRIP, above = s - k;
+            la.gemm("T", "N", &above, &strip, &width, &minus, A(j, k), &n, A(j, s), &n, &plus,
+                    A(k, s), &n, 1, 1);
+            la.syrk("U", "T", &strip, &width, &minus, A(j, s), &n, &plus, A(s, s), &n, 1, 1);
+        }
     }
     return 1;
 }

@@ -312,23 +312,26 @@ tide_status tide_any_nonzero_(tide_kcall *c) {
     return TIDE_OK;
 }
 
-/* -- bincount -- */
-tide_status tide_any_bincount(tide_kcall *c);
-tide_status tide_any_bincount(tide_kcall *c) {
+/* -- bincount: weights of halves are summed in float32 -- */
+TIDE_ANY_KERNEL(bincount) {
     const tide_bincount_attrs *a = c->attrs;
     const tide_buf *x = &c->in[0], *w = &c->in[1], *y = &c->out[0];
-    int64_t size = (int64_t)tide_dtype_size(y->dtype);
-    tide_zero(y->p, (size_t)(tide_buf_numel(y) * size));
-    const int64_t n = tide_buf_numel(x);
+    const int64_t n = tide_buf_numel(x), places = tide_buf_numel(y);
+    const int half = tide_is_half(y->dtype);
+    const size_t size = half ? sizeof(float) : tide_dtype_size(y->dtype);
+    char *sums = half ? tide_scratch(c->dev, (size_t)(places + 1) * size) : y->p;
+    if (half && !sums) return TIDE_ENOMEM;
+    tide_zero(sums, (size_t)places * size);
     TIDE_IN_BLOCKS(i, n) {
-        int64_t k = tide_wrap_sub(tide_int_at(x, i), a->base);
-        if (k < 0 || k >= tide_buf_numel(y))
-            return refuse(c, 0, i, tide_int_at(x, i), a->base, INT64_MAX);
-        if (w->p && w->dtype == y->dtype)
-            add_into(y->dtype, (char *)y->p + k * size, (const char *)w->p + i * size, 1);
-        else
-            ((uint32_t *)y->p)[k] +=
-                w->p ? (uint32_t)tide_int_at(w, i) : 1; /* narrow weights sum as int32 */
+        const int64_t k = tide_wrap_sub(tide_int_at(x, i), a->base);
+        if (k < 0 || k >= places) return refuse(c, 0, i, tide_int_at(x, i), a->base, INT64_MAX);
+        if (half)
+            ((float *)(void *)sums)[k] += tide_from_half(w->dtype, ((const uint16_t *)w->p)[i]);
+        else if (w->p && w->dtype == y->dtype)
+            add_into(y->dtype, sums + k * (int64_t)size, (const char *)w->p + i * (int64_t)size, 1);
+        else /* narrow weights sum as int32 */
+            ((uint32_t *)(void *)sums)[k] += w->p ? (uint32_t)tide_int_at(w, i) : 1;
     }
+    if (half) tide_half->narrow(y->dtype, places, (const float *)(void *)sums, y->p);
     return TIDE_OK;
 }

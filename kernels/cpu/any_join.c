@@ -1,6 +1,7 @@
 /* Margins around a tensor, and their gradient. Results are contiguous. */
 #define TIDE_POLLED
 #include "cpu.h"
+#include "half.h"
 
 /* -- filling -- */
 static void fill(char *p, int64_t n, size_t size, const void *value) {
@@ -110,30 +111,91 @@ tide_status tide_any_pad(tide_kcall *c) {
     return TIDE_OK;
 }
 
-/* The gradient: every element of dy is added where it came from, in order. */
-tide_status tide_any_pad_grad_(tide_kcall *c);
-tide_status tide_any_pad_grad_(tide_kcall *c) {
+/* -- its gradient: each element of dx is the sum of those of dy that were read from it, in order --
+ */
+
+/* Along one axis: the positions of dy that stand for position i of dx, rising, are list[first[i]]
+ * to list[first[i + 1] - 1]. */
+typedef struct {
+    int64_t *first, *list;
+} readers;
+static tide_status readers_of(tide_device *dev, int mode, int64_t before, int64_t n, int64_t many,
+                              readers *r) {
+    r->first = tide_scratch(dev, (size_t)(n + 2 + many) * sizeof *r->first);
+    if (!r->first) return TIDE_ENOMEM;
+    int64_t *at = r->first + 1; /* the next place of each position, which ends as its last */
+    r->list = at + n + 1;
+    memset(r->first, 0, (size_t)(n + 2) * sizeof *r->first);
+    for (int64_t j = 0; j < many; j++) at[source_of(mode, j - before, n) + 1]++;
+    for (int64_t i = 0; i < n; i++) at[i + 1] += at[i];
+    for (int64_t j = 0; j < many; j++) r->list[at[source_of(mode, j - before, n)]++] = j;
+    return TIDE_OK;
+}
+
+/* sum[i] += what stands for position i + from of the last axis in a line of dy. */
+#define ADD_LINE(name, T, ACC, read)                                                         \
+    static void name(int dtype, const void *line, const readers *r, int64_t from, int64_t n, \
+                     void *to) {                                                             \
+        const T *x = line;                                                                   \
+        ACC *sum = to;                                                                       \
+        (void)dtype;                                                                         \
+        for (int64_t i = 0; i < n; i++)                                                      \
+            for (int64_t k = r->first[from + i]; k < r->first[from + i + 1]; k++)            \
+                sum[i] += read(x[r->list[k]]);                                               \
+    }
+#define AS_IT_IS(v) (v)
+#define WIDENED(v) tide_from_half(dtype, v)
+ADD_LINE(add_float, float, float, AS_IT_IS)
+ADD_LINE(add_double, double, double, AS_IT_IS)
+ADD_LINE(add_half, uint16_t, float, WIDENED)
+
+/* Steps to the next combination of readers of the leading axes, whose positions in dx are `at`; 0
+ * after the last. */
+static int next_readers(const readers *r, const int64_t *at, int axes, int64_t *which) {
+    for (int i = axes - 1; i >= 0; i--) {
+        if (++which[i] < r[i].first[at[i] + 1] - r[i].first[at[i]]) return 1;
+        which[i] = 0;
+    }
+    return 0;
+}
+
+TIDE_ANY_KERNEL(pad_grad_) {
+    enum { WIDTH = 1024 };
     const tide_pad_grad__attrs *a = c->attrs;
-    padding p = {.x = &c->out[0], .y = &c->in[0]};
-    memset(p.x->p, 0, (size_t)tide_buf_numel(p.x) * tide_dtype_size(p.x->dtype));
-    int64_t n = tide_buf_numel(p.y);
-    int last = p.y->rank - 1;
-    if (n == 0) return TIDE_OK;
+    const tide_buf *dy = &c->in[0], *dx = &c->out[0];
+    const int last = dx->rank - 1, half = tide_is_half(dx->dtype);
+    const int64_t size = (int64_t)tide_dtype_size(dx->dtype);
+    readers r[TIDE_MAX_RANK];
+    if (tide_buf_numel(dx) == 0) return TIDE_OK;
     if (last < 0) {
-        memcpy(p.x->p, p.y->p, tide_dtype_size(p.y->dtype));
+        memcpy(dx->p, dy->p, (size_t)size);
         return TIDE_OK;
     }
-    TIDE_DO(padding_of(&p, c->dev, &a->pad_width, (int)a->mode));
-    int64_t cols = p.y->shape[last];
-    for (int64_t r = 0; r < n / cols; r++) {
-        int64_t off = source_row(&p, r);
-        if (off < 0) continue;
-        for (int64_t j = 0; j < cols; j++) {
-            int64_t s = p.map[last][j];
-            if (s < 0) continue;
-            if (p.y->dtype == TIDE_F32)
-                ((float *)p.x->p)[off + s] += ((const float *)p.y->p)[r * cols + j];
-            else ((double *)p.x->p)[off + s] += ((const double *)p.y->p)[r * cols + j];
+    for (int i = 0; i <= last; i++)
+        TIDE_DO(readers_of(c->dev, (int)a->mode, a->pad_width.v[i][0], dx->shape[i], dy->shape[i],
+                           &r[i]));
+    const int64_t cols = dx->shape[last], blocks = TIDE_CEIL_DIV(cols, WIDTH);
+    void (*const add)(int, const void *, const readers *, int64_t, int64_t, void *) = half
+        ? add_half
+        : dx->dtype == TIDE_F32 ? add_float
+                                : add_double;
+    TIDE_PARALLEL_FOR (tide_buf_numel(dx) / cols * blocks,
+                       TIDE_MAX(1, 16384 / TIDE_MIN(cols, WIDTH))) {
+        _Alignas(64) double room[WIDTH];
+        for (int64_t block = lo; block < hi; block++) {
+            const int64_t from = block % blocks * WIDTH, n = TIDE_MIN(cols - from, WIDTH);
+            int64_t at[TIDE_MAX_RANK], which[TIDE_MAX_RANK] = {0}, row = block / blocks;
+            char *to = (char *)dx->p + (row * cols + from) * size;
+            void *sum = half ? (void *)room : to;
+            memset(sum, 0, (size_t)n * (half ? sizeof(float) : (size_t)size));
+            for (int i = last - 1; i >= 0; i--) at[i] = row % dx->shape[i], row /= dx->shape[i];
+            do {
+                int64_t line = 0;
+                for (int i = 0; i < last; i++)
+                    line += r[i].list[r[i].first[at[i]] + which[i]] * dy->stride[i];
+                add(dx->dtype, (const char *)dy->p + line * size, &r[last], from, n, sum);
+            } while (next_readers(r, at, last, which));
+            if (half) tide_half->narrow(dx->dtype, n, sum, (uint16_t *)(void *)to);
         }
     }
     return TIDE_OK;

@@ -35,6 +35,7 @@ static void best_path(int64_t T, int64_t C, int64_t blank, int merge, const REAL
 
 typedef struct { /* a prefix: that of the parent, then a channel; its children are a list */
     int64_t parent, child, sibling;
+    int64_t beam; /* of this frame that it is; -1: none */
     int32_t channel, length;
 } prefix;
 typedef struct { /* log probabilities of a prefix whose last frame was a blank, or its channel */
@@ -115,6 +116,7 @@ static int64_t child_of(search *s, int64_t at, int64_t channel) {
     s->tree[k] = (prefix){.parent = at,
                           .child = -1,
                           .sibling = s->tree[at].child,
+                          .beam = -1,
                           .channel = (int32_t)channel,
                           .length = s->tree[at].length + 1};
     return s->tree[at].child = k;
@@ -124,7 +126,8 @@ static int64_t child_of(search *s, int64_t at, int64_t channel) {
 static int64_t step(search *s, int64_t n, int64_t blank) {
     const int64_t C = s->classes;
     int64_t kept = 0;
-    for (int64_t i = 0; i < n * C; i++) s->taken[i] = 0;
+    for (int64_t i = 0; i < n; i++) s->tree[s->beams[i].at].beam = i;
+    memset(s->taken, 0, (size_t)(n * C));
     for (int64_t j = 0; j < n; j++) { /* beams that go on as they are, or grow from another beam */
         const beam *b = s->beams + j;
         const prefix *p = s->tree + b->at;
@@ -132,20 +135,19 @@ static int64_t step(search *s, int64_t n, int64_t blank) {
         c.blank = log_add(b->blank, b->channel) + s->log_p[blank];
         if (p->length > 0) {
             c.emitted = b->channel + s->log_p[p->channel];
-            for (int64_t i = 0; i < n; i++) {
-                const beam *from = s->beams + i;
-                if (from->at != p->parent) continue;
-                const int repeats =
-                    s->tree[from->at].length > 0 && s->tree[from->at].channel == p->channel;
+            const prefix *shorter = s->tree + p->parent;
+            if (shorter->beam >= 0) {
+                const beam *from = s->beams + shorter->beam;
+                const int repeats = shorter->length > 0 && shorter->channel == p->channel;
                 const double before = repeats ? from->blank : log_add(from->blank, from->channel);
                 c.emitted = log_add(c.emitted, before + s->log_p[p->channel]);
-                s->taken[i * C + p->channel] = 1;
+                s->taken[shorter->beam * C + p->channel] = 1;
             }
         }
         c.total = log_add(c.blank, c.emitted);
         kept = offer(s, kept, &c);
     }
-    for (int64_t j = 0; j < n; j++) {
+    for (int64_t j = 0; j < n && (j % 64 || !tide_stopped()); j++) {
         const beam *b = s->beams + j;
         const prefix *p = s->tree + b->at;
         const double all = log_add(b->blank, b->channel);
@@ -164,6 +166,7 @@ static int64_t step(search *s, int64_t n, int64_t blank) {
                             .blank = c->blank,
                             .channel = c->emitted};
     }
+    for (int64_t i = 0; i < n; i++) s->tree[s->beams[i].at].beam = -1;
     beam *swap = s->beams;
     s->beams = s->next, s->next = swap;
     return kept;
@@ -175,7 +178,7 @@ static void beam_search(search *s, int64_t T, int64_t blank, int64_t top, const 
     int64_t n = 1;
     int unknown = 0;
     s->nodes = 1;
-    s->tree[0] = (prefix){.parent = -1, .child = -1, .sibling = -1, .channel = -1};
+    s->tree[0] = (prefix){.parent = -1, .child = -1, .sibling = -1, .beam = -1, .channel = -1};
     s->beams[0] = (beam){.at = 0, .blank = 0, .channel = -INFINITY};
     for (int64_t t = 0; t < T && n > 0 && !tide_stopped(); t++, x += s->classes) {
         double most = -INFINITY, sum = 0;

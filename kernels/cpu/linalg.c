@@ -43,6 +43,17 @@ static void transpose(double *to, const double *from, int64_t rows, int64_t cols
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++) to[j * rows + i] = from[i * cols + j];
 }
+/* Where squares of the numbers would leave the range of doubles, all are multiplied by 2^-power, so
+ * that the largest is near 1. Returns the power, or 0. */
+static int scale_down(double *x, int64_t n) {
+    int power = 0;
+    double most = 0;
+    for (int64_t i = 0; i < n; i++) most = fabs(x[i]) > most ? fabs(x[i]) : most;
+    if (most == 0 || most > DBL_MAX || (most > 0x1p-256 && most < 0x1p256)) return 0;
+    frexp(most, &power);
+    for (int64_t i = 0; i < n; i++) x[i] = ldexp(x[i], -power);
+    return power;
+}
 /* Exchanges n numbers, `step` apart. */
 static void swap(double *x, double *y, int64_t n, int64_t step) {
     for (int64_t i = 0; i < n * step; i += step) {
@@ -317,6 +328,7 @@ TIDE_KERNEL(qr) {
     if (!a || !x || !y || !turned || !beta) return TIDE_ENOMEM;
     for (int64_t i = 0; i < b.count && !tide_stopped(); i++) {
         load(x, (const REAL *)c->in[0].p + i * m * n, m * n);
+        const int power = scale_down(x, m * n);
         transpose(a, x, m, n);
         for (int64_t j = 0; j < k && !tide_stopped();
              j++) { /* v, scaled so that v[j] = 1, stays below the diagonal; R above */
@@ -348,7 +360,8 @@ TIDE_KERNEL(qr) {
         store((REAL *)c->out[0].p + i * m * q, turned, m * q);
         REAL *r = (REAL *)c->out[1].p + i * q * n;
         for (int64_t row = 0; row < q; row++)
-            for (int64_t j = 0; j < n; j++) r[row * n + j] = row <= j ? (REAL)a[j * m + row] : 0;
+            for (int64_t j = 0; j < n; j++)
+                r[row * n + j] = row <= j ? (REAL)ldexp(a[j * m + row], power) : 0;
     }
     return TIDE_OK;
 }
@@ -475,13 +488,14 @@ TIDE_KERNEL(eigh) {
     for (int64_t i = 0; i < b.count && !tide_stopped(); i++) {
         REAL *w = (REAL *)c->out[0].p + i * n, *vectors = (REAL *)c->out[1].p + i * size;
         load(a, (const REAL *)c->in[0].p + i * size, size);
+        const int power = scale_down(a, size);
         symmetric(a, n);
         if (!symmetric_eigen(n, a, d, z, u, room)) return refuse(c, i);
         for (int64_t to = 0; to < n; to++) { /* rising; what was taken is infinite */
             int64_t least = 0;
             for (int64_t j = 1; j < n; j++)
                 if (d[j] < d[least]) least = j;
-            w[to] = (REAL)d[least];
+            w[to] = (REAL)ldexp(d[least], power);
             d[least] = INFINITY;
             for (int64_t j = 0; j < n; j++) vectors[j * n + to] = (REAL)z[least * n + j];
         }
@@ -540,6 +554,7 @@ TIDE_KERNEL(svd_) { /* u (m, p), s (k), vh (q, n) with p = q = k or full */
     if (!w || !x || !v || !sorted || !u || !s) return TIDE_ENOMEM;
     for (int64_t i = 0; i < b.count && !tide_stopped(); i++) {
         load(x, (const REAL *)c->in[0].p + i * m * n, m * n);
+        const int power = scale_down(x, m * n);
         if (tall) transpose(w, x, m, n);
         else memcpy(w, x, (size_t)(m * n) * sizeof *w);
         if (!one_sided(w, v, n, m)) return refuse(c, i);
@@ -550,7 +565,7 @@ TIDE_KERNEL(svd_) { /* u (m, p), s (k), vh (q, n) with p = q = k or full */
             for (int64_t j = 1; j < n; j++)
                 if (s[j] > s[most]) most = j;
             const double value = s[most];
-            ((REAL *)c->out[1].p)[i * n + to] = (REAL)value;
+            ((REAL *)c->out[1].p)[i * n + to] = (REAL)ldexp(value, power);
             memcpy(sorted + to * n, v + most * n, (size_t)n * sizeof *v);
             if (value > 0) {
                 for (int64_t j = 0; j < m; j++) u[to * m + j] = w[most * m + j] / value;

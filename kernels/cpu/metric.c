@@ -27,7 +27,7 @@ tide_status K(threshold_counts)(tide_kcall *c) {
         c->dev, (size_t)(2 * (nt + 1) * labels) * sizeof *bucket); /* (2, T + 1, L): true, false */
     if (!bucket) return TIDE_ENOMEM;
     memset(bucket, 0, (size_t)(2 * (nt + 1) * labels) * sizeof *bucket);
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n && (i % 1024 || !tide_stopped()); i++)
         for (int64_t l = 0; l < labels; l++) {
             int64_t at = i * labels + l;
             if (isnan(y_pred[at])) continue;

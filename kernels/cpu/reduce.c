@@ -36,6 +36,69 @@ KERNEL(prod)
 KERNEL(max)
 KERNEL(min)
 
+/* -- sums of a function of x - centre -- */
+
+#define EACH_OF(expression)                               \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) { \
+        const REAL d = x[i] - c[i * step];                \
+        x[i] = (expression);                              \
+    }                                                     \
+    break
+static void apply_function(const void *ctx, int64_t n, void *in, const void *centre, int step) {
+    static const REAL none = 0;
+    const tide_sum_of__attrs *at = ctx;
+    const REAL *c = centre ? centre : &none, order = (REAL)at->order,
+               none_of = at->order > 0 ? 0 : (REAL)INFINITY; /* the power of 0 */
+    REAL *x = in;
+    if (!centre) step = 0;
+    switch (at->of) {
+    case TIDE_SUMMED_square: EACH_OF(d * d);
+    case TIDE_SUMMED_abs: EACH_OF(T_ABS(d));
+    case TIDE_SUMMED_power: EACH_OF(t_where(d == 0, none_of, T_POW(T_ABS(d), order)));
+    case TIDE_SUMMED_exp: EACH_OF(T_EXP(d));
+    case TIDE_SUMMED_count: EACH_OF((REAL)(d != 0));
+    default: EACH_OF(d);
+    }
+}
+#undef EACH_OF
+TIDE_KERNEL(sum_of_) { /* x, centre */
+    const tide_sum_of__attrs *a = c->attrs;
+    const reduce_map map = {apply_function, a, c->in[1].p},
+                     *used = a->of == TIDE_SUMMED_itself && !map.centres ? NULL : &map;
+    return (a->mean ? mean_mapped : sum_mapped)(&c->in[0], &a->axis, &c->out[0], c->dev, used);
+}
+
+#define SLOPE(name, expression)                                                              \
+    static void name##_slope(int64_t n, const void *const *in, void *out, const void *ctx) { \
+        const REAL *x = in[0], *c = in[1], *dy = in[2];                                      \
+        REAL *dx = out;                                                                      \
+        const REAL order = (REAL)((const tide_sum_of_grad__attrs *)ctx)->order;              \
+        (void)x, (void)c, (void)order;                                                       \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) dx[i] = (expression);            \
+    }
+#define D (x[i] - c[i])
+#define SIGN_OF(d) ((REAL)((d) > 0) - (REAL)((d) < 0))
+SLOPE(itself, dy[i])
+SLOPE(square, 2 * D * dy[i])
+SLOPE(abs, (D != D ? D : SIGN_OF(D)) * dy[i])
+SLOPE(power, D == 0 ? 0 : order * T_POW(T_ABS(D), order - 1) * SIGN_OF(D) * dy[i])
+SLOPE(exp, T_EXP(D) * dy[i])
+SLOPE(count, 0 * dy[i])
+#undef D
+TIDE_KERNEL(sum_of_grad_) { /* x, centre, dy */
+    static const tide_loop loops[] = {
+        [TIDE_SUMMED_itself] = itself_slope, [TIDE_SUMMED_square] = square_slope,
+        [TIDE_SUMMED_abs] = abs_slope,       [TIDE_SUMMED_power] = power_slope,
+        [TIDE_SUMMED_exp] = exp_slope,       [TIDE_SUMMED_count] = count_slope};
+    const tide_sum_of_grad__attrs *a = c->attrs;
+    static REAL none;
+    tide_buf in[3] = {c->in[0], c->in[1], c->in[2]};
+    if (!in[1].p) in[1] = (tide_buf){.p = &none, .dtype = in[2].dtype};
+    tide_kcall k = *c;
+    k.in = in;
+    return tide_elementwise(&k, loops[a->of], 16384);
+}
+
 /* Running sums and products along one axis of a contiguous (outer, n, inner) array, accumulated in
  * double, several neighbouring lines together. */
 enum { WIDTH = 256 };

@@ -23,7 +23,15 @@ typedef struct {
         rstride[TIDE_MAX_RANK];
     int64_t kn, rn; /* numbers of results, and of elements in each */
     int from, to;   /* the dtype of the input and of the result where it is half, else 0 */
+    const struct reduce_map *map; /* what is done to elements before they are reduced, or NULL */
 } reduce_plan;
+
+/* x[0..n) = f(x - centre), of the element type: one centre for all of them, or (step 1) one each,
+ * or NULL. `centres`: one for each result, or NULL. */
+typedef struct reduce_map {
+    void (*run)(const void *ctx, int64_t n, void *x, const void *centre, int step);
+    const void *ctx, *centres;
+} reduce_map;
 
 /* `axis` as the attribute of a call: n < 0 is all. */
 void tide_reduce_plan(const tide_buf *in, const tide_ints *axis, reduce_plan *p);
@@ -47,10 +55,12 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
         else (y)[i] = (OUT)(v);                                                  \
     } while (0)
 
+#define REDUCE_CENTRE(T, map, result) ((map)->centres ? (const T *)(map)->centres + (result) : NULL)
+
 /* Halves are widened to T as they are read, by REDUCE_WIDEN(dtype, n, from, to) of the including
  * file. Defines `name_run(in, axis, out, dev)`, which reduces elements T through accumulators ACC
- * to results OUT. identity, step(acc, x), combine(acc, acc), lane type LANE (what a short run of
- * step accumulates in), finish(acc, rn) */
+ * to results OUT, and name_mapped, which reduces what a map makes of them. identity, step(acc, x),
+ * combine(acc, acc), lane type LANE (what a short run of step accumulates in), finish(acc, rn) */
 #define REDUCE_LANES 32
 #define DEFINE_REDUCTION(name, T, LANE, ACC, OUT, identity, step, combine, finish)                 \
     static ACC name##_piece(const T *x, int64_t n) {                                               \
@@ -70,8 +80,11 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
         return acc;                                                                                \
     }                                                                                              \
     /* one segment of a row: n elements at `stride` */                                             \
-    static ACC name##_segment(const T *x, int half, int64_t n, int64_t stride) {                   \
-        if (stride == 1 && !half) return name##_piece(x, n);                                       \
+    static ACC name##_segment(const T *x, const reduce_plan *p, int64_t result, int64_t n,         \
+                              int64_t stride) {                                                    \
+        const int half = p->from;                                                                  \
+        const reduce_map *map = p->map;                                                            \
+        if (stride == 1 && !half && !map) return name##_piece(x, n);                               \
         T pack[1024];                                                                              \
         ACC acc = identity;                                                                        \
         for (int64_t i = 0; i < n; i += 1024) {                                                    \
@@ -83,14 +96,16 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
                         half, ((const uint16_t *)(const void *)x)[(i + j) * stride]);              \
             else                                                                                   \
                 for (int64_t j = 0; j < m; j++) pack[j] = x[(i + j) * stride];                     \
+            if (map) map->run(map->ctx, m, pack, REDUCE_CENTRE(T, map, result), 0);                \
             ACC part = name##_piece(pack, m);                                                      \
             acc = combine(acc, part);                                                              \
         }                                                                                          \
         return acc;                                                                                \
     }                                                                                              \
     /* rows [lo, hi) of `w` neighbouring columns, into acc[w] */                                   \
-    static void name##_columns(const T *x, const reduce_plan *p, int64_t lo, int64_t hi,           \
-                               int64_t w, ACC *acc) {                                              \
+    static void name##_columns(const T *x, const reduce_plan *p, int64_t result, int64_t lo,       \
+                               int64_t hi, int64_t w, ACC *acc) {                                  \
+        const reduce_map *map = p->map;                                                            \
         LANE lane[REDUCE_WIDTH];                                                                   \
         T wide[REDUCE_WIDTH];                                                                      \
         for (int64_t j = 0; j < w; j++) acc[j] = identity;                                         \
@@ -100,10 +115,10 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
             for (; lo < end; lo++) {                                                               \
                 const T *row =                                                                     \
                     REDUCE_AT(T, x, p->from, reduce_offset(p->nr, p->rshape, p->rstride, lo));     \
-                if (p->from) {                                                                     \
-                    REDUCE_WIDEN(p->from, w, row, wide);                                           \
-                    row = wide;                                                                    \
-                }                                                                                  \
+                if (p->from) REDUCE_WIDEN(p->from, w, row, wide);                                  \
+                else if (map) memcpy(wide, row, (size_t)w * sizeof(T));                            \
+                if (map) map->run(map->ctx, w, wide, REDUCE_CENTRE(T, map, result), 1);            \
+                if (p->from || map) row = wide;                                                    \
                 _Pragma("omp simd") for (int64_t j = 0; j < w; j++) lane[j] =                      \
                     step(lane[j], row[j]);                                                         \
             }                                                                                      \
@@ -132,13 +147,13 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
                     REDUCE_AT(T, x, p->from, reduce_offset(p->nk, p->kshape, p->kstride, first));  \
                 if (spread) {                                                                      \
                     int64_t r = i % segs * REDUCE_ROWS;                                            \
-                    name##_columns(base, p, r, TIDE_MIN(p->rn, r + REDUCE_ROWS), w,                \
+                    name##_columns(base, p, first, r, TIDE_MIN(p->rn, r + REDUCE_ROWS), w,         \
                                    part + i * REDUCE_WIDTH);                                       \
                     continue;                                                                      \
                 }                                                                                  \
                 for (int64_t j = 0; j < w; j++) acc[j] = identity;                                 \
                 for (int64_t r = 0; r < p->rn && !tide_stopped(); r += REDUCE_ROWS) {              \
-                    name##_columns(base, p, r, TIDE_MIN(p->rn, r + REDUCE_ROWS), w, seg);          \
+                    name##_columns(base, p, first, r, TIDE_MIN(p->rn, r + REDUCE_ROWS), w, seg);   \
                     for (int64_t j = 0; j < w; j++) acc[j] = combine(acc[j], seg[j]);              \
                 }                                                                                  \
                 for (int64_t j = 0; j < w; j++)                                                    \
@@ -177,8 +192,8 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
                         REDUCE_AT(T, base, p->from,                                                \
                                   reduce_offset(p->nr - 1, p->rshape, p->rstride, s / pieces) +    \
                                       at * stride);                                                \
-                    ACC seg =                                                                      \
-                        name##_segment(row, p->from, TIDE_MIN(run - at, REDUCE_RUN), stride);      \
+                    ACC seg = name##_segment(row, p, spread ? i / segs : i,                        \
+                                             TIDE_MIN(run - at, REDUCE_RUN), stride);              \
                     acc = combine(acc, seg);                                                       \
                 }                                                                                  \
                 if (spread) part[i] = acc;                                                         \
@@ -192,11 +207,13 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
         }                                                                                          \
         return TIDE_OK;                                                                            \
     }                                                                                              \
-    static tide_status name##_run(const tide_buf *in, const tide_ints *axis, const tide_buf *out,  \
-                                  tide_device *dev) {                                              \
+    static tide_status name##_mapped(const tide_buf *in, const tide_ints *axis,                    \
+                                     const tide_buf *out, tide_device *dev,                        \
+                                     const reduce_map *map) {                                      \
         reduce_plan p;                                                                             \
         OUT *y = out->p;                                                                           \
         tide_reduce_plan(in, axis, &p);                                                            \
+        p.map = map;                                                                               \
         p.from = tide_is_half(in->dtype) ? in->dtype : 0;                                          \
         p.to = tide_is_half(out->dtype) ? out->dtype : 0;                                          \
         if (p.kn == 0) return TIDE_OK;                                                             \
@@ -208,6 +225,10 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
         int columns =                                                                              \
             p.kstride[p.nk - 1] == 1 && p.rstride[p.nr - 1] != 1 && p.kshape[p.nk - 1] >= 8;       \
         return columns ? name##_by_columns(in->p, &p, y, dev) : name##_by_rows(in->p, &p, y, dev); \
+    }                                                                                              \
+    static tide_status name##_run(const tide_buf *in, const tide_ints *axis, const tide_buf *out,  \
+                                  tide_device *dev) {                                              \
+        return name##_mapped(in, axis, out, dev, NULL);                                            \
     }
 
 #endif

@@ -55,6 +55,8 @@ static inline int dtype_of_both(const tide_kcall *c) {
 #define OWN_nan_to_num ~, tide_half_nan_to_num
 #define OWN_sum ~, KF32(sum)
 #define OWN_mean ~, KF32(mean)
+#define OWN_sum_of_ ~, KF32(sum_of_)
+#define OWN_sum_of_grad_ ~, KF32(sum_of_grad_)
 #define OWN_prod ~, KF32(prod)
 #define OWN_max ~, KF32(max)
 #define OWN_min ~, KF32(min)

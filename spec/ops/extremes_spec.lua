@@ -307,3 +307,31 @@ describe("whole numbers at their ends", function()
     end
   end)
 end)
+
+describe("factorizations of very large and very small numbers", function()
+  local la = ops.linalg
+  local function like(want, got, factor, what)
+    expect.close(got / factor, want:tolist(), 1e-12, 1e-12, what)
+  end
+  it("are those of the same numbers near one", function()
+    tide.seed(24)
+    local x = tide.random.normal({ 6, 4 }, { dtype = "float64" })
+    local both = x[{ { 1, 4 } }] + x[{ { 1, 4 } }]:transpose()
+    local w, v = la.eigh(both)
+    local u, s, vh = la.svd(x, { full_matrices = false })
+    local q, r = la.qr(x)
+    for _, factor in ipairs { 2.0 ^ 1000, 2.0 ^ 300, 2.0 ^ -300, 2.0 ^ -1000 } do
+      local name = ("%g"):format(factor)
+      local w2, v2 = la.eigh(both * factor)
+      like(w, w2, factor, name)
+      like(v, v2, 1, name)
+      local u2, s2, vh2 = la.svd(x * factor, { full_matrices = false })
+      like(s, s2, factor, name)
+      like(u, u2, 1, name)
+      like(vh, vh2, 1, name)
+      local q2, r2 = la.qr(x * factor)
+      like(q, q2, 1, name)
+      like(r, r2, factor, name)
+    end
+  end)
+end)

@@ -108,5 +108,35 @@ entry("normalize", lambda v: F.normalize(v, dim=-1), normal(4, 6))
 entry("tanh", torch.tanh, normal(9))
 entry("gelu", F.gelu, normal(9))
 entry("embedding", lambda v: F.embedding(torch.tensor([1, 0, 1, 3]), v), normal(4, 3))
+for name, f in {
+    "elu": F.elu,
+    "gelu": F.gelu,
+    "sigmoid": torch.sigmoid,
+    "silu": F.silu,
+    "tanh": torch.tanh,
+}.items():
+    entry(
+        "conv " + name,
+        lambda v, w, b: f(F.conv2d(v.permute(0, 3, 1, 2), w.permute(3, 2, 0, 1), b)).permute(0, 2, 3, 1),
+        normal(2, 5, 5, 3),
+        normal(3, 3, 3, 4, scale=0.3),
+        normal(4),
+    )
+for name, f in {
+    "var all": lambda v: v.var(correction=0),
+    "std all": lambda v: v.std(correction=0),
+    "logsumexp all": lambda v: v.logsumexp((0, 1, 2)),
+    "norm 1 all": lambda v: torch.linalg.vector_norm(v, 1),
+    "norm 2 all": torch.linalg.vector_norm,
+    "norm 3 all": lambda v: torch.linalg.vector_norm(v, 3),
+    "norm inf all": lambda v: torch.linalg.vector_norm(v, float("inf")),
+    "var middle": lambda v: v.var(1, correction=0),
+    "norm 3 middle": lambda v: torch.linalg.vector_norm(v, 3, dim=1),
+    "moments": lambda v: v.mean((0, 2)) + v.var((0, 2), correction=0),
+}.items():
+    entry(name, f, normal(3, 11, 8) + 0.5)
+for mode in ("reflect", "symmetric", "edge"):
+    rows, columns = (np.pad(np.arange(n), width, mode=mode) for n, width in ((5, (7, 2)), (6, (3, 8))))
+    entry("pad " + mode, lambda v: v[rows][:, columns], normal(5, 6))
 
 write(out)

@@ -102,6 +102,12 @@ local list = {
   ctc = "local x, t = ops.zeros { 32, 500, 200 }, ops.ones({ 32, 100 }, { dtype = 'int64' }) \z
     return function() ops.ctc_loss(t, x, ops.full({ 32 }, 100, { dtype = 'int64' }), \z
     ops.full({ 32 }, 500, { dtype = 'int64' })) end",
+  ctc_decode = "local x = random.normal { 1, 200, 100 } return function() \z
+    ops.ctc_decode(x, tide.tensor({ 200 }, { dtype = 'int32' }), \z
+    { strategy = 'beam_search', beam_width = 20000 }) end",
+  threshold_counts = "local t, x = ops.ones { N // 8, 1 }, random.uniform { N // 8, 1 } \z
+    local at = ops.linspace(0, 1, 200) \z
+    return function() core.ops.threshold_counts(t, x, at) end",
   layer_norm = "local x = row() return function() ops.layer_normalization(x) end",
   layer_norm_rows = "local x = ops.zeros { 1 << 20, 128 } \z
     return function() ops.layer_normalization(x) end",
@@ -198,6 +204,10 @@ for _, name in ipairs { "solve", "lstsq" } do
   list["linalg_" .. name] = ("local x = random.normal { 2000, 2000 } \z
     return function() (la.%s or ops.%s)(x, x) end"):format(name, name)
 end
+-- Of as many rows as fit: no call of the library may be long.
+list.linalg_cholesky_large = "local x = ops.eye(9000) return function() ops.cholesky(x) end"
+list.linalg_solve_large = "local x, b = ops.eye(9000), ops.zeros { 9000, 256 } \z
+  return function() ops.solve(x, b) end"
 list.linalg_solve_triangular = "local x = random.normal { 4000, 4000 } \z
   return function() ops.solve_triangular(x, x) end"
 

@@ -141,22 +141,14 @@ static tide_ints head(int n, const int64_t *v) {
     return l;
 }
 
-/* Halves stay what they are where the activation's derivative is 0 or 1; others would round the
- * gradient between two steps. */
-static tide_tensor *read(tide_tape *t, int act, tide_tensor *x) {
-    const int exact = act == TIDE_ACTIVATION_linear || act == TIDE_ACTIVATION_relu ||
-        act == TIDE_ACTIVATION_relu6;
-    return exact ? x : tide_t_wide(t, x);
-}
-
 /* The gradient before the activation; *db its sum, where asked for. Without an activation it is dy
  * itself, and *db stays NULL. */
 static tide_tensor *before_activation(tide_tape *t, int act, tide_tensor *argument, int bias,
                                       tide_tensor **db) {
     *db = NULL;
-    tide_tensor *dy = read(t, act, tide_t_dy(t, 0));
+    tide_tensor *dy = tide_t_dy(t, 0);
     if (act == TIDE_ACTIVATION_linear) return dy;
-    tide_tensor *g[2], *in[2] = {dy, argument ? argument : read(t, act, tide_t_out(t, 0))};
+    tide_tensor *g[2], *in[2] = {dy, argument ? argument : tide_t_out(t, 0)};
     tide_tn(t, OP(activation_grad, .activation = act, .bias = bias), 2, in, g);
     if (bias) *db = g[1];
     return g[0];
@@ -164,13 +156,12 @@ static tide_tensor *before_activation(tide_tape *t, int act, tide_tensor *argume
 
 static void conv_grad(tide_tape *t, const tide_node *n) {
     const tide_conv_attrs *a = (const void *)n->attrs;
-    tide_tensor *x = read(t, a->activation, tide_t_in(t, 0)),
-                *w = read(t, a->activation, tide_t_in(t, 1)), *z = NULL, *db;
+    tide_tensor *x = tide_t_in(t, 0), *w = tide_t_in(t, 1), *z = NULL, *db;
     if (!x || !w) return;
     if (tide_act_reads_argument(a->activation)) {
         tide_conv_attrs plain = *a;
         plain.activation = TIDE_ACTIVATION_linear;
-        z = tide_t(t, TIDE_OP_conv, &plain, x, w, tide_t_wide(t, tide_t_in(t, 2)));
+        z = tide_t(t, TIDE_OP_conv, &plain, x, w, tide_t_in(t, 2));
     }
     int needs_bias = tide_t_needs(t, 2);
     tide_tensor *dz = before_activation(t, a->activation, z, needs_bias, &db);
@@ -218,13 +209,12 @@ static tide_status conv_grad_x_infer(tide_call *c) {
 
 static void conv_grad_x_grad(tide_tape *t, const tide_node *n) {
     const tide_conv_grad_x_attrs *a = (const void *)n->attrs;
-    tide_tensor *dy = read(t, a->activation, tide_t_in(t, 0)),
-                *w = read(t, a->activation, tide_t_in(t, 1)), *z = NULL, *db;
+    tide_tensor *dy = tide_t_in(t, 0), *w = tide_t_in(t, 1), *z = NULL, *db;
     if (!dy || !w) return;
     if (tide_act_reads_argument(a->activation)) {
         tide_conv_grad_x_attrs plain = *a;
         plain.activation = TIDE_ACTIVATION_linear;
-        z = tide_t(t, TIDE_OP_conv_grad_x, &plain, dy, w, tide_t_wide(t, tide_t_in(t, 2)));
+        z = tide_t(t, TIDE_OP_conv_grad_x, &plain, dy, w, tide_t_in(t, 2));
     }
     tide_tensor *g = before_activation(t, a->activation, z, tide_t_needs(t, 2), &db);
     if (tide_t_needs(t, 0))

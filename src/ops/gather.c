@@ -486,5 +486,6 @@ static tide_status bincount_measure(tide_call *c) {
     }
     return result_of(c, &(tide_ints){.n = 1, .v = {most}}, c->meta[0].dtype);
 }
-TIDE_DESCRIBE(bincount, .whole = TIDE_SAVE_IN(0), .flags = TIDE_NOGRAD | TIDE_CONTIGUOUS,
-              .infer = bincount_infer, .measure = bincount_measure);
+TIDE_DESCRIBE(bincount, .whole = TIDE_SAVE_IN(0),
+              .flags = TIDE_NOGRAD | TIDE_CONTIGUOUS | TIDE_HALF, .infer = bincount_infer,
+              .measure = bincount_measure);

@@ -54,6 +54,11 @@ static inline tide_tensor *widened(tide_tape *t, tide_tensor *x) {
     return !x || tide_is_float(x->dtype) ? x : tide_t(t, OP(cast, .dtype = TIDE_F32), x);
 }
 
+/* What was computed in float32, in the dtype of a half. */
+static inline tide_tensor *narrowed(tide_tape *t, tide_tensor *x, int dtype) {
+    return x && x->dtype != dtype ? tide_t(t, OP(cast, .dtype = dtype), x) : x;
+}
+
 /* Mean over axes, which stay as length 1; integers become float32. */
 static inline tide_tensor *mean_of(tide_tape *t, tide_tensor *x, tide_ints axes) {
     if (tide_t_failed(t) || !x) return NULL;

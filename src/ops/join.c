@@ -115,8 +115,8 @@ static void pad_grad_grad(tide_tape *t, const tide_node *n) {
     tide_t_give(t, 0,
                 tide_t(t, OP(pad, .pad_width = a->pad_width, .mode = a->mode), tide_t_dy(t, 0)));
 }
-TIDE_DESCRIBE(pad_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL, .infer = pad_grad_infer,
-              .grad = pad_grad_grad);
+TIDE_DESCRIBE(pad_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_HALF,
+              .infer = pad_grad_infer, .grad = pad_grad_grad);
 
 /* y, or a copy where it still stands in the memory of x: what repeats and rolls gives a tensor of
  * its own, also where there is nothing to do. */

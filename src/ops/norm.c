@@ -394,49 +394,40 @@ static void moments_compose(tide_tape *t, const void *attrs, int nin, tide_tenso
                             tide_tensor **out) {
     const tide_moments_attrs *a = attrs;
     (void)nin;
-    tide_tensor *dev;
-    moments_of(t, in[0], a->axes, &out[0], &out[1], &dev);
-    if (a->keepdims || tide_t_failed(t)) return;
-    tide_reshape_attrs r = *TIDE_ATTRS(reshape, .newshape.n = 0);
-    for (int i = 0; i < in[0]->rank; i++) {
-        int is = 0;
-        for (int64_t j = 0; j < a->axes.n; j++) is |= a->axes.v[j] == i;
-        if (!is) r.newshape.v[r.newshape.n++] = in[0]->shape[i];
-    }
-    for (int i = 0; i < 2; i++) out[i] = tide_t(t, TIDE_OP_reshape, &r, out[i]);
+    tide_tensor *x = widened(t, in[0]);
+    if (!x) return;
+    out[0] = tide_t(t, OP(sum_of_, .axis = a->axes, .keepdims = 1, .mean = 1), x, NULL);
+    out[1] = tide_t(
+        t,
+        OP(sum_of_, .of = TIDE_SUMMED_square, .axis = a->axes, .keepdims = a->keepdims, .mean = 1),
+        x, out[0]);
+    if (!a->keepdims && out[1]) out[0] = shaped(t, out[0], out[1]->rank, out[1]->shape);
+    for (int i = 0; i < 2; i++) out[i] = narrowed(t, out[i], x->dtype);
 }
-static int moments_apart(const void *attrs, const tide_tensor *x, int *to) {
-    const tide_moments_attrs *a = attrs;
-    return axis_left(x, &a->axes, a->keepdims != 0, to);
-}
-TIDE_DESCRIBE(moments, .flags = TIDE_WIDE, .apart = moments_apart, .saves = TIDE_SAVE_IN(0),
-              .infer = moments_infer, .compose = moments_compose);
+TIDE_DESCRIBE(moments, .infer = moments_infer, .compose = moments_compose);
 
 /* The vector norm of an order. Where it is 0 its gradient is 0, one of the subgradients, and so is
  * that of an element that is 0: the inner functions have no slope there, or an infinite one. */
 static tide_tensor *norm_of(tide_tape *t, tide_tensor *x, double order, tide_ints axes,
                             int keepdims) {
-    if (order == 2)
-        return tide_t(
-            t, OP(root_),
-            tide_t(t, OP(sum, .axis = axes, .keepdims = keepdims), tide_t(t, OP(square), x)));
-    tide_tensor *p = tide_t(t, OP(abs), x);
-    if (!p) return NULL;
-    if (order == INFINITY) return tide_t(t, OP(max, .axis = axes, .keepdims = keepdims), p);
-    if (order == -INFINITY) return tide_t(t, OP(min, .axis = axes, .keepdims = keepdims), p);
-    if (order == 1) return tide_t(t, OP(sum, .axis = axes, .keepdims = keepdims), p);
-    tide_tensor *one = number(t, 1, x);
-    if (order == 0) /* how many differ from 0, NaN too */
-        return tide_t(t, OP(sum, .axis = axes, .keepdims = keepdims),
-                      tide_t(t, OP(select_), tide_t(t, OP(isnan), p), one, tide_t(t, OP(sign), p)));
-    tide_tensor *none = number(t, order > 0 ? 0 : INFINITY, x);
-    tide_tensor *zero = tide_t(t, OP(equal), p, number(t, 0, x));
-    p = tide_t(t, OP(power), tide_t(t, OP(select_), zero, one, p), number(t, order, x));
-    p = tide_t(t, OP(sum, .axis = axes, .keepdims = keepdims),
-               tide_t(t, OP(select_), zero, none, p));
-    zero = tide_t(t, OP(equal), p, none); /* the norm is 0 */
-    p = tide_t(t, OP(power), tide_t(t, OP(select_), zero, one, p), number(t, 1 / order, x));
-    return tide_t(t, OP(select_), zero, number(t, 0, x), p);
+#define SUM_OF(what) \
+    tide_t(t, OP(sum_of_, .of = TIDE_SUMMED_##what, .axis = axes, .keepdims = keepdims), x, NULL)
+    if (order == 2) return tide_t(t, OP(root_), SUM_OF(square));
+    if (order == INFINITY)
+        return tide_t(t, OP(max, .axis = axes, .keepdims = keepdims), tide_t(t, OP(abs), x));
+    if (order == -INFINITY)
+        return tide_t(t, OP(min, .axis = axes, .keepdims = keepdims), tide_t(t, OP(abs), x));
+    if (order == 1) return SUM_OF(abs);
+    if (order == 0) return SUM_OF(count); /* how many differ from 0, NaN too */
+#undef SUM_OF
+    tide_tensor *p = tide_t(
+        t, OP(sum_of_, .of = TIDE_SUMMED_power, .order = order, .axis = axes, .keepdims = keepdims),
+        x, NULL);
+    tide_tensor *zero = /* the norm is 0 */
+        tide_t(t, OP(equal), p, number(t, order > 0 ? 0 : INFINITY, p));
+    p = tide_t(t, OP(select_), zero, number(t, 1, p), p);
+    p = tide_t(t, OP(power), p, number(t, 1 / order, p));
+    return tide_t(t, OP(select_), zero, number(t, 0, p), p);
 }
 
 static tide_status vector_norm_infer(tide_call *c) {
@@ -446,14 +437,11 @@ static void vector_norm_compose(tide_tape *t, const void *attrs, int nin, tide_t
                                 tide_tensor **out) {
     const tide_vector_norm__attrs *a = attrs;
     (void)nin;
-    out[0] = norm_of(t, widened(t, in[0]), a->ord, a->axis, (int)a->keepdims);
+    tide_tensor *x = widened(t, in[0]);
+    if (!x) return;
+    out[0] = narrowed(t, norm_of(t, x, a->ord, a->axis, (int)a->keepdims), x->dtype);
 }
-static int vector_norm__apart(const void *attrs, const tide_tensor *x, int *to) {
-    const tide_vector_norm__attrs *a = attrs;
-    return axis_left(x, &a->axis, a->keepdims != 0, to);
-}
-TIDE_DESCRIBE(vector_norm_, .flags = TIDE_WIDE, .apart = vector_norm__apart,
-              .saves = TIDE_SAVE_IN(0), .infer = vector_norm_infer, .compose = vector_norm_compose);
+TIDE_DESCRIBE(vector_norm_, .infer = vector_norm_infer, .compose = vector_norm_compose);
 
 static tide_status normalize_infer(tide_call *c) {
     tide_normalize_attrs *a = c->attrs;

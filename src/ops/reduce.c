@@ -52,11 +52,6 @@ REDUCED(min, SAME, if (!a->initial.is) TIDE_TRY(no_empty(c, &a->axis));)
 
 /* -- gradients -- */
 
-/* What a rule computed in float32, in the dtype of a half. */
-static tide_tensor *narrowed(tide_tape *t, tide_tensor *g, int dtype) {
-    return g && g->dtype != dtype ? tide_t(t, OP(cast, .dtype = dtype), g) : g;
-}
-
 /* dy, or y, with the reduced axes back as length 1. */
 static tide_tensor *restored(tide_tape *t, tide_tensor *g, const tide_ints *axis, int keepdims,
                              int rank) {
@@ -94,6 +89,52 @@ static void mean_grad(tide_tape *t, const tide_node *n) {
     tide_t_give(t, 0, spread(t, g, m));
 }
 TIDE_DESCRIBE(mean, .flags = TIDE_CASTS | TIDE_HALF, .infer = mean_infer, .grad = mean_grad);
+
+/* -- sums of a function, which make no tensor of its values -- */
+
+static tide_status sum_of__infer(tide_call *c) {
+    tide_sum_of__attrs *a = c->attrs;
+    return reduced(c, &a->axis, a->keepdims != 0, tide_wide(c->in[0]->dtype));
+}
+/* None passes to the centre: where that is the mean, the sum of squares has no slope there, and the
+ * largest element of logsumexp carries none. */
+static void sum_of__grad(tide_tape *t, const tide_node *n) {
+    ATTRS(sum_of_);
+    const tide_meta *m = tide_t_in_meta(t, 0);
+    tide_tensor *dy = tide_t_dy(t, 0);
+    if (a->mean) dy = times(t, dy, 1.0 / (double)count_of(m, &a->axis));
+    dy = restored(t, dy, &a->axis, a->keepdims != 0, m->rank);
+    tide_t_give(t, 0,
+                tide_t(t, OP(sum_of_grad_, .of = a->of, .order = a->order), tide_t_in(t, 0),
+                       n->in[1].saved ? tide_t_in(t, 1) : NULL, dy));
+}
+static void sum_of__compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                            tide_tensor **out) {
+    const tide_sum_of__attrs *a = attrs;
+    (void)nin;
+    tide_tensor *d = in[1] ? tide_t(t, OP(subtract), in[0], in[1]) : in[0];
+    if (!d) return;
+    tide_tensor *zero = tide_t(t, OP(equal), d, number(t, 0, d)), *one = number(t, 1, d);
+    switch (a->of) {
+    case TIDE_SUMMED_square: d = tide_t(t, OP(square), d); break;
+    case TIDE_SUMMED_abs: d = tide_t(t, OP(abs), d); break;
+    case TIDE_SUMMED_exp: d = tide_t(t, OP(exp), d); break;
+    case TIDE_SUMMED_count: d = tide_t(t, OP(select_), zero, number(t, 0, d), one); break;
+    case TIDE_SUMMED_power: /* 0 has no slope, and with a negative order an infinite power */
+        d = tide_t(t, OP(select_), zero, one, tide_t(t, OP(abs), d));
+        d = tide_t(t, OP(power), d, number(t, a->order, d));
+        d = tide_t(t, OP(select_), zero, number(t, a->order > 0 ? 0 : INFINITY, d), d);
+        break;
+    default: break;
+    }
+    out[0] = a->mean ? tide_t(t, OP(mean, .axis = a->axis, .keepdims = a->keepdims), d)
+                     : tide_t(t, OP(sum, .axis = a->axis, .keepdims = a->keepdims), d);
+}
+TIDE_DESCRIBE(sum_of_, .flags = TIDE_INTERNAL | TIDE_HALF | TIDE_FIRST_ORDER,
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1), .infer = sum_of__infer,
+              .grad = sum_of__grad, .compose = sum_of__compose);
+TIDE_DESCRIBE(sum_of_grad_, .flags = TIDE_INTERNAL | TIDE_HALF | TIDE_NOGRAD,
+              .infer = tide_infer_same);
 
 /* A product of products may pass float32's range on its way to a number inside it. */
 static tide_tensor *in_doubles(tide_tape *t, tide_tensor *x) {
@@ -292,20 +333,22 @@ static tide_status over_axes(tide_call *c) {
     return tide_axes(c, &((tide_var_attrs *)c->attrs)->axis, c->in[0]->rank);
 }
 
+/* What statistics of halves add is float32 and is rounded once, at the end. */
+static int rounds_to(const tide_tensor *x) { return tide_is_float(x->dtype) ? x->dtype : TIDE_F32; }
+
 /* The largest element is taken out first; it carries no gradient, since the result does not depend
  * on it. */
 static void logsumexp_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
                               tide_tensor **out) {
     const tide_logsumexp_attrs *a = attrs;
     (void)nin;
-    tide_tensor *x = in[0];
-    if (!tide_is_float(x->dtype)) x = tide_t(t, OP(cast, .dtype = TIDE_F32), x);
-    tide_tensor *m = tide_t(t, OP(stop_gradient), largest_of(t, x, a->axis));
+    tide_tensor *x = widened(t, in[0]), *m = largest_of(t, x, a->axis);
+    m = tide_t_wide(t, tide_t(t, OP(stop_gradient), m));
     if (!m) return;
     tide_tensor *top =
         tide_t(t, OP(select_), tide_t(t, OP(isfinite), m), m, tide_t_scalar(t, 0, m));
-    tide_tensor *y = tide_t(t, OP(sum, .axis = a->axis, .keepdims = 1),
-                            tide_t(t, OP(exp), tide_t(t, OP(subtract), x, top)));
+    tide_tensor *y =
+        tide_t(t, OP(sum_of_, .of = TIDE_SUMMED_exp, .axis = a->axis, .keepdims = 1), x, top);
     y = tide_t(t, OP(add), tide_t(t, OP(log), y), top);
     if (y && !a->keepdims) {
         tide_ints all = a->axis;
@@ -313,46 +356,33 @@ static void logsumexp_compose(tide_tape *t, const void *attrs, int nin, tide_ten
             for (all.n = 0; all.n < x->rank; all.n++) all.v[all.n] = all.n;
         y = tide_t(t, OP(squeeze, .axis = all), y);
     }
-    out[0] = y;
+    out[0] = narrowed(t, y, rounds_to(in[0]));
 }
-static int logsumexp_apart(const void *attrs, const tide_tensor *x, int *to) {
-    const tide_logsumexp_attrs *a = attrs;
-    return axis_left(x, &a->axis, a->keepdims != 0, to);
-}
-TIDE_DESCRIBE(logsumexp, .flags = TIDE_WIDE, .apart = logsumexp_apart, .saves = TIDE_SAVE_IN(0),
-              .infer = over_axes, .compose = logsumexp_compose);
+TIDE_DESCRIBE(logsumexp, .infer = over_axes, .compose = logsumexp_compose);
 
 static tide_tensor *variance(tide_tape *t, tide_tensor *x, tide_ints axis, int keepdims) {
-    tide_tensor *d =
-        tide_t(t, OP(subtract), x, tide_t(t, OP(mean, .axis = axis, .keepdims = 1), x));
-    return tide_t(t, OP(mean, .axis = axis, .keepdims = keepdims), tide_t(t, OP(square), d));
+    tide_tensor *m = tide_t(t, OP(sum_of_, .axis = axis, .keepdims = 1, .mean = 1), x, NULL);
+    return tide_t(
+        t, OP(sum_of_, .of = TIDE_SUMMED_square, .axis = axis, .keepdims = keepdims, .mean = 1), x,
+        m);
 }
 static void var_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
                         tide_tensor **out) {
     const tide_var_attrs *a = attrs;
     (void)nin;
-    out[0] = variance(t, widened(t, in[0]), a->axis, a->keepdims);
+    out[0] = narrowed(t, variance(t, widened(t, in[0]), a->axis, a->keepdims), rounds_to(in[0]));
 }
-static int var_apart(const void *attrs, const tide_tensor *x, int *to) {
-    const tide_var_attrs *a = attrs;
-    return axis_left(x, &a->axis, a->keepdims != 0, to);
-}
-TIDE_DESCRIBE(var, .flags = TIDE_WIDE, .apart = var_apart, .saves = TIDE_SAVE_IN(0),
-              .infer = over_axes, .compose = var_compose);
+TIDE_DESCRIBE(var, .infer = over_axes, .compose = var_compose);
 
 /* The gradient of equal elements is 0. */
 static void std_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
                         tide_tensor **out) {
     const tide_std_attrs *a = attrs;
     (void)nin;
-    out[0] = tide_t(t, OP(root_), variance(t, widened(t, in[0]), a->axis, a->keepdims));
+    tide_tensor *v = variance(t, widened(t, in[0]), a->axis, a->keepdims);
+    out[0] = narrowed(t, tide_t(t, OP(root_), v), rounds_to(in[0]));
 }
-static int std_apart(const void *attrs, const tide_tensor *x, int *to) {
-    const tide_std_attrs *a = attrs;
-    return axis_left(x, &a->axis, a->keepdims != 0, to);
-}
-TIDE_DESCRIBE(std, .flags = TIDE_WIDE, .apart = std_apart, .saves = TIDE_SAVE_IN(0),
-              .infer = over_axes, .compose = std_compose);
+TIDE_DESCRIBE(std, .infer = over_axes, .compose = std_compose);
 
 static void count_nonzero_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
                                   tide_tensor **out) {
