@@ -80,17 +80,6 @@ foreign.optimizer = table_of("optimizer", {
   load_state_dict = "set_weights(values) sets what variables lists",
 })
 
--- tf.data's methods.
-foreign.pictures = table_of("data", {
-  map = "ImageDataGenerator changes pictures for fit, and so do layers of the model; a loop of \z
-    your own is: for x, y in data do ... end",
-  prefetch = "batches are made ahead already; the option prefetch says how many",
-  cache = "pictures are decoded anew in every epoch, by threads ahead of the training",
-  batch = "the size is an option: batch_size",
-  take = "steps_per_epoch of fit limits the batches of an epoch",
-  ["repeat"] = "fit begins anew in every epoch",
-})
-
 foreign.metric = table_of("metric", { reset_states = "did you mean 'reset_state'?" })
 
 local LATER = "Tide does not have it yet"
@@ -148,7 +137,7 @@ local names = {
     TensorDataset = "fit takes tensors as they are: model:fit(x, y)",
     Sequence = "an object with __len and get(i) is one, wherever data are taken",
     PyDataset = "an object with __len and get(i) is one, wherever data are taken",
-    get_file = LATER, split_dataset = LATER,
+    get_file = LATER,
   },
   tensor = {
     assign_add = "x:add_(y)", assign_sub = "x:subtract_(y)",

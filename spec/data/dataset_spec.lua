@@ -59,7 +59,8 @@ local random = {
   "D.range(23):shuffle(7, { seed = 3 }):batch(4):rep(2)",
   "D.range(23):shuffle(7, { seed = 3, reshuffle_each_iteration = false }):rep(2)",
   "D.range(9):map(function(x) return x, tide.full({ 2 }, x) end):shuffle(4, { seed = 3 })",
-  "D.range(9):map(function(x) return { a = x, b = 'n' .. x } end):shuffle(4, { seed = 3 }):batch(2)",
+  "D.range(9):map(function(x) return { a = x, b = 'n' .. x } end):shuffle(4, { seed = 3 })\z
+    :batch(2)",
   "D.range(9):shuffle(4):rep(2):shard(2, 2)", -- without a seed: the state brings it
   "D.range(9):shuffle(4, { seed = 1 }):cache():rep(3)",
   "D.range(9):map(function(x) return x end):shuffle(4, { seed = 1 }):cache():rep(3)",

@@ -10,11 +10,8 @@ return {
     layers.Normalization:finalize_state
     utils.FeatureSpace* utils.bounding_boxes.* visualization.* ops.image.*]],
   ["not built yet: data sets and what reads folders, texts and sounds into them"] = [[
-    preprocessing.* utils.PyDataset* utils.Sequence
-    utils.audio_dataset_from_directory utils.text_dataset_from_directory
-    utils.timeseries_dataset_from_array utils.image_dataset_from_directory.format
-    utils.split_dataset utils.get_file utils.pack_x_y_sample_weight
-    utils.unpack_x_y_sample_weight]],
+    preprocessing.* utils.PyDataset* utils.Sequence utils.audio_dataset_from_directory
+    utils.get_file]],
   ["not built yet: architectures with trained weights"] = "applications.*",
   ["not built yet: smaller models by quantization and distillation"] = [[
     quantizers.* Quantizer distillation.* dtype_policies.AWQDTypePolicy

@@ -2,11 +2,13 @@
 #include "../point.h"
 #include "bind.h"
 
+#include "../io/io.h"
 #include "../io/records.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 typedef struct {
     tide_records *r;
@@ -218,11 +220,85 @@ static int records_seek(lua_State *L) {
     return 1;
 }
 
+/* -- a file that is written piece by piece, and is there when it is whole -- */
+
+typedef struct {
+    tide_writer *w;
+    z_stream z;
+    int packed; /* 0, or zlib's state is open */
+} stream;
+
+static void drop(void *p) {
+    stream *s = p;
+    tide_writer_close(s->w);
+    if (s->packed) deflateEnd(&s->z);
+    free(s);
+}
+
+static stream *check_stream(lua_State *L) {
+    stream *s = tideL_unbox(L, 1, drop);
+    if (!s) tideL_error(L, "write", "the file was closed");
+    return s;
+}
+
+/* stream_open(path, packed = 0): 1 gzip, 2 zlib */
+static int stream_open(lua_State *L) {
+    const char *path = tideL_checkpath(L, 1);
+    int packed = (int)luaL_optinteger(L, 2, 0);
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_box *box = tideL_newbox(L, drop);
+    stream *s = calloc(1, sizeof *s);
+    if (!s) return tideL_error(L, "write", "not enough memory");
+    box->p = s;
+    tideL_try(L, ctx, tide_writer_open(ctx, path, &s->w));
+    if (packed &&
+        deflateInit2(&s->z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, packed == 1 ? 31 : 15, 8,
+                     Z_DEFAULT_STRATEGY) != Z_OK)
+        return tideL_error(L, "write", "not enough memory");
+    s->packed = packed;
+    return 1;
+}
+
+static tide_status put(tide_ctx *ctx, stream *s, const char *p, size_t n, int flush) {
+    unsigned char out[1 << 14];
+    if (!s->packed) return n ? tide_writer_write(ctx, s->w, p, n) : TIDE_OK;
+    do {
+        uInt now = n > 1 << 30 ? 1 << 30 : (uInt)n;
+        s->z.next_in = (Bytef *)(uintptr_t)p, s->z.avail_in = now;
+        p += now, n -= now;
+        do {
+            s->z.next_out = out, s->z.avail_out = sizeof out;
+            deflate(&s->z, n == 0 ? flush : Z_NO_FLUSH);
+            TIDE_TRY(tide_writer_write(ctx, s->w, out, sizeof out - s->z.avail_out));
+        } while (s->z.avail_out == 0);
+    } while (n > 0);
+    return TIDE_OK;
+}
+
+/* stream_write(stream, text) */
+static int stream_write(lua_State *L) {
+    size_t n;
+    stream *s = check_stream(L);
+    const char *p = luaL_checklstring(L, 2, &n);
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_try(L, ctx, put(ctx, s, p, n, Z_NO_FLUSH));
+    return 0;
+}
+
+/* stream_commit(stream): the file is there now */
+static int stream_commit(lua_State *L) {
+    stream *s = check_stream(L);
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_try(L, ctx, put(ctx, s, NULL, 0, Z_FINISH));
+    tideL_try(L, ctx, tide_writer_commit(ctx, s->w));
+    return 0;
+}
+
 void tideL_open_records(lua_State *L) {
-    static const luaL_Reg functions[] = {{"records_open", records_open},
-                                         {"records_read", records_read},
-                                         {"records_place", records_place},
-                                         {"records_seek", records_seek},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"records_open", records_open},   {"records_read", records_read},
+        {"records_place", records_place}, {"records_seek", records_seek},
+        {"stream_open", stream_open},     {"stream_write", stream_write},
+        {"stream_commit", stream_commit}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

@@ -119,8 +119,8 @@ local function begin(self)
 end
 
 --- One pass over the elements: `for x, y in ds:iter() do ... end`, which also ends what runs for it
---- when the loop is left early. The result can be called, has `next()`, `state()` and `close()`. After
---- `restore` it is the rest of the pass.
+--- when the loop is left early. The result can be called, has `next()`, `state()` and `close()`.
+--- After `restore` it is the rest of the pass.
 ---
 ---     local sum = 0
 ---     for x in tide.data.Dataset.range(5):iter() do sum = sum + x end
@@ -231,8 +231,8 @@ function Dataset:load_position(path)
   local file <close>, found, metadata = core.safetensors_open(path)
   local header = metadata.tide and json.decode(metadata.tide, path)
   if type(header) ~= "table" or header.kind ~= "position" or header.format ~= 1 then
-    errors.raise("Dataset.load_position", "%s holds no position of a data set; save_position writes them",
-      path)
+    errors.raise("Dataset.load_position",
+      "%s holds no position of a data set; save_position writes them", path)
   end
   local by_name = {}
   for i, e in ipairs(found) do
@@ -366,9 +366,9 @@ local explain_args = check.args("Dataset.explain", {
   { "elements", "int", 100, "that are drawn and measured at most", min = 1 },
 })
 
---- Prints each stage, the last first: the elements that it gave, the time spent in it alone, and the
---- time it waited for the stages below, measured over a few elements of a pass of its own. Returns
---- the same as a list of { name, n, seconds, waited }.
+--- Prints each stage, the last first: the elements that it gave, the time spent in it alone, and
+--- the time it waited for the stages below, measured over a few elements of a pass of its own.
+--- Returns the same as a list of { name, n, seconds, waited }.
 ---
 ---     local rows = tide.data.Dataset.range(10):batch(2):explain { elements = 3 }
 --- @return table list

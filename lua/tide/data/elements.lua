@@ -21,13 +21,27 @@ local kind_of = structure.kind
 
 -- ---- values of a person's ----
 
+-- Whether a list that begins with a number or boolean holds other things than those.
+local function is_mixed(v)
+  local first = type(v[1])
+  if first ~= "number" and first ~= "boolean" then
+    return false
+  end
+  for _, x in next, v do
+    if type(x) ~= first then
+      return true
+    end
+  end
+  return false
+end
+
 -- A table as a part: numbers become a tensor; lists and tables by name are made uniform inside.
 local function clean_table(v, what)
   if getmetatable(v) ~= nil and not list.is(v) then
     return v -- a data set: what window gives
   end
   local kind = kind_of(v)
-  if kind == "leaf" then
+  if kind == "leaf" and not is_mixed(v) then
     return strings.is(v) and strings.check(v, what) or core.tensor(v)
   elseif kind == nil or next(v) == nil then
     errors.raise(what, "a part must be a tensor, a number, a boolean, a string, or a table of \z

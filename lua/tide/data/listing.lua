@@ -1,4 +1,5 @@
---- Files by patterns: `*` and `?` stand for characters of one name, `[a-z]` for one of a set.
+--- Files of folders: by patterns (`*` and `?` stand for characters of one name, `[a-z]` for one of
+--- a set), and by endings, in Keras' order: folder by folder by their paths, names sorted by bytes.
 local core = require "tide.core"
 local errors = require "tide.errors"
 
@@ -66,6 +67,67 @@ function listing.glob(pattern, where)
     found = out
   end
   return found
+end
+
+-- ---- by endings ----
+
+--- Whether a name ends in one of `endings`, in upper or lower case.
+function listing.ends(name, endings)
+  name = name:lower()
+  for _, e in ipairs(endings) do
+    if name:sub(-#e) == e then
+      return true
+    end
+  end
+  return false
+end
+
+local function hidden(name)
+  return name:sub(1, 1) == "."
+end
+
+--- Names of the folders in a folder, sorted; links to folders are folders, hidden ones are not.
+function listing.folders(root, where)
+  local names = {}
+  local entries, kinds = core.listdir(root, where)
+  for i, name in ipairs(entries) do
+    if not hidden(name) and (kinds[i] == "directory" or kinds[i] == "link") then
+      names[#names + 1] = name
+    end
+  end
+  return names
+end
+
+--- Files below `root` as paths relative to it, with a slash in front. Links to folders are entered
+--- if asked, hidden folders are not.
+--- @param other table|nil endings that are counted
+--- @return table, integer how many end in one of `other`, string|nil the first of them
+function listing.below(root, endings, follow_links, where, other)
+  local folders, out, left, first = {}, {}, 0, nil
+  local function walk(sub, depth)
+    local names, kinds = core.listdir(root .. sub, where)
+    folders[#folders + 1] = { sub, names, kinds }
+    for i, name in ipairs(names) do
+      if (kinds[i] == "directory" or (kinds[i] == "link" and follow_links)) and depth < 64
+        and not hidden(name) then
+        walk(sub .. "/" .. name, depth + 1)
+      end
+    end
+  end
+  walk("", 0)
+  table.sort(folders, function(a, b)
+    return a[1] < b[1]
+  end)
+  for _, f in ipairs(folders) do
+    for i, name in ipairs(f[2]) do
+      if f[3][i] == "file" and listing.ends(name, endings) then
+        out[#out + 1] = f[1] .. "/" .. name
+      elseif other and f[3][i] == "file" and listing.ends(name, other) then
+        left, first = left + 1, first or f[1] .. "/" .. name
+      end
+    end
+  end
+  return out, left, first
 end
 
 return listing

@@ -12,7 +12,8 @@ require "tide.data.stages.readers"
 
 local readers = {}
 
-local FILES = { "filenames", "any", check.required, "a path, a list of paths, or a data set of them" }
+local FILES = { "filenames", "any", check.required,
+  "a path, a list of paths, or a data set of them" }
 local COMPRESSION = { "compression_type", "string", "", "\"\", \"GZIP\" or \"ZLIB\"" }
 local BUFFER = { "buffer_size", "int", nil, "not used", min = 0 }
 local READS = { "num_parallel_reads", "int", nil, "files that are read in turn, one record from \z
@@ -191,8 +192,9 @@ function readers.CsvDataset(...)
       columns[#columns + 1] = not out[c] and c or nil
     end
   elseif columns and #columns ~= #kinds then
-    errors.raise("CsvDataset", "record_defaults must be one per column of select_cols (expected %d, \z
-      got %d)", #columns, #kinds)
+    errors.raise("CsvDataset",
+      "record_defaults must be one per column of select_cols (expected %d, got %d)", #columns,
+      #kinds)
   end
   local plain_columns = columns and table.move(columns, 1, #columns, 1, {})
   return records({ filenames = o.filenames, compression_type = o.compression_type,

@@ -4,6 +4,7 @@ local check = require "tide.check"
 local Dataset = require "tide.data.dataset"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local json = require "tide.utils.json"
 local listing = require "tide.data.listing"
 local methods = require "tide.data.methods"
 local sources = require "tide.data.stages.sources"
@@ -62,8 +63,9 @@ function Dataset.range(...)
   if dtype:find "int" then
     start, stop, step = math.tointeger(start), math.tointeger(stop), math.tointeger(step)
     if not (start and stop and step) then
-      errors.raise("Dataset.range", "start, stop and step must be whole numbers; output_type = \"float32\" \z
-        takes others (got %s, %s, %s)", check.show(o.start), check.show(o.stop), check.show(o.step))
+      errors.raise("Dataset.range",
+        "start, stop and step must be whole numbers (got %s, %s, %s); output_type = \"float32\" \z
+        takes others", check.show(o.start), check.show(o.stop), check.show(o.step))
     end
   else
     start, step = start + 0.0, step + 0.0
@@ -105,11 +107,11 @@ local generator_args = check.args("Dataset.from_generator", {
 }, { named = { { "output_signature", "any", nil, "not used: elements tell their own", dict = true },
   NAME } })
 
---- What a function, a coroutine or an object gives. A function may yield elements (`coroutine.yield`),
---- give one element per call and nil at the end, or give a function that does so, which begins anew
---- in every pass. Sequences (`#` and `get(i)`) and the iterators of ImageDataGenerator are objects;
---- their elements are batches. After `restore` functions are run again up to the place; objects with
---- state() and restore(s) go there.
+--- What a function, a coroutine or an object gives. A function may yield elements
+--- (`coroutine.yield`), give one element per call and nil at the end, or give a function that does
+--- so, which begins anew in every pass. Sequences (`#` and `get(i)`) and the iterators of
+--- ImageDataGenerator are objects; their elements are batches. After `restore` functions are run
+--- again up to the place; objects with state() and restore(s) go there.
 ---
 ---     tide.data.Dataset.from_generator(function()
 ---       for i = 1, 3 do coroutine.yield(i) end end):as_list()   --> { 1, 2, 3 }
@@ -131,7 +133,8 @@ function Dataset.from_generator(...)
   if t == "table" and has "get" and not has "iter" then
     local n = #v
     return Dataset("from_sequence", {}, nil, { _store = stores.sequence(v, n) })
-  elseif t ~= "function" and t ~= "thread" and not (t == "table" and (has "iter" or has "next")) then
+  elseif t ~= "function" and t ~= "thread"
+    and not (t == "table" and (has "iter" or has "next")) then
     errors.raise("Dataset.from_generator", "takes a function, a coroutine or an object that \z
       has iter, next or get (got %s)", check.show(v))
   end
@@ -191,8 +194,9 @@ function Dataset.sample_from_datasets(...)
     local w = given == nil and 1 / #inputs or type(given) == "table" and given[i]
     if type(w) ~= "number" or w < 0 or w ~= w or w == math.huge
       or type(given) == "table" and #given ~= #inputs then
-      errors.raise("Dataset.sample_from_datasets", "weights must be a list of one number per data set \z
-        (expected %d, got %s)", #inputs, check.show(o.weights))
+      errors.raise("Dataset.sample_from_datasets",
+        "weights must be a list of one number per data set (expected %d, got %s)", #inputs,
+        check.show(o.weights))
     end
     weights[i] = w
   end
@@ -219,7 +223,33 @@ function Dataset.choose_from_datasets(...)
   return Dataset("choose_from_datasets", inputs, o)
 end
 
--- ---- names of files ----
+-- ---- files ----
+
+local load_args = check.args("Dataset.load", {
+  { "path", "string", required, "folder that save has written" },
+  { "element_spec", "any", nil, "not used: the file tells it", dict = true },
+  { "compression", "string", nil, "not used: the folder tells it" } })
+
+--- The elements that `save` wrote.
+---
+---     local folder = os.tmpname() .. ".saved"
+---     tide.data.Dataset.range(3):save(folder)
+---     #tide.data.Dataset.load(folder)   --> 3
+--- @return Dataset
+function Dataset.load(...)
+  refuse_self((...), "Dataset.load")
+  local path = load_args:call(...).path
+  local name = path .. "/data.json"
+  local header = json.decode(core.read_file(name, 1 << 16), name)
+  if type(header) ~= "table" or header.format ~= 1 or math.type(header.elements) ~= "integer"
+    or header.elements < 0 then
+    errors.raise("Dataset.load", "%s does not describe the elements of a data set", name)
+  end
+  local packed = header.compression == "gzip" and 1 or header.compression == "zlib" and 2 or 0
+  return Dataset("load", {}, nil, { _path = path .. "/data.elements", _packed = packed,
+    _count = header.elements })
+end
+
 
 local files_args = check.args("Dataset.list_files", {
   { "file_pattern", { "string", "list" }, required,

@@ -1,8 +1,7 @@
 --- What a stage of a data set is: a definition in one table, and the machinery that all share.
 ---
---- A definition has `args` (a check.args table or none), `open(node, pass)`, which gives an iterator
---- of the node's elements, and may have `cardinality(node)` (a number, INFINITE or UNKNOWN; that of
---- the first input by default), `spec(node)` (a list of specs by part, nil: not known before an
+--- A definition has `open(node, pass)`, which gives an iterator of the node's elements, and may
+--- have `cardinality(node)` (a number, INFINITE or UNKNOWN; that of the first input by default), `spec(node)` (a list of specs by part, nil: not known before an
 --- element is), `order(node, pass)` (see order.lua) and `draws` (it draws random numbers by
 --- node.seed).
 ---
@@ -164,7 +163,7 @@ function stage.open(node, pass)
   return definition.open(node, pass)
 end
 
---- Whether the elements of a node are rows of one store in some order, so that batches are gathered.
+--- Whether the elements of a node are rows of one store in some order: batches are gathered.
 function stage.ordered(node)
   if node._ordered == nil then
     local definition, input = node._stage, node._inputs[1]

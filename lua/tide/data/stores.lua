@@ -105,11 +105,14 @@ local function cleaned(first, ...)
   if select("#", ...) == 0 then
     return (elements.clean(first, "get"))
   end
-  local out = { first, ... }
-  for k = 1, #out do
+  local out, n = { first, ... }, select("#", ...) + 1
+  while n > 1 and out[n] == nil do -- no targets, no weights
+    n = n - 1
+  end
+  for k = 1, n do
     out[k] = elements.clean(out[k], "get")
   end
-  return table.unpack(out)
+  return table.unpack(out, 1, n)
 end
 
 function Sequence:parts(i)
@@ -124,8 +127,8 @@ function Sequence.spec() end
 local Windows = {}
 Windows.__index = Windows
 
---- Rows are windows: `length` steps of the arrays from row starts[i] on, `rate` apart; targets, where
---- there are any, are the rows at the window's beginning.
+--- Rows are windows: `length` steps of the arrays from row starts[i] on, `rate` apart; targets,
+--- where there are any, are the rows at the window's beginning.
 --- @param data table list of batches
 --- @param targets table list of batches, or empty
 --- @param starts userdata int64 (n), numbers of rows from 1

@@ -108,6 +108,11 @@ local elsewhere = {
   image_dataset_from_directory = "tide.preprocessing.image",
   pad_sequences = "tide.preprocessing.sequence",
   plot_model = "tide.plot",
+  text_dataset_from_directory = "tide.data.folders",
+  timeseries_dataset_from_array = "tide.data.helpers",
+  split_dataset = "tide.data.helpers",
+  pack_x_y_sample_weight = "tide.data.helpers",
+  unpack_x_y_sample_weight = "tide.data.helpers",
 }
 
 local clip_args = check.args("clip_by_global_norm", {

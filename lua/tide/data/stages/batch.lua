@@ -42,8 +42,8 @@ local function collect(self, size)
     if n == 0 or columns[1][count + 1] == nil then
       break
     elseif parts and n ~= parts then
-      errors.raise(nil, "the elements of a batch differ in their parts (expected %d, got %d)", parts,
-        n)
+      errors.raise(nil, "the elements of a batch differ in their parts (expected %d, got %d)",
+        parts, n)
     end
     parts = n
     count = count + 1
@@ -461,7 +461,8 @@ end
 
 -- The data set of a group's elements, reduced.
 local function reduce(self, key, values, dtypes, number)
-  local node = stage.inner(self, number, self.o.reduce_func, key, elements.collected(values, dtypes))
+  local node = stage.inner(self, number, self.o.reduce_func, key,
+    elements.collected(values, dtypes))
   return { key = key, values = values, dtypes = dtypes, number = number, node = node }
 end
 

@@ -40,8 +40,8 @@ local function as_batch(v, where)
       whole = whole and math.type(v[i]) == "integer"
     end
     return core.tensor(v, whole and #v > 0 and { dtype = "int64" } or nil)
-  elseif check.is_list(v) and not strings.is(v) or type(v) == "table" and structure.kind(v) == "dict"
-    and getmetatable(v) == nil then
+  elseif check.is_list(v) and not strings.is(v)
+    or check.is_plain(v) and structure.kind(v) == "dict" then
     local out = {}
     for _, k in ipairs(check.sorted_keys(v)) do
       out[k] = as_batch(v[k], where)
@@ -282,11 +282,14 @@ local function cleaned(self, first, ...)
     self.dtypes[1] = dtype
     return v
   end
-  local out = { first, ... }
-  for k = 1, select("#", ...) + 1 do
+  local out, n = { first, ... }, select("#", ...) + 1
+  while out[n] == nil do -- no targets, no weights
+    n = n - 1
+  end
+  for k = 1, n do
     out[k], self.dtypes[k] = elements.clean(out[k], "from_generator")
   end
-  return table.unpack(out)
+  return table.unpack(out, 1, n)
 end
 
 function Generator:next()

@@ -380,7 +380,8 @@ function Interleave:close()
   stage.Iterator.close(self)
 end
 
-stage.define("interleave", { open = Interleave, draws = true, cardinality = unknown, spec = nothing })
+stage.define("interleave", { open = Interleave, draws = true, cardinality = unknown,
+  spec = nothing })
 
 -- ---- unbatch ----
 

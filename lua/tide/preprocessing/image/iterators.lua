@@ -12,7 +12,6 @@ local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
-local foreign = require "tide.foreign"
 local files = require "tide.preprocessing.image.files"
 local list = require "tide.list"
 local listing = require "tide.preprocessing.image.listing"
@@ -26,7 +25,19 @@ local PREFETCH_BYTES = 256 << 20 -- of batches made ahead
 
 local Iterator = class.new("Iterator")
 M.Iterator = Iterator
-Iterator._foreign = foreign.pictures
+Iterator._closes = true -- fit closes it when it ends
+
+-- tf.data's transformations, which give a Dataset of the batches.
+local changed = {}
+for name in ([[map flat_map interleave filter take_while scan reduce apply shuffle rep repeat take
+  skip shard enumerate unique ignore_errors prefetch cache snapshot batch unbatch rebatch window
+  concatenate with_options save as_list]]):gmatch "%S+" do
+  changed[name] = function(self, ...)
+    local ds = require("tide.data.whole").from_generator(self)
+    return ds[name](ds, ...)
+  end
+end
+Iterator._foreign = changed
 class.properties(Iterator, {})
 
 -- What every iterator shares. `o`: checked arguments, `source`: paths or data with height, width,
