@@ -1,9 +1,9 @@
 --- What a stage of a data set is: a definition in one table, and the machinery that all share.
 ---
 --- A definition has `open(node, pass)`, which gives an iterator of the node's elements, and may
---- have `cardinality(node)` (a number, INFINITE or UNKNOWN; that of the first input by default), `spec(node)` (a list of specs by part, nil: not known before an
---- element is), `order(node, pass)` (see order.lua) and `draws` (it draws random numbers by
---- node.seed).
+--- have `cardinality(node)` (a number, INFINITE or UNKNOWN; that of the first input by default),
+--- `spec(node)` (a list of specs by part, nil: not known before an element is), `order(node, pass)`
+--- (see order.lua) and `draws` (it draws random numbers by node.seed).
 ---
 --- A node is a data set: `_stage` its definition, `_inputs`, `_o` its options, `seed`. A pass is a
 --- number: that of the round over the data, mixed with the rounds inside of it; whatever is random

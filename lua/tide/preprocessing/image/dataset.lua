@@ -2,7 +2,7 @@
 local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"
-local folders = require "tide.data.folders"
+local folders = require "tide.utils.folders"
 local files = require "tide.preprocessing.image.files"
 local generator = require "tide.preprocessing.image.generator"
 local iterators = require "tide.preprocessing.image.iterators"

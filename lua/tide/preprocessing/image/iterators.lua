@@ -33,7 +33,7 @@ for name in ([[map flat_map interleave filter take_while scan reduce apply shuff
   skip shard enumerate unique ignore_errors prefetch cache snapshot batch unbatch rebatch window
   concatenate with_options save as_list]]):gmatch "%S+" do
   changed[name] = function(self, ...)
-    local ds = require("tide.data.whole").from_generator(self)
+    local ds = require("tide").data.Dataset.from_generator(self)
     return ds[name](ds, ...)
   end
 end

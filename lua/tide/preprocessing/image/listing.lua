@@ -1,7 +1,7 @@
---- Which files of a folder are pictures, in Keras' order (tide.data.listing).
+--- Which files of a folder are pictures, in Keras' order (tide.utils.listing).
 local core = require "tide.core"
 local errors = require "tide.errors"
-local files = require "tide.data.listing"
+local files = require "tide.utils.listing"
 
 local listing = { ends = files.ends, folders = files.folders }
 

@@ -1,11 +1,10 @@
---- Folders with one folder per class: their files with labels, and data sets of texts from them.
---- Keras' text_dataset_from_directory; pictures have the same index
---- (tide.preprocessing.image.dataset).
+--- Folders with one folder per class: their files with labels, cut into parts for training and
+--- validation, as Keras' builders of data sets from directories do.
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
-local listing = require "tide.data.listing"
+local listing = require "tide.utils.listing"
 
 local folders = {}
 
@@ -157,83 +156,6 @@ function folders.parts(o, paths, labels, make, what, where)
     return part("training", o.shuffle), part("validation", false)
   end
   return part(o.subset, o.shuffle)
-end
-
--- Targets of labels by label_mode, as rows.
-local function targets(labels, mode, classes)
-  if mode == "int" then
-    return core.tensor(labels, { dtype = "int64" })
-  end
-  local rows = {}
-  for i, label in ipairs(labels) do
-    local row = {}
-    for c = 1, classes do
-      row[c] = c == label and 1 or 0
-    end
-    rows[i] = mode == "binary" and { label - 1 } or row
-  end
-  return core.tensor(rows)
-end
-
--- ---- texts ----
-
-local text_args
-do
-  local rows = { table.unpack(folders.label_rows) }
-  rows[#rows + 1] = { "batch_size", "int", 32, "texts per batch; none: single texts", min = 1,
-    none = true }
-  rows[#rows + 1] = { "max_length", "int", nil, "bytes that are kept of a text", min = 1 }
-  table.move(folders.split_rows, 1, #folders.split_rows, #rows + 1, rows)
-  rows[#rows + 1] = { "follow_links", "bool", false, "enter folders that are links" }
-  rows[#rows + 1] = { "format", "enum", "tf", "not used", of = "tf|grain" }
-  rows[#rows + 1] = { "verbose", "bool", true, "say how many files were found" }
-  text_args = check.args("text_dataset_from_directory", rows)
-end
-
-local MOST = 1 << 30 -- bytes of a text file
-
---- Batches of the texts below a folder, with labels from the names of its folders: x is a list of
---- strings, y by label_mode: "int" labels from 1 (batch), "categorical" one-hot rows, "binary" 0 or
---- 1 (batch, 1). Files are `.txt`. The result is a Dataset with the fields class_names and
---- file_paths; subset = "both" gives two. Keras: keras.utils.text_dataset_from_directory.
----
----     local train, val = tide.utils.text_dataset_from_directory("data", {
----       validation_split = 0.2, subset = "both", seed = 1 })
---- @return Dataset
-function folders.text_dataset_from_directory(...)
-  local Dataset = require "tide.data.whole"
-  local where = "text_dataset_from_directory"
-  local o = text_args:call(...)
-  folders.check(o, where)
-  local paths, labels, names = folders.index(o, function(folder)
-    return listing.below(folder, { ".txt" }, o.follow_links, where)
-  end, where)
-  return folders.parts(o, paths, labels, function(files, own, shuffle)
-    local full = list.new {}
-    for i, path in ipairs(files) do
-      full[i] = o.directory .. "/" .. path
-    end
-    local most = o.max_length
-    local function read(path)
-      return most and core.read_file(path, math.maxinteger, most) or core.read_file(path, MOST)
-    end
-    local ds
-    if o.label_mode then
-      ds = Dataset.from_tensor_slices(table.move(full, 1, #full, 1, {}),
-        targets(own, o.label_mode, #names))
-    else
-      ds = Dataset.from_tensor_slices(table.move(full, 1, #full, 1, {}))
-    end
-    if shuffle then
-      ds = ds:shuffle(o.batch_size and #full or 1024, { seed = o.seed })
-    end
-    ds = ds:map(function(path, ...)
-      return read(path), ...
-    end)
-    ds = o.batch_size and ds:batch(o.batch_size) or ds
-    ds.class_names, ds.file_paths = names, full
-    return ds
-  end, ("texts found in %s (.txt)"):format(o.directory), where)
 end
 
 return folders
