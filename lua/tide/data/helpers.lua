@@ -1,5 +1,5 @@
---- Helpers that Keras keeps in keras.utils: windows over a series, parts of a data set, the parts of
---- a batch.
+--- Helpers that Keras keeps in keras.utils: windows over a series, parts of a data set, the parts
+--- of a batch.
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
@@ -31,7 +31,7 @@ local function as_part(v)
   return (strings.is(v) or core.is_tensor(v)) and v or core.tensor(v)
 end
 
---- Windows over a series in batches: x (batch, sequence_length, ...), and y where there are targets.
+--- Windows over a series in batches: x (batch, sequence_length, ...), and y if there are targets.
 --- Window i begins at step start_index + i * sequence_stride; its target is that of its first step.
 --- Keras: keras.utils.timeseries_dataset_from_array.
 ---
@@ -48,8 +48,8 @@ function helpers.timeseries_dataset_from_array(...)
   end
   local first, last = o.start_index or 1, o.end_index or n
   if first > n or last > n or first > last then
-    errors.raise(where, "start_index and end_index must be steps of the data, in order (expected 1 \z
-      to %d, got %d and %d)", n, first, last)
+    errors.raise(where, "start_index and end_index must be steps of the data, in order \z
+      (expected 1 to %d, got %d and %d)", n, first, last)
   end
   local rate, length = o.sampling_rate, o.sequence_length
   -- Keras: as many starts as there are whole windows, and no more than targets
@@ -105,8 +105,9 @@ end
 
 --- Two data sets, the first elements and the last ones. Keras: keras.utils.split_dataset.
 ---
----     local left, right = tide.utils.split_dataset(tide.data.Dataset.range(10), { left_size = 0.8 })
----     right:as_list()   --> { 8, 9 }
+---     local ds = tide.data.Dataset.range(10)
+---     local left, right = tide.utils.split_dataset(ds, { left_size = 0.8 })
+---     #left   --> 8
 --- @return Dataset, Dataset
 function helpers.split_dataset(...)
   local o = split_args:call(...)
