@@ -20,7 +20,8 @@ local category = {}
 
 -- ---- CategoryEncoding ----
 
---- Rows with a place for each category: integers 1..num_tokens in (..., n) become (..., num_tokens).
+--- Rows with a place for each category: integers 1..num_tokens in (..., n) become (...,
+--- num_tokens).
 --
 -- `output_mode`: "multi_hot" (1 where a number stands in the row), "count" (how often; with
 -- `layer(x, { count_weights = w })` what each counts), "one_hot" (a place of its own for each
@@ -42,8 +43,8 @@ category.CategoryEncoding = base.derive(base, "CategoryEncoding", {
       errors.raise(self:_label(), "count_weights go with output_mode = 'count' alone (got '%s')",
         self.output_mode)
     elseif weights and not list.equal(weights.shape, x.shape) then
-      errors.raise(self:_label(), "count_weights must have the shape of the input (expected %s, got \z
-        %s)", tostring(x.shape), tostring(weights.shape))
+      errors.raise(self:_label(), "count_weights must have the shape of the input (expected %s, \z
+        got %s)", tostring(x.shape), tostring(weights.shape))
     end
     local ids, shift = encode.whole(x), self.zero_based and 1 or 0
     local first = (self.zero_based or self.output_mode ~= "one_hot") and 0 or 1
@@ -212,7 +213,8 @@ category.Discretization = base.derive(base, "Discretization", {
     if given ~= nil then
       local t = core.tensor(given, { dtype = "float32" })
       if t.ndim ~= 1 then
-        errors.raise("Discretization", "bin_boundaries must be a list of numbers (got the shape %s)",
+        errors.raise("Discretization",
+          "bin_boundaries must be a list of numbers (got the shape %s)",
           tostring(t.shape))
       end
       for i = 2, t.shape[1] do

@@ -74,8 +74,8 @@ end
 
 --- Numbers in the form of `mode`.
 --- @param ids userdata int64 (...): numbers 1..depth, 0: nothing
---- @param mode string "int", "one_hot", "multi_hot", "count"; the last two take a row along the last
----   axis
+--- @param mode string "int", "one_hot", "multi_hot", "count"; the last two take a row along the
+---   last axis
 --- @param weights userdata|nil what each counts, of the ids' shape
 function encode.ids(ids, mode, depth, dtype, weights)
   if mode == "int" then

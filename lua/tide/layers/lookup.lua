@@ -49,8 +49,8 @@ local function set_weights(self, given, special)
   end
   table.move(weights, 1, #weights, #out + 1, out)
   if #out ~= known:size() then
-    errors.raise(self:_label(), "idf_weights must be as many as the vocabulary's terms (expected %d, \z
-      got %d)", known:size() - (special and 0 or known.unknown), #weights)
+    errors.raise(self:_label(), "idf_weights must be as many as the vocabulary's terms (expected \z
+      %d, got %d)", known:size() - (special and 0 or known.unknown), #weights)
   end
   for i = #out + 1, self.pad_to_max_tokens and self.max_tokens or 0 do
     out[i] = 0
@@ -118,8 +118,8 @@ function lookup.numbered(self, ids, shape)
   local out = encode.ids(ids, mode == "tf_idf" and "count" or mode, n, self.compute_dtype)
   if mode == "tf_idf" then
     if not own.weights_of_terms then
-      errors.raise(self:_label(), "it has no idf_weights yet: give them with the vocabulary, or call \z
-        adapt")
+      errors.raise(self:_label(), "it has no idf_weights yet: give them with the vocabulary, or \z
+        call adapt")
     end
     out = out * core.tensor(own.weights_of_terms, { dtype = self.compute_dtype })
   end
@@ -148,8 +148,9 @@ function lookup.look_up(self, flat)
     self.oov_method == "floormod", key[1], key[2])
   if bad then
     local v = flat[bad]
-    errors.raise(self:_label(), "%s at position %d is not in the vocabulary, and num_oov_indices is \z
-      0; with 1 it gets a number of its own", type(v) == "string" and ("'%s'"):format(v:sub(1, 100))
+    errors.raise(self:_label(), "%s at position %d is not in the vocabulary, and num_oov_indices \z
+      is 0; with 1 it gets a number of its own", type(v) == "string"
+        and ("'%s'"):format(v:sub(1, 100))
         or tostring(v), bad)
   end
   return ids
@@ -277,8 +278,8 @@ function IndexLookup:reset_state()
   self[S].known:reset()
 end
 
---- Learns the vocabulary of data: the most frequent values first, equally frequent ones from high to
---- low, and forgets the one before.
+--- Learns the vocabulary of data: the most frequent values first, equally frequent ones from high
+--- to low, and forgets the one before.
 --- @param data any text or whole numbers, a list of batches, a data set, or a function that gives
 ---   batches
 --- @param o table|nil steps: most batches to look at
@@ -324,8 +325,8 @@ lookup.IndexLookup = IndexLookup
 local may_lack = { "ngrams", "max_tokens", "output_sequence_length", "vocabulary", "idf_weights",
   "mask_token" }
 
---- What archives hold beside the configuration: the vocabulary as a text file and the weights of its
---- terms as a data set, both in the folders `folders` below the layer's.
+--- What archives hold beside the configuration: the vocabulary as a text file and the weights of
+--- its terms as a data set, both in the folders `folders` below the layer's.
 function lookup.keras(folders)
   return {
     -- an archive keeps what was learnt in a file of its own
@@ -390,7 +391,8 @@ end
 
 local rows = {
   max_tokens = { "max_tokens", "int", nil, "most numbers, those of what is special included" },
-  unknown = { "num_oov_indices", "int", 1, "numbers of unknown values, by their hash; 0: they raise",
+  unknown = { "num_oov_indices", "int", 1,
+    "numbers of unknown values, by their hash; 0: they raise",
     min = 0 },
   mask = { "mask_token", "any", nil, "the value that stands for nothing: its number is 0" },
   vocabulary = { "vocabulary", "any", nil,
@@ -433,7 +435,8 @@ lookup.StringLookup = base.derive(IndexLookup, "StringLookup", {
 --- Whole numbers by their number in a vocabulary, which is given or learnt by `layer:adapt(data)`.
 --
 -- As StringLookup. Unknown values share number 1, or have numbers 1..num_oov_indices: by their
--- remainder (`oov_method` "floormod") or by the hash of how they are written ("farmhash"). As Keras.
+-- remainder (`oov_method` "floormod") or by the hash of how they are written ("farmhash"). As
+-- Keras.
 --     tide.layers.IntegerLookup { vocabulary = { 12, 36 } }({ 36, 7 })   --> { 3, 1 }
 lookup.IntegerLookup = base.derive(IndexLookup, "IntegerLookup", {
   takes = "whole", whole = true,

@@ -51,8 +51,8 @@ function sources.batches(data, o, kind)
     and not core.is_tensor(data[1][1]) then
     data = { data } -- numbers in lists
   elseif type(data) ~= "table" and type(data) ~= "function" then
-    errors.raise("adapt", "the data must be a tensor, a list of batches, or an iterator of batches \z
-      (got %s)", check.show(data))
+    errors.raise("adapt", "the data must be a tensor, a list of batches, or an iterator of \z
+      batches (got %s)", check.show(data))
   end
   local i, steps = 0, o.steps or math.huge
   if type(data) == "function" then

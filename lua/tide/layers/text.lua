@@ -59,8 +59,8 @@ local function lengths_of(n)
     for i, v in ipairs(n) do
       out[i] = math.tointeger(v)
       if not out[i] or out[i] < 1 then
-        errors.raise("TextVectorization", "ngrams must be whole numbers from 1 (got %s at position \z
-          %d)", check.show(v), i)
+        errors.raise("TextVectorization", "ngrams must be whole numbers from 1 (got %s at \z
+          position %d)", check.show(v), i)
       end
     end
     return out
@@ -82,8 +82,8 @@ end
 
 local function check_rows(self, v, what, n)
   if not check.is_list(v) or #v ~= n then
-    errors.raise(self:_label(), "%s must give a list with a result for each text (expected %d, got \z
-      %s)", what, n, check.is_list(v) and tostring(#v) or check.show(v))
+    errors.raise(self:_label(), "%s must give a list with a result for each text (expected %d, \z
+      got %s)", what, n, check.is_list(v) and tostring(#v) or check.show(v))
   end
   return v
 end
@@ -93,8 +93,8 @@ local function flatten(self, x)
   local flat, shape = encode.flat(x, strings)
   local splitting = self[S].split ~= "none"
   if splitting and #shape > 1 and shape[#shape] ~= 1 then
-    errors.raise(self:_label(), "takes texts in one row, to split each (expected the shape (batch) or \z
-      (batch, 1), got %s)", list.format(shape))
+    errors.raise(self:_label(), "takes texts in one row, to split each (expected the shape \z
+      (batch) or (batch, 1), got %s)", list.format(shape))
   elseif splitting and #shape > 1 then
     shape[#shape] = nil
   end
@@ -118,8 +118,8 @@ local function words_of(self, flat)
     out = check_rows(self, split(whole), "split", #flat)
     for i, row in ipairs(out) do
       if not check.is_list(row) or row[1] ~= nil and type(row[1]) ~= "string" then
-        errors.raise(self:_label(), "split must give a list of words for each text (got %s for text \z
-          %d)", check.show(row), i)
+        errors.raise(self:_label(), "split must give a list of words for each text (got %s for \z
+          text %d)", check.show(row), i)
       end
     end
   else
@@ -188,7 +188,8 @@ text.TextVectorization = base.derive(IndexLookup, "TextVectorization", {
   takes = "strings", whole = false,
   num_oov_indices = 1, mask_token = "", oov_token = "[UNK]", invert = false,
   args = { rows.max_tokens,
-    { "standardize", "any", "lower_and_strip_punctuation", "how texts are made alike", none = true },
+    { "standardize", "any", "lower_and_strip_punctuation", "how texts are made alike",
+      none = true },
     { "split", "any", "whitespace", "how texts become words", none = true },
     { "ngrams", "any", nil, "lengths of the n-grams: 1..n, or those of a list" }, rows.mode,
     { "output_sequence_length", "int", nil, "length of all rows of numbers", min = 0 }, rows.pad,
@@ -202,8 +203,8 @@ text.TextVectorization = base.derive(IndexLookup, "TextVectorization", {
     if self.ragged then
       errors.raise("TextVectorization", "ragged must be false (got true): rows are ended by 0 here")
     elseif self.output_sequence_length and self.output_mode ~= "int" then
-      errors.raise("TextVectorization", "output_sequence_length goes with output_mode = 'int' alone \z
-        (got '%s')", self.output_mode)
+      errors.raise("TextVectorization", "output_sequence_length goes with output_mode = 'int' \z
+        alone (got '%s')", self.output_mode)
     end
     lookup.init(self)
   end,
@@ -230,8 +231,8 @@ function TextVectorization:update_state(batch)
   self[S].known:count((documents(self, batch)))
 end
 
---- Learns the vocabulary of texts: the most frequent words first, equally frequent ones from high to
---- low, and forgets the one before.
+--- Learns the vocabulary of texts: the most frequent words first, equally frequent ones from high
+--- to low, and forgets the one before.
 --- @param data any a list of texts, a list of batches, a data set, or a function that gives batches
 --- @param o table|nil steps: most batches to look at
 function TextVectorization:adapt(data, o)

@@ -10,9 +10,9 @@ local list = require "tide.list"
 local Vocabulary = {}
 Vocabulary.__index = Vocabulary
 
---- @param o table owner (in messages), unknown: numbers for unknown values, mask and oov: the values
----   that stand for nothing and for the unknown, max: most terms and unknown ones together, whole:
----   terms are whole numbers
+--- @param o table owner (in messages), unknown: numbers for unknown values, mask and oov: the
+---   values that stand for nothing and for the unknown, max: most terms and unknown ones together,
+---   masks: 1 where numbers of the mask count among them, whole: terms are whole numbers
 function Vocabulary.new(o)
   local out = setmetatable({ terms = {}, index = {}, counts = {}, documents = {}, total = 0 },
     Vocabulary)
@@ -98,7 +98,8 @@ local function index_terms(self, terms)
 end
 
 --- Takes a given list of terms, with what is special first or without.
---- @param way_back boolean whether numbers become values, so that the unknown one must not be a term
+--- @param way_back boolean whether numbers become values, so that the unknown one must not be a
+---   term
 --- @return integer values at the beginning that were special, and how many of them masks
 function Vocabulary:set(given, way_back)
   if #given == 0 then
@@ -111,8 +112,8 @@ function Vocabulary:set(given, way_back)
     local special = self.mask ~= nil and term == self.mask and "mask_token"
       or way_back and term == self.oov and "oov_token"
     if special then
-      errors.raise(self.owner, "the vocabulary holds the %s %s at position %d; leave what is special \z
-        out, or have it all first", special, shown(term), i)
+      errors.raise(self.owner, "the vocabulary holds the %s %s at position %d; leave what is \z
+        special out, or have it all first", special, shown(term), i)
     elseif at[term] then
       errors.raise(self.owner, "the vocabulary holds %s twice (positions %d and %d)", shown(term),
         at[term], i)
@@ -122,8 +123,8 @@ function Vocabulary:set(given, way_back)
   end
   local most = self.max
   if most and self.unknown + #terms + self.masks > most then
-    errors.raise(self.owner, "the vocabulary has %d values, what is special among them (expected at \z
-      most max_tokens = %d)", self.unknown + #terms + self.masks, most)
+    errors.raise(self.owner, "the vocabulary has %d values, what is special among them (expected \z
+      at most max_tokens = %d)", self.unknown + #terms + self.masks, most)
   end
   index_terms(self, terms)
   return skip, masks
