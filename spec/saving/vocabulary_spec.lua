@@ -67,6 +67,17 @@ describe("a vocabulary", function()
         (core.zip_read(z, "assets/layers/text_vectorization/vocabulary.txt")))
     end)
 
+  it("keeps terms that lines cannot hold", function()
+    for _, terms in ipairs { { "a", "a", "" }, { "a\nb", "a\nb", "c" }, { "a\r", "b" } } do
+      local look = tide.layers.StringLookup()
+      look:adapt(terms)
+      local x = tide.Input { 1, dtype = "string" }
+      tide.Model { inputs = x, outputs = look(x) }:save(folder .. "/a.keras")
+      local again = tide.load_model(folder .. "/a.keras").layers[2]
+      assert.same(look:get_vocabulary():totable(), again:get_vocabulary():totable())
+    end
+  end)
+
   it("is read from a file with a term in each line, whose faults are named", function()
     local path = folder .. "/terms.txt"
     local file <close> = io.open(path, "w")

@@ -325,6 +325,11 @@ lookup.IndexLookup = IndexLookup
 local may_lack = { "ngrams", "max_tokens", "output_sequence_length", "vocabulary", "idf_weights",
   "mask_token" }
 
+-- Whether a vocabulary stands in a file of the archive: what was learnt does, if lines can hold it.
+local function in_file(own)
+  return not own.in_config and own.known:fits_lines()
+end
+
 --- What archives hold beside the configuration: the vocabulary as a text file and the weights of
 --- its terms as a data set, both in the folders `folders` below the layer's.
 function lookup.keras(folders)
@@ -338,7 +343,7 @@ function lookup.keras(folders)
         and own.weights_of_terms then
         table.insert(config.vocabulary, 1, self.mask_token)
       end
-      if in_archive and not own.in_config then
+      if in_archive and in_file(own) then
         config.vocabulary, config.idf_weights = none, none
       end
       for _, key in ipairs(may_lack) do -- Keras reads some by name
@@ -364,7 +369,7 @@ function lookup.keras(folders)
       for i, v in ipairs(lines) do
         lines[i] = tostring(v)
       end
-      return { ["vocabulary.txt"] = not own.in_config and table.concat(lines, "\n") or nil },
+      return { ["vocabulary.txt"] = in_file(own) and table.concat(lines, "\n") or nil },
         { idf_weights = own.weights_of_terms
           and core.tensor(own.weights_of_terms, { dtype = "float32" }) or nil }
     end,

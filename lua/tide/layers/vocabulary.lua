@@ -130,6 +130,17 @@ function Vocabulary:set(given, way_back)
   return skip, masks
 end
 
+--- Whether a file with a term in each line holds the terms: no term has lines, and the last is not
+--- empty, since what ends a file is no term.
+function Vocabulary:fits_lines()
+  for i = 1, self.whole and 0 or #self.terms do
+    if self.terms[i]:find "[\r\n]" then
+      return false
+    end
+  end
+  return self.terms[#self.terms] ~= ""
+end
+
 --- The terms of a file: one in each line.
 function Vocabulary:read(path)
   return self:parse(core.read_file(path), path)

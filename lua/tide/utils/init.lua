@@ -113,6 +113,7 @@ local elsewhere = {
   split_dataset = "tide.data.helpers",
   pack_x_y_sample_weight = "tide.data.helpers",
   unpack_x_y_sample_weight = "tide.data.helpers",
+  FeatureSpace = "tide.models.feature_space",
 }
 
 local clip_args = check.args("clip_by_global_norm", {
