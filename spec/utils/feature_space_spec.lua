@@ -6,7 +6,8 @@ local FS = tide.utils.FeatureSpace
 
 local spaces = {
   ["all kinds by name"] = function()
-    return FS { { age = "float_normalized", height = "float_discretized", job = "string_categorical",
+    return FS { { age = "float_normalized", height = "float_discretized",
+      job = "string_categorical",
       code = "integer_categorical" }, crosses = { { "job", "code" } }, crossing_dim = 16,
       num_discretization_bins = 5 }
   end,

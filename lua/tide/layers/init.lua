@@ -73,7 +73,8 @@ end
 local layers = object.namespace("tide.layers", "layer", { modules = modules, aliases = aliases,
   get = get, extra = { Layer = require "tide.layers.base" }, hidden = {
     -- models are layers too, and in files they stand among them
-    FeatureSpace = "tide.models.feature_space", Input = "tide.models", Sequential = "tide.models", Functional = "tide.models",
+    FeatureSpace = "tide.models.feature_space", Input = "tide.models", Sequential = "tide.models",
+    Functional = "tide.models",
   } })
 
 for _, name in ipairs { "add", "subtract", "multiply", "average", "maximum", "minimum",

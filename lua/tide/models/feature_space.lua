@@ -97,8 +97,8 @@ local prepare
 --- "float_discretized", "integer_categorical", "string_categorical", "integer_hashed",
 --- "string_hashed") or what the functions by these names give, with options. `crosses` adds
 --- combinations of columns. The space is called on a table of columns, lists or tensors;
---- `get_inputs()` and `get_encoded_features()` are the ends of a functional model over it. As Keras:
---- in one row the columns stand in the order of their names, then the crosses.
+--- `get_inputs()` and `get_encoded_features()` are the ends of a functional model over it. As
+--- Keras: in one row the columns stand in the order of their names, then the crosses.
 ---
 ---     local space = tide.utils.FeatureSpace { { age = "float", job = "string_hashed" },
 ---       hashing_dim = 4 }
@@ -142,13 +142,14 @@ end
 local function as_cross(self, v)
   local names = check.is_list(v) and #v > 0 and v or check.is_plain(v) and v.feature_names
   if not check.is_list(names) or #names < 2 then
-    errors.raise("FeatureSpace", "a cross must be a list of at least two names of features (got %s)",
+    errors.raise("FeatureSpace",
+      "a cross must be a list of at least two names of features (got %s)",
       check.show(v))
   end
   for _, name in ipairs(names) do
     if not self.features[name] then
-      errors.raise("FeatureSpace", "a cross names the feature '%s', which is none (expected one of \z
-        %s)", tostring(name), table.concat(sorted(self.features), ", "))
+      errors.raise("FeatureSpace", "a cross names the feature '%s', which is none (expected one \z
+        of %s)", tostring(name), table.concat(sorted(self.features), ", "))
     end
   end
   return { feature_names = names, crossing_dim = v.crossing_dim or self.crossing_dim,
@@ -240,8 +241,8 @@ local function tables_of(data)
   elseif check.is_plain(data) then
     return { data }
   end
-  errors.raise("adapt", "the data must be a table of columns, a list of such tables, a data set or \z
-    a function that gives them (got %s)", check.show(data))
+  errors.raise("adapt", "the data must be a table of columns, a list of such tables, a data set \z
+    or a function that gives them (got %s)", check.show(data))
 end
 
 --- Has every feature learn what it must from data.
@@ -278,8 +279,8 @@ local function encode(name, x, v, mode)
   end
   local places = places_of(v)
   if not places then
-    errors.raise("FeatureSpace", "the layer of '%s' does not say how many places its numbers have; \z
-      use output_mode = 'int'", name)
+    errors.raise("FeatureSpace", "the layer of '%s' does not say how many places its numbers \z
+      have; use output_mode = 'int'", name)
   end
   return layer("CategoryEncoding", { places, zero_based = v.zero_based or v.mask_token ~= nil })(x)
 end
@@ -321,8 +322,8 @@ function FeatureSpace:get_encoded_features()
     for i, name in ipairs(names) do
       local x = out[name]
       if not x.dtype:find("float", 1, true) then
-        errors.raise("FeatureSpace", "the feature '%s' is not encoded (its dtype is %s), so that it \z
-          cannot be joined; use output_mode = 'dict'", name, x.dtype)
+        errors.raise("FeatureSpace", "the feature '%s' is not encoded (its dtype is %s), so that \z
+          it cannot be joined; use output_mode = 'dict'", name, x.dtype)
       end
       joined[i] = x
     end
