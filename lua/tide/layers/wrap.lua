@@ -213,6 +213,9 @@ wrap.Bidirectional = base.derive(base, "Bidirectional", {
         initial_state = states and table.move(states, from, from + half - 1, 1, {}) or nil }))
     end
     local a, b = run(self.forward_layer, 1), run(self.backward_layer, half and half + 1)
+    if a[1].dtype ~= b[1].dtype then -- directions with policies of their own
+      a[1], b[1] = ops.cast(a[1], self.compute_dtype), ops.cast(b[1], self.compute_dtype)
+    end
     local last = self.return_sequences and ops.flip(b[1], 2) or b[1]
     local out = { n = 0 }
     if self.merge_mode then
