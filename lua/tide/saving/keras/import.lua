@@ -152,8 +152,8 @@ function import.axes(v)
   return v
 end
 
--- What a DTypePolicyMap says of the layer at a path: the policy of that path, of the one pattern that
--- fits all of it, or the default one.
+-- What a DTypePolicyMap says of the layer at a path: the policy of that path, of the one pattern
+-- that fits all of it, or the default one.
 local function policy_at(ctx, config, label, mixed, path)
   config = type(config) == "table" and config ~= none and config or {}
   local map = type(config.policy_map) == "table" and config.policy_map or {}
@@ -174,8 +174,8 @@ local function policy_at(ctx, config, label, mixed, path)
   return policy ~= none and import.dtype(ctx, policy, label, mixed) or "float32"
 end
 
---- Runs `f` for a model or layer of this name and what lies inside of it: `ctx.around` holds the names
---- on the path that Keras gives it. The outermost model has no part in paths.
+--- Runs `f` for a model or layer of this name and what lies inside of it: `ctx.around` holds the
+--- names on the path that Keras gives it. The outermost model has no part in paths.
 function import.inside(ctx, name, f, ...)
   local before = ctx.around
   ctx.around = before and table.move(before, 1, #before, 1, {}) or {}
@@ -187,8 +187,8 @@ function import.inside(ctx, name, f, ...)
   return table.unpack(results, 1, results.n)
 end
 
---- The name of a dtype from a string or a policy. `mixed`: whether it may be a mixed one; `path`: of
---- the layer that asks, for maps of policies.
+--- The name of a dtype from a string or a policy. `mixed`: whether it may be a mixed one; `path`:
+--- of the layer that asks, for maps of policies.
 function import.dtype(ctx, v, label, mixed, path)
   if type(v) == "table" and v ~= none then
     local name = v.class_name
@@ -558,8 +558,8 @@ local function check_inside(ctx, map, layer, path)
     local own = child.layer.dtype_policy
     local want = policy_at(ctx, map.config, child.layer:_label(), true, at)
     if own ~= want and #child.layer:_own_records() > 0 then
-      refuse(ctx, "a DTypePolicyMap gives '%s' the policy %s, which in Tide has that of '%s' (%s); \z
-        give both one policy in Keras and save the model again", at, want, path, own)
+      refuse(ctx, "a DTypePolicyMap gives '%s' the policy %s, which in Tide has that of '%s' \z
+        (%s); give both one policy in Keras and save the model again", at, want, path, own)
     end
     check_inside(ctx, map, child.layer, at)
   end
