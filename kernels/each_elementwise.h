@@ -16,12 +16,12 @@
  * What a line does not have is NONE. */
 #define TIDE_SECOND_(a, b, ...) b
 #define TIDE_SECOND(...) TIDE_SECOND_(__VA_ARGS__)
-/* FLOAT for the integer form NOINT, NUM for any other */
-#define TIDE_PROBE_NOINT ~, FLOAT
+#define TIDE_PROBE_NOINT ~, FLOAT /* for the integer form NOINT; NUM for any other */
 #define TIDE_KIND_WITH(probe) TIDE_SECOND(probe, NUM, ~)
 
 #define TIDE_IN1 IN(x, "(...)", REQUIRED)
 #define TIDE_IN2 IN(x1, "(...)", REQUIRED) IN(x2, "(...)", REQUIRED)
+#define TIDE_IN_BITS IN(x1, ALSO(x, "(...)"), REQUIRED) IN(x2, ALSO(y, "(...)"), REQUIRED)
 #define TIDE_IN3 TIDE_IN2 IN(x3, "(...)", REQUIRED)
 #define TIDE_IN_NONE IN(dy, "(...)", REQUIRED)
 #define TIDE_IN_X TIDE_IN_NONE IN(x, "(...)", REQUIRED)
@@ -48,7 +48,7 @@
 #define BC(name, fwd, doc) \
     ELEMENT(name, COMPARE, doc, X12, BOOL, fwd, fwd, FLAT, NONE, NONE, NONE, NONE, TIDE_IN2)
 #define BI(name, ifwd, doc) \
-    ELEMENT(name, ANY, doc, X12, BITS, NONE, ifwd, FLAT, NONE, NONE, NONE, NONE, TIDE_IN2)
+    ELEMENT(name, ANY, doc, X12, BITS, NONE, ifwd, FLAT, NONE, NONE, NONE, NONE, TIDE_IN_BITS)
 #define T(name, params, fwd, d1, d2, d3, reads, dom1, dom2, dom3, doc) \
     ELEMENT(name, FLOAT, doc, X123, SAME, fwd, NONE, CALLS, reads, d1, d2, d3, TIDE_IN3 params)
 #include "pointwise.def"
@@ -59,6 +59,7 @@
 #undef TIDE_KIND_WITH
 #undef TIDE_IN1
 #undef TIDE_IN2
+#undef TIDE_IN_BITS
 #undef TIDE_IN3
 #undef TIDE_IN_NONE
 #undef TIDE_IN_X

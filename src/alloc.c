@@ -234,8 +234,23 @@ static void give(tide_device *dev, void *p, size_t bytes, int64_t *count) {
     if (over) trim_to(dev, most);
 }
 
+/* A storage without elements: what it would take, if it is counted. */
+static void count_shape(tide_device *dev, const void *p, size_t bytes, int made) {
+    size_t size;
+    if (!tide_meta_counted(p) || bytes > MAX_BYTES) return;
+    class_of(bytes, &size);
+    tide_device_lock(dev);
+    count_by(dev, &dev->stat.live_bytes, made ? (int64_t)size : -(int64_t)size);
+    note_peak(&dev->stat);
+    tide_device_unlock(dev);
+}
+
 void *tide_mem_alloc(tide_device *dev, size_t bytes) {
-    if (dev->no_elements) return dev->vt->alloc(dev, bytes);
+    if (dev->no_elements) {
+        void *shape = dev->vt->alloc(dev, bytes);
+        count_shape(dev, shape, bytes, 1);
+        return shape;
+    }
     void *p = take(dev, bytes, &dev->stat.live_bytes);
 #ifdef TIDE_HARD
     if (p) dev->vt->fill(dev, p, 0xFF, bytes);
@@ -244,6 +259,7 @@ void *tide_mem_alloc(tide_device *dev, size_t bytes) {
 }
 
 void tide_mem_free(tide_device *dev, void *p, size_t bytes) {
+    if (p && dev->no_elements) count_shape(dev, p, bytes, 0);
     if (!p || dev->no_elements) return;
 #ifdef TIDE_HARD
     dev->vt->fill(dev, p, 0xFF, bytes);

@@ -190,6 +190,32 @@ static void profile_add(tide_ctx *ctx, const tide_kcall *k, double t0, double t)
 
 /* -- the launch -- */
 
+/* A step on shapes alone: its work and its work space are noted as if it ran. */
+static void note_shapes(tide_ctx *ctx, const tide_step *s) {
+    tide_buf bufs[FEW + MAX_OUT];
+    if (!s->op->flops && !s->op->room) return;
+    for (int i = 0; i < s->nin + s->nout; i++) {
+        const tide_tensor *x = i < s->nin ? s->in[i] : s->out[i - s->nin];
+        if (i == FEW + MAX_OUT || (x && !x->storage)) return;
+        bufs[i] = (tide_buf){0};
+        if (x) tide_set_buf(&bufs[i], x);
+    }
+    const tide_kcall k = {.attrs = s->attrs,
+                          .in = bufs,
+                          .out = bufs + s->nin,
+                          .op = s->op->id,
+                          .nin = s->nin,
+                          .nout = s->nout,
+                          .nlist = s->nlist,
+                          .dev = tide_meta_device()};
+    if (s->op->room) {
+        const size_t bytes = (size_t)s->op->room(&k);
+        void *p = bytes ? tide_mem_alloc(k.dev, bytes) : NULL;
+        tide_mem_free(k.dev, p, bytes);
+    }
+    if (ctx->profile) profile_add(ctx, &k, 0);
+}
+
 /* The engines in order, until one serves. */
 tide_status tide_serve(tide_kcall *k) {
     _Atomic int left_out = 0;
@@ -212,7 +238,10 @@ tide_status tide_serve(tide_kcall *k) {
 
 tide_status tide_launch(tide_ctx *ctx, const tide_step *s) {
     const tide_op *op = s->op;
-    if (shapes_alone(s)) return refuse_lost(ctx, s);
+    if (shapes_alone(s)) {
+        note_shapes(ctx, s);
+        return refuse_lost(ctx, s);
+    }
     if (op->before) TIDE_TRY(op->before(ctx, s));
     tide_buf few[FEW + MAX_OUT], *bufs = few;
     int sparse = 0, halves = 0;

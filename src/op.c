@@ -11,6 +11,7 @@
 #include <string.h>
 
 /* -- argument tables and texts of every op, expanded from the definition files -- */
+#define ALSO(other, shape) shape, .also = #other
 #define IN(n, shape, req) {.name = #n, .kind = TIDE_ARG_IN, .need = req, .def = shape},
 #define INS(n, shape) {.name = #n, .kind = TIDE_ARG_INS, .need = REQUIRED, .def = shape},
 #define AT(knd, n, dflt, text) \
@@ -122,8 +123,8 @@ static tide_status check_inputs(tide_ctx *ctx, const tide_op *op, int nin, tide_
         if (a->kind != TIDE_ARG_IN) continue;
         const tide_tensor *x = in[k++];
         if (!x && a->need != OPTIONAL)
-            return tide_fail(ctx, TIDE_EARG, "%s: %s is missing (expected a tensor %s)", op->name,
-                             a->name, a->def);
+            return tide_fail(ctx, TIDE_EARG, "%s: %s%s%s%s is missing (expected a tensor %s)",
+                             op->name, a->name, TIDE_ALSO(a), a->def);
         if (a->need == INOUT && (!tide_is_contiguous(x) || x->shares)) /* no copy will do */
             return tide_fail(ctx, TIDE_EARG, "%s: %s is written in place and must %s", op->name,
                              a->name, tide_must_be(x));

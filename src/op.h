@@ -35,7 +35,10 @@ typedef struct {
     uint16_t offset; /* of the attribute in its struct; number of the input otherwise */
     const char *def; /* default as text; for inputs the shape */
     const char *doc;
+    const char *also; /* the other name of an input, NULL: it has none */
 } tide_arg;
+/* For messages that name it: "%s%s%s%s" with its name gives "x", or "x (inputs)". */
+#define TIDE_ALSO(a) (a)->also ? " (" : "", (a)->also ? (a)->also : "", (a)->also ? ")" : ""
 
 struct tide_step; /* launch.h */
 
@@ -116,6 +119,8 @@ struct tide_op {
     const char *zero;      /* optional: the remedy where a position is 0 */
     double (*flops)(const tide_kcall *); /* optional: multiplications and additions of matrix
                                             products, for the profile */
+    double (*room)(const tide_kcall *);  /* optional: bytes of work space that grow with the batch,
+                                            for steps on shapes alone */
 };
 /* Every op fits, which op.c lets the compiler see. */
 enum { TIDE_MAX_ARGS = 24, TIDE_MAX_ATTRS = 1024, TIDE_MAX_IN = 8, TIDE_MAX_OUT = 8 };

@@ -63,6 +63,9 @@ tide_memstat tide_memory(tide_device *);
 void tide_memory_limit(tide_device *, int64_t bytes);
 void tide_memory_trim(tide_device *); /* gives cached blocks and kept weights back to the system */
 void tide_memory_reset_peak(tide_device *);
+/* Tensors on meta are counted from now on as if they had memory, until as many calls say that they
+ * are not. */
+void tide_meta_count(int on);
 
 /* -- tensors -- */
 tide_status tide_new(tide_ctx *, tide_dtype, int rank, const int64_t *shape,

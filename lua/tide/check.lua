@@ -34,10 +34,6 @@ local has_string_key, positions, types = check.has_string_key, check.positions, 
 local Args = {}
 Args.__index = Args
 
---- The argument tables made so far, by the name of what takes them; the first of a name. For
---- completion at the prompt.
-check.tables = {}
-
 --- Declares the arguments of a class or function.
 --- @param owner string the name that messages carry
 --- @param rows table positional arguments in Keras' order
@@ -58,7 +54,6 @@ function check.args(owner, rows, o)
       end
     end
   end
-  check.tables[owner] = check.tables[owner] or self
   return self
 end
 
@@ -92,6 +87,27 @@ function Args:_put(given, i, v)
       #self.rows == 1 and "" or "s", table.concat(self:positional(), ", "), i)
   end
   given[row[1]] = v
+end
+
+--- The argument table by which a function reads its arguments, found among its upvalues: of
+--- several, the one of its name. For help and completion; nil where there is none, or the host has
+--- no debug library.
+--- @param f function
+--- @param name string|nil
+function check.arguments(f, name)
+  local only, n = nil, 0
+  for i = 1, debug and 255 or 0 do
+    local key, v = debug.getupvalue(f, i)
+    if key == nil then
+      break
+    elseif getmetatable(v) == Args then
+      if v.owner == name then
+        return v
+      end
+      only, n = v, n + 1
+    end
+  end
+  return n == 1 and only or nil
 end
 
 --- Names of the positional arguments, in order.

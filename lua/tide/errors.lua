@@ -46,6 +46,11 @@ end
 
 local home = debug.getinfo(1, "S").source:match("^(.*)errors%.lua$") or "@"
 
+--- Whether a function's source, as debug.getinfo gives it, is Tide's own.
+function errors.is_own_source(source)
+  return source:sub(1, #home) == home
+end
+
 --- The path of layers being called, outermost first: `model "mnist" > dense_1 (Dense 64)`; nil
 --- outside of layers.
 function errors.path()

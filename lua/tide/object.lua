@@ -181,12 +181,19 @@ function object.declared(kind, v)
   end, kind)
 end
 
+-- The value of an option of an object; a family may keep some elsewhere than in its fields
+-- (`_option(self, name)`).
+local function option_of(self, name)
+  local elsewhere = self._option
+  return elsewhere and elsewhere(self, name) or rawget(self, name)
+end
+
 --- The options of `self` that its argument table declares, as a configuration. An option that is
 --- switched off, its default being something, is none.
 function object.config(self, args)
   local out = {}
   for _, name in ipairs(args.names) do
-    local v = rawget(self, name)
+    local v = option_of(self, name)
     if v == nil then
       local default = args.index[name][3]
       if default ~= nil and default ~= none and default ~= check.required then
@@ -235,7 +242,7 @@ function object.equal(a, b)
     return false
   end
   for _, name in ipairs(c.args.names) do
-    if not object.same(rawget(a, name), rawget(b, name)) then
+    if not object.same(option_of(a, name), option_of(b, name)) then
       return false
     end
   end
@@ -274,14 +281,34 @@ local function with_options(f, args)
   return origin.wraps(method, f)
 end
 
+-- The method as it is called where it takes nothing: what is given is refused, not forgotten.
+local function without_options(f, args)
+  local function method(self, ...)
+    for i = 1, select("#", ...) do
+      local v = select(i, ...)
+      if v ~= nil then
+        errors.raise(args.owner, "takes no arguments (got %s)", check.show(v))
+      end
+    end
+    return f(self)
+  end
+  arguments[method] = args
+  return origin.wraps(method, f)
+end
+
 -- Assignment to a class: declared methods learn to take options.
 local function define(c, key, value)
   local args = type(value) == "function" and not arguments[value] and c._methods[key]
-  rawset(c, key, args and with_options(value, args) or value)
+  if args and #args.names == 0 and not origin.is_wrapper(value)
+    and #origin.parameters(value) > 1 then
+    args = nil -- a method of that name in a person's class, which takes something
+  end
+  local wrap = args and (#args.names == 0 and without_options or with_options)
+  rawset(c, key, wrap and wrap(value, args) or value)
 end
 
 --- Declares the arguments of methods, for a class and those that inherit from it.
---- @param methods table name -> rows of check.args
+--- @param methods table name -> rows of check.args; without rows the method takes nothing
 function object.declare(c, owner, methods)
   local own = setmetatable({}, { __index = c._methods })
   for name, rows in pairs(methods) do
@@ -296,6 +323,8 @@ local Object = class.strict(class.new("Object"))
 object.Object = Object
 Object.args = check.args("Object", {})
 Object._inits, Object._methods = {}, {}
+object.declare(Object, "Object", { get_config = {} })
+getmetatable(Object).__newindex = define
 
 -- Rows of `base` that `own` does not redefine, after those.
 local function inherit(own, base)
@@ -430,7 +459,7 @@ function Object:__tostring()
   end
   local out = {}
   for _, name in ipairs(self.args.names) do
-    local v = rawget(self, name)
+    local v = option_of(self, name)
     if v ~= nil and v ~= self.args.index[name][3] then
       out[#out + 1] = name .. " = " .. check.show(v)
     end

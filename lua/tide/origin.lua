@@ -28,6 +28,11 @@ function origin.wraps(wrapper, f)
   return wrapper
 end
 
+--- Whether a function stands for another.
+function origin.is_wrapper(f)
+  return behind[f] ~= nil
+end
+
 --- Says that `f` is documented where the main chunk stands now, and returns it.
 --- @param f function
 --- @param facts table|nil `args`: its argument table (tide.check); `op`: the op of the core whose

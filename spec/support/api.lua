@@ -34,7 +34,7 @@ local function op_rows(info)
     elseif default == nil then
       default = tonumber(a.default) or a.default or a.required and check.required or none
     end
-    rows[i] = { a.name, default, a.kind == "axis" or a.kind == "axes" }
+    rows[i] = { a.name, default, a.kind == "axis" or a.kind == "axes", also = a.also }
   end
   return rows
 end
@@ -47,7 +47,7 @@ local function table_rows(args)
     if default == nil then
       default = none
     end
-    rows[i] = { name, default, check.counts(row) }
+    rows[i] = { name, default, check.counts(row), also = row.also }
   end
   return rows
 end
@@ -85,8 +85,10 @@ local function declared(space, v, name)
     return op_rows(info), true
   end
   local names = debug.getinfo(inner, "S").what == "C" and { "..." } or origin.parameters(inner)
-  if (names[1] == "..." or names[1] == "self" and names[2] == "...") and check.tables[last] then
-    return table_rows(check.tables[last]), true
+  args = (names[1] == "..." or names[1] == "self" and names[2] == "...")
+    and check.arguments(inner, last)
+  if args then
+    return table_rows(args), true
   end
   local rows = {}
   for _, parameter in ipairs(names) do
@@ -220,6 +222,7 @@ local function differences(space, row)
   local at, out = {}, {}
   for i, r in ipairs(mine) do
     at[r[1]] = i
+    at[r.also or r[1]] = i
   end
   if not by_name then -- by position, under whatever names
     for i = 3, #row do

@@ -25,9 +25,7 @@ return {
     distribution.* models.Model:distribute_*]],
   ["not built yet: layers"] = "layers.AdditiveAttention.score_mode",
   ["not built yet: training"] = [[
-    models.Model:find_batch_size models.Model:find_lr models.Model:rename
-    models.clone_model.* models.Sequential:add.rebuild utils.clear_session backend.clear_session
-    remat RematScope
+    models.Model:find_batch_size models.Model:find_lr backend.clear_session remat RematScope
 
     layers.Layer:rematerialized_call callbacks.ReduceLROnPlateau.baseline
     callbacks.OrbaxCheckpoint:*
@@ -45,10 +43,6 @@ return {
   ["not built yet: options of the drawing, of the graph's text"] = [[
     utils.plot_model.* utils.model_to_dot]],
   ["not built yet: a pooling layer's way as an option"] = "layers.*.pool_mode",
-  ["the first tensor is x here, as in every op; given by position it is the same"] = [[
-    ops.*.inputs random.dropout.inputs ops.stop_gradient.variable]],
-  ["both tensors are x1 and x2, as in every op of two; given by position they are the same"] = [[
-    ops.bitwise_*.* ops.left_shift.* ops.right_shift.*]],
   ["the same value, written out"] = [[
     ops.arange.step ops.layer_normalization.epsilon ops.normalize.epsilon
     ops.rms_normalization.epsilon ops.scatter_update.reduction ops.convert_to_tensor.sparse

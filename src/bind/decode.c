@@ -177,10 +177,10 @@ static int takes_table(int kind) {
 static void unknown_option(tideL_decoding *d, const char *key) {
     char known[400] = "";
     for (int i = 0; i < d->b->nargs; i++) {
-        const char *name = d->b->args[i].name;
         size_t at = strlen(known);
         if (!tideL_private_arg(&d->b->args[i]))
-            snprintf(known + at, sizeof known - at, at ? ", %s" : "%s", name);
+            snprintf(known + at, sizeof known - at, "%s%s%s%s%s", at ? ", " : "",
+                     d->b->args[i].name, TIDE_ALSO(&d->b->args[i]));
     }
     lua_State *L = d->L;
     luaL_getsubtable(L, LUA_REGISTRYINDEX,
@@ -201,13 +201,10 @@ static void unknown_option(tideL_decoding *d, const char *key) {
     tideL_error(L, d->b->op->name, "unknown option '%.60s'%s (expected %s)", key, hint, known);
 }
 
-/* Keras names some first arguments otherwise. */
+/* The argument whose other name this is; -1: none. */
 static int other_name(const tideL_opbind *b, const char *key) {
-    static const char *const names[][2] = {
-        {"inputs", "x"}, {"variable", "x"}, {"x", "x1"}, {"y", "x2"}};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        for (int k = 0; k < b->nargs && !strcmp(key, names[i][0]); k++)
-            if (!strcmp(b->args[k].name, names[i][1])) return k;
+    for (int k = 0; k < b->nargs; k++)
+        if (b->args[k].also && !strcmp(b->args[k].also, key)) return k;
     return -1;
 }
 
@@ -253,7 +250,8 @@ static void decode_options(tideL_decoding *d, int i, int next) {
             if (arg < 0) arg = other_name(d->b, lua_tostring(L, -2));
             if (arg < 0) unknown_option(d, lua_tostring(L, -2));
             if (d->given >> arg & 1)
-                tideL_error(L, d->b->op->name, "%s is given twice", d->b->args[arg].name);
+                tideL_error(L, d->b->op->name, "%s%s%s%s is given twice", d->b->args[arg].name,
+                            TIDE_ALSO(&d->b->args[arg]));
             lua_insert(L, -2); /* value below its key: it stays on the stack, where the decoding
                                   refers to it */
             decode(d, arg, lua_gettop(L) - 1);
@@ -295,17 +293,18 @@ static unsigned masks_beside(const tide_op *op, const tide_tensor *first) {
 
 /* The literal that waits at input k becomes a tensor on the stack, or one from the context's cache.
  * `like`: dtype of the tensor that it stands beside, or -1. */
-static void make_input(tideL_decoding *d, int k, const char *name, int like, unsigned masks) {
+static void make_input(tideL_decoding *d, int k, const tide_arg *a, int like, unsigned masks) {
     lua_State *L = d->L;
     const tide_op *op = d->b->op;
     const int at = d->pending[k], type = lua_type(L, at), whole = op->whole >> k & 1;
     if (type != LUA_TNUMBER && type != LUA_TBOOLEAN && type != LUA_TTABLE)
-        tideL_error(L, op->name, "%s must be a tensor (got %s)", name, tideL_typename(L, at));
+        tideL_error(L, op->name, "%s%s%s%s must be a tensor (got %s)", a->name, TIDE_ALSO(a),
+                    tideL_typename(L, at));
     if (type == LUA_TBOOLEAN && masks >> k & 1)
         tideL_error(L, op->name,
                     "%s is a Lua boolean where a mask of several elements is due; compare "
                     "tensors with x:equal(y)",
-                    name);
+                    a->name);
     if (type == LUA_TNUMBER && !d->cached && !whole && (like == TIDE_F32 || like == TIDE_F64)) {
         d->cached = k + 1; /* one only: the next one may push it out of the cache */
         d->number = lua_tonumber(L, at);
@@ -332,10 +331,11 @@ static void finish_inputs(tideL_decoding *d) {
         const tide_arg *a = &d->b->args[arg];
         if (a->kind != TIDE_ARG_IN) continue;
         const int k = d->b->slot[arg];
-        if (d->pending[k]) make_input(d, k, a->name, like, masks);
+        if (d->pending[k]) make_input(d, k, a, like, masks);
         else if (!d->at[k] && a->need != OPTIONAL)
-            tideL_error(d->L, op->name, "%s is missing (expected a tensor%s%s)", a->name,
-                        strcmp(a->def, "(...)") ? " " : "", strcmp(a->def, "(...)") ? a->def : "");
+            tideL_error(d->L, op->name, "%s%s%s%s is missing (expected a tensor%s%s)", a->name,
+                        TIDE_ALSO(a), strcmp(a->def, "(...)") ? " " : "",
+                        strcmp(a->def, "(...)") ? a->def : "");
     }
 }
 

@@ -136,7 +136,7 @@ static const char *const kind_names[] = {"tensor", "tensors", "int",  "float",  
                                          "enum",   "dtype",   "axis", "axes",   "ints",   "shape",
                                          "pairs",  "text",    "rng",  "numbers"};
 
-/* core.op_info(name): { name, doc, kind, args = { { name, kind, required, default, doc } },
+/* core.op_info(name): { name, doc, kind, args = { { name, also, kind, required, default, doc } },
  * outputs, differentiable, private, internal }; private: no name for users; internal: not bound */
 static int op_info(lua_State *L) {
     const tide_op *op = tide_op_find(luaL_checkstring(L, 1));
@@ -159,6 +159,7 @@ static int op_info(lua_State *L) {
         if (tideL_private_arg(&a[i])) continue;
         lua_newtable(L);
         lua_pushstring(L, a[i].name), lua_setfield(L, -2, "name");
+        if (a[i].also) lua_pushstring(L, a[i].also), lua_setfield(L, -2, "also");
         lua_pushstring(L, kind_names[a[i].kind]), lua_setfield(L, -2, "kind");
         int is_in = a[i].kind <= TIDE_ARG_INS;
         lua_pushboolean(L, is_in ? a[i].need != OPTIONAL : !strcmp(a[i].def, "!")),

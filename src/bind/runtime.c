@@ -26,10 +26,14 @@ static void set_string(lua_State *L, const char *name, const char *v) {
     lua_setfield(L, -2, name);
 }
 
-/* memory(): bytes and counts of the default device's allocator; live_tensors and live_nodes of this
- * process and state */
+static tide_device *device_at(lua_State *L, int i, const char *who) {
+    return lua_isnoneornil(L, i) ? tideL_ctx(L)->device : tideL_todevice(L, i, who);
+}
+
+/* memory(device): bytes and counts of the allocator of a device, the default one when left out;
+ * live_tensors and live_nodes of this process and state */
 static int memory(lua_State *L) {
-    tide_memstat s = tide_memory(tideL_ctx(L)->device);
+    tide_memstat s = tide_memory(device_at(L, 1, "memory"));
     lua_newtable(L);
     set_int(L, "live_bytes", s.live_bytes);
     set_int(L, "peak_bytes", s.peak_bytes);
@@ -64,8 +68,16 @@ static int memory_trim(lua_State *L) {
     return 0;
 }
 
+/* memory_reset_peak(device) */
 static int memory_reset_peak(lua_State *L) {
-    tide_memory_reset_peak(tideL_ctx(L)->device);
+    tide_memory_reset_peak(device_at(L, 1, "memory_reset_peak"));
+    return 0;
+}
+
+/* count_shapes(on): tensors on meta are counted as if they had memory, until as many calls with
+ * false as with true */
+static int count_shapes(lua_State *L) {
+    tide_meta_count(lua_toboolean(L, 1));
     return 0;
 }
 
@@ -553,6 +565,7 @@ void tideL_open_runtime(lua_State *L) {
         {"memory_limit", memory_limit},
         {"memory_trim", memory_trim},
         {"memory_reset_peak", memory_reset_peak},
+        {"count_shapes", count_shapes},
         {"device_info", device_info},
         {"set_threads", set_threads},
         {"get_threads", get_threads},

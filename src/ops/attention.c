@@ -140,8 +140,15 @@ static void attention_compose(tide_tape *t, const void *attrs, int nin, tide_ten
     out[0] = turned(t, tide_t(t, OP(matmul), s, turned(t, v, 2, 1, 3)), 2, 1, 3);
 }
 
-TIDE_DESCRIBE(attention_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER, .infer = attention_infer,
-              .grad = attention_grad, .compose = attention_compose, .draws = attention_draws,
+/* Of scores and values, as if every query saw every key. */
+static double products(const tide_kcall *k) {
+    const int64_t *q = k->in[0].shape, *v = k->in[2].shape;
+    return 2.0 * (double)(q[0] * q[1] * q[2]) * (double)v[1] * (double)(q[3] + v[3]);
+}
+
+TIDE_DESCRIBE(attention_, .flops = products, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER,
+              .infer = attention_infer, .grad = attention_grad, .compose = attention_compose,
+              .draws = attention_draws,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_IN(3) |
                   TIDE_SAVE_IN(4) | TIDE_SAVE_OUT(0) | TIDE_SAVE_OUT(1),
               .masks = 1u << 4);
@@ -161,5 +168,7 @@ static tide_status attention_grad_infer(tide_call *c) {
                4 * sizeof *q->shape);
     return TIDE_OK;
 }
-TIDE_DESCRIBE(attention_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD,
-              .infer = attention_grad_infer, .masks = 1u << 4);
+static double attention_grad_flops(const tide_kcall *k) { return 2.5 * products(k); }
+TIDE_DESCRIBE(attention_grad_, .flops = attention_grad_flops,
+              .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD, .infer = attention_grad_infer,
+              .masks = 1u << 4);

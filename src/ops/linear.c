@@ -308,8 +308,14 @@ static double linear_grad_flops(const tide_kcall *k) {
     return ((a->needs & 1) + (a->needs >> 1 & 1)) * 2.0 * (double)tide_buf_numel(&k->in[0]) *
         (double)k->in[1].shape[1];
 }
+static double linear_grad_room(const tide_kcall *k) { /* dz, before the activation */
+    const tide_linear_grad_attrs *a = k->attrs;
+    return a->activation == TIDE_ACTIVATION_linear
+        ? 0
+        : (double)tide_buf_numel(&k->in[3]) * (double)tide_dtype_size(k->in[3].dtype);
+}
 TIDE_DESCRIBE(linear_grad, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_HALF,
-              .infer = linear_grad_infer, .flops = linear_grad_flops);
+              .infer = linear_grad_infer, .flops = linear_grad_flops, .room = linear_grad_room);
 
 /* -- products written with matmul -- */
 

@@ -177,8 +177,12 @@ static void recurrent_compose(tide_tape *t, const void *attrs, int nin, tide_ten
     if (a->cell == TIDE_CELL_lstm) out[2] = cell;
 }
 
+static double recurrent_flops(const tide_kcall *k) { /* z is (B, T, gates U) */
+    return 2.0 * (double)tide_buf_numel(&k->in[0]) * (double)k->in[1].shape[1];
+}
+
 TIDE_DESCRIBE(recurrent_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER, .infer = recurrent_infer,
-              .grad = recurrent_grad, .compose = recurrent_compose,
+              .flops = recurrent_flops, .grad = recurrent_grad, .compose = recurrent_compose,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_IN(3) |
                   TIDE_SAVE_IN(4) | TIDE_SAVE_IN(5) | TIDE_SAVE_OUT(3),
               .masks = 1u << 5);
@@ -196,5 +200,14 @@ static tide_status recurrent_grad_infer(tide_call *c) {
     c->meta[4] = (tide_meta){.rank = 1, .dtype = dtype, .shape = {gru ? W : 0}};
     return TIDE_OK;
 }
+static double recurrent_grad_flops(const tide_kcall *k) { /* of the states and of the kernel */
+    return 4.0 * (double)tide_buf_numel(&k->out[0]) * (double)k->in[0].shape[1];
+}
+static double recurrent_grad_room(const tide_kcall *k) { /* the states before, and gru's din */
+    const tide_recurrent_grad__attrs *a = k->attrs;
+    const int64_t *m = k->in[2].shape, din = a->cell == TIDE_CELL_gru ? 3 : 0; /* P, B, T, U */
+    return (double)(m[1] * m[2] * m[3] * (1 + din)) * (double)tide_dtype_size(k->in[2].dtype);
+}
 TIDE_DESCRIBE(recurrent_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD,
-              .infer = recurrent_grad_infer);
+              .infer = recurrent_grad_infer, .flops = recurrent_grad_flops,
+              .room = recurrent_grad_room);

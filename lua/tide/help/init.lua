@@ -274,7 +274,8 @@ end
 local function op_rows(info)
   local rows = {}
   for i, a in ipairs(info.args) do
-    rows[i] = ("  %-14s %-22s %s"):format(a.name, op_row(a), a.doc)
+    rows[i] = ("  %-14s %-22s %s"):format(a.also and a.name .. ", " .. a.also or a.name, op_row(a),
+      a.doc)
   end
   return table.concat(rows, "\n")
 end
@@ -355,7 +356,7 @@ local function function_doc(f, name)
     return { signature = name .. "(...)", text = "" }
   end
   local names = origin.parameters(inner)
-  local args = require("tide.object").arguments(f) or check.tables[last]
+  local args = require("tide.object").arguments(f) or check.arguments(inner, last)
   if name:find ":" and names[1] == "self" then
     table.remove(names, 1)
   end

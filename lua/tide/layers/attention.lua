@@ -78,7 +78,7 @@ local function head_rows(rows)
   return rows
 end
 
-local call_options = { cache = true, attention_mask = true, query_mask = true, value_mask = true,
+local CALL_OPTIONS = { cache = true, attention_mask = true, query_mask = true, value_mask = true,
   key_mask = true, return_attention_scores = true, use_causal_mask = true }
 
 local letters = "abcdefghijklmnopqrstuvwxyz"
@@ -276,7 +276,6 @@ local function own_heads(self, query, value, key, o)
 end
 
 local function call(self, query, value, key, o)
-  masks.check_options(self, o, call_options)
   if value == nil or value == false then
     errors.raise(self:_label(), "takes a query and a value (got the query alone)")
   end
@@ -375,7 +374,7 @@ local function define(name, def)
   def.inputs = { "query", "value", "key" }
   def.takes = { query = "tensor", value = "tensor", key = "tensor" }
   def.supports_masking = true
-  def.call, def.enable_lora = call, enable_lora
+  def.call, def.enable_lora, def.call_options = call, enable_lora, CALL_OPTIONS
   function def.compute_output_shape(self, query)
     local out = list.copy(query)
     if self.output_shape then
@@ -495,7 +494,7 @@ define("GroupQueryAttention", {
 
 -- ---- one head ----
 
-local list_options = { return_attention_scores = true, use_causal_mask = true }
+local LIST_OPTIONS = { return_attention_scores = true, use_causal_mask = true, cache = false }
 
 local function check_list(self, inputs)
   if type(inputs[1]) ~= "table" and type(inputs[1]) ~= "userdata" or #inputs < 2 or #inputs > 3 then
@@ -517,7 +516,6 @@ local function check_shapes(self, q, v, k)
 end
 
 local function attend(self, inputs, o)
-  masks.check_options(self, o, list_options)
   check_list(self, inputs)
   local q, v = inputs[1], inputs[2]
   local k = inputs[3] or v
@@ -556,7 +554,7 @@ end
 local function define_list(name, def)
   def.takes = "list"
   def.supports_masking = true
-  def.call = attend
+  def.call, def.call_options = attend, LIST_OPTIONS
   def.init = list_init
   function def.compute_output_shape(_, shapes)
     local out = list.copy(shapes[1])

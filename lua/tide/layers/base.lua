@@ -28,6 +28,7 @@ local none = require "tide.none"
 local object = require "tide.object"
 local ops = require "tide.ops"
 local registry = require "tide.registry"
+local sizes = require "tide.layers.sizes"
 local tracking = require "tide.layers.tracking"
 local printable = require "tide.printable"
 
@@ -45,6 +46,7 @@ local common = {
 local Layer = object.class("Layer", nil, { kind = "layer", rows = {}, named = common, methods = {
   set_weights = { { "weights", "list", check.required, "values of all weights, in order" } },
   add_loss = { { "loss", "data", check.required, "a penalty, or a list of them" } },
+  count_params = {}, get_weights = {}, reset_state = {}, reset_states = {},
 } })
 -- The policy of layers that are given none; the row is every layer's.
 local policy_row = common[3]
@@ -171,7 +173,8 @@ local function own_options(args, get)
   if not out then
     out = {}
     for _, name in ipairs(args.names) do
-      out[#out + 1] = not base_names[name] and not get[name] and name or nil
+      out[#out + 1] = not base_names[name] and (not get[name] or sizes.reads(get[name])) and name
+        or nil
     end
     own_names[args] = out
   end
@@ -285,6 +288,7 @@ function Layer.derive(base, name, def)
   c._builds[#c._builds + 1] = def.build
   c._input_names = def.inputs or base._input_names
   object.fill(c, def, reserved)
+  sizes.declare(c)
   c._custom_shape = def.compute_output_shape ~= nil or (def.call == nil and base._custom_shape)
     or false
   return c
@@ -296,6 +300,7 @@ function Layer.is_layer(v)
 end
 
 require("tide.layers.weights")(Layer)
+Layer._option = sizes.of
 
 -- ---- building ----
 
@@ -341,6 +346,7 @@ function Layer:build(input_shape, ...)
     build(self, table.unpack(shapes, 1, shapes.n))
   end
   made.done, self.built = true, true
+  sizes.fix(self)
   self[S].build_shape = shapes[1]
   self[S].build_shapes = shapes
   self:_settle()
@@ -351,6 +357,13 @@ function Layer:_built_for()
   local shapes = self[S].build_shapes
   local one = shapes and shapes.n == 1 and shapes[1]
   return one and list.is(one) and one:totable() or nil
+end
+
+--- Gives the layer LoRA; Dense, EinsumDense, Embedding, convolutions and attention have it.
+function Layer:enable_lora()
+  errors.raise("enable_lora", "%s has no weight that LoRA serves (expected Dense, EinsumDense, \z
+    Embedding, a convolution or attention)%s", self:_label(), self.is_model
+    and "; call it on layers of the model" or "")
 end
 
 --- What the layer computes; each class defines it.
@@ -515,6 +528,8 @@ local function dispatch(self, n, x, ...)
   end
   if x == nil then
     errors.raise(self:_label(), "needs an input (got nil)")
+  elseif options then
+    inputs.check_options(self, options)
   end
   local cache = options and options.cache ~= nil and require "tide.layers.cache" or nil
   cache = cache and cache.is(options.cache) and cache

@@ -11,7 +11,6 @@ local core = require "tide.core"
 local errors = require "tide.errors"
 local links = require "tide.layers.links"
 local list = require "tide.list"
-local masks = require "tide.layers.masks"
 local ops = require "tide.ops"
 
 local required = check.required
@@ -27,10 +26,7 @@ end
 
 local Embedding = require("tide.layers.core").Embedding
 
-local reversible = { reverse = true, cache = true }
-
 local function look_up(self, x, o)
-  masks.check_options(self, o, reversible)
   if not o.reverse then
     return Embedding.call(self, x)
   end
@@ -70,6 +66,7 @@ embedding.ReversibleEmbedding = base.derive(Embedding, "ReversibleEmbedding", {
       { self.output_dim, self.input_dim }, name = "reverse_embeddings",
       initializer = self.embeddings_initializer, autocast = false }
   end,
+  call_options = { reverse = true },
   call = function(self, x, o)
     local mask = self.mask_zero and not o.reverse and ops.not_equal(x, 0)
     local y = look_up(self, x, o)
@@ -127,11 +124,9 @@ local function wide(dtype)
   return dtype == "float64" and dtype or "float32"
 end
 
-local known = { start_index = true, positions = true }
-local options = { start_index = true, positions = true, cache = true }
+local POSITIONS = { start_index = true, positions = true }
 
-local function check_call(self, x, o)
-  masks.check_options(self, o, options)
+local function check_call(self, x)
   if x.ndim < 2 then
     errors.raise(self:_label(), "the input has the wrong axes (expected (batch, ..., steps, \z
       features), got the shape %s)", list.format(x.shape))
@@ -139,7 +134,7 @@ local function check_call(self, x, o)
 end
 
 -- How Keras' files hold the options of a call that name positions.
-local counted = { call_counts = known, package = "keras_hub" }
+local counted = { call_counts = POSITIONS, package = "keras_hub" }
 
 --- A trained vector for each position, (batch, steps, features) as the input, of which only the
 --- shape counts (Devlin et al. 2019).
@@ -163,8 +158,9 @@ embedding.PositionEmbedding = base.derive(base, "PositionEmbedding", {
     self.position_embeddings = self:add_weight { { self.sequence_length, width },
       name = "embeddings", initializer = self.initializer }
   end,
+  call_options = POSITIONS,
   call = function(self, x, o)
-    check_call(self, x, o)
+    check_call(self, x)
     local steps = x.shape[x.ndim - 1]
     local at, before = places_of(self, o, steps)
     local y
@@ -226,8 +222,9 @@ embedding.SinePositionEncoding = base.derive(base, "SinePositionEncoding", {
   args = { { "max_wavelength", "number", 10000, "the longest wavelength, in 2 pi steps",
     above = 0 } },
   keras = counted,
+  call_options = POSITIONS,
   call = function(self, x, o)
-    check_call(self, x, o)
+    check_call(self, x)
     local shape, dtype = x.shape, wide(x.dtype)
     local width, scales, odd = shape[x.ndim], {}, {}
     for i = 0, width - 1 do
@@ -314,8 +311,9 @@ embedding.RotaryEmbedding = base.derive(base, "RotaryEmbedding", {
       min = 1 },
   },
   keras = counted,
+  call_options = POSITIONS,
   call = function(self, x, o)
-    check_call(self, x, o)
+    check_call(self, x)
     local rank = x.ndim
     local steps, features = rotary_axes(self, rank)
     local plain = steps == 2 and features == rank
@@ -392,8 +390,8 @@ embedding.TokenAndPositionEmbedding = base.derive(base, "TokenAndPositionEmbeddi
     full[#full + 1] = self.embedding_dim
     self.position_embedding:build(full)
   end,
+  call_options = POSITIONS,
   call = function(self, x, o)
-    masks.check_options(self, o, options)
     local y = self.token_embedding(x)
     return y + self.position_embedding(y, { start_index = o.start_index, positions = o.positions })
   end,

@@ -20,6 +20,47 @@ local function number_table(t)
   return type(v) == "number" or type(v) == "boolean"
 end
 
+-- ---- options of a call ----
+
+local NONE = {}
+local known_options = setmetatable({}, { __mode = "k" }) -- class -> set; false: any
+
+-- The options that the class says, with its `call_options`, that the `call` beside it takes; of a
+-- person's own `call` nothing is known.
+local function options_of(class)
+  local found = known_options[class]
+  local c = found == nil and class or nil
+  while c and found == nil do
+    found = rawget(c, "call_options")
+    if found == nil and rawget(c, "call") ~= nil then
+      found = not c._custom and NONE
+    end
+    c = rawget(c, "super")
+  end
+  found = found == nil and NONE or found
+  known_options[class] = found
+  return found
+end
+
+--- Refuses options of a call, beside training, mask and cache, that the layer does not take.
+--- @param o table the options as they were given, those that are inputs left out
+function inputs.check_options(self, o)
+  local known = options_of(getmetatable(self))
+  for key in pairs(known and o or NONE) do
+    if key ~= "training" and key ~= "mask" and not known[key]
+      and (key ~= "cache" or known.cache == false) then
+      local names = { "training", "mask" }
+      for name, takes in pairs(known) do
+        names[#names + 1] = takes and name or nil
+      end
+      errors.raise(self:_label(), "a call has no option '%s'%s", tostring(key),
+        check.did_you_mean(key, names))
+    end
+  end
+end
+
+-- ---- what it may be ----
+
 -- What input number `i` may be. `takes` of a class says it: "tensor", "list" (of tensors),
 -- "strings" (text, or a list of it, handed on as it is), "whole" (whole numbers), "values" (text or
 -- whole numbers), "columns" (a list of values), nothing (anything but text); a table says it by the

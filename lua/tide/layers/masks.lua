@@ -3,8 +3,6 @@
 --
 -- A mask is a bool tensor, true where a query may look, or nil, which hides nothing. Scores are
 -- (batch, heads, T, S), of T queries and S keys.
-local base = require "tide.layers.base"
-local check = require "tide.check"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
@@ -13,23 +11,6 @@ local ops = require "tide.ops"
 local reshape = ops.reshape
 
 local masks = {}
-
--- Options of a call beside training and mask, refused by name where there are others.
-function masks.check_options(self, o, known)
-  if rawequal(o, base.TRAIN) or rawequal(o, base.INFER) then
-    return
-  end
-  for key in pairs(o) do
-    if key ~= "training" and key ~= "mask" and not known[key] then
-      local names = {}
-      for name in pairs(known) do
-        names[#names + 1] = name
-      end
-      errors.raise(self:_label(), "a call has no option '%s'%s", tostring(key),
-        check.did_you_mean(key, names))
-    end
-  end
-end
 
 -- A mask as bool; nil where there is none.
 local function bool(mask)

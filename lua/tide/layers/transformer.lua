@@ -122,7 +122,7 @@ end
 
 -- ---- encoder ----
 
-local encoder_options = { padding_mask = true, attention_mask = true,
+local ENCODER_OPTIONS = { padding_mask = true, attention_mask = true,
   return_attention_scores = true, cache = true }
 
 --- A block of a transformer that looks at all steps (Vaswani et al. 2017): attention of x to
@@ -144,8 +144,8 @@ transformer.TransformerEncoder = base.derive(base, "TransformerEncoder", {
     put_dense(self, shape)
     put(self, "feedforward_dropout", "Dropout", { self.dropout })
   end,
+  call_options = ENCODER_OPTIONS,
   call = function(self, x, o)
-    masks.check_options(self, o, encoder_options)
     local own = base.mask_of(x)
     local padding = mask_option(self, o, "padding_mask", 2) or o.mask
     local given = { attention_mask = mask_option(self, o, "attention_mask", 3), query_mask = own,
@@ -165,7 +165,7 @@ transformer.TransformerEncoder._custom_shape = false -- return_attention_scores 
 
 -- ---- decoder ----
 
-local decoder_options = { decoder_padding_mask = true, decoder_attention_mask = true,
+local DECODER_OPTIONS = { decoder_padding_mask = true, decoder_attention_mask = true,
   encoder_padding_mask = true, encoder_attention_mask = true, use_causal_mask = true, cache = true }
 
 -- KerasHub hands its caches on as tensors.
@@ -231,9 +231,9 @@ transformer.TransformerDecoder = base.derive(base, "TransformerDecoder", {
     put_norm(self, shape)
     put(self, "feedforward_dropout", "Dropout", { self.dropout })
   end,
+  call_options = DECODER_OPTIONS,
   call = function(self, x, encoder, o)
     refuse_caches(self, o)
-    masks.check_options(self, o, decoder_options)
     check_encoder(self, encoder)
     local causal = o.use_causal_mask
     local own = { attention_mask = mask_option(self, o, "decoder_attention_mask", 3),

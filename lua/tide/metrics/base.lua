@@ -47,7 +47,7 @@ local Metric = object.class("Metric", nil, {
     self.name = self.name or object.auto_name(class.snake(self:_class_name()))
     self.dtype = self.dtype or "float32"
   end,
-  methods = base.PAIRS,
+  methods = { update_state = base.PAIRS.update_state, result = {}, reset_state = {} },
 })
 class.properties(Metric, {
   variables = function(self)

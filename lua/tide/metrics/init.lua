@@ -12,6 +12,7 @@ local tensors = require "tide.training.tensors"
 
 local base = require "tide.metrics.base"
 local confusion = require "tide.metrics.confusion"
+local naming = require "tide.metrics.naming"
 local scores = require "tide.metrics.scores"
 local F = require "tide.metrics.functions"
 local L = require "tide.losses.functions"
@@ -190,7 +191,8 @@ local function get(v)
   local found = registry.resolve("metric", v, "metric")
   if type(found) == "function" then
     local c = class_of_function[found]
-    local name = type(v) == "string" and v or object.name_of(found) or "metric"
+    local name = type(v) == "string" and v or object.name_of(found) or naming.of(found)
+      or "metric"
     return c and c { name = name } or base.MeanMetricWrapper { found, name = name }
   elseif type(found) == "table" and found.kind == "loss" then
     return base.MeanMetricWrapper { found, name = found.name, direction = "down" }

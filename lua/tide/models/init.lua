@@ -1,5 +1,4 @@
 --- tide.models: Sequential, Model, Input, and making models from configurations.
-local base = require "tide.layers.base"
 local errors = require "tide.errors"
 local functional = require "tide.models.functional"
 local namespace = require "tide.namespace"
@@ -41,17 +40,7 @@ function models.model_from_config(config)
   return registry.resolve("layer", config, "model_from_config")
 end
 
---- A model of the same architecture with new weights.
----
----     tide.models.clone_model(model)(x).shape   --> { 6, 3 }
---- @param model table
-function models.clone_model(model)
-  local class = getmetatable(model)
-  if not base.is_layer(model) then
-    errors.raise("clone_model", "takes a model")
-  end
-  return class.from_config(model:get_config())
-end
+models.clone_model = require "tide.models.clone"
 
 --- Loads a model from a file; see tide.saving.
 ---

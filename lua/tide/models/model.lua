@@ -22,10 +22,11 @@ local Model = base.derive(base, "Model", {
   args = {},
   keeps_dtype = false,
 })
-object.declare(Model, "Model", { get_layer = {
-  { "name", "any", nil, "the layer's name, or its number" },
-  { "index", "int", nil, "the layer's number, from 1" },
-} })
+object.declare(Model, "Model", {
+  get_layer = { { "name", "any", nil, "the layer's name, or its number" },
+    { "index", "int", nil, "the layer's number, from 1" } },
+  to_json = {}, reset_metrics = {}, get_metrics_result = {}, get_compile_config = {},
+})
 Model.is_model = true
 Model._foreign = foreign.model
 
@@ -36,6 +37,8 @@ local delegated = {
     get_metrics_result get_compile_config compile_from_config make_train_function]],
   ["tide.saving"] = "save save_weights load_weights",
   ["tide.saving.lora"] = "save_lora_weights load_lora_weights",
+  ["tide.training.tools"] = "find_lr find_batch_size",
+  ["tide.models.surgery"] = "rename replace sub_model freeze unfreeze",
 }
 
 local function must_be_model(self, method)

@@ -14,6 +14,7 @@ local Model = require "tide.models.model"
 local names = require "tide.graph.names"
 local none = require "tide.none"
 local object = require "tide.object"
+local rebuild = require "tide.graph.rebuild"
 local registry = require "tide.registry"
 local shared = require "tide.shared"
 local symbolic = require "tide.graph.symbolic"
@@ -94,16 +95,6 @@ local function input_of(self, shape)
   end
   local nodes = layer[S].nodes
   return nodes and nodes[1].output or symbolic.input(layer, layer.dtype)
-end
-
--- A layer forgets a call that is no part of the model any more.
-local function forget(layer, node)
-  for i, own in ipairs(layer[S].nodes) do
-    if own == node then
-      table.remove(layer[S].nodes, i)
-      return
-    end
-  end
 end
 
 -- Calls a layer on what the last one gave. The frame is the model's, so that errors name it.
@@ -209,9 +200,7 @@ local Sequential = base.derive(Model, "Sequential", {
     for _, layer in ipairs(self[S].list) do
       local ok, e = pcall(grow, self, layer)
       if not ok then
-        for _, node in ipairs(self[S].graph.nodes) do
-          forget(node.layer, node)
-        end
+        rebuild.forget(self[S].graph.nodes)
         self[S].graph = nil
         error(e, 0)
       end
@@ -237,15 +226,37 @@ local Sequential = base.derive(Model, "Sequential", {
 
 Sequential.graph_kind = "sequential"
 
+-- The layers forget their calls in this model, which is built at its next call.
+local function take_down(self)
+  local g = self[S].graph
+  if g then
+    rebuild.forget(g.nodes)
+  end
+  self[S].graph, self[S].fns = nil, false
+  self.built, self[S].plain = false, false
+  if not self[S].declared then
+    self[S].input = false
+  end
+end
+
+local REBUILD = { "rebuild", "bool", true, "false: the model is built anew at its next call" }
+object.declare(Sequential, "Sequential", {
+  add = { { "layer", "any", check.required, "a layer, or a tide.Input as the first" }, REBUILD },
+  pop = { REBUILD },
+})
+
 --- Adds a layer at the end. A built model keeps its input, its layers' outputs and its weights.
 --- @param layer table a layer, or a tide.Input as the first
+--- @param rebuild_now boolean|nil `rebuild`; false: the model is built anew at its next call (true)
 --- @return table the model
-function Sequential:add(layer)
+function Sequential:add(layer, rebuild_now)
   if not class.is(self, Sequential) then
     errors.raise("add", "is a method: write model:add(...) with a colon")
   end
   append(self, layer)
-  if not self.built then
+  if rebuild_now == false then
+    take_down(self)
+  elseif not self.built then
     build_known(self)
   elseif #self[S].list > 0 then
     local ok, e = pcall(grow, self, self[S].list[#self[S].list])
@@ -258,8 +269,9 @@ function Sequential:add(layer)
 end
 
 --- Takes the last layer off and returns it.
+--- @param rebuild_now boolean|nil `rebuild`; false: the model is built anew at its next call (true)
 --- @return table layer
-function Sequential:pop()
+function Sequential:pop(rebuild_now)
   if #self[S].list == 0 then
     errors.raise("pop", "the model has no layers")
   end
@@ -269,18 +281,19 @@ function Sequential:pop()
     local node = table.remove(g.nodes)
     g.output = #g.nodes > 0 and g.nodes[#g.nodes].output or g.input
     g.outputs[1] = g.output
-    forget(layer, node)
+    rebuild.forget { node }
     self[S].fns = false
   end
-  if #self[S].list == 0 then -- what comes next begins the model anew
-    self[S].graph = nil
-    self.built, self[S].plain = false, false
-    if not self[S].declared then
-      self[S].input = false
-    end
+  if #self[S].list == 0 or rebuild_now == false then -- what comes next begins the model anew
+    take_down(self)
   end
   take_dtype(self)
   return layer
+end
+
+-- What hangs on the first layer, after another one was put there.
+function Sequential:_refresh()
+  take_dtype(self)
 end
 
 function Sequential:_parts()

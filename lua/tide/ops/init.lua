@@ -156,7 +156,8 @@ function ops.arguments(name)
   local f = place[name] and origin.of(ops[name])
   if f then
     local out = {}
-    local names = parameters(f) or (check.tables[name] and check.tables[name].names)
+    local args = check.arguments(f, name)
+    local names = parameters(f) or args and args.names
     for i, key in ipairs(names or { "..." }) do
       out[i] = key
     end

@@ -83,6 +83,7 @@ local Optimizer = object.class("Optimizer", nil, {
       { "var_names", "list", nil, "patterns of their paths" } },
     scale_loss = { { "loss", "data", check.required, "the loss" } },
     set_weights = { { "weights", "data", check.required, "all state tensors, in order" } },
+    finalize_variable_values = { { "var_list", "any", nil, "recorded; all parameters are meant" } },
   },
   rows = base.rows { { "learning_rate", "any", 0.01,
     "step size: a number, a schedule or a function" } },

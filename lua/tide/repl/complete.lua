@@ -82,7 +82,7 @@ local function rows_of(name, env)
   -- what stands under that name serves Lua's functions alone: a class may be called as an op is
   if (type(args) ~= "table" or type(args.names) ~= "table")
     and not (type(c) == "function" and debug.getinfo(c, "S").what == "C") then
-    args = require("tide.check").tables[name:match "[%w_]+$"]
+    args = type(c) == "function" and require("tide.check").arguments(origin.of(c), op) or nil
   end
   if args then
     local out = {}
@@ -95,7 +95,7 @@ local function rows_of(name, env)
   if info and not info.private then
     local out = {}
     for i, a in ipairs(info.args) do
-      out[i] = { a.name, a.kind, of = a.kind == "enum" and a.default or nil }
+      out[i] = { a.name, a.kind, of = a.kind == "enum" and a.default or nil, also = a.also }
     end
     if name:find ":" and out[1] and out[1][2] == "tensor" then
       table.remove(out, 1) -- x:sum(…) has x already
@@ -113,8 +113,10 @@ function complete.options(word, before, env)
   local name, bracket = called(before)
   local out = {}
   for _, row in ipairs(name and bracket == "{" and rows_of(name, env) or {}) do
-    if row[1]:sub(1, #word) == word then
-      out[#out + 1] = row[1] .. " = "
+    for _, option in ipairs { row[1], row.also } do
+      if option:sub(1, #word) == word then
+        out[#out + 1] = option .. " = "
+      end
     end
   end
   return #out > 0 and out or nil

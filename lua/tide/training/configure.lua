@@ -5,6 +5,7 @@ local check = require "tide.check"
 local errors = require "tide.errors"
 local losses = require "tide.losses"
 local metrics = require "tide.metrics"
+local naming = require "tide.metrics.naming"
 local none = require "tide.none"
 local object = require "tide.object"
 local optimizers = require "tide.optimizers"
@@ -113,6 +114,7 @@ function configure.compile(self, ...)
     refuse_holes(what, o[what])
   end
   check_loss_weights(o.loss_weights)
+  naming.note { o.metrics or false, o.weighted_metrics or false }
   local plain, weighted = made(metric, o.metrics, "metrics"),
     made(metric, o.weighted_metrics, "weighted_metrics")
   local T = steps.state {

@@ -20,6 +20,28 @@ function utils.set_random_seed(seed)
   core.seed(s)
 end
 
+local clear_args = check.args("clear_session", {
+  { "free_memory", "bool", true, "collect what nothing refers to, and give idle memory back" },
+})
+
+--- Starts anew what the process keeps between models: automatic names count from the beginning
+--- (`dense`, `dense_1`), and the policy of layers is float32 again. Models that are there stay as
+--- they are; there is no global graph that would grow. Keras: utils.clear_session.
+---
+---     tide.utils.clear_session()
+---     tide.layers.Dense(2).name   --> dense
+--- @param free_memory boolean|nil true when left out
+function utils.clear_session(...)
+  local o = clear_args:call(...)
+  require("tide.object").reset_names()
+  require("tide.layers.base")._policy "float32"
+  if o.free_memory then
+    collectgarbage()
+    collectgarbage()
+    core.memory_trim()
+  end
+end
+
 local function as_tensor(x, dtype)
   return core.is_tensor(x) and x or core.tensor(x, { dtype = dtype })
 end
