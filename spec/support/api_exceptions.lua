@@ -25,7 +25,7 @@ return {
     distribution.* models.Model:distribute_*]],
   ["not built yet: layers"] = "layers.AdditiveAttention.score_mode",
   ["not built yet: training"] = [[
-    models.Model:find_batch_size models.Model:find_lr backend.clear_session remat RematScope
+    backend.clear_session remat RematScope
 
     layers.Layer:rematerialized_call callbacks.ReduceLROnPlateau.baseline
     callbacks.OrbaxCheckpoint:*

@@ -147,7 +147,7 @@ end
 ---     local half = tide.models.clone_model(model, { clone_function = function(layer)
 ---       return layer:clone { name = layer.name, dtype = "float64" }
 ---     end })
----     half.layers[1].dtype   --> float64
+---     half.layers[1].dtype   --> "float64"
 --- @param model table
 --- @param o table|nil input_tensors, clone_function, call_function, recursive (false)
 --- @return table model

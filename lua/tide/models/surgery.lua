@@ -369,20 +369,19 @@ end
 
 -- ---- freezing ----
 
-local function set_trainable(who, value)
-  return function(model, which, ...)
-    if select("#", ...) > 0 then
-      errors.raise(who, "takes one argument; give several patterns as a list")
-    end
-    local layers = find.matching(who, model, which)
-    for _, layer in ipairs(layers) do
-      layer.trainable = value
-    end
-    if which == nil then
-      model.trainable = value
-    end
-    return layers
+local function set_trainable(who, value, model, which, more)
+  if more ~= nil then
+    errors.raise(who, "takes one argument (got another, %s); give several patterns as a list",
+      check.show(more))
   end
+  local layers = find.matching(who, model, which)
+  for _, layer in ipairs(layers) do
+    layer.trainable = value
+  end
+  if which == nil then
+    model.trainable = value
+  end
+  return layers
 end
 
 --- Freezes the layers that a pattern chooses, at any depth: their weights are not trained, and
@@ -397,13 +396,17 @@ end
 ---     #m.trainable_weights   --> 2
 --- @param which any a pattern, a layer, a number, `function(layer, path)`, or a list of these
 --- @return table list of the layers
-surgery.freeze = set_trainable("freeze", false)
+function surgery.freeze(model, which, ...)
+  return set_trainable("freeze", false, model, which, (...))
+end
 
 --- The reverse of `freeze`: the layers train again.
 ---
 ---     #model:unfreeze()   --> 2
 --- @param which any a pattern, a layer, a number, `function(layer, path)`, or a list of these
 --- @return table list of the layers
-surgery.unfreeze = set_trainable("unfreeze", true)
+function surgery.unfreeze(model, which, ...)
+  return set_trainable("unfreeze", true, model, which, (...))
+end
 
 return surgery

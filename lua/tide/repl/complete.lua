@@ -66,7 +66,7 @@ end
 -- The rows of arguments that a call takes, { name, type, ... } each; nil where none are known.
 local function rows_of(name, env)
   local c = complete.value(name:gsub(":", "."), env)
-  if c == nil and name:find ":" then -- a method of something that is not known yet
+  if c == nil then -- a method of something that is not known yet, a class in a local of a script
     local found = help.find(name:match ":?[%w_]+$":gsub("^:", ""))
     c = found[1] and found[1][2]
   end

@@ -29,7 +29,7 @@ local clear_args = check.args("clear_session", {
 --- they are; there is no global graph that would grow. Keras: utils.clear_session.
 ---
 ---     tide.utils.clear_session()
----     tide.layers.Dense(2).name   --> dense
+---     tide.layers.Dense(2).name   --> "dense"
 --- @param free_memory boolean|nil true when left out
 function utils.clear_session(...)
   local o = clear_args:call(...)
