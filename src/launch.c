@@ -213,7 +213,7 @@ static void note_shapes(tide_ctx *ctx, const tide_step *s) {
         void *p = bytes ? tide_mem_alloc(k.dev, bytes) : NULL;
         tide_mem_free(k.dev, p, bytes);
     }
-    if (ctx->profile) profile_add(ctx, &k, 0);
+    if (ctx->profile) profile_add(ctx, &k, seconds(), 0);
 }
 
 /* The engines in order, until one serves. */

@@ -153,6 +153,15 @@ static int profile_start(lua_State *L) {
     return 0;
 }
 
+/* profile_work(): multiplications and additions of matrix products so far */
+static int profile_work(lua_State *L) {
+    const struct tide_profile *p = tideL_ctx(L)->profile;
+    double work = 0;
+    for (int i = 0; p && i < TIDE_OP_COUNT; i++) work += p->op[i].flops;
+    lua_pushnumber(L, work);
+    return 1;
+}
+
 static int profile_stop(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
     struct tide_profile *p = ctx->profile;
@@ -574,6 +583,7 @@ void tideL_open_runtime(lua_State *L) {
         {"generator", generator},
         {"profile_start", profile_start},
         {"profile_stop", profile_stop},
+        {"profile_work", profile_work},
         {"watch_interrupts", watch_interrupts},
         {"watch_termination", watch_termination},
         {"interrupted", interrupted},
