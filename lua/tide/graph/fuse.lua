@@ -32,10 +32,18 @@ local function declared(layer, key)
   return fuse.of_class(class, key)
 end
 
+local apart = 0 -- how many ask for layers one by one
+
+--- Until the result is closed, layers are called one by one.
+function fuse.one_by_one()
+  apart = apart + 1
+  return setmetatable({}, { __close = function() apart = apart - 1 end })
+end
+
 -- Runs both layers. The first one's frame is a layer's, so that errors name it. Masks and those who
 -- trace need the layers one by one.
 local function run(first, both, second, x)
-  if Layer.mask_of(x) ~= nil
+  if apart > 0 or Layer.mask_of(x) ~= nil
     or type(x) == "table" and (symbolic.is(x) or symbolic.is(x[1])) then
     local y = second(first(x))
     return y

@@ -159,20 +159,39 @@ function Model:_label()
   return ("model \"%s\""):format(printable.name(self.name))
 end
 
+local summary_args = check.args("summary", {
+  { "line_length", "int", nil, "characters of a line" },
+  { "positions", "list", nil, "recorded" },
+  { "print_fn", "callable", nil, "gets each line; print by default" },
+  { "expand_nested", "bool", false, "rows of layers inside layers too" },
+  { "show_trainable", "bool", false, "whether layers train" },
+  { "layer_range", "list", nil, "{ first, last }: patterns of names" },
+}, { named = {
+  { "batch", "int", nil, "what so many samples cost, too", min = 1 },
+  { "shape", "shape", nil, "of the input with the batch, where the model does not say it" },
+} })
+
 --- The summary table, printed or handed line by line to `print_fn`.
---- @param o table|nil line_length, print_fn, expand_nested, show_trainable, layer_range
-function Model:summary(o)
+---
+--- With `batch` it also says what so many samples cost, without computing: of each layer the
+--- multiply-accumulates of its matrix products, the bytes that it keeps for the gradient, and the
+--- most that tensors of the step take by then; of the model the peak of a step of training
+--- (weights, gradients, the optimizer's state and the batch among it) and of a prediction.
+---
+---     local cost = model:summary { batch = 32, print_fn = function() end }
+---     cost.training > cost.prediction   --> true
+--- @return table|nil with `batch`: `macs`, `activations`, `training`, `prediction`, `weights`,
+---   `optimizer` (bytes), and `layers`: layer -> { macs, activations, peak }
+function Model:summary(...)
   must_be_model(self, "summary")
-  o = check.options("summary", o, {
-    { "line_length", "int" }, { "positions", "list" }, { "print_fn", "callable" },
-      { "expand_nested", "bool", false },
-    { "show_trainable", "bool", false }, { "layer_range", "list" },
-  })
-  local text = require("tide.models.summary").text(self, o)
+  local o = summary_args:call(...)
+  local costs = o.batch and require("tide.models.cost").of(self, o.batch, o.shape) or nil
+  local text = require("tide.models.summary").text(self, o, costs)
   local out = o.print_fn or print
   for line in (text .. "\n"):gmatch "(.-)\n" do
     out(line)
   end
+  return costs
 end
 
 function Model:__tostring()

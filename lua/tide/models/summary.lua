@@ -84,7 +84,16 @@ local function connections(model)
   return not straight and of or nil
 end
 
-local function rows_of(model, o, indent, out, links)
+-- What a layer costs, as text: multiply-accumulates, bytes kept, peak.
+local function cost_cells(costs, layer)
+  local c = costs and costs.layers[layer]
+  if not c then
+    return "-", "-", "-"
+  end
+  return commas(c.macs), bytes(c.activations), bytes(c.peak)
+end
+
+local function rows_of(model, o, indent, out, links, costs)
   local children = {}
   local g = graph.kind(model) == "functional" and graph.of(model)
   if g then
@@ -111,15 +120,17 @@ local function rows_of(model, o, indent, out, links)
   for _, layer in ipairs(children) do
     if layer.op then
       out[#out + 1] = { indent .. layer.op .. " (op)", shape_text(layer.results[1]), "0",
-        links and links[layer] or "", "" }
+        links and links[layer] or "", "", "-", "-", "-" }
     else
       local params = layer.built and commas(layer:count_params())
         or (next(layer[S].weights) and "?" or "0 (unbuilt)")
+      local macs, kept, peak = cost_cells(costs, layer)
       out[#out + 1] = { indent .. layer.name .. " (" .. getmetatable(layer).__name .. ")",
         output_shape(layer), params, links and links[layer] or "",
-          layer[S].trainable and (#layer.weights > 0 and "Y" or "-") or "N", name = layer.name }
+          layer[S].trainable and (#layer.weights > 0 and "Y" or "-") or "N", macs, kept, peak,
+          name = layer.name }
       if o.expand_nested and layer.is_model then
-        rows_of(layer, o, indent .. "  ", out)
+        rows_of(layer, o, indent .. "  ", out, nil, costs)
       end
     end
   end
@@ -169,7 +180,7 @@ end
 local function line(cells, widths, bar)
   local parts = {}
   for i, w in ipairs(widths) do
-    parts[i] = " " .. pad(cells[i], w, i == 3) .. " "
+    parts[i] = " " .. pad(cells[i], w, cells.right and cells.right[i] or i == 3) .. " "
   end
   return bar .. table.concat(parts, bar) .. bar
 end
@@ -189,24 +200,38 @@ local function ranged(rows, range)
   return out
 end
 
+-- What the model costs, below the table.
+local function totals(costs)
+  return { (" For a batch of %d: %s multiply-accumulates, %s kept for the gradient"):format(
+    costs.batch, commas(costs.macs), bytes(costs.activations)),
+    (" Peak memory: training %s (weights %s, optimizer %s), prediction %s"):format(
+      bytes(costs.training), bytes(costs.weights), bytes(costs.optimizer),
+      bytes(costs.prediction)) }
+end
+
 --- The table as text.
 --- @param model table
 --- @param o table options of Model:summary
-function summary.text(model, o)
+--- @param costs table|nil what tide.models.cost found
+function summary.text(model, o, costs)
   local links = connections(model)
-  local rows = rows_of(model, o, "", {}, links)
+  local rows = rows_of(model, o, "", {}, links, costs)
   if o.layer_range then
     rows = ranged(rows, o.layer_range)
   end
   local columns = { 1, 2, 3 }
-  local heads = { "Layer (type)", "Output Shape", "Param #", "Connected to", "Trainable" }
+  local heads = { "Layer (type)", "Output Shape", "Param #", "Connected to", "Trainable",
+    "MACs", "Kept", "Peak" }
   if links then
     columns[#columns + 1] = 4
   end
   if o.show_trainable then
     columns[#columns + 1] = 5
   end
-  local least = { 30, 22, 13, 18, 9 }
+  if costs then
+    table.move({ 6, 7, 8 }, 1, 3, #columns + 1, columns)
+  end
+  local least = { 30, 22, 13, 18, 9, 9, 9, 9 }
   local widths, shown = {}, { heads }
   for _, row in ipairs(rows) do
     for i, cell in ipairs(row) do
@@ -226,9 +251,9 @@ function summary.text(model, o)
     narrow(widths, columns_shown)
   end
   local function cells(row)
-    local out = {}
+    local out = { right = {} }
     for i, c in ipairs(columns) do
-      out[i] = row[c]
+      out[i], out.right[i] = row[c], c == 3 or c > 5
     end
     return out
   end
@@ -263,6 +288,9 @@ function summary.text(model, o)
     commas(count[false]), bytes(size[false]))
   if kept > 0 then
     out[#out + 1] = (" Optimizer params: %s (%s)"):format(commas(kept), bytes(kept_size))
+  end
+  if costs then
+    table.move(totals(costs), 1, 2, #out + 1, out)
   end
   local text = table.concat(out, "\n")
   return screen.utf8() and text or (text:gsub(utf8.charpattern, plain))

@@ -29,8 +29,9 @@ end
 
 --- The state of a model now.
 --- @param model table
+--- @param fields_alone boolean|nil fields alone: a trial that writes into no tensor
 --- @return table what `restore` puts back
-function photo.take(model)
+function photo.take(model, fields_alone)
   local self = setmetatable({ tables = {}, tensors = {}, generator = { core.generator() } }, Photo)
   local T = model[S].training
   local seen, stack = {}, { model }
@@ -52,7 +53,9 @@ function photo.take(model)
       if (kind == "table" or kind == "userdata") and not seen[v] then
         if kind == "userdata" and core.is_tensor(v) then
           seen[v] = true
-          note_tensor(self, v)
+          if not fields_alone then
+            note_tensor(self, v)
+          end
         elseif kind == "table" and not class.is_class(v) and v ~= check.none and is_open(v) then
           seen[v] = true
           stack[#stack + 1] = v
