@@ -1,5 +1,5 @@
---- What a model costs for a batch, without computing: multiply-accumulates, what its layers keep for
---- the gradient, and the most memory that training and predicting take.
+--- What a model costs for a batch, without computing: multiply-accumulates, what its layers keep
+--- for the gradient, and the most memory that training and predicting take.
 --
 -- The model runs on tensors of the device "meta", which have shapes and no elements and which the
 -- allocator counts as if they had memory (core.count_shapes). Work space is counted where it grows
@@ -47,8 +47,8 @@ local function on_meta(shape, dtype, batch, what)
   for i = 1, #shape do
     sizes[i] = i == 1 and batch or shape[i]
     if sizes[i] == none then
-      errors.raise("summary", "size %d of %s is unknown (got %s); give the shape: summary { batch = \z
-        %d, shape = { … } }", i, what, list.format(shape), batch)
+      errors.raise("summary", "size %d of %s is unknown (got %s); give the shape: \z
+        summary { batch = %d, shape = { … } }", i, what, list.format(shape), batch)
     end
   end
   return ops.zeros(sizes, { dtype = dtype, device = "meta" })
@@ -97,8 +97,8 @@ local function live()
   return core.memory("meta").live_bytes
 end
 
--- Runs the model with every layer's call measured: layer -> { macs, activations, peak }, summed over
--- its calls but for the peak.
+-- Runs the model with every layer's call measured: layer -> { macs, activations, peak }, summed
+-- over its calls but for the peak; and macs and activations of all.
 local function by_layer(model, args)
   local found, open, layers = {}, {}, model:_flat()
   local exact = #layers <= MANY
