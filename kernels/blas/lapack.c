@@ -301,12 +301,16 @@ tide_status tide_lapack_cholesky(tide_kcall *c) {
 
 #define A(i, j) (a + (int64_t)(j)*lda + (i))
 #define C(i, j) (c + (int64_t)(j)*ldc + (i))
-enum { REFLECTED = 400000000 }; /* multiplications of one call */
+enum {
+    REFLECTED = 400000000, /* multiplications of one call */
+    WORK = 1 << 16,        /* numbers that the library may work in: for blocks of 64 reflections, */
+    ACROSS = 900           /* of at most so many columns at once; of more than WORK it refuses */
+};
 
 /* How many of `all` columns, of m rows and `deep` multiplications for each element, make a call. */
 static int share(int64_t all, int64_t m, int64_t deep) {
     int64_t n = REFLECTED / (m > 0 ? m : 1) / (deep > 0 ? deep : 1);
-    n = n < 8 ? 8 : n;
+    n = n < 8 ? 8 : n > ACROSS ? ACROSS : n;
     return (int)(n < all ? n : all);
 }
 static int panel_of(int64_t m, int64_t k) {
@@ -314,7 +318,6 @@ static int panel_of(int64_t m, int64_t k) {
     n = n < 8 ? 8 : m <= ONE_CALL || n < PANEL ? n : PANEL;
     return (int)(n < k ? n : k);
 }
-enum { WORK = 1 << 16 }; /* numbers that the library may work in */
 
 /* c (m, n) becomes Q c, or Q' c if `turned`; a (m, k). */
 static void reflect(int turned, int m, int n, int k, const double *a, int lda, const double *tau,

@@ -200,3 +200,11 @@ describe("LAPACK and Tide's own kernels agree:", function()
     end
   end)
 end)
+
+describe("QR of more columns than the library takes at once", function()
+  it("gives factors whose product is the matrix", function()
+    local x = matrices({ 64, 98000 }, "float32")
+    local q, r = ops.linalg.qr(x)
+    assert.is_true(ops.max(ops.abs(q:matmul(r) - x)):item() < 1e-4)
+  end)
+end)
