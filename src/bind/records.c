@@ -172,6 +172,7 @@ static int records_read(lua_State *L) {
     columns c = {.kinds = lua_tolstring(L, 5, &c.n), .width = luaL_optinteger(L, 8, 0)};
     lua_settop(L, 8);
     c.defaults = 6;
+    if (c.kinds) luaL_checktype(L, 6, LUA_TTABLE);
     if (c.kinds && lua_istable(L, 7)) {
         int64_t *column = lua_newuserdatauv(L, (c.n + 1) * sizeof *column, 0);
         for (size_t i = 0; i < c.n; i++) {
