@@ -257,3 +257,20 @@ describe("max and min with an initial value that is NaN", function()
       message(ops.max, typed({ 1, 2 }, "int32"), { initial = 0 / 0 }))
   end)
 end)
+
+describe("functions of text below the tokenizers", function()
+  it("take no notice of an argument too many, and end where their text ends", function()
+    assert.same({ "a", "b" }, core.text.chars("ab", 5))
+    assert.matches("no value", message(core.text.value, '{"a":', "a"))
+    assert.matches("at byte 6:", message(core.text.value, '{"a":', "a"))
+    assert.matches("at byte 7:", message(core.text.value, '{"a": ', "a"))
+  end)
+end)
+
+describe("attention over more scores than numbers count", function()
+  it("is refused before its dropout is drawn", function()
+    local far = tide.zeros { 1, 2 ^ 40, 1, 0 }
+    local options = { scale = 1, rate = 0.5 }
+    assert.matches("too many elements", message(core.ops.attention_, far, far, far, nil, nil, options))
+  end)
+end)

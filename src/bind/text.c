@@ -64,6 +64,7 @@ static int chars(lua_State *L) {
     size_t n;
     const char *s = luaL_checklstring(L, 1, &n), *end = s + n;
     lua_Integer i = 0;
+    lua_settop(L, 1);
     lua_newtable(L);
     while (s < end) {
         int32_t c;
@@ -267,6 +268,8 @@ static int tensor(lua_State *L) {
     for (lua_Integer i = 1; i <= n; i++, lua_pop(L, 1)) {
         lua_rawgeti(L, 1, i);
         const tide_encoding *e = check_encoding(L, -1);
+        if ((e->parts ? (int64_t)e->ends[0] : 0) != shape[1]) /* a finalizer may have been here */
+            return tideL_error(L, "encode_batch", "text %lld has changed", (long long)i);
         for (int64_t j = 0; j < shape[1]; j++) {
             const tide_token *t = &e->p[j];
             *to++ = what == 0 ? t->id + (t->pad ? 0 : (int32_t)base)
@@ -381,7 +384,7 @@ static int value(lua_State *L) {
     const size_t length = strlen(key);
     while (k == TIDE_JSON_OBJECT && tide_json_next(&j) == TIDE_JSON_KEY) {
         const bool found = j.length == length && !memcmp(j.string, key, length);
-        while (strchr(" \n\t\r", *j.at)) j.at++;
+        j.at += strspn(j.at, " \n\t\r");
         const char *first = j.at;
         const int depth = j.depth;
         tide_json_kind v = tide_json_next(&j);

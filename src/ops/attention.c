@@ -64,6 +64,8 @@ static tide_status attention_infer(tide_call *c) { /* query, key, value, bias, m
         return tide_op_fail(c, TIDE_EARG, "rate is a probability (expected 0..1, got %g)", a->rate);
     if (a->rate > 0) own_stream(a->seed, &a->rng);
     const int64_t full[] = {B, H, T, S};
+    int64_t scores;
+    TIDE_TRY(tide_numel_of(c, 4, full, &scores)); /* dropout counts them */
     TIDE_TRY(broadcasts(c, 3, full, q->dtype));
     TIDE_TRY(broadcasts(c, 4, full, TIDE_BOOL));
     c->meta[0] = (tide_meta){.rank = 4, .dtype = q->dtype, .shape = {B, T, H, v->shape[3]}};
