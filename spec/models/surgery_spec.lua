@@ -347,6 +347,69 @@ describe("a function as a metric", function()
   end)
 end)
 
+describe("the graph as text", function()
+  it("is what Graphviz reads, with models inside opened where that is asked", function()
+    local text = tide.utils.model_to_dot(functional(), { show_shapes = true, rankdir = "LR" })
+    expect.has(text, 'digraph "graph" {\n  graph [rankdir=LR, dpi=200, splines=ortho];')
+    expect.has(text, '[label="a (Dense)\\n[none, 4]"];')
+    local function edges(t)
+      return select(2, t:gsub("%->", ""))
+    end
+    assert.equal(5, edges(text))
+    local open = tide.utils.model_to_dot(functional(), { expand_nested = true, subgraph = true,
+      show_trainable = true, show_layer_activations = true, show_dtype = true })
+    assert.equal(6, edges(open))
+    expect.has(open, 'subgraph "cluster_graph" {')
+    expect.has(open, "wide (Dense)")
+    expect.has(open, "a (Dense)\\nactivation: tanh\\nfloat32\\ntrainable")
+    assert.is_nil(open:find("block", 1, true))
+    expect.has(expect.message(tide.utils.model_to_dot, 3), "model_to_dot: takes a model (got 3)")
+    expect.has(expect.message(tide.utils.plot_model, functional(), { rankdir = "LR" }),
+      "draws from the inputs down alone")
+    local path = os.tmpname() .. ".png"
+    assert.equal(path, tide.utils.plot_model(functional(), { to_file = path, expand_nested = true,
+      dpi = 100 }))
+    os.remove(path)
+  end)
+end)
+
+-- Methods that take nothing and may be called by anybody, which refuse what they are given.
+describe("methods that take nothing", function()
+  it("are all declared so", function()
+    local class, object, origin = require "tide.class", require "tide.object", require "tide.origin"
+    -- called by Tide with values that these classes do not need, or asked of the class
+    local free = {}
+    for name in ([[call build compute_mask compute_output_dtype fuse_as enable_lora is_calling
+      is_layer is_training mask_of reset_names shape_of optimizers]]):gmatch "%S+" do
+      free[name] = true
+    end
+    local open, seen = {}, {}
+    for _, space in ipairs { "layers", "losses", "metrics", "optimizers", "callbacks",
+      "initializers", "regularizers", "constraints", "models" } do
+      local t = tide[space]
+      for _, key in ipairs(getmetatable(t).__names(t)) do
+        local ok, c = pcall(function() return t[key] end)
+        c = ok and class.is_class(c) and c or nil
+        while c and not seen[c] and not c._custom do
+          seen[c] = true
+          for name, f in next, c do
+            if type(f) == "function" and name:sub(1, 1) ~= "_" and not free[name]
+              and name:sub(1, 3) ~= "on_" and not object.arguments(f) then
+              local inner = origin.of(f)
+              local names = origin.parameters(inner)
+              if #names <= 1 and names[1] ~= "..." and debug.getinfo(inner, "S").what == "Lua" then
+                open[#open + 1] = c.__name .. ":" .. name
+              end
+            end
+          end
+          c = rawget(c, "super")
+        end
+      end
+    end
+    assert.equal("", table.concat(sorted(open), " "))
+  end)
+end)
+
 describe("what was ignored", function()
   it("is refused: options of methods that take none, and of calls", function()
     local model = sequential()

@@ -40,8 +40,6 @@ return {
     dtype_policies.DTypePolicy:variable_dtype dtype_policies.FloatDTypePolicy
     dtype_policies.deserialize dtype_policies.get dtype_policies.serialize
     DTypePolicy FloatDTypePolicy mixed_precision.*]],
-  ["not built yet: options of the drawing, of the graph's text"] = [[
-    utils.plot_model.* utils.model_to_dot]],
   ["not built yet: a pooling layer's way as an option"] = "layers.*.pool_mode",
   ["the same value, written out"] = [[
     ops.arange.step ops.layer_normalization.epsilon ops.normalize.epsilon
@@ -111,5 +109,5 @@ return {
     models.Model:loss]],
   ["a callback has the hooks that it defines"] = "callbacks.Callback:*",
   ["options by name in a table, which are not declared"] = [[
-    models.Model:summary.* layers.TextVectorization:adapt.steps]],
+    layers.TextVectorization:adapt.steps]],
 }

@@ -194,6 +194,10 @@ static void unknown_option(tideL_decoding *d, const char *key) {
             if (!tideL_private_arg(&d->b->args[i])) {
                 lua_pushstring(L, d->b->args[i].name);
                 lua_rawseti(L, -2, ++n);
+                if (d->b->args[i].also) {
+                    lua_pushstring(L, d->b->args[i].also);
+                    lua_rawseti(L, -2, ++n);
+                }
             }
         lua_call(L, 2, 1);
         hint = lua_tostring(L, -1) ? lua_tostring(L, -1) : "";

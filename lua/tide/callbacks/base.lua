@@ -25,7 +25,8 @@ local base = {}
 ---       end,
 ---     })
 --- @class tide.Callback
-local Callback = object.class("Callback", nil, { kind = "callback" })
+local Callback = object.class("Callback", nil, { kind = "callback",
+  methods = { best_path = {}, latest = {}, rows = {} } })
 base.Callback = Callback
 Callback.lazy_logs = false
 Callback._fields = { "model", "params" } -- set by the loop

@@ -46,7 +46,8 @@ local common = {
 local Layer = object.class("Layer", nil, { kind = "layer", rows = {}, named = common, methods = {
   set_weights = { { "weights", "list", check.required, "values of all weights, in order" } },
   add_loss = { { "loss", "data", check.required, "a penalty, or a list of them" } },
-  count_params = {}, get_weights = {}, reset_state = {}, reset_states = {},
+  count_params = {}, get_weights = {}, reset_state = {}, reset_states = {}, finalize_state = {},
+  vocabulary_size = {}, reset_dropout_mask = {}, reset_recurrent_dropout_mask = {},
 } })
 -- The policy of layers that are given none; the row is every layer's.
 local policy_row = common[3]

@@ -25,6 +25,7 @@ local Model = base.derive(base, "Model", {
 object.declare(Model, "Model", {
   get_layer = { { "name", "any", nil, "the layer's name, or its number" },
     { "index", "int", nil, "the layer's number, from 1" } },
+  make_train_function = { { "force", "bool", false, "recorded" } },
   to_json = {}, reset_metrics = {}, get_metrics_result = {}, get_compile_config = {},
 })
 Model.is_model = true

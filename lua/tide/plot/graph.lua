@@ -3,6 +3,7 @@ local errors = require "tide.errors"
 local layers = require "tide.plot.layers"
 local list = require "tide.list"
 local model_graph = require "tide.graph"
+local object = require "tide.object"
 local printable = require "tide.printable"
 
 local graph = {}
@@ -21,6 +22,12 @@ local function graph_of(model)
   return ok and g or nil
 end
 
+-- The activation of a layer as a name.
+local function activation_of(layer)
+  local v = object.serialize(layer.activation)
+  return type(v) == "string" and v or type(v) == "table" and v.class_name or "a function"
+end
+
 --- Boxes of text and edges between them, in order of execution. Of models whose graph is not known
 --- the layers alone, those of a Sequential in their row.
 --- @return table nodes { lines, class }, table edges { from, to }
@@ -28,35 +35,70 @@ function graph.of(model, o)
   if type(model) ~= "table" or not model._children then
     errors.raise("plot.model", "takes a model (got %s)", type(model))
   end
-  local nodes, edges, number = {}, {}, {}
-  local function add(name, class, shape)
+  local nodes, edges = {}, {}
+  local function add(name, class, node)
     local lines = {}
+    local layer = node and node.layer
+    local shape = node and node.outputs and shape_of(node.outputs)
     if o.show_layer_names ~= false and name ~= class then
       lines[1] = printable.name(name) .. " (" .. class .. ")"
     else
       lines[1] = class
     end
+    if o.show_layer_activations and layer and layer.activation then
+      lines[#lines + 1] = "activation: " .. activation_of(layer)
+    end
     if o.show_shapes and shape and shape ~= "" then
       lines[#lines + 1] = shape
     end
+    if o.show_dtype and node and node.outputs and node.outputs[1] then
+      lines[#lines + 1] = node.outputs[1].dtype
+    end
+    if o.show_trainable and layer then
+      lines[#lines + 1] = layer.trainable and "trainable" or "not trainable"
+    end
     nodes[#nodes + 1] = { lines = lines, class = class }
-    number[name] = #nodes
     return #nodes
   end
-  local g = graph_of(model)
-  for _, node in ipairs(g and g.nodes or {}) do
-    local at, seen = add(node.name, node.class or node.op, shape_of(node.outputs)), {}
-    for _, v in ipairs(node.inputs) do
-      local from = number[v.node]
-      if not seen[from] then
-        seen[from] = true
-        edges[#edges + 1] = { from, at }
+  -- The boxes of a graph; `into`: the boxes that lead to its inputs, of a model inside. Gives the
+  -- boxes of its outputs.
+  local function add_graph(g, into)
+    local boxes, k = {}, 0 -- name of a node -> its boxes, one for each result
+    for _, node in ipairs(g.nodes) do
+      local from, seen = {}, {}
+      for i, v in ipairs(node.inputs) do
+        from[i] = boxes[v.node][v.output] or boxes[v.node][1]
+      end
+      local inner = o.expand_nested and node.layer and node.layer.is_model and graph_of(node.layer)
+      if into and #node.inputs == 0 and node.class == "InputLayer" then
+        k = k + 1
+        boxes[node.name] = { into[k] or into[1] }
+      elseif inner then
+        boxes[node.name] = add_graph(inner, from)
+      else
+        local at = add(node.name, node.class or node.op, node)
+        boxes[node.name] = { at }
+        for _, b in ipairs(from) do
+          if not seen[b] then
+            seen[b] = true
+            edges[#edges + 1] = { b, at }
+          end
+        end
       end
     end
+    local out = {}
+    for i, v in ipairs(g.outputs) do
+      out[i] = boxes[v.node][v.output] or boxes[v.node][1]
+    end
+    return out
+  end
+  local g = graph_of(model)
+  if g then
+    add_graph(g)
   end
   for _, child in ipairs(g and {} or model:_children()) do
     local layer = child.layer
-    local at = add(layer.name, getmetatable(layer).__name)
+    local at = add(layer.name, getmetatable(layer).__name, { layer = layer })
     if model_graph.kind(model) == "sequential" and at > 1 then
       edges[#edges + 1] = { at - 1, at }
     end

@@ -365,20 +365,56 @@ function plot.model(model, options)
   return show("model", { panels = { require("tide.plot.graph").panel(model, o) } }, o)
 end
 
-local plot_model_args = check.args("plot_model", {
-  { "model", "any", check.required, "a model" },
-  { "to_file", "string", "model.png", "ends in .png or .svg" },
-  { "show_shapes", "bool", false, "shapes of the results" },
-  { "show_layer_names", "bool", false, "names beside the classes" },
-})
+local MODEL = { "model", "any", check.required, "a model" }
+local SHAPES = { "show_shapes", "bool", false, "shapes of the results" }
+local DTYPE = { "show_dtype", "bool", false, "dtypes of the results" }
+local RANKDIR = { "rankdir", "enum", "TB", "where the graph grows to", of = "TB|LR|BT|RL" }
+local NESTED = { "expand_nested", "bool", false, "layers of models inside in place of these" }
+local DPI = { "dpi", "int", 200, "dots per inch", min = 1 }
+local ACTIVATIONS = { "show_layer_activations", "bool", false, "activations of layers" }
+local TRAINABLE = { "show_trainable", "bool", false, "whether layers train" }
+local SPLINES = { "splines", "enum", "ortho", "how Graphviz leads edges",
+  of = "ortho|curved|polyline|spline|line" }
+
+local plot_model_args = check.args("plot_model", { MODEL,
+  { "to_file", "string", "model.png", "ends in .png or .svg" }, SHAPES, DTYPE,
+  { "show_layer_names", "bool", false, "names beside the classes" }, RANKDIR, NESTED, DPI,
+  ACTIVATIONS, TRAINABLE, SPLINES })
+local dot_args = check.args("model_to_dot", { MODEL, SHAPES, DTYPE,
+  { "show_layer_names", "bool", true, "names beside the classes" }, RANKDIR, NESTED, DPI,
+  { "subgraph", "bool", false, "a cluster, to stand in a graph of one's own" }, ACTIVATIONS,
+  TRAINABLE, SPLINES })
 
 --- Writes the model's graph into a file and returns its name. Keras: keras.utils.plot_model
---- (without graphviz).
+--- (without graphviz: from the inputs down, with straight edges).
 --- @usage tide.utils.plot_model(model, { to_file = "model.svg", show_shapes = true })
 function plot.plot_model(...)
   local o = plot_model_args:call(...)
-  return plot.model(o.model, { file = o.to_file, show_shapes = o.show_shapes,
-    show_layer_names = o.show_layer_names })
+  need_model("plot_model", o.model)
+  if o.rankdir ~= "TB" then
+    errors.raise("plot_model", "draws from the inputs down alone (expected rankdir \"TB\", got \z
+      %s); model_to_dot writes the others, for Graphviz", check.show(o.rankdir))
+  end
+  local panel = require("tide.plot.graph").panel(o.model, o)
+  local size = o.dpi / 200
+  return show("plot_model", { panels = { panel } }, { file = o.to_file,
+    width = size ~= 1 and panel.width * size or nil,
+    height = size ~= 1 and panel.height * size or nil })
+end
+
+--- The model's graph as text in the DOT language, which Graphviz draws. Keras:
+--- keras.utils.model_to_dot, whose result has this text.
+---
+---     tide.utils.model_to_dot(model):match "^%w+"   --> "digraph"
+--- @param model table
+--- @param o table|nil show_shapes, show_dtype, show_layer_names (true), rankdir ("TB", "LR", "BT",
+---   "RL"), expand_nested, dpi (200), subgraph, show_layer_activations, show_trainable, splines
+---   ("ortho", "curved", "polyline", "spline", "line")
+--- @return string
+function plot.model_to_dot(...)
+  local o = dot_args:call(...)
+  need_model("model_to_dot", o.model)
+  return require("tide.plot.dot").of(o.model, o)
 end
 
 --- A confusion matrix as a text table: rows are the true classes, with the share that was right at

@@ -129,7 +129,7 @@ local elsewhere = {
   array_to_img = "tide.preprocessing.image",
   image_dataset_from_directory = "tide.preprocessing.image",
   pad_sequences = "tide.preprocessing.sequence",
-  plot_model = "tide.plot",
+  plot_model = "tide.plot", model_to_dot = "tide.plot",
   text_dataset_from_directory = "tide.data.texts",
   timeseries_dataset_from_array = "tide.data.helpers",
   split_dataset = "tide.data.helpers",
