@@ -396,8 +396,8 @@ describe("methods that take nothing", function()
             if type(f) == "function" and name:sub(1, 1) ~= "_" and not free[name]
               and name:sub(1, 3) ~= "on_" and not object.arguments(f) then
               local inner = origin.of(f)
-              local names = origin.parameters(inner)
-              if #names <= 1 and names[1] ~= "..." and debug.getinfo(inner, "S").what == "Lua" then
+              local takes = origin.parameters(inner)
+              if #takes <= 1 and takes[1] ~= "..." and debug.getinfo(inner, "S").what == "Lua" then
                 open[#open + 1] = c.__name .. ":" .. name
               end
             end
