@@ -47,8 +47,8 @@ function keras.read_hdf5(source, member)
   return entries, attributes
 end
 
--- A file of §1 from a model: blob.
-local function encode_weights(model, with_optimizer, what)
+-- The datasets and attributes of a model's weights, and of its optimizer's state if it has one.
+local function datasets(model, with_optimizer)
   local data, attributes = weights.save(model)
   for _, group in ipairs(with_optimizer and weights.optimizer_groups(model) or {}) do
     local vars = group.path .. "/vars"
@@ -57,6 +57,12 @@ local function encode_weights(model, with_optimizer, what)
       data[#data + 1] = { vars .. "/" .. i - 1, v[2]:detach() }
     end
   end
+  return data, attributes
+end
+
+-- The same as a file: blob.
+local function encode_weights(model, with_optimizer, what)
+  local data, attributes = datasets(model, with_optimizer)
   return core.hdf5_encode(data, keras.encode(attributes), what)
 end
 
@@ -290,7 +296,7 @@ end
 local width = { float64 = 8, int64 = 8, float16 = 2, bfloat16 = 2, int8 = 1, uint8 = 1, bool = 1 }
 
 local function save_shards(model, path, limit)
-  local data, attributes = weights.save(model)
+  local data, attributes = datasets(model, true)
   local shards, size, total, map = { list.new {} }, 0, 0, {}
   for _, d in ipairs(data) do
     local bytes = d[2].size * (width[d[2].dtype] or 4)
