@@ -6,6 +6,10 @@
 -- its own. Tables by name go in sorted order; a list with a hole that holds any of these is
 -- refused, for `ipairs` would not reach what stands behind.
 --
+-- Sub-layers stand in the order in which Keras takes note of them: of the assignment of the fields,
+-- layers that were put into a table later where they were made. A table by name, which keeps no
+-- order, has that of creation.
+--
 -- Lua tells nobody that a field was assigned anew or that a table grew. So a walk keeps what it saw
 -- (owner, key, value) and is verified by comparing: some comparisons per layer in place of a walk.
 -- Fields that are new are reported by Layer.__newindex.
@@ -57,6 +61,44 @@ local function sorted_keys(t)
   return table.move(names, 1, #names, n + 1, numbers), n
 end
 
+-- The number of the first layer in a value, by creation.
+local function first_made(v, depth)
+  local kind = kind_of(v)
+  if kind == "layer" then
+    return v[S].id
+  end
+  local least = math.huge
+  local n = 0
+  for _, x in next, kind == "table" and depth < 8 and v or {} do
+    n = n + 1
+    if n > MANY then
+      break
+    end
+    if type(x) == "table" then
+      least = math.min(least, first_made(x, depth + 1))
+    end
+  end
+  return least
+end
+
+-- Brings the names among the keys of a table, those behind the first `numbers`, into the order in
+-- which their layers were made.
+local function order_names(t, keys, numbers)
+  local made, any = {}, false
+  for i = numbers + 1, #keys do
+    local v = rawget(t, keys[i])
+    made[keys[i]] = type(v) == "table" and first_made(v, 0) or math.huge
+    any = any or made[keys[i]] < math.huge
+  end
+  if any then
+    local names = table.move(keys, numbers + 1, #keys, 1, {})
+    table.sort(names, function(a, b)
+      return made[a] < made[b] or made[a] == made[b] and a < b
+    end)
+    table.move(names, 1, #names, numbers + 1, keys)
+  end
+end
+
 -- Tensors that are no weights are not kept: they may become some, and would live too long.
 local function watch(walk, owner, key, value)
   local n = walk.n + 1
@@ -76,6 +118,9 @@ local visit
 local function visit_table(walk, t, path)
   local keys, numbers = sorted_keys(t)
   local before, at, sizes = #walk.found, walk.n, #walk.sizes
+  if #keys > numbers and #keys <= MANY then
+    order_names(t, keys, numbers)
+  end
   for _, k in ipairs(keys) do
     local v = rawget(t, k)
     watch(walk, t, k, v)
@@ -108,21 +153,42 @@ function visit(walk, v, path)
     walk.tensors[#walk.tensors + 1] = v
     walk.grads[#walk.tensors] = v.requires_grad
   end
-  walk.found[#walk.found + 1] = { kind = kind, key = path, value = v,
+  walk.found[#walk.found + 1] = { kind = kind, key = path, value = v, field = walk.field,
     trainable = kind == "tensor" and (v.requires_grad or not walk.trains) or nil }
 end
 
-local function by_creation(a, b)
-  return a.layer[S].id < b.layer[S].id
+-- Brings { layer, field, at } into the order of assignment: by the number of layers that there were
+-- at that moment and the number of the assignment, `at` being the place in the walk. Options that
+-- the constructor set come first, in their order.
+local function by_assignment(self, layers)
+  local own, places = self[S], {}
+  for i, name in ipairs(self.args.names) do
+    places[name] = i - #self.args.names
+  end
+  for _, e in ipairs(layers) do
+    local note = own.assigned and own.assigned[e.field]
+    e.made, e.turn = note and note[1] or own.id, note and note[2] or places[e.field] or 0
+    if e.layer[S].id > e.made then -- it was not there when the field was assigned
+      e.made, e.turn = e.layer[S].id, 0
+    end
+  end
+  table.sort(layers, function(a, b)
+    if a.made ~= b.made then
+      return a.made < b.made
+    elseif a.turn ~= b.turn then
+      return a.turn < b.turn
+    end
+    return a.at < b.at
+  end)
 end
 
 -- What was found, as lists; equal findings of two walks are one table.
 local function sort_out(self, walk)
   local own = self[S]
   local out = { layers = {}, tensors = {}, metrics = {}, children = {} }
-  for _, e in ipairs(walk.found) do
+  for at, e in ipairs(walk.found) do
     if e.kind == "layer" then
-      out.layers[#out.layers + 1] = { key = e.key, layer = e.value }
+      out.layers[#out.layers + 1] = { key = e.key, layer = e.value, field = e.field, at = at }
     elseif e.kind == "tensor" then
       out.tensors[#out.tensors + 1] = { key = e.key, tensor = e.value, trainable = e.trainable }
       own.variables = own.variables or setmetatable({}, { __mode = "k" })
@@ -134,7 +200,7 @@ local function sort_out(self, walk)
       out.metrics[#out.metrics + 1] = { key = e.key, metric = e.value }
     end
   end
-  table.sort(out.layers, by_creation)
+  by_assignment(self, out.layers)
   if self._parts then
     local seen = {}
     for i, child in ipairs(self:_parts()) do
@@ -197,7 +263,7 @@ local function scan(self)
   for _, k in ipairs((sorted_keys(self))) do
     local v = rawget(self, k)
     if not (quiet[type(v)] and (declared[k] or k == "built")) then
-      walk.places[k] = watch(walk, self, k, v)
+      walk.places[k], walk.field = watch(walk, self, k, v), k
       visit(walk, v, tostring(k))
     end
   end
@@ -268,6 +334,11 @@ end
 function tracking.added(self, key, value)
   local own = self[S]
   local walk = own.walk
+  if type(value) == "table" then
+    own.assigned = own.assigned or {}
+    own.turns = (own.turns or 0) + 1
+    own.assigned[key] = { getmetatable(self).created, own.turns }
+  end
   if type(value) == "userdata" then
     note_field(own.weights, self, key, value)
     if own.states then
