@@ -594,4 +594,5 @@ function M.tokenizer_from_json(...)
   return t
 end
 
-return require("tide.namespace").new("tide.preprocessing.text", M)
+return require("tide.namespace").new("tide.preprocessing.text", M, { members = M,
+  modules = { TextGenerator = "tide.preprocessing.text.generator" } })

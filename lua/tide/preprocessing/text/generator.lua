@@ -1,0 +1,633 @@
+--- TextGenerator: batches of text for fit, from folders, files, tables and lists. Texts become ids by
+--- any tokenizer; what comes out are padded rows with their classes, or windows of running text with
+--- the same text one step further, for models that say the next word.
+---
+---     local g = tide.preprocessing.text.TextGenerator { maxlen = 4 }
+---     local it = g:flow({ "a b", "b c" }, { 1, 2 }, { batch_size = 2, shuffle = false })
+---     local x, y = it:get(1)
+---     x:tolist()   --> { { 2, 1, 0, 0 }, { 1, 3, 0, 0 } }
+local Batches = require "tide.preprocessing.batches"
+local check = require "tide.check"
+local class = require "tide.class"
+local core = require "tide.core"
+local errors = require "tide.errors"
+local list = require "tide.list"
+local listing = require "tide.preprocessing.image.listing"
+local ops = require "tide.ops"
+local pairs_of = require "tide.preprocessing.sequence.pairs"
+local text = require "tide.preprocessing.text"
+
+local M = {}
+local KEPT_TOKENS = 4 << 20 -- of texts that are kept as ids from pass to pass
+
+-- ---- tokenizers of any kind ----
+
+local function method(v, name)
+  local ok, f = pcall(function()
+    return v[name]
+  end)
+  return ok and type(f) == "function" and f or nil
+end
+
+-- A function of a list of texts that gives lists of ids, from what a person calls a tokenizer.
+local function encoder(tokenizer, where)
+  if type(tokenizer) == "function" then
+    return function(texts)
+      local out = {}
+      for i, s in ipairs(texts) do
+        out[i] = tokenizer(s)
+        if type(out[i]) ~= "table" then
+          errors.raise(where, "a tokenizer must give a list of ids (got %s)", check.show(out[i]))
+        end
+      end
+      return out
+    end
+  end
+  for _, name in ipairs { "ids", "texts_to_sequences" } do
+    local f = method(tokenizer, name)
+    if f then
+      return function(texts)
+        return f(tokenizer, texts)
+      end
+    end
+  end
+  if not method(tokenizer, "call") and not method(tokenizer, "adapt") then
+    errors.raise(where, "tokenizer must be a tokenizer, a layer of text or a function (got %s)",
+      check.show(tokenizer))
+  end
+  return function(texts) -- a layer gives rows that are filled with 0
+    local out = tokenizer(texts):tolist()
+    for _, row in ipairs(out) do
+      while row[#row] == 0 do
+        row[#row] = nil
+      end
+    end
+    return out
+  end
+end
+
+-- ---- sources of texts ----
+
+-- Text i of a source, as it is in memory or in its file.
+local function read(self, i)
+  local s = self._texts and self._texts[i]
+  if not s then
+    s = core.read_file(self.filepaths[i], self._most)
+    if s:sub(1, 3) == "\xef\xbb\xbf" then
+      s = s:sub(4)
+    end
+  end
+  return s
+end
+
+-- The ids of text i in this pass.
+local function ids_of(self, i)
+  local kept = self._kept[i]
+  if kept then
+    return kept
+  end
+  local s, g = read(self, i), self.text_generator
+  if g.augment and self._train then
+    local draw = 0
+    s = g.augment(s, function()
+      draw = draw + 1
+      return self:_chance(i, draw)
+    end)
+    if type(s) ~= "string" then
+      errors.raise(self._where, "augment must give a string (got %s)", check.show(s))
+    end
+  end
+  local ids = self._encode({ s })[1]
+  if not (g.augment and self._train) and self._kept_tokens + #ids <= KEPT_TOKENS then
+    self._kept[i], self._kept_tokens = ids, self._kept_tokens + #ids
+  end
+  return ids
+end
+
+-- Each word goes, or becomes another, with a probability that depends on the pass and its place.
+local function dropped(self, ids, i)
+  local g, out = self.text_generator, {}
+  for k, id in ipairs(ids) do
+    if self:_chance(i, (1 << 19) + k) >= g.word_dropout then
+      out[#out + 1] = id
+    elseif g.word_dropout_id then
+      out[#out + 1] = g.word_dropout_id
+    end
+  end
+  return out
+end
+
+-- ---- rows with classes ----
+
+local Iterator = class.new("TextIterator", Batches)
+M.TextIterator = Iterator
+
+-- Where batches begin and end when texts of like length stand together.
+local function bucketed(self)
+  local order, buckets, batches = Batches._arrange(self), {}, {}
+  for _, i in ipairs(order) do
+    local b = self._bucket[i]
+    local open = buckets[b] or {}
+    buckets[b] = open
+    open[#open + 1] = i
+    if #open == self.batch_size then
+      batches[#batches + 1], buckets[b] = open, nil
+    end
+  end
+  for b = 1, self._bucket_count do
+    batches[#batches + 1] = buckets[b]
+  end
+  if self.shuffle then -- the last ones are not always the short ones
+    local mixed = {}
+    for k, at in ipairs(core.image.permutation(#batches, self._seed, self._pass + (1 << 40))) do
+      mixed[k] = batches[at]
+    end
+    batches = mixed
+  end
+  return batches
+end
+
+function Iterator:_arrange()
+  return self._bucket and bucketed(self) or Batches._arrange(self)
+end
+
+function Iterator:__len()
+  return self._bucket and self._batches or Batches.__len(self)
+end
+
+function Iterator:_ids(i)
+  return self._bucket and self:_order()[i] or Batches._ids(self, i)
+end
+
+-- Puts each text into the bucket of its length.
+local function sort_into(self, limits)
+  self._bucket, self._bucket_count = {}, #limits + 1
+  local counts = {}
+  for i = 1, self.n do
+    local n, b = #ids_of(self, i), 1
+    while limits[b] and n > limits[b] do
+      b = b + 1
+    end
+    self._bucket[i], counts[b] = b, (counts[b] or 0) + 1
+  end
+  self._batches = 0
+  for _, n in pairs(counts) do
+    self._batches = self._batches + (n + self.batch_size - 1) // self.batch_size
+  end
+end
+
+local function one_hot(labels, n)
+  local out = {}
+  for k, label in ipairs(labels) do
+    local row = {}
+    for c = 1, n do
+      row[c] = c == label and 1 or 0
+    end
+    out[k] = row
+  end
+  return core.tensor(out, { dtype = "float32" })
+end
+
+local function targets(self, ids)
+  local mode, labels = self.class_mode, {}
+  if self._targets then
+    return ops.take(self._targets, core.tensor(ids, { dtype = "int64" }), { axis = 1 })
+  elseif not mode then
+    return nil
+  end
+  for k, i in ipairs(ids) do
+    labels[k] = mode == "binary" and self.classes[i] - 1 or self.classes[i]
+  end
+  if mode == "categorical" then
+    return one_hot(labels, self.num_classes)
+  end
+  return core.tensor(labels, { dtype = mode == "binary" and "float32" or "int64" })
+end
+
+function Iterator:_batch(ids)
+  local g, rows, longest = self.text_generator, {}, 1
+  for k, i in ipairs(ids) do
+    local row = ids_of(self, i)
+    if g.word_dropout > 0 and self._train then
+      row = dropped(self, row, i)
+    end
+    rows[k], longest = row, math.max(longest, #row)
+  end
+  local length = g.maxlen and (self._bucket or g.pad_by_batch) and math.min(longest, g.maxlen)
+    or g.maxlen or longest
+  local x = pairs_of.pad_sequences(rows, { maxlen = length, padding = g.padding,
+    truncating = g.truncating, value = g.value, dtype = g.dtype })
+  local y = targets(self, ids)
+  if y ~= nil and self._weights then
+    return x, y, ops.take(self._weights, core.tensor(ids, { dtype = "int64" }), { axis = 1 })
+  end
+  return x, y
+end
+
+function Iterator:__tostring()
+  return ("%s: %d texts, %d batches of %d"):format(self.__name, self.n, #self, self.batch_size)
+end
+
+-- ---- running text ----
+
+local Running = class.new("RunningTextIterator", Iterator)
+
+-- All documents as one stream of ids or as one each, and where windows begin.
+function Running:_documents(n)
+  local g, stream, starts, at = self.text_generator, {}, {}, 0
+  local length, stride = g.length, g.stride or g.length
+  local function windows(first, last, whole)
+    local s = first
+    while s + 1 <= last and (s + length <= last or not whole) do
+      starts[#starts + 1] = s
+      self._ends[#starts] = last
+      if s + length >= last then
+        break
+      end
+      s = s + stride
+    end
+  end
+  self._ends = {}
+  for i = 1, n do
+    local ids = ids_of(self, i)
+    table.move(ids, 1, #ids, at + 1, stream)
+    if not g.join then
+      windows(at + 1, at + #ids, false)
+    end
+    at = at + #ids
+    if g.join and g.separator then
+      at = at + 1
+      stream[at] = g.separator
+    end
+  end
+  if g.join then
+    windows(1, at, true)
+  end
+  self._kept = {}
+  if #starts == 0 then
+    errors.raise(self._where, "no window of %d tokens and a next one fits (got %d tokens of %d \z
+      texts)", length, at, n)
+  end
+  for _ = 1, length do -- windows may look behind the end, at padding
+    at = at + 1
+    stream[at] = g.value
+  end
+  self._stream = core.tensor(stream, { dtype = g.dtype })
+  self._starts = starts
+  self._steps = ops.reshape(ops.arange(length, { dtype = "int64" }), { 1, length })
+end
+
+function Running:_batch(ids)
+  local g, firsts, lasts = self.text_generator, {}, {}
+  for k, id in ipairs(ids) do
+    firsts[k], lasts[k] = self._starts[id], self._ends[id]
+  end
+  local at = ops.add(ops.reshape(core.tensor(firsts, { dtype = "int64" }), { #ids, 1 }),
+    self._steps)
+  local x = ops.take(self._stream, at, { axis = 1 })
+  local y = ops.take(self._stream, ops.add(at, 1), { axis = 1 })
+  if g.join then
+    return x, y
+  end
+  local last = ops.reshape(core.tensor(lasts, { dtype = "int64" }), { #ids, 1 })
+  local inside, there = ops.less_equal(at, last), ops.less(at, last)
+  return ops.where(inside, x, ops.full_like(x, g.value)),
+    ops.where(there, y, ops.full_like(y, g.value)), ops.cast(there, "float32")
+end
+
+-- ---- the generator ----
+
+local Generator = class.strict(class.new "TextGenerator")
+M.TextGenerator = Generator
+Generator.args = check.args("TextGenerator", {
+  { "tokenizer", "any", nil, "of tide.tokenizers, a Tokenizer, a layer of text, or a function of \z
+    a text that gives ids; a Tokenizer that learns from the first flow by default" },
+}, { named = {
+  { "mode", "enum", "classes", "rows with classes, or windows with the next word",
+    of = "classes|language_model" },
+  { "num_words", "int", nil, "of the default tokenizer", min = 2 },
+  { "oov_token", "string", nil, "of the default tokenizer" },
+  { "maxlen", "int", nil, "tokens of a row at most; rows are as long without pad_by_batch",
+    min = 1 },
+  { "pad_by_batch", "bool", false, "as long as the longest of the batch, also with maxlen" },
+  { "buckets", { "ints", "int" }, nil, "texts of like length in a batch: limits of their lengths, \z
+    or how many groups", min = 1 },
+  { "padding", "enum", "post", "before or behind", of = "pre|post" },
+  { "truncating", "enum", "post", "what is cut away", of = "pre|post" },
+  { "value", "int", 0, "that fills", min = 0 },
+  { "length", "int", 32, "language_model: tokens of a window", min = 1 },
+  { "stride", "int", nil, "language_model: from window to window; length by default", min = 1 },
+  { "join", "bool", true, "language_model: documents one behind the other; false: windows end \z
+    with their document, and sample_weight is 0 where there is padding" },
+  { "separator", "int", nil, "language_model: a token behind each document that is joined" },
+  { "validation_split", "number", 0, "share of each class, or of all, for subset = \z
+    \"validation\"", min = 0, below = 1 },
+  { "word_dropout", "number", 0, "share of words that are left out in training", min = 0,
+    below = 1 },
+  { "word_dropout_id", "int", nil, "the word that stands for them instead" },
+  { "augment", "callable", nil, "function of a text and of a function that draws numbers 0 to 1, \z
+    which gives the text to learn from" },
+  { "max_bytes", "int", 64 << 20, "of a file", min = 1 },
+  { "dtype", "dtype", "int32", "of the ids" },
+} })
+-- What the prompt shows of it stands in the file's head.
+
+function Generator:_init(...)
+  for k, v in pairs(self.args:construct(...)) do
+    self[k] = v
+  end
+  if not self.tokenizer then
+    self.tokenizer = text.Tokenizer { num_words = self.num_words, oov_token = self.oov_token }
+  end
+  encoder(self.tokenizer, "TextGenerator")
+end
+
+function Generator:__tostring()
+  return ("TextGenerator: %s, %s"):format(self.mode, tostring(self.tokenizer))
+end
+
+--- Lets the tokenizer learn the words of texts: a list, or an iterator.
+--- @param texts table|function
+function Generator:fit(texts)
+  local f = method(self.tokenizer, "fit_on_texts") or method(self.tokenizer, "adapt")
+    or method(self.tokenizer, "train")
+  if not f then
+    errors.raise("fit", "this tokenizer does not learn (got %s)", check.show(self.tokenizer))
+  end
+  f(self.tokenizer, texts)
+  return self
+end
+
+-- A default tokenizer without words learns those of the first flow that trains.
+local function learn(self, it, n)
+  local index = method(self.tokenizer, "fit_on_texts") and self.tokenizer.index_word
+  if index and #index == 0 then
+    local i = 0
+    self.tokenizer:fit_on_texts(function()
+      i = i + 1
+      return i <= n and read(it, i) or nil
+    end)
+  end
+end
+
+local function finish(self, it, n, o, where)
+  it._most, it._kept, it._kept_tokens = self.max_bytes, {}, 0
+  it._where, it._train = where, o.subset ~= "validation"
+  it._seed, it._pass = 0, 0
+  it.text_generator, it.subset = self, o.subset
+  if n == 0 then
+    errors.raise(where, "there is no text%s", o.subset and " in this subset" or "")
+  end
+  learn(self, it, n)
+  it._encode = encoder(self.tokenizer, where)
+  if self.mode == "language_model" then
+    it:_documents(n)
+    n = #it._starts
+  end
+  it:_start { n = n, batch_size = o.batch_size, shuffle = o.shuffle, seed = o.seed, where = where,
+    random = self.augment ~= nil or self.word_dropout > 0 }
+  if self.buckets and self.mode == "classes" then
+    local limits = self.buckets
+    if type(limits) == "number" then
+      local lengths = {}
+      for i = 1, n do
+        lengths[i] = #ids_of(it, i)
+      end
+      table.sort(lengths)
+      local groups = limits
+      limits = {}
+      for b = 1, groups - 1 do
+        limits[b] = lengths[math.max(1, n * b // groups)]
+      end
+    end
+    table.sort(limits)
+    sort_into(it, limits)
+  end
+  return it
+end
+
+local function new(self, name)
+  local c = self.mode == "language_model" and Running or Iterator
+  local it = setmetatable({}, c)
+  rawset(it, "__name", name)
+  return it
+end
+
+-- First and last of a subset of n: validation takes the first part.
+local function part(self, subset, n)
+  if not subset then
+    return 1, n
+  end
+  local at = math.floor(self.validation_split * n)
+  if subset == "validation" then
+    return 1, at
+  end
+  return at + 1, n
+end
+
+local shared = {
+  { "batch_size", "int", 32, "texts, or windows, per batch", min = 1 },
+  { "shuffle", "bool", true, "another order in every pass" },
+  { "seed", "int", nil, "repeats the order and what is drawn" },
+  { "subset", "enum", nil, "part by validation_split", of = "training|validation" },
+}
+
+local function with_shared(rows, ...)
+  table.move(shared, 1, #shared, #rows + 1, rows)
+  return table.move({ ... }, 1, select("#", ...), #rows + 1, rows)
+end
+
+local MODE = { "class_mode", "enum", "sparse", "kind of y; none: no y",
+  of = "categorical|binary|sparse", none = true }
+
+-- Classes by name, from 1.
+local function set_classes(it, names, mode, where)
+  it.class_names, it.num_classes, it.class_mode = list.copy(names), #names, mode
+  it.class_indices = {}
+  for i, name in ipairs(names) do
+    it.class_indices[name] = i
+  end
+  if mode == "binary" and #names ~= 2 then
+    errors.raise(where, "class_mode = \"binary\" needs two classes (got %d: %s)", #names,
+      table.concat(names, ", "))
+  end
+end
+
+-- ---- folders ----
+
+local directory_args = check.args("flow_from_directory", with_shared({
+  { "directory", "string", check.required, "holds one folder per class" },
+  { "classes", "list", nil, "names of the classes; the folders, sorted, by default" },
+  MODE,
+}, { "extensions", "list", { ".txt" }, "endings of the files" },
+  { "follow_links", "bool", false, "enter folders that are links" },
+  { "verbose", "bool", true, "say how many texts were found" }))
+
+--- Batches of the files below a folder: each folder in it is a class, labelled from 1 in the order
+--- of their names. In language_model mode all files below it are documents. Fields of what it
+--- gives: classes (label of each file), class_names, class_indices, filenames, filepaths, n.
+--- @usage local it = g:flow_from_directory("reviews", { subset = "training" })
+function Generator:flow_from_directory(...)
+  local o, where = directory_args:call(...), "flow_from_directory"
+  local it = new(self, "DirectoryTextIterator")
+  it.directory = o.directory
+  it.filenames, it.filepaths, it.classes = list.new {}, list.new {}, list.new {}
+  local running = self.mode == "language_model"
+  local names = running and { "" } or o.classes or listing.folders(o.directory, where)
+  if not running then
+    set_classes(it, names, o.class_mode, where)
+  end
+  for label, name in ipairs(names) do
+    local root = running and o.directory or o.directory .. "/" .. name
+    local found = listing.pictures(root, o.extensions, o.follow_links, where)
+    local first, last = part(self, o.subset, #found)
+    for i = first, last do
+      local n = #it.filepaths + 1
+      it.filenames[n], it.filepaths[n] = (name .. found[i]):gsub("^/", ""), root .. found[i]
+      it.classes[n] = label
+    end
+  end
+  if o.verbose then
+    print(running and ("Found %d texts."):format(#it.filepaths)
+      or ("Found %d texts belonging to %d classes."):format(#it.filepaths, #names))
+  end
+  return finish(self, it, #it.filepaths, o, where)
+end
+
+-- ---- files ----
+
+local function picked(v, first, last)
+  if core.is_tensor(v) then
+    return v[{ { first, last } }]
+  end
+  return table.move(v, first, last, 1, {})
+end
+
+-- y as a person gives it: numbers and tensors as they are, names as classes.
+local function set_targets(it, y, w, n, o, where)
+  for what, v in pairs { y = y, sample_weight = w } do
+    local got = v ~= nil and (core.is_tensor(v) and v.shape[1] or #v)
+    if got and got ~= n then
+      errors.raise(where, "%s must be as many as the texts (expected %d, got %d)", what, n, got)
+    end
+  end
+  local first, last = part(it._generator, o.subset, n)
+  if y ~= nil and not core.is_tensor(y) and type(y[1]) == "string" then
+    local seen, names = {}, o.classes or {}
+    for _, name in ipairs(o.classes and {} or y) do
+      if not seen[name] then
+        seen[name] = true
+        names[#names + 1] = name
+      end
+    end
+    if not o.classes then
+      table.sort(names)
+    end
+    set_classes(it, names, o.class_mode or "sparse", where)
+    it.classes = list.new {}
+    for k, name in ipairs(picked(y, first, last)) do
+      it.classes[k] = it.class_indices[name] or errors.raise(where,
+        "the class of text %d is none of the classes (got '%s')", first + k - 1, name)
+    end
+  elseif y ~= nil and first <= last then
+    y = core.is_tensor(y) and y or core.tensor(y, math.type(y[1]) == "integer"
+      and { dtype = "int64" } or {})
+    it._targets = picked(y, first, last)
+  end
+  if w ~= nil and first <= last then
+    it._weights = picked(core.is_tensor(w) and w or core.tensor(w), first, last)
+  end
+  return first, last
+end
+
+local files_args = check.args("flow_from_files", with_shared({
+  { "paths", "list", check.required, "of the files" },
+  { "y", { "list", "tensor" }, nil, "names of classes, numbers, or a tensor" },
+}, MODE, { "classes", "list", nil, "names of the classes, in order" },
+  { "sample_weight", { "list", "tensor" }, nil, "weights" }))
+
+--- Batches of the texts in files.
+--- @usage local it = g:flow_from_files({ "a.txt", "b.txt" }, { "good", "bad" })
+function Generator:flow_from_files(...)
+  local o, where = files_args:call(...), "flow_from_files"
+  local it = new(self, "FileTextIterator")
+  it._generator = self
+  local first, last = set_targets(it, o.y, o.sample_weight, #o.paths, o, where)
+  it.filepaths = list.new(picked(o.paths, first, last))
+  for i, path in ipairs(it.filepaths) do
+    if type(path) ~= "string" then
+      errors.raise(where, "path %d must be a string (got %s)", i, check.show(path))
+    end
+  end
+  it.filenames = it.filepaths
+  return finish(self, it, #it.filepaths, o, where)
+end
+
+-- ---- memory and tables ----
+
+local function flow_texts(self, it, texts, y, w, o, where)
+  for i, s in ipairs(texts) do
+    if type(s) ~= "string" then
+      errors.raise(where, "text %d must be a string (got %s)", i, check.show(s))
+    end
+  end
+  it._generator = self
+  local first, last = set_targets(it, y, w, #texts, o, where)
+  it._texts = picked(texts, first, last)
+  return finish(self, it, #it._texts, o, where)
+end
+
+local flow_args = check.args("flow", with_shared({
+  { "texts", "list", check.required, "strings" },
+  { "y", { "list", "tensor" }, nil, "names of classes, numbers, or a tensor" },
+}, MODE, { "classes", "list", nil, "names of the classes, in order" },
+  { "sample_weight", { "list", "tensor" }, nil, "weights" }))
+
+--- Batches of texts in memory.
+--- @usage local it = g:flow({ "good film", "bad film" }, { "good", "bad" })
+function Generator:flow(...)
+  local o = flow_args:call(...)
+  return flow_texts(self, new(self, "TextIterator"), o.texts, o.y, o.sample_weight, o, "flow")
+end
+
+local table_args = check.args("flow_from_table", with_shared({
+  { "table", "table", check.required, "columns by name, or a list of rows" },
+  { "x_col", "string", "text", "column of the texts" },
+  { "y_col", "string", "class", "column of names of classes, or of numbers" },
+  { "weight_col", "string", nil, "column of weights" },
+}, MODE, { "classes", "list", nil, "names of the classes, in order" }))
+table_args.rows[1].dict = true
+
+local function column(frame, name, where, due)
+  local c
+  local ok = pcall(function()
+    c = frame[name]
+  end)
+  if (not ok or c == nil) and frame[1] ~= nil then
+    c = {}
+    for i, row in ipairs(frame) do
+      c[i] = row[name]
+      if c[i] == nil and due then
+        errors.raise(where, "row %d has no '%s'", i, name)
+      end
+    end
+    c = #c > 0 and c or nil
+  end
+  if c == nil and due then
+    errors.raise(where, "there is no column '%s' (got a table without it)", name)
+  end
+  return c
+end
+
+--- Batches of the rows of a table: columns by name, or rows with fields.
+--- @usage local it = g:flow_from_table({ text = { "a", "b" }, class = { "x", "y" } })
+function Generator:flow_from_table(...)
+  local o, where = table_args:call(...), "flow_from_table"
+  local mode = self.mode == "language_model"
+  local y = o.class_mode and not mode and column(o.table, o.y_col, where, true) or nil
+  local w = o.weight_col and column(o.table, o.weight_col, where, true) or nil
+  return flow_texts(self, new(self, "TableTextIterator"), column(o.table, o.x_col, where, true), y,
+    w, o, where)
+end
+
+return M

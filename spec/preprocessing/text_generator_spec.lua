@@ -1,0 +1,183 @@
+-- TextGenerator: folders, files, tables and lists as batches; windows of running text; order, seeds
+-- and places that are gone back to.
+local expect = require "spec.support.expect"
+local tide = require "tide"
+
+local TextGenerator = tide.preprocessing.text.TextGenerator
+local message = expect.message
+
+local function write(path, s)
+  local f = assert(io.open(path, "wb"))
+  f:write(s)
+  f:close()
+end
+
+-- The texts of one pass, as their first ids.
+local function firsts(it)
+  local out = {}
+  for x in it:iter() do
+    for k = 1, x.shape[1] do
+      out[#out + 1] = x[{ k, 1 }]
+    end
+  end
+  return out
+end
+
+local function letters(s)
+  local out = {}
+  for c in s:gmatch "%l" do
+    out[#out + 1] = c:byte() - 96
+  end
+  return out
+end
+
+describe("TextGenerator", function()
+  local root
+  setup(function()
+    root = expect.name()
+    assert(os.execute(("mkdir -p %s/pos/more %s/neg"):format(root, root)))
+    for i = 1, 5 do
+      write(("%s/pos/%d.txt"):format(root, i), ("good film "):rep(i))
+      write(("%s/neg/%d.txt"):format(root, i), ("bad film "):rep(i))
+    end
+    write(root .. "/pos/more/z.txt", "\xef\xbb\xbfgood \xff end\0x")
+    write(root .. "/neg/notes.md", "no")
+  end)
+  teardown(function()
+    os.execute("rm -rf " .. root)
+  end)
+
+  it("labels the files of folders from 1, and splits each class", function()
+    local g = TextGenerator { validation_split = 0.4 }
+    local it = g:flow_from_directory(root, { shuffle = false, batch_size = 20, verbose = false })
+    assert.same({ "neg", "pos" }, it.class_names)
+    assert.equal(11, it.n)
+    assert.equal("pos/more/z.txt", it.filenames[11])
+    local x, y = it:get(1)
+    assert.equal("[11, 10]", tostring(x.shape))
+    assert.same({ 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2 }, y:tolist())
+    local part = { subset = "validation", shuffle = false, verbose = false,
+      class_mode = "categorical" }
+    x, y = g:flow_from_directory(root, part):get(1)
+    assert.same({ { 1, 0 }, { 1, 0 }, { 0, 1 }, { 0, 1 } }, y:tolist())
+    assert.equal(4, x.shape[1])
+    part.subset, part.class_mode = "training", "binary"
+    x, y = g:flow_from_directory(root, part):get(1)
+    assert.same({ 0, 0, 0, 1, 1, 1, 1 }, y:tolist())
+    assert.equal("float32", y.dtype)
+    part.class_mode = tide.none
+    assert.is_nil(select(2, g:flow_from_directory(root, part):get(1)))
+  end)
+
+  it("takes every kind of tokenizer", function()
+    local made = { tide.tokenizers.WordLevel { vocab = { "a", "b", "[UNK]" }, special_tokens = {} },
+      letters, tide.preprocessing.text.Tokenizer { char_level = true } }
+    made[3]:fit_on_texts { "aab" }
+    for _, t in ipairs(made) do
+      local x = TextGenerator({ t }):flow({ "a" }, { shuffle = false }):get(1)
+      assert.same({ { 1 } }, x:tolist())
+    end
+    local layer = setmetatable({ adapt = print }, { __call = function(_, texts)
+      return tide.tensor({ { #texts, 7, 0, 0 } }, { dtype = "int64" })
+    end })
+    local x = TextGenerator({ layer }):flow({ "a" }, { shuffle = false }):get(1)
+    assert.same({ { 1, 7 } }, x:tolist())
+    assert.matches("tokenizer must be a tokenizer", message(TextGenerator, { 3 }), 1, true)
+  end)
+
+  it("pads, cuts and puts texts of like length together", function()
+    local texts = { "a", "ab", "abc", "abcd", "abcde", "abcdef" }
+    local function batch(o)
+      o[1] = letters
+      return TextGenerator(o):flow(texts, { shuffle = false, batch_size = 6 }):get(1)
+    end
+    assert.equal("[6, 6]", tostring(batch({}).shape))
+    local x = batch { maxlen = 3, padding = "pre", truncating = "pre" }
+    assert.same({ 0, 0, 1 }, x[1]:tolist())
+    assert.same({ 4, 5, 6 }, x[6]:tolist())
+    assert.equal("[6, 9]", tostring(batch({ maxlen = 9 }).shape))
+    assert.equal("[6, 6]", tostring(batch({ maxlen = 9, pad_by_batch = true }).shape))
+    local it = TextGenerator({ letters, buckets = { 2, 4 } }):flow(texts, { seed = 3,
+      batch_size = 2 })
+    assert.equal(3, #it)
+    local widths = {}
+    for b in it:iter() do
+      widths[#widths + 1] = b.shape[2]
+    end
+    table.sort(widths)
+    assert.same({ 2, 4, 6 }, widths)
+  end)
+
+  it("makes windows of running text with the next tokens", function()
+    local g = TextGenerator { letters, mode = "language_model", length = 3, stride = 2,
+      separator = 9 }
+    local it = g:flow({ "abcd", "ef" }, { shuffle = false })
+    local x, y = it:get(1)
+    assert.same({ { 1, 2, 3 }, { 3, 4, 9 }, { 9, 5, 6 } }, x:tolist())
+    assert.same({ { 2, 3, 4 }, { 4, 9, 5 }, { 5, 6, 9 } }, y:tolist())
+    g = TextGenerator { letters, mode = "language_model", length = 3, join = false }
+    local w
+    x, y, w = g:flow({ "abcde", "fg", "h" }, { shuffle = false }):get(1)
+    assert.same({ { 1, 2, 3 }, { 4, 5, 0 }, { 6, 7, 0 } }, x:tolist())
+    assert.same({ { 2, 3, 4 }, { 5, 0, 0 }, { 7, 0, 0 } }, y:tolist())
+    assert.same({ { 1, 1, 1 }, { 1, 0, 0 }, { 1, 0, 0 } }, w:tolist())
+    assert.matches("no window of 3 tokens", message(g.flow, TextGenerator { letters, length = 3,
+      mode = "language_model" }, { "ab" }), 1, true)
+    assert.is_true(g:flow_from_directory(root, { verbose = false }).n > 3)
+  end)
+
+  it("takes files and tables, names of classes, numbers and weights", function()
+    local g = TextGenerator { letters }
+    local one = { batch_size = 9, shuffle = false }
+    local x, y, w = g:flow_from_table({ text = { "a", "b" }, class = { "x", "y" }, w = { 1, 2 } },
+      { weight_col = "w", shuffle = false }):get(1)
+    assert.same({ { 1 }, { 2 } }, x:tolist())
+    assert.same({ 1, 2 }, y:tolist())
+    assert.same({ 1, 2 }, w:tolist())
+    x, y = g:flow_from_table({ { t = "a", v = 0.5 }, { t = "b", v = 2 } }, "t", "v", one):get(1)
+    assert.same({ 0.5, 2 }, y:tolist())
+    assert.equal(2, x.shape[1])
+    local it = g:flow_from_files({ root .. "/pos/1.txt", root .. "/neg/1.txt" }, { "p", "n" }, one)
+    assert.same({ n = 1, p = 2 }, it.class_indices)
+    assert.same({ 2, 1 }, select(2, it:get(1)):tolist())
+    assert.matches("cannot open", message(it.get, g:flow_from_files({ root .. "/no" }, one), 1), 1,
+      true)
+    assert.matches("y must be as many as the texts (expected 2, got 1)",
+      message(g.flow, g, { "a", "b" }, { 1 }), 1, true)
+    assert.matches("row 1 has no 'class'", message(g.flow_from_table, g, { { a = 1 } }), 1, true)
+  end)
+
+  it("changes texts by seed, pass and place only, and goes on anywhere", function()
+    local function make()
+      return TextGenerator({ letters, word_dropout = 0.5, augment = function(s, draw)
+        return draw() < 0.5 and s or s .. s
+      end }):flow({ "abcdef", "ghijkl", "mnopqr", "stuvwx", "yz" }, { seed = 4, batch_size = 2 })
+    end
+    assert.same(firsts(make()), firsts(make()))
+    local it = make()
+    assert.not_same(firsts(it), firsts(it))
+    for stop = 0, 7 do
+      local a, b = make(), make()
+      for _ = 1, stop do
+        a:next()
+      end
+      b:restore(a:state())
+      for _ = 1, 5 do
+        assert.same(a:next():tolist(), b:next():tolist())
+      end
+    end
+  end)
+
+  it("feeds fit", function()
+    tide.seed(1)
+    local g = TextGenerator { maxlen = 6 }
+    local it = g:flow_from_directory(root, { batch_size = 4, seed = 1, verbose = false })
+    local model = tide.Sequential {
+      tide.layers.Embedding { 20, 4, mask_zero = true, input_shape = { 6 } },
+      tide.layers.GlobalAveragePooling1D(), tide.layers.Dense { 2, activation = "softmax" } }
+    model:compile { optimizer = { "adam", learning_rate = 0.1 },
+      loss = "sparse_categorical_crossentropy", metrics = { "accuracy" } }
+    local history = model:fit(it, { epochs = 8, verbose = 0 })
+    assert.equal(1, history.accuracy[8])
+  end)
+end)
