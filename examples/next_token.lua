@@ -1,6 +1,7 @@
 -- A model of the next token: byte-pair pieces of a text, windows of it by TextGenerator
 -- { mode = "language_model" }, a GRU, and a sentence that it goes on with.
--- `build/tide examples/next_token.lua [epochs [sentences]]`; some seconds to 0.7 of the tokens right.
+-- `build/tide examples/next_token.lua [epochs [sentences]]`; some seconds to 0.7 of the tokens
+-- right.
 local tide = require "tide"
 local layers = tide.layers
 
@@ -25,7 +26,7 @@ local stop = tokenizer:token_to_id "<|end|>"
 local vocabulary = tokenizer:vocab_size()
 
 local data = tide.preprocessing.text.TextGenerator { tokenizer, mode = "language_model",
-  length = 24, separator = stop }:flow(sentences, { batch_size = 32, seed = 1 })
+  length = 24, separator = stop }:flow(sentences, { batch_size = 8, seed = 1 })
 print(data)
 
 local model = tide.Sequential {

@@ -1,7 +1,7 @@
--- Reviews in a folder, one file each, in a folder per verdict: TextGenerator makes batches of them, and
--- a small network learns to tell praise from blame.
--- `build/tide examples/review_folder.lua [epochs [reviews per class]]`; a few seconds to 0.9 of unseen
--- reviews. The reviews are made here; a folder of your own is read the same way.
+-- Reviews in a folder, one file each, in a folder per verdict: TextGenerator makes batches of them,
+-- and a small network learns to tell praise from blame.
+-- `build/tide examples/review_folder.lua [epochs [reviews per class]]`; a few seconds to 0.9 of
+-- unseen reviews. The reviews are made here; a folder of your own is read the same way.
 local tide = require "tide"
 local layers = tide.layers
 

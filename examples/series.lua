@@ -1,7 +1,7 @@
--- Several series in one table, told apart by a column: SequenceGenerator cuts windows that stay within
--- their series, and a GRU forecasts the next four steps of each.
--- `build/tide examples/series.lua [epochs [steps per series]]`; a few seconds to an error of 0.1, where
--- the last value alone is off by 0.5.
+-- Several series in one table, told apart by a column: SequenceGenerator cuts windows that stay
+-- within their series, and a GRU forecasts the next four steps of each.
+-- `build/tide examples/series.lua [epochs [steps per series]]`; a few seconds to an error of 0.1,
+-- where the last value alone is off by 0.5.
 local tide = require "tide"
 local layers, ops = tide.layers, tide.ops
 

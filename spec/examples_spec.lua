@@ -34,7 +34,7 @@ local rows = {
   review_folder = { "3 60", "Found 96 texts belonging to 2 classes.",
     "praise: The music was warm and clever, the ending moving!\nblame: Dull.",
     above = { "val_accuracy: ([%d.]+)", 0.85 } },
-  next_token = { "3 400", "\na grey cat[^\n]+\n$", above = { "accuracy: ([%d.]+)", 0.6 } },
+  next_token = { "4 600", "\na grey cat[^\n]+\n$", above = { "accuracy: ([%d.]+)", 0.6 } },
   series = { "4 160", "four steps ahead: off by 0%.%d+, by 0%.%d+", falls = 4 },
   forecast = { "3 120", "off by ([%d.]+), by ([%d.]+) as yesterday", falls = 1.5 },
   transfer = { "1 1000", "frozen, new head +[%d.]+%% right, +1290 weights trained",

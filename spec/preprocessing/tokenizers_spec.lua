@@ -173,3 +173,86 @@ describe("tokenizers", function()
     assert.matches("takes too long", message(t.encode, t, ("a"):rep(60)), 1, true)
   end)
 end)
+
+-- The texts that the reference tokenizers learned from are those of another seed, which no digest
+-- keeps: here all are trained on the texts that they are compared on.
+describe("training", function()
+  local function trained(t, o)
+    return t:train(texts, o)
+  end
+
+  it("gives tokens that cut what was learned into less, and files that read as the same", function()
+    local makers = {
+      { tokenizers.ByteLevelBPE, 400, 300 }, { tokenizers.BPE, 900, 600, { unk_token = "[UNK]" } },
+      { tokenizers.WordPiece, 900, 700 }, { tokenizers.WordLevel, 400, 200 },
+      { tokenizers.Unigram, 900, 700 },
+    }
+    for _, row in ipairs(makers) do
+      local t = trained(row[1](row[4] or {}), { vocab_size = row[2],
+        special_tokens = row[4] and { "[UNK]" } or nil })
+      assert.is_true(t:vocab_size() <= row[2] and t:vocab_size() >= row[3], tostring(t))
+      local again = tokenizers.from_json(t:to_json(), { zero_based = t._base == 0 })
+      for i = 1, #texts, 50 do
+        assert.same(t:encode(texts[i]).ids, again:encode(texts[i]).ids)
+      end
+    end
+  end)
+
+  it("of bytes gives every text back", function()
+    local t = trained(tokenizers.ByteLevelBPE(), { vocab_size = 500 })
+    for i = 1, #texts, 20 do
+      assert.equal(texts[i], t:decode(t:encode(texts[i]).ids))
+    end
+  end)
+
+  it("does not depend on the order of the texts", function()
+    local back = {}
+    for i, s in ipairs(texts) do
+      back[#texts - i + 1] = s
+    end
+    for _, make in ipairs { tokenizers.BPE, tokenizers.WordPiece, tokenizers.Unigram } do
+      local o = { vocab_size = 900 }
+      assert.equal(trained(make(), o):to_json(), make():train(back, o):to_json())
+    end
+  end)
+
+  it("learns the pairs of a small text one by one", function()
+    local t = tokenizers.BPE():train({ "aaab aab ab", "b" }, { vocab_size = 4 })
+    assert.same({ a = 1, b = 2, aa = 3, ab = 4 }, t:get_vocab())
+    t = tokenizers.WordPiece():train({ "un undo do" }, { vocab_size = 11, special_tokens =
+      { "[UNK]" } })
+    assert.same({ "un", "##do" }, { table.unpack(t:encode("undo").tokens) })
+    t = tokenizers.WordLevel():train({ "b a b c" }, { vocab_size = 3 })
+    assert.same({ ["[UNK]"] = 1, b = 2, a = 3 }, t:get_vocab())
+  end)
+
+  it("says what it cannot do", function()
+    local t = tokenizers.Unigram()
+    assert.matches("vocab_size must hold the 4 characters", message(t.train, t, { "ab c" },
+      { vocab_size = 2 }), 1, true)
+    assert.matches("text 2 must be a string (got 7)", message(t.train, t, { "a", 7 }), 1, true)
+    assert.matches("special token 1 must be", message(t.train, t, { "a" },
+      { special_tokens = { "" } }), 1, true)
+  end)
+end)
+
+describe("training beside Hugging Face's", function()
+  local makers = { ByteLevelBPE = tokenizers.ByteLevelBPE, BPE = tokenizers.BPE,
+    WordLevel = tokenizers.WordLevel }
+  function makers.llama3()
+    return tokenizers.from_json(unzipped "llama3.json.gz")
+  end
+  for i, row in ipairs(require "spec.ref.tokenizers_train") do
+    it(("learns the same tokens in the same order: %s, %d"):format(row[1], i), function()
+      local t = makers[row[1]]():train(texts, row[2])
+      local vocab, base = {}, t._base
+      for id = 0, t:vocab_size() - 1 do
+        vocab[id + 1] = t:id_to_token(id + base) .. " " .. id
+      end
+      assert.equal(row[3], #vocab)
+      assert.equal(row[4], ("%08x"):format(core.crc32c(table.concat(vocab, "\n"))))
+      assert.equal(row[5],
+        ("%08x"):format(core.crc32c(table.concat(core.text.merges(t._core), "\n"))))
+    end)
+  end
+end)

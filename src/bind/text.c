@@ -455,6 +455,96 @@ static int padding(lua_State *L) {
     return 0;
 }
 
+/* -- training -- */
+
+static void free_counts(void *p) { tide_counts_free(p); }
+
+/* counts(): words that are counted */
+static int new_counts(lua_State *L) {
+    tideL_box *box = tideL_newbox(L, free_counts);
+    if (!(box->p = tide_counts_new())) return luaL_error(L, "not enough memory");
+    return 1;
+}
+
+/* count(counts, tokenizer, text) */
+static int count(lua_State *L) {
+    tide_counts *c = tideL_unbox(L, 1, free_counts);
+    if (!c) return tideL_error(L, "train", "takes counts (got %s)", tideL_typename(L, 1));
+    tokenizer *k = check_tokenizer(L, 2);
+    size_t n;
+    const char *s = luaL_checklstring(L, 3, &n);
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_try(L, ctx, tide_counts_add(ctx, c, k->t, k->e, s, n));
+    return 0;
+}
+
+static int64_t whole(lua_State *L, int i, const char *key, int64_t def) {
+    const int type = tideL_field(L, i, key);
+    const int64_t v = type == LUA_TNUMBER ? (int64_t)lua_tonumber(L, -1) : def;
+    lua_pop(L, 1);
+    return v;
+}
+
+/* A list of strings at a key, as pointers that live as long as the list and the block pushed here.
+ */
+static const char **words(lua_State *L, int i, const char *key, size_t *n) {
+    *n = 0;
+    const char **p = NULL;
+    if (tideL_field(L, i, key) == LUA_TTABLE) {
+        *n = (size_t)lua_rawlen(L, -1);
+        p = lua_newuserdatauv(L, (*n + 1) * sizeof *p, 0);
+        lua_insert(L, -2);
+        for (size_t k = 0; k < *n; k++) {
+            if (lua_rawgeti(L, -1, (lua_Integer)k + 1) != LUA_TSTRING)
+                tideL_error(L, "train", "%s must hold strings (got %s)", key,
+                            tideL_typename(L, -1));
+            p[k] = lua_tostring(L, -1);
+            lua_pop(L, 1);
+        }
+    }
+    return p; /* the block and the list stay on the stack */
+}
+
+/* train(counts, tokenizer, options): the model's JSON, and whether it sees bytes */
+static int train(lua_State *L) {
+    tide_counts *c = tideL_unbox(L, 1, free_counts);
+    if (!c) return tideL_error(L, "train", "takes counts (got %s)", tideL_typename(L, 1));
+    tokenizer *k = check_tokenizer(L, 2);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_box *box = tideL_newbox(L, free_text);
+    tide_string *s = box->p = calloc(1, sizeof *s);
+    if (!s) return luaL_error(L, "not enough memory");
+    tide_training o = {.vocab_size = whole(L, 3, "vocab_size", 30000),
+                       .min_frequency = whole(L, 3, "min_frequency", 0),
+                       .limit_alphabet = whole(L, 3, "limit_alphabet", -1),
+                       .max_token_length = whole(L, 3, "max_token_length", 0),
+                       .max_piece_length = whole(L, 3, "max_piece_length", 16),
+                       .n_sub_iterations = whole(L, 3, "n_sub_iterations", 2)};
+    tideL_field(L, 3, "shrinking_factor");
+    o.shrinking_factor = lua_isnumber(L, -1) ? lua_tonumber(L, -1) : 0.75;
+    bool bytes;
+    tide_tokenizer_marks(k->t, &o.unk, &o.prefix, &o.suffix, &bytes);
+    if (tideL_field(L, 3, "unk_token") == LUA_TSTRING) o.unk = lua_tostring(L, -1);
+    o.special = words(L, 3, "special_tokens", &o.nspecial);
+    o.alphabet = words(L, 3, "initial_alphabet", &o.nalphabet);
+    tideL_try(L, ctx, tide_tokenizer_options(ctx, k->t, s));
+    tideL_try(L, ctx, tide_train(ctx, tide_tokenizer_kind(k->t), c, &o, s));
+    tide_text_add(s, "}");
+    if (s->status != TIDE_OK) return luaL_error(L, "not enough memory");
+    lua_pushlstring(L, s->p, s->n);
+    return 1;
+}
+
+/* sees_bytes(tokenizer) */
+static int sees_bytes(lua_State *L) {
+    const char *unk, *prefix, *suffix;
+    bool bytes;
+    tide_tokenizer_marks(check_tokenizer(L, 1)->t, &unk, &prefix, &suffix, &bytes);
+    lua_pushboolean(L, bytes);
+    return 1;
+}
+
 void tideL_open_text(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"lower", lower},
@@ -474,6 +564,10 @@ void tideL_open_text(lua_State *L) {
         {"id", id},
         {"info", info},
         {"is_special", is_special},
+        {"counts", new_counts},
+        {"count", count},
+        {"train", train},
+        {"sees_bytes", sees_bytes},
         {"pieces", pieces},
         {"value", value},
         {"merges", merges},

@@ -45,7 +45,8 @@ bool tide_find_added(const tide_tokenizer *t, const tide_trie *trie, int flags, 
         *scan = at + size;
         if ((flags & TIDE_PLAIN_SPECIAL) && a->special) continue;
         *from = at, *to = at + size;
-        if (a->single_word && ((kind_before(s, at) | kind_behind(s, *to, n, &k)) & TIDE_WORD))
+        if (a->single_word &&
+            ((kind_before(s, at) | kind_behind(s, *to, n, &k)) & (TIDE_WORD | TIDE_JOINER)))
             continue;
         while (a->lstrip && *from > start && (kind_before(s, *from) & TIDE_SPACE))
             *from = before(s, *from);

@@ -125,6 +125,11 @@ static bool split_pattern(const tide_part *p, tide_encoder *e) {
 
 /* -- words and what is neither word nor space -- */
 
+static int word_or_space(int32_t c) {
+    const int kind = tide_char_kind(c);
+    return kind & (TIDE_WORD | TIDE_JOINER) ? TIDE_WORD : kind & TIDE_SPACE;
+}
+
 static bool split_words(tide_encoder *e) {
     size_t n = 0;
     const char *s = e->text.s;
@@ -134,11 +139,11 @@ static bool split_words(tide_encoder *e) {
             int32_t c;
             const size_t first = i;
             i += (size_t)tide_utf8_get(s + i, s + end, &c);
-            const int kind = tide_char_kind(c) & (TIDE_WORD | TIDE_SPACE);
+            const int kind = word_or_space(c);
             if (kind == TIDE_SPACE) continue;
             while (i < end) {
                 const int size = tide_utf8_get(s + i, s + end, &c);
-                if ((tide_char_kind(c) & (TIDE_WORD | TIDE_SPACE)) != kind) break;
+                if (word_or_space(c) != kind) break;
                 i += (size_t)size;
             }
             e->cuts = n;

@@ -30,6 +30,7 @@ enum {
     TIDE_MARK = 16,       /* M */
     TIDE_NONSPACING = 32, /* Mn */
     TIDE_CONTROL = 64,    /* Cc Cf Co Cs */
+    TIDE_JOINER = 256,    /* which Rust's \w has, and Oniguruma's has not */
     TIDE_WORD = 128,      /* what \w means: letters, marks, decimal digits, connectors */
 };
 int tide_char_kind(int32_t c);
@@ -135,7 +136,11 @@ typedef struct {
 } tide_training;
 typedef enum { TIDE_BPE, TIDE_WORDPIECE, TIDE_WORDLEVEL, TIDE_UNIGRAM } tide_model_kind;
 tide_model_kind tide_tokenizer_kind(const tide_tokenizer *);
-/* The JSON of a model of this kind, trained on the words. */
+/* The options of its model as the beginning of a JSON object, without vocabulary and end. */
+tide_status tide_tokenizer_options(tide_ctx *, const tide_tokenizer *, tide_string *out);
+void tide_tokenizer_marks(const tide_tokenizer *, const char **unk, const char **prefix,
+                          const char **suffix, bool *bytes);
+/* The vocabulary of a model of this kind, trained on the words, as members of a JSON object. */
 tide_status tide_train(tide_ctx *, tide_model_kind, const tide_counts *, const tide_training *,
                        tide_string *model /* out */);
 

@@ -62,6 +62,12 @@ static void as_characters(tide_part *p, const tide_part *but) {
     if (p->kind == SPLIT_BYTES && p != but) p->on[3] = true;
     for (size_t i = 0; i < p->children; i++) as_characters(&p->child[i], but);
 }
+static bool any_bytes(const tide_part *p) {
+    bool any = p->kind == SPLIT_BYTES;
+    for (size_t i = 0; i < p->children; i++) any |= any_bytes(&p->child[i]);
+    return any;
+}
+
 static void settle_bytes(tide_tokenizer *t) {
     if (!t->pre) return;
     tide_part *last = last_of(t->pre);
@@ -172,6 +178,12 @@ bool tide_tokenizer_merge(const tide_tokenizer *t, int64_t i, int32_t *a, int32_
 
 tide_truncation *tide_tokenizer_truncation(tide_tokenizer *t) { return &t->truncation; }
 tide_padding *tide_tokenizer_padding(tide_tokenizer *t) { return &t->padding; }
+void tide_tokenizer_marks(const tide_tokenizer *t, const char **unk, const char **prefix,
+                          const char **suffix, bool *bytes) {
+    *unk = t->unk, *prefix = t->prefix, *suffix = t->suffix;
+    *bytes = t->pre && any_bytes(t->pre);
+}
+
 tide_model_kind tide_tokenizer_kind(const tide_tokenizer *t) { return t->kind; }
 
 /* -- encoding -- */

@@ -61,7 +61,9 @@ static bool is_space(int32_t c) {
 }
 
 static int kind_of(int32_t c) {
-    int kind = is_space(c) ? TIDE_SPACE : 0;
+    int kind = is_space(c) ? TIDE_SPACE : c == 0x200c || c == 0x200d ? TIDE_JOINER : 0;
+    if ((c >= 0x24b6 && c <= 0x24e9) || (c >= 0x1f130 && c <= 0x1f189)) /* letters in circles */
+        kind |= c < 0x1f14a || (c >= 0x1f150 && c <= 0x1f169) || c >= 0x1f170 ? TIDE_WORD : 0;
     switch (utf8proc_category(c)) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:

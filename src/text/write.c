@@ -78,17 +78,13 @@ static void vocab(tide_string *o, const tide_tokenizer *t) {
     tide_text_add(o, scores ? "]" : "}");
 }
 
-static void model(tide_string *o, const tide_tokenizer *t) {
+/* Up to the vocabulary, and a comma. */
+static void options(tide_string *o, const tide_tokenizer *t) {
     static const char *const kinds[] = {"BPE", "WordPiece", "WordLevel", "Unigram"};
-    tide_text_add(o, "\"model\": {");
+    tide_text_add(o, "{");
     name(o, "type", kinds[t->kind]);
     if (t->kind == TIDE_UNIGRAM) {
-        tide_text_add(o, "\"unk_id\": ");
-        if (t->unk_id >= 0) number(o, t->unk_id);
-        else tide_text_add(o, "null");
-        tide_text_add(o, ", ");
-        vocab(o, t), tide_text_add(o, ", ");
-        flag(o, "byte_fallback", t->byte_fallback), tide_text_add(o, "}");
+        flag(o, "byte_fallback", t->byte_fallback), tide_text_add(o, ", ");
         return;
     }
     if (t->kind == TIDE_BPE) {
@@ -100,13 +96,23 @@ static void model(tide_string *o, const tide_tokenizer *t) {
     name(o, "unk_token", t->unk);
     if (t->kind != TIDE_WORDLEVEL) name(o, "continuing_subword_prefix", t->prefix);
     if (t->kind == TIDE_WORDPIECE) {
-        tide_text_add(o, "\"max_input_chars_per_word\": "), number(o, t->most_chars),
-            tide_text_add(o, ", ");
+        tide_text_add(o, "\"max_input_chars_per_word\": "), number(o, t->most_chars);
+        tide_text_add(o, ", ");
     } else if (t->kind == TIDE_BPE) {
         name(o, "end_of_word_suffix", t->suffix);
         flag(o, "fuse_unk", t->fuse_unk), tide_text_add(o, ", ");
         flag(o, "byte_fallback", t->byte_fallback), tide_text_add(o, ", ");
         flag(o, "ignore_merges", t->ignore_merges), tide_text_add(o, ", ");
+    }
+}
+
+static void model(tide_string *o, const tide_tokenizer *t) {
+    tide_text_add(o, "\"model\": "), options(o, t);
+    if (t->kind == TIDE_UNIGRAM) {
+        tide_text_add(o, "\"unk_id\": ");
+        if (t->unk_id >= 0) number(o, t->unk_id);
+        else tide_text_add(o, "null");
+        tide_text_add(o, ", ");
     }
     vocab(o, t);
     if (t->kind == TIDE_BPE) {
@@ -119,6 +125,16 @@ static void model(tide_string *o, const tide_tokenizer *t) {
         tide_text_add(o, "]");
     }
     tide_text_add(o, "}");
+}
+
+static tide_status written(tide_ctx *ctx, const tide_string *o) {
+    return o->status == TIDE_ENOMEM ? tide_fail(ctx, TIDE_ENOMEM, "to_json: not enough memory")
+                                    : o->status;
+}
+
+tide_status tide_tokenizer_options(tide_ctx *ctx, const tide_tokenizer *t, tide_string *o) {
+    options(o, t);
+    return written(ctx, o);
 }
 
 static void settings(tide_string *o, const tide_tokenizer *t) {
@@ -158,6 +174,5 @@ tide_status tide_tokenizer_write(tide_ctx *ctx, const tide_tokenizer *t, tide_st
     raw(o, "post_processor", t->post), raw(o, "decoder", t->decoder);
     model(o, t);
     tide_text_add(o, "}\n");
-    return o->status == TIDE_ENOMEM ? tide_fail(ctx, TIDE_ENOMEM, "to_json: not enough memory")
-                                    : o->status;
+    return written(ctx, o);
 }

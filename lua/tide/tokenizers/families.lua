@@ -149,20 +149,18 @@ local byte_args = check.args("ByteLevelBPE", { rows.vocab, rows.merges }, { name
 
 -- The characters by which GPT-2 writes the bytes, in Unicode's order: a vocabulary for every text.
 local function alphabet()
-  local out, others = {}, {}
+  local out = {}
   for b = 0, 255 do
-    local shows = b >= 33 and b <= 126 or b >= 161 and b ~= 173
-    if shows then
-      out[#out + 1] = utf8.char(b)
-    else
-      others[#others + 1] = utf8.char(256 + #others)
-    end
+    out[b + 1] = kit.byte_character(b)
   end
-  return table.move(others, 1, #others, #out + 1, out)
+  table.sort(out, function(x, y)
+    return utf8.codepoint(x) < utf8.codepoint(y)
+  end)
+  return out
 end
 
 --- Byte-pair encoding of bytes, as GPT-2 has it: every text has tokens, and decode gives it back.
---- Without a vocabulary the tokens are the 256 bytes.
+--- Without a vocabulary the tokens are the 256 bytes; `train` learns more.
 ---
 ---     local t = tide.tokenizers.ByteLevelBPE()
 ---     t:decode(t:encode("a new ☃").ids)   --> "a new ☃"

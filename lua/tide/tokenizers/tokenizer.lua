@@ -8,6 +8,7 @@ local class = require "tide.class"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local Encoding = require("tide.tokenizers.encoding").Encoding
+local list = require "tide.list"
 local none = require "tide.none"
 
 local text = core.text
@@ -439,6 +440,125 @@ function Tokenizer:_read_settings()
       direction = u.direction:lower(), strategy = u.strategy:gsub("(%l)(%u)", "%1_%2"):lower() }
   end
   return self
+end
+
+-- ---- training ----
+
+local train_rows = {
+  { "vocab_size", "int", 30000, "tokens, special ones with them", min = 1, max = (1 << 24) - 1 },
+  { "min_frequency", "int", 0, "of pairs that become tokens, or of whole words", min = 0 },
+  { "special_tokens", "list", {}, "they stand first and are found as they are" },
+}
+local train_named = {
+  { "limit_alphabet", "int", nil, "characters that are kept, the most frequent", min = 0 },
+  { "initial_alphabet", "list", nil, "characters that are kept; all bytes for ByteLevel" },
+  { "max_token_length", "int", nil, "characters of a token", min = 1 },
+  { "unk_token", "string", nil, "Unigram: for what is unknown; the model's own by default" },
+  { "shrinking_factor", "number", 0.75, "Unigram: share that stays in each round", above = 0,
+    below = 1 },
+  { "max_piece_length", "int", 16, "Unigram: characters of a piece", min = 1, max = 256 },
+  { "n_sub_iterations", "int", 2, "Unigram: estimates per round", min = 1, max = 1000 },
+}
+local train_args = check.args("train", { { "texts", { "list", "callable" }, check.required,
+  "strings, or an iterator" }, table.unpack(train_rows) }, { named = train_named })
+
+-- The special tokens as added ones, and what stands around texts where BERT's are among them.
+function Tokenizer:_trained(model, specials)
+  local added = list.new {}
+  for i, content in ipairs(specials) do
+    added[i] = { id = i - 1, content = content, special = true, normalized = false,
+      single_word = false, lstrip = false, rstrip = false }
+  end
+  local json = text.to_json(self._core)
+  local function put(key, value)
+    local from, to = text.value(json, key)
+    json = json:sub(1, from - 1) .. value .. json:sub(to + 1)
+  end
+  put("model", model)
+  put("added_tokens", core.json_encode(added))
+  local at = {}
+  for i, content in ipairs(specials) do
+    at[content] = i - 1
+  end
+  if self.kind == "WordPiece" and at["[CLS]"] and at["[SEP]"] then
+    put("post_processor", core.json_encode { type = "BertProcessing",
+      cls = { "[CLS]", at["[CLS]"] }, sep = { "[SEP]", at["[SEP]"] } })
+  end
+  self:_set(json, "train", self.zero_based)
+  rawset(self, "_tokens", nil)
+end
+
+--- Learns a vocabulary from texts, in place of the one that there was: pairs of BPE and WordPiece
+--- by how often they come up, whole words likewise, pieces of Unigram by expectation and
+--- maximization. The same texts give the same tokens in any order.
+---
+---     local t = tide.tokenizers.BPE()
+---     t:train({ "low low lower" }, { vocab_size = 8 })
+---     t:encode("lower").tokens   --> { "low", "er" }
+--- @return table the tokenizer
+function Tokenizer:train(...)
+  local o = train_args:call(...)
+  local counts, texts, i = text.counts(), o.texts, 0
+  local function following()
+    i = i + 1
+    if type(texts) == "function" then
+      return texts()
+    end
+    return texts[i]
+  end
+  for s in following do
+    if type(s) ~= "string" then
+      errors.raise("train", "text %d must be a string (got %s)", i, check.show(s))
+    end
+    text.count(counts, self._core, s)
+  end
+  for k, s in ipairs(o.special_tokens) do
+    if type(s) ~= "string" or s == "" then
+      errors.raise("train", "special token %d must be a string with characters (got %s)", k,
+        check.show(s))
+    end
+  end
+  if self.kind == "WordPiece" and #o.special_tokens == 0 then
+    o.special_tokens = { "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]" }
+  elseif self.kind == "WordLevel" and #o.special_tokens == 0 then
+    o.special_tokens = { "[UNK]" }
+  elseif self.kind == "Unigram" and #o.special_tokens == 0 then
+    o.special_tokens, o.unk_token = { "<unk>" }, o.unk_token or "<unk>"
+  end
+  if not o.initial_alphabet and text.sees_bytes(self._core) then
+    o.initial_alphabet = {}
+    for b = 0, 255 do
+      o.initial_alphabet[b + 1] = M.byte_character(b)
+    end
+  end
+  self:_trained(text.train(counts, self._core, o), o.special_tokens)
+  return self
+end
+
+local files_args = check.args("train_from_files", { { "paths", "list", check.required,
+  "of text files; each line is a text" }, table.unpack(train_rows) }, { named = train_named })
+
+--- As train, with the lines of files.
+--- @return table the tokenizer
+function Tokenizer:train_from_files(...)
+  local o = files_args:call(...)
+  local paths = o.paths
+  o.paths = nil
+  return self:train(coroutine.wrap(function()
+    for _, path in ipairs(paths) do
+      for line in core.read_file(path, 1 << 30):gmatch "[^\n]*\n?" do
+        if line ~= "" then
+          coroutine.yield(line)
+        end
+      end
+    end
+  end), o)
+end
+
+--- The character by which GPT-2 writes a byte.
+function M.byte_character(b)
+  local c = b < 33 and 256 + b or b >= 127 and b <= 160 and 162 + b or b == 173 and 323 or b
+  return utf8.char(c)
 end
 
 -- ---- files ----

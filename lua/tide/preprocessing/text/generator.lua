@@ -1,6 +1,6 @@
---- TextGenerator: batches of text for fit, from folders, files, tables and lists. Texts become ids by
---- any tokenizer; what comes out are padded rows with their classes, or windows of running text with
---- the same text one step further, for models that say the next word.
+--- TextGenerator: batches of text for fit, from folders, files, tables and lists. Texts become ids
+--- by any tokenizer; what comes out are padded rows with their classes, or windows of running text
+--- with the same text one step further, for models that say the next word.
 ---
 ---     local g = tide.preprocessing.text.TextGenerator { maxlen = 4 }
 ---     local it = g:flow({ "a b", "b c" }, { 1, 2 }, { batch_size = 2, shuffle = false })
