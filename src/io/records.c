@@ -19,6 +19,7 @@ enum { PIECE = 1 << 18, MOST = 1 << 30 };
 struct tide_records {
     tide_records_config c;
     int fd, ended, stopped;
+    int over;     /* the rest cannot be read */
     int64_t size; /* of the file, as it was opened */
     char *buf;
     size_t start, end, room;
@@ -178,7 +179,7 @@ static tide_found lost(tide_records *r) {
         r->stopped = 0;
         return TIDE_RECORD_STOPPED;
     }
-    r->start = r->end = 0, r->ended = 1;
+    r->start = r->end = 0, r->ended = r->over = 1;
     return TIDE_RECORD_LOST;
 }
 
@@ -333,6 +334,7 @@ static tide_found next_row(tide_records *r) {
 }
 
 tide_found tide_records_next(tide_records *r, const char **data, size_t *n) {
+    if (r->over) return TIDE_RECORD_END;
     switch (r->c.format) {
     case TIDE_RECORDS_TF: return next_tf(r, data, n);
     case TIDE_RECORDS_LINES: return next_line(r, data, n);
@@ -353,7 +355,7 @@ void tide_records_place(const tide_records *r, int64_t *offset, int64_t *records
 }
 
 int tide_records_seek(tide_records *r, int64_t offset, int64_t records, int64_t lines) {
-    r->start = r->end = 0, r->offset = 0, r->ended = 0;
+    r->start = r->end = 0, r->offset = 0, r->ended = r->over = 0;
     r->records = records, r->lines = lines;
     if (lseek(r->fd, r->c.packed == TIDE_PACKED_NONE ? offset : 0, SEEK_SET) < 0) return 0;
     if (r->c.packed == TIDE_PACKED_NONE) {
