@@ -51,10 +51,6 @@ local function results(self, first, ...)
   if first == nil then
     errors.raise(nil, "the function gave nothing (expected the parts of an element)")
   elseif more == 0 then
-    local t = type(first)
-    if t == "number" or t == "string" then
-      return first
-    end
     local v, dtype = elements.clean(first, what)
     self.dtypes[1] = dtype
     return v
@@ -69,16 +65,42 @@ local function results(self, first, ...)
   return table.unpack(out, 1, more + 1)
 end
 
+-- Counts an image; numbers and texts are what they are.
+local function image(self, first, ...)
+  local t = select("#", ...) == 0 and type(first)
+  if t == "number" or t == "string" then
+    self.n = self.n + 1
+    return first
+  end
+  return counted(self, results(self, first, ...))
+end
+
 -- Between reading an element and giving its image the count says which it is.
 local function mapped(self, first, ...)
   if first == nil then
     return nil
   end
-  return counted(self, results(self, self.f(first, ...)))
+  self.parts = 1 + select("#", ...)
+  return image(self, self.f(first, ...))
 end
 
+-- Elements of up to three parts, which are nearly all, go without lists of arguments.
 function Map:next()
-  return mapped(self, self.input:next())
+  local parts = self.parts
+  if not parts or parts > 3 then
+    return mapped(self, self.input:next())
+  end
+  local x, y, z, more = self.input:next()
+  if x == nil then
+    return nil
+  elseif y == nil then
+    return image(self, self.f(x))
+  elseif more ~= nil then
+    errors.raise(nil, "the elements differ in their parts (expected %d)", parts)
+  elseif z == nil then
+    return image(self, self.f(x, y))
+  end
+  return image(self, self.f(x, y, z))
 end
 
 function Map:dtype(k)
