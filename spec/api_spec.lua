@@ -15,7 +15,7 @@ end
 describe("Keras' interface", function()
   local found
   setup(function()
-    found = api.compare(require "spec.ref.api", require "spec.support.api_exceptions")
+    found = api.compare(api.reference(), require "spec.support.api_exceptions")
   end)
 
   it("is there, name by name and option by option, but for exceptions with a reason", function()

@@ -16,6 +16,13 @@ local tide = require "tide"
 
 local api = {}
 
+--- All families: Keras' and TensorFlow's.
+function api.reference()
+  local out = table.move(require "spec.ref.api", 1, #require "spec.ref.api", 1, {})
+  local more = require "spec.ref.api_tf"
+  return table.move(more, 1, #more, #out + 1, out)
+end
+
 -- What None means everywhere, written out.
 local UNSAID = { dtype = "float32", data_format = "channels_last" }
 local RENAMED = { ["function"] = "fn", ["repeat"] = "rep" }

@@ -12,6 +12,8 @@ return {
   ["not built yet: data sets and what reads folders, texts and sounds into them"] = [[
     preprocessing.* utils.PyDataset* utils.Sequence utils.audio_dataset_from_directory
     utils.get_file]],
+  ["there are no sparse tensors: padded_batch, or ragged_batch, which gives lengths too"] =
+    "data.Dataset:sparse_batch",
   ["not built yet: architectures with trained weights"] = "applications.*",
   ["not built yet: smaller models by quantization and distillation"] = [[
     quantizers.* Quantizer distillation.* dtype_policies.AWQDTypePolicy

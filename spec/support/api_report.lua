@@ -2,7 +2,7 @@
 -- defaults, and why the others are otherwise.
 local api = require "spec.support.api"
 
-local found = api.compare(require "spec.ref.api", require "spec.support.api_exceptions")
+local found = api.compare(api.reference(), require "spec.support.api_exceptions")
 local columns = { "names", "options", "equal", "differing", "missing", "excepted" }
 local total = { name = "all" }
 print(("%-24s" .. ("%11s"):rep(#columns)):format("family", table.unpack(columns)))

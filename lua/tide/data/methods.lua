@@ -227,7 +227,7 @@ function Dataset:shard(...)
 end
 
 local enumerate_args = check.args("Dataset.enumerate", {
-  { "start", "int", 1, "the first number" }, NAME })
+  { "start", "int", 1, "the first number", counts = true }, NAME })
 
 --- Elements with their number, from 1, as a part in front.
 ---
@@ -287,7 +287,8 @@ function Dataset:cache(...)
 end
 
 local PACKED = { none = 0, gzip = 1, zlib = 2 }
-local COMPRESSION = { "compression", "enum", "none", "of the file", of = "none|gzip|zlib" }
+local COMPRESSION = { "compression", "enum", nil, "of the file; none when left out",
+  of = "none|gzip|zlib" }
 
 local snapshot_args = check.args("Dataset.snapshot", {
   { "path", "string", required, "folder of the file" },
@@ -308,7 +309,9 @@ function Dataset:snapshot(...)
 end
 
 local save_args = check.args("Dataset.save", {
-  { "path", "string", required, "folder that is made" }, COMPRESSION })
+  { "path", "string", required, "folder that is made" }, COMPRESSION,
+  { "shard_func", "callable", nil, "not used: the elements are in one file" },
+  { "checkpoint_args", "any", nil, "not used", dict = true } })
 
 --- Writes the elements of one pass into a folder, from which Dataset.load reads them.
 ---
@@ -318,7 +321,7 @@ local save_args = check.args("Dataset.save", {
 function Dataset:save(...)
   local o = save_args:call(...)
   core.mkdirs(o.path)
-  local writer = encode.writer(o.path .. "/data.elements", PACKED[o.compression])
+  local writer = encode.writer(o.path .. "/data.elements", PACKED[o.compression or "none"])
   local count, dtypes = 0, nil
   local pass <close> = self:iter()
   local function add(first, ...)
@@ -339,11 +342,44 @@ function Dataset:save(...)
   end
   writer:finish()
   core.write_file(o.path .. "/data.json", json.encode { format = 1, elements = count,
-    compression = o.compression })
+    compression = o.compression or "none" })
 end
 
 local with_options_args = check.args("Dataset.with_options", {
-  { "options", "any", nil, "nothing is set by them", dict = true } })
+  { "options", "any", nil, "nothing is set by them", dict = true }, NAME })
+
+--- No options: tf.data's have no meaning here.
+---
+---     next(tide.data.Dataset.range(3):options())   --> nil
+--- @return table empty
+function Dataset.options()
+  return {}
+end
+
+--- A number that data sets share which are made by the same stages with the same plain options.
+---
+---     local ds = tide.data.Dataset.range(3)
+---     ds:fingerprint() == ds:fingerprint()   --> true
+--- @return integer
+function Dataset:fingerprint()
+  local out = {}
+  local function add(node)
+    out[#out + 1] = node._stage.name
+    for _, k in ipairs(check.sorted_keys(node._o)) do
+      local v = node._o[k]
+      if type(v) ~= "table" and type(v) ~= "function" and type(v) ~= "userdata" then
+        out[#out + 1] = ("%s=%s"):format(k, tostring(v))
+      end
+    end
+    out[#out + 1] = node._store and tostring(node._store.n) or nil
+    for _, input in ipairs(node._inputs) do
+      add(input)
+    end
+    out[#out + 1] = ")"
+  end
+  add(self)
+  return core.crc32c(table.concat(out, " "))
+end
 
 --- The data set itself: tf.data's options have no meaning here.
 ---
@@ -526,16 +562,19 @@ end
 
 -- ---- several data sets ----
 
+local concatenate_args = check.args("Dataset.concatenate", {
+  { "dataset", "any", required, "whose elements follow" }, NAME })
+
 --- The elements of this data set, then those of another.
 ---
 ---     local Dataset = tide.data.Dataset
 ---     tide.data.Dataset.range(2):concatenate(tide.data.Dataset.range(1)):as_list()
 ---       --> { 0, 1, 0 }
---- @param dataset Dataset
 --- @return Dataset
-function Dataset:concatenate(dataset)
+function Dataset:concatenate(...)
   need_dataset(self, "Dataset.concatenate")
-  return Dataset("concatenate", { self, need_dataset(dataset, "Dataset.concatenate") })
+  local other = concatenate_args:call(...).dataset
+  return Dataset("concatenate", { self, need_dataset(other, "Dataset.concatenate") })
 end
 
 local reject_args = check.args("Dataset.rejection_resample", {
@@ -579,10 +618,13 @@ end
 
 -- ---- results ----
 
+local single_args = check.args("Dataset.get_single_element", { NAME })
+
 --- The parts of the only element; raises where there are none or several.
 ---
 ---     tide.data.Dataset.range(3):batch(3):get_single_element()   --> { 0, 1, 2 }
-function Dataset:get_single_element()
+function Dataset:get_single_element(...)
+  single_args:call(...)
   local pass <close> = self:iter()
   local element = table.pack(pass())
   if element[1] == nil then

@@ -14,7 +14,7 @@ local readers = {}
 
 local FILES = { "filenames", "any", check.required,
   "a path, a list of paths, or a data set of them" }
-local COMPRESSION = { "compression_type", "string", "", "\"\", \"GZIP\" or \"ZLIB\"" }
+local COMPRESSION = { "compression_type", "string", nil, "\"GZIP\" or \"ZLIB\"" }
 local BUFFER = { "buffer_size", "int", nil, "not used", min = 0 }
 local READS = { "num_parallel_reads", "int", nil, "files that are read in turn, one record from \z
   each", min = -1 }
@@ -112,8 +112,8 @@ end
 
 local fixed_args = check.args("FixedLengthRecordDataset", { FILES,
   { "record_bytes", "int", check.required, "length of a record", min = 1, max = 1 << 30 },
-  { "header_bytes", "int", 0, "before the first record of a file", min = 0 },
-  { "footer_bytes", "int", 0, "behind the last record of a file", min = 0, max = 1 << 30 },
+  { "header_bytes", "int", nil, "before the first record of a file", min = 0 },
+  { "footer_bytes", "int", nil, "behind the last record of a file", min = 0, max = 1 << 30 },
   BUFFER, COMPRESSION, READS, NAME }, { named = { named[1] } })
 
 --- Pieces of one length of files, as strings.

@@ -75,8 +75,8 @@ function Dataset.range(...)
 end
 
 local counter_args = check.args("Dataset.counter", {
-  { "start", "int", 0, "the first number" }, { "step", "int", 1, "from one to the next" } },
-  { named = { NAME } })
+  { "start", "number", 0, "the first number" }, { "step", "number", 1, "from one to the next" },
+  { "dtype", "dtype", "int64", "of the numbers" }, NAME })
 
 --- Numbers without end.
 ---
@@ -84,12 +84,22 @@ local counter_args = check.args("Dataset.counter", {
 --- @return Dataset
 function Dataset.counter(...)
   refuse_self((...), "Dataset.counter")
-  return Dataset("counter", {}, counter_args:call(...))
+  local o = counter_args:call(...)
+  if o.dtype:find "int" then
+    local start, step = math.tointeger(o.start), math.tointeger(o.step)
+    if not start or not step then
+      errors.raise("Dataset.counter", "start and step must be whole numbers of %s (got %s and %s)",
+        o.dtype, check.show(o.start), check.show(o.step))
+    end
+    o.start, o.step = start, step
+  else
+    o.start, o.step = o.start + 0.0, o.step + 0.0
+  end
+  return Dataset("counter", {}, o)
 end
 
 local random_args = check.args("Dataset.random", { SEED,
-  { "rerandomize_each_iteration", "bool", false, "other numbers in every pass" } },
-  { named = { NAME } })
+  { "rerandomize_each_iteration", "bool", nil, "other numbers in every pass" }, NAME })
 
 --- Random whole numbers from 0 to 2^32 - 1 without end.
 ---
@@ -104,8 +114,10 @@ local generator_args = check.args("Dataset.from_generator", {
   { "generator", "any", required,
     "a function that yields elements, gives one per call, or gives an iterator; a coroutine; an \z
     object with iter(), next(), or get(i) and a length" },
-}, { named = { { "output_signature", "any", nil, "not used: elements tell their own", dict = true },
-  NAME } })
+  { "output_types", "any", nil, "not used: elements tell their own", dict = true },
+  { "output_shapes", "any", nil, "not used: elements tell their own", dict = true },
+  { "args", "list", nil, "what the function is called with" },
+  { "output_signature", "any", nil, "not used: elements tell their own", dict = true }, NAME })
 
 --- What a function, a coroutine or an object gives. A function may yield elements
 --- (`coroutine.yield`), give one element per call and nil at the end, or give a function that does
@@ -119,9 +131,14 @@ local generator_args = check.args("Dataset.from_generator", {
 function Dataset.from_generator(...)
   refuse_self((...), "Dataset.from_generator")
   local o = generator_args:call(...)
-  local v = o.generator
+  local v, args = o.generator, o.args
   if is_dataset(v) then
     return v
+  elseif args and type(v) == "function" then
+    local f = v
+    v = function()
+      return f(table.unpack(args))
+    end
   end
   local t = type(v)
   local function has(name)
@@ -178,7 +195,7 @@ local sample_args = check.args("Dataset.sample_from_datasets", {
   { "datasets", "list", required, "data sets" },
   { "weights", "any", nil, "share of each; equal when left out" }, SEED,
   { "stop_on_empty_dataset", "bool", false, "end with the first that ends" },
-  { "rerandomize_each_iteration", "bool", true, "another order in every pass" } })
+  { "rerandomize_each_iteration", "bool", nil, "another order in every pass, unless false" } })
 
 --- Elements of several data sets, each drawn from one of them by chance.
 ---
@@ -228,7 +245,9 @@ end
 local load_args = check.args("Dataset.load", {
   { "path", "string", required, "folder that save has written" },
   { "element_spec", "any", nil, "not used: the file tells it", dict = true },
-  { "compression", "string", nil, "not used: the folder tells it" } })
+  { "compression", "string", nil, "not used: the folder tells it" },
+  { "reader_func", "callable", nil, "not used: the elements are in one file" },
+  { "wait", "bool", false, "not used" } })
 
 --- The elements that `save` wrote.
 ---
@@ -254,7 +273,7 @@ end
 local files_args = check.args("Dataset.list_files", {
   { "file_pattern", { "string", "list" }, required,
     "a path with * ? [a-z] in the names, or a list of such" },
-  { "shuffle", "bool", true, "another order in every pass" }, SEED }, { named = { NAME } })
+  { "shuffle", "bool", nil, "another order in every pass, unless false" }, SEED, NAME })
 
 --- The paths of the files that a pattern means, in random order unless `shuffle = false`; sorted
 --- then.
@@ -275,7 +294,7 @@ function Dataset.list_files(...)
   end
   table.sort(paths)
   local ds = Dataset.from_tensor_slices(paths)
-  return o.shuffle and ds:shuffle(#paths, { seed = o.seed }) or ds
+  return o.shuffle ~= false and ds:shuffle(#paths, { seed = o.seed }) or ds
 end
 
 return true

@@ -168,7 +168,7 @@ local function choose(self)
   if not last then
     return nil
   end
-  local pass = self.o.rerandomize_each_iteration and self.pass or 0
+  local pass = self.o.rerandomize_each_iteration ~= false and self.pass or 0
   local at = stage.uniform(self.node.seed, pass, self.drawn) * total
   self.drawn = self.drawn + 1
   for i, w in ipairs(self.o.weights) do

@@ -150,7 +150,7 @@ local function endless(name, next_value, draws)
   local Iterator = stage.iterator(name)
   Iterator.next = next_value
   function Iterator:dtype()
-    return math.type(self.o.start or 0) == "float" and "float32" or "int64"
+    return self.o.dtype or "int64"
   end
   stage.define(name, { open = Iterator, draws = draws,
     cardinality = function()
