@@ -38,28 +38,39 @@ KERNEL(min)
 
 /* -- sums of a function of x - centre -- */
 
-#define EACH_OF(expression)                               \
+enum { CUBE = -1 }; /* a power that needs no logarithm */
+static inline int function_of(int64_t of, double order) {
+    return of == TIDE_SUMMED_power && order == 3 ? CUBE : (int)of;
+}
+#define EACH_OF(CENTRE, expression)                       \
     _Pragma("omp simd") for (int64_t i = 0; i < n; i++) { \
-        const REAL d = x[i] - c[i * step];                \
+        const REAL d = x[i] - (CENTRE);                   \
         x[i] = (expression);                              \
     }                                                     \
     break
+#define FUNCTIONS(CENTRE)                                                                   \
+    switch (function_of(at->of, at->order)) {                                               \
+    case TIDE_SUMMED_square: EACH_OF(CENTRE, (d) * (d));                                    \
+    case TIDE_SUMMED_abs: EACH_OF(CENTRE, T_ABS(d));                                        \
+    case TIDE_SUMMED_power: EACH_OF(CENTRE, t_where(d == 0, none, T_POW(T_ABS(d), order))); \
+    case TIDE_SUMMED_exp: EACH_OF(CENTRE, T_EXP(d));                                        \
+    case TIDE_SUMMED_count: EACH_OF(CENTRE, (REAL)(d != 0));                                \
+    case CUBE: EACH_OF(CENTRE, T_ABS((d) * (d) * (d)));                                     \
+    default: EACH_OF(CENTRE, d);                                                            \
+    }
 static void apply_function(const void *ctx, int64_t n, void *in, const void *centre, int step) {
-    static const REAL none = 0;
     const tide_sum_of__attrs *at = ctx;
-    const REAL *c = centre ? centre : &none, order = (REAL)at->order,
-               none_of = at->order > 0 ? 0 : (REAL)INFINITY; /* the power of 0 */
-    REAL *x = in;
-    if (!centre) step = 0;
-    switch (at->of) {
-    case TIDE_SUMMED_square: EACH_OF(d * d);
-    case TIDE_SUMMED_abs: EACH_OF(T_ABS(d));
-    case TIDE_SUMMED_power: EACH_OF(t_where(d == 0, none_of, T_POW(T_ABS(d), order)));
-    case TIDE_SUMMED_exp: EACH_OF(T_EXP(d));
-    case TIDE_SUMMED_count: EACH_OF((REAL)(d != 0));
-    default: EACH_OF(d);
+    const REAL order = (REAL)at->order, none = at->order > 0 ? 0 : (REAL)INFINITY; /* of 0 */
+    const REAL *restrict c = centre;
+    REAL *restrict x = in;
+    if (c && step) {
+        FUNCTIONS(c[i])
+    } else {
+        const REAL one = c ? *c : 0;
+        FUNCTIONS(one)
     }
 }
+#undef FUNCTIONS
 #undef EACH_OF
 TIDE_KERNEL(sum_of_) { /* x, centre */
     const tide_sum_of__attrs *a = c->attrs;
@@ -82,6 +93,7 @@ SLOPE(itself, dy[i])
 SLOPE(square, 2 * D * dy[i])
 SLOPE(abs, (D != D ? D : SIGN_OF(D)) * dy[i])
 SLOPE(power, D == 0 ? 0 : order * T_POW(T_ABS(D), order - 1) * SIGN_OF(D) * dy[i])
+SLOPE(cube, 3 * D * T_ABS(D) * dy[i])
 SLOPE(exp, T_EXP(D) * dy[i])
 SLOPE(count, 0 * dy[i])
 #undef D
@@ -96,7 +108,8 @@ TIDE_KERNEL(sum_of_grad_) { /* x, centre, dy */
     if (!in[1].p) in[1] = (tide_buf){.p = &none, .dtype = in[2].dtype};
     tide_kcall k = *c;
     k.in = in;
-    return tide_elementwise(&k, loops[a->of], 16384);
+    const int of = function_of(a->of, a->order);
+    return tide_elementwise(&k, of == CUBE ? cube_slope : loops[of], 16384);
 }
 
 /* Running sums and products along one axis of a contiguous (outer, n, inner) array, accumulated in
