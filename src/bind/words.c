@@ -106,11 +106,11 @@ static int hash_bins(lua_State *L) {
     return 1;
 }
 
-/* cross_bins(list of values, bins): the bin of each combination, from 0 */
+/* cross_bins(list of values, bins, key): the bin of each combination, from 0 */
 static int cross_bins(lua_State *L) {
     enum { COLUMNS = 64 };
-    const uint64_t begin = 0xDECAFCAFFE; /* TensorFlow's key for crosses */
     luaL_checktype(L, 1, LUA_TTABLE);
+    const uint64_t begin = (uint64_t)luaL_optinteger(L, 3, 0xDECAFCAFFE); /* TensorFlow's */
     const int64_t bins = check_bins(L, 2);
     tide_ctx *ctx = tideL_ctx(L);
     const int n = (int)lua_rawlen(L, 1);

@@ -31,6 +31,7 @@ local families = {
   ["tide.layers.category"] = "CategoryEncoding Discretization Hashing HashedCrossing",
   ["tide.layers.lookup"] = "IntegerLookup StringLookup",
   ["tide.layers.text"] = "TextVectorization",
+  ["tide.layers.features"] = "DenseFeatures SequenceFeatures",
   ["tide.layers.recurrent"] = "RNN SimpleRNN LSTM GRU",
   ["tide.layers.cells"] = "SimpleRNNCell LSTMCell GRUCell StackedRNNCells",
   ["tide.layers.conv_recurrent"] = "ConvLSTM1D ConvLSTM2D ConvLSTM3D",

@@ -63,7 +63,8 @@ end
 
 -- What input number `i` may be. `takes` of a class says it: "tensor", "list" (of tensors),
 -- "strings" (text, or a list of it, handed on as it is), "whole" (whole numbers), "values" (text or
--- whole numbers), "columns" (a list of values), nothing (anything but text); a table says it by the
+-- whole numbers), "columns" (a list of values), "features" (a table by name of tensors, text and
+-- lists of numbers), nothing (anything but text); a table says it by the
 -- names of the inputs.
 local function takes_of(self, i)
   local takes = self.takes
@@ -77,9 +78,10 @@ local taken = { tensor = "takes a tensor (got %s)", list = "takes a list of tens
   strings = "takes a string or a list of strings (got %s)",
   whole = "takes a tensor of whole numbers (got %s)",
   values = "takes text or whole numbers (got %s)",
-  columns = "takes a list of at least two columns, each text or whole numbers (got %s)" }
+  columns = "takes a list of at least two columns, each text or whole numbers (got %s)",
+  features = "takes a table of features by name (got %s)" }
 -- Which of them read text, beside "strings", and which read numbers as whole ones.
-local reads_text = { values = true, columns = true }
+local reads_text = { values = true, columns = true, features = true }
 local reads_whole = { whole = true, values = true, columns = true }
 
 local function refuse_input(self, x, i)
@@ -108,7 +110,18 @@ local function as_input(self, x, i, inside)
       check.show(x))
   end
   local t, takes = type(x), takes_of(self, i)
-  if takes == "columns" and not inside then
+  if takes == "features" and not inside then
+    if t ~= "table" or getmetatable(x) ~= nil or not check.has_string_key(x) then
+      refuse_input(self, x, i)
+    end
+    local out = {}
+    for k, v in pairs(x) do
+      out[k] = type(v) == "table" and not strings.is(v)
+        and ops.convert_to_tensor(list.is(v) and v:totable() or v, { dtype = "float64" })
+        or as_input(self, v, i, 1)
+    end
+    return out
+  elseif takes == "columns" and not inside then
     if t ~= "table" or getmetatable(x) ~= nil or #x < 2 then
       refuse_input(self, x, i)
     end
