@@ -48,7 +48,9 @@ end
 
 -- A public function that makes a column of a kind: rows of its options, and what completes the
 -- column. With a key, the name of a feature, first.
+local rows_of = {}
 local function define(name, kind, rows, complete)
+  rows_of[name] = rows
   local args = check.args(name, rows)
   columns[name] = object.name_function(function(...)
     local o = args:call(...)
@@ -308,7 +310,7 @@ end, "feature_column.shared_embeddings", shared_args)
 
 -- A column of a kind whose rows are steps in time, for layers.SequenceFeatures.
 local function sequence(name, of)
-  local args = check.args(name, check.tables[of].rows)
+  local args = check.args(name, rows_of[of])
   columns[name] = object.name_function(function(...)
     local o = columns[of](...)
     o.sequence = true

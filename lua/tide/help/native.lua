@@ -152,6 +152,7 @@ native.namespaces = {
   data = "Pipelines from tensors, files and functions to batches: Dataset, as tf.data.",
   datasets = "Data sets that are fetched when first used.",
   distribute = "What stands between gradients and the step of several processes.",
+  feature_column = "How the columns of a table become numbers: for layers.DenseFeatures.",
   image = "Pictures as tensors: reading, writing, resizing.",
   initializers = "How weights begin.",
   layers = "Layers, by Keras' names.",

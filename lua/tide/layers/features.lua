@@ -296,8 +296,8 @@ local args = { { "feature_columns", "any", check.required, "a dense column, or a
 
 --- Features by name as one tensor (batch, width): dense columns of tide.feature_column, joined in
 --- the order of their names. TensorFlow's (Keras 2's) DenseFeatures.
---     local age = tide.feature_column.numeric_column "age"
---     tide.layers.DenseFeatures { { age } } { age = { 31, 40 } }   --> { { 31 }, { 40 } }
+--     tide.layers.DenseFeatures { tide.feature_column.numeric_column "age" } { age = { 31, 40 } }
+--     --> { { 31 }, { 40 } }
 features.DenseFeatures = base.derive(base, "DenseFeatures", {
   takes = "features", keeps_dtype = true, opaque = true,
   args = args,
