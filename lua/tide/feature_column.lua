@@ -84,7 +84,7 @@ end)
 --- The bins of a numeric column between boundaries, a place for each. TensorFlow:
 --- bucketized_column.
 ---     local fc = tide.feature_column
----     print(fc.bucketized_column(fc.numeric_column "age", { 18, 65 }).width)   --> 3
+---     fc.bucketized_column(fc.numeric_column "age", { 18, 65 }).width   --> 3
 define("bucketized_column", "bucketized", {
   { "source_column", "any", required, "a numeric column" },
   { "boundaries", "list", required, "numbers between the bins, from low to high" },
@@ -197,7 +197,7 @@ end)
 --- weighted_categorical_column.
 ---     local fc = tide.feature_column
 ---     local word = fc.categorical_column_with_hash_bucket("word", 9)
----     print(fc.weighted_categorical_column(word, "count").name)   --> word_weighted_by_count
+---     fc.weighted_categorical_column(word, "count").name   --> "word_weighted_by_count"
 define("weighted_categorical_column", "weighted", {
   { "categorical_column", "any", required, "the values" },
   { "weight_feature_key", "string", required, "name of the feature that holds the weights" },
@@ -248,7 +248,7 @@ end)
 --- Rows with a place for each value of a categorical column: how often it stands in the row.
 --- TensorFlow: indicator_column.
 ---     local fc = tide.feature_column
----     print(fc.indicator_column(fc.categorical_column_with_identity("day", 7)).width)   --> 7
+---     fc.indicator_column(fc.categorical_column_with_identity("day", 7)).width   --> 7
 define("indicator_column", "indicator", {
   { "categorical_column", "any", required, "the values" },
 }, function(o, owner)
@@ -266,7 +266,7 @@ local embedding_rows = {
 
 --- The values of a categorical column as learnt vectors. TensorFlow: embedding_column.
 ---     local fc = tide.feature_column
----     print(fc.embedding_column(fc.categorical_column_with_identity("day", 7), 2).width)   --> 2
+---     fc.embedding_column(fc.categorical_column_with_identity("day", 7), 2).width   --> 2
 define("embedding_column", "embedding", {
   { "categorical_column", "any", required, "the values" }, table.unpack(embedding_rows),
 }, function(o, owner)
@@ -283,7 +283,7 @@ local shared_args = check.args("shared_embeddings", {
 ---     local fc = tide.feature_column
 ---     local from = fc.categorical_column_with_identity("from", 7)
 ---     local to = fc.categorical_column_with_identity("to", 7)
----     print(fc.shared_embeddings({ from, to }, 2)[2].table)   --> from_to_shared_embedding
+---     fc.shared_embeddings({ from, to }, 2)[2].table   --> "from_to_shared_embedding"
 columns.shared_embeddings = object.name_function(function(...)
   local o = shared_args:call(...)
   local names, out = {}, {}
@@ -374,7 +374,7 @@ end
 --- The features that columns read: name -> { dtype, shape }, a shape being there where each row has
 --- as many values. TensorFlow: make_parse_example_spec.
 ---     local fc = tide.feature_column
----     print(fc.make_parse_example_spec({ fc.numeric_column "age" }).age.dtype)   --> float32
+---     fc.make_parse_example_spec({ fc.numeric_column "age" }).age.dtype   --> "float32"
 --- @param feature_columns table list of columns
 columns.make_parse_example_spec = object.name_function(function(feature_columns)
   if not check.is_list(feature_columns) then

@@ -206,6 +206,10 @@ end
 
 -- ---- writing ----
 
+--- Writes TFRecord files: `write(text)` adds a record with its checksums, `close()` ends the file.
+---
+---     local writer = tide.data.TFRecordWriter(os.tmpname())
+---     writer:write "a record" writer:close()
 local Writer = class.new "TFRecordWriter"
 readers.TFRecordWriter = Writer
 
@@ -214,10 +218,6 @@ local writer_args = check.args("TFRecordWriter", {
 
 local BLOCK = 1 << 20 -- bytes that are written at a time
 
---- Writes TFRecord files: `write(text)` adds a record with its checksums, `close()` ends the file.
----
----     local writer <close> = tide.data.TFRecordWriter(os.tmpname())
----     writer:write "a record"
 function Writer:_init(...)
   self.path = writer_args:construct(...).path
   self._waiting, self._bytes = {}, 0

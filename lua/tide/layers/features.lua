@@ -347,9 +347,8 @@ end
 --- Features of sequences by name as one tensor (batch, steps, width), and the length of each row:
 --- sequence columns of tide.feature_column, joined in the order of their names. TensorFlow's
 --- (Keras 2's) SequenceFeatures.
---     local price = tide.feature_column.sequence_numeric_column "price"
---     tide.layers.SequenceFeatures { { price } } { price = { { 1, 2 } } }   --> { { { 1 }, { 2 } }
--- }
+--     tide.layers.SequenceFeatures { tide.feature_column.sequence_numeric_column "price" } {
+--       price = { { 1, 2 } } }   --> { { { 1 }, { 2 } } }
 features.SequenceFeatures = base.derive(base, "SequenceFeatures", {
   takes = "features", keeps_dtype = true, opaque = true,
   args = args,
