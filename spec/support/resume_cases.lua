@@ -134,6 +134,14 @@ end
 case("SwapEMAWeights", { "SGD", 0.05, use_ema = true }, with(function()
   return { callbacks.SwapEMAWeights { swap_on_epoch = true } }
 end))
+case("SwapEMAWeights of optimizers inside of others", function()
+  return optimizers.LossScaleOptimizer { optimizers.Lookahead {
+    optimizers.SGD { 0.05, use_ema = true, ema_momentum = 0.5 }, 3 }, 64, 5 }
+end, with(function() return { callbacks.SwapEMAWeights { swap_on_epoch = true } } end))
+case("SwapEMAWeights of several optimizers", function()
+  return optimizers.MultiOptimizer { optimizers.OptimizerMap { optimizers.SGD { 0.05 },
+    { [".*kernel"] = optimizers.Adam { 0.01, use_ema = true } } } }
+end, with(function() return { callbacks.SwapEMAWeights() } end))
 case("StochasticWeightAveraging", { "SGD", 0.05 }, with(function()
   return { callbacks.StochasticWeightAveraging { start_epoch = 2, swa_lr = 0.01 } }
 end))

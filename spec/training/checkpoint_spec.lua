@@ -424,6 +424,48 @@ describe("a checkpoint", function()
   end)
 end)
 
+describe("deterministic mode", function()
+  local script = [[
+    local tide = require "tide"
+    local dir, mode, stop = %q, %s, %s
+    if mode then tide.config.enable_op_determinism() end
+    tide.seed(1)
+    local m = tide.Sequential { tide.layers.Dense { 3, input_shape = { 4 } },
+      tide.layers.Dropout { 0.5 } }
+    m:compile { optimizer = "adam", loss = "mse" }
+    local n = 0
+    local ok, e = pcall(m.fit, m, tide.random.normal { 8, 4 }, tide.zeros { 8, 3 }, { batch_size = 2,
+      verbose = 0, epochs = 2, callbacks = { tide.callbacks.BackupAndRestore { dir, save_freq = 1,
+        delete_checkpoint = false }, { on_train_batch_end = function()
+        n = n + 1
+        if n == stop then error("stopped", 0) end
+      end } } })
+    print(ok, ok and "" or e)]]
+  local function run(dir, mode, stop, environment)
+    local pipe = io.popen(("env %s %s -e %s 2>&1"):format(environment or "", expect.lua,
+      expect.quoted(script:format(dir, mode, stop))))
+    local said = pipe:read "a"
+    pipe:close()
+    return said
+  end
+
+  it("goes on only where the bits can be kept", function()
+    local dir = expect.name()
+    expect.has(run(dir, true, 4), "stopped")
+    local said = run(dir, true, 0, "TIDE_ENGINE=plain")
+    expect.has(said, "deterministic mode cannot keep its bits here (expected engines = '")
+    expect.has(said, "latest.safetensors")
+    if core.cpu_level ~= "c" then
+      expect.has(run(dir, true, 0, "TIDE_CPU=c"), "deterministic mode cannot keep its bits here")
+    end
+    assert.matches("^true", run(dir, false, 0, "TIDE_ENGINE=plain"))
+    os.execute("rm -r " .. dir)
+    expect.has(run(dir, true, 4), "stopped")
+    assert.matches("^true", run(dir, true, 0))
+    os.execute("rm -r " .. dir)
+  end)
+end)
+
 describe("a process that is ended in fit", function()
   -- A script that trains, is ended by `signal` at batch `at`, and prints what it came to.
   local script = [[

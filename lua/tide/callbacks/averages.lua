@@ -18,19 +18,17 @@ local Swap = object.class("SwapEMAWeights", base.Callback, {
 
 -- The optimizers that keep averages: the model's, or those inside of it.
 local function averaging(self)
-  local outer = self.model.optimizer
   local out = {}
   local function add(optimizer)
-    if type(optimizer) == "table" and rawget(optimizer, "use_ema") then
+    if rawget(optimizer, "use_ema") then
       out[#out + 1] = optimizer
     end
-  end
-  if type(outer) == "table" then
-    add(outer)
-    add(rawget(outer, "inner_optimizer"))
-    for _, o in ipairs(rawget(outer, "optimizers") or {}) do
-      add(o)
+    for _, inner in ipairs(rawget(optimizer, "_inners") or {}) do
+      add(inner)
     end
+  end
+  if type(self.model.optimizer) == "table" then
+    add(self.model.optimizer)
   end
   if #out == 0 then
     errors.raise("SwapEMAWeights", "the optimizer keeps no averages (expected use_ema = true)")

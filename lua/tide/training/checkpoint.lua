@@ -80,6 +80,12 @@ local function options_of(run)
   return out
 end
 
+-- What the bits of a step depend on beside the program's input.
+local function machine()
+  return { version = core.version, cpu = core.cpu_level, engines = table.concat(core.engines(), ", "),
+    bfloat16 = core.bf16_products }
+end
+
 -- ---- writing ----
 
 --- Where a source is; nil where it has nothing to say.
@@ -138,7 +144,7 @@ function checkpoint.save(path, model, run, history)
   where.validation = run.stage == "validation" and run.validation_place
     or checkpoint.place_of(run.validation)
   local header = { format = FORMAT, kind = "training", version = core.version, order = order,
-    seeds = seeds.counts_of(model), options = options_of(run),
+    seeds = seeds.counts_of(model), options = options_of(run), machine = machine(),
     place = writer:value(where), generator = writer:value { core.generator() },
     history = history and writer:value(history:rows()), optimizers = {}, metrics = {},
     callbacks = {}, guard = writer:value { T.guard, bad = T.bad } }
@@ -193,6 +199,18 @@ local function check_options(path, header, run)
     if header.options[k] ~= now[k] then
       differs(path, "it was written with other data or options (expected %s = %s, got %s)", k,
         check.show(header.options[k]), check.show(now[k]))
+    end
+  end
+end
+
+-- In deterministic mode a run goes on only where its bits can be those of one that was not
+-- interrupted.
+local function check_machine(path, header)
+  local now, was = machine(), type(header.machine) == "table" and header.machine or {}
+  for _, k in ipairs(core.determined() and check.sorted_keys(now) or {}) do
+    if was[k] ~= now[k] then
+      differs(path, "deterministic mode cannot keep its bits here (expected %s = %s, got %s)", k,
+        check.show(was[k]), check.show(now[k]))
     end
   end
 end
@@ -276,6 +294,7 @@ local function restore(path, file, found, header, model, T, run)
     end
     return core.safetensors_read(file, by_name[name])
   end
+  check_machine(path, header)
   check_options(path, header, run)
   if model.built then
     check_weights(path, header, model:_saved())
