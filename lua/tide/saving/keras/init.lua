@@ -80,9 +80,40 @@ local function optimizer_of(groups, optimizer)
   return out
 end
 
+-- The variables of a MultiOptimizer, whose file holds those inside in Keras' order, in Tide's, by the
+-- names that their folders have; as they came where names do not tell.
+local function by_names(groups, attributes, optimizer, found)
+  local folders = {}
+  for path, own in pairs(attributes or {}) do
+    local folder = path:match "^(/optimizer/optimizers/[^/]+)/vars$"
+    if folder and groups[folder] and type(own) == "table" and type(own.name) == "string" then
+      if folders[own.name] then
+        return found
+      end
+      folders[own.name] = groups[folder]
+    end
+  end
+  local out = table.move(found, 1, #optimizer:_own_numbers(), 1, {})
+  for _, inner in ipairs(optimizer:optimizers()) do
+    local group = folders[inner.name]
+    if not group then
+      return found
+    end
+    folders[inner.name] = nil
+    for i = 0, group.n - 1 do
+      out[#out + 1] = group[i]
+    end
+  end
+  return #out == #found and out or found
+end
+
 local function load_groups(model, groups, o)
   weights.assign(weights.matches(model, groups, o))
-  local found = optimizer_of(groups, rawget(model, "optimizer"))
+  local optimizer = rawget(model, "optimizer")
+  local found = optimizer_of(groups, optimizer)
+  if #found > 0 and optimizer and optimizer.optimizers then
+    found = by_names(groups, o.attributes, optimizer, found)
+  end
   if #found > 0 and rawget(model, "optimizer") and o.optimizer ~= false then
     local ok, why = weights.load_optimizer(model, found)
     if not ok then
@@ -141,9 +172,9 @@ end
 -- The model of a configuration and the datasets of its weights, which `source` holds;
 -- `read(name)`: the text of a member, nil where there is none.
 local function made(path, o, has, metadata, entry, source, read)
-  local entries, stored, _
+  local entries, attributes, stored
   if has["model.weights.h5"] then
-    entries, _, stored = h5.open(table.unpack(source))
+    entries, attributes, stored = h5.open(table.unpack(source))
   end
   if not entries and has["model.weights.npz"] then
     errors.raise(
@@ -164,7 +195,8 @@ local function made(path, o, has, metadata, entry, source, read)
   local model = import.guarded(ctx, import.model, ctx, entry)
   import.guarded(ctx, keras.compile, ctx, model, entry.compile_config, o)
   if entries then
-    load_groups(model, groups, { where = path, skip_mismatch = o.skip_mismatch })
+    load_groups(model, groups, { where = path, skip_mismatch = o.skip_mismatch,
+      attributes = attributes })
     load_extra(model, groups, read)
   elseif #model.weights > 0 then
     errors.raise("load_model", "%s: the archive has no model.weights.h5", path)
@@ -385,13 +417,16 @@ function keras.load_weights(model, path, o)
   local groups
   if kind == "json" then
     groups = read_shards(path)
-  elseif kind == "zip" then
-    groups = weights.groups((h5.open((core.zip_open(path)), "model.weights.h5")))
   else
-    local entries, attributes = h5.open(path)
-    local legacy = require "tide.saving.keras.legacy"
-    if legacy.root(attributes) then
-      return legacy.load_weights(model, entries, attributes, o)
+    local entries
+    if kind == "zip" then
+      entries, o.attributes = h5.open((core.zip_open(path)), "model.weights.h5")
+    else
+      entries, o.attributes = h5.open(path)
+      local legacy = require "tide.saving.keras.legacy"
+      if legacy.root(o.attributes) then
+        return legacy.load_weights(model, entries, o.attributes, o)
+      end
     end
     groups = weights.groups(entries)
   end
