@@ -82,8 +82,8 @@ end
 
 -- What the bits of a step depend on beside the program's input.
 local function machine()
-  return { version = core.version, cpu = core.cpu_level, engines = table.concat(core.engines(), ", "),
-    bfloat16 = core.bf16_products }
+  return { version = core.version, cpu = core.cpu_level, bfloat16 = core.bf16_products,
+    engines = table.concat(core.engines(), ", ") }
 end
 
 -- ---- writing ----

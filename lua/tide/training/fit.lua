@@ -337,9 +337,9 @@ end
 --- `resume = path` goes on from a checkpoint that `BackupAndRestore` has written, perhaps in
 --- another process, from the batch that followed: given the same model, data and options it ends
 --- bit for bit as if it had never been interrupted; in deterministic mode a checkpoint of another
---- version, CPU level or choice of engines is refused, for it could not. A data source says where it is by `state()` and
---- is put there by `restore(s)`. Of callbacks the plain fields and tensors come back, not what
---- their functions hold.
+--- version, CPU level or choice of engines is refused, for it could not. A data source says where
+--- it is by `state()` and is put there by `restore(s)`. Of callbacks the plain fields and tensors
+--- come back, not what their functions hold.
 ---
 ---     local history = model:fit(x, y, { epochs = 10, batch_size = 32, validation_split = 0.1 })
 ---     print(history.loss[-1])

@@ -80,8 +80,8 @@ local function optimizer_of(groups, optimizer)
   return out
 end
 
--- The variables of a MultiOptimizer, whose file holds those inside in Keras' order, in Tide's, by the
--- names that their folders have; as they came where names do not tell.
+-- The variables of a MultiOptimizer, whose file holds those inside in Keras' order, in Tide's, by
+-- the names that their folders have; as they came where names do not tell.
 local function by_names(groups, attributes, optimizer, found)
   local folders = {}
   for path, own in pairs(attributes or {}) do
