@@ -436,10 +436,11 @@ describe("deterministic mode", function()
     local n = 0
     local ok, e = pcall(m.fit, m, tide.random.normal { 8, 4 }, tide.zeros { 8, 3 }, {
       batch_size = 2, verbose = 0, epochs = 2, callbacks = {
-        tide.callbacks.BackupAndRestore { dir, save_freq = 1, delete_checkpoint = false }, { on_train_batch_end = function()
-        n = n + 1
-        if n == stop then error("stopped", 0) end
-      end } } })
+        tide.callbacks.BackupAndRestore { dir, save_freq = 1, delete_checkpoint = false },
+        { on_train_batch_end = function()
+          n = n + 1
+          if n == stop then error("stopped", 0) end
+        end } } })
     print(ok, ok and "" or e)]]
   local function run(dir, mode, stop, environment)
     local pipe = io.popen(("env %s %s -e %s 2>&1"):format(environment or "", expect.lua,
