@@ -139,4 +139,30 @@ for mode in ("reflect", "symmetric", "edge"):
     rows, columns = (np.pad(np.arange(n), width, mode=mode) for n, width in ((5, (7, 2)), (6, (3, 8))))
     entry("pad " + mode, lambda v: v[rows][:, columns], normal(5, 6))
 
+
+# (batch, steps, heads, width), as Tide has them
+def attention(q, k, v, **kw):
+    return F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), **kw).transpose(1, 2)
+
+
+seen = torch.tensor(np.sin(np.arange(2 * 5 * 6) * 1.9).reshape(2, 1, 5, 6) > -0.4)
+entry("attention", attention, normal(2, 5, 2, 4), normal(2, 6, 2, 4), normal(2, 6, 2, 3))
+entry("attention causal", lambda q, k, v: attention(q, k, v, is_causal=True), normal(1, 70, 1, 8), normal(1, 70, 1, 8), normal(1, 70, 1, 8))
+entry("attention masked", lambda q, k, v: attention(q, k, v, attn_mask=seen), normal(2, 5, 2, 4), normal(2, 6, 2, 4), normal(2, 6, 2, 3))
+entry("conv one", lambda v, w, b: F.conv2d(v.permute(0, 3, 1, 2), w.permute(3, 2, 0, 1), b).permute(0, 2, 3, 1), normal(2, 3, 4, 6), normal(1, 1, 6, 5), normal(5))
+
+
+def recurrent(kind, gates):
+    def run(x, w, u, b):
+        h = torch.zeros(1, x.shape[0], u.shape[0], dtype=x.dtype)
+        parts = [w.T, u.T, b, torch.zeros_like(b)]
+        if kind == "lstm":
+            return torch._VF.lstm(x, (h, h.clone()), parts, True, 1, 0.0, True, False, True)[0]
+        return torch._VF.rnn_tanh(x, h, parts, True, 1, 0.0, True, False, True)[0]
+    entry(kind, run, normal(2, 4, 3), normal(3, 5 * gates, scale=0.5), normal(5, 5 * gates, scale=0.5), normal(5 * gates))
+
+
+recurrent("lstm", 4)
+recurrent("simple", 1)
+
 write(out)

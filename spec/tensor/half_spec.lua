@@ -537,6 +537,23 @@ describe("an op on halves", function()
   local last = { axis = -1 }
   local logits = { from_logits = true }
   local places = ops.reshape(tide.tensor({ 1, 3, 2, 3, 3, 1, 2 }, { dtype = "int64" }), { 7, 1 })
+  local function attention(options)
+    return function(q, k, v)
+      return ops.dot_product_attention(q, k, v, { is_causal = options.causal == true,
+        mask = options.mask })
+    end
+  end
+  local function recurrent(cell)
+    return function(x, w, u, b)
+      local h = ops.zeros({ x.shape[1], u.shape[1] }, { dtype = x.dtype })
+      local c = cell == "lstm" and ops.zeros_like(h) or nil
+      return (core.ops.recurrent_(ops.matmul(x, w) + b, h, c, u, nil, nil, cell, "tanh",
+        "sigmoid", false, false))
+    end
+  end
+  -- recurrent ones are three ops; attention's gradient reads the rounded result; both round what an
+  -- activation of a convolution gave, and its slope is that of the rounded
+  local roundings = { lstm = 3, simple = 3, attention = 2, conv = 4 }
   local f = {
     ["matmul"] = ops.matmul,
     ["matmul batched"] = ops.matmul,
@@ -606,6 +623,15 @@ describe("an op on halves", function()
     ["scatter_update"] = function(x, u)
       return ops.scatter_update(x, places, u, { reduction = "add" })
     end,
+    ["attention"] = attention {},
+    ["attention causal"] = attention { causal = true },
+    ["attention masked"] = attention { mask = ops.greater(ops.sin(ops.reshape(ops.arange(60) * 1.9,
+      { 2, 1, 5, 6 })), -0.4) },
+    ["conv one"] = function(x, w, b)
+      return ops.conv(x, w) + b
+    end,
+    ["lstm"] = recurrent "lstm",
+    ["simple"] = recurrent "simple",
     ["divide"] = ops.divide,
     ["arctan2"] = ops.arctan2,
     ["tanh"] = ops.tanh,
@@ -676,13 +702,12 @@ describe("an op on halves", function()
           off = math.max(off, math.abs(v - exact[k]))
           most = math.max(most, math.abs(theirs[k] - exact[k]))
         end
-        -- both round what an activation gave, and its slope is that of the rounded
-        local part = name:find "^conv " and 4 or 1
+        local part = roundings[name:match "%a+"] or 1
         expect.close(off, 0, part * math.max(most, unit * scale), 0, key .. " " .. i)
       end
       n = n + 1
     end
-    assert.equal(126, n)
+    assert.equal(138, n)
   end)
 end)
 

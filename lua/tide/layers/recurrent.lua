@@ -41,11 +41,12 @@ local recurrent = {}
 
 -- ---- RNN ----
 
--- The mask (batch, steps) of a call, checked; nil where there is none.
-local function mask_of(self, o, x)
+-- The mask (batch, steps) of a call, checked; nil where there is none. One that x brings does not
+-- count where states are given: Keras hands masks on to calls with one tensor alone.
+local function mask_of(self, o, x, states)
   local mask = o.mask
   if type(mask) == "table" then
-    mask = mask[self._input_names[1]] or mask[1]
+    mask = mask[1] or states == nil and mask[self._input_names[1]]
   end
   if not mask then
     return nil
@@ -185,7 +186,7 @@ local function call(self, x, given, o)
   elseif shape[2] == 0 then
     errors.raise(self:_label(), "needs at least one step (got the shape %s)", list.format(shape))
   end
-  local mask = mask_of(self, o, x)
+  local mask = mask_of(self, o, x, given)
   local states = given
   if states == nil and self.stateful then
     states = map_states(ops.copy, self[S].sequence_states) -- they change when the batch ends

@@ -207,7 +207,10 @@ wrap.Bidirectional = base.derive(base, "Bidirectional", {
         #states)
     end
     local mask = o.mask
-    mask = type(mask) == "table" and (mask.sequences or mask[1]) or mask or false
+    if type(mask) == "table" then -- one that x brings does not count where states are given
+      mask = mask[1] or not states and mask.sequences
+    end
+    mask = mask or false
     local function run(layer, from)
       return table.pack(layer(x, { training = o.training, mask = mask,
         initial_state = states and table.move(states, from, from + half - 1, 1, {}) or nil }))
