@@ -518,3 +518,70 @@ tide_status K(conv_grad_kernel)(tide_kcall *c) {
     }
     return TIDE_OK;
 }
+
+/* -- 1x1 convolutions of halves: the linear layer of their pixels, whose products read halves.
+ * Others decline, and the launch widens. -- */
+
+tide_status K(linear)(tide_kcall *), K(linear_grad)(tide_kcall *);
+
+static int of_pixels(int rank, const int64_t *x, const tide_buf *y, const tide_buf *w,
+                     const tide_ints *strides, const tide_ints *dilation, const tide_pairs *pads,
+                     int64_t groups) {
+    const tide_geometry g =
+        tide_conv_geometry(rank, x, y->shape, w->shape, strides, dilation, pads, groups);
+    return pointwise(&g) && groups == 1 && tide_buf_numel(y) > 0 && tide_buf_numel(w) > 0;
+}
+/* A kernel (1, ..., in, out) as a matrix. */
+static tide_buf matrix_of(const tide_buf *w) {
+    tide_buf m = *w;
+    m.rank = 2, m.shape[0] = w->shape[w->rank - 2], m.shape[1] = w->shape[w->rank - 1];
+    m.stride[0] = m.shape[1], m.stride[1] = 1;
+    return m;
+}
+
+tide_status K(conv_halves)(tide_kcall *c);
+tide_status K(conv_halves)(tide_kcall *c) {
+    const tide_conv_attrs *at = c->attrs;
+    if (!of_pixels(c->in[0].rank, c->in[0].shape, &c->out[0], &c->in[1], &at->strides,
+                   &at->dilation_rate, &at->pads, at->groups))
+        return TIDE_DECLINE;
+    tide_kcall part = *c;
+    tide_buf in[3] = {c->in[0], matrix_of(&c->in[1]), c->in[2]};
+    part.attrs = &(tide_linear_attrs){.activation = at->activation};
+    part.in = in, part.nin = 3, part.op = TIDE_OP_linear;
+    return K(linear)(&part);
+}
+
+/* x, or its shape, and w, or its: what `needs` says of linear_grad. */
+static tide_status grad_of_pixels(tide_kcall *c, const tide_buf *x, const tide_buf *w,
+                                  const tide_buf *dy, int needs) {
+    tide_kcall part = *c;
+    tide_buf in[4] = {*x, matrix_of(w), *dy, *dy}, out[3] = {{0}};
+    if (needs & 1) out[0] = c->out[0];
+    else out[1] = matrix_of(&c->out[0]);
+    if (needs & 4) out[2] = c->out[1];
+    part.attrs = &(tide_linear_grad_attrs){.activation = TIDE_ACTIVATION_linear, .needs = needs};
+    part.in = in, part.nin = 4, part.out = out, part.nout = 3, part.op = TIDE_OP_linear_grad;
+    return K(linear_grad)(&part);
+}
+
+tide_status K(conv_grad_x_halves)(tide_kcall *c);
+tide_status K(conv_grad_x_halves)(tide_kcall *c) {
+    const tide_conv_grad_x_attrs *at = c->attrs;
+    const tide_buf *dy = &c->in[0], *w = &c->in[1], *dx = &c->out[0];
+    if (c->in[2].p || at->activation ||
+        !of_pixels(dx->rank, dx->shape, dy, w, &at->strides, &at->dilation_rate, &at->pads,
+                   at->groups))
+        return TIDE_DECLINE;
+    return grad_of_pixels(c, dx, w, dy, 1);
+}
+
+tide_status K(conv_grad_kernel_halves)(tide_kcall *c);
+tide_status K(conv_grad_kernel_halves)(tide_kcall *c) {
+    const tide_conv_grad_kernel_attrs *at = c->attrs;
+    const tide_buf *x = &c->in[0], *dy = &c->in[1], *dw = &c->out[0];
+    if (!of_pixels(x->rank, x->shape, dy, dw, &at->strides, &at->dilation_rate, &at->pads,
+                   at->groups))
+        return TIDE_DECLINE;
+    return grad_of_pixels(c, x, dw, dy, 2 | (at->bias ? 4 : 0));
+}

@@ -22,6 +22,8 @@
 #include "../each_op.h"
 
 tide_status tide_half_nextafter(tide_kcall *), tide_half_nan_to_num(tide_kcall *);
+tide_status KF32(conv_halves)(tide_kcall *), KF32(conv_grad_x_halves)(tide_kcall *),
+    KF32(conv_grad_kernel_halves)(tide_kcall *);
 
 /* -- which of them serves a call -- */
 static inline int dtype_of(const tide_kcall *c) {
@@ -63,6 +65,9 @@ static inline int dtype_of_both(const tide_kcall *c) {
 #define OWN_matmul ~, KF32(matmul)
 #define OWN_linear ~, KF32(linear)
 #define OWN_linear_grad ~, KF32(linear_grad)
+#define OWN_conv ~, KF32(conv_halves)
+#define OWN_conv_grad_x ~, KF32(conv_grad_x_halves)
+#define OWN_conv_grad_kernel ~, KF32(conv_grad_kernel_halves)
 #define OWN_random_uniform ~, drawn_random_uniform
 #define OWN_random_normal ~, KF32(random_normal)
 #define OWN_random_truncated_normal ~, KF32(random_truncated_normal)
