@@ -652,7 +652,8 @@ describe("an op on halves", function()
   end
   for _, order in ipairs { "1", "2", "3", "inf" } do
     f["norm " .. order .. " all"] = function(x)
-      return ops.norm(ops.reshape(x, { -1 }), { ord = order == "inf" and math.huge or tonumber(order) })
+      local ord = order == "inf" and math.huge or tonumber(order)
+      return ops.norm(ops.reshape(x, { -1 }), { ord = ord })
     end
   end
   f["var middle"] = function(x)
