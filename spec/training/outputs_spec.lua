@@ -125,4 +125,40 @@ describe("errors of data", function()
     assert.truthy(tostring(e):find("loss_weights must be numbers (got 'accuracy')", 1, true),
       tostring(e))
   end)
+
+  it("add up losses of several float dtypes and penalties of others, and step them all", function()
+    for _, make in ipairs {
+      function() return tide.optimizers.SGD { 0.01 } end,
+      function() return tide.optimizers.Adam { 0.01, weight_decay = 0.1 } end,
+      function() return tide.optimizers.SGD { 0.01, global_clipnorm = 1 } end,
+      function() return tide.optimizers.Adam { 0.01, gradient_accumulation_steps = 2 } end,
+      function() return tide.optimizers.SGD { 0.01, momentum = 0.9, use_ema = true } end,
+      function() return tide.optimizers.LossScaleOptimizer { "sgd" } end,
+    } do
+      local function run(dtype)
+        local input = tide.Input { 3 }
+        local wide = layers.Dense { 1, dtype = dtype, kernel_initializer = "ones",
+          kernel_regularizer = tide.regularizers.L2 { 0.5 } }(input)
+        local narrow = layers.Dense { 1, kernel_initializer = "ones" }(input)
+        local model = tide.Model { inputs = input, outputs = { wide, narrow } }
+        model:compile { optimizer = make(), loss = "mse" }
+        local target, loss = tide.zeros { 2, 1 }, nil
+        for i = 1, 3 do
+          loss = model:train_on_batch(tide.ones { 2, 3 }, { target, target })
+          loss = type(loss) == "table" and loss[1] or loss
+          if i == 1 then
+            assert.near(9 + 9 + 0.5 * 3, loss, 1e-5)
+          end
+        end
+        assert.equal(dtype, model.weights[1].dtype)
+        return model, loss
+      end
+      local mixed, loss = run "float64"
+      local plain, other = run "float32"
+      assert.near(other, loss, 1e-4)
+      for i, w in ipairs(plain.weights) do
+        expect.close(mixed.weights[i]:cast "float32", w, 1e-5)
+      end
+    end
+  end)
 end)

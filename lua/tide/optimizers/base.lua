@@ -268,6 +268,7 @@ function Optimizer:build(variables, info)
   self:_take(variables, info)
   local n = #variables
   self._stepped, self._halved = masters.make(self._params)
+  self._dtypes = nil
   for _, slot in ipairs(self:_slot_list()) do
     self._slots[slot[1]] = like_all(self, slot[2])
   end

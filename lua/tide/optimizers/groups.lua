@@ -166,7 +166,7 @@ function groups.each(self, grads, places, o)
       o.learning_rate = own * (part.group.rate_factor or 1)
       o.weight_decay = decay_of(part, decay)
       self._part = part
-      self:_call(g, p, o)
+      self:_calls(g, p, o)
     end
   end
 end

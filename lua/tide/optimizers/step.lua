@@ -90,6 +90,48 @@ local function pick(all, places)
   return out
 end
 
+-- The dtypes of the parameters that are stepped; nil where there is one. Ops step one dtype.
+local function dtypes_of(self)
+  if self._dtypes == nil then
+    local found, seen = {}, {}
+    for _, t in ipairs(self._stepped) do
+      if not seen[t.dtype] then
+        seen[t.dtype], found[#found + 1] = true, t.dtype
+      end
+    end
+    self._dtypes = #found > 1 and found or false
+  end
+  return self._dtypes
+end
+
+-- f(tensors, places) for the parameters of each dtype; `all`: a tensor for each place.
+local function by_dtype(self, all, places, f)
+  if not dtypes_of(self) then
+    return f(all, places)
+  end
+  for _, dtype in ipairs(self._dtypes) do
+    local some, at = {}, {}
+    for i = 1, #all do
+      local place = places and places[i] or i
+      if self._stepped[place].dtype == dtype then
+        some[#some + 1], at[#at + 1] = all[i], place
+      end
+    end
+    if #some > 0 then
+      f(some, at)
+    end
+  end
+end
+
+-- The norm over all gradients.
+local function norm_of(self, grads, places)
+  local squares = 0
+  by_dtype(self, grads, places, function(some)
+    squares = squares + tensors.number(core.ops.global_norm_(some)) ^ 2
+  end)
+  return math.sqrt(squares)
+end
+
 -- Gradients and places without the missing ones; places nil: all parameters in order.
 local function present(self, grads, places)
   local missing
@@ -129,7 +171,9 @@ local function update(self, grads, places, strategy)
   if steps then
     self._sums = self._sums or like_all(self)
     local sums = places and pick(self._sums, places) or self._sums
-    core.ops.accumulate_step_(sums, grads, scale)
+    by_dtype(self, grads, places, function(some, at)
+      core.ops.accumulate_step_(at and pick(self._sums, at) or self._sums, some, scale)
+    end)
     if (self._iterations + 1) % steps ~= 0 then
       return
     end
@@ -151,7 +195,10 @@ local function moving_average(self)
   if not self._average then -- switched on between two steps: begins with the weights as they are
     self._average, n = like_all(self), 0
   end
-  core.ops.ema_step_(self._average, self._stepped, n ~= 0 and self.ema_momentum or 0.0)
+  by_dtype(self, self._average, nil, function(some, at)
+    core.ops.ema_step_(some, at and pick(self._stepped, at) or self._stepped,
+      n ~= 0 and self.ema_momentum or 0.0)
+  end)
   local every = self.ema_overwrite_frequency
   if every and (n + 1) % every == 0 then
     self:_overwrite_with_average()
@@ -214,15 +261,30 @@ function Optimizer:_run(grads, places, scale)
   o.learning_rate, o.grad_scale = self:_current_rate(), scale
   local split = self._split
   self._part = false
-  if not split or not (split.given or o.weight_decay or self.adam_weight_decay) then
+  split = split and (split.given or o.weight_decay or self.adam_weight_decay)
+  if not split and not dtypes_of(self) then
     return self:_call(grads, places, o)
   end
   if self.global_clipnorm then -- the norm is over all gradients, not over those of one call
-    local norm = tensors.number(core.ops.global_norm_(grads)) * scale
+    local norm = norm_of(self, grads, places) * scale
     o.grad_scale = scale * self.global_clipnorm / math.max(norm, self.global_clipnorm)
     o.global_clipnorm = nil
   end
-  groups.each(self, grads, places, o)
+  if split then
+    return groups.each(self, grads, places, o)
+  end
+  self:_calls(grads, places, o)
+end
+
+--- The step of some parameters: a call for each dtype.
+function Optimizer:_calls(grads, places, o)
+  local guard = o.guard
+  by_dtype(self, grads, places, function(some, at)
+    local dtype = at and self._stepped[at[1]].dtype
+    o.guard = guard and dtype and guard.dtype ~= dtype and ops.cast(guard, dtype) or guard
+    self:_call(some, at, o)
+  end)
+  o.guard = guard
 end
 
 -- A slot that an option switched on between two steps.

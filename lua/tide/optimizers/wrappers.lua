@@ -261,17 +261,19 @@ function LossScale:_left_out()
 end
 
 local function finite(grads)
-  local present = {}
+  local present, kinds = {}, {}
   for _, g in ipairs(grads) do
     if g and g ~= none then
       present[#present + 1] = g
+      kinds[g.dtype] = kinds[g.dtype] or {}
+      table.insert(kinds[g.dtype], g)
     end
   end
-  if #present == 0 then
-    return true
+  local sum = 0
+  for _, some in pairs(kinds) do
+    sum = sum + core.ops.global_norm_(some):item()
   end
-  local norm = core.ops.global_norm_(present):item()
-  if norm - norm == 0 then
+  if sum - sum == 0 then
     return true
   end
   for _, g in ipairs(present) do -- the squares of finite ones may overflow

@@ -277,7 +277,7 @@ function Loss:compute(y_true, y_pred, weights, quiet)
     if part.weight then
       value = ops.multiply(value, part.weight)
     end
-    total = total and ops.add(total, value) or value
+    total = tensors.plus(total, value)
   end
   return total
 end

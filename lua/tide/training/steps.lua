@@ -175,14 +175,14 @@ local function penalties(model, T, total)
         if l.ndim > 0 then
           l = ops.sum(l)
         end
-        total = total and ops.add(total, l) or l
+        total = tensors.plus(total, l)
       end
     end
   end
   for i = 1, #T.regularized do
     local r = T.regularized[i]
     local l = r.regularizer(r.tensor)
-    total = total and ops.add(total, l) or l
+    total = tensors.plus(total, l)
   end
   return total
 end

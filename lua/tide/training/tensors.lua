@@ -173,4 +173,17 @@ function tensors.number(v)
   return v
 end
 
+--- A loss added to what there is, or the loss: outputs and penalties of several float dtypes make
+--- one number, of the widest.
+--- @param total userdata|nil
+function tensors.plus(total, loss)
+  if not total then
+    return loss
+  elseif total.dtype ~= loss.dtype then
+    local dtype = (total.dtype == "float64" or loss.dtype == "float64") and "float64" or "float32"
+    total, loss = ops.cast(total, dtype), ops.cast(loss, dtype)
+  end
+  return ops.add(total, loss)
+end
+
 return tensors
