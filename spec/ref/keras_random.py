@@ -570,14 +570,16 @@ def agreed(c):
                 yield l["class_name"], l["config"]
     o = c.get("optimizer", {"config": {}})["config"]
     for name, config in layers(c["model"]["config"]):
-        # TensorFlow adds a bias of shape (n, 1) to the last axis where that has n
-        if name == "EinsumDense" and config["bias_axes"] == "z" and config["output_shape"][-2:-1] == config["output_shape"][-1:]:
-            return None
+        # TensorFlow adds a bias of shape (n, 1) to the last axis, or the second, where that has n
+        if name == "EinsumDense" and config["bias_axes"] == "z" and config["equation"].endswith("zy"):
+            sizes = config["output_shape"]
+            if sizes[-2] in (sizes[-1], sizes[0]):
+                return None
         # layers that make their parts when they are built are frozen only once they are
         if name in ("MultiHeadAttention", "GroupQueryAttention") and not config["trainable"]:
             c = {k: v for k, v in c.items() if k not in ("gradients", "trained", "optimizer", "losses", "after")}
-        # TensorFlow's gradients of embeddings are rows, of which some optimizers see those of one id apart
-        if name == "Embedding" and (o.get("name") == "adamax" or any(o.get(k) for k in ("clipnorm", "clipvalue", "global_clipnorm"))):
+        # TensorFlow's gradients of embeddings are rows; what squares or clips them sees those of one id apart
+        if name == "Embedding" and (o.get("name") != "sgd" or any(o.get(k) for k in ("clipnorm", "clipvalue", "global_clipnorm"))):
             c = {k: v for k, v in c.items() if k not in ("optimizer", "losses", "after")}
     return c
 

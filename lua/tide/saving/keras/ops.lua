@@ -150,12 +150,23 @@ local function says_nothing(name, v)
   return v == none or v == false or (name == "data_format" and v == "channels_last")
 end
 
+-- What makes a tensor of a tensor: itself, of another dtype where one is asked for. Keras writes it
+-- where attention hands a mask on.
+local function convert(dtype)
+  return function(x)
+    return dtype and require("tide.ops").cast(x, dtype) or x
+  end
+end
+
 --- What an op node of a file calls: function(args...) of symbolic tensors, the call's own options
 --- last under `__kwargs`.
 --- @param import table tide.saving.keras.import
 function keras_ops.import(import, ctx, entry)
   if entry.class_name == "GetItem" then
     return get_item
+  elseif entry.class_name == "ConvertToTensor" then
+    local dtype = type(entry.config) == "table" and entry.config.dtype or nil
+    return convert(dtype and dtype ~= none and import.dtype(ctx, dtype, tostring(entry.name)))
   end
   local f, name = keras_ops.find(entry.class_name)
   if not f then
