@@ -568,7 +568,8 @@ describe("margins in half precision", function()
     for _, d in ipairs(halves) do
       for _, mode in ipairs { "reflect", "symmetric", "edge" } do
         local cases = { { { 5 }, { { 3, 4 } } }, { { 4, 7 }, { { 9, 2 }, { 0, 20 } } },
-          { { 2, 3, 1500 }, { { 1, 1 }, { 2, 0 }, { 5, 7 } } }, { { 1, 2 }, { { 2, 2 }, { 3, 1 } } } }
+          { { 2, 3, 1500 }, { { 1, 1 }, { 2, 0 }, { 5, 7 } } }, { { 1, 2 }, { { 2, 2 }, { 3,
+            1 } } } }
         for _, c in ipairs(cases) do
           rounds_once(mode .. #c[1], function(v)
             return ops.pad(v, c[2], { mode = mode })
@@ -592,7 +593,8 @@ describe("weights in half precision", function()
       local ids = ops.mod(ops.arange(n), 2) + 1
       local got = ops.bincount(ids, { weights = tide.ones({ n }, { dtype = d }) })
       assert.equal(d, got.dtype)
-      expect.close(wide(got), { d == "float16" and 1500 or 1504, d == "float16" and 1500 or 1504 }, 0)
+      expect.close(wide(got), { d == "float16" and 1500 or 1504, d == "float16" and 1500 or 1504 },
+        0)
       local w = tide.ones({ 1 << 20 }, { dtype = d })
       local many = ops.mod(ops.arange(1 << 20), 100) + 1
       assert.is_true(peak(function()
