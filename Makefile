@@ -390,11 +390,15 @@ FUZZ_FLAGS = $(COMMON) -O1 -fsanitize=address,undefined -fno-sanitize-recover=un
 build/fuzz/%.io.o: src/io/%.c build/asan/flags
 	@mkdir -p build/fuzz
 	@$(CC) $(FUZZ_FLAGS) -fsanitize-coverage=trace-pc $(DEP) -c $< -o $@
-build/fuzz/%: spec/fuzz/%.c spec/fuzz/driver.c $(patsubst src/io/%.c,build/fuzz/%.io.o,$(wildcard src/io/*.c)) src/hdf5/read.c build/asan/tide-core.a
+build/fuzz/%.text.o: src/text/%.c build/asan/flags
+	@mkdir -p build/fuzz
+	@$(CC) $(FUZZ_FLAGS) -fsanitize-coverage=trace-pc $(DEP) -c $< -o $@
+build/fuzz/%: spec/fuzz/%.c spec/fuzz/driver.c $(patsubst src/io/%.c,build/fuzz/%.io.o,$(wildcard src/io/*.c)) \
+  $(patsubst src/text/%.c,build/fuzz/%.text.o,$(wildcard src/text/*.c)) src/hdf5/read.c build/asan/tide-core.a
 	@$(CC) $(FUZZ_FLAGS) -c spec/fuzz/driver.c -o build/fuzz/driver.o
 	@$(CC) $(FUZZ_FLAGS) -fsanitize-coverage=trace-pc $< $(if $(filter hdf5,$*),src/hdf5/read.c $(H5_CFLAGS)) \
 	  $(filter %.o,$^) build/fuzz/driver.o build/asan/tide-core.a $(LIBS) $(if $(filter hdf5,$*),$(H5_LIBS) -ljansson) -o $@
--include $(wildcard build/fuzz/*.io.d)
+-include $(wildcard build/fuzz/*.io.d build/fuzz/*.text.d)
 
 # Calls of everything with what nobody should give, in an empty folder, since files are written too; a timer interrupts each
 # that takes more than a second. FUZZ='--calls 1000000 --seed 7' in place of SECONDS.

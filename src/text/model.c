@@ -25,6 +25,12 @@ static int32_t id_of(const tide_tokenizer *t, const char *s, size_t n) {
     return e ? e->value : -1;
 }
 
+/* Whether Ctrl-C came, asked now and then in what may take long. */
+static bool stopped(tide_encoder *e, size_t i) {
+    if ((i & 0x3fff) == 0x3fff && __atomic_load_n(&tide_cancel, __ATOMIC_RELAXED)) e->failed = true;
+    return e->failed;
+}
+
 /* -- BPE -- */
 
 static bool symbol(tide_encoder *e, size_t at, int32_t id, uint32_t n) {
@@ -165,7 +171,7 @@ static size_t join_many(const tide_tokenizer *t, tide_encoder *e, size_t n) {
         s[i].before = (int32_t)i - 1, s[i].next = i + 1 < n ? (int32_t)i + 1 : -1;
     for (size_t i = 0; i + 1 < n; i++)
         if (!heap_put(t, e, (int32_t)i)) return 0;
-    while (e->heap_n && !e->failed) {
+    for (size_t turn = 0; e->heap_n && !stopped(e, turn); turn++) {
         const tide_pair_at top = e->heap[0];
         heap_pop(e);
         tide_symbol *a = &s[top.at];
@@ -235,6 +241,7 @@ static bool unigram(const tide_tokenizer *t, tide_encoder *e, const char *s, siz
     for (size_t i = 0; i <= n; i++) e->best[i] = (tide_best){0, -2, 0};
     for (size_t i = 0; i < n;) {
         const double here = e->best[i].score;
+        if (stopped(e, i)) return false;
         const size_t k = (size_t)tide_utf8_length((unsigned char)s[i]);
         bool single = false;
         uint32_t node = 0;

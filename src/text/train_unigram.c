@@ -22,6 +22,7 @@ typedef struct {
 } pieces;
 
 typedef struct {
+    tide_ctx *ctx;
     const tide_counts *c;
     uint32_t *order;
     const tide_training *o;
@@ -90,7 +91,8 @@ static int by_suffix(const void *a, const void *b, void *what) {
     return x < y ? -1 : x > y;
 }
 
-/* Characters that two suffixes share, `longest` + 1 at most. */
+/* Characters that two suffixes share, `longest` + 1 at most. The end of a word is one, too: what
+ * nowhere goes on within a word is no piece to begin with, as in SentencePiece. */
 static int64_t shared(const flat *f, size_t x, size_t y) {
     int64_t n = 0;
     while (n <= f->longest && f->s[x] && f->s[y]) {
@@ -98,7 +100,13 @@ static int64_t shared(const flat *f, size_t x, size_t y) {
         if (memcmp(f->s + x, f->s + y, k) != 0) break;
         x += k, y += k, n++;
     }
-    return n;
+    return n + (n <= f->longest && !f->s[x] && !f->s[y]);
+}
+
+/* Whether a suffix has so many characters before the end of its word. */
+static bool has_chars(const flat *f, size_t at, int64_t chars) {
+    for (; chars > 0 && f->s[at]; chars--) at += (size_t)tide_utf8_length((unsigned char)f->s[at]);
+    return chars == 0;
 }
 
 typedef struct {
@@ -140,7 +148,7 @@ static bool find_seeds(const flat *f, seeds *out) {
             while (ok && open[depth].chars > l) {
                 first = open[depth].first;
                 const int64_t chars = open[depth].chars;
-                if (chars > 1 && chars <= f->longest) {
+                if (chars > 1 && chars <= f->longest && has_chars(f, at[first], chars)) {
                     ok = tide_grow(&out->p, &out->room, out->n + 1, sizeof *out->p);
                     if (ok)
                         out->p[out->n++] = (seed){at[first], chars, (int64_t)(i - first) * chars};
@@ -295,6 +303,7 @@ static bool expect(work *w, double *expected) {
     for (size_t i = 0; i < w->p.n; i++) expected[i] = 0;
     for (size_t i = 0; i < w->c->words.n; i++) {
         marginal m = {.expected = expected};
+        if (tide_go_on(w->ctx) != TIDE_OK) return true; /* the caller looks, too */
         size_t n;
         const char *s = word_of(w, i, &n, &m.freq);
         if (!tide_grow(&w->alpha, &w->alpha_room, n + 1, sizeof *w->alpha) ||
@@ -368,13 +377,11 @@ static int by_loss(const void *a, const void *b) {
 
 static bool prune(work *w, size_t wanted) {
     pieces *p = &w->p, to = {0};
-    double *freq = calloc(p->n + 1, sizeof *freq), *inside = calloc(p->n + 1, sizeof *inside);
-    int32_t *last = malloc((p->n + 1) * sizeof *last);
+    double *freq = calloc(p->n + 1, sizeof *freq);
     costing *costs = malloc((p->n + 1) * sizeof *costs);
-    bool ok = freq && inside && last && costs;
-    double all = 0, sum = 0;
+    bool ok = freq && costs;
+    double all = 0, unknown = 0;
     size_t ncosts = 0;
-    if (ok) memset(last, 0xff, (p->n + 1) * sizeof *last);
     for (size_t i = 0; ok && i < w->c->words.n; i++) {
         size_t n;
         double f;
@@ -383,11 +390,11 @@ static bool prune(work *w, size_t wanted) {
         ok = viterbi(w, s, n, NULL);
         for (size_t end = n; ok && end > 0; end = w->best[end].from) {
             const int32_t id = w->best[end].id;
-            if (id < 0) continue;
-            freq[id] += f;
-            inside[id] += f; /* once for each time that it stands there, as in the original */
+            if (id < 0) unknown += f;
+            else freq[id] += f;
         }
     }
+    double sum = unknown;
     for (size_t i = 0; ok && i < p->n; i++) sum += freq[i];
     for (size_t i = 0; ok && i < p->n; i++) {
         size_t n;
@@ -409,16 +416,16 @@ static bool prune(work *w, size_t wanted) {
             ok = add_piece(&to, s, n, p->score[i]);
             continue;
         }
-        if (inside[i] == 0) continue;
+        if (freq[i] == 0) continue;
         size_t parts = 0;
         for (size_t end = n; end > 0; end = w->best[end].from) parts++;
         const double log_alt = log(sum + freq[i] * (double)(parts - 1));
         double alt = 0;
         for (size_t end = n; end > 0; end = w->best[end].from) {
             const int32_t id = w->best[end].id;
-            alt += log((id < 0 ? 0 : freq[id]) + freq[i]) - log_alt;
+            alt += log((id < 0 ? unknown : freq[id]) + freq[i]) - log_alt;
         }
-        costs[ncosts++] = (costing){i, inside[i] / all * (log(freq[i]) - log(sum) - alt)};
+        costs[ncosts++] = (costing){i, freq[i] / all * (log(freq[i]) - log(sum) - alt)};
     }
     if (ok && ncosts) qsort(costs, ncosts, sizeof *costs, by_loss);
     size_t left =
@@ -430,7 +437,7 @@ static bool prune(work *w, size_t wanted) {
         const char *s = text_of(p, costs[i].id, &n);
         ok = add_piece(&to, s, n, p->score[costs[i].id]);
     }
-    free(freq), free(inside), free(last), free(costs);
+    free(freq), free(costs);
     free_pieces(p);
     *p = to;
     return ok && ready(p);
@@ -510,7 +517,7 @@ static bool write(work *w, const letter *l, size_t nletters, tide_string *out) {
 
 tide_status tide_train_unigram(tide_ctx *ctx, const tide_counts *c, const tide_training *o,
                                tide_string *out) {
-    work w = {.c = c, .o = o, .order = tide_counts_order(c)};
+    work w = {.ctx = ctx, .c = c, .o = o, .order = tide_counts_order(c)};
     size_t nletters = 0;
     letter *l = w.order ? letters_of(&w, &nletters) : NULL;
     tide_status st = TIDE_OK;
