@@ -20,8 +20,8 @@ end
 print(("%d paragraphs, %.1f MB"):format(#paragraphs, bytes / 1e6))
 for _, family in ipairs { "gpt2", "bert", "unigram" } do
   local path = ("%s.%s.json"):format(os.getenv "TIDE_BENCH" or "build/bench", family)
-  local p = assert(io.popen(("%s spec/bench/tokenizers_peer.py %s %s %s %s"):format(o.python, family,
-    path, o.text, o.rounds)))
+  local p = assert(io.popen(("%s spec/bench/tokenizers_peer.py %s %s %s %s"):format(o.python,
+    family, path, o.text, o.rounds)))
   local theirs, texts, tokens = p:read("n", "n", "n")
   p:close()
   local t = tide.tokenizers.load(path)

@@ -15,6 +15,7 @@ local list = require "tide.list"
 local ops = require "tide.ops"
 
 local M = {}
+local windows = core.text.windows
 
 local function integers(values)
   return core.tensor(values, { dtype = "int64" })
@@ -29,20 +30,14 @@ function Windows:_first(id)
   return self._starts and self._starts[id] or self._from + (id - 1) * self.stride
 end
 
--- Rows of the given steps behind the beginnings of windows: (windows, steps).
-function Windows:_rows(firsts, steps)
-  local at = ops.add(ops.reshape(integers(firsts), { #firsts, 1 }), steps)
-  return self._series and ops.take(self._series, at, { axis = 1 }) or at
-end
-
--- Those rows of an array, or of each of several, as they were given.
-local function taken(given, rows)
+-- What f makes of an array, or of each of several, as they were given.
+local function each(given, f)
   if core.is_tensor(given) then
-    return ops.take(given, rows, { axis = 1 })
+    return f(given)
   end
   local out = {}
   for k, t in pairs(given) do
-    out[k] = ops.take(t, rows, { axis = 1 })
+    out[k] = f(t)
   end
   return out
 end
@@ -52,15 +47,15 @@ function Windows:_batch(ids)
   for k, id in ipairs(ids) do
     firsts[k] = self:_first(id)
   end
-  local x = taken(self._x, self:_rows(firsts, self._steps))
+  local x = each(self._x, function(t)
+    return windows(t, firsts, self._steps)
+  end)
   if not self._y then
     return x
   end
-  local rows = self:_rows(firsts, self._ahead)
-  if not self._several then
-    rows = ops.reshape(rows, { #ids })
-  end
-  return x, taken(self._y, rows)
+  return x, each(self._y, function(t)
+    return windows(t, firsts, self._ahead, not self._several)
+  end)
 end
 
 -- Arrays of one length, as tensors, and how they were given.
@@ -113,13 +108,13 @@ function Windows:_windows(o, ahead, several, where)
       return a > b
     end)
   end
-  self._steps = ops.reshape(integers(offsets), { 1, #offsets })
+  self._steps = offsets
   local farthest = 0
   for k, h in ipairs(ahead) do
     ahead[k] = o.length + h - 1
     farthest = math.max(farthest, h)
   end
-  self._ahead, self._several = ops.reshape(integers(ahead), { 1, #ahead }), several
+  self._ahead, self._several = ahead, several
   if o.targets == nil then
     farthest = 0
   end
@@ -283,15 +278,22 @@ function SequenceGenerator:_init(...)
   self.horizon = o.horizon
   local count
   if o.groups ~= nil then
-    local order = series_of(o.groups, o.start_index, self.end_index, where, total)
+    local series_list = series_of(o.groups, o.start_index, self.end_index, where, total)
     local flat, starts = {}, {}
-    for _, series in ipairs(order) do
+    for _, series in ipairs(series_list) do
       for k = 1, #series - span + 1, o.stride do
         starts[#starts + 1] = #flat + k
       end
       table.move(series, 1, #series, #flat + 1, flat)
     end
-    self._series, self._starts, count = integers(#flat > 0 and flat or { 1 }), starts, #starts
+    self._starts, count = starts, #starts
+    if count > 0 then -- the rows of a series one behind the other
+      local order = integers(flat)
+      local function arranged(t)
+        return ops.take(t, order, { axis = 1 })
+      end
+      self._x, self._y = each(self._x, arranged), self._y and each(self._y, arranged)
+    end
   else
     self._from = o.start_index
     count = (self.end_index - o.start_index + 1 - span) // o.stride + 1

@@ -274,7 +274,10 @@ function Running:_documents(n)
   end
   self._stream = core.tensor(stream, { dtype = g.dtype })
   self._starts = starts
-  self._steps = ops.reshape(ops.arange(length, { dtype = "int64" }), { 1, length })
+  self._steps, self._next = {}, {}
+  for k = 1, length do
+    self._steps[k], self._next[k] = k - 1, k
+  end
 end
 
 function Running:_batch(ids)
@@ -282,13 +285,13 @@ function Running:_batch(ids)
   for k, id in ipairs(ids) do
     firsts[k], lasts[k] = self._starts[id], self._ends[id]
   end
-  local at = ops.add(ops.reshape(core.tensor(firsts, { dtype = "int64" }), { #ids, 1 }),
-    self._steps)
-  local x = ops.take(self._stream, at, { axis = 1 })
-  local y = ops.take(self._stream, ops.add(at, 1), { axis = 1 })
+  local x = core.text.windows(self._stream, firsts, self._steps)
+  local y = core.text.windows(self._stream, firsts, self._next)
   if g.join then
     return x, y
   end
+  local at = ops.add(ops.reshape(core.tensor(firsts, { dtype = "int64" }), { #ids, 1 }),
+    ops.reshape(core.tensor(self._steps, { dtype = "int64" }), { 1, #self._steps }))
   local last = ops.reshape(core.tensor(lasts, { dtype = "int64" }), { #ids, 1 })
   local inside, there = ops.less_equal(at, last), ops.less(at, last)
   return ops.where(inside, x, ops.full_like(x, g.value)),
