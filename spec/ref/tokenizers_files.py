@@ -140,7 +140,25 @@ def fallbacks():
     return t
 
 
-MAKERS = {"gpt2": gpt2, "roberta": roberta, "llama3": llama3, "o200k": o200k, "falcon": falcon, "clip": clip, "bert": lambda: bert(False), "bert_cased": lambda: bert(True),
+def xlmr():
+    """SentencePiece's own normalization, as a map of characters in the file."""
+    import io
+    import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2 as pb
+    out = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(s.replace("\n", " ") for s in corpus()), model_writer=out, vocab_size=900, num_threads=1, minloglevel=2)
+    m = pb.ModelProto()
+    m.ParseFromString(out.getvalue())
+    t = Tokenizer(models.Unigram([(p.piece, p.score) for p in m.pieces], unk_id=0))
+    t.normalizer = normalizers.Sequence([normalizers.Precompiled(m.normalizer_spec.precompiled_charsmap), normalizers.Replace(Regex(" {2,}"), " ")])
+    t.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    t.decoder = decoders.Metaspace(prepend_scheme="first")
+    t.add_special_tokens(["<unk>", "<s>", "</s>"])
+    t.post_processor = processors.TemplateProcessing("<s> $A </s>", "<s> $A </s> </s> $B </s>", [("<s>", 1), ("</s>", 2)])
+    return t
+
+
+MAKERS = {"xlmr": xlmr, "gpt2": gpt2, "roberta": roberta, "llama3": llama3, "o200k": o200k, "falcon": falcon, "clip": clip, "bert": lambda: bert(False), "bert_cased": lambda: bert(True),
           "t5": t5, "unigram_bytes": unigram_bytes, "llama2": llama2, "words": words, "fallbacks": fallbacks}
 
 

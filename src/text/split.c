@@ -240,6 +240,8 @@ static bool bytes(const tide_part *p, tide_encoder *e) {
 static bool meta(const tide_part *p, tide_encoder *e) {
     tide_aligned *t = &e->text, *w = &e->work;
     if (!tide_aligned_track(t)) return e->failed = true, false;
+    /* a text that nobody has cut begins where it began, whatever was taken away there */
+    const bool whole = e->pieces == 1 && e->piece[0].first == 0 && e->piece[0].end == t->n;
     tide_aligned_start(w);
     for (size_t i = 0; i < e->pieces; i++) {
         tide_range *r = &e->piece[i];
@@ -248,7 +250,7 @@ static bool meta(const tide_part *p, tide_encoder *e) {
             (r->end - r->first >= p->sn && !memcmp(t->s + r->first, p->s, p->sn));
         if (!begins &&
             (p->mode == PREPEND_ALWAYS ||
-             (p->mode == PREPEND_FIRST && tide_span_of(t, r->first).from == 0)))
+             (p->mode == PREPEND_FIRST && (whole ? e->base : tide_span_of(t, r->first).from) == 0)))
             tide_aligned_add(w, p->s, p->sn, tide_span_of(t, r->first));
         for (size_t k = r->first; k < r->end;) {
             size_t end = k;

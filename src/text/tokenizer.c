@@ -258,6 +258,7 @@ static bool segment(way *w, const char *s, size_t n, uint32_t base) {
     const tide_tokenizer *t = w->t;
     if (!n) return true;
     if (!tide_aligned_set(&e->text, s, n, base)) return e->failed = true, false;
+    e->base = base;
     if (t->normalizer && !tide_normalize(t->normalizer, e)) return false;
     size_t scan = 0, start = 0, from, to;
     const tide_added *a;
@@ -272,7 +273,7 @@ static bool segment(way *w, const char *s, size_t n, uint32_t base) {
         if (e->text.failed) return e->failed = true, false;
         if (!pieces(w) || !add_added(w, a, tide_span_of(g, from).from, tide_span_of(g, to - 1).to))
             return false;
-        start = to;
+        start = to, e->base = tide_span_of(g, to - 1).to;
     } while (tide_find_added(t, &t->normal, w->flags, g->s, g->n, &scan, start, &from, &to, &a));
     tide_aligned_start(&e->text);
     tide_aligned_copy(&e->text, g, start, g->n);

@@ -138,6 +138,7 @@ typedef struct {
 } tide_best;
 struct tide_encoder {
     tide_aligned segment, text, work; /* between added tokens; between those in normalized text */
+    uint32_t base;                    /* the first byte of the original that `text` stands for */
     tide_range *piece, *piece2;
     size_t pieces, piece_room, piece2_room;
     tide_cut *cut;
