@@ -315,6 +315,8 @@ void tide_tape_begin(tide_tape *t, tide_ctx *ctx, tide_node *n, int record) {
     t->ntemp = 0;
     t->cap = TIDE_TAPE_FEW;
     t->given = NULL;
+    t->walk = NULL;
+    t->whole = 0;
     t->partial = -1;
 }
 

@@ -63,7 +63,8 @@ struct tide_ctx {
     int differentiating;  /* whether a function runs whose gradient is asked for */
     int64_t call, calls;  /* the number of the outermost one, and how many there were */
     int64_t functions,
-        numbered; /* Lua functions that the core knows, and the last number (hooks.c) */
+        numbered;    /* Lua functions that the core knows, and the last number (hooks.c) */
+    tide_tape *rule; /* of the custom op whose rule runs, else NULL */
     struct tide_search *search; /* under way, else NULL (hooks.c) */
     int64_t searched;           /* what lived behind the last one */
     int64_t refused; /* bytes that the last op to fail for memory asked for; 0: beyond all sizes */
@@ -278,6 +279,20 @@ tide_status tide_custom_result(tide_ctx *, tide_tensor *value, int nin, tide_ten
  * reference. */
 tide_status tide_record_custom(tide_ctx *, void *custom, int nin, tide_tensor **in, int nout,
                                tide_tensor **out);
+/* The leaves, but for some others, of which tensors were made by nodes from number `since` on: *n
+ * of them, and new references in `out`, where that is not NULL. Fails where they were made of a
+ * result of an older node. */
+tide_status tide_leaves(tide_ctx *, int ny, tide_tensor **y, uint64_t since, int nother,
+                        tide_tensor **other, int *n, tide_tensor **out);
+/* In a custom op's rule: whether input i needs a gradient, and what has arrived for it so far,
+ * which is the caller's now (NULL: nothing). What the rule gives then is all of it, so that sums
+ * have the order that they would have without the op. */
+int tide_t_take(tide_tape *, int i, tide_tensor **so_far);
+/* As tide_grad, for a rule: `out` holds what the gradients are added to (NULL: nothing), and hooks
+ * of leaves are not called. */
+tide_status tide_grad_onto(tide_ctx *, tide_tensor *loss, tide_tensor *seed, int n,
+                           tide_tensor **wrt, int create_graph, int retain_graph,
+                           tide_tensor **out);
 tide_status tide_add_hook(tide_ctx *, tide_tensor *, void *ref, int ready);
 void tide_remove_hook(tide_ctx *, tide_tensor *, void *ref); /* within a walk too */
 /* cycles.c: calls f with the function of every hook and custom op of which the node or leaf is held

@@ -14,7 +14,9 @@ struct tide_tape {
     tide_tensor **temp; /* owned until the rule returns */
     int ntemp, cap;
     tide_tensor **given; /* [nin], owned */
-    tide_place at;       /* where given[partial] belongs; partial < 0: all are whole */
+    struct tide_walk *walk;
+    int whole;     /* given are the inputs' gradients with what had arrived before: tide_t_take */
+    tide_place at; /* where given[partial] belongs; partial < 0: all are whole */
     const tide_index__attrs *part;
     int partial;
     tide_tensor *inline_temp[TIDE_TAPE_FEW];
@@ -24,6 +26,12 @@ void tide_tape_begin(tide_tape *, tide_ctx *, tide_node *, int record);
 void tide_tape_end(tide_tape *);         /* releases the temporaries */
 int tide_tape_released(tide_tape *);     /* fails if the node's saved tensors were freed */
 void tide_node_clear_saved(tide_node *); /* frees them */
+
+/* walk.c: gradients by `wrt`, from nodes of this number on; `within` a rule, hooks of leaves are
+ * not called. `out` holds what is there already. */
+tide_status tide_grad_above(tide_ctx *, tide_tensor *loss, tide_tensor *seed, int n,
+                            tide_tensor **wrt, int create_graph, int retain_graph, uint64_t floor,
+                            int within, tide_tensor **out);
 
 /* gradients.c */
 typedef struct { /* what a rule gave for an input */

@@ -23,12 +23,13 @@ typedef struct tide_walk {
     tide_tensor **wrt, **out; /* NULL: into the leaves' .grad */
     int *same;                /* [n]: the next place of the same leaf in `wrt`, or -1 */
     int record, retain;
+    int within;     /* a rule's: hooks of leaves see what the walk outside makes of it */
     uint64_t floor; /* nodes older than this are left alone: an outer walk may be among them */
     int inner;      /* whether one of `wrt` is a result of an op */
     uint64_t id;
     tide_node **order,
-        *top;           /* with wrt or hooks: the nodes, newest first, each retained; the heap */
-    int norder, passed; /* passed: how many of `order` bring nothing more */
+        *top; /* with wrt or hooks: the nodes, newest first, each retained; the heap */
+    int norder, order_cap, passed; /* passed: how many of `order` bring nothing more */
     entry *leaves;
     int nleaves, cap;
     struct tide_walk *outer;
@@ -250,11 +251,56 @@ static void drop_gradients(tide_node *n) {
     }
 }
 
+/* Where the gradient of an input stands until it is whole; NULL: nobody asks for it. */
+static tide_tensor **slot_of(const tide_walk *w, const tide_edge *e) {
+    if (e->node) return &e->node->gout[e->index];
+    if (!e->leaf) return NULL;
+    entry *of = entry_of(w, e->leaf);
+    if (e->leaf->hooks && of && of->pending > 0) return &of->g;
+    if (!w->wrt) return &e->leaf->grad;
+    return of && of->first >= 0 ? &w->out[of->first] : NULL;
+}
+
+static void set_same(const tide_walk *w, const tide_edge *e, tide_tensor *g) {
+    const entry *of = w->wrt && e->leaf ? entry_of(w, e->leaf) : NULL;
+    for (int i = of && of->first >= 0 ? w->same[of->first] : -1; i >= 0; i = w->same[i]) {
+        tide_release(w->out[i]);
+        w->out[i] = tide_retain(g);
+    }
+}
+
+int tide_t_take(tide_tape *t, int i, tide_tensor **so_far) {
+    const tide_edge *e = &t->node->in[i];
+    tide_tensor **slot = slot_of(t->walk, e);
+    *so_far = NULL;
+    t->whole = 1;
+    if (!tide_t_needs(t, i) || !slot) return 0;
+    set_same(t->walk, e, NULL);
+    *so_far = *slot;
+    *slot = NULL;
+    return 1;
+}
+
+/* Takes g's reference. */
+static tide_status give_whole(tide_ctx *ctx, const tide_walk *w, const tide_edge *e,
+                              tide_tensor *g) {
+    tide_tensor **slot = slot_of(w, e);
+    if (slot == (e->leaf ? &e->leaf->grad : NULL)) TIDE_TRY(tide_without_graph(ctx, &g));
+    if (!slot) {
+        tide_release(g);
+        return TIDE_OK;
+    }
+    TIDE_TRY(tide_accumulate(ctx, slot, g, w->record)); /* another input is the same tensor */
+    set_same(w, e, *slot);
+    return TIDE_OK;
+}
+
 /* Runs the node's rule and hands on what it gave. */
 static tide_status run_rule(tide_ctx *ctx, tide_node *n, tide_walk *w) {
     tide_tape t;
     tide_tensor *few[16] = {0};
     tide_tape_begin(&t, ctx, n, w->record);
+    t.walk = w;
     t.given = n->nin <= 16 ? few : calloc((size_t)n->nin, sizeof *t.given);
     if (!t.given)
         return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory for gradients", n->op->name);
@@ -278,6 +324,7 @@ static tide_status run_rule(tide_ctx *ctx, tide_node *n, tide_walk *w) {
         if (!p.g) continue;
         if (st == TIDE_OK && e->node) st = push(ctx, w, e->node);
         if (st != TIDE_OK) tide_release(p.g);
+        else if (t.whole) st = give_whole(ctx, w, e, p.g);
         else if (e->node) st = tide_add_gift(ctx, &e->node->gout[e->index], &p, w->record);
         else if (e->leaf) st = give_leaf(ctx, w, e->leaf, p);
         else tide_release(p.g);
@@ -293,19 +340,20 @@ static int newest_first(const void *a, const void *b) {
     return x->seq < y->seq ? 1 : -1;
 }
 
-static tide_status collect(tide_ctx *ctx, tide_walk *w, tide_node *root) {
-    const uint64_t id = ++ctx->walks;
-    int cap = 0, sorted = 1;
-    for (int k = -1; k < w->norder; k++) {
-        const tide_node *n = k < 0 ? NULL : w->order[k];
+/* `id`: of all roots that are collected together. */
+static tide_status collect(tide_ctx *ctx, tide_walk *w, tide_node *root, uint64_t id) {
+    int sorted = 1;
+    for (int k = w->norder - 1, first = k; k < w->norder; k++) {
+        const tide_node *n = k == first ? NULL : w->order[k];
         for (int i = 0; i < (n ? n->nin : 1); i++) {
             tide_node *next = n ? n->in[i].node : root;
             if (!next || next->seen == id || next->seq < w->floor) continue;
-            if (w->norder == cap) {
-                cap = cap ? cap * 2 : 64;
+            if (w->norder == w->order_cap) {
+                const int cap = w->order_cap ? w->order_cap * 2 : 64;
                 tide_node **more = realloc(w->order, (size_t)cap * sizeof *more);
                 if (!more) return tide_fail(ctx, TIDE_ENOMEM, "backward: not enough memory");
                 w->order = more;
+                w->order_cap = cap;
             }
             next->seen = id;
             next->refs++;
@@ -388,6 +436,38 @@ static void end(tide_ctx *ctx, tide_walk *w) {
     if (!w->floor && w->outer) mark(w->outer);
 }
 
+tide_status tide_leaves(tide_ctx *ctx, int ny, tide_tensor **y, uint64_t since, int nother,
+                        tide_tensor **other, int *n, tide_tensor **out) {
+    tide_walk w = {.floor = since, .id = ++ctx->walks, .outer = ctx->walking};
+    entry *e;
+    int older = 0;
+    tide_status st = TIDE_OK;
+    for (int i = 0; i < nother && st == TIDE_OK; i++) st = make_entry(ctx, &w, other[i], &e);
+    const int first = w.nleaves;
+    const uint64_t id = ++ctx->walks;
+    for (int i = 0; i < ny && st == TIDE_OK; i++) {
+        if (y[i]->node) st = collect(ctx, &w, y[i]->node, id);
+        else if (y[i]->requires_grad) st = make_entry(ctx, &w, y[i], &e);
+        older |= y[i]->node && y[i]->node->seq < since;
+    }
+    for (int k = 0; k < w.norder; k++)
+        for (int i = 0; i < w.order[k]->nin && st == TIDE_OK; i++) {
+            const tide_edge *edge = &w.order[k]->in[i];
+            if (edge->leaf) st = make_entry(ctx, &w, edge->leaf, &e);
+            older |= edge->node && edge->node->seq < since;
+        }
+    *n = w.nleaves - first;
+    if (st == TIDE_OK && older)
+        st = tide_fail(ctx, TIDE_EGRAD,
+                       "checkpoint: the function uses a tensor that was computed outside of it and "
+                       "has a gradient; give it to the function as an argument");
+    for (int k = 0; k < *n && out && st == TIDE_OK; k++)
+        out[k] = tide_retain(w.leaves[first + k].leaf);
+    ctx->walking = &w; /* for `end`, which goes back to what was */
+    end(ctx, &w);
+    return st;
+}
+
 static void visit(tide_ctx *ctx, tide_walk *w, tide_node *n, tide_status *status) {
     tide_status st = *status;
     const uint64_t seq = n->seq;
@@ -439,8 +519,8 @@ static tide_status from_leaf(tide_ctx *ctx, tide_walk *w, tide_tensor *loss, tid
 
 /* Takes g's reference. */
 static tide_status from_node(tide_ctx *ctx, tide_walk *w, tide_tensor *loss, tide_tensor *g) {
-    const int hooks = ctx->leaf_hooks > 0 && !w->floor;
-    tide_status st = w->wrt || hooks ? collect(ctx, w, loss->node) : TIDE_OK;
+    const int hooks = ctx->leaf_hooks > 0 && !w->floor && !w->within;
+    tide_status st = w->wrt || hooks ? collect(ctx, w, loss->node, ++ctx->walks) : TIDE_OK;
     if (st == TIDE_OK) mark(w);
     if (st == TIDE_OK && hooks) st = count_edges(ctx, w);
     if (st == TIDE_OK) st = push(ctx, w, loss->node);
@@ -486,11 +566,10 @@ tide_status tide_backward(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, i
     return walk_from(ctx, loss, seed, &(tide_walk){.retain = retain_graph});
 }
 
-static tide_status grad_above(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, int n,
-                              tide_tensor **wrt, int create_graph, int retain_graph, uint64_t floor,
-                              tide_tensor **out) {
+tide_status tide_grad_above(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, int n,
+                            tide_tensor **wrt, int create_graph, int retain_graph, uint64_t floor,
+                            int within, tide_tensor **out) {
     char shape[160];
-    for (int i = 0; i < n; i++) out[i] = NULL;
     if (!tide_needs_grad(loss))
         return tide_fail(ctx, TIDE_EGRAD,
                          "grad: the result depends on nothing that requires a gradient");
@@ -505,6 +584,7 @@ static tide_status grad_above(tide_ctx *ctx, tide_tensor *loss, tide_tensor *see
                                             .out = out,
                                             .record = create_graph,
                                             .retain = retain_graph || create_graph,
+                                            .within = within,
                                             .floor = floor});
     if (st != TIDE_OK)
         for (int i = 0; i < n; i++) {
@@ -516,106 +596,12 @@ static tide_status grad_above(tide_ctx *ctx, tide_tensor *loss, tide_tensor *see
 
 tide_status tide_grad(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, int n, tide_tensor **wrt,
                       int create_graph, int retain_graph, tide_tensor **out) {
-    return grad_above(ctx, loss, seed, n, wrt, create_graph, retain_graph, 0, out);
+    for (int i = 0; i < n; i++) out[i] = NULL;
+    return tide_grad_above(ctx, loss, seed, n, wrt, create_graph, retain_graph, 0, 0, out);
 }
 
-/* tide_compose_grad for some parts of the first input at a time; the gradients of the others are
- * summed in float32. Nothing is recorded. */
-static tide_status compose_grad_parts(tide_tape *t, tide_node *n, int axis, int out_axis,
-                                      int64_t some) {
-    tide_ctx *ctx = t->ctx;
-    tide_tensor *x = tide_t_in(t, 0), *in[16] = {0}, *sum[16] = {0}, *dx = NULL;
-    if (!x) return t->status;
-    const tide_meta m = tide_meta_of(x);
-    tide_status st = tide_t_needs(t, 0) ? tide_new_on(ctx, tide_device_of(x), &m, &dx) : TIDE_OK;
-    for (int i = 1; i < n->nin && st == TIDE_OK; i++) {
-        tide_tensor *v = n->in[i].saved ? tide_t_wide(t, tide_t_in(t, i)) : NULL;
-        if (v) st = tide_detach(ctx, v, &in[i]);
-        else st = t->status;
-        if (st == TIDE_OK && v && tide_t_needs(t, i)) in[i]->requires_grad = 1;
-    }
-    for (int64_t lo = 0; lo < x->shape[axis] && st == TIDE_OK; lo += some) {
-        const int64_t count = TIDE_MIN(some, x->shape[axis] - lo);
-        tide_tensor *out[8] = {0}, *wrt[16], *got[16] = {0};
-        int index[16], nwrt = 0;
-        st = tide_part_wide(ctx, x, axis, lo, count, &in[0]);
-        if (st == TIDE_OK && dx) in[0]->requires_grad = 1;
-        for (int i = 0; i < n->nin && st == TIDE_OK; i++)
-            if (in[i] && in[i]->requires_grad) wrt[nwrt] = in[i], index[nwrt++] = i;
-        const uint64_t floor = ctx->seq;
-        tide_grad_mode(ctx, 1);
-        if (st == TIDE_OK) st = tide_compose(ctx, n->op, n->attrs, n->nin, in, out);
-        tide_grad_mode(ctx, 0);
-        for (int k = 0; k < n->nout && st == TIDE_OK; k++) {
-            if (!n->gout[k] || !out[k] || !tide_needs_grad(out[k])) continue;
-            tide_tensor *g[16] = {0}, *dy = NULL;
-            st = tide_part_wide(ctx, n->gout[k], out_axis, lo, count, &dy);
-            if (st == TIDE_OK) st = grad_above(ctx, out[k], dy, nwrt, wrt, 0, 1, floor, g);
-            tide_release(dy);
-            for (int i = 0; i < nwrt; i++)
-                if (st != TIDE_OK) tide_release(g[i]);
-                else if (g[i])
-                    st = tide_accumulate(ctx, index[i] ? &sum[index[i]] : &got[0], g[i], 0);
-        }
-        if (st == TIDE_OK && got[0]) st = tide_part_put(ctx, got[0], dx, axis, lo);
-        tide_release(got[0]);
-        for (int k = 0; k < n->nout; k++) tide_release(out[k]);
-        tide_release(in[0]);
-        in[0] = NULL;
-    }
-    for (int i = 0; i < n->nin; i++) {
-        tide_tensor *g = i ? sum[i] : dx;
-        if (st == TIDE_OK && g) tide_t_give(t, i, g);
-        tide_release(g);
-        if (i) tide_release(in[i]);
-    }
-    return st != TIDE_OK ? st : t->status;
-}
-
-/* Second derivatives of a fused op whose gradient op has no rule: run `compose` on views of the
- * saved inputs while recording, and differentiate that, down to the views: what lies below them
- * belongs to the walk that called. */
-tide_status tide_compose_grad(tide_tape *t, tide_node *n) {
-    tide_ctx *ctx = t->ctx;
-    tide_tensor *in[16] = {0}, *out[8] = {0}, *wrt[16], *got[16] = {0};
-    int index[16], nwrt = 0;
-    if (n->nin > 16) return tide_fail(ctx, TIDE_EGRAD, "%s: has no second derivative", n->op->name);
-    tide_status st = TIDE_OK;
-    int axis = -1, out_axis = 0;
-    if (n->op->flags & TIDE_WIDE && !t->record && n->in[0].saved) {
-        const int64_t some = tide_parts_of(n->op, n->attrs, n->in[0].saved, &axis, &out_axis);
-        if (axis >= 0) return compose_grad_parts(t, n, axis, out_axis, some);
-    }
-    int was = tide_grad_mode(ctx, 1);
-    uint64_t floor = ctx->seq;
-    for (int i = 0; i < n->nin && st == TIDE_OK; i++) {
-        if (!n->in[i].saved) continue;
-        in[i] = tide_t_wide(t, tide_t_in(t, i));
-        if (!in[i]) {
-            st = t->status;
-        } else if (tide_t_needs(t, i)) {
-            tide_transpose_attrs same = *TIDE_ATTRS(transpose, .axes.n = in[i]->rank);
-            for (int k = 0; k < in[i]->rank; k++) same.axes.v[k] = k;
-            in[i] = tide_t(t, TIDE_OP_transpose, &same, in[i]);
-            st = t->status;
-            wrt[nwrt] = in[i], index[nwrt++] = i;
-        }
-    }
-    if (st == TIDE_OK) st = tide_compose(ctx, n->op, n->attrs, n->nin, in, out);
-    for (int k = 0; k < n->nout && st == TIDE_OK; k++) {
-        if (!n->gout[k] || !out[k] || !tide_needs_grad(out[k])) continue;
-        tide_tensor *g[16] = {0}, *dy = n->gout[k];
-        if (dy->dtype != out[k]->dtype) dy = tide_t(t, OP(cast, .dtype = out[k]->dtype), dy);
-        st = !dy ? t->status : grad_above(ctx, out[k], dy, nwrt, wrt, t->record, 1, floor, g);
-        for (int i = 0; i < nwrt; i++)
-            if (st != TIDE_OK) tide_release(g[i]);
-            else if (g[i]) st = tide_accumulate(ctx, &got[i], g[i], t->record);
-    }
-    for (int i = 0; i < nwrt; i++) {
-        if (st == TIDE_OK && got[i]) tide_t_give(t, index[i], got[i]);
-        tide_release(got[i]);
-    }
-    for (int k = 0; k < n->nout; k++) tide_release(out[k]);
-    tide_grad_mode(ctx, was);
-    return st != TIDE_OK ? st : t->status;
+tide_status tide_grad_onto(tide_ctx *ctx, tide_tensor *loss, tide_tensor *seed, int n,
+                           tide_tensor **wrt, int create_graph, int retain_graph,
+                           tide_tensor **out) {
+    return tide_grad_above(ctx, loss, seed, n, wrt, create_graph, retain_graph, 0, 1, out);
 }

@@ -43,6 +43,9 @@ modules.seed = { "tide.utils", "set_random_seed" }
 for name in ("grad value_and_grad no_grad enable_grad custom_gradient jvp scope"):gmatch "%S+" do
   modules[name] = "tide.tensor.autograd"
 end
+for name in ("checkpoint remat RematScope"):gmatch "%S+" do
+  modules[name] = "tide.layers.checkpoint"
+end
 for name in ("deterministic device profile help set_default_device"):gmatch "%S+" do
   modules[name] = "tide.runtime"
 end

@@ -33,8 +33,31 @@ function SeedGenerator:_init(...)
   self.count, self.name = 0, o.name
 end
 
+local counting = nil -- where the counts of generators are noted before they draw
+
+local Counting = {}
+function Counting.__close(self)
+  counting = self.before
+end
+
+--- Until what is returned is closed, `counts` gets of each generator that draws how much it had
+--- drawn before.
+function SeedGenerator._counting(counts)
+  local self = setmetatable({ before = counting }, Counting)
+  counting = setmetatable(counts, { __index = counting, __newindex = function(t, generator, count)
+    rawset(t, generator, count)
+    if self.before and self.before[generator] == nil then
+      self.before[generator] = count
+    end
+  end })
+  return self
+end
+
 --- The next seed.
 function SeedGenerator:next()
+  if counting and rawget(counting, self) == nil then
+    counting[self] = self.count
+  end
   self.count = self.count + 1
   -- Neighbouring seeds and counts must not give neighbouring streams: a multiplicative hash (Steele
   -- et al. 2014).

@@ -161,11 +161,12 @@ local left_out = {}
 for name in ([[core.watch_interrupts core.watch_termination core.http
   core.cancel_flag core.terminal
   core.gc_mode core.scope_begin core.scope_keep core.scope_end core.io_fault
-  core.hard_fail core.memory_limit core.engines core.set_threads core.grad_mode
+  core.hard_fail core.call_count core.memory_limit core.engines core.set_threads core.grad_mode
   core.recording core.enter_call core.mark core.profile_start core.default_device
   core.generator core.deterministic core.determined tide.deterministic
   config.enable_op_determinism tide.memory_limit tide.set_threads
-  tide.set_default_device tide.scope tide.no_grad tide.enable_grad image.show]]):gmatch "%S+" do
+  tide.set_default_device tide.scope tide.RematScope tide.no_grad tide.enable_grad
+  image.show]]):gmatch "%S+" do
   left_out[name] = true
 end
 

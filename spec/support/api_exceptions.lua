@@ -27,7 +27,7 @@ return {
     distribution.* models.Model:distribute_*]],
   ["not built yet: layers"] = "layers.AdditiveAttention.score_mode",
   ["not built yet: training"] = [[
-    backend.clear_session remat RematScope
+    backend.clear_session
 
     layers.Layer:rematerialized_call callbacks.ReduceLROnPlateau.baseline
     callbacks.OrbaxCheckpoint:*

@@ -893,8 +893,7 @@ end)
 
 describe("memory of the tape", function()
   local function live()
-    collectgarbage()
-    collectgarbage()
+    core.collect()
     local m = core.memory()
     return m.live_tensors, m.live_nodes
   end

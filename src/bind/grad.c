@@ -4,6 +4,7 @@
  * may raise, running out of memory too, happens inside of one lua_pcall. The error waits in a slot
  * of the door's stack frame, which needs no memory, while the core unwinds by its statuses, and is
  * raised again at the door. */
+#include "../tape.h"
 #include "bind.h"
 
 #include <stdio.h>
@@ -100,7 +101,11 @@ static int custom_body(lua_State *L) {
     for (int i = 0, got = lua_gettop(L) - 1; i < c->nin && c->status == TIDE_OK; i++) {
         if (!tide_t_needs(c->tape, i)) continue;
         tideL_handle *h = i < got ? tideL_tohandle(L, 2 + i) : NULL;
-        if (h && h->t && !tide_is_sparse(h->t)) tide_t_give(c->tape, i, h->t);
+        if (h && h->t && c->tape->whole) { /* it is the walk's alone */
+            tide_t_give(c->tape, i, h->t);
+            tide_release(h->t);
+            h->t = NULL;
+        } else if (h && h->t && !tide_is_sparse(h->t)) tide_t_give(c->tape, i, h->t);
         else if (i < got && !tideL_isnone(L, 2 + i))
             c->status = tide_fail(tide_t_ctx(c->tape), TIDE_EGRAD,
                                   "custom_gradient: gradient %d must be a tensor or nil (got %s)",
@@ -111,7 +116,11 @@ static int custom_body(lua_State *L) {
 
 static tide_status call_custom(tide_tape *t, void *ref, int nout, int nin) {
     custom_call c = {.tape = t, .ref = ref, .nout = nout, .nin = nin};
-    tide_status st = protected(tide_t_ctx(t), custom_body, &c);
+    tide_ctx *ctx = tide_t_ctx(t);
+    tide_tape *was = ctx->rule;
+    ctx->rule = t;
+    tide_status st = protected(ctx, custom_body, &c);
+    ctx->rule = was;
     return st != TIDE_OK ? st : c.status;
 }
 
@@ -189,8 +198,43 @@ static int backward(lua_State *L) {
     return 0;
 }
 
-/* core.gradients(loss, vars, { gradient, create_graph, retain_graph }): a list, false where nothing
- * depends on it. `sparse = true` leaves gradients of embeddings sparse, for the optimizers. */
+/* core.rule_inputs(n), in the rule of a custom op: for each of its first n inputs false where no
+ * gradient is needed, true where nothing has arrived for it yet, or what has. What the rule returns
+ * is added to nothing then, and is nobody else's. */
+static int rule_inputs(lua_State *L) {
+    tide_ctx *ctx = tideL_ctx(L);
+    const lua_Integer n = luaL_checkinteger(L, 1);
+    if (!ctx->rule || n < 0 || n > ctx->rule->node->nin)
+        tideL_error(L, "rule_inputs", "there is no rule of so many inputs under way");
+    lua_createtable(L, (int)n, 0);
+    for (int i = 0; i < n; i++) {
+        tideL_handle *h = tideL_newpin(L);
+        const int needed = tide_t_take(ctx->rule, i, &h->t);
+        if (!h->t) {
+            lua_pushboolean(L, needed);
+            lua_replace(L, -2);
+        }
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 1;
+}
+
+/* core.rule_results(): for each result of the op whether a gradient has come for it */
+static int rule_results(lua_State *L) {
+    const tide_tape *t = tideL_ctx(L)->rule;
+    const tide_node *n = t ? t->node : NULL;
+    if (!n) tideL_error(L, "rule_results", "there is no rule under way");
+    lua_createtable(L, n->nout, 0);
+    for (int i = 0; i < n->nout; i++) {
+        lua_pushboolean(L, n->gout[i] != NULL);
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 1;
+}
+
+/* core.gradients(loss, vars, { gradient, create_graph, retain_graph, onto }): a list, false where
+ * nothing depends on it. `sparse = true` leaves gradients of embeddings sparse, for the optimizers;
+ * `onto`, in a rule: tensors by the places of `vars` that gradients are added to, and taken. */
 static int gradients(lua_State *L) {
     tide_ctx *ctx = tideL_checktensor(L, 1, "grad")->ctx;
     if (lua_type(L, 2) != LUA_TTABLE)
@@ -205,6 +249,7 @@ static int gradients(lua_State *L) {
     const int n = (int)count;
     tide_tensor **wrt = lua_newuserdatauv(L, (size_t)(n ? n : 1) * 2 * sizeof *wrt, 0),
                 **out = wrt + n;
+    const int onto = tideL_field(L, 3, "onto") == LUA_TTABLE ? lua_gettop(L) : 0;
     lua_createtable(L, n, 0);
     const int result = lua_gettop(L);
     for (int i = 0; i < n; i++) {
@@ -225,7 +270,16 @@ static int gradients(lua_State *L) {
         tideL_checktensor(L, -1, "grad");
         tideL_error(L, "grad", "tensor %d does not require a gradient", i + 1);
     }
-    tide_status st = tide_grad(ctx, loss, seed, n, wrt, create, retain, out);
+    for (int i = 0; i < n; i++) {
+        out[i] = NULL;
+        if (!onto) continue;
+        lua_rawgeti(L, onto, i + 1);
+        tideL_handle *h = tideL_tohandle(L, -1);
+        lua_pop(L, 1);
+        if (h) out[i] = h->t, h->t = NULL;
+    }
+    tide_status st =
+        (onto ? tide_grad_onto : tide_grad)(ctx, loss, seed, n, wrt, create, retain, out);
     for (int i = 0; i < n && st == TIDE_OK && !sparse; i++)
         if (out[i] && tide_is_sparse(out[i])) {
             tide_tensor *dense = NULL;
@@ -289,8 +343,9 @@ static int record_custom(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
     const int64_t count = (int64_t)lua_rawlen(L, 1);
     int nin = (int)count, nout = (int)lua_rawlen(L, 2), any = 0;
-    if (nout < 1 || nout > 8)
-        tideL_error(L, "custom_gradient", "a function must return 1 to 8 tensors (got %d)", nout);
+    if (nout < 1 || nout > 1024)
+        tideL_error(L, "custom_gradient", "a function must return 1 to 1024 tensors (got %d)",
+                    nout);
     if (count > 1024)
         tideL_error(L, "custom_gradient", "a function of %ld tensors has too many", (long)count);
     luaL_checkstack(L, 2 * nin + 3 * nout + 8, "tide"); /* each input as it is and pinned */
@@ -322,6 +377,52 @@ static int record_custom(lua_State *L) {
     return nout;
 }
 
+/* core.tape_position(): the number of the next node. */
+static int tape_position(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)tideL_ctx(L)->seq);
+    return 1;
+}
+
+/* The tensors of the list at i, pinned, in a block that stays on the stack with them. */
+static tide_tensor **pinned_list(lua_State *L, int i, int *n) {
+    luaL_checktype(L, i, LUA_TTABLE);
+    const int64_t count = (int64_t)lua_rawlen(L, i);
+    if (count > 1 << 16) tideL_error(L, "checkpoint", "%ld tensors are too many", (long)count);
+    *n = (int)count;
+    luaL_checkstack(L, 2 * *n + 8, "tide");
+    tide_tensor **out = lua_newuserdatauv(L, (size_t)(*n + 1) * sizeof *out, 0);
+    for (int k = 0; k < *n; k++) {
+        lua_rawgeti(L, i, k + 1);
+        out[k] = tideL_pin(L, -1, "checkpoint");
+    }
+    return out;
+}
+
+/* core.leaves(ys, position, others): the leaves, but for the others, of which the tensors were made
+ * by nodes from that number on. */
+static int leaves(lua_State *L) {
+    const uint64_t since = (uint64_t)luaL_checkinteger(L, 2);
+    tide_ctx *ctx = tideL_ctx(L);
+    int ny, nother, n = 0;
+    tide_tensor **y = pinned_list(L, 1, &ny), **other = pinned_list(L, 3, &nother);
+    tideL_try(L, ctx, tide_leaves(ctx, ny, y, since, nother, other, &n, NULL));
+    tide_tensor **out = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *out, 0);
+    lua_createtable(L, n, 0);
+    const int result = lua_gettop(L);
+    for (int i = 0; i < n; i++) {
+        tideL_new(L);
+        lua_rawseti(L, result, i + 1);
+    }
+    int found = 0;
+    tideL_try(L, ctx, tide_leaves(ctx, ny, y, since, nother, other, &found, out));
+    for (int i = 0; i < found; i++) {
+        lua_rawgeti(L, result, i + 1);
+        tideL_tohandle(L, -1)->t = out[i];
+        lua_pop(L, 1);
+    }
+    return 1;
+}
+
 void tideL_open_grad(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
     ctx->call_hook = call_hook;
@@ -329,8 +430,13 @@ void tideL_open_grad(lua_State *L) {
     ctx->call_custom = call_custom;
     ctx->free_ref = tideL_forget;
     ctx->where = where;
-    static const luaL_Reg functions[] = {
-        {"gradients", gradients}, {"record_custom", record_custom}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"gradients", gradients},
+                                         {"record_custom", record_custom},
+                                         {"rule_inputs", rule_inputs},
+                                         {"rule_results", rule_results},
+                                         {"tape_position", tape_position},
+                                         {"leaves", leaves},
+                                         {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     lua_getfield(L, -1, "Tensor");
     lua_getfield(L, -1, "methods");

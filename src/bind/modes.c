@@ -243,6 +243,15 @@ static int enter_call(lua_State *L) {
     return 2;
 }
 
+/* call_count(): how many outermost calls there were; call_count(n): the next ones have the numbers
+ * from n + 1 on, as when they ran before; returns what it was */
+static int call_count(lua_State *L) {
+    tide_ctx *ctx = here(L);
+    lua_pushinteger(L, ctx->calls);
+    if (!lua_isnoneornil(L, 1)) ctx->calls = luaL_checkinteger(L, 1);
+    return 1;
+}
+
 /* call_number(): that of the outermost call under way in this coroutine; nil where none is */
 static int call_number(lua_State *L) {
     tide_ctx *ctx = here(L);
@@ -364,6 +373,7 @@ void tideL_open_modes(lua_State *L) {
                      {"differentiating", differentiating, 0},
                      {"enter_call", enter_call, -1},
                      {"call_number", call_number, 0},
+                     {"call_count", call_count, 0},
                      {"call_modes", call_modes, 0},
                      {"mark", mark, 0},
                      {"marked", marked, 0},

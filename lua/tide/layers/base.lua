@@ -17,6 +17,7 @@
 ---     Doubling()(tide.ones { 2 })   --> { 2, 2 }
 local S = require "tide.private"
 local check = require "tide.check"
+local checkpoint = require "tide.layers.checkpoint"
 local class = require "tide.class"
 local core = require "tide.core"
 local defining = require "tide.layers.defining"
@@ -117,6 +118,14 @@ function Layer.set_mask(x, mask)
   return x
 end
 
+--- Gives a tensor that stands for another its mask; returns it.
+function Layer.pass_mask(from, to)
+  if masks[from] ~= nil then
+    Layer.set_mask(to, masks[from])
+  end
+  return to
+end
+
 --- Whether a layer's call runs in training mode now.
 function Layer.is_training()
   return call_mode() == TRAIN
@@ -195,6 +204,7 @@ function Layer:_store(o)
   end
   rawset(self, S, { id = Layer.created, trainable = o.trainable, weights = {}, given_shape = shape,
     plain = false, numbered = o.name == nil, -- numbered: a name that may give way
+    remat = checkpoint.scope(),
     -- what building and calling add has its room already
     compute = check.mixed[o.dtype], call = nil, one = nil, cast = nil, nodes = nil })
   -- names that the class declares need no check by __newindex
@@ -389,6 +399,9 @@ function Layer:_settle()
   end
   if own.lora then
     own.call = require("tide.layers.lora").call(self, own.stand_in or self)
+  end
+  if own.remat and not self.is_model then
+    own.call = checkpoint.layer_call(self, own.remat, own.call)
   end
   own.one = not self._custom
   own.cast = self.autocast and not self.keeps_dtype and core.dtype_number(self.compute_dtype) or nil

@@ -422,17 +422,47 @@ function Layer:count_params()
   return n
 end
 
+local noting = nil -- where losses are noted as they are added
+
 --- Adds a penalty (0-d tensor, or a list of them) to `losses`, until the next call.
 function Layer:add_loss(loss)
   local own = self[S]
+  local losses = type(loss) == "table" and loss or { loss }
   local call = core.call_number() or own.losses_of or own.called or 0
+  Layer.last_penalized = math.max(Layer.last_penalized, call)
+  if noting and not noting.stored then
+    for _, l in ipairs(losses) do
+      Layer._note_loss { loss = l }
+    end
+    return
+  end
   if own.losses_of ~= call then
     own.losses, own.losses_of = {}, call
   end
-  Layer.last_penalized = math.max(Layer.last_penalized, call)
-  for _, l in ipairs(type(loss) == "table" and loss or { loss }) do
+  for _, l in ipairs(losses) do
     own.losses[#own.losses + 1] = l
+    Layer._note_loss { loss = l, list = own.losses, place = #own.losses }
   end
+end
+
+-- Notes a loss, and the place where it stands, for who asked.
+function Layer._note_loss(e)
+  if noting and core.is_tensor(e.loss) then
+    noting[#noting + 1] = e
+  end
+end
+
+local Noting = {}
+function Noting.__close(self)
+  noting = self.before
+end
+
+-- Until what is returned is closed, losses that are added stand in the list `noted` too, with their
+-- places, or, where `noted.stored` is false, there alone.
+function Layer._noting_losses(noted)
+  noted.stored = noted.stored and not (noting and not noting.stored)
+  noting, noted.before = noted, noting
+  return setmetatable(noted, Noting)
 end
 
 -- The number of the newest call in which a penalty was added.
