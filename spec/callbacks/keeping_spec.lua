@@ -153,6 +153,18 @@ describe("StochasticWeightAveraging", function()
     fit(plain, { epochs = 1 })
     assert.equal(weight(plain), weight(m))
   end)
+
+  it("means halves in float32", function()
+    local m = tide.Sequential { tide.layers.Dense { 1, input_shape = { 2 }, dtype = "bfloat16" } }
+    m:compile { { "sgd", learning_rate = 0 }, "mse" }
+    local w = m.weights[1]
+    m:fit(tide.ones { 2, 2 }, tide.ones { 2, 1 }, { epochs = 4, verbose = 0, callbacks = {
+      { on_epoch_end = function(epoch) -- 1, and three times the next bfloat16
+        w:assign(tide.ops.full_like(w, epoch == 1 and 1 or 1.0078125))
+      end }, callbacks.StochasticWeightAveraging { start_epoch = 1 } } })
+    assert.equal("bfloat16", w.dtype)
+    assert.same({ { 1.0078125 }, { 1.0078125 } }, w:tolist()) -- of 1.005859
+  end)
 end)
 
 describe("SwapEMAWeights", function()

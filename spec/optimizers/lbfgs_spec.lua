@@ -84,6 +84,13 @@ describe("tide.optimizers.LBFGS", function()
     assert.equal(m.optimizer.iterations, o.iterations)
   end)
 
+  it("is not shared by several processes", function()
+    local m = net()
+    m.optimizer.strategy = tide.distribute.Strategy:extend("SpecAlone", {
+      agree = function() end, reduce = function(_, grads) return grads end })()
+    assert.error_matches(function() m:train_on_batch(x, y) end, "cannot be shared by several")
+  end)
+
   it("goes on from files with equal bits", function()
     local m = net()
     m:fit(x, y, { batch_size = 6, epochs = 2, verbose = 0 })

@@ -356,7 +356,8 @@ describe("the places that touch files", function()
     end
     table.sort(files)
     assert.same({ "callbacks/classes", "callbacks/manager", "callbacks/projector",
-      "callbacks/reports", "callbacks/tensorboard", "cli/inspect", "datasets", "layers/vocabulary", "plot/png", "plot/svg", "preprocessing/image/files",
+      "callbacks/reports", "callbacks/tensorboard", "cli/inspect", "datasets",
+      "layers/vocabulary", "plot/png", "plot/svg", "preprocessing/image/files",
       "preprocessing/image/listing", "repl/commands", "repl/complete", "repl/history",
       "saving/keras/h5", "saving/keras/init", "saving/keras/legacy", "saving/lora",
       "saving/safetensors", "saving/tensors", "saving/torch/init", "saving/torch/pickle",

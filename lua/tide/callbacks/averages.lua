@@ -125,8 +125,17 @@ local function floating(model)
   return out
 end
 
+-- Means of halves are float32: what one of many adds would be lost in a half.
+local function wide(t)
+  return (t.dtype == "float16" or t.dtype == "bfloat16") and ops.cast(t, "float32") or t
+end
+
 Average._keeps = { _counted = "count", _means = { "tensors?", like = function(self)
-  return floating(self.model)
+  local out = {}
+  for i, t in ipairs(floating(self.model)) do
+    out[i] = wide(t:detach())
+  end
+  return out
 end } }
 
 function Average:on_train_begin()
@@ -145,7 +154,7 @@ function Average:on_epoch_end(epoch)
   end
   self._means = self._means or {}
   for i, t in ipairs(floating(self.model)) do
-    local now = t:detach()
+    local now = wide(t:detach())
     local mean = self._means[i]
     self._means[i] = mean and ops.add(mean, ops.divide(ops.subtract(now, mean), self._counted + 1))
       or now:copy()
@@ -155,7 +164,7 @@ end
 
 function Average:on_train_end()
   for i, t in ipairs(self._means and floating(self.model) or {}) do
-    t:assign(self._means[i])
+    t:assign(ops.cast(self._means[i], t.dtype))
   end
 end
 

@@ -408,7 +408,10 @@ local function learn(model, T, loss, x, again)
     optimizer:_left_out()
     return
   end
-  if again and #T.params > 0 then
+  if again and strategy then
+    errors.raise(getmetatable(optimizer).__name, "its steps cannot be shared by several \z
+      processes; train with another optimizer, or in one process")
+  elseif again and #T.params > 0 then
     optimizer:step(again, T.params)
     return
   end
