@@ -333,7 +333,7 @@ static tide_status full_grad_x(tide_kcall *c, const tide_geometry *g, const REAL
     int64_t res[3], last[3]; /* residues, and how many of them have positions */
     for (int d = 0; d < 3; d++) last[d] = TIDE_MIN(g->stride[d], g->in[d]);
     for (res[0] = 0; res[0] < last[0]; res[0]++)
-        for (res[1] = 0; res[1] < last[1]; res[1]++)
+        for (res[1] = 0; res[1] < last[1] && !tide_stopped(); res[1]++)
             for (res[2] = 0; res[2] < last[2]; res[2]++)
                 for (int64_t q = 0; q < g->groups; q++) {
                     phase ph = phase_of(g, res);
