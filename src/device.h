@@ -53,6 +53,7 @@ static inline void tide_device_unlock(tide_device *dev) {
 
 void tide_device_join(tide_device *); /* from now on its live bytes count with the others' */
 tide_device *tide_meta_device(void);  /* device_meta.c */
+int tide_meta_counting(void);
 int tide_meta_counted(const void *p); /* whether a block of meta stands in its statistics */
 tide_device *tide_test_device(void);  /* device_test.c; NULL: the system does not give it memory */
 

@@ -47,6 +47,8 @@ void tide_meta_count(int on) {
     counting += on ? 1 : -1;
 }
 
+int tide_meta_counting(void) { return counting > 0; }
+
 int tide_meta_counted(const void *p) { return p == counted; }
 
 int tide_has_elements(const tide_tensor *t) {

@@ -190,10 +190,11 @@ static void profile_add(tide_ctx *ctx, const tide_kcall *k, double t0, double t)
 
 /* -- the launch -- */
 
-/* A step on shapes alone: its work and its work space are noted as if it ran. */
+/* A step on shapes alone, while somebody counts: its work and its work space are noted as if it
+ * ran. */
 static void note_shapes(tide_ctx *ctx, const tide_step *s) {
     tide_buf bufs[FEW + MAX_OUT];
-    if (!s->op->flops && !s->op->room) return;
+    if (!tide_meta_counting() || (!s->op->flops && !s->op->room)) return;
     for (int i = 0; i < s->nin + s->nout; i++) {
         const tide_tensor *x = i < s->nin ? s->in[i] : s->out[i - s->nin];
         if (i == FEW + MAX_OUT || (x && !x->storage)) return;

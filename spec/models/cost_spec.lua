@@ -98,6 +98,23 @@ describe("model:summary { batch }", function()
     end)
   end
 
+  it("serves layers of all kinds", function()
+    local cases = require "spec.support.layer_cases"
+    for i = 1, #cases, 23 do
+      local row = cases[i]
+      local layer, shapes = row[3](L), row[4]
+      local several, inputs = type(shapes[1]) == "table", {}
+      for k, shape in ipairs(several and shapes or { shapes }) do
+        inputs[k] = tide.Input { shape = table.move(shape, 2, #shape, 1, {}),
+          dtype = row[5].ids and "int32" or "float32" }
+      end
+      local x = several and inputs or inputs[1]
+      local model = tide.Model { inputs = x, outputs = layer(x) }
+      local ok, e = pcall(model.summary, model, { batch = 3, print_fn = quiet })
+      assert.is_true(ok, row[1] .. ": " .. tostring(e))
+    end
+  end)
+
   it("counts multiply-accumulates as PyTorch does", function()
     local ref = {}
     for _, row in ipairs(require "spec.ref.macs") do

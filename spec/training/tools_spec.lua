@@ -88,6 +88,35 @@ describe("model:find_lr", function()
     end
   end)
 
+  local O = tide.optimizers
+  for name, make in pairs {
+    schedule = function() return O.SGD { O.schedules.CosineDecay { 0.1, 100 } } end,
+    scaled = function() return O.LossScaleOptimizer { O.Adam(0.01) } end,
+    accumulating = function() return O.Adam { 0.01, gradient_accumulation_steps = 3 } end,
+    averaging = function() return O.Adam { 0.01, use_ema = true, ema_overwrite_frequency = 4 } end,
+    Lookahead = function() return O.Lookahead { "adam" } end,
+    LBFGS = function() return O.LBFGS { 0.5 } end,
+    Muon = function() return O.Muon(0.01) end,
+    Adafactor = function() return O.Adafactor(0.01) end,
+    ScheduleFreeAdamW = function() return O.ScheduleFreeAdamW(0.01) end,
+    groups = function() return O.Adam { 0.01, groups = { { "bias", learning_rate = 0.1 } } } end,
+  } do
+    it("puts every kind of optimizer back, as do the other trials: " .. name, function()
+      local x, y = tide.random.normal { 24, 3 }, tide.random.normal { 24, 2 }
+      local model = tide.Sequential { tide.Input { 3 }, L.Dense(4), L.BatchNormalization(),
+        L.Dropout(0.3), L.Dense(2) }
+      model:compile { optimizer = make(), loss = "mse" }
+      model:fit(x, y, { epochs = 2, batch_size = 8, verbose = 0 })
+      local before = state(model)
+      assert.truthy(#model:find_lr(x, y, { steps = 15, batch_size = 8, verbose = 0 }).lr > 1)
+      assert.same(before, state(model))
+      assert.equal(8, (model:find_batch_size(x, y, { max = 8 })))
+      model:summary { batch = 8, print_fn = function() end }
+      assert.same(before, state(model))
+      model:fit(x, y, { batch_size = 8, verbose = 0 })
+    end)
+  end
+
   it("serves steps of one's own, with all that they change", function()
     local Own = tide.Model:extend("FindLrOwn", {
       init = function(self)

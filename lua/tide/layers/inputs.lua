@@ -25,8 +25,9 @@ end
 local NONE = {}
 local known_options = setmetatable({}, { __mode = "k" }) -- class -> set; false: any
 
--- The options that the class says, with its `call_options`, that the `call` beside it takes; of a
--- person's own `call` nothing is known.
+-- The options that the class says, with its `call_options`, that the `call` beside it takes: name ->
+-- true, false (not even where all do), or what to say of it. Of a person's own `call` nothing is
+-- known.
 local function options_of(class)
   local found = known_options[class]
   local c = found == nil and class or nil
@@ -47,11 +48,14 @@ end
 function inputs.check_options(self, o)
   local known = options_of(getmetatable(self))
   for key in pairs(known and o or NONE) do
+    if type(known[key]) == "string" then -- what is called so elsewhere
+      errors.raise(self:_label(), "a call has no option '%s'; %s", key, known[key])
+    end
     if key ~= "training" and key ~= "mask" and not known[key]
       and (key ~= "cache" or known.cache == false) then
       local names = { "training", "mask" }
       for name, takes in pairs(known) do
-        names[#names + 1] = takes and name or nil
+        names[#names + 1] = takes == true and name or nil
       end
       errors.raise(self:_label(), "a call has no option '%s'%s", tostring(key),
         check.did_you_mean(key, names))

@@ -26,13 +26,13 @@ function sizes.declare(c)
     local name = row[1]
     if is_size(row) and not c._get[name] then
       local function get(self)
-        local fixed = self[S].fixed
+        local fixed = self[S].made_for
         return fixed and fixed[name]
       end
       fixed_get[get] = true
       c._get[name] = get
       c._set[name] = function(self, value)
-        local fixed = self[S].fixed
+        local fixed = self[S].made_for
         if not fixed or fixed[name] == nil then
           rawset(self, name, value)
         elseif not object.same(value, fixed[name]) then
@@ -55,8 +55,8 @@ function sizes.fix(self)
       has = #own.weights > 0 or #self:_children() > 0
     end
     if v and has then
-      own.fixed = own.fixed or {}
-      own.fixed[row[1]] = v
+      own.made_for = own.made_for or {}
+      own.made_for[row[1]] = v
       rawset(self, row[1], nil)
     end
   end
@@ -64,7 +64,7 @@ end
 
 --- The value of an option that is kept so; nil for others.
 function sizes.of(self, name)
-  local fixed = self[S].fixed
+  local fixed = self[S].made_for
   return fixed and fixed[name]
 end
 

@@ -169,14 +169,10 @@ local DECODER_OPTIONS = { decoder_padding_mask = true, decoder_attention_mask = 
   encoder_padding_mask = true, encoder_attention_mask = true, use_causal_mask = true, cache = true }
 
 -- KerasHub hands its caches on as tensors.
-local function refuse_caches(self, o)
-  for _, name in ipairs { "self_attention_cache", "self_attention_cache_update_index",
-    "cross_attention_cache", "cross_attention_cache_update_index" } do
-    if o[name] ~= nil then
-      errors.raise(self:_label(), "a call has no option '%s'; give it cache = \z
-        tide.KeyValueCache { length }, which serves both attentions and counts the steps", name)
-    end
-  end
+for _, name in ipairs { "self_attention_cache", "self_attention_cache_update_index",
+  "cross_attention_cache", "cross_attention_cache_update_index" } do
+  DECODER_OPTIONS[name] = "give it cache = tide.KeyValueCache { length }, which serves both \z
+    attentions and counts the steps"
 end
 
 local function check_encoder(self, encoder)
@@ -233,7 +229,6 @@ transformer.TransformerDecoder = base.derive(base, "TransformerDecoder", {
   end,
   call_options = DECODER_OPTIONS,
   call = function(self, x, encoder, o)
-    refuse_caches(self, o)
     check_encoder(self, encoder)
     local causal = o.use_causal_mask
     local own = { attention_mask = mask_option(self, o, "decoder_attention_mask", 3),

@@ -108,9 +108,6 @@ local function by_layer(model, args)
     if outer then
       outer.peak = math.max(outer.peak, m.peak_bytes)
     end
-    if exact then
-      collectgarbage()
-    end
     core.memory_reset_peak "meta"
     open[#open + 1] = { peak = 0, live = live(), work = core.profile_work() }
   end
