@@ -184,3 +184,26 @@ describe("repl.complete", function()
     assert.same({ "support/plain.lua" }, complete.words("support/pl", 'dofile("spec/', env))
   end)
 end)
+
+describe("completion of what changes and tries models", function()
+  it("knows methods, options and both names of tensors", function()
+    local tide = require "tide"
+    local model = tide.Sequential { tide.layers.Dense { 2, input_shape = { 3 } } }
+    local env = { m = model, tide = tide, ops = tide.ops }
+    local function has(list, word)
+      return (" " .. table.concat(list, " ") .. " "):find(" " .. word .. " ", 1, true) ~= nil
+    end
+    local names = require("tide.help.look").names(model)
+    for name in ([[find_lr find_batch_size rename replace sub_model freeze unfreeze]]):gmatch "%S+" do
+      assert.is_true(has(names, name), name)
+    end
+    for before, option in pairs { ["m:summary { "] = "batch", ["m:find_lr(x, y, { "] = "max_lr",
+      ["m:find_batch_size { "] = "memory", ["m:sub_model { "] = "from",
+      ["m:add(layer, { "] = "rebuild", ["tide.models.clone_model(m, { "] = "call_function",
+      ["tide.utils.model_to_dot(m, { "] = "rankdir", ["ops.conv { "] = "inputs",
+      ["ops.bitwise_and { "] = "y", ["tide.utils.clear_session { "] = "free_memory" } do
+      assert.is_true(has(complete.options("", before, env), option), before)
+    end
+    assert.equal("m:count_params()", complete.signature("m:count_params(", env))
+  end)
+end)

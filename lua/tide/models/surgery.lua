@@ -82,7 +82,8 @@ end
 --- @param which any a layer, or its name, path or number; or a table of new names
 --- @param name string|nil the new name
 --- @return table model
-function surgery.rename(model, which, name)
+function surgery.rename(self, which, name)
+  local model = self
   if name == nil and type(which) == "string" then
     check_name(which)
     give_name(model, which)
@@ -248,7 +249,8 @@ end
 --- @param which any a layer, or its name, path or number
 --- @param new table a layer
 --- @return table the layer that stood there
-function surgery.replace(model, which, new)
+function surgery.replace(self, which, new)
+  local model = self
   if class.is_class(new) or not base.is_layer(new) then
     errors.raise("replace", "takes a layer to put there (got %s)", check.show(new))
   end
@@ -336,7 +338,8 @@ local sub_args = check.args("sub_model", {
 ---     m:sub_model({ from = "b" }).input_shape   --> { none, 4 }
 --- @param o table|nil from, to: names or numbers of layers, or layers; name
 --- @return table model
-function surgery.sub_model(model, ...)
+function surgery.sub_model(self, ...)
+  local model = self
   local o = sub_args:call(...)
   local g = graph.of(model)
   if not g then
@@ -396,7 +399,8 @@ end
 ---     #m.trainable_weights   --> 2
 --- @param which any a pattern, a layer, a number, `function(layer, path)`, or a list of these
 --- @return table list of the layers
-function surgery.freeze(model, which, ...)
+function surgery.freeze(self, which, ...)
+  local model = self
   return set_trainable("freeze", false, model, which, (...))
 end
 
@@ -405,7 +409,8 @@ end
 ---     #model:unfreeze()   --> 2
 --- @param which any a pattern, a layer, a number, `function(layer, path)`, or a list of these
 --- @return table list of the layers
-function surgery.unfreeze(model, which, ...)
+function surgery.unfreeze(self, which, ...)
+  local model = self
   return set_trainable("unfreeze", true, model, which, (...))
 end
 
