@@ -194,7 +194,8 @@ describe("completion of what changes and tries models", function()
       return (" " .. table.concat(list, " ") .. " "):find(" " .. word .. " ", 1, true) ~= nil
     end
     local names = require("tide.help.look").names(model)
-    for name in ([[find_lr find_batch_size rename replace sub_model freeze unfreeze]]):gmatch "%S+" do
+    for name in ([[find_lr find_batch_size rename replace sub_model freeze
+      unfreeze]]):gmatch "%S+" do
       assert.is_true(has(names, name), name)
     end
     for before, option in pairs { ["m:summary { "] = "batch", ["m:find_lr(x, y, { "] = "max_lr",

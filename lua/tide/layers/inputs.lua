@@ -25,8 +25,8 @@ end
 local NONE = {}
 local known_options = setmetatable({}, { __mode = "k" }) -- class -> set; false: any
 
--- The options that the class says, with its `call_options`, that the `call` beside it takes: name ->
--- true, false (not even where all do), or what to say of it. Of a person's own `call` nothing is
+-- The options that the class says, with its `call_options`, that the `call` beside it takes: name
+-- -> true, false (not even where all do), or what to say of it. Of a person's own `call` nothing is
 -- known.
 local function options_of(class)
   local found = known_options[class]

@@ -124,8 +124,8 @@ end
 --- Freezes the layer's weight and trains two factors beside it, `a` (..., in, rank) and `b` (rank,
 --- out): the layer computes with `weight + lora_alpha / rank * a @ b`. Optimizers that know the
 --- model already do not know the factors: compile again. `trainable = false` freezes the factors
---- too, as in Keras; `trainable = true` trains them again, while the weight stays frozen. Raises for a layer that is not built, has
---- LoRA already, or has a constraint of the weight.
+--- too, as in Keras; `trainable = true` trains them again, while the weight stays frozen. Raises
+--- for a layer that is not built, has LoRA already, or has a constraint of the weight.
 ---
 ---     local dense = tide.layers.Dense { 4 }
 ---     dense:build { tide.none, 16 }
