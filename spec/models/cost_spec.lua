@@ -179,6 +179,10 @@ describe("model:summary { batch }", function()
     local model = Own()
     expect.has(expect.message(model.summary, model, { batch = 3 }), "is not built yet")
     assert.equal(0, model:summary({ batch = 3, shape = { 3, 4 }, print_fn = quiet }).macs)
+    model = tide.Sequential { L.Dense(5), L.Dense(3) }
+    assert.equal((4 * 5 + 5 * 3 + 8) * 4 > 0, model:summary({ batch = 2, shape = { 2, 4 },
+      print_fn = quiet }).weights > 0)
+    assert.is_false(model.built)
     model = tide.Sequential { tide.Input { tide.none, 4 }, L.LSTM(2) }
     expect.has(expect.message(model.summary, model, { batch = 3 }), "size 2 of the input")
     assert.equal(3 * 7 * 6 * 8, model:summary({ batch = 3, shape = { 3, 7, 4 },

@@ -256,6 +256,18 @@ describe("model:sub_model", function()
     expect.close(row:sub_model { from = 2 }(row:sub_model { to = 1 }(x)), row(x), 1e-6, 1e-6)
   end)
 
+  it("gives the outputs that its inputs lead to", function()
+    local a, b = tide.Input { 3 }, tide.Input { 2 }
+    local h = L.Dense { 4, name = "h" }(a)
+    local model = tide.Model { inputs = { a, b }, outputs = { first = L.Dense { 1, name = "p" }(h),
+      second = L.Concatenate { name = "q" } { h, b } } }
+    assert.same({ tide.none, 1 }, model:sub_model({ from = "p" }).output_shape:totable())
+    assert.same({ 2, 1 }, model:sub_model({ from = { "h", "q" }, to = "p" })
+      { tide.ones { 2, 3 }, tide.ones { 2, 4 }, tide.ones { 2, 2 } }.shape:totable())
+    local late = tide.Model { inputs = { a, b }, outputs = L.Add() { L.Dense(2)(h), b } }
+    expect.has(expect.message(late.sub_model, late, { from = "h" }), "no output of model")
+  end)
+
   it("says what it cannot give", function()
     local model = functional()
     expect.has(expect.message(model.sub_model, model, { to = "wide" }), "no layer of")

@@ -247,12 +247,15 @@ end
 ---   (peaks in bytes, with `weights`, and for training the `optimizer`'s state and gradients),
 ---   `layers`: layer -> { macs, activations, peak }
 function cost.of(model, batch, shape)
+  local kept <close> = photo.take(model, true) -- luacheck: ignore
+  if not model.built and shape then
+    model:build(shape)
+  end
   local params, all = {}, {}
   for _, r in ipairs(model:_records()) do
     all[#all + 1] = r.tensor
     params[#params + 1] = r.trainable and r.tensor or nil
   end
-  local kept <close> = photo.take(model, true) -- luacheck: ignore
   return counted(function()
     local out = { batch = batch, weights = blocks(all) }
     core.profile_start()

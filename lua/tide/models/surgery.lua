@@ -10,6 +10,7 @@ local functional = require "tide.models.functional"
 local graph = require "tide.graph"
 local infer = require "tide.graph.infer"
 local list = require "tide.list"
+local order = require "tide.graph.order"
 local rebuild = require "tide.graph.rebuild"
 local registry = require "tide.registry"
 local symbolic = require "tide.graph.symbolic"
@@ -320,6 +321,19 @@ local function only(t)
   return #t == 1 and t[1] or t
 end
 
+-- Of the model's outputs those that the inputs of a part lead to.
+local function reached(inputs, outputs, model)
+  local flat, out = symbolic.flatten(outputs), {}
+  for _, x in ipairs(flat) do
+    out[#out + 1] = pcall(order.between, inputs, { x }, "") and x or nil
+  end
+  if #out == 0 then
+    errors.raise("sub_model", "no output of %s is made of these inputs alone; give to, a layer that \z
+      is, or more layers in from", model:_label())
+  end
+  return #out == #flat and outputs or only(out)
+end
+
 local sub_args = check.args("sub_model", {
   { "from", "any", nil, "the first layer of the part, or a list; the model's inputs by default" },
   { "to", "any", nil, "the last layer, or a list of them, whose results it gives; the model's \z
@@ -328,7 +342,8 @@ local sub_args = check.args("sub_model", {
 })
 
 --- A part of a model as a functional model, which shares its layers and weights: from the inputs of
---- the layer `from` to the results of the layer `to`. Of a list of `to` it gives several results.
+--- the layer `from` to the results of the layer `to`, without it to the model's outputs that these
+--- inputs lead to. Of a list of `to` it gives several results.
 --- Of a layer that is called several times, `from` is the first call and `to` the last.
 ---
 ---     local L = tide.layers
@@ -359,6 +374,7 @@ function surgery.sub_model(self, ...)
       end
     end
     inputs = only(flat)
+    outputs = o.to == nil and reached(flat, outputs, model) or outputs
   end
   if o.to ~= nil then
     local flat = {}
