@@ -328,8 +328,8 @@ local function reached(inputs, outputs, model)
     out[#out + 1] = pcall(order.between, inputs, { x }, "") and x or nil
   end
   if #out == 0 then
-    errors.raise("sub_model", "no output of %s is made of these inputs alone; give to, a layer that \z
-      is, or more layers in from", model:_label())
+    errors.raise("sub_model", "no output of %s is made of these inputs alone; give to, a layer \z
+      that is, or more layers in from", model:_label())
   end
   return #out == #flat and outputs or only(out)
 end
