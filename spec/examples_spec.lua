@@ -15,6 +15,8 @@ local rows = {
   custom_step = { "", falls = 2 },
   three_programs = { "programs", "accuracy 0%.%d+",
     "best_model.h5 predicts what the model does, within 0\n", "test accuracy [01]%.%d+" },
+  pipeline = { "2 1000", "left out: record 1: the checksum of its data differs",
+    "\nthe same %d+ batches follow\n", above = { "accuracy: ([%d.]+)", 0.6 } },
   resume = { "", "the power is gone\n", "\nequal to the last bit\n$" },
   two_inputs = { "", "numbers, flatten", falls = 10 },
   train_config = { "fit.epochs=2 width=8", "test accuracy 0%.%d+", "saved circle%.keras",

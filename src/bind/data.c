@@ -102,8 +102,66 @@ static int draw(lua_State *L) {
     return 1;
 }
 
+/* -- padding -- */
+
+/* A block of `from` extents into one of `to` extents, both row-major. */
+static void place(const char *from, const int64_t *have, char *to, const int64_t *room, int rank,
+                  size_t size) {
+    if (rank == 1) {
+        memcpy(to, from, (size_t)have[0] * size);
+        return;
+    }
+    size_t a = size, b = size;
+    for (int k = 1; k < rank; k++) a *= (size_t)have[k], b *= (size_t)room[k];
+    for (int64_t i = 0; i < have[0]; i++)
+        place(from + (size_t)i * a, have + 1, to + (size_t)i * b, room + 1, rank - 1, size);
+}
+
+/* data_pad(tensors, shape, value): tensors of one dtype and rank, none larger than `shape`, as one
+ * with an axis in front; `value`, a tensor of one element, stands behind the smaller ones. */
+static int pad(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    tide_ctx *ctx = tideL_ctx(L);
+    int64_t n = (int64_t)lua_rawlen(L, 1), shape[9] = {n}, rank = (int64_t)lua_rawlen(L, 2);
+    if (rank < 1 || rank > 7) return tideL_error(L, "padded_batch", "takes tensors of 1 to 7 axes");
+    for (int64_t k = 1; k <= rank; k++) {
+        lua_rawgeti(L, 2, k);
+        shape[k] = lua_tointeger(L, -1);
+        lua_pop(L, 1);
+    }
+    lua_settop(L, 3);
+    tideL_pace(L, ctx);
+    tide_tensor *value = tideL_pinhost(L, 3, "padded_batch");
+    tideL_handle *out = tideL_new(L);
+    tideL_try(L, ctx, tide_new_host(ctx, value->dtype, (int)rank + 1, shape, &out->t));
+    size_t size = tide_dtype_size(value->dtype), each = 1;
+    for (int64_t k = 1; k <= rank; k++) each *= (size_t)shape[k];
+    char *to = tide_host_view(out->t);
+    const char *v = tide_host_view(value);
+    for (size_t i = 0; i < (size_t)n * each; i++) memcpy(to + i * size, v, size);
+    int top = lua_gettop(L);
+    for (int64_t i = 0; i < n; i++) {
+        lua_rawgeti(L, 1, i + 1);
+        tide_tensor *t = tideL_pinhost(L, -1, "padded_batch");
+        int fits = t->dtype == value->dtype && t->rank == rank;
+        for (int64_t k = 0; fits && k < rank; k++) fits = t->shape[k] <= shape[k + 1];
+        if (!fits)
+            return tideL_error(L, "padded_batch", "tensor %lld does not fit", (long long)i + 1);
+        if (tide_numel(t) > 0)
+            place(tide_host_view(t), t->shape, to + (size_t)i * each * size, shape + 1, (int)rank,
+                  size);
+        lua_settop(L, top);
+    }
+    tideL_send(L, out);
+    return 1;
+}
+
 void tideL_open_data(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"data_shuffler", shuffler_new}, {"data_feed", feed}, {"data_draw", draw}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"data_shuffler", shuffler_new},
+                                         {"data_feed", feed},
+                                         {"data_draw", draw},
+                                         {"data_pad", pad},
+                                         {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

@@ -7,7 +7,6 @@ local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
 local order = require "tide.data.order"
-local ops = require "tide.ops"
 local stage = require "tide.data.stage"
 local strings = require "tide.strings"
 local transform = require "tide.data.stages.transform"
@@ -183,21 +182,14 @@ local function pad(column, count, dtype, given, value)
     end
     return out
   end
-  local out = {}
   for i = 1, count do
     local v = column[i]
     if v.dtype ~= first.dtype then
       errors.raise(nil, "the elements of a batch differ in dtype (expected %s, got %s as element \z
         %d)", first.dtype, v.dtype, i)
     end
-    local widths, same = {}, true
-    for a = 1, #shape do
-      widths[a] = { 0, shape[a] - v.shape[a] }
-      same = same and widths[a][2] == 0
-    end
-    out[i] = same and v or ops.pad(v, widths, { constant_values = value or 0 })
   end
-  return ops.stack(out)
+  return core.data_pad(column, shape, core.tensor({ value or 0 }, { dtype = first.dtype }))
 end
 
 local Padded = stage.iterator("padded_batch", Batch)
