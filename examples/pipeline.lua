@@ -1,6 +1,6 @@
 -- From records in a file to batches for fit, by tide.data.Dataset: reading, taking apart, leaving
--- out what is damaged, shuffling, batches of one length. Then the place in the data is written down,
--- and another data set goes on from there with the very next batch.
+-- out what is damaged, shuffling, batches of one length. Then the place in the data is written
+-- down, and another data set goes on from there with the very next batch.
 --
 --     build/tide examples/pipeline.lua [epochs] [records]      (ten seconds)
 local tide = require "tide"

@@ -147,6 +147,7 @@ void tideL_open_modes(lua_State *L);
 void tideL_open_steps(lua_State *L);
 void tideL_open_data(lua_State *L);
 void tideL_open_records(lua_State *L);
+void tideL_open_process(lua_State *L);
 void tideL_open_image(lua_State *L);
 void tideL_open_io(lua_State *L);
 void tideL_open_archives(lua_State *L);

@@ -21,10 +21,10 @@ local kind_of = structure.kind
 
 -- ---- values of a person's ----
 
--- Whether a list that begins with a number or boolean holds other things than those.
+-- Whether a list that begins with a number, a boolean or text holds other things than those.
 local function is_mixed(v)
   local first = type(v[1])
-  if first ~= "number" and first ~= "boolean" then
+  if first ~= "number" and first ~= "boolean" and first ~= "string" then
     return false
   end
   for _, x in next, v do

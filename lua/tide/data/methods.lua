@@ -7,6 +7,7 @@ local elements = require "tide.data.elements"
 local encode = require "tide.data.encode"
 local errors = require "tide.errors"
 local json = require "tide.utils.json"
+local send = require "tide.data.send"
 local stage = require "tide.data.stage"
 
 require "tide.data.stages.batch"
@@ -48,11 +49,21 @@ local map_args = check.args("Dataset.map", {
 
 --- Every element as a function makes it: it takes the parts and returns parts. tf.data's map.
 ---
+--- With `num_parallel_calls` it runs in so many processes of this program, ahead of what asks; the
+--- order and the results are those of one process. The function is sent with what it holds:
+--- numbers, texts, plain tables, tensors and other such functions; modules go by name. What cannot
+--- be sent is an error. Elements should take longer than sending them does.
+---
 ---     local ds = tide.data.Dataset.range(3):map(function(x) return x * 2 end)
 ---     ds:skip(2):get_single_element()   --> 4
 --- @return Dataset
 function Dataset:map(...)
-  return self:_with("map", map_args:call(...))
+  local o = map_args:call(...)
+  if o.num_parallel_calls and o.num_parallel_calls ~= 0 then
+    send.pack(o.map_func, "Dataset.map") -- says now what cannot be sent
+    return self:_with("parallel_map", o)
+  end
+  return self:_with("map", o)
 end
 
 local flat_args = check.args("Dataset.flat_map", {

@@ -109,6 +109,11 @@ end
 
 stage.define("map", { open = Map, spec = nothing })
 
+-- The same in worker processes.
+stage.define("parallel_map", { draws = true, spec = nothing, open = function(node, pass)
+  return require "tide.data.stages.parallel"(node, pass)
+end })
+
 -- ---- filter, take_while ----
 
 -- Whether a predicate holds: a boolean, or a tensor of one.
