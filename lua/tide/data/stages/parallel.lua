@@ -22,7 +22,7 @@ function Parallel:start()
   self.waiting, self.read, self.dtypes = {}, 0, {}
 end
 
-local function answer_of(self, worker)
+local function answer_of(worker)
   local text = core.process_receive(worker)
   if text:sub(1, 1) ~= "y" then
     errors.raise(nil, "%s", text:sub(2))
@@ -52,7 +52,7 @@ local function begin(self)
     core.process_send(worker, text)
   end
   for _, worker in ipairs(self.workers) do
-    answer_of(self, worker)
+    answer_of(worker)
   end
 end
 
@@ -96,7 +96,7 @@ function Parallel:next()
   end
   local i = self.read - #self.waiting + 1
   table.remove(self.waiting, 1)
-  local text = answer_of(self, self.workers[(i - 1) % self.size + 1])
+  local text = answer_of(self.workers[(i - 1) % self.size + 1])
   self.n = self.n + 1
   return results(self, encode.parts(text, "map"))
 end
