@@ -37,8 +37,8 @@ local encode = require "tide.data.encode"
 local send = require "tide.data.send"
 tide.set_threads(1)
 setmetatable(_G, { __index = function(_, name)
-  error(("the global '%s' is not there in worker processes; make it a local"):format(tostring(name)),
-    2)
+  error(("the global '%s' is not there in worker processes; make it a local"):format(
+    tostring(name)), 2)
 end })
 
 local ok, f = pcall(send.unpack, receive())

@@ -32,7 +32,8 @@ end
 
 -- The folder of Tide's modules and the program of a worker in it.
 local function places()
-  local folder = debug.getinfo(1, "S").source:match "^@(.*)tide[/\\]data[/\\]stages[/\\]parallel%.lua$"
+  local file = debug.getinfo(1, "S").source
+  local folder = file:match "^@(.*)tide[/\\]data[/\\]stages[/\\]parallel%.lua$"
   if not folder then
     errors.raise("map", "the folder of Tide's modules is not known, so no worker can be started")
   end
