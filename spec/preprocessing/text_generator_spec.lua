@@ -82,6 +82,9 @@ describe("TextGenerator", function()
     end })
     local x = TextGenerator({ layer }):flow({ "a" }, { shuffle = false }):get(1)
     assert.same({ { 1, 7 } }, x:tolist())
+    local vectorize = tide.layers.TextVectorization { max_tokens = 9 }
+    x = TextGenerator({ vectorize }):flow({ "b a a", "a" }, { shuffle = false }):get(1)
+    assert.same({ { 3, 2, 2 }, { 2, 0, 0 } }, x:tolist())
     assert.matches("tokenizer must be a tokenizer", message(TextGenerator, { 3 }), 1, true)
   end)
 

@@ -455,67 +455,6 @@ static int padding(lua_State *L) {
     return 0;
 }
 
-/* -- windows of series -- */
-
-/* A list of whole numbers, as a block that stays on the stack. */
-static int64_t *numbers(lua_State *L, int i, int64_t *n) {
-    luaL_checktype(L, i, LUA_TTABLE);
-    *n = (int64_t)lua_rawlen(L, i);
-    int64_t *p = lua_newuserdatauv(L, (size_t)(*n + 1) * sizeof *p, 0);
-    for (int64_t k = 0; k < *n; k++) {
-        lua_rawgeti(L, i, k + 1);
-        p[k] = luaL_checkinteger(L, -1);
-        lua_pop(L, 1);
-    }
-    return p;
-}
-
-/* windows(x, firsts, offsets, flat): the rows first + offset (from 1) of a tensor, as (firsts,
- * offsets, …), or without the second axis for one offset and `flat` */
-static int windows(lua_State *L) {
-    int64_t n, m, shape[TIDE_MAX_RANK + 1];
-    const int64_t *first = numbers(L, 2, &n), *offset = numbers(L, 3, &m);
-    const bool flat = lua_toboolean(L, 4) && m == 1;
-    tide_ctx *ctx = tideL_ctx(L);
-    tideL_pace(L, ctx);
-    const tide_tensor *x = tideL_pinhost(L, 1, "windows");
-    if (x->rank < 1 || x->rank >= TIDE_MAX_RANK)
-        return tideL_error(L, "windows", "x must have 1 to %d axes (got %d)", TIDE_MAX_RANK - 1,
-                           x->rank);
-    const int rank = x->rank + !flat, skip = flat ? 1 : 2;
-    int64_t row = 1, least = 0, most = 0;
-    bool together = true;
-    shape[0] = n, shape[1] = m;
-    for (int a = 1; a < x->rank; a++) shape[a + skip - 1] = x->shape[a], row *= x->shape[a];
-    for (int64_t k = 0; k < m; k++) {
-        least = offset[k] < least ? offset[k] : least, most = offset[k] > most ? offset[k] : most;
-        together &= offset[k] == offset[0] + k;
-    }
-    for (int64_t i = 0; i < n; i++)
-        if (first[i] + least < 1 || first[i] + most > x->shape[0])
-            return tideL_error(L, "windows",
-                               "window %lld leaves the rows (expected 1 to %lld, got %lld to %lld)",
-                               (long long)i + 1, (long long)x->shape[0],
-                               (long long)(first[i] + least), (long long)(first[i] + most));
-    tideL_handle *h = tideL_new(L);
-    tideL_try(L, ctx, tide_new_host(ctx, x->dtype, rank, shape, &h->t));
-    const size_t bytes = (size_t)row * (size_t)tide_dtype_size(x->dtype);
-    const char *from = tide_host_view(x);
-    char *to = tide_host_view(h->t);
-    for (int64_t i = 0; i < n && bytes; i++) {
-        const char *at = from + (size_t)(first[i] - 1) * bytes;
-        if (together && m) {
-            memcpy(to, at + offset[0] * (int64_t)bytes, (size_t)m * bytes);
-            to += (size_t)m * bytes;
-            continue;
-        }
-        for (int64_t k = 0; k < m; k++, to += bytes)
-            memcpy(to, at + offset[k] * (int64_t)bytes, bytes);
-    }
-    tideL_send(L, h);
-    return 1;
-}
-
 /* -- training -- */
 
 static void free_counts(void *p) { tide_counts_free(p); }
@@ -625,7 +564,6 @@ void tideL_open_text(lua_State *L) {
         {"id", id},
         {"info", info},
         {"is_special", is_special},
-        {"windows", windows},
         {"counts", new_counts},
         {"count", count},
         {"train", train},
@@ -638,5 +576,6 @@ void tideL_open_text(lua_State *L) {
         {NULL, NULL},
     };
     luaL_newlib(L, functions);
+    tideL_open_sequences(L);
     lua_setfield(L, -2, "text");
 }

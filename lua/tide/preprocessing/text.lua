@@ -67,6 +67,9 @@ end
 
 local function words_of(s, filters, lower, split)
   s = lower and core.text.lower(s) or core.text.mend(s)
+  if #split == 1 and not (filters .. split):find "[\128-\255]" then
+    return core.text.words(s, filters .. split) -- each is one byte
+  end
   return split_plain(filtered(s, filters, split), split)
 end
 

@@ -73,6 +73,13 @@ function M.pad_sequences(...)
   elseif not text and not tostring(o.dtype):find "float" and math.tointeger(value) then
     value = math.tointeger(value)
   end
+  if not text and #shape == 0 and #lists > 0 and length > 0 then
+    local fast = core.text.rows(lists, length, o.padding == "pre", o.truncating == "pre", value,
+      o.dtype)
+    if fast then
+      return fast
+    end
+  end
   local rows = {}
   for i, s in ipairs(lists) do
     local n, row = #s, {}

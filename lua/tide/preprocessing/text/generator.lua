@@ -304,7 +304,7 @@ local Generator = class.strict(class.new "TextGenerator")
 M.TextGenerator = Generator
 Generator.args = check.args("TextGenerator", {
   { "tokenizer", "any", nil, "of tide.tokenizers, a Tokenizer, a layer of text, or a function of \z
-    a text that gives ids; a Tokenizer that learns from the first flow by default" },
+    a text that gives ids; by default a Tokenizer. One without words learns the first flow's" },
 }, { named = {
   { "mode", "enum", "classes", "rows with classes, or windows with the next word",
     of = "classes|language_model" },
@@ -361,15 +361,22 @@ function Generator:fit(texts)
   return self
 end
 
--- A default tokenizer without words learns those of the first flow that trains.
+-- A Tokenizer or a layer without words learns those of the first flow.
 local function learn(self, it, n)
   local index = method(self.tokenizer, "fit_on_texts") and self.tokenizer.index_word
+  local size = method(self.tokenizer, "adapt") and method(self.tokenizer, "vocabulary_size")
   if index and #index == 0 then
     local i = 0
     self.tokenizer:fit_on_texts(function()
       i = i + 1
       return i <= n and read(it, i) or nil
     end)
+  elseif size and size(self.tokenizer) <= 2 then -- padding and [UNK]
+    local texts = {}
+    for i = 1, n do
+      texts[i] = read(it, i)
+    end
+    self.tokenizer:adapt(texts)
   end
 end
 
