@@ -18,6 +18,8 @@ local rows = {
   pipeline = { "2 1000", "left out: record 1: the checksum of its data differs",
     "\nthe same %d+ batches follow\n", above = { "accuracy: ([%d.]+)", 0.6 } },
   resume = { "", "the power is gone\n", "\nequal to the last bit\n$" },
+  tensorboard = { "board", "tensorboard %-%-logdir board\n",
+    above = { "accuracy: ([%d.]+)", 0.9 } },
   two_inputs = { "", "numbers, flatten", falls = 10 },
   train_config = { "fit.epochs=2 width=8", "test accuracy 0%.%d+", "saved circle%.keras",
     command = "train" },
