@@ -70,7 +70,7 @@ judge("frozen, new head", transferred)
 -- 6. Beside each kernel, which stays as it is, two factors of rank 4 learn.
 seeing.trainable = true
 for _, layer in ipairs(seeing.layers) do
-  if layer.enable_lora then
+  if #layer.weights > 0 then
     layer:enable_lora(4)
   end
 end
