@@ -97,6 +97,10 @@ static int draw(lua_State *L) {
         to[i] = s->at[k];
         s->at[k] = next < in.count ? taken(&in, next++) : s->at[--s->n];
     }
+    if (s->n == 0) { /* the collector does not see these bytes */
+        free(s->at);
+        s->at = NULL, s->room = 0;
+    }
     lua_pushvalue(L, 5);
     tideL_send(L, out);
     return 1;
