@@ -70,8 +70,13 @@ local function object_out(v)
       and c.keras.package .. ">" .. name or none, tide = notes }
 end
 
--- An activation with options: Keras has no more than the layer of that name.
+-- An activation with options: Keras has no more than the layer of that name, and KerasHub a function
+-- for one.
 local function activation_out(v)
+  if v.name == "gelu" and v.options.approximate then
+    return { module = "builtins", class_name = "function", config = "keras_hub>gelu_approximate",
+      registered_name = "function" }
+  end
   local layers, c = registry.namespace "layer", nil
   for _, name in ipairs(namespace.names(layers)) do
     if name:lower() == v.name:gsub("_", "") then

@@ -308,7 +308,8 @@ function import.object(ctx, entry, row, what)
   local name = entry.class_name
   if name == "function" then
     local named = type(entry.config) == "table" and entry.config.name or entry.config
-    return ctx.custom[named] or named
+    return ctx.custom[named] or named == "keras_hub>gelu_approximate"
+      and { "gelu", approximate = true } or named
   elseif name == "__tuple__" then
     return import_value(ctx, entry.items or {})
   elseif name == "__tensor__" or name == "__numpy__" then
