@@ -6,7 +6,8 @@ local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
 local ops = require "tide.ops"
-local add_relu = require("tide.core").ops.add_relu_
+local core = require "tide.core"
+local add_relu = core.ops.add_relu_
 
 local merge = {}
 
@@ -76,7 +77,61 @@ local function or_mask(_, _, mask)
   return out
 end
 
-local function define(name, join, exactly)
+-- Whether any of the masks (one per input, or nil) counts; of inputs of several ranks none does.
+local function any_mask(inputs, masks)
+  local found = false
+  for i, x in ipairs(type(masks) == "table" and inputs or {}) do
+    if x.ndim ~= inputs[1].ndim then
+      return false
+    end
+    found = found or core.is_tensor(masks[i])
+  end
+  return found
+end
+
+-- A mask with axes of 1 behind, for each element of x.
+local function over(mask, x)
+  for _ = mask.ndim + 1, x.ndim do
+    mask = ops.expand_dims(mask, -1)
+  end
+  return mask
+end
+
+-- What is masked is no factor; what is so in all is 0.
+local function masked_product(inputs, masks)
+  local y, seen, all = nil, nil, true
+  for i, x in ipairs(inputs) do
+    local m = masks[i] and over(masks[i], x)
+    all = all and m ~= nil and m ~= false
+    if m then
+      x = ops.where(m, x, ops.ones_like(x))
+      seen = seen and ops.logical_or(seen, m) or m
+    end
+    y = y and ops.multiply(y, x) or x
+  end
+  return all and ops.where(seen, y, ops.zeros_like(y)) or y
+end
+
+-- Of two elements of which one is masked the other stands.
+local function masked_choice(op)
+  return function(inputs, masks)
+    local y, seen
+    for i, x in ipairs(inputs) do
+      local m = masks[i] and over(masks[i], x) or nil
+      if not y then
+        y, seen = x, m
+      else
+        x = m and ops.where(m, x, y) or x
+        y = seen and ops.where(seen, y, x) or y
+        seen = m and seen and ops.logical_or(seen, m) or nil
+        y = op(y, x)
+      end
+    end
+    return y
+  end
+end
+
+local function define(name, join, exactly, with_masks)
   --- Elementwise over a list of tensors, which broadcast.
   merge[name] = base.derive(base, name, {
     takes = "list",
@@ -85,9 +140,11 @@ local function define(name, join, exactly)
     build = function(self, shapes)
       self:compute_output_shape(shapes)
     end,
-    call = function(_, inputs)
+    call = function(_, inputs, o)
       if exactly and #inputs ~= exactly then
         errors.raise(name, "takes exactly %d tensors (got %d)", exactly, #inputs)
+      elseif with_masks and any_mask(inputs, o.mask) then
+        return with_masks(inputs, o.mask)
       end
       return join(aligned(inputs))
     end,
@@ -130,20 +187,20 @@ end }
 --- The first tensor minus the second.
 --     tide.layers.Subtract()({ tide.ones { 1, 2 }, tide.ones { 1, 2 } })   --> { { 0, 0 } }
 define("Subtract", folded(ops.subtract), 2)
---- Products of tensors.
+--- Products of tensors; where steps are masked, of those that are not (0 where all are), as Keras.
 --     tide.layers.Multiply()({ tide.ones { 1, 2 }, tide.zeros { 1, 2 } })   --> { { 0, 0 } }
-define("Multiply", folded(ops.multiply))
+define("Multiply", folded(ops.multiply), nil, masked_product)
 --- Means of tensors.
 --     tide.layers.Average()({ tide.zeros { 1, 2 }, tide.ones { 1, 2 } })   --> { { 0.5, 0.5 } }
 define("Average", function(inputs)
   return add(inputs) / #inputs
 end)
---- The larger elements of tensors.
+--- The larger elements of tensors, of those that are not masked.
 --     tide.layers.Maximum()({ tide.zeros { 1, 2 }, tide.ones { 1, 2 } })   --> { { 1, 1 } }
-define("Maximum", folded(ops.maximum))
---- The smaller elements of tensors.
+define("Maximum", folded(ops.maximum), nil, masked_choice(ops.maximum))
+--- The smaller elements of tensors, of those that are not masked.
 --     tide.layers.Minimum()({ tide.zeros { 1, 2 }, tide.ones { 1, 2 } })   --> { { 0, 0 } }
-define("Minimum", folded(ops.minimum))
+define("Minimum", folded(ops.minimum), nil, masked_choice(ops.minimum))
 
 --- Joins tensors along an axis (2 is the first after the batch).
 --     tide.layers.Concatenate()({ tide.ones { 2, 3 }, tide.ones { 2, 1 } }).shape   --> { 2, 4 }
@@ -151,7 +208,6 @@ merge.Concatenate = base.derive(base, "Concatenate", {
   takes = "list",
   args = { { "axis", "axis", -1, "axis to join", batch = false } },
   supports_masking = true,
-  keeps_dtype = true,
   init = function(self)
     self[S].options = { axis = self.axis }
   end,
