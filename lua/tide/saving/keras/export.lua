@@ -70,8 +70,8 @@ local function object_out(v)
       and c.keras.package .. ">" .. name or none, tide = notes }
 end
 
--- An activation with options: Keras has no more than the layer of that name, and KerasHub a function
--- for one.
+-- An activation with options: Keras has no more than the layer of that name, and KerasHub a
+-- function for one.
 local function activation_out(v)
   if v.name == "gelu" and v.options.approximate then
     return { module = "builtins", class_name = "function", config = "keras_hub>gelu_approximate",
