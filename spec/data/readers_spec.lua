@@ -89,6 +89,17 @@ describe("a reader of records", function()
   end)
 end)
 
+describe("CsvDataset", function()
+  it("takes a text for an empty field, which has the column's default", function()
+    local path = file "1,NA\nNA,x\n,\n"
+    assert.same({ { 1, "none" }, { -1, "x" }, { -1, "none" } },
+      data.CsvDataset(path, { -1, "none" }, { na_value = "NA" }):as_list())
+    expect.has(expect.message(function()
+      data.CsvDataset(path, { "int64", "string" }, { na_value = "NA" }):as_list()
+    end), "line 1: field 2 is empty (expected a value)")
+  end)
+end)
+
 describe("a damaged file", function()
   local function says(ds, ...)
     local text = expect.message(ds.as_list, ds)

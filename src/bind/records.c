@@ -88,7 +88,9 @@ typedef struct {
     size_t n;
     const int64_t *column; /* from 0, [n]; NULL: all in order */
     int64_t width;         /* fields that a row must have; 0: as many as it has */
-    int defaults;          /* stack index of a list: what an empty field is, false: an error */
+    const char *na;        /* a field that counts as empty; NULL: none */
+    size_t na_n;
+    int defaults; /* stack index of a list: what an empty field is, false: an error */
 } columns;
 
 /* Pushes the values of a row; 0, and the message in `error`, where a field is not what it should
@@ -108,7 +110,8 @@ static int push_row(lua_State *L, const tide_records *r, const columns *c, char 
         int64_t k = c->column ? c->column[i] : (int64_t)i, whole_value;
         const tide_csv_field none = {"", 0, 0, 0}, *x = k < n ? &f[k] : &none;
         double number;
-        if (x->n == 0 && !(x->quoted && c->kinds[i] == 's')) {
+        if ((x->n == 0 && !(x->quoted && c->kinds[i] == 's')) ||
+            (c->na_n > 0 && x->n == c->na_n && !memcmp(x->p, c->na, x->n))) {
             if (lua_rawgeti(L, c->defaults, (lua_Integer)i + 1) != LUA_TBOOLEAN) continue;
             lua_pop(L, (int)i + 1);
             snprintf(error, room, "line %lld: field %lld is empty (expected a value)",
@@ -160,9 +163,9 @@ static tide_found rows(lua_State *L, reader *b, const columns *c, int64_t most, 
     return k;
 }
 
-/* records_read(reader, where, most, skip, kinds = nil, defaults = nil, columns = nil, width = 0) ->
- * list, how many (0: the end), how many were left out, what was wrong with the last of them. With
- * kinds the rows' values follow each other in the list. */
+/* records_read(reader, where, most, skip, kinds = nil, defaults = nil, columns = nil, width = 0, na
+ * = nil) -> list, how many (0: the end), how many were left out, what was wrong with the last of
+ * them. With kinds the rows' values follow each other in the list. */
 static int records_read(lua_State *L) {
     reader *b = check(L);
     const char *where = luaL_checkstring(L, 2);
@@ -170,7 +173,8 @@ static int records_read(lua_State *L) {
     int skip = lua_toboolean(L, 4);
     char error[300] = "";
     columns c = {.kinds = lua_tolstring(L, 5, &c.n), .width = luaL_optinteger(L, 8, 0)};
-    lua_settop(L, 8);
+    if (!lua_isnoneornil(L, 9)) c.na = luaL_checklstring(L, 9, &c.na_n);
+    lua_settop(L, 9);
     c.defaults = 6;
     if (c.kinds) luaL_checktype(L, 6, LUA_TTABLE);
     if (c.kinds && lua_istable(L, 7)) {

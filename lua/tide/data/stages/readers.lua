@@ -41,7 +41,7 @@ local function read(self)
   self.fresh = false
   local before = { bytes = bytes, records = records, lines = lines }
   local values, count, skipped, why = core.records_read(self.reader, o.where, BLOCK,
-    o.on_error == "skip", o.kinds, o.defaults, o.columns, o.width)
+    o.on_error == "skip", o.kinds, o.defaults, o.columns, o.width, o.na)
   if skipped > 0 then
     local node, path = self.node, o.filenames[self.file]
     node.skipped = node.skipped + skipped
