@@ -440,11 +440,25 @@ function object.function_named(name)
   end
 end
 
+local callables = setmetatable({}, { __mode = "k" }) -- Args -> names of options that are functions
+
+local function callables_of(args)
+  local found = callables[args]
+  if not found then
+    found = {}
+    for name, row in pairs(args.index) do
+      found[#found + 1] = row[2] == "callable" and name or nil
+    end
+    callables[args] = found
+  end
+  return found
+end
+
 -- How `Class.from_config(config)` makes an object.
 function Object._from_config(c, config)
   local o = object.revive(config)
-  for name, row in pairs(c.args.index) do
-    if row[2] == "callable" and type(o[name]) == "string" then
+  for _, name in ipairs(callables_of(c.args)) do
+    if type(o[name]) == "string" then
       o[name] = object.function_named(o[name]) or o[name]
     end
   end

@@ -11,14 +11,17 @@ local function generators(model)
   local out = {}
   for _, layer in ipairs(model:_flat()) do
     out[#out + 1] = layer[S].generator or nil
-    local own = {}
+    local own
     for k, v in next, layer do
-      if type(k) == "string" and class.is(v, random.SeedGenerator) then
+      if type(v) == "table" and type(k) == "string" and class.is(v, random.SeedGenerator) then
+        own = own or {}
         own[#own + 1] = k
       end
     end
-    table.sort(own)
-    for _, k in ipairs(own) do
+    if own then
+      table.sort(own)
+    end
+    for _, k in ipairs(own or {}) do
       out[#out + 1] = layer[k]
     end
   end

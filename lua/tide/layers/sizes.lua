@@ -46,18 +46,32 @@ function sizes.declare(c)
   end
 end
 
+local names_of = setmetatable({}, { __mode = "k" }) -- Args -> names of its sizes
+
+local function names_among(args)
+  local names = names_of[args]
+  if not names then
+    names = {}
+    for _, row in ipairs(args.rows) do
+      names[#names + 1] = is_size(row) and row[1] or nil
+    end
+    names_of[args] = names
+  end
+  return names
+end
+
 --- From now on the sizes of a layer with weights, of its own or inside, stay as they are.
 function sizes.fix(self)
   local own, has = self[S], nil
-  for _, row in ipairs(self.args.rows) do
-    local v = is_size(row) and rawget(self, row[1])
+  for _, name in ipairs(names_among(self.args)) do
+    local v = rawget(self, name)
     if v and has == nil then
       has = #own.weights > 0 or #self:_children() > 0
     end
     if v and has then
       own.made_for = own.made_for or {}
-      own.made_for[row[1]] = v
-      rawset(self, row[1], nil)
+      own.made_for[name] = v
+      rawset(self, name, nil)
     end
   end
 end

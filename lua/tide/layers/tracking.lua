@@ -45,13 +45,17 @@ local function kind_of(v, variables)
   return rawget(v, S) and "layer" or meta.kind == "metric" and "metric" or nil
 end
 
--- Keys in order: numbers, then names; others hold nothing.
-local function sorted_keys(t)
+local quiet = { string = true, number = true, boolean = true, ["function"] = true }
+
+-- Keys in order: numbers, then names; others hold nothing, and `declared` names of plain values
+-- neither.
+local function sorted_keys(t, declared)
   local numbers, names = {}, {}
-  for k in next, t do
+  for k, v in next, t do
     if type(k) == "number" then
       numbers[#numbers + 1] = k
-    elseif type(k) == "string" then
+    elseif type(k) == "string"
+      and not (declared and quiet[type(v)] and (declared[k] or k == "built")) then
       names[#names + 1] = k
     end
   end
@@ -157,14 +161,28 @@ function visit(walk, v, path)
     trainable = kind == "tensor" and (v.requires_grad or not walk.trains) or nil }
 end
 
+local places_of = setmetatable({}, { __mode = "k" }) -- Args -> name -> its place among the options
+
+local function places_among(args)
+  local places = places_of[args]
+  if not places then
+    places = {}
+    for i, name in ipairs(args.names) do
+      places[name] = i - #args.names
+    end
+    places_of[args] = places
+  end
+  return places
+end
+
 -- Brings { layer, field, at } into the order of assignment: by the number of layers that there were
 -- at that moment and the number of the assignment, `at` being the place in the walk. Options that
 -- the constructor set come first, in their order.
 local function by_assignment(self, layers)
-  local own, places = self[S], {}
-  for i, name in ipairs(self.args.names) do
-    places[name] = i - #self.args.names
+  if #layers < 2 then
+    return
   end
+  local own, places = self[S], places_among(self.args)
   for _, e in ipairs(layers) do
     local note = own.assigned and own.assigned[e.field]
     e.made, e.turn = note and note[1] or own.id, note and note[2] or places[e.field] or 0
@@ -249,8 +267,6 @@ local function records_of(self)
   return records
 end
 
-local quiet = { string = true, number = true, boolean = true, ["function"] = true }
-
 local function scan(self)
   local own = self[S]
   local walk = { layer = self, n = 0, owners = {}, keys = {}, values = {}, places = {}, sizes = {},
@@ -259,13 +275,10 @@ local function scan(self)
   for tensor in next, walk.records do
     walk.seen[tensor] = true
   end
-  local declared = self.args.index
-  for _, k in ipairs((sorted_keys(self))) do
+  for _, k in ipairs((sorted_keys(self, self.args.index))) do
     local v = rawget(self, k)
-    if not (quiet[type(v)] and (declared[k] or k == "built")) then
-      walk.places[k], walk.field = watch(walk, self, k, v), k
-      visit(walk, v, tostring(k))
-    end
+    walk.places[k], walk.field = watch(walk, self, k, v), k
+    visit(walk, v, tostring(k))
   end
   own.found = sort_out(self, walk)
   walk.seen, walk.found, walk.records, walk.variables = nil, nil, nil, own.variables
