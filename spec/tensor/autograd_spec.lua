@@ -944,6 +944,36 @@ describe("memory of the tape", function()
     assert.equal(nodes, n)
   end)
 
+  it("is not released by a scope where layers, metrics and optimizers own it", function()
+    local x = tide.random.normal { 4, 3 }
+    for _, policy in ipairs { "float32", "mixed_float16", "bfloat16" } do
+      local a = tide.layers.Dense { 4, dtype = policy }
+      local b, metric = tide.layers.BatchNormalization { dtype = policy }, tide.metrics.Mean()
+      local optimizer = tide.optimizers.Adam { use_ema = true, gradient_accumulation_steps = 2,
+        amsgrad = true }
+      local function step()
+        local s <close> = tide.scope() -- luacheck: ignore s
+        local params = { a.kernel, a.bias, b.gamma, b.beta }
+        local grads = tide.grad(function()
+          return ops.cast(b(a(x), { training = true }), "float32"):sum()
+        end, params)
+        optimizer:apply(grads, params)
+        metric:update_state(x)
+      end
+      do
+        local s <close> = tide.scope() -- luacheck: ignore s
+        b(a(x)) -- the weights are made here
+      end
+      for _ = 1, 4 do
+        step()
+      end
+      for _, w in ipairs(a.weights) do
+        assert.is_true(w.size > 0)
+      end
+      assert.near(x:mean():item(), metric:result(), 1e-6)
+    end
+  end)
+
   it("is released by scopes", function()
     local tensors = live()
     local kept

@@ -58,6 +58,7 @@ end
 
 -- Records a tensor as a weight of this layer.
 function Layer:_track(tensor, o)
+  core.scope_leave(tensor)
   local records = self[S].weights
   records[#records + 1] = {
     tensor = tensor, name = o.name or "weight", trainable = o.trainable ~= false,
@@ -119,6 +120,7 @@ function Layer:add_state(...)
   end
   local shape = o.shape or {}
   local tensor = o.initializer(table.move(shape, 1, #shape, 1, {}), o.dtype or self.dtype)
+  core.scope_leave(tensor)
   own.states[#own.states + 1] = { tensor = tensor, name = o.name }
   names.give(tensor, o.name, self)
   tracking.changed(self)

@@ -91,6 +91,7 @@ function Metric:add_variable(...)
   else
     v = ops.zeros(o.shape, { dtype = dtype })
   end
+  core.scope_leave(v)
   local all = tracked(self)
   all[#all + 1] = v
   return v
@@ -176,6 +177,7 @@ local function tally(self, values, weights, factor)
   local sums = self._sums
   if not sums then
     sums = ops.zeros({ 2 }, { dtype = "float64", device = values.device })
+    core.scope_leave(sums) -- later calls add to it
     self._sums = sums
   end
   core.ops.tally_(sums, values, weights, factor or 1)
@@ -244,6 +246,7 @@ function Mean:_take_loss(loss, n, guard)
   local sums = self._sums
   if not sums then
     sums = ops.zeros({ 2 }, { dtype = "float64", device = loss.device })
+    core.scope_leave(sums)
     self._sums = sums
   end
   core.ops.tally_loss_(sums, guard, loss, n)

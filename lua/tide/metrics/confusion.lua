@@ -85,6 +85,7 @@ local function note_nan(self, y_pred)
   local nans = self._nans
   if not nans then
     nans = ops.zeros({ 2 }, { dtype = "float64", device = y_pred.device })
+    core.scope_leave(nans)
     self._nans, self._scores = nans, 0
   end
   core.ops.tally_(nans, ops.isnan(y_pred))

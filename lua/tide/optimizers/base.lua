@@ -218,6 +218,16 @@ local function zeros_like(v, value)
   return ops.zeros(v.shape, { dtype = v.dtype })
 end
 
+-- State outlives the scope in which it was made.
+local function beyond_scopes(list_of)
+  for _, t in ipairs(list_of) do
+    if core.is_tensor(t) then
+      core.scope_leave(t)
+    end
+  end
+  return list_of
+end
+
 -- One tensor of `value` (0) per parameter; a function of parameter and number gives the tensor, or
 -- false for none.
 local function like_all(self, value)
@@ -229,7 +239,7 @@ local function like_all(self, value)
       out[i] = zeros_like(v, value)
     end
   end
-  return out
+  return beyond_scopes(out)
 end
 
 -- Notes the parameters and what is known of them.
@@ -277,6 +287,7 @@ function Optimizer:build(variables, info)
     local v = variables[i]
     self._touched[i] = v.ndim == 2 and ops.zeros({ v.shape[1] }, { dtype = "uint8" }) or false
   end
+  beyond_scopes(self._touched)
   if self.use_ema then
     self._average = like_all(self)
   end

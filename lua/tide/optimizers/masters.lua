@@ -20,6 +20,7 @@ function masters.make(params)
     stepped[i] = v
     if halves[v.dtype] then
       stepped[i] = ops.cast(v:detach(), "float32")
+      core.scope_leave(stepped[i])
       local k = #halved.params + 1
       halved.params[k], halved.masters[k], halved.places[k] = v, stepped[i], i
     end

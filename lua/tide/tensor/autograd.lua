@@ -263,7 +263,8 @@ Scope.__index = Scope
 
 --- `local s <close> = tide.scope()`: when the block ends, every tensor made inside is released,
 --- except what `s:keep(...)`
--- named. For loops that want memory back at once; nothing else needs it.
+-- named, and weights, states and slots that layers, metrics and optimizers made for themselves. For
+-- loops written by hand that want memory back at once; nothing else needs it.
 ---
 ---     do local s <close> = tide.scope() s:keep(tide.ones { 2 } * 2) end
 function autograd.scope()
