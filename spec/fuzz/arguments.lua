@@ -64,6 +64,56 @@ end
 local names = {}
 local value
 
+-- Tables without an end, or with one that the length operator does not find.
+local knots = {
+  function() -- itself, first, second or by a name
+    local t = { 1 }
+    t[pick { 1, 2, pick(names) }] = t
+    return t
+  end,
+  function() -- two that hold each other
+    local t = { value() }
+    t[2] = { 1, { t } }
+    return t
+  end,
+  function() -- each holds the next twice: 2^40 ways to the innermost
+    local t = { 1 }
+    for _ = 1, 40 do
+      t = { t, t }
+    end
+    return t
+  end,
+  function() -- nested deeply
+    local t = { value() }
+    for _ = 1, pick { 20, 300, 5000 } do
+      t = { t }
+    end
+    return t
+  end,
+  function() -- nested deeply by names
+    local t = {}
+    for _ = 1, pick { 20, 300 } do
+      t = { [pick(names)] = t }
+    end
+    return t
+  end,
+  function() -- keys at powers of two, so that its length may be any of them
+    local t = {}
+    for i = 0, pick { 5, 30, 62 } do
+      t[1 << i] = pick { 1, 2, 0.5, "x" }
+    end
+    return t
+  end,
+  function() -- a hole
+    local t = { value(), value(), value(), value() }
+    t[random(4)] = nil
+    return t
+  end,
+  function() -- keys that no list has
+    return { value(), [pick { 0, -1, 2.5, 1e300, 1 << 40, true }] = value(), x = value() }
+  end,
+}
+
 local makers = {
   tensor, tensor, tensor, tensor,
   function() return pick(integers) end,
@@ -86,11 +136,8 @@ local makers = {
     end
     return t
   end,
-  function()
-    local t = { 1 }
-    t[2] = t
-    return t
-  end,
+  function() return pick(knots)() end,
+  function() return pick(knots)() end,
   function()
     return function(...)
       return ...
@@ -286,7 +333,8 @@ end
 
 -- ---- a call ----
 
-local function shown(v)
+local function shown(v, level)
+  level = level or 1
   if type(v) == "string" then
     return ("%q"):format(#v > 40 and v:sub(1, 40) .. "…" or v)
   elseif core.is_tensor(v) then
@@ -295,11 +343,15 @@ local function shown(v)
     end)
     return ok and text or "tensor(released)"
   elseif type(v) == "table" and v ~= tide.none and not getmetatable(v) then
-    local out, seen = {}, 0
+    local out = {}
     for k, x in pairs(v) do
-      seen = seen + 1
-      out[#out + 1] = (type(k) == "string" and k .. " = " or "")
-        .. (x == v and "cycle" or seen > 6 and "…" or shown(x))
+      if #out == 6 or level > 4 then
+        out[#out + 1] = "…"
+        break
+      end
+      local plain = k == #out + 1
+      out[#out + 1] = (type(k) == "string" and k .. " = " or plain and "" or ("[%s] = "):format(k))
+        .. (x == v and "cycle" or shown(x, level + 1))
     end
     return "{" .. table.concat(out, ", ") .. "}"
   end

@@ -25,10 +25,10 @@ local function is(v)
 end
 symbolic.is = is
 
---- Whether a value is or holds a symbolic tensor (lists and tables by name, nested).
-local DEEPEST = 64 -- a table that holds itself has no end
+local DEEPEST = 64 -- what is nested deeper is refused elsewhere
 
-local function has(v, depth)
+--- Whether a value is or holds a symbolic tensor (lists and tables by name, nested).
+local function has(v, depth, seen)
   depth = depth or 1
   if type(v) ~= "table" or depth > DEEPEST then
     return false
@@ -40,13 +40,21 @@ local function has(v, depth)
     return false
   end
   for _, x in pairs(v) do
-    if type(x) == "table" and has(x, depth + 1) then
-      return true
+    if type(x) == "table" then
+      seen = seen or { [v] = true } -- a table may hold itself, or another many times
+      if not seen[x] then
+        seen[x] = true
+        if has(x, depth + 1, seen) then
+          return true
+        end
+      end
     end
   end
   return false
 end
-symbolic.has = has
+symbolic.has = function(v)
+  return has(v)
+end
 
 local count = 0
 
