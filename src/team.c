@@ -225,9 +225,9 @@ static void wake_member(int i) {
 }
 
 /* Starts what is missing for `threads` in all, signals blocked: they are for the host's threads.
- * Returns how many of these there are; where they are fewer, errno says why, and with `whole` those
- * that were started end again. */
-static int start(int threads, int whole) {
+ * Returns how many of these there are; where they are fewer, errno says why, and of those that were
+ * started all beyond `enough` end again, for they took the last of what there was. */
+static int start(int threads, int enough) {
     sigset_t all, old;
     pthread_attr_t attr;
     int error = 0;
@@ -249,9 +249,9 @@ static int start(int threads, int whole) {
         pthread_attr_destroy(&attr);
     }
     pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (error && whole) {
-        team.kept = before;
-        while (team.started > before) {
+    if (error && team.started > before) {
+        team.kept = enough > before ? enough : before;
+        while (team.started > team.kept) {
             const int slot = --team.started;
             wake_member(slot);
             pthread_join(member[slot].thread, NULL);
@@ -351,9 +351,10 @@ void tide_team_unfix(int before) { fixed = before; }
 
 int tide_team_resize(int threads) {
     if (team.child) return 1;
-    if (start(threads, 1) < threads) return 0;
-    set_size(threads);
-    return threads;
+    errno = 0;
+    const int most = cores() > team.size ? cores() : team.size, have = start(threads, most);
+    set_size(have > 0 ? have : 1);
+    return team.size;
 }
 
 void tide_team_forked(void) {
@@ -499,7 +500,10 @@ void tide_team_parallel(void (*fn)(void *), void *data, int chunks) {
     int threads = chunks > 1 ? tide_team_threads() : 1;
     if (threads > chunks) threads = chunks;
     if (threads > 1 && !atomic_exchange_explicit(&team.taken, 1, memory_order_acquire)) {
-        if (threads > team.started) threads = start(threads, 0);
+        if (threads > team.started) {
+            const int have = start(threads, team.cores);
+            if (have < threads) team.size = threads = have > 0 ? have : 1; /* asked for no more */
+        }
         if (++team.calls % LOOK_REGIONS == 0) look_around();
         team.regions++;
         if (threads == 1) go(fn, data, 0, 1, 1);

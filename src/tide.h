@@ -39,7 +39,9 @@ tide_device_info tide_device_ask(tide_device *);
 tide_device *tide_device_of(const tide_tensor *);
 /* Where tensors are made whose op has no inputs; the CPU at first. Returns the one before. */
 tide_device *tide_default_device(tide_ctx *, tide_device *);
-int tide_set_threads(int n); /* 1..1024; 0, with errno: the system refuses so many */
+/* 1..1024. Returns how many it is: where the system refuses so many, no more than there were or
+ * than there are cores, and errno says why. */
+int tide_set_threads(int n);
 int tide_get_threads(void);
 int64_t tide_parallel_regions(void); /* regions that ran on more than one thread so far */
 /* What an environment variable of Tide's holds that it cannot mean, as a message in `out`; 1: all

@@ -46,12 +46,12 @@ end
 for name in ("checkpoint remat RematScope"):gmatch "%S+" do
   modules[name] = "tide.layers.checkpoint"
 end
-for name in ("deterministic device profile help set_default_device"):gmatch "%S+" do
+for name in ("deterministic device profile help set_default_device set_threads"):gmatch "%S+" do
   modules[name] = "tide.runtime"
 end
 -- What the C core offers under the same name.
 for name in (
-  [[tensor zeros ones full is_tensor memory memory_limit set_threads get_threads]]):gmatch "%S+" do
+  [[tensor zeros ones full is_tensor memory memory_limit get_threads]]):gmatch "%S+" do
   modules[name] = "tide.core"
 end
 

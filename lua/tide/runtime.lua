@@ -42,6 +42,19 @@ function runtime.report()
   return setmetatable({ rows = rows }, Report)
 end
 
+--- How many threads compute, 1 to 1024. Results do not depend on it, bit by bit. Where the system
+--- refuses so many (limits of memory, processes or the container), fewer compute, and a warning says
+--- how many.
+---
+---     tide.set_threads(tide.get_threads()) == nil   --> true
+--- @param n integer
+function runtime.set_threads(n)
+  local have, why = core.set_threads(n)
+  if why then
+    errors.warn("set_threads: %d threads compute where %d were asked for (%s)", have, n, why)
+  end
+end
+
 --- Runs `f(...)` and prints, per op: calls, time, share of the time, bytes moved and GFLOP/s.
 --- Returns the rows, then what `f`
 -- returned. `{ print = false }` as second argument keeps silent.

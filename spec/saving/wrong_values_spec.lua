@@ -147,6 +147,9 @@ describe("a wrong value in", function()
       write(text)
       fit(2, path)
     end)
+    value.history = nil -- then training goes on with a new one
+    write(json.encode(value))
+    fit(3, path)
   end)
 
   it("a .keras archive is one error that names the file", function()

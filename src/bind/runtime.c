@@ -93,14 +93,16 @@ static int device_info(lua_State *L) {
     return 1;
 }
 
+/* set_threads(n): how many it is now and, where these are fewer, why */
 static int set_threads(lua_State *L) {
     int64_t n = tideL_toint(L, 1, "set_threads", "n");
     if (n < 1 || n > 1024)
         tideL_error(L, "set_threads", "n must be 1..1024 (got %lld)", (long long)n);
-    if (!tide_set_threads((int)n))
-        tideL_error(L, "set_threads", "the system refuses %d threads (%s)", (int)n,
-                    strerror(errno));
-    return 0;
+    const int have = tide_set_threads((int)n), why = errno;
+    lua_pushinteger(L, have);
+    if (have == n) return 1;
+    lua_pushstring(L, why ? strerror(why) : "a child of fork computes on one thread");
+    return 2;
 }
 
 static int get_threads(lua_State *L) {

@@ -74,10 +74,6 @@ more is collected before. 0 lifts the limit.
     tide.memory_limit(2^40)
     tide.memory().limit_bytes == 2^40   --> true
     tide.memory_limit(0)]] },
-  set_threads = { "set_threads(n)", [[
-How many threads compute, 1 to 1024. Results do not depend on it, bit by bit.
-
-    tide.set_threads(tide.get_threads()) == nil   --> true]] },
   get_threads = { "get_threads()", [[
 How many threads compute; the cores of the machine unless set_threads or TIDE_THREADS says
 otherwise.

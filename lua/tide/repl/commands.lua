@@ -318,7 +318,7 @@ commands.list = {
     function(session, text)
       local core = require "tide.core"
       if text ~= "" then
-        core.set_threads(math.tointeger(tonumber(text))
+        require("tide.runtime").set_threads(math.tointeger(tonumber(text))
           or error("say a whole number of threads", 0))
       end
       session.out:write(core.get_threads(), "\n")

@@ -244,6 +244,8 @@ local function train(self, T, run, hook)
     run.path, hook = nil, "on_train_resume"
     if found.rows then
       history:go_on(found.rows)
+    else -- a file without one
+      history:on_train_begin()
     end
     for _, c in ipairs(found.fresh) do
       if c.on_train_begin then
