@@ -315,14 +315,16 @@ Layer._option = sizes.of
 
 -- ---- building ----
 
+local NESTED = 16 -- lists of shapes in lists: a table that holds itself has no end
+
 -- A shape, or a list or table of shapes, as a person writes it.
-local function as_shape(v)
-  if not check.is_list(v) then
+local function as_shape(v, depth)
+  if not check.is_list(v) or depth > NESTED then
     errors.raise("build", "takes the shape of the input, batch first (got %s)", check.show(v))
   elseif type(v[1]) == "table" and v[1] ~= none or (#v == 0 and next(v) ~= nil) then
     local out = {}
     for k, x in pairs(v) do
-      out[k] = as_shape(x)
+      out[k] = as_shape(x, depth + 1)
     end
     return out
   end
@@ -348,7 +350,7 @@ function Layer:build(input_shape, ...)
   end
   local shapes = table.pack(input_shape, ...)
   for i = 1, shapes.n do
-    shapes[i] = shapes[i] ~= nil and as_shape(shapes[i]) or nil
+    shapes[i] = shapes[i] ~= nil and as_shape(shapes[i], 1) or nil
   end
   local own = self[S]
   local made <close> = setmetatable({ layer = self, weights = #own.weights,
