@@ -435,7 +435,8 @@ fuzz-ops:
 # part's time, RUNS= the kills, presses and steps. memory: every allocation of many tasks fails; valgrind: the same for some of
 # them (libzip itself loses blocks), looked at by valgrind; writes: every call that writes a file fails; kills: processes that save are killed; resume: those
 # that train go on from their checkpoints; terminal:
-# Ctrl-C and the signals that end a program at the prompt; latency: how soon long ops hear Ctrl-C; drift: long runs that may not grow; opens: what loading opens.
+# Ctrl-C and the signals that end a program at the prompt; latency: how soon long ops hear Ctrl-C (TASKS= names some,
+# BY=cpu measures the processor's time); drift: long runs that may not grow; opens: what loading opens.
 SOAK = memory valgrind writes kills resume terminal latency drift opens
 SOAK_SECONDS := $(if $(filter command environment,$(firstword $(origin SECONDS))),$(SECONDS))
 VALGRIND = env TIDE_CPU=v3 TIDE_ENGINE=plain OMP_NUM_THREADS=1 valgrind -q --error-exitcode=99 --leak-check=full \
@@ -454,7 +455,7 @@ soak:
 	  kills) LD_PRELOAD=$$TIDE_FAULTS $(BUILD)/tide spec/soak/files.lua --what kills $$seconds $$runs;; \
 	  resume) LD_PRELOAD=$$TIDE_FAULTS $(BUILD)/tide spec/soak/resume.lua $$seconds $$runs;; \
 	  terminal) $(LUA) spec/soak/terminal.lua $$seconds $$runs;; \
-	  latency) $(BUILD)/tide spec/soak/latency.lua $$runs;; \
+	  latency) $(BUILD)/tide spec/soak/latency.lua $$runs $(if $(TASKS),--task '$(TASKS)') $(if $(BY),--by $(BY));; \
 	  drift) $(BUILD)/tide spec/soak/drift.lua $$seconds $$runs;; \
 	  opens) $(BUILD)/tide spec/soak/opens.lua;; \
 	  *) echo "make soak: no part $$part" >&2; false;; esac || status=1; done; exit $$status

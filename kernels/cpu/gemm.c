@@ -23,12 +23,13 @@ typedef REAL vec __attribute__((vector_size(VB), aligned(sizeof(REAL)), may_alia
 
 enum {
     VL = VB / sizeof(REAL),
-    NR = 2 * VL,  /* columns of a tile: two vectors */
-    MR = 6,       /* rows: 12 accumulators, 2 loads, 1 broadcast of 16 registers */
-    KC = 256,     /* slice of k: a panel of b stays in the first-level cache */
-    KA = 64,      /* slice of k where rows of a are brought together */
-    MB = 16 * MR, /* rows of a block */
-    NB = 8 * NR,  /* columns of a block */
+    NR = 2 * VL,    /* columns of a tile: two vectors */
+    MR = 6,         /* rows: 12 accumulators, 2 loads, 1 broadcast of 16 registers */
+    KC = 256,       /* slice of k: a panel of b stays in the first-level cache */
+    KA = 64,        /* slice of k where rows of a are brought together */
+    MB = 16 * MR,   /* rows of a block */
+    NB = 8 * NR,    /* columns of a block */
+    LONG = 1 << 20, /* steps along k between two looks for Ctrl-C; any of the sums divides it */
 };
 #define SECOND_THREAD 5e5 /* multiplications from which a second thread pays */
 #define THIN_SECOND 1.3e5 /* and where every element of b is read for one to three rows alone */
@@ -222,9 +223,11 @@ static inline __attribute__((always_inline)) void strip(int mr, int nv, int nk, 
     for (int i = 0; i < mr; i++)
 #pragma GCC unroll 8
         for (int v = 0; v < nv * nk; v++) s[i][v] = (vec){0};
-    for (int64_t p = 0; p < whole; p += nk) {
+    for (int64_t p0 = 0; p0 < whole && !tide_stopped(); p0 += LONG) {
+        for (int64_t p = p0; p < TIDE_MIN(p0 + LONG, whole); p += nk) {
 #pragma GCC unroll 8
-        for (int q = 0; q < nk; q++) STEP(p + q, q)
+            for (int q = 0; q < nk; q++) STEP(p + q, q)
+        }
     }
     for (int64_t p = whole; p < g->k; p++) STEP(p, 0)
 #undef STEP
@@ -260,10 +263,11 @@ static void sliver(const tide_gemm *g) {
         REAL s[SUMS][VL] = {{0}};
         const int n = (int)g->n, nk = n < SUMS ? SUMS : 1;
         const int64_t whole = g->k - g->k % nk;
-        for (int64_t p = 0; p < whole; p += nk)
-            for (int q = 0; q < nk; q++)
-                for (int j = 0; j < n; j++)
-                    s[q][j] += a[(p + q) * g->acs] * b[(p + q) * g->brs + j];
+        for (int64_t p0 = 0; p0 < whole && !tide_stopped(); p0 += LONG)
+            for (int64_t p = p0; p < TIDE_MIN(p0 + LONG, whole); p += nk)
+                for (int q = 0; q < nk; q++)
+                    for (int j = 0; j < n; j++)
+                        s[q][j] += a[(p + q) * g->acs] * b[(p + q) * g->brs + j];
         for (int64_t p = whole; p < g->k; p++)
             for (int j = 0; j < n; j++) s[0][j] += a[p * g->acs] * b[p * g->brs + j];
         for (int j = 0; j < n; j++)

@@ -1,10 +1,11 @@
 --- How soon Ctrl-C is heard inside each op that may take long.
 --
---   latency.lua [--runs N] [--task NAME,NAME] [--most MILLISECONDS]
+--   latency.lua [--runs N] [--task NAME,NAME] [--most MILLISECONDS] [--by cpu]
 --
 -- Each op runs over and over on large operands in a process of its own; the press comes after 100
 -- ms and a little more at each run (N of them, 3). Printed: how long each went on, the median and
--- the worst. A worst above `most` (200) is a failure: run it on a machine that does nothing else.
+-- the worst. A worst above `most` (200) is a failure: run it on a machine that does nothing else,
+-- or `--by cpu`: on one thread, by the time of the processor that the process had.
 package.path = "./?.lua;" .. package.path
 local common = require "spec.soak.common"
 local core = require "tide.core"
@@ -213,6 +214,16 @@ list.linalg_solve_triangular = "local x = random.normal { 4000, 4000 } \z
 
 -- ---- one press ----
 
+local by_cpu = o.by == "cpu"
+
+-- Seconds of the processor that a process had.
+local function spent(pid)
+  local stat = assert(io.open(("/proc/%s/stat"):format(pid)))
+  local user, system = stat:read "a":match("^.*%)" .. (" %S+"):rep(11) .. " (%d+) (%d+)")
+  stat:close()
+  return (user + system) / 100
+end
+
 local faults = assert(package.loadlib(os.getenv "TIDE_FAULTS", "luaopen_faults"))()
 
 -- Milliseconds from the press to the error, or nil and what the process said.
@@ -227,27 +238,27 @@ local function press(code, after)
     io.write("go ", pid, "\n")
     io.flush()
     local ok, e = pcall(function() while true do f() end end)
-    print(core.now(), ok, e)
+    print(core.now(), os.clock(), ok, e)
   ]])
   file:close()
   local engine = code:match "^%-%-(%w+)\n"
-  local pipe = io.popen(("%s timeout 120 %s %s 2>&1"):format(
-    engine and "TIDE_ENGINE=" .. engine or "",
+  local pipe = io.popen(("%s %s timeout 120 %s %s 2>&1"):format(
+    engine and "TIDE_ENGINE=" .. engine or "", by_cpu and "TIDE_THREADS=1" or "",
     os.getenv "TIDE_PROGRAM", path))
   local first = pipe:read "l" or ""
   local pid = first:match "^go (%d+)"
   local at
   if pid then
     faults.sleep(after)
-    at = core.now()
+    at = by_cpu and spent(pid) or core.now()
     faults.kill(math.tointeger(tonumber(pid)), 2)
   end
   local said = first .. "\n" .. pipe:read "a"
   pipe:close()
   os.remove(path)
-  local heard, message = said:match "\n([%d.e+-]+)\tfalse\t([^\n]*)"
+  local heard, clock, message = said:match "\n([%d.e+-]+)\t([%d.e+-]+)\tfalse\t([^\n]*)"
   if heard and message:find "interrupted" then
-    return (tonumber(heard) - at) * 1000
+    return math.max(0, tonumber(by_cpu and clock or heard) - at) * 1000
   end
   return nil, (said:gsub("\n.*", ""))
 end

@@ -94,6 +94,13 @@ local make = [[
   for _, name in ipairs { "m.keras", "m.h5", "m.safetensors" } do m:save(name) end
   m:save_weights "w.weights.h5"
   m:save_weights "w.safetensors"
+  m:save_weights("s.weights.json")
+  m:save("folder", { zipped = false })
+  tide.save({ a = tide.ones { 2 } }, "t.safetensors")
+  local idx = assert(io.open("x-idx1-ubyte", "wb"))
+  idx:write((">BBBBI4BBB"):pack(0, 0, 8, 1, 3, 1, 2, 3))
+  idx:close()
+  tide.saving.save_torch(m, "state.safetensors")
   tide.save({ a = tide.ones { 2 } }, "a.npz")
   tide.save(tide.ones { 2 }, "a.npy")
   tide.image.save("p.png", tide.ones { 4, 4, 3 } * 9)
@@ -103,13 +110,23 @@ local f = assert(io.open(folder .. "/make.lua", "w"))
 f:write(make)
 f:close()
 assert(run(("cd %s && %s make.lua && rm make.lua"):format(folder, program)))
+assert(run(("cd %s && gzip -k x-idx1-ubyte && mkdir pictures && cp p.png p.jpg pictures"):format(
+  folder)))
+local given = {}
+for name, from in pairs { ["p.gif"] = "pictures/gif_plain.gif", ["p.bmp"] = "pictures/bmp_8.bmp",
+  ["p.tga"] = "formats/rgb24_rle.tga", ["p.psd"] = "formats/rgb.psd", ["p.hdr"] = "formats/rle.hdr",
+  ["state.pt"] = "../fixtures/torch/mlp.pt" } do
+  assert(run(("cp spec/ref/%s %s/%s"):format(from, folder, name)))
+  given[#given + 1] = name
+end
+table.sort(given)
 os.execute(("mkdir -p %s/tide/cli && echo 'os.exit(7)' | tee %s/tide/core.lua %s/tide/init.lua \z
   %s/tide.lua %s/Dense.lua >/dev/null"):format(folder, folder, folder, folder, folder))
 
 local weights = "local L = require('tide').layers; local m = require('tide').Sequential { \z
   L.Dense { 3, input_shape = { 4 } }, L.Dense { 2 } }; \z
   m:compile { optimizer = 'adam', loss = 'mse' } m:load_weights '%s'"
-for _, row in ipairs {
+local rows = {
   { "m.keras", "require('tide').load_model '%s'", "tide-hdf5" },
   { "m.h5", "require('tide').load_model '%s'", "tide-hdf5" },
   { "m.safetensors", "require('tide').load_model '%s'", "" },
@@ -117,9 +134,28 @@ for _, row in ipairs {
   { "a.npz", "require('tide').load '%s'", "" }, { "a.npy", "require('tide').load '%s'", "" },
   { "p.png", "require('tide').image.load '%s'", "" },
   { "p.jpg", "require('tide').image.load '%s'", "" },
-} do
-  traced(row[1], ('%s -e "%s"'):format(program, row[2]:format(row[1])), { folder .. "/" .. row[1] },
-    row[3])
+  { "s.weights.json", weights, "tide-hdf5", "s_00000.weights.h5" },
+  { "folder", "require('tide').load_model '%s'", "tide-hdf5", "folder/config.json",
+    "folder/metadata.json", "folder/model.weights.h5" },
+  { "t.safetensors", "require('tide').load '%s'", "" },
+  { "x-idx1-ubyte", "require('tide.core').idx_read '%s'", "" },
+  { "x-idx1-ubyte.gz", "require('tide.core').idx_read '%s'", "" },
+  { "state.safetensors", "local L = require('tide').layers; local m = require('tide').Sequential { \z
+    L.Dense { 3, input_shape = { 4 } }, L.Dense { 2 } }; \z
+    require('tide').saving.load_torch(m, '%s')", "" },
+  { "pictures", "local d = require('tide').utils.image_dataset_from_directory { '%s', labels = false, \z
+    image_size = { 4, 4 } }; local x = d:next(); assert(x.shape[1] == 2)", "", "pictures/p.png", "pictures/p.jpg" },
+}
+for _, name in ipairs(given) do
+  rows[#rows + 1] = { name, name:find "pt$" and "require('tide.saving.torch.pickle').open '%s'"
+    or "require('tide').image.load '%s'", "" }
+end
+for _, row in ipairs(rows) do
+  local named = { folder .. "/" .. row[1] }
+  for i = 4, #row do
+    named[#named + 1] = folder .. "/" .. row[i]
+  end
+  traced(row[1], ('%s -e "%s"'):format(program, row[2]:format(row[1])), named, row[3])
 end
 traced("tide inspect", program .. " inspect m.keras", { folder .. "/m.keras" }, "tide-hdf5")
 traced("the prompt", ("env HOME=%s XDG_STATE_HOME=%s XDG_CONFIG_HOME=%s %s -i -e 1"):format(folder,

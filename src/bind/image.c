@@ -229,9 +229,12 @@ static int resize(lua_State *L) {
     tideL_handle *y = tideL_new(L);
     tideL_try(L, ctx,
               tide_new_host(ctx, TIDE_F32, 4, (int64_t[]){x->shape[0], h, w, x->shape[3]}, &y->t));
-    if (tide_resize_tf(tide_host_view(x), x->shape[0], x->shape[1], x->shape[2], x->shape[3], h, w,
-                       (tide_tf_method)m, antialias, tide_host_view(y->t)) != TIDE_OK)
-        return tideL_error(L, "resize", "not enough memory");
+    tide_status s =
+        tide_resize_tf(tide_host_view(x), x->shape[0], x->shape[1], x->shape[2], x->shape[3], h, w,
+                       (tide_tf_method)m, antialias, &tide_cancel, tide_host_view(y->t));
+    if (s == TIDE_EINTERRUPT) s = tide_fail(ctx, s, "interrupted!");
+    else if (s != TIDE_OK) s = tide_fail(ctx, s, "resize: not enough memory");
+    tideL_try(L, ctx, s);
     tideL_send(L, y);
     return 1;
 }

@@ -122,8 +122,10 @@ typedef enum {
     TIDE_TF_MITCHELL
 } tide_tf_method;
 int tide_tf_method_of(const char *name); /* -1: unknown */
+/* Fails with TIDE_EINTERRUPT once *stop is not 0 (NULL: never). */
 tide_status tide_resize_tf(const float *x, int64_t n, int64_t h, int64_t w, int64_t c, int64_t oh,
-                           int64_t ow, tide_tf_method, bool antialias, float *y);
+                           int64_t ow, tide_tf_method, bool antialias, const volatile int *stop,
+                           float *y);
 
 /* A picture to floats (height, width, channels) by TensorFlow's resizing, as Keras'
  * image_dataset_from_directory brings it to size: stretched, its largest centred part of the

@@ -454,8 +454,13 @@ static void mix(const float *x, int64_t n, const float *w, int64_t count, bool l
     if (count == 0) memset(y, 0, (size_t)n * sizeof *y);
 }
 
+static bool stopped(const volatile int *stop) {
+    return stop && __atomic_load_n(stop, __ATOMIC_RELAXED);
+}
+
 tide_status tide_resize_tf(const float *x, int64_t n, int64_t h, int64_t w, int64_t c, int64_t oh,
-                           int64_t ow, tide_tf_method m, bool antialias, float *y) {
+                           int64_t ow, tide_tf_method m, bool antialias, const volatile int *stop,
+                           float *y) {
     tf_axis ay = {0}, ax = {0};
     bool lerp = m == TIDE_TF_BILINEAR && !antialias;
     /* bilinear mixes columns first, the others rows first */
@@ -470,17 +475,17 @@ tide_status tide_resize_tf(const float *x, int64_t n, int64_t h, int64_t w, int6
             if ((pass == 0) == lerp) { /* across */
                 const float *s = lerp ? x : mid;
                 float *d = lerp ? mid : y;
-                for (int64_t i = 0; i < (lerp ? h : oh); i++, s += w * c)
+                for (int64_t i = 0; i < (lerp ? h : oh) && !stopped(stop); i++, s += w * c)
                     for (int64_t j = 0; j < ow; j++, d += c)
                         mix(s + ax.first[j] * c, c, ax.w + j * ax.width, ax.count[j], lerp, d);
             } else { /* down */
-                for (int64_t i = 0; i < oh; i++)
+                for (int64_t i = 0; i < oh && !stopped(stop); i++)
                     mix(from + ay.first[i] * row, row, ay.w + i * ay.width, ay.count[i], lerp,
                         to + i * row);
             }
         }
     }
-    st = TIDE_OK;
+    st = stopped(stop) ? TIDE_EINTERRUPT : TIDE_OK;
 done:
     tf_free(&ay), tf_free(&ax), free(mid);
     return st;
@@ -516,7 +521,7 @@ tide_status tide_image_fit_tf(const tide_image *p, int64_t oh, int64_t ow, tide_
             const uint8_t *s = p->data + ((top + i) * p->width + left) * c;
             for (int64_t j = 0; j < w * c; j++) x[i * w * c + j] = s[j];
         }
-        st = tide_resize_tf(x, 1, h, w, c, th, tw, m, false, z);
+        st = tide_resize_tf(x, 1, h, w, c, th, tw, m, false, NULL, z);
     }
     if (st == TIDE_OK && padded) {
         memset(y, 0, (size_t)(oh * ow * c) * sizeof *y);
