@@ -286,7 +286,7 @@ end
 add_all("tide", tide)
 for _, space in ipairs { "layers", "models", "activations", "initializers", "regularizers",
   "constraints", "losses", "metrics", "optimizers", "callbacks", "random", "utils", "ops", "image",
-  "saving", "plot", "data" } do
+  "saving", "plot" } do
   add_all(space, tide[space])
 end
 add_all("optimizers.schedules", tide.optimizers.schedules)
