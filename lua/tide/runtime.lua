@@ -43,8 +43,8 @@ function runtime.report()
 end
 
 --- How many threads compute, 1 to 1024. Results do not depend on it, bit by bit. Where the system
---- refuses so many (limits of memory, processes or the container), fewer compute, and a warning says
---- how many.
+--- refuses so many (limits of memory, processes or the container), fewer compute, and a warning
+--- says how many.
 ---
 ---     tide.set_threads(tide.get_threads()) == nil   --> true
 --- @param n integer

@@ -140,11 +140,12 @@ local rows = {
   { "t.safetensors", "require('tide').load '%s'", "" },
   { "x-idx1-ubyte", "require('tide.core').idx_read '%s'", "" },
   { "x-idx1-ubyte.gz", "require('tide.core').idx_read '%s'", "" },
-  { "state.safetensors", "local L = require('tide').layers; local m = require('tide').Sequential { \z
-    L.Dense { 3, input_shape = { 4 } }, L.Dense { 2 } }; \z
+  { "state.safetensors", "local L = require('tide').layers; \z
+    local m = require('tide').Sequential { L.Dense { 3, input_shape = { 4 } }, L.Dense { 2 } }; \z
     require('tide').saving.load_torch(m, '%s')", "" },
-  { "pictures", "local d = require('tide').utils.image_dataset_from_directory { '%s', labels = false, \z
-    image_size = { 4, 4 } }; local x = d:next(); assert(x.shape[1] == 2)", "", "pictures/p.png", "pictures/p.jpg" },
+  { "pictures", "local d = require('tide').utils.image_dataset_from_directory { '%s', \z
+    labels = false, image_size = { 4, 4 } }; local x = d:next(); assert(x.shape[1] == 2)", "",
+    "pictures/p.png", "pictures/p.jpg" },
 }
 for _, name in ipairs(given) do
   rows[#rows + 1] = { name, name:find "pt$" and "require('tide.saving.torch.pickle').open '%s'"
