@@ -291,9 +291,12 @@ static void thin(const tide_gemm *g, int64_t j0, int64_t j1) {
     else thin_of(TIDE_BF16, g, j0, j1);
 #endif
 }
-/* The overlapping vector would add twice. */
+/* The overlapping vector would add twice; Ctrl-C is heard between blocks, so that a thin product is
+ * no longer than a few of them. */
 static int is_thin(const tide_gemm *g) {
-    return g->m <= 3 && g->bcs == 1 && (g->n >= VL || !g->b_half) && !g->accumulate;
+    enum { LONGEST = 1 << 19 };
+    return g->m <= 3 && g->bcs == 1 && (g->n >= VL || !g->b_half) && !g->accumulate &&
+        g->k <= LONGEST;
 }
 
 /* The product and, for `finish`, what follows on each piece of c while it is in the cache. Pieces

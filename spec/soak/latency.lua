@@ -135,6 +135,8 @@ local list = {
   matmul = "local x = ops.zeros { 6000, 6000 } return function() x:matmul(x) end",
   matmul_f64 = "local x = ops.zeros({ 4000, 4000 }, { dtype = 'float64' }) \z
     return function() x:matmul(x) end",
+  matmul_long = "local x = ops.broadcast_to(ops.ones({ 1 }, { dtype = 'float64' }), { 1 << 31 }) \z
+    return function() x:matmul(x) end",
   matmul_half = "local x = ops.zeros({ 4000, 4000 }, { dtype = 'bfloat16' }) \z
     return function() x:matmul(x) end",
   matmul_int = "local x = ops.zeros({ 2000, 2000 }, { dtype = 'int64' }) \z
