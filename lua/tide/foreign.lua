@@ -104,7 +104,7 @@ local names = {
     optim = "tide.optimizers", randn = "tide.random.normal(shape)",
     rand = "tide.random.uniform(shape)", randperm = "tide.random.shuffle(tide.arange(1, n + 1))",
     applications = LATER .. "; tide.load_model reads models that Keras saved",
-    tree = LATER, feature_column = LATER, export = LATER, compress = LATER,
+    tree = LATER, export = LATER, compress = LATER,
   },
   ["tide.ops"] = {
     concat = "concatenate joins along an axis, stack along a new one",

@@ -417,8 +417,8 @@ static int merges(lua_State *L) {
     return 1;
 }
 
-/* truncate(tokenizer, length or nil, stride, strategy, left) */
-static int truncate(lua_State *L) {
+/* Truncates: (tokenizer, length or nil, stride, strategy, left) */
+static int shorten(lua_State *L) {
     tide_truncation *u = tide_tokenizer_truncation(check_tokenizer(L, 1)->t);
     if (lua_isnoneornil(L, 2)) {
         u->on = false;
@@ -571,7 +571,7 @@ void tideL_open_text(lua_State *L) {
         {"pieces", pieces},
         {"value", value},
         {"merges", merges},
-        {"truncate", truncate},
+        {"truncate", shorten},
         {"padding", padding},
         {NULL, NULL},
     };

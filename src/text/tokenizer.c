@@ -353,7 +353,7 @@ static bool ranges(tide_encoder *e, int q, size_t most, const tide_truncation *u
 #undef RANGE
 }
 
-static tide_status truncate(tide_ctx *ctx, const tide_tokenizer *t, tide_encoder *e, bool pair,
+static tide_status shorten(tide_ctx *ctx, const tide_tokenizer *t, tide_encoder *e, bool pair,
                             size_t added) {
     const tide_truncation *u = &t->truncation;
     size_t n[2] = {e->tokens[0], pair ? e->tokens[1] : 0};
@@ -476,7 +476,7 @@ tide_status tide_tokenizer_encode(tide_ctx *ctx, const tide_tokenizer *t, tide_e
         TIDE_TRY(outcome(ctx, e, sequence(&w, q ? pair : text, q ? pair_n : n)));
     }
     const tide_template *m = pair ? &t->pair : &t->single;
-    TIDE_TRY(truncate(ctx, t, e, pair != NULL,
+    TIDE_TRY(shorten(ctx, t, e, pair != NULL,
                       t->templates && (flags & TIDE_ADD_SPECIAL) ? m->added : 0));
     /* what is meant, then what was left of the first with the second's beginning, and so on */
     bool ok = true;
