@@ -354,7 +354,7 @@ static bool ranges(tide_encoder *e, int q, size_t most, const tide_truncation *u
 }
 
 static tide_status shorten(tide_ctx *ctx, const tide_tokenizer *t, tide_encoder *e, bool pair,
-                            size_t added) {
+                           size_t added) {
     const tide_truncation *u = &t->truncation;
     size_t n[2] = {e->tokens[0], pair ? e->tokens[1] : 0};
     if (u->on) {
@@ -477,7 +477,7 @@ tide_status tide_tokenizer_encode(tide_ctx *ctx, const tide_tokenizer *t, tide_e
     }
     const tide_template *m = pair ? &t->pair : &t->single;
     TIDE_TRY(shorten(ctx, t, e, pair != NULL,
-                      t->templates && (flags & TIDE_ADD_SPECIAL) ? m->added : 0));
+                     t->templates && (flags & TIDE_ADD_SPECIAL) ? m->added : 0));
     /* what is meant, then what was left of the first with the second's beginning, and so on */
     bool ok = true;
     const char *const both[2] = {text, pair};
