@@ -28,7 +28,7 @@ function print(...) -- luacheck: ignore
   for i = 1, out.n do
     out[i] = tostring(out[i])
   end
-  io.stderr:write(table.concat(out, "\t"), "\n")
+  io.write(table.concat(out, "\t"), "\n")
 end
 
 package.path, package.cpath = string.unpack("<s8s8", receive())
