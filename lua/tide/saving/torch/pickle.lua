@@ -8,7 +8,7 @@ local pickle = {}
 
 local LARGEST = 1 << 40 -- bytes of a member; what an archive claims is checked against its file
 local LARGEST_PICKLE = 1 << 24 -- of a compressed one; PyTorch compresses none
-local PLENTY = 24 << 10 -- kB that the values of a pickle may take beside eight times its bytes
+local PLENTY = 16 << 10 -- kB that the values of a pickle may take beside eight times its bytes
 local MARK = {}
 
 -- PyTorch's storages: name of the class -> dtype, bytes per element.
