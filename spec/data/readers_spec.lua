@@ -186,4 +186,21 @@ describe("a damaged file", function()
     expect.has(expect.message(data.TFRecordDataset, "x", { compression_type = "BZ2" }),
       "compression_type must be \"\", \"GZIP\" or \"ZLIB\" (got 'bz2')")
   end)
+
+  it("is left behind by ignore_errors, wherever it is cut", function()
+    assert.equal(0, #data.TextLineDataset("no/such/file"):ignore_errors():as_list())
+    assert.same({ "a", "b" }, data.TextLineDataset({ "no/such/file", file "a\nb\n" })
+      :ignore_errors():as_list())
+    local path = os.tmpname()
+    local writer = data.TFRecordWriter(path)
+    writer:write "one" writer:write "two" writer:close()
+    local whole = io.open(path, "rb"):read "a"
+    for cut = 1, #whole do
+      local out <close> = io.open(path, "wb")
+      out:write(whole:sub(1, #whole - cut))
+      out:flush()
+      assert.is_true(#data.TFRecordDataset(path):ignore_errors():as_list() < 2)
+    end
+    os.remove(path)
+  end)
 end)

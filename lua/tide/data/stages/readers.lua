@@ -53,19 +53,39 @@ local function read(self)
   return count > 0
 end
 
+local function next_file(self)
+  self.reader, self.before, self.file, self.failed_at = nil, nil, self.file + 1, nil
+end
+
+-- The file that is due, open; false behind the last. Whoever goes on where it fails goes on with
+-- the next one.
+local function opened(self)
+  local ok, found = pcall(open, self)
+  if not ok then
+    next_file(self)
+    error(found, 0)
+  end
+  return found ~= nil
+end
+
 function Records:next()
   while self.at >= self.count do
     if self.failed then
-      local why = self.failed
+      local why, place = self.failed, self.before.bytes
+      local path = self.o.filenames[self.file]
       self.failed = nil
-      errors.raise(self.o.where, "%s: %s; on_error = \"skip\" leaves such records out",
-        self.o.filenames[self.file], why)
+      if place == self.failed_at then -- no record comes behind it
+        next_file(self)
+      else
+        self.failed_at = place
+      end
+      errors.raise(self.o.where, "%s: %s; on_error = \"skip\" leaves such records out", path, why)
     end
-    if not self.reader and not open(self) then
+    if not self.reader and not opened(self) then
       return nil
     end
     if not read(self) and not self.failed then
-      self.reader, self.before, self.file = nil, nil, self.file + 1
+      next_file(self)
     end
   end
   local at = self.at + 1
