@@ -77,6 +77,9 @@ define("numeric_column", "numeric", { key,
       errors.raise(owner, "shape must be whole numbers from 1 (got %s)", check.show(o.shape))
     end
     width = width * math.tointeger(d)
+    if width > 1 << 31 or width < 1 or d > 1 << 31 then
+      errors.raise(owner, "shape has too many elements (got %s)", check.show(o.shape))
+    end
   end
   o.width = width
 end)
@@ -104,6 +107,14 @@ define("bucketized_column", "bucketized", {
   o.width, o.size = source.width * o.bins, source.width * o.bins
 end)
 
+-- The number of what a column lacks is one of its own.
+local function check_default(o, owner)
+  if o.default_value and o.default_value > o.size then
+    errors.raise(owner, "default_value is out of range (expected 1..%d, got %d)", o.size,
+      o.default_value)
+  end
+end
+
 --- Whole numbers 1..num_buckets as they are. TensorFlow: categorical_column_with_identity, whose
 --- numbers begin at 0.
 ---     tide.feature_column.categorical_column_with_identity("day", 7).size   --> 7
@@ -111,8 +122,9 @@ define("categorical_column_with_identity", "identity", { key,
   { "num_buckets", "int", required, "largest number", min = 1 },
   { "default_value", "int", nil, "in place of numbers out of range, which raise otherwise",
     min = 1 },
-}, function(o)
+}, function(o, owner)
   o.size = o.num_buckets
+  check_default(o, owner)
 end)
 
 --- Text or whole numbers by their hash. TensorFlow: categorical_column_with_hash_bucket.
@@ -131,7 +143,8 @@ local function vocabulary(o, owner)
   end
   for i, v in ipairs(o.vocabulary_list) do
     v = type(v) == "number" and math.tointeger(v) or v
-    if type(v) ~= type(o.vocabulary_list[1]) or math.type(v) == "float" then
+    if type(v) ~= "string" and math.type(v) ~= "integer"
+      or type(v) ~= type(o.vocabulary_list[1]) then
       errors.raise(owner, "the vocabulary must be all text or all whole numbers (got %s at \z
         position %d)", check.show(v), i)
     elseif index[v] then
@@ -144,6 +157,7 @@ local function vocabulary(o, owner)
     errors.raise(owner, "default_value and num_oov_buckets exclude each other")
   end
   o.size = #o.vocabulary_list + o.num_oov_buckets
+  check_default(o, owner)
 end
 
 local unknown_rows = {
@@ -223,7 +237,10 @@ define("crossed_column", "crossed", {
   for _, k in ipairs(o.keys) do
     if type(k) ~= "string" then
       check_categorical(owner, k)
-      if k.kind == "hash" then
+      if k.kind == "weighted" then
+        errors.raise(owner, "the weights of '%s' have no place in a cross; give the column \z
+          that it weighs", k.name)
+      elseif k.kind == "hash" then
         errors.raise(owner, "the hashes of '%s' cannot be hashed again; give the feature's name",
           k.name)
       end
@@ -233,6 +250,9 @@ define("crossed_column", "crossed", {
   end
   for i, k in ipairs(flat) do
     names[i] = type(k) == "string" and k or k.name
+  end
+  if #flat > 64 then
+    errors.raise(owner, "keys must be at most 64 (got %d)", #flat)
   end
   table.sort(names)
   -- columns are hashed before features, whose values TensorFlow has in tensors of another kind

@@ -101,6 +101,52 @@ describe("layers of categories and text", function()
   end
 end)
 
+describe("layers of categories and text", function()
+  local D = tide.data.Dataset
+
+  it("take single values, and elements of data sets without a batch", function()
+    assert.equal(2, tide.tensor(L.IntegerLookup { vocabulary = { 1 } }(1)):item())
+    assert.same({ 1, 0, 0 }, L.CategoryEncoding { 3 }(1):tolist())
+    assert.equal(2, tide.tensor(L.Discretization { { 0, 1 } }(0.5)):item())
+    local seen = {}
+    local look = L.IntegerLookup()
+    look:adapt(D.range(1, 5))
+    for v in D.range(1, 4):map(function(x) return look(x) end):iter() do
+      seen[#seen + 1] = type(v) == "number" and v or v:item()
+    end
+    assert.equal(3, #seen)
+    local vectorize = L.TextVectorization { vocabulary = { "a" }, output_sequence_length = 3 }
+    local ds = D.from_tensor_slices { "a b", "c" }:map(function(s) return vectorize(s) end):batch(2)
+    for x in ds:iter() do
+      assert.same({ 2, 3 }, x.shape:totable())
+    end
+  end)
+
+  it("keep all digits of whole numbers", function()
+    local one = L.IntegerLookup { vocabulary = { 9007199254740993 } }
+    assert.same({ 2 }, one({ 9007199254740993 }):tolist())
+    local look = L.IntegerLookup()
+    look:adapt { 9007199254740993 }
+    assert.equal(9007199254740993, look:get_vocabulary()[2])
+  end)
+
+  it("may adapt again as copies and from files, where they learnt", function()
+    local look = L.StringLookup()
+    look:adapt { "a" }
+    local again = L.StringLookup.from_config(look:get_config())
+    assert.same({ "[UNK]", "a" }, again:get_vocabulary():totable())
+    again:adapt { "b" }
+    assert.same({ "[UNK]", "b" }, again:get_vocabulary():totable())
+  end)
+
+  it("count a batch of a data set as one document, as Keras' update_state", function()
+    local look = L.StringLookup { output_mode = "tf_idf" }
+    look:adapt(D.from_tensor_slices { "a", "b", "a" }:batch(3))
+    local y = look { "a", "b" }
+    assert.is_true(math.abs(y[2] - math.log(1.5)) < 1e-6 and math.abs(y[3] - y[2]) < 1e-6)
+  end)
+end)
+
 describe("bad input to layers of categories and text", function()
   local expect = require "spec.support.expect"
   local function raises(what, f)
@@ -161,4 +207,8 @@ describe("bad input to layers of categories and text", function()
   raises("takes a string or a list of strings", function()
     L.TextVectorization()(ints)
   end)
+
+  raises("text", function() L.StringLookup():adapt { 1, 2 } end)
+  raises("whole numbers", function() L.IntegerLookup():adapt { "a" } end)
+  raises("int64 cannot hold 1.5", function() L.IntegerLookup { vocabulary = { 1 } } { 1.5 } end)
 end)

@@ -302,8 +302,9 @@ static int text_words(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
     cutter c = to_cutter(L, count, "text_words");
     lua_createtable(L, count < 1 << 20 ? (int)count : 0, 0);
+    int64_t done = 0; /* texts and words: a text may be long */
     for (int64_t i = 0; i < count; i++) {
-        go_on(L, ctx, i);
+        go_on(L, ctx, done++);
         size_t n;
         const char *text = string_at(L, 1, i, &n, "text_words"), *word;
         begin(&c, text, n);
@@ -311,6 +312,7 @@ static int text_words(lua_State *L) {
         for (int64_t k = 1; next_word(&c, &word, &n); k++) {
             lua_pushlstring(L, word, n);
             lua_rawseti(L, -2, k);
+            go_on(L, ctx, done++);
         }
         lua_rawseti(L, -2, i + 1);
     }
@@ -363,6 +365,7 @@ static int text_ids(lua_State *L) {
         while ((!fixed || length < width) && next_word(&c, &word, &n)) {
             lua_pushlstring(L, word, n);
             append(L, g, number_of(L, &known));
+            go_on(L, ctx, g->n); /* a text may be long */
             length++;
         }
         g->v[row] = length;

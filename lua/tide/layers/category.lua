@@ -155,6 +155,9 @@ category.HashedCrossing = base.derive(base, "HashedCrossing", {
   end,
   call = function(self, columns)
     local flat, shape = {}, nil
+    if #columns > 64 then
+      errors.raise(self:_label(), "takes at most 64 columns (got %d)", #columns)
+    end
     for i, column in ipairs(columns) do
       local own
       flat[i], own = encode.flat(column, strings)
@@ -218,7 +221,7 @@ category.Discretization = base.derive(base, "Discretization", {
           tostring(t.shape))
       end
       for i = 2, t.shape[1] do
-        if t[i - 1] > t[i] or t[i] ~= t[i] then
+        if t[i - 1] > t[i] or t[i] ~= t[i] or t[i - 1] ~= t[i - 1] then
           errors.raise("Discretization", "bin_boundaries must rise (got %s after %s)",
             tostring(given[i]), tostring(given[i - 1]))
         end

@@ -33,9 +33,12 @@ function encode.init(self)
   end
 end
 
---- An integer tensor of whole numbers, whatever came.
+--- An integer tensor of whole numbers, whatever came: what has no axes is a number to the ops.
 function encode.whole(x)
-  return x.dtype == "int64" and x or ops.cast(x, "int64")
+  if math.type(x) or x.dtype ~= "int64" then
+    x = ops.cast(x, "int64")
+  end
+  return math.type(x) and core.tensor(x, { dtype = "int64" }) or x
 end
 
 -- The shape in which each category has a place, of an input of this shape.
@@ -81,6 +84,7 @@ function encode.ids(ids, mode, depth, dtype, weights)
   if mode == "int" then
     return ids
   end
+  ids = encode.whole(ids)
   local shape = ids.shape
   local n = #shape
   if mode == "one_hot" then
@@ -118,8 +122,8 @@ function encode.check_range(self, ids, first, last)
   local wrong = ops.logical_or(ops.less(flat, first), ops.greater(flat, last))
   local at = ops.argmax(ops.cast(wrong, "int32"))
   errors.raise(self:_label(), "element %d is out of range (expected %d..%d, got %d)%s", at, first,
-    last, flat[at], low == 0 and first == 1
-      and "; numbers count from 1: add 1, or say zero_based = true" or "")
+    last, flat[at], low == 0 and first == 1 and "; numbers count from 1: add 1"
+      .. (self.args.index.zero_based and ", or say zero_based = true" or "") or "")
 end
 
 --- The two keys of a hash from the option `salt`: a whole number or a list of two.

@@ -35,21 +35,27 @@ local function numbers(self, c, x)
   if not core.is_tensor(v) then
     errors.raise(self:_label(), "the feature '%s' must be numbers (got %s)", c.key, check.show(v))
   end
+  v = v.ndim == 0 and ops.reshape(v, { 1 }) or v
   v = ops.cast(v, c.dtype)
   if c.default_value then
     v = ops.where(ops.isnan(v), c.default_value, v)
   end
   if c.normalizer_fn then
     v = c.normalizer_fn(v)
+    if not core.is_tensor(v) then
+      errors.raise(self:_label(), "normalizer_fn of '%s' must give a tensor (got %s)", c.name,
+        check.show(v))
+    end
   end
-  local rows = v.shape[1]
+  local rows = v.shape[1] or 1
   local steps = c.sequence and v.ndim > 1 and v.shape[2] or nil
   local want = rows * (steps or 1) * c.width
-  if v.size ~= want and not (c.sequence and v.size % (rows * c.width) == 0) then
+  if v.size ~= want and not (c.sequence and rows > 0 and v.size % (rows * c.width) == 0) then
     errors.raise(self:_label(), "the feature '%s' has the wrong shape (expected %d numbers in \z
       each row, got the shape %s)", c.key, c.width, tostring(v.shape))
   end
-  return ops.reshape(v, c.sequence and { rows, -1, c.width } or { rows, c.width })
+  return ops.reshape(v, c.sequence and { rows, rows > 0 and -1 or steps or 1, c.width }
+    or { rows, c.width })
 end
 
 -- The values of a feature in rows: a flat list of strings or an int64 tensor, rows, their length,
@@ -167,6 +173,9 @@ function of_kind.crossed(self, c, x)
     end
     rows, total = n, total * width
     parts[i] = { flat, width, missing }
+  end
+  if total == 0 then -- a feature without values
+    return ops.zeros({ rows, 0 }, { dtype = "int64" })
   end
   local each, lost = total, nil
   local flat = {}

@@ -101,9 +101,26 @@ end
 
 inputs.takes, inputs.reads_text = takes_of, reads_text
 
--- Numbers as int64, with all the digits that a float64 has.
+-- Numbers as int64, which refuses what is none.
 local function as_whole(x)
-  return ops.cast(ops.convert_to_tensor(x, { dtype = "float64" }), "int64")
+  return ops.convert_to_tensor(x, { dtype = "int64" })
+end
+
+local function all_whole(x)
+  if type(x) ~= "table" then
+    return math.type(x) == "integer"
+  end
+  for i = 1, #x do
+    if not all_whole(x[i]) then
+      return false
+    end
+  end
+  return true
+end
+
+-- Numbers with all their digits.
+local function as_numbers(x)
+  return ops.convert_to_tensor(x, { dtype = all_whole(x) and "int64" or "float64" })
 end
 
 --- Input number `i` of a layer: numbers and nested tables of numbers become tensors of the layer's
@@ -120,9 +137,8 @@ local function as_input(self, x, i, inside)
     end
     local out = {}
     for k, v in pairs(x) do
-      out[k] = type(v) == "table" and not strings.is(v)
-        and ops.convert_to_tensor(list.is(v) and v:totable() or v, { dtype = "float64" })
-        or as_input(self, v, i, 1)
+      out[k] = (type(v) == "number" or type(v) == "table" and not strings.is(v))
+        and as_numbers(list.is(v) and v:totable() or v) or as_input(self, v, i, 1)
     end
     return out
   elseif takes == "columns" and not inside then

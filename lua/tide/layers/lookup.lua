@@ -27,8 +27,7 @@ local function plain_list(v)
   return list.is(v) and v:totable() or v
 end
 
--- The weights of all numbers from those that were given: the unknown ones have the mean of all, and
--- what is padded up to max_tokens 0.
+-- The weights of all numbers from those that were given: the unknown ones have the mean of all.
 local function set_weights(self, given, special)
   local known = self[S].known
   local weights = plain_list(given)
@@ -52,10 +51,14 @@ local function set_weights(self, given, special)
     errors.raise(self:_label(), "idf_weights must be as many as the vocabulary's terms (expected \z
       %d, got %d)", known:size() - (special and 0 or known.unknown), #weights)
   end
-  for i = #out + 1, self.pad_to_max_tokens and self.max_tokens or 0 do
-    out[i] = 0
-  end
   self[S].weights_of_terms = out
+end
+
+-- The weights as a tensor; what is padded up to max_tokens has 0.
+local function weights_tensor(self, dtype)
+  local weights = core.tensor(self[S].weights_of_terms, { dtype = dtype })
+  local more = self.pad_to_max_tokens and self.max_tokens - weights.size or 0
+  return more > 0 and ops.pad(weights, { { 0, more } }) or weights
 end
 
 -- How many places the rows have; nil while that is not known.
@@ -94,11 +97,11 @@ function lookup.init(self)
     mask = self.mask_token, oov = self.oov_token, max = self.max_tokens, whole = self.whole,
     masks = self.mask_token ~= nil and self.output_mode == "int" and 1 or 0 }
   local given = self.vocabulary
-  if type(given) == "table" and given.to_come then -- of a file whose vocabulary is read later
-    own.to_come = given.to_come - own.known.masks
+  if type(given) == "table" and given[S] then -- of a file whose vocabulary is read later
+    own.to_come = given[S] - own.known.masks
   elseif given ~= nil then
     self:set_vocabulary(given, self.idf_weights)
-    own.fixed, own.in_config = true, type(given) ~= "string"
+    own.fixed, own.in_config = not self.learnt, type(given) ~= "string" and not self.learnt
   end
   self.vocabulary, self.idf_weights = nil, nil
 end
@@ -121,7 +124,7 @@ function lookup.numbered(self, ids, shape)
       errors.raise(self:_label(), "it has no idf_weights yet: give them with the vocabulary, or \z
         call adapt")
     end
-    out = out * core.tensor(own.weights_of_terms, { dtype = self.compute_dtype })
+    out = out * weights_tensor(self, self.compute_dtype)
   end
   return out
 end
@@ -171,7 +174,10 @@ local function values_of(self, x)
     return known:value(v + shift)
   end
   local v = value(encode.whole(x):tolist())
-  return self.whole and core.tensor(v, { dtype = "int64" }) or v
+  if not self.whole then
+    return v
+  end
+  return x.size > 0 and core.tensor(v, { dtype = "int64" }) or encode.whole(x)
 end
 
 function IndexLookup:call(x)
@@ -234,9 +240,9 @@ function IndexLookup:update_state(batch)
   if own.fixed then
     errors.raise("adapt", "%s has its vocabulary from its options", self:_label())
   end
-  local rows = batch
-  if core.is_tensor(batch) then
-    rows = encode.whole(batch):tolist()
+  local rows = sources.batch_of(batch, self.whole and "whole" or "text")
+  if core.is_tensor(rows) then
+    rows = encode.whole(rows):tolist()
   end
   if type(rows) ~= "table" then
     rows = { rows }
@@ -285,10 +291,12 @@ end
 --- @param o table|nil steps: most batches to look at
 function IndexLookup:adapt(data, o)
   self:reset_state()
-  for x in sources.batches(data, o, self.whole and "whole" or "values") do
-    if core.is_tensor(x) and x.ndim == 1 then
+  local batches, streams = sources.batches(data, o, self.whole and "whole" or "text")
+  for x in batches do
+    -- what streams in one row is one document, as Keras counts
+    if core.is_tensor(x) and x.ndim == 1 and not streams then
       x = ops.expand_dims(x, -1)
-    elseif type(x) == "table" and type(x[1]) ~= "table" then
+    elseif type(x) == "table" and type(x[1]) ~= "table" and not streams then
       local rows = {}
       for i, v in ipairs(x) do
         rows[i] = { v }
@@ -304,7 +312,7 @@ end
 function IndexLookup:get_config()
   local out, own = base.get_config(self), self[S]
   if not own.known:is_empty() then
-    out.vocabulary = own.known:list(false)
+    out.vocabulary, out.learnt = own.known:list(false), not own.fixed
     if own.weights_of_terms then
       out.vocabulary = own.known:list(true)
       out.idf_weights = table.move(own.weights_of_terms, 1, own.known:size(), 1, {})
@@ -355,7 +363,7 @@ function lookup.keras(folders)
     end,
     options = function(options, config)
       if options.vocabulary == nil and math.tointeger(config.vocabulary_size) then
-        options.vocabulary = { to_come = math.tointeger(config.vocabulary_size) }
+        options.vocabulary = { [S] = math.tointeger(config.vocabulary_size) }
       end
       return options
     end,
@@ -370,8 +378,7 @@ function lookup.keras(folders)
         lines[i] = tostring(v)
       end
       return { ["vocabulary.txt"] = in_file(own) and table.concat(lines, "\n") or nil },
-        { idf_weights = own.weights_of_terms
-          and core.tensor(own.weights_of_terms, { dtype = "float32" }) or nil }
+        { idf_weights = own.weights_of_terms and weights_tensor(self, "float32") or nil }
     end,
     load_extra = function(self, files, data)
       local own, text = self[S], files "vocabulary.txt"
@@ -407,6 +414,8 @@ local rows = {
   pad = { "pad_to_max_tokens", "bool", false, "rows have max_tokens places in any case" },
   mode = encode.mode_row("int", "int|one_hot|multi_hot|count|tf_idf|binary|tf-idf"),
   salt = { "salt", "any", nil, "key of the hash (SipHash): a whole number, or a list of two" },
+  learnt = { "learnt", "bool", false, "the vocabulary was learnt: adapt may learn another",
+    own = true },
   encoding = { "encoding", "enum", "utf-8", "of the text", of = "utf-8" },
 }
 lookup.rows = rows
@@ -423,7 +432,7 @@ lookup.StringLookup = base.derive(IndexLookup, "StringLookup", {
   args = { rows.max_tokens, rows.unknown, rows.mask,
     { "oov_token", "string", "[UNK]", "the value of unknown numbers on the way back" },
     rows.vocabulary, rows.weights, rows.invert, rows.mode, rows.pad, sparse, rows.encoding,
-    rows.salt, zero_based },
+    rows.salt, zero_based, rows.learnt },
   init = function(self)
     if self.invert then
       rawset(self, "takes", "whole")
@@ -452,7 +461,7 @@ lookup.IntegerLookup = base.derive(IndexLookup, "IntegerLookup", {
     rows.weights, rows.invert, rows.mode, sparse, rows.pad,
     { "oov_method", "enum", "floormod", "how unknown values are shared out",
       of = "floormod|farmhash" },
-    rows.salt, zero_based },
+    rows.salt, zero_based, rows.learnt },
   init = function(self)
     if self.salt ~= nil and self.oov_method ~= "farmhash" then
       errors.raise("IntegerLookup", "salt goes with oov_method = 'farmhash' alone (got '%s')",

@@ -16,28 +16,33 @@ local adapt_args = check.args("adapt", {
 
 -- One batch as it is read.
 local function batch_of(x, kind)
-  if core.is_tensor(x) then
+  if kind == "text" then
+    if strings.is(x) then
+      return strings.check(x, "adapt")
+    end
+  elseif core.is_tensor(x) then
     return x
-  elseif kind ~= "tensors" and strings.is(x) then
-    return strings.check(x, "adapt")
-  elseif type(x) == "number" or type(x) == "table" and (getmetatable(x) == nil or list.is(x)) then
+  elseif type(x) == "number" or type(x) == "table" and not strings.is(x)
+    and (getmetatable(x) == nil or list.is(x)) then
     return ops.convert_to_tensor(list.is(x) and x:totable() or x,
-      { dtype = kind == "whole" and "float64" or nil })
+      { dtype = kind == "whole" and "int64" or nil })
   end
   errors.raise("adapt", "a batch must be %s (got %s)",
-    kind == "tensors" and "a tensor" or "a tensor or text", check.show(x))
+    kind == "text" and "text" or kind == "whole" and "whole numbers" or "a tensor", check.show(x))
 end
+sources.batch_of = batch_of
 
 -- Whether a plain list is one batch by itself.
 local function is_one(data, kind)
   return data[1] ~= nil and not core.is_tensor(data[1]) and type(data[1]) ~= "table"
-    or kind ~= "tensors" and strings.is(data)
+    or kind == "text" and strings.is(data)
 end
 
---- An iterator over the batches; raises where there is none.
+--- An iterator over the batches, and whether they stream (from a data set or a function); raises
+--- where there is none.
 --- @param data any
 --- @param o table|nil steps
---- @param kind string "tensors", "whole" (whole numbers) or "values" (text or whole numbers)
+--- @param kind string "tensors", "whole" (whole numbers) or "text"
 function sources.batches(data, o, kind)
   o = adapt_args:call(data, o)
   local next_one
@@ -76,7 +81,7 @@ function sources.batches(data, o, kind)
       return nil
     end
     return batch_of(x, kind)
-  end
+  end, next_one ~= nil
 end
 
 return sources

@@ -117,7 +117,11 @@ local function words_of(self, flat)
     end
     out = check_rows(self, split(whole), "split", #flat)
     for i, row in ipairs(out) do
-      if not check.is_list(row) or row[1] ~= nil and type(row[1]) ~= "string" then
+      local good = check.is_list(row)
+      for k = 1, good and #row or 0 do
+        good = good and type(row[k]) == "string"
+      end
+      if not good then
         errors.raise(self:_label(), "split must give a list of words for each text (got %s for \z
           text %d)", check.show(row), i)
       end
@@ -151,27 +155,29 @@ local function documents(self, x)
   return out, shape
 end
 
--- Numbers in rows, ended by 0, of what `documents` gives.
+-- Numbers in rows, ended by 0, of what `documents` gives, and the shape of the texts.
 local function numbers_of(self, x)
   local own = self[S]
   local length = self.output_mode == "int" and self.output_sequence_length or nil
   if type(own.standard) == "table" and type(own.split) == "string" and own.split ~= "none"
     and not own.lengths then -- the core does it at once
-    local flat = flatten(self, x)
+    local flat, shape = flatten(self, x)
     return core.text_ids(flat, own.standard[1], own.standard[2], own.split, length,
-      lookup.table_of(self), 1, own.known.unknown)
+      lookup.table_of(self), 1, own.known.unknown), shape
   end
-  local rows_ = documents(self, x)
-  local flat, width = {}, length or 0
+  local rows_, shape = documents(self, x)
+  local flat, longest = {}, 0
   for _, row in ipairs(rows_) do
-    width = length or math.max(width, #row)
+    longest = math.max(longest, #row)
   end
+  local width = math.min(longest, length or longest)
   for _, row in ipairs(rows_) do
     for i = 1, width do
       flat[#flat + 1] = row[i] or "" -- the mask
     end
   end
-  return ops.reshape(lookup.look_up(self, flat), { #rows_, width })
+  local ids = ops.reshape(lookup.look_up(self, flat), { #rows_, width })
+  return (length or 0) > width and ops.pad(ids, { { 0, 0 }, { 0, length - width } }) or ids, shape
 end
 
 --- Text by the numbers of its words in a vocabulary, which is given or learnt by
@@ -194,7 +200,8 @@ text.TextVectorization = base.derive(IndexLookup, "TextVectorization", {
     { "ngrams", "any", nil, "lengths of the n-grams: 1..n, or those of a list" }, rows.mode,
     { "output_sequence_length", "int", nil, "length of all rows of numbers", min = 0 }, rows.pad,
     rows.vocabulary, rows.weights, sparse,
-    { "ragged", "bool", false, "kept for Keras: must be false" }, rows.encoding, zero_based },
+    { "ragged", "bool", false, "kept for Keras: must be false" }, rows.encoding, zero_based,
+    rows.learnt },
   init = function(self)
     local own = self[S]
     own.standard = option(self, "standardize", standards)
@@ -213,7 +220,11 @@ text.TextVectorization = base.derive(IndexLookup, "TextVectorization", {
 local TextVectorization = text.TextVectorization
 
 function TextVectorization:call(x)
-  local ids = numbers_of(self, x)
+  local ids, shape = numbers_of(self, x)
+  -- one text gives one row without an axis for the batch; rows that came as such keep their axes
+  local axes = self[S].split == "none" and #shape > 1 and #shape - 1 or #shape
+  ids = ops.reshape(ids, table.move({ ids.shape[2] }, 1, 1, axes + 1, table.move(shape, 1, axes, 1,
+    {})))
   return self.output_mode == "int" and ids or lookup.numbered(self, ids, ids.shape)
 end
 
@@ -228,7 +239,7 @@ function TextVectorization:update_state(batch)
   if self[S].fixed then
     errors.raise("adapt", "%s has its vocabulary from its options", self:_label())
   end
-  self[S].known:count((documents(self, batch)))
+  self[S].known:count((documents(self, sources.batch_of(batch, "text"))))
 end
 
 --- Learns the vocabulary of texts: the most frequent words first, equally frequent ones from high
@@ -237,7 +248,7 @@ end
 --- @param o table|nil steps: most batches to look at
 function TextVectorization:adapt(data, o)
   self:reset_state()
-  for x in sources.batches(data, o, "values") do
+  for x in sources.batches(data, o, "text") do
     self:update_state(x)
   end
   self:finalize_state()

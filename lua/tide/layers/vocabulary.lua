@@ -79,7 +79,8 @@ end
 local function special_count(self, given)
   for _, masks in ipairs(self.mask ~= nil and { 1, 0 } or { 0 }) do
     local fits = masks == 0 or given[1] == self.mask
-    for i = masks + 1, masks + self.unknown do
+    fits = fits and masks + self.unknown <= #given
+    for i = masks + 1, fits and masks + self.unknown or 0 do
       fits = fits and given[i] == self.oov
     end
     if fits and masks + self.unknown > 0 then
@@ -134,7 +135,8 @@ end
 --- empty, since what ends a file is no term.
 function Vocabulary:fits_lines()
   for i = 1, self.whole and 0 or #self.terms do
-    if self.terms[i]:find "[\r\n]" then
+    local v = self.terms[i] -- Keras ends lines wherever Python does
+    if v:find "[\n-\r\x1c-\x1e]" or v:find "\xc2\x85" or v:find "\xe2\x80[\xa8\xa9]" then
       return false
     end
   end

@@ -160,6 +160,12 @@ function prepare(self)
   if next(self.features) == nil then
     errors.raise("FeatureSpace", "features must name at least one")
   end
+  for name in pairs(self.features) do
+    if type(name) ~= "string" then
+      errors.raise("FeatureSpace", "features must be a table by name (got the name %s)",
+        check.show(name))
+    end
+  end
   local features, crosses = {}, {}
   for _, name in ipairs(sorted(self.features)) do
     features[name] = as_feature(self, name, self.features[name])
@@ -203,7 +209,7 @@ local function learns(v)
 end
 
 -- A column as a layer takes it: a last axis of 1.
-local function as_column(v, name)
+local function as_column(v, name, dtype)
   if core.is_tensor(v) then
     return v.ndim == 0 and ops.reshape(v, { 1, 1 }) or v.ndim == 1 and ops.expand_dims(v, -1) or v
   elseif type(v) == "table" and strings.is(v) then
@@ -211,21 +217,20 @@ local function as_column(v, name)
   elseif type(v) == "string" then
     return { { v } }
   elseif type(v) == "number" or type(v) == "table" then
-    local t = core.tensor(v, { dtype = "float64" })
-    return as_column(t, name)
+    return as_column(core.tensor(v, { dtype = dtype == "int64" and dtype or "float64" }), name)
   end
   errors.raise("FeatureSpace", "the column '%s' must be a tensor or a list (got %s)", name,
     check.show(v))
 end
 
-local function column_of(row, name)
+local function column_of(row, name, dtype)
   local v = type(row) == "table" and row[name]
   if v == nil or v == false then
     errors.raise("FeatureSpace", "the column '%s' is missing (got %s)", name,
       type(row) == "table" and getmetatable(row) == nil
         and table.concat(sorted(row), ", ") or check.show(row))
   end
-  return as_column(v, name)
+  return as_column(v, name, dtype)
 end
 
 -- The tables of columns that data hold, as a list: batches of a data set, or one table.
@@ -257,7 +262,7 @@ function FeatureSpace:adapt(data)
       f.preprocessor:adapt(function()
         i = i + 1
         if rows[i] ~= nil then
-          local x = column_of(rows[i], name)
+          local x = column_of(rows[i], name, f.dtype)
           return core.is_tensor(x) and f.dtype ~= "string" and ops.cast(x, f.dtype) or x
         end
       end)
@@ -357,7 +362,7 @@ function FeatureSpace:call(columns)
     local v = type(columns) == "table" and columns[name]
     single = single or type(v) == "string" or type(v) == "number"
       or core.is_tensor(v) and v.ndim == 0
-    row[name] = symbolic.is(v) and v or column_of(columns, name)
+    row[name] = symbolic.is(v) and v or column_of(columns, name, self.features[name].dtype)
   end
   local out = self[S].model(row)
   return single and without_batch(out) or out
