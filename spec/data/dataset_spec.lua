@@ -276,3 +276,71 @@ describe("a mistake", function()
     assert.equal(2, closed)
   end)
 end)
+
+describe("a data set", function()
+  it("of numbers of a float range has each once, in batches too", function()
+    local n = 0
+    for b in D.range(0, 1, 0.1, { output_type = "float32" }):batch(3):iter() do
+      n = n + #b
+    end
+    assert.equal(10, n)
+  end)
+
+  it("says what a function did that calls itself for ever", function()
+    local function deep(n)
+      return 1 + deep(n)
+    end
+    local ok, e = pcall(function()
+      return D.range(3):map(function(x) return deep(x) end):as_list()
+    end)
+    assert.is_false(ok)
+    assert.matches("stack overflow", tostring(e))
+  end)
+
+  it("closes the generator of a loop that is left", function()
+    local closed = false
+    local ds = D.from_generator(function()
+      local c <close> = setmetatable({},
+        { __close = function() closed = true end }) -- luacheck: ignore
+      for i = 1, 5 do
+        coroutine.yield(i)
+      end
+    end)
+    for x in ds:iter() do
+      if x > 0 then
+        break
+      end
+    end
+    assert.is_true(closed)
+  end)
+
+  it("refuses loops within loops over one pass, a bare call and a range without end", function()
+    local ds = D.range(3)
+    expect.raises("write for ... in dataset:iter() do", function()
+      for _ in ds do
+        for _ in ds do end -- luacheck: ignore
+      end
+    end)
+    expect.raises("is made by its functions", function() D() end)
+    expect.raises("has no end that can be counted", function()
+      D.range(0, math.huge, { output_type = "float32" })
+    end)
+  end)
+
+  it("tells text and numbers apart where they are unique, and keeps what a Sequence gave",
+    function()
+    local v, i = { 1, "i1:1" }, 0
+    assert.equal(2, #D.from_generator(function()
+      i = i + 1
+      return v[i]
+    end):unique():as_list())
+    local calls = 0
+    local ds = D.from_generator(setmetatable({ get = function(_, k)
+      calls = calls + 1
+      return k
+    end }, { __len = function() return 3 end })):cache()
+    ds:as_list()
+    ds:as_list()
+    assert.equal(3, calls)
+  end)
+end)

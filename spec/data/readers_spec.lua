@@ -203,4 +203,12 @@ describe("a damaged file", function()
     end
     os.remove(path)
   end)
+
+  it("of CSV loses its row whole, wherever a block ends", function()
+    local path = file(("1,2\n"):rep(65535) .. '3"44,55\n7,8\n')
+    local rows = data.CsvDataset(path, { -1, -1 }, { on_error = "skip" }):as_list()
+    assert.equal(65536, #rows)
+    assert.same({ 7, 8 }, rows[65536])
+    says(data.CsvDataset(file 'a,b"c\n1,2\n', { "int64", "int64" }, { header = true }), "line 1")
+  end)
 end)

@@ -27,10 +27,12 @@ static int line_end(const char *p, const char *end, int last) {
     return p[1] == '\n' ? 2 : 1;
 }
 
-static int64_t fail(tide_csv_row *r, char *start, char *p, char *end, int64_t *bad,
+/* 0 where the row's line goes on behind `end`: it is read again with more. */
+static int64_t fail(tide_csv_row *r, char *start, char *p, char *end, int last, int64_t *bad,
                     const char *what) {
-    r->what = what;
     while (p < end && *p != '\n') p++;
+    if (p == end && !last) return 0;
+    r->what = what;
     *bad = p - start + (p < end);
     r->lines++;
     return -1;
@@ -73,14 +75,14 @@ int64_t tide_csv_read(const tide_csv *c, char *p, char *end, int last, tide_csv_
             char *q = closing(c, p + 1, end, last, r, &doubled);
             if (!q) {
                 if (!last) return 0;
-                return fail(r, start, end, end, bad, "a quote is not closed");
+                return fail(r, start, end, end, last, bad, "a quote is not closed");
             }
             *f = (tide_csv_field){p + 1, (size_t)(q - p - 1), 1, doubled};
             p = q + 1;
             if (p == end && !last) return 0;
             if (p < end && *p != c->delimiter && (e = line_end(p, end, last)) == 0) {
                 if (c->strict)
-                    return fail(r, start, p, end, bad,
+                    return fail(r, start, p, end, last, bad,
                                 "characters follow a closing quote (expected the delimiter)");
                 /* text behind the quote belongs to the field, as it stands */
                 f->p -= 1, f->quoted = f->escaped = 0;
@@ -91,7 +93,8 @@ int64_t tide_csv_read(const tide_csv *c, char *p, char *end, int last, tide_csv_
             char *from = p;
             for (; p < end && *p != c->delimiter && *p != '\n' && *p != '\r'; p++)
                 if (c->strict && c->quote && *p == c->quote)
-                    return fail(r, start, p, end, bad, "a quote stands within an unquoted field");
+                    return fail(r, start, p, end, last, bad,
+                                "a quote stands within an unquoted field");
             *f = (tide_csv_field){from, (size_t)(p - from), 0, 0};
         }
         if (p == end) {

@@ -550,17 +550,25 @@ function adapter.new(o)
     out = of_thread(x)
   elseif method(x, "iter") then
     local where, go = method(x, "state"), method(x, "restore")
+    local function own() -- the pass that batches come from: others may walk over x meanwhile
+      local step = out and out.step
+      return x._closes and type(step) == "table" and method(step, "state")
+        and method(step, "close") and step or x
+    end
     out = setmetatable({
       batches = length(x),
       endless = x._closes and x.cardinality and x:cardinality() == -1,
       stop = x._closes and function()
-        x:close()
+        own():close()
       end or nil,
       restart = function()
+        if own() ~= x then
+          own():close()
+        end
         return (x:iter())
       end,
       where = where and function()
-        return where(x)
+        return own():state()
       end,
       go = go and function(s)
         go(x, s)

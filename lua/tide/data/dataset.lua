@@ -24,6 +24,10 @@ local INFINITE, UNKNOWN = stage.INFINITE, stage.UNKNOWN
 --- @param o table|nil checked options
 --- @param fields table|nil further fields of the node
 function Dataset:_init(name, inputs, o, fields)
+  if not stage.defined[name] then
+    errors.raise("Dataset", "is made by its functions: Dataset.from_tensor_slices, range, \z
+      from_generator, ... (got the call Dataset(%s))", name ~= nil and check.show(name) or "")
+  end
   self._stage, self._inputs, self._o = stage.defined[name], inputs or {}, o or {}
   for k, v in pairs(fields or {}) do
     self[k] = v
@@ -36,7 +40,7 @@ end
 
 --- A data set that reads this one.
 function Dataset:_with(name, o, fields)
-  if self == nil or not rawget(self, "_stage") then
+  if type(self) ~= "table" or not rawget(self, "_stage") then
     errors.raise(name, "is a method: write dataset:%s (got %s)", name, check.show(self))
   end
   return Dataset(name, { self }, o, fields)
@@ -147,15 +151,28 @@ function Dataset:next()
   return ended(pass:next())
 end
 
+local function remember(walk, first, ...)
+  walk.last = first
+  return first, ...
+end
+
 -- `for x, y in ds do`: the first call of a generic for brings no element.
 function Dataset:__call(...)
   if select("#", ...) == 0 then
     return self:next()
   end
-  if select(2, ...) == nil then
-    self._walk = self:iter()
+  local last, walk = select(2, ...), self._walk
+  if last == nil then
+    if walk then
+      walk:close() -- of a loop that was left
+    end
+    walk = self:iter()
+    self._walk = walk
+  elseif not walk or walk.over or walk.last ~= last and last == last then
+    errors.raise("Dataset", "a loop within a loop over the same data set needs passes of their \z
+      own; write for ... in dataset:iter() do")
   end
-  return self._walk()
+  return remember(walk, walk())
 end
 
 --- Where the current pass is, as plain data and tensors, shuffle buffers and seeds included. Before
@@ -201,7 +218,14 @@ function Dataset:restore(state)
   end
   local pass = Pass(self, state.epoch)
   if state.at and not state.over then
-    pass.iterator:restore(state.at)
+    local ok, e = pcall(pass.iterator.restore, pass.iterator, state.at)
+    if not ok then
+      pass:close()
+      if errors.is(e) or tostring(e):find("interrupted", 1, true) then
+        error(e, 0)
+      end
+      errors.raise("Dataset.restore", "the state is damaged (%s)", tostring(e))
+    end
   else
     pass:close()
   end

@@ -333,14 +333,14 @@ local function key(out, v)
     out[#out + 1] = string.pack("<c1d", "f", v)
   else
     local text = tostring(v)
-    out[#out + 1] = t:sub(1, 1) .. #text .. ":" .. text
+    out[#out + 1] = t:sub(1, 1):upper() .. #text .. ":" .. text
   end
 end
 
 --- A string that two elements share exactly when they are equal.
 function elements.key(first, ...)
   if type(first) == "string" and select("#", ...) == 0 then
-    return first
+    return "s" .. first
   end
   local out = {}
   for k = 1, select("#", ...) + 1 do

@@ -7,6 +7,7 @@ local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local events = require "tide.utils.events"
+local list = require "tide.list"
 
 local encode = {}
 
@@ -14,7 +15,9 @@ local MAGIC = "tide.data.elements 1\n"
 
 -- ---- values ----
 
-local function put(out, v)
+local DEEPEST = 200 -- tables within tables
+
+local function put(out, v, depth)
   local t = math.type(v) or type(v)
   if t == "integer" then
     out[#out + 1] = string.pack("<c1i8", "i", v)
@@ -30,12 +33,15 @@ local function put(out, v)
       out[#out + 1] = string.pack("<i8", n)
     end
     out[#out + 1] = string.pack("<s8", v:tobytes())
-  elseif t == "table" and getmetatable(v) == nil then
+  elseif t == "table" and (getmetatable(v) == nil or list.is(v)) then
+    if depth > DEEPEST then
+      errors.raise(nil, "an element has more than %d tables within each other", DEEPEST)
+    end
     local keys = check.sorted_keys(v)
     out[#out + 1] = string.pack("<c1I4", "m", #keys)
     for _, k in ipairs(keys) do
-      put(out, k)
-      put(out, v[k])
+      put(out, k, depth + 1)
+      put(out, v[k], depth + 1)
     end
   else
     errors.raise(nil, "an element with %s in it cannot be kept in a file", check.show(v))
@@ -87,7 +93,7 @@ local readers = {
 
 function get(text, at, depth)
   local read = readers[text:sub(at, at)]
-  if not read or depth > 32 then
+  if not read or depth > DEEPEST + 1 then
     error("no value", 0)
   end
   return read(text, at + 1, depth)
@@ -98,7 +104,7 @@ function encode.element(...)
   local n = select("#", ...)
   local out = { string.pack("<I2", n) }
   for k = 1, n do
-    put(out, (select(k, ...)))
+    put(out, (select(k, ...)), 1)
   end
   return table.concat(out)
 end
@@ -187,7 +193,9 @@ local function more(self)
   if self.at < self.count then
     return true
   elseif self.failed then
-    errors.raise(self.where, "%s: %s", self.path, self.failed)
+    local why = self.failed
+    self.failed = nil
+    errors.raise(self.where, "%s: %s", self.path, why)
   end
   local values, count, _, why = core.records_read(self.records, self.where, 256, false)
   self.values, self.count, self.at, self.failed = values, count, 0, why ~= "" and why or nil

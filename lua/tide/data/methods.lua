@@ -61,9 +61,9 @@ function Dataset:map(...)
   local o = map_args:call(...)
   if o.num_parallel_calls and o.num_parallel_calls ~= 0 then
     send.pack(o.map_func, "Dataset.map") -- says now what cannot be sent
-    return self:_with("parallel_map", o)
+    return Dataset._with(self, "parallel_map", o)
   end
-  return self:_with("map", o)
+  return Dataset._with(self, "map", o)
 end
 
 local flat_args = check.args("Dataset.flat_map", {
@@ -76,7 +76,7 @@ local flat_args = check.args("Dataset.flat_map", {
 ---       return tide.data.Dataset.range(n) end):as_list()   --> 3
 --- @return Dataset
 function Dataset:flat_map(...)
-  return self:_with("flat_map", flat_args:call(...))
+  return Dataset._with(self, "flat_map", flat_args:call(...))
 end
 
 local interleave_args = check.args("Dataset.interleave", {
@@ -101,7 +101,7 @@ function Dataset:interleave(...)
     errors.raise("Dataset.interleave", "cycle_length must be an integer at least 1 (got %d)",
       o.cycle_length)
   end
-  return self:_with("interleave", o)
+  return Dataset._with(self, "interleave", o)
 end
 
 local filter_args = check.args("Dataset.filter", {
@@ -113,7 +113,7 @@ local filter_args = check.args("Dataset.filter", {
 ---       --> { 0, 2, 4 }
 --- @return Dataset
 function Dataset:filter(...)
-  return self:_with("filter", filter_args:call(...))
+  return Dataset._with(self, "filter", filter_args:call(...))
 end
 
 local take_while_args = check.args("Dataset.take_while", {
@@ -124,7 +124,7 @@ local take_while_args = check.args("Dataset.take_while", {
 ---     tide.data.Dataset.range(9):take_while(function(x) return x < 2 end):as_list()   --> { 0, 1 }
 --- @return Dataset
 function Dataset:take_while(...)
-  return self:_with("take_while", take_while_args:call(...))
+  return Dataset._with(self, "take_while", take_while_args:call(...))
 end
 
 local scan_args = check.args("Dataset.scan", {
@@ -138,7 +138,7 @@ local scan_args = check.args("Dataset.scan", {
 ---       --> { 1, 3, 6 }
 --- @return Dataset
 function Dataset:scan(...)
-  return self:_with("scan", scan_args:call(...))
+  return Dataset._with(self, "scan", scan_args:call(...))
 end
 
 local reduce_args = check.args("Dataset.reduce", {
@@ -185,7 +185,7 @@ local shuffle_args = check.args("Dataset.shuffle", {
 ---     #tide.data.Dataset.range(4):shuffle(4, { seed = 1 }):as_list()   --> 4
 --- @return Dataset
 function Dataset:shuffle(...)
-  return self:_with("shuffle", shuffle_args:call(...))
+  return Dataset._with(self, "shuffle", shuffle_args:call(...))
 end
 
 local rep_args = check.args("Dataset.rep", {
@@ -196,7 +196,7 @@ local rep_args = check.args("Dataset.rep", {
 ---     tide.data.Dataset.range(2):rep(2):as_list()   --> { 0, 1, 0, 1 }
 --- @return Dataset
 function Dataset:rep(...)
-  return self:_with("rep", rep_args:call(...))
+  return Dataset._with(self, "rep", rep_args:call(...))
 end
 Dataset["repeat"] = Dataset.rep
 
@@ -209,7 +209,7 @@ local skip_args = check.args("Dataset.skip", { COUNT, NAME })
 ---     tide.data.Dataset.range(9):take(2):as_list()   --> { 0, 1 }
 --- @return Dataset
 function Dataset:take(...)
-  return self:_with("take", take_args:call(...))
+  return Dataset._with(self, "take", take_args:call(...))
 end
 
 --- The elements without the first ones.
@@ -217,7 +217,7 @@ end
 ---     tide.data.Dataset.range(4):skip(2):as_list()   --> { 2, 3 }
 --- @return Dataset
 function Dataset:skip(...)
-  return self:_with("skip", skip_args:call(...))
+  return Dataset._with(self, "skip", skip_args:call(...))
 end
 
 local shard_args = check.args("Dataset.shard", {
@@ -234,7 +234,7 @@ function Dataset:shard(...)
     errors.raise("Dataset.shard", "index must be an integer from 1 to %d (got %d)", o.num_shards,
       o.index)
   end
-  return self:_with("shard", o)
+  return Dataset._with(self, "shard", o)
 end
 
 local enumerate_args = check.args("Dataset.enumerate", {
@@ -245,7 +245,7 @@ local enumerate_args = check.args("Dataset.enumerate", {
 ---     for i, x in tide.data.Dataset.range(5, 7):enumerate():iter() do end
 --- @return Dataset
 function Dataset:enumerate(...)
-  return self:_with("enumerate", enumerate_args:call(...))
+  return Dataset._with(self, "enumerate", enumerate_args:call(...))
 end
 
 local unique_args = check.args("Dataset.unique", { NAME })
@@ -255,7 +255,7 @@ local unique_args = check.args("Dataset.unique", { NAME })
 ---     tide.data.Dataset.from_tensor_slices { 3, 1, 3 }:unique():as_list()   --> { 3, 1 }
 --- @return Dataset
 function Dataset:unique(...)
-  return self:_with("unique", unique_args:call(...))
+  return Dataset._with(self, "unique", unique_args:call(...))
 end
 
 local ignore_args = check.args("Dataset.ignore_errors", {
@@ -267,7 +267,7 @@ local ignore_args = check.args("Dataset.ignore_errors", {
 ---     ds:ignore_errors():as_list()   --> { 0, 2 }
 --- @return Dataset
 function Dataset:ignore_errors(...)
-  return self:_with("ignore_errors", ignore_args:call(...), { skipped = 0 })
+  return Dataset._with(self, "ignore_errors", ignore_args:call(...), { skipped = 0 })
 end
 
 local prefetch_args = check.args("Dataset.prefetch", {
@@ -278,7 +278,7 @@ local prefetch_args = check.args("Dataset.prefetch", {
 ---     tide.data.Dataset.range(3):prefetch(2):as_list()   --> { 0, 1, 2 }
 --- @return Dataset
 function Dataset:prefetch(...)
-  return self:_with("prefetch", prefetch_args:call(...))
+  return Dataset._with(self, "prefetch", prefetch_args:call(...))
 end
 
 local cache_args = check.args("Dataset.cache", {
@@ -292,9 +292,9 @@ local cache_args = check.args("Dataset.cache", {
 function Dataset:cache(...)
   local o = cache_args:call(...)
   if o.filename and o.filename ~= "" then
-    return self:_with("cache_file", o, { _path = o.filename .. ".elements" })
+    return Dataset._with(self, "cache_file", o, { _path = o.filename .. ".elements" })
   end
-  return self:_with("cache", o)
+  return Dataset._with(self, "cache", o)
 end
 
 local PACKED = { none = 0, gzip = 1, zlib = 2 }
@@ -315,7 +315,7 @@ local snapshot_args = check.args("Dataset.snapshot", {
 function Dataset:snapshot(...)
   local o = snapshot_args:call(...)
   local name = ("%08x.elements"):format(core.crc32c(stage.signature(self)))
-  return self:_with("cache_file", o, { _path = o.path .. "/" .. name,
+  return Dataset._with(self, "cache_file", o, { _path = o.path .. "/" .. name,
     _packed = o.compression == "gzip" and 1 or 0 })
 end
 
@@ -410,7 +410,7 @@ local batch_args = check.args("Dataset.batch", { SIZE, DROP, PARALLEL, DETERMINI
 ---     #tide.data.Dataset.range(5):batch(2)   --> 3
 --- @return Dataset
 function Dataset:batch(...)
-  return self:_with("batch", batch_args:call(...))
+  return Dataset._with(self, "batch", batch_args:call(...))
 end
 
 local padded_args = check.args("Dataset.padded_batch", { SIZE,
@@ -425,7 +425,7 @@ local padded_args = check.args("Dataset.padded_batch", { SIZE,
 ---     ds:padded_batch(2):get_single_element()   --> { { 1, 0 }, { 1, 1 } }
 --- @return Dataset
 function Dataset:padded_batch(...)
-  return self:_with("padded_batch", padded_args:call(...))
+  return Dataset._with(self, "padded_batch", padded_args:call(...))
 end
 
 local ragged_args = check.args("Dataset.ragged_batch", { SIZE, DROP,
@@ -437,7 +437,7 @@ local ragged_args = check.args("Dataset.ragged_batch", { SIZE, DROP,
 ---     ds:ragged_batch(2):get_single_element().lengths   --> { 1, 2 }
 --- @return Dataset
 function Dataset:ragged_batch(...)
-  return self:_with("ragged_batch", ragged_args:call(...))
+  return Dataset._with(self, "ragged_batch", ragged_args:call(...))
 end
 
 local unbatch_args = check.args("Dataset.unbatch", { NAME })
@@ -447,7 +447,7 @@ local unbatch_args = check.args("Dataset.unbatch", { NAME })
 ---     tide.data.Dataset.range(3):batch(2):unbatch():as_list()   --> { 0, 1, 2 }
 --- @return Dataset
 function Dataset:unbatch(...)
-  return self:_with("unbatch", unbatch_args:call(...))
+  return Dataset._with(self, "unbatch", unbatch_args:call(...))
 end
 
 local rebatch_args = check.args("Dataset.rebatch", {
@@ -459,7 +459,7 @@ local rebatch_args = check.args("Dataset.rebatch", {
 ---     #tide.data.Dataset.range(6):batch(2):rebatch(3):as_list()   --> 2
 --- @return Dataset
 function Dataset:rebatch(...)
-  return self:_with("rebatch", rebatch_args:call(...))
+  return Dataset._with(self, "rebatch", rebatch_args:call(...))
 end
 
 local window_args = check.args("Dataset.window", {
@@ -473,7 +473,7 @@ local window_args = check.args("Dataset.window", {
 ---     #ds:flat_map(function(w) return w:batch(2) end):as_list()   --> 3
 --- @return Dataset
 function Dataset:window(...)
-  return self:_with("window", window_args:call(...))
+  return Dataset._with(self, "window", window_args:call(...))
 end
 
 local group_args = check.args("Dataset.group_by_window", {
@@ -494,7 +494,7 @@ function Dataset:group_by_window(...)
     errors.raise("Dataset.group_by_window", "takes either window_size or window_size_func (got %s)",
       o.window_size and "both" or "none")
   end
-  return self:_with("group_by_window", o)
+  return Dataset._with(self, "group_by_window", o)
 end
 
 local bucket_args = check.args("Dataset.bucket_by_sequence_length", {
@@ -624,7 +624,7 @@ function Dataset:rejection_resample(...)
     errors.raise("Dataset.rejection_resample", "initial_dist and target_dist must have one length \z
       (expected %d, got %d)", #o.target_dist, #o.initial_dist)
   end
-  return self:_with("rejection_resample", o)
+  return Dataset._with(self, "rejection_resample", o)
 end
 
 -- ---- results ----

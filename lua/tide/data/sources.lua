@@ -70,7 +70,12 @@ function Dataset.range(...)
   else
     start, step = start + 0.0, step + 0.0
   end
-  local n = math.max(0, math.tointeger(math.ceil((stop - start) / step)))
+  local n = math.tointeger(math.ceil((stop - start) / step))
+  if not n then
+    errors.raise("Dataset.range", "has no end that can be counted (got %s, %s, %s); counter gives \z
+      numbers without end", check.show(start), check.show(stop), check.show(step))
+  end
+  n = math.max(0, n)
   return Dataset("range", {}, o, { _store = stores.range(start, step, n, dtype) })
 end
 

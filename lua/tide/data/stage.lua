@@ -114,22 +114,24 @@ function stage.iterator(name, base)
   return class.new(name, base or Iterator)
 end
 
+local DEEPEST = 1000 -- calls that are looked at: finding the n-th takes n steps
+
 -- Stages whose `next` is on the way to an error, innermost first.
 local function trail(level)
   local out = {}
-  while true do
-    local info = debug.getinfo(level, "f")
+  for at = level, level + DEEPEST do
+    local info = debug.getinfo(at, "f")
     if not info then
-      return out
+      break
     end
     if info.func then
-      local _, self = debug.getlocal(level, 1)
+      local _, self = debug.getlocal(at, 1)
       if type(self) == "table" and class.is(self, Iterator) then
         out[#out + 1] = self
       end
     end
-    level = level + 1
   end
+  return out
 end
 
 --- The message handler of a pass: names the innermost stage and its element.
@@ -168,6 +170,7 @@ function stage.ordered(node)
   if node._ordered == nil then
     local definition, input = node._stage, node._inputs[1]
     node._ordered = definition.order ~= nil and (input == nil or stage.ordered(input))
+      and (definition.ordered == nil or definition.ordered(node))
   end
   return node._ordered
 end

@@ -79,8 +79,7 @@ function Range:gather(order)
 end
 
 function Range:span(first, count)
-  local start = self.start + (first - 1) * self.step
-  return ops.arange(start, start + count * self.step, self.step, { dtype = self.type })
+  return self:gather(ops.arange(first, first + count, 1, { dtype = "int64" }))
 end
 
 function Range:dtype()

@@ -9,6 +9,7 @@ local S = require "tide.private"
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local list = require "tide.list"
 local ops = require "tide.ops"
 local random = require "tide.random"
 
@@ -18,8 +19,8 @@ local checkpoint = {}
 local function map(v, f)
   if core.is_tensor(v) then
     return f(v)
-  elseif check.is_plain(v) then
-    local out = {}
+  elseif check.is_plain(v) or list.is(v) then
+    local out = list.is(v) and list.new {} or {}
     for k, x in pairs(v) do
       out[k] = map(x, f)
     end

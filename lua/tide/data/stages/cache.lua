@@ -153,6 +153,9 @@ end
 stage.define("cache", { open = Cache,
   order = function(node) -- rows of a store are in memory already; the order of the first pass stays
     return order.open(node._inputs[1], 0)
+  end,
+  ordered = function(node) -- rows that a function of a person makes are kept
+    return order.store(node).gather ~= nil
   end })
 
 -- In files even rows of a store are kept.

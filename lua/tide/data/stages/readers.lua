@@ -36,7 +36,7 @@ local function read(self)
   local o = self.o
   local bytes, records, lines = core.records_place(self.reader)
   if self.fresh and o.header then -- the first row names columns
-    core.records_read(self.reader, o.where, 1, true, "", {})
+    core.records_read(self.reader, o.where, 1, false, "", {})
   end
   self.fresh = false
   local before = { bytes = bytes, records = records, lines = lines }

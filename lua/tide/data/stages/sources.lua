@@ -296,7 +296,8 @@ function Generator:next()
   if self.over then
     return nil
   elseif not self.step then
-    self.step, self.dtypes = step_of(self.node._generator), {}
+    self.dtypes = {}
+    self.step, self.running = step_of(self.node._generator)
   end
   return cleaned(self, self.step())
 end
@@ -334,7 +335,11 @@ end
 
 function Generator:close()
   local step = self.step
-  self.step, self.over = nil, true
+  local co = self.running
+  self.step, self.running, self.over = nil, nil, true
+  if co and co ~= self.node._generator and coroutine.status(co) == "suspended" then
+    first_of(coroutine.close(co))
+  end
   if type(step) == "table" and field(step, "close") then
     step:close()
   end
