@@ -300,7 +300,7 @@ describe("a data set", function()
   it("closes the generator of a loop that is left", function()
     local closed = false
     local ds = D.from_generator(function()
-      local c <close> = setmetatable({},
+      local _ <close> = setmetatable({},
         { __close = function() closed = true end }) -- luacheck: ignore
       for i = 1, 5 do
         coroutine.yield(i)
