@@ -449,6 +449,13 @@ void tideL_pace(lua_State *L, tide_ctx *ctx) {
     set_pace(ctx, begun, thread_seconds());
 }
 
+/* What is garbage already shall not fill a limit: the collector looks when half of what it leaves
+ * is new, at once where it leaves nothing; loaders set one for each file. */
+void tideL_pace_below(tide_ctx *ctx, int64_t limit) {
+    const int64_t room = TIDE_MAX(limit - tide_live_bytes(), 0);
+    ctx->pace_limit = TIDE_MIN(ctx->pace_limit, weight() + room / 2 - 1);
+}
+
 int tideL_make_room(lua_State *L, tide_ctx *ctx) {
     const int64_t refused = ctx->refused, before = tide_live_bytes(),
                   limit = tide_memory(ctx->device).limit_bytes;

@@ -93,7 +93,8 @@ void tideL_refuse_colon(lua_State *L, const char *where);
 void tideL_name(tide_ctx *, const char *name);
 
 /* -- pacing of the collector -- */
-void tideL_pace(lua_State *L, tide_ctx *); /* before an op: collects if there is much new */
+void tideL_pace(lua_State *L, tide_ctx *);        /* before an op: collects if there is much new */
+void tideL_pace_below(tide_ctx *, int64_t limit); /* a limit of memory was set */
 /* Behind TIDE_ENOMEM, at a door that holds nothing borrowed and whose op wrote nothing: collects
  * all there is; returns whether it is worth trying again. */
 int tideL_make_room(lua_State *L, tide_ctx *);

@@ -59,7 +59,7 @@ static int memory_limit(lua_State *L) {
                     (long long)n);
     tide_ctx *ctx = tideL_ctx(L);
     tide_memory_limit(ctx->device, n);
-    if (n) ctx->pace_limit = 0; /* what is garbage already shall not count */
+    if (n) tideL_pace_below(ctx, n);
     return 0;
 }
 
