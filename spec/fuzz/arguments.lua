@@ -210,6 +210,7 @@ for name in ([[core.watch_interrupts core.watch_termination core.http
   core.gc_mode core.scope_begin core.scope_keep core.scope_end core.io_fault
   core.hard_fail core.call_count core.memory_limit core.engines core.set_threads core.grad_mode
   core.recording core.enter_call core.mark core.profile_start core.default_device
+  core.count_shapes
   core.generator core.deterministic core.determined tide.deterministic
   config.enable_op_determinism tide.memory_limit tide.set_threads
   tide.set_default_device tide.scope tide.RematScope tide.no_grad tide.enable_grad
