@@ -245,13 +245,6 @@ end
 control.custom_gradient = autograd.custom_gradient
 control.jvp = autograd.jvp
 
-local stop_args = check.args("stop_gradient", { { "variable", "tensor", check.required } })
-
---- The same values, without their history. Keras: ops.stop_gradient.
-function control.stop_gradient(...)
-  return stop_args:call(...).variable:detach()
-end
-
 local convert_args = check.args("convert_to_tensor", {
   { "x", "any", check.required },
   { "dtype", "dtype" },

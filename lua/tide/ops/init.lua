@@ -13,7 +13,7 @@ local ops = {}
 -- asked for.
 local families = {
   control = [[cond while_loop fori_loop scan map vectorized_map associative_scan switch
-    custom_gradient jvp stop_gradient convert_to_tensor convert_to_numpy is_tensor shape dtype]],
+    custom_gradient jvp convert_to_tensor convert_to_numpy is_tensor shape dtype]],
   creation = [[arange linspace logspace geomspace eye identity tri meshgrid]],
   linear = "einsum tensordot",
   arrays = [[split array_split vsplit hsplit dsplit unstack nonzero vstack hstack dstack
