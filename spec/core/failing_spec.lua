@@ -57,7 +57,8 @@ if core.hard_fail then
             assert.is_false((select(2, core.interrupted())), k)
           until not fired or k > 20000
           assert.is_true(k <= 20000)
-          assert.is_true(failures > 0)
+          -- an op that is refused memory collects and tries again: those may all come through
+          assert.is_true(k > 1 and (of_lua == false or failures > 0))
           f() -- goes on as if nothing had been
         end)
       end
