@@ -102,6 +102,7 @@ describe("model:find_lr", function()
     groups = function() return O.Adam { 0.01, groups = { { "bias", learning_rate = 0.1 } } } end,
   } do
     it("puts every kind of optimizer back, as do the other trials: " .. name, function()
+      tide.seed(3) -- a sweep of LBFGS over other data may end at its first rate
       local x, y = tide.random.normal { 24, 3 }, tide.random.normal { 24, 2 }
       local model = tide.Sequential { tide.Input { 3 }, L.Dense(4), L.BatchNormalization(),
         L.Dropout(0.3), L.Dense(2) }
