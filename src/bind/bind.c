@@ -400,7 +400,23 @@ int tideL_error(lua_State *L, const char *op, const char *fmt, ...) {
 
 static int64_t weight(void) { return tide_live_bytes() + tide_live_tensors() * HANDLE_COST; }
 
+static int nothing(lua_State *L) {
+    (void)L;
+    return 0;
+}
+
+/* Lua calls a finalizer once: one that is refused the room of a call is passed over, and its tensor
+ * stays for good. So that room is taken before, and kept by Lua through the collection. */
+int tideL_can_collect(lua_State *L) {
+    if (!lua_checkstack(L, 2 * LUA_MINSTACK)) return 0;
+    lua_pushcfunction(L, nothing);
+    if (lua_pcall(L, 0, 0, 0) == LUA_OK) return 1;
+    lua_pop(L, 1);
+    return 0;
+}
+
 static void collect(lua_State *L, int full) {
+    if (!tideL_can_collect(L)) return;
     if (full) lua_gc(L, LUA_GCCOLLECT);
     else lua_gc(L, LUA_GCSTEP, 0);
 }

@@ -98,6 +98,7 @@ void tideL_pace_below(tide_ctx *, int64_t limit); /* a limit of memory was set *
 /* Behind TIDE_ENOMEM, at a door that holds nothing borrowed and whose op wrote nothing: collects
  * all there is; returns whether it is worth trying again. */
 int tideL_make_room(lua_State *L, tide_ctx *);
+int tideL_can_collect(lua_State *L); /* asked before each lua_gc that runs finalizers */
 
 /* -- values (values.c): what Lua offers where an argument is due. All raise `where: name: ...`. --
  */

@@ -176,6 +176,7 @@ static void unheld(void *ref, void *arg) {
 /* One collection without the suspects in sight; keeps those of them that nobody holds, and returns
  * whether these are all. */
 static int round_of(lua_State *L, tide_ctx *ctx, tide_search *s) {
+    if (!tideL_can_collect(L)) return luaL_error(L, "not enough memory");
     make_boxes(L, s);
     s->ngiven = 0;
     ctx->search = s;
@@ -227,7 +228,7 @@ void tideL_search(lua_State *L, tide_ctx *ctx) {
     ctx->search = NULL;
     free(s.suspects);
     free(s.given);
-    lua_gc(L, LUA_GCCOLLECT); /* of what came back, what nobody holds */
+    if (tideL_can_collect(L)) lua_gc(L, LUA_GCCOLLECT); /* of what came back, what nobody holds */
 }
 
 void tideL_open_hooks(lua_State *L) {
