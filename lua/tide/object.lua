@@ -296,7 +296,20 @@ local function without_options(f, args)
   return origin.wraps(method, f)
 end
 
--- Assignment to a class: declared methods learn to take options.
+local keeping = setmetatable({}, { __mode = "k" }) -- methods that do
+
+-- The method, which keeps tensors in its object: those outlive the scope in which it is called
+-- (tide.scope).
+local function outside_scopes(f)
+  local function method(...)
+    local _ <close> = core.scope_pause()
+    return f(...)
+  end
+  keeping[method] = true
+  return origin.wraps(method, f)
+end
+
+-- Assignment to a class: declared methods learn to take options, those of `_keeps` to keep tensors.
 local function define(c, key, value)
   local args = type(value) == "function" and not arguments[value] and c._methods[key]
   if args and #args.names == 0 and not origin.is_wrapper(value)
@@ -304,6 +317,10 @@ local function define(c, key, value)
     args = nil -- a method of that name in a person's class, which takes something
   end
   local wrap = args and (#args.names == 0 and without_options or with_options)
+  if c._keeps[key] and type(value) == "function" and not arguments[value]
+    and not keeping[value] then
+    value = outside_scopes(value)
+  end
   rawset(c, key, wrap and wrap(value, args) or value)
 end
 
@@ -323,6 +340,7 @@ local Object = class.strict(class.new("Object"))
 object.Object = Object
 Object.args = check.args("Object", {})
 Object._inits, Object._methods = {}, {}
+Object._keeps = {} -- name of a method -> true
 object.declare(Object, "Object", { get_config = {} })
 getmetatable(Object).__newindex = define
 

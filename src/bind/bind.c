@@ -57,12 +57,31 @@ static void set_scope(lua_State *L, int i) { /* the value at i is the innermost 
     lua_pop(L, 1);
 }
 
+/* Whether the value at i is a scope that notes, not a pause. */
+static int notes(lua_State *L, int i) {
+    if (!lua_istable(L, i)) return 0;
+    i = lua_absindex(L, i);
+    lua_pushliteral(L, "pause");
+    int pause = lua_rawget(L, i) != LUA_TNIL;
+    lua_pop(L, 1);
+    return !pause;
+}
+
 /* Notes the handle on top of the stack. */
 static void scope_note(lua_State *L) {
     if (!push_scope(L)) return;
-    lua_pushvalue(L, -2);
-    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    if (notes(L, -1)) {
+        lua_pushvalue(L, -2);
+        lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    }
     lua_pop(L, 1);
+}
+
+/* core.scope_note(tensor): as if it were made now */
+static int scope_note_(lua_State *L) {
+    lua_settop(L, 1);
+    if (open_scopes && tideL_tohandle(L, 1)) scope_note(L);
+    return 0;
 }
 
 /* core.scope_begin() -> scope */
@@ -83,6 +102,24 @@ static int scope_begin(lua_State *L) {
     return 1;
 }
 
+static int scope_end(lua_State *L);
+
+/* core.scope_pause() -> pause: until it is closed the coroutine's scopes note nothing but what
+ * scopes opened inside do; for calls that run many batches, whose tensors live on in what they
+ * train. Nothing where no scope is open. */
+static int scope_pause(lua_State *L) {
+    if (!open_scopes || !push_scope(L)) return 0;
+    lua_pop(L, 1);
+    scope_begin(L);
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, "pause");
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, scope_end);
+    lua_setfield(L, -2, "__close");
+    lua_setmetatable(L, -2);
+    return 1;
+}
+
 /* core.scope_keep(scope, tensor): moves it to the scope outside */
 static int scope_keep(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -93,7 +130,8 @@ static int scope_keep(lua_State *L) {
             lua_pushboolean(L, 0);
             lua_rawseti(L, 1, i);
             lua_pushliteral(L, "outer");
-            if (lua_rawget(L, 1) == LUA_TTABLE) {
+            lua_rawget(L, 1);
+            if (notes(L, -1)) {
                 lua_pushvalue(L, 2);
                 lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
             }
@@ -621,13 +659,10 @@ int luaopen_tide_core(lua_State *L) {
     lua_setfield(L, -2, "release");
     lua_pushcfunction(L, step_end);
     lua_setfield(L, -2, "step_end");
-    static const luaL_Reg functions[] = {{"gc_mode", gc_mode},
-                                         {"collect", collect_all},
-                                         {"scope_begin", scope_begin},
-                                         {"scope_keep", scope_keep},
-                                         {"scope_leave", scope_leave},
-                                         {"scope_end", scope_end},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"gc_mode", gc_mode},         {"collect", collect_all},    {"scope_begin", scope_begin},
+        {"scope_pause", scope_pause}, {"scope_note", scope_note_}, {"scope_keep", scope_keep},
+        {"scope_leave", scope_leave}, {"scope_end", scope_end},    {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     lua_pushliteral(L, TIDE_VERSION);
     lua_setfield(L, -2, "version");

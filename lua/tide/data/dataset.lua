@@ -58,6 +58,7 @@ Dataset.Pass = Pass
 
 function Pass:_init(dataset, epoch)
   self.dataset, self.epoch = dataset, epoch
+  local _ <close> = core.scope_pause()
   self.iterator = stage.open(dataset, epoch)
   self.given, self.seconds = 0, 0
 end
@@ -80,6 +81,7 @@ function Pass:next()
   if not iterator then
     return nil
   end
+  local _ <close> = core.scope_pause() -- stages keep elements
   return delivered(self, xpcall(iterator.next, stage.explain_error, iterator))
 end
 
@@ -212,6 +214,7 @@ function Dataset:restore(state)
   elseif math.type(state.epoch) ~= "integer" or state.at ~= nil and type(state.at) ~= "table" then
     errors.raise("Dataset.restore", "the state is damaged (got epoch %s)", check.show(state.epoch))
   end
+  local _ <close> = core.scope_pause()
   stage.set_seeds(self, state.seeds)
   if self._pass then
     self._pass:close()

@@ -171,6 +171,7 @@ Layer.keras = {}
 Layer.torch = {}
 
 Layer._builds = {}
+Layer._keeps = { adapt = true }
 Layer.created = 0 -- layers made so far
 --- Starts the numbering of automatic names anew.
 Layer.reset_names = object.reset_names
@@ -353,6 +354,7 @@ function Layer:build(input_shape, ...)
     shapes[i] = shapes[i] ~= nil and as_shape(shapes[i], 1) or nil
   end
   local own = self[S]
+  local _ <close> = core.scope_pause() -- what it makes stays
   local made <close> = setmetatable({ layer = self, weights = #own.weights,
     states = own.states and #own.states or 0 }, Building)
   for _, build in ipairs(self._builds) do

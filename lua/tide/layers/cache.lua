@@ -112,6 +112,7 @@ end
 ---     cache:select { 1, 1 }
 --- @param rows table|userdata numbers of rows, from 1; at least one
 function KeyValueCache:select(rows)
+  local _ <close> = core.scope_pause()
   rows = rows_of(self, rows)
   for _, store in ipairs(self[S].stores) do
     for _, name in ipairs { "key", "value", "mask" } do
@@ -232,6 +233,7 @@ end
 function cache.add(self, layer, key, value, mask)
   local steps = key.shape[2]
   local store = take(self, layer, steps)
+  local _ <close> = core.scope_pause()
   key, value = key:detach(), value:detach()
   if not store.key then
     local k, v = key.shape, value.shape
@@ -254,6 +256,7 @@ end
 function cache.keep(self, layer, key, value, make_key, make_value)
   local store = store_of(self, layer)
   if not store.key then
+    local _ <close> = core.scope_pause()
     store.key, store.value = make_key(key):detach(), make_value(value):detach()
   end
   check_batch(layer, store, key)

@@ -3,6 +3,7 @@
 local S = require "tide.private"
 local base = require "tide.layers.base"
 local check = require "tide.check"
+local core = require "tide.core"
 local errors = require "tide.errors"
 local links = require "tide.layers.links"
 local list = require "tide.list"
@@ -165,6 +166,7 @@ local function dropout_masks(self, which, rate, x, training, count)
   if not kept then
     count = count or self.recurrent_dropout > 0 and self._gates or 1
     kept = {}
+    local _ <close> = core.scope_pause() -- later steps use them
     for i = 1, count do
       kept[i] = ops.dropout(ops.ones_like(x), rate, nil, own.generator and own.generator:next())
     end

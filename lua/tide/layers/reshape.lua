@@ -1,6 +1,7 @@
 --- Layers that move elements: reshaping, permuting, repeating, padding, cropping, enlarging.
 local S = require "tide.private"
 local base = require "tide.layers.base"
+local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
@@ -378,6 +379,7 @@ local function smooth(self, x)
   local cache = self[S].matrices
   local key = h .. "x" .. w .. x.dtype
   if not cache[key] then
+    local _ <close> = core.scope_pause() -- later calls use them
     local kernel = kernels[self.interpolation]
     cache[key] = { weights_of(h, oh, kernel, x.dtype), weights_of(w, ow, kernel, x.dtype) }
   end

@@ -54,6 +54,7 @@ class.properties(Metric, {
     return list.new(self:_all_variables())
   end,
 })
+Metric._keeps = { update_state = true, reset_state = true }
 base.Metric = Metric
 Metric._foreign = foreign.metric
 

@@ -262,9 +262,10 @@ local Scope = { __name = "tide.scope" }
 Scope.__index = Scope
 
 --- `local s <close> = tide.scope()`: when the block ends, every tensor made inside is released,
---- except what `s:keep(...)`
--- named, and weights, states and slots that layers, metrics and optimizers made for themselves. For
--- loops written by hand that want memory back at once; nothing else needs it.
+--- except what `s:keep(...)` named and what outlives a call by itself: weights, states and slots
+--- of layers, metrics and optimizers, and what `fit`, `evaluate` and passes over data sets make
+--- (the collector takes that). For loops written by hand that want memory back at once; nothing
+--- else needs it.
 ---
 ---     do local s <close> = tide.scope() s:keep(tide.ones { 2 } * 2) end
 function autograd.scope()

@@ -190,6 +190,7 @@ return function(self, ...)
   if max < o.min then
     errors.raise("find_batch_size", "max must be at least min (got %d and %d)", max, o.min)
   end
+  local _ <close> = core.scope_pause()
   local _ <close> = core.recording(o.training)
   local guard <close> = T and pass.guard(T, nil) or nil -- luacheck: ignore
   local step = o.training and pass.stepper(self, T, "train_step")

@@ -187,6 +187,7 @@ return function(self, ...)
   local verbose = pass.resolve_verbose(o.verbose)
   local bar = Progbar.new { target = o.steps, verbose = verbose, terminal = core.terminal(1),
     delay = 2, unit = "rate" }
+  local _ <close> = core.scope_pause()
   local _ <close> = core.recording(true)
   local _ <close> = pass.guard(T, nil)
   local _ <close> = core.watch_interrupts()

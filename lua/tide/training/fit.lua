@@ -234,6 +234,7 @@ local function train(self, T, run, hook)
   self.stop_training = false
   self.stop_evaluating = false
   T.paused = nil
+  local _ <close> = core.scope_pause()
   local _ <close> = core.recording(true)
   local _ <close> = pass.guard(T, pass.inner(self, T))
   local _ <close> = adapter.closing(run.source, run.validation)

@@ -103,6 +103,7 @@ function loop.evaluate(self, ...)
   local cb = pass.make_callbacks(self, callbacks_base.collect(o.callbacks),
     { epochs = 1, steps = o.steps or source.batches, verbose = verbose })
   self.stop_evaluating = false
+  local _ <close> = core.scope_pause()
   local _ <close> = core.recording(false)
   local _ <close> = pass.guard(T, inner)
   local _ <close> = adapter.closing(source)
@@ -147,6 +148,7 @@ function loop.predict(self, ...)
     { epochs = 1, steps = o.steps or source.batches, verbose = verbose,
       delay = o.verbose == "auto" and 2 or nil })
   self.stop_predicting = false
+  local pause <close> = core.scope_pause()
   local _ <close> = core.recording(false)
   local _ <close> = adapter.closing(source)
   adapter.check_end(source, o.steps, "predict", "steps")
@@ -196,6 +198,12 @@ function loop.predict(self, ...)
     joined[i] = join(batches)
   end
   cb:run("on_predict_end", {})
+  if pause then
+    core.scope_end(pause)
+    for _, y in ipairs(joined) do
+      core.scope_note(y)
+    end
+  end
   return structure.pack(joined, plan)
 end
 

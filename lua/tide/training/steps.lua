@@ -228,6 +228,7 @@ end
 local function guard_of(T, loss)
   local wide = T.params[1] and T.params[1].dtype == "float64"
   T.guard = ops.zeros({ 3 }, { dtype = wide and "float64" or "float32", device = loss.device })
+  core.scope_leave(T.guard) -- the next batches add to it
   return T.guard
 end
 
