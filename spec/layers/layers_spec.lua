@@ -182,7 +182,7 @@ for _, case in ipairs(cases) do
         assert.equal(layer.name, again.name)
         again(x)
         set_weights(again)
-        expect.close(flat(again(x)), flat(layer(x)), 0, 0, id)
+        expect.close(flat(again(x, call)), flat(layer(x, call)), 0, 0, id)
       end)
     end
 

@@ -8,7 +8,7 @@ return {
     layers.MaxNumBoundingBoxes layers.MelSpectrogram* layers.MixUp layers.Pipeline
     layers.RandAugment layers.Random* layers.Resizing layers.STFTSpectrogram layers.Solarization
     layers.Normalization:finalize_state
-    utils.bounding_boxes.* visualization.* ops.image.*]],
+    visualization.* ops.image.*]],
   ["not built yet: data sets and what reads folders, texts and sounds into them"] = [[
     preprocessing.* utils.PyDataset* utils.Sequence utils.audio_dataset_from_directory
     utils.get_file]],

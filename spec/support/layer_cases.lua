@@ -39,6 +39,10 @@ local cases = {
     { keras = "L.Masking(0.0)" } },
   { "rescaling", "Rescaling", function(L) return L.Rescaling { 0.5, offset = -1 } end, { 2, 3 },
     { keras = "L.Rescaling(0.5, offset=-1.0)" } },
+  { "random_flip", "RandomFlip", function(L) return L.RandomFlip() end, { 2, 2, 2, 1 },
+    { keras = "L.RandomFlip()", gives = { shape = { 2, 2, 2, 1 }, params = 0, values = {
+      0.29552022, 0.84147096, 0.9916648, 0.6754632, 0.041580662, -0.6118579, -0.9775301,
+      -0.8834547 } } } },
   { "activation", "Activation", function(L) return L.Activation { "tanh" } end, { 2, 3 },
     { keras = 'L.Activation("tanh")' } },
   { "relu", "ReLU", function(L)

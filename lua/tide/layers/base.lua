@@ -59,10 +59,11 @@ function Layer._policy(name)
 end
 
 -- What a class says of itself, where it says nothing else; `opaque`: its call is no composition of
--- ops, so that no graph of ops holds it.
+-- ops, so that no graph of ops holds it; `acts_alone`: called within no other layer, it trains
+-- unless it is told not to.
 Layer.supports_masking, Layer.makes_mask, Layer.sets_mask = false, false, false
 Layer.keeps_dtype, Layer.takes, Layer._input_names, Layer._custom = false, false, false, false
-Layer.opaque = false
+Layer.opaque, Layer.acts_alone = false, false
 Layer._foreign = foreign.layer
 
 -- ---- modes of a call ----
@@ -571,6 +572,9 @@ local function dispatch(self, n, x, ...)
   local mode = call_mode()
   local back
   if not mode then
+    if explicit == nil then
+      explicit = self.acts_alone or nil
+    end
     back, own.called = enter_call(explicit)
   elseif explicit ~= nil then
     back = enter_call(explicit)

@@ -31,6 +31,7 @@ local families = {
   ["tide.layers.category"] = "CategoryEncoding Discretization Hashing HashedCrossing",
   ["tide.layers.lookup"] = "IntegerLookup StringLookup",
   ["tide.layers.text"] = "TextVectorization",
+  ["tide.layers.image.flip"] = "RandomFlip",
   ["tide.layers.features"] = "DenseFeatures SequenceFeatures",
   ["tide.layers.recurrent"] = "RNN SimpleRNN LSTM GRU",
   ["tide.layers.cells"] = "SimpleRNNCell LSTMCell GRUCell StackedRNNCells",

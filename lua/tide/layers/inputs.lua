@@ -68,8 +68,8 @@ end
 -- What input number `i` may be. `takes` of a class says it: "tensor", "list" (of tensors),
 -- "strings" (text, or a list of it, handed on as it is), "whole" (whole numbers), "values" (text or
 -- whole numbers), "columns" (a list of values), "features" (a table by name of tensors, text and
--- lists of numbers), nothing (anything but text); a table says it by the
--- names of the inputs.
+-- lists of numbers), "images" (a tensor, or a table by name that the class reads by its `_read`),
+-- nothing (anything but text); a table says it by the names of the inputs.
 local function takes_of(self, i)
   local takes = self.takes
   if type(takes) == "table" then
@@ -83,7 +83,8 @@ local taken = { tensor = "takes a tensor (got %s)", list = "takes a list of tens
   whole = "takes a tensor of whole numbers (got %s)",
   values = "takes text or whole numbers (got %s)",
   columns = "takes a list of at least two columns, each text or whole numbers (got %s)",
-  features = "takes a table of features by name (got %s)" }
+  features = "takes a table of features by name (got %s)",
+  images = "takes a tensor, or a table with images among it (got %s)" }
 -- Which of them read text, beside "strings", and which read numbers as whole ones.
 local reads_text = { values = true, columns = true, features = true }
 local reads_whole = { whole = true, values = true, columns = true }
@@ -141,6 +142,8 @@ local function as_input(self, x, i, inside)
         and as_numbers(list.is(v) and v:totable() or v) or as_input(self, v, i, 1)
     end
     return out
+  elseif takes == "images" and check.is_plain(x) and check.has_string_key(x) then
+    return self:_read(x)
   elseif takes == "columns" and not inside then
     if t ~= "table" or getmetatable(x) ~= nil or #x < 2 then
       refuse_input(self, x, i)

@@ -136,6 +136,7 @@ local elsewhere = {
   pack_x_y_sample_weight = "tide.data.helpers",
   unpack_x_y_sample_weight = "tide.data.helpers",
   FeatureSpace = "tide.models.feature_space",
+  bounding_boxes = { "tide.ops.boxes" },
 }
 
 local clip_args = check.args("clip_by_global_norm", {
