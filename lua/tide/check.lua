@@ -399,7 +399,8 @@ function check.sorted_keys(t)
     out[#out + 1] = k
   end
   table.sort(out, function(a, b)
-    return tostring(a) < tostring(b)
+    local x, y = tostring(a), tostring(b)
+    return x < y or x == y and type(a) < type(b)
   end)
   return out
 end

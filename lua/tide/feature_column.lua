@@ -15,7 +15,9 @@
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local made = require "tide.layers.columns"
 local object = require "tide.object"
+local strings = require "tide.strings"
 
 local columns = {}
 
@@ -23,42 +25,8 @@ local required = check.required
 
 -- ---- making columns ----
 
-local CATEGORICAL = "identity hash vocabulary bucketized crossed weighted"
-local is_categorical = {}
-for kind in CATEGORICAL:gmatch "%S+" do
-  is_categorical[kind] = true
-end
-
-local Column = { __name = "tide.feature_column" } -- tells columns from tables of options
-function Column:__tostring()
-  return ("%s (%s column)"):format(self.name, self.kind)
-end
-
-local function is_column(v)
-  return type(v) == "table" and (getmetatable(v) == Column or check.is_plain(v))
-    and type(v.kind) == "string" and type(v.name) == "string"
-end
-
-local function check_categorical(owner, v)
-  if not is_column(v) or not is_categorical[v.kind] then
-    errors.raise(owner, "takes a categorical column (got %s)", check.show(v))
-  end
-  return v
-end
-
--- A public function that makes a column of a kind: rows of its options, and what completes the
--- column. With a key, the name of a feature, first.
-local rows_of = {}
-local function define(name, kind, rows, complete)
-  rows_of[name] = rows
-  local args = check.args(name, rows)
-  columns[name] = object.name_function(function(...)
-    local o = args:call(...)
-    o.kind = kind
-    o.name = o.key
-    complete(o, name)
-    return setmetatable(o, Column)
-  end, "feature_column." .. name, args)
+local function define(name, ...)
+  columns[name] = made.define(name, ...)
 end
 
 local key = { "key", "string", required, "name of the feature" }
@@ -92,10 +60,11 @@ define("bucketized_column", "bucketized", {
   { "source_column", "any", required, "a numeric column" },
   { "boundaries", "list", required, "numbers between the bins, from low to high" },
 }, function(o, owner)
-  local source = o.source_column
-  if not is_column(source) or source.kind ~= "numeric" then
-    errors.raise(owner, "takes a numeric column (got %s)", check.show(source))
+  local source = made.of(o.source_column)
+  if not source or source.kind ~= "numeric" then
+    errors.raise(owner, "takes a numeric column (got %s)", check.show(o.source_column))
   end
+  o.source_column = source
   for i, b in ipairs(o.boundaries) do
     if type(b) ~= "number" or i > 1 and b <= o.boundaries[i - 1] then
       errors.raise(owner, "boundaries must be numbers that rise (got %s at position %d)",
@@ -183,7 +152,7 @@ define("categorical_column_with_vocabulary_file", "vocabulary", { key,
   { "dtype", "enum", "string", "of the feature", of = "string|int64|int32" },
 }, function(o, owner)
   local terms = {}
-  local text = core.read_file(o.vocabulary_file):gsub("\n$", "")
+  local text = strings.without_mark(core.read_file(o.vocabulary_file)):gsub("\n$", "")
   for line in (text .. "\n"):gmatch "([^\n]*)\n" do
     line = line:gsub("\r$", "")
     if o.dtype ~= "string" then
@@ -216,7 +185,7 @@ define("weighted_categorical_column", "weighted", {
   { "categorical_column", "any", required, "the values" },
   { "weight_feature_key", "string", required, "name of the feature that holds the weights" },
 }, function(o, owner)
-  check_categorical(owner, o.categorical_column)
+  o.categorical_column = made.categorical(owner, o.categorical_column)
   o.name = ("%s_weighted_by_%s"):format(o.categorical_column.name, o.weight_feature_key)
   o.size = o.categorical_column.size
 end)
@@ -236,7 +205,7 @@ define("crossed_column", "crossed", {
   local flat, names = {}, {}
   for _, k in ipairs(o.keys) do
     if type(k) ~= "string" then
-      check_categorical(owner, k)
+      k = made.categorical(owner, k)
       if k.kind == "weighted" then
         errors.raise(owner, "the weights of '%s' have no place in a cross; give the column \z
           that it weighs", k.name)
@@ -272,7 +241,8 @@ end)
 define("indicator_column", "indicator", {
   { "categorical_column", "any", required, "the values" },
 }, function(o, owner)
-  local c = check_categorical(owner, o.categorical_column)
+  local c = made.categorical(owner, o.categorical_column)
+  o.categorical_column = c
   o.name, o.width = c.name .. "_indicator", c.size
 end)
 
@@ -290,7 +260,8 @@ local embedding_rows = {
 define("embedding_column", "embedding", {
   { "categorical_column", "any", required, "the values" }, table.unpack(embedding_rows),
 }, function(o, owner)
-  local c = check_categorical(owner, o.categorical_column)
+  local c = made.categorical(owner, o.categorical_column)
+  o.categorical_column = c
   o.name, o.width, o.table = c.name .. "_embedding", o.dimension, c.name .. "_embedding"
 end)
 
@@ -306,18 +277,18 @@ local shared_args = check.args("shared_embeddings", {
 ---     fc.shared_embeddings({ from, to }, 2)[2].table   --> "from_to_shared_embedding"
 columns.shared_embeddings = object.name_function(function(...)
   local o = shared_args:call(...)
-  local names, out = {}, {}
+  local names, out, given = {}, {}, {}
   for i, c in ipairs(o.categorical_columns) do
-    check_categorical("shared_embeddings", c)
-    if c.size ~= o.categorical_columns[1].size then
+    c = made.categorical("shared_embeddings", c)
+    given[i] = c
+    if c.size ~= given[1].size then
       errors.raise("shared_embeddings", "the columns must have as many values (expected %d as \z
-        '%s' has, got %d in '%s')", o.categorical_columns[1].size, o.categorical_columns[1].name,
-        c.size, c.name)
+        '%s' has, got %d in '%s')", given[1].size, given[1].name, c.size, c.name)
     end
     names[i] = c.name
   end
   table.sort(names)
-  for i, c in ipairs(o.categorical_columns) do
+  for i, c in ipairs(given) do
     out[i] = columns.embedding_column(c, { dimension = o.dimension, combiner = o.combiner,
       initializer = o.initializer, max_norm = o.max_norm, trainable = o.trainable })
     out[i].name = c.name .. "_shared_embedding"
@@ -330,7 +301,7 @@ end, "feature_column.shared_embeddings", shared_args)
 
 -- A column of a kind whose rows are steps in time, for layers.SequenceFeatures.
 local function sequence(name, of)
-  local args = check.args(name, rows_of[of])
+  local args = check.args(name, made.rows(of))
   columns[name] = object.name_function(function(...)
     local o = columns[of](...)
     o.sequence = true
@@ -402,10 +373,11 @@ columns.make_parse_example_spec = object.name_function(function(feature_columns)
       check.show(feature_columns))
   end
   local out = {}
-  for _, c in ipairs(feature_columns) do
-    if not is_column(c) then
+  for _, v in ipairs(feature_columns) do
+    local c = made.of(v)
+    if not c then
       errors.raise("make_parse_example_spec", "takes a list of columns (got %s in it)",
-        check.show(c))
+        check.show(v))
     end
     add_features(c, out)
   end

@@ -21,6 +21,24 @@ function strings.is(v)
   return type(v) == "string"
 end
 
+--- Whether a value is a list of no text: an empty one, or lists of such.
+function strings.is_empty(v)
+  for _ = 1, DEEPEST do
+    if type(v) ~= "table" or getmetatable(v) ~= nil and not list.is(v) then
+      return false
+    elseif next(v) == nil or list.is(v) and #v == 0 then
+      return true
+    end
+    v = v[1]
+  end
+  return false
+end
+
+--- The text of a file without the mark of UTF-8 that some editors put in front of it.
+function strings.without_mark(s)
+  return (s:gsub("^\xef\xbb\xbf", ""))
+end
+
 --- The shape of text, by its first elements.
 --- @return table list
 function strings.shape(v)

@@ -2,6 +2,7 @@
 -- they say of damaged ones.
 local expect = require "spec.support.expect"
 local tide = require "tide"
+local stage = require "tide.data.stage"
 local data = tide.data
 local reference = require "spec.ref.records"
 
@@ -100,6 +101,44 @@ describe("CsvDataset", function()
   end)
 end)
 
+describe("what a column or a reader may hold", function()
+  it("is checked as it is read: whole numbers by their dtype, with the line", function()
+    for dtype, c in pairs { int32 = { "-2147483648", "2147483647", "2147483648" },
+      int64 = { "-9223372036854775808", "9223372036854775807", "9223372036854775808" },
+      uint8 = { "0", "255", "256" }, int8 = { "-128", "127", "-129" }, bool = { "0", "1", "2" } } do
+      local path = file(("x,%s\ny,%s\nz,%s\n"):format(table.unpack(c)))
+      local ds = data.CsvDataset(path, { "string", dtype }, { on_error = "skip" })
+      assert.same({ { "x", math.tointeger(c[1]) }, { "y", math.tointeger(c[2]) } }, ds:as_list())
+      expect.has(ds.bad_files[path], ("line 3: field 2 is no %s"):format(dtype))
+      expect.has(ds.bad_files[path], ("(got '%s')"):format(c[3]))
+    end
+  end)
+
+  it("is as long as max_record_bytes says, however short; longer ones may be left out", function()
+    for _, long in ipairs { 11, 5000, 300000, 1200000 } do
+      local text = ("1\n%s\n2\n"):format(("9"):rep(long))
+      local ds = data.TextLineDataset(file(text), { max_record_bytes = 10, on_error = "skip" })
+      assert.same({ "1", "2" }, ds:as_list())
+      assert.equal(1, ds.skipped)
+      ds = data.TextLineDataset(file(text), { max_record_bytes = 10 })
+      expect.has(expect.message(ds.as_list, ds), "line 2: it is longer than the 10 bytes allowed")
+      ds = data.TextLineDataset(file(text), { max_record_bytes = long })
+      assert.equal(3, #ds:as_list())
+      local path = expect.name()
+      local writer = data.TFRecordWriter(path)
+      for line in text:gmatch "%d+" do
+        writer:write(line)
+      end
+      writer:close()
+      ds = data.TFRecordDataset(path, { max_record_bytes = 10, on_error = "skip" })
+      assert.same({ "1", "2" }, ds:as_list())
+    end
+    local ds = data.CsvDataset(file "1,2\n1234567,23456\n3,4\n", { "int64", "int64" },
+      { max_record_bytes = 10, on_error = "skip" })
+    assert.same({ { 1, 2 }, { 3, 4 } }, ds:as_list())
+  end)
+end)
+
 describe("a damaged file", function()
   local function says(ds, ...)
     local text = expect.message(ds.as_list, ds)
@@ -141,6 +180,42 @@ describe("a damaged file", function()
       assert.equal("record " .. i, ds:next())
     end
     expect.has(expect.message(ds.next, ds), "record 5")
+  end)
+
+  it("is told of once: a place saved behind what was said goes on there", function()
+    local flipped = good:sub(1, 40) .. "\xff" .. good:sub(42)
+    local first = good:sub(1, 12) .. "\xff" .. good:sub(14)
+    for text, want in pairs { [flipped] = { "record 1", false, "record 3" },
+      [first] = { false, "record 2", "record 3" },
+      [good:sub(1, -3)] = { "record 1", "record 2", "record 3", "record 4", false } } do
+      local ds = data.TFRecordDataset(file(text))
+      local function meets(iterator, from, to)
+        for i = from, to do
+          local ok, v = pcall(iterator.next, iterator)
+          assert.same({ want[i] and true or false, want[i] }, { ok, ok and v })
+        end
+      end
+      local first_one = stage.open(ds, 1)
+      for i = 1, #want do
+        meets(first_one, i, i)
+        local other = stage.open(ds, 1)
+        other:restore(first_one:state())
+        meets(other, i + 1, #want)
+      end
+      local given = {}
+      for _, v in ipairs(want) do
+        given[#given + 1] = v or nil
+      end
+      assert.same(given, ds:ignore_errors():take(#given):as_list())
+    end
+  end)
+
+  it("of rows may be damaged in its header", function()
+    local path = file "a,\"b\"c\n1,2\n"
+    says(data.CsvDataset(path, { "int64", "int64" }, { header = true }), "line 1: characters")
+    local ds = data.CsvDataset(path, { "int64", "int64" }, { header = true, on_error = "skip" })
+    assert.same({ { 1, 2 } }, ds:as_list())
+    assert.equal(1, ds.skipped)
   end)
 
   it("cannot ask for memory that it does not fill", function()
@@ -210,5 +285,15 @@ describe("a damaged file", function()
     assert.equal(65536, #rows)
     assert.same({ 7, 8 }, rows[65536])
     says(data.CsvDataset(file 'a,b"c\n1,2\n', { "int64", "int64" }, { header = true }), "line 1")
+  end)
+end)
+
+describe("a TFRecordWriter", function()
+  it("that nobody holds any more writes what it has", function()
+    local path = expect.name()
+    data.TFRecordWriter(path):write "kept"
+    collectgarbage()
+    collectgarbage()
+    assert.same({ "kept" }, data.TFRecordDataset(path):as_list())
   end)
 end)

@@ -147,6 +147,71 @@ describe("layers of categories and text", function()
   end)
 end)
 
+describe("layers of text", function()
+  local expect = require "spec.support.expect"
+
+  it("keep the vocabulary that they have when another is refused", function()
+    local layer = L.StringLookup { vocabulary = { "a", "b" }, idf_weights = { 1, 2 },
+      output_mode = "tf_idf" }
+    local before = layer { "a", "b", "c" }:tolist()
+    for _, bad in ipairs { { { "x", "y", "z" }, { 1, 2 } }, { { "x" }, { "1" } }, { { "x" }, 3 },
+      { { "x", 3 }, { 1, 2 } }, { { "x", "x" }, { 1, 2 } } } do
+      assert.is_false((pcall(layer.set_vocabulary, layer, bad[1], bad[2])))
+      assert.same(before, layer { "a", "b", "c" }:tolist())
+      assert.same({ "[UNK]", "a", "b" }, layer:get_vocabulary():totable())
+    end
+  end)
+
+  it("learn from lists of batches", function()
+    for _, batches in ipairs { { { "b a b", "c" }, { "b c" } }, { { "b a b", "c" }, { "b c", "" } },
+      { { { "b a b" }, { "c" } }, { { "b c" } } }, { { "b a b" }, { "c" }, { "b c" } } } do
+      local layer = L.TextVectorization()
+      layer:adapt(batches)
+      assert.same({ "[UNK]", "b", "c", "a" }, layer:get_vocabulary():totable())
+    end
+  end)
+
+  it("take batches without a text, as Keras", function()
+    local function shape(layer, x)
+      return layer(x or {}).shape:totable()
+    end
+    assert.same({ 0 }, shape(L.StringLookup { vocabulary = { "a" } }))
+    assert.same({ 0 }, shape(L.Hashing { 3 }))
+    assert.same({ 2, 0 }, shape(L.Hashing { 3 }, { {}, {} }))
+    assert.same({ 0, 0 }, shape(L.TextVectorization { vocabulary = { "a" } }))
+    assert.same({ 0, 4 }, shape(L.TextVectorization { vocabulary = { "a" },
+      output_sequence_length = 4 }))
+    assert.same({ 0, 2 }, shape(L.TextVectorization { vocabulary = { "a" },
+      output_mode = "multi_hot" }))
+    assert.same({ 0, 0 }, L.StringLookup { vocabulary = { "a" }, output_mode = "multi_hot" } {}
+      :tolist())
+    assert.same({ 2, 0 }, shape(L.TextVectorization { vocabulary = { "a" } }, { "", "" }))
+  end)
+
+  it("read files of terms with a mark of UTF-8 in front", function()
+    local path = expect.name()
+    expect.write(path, "\xef\xbb\xbf12\r\n36\r\n")
+    assert.same({ "[UNK]", "12", "36" }, L.StringLookup { vocabulary = path }:get_vocabulary()
+      :totable())
+    assert.same({ -1, 12, 36 }, L.IntegerLookup { vocabulary = path }:get_vocabulary():totable())
+    local fc = tide.feature_column
+    assert.same({ "12", "36" },
+      fc.categorical_column_with_vocabulary_file("x", path).vocabulary_list)
+  end)
+
+  it("keep boundaries that were learnt in their options, and may learn others", function()
+    local layer = L.Discretization { num_bins = 3 }
+    layer:adapt(tide.tensor { 1, 2, 3, 4, 5 })
+    local again = layer:clone()
+    assert.same(layer.bin_boundaries, again.bin_boundaries)
+    again:adapt(tide.tensor { 10, 20, 30 })
+    assert.same({ 10, 20 }, again.bin_boundaries)
+    local config = layer:get_config() -- as files of before have it
+    config.learnt = nil
+    assert.same(layer.bin_boundaries, L.Discretization.from_config(config).bin_boundaries)
+  end)
+end)
+
 describe("bad input to layers of categories and text", function()
   local expect = require "spec.support.expect"
   local function raises(what, f)
@@ -208,6 +273,21 @@ describe("bad input to layers of categories and text", function()
     L.TextVectorization()(ints)
   end)
 
+  raises("bin_boundaries and num_bins exclude each other", function()
+    L.Discretization { { 1, 2 }, num_bins = 3 }
+  end)
+  raises("hold NaN for more than one bin", function()
+    L.Discretization { num_bins = 3 }:adapt(tide.tensor { 0 / 0, 0 / 0, 0 / 0 })
+  end)
+  raises("mask_value must be text or a whole number (got 1.5)", function()
+    L.Hashing { 4, mask_value = 1.5 }
+  end)
+  raises("mask_value must be of the values' kind (expected text, got 3)", function()
+    L.Hashing { 4, mask_value = 3 } { "a" }
+  end)
+  raises("mask_value must be of the values' kind (expected a whole number, got 'a')", function()
+    L.Hashing { 4, mask_value = "a" }(ints)
+  end)
   raises("text", function() L.StringLookup():adapt { 1, 2 } end)
   raises("whole numbers", function() L.IntegerLookup():adapt { "a" } end)
   raises("int64 cannot hold 1.5", function() L.IntegerLookup { vocabulary = { 1 } } { 1.5 } end)

@@ -37,6 +37,26 @@ describe("checkpoint", function()
     x = tide.random.normal({ 6, 4 }, { requires_grad = true })
   end)
 
+  it("takes results by name in any order of the table that holds them", function()
+    local runs = 0
+    local function f(a)
+      local out, names = {}, { "x", "loss", "aux_1", "b", "k9", "zeta", "mu", "q", "w2" }
+      runs = runs + 1
+      for i = runs % 2 == 1 and 1 or #names, runs % 2 == 1 and #names or 1, runs % 2 == 1 and 1
+        or -1 do
+        out[names[i]] = a * i
+      end
+      return out
+    end
+    local function gradient(g)
+      return select(2, tide.value_and_grad(function(v)
+        local t = g(v)
+        return (t.x + t.loss * 10 + t.aux_1 * 100 + t.b * 1000 + t.q * 1e4):sum()
+      end)(x))
+    end
+    same(gradient(f), gradient(tide.checkpoint(f)))
+  end)
+
   it("gives values and gradients of functions of several tensors and results", function()
     local w = tide.random.normal({ 4, 4 }, { requires_grad = true })
     local function f(a, k, t)

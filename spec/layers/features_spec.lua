@@ -148,6 +148,47 @@ describe("SequenceFeatures", function()
     assert.same(ref["sequence embedding"][2], n:tolist())
   end)
 
+  it("takes columns as a file's configuration has them, and refuses what is none", function()
+    local function plain(v)
+      local out = {}
+      for k, x in pairs(v) do
+        out[k] = type(x) == "table" and plain(x) or x
+      end
+      return out
+    end
+    local weekday = fc.categorical_column_with_identity("day", 7)
+    local a, b = table.unpack(fc.shared_embeddings({ fc.categorical_column_with_identity("from", 7),
+      fc.categorical_column_with_identity("to", 7) }, 2))
+    local made = { fc.bucketized_column(fc.numeric_column "age", { 20, 40 }),
+      indicator(fc.crossed_column({ weekday, "job" }, 9)),
+      indicator(fc.weighted_categorical_column(weekday, "w")), a, b }
+    local x = { age = { 31, 50 }, day = { 1, 7 }, job = { "cook", "" }, w = { 0.5, 2 },
+      from = { 1, 2 }, to = { 3, 4 } }
+    tide.seed(1)
+    local one = L.DenseFeatures { made }
+    local want = one(x):tolist()
+    tide.seed(1)
+    local other = L.DenseFeatures { plain(made) }
+    assert.same(want, other(x):tolist())
+    assert.equal(#one.weights, #other.weights)
+    for _, bad in ipairs { { kind = "zzz", name = "x" }, { kind = "numeric" },
+      { kind = 3, name = "x" },
+      { kind = "numeric", name = "x" }, { kind = "indicator", name = "x" },
+      { kind = "numeric", name = "x", key = "x", shape = "no" },
+      { kind = "indicator", name = "x", categorical_column = { kind = "identity", name = "y" } },
+      { kind = "embedding", name = "x", dimension = 0, categorical_column = plain(weekday) },
+      { kind = "crossed", name = "x", keys = { {}, {} } } } do
+      for _, f in ipairs { fc.make_parse_example_spec, function(v) L.DenseFeatures { v } (x) end } do
+        local ok, e = pcall(f, { bad })
+        assert.is_false(ok)
+        assert.is_true(require("tide.errors").is(e), tostring(e))
+      end
+    end
+    local changed = fc.numeric_column "age"
+    changed.kind = "zzz"
+    expect.raises("takes a list of columns", function() fc.make_parse_example_spec { changed } end)
+  end)
+
   it("refuses columns that are of no sequence, as DenseFeatures those that are", function()
     expect.raises("must be one of a sequence", function() L.SequenceFeatures { { age } } end)
     expect.raises("which SequenceFeatures takes", function()

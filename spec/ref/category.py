@@ -29,6 +29,8 @@ def lua(v):
         return "true" if v else "false"
     if isinstance(v, (int, np.integer)):
         return str(int(v))
+    if isinstance(v, (float, np.floating)) and v != v:
+        return "0 / 0"
     if isinstance(v, (float, np.floating)):
         return repr(round(float(v), 7))
     if isinstance(v, bytes):
@@ -120,6 +122,14 @@ CASES = [
     ("TextVectorization", dict(output_mode="multi_hot", max_tokens=30, pad_to_max_tokens=True), [texts], texts),
     ("TextVectorization", dict(vocabulary=["cat", "the", "sat"]), None, [[t] for t in texts]),
     ("TextVectorization", dict(vocabulary=["cat", "the"], idf_weights=[0.5, 1.5], output_mode="tf_idf"), None, texts),
+    ("TextVectorization", dict(split=None, vocabulary=["a", "b", "a b"]), None, ["a", "b", "c"]),
+    ("TextVectorization", dict(split=None, vocabulary=["a", "b"], output_sequence_length=4), None, ["a", "b", "c"]),
+    ("TextVectorization", dict(split=None, vocabulary=["a", "b", "a b"], ngrams=2), None, ["a", "b", "c"]),
+    ("TextVectorization", dict(split=None, vocabulary=["a", "b"], output_mode="multi_hot"), None, ["a", "b", "c"]),
+    ("TextVectorization", dict(split=None, output_mode="tf_idf"), [["a", "b", "a"]], ["a", "b", "c"]),
+    ("TextVectorization", dict(split=None, output_mode="tf_idf"), [["a", "b", "a"], ["c", "a"]], ["a", "b", "c"]),
+    ("Discretization", dict(num_bins=3), [np.array([1, np.nan, 2, np.nan, 3, 4]), np.array([np.nan, 5, np.nan, np.nan, 6, 2]),
+                                          np.array([np.nan, 5, 1, 2, 3, 4, 5, 6, 7, 8, np.nan, np.nan, 6, 2])], np.array([1.0, 4, 9])),
 ]
 
 

@@ -84,7 +84,7 @@ static int records_open(lua_State *L) {
 enum { BYTES = 8 << 20 }; /* of the records that are handed out at a time */
 
 typedef struct {
-    const char *kinds; /* s text, i int64, f number; as many as columns are taken */
+    const char *kinds; /* s text, f number, of `integers`; as many as columns are taken */
     size_t n;
     const int64_t *column; /* from 0, [n]; NULL: all in order */
     int64_t width;         /* fields that a row must have; 0: as many as it has */
@@ -92,6 +92,22 @@ typedef struct {
     size_t na_n;
     int defaults; /* stack index of a list: what an empty field is, false: an error */
 } columns;
+
+/* Whole numbers by their kind: what the dtype of a column holds. */
+static const struct {
+    char kind;
+    const char *name;
+    int64_t least, most;
+} integers[] = {{'i', "int64", INT64_MIN, INT64_MAX}, {'w', "int32", INT32_MIN, INT32_MAX},
+                {'c', "int8", INT8_MIN, INT8_MAX},    {'u', "uint8", 0, UINT8_MAX},
+                {'b', "bool (0 or 1)", 0, 1},         {'f', "number", 0, 0}};
+
+/* The place of a kind there. */
+static int integer_kind(char kind) {
+    int i = 0;
+    while (integers[i].kind != kind && integers[i].kind != 'f') i++;
+    return i;
+}
 
 /* Pushes the values of a row; 0, and the message in `error`, where a field is not what it should
  * be, and nothing is pushed. */
@@ -120,14 +136,16 @@ static int push_row(lua_State *L, const tide_records *r, const columns *c, char 
         }
         if (c->kinds[i] == 's') {
             lua_pushlstring(L, x->p, x->n);
-        } else if (c->kinds[i] == 'i' && tide_csv_integer(x->p, x->n, &whole_value)) {
+        } else if (c->kinds[i] != 'f' && tide_csv_integer(x->p, x->n, &whole_value) &&
+                   whole_value >= integers[integer_kind(c->kinds[i])].least &&
+                   whole_value <= integers[integer_kind(c->kinds[i])].most) {
             lua_pushinteger(L, whole_value);
         } else if (c->kinds[i] == 'f' && tide_csv_number(x->p, x->n, &number)) {
             lua_pushnumber(L, number);
         } else {
             lua_pop(L, (int)i);
             snprintf(error, room, "line %lld: field %lld is no %s (got '%.*s')", (long long)lines,
-                     (long long)k + 1, c->kinds[i] == 'i' ? "int64" : "number",
+                     (long long)k + 1, integers[integer_kind(c->kinds[i])].name,
                      x->n > 40 ? 40 : (int)x->n, x->p);
             return 0;
         }
@@ -165,7 +183,8 @@ static tide_found rows(lua_State *L, reader *b, const columns *c, int64_t most, 
 
 /* records_read(reader, where, most, skip, kinds = nil, defaults = nil, columns = nil, width = 0, na
  * = nil) -> list, how many (0: the end), how many were left out, what was wrong with the last of
- * them. With kinds the rows' values follow each other in the list. */
+ * them, or with the one behind the list where none is left out. With kinds the rows' values follow
+ * each other in the list. */
 static int records_read(lua_State *L) {
     reader *b = check(L);
     const char *where = luaL_checkstring(L, 2);
@@ -192,16 +211,8 @@ static int records_read(lua_State *L) {
     int list = lua_gettop(L);
     tide_found k =
         rows(L, b, c.kinds ? &c : NULL, most, list, &got, skip, &skipped, error, sizeof error);
-    if (k == TIDE_RECORD_STOPPED) return tideL_raise(L, b->ctx, b->stopped);
-    if ((k == TIDE_RECORD_BAD || k == TIDE_RECORD_LOST) && !skip) {
-        if (got == 0)
-            return tideL_error(L, where, "%s: %s; on_error = \"skip\" leaves such records out",
-                               b->path, error);
-        lua_pushvalue(L, list); /* what came before it, first */
-        lua_pushinteger(L, got), lua_pushinteger(L, 0);
-        lua_pushstring(L, error);
-        return 4;
-    }
+    /* what came before it, first: who stopped it is met again */
+    if (k == TIDE_RECORD_STOPPED && got == 0) return tideL_raise(L, b->ctx, b->stopped);
     lua_pushvalue(L, list);
     lua_pushinteger(L, got), lua_pushinteger(L, skipped);
     lua_pushstring(L, error);

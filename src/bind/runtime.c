@@ -164,9 +164,12 @@ static int profile_work(lua_State *L) {
     return 1;
 }
 
+static void free_profile(void *p) { tide_profile_free(p); }
+
 static int profile_stop(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
-    struct tide_profile *p = ctx->profile;
+    tideL_box *box = tideL_newbox(L, free_profile); /* the list may not find memory */
+    struct tide_profile *p = box->p = ctx->profile;
     ctx->profile = NULL;
     lua_newtable(L);
     for (int i = 0, n = 0; p && i < TIDE_OP_COUNT; i++) {
@@ -190,6 +193,7 @@ static int profile_stop(lua_State *L) {
         }
         lua_setfield(L, -2, "spans");
     }
+    box->p = NULL;
     tide_profile_free(p);
     return 1;
 }

@@ -374,7 +374,7 @@ static int text_ids(lua_State *L) {
     const int64_t shape[] = {count, width};
     int64_t *out = new_ids(L, ctx, 2, shape);
     const int64_t *from = g->v;
-    for (int64_t i = 0; i < count; i++, out += width) {
+    for (int64_t i = 0; i < count && width; i++, out += width) {
         const int64_t length = *from++;
         memcpy(out, from, (size_t)length * sizeof *out);
         memset(out + length, 0, (size_t)(width - length) * sizeof *out);

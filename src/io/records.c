@@ -161,6 +161,19 @@ static int need(tide_records *r, size_t n) {
 
 static void take(tide_records *r, size_t n) { r->start += n, r->offset += (int64_t)n; }
 
+/* Takes n bytes, however many, by pieces. 1: they were there, 0: the file has not so many, -1: an
+ * error. */
+static int pass_over(tide_records *r, uint64_t n) {
+    while (n > 0) {
+        int got = need(r, 1);
+        if (got <= 0) return got;
+        size_t have = r->end - r->start, step = have < n ? have : (size_t)n;
+        take(r, step);
+        n -= step;
+    }
+    return 1;
+}
+
 static uint64_t little(const char *p, int bytes) {
     uint64_t v = 0;
     for (int i = bytes; i-- > 0;) v = v << 8 | (unsigned char)p[i];
@@ -205,7 +218,9 @@ static tide_found next_tf(tide_records *r, const char **data, size_t *n) {
     if (length > (uint64_t)r->c.most) {
         fail(r, "record %" PRId64 ": %" PRIu64 " bytes are more than the %" PRId64 " allowed",
              number, length, r->c.most);
-        return lost(r);
+        if (length > (uint64_t)INT64_MAX - 16 || pass_over(r, length + 16) <= 0) return lost(r);
+        r->records = number;
+        return TIDE_RECORD_BAD;
     }
     if ((got = need(r, (size_t)length + 16)) <= 0) {
         if (got == 0)
@@ -235,16 +250,27 @@ static size_t without_returns(char *p, size_t n) {
     return (size_t)(to - p);
 }
 
+/* A line that is too long is left out, by pieces. */
+static tide_found long_line(tide_records *r) {
+    for (;;) {
+        char *end = memchr(r->buf + r->start, '\n', r->end - r->start);
+        take(r, end ? (size_t)(end - r->buf) + 1 - r->start : r->end - r->start);
+        const int more = end ? 0 : refill(r);
+        if (more < 0) return lost(r);
+        if (more == 0) break;
+    }
+    r->records++, r->lines++;
+    fail(r, "line %" PRId64 ": it is longer than the %" PRId64 " bytes allowed", r->lines,
+         r->c.most);
+    return TIDE_RECORD_BAD;
+}
+
 static tide_found next_line(tide_records *r, const char **data, size_t *n) {
     size_t seen = 0;
     char *end;
     while (!(end = memchr(r->buf + r->start + seen, '\n', r->end - r->start - seen))) {
         seen = r->end - r->start;
-        if ((int64_t)seen > r->c.most) {
-            fail(r, "line %" PRId64 ": it is longer than the %" PRId64 " bytes allowed",
-                 r->lines + 1, r->c.most);
-            return lost(r);
-        }
+        if ((int64_t)seen > r->c.most) return long_line(r);
         int more = refill(r);
         if (more < 0) return lost(r);
         if (more > 0) continue;
@@ -254,6 +280,7 @@ static tide_found next_line(tide_records *r, const char **data, size_t *n) {
     }
     char *p = r->buf + r->start;
     size_t length = (size_t)(end - p);
+    if ((int64_t)length > r->c.most) return long_line(r);
     take(r, length + (end < r->buf + r->end));
     r->records++, r->lines++;
     *data = p, *n = r->c.keep_returns ? length : without_returns(p, length);
@@ -264,17 +291,11 @@ static tide_found next_fixed(tide_records *r, const char **data, size_t *n) {
     size_t size = (size_t)r->c.record_bytes, footer = (size_t)r->c.footer_bytes;
     int got;
     if (r->offset == 0 && r->c.header_bytes > 0) {
-        for (int64_t left = r->c.header_bytes; left > 0;) {
-            if ((got = need(r, 1)) <= 0) {
-                if (got == 0)
-                    fail(r, "the file ends in its header (expected %" PRId64 " bytes)",
-                         r->c.header_bytes);
-                return lost(r);
-            }
-            size_t have = r->end - r->start;
-            size_t skip = (int64_t)have < left ? have : (size_t)left;
-            take(r, skip);
-            left -= (int64_t)skip;
+        if ((got = pass_over(r, (uint64_t)r->c.header_bytes)) <= 0) {
+            if (got == 0)
+                fail(r, "the file ends in its header (expected %" PRId64 " bytes)",
+                     r->c.header_bytes);
+            return lost(r);
         }
     }
     if ((got = need(r, size + footer)) < 0) return lost(r);
@@ -305,6 +326,11 @@ static tide_found next_row(tide_records *r) {
             r->lines += r->row.lines;
             if (r->row.n == 0) continue; /* left out */
             r->records++;
+            if (took > r->c.most) {
+                fail(r, "line %" PRId64 ": the row is longer than the %" PRId64 " bytes allowed",
+                     r->lines, r->c.most);
+                return TIDE_RECORD_BAD;
+            }
             tide_csv_unescape(&r->c.csv, &r->row);
             return TIDE_RECORD;
         }
@@ -365,10 +391,5 @@ int tide_records_seek(tide_records *r, int64_t offset, int64_t records, int64_t 
     inflateEnd(&r->z);
     if (!begin_unpacking(r)) return 0;
     r->z.avail_in = 0;
-    while (r->offset < offset) {
-        if (need(r, 1) <= 0) return 0;
-        size_t have = r->end - r->start;
-        take(r, (int64_t)have < offset - r->offset ? have : (size_t)(offset - r->offset));
-    }
-    return 1;
+    return offset <= 0 || pass_over(r, (uint64_t)offset) > 0;
 }

@@ -180,8 +180,10 @@ Reader.__index = Reader
 function encode.reader(path, where, packed)
   local self = setmetatable({ path = path, where = where, at = 0, count = 0,
     records = core.records_open(where, path, { format = 0, packed = packed or 0 }) }, Reader)
-  local head, n = core.records_read(self.records, where, 1, false)
-  if n == 0 or head[1]:sub(1, #MAGIC) ~= MAGIC then
+  local head, n, _, why = core.records_read(self.records, where, 1, false)
+  if why ~= "" then
+    errors.raise(where, "%s: %s", path, why)
+  elseif n == 0 or head[1]:sub(1, #MAGIC) ~= MAGIC then
     errors.raise(where, "%s is no file of elements; Dataset.save writes them", path)
   end
   self.dtypes = encode.parts(head[1]:sub(#MAGIC + 1), path)
@@ -190,16 +192,17 @@ end
 
 -- Whether there is an element behind those handed out.
 local function more(self)
-  if self.at < self.count then
-    return true
-  elseif self.failed then
+  if self.at >= self.count and not self.failed then
+    local values, count, _, why = core.records_read(self.records, self.where, 256, false)
+    self.values, self.count = values, count
+    self.at, self.failed = 0, why ~= "" and why or nil
+  end
+  if self.at >= self.count and self.failed then
     local why = self.failed
     self.failed = nil
     errors.raise(self.where, "%s: %s", self.path, why)
   end
-  local values, count, _, why = core.records_read(self.records, self.where, 256, false)
-  self.values, self.count, self.at, self.failed = values, count, 0, why ~= "" and why or nil
-  return count > 0
+  return self.at < self.count
 end
 
 function Reader:next()

@@ -137,8 +137,8 @@ local csv_args = check.args("CsvDataset", { FILES,
   { "exclude_cols", "ints", nil, "numbers of the columns that are not" } },
   { named = { named[1], named[2] } })
 
-local kind_of = { string = "s", float32 = "f", float64 = "f", int32 = "i", int64 = "i",
-  uint8 = "i", int8 = "i", bool = "i" }
+local kind_of = { string = "s", float32 = "f", float64 = "f", int32 = "w", int64 = "i",
+  uint8 = "u", int8 = "c", bool = "b" }
 
 -- Kind, default (false: none) and dtype of a column.
 local function column(v, i)
@@ -206,7 +206,8 @@ end
 
 -- ---- writing ----
 
---- Writes TFRecord files: `write(text)` adds a record with its checksums, `close()` ends the file.
+--- Writes TFRecord files: `write(text)` adds a record with its checksums, `close()` ends the file,
+--- as does the collector where nobody holds the writer any more.
 ---
 ---     local writer = tide.data.TFRecordWriter(os.tmpname())
 ---     writer:write "a record" writer:close()
@@ -258,6 +259,6 @@ function Writer:close()
     self._waiting = nil
   end
 end
-Writer.__close = Writer.close
+Writer.__close, Writer.__gc = Writer.close, Writer.close
 
 return readers

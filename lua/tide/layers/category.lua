@@ -10,12 +10,14 @@ local core = require "tide.core"
 local encode = require "tide.layers.encode"
 local errors = require "tide.errors"
 local list = require "tide.list"
+local none = require "tide.none"
 local ops = require "tide.ops"
 local quantiles = require "tide.layers.quantiles"
 local sources = require "tide.layers.sources"
 local strings = require "tide.strings"
 
 local required = check.required
+local sparse, zero_based = encode.last_rows()
 local category = {}
 
 -- ---- CategoryEncoding ----
@@ -79,16 +81,20 @@ local function binned(self, bins, shape, mask)
   return encode.ids(ids, self.output_mode, self.num_bins, self.compute_dtype)
 end
 
--- Where an element is the value that stands for nothing.
-local function mask_of(x, value)
-  if core.is_tensor(x) then
-    return math.type(value) and ops.equal(x, math.tointeger(value) or value) or nil
+-- Where an element is the value that stands for nothing, which is of the elements' kind.
+local function mask_of(self, x)
+  local value, numbers = self.mask_value, core.is_tensor(x)
+  if (type(value) == "number") ~= numbers and #x > 0 then
+    errors.raise(self:_label(), "mask_value must be of the values' kind (expected %s, got %s)",
+      numbers and "a whole number" or "text", check.show(value))
+  elseif numbers then
+    return ops.equal(x, value)
   end
   local out = {}
   for i, v in ipairs(x) do
     out[i] = v == value
   end
-  return type(value) == "string" and #out > 0 and core.tensor(out, { dtype = "bool" }) or nil
+  return #out > 0 and core.tensor(out, { dtype = "bool" }) or nil
 end
 
 --- Text or whole numbers by their hash into bins 1..num_bins: FarmHash's Fingerprint64, or SipHash
@@ -109,14 +115,19 @@ category.Hashing = base.derive(base, "Hashing", {
   init = function(self)
     encode.init(self)
     self[S].key = encode.salt(self)
-    self[S].masks = self.mask_value ~= nil and self.num_bins > 1
+    local value = self.mask_value
+    if value ~= nil and type(value) ~= "string" then
+      self.mask_value = math.tointeger(value) or errors.raise("Hashing",
+        "mask_value must be text or a whole number (got %s)", check.show(value))
+    end
+    self[S].masks = value ~= nil and self.num_bins > 1
   end,
   call = function(self, x)
     local flat, shape = encode.flat(x, strings)
     local key = self[S].key or {}
     local masked = self[S].masks
     local bins = core.hash_bins(flat, self.num_bins - (masked and 1 or 0), key[1], key[2])
-    return binned(self, bins, shape, masked and mask_of(flat, self.mask_value))
+    return binned(self, bins, shape, masked and mask_of(self, flat))
   end,
   compute_output_shape = function(self, shape)
     return encode.shape(self.output_mode, shape, self.num_bins)
@@ -191,6 +202,17 @@ category.HashedCrossing = base.derive(base, "HashedCrossing", {
 
 -- ---- Discretization ----
 
+-- Options that say both how many bins there are and where are those of a layer that has learnt.
+local function learnt(options)
+  local out = {}
+  for k, v in pairs(options) do
+    out[k] = v
+  end
+  local at, bins = out.bin_boundaries, out.num_bins
+  out.learnt = at ~= nil and at ~= none and bins ~= nil and bins ~= none or nil
+  return out
+end
+
 --- Numbers by the bin between boundaries in which they fall: 1..#bin_boundaries + 1. A number that
 --- is a boundary belongs to the bin above it.
 --
@@ -205,13 +227,16 @@ category.Discretization = base.derive(base, "Discretization", {
     { "num_bins", "int", nil, "number of bins to learn", min = 1 },
     { "epsilon", "number", 0.01, "largest error of a learnt quantile, as a share", above = 0 },
     encode.mode_row("int", "int|one_hot|multi_hot|count"),
-    encode.last_rows(),
+    sparse, zero_based,
+    { "learnt", "bool", false, "the boundaries were learnt: adapt may learn others", own = true },
   },
   init = function(self)
     encode.init(self)
     local given = self.bin_boundaries
     if given == nil and self.num_bins == nil then
       errors.raise("Discretization", "bin_boundaries or num_bins must be given")
+    elseif given ~= nil and self.num_bins ~= nil and not self.learnt then
+      errors.raise("Discretization", "bin_boundaries and num_bins exclude each other (got both)")
     end
     if given ~= nil then
       local t = core.tensor(given, { dtype = "float32" })
@@ -250,9 +275,19 @@ category.Discretization = base.derive(base, "Discretization", {
   keras = { config = function(_, config)
     config.trainable = nil -- which Keras' class does not take
     return config
+  end, options = function(options)
+    return learnt(options)
   end },
 })
 local Discretization = category.Discretization
+
+function Discretization._from_config(c, config)
+  return base._from_config(c, type(config) == "table" and learnt(config) or config)
+end
+
+function Discretization:get_config()
+  return learnt(base.get_config(self))
+end
 
 --- Takes a batch into what the boundaries are learnt from; `adapt` does it for all batches, then
 --- `finalize_state` finds the boundaries.
@@ -265,7 +300,11 @@ end
 --- Finds the boundaries of what was seen.
 function Discretization:finalize_state()
   if self.num_bins ~= nil and self[S].summary then
-    self.bin_boundaries = quantiles.boundaries(self[S].summary, self.num_bins)
+    local found = quantiles.boundaries(self[S].summary, self.num_bins)
+    if found[#found] ~= found[#found] then -- NaN stands last
+      errors.raise("adapt", "the data of %s hold NaN for more than one bin", self:_label())
+    end
+    self.bin_boundaries = found
   end
 end
 

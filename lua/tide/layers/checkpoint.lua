@@ -21,8 +21,8 @@ local function map(v, f)
     return f(v)
   elseif check.is_plain(v) or list.is(v) then
     local out = list.is(v) and list.new {} or {}
-    for k, x in pairs(v) do
-      out[k] = map(x, f)
+    for _, k in ipairs(check.sorted_keys(v)) do -- the same order in both runs
+      out[k] = map(v[k], f)
     end
     return out
   end

@@ -7,6 +7,7 @@ local core = require "tide.core"
 local encode = require "tide.layers.encode"
 local errors = require "tide.errors"
 local list = require "tide.list"
+local made = require "tide.layers.columns"
 local none = require "tide.none"
 local ops = require "tide.ops"
 local strings = require "tide.strings"
@@ -247,22 +248,19 @@ end
 
 -- ---- the layers ----
 
-local function is_column(v)
-  return type(v) == "table" and type(v.kind) == "string" and type(v.name) == "string"
-end
-
 local function by_name(given, label, sequence)
-  local columns = is_column(given) and { given } or given
+  local columns = made.of(given) and { given } or given
   if not check.is_list(columns) or #columns == 0 then
     errors.raise(label, "feature_columns must be a list of dense columns (got %s)",
       check.show(given))
   end
-  local out, seen = table.move(columns, 1, #columns, 1, {}), {}
-  for i, c in ipairs(out) do
-    if not is_column(c) or not dense[c.kind] then
+  local out, seen = {}, {}
+  for i, v in ipairs(columns) do
+    local c = made.of(v)
+    out[i] = c
+    if not c or not dense[c.kind] then
       errors.raise(label, "column %d must be dense: numeric, bucketized, indicator or embedding \z
-        (got %s)%s", i, is_column(c) and c.name or check.show(c),
-        is_column(c) and of_kind[c.kind] and "; indicator_column and embedding_column make \z
+        (got %s)%s", i, c and c.name or check.show(v), c and of_kind[c.kind] and "; indicator_column and embedding_column make \z
           dense ones of categorical ones" or "")
     end
     local inner = c.categorical_column or c

@@ -156,7 +156,8 @@ local function as_input(self, x, i, inside)
   elseif t == "userdata" and core.is_tensor(x)
     and (inside or takes ~= "list" and takes ~= "strings") then
     return x
-  elseif reads_text[takes] and strings.is(x) then
+  elseif reads_text[takes] and strings.is(x)
+    or (takes == "strings" or takes == "values") and strings.is_empty(x) then
     return strings.check(x, self:_label())
   elseif reads_whole[takes] and (t == "number" or t == "table" and number_table(x)) then
     return as_whole(list.is(x) and x:totable() or x)

@@ -27,9 +27,10 @@ local function plain_list(v)
   return list.is(v) and v:totable() or v
 end
 
--- The weights of all numbers from those that were given: the unknown ones have the mean of all.
-local function set_weights(self, given, special)
-  local known = self[S].known
+-- The weights of all numbers of so many terms from those that were given: the unknown ones have the
+-- mean of all.
+local function weights_of(self, given, terms, special)
+  local unknown = self[S].known.unknown
   local weights = plain_list(given)
   local out, sum = {}, 0
   if not check.is_list(weights) then
@@ -43,15 +44,15 @@ local function set_weights(self, given, special)
     end
     sum = sum + w
   end
-  for i = 1, special and 0 or known.unknown do
+  for i = 1, special and 0 or unknown do
     out[i] = sum / #weights
   end
   table.move(weights, 1, #weights, #out + 1, out)
-  if #out ~= known:size() then
+  if #out ~= unknown + terms then
     errors.raise(self:_label(), "idf_weights must be as many as the vocabulary's terms (expected \z
-      %d, got %d)", known:size() - (special and 0 or known.unknown), #weights)
+      %d, got %d)", terms + (special and unknown or 0), #weights)
   end
-  self[S].weights_of_terms = out
+  return out
 end
 
 -- The weights as a tensor; what is padded up to max_tokens has 0.
@@ -215,11 +216,12 @@ function IndexLookup:set_vocabulary(vocabulary, idf_weights)
         check.show(vocabulary))
     end
   end
-  local special, masks = known:set(terms, self.invert)
-  self[S].table, self[S].in_config, self[S].weights_of_terms = nil, false, nil
-  if idf_weights ~= nil then
-    set_weights(self, idf_weights, special > masks)
-  end
+  local special, masks
+  terms, special, masks = known:checked(terms, self.invert) -- nothing changes before all is right
+  local weights = idf_weights ~= nil and weights_of(self, idf_weights, #terms, special > masks)
+    or nil
+  known:set(terms)
+  self[S].table, self[S].in_config, self[S].weights_of_terms = nil, false, weights
 end
 
 --- The values by number from 1, `list[number]`: unknown ones first.
@@ -274,9 +276,18 @@ function IndexLookup:finalize_state()
       weights[i] = math.log(1 + total / (1 + n))
     end
     if #weights > 0 then
-      set_weights(self, weights, false)
+      own.weights_of_terms = weights_of(self, weights, #weights, false)
     end
   end
+end
+
+--- Values that stand in one row, each in a row of its own.
+function lookup.apart(values)
+  local rows = {}
+  for i, v in ipairs(values) do
+    rows[i] = { v }
+  end
+  return rows
 end
 
 --- Forgets what was counted.
@@ -297,11 +308,7 @@ function IndexLookup:adapt(data, o)
     if core.is_tensor(x) and x.ndim == 1 and not streams then
       x = ops.expand_dims(x, -1)
     elseif type(x) == "table" and type(x[1]) ~= "table" and not streams then
-      local rows = {}
-      for i, v in ipairs(x) do
-        rows[i] = { v }
-      end
-      x = rows
+      x = lookup.apart(x)
     end
     self:update_state(x)
   end

@@ -76,9 +76,12 @@ function quantiles.merge(a, b, epsilon)
       order[#order + 1] = { v, s[2][i], #order }
     end
   end
-  table.sort(order, function(p, q)
-    if p[1] ~= q[1] then
-      return p[1] < q[1]
+  table.sort(order, function(p, q) -- NaN last, as NumPy has it
+    local a_, b_ = p[1], q[1]
+    if a_ < b_ or b_ < a_ then
+      return a_ < b_
+    elseif (a_ ~= a_) ~= (b_ ~= b_) then
+      return b_ ~= b_
     end
     return p[3] < q[3]
   end)

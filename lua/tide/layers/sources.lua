@@ -16,7 +16,7 @@ local adapt_args = check.args("adapt", {
 
 -- One batch as it is read.
 local function batch_of(x, kind)
-  if kind == "text" then
+  if kind == "text" or kind == "lines" then
     if strings.is(x) then
       return strings.check(x, "adapt")
     end
@@ -28,21 +28,31 @@ local function batch_of(x, kind)
       { dtype = kind == "whole" and "int64" or nil })
   end
   errors.raise("adapt", "a batch must be %s (got %s)",
-    kind == "text" and "text" or kind == "whole" and "whole numbers" or "a tensor", check.show(x))
+    (kind == "text" or kind == "lines") and "text" or kind == "whole" and "whole numbers" or "a tensor", check.show(x))
 end
 sources.batch_of = batch_of
+
+-- Whether text stands in one row, (batch) or (batch, 1).
+local function is_row(data)
+  local first = strings.is(data) and data[1]
+  local deep = type(first) == "table"
+  for i = 1, deep and #data or 0 do
+    deep = deep and type(data[i]) == "table" and #data[i] == 1 and type(data[i][1]) == "string"
+  end
+  return first and (type(first) ~= "table" or deep)
+end
 
 -- Whether a plain list is one batch by itself.
 local function is_one(data, kind)
   return data[1] ~= nil and not core.is_tensor(data[1]) and type(data[1]) ~= "table"
-    or kind == "text" and strings.is(data)
+    or kind == "text" and strings.is(data) or kind == "lines" and is_row(data)
 end
 
 --- An iterator over the batches, and whether they stream (from a data set or a function); raises
 --- where there is none.
 --- @param data any
 --- @param o table|nil steps
---- @param kind string "tensors", "whole" (whole numbers) or "text"
+--- @param kind string "tensors", "whole" (whole numbers), "text" or "lines" (text in one row)
 function sources.batches(data, o, kind)
   o = adapt_args:call(data, o)
   local next_one

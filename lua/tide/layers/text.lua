@@ -137,9 +137,12 @@ local function documents(self, x)
   local flat, shape = flatten(self, x)
   local out = words_of(self, flat)
   if self[S].split == "none" then -- rows of words that came as such
-    local width = #shape > 1 and shape[#shape] or 1
+    local width = #shape > 0 and shape[#shape] or 1
     local joined = {}
-    for i = 1, #out, width do
+    for _ = 1, width == 0 and encode.rows(shape) or 0 do
+      joined[#joined + 1] = {}
+    end
+    for i = 1, #out, math.max(width, 1) do
       local row = {}
       for k = i, i + width - 1 do
         row[#row + 1] = out[k][1]
@@ -222,17 +225,24 @@ local TextVectorization = text.TextVectorization
 function TextVectorization:call(x)
   local ids, shape = numbers_of(self, x)
   -- one text gives one row without an axis for the batch; rows that came as such keep their axes
-  local axes = self[S].split == "none" and #shape > 1 and #shape - 1 or #shape
+  local axes = self[S].split == "none" and math.max(#shape - 1, 0) or #shape
   ids = ops.reshape(ids, table.move({ ids.shape[2] }, 1, 1, axes + 1, table.move(shape, 1, axes, 1,
     {})))
   return self.output_mode == "int" and ids or lookup.numbered(self, ids, ids.shape)
 end
 
 function TextVectorization:compute_output_shape(shape)
-  if self.output_mode == "int" then
-    return list.new { shape[1], self.output_sequence_length or none }
+  local out = list.copy(shape)
+  if self[S].split == "none" then -- rows of words that came as such
+    out[math.max(#out, 1)] = not self[S].lengths and shape[#shape] or none
+  else
+    out[#out > 1 and #out or #out + 1] = none
   end
-  return IndexLookup.compute_output_shape(self, list.new { shape[1], none })
+  if self.output_mode == "int" then
+    out[#out] = self.output_sequence_length or out[#out]
+    return out
+  end
+  return IndexLookup.compute_output_shape(self, out)
 end
 
 function TextVectorization:update_state(batch)
@@ -248,7 +258,12 @@ end
 --- @param o table|nil steps: most batches to look at
 function TextVectorization:adapt(data, o)
   self:reset_state()
-  for x in sources.batches(data, o, "text") do
+  local splits_them = self[S].split ~= "none"
+  local batches, streams = sources.batches(data, o, splits_them and "lines" or "text")
+  for x in batches do
+    if not splits_them and not streams and type(x) == "table" and type(x[1]) ~= "table" then
+      x = lookup.apart(x)
+    end
     self:update_state(x)
   end
   self:finalize_state()

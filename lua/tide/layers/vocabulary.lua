@@ -6,6 +6,7 @@
 local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
+local strings = require "tide.strings"
 
 local Vocabulary = {}
 Vocabulary.__index = Vocabulary
@@ -90,7 +91,8 @@ local function special_count(self, given)
   return 0, 0
 end
 
-local function index_terms(self, terms)
+--- Takes terms that were checked.
+function Vocabulary:set(terms)
   local index = {}
   for i, term in ipairs(terms) do
     index[term] = self.unknown + i
@@ -98,11 +100,11 @@ local function index_terms(self, terms)
   self.terms, self.index = terms, index
 end
 
---- Takes a given list of terms, with what is special first or without.
+--- The terms of a given list, which may have what is special first.
 --- @param way_back boolean whether numbers become values, so that the unknown one must not be a
 ---   term
---- @return integer values at the beginning that were special, and how many of them masks
-function Vocabulary:set(given, way_back)
+--- @return table terms, how many values at the beginning were special, and how many of them masks
+function Vocabulary:checked(given, way_back)
   if #given == 0 then
     errors.raise(self.owner, "the vocabulary is empty (expected at least one term)")
   end
@@ -127,8 +129,7 @@ function Vocabulary:set(given, way_back)
     errors.raise(self.owner, "the vocabulary has %d values, what is special among them (expected \z
       at most max_tokens = %d)", self.unknown + #terms + self.masks, most)
   end
-  index_terms(self, terms)
-  return skip, masks
+  return terms, skip, masks
 end
 
 --- Whether a file with a term in each line holds the terms: no term has lines, and the last is not
@@ -143,9 +144,10 @@ function Vocabulary:fits_lines()
   return self.terms[#self.terms] ~= ""
 end
 
---- The terms of a file: one in each line.
+--- The terms of a file that a person wrote: one in each line. A mark of UTF-8 in front of them is
+--- none.
 function Vocabulary:read(path)
-  return self:parse(core.read_file(path), path)
+  return self:parse(strings.without_mark(core.read_file(path)), path)
 end
 
 --- The terms of a file's text.
@@ -210,7 +212,7 @@ function Vocabulary:learn()
   for i = #terms, most + 1, -1 do
     terms[i] = nil
   end
-  index_terms(self, terms)
+  self:set(terms)
   local found, total = {}, self.total
   for i, v in ipairs(terms) do
     found[i] = self.documents[v]

@@ -35,13 +35,18 @@ end
 local function read(self)
   local o = self.o
   local bytes, records, lines = core.records_place(self.reader)
+  local skip = o.on_error == "skip"
+  local header = ""
   if self.fresh and o.header then -- the first row names columns
-    core.records_read(self.reader, o.where, 1, false, "", {})
+    header = select(4, core.records_read(self.reader, o.where, 1, false, "", {}))
   end
-  self.fresh = false
-  local before = { bytes = bytes, records = records, lines = lines }
-  local values, count, skipped, why = core.records_read(self.reader, o.where, BLOCK,
-    o.on_error == "skip", o.kinds, o.defaults, o.columns, o.width, o.na)
+  self.fresh, self.told = false, nil
+  local values, count, skipped, why = {}, 0, 0, header
+  if header == "" or skip then
+    values, count, skipped, why = core.records_read(self.reader, o.where, BLOCK, skip, o.kinds,
+      o.defaults, o.columns, o.width, o.na)
+    why, skipped = why ~= "" and why or header, skipped + (header ~= "" and 1 or 0)
+  end
   if skipped > 0 then
     local node, path = self.node, o.filenames[self.file]
     node.skipped = node.skipped + skipped
@@ -49,12 +54,13 @@ local function read(self)
   elseif why ~= "" then
     self.failed = why
   end
-  self.before, self.values, self.count, self.at = before, values, count, 0
+  self.before = { bytes = bytes, records = records, lines = lines }
+  self.values, self.count, self.at = values, count, 0
   return count > 0
 end
 
 local function next_file(self)
-  self.reader, self.before, self.file, self.failed_at = nil, nil, self.file + 1, nil
+  self.reader, self.before, self.file, self.told = nil, nil, self.file + 1, nil
 end
 
 -- The file that is due, open; false behind the last. Whoever goes on where it fails goes on with
@@ -71,15 +77,10 @@ end
 function Records:next()
   while self.at >= self.count do
     if self.failed then
-      local why, place = self.failed, self.before.bytes
-      local path = self.o.filenames[self.file]
-      self.failed = nil
-      if place == self.failed_at then -- no record comes behind it
-        next_file(self)
-      else
-        self.failed_at = place
-      end
-      errors.raise(self.o.where, "%s: %s; on_error = \"skip\" leaves such records out", path, why)
+      local why = self.failed
+      self.failed, self.told = nil, true
+      errors.raise(self.o.where, "%s: %s; on_error = \"skip\" leaves such records out",
+        self.o.filenames[self.file], why)
     end
     if not self.reader and not opened(self) then
       return nil
@@ -104,7 +105,7 @@ function Records:dtype(k)
 end
 
 function Records:save()
-  return { file = self.file, at = self.at, before = self.before }
+  return { file = self.file, at = self.at, before = self.before, told = self.told }
 end
 
 function Records:load(s)
@@ -123,6 +124,9 @@ function Records:load(s)
   read(self)
   self.node.skipped, self.node.bad_files = skipped, bad
   self.at = s.at
+  if s.told then -- what is wrong behind the block was said already
+    self.failed, self.told = nil, true
+  end
 end
 
 function Records:_label()
