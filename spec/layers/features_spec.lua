@@ -178,7 +178,8 @@ describe("SequenceFeatures", function()
       { kind = "indicator", name = "x", categorical_column = { kind = "identity", name = "y" } },
       { kind = "embedding", name = "x", dimension = 0, categorical_column = plain(weekday) },
       { kind = "crossed", name = "x", keys = { {}, {} } } } do
-      for _, f in ipairs { fc.make_parse_example_spec, function(v) L.DenseFeatures { v } (x) end } do
+      for _, f in ipairs { fc.make_parse_example_spec,
+        function(v) L.DenseFeatures { v } (x) end } do
         local ok, e = pcall(f, { bad })
         assert.is_false(ok)
         assert.is_true(require("tide.errors").is(e), tostring(e))

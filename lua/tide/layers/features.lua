@@ -260,8 +260,8 @@ local function by_name(given, label, sequence)
     out[i] = c
     if not c or not dense[c.kind] then
       errors.raise(label, "column %d must be dense: numeric, bucketized, indicator or embedding \z
-        (got %s)%s", i, c and c.name or check.show(v), c and of_kind[c.kind] and "; indicator_column and embedding_column make \z
-          dense ones of categorical ones" or "")
+        (got %s)%s", i, c and c.name or check.show(v), c and of_kind[c.kind]
+          and "; indicator_column and embedding_column make dense ones of categorical ones" or "")
     end
     local inner = c.categorical_column or c
     if (inner.sequence or false) ~= sequence then

@@ -28,7 +28,8 @@ local function batch_of(x, kind)
       { dtype = kind == "whole" and "int64" or nil })
   end
   errors.raise("adapt", "a batch must be %s (got %s)",
-    (kind == "text" or kind == "lines") and "text" or kind == "whole" and "whole numbers" or "a tensor", check.show(x))
+    (kind == "text" or kind == "lines") and "text" or kind == "whole" and "whole numbers"
+      or "a tensor", check.show(x))
 end
 sources.batch_of = batch_of
 

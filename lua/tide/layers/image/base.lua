@@ -152,8 +152,8 @@ local function as_boxes(self, v)
   end
   local shape, of_labels = out.boxes.shape, out.labels.shape
   if not shape or #shape < 2 or #shape > 3 or shape[#shape] ~= 4 then
-    errors.raise(self:_label(), "boxes must have the shape (boxes, 4) or (batch, boxes, 4) (got \z
-      %s)", shape and tostring(shape) or check.show(out.boxes))
+    errors.raise(self:_label(), "boxes have the wrong shape (expected (boxes, 4) or (batch, \z
+      boxes, 4), got %s)", shape and tostring(shape) or check.show(out.boxes))
   elseif not of_labels or #of_labels < #shape - 1 or #of_labels > #shape then
     errors.raise(self:_label(), "the labels of boxes %s must have one or more numbers for each \z
       box (got %s)", tostring(shape), of_labels and tostring(of_labels)
