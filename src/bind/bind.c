@@ -676,6 +676,7 @@ int luaopen_tide_core(lua_State *L) {
     tideL_open_steps(L);
     tideL_open_data(L);
     tideL_open_records(L);
+    tideL_open_columns(L);
     tideL_open_process(L);
     tideL_open_image(L);
     tideL_open_io(L);

@@ -140,6 +140,11 @@ void *tideL_unbox(lua_State *L, int i,
 const char *tideL_checkpath(lua_State *L,
                             int i); /* a path; raises where a zero byte would cut it */
 
+/* -- readers of records (records.c) -- */
+struct tide_records;
+/* The one at 1, of this path; `stopped`: what interrupted its last read. Raises for others. */
+struct tide_records *tideL_records(lua_State *L, const char **path, tide_status *stopped);
+
 /* -- parts of the module; each adds its functions to the table on top -- */
 void tideL_open_ops(lua_State *L);
 void tideL_open_tensor(lua_State *L);
@@ -149,6 +154,7 @@ void tideL_open_modes(lua_State *L);
 void tideL_open_steps(lua_State *L);
 void tideL_open_data(lua_State *L);
 void tideL_open_records(lua_State *L);
+void tideL_open_columns(lua_State *L);
 void tideL_open_process(lua_State *L);
 void tideL_open_image(lua_State *L);
 void tideL_open_io(lua_State *L);

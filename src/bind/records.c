@@ -35,6 +35,12 @@ static reader *check(lua_State *L) {
     return b;
 }
 
+tide_records *tideL_records(lua_State *L, const char **path, tide_status *stopped) {
+    reader *b = check(L);
+    *path = b->path, *stopped = b->stopped;
+    return b->r;
+}
+
 static int64_t whole(lua_State *L, int i, const char *key, int64_t otherwise) {
     int64_t v = tideL_field(L, i, key) == LUA_TNIL ? otherwise : (int64_t)lua_tointeger(L, -1);
     lua_pop(L, 1);
@@ -49,8 +55,9 @@ static char character(lua_State *L, int i, const char *key, char otherwise) {
     return c;
 }
 
-/* records_open(where, path, { format = 0..3, packed = 0..2, most, header_bytes, footer_bytes,
- * record_bytes, delimiter, quote ("": none), comment, strict, blank_rows, keep_returns }) */
+/* records_open(where, path, { format = 0..3, packed = 0..2, encoding = 0..5, most, header_bytes,
+ * footer_bytes, record_bytes, delimiter, quote ("": none), comment, strict, blank_rows,
+ * keep_returns }) */
 static int records_open(lua_State *L) {
     const char *where = luaL_checkstring(L, 1), *path = tideL_checkpath(L, 2), *why;
     luaL_checktype(L, 3, LUA_TTABLE);
@@ -62,6 +69,7 @@ static int records_open(lua_State *L) {
     tide_records_config c = {
         .format = (tide_records_format)whole(L, 3, "format", 0),
         .packed = (tide_packed)whole(L, 3, "packed", 0),
+        .encoding = (tide_charset)whole(L, 3, "encoding", 0),
         .most = whole(L, 3, "most", 0),
         .header_bytes = whole(L, 3, "header_bytes", 0),
         .footer_bytes = whole(L, 3, "footer_bytes", 0),
@@ -219,6 +227,25 @@ static int records_read(lua_State *L) {
     return 4;
 }
 
+/* records_fields(reader, where) -> the fields of the next row of CSV; nil: there is none */
+static int records_fields(lua_State *L) {
+    reader *b = check(L);
+    const char *where = luaL_checkstring(L, 2), *p;
+    size_t length;
+    tide_found k = tide_records_next(b->r, &p, &length);
+    if (k == TIDE_RECORD_END) return 0;
+    if (k == TIDE_RECORD_STOPPED) return tideL_raise(L, b->ctx, b->stopped);
+    if (k != TIDE_RECORD) return tideL_error(L, where, "%s: %s", b->path, tide_records_error(b->r));
+    int64_t n;
+    const tide_csv_field *f = tide_records_fields(b->r, &n);
+    lua_createtable(L, n > 4096 ? 4096 : (int)n, 0);
+    for (int64_t i = 0; i < n; i++) {
+        lua_pushlstring(L, f[i].p, f[i].n);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
 /* records_place(reader) -> bytes, records and lines before the next record */
 static int records_place(lua_State *L) {
     int64_t offset, records, lines;
@@ -311,10 +338,14 @@ static int stream_commit(lua_State *L) {
 }
 
 void tideL_open_records(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"records_open", records_open},   {"records_read", records_read},
-        {"records_place", records_place}, {"records_seek", records_seek},
-        {"stream_open", stream_open},     {"stream_write", stream_write},
-        {"stream_commit", stream_commit}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"records_open", records_open},
+                                         {"records_read", records_read},
+                                         {"records_fields", records_fields},
+                                         {"records_place", records_place},
+                                         {"records_seek", records_seek},
+                                         {"stream_open", stream_open},
+                                         {"stream_write", stream_write},
+                                         {"stream_commit", stream_commit},
+                                         {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

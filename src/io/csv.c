@@ -1,10 +1,7 @@
-/* Owns the reading of CSV rows and of numbers in text. Invariant: nothing is written before the row
- * is whole, so that a row that ends behind the buffer can be read again from its beginning. */
-#define _GNU_SOURCE /* strtod_l */
+/* Owns the reading of CSV rows. Invariant: nothing is written before the row is whole, so that a
+ * row that ends behind the buffer can be read again from its beginning. */
 #include "csv.h"
 
-#include <locale.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,11 +49,42 @@ static char *closing(const tide_csv *c, char *p, char *end, int last, tide_csv_r
     }
 }
 
+/* -- the end of an unquoted field -- */
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+enum { STEP = 8 };
+/* A high bit where a byte of v is c, right up to the first such byte (borrows go upwards). */
+static inline uint64_t bytes_of(uint64_t v, uint64_t c) {
+    v ^= c * 0x0101010101010101u;
+    return (v - 0x0101010101010101u) & ~v & 0x8080808080808080u;
+}
+#endif
+
+/* The first delimiter, line end or `stray` at p or behind it, or `end`. */
+static char *field_end(char *p, const char *end, unsigned char delimiter, unsigned char stray) {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    for (; end - p >= STEP; p += STEP) {
+        uint64_t v;
+        memcpy(&v, p, STEP);
+        uint64_t found =
+            bytes_of(v, delimiter) | bytes_of(v, '\n') | bytes_of(v, '\r') | bytes_of(v, stray);
+        if (found) return p + __builtin_ctzll(found) / 8;
+    }
+#endif
+    while (p < end && (unsigned char)*p != delimiter && *p != '\n' && *p != '\r' &&
+           (unsigned char)*p != stray)
+        p++;
+    return p;
+}
+
 int64_t tide_csv_read(const tide_csv *c, char *p, char *end, int last, tide_csv_row *r,
                       int64_t *bad) {
     char *const start = p;
     int e;
-    r->n = 0, r->lines = 0, r->what = NULL;
+    unsigned char delimiter = (unsigned char)c->delimiter;
+    /* a quote within an unquoted field is an error where all is strict; else nothing stops at it */
+    unsigned char stray = c->strict && c->quote ? (unsigned char)c->quote : delimiter;
+    r->n = 0, r->lines = 0, r->escaped = 0, r->what = NULL;
     if (p == end) return 0;
     if ((c->comment && *p == c->comment) || (!c->blank_rows && line_end(p, end, last))) {
         if (!c->comment || *p != c->comment) {
@@ -78,6 +106,7 @@ int64_t tide_csv_read(const tide_csv *c, char *p, char *end, int last, tide_csv_
                 return fail(r, start, end, end, last, bad, "a quote is not closed");
             }
             *f = (tide_csv_field){p + 1, (size_t)(q - p - 1), 1, doubled};
+            r->escaped |= doubled;
             p = q + 1;
             if (p == end && !last) return 0;
             if (p < end && *p != c->delimiter && (e = line_end(p, end, last)) == 0) {
@@ -86,15 +115,14 @@ int64_t tide_csv_read(const tide_csv *c, char *p, char *end, int last, tide_csv_
                                 "characters follow a closing quote (expected the delimiter)");
                 /* text behind the quote belongs to the field, as it stands */
                 f->p -= 1, f->quoted = f->escaped = 0;
-                while (p < end && *p != c->delimiter && *p != '\n' && *p != '\r') p++;
+                p = field_end(p, end, delimiter, delimiter);
                 f->n = (size_t)(p - f->p);
             }
         } else {
             char *from = p;
-            for (; p < end && *p != c->delimiter && *p != '\n' && *p != '\r'; p++)
-                if (c->strict && c->quote && *p == c->quote)
-                    return fail(r, start, p, end, last, bad,
-                                "a quote stands within an unquoted field");
+            p = field_end(p, end, delimiter, stray);
+            if (p < end && stray != delimiter && (unsigned char)*p == stray)
+                return fail(r, start, p, end, last, bad, "a quote stands within an unquoted field");
             *f = (tide_csv_field){from, (size_t)(p - from), 0, 0};
         }
         if (p == end) {
@@ -115,7 +143,7 @@ int64_t tide_csv_read(const tide_csv *c, char *p, char *end, int last, tide_csv_
 }
 
 void tide_csv_unescape(const tide_csv *c, tide_csv_row *r) {
-    for (int64_t i = 0; i < r->n; i++) {
+    for (int64_t i = 0; r->escaped && i < r->n; i++) {
         tide_csv_field *f = &r->field[i];
         if (!f->escaped) continue;
         char *to = (char *)(uintptr_t)f->p; /* in the reader's own buffer */
@@ -131,86 +159,4 @@ void tide_csv_unescape(const tide_csv *c, tide_csv_row *r) {
 void tide_csv_free(tide_csv_row *r) {
     free(r->field);
     *r = (tide_csv_row){0};
-}
-
-/* -- numbers -- */
-
-static int is_blank(char c) { return c == ' ' || c == '\t'; }
-
-static void trim(const char **p, size_t *n) {
-    while (*n > 0 && is_blank(**p)) ++*p, --*n;
-    while (*n > 0 && is_blank((*p)[*n - 1])) --*n;
-}
-
-int tide_csv_integer(const char *p, size_t n, int64_t *out) {
-    trim(&p, &n);
-    int negative = n > 0 && *p == '-';
-    size_t i = n > 0 && (*p == '-' || *p == '+');
-    uint64_t v = 0, most = (uint64_t)INT64_MAX + (uint64_t)negative;
-    if (i == n) return 0;
-    for (; i < n; i++) {
-        unsigned d = (unsigned char)p[i] - '0';
-        if (d > 9 || v > most / 10 || v * 10 > most - d) return 0;
-        v = v * 10 + d;
-    }
-    *out = negative ? (int64_t)(0 - v) : (int64_t)v;
-    return 1;
-}
-
-static locale_t c_locale;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static void make_locale(void) { c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0); }
-
-static const double tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                              1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-                              1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-
-/* Exact where the digits fit 53 bits and the power of ten is exact (Clinger 1990); else 0. */
-static int quick(const char *p, size_t n, double *out) {
-    size_t i = 0;
-    int negative = *p == '-', digits = 0, power = 0, seen = 0;
-    uint64_t m = 0;
-    i += *p == '-' || *p == '+';
-    for (; i < n && (unsigned char)(p[i] - '0') < 10; i++) {
-        m = m * 10 + (uint64_t)(p[i] - '0'), seen = 1;
-        digits += m > 0;
-        if (digits > 18) return 0;
-    }
-    if (i < n && p[i] == '.')
-        for (i++; i < n && (unsigned char)(p[i] - '0') < 10; i++) {
-            m = m * 10 + (uint64_t)(p[i] - '0'), seen = 1, power--;
-            digits += m > 0;
-            if (digits > 18) return 0;
-        }
-    if (!seen) return 0;
-    if (i < n && (p[i] == 'e' || p[i] == 'E')) {
-        int sign = 1, e = 0, some = 0;
-        i++;
-        if (i < n && (p[i] == '-' || p[i] == '+')) sign = p[i++] == '-' ? -1 : 1;
-        for (; i < n && (unsigned char)(p[i] - '0') < 10 && e < 1000; i++)
-            e = e * 10 + (p[i] - '0'), some = 1;
-        if (!some) return 0;
-        power += sign * e;
-    }
-    if (i != n || m > (uint64_t)1 << 53 || power < -22 || power > 22) return 0;
-    double v = power < 0 ? (double)m / tens[-power] : (double)m * tens[power];
-    *out = negative ? -v : v;
-    return 1;
-}
-
-int tide_csv_number(const char *p, size_t n, double *out) {
-    char text[512], *end;
-    trim(&p, &n);
-    if (n == 0) return 0;
-    if (quick(p, n, out)) return 1;
-    if (n >= sizeof text || memchr(p, 0, n) || memchr(p, 'x', n) || memchr(p, 'X', n) ||
-        memchr(p, '(', n))
-        return 0;
-    memcpy(text, p, n);
-    text[n] = '\0';
-    pthread_once(&once, make_locale);
-    double v = c_locale ? strtod_l(text, &end, c_locale) : strtod(text, &end);
-    if (end != text + n || *text == ' ') return 0;
-    *out = v;
-    return 1;
 }

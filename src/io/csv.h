@@ -23,6 +23,7 @@ typedef struct {
     tide_csv_field *field;
     int64_t n, room;
     int64_t lines;    /* line ends in the row, its own included */
+    int escaped;      /* some field is */
     const char *what; /* of an error */
 } tide_csv_row;
 

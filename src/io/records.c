@@ -3,6 +3,7 @@
  * of buf[start] in the unpacked file. */
 #include "records.h"
 
+#include "../text/text.h"
 #include "io.h"
 
 #include <errno.h>
@@ -26,7 +27,11 @@ struct tide_records {
     int64_t offset, records, lines;
     z_stream z;
     int z_open, z_ended;
-    unsigned char *in; /* packed bytes */
+    unsigned char *in;     /* packed bytes */
+    tide_charset encoding; /* what c.encoding turned out to be */
+    unsigned char *raw;    /* bytes of another encoding; the first `carry` are half a character */
+    size_t carry;
+    int64_t raw_offset; /* of raw[0] in the unpacked file */
     tide_csv_row row;
     char error[200];
 };
@@ -59,8 +64,11 @@ tide_records *tide_records_open(const char *path, const tide_records_config *c, 
     }
     r->room = PIECE;
     r->buf = malloc(r->room);
+    r->encoding = c->encoding;
+    if (c->encoding != TIDE_TEXT_PLAIN) r->raw = malloc(PIECE);
     if (c->packed != TIDE_PACKED_NONE) r->in = malloc(PIECE);
-    if (!r->buf || (c->packed != TIDE_PACKED_NONE && (!r->in || !begin_unpacking(r)))) {
+    if (!r->buf || (c->encoding != TIDE_TEXT_PLAIN && !r->raw) ||
+        (c->packed != TIDE_PACKED_NONE && (!r->in || !begin_unpacking(r)))) {
         *why = "not enough memory";
         tide_records_close(r);
         return NULL;
@@ -73,7 +81,7 @@ void tide_records_close(tide_records *r) {
     if (r->fd >= 0) close(r->fd);
     if (r->z_open) inflateEnd(&r->z);
     tide_csv_free(&r->row);
-    free(r->buf), free(r->in), free(r);
+    free(r->buf), free(r->in), free(r->raw), free(r);
 }
 
 /* Reads up to n bytes of the file as it stands; -1: error. */
@@ -119,6 +127,85 @@ static ssize_t unpack(tide_records *r, void *to, size_t n) {
     return (ssize_t)(n - z->avail_out);
 }
 
+static ssize_t source(tide_records *r, void *to, size_t n) {
+    return r->c.packed == TIDE_PACKED_NONE ? read_some(r, to, n) : unpack(r, to, n);
+}
+
+/* What the first bytes say of an encoding that is not known yet. */
+static void look_at_mark(tide_records *r, size_t n) {
+    int little = n >= 2 && r->raw[0] == 0xff && r->raw[1] == 0xfe;
+    int big = n >= 2 && r->raw[0] == 0xfe && r->raw[1] == 0xff;
+    if (r->encoding == TIDE_TEXT_ANY) r->encoding = TIDE_TEXT_PLAIN;
+    if (r->c.encoding == TIDE_TEXT_UTF16 || little) r->encoding = TIDE_TEXT_UTF16LE;
+    if (big) r->encoding = TIDE_TEXT_UTF16BE;
+}
+
+/* One character of raw[at..n) in UTF-16 into `to`: the bytes it takes, 0: it is not whole, -1: it
+ * is none. */
+static int from_utf16(const tide_records *r, size_t at, size_t n, char *to, int *put) {
+    int big = r->encoding == TIDE_TEXT_UTF16BE, took = 2;
+    const unsigned char *p = r->raw + at;
+    if (n - at < 2) return 0;
+    int32_t c = p[big ? 1 : 0] | p[big ? 0 : 1] << 8;
+    if (c >= 0xd800 && c < 0xe000) {
+        if (c >= 0xdc00) return -1;
+        if (n - at < 4) return 0;
+        int32_t low = p[big ? 3 : 2] | p[big ? 2 : 3] << 8;
+        if (low < 0xdc00 || low >= 0xe000) return -1;
+        c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00), took = 4;
+    }
+    *put = tide_utf8_put(to, c);
+    return took;
+}
+
+/* Reads text of another encoding as UTF-8, up to n bytes; as `unpack`. */
+static ssize_t recode(tide_records *r, char *to, size_t n) {
+    size_t out = 0, at;
+    while (out == 0) {
+        size_t want = n / 2 > PIECE ? PIECE : n / 2; /* a byte becomes 2 at most */
+        int first = r->raw_offset == 0 && r->carry == 0;
+        size_t room = want > r->carry ? want - r->carry : 0; /* 0: what is there is wrong */
+        ssize_t got = room ? source(r, r->raw + r->carry, room) : 0;
+        if (got < 0) return -1;
+        size_t have = r->carry + (size_t)got;
+        if (first && got > 0) {
+            if (got == 1) { /* half a mark */
+                ssize_t more = source(r, r->raw + 1, want - 1);
+                if (more < 0) return -1;
+                have += (size_t)more;
+            }
+            if (r->encoding == TIDE_TEXT_ANY || r->encoding == TIDE_TEXT_UTF16)
+                look_at_mark(r, have);
+        }
+        if (got == 0 && have == 0) return 0;
+        if (r->encoding == TIDE_TEXT_PLAIN) {
+            memcpy(to, r->raw, have);
+            out = at = have;
+        } else if (r->encoding == TIDE_TEXT_LATIN1) {
+            for (at = 0; at < have; at++) out += (size_t)tide_utf8_put(to + out, r->raw[at]);
+        } else {
+            int took = 0, put = 0;
+            for (at = 0; at < have && (took = from_utf16(r, at, have, to + out, &put)) > 0;
+                 at += (size_t)took)
+                out += (size_t)put;
+            if (took < 0 || (got == 0 && at < have)) {
+                if (out > 0) { /* what stands before it comes first */
+                    memmove(r->raw, r->raw + at, have - at);
+                    r->carry = have - at, r->raw_offset += (int64_t)at;
+                    return (ssize_t)out;
+                }
+                fail(r, "byte %" PRId64 ": %s", r->raw_offset + (int64_t)at + 1,
+                     took < 0 ? "half a pair of UTF-16 stands alone"
+                              : "UTF-16 ends in a character");
+                return -1;
+            }
+        }
+        memmove(r->raw, r->raw + at, have - at);
+        r->carry = have - at, r->raw_offset += (int64_t)at;
+    }
+    return (ssize_t)out;
+}
+
 /* Reads more into the buffer, at least doubling what a long record has. 1: there is more, 0: the
  * end of the file, -1: an error. */
 static int refill(tide_records *r) {
@@ -142,8 +229,8 @@ static int refill(tide_records *r) {
     }
     size_t want = r->room - r->end;
     if (want > (size_t)4 << 20) want = (size_t)4 << 20;
-    ssize_t got = r->c.packed == TIDE_PACKED_NONE ? read_some(r, r->buf + r->end, want)
-                                                  : unpack(r, r->buf + r->end, want);
+    char *to = r->buf + r->end;
+    ssize_t got = r->encoding == TIDE_TEXT_PLAIN ? source(r, to, want) : recode(r, to, want);
     if (got < 0) return -1;
     r->end += (size_t)got;
     r->ended = got == 0;
@@ -381,15 +468,18 @@ void tide_records_place(const tide_records *r, int64_t *offset, int64_t *records
 }
 
 int tide_records_seek(tide_records *r, int64_t offset, int64_t records, int64_t lines) {
+    if (r->encoding == TIDE_TEXT_ANY && need(r, 1) < 0) return 0;
+    int plain = r->c.packed == TIDE_PACKED_NONE && r->encoding == TIDE_TEXT_PLAIN;
     r->start = r->end = 0, r->offset = 0, r->ended = r->over = 0;
     r->records = records, r->lines = lines;
-    if (lseek(r->fd, r->c.packed == TIDE_PACKED_NONE ? offset : 0, SEEK_SET) < 0) return 0;
-    if (r->c.packed == TIDE_PACKED_NONE) {
+    if (lseek(r->fd, plain ? offset : 0, SEEK_SET) < 0) return 0;
+    if (plain) {
         r->offset = offset;
         return offset <= r->size;
     }
-    inflateEnd(&r->z);
-    if (!begin_unpacking(r)) return 0;
+    r->encoding = r->c.encoding, r->carry = 0, r->raw_offset = 0;
+    if (r->z_open) inflateEnd(&r->z);
+    if (r->c.packed != TIDE_PACKED_NONE && !begin_unpacking(r)) return 0;
     r->z.avail_in = 0;
     return offset <= 0 || pass_over(r, (uint64_t)offset) > 0;
 }

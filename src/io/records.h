@@ -17,10 +17,21 @@ typedef enum {
     TIDE_RECORDS_CSV
 } tide_records_format;
 typedef enum { TIDE_PACKED_NONE, TIDE_PACKED_GZIP, TIDE_PACKED_ZLIB } tide_packed;
+/* Of text, which is handed out as UTF-8. ANY: UTF-16 where the file opens with its mark, else as it
+ * stands; UTF16: by its mark, without one little-endian. */
+typedef enum {
+    TIDE_TEXT_PLAIN, /* as it stands */
+    TIDE_TEXT_ANY,
+    TIDE_TEXT_LATIN1,
+    TIDE_TEXT_UTF16,
+    TIDE_TEXT_UTF16LE,
+    TIDE_TEXT_UTF16BE
+} tide_charset;
 
 typedef struct {
     tide_records_format format;
     tide_packed packed;
+    tide_charset encoding;
     int64_t most;                       /* bytes of a record; 0: 1 GB */
     int64_t header_bytes, footer_bytes; /* of the file; fixed records */
     int64_t record_bytes;               /* fixed records */

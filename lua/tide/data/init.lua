@@ -15,6 +15,7 @@ local modules = {
   FixedLengthRecordDataset = "tide.data.readers",
   CsvDataset = "tide.data.readers",
   TFRecordWriter = "tide.data.readers",
+  table = { "tide.data.table" },
 }
 
 return namespace.new("tide.data", data, { members = data, modules = modules })
