@@ -52,6 +52,7 @@ struct tide_ctx {
      * ops call back. */
     int64_t pace_limit;           /* live bytes from which the collector is made to work */
     int64_t pace_live, pace_step; /* what lived after that, and by how much it may grow */
+    int64_t pace_full;            /* what lived after the last full collection */
     double pace_ended;            /* when, in seconds of the thread */
     int generational, pacing;
     int64_t lazy_bytes, lazy_tensors; /* what lived after the last collection at a boundary */
