@@ -108,16 +108,16 @@ BIND_SRC   := $(wildcard src/bind/*.c)
 EXE_SRC    := $(wildcard src/main.c src/repl/*.c)
 TABLE_SRC  := $(wildcard kernels/cpu/table.c)
 ANY_SRC    := $(wildcard kernels/cpu/any_*.c)
-LEVEL_SRC  := $(filter-out $(TABLE_SRC) $(ANY_SRC),$(wildcard kernels/cpu/*.c))
-ENGINE_SRC := $(wildcard kernels/*.c kernels/onednn/*.c kernels/blas/*.c)
+LEVEL_SRC  := $(filter-out $(TABLE_SRC) $(ANY_SRC) kernels/cpu/once_%.c,$(wildcard kernels/cpu/*.c))
+ENGINE_SRC := $(wildcard kernels/*.c kernels/cpu/once_*.c kernels/onednn/*.c kernels/blas/*.c)
 GUARD_SRC  := $(wildcard kernels/onednn/*.cc)
 
 CORE_OBJ   := $(CORE_SRC:%.c=$(BUILD)/%.o)
 BIND_OBJ   := $(BIND_SRC:%.c=$(BUILD)/%.o)
 EXE_OBJ    := $(EXE_SRC:%.c=$(BUILD)/%.o)
-ONCE_OBJ   := $(ANY_SRC:%.c=$(BUILD)/%.o) $(ENGINE_SRC:%.c=$(BUILD)/%.o) $(GUARD_SRC:%.cc=$(BUILD)/%.o)
+ONCE_OBJ   := $(ENGINE_SRC:%.c=$(BUILD)/%.o) $(GUARD_SRC:%.cc=$(BUILD)/%.o)
 LEVEL_OBJ  := $(foreach l,$(LEVELS),$(LEVEL_SRC:%.c=$(BUILD)/%.$(l).f32.o) $(LEVEL_SRC:%.c=$(BUILD)/%.$(l).f64.o) \
-                $(TABLE_SRC:%.c=$(BUILD)/%.$(l).o))
+                $(TABLE_SRC:%.c=$(BUILD)/%.$(l).o) $(ANY_SRC:%.c=$(BUILD)/%.$(l).o))
 LIB_OBJ    := $(strip $(CORE_OBJ) $(ONCE_OBJ) $(LEVEL_OBJ))
 OBJ        := $(LIB_OBJ) $(BIND_OBJ) $(EXE_OBJ)
 
@@ -144,7 +144,7 @@ H5_SRC     := $(wildcard src/hdf5/*.c)
 H5_OBJ     := $(H5_SRC:%.c=$(BUILD)/%.o)
 HDF5       := $(if $(and $(strip $(H5_LIBS)),$(H5_SRC)),$(BUILD)/lib/tide/tide-hdf5)
 
-.PHONY: all hard test-device sanitize-core deps demo test specs-alone specs-modes bench pictures lint sanitize valgrind fuzz fuzz-calls fuzz-ops engines soak tsan coverage levels counts api-report structure install rock env help clean specs format format-check kernels-alone FORCE
+.PHONY: all hard test-device sanitize-core deps demo test specs-alone specs-modes bench bench-ops pictures lint sanitize valgrind fuzz fuzz-calls fuzz-ops engines soak tsan coverage levels counts api-report structure install rock env help clean specs format format-check kernels-alone FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -201,7 +201,7 @@ $(BUILD)/kernels/%.o: kernels/%.cc $(BUILD)/flags
 	  $(DEP) -c $< -o $@
 	$(Q)$(OBJCOPY) $(RENAMED:%=--redefine-sym %) $@
 
-# $(call level_rules,LEVEL): the kernels of one level, in float and double, and the level's table
+# $(call level_rules,LEVEL): the kernels of one level, in float and double, for every element type, and the level's table
 define level_rules
 $(BUILD)/kernels/cpu/%.$(1).f32.o: kernels/cpu/%.c $(BUILD)/flags
 	@mkdir -p $$(@D)
@@ -213,7 +213,7 @@ $(BUILD)/kernels/cpu/%.$(1).f64.o: kernels/cpu/%.c $(BUILD)/flags
 	$$(SAY) CC "$$< ($(1), double)"
 	$$(Q)$$(CC) $$(CFLAGS) $$(COMMON) $$(KOPT) $$(MARCH_$(1)) -DTIDE_LEVEL=$(1) -DTIDE_LEVEL_$(1)=1 \
 	  -DREAL=double -DREAL_NAME=f64 -DREAL_IS_FLOAT=0 -fPIC -fvisibility=hidden $$(DEP) -c $$< -o $$@
-$(BUILD)/kernels/cpu/table.$(1).o: kernels/cpu/table.c $(BUILD)/flags
+$(BUILD)/kernels/cpu/%.$(1).o: kernels/cpu/%.c $(BUILD)/flags
 	@mkdir -p $$(@D)
 	$$(SAY) CC "$$< ($(1))"
 	$$(Q)$$(CC) $$(CFLAGS) $$(COMMON) $$(KOPT) $$(MARCH_$(1)) -DTIDE_LEVEL=$(1) -DTIDE_LEVEL_$(1)=1 \
@@ -516,6 +516,12 @@ bench:
 	  *) $(TREE) $(LUA) spec/bench/peers.lua $$row --seconds $(BENCH_SECONDS);; esac || exit 1; done
 BENCH_SECONDS ?= 10
 
+# Single ops beside NumPy and torch of the Python PEER: make bench-ops PEER=python THREADS=1 ONLY=sum
+bench-ops:
+	@+$(MAKE) --no-print-directory all
+	@$(TREE) $(LUA) spec/bench/ops.lua $(if $(PEER),--python $(PEER)) --threads $(or $(THREADS),2) --only '$(ONLY)' \
+	  --seconds $(or $(OP_SECONDS),0.2) --rounds $(or $(ROUNDS),2)
+
 # -- installation. The program finds the modules beside itself (PREFIX/bin, PREFIX/share, PREFIX/lib), so a tree can be
 # moved; other folders are compiled in.
 HOME_OF  := $(patsubst %/bin,%,$(BINDIR))
@@ -575,6 +581,7 @@ help:
 	@echo "make structure       which folders of lua/tide need which, and the circles among them"
 	@echo "make pictures        the pictures of the README, from a session at the prompt"
 	@echo "make bench           the speed rows (ROWS=, BENCH_SECONDS=, PEER=python with Keras for pictures)"
+	@echo "make bench-ops       single ops beside NumPy and torch (PEER=python with both, THREADS=, ONLY=part of a name)"
 	@echo "make install         to PREFIX=$(PREFIX) (LUADIR, LIBDIR, BINDIR, DESTDIR)"
 	@echo "make rock            a binary LuaRocks rock in dist/, checked in a fresh tree"
 	@echo "make env             exports for using this tree from any lua5.4: eval \"\$$(make -s env)\""

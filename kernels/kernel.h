@@ -130,8 +130,8 @@ typedef struct {
     const tide_kernel *table; /* [TIDE_OP_COUNT] */
 } tide_engine;
 
-/* n elements from one dtype to another (cpu/any_copy.c): floats go toward zero; what is out of
- * range saturates at 32 and 64 bits and wraps at 8, NaN gives 0. */
+/* n elements from one dtype to another (cpu/any_copy.c, by way of once_half.c): floats go toward
+ * zero; what is out of range saturates at 32 and 64 bits and wraps at 8, NaN gives 0. */
 void tide_convert(int from, int to, int64_t n, const void *src, void *dst);
 /* A value as one element; 0 where none was given. */
 static inline void tide_value_as(const tide_value *v, int dtype, void *element) {

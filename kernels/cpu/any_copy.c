@@ -7,9 +7,6 @@
 #include "cpu.h"
 #include "half.h"
 
-tide_status tide_any_copy(tide_kcall *c), tide_any_cast(tide_kcall *c),
-    tide_any_fill_(tide_kcall *c), tide_any_concatenate(tide_kcall *c);
-
 typedef struct {
     int rank;
     int64_t shape[TIDE_MAX_RANK], s[TIDE_MAX_RANK],
@@ -110,7 +107,7 @@ static void flat_copy(char *dst, const char *src, int64_t bytes) {
     TIDE_PARALLEL_FOR (bytes, 1 << 20) { memcpy(dst + lo, src + lo, (size_t)(hi - lo)); }
 }
 
-tide_status tide_any_copy(tide_kcall *c) {
+TIDE_ANY_KERNEL(copy) {
     const tide_buf *x = &c->in[0], *y = &c->out[0];
     size_t item = tide_dtype_size(x->dtype);
     int64_t n = tide_buf_numel(x);
@@ -195,7 +192,7 @@ static inline float to_odd(double v) {
     }                                              \
     break;
 
-void tide_convert(int from, int to, int64_t n, const void *sp, void *dp) {
+void KANY(convert)(int from, int to, int64_t n, const void *sp, void *dp) {
     if (from == to) {
         memcpy(dp, sp, (size_t)n * tide_dtype_size(from));
         return;
@@ -221,7 +218,7 @@ void tide_convert(int from, int to, int64_t n, const void *sp, void *dp) {
     }
 }
 
-tide_status tide_any_cast(tide_kcall *c) {
+TIDE_ANY_KERNEL(cast) {
     const tide_buf *x = &c->in[0], *y = &c->out[0];
     int64_t n = tide_buf_numel(x);
     size_t a = tide_dtype_size(x->dtype), b = tide_dtype_size(y->dtype);
@@ -238,14 +235,14 @@ tide_status tide_any_cast(tide_kcall *c) {
     }
     char *dst = y->p;
     TIDE_PARALLEL_FOR (n, 1 << 16) {
-        tide_convert(x->dtype, y->dtype, hi - lo, src + lo * (int64_t)a, dst + lo * (int64_t)b);
+        KANY(convert)(x->dtype, y->dtype, hi - lo, src + lo * (int64_t)a, dst + lo * (int64_t)b);
     }
     return TIDE_OK;
 }
 
 /* -- fill_ -- */
 
-tide_status tide_any_fill_(tide_kcall *c) {
+TIDE_ANY_KERNEL(fill_) {
     const tide_fill__attrs *a = c->attrs;
     const tide_buf *y = &c->out[0];
     int64_t n = tide_buf_numel(y);
@@ -278,7 +275,7 @@ tide_status tide_any_fill_(tide_kcall *c) {
 
 /* -- concatenate -- */
 
-tide_status tide_any_concatenate(tide_kcall *c) {
+TIDE_ANY_KERNEL(concatenate) {
     const tide_concatenate_attrs *a = c->attrs;
     const tide_buf *y = &c->out[0];
     size_t item = tide_dtype_size(y->dtype);

@@ -21,8 +21,7 @@ static void run(const tide_arange__attrs *a, int dtype, int64_t lo, int64_t hi, 
     }
 }
 
-tide_status tide_any_arange_(tide_kcall *c);
-tide_status tide_any_arange_(tide_kcall *c) {
+TIDE_ANY_KERNEL(arange_) {
     const tide_buf *y = &c->out[0];
     TIDE_PARALLEL_FOR (tide_buf_numel(y), 32768) { run(c->attrs, y->dtype, lo, hi, y->p); }
     return TIDE_OK;

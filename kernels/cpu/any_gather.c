@@ -53,8 +53,7 @@ static void add_into(int dtype, void *dst, const void *src, int64_t n) {
 }
 
 /* -- take -- */
-tide_status tide_any_take(tide_kcall *c);
-tide_status tide_any_take(tide_kcall *c) {
+TIDE_ANY_KERNEL(take) {
     const tide_take_attrs *a = c->attrs;
     const tide_buf *x = &c->in[0];
     tide_along s = tide_along_axis(x, a->axis);
@@ -73,8 +72,7 @@ tide_status tide_any_take(tide_kcall *c) {
     return TIDE_OK;
 }
 
-tide_status tide_any_take_grad_(tide_kcall *c);
-tide_status tide_any_take_grad_(tide_kcall *c) {
+TIDE_ANY_KERNEL(take_grad_) {
     enum { WIDTH = 256 };
     const tide_take_grad__attrs *a = c->attrs;
     const tide_buf *dy = &c->in[0], *dx = &c->out[0];
@@ -99,8 +97,7 @@ tide_status tide_any_take_grad_(tide_kcall *c) {
 }
 
 /* -- take_along_ -- */
-tide_status tide_any_take_along_(tide_kcall *c);
-tide_status tide_any_take_along_(tide_kcall *c) {
+TIDE_ANY_KERNEL(take_along_) {
     const tide_take_along__attrs *a = c->attrs;
     const tide_buf *x = &c->in[0], *y = &c->out[0];
     tide_along s = tide_along_axis(x, a->axis), t = tide_along_axis(y, a->axis);
@@ -116,8 +113,7 @@ tide_status tide_any_take_along_(tide_kcall *c) {
     return TIDE_OK;
 }
 
-tide_status tide_any_take_along_grad_(tide_kcall *c);
-tide_status tide_any_take_along_grad_(tide_kcall *c) {
+TIDE_ANY_KERNEL(take_along_grad_) {
     const tide_take_along_grad__attrs *a = c->attrs;
     const tide_buf *dy = &c->in[0], *dx = &c->out[0];
     tide_along s = tide_along_axis(dx, a->axis), t = tide_along_axis(dy, a->axis);
@@ -159,8 +155,7 @@ static int64_t product(const int64_t *shape, int64_t from, int64_t to) {
     return n;
 }
 
-tide_status tide_any_gather_nd(tide_kcall *c);
-tide_status tide_any_gather_nd(tide_kcall *c) {
+TIDE_ANY_KERNEL(gather_nd) {
     const tide_gather_nd_attrs *a = c->attrs;
     const tide_buf *x = &c->in[0], *ix = &c->in[1];
     int64_t k = ix->shape[ix->rank - 1], rows = product(ix->shape, 0, ix->rank - 1);
@@ -183,8 +178,7 @@ static tide_status part_numbers(tide_kcall *c, int in, int64_t rows, int64_t k,
     return TIDE_OK;
 }
 
-tide_status tide_any_scatter(tide_kcall *c);
-tide_status tide_any_scatter(tide_kcall *c) {
+TIDE_ANY_KERNEL(scatter) {
     const tide_scatter_attrs *a = c->attrs;
     const tide_buf *ix = &c->in[0], *v = &c->in[1], *y = &c->out[0];
     int64_t k = ix->shape[ix->rank - 1], rows = product(ix->shape, 0, ix->rank - 1);
@@ -229,8 +223,7 @@ static void combine_into(int how, int dtype, void *dst, const void *src, int64_t
 #undef COMBINE
 }
 
-tide_status tide_any_scatter_update(tide_kcall *c);
-tide_status tide_any_scatter_update(tide_kcall *c) {
+TIDE_ANY_KERNEL(scatter_update) {
     const tide_scatter_update_attrs *a = c->attrs;
     const tide_buf *x = &c->in[0], *ix = &c->in[1], *v = &c->in[2], *y = &c->out[0];
     int64_t k = ix->shape[ix->rank - 1], rows = product(ix->shape, 0, ix->rank - 1);
@@ -265,8 +258,7 @@ static void put_one(int dtype, void *p, int64_t i) {
     default: ((uint8_t *)p)[i] = 1; break;
     }
 }
-tide_status tide_any_one_hot(tide_kcall *c);
-tide_status tide_any_one_hot(tide_kcall *c) {
+TIDE_ANY_KERNEL(one_hot) {
     const tide_one_hot_attrs *a = c->attrs;
     const tide_buf *y = &c->out[0];
     tide_along s = tide_along_axis(y, a->axis);
@@ -289,16 +281,14 @@ static int is_true(const tide_buf *x, int64_t i) {
     default: return tide_int_at(x, i) != 0;
     }
 }
-tide_status tide_any_flatnonzero(tide_kcall *c);
-tide_status tide_any_flatnonzero(tide_kcall *c) {
+TIDE_ANY_KERNEL(flatnonzero) {
     const tide_flatnonzero_attrs *a = c->attrs;
     int64_t n = tide_buf_numel(&c->in[0]), *y = c->out[0].p;
     TIDE_IN_BLOCKS(i, n)
     if (is_true(&c->in[0], i)) *y++ = tide_wrap_add(i, a->base);
     return TIDE_OK;
 }
-tide_status tide_any_nonzero_(tide_kcall *c);
-tide_status tide_any_nonzero_(tide_kcall *c) {
+TIDE_ANY_KERNEL(nonzero_) {
     const tide_nonzero__attrs *a = c->attrs;
     const tide_buf *x = &c->in[0];
     int64_t n = tide_buf_numel(x), *y = c->out[0].p;

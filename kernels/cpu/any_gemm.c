@@ -1,21 +1,6 @@
-/* The hook for matrix products, and products of integers.
- *
- * Invariant: the hook is set only while an engine's kernel runs on this thread. */
+/* Products of integers. */
 #define TIDE_POLLED
-#include "../engines.h"
-#include "../gemm.h"
-#include "../signals.h"
 #include "cpu.h"
-
-TIDE_THREAD_LOCAL const tide_gemm_hook *tide_gemm_now;
-_Thread_local int tide_signals_held;
-
-tide_status tide_with_gemm(const tide_gemm_hook *hook, tide_kcall *c) {
-    tide_gemm_now = hook;
-    tide_status s = tide_plain_table[c->op](c);
-    tide_gemm_now = NULL;
-    return s;
-}
 
 #define INT_LOAD(T) \
     sum += (uint64_t)(int64_t)((const T *)a)[k * as] * (uint64_t)(int64_t)((const T *)b)[k * bs]
@@ -39,8 +24,7 @@ static int64_t int_dot(int dtype, const char *a, int64_t as, const char *b, int6
     return (int64_t)sum;
 }
 
-tide_status tide_int_matmul(tide_kcall *c);
-tide_status tide_int_matmul(tide_kcall *c) {
+TIDE_INT_KERNEL(matmul) {
     const tide_buf *a = &c->in[0], *b = &c->in[1], *o = &c->out[0];
     int dt = a->dtype, size = (int)tide_dtype_size(dt);
     int va = a->rank == 1, vb = b->rank == 1, nbatch = TIDE_MAX(a->rank, b->rank) - 2;

@@ -1,8 +1,6 @@
 /* index_put_: a contiguous copy with one strided part replaced. Moves bytes, whatever they mean. */
 #include "cpu.h"
 
-tide_status tide_any_index_put_(tide_kcall *c);
-
 static void put(char *dst, const char *src, int axis, int rank, const int64_t *size,
                 const int64_t *dst_step, const int64_t *src_step, size_t item) {
     if (axis == rank) {
@@ -18,7 +16,7 @@ static void put(char *dst, const char *src, int axis, int rank, const int64_t *s
             src_step, item);
 }
 
-tide_status tide_any_index_put_(tide_kcall *c) {
+TIDE_ANY_KERNEL(index_put_) {
     const tide_index_put__attrs *a = c->attrs;
     const tide_buf *x = &c->in[0], *v = &c->in[1], *y = &c->out[0];
     size_t item = tide_dtype_size(x->dtype);

@@ -73,8 +73,7 @@ static int64_t source_row(const padding *p, int64_t r) {
     return off;
 }
 
-tide_status tide_any_pad(tide_kcall *c);
-tide_status tide_any_pad(tide_kcall *c) {
+TIDE_ANY_KERNEL(pad) {
     const tide_pad_attrs *a = c->attrs;
     padding p = {.x = &c->in[0], .y = &c->out[0]};
     int64_t n = tide_buf_numel(p.y);

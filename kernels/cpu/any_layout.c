@@ -21,18 +21,15 @@ static tide_status triangle(const tide_buf *x, const tide_buf *y, int64_t k, int
     }
     return TIDE_OK;
 }
-tide_status tide_any_tril(tide_kcall *c);
-tide_status tide_any_tril(tide_kcall *c) {
+TIDE_ANY_KERNEL(tril) {
     return triangle(&c->in[0], &c->out[0], ((const tide_tril_attrs *)c->attrs)->k, 1);
 }
-tide_status tide_any_triu(tide_kcall *c);
-tide_status tide_any_triu(tide_kcall *c) {
+TIDE_ANY_KERNEL(triu) {
     return triangle(&c->in[0], &c->out[0], ((const tide_triu_attrs *)c->attrs)->k, 0);
 }
 
 /* Zeros with the last axis of x on a diagonal of the last two axes. */
-tide_status tide_any_diag_embed_(tide_kcall *c);
-tide_status tide_any_diag_embed_(tide_kcall *c) {
+TIDE_ANY_KERNEL(diag_embed_) {
     const tide_diag_embed__attrs *a = c->attrs;
     const tide_buf *x = &c->in[0], *y = &c->out[0];
     size_t size = tide_dtype_size(x->dtype);

@@ -3,9 +3,6 @@
 
 #include <math.h>
 
-tide_status tide_any_tally_(tide_kcall *c);
-tide_status tide_any_tally_loss_(tide_kcall *c);
-
 enum { PIECE = 16384 };
 
 #define SUM(T, tag)                                                  \
@@ -43,7 +40,7 @@ static tide_status sum_all(tide_kcall *c, const tide_buf *x, double *out) {
     return TIDE_OK;
 }
 
-tide_status tide_any_tally_(tide_kcall *c) {
+TIDE_ANY_KERNEL(tally_) {
     double *state = c->in[0].p, values, counts = 0;
     TIDE_DO(sum_all(c, &c->in[1], &values));
     if (c->in[2].p) TIDE_DO(sum_all(c, &c->in[2], &counts));
@@ -52,7 +49,7 @@ tide_status tide_any_tally_(tide_kcall *c) {
     return TIDE_OK;
 }
 
-tide_status tide_any_tally_loss_(tide_kcall *c) {
+TIDE_ANY_KERNEL(tally_loss_) {
     double *state = c->in[0].p, loss;
     TIDE_DO(sum_all(c, &c->in[2], &loss));
     state[0] += ((const tide_tally_loss__attrs *)c->attrs)->factor * loss;

@@ -220,8 +220,7 @@ static tide_status compare(tide_kcall *c, tide_loop same, tide_loop f64, tide_lo
     LOOP(name##_i32, 2, int32_t, uint8_t, 0 !=, SAME_2(int32_t), expr)                 \
     LOOP(name##_u8, 2, uint8_t, uint8_t, 0 !=, SAME_2(uint8_t), expr)                  \
     LOOP(name##_i8, 2, int8_t, uint8_t, 0 !=, SAME_2(int8_t), expr)                    \
-    tide_status tide_any_##name(tide_kcall *c);                                        \
-    tide_status tide_any_##name(tide_kcall *c) {                                       \
+    TIDE_ANY_KERNEL(name) {                                                            \
         static const tide_loop same[TIDE_DTYPE_COUNT] = {                              \
             [TIDE_F64] = name##_f64, [TIDE_I64] = name##_i64, [TIDE_I32] = name##_i32, \
             [TIDE_U8] = name##_u8,   [TIDE_I8] = name##_i8,   [TIDE_BOOL] = name##_u8, \
@@ -231,10 +230,10 @@ static tide_status compare(tide_kcall *c, tide_loop same, tide_loop f64, tide_lo
 
 /* -- which of them a line has, by its kind and its result -- */
 #define WHOLE_FLOAT_SAME(name, operands, expr)
-#define WHOLE_NUM_SAME(name, operands, expr) INT_FORMS(name, operands, expr, tide_int_##name)
-#define WHOLE_NUM_BOOL(name, operands, expr) BOOL_FORMS(name, operands, expr, tide_int_##name)
+#define WHOLE_NUM_SAME(name, operands, expr) INT_FORMS(name, operands, expr, KINT(name))
+#define WHOLE_NUM_BOOL(name, operands, expr) BOOL_FORMS(name, operands, expr, KINT(name))
 #define WHOLE_COMPARE_BOOL(name, operands, expr) COMPARISON(name, expr)
-#define WHOLE_ANY_BITS(name, operands, expr) INT_FORMS(name, operands, expr, tide_any_##name)
+#define WHOLE_ANY_BITS(name, operands, expr) INT_FORMS(name, operands, expr, KANY(name))
 #define ELEMENT(name, kind, doc, operands, result, real, whole, ...) \
     WHOLE_##kind##_##result(name, operands, whole)
 #include "../each_elementwise.h"

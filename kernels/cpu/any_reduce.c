@@ -1,36 +1,11 @@
-/* Reductions of integers and bools, truth reductions and positions of extremes for every dtype, and
- * the walk they share with the float kernels. */
+/* Reductions of integers and bools, truth reductions and positions of extremes for every
+ * dtype. */
 #define TIDE_POLLED
 #include "reduce.h"
 
 /* Of float alone: no other reduction meets halves. */
 #define REDUCE_WIDEN(dtype, n, from, to) \
     tide_half->widen(dtype, n, (const void *)(from), (float *)(void *)(to))
-
-void tide_reduce_plan(const tide_buf *in, const tide_ints *axis, reduce_plan *p) {
-    unsigned gone = axis->n < 0 ? ~0u : 0;
-    for (int64_t i = 0; i < axis->n; i++) gone |= 1u << axis->v[i];
-    *p = (reduce_plan){.kn = 1, .rn = 1};
-    int last = -1; /* which list the previous axis went to: neighbours of one list join where
-                      strides allow */
-    for (int i = 0; i < in->rank; i++) {
-        int r = gone >> i & 1, *n = r ? &p->nr : &p->nk;
-        int64_t *shape = r ? p->rshape : p->kshape, *stride = r ? p->rstride : p->kstride;
-        *(r ? &p->rn : &p->kn) *= in->shape[i];
-        if (in->shape[i] == 1) continue;
-        if (last == r && stride[*n - 1] == in->stride[i] * in->shape[i]) {
-            shape[*n - 1] *= in->shape[i];
-            stride[*n - 1] = in->stride[i];
-        } else {
-            shape[*n] = in->shape[i];
-            stride[(*n)++] = in->stride[i];
-        }
-        last = r;
-    }
-    if (p->nk == 0) p->nk = 1, p->kshape[0] = 1, p->kstride[0] = 0;
-    if (p->nr == 0)
-        p->nr = 1, p->rshape[0] = 1, p->rstride[0] = 0; /* nothing vanishes: as rows of a column */
-}
 
 /* -- integers: sums wrap at 64 bits -- */
 #define ADD(a, x) ((int64_t)((uint64_t)(a) + (uint64_t)(x)))
@@ -61,8 +36,7 @@ EXTREMES(uint8_t, u8, 0, UINT8_MAX)
 EXTREMES(int8_t, i8, INT8_MIN, INT8_MAX)
 
 #define INT_SUM(name, prefix)                                             \
-    tide_status tide_int_##name(tide_kcall *c);                           \
-    tide_status tide_int_##name(tide_kcall *c) {                          \
+    TIDE_INT_KERNEL(name) {                                               \
         const tide_##name##_attrs *a = c->attrs;                          \
         const tide_buf *x = &c->in[0];                                    \
         const tide_buf *y = &c->out[0];                                   \
@@ -84,8 +58,7 @@ INT_SUM(sum, sum)
 INT_SUM(prod, prod)
 
 #define INT_EXTREME(name)                                                      \
-    tide_status tide_int_##name(tide_kcall *c);                                \
-    tide_status tide_int_##name(tide_kcall *c) {                               \
+    TIDE_INT_KERNEL(name) {                                                    \
         const tide_##name##_attrs *a = c->attrs;                               \
         const tide_buf *x = &c->in[0];                                         \
         switch (x->dtype) {                                                    \
@@ -107,8 +80,7 @@ TRUTHS(int64_t, i64)
 TRUTHS(int32_t, i32)
 TRUTHS(uint8_t, u8)
 #define TRUTH(name)                                                            \
-    tide_status tide_any_##name(tide_kcall *c);                                \
-    tide_status tide_any_##name(tide_kcall *c) {                               \
+    TIDE_ANY_KERNEL(name) {                                                    \
         const tide_##name##_attrs *a = c->attrs;                               \
         const tide_buf *x = &c->in[0];                                         \
         switch (x->dtype) {                                                    \
@@ -244,8 +216,7 @@ POSITION(uint16_t, int16_t, int16_t, argmax_bf16, GREATER, MAX_BF16)
 POSITION(uint16_t, int16_t, int16_t, argmin_bf16, SMALLER, MIN_BF16)
 
 #define ARG(name)                                             \
-    tide_status tide_any_##name(tide_kcall *c);               \
-    tide_status tide_any_##name(tide_kcall *c) {              \
+    TIDE_ANY_KERNEL(name) {                                   \
         const tide_##name##_attrs *a = c->attrs;              \
         tide_along s = tide_along_axis(&c->in[0], a->axis);   \
         void *x = c->in[0].p, *y = c->out[0].p;               \
@@ -266,8 +237,7 @@ ARG(argmin)
 
 /* -- running sums and products of integers: the output is int32 or int64 -- */
 #define CUMULATIVE(name, start, step)                                               \
-    tide_status tide_int_##name(tide_kcall *c);                                     \
-    tide_status tide_int_##name(tide_kcall *c) {                                    \
+    TIDE_INT_KERNEL(name) {                                                         \
         const tide_##name##_attrs *a = c->attrs;                                    \
         tide_along s = tide_along_axis(&c->in[0], a->axis);                         \
         for (int64_t i = 0; i < s.outer * s.inner; i++) {                           \

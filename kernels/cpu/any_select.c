@@ -18,8 +18,7 @@ SELECT(uint8_t)
 SELECT(uint16_t)
 SELECT(uint32_t)
 SELECT(uint64_t)
-tide_status tide_any_select_(tide_kcall *c);
-tide_status tide_any_select_(tide_kcall *c) {
+TIDE_ANY_KERNEL(select_) {
     size_t size = tide_dtype_size(c->out[0].dtype);
     return tide_elementwise_bits(c,
                                  size == 4       ? select_uint32_t

@@ -101,20 +101,15 @@ static tide_status sort_lines(tide_kcall *c, int64_t axis, int positions, int64_
     return TIDE_OK;
 }
 
-tide_status tide_any_sort(tide_kcall *c);
-tide_status tide_any_sort(tide_kcall *c) {
-    return sort_lines(c, ((const tide_sort_attrs *)c->attrs)->axis, 0, 0);
-}
-tide_status tide_any_argsort(tide_kcall *c);
-tide_status tide_any_argsort(tide_kcall *c) {
+TIDE_ANY_KERNEL(sort) { return sort_lines(c, ((const tide_sort_attrs *)c->attrs)->axis, 0, 0); }
+TIDE_ANY_KERNEL(argsort) {
     const tide_argsort_attrs *a = c->attrs;
     return sort_lines(c, a->axis, 1, a->base);
 }
 
 /* The k largest of a line in falling order: kept in a short list, or by sorting all where k is
  * large. */
-tide_status tide_any_top_k(tide_kcall *c);
-tide_status tide_any_top_k(tide_kcall *c) {
+TIDE_ANY_KERNEL(top_k) {
     const tide_top_k_attrs *a = c->attrs;
     const tide_buf *x = &c->in[0];
     int64_t n = x->shape[x->rank - 1], k = a->k, size = (int64_t)tide_dtype_size(x->dtype);
@@ -151,8 +146,7 @@ tide_status tide_any_top_k(tide_kcall *c) {
     return TIDE_OK;
 }
 
-tide_status tide_any_searchsorted(tide_kcall *c);
-tide_status tide_any_searchsorted(tide_kcall *c) {
+TIDE_ANY_KERNEL(searchsorted) {
     const tide_searchsorted_attrs *a = c->attrs;
     const tide_buf *s = &c->in[0], *v = &c->in[1];
     int64_t n = tide_buf_numel(s), *y = c->out[0].p;

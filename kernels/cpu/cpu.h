@@ -2,8 +2,9 @@
  * libm, float helpers.
  *
  * A level file is compiled once per (level, element type): -DTIDE_LEVEL=v3 -DREAL=float
- * -DREAL_NAME=f32, with -O3 -fopenmp -fno-math-errno -fno-trapping-math. Files named any_*.c are
- * compiled once and use neither REAL nor K. */
+ * -DREAL_NAME=f32, with -O3 -fopenmp -fno-math-errno -fno-trapping-math. Files named any_*.c serve
+ * every element type and are compiled once per level; they use neither REAL nor K. Files named
+ * once_*.c are compiled once, for any machine. */
 #ifndef TIDE_CPU_H
 #define TIDE_CPU_H
 
@@ -70,7 +71,7 @@ static inline int64_t tide_even_grain(int64_t n, int64_t each, int64_t size) {
     return pairs * 2 >= (double)n ? 1 : TIDE_CEIL_DIV(n, 2 * (int64_t)pairs);
 }
 
-/* -- elementwise driver (any_elementwise.c): calls `loop` with unit-stride pieces of every operand
+/* -- elementwise driver (once_elementwise.c): calls `loop` with unit-stride pieces of every operand
  * -- */
 /* in[k] and out hold n elements one after the other; attrs is the call's. */
 typedef void (*tide_loop)(int64_t n, const void *const *in, void *out, const void *attrs);
@@ -115,10 +116,17 @@ static inline tide_along tide_along_axis(const tide_buf *x, int64_t axis) {
     return s;
 }
 
-/* Begins the definition of a kernel that is compiled once (any_*.c). */
-#define TIDE_ANY_KERNEL(name)                  \
-    tide_status tide_any_##name(tide_kcall *); \
-    tide_status tide_any_##name(tide_kcall *c)
+#ifdef TIDE_LEVEL
+/* Names of kernels for every element type, e.g. take_any_v3, and for integers (any_*.c). */
+#define KANY(name) TIDE_KNAME(name, any, TIDE_LEVEL)
+#define KINT(name) TIDE_KNAME(name, int, TIDE_LEVEL)
+#define TIDE_ANY_KERNEL(name)             \
+    tide_status KANY(name)(tide_kcall *); \
+    tide_status KANY(name)(tide_kcall * c)
+#define TIDE_INT_KERNEL(name)             \
+    tide_status KINT(name)(tide_kcall *); \
+    tide_status KINT(name)(tide_kcall * c)
+#endif
 
 #ifdef REAL
 

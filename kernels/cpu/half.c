@@ -57,7 +57,7 @@ void K(narrow)(int dtype, int64_t n, const float *src, uint16_t *dst) {
 }
 
 const tide_half_loops TIDE_CAT(tide_half_, TIDE_LEVEL) = {
-    .widen = K(widen), .narrow = K(narrow), .bf16_units = K(bf16_units)};
+    .widen = K(widen), .narrow = K(narrow), .convert = KANY(convert), .bf16_units = K(bf16_units)};
 
 #else
 typedef int tide_half_is_empty; /* ISO C has no empty file */

@@ -59,6 +59,7 @@ static inline uint16_t tide_to_half(int dtype, float f) {
 typedef struct {
     void (*widen)(int dtype, int64_t n, const uint16_t *src, float *dst);
     void (*narrow)(int dtype, int64_t n, const float *src, uint16_t *dst);
+    void (*convert)(int from, int to, int64_t n, const void *src, void *dst); /* tide_convert */
     int (*bf16_units)(void); /* whether bfloat16 is multiplied by instructions of the CPU */
 } tide_half_loops;
 extern const tide_half_loops *tide_half;
@@ -67,15 +68,15 @@ extern const tide_half_loops *tide_half;
 tide_status tide_half_uniform(tide_kcall *c, tide_kernel kernel);
 
 /* Runs `kernel`, which knows float32 alone and treats rows one by one, for a call with halves
- * (any_half_rows.c). Rows are the first `lead` axes of every operand but the inputs whose bit is in
- * `shared`; the kernel sees them as one axis. Where the attributes, of `attrs_size` bytes, name at
- * `axis_at` the axis behind those, it is named anew. */
+ * (once_half_rows.c). Rows are the first `lead` axes of every operand but the inputs whose bit is
+ * in `shared`; the kernel sees them as one axis. Where the attributes, of `attrs_size` bytes, name
+ * at `axis_at` the axis behind those, it is named anew. */
 tide_status tide_half_rows(tide_kcall *c, tide_kernel kernel, int64_t lead, unsigned shared,
                            size_t attrs_size, size_t axis_at);
 
 #ifdef TIDE_CPU_H
 /* Adds, or combines by a reduction of scatter_update, the m rows of `x` (outer, m, inner) to what
- * stands at the places `at` of y (outer, n, inner), in order (any_half_sums.c). */
+ * stands at the places `at` of y (outer, n, inner), in order (once_half_sums.c). */
 tide_status tide_half_combine(tide_device *dev, int how, const tide_along *y_is, const int64_t *at,
                               int64_t m, int dtype, const uint16_t *x, uint16_t *y);
 /* dx (outer, n, inner) = sums of dy (outer, m, inner), each element of which goes to the place
@@ -84,7 +85,10 @@ tide_status tide_half_add_along(tide_device *dev, const tide_along *dx_is, const
                                 int64_t m, int dtype, const uint16_t *dy, uint16_t *dx);
 #endif
 
-#if defined K && REAL_IS_FLOAT /* the same, inside a level */
+#ifdef KANY /* the same, inside a level */
+void KANY(convert)(int from, int to, int64_t n, const void *src, void *dst);
+#endif
+#if defined K && REAL_IS_FLOAT
 void K(widen)(int dtype, int64_t n, const uint16_t *src, float *dst);
 void K(narrow)(int dtype, int64_t n, const float *src, uint16_t *dst);
 int K(bf16_units)(void);

@@ -13,8 +13,8 @@
 
 /* -- the kernels of each kind of op -- */
 #define HAS_FLOAT(name) tide_status KF32(name)(tide_kcall *), KF64(name)(tide_kcall *);
-#define HAS_NUM(name) HAS_FLOAT(name) tide_status tide_int_##name(tide_kcall *);
-#define HAS_ANY(name) tide_status tide_any_##name(tide_kcall *);
+#define HAS_NUM(name) HAS_FLOAT(name) tide_status KINT(name)(tide_kcall *);
+#define HAS_ANY(name) tide_status KANY(name)(tide_kcall *);
 #define HAS_COMPARE(name) HAS_FLOAT(name) HAS_ANY(name)
 #define HAS_VIEW(name)
 #define HAS_COMPOSE(name)
@@ -45,8 +45,8 @@ static inline int dtype_of_both(const tide_kcall *c) {
         return other;                               \
     }
 #define PICK_FLOAT(name, half) PICK(name, dtype_of(c), half, TIDE_DECLINE)
-#define PICK_NUM(name, half) PICK(name, dtype_of(c), half, tide_int_##name(c))
-#define PICK_COMPARE(name, half) PICK(name, dtype_of_both(c), half, tide_any_##name(c))
+#define PICK_NUM(name, half) PICK(name, dtype_of(c), half, KINT(name)(c))
+#define PICK_COMPARE(name, half) PICK(name, dtype_of_both(c), half, KANY(name)(c))
 #define PICK_ANY(name, half)
 #define PICK_VIEW(name, half)
 #define PICK_COMPOSE(name, half)
@@ -144,7 +144,7 @@ static tide_status declined(tide_kcall *c) {
 #define SLOT_FLOAT(name) [TIDE_OP_##name] = pick_##name,
 #define SLOT_NUM SLOT_FLOAT
 #define SLOT_COMPARE SLOT_FLOAT
-#define SLOT_ANY(name) [TIDE_OP_##name] = tide_any_##name,
+#define SLOT_ANY(name) [TIDE_OP_##name] = KANY(name),
 #define SLOT_VIEW(name)
 #define SLOT_COMPOSE(name)
 #define EACH(name, kind, ...) SLOT_##kind(name)

@@ -430,10 +430,10 @@ int tideL_error(lua_State *L, const char *op, const char *fmt, ...) {
 
 /* -- pacing -- */
 
-#define PACE_YOUNG ((int64_t)4 << 20) /* bytes that may come before the collector looks, */
-#define PACE_FULL ((int64_t)32 << 20) /* and before it looks at all that there is, */
+#define PACE_YOUNG ((int64_t)4 << 20)  /* bytes that may come before the collector looks, */
+#define PACE_FULL ((int64_t)32 << 20)  /* and before it looks at all that there is, */
 #define PACE_MOST ((int64_t)256 << 20) /* at most */
-#define LAZY_BYTES ((int64_t)1 << 20) /* and at boundaries that come every few microseconds */
+#define LAZY_BYTES ((int64_t)1 << 20)  /* and at boundaries that come every few microseconds */
 #define LAZY_TENSORS 256
 #define HANDLE_COST 512 /* what a small tensor counts beside its bytes */
 

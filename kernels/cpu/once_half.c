@@ -1,6 +1,5 @@
 /* What float16 and bfloat16 do not get by way of a float32 kernel: elementwise ops that depend on
- * the spacing or the range of the format itself, done on the bits, and the float32 masters of
- * parameters. */
+ * the spacing or the range of the format itself, done on the bits. */
 #include "cpu.h"
 #include "half.h"
 
@@ -22,6 +21,10 @@ static void nextafter_loop(int64_t n, const void *const *in, void *out, const vo
         else y[i] = (uint16_t)(a[i] + ((from < goal) == (from > 0) ? 1 : -1));
     }
 }
+void tide_convert(int from, int to, int64_t n, const void *src, void *dst) {
+    tide_half->convert(from, to, n, src, dst);
+}
+
 tide_status tide_half_nextafter(tide_kcall *);
 tide_status tide_half_nextafter(tide_kcall *c) {
     const int dtype = c->out[0].dtype;
@@ -69,38 +72,5 @@ tide_status tide_half_uniform(tide_kcall *c, tide_kernel kernel) {
     nextafter_loop(1, (const void *const[]){limit, down}, below, &dtype);
     for (int64_t i = 0, n = tide_buf_numel(out); i < n && at->maxval > at->minval; i++)
         if (y[i] == limit[0]) y[i] = below[0];
-    return TIDE_OK;
-}
-
-/* -- parameters and their masters -- */
-
-TIDE_ANY_KERNEL(narrow_step_) { /* params, masters */
-    for (int i = 0; i < c->nlist; i++) {
-        const tide_buf *p = &c->in[i], *m = &c->in[c->nlist + i];
-        TIDE_PARALLEL_FOR (tide_buf_numel(p), 4 * GRAIN) {
-            tide_half->narrow(p->dtype, hi - lo, (const float *)m->p + lo, (uint16_t *)p->p + lo);
-        }
-    }
-    return TIDE_OK;
-}
-
-TIDE_ANY_KERNEL(widen_step_) { /* masters, params */
-    enum { PIECE = 1024 };
-    for (int i = 0; i < c->nlist; i++) {
-        const tide_buf *m = &c->in[i], *p = &c->in[c->nlist + i];
-        TIDE_PARALLEL_FOR (tide_buf_numel(p), 4 * GRAIN) {
-            float wide[PIECE];
-            uint16_t near[PIECE];
-            for (int64_t at = lo; at < hi; at += PIECE) {
-                const int64_t n = TIDE_MIN(PIECE, hi - at);
-                float *master = (float *)m->p + at;
-                const uint16_t *param = (const uint16_t *)p->p + at;
-                tide_half->narrow(p->dtype, n, master, near);
-                tide_half->widen(p->dtype, n, param, wide);
-                for (int64_t j = 0; j < n; j++)
-                    master[j] = near[j] == param[j] ? master[j] : wide[j];
-            }
-        }
-    }
     return TIDE_OK;
 }
