@@ -92,7 +92,6 @@ local names = {
     ["function"] = "functions run as they are; nothing needs to be compiled",
     Module = "a class of your own is tide.Layer:extend(name, { ... })",
     keras = "Keras' namespaces stand on tide itself: tide.layers, tide.losses",
-    backend = "functions of tensors are tide.ops",
     cuda = "this version computes on the CPU",
     manual_seed = "tide.seed(n) seeds all random numbers",
     Tensor = "tide.tensor(v) makes a tensor of numbers, tide.zeros(shape) one of zeros",

@@ -15,7 +15,8 @@ local registry = {}
 local home = { layer = "tide.layers", optimizer = "tide.optimizers", loss = "tide.losses",
   metric = "tide.metrics", callback = "tide.callbacks", initializer = "tide.initializers",
   regularizer = "tide.regularizers", constraint = "tide.constraints",
-  activation = "tide.activations", schedule = "tide.optimizers.schedules" }
+  activation = "tide.activations", schedule = "tide.optimizers.schedules",
+  dtype_policy = "tide.dtype_policies" }
 
 local CUSTOM = "Custom>"
 local custom_by_kind = {}

@@ -339,10 +339,13 @@ end
 -- policy -> dtype of the computation, where that of the weights is float32
 values.mixed = { mixed_float16 = "float16", mixed_bfloat16 = "bfloat16" }
 
---- The name of a policy: a dtype, or one of the mixed ones.
+--- The name of a policy: a dtype, or one of the mixed ones, or of an object of
+--- tide.dtype_policies; a DTypePolicyMap is itself.
 function types.policy(v)
   if values.mixed[v] then
     return v
+  elseif type(v) == "table" and getmetatable(v) ~= nil and v.kind == "dtype_policy" then
+    return rawget(v, "policy_map") and v or v.name
   end
   local dtype, expected, near = types.dtype(v)
   return dtype, not dtype and "a policy: mixed_bfloat16, mixed_float16, or " .. expected or nil,

@@ -34,15 +34,22 @@ CASES = {
     "muon": lambda: O.Muon(0.02, exclude_layers=[r"hidden_[2-9]", "^out/"]),
     "muon_lookahead": lambda: O.Muon(0.02, exclude_layers=[r"^(?!hidden_1).*$"]),
     "muon_all": lambda: O.Muon(0.02),
+    "sequential": lambda: O.MultiOptimizer(O.OptimizerMap(O.SGD(0.05, momentum=0.5), {
+        r"net/hidden_\d+/kernel": O.Adam(0.02), "(norm|hidden_1|out)/.*": O.RMSprop(0.01), "net/norm/.*": O.RMSprop(0.02)})),
 }
 rows = []
 for name, make in CASES.items():
     keras.utils.set_random_seed(5)
-    # a functional model: names of others stand before Keras' paths, but for models that were loaded
-    i = keras.Input((4,))
-    h = keras.layers.Dense(6, activation="tanh", name="hidden_1")(i)
-    h = keras.layers.Dense(5, activation="tanh", name="hidden_2")(h)
-    m = keras.Model(i, keras.layers.Dense(2, name="out")(keras.layers.LayerNormalization(name="norm")(h)), name="net")
+    # a functional model but for the last: names of others stand before Keras' paths, but for models that were loaded
+    hidden = [keras.layers.Dense(6, activation="tanh", name="hidden_1"), keras.layers.Dense(5, activation="tanh", name="hidden_2"),
+              keras.layers.LayerNormalization(name="norm"), keras.layers.Dense(2, name="out")]
+    if name == "sequential":
+        m = keras.Sequential([keras.Input((4,))] + hidden, name="net")
+    else:
+        i = h = keras.Input((4,))
+        for layer in hidden:
+            h = layer(h)
+        m = keras.Model(i, h, name="net")
     m.compile(make(), "mse")
     m.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0)
     m.save(os.path.join(out, name + ".keras"))

@@ -7,7 +7,6 @@ return {
     layers.ContrastLimitedAdaptiveHistogramEqualization layers.CutMix layers.Equalization
     layers.MaxNumBoundingBoxes layers.MelSpectrogram* layers.MixUp layers.Pipeline
     layers.RandAugment layers.Random* layers.Resizing layers.STFTSpectrogram layers.Solarization
-    layers.Normalization:finalize_state
     visualization.* ops.image.*]],
   ["not built yet: data sets and what reads folders, texts and sounds into them"] = [[
     preprocessing.* utils.PyDataset* utils.Sequence utils.audio_dataset_from_directory
@@ -25,24 +24,17 @@ return {
   ["not built yet: export to other programs"] = "export.* models.Model:export",
   ["not built yet: several machines and devices"] = [[
     distribution.* models.Model:distribute_*]],
-  ["not built yet: layers"] = "layers.AdditiveAttention.score_mode",
-  ["not built yet: training"] = [[
-    backend.clear_session
-
-    layers.Layer:rematerialized_call callbacks.ReduceLROnPlateau.baseline
-    callbacks.OrbaxCheckpoint:*
-    optimizers.LossScaleOptimizer.* dtype_policies.DTypePolicyMap]],
+  ["an option of the base class, which Keras refuses or does not look at here"] = [[
+    layers.AdditiveAttention.score_mode layers.*.pool_mode optimizers.LossScaleOptimizer.*
+    callbacks.ReduceLROnPlateau.baseline]],
+  ["one process trains; several are tide.distribute's"] = [[
+    callbacks.OrbaxCheckpoint:is_multihost_enabled callbacks.OrbaxCheckpoint:is_primary_host]],
   ["runs code of another library"] = [[
     layers.FlaxLayer layers.JaxLayer layers.TFSMLayer layers.TorchModuleWrapper*
     wrappers.*]],
   ["not built yet: nested structures as tide.tree"] = "tree.*",
-  ["not built yet: objects for policies; a policy is its name"] = [[
-    dtype_policies.DTypePolicy dtype_policies.DTypePolicy:compute_dtype
-    dtype_policies.DTypePolicy:convert_input dtype_policies.DTypePolicy:*_config
-    dtype_policies.DTypePolicy:variable_dtype dtype_policies.FloatDTypePolicy
-    dtype_policies.deserialize dtype_policies.get dtype_policies.serialize
+  ["policies stand in their namespace: tide.dtype_policies.DTypePolicy"] = [[
     DTypePolicy FloatDTypePolicy mixed_precision.*]],
-  ["not built yet: a pooling layer's way as an option"] = "layers.*.pool_mode",
   ["the same value, written out"] = [[
     ops.arange.step ops.layer_normalization.epsilon ops.normalize.epsilon
     ops.rms_normalization.epsilon ops.scatter_update.reduction ops.convert_to_tensor.sparse
@@ -95,7 +87,8 @@ return {
   ["Keras' own steps, no part of its interface"] = [[
     layers.IntegerLookup:load_assets layers.IntegerLookup:save_assets
     layers.StringLookup:load_assets layers.StringLookup:save_assets
-    layers.TextVectorization:load_assets layers.TextVectorization:save_assets
+    layers.Layer:rematerialized_call layers.TextVectorization:load_assets
+    layers.TextVectorization:save_assets
     layers.Discretization:output_dtype
     layers.*:convolution_op layers.*:variable_serialization_spec layers.RNN:inner_loop
     layers.SpectralNormalization:normalized_weights layers.Layer:build_from_config
@@ -106,7 +99,7 @@ return {
     optimizers.LossScaleOptimizer:check_finite optimizers.Muon:* optimizers.Optimizer:add_*
     optimizers.Optimizer:assign* optimizers.Optimizer:update_step
     callbacks.CallbackList.* callbacks.EarlyStopping:get_monitor_value
-    callbacks.ReduceLROnPlateau:in_cooldown callbacks.ReduceLROnPlateau.baseline
+    callbacks.ReduceLROnPlateau:in_cooldown
     callbacks.TensorBoard:summary models.Model:compiled_loss models.Model:compiled_metrics
     models.Model:loss]],
   ["a callback has the hooks that it defines"] = "callbacks.Callback:*",

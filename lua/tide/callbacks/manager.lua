@@ -32,6 +32,7 @@ local Manager = object.class("CheckpointManager", base.Monitor, {
     { "save_on_background", "bool", true, "accepted; a save ends before the next batch" },
     { "save_weights_only", "bool", false, "weights without the rest, not to be resumed" },
   },
+  methods = { wait_until_finished = {} },
   named = {
     { "on_sigterm", "bool", false, "SIGTERM saves and ends training, as Ctrl-C does" },
   },
@@ -82,6 +83,9 @@ function Manager:best_path()
   local path = self.directory .. "/" .. BEST
   return core.file_exists(path) and path or nil
 end
+
+--- Nothing waits: a checkpoint is whole when training goes on. Keras' name.
+function Manager:wait_until_finished() end -- luacheck: ignore self
 
 local function write(self, name, save)
   core.mkdirs(self.directory)

@@ -307,9 +307,10 @@ local function weights(self, epoch)
   for _, r in ipairs(self.model:_records()) do
     local t = ops.cast(r.tensor:detach(), "float64")
     if t.size > 0 and ops.all(ops.isfinite(t)) then
-      local text = histogram(r.path .. "/histogram", t)
+      local path = r.tensor.path or r.path
+      local text = histogram(path .. "/histogram", t)
       if self.write_images then
-        text = text .. image(r.path .. "/image", t)
+        text = text .. image(path .. "/image", t)
       end
       writer(self, "train"):add(epoch, text)
     end

@@ -183,9 +183,26 @@ local function check_inputs(self, query, value, key)
   end
 end
 
+local digits = { bfloat16 = 1, float16 = 1, float32 = 2, float64 = 3 }
+
+-- Projections with policies of their own (DTypePolicyMap) meet in the widest of their dtypes, as
+-- Keras promotes them.
+local function in_one_dtype(q, k, v)
+  if q.dtype == k.dtype and k.dtype == v.dtype then
+    return q, k, v
+  end
+  local widest = q.dtype
+  for _, x in ipairs { k, v } do
+    local more = digits[x.dtype] - digits[widest]
+    widest = more > 0 and x.dtype or more == 0 and x.dtype ~= widest and "float32" or widest
+  end
+  return ops.cast(q, widest), ops.cast(k, widest), ops.cast(v, widest)
+end
+
 -- What the heads give, and the weights where they are asked for: q (B, T, N, H), k and v (B, S, G,
 -- H), `mask` of the scores, `query_mask` (B, T); before the first query are `offset` keys.
 local function heads_of(self, q, k, v, mask, query_mask, offset, o)
+  q, k, v = in_one_dtype(q, k, v)
   local causal, window = o.use_causal_mask or false, self.sliding_window
   local by_query = query_mask and reshape(query_mask, { q.shape[1], q.shape[2], 1, 1 })
   if o.return_attention_scores then
@@ -291,7 +308,8 @@ local function call(self, query, value, key, o)
   local attend = cache and cached_heads or own_heads
   local y, weights = attend(self, query, value, key, o, cache)
   if self.use_gate then
-    y = y * self.gate_dense(query)
+    local gate = self.gate_dense(query)
+    y = y * (gate.dtype == y.dtype and gate or ops.cast(gate, y.dtype))
   end
   y = self.output_dense(y)
   if weights then

@@ -31,6 +31,7 @@ local ops = require "tide.ops"
 local registry = require "tide.registry"
 local sizes = require "tide.layers.sizes"
 local tracking = require "tide.layers.tracking"
+local paths = require "tide.layers.paths"
 local printable = require "tide.printable"
 
 local common = {
@@ -204,14 +205,16 @@ function Layer:_store(o)
     shape = list.new { o.batch_size or none }
     table.move(o.input_shape, 1, #o.input_shape, 2, shape)
   end
-  rawset(self, S, { id = Layer.created, trainable = o.trainable, weights = {}, given_shape = shape,
-    plain = false, numbered = o.name == nil, -- numbered: a name that may give way
-    remat = checkpoint.scope(),
+  local policies = type(o.dtype) == "table" and o.dtype or nil
+  local dtype = policies and policies:at "" or o.dtype
+  rawset(self, S, { id = Layer.created, policies = policies, trainable = o.trainable, weights = {},
+    given_shape = shape, plain = false, remat = checkpoint.scope(),
+    numbered = o.name == nil, -- a name that may give way
     -- what building and calling add has its room already
-    compute = check.mixed[o.dtype], call = nil, one = nil, cast = nil, nodes = nil })
+    compute = check.mixed[dtype], call = nil, one = nil, cast = nil, nodes = nil })
   -- names that the class declares need no check by __newindex
   rawset(self, "name", o.name or object.auto_name(class.snake(getmetatable(self).__name)))
-  rawset(self, "dtype", check.mixed[o.dtype] and "float32" or o.dtype)
+  rawset(self, "dtype", check.mixed[dtype] and "float32" or dtype)
   rawset(self, "autocast", o.autocast)
   rawset(self, "activity_regularizer", o.activity_regularizer)
   rawset(self, "built", false)
@@ -337,6 +340,12 @@ local function as_shape(v, depth)
   return shape
 end
 
+-- The layer's dtypes from the name of a policy; none of its weights is there yet.
+local function use_policy(self, name)
+  self[S].compute = check.mixed[name]
+  rawset(self, "dtype", check.mixed[name] and "float32" or name)
+end
+
 -- A build that fails leaves no weights: the next one makes them all.
 local Building = {}
 function Building.__close(made)
@@ -356,6 +365,11 @@ function Layer:build(input_shape, ...)
   end
   local own = self[S]
   local _ <close> = core.scope_pause() -- what it makes stays
+  local _ <close> = paths.enter(self)
+  own.around = paths.around(self)
+  if own.policies then
+    use_policy(self, own.policies:at(self.path))
+  end
   local made <close> = setmetatable({ layer = self, weights = #own.weights,
     states = own.states and #own.states or 0 }, Building)
   for _, build in ipairs(self._builds) do
@@ -552,6 +566,7 @@ local function dispatch(self, n, x, ...)
   end
   local cache = options and options.cache ~= nil and require "tide.layers.cache" or nil
   cache = cache and cache.is(options.cache) and cache
+  local _ <close> = not self.built and paths.enter(self) or nil -- luacheck: ignore
   local symbolic = package.loaded["tide.graph.symbolic"]
   if symbolic and (symbolic.has(x) or symbolic.has(rest)) then
     if cache then
@@ -666,7 +681,7 @@ errors.layer_frames[Layer.build] = true
 function Layer:get_config()
   local out = object.config(self, self.args)
   out.input_shape, out.batch_input_shape, out.batch_size = nil, nil, nil
-  out.trainable, out.dtype = self[S].trainable, self.dtype_policy
+  out.trainable, out.dtype = self[S].trainable, object.serialize(self.dtype_policy)
   if self[S].given_shape then
     out.batch_input_shape = self[S].given_shape:totable()
   end

@@ -208,6 +208,10 @@ function Normalization:adapt(data)
   self.adapt_variance:assign(ops.cast(variance, self.dtype))
 end
 
+--- What was learnt holds already: the means that calls use are those that `adapt` writes. Keras'
+--- name.
+function Normalization:finalize_state() end -- luacheck: ignore self
+
 --- The options, with the statistics as they were given (adapted ones are weights).
 function Normalization:get_config()
   local out = base.get_config(self)

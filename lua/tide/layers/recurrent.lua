@@ -361,7 +361,7 @@ local function define(name, rows, more)
       self.cell = cell_of(self, cells[cell_name], snake)
     end,
     _brief = function(self) return tostring(self.units) end,
-    keras = { states = false, cell = snake },
+    keras = { states = false },
   }
   for key, v in pairs(more or {}) do
     def[key] = v

@@ -14,6 +14,7 @@ local list = require "tide.list"
 local none = require "tide.none"
 local ops = require "tide.ops"
 local names = require "tide.tensor.names"
+local paths = require "tide.layers.paths"
 local tracking = require "tide.layers.tracking"
 
 return function(Layer)
@@ -63,7 +64,7 @@ function Layer:_track(tensor, o)
   records[#records + 1] = {
     tensor = tensor, name = o.name or "weight", trainable = o.trainable ~= false,
       regularizer = o.regularizer, constraint = o.constraint, autocast = o.autocast }
-  names.give(tensor, o.name or "weight", self)
+  names.give(tensor, o.name or "weight", self, paths.around(self))
   if o.trainable ~= false then
     tensor:requires_grad_(self[S].trainable)
   end
@@ -122,7 +123,7 @@ function Layer:add_state(...)
   local tensor = o.initializer(table.move(shape, 1, #shape, 1, {}), o.dtype or self.dtype)
   core.scope_leave(tensor)
   own.states[#own.states + 1] = { tensor = tensor, name = o.name }
-  names.give(tensor, o.name, self)
+  names.give(tensor, o.name, self, paths.around(self))
   tracking.changed(self)
   return tensor
 end
@@ -166,8 +167,8 @@ function Layer:replace_weight(name, tensor, facts)
       if r.owner and rawequal(rawget(r.owner, r.key), r.tensor) then
         r.owner[r.key] = tensor
       end
+      names.give(tensor, name, self, names.around(r.tensor))
       r.tensor = tensor
-      names.give(tensor, name, self)
       tracking.changed(self)
       return tensor
     end
@@ -283,6 +284,26 @@ function Layer:_records()
   return keep(self).records
 end
 
+-- What an optimizer is built with for these records: tensors, and of each its `path`, as Keras has
+-- it, the path `inside` of the model, without the model's own name, and its constraint.
+function Layer._parameters_of(records)
+  local params, info = {}, {}
+  for i, r in ipairs(records) do
+    params[i] = r.tensor
+    info[i] = { path = r.tensor.path or r.path, inside = r.path, constraint = r.constraint }
+  end
+  return params, info
+end
+
+-- The records of weights that are trained.
+function Layer:_trained()
+  local out = {}
+  for _, r in ipairs(self:_records()) do
+    out[#out + 1] = r.trainable and r or nil
+  end
+  return out
+end
+
 -- What a file holds: { path, tensor } of weights, then of states.
 function Layer:_saved()
   local kept = keep(self)
@@ -362,11 +383,11 @@ class.properties(Layer, {
   non_trainable_weights = get_non_trainable, non_trainable_variables = get_non_trainable,
   losses = get_losses,
   trainable = function(self) return self[S].trainable end,
-  path = function(self) return self.name end,
+  path = function(self) return paths.join(self[S].around or "", self.name) end,
   compute_dtype = function(self) return self[S].compute or self.dtype end,
   variable_dtype = function(self) return self.dtype end,
   dtype_policy = function(self)
-    return self[S].compute and "mixed_" .. self[S].compute or self.dtype
+    return self[S].policies or self[S].compute and "mixed_" .. self[S].compute or self.dtype
   end,
   input = function(self) return first_node(self, "input") end,
   output = function(self) return first_node(self, "output") end,

@@ -270,7 +270,6 @@ wrap.Bidirectional = base.derive(base, "Bidirectional", {
   get_config = function(self)
     local out = base.get_config(self)
     out.layer = object.serialize(self.forward_layer)
-    out.backward_layer = object.serialize(self.backward_layer)
     return out
   end,
 })

@@ -188,10 +188,7 @@ local function slots(model, params)
   end
   if not optimizer.built then
     optimizer = getmetatable(optimizer).from_config(optimizer:get_config())
-    local info = {}
-    for _, r in ipairs(model:_records()) do
-      info[#info + 1] = r.trainable and { path = r.path } or nil
-    end
+    local _, info = model._parameters_of(model:_trained())
     local _ <close> = core.device "meta"
     optimizer:build(params, info)
   end

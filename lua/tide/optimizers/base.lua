@@ -268,6 +268,12 @@ function Optimizer:_take(variables, info)
   end
 end
 
+-- The path of a parameter, as a person saw it in `weight.path`; "" of others.
+function Optimizer:_path(i)
+  local info = self._info[i]
+  return info and not info.tensor and info.path or self._params[i].path or info and info.path or ""
+end
+
 --- Makes the state for these parameters. `info[i]` may hold `path` and `constraint` of a parameter.
 --- @param variables table list of tensors
 --- @param info table|nil

@@ -116,7 +116,8 @@ function groups.split(self)
     belongs[k] = membership(g)
   end
   for i = 1, #self._params do
-    local path = self._info[i] and self._info[i].path or ""
+    local info = self._info[i]
+    local path = info and (info.inside or info.path) or ""
     local found = 0
     for k = 1, #belongs do
       if belongs[k](path, self._params[i]) then

@@ -177,7 +177,7 @@ end, function(self)
 end)
 
 local function goes_to_adam(self, i)
-  local path = self._info[i] and self._info[i].path or ""
+  local path = self:_path(i)
   if self._params[i].ndim ~= 2 or self.exclude_embeddings and path:lower():find "embedding" then
     return true
   end

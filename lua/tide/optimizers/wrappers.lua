@@ -7,7 +7,7 @@ local errors = require "tide.errors"
 local none = require "tide.none"
 local object = require "tide.object"
 local ops = require "tide.ops"
-local patterns = require "tide.patterns"
+local path_map = require "tide.path_map"
 local registry = require "tide.registry"
 
 local base = require "tide.optimizers.base"
@@ -343,57 +343,22 @@ function Lookahead:_apply(grads, places)
   end
 end
 
---- Which optimizer steps which parameters, by patterns of their paths that must fit the whole path
---- (regular expressions, those with a `%` Lua patterns; a key that is the path itself goes before
---- them); `default_optimizer` steps the rest. Called with a path, it gives the optimizer.
+--- Which optimizer steps which parameters, by patterns of their paths (`weight.path`) that must
+--- fit the whole path (regular expressions, those with a `%` Lua patterns; a key that is the path
+--- itself goes before them); `default_optimizer` steps the rest. `map[pattern] = optimizer` adds
+--- one, nil takes it out; `map[path]` and `map(path)` give the optimizer of a path.
 ---     tide.optimizers.OptimizerMap { "sgd", { ["encoder/.*"] = tide.optimizers.Adam() } }
 local OptimizerMap = object.class("OptimizerMap", nil, { kind = "optimizer", rows = {
   { "default_optimizer", "any", check.required, "optimizer of all other parameters" },
   { "optimizer_map", "any", nil, "optimizers by pattern", dict = true },
 }, init = function(self)
-  self.default_optimizer = inner_of("OptimizerMap", self.default_optimizer, {})
-  local given = self.optimizer_map or {}
-  rawset(self, "optimizer_map", {})
-  self._fits = {} -- pattern -> function
-  for _, pattern in ipairs(check.sorted_keys(given)) do
-    self:set(pattern, given[pattern])
-  end
+  rawset(self, "default_optimizer", inner_of("OptimizerMap", self.default_optimizer, {}))
+  path_map.begin(self, "optimizer_map")
 end })
+path_map.install(OptimizerMap, "optimizer_map", "an optimizer", function(_, optimizer)
+  return inner_of("OptimizerMap", optimizer, { "LossScaleOptimizer", "MultiOptimizer" })
+end, function(self) return rawget(self, "default_optimizer") end)
 wrappers.OptimizerMap = OptimizerMap
-
---- Gives the parameters whose paths fit `pattern` an optimizer.
---- @param pattern string
---- @param optimizer any an optimizer, or a name
-function OptimizerMap:set(pattern, optimizer)
-  if type(pattern) ~= "string" then
-    errors.raise("OptimizerMap", "a key must be a pattern of paths (got %s)", check.show(pattern))
-  elseif self.optimizer_map[pattern] then
-    errors.raise("OptimizerMap", "'%s' has an optimizer already (%s)", pattern,
-      tostring(self.optimizer_map[pattern]))
-  end
-  self._fits[pattern] = patterns.compile("OptimizerMap", pattern)
-  self.optimizer_map[pattern] = inner_of("OptimizerMap", optimizer,
-    { "LossScaleOptimizer", "MultiOptimizer" })
-end
-
---- The optimizer of a path.
-function OptimizerMap:__call(path)
-  local map = self.optimizer_map
-  if map[path] then
-    return map[path]
-  end
-  local found
-  for _, pattern in ipairs(check.sorted_keys(map)) do
-    if self._fits[pattern](path, true) then
-      if found then
-        errors.raise("OptimizerMap", "'%s' fits several patterns ('%s' and '%s')", path, found,
-          pattern)
-      end
-      found = pattern
-    end
-  end
-  return map[found] or self.default_optimizer
-end
 
 --- Several optimizers, each for its own parameters: by an OptimizerMap, or a function of path and
 --- parameter that returns an optimizer.
@@ -434,8 +399,7 @@ function Multi:_number_of(o)
   return #self._inners
 end
 function Multi:_choose(i)
-  return self:_number_of(self.optimizer_map(self._info[i] and self._info[i].path or "",
-    self._params[i]))
+  return self:_number_of(self.optimizer_map(self:_path(i), self._params[i]))
 end
 
 --- The optimizers inside, in order.

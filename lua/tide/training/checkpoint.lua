@@ -17,6 +17,7 @@ local keeps = require "tide.training.kept"
 local pass = require "tide.training.pass"
 local plain = require "tide.training.plain"
 local steps = require "tide.training.steps"
+local Layer = require "tide.layers.base"
 local Optimizer = require("tide.optimizers.base").Optimizer
 
 local checkpoint = {}
@@ -234,11 +235,11 @@ local function optimizer_plan(path, kept, optimizer, saved, plan)
   elseif not kept.params then
     return
   end
-  local params, info = {}, {}
+  local records = {}
   for i, at in ipairs(kept.params) do
-    local r = saved[at]
-    params[i], info[i] = r.tensor, { path = r.path, constraint = r.constraint }
+    records[i] = saved[at]
   end
+  local params, info = Layer._parameters_of(records)
   if not optimizer.built then
     optimizer:build(params, info)
   end

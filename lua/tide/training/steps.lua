@@ -341,13 +341,7 @@ end
 
 --- Looks up the trainable parameters and prepares the optimizer for them.
 function steps.find_parameters(model, T)
-  local params, info = {}, {}
-  for _, r in ipairs(model:_records()) do
-    if r.trainable then
-      params[#params + 1] = r.tensor
-      info[#params] = { path = r.path, constraint = r.constraint }
-    end
-  end
+  local params, info = model._parameters_of(model:_trained())
   T.params = params
   if #params == 0 then
     errors.warn("fit: %s has no trainable weights", model:_label())

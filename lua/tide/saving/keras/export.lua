@@ -148,6 +148,20 @@ local function input_layer(batch_shape, dtype, name)
       name = name, optional = false } }
 end
 
+-- A policy: its name; a map as Keras' DTypePolicyMap.
+local function policy_out(policy)
+  if type(policy) == "string" then
+    return policy
+  end
+  local map = {}
+  for pattern, name in pairs(policy) do
+    map[pattern] = { module = "keras", class_name = "DTypePolicy", config = { name = name },
+      registered_name = none }
+  end
+  return { module = "keras.dtype_policies", class_name = "DTypePolicyMap", registered_name = none,
+    config = { default_policy = rawget(policy, "default_policy") or none, policy_map = map } }
+end
+
 --- A layer or a model as { module, class_name, config, registered_name, build_config }.
 function export.layer(layer)
   local c = getmetatable(layer)
@@ -159,8 +173,8 @@ function export.layer(layer)
   for k in pairs(dropped) do
     config[k] = nil
   end
-  config.name, config.trainable, config.dtype = layer.name, layer[S].trainable,
-    layer.dtype_policy
+  config.name, config.trainable = layer.name, layer[S].trainable
+  config.dtype = policy_out(layer.dtype_policy)
   if c.args.index.autocast then
     config.autocast = nil
   end

@@ -137,7 +137,7 @@ function graph.import(ctx, entry, make)
     end
     return options and not what.layer and { __kwargs = options } or options
   end
-  local find, made, results = import.inside(ctx, config.name, form.read, config.layers, r)
+  local find, made, results = form.read(config.layers, r)
   -- so it does in the ends of functional models
   local function find_end(ref)
     local what, at = made[ref[1]], ref[2]

@@ -13,7 +13,6 @@ local errors = require "tide.errors"
 local none = require "tide.none"
 local guard = require "tide.saving.guard"
 local object = require "tide.object"
-local patterns = require "tide.patterns"
 local registry = require "tide.registry"
 local h5 = require "tide.saving.keras.h5"
 
@@ -25,7 +24,7 @@ local import = {}
 function import.context(where, o)
   o = o or {}
   return { where = where, custom = o.custom_objects or {}, own = o.own or false, bytes = o.bytes,
-    warned = {}, shared = {}, maps = {} }
+    warned = {}, shared = {} }
 end
 
 --- Says once what had to be left out.
@@ -152,50 +151,28 @@ function import.axes(v)
   return v
 end
 
--- What a DTypePolicyMap says of the layer at a path: the policy of that path, of the one pattern
--- that fits all of it, or the default one.
-local function policy_at(ctx, config, label, mixed, path)
+-- A DTypePolicyMap: each layer that has it asks it for its policy when it is built.
+local function policy_map(ctx, config, label, mixed)
   config = type(config) == "table" and config ~= none and config or {}
-  local map = type(config.policy_map) == "table" and config.policy_map or {}
-  local found = map[path] and path
-  for _, pattern in ipairs(not found and check.sorted_keys(map) or {}) do
-    if patterns.compile(ctx.where, pattern)(path, true) then
-      if found then
-        refuse(ctx, "the path '%s' fits several patterns of a DTypePolicyMap ('%s' and '%s')", path,
-          found, pattern)
-      end
-      found = pattern
-    end
+  local function named(policy)
+    return policy ~= none and import.dtype(ctx, policy, label, mixed) or nil
   end
-  local policy = config.default_policy
-  if found then
-    policy = map[found]
+  local map = {}
+  for pattern, policy in pairs(type(config.policy_map) == "table" and config.policy_map or {}) do
+    map[pattern] = named(policy) or "float32"
   end
-  return policy ~= none and import.dtype(ctx, policy, label, mixed) or "float32"
+  return require("tide.dtype_policies").DTypePolicyMap { named(config.default_policy), map }
 end
 
---- Runs `f` for a model or layer of this name and what lies inside of it: `ctx.around` holds the
---- names on the path that Keras gives it. The outermost model has no part in paths.
-function import.inside(ctx, name, f, ...)
-  local before = ctx.around
-  ctx.around = before and table.move(before, 1, #before, 1, {}) or {}
-  if before then
-    table.insert(ctx.around, tostring(name))
-  end
-  local results = table.pack(f(...))
-  ctx.around = before
-  return table.unpack(results, 1, results.n)
-end
-
---- The name of a dtype from a string or a policy. `mixed`: whether it may be a mixed one; `path`:
---- of the layer that asks, for maps of policies.
-function import.dtype(ctx, v, label, mixed, path)
+--- The name of a dtype from a string or a policy, or a DTypePolicyMap. `mixed`: whether it may be a
+--- mixed one.
+function import.dtype(ctx, v, label, mixed)
   if type(v) == "table" and v ~= none then
     local name = v.class_name
     if name == "DTypePolicy" or name == "Policy" or name == "FloatDTypePolicy" then
       v = v.config and v.config.name
     elseif name == "DTypePolicyMap" then
-      return policy_at(ctx, v.config, label, mixed, path or "")
+      return policy_map(ctx, v.config, label, mixed)
     else
       refuse(
         ctx, "%s is quantized (%s), which Tide does not read; load it in Keras and dequantize it",
@@ -254,14 +231,7 @@ function import.options(ctx, c, config, label, notes)
         out[k] = none
       end
     elseif k == "dtype" then
-      local path = table.concat(ctx.around or {}, "/")
-      if c.keras and c.keras.cell then -- whose policy counts
-        path = path .. "/" .. c.keras.cell
-      end
-      out.dtype = import.dtype(ctx, v, label, row and row[2] == "policy", path)
-      if type(v) == "table" and v.class_name == "DTypePolicyMap" then
-        ctx.map = { config = v.config, path = path }
-      end
+      out.dtype = import.dtype(ctx, v, label, row and row[2] == "policy")
     elseif check.counts(row) then
       out[k] = import.axes(v)
     else
@@ -528,44 +498,21 @@ local function make_layer(ctx, entry)
   if not class.is_class(c) then
     refuse(ctx, "custom_objects['%s'] is not a class of layers", name)
   end
-  local options = import.inside(ctx, layer_name, import.options, ctx, c, config, label, entry.tide)
+  local options = import.options(ctx, c, config, label, entry.tide)
   options.batch_input_shape = c.args.index.batch_input_shape and shape_of(config.batch_input_shape)
     or nil
   options.name = layer_name
   if c.keras and c.keras.options then
     options = c.keras.options(options, config, function(...) refuse(ctx, ...) end, ctx.custom)
   end
-  local map
-  map, ctx.map = ctx.map, nil
   if registry.custom("layer")[c.__name] == c then
     built_options(c, config, options)
     if rawget(c, "_from_config") then
       return c.from_config(options)
     end
   end
-  local layer = c(options)
-  if map then
-    map.layer = layer
-    table.insert(ctx.maps, map)
-  end
-  return layer
+  return c(options)
 end
-
--- Refuses layers inside of others, which Tide gives the policies of those, where a map gives them
--- others.
-local function check_inside(ctx, map, layer, path)
-  for _, child in ipairs(layer.keras.cell and {} or layer:_children()) do
-    local at = path .. "/" .. child.layer.name
-    local own = child.layer.dtype_policy
-    local want = policy_at(ctx, map.config, child.layer:_label(), true, at)
-    if own ~= want and #child.layer:_own_records() > 0 then
-      refuse(ctx, "a DTypePolicyMap gives '%s' the policy %s, which in Tide has that of '%s' \z
-        (%s); give both one policy in Keras and save the model again", at, want, path, own)
-    end
-    check_inside(ctx, map, child.layer, at)
-  end
-end
-
 
 --- A layer from { class_name, config, ... }; the same one for all entries of one shared_object_id.
 function import.layer(ctx, entry)
@@ -577,7 +524,8 @@ function import.layer(ctx, entry)
   return ctx.shared[id]
 end
 
-local function model_of(ctx, entry)
+--- A model from { class_name, config, ... }: Sequential, functional, or a class of one's own.
+function import.model(ctx, entry)
   if type(entry) ~= "table" or type(entry.class_name) ~= "string" then
     refuse(ctx, "the configuration names no model")
   end
@@ -610,15 +558,6 @@ local function model_of(ctx, entry)
   return model
 end
 
---- A model from { class_name, config, ... }: Sequential, functional, or a class of one's own.
-function import.model(ctx, entry)
-  local model = model_of(ctx, entry)
-  for _, map in ipairs(not ctx.around and ctx.maps or {}) do
-    check_inside(ctx, map, map.layer, map.path)
-  end
-  return model
-end
-
 --- A Sequential model; before Keras 2.2.3 its configuration was the bare list of layers.
 function import.sequential(ctx, entry)
   local config = entry.config
@@ -626,13 +565,10 @@ function import.sequential(ctx, entry)
     refuse(ctx, "the Sequential model has no configuration")
   end
   local entries = config.layers or config
-  local layers = import.inside(ctx, config.name, function()
-    local out = {}
-    for i, e in ipairs(entries) do
-      out[i] = import.layer(ctx, e)
-    end
-    return out
-  end)
+  local layers = {}
+  for i, e in ipairs(entries) do
+    layers[i] = import.layer(ctx, e)
+  end
   local Sequential = require("tide.models").Sequential
   local model = Sequential { layers, name = type(config.name) == "string" and config.name or nil }
   local build = config.build_input_shape

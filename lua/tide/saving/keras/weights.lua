@@ -435,14 +435,7 @@ end
 
 local function build(model, optimizer)
   if not optimizer.built then
-    local params, info = {}, {}
-    for _, r in ipairs(model:_records()) do
-      if r.trainable then
-        params[#params + 1] = r.tensor
-        info[#params] = { path = r.path, constraint = r.constraint }
-      end
-    end
-    optimizer:build(params, info)
+    optimizer:build(model._parameters_of(model:_trained()))
   end
 end
 
