@@ -2,7 +2,6 @@
 --- wherever a policy is asked for; DTypePolicyMap gives the layers that share it policies by path.
 local check = require "tide.check"
 local class = require "tide.class"
-local core = require "tide.core"
 local errors = require "tide.errors"
 local object = require "tide.object"
 local ops = require "tide.ops"
