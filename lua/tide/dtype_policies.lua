@@ -35,8 +35,8 @@ end
 
 --- A tensor of floats in `dtype` if `autocast` says so; others as they are.
 ---
----     tide.dtype_policies.DTypePolicy("float16"):convert_input(tide.ones { 2 }, true, "float16").dtype
----     --> "float16"
+---     local policy = tide.dtype_policies.DTypePolicy "float16"
+---     policy:convert_input(tide.ones { 2 }, true, "float16").dtype   --> "float16"
 --- @param x userdata
 --- @param autocast boolean
 --- @param dtype string
@@ -50,7 +50,8 @@ end
 --- (regular expressions; those with a `%` are Lua patterns), or the default one. The parts of a
 --- layer, such as attention's projections, ask the map too.
 ---
----     local map = tide.dtype_policies.DTypePolicyMap { "float32", { ["heads/query"] = "bfloat16" } }
+---     local map = tide.dtype_policies.DTypePolicyMap { "float32", {
+---       ["heads/query"] = "bfloat16" } }
 ---     map["heads/query"], map["heads/key"]   --> "bfloat16", "float32"
 local DTypePolicyMap = object.class("DTypePolicyMap", nil, { kind = "dtype_policy", rows = {
   { "default_policy", "policy", nil, "policy of all other layers; the global one without it" },

@@ -52,7 +52,11 @@ describe("files that Tide wrote and real Keras opened (spec/ref/keras_models.py 
       assert.same(attributes, attributes_now)
       before, now = values(before), values(now)
       for key, v in pairs(before) do
-        expect.close(now[key], v, 1e-4, 0, key)
+        -- The batch normalization behind tide_cnn's convolution takes means away, so that some of
+        -- its biases have a gradient of 0, and of a last bit that instruction sets round
+        -- differently; Adam makes a step of up to 0.01 of it, whatever its size.
+        local free = name == "tide_cnn" and key == "/layers/conv2d/vars/1"
+        expect.close(now[key], v, free and 2 * 0.01 or 1e-4, 0, key)
       end
       local weights = temporary "_weights.h5"
       keras.save_weights(model, weights)
