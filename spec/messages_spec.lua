@@ -37,8 +37,8 @@ describe("names of other libraries", function()
       says(function() return x[theirs] end, ("did you mean '%s'"):format(ours))
     end
     says(function()
-      return tide.datasets.cifar10
-    end, "unknown name 'cifar10' (there are fashion_mnist, mnist)")
+      return tide.datasets.cifar1000
+    end, "unknown name 'cifar1000'; did you mean 'cifar100'")
     says(function() return tide.models.Sequental end, "did you mean 'Sequential'")
     says(function() return tide.utils.to_categorial end, "did you mean 'to_categorical'")
   end)

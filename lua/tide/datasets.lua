@@ -1,10 +1,12 @@
---- Data sets: fashion_mnist and mnist, read from IDX files (gzipped or not).
+--- Data sets: fashion_mnist and mnist, read from IDX files (gzipped or not) or Keras' mnist.npz;
+--- others stand in tide.datasets.*.
 ---
 --- Looked for in this order: the folder given, `$TIDE_DATA/<name>`, `$TIDE_DATA`, the Debian
---- package's folder.
+--- package's folder, Keras' cache (`~/.keras/datasets`).
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
+local files = require "tide.datasets.files"
 local list = require "tide.list"
 
 local datasets = {}
@@ -25,13 +27,8 @@ end
 -- The folder that has all four files, or an error that says how to get them.
 local function locate(given, name, package_folder, help)
   local tried = {}
-  local data = os.getenv "TIDE_DATA"
-  local folders = given and { given }
-    or { data and data .. "/" .. name or nil, data, package_folder }
-  if not given and not data then
-    folders = { package_folder }
-  end
-  for _, folder in pairs(folders) do
+  local folders = files.folders(given, name, package_folder)
+  for _, folder in ipairs(folders) do
     local paths, complete = {}, true
     for key, file in pairs(FILES) do
       paths[key] = find(folder, file)
@@ -40,15 +37,27 @@ local function locate(given, name, package_folder, help)
     if complete then
       return paths
     end
+    local npz = name == "mnist" and (folder:find "mnist%.npz$" and folder or folder .. "/mnist.npz")
+    if npz and core.file_size(npz) then
+      return { npz = npz }
+    end
     tried[#tried + 1] = folder
   end
   errors.raise(name, "the files are not there (looked in %s)%s", table.concat(tried, ", "), help)
 end
 
 local function load(paths, name, classes)
-  local out = {}
+  local out, all = {}, nil
+  if paths.npz then
+    all = require("tide.datasets.numpy").load(paths.npz, { "x_train", "y_train", "x_test",
+      "y_test" }, name)
+    for key in pairs(FILES) do
+      paths[key] = paths.npz .. ": " .. key
+    end
+    paths.npz = nil
+  end
   for key, path in pairs(paths) do
-    local t = core.idx_read(path)
+    local t = all and all[key] or core.idx_read(path)
     if t.dtype ~= "uint8" then
       errors.raise(name, "%s has another dtype (expected uint8, got %s)", path, t.dtype)
     end
@@ -113,15 +122,12 @@ end
 
 -- keras.datasets.mnist.load_data() is written so, too.
 for name, load_data in pairs { fashion_mnist = datasets.fashion_mnist, mnist = datasets.mnist } do
-  datasets[name] = setmetatable({ load_data = load_data }, {
-    __name = "data set",
-    __call = function(_, ...)
-      return load_data(...)
-    end,
-    __tostring = function()
-      return "tide.datasets." .. name
-    end,
-  })
+  datasets[name] = files.callable(name, load_data)
 end
 
-return require("tide.namespace").new("tide.datasets", datasets)
+return require("tide.namespace").new("tide.datasets", datasets, { modules = {
+  cifar10 = "tide.datasets.cifar", cifar100 = "tide.datasets.cifar",
+  imdb = "tide.datasets.text", reuters = "tide.datasets.text",
+  boston_housing = "tide.datasets.housing", california_housing = "tide.datasets.housing",
+  movielens = "tide.datasets.movielens",
+} })

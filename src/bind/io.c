@@ -3,6 +3,7 @@
  *
  * C resources stand in userdata with a __gc before anything can raise. */
 #include "../point.h"
+#include "../io/digest.h"
 #include "files.h"
 
 #include <dirent.h>
@@ -349,6 +350,25 @@ static int file_exists(lua_State *L) {
     return 1;
 }
 
+/* file_digest(path, "md5" or "sha256") -> hexadecimal digits */
+static int file_digest(lua_State *L) {
+    const char *path = tideL_checkpath(L, 1), *kind = luaL_checkstring(L, 2);
+    tide_ctx *ctx = tideL_ctx(L);
+    char hex[65];
+    tideL_try(L, ctx, tide_file_digest(ctx, path, *kind == 'm' ? TIDE_MD5 : TIDE_SHA256, hex));
+    lua_pushstring(L, hex);
+    return 1;
+}
+
+/* file_size(path) -> bytes of a regular file, nil where it is none */
+static int file_size(lua_State *L) {
+    struct stat st;
+    if (stat(tideL_checkpath(L, 1), &st) == 0 && S_ISREG(st.st_mode))
+        lua_pushinteger(L, (lua_Integer)st.st_size);
+    else lua_pushnil(L);
+    return 1;
+}
+
 /* listdir(path, what) -> sorted names, and for each "directory", "link" (to a directory), "file" or
  * "other" */
 static int by_name(const void *a, const void *b) {
@@ -579,6 +599,8 @@ void tideL_open_io(lua_State *L) {
         {"http", http},
         {"mkdirs", mkdirs},
         {"file_exists", file_exists},
+        {"file_digest", file_digest},
+        {"file_size", file_size},
         {"listdir", listdir},
         {"io_fault", io_fault},
         {"idx_read", idx_read},

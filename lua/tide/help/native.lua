@@ -148,7 +148,7 @@ native.namespaces = {
   backend = "Keras' keras.backend, as far as it is more than functions of tensors.",
   dtype_policies = "Which dtypes weights have and layers compute in, layer by layer where need be.",
   data = "Pipelines from tensors, files and functions to batches: Dataset, as tf.data.",
-  datasets = "Data sets that are fetched when first used.",
+  datasets = "Data sets: those of files, and small ones that are made by a seed.",
   distribute = "What stands between gradients and the step of several processes.",
   feature_column = "How the columns of a table become numbers: for layers.DenseFeatures.",
   image = "Pictures as tensors: reading, writing, resizing.",
@@ -171,6 +171,13 @@ native.namespaces = {
   ["optimizers.schedules"] = "Learning rates that change from step to step.",
   ["datasets.mnist"] = "28 x 28 pictures of ten digits.",
   ["datasets.fashion_mnist"] = "28 x 28 pictures of ten kinds of clothes.",
+  ["datasets.cifar10"] = "32 x 32 colour pictures of ten things.",
+  ["datasets.cifar100"] = "32 x 32 colour pictures of 100 things in 20 groups.",
+  ["datasets.imdb"] = "Film reviews as lists of word numbers, negative or positive.",
+  ["datasets.reuters"] = "News as lists of word numbers, of 46 topics.",
+  ["datasets.boston_housing"] = "506 districts, 13 numbers of each, prices of houses.",
+  ["datasets.california_housing"] = "20,640 districts, 8 numbers of each, prices of houses.",
+  ["datasets.movielens"] = "Ratings of films: tables of ratings, users and films.",
   utils = "Seeds, labels, folders of pictures, progress bars.",
 }
 

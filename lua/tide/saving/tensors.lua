@@ -216,6 +216,9 @@ local function tensor_of(bytes, path)
   return h.fortran and #shape > 1 and ops.copy(ops.transpose(t)) or t
 end
 
+--- The tensor in the bytes of an .npy file; `path` names them in messages.
+tensors.npy = tensor_of
+
 local function save_npy(v, path)
   if not core.is_tensor(v) then
     errors.raise("save", "%s: an .npy file holds one tensor (got %s); .npz and .safetensors hold "
