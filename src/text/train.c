@@ -51,6 +51,7 @@ tide_status tide_counts_add(tide_ctx *ctx, tide_counts *c, const tide_tokenizer 
 static int by_text(const void *a, const void *b, void *map) {
     const tide_map *m = map;
     const tide_entry *x = &m->entry[*(const uint32_t *)a], *y = &m->entry[*(const uint32_t *)b];
+    if (tide_train_stopped()) return 0;
     const int c = memcmp(tide_map_text(m, x), tide_map_text(m, y), x->n < y->n ? x->n : y->n);
     return c ? c : x->n < y->n ? -1 : x->n > y->n;
 }
@@ -73,7 +74,7 @@ static void add_number(tide_string *o, int64_t v) {
 
 void tide_train_vocab(tide_string *o, const tide_map *m) {
     tide_text_add(o, "\"vocab\": {");
-    for (size_t i = 0; i < m->n; i++) {
+    for (size_t i = 0; i < m->n && !tide_train_stopped(); i++) {
         if (i) tide_text_add(o, ", ");
         tide_text_string(o, tide_map_text(m, &m->entry[i])), tide_text_add(o, ": ");
         add_number(o, (int64_t)i);
@@ -108,6 +109,7 @@ typedef struct {
 static int by_count(const void *a, const void *b, void *what) {
     const by_what *w = what;
     const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    if (tide_train_stopped()) return 0;
     if (w->c->count[x] != w->c->count[y]) return w->c->count[x] > w->c->count[y] ? -1 : 1;
     return w->rank[x] < w->rank[y] ? -1 : w->rank[x] > w->rank[y];
 }
@@ -122,6 +124,7 @@ tide_status tide_train_words(tide_ctx *ctx, const tide_counts *c, const tide_tra
         qsort_r(order, c->words.n, sizeof *order, by_count, &(by_what){c, rank});
     }
     for (size_t i = 0; ok && i < c->words.n && (int64_t)m.n < o->vocab_size; i++) {
+        if (tide_train_stopped()) break;
         const tide_entry *e = &c->words.entry[order[i]];
         if (c->count[order[i]] < o->min_frequency) break;
         ok = token(&m, tide_map_text(&c->words, e), e->n) >= 0;
@@ -262,7 +265,7 @@ static bool alphabet(bpe *b, const tide_counts *c, const tide_training *o) {
     letter *l = NULL;
     size_t n = 0, room = 0;
     bool ok = true;
-    for (size_t i = 0; ok && i < c->words.n + o->nalphabet; i++) {
+    for (size_t i = 0; ok && i < c->words.n + o->nalphabet && !tide_train_stopped(); i++) {
         const bool given = i >= c->words.n;
         const char *s =
             given ? o->alphabet[i - c->words.n] : tide_map_text(&c->words, &c->words.entry[i]);
@@ -304,7 +307,7 @@ static bool pieces_of(bpe *b, const tide_counts *c, const tide_training *o) {
     b->word = calloc(c->words.n + 1, sizeof *b->word);
     bool ok = order && b->block && b->word;
     piece *p = b->block;
-    for (size_t i = 0; ok && i < c->words.n; i++) {
+    for (size_t i = 0; ok && i < c->words.n && !tide_train_stopped(); i++) {
         const tide_entry *e = &c->words.entry[order[i]];
         const char *begin = tide_map_text(&c->words, e), *end = begin + e->n;
         b->word[i] = (word){p, 0, c->count[order[i]]};
@@ -370,8 +373,10 @@ static tide_status grow_tokens(tide_ctx *ctx, bpe *b, const tide_training *o) {
             break;
         }
         b->ntouched = 0;
-        for (size_t i = 0; i < b->place[tide_keys_get(&b->pairs, top.pair)].n; i++)
+        for (size_t i = 0; i < b->place[tide_keys_get(&b->pairs, top.pair)].n; i++) {
+            if (tide_train_stopped()) break;
             merge_in(b, b->place[tide_keys_get(&b->pairs, top.pair)].p[i], left, right, made, most);
+        }
         at = &b->place[tide_keys_get(&b->pairs, top.pair)];
         free(at->p);
         at->p = NULL, at->n = at->room = 0, at->count = 0;
@@ -406,10 +411,10 @@ tide_status tide_train_bpe(tide_ctx *ctx, bool wordpiece, const tide_counts *c,
     bpe b = {0};
     tide_status st = TIDE_OK;
     if (!put_specials(&b.tokens, o) || !alphabet(&b, c, o) || !pieces_of(&b, c, o)) b.failed = true;
-    for (size_t i = 0; !b.failed && i < b.words; i++)
+    for (size_t i = 0; !b.failed && i < b.words && !tide_train_stopped(); i++)
         for (uint32_t k = 0; k + 1 < b.word[i].n && !b.failed; k++)
             change(&b, b.word[i].p[k].id, b.word[i].p[k + 1].id, b.word[i].count, (uint32_t)i);
-    for (uint64_t i = 0; !b.failed && i < b.pairs.slots; i++)
+    for (uint64_t i = 0; !b.failed && i < b.pairs.slots && !tide_train_stopped(); i++)
         if (b.pairs.key[i] != UINT64_MAX)
             push(&b, (candidate){b.pairs.key[i], b.place[b.pairs.value[i]].count});
     if (!b.failed) st = grow_tokens(ctx, &b, o);
@@ -424,10 +429,10 @@ tide_status tide_train_bpe(tide_ctx *ctx, bool wordpiece, const tide_counts *c,
 
 tide_status tide_train(tide_ctx *ctx, tide_model_kind kind, const tide_counts *c,
                        const tide_training *o, tide_string *out) {
-    switch (kind) {
-    case TIDE_BPE:
-    case TIDE_WORDPIECE: return tide_train_bpe(ctx, kind == TIDE_WORDPIECE, c, o, out);
-    case TIDE_WORDLEVEL: return tide_train_words(ctx, c, o, out);
-    default: return tide_train_unigram(ctx, c, o, out);
-    }
+    const tide_status st = kind == TIDE_BPE || kind == TIDE_WORDPIECE
+        ? tide_train_bpe(ctx, kind == TIDE_WORDPIECE, c, o, out)
+        : kind == TIDE_WORDLEVEL ? tide_train_words(ctx, c, o, out)
+                                 : tide_train_unigram(ctx, c, o, out);
+    const tide_status stopped = tide_go_on(ctx); /* before what a loop that ended early says */
+    return stopped != TIDE_OK ? stopped : st;
 }

@@ -11,6 +11,11 @@ struct tide_counts {
     tide_bytes bytes; /* work space */
     bool as_bytes, failed;
 };
+/* Whether Ctrl-C was pressed: loops end and comparisons say nothing more, so that sorting ends; what
+ * was made is thrown away by tide_train. */
+static inline bool tide_train_stopped(void) {
+    return __atomic_load_n(&tide_cancel, __ATOMIC_RELAXED);
+}
 /* The words' places in the order of their text, so that nothing depends on who came first; NULL: no
  * memory. The caller frees it. */
 uint32_t *tide_counts_order(const tide_counts *);

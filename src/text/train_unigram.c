@@ -57,7 +57,7 @@ static const char *text_of(const pieces *p, size_t i, size_t *n) {
 static bool ready(pieces *p) {
     tide_trie_free(&p->trie);
     p->least = 0;
-    for (size_t i = 0; i < p->n; i++) {
+    for (size_t i = 0; i < p->n && !tide_train_stopped(); i++) {
         size_t n;
         const char *s = text_of(p, i, &n);
         if (!tide_trie_put(&p->trie, s, n, (int32_t)i)) return false;
@@ -86,6 +86,7 @@ static int by_suffix(const void *a, const void *b, void *what) {
     const flat *f = what;
     const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
     const char *p = f->s + x, *q = f->s + y;
+    if (tide_train_stopped()) return 0;
     for (int64_t bytes = 4 * f->longest; bytes > 0 && *p == *q && *p; bytes--) p++, q++;
     if (*p != *q) return (unsigned char)*p < (unsigned char)*q ? -1 : 1;
     return x < y ? -1 : x > y;
@@ -121,6 +122,7 @@ typedef struct {
 static int by_score(const void *a, const void *b, void *what) {
     const flat *f = what;
     const seed *x = a, *y = b;
+    if (tide_train_stopped()) return 0;
     if (x->score != y->score) return x->score > y->score ? -1 : 1;
     const size_t n = bytes_of(f, x->at, x->chars), m = bytes_of(f, y->at, y->chars);
     const int c = memcmp(f->s + x->at, f->s + y->at, n < m ? n : m);
@@ -142,7 +144,7 @@ static bool find_seeds(const flat *f, seeds *out) {
         qsort_r(at, n, sizeof *at, by_suffix, (void *)f);
         size_t depth = 0;
         open[depth].chars = 0, open[depth].first = 0;
-        for (size_t i = 1; i <= n && ok; i++) {
+        for (size_t i = 1; i <= n && ok && !tide_train_stopped(); i++) {
             const int64_t l = i < n ? shared(f, at[i - 1], at[i]) : 0;
             size_t first = i - 1;
             while (ok && open[depth].chars > l) {
@@ -180,7 +182,7 @@ static letter *letters_of(const work *w, size_t *n) {
     size_t room = 0;
     bool ok = true;
     *n = 0;
-    for (size_t i = 0; ok && i < w->c->words.n + w->o->nalphabet; i++) {
+    for (size_t i = 0; ok && i < w->c->words.n + w->o->nalphabet && !tide_train_stopped(); i++) {
         const bool given = i >= w->c->words.n;
         const char *s = given ? w->o->alphabet[i - w->c->words.n]
                               : tide_map_text(&w->c->words, &w->c->words.entry[i]);
@@ -207,7 +209,7 @@ static bool first_pieces(work *w, const letter *l, size_t nletters) {
     flat f = {.longest = w->o->max_piece_length};
     tide_bytes all = {0};
     seeds s = {0};
-    for (size_t i = 0; i < w->c->words.n; i++) {
+    for (size_t i = 0; i < w->c->words.n && !tide_train_stopped(); i++) {
         const tide_entry *e = &w->c->words.entry[w->order[i]];
         tide_bytes_add(&all, tide_map_text(&w->c->words, e), e->n), tide_bytes_add(&all, "", 1);
     }
@@ -222,7 +224,7 @@ static bool first_pieces(work *w, const letter *l, size_t nletters) {
         ok = add_piece(&w->p, c, (size_t)tide_utf8_put(c, l[i].c), (double)l[i].n);
         sum += (double)l[i].n;
     }
-    for (size_t i = 0; ok && i < s.n && w->p.n < SEEDS; i++) {
+    for (size_t i = 0; ok && i < s.n && w->p.n < SEEDS && !tide_train_stopped(); i++) {
         ok = add_piece(&w->p, f.s + s.p[i].at, bytes_of(&f, s.p[i].at, s.p[i].chars),
                        (double)s.p[i].score);
         sum += (double)s.p[i].score;
@@ -303,7 +305,7 @@ static bool expect(work *w, double *expected) {
     for (size_t i = 0; i < w->p.n; i++) expected[i] = 0;
     for (size_t i = 0; i < w->c->words.n; i++) {
         marginal m = {.expected = expected};
-        if (tide_go_on(w->ctx) != TIDE_OK) return true; /* the caller looks, too */
+        if (tide_train_stopped()) return true;
         size_t n;
         const char *s = word_of(w, i, &n, &m.freq);
         if (!tide_grow(&w->alpha, &w->alpha_room, n + 1, sizeof *w->alpha) ||
@@ -332,7 +334,7 @@ static bool maximize(work *w, const double *expected) {
     pieces to = {0};
     double sum = 0;
     bool ok = true;
-    for (size_t i = 0; ok && i < w->p.n; i++) {
+    for (size_t i = 0; ok && i < w->p.n && !tide_train_stopped(); i++) {
         size_t n;
         const char *s = text_of(&w->p, i, &n);
         if (expected[i] < RARE) continue;
@@ -382,7 +384,7 @@ static bool prune(work *w, size_t wanted) {
     bool ok = freq && costs;
     double all = 0, unknown = 0;
     size_t ncosts = 0;
-    for (size_t i = 0; ok && i < w->c->words.n; i++) {
+    for (size_t i = 0; ok && i < w->c->words.n && !tide_train_stopped(); i++) {
         size_t n;
         double f;
         const char *s = word_of(w, i, &n, &f);
@@ -396,7 +398,7 @@ static bool prune(work *w, size_t wanted) {
     }
     double sum = unknown;
     for (size_t i = 0; ok && i < p->n; i++) sum += freq[i];
-    for (size_t i = 0; ok && i < p->n; i++) {
+    for (size_t i = 0; ok && i < p->n && !tide_train_stopped(); i++) {
         size_t n;
         const char *s = text_of(p, i, &n);
         int32_t self = (int32_t)i;
@@ -432,7 +434,7 @@ static bool prune(work *w, size_t wanted) {
         (size_t)((double)(p->n + 1) * w->o->shrinking_factor); /* the unknown one counts */
     if (left < wanted + 1) left = wanted + 1;
     left--;
-    for (size_t i = 0; ok && i < ncosts && to.n < left; i++) {
+    for (size_t i = 0; ok && i < ncosts && to.n < left && !tide_train_stopped(); i++) {
         size_t n;
         const char *s = text_of(p, costs[i].id, &n);
         ok = add_piece(&to, s, n, p->score[costs[i].id]);
@@ -482,7 +484,7 @@ static bool write(work *w, const letter *l, size_t nletters, tide_string *out) {
         ok = add_piece(&to, c, n, e ? w->p.score[e->value] : w->p.least + penalty);
         if (!e) penalty += 0.0001;
     }
-    for (size_t i = 0; ok && i < w->p.n && (int64_t)to.n < room; i++) {
+    for (size_t i = 0; ok && i < w->p.n && (int64_t)to.n < room && !tide_train_stopped(); i++) {
         size_t n;
         const char *s = text_of(&w->p, i, &n);
         ok = add_piece(&to, s, n, w->p.score[i]);
@@ -500,7 +502,7 @@ static bool write(work *w, const letter *l, size_t nletters, tide_string *out) {
         if (need) add_entry(out, o->unk, 0, true), first = false;
         for (size_t i = 0; i < o->nspecial; i++, first = false)
             add_entry(out, o->special[i], 0, first);
-        for (size_t i = 0; i < to.n; i++, first = false) {
+        for (size_t i = 0; i < to.n && !tide_train_stopped(); i++, first = false) {
             size_t n;
             const char *s = text_of(&to, r[i].at, &n);
             if (!tide_map_find(&to.text, s, n)) continue;
