@@ -262,6 +262,48 @@ describe("A program that embeds Tide", function()
     ]]))
   end)
 
+  -- Each would go on for many seconds, too.
+  it("ends the training of tokenizers, and what two long texts give in pieces", function()
+    assert.equal("ok\n", run(1, [[
+      local core, tide = require "tide.core", require "tide"
+      local function ends(name, after, f)
+        cancel(core.cancel_flag(), after)
+        local ok, e = pcall(f)
+        cancel(core.cancel_flag(), 0)
+        assert(not ok and tostring(e):find "interrupted!", name .. ": " .. tostring(e))
+      end
+      math.randomseed(3)
+      local texts = {}
+      for i = 1, 4000 do
+        local words = {}
+        for k = 1, 100 do
+          local word = {}
+          for j = 1, math.random(6, 12) do
+            word[j] = string.char(96 + math.random(26))
+          end
+          words[k] = table.concat(word)
+        end
+        texts[i] = table.concat(words, " ")
+      end
+      for _, kind in ipairs { "BPE", "WordPiece", "Unigram" } do
+        local counts = core.text.counts()
+        local t = tide.tokenizers[kind] {}
+        for _, text in ipairs(texts) do
+          core.text.count(counts, t._core, text)
+        end
+        for _, after in ipairs { 0.001, 0.05, 0.3, 0.9 } do
+          ends(kind, after, function()
+            core.text.train(counts, t._core, { vocab_size = 60000 })
+          end)
+        end
+      end
+      local t = tide.tokenizers.WordLevel { vocab = { "[UNK]", "a" }, unk_token = "[UNK]" }
+      t:enable_truncation { max_length = 2 }
+      local long = ("a "):rep(20000)
+      ends("pieces", 0.2, function() t:encode(long, long) end)
+    ]]))
+  end)
+
   it("sorts and counts long lines until Ctrl-C, and uses nothing of what is left", function()
     assert.equal("ok\n", run(1, [[
       local core, tide = require "tide.core", require "tide"

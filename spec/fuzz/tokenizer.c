@@ -29,7 +29,7 @@ static void encode(tide_ctx *ctx, const tide_tokenizer *t, tide_encoder *e, cons
         if (ids && tide_tokenizer_decode(ctx, t, ids, out.n, flags & 1, &b) == TIDE_OK && b.n &&
             !tide_utf8_valid(b.p, b.n))
             abort();
-        tide_encoding_pad(ctx, &out, out.n + 2, 0, 0, flags & 1);
+        tide_encoding_pad(ctx, &out, (out.parts ? out.ends[0] : 0) + 2, 0, 0, flags & 1);
         free(b.p), free(ids);
     }
     tide_encoding_free(&out);

@@ -484,6 +484,7 @@ tide_status tide_tokenizer_encode(tide_ctx *ctx, const tide_tokenizer *t, tide_e
     const size_t seconds = pair ? e->ranges[1] : 1;
     for (size_t b = 0; ok && b < seconds; b++)
         for (size_t a = 0; ok && a < e->ranges[0]; a++) {
+            TIDE_TRY(tide_go_on(ctx)); /* of two long texts there may be millions */
             const tide_range *r[2] = {&e->range[0][a], pair ? &e->range[1][b] : NULL};
             ok = assemble(t, e, r, both, flags, out);
         }
@@ -498,7 +499,8 @@ tide_status tide_encoding_pad(tide_ctx *ctx, tide_encoding *e, size_t length, in
     bool ok = true, due = false;
     for (size_t k = 0; k < e->parts; k++) due |= e->ends[k] - (k ? e->ends[k - 1] : 0) < length;
     if (!due) return TIDE_OK;
-    for (size_t k = 0; ok && k < e->parts; k++) {
+    tide_status st = TIDE_OK;
+    for (size_t k = 0; ok && k < e->parts && (st = tide_go_on(ctx)) == TIDE_OK; k++) {
         const size_t first = k ? e->ends[k - 1] : 0, n = e->ends[k] - first;
         if (!left) ok = take(&out, e->p + first, n);
         for (size_t i = n; ok && i < length; i++) ok = take(&out, &pad, 1);
@@ -506,9 +508,8 @@ tide_status tide_encoding_pad(tide_ctx *ctx, tide_encoding *e, size_t length, in
         if (ok && (ok = tide_grow(&out.ends, &out.parts_room, out.parts + 1, sizeof *out.ends)))
             out.ends[out.parts++] = out.n;
     }
-    if (!ok)
-        return tide_encoding_free(&out),
-               tide_fail(ctx, TIDE_ENOMEM, "encode: not enough memory to pad to %zu", length);
+    if (!ok) st = tide_fail(ctx, TIDE_ENOMEM, "encode: not enough memory to pad to %zu", length);
+    if (st != TIDE_OK) return tide_encoding_free(&out), st;
     tide_encoding_free(e);
     *e = out;
     return TIDE_OK;

@@ -11,8 +11,8 @@ struct tide_counts {
     tide_bytes bytes; /* work space */
     bool as_bytes, failed;
 };
-/* Whether Ctrl-C was pressed: loops end and comparisons say nothing more, so that sorting ends; what
- * was made is thrown away by tide_train. */
+/* Whether Ctrl-C was pressed: loops end and comparisons say nothing more, so that sorting ends;
+ * what was made is thrown away by tide_train. */
 static inline bool tide_train_stopped(void) {
     return __atomic_load_n(&tide_cancel, __ATOMIC_RELAXED);
 }
