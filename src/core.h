@@ -34,9 +34,10 @@ struct tide_ctx {
     int seeded;             /* whether somebody said where `rng` starts */
     int determined, strict; /* draws are refused before that: everywhere, where this one runs */
     char message[TIDE_MESSAGE];
-    struct tide_profile *profile; /* counts per op while tide.profile runs, else NULL */
-    struct tide_steps *steps;     /* what runs is kept here too while it is not NULL (launch.h) */
-    struct tide_walk *walking;    /* the innermost walk under way, else NULL */
+    struct tide_profile *profile;   /* counts per op while tide.profile runs, else NULL */
+    struct tide_steps *steps;       /* what runs is kept here too while it is not NULL (launch.h) */
+    struct tide_recorder *recorder; /* notes what runs while it is not NULL (plan.h) */
+    struct tide_walk *walking;      /* the innermost walk under way, else NULL */
     tide_node *dead; /* nodes to release: a worklist, so that long chains need no recursion */
     int draining;
     int64_t live_nodes, leaf_hooks;         /* leaf_hooks: how many there are */
@@ -222,6 +223,9 @@ tide_status tide_draw(tide_ctx *, const char *what, int64_t n, tide_rng *out);
 /* tensor.c: results share or own storage */
 void tide_headers_free(tide_ctx *);
 void tide_storage_free(tide_ctx *, tide_storage *); /* one without references */
+void tide_storage_release(tide_ctx *, tide_storage *);
+/* Sets n numbers of storages aside, which are never given again; the first. */
+uint64_t tide_storage_ids(int n);
 tide_status tide_new_on(tide_ctx *, tide_device *, const tide_meta *, tide_tensor **out);
 tide_status tide_view(tide_ctx *, tide_tensor *base, int rank, const int64_t *shape,
                       const int64_t *stride, int64_t offset,

@@ -172,6 +172,9 @@ int tide_environment_check(char *out, size_t size) {
     v = getenv("TIDE_ENGINE");
     if (v && !all_known(v, engines))
         return unknown(out, size, "TIDE_ENGINE", "onednn, blas, plain, or a list of them");
+    v = getenv("TIDE_PLAN");
+    if (v && *v && strcmp(v, "0") != 0 && strcmp(v, "1") != 0)
+        return unknown(out, size, "TIDE_PLAN", "0 or 1");
     v = getenv("TIDE_THREADS");
     char *end = NULL;
     if (v && *v && (strtol(v, &end, 10) < 1 || *end))

@@ -8,6 +8,7 @@
 
 #include "device.h"
 #include "lag.h"
+#include "plan.h"
 #include "team.h"
 
 #include <stdatomic.h>
@@ -310,6 +311,7 @@ tide_status tide_run_into(tide_ctx *ctx, const tide_op *op, void *attrs, int nin
     const tide_step s = {
         .op = op, .attrs = attrs, .nin = nin, .nout = 1, .existing = 1, .in = in, .out = &out};
     TIDE_TRY(tide_launch(ctx, &s));
+    if (ctx->recorder) tide_recorder_note(ctx, &s);
     return ctx->steps && !shapes_alone(&s) ? tide_steps_add(ctx, &s) : TIDE_OK;
 }
 

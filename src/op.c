@@ -5,7 +5,7 @@
 #include "op.h"
 
 #include "device.h"
-#include "launch.h"
+#include "plan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -229,6 +229,7 @@ static tide_status apply_plain(tide_ctx *ctx, tide_device *dev, const tide_op *o
                                 .in = in,
                                 .out = out};
         if (st == TIDE_OK) st = tide_launch(ctx, &step);
+        if (st == TIDE_OK && ctx->recorder) tide_recorder_note(ctx, &step);
         if (st == TIDE_OK && ctx->steps && !dev->no_elements) st = tide_steps_add(ctx, &step);
     }
     if (st == TIDE_OK && any) st = tide_record(ctx, op, a, nin, nlist, in, out);

@@ -7,6 +7,7 @@
 
 #include "../kernels/keep.h"
 #include "device.h"
+#include "plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -199,7 +200,12 @@ tide_tensor *tide_retain(tide_tensor *t) {
     return t;
 }
 
+uint64_t tide_storage_ids(int n) {
+    return atomic_fetch_add_explicit(&next_storage_id, (uint64_t)n, memory_order_relaxed);
+}
+
 void tide_storage_free(tide_ctx *ctx, tide_storage *s) {
+    if (ctx->recorder) tide_recorder_freed(ctx, s);
     tide_release(s->wide);
     if (tide_keep_entries) tide_keep_forget(s->id);
     if (s->release) s->release(s->owner);
@@ -207,7 +213,7 @@ void tide_storage_free(tide_ctx *ctx, tide_storage *s) {
     header_free(&ctx->storage_headers, s);
 }
 
-static void storage_release(tide_ctx *ctx, tide_storage *s) {
+void tide_storage_release(tide_ctx *ctx, tide_storage *s) {
     if (--s->refs > 0) return;
     if (s->lag) tide_lag_leave(s->lag);
     else tide_storage_free(ctx, s);
@@ -218,7 +224,7 @@ static void storage_release(tide_ctx *ctx, tide_storage *s) {
 static tide_tensor *end(tide_tensor *t) {
     tide_ctx *ctx = t->ctx;
     tide_tensor *grad = t->grad;
-    if (t->storage) storage_release(ctx, t->storage);
+    if (t->storage) tide_storage_release(ctx, t->storage);
     if (t->ids) tide_release(t->ids);
     if (t->values) tide_release(t->values);
     while (t->hooks) {

@@ -4,9 +4,14 @@
  * before: rows that lag are brought up to date and the device has finished. */
 #include "../kernels/cpu/half.h"
 #include "device.h"
-#include "launch.h"
+#include "plan.h"
 
 #include <string.h>
+
+/* A step that is recorded: what follows may hang on what is seen here. */
+static void tell(const tide_tensor *t, const char *what) {
+    if (t->ctx->recorder) tide_recorder_refuse(t->ctx, "its numbers are %s by the program", what);
+}
 
 static size_t bytes_of(const tide_tensor *t) {
     return (size_t)tide_numel(t) * tide_dtype_size(t->dtype);
@@ -20,6 +25,7 @@ static char *place(const tide_tensor *t, int64_t at) {
 static void read_part(const tide_tensor *t, int64_t at, int64_t n, void *dst) {
     const size_t bytes = (size_t)n * tide_dtype_size(t->dtype);
     tide_device *dev = t->storage->dev;
+    tell(t, "read");
     if (n == 0) return;
     if (!dev) {
         memcpy(dst, &t->number, bytes);
@@ -41,6 +47,7 @@ tide_status tide_read(tide_ctx *ctx, tide_tensor *t, void *dst) {
 
 tide_status tide_write(tide_ctx *ctx, tide_tensor *t, const void *src) {
     tide_device *dev = t->storage->dev;
+    tell(t, "written");
     if (!dev || !tide_is_contiguous(t))
         return tide_fail(ctx, TIDE_EARG, "only contiguous tensors are written from the host");
     if (t->storage->lag) tide_lag_flush(t->storage->lag);
@@ -56,6 +63,7 @@ void *tide_host_view(const tide_tensor *t) {
                   t->storage->dev ? t->storage->dev->name : "none");
         return NULL;
     }
+    tell(t, "seen");
     if (t->storage->lag) tide_lag_flush(t->storage->lag);
     return place(t, 0);
 }
@@ -143,6 +151,7 @@ typedef union {
 static element element_of(const tide_tensor *t, int64_t flat) {
     element e;
     const int64_t at = element_place(t, flat);
+    tell(t, "read");
     if (t->storage->dev != tide_cpu()) {
         read_part(t, at, 1, &e);
         return e;

@@ -56,6 +56,7 @@ function runtime.set_threads(n)
 end
 
 --- Runs `f(...)` and prints, per op: calls, time, share of the time, bytes moved and GFLOP/s.
+--- Steps of models run eagerly meanwhile, op by op (see `model:explain_plan`).
 --- Returns the rows, then what `f`
 -- returned. `{ print = false }` as second argument keeps silent.
 --- @usage tide.profile(function() model:fit(x, y, { epochs = 1, verbose = 0 }) end)

@@ -215,7 +215,7 @@ describe("functional models", function()
     end
     local model = tide.Model { inputs = x, outputs = { y, y * 2 } }
     local steps = 0
-    for _, step in ipairs(model[S].plan.steps) do
+    for _, step in ipairs(model[S].program.steps) do
       steps = steps + step.released
     end
     assert.equal(30, steps) -- all but the two outputs, the input among them

@@ -691,6 +691,7 @@ int luaopen_tide_core(lua_State *L) {
     tideL_open_grad(L);
     tideL_open_runtime(L);
     tideL_open_steps(L);
+    tideL_open_plan(L);
     tideL_open_data(L);
     tideL_open_records(L);
     tideL_open_columns(L);

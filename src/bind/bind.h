@@ -152,6 +152,7 @@ void tideL_open_grad(lua_State *L);
 void tideL_open_runtime(lua_State *L);
 void tideL_open_modes(lua_State *L);
 void tideL_open_steps(lua_State *L);
+void tideL_open_plan(lua_State *L);
 void tideL_open_data(lua_State *L);
 void tideL_open_records(lua_State *L);
 void tideL_open_columns(lua_State *L);

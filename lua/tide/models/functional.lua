@@ -1,4 +1,4 @@
---- Functional models: a graph of layers between symbolic inputs and outputs, run from a flat plan.
+--- Functional models: a graph of layers between symbolic inputs and outputs, run by a flat program.
 ---
 ---     local x = tide.Input { 4 }
 ---     local model = tide.models.Functional { inputs = x, outputs = tide.layers.Dense(3)(x) }
@@ -16,7 +16,7 @@ local names = require "tide.graph.names"
 local none = require "tide.none"
 local object = require "tide.object"
 local order = require "tide.graph.order"
-local plan = require "tide.graph.plan"
+local program = require "tide.graph.program"
 local registry = require "tide.registry"
 local shared = require "tide.shared"
 local strings = require "tide.strings"
@@ -135,14 +135,14 @@ local function run_chain(self, x)
   return x
 end
 
-local function run_plan(self, x)
+local function run_program(self, x)
   local own = self[S]
-  local slots, p = {}, own.plan
+  local slots, p = {}, own.program
   local values = distribute(self, x)
   for i, slot in ipairs(p.from) do
     slots[slot] = ranked(self, i, values[i])
   end
-  plan.run(p.steps, slots)
+  program.run(p.steps, slots)
   local output, slot_of = own.graph.output, p.slot_of
   if symbolic.is(output) then
     return slots[slot_of[output]]
@@ -161,7 +161,7 @@ local Functional = base.derive(Model, "Functional", {
     check_structure(o.outputs, "outputs")
     self:_connect(o.inputs, o.outputs)
   end,
-  call = run_plan,
+  call = run_program,
 })
 Functional.args.owner = "Model"
 Functional.graph_kind = "functional"
@@ -198,7 +198,7 @@ function Functional:_connect(inputs, outputs)
   for _, node in ipairs(nodes) do
     add(node.layer)
   end
-  local p = plan.make(flat_in, flat_out, fuse.calls(nodes, flat_out))
+  local p = program.make(flat_in, flat_out, fuse.calls(nodes, flat_out))
   local chain = symbolic.is(inputs) and symbolic.is(outputs) and p.chain or false
   if #flat_in > 0 and flat_in[1].dtype:find("float", 1, true) then
     self[S].compute = nil
@@ -208,10 +208,10 @@ function Functional:_connect(inputs, outputs)
   own.graph = { input = inputs, output = outputs, inputs = flat_in, outputs = flat_out,
     keys = input_keys(inputs, flat_in), nodes = nodes }
   own.layers = order.layers(flat_in, flat_out)
-  own.ranks, own.whole, own.plan, own.chain = ranks, whole, p, chain
+  own.ranks, own.whole, own.program, own.chain = ranks, whole, p, chain
   self.built = true
   if getmetatable(self).call == Functional.call then -- not in a class with a call of its own
-    self.call = chain and run_chain or run_plan
+    self.call = chain and run_chain or run_program
   end
   self:_settle()
   own.plain = own.plain and chain ~= false

@@ -27,6 +27,7 @@ object.declare(Model, "Model", {
     { "index", "int", nil, "the layer's number, from 1" } },
   make_train_function = { { "force", "bool", false, "recorded" } },
   to_json = {}, reset_metrics = {}, get_metrics_result = {}, get_compile_config = {},
+  explain_plan = {},
 })
 Model.is_model = true
 Model._foreign = foreign.model
@@ -38,6 +39,7 @@ local delegated = {
     get_metrics_result get_compile_config compile_from_config make_train_function]],
   ["tide.saving"] = "save save_weights load_weights",
   ["tide.saving.lora"] = "save_lora_weights load_lora_weights",
+  ["tide.training.explain"] = "explain_plan",
   ["tide.training.tools"] = "find_lr find_batch_size",
   ["tide.models.surgery"] = "rename replace sub_model freeze unfreeze",
 }

@@ -23,7 +23,7 @@ local compile_args = check.args("compile", {
   { "metrics", "any", nil, "list, list of lists per output, or a table by output name",
     dict = true },
   { "weighted_metrics", "any", nil, "metrics that sample weights weigh", dict = true },
-  { "run_eagerly", "bool", false, "recorded; Tide always runs at once" },
+  { "run_eagerly", "bool", false, "no step is recorded and replayed; see explain_plan" },
   { "steps_per_execution", "int", 1, "recorded", min = 1 },
   { "jit_compile", "any", "auto", "recorded" },
   { "auto_scale_loss", "bool", true, "scale the loss under the policy mixed_float16" },

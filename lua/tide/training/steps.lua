@@ -12,6 +12,8 @@ local metrics = require "tide.metrics"
 local ops = require "tide.ops"
 local seeds = require "tide.layers.seeds"
 local structure = require "tide.data.structure"
+local planned = require "tide.training.planned"
+local replay = require "tide.training.replay"
 local tensors = require "tide.training.tensors"
 
 local Layer = require "tide.layers.base"
@@ -357,6 +359,34 @@ function steps.find_parameters(model, T)
   end
 end
 
+-- Whether the step of a bad loss is left out by the host: for optimizers whose step is more than
+-- one op.
+local function leaves_out(T, guard)
+  local optimizer = T.optimizer
+  if (T.by_host or rawget(optimizer, "use_ema") or rawget(optimizer, "gradient_accumulation_steps"))
+    and guard[2] ~= 0 then
+    left_out(T)
+    guard:zero_()
+    optimizer:_left_out()
+    return true
+  end
+  return false
+end
+
+--- The optimizer's step with the gradients of the parameters.
+--- @param guard userdata|nil what says that the loss is bad; see `settle`
+function steps.apply(T, grads, guard)
+  local optimizer = T.optimizer
+  optimizer:_apply(grads, not T.same and optimizer:_places(grads, T.params) or nil, guard)
+end
+
+--- As apply, where a bad loss was not looked at before.
+function steps.apply_unless_bad(T, grads, guard)
+  if not leaves_out(T, guard) then
+    steps.apply(T, grads, guard)
+  end
+end
+
 --- Applies the gradients of a loss to the model's parameters.
 --- @param guard userdata|nil what says that the loss is bad; see `settle`
 function steps.minimize(model, T, loss, guard)
@@ -373,7 +403,11 @@ function steps.minimize(model, T, loss, guard)
     errors.raise("fit", "the loss depends on no trainable weight of %s", model:_label())
   end
   local grads = core.gradients(scaled, params, optimizer:_takes_rows() and SPARSE or nil)
-  optimizer:_apply(grads, not T.same and optimizer:_places(grads, params) or nil, guard)
+  if T.noting then
+    T.noting.learned(grads)
+    return steps.apply_unless_bad(T, grads, guard)
+  end
+  steps.apply(T, grads, guard)
 end
 
 -- ---- the steps ----
@@ -395,14 +429,10 @@ local function learn(model, T, loss, x, again)
   if strategy then
     strategy:agree(guard)
   end
-  local optimizer = T.optimizer
-  if (T.by_host or rawget(optimizer, "use_ema") or rawget(optimizer, "gradient_accumulation_steps"))
-    and guard[2] ~= 0 then
-    left_out(T)
-    guard:zero_()
-    optimizer:_left_out()
+  if not T.noting and leaves_out(T, guard) then -- who notes looks behind the gradients
     return
   end
+  local optimizer = T.optimizer
   if again and strategy then
     errors.raise(getmetatable(optimizer).__name, "its steps cannot be shared by several \z
       processes; train with another optimizer, or in one process")
@@ -428,6 +458,9 @@ local function compiled_pass(model, T, x, y, y_pred, w, use)
   if not T.built then
     build(T, ys, ps)
   end
+  if T.noting then
+    T.noting.predictions = y_pred
+  end
   if T.loss or use ~= track then
     local loss = penalties(model, T, T.loss and T.loss:compute(ys, ps, ws))
     if loss == nil then
@@ -438,6 +471,9 @@ local function compiled_pass(model, T, x, y, y_pred, w, use)
   end
   if T.metrics then
     local _ <close> = core.recording(false)
+    if T.noting then
+      return T.noting.update(ys, ps, ws)
+    end
     T.metrics:update(ys, ps, ws)
   end
 end
@@ -483,19 +519,34 @@ end
 --- A training step without the logs.
 function steps.train(model, T, x, y, w)
   local own = T.own_loss or T.own_metrics
-  local use = T.optimizer._evaluates and learn_again(model, y, w) or learn
+  local again = T.optimizer._evaluates
+  if not own and not again and planned.train(model, T, x, y, w, steps) then
+    return
+  end
+  local use = again and learn_again(model, y, w) or learn
   return (own and own_pass or compiled_pass)(model, T, x, y, model(x, TRAIN), w, use)
+end
+
+steps._parts = parts
+
+-- The step of a compiled model without more, for who notes it.
+function steps._pass(model, T, x, y, w, trains)
+  return compiled_pass(model, T, x, y, model(x, trains and TRAIN or INFER), w,
+    trains and learn or track)
 end
 
 --- A test step without the logs.
 function steps.test(model, T, x, y, w)
   local own = T.own_loss or T.own_metrics
+  if not own and planned.test(model, T, x, y, w, steps) then
+    return
+  end
   return (own and own_pass or compiled_pass)(model, T, x, y, model(x, INFER), w, track)
 end
 
 --- The outputs for a batch.
 function steps.predict(model, x)
-  return model(x, INFER)
+  return replay.predict(model, x)
 end
 
 --- Updates the compiled metrics and returns all values.

@@ -1,10 +1,11 @@
---- The flat plan that runs a graph: a list of steps over numbered slots, made once per model.
+--- The program that runs a graph in Lua: a flat list of steps over numbered slots, made once per
+--- model. (A plan, src/plan.c, is what a whole step of training or predicting becomes in C.)
 --
 -- Most steps are `slots[to] = fn(slots[from])`; merges give a list of slots, operators of two
 -- tensors two; others carry a template of their arguments.
 local symbolic = require "tide.graph.symbolic"
 
-local plan = {}
+local program = {}
 
 local ONE, LIST, TWO, ANY = 1, 2, 3, 4
 
@@ -63,13 +64,13 @@ local function step_of(call, slot_of)
     slot_of = slot_of }
 end
 
---- Makes the plan of a graph.
+--- Makes the program of a graph.
 --- @param inputs table list of symbolic tensors
 --- @param outputs table list of symbolic tensors
 --- @param calls table as tide.graph.fuse gives them
 --- @return table { steps, from: slots of the inputs, to: slots of the outputs, slot_of, chain: the
 ---   functions alone where each step takes what the one before made }
-function plan.make(inputs, outputs, calls)
+function program.make(inputs, outputs, calls)
   local slot_of, n = {}, 0
   local function slot(x)
     if not slot_of[x] then
@@ -146,7 +147,7 @@ local function run_any(step, slots)
 end
 
 --- Runs a plan's steps on filled slots.
-function plan.run(steps, slots)
+function program.run(steps, slots)
   for i = 1, #steps do
     local step = steps[i]
     local kind = step.kind
@@ -170,4 +171,4 @@ function plan.run(steps, slots)
   end
 end
 
-return plan
+return program

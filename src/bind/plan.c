@@ -1,0 +1,391 @@
+/* Plans from Lua: recording a step (plan.h), and sets of plans with what they hang on.
+ *
+ * A set holds the plans of one step of a model, one for each form of its tensors. What Lua did
+ * between the launches when the step was recorded hangs on fields of objects: the set watches them,
+ * each with the value that it had, and runs no plan once one has another. A tensor among them must
+ * be the same, on the same memory, and want a gradient as it did.
+ *
+ * A set's user values: 1 the owners of what is watched, 2 the keys, 3 the values, which keep the
+ * addresses from being given again, 4 the table whose field `called` numbers the calls of a model,
+ * 5 the one whose field `ran` tells which plan ran last.
+ */
+#include "../plan.h"
+#include "bind.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST = 8, MANY = 256 };
+
+typedef struct {
+    int owner; /* its number among the owners */
+    int type;
+    union {
+        const void *p;
+        lua_Integer i;
+        lua_Number n;
+    } is;
+    const tide_tensor *t; /* of a tensor */
+    const tide_storage *storage;
+    int needs;
+} watched;
+
+typedef struct {
+    tide_plan *plan[MOST];
+    int n;
+    watched *watch;
+    int nwatch;
+} set;
+
+static const char set_name[] = "tide.plans";
+
+static void release_recorder(void *p) { tide_recorder_free(p); }
+
+static tide_recorder *recorder(lua_State *L) {
+    tide_recorder *r = tideL_unbox(L, 1, release_recorder);
+    if (!r) tideL_error(L, "record", "takes a recorder (got %s)", tideL_typename(L, 1));
+    return r;
+}
+
+/* The tensors of the list at i, `false` as NULL, in a block on the stack; -1: one of them is no
+ * tensor that a plan can take. */
+static int read_list(lua_State *L, int i, tide_tensor ***out) {
+    const int n = (int)lua_rawlen(L, i);
+    tide_tensor **all = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *all, 0);
+    *out = all;
+    for (int k = 0; k < n; k++) {
+        lua_rawgeti(L, i, k + 1);
+        const tideL_handle *h = tideL_tohandle(L, -1);
+        all[k] = h ? h->t : NULL;
+        if (!all[k] && (h || lua_toboolean(L, -1))) return -1;
+        lua_pop(L, 1);
+    }
+    return n;
+}
+
+/* Is it a plain tensor with elements, without gradient or mask? */
+static int is_plain(const tide_tensor *t) {
+    return t && t->storage && !tide_is_number(t) && !t->marked && !t->node && !t->requires_grad &&
+        tide_has_elements(t);
+}
+
+/* record(tensors): notes from now on what runs; nil where one is recorded already, or where such
+ * tensors can be no inputs. */
+static int record(lua_State *L) {
+    tide_ctx *ctx = tideL_ctx(L);
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    tideL_box *b = tideL_newbox(L, release_recorder);
+    tide_tensor **in;
+    const int n = read_list(L, 1, &in);
+    for (int i = 0; i < n; i++)
+        if (!is_plain(in[i])) return 0;
+    if (n < 0 || tide_recorder_busy(ctx) || ctx->profile || ctx->steps) return 0;
+    b->p = tide_recorder_new(tideL_here(L, ctx), n, in);
+    if (!b->p) return 0;
+    lua_pushvalue(L, 2);
+    return 1;
+}
+
+/* record_end(recorder, results): the step is over and gave these; false: no tensor */
+static int record_end(lua_State *L) {
+    tide_recorder *r = recorder(L);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
+    tide_tensor **out;
+    const int n = read_list(L, 2, &out);
+    for (int i = 0; i < n; i++)
+        if (out[i] && out[i]->marked) tide_recorder_refuse(tideL_ctx(L), "a result has a mask");
+    if (n < 0) tide_recorder_refuse(tideL_ctx(L), "a result is no tensor");
+    tide_recorder_end(r, n < 0 ? 0 : n, out);
+    return 0;
+}
+
+/* record_refuse(why): the step under way can be no plan. */
+static int record_refuse(lua_State *L) {
+    tide_recorder_refuse(tideL_ctx(L), "%s", luaL_checkstring(L, 1));
+    return 0;
+}
+
+static int record_close(lua_State *L) {
+    tide_recorder_close(recorder(L));
+    return 0;
+}
+
+static int record_why(lua_State *L) {
+    lua_pushstring(L, tide_recorder_why(recorder(L)));
+    return 1;
+}
+
+/* record_same(a, b): whether both made the same calls */
+static int record_same(lua_State *L) {
+    tide_recorder *a = recorder(L), *b = tideL_unbox(L, 2, release_recorder);
+    if (!b) return tideL_error(L, "record_same", "takes two recorders");
+    lua_pushboolean(L, tide_recorder_same(a, b));
+    return 1;
+}
+
+/* -- sets -- */
+
+static int set_gc(lua_State *L) {
+    set *s = lua_touserdata(L, 1);
+    for (int i = 0; i < s->n; i++) tide_plan_free(s->plan[i]);
+    s->n = 0;
+    free(s->watch);
+    s->watch = NULL, s->nwatch = 0;
+    return 0;
+}
+
+/* plans(own, room): an empty set; `own.called` gets the number of each call, `room.ran` that of the
+ * plan. */
+static int plans(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE), luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
+    set *s = lua_newuserdatauv(L, sizeof *s, 5);
+    *s = (set){0};
+    if (luaL_newmetatable(L, set_name)) {
+        lua_pushcfunction(L, set_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 4);
+    lua_pushvalue(L, 2);
+    lua_setiuservalue(L, -2, 5);
+    return 1;
+}
+
+/* plans_add(set, recorder, known): the recorded step becomes a plan of the set; returns whether it
+ * does. `known`: tensors from outside that may be read and written. */
+static int plans_add(lua_State *L) {
+    set *s = luaL_checkudata(L, 1, set_name);
+    lua_settop(L, 3);
+    lua_rotate(L, 1, -1); /* recorder, known, set */
+    tide_recorder *r = recorder(L);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    tide_tensor **known;
+    tide_plan *p = NULL;
+    const int n = read_list(L, 2, &known);
+    for (int i = 0; i < n; i++)
+        if (!known[i] || !known[i]->storage) return 0;
+    if (n < 0 || s->n == MOST) return 0;
+    tideL_try(L, tideL_ctx(L), tide_plan_new(r, n, known, &p));
+    if (p) s->plan[s->n++] = p;
+    lua_pushboolean(L, p != NULL);
+    return 1;
+}
+
+/* The value at the top of the stack, as it is now. */
+static watched look(lua_State *L, int owner) {
+    watched w = {.owner = owner, .type = lua_type(L, -1)};
+    const tideL_handle *h = NULL;
+    switch (w.type) {
+    case LUA_TNIL:
+    case LUA_TNONE: break;
+    case LUA_TBOOLEAN: w.is.i = lua_toboolean(L, -1); break;
+    case LUA_TNUMBER:
+        if (lua_isinteger(L, -1)) w.is.i = lua_tointeger(L, -1);
+        else w.is.n = lua_tonumber(L, -1), w.type = -LUA_TNUMBER;
+        break;
+    case LUA_TUSERDATA: h = tideL_tohandle(L, -1); /* fall through */
+    default: w.is.p = lua_topointer(L, -1);
+    }
+    if (h && h->t) w.t = h->t, w.storage = h->t->storage, w.needs = h->t->requires_grad;
+    return w;
+}
+
+static int holds(lua_State *L, const watched *w) {
+    const int type = lua_type(L, -1);
+    const tideL_handle *h;
+    switch (w->type) {
+    case LUA_TNIL:
+    case LUA_TNONE: return type <= 0;
+    case LUA_TBOOLEAN: return type == LUA_TBOOLEAN && lua_toboolean(L, -1) == w->is.i;
+    case LUA_TNUMBER: return lua_isinteger(L, -1) && lua_tointeger(L, -1) == w->is.i;
+    case -LUA_TNUMBER: {
+        const lua_Number n = lua_tonumber(L, -1);
+        return type == LUA_TNUMBER && !lua_isinteger(L, -1) && !memcmp(&n, &w->is.n, sizeof n);
+    }
+    default:
+        if (lua_topointer(L, -1) != w->is.p) return 0;
+        if (!w->t) return 1;
+        h = lua_touserdata(L, -1);
+        return h->t == w->t && h->t->storage == w->storage && h->t->requires_grad == w->needs &&
+            !h->t->node && !h->t->hooks;
+    }
+}
+
+/* plans_watch(set, owners, keys): notes what stands in these fields now; a key of false is the
+ * length of its owner. Owners that follow one another are best the same. */
+static int plans_watch(lua_State *L) {
+    set *s = luaL_checkudata(L, 1, set_name);
+    luaL_checktype(L, 2, LUA_TTABLE), luaL_checktype(L, 3, LUA_TTABLE);
+    lua_settop(L, 3);
+    const int n = (int)lua_rawlen(L, 3);
+    free(s->watch);
+    s->watch = malloc((size_t)(n + 1) * sizeof *s->watch);
+    s->nwatch = 0;
+    if (!s->watch) return tideL_error(L, "plans", "not enough memory");
+    lua_createtable(L, n, 0); /* 4: values */
+    for (int i = 0, owner = 0; i < n; i++) {
+        lua_rawgeti(L, 2, i + 1);
+        if (owner) {
+            lua_rawgeti(L, 2, owner);
+            if (!lua_rawequal(L, -1, -2)) owner = 0;
+            lua_pop(L, 1);
+        }
+        if (!owner) owner = i + 1;
+        lua_rawgeti(L, 3, i + 1);
+        if (lua_isboolean(L, -1)) lua_pushinteger(L, (lua_Integer)lua_rawlen(L, -2));
+        else lua_rawget(L, -2);
+        s->watch[s->nwatch++] = look(L, owner);
+        lua_rawseti(L, 4, i + 1);
+        lua_settop(L, 4);
+    }
+    lua_setiuservalue(L, 1, 3);
+    lua_setiuservalue(L, 1, 2);
+    lua_setiuservalue(L, 1, 1);
+    return 0;
+}
+
+/* The number of the first field of the set at 1 that does not hold what it held; -1: all do.
+ * Allocates nothing. */
+static int first_changed(lua_State *L, const set *s) {
+    const int top = lua_gettop(L), owners = top + 1, keys = top + 2;
+    int owner = 0, i = 0;
+    lua_getiuservalue(L, 1, 1);
+    lua_getiuservalue(L, 1, 2);
+    for (int same = 1; i < s->nwatch; i++) {
+        const watched *w = &s->watch[i];
+        if (w->owner != owner) {
+            lua_settop(L, keys);
+            lua_rawgeti(L, owners, owner = w->owner);
+        }
+        if (lua_rawgeti(L, keys, i + 1) != LUA_TBOOLEAN) lua_rawget(L, keys + 1);
+        else lua_pushinteger(L, (lua_Integer)lua_rawlen(L, keys + 1));
+        same = holds(L, w);
+        lua_pop(L, 1);
+        if (!same) break;
+    }
+    lua_settop(L, top);
+    return i < s->nwatch ? i : -1;
+}
+
+/* plans_changed(set): nil where all that is watched is as it was, or the key of what is not (false:
+ * a list has another length), and its owner */
+static int plans_changed(lua_State *L) {
+    const set *s = luaL_checkudata(L, 1, set_name);
+    lua_settop(L, 1);
+    luaL_checkstack(L, 8, "tide");
+    const int i = first_changed(L, s);
+    if (i < 0) return 0;
+    lua_getiuservalue(L, 1, 2);
+    lua_rawgeti(L, -1, i + 1);
+    lua_getiuservalue(L, 1, 1);
+    lua_rawgeti(L, -1, i + 1);
+    lua_replace(L, -2);
+    return 2;
+}
+
+/* The tensors from argument 2 on; 0: some cannot be a plan's. */
+static int read_inputs(lua_State *L, int n, tide_tensor **in) {
+    for (int i = 0; i < n; i++) {
+        const tideL_handle *h = tideL_tohandle(L, 2 + i);
+        if (!h || !is_plain(h->t)) return 0;
+        in[i] = h->t;
+    }
+    return 1;
+}
+
+/* The number of the plan for these; -1: there is none. */
+static int plan_for(const set *s, int n, tide_tensor *const *in) {
+    for (int i = 0; i < s->n; i++)
+        if (tide_plan_fits(s->plan[i], n, in)) return i;
+    return -1;
+}
+
+/* plans_run(set, tensor ...): runs the plan for such tensors. Returns its results, false where the
+ * step gave none, or true where it has none at all. Nothing: there is no plan for them, or it
+ * failed and the eager step can say why. nil, true: a field that is watched has changed. */
+static int plans_run(lua_State *L) {
+    set *s = luaL_checkudata(L, 1, set_name);
+    const int n = lua_gettop(L) - 1;
+    tide_ctx *ctx = tideL_ctx(L);
+    if (!s->n || n > MANY || ctx->calling || ctx->walking || ctx->rule || ctx->differentiating ||
+        ctx->profile || ctx->recorder || ctx->steps)
+        return 0;
+    tide_tensor *few[16], **in = few;
+    luaL_checkstack(L, 16, "tide");
+    if (n > 16) in = lua_newuserdatauv(L, (size_t)n * sizeof *in, 0);
+    const int k = read_inputs(L, n, in) ? plan_for(s, n, in) : -1;
+    if (k < 0) return 0;
+    tide_plan *p = s->plan[k];
+    if (first_changed(L, s) >= 0) {
+        lua_pushnil(L);
+        lua_pushboolean(L, 1);
+        return 2;
+    }
+    const int nout = tide_plan_ask(p).nout, first = lua_gettop(L) + 2;
+    tideL_pace(L, ctx);
+    luaL_checkstack(L, nout + 8, "tide");
+    tide_tensor **out = lua_newuserdatauv(L, (size_t)(nout + 1) * sizeof *out, 0);
+    for (int i = 0; i < nout; i++) tideL_new(L);
+    tideL_here(L, ctx); /* finalizers may have run other coroutines, or released tensors */
+    if (!read_inputs(L, n, in) || plan_for(s, n, in) != k) return 0;
+    int undone;
+    const tide_status st = tide_plan_run(p, in, out, &undone);
+    if (st == TIDE_EINTERRUPT || (st != TIDE_OK && !undone)) return tideL_raise(L, ctx, st);
+    if (st != TIDE_OK) return 0;
+    for (int i = 0; i < nout; i++) {
+        tideL_handle *h = lua_touserdata(L, first + i);
+        h->t = out[i];
+        if (out[i]) continue;
+        lua_pushboolean(L, 0);
+        lua_replace(L, first + i);
+    }
+    lua_getiuservalue(L, 1, 4);
+    lua_pushliteral(L, "called");
+    lua_pushinteger(L, ++ctx->calls);
+    lua_rawset(L, -3);
+    lua_getiuservalue(L, 1, 5);
+    lua_pushliteral(L, "ran");
+    lua_pushinteger(L, k + 1);
+    lua_rawset(L, -3);
+    lua_settop(L, first + nout - 1);
+    if (nout == 0) lua_pushboolean(L, 1);
+    return nout ? nout : 1;
+}
+
+/* plans_facts(set): a list of { inputs, outputs, launches, arena, temporaries }, bytes the last */
+static int plans_facts(lua_State *L) {
+    const set *s = luaL_checkudata(L, 1, set_name);
+    lua_createtable(L, s->n, 0);
+    for (int i = 0; i < s->n; i++) {
+        const tide_plan_facts f = tide_plan_ask(s->plan[i]);
+        lua_createtable(L, 0, 5);
+        lua_pushinteger(L, f.nin), lua_setfield(L, -2, "inputs");
+        lua_pushinteger(L, f.nout), lua_setfield(L, -2, "outputs");
+        lua_pushinteger(L, f.launches), lua_setfield(L, -2, "launches");
+        lua_pushinteger(L, f.arena), lua_setfield(L, -2, "arena");
+        lua_pushinteger(L, f.temporaries), lua_setfield(L, -2, "temporaries");
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 1;
+}
+
+void tideL_open_plan(lua_State *L) {
+    static const luaL_Reg functions[] = {{"record", record},
+                                         {"record_end", record_end},
+                                         {"record_refuse", record_refuse},
+                                         {"record_close", record_close},
+                                         {"record_why", record_why},
+                                         {"record_same", record_same},
+                                         {"plans", plans},
+                                         {"plans_add", plans_add},
+                                         {"plans_watch", plans_watch},
+                                         {"plans_changed", plans_changed},
+                                         {"plans_run", plans_run},
+                                         {"plans_facts", plans_facts},
+                                         {NULL, NULL}};
+    luaL_setfuncs(L, functions, 0);
+}
