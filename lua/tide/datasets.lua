@@ -129,5 +129,10 @@ return require("tide.namespace").new("tide.datasets", datasets, { modules = {
   cifar10 = "tide.datasets.cifar", cifar100 = "tide.datasets.cifar",
   imdb = "tide.datasets.text", reuters = "tide.datasets.text",
   boston_housing = "tide.datasets.housing", california_housing = "tide.datasets.housing",
-  movielens = "tide.datasets.movielens",
+  movielens = "tide.datasets.movielens", iris = "tide.datasets.iris",
+  moons = "tide.datasets.points", circles = "tide.datasets.points",
+  spirals = "tide.datasets.points", blobs = "tide.datasets.points",
+  ratings = "tide.datasets.points", digits = "tide.datasets.drawn",
+  shapes = "tide.datasets.drawn", tones = "tide.datasets.drawn",
+  sentiment = "tide.datasets.language", translation = "tide.datasets.language",
 } })

@@ -135,9 +135,9 @@ end
 
 local N, M = 624, 397
 
--- The generator of RandomState (Matsumoto and Nishimura 1998, MT19937): a function that gives the
--- next 32 bits.
-local function twister(seed)
+--- The generator of RandomState (Matsumoto and Nishimura 1998, MT19937): a function that gives the
+--- next 32 bits.
+function numpy.twister(seed)
   local key, at = {}, N
   seed = seed & 0xffffffff
   for i = 0, N - 1 do
@@ -164,7 +164,7 @@ end
 --- A function of n that gives what `numpy.random.RandomState(seed).shuffle` makes of the rows 1..n,
 --- one call after the other.
 function numpy.shuffler(seed)
-  local draw = twister(seed)
+  local draw = numpy.twister(seed)
   return function(n)
     local order = {}
     for i = 1, n do

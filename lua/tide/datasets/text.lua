@@ -204,10 +204,13 @@ local function reuters(...)
     table.move(xs, n + 1, #xs, 1, {}), labels_of(table.move(ys, n + 1, #ys, 1, {}))
 end
 
--- get_word_index(folder): the number of each word, from Keras' JSON file.
 local function word_index(name)
   local args = check.args(name .. ".get_word_index", { files.FOLDER },
     { named = { files.VERIFY } })
+  --- The number of each word, from Keras' JSON file; sequences have them with index_from.
+  ---
+  ---     local number = tide.datasets.imdb.get_word_index "folder"
+  --- @return table whole numbers by word
   return function(...)
     local path = find(name, 2, args:construct(...))
     local out = json.decode(files.read(path), path)
@@ -220,10 +223,16 @@ local function word_index(name)
   end
 end
 
+--- The topics of Reuters' news, by label.
+---
+---     tide.datasets.reuters.get_label_names()[1]   --> "cocoa"
+--- @return table 46 names
+local function label_names()
+  return table.move(TOPICS, 1, #TOPICS, 1, {})
+end
+
 return {
   imdb = files.callable("imdb", imdb, { get_word_index = word_index "imdb" }),
   reuters = files.callable("reuters", reuters, { get_word_index = word_index "reuters",
-    get_label_names = function()
-      return table.move(TOPICS, 1, #TOPICS, 1, {})
-    end }),
+    get_label_names = label_names }),
 }
