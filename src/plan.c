@@ -27,9 +27,11 @@
  *
  * What is refused: reading what no launch wrote; a tensor made by the step that outlives it without
  * being an output; writing to tensors from outside that nobody answers for (those that are only
- * read are constants of the model's code); shapes that depend on elements; several devices. A run
- * that fails is undone as far as it changed anything, so that the eager step can say what is wrong.
- * The optimizer's step is none of this: it runs between two plans. */
+ * read are constants of the model's code, or were made of tensors whose version the code asks for,
+ * and such a version is pinned: when it has changed, the plan holds no more); shapes that depend on
+ * elements; several devices. A run that fails is undone as far as it changed anything, so that the
+ * eager step can say what is wrong. The optimizer's step is none of this: it runs between two
+ * plans. */
 #include "plan.h"
 
 #include "../kernels/keep.h"
@@ -52,8 +54,10 @@ typedef struct {
     int kind, input; /* INPUT: its number */
     int first, last; /* launches */
     int changed;     /* INPUT, HELD: the first launch that writes to it, or NONE */
-    uint8_t dead;    /* was freed while recording */
-    uint8_t relaid;  /* kernels keep it in layouts of their own: it needs an identity */
+    uint8_t pinned;  /* the program looked at its version, which must stay as it is */
+    uint64_t version;
+    uint8_t dead;   /* was freed while recording */
+    uint8_t relaid; /* kernels keep it in layouts of their own: it needs an identity */
 } slot;
 
 typedef struct { /* a tensor as a launch sees it; INPUT: offset from the input's own */
@@ -310,6 +314,15 @@ void tide_recorder_freed(tide_ctx *ctx, const tide_storage *s) {
     }
 }
 
+void tide_recorder_pin(tide_ctx *ctx, tide_storage *s) {
+    tide_recorder *r = ctx->recorder;
+    if (!r || r->over || r->why[0] || !s || !s->dev) return;
+    const int k = slot_of(r, s);
+    if (k == NONE) no_memory(r);
+    else if (r->slots[k].kind == INPUT) refuse(r, "it asks whether what it is given has changed");
+    else r->slots[k].pinned = 1, r->slots[k].version = s->version;
+}
+
 tide_recorder *tide_recorder_new(tide_ctx *ctx, int nin, tide_tensor *const *in) {
     tide_recorder *r = calloc(1, sizeof *r);
     if (!r || !(r->in = calloc((size_t)nin + 1, sizeof *r->in))) {
@@ -435,6 +448,7 @@ int tide_recorder_same(const tide_recorder *a, tide_recorder *b) {
         a->nslots == b->nslots && a->ndraws == b->ndraws;
     for (int i = 0; i < a->nslots && same; i++)
         same = a->slots[i].kind == b->slots[i].kind && a->slots[i].changed == b->slots[i].changed &&
+            a->slots[i].pinned == b->slots[i].pinned &&
             (a->slots[i].bytes == b->slots[i].bytes ||
              (a->slots[i].kind == INPUT && a->slots[i].changed == NONE)) &&
             (a->slots[i].kind != HELD || a->slots[i].id == b->slots[i].id);
@@ -479,6 +493,7 @@ struct tide_plan {
     form *in;
     operand *operands;     /* of outputs */
     int *out, *storage_of; /* storage_of: by slot, the number of the OUTPUT */
+    int *pinned;           /* slots */
     tide_storage **held;
     tide_step *steps;
     tide_tensor *tensors, **pointers;
@@ -490,7 +505,8 @@ struct tide_plan {
     tide_tensor **made; /* of results, during a run */
     draw *draws;
     slot *slots;
-    int nin, nout, nheld, nsteps, ntemps, ninputs, noutputs, nchanges, nresults, ndraws, nslots;
+    int nin, nout, npinned, nheld, nsteps, ntemps, ninputs, noutputs, nchanges, nresults, ndraws,
+        nslots;
     int undoes; /* whether all changes can be put back */
     uint64_t drawn;
     size_t arena;
@@ -543,7 +559,7 @@ void tide_plan_free(tide_plan *p) {
     free(p->in), free(p->operands), free(p->out), free(p->storage_of), free(p->held);
     free(p->steps), free(p->tensors), free(p->pointers), free(p->attrs), free(p->temps);
     free(p->inputs), free(p->outputs), free(p->changes), free(p->results), free(p->made);
-    free(p->draws), free(p->slots);
+    free(p->draws), free(p->slots), free(p->pinned);
     tide_ctx_unref(p->ctx);
     free(p);
 }
@@ -674,17 +690,19 @@ tide_status tide_plan_new(tide_recorder *r, int nknown, tide_tensor *const *know
     const size_t n = (size_t)p->nslots + 1, m = (size_t)ntensors + 1;
     tide_storage **temp_of = calloc(n, sizeof *temp_of);
     p->storage_of = calloc(n, sizeof *p->storage_of), p->held = calloc(n, sizeof *p->held);
+    p->pinned = calloc(n, sizeof *p->pinned);
     p->temps = calloc(n, sizeof *p->temps), p->changes = calloc(n, sizeof *p->changes);
     p->results = calloc(n, sizeof *p->results), p->made = calloc(n, sizeof(void *));
     p->steps = calloc((size_t)p->nsteps, sizeof *p->steps);
     p->tensors = calloc(m, sizeof *p->tensors), p->pointers = calloc(m, sizeof(void *));
     p->inputs = calloc(m, sizeof *p->inputs), p->outputs = calloc(m, sizeof *p->outputs);
-    int enough = temp_of && p->storage_of && p->held && p->temps && p->changes && p->results &&
-        p->made && p->steps && p->tensors && p->pointers && p->inputs && p->outputs;
+    int enough = temp_of && p->storage_of && p->held && p->pinned && p->temps && p->changes &&
+        p->results && p->made && p->steps && p->tensors && p->pointers && p->inputs && p->outputs;
     for (int i = 0; i < p->nslots && enough; i++) {
         slot *s = &p->slots[i];
         if (s->kind == HELD) p->held[p->nheld++] = s->storage, s->storage->refs++;
-        if (s->kind == TEMP)
+        if (s->kind == HELD && s->pinned) p->pinned[p->npinned++] = i;
+        if (s->kind == TEMP && s->first != NONE)
             p->temps[p->ntemps++] = (temporary){
                 .slot = i, .storage = {.refs = 1, .dev = p->dev, .bytes = s->bytes, .version = 1}};
     }
@@ -744,6 +762,14 @@ int tide_plan_fits(const tide_plan *p, int nin, tide_tensor *const *in) {
         if (f->like != i &&
             (t->storage != in[f->like]->storage || t->offset - in[f->like]->offset != f->distance))
             return 0;
+    }
+    return 1;
+}
+
+int tide_plan_holds(const tide_plan *p) {
+    for (int i = 0; i < p->npinned; i++) {
+        const slot *s = &p->slots[p->pinned[i]];
+        if (s->storage->version != s->version) return 0;
     }
     return 1;
 }

@@ -24,6 +24,7 @@ int tide_recorder_same(const tide_recorder *a, tide_recorder *b);
 /* What the house tells while `ctx->recorder` is not NULL. */
 void tide_recorder_note(tide_ctx *, const tide_step *); /* one that has run */
 void tide_recorder_refuse(tide_ctx *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void tide_recorder_pin(tide_ctx *, tide_storage *); /* the program looks at its version */
 void tide_recorder_freed(tide_ctx *, const tide_storage *);
 
 /* -- plans -- */
@@ -33,6 +34,8 @@ tide_status tide_plan_new(tide_recorder *, int nknown, tide_tensor *const *known
 void tide_plan_free(tide_plan *);
 /* Are these tensors of the forms that the recorded step had? */
 int tide_plan_fits(const tide_plan *, int nin, tide_tensor *const *in);
+/* Are the tensors at whose versions the program looked while it was recorded unchanged? */
+int tide_plan_holds(const tide_plan *);
 /* Runs it. `out` gets new tensors, NULL where the step gave none. Where it fails, *undone says
  * whether everything is as it was before, so that the step may run eagerly. */
 tide_status tide_plan_run(tide_plan *, tide_tensor *const *in, tide_tensor **out, int *undone);

@@ -419,3 +419,31 @@ describe("a step that is replayed", function()
     assert.is_true(plans(model, "predict") > 0, why(model))
   end)
 end)
+
+describe("what layers keep of their weights", function()
+  it("is made anew when these change: casts of a mixed policy, the sum of LoRA", function()
+    for _, policy in ipairs { "mixed_bfloat16", "lora" } do
+      tide.seed(9)
+      local dense = L.Dense { 3, dtype = policy ~= "lora" and policy or nil }
+      local model = tide.Sequential { tide.Input { 4 }, dense }
+      if policy == "lora" then
+        dense:enable_lora(2)
+      end
+      local x = tide.random.normal { 2, 4 }
+      for _ = 1, 3 do
+        for _ = 1, 8 do
+          local want
+          do
+            local _ <close> = eagerly()
+            want = bits(model:predict_on_batch(x))
+          end
+          assert.are.same(want, bits(model:predict_on_batch(x)), policy)
+        end
+        assert.are.equal(1, plans(model, "predict"), policy .. ": " .. why(model))
+        for _, w in ipairs(model.weights) do
+          w:assign(tide.random.normal(w.shape))
+        end
+      end
+    end
+  end)
+end)

@@ -320,7 +320,7 @@ static int plans_run(lua_State *L) {
     const int k = read_inputs(L, n, in) ? plan_for(s, n, in) : -1;
     if (k < 0) return 0;
     tide_plan *p = s->plan[k];
-    if (first_changed(L, s) >= 0) {
+    if (first_changed(L, s) >= 0 || !tide_plan_holds(p)) {
         lua_pushnil(L);
         lua_pushboolean(L, 1);
         return 2;

@@ -1,4 +1,5 @@
 /* The Tensor metatable: creation, operators, fields, conversion to Lua and to bytes. */
+#include "../plan.h"
 #include "../point.h"
 #include "decode.h"
 
@@ -396,9 +397,11 @@ static int detach(lua_State *L) {
     return 1;
 }
 
-/* What caches of a tensor may ask: the number of its storage and of writes into it. */
+/* What caches of a tensor may ask: the number of its storage and of writes into it. A step that is
+ * recorded hangs on the answer, but for version(true), which only notes it. */
 static int storage_version(lua_State *L) {
     tide_tensor *t = tideL_checktensor(L, 1, "version");
+    if (!lua_toboolean(L, 2)) tide_recorder_pin(t->ctx, t->storage);
     lua_pushinteger(L, (lua_Integer)t->storage->version);
     lua_pushinteger(L, (lua_Integer)t->storage->id);
     return 2;

@@ -16,15 +16,16 @@ local mixed = {}
 local function cast(own, weight, dtype)
   local made, call = own.casts[weight], core.call_number()
   local recording = core.grad_mode() and weight.requires_grad
-  if made and made.version == weight:version() and made.recorded == recording
-    and (not recording or made.call == call and call) then
+  if made and made.recorded == recording and (not recording or made.call == call and call)
+    and made.version == weight:version() then
     return made.tensor
   end
   local y = ops.cast(weight, dtype)
   if not recording then
     core.scope_leave(y) -- later calls use it
   end
-  own.casts[weight] = { tensor = y, version = weight:version(), recorded = recording, call = call }
+  own.casts[weight] = { tensor = y, version = weight:version(true), recorded = recording,
+    call = call }
   return y
 end
 

@@ -268,7 +268,7 @@ end
 function replay.predict(model, x)
   local plans = model[S].plans
   local room = plans and plans.predict
-  if room and not room.like and type(x) == "userdata" then -- the everyday case
+  if room and replay.on and not room.like and type(x) == "userdata" then -- the everyday case
     local y = plans_run(room.set, x)
     if y then
       return y
