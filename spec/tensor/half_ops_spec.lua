@@ -621,3 +621,58 @@ describe("the gradient of a half convolution with an activation", function()
     end
   end)
 end)
+
+describe("attention in half precision", function()
+  local function heads(d, b, t, s, h, g, w, v)
+    local function some(...)
+      return (tide.random.normal { ... } * 0.7):cast(d)
+    end
+    return some(b, t, h, w), some(b, s, g, w), some(b, s, g, v)
+  end
+
+  it("is float32's, rounded once, with its gradients", function()
+    tide.seed(31)
+    for _, d in ipairs(halves) do
+      for _, row in ipairs {
+        { 2, 5, 7, 2, 1, 4, 3 }, { 1, 70, 140, 4, 2, 8, 8, causal = true, offset = 70 },
+        { 2, 65, 129, 1, 1, 5, 7, window = 9, cap = 2 }, { 1, 3, 300, 2, 2, 16, 16 },
+        { 2, 66, 66, 2, 2, 4, 4, rate = 0.3, seed = 5 }, { 1, 1, 1, 1, 1, 1, 1 },
+        { 2, 4, 6, 3, 3, 4, 4, mask = true }, { 2, 4, 6, 3, 1, 4, 4, bias = true },
+        { 1, 66, 130, 2, 2, 4, 4, bias = true, whole = true },
+      } do
+        local q, k, v = heads(d, table.unpack(row))
+        local b, t, n = row[1], row[2], row[3]
+        local mask = row.mask and ops.greater(ops.sin(ops.reshape(ops.arange(b * t * n) * 1.9,
+          { b, 1, t, n })), 0.3) or nil
+        if row.mask then
+          mask[1] = false -- queries that see nothing
+        end
+        local bias = row.bias and tide.random.normal(row.whole and { b, row[4], t, n }
+          or { 1, row[4], 1, n }) or nil
+        local name = table.concat(row, " ")
+        rounds_once(name, function(x, y, z, more)
+          return (core.ops.attention_(x, y, z, more, mask, 0.4, row.causal or false,
+            row.window or 0, row.cap or 0, row.offset or 0, row.rate or 0, row.seed))
+        end, { q, k, v, bias }, d, 2) -- the rule reads the rounded result
+      end
+    end
+  end)
+
+  it("widens no more than tiles, and sums gradients of a head for each thread", function()
+    for _, d in ipairs(halves) do
+      local q, k, v = heads(d, 2, 1024, 1024, 8, 8, 64, 64)
+      local bytes = 2 * q.size -- 2 MB; in float32 all three and the result were 16
+      assert.is_true(peak(function()
+        return (core.ops.attention_(q, k, v, nil, nil, 0.125))
+      end) < bytes + (1 << 20))
+      for _, x in ipairs { q, k, v } do
+        x:requires_grad_(true)
+      end
+      local y = core.ops.attention_(q, k, v, nil, nil, 0.125)
+      local dy = tide.ones(y.shape, { dtype = d })
+      assert.is_true(peak(function()
+        return tide.grad(y, { q, k, v }, { gradient = dy })
+      end) < 3 * bytes + tide.get_threads() * (1 << 20))
+    end
+  end)
+end)

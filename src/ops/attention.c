@@ -148,9 +148,9 @@ static double products(const tide_kcall *k) {
     return 2.0 * (double)(q[0] * q[1] * q[2]) * (double)v[1] * (double)(q[3] + v[3]);
 }
 
-TIDE_DESCRIBE(attention_, .flops = products, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER,
-              .infer = attention_infer, .grad = attention_grad, .compose = attention_compose,
-              .draws = attention_draws,
+TIDE_DESCRIBE(attention_, .flops = products,
+              .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER | TIDE_HALF, .infer = attention_infer,
+              .grad = attention_grad, .compose = attention_compose, .draws = attention_draws,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_IN(3) |
                   TIDE_SAVE_IN(4) | TIDE_SAVE_OUT(0) | TIDE_SAVE_OUT(1),
               .masks = 1u << 4);
@@ -163,7 +163,7 @@ static tide_status attention_grad_infer(tide_call *c) {
         memcpy(c->meta[i].shape, x->shape, 4 * sizeof *x->shape);
     }
     const tide_tensor *q = c->in[0];
-    c->meta[3] = (tide_meta){.rank = 4, .dtype = q->dtype};
+    c->meta[3] = (tide_meta){.rank = 4, .dtype = tide_wide(q->dtype)}; /* it is summed yet */
     if (a->biased)
         memcpy(c->meta[3].shape,
                ((const int64_t[]){q->shape[0], q->shape[2], q->shape[1], c->in[1]->shape[1]}),
@@ -172,5 +172,5 @@ static tide_status attention_grad_infer(tide_call *c) {
 }
 static double attention_grad_flops(const tide_kcall *k) { return 2.5 * products(k); }
 TIDE_DESCRIBE(attention_grad_, .flops = attention_grad_flops,
-              .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD, .infer = attention_grad_infer,
-              .masks = 1u << 4);
+              .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD | TIDE_HALF,
+              .infer = attention_grad_infer, .masks = 1u << 4);
