@@ -11,6 +11,7 @@
  *   gru           gates z, r, the candidate, what r scaled (with reset_before: r * h)
  * and last the state h after the step. */
 #include "gemm.h"
+#include "pieces.h"
 
 enum { ROWS = 32 };
 
@@ -20,6 +21,7 @@ typedef struct {
     const REAL *z, *kernel, *bias;
     const uint8_t *mask;
     REAL *memory;
+    const REAL *last; /* of a stretch that is not the first: (B, U), the outputs before it */
 } net;
 
 static int64_t gates_of(int cell) {
@@ -191,8 +193,9 @@ static void forward_rows(const net *r, int64_t lo, int64_t hi, REAL *work, const
                 if (lstm) memcpy(plane(r, 4, b, t), cell, (size_t)U * sizeof(REAL));
                 for (int64_t g = 0; !gru && g < r->G; g++) /* nobody reads them; GRU's are there */
                     memset(plane(r, g, b, t), 0, (size_t)U * sizeof(REAL));
-                if (r->zero || k == 0) memset(out, 0, (size_t)U * sizeof(REAL));
-                else memcpy(out, out - U, (size_t)U * sizeof(REAL));
+                const REAL *repeats = k ? out - U : r->last ? r->last + b * U : NULL;
+                if (r->zero || !repeats) memset(out, 0, (size_t)U * sizeof(REAL));
+                else memcpy(out, repeats, (size_t)U * sizeof(REAL));
             } else {
                 step(r, b, t, s + (b - lo) * W, state, cell);
                 memcpy(out, state, (size_t)U * sizeof(REAL));
@@ -203,11 +206,100 @@ static void forward_rows(const net *r, int64_t lo, int64_t hi, REAL *work, const
     if (lstm) memcpy(cn + lo * U, c, (size_t)(n * U) * sizeof(REAL));
 }
 
+/* -- halves: stretches of steps of some rows are widened, go through, and are narrowed -- */
+
+enum { STRETCH = 1 << 18 }; /* REALs of a stretch, about */
+
+static int64_t planes_of(const net *r) { return state_plane(r) + 1; }
+
+/* Steps of a stretch of which each takes `each` REALs per row. */
+static int64_t stretch(const net *r, int64_t each) {
+    return TIDE_MAX(1, TIDE_MIN(r->T, STRETCH / (ROWS * each)));
+}
+
+/* The first of the m steps, in their order in time, that follow k0 others. */
+static int64_t first_of(const net *r, int64_t k0, int64_t m) {
+    return r->backwards ? r->T - k0 - m : k0;
+}
+
+/* Between `b`, (rows, r->T, width) from `base` on, and `x` (n, m, width): steps [t, t + m) of rows
+ * [lo, lo + n). */
+static void read_steps(const net *r, const tide_buf *b, int64_t base, int64_t lo, int64_t n,
+                       int64_t t, int64_t m, int64_t width, REAL *x) {
+    for (int64_t i = 0; i < n; i++)
+        piece_read(b, base + ((lo + i) * r->T + t) * width, m * width, x + i * m * width);
+}
+static void write_steps(const net *r, const tide_buf *b, int64_t base, int64_t lo, int64_t n,
+                        int64_t t, int64_t m, int64_t width, const REAL *x) {
+    for (int64_t i = 0; i < n; i++)
+        piece_write(b, base + ((lo + i) * r->T + t) * width, m * width, x + i * m * width);
+}
+
+/* The part of r that are n rows and m steps, those from t on of rows [lo, lo + n). */
+static net part_of(const net *r, int64_t lo, int64_t n, int64_t t, int64_t m, REAL *memory,
+                   uint8_t *mask) {
+    net part = *r;
+    part.B = n, part.T = m, part.memory = memory;
+    for (int64_t i = 0; i < n && r->mask; i++)
+        memcpy(mask + i * m, r->mask + (lo + i) * r->T + t, (size_t)m);
+    part.mask = r->mask ? mask : NULL;
+    return part;
+}
+
+/* A whole buffer of halves as REAL, in work space; NULL: none, or no room. */
+static const REAL *widened(tide_device *dev, const tide_buf *b) {
+    const int64_t n = tide_buf_numel(b);
+    REAL *room = b->p ? tide_scratch(dev, (size_t)TIDE_MAX(n, 1) * sizeof(REAL)) : NULL;
+    return room ? piece_read(b, 0, n, room) : NULL;
+}
+
+static void forward_stretches(const tide_kcall *k, const net *r, int64_t lo, int64_t hi,
+                              int64_t steps, REAL *work) {
+    const int64_t U = r->U, W = r->G * U, n = hi - lo, P = planes_of(r);
+    const int lstm = r->cell == TIDE_CELL_lstm;
+    REAL *z = work, *memory = z + ROWS * steps * W, *y = memory + P * ROWS * steps * U,
+         *h = y + ROWS * steps * U, *c = h + ROWS * U, *last = c + ROWS * U,
+         *inner = last + ROWS * U;
+    uint8_t *mask = (uint8_t *)(inner + ROWS * (2 * W + 2 * U));
+    piece_read(&k->in[1], lo * U, n * U, h);
+    if (lstm) piece_read(&k->in[2], lo * U, n * U, c);
+    for (int64_t k0 = 0; k0 < r->T && !tide_stopped(); k0 += steps) {
+        const int64_t m = TIDE_MIN(steps, r->T - k0), t = first_of(r, k0, m);
+        net part = part_of(r, lo, n, t, m, memory, mask);
+        read_steps(r, &k->in[0], 0, lo, n, t, m, W, z);
+        part.z = z, part.last = k0 ? last : NULL;
+        forward_rows(&part, 0, n, inner, h, c, y, h, c);
+        write_steps(r, &k->out[0], 0, lo, n, k0, m, U, y);
+        for (int64_t p = 0; p < P; p++)
+            write_steps(r, &k->out[3], p * r->B * r->T * U, lo, n, t, m, U, memory + p * n * m * U);
+        for (int64_t b = 0; b < n; b++)
+            memcpy(last + b * U, y + (b * m + m - 1) * U, (size_t)U * sizeof(REAL));
+    }
+    piece_write(&k->out[1], lo * U, n * U, h);
+    if (lstm) piece_write(&k->out[2], lo * U, n * U, c);
+}
+
+static tide_status forward_halves(tide_kcall *c, net *r) {
+    const int64_t U = r->U, W = r->G * U, steps = stretch(r, W + (planes_of(r) + 1) * U);
+    r->kernel = widened(c->dev, &c->in[3]), r->bias = widened(c->dev, &c->in[4]);
+    if (!r->kernel || (c->in[4].p && !r->bias)) return TIDE_ENOMEM;
+    tide_lanes lanes;
+    const int64_t room = steps * (W + (planes_of(r) + 1) * U) + 2 * W + 5 * U;
+    TIDE_DO(tide_lanes_new(c->dev, r->B, ROWS,
+                           (size_t)(ROWS * room) * sizeof(REAL) + (size_t)(ROWS * steps), &lanes));
+    TIDE_PARALLEL_FOR (r->B, ROWS) {
+        forward_stretches(c, r, lo, hi, steps, tide_lane(&lanes, share_->slot));
+    }
+    return TIDE_OK;
+}
+
 TIDE_KERNEL(recurrent_) { /* z, h, c, kernel, bias, mask -> y, h, c, memory */
     const tide_recurrent__attrs *at = c->attrs;
     const tide_buf *in = c->in;
     net r = net_of(at, in[1].shape[0], in[0].shape[1], in[1].shape[1]);
-    r.z = in[0].p, r.kernel = in[3].p, r.bias = in[4].p, r.mask = in[5].p, r.memory = c->out[3].p;
+    r.mask = in[5].p;
+    if (tide_is_half(in[0].dtype)) return forward_halves(c, &r);
+    r.z = in[0].p, r.kernel = in[3].p, r.bias = in[4].p, r.memory = c->out[3].p;
     const int64_t W = r.G * r.U;
     tide_lanes lanes;
     TIDE_DO(tide_lanes_new(c->dev, r.B, ROWS, (size_t)(ROWS * (2 * W + 2 * r.U)) * sizeof(REAL),
@@ -225,7 +317,8 @@ typedef struct {
     const REAL *dy, *dh, *dc, *h0, *c0;
     const REAL *turned; /* (W, U): the kernel, transposed */
     REAL *dz;           /* (B, T, W) */
-    REAL *din; /* GRU with reset after: (B, T, W), of the products with the state; else dz */
+    REAL *din;   /* GRU with reset after: (B, T, W), of the products with the state; else dz */
+    REAL *waits; /* of a stretch: (B, U), what outputs that repeat leave to the steps before it */
 } way;
 
 /* The states before step k of the chunk's row b, or the ones it began with. */
@@ -300,7 +393,7 @@ static void backward_rows(const net *r, const way *v, int64_t lo, int64_t hi, RE
     for (int64_t j = 0; j < n * U; j++) {
         dh[j] = v->dh ? v->dh[lo * U + j] : 0;
         dc[j] = v->dc ? v->dc[lo * U + j] : 0;
-        waits[j] = 0;
+        waits[j] = v->waits ? v->waits[lo * U + j] : 0;
     }
     for (int64_t k = r->T - 1; k >= 0 && !tide_stopped(); k--) {
         const int64_t t = r->backwards ? r->T - 1 - k : k;
@@ -351,19 +444,126 @@ static void backward_rows(const net *r, const way *v, int64_t lo, int64_t hi, RE
     }
     memcpy(dh0 + lo * U, dh, (size_t)(n * U) * sizeof(REAL));
     if (lstm) memcpy(dc0 + lo * U, dc, (size_t)(n * U) * sizeof(REAL));
+    if (v->waits) memcpy(v->waits + lo * U, waits, (size_t)(n * U) * sizeof(REAL));
 }
 
-/* (B * T, U): the state that each step's product read. */
-static void states_before(const net *r, const REAL *h0, REAL *out) {
+/* Rows of (B * T, U): the state that each step's product read. */
+static void states_before(const net *r, const REAL *h0, REAL *out, int64_t lo, int64_t hi) {
     const int64_t U = r->U;
-    TIDE_PARALLEL_FOR (r->B, ROWS) {
-        for (int64_t b = lo; b < hi; b++)
-            for (int64_t k = 0; k < r->T; k++) {
-                const int64_t t = r->backwards ? r->T - 1 - k : k;
-                memcpy(out + (b * r->T + t) * U, state_before(r, state_plane(r), h0, b, k),
-                       (size_t)U * sizeof(REAL));
-            }
+    for (int64_t b = lo; b < hi; b++)
+        for (int64_t k = 0; k < r->T; k++) {
+            const int64_t t = r->backwards ? r->T - 1 - k : k;
+            memcpy(out + (b * r->T + t) * U, state_before(r, state_plane(r), h0, b, k),
+                   (size_t)U * sizeof(REAL));
+        }
+}
+
+/* dkernel = or += before' din over the rows and steps of r; r * h is what the candidate's product
+ * read where the reset comes before it. */
+static void kernel_gradient(const net *r, const REAL *before, const REAL *din, REAL *dkernel,
+                            int accumulate) {
+    const int64_t U = r->U, W = r->G * U, all = r->B * r->T,
+                  wide = r->cell == TIDE_CELL_gru_before ? 2 * U : W;
+    tide_gemm g = {.m = U,
+                   .n = wide,
+                   .k = all,
+                   .a = before,
+                   .ars = 1,
+                   .acs = U,
+                   .b = din,
+                   .brs = W,
+                   .bcs = 1,
+                   .c = dkernel,
+                   .ldc = W,
+                   .accumulate = accumulate};
+    K(gemm)(&g);
+    if (wide == W) return;
+    g.n = U, g.a = r->memory + 3 * all * U, g.b = din + 2 * U, g.c = dkernel + 2 * U;
+    K(gemm)(&g);
+}
+
+/* As forward_stretches, from the last to the first; the kernel's gradient and the bias' are added
+ * to `dkernel` and, with reset after, `dbias`. */
+static void backward_stretches(const tide_kcall *k, const net *r, const REAL *turned, int64_t lo,
+                               int64_t hi, int64_t steps, REAL *work, REAL *dkernel, REAL *dbias) {
+    const int64_t U = r->U, W = r->G * U, n = hi - lo, P = planes_of(r);
+    const int lstm = r->cell == TIDE_CELL_lstm, after = r->cell == TIDE_CELL_gru;
+    const tide_buf *in = k->in;
+    REAL *memory = work, *dy = memory + P * ROWS * steps * U, *before = dy + ROWS * steps * U,
+         *dz = before + ROWS * steps * U, *din = dz + ROWS * steps * W,
+         *h0 = din + (after ? ROWS * steps * W : 0), *c0 = h0 + ROWS * U, *dh = c0 + ROWS * U,
+         *dc = dh + ROWS * U, *waits = dc + ROWS * U, *inner = waits + ROWS * U;
+    uint8_t *mask = (uint8_t *)(inner + ROWS * (W + 5 * U));
+    memset(dh, 0, (size_t)(3 * ROWS * U) * sizeof(REAL));
+    if (in[6].p) piece_read(&in[6], lo * U, n * U, dh);
+    if (in[7].p && lstm) piece_read(&in[7], lo * U, n * U, dc);
+    for (int64_t k0 = (r->T - 1) / steps * steps; k0 >= 0 && !tide_stopped(); k0 -= steps) {
+        const int64_t m = TIDE_MIN(steps, r->T - k0), t = first_of(r, k0, m);
+        const int64_t plane_size = r->B * r->T * U, one = first_of(r, k0 - 1, 1);
+        const net part = part_of(r, lo, n, t, m, memory, mask);
+        for (int64_t p = 0; p < P; p++)
+            read_steps(r, &in[2], p * plane_size, lo, n, t, m, U, memory + p * n * m * U);
+        if (in[5].p) read_steps(r, &in[5], 0, lo, n, k0, m, U, dy);
+        if (k0) {
+            read_steps(r, &in[2], state_plane(r) * plane_size, lo, n, one, 1, U, h0);
+            if (lstm) read_steps(r, &in[2], 4 * plane_size, lo, n, one, 1, U, c0);
+        } else {
+            piece_read(&in[0], lo * U, n * U, h0);
+            if (lstm) piece_read(&in[3], lo * U, n * U, c0);
+        }
+        const way v = {.dy = in[5].p ? dy : NULL,
+                       .dh = dh,
+                       .dc = dc,
+                       .h0 = h0,
+                       .c0 = c0,
+                       .turned = turned,
+                       .dz = dz,
+                       .din = after ? din : dz,
+                       .waits = waits};
+        backward_rows(&part, &v, 0, n, inner, dh, dc);
+        write_steps(r, &k->out[0], 0, lo, n, t, m, W, dz);
+        states_before(&part, h0, before, 0, n);
+        kernel_gradient(&part, before, v.din, dkernel, 1);
+        for (int64_t i = 0; i < n * m && after; i++)
+            for (int64_t j = 0; j < W; j++) dbias[j] += din[i * W + j];
     }
+    piece_write(&k->out[1], lo * U, n * U, dh);
+    if (lstm) piece_write(&k->out[2], lo * U, n * U, dc);
+}
+
+/* Rows go in some groups, each of which sums gradients of kernel and bias of its own; those are
+ * added in order. */
+enum { GROUPS = 8 };
+
+static tide_status backward_halves(tide_kcall *c, net *r) {
+    const int64_t U = r->U, W = r->G * U, each = (U + 1) * W, P = planes_of(r);
+    const int after = r->cell == TIDE_CELL_gru;
+    const int64_t chunks = TIDE_CEIL_DIV(r->B, (int64_t)ROWS),
+                  groups = TIDE_MAX(1, TIDE_MIN(chunks, (int64_t)GROUPS)),
+                  steps = stretch(r, (P + 2) * U + (1 + after) * W);
+    const REAL *kernel = widened(c->dev, &c->in[1]);
+    REAL *turned = tide_scratch(c->dev, (size_t)(W * U) * sizeof(REAL)),
+         *sums = tide_scratch(c->dev, (size_t)(groups * each) * sizeof(REAL));
+    if (!kernel || !turned || !sums) return TIDE_ENOMEM;
+    for (int64_t i = 0; i < U; i++)
+        for (int64_t j = 0; j < W; j++) turned[j * U + i] = kernel[i * W + j];
+    memset(sums, 0, (size_t)(groups * each) * sizeof(REAL));
+    tide_lanes lanes;
+    const int64_t room = steps * ((P + 2) * U + (1 + after) * W) + W + 10 * U;
+    TIDE_DO(tide_lanes_new(c->dev, groups, 1,
+                           (size_t)(ROWS * room) * sizeof(REAL) + (size_t)(ROWS * steps), &lanes));
+    TIDE_PARALLEL_FOR (groups, 1) {
+        for (int64_t g = lo; g < hi; g++)
+            for (int64_t i = g * chunks / groups; i < (g + 1) * chunks / groups; i++)
+                backward_stretches(c, r, turned, i * ROWS, TIDE_MIN(r->B, (i + 1) * ROWS), steps,
+                                   tide_lane(&lanes, share_->slot), sums + g * each,
+                                   sums + g * each + U * W);
+    }
+    for (int64_t g = 1; g < groups; g++)
+        for (int64_t i = 0; i < each; i++) sums[i] += sums[g * each + i];
+    piece_write(&c->out[3], 0, U * W, sums);
+    if (after) piece_write(&c->out[4], 0, W, sums + U * W);
+    return TIDE_OK;
 }
 
 /* h, kernel, memory, c, mask, dy, dh, dc -> dz, dh, dc, dkernel, dbias */
@@ -377,7 +577,9 @@ TIDE_KERNEL(recurrent_grad_) {
                                         .zero = at->zero};
     net r = net_of(&same, in[0].shape[0], in[2].shape[2], in[0].shape[1]);
     const int64_t U = r.U, W = r.G * U, all = r.B * r.T;
-    r.memory = in[2].p, r.mask = in[4].p;
+    r.mask = in[4].p;
+    if (tide_is_half(in[0].dtype)) return backward_halves(c, &r);
+    r.memory = in[2].p;
     const REAL *kernel = in[1].p;
     const int after = r.cell == TIDE_CELL_gru;
     REAL *turned = tide_scratch(c->dev, (size_t)(W * U) * sizeof(REAL)),
@@ -399,24 +601,7 @@ TIDE_KERNEL(recurrent_grad_) {
     TIDE_PARALLEL_FOR (r.B, ROWS) {
         backward_rows(&r, &v, lo, hi, tide_lane(&lanes, share_->slot), c->out[1].p, c->out[2].p);
     }
-    states_before(&r, v.h0, before);
-    const int64_t wide = r.cell == TIDE_CELL_gru_before ? 2 * U : W;
-    tide_gemm g = {.m = U,
-                   .n = wide,
-                   .k = all,
-                   .a = before,
-                   .ars = 1,
-                   .acs = U,
-                   .b = din,
-                   .brs = W,
-                   .bcs = 1,
-                   .c = c->out[3].p,
-                   .ldc = W};
-    K(gemm)(&g);
-    if (wide < W) { /* the candidate's product read r * h */
-        g.n = U, g.a = r.memory + 3 * all * U, g.b = din + 2 * U;
-        g.c = (REAL *)c->out[3].p + 2 * U;
-        K(gemm)(&g);
-    }
+    TIDE_PARALLEL_FOR (r.B, ROWS) { states_before(&r, v.h0, before, lo, hi); }
+    kernel_gradient(&r, before, din, c->out[3].p, 0);
     return after ? K(colsum)(c->dev, all, W, din, c->out[4].p) : TIDE_OK;
 }

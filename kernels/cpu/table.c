@@ -75,6 +75,8 @@ static inline int dtype_of_both(const tide_kcall *c) {
 #define OWN_cumsum ~, KF32(cumsum)
 #define OWN_cumprod ~, KF32(cumprod)
 #define OWN_dropout ~, KF32(dropout)
+#define OWN_recurrent_ ~, KF32(recurrent_)
+#define OWN_recurrent_grad_ ~, KF32(recurrent_grad_)
 #define OWN_attention_ ~, KF32(attention_)
 #define OWN_attention_grad_ ~, KF32(attention_grad_)
 #define OWN_alpha_dropout ~, KF32(alpha_dropout)

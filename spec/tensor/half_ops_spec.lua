@@ -676,3 +676,63 @@ describe("attention in half precision", function()
     end
   end)
 end)
+
+describe("recurrent ops in half precision", function()
+  local gates = { simple = 1, lstm = 4, gru = 3, gru_before = 3 }
+
+  local function inputs(d, cell, b, t, u)
+    local function some(...)
+      return (tide.random.normal { ... } * 0.5):cast(d)
+    end
+    local w = gates[cell] * u
+    return some(b, t, w), some(b, u), cell == "lstm" and some(b, u) or nil,
+      (tide.random.normal { u, w } * (u ^ -0.5)):cast(d), cell == "gru" and some(w) or nil
+  end
+
+  it("are float32's, by stretches of steps, with their gradients", function()
+    tide.seed(33)
+    for _, d in ipairs(halves) do
+      for cell in pairs(gates) do
+        for _, o in ipairs { { 3, 5, 4 }, { 70, 30, 64 }, { 33, 40, 48, backwards = true },
+          { 3, 700, 8, mask = true }, { 40, 60, 32, mask = true, zero = true, backwards = true },
+          { 1, 1, 1 } } do
+          local b, t, u = o[1], o[2], o[3]
+          local mask = o.mask and ops.greater(ops.sin(ops.reshape(ops.arange(b * t) * 1.9,
+            { b, t })), -0.5) or nil
+          local z, h, c, kernel, bias = inputs(d, cell, b, t, u)
+          local name = ("%s %d %d %d"):format(cell, b, t, u)
+          local given = { z, h, kernel, c or bias }
+          rounds_once(name, function(x, state, k, more)
+            local y, last = core.ops.recurrent_(x, state, c and more or nil, k,
+              not c and more or nil, mask, cell, "tanh", "sigmoid", o.backwards or false,
+              o.zero or false)
+            return y + ops.expand_dims(last, 2)
+          end, given, d, 8) -- what gradients read is rounded at each step
+        end
+      end
+    end
+  end)
+
+  it("widen no sequence as a whole", function()
+    for _, d in ipairs(halves) do
+      for cell, n in pairs(gates) do
+        local b, t, u = 32, 400, 64
+        local z, h, c, kernel, bias = inputs(d, cell, b, t, u)
+        local planes = cell == "lstm" and 6 or cell == "simple" and 2 or 5
+        local bytes = 2 * b * t * u -- 1.6 MB: of the output
+        local function run()
+          return (core.ops.recurrent_(z, h, c, kernel, bias, nil, cell, "tanh", "sigmoid"))
+        end
+        assert.is_true(peak(run) < (1 + planes) * bytes + (3 << 20), cell)
+        for _, x in ipairs { z, h, kernel } do
+          x:requires_grad_(true)
+        end
+        local y = run()
+        local dy = tide.ones(y.shape, { dtype = d })
+        assert.is_true(peak(function()
+          return tide.grad(y, { z, h, kernel }, { gradient = dy })
+        end) < n * bytes + (4 << 20), cell)
+      end
+    end
+  end)
+end)

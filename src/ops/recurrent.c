@@ -181,8 +181,9 @@ static double recurrent_flops(const tide_kcall *k) { /* z is (B, T, gates U) */
     return 2.0 * (double)tide_buf_numel(&k->in[0]) * (double)k->in[1].shape[1];
 }
 
-TIDE_DESCRIBE(recurrent_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER, .infer = recurrent_infer,
-              .flops = recurrent_flops, .grad = recurrent_grad, .compose = recurrent_compose,
+TIDE_DESCRIBE(recurrent_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER | TIDE_HALF,
+              .infer = recurrent_infer, .flops = recurrent_flops, .grad = recurrent_grad,
+              .compose = recurrent_compose,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_IN(3) |
                   TIDE_SAVE_IN(4) | TIDE_SAVE_IN(5) | TIDE_SAVE_OUT(3),
               .masks = 1u << 5);
@@ -206,8 +207,9 @@ static double recurrent_grad_flops(const tide_kcall *k) { /* of the states and o
 static double recurrent_grad_room(const tide_kcall *k) { /* the states before, and gru's din */
     const tide_recurrent_grad__attrs *a = k->attrs;
     const int64_t *m = k->in[2].shape, din = a->cell == TIDE_CELL_gru ? 3 : 0; /* P, B, T, U */
+    if (tide_is_half(k->in[2].dtype)) return 0; /* stretches of steps */
     return (double)(m[1] * m[2] * m[3] * (1 + din)) * (double)tide_dtype_size(k->in[2].dtype);
 }
-TIDE_DESCRIBE(recurrent_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD,
+TIDE_DESCRIBE(recurrent_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD | TIDE_HALF,
               .infer = recurrent_grad_infer, .flops = recurrent_grad_flops,
               .room = recurrent_grad_room);
