@@ -16,6 +16,7 @@ local modules = {
   CsvDataset = "tide.data.readers",
   TFRecordWriter = "tide.data.readers",
   table = { "tide.data.table" },
+  make_csv_dataset = "tide.data.tables.csv_dataset",
 }
 
 return namespace.new("tide.data", data, { members = data, modules = modules })

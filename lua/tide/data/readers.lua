@@ -128,7 +128,8 @@ end
 
 local csv_args = check.args("CsvDataset", { FILES,
   { "record_defaults", "list", check.required, "one per column: a dtype (\"float32\", \"int64\", \z
-    \"string\", ...), of which an empty field is an error, or what an empty field is" },
+    \"string\", ...), of which an empty field is an error, or what an empty field is: a value, or \z
+    a tensor of one" },
   COMPRESSION, BUFFER, { "header", "bool", false, "the first row of each file is left out" },
   { "field_delim", "string", ",", "between fields" },
   { "use_quote_delim", "bool", true, "quotes may stand around fields" },
@@ -140,8 +141,11 @@ local csv_args = check.args("CsvDataset", { FILES,
 local kind_of = { string = "s", float32 = "f", float64 = "f", int32 = "w", int64 = "i",
   uint8 = "u", int8 = "c", bool = "b" }
 
--- Kind, default (false: none) and dtype of a column.
+-- Kind, default (false: none) and dtype of a column; a tensor of one element says both.
 local function column(v, i)
+  if core.is_tensor(v) and v.size == 1 and kind_of[v.dtype] then
+    return kind_of[v.dtype], v:item(), v.dtype
+  end
   if type(v) == "table" and v ~= none and #v <= 1 then
     v = v[1]
   end

@@ -277,6 +277,21 @@ local function packed(first, ...)
   end
 end
 
+-- Keeps the dtypes of an element of n parts that `it` has just given: `it` may end, and the pass
+-- may be restored, before they are asked for.
+local function keep_dtypes(self, it, n)
+  if self.kept_of ~= it then
+    self.kept_of, self.kept = it, {}
+    for k = 1, n do
+      self.kept[k] = it:dtype(k) or false
+    end
+  end
+end
+
+local function kept_dtype(self, k)
+  return self.kept and self.kept[k] or nil
+end
+
 local FlatMap = iterator "flat_map"
 
 function FlatMap:begin()
@@ -285,6 +300,7 @@ end
 
 local function flat(self, first, ...)
   if first ~= nil then
+    keep_dtypes(self, self.inner.it, select("#", first, ...))
     self.n = self.n + 1
     return first, ...
   end
@@ -306,15 +322,15 @@ function FlatMap:next()
 end
 
 function FlatMap:dtype(k)
-  return self.inner and self.inner.it:dtype(k)
+  return self.inner and self.inner.it:dtype(k) or kept_dtype(self, k)
 end
 
 function FlatMap:save()
-  return { read = self.read, inner = self.inner and freeze_inner(self.inner) }
+  return { read = self.read, inner = self.inner and freeze_inner(self.inner), kept = self.kept }
 end
 
 function FlatMap:load(s)
-  self.read = s.read
+  self.read, self.kept = s.read, s.kept
   self.inner = s.inner and thaw_inner(self, s.inner)
 end
 
@@ -343,6 +359,7 @@ end
 local function taken(self, first, ...)
   if first ~= nil then
     self.last = self.slots[self.at].it
+    keep_dtypes(self, self.last, select("#", first, ...))
     self.block = self.block + 1
     if self.block == self.o.block_length then
       advance(self)
@@ -378,7 +395,7 @@ function Interleave:next()
 end
 
 function Interleave:dtype(k)
-  return self.last and self.last:dtype(k)
+  return self.last and self.last:dtype(k) or kept_dtype(self, k)
 end
 
 function Interleave:save()
@@ -389,11 +406,12 @@ function Interleave:save()
     end
   end
   return { read = self.read, at = self.at, block = self.block, over = self.over or false,
-    slots = slots }
+    slots = slots, kept = self.kept }
 end
 
 function Interleave:load(s)
   self.read, self.at, self.block, self.over = s.read, s.at, s.block, s.over
+  self.kept = s.kept
   for _, pair in ipairs(s.slots) do
     self.slots[pair[1]] = thaw_inner(self, pair[2])
     self.open = self.open + 1
