@@ -121,12 +121,26 @@ end
 
 -- The options of `t`: its array part, from position `first`, and its string keys.
 function Args:_merge(given, t, first)
+  local plain = next(given) == nil -- names alone, as most are
   for i, v in next, t do
-    if math.type(i) == "integer" and i > 0 then
+    if type(i) == "string" then
+      if plain then
+        given[i] = v
+      end
+    elseif math.type(i) == "integer" and i > 0 then
+      if plain then
+        plain = false
+        for k in next, given do
+          given[k] = nil
+        end
+      end
       self:_put(given, first + i - 1, v)
-    elseif type(i) ~= "string" then
+    else
       errors.raise(self.owner, "options are named by strings (got the key %s)", check.show(i))
     end
+  end
+  if plain then
+    return
   end
   for k, v in next, t do
     if type(k) == "string" then
@@ -149,16 +163,38 @@ end
 
 check.refuse_colon = refuse_colon
 
--- An empty table with room for n names, so that it need not grow.
-local function with_room(n)
-  return n > 8 and { _1 = nil, _2 = nil, _3 = nil, _4 = nil, _5 = nil, _6 = nil, _7 = nil, _8 = nil,
-    _9 = nil } or {}
+-- Finds once which arguments must be given, which have a value by default, and which `none` and
+-- false do not switch off.
+local function sort_rows(self)
+  local required_names, defaults, needs = {}, {}, {}
+  for _, name in ipairs(self.names) do
+    local row = self.index[name]
+    local default = row[3]
+    if default == required then
+      required_names[#required_names + 1] = name
+    elseif default ~= nil and default ~= none then
+      defaults[#defaults + 1] = name
+    end
+    needs[name] = not (default == nil or row.none or default == none)
+  end
+  self.required, self.defaults, self.needs = required_names, defaults, needs
+end
+
+-- An empty table with room for the names that arguments have most often, so that it need not grow.
+local function with_room(self)
+  if not self.needs then
+    sort_rows(self)
+  end
+  local n = #self.required + #self.defaults
+  return n > 7 and { _1 = nil, _2 = nil, _3 = nil, _4 = nil, _5 = nil, _6 = nil, _7 = nil, _8 = nil,
+    _9 = nil }
+    or n > 1 and { _1 = nil, _2 = nil, _3 = nil, _4 = nil, _5 = nil } or {}
 end
 
 --- Arguments of a constructor (interface §1) as a table of checked values.
 function Args:construct(...)
   local n = select("#", ...)
-  local given = with_room(#self.names)
+  local given = with_room(self)
   local last = n > 0 and select(n, ...) or nil
   refuse_colon(self.owner, (...))
   if n == 1 and is_plain(last) then
@@ -289,23 +325,6 @@ function Args:_refuse(given)
       end
     end
   end
-end
-
--- Finds once which arguments must be given, which have a value by default, and which `none` and
--- false do not switch off.
-local function sort_rows(self)
-  local required_names, defaults, needs = {}, {}, {}
-  for _, name in ipairs(self.names) do
-    local row = self.index[name]
-    local default = row[3]
-    if default == required then
-      required_names[#required_names + 1] = name
-    elseif default ~= nil and default ~= none then
-      defaults[#defaults + 1] = name
-    end
-    needs[name] = not (default == nil or row.none or default == none)
-  end
-  self.required, self.defaults, self.needs = required_names, defaults, needs
 end
 
 -- As complete, in the table itself.

@@ -13,8 +13,10 @@ local function class_tostring(c)
   return "class " .. c.__name
 end
 
+-- Instances of classes that say `_roomy` have many fields: their table need not grow for them.
 local function construct(c, ...)
-  local self = setmetatable({}, c)
+  local self = setmetatable(c._roomy and { _1 = nil, _2 = nil, _3 = nil, _4 = nil, _5 = nil,
+    _6 = nil, _7 = nil, _8 = nil, _9 = nil } or {}, c)
   c._init(self, ...)
   return self
 end

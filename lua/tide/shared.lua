@@ -43,10 +43,13 @@ function shared.note(layer, entry, shape)
   return entry
 end
 
-local function link(v, cells)
+local linked = setmetatable({}, { __mode = "k" }) -- descriptions of models that were gone through
+
+local function link(v, cells, inside)
   local out
   for k, x in next, v do
-    local y = type(x) == "table" and getmetatable(x) == nil and link(x, cells) or x
+    local y = type(x) == "table" and getmetatable(x) == nil
+      and link(x, cells, true) or x
     if y ~= x then
       out = out or {}
       out[k] = y
@@ -54,6 +57,7 @@ local function link(v, cells)
   end
   local id = v.class_name ~= nil and v.config ~= nil and v.shared_object_id
   if not out and not id then
+    linked[v] = inside and v.layers ~= nil or nil
     return v
   end
   out = out or {}
@@ -64,6 +68,7 @@ local function link(v, cells)
     cells[id] = cells[id] or {}
     out.shared_object_id, out.shared_object = nil, cells[id]
   end
+  linked[out] = inside and out.layers ~= nil or nil
   return out
 end
 
@@ -71,7 +76,7 @@ end
 --- that is made first stays for the others.
 --- @param config table
 function shared.link(config)
-  return link(config, {})
+  return linked[config] and config or link(config, {})
 end
 
 return shared

@@ -64,7 +64,7 @@ end
 -- unless it is told not to.
 Layer.supports_masking, Layer.makes_mask, Layer.sets_mask = false, false, false
 Layer.keeps_dtype, Layer.takes, Layer._input_names, Layer._custom = false, false, false, false
-Layer.opaque, Layer.acts_alone = false, false
+Layer.opaque, Layer.acts_alone, Layer._roomy = false, false, true
 Layer._foreign = foreign.layer
 
 -- ---- modes of a call ----

@@ -27,13 +27,13 @@ function core.affine(self, shape, width)
       "the last axis of the input must be known and follow a batch axis (got the shape %s)",
         list.format(shape))
   end
-  self.kernel = self:add_weight {
-    { features, width }, name = "kernel", initializer = self.kernel_initializer,
-      regularizer = self.kernel_regularizer, constraint = self.kernel_constraint }
+  self.kernel = self:_make_weight { shape = { features, width }, name = "kernel",
+    initializer = self.kernel_initializer, regularizer = self.kernel_regularizer,
+    constraint = self.kernel_constraint }
   if self.use_bias then
-    self.bias = self:add_weight {
-      { width }, name = "bias", initializer = self.bias_initializer,
-        regularizer = self.bias_regularizer, constraint = self.bias_constraint }
+    self.bias = self:_make_weight { shape = { width }, name = "bias",
+      initializer = self.bias_initializer, regularizer = self.bias_regularizer,
+      constraint = self.bias_constraint }
   else
     self.bias = false
   end

@@ -106,7 +106,13 @@ end
 -- Tensors that are no weights are not kept: they may become some, and would live too long.
 local function watch(walk, owner, key, value)
   local n = walk.n + 1
-  walk.n, walk.owners[n], walk.keys[n] = n, owner, key
+  walk.n, walk.keys[n] = n, key
+  if owner ~= walk.layer then
+    walk.owners = walk.owners or {}
+  end
+  if walk.owners then
+    walk.owners[n] = owner ~= walk.layer and owner or nil
+  end
   local record = walk.records and type(value) == "userdata" and walk.records[value]
   if record then
     record.owner, record.key = owner, key
@@ -121,6 +127,7 @@ local visit
 -- Walks a table in the field `path`.
 local function visit_table(walk, t, path)
   local keys, numbers = sorted_keys(t)
+  walk.sizes = walk.sizes or {}
   local before, at, sizes = #walk.found, walk.n, #walk.sizes
   if #keys > numbers and #keys <= MANY then
     order_names(t, keys, numbers)
@@ -147,13 +154,15 @@ end
 
 function visit(walk, v, path)
   local kind = kind_of(v, walk.variables)
-  if not kind or walk.seen[v] then
+  if not kind or v == walk.layer or walk.records[v] or walk.seen and walk.seen[v] then
     return
   end
+  walk.seen = walk.seen or {}
   walk.seen[v] = true
   if kind == "table" then
     return visit_table(walk, v, path)
   elseif kind == "tensor" then
+    walk.tensors, walk.grads = walk.tensors or {}, walk.grads or {}
     walk.tensors[#walk.tensors + 1] = v
     walk.grads[#walk.tensors] = v.requires_grad
   end
@@ -200,10 +209,15 @@ local function by_assignment(self, layers)
   end)
 end
 
--- What was found, as lists; equal findings of two walks are one table.
+local NOTHING = {} -- in most layers
+
+-- What was found, as lists that nobody changes; equal findings of two walks are one table.
 local function sort_out(self, walk)
   local own = self[S]
-  local out = { layers = {}, tensors = {}, metrics = {}, children = {} }
+  local out = { layers = NOTHING, tensors = NOTHING, metrics = NOTHING, all = NOTHING }
+  if #walk.found > 0 then
+    out.layers, out.tensors, out.metrics, out.all = {}, {}, {}, walk.found
+  end
   for at, e in ipairs(walk.found) do
     if e.kind == "layer" then
       out.layers[#out.layers + 1] = { key = e.key, layer = e.value, field = e.field, at = at }
@@ -221,6 +235,7 @@ local function sort_out(self, walk)
   by_assignment(self, out.layers)
   if self._parts then
     local seen = {}
+    out.children = {}
     for i, child in ipairs(self:_parts()) do
       out.children[i], seen[child.layer] = child, true
     end
@@ -238,11 +253,7 @@ local function sort_out(self, walk)
     local a, b = before.all[i], walk.found[i]
     same = same and a.value == b.value and a.key == b.key and a.trainable == b.trainable
   end
-  if same then
-    return before
-  end
-  out.all = walk.found
-  return out
+  return same and before or out
 end
 
 -- The records of a layer's weights and states by tensor. One whose field was given another tensor
@@ -269,15 +280,14 @@ end
 
 local function scan(self)
   local own = self[S]
-  local walk = { layer = self, n = 0, owners = {}, keys = {}, values = {}, places = {}, sizes = {},
-    tensors = {}, grads = {}, found = {}, seen = { [self] = true }, variables = own.variables,
-    trains = own.trainable, records = records_of(self) }
-  for tensor in next, walk.records do
-    walk.seen[tensor] = true
-  end
+  -- owners (those that are not the layer), sizes, tensors and grads, seen: where there are any
+  local walk = { layer = self, n = 0, keys = {}, values = {}, found = {}, seen = nil, owners = nil,
+    sizes = nil, tensors = nil, grads = nil, variables = own.variables, trains = own.trainable,
+    records = records_of(self) }
   for _, k in ipairs((sorted_keys(self, self.args.index))) do
     local v = rawget(self, k)
-    walk.places[k], walk.field = watch(walk, self, k, v), k
+    watch(walk, self, k, v)
+    walk.field = k
     visit(walk, v, tostring(k))
   end
   own.found = sort_out(self, walk)
@@ -289,11 +299,12 @@ end
 -- Whether the fields still hold what the walk saw. Values that are nothing to a walk, before and
 -- now, such as a result that a layer keeps of each call, change nothing.
 local function holds(walk)
-  local owners, keys, values = walk.owners, walk.keys, walk.values
+  local owners, keys, values, layer = walk.owners, walk.keys, walk.values, walk.layer
   for i = 1, walk.n do
-    local v, was = owners[i][keys[i]], values[i]
+    local owner = owners and owners[i] or layer
+    local v, was = owner[keys[i]], values[i]
     if v ~= was then
-      v = rawget(owners[i], keys[i])
+      v = rawget(owner, keys[i])
       if type(was) == "userdata" or kind_of(v, walk.variables) or kind_of(was, walk.variables) then
         return false
       end
@@ -301,7 +312,7 @@ local function holds(walk)
     end
   end
   local sizes = walk.sizes
-  for i = 1, #sizes do
+  for i = 1, sizes and #sizes or 0 do
     local t, count = sizes[i][1], sizes[i][2]
     if sizes[i][3] then
       count = count - rawlen(t)
@@ -315,7 +326,7 @@ local function holds(walk)
     end
   end
   local tensors, grads = walk.tensors, walk.grads
-  for i = 1, #tensors do
+  for i = 1, tensors and #tensors or 0 do
     if tensors[i].requires_grad ~= grads[i] then
       return false
     end
@@ -343,6 +354,19 @@ local function note_field(records, owner, key, tensor)
   end
 end
 
+-- The place of a field of the layer itself; found when the first new one comes.
+local function place_of(walk, key)
+  if not walk.places then
+    walk.places = {}
+    for i = 1, walk.n do
+      if not (walk.owners and walk.owners[i]) then
+        walk.places[walk.keys[i]] = i
+      end
+    end
+  end
+  return walk.places[key]
+end
+
 --- A field of the layer is new.
 function tracking.added(self, key, value)
   local own = self[S]
@@ -360,7 +384,7 @@ function tracking.added(self, key, value)
   end
   if walk and kind_of(value, walk.variables) then
     own.walk = nil
-  elseif walk and not walk.places[key] then
+  elseif walk and not place_of(walk, key) then
     walk.places[key] = watch(walk, self, key, value)
   end
 end

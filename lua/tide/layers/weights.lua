@@ -36,7 +36,11 @@ local weight_args = check.args("add_weight", {
 --- Makes a weight of this layer: a tensor that requires a gradient if it is trainable.
 --- @return userdata tensor
 function Layer:add_weight(...)
-  local o = weight_args:construct(...)
+  return self:_make_weight(weight_args:construct(...))
+end
+
+-- As add_weight, with options that were checked, or are a layer's own.
+function Layer:_make_weight(o)
   local dtype = o.dtype or self.dtype
   local initializer = o.initializer
     or require("tide.initializers").get(

@@ -142,7 +142,15 @@ local function shape_text(shape)
 end
 
 local function same_shape(shape, tensor)
-  return shape_text(shape) == shape_text(tensor.shape:totable())
+  if #shape ~= tensor.ndim then
+    return false
+  end
+  for axis, n in ipairs(shape) do
+    if n ~= tensor.shape[axis] then
+      return false
+    end
+  end
+  return true
 end
 
 -- Some of many names, for a message.
@@ -158,7 +166,7 @@ end
 -- Reads what `wanted` (name -> tensor) asks for by `read`, a function of the place among the
 -- entries; returns list of { tensor, value }. Nothing is written here.
 local function match(path, read, entries, wanted, o)
-  local by_name, unknown, missing, out, skipped = {}, {}, {}, {}, {}
+  local by_name, unknown, missing, found, out, skipped = {}, {}, {}, {}, {}, {}
   for i, e in ipairs(entries) do
     by_name[e.name] = i
     if not wanted[e.name] and e.name:sub(1, 1) ~= "@" then -- not of an optimizer or a training
@@ -174,7 +182,9 @@ local function match(path, read, entries, wanted, o)
     local i = by_name[name]
     if not i then
       missing[#missing + 1] = name
-    elseif not same_shape(entries[i].shape, wanted[name]) then
+    elseif same_shape(entries[i].shape, wanted[name]) then
+      found[#found + 1] = name
+    else
       local what = ("%s has shape %s, the model has %s"):format(
         name, shape_text(entries[i].shape), tostring(wanted[name].shape))
       if not o.skip_mismatch then
@@ -189,13 +199,10 @@ local function match(path, read, entries, wanted, o)
         #missing > 0 and #unknown > 0 and "; " or "",
         #unknown > 0 and "not in the model " .. some(unknown) or "")
   end
-  for _, name in ipairs(names) do
-    local i, tensor = by_name[name], wanted[name]
-    if i and same_shape(entries[i].shape, tensor) then
-      local value = read(i)
-      out[#out + 1] = { tensor, value.dtype == tensor.dtype and value
-        or ops.cast(value, tensor.dtype) }
-    end
+  for _, name in ipairs(found) do
+    local tensor, value = wanted[name], read(by_name[name])
+    out[#out + 1] = { tensor, value.dtype == tensor.dtype and value
+      or ops.cast(value, tensor.dtype) }
   end
   for _, what in ipairs(skipped) do
     errors.warn("load_weights: left out: %s", what)
