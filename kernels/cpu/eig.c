@@ -219,7 +219,7 @@ TIDE_KERNEL(eig) { /* x (..., n, n) -> real and imaginary parts of values (..., 
                 wr[k - 1] = (REAL)ldexp(creal(w), power);
                 wi[k - 1] = (REAL)ldexp(cimag(w), power);
             }
-            wr[k] = (REAL)ldexp(creal(w), power), wi[k] = (REAL)-ldexp(cimag(w), power);
+            wr[k] = (REAL)ldexp(creal(w), power), wi[k] = (REAL)(0 - ldexp(cimag(w), power));
             substitute(n, a, k, w, least, y);
             put_vector(n, z, y, k, pair, y + n, re, im);
             k -= 1 + pair;

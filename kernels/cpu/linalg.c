@@ -468,11 +468,16 @@ static int ql(int64_t n, double *d, double *e, double *z) {
     return 1;
 }
 
+static int all_finite(const double *a, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(a[i])) return 0;
+    return 1;
+}
+
 /* The eigenvalues of a, which is overwritten, and their unit vectors, one to a row of z; 0: an
  * element is not finite, or no convergence. */
 static int symmetric_eigen(int64_t n, double *a, double *d, double *z, double *u, double *room) {
-    for (int64_t i = 0; i < n * n; i++)
-        if (!isfinite(a[i])) return 0;
+    if (!all_finite(a, n * n)) return 0;
     double *beta = room, *w = room + n, *e = room + 2 * n;
     tridiagonal(n, a, u, beta, w, d, e);
     reflect(n, u, beta, z);
@@ -505,8 +510,8 @@ TIDE_KERNEL(eigh) {
 
 /* -- singular values by one-sided rotations (Hestenes 1958) -- */
 
-/* Rows of w (n, m) become orthogonal, v (n, n) collects the rotations; 0: no convergence. */
-static int one_sided(double *w, double *v, int64_t n, int64_t m) {
+/* Rows of w (n, m) become orthogonal, v (n, n) collects the rotations. */
+static void one_sided(double *w, double *v, int64_t n, int64_t m) {
     for (int64_t i = 0; i < n * n; i++) v[i] = i % (n + 1) == 0;
     for (int sweep = 0; sweep < SWEEPS; sweep++) {
         int turned = 0;
@@ -514,7 +519,6 @@ static int one_sided(double *w, double *v, int64_t n, int64_t m) {
             for (int64_t q = p + 1; q < n; q++) {
                 const double *x = w + p * m, *y = w + q * m;
                 const double a = dot(x, x, m), b = dot(y, y, m), g = dot(x, y, m);
-                if (g != g) return 0;
                 if (fabs(g) <= 1e-15 * sqrt(a * b) || g == 0) continue;
                 const double z = (b - a) / (2 * g),
                              t = (z < 0 ? -1 : 1) / (fabs(z) + sqrt(z * z + 1)),
@@ -523,9 +527,8 @@ static int one_sided(double *w, double *v, int64_t n, int64_t m) {
                 turn(w, p, q, m, cosine, t * cosine);
                 turn(v, p, q, n, cosine, t * cosine);
             }
-        if (!turned || tide_stopped()) return 1;
-    }
-    return 1; /* what is left is rounding */
+        if (!turned || tide_stopped()) return;
+    } /* what is left is rounding */
 }
 
 /* Rows from..to of u (to, m), orthonormal to those before them. */
@@ -554,10 +557,11 @@ TIDE_KERNEL(svd_) { /* u (m, p), s (k), vh (q, n) with p = q = k or full */
     if (!w || !x || !v || !sorted || !u || !s) return TIDE_ENOMEM;
     for (int64_t i = 0; i < b.count && !tide_stopped(); i++) {
         load(x, (const REAL *)c->in[0].p + i * m * n, m * n);
+        if (!all_finite(x, m * n)) return refuse(c, i);
         const int power = scale_down(x, m * n);
         if (tall) transpose(w, x, m, n);
         else memcpy(w, x, (size_t)(m * n) * sizeof *w);
-        if (!one_sided(w, v, n, m)) return refuse(c, i);
+        one_sided(w, v, n, m);
         for (int64_t j = 0; j < n; j++) s[j] = sqrt(dot(w + j * m, w + j * m, m));
         int64_t rank = 0;
         for (int64_t to = 0; to < n; to++) { /* falling; what was taken is below 0 */

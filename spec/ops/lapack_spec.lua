@@ -197,6 +197,13 @@ describe("LAPACK and Tide's own kernels agree:", function()
       core.engines(engines)
       expect.raises("matrix 2 of x holds NaN or infinity", ops.eigh, x)
       expect.raises("matrix 2 of x holds NaN or infinity", ops.svd, x)
+      for _, bad in ipairs { 0 / 0, 1 / 0, -1 / 0 } do
+        for _, shape in ipairs { { 1, 1 }, { 3, 1 }, { 1, 3 }, { 3, 3 }, { 70, 70 } } do
+          local y = ops.ones(shape)
+          y[{ 1, 1 }] = bad
+          expect.raises("matrix 1 of x holds NaN or infinity", ops.svd, y)
+        end
+      end
     end
   end)
 end)
