@@ -298,6 +298,11 @@ describe("A program that embeds Tide", function()
         end
       end
       local t = tide.tokenizers.WordLevel { vocab = { "[UNK]", "a" }, unk_token = "[UNK]" }
+      local held = {}
+      for _ = 1, 40 do
+        held = { held, held }
+      end
+      ends("JSON", 0.2, function() core.json_encode(held) end)
       t:enable_truncation { max_length = 2 }
       local long = ("a "):rep(20000)
       ends("pieces", 0.2, function() t:encode(long, long) end)

@@ -124,7 +124,7 @@ for _, name in ipairs(names) do
     until n >= per_round or late and core.now() > late
     done = done + n * counts
     collectgarbage()
-    collectgarbage()
+    core.collect() -- circles through the tape, too
     local m = core.memory()
     at[round] = { m.live_tensors, m.live_bytes, collectgarbage "count", resident(), descriptors() }
   end

@@ -154,9 +154,16 @@ static void encode_string(lua_State *L, FILE *f, int i) {
     fputc('"', f);
 }
 
+#define LONGEST ((long)1 << 30) /* a table that is held many times over is written as often */
+static const char interrupted[] = "interrupted!";
+
 /* Writes the value on top; returns a message (a literal) on failure. Nothing in here raises but
  * lack of memory. */
 static const char *encode(lua_State *L, FILE *f, int depth, const void *null) {
+    if (lua_type(L, -1) == LUA_TTABLE) {
+        if (__atomic_load_n(&tide_cancel, __ATOMIC_RELAXED)) return interrupted;
+        if (ftell(f) > LONGEST) return "is longer than 1 GiB as JSON";
+    }
     if (depth > TIDE_JSON_DEPTH) return "is nested deeper than JSON here may be (a cycle?)";
     if (!lua_checkstack(L, 8)) return "needs too much stack";
     if (null && lua_topointer(L, -1) == null) {
@@ -263,6 +270,7 @@ static int json_encode(lua_State *L) {
     if (!s->f) return luaL_error(L, "not enough memory");
     lua_pushvalue(L, 1);
     const char *wrong = encode(L, s->f, 1, null);
+    if (wrong == interrupted) tideL_try(L, tideL_ctx(L), tide_go_on(tideL_ctx(L)));
     if (wrong) return tideL_error(L, "json_encode", "the value %s", wrong);
     int failed = fflush(s->f) != 0 || ferror(s->f);
     failed |= fclose(s->f) != 0;
