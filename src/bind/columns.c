@@ -29,18 +29,60 @@ static int64_t whole(lua_State *L, const char *key, int64_t otherwise) {
     return v;
 }
 
-/* A list of strings; a missing one is the value at `blank`. */
-static void push_texts(lua_State *L, tide_ctx *ctx, const tide_column *c, int blank) {
-    int64_t from = 0;
+enum { SEEN = 1 << 10 }; /* texts that are remembered, a power of two */
+
+static unsigned mixed(const char *p, size_t n) {
+    uint64_t v = n * 0x9E3779B97F4A7C15u, part = 0;
+    memcpy(&part, p, n < 8 ? n : 8);
+    v = (v ^ part) * 0xFF51AFD7ED558CCDu;
+    if (n > 8) memcpy(&part, p + n - 8, 8), v = (v ^ part ^ v >> 29) * 0xC4CEB9FE1A85EC53u;
+    return (unsigned)(v >> 32) & (SEEN - 1);
+}
+
+/* texts(column, context, value that stands for missing ones) -> list. What came before is taken
+ * from the list: Lua would hash it and look for it among all its strings. */
+static int list_texts(lua_State *L) {
+    const tide_column *c = lua_touserdata(L, 1);
+    tide_ctx *ctx = lua_touserdata(L, 2);
+    int64_t from = 0, *seen = lua_newuserdatauv(L, SEEN * sizeof *seen, 0);
+    memset(seen, 0, SEEN * sizeof *seen);
     lua_createtable(L, c->n > INT_MAX ? INT_MAX : (int)c->n, 0);
     for (int64_t i = 0; i < c->n; i++) {
         int64_t end = c->as.end[i], stop = end < 0 ? ~end : end;
+        const char *p = c->bytes + from;
+        size_t n = (size_t)(stop - from);
         if ((i & 0xFFFF) == 0xFFFF) tideL_try(L, ctx, tide_go_on(ctx));
-        if (end < 0) lua_pushvalue(L, blank);
-        else lua_pushlstring(L, c->bytes + from, (size_t)(stop - from));
+        if (end < 0) {
+            lua_pushvalue(L, 3);
+        } else {
+            int64_t *place = &seen[n ? mixed(p, n) : 0], k = *place - 1;
+            int64_t other = k > 0 ? c->as.end[k - 1] : 0, last = k >= 0 ? c->as.end[k] : 0;
+            if (other < 0) other = ~other;
+            if (k >= 0 && last - other == (int64_t)n && n > 0 && !memcmp(c->bytes + other, p, n)) {
+                lua_rawgeti(L, -1, (lua_Integer)k + 1);
+            } else {
+                lua_pushlstring(L, p, n);
+                *place = i + 1;
+            }
+        }
         lua_rawseti(L, -2, (lua_Integer)i + 1);
         from = stop;
     }
+    return 1;
+}
+
+/* A list of strings; a missing one is the value at `blank`. The collector waits meanwhile: there is
+ * nothing to collect among what is made, and it would go through all of it again and again. */
+static void push_texts(lua_State *L, tide_ctx *ctx, const tide_column *c, int blank) {
+    int running = lua_gc(L, LUA_GCISRUNNING);
+    lua_pushcfunction(L, list_texts);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)c);
+    lua_pushlightuserdata(L, ctx);
+    lua_pushvalue(L, blank);
+    if (running) lua_gc(L, LUA_GCSTOP);
+    int st = lua_pcall(L, 3, 1, 0);
+    if (running) lua_gc(L, LUA_GCRESTART);
+    if (st != LUA_OK) lua_error(L);
 }
 
 static void push_numbers(lua_State *L, tide_ctx *ctx, const tide_column *c, const char *where) {

@@ -87,7 +87,8 @@ const char *tide_columns_error(const tide_columns *t) { return t->error; }
 
 static int is_missing(const tide_columns *t, const tide_csv_field *f) {
     if (f->n == 0) return 1;
-    if (!(t->opens[(unsigned char)*f->p] & length_bit(f->n))) return 0;
+    uint64_t lengths = t->opens[(unsigned char)*f->p];
+    if (!lengths || !(lengths & length_bit(f->n))) return 0;
     for (int64_t i = 0; i < t->missing_n; i++)
         if (t->lengths[i] == f->n && t->missing[i][f->n - 1] == f->p[f->n - 1] &&
             !memcmp(t->missing[i], f->p, f->n))
@@ -108,6 +109,14 @@ static int grow(tide_column *c) {
     if (!p) return 0;
     c->as.i = p, c->room = room;
     return 1;
+}
+
+static int is_utf8(const char *p, size_t n) {
+    uint64_t high = 0, v;
+    size_t i = 0;
+    for (; n - i >= 8; i += 8) memcpy(&v, p + i, 8), high |= v;
+    for (; i < n; i++) high |= (unsigned char)p[i];
+    return !(high & 0x8080808080808080u) || tide_utf8_valid(p, n);
 }
 
 static int add_text(tide_column *c, const char *p, size_t n, int missing) {
@@ -235,14 +244,15 @@ static tide_found add_row(tide_columns *t, const tide_csv_field *f, int64_t n, i
              line, t->n, n);
         return TIDE_RECORD_BAD;
     }
+    t->bytes += 8 * t->n;
     for (int64_t i = 0; i < t->n; i++) {
         tide_column *c = &t->column[i];
         if (c->kind == TIDE_COLUMN_OUT) continue;
         const tide_csv_field *x = i < n ? &f[i] : &empty;
         int missing = is_missing(t, x);
         put_result got = missing ? put_missing(c) : put(c, x);
-        if (got == PUT && c->kind == TIDE_COLUMN_TEXT && !tide_utf8_valid(x->p, x->n)) got = WRONG;
-        t->bytes += 8 + (c->kind == TIDE_COLUMN_TEXT ? (int64_t)x->n : 0);
+        if (got == PUT && c->kind == TIDE_COLUMN_TEXT && !is_utf8(x->p, x->n)) got = WRONG;
+        if (c->kind == TIDE_COLUMN_TEXT) t->bytes += (int64_t)x->n;
         if (got == PUT) continue;
         undo(t, i + 1);
         const char *name = t->names ? t->names[i] : "";

@@ -60,21 +60,27 @@ static inline uint64_t bytes_of(uint64_t v, uint64_t c) {
 }
 #endif
 
+static inline int stops(unsigned char c, unsigned char delimiter, unsigned char stray) {
+    return c == delimiter || c == '\n' || c == '\r' || c == stray;
+}
+
 /* The first delimiter, line end or `stray` at p or behind it, or `end`. */
-static char *field_end(char *p, const char *end, unsigned char delimiter, unsigned char stray) {
+static inline char *scan(char *p, const char *end, unsigned char delimiter, unsigned char stray) {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
     for (; end - p >= STEP; p += STEP) {
         uint64_t v;
         memcpy(&v, p, STEP);
-        uint64_t found =
-            bytes_of(v, delimiter) | bytes_of(v, '\n') | bytes_of(v, '\r') | bytes_of(v, stray);
+        uint64_t found = bytes_of(v, delimiter) | bytes_of(v, '\n') | bytes_of(v, '\r');
+        if (stray != delimiter) found |= bytes_of(v, stray);
         if (found) return p + __builtin_ctzll(found) / 8;
     }
 #endif
-    while (p < end && (unsigned char)*p != delimiter && *p != '\n' && *p != '\r' &&
-           (unsigned char)*p != stray)
-        p++;
+    while (p < end && !stops((unsigned char)*p, delimiter, stray)) p++;
     return p;
+}
+
+static char *field_end(char *p, const char *end, unsigned char delimiter, unsigned char stray) {
+    return stray == delimiter ? scan(p, end, delimiter, delimiter) : scan(p, end, delimiter, stray);
 }
 
 int64_t tide_csv_read(const tide_csv *c, char *p, char *end, int last, tide_csv_row *r,

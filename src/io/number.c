@@ -18,23 +18,31 @@ static inline void trim(const char **p, size_t *n) {
 
 enum { SAFE = 18 }; /* digits that always fit int64 */
 
-int tide_csv_integer(const char *p, size_t n, int64_t *out) {
+/* With blanks around it, or of so many digits that it may overflow. */
+static int careful_integer(const char *p, size_t n, int64_t *out) {
     trim(&p, &n);
     int negative = n > 0 && *p == '-';
     size_t i = n > 0 && (*p == '-' || *p == '+');
     uint64_t v = 0, most = (uint64_t)INT64_MAX + (uint64_t)negative;
-    unsigned d = 0;
     if (i == n) return 0;
-    if (n - i <= SAFE) {
-        for (; i < n && (d = (unsigned char)p[i] - '0') <= 9; i++) v = v * 10 + d;
-        if (i < n) return 0;
-    }
     for (; i < n; i++) {
-        d = (unsigned char)p[i] - '0';
+        unsigned d = (unsigned char)p[i] - '0';
         if (d > 9 || v > most / 10 || v * 10 > most - d) return 0;
         v = v * 10 + d;
     }
     *out = negative ? (int64_t)(0 - v) : (int64_t)v;
+    return 1;
+}
+
+int tide_csv_integer(const char *p, size_t n, int64_t *out) {
+    if (n == 0 || n > SAFE) return careful_integer(p, n, out);
+    const char *end = p + n;
+    int sign = *p == '-' ? -1 : *p == '+';
+    int64_t v = 0;
+    unsigned d = 10;
+    for (p += sign != 0; p < end && (d = (unsigned char)*p - '0') <= 9; p++) v = v * 10 + d;
+    if (d > 9) return careful_integer(end - n, n, out);
+    *out = sign < 0 ? -v : v;
     return 1;
 }
 
