@@ -144,11 +144,24 @@ local function resume(s)
 end
 local function load_npy(s)
   write(s, path .. ".npy")
+  pcall(tide.load, path .. ".npy", { mmap = true })
   tide.load(path .. ".npy")
 end
 local function load_npz(s)
   write(s, path .. ".npz")
   tide.load(path .. ".npz")
+end
+
+-- What stands in the files of data sets, and tables.
+local numpy = require "tide.datasets.numpy"
+local function unpickle(s)
+  numpy.unpickle(s, path, "fuzz")
+end
+local function load_table(ending)
+  return function(s)
+    write(s, path .. ending)
+    tide.data.table(path .. ending)
+  end
 end
 
 local corpus = {
@@ -161,7 +174,15 @@ local corpus = {
   { index, function(s) load_index(math.random(2) == 1 and edits.random(index) or s) end },
   { checkpoint, resume, true },
 }
-for _, name in ipairs { "empty", "fortran_big", "half", "int16", "scalar", "uint32" } do
+corpus[#corpus + 1] = { read "spec/ref/datasets/cifar-100-python/test", unpickle }
+corpus[#corpus + 1] = { "\x80\2cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85U\1b\z
+  \x87R(K\1K\2\x85cnumpy\ndtype\nU\2O8K\0K\1\x87R(K\3U\1|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff\z
+  K?tb\x89](](K\1M\0\1e](K\3eetb.", unpickle }
+corpus[#corpus + 1] = { "a,b,c\n1,x,2.5\n2,\"y,\"\"z\",\n,NA,1e9\n", load_table ".csv" }
+corpus[#corpus + 1] = { "\xff\xfea\0,\0b\0\n\0\x31\0,\0=\xd8\0\xde\n\0", load_table ".csv" }
+corpus[#corpus + 1] = { '{"a": 1, "b": "x"}\n{"a": 2.5, "b": null}\n', load_table ".jsonl" }
+for _, name in ipairs { "empty", "fortran_big", "half", "int16", "scalar", "uint32", "kinds/U3",
+  "kinds/big_U3_fortran", "kinds/S4", "kinds/u8", "kinds/big_i8" } do
   corpus[#corpus + 1] = { read("spec/fixtures/numpy/" .. name .. ".npy"), load_npy }
 end
 corpus[#corpus + 1] = { read "spec/fixtures/numpy/list.npz", load_npz }
@@ -192,7 +213,8 @@ while os.time() < stop do
   end
 end
 os.remove(path)
-for _, file in ipairs { st, shards, part, path .. ".npy", path .. ".npz",
+for _, file in ipairs { st, shards, part, path .. ".npy", path .. ".npz", path .. ".csv",
+  path .. ".jsonl",
   backup .. "/latest.safetensors", backup } do
   os.remove(file)
 end

@@ -1,7 +1,7 @@
 /* corpus: spec/ref/records
  * Fuzzes the readers of records, lines, pieces of one length and CSV rows, plain and packed: reads
  * to the end, then once more from a place in the middle, where the same must follow. The first byte
- * chooses the format. */
+ * chooses the format, the second the encoding. */
 #define _GNU_SOURCE /* memfd_create */
 #include "../../src/io/records.h"
 
@@ -46,15 +46,16 @@ static uint64_t walk(tide_records *r, int csv, int64_t most, int64_t *count, int
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     static int fd = -1;
     static char path[64];
-    if (n < 2) return 0;
+    if (n < 3) return 0;
     if (fd < 0) {
         fd = memfd_create("records", 0);
         if (fd < 0) return 0;
         snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     }
-    if (ftruncate(fd, 0) || pwrite(fd, data + 1, n - 1, 0) != (ssize_t)n - 1) return 0;
+    if (ftruncate(fd, 0) || pwrite(fd, data + 2, n - 2, 0) != (ssize_t)n - 2) return 0;
     tide_records_config c = {.format = (tide_records_format)(data[0] & 3),
                              .packed = (tide_packed)((data[0] >> 2 & 3) % 3),
+                             .encoding = (tide_charset)(data[1] % 12 < 6 ? data[1] % 12 : 0),
                              .most = MOST,
                              .header_bytes = data[0] >> 4 & 1 ? 3 : 0,
                              .footer_bytes = data[0] >> 5 & 1 ? 2 : 0,

@@ -92,10 +92,59 @@ describe("tide.save and tide.load", function()
     assert.same({ { 1, 1 }, { 0, 1, 2 } }, { list[1]:tolist(), list[2]:tolist() })
   end)
 
-  it("never load pickled objects, text or structures, and say so", function()
+  it("never load pickled objects or structures, and say so", function()
     expect.raises("pickled objects are never loaded", tide.load, numpy .. "object.npy")
-    expect.raises("its elements are '<U2', which no dtype holds", tide.load, numpy .. "text.npy")
+    expect.raises("holds numbers from 2^63 on, which no dtype holds", tide.load,
+      numpy .. "huge.npy")
     expect.raises("only arrays of numbers are read", tide.load, numpy .. "structured.npy")
+  end)
+
+  it("read every kind in both orders of bytes and axes, and map what can be mapped", function()
+    local dtypes = { i1 = "int8", u1 = "uint8", i2 = "int32", u2 = "int32", i4 = "int32",
+      u4 = "int64", i8 = "int64", u8 = "int64", f2 = "float16", f4 = "float32", f8 = "float64",
+      b1 = "bool" }
+    local numbers, bools = { { 0, 1, 2 }, { 3, 4, 5 } }, { { false, true, false },
+      { true, false, true } }
+    local texts = { U3 = { { "a", "süß", "" }, { "猫", "x y", "😀" } },
+      S4 = { { "0", "1", "2" }, { "3", "4", "5" } } }
+    assert.same({ "ab" }, tide.load(numpy .. "text.npy"))
+    for _, order in ipairs { "", "big_" } do
+      for _, turned in ipairs { "", "_fortran" } do
+        for kind, dtype in pairs(dtypes) do
+          local path = ("%skinds/%s%s%s.npy"):format(numpy, order, kind, turned)
+          local want = kind == "b1" and bools or numbers
+          local t = tide.load(path)
+          assert.equal(dtype, t.dtype, path)
+          assert.same(want, t:tolist(), path)
+          if not ("i2 u2 u4 u8"):find(kind) and (order == "" or kind:find "1$") then
+            t = tide.load(path, { mmap = true })
+            assert.equal(dtype, t.dtype, path)
+            assert.same(want, t:tolist(), path)
+          else
+            expect.raises("cannot be mapped", tide.load, path, { mmap = true })
+          end
+        end
+        for kind, want in pairs(texts) do
+          assert.same(want, tide.load(("%skinds/%s%s%s.npy"):format(numpy, order, kind, turned)))
+        end
+      end
+    end
+  end)
+
+  it("are mapped without being read, and are not changed", function()
+    local path = folder .. "/mapped.npy"
+    tide.save(tide.arange(1000000), path)
+    local before = tide.memory().live_bytes
+    local t = tide.load(path, { mmap = true })
+    assert.is_true(tide.memory().live_bytes - before < 1000000)
+    assert.equal(999999, t[-1])
+    t[1] = 7
+    assert.equal(7, t[1])
+    assert.equal(0, tide.load(path)[1])
+    assert.same({ 0, 3 }, tide.load(numpy .. "empty.npy", { mmap = true }).shape:totable())
+    expect.raises("only .npy files are mapped", tide.load, numpy .. "list.npz", { mmap = true })
+    expect.raises("is no .npy file", tide.load, expect.write(folder .. "/no.npy", "x"),
+      { mmap = true })
   end)
 
   it("refuse files that are cut or made up, at every length", function()
@@ -104,6 +153,7 @@ describe("tide.save and tide.load", function()
     for n = 0, #whole - 1 do
       expect.write(path, whole:sub(1, n))
       assert.is_false(pcall(tide.load, path), n)
+      assert.is_false(pcall(tide.load, path, { mmap = true }), n)
     end
     expect.write(path, (whole:gsub("%(2, 2%)", "(9999999999, 9999999999)")))
     expect.raises("is larger than any file", tide.load, path)

@@ -120,6 +120,7 @@ local kinds = { f4 = "float32", f8 = "float64", f2 = "float16", i8 = "int64", i4
   i1 = "int8", u1 = "uint8", b1 = "bool" }
 -- What Tide has no dtype for, and holds without loss in a wider one: bytes, wider dtype, signed.
 local wider = { i2 = { 2, "int32", true }, u2 = { 2, "int32" }, u4 = { 4, "int64" } }
+local LONG = "u8" -- read as int64, if int64 holds all of its numbers
 
 local MAGIC = "\x93NUMPY"
 
@@ -153,6 +154,7 @@ local function widened(bytes, count, width, dtype, signed)
   return y
 end
 
+local AXES = 8 -- of texts
 local HEADER = 1 << 20 -- of an .npy file: NumPy's have 64 to some hundred bytes
 
 -- What the header of an .npy file says. `bytes` are its first, `size` is how many it has.
@@ -184,20 +186,66 @@ local function header_of(bytes, size, path)
   end
   local order, kind = type_name:match "^([<>|=]?)(%a%d+)$"
   local width = kind and tonumber(kind:match "%d+") or 0
-  if not kinds[kind or ""] and not wider[kind or ""] then
+  local text = kind and kind:match "^([US])%d+$"
+  width = text == "U" and 4 * width or width
+  if not kinds[kind or ""] and not wider[kind or ""] and not text and kind ~= LONG then
     refuse("its elements are '%s', which no dtype holds; write it with array.astype('float32') or "
       .. "another dtype of Tide's%s", type_name,
       type_name:find "O" and " (pickled objects are never loaded)" or "")
+  elseif text and (width == 0 or #shape > AXES) then
+    refuse("holds texts of %d bytes with %d axes (expected 1 byte, and %d axes at most)", width,
+      #shape, AXES)
   elseif size - at + 1 ~= count * width then
     refuse("holds %d bytes of elements (expected %d)", size - at + 1, count * width)
   end
-  return { at = at, shape = shape, count = count, width = width, kind = kind,
+  return { at = at, shape = shape, count = count, width = width, kind = kind, text = text,
     swapped = order == ">", fortran = fortran == "True" }
 end
 
--- The tensor in the bytes of an .npy file.
+-- Texts as a list, or lists of lists by axis: NumPy's "U" has four bytes per character, "S" one;
+-- zeros behind a text do not count.
+local function texts_of(h, data, path)
+  local all = {}
+  for i = 1, h.count do
+    local from = (i - 1) * h.width
+    if h.text == "S" then
+      all[i] = data:sub(from + 1, from + h.width):gsub("\0+$", "")
+    else
+      local out = {}
+      for k = 0, h.width // 4 - 1 do
+        local c = (h.swapped and ">I4" or "<I4"):unpack(data, from + 4 * k + 1)
+        if c > 0x10ffff or c >= 0xd800 and c < 0xe000 then
+          errors.raise("load", "%s: text %d holds what is no character (got U+%04X)", path, i, c)
+        end
+        out[k + 1] = utf8.char(c)
+      end
+      all[i] = table.concat(out):gsub("\0+$", "")
+    end
+  end
+  local strides, step, n = {}, 1, #h.shape
+  for k = 1, n do
+    local axis = h.fortran and k or n + 1 - k
+    strides[axis], step = step, step * h.shape[axis]
+  end
+  local function nest(axis, at)
+    if axis > n then
+      return all[at]
+    end
+    local out = {}
+    for i = 1, h.shape[axis] do
+      out[i] = nest(axis + 1, at + (i - 1) * strides[axis])
+    end
+    return out
+  end
+  return h.count > 0 and nest(1, 1) or {}
+end
+
+-- The tensor in the bytes of an .npy file, or the texts.
 local function tensor_of(bytes, path)
   local h = header_of(bytes, #bytes, path)
+  if h.text then
+    return texts_of(h, bytes:sub(h.at), path)
+  end
   local data, shape, count, width, kind = bytes:sub(h.at), h.shape, h.count, h.width, h.kind
   if h.swapped and width > 1 and count > 0 then
     data = ops.flip(core.from_bytes("uint8", { count, width }, data), 2):tobytes()
@@ -208,8 +256,11 @@ local function tensor_of(bytes, path)
   end
   local given = h.fortran and reversed or shape
   local t
-  if kinds[kind] then
-    t = core.from_bytes(kinds[kind], given, data)
+  if kinds[kind] or kind == LONG then
+    t = core.from_bytes(kinds[kind] or "int64", given, data)
+    if kind == LONG and count > 0 and ops.min(t) < 0 then
+      errors.raise("load", "%s holds numbers from 2^63 on, which no dtype holds", path)
+    end
   else
     t = ops.reshape(widened(data, count, width, wider[kind][2], wider[kind][3]), given)
   end
@@ -227,7 +278,31 @@ local function save_npy(v, path)
   core.write_file(path, npy_of(v, path))
 end
 
-local function load_npy(path)
+-- A tensor over the file itself: its pages are read when they are asked for. What is written to it
+-- stays in this process.
+local function map_npy(path)
+  local size = core.file_size(path)
+  local h = header_of(core.read_file(path, LARGEST, HEADER), size or 0, path)
+  local why = h.swapped and h.width > 1 and "its bytes are in the other order"
+    or not kinds[h.kind] and ("its elements are '%s'"):format(h.kind)
+    or (h.at - 1) % h.width ~= 0 and "its elements begin at an odd place"
+  if why then
+    errors.raise("load", "%s cannot be mapped, for %s; load it without mmap", path, why)
+  elseif h.count == 0 then
+    return core.zeros(h.shape, { dtype = kinds[h.kind] })
+  end
+  local shape = {}
+  for i = 1, #h.shape do
+    shape[i] = h.fortran and h.shape[#h.shape + 1 - i] or h.shape[i]
+  end
+  local t = core.map_file(path, kinds[h.kind], shape, h.at - 1)
+  return h.fortran and #shape > 1 and ops.transpose(t) or t
+end
+
+local function load_npy(path, o)
+  if o and o.mmap then
+    return map_npy(path)
+  end
   return tensor_of(core.read_file(path, LARGEST), path)
 end
 
@@ -260,13 +335,17 @@ end
 
 --- What an .npz file holds, in its order: list of { name, shape }, and a function of the place in
 --- it that reads the tensor.
-function tensors.open_npz(path)
+--- Members of texts are refused unless `texts` is true.
+function tensors.open_npz(path, texts)
   local z, members = core.zip_open(path)
   local entries = {}
   for i, m in ipairs(members) do
     local name = m.name:gsub("%.npy$", "")
     -- a member may be compressed
     local h = header_of(core.zip_head(z, m.name, HEADER), m.size, path .. ": " .. name)
+    if h.text and not texts then
+      errors.raise("load", "%s: %s holds texts (expected numbers)", path, name)
+    end
     entries[i] = { name = name, shape = h.shape }
   end
   return entries, function(i)
@@ -275,7 +354,7 @@ function tensors.open_npz(path)
 end
 
 local function load_npz(path)
-  local entries, read = tensors.open_npz(path)
+  local entries, read = tensors.open_npz(path, true)
   local out, unnamed = {}, 0
   for i, e in ipairs(entries) do
     out[e.name] = read(i)
@@ -340,18 +419,29 @@ function tensors.save(...)
   format[1](o.tensors, o.path)
 end
 
+local load_args = check.args("load", {
+  { "path", "string", check.required, "ends in .safetensors, .npy or .npz" },
+}, { named = {
+  { "mmap", "bool", false, "an .npy file's pages are read when they are asked for" } } })
+
 --- Reads what `tide.save` wrote, or any .safetensors, .npy or .npz file of numbers: a tensor, or a
 --- table of them by name (a list where the file holds one). Arrays in Fortran's order and of the
---- other byte order are read too; int16, uint16 and uint32 become the next wider dtype.
+--- other byte order are read too; int16, uint16 and uint32 become the next wider dtype, uint64
+--- int64; arrays of texts are lists. With `mmap = true` an .npy file larger than the memory is a
+--- tensor at once: its pages are read when they are asked for, and writing to it changes no file.
 ---
 ---     local state = tide.load "state.safetensors"
---- @param path string
 --- @return userdata|table
-function tensors.load(path)
-  if type(path) ~= "string" or path == "" then
-    errors.raise("load", "takes a path (got %s)", check.show(path))
+function tensors.load(...)
+  local first = ...
+  if type(first) ~= "string" and not check.is_plain(first) or first == "" then
+    errors.raise("load", "takes a path (got %s)", check.show(first))
   end
-  return guard.read("load", path, "the file is damaged", format_of(path, "load")[2], path)
+  local o = load_args:call(...)
+  if o.mmap and not o.path:find "%.npy$" then
+    errors.raise("load", "%s: only .npy files are mapped; load it without mmap", o.path)
+  end
+  return guard.read("load", o.path, "the file is damaged", format_of(o.path, "load")[2], o.path, o)
 end
 
 return tensors
