@@ -488,7 +488,7 @@ typedef struct { /* a storage that is handed out */
 
 struct tide_plan {
     tide_ctx *ctx;
-    tide_device *dev;
+    tide_device *dev, *home; /* home: where tensors without inputs were made */
     int mode;
     form *in;
     operand *operands;     /* of outputs */
@@ -673,7 +673,7 @@ tide_status tide_plan_new(tide_recorder *r, int nknown, tide_tensor *const *know
     if (r->why[0]) return TIDE_OK;
     tide_plan *p = calloc(1, sizeof *p);
     if (!p) return tide_fail(ctx, TIDE_ENOMEM, "not enough memory for a plan");
-    p->ctx = ctx, p->dev = r->dev, p->mode = r->mode;
+    p->ctx = ctx, p->dev = r->dev, p->mode = r->mode, p->home = ctx->device;
     ctx->refs++;
     /* the recorder's lists are the plan's now */
 #define TAKE(list) p->list = r->list, r->list = NULL
@@ -750,7 +750,7 @@ tide_plan_facts tide_plan_ask(const tide_plan *p) {
 /* -- running -- */
 
 int tide_plan_fits(const tide_plan *p, int nin, tide_tensor *const *in) {
-    if (nin != p->nin || p->ctx->grad_mode != p->mode) return 0;
+    if (nin != p->nin || p->ctx->grad_mode != p->mode || p->ctx->device != p->home) return 0;
     for (int i = 0; i < nin; i++) {
         const form *f = &p->in[i];
         const tide_tensor *t = in[i];

@@ -117,7 +117,7 @@ end)
 -- What a few steps of training, testing and predicting come to. `at(i)` is called before step i.
 local function trained(make, shape, o, at)
   local model, said = make(), {}
-  for i = 1, at and 9 or 5 do
+  for i = 1, at and 11 or 5 do
     if at then
       at(model, i)
     end
@@ -199,7 +199,7 @@ end
 local FORM, NONE = { 6, 4 }, {}
 
 describe("plans notice", function()
-  -- what is done before the steps 5 and 7, at which all is replayed; some build new plans then
+  -- what is done before the steps 5 and 8, at which all is replayed; some build new plans then
   local changes = {
     ["nothing"] = function() end,
     ["new values of weights"] = function(m)
@@ -210,7 +210,7 @@ describe("plans notice", function()
     ["weights written in place"] = function(m)
       m.layers[1].kernel:assign(m.layers[1].kernel * 0.5)
     end,
-    ["a frozen layer"] = function(m, i) m.layers[1].trainable = i == 7 end,
+    ["a frozen layer"] = function(m, i) m.layers[1].trainable = i == 8 end,
     ["a weight replaced"] = function(m)
       m.layers[1]:replace_weight("bias", tide.ones { 5 })
       m:compile { optimizer = "adam", loss = "mse", metrics = { "mae" } }
@@ -218,6 +218,10 @@ describe("plans notice", function()
     ["another rate"] = function(m, i) m.optimizer.learning_rate = i * 0.01 end,
     ["another optimizer"] = function(m) m.optimizer = tide.optimizers.SGD { 0.1 } end,
     ["another loss"] = function(m) m:compile { optimizer = "sgd", loss = "mae" } end,
+    ["other metrics of the same form"] = function(m, i)
+      m:compile { optimizer = "sgd", loss = "mse", metrics = { i == 5 and "mse"
+        or tide.metrics.RootMeanSquaredError() } }
+    end,
     ["another dropout"] = function(m, i) m.layers[3].rate = 0.1 * i end,
     ["another regularizer"] = function(m, i) m.layers[1].kernel_regularizer.l2 = 0.1 * i end,
     ["another momentum of statistics"] = function(m, i) m.layers[2].momentum = 0.1 * i end,
@@ -246,7 +250,7 @@ describe("plans notice", function()
   for name, change in pairs(changes) do
     it(name, function()
       local want, got, model = both(small, FORM, NONE, function(m, i)
-        if i == 5 or i == 7 then
+        if i == 5 or i == 8 then
           change(m, i)
         end
       end)

@@ -162,6 +162,19 @@ local function changed(room, model)
   room.counts = nil
 end
 
+-- The room of a step; its plans are of one state of training, which compile makes anew.
+local function enter(model, T, kind, losses, values)
+  local room = replay.room(model, kind)
+  if room.state ~= T then
+    if room.state then
+      changed(room, model)
+    end
+    room.state, room.params = T, nil
+    room.sums, room.all = metrics_of(T, losses, values)
+  end
+  return room
+end
+
 -- Until it is closed, `noting` hears of the parts of the step.
 local Noting = {}
 function Noting.__close(n)
@@ -176,14 +189,14 @@ end
 -- ---- the metrics of a training step ----
 
 local function update_metrics(model, T, ys, ps, ws)
-  local sums, all = metrics_of(T, false, true)
   local data = {}
   local a, b, c = flatten(ys, data), flatten(ps, data), flatten(ws, data)
   local n = #data
   if not (a and b and c) then
     return T.metrics:update(ys, ps, ws)
   end
-  local room = replay.room(model, ("metrics %s|%s|%s"):format(a, b, c))
+  local room = enter(model, T, ("metrics %s|%s|%s"):format(a, b, c), false, true)
+  local sums, all = room.sums, room.all
   add_sums(sums, T.guard.device, data)
   local ran, differs = plans_run(room.set, table.unpack(data))
   if ran then
@@ -272,14 +285,8 @@ local function prepare(model, T, trains, x, y, w)
   if not inputs then
     return nil
   end
-  local room, n = replay.room(model, kind), #inputs
-  if room.state ~= T then
-    if room.state then
-      changed(room, model)
-    end
-    room.state = T
-    room.sums, room.all = metrics_of(T, true, not trains)
-  elseif trains and room.params and not same_parameters(room, T.params) then
+  local room, n = enter(model, T, kind, true, not trains), #inputs
+  if trains and room.params and not same_parameters(room, T.params) then
     changed(room, model)
     room.params = nil
   end
