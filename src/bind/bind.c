@@ -109,14 +109,17 @@ static int scope_end(lua_State *L);
  * train. Nothing where no scope is open. */
 static int scope_pause(lua_State *L) {
     if (!open_scopes || !push_scope(L)) return 0;
-    lua_pop(L, 1);
-    scope_begin(L);
+    lua_createtable(L, 0, 2); /* whole before it is the innermost one: memory may be short */
     lua_pushboolean(L, 1);
     lua_setfield(L, -2, "pause");
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, "outer");
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, scope_end);
     lua_setfield(L, -2, "__close");
     lua_setmetatable(L, -2);
+    set_scope(L, -1);
+    open_scopes++;
     return 1;
 }
 

@@ -101,6 +101,7 @@ local Optimizer = object.class("Optimizer", nil, {
     self._slots, self._excluded, self._options = {}, {}, {}
   end,
 })
+Optimizer._keeps = { build = true, step = true }
 base.Optimizer = Optimizer
 Optimizer._foreign = foreign.optimizer
 
@@ -293,7 +294,6 @@ function Optimizer:build(variables, info)
     local v = variables[i]
     self._touched[i] = v.ndim == 2 and ops.zeros({ v.shape[1] }, { dtype = "uint8" }) or false
   end
-  beyond_scopes(self._touched)
   if self.use_ema then
     self._average = like_all(self)
   end
