@@ -32,6 +32,40 @@ static plan plan_of(int rank, const int64_t *shape, const int64_t *src, const in
     return p;
 }
 
+/* A block of 4 x 4 elements, read along i and written along j. */
+typedef uint32_t four __attribute__((vector_size(16)));
+static inline void turn_4x4(const uint32_t *s, int64_t sc, uint32_t *d, int64_t dr) {
+    four a, b, c, e;
+    memcpy(&a, s, 16), memcpy(&b, s + sc, 16), memcpy(&c, s + 2 * sc, 16);
+    memcpy(&e, s + 3 * sc, 16);
+    const four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+               cd = __builtin_shufflevector(c, e, 0, 4, 1, 5),
+               AB = __builtin_shufflevector(a, b, 2, 6, 3, 7),
+               CD = __builtin_shufflevector(c, e, 2, 6, 3, 7);
+    const four y[4] = {
+        __builtin_shufflevector(ab, cd, 0, 1, 4, 5), __builtin_shufflevector(ab, cd, 2, 3, 6, 7),
+        __builtin_shufflevector(AB, CD, 0, 1, 4, 5), __builtin_shufflevector(AB, CD, 2, 3, 6, 7)};
+    for (int k = 0; k < 4; k++) memcpy(d + k * dr, &y[k], 16);
+}
+/* d[i * dr + j] = s[i + j * sc] for a plane of elements of 4 bytes, tile by tile. */
+static void turn(const uint32_t *s, uint32_t *d, int64_t rows, int64_t cols, int64_t sc,
+                 int64_t dr) {
+    enum { TILE = 64 };
+    for (int64_t i0 = 0; i0 < rows; i0 += TILE)
+        for (int64_t j0 = 0; j0 < cols; j0 += TILE) {
+            const int64_t i1 = TIDE_MIN(i0 + TILE, rows), j1 = TIDE_MIN(j0 + TILE, cols);
+            int64_t i = i0;
+            for (; i + 4 <= i1; i += 4) {
+                int64_t j = j0;
+                for (; j + 4 <= j1; j += 4) turn_4x4(s + i + j * sc, sc, d + i * dr + j, dr);
+                for (; j < j1; j++)
+                    for (int k = 0; k < 4; k++) d[(i + k) * dr + j] = s[i + k + j * sc];
+            }
+            for (; i < i1; i++)
+                for (int64_t j = j0; j < j1; j++) d[i * dr + j] = s[i + j * sc];
+        }
+}
+
 /* One row or one tile-able plane of a copy for an element type. */
 #define COPY_2D(T)                                                                                 \
     static void plane_##T(const T *s, T *d, int64_t rows, int64_t cols, int64_t sr, int64_t sc,    \
@@ -62,7 +96,13 @@ static void plane(size_t item, const char *s, char *d, int64_t rows, int64_t col
     switch (item) {
     case 1: plane_uint8_t((const uint8_t *)s, (uint8_t *)d, rows, cols, sr, sc, dr, dc); break;
     case 2: plane_uint16_t((const void *)s, (void *)d, rows, cols, sr, sc, dr, dc); break;
-    case 4: plane_uint32_t((const void *)s, (void *)d, rows, cols, sr, sc, dr, dc); break;
+    case 4:
+        if (sr == 1 && dc == 1 && sc > 1 && rows > 3 && cols > 3) {
+            turn((const void *)s, (void *)d, rows, cols, sc, dr);
+            break;
+        }
+        plane_uint32_t((const void *)s, (void *)d, rows, cols, sr, sc, dr, dc);
+        break;
     default: plane_uint64_t((const void *)s, (void *)d, rows, cols, sr, sc, dr, dc); break;
     }
 }

@@ -19,16 +19,44 @@ static inline int64_t resolve(int64_t v, int64_t base, int64_t n) {
     return i >= 0 && i < n ? i : -1;
 }
 
+/* r[i] = resolve(v[i]); whether all are within. */
+#define RESOLVE(T)                                                                           \
+    static int resolve_##T(const T *v, int64_t count, int64_t base, int64_t n, int64_t *r) { \
+        int64_t out = 0;                                                                     \
+        _Pragma("omp simd reduction(| : out)") for (int64_t i = 0; i < count; i++) {         \
+            const int64_t w = (int64_t)v[i], k = w < 0 ? w + n : tide_wrap_sub(w, base);     \
+            r[i] = k;                                                                        \
+            out |= (k < 0) | (k >= n);                                                       \
+        }                                                                                    \
+        return !out;                                                                         \
+    }
+RESOLVE(int64_t)
+RESOLVE(int32_t)
+RESOLVE(int8_t)
+RESOLVE(uint8_t)
+
+static int resolve_run(const tide_buf *b, int64_t first, int64_t count, int64_t base, int64_t n,
+                       int64_t *r) {
+    switch (b->dtype) {
+    case TIDE_I64: return resolve_int64_t((const int64_t *)b->p + first, count, base, n, r);
+    case TIDE_I32: return resolve_int32_t((const int32_t *)b->p + first, count, base, n, r);
+    case TIDE_I8: return resolve_int8_t((const int8_t *)b->p + first, count, base, n, r);
+    default: return resolve_uint8_t((const uint8_t *)b->p + first, count, base, n, r);
+    }
+}
+
 /* Positions of input `in`, resolved, into work space. */
 static tide_status resolve_all(tide_kcall *c, int in, int64_t base, int64_t n, int64_t **out) {
+    enum { RUN = 4096 };
     const tide_buf *b = &c->in[in];
-    int64_t count = tide_buf_numel(b);
+    const int64_t count = tide_buf_numel(b);
     int64_t *r = tide_scratch(c->dev, (size_t)(count + 1) * sizeof *r);
     if (!r) return TIDE_ENOMEM;
-    TIDE_IN_BLOCKS(i, count) {
-        int64_t v = tide_int_at(b, i);
-        r[i] = resolve(v, base, n);
-        if (r[i] < 0) return refuse(c, in, i, v, base, tide_wrap_add(n - 1, base));
+    for (int64_t at = 0; at < count && !tide_stopped(); at += RUN) {
+        if (resolve_run(b, at, TIDE_MIN(RUN, count - at), base, n, r + at)) continue;
+        int64_t i = at;
+        while (resolve(tide_int_at(b, i), base, n) >= 0) i++;
+        return refuse(c, in, i, tide_int_at(b, i), base, tide_wrap_add(n - 1, base));
     }
     *out = r;
     return tide_stopped() ? TIDE_EINTERRUPT : TIDE_OK;
@@ -53,20 +81,37 @@ static void add_into(int dtype, void *dst, const void *src, int64_t n) {
 }
 
 /* -- take -- */
+/* n runs of `run` bytes, from places of src. */
+static void take_runs(char *dst, const char *src, const int64_t *at, int64_t n, int64_t run) {
+#define TAKE(T)                                                                                    \
+    for (int64_t i = 0; i < n; i++) ((T *)(void *)dst)[i] = ((const T *)(const void *)src)[at[i]]; \
+    break
+    switch (run) {
+    case 1: TAKE(uint8_t);
+    case 2: TAKE(uint16_t);
+    case 4: TAKE(uint32_t);
+    case 8: TAKE(uint64_t);
+    default:
+        for (int64_t i = 0; i < n; i++) memcpy(dst + i * run, src + at[i] * run, (size_t)run);
+    }
+#undef TAKE
+}
+
 TIDE_ANY_KERNEL(take) {
     const tide_take_attrs *a = c->attrs;
     const tide_buf *x = &c->in[0];
     tide_along s = tide_along_axis(x, a->axis);
-    int64_t m = tide_buf_numel(&c->in[1]), run = s.inner * (int64_t)tide_dtype_size(x->dtype),
-            *at = NULL;
+    const int64_t size = (int64_t)tide_dtype_size(x->dtype), m = tide_buf_numel(&c->in[1]),
+                  run = s.inner * size;
+    int64_t *at = NULL;
     TIDE_DO(resolve_all(c, 1, a->base, s.n, &at));
     const char *src = x->p;
     char *dst = c->out[0].p;
     TIDE_PARALLEL_FOR (s.outer *m, TIDE_MAX(1, 65536 / TIDE_MAX(run, 1))) {
-        for (int64_t i = lo; i < hi; i++) {
-            const char *from = src + (i / m * s.n + at[i % m]) * run;
-            if (run == 4) memcpy(dst + i * 4, from, 4);
-            else memcpy(dst + i * run, from, (size_t)run);
+        for (int64_t i = lo, n; i < hi; i += n) {
+            const int64_t o = i / m, k = i - o * m;
+            n = TIDE_MIN(hi - i, m - k);
+            take_runs(dst + i * run, src + o * s.n * run, at + k, n, run);
         }
     }
     return TIDE_OK;

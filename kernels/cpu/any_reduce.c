@@ -102,85 +102,92 @@ TRUTH(all)
  * asked for their extremes in lanes, and the best of them for its place; across columns, as many
  * lines as fit the cache go together. The elements S are seen as T by READ(x, n, room), which may
  * bring n of them into `room`. I: an integer as wide as T. */
-#define POSITION(S, T, I, tag, before, READ)                                            \
-    static T tag##_best(const T *x, int64_t n) {                                        \
-        enum { LANES = 32 };                                                            \
-        T best = x[0], lane[LANES];                                                     \
-        int64_t j = 0;                                                                  \
-        for (int k = 0; k < LANES; k++) lane[k] = best;                                 \
-        for (; j + LANES <= n; j += LANES) {                                            \
-            _Pragma("omp simd") for (int k = 0; k < LANES; k++) {                       \
-                T w = x[j + k], l = lane[k];                                            \
-                lane[k] = before(w, l) | (w != w) ? w : l;                              \
-            }                                                                           \
-        }                                                                               \
-        for (int k = 0; k < LANES; k++)                                                 \
-            best = before(lane[k], best) | (lane[k] != lane[k]) ? lane[k] : best;       \
-        for (; j < n; j++) best = before(x[j], best) | (x[j] != x[j]) ? x[j] : best;    \
-        return best;                                                                    \
-    }                                                                                   \
-    static int64_t tag##_row(const S *x, int64_t n) {                                   \
-        enum { SOME = 4096, BLOCK = 128 };                                              \
-        T room[SOME], best = 0;                                                         \
-        int64_t from = -1;                                                              \
-        for (int64_t j = 0; j < n; j += SOME) {                                         \
-            const int64_t m = TIDE_MIN(SOME, n - j);                                    \
-            T w = tag##_best(READ(x + j, m, room), m);                                  \
-            if (from < 0 || before(w, best) || w != w) best = w, from = j;              \
-            if (w != w) break;                                                          \
-        }                                                                               \
-        const int64_t m = TIDE_MIN(SOME, n - from);                                     \
-        const T *v = READ(x + from, m, room);                                           \
-        const int nan = best != best;                                                   \
-        int64_t k = 0;                                                                  \
-        for (; k + BLOCK <= m; k += BLOCK) {                                            \
-            I hit = 0;                                                                  \
-            if (nan)                                                                    \
-                for (int q = 0; q < BLOCK; q++) hit |= (I)(v[k + q] != v[k + q]);       \
-            else                                                                        \
-                for (int q = 0; q < BLOCK; q++) hit |= (I)(v[k + q] == best);           \
-            if (hit) break;                                                             \
-        }                                                                               \
-        while (nan ? v[k] == v[k] : v[k] != best) k++;                                  \
-        return from + k;                                                                \
-    }                                                                                   \
-    static void tag(const void *px, tide_along s, int64_t base, int64_t *y) {           \
-        enum { WIDTH = 256, STRETCH = 100 }; /* a position within a stretch fits I */   \
-        const S *x = px;                                                                \
-        if (s.inner == 1) {                                                             \
-            TIDE_PARALLEL_FOR (s.outer, TIDE_MAX(1, 32768 / TIDE_MAX(s.n, 1)))          \
-                for (int64_t i = lo; i < hi; i++)                                       \
-                    y[i] = tide_wrap_add(tag##_row(x + i * s.n, s.n), base);            \
-            return;                                                                     \
-        }                                                                               \
-        int64_t blocks = TIDE_CEIL_DIV(s.inner, WIDTH);                                 \
-        TIDE_PARALLEL_FOR (s.outer *blocks,                                             \
-                           TIDE_MAX(1, 16384 / (s.n * TIDE_MIN(s.inner, WIDTH) + 1))) { \
-            for (int64_t i = lo; i < hi; i++) {                                         \
-                int64_t c0 = i % blocks * WIDTH, w = TIDE_MIN(s.inner - c0, WIDTH);     \
-                const S *v = x + i / blocks * s.n * s.inner + c0;                       \
-                T best[WIDTH], room[WIDTH];                                             \
-                I at[WIDTH];                                                            \
-                int64_t *out = y + i / blocks * s.inner + c0;                           \
-                const T *top = READ(v, w, room);                                        \
-                for (int64_t k = 0; k < w; k++) best[k] = top[k], out[k] = base;        \
-                for (int64_t j0 = 0; j0 < s.n; j0 += STRETCH) {                         \
-                    for (int64_t k = 0; k < w; k++) at[k] = -1;                         \
-                    for (int64_t j = j0; j < TIDE_MIN(s.n, j0 + STRETCH); j++) {        \
-                        const T *row = READ(v + j * s.inner, w, room);                  \
-                        I number = (I)(j - j0);                                         \
-                        _Pragma("omp simd") for (int64_t k = 0; k < w; k++) {           \
-                            T q = row[k], p = best[k];                                  \
-                            int take = (before(q, p) | (q != q)) & (p == p);            \
-                            best[k] = take ? q : p;                                     \
-                            at[k] = take ? number : at[k];                              \
-                        }                                                               \
-                    }                                                                   \
-                    for (int64_t k = 0; k < w; k++)                                     \
-                        if (at[k] >= 0) out[k] = tide_wrap_add(j0 + at[k], base);       \
-                }                                                                       \
-            }                                                                           \
-        }                                                                               \
+/* The one that comes before the other; a NaN before any number. */
+#define PREFER(before, a, b) (before(a, b) | ((a) != (a)) ? (a) : (b))
+#define POSITION(S, T, I, tag, before, READ)                                               \
+    static T tag##_best(const T *x, int64_t n) {                                           \
+        enum { LANES = 32 };                                                               \
+        T best = x[0], lane[LANES];                                                        \
+        if (n < LANES) {                                                                   \
+            for (int64_t j = 1; j < n; j++) best = PREFER(before, x[j], best);             \
+            return best;                                                                   \
+        }                                                                                  \
+        _Pragma("omp simd") for (int k = 0; k < LANES; k++) lane[k] = x[k];                \
+        for (int64_t j = LANES; j < n; j += LANES) { /* the last steps back to end at n */ \
+            const T *v = x + TIDE_MIN(j, n - LANES);                                       \
+            _Pragma("omp simd") for (int k = 0; k < LANES; k++) lane[k] =                  \
+                PREFER(before, v[k], lane[k]);                                             \
+        }                                                                                  \
+        _Pragma("omp simd") for (int k = 0; k < 16; k++) lane[k] =                         \
+            PREFER(before, lane[k + 16], lane[k]);                                         \
+        _Pragma("omp simd") for (int k = 0; k < 8; k++) lane[k] =                          \
+            PREFER(before, lane[k + 8], lane[k]);                                          \
+        best = lane[0];                                                                    \
+        for (int k = 1; k < 8; k++) best = PREFER(before, lane[k], best);                  \
+        return best;                                                                       \
+    }                                                                                      \
+    static int64_t tag##_row(const S *x, int64_t n) {                                      \
+        enum { SOME = 4096, BLOCK = 32 };                                                  \
+        T room[SOME], best = 0;                                                            \
+        int64_t from = -1;                                                                 \
+        for (int64_t j = 0; j < n; j += SOME) {                                            \
+            const int64_t m = TIDE_MIN(SOME, n - j);                                       \
+            T w = tag##_best(READ(x + j, m, room), m);                                     \
+            if (from < 0 || before(w, best) || w != w) best = w, from = j;                 \
+            if (w != w) break;                                                             \
+        }                                                                                  \
+        const int64_t m = TIDE_MIN(SOME, n - from);                                        \
+        const T *v = READ(x + from, m, room);                                              \
+        const int nan = best != best;                                                      \
+        int64_t k = 0;                                                                     \
+        for (; k + BLOCK <= m; k += BLOCK) {                                               \
+            I hit = 0;                                                                     \
+            if (nan)                                                                       \
+                for (int q = 0; q < BLOCK; q++) hit |= (I)(v[k + q] != v[k + q]);          \
+            else                                                                           \
+                for (int q = 0; q < BLOCK; q++) hit |= (I)(v[k + q] == best);              \
+            if (hit) break;                                                                \
+        }                                                                                  \
+        while (nan ? v[k] == v[k] : v[k] != best) k++;                                     \
+        return from + k;                                                                   \
+    }                                                                                      \
+    static void tag(const void *px, tide_along s, int64_t base, int64_t *y) {              \
+        enum { WIDTH = 256, STRETCH = 100 }; /* a position within a stretch fits I */      \
+        const S *x = px;                                                                   \
+        if (s.inner == 1) {                                                                \
+            TIDE_PARALLEL_FOR (s.outer, TIDE_MAX(1, 32768 / TIDE_MAX(s.n, 1)))             \
+                for (int64_t i = lo; i < hi; i++)                                          \
+                    y[i] = tide_wrap_add(tag##_row(x + i * s.n, s.n), base);               \
+            return;                                                                        \
+        }                                                                                  \
+        int64_t blocks = TIDE_CEIL_DIV(s.inner, WIDTH);                                    \
+        TIDE_PARALLEL_FOR (s.outer *blocks,                                                \
+                           TIDE_MAX(1, 16384 / (s.n * TIDE_MIN(s.inner, WIDTH) + 1))) {    \
+            for (int64_t i = lo; i < hi; i++) {                                            \
+                int64_t c0 = i % blocks * WIDTH, w = TIDE_MIN(s.inner - c0, WIDTH);        \
+                const S *v = x + i / blocks * s.n * s.inner + c0;                          \
+                T best[WIDTH], room[WIDTH];                                                \
+                I at[WIDTH];                                                               \
+                int64_t *out = y + i / blocks * s.inner + c0;                              \
+                const T *top = READ(v, w, room);                                           \
+                for (int64_t k = 0; k < w; k++) best[k] = top[k], out[k] = base;           \
+                for (int64_t j0 = 0; j0 < s.n; j0 += STRETCH) {                            \
+                    for (int64_t k = 0; k < w; k++) at[k] = -1;                            \
+                    for (int64_t j = j0; j < TIDE_MIN(s.n, j0 + STRETCH); j++) {           \
+                        const T *row = READ(v + j * s.inner, w, room);                     \
+                        I number = (I)(j - j0);                                            \
+                        _Pragma("omp simd") for (int64_t k = 0; k < w; k++) {              \
+                            T q = row[k], p = best[k];                                     \
+                            int take = (before(q, p) | (q != q)) & (p == p);               \
+                            best[k] = take ? q : p;                                        \
+                            at[k] = take ? number : at[k];                                 \
+                        }                                                                  \
+                    }                                                                      \
+                    for (int64_t k = 0; k < w; k++)                                        \
+                        if (at[k] >= 0) out[k] = tide_wrap_add(j0 + at[k], base);          \
+                }                                                                          \
+            }                                                                              \
+        }                                                                                  \
     }
 #define GREATER(a, b) ((a) > (b))
 #define SMALLER(a, b) ((a) < (b))

@@ -61,20 +61,44 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
  * file. Defines `name_run(in, axis, out, dev)`, which reduces elements T through accumulators ACC
  * to results OUT, and name_mapped, which reduces what a map makes of them. identity, step(acc, x),
  * combine(acc, acc), lane type LANE (what a short run of step accumulates in), finish(acc, rn) */
-#define REDUCE_LANES 32
+#define REDUCE_LANES 32 /* folded by halves; what is left of a row goes by a quarter of them */
 #define DEFINE_REDUCTION(name, T, LANE, ACC, OUT, identity, step, combine, finish)                 \
+    static inline ACC name##_fold8(const ACC *a) {                                                 \
+        ACC b[4];                                                                                  \
+        _Pragma("omp simd") for (int j = 0; j < 4; j++) b[j] = combine(a[j], a[j + 4]);            \
+        const ACC c = combine(b[0], b[2]), d = combine(b[1], b[3]);                                \
+        return combine(c, d);                                                                      \
+    }                                                                                              \
     static ACC name##_piece(const T *x, int64_t n) {                                               \
-        LANE lane[REDUCE_LANES];                                                                   \
         ACC acc = identity;                                                                        \
         int64_t i = 0;                                                                             \
         while (n - i >= REDUCE_LANES) {                                                            \
-            int64_t m = TIDE_MIN((n - i) / REDUCE_LANES, 32);                                      \
-            for (int j = 0; j < REDUCE_LANES; j++) lane[j] = identity;                             \
-            for (; m > 0; m--, i += REDUCE_LANES) {                                                \
+            const int64_t m = TIDE_MIN((n - i) / REDUCE_LANES, 32), end = i + m * REDUCE_LANES;    \
+            LANE lane[REDUCE_LANES];                                                               \
+            ACC a[REDUCE_LANES / 2], b[REDUCE_LANES / 4];                                          \
+            _Pragma("omp simd") for (int j = 0; j < REDUCE_LANES; j++) lane[j] =                   \
+                step((LANE)(identity), x[i + j]);                                                  \
+            for (i += REDUCE_LANES; i < end; i += REDUCE_LANES) {                                  \
                 _Pragma("omp simd") for (int j = 0; j < REDUCE_LANES; j++) lane[j] =               \
                     step(lane[j], x[i + j]);                                                       \
             }                                                                                      \
-            for (int j = 0; j < REDUCE_LANES; j++) acc = combine(acc, lane[j]);                    \
+            _Pragma("omp simd") for (int j = 0; j < REDUCE_LANES / 2; j++) a[j] =                  \
+                combine((ACC)lane[j], (ACC)lane[j + REDUCE_LANES / 2]);                            \
+            _Pragma("omp simd") for (int j = 0; j < REDUCE_LANES / 4; j++) b[j] =                  \
+                combine(a[j], a[j + REDUCE_LANES / 4]);                                            \
+            const ACC part = name##_fold8(b);                                                      \
+            acc = combine(acc, part);                                                              \
+        }                                                                                          \
+        if (n - i >= REDUCE_LANES / 4) {                                                           \
+            ACC lane[REDUCE_LANES / 4];                                                            \
+            _Pragma("omp simd") for (int j = 0; j < REDUCE_LANES / 4; j++) lane[j] =               \
+                step((ACC)(identity), x[i + j]);                                                   \
+            for (i += REDUCE_LANES / 4; n - i >= REDUCE_LANES / 4; i += REDUCE_LANES / 4) {        \
+                _Pragma("omp simd") for (int j = 0; j < REDUCE_LANES / 4; j++) lane[j] =           \
+                    step(lane[j], x[i + j]);                                                       \
+            }                                                                                      \
+            const ACC part = name##_fold8(lane);                                                   \
+            acc = combine(acc, part);                                                              \
         }                                                                                          \
         for (; i < n; i++) acc = step(acc, x[i]);                                                  \
         return acc;                                                                                \
@@ -187,10 +211,11 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
                 ACC acc = identity;                                                                \
                 for (int64_t s = spread ? i % segs : 0, end = spread ? s + 1 : segs;               \
                      s < end && !tide_stopped(); s++) {                                            \
-                    int64_t at = s % pieces * REDUCE_RUN;                                          \
+                    const int64_t q = pieces == 1 ? s : s / pieces,                                \
+                                  at = (s - q * pieces) * REDUCE_RUN;                              \
                     const T *row =                                                                 \
                         REDUCE_AT(T, base, p->from,                                                \
-                                  reduce_offset(p->nr - 1, p->rshape, p->rstride, s / pieces) +    \
+                                  (q ? reduce_offset(p->nr - 1, p->rshape, p->rstride, q) : 0) +   \
                                       at * stride);                                                \
                     ACC seg = name##_segment(row, p, spread ? i / segs : i,                        \
                                              TIDE_MIN(run - at, REDUCE_RUN), stride);              \
