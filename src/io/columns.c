@@ -17,8 +17,9 @@ struct tide_columns {
     tide_column *column;
     char **names; /* [n], or NULL */
     char **missing;
-    size_t *lengths; /* of the missing ones */
-    int64_t missing_n;
+    size_t *lengths;          /* of the missing ones */
+    int64_t missing_n, *next; /* of those that open alike: the next one; -1: none */
+    int64_t first[256];       /* that open with a character; where `opens` has none, nothing */
     uint64_t opens[256]; /* bit n: the text of a missing value of n bytes begins so (63: or more) */
     char error[400];
 };
@@ -58,15 +59,18 @@ tide_columns *tide_columns_new(const char *kinds, int64_t n, const char *const *
     t->missing = copies(missing, missing_n);
     t->names = names ? copies(names, n) : NULL;
     t->lengths = calloc((size_t)missing_n + 1, sizeof *t->lengths);
-    if (!t->column || !t->missing || !t->lengths || (names && !t->names)) {
+    t->next = calloc((size_t)missing_n + 1, sizeof *t->next);
+    if (!t->column || !t->missing || !t->lengths || !t->next || (names && !t->names)) {
         tide_columns_free(t);
         return NULL;
     }
     for (int64_t i = 0; i < n; i++)
         t->column[i].kind = kinds[i], t->column[i].found = kinds[i] == TIDE_COLUMN_ANY;
     for (int64_t i = 0; i < missing_n; i++) {
+        unsigned char c = (unsigned char)*missing[i];
         t->lengths[i] = strlen(missing[i]);
-        t->opens[(unsigned char)*missing[i]] |= length_bit(t->lengths[i]);
+        t->next[i] = t->opens[c] ? t->first[c] : -1, t->first[c] = i;
+        t->opens[c] |= length_bit(t->lengths[i]);
     }
     return t;
 }
@@ -76,7 +80,7 @@ void tide_columns_free(tide_columns *t) {
     for (int64_t i = 0; t->column && i < t->n; i++)
         free(t->column[i].as.i), free(t->column[i].bytes);
     drop(t->missing, t->missing_n), drop(t->names, t->n);
-    free(t->lengths), free(t->column), free(t);
+    free(t->lengths), free(t->next), free(t->column), free(t);
 }
 
 int64_t tide_columns_rows(const tide_columns *t) { return t->rows; }
@@ -89,7 +93,7 @@ static int is_missing(const tide_columns *t, const tide_csv_field *f) {
     if (f->n == 0) return 1;
     uint64_t lengths = t->opens[(unsigned char)*f->p];
     if (!lengths || !(lengths & length_bit(f->n))) return 0;
-    for (int64_t i = 0; i < t->missing_n; i++)
+    for (int64_t i = t->first[(unsigned char)*f->p]; i >= 0; i = t->next[i])
         if (t->lengths[i] == f->n && t->missing[i][f->n - 1] == f->p[f->n - 1] &&
             !memcmp(t->missing[i], f->p, f->n))
             return 1;
