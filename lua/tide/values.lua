@@ -27,7 +27,8 @@ function values.show(v)
     elseif type(m) == "table" and type(m.__name) == "string" and rawget(m, "__names") then
       return "the namespace " .. m.__name -- its text lists what is in it
     end
-    return tostring(v)
+    local ok, text = pcall(tostring, v) -- of an object of a person's own
+    return ok and text or "a table"
   elseif t == "userdata" and pcall(function() return v.shape end) and v.shape then
     return "a tensor " .. tostring(v.shape)
   elseif t == "userdata" and tostring(v) == "tensor (released)" then

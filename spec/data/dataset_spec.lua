@@ -344,3 +344,40 @@ describe("a data set", function()
     assert.equal(3, calls)
   end)
 end)
+
+describe("hostile values", function()
+  it("of a data set are refused by one error each, and no count is walked that has no elements",
+    function()
+      local own = {}
+      own[1] = own
+      local named = {}
+      named.a = named
+      for _, v in ipairs { own, named, { a = own }, { own, 1 } } do
+        expect.raises("nested too deeply", function() D.from_tensors(v) end)
+        expect.raises("nested too deeply", function() D.from_tensor_slices(v) end)
+        expect.raises("nested too deeply", function()
+          D.range(2):map(function() return v end):as_list()
+        end)
+        expect.raises("nested too deeply", function()
+          local x = tide.ones { 2 }
+          x.requires_grad = true
+          tide.checkpoint(function(t) return t * 2, v end)(x)
+        end)
+      end
+      for _, v in ipairs { 3, true, {}, { 1 } } do
+        expect.raises("path must be a string", function() D.range(2):load_position(v) end)
+        expect.raises("path must be a string", function() D.range(2):save_position(v) end)
+        expect.raises("must be a function", function() D.range(2):apply(v) end)
+        expect.raises("takes a text", function()
+          tide.tokenizers.WordPiece { vocab = { "[UNK]" } }:pieces(v)
+        end)
+      end
+      local count = 0
+      for _ in D.range(3):window(2, { shift = 1 << 60 }):iter() do
+        count = count + 1
+      end
+      assert.equal(1, count)
+      local evil = setmetatable({}, { __tostring = function() error "evil" end })
+      expect.raises("(got a table)", function() D.range(2):shuffle(evil) end)
+    end)
+end)

@@ -236,12 +236,19 @@ function Dataset:restore(state)
   self._epoch, self._restored, self._pass = state.epoch, pass, nil
 end
 
+local function check_path(where, path)
+  if type(path) ~= "string" then
+    errors.raise(where, "path must be a string (got %s)", check.show(path))
+  end
+end
+
 --- Writes where the current pass is into a file (safetensors, atomically).
 ---
 ---     local path = os.tmpname()
 ---     tide.data.Dataset.range(5):save_position(path)
 --- @param path string
 function Dataset:save_position(path)
+  check_path("Dataset.save_position", path)
   local entries = {}
   local writer = plain.writer(entries)
   local header = { format = 1, kind = "position", place = writer:value(self:state()) }
@@ -255,6 +262,7 @@ end
 ---     tide.data.Dataset.range(5):load_position(path)
 --- @param path string
 function Dataset:load_position(path)
+  check_path("Dataset.load_position", path)
   local file <close>, found, metadata = core.safetensors_open(path)
   local header = metadata.tide and json.decode(metadata.tide, path)
   if type(header) ~= "table" or header.kind ~= "position" or header.format ~= 1 then

@@ -35,8 +35,14 @@ local function is_mixed(v)
   return false
 end
 
+local DEEPEST = 16 -- tables in tables; one may hold itself
+
 -- A table as a part: numbers become a tensor; lists and tables by name are made uniform inside.
-local function clean_table(v, what)
+local function clean_table(v, what, depth)
+  if depth > DEEPEST then
+    errors.raise(what, "the tables of a part are nested too deeply (expected at most %d levels)",
+      DEEPEST)
+  end
   if getmetatable(v) ~= nil and not list.is(v) then
     return v -- a data set: what window gives
   end
@@ -49,7 +55,7 @@ local function clean_table(v, what)
   end
   local out = {}
   for _, k in ipairs(check.sorted_keys(v)) do
-    out[k] = elements.clean(v[k], what)
+    out[k] = elements.clean(v[k], what, depth + 1)
   end
   return out
 end
@@ -57,7 +63,7 @@ end
 --- One part made uniform.
 --- @param what string names the source in errors
 --- @return any value, string|nil dtype of a tensor without axes that became a number
-function elements.clean(v, what)
+function elements.clean(v, what, depth)
   local t = type(v)
   if t == "number" or t == "string" or t == "boolean" then
     return v
@@ -67,7 +73,7 @@ function elements.clean(v, what)
     end
     return v
   elseif t == "table" and v ~= none then
-    return clean_table(v, what)
+    return clean_table(v, what, depth or 1)
   end
   errors.raise(what, "a part must be a tensor, a number, a boolean, a string, or a table of such \z
     (got %s)", check.show(v))

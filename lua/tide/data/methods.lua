@@ -170,6 +170,10 @@ end
 ---     tide.data.Dataset.range(4):apply(function(ds) return ds:take(1) end):as_list()   --> { 0 }
 --- @param transformation_func function takes the data set
 function Dataset:apply(transformation_func)
+  if not check.types.callable(transformation_func) then
+    errors.raise("Dataset.apply", "transformation_func must be a function (got %s)",
+      check.show(transformation_func))
+  end
   return transformation_func(self)
 end
 

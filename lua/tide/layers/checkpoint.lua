@@ -15,14 +15,20 @@ local random = require "tide.random"
 
 local checkpoint = {}
 
+local DEEPEST = 16 -- tables in tables; one may hold itself
+
 -- Tensors of a value, nested plain tables too, handed to `f`, which gives what stands in its place.
-local function map(v, f)
+local function map(v, f, depth)
   if core.is_tensor(v) then
     return f(v)
   elseif check.is_plain(v) or list.is(v) then
+    if (depth or 1) > DEEPEST then
+      errors.raise("checkpoint", "tables of tensors are nested too deeply (expected at most %d \z
+        levels)", DEEPEST)
+    end
     local out = list.is(v) and list.new {} or {}
     for _, k in ipairs(check.sorted_keys(v)) do -- the same order in both runs
-      out[k] = map(v[k], f)
+      out[k] = map(v[k], f, (depth or 1) + 1)
     end
     return out
   end

@@ -247,6 +247,9 @@ end
 ---     t:pieces "Ça va?"   --> { "ca", "va", "?" }
 --- @return table list of strings
 function Tokenizer:pieces(s)
+  if type(s) ~= "string" then
+    errors.raise("pieces", "takes a text (got %s)", check.show(s))
+  end
   return text.pieces(self._core, s)
 end
 
@@ -544,6 +547,11 @@ function Tokenizer:train_from_files(...)
   local o = files_args:call(...)
   local paths = o.paths
   o.paths = nil
+  for i, path in ipairs(paths) do
+    if type(path) ~= "string" then
+      errors.raise("train_from_files", "path %d must be a string (got %s)", i, check.show(path))
+    end
+  end
   return self:train(coroutine.wrap(function()
     for _, path in ipairs(paths) do
       for line in core.read_file(path, 1 << 30):gmatch "[^\n]*\n?" do

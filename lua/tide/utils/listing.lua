@@ -1,5 +1,6 @@
 --- Files of folders: by patterns (`*` and `?` stand for characters of one name, `[a-z]` for one of
 --- a set), and by endings, in Keras' order: folder by folder by their paths, names sorted by bytes.
+local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 
@@ -35,7 +36,9 @@ end
 --- @param pattern string
 --- @param where string names what asks, in errors
 function listing.glob(pattern, where)
-  if pattern == "" then
+  if type(pattern) ~= "string" then
+    errors.raise(where, "a pattern must be a string (got %s)", check.show(pattern))
+  elseif pattern == "" then
     errors.raise(where, "the pattern is empty (expected a path)")
   end
   if not pattern:find "[%*%?%[]" then

@@ -404,8 +404,9 @@ function Window:next()
   end
   local have = #buffer
   for _ = have + 1, self.shift do -- what lies between two windows
-    if not self.over and self.input:next() == nil then
-      self.over = true
+    self.over = self.over or self.input:next() == nil
+    if self.over then
+      break
     end
   end
   self.buffer = table.move(buffer, self.shift + 1, have, 1, {})

@@ -32,8 +32,14 @@ for _, name in ipairs { "from_tensor_slices", "range", "from_sequence",
   stage.define(name, { order = store_order, cardinality = store_size, spec = store_spec })
 end
 
+local DEEPEST = 16 -- tables in tables; one may hold itself
+
 -- A part as a batch. A list of Lua numbers keeps them: whole ones stay integers.
-local function as_batch(v, where)
+local function as_batch(v, where, depth)
+  if (depth or 1) > DEEPEST then
+    errors.raise(where, "the tables of a part are nested too deeply (expected at most %d levels)",
+      DEEPEST)
+  end
   if type(v) == "table" and structure.kind(v) == "leaf" and not strings.is(v) then
     local whole = true
     for i = 1, #v do
@@ -44,7 +50,7 @@ local function as_batch(v, where)
     or check.is_plain(v) and structure.kind(v) == "dict" then
     local out = {}
     for _, k in ipairs(check.sorted_keys(v)) do
-      out[k] = as_batch(v[k], where)
+      out[k] = as_batch(v[k], where, (depth or 1) + 1)
     end
     return out
   elseif strings.is(v) and type(v) == "table" then
