@@ -109,6 +109,7 @@ struct tide_recorder {
     uint64_t since;       /* storages from this number on were made by the step */
     tide_rng began, ended;
     int over; /* only deaths are noted */
+    int together;
     char why[200];
     form *in;
     slot *slots;
@@ -353,7 +354,8 @@ tide_recorder *tide_recorder_new(tide_ctx *ctx, int nin, tide_tensor *const *in)
     return r;
 }
 
-void tide_recorder_end(tide_recorder *r, int nout, tide_tensor *const *out) {
+void tide_recorder_end(tide_recorder *r, int nout, tide_tensor *const *out, int together) {
+    r->together = together;
     r->out = calloc((size_t)nout + 1, sizeof *r->out);
     if (!r->out) no_memory(r);
     r->nout = r->out ? nout : 0;
@@ -507,7 +509,9 @@ struct tide_plan {
     slot *slots;
     int nin, nout, npinned, nheld, nsteps, ntemps, ninputs, noutputs, nchanges, nresults, ndraws,
         nslots;
-    int undoes; /* whether all changes can be put back */
+    int undoes;         /* whether all changes can be put back */
+    int together;       /* outputs lie in the arena, which lives as long as one of them */
+    tide_tensor *block; /* the arena then, during a run */
     uint64_t drawn;
     size_t arena;
     int64_t temporaries;
@@ -582,7 +586,7 @@ static void fill(tide_plan *p, tide_tensor *t, const operand *o, tide_storage *c
     }
     const slot *s = &p->slots[o->slot];
     if (s->kind == HELD) t->storage = s->storage;
-    else if (s->kind == TEMP) t->storage = temp_of[o->slot];
+    else if (temp_of[o->slot]) t->storage = temp_of[o->slot];
     else if (s->kind == INPUT)
         p->inputs[p->ninputs++] = (moving){.t = t, .of = s->input, .offset = o->offset};
     else
@@ -601,6 +605,7 @@ static int is_whole(const operand *o, size_t bytes) {
 
 /* Storages that are handed out. */
 static void list_results(tide_plan *p) {
+    if (p->together) return;
     for (int i = 0; i < p->nslots; i++) {
         if (p->slots[i].kind != OUTPUT) continue;
         p->storage_of[i] = p->nresults;
@@ -674,6 +679,7 @@ tide_status tide_plan_new(tide_recorder *r, int nknown, tide_tensor *const *know
     tide_plan *p = calloc(1, sizeof *p);
     if (!p) return tide_fail(ctx, TIDE_ENOMEM, "not enough memory for a plan");
     p->ctx = ctx, p->dev = r->dev, p->mode = r->mode, p->home = ctx->device;
+    p->together = r->together;
     ctx->refs++;
     /* the recorder's lists are the plan's now */
 #define TAKE(list) p->list = r->list, r->list = NULL
@@ -702,7 +708,7 @@ tide_status tide_plan_new(tide_recorder *r, int nknown, tide_tensor *const *know
         slot *s = &p->slots[i];
         if (s->kind == HELD) p->held[p->nheld++] = s->storage, s->storage->refs++;
         if (s->kind == HELD && s->pinned) p->pinned[p->npinned++] = i;
-        if (s->kind == TEMP && s->first != NONE)
+        if ((s->kind == TEMP && s->first != NONE) || (s->kind == OUTPUT && p->together))
             p->temps[p->ntemps++] = (temporary){
                 .slot = i, .storage = {.refs = 1, .dev = p->dev, .bytes = s->bytes, .version = 1}};
     }
@@ -712,7 +718,10 @@ tide_status tide_plan_new(tide_recorder *r, int nknown, tide_tensor *const *know
         tide_plan_free(p);
         return tide_fail(ctx, TIDE_ENOMEM, "not enough memory for a plan");
     }
-    for (int i = 0; i < p->ntemps; i++) temp_of[p->temps[i].slot] = &p->temps[i].storage;
+    for (int i = 0; i < p->ntemps; i++) {
+        temp_of[p->temps[i].slot] = &p->temps[i].storage;
+        p->storage_of[p->temps[i].slot] = i;
+    }
     list_results(p);
     list_changes(p);
     tide_tensor *t = p->tensors, **at = p->pointers;
@@ -785,6 +794,24 @@ static tide_status make_results(tide_plan *p) {
     return TIDE_OK;
 }
 
+static tide_status take_arena(tide_plan *p, char **arena) {
+    const tide_meta bytes = {.rank = 1, .dtype = TIDE_U8, .shape = {(int64_t)p->arena}};
+    *arena = NULL;
+    if (!p->arena) return TIDE_OK;
+    if (p->together) {
+        TIDE_TRY(tide_new_on(p->ctx, p->dev, &bytes, &p->block));
+        *arena = p->block->storage->data;
+    } else if (!(*arena = tide_mem_alloc(p->dev, p->arena)))
+        return tide_fail(p->ctx, TIDE_ENOMEM, "not enough memory for a step");
+    return TIDE_OK;
+}
+
+static void give_arena_back(tide_plan *p, char *arena) {
+    if (p->together) tide_release(p->block);
+    else if (arena) tide_mem_free(p->dev, arena, p->arena);
+    p->block = NULL;
+}
+
 /* A tensor of an operand that is handed out; new. */
 static tide_status hand_out(tide_plan *p, int operand_at, tide_tensor *const *in,
                             tide_tensor **out) {
@@ -804,7 +831,11 @@ static tide_status hand_out(tide_plan *p, int operand_at, tide_tensor *const *in
     }
     const slot *s = &p->slots[o->slot];
     int64_t offset = o->offset;
-    if (s->kind == OUTPUT) {
+    if (s->kind == OUTPUT && p->together) {
+        const size_t at = p->temps[p->storage_of[o->slot]].at;
+        base.storage = p->block->storage;
+        offset += (int64_t)(at / tide_dtype_size(o->meta.dtype));
+    } else if (s->kind == OUTPUT) {
         tide_tensor *made = p->made[p->storage_of[o->slot]];
         if (p->results[p->storage_of[o->slot]].whole == operand_at) {
             *out = tide_retain(made);
@@ -892,8 +923,8 @@ tide_status tide_plan_run(tide_plan *p, tide_tensor *const *in, tide_tensor **ou
     *undone = 1;
     for (int i = 0; i < p->nout; i++) out[i] = NULL;
     TIDE_TRY(tide_go_on(ctx));
-    char *arena = p->arena ? tide_mem_alloc(p->dev, p->arena) : NULL;
-    if (p->arena && !arena) return tide_fail(ctx, TIDE_ENOMEM, "not enough memory for a step");
+    char *arena;
+    TIDE_TRY(take_arena(p, &arena));
     tide_status st = make_results(p);
     if (st == TIDE_OK) st = start_draws(p);
     if (st == TIDE_OK) {
@@ -913,6 +944,6 @@ tide_status tide_plan_run(tide_plan *p, tide_tensor *const *in, tide_tensor **ou
         for (int i = 0; i < p->nout; i++) tide_release(out[i]), out[i] = NULL;
     }
     for (int i = 0; i < p->nresults; i++) tide_release(p->made[i]), p->made[i] = NULL;
-    if (arena) tide_mem_free(p->dev, arena, p->arena);
+    give_arena_back(p, arena);
     return st;
 }

@@ -11,8 +11,9 @@ typedef struct tide_plan tide_plan;
 /* Notes from now on what the context runs; `in` are the tensors that change from step to step.
  * NULL: no memory. */
 tide_recorder *tide_recorder_new(tide_ctx *, int nin, tide_tensor *const *in);
-/* The step is over, and gave these tensors (NULL: none). Deaths of tensors are noted still. */
-void tide_recorder_end(tide_recorder *, int nout, tide_tensor *const *out);
+/* The step is over, and gave these tensors (NULL: none). Deaths of tensors are noted still.
+ * `together`: they die together soon, as gradients do, and may share the plan's memory. */
+void tide_recorder_end(tide_recorder *, int nout, tide_tensor *const *out, int together);
 void tide_recorder_close(tide_recorder *); /* nothing is noted any more */
 void tide_recorder_free(tide_recorder *);
 int tide_recorder_busy(const tide_ctx *); /* whether a step is being noted */

@@ -87,17 +87,18 @@ static int record(lua_State *L) {
     return 1;
 }
 
-/* record_end(recorder, results): the step is over and gave these; false: no tensor */
+/* record_end(recorder, results, together): the step is over and gave these; false: no tensor.
+ * `together`: they are used up together before the next step */
 static int record_end(lua_State *L) {
     tide_recorder *r = recorder(L);
     luaL_checktype(L, 2, LUA_TTABLE);
-    lua_settop(L, 2);
+    lua_settop(L, 3);
     tide_tensor **out;
     const int n = read_list(L, 2, &out);
     for (int i = 0; i < n; i++)
         if (out[i] && out[i]->marked) tide_recorder_refuse(tideL_ctx(L), "a result has a mask");
     if (n < 0) tide_recorder_refuse(tideL_ctx(L), "a result is no tensor");
-    tide_recorder_end(r, n < 0 ? 0 : n, out);
+    tide_recorder_end(r, n < 0 ? 0 : n, out, lua_toboolean(L, 3));
     return 0;
 }
 

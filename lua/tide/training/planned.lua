@@ -260,7 +260,7 @@ local function eagerly(model, T, steps, trains, x, y, w, room, inputs, n)
           core.record_refuse "its predictions are no tensors"
         end
       end
-      over(results)
+      over(results, true)
     end
     local listening <close> = hear(T, noting) -- luacheck: ignore
     steps._pass(model, T, bx, by, bw, trains)

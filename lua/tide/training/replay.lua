@@ -199,9 +199,11 @@ local function finish(room, note, recorder, w)
   end
 end
 
---- Runs `body(inputs, over)`, noting it for the room; it calls over(results) where the step ends,
---- with its tensors, false for those that are not there. `look(w)` watches what it hangs on. The
---- first `n` inputs are data.
+--- Runs `body(inputs, over)`, noting it for the room; it calls over(results, together) where the
+--- step ends, with its tensors, false for those that are not there; `together`: they go together
+--- soon. `look(w)` watches what it hangs on. The first `n` inputs are data.
+--- @return any what body returned
+--- @return boolean|nil whether a plan was made
 function replay.record(room, inputs, n, body, look)
   local note, w = begin(room, form_of(inputs), look)
   local given = w and copies(inputs, n) or inputs
@@ -210,8 +212,8 @@ function replay.record(room, inputs, n, body, look)
     return body(inputs)
   end
   local closing <close> = setmetatable({ recorder = recorder }, Closing) -- luacheck: ignore
-  local y = body(given, function(results)
-    core.record_end(recorder, results)
+  local y = body(given, function(results, together)
+    core.record_end(recorder, results, together)
   end)
   given = nil -- luacheck: ignore
   return y, finish(room, note, recorder, w)

@@ -18,7 +18,7 @@ local unread = { name = true, built = true, trainable = true, input_shape = true
 local unread_types = { initializer = true, constraint = true }
 -- What Tide keeps of a layer that decides what its call runs.
 local private_keys = { "call", "apply", "fused", "fns", "chain", "program", "plan", "cast",
-  "generator", "losses_of", "lora", "stand_in", "remat" }
+  "generator", "trainable", "losses_of", "lora", "stand_in", "remat" }
 -- Sums and counts of metrics, and the source of the labels that are looked at once: the step moves
 -- them, and replay.lua answers for them.
 local moved = { _count = true, _total = true, _sums = true, source = true, asks = true,
