@@ -367,10 +367,17 @@ static void backward_tile(const heads *a, const way *w, const sums *to_kv, int64
 /* All queries of head g of key and value, one head of queries after the other. */
 static void backward_head(const heads *a, const way *w, int64_t b, int64_t g, REAL *work) {
     const int64_t W = a->W, V = a->V, each = a->H / a->G, at = key_at(a, b, 0, g);
-    sums to = {.k_step = a->half ? W : a->G * W, .v_step = a->half ? V : a->G * V};
-    REAL *room = work + backward_room(a) - a->S * (W + V);
-    to.dk = piece_room(w->dk, at * W, room), to.dv = piece_room(w->dv, at * V, room + a->S * W);
-    if (a->half) memset(room, 0, (size_t)(a->S * (W + V)) * sizeof(REAL));
+    sums to;
+    if (a->half) {
+        REAL *room = work + backward_room(a) - a->S * (W + V);
+        to = (sums){.dk = room, .dv = room + a->S * W, .k_step = W, .v_step = V};
+        memset(room, 0, (size_t)(a->S * (W + V)) * sizeof(REAL));
+    } else {
+        to = (sums){.dk = (REAL *)w->dk->p + at * W,
+                    .dv = (REAL *)w->dv->p + at * V,
+                    .k_step = a->G * W,
+                    .v_step = a->G * V};
+    }
     for (int64_t h = g * each; h < (g + 1) * each; h++)
         for (int64_t i0 = 0; i0 < a->T; i0 += ROWS)
             backward_tile(a, w, &to, b, h, i0, TIDE_MIN((int64_t)ROWS, a->T - i0), work);

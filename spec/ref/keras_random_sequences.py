@@ -2,7 +2,8 @@
 in the middle, both directions by layers of their own, states passed on as outputs and inputs, stacked and nested cells, attention over
 several axes, with masks given as inputs, with scores; each trained for 20 steps by optimizers and schedules of every family.
 
-    python spec/ref/keras_random_sequences.py [COUNT [SEED [FILE]]]      as keras_random.py; spec/fixtures/random/sequences_SEED.zip"""
+    python spec/ref/keras_random_sequences.py [COUNT [SEED [FILE]]]      as keras_random.py; spec/fixtures/random/sequences_SEED.zip.
+Stored are 12 of seed 1 and 30 of seed 2."""
 import os
 import sys
 
@@ -200,7 +201,15 @@ def optimizer(d):
         lambda: O.LossScaleOptimizer(O.Adam(rate, epsilon=1e-3), initial_scale=64.0, dynamic_growth_steps=3))()
 
 
-base.build, base.optimizer = build, optimizer
+def agreed(c, all_agree=base.agreed):
+    """ScheduleFreeAdamW under TensorFlow is not the published formula, which the JAX backend computes."""
+    c = all_agree(c)
+    if c and c.get("optimizer", {}).get("class_name") == "ScheduleFreeAdamW" and keras.backend.backend() == "tensorflow":
+        c = {k: v for k, v in c.items() if k not in ("optimizer", "losses", "after")}
+    return c
+
+
+base.build, base.optimizer, base.agreed = build, optimizer, agreed
 
 if __name__ == "__main__":
     sys.argv[1:] = [*sys.argv[1:], *["60", "1", ""][len(sys.argv) - 1:]]
