@@ -40,6 +40,7 @@ local rows = {
     above = { "val_accuracy: ([%d.]+)", 0.85 } },
   structured_data = { "3 1500", "a smoking clerk of 45: %d+%%\na smoking baker of 45: %d+%%\n$",
     above = { "val_accuracy: ([%d.]+)", 0.7 } },
+  ratings = { "4 6000", "%[6000 rows, 3 columns%]", above = { "times smaller: ([%d.]+)", 1.3 } },
   wide_and_deep = { "2 6000", above = { "AUC of what was not seen: ([%d.]+)", 0.58 } },
   next_token = { "4 600", "\na grey cat[^\n]+\n$", above = { "accuracy: ([%d.]+)", 0.6 } },
   series = { "4 160", "four steps ahead: off by 0%.[012]%d*, by 0%.%d+" },
