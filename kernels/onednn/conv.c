@@ -317,26 +317,27 @@ static int cut(pieces *all, const tide_dnnl_key *whole, int64_t kernel) {
                   bands = TIDE_MIN(n / images, rows / LEAST_ROWS);
     const int few = key.kind != GRAD_KERNEL && images <= FEW_IMAGES,
               large = (double)product_of(f.nd, f.y + 1) * work > LONG_PIECE;
-    all->n = 0, all->pad = 0, all->round = (int)TIDE_MAX(2, (1 << 24) / (kernel + 1));
-    int ok = 1;
-    if ((few || large) && bands > 1) {
-        for (int64_t i = 0; i < images * bands && ok; i++) {
+    all->round = (int)TIDE_MAX(2, (1 << 24) / (kernel + 1));
+    /* bands, of which the library may want the weights of the first otherwise; else images */
+    for (int banded = (few || large) && bands > 1; banded >= 0; banded--) {
+        int ok = 1;
+        all->n = 0, all->pad = 0;
+        for (int64_t i = 0; banded && i < images * bands && ok; i++) {
             const int64_t r0 = i % bands * rows / bands, r1 = (i % bands + 1) * rows / bands;
             ok = (key.kind == GRAD_X ? add_rows_of_x : add_rows)(all, whole, i / bands, r0, r1);
         }
-    } else {
-        const int64_t some = TIDE_MIN(n, images);
+        const int64_t some = banded ? 0 : TIDE_MIN(n, images);
         for (int64_t i = 0; i < some && ok; i++) {
             const int64_t first = i * images / some;
             f.x[0] = f.y[0] = (i + 1) * images / some - first;
             ok = add_piece(all, &key, first * in, first * out);
         }
+        for (int i = 1; i < all->n && ok; i++) {
+            const tide_dnnl_prim *p = all->at[0].prim, *q = all->at[i].prim;
+            ok = !p->relay == !q->relay && tide_dnnl.memory_desc_equal(&p->wanted, &q->wanted);
+        }
+        if (ok) return 1;
     }
-    for (int i = 1; i < all->n && ok; i++) {
-        const tide_dnnl_prim *p = all->at[0].prim, *q = all->at[i].prim;
-        ok = !p->relay == !q->relay && tide_dnnl.memory_desc_equal(&p->wanted, &q->wanted);
-    }
-    if (ok) return 1;
     /* a piece that does not go, or weights in two layouts: one thread does it all */
     all->n = 0, all->pad = 0;
     return add_piece(all, whole, 0, 0);
