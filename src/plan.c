@@ -45,6 +45,7 @@
 enum { INPUT, HELD, TEMP, OUTPUT };
 enum { NONE = -1, NUMBER = -2, SPARSE = -3 }; /* operands without a slot */
 enum { ALIGN = 64 };
+#define TRIM_FROM ((size_t)1 << 20) /* bytes of an arena */
 #define UNDO_MOST ((size_t)1 << 20) /* bytes that a run may have to put back */
 
 typedef struct {
@@ -743,6 +744,8 @@ tide_status tide_plan_new(tide_recorder *r, int nknown, tide_tensor *const *know
         }
     }
     free(temp_of);
+    /* the blocks of the eager steps lie idle from now on */
+    if (p->arena >= TRIM_FROM) tide_memory_trim(p->dev);
     *out = p;
     return TIDE_OK;
 }

@@ -322,6 +322,7 @@ function planned.train(model, T, x, y, w, steps)
   if predictions then
     local _ <close> = core.recording(false)
     update_metrics(model, T, steps._parts(T, y, predictions, w))
+    T.y_list, T.p_list, T.w_list = {}, {}, {} -- predictions hold the memory of all the step
   end
   return true
 end
