@@ -34,6 +34,17 @@
     FIRST(SUMMED, itself) NEXT(SUMMED, square) NEXT(SUMMED, abs) NEXT(SUMMED, power) \
     NEXT(SUMMED, exp) NEXT(SUMMED, count)
 #define TIDE_LIST_QR(FIRST, NEXT) FIRST(QR, reduced) NEXT(QR, complete)
+/* kernels of resampling; area: the mean of what an element covers */
+#define TIDE_LIST_RESAMPLING(FIRST, NEXT) \
+    FIRST(RESAMPLING, linear) NEXT(RESAMPLING, cubic) NEXT(RESAMPLING, lanczos3) \
+    NEXT(RESAMPLING, lanczos5) NEXT(RESAMPLING, area)
+#define TIDE_LIST_INTERPOLATION(FIRST, NEXT) \
+    FIRST(INTERPOLATION, bilinear) NEXT(INTERPOLATION, nearest)
+/* what lies outside of a picture; projections know the first four */
+#define TIDE_LIST_OUTSIDE_4(FIRST, NEXT) \
+    FIRST(OUTSIDE, constant) NEXT(OUTSIDE, nearest) NEXT(OUTSIDE, wrap) NEXT(OUTSIDE, reflect)
+#define TIDE_LIST_OUTSIDE(FIRST, NEXT) \
+    TIDE_LIST_OUTSIDE_4(FIRST, NEXT) NEXT(OUTSIDE, mirror)
 #define TIDE_LIST_DECODING(FIRST, NEXT) FIRST(DECODING, greedy) NEXT(DECODING, beam_search)
 /* clang-format on */
 
@@ -48,6 +59,9 @@ enum { TIDE_LIST_REDUCTION(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_SIDE(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_SUMMED(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_QR(TIDE_WORD, TIDE_WORD) };
+enum { TIDE_LIST_RESAMPLING(TIDE_WORD, TIDE_WORD) };
+enum { TIDE_LIST_INTERPOLATION(TIDE_WORD, TIDE_WORD) };
+enum { TIDE_LIST_OUTSIDE(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_DECODING(TIDE_WORD, TIDE_WORD) };
 #undef TIDE_WORD
 

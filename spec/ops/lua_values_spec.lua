@@ -1,11 +1,16 @@
 -- Every function of tide.ops that is written in Lua beside values of NumPy and torch
--- (spec/ref/lua_ops.lua), its gradients beside
--- central differences; and the gate: one without a case, or without help, fails.
+-- (spec/ref/lua_ops.lua) and of Keras (image_ops.lua), its gradients beside central differences;
+-- and the gate: one without a case, or without help, fails.
 local core = require "tide.core"
 local tide = require "tide"
 local help = require "tide.help"
 local ops = tide.ops
 local ref = dofile "spec/ref/lua_ops.lua"
+local pictures = dofile "spec/ref/image_ops.lua"
+table.move(pictures, 1, #pictures, #ref + 1, ref)
+for name, d in pairs(pictures.inputs) do
+  ref.inputs[name] = d
+end
 
 local is_float = { float32 = true, float64 = true }
 
@@ -116,7 +121,8 @@ for _, case in ipairs(ref) do
       for k, want in ipairs(case.results) do
         assert.are.same(want.shape, shape_of(results[k]))
         local got = flat(results[k], {})
-        local single = core.is_tensor(results[k]) and results[k].dtype == "float32"
+        local single = want.dtype == "float32"
+          or core.is_tensor(results[k]) and results[k].dtype == "float32"
         assert.are.equal(#want.data, #got)
         for i, v in ipairs(want.data) do
           near(got[i], v, single and 1e-5 or 1e-9, single and 1e-6 or 1e-9,

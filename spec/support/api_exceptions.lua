@@ -7,7 +7,7 @@ return {
     layers.ContrastLimitedAdaptiveHistogramEqualization layers.CutMix layers.Equalization
     layers.MaxNumBoundingBoxes layers.MelSpectrogram* layers.MixUp layers.Pipeline
     layers.RandAugment layers.Random* layers.Resizing layers.STFTSpectrogram layers.Solarization
-    visualization.* ops.image.*]],
+    visualization.*]],
   ["not built yet: data sets and what reads folders, texts and sounds into them"] = [[
     preprocessing.* utils.PyDataset* utils.Sequence utils.audio_dataset_from_directory
     utils.get_file]],

@@ -82,6 +82,17 @@ function common.part(x, axis, first, last)
   return ops.slice(x, start, shape)
 end
 
+--- The part of each axis that begins behind `start` elements and has `size` of them, `step` apart
+--- (1 where there are no steps): a view.
+function common.parts(x, start, size, step)
+  local entries = {}
+  for i = 1, #start do
+    local by = step and step[i] or 1
+    entries[i] = { start[i] + 1, start[i] + by * (size[i] - 1) + 1, by }
+  end
+  return x[entries]
+end
+
 --- A list of tensors with at least one, as it was given.
 function common.tensors(where, name, xs)
   if not check.is_list(xs) or #xs == 0 then

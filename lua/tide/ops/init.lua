@@ -30,6 +30,10 @@ local families = {
   fourier = "fft fft2 ifft2 rfft irfft stft istft",
   special = "gammainc polar view_as_complex view_as_real",
   windows = "bartlett blackman hamming hanning kaiser i0",
+  image = [[resize scale_and_translate pad_images crop_images affine_transform
+    perspective_transform map_coordinates gaussian_blur elastic_transform sobel_edges ssim
+    rgb_to_grayscale rgb_to_hsv hsv_to_rgb]],
+  patches = "extract_patches extract_patches_3d reconstruct_patches",
 }
 local place = {}
 for family, names in pairs(families) do
@@ -180,7 +184,7 @@ function ops.method(name)
 end
 
 -- `ops.nn`, `ops.linalg` and so on are the same functions under Keras' module names.
-local modules = { nn = true, numpy = true, linalg = true, math = true, core = true }
+local modules = { nn = true, numpy = true, linalg = true, math = true, core = true, image = true }
 
 return namespace.new("tide.ops", ops, { members = {}, names = ops.names, load = function(name)
   if modules[name] then
