@@ -103,7 +103,7 @@ local names = {
     optim = "tide.optimizers", randn = "tide.random.normal(shape)",
     rand = "tide.random.uniform(shape)", randperm = "tide.random.shuffle(tide.arange(1, n + 1))",
     applications = LATER .. "; tide.load_model reads models that Keras saved",
-    tree = LATER, export = LATER, compress = LATER,
+    export = LATER, compress = LATER,
   },
   ["tide.ops"] = {
     concat = "concatenate joins along an axis, stack along a new one",
@@ -113,13 +113,6 @@ local names = {
   },
   ["tide.layers"] = {
     Module = "a class of your own is tide.Layer:extend(name, { ... })",
-    RandomFlip = LATER .. "; preprocessing.image.ImageDataGenerator { horizontal_flip = true }",
-    RandomRotation = LATER .. "; preprocessing.image.ImageDataGenerator { rotation_range = 20 }",
-    RandomZoom = LATER .. "; preprocessing.image.ImageDataGenerator { zoom_range = 0.2 }",
-    RandomTranslation = LATER
-      .. "; preprocessing.image.ImageDataGenerator { width_shift_range = 0.1 }",
-    Resizing = LATER .. "; tide.image.resize(x, { height, width })",
-    CenterCrop = LATER .. "; x[{ {}, { a, b }, { c, d } }] cuts a part out",
     TFSMLayer = "layers run in Tide alone, none wraps a TensorFlow SavedModel; save the model as \z
       .keras and open it with tide.load_model",
     JaxLayer = "layers run in Tide alone, none wraps a function of JAX; write it with tide.ops in \z
@@ -149,8 +142,8 @@ local names = {
   },
 }
 -- Keras' layers that are not there yet.
-for name in ([[MelSpectrogram
-  RandomContrast RandomBrightness RandomCrop RandomHeight RandomWidth]]):gmatch "%w+" do
+for name in ([[MelSpectrogram RandomContrast RandomBrightness RandomHeight
+  RandomWidth]]):gmatch "%w+" do
   names["tide.layers"][name] = names["tide.layers"][name] or LATER
 end
 foreign.names = names

@@ -3,11 +3,17 @@
 -- for it to be taken out.
 return {
   ["not built yet: preprocessing layers"] = [[
-    layers.AugMix layers.AutoContrast layers.CenterCrop
+    layers.AugMix layers.AutoContrast
     layers.ContrastLimitedAdaptiveHistogramEqualization layers.CutMix layers.Equalization
-    layers.MaxNumBoundingBoxes layers.MelSpectrogram* layers.MixUp layers.Pipeline
-    layers.RandAugment layers.Random* layers.Resizing layers.STFTSpectrogram layers.Solarization
+    layers.MelSpectrogram* layers.MixUp layers.RandAugment layers.RandomBrightness
+    layers.RandomColor* layers.RandomContrast layers.RandomErasing layers.RandomGaussianBlur
+    layers.RandomGrayscale layers.RandomHue layers.RandomInvert layers.RandomPosterization
+    layers.RandomSaturation layers.RandomSharpness layers.STFTSpectrogram layers.Solarization
     visualization.*]],
+  ["steps of Keras' own code, which Tide takes otherwise"] = [[
+    layers.RandomShear:get_shifted_bbox layers.RandomShear:get_transformed_x_y
+    layers.RandomTranslation:get_shifted_bbox layers.RandomTranslation:get_transformed_x_y
+    layers.RandomZoom:get_clipped_bbox layers.RandomZoom:get_transformed_x_y]],
   ["not built yet: data sets and what reads folders, texts and sounds into them"] = [[
     preprocessing.* utils.PyDataset* utils.Sequence utils.audio_dataset_from_directory
     utils.get_file]],
@@ -32,7 +38,6 @@ return {
   ["runs code of another library"] = [[
     layers.FlaxLayer layers.JaxLayer layers.TFSMLayer layers.TorchModuleWrapper*
     wrappers.*]],
-  ["not built yet: nested structures as tide.tree"] = "tree.*",
   ["policies stand in their namespace: tide.dtype_policies.DTypePolicy"] = [[
     DTypePolicy FloatDTypePolicy mixed_precision.*]],
   ["the same value, written out"] = [[

@@ -482,10 +482,9 @@ function symbolic.call(layer, x, rest, options, training)
     end
     results = out
   else
-    if given then
-      symbols[n + 1] = given
-    end
-    symbols.n = given and n + 1 or n
+    local options_of_call = given or layer.acts_alone and { training = false } or nil
+    symbols[n + 1] = options_of_call
+    symbols.n = options_of_call and n + 1 or n
     results = infer.results(layer, symbols)
   end
   if results[1] == nil then

@@ -31,7 +31,11 @@ local families = {
   ["tide.layers.category"] = "CategoryEncoding Discretization Hashing HashedCrossing",
   ["tide.layers.lookup"] = "IntegerLookup StringLookup",
   ["tide.layers.text"] = "TextVectorization",
+  ["tide.layers.image.crop"] = "Resizing CenterCrop RandomCrop",
   ["tide.layers.image.flip"] = "RandomFlip",
+  ["tide.layers.image.pipeline"] = "Pipeline MaxNumBoundingBoxes",
+  ["tide.layers.image.warp"] = [[RandomRotation RandomTranslation RandomZoom RandomShear
+    RandomPerspective RandomElasticTransform]],
   ["tide.layers.features"] = "DenseFeatures SequenceFeatures",
   ["tide.layers.recurrent"] = "RNN SimpleRNN LSTM GRU",
   ["tide.layers.cells"] = "SimpleRNNCell LSTMCell GRUCell StackedRNNCells",

@@ -153,8 +153,7 @@ local translate_args = check.args("scale_and_translate", {
 --- A tensor stretched and moved along some axes: element i of the result is what lies at
 --- (i + 0.5 - translation) / scale - 0.5; 0 where that is outside. Factors are above 0.
 ---
----     local move = tide.ops.image.scale_and_translate
----     move({ 1, 2, 3, 4 }, { 4 }, { 1 }, { 1 }, { 1 }, "linear")   --> { 0, 1, 2, 3 }
+---     tide.ops.scale_and_translate({ 1, 2, 3 }, { 3 }, 1, 1, 1, "linear")   --> { 0, 1, 2 }
 function image.scale_and_translate(...)
   local o = translate_args:call(...)
   local x = o.images
@@ -204,9 +203,7 @@ local pad_args = check.args("pad_images", { IMAGES, offset "top_padding", offset
 --- Pictures with margins of 0. Two of top, bottom and target_height are given, and two of left,
 --- right and target_width.
 ---
----     local pad = tide.ops.image.pad_images
----     pad(tide.ones { 2, 2, 1 }, 1, 1, { target_height = 4, target_width = 5 }).shape
----     --> { 4, 5, 1 }
+---     tide.ops.image.pad_images(tide.ones { 2, 2, 1 }, 1, 1, 1, 2).shape   --> { 4, 5, 1 }
 function image.pad_images(...)
   local o = pad_args:call(...)
   return on_batch("pad_images", o.images, o.data_format, function(x)
@@ -274,9 +271,8 @@ local affine_args = check.args("affine_transform", { IMAGES,
 --- ((a0 x + a1 y + a2) / k, (b0 x + b1 y + b2) / k) with k = c0 x + c1 y + 1. The gradient is that
 --- of the pictures.
 ---
----     local move = tide.ops.image.affine_transform
----     local x = tide.arange(4):reshape { 1, 4, 1 }
----     move(x, { 1, 0, 1, 0, 1, 0, 0, 0 }):ravel()   --> { 1, 2, 3, 0 }
+---     tide.ops.affine_transform({ { { 5 }, { 6 }, { 7 } } }, { 1, 0, 1, 0, 1, 0, 0, 0 })
+---       :ravel()   --> { 6, 7, 0 }
 function image.affine_transform(...)
   local o = affine_args:call(...)
   local t = o.transform
@@ -291,7 +287,7 @@ function image.affine_transform(...)
 end
 
 -- The projections that take `ends` to `starts`, each (batch, 4, 2): (batch, 8).
-local function homographies(starts, ends)
+function image.homographies(starts, ends)
   local batch = starts.shape[1]
   local ones, zeros = ops.ones({ batch, 4, 1 }, { dtype = ends.dtype }),
     ops.zeros({ batch, 4, 3 }, { dtype = ends.dtype })
@@ -313,9 +309,8 @@ local perspective_args = check.args("perspective_transform", { IMAGES, points "s
 --- Pictures seen so that four points of them come to lie elsewhere: what is at `start_points` comes
 --- to `end_points`, in pixels (x, y).
 ---
----     local corners = { { 0, 0 }, { 3, 0 }, { 0, 3 }, { 3, 3 } }
----     local see = tide.ops.image.perspective_transform
----     see(tide.ones { 4, 4, 1 }, corners, corners):sum():round()   --> 16
+---     tide.ops.perspective_transform(tide.ones { 4, 4, 1 }, tide.random.uniform { 4, 2 },
+---       tide.random.uniform { 4, 2 }).shape   --> { 4, 4, 1 }
 function image.perspective_transform(...)
   local o = perspective_args:call(...)
   local at = {}
@@ -333,7 +328,7 @@ function image.perspective_transform(...)
   end
   o.fill_mode = "constant"
   return on_batch("perspective_transform", o.images, o.data_format, function(x)
-    return projected(x, homographies(at[1], at[2]), o)
+    return projected(x, image.homographies(at[1], at[2]), o)
   end)
 end
 
@@ -423,8 +418,9 @@ end
 local elastic_args = check.args("elastic_transform", { IMAGES,
   { "alpha", "number", 20, "strength, in pixels" },
   { "sigma", "number", 5, "smoothness of the field", above = 0 }, INTERPOLATION,
-  { "fill_mode", "enum", "reflect", "what lies outside", of = "constant|nearest|wrap|reflect" },
-  FILL_VALUE, { "seed", "any", nil, "a number or a SeedGenerator" }, FORMAT })
+  { "fill_mode", "enum", "reflect", "what lies outside",
+    of = "constant|nearest|wrap|reflect|mirror" }, FILL_VALUE,
+  { "seed", "any", nil, "a number or a SeedGenerator" }, FORMAT })
 
 --- Pictures whose pixels are moved by a smooth random field: normal numbers of deviation `sigma`,
 --- blurred by a Gaussian of that width, times `alpha` (Simard et al. 2003). Height and width have
@@ -482,8 +478,7 @@ local ssim_args = check.args("ssim", {
 
 --- The structural similarity of pictures, one number each, 1 for equal ones (Wang et al. 2004).
 ---
----     local x = tide.random.uniform { 16, 16, 3 }
----     tide.ops.image.ssim(x, x)   --> 1
+---     tide.ops.image.ssim(tide.ones { 16, 16, 3 }, tide.ones { 16, 16, 3 })   --> 1
 function image.ssim(...)
   local o = ssim_args:call(...)
   local one, two = float_of(o.image1), float_of(o.image2)
@@ -545,26 +540,29 @@ function image.rgb_to_grayscale(...)
   end)
 end
 
-local function colours(name, op, args)
-  return function(...)
-    local o = args:call(...)
-    if not is_float(o.images) then
-      errors.raise(name, "images must hold floats (got %s)", o.images.dtype)
-    end
-    return on_batch(name, o.images, o.data_format, ops[op])
+local function colours(name, op, o)
+  if not is_float(o.images) then
+    errors.raise(name, "images must hold floats (got %s)", o.images.dtype)
   end
+  return on_batch(name, o.images, o.data_format, op)
 end
 
 local hsv_args = colour_args "rgb_to_hsv"
+
 --- Hue, saturation and value, from 0 to 1, of red, green and blue from 0 to 1.
 ---
 ---     tide.ops.image.rgb_to_hsv({ { { 1, 0, 0 } } }):ravel()   --> { 0, 1, 1 }
-image.rgb_to_hsv = colours("rgb_to_hsv", "rgb_to_hsv_", hsv_args)
+function image.rgb_to_hsv(...)
+  return colours("rgb_to_hsv", ops.rgb_to_hsv_, hsv_args:call(...))
+end
 
 local rgb_args = colour_args "hsv_to_rgb"
+
 --- Red, green and blue from 0 to 1 of hue, saturation and value.
 ---
 ---     tide.ops.image.hsv_to_rgb({ { { 0, 1, 1 } } }):ravel()   --> { 1, 0, 0 }
-image.hsv_to_rgb = colours("hsv_to_rgb", "hsv_to_rgb_", rgb_args)
+function image.hsv_to_rgb(...)
+  return colours("hsv_to_rgb", ops.hsv_to_rgb_, rgb_args:call(...))
+end
 
 return image

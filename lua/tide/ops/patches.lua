@@ -147,8 +147,7 @@ local extract_3d_args = check.args("extract_patches_3d", rows({ "volumes", "tens
 
 --- Patches of volumes as channels: (..., depths, rows, columns, depth * height * width * channels).
 ---
----     local extract = tide.ops.image.extract_patches_3d
----     extract(tide.ones { 1, 4, 4, 4, 2 }, 2).shape   --> { 1, 2, 2, 2, 16 }
+---     tide.ops.extract_patches_3d(tide.ones { 4, 4, 4, 2 }, 2).shape   --> { 2, 2, 2, 16 }
 function patches.extract_patches_3d(...)
   local o = extract_3d_args:call(...)
   return extracted("extract_patches_3d", "volumes", o, o.volumes, 3)
@@ -164,8 +163,7 @@ local reconstruct_args = check.args("reconstruct_patches", {
 --- The pictures or volumes whose patches, side by side, these are: the inverse of extract_patches
 --- with strides of the patches' size.
 ---
----     local patches = tide.ops.image.extract_patches(tide.ones { 1, 4, 6, 3 }, 2)
----     tide.ops.image.reconstruct_patches(patches, 2).shape   --> { 1, 4, 6, 3 }
+---     tide.ops.image.reconstruct_patches(tide.ones { 2, 3, 12 }, 2).shape   --> { 4, 6, 3 }
 function patches.reconstruct_patches(...)
   local o = reconstruct_args:call(...)
   local where = "reconstruct_patches"

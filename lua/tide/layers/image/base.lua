@@ -11,14 +11,16 @@
 -- `transform_bounding_boxes` and `transform_segmentation_masks` carry them out, each of them a
 -- public method. A class gives:
 --
---   _draw(self, info, seeds)   the choices: a table. info: batch, height, width, channels, data;
---                              `seeds` goes to tide.random's functions (`base.uniform`)
+--   _draw(self, info, seeds, training)   the choices: a table, or nil for none. info: batch,
+--                              height, width, channels, shape, data; `seeds` goes to tide.random's
+--                              functions (`image.uniform`)
 --   _images(self, x, t)        x (batch, height, width, channels), whatever data_format is, in the
 --                              compute dtype
 --   _masks, _labels, _boxes    the same for what goes with them, where it changes; _boxes gets
 --                              { boxes (batch, n, 4) in the layer's format, labels } and t
 --   _size(self, height, width) sizes of the result, where they are others
 --   always                     true: acts outside of training too
+--   keeps_integers             true: integers are not cast to the compute dtype
 local S = require "tide.private"
 local base = require "tide.layers.base"
 local check = require "tide.check"
@@ -64,6 +66,25 @@ function image.range(self, key, least, most)
   end
   self[key] = { math.min(low, high), math.max(low, high) }
   return self[key]
+end
+
+--- The ends of a range as `range` reads it, both within the limits, without keeping them.
+--- @return number low, number high
+function image.ends(self, key, least, most)
+  local v = self[key]
+  v = list.is(v) and v:totable() or v
+  local low, high = v, v
+  if check.is_plain(v) and #v == 2 then
+    low, high = v[1], v[2]
+  elseif type(v) == "number" then
+    low, high = -math.abs(v), math.abs(v)
+  end
+  if type(low) ~= "number" or type(high) ~= "number" or not (math.min(low, high) >= least
+    and math.max(low, high) <= most) then
+    errors.raise(getmetatable(self).__name, "%s must be a number, or two, within %g and %g (got \z
+      %s)", key, least, most, check.show(v))
+  end
+  return math.min(low, high), math.max(low, high)
 end
 
 --- Checks the option value_range.
@@ -225,7 +246,7 @@ local Image = base.derive(base, "BaseImagePreprocessingLayer", {
   end,
 })
 image.Image = Image
-Image.always, Image._has_factor = false, false
+Image.always, Image.keeps_integers, Image._has_factor = false, false, false
 object.declare(Image, "layer", {
   get_random_transformation = { DATA, TRAINING,
     { "seed", "any", nil, "a number or a SeedGenerator, in place of the layer's own" } },
@@ -272,7 +293,7 @@ function Image:get_random_transformation(data, training, seed)
   if type(seed) == "number" then
     seed = random.SeedGenerator(seed)
   end
-  return self:_draw(info, seed or self[S].generator or nil)
+  return self:_draw(info, seed or self[S].generator or nil, training ~= false)
 end
 
 local function acts(self, transformation, training)

@@ -42,7 +42,7 @@ flip.RandomFlip = image.derive("RandomFlip", {
     return ops.where(t.flips, y, x)
   end,
   _masks = function(self, x, t)
-    return self:_images(x, t)
+    return self:_images(ops.cast(x, self.compute_dtype), t)
   end,
   _boxes = function(self, data, t)
     local height, width = image.sizes(self, t.input_shape)
