@@ -1,4 +1,4 @@
---- Nested structures: lists and tables by name, whose leaves are everything else. Keras' keras.tree.
+--- Nested structures, lists and tables by name, whose leaves are everything else: keras.tree.
 --
 -- A structure is a plain table or one of Tide's lists; its entries go by number first, then by name
 -- in sorted order. Tensors, objects, strings, numbers and tide.none are leaves.
@@ -167,8 +167,8 @@ local function same(a, b, path, where, up_to)
   end
 end
 
---- Raises unless two structures have the same tables with the same keys. `check_types` is Keras' and
---- changes nothing.
+--- Raises unless two structures have the same tables with the same keys. `check_types` is Keras'
+--- and changes nothing.
 ---
 ---     tide.tree.assert_same_structure({ a = 1 }, { a = "x" })
 function tree.assert_same_structure(a, b, check_types) -- luacheck: ignore check_types

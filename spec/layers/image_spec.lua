@@ -1,5 +1,5 @@
--- Layers of pictures beside Keras' (spec/ref/image_layers.lua), by the choices that Keras made; what
--- they do with one picture, with what goes along, outside of training, with seeds, threads, files
+-- Layers of pictures beside Keras' (spec/ref/image_layers.lua), by the choices that Keras made;
+-- what they do with one picture, with what goes along, outside of training, with seeds, threads, files
 -- and bad input.
 local core = require "tide.core"
 local expect = require "spec.support.expect"
@@ -177,8 +177,8 @@ describe("what goes with pictures", function()
   it("follows RandomCrop by its own offsets", function()
     local layer = L.RandomCrop { 4, 5, bounding_box_format = "xyxy" }
     local out = layer:transform_bounding_boxes({ boxes = core.tensor { { { 3, 2, 6, 5 } } },
-      labels = core.tensor({ { 1 } }, { dtype = "int32" }) }, { 1, 3, input_shape = { 1, 7, 9, 2 } },
-      true)
+      labels = core.tensor({ { 1 } }, { dtype = "int32" }) },
+      { 1, 3, input_shape = { 1, 7, 9, 2 } }, true)
     assert.same({ { { 0, 1, 3, 4 } } }, out.boxes:tolist())
     local y = layer:transform_images(x, { 1, 3, input_shape = { 2, 7, 9, 2 } }, true)
     expect.close(y:tolist(), x[{ {}, { 2, 5 }, { 4, 8 } }]:tolist(), 0, 0)

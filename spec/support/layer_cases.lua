@@ -43,6 +43,64 @@ local cases = {
     { keras = "L.RandomFlip()", gives = { shape = { 2, 2, 2, 1 }, params = 0, values = {
       0.29552022, 0.84147096, 0.9916648, 0.6754632, 0.041580662, -0.6118579, -0.9775301,
       -0.8834547 } } } },
+  { "resizing", "Resizing", function(L)
+    return L.Resizing { 3, 2 }
+  end, { 1, 2, 3, 1 },
+    { keras = "L.Resizing(3, 2)", gives = { shape = { 1, 3, 2, 1 }, params = 0, values = {
+      0.43200791, 0.95411634, 0.47450021, 0.25280905, 0.51699257, -0.44849825 } } } },
+  { "center_crop", "CenterCrop", function(L)
+    return L.CenterCrop { 2, 1 }
+  end, { 1, 4, 3, 1 },
+    { keras = "L.CenterCrop(2, 1)", gives = { shape = { 1, 2, 1, 1 }, params = 0, values = {
+      0.041580662, -0.88345468 } } } },
+  { "random_crop", "RandomCrop", function(L)
+    return L.RandomCrop { 2, 2 }
+  end, { 1, 4, 4, 1 },
+    { gives = { shape = { 1, 2, 2, 1 }, params = 0, values = {
+      0.14167848, -0.048464194, 0.15635234, 0.058447003 } } } },
+  { "random_rotation", "RandomRotation", function(L)
+    return L.RandomRotation { 0.1 }
+  end, { 1, 2, 2, 1 },
+    { keras = "L.RandomRotation(0.1)", gives = { shape = { 1, 2, 2, 1 }, params = 0, values = {
+      0.29552022, 0.84147096, 0.99166483, 0.6754632 } } } },
+  { "random_translation", "RandomTranslation", function(L)
+    return L.RandomTranslation { 0.1, 0.2 }
+  end, { 1, 2, 2, 1 },
+    { keras = "L.RandomTranslation(0.1, 0.2)", gives = { shape = { 1, 2, 2, 1 }, params = 0,
+      values = {
+      0.29552022, 0.84147096, 0.99166483, 0.6754632 } } } },
+  { "random_zoom", "RandomZoom", function(L)
+    return L.RandomZoom { 0.1 }
+  end, { 1, 2, 2, 1 },
+    { keras = "L.RandomZoom(0.1)", gives = { shape = { 1, 2, 2, 1 }, params = 0, values = {
+      0.29552022, 0.84147096, 0.99166483, 0.6754632 } } } },
+  { "random_shear", "RandomShear", function(L)
+    return L.RandomShear { 0.1 }
+  end, { 1, 2, 2, 1 },
+    { keras = "L.RandomShear(0.1)", gives = { shape = { 1, 2, 2, 1 }, params = 0, values = {
+      0.29552022, 0.84147096, 0.99166483, 0.6754632 } } } },
+  { "random_perspective", "RandomPerspective", function(L)
+    return L.RandomPerspective()
+  end, { 1, 2, 2, 1 },
+    { keras = "L.RandomPerspective()", gives = { shape = { 1, 2, 2, 1 }, params = 0, values = {
+      0.29552022, 0.84147096, 0.99166483, 0.6754632 } } } },
+  { "random_elastic_transform", "RandomElasticTransform", function(L)
+    return L.RandomElasticTransform()
+  end, { 1, 2, 2, 1 },
+    { keras = "L.RandomElasticTransform()", gives = { shape = { 1, 2, 2, 1 }, params = 0, values =
+      {
+      0.29552022, 0.84147096, 0.99166483, 0.6754632 } } } },
+  { "max_num_bounding_boxes", "MaxNumBoundingBoxes", function(L)
+    return L.MaxNumBoundingBoxes { 2 }
+  end, { 1, 2, 2, 1 },
+    { keras = "L.MaxNumBoundingBoxes(2)", gives = { shape = { 1, 2, 2, 1 }, params = 0, values = {
+      0.29552022, 0.84147096, 0.99166483, 0.6754632 } } } },
+  { "pipeline", "Pipeline", function(L)
+    return L.Pipeline { { L.RandomFlip(), L.Rescaling { 2 } } }
+  end, { 1, 2, 2, 1 },
+    { keras = "L.Pipeline([L.RandomFlip(), L.Rescaling(2)])", gives = { shape = { 1, 2, 2, 1 },
+      params = 0, values = {
+      0.59104043, 1.6829419, 1.9833297, 1.3509264 } } } },
   { "activation", "Activation", function(L) return L.Activation { "tanh" } end, { 2, 3 },
     { keras = 'L.Activation("tanh")' } },
   { "relu", "ReLU", function(L)

@@ -157,8 +157,8 @@ end
 
 --- In training, a part of pictures at a random place, the same for a whole batch; outside of
 --- training, and of pictures that are not larger, the largest part of these proportions, stretched.
---- Keras' RandomCrop, but that boxes move by the crop's own offsets, which Keras exchanges, and that
---- pictures have the crop's size outside of training too, as its documentation says.
+--- Keras' RandomCrop, but that boxes move by the crop's own offsets, which Keras exchanges, and
+--- that pictures have the crop's size outside of training too, as its documentation says.
 ---
 ---     tide.layers.RandomCrop { 4, 4 }(tide.ones { 2, 8, 6, 3 }).shape   --> { 2, 4, 4, 3 }
 crop.RandomCrop = image.derive("RandomCrop", {

@@ -15,6 +15,9 @@ local pipeline = {}
 ---     L.Pipeline { { L.RandomFlip(), L.Rescaling { 2 } } }(tide.ones { 2, 2, 1 }):sum()   --> 8
 pipeline.Pipeline = base.derive(base, "Pipeline", {
   takes = "images", acts_alone = true,
+  keras = { config = function(_, config)
+    return { layers = config.layers, name = config.name } -- Keras' class takes nothing else
+  end },
   args = { { "layers", "list", check.required, "the layers, in order" } },
   init = function(self)
     for i, layer in ipairs(self.layers) do

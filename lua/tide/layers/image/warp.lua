@@ -139,8 +139,8 @@ local function zooms(t, height, width)
     zero, zero)
 end
 
---- Zooms pictures about their middle, each by factors from `height_factor` and `width_factor`: f for
---- -f to f, or { low, high }; positive ones zoom out. Without a width_factor proportions stay.
+--- Zooms pictures about their middle, each by factors from `height_factor` and `width_factor`: f
+--- for -f to f, or { low, high }; positive ones zoom out. Without a width_factor proportions stay.
 --- Keras' RandomZoom.
 ---
 ---     tide.layers.RandomZoom { 0.1 }(tide.ones { 2, 4, 4, 3 }).shape   --> { 2, 4, 4, 3 }
@@ -253,8 +253,8 @@ local function seen(self, x, t, interpolation)
 end
 
 --- Shows pictures as if seen from elsewhere: each, with a probability from `factor`, with its
---- corners moved by up to `scale` / 2 of their coordinates. Keras' RandomPerspective, but that boxes
---- keep their format.
+--- corners moved by up to `scale` / 2 of their coordinates. Keras' RandomPerspective, but that
+--- boxes keep their format.
 ---
 ---     tide.layers.RandomPerspective { 0.5 }(tide.ones { 2, 4, 4, 3 }).shape   --> { 2, 4, 4, 3 }
 warp.RandomPerspective = image.derive("RandomPerspective", {
