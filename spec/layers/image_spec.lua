@@ -1,6 +1,6 @@
 -- Layers of pictures beside Keras' (spec/ref/image_layers.lua), by the choices that Keras made;
--- what they do with one picture, with what goes along, outside of training, with seeds, threads, files
--- and bad input.
+-- what they do with one picture, with what goes along, outside of training, with seeds, threads,
+-- files and bad input.
 local core = require "tide.core"
 local expect = require "spec.support.expect"
 local tide = require "tide"

@@ -54,10 +54,12 @@ local cases = {
     { keras = "L.CenterCrop(2, 1)", gives = { shape = { 1, 2, 1, 1 }, params = 0, values = {
       0.041580662, -0.88345468 } } } },
   { "random_crop", "RandomCrop", function(L)
-    return L.RandomCrop { 2, 2 }
+    return L.RandomCrop { 4, 2 }
   end, { 1, 4, 4, 1 },
-    { gives = { shape = { 1, 2, 2, 1 }, params = 0, values = {
-      0.14167848, -0.048464194, 0.15635234, 0.058447003 } } } },
+    { training = true, keras = "L.RandomCrop(4, 2)",
+      gives = { shape = { 1, 4, 2, 1 }, params = 0, values = {
+        0.84147096, 0.99166483, -0.61185789, -0.97753012,
+        0.31154135, 0.85043663, 0.024775425, -0.62507063 } } } },
   { "random_rotation", "RandomRotation", function(L)
     return L.RandomRotation { 0.1 }
   end, { 1, 2, 2, 1 },
