@@ -178,7 +178,9 @@ native.namespaces = {
   ["datasets.boston_housing"] = "506 districts, 13 numbers of each, prices of houses.",
   ["datasets.california_housing"] = "20,640 districts, 8 numbers of each, prices of houses.",
   ["datasets.movielens"] = "Ratings of films: tables of ratings, users and films.",
+  tree = "Nested tables: their leaves, the same done to each, comparing.",
   utils = "Seeds, labels, folders of pictures, progress bars.",
+  ["utils.bounding_boxes"] = "Boxes around things in pictures: formats, overlap, deltas.",
 }
 
 return native

@@ -11,8 +11,7 @@ local pipeline = {}
 --- Layers one after the other, as one: what augments pictures, in a `map` or inside a model. It has
 --- no weights of its own and is no model. Called by itself it acts as in training. Keras' Pipeline.
 ---
----     local L = tide.layers
----     L.Pipeline { { L.RandomFlip(), L.Rescaling { 2 } } }(tide.ones { 2, 2, 1 }):sum()   --> 8
+---     tide.layers.Pipeline { { tide.layers.Rescaling { 2 } } }(tide.ones { 2 })   --> { 2, 2 }
 pipeline.Pipeline = base.derive(base, "Pipeline", {
   takes = "images", acts_alone = true,
   keras = { config = function(_, config)
