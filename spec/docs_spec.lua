@@ -59,6 +59,7 @@ end
 describe("every public name", function()
   local plain = { ["tide.none"] = true, ["tide.activations.names"] = true,
     ["tide.saving.formats"] = true, ["tide.callbacks.CallbackList"] = true,
+    ["tide.tree.MAP_TO_NONE"] = true,
     ["tide.data.AUTOTUNE"] = true, ["tide.data.INFINITE_CARDINALITY"] = true,
     ["tide.data.UNKNOWN_CARDINALITY"] = true }
 
