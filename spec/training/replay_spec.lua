@@ -391,6 +391,16 @@ describe("a step that is replayed", function()
     assert.is_true(pcall(model.train_on_batch, model, x, y))
   end)
 
+  it("needs no metrics", function()
+    tide.seed(2)
+    local model = tide.Sequential { tide.Input { 4 }, L.Dense { 2 } }
+    model:compile { optimizer = "adam", loss = "mse" }
+    for _ = 1, 5 do
+      model:train_on_batch(tide.ones { 3, 4 }, tide.ones { 3, 2 })
+    end
+    assert.are.equal(1, plans(model, "train"), why(model))
+  end)
+
   it("is one of at most 8 forms", function()
     local model = ready()
     for n = 1, 12 do

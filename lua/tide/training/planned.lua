@@ -264,6 +264,7 @@ local function eagerly(model, T, steps, trains, x, y, w, room, inputs, n)
     end
     local listening <close> = hear(T, noting) -- luacheck: ignore
     steps._pass(model, T, bx, by, bw, trains)
+    T.y_list, T.p_list, T.w_list = {}, {}, {}
   end, look(model, T, room.all, trains))
   if made and not note_counts(room, room.sums, before) then
     changed(room, model)
