@@ -48,6 +48,8 @@ FILES = [
     ("utf-16, little-endian", "a,b\nsüß 猫,😀\n".encode("utf-16-le"), {"encoding": "utf-16-le"}, {"encoding": "utf-16-le"}),
     ("utf-16, big-endian with its mark", b"\xfe\xff" + "a,b\n猫,\"\n😀\"\n".encode("utf-16-be"), {"encoding": "utf-16"}, {"encoding": "utf-16"}),
     ("damaged rows", b"a,b\n1,2\n3,4,5\n6,7\n", {"on_bad_lines": "skip"}, {"on_error": "skip"}),
+    ("all that is missing by default", ("a,b\n" + "".join("%s,x\n" % v for v in ["#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
+                                       "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null", "text", "Null", "none", "NAN", "#na", "-"])).encode(), {}, {}),
     ("header alone", b"a,b\n", {}, {}),
 ]
 
