@@ -101,6 +101,15 @@ local function fields(list, field)
   return out
 end
 
+-- Names with their layers' only: the reference leaves out in which models these stand.
+local function paths(list)
+  local out = fields(list, "path")
+  for i, path in ipairs(out) do
+    out[i] = path:match "[^/]+/[^/]+$"
+  end
+  return out
+end
+
 -- The data sets of the .weights.h5 file that the model writes, with their shapes.
 local function file(m)
   local path = os.tmpname() .. ".weights.h5"
@@ -120,9 +129,9 @@ describe("the order of layers and weights is Keras'", function()
     it("in the model " .. row.model, function()
       local m = build[row.model]()
       assert.same(row.layers, fields(m.layers, "name"))
-      assert.same(row.weights, fields(m.weights, "path"))
-      assert.same(row.trainable, fields(m.trainable_weights, "path"))
-      assert.same(row.frozen, fields(m.non_trainable_weights, "path"))
+      assert.same(row.weights, paths(m.weights))
+      assert.same(row.trainable, paths(m.trainable_weights))
+      assert.same(row.frozen, paths(m.non_trainable_weights))
       for i, w in ipairs(m:get_weights()) do
         assert.same(m.weights[i].shape, w.shape)
       end
