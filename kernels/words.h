@@ -33,6 +33,12 @@
 #define TIDE_LIST_SUMMED(FIRST, NEXT) \
     FIRST(SUMMED, itself) NEXT(SUMMED, square) NEXT(SUMMED, abs) NEXT(SUMMED, power) \
     NEXT(SUMMED, exp) NEXT(SUMMED, count)
+/* what recolor_ does to the colours of a picture */
+#define TIDE_LIST_RECOLOR(FIRST, NEXT) \
+    FIRST(RECOLOR, brightness) NEXT(RECOLOR, contrast) NEXT(RECOLOR, autocontrast) \
+    NEXT(RECOLOR, degenerate) NEXT(RECOLOR, grayscale) NEXT(RECOLOR, invert) \
+    NEXT(RECOLOR, solarize) NEXT(RECOLOR, posterize) NEXT(RECOLOR, hue) \
+    NEXT(RECOLOR, saturation) NEXT(RECOLOR, sharpen)
 #define TIDE_LIST_QR(FIRST, NEXT) FIRST(QR, reduced) NEXT(QR, complete)
 /* kernels of resampling; area: the mean of what an element covers */
 #define TIDE_LIST_RESAMPLING(FIRST, NEXT) \
@@ -58,6 +64,7 @@ enum { TIDE_LIST_MARGIN(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_REDUCTION(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_SIDE(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_SUMMED(TIDE_WORD, TIDE_WORD) };
+enum { TIDE_LIST_RECOLOR(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_QR(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_RESAMPLING(TIDE_WORD, TIDE_WORD) };
 enum { TIDE_LIST_INTERPOLATION(TIDE_WORD, TIDE_WORD) };
