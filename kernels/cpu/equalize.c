@@ -55,8 +55,10 @@ TIDE_KERNEL(equalize_) {
     tide_lanes counts;
     TIDE_DO(tide_lanes_new(c->dev, pixels, grain, (size_t)cells * sizeof(int64_t), &counts));
     REAL *tables = tide_scratch(c->dev, (size_t)(cells + 1) * sizeof *tables);
-    int64_t *sum = tide_scratch(c->dev, (size_t)(cells + nc + 1) * sizeof *sum), *spread = sum + cells;
-    const int64_t lanes = TIDE_MIN(pixels > 0 ? TIDE_CEIL_DIV(pixels, grain) : 1, tide_num_threads());
+    int64_t *sum = tide_scratch(c->dev, (size_t)(cells + nc + 1) * sizeof *sum),
+            *spread = sum + cells;
+    const int64_t lanes =
+        TIDE_MIN(pixels > 0 ? TIDE_CEIL_DIV(pixels, grain) : 1, tide_num_threads());
     if (!tables || !sum) return TIDE_ENOMEM;
     tide_zero(counts.at, (size_t)lanes * counts.each);
     TIDE_PARALLEL_FOR (pixels, grain) {
@@ -161,7 +163,7 @@ TIDE_KERNEL(equalize_tiles_) {
     if (!one || !n) return TIDE_OK;
     REAL *all = tide_scratch(c->dev, (size_t)(n * tables) * sizeof *all);
     if (!all) return TIDE_ENOMEM;
-    TIDE_PARALLEL_FOR (n *down *across * t.c, TIDE_MAX(1, 8192 / (t.tile[0] * t.tile[1]))) {
+    TIDE_PARALLEL_FOR (n *down *across *t.c, TIDE_MAX(1, 8192 / (t.tile[0] * t.tile[1]))) {
         for (int64_t i = lo; i < hi; i++) {
             const int64_t k = i % t.c, tile = i / t.c;
             tile_table(&t, x + tile / (down * across) * one, tile / across % down, tile % across, k,
@@ -172,12 +174,13 @@ TIDE_KERNEL(equalize_tiles_) {
     TIDE_PARALLEL_FOR (n *t.h, TIDE_MAX(1, 8192 / row)) {
         for (int64_t r = lo; r < hi; r++) {
             int64_t i0, i1, j0, j1;
-            const REAL *of = all + r / t.h * tables, wy = between(r % t.h, t.tile[0], down, &i0, &i1);
+            const REAL *of = all + r / t.h * tables,
+                       wy = between(r % t.h, t.tile[0], down, &i0, &i1);
             for (int64_t j = 0; j < t.w; j++) {
                 const REAL wx = between(j, t.tile[1], across, &j0, &j1);
                 for (int64_t k = 0; k < t.c; k++) {
                     const int64_t v = place_of(to_bytes(&t, x[r * row + j * t.c + k]), BYTES - 1);
-#define AT(i, j) of[(((i) * across + (j)) * t.c + k) * BYTES + v]
+#define AT(i, j) of[(((i)*across + (j)) * t.c + k) * BYTES + v]
                     const REAL upper = AT(i0, j0) * (1 - wx) + AT(i0, j1) * wx,
                                lower = AT(i1, j0) * (1 - wx) + AT(i1, j1) * wx;
 #undef AT

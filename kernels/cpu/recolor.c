@@ -1,9 +1,9 @@
-/* Colours of pictures (N, H, W, C), channels last: what preprocessing layers do to each picture of a
- * batch by numbers of its own.
+/* Colours of pictures (N, H, W, C), channels last: what preprocessing layers do to each picture of
+ * a batch by numbers of its own.
  *
- * Rows of pictures are shared out; a picture's statistics are made by one thread, in order. Channels
- * lie side by side, mostly three of them: numbers of the channels are laid out again and again along
- * a `lane`, so that loops run over elements and not over channels. */
+ * Rows of pictures are shared out; a picture's statistics are made by one thread, in order.
+ * Channels lie side by side, mostly three of them: numbers of the channels are laid out again and
+ * again along a `lane`, so that loops run over elements and not over channels. */
 #include "cpu.h"
 
 #include <stdlib.h>
@@ -73,27 +73,27 @@ static void ends_of(const pictures *p, const REAL *x, REAL *low, REAL *high) {
         }
     for (int64_t i = p->c; i < p->lane; i++)
         low[i % p->c] = t_min(low[i % p->c], low[i]),
-                   high[i % p->c] = t_max(high[i % p->c], high[i]);
+                high[i % p->c] = t_max(high[i % p->c], high[i]);
 }
 
 /* -- one row (W C): x and y, the picture's amounts a, and the numbers s of its channels in lanes,
  * or work space -- */
 
-typedef void (*recolor_row)(const pictures *, int64_t r, const REAL *a, REAL *s,
-                            const REAL *x, REAL *y);
+typedef void (*recolor_row)(const pictures *, int64_t r, const REAL *a, REAL *s, const REAL *x,
+                            REAL *y);
 
 /* Colour by colour: y = RESULT of v. */
-#define EACH_COLOUR(name, SETUP, RESULT)                                                   \
-    static void name(const pictures *p, int64_t r, const REAL *a, REAL *s,           \
-                     const REAL *restrict x, REAL *restrict y) {                           \
-        (void)r, (void)s;                                                                  \
-        const REAL low = p->low, high = p->high;                                           \
-        (void)low;                                                                         \
-        SETUP;                                                                             \
-        for (int64_t i = 0; i < p->row; i++) {                                             \
-            const REAL v = x[i];                                                           \
-            y[i] = RESULT;                                                                 \
-        }                                                                                  \
+#define EACH_COLOUR(name, SETUP, RESULT)                                                           \
+    static void name(const pictures *p, int64_t r, const REAL *a, REAL *s, const REAL *restrict x, \
+                     REAL *restrict y) {                                                           \
+        (void)r, (void)s;                                                                          \
+        const REAL low = p->low, high = p->high;                                                   \
+        (void)low;                                                                                 \
+        SETUP;                                                                                     \
+        for (int64_t i = 0; i < p->row; i++) {                                                     \
+            const REAL v = x[i];                                                                   \
+            y[i] = RESULT;                                                                         \
+        }                                                                                          \
     }
 EACH_COLOUR(brightness, const REAL by = a[0], limited(v + by, low, high))
 EACH_COLOUR(invert, const int is = a[0] != 0, t_where(is, high - v, v))
@@ -103,35 +103,35 @@ static inline REAL solarized(REAL v, REAL add, REAL threshold) {
     const REAL u = limited(v + add, 0, 255);
     return t_where(u < threshold, u, 255 - u);
 }
-EACH_COLOUR(solarize, const REAL add = a[0]; const REAL from = a[1]; (void)high,
-            from_bytes(p, solarized(to_bytes(p, v), add, from)))
+EACH_COLOUR(solarize, const REAL add = a[0]; const REAL from = a[1];
+            (void)high, from_bytes(p, solarized(to_bytes(p, v), add, from)))
 
 /* The lowest bits of a byte are dropped. */
 static inline REAL posterized(REAL v, int shift) {
     const int byte = (int)limited(v == v ? v : 0, 0, 255);
     return (REAL)(byte >> shift << shift);
 }
-EACH_COLOUR(posterize, const int shift = (int)limited(a[0], 0, 8); (void)high,
-            from_bytes(p, posterized(to_bytes(p, v), shift)))
+EACH_COLOUR(posterize, const int shift = (int)limited(a[0], 0, 8);
+            (void)high, from_bytes(p, posterized(to_bytes(p, v), shift)))
 
 /* Colour by colour, with numbers of the channels: two lanes, m and k. */
-#define EACH_IN_LANES(name, SETUP, RESULT)                                                 \
-    static void name(const pictures *p, int64_t r, const REAL *a, REAL *restrict s,  \
-                     const REAL *restrict x, REAL *restrict y) {                           \
-        (void)r, (void)a;                                                                  \
-        const REAL low = p->low, high = p->high;                                           \
-        (void)low, (void)high;                                                             \
-        SETUP;                                                                             \
-        for (int64_t at = 0; at < p->row; at += p->lane)                                   \
-            for (int64_t i = 0; i < TIDE_MIN(p->lane, p->row - at); i++) {                 \
-                const REAL v = x[at + i], m = s[i], k = s[p->lane + i];                    \
-                (void)k;                                                                   \
-                y[at + i] = RESULT;                                                        \
-            }                                                                              \
+#define EACH_IN_LANES(name, SETUP, RESULT)                                          \
+    static void name(const pictures *p, int64_t r, const REAL *a, REAL *restrict s, \
+                     const REAL *restrict x, REAL *restrict y) {                    \
+        (void)r, (void)a;                                                           \
+        const REAL low = p->low, high = p->high;                                    \
+        (void)low, (void)high;                                                      \
+        SETUP;                                                                      \
+        for (int64_t at = 0; at < p->row; at += p->lane)                            \
+            for (int64_t i = 0; i < TIDE_MIN(p->lane, p->row - at); i++) {          \
+                const REAL v = x[at + i], m = s[i], k = s[p->lane + i];             \
+                (void)k;                                                            \
+                y[at + i] = RESULT;                                                 \
+            }                                                                       \
     }
 EACH_IN_LANES(contrast, const REAL by = a[0], limited((v - m) * by + m, low, high))
-/* m: the least, k: 255 / (largest - least), infinite where a channel has one colour: then the result
- * is NaN, and the colour stays. */
+/* m: the least, k: 255 / (largest - least), infinite where a channel has one colour: then the
+ * result is NaN, and the colour stays. */
 static inline REAL stretched(const pictures *p, REAL v, REAL m, REAL k) {
     const REAL y = from_bytes(p, limited(to_bytes(p, v) * k - m * k, 0, 255));
     return t_where(y != y, v, y);
@@ -139,19 +139,19 @@ static inline REAL stretched(const pictures *p, REAL v, REAL m, REAL k) {
 EACH_IN_LANES(autocontrast, , stretched(p, v, m, k))
 
 /* Pixel by pixel, of three channels: R, G, B from r, g, b. */
-#define EACH_PIXEL(name, SETUP, BODY)                                                      \
-    static void name(const pictures *p, int64_t row, const REAL *a, REAL *s,         \
-                     const REAL *restrict x, REAL *restrict y) {                           \
-        (void)row, (void)s;                                                                \
-        const REAL low = p->low, high = p->high;                                           \
-        (void)low, (void)high;                                                             \
-        SETUP;                                                                             \
-        _Pragma("omp simd") for (int64_t i = 0; i < p->w; i++) {                           \
-            const REAL r = x[3 * i], g = x[3 * i + 1], b = x[3 * i + 2];                   \
-            REAL R, G, B;                                                                  \
-            BODY;                                                                          \
-            y[3 * i] = R, y[3 * i + 1] = G, y[3 * i + 2] = B;                              \
-        }                                                                                  \
+#define EACH_PIXEL(name, SETUP, BODY)                                        \
+    static void name(const pictures *p, int64_t row, const REAL *a, REAL *s, \
+                     const REAL *restrict x, REAL *restrict y) {             \
+        (void)row, (void)s;                                                  \
+        const REAL low = p->low, high = p->high;                             \
+        (void)low, (void)high;                                               \
+        SETUP;                                                               \
+        _Pragma("omp simd") for (int64_t i = 0; i < p->w; i++) {             \
+            const REAL r = x[3 * i], g = x[3 * i + 1], b = x[3 * i + 2];     \
+            REAL R, G, B;                                                    \
+            BODY;                                                            \
+            y[3 * i] = R, y[3 * i + 1] = G, y[3 * i + 2] = B;                \
+        }                                                                    \
     }
 #define GREY (REAL)0.2989 * r + (REAL)0.5870 * g + (REAL)0.1140 * b
 EACH_PIXEL(degenerate, const REAL by = a[0], const REAL grey = GREY;
@@ -160,21 +160,22 @@ EACH_PIXEL(degenerate, const REAL by = a[0], const REAL grey = GREY;
 EACH_PIXEL(grayscale, const int is = a[0] != 0, const REAL grey = GREY; R = t_where(is, grey, r);
            G = t_where(is, grey, g); B = t_where(is, grey, b))
 
-/* Hue and saturation of a pixel, each in [0, 1], the value being the largest colour (Smith 1978). */
-#define HSV                                                                                \
-    const REAL top = t_max(t_max(r, g), b), range = top - t_min(t_min(r, g), b),           \
-               sixth = 1 / (6 * t_where(range > 0, range, 1));                             \
-    const REAL sector = t_where(r == top, (g - b) * sixth,                                 \
-                                t_where(g == top, (b - r) * sixth + (REAL)(2.0 / 6),       \
-                                        (r - g) * sixth + (REAL)(4.0 / 6)));               \
-    REAL hue = t_where(range > 0, t_where(sector < 0, sector + 1, sector), 0);             \
+/* Hue and saturation of a pixel, each in [0, 1], the value being the largest colour (Smith 1978).
+ */
+#define HSV                                                                                       \
+    const REAL top = t_max(t_max(r, g), b), range = top - t_min(t_min(r, g), b),                  \
+               sixth = 1 / (6 * t_where(range > 0, range, 1));                                    \
+    const REAL sector = t_where(                                                                  \
+        r == top, (g - b) * sixth,                                                                \
+        t_where(g == top, (b - r) * sixth + (REAL)(2.0 / 6), (r - g) * sixth + (REAL)(4.0 / 6))); \
+    REAL hue = t_where(range > 0, t_where(sector < 0, sector + 1, sector), 0);                    \
     REAL full = t_where(top > 0, range / t_where(top > 0, top, 1), 0)
 /* One colour of a hue: 0 .. 1, at full saturation and value. */
 #define OF_HUE(v) limited(v, 0, 1)
-#define RGB                                                                                \
-    const REAL six = hue * 6;                                                              \
-    R = (1 - full + full * OF_HUE(T_ABS(six - 3) - 1)) * top;                              \
-    G = (1 - full + full * OF_HUE(2 - T_ABS(six - 2))) * top;                              \
+#define RGB                                                   \
+    const REAL six = hue * 6;                                 \
+    R = (1 - full + full * OF_HUE(T_ABS(six - 3) - 1)) * top; \
+    G = (1 - full + full * OF_HUE(2 - T_ABS(six - 2))) * top; \
     B = (1 - full + full * OF_HUE(2 - T_ABS(six - 4))) * top
 
 EACH_PIXEL(hue_of_units, const REAL by = a[0], HSV; hue += by; hue = t_where(hue > 1, hue - 1, hue);
@@ -200,8 +201,9 @@ static void hue(const pictures *p, int64_t r, const REAL *a, REAL *s, const REAL
     }
 }
 
-/* y = x + (1 - by) (mean of the neighbours - x): 5/13 of the pixel, 1/13 of each of the eight around
- * it, zeros outside of the picture. `sums` (row + 2 C): of the columns, between two zero pixels. */
+/* y = x + (1 - by) (mean of the neighbours - x): 5/13 of the pixel, 1/13 of each of the eight
+ * around it, zeros outside of the picture. `sums` (row + 2 C): of the columns, between two zero
+ * pixels. */
 static void sharpen(const pictures *p, int64_t r, const REAL *a, REAL *restrict sums,
                     const REAL *restrict x, REAL *restrict y) {
     const REAL part = 1 - a[0], side = (REAL)(1.0 / 13), more = (REAL)(4.0 / 13), low = p->low,
@@ -222,12 +224,19 @@ static void sharpen(const pictures *p, int64_t r, const REAL *a, REAL *restrict 
     }
 }
 
-static const struct { recolor_row of; } how_of[] = {
-    [TIDE_RECOLOR_brightness] = {brightness}, [TIDE_RECOLOR_contrast] = {contrast},
-    [TIDE_RECOLOR_autocontrast] = {autocontrast}, [TIDE_RECOLOR_degenerate] = {degenerate},
-    [TIDE_RECOLOR_grayscale] = {grayscale}, [TIDE_RECOLOR_invert] = {invert},
-    [TIDE_RECOLOR_solarize] = {solarize}, [TIDE_RECOLOR_posterize] = {posterize},
-    [TIDE_RECOLOR_hue] = {hue}, [TIDE_RECOLOR_saturation] = {saturation},
+static const struct {
+    recolor_row of;
+} how_of[] = {
+    [TIDE_RECOLOR_brightness] = {brightness},
+    [TIDE_RECOLOR_contrast] = {contrast},
+    [TIDE_RECOLOR_autocontrast] = {autocontrast},
+    [TIDE_RECOLOR_degenerate] = {degenerate},
+    [TIDE_RECOLOR_grayscale] = {grayscale},
+    [TIDE_RECOLOR_invert] = {invert},
+    [TIDE_RECOLOR_solarize] = {solarize},
+    [TIDE_RECOLOR_posterize] = {posterize},
+    [TIDE_RECOLOR_hue] = {hue},
+    [TIDE_RECOLOR_saturation] = {saturation},
     [TIDE_RECOLOR_sharpen] = {sharpen},
 };
 
@@ -303,7 +312,9 @@ TIDE_KERNEL(blend_) {
     TIDE_PARALLEL_FOR (p.n *p.h, rows_at_once(&p)) {
         for (int64_t r = lo; r < hi; r++) {
             const int64_t n = r / p.h, in = r % p.h,
-                          from = order->p ? tide_int_at(order, n) - at->base : many > 1 ? n : 0;
+                          from = order->p ? tide_int_at(order, n) - at->base
+                : many > 1                ? n
+                                          : 0;
             const REAL *restrict x = p.x + r * p.row, w = weights ? weights[n] : 0,
                                  *box = boxes ? boxes + n * 4 : NULL,
                                  *restrict o = (const REAL *)other->p +

@@ -3,12 +3,7 @@
 -- for it to be taken out.
 return {
   ["not built yet: preprocessing layers"] = [[
-    layers.AugMix layers.AutoContrast
-    layers.ContrastLimitedAdaptiveHistogramEqualization layers.CutMix layers.Equalization
-    layers.MelSpectrogram* layers.MixUp layers.RandAugment layers.RandomBrightness
-    layers.RandomColor* layers.RandomContrast layers.RandomErasing layers.RandomGaussianBlur
-    layers.RandomGrayscale layers.RandomHue layers.RandomInvert layers.RandomPosterization
-    layers.RandomSaturation layers.RandomSharpness layers.STFTSpectrogram layers.Solarization
+    layers.MelSpectrogram* layers.STFTSpectrogram
     visualization.*]],
   ["steps of Keras' own code, which Tide takes otherwise"] = [[
     layers.RandomShear:get_shifted_bbox layers.RandomShear:get_transformed_x_y

@@ -686,13 +686,15 @@ local function check_channels(row)
     inputs[1] = first and core.ops.moveaxis(leaf, -1, 2) or leaf
     local y = call(row, inputs, first and options)[1]
     y = first and core.ops.moveaxis(y, 2, -1) or y
-    return y, core.gradients((y * y):sum(), { leaf })[1]
+    return y, row.grad ~= false and core.gradients((y * y):sum(), { leaf })[1]
   end
   local want, want_g = run(false)
   local got, got_g = run(true)
   assert(same_shape(got.shape, want.shape), "channels first: the shape differs")
   check_close("channels first: result", flat_of(got), flat_of(want), 1e-12, 1e-12)
-  check_close("channels first: gradient", flat_of(got_g), flat_of(want_g), 1e-12, 1e-12)
+  if want_g then
+    check_close("channels first: gradient", flat_of(got_g), flat_of(want_g), 1e-12, 1e-12)
+  end
 end
 
 -- Each engine that is there gives the plain kernels' numbers.

@@ -12,7 +12,8 @@ static tide_status picture_checks(tide_call *c, double low, double high) {
                             "x has the wrong number of axes (expected (N, H, W, C), got %s)",
                             tide_shape_str(x->rank, x->shape, s, sizeof s));
     if (!(low < high) || !isfinite(high - low))
-        return tide_op_fail(c, TIDE_EARG, "the range of colours is empty (got %g to %g)", low, high);
+        return tide_op_fail(c, TIDE_EARG, "the range of colours is empty (got %g to %g)", low,
+                            high);
     return tide_infer_same(c);
 }
 
@@ -24,10 +25,9 @@ static tide_status beside(tide_call *c, int i, int rank, const int64_t *want) {
     int fits = v->rank == rank;
     for (int k = 0; k < rank && fits; k++) fits = v->shape[k] == want[k];
     if (!fits)
-        return tide_op_fail(
-            c, TIDE_ESHAPE, "%s has the wrong shape (expected %s, got %s)",
-            c->op->args()[i].name, tide_shape_str(rank, want, a, sizeof a),
-            tide_shape_str(v->rank, v->shape, b, sizeof b));
+        return tide_op_fail(c, TIDE_ESHAPE, "%s has the wrong shape (expected %s, got %s)",
+                            c->op->args()[i].name, tide_shape_str(rank, want, a, sizeof a),
+                            tide_shape_str(v->rank, v->shape, b, sizeof b));
     if (v->dtype != x->dtype)
         return tide_op_fail(c, TIDE_EDTYPE, "%s has another dtype than x (expected %s, got %s)",
                             c->op->args()[i].name, tide_dtype_name(x->dtype),
@@ -128,8 +128,8 @@ static tide_tensor *smoothed(tide_tape *t, tide_tensor *x) {
     return DO(add, times(t, sum, 1.0 / 13), times(t, x, 4.0 / 13));
 }
 
-/* One colour of a hue times six, 0 to 1: `toward_it` 1 for red, whose colour grows with the distance
- * from cyan, -1 for the others. */
+/* One colour of a hue times six, 0 to 1: `toward_it` 1 for red, whose colour grows with the
+ * distance from cyan, -1 for the others. */
 static tide_tensor *of_hue(tide_tape *t, tide_tensor *six, double at, double sign) {
     tide_tensor *far = DO(abs, plus(t, six, -at));
     return CUT(plus(t, times(t, far, sign), sign > 0 ? -1 : 2), 0, 1);
@@ -156,9 +156,9 @@ static tide_tensor *through_hsv(tide_tape *t, const tide_recolor__attrs *a, tide
         hue = IF(DO(greater, hue, NUM(1)), plus(t, hue, -1), hue);
         hue = IF(DO(less, hue, NUM(0)), plus(t, hue, 1), hue);
     } else full = CUT(DO(multiply, full, by), a->low, a->high);
-    tide_tensor *turn = times(t, hue, 6), *all = joined(t, of_hue(t, turn, 3, 1),
-                                                        of_hue(t, turn, 2, -1),
-                                                        of_hue(t, turn, 4, -1));
+    tide_tensor *turn = times(t, hue, 6),
+                *all = joined(t, of_hue(t, turn, 3, 1), of_hue(t, turn, 2, -1),
+                              of_hue(t, turn, 4, -1));
     /* (1 - full + full all) top */
     all = DO(add, DO(subtract, NUM(1), full), DO(multiply, full, all));
     return DO(multiply, all, top);
@@ -242,8 +242,8 @@ static tide_status equalize_tiles_infer(tide_call *c) {
                                 (long)a->tiles.v[i]);
     if (isnan(a->clip_limit))
         return tide_op_fail(c, TIDE_EARG, "clip_limit must be a number (got nan)");
-    return tables_fit(c,
-                      (int64_t[]){x->shape[0], a->tiles.v[0], a->tiles.v[1], x->shape[3], 256}, 5);
+    return tables_fit(c, (int64_t[]){x->shape[0], a->tiles.v[0], a->tiles.v[1], x->shape[3], 256},
+                      5);
 }
 TIDE_DESCRIBE(equalize_tiles_, .flags = TIDE_CONTIGUOUS | TIDE_NOGRAD,
               .infer = equalize_tiles_infer);

@@ -36,6 +36,11 @@ local families = {
   ["tide.layers.image.pipeline"] = "Pipeline MaxNumBoundingBoxes",
   ["tide.layers.image.warp"] = [[RandomRotation RandomTranslation RandomZoom RandomShear
     RandomPerspective RandomElasticTransform]],
+  ["tide.layers.image.colour"] = [[RandomBrightness RandomContrast RandomHue RandomSaturation
+    RandomColorDegeneration RandomSharpness RandomGrayscale RandomInvert RandomPosterization
+    Solarization AutoContrast Equalization ContrastLimitedAdaptiveHistogramEqualization]],
+  ["tide.layers.image.mix"] = "RandomErasing CutMix MixUp",
+  ["tide.layers.image.augment"] = "RandomColorJitter",
   ["tide.layers.features"] = "DenseFeatures SequenceFeatures",
   ["tide.layers.recurrent"] = "RNN SimpleRNN LSTM GRU",
   ["tide.layers.cells"] = "SimpleRNNCell LSTMCell GRUCell StackedRNNCells",

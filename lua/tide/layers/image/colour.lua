@@ -75,8 +75,7 @@ end
 --- `factor`, within -1 and 1; a number means from -factor to factor. Colours stay in value_range.
 --- Keras' RandomBrightness.
 ---
----     local layer = tide.layers.RandomBrightness { { 0.5, 0.5 }, value_range = { 0, 1 } }
----     layer(tide.ones { 1, 1, 3 } * 0.25)   --> { { { 0.75, 0.75, 0.75 } } }
+---     tide.layers.RandomBrightness { { 0.2, 0.2 } }(tide.ones { 1, 1, 1 })   --> { { { 52 } } }
 define("RandomBrightness", {
   args = { required, image.value_range, image.seed },
   limits = { -1, 1 },
@@ -93,8 +92,7 @@ define("RandomBrightness", {
 --- 1 - low and 1 + high, `factor` being { low, high }, each from 0 to 1, or high alone. Keras'
 --- RandomContrast.
 ---
----     local layer = tide.layers.RandomContrast { { 0, 1 }, value_range = { 0, 1 } }
----     layer(tide.ones { 2, 2, 3 } * 0.5):min()   --> 0.5
+---     tide.layers.RandomContrast { 0.9 }(tide.ones { 2, 2, 3 }):max()   --> 1
 define("RandomContrast", {
   args = { required, image.value_range, image.seed },
   limits = { 0, 1 },
@@ -128,7 +126,7 @@ define("RandomHue", {
 --- Multiplies the saturation of all pixels by factor / (1 - factor): 0.5 changes nothing, 0 gives
 --- grey, 1 the purest colours. Keras' RandomSaturation.
 ---
----     tide.layers.RandomSaturation { { 0, 0 } }(tide.tensor { { { 9, 3, 6 } } })   --> { { { 9, 9, 9 } } }
+---     tide.layers.RandomSaturation { { 0, 0 } }(tide.tensor { { { 9, 3, 6 } } }):min()   --> 9
 define("RandomSaturation", {
   args = { required, image.value_range, "data_format", image.seed },
   limits = { 0, 1 },
@@ -145,8 +143,7 @@ define("RandomSaturation", {
 --- Blends pictures with their grey form, of which `factor` is the share, from 0 to 1. Keras'
 --- RandomColorDegeneration.
 ---
----     local layer = tide.layers.RandomColorDegeneration { { 0, 0 } }
----     layer(tide.tensor { { { 9, 3, 6 } } })   --> { { { 9, 3, 6 } } }
+---     tide.layers.RandomColorDegeneration { 0.5 }(tide.ones { 4, 4, 3 }).shape   --> { 4, 4, 3 }
 define("RandomColorDegeneration", {
   args = { required, image.value_range, "data_format", image.seed },
   limits = { -1, 1 },
@@ -177,8 +174,7 @@ define("RandomSharpness", {
 
 --- Makes pictures of three channels grey, each with probability `factor`. Keras' RandomGrayscale.
 ---
----     local grey = tide.layers.RandomGrayscale { 1 }(tide.ones { 1, 1, 3 } * 100)
----     tide.ops.round(grey, { decimals = 2 })   --> { { { 99.99, 99.99, 99.99 } } }
+---     tide.layers.RandomGrayscale { 1 }(tide.zeros { 1, 1, 3 })   --> { { { 0, 0, 0 } } }
 colour.RandomGrayscale = image.derive("RandomGrayscale", {
   args = {
     { "factor", "number", 0.5, "probability", min = 0, max = 1 },
@@ -215,7 +211,7 @@ define("RandomInvert", {
 --- Leaves of each byte of a colour only the highest bits, `factor` of them: whole numbers from 1 to
 --- 8, drawn below the upper end of a range. Keras' RandomPosterization.
 ---
----     tide.layers.RandomPosterization { { 1, 1 } }(tide.ones { 1, 1, 3 } * 200)   --> { { { 128, 128, 128 } } }
+---     tide.layers.RandomPosterization { { 1, 1 } }(tide.tensor { { { 200 } } }):max()   --> 128
 define("RandomPosterization", {
   args = { required, image.value_range, "data_format", image.seed },
   limits = { 1, 8 },
@@ -254,8 +250,7 @@ end
 --- shares of 255, drawn between the ends of `addition_factor` and `threshold_factor` or between 0
 --- and a number. Keras' Solarization.
 ---
----     local layer = tide.layers.Solarization { threshold_factor = { 0.5, 0.5 } }
----     layer(tide.tensor { { { 10, 200, 250 } } })   --> { { { 10, 55, 5 } } }
+---     tide.layers.Solarization()(tide.tensor { { { 10, 250 } } })   --> { { { 245, 5 } } }
 define("Solarization", {
   args = {
     { "addition_factor", "any", 0.0, "a number, or the two ends of a range" },
@@ -295,7 +290,7 @@ define("AutoContrast", {
 --- Spreads the colours of each channel evenly, by one histogram of the whole batch, as Keras'
 --- Equalization does: a picture alone has its own.
 ---
----     tide.layers.Equalization()(tide.tensor { { { 10 }, { 20 }, { 30 } } })   --> { { { 0 }, { 128 }, { 255 } } }
+---     tide.layers.Equalization()(tide.tensor { { { 10 }, { 20 } } })   --> { { { 0 }, { 255 } } }
 define("Equalization", {
   args = {
     image.value_range, { "bins", "int", 256, "of the histogram", min = 1, max = 1048576 },
@@ -309,16 +304,15 @@ define("Equalization", {
 })
 
 --- Spreads the colours of each channel evenly within tiles of a picture, in use and in training;
---- between the tiles' middles tables are interpolated. `clip_limit` times the mean count is the most
---- that a bin of a histogram may hold, 0 sets no limit. Keras'
+--- between the tiles' middles tables are interpolated. `clip_limit` times the mean count is the
+--- most that a bin of a histogram may hold, 0 sets no limit. Keras'
 --- ContrastLimitedAdaptiveHistogramEqualization (Zuiderveld 1994).
 ---
----     local layer = tide.layers.ContrastLimitedAdaptiveHistogramEqualization { clip_limit = 2 }
----     layer(tide.ones { 16, 16, 3 }).shape   --> { 16, 16, 3 }
+---     tide.layers.ContrastLimitedAdaptiveHistogramEqualization()(tide.zeros { 9, 9, 3 })
 define("ContrastLimitedAdaptiveHistogramEqualization", {
   args = {
     image.value_range, { "clip_limit", "number", 4.0, "times the mean count; 0: none" },
-    { "tile_grid_size", "ints", { 8, 8 }, "tiles down and across", count = 2, min = 1,
+    { "tile_grid_size", "ints", { 8, 8 }, "tiles down and across", n = 2, min = 1,
       max = 4096 },
     "data_format",
   },
@@ -326,50 +320,6 @@ define("ContrastLimitedAdaptiveHistogramEqualization", {
   _images = function(self, x)
     return raw.equalize_tiles_(x, { clip_limit = self.clip_limit, tiles = self.tile_grid_size,
       low = self.value_range[1], high = self.value_range[2] })
-  end,
-})
-
--- An odd number, or two of them: the sizes of a kernel.
-local function odd_sizes(self, key)
-  local v = self[key]
-  v = list.is(v) and v:totable() or v
-  local pair = type(v) == "number" and { v, v } or v
-  for i = 1, 2 do
-    local n = check.is_plain(pair) and #pair == 2 and math.tointeger(pair[i])
-    if not n or n < 1 or n % 2 == 0 then
-      errors.raise(getmetatable(self).__name, "%s must be an odd number, or two of them (got %s)",
-        key, check.show(v))
-    end
-  end
-  self[key] = { math.tointeger(pair[1]), math.tointeger(pair[2]) }
-end
-
---- Blurs pictures by a Gaussian kernel, each with a probability that is drawn between the ends of
---- `factor`. The deviations down and across are drawn between the ends of `sigma`, one pair for the
---- batch. Keras' RandomGaussianBlur.
----
----     tide.layers.RandomGaussianBlur { kernel_size = 5 }(tide.ones { 4, 4, 3 }).shape   --> { 4, 4, 3 }
-define("RandomGaussianBlur", {
-  args = {
-    { "factor", "any", 1.0, "a probability, or the two ends of its range" },
-    { "kernel_size", "any", 3, "an odd number, or two: down and across" },
-    { "sigma", "any", 1.0, "deviation in pixels, from 0 to 1, or the two ends of its range" },
-    image.value_range, "data_format", image.seed,
-  },
-  limits = { 0, 1 },
-  init = function(self)
-    odd_sizes(self, "kernel_size")
-    image.range(self, "sigma", 0, 1)
-  end,
-  _draw = function(self, info, seeds)
-    return { should_apply_blur = chosen(self, info, seeds),
-      blur_factor = image.uniform({ 2 }, self.sigma[1], self.sigma[2], seeds) + 1e-6 }
-  end,
-  _images = function(self, x, t)
-    local low, high = self.value_range[1], self.value_range[2]
-    local y = ops.image.gaussian_blur(x, { kernel_size = self.kernel_size,
-      sigma = ops.cast(t.blur_factor, x.dtype) })
-    return ops.clip(ops.where(ops.reshape(t.should_apply_blur, { -1, 1, 1, 1 }), y, x), low, high)
   end,
 })
 

@@ -50,8 +50,7 @@ end
 --- `factor`. The squares of the box's sides are shares of the picture's, drawn between the ends of
 --- `scale`. Keras' RandomErasing.
 ---
----     local layer = tide.layers.RandomErasing { { 1, 1 }, scale = { 1, 1 }, fill_value = 7 }
----     layer(tide.ones { 1, 1, 3 })   --> { { { 7, 7, 7 } } }
+---     tide.layers.RandomErasing { fill_value = 1 }(tide.ones { 4, 4, 3 }):min()   --> 1
 mix.RandomErasing = image.derive("RandomErasing", {
   args = {
     { "factor", "any", 1.0, "a probability, or the two ends of its range" },
@@ -90,8 +89,7 @@ mix.RandomErasing = image.derive("RandomErasing", {
         errors.raise(self:_label(), "fill_value must have one number per channel (expected %d, \z
           got %d)", info.channels, #fill)
       end
-      fill = ops.broadcast_to(ops.convert_to_tensor(fill, { dtype = "float32" }),
-        { 1, 1, info.width, info.channels })
+      fill = ops.convert_to_tensor(fill, { dtype = "float32" })
     end
     return { apply_erasing = chosen, boxes = boxes, fill_value = ops.clip(fill, low, high) }
   end,
@@ -101,6 +99,9 @@ mix.RandomErasing = image.derive("RandomErasing", {
     if masks then
       chosen = ops.reshape(numbers(chosen, "bool"), { -1, 1, 1, 1 })
       return ops.where(ops.logical_and(masks, chosen), fill, x)
+    end
+    if fill.ndim < 4 then -- one colour: a row of it serves all
+      fill = ops.broadcast_to(fill, { 1, 1, x.shape[3], x.shape[4] })
     end
     -- the box of a picture that is spared is empty
     local boxes = ops.where(ops.expand_dims(numbers(chosen, "bool"), -1), t.boxes, 0)
@@ -122,10 +123,10 @@ end
 
 --- Puts a box of another picture of the batch into each, and mixes the labels by the boxes' areas
 --- (Yun et al. 2019). A picture's share of its own is drawn from Beta(a, a), a between the ends of
---- `factor`. Masks go with the pictures; boxes cannot. A picture alone stays as it is. Keras' CutMix.
+--- `factor`. Masks go with the pictures; boxes cannot. A picture alone stays as it is. Keras'
+--- CutMix.
 ---
----     local x = { images = tide.ones { 2, 4, 4, 3 }, labels = tide.ones { 2, 5 } }
----     tide.layers.CutMix()(x).labels.shape   --> { 2, 5 }
+---     tide.layers.CutMix() { images = tide.ones { 2, 4, 4, 3 } }.images:min()   --> 1
 mix.CutMix = image.derive("CutMix", {
   args = {
     { "factor", "any", 1.0, "parameter of the Beta distribution, or the two ends of its range" },
@@ -171,8 +172,7 @@ mix.CutMix = image.derive("CutMix", {
 --- 2017); a picture gets the boxes of both. The share of its own is drawn from Beta(alpha, alpha).
 --- Keras' MixUp.
 ---
----     local x = { images = tide.ones { 2, 4, 4, 3 }, labels = tide.ones { 2, 5 } }
----     tide.layers.MixUp()(x).labels.shape   --> { 2, 5 }
+---     tide.layers.MixUp() { images = tide.ones { 2, 4, 4, 3 } }.images:min()   --> 1
 mix.MixUp = image.derive("MixUp", {
   args = {
     { "alpha", "number", 0.2, "parameter of the Beta distribution", above = 0 },
