@@ -30,8 +30,8 @@ for _, how in ipairs(names) do
     options = { how = how, low = 0, high = 1 },
     inputs = { picture, { values = numbers, dtype = "float64" } } }
 end
-add { op = "recolor_", label = "autocontrast", grad = false, why = "an end of the range has two sides",
-  options = { how = "autocontrast", low = 0, high = 1 }, inputs = { picture, false } }
+add { op = "recolor_", label = "autocontrast", grad = false,
+  why = "an end of the range has two sides", options = { how = "autocontrast", low = 0, high = 1 }, inputs = { picture, false } }
 add { op = "recolor_", spec = values }
 add { op = "recolor_", label = "wrong calls", options = { how = "brightness" }, dtypes = floats,
   inputs = { picture, { values = { { 1 }, { 2 } }, dtype = "float64" } }, grad = { 1 },
@@ -57,7 +57,8 @@ add { op = "equalize_tiles_", spec = values }
 add { op = "equalize_tiles_", label = "wrong calls", grad = false,
   options = { tiles = { 2, 3 }, low = 0, high = 1 }, inputs = { picture },
   why = "a histogram has no gradient", errors = {
-    { inputs = { picture }, options = { tiles = { 0, 1 } }, says = "tiles must be 1 to 4096 (got 0)" },
+    { inputs = { picture }, options = { tiles = { 0, 1 } },
+      says = "tiles must be 1 to 4096 (got 0)" },
     { inputs = { picture }, options = { tiles = { 1 } },
       says = "tiles must be two numbers, down and across (got 1)" },
   } }
