@@ -128,40 +128,17 @@ static tide_tensor *smoothed(tide_tape *t, tide_tensor *x) {
     return DO(add, times(t, sum, 1.0 / 13), times(t, x, 4.0 / 13));
 }
 
-/* One colour of a hue times six, 0 to 1: `toward_it` 1 for red, whose colour grows with the
- * distance from cyan, -1 for the others. */
-static tide_tensor *of_hue(tide_tape *t, tide_tensor *six, double at, double sign) {
-    tide_tensor *far = DO(abs, plus(t, six, -at));
-    return CUT(plus(t, times(t, far, sign), sign > 0 ? -1 : 2), 0, 1);
-}
-
 /* Through hue, saturation and value, of which one is changed by `by`. */
 static tide_tensor *through_hsv(tide_tape *t, const tide_recolor__attrs *a, tide_tensor *x,
                                 tide_tensor *by) {
-    const tide_ints last = TIDE_INTS(3);
-    tide_tensor *r = channel(t, x, 0), *g = channel(t, x, 1), *b = channel(t, x, 2);
-    tide_tensor *top = tide_t(t, OP(max, .axis = last, .keepdims = 1), x),
-                *range = DO(subtract, top, tide_t(t, OP(min, .axis = last, .keepdims = 1), x));
-    tide_tensor *some = DO(greater, range, NUM(0)), *lit = DO(greater, top, NUM(0));
-    tide_tensor *six = times(t, IF(some, range, NUM(1)), 6);
-    tide_tensor *red = DO(divide, DO(subtract, g, b), six),
-                *green = plus(t, DO(divide, DO(subtract, b, r), six), 2.0 / 6),
-                *blue = plus(t, DO(divide, DO(subtract, r, g), six), 4.0 / 6);
-    tide_tensor *hue = IF(DO(equal, r, top), red, IF(DO(equal, g, top), green, blue));
-    hue = IF(DO(less, hue, NUM(0)), plus(t, hue, 1), hue);
-    hue = IF(some, hue, NUM(0));
-    tide_tensor *full = IF(lit, DO(divide, range, IF(lit, top, NUM(1))), NUM(0));
+    tide_tensor *hsv = tide_t(t, OP(rgb_to_hsv_), x), *hue = channel(t, hsv, 0),
+                *full = channel(t, hsv, 1);
     if (a->how == TIDE_RECOLOR_hue) {
         hue = DO(add, hue, by);
         hue = IF(DO(greater, hue, NUM(1)), plus(t, hue, -1), hue);
         hue = IF(DO(less, hue, NUM(0)), plus(t, hue, 1), hue);
     } else full = CUT(DO(multiply, full, by), a->low, a->high);
-    tide_tensor *turn = times(t, hue, 6),
-                *all = joined(t, of_hue(t, turn, 3, 1), of_hue(t, turn, 2, -1),
-                              of_hue(t, turn, 4, -1));
-    /* (1 - full + full all) top */
-    all = DO(add, DO(subtract, NUM(1), full), DO(multiply, full, all));
-    return DO(multiply, all, top);
+    return tide_t(t, OP(hsv_to_rgb_), joined(t, hue, full, channel(t, hsv, 2)));
 }
 
 static void recolor_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,

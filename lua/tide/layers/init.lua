@@ -38,7 +38,8 @@ local families = {
     RandomPerspective RandomElasticTransform]],
   ["tide.layers.image.colour"] = [[RandomBrightness RandomContrast RandomHue RandomSaturation
     RandomColorDegeneration RandomSharpness RandomGrayscale RandomInvert RandomPosterization
-    Solarization AutoContrast Equalization ContrastLimitedAdaptiveHistogramEqualization]],
+    Solarization AutoContrast Equalization ContrastLimitedAdaptiveHistogramEqualization
+    RandomGaussianBlur]],
   ["tide.layers.image.mix"] = "RandomErasing CutMix MixUp",
   ["tide.layers.image.augment"] = "RandomColorJitter",
   ["tide.layers.features"] = "DenseFeatures SequenceFeatures",

@@ -323,4 +323,48 @@ define("ContrastLimitedAdaptiveHistogramEqualization", {
   end,
 })
 
+-- An odd number, or two of them: the sizes of a kernel.
+local function odd_sizes(self, key)
+  local v = self[key]
+  v = list.is(v) and v:totable() or v
+  local pair = type(v) == "number" and { v, v } or v
+  for i = 1, 2 do
+    local n = check.is_plain(pair) and #pair == 2 and math.tointeger(pair[i])
+    if not n or n < 1 or n % 2 == 0 then
+      errors.raise(getmetatable(self).__name, "%s must be an odd number, or two of them (got %s)",
+        key, check.show(v))
+    end
+  end
+  self[key] = { math.tointeger(pair[1]), math.tointeger(pair[2]) }
+end
+
+--- Blurs pictures by a Gaussian kernel, each with a probability that is drawn between the ends of
+--- `factor`. The deviations down and across are drawn between the ends of `sigma`, one pair for the
+--- batch. Keras' RandomGaussianBlur.
+---
+---     tide.layers.RandomGaussianBlur { kernel_size = 5 }(tide.zeros { 4, 4, 3 }):max()   --> 0
+define("RandomGaussianBlur", {
+  args = {
+    { "factor", "any", 1.0, "a probability, or the two ends of its range" },
+    { "kernel_size", "any", 3, "an odd number, or two: down and across" },
+    { "sigma", "any", 1.0, "deviation in pixels, from 0 to 1, or the two ends of its range" },
+    image.value_range, "data_format", image.seed,
+  },
+  limits = { 0, 1 },
+  init = function(self)
+    odd_sizes(self, "kernel_size")
+    image.range(self, "sigma", 0, 1)
+  end,
+  _draw = function(self, info, seeds)
+    return { should_apply_blur = chosen(self, info, seeds),
+      blur_factor = image.uniform({ 2 }, self.sigma[1], self.sigma[2], seeds) + 1e-6 }
+  end,
+  _images = function(self, x, t)
+    local low, high = self.value_range[1], self.value_range[2]
+    local y = ops.image.gaussian_blur(x, { kernel_size = self.kernel_size,
+      sigma = ops.cast(t.blur_factor, x.dtype) })
+    return ops.clip(ops.where(ops.reshape(t.should_apply_blur, { -1, 1, 1, 1 }), y, x), low, high)
+  end,
+})
+
 return colour
