@@ -17,6 +17,8 @@ local rows = {
     "best_model.h5 predicts what the model does, within 0\n", "test accuracy [01]%.%d+" },
   pipeline = { "2 1000", "left out: record 1: the checksum of its data differs",
     "\nthe same %d+ batches follow\n", above = { "accuracy: ([%d.]+)", 0.6 } },
+  augment_pictures = { "2 10", "a mixed batch: %[40, 24, 24, 3%]\n",
+    "of pictures that it never saw: %d+%% right\n$" },
   resume = { "", "the power is gone\n", "\nequal to the last bit\n$" },
   tensorboard = { "board", "tensorboard %-%-logdir board\n",
     above = { "accuracy: ([%d.]+)", 0.9 } },
