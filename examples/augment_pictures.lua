@@ -47,7 +47,7 @@ local y = ops.one_hot(kinds, #KINDS)
 -- pictures are.
 local augment = layers.RandAugment { num_ops = 2, factor = 0.3, seed = 1 }
 local mix = layers.MixUp { alpha = 0.2, seed = 2 }
-local batches = Dataset.from_tensor_slices { { images = x, labels = y } }
+local batches = Dataset.from_tensor_slices({ images = x, labels = y })
   :shuffle(#x, { seed = 4 }):batch(40):map(augment):map(mix)
   :map(function(batch) return batch.images, batch.labels end)
   :prefetch(2)

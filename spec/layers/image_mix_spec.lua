@@ -9,7 +9,7 @@ local function pictures(n)
 end
 
 local function same(a, b)
-  return tide.ops.all(ops.equal(a, b)):item()
+  return tide.ops.all(ops.equal(a, b))
 end
 
 -- One layer of each class, strong enough to change what it gets.
@@ -91,7 +91,7 @@ for _, name in ipairs(names) do
       if name ~= "RandomErasing" then
         -- colours on the edge of a step may fall on its other side
         local far = ops.greater(ops.abs(y - ops.cast(wide, "float64")), 0.01)
-        assert.is_true(ops.sum(ops.cast(far, "int32")):item() <= 3)
+        assert.is_true(ops.sum(ops.cast(far, "int32")) <= 3)
       end
     end)
   end)
@@ -142,7 +142,7 @@ describe("what goes with pictures", function()
     -- each pixel is one of the two pictures'
     local others = ops.take(given.images, t.permutation_order, { axis = 1 })
     local own = ops.equal(out.images, given.images)
-    assert.is_true(ops.all(ops.logical_or(own, ops.equal(out.images, others))):item())
+    assert.is_true(ops.all(ops.logical_or(own, ops.equal(out.images, others))))
     local boxes = t.boxes:tolist()
     for i, weight in ipairs(t.mix_weight:tolist()) do
       local b = boxes[i]
@@ -170,13 +170,13 @@ describe("RandomErasing", function()
       assert.is_true(n >= 81 and n <= 100, n) -- half of each side, not on whole pixels
     end
     local inside = y[ops.not_equal(y, x)]
-    assert.is_true(inside:min():item() >= 0 and inside:max():item() <= 255)
+    assert.is_true(inside:min() >= 0 and inside:max() <= 255)
   end)
 
   it("spares pictures as often as factor says", function()
     local x = ops.zeros { 400, 4, 4, 1 }
     local y = L.RandomErasing { { 0.25, 0.25 }, scale = { 1, 1 }, fill_value = 9, seed = 2 }(x)
-    local share = (y:max { axis = { 2, 3, 4 } } / 9):mean():item()
+    local share = (y:max { axis = { 2, 3, 4 } } / 9):mean()
     assert.is_true(share > 0.17 and share < 0.33, share)
   end)
 end)
@@ -186,7 +186,7 @@ describe("layers of colours", function()
     local data = ops.zeros { 500, 1, 1, 3 }
     local function ends(layer, key)
       local v = layer:get_random_transformation(data)[key]
-      return v:min():item(), v:max():item()
+      return v:min(), v:max()
     end
     local low, high = ends(L.RandomBrightness { { -0.25, 0.5 }, value_range = { -1, 1 } },
       "rgb_delta")
@@ -222,7 +222,7 @@ describe("layers of colours", function()
       { function() L.Solarization { 1.5 } end, "addition_factor must be a number, or two" },
       { function() L.Solarization { -0.5 } end, "addition_factor must lie within 0 and 1" },
       { function() L.AutoContrast { value_range = { 1 } } end,
-        "value_range must be two numbers, the smaller first (got { 1 })" },
+        "value_range must be two numbers, the smaller first (got [1])" },
       { function() L.AutoContrast { value_range = { 1, 1 } } end, "value_range must be two" },
       { function() L.Equalization { bins = 0 } end, "bins" },
       { function() L.ContrastLimitedAdaptiveHistogramEqualization { tile_grid_size = { 0, 1 } } end,
@@ -244,8 +244,8 @@ describe("layers of colours", function()
   end)
 
   it("work in Dataset:map, on tables by name too", function()
-    local ds = tide.data.Dataset.from_tensor_slices { { images = pictures(8),
-      labels = ops.one_hot(ops.ones({ 8 }, { dtype = "int32" }), 2) } }
+    local ds = tide.data.Dataset.from_tensor_slices({ images = pictures(8),
+      labels = ops.one_hot(ops.ones({ 8 }, { dtype = "int32" }), 2) })
     local n = 0
     for batch in ds:batch(4):map(L.RandomInvert { 1 }):map(L.MixUp()):iter() do
       assert.same({ 4, 8, 10, 3 }, batch.images.shape:totable())
@@ -259,9 +259,9 @@ describe("layers of colours", function()
     local x = pictures(2):requires_grad_(true)
     for _, layer in ipairs { L.RandomContrast { 0.5 }, L.RandomHue { 0.5 }, L.MixUp(),
       L.RandomSharpness { 0.9 }, L.CutMix() } do
-      local dx = tide.gradients(layer(x):sum(), { x })[1]
+      local dx = require("tide.core").gradients(layer(x):sum(), { x })[1]
       assert.same({ 2, 8, 10, 3 }, dx.shape:totable())
-      assert.is_true(ops.any(ops.not_equal(dx, 0)):item())
+      assert.is_true(ops.any(ops.not_equal(dx, 0)))
     end
   end)
 end)

@@ -41,7 +41,7 @@ local families = {
     Solarization AutoContrast Equalization ContrastLimitedAdaptiveHistogramEqualization
     RandomGaussianBlur]],
   ["tide.layers.image.mix"] = "RandomErasing CutMix MixUp",
-  ["tide.layers.image.augment"] = "RandomColorJitter",
+  ["tide.layers.image.augment"] = "RandomColorJitter RandAugment AugMix",
   ["tide.layers.features"] = "DenseFeatures SequenceFeatures",
   ["tide.layers.recurrent"] = "RNN SimpleRNN LSTM GRU",
   ["tide.layers.cells"] = "SimpleRNNCell LSTMCell GRUCell StackedRNNCells",

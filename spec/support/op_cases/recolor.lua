@@ -31,7 +31,8 @@ for _, how in ipairs(names) do
     inputs = { picture, { values = numbers, dtype = "float64" } } }
 end
 add { op = "recolor_", label = "autocontrast", grad = false,
-  why = "an end of the range has two sides", options = { how = "autocontrast", low = 0, high = 1 }, inputs = { picture, false } }
+  why = "an end of the range has two sides",
+  options = { how = "autocontrast", low = 0, high = 1 }, inputs = { picture, false } }
 add { op = "recolor_", spec = values }
 add { op = "recolor_", label = "wrong calls", options = { how = "brightness" }, dtypes = floats,
   inputs = { picture, { values = { { 1 }, { 2 } }, dtype = "float64" } }, grad = { 1 },

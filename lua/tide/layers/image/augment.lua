@@ -68,8 +68,8 @@ augment.RandomColorJitter = image.derive("RandomColorJitter", {
 
 -- ---- RandAugment and AugMix ----
 
--- The layers inside by Keras' names, each with its class and the options that hold the factor; true:
--- value_range too.
+-- The layers inside by Keras' names, each with its class and the options that hold the factor;
+-- true: value_range too.
 local PALETTE = {
   random_shear = { "RandomShear", { "x_factor", "y_factor" } },
   random_translation = { "RandomTranslation", { "height_factor", "width_factor" } },
@@ -183,8 +183,8 @@ end
 
 --- Mixes pictures with forms of them that chains of layers made (Hendrycks et al. 2019): of
 --- `num_chains` chains, each of `chain_depth` steps at most, weights are drawn from a Dirichlet
---- distribution, the share of the picture itself from Beta(alpha, alpha). `all_ops` adds brightness,
---- grey, contrast and sharpness to shear, translation, rotation, posterization, solarization,
+--- distribution, the share of the picture itself from Beta(alpha, alpha). `all_ops` adds
+--- brightness, grey, contrast and sharpness to shear, translation, rotation, posterization, solarization,
 --- autocontrast and equalization. Masks go with the pictures. Keras' AugMix.
 ---
 ---     tide.layers.AugMix { seed = 1 }(tide.ones { 2, 8, 8, 3 }).shape   --> { 2, 8, 8, 3 }
