@@ -1,5 +1,5 @@
--- What layers that change pictures cost: milliseconds of one thread for a batch of 32 of 224 x 224,
--- the least of three, as spec/bench/augment_peer.py prints of Keras' layers in a graph of TensorFlow.
+-- What layers that change pictures cost: milliseconds of one thread for a batch of 32 of 224 x
+-- 224, the least of three, as spec/bench/augment_peer.py prints of Keras' in a graph of TensorFlow.
 -- `build/tide spec/bench/augment.lua`.
 local tide = require "tide"
 local core = require "tide.core"

@@ -184,8 +184,8 @@ end
 --- Mixes pictures with forms of them that chains of layers made (Hendrycks et al. 2019): of
 --- `num_chains` chains, each of `chain_depth` steps at most, weights are drawn from a Dirichlet
 --- distribution, the share of the picture itself from Beta(alpha, alpha). `all_ops` adds
---- brightness, grey, contrast and sharpness to shear, translation, rotation, posterization, solarization,
---- autocontrast and equalization. Masks go with the pictures. Keras' AugMix.
+--- brightness, grey, contrast and sharpness to shear, translation, rotation, posterization,
+--- solarization, autocontrast and equalization. Masks go with the pictures. Keras' AugMix.
 ---
 ---     tide.layers.AugMix { seed = 1 }(tide.ones { 2, 8, 8, 3 }).shape   --> { 2, 8, 8, 3 }
 augment.AugMix = image.derive("AugMix", {
