@@ -92,12 +92,12 @@ describe("bad input", function()
           end
           return tide.ones(case[4], { dtype = case[5] and case[5].ids and "int32" or "float32" })
         end
-        local y = layer(right())
+        local y = layer(right(), { training = false }) -- called alone, some layers draw
         for i, make in ipairs(odd_inputs) do
           check(case[2] .. " built, input " .. i, pcall(layer, make()))
         end
         assert.is_false(tide.Layer.is_calling())
-        local again = layer(right())
+        local again = layer(right(), { training = false })
         assert.equal(tostring(y.shape), tostring(again.shape))
         if case[2] ~= "BatchNormalization" then
           assert.is_true(ops.all(ops.equal(y, again)))
