@@ -1,5 +1,5 @@
 """What Keras' layers of colours and mixtures give: python keras_image_layers.py writes
-keras_image_layers.lua.
+keras_image_layers.lua, and the files of models of them in spec/fixtures/keras.
 
 Needs keras and tensorflow. A case is a class, its options, the transformation that the pictures get
 (none where the layer draws nothing, or what it draws is one number) and pictures; stored is the result.
@@ -149,6 +149,30 @@ def listed(v):
     return dict(shape=list(v.shape), dtype=str(v.dtype), data=[float(x) if v.dtype.kind == "f" else int(x) for x in v.reshape(-1)])
 
 
+# Two models in files: one that changes pictures in training by fixed amounts, one of what draws.
+# (Keras cannot put Equalization into a model: its spec is its input)
+FIXED = [L.RandomBrightness((0.1, 0.1)), L.RandomContrast((0, 0)), L.RandomHue((0, 0)), L.RandomSaturation((0.6, 0.6)),
+         L.RandomColorDegeneration((0.3, 0.3)), L.RandomSharpness((0.7, 0.7)), L.RandomGrayscale(0.0),
+         L.RandomInvert((1, 1)), L.RandomGaussianBlur((1, 1), 5, (0.5, 0.5)), L.RandomColorJitter(brightness_factor=(0.1, 0.1)),
+         L.RandomErasing((0, 0), fill_value=[1, 2, 3]), L.AutoContrast(), L.RandomPosterization((6, 6)), L.Solarization(),
+         L.ContrastLimitedAdaptiveHistogramEqualization(tile_grid_size=(2, 3))]
+DRAWN = [L.MixUp(0.3, seed=3), L.CutMix(0.5), L.RandomErasing(scale=0.5), L.RandAugment(num_ops=3, factor=0.4, seed=1),
+         L.AugMix(num_chains=2, all_ops=False, interpolation="nearest"), L.RandomColorJitter(hue_factor=0.4, contrast_factor=(0.1, 0.2)),
+         L.Solarization((0.1, 0.5), 0.5), L.RandomHue((0.1, 0.7), value_range=(0, 1), seed=2), L.AutoContrast()]
+
+
+def files():
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures", "keras")
+    out = {}
+    for name, layers in (("image_layers", FIXED), ("image_mixes", DRAWN)):
+        model = keras.Sequential([keras.Input((9, 7, 3))] + layers)
+        model.save(os.path.join(folder, name + ".keras"))
+        out[name] = model.predict(bytes_, verbose=0).reshape(-1).round(4)
+        if name == "image_layers":
+            out["trained"] = np.asarray(model(bytes_, training=True)).reshape(-1).round(4)
+    return out
+
+
 def main():
     stored, out = [], []
 
@@ -190,7 +214,7 @@ def main():
         f.write("}\nlocal x = %d\nreturn { x = pictures[x], pictures = pictures, cases = {\n" % place(bytes_))
         for r in out:
             f.write("  " + lua(r, 7) + ",\n")
-        f.write("} }\n")
+        f.write("}, files = %s }\n" % lua(files(), 7))
 
 
 main()
