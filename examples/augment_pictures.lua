@@ -1,12 +1,12 @@
 -- Few pictures, many faces: RandAugment and MixUp change each batch of a Dataset anew before fit
--- sees it. The pictures are discs, squares, rings and crosses of all colours, drawn here; of the 40
--- per kind that there are to learn from, no epoch shows the same.
+-- sees it. The pictures are discs, squares, rings and crosses of all colours, drawn here; of the
+-- 100 per kind that there are to learn from, no epoch shows the same.
 --
---     build/tide examples/augment_pictures.lua [epochs] [pictures per kind]      (half a minute)
+--     build/tide examples/augment_pictures.lua [epochs] [pictures per kind]      (a few seconds)
 local tide = require "tide"
 local layers, ops, random = tide.layers, tide.ops, tide.random
 local Dataset = tide.data.Dataset
-local epochs, per_kind = tonumber(arg[1]) or 30, tonumber(arg[2]) or 40
+local epochs, per_kind = tonumber(arg[1]) or 40, tonumber(arg[2]) or 100
 local SIDE, KINDS = 24, { "disc", "square", "ring", "cross" }
 
 tide.seed(3)
@@ -34,8 +34,8 @@ local function draw(n)
   local function colours(low, high)
     return random.uniform({ n, 1, 1, 3 }, { minval = low, maxval = high })
   end
-  local pictures = shown * colours(60, 255) + (1 - shown) * colours(0, 200)
-  pictures = pictures + random.normal({ n, SIDE, SIDE, 3 }, { stddev = 25 })
+  local pictures = shown * colours(130, 255) + (1 - shown) * colours(0, 100)
+  pictures = pictures + random.normal({ n, SIDE, SIDE, 3 }, { stddev = 15 })
   return ops.clip(pictures, 0, 255), kinds
 end
 
@@ -61,7 +61,7 @@ end
 local model = tide.Sequential {
   layers.Input { SIDE, SIDE, 3 }, layers.Rescaling { 1 / 255 },
   convolution(16), layers.MaxPooling2D { 2 }, convolution(32), layers.MaxPooling2D { 2 },
-  convolution(32), layers.GlobalAveragePooling2D(),
+  convolution(32), layers.BatchNormalization(), layers.Flatten(),
   layers.Dense { #KINDS, activation = "softmax" } }
 model:compile { optimizer = { "adam", learning_rate = 3e-3 }, loss = "categorical_crossentropy",
   metrics = { "accuracy" } }
