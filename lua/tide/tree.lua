@@ -273,8 +273,8 @@ end
 --- hold (`top_down`) or after; nil leaves the part and goes on with what is in it, MAP_TO_NONE puts
 --- tide.none in its place.
 ---
----     local function double(v) if type(v) == "number" then return v * 2 end end
----     tide.tree.traverse(double, { 1, { 2 } })   --> { 2, { 4 } }
+---     tide.tree.traverse(function(v) return v == 2 and 4 or nil end, { 1, { 2 } })
+---       --> { 1, { 4 } }
 --- @param func function
 --- @param structure any
 --- @param top_down boolean|nil true when left out
