@@ -268,6 +268,8 @@ void tide_recorder_end(tide_recorder *r, int nout, tide_tensor *const *out, int 
             const operand *part = o->slot != SPARSE ? o : &r->operands[k ? o->values : o->ids];
             if (part->slot >= 0 && r->slots[part->slot].kind == TEMP)
                 r->slots[part->slot].kind = OUTPUT;
+            else if (part->slot >= 0 && r->slots[part->slot].kind == INPUT && !together)
+                tide_recorder_no(r, "it hands out what it is given"); /* noting gives copies */
             else if (part->slot == NUMBER) tide_recorder_no(r, "a result is a number");
         }
     }

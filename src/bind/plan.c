@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 8, MANY = 256 };
+enum { MOST = 8, MANY = 256, COPIED_MOST = 4 };
 
 typedef struct {
     int owner; /* its number among the owners */
@@ -85,6 +85,33 @@ static int record(lua_State *L) {
     if (!b->p) return 0;
     lua_pushvalue(L, 2);
     return 1;
+}
+
+/* record_copy(tensor): the same numbers on memory of their own, laid out as they are, for kernels
+ * may add up in the order of the memory; nil where there is no memory, or it would take much more than
+ * they do. */
+static int record_copy(lua_State *L) {
+    tide_ctx *ctx = tideL_ctx(L);
+    const tideL_handle *h = tideL_tohandle(L, 1);
+    if (!h || !is_plain(h->t)) return 0;
+    tide_tensor *t = h->t, *all = NULL, *own = NULL, *out = NULL;
+    int64_t low = 0, high = 0;
+    for (int i = 0; i < t->rank; i++) {
+        const int64_t far = (t->shape[i] - 1) * t->stride[i];
+        if (far < 0) low += far;
+        else high += far;
+    }
+    const int64_t numel = tide_numel(t), n = numel ? high - low + 1 : 0, one = 1;
+    if (n > COPIED_MOST * numel) return 0;
+    tideL_handle *to = tideL_new(L);
+    tideL_here(L, ctx);
+    tide_status st = tide_view(ctx, t, 1, &n, &one, n ? t->offset + low : 0, &all);
+    if (st == TIDE_OK) st = tide_apply(ctx, &tide_op_copy, TIDE_ATTRS(copy), 1, &all, &own);
+    if (st == TIDE_OK) st = tide_view(ctx, own, t->rank, t->shape, t->stride, n ? -low : 0, &out);
+    if (st == TIDE_OK) out->is_view = t->is_view, out->shares = t->shares, to->t = out;
+    tide_release(all);
+    tide_release(own);
+    return st == TIDE_OK;
 }
 
 /* record_end(recorder, results, together): the step is over and gave these; false: no tensor.
@@ -376,6 +403,7 @@ static int plans_facts(lua_State *L) {
 
 void tideL_open_plan(lua_State *L) {
     static const luaL_Reg functions[] = {{"record", record},
+                                         {"record_copy", record_copy},
                                          {"record_end", record_end},
                                          {"record_refuse", record_refuse},
                                          {"record_close", record_close},

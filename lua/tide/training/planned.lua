@@ -17,6 +17,7 @@ local strategies = require "tide.distribute"
 local planned = {}
 
 local flatten, rebuild, plans_run = replay.flatten, replay.rebuild, core.plans_run
+local is_tensor = core.is_tensor
 
 -- ---- metrics ----
 
@@ -142,7 +143,7 @@ end
 -- are no tensors.
 local function data_of(kind, x, y, w)
   local out = {}
-  if type(x) == "userdata" and type(y) == "userdata" and w == nil then
+  if w == nil and is_tensor(x) and is_tensor(y) then
     out[1], out[2] = x, y
     return out, kind
   end
@@ -255,8 +256,8 @@ local function eagerly(model, T, steps, trains, x, y, w, room, inputs, n)
         results[i] = grads[i] or false
       end
       if T.metrics then
-        room.like = noting.predictions
-        if not flatten(room.like, results) then
+        room.like = replay.structure(noting.predictions)
+        if not flatten(noting.predictions, results) then
           core.record_refuse "its predictions are no tensors"
         end
       end

@@ -11,7 +11,6 @@
 local S = require "tide.private"
 local check = require "tide.check"
 local core = require "tide.core"
-local ops = require "tide.ops"
 local watch = require "tide.training.watch"
 
 local replay = {}
@@ -21,7 +20,7 @@ local MOST_TRIES = 6 -- runs of a form that may differ from one another
 local MOST_CHANGES = 16 -- how often fields may change before nothing is recorded any more
 
 local INFER = require("tide.layers.base").INFER
-local plans_run = core.plans_run
+local plans_run, is_tensor = core.plans_run, core.is_tensor
 
 --- Whether steps are replayed: not with TIDE_PLAN=0.
 replay.on = os.getenv "TIDE_PLAN" ~= "0"
@@ -31,7 +30,7 @@ replay.on = os.getenv "TIDE_PLAN" ~= "0"
 --- Appends the tensors of data (one, a list, a table by name) to `out`. Returns what tells
 --- structures apart; nil where something else is among them.
 function replay.flatten(v, out)
-  if type(v) == "userdata" then
+  if is_tensor(v) then
     out[#out + 1] = v
     return "."
   elseif v == nil then
@@ -41,7 +40,7 @@ function replay.flatten(v, out)
   end
   local names = {}
   for k, x in next, v do
-    if type(x) ~= "userdata" or type(k) ~= "string" and math.type(k) ~= "integer" then
+    if not is_tensor(x) or type(k) ~= "string" and math.type(k) ~= "integer" then
       return nil
     end
     names[#names + 1] = k
@@ -58,13 +57,25 @@ function replay.flatten(v, out)
   return "{" .. table.concat(names, ",") .. "}"
 end
 
+--- The structure of data, without its tensors.
+function replay.structure(v)
+  if type(v) ~= "table" then
+    return v ~= nil or nil
+  end
+  local out = {}
+  for k in next, v do
+    out[k] = true
+  end
+  return out
+end
+
 --- Data of the same structure, of the tensors that `flatten` would give in their order, from number
 --- `at` + 1 on; and how many are taken then.
 function replay.rebuild(v, tensors, at)
-  if type(v) == "userdata" then
-    return tensors[at + 1], at + 1
-  elseif v == nil then
+  if v == nil then
     return nil, at
+  elseif type(v) ~= "table" then
+    return tensors[at + 1], at + 1
   end
   local names, out = {}, {}
   for k in next, v do
@@ -128,11 +139,15 @@ end
 
 -- ---- recording ----
 
--- The first `n` tensors copied: so that what the step is given is nothing that it holds besides.
+-- The first `n` tensors copied: so that what the step is given is nothing that it holds besides;
+-- nil where one cannot be.
 local function copies(tensors, n)
   local out, known = {}, {}
   for i, t in ipairs(tensors) do
-    known[t] = known[t] or i <= n and ops.copy(t) or t
+    known[t] = known[t] or i > n and t or core.record_copy(t)
+    if not known[t] then
+      return nil
+    end
     out[i] = known[t]
   end
   return out
@@ -206,8 +221,14 @@ end
 --- @return boolean|nil whether a plan was made
 function replay.record(room, inputs, n, body, look)
   local note, w = begin(room, form_of(inputs), look)
-  local given = w and copies(inputs, n) or inputs
-  local recorder = note and core.record(given)
+  local given = inputs
+  if w then
+    given = copies(inputs, n)
+    if not given then
+      refuse(room, note, "what it is given cannot be copied as it lies in memory")
+    end
+  end
+  local recorder = note and given and core.record(given)
   if not recorder then
     return body(inputs)
   end
@@ -238,7 +259,7 @@ local function predict_eagerly(model, x, room)
           end
         end
       end
-      room.like = type(y) == "table" and y or nil
+      room.like = type(y) == "table" and replay.structure(y) or nil
       over(out)
     end
     return y

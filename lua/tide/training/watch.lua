@@ -24,6 +24,10 @@ local private_keys = { "call", "apply", "fused", "fns", "chain", "program", "pla
 local moved = { _count = true, _total = true, _sums = true, source = true, asks = true,
   given = true, name = true, args = true }
 
+-- Methods that no step calls.
+local bystanders = { from_config = true, get_config = true, extend = true, result = true,
+  reset_state = true, add_weight = true, add_variable = true }
+
 local MANY = 64 -- entries of a table that is watched
 local DEEP = 6
 
@@ -65,6 +69,28 @@ function Watch:class(c, what)
   end
 end
 
+-- Watches what an object does not have and may get: options that nobody gave, and functions in the
+-- place of its class's.
+function Watch:absent(v, c)
+  local args = c.args
+  for _, k in ipairs(args and args.names or {}) do
+    if rawget(v, k) == nil and not moved[k] then
+      self:field(v, k)
+    end
+  end
+  local seen = {}
+  while type(c) == "table" do
+    for k, f in next, c do
+      if type(f) == "function" and type(k) == "string" and not bystanders[k] and not seen[k]
+        and k:sub(1, 1) ~= "_" and rawget(v, k) == nil then
+        seen[k] = true
+        self:field(v, k)
+      end
+    end
+    c = rawget(c, "super")
+  end
+end
+
 -- Watches what a value holds.
 function Watch:value(v, what, depth)
   local t = type(v)
@@ -84,6 +110,7 @@ function Watch:value(v, what, depth)
         return
       end
       self:class(meta, what)
+      self:absent(v, meta)
     end
     if depth > DEEP then
       return self:refuse("%s is nested too deep to be watched", what)
