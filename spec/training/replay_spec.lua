@@ -333,6 +333,32 @@ describe("plans notice", function()
     assert.are.same(want, run())
   end)
 
+  it("a change between two forms of data", function()
+    local function run()
+      local model, said = small(), {}
+      local function steps(n, shape)
+        for i = 1, n do
+          local x = data(shape, NONE, i)
+          local y = tide.random.normal { shape[1], 3 }
+          said[#said + 1] = { model:train_on_batch(x, y) }
+          said[#said + 1] = { model:test_on_batch(x, y) }
+          said[#said + 1] = bits(model:predict_on_batch(x))
+        end
+      end
+      steps(4, { 6, 4 })
+      model.layers[2].epsilon, model.layers[3].rate = 0.5, 0.7
+      steps(4, { 5, 4 })
+      steps(4, { 6, 4 })
+      return said
+    end
+    local want
+    do
+      local _ <close> = eagerly()
+      want = run()
+    end
+    assert.are.same(want, run())
+  end)
+
   it("how its data lie in memory", function()
     local function run()
       tide.seed(4)

@@ -7,7 +7,7 @@
  *
  * A set's user values: 1 the owners of what is watched, 2 the keys, 3 the values, which keep the
  * addresses from being given again, 4 the table whose field `called` numbers the calls of a model,
- * 5 the one whose field `ran` tells which plan ran last.
+ * 5 the one whose field `ran` tells which plan ran last, 6 the block of `watch`.
  */
 #include "../plan.h"
 #include "bind.h"
@@ -88,8 +88,8 @@ static int record(lua_State *L) {
 }
 
 /* record_copy(tensor): the same numbers on memory of their own, laid out as they are, for kernels
- * may add up in the order of the memory; nil where there is no memory, or it would take much more than
- * they do. */
+ * may add up in the order of the memory; nil where there is no memory, or it would take far more
+ * than they do. */
 static int record_copy(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
     const tideL_handle *h = tideL_tohandle(L, 1);
@@ -159,8 +159,7 @@ static int set_gc(lua_State *L) {
     set *s = lua_touserdata(L, 1);
     for (int i = 0; i < s->n; i++) tide_plan_free(s->plan[i]);
     s->n = 0;
-    free(s->watch);
-    s->watch = NULL, s->nwatch = 0;
+    s->nwatch = 0;
     return 0;
 }
 
@@ -169,7 +168,7 @@ static int set_gc(lua_State *L) {
 static int plans(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE), luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 2);
-    set *s = lua_newuserdatauv(L, sizeof *s, 5);
+    set *s = lua_newuserdatauv(L, sizeof *s, 6);
     *s = (set){0};
     if (luaL_newmetatable(L, set_name)) {
         lua_pushcfunction(L, set_gc);
@@ -250,11 +249,8 @@ static int plans_watch(lua_State *L) {
     luaL_checktype(L, 2, LUA_TTABLE), luaL_checktype(L, 3, LUA_TTABLE);
     lua_settop(L, 3);
     const int n = (int)lua_rawlen(L, 3);
-    free(s->watch);
-    s->watch = malloc((size_t)(n + 1) * sizeof *s->watch);
-    s->nwatch = 0;
-    if (!s->watch) return tideL_error(L, "plans", "not enough memory");
-    lua_createtable(L, n, 0); /* 4: values */
+    watched *all = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *all, 0);
+    lua_createtable(L, n, 0); /* 5: values */
     for (int i = 0, owner = 0; i < n; i++) {
         lua_rawgeti(L, 2, i + 1);
         if (owner) {
@@ -266,13 +262,15 @@ static int plans_watch(lua_State *L) {
         lua_rawgeti(L, 3, i + 1);
         if (lua_isboolean(L, -1)) lua_pushinteger(L, (lua_Integer)lua_rawlen(L, -2));
         else lua_rawget(L, -2);
-        s->watch[s->nwatch++] = look(L, owner);
-        lua_rawseti(L, 4, i + 1);
-        lua_settop(L, 4);
+        all[i] = look(L, owner);
+        lua_rawseti(L, 5, i + 1);
+        lua_settop(L, 5);
     }
     lua_setiuservalue(L, 1, 3);
+    lua_setiuservalue(L, 1, 6);
     lua_setiuservalue(L, 1, 2);
     lua_setiuservalue(L, 1, 1);
+    s->watch = all, s->nwatch = n;
     return 0;
 }
 

@@ -7,7 +7,6 @@
 -- the metrics. A test step is one plan.
 --
 -- Metrics count in Lua how many values they saw: a plan notes by how much, and the count goes on.
-local S = require "tide.private"
 local core = require "tide.core"
 local ops = require "tide.ops"
 local replay = require "tide.training.replay"
@@ -158,9 +157,8 @@ local function restore(x, y, w, given)
   return x, y, (rebuild(w, given, at))
 end
 
-local function changed(room, model)
-  replay.drop(room, model[S], "a field that it hangs on changed")
-  room.counts = nil
+local function changed(room)
+  replay.drop(room, "a field that it hangs on changed")
 end
 
 -- The room of a step; its plans are of one state of training, which compile makes anew.
@@ -168,7 +166,7 @@ local function enter(model, T, kind, losses, values)
   local room = replay.room(model, kind)
   if room.state ~= T then
     if room.state then
-      changed(room, model)
+      changed(room)
     end
     room.state, room.params = T, nil
     room.sums, room.all = metrics_of(T, losses, values)
@@ -203,7 +201,7 @@ local function update_metrics(model, T, ys, ps, ws)
   if ran then
     return go_on_counting(room, sums)
   elseif differs then
-    changed(room, model)
+    changed(room)
   end
   local before = counts_of(sums)
   local _, made = replay.record(room, data, n, function(given, over)
@@ -220,7 +218,7 @@ local function update_metrics(model, T, ys, ps, ws)
     w:object(T.metrics, "the metrics")
   end)
   if made and not note_counts(room, sums, before) then
-    changed(room, model)
+    changed(room)
     room.off = true
   end
 end
@@ -268,7 +266,7 @@ local function eagerly(model, T, steps, trains, x, y, w, room, inputs, n)
     T.y_list, T.p_list, T.w_list = {}, {}, {}
   end, look(model, T, room.all, trains))
   if made and not note_counts(room, room.sums, before) then
-    changed(room, model)
+    changed(room)
     room.off = true
   elseif made then
     room.params = T.params
@@ -289,7 +287,7 @@ local function prepare(model, T, trains, x, y, w)
   end
   local room, n = enter(model, T, kind, true, not trains), #inputs
   if trains and room.params and not same_parameters(room, T.params) then
-    changed(room, model)
+    changed(room)
     room.params = nil
   end
   if trains then
@@ -310,7 +308,7 @@ function planned.train(model, T, x, y, w, steps)
   local out = { plans_run(room.set, table.unpack(inputs)) }
   if out[1] == nil then
     if out[2] then
-      changed(room, model)
+      changed(room)
     end
     eagerly(model, T, steps, true, x, y, w, room, inputs, n)
     return true
@@ -340,7 +338,7 @@ function planned.test(model, T, x, y, w, steps)
     go_on_counting(room, room.sums)
     return true
   elseif differs then
-    changed(room, model)
+    changed(room)
   end
   eagerly(model, T, steps, false, x, y, w, room, inputs, n)
   return true

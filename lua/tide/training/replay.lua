@@ -19,6 +19,8 @@ local MOST_FORMS = 8 -- forms of one step that are recorded; more have no plan
 local MOST_TRIES = 6 -- runs of a form that may differ from one another
 local MOST_CHANGES = 16 -- how often fields may change before nothing is recorded any more
 
+local CHANGED = "a field that it hangs on changed"
+
 local INFER = require("tide.layers.base").INFER
 local plans_run, is_tensor = core.plans_run, core.is_tensor
 
@@ -111,7 +113,7 @@ function replay.room(model, kind)
   end
   local room = plans[kind]
   if not room then
-    room = { forms = {}, count = 0, changes = 0, made = 0 }
+    room = { own = own, forms = {}, count = 0, changes = 0, made = 0 }
     room.set = core.plans(own, room)
     plans[kind] = room
   end
@@ -119,9 +121,10 @@ function replay.room(model, kind)
 end
 
 --- Forgets the plans of a room, for what they hang on has changed.
-function replay.drop(room, own, why)
+function replay.drop(room, why)
   room.changes = room.changes + 1
-  room.set, room.forms, room.count, room.made = core.plans(own, room), {}, 0, 0
+  room.set, room.forms, room.count, room.made = core.plans(room.own, room), {}, 0, 0
+  room.counts = nil
   room.off = room.changes > MOST_CHANGES
   room.why = room.off and "what it hangs on changes again and again" or why
 end
@@ -164,7 +167,8 @@ end
 
 -- What is known of a form, and, where a second recording is due, the watch over what it hangs on;
 -- nil where nothing is recorded.
-local function begin(room, form, look)
+local begin
+function begin(room, form, look)
   local note = room.forms[form]
   if not note and room.count < MOST_FORMS then
     note = { tries = 0 }
@@ -177,6 +181,10 @@ local function begin(room, form, look)
   end
   local w
   if note.last then
+    if room.made > 0 and core.plans_changed(room.set) ~= nil then
+      replay.drop(room, CHANGED) -- the plans of other forms: what is watched next is no longer theirs
+      return begin(room, form, look)
+    end
     w = watch.new()
     look(w)
     if w.why then
@@ -280,7 +288,7 @@ local function predict(model, x)
   if out[1] then
     return room.like and (rebuild(room.like, out, 0)) or out[1]
   elseif out[2] then
-    replay.drop(room, model[S], "a field that it hangs on changed")
+    replay.drop(room, CHANGED)
   end
   return predict_eagerly(model, x, room)
 end
