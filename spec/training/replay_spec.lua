@@ -474,6 +474,27 @@ describe("a step that is replayed", function()
     assert.are.equal(left, left_now)
   end)
 
+  it("counts once for a metric that two outputs have", function()
+    local function run()
+      tide.seed(4)
+      local x, metric = tide.Input { 4 }, tide.metrics.MeanAbsoluteError { name = "shared" }
+      local model = tide.Model { inputs = x, outputs = { L.Dense(2)(x), L.Dense(2)(x) } }
+      model:compile { optimizer = "sgd", loss = { "mse", "mse" }, metrics = { { metric }, { metric } } }
+      local a, b, said = tide.ones { 6, 4 }, tide.ones { 6, 2 }, {}
+      for i = 1, 6 do
+        said[2 * i - 1] = { model:train_on_batch(a, { b, b }) }
+        said[2 * i] = { model:test_on_batch(a, { b, b }) }
+      end
+      return said
+    end
+    local want
+    do
+      local _ <close> = eagerly()
+      want = run()
+    end
+    assert.are.same(want, run())
+  end)
+
   it("keeps no results of the steps that were noted", function()
     local x = tide.Input { 4 }
     local model = tide.Model { inputs = x, outputs = { L.Dense(50)(x), L.Dense(50)(x) } }

@@ -20,11 +20,15 @@ local is_tensor = core.is_tensor
 
 -- ---- metrics ----
 
--- The metrics of a step that keep sums (metrics/base.lua), and all of it.
+-- The metrics of a step that keep sums (metrics/base.lua), and all of it; each once, for several
+-- outputs may have the same.
 local function metrics_of(T, losses, values)
-  local sums, all = {}, {}
+  local sums, all, known = {}, {}, {}
   local function add(m)
-    all[#all + 1] = m
+    if known[m] then
+      return
+    end
+    known[m], all[#all + 1] = true, m
     if rawget(m, "_total") ~= nil then
       sums[#sums + 1] = m
     end
