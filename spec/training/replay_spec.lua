@@ -479,7 +479,8 @@ describe("a step that is replayed", function()
       tide.seed(4)
       local x, metric = tide.Input { 4 }, tide.metrics.MeanAbsoluteError { name = "shared" }
       local model = tide.Model { inputs = x, outputs = { L.Dense(2)(x), L.Dense(2)(x) } }
-      model:compile { optimizer = "sgd", loss = { "mse", "mse" }, metrics = { { metric }, { metric } } }
+      model:compile { optimizer = "sgd", loss = { "mse", "mse" },
+        metrics = { { metric }, { metric } } }
       local a, b, said = tide.ones { 6, 4 }, tide.ones { 6, 2 }, {}
       for i = 1, 6 do
         said[2 * i - 1] = { model:train_on_batch(a, { b, b }) }

@@ -167,8 +167,7 @@ end
 
 -- What is known of a form, and, where a second recording is due, the watch over what it hangs on;
 -- nil where nothing is recorded.
-local begin
-function begin(room, form, look)
+local function begin(room, form, look)
   local note = room.forms[form]
   if not note and room.count < MOST_FORMS then
     note = { tries = 0 }
@@ -182,7 +181,7 @@ function begin(room, form, look)
   local w
   if note.last then
     if room.made > 0 and core.plans_changed(room.set) ~= nil then
-      replay.drop(room, CHANGED) -- the plans of other forms: what is watched next is no longer theirs
+      replay.drop(room, CHANGED) -- what is watched next is not what plans of other forms hang on
       return begin(room, form, look)
     end
     w = watch.new()
