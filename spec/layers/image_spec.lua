@@ -206,6 +206,42 @@ describe("what goes with pictures", function()
   end)
 end)
 
+describe("layers of pictures in half precision", function()
+  -- a row of pixels whose values repeat, each of which a half holds
+  local line = ops.reshape(tide.arange(0, 3000) % 100, { 1, 1, 3000, 1 })
+
+  for _, dtype in ipairs { "float16", "bfloat16" } do
+    it("find pixels far from the origin exactly: " .. dtype, function()
+      local x = ops.cast(line, dtype)
+      local function moved(images)
+        return ops.cast(ops.image.affine_transform(images, { 1, 0, 1000.3, 0, 1, 0, 0, 0 },
+          { interpolation = "nearest", fill_mode = "reflect" }), "float32"):ravel():tolist()
+      end
+      assert.same(moved(ops.cast(x, "float32")), moved(x))
+      local at = ops.reshape(tide.arange(2000, 2999), { 1, -1 })
+      assert.same(ops.cast(line, "float32"):ravel()[{ { 2001, 2999 } }]:tolist(),
+        ops.cast(ops.image.map_coordinates(ops.reshape(x, { 3000 }), at, 1), "float32"):tolist())
+    end)
+  end
+end)
+
+describe("layers of pictures on batches without pictures", function()
+  local none = tide.zeros { 0, 4, 5, 3 }
+
+  it("give batches without pictures, and without boxes", function()
+    for name, o in pairs { RandomFlip = {}, RandomRotation = { 0.1 }, RandomZoom = { 0.1 },
+      RandomTranslation = { 0.1, 0.1 }, RandomShear = { 0.1 }, RandomPerspective = {},
+      CenterCrop = { 4, 5 }, RandomCrop = { 4, 5 }, Resizing = { 4, 5 } } do
+      o.bounding_box_format = "xyxy"
+      local y = L[name](o) { images = none, bounding_boxes = { boxes = tide.zeros { 0, 2, 4 },
+        labels = tide.zeros { 0, 2 } } }
+      assert.same({ 0, 4, 5, 3 }, { table.unpack(y.images.shape) }, name)
+      assert.same({ 0, 2, 4 }, { table.unpack(y.bounding_boxes.boxes.shape) }, name)
+    end
+    assert.same({ 0, 4, 5, 3 }, { table.unpack(L.RandomElasticTransform()(none).shape) })
+  end)
+end)
+
 describe("layers of pictures refuse", function()
   local x = tensor(ref.images)
   local function says(text, f, ...)
@@ -238,6 +274,15 @@ describe("layers of pictures refuse", function()
       pad_to_aspect_ratio = true }, x)
     says("boxes cannot follow", L.RandomElasticTransform { bounding_box_format = "xyxy" },
       { images = x, bounding_boxes = { boxes = tensor(ref.boxes), labels = tensor(ref.labels) } })
+    says("gaussian_blur: sigma must be two numbers above 0", ops.image.gaussian_blur, x, 3,
+      { "wide", 1 })
+    says("axis 3, which is not among spatial_dims, keeps its extent (expected", function()
+      ops.image.scale_and_translate(tide.ones { 1, 2, 2 }, { 1, 3, 4 }, 1, 0, 2, "linear")
+    end)
+    says("needs the height and the width of the picture (got 'high' and 2)", boxes.convert_format,
+      { { 1, 2, 3, 4 } }, "xyxy", "rel_xyxy", "high", 2)
+    says("boxes1 and boxes2 differ in their batch", boxes.compute_iou, tide.zeros { 2, 1, 4 },
+      tide.zeros { 3, 1, 4 }, "xyxy")
     says("entry 1 of layers must be a layer", L.Pipeline, { { "flip" } })
   end)
 end)

@@ -88,7 +88,10 @@ local function convert(owner, boxes, source, target, height, width, dtype)
   local from, from_shares = format_of(source)
   local to, to_shares = format_of(target)
   boxes = as_boxes(owner, "boxes", boxes, dtype)
-  if (from_shares or to_shares) and (height == nil or width == nil) then
+  local function is_size(v)
+    return type(v) == "number" or core.is_tensor(v)
+  end
+  if (from_shares or to_shares) and not (is_size(height) and is_size(width)) then
     errors.raise(owner, "from %s to %s needs the height and the width of the picture (got %s and \z
       %s)", source, target, check.show(height), check.show(width))
   elseif from == to and from_shares == to_shares then
@@ -280,7 +283,7 @@ function boxes_of.affine_transform(...)
     v = core.is_tensor(v) and v or core.tensor(v)
     p[key] = ops.broadcast_to(ops.cast(v, boxes.dtype), { batch })
   end
-  local a, b, c, d = columns(ops.reshape(boxes, { batch, -1, 4 }))
+  local a, b, c, d = columns(boxes.ndim == 3 and boxes or ops.expand_dims(boxes, 1))
   -- all corners of all boxes: (batch, N * 4, 2)
   local x = ops.concatenate({ a, c, c, a }, { axis = -1 })
   local y = ops.concatenate({ b, b, d, d }, { axis = -1 })
@@ -350,6 +353,11 @@ function boxes_of.compute_iou(...)
     return boxes
   end
   local one, two = corners "boxes1", corners "boxes2"
+  if one.ndim == 3 and two.ndim == 3 and one.shape[1] ~= two.shape[1]
+    and one.shape[1] ~= 1 and two.shape[1] ~= 1 then
+    errors.raise("compute_iou", "boxes1 and boxes2 differ in their batch (boxes1 %s, boxes2 %s)",
+      tostring(one.shape), tostring(two.shape))
+  end
   local function turned(x) -- (..., N, 1) as (..., 1, N)
     return ops.swapaxes(x, -1, -2)
   end

@@ -173,10 +173,18 @@ function image.scale_and_translate(...)
       %s)", tostring(x.shape), check.show(o.output_shape))
   end
   local y = float_of(x)
+  local stretched = {}
   for i, axis in ipairs(axes) do
     local at = common.axis_of("scale_and_translate", axis, x.ndim)
+    stretched[at] = true
     y = ops.resample_(y, { axis = at, size = o.output_shape[at], scale = scale[i],
       shift = translation[i], method = METHODS[o.method], antialias = o.antialias })
+  end
+  for at = 1, x.ndim do
+    if not stretched[at] and o.output_shape[at] ~= x.shape[at] then
+      errors.raise("scale_and_translate", "axis %d, which is not among spatial_dims, keeps its \z
+        extent (expected %d, got %d)", at, x.shape[at], o.output_shape[at])
+    end
   end
   if not is_float(x) and #axes > 0 then
     return back(y, x, x:min(), x:max())
@@ -256,8 +264,14 @@ end
 
 -- ---- projections and sampling ----
 
+-- In which positions are counted: halves have no whole numbers beyond 2048, or 256.
+local function place_dtype(x)
+  return x.dtype == "float64" and "float64" or "float32"
+end
+
 local function projected(x, transforms, o)
-  local y = ops.project_(x, ops.cast(transforms, is_float(x) and x.dtype or "float32"),
+  local dtype = place_dtype(x)
+  local y = ops.project_(ops.cast(x, dtype), ops.cast(transforms, dtype),
     { size = { x.shape[2], x.shape[3] }, interpolation = o.interpolation,
       fill_mode = o.fill_mode, fill_value = o.fill_value })
   return back(y, x)
@@ -315,7 +329,7 @@ function image.perspective_transform(...)
   local o = perspective_args:call(...)
   local at = {}
   for i, key in ipairs { "start_points", "end_points" } do
-    local p = float_of(o[key])
+    local p = ops.cast(o[key], place_dtype(o[key]))
     if p.ndim ~= 2 and p.ndim ~= 3 or p.shape[-1] ~= 2 or p.shape[-2] ~= 4 then
       errors.raise("perspective_transform", "%s have the wrong shape (expected (4, 2) or (batch, \z
         4, 2), got %s)", key, tostring(p.shape))
@@ -334,7 +348,8 @@ end
 
 -- x (N, d1, ..., dk, C) at coordinates (N, k, P): (N, P, C).
 local function sampled(x, coordinates, o)
-  local y = ops.sample_(x, ops.cast(coordinates, is_float(x) and x.dtype or "float32"),
+  local dtype = place_dtype(x)
+  local y = ops.sample_(ops.cast(x, dtype), ops.cast(coordinates, dtype),
     { interpolation = o.interpolation, fill_mode = o.fill_mode, fill_value = o.fill_value })
   return back(y, x)
 end
@@ -405,8 +420,12 @@ function image.gaussian_blur(...)
   elseif type(sigma) == "number" then
     sigma = { sigma, sigma }
   end
-  if type(sigma) ~= "table" or #sigma ~= 2 then
-    errors.raise("gaussian_blur", "sigma must be two numbers (got %s)", check.show(o.sigma))
+  for i = 1, 2 do
+    local v = type(sigma) == "table" and #sigma == 2 and sigma[i]
+    if not core.is_tensor(v) and not (type(v) == "number" and v > 0) then
+      errors.raise("gaussian_blur", "sigma must be two numbers above 0 (got %s)",
+        check.show(o.sigma))
+    end
   end
   return on_batch("gaussian_blur", o.images, o.data_format, function(x)
     local y = float_of(x)
@@ -433,13 +452,14 @@ function image.elastic_transform(...)
   local seeds = type(o.seed) == "number" and random.SeedGenerator(math.tointeger(o.seed)) or o.seed
   return on_batch("elastic_transform", o.images, o.data_format, function(x)
     local batch, height, width = x.shape[1], x.shape[2], x.shape[3]
-    local dtype = is_float(x) and x.dtype or "float32"
+    local flat = { batch, 1, height * width }
+    local dtype = place_dtype(x)
     local weights = gaussian(6 * (o.sigma // 1 | 0) | 1, o.sigma, dtype)
     local function field(start, shape)
       local d = random.normal({ batch, height, width, 1 }, { stddev = o.sigma, dtype = dtype,
         seed = seeds })
       d = separable(d, weights, weights, "same") * o.alpha
-      return ops.reshape(ops.squeeze(d, { axis = 4 }) + ops.reshape(start, shape), { batch, 1, -1 })
+      return ops.reshape(ops.squeeze(d, { axis = 4 }) + ops.reshape(start, shape), flat)
     end
     local at = ops.concatenate({ field(ops.arange_(height, 0, 1, { dtype = dtype }), { 1, -1, 1 }),
       field(ops.arange_(width, 0, 1, { dtype = dtype }), { 1, 1, -1 }) }, { axis = 2 })
