@@ -99,7 +99,7 @@ static void push_numbers(lua_State *L, tide_ctx *ctx, const tide_column *c, cons
     tideL_send(L, out);
 }
 
-/* columns_read(reader, where, { kinds = "?ifbsx", names, missing, rows, bytes, skip, blank }) ->
+/* columns_read(reader, where, { kinds = "?ifbtsx", names, missing, rows, bytes, skip, blank }) ->
  * list of columns (false: left out), rows, kinds as they were found ("S": texts that have to be
  * read once more as "s"), rows left out, what was wrong with the last of them, whether the file
  * ended */

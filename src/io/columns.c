@@ -186,12 +186,19 @@ static int is_long(const tide_csv_field *f) {
 
 typedef enum { PUT, SHORT, WRONG } put_result;
 
+/* What a column of that kind is once values are missing. */
+static char with_gaps(char kind) {
+    return kind == TIDE_COLUMN_INT ? TIDE_COLUMN_FLOAT
+        : kind == TIDE_COLUMN_BOOL ? TIDE_COLUMN_TRUTH
+                                   : kind;
+}
+
 static put_result put_missing(tide_column *c) {
     if (c->kind == TIDE_COLUMN_ANY) return c->n++, PUT;
     if (c->kind == TIDE_COLUMN_TEXT) return add_text(c, NULL, 0, 1) ? PUT : SHORT;
-    if (c->kind != TIDE_COLUMN_FLOAT) {
+    if (with_gaps(c->kind) != c->kind) {
         if (!c->found) return WRONG;
-        if (!widen(c, TIDE_COLUMN_FLOAT)) return SHORT;
+        if (!widen(c, with_gaps(c->kind))) return SHORT;
     }
     if (!grow(c)) return SHORT;
     c->as.f[c->n++] = NAN;
@@ -209,6 +216,9 @@ static put_result put(tide_column *c, const tide_csv_field *f) {
         case TIDE_COLUMN_BOOL:
             if ((fits = is_bool(f, &v))) c->as.b[c->n] = (uint8_t)v;
             break;
+        case TIDE_COLUMN_TRUTH:
+            if ((fits = is_bool(f, &v))) c->as.f[c->n] = v;
+            break;
         case TIDE_COLUMN_TEXT: return add_text(c, f->p, f->n, 0) ? PUT : SHORT;
         default: fits = 0;
         }
@@ -216,15 +226,16 @@ static put_result put(tide_column *c, const tide_csv_field *f) {
         if (!c->found) return WRONG;
         char kind = kind_of(f);
         if (kind == TIDE_COLUMN_FLOAT && is_long(f)) kind = TIDE_COLUMN_TEXT;
-        if (c->kind == TIDE_COLUMN_ANY)
-            kind = c->n > 0 && kind != TIDE_COLUMN_TEXT ? TIDE_COLUMN_FLOAT : kind;
+        if (c->kind == TIDE_COLUMN_ANY) kind = c->n > 0 ? with_gaps(kind) : kind;
         else if (c->kind != TIDE_COLUMN_INT || kind != TIDE_COLUMN_FLOAT) kind = TIDE_COLUMN_TEXT;
         if (!widen(c, kind)) return SHORT;
     }
 }
 
 static const char *noun(char kind) {
-    return kind == TIDE_COLUMN_INT ? "int64" : kind == TIDE_COLUMN_BOOL ? "bool" : "number";
+    return kind == TIDE_COLUMN_INT                              ? "int64"
+        : kind == TIDE_COLUMN_BOOL || kind == TIDE_COLUMN_TRUTH ? "bool"
+                                                                : "number";
 }
 
 /* Takes back what a row has added that is wrong. */

@@ -11,6 +11,7 @@ typedef enum {
     TIDE_COLUMN_BOOL = 'b', /* true and false in any case */
     TIDE_COLUMN_INT = 'i',
     TIDE_COLUMN_FLOAT = 'f', /* a missing value is NaN */
+    TIDE_COLUMN_TRUTH = 't', /* true and false as floats, for there are missing values */
     TIDE_COLUMN_TEXT = 's',
 } tide_column_kind;
 

@@ -120,7 +120,7 @@ int64_t tide_csv_read(const tide_csv *c, char *p, char *end, int last, tide_csv_
                     return fail(r, start, p, end, last, bad,
                                 "characters follow a closing quote (expected the delimiter)");
                 /* text behind the quote belongs to the field, as it stands */
-                f->p -= 1, f->quoted = f->escaped = 0;
+                f->escaped = r->escaped = 1;
                 p = field_end(p, end, delimiter, delimiter);
                 f->n = (size_t)(p - f->p);
             }
@@ -155,7 +155,12 @@ void tide_csv_unescape(const tide_csv *c, tide_csv_row *r) {
         char *to = (char *)(uintptr_t)f->p; /* in the reader's own buffer */
         const char *p = f->p, *end = p + f->n;
         while (p < end) {
-            if (*p == c->quote) p++;
+            /* of two quotes one stays; behind a single one nothing has a meaning */
+            if (*p == c->quote && (++p == end || *p != c->quote)) {
+                memmove(to, p, (size_t)(end - p));
+                to += end - p;
+                break;
+            }
             *to++ = *p++;
         }
         f->n = (size_t)(to - f->p), f->escaped = 0;

@@ -55,19 +55,25 @@ local function one_character(v, name, where)
   return v
 end
 
--- Names of a header as pandas makes them: empty ones and those that come again get a number.
+-- Names of a header as pandas makes them: empty ones and those that come again get a number, which
+-- makes them none of the names that are there.
 local function distinct(fields)
-  local out, seen = {}, {}
-  for i, name in ipairs(fields) do
-    if name == "" then
-      name = "unnamed_" .. i
+  local out, seen, number, given = {}, {}, {}, {}
+  for _, name in ipairs(fields) do
+    given[name] = true
+  end
+  for _, empty in ipairs { false, true } do -- names that were given keep to themselves
+    for i, name in ipairs(fields) do
+      if (name == "") == empty then
+        local base = empty and "unnamed_" .. i or name
+        name = base
+        while seen[name] or name ~= base and given[name] do
+          number[base] = (number[base] or 0) + 1
+          name = base .. "." .. number[base]
+        end
+        seen[name], out[i] = true, name
+      end
     end
-    local base, k = name, 0
-    while seen[name] do
-      k = k + 1
-      name = base .. "." .. k
-    end
-    seen[name], out[i] = true, name
   end
   return out
 end
