@@ -142,6 +142,9 @@ describe("a table", function()
       end
     end
     same_table(reference.results["k size"], t:group_by("k"):size(), "size")
+    for _, name in ipairs { "k", "i" } do -- of i many values are equally frequent
+      same_table(reference.results["counts of " .. name], t:value_counts(name), name)
+    end
     local both = t:group_by("k"):aggregate { x = { "sum", "max" }, i = "mean",
       n = function(part) return #part end }
     assert.same({ "k", "i", "n", "x_sum", "x_max" }, table.move(both.columns, 1, 5, 1, {}))

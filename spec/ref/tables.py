@@ -108,6 +108,8 @@ for what in ["sum", "mean", "count", "min", "max", "std", "var", "median"]:
 keep("g first", t.groupby("g").nth(0).sort_values("g")[["g", "i"]].reset_index(drop=True))
 keep("g last", t.groupby("g").nth(-1).sort_values("g")[["g", "i"]].reset_index(drop=True))
 keep("k size", t.groupby("k").size().reset_index(name="size"))
+keep("counts of k", t.k.value_counts().reset_index())
+keep("counts of i", t.i.value_counts().reset_index())
 keep("describe", t[["x", "i"]].describe().reset_index(names="statistic"))
 keep("sort k x", t.sort_values(["k", "x"], kind="stable").reset_index(drop=True))
 keep("sort x down", t.sort_values("x", ascending=False, kind="stable").reset_index(drop=True))

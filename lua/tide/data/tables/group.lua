@@ -311,7 +311,8 @@ function Table:group_by(...)
   return Groups(self, by)
 end
 
---- The different values of a column and how often each is there, the most frequent first.
+--- The different values of a column and how often each is there, the most frequent first, and of
+--- equally frequent ones those that come first in the table.
 ---
 ---     local t = tide.data.table { kind = { "b", "a", "b" } }
 ---     t:value_counts("kind"):column("count"):tolist()   --> { 2, 1 }
@@ -319,7 +320,14 @@ end
 --- @return Table
 function Table:value_counts(name)
   self:_need(name, "table:value_counts")
-  local t = Groups(self, { name }):size()
+  local groups, order = Groups(self, { name }), {}
+  for i = 1, groups._n do
+    order[i] = i
+  end
+  table.sort(order, function(a, b)
+    return groups._first[a] < groups._first[b]
+  end)
+  local t = groups:size():take(order)
   return t:rename({ size = name == "count" and "size" or "count" }):sort(
     name == "count" and "size" or "count", { descending = true })
 end
