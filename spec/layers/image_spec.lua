@@ -242,6 +242,16 @@ describe("layers of pictures on batches without pictures", function()
   end)
 end)
 
+describe("boxes with a label per class", function()
+  it("lose all of them where nothing of the box is left", function()
+    local y = L.RandomTranslation { { 0, 0 }, { -0.5, -0.5 }, bounding_box_format = "xyxy" } {
+      images = tide.zeros { 1, 4, 8, 1 }, bounding_boxes = { boxes = { { { 0, 0, 3, 2 },
+        { 4, 1, 7, 3 } } }, labels = { { { 1, 0, 0 }, { 0, 0, 1 } } } } }
+    assert.same({ { { 0, 0, 0, 2 }, { 0, 1, 3, 3 } } }, y.bounding_boxes.boxes:tolist())
+    assert.same({ { { -1, -1, -1 }, { 0, 0, 1 } } }, y.bounding_boxes.labels:tolist())
+  end)
+end)
+
 describe("layers of pictures refuse", function()
   local x = tensor(ref.images)
   local function says(text, f, ...)
@@ -281,6 +291,12 @@ describe("layers of pictures refuse", function()
     end)
     says("needs the height and the width of the picture (got 'high' and 2)", boxes.convert_format,
       { { 1, 2, 3, 4 } }, "xyxy", "rel_xyxy", "high", 2)
+    says("labels must have one or more numbers for each box (boxes [2, 4], labels [3])",
+      boxes.clip_to_image_size, { boxes = { { 1, 2, 3, 4 }, { 1, 2, 3, 4 } },
+        labels = { 1, 2, 3 } }, 5, 5)
+    says("the labels of boxes [1, 1, 4] must have one or more numbers for each box (got [1, 2])",
+      flip, { images = x, bounding_boxes = { boxes = { { { 0, 0, 1, 1 } } },
+        labels = { { 1, 2 } } } })
     says("boxes1 and boxes2 differ in their batch", boxes.compute_iou, tide.zeros { 2, 1, 4 },
       tide.zeros { 3, 1, 4 }, "xyxy")
     says("entry 1 of layers must be a layer", L.Pipeline, { { "flip" } })

@@ -161,7 +161,7 @@ local clip_args = check.args("clip_to_image_size", {
   HEIGHT, WIDTH, FORMAT })
 
 --- Boxes with their corners moved into the picture; the labels of boxes of which nothing is left
---- become -1. Formats: xyxy and rel_xyxy.
+--- become -1; a box may have several, in a last axis. Formats: xyxy and rel_xyxy.
 ---
 ---     local clip = tide.utils.bounding_boxes.clip_to_image_size
 ---     clip({ boxes = { { -1, 2, 9, 4 } } }, 5, 5).boxes
@@ -181,9 +181,20 @@ function boxes_of.clip_to_image_size(...)
   local a, b, c, d = clipped(height, width, columns(boxes))
   local labels = data.labels
   if labels ~= nil then
-    local area = ops.squeeze((c - a) * (d - b), { axis = -1 })
     labels = core.is_tensor(labels) and labels or core.tensor(labels)
-    labels = ops.where(ops.greater(area, 0), labels, -1)
+    local there = ops.greater((c - a) * (d - b), 0) -- (..., 1)
+    if labels.ndim == boxes.ndim - 1 then
+      there = ops.squeeze(there, { axis = -1 })
+    end
+    local fits = labels.ndim == there.ndim
+    for i = 1, fits and boxes.ndim - 1 or 0 do
+      fits = fits and labels.shape[i] == boxes.shape[i]
+    end
+    if not fits then
+      errors.raise("clip_to_image_size", "labels must have one or more numbers for each box (boxes \z
+        %s, labels %s)", tostring(boxes.shape), tostring(labels.shape))
+    end
+    labels = ops.where(there, labels, -1)
   end
   return with(data, joined(a, b, c, d), labels)
 end

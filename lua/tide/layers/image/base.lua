@@ -175,7 +175,13 @@ local function as_boxes(self, v)
   if not shape or #shape < 2 or #shape > 3 or shape[#shape] ~= 4 then
     errors.raise(self:_label(), "boxes have the wrong shape (expected (boxes, 4) or (batch, \z
       boxes, 4), got %s)", shape and tostring(shape) or check.show(out.boxes))
-  elseif not of_labels or #of_labels < #shape - 1 or #of_labels > #shape then
+  end
+  local fits = of_labels and (#of_labels == #shape - 1 or #of_labels == #shape)
+  for i = 1, fits and #shape - 1 or 0 do
+    local free = not shape[i] or not of_labels[i] -- extents that are not known yet
+    fits = fits and (free or of_labels[i] == shape[i])
+  end
+  if not fits then
     errors.raise(self:_label(), "the labels of boxes %s must have one or more numbers for each \z
       box (got %s)", tostring(shape), of_labels and tostring(of_labels)
         or check.show(out.labels))
