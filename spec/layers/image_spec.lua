@@ -242,6 +242,29 @@ describe("layers of pictures on batches without pictures", function()
   end)
 end)
 
+describe("boxes in lists", function()
+  local function resized(images, list, labels)
+    return L.Resizing { 4, 4, bounding_box_format = "xyxy" } { images = images,
+      bounding_boxes = { boxes = list, labels = labels } }.bounding_boxes
+  end
+
+  it("may be none at all, in a picture and in a batch", function()
+    local of_batch = resized(tide.ones { 2, 8, 8, 1 }, { {}, {} }, { {}, {} })
+    assert.same({ 2, 0, 4 }, { table.unpack(of_batch.boxes.shape) })
+    assert.same({ 2, 0 }, { table.unpack(of_batch.labels.shape) })
+    assert.same({ 0, 4 }, { table.unpack(resized(tide.ones { 8, 8, 1 }, {}, {}).boxes.shape) })
+  end)
+
+  it("have their own labels, one or several", function()
+    local x, one = tide.ones { 2, 8, 8, 1 }, { 0, 0, 4, 4 }
+    local y = resized(x, { { one }, { one, one } }, { { { 1, 0 } }, { { 0, 1 }, { 1, 0 } } })
+    assert.same({ { { 1, 0 }, { -1, -1 } }, { { 0, 1 }, { 1, 0 } } }, y.labels:tolist())
+    local ok, e = pcall(resized, x, { { one }, { one, one } }, { { 1, 5 }, { 2, 3 } })
+    assert.is_false(ok)
+    assert.is_truthy(tostring(e):find("(picture 1: boxes 1, labels 2)", 1, true), tostring(e))
+  end)
+end)
+
 describe("boxes with a label per class", function()
   it("lose all of them where nothing of the box is left", function()
     local y = L.RandomTranslation { { 0, 0 }, { -0.5, -0.5 }, bounding_box_format = "xyxy" } {
@@ -295,8 +318,8 @@ describe("layers of pictures refuse", function()
       boxes.clip_to_image_size, { boxes = { { 1, 2, 3, 4 }, { 1, 2, 3, 4 } },
         labels = { 1, 2, 3 } }, 5, 5)
     says("the labels of boxes [1, 1, 4] must have one or more numbers for each box (got [1, 2])",
-      flip, { images = x, bounding_boxes = { boxes = { { { 0, 0, 1, 1 } } },
-        labels = { { 1, 2 } } } })
+      flip, { images = x, bounding_boxes = { boxes = tide.zeros { 1, 1, 4 },
+        labels = tide.zeros { 1, 2 } } })
     says("boxes1 and boxes2 differ in their batch", boxes.compute_iou, tide.zeros { 2, 1, 4 },
       tide.zeros { 3, 1, 4 }, "xyxy")
     says("entry 1 of layers must be a layer", L.Pipeline, { { "flip" } })

@@ -146,6 +146,17 @@ local function filled(v, longest, with)
   return out
 end
 
+-- What stands for the label, or the labels, of a box that is none.
+local function no_label(labels)
+  for _, of_picture in ipairs(labels) do
+    local first = of_picture[1]
+    if first ~= nil then
+      return check.is_plain(first) and filled({ {} }, #first, -1)[1] or -1
+    end
+  end
+  return -1
+end
+
 -- `bounding_boxes` as tensors. Pictures may have unlike numbers of boxes where these are given as
 -- lists: missing ones have the corners 0 and the label -1.
 local function as_boxes(self, v)
@@ -153,22 +164,31 @@ local function as_boxes(self, v)
     errors.raise(self:_label(), "bounding_boxes must be { boxes = ..., labels = ... } (got %s)",
       check.show(v))
   end
-  local out, boxes, labels = {}, v.boxes, v.labels
+  local out, boxes, labels, none = {}, v.boxes, v.labels, nil
   for k, x in pairs(v) do
     out[k] = x
   end
   if check.is_plain(boxes) and not core.is_tensor(boxes[1]) then
     if check.is_plain(boxes[1]) and (check.is_plain(boxes[1][1]) or #boxes[1] == 0) then
       local longest = 0
-      for _, one in ipairs(boxes) do
+      for i, one in ipairs(boxes) do
         longest = math.max(longest, #one)
+        local own = check.is_plain(labels) and labels[i]
+        if check.is_plain(own) and #own ~= #one then
+          errors.raise(self:_label(), "each box needs its labels (picture %d: boxes %d, labels %d)",
+            i, #one, #own)
+        end
       end
+      none = longest == 0 and { #boxes, 0, 4 }
       boxes = filled(boxes, longest, { 0, 0, 0, 0 })
-      labels = check.is_plain(labels) and filled(labels, longest, -1) or labels
+      labels = check.is_plain(labels) and filled(labels, longest, no_label(labels)) or labels
     end
-    out.boxes = as_numbers(boxes, "float32")
+    none = none or #boxes == 0 and { 0, 4 }
+    out.boxes = none and core.zeros(none) or as_numbers(boxes, "float32")
   end
-  if check.is_plain(labels) then
+  if none and check.is_plain(labels) then
+    out.labels = core.zeros({ table.unpack(none, 1, #none - 1) }, { dtype = "int32" })
+  elseif check.is_plain(labels) then
     out.labels = as_numbers(labels, all_whole(labels) and "int32" or nil)
   end
   local shape, of_labels = out.boxes.shape, out.labels.shape
