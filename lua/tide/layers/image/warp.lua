@@ -67,7 +67,8 @@ local function rotations(angle, height, width)
 end
 
 --- Turns pictures, each by an angle from `factor`: a share of the full circle, f for -f to f, or
---- { low, high }. Positive angles turn counter-clockwise. Keras' RandomRotation.
+--- { low, high }. Positive angles turn counter-clockwise. Keras' RandomRotation, but that boxes
+--- keep their format, where Keras takes xyxy for granted.
 ---
 ---     tide.layers.RandomRotation { 0.1 }(tide.ones { 2, 4, 4, 3 }).shape   --> { 2, 4, 4, 3 }
 define("RandomRotation", {
