@@ -191,8 +191,8 @@ function boxes_of.clip_to_image_size(...)
       fits = fits and labels.shape[i] == boxes.shape[i]
     end
     if not fits then
-      errors.raise("clip_to_image_size", "labels must have one or more numbers for each box (boxes \z
-        %s, labels %s)", tostring(boxes.shape), tostring(labels.shape))
+      errors.raise("clip_to_image_size", "labels must have one or more numbers for each box \z
+        (boxes %s, labels %s)", tostring(boxes.shape), tostring(labels.shape))
     end
     labels = ops.where(there, labels, -1)
   end
