@@ -1,5 +1,5 @@
--- Layers that change colours and mix pictures, beside Keras: spec/ref/keras_image_layers.py writes
--- what they give.
+-- Layers that change colours and mix pictures, and so their ops recolor_, equalize_,
+-- equalize_tiles_ and blend_, beside Keras: spec/ref/keras_image_layers.py writes what they give.
 local tide = require "tide"
 local L, ops = tide.layers, tide.ops
 

@@ -630,3 +630,25 @@ describe("what layers keep of their weights", function()
     end
   end)
 end)
+
+describe("compile", function()
+  replaying()
+  it("forgets what was recorded, however often it is called", function()
+    tide.seed(3)
+    local model = tide.Sequential { tide.Input { 4 }, L.Dense { 3, activation = "softmax" } }
+    local x, y = tide.random.normal { 12, 4 }, tide.ops.one_hot(tide.ops.arange(12) % 3, 3)
+    local live
+    for i = 1, 20 do
+      model:compile { optimizer = "adam", loss = "categorical_crossentropy",
+        metrics = { "accuracy" } }
+      for _ = 1, 4 do
+        model:train_on_batch(x, y)
+      end
+      assert.is_true(plans(model, "train") > 0, why(model))
+      core.collect()
+      core.collect()
+      live = live or core.memory().live_tensors
+      assert.are.equal(live, core.memory().live_tensors, "after compile " .. i)
+    end
+  end)
+end)

@@ -136,6 +136,7 @@ function configure.compile(self, ...)
   self.jit_compile = o.jit_compile
   self[S].compile_options = o
   self[S].training = T
+  self[S].plans = nil -- what was recorded hangs on what was compiled before
 end
 
 local kinds = { loss = "loss", metrics = "metric", weighted_metrics = "metric" }
