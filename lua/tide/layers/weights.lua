@@ -39,10 +39,17 @@ function Layer:add_weight(...)
   return self:_make_weight(weight_args:construct(...))
 end
 
+-- An option, which files may give as null.
+local function option(v)
+  if v ~= none then
+    return v
+  end
+end
+
 -- As add_weight, with options that were checked, or are a layer's own.
 function Layer:_make_weight(o)
   local dtype = o.dtype or self.dtype
-  local initializer = o.initializer
+  local initializer = option(o.initializer)
     or require("tide.initializers").get(
       dtype:find("float", 1, true) and "glorot_uniform" or "zeros")
   local shape = o.shape or {}
@@ -67,7 +74,8 @@ function Layer:_track(tensor, o)
   local records = self[S].weights
   records[#records + 1] = {
     tensor = tensor, name = o.name or "weight", trainable = o.trainable ~= false,
-      regularizer = o.regularizer, constraint = o.constraint, autocast = o.autocast }
+      regularizer = option(o.regularizer), constraint = option(o.constraint),
+      autocast = o.autocast }
   names.give(tensor, o.name or "weight", self, paths.around(self))
   if o.trainable ~= false then
     tensor:requires_grad_(self[S].trainable)
