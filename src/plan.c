@@ -225,17 +225,29 @@ static void list_changes(tide_plan *p) {
     if (p->undoes) p->arena += all;
 }
 
+static int knows(int nknown, tide_tensor *const *known, const slot *s) {
+    for (int k = 0; k < nknown; k++)
+        if (known[k]->storage && known[k]->storage->id == s->id) return 1;
+    return 0;
+}
+
+static int outlives(const slot *s) { return s->kind == TEMP && !s->dead && s->first != NONE; }
+
+int tide_recorder_clear(const tide_recorder *r, int nknown, tide_tensor *const *known) {
+    for (int i = 0; i < r->nslots; i++) {
+        const slot *s = &r->slots[i];
+        if (outlives(s) || (s->kind == HELD && !knows(nknown, known, s))) return 0;
+    }
+    return 1;
+}
+
 static int known_slots(tide_recorder *r, int nknown, tide_tensor *const *known) {
     for (int i = 0; i < r->nslots; i++) {
         slot *s = &r->slots[i];
-        int is_known = s->kind != HELD;
-        for (int k = 0; k < nknown; k++) {
-            const int same = known[k]->storage && known[k]->storage->id == s->id;
-            is_known |= same;
-            if (same && s->kind == INPUT)
-                tide_recorder_no(r, "a tensor that it is given is one of the model's own");
-        }
-        if (s->kind == TEMP && !s->dead && s->first != NONE)
+        const int same = knows(nknown, known, s), is_known = same || s->kind != HELD;
+        if (same && s->kind == INPUT)
+            tide_recorder_no(r, "a tensor that it is given is one of the model's own");
+        if (outlives(s))
             tide_recorder_no(r, "a tensor that %s made outlives the step",
                              r->launches[s->first].op->name);
         else if (s->kind == HELD && s->dead)

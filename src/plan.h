@@ -22,6 +22,10 @@ const char *tide_recorder_why(const tide_recorder *);
 /* Did both make the same calls? If not, b says why. */
 int tide_recorder_same(const tide_recorder *a, tide_recorder *b);
 
+/* Has all that the step made gone but its results, and did it read nothing but its inputs and the
+ * `known` tensors? Where not, the collector may have to look at everything first. */
+int tide_recorder_clear(const tide_recorder *, int nknown, tide_tensor *const *known);
+
 /* What the house tells while `ctx->recorder` is not NULL. */
 void tide_recorder_note(tide_ctx *, const tide_step *); /* one that has run */
 void tide_recorder_refuse(tide_ctx *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

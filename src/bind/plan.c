@@ -182,6 +182,20 @@ static int plans(lua_State *L) {
     return 1;
 }
 
+/* record_clear(recorder, known): whether all that the step made has gone but its results, and it
+ * read nothing but its inputs and the known tensors */
+static int record_clear(lua_State *L) {
+    tide_recorder *r = recorder(L);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
+    tide_tensor **known;
+    const int n = read_list(L, 2, &known);
+    for (int i = 0; i < n; i++)
+        if (!known[i]) return 0;
+    lua_pushboolean(L, n >= 0 && tide_recorder_clear(r, n, known));
+    return 1;
+}
+
 /* plans_add(set, recorder, known): the recorded step becomes a plan of the set; returns whether it
  * does. `known`: tensors from outside that may be read and written. */
 static int plans_add(lua_State *L) {
@@ -407,6 +421,7 @@ void tideL_open_plan(lua_State *L) {
                                          {"record_close", record_close},
                                          {"record_why", record_why},
                                          {"record_same", record_same},
+                                         {"record_clear", record_clear},
                                          {"plans", plans},
                                          {"plans_add", plans_add},
                                          {"plans_watch", plans_watch},

@@ -201,7 +201,11 @@ local function finish(room, note, recorder, w)
   local last, why = note.last, core.record_why(recorder)
   note.last, note.tries = not why and recorder or nil, note.tries + 1
   if last and not why then
-    core.collect() -- what outlives the step shows now
+    core.step_end() -- what outlives the step shows when its garbage has gone: in two young
+    core.step_end() -- collections, or in a full one, which takes long in a large state
+    if not core.record_clear(recorder, w.tensors) then
+      core.collect()
+    end
     local key = core.plans_changed(room.set)
     if drawn(w) ~= w.drawn then
       why = "a layer draws seeds of its own (seed = n)"
