@@ -178,6 +178,10 @@ local function begin(room, form, look)
   if not note or note.off or room.off then
     return nil
   end
+  if core.memory().limit_bytes > 0 then -- for while it is noted, a step's data are there twice
+    room.why = "a limit of memory is set"
+    return nil
+  end
   local w
   if note.last then
     if room.made > 0 and core.plans_changed(room.set) ~= nil then
