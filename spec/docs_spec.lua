@@ -104,6 +104,7 @@ describe("every public name", function()
     local compiled = { "^tide%.datasets%.", "^tide%.saving%.", "^tide%.load", "^tide%.save",
       "load_model$", "save_model$", "load_img$", "save_img$", "img_to_array$", "plot_model$",
       "_from_directory$", "^tide%.image%.load$", "^tide%.image%.save$", "^tide%.image%.show$",
+      "^tide%.audio%.load$", "^tide%.audio%.save$",
       "ProgbarLogger$", "^tide%.plot%.weights$", "^tide%.plot%.precision_recall$",
       "^tide%.tokenizers%.load$", "^tide%.profile$", "^tide%.help$", "_vocabulary_file$" }
     local function only_compiled(name)

@@ -127,11 +127,14 @@ describe("tide doctor", function()
   end)
 
   it("finds what is missing", function()
-    local text, ok = run("", "TIDE_ONEDNN=/nowhere/libdnnl.so.2 TIDE_BLAS=none")
+    local text, ok = run("", "TIDE_ONEDNN=/nowhere/libdnnl.so.2 TIDE_BLAS=none \z
+      TIDE_SNDFILE=none TIDE_SAMPLERATE=/nowhere/x.so")
     assert.is_true(ok, text)
     expect.has(text, "onednn does not run: no library found (/nowhere/libdnnl.so.2); apt-get")
     assert.matches("blas does not run: [^\n]+; apt%-get install libopenblas", text)
     assert.matches("\nhdf5 +runs\n", text)
+    expect.has(text, "sndfile does not run: none (TIDE_SNDFILE); apt-get install libsndfile1 (FLAC")
+    expect.has(text, "samplerate does not run: no library found (/nowhere/x.so); apt-get install")
   end)
 
   it("refuses variables that mean nothing, as everything does", function()

@@ -39,6 +39,9 @@ function runtime.report()
     local info = core[name .. "_info"]
     rows[#rows + 1] = { name, info and info() or "unknown" }
   end
+  local sndfile, samplerate = core.sound.libraries()
+  rows[#rows + 1] = { "sndfile", sndfile }
+  rows[#rows + 1] = { "samplerate", samplerate }
   return setmetatable({ rows = rows }, Report)
 end
 

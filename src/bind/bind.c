@@ -700,6 +700,7 @@ int luaopen_tide_core(lua_State *L) {
     tideL_open_columns(L);
     tideL_open_process(L);
     tideL_open_image(L);
+    tideL_open_sound(L);
     tideL_open_io(L);
     tideL_open_archives(L);
     tideL_open_words(L);

@@ -163,6 +163,7 @@ void tideL_open_archives(lua_State *L);
 void tideL_open_words(lua_State *L);
 void tideL_open_text(lua_State *L);
 void tideL_open_sequences(lua_State *L);
+void tideL_open_sound(lua_State *L);
 int tideL_index(lua_State *L); /* index.c: __index, __newindex */
 int tideL_newindex(lua_State *L);
 int tideL_inplace(lua_State *L);

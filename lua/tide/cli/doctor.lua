@@ -36,6 +36,13 @@ local function advice(config, core)
       say("%s does not run: %s; apt-get install %s", name, state, package)
     end
   end
+  for name, package in pairs { sndfile = "libsndfile1", samplerate = "libsamplerate0" } do
+    local state = tostring(config[name])
+    if not state:find "^lib" then
+      say("%s does not run: %s; apt-get install %s (%s)", name, state, package, name == "sndfile"
+        and "FLAC, Ogg, AIFF and MP3 sound" or "sound at other sampling rates")
+    end
+  end
   if config.hdf5 ~= "runs" then
     say("Keras' .keras and .h5 files cannot be read or written: %s", config.hdf5)
   end

@@ -145,6 +145,7 @@ native.namespaces = {
   config = "Defaults of what is made from now on; tide.config() tells what runs: version, "
     .. "instruction set, engines, threads.",
   constraints = "What weights must keep after each step.",
+  audio = "Sound as tensors: reading, writing, other rates, features.",
   backend = "Keras' keras.backend, as far as it is more than functions of tensors.",
   dtype_policies = "Which dtypes weights have and layers compute in, layer by layer where need be.",
   data = "Pipelines from tensors, files and functions to batches: Dataset, as tf.data.",
