@@ -158,8 +158,8 @@ end)
 
 describe("an unknown name in a namespace", function()
   it("raises and suggests, in each of them", function()
-    for ns in ([[activations audio callbacks class constraints datasets image initializers layers losses
-      metrics models ops optimizers plot preprocessing random regularizers saving
+    for ns in ([[activations audio callbacks class constraints datasets image initializers layers
+      losses metrics models ops optimizers plot preprocessing random regularizers saving
       utils]]):gmatch "%S+" do
       says(function() return tide[ns].Foo end, ns, "unknown name 'Foo'")
     end

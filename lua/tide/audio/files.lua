@@ -121,7 +121,7 @@ local encodings = { ogg = "vorbis", mp3 = "mpeg_3" }
 local function samples_of(where, x)
   x = core.is_tensor(x) and x or core.tensor(x)
   if x.ndim ~= 1 and x.ndim ~= 2 then
-    errors.raise(where, "x must be (samples) or (samples, channels) (got the shape %s)",
+    errors.raise(where, "x must have one or two axes (expected (samples, channels), got %s)",
       tostring(x.shape))
   end
   x = x.ndim == 1 and ops.reshape(x, { x.shape[1], 1 }) or x
