@@ -21,7 +21,8 @@ local tide = { _VERSION = "Tide 0.1.0", version = "0.1.0" }
 local modules = {}
 for name in ([[layers models optimizers losses metrics callbacks initializers regularizers
   constraints activations ops random datasets preprocessing tokenizers utils saving plot
-  audio backend config data distribute dtype_policies feature_column image class tree]]):gmatch "%S+" do
+  audio backend config data distribute dtype_policies feature_column image class
+  tree]]):gmatch "%S+" do
   modules[name] = { "tide." .. name }
 end
 

@@ -20,7 +20,8 @@ local function riff(...)
 end
 local function fmt(kind, channels, bits, block, rate)
   block = block or channels * (bits + 7) // 8
-  return chunk("fmt ", string.pack("<I2I2I4I4I2I2", kind, channels, rate or 8000, 8000, block, bits))
+  return chunk("fmt ",
+    string.pack("<I2I2I4I4I2I2", kind, channels, rate or 8000, 8000, block, bits))
 end
 local DATA = chunk("data", "\1\0\2\0\3\0\4\0")
 

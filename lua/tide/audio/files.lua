@@ -72,9 +72,9 @@ local decode_args = check.args("audio.decode", {
 
 --- Reads a sound: samples (samples, channels) and how many there are per second.
 ---
---- WAV files (RIFF, RF64; whole numbers of 8 to 32 bits, floats, A-law, mu-law) are read by Tide, as
---- tf.audio.decode_wav reads those of 16 bits; what else libsndfile knows by libsndfile. A file that
---- ends early is refused. `dtype = "int32"` gives whole numbers as they are stored, where they are.
+--- WAV files (RIFF, RF64; whole numbers of 8 to 32 bits, floats, A-law, mu-law) are read by Tide,
+--- as tf.audio.decode_wav reads those of 16 bits; what else libsndfile knows by libsndfile. A file
+--- that ends early is refused. `dtype = "int32"` gives whole numbers as they are stored.
 ---
 ---     local x, rate = tide.audio.load("word.wav", { sample_rate = 16000, mono = true })
 --- @param source string a path, or the bytes of a file
@@ -99,8 +99,8 @@ local info_args = check.args("audio.info", {
   { "source", "any", required, "a path, or the bytes of a file" },
 })
 
---- What the header of a sound file says: `format`, `encoding`, `sample_rate`, `channels`, `samples`
---- (per channel), `duration` in seconds and, where samples have a fixed size, `bits`.
+--- What the header of a sound file says: `format`, `encoding`, `sample_rate`, `channels`,
+--- `samples` (per channel), `duration` in seconds and, where samples have a fixed size, `bits`.
 ---
 ---     tide.audio.info(tide.audio.encode({ 0, 0.5, -1 }, 8000)).samples   --> 3
 --- @param source string a path, or the bytes of a file
@@ -178,7 +178,8 @@ function files.save(...)
       .opus, .aiff, .au, .caf or .mp3)", o.path)
   end
   local encoding = o.encoding or ending == "opus" and "opus" or encodings[format] or "pcm_16"
-  sound.encode(samples_of("audio.save", o.x), "audio.save", format, encoding, o.sample_rate, o.path)
+  sound.encode(samples_of("audio.save", o.x), "audio.save", format, encoding, o.sample_rate,
+    o.path)
 end
 
 local resample_args = check.args("audio.resample", {
