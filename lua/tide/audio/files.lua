@@ -174,8 +174,8 @@ function files.save(...)
   local ending = (o.path:match "%.(%w+)$" or ""):lower()
   local format = formats[ending]
   if not format then
-    errors.raise("audio.save", "cannot write '%s' (expected a name that ends in .wav, .flac, .ogg, \z
-      .opus, .aiff, .au, .caf or .mp3)", o.path)
+    errors.raise("audio.save", "cannot write '%s' (expected a name that ends in .wav, .flac, \z
+      .ogg, .opus, .aiff, .au, .caf or .mp3)", o.path)
   end
   local encoding = o.encoding or ending == "opus" and "opus" or encodings[format] or "pcm_16"
   sound.encode(samples_of("audio.save", o.x), "audio.save", format, encoding, o.sample_rate,
