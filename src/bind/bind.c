@@ -697,6 +697,7 @@ int luaopen_tide_core(lua_State *L) {
     tideL_open_plan(L);
     tideL_open_data(L);
     tideL_open_records(L);
+    tideL_open_ahead(L);
     tideL_open_columns(L);
     tideL_open_process(L);
     tideL_open_image(L);

@@ -140,6 +140,13 @@ void *tideL_unbox(lua_State *L, int i,
 const char *tideL_checkpath(lua_State *L,
                             int i); /* a path; raises where a zero byte would cut it */
 
+/* -- worker threads (ahead.c) -- */
+typedef struct tideL_workers tideL_workers; /* counted; what uses them outlives a handle */
+tideL_workers *tideL_toworkers(lua_State *L, int i); /* borrowed; NULL: none, or closed ones */
+tideL_workers *tideL_workers_retain(tideL_workers *);
+void tideL_workers_release(tideL_workers *); /* accepts NULL */
+struct tide_workers *tideL_workers_of(const tideL_workers *); /* NULL: none, closed */
+
 /* -- readers of records (records.c) -- */
 struct tide_records;
 /* The one at 1, of this path; `stopped`: what interrupted its last read. Raises for others. */
@@ -155,6 +162,7 @@ void tideL_open_steps(lua_State *L);
 void tideL_open_plan(lua_State *L);
 void tideL_open_data(lua_State *L);
 void tideL_open_records(lua_State *L);
+void tideL_open_ahead(lua_State *L);
 void tideL_open_columns(lua_State *L);
 void tideL_open_process(lua_State *L);
 void tideL_open_image(lua_State *L);

@@ -616,7 +616,10 @@ static int batch_wait(lua_State *L) {
     if (!h->batch) return tideL_error(L, "batch", "was taken already");
     if (!h->b->l) return tideL_error(L, "batch", "its loader was closed");
     need_workers(L, h->b);
-    tide_batch_wait(h->b->l, h->batch);
+    if (!tide_batch_wait(h->b->l, h->batch, &tide_cancel)) {
+        tide_ctx *ctx = tideL_ctx(L);
+        return tideL_raise(L, ctx, tide_go_on(ctx));
+    }
     tideL_handle *t = tideL_new(L);
     int64_t n = h->out->shape[0], bad = 0;
     for (int64_t i = 0; i < n; i++) {

@@ -2,8 +2,9 @@
 #include "../point.h"
 #include "bind.h"
 
+#include "../io/blocks.h"
 #include "../io/io.h"
-#include "../io/records.h"
+#include "../io/workers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,16 +16,52 @@ typedef struct {
     tide_ctx *ctx;
     tide_status stopped; /* what go_on said */
     char *path;
+    tide_taken taken;
+    tide_block block[2]; /* one is read while the other is in use */
+    int filling;         /* the one that is read, or read next */
+    int64_t place[3];    /* where it begins, while it is read ahead */
+    tideL_workers *workers;
+    tide_task *task; /* reads ahead; the reader belongs to it until it was waited for */
+    int by_worker;   /* set before a task is queued, cleared when it is done */
+    int quit;        /* it shall not go on */
 } reader;
+
+/* In a forked child what a worker had in hand stays as it was, half done perhaps: nobody may touch
+ * it. */
+static int lost(const reader *b) {
+    const tide_workers *w = b->task ? tideL_workers_of(b->workers) : NULL;
+    return w && !tide_workers_ours(w);
+}
+
+static void settle(reader *b) {
+    __atomic_store_n(&b->quit, 1, __ATOMIC_RELAXED);
+    if (b->task) tide_task_free(tideL_workers_of(b->workers), b->task);
+    b->task = NULL, b->by_worker = 0;
+    __atomic_store_n(&b->quit, 0, __ATOMIC_RELAXED);
+    tideL_workers_release(b->workers);
+    b->workers = NULL;
+}
+
+static void forget(tide_taken *t) {
+    free(t->kinds), free(t->column), free(t->needed), free(t->na);
+    *t = (tide_taken){0};
+}
 
 static void release(void *p) {
     reader *b = p;
+    if (lost(b)) return;
+    settle(b);
     tide_records_close(b->r);
+    for (int i = 0; i < 2; i++) tide_block_free(&b->block[i]);
+    forget(&b->taken);
     free(b->path), free(b);
 }
 
 static int go_on(void *user) {
     reader *b = user;
+    if (b->by_worker)
+        return __atomic_load_n(&b->quit, __ATOMIC_RELAXED) ||
+            __atomic_load_n(&tide_cancel, __ATOMIC_RELAXED);
     b->stopped = tide_go_on(b->ctx);
     return b->stopped != TIDE_OK;
 }
@@ -32,11 +69,26 @@ static int go_on(void *user) {
 static reader *check(lua_State *L) {
     reader *b = tideL_unbox(L, 1, release);
     if (!b) tideL_error(L, "records", "takes a reader (got %s)", tideL_typename(L, 1));
+    if (lost(b))
+        tideL_error(L, "records",
+                    "%s is read by workers of the process that this one was forked from; begin a "
+                    "new pass here",
+                    b->path);
+    return b;
+}
+
+/* The reader at 1, with nothing read ahead: where it stood goes with what was read. */
+static reader *check_idle(lua_State *L) {
+    reader *b = check(L);
+    if (!b->task) return b;
+    settle(b);
+    if (!tide_records_seek(b->r, b->place[0], b->place[1], b->place[2]))
+        tideL_error(L, "records", "%s cannot be read again", b->path);
     return b;
 }
 
 tide_records *tideL_records(lua_State *L, const char **path, tide_status *stopped) {
-    reader *b = check(L);
+    reader *b = check_idle(L);
     *path = b->path, *stopped = b->stopped;
     return b->r;
 }
@@ -89,147 +141,107 @@ static int records_open(lua_State *L) {
     return 1;
 }
 
-enum { BYTES = 8 << 20 }; /* of the records that are handed out at a time */
+/* -- blocks -- */
 
-typedef struct {
-    const char *kinds; /* s text, f number, of `integers`; as many as columns are taken */
-    size_t n;
-    const int64_t *column; /* from 0, [n]; NULL: all in order */
-    int64_t width;         /* fields that a row must have; 0: as many as it has */
-    const char *na;        /* a field that counts as empty; NULL: none */
-    size_t na_n;
-    int defaults; /* stack index of a list: what an empty field is, false: an error */
-} columns;
-
-/* Whole numbers by their kind: what the dtype of a column holds. */
-static const struct {
-    char kind;
-    const char *name;
-    int64_t least, most;
-} integers[] = {{'i', "int64", INT64_MIN, INT64_MAX}, {'w', "int32", INT32_MIN, INT32_MAX},
-                {'c', "int8", INT8_MIN, INT8_MAX},    {'u', "uint8", 0, UINT8_MAX},
-                {'b', "bool (0 or 1)", 0, 1},         {'f', "number", 0, 0}};
-
-/* The place of a kind there. */
-static int integer_kind(char kind) {
-    int i = 0;
-    while (integers[i].kind != kind && integers[i].kind != 'f') i++;
-    return i;
+/* What records_read was told, copied: the reader's from now on. */
+static void told(lua_State *L, reader *b, const char *where) {
+    forget(&b->taken);
+    tide_taken *t = &b->taken;
+    size_t n, na_n;
+    t->most = luaL_checkinteger(L, 3), t->skip = lua_toboolean(L, 4);
+    t->width = luaL_optinteger(L, 8, 0);
+    const char *kinds = lua_tolstring(L, 5, &n), *na = lua_tolstring(L, 9, &na_n);
+    if (kinds) {
+        luaL_checktype(L, 6, LUA_TTABLE);
+        t->kinds = strdup(kinds), t->n = (int64_t)n, t->needed = calloc(n + 1, 1);
+        if (lua_istable(L, 7)) t->column = calloc(n + 1, sizeof *t->column);
+        if (na && (t->na = malloc(na_n + 1))) memcpy(t->na, na, na_n + 1), t->na_n = na_n;
+        if (!t->kinds || !t->needed || (na && !t->na) || (lua_istable(L, 7) && !t->column))
+            tideL_error(L, where, "not enough memory");
+    }
+    for (int64_t i = 0; i < t->n; i++) {
+        t->needed[i] = lua_rawgeti(L, 6, (lua_Integer)i + 1) == LUA_TBOOLEAN;
+        lua_pop(L, 1);
+        if (!t->column) continue;
+        lua_rawgeti(L, 7, (lua_Integer)i + 1);
+        t->column[i] = lua_tointeger(L, -1) - 1;
+        if (t->column[i] < 0) tideL_error(L, where, "columns count from 1");
+        lua_pop(L, 1);
+    }
 }
 
-/* Pushes the values of a row; 0, and the message in `error`, where a field is not what it should
- * be, and nothing is pushed. */
-static int push_row(lua_State *L, const tide_records *r, const columns *c, char *error,
-                    size_t room) {
-    int64_t n;
-    const tide_csv_field *f = tide_records_fields(r, &n);
-    int64_t offset, records, lines;
-    tide_records_place(r, &offset, &records, &lines);
-    if (c->width && n != c->width) {
-        snprintf(error, room, "line %lld: the row has %lld fields (expected %lld)",
-                 (long long)lines, (long long)n, (long long)c->width);
-        return 0;
-    }
-    for (size_t i = 0; i < c->n; i++) {
-        int64_t k = c->column ? c->column[i] : (int64_t)i, whole_value;
-        const tide_csv_field none = {"", 0, 0, 0}, *x = k < n ? &f[k] : &none;
-        double number;
-        if ((x->n == 0 && !(x->quoted && c->kinds[i] == 's')) ||
-            (c->na_n > 0 && x->n == c->na_n && !memcmp(x->p, c->na, x->n))) {
-            if (lua_rawgeti(L, c->defaults, (lua_Integer)i + 1) != LUA_TBOOLEAN) continue;
-            lua_pop(L, (int)i + 1);
-            snprintf(error, room, "line %lld: field %lld is empty (expected a value)",
-                     (long long)lines, (long long)k + 1);
-            return 0;
-        }
-        if (c->kinds[i] == 's') {
-            lua_pushlstring(L, x->p, x->n);
-        } else if (c->kinds[i] != 'f' && tide_csv_integer(x->p, x->n, &whole_value) &&
-                   whole_value >= integers[integer_kind(c->kinds[i])].least &&
-                   whole_value <= integers[integer_kind(c->kinds[i])].most) {
-            lua_pushinteger(L, whole_value);
-        } else if (c->kinds[i] == 'f' && tide_csv_number(x->p, x->n, &number)) {
-            lua_pushnumber(L, number);
-        } else {
-            lua_pop(L, (int)i);
-            snprintf(error, room, "line %lld: field %lld is no %s (got '%.*s')", (long long)lines,
-                     (long long)k + 1, integers[integer_kind(c->kinds[i])].name,
-                     x->n > 40 ? 40 : (int)x->n, x->p);
-            return 0;
-        }
-    }
-    return 1;
+static void fill(void *user, int64_t i, int worker) {
+    reader *b = user;
+    (void)i, (void)worker;
+    tide_block_read(&b->block[b->filling], b->r, &b->taken);
 }
 
-static tide_found rows(lua_State *L, reader *b, const columns *c, int64_t most, int list,
-                       int64_t *got, int skip, int64_t *skipped, char *error, size_t room) {
-    const char *p;
-    size_t n;
-    int64_t at = 0, bytes = 0, values = 0;
-    tide_found k = TIDE_RECORD;
-    while (at < most && bytes < BYTES) {
-        k = tide_records_next(b->r, &p, &n);
-        if (k == TIDE_RECORD && c) {
-            if (!push_row(L, b->r, c, error, room)) k = TIDE_RECORD_BAD;
-            for (size_t i = c->n; k == TIDE_RECORD && i > 0; i--)
-                lua_rawseti(L, list, (lua_Integer)(values + (int64_t)i));
-            if (k == TIDE_RECORD) values += (int64_t)c->n, bytes += 64, at++;
-        } else if (k == TIDE_RECORD) {
-            lua_pushlstring(L, p, n);
-            lua_rawseti(L, list, (lua_Integer)++at);
-            bytes += (int64_t)n;
-        } else if (k == TIDE_RECORD_BAD || k == TIDE_RECORD_LOST) {
-            snprintf(error, room, "%s", tide_records_error(b->r));
-        }
-        if (k == TIDE_RECORD_END || k == TIDE_RECORD_STOPPED) break;
-        if (k != TIDE_RECORD && !skip) break;
-        if (k != TIDE_RECORD) ++*skipped;
+/* The next block, and the one behind it under way where there are workers at `w`. */
+static const tide_block *next_block(lua_State *L, reader *b, const char *where, int w) {
+    tide_block *k = &b->block[b->filling];
+    if (b->task) {
+        tide_workers *workers = tideL_workers_of(b->workers);
+        if (!workers)
+            tideL_error(L, where, "the workers that read %s are closed; begin a new pass", b->path);
+        if (!tide_task_wait(workers, b->task, &tide_cancel))
+            tideL_raise(L, b->ctx, tide_go_on(b->ctx));
+        tide_task_free(workers, b->task);
+        b->task = NULL, b->by_worker = 0;
+    } else {
+        told(L, b, where);
+        fill(b, 0, 0);
     }
-    *got = at;
+    /* who stopped it may have gone meanwhile; else that is met again, behind what came before */
+    while (k->found == TIDE_RECORD_STOPPED && k->count == 0) {
+        tide_status st = tide_go_on(b->ctx);
+        if (st != TIDE_OK) tideL_raise(L, b->ctx, st);
+        fill(b, 0, 0);
+    }
+    tideL_workers *ahead = k->found == TIDE_RECORD ? tideL_toworkers(L, w) : NULL;
+    if (ahead && tideL_workers_of(ahead)) {
+        b->filling = 1 - b->filling;
+        tide_records_place(b->r, &b->place[0], &b->place[1], &b->place[2]);
+        if (ahead != b->workers) {
+            tideL_workers_release(b->workers);
+            b->workers = tideL_workers_retain(ahead);
+        }
+        b->by_worker = 1;
+        b->task = tide_task_new(tideL_workers_of(ahead), 1, fill, b);
+        if (!b->task) b->by_worker = 0, tideL_error(L, where, "not enough memory");
+    }
     return k;
 }
 
 /* records_read(reader, where, most, skip, kinds = nil, defaults = nil, columns = nil, width = 0, na
- * = nil) -> list, how many (0: the end), how many were left out, what was wrong with the last of
- * them, or with the one behind the list where none is left out. With kinds the rows' values follow
- * each other in the list. */
+ * = nil, workers = nil) -> list, how many (0: the end), how many were left out, what was wrong with
+ * the last of them, or with the one behind the list where none is left out. With kinds the rows'
+ * values follow each other in the list. With workers the next block is read ahead, as it was asked
+ * for now. */
 static int records_read(lua_State *L) {
     reader *b = check(L);
     const char *where = luaL_checkstring(L, 2);
-    int64_t most = luaL_checkinteger(L, 3), got = 0, skipped = 0;
-    int skip = lua_toboolean(L, 4);
-    char error[300] = "";
-    columns c = {.kinds = lua_tolstring(L, 5, &c.n), .width = luaL_optinteger(L, 8, 0)};
-    if (!lua_isnoneornil(L, 9)) c.na = luaL_checklstring(L, 9, &c.na_n);
-    lua_settop(L, 9);
-    c.defaults = 6;
-    if (c.kinds) luaL_checktype(L, 6, LUA_TTABLE);
-    if (c.kinds && lua_istable(L, 7)) {
-        int64_t *column = lua_newuserdatauv(L, (c.n + 1) * sizeof *column, 0);
-        for (size_t i = 0; i < c.n; i++) {
-            lua_rawgeti(L, 7, (lua_Integer)i + 1);
-            column[i] = lua_tointeger(L, -1) - 1;
-            if (column[i] < 0) return tideL_error(L, where, "columns count from 1");
-            lua_pop(L, 1);
+    lua_settop(L, 10);
+    const tide_block *k = next_block(L, b, where, 10);
+    lua_createtable(L, k->cells > 1 << 16 ? 1 << 16 : (int)k->cells, 0);
+    const int64_t n = b->taken.n;
+    for (int64_t i = 0; i < k->cells; i++) {
+        const tide_cell *c = &k->cell[i];
+        switch (c->kind) {
+        case 's': lua_pushlstring(L, k->bytes + c->as.text.at, c->as.text.n); break;
+        case 'i': lua_pushinteger(L, c->as.i); break;
+        case 'f': lua_pushnumber(L, c->as.f); break;
+        default: lua_rawgeti(L, 6, (lua_Integer)(i % n) + 1);
         }
-        c.column = column;
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
-    luaL_checkstack(L, (int)(c.kinds ? c.n : 0) + 8, "records");
-    lua_createtable(L, most > 4096 ? 4096 : (int)most, 0);
-    int list = lua_gettop(L);
-    tide_found k =
-        rows(L, b, c.kinds ? &c : NULL, most, list, &got, skip, &skipped, error, sizeof error);
-    /* what came before it, first: who stopped it is met again */
-    if (k == TIDE_RECORD_STOPPED && got == 0) return tideL_raise(L, b->ctx, b->stopped);
-    lua_pushvalue(L, list);
-    lua_pushinteger(L, got), lua_pushinteger(L, skipped);
-    lua_pushstring(L, error);
+    lua_pushinteger(L, k->count), lua_pushinteger(L, k->skipped);
+    lua_pushstring(L, k->error);
     return 4;
 }
 
 /* records_fields(reader, where) -> the fields of the next row of CSV; nil: there is none */
 static int records_fields(lua_State *L) {
-    reader *b = check(L);
+    reader *b = check_idle(L);
     const char *where = luaL_checkstring(L, 2), *p;
     size_t length;
     tide_found k = tide_records_next(b->r, &p, &length);
@@ -248,19 +260,29 @@ static int records_fields(lua_State *L) {
 
 /* records_place(reader) -> bytes, records and lines before the next record */
 static int records_place(lua_State *L) {
-    int64_t offset, records, lines;
-    tide_records_place(check(L)->r, &offset, &records, &lines);
-    lua_pushinteger(L, offset), lua_pushinteger(L, records), lua_pushinteger(L, lines);
+    reader *b = check(L);
+    if (!b->task) tide_records_place(b->r, &b->place[0], &b->place[1], &b->place[2]);
+    for (int i = 0; i < 3; i++) lua_pushinteger(L, b->place[i]);
     return 3;
 }
 
 /* records_seek(reader, bytes, records, lines) -> whether the file goes so far */
 static int records_seek(lua_State *L) {
     reader *b = check(L);
+    settle(b);
     lua_pushboolean(L,
                     tide_records_seek(b->r, luaL_checkinteger(L, 2), luaL_checkinteger(L, 3),
                                       luaL_checkinteger(L, 4)));
     return 1;
+}
+
+/* records_close(reader): what is read ahead is waited for, the file closed */
+static int records_close(lua_State *L) {
+    tideL_box *box = luaL_checkudata(L, 1, "tide.box");
+    if (!tideL_unbox(L, 1, release)) return 0;
+    release(box->p);
+    box->p = NULL;
+    return 0;
 }
 
 /* -- a file that is written piece by piece, and is there when it is whole -- */
@@ -338,14 +360,11 @@ static int stream_commit(lua_State *L) {
 }
 
 void tideL_open_records(lua_State *L) {
-    static const luaL_Reg functions[] = {{"records_open", records_open},
-                                         {"records_read", records_read},
-                                         {"records_fields", records_fields},
-                                         {"records_place", records_place},
-                                         {"records_seek", records_seek},
-                                         {"stream_open", stream_open},
-                                         {"stream_write", stream_write},
-                                         {"stream_commit", stream_commit},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"records_open", records_open},     {"records_read", records_read},
+        {"records_fields", records_fields}, {"records_place", records_place},
+        {"records_seek", records_seek},     {"records_close", records_close},
+        {"stream_open", stream_open},       {"stream_write", stream_write},
+        {"stream_commit", stream_commit},   {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

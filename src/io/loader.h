@@ -28,8 +28,8 @@ typedef struct {
 } tide_loader_config;
 
 tide_status tide_loader_new(const tide_loader_config *, tide_loader **out);
-void tide_loader_free(
-    tide_loader *); /* stops the workers, drops batches that are not finished; accepts NULL */
+/* Stops the workers, drops batches that are not finished; accepts NULL. */
+void tide_loader_free(tide_loader *);
 
 bool tide_loader_ours(const tide_loader *); /* of this process: a forked child has no workers */
 /* Queues a batch: sample `index[i]` with draws from `seed[i]` goes to the i-th picture of `out`,
@@ -37,10 +37,11 @@ bool tide_loader_ours(const tide_loader *); /* of this process: a forked child h
 tide_batch *tide_loader_submit(tide_loader *, int64_t n, const int64_t *index, const uint64_t *seed,
                                float *out);
 bool tide_batch_ready(tide_loader *, const tide_batch *);
-void tide_batch_wait(tide_loader *, tide_batch *);
+/* Waits until it is made; false: `stop`, looked at now and then, was set before. */
+bool tide_batch_wait(tide_loader *, tide_batch *, const volatile int *stop);
 /* After waiting: the error of the i-th sample, or NULL. */
 const tide_image_error *tide_batch_error(const tide_batch *, int64_t i);
-void tide_batch_free(tide_loader *,
-                     tide_batch *); /* waits first; NULL: the loader was freed already */
+/* Waits for samples in hand, drops the others; NULL: the loader was freed already. */
+void tide_batch_free(tide_loader *, tide_batch *);
 
 #endif

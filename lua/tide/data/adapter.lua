@@ -555,6 +555,12 @@ function adapter.new(o)
       return x._closes and type(step) == "table" and method(step, "state")
         and method(step, "close") and step or x
     end
+    local function begun(step) -- the next batch is made during the step before
+      if x._closes and type(step) == "table" and method(step, "ahead") then
+        step:ahead(1)
+      end
+      return step
+    end
     out = setmetatable({
       batches = length(x),
       endless = x._closes and x.cardinality and x:cardinality() == -1,
@@ -565,14 +571,14 @@ function adapter.new(o)
         if own() ~= x then
           own():close()
         end
-        return (x:iter())
+        return begun((x:iter()))
       end,
       where = where and function()
         return own():state()
       end,
       go = go and function(s)
         go(x, s)
-        return (x:iter())
+        return begun((x:iter()))
       end,
     }, Stream)
   elseif method(x, "get") then

@@ -87,6 +87,14 @@ end
 
 Pass.__call = Pass.next
 
+--- Keeps n elements under way in worker threads, as far as they can be made there: what `prefetch`
+--- does, and fit with every data set.
+function Pass:ahead(n)
+  if self.iterator then
+    self.iterator:ahead(n)
+  end
+end
+
 --- Where the pass is, as plain data and tensors: what `dataset:restore` takes, perhaps in another
 --- process.
 function Pass:state()

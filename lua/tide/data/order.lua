@@ -3,11 +3,13 @@
 ---
 --- A store has `n`, `parts(i)`, which gives the parts of row i, `dtype(k)`, `spec()`, and may have
 --- `gather(order)` (an int64 tensor of numbers from 1) and `span(first, count)`, which give the
---- parts of a batch.
+--- parts of a batch, and `begin(order, workers)`, which begins such a batch in worker threads and
+--- gives what `gather(order, it)` takes, nil where they cannot.
 ---
 --- An order is an object with `pull(n)`, which gives how many numbers come (up to n, fewer at the
 --- end only), and either the first of so many in a row, or false and a tensor; `state()` and
 --- `restore(s)`.
+local ahead = require "tide.data.ahead"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local ops = require "tide.ops"
@@ -333,8 +335,50 @@ end
 
 function Batches.dtype() end
 
+--- Keeps n batches under way in worker threads.
+function Batches:ahead(n)
+  self.depth = math.max(n, self.depth or 0)
+end
+
+-- The next batch, begun: `at` is the place of the order before it; nil: there is none.
+local function begun(self)
+  local size, at = self.o.batch_size, self.order:state()
+  local count, first, numbers = self.order:pull(size)
+  if count == 0 or count < size and self.o.drop_remainder then
+    return nil
+  end
+  local batch = { at = at, first = first, count = count, numbers = numbers }
+  if not first and self.store.begin then
+    self.share = self.share or ahead.take()
+    batch.job = self.store:begin(numbers, self.share:workers())
+  end
+  return batch
+end
+
+local function under_way(self)
+  local queue = self.queue or {}
+  self.queue = queue
+  while not self.over and #queue <= self.depth do
+    local batch = begun(self)
+    queue[#queue + 1] = batch
+    self.over = not batch or batch.count < self.o.batch_size
+  end
+  return table.remove(queue, 1)
+end
+
 function Batches:next()
   local size = self.o.batch_size
+  if self.depth then
+    local batch = under_way(self)
+    if not batch then
+      return nil
+    end
+    self.n = self.n + 1
+    if batch.first then
+      return self.store:span(batch.first, batch.count)
+    end
+    return self.store:gather(batch.numbers, batch.job)
+  end
   local count, first, numbers = self.order:pull(size)
   if count == 0 or count < size and self.o.drop_remainder then
     return nil
@@ -347,11 +391,24 @@ function Batches:next()
 end
 
 function Batches:save()
+  local batch = self.queue and self.queue[1]
+  if batch then
+    return batch.at
+  end
   return self.order:state()
 end
 
 function Batches:load(s)
+  self.queue, self.over = nil, nil
   self.order:restore(s)
+end
+
+function Batches:close()
+  self.queue, self.over = nil, true
+  if self.share then
+    self.share:close()
+    self.share = nil
+  end
 end
 
 --- An iterator of batches that are gathered from the store.

@@ -103,6 +103,14 @@ function Iterator:close()
   end
 end
 
+--- From now on n elements are to be under way before they are asked for, as far as threads can make
+--- them: batches of rows. Others hand the wish down.
+function Iterator:ahead(n)
+  for _, input in ipairs(self.inputs) do
+    input:ahead(n)
+  end
+end
+
 --- What names it in errors.
 function Iterator:_label()
   return ("%s, element %d"):format(self.node._stage.name, self.n + 1)

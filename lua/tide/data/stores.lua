@@ -1,8 +1,10 @@
 --- Stores: rows that can be read in any order (see order.lua).
+local check = require "tide.check"
 local core = require "tide.core"
 local elements = require "tide.data.elements"
 local list = require "tide.list"
 local ops = require "tide.ops"
+local strings = require "tide.strings"
 local structure = require "tide.data.structure"
 
 local stores = {}
@@ -32,10 +34,47 @@ function Slices:parts(i)
   return table.unpack(out, 1, #parts)
 end
 
-function Slices:gather(order)
+-- The tensors of a part, in order.
+local function tensors_of(v, out)
+  if core.is_tensor(v) then
+    out[#out + 1] = v
+  elseif type(v) == "table" and not strings.is(v) then
+    for _, k in ipairs(check.sorted_keys(v)) do
+      tensors_of(v[k], out)
+    end
+  end
+end
+
+function Slices:begin(order, workers)
+  if not self.tensors then
+    self.tensors = {}
+    for _, v in ipairs(self.list) do
+      tensors_of(v, self.tensors)
+    end
+  end
+  return core.gather(workers, order, self.tensors)
+end
+
+-- A batch of part v; `made` are the batches of the tensors, taken in order.
+local function put_together(v, order, numbers, made)
+  if core.is_tensor(v) then
+    made.at = made.at + 1
+    return made[made.at]
+  elseif strings.is(v) then
+    return elements.gather(v, order, numbers)
+  end
+  local out = {}
+  for _, k in ipairs(check.sorted_keys(v)) do
+    out[k] = put_together(v[k], order, numbers, made)
+  end
+  return out
+end
+
+function Slices:gather(order, job)
   local out, numbers = {}, {}
+  local made = job and { at = 0, core.gather_wait(job) }
   for k, v in ipairs(self.list) do
-    out[k] = elements.gather(v, order, numbers)
+    out[k] = made and put_together(v, order, numbers, made) or elements.gather(v, order, numbers)
   end
   return table.unpack(out, 1, #self.list)
 end
@@ -133,11 +172,35 @@ Windows.__index = Windows
 --- @param starts userdata int64 (n), numbers of rows from 1
 function stores.windows(data, targets, starts, length, rate)
   return setmetatable({ data = data, targets = targets, starts = starts, n = #starts,
-    steps = ops.arange(0, length * rate, rate, { dtype = "int64" }):reshape { 1, length },
+    steps = ops.arange(0, length * rate, rate, { dtype = "int64" }),
     length = length }, Windows)
 end
 
-function Windows:gather(order)
+-- The tensors that rows are taken of, those of windows first; nil where targets are texts.
+local function of_windows(self)
+  if self.tensors == nil then
+    self.tensors = table.move(self.data, 1, #self.data, 1, {})
+    for _, v in ipairs(self.targets) do
+      self.tensors = self.tensors and core.is_tensor(v) and self.tensors or false
+      if self.tensors then
+        table.insert(self.tensors, v)
+      end
+    end
+  end
+  return self.tensors
+end
+
+function Windows:begin(order, workers)
+  local starts = ops.batch_gather(self.starts, order, { count = #order })
+  local tensors = of_windows(self)
+  return tensors and core.gather(workers, starts, tensors, self.steps, #self.data)
+end
+
+function Windows:gather(order, job)
+  job = job or self:begin(order)
+  if job then
+    return core.gather_wait(job)
+  end
   local starts = ops.batch_gather(self.starts, order, { count = #order })
   local n = #order
   local at = ops.reshape(ops.add(ops.reshape(starts, { n, 1 }), self.steps), { n * self.length })

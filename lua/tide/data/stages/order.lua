@@ -211,6 +211,14 @@ local function begin(self)
   self.input = stage.open(self.node._inputs[1], round_pass(self.pass, self.round))
   self.inputs = { self.input }
   self.given = false
+  if self.depth then
+    self.input:ahead(self.depth)
+  end
+end
+
+function Repeat:ahead(n)
+  self.depth = n
+  self.input:ahead(n)
 end
 
 function Repeat:start()

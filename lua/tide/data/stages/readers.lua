@@ -1,5 +1,7 @@
 --- Readers of files, record by record: TFRecord, lines of text, records of one length, CSV. The C
---- side reads blocks of records; a place is that of the block in the (unpacked) file and a number.
+--- side reads blocks of records, from the second on ahead, in a worker thread; a place is that of
+--- the block in the (unpacked) file and a number.
+local ahead = require "tide.data.ahead"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
@@ -44,7 +46,8 @@ local function read(self)
   local values, count, skipped, why = {}, 0, 0, header
   if header == "" or skip then
     values, count, skipped, why = core.records_read(self.reader, o.where, BLOCK, skip, o.kinds,
-      o.defaults, o.columns, o.width, o.na)
+      o.defaults, o.columns, o.width, o.na, self.share and self.share:workers())
+    self.share = self.share or ahead.take()
     why, skipped = why ~= "" and why or header, skipped + (header ~= "" and 1 or 0)
   end
   if skipped > 0 then
@@ -134,7 +137,14 @@ function Records:_label()
 end
 
 function Records:close()
+  if self.reader then
+    core.records_close(self.reader)
+  end
   self.reader, self.values, self.at, self.count, self.file = nil, nil, 0, 0, math.huge
+  if self.share then
+    self.share:close()
+    self.share = nil
+  end
 end
 
 local text = { shape = list.new {}, dtype = "string" }

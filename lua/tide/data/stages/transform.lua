@@ -578,6 +578,13 @@ stage.define("ignore_errors", { open = Ignore, cardinality = unknown })
 
 local Prefetch = iterator "prefetch"
 
+local AUTOTUNED = 2 -- elements that AUTOTUNE keeps under way
+
+function Prefetch:begin()
+  local n = self.o.buffer_size
+  self.input:ahead(n < 0 and AUTOTUNED or n)
+end
+
 function Prefetch:next()
   return counted(self, self.input:next())
 end
