@@ -141,10 +141,10 @@ const char *tideL_checkpath(lua_State *L,
                             int i); /* a path; raises where a zero byte would cut it */
 
 /* -- worker threads (ahead.c) -- */
-typedef struct tideL_workers tideL_workers; /* counted; what uses them outlives a handle */
+typedef struct tideL_workers tideL_workers;          /* counted; what uses them outlives a handle */
 tideL_workers *tideL_toworkers(lua_State *L, int i); /* borrowed; NULL: none, or closed ones */
 tideL_workers *tideL_workers_retain(tideL_workers *);
-void tideL_workers_release(tideL_workers *); /* accepts NULL */
+void tideL_workers_release(tideL_workers *);                  /* accepts NULL */
 struct tide_workers *tideL_workers_of(const tideL_workers *); /* NULL: none, closed */
 
 /* -- readers of records (records.c) -- */
