@@ -85,7 +85,8 @@ local pipelines = {
     return tide.data.TFRecordDataset { long, long }:batch(100):prefetch(n)
   end,
   ["rows of a table"] = function(n)
-    return tide.data.CsvDataset(rows, { "int64", "float32", "string", "none" }):batch(99):prefetch(n)
+    return tide.data.CsvDataset(rows, { "int64", "float32", "string", "none" }):batch(99)
+      :prefetch(n)
   end,
 }
 
