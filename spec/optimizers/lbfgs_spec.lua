@@ -124,6 +124,24 @@ describe("tide.optimizers.LBFGS", function()
     assert.error_matches(function() o:set_weights(variables) end, "expected changes of shape")
   end)
 
+  it("leaves what is frozen between steps as it is, and goes on", function()
+    tide.seed(1)
+    local model = tide.Sequential { tide.Input { 6 }, tide.layers.Dense { 8, activation = "tanh" },
+      tide.layers.Dense { 3 } }
+    model:compile { optimizer = LBFGS { max_iter = 3 }, loss = "mse" }
+    local x, y = tide.random.normal { 8, 6 }, tide.random.normal { 8, 3 }
+    local loss = model:train_on_batch(x, y)
+    for i = 1, 2 do
+      model.layers[i].trainable = false
+      local before = ops.copy(model.layers[i].kernel)
+      local less = model:train_on_batch(x, y)
+      assert.is_true(less < loss)
+      assert.is_true(ops.all(before:equal(model.layers[i].kernel)))
+      loss, model.layers[i].trainable = less, true
+    end
+    assert.is_true(model:train_on_batch(x, y) < loss)
+  end)
+
   it("says what it needs", function()
     local w = tide.tensor({ 1.0 }, { requires_grad = true })
     local o = LBFGS()

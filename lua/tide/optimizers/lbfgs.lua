@@ -142,12 +142,38 @@ local function evaluate(f, variables)
   elseif not core.is_tensor(loss) or not loss.requires_grad then
     errors.raise("LBFGS", "the function must return a loss that depends on the variables")
   end
-  local grads = core.gradients(loss, variables)
+  local free, given = {}, {}
+  for _, v in ipairs(variables) do
+    free[#free + 1] = v.requires_grad and v or nil
+  end
+  local of_free = core.gradients(loss, free)
+  for i, v in ipairs(free) do
+    given[v] = of_free[i] or nil
+  end
   local _ <close> = core.recording(false)
-  for i, v in ipairs(variables) do
-    grads[i] = grads[i] or ops.zeros_like(v)
+  local grads = {}
+  for i, v in ipairs(variables) do -- a frozen one stays: its gradient is 0, and so are its steps
+    grads[i] = given[v] or ops.zeros_like(v)
   end
   return loss:item(), flat(grads)
+end
+
+-- What is known of the curvature belongs to the variables that were free then: with others it
+-- starts anew. A state out of a file knows them by the gradients that are 0.
+local function settle_frozen(self, variables)
+  local past, at, same, key = self._past, 0, true, {}
+  for i, v in ipairs(variables) do
+    key[i] = v.requires_grad and "1" or "0"
+    if not v.requires_grad and past.gradient and not self._free then
+      same = same and largest(ops.slice(past.gradient, { at + 1 }, { v.size })) == 0
+    end
+    at = at + v.size
+  end
+  key = table.concat(key)
+  if not same or self._free and self._free ~= key then
+    self._past = { changes = {}, steps = {} }
+  end
+  self._free = key
 end
 
 local function write(variables, values)
@@ -208,6 +234,7 @@ function LBFGS:step(f, variables)
     self:build(variables)
   end
   variables = self._params
+  settle_frozen(self, variables)
   local past, rate = self._past, self:_current_rate()
   local loss, gradient = evaluate(f, variables)
   local first, evaluations, most = loss, 1, self.max_eval or self.max_iter * 5 // 4
