@@ -110,6 +110,20 @@ describe("weight.path", function()
     end)
   end
 
+  it("stays in what a configuration makes again", function()
+    for name, make in pairs(models) do
+      if not name:find "^own" and name ~= "built before" then
+        local model, got = make(), {}
+        for i, w in ipairs(getmetatable(model).from_config(model:get_config()).weights) do
+          got[i] = w.path
+        end
+        for i, w in ipairs(model.weights) do
+          assert.equal(w.path, got[i], name)
+        end
+      end
+    end
+  end)
+
   it("stays where a weight is replaced, and where a build failed before", function()
     local Failing = tide.Layer:extend("PathsFailing", {
       build = function(self)

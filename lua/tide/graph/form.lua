@@ -4,12 +4,36 @@
 -- made of it; a call's arguments refer to the results of others by { entry, call, result }, counted
 -- from 0. What the two forms have of their own comes as functions.
 local S = require "tide.private"
+local check = require "tide.check"
 local errors = require "tide.errors"
 local free = require("tide.graph.names").free
 local none = require "tide.none"
 local symbolic = require "tide.graph.symbolic"
 
 local form = {}
+
+--- The entry of a layer in a model that is about to be built. A Sequential model among them that
+--- has no Input waits for that, as it did when the model was made: its layers get the same paths.
+--- @param entry any
+--- @return any entry
+function form.waiting(entry)
+  local config = check.is_plain(entry) and entry.class_name == "Sequential" and entry.config
+  if not check.is_plain(config) or not check.is_plain(config.layers) or entry.shared_object then
+    return entry
+  end
+  local out, own, inner = {}, {}, {}
+  for k, v in pairs(entry) do
+    out[k] = v
+  end
+  for k, v in pairs(config) do
+    own[k] = v
+  end
+  for i, e in ipairs(config.layers) do
+    inner[i] = form.waiting(e)
+  end
+  out.config, out.build_config, own.layers, own.build_input_shape = own, nil, inner, nil
+  return out
+end
 
 local function is_layer(maker)
   return rawget(maker, S) ~= nil

@@ -8,6 +8,7 @@ local base = require "tide.layers.base"
 local check = require "tide.check"
 local class = require "tide.class"
 local errors = require "tide.errors"
+local form = require "tide.graph.form"
 local fuse = require "tide.graph.fuse"
 local list = require "tide.list"
 local Model = require "tide.models.model"
@@ -339,6 +340,7 @@ function Sequential._from_config(c, config)
       check.show(config.layers))
   end
   for i, entry in ipairs(config.layers or {}) do
+    entry = config.build_input_shape and form.waiting(entry) or entry
     layers[i] = registry.resolve("layer", entry, "from_config")
   end
   local model = c { layers, name = config.name, dtype = config.dtype, trainable = config.trainable }
