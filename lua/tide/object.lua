@@ -144,8 +144,11 @@ end
 
 --- A configuration's value with its objects made again: every `{ class_name, config }` inside that
 --- names a known class, and tensors.
-function object.revive(v)
-  if not check.is_plain(v) then
+function object.revive(v, depth)
+  depth = depth or 1
+  if depth > DEEPEST then
+    errors.raise("from_config", "the configuration holds itself, or tables too deep in one another")
+  elseif not check.is_plain(v) then
     return v
   elseif type(v.class_name) == "string" and type(v.config) == "table" then
     if v.class_name == "__tensor__" then
@@ -163,7 +166,7 @@ function object.revive(v)
   end
   local out = {}
   for k, x in pairs(v) do
-    out[k] = object.revive(x)
+    out[k] = object.revive(x, depth + 1)
   end
   return out
 end

@@ -195,6 +195,13 @@ local function configured(kind, name, f, options, owner)
   return f
 end
 
+local CALLED = { initializer = true, regularizer = true, constraint = true } -- what layers call
+
+local function callable(v)
+  local m = getmetatable(v)
+  return type(m) == "table" and m.__call ~= nil
+end
+
 --- An object from what a person or a file writes: an object itself, a name, `{ "name", option = ...
 --- }`, a class, or `{ class_name = "...", config = {...} }`. Functions are returned as they are.
 --- @param kind string
@@ -246,7 +253,7 @@ function registry.resolve(kind, v, owner)
       return configured(kind, v.class_name, found, v.config or {}, owner)
     end
     registry.refuse(kind, v, owner)
-  elseif t == "table" then
+  elseif t == "table" and (not CALLED[kind] or callable(v)) then
     return v
   end
   registry.refuse(kind, v, owner)

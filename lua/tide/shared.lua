@@ -1,6 +1,8 @@
 --- Layers that stand in several places of one configuration: in a model's graph and among the
 --- options of another layer. As in Keras, each of their entries gets the same `shared_object_id`,
 --- and what is made of such a configuration has one layer in all these places.
+local errors = require "tide.errors"
+
 local shared = {}
 
 local writing = setmetatable({}, { __mode = "k" }) -- coroutine -> the configuration being written
@@ -45,11 +47,16 @@ end
 
 local linked = setmetatable({}, { __mode = "k" }) -- descriptions of models that were gone through
 
+local DEEPEST = 500 -- tables in tables, models in models among them
+
 local function link(v, cells, inside)
+  inside = inside + 1
+  if inside > DEEPEST then
+    errors.raise("from_config", "the configuration holds itself, or tables too deep in one another")
+  end
   local out
   for k, x in next, v do
-    local y = type(x) == "table" and getmetatable(x) == nil
-      and link(x, cells, true) or x
+    local y = type(x) == "table" and getmetatable(x) == nil and link(x, cells, inside) or x
     if y ~= x then
       out = out or {}
       out[k] = y
@@ -57,7 +64,7 @@ local function link(v, cells, inside)
   end
   local id = v.class_name ~= nil and v.config ~= nil and v.shared_object_id
   if not out and not id then
-    linked[v] = inside and v.layers ~= nil or nil
+    linked[v] = inside > 1 and v.layers ~= nil or nil
     return v
   end
   out = out or {}
@@ -68,7 +75,7 @@ local function link(v, cells, inside)
     cells[id] = cells[id] or {}
     out.shared_object_id, out.shared_object = nil, cells[id]
   end
-  linked[out] = inside and out.layers ~= nil or nil
+  linked[out] = inside > 1 and out.layers ~= nil or nil
   return out
 end
 
@@ -76,7 +83,7 @@ end
 --- that is made first stays for the others.
 --- @param config table
 function shared.link(config)
-  return linked[config] and config or link(config, {})
+  return linked[config] and config or link(config, {}, 0)
 end
 
 return shared

@@ -71,6 +71,83 @@ describe("bad input", function()
     end)
   end
 
+  -- Every method that a person may call, once for each function, on layers that are built.
+  local knot, deep = {}, {}
+  knot[1], deep.a = knot, deep
+  local odd_arguments = { 3, -1, 2 ^ 53, 0 / 0, math.maxinteger, "x", "", true, none, {}, { {} },
+    { 1, 2 }, { "a" }, { 2, 3, 1.5 }, { { 2, 4 }, { 2, 4 } }, { a = 1 }, knot, deep, function() end,
+    coroutine.create(print), io.stdout, tide.ones { 2, 3 }, tide.tensor(1.0), tide.zeros { 0, 3 },
+    layers.Dense { 2 }, layers.Dense, { tostring }, { none, 3 }, tide.Input { 4 } }
+  local tried = {}
+  local function methods_of(object, left_out)
+    local out, class = {}, getmetatable(object)
+    while type(class) == "table" do
+      for name, f in pairs(class) do
+        if type(name) == "string" and not name:find "^_" and type(f) == "function"
+          and not tried[f] and not left_out[name] and object[name] == f then
+          tried[f], out[#out + 1] = true, name
+        end
+      end
+      class = rawget(class, "super")
+    end
+    table.sort(out)
+    return out
+  end
+
+  -- Calls the methods of what `make` gives with arguments that they cannot mean.
+  local function try_methods(what, make, left_out)
+    for _, name in ipairs(methods_of(make(), left_out)) do
+      for _, first in ipairs { false, { 2, 4 }, tide.ones { 2, 4 } } do
+        local object = make()
+        for i = 0, #odd_arguments do
+          local told = ("%s:%s %d"):format(what, name, i)
+          if first then
+            check(told, pcall(object[name], object, first, odd_arguments[i]))
+          else
+            check(told, pcall(object[name], object, odd_arguments[i]))
+          end
+        end
+      end
+    end
+  end
+
+  it("is refused by the methods of layers", function()
+    -- `call` is reached through the layer, which looks at its inputs
+    local left_out = { call = true }
+    local known = { Lambda = true }
+    for _, case in ipairs(cases) do
+      if not known[case[2]] then
+        known[case[2]] = true
+        try_methods(case[2], function()
+          local layer = case[3](layers)
+          pcall(function()
+            if type(case[4][1]) ~= "table" then
+              layer(tide.ones(case[4], { dtype = case[5] and case[5].ids and "int32" or nil }))
+            end
+          end)
+          return layer
+        end, left_out)
+      end
+    end
+  end)
+
+  it("is refused by the methods of models", function()
+    local function compiled(model)
+      model:compile { optimizer = "adam", loss = "mse", metrics = { "mae" } }
+      return model
+    end
+    local written = { save = true, save_weights = true, export = true, summary = true,
+      call = true, fit = true, evaluate = true, explain_plan = true } -- files, and what prints
+    try_methods("Sequential", function()
+      return compiled(tide.Sequential { tide.Input { 4 }, layers.Dense { 3 }, layers.Dense { 2 } })
+    end, written)
+    try_methods("Model", function()
+      local a, b = tide.Input { 4 }, tide.Input { 3 }
+      return compiled(tide.Model { inputs = { a, b },
+        outputs = layers.Concatenate() { layers.Dense { 3 }(a), b } })
+    end, written)
+  end)
+
   local seen = { Lambda = true } -- what its function does is the person's affair
   for _, case in ipairs(cases) do
     if not seen[case[2]] then

@@ -1,5 +1,6 @@
 --- Data of several parts: a tensor or text, a list of them, or a table by name. Flattened in order
 --- (names sorted, or in the order that is given) and put together again.
+local check = require "tide.check"
 local errors = require "tide.errors"
 local none = require "tide.none"
 local strings = require "tide.strings"
@@ -50,11 +51,7 @@ end
 
 --- Names of a table by name, sorted; or `order` if it names the same.
 function structure.names(t, order)
-  local names = {}
-  for k in pairs(t) do
-    names[#names + 1] = k
-  end
-  table.sort(names)
+  local names = check.sorted_keys(t)
   if order and #order == #names then
     for _, name in ipairs(order) do
       if t[name] == nil then

@@ -111,7 +111,10 @@ end
 --- @param x userdata tensor of another rank
 --- @param want table shape of the input
 function symbolic.adjust_rank(owner, key, x, want)
-  local shape, n = x.shape, #want
+  local shape, n = (core.is_tensor(x) or is(x)) and x.shape, #want
+  if not shape then
+    errors.raise(owner, "takes a tensor for its input '%s' (got %s)", key, check.show(x))
+  end
   if #shape == n - 1 and want[n] == 1 then
     return ops.expand_dims(x, -1)
   elseif #shape == n + 1 and shape[#shape] == 1 then
@@ -199,7 +202,10 @@ end
 
 -- Symbolic tensors of shapes in the structure of the symbolic tensors `spec`.
 local function like(shape, spec)
-  if is(spec) then
+  if is(spec) ~= list.is(shape) then
+    errors.raise("compute_output_shape", "takes shapes in the structure of the model's inputs (got \z
+      %s)", check.show(shape))
+  elseif is(spec) then
     return symbolic.of_shape(shape, spec.dtype)
   end
   local out = {}

@@ -29,6 +29,7 @@ local none = require "tide.none"
 local object = require "tide.object"
 local ops = require "tide.ops"
 local registry = require "tide.registry"
+local shaped = require "tide.layers.shapes"
 local sizes = require "tide.layers.sizes"
 local tracking = require "tide.layers.tracking"
 local paths = require "tide.layers.paths"
@@ -292,6 +293,10 @@ end
 
 --- As extend, without registering: for Tide's own families, which the namespace finds.
 function Layer.derive(base, name, def)
+  if not class.is_class(base) or type(def) ~= "table" then
+    errors.raise("derive", "takes a class, a name and a table of methods (got %s)",
+      check.show(def))
+  end
   local c = object.class(name, base, { args = def.args, list_first = def.list_first,
     init = def.init })
   for key in pairs(c._foreign) do
@@ -304,6 +309,9 @@ function Layer.derive(base, name, def)
   c._builds[#c._builds + 1] = def.build
   c._input_names = def.inputs or base._input_names
   object.fill(c, def, reserved)
+  for key, checked in pairs(shaped.methods) do
+    c[key] = def[key] and checked(def[key]) or nil
+  end
   sizes.declare(c)
   c._custom_shape = def.compute_output_shape ~= nil or (def.call == nil and base._custom_shape)
     or false
@@ -319,26 +327,6 @@ require("tide.layers.weights")(Layer)
 Layer._option = sizes.of
 
 -- ---- building ----
-
-local NESTED = 16 -- lists of shapes in lists: a table that holds itself has no end
-
--- A shape, or a list or table of shapes, as a person writes it.
-local function as_shape(v, depth)
-  if not check.is_list(v) or depth > NESTED then
-    errors.raise("build", "takes the shape of the input, batch first (got %s)", check.show(v))
-  elseif type(v[1]) == "table" and v[1] ~= none or (#v == 0 and next(v) ~= nil) then
-    local out = {}
-    for k, x in pairs(v) do
-      out[k] = as_shape(x, depth + 1)
-    end
-    return out
-  end
-  local shape, expected = check.types.shape(v)
-  if not shape then
-    errors.raise("build", "takes %s (got %s)", expected, check.show(v))
-  end
-  return shape
-end
 
 -- The layer's dtypes from the name of a policy; none of its weights is there yet.
 local function use_policy(self, name)
@@ -359,9 +347,9 @@ function Layer:build(input_shape, ...)
   if self.built then
     return
   end
-  local shapes = table.pack(input_shape, ...)
-  for i = 1, shapes.n do
-    shapes[i] = shapes[i] ~= nil and as_shape(shapes[i], 1) or nil
+  local given = table.pack(input_shape, ...)
+  for i = 1, given.n do
+    given[i] = given[i] ~= nil and shaped.read("build", given[i]) or nil
   end
   local own = self[S]
   local _ <close> = core.scope_pause() -- what it makes stays
@@ -373,12 +361,12 @@ function Layer:build(input_shape, ...)
   local made <close> = setmetatable({ layer = self, weights = #own.weights,
     states = own.states and #own.states or 0 }, Building)
   for _, build in ipairs(self._builds) do
-    build(self, table.unpack(shapes, 1, shapes.n))
+    build(self, table.unpack(given, 1, given.n))
   end
   made.done, self.built = true, true
   sizes.fix(self)
-  self[S].build_shape = shapes[1]
-  self[S].build_shapes = shapes
+  self[S].build_shape = given[1]
+  self[S].build_shapes = given
   self:_settle()
 end
 
@@ -428,9 +416,9 @@ end
 
 --- The shape of the result for inputs of this shape; found by running `call` on samples where a
 --- layer does not say.
-function Layer:compute_output_shape(...)
+Layer.compute_output_shape = shaped.checked(function(self, ...)
   return require("tide.graph.symbolic").traced_shapes(self, ...)
-end
+end)
 
 --- dtype of the result for inputs of this dtype.
 function Layer.compute_output_dtype(self)
@@ -487,13 +475,23 @@ local function with_mask(self, x, mask, y)
   end
 end
 
+-- Notes the penalties on what a call gave, by sample.
+local function penalize(self, ...)
+  for i = 1, select("#", ...) do
+    local y = select(i, ...)
+    if check.is_plain(y) then
+      penalize(self, table.unpack(y))
+    elseif y then
+      self:add_loss(self.activity_regularizer(y) / (y.shape[1] or 1))
+    end
+  end
+end
+
 -- What a call gave, with its mask; the penalty on it is noted.
 local function finish(self, x, mask, y, ...)
   with_mask(self, x, mask, y)
-  local regularizer = self.activity_regularizer
-  if regularizer then
-    local total = regularizer(y)
-    self:add_loss(total / y.shape[1])
+  if self.activity_regularizer then
+    penalize(self, y, ...)
   end
   return y, ...
 end

@@ -42,7 +42,9 @@ end
 --- The shape of such a layer's result.
 function core.affine_shape(self, shape)
   local features = shape[#shape]
-  if self.built and features ~= none and features ~= self.kernel.shape[1] then
+  if features == nil then
+    errors.raise(self:_label(), "needs an axis of features (got the shape [])")
+  elseif self.built and features ~= none and features ~= self.kernel.shape[1] then
     errors.raise("linear", "input has %d features, kernel expects %d (input %s, kernel %s)",
       features, self.kernel.shape[1], list.format(shape), tostring(self.kernel.shape))
   end

@@ -107,12 +107,13 @@ local function as_whole(x)
   return ops.convert_to_tensor(x, { dtype = "int64" })
 end
 
-local function all_whole(x)
-  if type(x) ~= "table" then
+local function all_whole(x, depth)
+  depth = depth or 1
+  if type(x) ~= "table" or depth > 8 then -- axes that a tensor has at most
     return math.type(x) == "integer"
   end
   for i = 1, #x do
-    if not all_whole(x[i]) then
+    if not all_whole(x[i], depth + 1) then
       return false
     end
   end
@@ -176,7 +177,7 @@ local function as_input(self, x, i, inside)
         refuse_input(self, x, i)
       end
       return x
-    elseif number_table(x) then
+    elseif number_table(x) and (takes ~= "list" or inside) then
       return ops.convert_to_tensor(list.is(x) and x:totable() or x,
         { dtype = self.compute_dtype })
     elseif takes and (takes ~= "list" or inside or #x == 0) then

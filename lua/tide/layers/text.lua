@@ -10,6 +10,7 @@ local lookup = require "tide.layers.lookup"
 local none = require "tide.none"
 local object = require "tide.object"
 local ops = require "tide.ops"
+local shapes = require "tide.layers.shapes"
 local sources = require "tide.layers.sources"
 local strings = require "tide.strings"
 
@@ -231,7 +232,7 @@ function TextVectorization:call(x)
   return self.output_mode == "int" and ids or lookup.numbered(self, ids, ids.shape)
 end
 
-function TextVectorization:compute_output_shape(shape)
+TextVectorization.compute_output_shape = shapes.checked(function(self, shape)
   local out = list.copy(shape)
   if self[S].split == "none" then -- rows of words that came as such
     out[math.max(#out, 1)] = not self[S].lengths and shape[#shape] or none
@@ -243,7 +244,7 @@ function TextVectorization:compute_output_shape(shape)
     return out
   end
   return IndexLookup.compute_output_shape(self, out)
-end
+end)
 
 function TextVectorization:update_state(batch)
   if self[S].fixed then

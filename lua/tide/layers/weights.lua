@@ -46,6 +46,16 @@ local function option(v)
   end
 end
 
+-- What an initializer gives, checked.
+local function initial(where, o, initializer, shape, dtype)
+  local tensor = initializer(table.move(shape, 1, #shape, 1, {}), dtype)
+  if not core.is_tensor(tensor) or not list.equal(tensor.shape, shape) then
+    errors.raise(where, "the initializer of '%s' must return a tensor of shape %s (got %s)",
+      o.name or "weight", list.format(shape), check.show(tensor))
+  end
+  return tensor
+end
+
 -- As add_weight, with options that were checked, or are a layer's own.
 function Layer:_make_weight(o)
   local dtype = o.dtype or self.dtype
@@ -59,11 +69,7 @@ function Layer:_make_weight(o)
         o.name or "weight", list.format(shape))
     end
   end
-  local tensor = initializer(table.move(shape, 1, #shape, 1, {}), dtype)
-  if not core.is_tensor(tensor) or not list.equal(tensor.shape, shape) then
-    errors.raise("add_weight", "the initializer of '%s' must return a tensor of shape %s (got %s)",
-      o.name or "weight", list.format(shape), check.show(tensor))
-  end
+  local tensor = initial("add_weight", o, initializer, shape, dtype)
   self:_track(tensor, o)
   return tensor
 end
@@ -132,7 +138,8 @@ function Layer:add_state(...)
     end
   end
   local shape = o.shape or {}
-  local tensor = o.initializer(table.move(shape, 1, #shape, 1, {}), o.dtype or self.dtype)
+  local initializer = option(o.initializer) or require("tide.initializers").get "zeros"
+  local tensor = initial("add_state", o, initializer, shape, o.dtype or self.dtype)
   core.scope_leave(tensor)
   own.states[#own.states + 1] = { tensor = tensor, name = o.name }
   names.give(tensor, o.name, self, paths.around(self))

@@ -18,6 +18,7 @@ local object = require "tide.object"
 local order = require "tide.graph.order"
 local program = require "tide.graph.program"
 local registry = require "tide.registry"
+local shapes = require "tide.layers.shapes"
 local shared = require "tide.shared"
 local strings = require "tide.strings"
 local symbolic = require "tide.graph.symbolic"
@@ -227,9 +228,9 @@ function Functional:build()
   self.built = true
 end
 
-function Functional:compute_output_shape(...)
+Functional.compute_output_shape = shapes.checked(function(self, ...)
   return require("tide.graph.symbolic").traced_shapes(self, ...)
-end
+end)
 
 Functional.compute_mask = function()
   return nil
@@ -337,7 +338,7 @@ local reader = {
       end
       return entry.name, { fn = fn }
     end
-    local layer = registry.resolve("layer", entry, "from_config")
+    local layer = registry.resolve("layer", form.waiting(entry), "from_config")
     return entry.name, { fn = layer, layer = layer }
   end,
   calls = function(entry)

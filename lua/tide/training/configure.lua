@@ -158,6 +158,10 @@ end
 
 --- compile with what get_compile_config returned.
 function configure.compile_from_config(self, config)
+  if not check.is_plain(config) then
+    errors.raise("compile_from_config", "takes what get_compile_config returned (got %s)",
+      check.show(config))
+  end
   local o = {}
   for k, v in pairs(config) do
     if v ~= none then

@@ -63,6 +63,7 @@ local function distribute(T, v, what, n, names, losses)
     return out
   end
   local known = {}
+  names = names or {}
   for i, name in ipairs(names) do
     known[name] = i
   end
@@ -85,7 +86,7 @@ local function parts(T, y, y_pred, w)
   local ys, ps, ws = T.y_list, T.p_list, nil
   if type(y_pred) == "userdata" then
     if type(y) == "table" and structure.kind(y) ~= "leaf" then
-      y = distribute(T, y, "y", 1, T.names)[1]
+      y = structure.kind(y) and distribute(T, y, "y", 1, T.names)[1]
     elseif y ~= nil and type(y) ~= "userdata" then
       y = tensors.of(y, nil, "y")
     end
@@ -107,8 +108,11 @@ local function parts(T, y, y_pred, w)
   ps = structure.flatten(y_pred, "output", names)
   local n = #ps
   ys = {}
-  if y ~= nil then
-    local kind = structure.kind(y)
+  local kind = structure.kind(y)
+  if kind == "other" then
+    errors.raise(T.method or "compute_loss", "y must be a tensor, or a list or table of them (got \z
+      %s)", check.show(y))
+  elseif kind then
     local losses = T.loss and (kind == "leaf" or #y ~= n) and T.loss:indices(n, names) or nil
     if kind == "leaf" then
       ys[losses and losses[1] or 1] = tensors.of(y, nil, "y")
@@ -194,6 +198,10 @@ function steps.compute_loss(model, _, y, y_pred, sample_weight)
   local T = steps.of(model, "compute_loss")
   local total
   if T.loss then
+    local kind = structure.kind(y_pred)
+    if not kind or kind == "other" then
+      errors.raise("compute_loss", "y_pred must be what the model gave (got %s)", check.show(y_pred))
+    end
     local ys, ps, ws = parts(T, y, y_pred, sample_weight)
     prepare(T, ys, ps)
     total = T.loss:compute(ys, ps, ws)

@@ -30,6 +30,7 @@ local list = require "tide.list"
 local object = require "tide.object"
 local ops = require "tide.ops"
 local random = require "tide.random"
+local shapes = require "tide.layers.shapes"
 local spatial = require "tide.layers.spatial"
 
 local image = {}
@@ -117,17 +118,20 @@ end
 
 -- ---- inputs ----
 
+local AXES = 8 -- that a tensor has at most; a table may hold itself
+
 -- Numbers as a tensor: whole ones of labels stay whole.
 local function as_numbers(v, dtype)
   return core.tensor(list.is(v) and v:totable() or v, { dtype = dtype })
 end
 
-local function all_whole(v)
-  if type(v) ~= "table" then
+local function all_whole(v, depth)
+  depth = depth or 1
+  if type(v) ~= "table" or depth > AXES then
     return math.type(v) == "integer"
   end
   for _, x in ipairs(v) do
-    if not all_whole(x) then
+    if not all_whole(x, depth + 1) then
       return false
     end
   end
@@ -231,6 +235,10 @@ end
 
 -- Sizes of pictures of this shape: { batch, height, width, channels, single, shape }.
 local function info_of(self, shape)
+  if type(shape) ~= "table" then
+    errors.raise(self:_label(), "takes pictures, and the transformation that \z
+      get_random_transformation gave for them (got no shape)")
+  end
   local n, first = #shape, self.data_format == "channels_first"
   if n ~= 3 and n ~= 4 then
     errors.raise(self:_label(), "images must have the shape %s, or that with a batch first (got \z
@@ -252,7 +260,7 @@ end
 
 local DATA = { "data", "any", check.required, "pictures, or a table with images among it",
   dict = true }
-local TRANSFORMATION = { "transformation", "any", nil, "what get_random_transformation gave",
+local TRANSFORMATION = { "transformation", "table", nil, "what get_random_transformation gave",
   dict = true }
 local TRAINING = { "training", "bool", true, "whether random layers act" }
 
@@ -284,6 +292,13 @@ object.declare(Image, "layer", {
     TRANSFORMATION, TRAINING },
 })
 
+-- Symbolic tensors are objects.
+local function check_pictures(self, x)
+  if not core.is_tensor(x) and (type(x) ~= "table" or check.is_plain(x)) then
+    errors.raise(self:_label(), "takes pictures as a tensor (got %s)", check.show(x))
+  end
+end
+
 -- What a class may give; nothing changes by itself.
 function Image._draw()
   return {}
@@ -314,6 +329,7 @@ function Image:get_random_transformation(data, training, seed)
     return nil
   end
   local images = check.is_plain(data) and data.images or data
+  check_pictures(self, images)
   local info = info_of(self, images.shape)
   info.data = check.is_plain(data) and data or { images = data }
   if type(seed) == "number" then
@@ -323,11 +339,16 @@ function Image:get_random_transformation(data, training, seed)
 end
 
 local function acts(self, transformation, training)
+  if transformation ~= nil and not check.is_plain(transformation) then
+    errors.raise(self:_label(), "takes the table that get_random_transformation gave (got %s)",
+      check.show(transformation))
+  end
   return (training ~= false or self.always) and transformation ~= nil
 end
 
 -- `f` on pictures as a batch with the channels last.
 local function on_batch(self, f, x, t)
+  check_pictures(self, x)
   local info = info_of(self, x.shape)
   local first = self.data_format == "channels_first"
   x = info.single and ops.expand_dims(x, 1) or x
@@ -338,6 +359,7 @@ end
 
 --- The pictures, (batch, ...) or one, as the transformation changes them.
 function Image:transform_images(images, transformation, training)
+  check_pictures(self, images)
   if not self.keeps_integers and images.dtype ~= self.compute_dtype then
     images = ops.cast(images, self.compute_dtype)
   end
@@ -424,7 +446,7 @@ local function resized(self, shape)
 end
 
 --- The shapes of the result, or of all parts of it.
-function Image:compute_output_shape(shape)
+Image.compute_output_shape = shapes.checked(function(self, shape)
   if type(shape.images) ~= "table" then
     return resized(self, shape)
   end
@@ -433,7 +455,7 @@ function Image:compute_output_shape(shape)
     out[k] = (k == "images" or k == "segmentation_masks") and resized(self, v) or v
   end
   return out
-end
+end)
 
 --- Makes a class of this family.
 --- @param name string

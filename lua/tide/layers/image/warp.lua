@@ -7,6 +7,7 @@ local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local image = require "tide.layers.image.base"
+local none = require "tide.none"
 local ops = require "tide.ops"
 local pictures = require "tide.ops.image"
 
@@ -356,7 +357,12 @@ warp.RandomElasticTransform = Elastic
 
 --- The strength of the field, in pixels, and its smoothness, for pictures of this size.
 --- @return number alpha, number sigma
-function Elastic.get_elastic_transform_params(_, height, width, factor)
+function Elastic.get_elastic_transform_params(self, height, width, factor)
+  for name, v in pairs { height = height or none, width = width or none, factor = factor or none } do
+    if type(v) ~= "number" then
+      errors.raise(self:_label(), "%s must be a number (got %s)", name, check.show(v))
+    end
+  end
   return math.max(height, width) * 0.1 * factor, math.min(height, width) * 0.05 * factor
 end
 
