@@ -129,17 +129,17 @@ describe("tide.optimizers.LBFGS", function()
     local model = tide.Sequential { tide.Input { 6 }, tide.layers.Dense { 8, activation = "tanh" },
       tide.layers.Dense { 3 } }
     model:compile { optimizer = LBFGS { max_iter = 3 }, loss = "mse" }
-    local x, y = tide.random.normal { 8, 6 }, tide.random.normal { 8, 3 }
-    local loss = model:train_on_batch(x, y)
+    local data, wanted = tide.random.normal { 8, 6 }, tide.random.normal { 8, 3 }
+    local loss = model:train_on_batch(data, wanted)
     for i = 1, 2 do
       model.layers[i].trainable = false
       local before = ops.copy(model.layers[i].kernel)
-      local less = model:train_on_batch(x, y)
+      local less = model:train_on_batch(data, wanted)
       assert.is_true(less < loss)
       assert.is_true(ops.all(before:equal(model.layers[i].kernel)))
       loss, model.layers[i].trainable = less, true
     end
-    assert.is_true(model:train_on_batch(x, y) < loss)
+    assert.is_true(model:train_on_batch(data, wanted) < loss)
   end)
 
   it("says what it needs", function()
