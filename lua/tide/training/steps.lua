@@ -200,7 +200,8 @@ function steps.compute_loss(model, _, y, y_pred, sample_weight)
   if T.loss then
     local kind = structure.kind(y_pred)
     if not kind or kind == "other" then
-      errors.raise("compute_loss", "y_pred must be what the model gave (got %s)", check.show(y_pred))
+      errors.raise("compute_loss", "y_pred must be what the model gave (got %s)",
+        check.show(y_pred))
     end
     local ys, ps, ws = parts(T, y, y_pred, sample_weight)
     prepare(T, ys, ps)
