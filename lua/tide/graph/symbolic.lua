@@ -203,8 +203,8 @@ end
 -- Symbolic tensors of shapes in the structure of the symbolic tensors `spec`.
 local function like(shape, spec)
   if is(spec) ~= list.is(shape) then
-    errors.raise("compute_output_shape", "takes shapes in the structure of the model's inputs (got \z
-      %s)", check.show(shape))
+    errors.raise("compute_output_shape",
+      "takes shapes in the structure of the model's inputs (got %s)", check.show(shape))
   elseif is(spec) then
     return symbolic.of_shape(shape, spec.dtype)
   end

@@ -576,8 +576,8 @@ local function define_list(name, def)
   def.init = list_init
   function def.compute_output_shape(self, shapes)
     if #shapes < 2 then
-      errors.raise(self:_label(), "takes the shapes of query and value, and of key if there is one \z
-        (got %d)", #shapes)
+      errors.raise(self:_label(),
+        "takes the shapes of query and value, and of key if there is one (got %d)", #shapes)
     end
     local out = list.copy(shapes[1])
     out[#out] = shapes[2][#shapes[2]]

@@ -69,8 +69,8 @@ local function may_be_mask(v)
   return not v or core.is_tensor(v) or type(v) == "table" and getmetatable(v) ~= nil
 end
 
---- `compute_mask` of a class as a person calls it: after the inputs comes a mask, or a list or table
---- of them.
+--- `compute_mask` of a class as a person calls it: after the inputs comes a mask, or a list or
+--- table of them.
 --- @param f fun(self, inputs, mask)
 local function masked(f)
   return origin.wraps(function(self, inputs, mask, ...)

@@ -358,7 +358,8 @@ warp.RandomElasticTransform = Elastic
 --- The strength of the field, in pixels, and its smoothness, for pictures of this size.
 --- @return number alpha, number sigma
 function Elastic.get_elastic_transform_params(self, height, width, factor)
-  for name, v in pairs { height = height or none, width = width or none, factor = factor or none } do
+  local given = { height = height or none, width = width or none, factor = factor or none }
+  for name, v in pairs(given) do
     if type(v) ~= "number" then
       errors.raise(self:_label(), "%s must be a number (got %s)", name, check.show(v))
     end
