@@ -883,12 +883,12 @@ describe("a function that hangs on a gradient", function()
   it("is found where memory grows by such circles alone", function()
     collect()
     local before = core.memory().peak_bytes
-    for _ = 1, 200 do
+    for _ = 1, 300 do
       local y = core.ones({ 1 << 18 }, { requires_grad = true }) * 2
       local z = y:exp()
       y:register_hook(function() return z end)
-    end
-    assert.is_true(core.memory().peak_bytes - before < 200 << 20)
+    end -- 3 MB each; in a large state a search comes after 256 MB at most
+    assert.is_true(core.memory().peak_bytes - before < 400 << 20)
   end)
 
   it("lives as long as the graph that it is in", function()
