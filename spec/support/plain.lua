@@ -56,10 +56,27 @@ return function(options)
     return nil, true
   end
 
-  handler.fileEnd = function()
+  -- What a file has run is let go: busted keeps its functions, and with them all that they have
+  -- loaded, to the end, and every full collection of a later file would walk over it.
+  local function let_go(element)
+    for key, list in pairs(element) do
+      if type(list) == "table" and type(list[1]) == "table" and list[1].run then
+        for _, part in ipairs(list) do
+          let_go(part)
+          part.run, part.env = nil, nil
+        end
+        element[key] = nil
+      end
+    end
+  end
+
+  handler.fileEnd = function(file)
     if not quiet then
       out "\n"
     end
+    let_go(file)
+    local run = file.run
+    file.run, file.env = { getTrace = run.getTrace, rewriteMessage = run.rewriteMessage }, nil
     return nil, true
   end
 

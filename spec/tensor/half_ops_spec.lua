@@ -692,7 +692,7 @@ describe("recurrent ops in half precision", function()
   it("are float32's, by stretches of steps, with their gradients", function()
     tide.seed(33)
     for _, d in ipairs(halves) do
-      for cell in pairs(gates) do
+      for _, cell in ipairs { "simple", "lstm", "gru", "gru_before" } do -- the numbers drawn stay
         for _, o in ipairs { { 3, 5, 4 }, { 70, 30, 64 }, { 33, 40, 48, backwards = true },
           { 3, 700, 8, mask = true }, { 40, 60, 32, mask = true, zero = true, backwards = true },
           { 1, 1, 1 } } do
@@ -707,7 +707,7 @@ describe("recurrent ops in half precision", function()
               not c and more or nil, mask, cell, "tanh", "sigmoid", o.backwards or false,
               o.zero or false)
             return y + ops.expand_dims(last, 2)
-          end, given, d, 8) -- what gradients read is rounded at each step
+          end, given, d, 8, 0.1) -- what gradients read is rounded at each step
         end
       end
     end

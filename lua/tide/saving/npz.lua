@@ -19,7 +19,7 @@ function npz.save_weights(model, path)
   need_built(model, "save_weights")
   local entries = {}
   for i, r in ipairs(model:_saved()) do
-    entries[i] = { r.path, r.tensor:detach() }
+    entries[i] = { r.tensor.path or r.path, r.tensor:detach() }
   end
   tensors.write_npz(path, entries)
 end
@@ -37,12 +37,28 @@ local function in_order(entries, records)
   return unnamed or alike
 end
 
+-- Weights' paths begin with the name of a Sequential, which no file needs, for the model that reads
+-- may have another: taken off where all names have it and the model's paths do.
+local function strip(entries, records)
+  local first = entries[1] and entries[1].name:match "^[^/]*/"
+  for _, r in ipairs(records) do
+    first = r.tensor.path ~= r.path and first
+  end
+  for _, e in ipairs(entries) do
+    first = first and e.name:sub(1, #first) == first and first
+  end
+  for _, e in ipairs(first and entries or {}) do
+    e.name = e.name:sub(#first + 1)
+  end
+end
+
 --- Reads weights into a built model.
 --- @param o table skip_mismatch, by_name
 function npz.load_weights(model, path, o)
   need_built(model, "load_weights")
   local entries, read = tensors.open_npz(path)
   local records, order = model:_saved(), {}
+  strip(entries, records)
   for i, e in ipairs(entries) do
     order[i] = e.name
   end
