@@ -183,4 +183,25 @@ describe("TextGenerator", function()
     local history = model:fit(it, { epochs = 8, verbose = 0 })
     assert.equal(1, history.accuracy[8])
   end)
+
+  it("makes rows in one call as it makes them text by text", function()
+    local texts = {}
+    for i = 1, 23 do
+      texts[i] = ("w%d "):format(i % 5):rep(i % 9) .. "end"
+    end
+    for _, o in ipairs { {}, { maxlen = 4 }, { maxlen = 4, padding = "pre", truncating = "pre" },
+      { maxlen = 6, pad_by_batch = true, value = 7, dtype = "int64" },
+      { maxlen = 5, word_dropout = 0.4 }, { maxlen = 5, word_dropout = 0.4, truncating = "pre" },
+      { maxlen = 5, word_dropout = 0.4, word_dropout_id = 9, padding = "pre", dtype = "float32" },
+      { maxlen = 8, buckets = 3 }, { word_dropout = 0.2 } } do
+      local quick = TextGenerator(o):flow(texts, { batch_size = 5, seed = 2 })
+      local slow = TextGenerator(o):flow(texts, { batch_size = 5, seed = 2 })
+      rawset(slow, "_joined", false)
+      for i = 1, 2 * #quick do
+        local a, b = quick:next(), slow:next()
+        assert.equal(b.dtype, a.dtype)
+        assert.same(b:tolist(), a:tolist(), i)
+      end
+    end
+  end)
 end)

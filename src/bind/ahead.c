@@ -5,6 +5,7 @@
  * reads is retained until it was waited for. */
 #include "bind.h"
 
+#include "../io/image.h"
 #include "../io/workers.h"
 
 #include <stdlib.h>
@@ -61,7 +62,17 @@ static int workers_ours(lua_State *L) {
     return 1;
 }
 
-/* -- gathering -- */
+/* -- batches -- */
+
+/* How rows of ids become rows of one length. */
+typedef struct {
+    int64_t length;
+    bool pad_first, cut_first, instead; /* instead: dropped ids are replaced */
+    double value, other;                /* what fills, what is put in place of dropped ones */
+    double share;                       /* of those that are dropped */
+    uint64_t seed, pass;
+    int64_t *first; /* [n]: the number of a row's draws before its first */
+} filling;
 
 typedef struct {
     tide_tensor *from, *to; /* retained */
@@ -76,6 +87,7 @@ typedef struct {
     tideL_workers *workers;
     tide_task *task;
     int64_t n, grain, steps, *order, *step; /* order [n]: rows from 0; step [steps] */
+    filling fill;
     int parts;
     bool taken;
     part part[];
@@ -88,7 +100,7 @@ static void drop(void *p) {
     tide_task_free(tideL_workers_of(b->workers), b->task);
     tideL_workers_release(b->workers);
     for (int k = 0; k < b->parts; k++) tide_release(b->part[k].from), tide_release(b->part[k].to);
-    free(b->order), free(b->step), free(b);
+    free(b->order), free(b->step), free(b->fill.first), free(b);
 }
 
 static void gather(void *user, int64_t i, int worker) {
@@ -113,6 +125,24 @@ static int64_t *numbers(lua_State *L, int i, int64_t *n) {
     int64_t *to = malloc((size_t)*n * sizeof *to + 1);
     if (to) memcpy(to, tide_host_view(t), (size_t)*n * sizeof *to);
     return to;
+}
+
+/* Makes a batch, of which an entry has `bytes`, at once or by the workers at 1; pushes its handle.
+ */
+static int begin(lua_State *L, batch *b, int handle, int64_t bytes, tide_piece *run) {
+    tideL_workers *w = tideL_toworkers(L, 1);
+    b->grain = bytes > 0 ? PIECE / bytes + 1 : b->n + 1;
+    const int64_t pieces = (b->n + b->grain - 1) / b->grain;
+    lua_pushvalue(L, handle);
+    if (!w || b->n * bytes < SMALL) { /* handing it over would take longer */
+        for (int64_t i = 0; i < pieces; i++) run(b, i, 0);
+        return 1;
+    }
+    if (!w->w || !tide_workers_ours(w->w)) return tideL_error(L, "batch", "the workers are closed");
+    b->workers = tideL_workers_retain(w);
+    if (!(b->task = tide_task_new(w->w, pieces, run, b)))
+        return tideL_error(L, "batch", "not enough memory");
+    return 1;
 }
 
 /* gather(workers, order, { tensor, ... }, steps = nil, with = 0) -> batch, whose rows are the
@@ -165,20 +195,165 @@ static int gather_begin(lua_State *L) {
         p->x = tide_host_view(t), p->y = tide_host_view(p->to);
         bytes += p->each * (int64_t)p->row;
     }
-    tideL_workers *w = tideL_toworkers(L, 1);
-    b->grain = bytes > 0 ? PIECE / bytes + 1 : b->n + 1;
-    const int64_t pieces = (b->n + b->grain - 1) / b->grain;
-    if (!w || b->n * bytes < SMALL) { /* handing it over would take longer */
-        for (int64_t i = 0; i < pieces; i++) gather(b, i, 0);
-        lua_pushvalue(L, handle);
-        return 1;
+    return begin(L, b, handle, bytes, gather);
+}
+
+/* take(order, first, count, { leaf, ... }) -> list of the leaves' rows order[first] ... order[first
+ * + count - 1], all counted from 1: of tensors tensors, of lists lists, of false false. nil: a
+ * tensor is not in the host's memory row by row. */
+static int take(lua_State *L) {
+#define AT(i) (wide ? wide[i] : narrow[i])
+    lua_settop(L, 4);
+    luaL_checktype(L, 4, LUA_TTABLE);
+    const int64_t first = luaL_checkinteger(L, 2), count = luaL_checkinteger(L, 3);
+    const int n = (int)lua_rawlen(L, 4);
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_pace(L, ctx);
+    const tide_tensor *order = tideL_pinhost(L, 1, "batch");
+    if ((order->dtype != TIDE_I64 && order->dtype != TIDE_I32) || order->rank != 1 || first < 1 ||
+        count < 0 || count > order->shape[0] - first + 1)
+        return tideL_error(L, "batch", "the order has no entries %lld to %lld", (long long)first,
+                           (long long)(first + count - 1));
+    const int64_t *wide = order->dtype == TIDE_I64 ? (int64_t *)tide_host_view(order) : NULL;
+    const int32_t *narrow = wide ? NULL : tide_host_view(order);
+    if (wide) wide += first - 1;
+    else narrow += first - 1;
+    lua_createtable(L, n, 0);
+    const int out = lua_gettop(L);
+    for (int k = 1; k <= n; k++) {
+        if (lua_rawgeti(L, 4, k) == LUA_TTABLE) {
+            lua_createtable(L, (int)count, 0);
+            for (int64_t i = 0; i < count; i++) {
+                lua_rawgeti(L, -2, AT(i));
+                lua_rawseti(L, -2, (lua_Integer)i + 1);
+            }
+        } else if (lua_isuserdata(L, -1)) {
+            tideL_handle *h = tideL_new(L);
+            const tide_tensor *t = tideL_checktensor(L, -2, "batch");
+            if (t->rank < 1 || t->rank > 8 || !tide_host_view(t) || !tide_is_contiguous(t))
+                return 0;
+            int64_t shape[8];
+            size_t row = tide_dtype_size(t->dtype);
+            for (int a = 1; a < t->rank; a++) shape[a] = t->shape[a], row *= (size_t)t->shape[a];
+            shape[0] = count;
+            tideL_try(L, ctx, tide_new_host(ctx, t->dtype, t->rank, shape, &h->t));
+            const char *x = tide_host_view(t);
+            char *y = tide_host_view(h->t);
+            for (int64_t i = 0; i < count; i++, y += row) {
+                const int64_t at = AT(i);
+                if (at < 1 || at > t->shape[0])
+                    return tideL_error(L, "batch", "there is no row %lld (of %lld)", (long long)at,
+                                       (long long)t->shape[0]);
+                memcpy(y, x + (size_t)(at - 1) * row, row);
+            }
+            tideL_send(L, h);
+        }
+        lua_rawseti(L, out, k);
+        lua_settop(L, out);
     }
-    if (!w->w || !tide_workers_ours(w->w)) return tideL_error(L, "batch", "the workers are closed");
-    b->workers = tideL_workers_retain(w);
-    if (!(b->task = tide_task_new(w->w, pieces, gather, b)))
-        return tideL_error(L, "batch", "not enough memory");
-    lua_pushvalue(L, handle);
     return 1;
+#undef AT
+}
+
+/* -- ids of texts -- */
+
+static bool is_dropped(const filling *f, int64_t row, int64_t k) {
+    if (f->share <= 0) return false;
+    const uint64_t draw = (uint64_t)f->first[row] + (uint64_t)k + 1;
+    return (double)(tide_sample_seed(f->seed, f->pass, draw) >> 11) * 0x1p-53 < f->share;
+}
+
+static void put(char *to, int dtype, int64_t at, double v) {
+    switch (dtype) {
+    case TIDE_I32: ((int32_t *)to)[at] = (int32_t)v; break;
+    case TIDE_I64: ((int64_t *)to)[at] = (int64_t)v; break;
+    case TIDE_F32: ((float *)to)[at] = (float)v; break;
+    default: ((double *)to)[at] = v;
+    }
+}
+
+/* Rows of a piece: ids [order, order + step) of the one part, dropped by chance, cut, and filled.
+ */
+static void fill_rows(void *user, int64_t i, int worker) {
+    const batch *b = user;
+    const filling *f = &b->fill;
+    const part *p = &b->part[0];
+    const int64_t *ids = (const void *)p->x;
+    const int dtype = p->to->dtype;
+    (void)worker;
+    int64_t hi = (i + 1) * b->grain < b->n ? (i + 1) * b->grain : b->n;
+    for (int64_t row = i * b->grain; row < hi; row++) {
+        char *y = p->y + (size_t)row * p->row;
+        int64_t n = b->step[row], m = n;
+        const bool counts = (f->pad_first || f->cut_first) && !f->instead;
+        for (int64_t k = 0; k < n && counts; k++) m -= is_dropped(f, row, k);
+        const int64_t kept = m < f->length ? m : f->length, skip = f->cut_first ? m - kept : 0;
+        int64_t at = f->pad_first ? f->length - kept : 0, seen = 0, end = at + kept;
+        for (int64_t k = 0; k < at; k++) put(y, dtype, k, f->value);
+        for (int64_t k = 0; k < n && at < end; k++) {
+            const bool gone = is_dropped(f, row, k);
+            if ((gone && !f->instead) || seen++ < skip) continue;
+            put(y, dtype, at++, gone ? f->other : (double)ids[b->order[row] + k]);
+        }
+        for (; at < f->length; at++) put(y, dtype, at, f->value);
+    }
+}
+
+/* A list of n whole numbers, copied. */
+static int64_t *listed(lua_State *L, int i, int64_t n) {
+    luaL_checktype(L, i, LUA_TTABLE);
+    int64_t *to = malloc((size_t)n * sizeof *to + 1);
+    for (int64_t k = 0; to && k < n; k++) {
+        lua_rawgeti(L, i, (lua_Integer)k + 1);
+        to[k] = lua_tointeger(L, -1);
+        lua_pop(L, 1);
+    }
+    return to;
+}
+
+/* fill_rows(workers, ids, from, count, length, { pad_first, cut_first, value, dtype, seed, pass,
+ * first, share, other }) -> batch of one tensor (#from, length): in row k stand count[k] of the
+ * int64 ids from number from[k] on, without those that are dropped (`first`: a list of numbers of
+ * draws), filled with `value` and cut. Taken and made at once as with `gather`. */
+static int fill_begin(lua_State *L) {
+    lua_settop(L, 6);
+    luaL_checktype(L, 3, LUA_TTABLE), luaL_checktype(L, 6, LUA_TTABLE);
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_pace(L, ctx);
+    tideL_box *box = tideL_newbox(L, drop);
+    const int handle = lua_gettop(L);
+    batch *b = calloc(1, sizeof *b + sizeof *b->part);
+    if (!b) return tideL_error(L, "batch", "not enough memory");
+    box->p = b;
+    b->n = (int64_t)lua_rawlen(L, 3);
+    filling *f = &b->fill;
+    f->length = luaL_checkinteger(L, 5);
+    f->pad_first = tideL_field(L, 6, "pad_first") == LUA_TBOOLEAN && lua_toboolean(L, -1);
+    f->cut_first = tideL_field(L, 6, "cut_first") == LUA_TBOOLEAN && lua_toboolean(L, -1);
+    f->instead = tideL_field(L, 6, "other") == LUA_TNUMBER, f->other = lua_tonumber(L, -1);
+    f->value = tideL_field(L, 6, "value") == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
+    f->share = tideL_field(L, 6, "share") == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
+    tideL_field(L, 6, "seed"), f->seed = (uint64_t)lua_tointeger(L, -1);
+    tideL_field(L, 6, "pass"), f->pass = (uint64_t)lua_tointeger(L, -1);
+    tideL_field(L, 6, "dtype");
+    const int dtype = tideL_todtype(L, -1, "batch");
+    if (dtype != TIDE_I32 && dtype != TIDE_I64 && dtype != TIDE_F32 && dtype != TIDE_F64)
+        return tideL_error(L, "batch", "ids cannot be %s", tide_dtype_name(dtype));
+    if (f->share > 0) tideL_field(L, 6, "first"), f->first = listed(L, lua_gettop(L), b->n);
+    b->order = listed(L, 3, b->n), b->step = listed(L, 4, b->n);
+    if (!b->order || !b->step || (f->share > 0 && !f->first))
+        return tideL_error(L, "batch", "not enough memory");
+    part *p = &b->part[b->parts++];
+    p->from = tide_retain(tideL_pinhost(L, 2, "batch"));
+    if (p->from->dtype != TIDE_I64) return tideL_error(L, "batch", "ids are int64");
+    int64_t shape[2] = {b->n, f->length}, all = tide_numel(p->from);
+    for (int64_t k = 0; k < b->n; k++)
+        if (--b->order[k] < 0 || b->step[k] < 0 || b->step[k] > all - b->order[k])
+            return tideL_error(L, "batch", "row %lld leaves the ids", (long long)k + 1);
+    tideL_try(L, ctx, tide_new_host(ctx, dtype, 2, shape, &p->to));
+    p->row = (size_t)f->length * tide_dtype_size(dtype);
+    p->x = tide_host_view(p->from), p->y = tide_host_view(p->to);
+    return begin(L, b, handle, (int64_t)p->row, fill_rows);
 }
 
 /* gather_wait(batch) -> its tensors */
@@ -205,9 +380,13 @@ static int gather_wait(lua_State *L) {
 }
 
 void tideL_open_ahead(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"workers_open", workers_open}, {"workers_close", workers_close},
-        {"workers_ours", workers_ours}, {"gather", gather_begin},
-        {"gather_wait", gather_wait},   {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"workers_open", workers_open},
+                                         {"workers_close", workers_close},
+                                         {"workers_ours", workers_ours},
+                                         {"gather", gather_begin},
+                                         {"take", take},
+                                         {"fill_rows", fill_begin},
+                                         {"gather_wait", gather_wait},
+                                         {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

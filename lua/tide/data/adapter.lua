@@ -240,6 +240,17 @@ local function rows(self, t, first, count)
   return t[r]
 end
 
+-- The same rows of all leaves in one call; nil where they do not lie in this machine's memory.
+function Arrays:_taken(first, count)
+  if not self.all then
+    self.all = {}
+    for _, g in ipairs(self.groups) do
+      table.move(g.leaves, 1, #g.leaves, #self.all + 1, self.all)
+    end
+  end
+  return #self.all < 200 and core.take(self.order, first, count, self.all) or nil
+end
+
 function Arrays:next()
   local at = self.at
   if at >= self.batches then
@@ -258,11 +269,13 @@ function Arrays:next()
     local y = self.y
     return rows(self, self.x, first, count), y and rows(self, y, first, count) or nil
   end
-  local out = {}
+  local out, at_once = {}, self.order and self:_taken(first, count)
+  local n = 0
   for k, g in ipairs(self.groups) do
     local leaves = {}
     for i, t in ipairs(g.leaves) do
-      leaves[i] = t and rows(self, t, first, count)
+      n = n + 1
+      leaves[i] = at_once and at_once[n] or not at_once and t and rows(self, t, first, count)
     end
     out[k] = structure.pack(leaves, g.plan)
   end

@@ -64,9 +64,14 @@ function Batches:_ids(i)
   return table.move(order, first, math.min(first + self.batch_size - 1, self.n), 1, {})
 end
 
+-- The number of a draw for sample i.
+function Batches._draw(_, i, draw)
+  return (i << 20) + draw + (1 << 50)
+end
+
 --- A number from 0 to 1 for sample i of this pass: the same whenever the pass is gone through.
 function Batches:_chance(i, draw)
-  local bits = image.sample_seed(self._seed, self._pass, (i << 20) + draw + (1 << 50))
+  local bits = image.sample_seed(self._seed, self._pass, self:_draw(i, draw))
   return (bits >> 11) * 0x1p-53
 end
 

@@ -37,23 +37,10 @@ local function same(a, b)
   return table.concat(a, " ") == table.concat(b, " ")
 end
 
---- Sequences as rows of one length: shorter ones are filled, longer ones cut, as a rule at the
---- beginning. Elements may be vectors of one size. Keras: utils.pad_sequences.
----
----     local pad = tide.preprocessing.sequence.pad_sequences
----     pad({ { 1, 2, 3 }, { 4 } }, { maxlen = 2, padding = "post" }):tolist()
----     --> { { 2, 3 }, { 4, 0 } }
---- @return userdata (sequences, maxlen, …)
-function M.pad_sequences(...)
-  local o = pad_args:call(...)
-  local lists, longest, shape = {}, 0, nil
-  for i, s in ipairs(o.sequences) do
-    s = core.is_tensor(s) and s:tolist() or s
-    if type(s) ~= "table" then
-      errors.raise("pad_sequences", "sequence %d must be a list (got %s)", i, check.show(s))
-    end
-    lists[i] = s
-    longest = math.max(longest, #s)
+-- The shape that the elements of all lists have.
+local function common_shape(lists)
+  local shape
+  for i, s in ipairs(lists) do
     if #s > 0 then
       local own = item_shape(s)
       shape = shape or own
@@ -64,21 +51,44 @@ function M.pad_sequences(...)
       end
     end
   end
-  shape = shape or {}
+  return shape or {}
+end
+
+--- Sequences as rows of one length: shorter ones are filled, longer ones cut, as a rule at the
+--- beginning. Elements may be vectors of one size. Keras: utils.pad_sequences.
+---
+---     local pad = tide.preprocessing.sequence.pad_sequences
+---     pad({ { 1, 2, 3 }, { 4 } }, { maxlen = 2, padding = "post" }):tolist()
+---     --> { { 2, 3 }, { 4, 0 } }
+--- @return userdata (sequences, maxlen, …)
+function M.pad_sequences(...)
+  local o = pad_args:call(...)
+  local lists, longest = {}, 0
+  for i, s in ipairs(o.sequences) do
+    s = core.is_tensor(s) and s:tolist() or s
+    if type(s) ~= "table" then
+      errors.raise("pad_sequences", "sequence %d must be a list (got %s)", i, check.show(s))
+    end
+    lists[i] = s
+    longest = math.max(longest, #s)
+  end
   local text, length = o.dtype == "string" or o.dtype == "str", o.maxlen or longest
   local value = o.value
-  if not text and type(value) ~= "number" then
-    errors.raise("pad_sequences", "value must be a number unless dtype is \"string\" (got %s)",
-      check.show(value))
-  elseif not text and not tostring(o.dtype):find "float" and math.tointeger(value) then
-    value = math.tointeger(value)
+  local number = type(value) == "number"
+  if not text and number and not tostring(o.dtype):find "float" then
+    value = math.tointeger(value) or value
   end
-  if not text and #shape == 0 and #lists > 0 and length > 0 then
+  if not text and number and #lists > 0 and length > 0 then -- nil: not numbers alone
     local fast = core.text.rows(lists, length, o.padding == "pre", o.truncating == "pre", value,
       o.dtype)
     if fast then
       return fast
     end
+  end
+  local shape = common_shape(lists)
+  if not text and not number then
+    errors.raise("pad_sequences", "value must be a number unless dtype is \"string\" (got %s)",
+      check.show(value))
   end
   local rows = {}
   for i, s in ipairs(lists) do

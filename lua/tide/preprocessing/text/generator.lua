@@ -100,6 +100,7 @@ local function ids_of(self, i)
   local ids = self._encode({ s })[1]
   if not (g.augment and self._train) and self._kept_tokens + #ids <= KEPT_TOKENS then
     self._kept[i], self._kept_tokens = ids, self._kept_tokens + #ids
+    self._kept_n = self._kept_n + 1
   end
   return ids
 end
@@ -204,7 +205,52 @@ local function targets(self, ids)
   return core.tensor(labels, { dtype = mode == "binary" and "float32" or "int64" })
 end
 
-function Iterator:_batch(ids)
+local QUICK = { int32 = 1 << 31, int64 = 1 << 53, float32 = 1 << 24, float64 = 1 << 53 }
+
+-- All texts' ids as one tensor, where each begins and how many they are; false where not all are
+-- kept, or some are larger than the dtype holds.
+local function joined(self)
+  if self._joined == nil and self._kept_n == self._texts_n then
+    local flat, from, count = {}, {}, {}
+    for i, ids in ipairs(self._kept) do
+      from[i], count[i] = #flat + 1, #ids
+      table.move(ids, 1, #ids, #flat + 1, flat)
+    end
+    local most = QUICK[self.text_generator.dtype] or 0
+    for _, id in ipairs(flat) do
+      if math.type(id) ~= "integer" or id >= most or id <= -most then
+        most = nil
+        break
+      end
+    end
+    self._joined = most and { ids = core.tensor(flat, { dtype = "int64" }), from = from,
+      count = count } or false
+  end
+  return self._joined
+end
+
+-- The rows of texts in one call, begun in a worker thread where they are many; nil: one by one.
+local function rows_of(self, ids)
+  local g, drops = self.text_generator, self._train and self.text_generator.word_dropout or 0
+  local all = joined(self)
+  if not all or drops > 0 and not (g.maxlen and not self._bucket and not g.pad_by_batch) then
+    return nil
+  end
+  local from, count, first, longest = {}, {}, {}, 1
+  for k, i in ipairs(ids) do
+    from[k], count[k] = all.from[i], all.count[i]
+    first[k] = drops > 0 and self:_draw(i, 1 << 19) or nil
+    longest = math.max(longest, count[k])
+  end
+  local length = g.maxlen and (self._bucket or g.pad_by_batch) and math.min(longest, g.maxlen)
+    or g.maxlen or longest
+  return core.fill_rows(nil, all.ids, from, count, length, { pad_first = g.padding == "pre",
+    cut_first = g.truncating == "pre", value = g.value, dtype = g.dtype, seed = self._seed,
+    pass = self._pass, first = first, share = drops, other = g.word_dropout_id })
+end
+
+-- The same from ids as they are read.
+local function read_rows(self, ids)
   local g, rows, longest = self.text_generator, {}, 1
   for k, i in ipairs(ids) do
     local row = ids_of(self, i)
@@ -215,8 +261,13 @@ function Iterator:_batch(ids)
   end
   local length = g.maxlen and (self._bucket or g.pad_by_batch) and math.min(longest, g.maxlen)
     or g.maxlen or longest
-  local x = pairs_of.pad_sequences(rows, { maxlen = length, padding = g.padding,
+  return pairs_of.pad_sequences(rows, { maxlen = length, padding = g.padding,
     truncating = g.truncating, value = g.value, dtype = g.dtype })
+end
+
+function Iterator:_batch(ids)
+  local job = rows_of(self, ids)
+  local x = job and core.gather_wait(job) or read_rows(self, ids)
   local y = targets(self, ids)
   if y ~= nil and self._weights then
     return x, y, ops.take(self._weights, core.tensor(ids, { dtype = "int64" }), { axis = 1 })
@@ -361,7 +412,7 @@ function Generator:fit(texts)
   return self
 end
 
--- A Tokenizer or a layer without words learns those of the first flow.
+-- A Tokenizer or a layer without words learns those of the first flow; returns whether it did.
 local function learn(self, it, n)
   local index = method(self.tokenizer, "fit_on_texts") and self.tokenizer.index_word
   local size = method(self.tokenizer, "adapt") and method(self.tokenizer, "vocabulary_size")
@@ -371,25 +422,32 @@ local function learn(self, it, n)
       i = i + 1
       return i <= n and read(it, i) or nil
     end)
+    return true
   elseif size and size(self.tokenizer) <= 2 then -- padding and [UNK]
     local texts = {}
     for i = 1, n do
       texts[i] = read(it, i)
     end
     self.tokenizer:adapt(texts)
+    return true
   end
 end
 
 local function finish(self, it, n, o, where)
-  it._most, it._kept, it._kept_tokens = self.max_bytes, {}, 0
-  it._where, it._train = where, o.subset ~= "validation"
+  it._most, it._kept, it._kept_tokens, it._kept_n = self.max_bytes, {}, 0, 0
+  it._where, it._train, it._texts_n = where, o.subset ~= "validation", n
   it._seed, it._pass = 0, 0
   it.text_generator, it.subset = self, o.subset
   if n == 0 then
     errors.raise(where, "there is no text%s", o.subset and " in this subset" or "")
   end
-  learn(self, it, n)
+  local learned = learn(self, it, n)
   it._encode = encoder(self.tokenizer, where)
+  if learned and self.mode == "classes" and not (self.augment and it._train) then
+    for i = 1, n do -- they were read just now: the first pass should not wait for them again
+      ids_of(it, i)
+    end
+  end
   if self.mode == "language_model" then
     it:_documents(n)
     n = #it._starts
