@@ -31,13 +31,13 @@ adapter.new = function(o)
 end
 
 local Watch = tide.callbacks.Callback:extend("Watch", {})
-function Watch:on_epoch_begin(epoch)
+function Watch.on_epoch_begin(_, epoch)
   if epoch == 2 then
     waited, batches, begun = 0, 0, core.now()
   end
   before, start = waited, core.now()
 end
-function Watch:on_epoch_end(epoch)
+function Watch.on_epoch_end(_, epoch)
   if epoch >= 2 then
     total = core.now() - begun
     least = math.min(least, (waited - before) / (core.now() - start))
