@@ -1,7 +1,8 @@
--- How long fit waits for data: `tide spec/bench/waiting.lua EXAMPLE [its arguments]` runs an example
--- (pictures.lua, review_folder.lua, structured_data.lua, ...) and prints the share of the time in fit
--- that went into asking for the next batch: of the epochs behind the first, which reads files and plans
--- the step, all together and the least, since other programs of the machine take what they take.
+-- How long fit waits for data: `tide spec/bench/waiting.lua EXAMPLE [its arguments]` runs an
+-- example (pictures.lua, review_folder.lua, structured_data.lua, ...) and prints the share of the
+-- time in fit that went into asking for the next batch: of the epochs behind the first, which reads
+-- files and plans the step, all together and the least, since other programs of the machine take
+-- what they take.
 local adapter = require "tide.data.adapter"
 local core = require "tide.core"
 local tide = require "tide"
