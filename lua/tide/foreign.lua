@@ -142,7 +142,7 @@ local names = {
   },
 }
 -- Keras' layers that are not there yet.
-for name in ("MelSpectrogram RandomHeight RandomWidth"):gmatch "%w+" do
+for name in ("RandomHeight RandomWidth"):gmatch "%w+" do
   names["tide.layers"][name] = names["tide.layers"][name] or LATER
 end
 foreign.names = names

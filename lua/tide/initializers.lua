@@ -6,6 +6,7 @@ local object = require "tide.object"
 local ops = require "tide.ops"
 local random = require "tide.random"
 local registry = require "tide.registry"
+local windows = require "tide.windows"
 
 --- The base class of initializers. Own ones define `call(self, shape, dtype)`, which returns a new
 --- tensor.
@@ -203,32 +204,13 @@ define("Identity", { { "gain", "number", 1 } }, function(self, shape, dtype)
   return ops.eye(shape[1], shape[2], { dtype = dtype or "float32" }) * self.gain
 end, { "IdentityInitializer" })
 
--- Symmetric cosine-sum windows; a periodic window of n is the symmetric one of n + 1 without its
--- last value.
-local window_terms = { hann = { 0.5, 0.5 }, hamming = { 0.54, 0.46 },
-  blackman = { 0.42, 0.5, 0.08 }, boxcar = { 1 } }
-
-local function window_values(name, n, periodic)
-  local terms = window_terms[name]
-  local out, span = {}, periodic and n or n - 1
-  for i = 0, n - 1 do
-    local v = 0
-    for k, a in ipairs(terms) do
-      v = v + (k % 2 == 1 and 1 or -1) * a * math.cos(
-        2 * math.pi * (k - 1) * (span > 0 and i / span or 0.5))
-    end
-    out[i + 1] = n == 1 and 1 or v
-  end
-  return out
-end
-
 --- The kernel of a short-time Fourier transform by convolution, its real or imaginary side: shape
 --- (frame length, 1, bins).
 --     tide.initializers.STFT { "real" }({ 5, 1, 8 }).shape   --> { 5, 1, 8 }
 define("STFT", {
   { "side", "enum", "real", "part of the transform", of = "real|imag" },
   { "window", { "enum", "list" }, "hann", "name, list of values, or none",
-    of = "hann|hamming|blackman|boxcar", none = true },
+    of = windows.names, none = true },
   { "scaling", "enum", "density", "L2 (density) or L1 (spectrum) norm of the window",
     of = "density|spectrum", none = true },
   { "periodic", "bool", false },
@@ -242,7 +224,7 @@ define("STFT", {
   if self.window then
     -- Keras hands `periodic` to SciPy's `fftbins`.
     window = type(self.window) == "table" and self.window
-      or window_values(self.window, frame, self.periodic)
+      or windows.values(self.window, frame, self.periodic)
     if #window ~= frame then
       errors.raise("STFT", "the window has %d values (expected the frame length %d)", #window,
         frame)
@@ -254,17 +236,17 @@ define("STFT", {
     scaling = self.scaling == "density" and math.sqrt(total) or self.scaling == "spectrum"
       and total or 1
   end
-  local fn = self.side == "real" and math.cos or math.sin
-  local values = {}
-  for t = 1, frame do
-    local row = {}
-    for f = 1, bins do
-      local angle = -2 * (t - 1) * ((f - 1) / ((bins - 1) * 2)) * math.pi
-      row[f] = fn(angle) * (window and window[t] / scaling or 1)
-    end
-    values[t] = { row }
+  -- exp(-2 pi i t f / n), by whole numbers of 2 pi / n: exact angles
+  local n = math.max(1, 2 * (bins - 1))
+  local t = ops.reshape(ops.arange(frame, { dtype = "int64" }), { frame, 1, 1 })
+  local angle = ops.cast(ops.mod(t * ops.arange(bins, { dtype = "int64" }), n), "float64")
+    * (2 * math.pi / n)
+  local values = self.side == "real" and ops.cos(angle) or -ops.sin(angle)
+  if window then
+    window = ops.convert_to_tensor(window, { dtype = "float64" }) / scaling
+    values = values * ops.reshape(window, { frame, 1, 1 })
   end
-  local kernel = ops.convert_to_tensor(values, { dtype = dtype or "float32" })
+  local kernel = ops.cast(values, dtype or "float32")
   return ops.copy(ops.broadcast_to(kernel, shape))
 end, { "STFTInitializer" })
 

@@ -261,14 +261,14 @@ end
 describe("the table of layers", function()
   it("has a row for each layer", function()
     -- tested with models, with layers of one's own, in recurrent_spec.lua, attention_spec.lua,
-    -- transformer_spec.lua, category_spec.lua and features_spec.lua
+    -- transformer_spec.lua, category_spec.lua, features_spec.lua and audio/spectra_spec.lua
     local rows = { InputLayer = true, Wrapper = true, SimpleRNNCell = true, LSTMCell = true,
       GRUCell = true, StackedRNNCells = true, MultiHeadAttention = true,
       GroupQueryAttention = true, PositionEmbedding = true, SinePositionEncoding = true,
       RotaryEmbedding = true, TokenAndPositionEmbedding = true, TransformerEncoder = true,
       TransformerDecoder = true, CategoryEncoding = true, Discretization = true, Hashing = true,
       HashedCrossing = true, IntegerLookup = true, StringLookup = true, TextVectorization = true,
-      DenseFeatures = true, SequenceFeatures = true }
+      DenseFeatures = true, SequenceFeatures = true, MFCC = true }
     for _, case in ipairs(cases) do
       rows[case[2]] = true
     end

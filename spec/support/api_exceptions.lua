@@ -3,7 +3,6 @@
 -- for it to be taken out.
 return {
   ["not built yet: preprocessing layers"] = [[
-    layers.MelSpectrogram* layers.STFTSpectrogram
     visualization.*]],
   ["steps of Keras' own code, which Tide takes otherwise"] = [[
     layers.RandomShear:get_shifted_bbox layers.RandomShear:get_transformed_x_y

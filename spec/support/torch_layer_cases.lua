@@ -1,10 +1,24 @@
--- Rows of layers that Keras lacks (or has since a later version than the one at hand), as those of
--- layer_cases.lua, which adds them to its own.
+-- Rows of layers that Keras lacks (or has since a later version than the one at hand), and of some
+-- that it has, as those of layer_cases.lua, which adds them to its own.
 --
 --   torch      what the layer computes of x (its input, or a list of them) and w (its weights), in
 --              Python: `python spec/ref/make_torch_layers.py` writes spec/ref/torch_layers.lua
 --   weights    shapes of the weights
 return {
+  { "stft_spectrogram", "STFTSpectrogram", function(L)
+    return L.STFTSpectrogram { "psd", 4, frame_step = 2 }
+  end, { 1, 8, 2 },
+    { keras = 'L.STFTSpectrogram("psd", 4, frame_step=2)', gives = { shape = { 1, 3, 6 },
+      params = 24, values = { 0.175574, 0.855541, 0.13513258, 0.08693906, 0.06517847, 0.0674132,
+        0.2284751, 1.3578494, 0.24647856, 0.118057884, 0.3302371, 0.06236561, 0.25532886,
+        1.6323204, 0.34819135, 0.17269213, 0.8287208, 0.13032728 } } } },
+  { "mel_spectrogram", "MelSpectrogram", function(L)
+    return L.MelSpectrogram { 16, 8, num_mel_bins = 3, power_to_db = false }
+  end, { 2, 20 },
+    { keras = "L.MelSpectrogram(16, 8, num_mel_bins=3, power_to_db=False)", gives = {
+      shape = { 2, 3, 3 }, params = 0, values = { 8.753291, 4.461355, 2.8484697, 7.1900516,
+        16.5693, 14.616964, 3.3004704, 3.0161514, 3.9611976, 2.650744, 4.289521, 8.277544,
+        15.886339, 16.585777, 14.191747, 3.6533418, 3.0182528, 2.5729825 } } } },
   { "softmin", "Softmin", function(L)
     return L.Softmin()
   end, { 3, 4 },

@@ -42,6 +42,7 @@ local families = {
     RandomGaussianBlur]],
   ["tide.layers.image.mix"] = "RandomErasing CutMix MixUp",
   ["tide.layers.image.augment"] = "RandomColorJitter RandAugment AugMix",
+  ["tide.layers.audio"] = "STFTSpectrogram MelSpectrogram MFCC",
   ["tide.layers.features"] = "DenseFeatures SequenceFeatures",
   ["tide.layers.recurrent"] = "RNN SimpleRNN LSTM GRU",
   ["tide.layers.cells"] = "SimpleRNNCell LSTMCell GRUCell StackedRNNCells",
