@@ -308,7 +308,8 @@ audio.MFCC = base.derive(base, "MFCC", {
     end
     local m = features.cosines(self.num_mel_bins, 2, self.norm == "ortho")
     m = self.norm == "htk" and m * math.sqrt(1 / (2 * self.num_mel_bins)) or m
-    self[S].cosines = ops.copy(ops.cast(m[{ {}, { 1, self.num_mfcc } }], self[S].matrix.dtype))
+    m = m[{ {}, { 1, self.num_mfcc } }]
+    self[S].cosines = ops.copy(ops.cast(m, self[S].matrix.dtype))
   end,
   call = function(self, x)
     x = mel_powers(self, x)
