@@ -9,7 +9,7 @@ return {
     layers.RandomTranslation:get_shifted_bbox layers.RandomTranslation:get_transformed_x_y
     layers.RandomZoom:get_clipped_bbox layers.RandomZoom:get_transformed_x_y]],
   ["not built yet: data sets and what reads folders, texts and sounds into them"] = [[
-    preprocessing.* utils.PyDataset* utils.Sequence utils.audio_dataset_from_directory
+    preprocessing.* utils.PyDataset* utils.Sequence
     utils.get_file]],
   ["there are no sparse tensors: padded_batch, or ragged_batch, which gives lengths too"] =
     "data.Dataset:sparse_batch",

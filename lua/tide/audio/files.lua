@@ -25,7 +25,7 @@ local function source_of(where, source, always)
   return source, always or source:find("\0", 1, true) ~= nil
 end
 
--- Samples at another rate, in their own dtype.
+--- Samples (samples, channels) at another rate, in their own dtype.
 local function at_rate(where, x, from, to, quality)
   if from == to then
     return x
@@ -35,6 +35,8 @@ local function at_rate(where, x, from, to, quality)
     qualities[quality])
   return dtype == "float32" and y or ops.cast(y, dtype)
 end
+
+files.at_rate = at_rate
 
 local rate_row = { "sample_rate", "int", nil, "samples per second; as stored by default", min = 1 }
 local load_rows = {

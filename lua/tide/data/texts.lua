@@ -24,6 +24,40 @@ local function targets(labels, mode, classes)
   return core.tensor(rows)
 end
 
+--- The elements of files below a folder: what `read(path)` gives of each, and its target where there
+--- are labels. `batch(ds)` makes batches of the Dataset of all.
+--- @param o table checked arguments with those of tide.utils.folders
+--- @param endings table of the files' names
+--- @return Dataset, Dataset|nil two for subset = "both"
+function texts.of_folders(o, endings, read, batch, what, where)
+  folders.check(o, where)
+  local paths, labels, names = folders.index(o, function(folder)
+    return listing.below(folder, endings, o.follow_links, where)
+  end, where)
+  return folders.parts(o, paths, labels, function(files, own, shuffle)
+    local full = list.new {}
+    for i, path in ipairs(files) do
+      full[i] = o.directory .. "/" .. path
+    end
+    local ds
+    if o.label_mode then
+      ds = Dataset.from_tensor_slices(table.move(full, 1, #full, 1, {}),
+        targets(own, o.label_mode, #names))
+    else
+      ds = Dataset.from_tensor_slices(table.move(full, 1, #full, 1, {}))
+    end
+    if shuffle then
+      ds = ds:shuffle(o.batch_size and #full or 1024, { seed = o.seed })
+    end
+    ds = ds:map(function(path, ...)
+      return read(path), ...
+    end)
+    ds = o.batch_size and batch(ds) or ds
+    ds.class_names, ds.file_paths = names, full
+    return ds
+  end, ("%s found in %s (%s)"):format(what, o.directory, table.concat(endings, ", ")), where)
+end
+
 -- ---- texts ----
 
 local text_args
@@ -52,36 +86,12 @@ local MOST = 1 << 30 -- bytes of a text file
 function texts.text_dataset_from_directory(...)
   local where = "text_dataset_from_directory"
   local o = text_args:call(...)
-  folders.check(o, where)
-  local paths, labels, names = folders.index(o, function(folder)
-    return listing.below(folder, { ".txt" }, o.follow_links, where)
-  end, where)
-  return folders.parts(o, paths, labels, function(files, own, shuffle)
-    local full = list.new {}
-    for i, path in ipairs(files) do
-      full[i] = o.directory .. "/" .. path
-    end
-    local most = o.max_length
-    local function read(path)
-      return most and core.read_file(path, math.maxinteger, most) or core.read_file(path, MOST)
-    end
-    local ds
-    if o.label_mode then
-      ds = Dataset.from_tensor_slices(table.move(full, 1, #full, 1, {}),
-        targets(own, o.label_mode, #names))
-    else
-      ds = Dataset.from_tensor_slices(table.move(full, 1, #full, 1, {}))
-    end
-    if shuffle then
-      ds = ds:shuffle(o.batch_size and #full or 1024, { seed = o.seed })
-    end
-    ds = ds:map(function(path, ...)
-      return read(path), ...
-    end)
-    ds = o.batch_size and ds:batch(o.batch_size) or ds
-    ds.class_names, ds.file_paths = names, full
-    return ds
-  end, ("texts found in %s (.txt)"):format(o.directory), where)
+  local most = o.max_length
+  return texts.of_folders(o, { ".txt" }, function(path)
+    return most and core.read_file(path, math.maxinteger, most) or core.read_file(path, MOST)
+  end, function(ds)
+    return ds:batch(o.batch_size)
+  end, "texts", where)
 end
 
 return texts

@@ -131,6 +131,7 @@ local elsewhere = {
   pad_sequences = "tide.preprocessing.sequence",
   plot_model = "tide.plot", model_to_dot = "tide.plot",
   text_dataset_from_directory = "tide.data.texts",
+  audio_dataset_from_directory = "tide.data.sounds",
   timeseries_dataset_from_array = "tide.data.helpers",
   split_dataset = "tide.data.helpers",
   pack_x_y_sample_weight = "tide.data.helpers",
