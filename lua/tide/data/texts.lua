@@ -24,8 +24,8 @@ local function targets(labels, mode, classes)
   return core.tensor(rows)
 end
 
---- The elements of files below a folder: what `read(path)` gives of each, and its target where there
---- are labels. `batch(ds)` makes batches of the Dataset of all.
+--- The elements of files below a folder: what `read(path)` gives of each, and its target where
+--- there are labels. `batch(ds)` makes batches of the Dataset of all.
 --- @param o table checked arguments with those of tide.utils.folders
 --- @param endings table of the files' names
 --- @return Dataset, Dataset|nil two for subset = "both"

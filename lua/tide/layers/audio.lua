@@ -293,8 +293,7 @@ end
 --- The spectrogram is MelSpectrogram's, in decibels, or with `power_to_db = false` the natural
 --- logarithm of its powers. norm = "ortho" scales as torchaudio and librosa do, "htk" as tf.signal.
 ---
----     local layer = tide.layers.MFCC { 13, fft_length = 512, sequence_stride = 128 }
----     layer(tide.ones { 2, 4000 }).shape   --> { 2, 13, 32 }
+---     tide.layers.MFCC { 13, fft_length = 512 }(tide.ones { 2, 4000 }).shape   --> { 2, 13, 8 }
 audio.MFCC = base.derive(base, "MFCC", {
   takes = "tensor",
   args = mel_rows({ "num_mfcc", "int", 13, "coefficients that are kept", min = 1 },
