@@ -16,6 +16,14 @@ end
 --- both are of it. Models and Inputs that are there already stay as they are.
 ---
 --- In float16 gradients below 6e-8 are lost; bfloat16 has the range of float32.
+---
+--- What computes: where `tide.config().bfloat16` is "AVX-512 BF16", products of dense layers, of the
+--- projections of attention and of the inputs of recurrent layers, and convolutions, multiply
+--- bfloat16 by the CPU's own instructions and add up in float32. Elsewhere ("as float32") that is
+--- emulated: numbers are rounded to bfloat16 and multiplied as float32, which saves half the memory
+--- of what layers keep and costs about a fifth more time than float32. What attention does between
+--- its projections, the recurrent products and float16 are multiplied as float32 on every CPU.
+---
 ---     tide.config.set_dtype_policy "float32"
 --- @param policy string
 --- @return string before

@@ -4,6 +4,7 @@ local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
+local none = require "tide.none"
 local object = require "tide.object"
 local printable = require "tide.printable"
 local tensors = require "tide.training.tensors"
@@ -45,6 +46,9 @@ function History.__index(self, key)
 end
 
 function History:set_model(model)
+  if type(model) ~= "table" or model == none then
+    errors.raise("History", "set_model takes a model (got %s)", check.show(model))
+  end
   self.model = nil -- a history outlives its model cheaply
   model.history = self
 end
@@ -67,8 +71,8 @@ end
 
 --- A copy of the rows so far, as `go_on` takes them.
 function History:rows()
-  local out = { epoch = list.copy(self.epoch), history = {} }
-  for name, l in pairs(self.history) do
+  local out = { epoch = list.copy(self.epoch or {}), history = {} }
+  for name, l in pairs(self.history or {}) do
     out.history[name] = list.copy(l)
   end
   return out
@@ -76,6 +80,9 @@ end
 
 --- Begins with the rows of an interrupted fit.
 function History:go_on(rows)
+  if type(rows) ~= "table" or type(rows.epoch) ~= "table" or type(rows.history) ~= "table" then
+    errors.raise("History", "go_on takes what rows() gave (got %s)", check.show(rows))
+  end
   self.epoch, self.history, self.stopped = rows.epoch, rows.history, nil
 end
 

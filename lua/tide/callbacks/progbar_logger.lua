@@ -1,5 +1,7 @@
 --- The callback behind `verbose`: a progress bar on a terminal, one line per epoch elsewhere.
+local check = require "tide.check"
 local core = require "tide.core"
+local errors = require "tide.errors"
 local object = require "tide.object"
 
 local Progbar = require "tide.training.progbar"
@@ -12,6 +14,9 @@ local Logger = object.class("ProgbarLogger", base.Callback, { rows = {} })
 Logger.lazy_logs = true -- reads logs only when it draws
 
 function Logger:set_params(params)
+  if type(params) ~= "table" then
+    errors.raise("ProgbarLogger", "set_params takes a table (got %s)", check.show(params))
+  end
   self.params = params
   local verbose = params.verbose
   self._terminal = core.terminal(1)

@@ -112,13 +112,13 @@ local HALF = { float16 = true, bfloat16 = true }
 --- @param sample_weight any|nil one weight per sample, or of the values' shape or its first axes
 --- @param mask any|nil bool per value; what is false does not count
 function Loss:__call(y_true, y_pred, sample_weight, mask)
-  if type(y_pred) ~= "userdata" or self.dtype or HALF[y_pred.dtype] then
+  if not core.is_tensor(y_pred) or self.dtype or HALF[y_pred.dtype] then
     y_pred = tensors.of(y_pred, self.dtype or core.is_tensor(y_pred) and "float32" or nil, "y_pred")
     if core.is_tensor(y_true) and HALF[y_true.dtype] and not HALF[y_pred.dtype] then
       y_true = ops.cast(y_true, y_pred.dtype)
     end
   end
-  if type(y_true) ~= "userdata" then
+  if not core.is_tensor(y_true) then
     y_true = tensors.of(y_true, nil, "y_true")
   end
   if (sample_weight ~= nil or mask ~= nil) and tensors.numbers[self.targets] then

@@ -126,7 +126,7 @@ end
 
 --- A tensor without history, so that accumulating it keeps no graph alive.
 local function plain(v, what)
-  if type(v) ~= "userdata" then
+  if not core.is_tensor(v) then
     return tensors.of(v, nil, what)
   end
   return v.requires_grad and v:detach() or v

@@ -245,6 +245,12 @@ end
 
 -- Notes the parameters and what is known of them.
 function Optimizer:_take(variables, info)
+  if type(variables) ~= "table" then
+    self:_refuse_list("variables", variables)
+  elseif info ~= nil and type(info) ~= "table" then
+    errors.raise(self:_class_name(), "info must be a list of tables, one per variable (got %s)",
+      check.show(info))
+  end
   local n = #variables
   self._params, self._index, self._info = {}, {}, info or {}
   if not info and self._records then -- a compiled model knows paths and constraints
@@ -402,6 +408,12 @@ function Optimizer:exclude_from_weight_decay(variables, names)
   if self.built then
     errors.raise(
       self:_class_name(), "exclude_from_weight_decay must come before the optimizer is built")
+  end
+  for i, v in ipairs { variables or {}, names or {} } do
+    if type(v) ~= "table" then
+      errors.raise(self:_class_name(), "%s to exclude must be a list (got %s)",
+        i == 1 and "variables" or "names", check.show(v))
+    end
   end
   for _, v in ipairs(variables or {}) do
     self._excluded[v] = true

@@ -135,6 +135,9 @@ end
 
 -- Loss and flat gradient where the variables are.
 local function evaluate(f, variables)
+  if not check.types.callable(f) then
+    errors.raise("LBFGS", "takes a function that gives the loss (got %s)", check.show(f))
+  end
   local loss = f()
   if core.is_tensor(loss) and loss.ndim > 0 and loss.size ~= 1 then
     errors.raise("LBFGS", "the function must return one number (expected shape (), got %s)",

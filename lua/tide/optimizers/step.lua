@@ -13,6 +13,11 @@ local tensors = require "tide.training.tensors"
 
 return function(Optimizer, like_all)
 
+-- Says of what should be a list of tensors that it is none.
+function Optimizer:_refuse_list(what, v)
+  errors.raise(self:_class_name(), "%s must be a list of tensors (got %s)", what, check.show(v))
+end
+
 -- A step was left out for its loss; wrappers that count such steps take note.
 function Optimizer._left_out()
 end
@@ -21,7 +26,9 @@ end
 --- @param grads table list of tensors; false where there is none
 --- @param variables table|nil list of parameters
 function Optimizer:apply(grads, variables)
-  if #grads == 0 then
+  if type(grads) ~= "table" then
+    self:_refuse_list("gradients", grads)
+  elseif #grads == 0 then
     return
   end
   if variables == nil then
@@ -41,7 +48,9 @@ end
 
 -- The places of these variables among the parameters.
 function Optimizer:_places(grads, variables)
-  if #variables ~= #grads then
+  if type(variables) ~= "table" then
+    self:_refuse_list("variables", variables)
+  elseif #variables ~= #grads then
     errors.raise(self:_class_name(),
       "there must be one gradient per variable (expected %d, got %d)",
       #variables, #grads)

@@ -358,10 +358,10 @@ warp.RandomElasticTransform = Elastic
 --- The strength of the field, in pixels, and its smoothness, for pictures of this size.
 --- @return number alpha, number sigma
 function Elastic.get_elastic_transform_params(self, height, width, factor)
-  local given = { height = height or none, width = width or none, factor = factor or none }
-  for name, v in pairs(given) do
+  for i, v in ipairs { height or none, width or none, factor or none } do
     if type(v) ~= "number" then
-      errors.raise(self:_label(), "%s must be a number (got %s)", name, check.show(v))
+      errors.raise(self:_label(), "%s must be a number (got %s)",
+        ({ "height", "width", "factor" })[i], check.show(v))
     end
   end
   return math.max(height, width) * 0.1 * factor, math.min(height, width) * 0.05 * factor
