@@ -17,8 +17,8 @@ end
 ---
 --- In float16 gradients below 6e-8 are lost; bfloat16 has the range of float32.
 ---
---- What computes: where `tide.config().bfloat16` is "AVX-512 BF16", products of dense layers, of the
---- projections of attention and of the inputs of recurrent layers, and convolutions, multiply
+--- What computes: where `tide.config().bfloat16` is "AVX-512 BF16", products of dense layers, of
+--- the projections of attention and of the inputs of recurrent layers, and convolutions, multiply
 --- bfloat16 by the CPU's own instructions and add up in float32. Elsewhere ("as float32") that is
 --- emulated: numbers are rounded to bfloat16 and multiplied as float32, which saves half the memory
 --- of what layers keep and costs about a fifth more time than float32. What attention does between
