@@ -10,6 +10,14 @@ int tide_blas_sgemm(const tide_gemm *);
 int tide_blas_dgemm(const tide_gemm *);
 void *tide_blas_symbol(const char *name); /* of the opened library, NULL: it has none */
 
+/* conquer.c: the last steps of eigenvalues and singular values */
+enum { TIDE_CONQUER_STRIP = 128 };
+#define TIDE_CONQUER_SINGULAR(n) (3 * (n) * (n) + (4 + TIDE_CONQUER_STRIP) * (n)) /* numbers */
+int tide_conquer_ready(void); /* 0: the library lacks something */
+int tide_conquer_eigen(int n, double *d, double *e, double *q, double *work, int *iwork);
+int tide_conquer_singular(int n, double *d, double *e, double *u, double *vt, double *work,
+                          int *iwork);
+
 /* lapack.c; they decline what the plain engine serves faster */
 tide_status tide_lapack_cholesky(tide_kcall *);
 tide_status tide_lapack_inv(tide_kcall *);

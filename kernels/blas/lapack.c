@@ -4,10 +4,10 @@
  * eigenvectors and singular vectors, which nothing determines).
  *
  * Invariant: no call of the library lasts long: matrices of more than ONE_CALL rows are factorized
- * by panels, and between two of them Ctrl-C is heard. One step has no parts: what is left of an
- * eigenvalue or singular value problem, a matrix of two diagonals, is solved in one call, which
- * takes longer than that from some 1,000 rows on. Matrices of less than LEAST rows (inverses:
- * LEAST_INVERSE), and all where the library lacks a function, are left to the plain engine. */
+ * by panels, and between two of them Ctrl-C is heard; what is left of an eigenvalue or singular
+ * value problem, a matrix of three diagonals or two, is solved by conquer.c. Matrices of less than
+ * LEAST rows (inverses: LEAST_INVERSE), and all where the library lacks a function, are left to the
+ * plain engine. */
 #include "blas.h"
 
 #include "../engines.h"
@@ -54,12 +54,6 @@ static struct {
                   double *taup, double *x, I ldx, double *y, I ldy);
     void (*gebd2)(I m, I n, double *a, I lda, double *d, double *e, double *tauq, double *taup,
                   double *work, int *info);
-    /* by divide and conquer */
-    void (*stedc)(const char *, I n, double *d, double *e, double *z, I ldz, double *work, I lwork,
-                  int *iwork, I liwork, int *info, size_t);
-    void (*bdsdc)(const char *, const char *, I n, double *d, double *e, double *u, I ldu,
-                  double *vt, I ldvt, double *, int *, double *work, int *iwork, int *info, size_t,
-                  size_t);
 } la;
 
 static void find(void) {
@@ -80,10 +74,8 @@ static void find(void) {
     *(void **)&la.sytd2 = tide_blas_symbol("dsytd2_");
     *(void **)&la.labrd = tide_blas_symbol("dlabrd_");
     *(void **)&la.gebd2 = tide_blas_symbol("dgebd2_");
-    *(void **)&la.stedc = tide_blas_symbol("dstedc_");
-    *(void **)&la.bdsdc = tide_blas_symbol("dbdsdc_");
     la.reflects = la.ready && la.geqrf && la.ormqr && la.ormlq && la.latrd && la.syr2k &&
-        la.sytd2 && la.labrd && la.gebd2 && la.stedc && la.bdsdc;
+        la.sytd2 && la.labrd && la.gebd2 && tide_conquer_ready();
 }
 
 /* Whether the library has what it takes, and how many matrices there are; 0: the plain engine
@@ -430,7 +422,7 @@ tide_status tide_lapack_eigh(tide_kcall *call) {
     const tide_buf *x = &call->in[0];
     int64_t count, n;
     if (!serves(call, &count, &n) || !la.reflects || n > 20000) return TIDE_DECLINE;
-    const int lwork = (int)(1 + 4 * n + n * n), liwork = (int)(3 + 5 * n), ldz = (int)n;
+    const int64_t lwork = 1 + 4 * n + n * n, liwork = 3 + 5 * n;
     double *a = doubles(call, n * n), *z = doubles(call, n * n), *d = doubles(call, n),
            *e = doubles(call, n), *tau = doubles(call, n),
            *work = doubles(call, lwork > WORK ? lwork : WORK);
@@ -439,7 +431,6 @@ tide_status tide_lapack_eigh(tide_kcall *call) {
     const int threads = tide_openmp_single();
     tide_status st = TIDE_OK;
     for (int64_t i = 0; i < count && st == TIDE_OK && !tide_stopped(); i++) {
-        int info = 0;
         load(a, x, i * n * n, n, n);
         if (!all_finite(a, n * n)) {
             call->bad.pos = i, st = TIDE_EARG;
@@ -449,7 +440,8 @@ tide_status tide_lapack_eigh(tide_kcall *call) {
         if (k < r) a[k * n + r] = (a[k * n + r] + a[r * n + k]) / 2;
         tridiagonal((int)n, a, d, e, tau, work);
         if (tide_stopped()) break;
-        la.stedc("I", &ldz, d, e, z, &ldz, work, &lwork, iwork, &liwork, &info, 1);
+        const int info = tide_conquer_eigen((int)n, d, e, z, work, iwork);
+        if (tide_stopped()) break;
         if (info != 0) st = TIDE_DECLINE; /* no convergence: Tide's own tries */
         reflect(0, (int)n - 1, (int)n, (int)n - 1, a + 1, (int)n, tau, z + 1, (int)n, work);
         for (int64_t k = 0; k < n; k++) put(&call->out[0], i * n + k, d[k]);
@@ -491,8 +483,7 @@ tide_status tide_lapack_svd(tide_kcall *call) { /* u (m, p), s (k), vh (q, n), p
     const int64_t longer = tall ? p : q; /* columns of the basis of m rows */
     int64_t count;
     if (!serves_one(call, &count, n, m) || !la.reflects || n > 20000) return TIDE_DECLINE;
-    const int64_t room = 3 * n * n + 4 * n;
-    const int wide = (int)n;
+    const int64_t room = TIDE_CONQUER_SINGULAR(n);
     double *a = doubles(call, m * n), *b = doubles(call, n * n), *u = doubles(call, m * longer),
            *un = doubles(call, n * n), *vt = doubles(call, n * n), *d = doubles(call, n),
            *e = doubles(call, n), *tau = doubles(call, n), *tauq = doubles(call, n),
@@ -503,7 +494,6 @@ tide_status tide_lapack_svd(tide_kcall *call) { /* u (m, p), s (k), vh (q, n), p
     const int threads = tide_openmp_single();
     tide_status st = TIDE_OK;
     for (int64_t i = 0; i < count && st == TIDE_OK && !tide_stopped(); i++) {
-        int info = 0;
         if (tall) load(a, x, i * m * n, m, n);
         else
             for (int64_t k = 0; k < m * n; k++) a[k] = at(x, i * m * n + k); /* x' by columns */
@@ -516,7 +506,8 @@ tide_status tide_lapack_svd(tide_kcall *call) { /* u (m, p), s (k), vh (q, n), p
             for (int64_t r = 0; r < n; r++) b[k * n + r] = m > n && r > k ? 0 : a[k * m + r];
         bidiagonal((int)n, b, (int)n, d, e, tauq, taup, work);
         if (tide_stopped()) break;
-        la.bdsdc("U", "I", &wide, d, e, un, &wide, vt, &wide, NULL, NULL, work, iwork, &info, 1, 1);
+        const int info = tide_conquer_singular((int)n, d, e, un, vt, work, iwork);
+        if (tide_stopped()) break;
         if (info != 0) st = TIDE_DECLINE; /* no convergence: Tide's own tries */
         reflect(0, (int)n, (int)n, (int)n, b, (int)n, tauq, un, (int)n, work);
         reflect_right((int)n, (int)n - 1, (int)n - 1, b + n, (int)n, taup, vt + n, (int)n, work);

@@ -175,6 +175,40 @@ describe("LAPACK and Tide's own kernels agree:", function()
     end)
   end
 
+  -- Beyond one call of the library (conquer.c): equal values, zeros, and parts that do not meet.
+  -- Tide's own kernels would take minutes; the factors must be what they are.
+  for _, n in ipairs { 600, 1100 } do
+    it(("singular and eigenvalues of %d rows, joined from halves"):format(n), function()
+      local eye = ops.eye(n, { dtype = "float64" })
+      local function near(what, a, b)
+        local most = ops.max(ops.abs(a - b)):item()
+        assert.is_true(most <= 1e-12, ("%s: %g"):format(what, most)) -- NaN fails
+      end
+      local function check(what, x)
+        local y = x + ops.transpose(x)
+        local w, v = ops.eigh(y)
+        assert.is_true(ops.all(w[{ { 2, n } }]:greater_equal(w[{ { 1, n - 1 } }])), what)
+        near("eigh of " .. what, ops.matmul(v * w, ops.transpose(v)), y)
+        near("eigenvectors of " .. what, ops.matmul(ops.transpose(v), v), eye)
+        local u, s, vh = ops.svd(x)
+        assert.is_true(ops.all(s[{ { 2, n } }]:less_equal(s[{ { 1, n - 1 } }])), what)
+        assert.is_true(ops.min(s):item() >= 0, what)
+        near("svd of " .. what, ops.matmul(u * s, vh), x)
+        near("left vectors of " .. what, ops.matmul(ops.transpose(u), u), eye)
+        near("right vectors of " .. what, ops.matmul(vh, ops.transpose(vh)), eye)
+      end
+      local x = matrices({ n, n }, "float64") / n ^ 0.5
+      check("any numbers", x)
+      if n == 600 then
+        check("ones", ops.ones({ n, n }, "float64") / n)
+        check("two diagonals", ops.eye(n, { dtype = "float64", k = 1 }) - 2 * eye)
+        check("rank 3", ops.matmul(x[{ {}, { 1, 3 } }], x[{ { 1, 3 } }]))
+        check("columns of zeros", x * ops.cast(ops.arange(n):less(n // 2 + 7), "float64"))
+        check("nothing", x * 0)
+      end
+    end)
+  end
+
   it("of less than full rank, by the values and what they make", function()
     local x = ops.matmul(matrices({ 150, 20 }, "float64"), matrices({ 20, 100 }, "float64"))
     same("matrix_rank", function() return tide.tensor(ops.matrix_rank(x)) end, 0)

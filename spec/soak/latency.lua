@@ -1,10 +1,10 @@
 --- How soon Ctrl-C is heard inside each op that may take long.
 --
---   latency.lua [--runs N] [--task NAME,NAME] [--most MILLISECONDS] [--by cpu]
+--   latency.lua [--runs N] [--step MS] [--task NAME,NAME] [--most MS] [--by cpu]
 --
 -- Each op runs over and over on large operands in a process of its own; the press comes after 100
--- ms and a little more at each run (N of them, 3). Printed: how long each went on, the median and
--- the worst. A worst above `most` (200) is a failure: run it on a machine that does nothing else,
+-- ms and a little more (37 ms, or `step`) at each run (N of them, 3). Printed: how long each went
+-- on, the median and the worst. A worst above `most` (200) is a failure: run it on a machine that does nothing else,
 -- or `--by cpu`: on one thread, by the time of the processor that the process had.
 package.path = "./?.lua;" .. package.path
 local common = require "spec.soak.common"
@@ -180,6 +180,7 @@ for name, shape in pairs {
   conv_3x3 = "{ 16, 128, 128, 64 } { 3, 3, 64, 64 }",
   conv_1x1 = "{ 4, 256, 256, 256 } { 1, 1, 256, 256 }",
   conv_1d = "{ 4, 65536, 64 } { 9, 64, 64 }",
+  conv_1d_long = "{ 1, 1 << 21, 64 } { 9, 64, 64 }",
   conv_groups = "{ 4, 256, 256, 128 } { 5, 5, 32, 128 }",
 } do
   local x, k = shape:match "(%b{}) (%b{})"
@@ -280,7 +281,7 @@ print(("Ctrl-C in %d ops, milliseconds"):format(#names))
 for _, name in ipairs(names) do
   local times, why = {}, nil
   for run = 1, runs do
-    local ms, said = press(list[name], 0.1 + 0.037 * (run - 1))
+    local ms, said = press(list[name], 0.1 + (o.step or 37) / 1000 * (run - 1))
     times[#times + 1], why = ms, why or said
     all[#all + 1] = ms
   end
