@@ -4,8 +4,9 @@
 --
 -- Each op runs over and over on large operands in a process of its own; the press comes after 100
 -- ms and a little more (37 ms, or `step`) at each run (N of them, 3). Printed: how long each went
--- on, the median and the worst. A worst above `most` (200) is a failure: run it on a machine that does nothing else,
--- or `--by cpu`: on one thread, by the time of the processor that the process had.
+-- on, the median and the worst. A worst above `most` (200) is a failure: run it on a machine that
+-- does nothing else, or `--by cpu`: on one thread, by the time of the processor that the process
+-- had.
 package.path = "./?.lua;" .. package.path
 local common = require "spec.soak.common"
 local core = require "tide.core"
