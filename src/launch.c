@@ -114,11 +114,15 @@ static tide_status bad_position(tide_ctx *ctx, const tide_op *op, const tide_kca
     if (k->bad.value == INT64_MIN)
         return tide_fail(ctx, TIDE_EINDEX, "%.*s: %s%s] is not a whole number (expected %ld..%ld)",
                          op_name, op->name, name, where, (long)k->bad.lo, (long)k->bad.hi);
+    char range[48];
+    if (k->bad.hi - k->bad.lo >= INT64_MAX - 1) /* as far as numbers go */
+        snprintf(range, sizeof range, "%ld or more", (long)k->bad.lo);
+    else snprintf(range, sizeof range, "%ld..%ld", (long)k->bad.lo, (long)k->bad.hi);
     const char *remedy =
         op->zero ? op->zero : "; positions count from 1: add 1 to labels or ids that count from 0";
-    return tide_fail(ctx, TIDE_EINDEX, "%.*s: %s%s] is out of range (expected %ld..%ld, got %ld)%s",
-                     op_name, op->name, name, where, (long)k->bad.lo, (long)k->bad.hi,
-                     (long)k->bad.value, k->bad.value != 0 || k->bad.lo != 1 ? "" : remedy);
+    return tide_fail(ctx, TIDE_EINDEX, "%.*s: %s%s] is out of range (expected %s, got %ld)%s",
+                     op_name, op->name, name, where, range, (long)k->bad.value,
+                     k->bad.value != 0 || k->bad.lo != 1 ? "" : remedy);
 }
 
 static void explain(tide_ctx *ctx, const tide_step *s, const tide_kcall *k, tide_status st) {

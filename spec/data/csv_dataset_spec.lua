@@ -120,4 +120,30 @@ describe("make_csv_dataset", function()
       { column_defaults = { 0 } })
     says("needs column_names", paths[1], 2, { header = false })
   end)
+
+  it("reads text of other encodings", function()
+    local function words(bytes, encoding)
+      local paths = files { bytes }
+      local ds = make(paths[1], 2, { num_epochs = 1, shuffle = false,
+        encoding = encoding })
+      return ds:next().word
+    end
+    assert.same({ "Käse", "über" }, words("word,n\nK\xe4se,1\n\xfcber,2\n", "latin-1"))
+    assert.same({ "Käse", "über" }, words("word,n\nKäse,1\nüber,2\n", "utf-8"))
+    assert.same({ "é", "b" }, words(("word,n\né,1\nb,2\n"):gsub(utf8.charpattern, function(c)
+      return string.pack("<I2", utf8.codepoint(c))
+    end), "utf-16-le"))
+    expect.raises("encoding must be", words, "word,n\na,1\n", "ebcdic")
+  end)
+
+  it("names its own way to leave damaged rows out", function()
+    local paths = files { "a,b\n1,2\n3,x\n5,6\n" }
+    local o = { num_epochs = 1, shuffle = false, column_defaults = { "int64", "int64" } }
+    expect.raises("make_csv_dataset: " .. paths[1] .. ": line 3: field 2 is no int64 (got 'x'); \z
+      ignore_errors = true leaves such rows out", function()
+      make(paths[1], 2, o):as_list()
+    end)
+    o.ignore_errors = true
+    assert.same({ 1, 5 }, make(paths[1], 2, o):next().a:tolist())
+  end)
 end)

@@ -162,16 +162,9 @@ local function column(v, i)
     check.show(v), i)
 end
 
---- The rows of CSV files, a part per column: numbers, or texts (RFC 4180: quotes, doubled quotes,
---- line ends within quotes). A row with a field too many or a field that is no number is an error
---- that names file and line, or is left out with `on_error = "skip"`.
----
----     local path = os.tmpname()
----     local f = io.open(path, "w") f:write "1,x\n2,\"y,z\"\n" f:close()
----     local ds = tide.data.CsvDataset(path, { "int64", "string" })
----     select(2, ds:skip(1):get_single_element())   --> "y,z"
---- @return Dataset
-function readers.CsvDataset(...)
+-- CsvDataset's, for `where`, which names the reader in errors, with a charset's number and another
+-- remedy for damaged rows.
+function readers.csv(where, charset, remedy, ...)
   local o = given(csv_args, ...)
   local kinds, defaults, dtypes = {}, {}, {}
   for i, v in ipairs(o.record_defaults) do
@@ -205,7 +198,21 @@ function readers.CsvDataset(...)
     max_record_bytes = o.max_record_bytes, on_error = o.on_error, header = o.header,
     delimiter = o.field_delim, quote = o.use_quote_delim and "\"" or "", strict = true,
     kinds = table.concat(kinds), defaults = defaults, dtypes = dtypes, columns = plain_columns,
-    na = o.na_value, width = not columns and #kinds or 0 }, "CsvDataset", "csv")
+    na = o.na_value, width = not columns and #kinds or 0,
+    encoding = charset, remedy = remedy }, where, "csv")
+end
+
+--- The rows of CSV files, a part per column: numbers, or texts (RFC 4180: quotes, doubled quotes,
+--- line ends within quotes). A row with a field too many or a field that is no number is an error
+--- that names file and line, or is left out with `on_error = "skip"`.
+---
+---     local path = os.tmpname()
+---     local f = io.open(path, "w") f:write "1,x\n2,\"y,z\"\n" f:close()
+---     local ds = tide.data.CsvDataset(path, { "int64", "string" })
+---     select(2, ds:skip(1):get_single_element())   --> "y,z"
+--- @return Dataset
+function readers.CsvDataset(...)
+  return readers.csv("CsvDataset", nil, nil, ...)
 end
 
 -- ---- writing ----

@@ -65,13 +65,14 @@ function Batches:_ids(i)
 end
 
 -- The number of a draw for sample i.
-function Batches._draw(_, i, draw)
+local function draw_number(i, draw)
   return (i << 20) + draw + (1 << 50)
 end
+Batches._draw_number = draw_number
 
 --- A number from 0 to 1 for sample i of this pass: the same whenever the pass is gone through.
 function Batches:_chance(i, draw)
-  local bits = image.sample_seed(self._seed, self._pass, self:_draw(i, draw))
+  local bits = image.sample_seed(self._seed, self._pass, draw_number(i, draw))
   return (bits >> 11) * 0x1p-53
 end
 

@@ -27,7 +27,7 @@ local function open(self)
   self.reader = core.records_open(o.where, path, { format = FORMATS[o.format],
     packed = PACKED[o.compression_type], most = o.max_record_bytes, header_bytes = o.header_bytes,
     footer_bytes = o.footer_bytes, record_bytes = o.record_bytes, delimiter = o.delimiter,
-    quote = o.quote, comment = o.comment, strict = o.strict and 1 or 0,
+    quote = o.quote, encoding = o.encoding, comment = o.comment, strict = o.strict and 1 or 0,
     blank_rows = o.blank_rows and 1 or 0 })
   self.fresh = true
   return self.reader
@@ -82,8 +82,8 @@ function Records:next()
     if self.failed then
       local why = self.failed
       self.failed, self.told = nil, true
-      errors.raise(self.o.where, "%s: %s; on_error = \"skip\" leaves such records out",
-        self.o.filenames[self.file], why)
+      errors.raise(self.o.where, "%s: %s%s", self.o.filenames[self.file], why,
+        self.o.remedy or "; on_error = \"skip\" leaves such records out")
     end
     if not self.reader and not opened(self) then
       return nil

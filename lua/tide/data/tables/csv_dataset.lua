@@ -4,6 +4,7 @@ local check = require "tide.check"
 local core = require "tide.core"
 local Dataset = require "tide.data.whole"
 local errors = require "tide.errors"
+local options = require "tide.data.tables.options"
 local readers = require "tide.data.readers"
 
 local WHERE = "make_csv_dataset"
@@ -31,6 +32,7 @@ local args = check.args(WHERE, {
     none = true },
   { "compression_type", "string", nil, "\"GZIP\" or \"ZLIB\"" },
   { "ignore_errors", "bool", false, "damaged rows are left out" },
+  options.ENCODING,
 })
 
 -- ---- what the files hold ----
@@ -39,7 +41,7 @@ local PACKED = { [""] = 0, gzip = 1, zlib = 2 }
 
 local function open(path, o)
   return core.records_open(WHERE, path, { format = 3, delimiter = o.field_delim,
-    quote = o.use_quote_delim and "\"" or "",
+    quote = o.use_quote_delim and "\"" or "", encoding = o.charset,
     packed = PACKED[(o.compression_type or ""):lower()] or 0 })
 end
 
@@ -146,6 +148,7 @@ local function make_csv_dataset(...)
   if #o.field_delim ~= 1 then
     errors.raise(WHERE, "field_delim must be one character (got %s)", check.show(o.field_delim))
   end
+  o.charset = options.charset(o.encoding, WHERE)
   local paths = files_of(o)
   local names = o.column_names
   if not names then
@@ -178,7 +181,8 @@ local function make_csv_dataset(...)
   end
 
   local function read(list)
-    return readers.CsvDataset(list, defaults, { compression_type = o.compression_type,
+    return readers.csv(WHERE, o.charset, "; ignore_errors = true leaves such rows out", list,
+      defaults, { compression_type = o.compression_type,
       header = o.header, field_delim = o.field_delim, use_quote_delim = o.use_quote_delim,
       na_value = o.na_value, select_cols = #taken < #names and taken or nil,
       on_error = o.ignore_errors and "skip" or "raise" })

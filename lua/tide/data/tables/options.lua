@@ -1,16 +1,32 @@
 --- The options of what reads tables, as rows of argument tables (see check.lua).
 local check = require "tide.check"
+local errors = require "tide.errors"
 
 local options = {}
 
+local CHARSETS = { ["utf-8"] = 0, ["latin-1"] = 2, ["iso-8859-1"] = 2, ["utf-16"] = 3,
+  ["utf-16-le"] = 4, ["utf-16-be"] = 5 }
+
+--- The number of an encoding for the core; where none is named, that of UTF-8 or UTF-16 by its mark.
+function options.charset(encoding, where)
+  local v = encoding and CHARSETS[(encoding:lower():gsub("_", "-"):gsub("^utf(%d)", "utf-%1")
+    :gsub("^latin1$", "latin-1"))]
+  if encoding and not v then
+    errors.raise(where, "encoding must be \"utf-8\", \"latin-1\", \"utf-16\", \"utf-16-le\" or \z
+      \"utf-16-be\" (got %q)", encoding)
+  end
+  return v or 1
+end
+
+options.ENCODING = { "encoding", "string", nil, "\"utf-8\", \"latin-1\", \"utf-16\", \"utf-16-le\" \z
+  or \"utf-16-be\"; UTF-8 when left out, or UTF-16 where the file opens with its mark" }
 options.PATH = { "path", "string", check.required, "of the file" }
 options.shared = {
   { "columns", "list", nil, "names of the columns; those of the header when left out" },
   { "dtypes", "any", nil, "dtype by column, or one for all; told by the values when left out",
     dict = true },
   { "select", "list", nil, "names of the columns that are read, in this order" },
-  { "encoding", "string", nil, "\"utf-8\", \"latin-1\", \"utf-16\", \"utf-16-le\" or \z
-    \"utf-16-be\"; UTF-8 when left out, or UTF-16 where the file opens with its mark" },
+  options.ENCODING,
   { "compression_type", "string", nil, "\"GZIP\", \"ZLIB\" or \"\"; told by the ending .gz" },
   { "on_error", "enum", "raise", "what a damaged row does; the field `skipped` counts them",
     of = "raise|skip" },

@@ -14,8 +14,6 @@ local read = {}
 local PATH, join = options.PATH, options.join
 local shared, csv_rows, WHOLE, LOOK = options.shared, options.csv, options.whole, options.look
 local PIECE = 16 << 20 -- bytes of the values that one piece of a file may take at most
-local CHARSETS = { ["utf-8"] = 0, ["latin-1"] = 2, ["iso-8859-1"] = 2, ["utf-16"] = 3,
-  ["utf-16-le"] = 4, ["utf-16-be"] = 5 }
 local PACKED = { [""] = 0, gzip = 1, zlib = 2 }
 
 -- What counts as missing beside an empty field: pandas' list.
@@ -24,19 +22,6 @@ local MISSING = { "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-na
 
 local csv_args = check.args("read_csv", { PATH }, { named = join(shared, csv_rows, WHOLE) })
 local json_args = check.args("read_json_lines", { PATH }, { named = join(shared, WHOLE) })
-
-local function charset(o, where)
-  if not o.encoding then
-    return 1
-  end
-  local v = CHARSETS[(o.encoding:lower():gsub("_", "-"):gsub("^utf(%d)", "utf-%1")
-    :gsub("^latin1$", "latin-1"))]
-  if not v then
-    errors.raise(where, "encoding must be \"utf-8\", \"latin-1\", \"utf-16\", \"utf-16-le\" or \z
-      \"utf-16-be\" (got %q)", o.encoding)
-  end
-  return v
-end
 
 local function packed(o, where)
   local v = o.compression_type and o.compression_type:lower()
@@ -116,7 +101,7 @@ end
 --- A file of rows that is open: `names`, `kinds`, and `next(rows)`.
 function read.csv_file(o, where)
   local self = setmetatable({ o = o, where = where, skipped = 0, packed = packed(o, where),
-    charset = charset(o, where), dtypes = Table._check_dtypes(o.dtypes, where) }, Csv)
+    charset = options.charset(o.encoding, where), dtypes = Table._check_dtypes(o.dtypes, where) }, Csv)
   o.delimiter = one_character(o.delimiter, "delimiter", where)
     or o.path:find "%.tsv$" and "\t" or o.path:find "%.tsv%.gz$" and "\t" or ","
   one_character(o.quote ~= "" and o.quote, "quote", where)
@@ -255,7 +240,7 @@ function read.json_file(o, where)
   local self = setmetatable({ o = o, where = where, skipped = 0, line = 0,
     dtypes = Table._check_dtypes(o.dtypes, where) }, Lines)
   self.reader = core.records_open(where, o.path, { format = 1, packed = packed(o, where),
-    encoding = charset(o, where), most = o.max_record_bytes })
+    encoding = options.charset(o.encoding, where), most = o.max_record_bytes })
   return self
 end
 

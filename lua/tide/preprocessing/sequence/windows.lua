@@ -25,9 +25,13 @@ end
 
 local Windows = class.new("Windows", Batches)
 
--- Where window `id` begins: a place in its series' list of rows.
-function Windows:_first(id)
-  return self._starts and self._starts[id] or self._from + (id - 1) * self.stride
+-- Where windows begin: places in their series' list of rows.
+function Windows:_firsts(ids)
+  local starts, from, stride, out = self._starts, self._from, self.stride, {}
+  for k, id in ipairs(ids) do
+    out[k] = starts and starts[id] or from + (id - 1) * stride
+  end
+  return out
 end
 
 -- What f makes of an array, or of each of several, as they were given.
@@ -43,10 +47,7 @@ local function each(given, f)
 end
 
 function Windows:_batch(ids)
-  local firsts = {}
-  for k, id in ipairs(ids) do
-    firsts[k] = self:_first(id)
-  end
+  local firsts = self:_firsts(ids)
   local x = each(self._x, function(t)
     return windows(t, firsts, self._steps)
   end)
@@ -166,14 +167,22 @@ function Timeseries:_ids(i)
     return Batches._ids(self, i)
   end
   local out, rows_there = {}, self.end_index - self.start_index - self.length + 1
-  for k = 1, self.batch_size do
-    out[k] = math.floor(self:_chance((i - 1) * self.batch_size + k, 0) * rows_there)
+  local size, chance = self.batch_size, self._chance
+  for k = 1, size do
+    out[k] = math.floor(chance(self, (i - 1) * size + k, 0) * rows_there)
   end
   return out
 end
 
-function Timeseries:_first(id)
-  return self.shuffle and self._from + id or self._from + (id - 1) * self.stride
+function Timeseries:_firsts(ids)
+  if not self.shuffle then
+    return Windows._firsts(self, ids)
+  end
+  local from, out = self._from, {}
+  for k, row in ipairs(ids) do
+    out[k] = from + row
+  end
+  return out
 end
 
 function Timeseries:__tostring()

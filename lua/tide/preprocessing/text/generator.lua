@@ -239,7 +239,7 @@ local function rows_of(self, ids)
   local from, count, first, longest = {}, {}, {}, 1
   for k, i in ipairs(ids) do
     from[k], count[k] = all.from[i], all.count[i]
-    first[k] = drops > 0 and self:_draw(i, 1 << 19) or nil
+    first[k] = drops > 0 and Batches._draw_number(i, 1 << 19) or nil
     longest = math.max(longest, count[k])
   end
   local length = g.maxlen and (self._bucket or g.pad_by_batch) and math.min(longest, g.maxlen)
