@@ -160,7 +160,7 @@ local facts = {
   flatnonzero = { dtypes = positions },
   bincount = { dtypes = {}, grad = false,
     errors = { { inputs = { { values = { 1, 0 }, dtype = "int32" }, false },
-    says = "x[2] is out of range" } } },
+    says = "x[2] is out of range (expected 1 or more, got 0)" } } },
   sort = { dtypes = same, errors = { no_axis } },
   argsort = { dtypes = positions, errors = { no_axis } },
   top_k = { dtypes = { float32 = "float32", float64 = "float64", int32 = "int32" },
