@@ -5,6 +5,7 @@ local core = require "tide.core"
 local elements = require "tide.data.elements"
 local errors = require "tide.errors"
 local list = require "tide.list"
+local seeds = require "tide.layers.seeds"
 local stage = require "tide.data.stage"
 
 local UNKNOWN = stage.UNKNOWN
@@ -75,12 +76,23 @@ local function image(self, first, ...)
   return counted(self, results(self, first, ...))
 end
 
+-- Notes whether the first call drew from the global generator.
+local function noted(self, seed, stream, offset, ...)
+  local a, b, c = core.generator()
+  self.draws = a ~= seed or b ~= stream or c ~= offset
+  return ...
+end
+
 -- Between reading an element and giving its image the count says which it is.
 local function mapped(self, first, ...)
   if first == nil then
     return nil
   end
   self.parts = 1 + select("#", ...)
+  if self.draws == nil then
+    local seed, stream, offset = core.generator()
+    return image(self, noted(self, seed, stream, offset, self.f(first, ...)))
+  end
   return image(self, self.f(first, ...))
 end
 
@@ -105,6 +117,33 @@ end
 
 function Map:dtype(k)
   return self.dtypes[k]
+end
+
+-- Where random numbers stand that the function draws: what layers and SeedGenerators in its
+-- upvalues have given, and, where it draws from that, the global generator.
+function Map:save()
+  local counts = {}
+  for i, g in ipairs(seeds.reached_by(self.f)) do
+    counts[i] = g.count
+  end
+  if #counts == 0 and not self.draws then
+    return nil
+  end
+  return { counts = counts, global = self.draws and { core.generator() } or nil }
+end
+
+function Map:load(s)
+  local own = seeds.reached_by(self.f)
+  if type(s) ~= "table" or type(s.counts) ~= "table" or #s.counts ~= #own then
+    return
+  end
+  for i, g in ipairs(own) do
+    g.count = math.type(s.counts[i]) == "integer" and s.counts[i] or g.count
+  end
+  if type(s.global) == "table" then
+    self.draws = true
+    core.generator(table.unpack(s.global))
+  end
 end
 
 stage.define("map", { open = Map, spec = nothing })

@@ -7,7 +7,8 @@ local options = {}
 local CHARSETS = { ["utf-8"] = 0, ["latin-1"] = 2, ["iso-8859-1"] = 2, ["utf-16"] = 3,
   ["utf-16-le"] = 4, ["utf-16-be"] = 5 }
 
---- The number of an encoding for the core; where none is named, that of UTF-8 or UTF-16 by its mark.
+--- The number of an encoding for the core; where none is named, that of UTF-8 or of UTF-16 by its
+--- mark.
 function options.charset(encoding, where)
   local v = encoding and CHARSETS[(encoding:lower():gsub("_", "-"):gsub("^utf(%d)", "utf-%1")
     :gsub("^latin1$", "latin-1"))]
@@ -18,8 +19,9 @@ function options.charset(encoding, where)
   return v or 1
 end
 
-options.ENCODING = { "encoding", "string", nil, "\"utf-8\", \"latin-1\", \"utf-16\", \"utf-16-le\" \z
-  or \"utf-16-be\"; UTF-8 when left out, or UTF-16 where the file opens with its mark" }
+options.ENCODING = { "encoding", "string", nil, "\"utf-8\", \"latin-1\", \"utf-16\", \z
+  \"utf-16-le\" or \"utf-16-be\"; UTF-8 when left out, or UTF-16 where the file opens with its \z
+  mark" }
 options.PATH = { "path", "string", check.required, "of the file" }
 options.shared = {
   { "columns", "list", nil, "names of the columns; those of the header when left out" },

@@ -101,7 +101,8 @@ end
 --- A file of rows that is open: `names`, `kinds`, and `next(rows)`.
 function read.csv_file(o, where)
   local self = setmetatable({ o = o, where = where, skipped = 0, packed = packed(o, where),
-    charset = options.charset(o.encoding, where), dtypes = Table._check_dtypes(o.dtypes, where) }, Csv)
+    charset = options.charset(o.encoding, where),
+    dtypes = Table._check_dtypes(o.dtypes, where) }, Csv)
   o.delimiter = one_character(o.delimiter, "delimiter", where)
     or o.path:find "%.tsv$" and "\t" or o.path:find "%.tsv%.gz$" and "\t" or ","
   one_character(o.quote ~= "" and o.quote, "quote", where)
