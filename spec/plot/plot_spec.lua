@@ -3,6 +3,7 @@ local expect = require "spec.support.expect"
 local curves = require "tide.plot.curves"
 local layout = require "tide.plot.layers"
 local picture = require "tide.plot.picture"
+local sound = require "tide.plot.sound"
 local tide = require "tide"
 
 local layers, ops, plot = tide.layers, tide.ops, tide.plot
@@ -414,6 +415,65 @@ describe("tide.image.show", function()
     assert.equal("sixel", choose({ TERM = "xterm", LANG = "C.UTF-8" }, "\27[?62;4;22c"))
     assert.equal("blocks", choose({ TERM = "xterm", LANG = "C.UTF-8" }, "\27[?62;22c"))
     assert.equal("blocks", choose({ TERM = "xterm", LANG = "C.UTF-8" }, ""))
+  end)
+end)
+
+describe("wave and spectrogram", function()
+  local t = tide.arange(8000) / 8000
+  local chirp = tide.ops.sin(t * t * 6283)
+
+  it("draw over seconds, long sounds by their extremes", function()
+    local text = plot.wave(chirp, { sample_rate = 8000, title = "chirp" })
+    assert.matches("chirp", text)
+    local panel = sound.wave("wave", chirp, { sample_rate = 8000 })
+    assert.equal(2000, #panel.lines[1]) -- two of each of 1000 stretches
+    assert.equal("seconds", panel.xlabel)
+    local far = 0
+    for _, p in ipairs(panel.lines[1]) do
+      far = math.max(far, math.abs(p[2]))
+    end
+    assert.is_true(far > 0.999)
+    panel = sound.wave("wave", tide.tensor { { 0, 1 }, { 0 / 0, 3 }, { 4, 5 } }, {})
+    assert.same({ { { 0, 0 }, { 2, 4 }, name = "channel 1" },
+      { { 0, 1 }, { 1, 3 }, { 2, 5 }, name = "channel 2" } }, panel.lines)
+    assert.equal("samples", panel.xlabel)
+  end)
+
+  it("show where the energy is: low frequencies below, later ones to the right", function()
+    local path = expect.name ".png"
+    local panel = sound.spectrogram("spectrogram", chirp, { sample_rate = 8000, fft_length = 256,
+      file = path })
+    local p = panel.picture -- the sine runs from 0 to 2000 of 4000 hertz
+    local rows, columns = p.shape[1], p.shape[2]
+    assert.equal(129, rows)
+    assert.same({ 0, 1, 0, 4000 }, panel.extent)
+    for _, share in ipairs { 0.25, 0.5, 0.75 } do
+      local column = p[{ {}, math.floor(share * columns), 1 }]
+      local at = rows - tide.ops.cast(column, "float32"):argmax() + 1
+      assert.is_true(math.abs(at - share * 2000 / 4000 * rows) < 5, at)
+    end
+    for _, ending in ipairs { ".png", ".svg" } do
+      local file = expect.name(ending)
+      assert.equal(file, plot.spectrogram(chirp, { sample_rate = 8000, file = file }))
+      assert.is_true(#expect.read(file) > 2000)
+      os.remove(file)
+    end
+  end)
+
+  it("take matrices as layers give them, silence, and what is not finite", function()
+    local mel = tide.layers.MelSpectrogram { 256, 64, num_mel_bins = 40 }(chirp)
+    expect.has(plot.spectrogram(mel, { color = false }), "126 frames, 40 bins from below")
+    assert.is_string(plot.spectrogram(tide.zeros { 600 }, { color = false }))
+    assert.is_string(plot.spectrogram(tide.zeros { 3 }, { color = false }))
+    assert.is_string(plot.spectrogram({ { 0 / 0, 1 }, { math.huge, 2 } }, { color = false }))
+    assert.is_string(plot.wave { 0 / 0 })
+    expect.raises("takes (bins, frames), or samples", function()
+      plot.spectrogram(tide.zeros { 2, 2, 2 })
+    end)
+    expect.raises("takes (samples) or (samples, channels)", function()
+      plot.wave(tide.zeros { 2, 2, 2 })
+    end)
+    expect.raises("there is nothing to show", function() plot.wave(tide.zeros { 0 }) end)
   end)
 end)
 

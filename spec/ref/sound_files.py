@@ -1,7 +1,8 @@
 """Reference values of sound files and sampling rates: writes spec/ref/sound_files.lua.
 
 Files by scipy.io.wavfile, TensorFlow (encode_wav, decode_wav), CPython's wave and audioop (24 bits, A-law, mu-law) and
-libsndfile (extensible headers, RF64, formats of others); other rates by libsamplerate's src_simple, called directly.
+libsndfile (extensible headers, RF64, formats of others); other rates by libsamplerate's src_simple, called directly. The
+files themselves, for the fuzzer: spec/ref/sound_files/.
 Run: python3.11 spec/ref/sound_files.py   (TensorFlow 2, SciPy, libsndfile 1.2, libsamplerate 0.2)
 """
 import audioop, ctypes, ctypes.util, io, os, struct, tempfile, wave
@@ -188,6 +189,11 @@ def hexed(b):  # in pieces, so that lines stay short
     pieces = [text(b[i:i + 20]) for i in range(0, len(b), 20)] or ['""']
     return "table.concat {\n    " + ",\n    ".join(pieces) + " }"
 
+
+folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sound_files")
+os.makedirs(folder, exist_ok=True)
+for name, data, *_ in files:
+    open(os.path.join(folder, "".join(c if c.isalnum() else "_" for c in name) + ".wav"), "wb").write(data)
 
 lines = ["-- Made by sound_files.py with TensorFlow %s." % tf.__version__, "return {", "  rate = %d," % rate, "  x = %s," %
          wrap(numbers(x, 17)), "  files = {"]

@@ -37,6 +37,9 @@ end
 
 --- The extent of a panel's data: xlo, xhi, ylo, yhi, with some air above and below.
 function figure.extent(panel)
+  if panel.extent then
+    return table.unpack(panel.extent)
+  end
   local xlo, xhi, ylo, yhi = math.huge, -math.huge, math.huge, -math.huge
   for _, line in ipairs(panel.lines or {}) do
     for _, p in ipairs(line) do
@@ -95,8 +98,12 @@ local function axes(panel, canvas, left, right, top, bottom)
   end
   local xs, xstep = figure.ticks(xlo, xhi, math.max(2, math.min(6, (right - left) // 60)))
   local ys, ystep = figure.ticks(ylo, yhi, 6)
+  if panel.picture then
+    canvas.image(left, top, right - left, bottom - top, panel.picture)
+  end
   for _, v in ipairs(ys) do
-    canvas.line(left, Y(v), right, Y(v), light, 1)
+    canvas.line(panel.picture and left - 4 or left, Y(v), panel.picture and left or right, Y(v),
+      light, 1)
     canvas.text(left - 6, Y(v) + 4, figure.label(v, ystep), "end", grey)
   end
   for _, v in ipairs(xs) do
@@ -168,15 +175,15 @@ end
 --- Draws the figure with a backend's `line(x1, y1, x2, y2, rgb, width)`, `rect(x, y, w, h, rgb)`,
 --- `text(x, y, s, anchor, rgb)`,
 -- `image(x, y, w, h, picture)` in pixels, origin top left. Panels stand in rows of `columns`; a
--- panel holds lines and bars over axes, cells (heat), a picture, or draws itself (`draw(canvas,
--- left, top)`).
+-- panel holds lines and bars over axes, cells (heat), a picture (with `extent` between axes), or
+-- draws itself (`draw(canvas, left, top)`).
 function figure.draw(fig, canvas, width, height, columns, rows)
   local w, h = width / columns, height / rows
   for k, panel in ipairs(fig.panels) do
     local x0, y0 = (k - 1) % columns * w, (k - 1) // columns * h
     if panel.draw then
       panel.draw(canvas, x0, y0)
-    elseif panel.picture then
+    elseif panel.picture and not panel.extent then
       local top = panel.title and 30 or 4
       local p = panel.picture
       local by = math.min((w - 8) / p.shape[2], (h - top - 4) / p.shape[1])

@@ -17,6 +17,7 @@ local LIST, BINS = { "names", "list", nil, "of the classes" },
 local XLABEL, YLABEL = { "xlabel", "string", nil, "under the axis" },
   { "ylabel", "string", nil, "beside the axis" }
 local LAYER = { "layer", "string", nil, "only weights whose path holds it" }
+local RATE = { "sample_rate", "number", nil, "samples per second, for the axes", above = 0 }
 local SCALE = { "scale", "bool", false, "stretch values to 0..255" }
 local own = {
   lines = { XLABEL, YLABEL }, histogram = { BINS, XLABEL }, weights = { BINS, LAYER },
@@ -27,6 +28,8 @@ local own = {
   model = { { "show_shapes", "bool", false, "sizes in the boxes" },
     { "show_layer_names", "bool", true, "names in the boxes" } },
   picture = { SCALE },
+  wave = { RATE }, spectrogram = { RATE,
+    { "fft_length", "int", 512, "samples of a frame, where x is samples", min = 2 } },
 }
 local common = {
   { "title", "string", nil, "above the figure" }, { "file", "string", nil, ".svg or .png" },
@@ -355,6 +358,29 @@ function plot.images(x, options)
     panel.texts, panel.places, panel.height = texts, places, panel.height + 14 * by
   end
   return show("images", { panels = { panel } }, o)
+end
+
+--- A wave over seconds, a line per channel; of long ones the extremes of each stretch.
+--- @param x any (samples) or (samples, channels)
+--- @param options table|nil { sample_rate, title, file, width, height }
+--- @usage print(tide.plot.wave(tide.ops.sin(tide.arange(400) * 0.1), { sample_rate = 8000 }))
+function plot.wave(x, options)
+  need_pictures("wave", x, "samples")
+  local o = given("wave", options)
+  return show("wave", { panels = { require("tide.plot.sound").wave("wave", x, o) } }, o)
+end
+
+--- A spectrogram in colours, low frequencies below: of samples in decibels down to 80 below the
+--- loudest, or a matrix (bins, frames) as layers.MelSpectrogram and layers.MFCC give.
+--- @param x any (samples), (samples, 1) or (bins, frames)
+--- @param options table|nil { sample_rate, fft_length = 512, title, file, width, height, mode = how
+---   the terminal shows it }
+--- @usage print(tide.plot.spectrogram(tide.ops.sin(tide.arange(4000) * 0.1)))
+function plot.spectrogram(x, options)
+  need_pictures("spectrogram", x, "samples, or a matrix (bins, frames)")
+  local o = given("spectrogram", options)
+  local panel = require("tide.plot.sound").spectrogram("spectrogram", x, o)
+  return show("spectrogram", { panels = { panel } }, o)
 end
 
 --- The model's graph: layers as boxes, from the inputs down.

@@ -193,7 +193,9 @@ local function lines_of(panel, width, height, o)
     return heat_lines(panel, o)
   elseif panel.picture then
     local text = terminal.picture("images", panel.picture, o)
-    return panel.title and { panel.title, text } or { text }
+    local out = panel.title and { panel.title, text } or { text }
+    out[#out + 1] = panel.note
+    return out
   end
   return panel_lines(panel, width, height, o)
 end
