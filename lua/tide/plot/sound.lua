@@ -44,7 +44,8 @@ end
 function sound.wave(where, x, o)
   x = tensor_of(where, x)
   if x.ndim > 2 then
-    errors.raise(where, "takes (samples) or (samples, channels) (got %s)", tostring(x.shape))
+    errors.raise(where, "takes samples of one channel or more (expected (samples, channels), \z
+      got %s)", tostring(x.shape))
   end
   x = x.ndim == 2 and x or ops.reshape(x, { x.size, 1 })
   local lines = {}
