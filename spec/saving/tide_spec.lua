@@ -403,6 +403,29 @@ describe("JSON", function()
 
   -- what compile is given, in a model of two outputs
   local two_targets = { tide.ones { 4, 2 }, tide.zeros { 4, 1 } }
+  it("leaves out the state of an optimizer that does not know all that is trained", function()
+    for name, change in pairs {
+      lora = function(m) m.layers[1]:enable_lora(2) end,
+      freed = function(m) m.layers[1].trainable = true end,
+    } do
+      local m, said = model(), nil
+      m.layers[1].trainable = name == "lora"
+      m:fit(X, Y, { verbose = 0 })
+      change(m)
+      local errors = require "tide.errors"
+      local warn = errors.warn
+      errors.warn = function(...) said = string.format(...) end
+      local ok, e = pcall(m.save, m, path "behind.safetensors")
+      errors.warn = warn
+      assert.is_true(ok, e)
+      assert.matches("state was left out: it was made before '.-first/", said)
+      local again = tide.load_model(path "behind.safetensors")
+      assert.equal(tostring(m:predict(X, { verbose = 0 })),
+        tostring(again:predict(X, { verbose = 0 })))
+      again:fit(X, Y, { verbose = 0 })
+    end
+  end)
+
   for name, o in pairs {
     ["names with options, in lists with places left free"] = { loss = { tide.none, { "huber",
       delta = 0.3 } },

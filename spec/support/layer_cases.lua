@@ -53,6 +53,12 @@ local cases = {
   end, { 1, 4, 3, 1 },
     { keras = "L.CenterCrop(2, 1)", gives = { shape = { 1, 2, 1, 1 }, params = 0, values = {
       0.041580662, -0.88345468 } } } },
+  { "center_crop_grows", "CenterCrop", function(L)
+    return L.CenterCrop { 3, 2, data_format = "channels_first" }
+  end, { 1, 1, 2, 4 },
+    { keras = 'L.CenterCrop(3, 2, data_format="channels_first")',
+      gives = { shape = { 1, 1, 3, 2 }, params = 0, values = {
+      0.84147096, 0.84147096, 0.11480653, 0.11480653, -0.6118579, -0.6118579 } } } },
   { "random_crop", "RandomCrop", function(L)
     return L.RandomCrop { 4, 2 }
   end, { 1, 4, 4, 1 },
@@ -97,6 +103,11 @@ local cases = {
   end, { 1, 2, 2, 1 },
     { keras = "L.MaxNumBoundingBoxes(2)", gives = { shape = { 1, 2, 2, 1 }, params = 0, values = {
       0.29552022, 0.84147096, 0.99166483, 0.6754632 } } } },
+  { "max_num_bounding_boxes_fill", "MaxNumBoundingBoxes", function(L)
+    return L.MaxNumBoundingBoxes { 3, fill_value = -2 }
+  end, { 1, 2, 1, 1 },
+    { keras = "L.MaxNumBoundingBoxes(3, fill_value=-2)",
+      gives = { shape = { 1, 2, 1, 1 }, params = 0, values = { 0.29552022, 0.84147096 } } } },
   { "pipeline", "Pipeline", function(L)
     return L.Pipeline { { L.RandomFlip(), L.Rescaling { 2 } } }
   end, { 1, 2, 2, 1 },
@@ -450,6 +461,24 @@ local cases = {
   { "adaptive_average_pooling3d", "AdaptiveAveragePooling3D", function(L)
     return L.AdaptiveAveragePooling3D { 2 }
   end, { 1, 5, 4, 3, 2 }, { keras = "L.AdaptiveAveragePooling3D(2)" } },
+  { "adaptive_average_pooling3d_first", "AdaptiveAveragePooling3D", function(L)
+    return L.AdaptiveAveragePooling3D { { 2, 1, 3 }, data_format = "channels_first" }
+  end, { 1, 1, 3, 2, 4 },
+    { keras = 'L.AdaptiveAveragePooling3D((2, 1, 3), data_format="channels_first")',
+      gives = { shape = { 1, 1, 2, 1, 3 }, params = 0, values = { 0.14901541, 0.10067881,
+        0.0049913973, 0.12859847, 0.14864737, 0.098785095 } } } },
+  { "adaptive_max_pooling1d_first", "AdaptiveMaxPooling1D", function(L)
+    return L.AdaptiveMaxPooling1D { 2, data_format = "channels_first" }
+  end, { 2, 2, 5 },
+    { keras = 'L.AdaptiveMaxPooling1D(2, data_format="channels_first")',
+      gives = { shape = { 2, 2, 2 }, params = 0, values = { 0.9916648, 0.9916648, -0.6118579,
+        0.31154135, 0.98935825, 0.66296923, -0.35822928, 0.8591618 } } } },
+  { "adaptive_max_pooling3d_sizes", "AdaptiveMaxPooling3D", function(L)
+    return L.AdaptiveMaxPooling3D { { 1, 2, 3 } }
+  end, { 1, 3, 3, 4, 1 },
+    { keras = "L.AdaptiveMaxPooling3D((1, 2, 3))",
+      gives = { shape = { 1, 1, 2, 3, 1 }, params = 0, values = { 0.9839067, 0.9916648,
+        0.9916648, 0.98677194, 0.9839067, 0.98935825 } } } },
   { "adaptive_max_pooling1d", "AdaptiveMaxPooling1D", function(L)
     return L.AdaptiveMaxPooling1D { 3 }
   end, { 2, 7, 2 },
@@ -567,6 +596,11 @@ local cases = {
     return L.Cropping2D { { { 1, 0 }, { 0, 2 } } }
   end, { 2, 3, 4, 2 },
     { keras = "L.Cropping2D(((1, 0), (0, 2)))" } },
+  { "cropping3d_sides", "Cropping3D", function(L)
+    return L.Cropping3D { { { 0, 1 }, { 1, 0 }, { 0, 2 } } }
+  end, { 1, 3, 2, 4, 1 }, { keras = "L.Cropping3D(((0, 1), (1, 0), (0, 2)))",
+      gives = { shape = { 1, 2, 1, 2, 1 }, params = 0, values = { 0.041580662,
+      -0.6118579, 0.66296923, 0.024775425 } } } },
   { "cropping3d", "Cropping3D", function(L) return L.Cropping3D() end, { 1, 3, 3, 4, 2 },
     { keras = "L.Cropping3D(1)" } },
   { "up_sampling1d", "UpSampling1D", function(L) return L.UpSampling1D { 3 } end, { 2, 3, 2 },

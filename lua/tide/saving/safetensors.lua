@@ -78,6 +78,23 @@ local function compile_state(model)
   return state
 end
 
+-- Whether the optimizer has a state for all that is trained now: LoRA may have come behind it, or a
+-- layer may have been freed. Without one, whoever loads the file begins with a new state.
+local function knows_all(model, optimizer)
+  local known = {}
+  for _, p in ipairs(optimizer._params) do
+    known[p] = true
+  end
+  for _, w in ipairs(model.trainable_weights) do
+    if not known[w] then
+      errors.warn("save: the optimizer's state was left out: it was made before '%s' was trained; "
+        .. "compile the model again", w.path)
+      return false
+    end
+  end
+  return true
+end
+
 --- Writes the whole model.
 --- @param o table|nil include_optimizer
 function safetensors.save_model(model, path, o)
@@ -96,7 +113,7 @@ function safetensors.save_model(model, path, o)
     header.compile = compile_state(model)
     local optimizer = model.optimizer
     if header.compile and optimizer and optimizer.built
-      and not (o and o.include_optimizer == false) then
+      and not (o and o.include_optimizer == false) and knows_all(model, optimizer) then
       header.optimizer = optimizer:_numbers()
       local extras = header.optimizer.extras
       for _, name in ipairs(extras and optimizer.extras or {}) do
