@@ -235,6 +235,7 @@ static void gather(const tide_geometry *g, const float *x, float *to) {
 
 enum { MOST_PIECES = 256, FEW_IMAGES = 3, LEAST_ROWS = 4 };
 #define LONG_PIECE 1e9    /* and at most, for nobody hears Ctrl-C within one */
+#define DEAF 4e9          /* or at the very most: a fifth of a second */
 #define PIECE_WORK 1e6    /* multiplications of a piece at least, some 20 microseconds, */
 #define SECOND_THREAD 4e5 /* unless there are two: from here on a second thread pays */
 
@@ -306,21 +307,22 @@ static int add_rows_of_x(pieces *all, const tide_dnnl_key *whole, int64_t i, int
                      (i * out + first) * product_of(f.nd, f.y + 2));
 }
 
-/* Fills `all`; 0: the library has nothing for the call. */
+/* Fills `all`; 0: the library has nothing for the call, or only pieces in which nobody would hear
+ * Ctrl-C: other engines have shorter ones. */
 static int cut(pieces *all, const tide_dnnl_key *whole, int64_t kernel) {
     tide_dnnl_key key = *whole;
     const fields f = fields_of(&key);
     const int64_t images = f.x[0], in = product_of(f.nd + 1, f.x + 1),
                   out = product_of(f.nd + 1, f.y + 1);
-    const double work = (double)kernel / (double)*f.groups;
+    const double work = (double)kernel / (double)*f.groups,
+                 image = (double)product_of(f.nd, f.y + 1) * work;
     const int64_t n = count_of(&f, key.kind, work), rows = key.kind == GRAD_X ? f.x[1] : f.y[1],
                   bands = TIDE_MIN(n / images, rows / LEAST_ROWS);
-    const int few = key.kind != GRAD_KERNEL && images <= FEW_IMAGES,
-              large = (double)product_of(f.nd, f.y + 1) * work > LONG_PIECE;
+    const int few = key.kind != GRAD_KERNEL && images <= FEW_IMAGES, large = image > LONG_PIECE;
     all->round = (int)TIDE_MAX(2, (1 << 24) / (kernel + 1));
     /* bands, of which the library may want the weights of the first otherwise; else images */
     for (int banded = (few || large) && bands > 1; banded >= 0; banded--) {
-        int ok = 1;
+        int ok = banded || image <= DEAF;
         all->n = 0, all->pad = 0;
         for (int64_t i = 0; banded && i < images * bands && ok; i++) {
             const int64_t r0 = i % bands * rows / bands, r1 = (i % bands + 1) * rows / bands;
@@ -340,7 +342,7 @@ static int cut(pieces *all, const tide_dnnl_key *whole, int64_t kernel) {
     }
     /* a piece that does not go, or weights in two layouts: one thread does it all */
     all->n = 0, all->pad = 0;
-    return add_piece(all, whole, 0, 0);
+    return image * (double)images <= DEAF && add_piece(all, whole, 0, 0);
 }
 
 /* The cuts of the last calls: in a network's next one each is a single look. */

@@ -292,4 +292,90 @@ function tasks.random()
   end
 end
 
+-- Pictures with their boxes, each layer with numbers of its own.
+function tasks.augment()
+  tide.seed(2)
+  local x = tide.random.uniform({ 2, 6, 6, 3 }, { minval = 0, maxval = 255 })
+  local layers = { L.RandomFlip { seed = 1 }, L.RandomRotation { 0.2, seed = 2 },
+    L.RandomBrightness { 0.3, seed = 3 }, L.RandAugment { seed = 4 }, L.CenterCrop { 4, 4 } }
+  local first = {}
+  return function()
+    tide.seed(11)
+    local y = x
+    for i, layer in ipairs(layers) do
+      first[i] = first[i] or layer:get_config()
+      y = getmetatable(layer).from_config(first[i])(y, { training = true })
+    end
+    return text(y)
+  end
+end
+
+function tasks.stages()
+  return function()
+    tide.seed(12)
+    local out = {}
+    local set = tide.data.Dataset.range(20):shuffle(8, { seed = 3 })
+      :map(function(x) return x * 2 end):batch(3):prefetch(2):take(5)
+    for x in set:iter() do
+      out[#out + 1] = table.concat(x:tolist(), ",")
+    end
+    return table.concat(out, ";")
+  end
+end
+
+function tasks.columns(folder)
+  local path = folder .. "/a.csv"
+  local file = assert(io.open(path, "w"))
+  file:write "name,size,kind\n"
+  for i = 1, 12 do
+    file:write(("n%d,%g,%s\n"):format(i, i / 4, i % 2 == 0 and "even" or "odd"))
+  end
+  file:close()
+  return function()
+    local out = {}
+    local set = tide.data.make_csv_dataset(path, { batch_size = 5, shuffle = false,
+      num_epochs = 1 })
+    for x in set:iter() do
+      out[#out + 1] = tostring(x.size:tolist()[1]) .. tostring(x.name[1])
+    end
+    return table.concat(out, ";")
+  end
+end
+
+function tasks.tokens()
+  return function()
+    local t = tide.tokenizers.BPE():train(
+      { "the cat sat on the mat", "the dog sat on the log" }, { vocab_size = 24 })
+    local e = t:encode "the cat on the log"
+    return table.concat(e.ids, ",") .. t:decode(e.ids)
+  end
+end
+
+function tasks.sound(folder)
+  local path = folder .. "/a.wav"
+  return function()
+    local x = ops.sin(ops.arange(400) * 0.1)
+    tide.audio.save(path, x, 8000)
+    local y, rate = tide.audio.load(path)
+    local re, im = ops.stft(tide.audio.resample(y, rate, 4000):reshape { -1 }, 64, 32, 64)
+    return text(re, im)
+  end
+end
+
+-- A board's files: what is whole of them must be records.
+function tasks.board(folder)
+  local model, x, y = small(), data()
+  local first = model:get_weights()
+  local n = 0
+  return function()
+    n = n + 1
+    model:set_weights(first)
+    model:compile { optimizer = "sgd", loss = "categorical_crossentropy" }
+    tide.seed(7)
+    model:fit(x, y, { epochs = 2, batch_size = 6, verbose = 0,
+      callbacks = { tide.callbacks.TensorBoard { folder .. "/board" .. n, histogram_freq = 1 } } })
+    return text(weights(model))
+  end
+end
+
 return tasks
