@@ -131,9 +131,15 @@ const char *tide_samplerate_info(void) {
     return src_says;
 }
 
+enum { SPARE = 16 << 20 }; /* bytes; a coder of some channels takes a tenth of it */
+
 static tide_status need_sndfile(tide_ctx *ctx, const char *what, const char *for_what) {
     tide_sndfile_info();
-    if (sf_runs) return TIDE_OK;
+    if (sf_runs) { /* its codecs end the process where they get no memory: see that there is some */
+        void *spare = malloc(SPARE);
+        free(spare);
+        return spare ? TIDE_OK : tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", what);
+    }
     return tide_fail(ctx, TIDE_EIO,
                      "%s: %s needs libsndfile, which does not run: %s; install it (Debian: apt-get "
                      "install libsndfile1), or use WAV files",
@@ -209,6 +215,13 @@ typedef struct {
     stream bytes;
 } library_file;
 
+/* An error as a library words it, which tells lack of memory by words alone. */
+static tide_status failed(tide_ctx *ctx, const char *what, tide_status st, const char *who,
+                          const char *said) {
+    if (strstr(said, "alloc")) return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", what);
+    return tide_fail(ctx, st, "%s: %s: %.200s", what, who, said);
+}
+
 static tide_status open_with_library(const tide_sound_source *source, tide_sound *out) {
     TIDE_TRY(need_sndfile(source->ctx, source->what, "what is no plain WAV file"));
     library_file *l = calloc(1, sizeof *l);
@@ -218,8 +231,8 @@ static tide_status open_with_library(const tide_sound_source *source, tide_sound
     l->file = sf.open_virtual(&calls, SF_READ, &info, &l->bytes);
     if (!l->file) {
         free(l);
-        return tide_fail(source->ctx, TIDE_EIO, "%s: not read by libsndfile: %.200s", source->what,
-                         sf.strerror(NULL));
+        return failed(source->ctx, source->what, TIDE_EIO, "not read by libsndfile",
+                      sf.strerror(NULL));
     }
     out->library = l;
     snprintf(out->format, sizeof out->format, "%s", format_name(info.format));
@@ -350,8 +363,7 @@ static tide_status write_samples(tide_ctx *ctx, const char *what, void *file, ti
         const int64_t r = is_whole ? sf.writef_int(file, piece, k)
             : x->dtype == TIDE_F64 ? sf.writef_double(file, at, k)
                                    : sf.writef_float(file, at, k);
-        if (r != k)
-            st = tide_fail(ctx, TIDE_EIO, "%s: libsndfile failed: %.200s", what, sf.strerror(file));
+        if (r != k) st = failed(ctx, what, TIDE_EIO, "libsndfile failed", sf.strerror(file));
     }
     free(piece);
     return st;
@@ -376,9 +388,8 @@ tide_status tide_sound_write(tide_ctx *ctx, const char *what, const char *format
                          (long long)rate);
     stream bytes = {0};
     void *file = sf.open_virtual(&calls, SF_WRITE, &info, &bytes);
-    tide_status st = file
-        ? write_samples(ctx, what, file, e, x)
-        : tide_fail(ctx, TIDE_EIO, "%s: libsndfile failed: %.200s", what, sf.strerror(NULL));
+    tide_status st = file ? write_samples(ctx, what, file, e, x)
+                          : failed(ctx, what, TIDE_EIO, "libsndfile failed", sf.strerror(NULL));
     if (file) sf.close(file); /* writes what is left */
     if (st == TIDE_OK && (bytes.short_of_memory || !bytes.data))
         st = tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", what);
@@ -416,8 +427,8 @@ tide_status tide_sound_resample(tide_ctx *ctx, const char *what, const tide_tens
     int error = 0;
     void *state = channels <= INT32_MAX ? src.new(quality, (int)channels, &error) : NULL;
     if (!state)
-        return tide_fail(ctx, TIDE_EARG, "%s: libsamplerate failed: %.200s", what,
-                         error ? src.strerror(error) : "too many channels");
+        return failed(ctx, what, TIDE_EARG, "libsamplerate failed",
+                      error ? src.strerror(error) : "too many channels");
     tide_status st = TIDE_OK;
     int64_t used = 0, made = 0;
     const int64_t step = channels < 128 ? 8192 / channels : 64; /* frames at a time */
@@ -430,8 +441,7 @@ tide_status tide_sound_resample(tide_ctx *ctx, const char *what, const tide_tens
                       .ratio = ratio};
         if ((st = tide_go_on(ctx)) != TIDE_OK) break;
         if ((error = src.process(state, &d)))
-            st = tide_fail(ctx, TIDE_EARG, "%s: libsamplerate failed: %.200s", what,
-                           src.strerror(error));
+            st = failed(ctx, what, TIDE_EARG, "libsamplerate failed", src.strerror(error));
         used += d.used, made += d.made;
         if (d.last && d.made == 0) break;
     }

@@ -30,8 +30,7 @@ static void close_stream(stream *s) {
 
 static bool string(stream *s) {
     s->text.n = 0;
-    if (!tide_grow(&s->text.p, &s->text.room, s->j.length + 1, 1))
-        return s->text.failed = true, false;
+    if (!tide_grow(&s->text.p, &s->text.room, s->j.length + 1, 1)) return tide_short(s->r);
     s->text.n = tide_json_text(&s->j, s->text.p);
     s->text.p[s->text.n] = 0;
     return true;
