@@ -1,6 +1,7 @@
 --- Where the files of data sets are, whether they are the original ones, and what is in them.
 local check = require "tide.check"
 local core = require "tide.core"
+local ends = require "tide.ends"
 local errors = require "tide.errors"
 
 local files = {}
@@ -57,7 +58,7 @@ function files.find(o)
   local folders = files.folders(o.folder, o.name, o.package)
   for _, folder in ipairs(folders) do
     for _, row in ipairs(o.files) do
-      local base = row[1]:match "[^/]*$"
+      local base = ends.behind(row[1], "/")
       for _, path in ipairs { folder .. "/" .. row[1], folder .. "/" .. base,
         folder:sub(-#base) == base and folder or nil } do
         if core.file_size(path) then
@@ -113,7 +114,7 @@ function files.tar(path, wanted)
         name, size, kind = header_of(blocks[i], path)
         if name then
           left = (size + 511) // 512
-          name = name:match "[^/]*$"
+          name = ends.behind(name, "/")
           keep = wanted[name] and (kind == "0" or kind == "\0") and {} or nil
           if keep and size > MEMBER then
             errors.raise("tar", "%s: the member %s has %d bytes (expected at most %d)", path, name,

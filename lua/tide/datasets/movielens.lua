@@ -1,6 +1,7 @@
 --- Ratings of films: movielens, 100k and 1m, from GroupLens' archives, packed or unpacked.
 local check = require "tide.check"
 local core = require "tide.core"
+local ends = require "tide.ends"
 local errors = require "tide.errors"
 local files = require "tide.datasets.files"
 
@@ -57,7 +58,7 @@ local function open(v, o)
     local archive, members = core.zip_open(path)
     return function(name)
       for _, m in ipairs(members) do
-        if m.name:match "[^/]*$" == name then
+        if ends.behind(m.name, "/") == name then
           return core.zip_read(archive, m.name, TEXT), path .. ": " .. name
         end
       end

@@ -5,6 +5,7 @@
 -- `weight + lora_alpha / lora_rank * a @ b`; `layer.kernel` itself stays the frozen weight. `b` is
 -- zero at first, so that enabling changes no result. Keras' `.keras` and `.weights.h5` files hold
 -- the sum; reading one makes it the weight and `b` zero. `.safetensors` and `.h5` hold the parts.
+local ends = require "tide.ends"
 local S = require "tide.private"
 local check = require "tide.check"
 local core = require "tide.core"
@@ -176,7 +177,8 @@ function lora.able(model)
   for _, r in ipairs(model:_records()) do
     local layer = r.layer
     if layer.lora_field == r.name then
-      out[#out + 1] = { path = r.path:gsub("/?[^/]*$", ""), layer = layer }
+      local _, at = ends.behind(r.path, "/")
+      out[#out + 1] = { path = r.path:sub(1, math.max(at - 1, 0)), layer = layer }
     end
   end
   return out

@@ -1,5 +1,6 @@
 --- Weights as NumPy's archives: each by its path, as numpy.load gives them by name; or, in files of
 --- others, without names (`numpy.savez(path, *model.get_weights())` in Keras), by their order.
+local ends = require "tide.ends"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local safetensors = require "tide.saving.safetensors"
@@ -31,7 +32,7 @@ local function in_order(entries, records)
   for i, e in ipairs(entries) do
     local r = records[i]
     unnamed = unnamed and e.name == ("arr_%d"):format(i - 1)
-    alike = alike and e.name:match "[^/]*$" == r.path:match "[^/]*$"
+    alike = alike and ends.behind(e.name, "/") == ends.behind(r.path, "/")
       and list.equal(e.shape, r.tensor.shape)
   end
   return unnamed or alike

@@ -5,6 +5,7 @@
 --- code: pickled objects are refused.
 local check = require "tide.check"
 local core = require "tide.core"
+local ends = require "tide.ends"
 local errors = require "tide.errors"
 local guard = require "tide.saving.guard"
 local json = require "tide.utils.json"
@@ -209,7 +210,7 @@ local function texts_of(h, data, path)
   for i = 1, h.count do
     local from = (i - 1) * h.width
     if h.text == "S" then
-      all[i] = data:sub(from + 1, from + h.width):gsub("\0+$", "")
+      all[i] = ends.without(data:sub(from + 1, from + h.width), "\0")
     else
       local out = {}
       for k = 0, h.width // 4 - 1 do
@@ -219,7 +220,7 @@ local function texts_of(h, data, path)
         end
         out[k + 1] = utf8.char(c)
       end
-      all[i] = table.concat(out):gsub("\0+$", "")
+      all[i] = ends.without(table.concat(out), "\0")
     end
   end
   local strides, step, n = {}, 1, #h.shape

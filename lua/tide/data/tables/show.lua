@@ -2,6 +2,7 @@
 local check = require "tide.check"
 local columns = require "tide.data.tables.columns"
 local core = require "tide.core"
+local ends = require "tide.ends"
 local errors = require "tide.errors"
 local json = require "tide.utils.json"
 local list = require "tide.list"
@@ -71,8 +72,8 @@ function Table:__tostring()
   end
   local out = {}
   for i = 0, #rows do
-    out[#out + 1] = (table.concat(lines[i], "  ") .. (left_out > 0 and "  …" or ""))
-      :gsub("%s+$", "")
+    out[#out + 1] = ends.without(table.concat(lines[i], "  ")
+      .. (left_out > 0 and "  …" or ""), " ")
     if i == gap then
       out[#out + 1] = "…"
     end

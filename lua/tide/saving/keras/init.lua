@@ -4,6 +4,7 @@
 -- tide.saving for the functions that a person calls.
 local check = require "tide.check"
 local core = require "tide.core"
+local ends = require "tide.ends"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
@@ -338,7 +339,7 @@ local function save_shards(model, path, limit)
     size, total = size + bytes, total + bytes
     table.insert(shards[#shards], d)
     local group = d[1]:match "^(.*)/%d+$"
-    local file = shard_name(path, #shards - 1):match "[^/]*$"
+    local file = ends.behind(shard_name(path, #shards - 1), "/")
     local files = map[group] or list.new {}
     if files[#files] ~= file then
       files[#files + 1] = file
@@ -348,7 +349,7 @@ local function save_shards(model, path, limit)
   for group, files in pairs(map) do
     map[group] = #files == 1 and files[1] or files
   end
-  check_part(path, shard_name(path, 0):match "[^/]*$", "save_weights")
+  check_part(path, (ends.behind(shard_name(path, 0), "/")), "save_weights")
   for i, shard in ipairs(shards) do
     local own = i == 1 and attributes or {}
     core.blob_write(shard_name(path, i - 1), core.hdf5_encode(shard, keras.encode(own), path))

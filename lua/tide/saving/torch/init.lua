@@ -6,6 +6,7 @@
 --- form, in_proj of MultiheadAttention is cut.
 local check = require "tide.check"
 local core = require "tide.core"
+local ends = require "tide.ends"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local maps = require "tide.saving.torch.maps"
@@ -31,7 +32,7 @@ end
 
 -- Whether a name is one of those to be left alone.
 local function is_ignored(name, ignore)
-  if name:match "[^.]*$" == "num_batches_tracked" then -- a count that nothing is computed from
+  if ends.behind(name, ".") == "num_batches_tracked" then -- a count that nothing is computed from
     return true
   end
   for i, pattern in ipairs(ignore) do
