@@ -101,6 +101,12 @@ else
 ALL_LEVELS := c
 endif
 LEVELS   ?= $(ALL_LEVELS)
+# Kernels for every element type move and compare: what the levels between would add is little, and they are large.
+ANY_c  := c
+ANY_v2 := c
+ANY_v3 := v3
+ANY_v4 := v3
+ANY_LEVELS := $(sort $(foreach l,$(LEVELS),$(ANY_$(l))))
 
 # -- sources
 CORE_SRC   := $(filter-out src/main.c src/bind/% src/repl/% src/hdf5/%,$(wildcard src/*.c src/*/*.c))
@@ -117,7 +123,8 @@ BIND_OBJ   := $(BIND_SRC:%.c=$(BUILD)/%.o)
 EXE_OBJ    := $(EXE_SRC:%.c=$(BUILD)/%.o)
 ONCE_OBJ   := $(ENGINE_SRC:%.c=$(BUILD)/%.o) $(GUARD_SRC:%.cc=$(BUILD)/%.o)
 LEVEL_OBJ  := $(foreach l,$(LEVELS),$(LEVEL_SRC:%.c=$(BUILD)/%.$(l).f32.o) $(LEVEL_SRC:%.c=$(BUILD)/%.$(l).f64.o) \
-                $(TABLE_SRC:%.c=$(BUILD)/%.$(l).o) $(ANY_SRC:%.c=$(BUILD)/%.$(l).o))
+                $(TABLE_SRC:%.c=$(BUILD)/%.$(l).o)) \
+              $(foreach l,$(ANY_LEVELS),$(ANY_SRC:%.c=$(BUILD)/%.$(l).o))
 LIB_OBJ    := $(strip $(CORE_OBJ) $(ONCE_OBJ) $(LEVEL_OBJ))
 OBJ        := $(LIB_OBJ) $(BIND_OBJ) $(EXE_OBJ)
 
@@ -206,20 +213,20 @@ define level_rules
 $(BUILD)/kernels/cpu/%.$(1).f32.o: kernels/cpu/%.c $(BUILD)/flags
 	@mkdir -p $$(@D)
 	$$(SAY) CC "$$< ($(1), float)"
-	$$(Q)$$(CC) $$(CFLAGS) $$(COMMON) $$(KOPT) $$(MARCH_$(1)) -DTIDE_LEVEL=$(1) -DTIDE_LEVEL_$(1)=1 \
+	$$(Q)$$(CC) $$(CFLAGS) $$(COMMON) $$(KOPT) $$(MARCH_$(1)) -DTIDE_LEVEL=$(1) -DTIDE_ANY_LEVEL=$(ANY_$(1)) \
 	  -DREAL=float -DREAL_NAME=f32 -DREAL_IS_FLOAT=1 -fPIC -fvisibility=hidden $$(DEP) -c $$< -o $$@
 $(BUILD)/kernels/cpu/%.$(1).f64.o: kernels/cpu/%.c $(BUILD)/flags
 	@mkdir -p $$(@D)
 	$$(SAY) CC "$$< ($(1), double)"
-	$$(Q)$$(CC) $$(CFLAGS) $$(COMMON) $$(KOPT) $$(MARCH_$(1)) -DTIDE_LEVEL=$(1) -DTIDE_LEVEL_$(1)=1 \
+	$$(Q)$$(CC) $$(CFLAGS) $$(COMMON) $$(KOPT) $$(MARCH_$(1)) -DTIDE_LEVEL=$(1) -DTIDE_ANY_LEVEL=$(ANY_$(1)) \
 	  -DREAL=double -DREAL_NAME=f64 -DREAL_IS_FLOAT=0 -fPIC -fvisibility=hidden $$(DEP) -c $$< -o $$@
 $(BUILD)/kernels/cpu/%.$(1).o: kernels/cpu/%.c $(BUILD)/flags
 	@mkdir -p $$(@D)
 	$$(SAY) CC "$$< ($(1))"
-	$$(Q)$$(CC) $$(CFLAGS) $$(COMMON) $$(KOPT) $$(MARCH_$(1)) -DTIDE_LEVEL=$(1) -DTIDE_LEVEL_$(1)=1 \
+	$$(Q)$$(CC) $$(CFLAGS) $$(COMMON) $$(KOPT) $$(MARCH_$(1)) -DTIDE_LEVEL=$(1) -DTIDE_ANY_LEVEL=$(ANY_$(1)) \
 	  -fPIC -fvisibility=hidden $$(DEP) -c $$< -o $$@
 endef
-$(foreach l,$(LEVELS),$(eval $(call level_rules,$(l))))
+$(foreach l,$(sort $(LEVELS) $(ANY_LEVELS)),$(eval $(call level_rules,$(l))))
 
 # Only luaopen_* leave the module. It is never unloaded: its threads outlive lua_close. -fopenmp compiles the kernels' parallel
 # loops (kernels/parallel.h); libgomp is not linked.

@@ -117,9 +117,10 @@ static inline tide_along tide_along_axis(const tide_buf *x, int64_t axis) {
 }
 
 #ifdef TIDE_LEVEL
-/* Names of kernels for every element type, e.g. take_any_v3, and for integers (any_*.c). */
-#define KANY(name) TIDE_KNAME(name, any, TIDE_LEVEL)
-#define KINT(name) TIDE_KNAME(name, int, TIDE_LEVEL)
+/* Names of kernels for every element type, e.g. take_any_v3, and for integers (any_*.c), which
+ * some levels share. */
+#define KANY(name) TIDE_KNAME(name, any, TIDE_ANY_LEVEL)
+#define KINT(name) TIDE_KNAME(name, int, TIDE_ANY_LEVEL)
 #define TIDE_ANY_KERNEL(name)             \
     tide_status KANY(name)(tide_kcall *); \
     tide_status KANY(name)(tide_kcall * c)
