@@ -189,6 +189,33 @@ describe("mel matrices", function()
   end)
 end)
 
+describe("transforms of real numbers", function()
+  it("are the first half of complex ones, of every kind of length, and go back", function()
+    for _, n in ipairs { 1, 2, 3, 8, 9, 30, 31, 32, 33, 34, 37, 45, 64, 66, 74, 100, 1001, 2048 } do
+      local x = ops.cast(signal { 2, n }, "float64")
+      local kept = n // 2 + 1
+      local re, im = ops.rfft(x)
+      local all_re, all_im = ops.fft { x, ops.zeros_like(x) }
+      expect.close(re, all_re[{ {}, { 1, kept } }]:tolist(), 1e-10, 1e-10, n)
+      expect.close(im, all_im[{ {}, { 1, kept } }]:tolist(), 1e-10, 1e-10, n)
+      expect.close(ops.irfft({ re, im }, n), x:tolist(), 1e-11, 1e-11, n)
+    end
+  end)
+
+  it("have gradients", function()
+    local x = ops.cast(signal { 1, 40 }, "float64")
+    local function f(v)
+      local re, im = ops.rfft(v)
+      return ops.sum(ops.square(re) * 2 + ops.square(im) * 3)
+    end
+    x.requires_grad = true
+    local _, g = tide.value_and_grad(function() return f(x) end, { x })
+    local step = ops.one_hot(tide.tensor({ 7 }, { dtype = "int64" }), 40, { dtype = "float64" })
+    local slope = (f(x:detach() + step * 1e-4):item() - f(x:detach() - step * 1e-4):item()) / 2e-4
+    expect.close(g[1][{ 1, 7 }], slope, 1e-6, 1e-6)
+  end)
+end)
+
 describe("cosine transforms", function()
   it("are TensorFlow's, of all types", function()
     local x = signal({ 2, 6 }, "float64")

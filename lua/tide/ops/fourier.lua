@@ -137,11 +137,34 @@ local function of_length(x, n)
   return ops.pad(x, margins)
 end
 
--- Of real numbers: the n / 2 + 1 frequencies that are not conjugates of others.
+-- Of real numbers: the n / 2 + 1 frequencies that are not conjugates of others. Those of an even
+-- length come from one transform of half the length, in which the elements at odd places are the
+-- imaginary parts (Sorensen et al. 1987).
 local function real_transform(x)
   local n = x.shape[-1]
-  local re, im = transform(x, ops.zeros_like(x))
-  return common.part(re, x.ndim, 1, n // 2 + 1), common.part(im, x.ndim, 1, n // 2 + 1)
+  local half, kept = n // 2, n // 2 + 1
+  if factor(n) == n then
+    local c, s = waves(n, kept, n, x.dtype)
+    return ops.matmul(x, c), -ops.matmul(x, s)
+  elseif n % 2 == 1 then
+    local re, im = transform(x, ops.zeros_like(x))
+    return common.part(re, x.ndim, 1, kept), common.part(im, x.ndim, 1, kept)
+  end
+  local shape = common.shape_of(x)
+  shape[#shape], shape[#shape + 1] = half, 2
+  local pairs_of = x:reshape(shape)
+  shape[#shape] = nil
+  local re, im = transform(common.part(pairs_of, #shape + 1, 1, 1):reshape(shape),
+    common.part(pairs_of, #shape + 1, 2, 2):reshape(shape))
+  -- frequency `half` is frequency 0 again; behind it those of the conjugates, from the end
+  re = ops.concatenate({ re, common.part(re, x.ndim, 1, 1) }, x.ndim)
+  im = ops.concatenate({ im, common.part(im, x.ndim, 1, 1) }, x.ndim)
+  local back_re, back_im = ops.flip(re, -1), ops.flip(im, -1)
+  local even_re, even_im = (re + back_re) * 0.5, (im - back_im) * 0.5
+  local odd_re, odd_im = (im + back_im) * 0.5, (back_re - re) * 0.5
+  local c, s = waves(2, kept, n, x.dtype)
+  c, s = common.part(c, 1, 2, 2):reshape { kept }, common.part(s, 1, 2, 2):reshape { kept }
+  return even_re + odd_re * c + odd_im * s, even_im + odd_im * c - odd_re * s
 end
 
 local length_row = { "fft_length", "int", nil, "length to cut or fill to with zeros", min = 1 }
