@@ -443,8 +443,8 @@ fuzz-ops:
 # them (libzip itself loses blocks), looked at by valgrind; writes: every call that writes a file fails; kills: processes that save are killed; resume: those
 # that train go on from their checkpoints; terminal:
 # Ctrl-C and the signals that end a program at the prompt; latency: how soon long ops hear Ctrl-C (TASKS= names some,
-# BY=cpu measures the processor's time); drift: long runs that may not grow; opens: what loading opens.
-SOAK = memory valgrind writes kills resume terminal latency drift opens
+# BY=cpu measures the processor's time); drift: long runs that may not grow; opens: what loading opens; data: passes over data and a folder of 1,000,000 files.
+SOAK = memory valgrind writes kills resume terminal latency drift opens data
 SOAK_SECONDS := $(if $(filter command environment,$(firstword $(origin SECONDS))),$(SECONDS))
 VALGRIND = env TIDE_CPU=v3 TIDE_ENGINE=plain OMP_NUM_THREADS=1 valgrind -q --error-exitcode=99 --leak-check=full \
   --errors-for-leak-kinds=definite --show-leak-kinds=definite --soname-synonyms=somalloc=nouserintercepts
@@ -465,6 +465,7 @@ soak:
 	  latency) $(BUILD)/tide spec/soak/latency.lua $$runs $(if $(TASKS),--task '$(TASKS)') $(if $(BY),--by $(BY));; \
 	  drift) $(BUILD)/tide spec/soak/drift.lua $$seconds $$runs;; \
 	  opens) $(BUILD)/tide spec/soak/opens.lua;; \
+	  data) $(BUILD)/tide spec/soak/data.lua;; \
 	  *) echo "make soak: no part $$part" >&2; false;; esac || status=1; done; exit $$status
 
 # Two Lua states in two threads, training and interrupted, SECONDS long, under ThreadSanitizer.

@@ -16,6 +16,8 @@ local modules = {
   CsvDataset = "tide.data.readers",
   TFRecordWriter = "tide.data.readers",
   table = { "tide.data.table" },
+  example = "tide.data.example",
+  parse_example = "tide.data.example",
   make_csv_dataset = "tide.data.tables.csv_dataset",
 }
 
