@@ -1,5 +1,5 @@
--- tf.train.Examples: what TensorFlow reads of the same bytes (spec/ref/tf_examples.py), round trips,
--- and what is said of damaged ones.
+-- tf.train.Examples: what TensorFlow reads of the same bytes (spec/ref/tf_examples.py), round
+-- trips, and what is said of damaged ones.
 local core = require "tide.core"
 local expect = require "spec.support.expect"
 local tide = require "tide"

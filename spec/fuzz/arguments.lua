@@ -291,6 +291,7 @@ for _, space in ipairs { "layers", "models", "activations", "initializers", "reg
   add_all(space, tide[space])
 end
 add_all("optimizers.schedules", tide.optimizers.schedules)
+add_all("ops.image", tide.ops.image)
 add_all("preprocessing.image", tide.preprocessing.image)
 table.sort(targets, function(a, b) return a.name < b.name end)
 

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST = 64 }; /* threads */
+
 struct tideL_workers {
     int refs;
     tide_workers *w; /* NULL: closed */
@@ -41,7 +43,7 @@ static int workers_open(lua_State *L) {
     tideL_workers *b = calloc(1, sizeof *b);
     if (!b) return tideL_error(L, "workers", "not enough memory");
     b->refs = 1, box->p = b;
-    if (!(b->w = tide_workers_new(n < 1 ? 1 : n)))
+    if (!(b->w = tide_workers_new(n < 1 ? 1 : n > MOST ? MOST : n)))
         return tideL_error(L, "workers", "not enough memory or threads for the workers");
     return 1;
 }
@@ -68,7 +70,7 @@ static int workers_ours(lua_State *L) {
 typedef struct {
     int64_t length;
     bool pad_first, cut_first, instead; /* instead: dropped ids are replaced */
-    double value, other;                /* what fills, what is put in place of dropped ones */
+    int64_t value, other;               /* what fills, what is put in place of dropped ones */
     double share;                       /* of those that are dropped */
     uint64_t seed, pass;
     int64_t *first; /* [n]: the number of a row's draws before its first */
@@ -86,7 +88,7 @@ typedef struct {
 typedef struct {
     tideL_workers *workers;
     tide_task *task;
-    int64_t n, grain, steps, *order, *step; /* order [n]: rows from 0; step [steps] */
+    int64_t n, grain, steps, *order, *step; /* order [n]: rows from 1; step [steps] */
     filling fill;
     int parts;
     bool taken;
@@ -113,7 +115,7 @@ static void gather(void *user, int64_t i, int worker) {
         const size_t run = (size_t)p->run * p->row; /* bytes that stand together */
         for (int64_t at = lo; at < hi; at++)
             for (int64_t s = 0; s < p->each; s += p->run, y += run)
-                memcpy(y, p->x + (size_t)(b->order[at] + p->step[s]) * p->row, run);
+                memcpy(y, p->x + (size_t)(b->order[at] - 1 + p->step[s]) * p->row, run);
     }
 }
 
@@ -166,11 +168,10 @@ static int gather_begin(lua_State *L) {
     if (!(b->order = numbers(L, 2, &b->n)) || (with > 0 && !(b->step = numbers(L, 4, &b->steps))))
         return tideL_error(L, "batch", "not enough memory");
     for (int64_t s = 0; s < b->steps; s++) {
-        if (b->step[s] == b->step[0] + s && run == s) run++;
+        if ((uint64_t)b->step[s] - (uint64_t)b->step[0] == (uint64_t)s && run == s) run++;
         if (b->step[s] < least) least = b->step[s];
         if (b->step[s] > most) most = b->step[s];
     }
-    for (int64_t i = 0; i < b->n; i++) b->order[i]--;
     for (int k = 0; k < parts; k++) {
         lua_rawgeti(L, 3, k + 1);
         tide_tensor *t = tideL_checktensor(L, -1, "batch");
@@ -186,11 +187,12 @@ static int gather_begin(lua_State *L) {
             p->run = run == b->steps ? run : 1;
         for (int a = 1; a < t->rank; a++)
             shape[rank++] = t->shape[a], p->row *= (size_t)t->shape[a];
+        const int64_t low = k < with ? least : 0, high = k < with ? most : 0;
         for (int64_t i = 0; i < b->n; i++)
-            if (b->order[i] + (k < with ? least : 0) < 0 ||
-                b->order[i] + (k < with ? most : 0) >= t->shape[0])
+            if (b->order[i] < 1 || b->order[i] > t->shape[0] || low < 1 - b->order[i] ||
+                high > t->shape[0] - b->order[i])
                 return tideL_error(L, "batch", "there is no row %lld (of %lld)",
-                                   (long long)b->order[i] + 1, (long long)t->shape[0]);
+                                   (long long)b->order[i], (long long)t->shape[0]);
         tideL_try(L, ctx, tide_new_host(ctx, t->dtype, (int)rank, shape, &p->to));
         p->x = tide_host_view(t), p->y = tide_host_view(p->to);
         bytes += p->each * (int64_t)p->row;
@@ -263,12 +265,12 @@ static bool is_dropped(const filling *f, int64_t row, int64_t k) {
     return (double)(tide_sample_seed(f->seed, f->pass, draw) >> 11) * 0x1p-53 < f->share;
 }
 
-static void put(char *to, int dtype, int64_t at, double v) {
+static void put(char *to, int dtype, int64_t at, int64_t v) {
     switch (dtype) {
     case TIDE_I32: ((int32_t *)to)[at] = (int32_t)v; break;
-    case TIDE_I64: ((int64_t *)to)[at] = (int64_t)v; break;
+    case TIDE_I64: ((int64_t *)to)[at] = v; break;
     case TIDE_F32: ((float *)to)[at] = (float)v; break;
-    default: ((double *)to)[at] = v;
+    default: ((double *)to)[at] = (double)v;
     }
 }
 
@@ -293,7 +295,7 @@ static void fill_rows(void *user, int64_t i, int worker) {
         for (int64_t k = 0; k < n && at < end; k++) {
             const bool gone = is_dropped(f, row, k);
             if ((gone && !f->instead) || seen++ < skip) continue;
-            put(y, dtype, at++, gone ? f->other : (double)ids[b->order[row] + k]);
+            put(y, dtype, at++, gone ? f->other : ids[b->order[row] - 1 + k]);
         }
         for (; at < f->length; at++) put(y, dtype, at, f->value);
     }
@@ -328,10 +330,11 @@ static int fill_begin(lua_State *L) {
     b->n = (int64_t)lua_rawlen(L, 3);
     filling *f = &b->fill;
     f->length = luaL_checkinteger(L, 5);
+    if (f->length < 0) return tideL_error(L, "batch", "rows have a length of 0 or more");
     f->pad_first = tideL_field(L, 6, "pad_first") == LUA_TBOOLEAN && lua_toboolean(L, -1);
     f->cut_first = tideL_field(L, 6, "cut_first") == LUA_TBOOLEAN && lua_toboolean(L, -1);
-    f->instead = tideL_field(L, 6, "other") == LUA_TNUMBER, f->other = lua_tonumber(L, -1);
-    f->value = tideL_field(L, 6, "value") == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
+    f->instead = tideL_field(L, 6, "other") == LUA_TNUMBER, f->other = lua_tointeger(L, -1);
+    f->value = tideL_field(L, 6, "value") == LUA_TNUMBER ? lua_tointeger(L, -1) : 0;
     f->share = tideL_field(L, 6, "share") == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
     tideL_field(L, 6, "seed"), f->seed = (uint64_t)lua_tointeger(L, -1);
     tideL_field(L, 6, "pass"), f->pass = (uint64_t)lua_tointeger(L, -1);
@@ -348,7 +351,8 @@ static int fill_begin(lua_State *L) {
     if (p->from->dtype != TIDE_I64) return tideL_error(L, "batch", "ids are int64");
     int64_t shape[2] = {b->n, f->length}, all = tide_numel(p->from);
     for (int64_t k = 0; k < b->n; k++)
-        if (--b->order[k] < 0 || b->step[k] < 0 || b->step[k] > all - b->order[k])
+        if (b->order[k] < 1 || b->step[k] < 0 || b->order[k] > all + 1 ||
+            b->step[k] > all + 1 - b->order[k])
             return tideL_error(L, "batch", "row %lld leaves the ids", (long long)k + 1);
     tideL_try(L, ctx, tide_new_host(ctx, dtype, 2, shape, &p->to));
     p->row = (size_t)f->length * tide_dtype_size(dtype);

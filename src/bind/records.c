@@ -153,7 +153,8 @@ static void told(lua_State *L, reader *b, const char *where) {
     const char *kinds = lua_tolstring(L, 5, &n), *na = lua_tolstring(L, 9, &na_n);
     if (kinds) {
         luaL_checktype(L, 6, LUA_TTABLE);
-        t->kinds = strdup(kinds), t->n = (int64_t)n, t->needed = calloc(n + 1, 1);
+        if ((t->kinds = malloc(n + 1))) memcpy(t->kinds, kinds, n + 1);
+        t->n = (int64_t)n, t->needed = calloc(n + 1, 1);
         if (lua_istable(L, 7)) t->column = calloc(n + 1, sizeof *t->column);
         if (na && (t->na = malloc(na_n + 1))) memcpy(t->na, na, na_n + 1), t->na_n = na_n;
         if (!t->kinds || !t->needed || (na && !t->na) || (lua_istable(L, 7) && !t->column))

@@ -1,5 +1,5 @@
---- tf.train.Example, the usual content of TFRecord files: features by name, each a list of texts, of
---- float32 or of int64 numbers. Written by `example`, read by `parse_example`.
+--- tf.train.Example, the usual content of TFRecord files: features by name, each a list of texts,
+--- of float32 or of int64 numbers. Written by `example`, read by `parse_example`.
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -283,14 +283,15 @@ local args = check.args("parse_example", {
     or \"int64\", shape = sizes, default_value = ... }", dict = true },
 })
 
---- The features of serialized tf.train.Examples: a table by name. Of one text numbers, texts, tensors
---- and lists; of a list of texts batches, as a `map` behind `batch` needs them. A feature without
---- `shape` has as many values as there are: in a batch { values, lengths }, padded with 0 or "". What
---- is missing is an error without `default_value`. TensorFlow: io.parse_example and
+--- The features of serialized tf.train.Examples: a table by name. Of one text numbers, texts,
+--- tensors and lists; of a list of texts batches, as a `map` behind `batch` needs them. A feature
+--- without `shape` has as many values as there are: in a batch { values, lengths }, padded with 0
+--- or "". What is missing is an error without `default_value`. TensorFlow: io.parse_example and
 --- parse_single_example; `feature_column.make_parse_example_spec` gives `features`.
 ---
 ---     local data = tide.data
----     local texts = { data.example { x = { 1.5, 2.5 }, y = 1 }, data.example { x = { 3, 4.5 }, y = 2 } }
+---     local texts = { data.example { x = { 1.5, 2.5 }, y = 1 },
+---       data.example { x = { 3, 4.5 }, y = 2 } }
 ---     local out = data.parse_example(texts, { x = { dtype = "float32", shape = { 2 } },
 ---       y = { dtype = "int64", shape = {} } })
 ---     out.x:tolist()   --> { { 1.5, 2.5 }, { 3, 4.5 } }

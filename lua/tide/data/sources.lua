@@ -292,7 +292,7 @@ function Dataset.list_files(...)
   local paths = {}
   for _, pattern in ipairs(patterns) do
     local found = listing.glob(pattern, "list_files")
-    table.move(found, 1, #found, #paths + 1, paths)
+    paths = #patterns == 1 and found or table.move(found, 1, #found, #paths + 1, paths)
   end
   if #paths == 0 then
     errors.raise("Dataset.list_files", "no file fits %s", check.show(o.file_pattern))

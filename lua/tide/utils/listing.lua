@@ -32,6 +32,22 @@ local function to_lua(name)
   return table.concat(out)
 end
 
+-- Leaves those of a folder's paths in the list whose names, from `at` on, fit a pattern: files
+-- where they are the last part, else folders. `kinds`: a letter of each.
+local function fitting(paths, kinds, at, pattern, dotted, last)
+  local n, unfit = 0, last and 100 or 102 -- d: no folder; f: no file
+  for i = 1, #paths do
+    local path = paths[i]
+    if path:find(pattern, at) and (dotted or path:byte(at) ~= 46) and kinds:byte(i) ~= unfit then
+      n = n + 1
+      paths[n] = path
+    end
+  end
+  for i = #paths, n + 1, -1 do
+    paths[i] = nil
+  end
+end
+
 --- Paths of files that fit, sorted name by name. A path without signs is itself, if it is there.
 --- @param pattern string
 --- @param where string names what asks, in errors
@@ -58,11 +74,13 @@ function listing.glob(pattern, where)
         end
       else
         local lua = to_lua(part)
-        local ok, names, kinds = pcall(core.listdir, folder == "" and "." or folder, where)
-        for i, name in ipairs(ok and names or {}) do
-          local fits = name:find(lua) and (name:sub(1, 1) ~= "." or part:sub(1, 1) == ".")
-          if fits and (last and kinds[i] ~= "directory" or not last and kinds[i] ~= "file") then
-            out[#out + 1] = folder .. name .. (last and "" or "/")
+        local ok, paths, kinds = pcall(core.listdir, folder == "" and "." or folder, where, folder)
+        fitting(ok and paths or {}, kinds, #folder + 1, lua, part:sub(1, 1) == ".", last)
+        if #found == 1 and last then -- perhaps very many: no list beside it
+          out = ok and paths or {}
+        else
+          for _, path in ipairs(ok and paths or {}) do
+            out[#out + 1] = last and path or path .. "/"
           end
         end
       end
