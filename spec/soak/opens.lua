@@ -105,6 +105,13 @@ local make = [[
   tide.save(tide.ones { 2 }, "a.npy")
   tide.image.save("p.png", tide.ones { 4, 4, 3 } * 9)
   tide.image.save("p.jpg", tide.ones { 4, 4, 3 } * 9)
+  tide.audio.save("s.wav", tide.ones { 20, 1 } / 2, 8000)
+  tide.audio.save("s.flac", tide.ones { 20, 1 } / 2, 8000)
+  local t = tide.tokenizers.BPE():train({ "a cat", "a mat" }, { vocab_size = 8 })
+  t:save "tokenizer.json"
+  local file = assert(io.open("c.csv", "w"))
+  file:write "a,b\n1,x\n2,y\n"
+  file:close()
 ]]
 local f = assert(io.open(folder .. "/make.lua", "w"))
 f:write(make)
@@ -134,6 +141,11 @@ local rows = {
   { "a.npz", "require('tide').load '%s'", "" }, { "a.npy", "require('tide').load '%s'", "" },
   { "p.png", "require('tide').image.load '%s'", "" },
   { "p.jpg", "require('tide').image.load '%s'", "" },
+  { "s.wav", "require('tide').audio.load '%s'", "" },
+  { "s.flac", "require('tide').audio.load '%s'", "" },
+  { "tokenizer.json", "require('tide').tokenizers.load '%s'", "" },
+  { "c.csv", "local d = require('tide').data.make_csv_dataset('%s', { batch_size = 2, \z
+    num_epochs = 1 }); for _ in d:iter() do end", "" },
   { "s.weights.json", weights, "tide-hdf5", "s_00000.weights.h5" },
   { "folder", "require('tide').load_model '%s'", "tide-hdf5", "folder/config.json",
     "folder/metadata.json", "folder/model.weights.h5" },
