@@ -164,6 +164,14 @@ local function load_table(ending)
   end
 end
 
+-- Sounds: what the header says, a part, all.
+local function load_sound(s)
+  write(s, path .. ".wav")
+  pcall(tide.audio.info, path .. ".wav")
+  pcall(tide.audio.load, path .. ".wav", { offset = 0.0005, duration = 0.001, dtype = "int32" })
+  tide.audio.load(path .. ".wav", math.random(4) == 1 and { sample_rate = 4000 } or {})
+end
+
 local corpus = {
   { made, read_safetensors },
   { string.pack("<I8", #by_hand) .. by_hand .. ("\1"):rep(9), read_safetensors },
@@ -187,6 +195,12 @@ for _, name in ipairs { "empty", "fortran_big", "half", "int16", "scalar", "uint
 end
 corpus[#corpus + 1] = { read "spec/fixtures/numpy/list.npz", load_npz }
 corpus[#corpus + 1] = { read "spec/fixtures/numpy/names.npz", load_npz }
+local wave = tide.ops.sin(tide.ops.arange(24)):reshape { 12, 2 }
+for _, encoding in ipairs { "pcm_u8", "pcm_16", "pcm_24", "pcm_32", "float_32", "float_64",
+  "a_law", "mu_law" } do
+  local bytes = tide.audio.encode(wave, 8000, { format = "wav", encoding = encoding })
+  corpus[#corpus + 1] = { bytes, load_sound }
+end
 local warn = io.stderr
 rawset(io, "stderr", { write = function() end }) -- what loading says is of no interest here
 
@@ -214,7 +228,7 @@ while os.time() < stop do
 end
 os.remove(path)
 for _, file in ipairs { st, shards, part, path .. ".npy", path .. ".npz", path .. ".csv",
-  path .. ".jsonl",
+  path .. ".jsonl", path .. ".wav",
   backup .. "/latest.safetensors", backup } do
   os.remove(file)
 end
