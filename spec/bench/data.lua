@@ -51,3 +51,16 @@ best("record_100B", N, function() return tide.data.TFRecordDataset(arg[1]) end)
 best("record_100B_batch", N, function() return tide.data.TFRecordDataset(arg[1]):batch(100) end)
 best("record_50kB", 2000, function() return tide.data.TFRecordDataset(arg[2]) end)
 best("record_50kB_batch", 2000, function() return tide.data.TFRecordDataset(arg[2]):batch(10) end)
+
+-- Batches of 128 windows of 24 steps of a series: per batch.
+local series, targets = tide.random.normal { 100000, 8 }, tide.random.normal { 100000 }
+local sequence = tide.preprocessing.sequence
+local function windows(name, g)
+  best(name, #g, function() return g end)
+end
+windows("timeseries", sequence.TimeseriesGenerator { series, targets, length = 24,
+  batch_size = 128 })
+windows("timeseries_drawn", sequence.TimeseriesGenerator { series, targets, length = 48,
+  sampling_rate = 2, batch_size = 128, shuffle = true })
+windows("sequence", sequence.SequenceGenerator { series, targets = targets, length = 24,
+  batch_size = 128 })

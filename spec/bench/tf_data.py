@@ -41,3 +41,19 @@ best("record_100B", N, run(lambda: tf.data.TFRecordDataset(sys.argv[1])))
 best("record_100B_batch", N, run(lambda: tf.data.TFRecordDataset(sys.argv[1]).batch(100)))
 best("record_50kB", 2000, run(lambda: tf.data.TFRecordDataset(sys.argv[2])))
 best("record_50kB_batch", 2000, run(lambda: tf.data.TFRecordDataset(sys.argv[2]).batch(10)))
+
+# Keras' TimeseriesGenerator stands for both generators of windows.
+import numpy as np
+from keras.src.legacy.preprocessing.sequence import TimeseriesGenerator
+
+series, targets = np.random.randn(100000, 8).astype("float32"), np.random.randn(100000).astype("float32")
+
+
+def windows(name, **options):
+    g = TimeseriesGenerator(series, targets, batch_size=128, **options)
+    best(name, len(g), lambda: [g[i] for i in range(len(g))] and None)
+
+
+windows("timeseries", length=24)
+windows("timeseries_drawn", length=48, sampling_rate=2, shuffle=True)
+windows("sequence", length=24)
