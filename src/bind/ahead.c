@@ -313,13 +313,15 @@ static int64_t *listed(lua_State *L, int i, int64_t n) {
     return to;
 }
 
-/* fill_rows(workers, ids, from, count, length, { pad_first, cut_first, value, dtype, seed, pass,
- * first, share, other }) -> batch of one tensor (#from, length): in row k stand count[k] of the
- * int64 ids from number from[k] on, without those that are dropped (`first`: a list of numbers of
- * draws), filled with `value` and cut. Taken and made at once as with `gather`. */
+/* fill_rows(workers, ids, from, count, samples, length | nil, { pad_first, cut_first, value, dtype,
+ * most, seed, share, other }, pass, draw) -> batch of one tensor (#samples, length), a row per
+ * sample i: count[i] of the int64 ids from number from[i] on, filled with `value` and cut; without
+ * length as long as the longest, `most` at most. With a share those ids are dropped of which the
+ * draw (i << 20) + draw + position is below it. Taken and made at once as with `gather`. */
 static int fill_begin(lua_State *L) {
-    lua_settop(L, 6);
-    luaL_checktype(L, 3, LUA_TTABLE), luaL_checktype(L, 6, LUA_TTABLE);
+    lua_settop(L, 9);
+    luaL_checktype(L, 5, LUA_TTABLE), luaL_checktype(L, 7, LUA_TTABLE);
+    const uint64_t draw = (uint64_t)luaL_optinteger(L, 9, 0);
     tide_ctx *ctx = tideL_ctx(L);
     tideL_pace(L, ctx);
     tideL_box *box = tideL_newbox(L, drop);
@@ -327,33 +329,46 @@ static int fill_begin(lua_State *L) {
     batch *b = calloc(1, sizeof *b + sizeof *b->part);
     if (!b) return tideL_error(L, "batch", "not enough memory");
     box->p = b;
-    b->n = (int64_t)lua_rawlen(L, 3);
+    b->n = (int64_t)lua_rawlen(L, 5);
     filling *f = &b->fill;
-    f->length = luaL_checkinteger(L, 5);
-    if (f->length < 0) return tideL_error(L, "batch", "rows have a length of 0 or more");
-    f->pad_first = tideL_field(L, 6, "pad_first") == LUA_TBOOLEAN && lua_toboolean(L, -1);
-    f->cut_first = tideL_field(L, 6, "cut_first") == LUA_TBOOLEAN && lua_toboolean(L, -1);
-    f->instead = tideL_field(L, 6, "other") == LUA_TNUMBER, f->other = lua_tointeger(L, -1);
-    f->value = tideL_field(L, 6, "value") == LUA_TNUMBER ? lua_tointeger(L, -1) : 0;
-    f->share = tideL_field(L, 6, "share") == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
-    tideL_field(L, 6, "seed"), f->seed = (uint64_t)lua_tointeger(L, -1);
-    tideL_field(L, 6, "pass"), f->pass = (uint64_t)lua_tointeger(L, -1);
-    tideL_field(L, 6, "dtype");
+    f->pad_first = tideL_field(L, 7, "pad_first") == LUA_TBOOLEAN && lua_toboolean(L, -1);
+    f->cut_first = tideL_field(L, 7, "cut_first") == LUA_TBOOLEAN && lua_toboolean(L, -1);
+    f->instead = tideL_field(L, 7, "other") == LUA_TNUMBER, f->other = lua_tointeger(L, -1);
+    f->value = tideL_field(L, 7, "value") == LUA_TNUMBER ? lua_tointeger(L, -1) : 0;
+    f->share = tideL_field(L, 7, "share") == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
+    tideL_field(L, 7, "seed"), f->seed = (uint64_t)lua_tointeger(L, -1);
+    int64_t most = tideL_field(L, 7, "most") == LUA_TNUMBER ? lua_tointeger(L, -1) : INT64_MAX;
+    f->pass = (uint64_t)luaL_optinteger(L, 8, 0);
+    tideL_field(L, 7, "dtype");
     const int dtype = tideL_todtype(L, -1, "batch");
     if (dtype != TIDE_I32 && dtype != TIDE_I64 && dtype != TIDE_F32 && dtype != TIDE_F64)
         return tideL_error(L, "batch", "ids cannot be %s", tide_dtype_name(dtype));
-    if (f->share > 0) tideL_field(L, 6, "first"), f->first = listed(L, lua_gettop(L), b->n);
-    b->order = listed(L, 3, b->n), b->step = listed(L, 4, b->n);
+    b->order = listed(L, 5, b->n), b->step = malloc((size_t)b->n * sizeof *b->step + 1);
+    if (f->share > 0) f->first = malloc((size_t)b->n * sizeof *f->first + 1);
     if (!b->order || !b->step || (f->share > 0 && !f->first))
         return tideL_error(L, "batch", "not enough memory");
+    const tide_tensor *from = tideL_pinhost(L, 3, "batch"), *count = tideL_pinhost(L, 4, "batch");
     part *p = &b->part[b->parts++];
     p->from = tide_retain(tideL_pinhost(L, 2, "batch"));
-    if (p->from->dtype != TIDE_I64) return tideL_error(L, "batch", "ids are int64");
-    int64_t shape[2] = {b->n, f->length}, all = tide_numel(p->from);
-    for (int64_t k = 0; k < b->n; k++)
-        if (b->order[k] < 1 || b->step[k] < 0 || b->order[k] > all + 1 ||
-            b->step[k] > all + 1 - b->order[k])
-            return tideL_error(L, "batch", "row %lld leaves the ids", (long long)k + 1);
+    const int64_t texts = tide_numel(from), all = tide_numel(p->from);
+    if (p->from->dtype != TIDE_I64 || from->dtype != TIDE_I64 || count->dtype != TIDE_I64 ||
+        tide_numel(count) != texts)
+        return tideL_error(L, "batch", "ids, from and count are int64");
+    const int64_t *at = tide_host_view(from), *size = tide_host_view(count);
+    int64_t longest = 1;
+    for (int64_t k = 0; k < b->n; k++) {
+        const int64_t i = b->order[k];
+        if (i < 1 || i > texts || at[i - 1] < 1 || at[i - 1] > all + 1 || size[i - 1] < 0 ||
+            size[i - 1] > all + 1 - at[i - 1])
+            return tideL_error(L, "batch", "there is no text %lld (of %lld)", (long long)i,
+                               (long long)texts);
+        if (f->first) f->first[k] = (int64_t)(((uint64_t)i << 20) + draw);
+        b->order[k] = at[i - 1], b->step[k] = size[i - 1];
+        if (size[i - 1] > longest) longest = size[i - 1];
+    }
+    f->length = luaL_optinteger(L, 6, longest < most ? longest : most);
+    if (f->length < 0) return tideL_error(L, "batch", "rows have a length of 0 or more");
+    int64_t shape[2] = {b->n, f->length};
     tideL_try(L, ctx, tide_new_host(ctx, dtype, 2, shape, &p->to));
     p->row = (size_t)f->length * tide_dtype_size(dtype);
     p->x = tide_host_view(p->from), p->y = tide_host_view(p->to);

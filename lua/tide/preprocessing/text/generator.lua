@@ -205,10 +205,15 @@ local function targets(self, ids)
   return core.tensor(labels, { dtype = mode == "binary" and "float32" or "int64" })
 end
 
+local function integers(values)
+  return core.tensor(values, { dtype = "int64" })
+end
+
+local DROPS = Batches._draw_number(0, 1 << 19) -- the draw before a text's first word
 local QUICK = { int32 = 1 << 31, int64 = 1 << 53, float32 = 1 << 24, float64 = 1 << 53 }
 
--- All texts' ids as one tensor, where each begins and how many they are; false where not all are
--- kept, or some are larger than the dtype holds.
+-- All texts' ids as one tensor, where each begins, how many they are, and how rows are made of
+-- them; false where not all are kept, or some are larger than the dtype holds.
 local function joined(self)
   if self._joined == nil and self._kept_n == self._texts_n then
     local flat, from, count = {}, {}, {}
@@ -216,37 +221,35 @@ local function joined(self)
       from[i], count[i] = #flat + 1, #ids
       table.move(ids, 1, #ids, #flat + 1, flat)
     end
-    local most = QUICK[self.text_generator.dtype] or 0
+    local g = self.text_generator
+    local most = QUICK[g.dtype] or 0
     for _, id in ipairs(flat) do
       if math.type(id) ~= "integer" or id >= most or id <= -most then
         most = nil
         break
       end
     end
-    self._joined = most and { ids = core.tensor(flat, { dtype = "int64" }), from = from,
-      count = count } or false
+    local drops = self._train and g.word_dropout or 0
+    local by_batch = self._bucket or g.pad_by_batch or not g.maxlen
+    -- the longest of a batch is not known before words are dropped
+    self._joined = most and not (drops > 0 and by_batch) and { ids = integers(flat),
+      from = integers(from), count = integers(count), length = not by_batch and g.maxlen or nil,
+      options = { pad_first = g.padding == "pre", cut_first = g.truncating == "pre",
+        value = g.value, dtype = g.dtype, most = g.maxlen, share = drops, other = g.word_dropout_id }
+      } or false
   end
   return self._joined
 end
 
--- The rows of texts in one call, begun in a worker thread where they are many; nil: one by one.
+-- The rows of texts in one call; nil: one by one.
 local function rows_of(self, ids)
-  local g, drops = self.text_generator, self._train and self.text_generator.word_dropout or 0
   local all = joined(self)
-  if not all or drops > 0 and not (g.maxlen and not self._bucket and not g.pad_by_batch) then
+  if not all then
     return nil
   end
-  local from, count, first, longest = {}, {}, {}, 1
-  for k, i in ipairs(ids) do
-    from[k], count[k] = all.from[i], all.count[i]
-    first[k] = drops > 0 and Batches._draw_number(i, 1 << 19) or nil
-    longest = math.max(longest, count[k])
-  end
-  local length = g.maxlen and (self._bucket or g.pad_by_batch) and math.min(longest, g.maxlen)
-    or g.maxlen or longest
-  return core.fill_rows(nil, all.ids, from, count, length, { pad_first = g.padding == "pre",
-    cut_first = g.truncating == "pre", value = g.value, dtype = g.dtype, seed = self._seed,
-    pass = self._pass, first = first, share = drops, other = g.word_dropout_id })
+  all.options.seed = self._seed -- a restored pass brings its own
+  return core.fill_rows(nil, all.ids, all.from, all.count, ids, all.length, all.options,
+    self._pass, DROPS)
 end
 
 -- The same from ids as they are read.
