@@ -222,21 +222,16 @@ local function joined(self)
       table.move(ids, 1, #ids, #flat + 1, flat)
     end
     local g = self.text_generator
-    local most = QUICK[g.dtype] or 0
-    for _, id in ipairs(flat) do
-      if math.type(id) ~= "integer" or id >= most or id <= -most then
-        most = nil
-        break
-      end
-    end
-    local drops = self._train and g.word_dropout or 0
+    local most, drops = QUICK[g.dtype] or 0, self._train and g.word_dropout or 0
     local by_batch = self._bucket or g.pad_by_batch or not g.maxlen
-    -- the longest of a batch is not known before words are dropped
-    self._joined = most and not (drops > 0 and by_batch) and { ids = integers(flat),
-      from = integers(from), count = integers(count), length = not by_batch and g.maxlen or nil,
-      options = { pad_first = g.padding == "pre", cut_first = g.truncating == "pre",
-        value = g.value, dtype = g.dtype, most = g.maxlen, share = drops, other = g.word_dropout_id }
-      } or false
+    local fits = drops == 0 or not by_batch -- else the longest is known when words are dropped
+    for _, id in ipairs(flat) do
+      fits = fits and math.type(id) == "integer" and id < most and id > -most
+    end
+    self._joined = fits and { ids = integers(flat), from = integers(from), count = integers(count),
+      length = not by_batch and g.maxlen or nil, options = { pad_first = g.padding == "pre",
+        cut_first = g.truncating == "pre", value = g.value, dtype = g.dtype, most = g.maxlen,
+        share = drops, other = g.word_dropout_id } } or false
   end
   return self._joined
 end
@@ -244,12 +239,11 @@ end
 -- The rows of texts in one call; nil: one by one.
 local function rows_of(self, ids)
   local all = joined(self)
-  if not all then
-    return nil
+  if all then
+    all.options.seed = self._seed -- a restored pass brings its own
+    return core.fill_rows(nil, all.ids, all.from, all.count, ids, all.length, all.options,
+      self._pass, DROPS)
   end
-  all.options.seed = self._seed -- a restored pass brings its own
-  return core.fill_rows(nil, all.ids, all.from, all.count, ids, all.length, all.options,
-    self._pass, DROPS)
 end
 
 -- The same from ids as they are read.
