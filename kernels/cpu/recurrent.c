@@ -13,7 +13,10 @@
 #include "gemm.h"
 #include "pieces.h"
 
-enum { ROWS = 32 };
+enum {
+    ROWS = 32,
+    FEW = 3, /* rows for which the kernel is read as it lies */
+};
 
 typedef struct {
     int64_t B, T, U, G; /* G: gates */
@@ -102,6 +105,18 @@ static void product(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t ars,
     K(gemm)(&g);
 }
 
+/* c += states kernel; products that add to what is there pack the kernel, even for a few rows.
+ * `room` (m, n) is work space. */
+static void add_product(int64_t m, int64_t n, int64_t k, const REAL *states, int64_t ars,
+                        const REAL *kernel, int64_t brs, REAL *c, REAL *room) {
+    if (m > FEW) {
+        product(m, n, k, states, ars, kernel, brs, c, n, 1);
+        return;
+    }
+    product(m, n, k, states, ars, kernel, brs, room, n, 0);
+    for (int64_t i = 0; i < m * n; i++) c[i] += room[i];
+}
+
 /* -- forward -- */
 
 /* One step of one row: `s` holds what its gates are made of, h and c its states. Returns where the
@@ -141,10 +156,12 @@ static void gru_gates(const net *r, int64_t lo, int64_t hi, int64_t t, REAL *s, 
     for (int64_t b = lo; b < hi; b++)
         memcpy(s + (b - lo) * W, r->z + (b * r->T + t) * W, (size_t)W * sizeof(REAL));
     if (!before) {
-        for (int64_t b = 0; b < n; b++) {
-            if (r->bias) memcpy(inner + b * W, r->bias, (size_t)W * sizeof(REAL));
-        }
-        product(n, W, U, h, U, r->kernel, W, inner, W, r->bias != NULL);
+        const int adds = r->bias && n > FEW;
+        for (int64_t b = 0; b < n && adds; b++)
+            memcpy(inner + b * W, r->bias, (size_t)W * sizeof(REAL));
+        product(n, W, U, h, U, r->kernel, W, inner, W, adds);
+        for (int64_t b = 0; b < n && r->bias && !adds; b++)
+            for (int64_t j = 0; j < W; j++) inner[b * W + j] += r->bias[j];
     } else {
         product(n, 2 * U, U, h, U, r->kernel, W, s, W, 1);
     }
@@ -174,7 +191,7 @@ static void forward_rows(const net *r, int64_t lo, int64_t hi, REAL *work, const
                          const REAL *c0, REAL *y, REAL *hn, REAL *cn) {
     const int64_t U = r->U, W = r->G * U, n = hi - lo;
     const int lstm = r->cell == TIDE_CELL_lstm, gru = r->G == 3;
-    REAL *s = work, *inner = s + ROWS * W, *h = inner + (gru ? ROWS * W : 0), *c = h + ROWS * U;
+    REAL *s = work, *inner = s + ROWS * W, *h = inner + ROWS * W, *c = h + ROWS * U;
     memcpy(h, h0 + lo * U, (size_t)(n * U) * sizeof(REAL));
     if (lstm) memcpy(c, c0 + lo * U, (size_t)(n * U) * sizeof(REAL));
     for (int64_t k = 0; k < r->T && !tide_stopped(); k++) {
@@ -184,7 +201,7 @@ static void forward_rows(const net *r, int64_t lo, int64_t hi, REAL *work, const
         } else {
             for (int64_t b = lo; b < hi; b++)
                 memcpy(s + (b - lo) * W, r->z + (b * r->T + t) * W, (size_t)W * sizeof(REAL));
-            product(n, W, U, h, U, r->kernel, W, s, W, 1);
+            add_product(n, W, U, h, U, r->kernel, W, s, inner);
         }
         for (int64_t b = lo; b < hi; b++) {
             REAL *state = h + (b - lo) * U, *cell = c + (b - lo) * U, *out = y + (b * r->T + k) * U;
