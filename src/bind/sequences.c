@@ -21,11 +21,24 @@ static int64_t *numbers(lua_State *L, int i, int64_t *n) {
     return p;
 }
 
-/* windows(x, firsts, offsets, flat): the rows first + offset (from 1) of a tensor, as (firsts,
- * offsets, …), or without the second axis for one offset and `flat` */
+/* `n` whole numbers from `first` on, `step` apart, as a block that stays on the stack. */
+static int64_t *stepping(lua_State *L, int64_t first, int64_t step, int64_t n) {
+    luaL_argcheck(L, n >= 0 && n < INT32_MAX, 6, "is no count");
+    int64_t *p = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *p, 0);
+    for (int64_t k = 0; k < n; k++)
+        p[k] = (int64_t)((uint64_t)first + (uint64_t)k * (uint64_t)step);
+    return p;
+}
+
+/* windows(x, firsts, offsets, flat, step, count): the rows first + offset (from 1) of a tensor, as
+ * (firsts, offsets, …), or without the second axis for one offset and `flat`. firsts: a list, or
+ * the first of `count` that are `step` apart */
 static int windows(lua_State *L) {
-    int64_t n, m, shape[TIDE_MAX_RANK + 1];
-    const int64_t *first = numbers(L, 2, &n), *offset = numbers(L, 3, &m);
+    int64_t n = luaL_optinteger(L, 6, 0), m, shape[TIDE_MAX_RANK + 1];
+    const int64_t *first = lua_isinteger(L, 2)
+        ? stepping(L, lua_tointeger(L, 2), luaL_checkinteger(L, 5), n)
+        : numbers(L, 2, &n);
+    const int64_t *offset = numbers(L, 3, &m);
     const bool flat = lua_toboolean(L, 4) && m == 1;
     tide_ctx *ctx = tideL_ctx(L);
     tideL_pace(L, ctx);

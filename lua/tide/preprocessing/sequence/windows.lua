@@ -25,6 +25,15 @@ end
 
 local Windows = class.new("Windows", Batches)
 
+-- The windows of batch i: a list, or a run of `n` behind so many.
+function Windows:_ids(i)
+  if self.shuffle or self._starts or self._get then
+    return Batches._ids(self, i)
+  end
+  local before = (i - 1) * self.batch_size
+  return { before = before, n = math.min(self.batch_size, self.n - before) }
+end
+
 -- Where windows begin: places in their series' list of rows.
 function Windows:_firsts(ids)
   local starts, from, stride, out = self._starts, self._from, self.stride, {}
@@ -47,15 +56,16 @@ local function each(given, f)
 end
 
 function Windows:_batch(ids)
-  local firsts = self:_firsts(ids)
+  local step, n = self.stride, ids.n
+  local firsts = n and self._from + ids.before * step or self:_firsts(ids)
   local x = each(self._x, function(t)
-    return windows(t, firsts, self._steps)
+    return windows(t, firsts, self._steps, false, step, n)
   end)
   if not self._y then
     return x
   end
   return x, each(self._y, function(t)
-    return windows(t, firsts, self._ahead, not self._several)
+    return windows(t, firsts, self._ahead, not self._several, step, n)
   end)
 end
 
@@ -164,7 +174,7 @@ end
 -- Keras draws rows with repetitions, as many for the last batch, too, and without the stride.
 function Timeseries:_ids(i)
   if not self.shuffle then
-    return Batches._ids(self, i)
+    return Windows._ids(self, i)
   end
   local out, rows_there = {}, self.end_index - self.start_index - self.length + 1
   local size, chance = self.batch_size, self._chance
