@@ -92,8 +92,9 @@ endif
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 ifneq (,$(filter x86_64%,$(MACHINE)))
 ALL_LEVELS := c v2 v3 v4
-MARCH_c  := -march=x86-64
-MARCH_v2 := -march=x86-64-v2
+SMALLER  := -fno-unswitch-loops -fno-version-loops-for-strides # old processors gain little by copies of loops for each case
+MARCH_c  := -march=x86-64 $(SMALLER)
+MARCH_v2 := -march=x86-64-v2 $(SMALLER)
 MARCH_v3 := -march=x86-64-v3
 MARCH_v4 := -march=x86-64-v4 -mprefer-vector-width=512
 MVEC     := $(shell printf 'int main(void){return 0;}' | $(CC) -x c -o /dev/null - -lmvec 2>/dev/null && echo -lmvec)
