@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 enum { BLOCK = 1 << 16 };       /* samples at a time: Ctrl-C is heard between */
-#define MOST ((int64_t)1 << 30) /* samples of a packed file at once: 4 GiB */
+#define MOST ((int64_t)1 << 29) /* samples of a packed file at once: 2 GiB */
 
 /* -- libsndfile -- */
 
@@ -431,7 +431,7 @@ tide_status tide_sound_resample(tide_ctx *ctx, const char *what, const tide_tens
                       error ? src.strerror(error) : "too many channels");
     tide_status st = TIDE_OK;
     int64_t used = 0, made = 0;
-    const int64_t step = channels < 128 ? 8192 / channels : 64; /* frames at a time */
+    const int64_t step = channels < 128 ? 2048 / channels : 16; /* frames at a time */
     while (made < count && st == TIDE_OK) {
         src_data d = {.in = in + used * channels,
                       .out = result + made * channels,
@@ -446,6 +446,7 @@ tide_status tide_sound_resample(tide_ctx *ctx, const char *what, const tide_tens
         if (d.last && d.made == 0) break;
     }
     src.delete(state);
-    if (made < count) memset(result + made * channels, 0, (size_t)((count - made) * channels) * 4);
+    if (st == TIDE_OK && made < count)
+        memset(result + made * channels, 0, (size_t)((count - made) * channels) * 4);
     return st;
 }
