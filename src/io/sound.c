@@ -443,7 +443,7 @@ tide_status tide_sound_resample(tide_ctx *ctx, const char *what, const tide_tens
         if ((error = src.process(state, &d)))
             st = failed(ctx, what, TIDE_EARG, "libsamplerate failed", src.strerror(error));
         used += d.used, made += d.made;
-        if (d.last && d.made == 0) break;
+        if (d.made == 0 && (d.last || d.used == 0)) break; /* no more comes */
     }
     src.delete(state);
     if (st == TIDE_OK && made < count)
