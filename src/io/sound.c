@@ -391,8 +391,11 @@ tide_status tide_sound_write(tide_ctx *ctx, const char *what, const char *format
     tide_status st = file ? write_samples(ctx, what, file, e, x)
                           : failed(ctx, what, TIDE_EIO, "libsndfile failed", sf.strerror(NULL));
     if (file) sf.close(file); /* writes what is left */
-    if (st == TIDE_OK && (bytes.short_of_memory || !bytes.data))
+    if (st == TIDE_OK && bytes.short_of_memory)
         st = tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory", what);
+    else if (st == TIDE_OK && !bytes.data)
+        st =
+            tide_fail(ctx, TIDE_EARG, "%s: libsndfile writes no %s without a sample", what, format);
     if (st != TIDE_OK) {
         free(bytes.data);
         return st;

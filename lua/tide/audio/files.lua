@@ -132,7 +132,11 @@ local function samples_of(where, x)
   elseif x.dtype == "bool" then
     errors.raise(where, "x holds bools (expected floats or whole numbers)")
   end
-  return ops.cast(x, x.dtype:find "int" and "int32" or "float32")
+  local y = ops.cast(x, x.dtype:find "int" and "int32" or "float32")
+  if x.dtype:find "int" and x.size > 0 and not ops.all(ops.equal(ops.cast(y, x.dtype), x)) then
+    errors.raise(where, "x holds whole numbers beyond 32 bits")
+  end
+  return y
 end
 
 local encoding_row = { "encoding", "enum", nil, "how samples are stored; by the format: pcm_16, \z
