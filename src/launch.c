@@ -115,7 +115,8 @@ static tide_status bad_position(tide_ctx *ctx, const tide_op *op, const tide_kca
         return tide_fail(ctx, TIDE_EINDEX, "%.*s: %s%s] is not a whole number (expected %ld..%ld)",
                          op_name, op->name, name, where, (long)k->bad.lo, (long)k->bad.hi);
     char range[48];
-    if (k->bad.hi - k->bad.lo >= INT64_MAX - 1) /* as far as numbers go */
+    if (k->bad.hi >= k->bad.lo &&
+        (uint64_t)k->bad.hi - (uint64_t)k->bad.lo >= INT64_MAX - 1) /* as far as numbers go */
         snprintf(range, sizeof range, "%ld or more", (long)k->bad.lo);
     else snprintf(range, sizeof range, "%ld..%ld", (long)k->bad.lo, (long)k->bad.hi);
     const char *remedy =
