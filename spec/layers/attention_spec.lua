@@ -251,6 +251,14 @@ describe("attention layers", function()
     assert.is_true(share > 0.2 and share < 0.8)
   end)
 
+  it("draw nothing where nothing is dropped, in gradients neither", function()
+    tide.seed(3)
+    local x = tide.random.normal({ 2, 5, 2, 4 }, { seed = 5 }):requires_grad_(true)
+    local before = { core.generator() }
+    tide.grad(ops.dot_product_attention(x, x, x):sum(), { x })
+    assert.same(before, { core.generator() })
+  end)
+
   it("drop the same weights with and without the matrix of scores, and in gradients", function()
     local mask = tide.tensor { { true, true, false, true, true }, { false, false, false, false,
       false } }

@@ -155,6 +155,12 @@ TIDE_DESCRIBE(attention_, .flops = products,
                   TIDE_SAVE_IN(4) | TIDE_SAVE_OUT(0) | TIDE_SAVE_OUT(1),
               .masks = 1u << 4);
 
+/* Its counters are the forward op's, whether that drew or not. */
+static int64_t attention_grad_draws(const void *attrs, tide_tensor *const *in) {
+    (void)attrs, (void)in;
+    return 0;
+}
+
 static tide_status attention_grad_infer(tide_call *c) {
     const tide_attention_grad__attrs *a = c->attrs;
     for (int i = 0; i < 3; i++) {
@@ -173,4 +179,4 @@ static tide_status attention_grad_infer(tide_call *c) {
 static double attention_grad_flops(const tide_kcall *k) { return 2.5 * products(k); }
 TIDE_DESCRIBE(attention_grad_, .flops = attention_grad_flops,
               .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD | TIDE_HALF,
-              .infer = attention_grad_infer, .masks = 1u << 4);
+              .infer = attention_grad_infer, .draws = attention_grad_draws, .masks = 1u << 4);
