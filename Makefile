@@ -152,7 +152,7 @@ H5_SRC     := $(wildcard src/hdf5/*.c)
 H5_OBJ     := $(H5_SRC:%.c=$(BUILD)/%.o)
 HDF5       := $(if $(and $(strip $(H5_LIBS)),$(H5_SRC)),$(BUILD)/lib/tide/tide-hdf5)
 
-.PHONY: all hard test-device sanitize-core deps demo test specs-alone specs-modes bench bench-ops pictures lint sanitize valgrind fuzz fuzz-calls fuzz-ops engines soak tsan coverage levels counts api-report structure install rock env help clean specs format format-check kernels-alone FORCE
+.PHONY: all differences hard test-device sanitize-core deps demo test specs-alone specs-modes bench bench-ops pictures lint sanitize valgrind fuzz fuzz-calls fuzz-ops engines soak tsan coverage levels counts api-report structure install rock env help clean specs format format-check kernels-alone FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -300,6 +300,11 @@ specs-alone: all
 # The specs of layers, models and training after masks, integer inputs and penalties were made: nothing may be left of them.
 specs-modes: all
 	@TIDE_BUILD=$(BUILD) SPEC_MODES=1 $(BUSTED) spec/layers spec/models spec/graph spec/training
+
+# How far numbers are from those of Keras, PyTorch, NumPy and slow forms, per spec file.
+differences: all
+	@TIDE_BUILD=$(BUILD) SPEC_QUIET=1 SPEC_DIFFERENCES=1 $(BUSTED) $(or $(SPECS),spec/values_spec.lua spec/variety_spec.lua \
+	  spec/ops spec/tensor spec/layers spec/losses spec/metrics spec/optimizers spec/training spec/saving spec/audio spec/preprocessing)
 
 # -- checks
 C_FILES = $(shell find src kernels spec -name '*.[ch]' -o -name '*.cc' 2>/dev/null)
@@ -586,6 +591,7 @@ help:
 	@echo "make coverage        lines and branches that the specs reach, C and Lua (SPECS=)"
 	@echo "make levels          the case rows of every op at each CPU level of this machine"
 	@echo "make counts          ops, case rows, specs"
+	@echo "make differences     how far the numbers of the specs are from their peers', per file; SPECS= names some"
 	@echo "make api-report      Keras' names, options and defaults beside Tide's, and each exception's reason"
 	@echo "make structure       which folders of lua/tide need which, and the circles among them"
 	@echo "make pictures        the pictures of the README, from a session at the prompt"

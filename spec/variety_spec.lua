@@ -9,17 +9,7 @@ local ops = require "tide.ops"
 
 local input, weight = formula.input, formula.weight
 
-local function near(what, got, want, rtol, atol)
-  local flat = type(got) == "number" and { got } or ops.ravel(got):tolist()
-  assert(#flat == #want, ("%s has %d elements, Keras %d"):format(what, #flat, #want))
-  for i, w in ipairs(want) do
-    local g = flat[i] + 0.0
-    local same = w == g or (w ~= w and g ~= g) or math.abs(g - w) <= atol + rtol * math.abs(w)
-    if not same then
-      error(("%s[%d] is %.8g, Keras has %.8g"):format(what, i, g, w), 0)
-    end
-  end
-end
+local near = expect.elements
 
 local function shown(row)
   local names, out = {}, {}

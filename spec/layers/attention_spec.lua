@@ -9,15 +9,7 @@ local tide = require "tide"
 local L = tide.layers
 local reference = dofile "spec/ref/attention.lua"
 
-local function near(what, got, want, rtol, atol)
-  local flat = ops.ravel(got):tolist()
-  assert(#flat == #want, ("%s has %d elements, Keras %d"):format(what, #flat, #want))
-  for i, w in ipairs(want) do
-    if math.abs(flat[i] - w) > atol + rtol * math.abs(w) then
-      error(("%s[%d] is %.8g, Keras has %.8g"):format(what, i, flat[i], w), 0)
-    end
-  end
-end
+local near = expect.elements
 
 local masks = {
   right = function(i, s, t) return s < t - i % t end,

@@ -1,6 +1,7 @@
 -- Every function of tide.ops that is written in Lua beside values of NumPy and torch
 -- (spec/ref/lua_ops.lua) and of Keras (image_ops.lua), its gradients beside central differences;
 -- and the gate: one without a case, or without help, fails.
+local differences = require "spec.support.differences"
 local core = require "tide.core"
 local tide = require "tide"
 local help = require "tide.help"
@@ -71,6 +72,9 @@ local function near(got, want, rtol, atol, at)
     fits = fits or math.abs(got - want) <= atol + rtol * math.abs(want)
   end
   assert.is_true(fits, ("%s: expected %s, got %s"):format(at, tostring(want), tostring(got)))
+  if differences.on and type(got) == "number" and type(want) == "number" then
+    differences.note(got, want, rtol, atol, at)
+  end
 end
 
 -- The results as one number, each element with a weight of its own.

@@ -1,6 +1,8 @@
 --- What several specs ask for: numbers within a stated tolerance, the message of a call that must
 --- fail, and small helpers.
 -- Each raises where what it expects is not so.
+local differences = require "spec.support.differences"
+
 local expect = {}
 
 local function plain(v)
@@ -42,6 +44,18 @@ function expect.close(got, want, atol, rtol, at)
     or math.abs(got - want) <= (atol or 1e-6) + (rtol or 1e-5) * math.abs(want)
   if not fits then
     error(("%s: expected %.9g, got %.9g"):format(at, want, got), 0)
+  end
+  if differences.on then
+    differences.note(got, want, rtol or 1e-5, atol or 1e-6, at)
+  end
+end
+
+--- As `close`, of a tensor (or a number) and the flat list of what a peer has in its places.
+function expect.elements(what, got, want, rtol, atol)
+  local flat = type(got) == "number" and { got } or got:ravel():tolist()
+  assert(#flat == #want, ("%s has %d elements, the peer %d"):format(what, #flat, #want))
+  for i, w in ipairs(want) do
+    expect.close(flat[i] + 0.0, w + 0.0, atol, rtol, ("%s[%d]"):format(what, i))
   end
 end
 

@@ -40,6 +40,7 @@
 --   why      the reason for grad = false
 --   rtol, atol, strided = false, engines = false, threads = false, f32 = false: exceptions
 --   spec     instead of a check: the spec file that tests this op
+local tally = require "spec.support.differences"
 local core = require "tide.core"
 
 local runner = {}
@@ -251,6 +252,9 @@ local function check_close(what, got, want, rtol, atol)
     if not close(got[i], want[i], rtol, atol) then
       error(("%s: element %d is %s, expected %s"):format(what, i, tostring(got[i]),
         tostring(want[i])), 0)
+    end
+    if tally.on and type(want[i]) == "number" then
+      tally.note(got[i], want[i], rtol, atol, what)
     end
   end
   if #got ~= #want then

@@ -1,6 +1,7 @@
 -- A busted output handler for people and for CI: a dot line per file, every failure with its place,
 -- and as the very last line `N passed, N failed`. The exit status is nonzero when anything failed
 -- and when nothing ran at all: a suite that finds no specs has not passed.
+local differences = require "spec.support.differences"
 local path = require "pl.path"
 
 return function(options)
@@ -50,8 +51,12 @@ return function(options)
   end
 
   handler.fileStart = function(file)
+    local name = place({ trace = { short_src = file.name } }):gsub(":0$", "")
     if not quiet then
-      out(place({ trace = { short_src = file.name } }):gsub(":0$", ""), " ")
+      out(name, " ")
+    end
+    if differences.on then
+      differences.of(name)
     end
     return nil, true
   end
@@ -101,6 +106,7 @@ return function(options)
     for _, pending in ipairs(handler.pendings) do
       out("\nPENDING ", pending.name or "?", "\n  at ", place(pending.element), "\n")
     end
+    differences.print()
     table.sort(slow, function(a, b)
       return a[1] > b[1]
     end)

@@ -1,5 +1,6 @@
 -- Custom training beside real Keras (spec/ref/keras_custom.py): steps of one's own, clipping,
 -- accumulation, averages, loops by hand, loss scaling.
+local expect = require "spec.support.expect"
 local formula = require "spec.support.formula"
 local tide = require "tide"
 local layers, ops, optimizers = tide.layers, tide.ops, tide.optimizers
@@ -30,9 +31,7 @@ local function plain(outputs)
 end
 
 local function near(got, expected, tolerance, what)
-  local far = math.abs(got - expected)
-  assert.is_true(far <= tolerance * math.max(1, math.abs(expected)),
-    ("%s: expected %.9g, got %.9g"):format(what, expected, got))
+  expect.close(got, expected, tolerance * math.max(1, math.abs(expected)), 0, what)
 end
 
 local function all_near(got, expected, tolerance, what)
