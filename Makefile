@@ -152,7 +152,7 @@ H5_SRC     := $(wildcard src/hdf5/*.c)
 H5_OBJ     := $(H5_SRC:%.c=$(BUILD)/%.o)
 HDF5       := $(if $(and $(strip $(H5_LIBS)),$(H5_SRC)),$(BUILD)/lib/tide/tide-hdf5)
 
-.PHONY: all differences hard test-device sanitize-core deps demo test specs-alone specs-modes bench bench-ops pictures lint sanitize valgrind fuzz fuzz-calls fuzz-ops engines soak tsan coverage levels counts api-report structure install rock env help clean specs format format-check kernels-alone FORCE
+.PHONY: all differences instructions hard test-device sanitize-core deps demo test specs-alone specs-modes bench bench-ops pictures lint sanitize valgrind fuzz fuzz-calls fuzz-ops engines soak tsan coverage levels counts api-report structure install rock env help clean specs format format-check kernels-alone FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -474,6 +474,12 @@ soak:
 	  data) $(BUILD)/tide spec/soak/data.lua;; \
 	  *) echo "make soak: no part $$part" >&2; false;; esac || status=1; done; exit $$status
 
+# What small steps cost in instructions, tensors and bytes, against what is stored (--store: anew): ROWS= names some.
+instructions:
+	@$(if $(GETDEPS),$(GETDEPS) check)
+	@+$(MAKE) --no-print-directory all
+	@$(BUILD)/tide spec/bench/instructions.lua $(ROWS)
+
 # Two Lua states in two threads, training and interrupted, SECONDS long, under ThreadSanitizer.
 tsan:
 	@+$(MAKE) --no-print-directory build/tsan/lib/tide/core.so SAN=thread
@@ -595,6 +601,7 @@ help:
 	@echo "make api-report      Keras' names, options and defaults beside Tide's, and each exception's reason"
 	@echo "make structure       which folders of lua/tide need which, and the circles among them"
 	@echo "make pictures        the pictures of the README, from a session at the prompt"
+	@echo "make instructions    what small steps cost in instructions, tensors and bytes, beside what is stored (ROWS=)"
 	@echo "make bench           the speed rows (ROWS=, BENCH_SECONDS=, PEER=python with Keras for pictures)"
 	@echo "make bench-ops       single ops beside NumPy and torch (PEER=python with both, THREADS=, ONLY=part of a name)"
 	@echo "make install         to PREFIX=$(PREFIX) (LUADIR, LIBDIR, BINDIR, DESTDIR)"

@@ -1,4 +1,4 @@
--- How far Tide's numbers are from those that they are compared with: what `make differences` prints.
+-- How far Tide's numbers are from those that they are compared with: `make differences` prints it.
 -- Off, and free, elsewhere. Of each spec file: how many numbers were compared, and the largest
 -- difference among them, relative where the number is above 1. Comparisons that allow more than
 -- 0.001 are left out: these ask whether something was learned, not which number comes out.

@@ -16,8 +16,9 @@ local function mel_of(hertz)
 end
 
 local mel_args = check.args("linear_to_mel_weight_matrix", {
-  { "num_mel_bins", "int", 20, "columns: bands", min = 1 },
-  { "num_spectrogram_bins", "int", 129, "rows: frequencies from 0 to half the rate", min = 2 },
+  { "num_mel_bins", "int", 20, "columns: bands", min = 1, max = 1 << 12 },
+  { "num_spectrogram_bins", "int", 129, "rows: frequencies from 0 to half the rate", min = 2,
+    max = 1 << 20 },
   { "sample_rate", "number", 8000, "samples per second", above = 0 },
   { "lower_edge_hertz", "number", 125, "where the lowest band begins", min = 0 },
   { "upper_edge_hertz", "number", 3800, "where the highest band ends", above = 0 },
@@ -35,6 +36,11 @@ function features.linear_to_mel_weight_matrix(...)
   local o = mel_args:call(...)
   local bins, bands, low, high = o.num_spectrogram_bins, o.num_mel_bins, o.lower_edge_hertz,
     o.upper_edge_hertz
+  if bins > (1 << 26) // bands then
+    errors.raise("linear_to_mel_weight_matrix",
+      "%d bins in %d bands are more than a matrix may hold (expected %d elements or fewer)", bins,
+      bands, 1 << 26)
+  end
   if low >= high then
     errors.raise("linear_to_mel_weight_matrix",
       "upper_edge_hertz must be above lower_edge_hertz (got %s and %s)", tostring(high),
@@ -87,7 +93,7 @@ local function dct_rows(x)
   return {
     x,
     { "type", "int", 2, "1 to 4", min = 1, max = 4 },
-    { "n", "int", nil, "length to cut or fill to with zeros", min = 1 },
+    { "n", "int", nil, "length to cut or fill to with zeros", min = 1, max = 1 << 20 },
     { "axis", "int", -1, "the last one" },
     { "norm", "enum", nil, "ortho: an orthogonal matrix", of = "ortho", none = true },
   }

@@ -15,6 +15,9 @@ local windows = require "tide.windows"
 local audio = {}
 
 local EPSILON = 1e-7 -- Keras' fuzz factor
+-- What a frame may hold, and how many bands it may become: a layer makes tables of these when it
+-- is made, as from a file.
+local FRAME, BANDS = 1 << 20, 4096
 
 -- The smallest power of two that is at least n.
 local function power_of_two(n)
@@ -44,10 +47,11 @@ audio.STFTSpectrogram = base.derive(base, "STFTSpectrogram", {
   args = {
     { "mode", "enum", "log", "what the result is",
       of = "log|magnitude|psd|real|imag|angle|stft" },
-    { "frame_length", "int", 256, "samples of a frame", min = 1 },
+    { "frame_length", "int", 256, "samples of a frame", min = 1, max = FRAME },
     { "frame_step", "int", nil, "from one frame to the next; half of frame_length by default",
       min = 1 },
-    { "fft_length", "int", nil, "the power of two that holds a frame by default", min = 1 },
+    { "fft_length", "int", nil, "the power of two that holds a frame by default", min = 1,
+      max = FRAME },
     { "window", { "enum", "list" }, "hann", "a name, frame_length values, or none",
       of = windows.names, none = true },
     { "periodic", "bool", false, "the window's period is frame_length, not one less" },
@@ -167,12 +171,13 @@ audio.STFTSpectrogram = base.derive(base, "STFTSpectrogram", {
 local function mel_rows(...)
   local rows = { ... }
   for _, row in ipairs {
-    { "fft_length", "int", 2048, "length of the transforms", min = 1 },
+    { "fft_length", "int", 2048, "length of the transforms", min = 1, max = FRAME },
     { "sequence_stride", "int", 512, "from one frame to the next", min = 1 },
-    { "sequence_length", "int", nil, "samples of a frame; fft_length by default", min = 1 },
+    { "sequence_length", "int", nil, "samples of a frame; fft_length by default", min = 1,
+      max = FRAME },
     { "window", "any", "hann", '"hann", "hamming", sequence_length values, or none', none = true },
     { "sampling_rate", "number", 16000, "samples per second", above = 0 },
-    { "num_mel_bins", "int", 128, "bands", min = 1 },
+    { "num_mel_bins", "int", 128, "bands", min = 1, max = BANDS },
     { "min_freq", "number", 20.0, "hertz where the lowest band begins", min = 0 },
     { "max_freq", "number", nil, "where the highest ends; half of sampling_rate by default",
       above = 0 },
@@ -266,8 +271,9 @@ audio.MelSpectrogram = base.derive(base, "MelSpectrogram", {
 })
 
 local matrix_args = check.args("linear_to_mel_weight_matrix", {
-  { "num_mel_bins", "int", 20, "columns: bands", min = 1 },
-  { "num_spectrogram_bins", "int", 129, "rows: frequencies from 0 to half the rate", min = 2 },
+  { "num_mel_bins", "int", 20, "columns: bands", min = 1, max = BANDS },
+  { "num_spectrogram_bins", "int", 129, "rows: frequencies from 0 to half the rate", min = 2,
+    max = FRAME },
   { "sampling_rate", "number", 8000, "samples per second", above = 0 },
   { "lower_edge_hertz", "number", 125, "where the lowest band begins", min = 0 },
   { "upper_edge_hertz", "number", 3800, "where the highest band ends", above = 0 },
