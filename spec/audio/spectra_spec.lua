@@ -147,7 +147,10 @@ describe("MelSpectrogram", function()
   it("keeps its matrix when a scope ends that saw its first call", function()
     local layer = layers.MelSpectrogram { fft_length = 32, num_mel_bins = 4 }
     local x = signal { 1, 100 }
-    tide.scope(function() layer(x) end)
+    do
+      local _ <close> = tide.scope()
+      layer(x)
+    end
     assert.same(layer(x):tolist(), layer(x):tolist())
   end)
 

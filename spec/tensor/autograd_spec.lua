@@ -987,6 +987,26 @@ describe("memory of the tape", function()
     assert.equal(2, kept[1])
   end)
 
+  it("holds nothing by a scope that was dropped before it ended", function()
+    local tensors = live()
+    tide.scope()
+    local kept = ops.ones { 4 } * 3
+    collectgarbage()
+    collectgarbage()
+    for _ = 1, 10 do
+      local _ = kept * 2
+    end
+    do
+      local s <close> = tide.scope()
+      s:keep(kept * 4)
+      local _ = kept * 5
+    end
+    assert.equal(tensors + 1, live())
+    assert.equal(3, kept[1])
+    expect.raises("scope: takes no argument (got function); it ends with its block", tide.scope,
+      function() end)
+  end)
+
   it("stays bounded in a loop that never collects", function()
     local before = core.memory().peak_bytes
     core.memory_limit(0)

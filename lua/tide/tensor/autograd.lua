@@ -268,8 +268,12 @@ Scope.__index = Scope
 --- else needs it.
 ---
 ---     do local s <close> = tide.scope() s:keep(tide.ones { 2 } * 2) end
-function autograd.scope()
-  return setmetatable({ kept = {}, mark = core.scope_begin() }, Scope)
+function autograd.scope(...)
+  if select("#", ...) > 0 then
+    errors.raise("scope", "takes no argument (got %s); it ends with its block: local s <close> = \z
+      tide.scope()", type((...)))
+  end
+  return setmetatable({ mark = core.scope_begin() }, Scope)
 end
 
 local function keep(self, x, seen)
@@ -295,6 +299,18 @@ end
 
 function Scope:__close()
   core.scope_end(self.mark)
+  self.mark = nil
+end
+
+-- One that was dropped before it ended lets go of what it noted, and notes nothing more.
+function Scope:__gc()
+  local mark = self.mark
+  if mark then
+    mark.pause = true
+    for i = #mark, 1, -1 do
+      mark[i] = nil
+    end
+  end
 end
 
 return autograd
