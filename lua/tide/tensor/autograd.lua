@@ -299,13 +299,13 @@ end
 
 function Scope:__close()
   core.scope_end(self.mark)
-  self.mark = nil
+  self.ended = true
 end
 
 -- One that was dropped before it ended lets go of what it noted, and notes nothing more.
 function Scope:__gc()
   local mark = self.mark
-  if mark then
+  if not self.ended then
     mark.pause = true
     for i = #mark, 1, -1 do
       mark[i] = nil
