@@ -154,6 +154,7 @@ end)
 
 describe("layers.WeightNormalization", function()
   it("begins with what the layer computes, and trains directions and lengths", function()
+    tide.seed(1) -- of some kernels a length stays for so few steps
     local dense = L.Dense { 3 }
     local x = formula.input("real", { 4, 5 }, 0)
     local before = flat(dense(x))
