@@ -14,11 +14,16 @@
 /* Are they held already: for a moment, or for good, as on the team's threads? */
 extern _Thread_local int tide_signals_held;
 
-static inline void tide_signals_block(sigset_t *before) {
+/* Those that are for the process, not for a thread. */
+static inline void tide_signals_of_process(sigset_t *all) {
     static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+    sigfillset(all);
+    for (unsigned i = 0; i < sizeof own / sizeof *own; i++) sigdelset(all, own[i]);
+}
+
+static inline void tide_signals_block(sigset_t *before) {
     sigset_t all;
-    sigfillset(&all);
-    for (unsigned i = 0; i < sizeof own / sizeof *own; i++) sigdelset(&all, own[i]);
+    tide_signals_of_process(&all);
     pthread_sigmask(SIG_BLOCK, &all, before);
     tide_signals_held = 1;
 }

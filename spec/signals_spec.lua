@@ -69,6 +69,32 @@ describe("Ctrl-C", function()
     return said
   end
 
+  it("leaves training whole at whatever instruction it comes", function()
+    local tide = require "tide"
+    local x, y = tide.ones { 16, 3 }, tide.ones { 16, 2 }
+    local m = tide.Sequential { tide.layers.Dense { 4, input_shape = { 3 } },
+      tide.layers.Dropout { 0.5 }, tide.layers.Dense { 2 } }
+    m:compile { optimizer = "adam", loss = "mse", metrics = { "mae" } }
+    m:fit(x[{ { 1, 8 } }], y[{ { 1, 8 } }], { verbose = 0 })
+    local stopped = 0
+    for n = 50, 12000, 113 do
+      local ok, e = pcall(function()
+        debug.sethook(function() -- as the program's handler does
+          debug.sethook()
+          error("interrupted!", 0)
+        end, "", n)
+        m:fit(x, y, { verbose = 0, batch_size = 4 })
+        debug.sethook()
+      end)
+      debug.sethook()
+      assert.is_true(ok or e == "interrupted!", tostring(e))
+      stopped = stopped + (ok and 0 or 1)
+      assert.is_true(require("tide.core").grad_mode())
+      m:evaluate(x[{ { 1, 8 } }], y[{ { 1, 8 } }], { verbose = 0 })
+    end
+    assert.is_true(stopped > 50)
+  end)
+
   for _, method in ipairs { "fit", "evaluate", "predict" } do
     local targets = method == "predict" and "" or "y, "
     it("is the program's own again where the coroutine has died in " .. method, function()

@@ -35,7 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST = 1024, STACK = 2 << 20 };
+enum { MOST = 1024, STACK = 2 << 20, HANDLER_STACK = 1 << 16 };
 
 /* The gate: threads inside; whether the caller sleeps; open; workers asked for, less one; number of
  * the region, in which a worker sees that it has been there. */
@@ -194,6 +194,8 @@ static uint32_t await_region(int slot, uint32_t seen, int64_t spin) {
 }
 
 static void *work(void *arg) {
+    char handlers[HANDLER_STACK]; /* a library may have pointed the stack register elsewhere */
+    sigaltstack(&(stack_t){.ss_sp = handlers, .ss_size = sizeof handlers}, NULL);
     tide_signals_held = 1;
     const int slot = (int)(intptr_t)arg;
     uint32_t seen = ~0u, gate;
@@ -233,7 +235,7 @@ static int start(int threads, int enough) {
     int error = 0;
     pthread_mutex_lock(&starting);
     const int before = team.started;
-    sigfillset(&all);
+    tide_signals_of_process(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     if ((error = pthread_attr_init(&attr)) == 0) {
         pthread_attr_setstacksize(&attr, STACK);

@@ -42,7 +42,7 @@ tide_status tide_read(tide_ctx *ctx, tide_tensor *t, void *dst) {
     TIDE_TRY(tide_contiguous(ctx, t, &flat));
     read_part(flat, 0, tide_numel(flat), dst);
     tide_release(flat);
-    return TIDE_OK;
+    return tide_file_lost ? tide_go_on(ctx) : TIDE_OK;
 }
 
 tide_status tide_write(tide_ctx *ctx, tide_tensor *t, const void *src) {

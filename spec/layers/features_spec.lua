@@ -139,13 +139,22 @@ end)
 describe("SequenceFeatures", function()
   local steps = fc.sequence_categorical_column_with_vocabulary_list("words", { "a", "b", "c" })
 
+  local hashed = fc.sequence_categorical_column_with_hash_bucket("words", 5)
+  local numbered = fc.sequence_categorical_column_with_identity("code", 13)
+  local sequences = {
+    ["sequence indicator"] = { indicator(steps) }, ["sequence embedding"] = { embedded(steps, 2) },
+    ["sequence hash"] = { indicator(hashed) }, ["sequence identity"] = { embedded(numbered, 3) },
+    ["sequence numeric"] = { fc.sequence_numeric_column "weight" },
+    ["sequence rows"] = { fc.sequence_numeric_column("weight", 3) },
+    ["sequence together"] = { indicator(steps), embedded(hashed, 2) },
+  }
+
   it("gives TensorFlow's numbers and lengths", function()
-    local y, n = L.SequenceFeatures { { indicator(steps) } }(features())
-    near(ref["sequence indicator"][1], y:tolist(), "indicator")
-    assert.same(ref["sequence indicator"][2], n:tolist())
-    y, n = L.SequenceFeatures { { embedded(steps, 2) } }(features())
-    near(ref["sequence embedding"][1], y:tolist(), "embedding")
-    assert.same(ref["sequence embedding"][2], n:tolist())
+    for name, columns in pairs(sequences) do
+      local y, n = L.SequenceFeatures { columns } (features())
+      near(ref[name][1], y:tolist(), name)
+      assert.same(ref[name][2], n:tolist(), name)
+    end
   end)
 
   it("takes columns as a file's configuration has them, and refuses what is none", function()

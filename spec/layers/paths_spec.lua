@@ -1,4 +1,5 @@
 -- Paths of weights against the real Keras (spec/ref/keras_paths.py).
+local expect = require "spec.support.expect"
 local tide = require "tide"
 local L = tide.layers
 local wanted = require("spec.ref.keras_paths")[1]
@@ -34,8 +35,8 @@ local function called(model)
   model(tide.ones { 1, 4 })
   return model
 end
-local function built(layer)
-  layer:build { tide.none, 4 }
+local function built(layer, shape)
+  layer:build { tide.none, table.unpack(shape or { 4 }) }
   return layer
 end
 local function functional(f, name, shape)
@@ -98,6 +99,43 @@ local models = {
   end,
 }
 
+-- Models inside of layers and models that are built with them, or were built before.
+local nested = {
+  ["late in TimeDistributed"] = function()
+    return functional(function(x) return L.TimeDistributed { chain(), name = "td" }(x) end, nil,
+      { 5, 4 })
+  end,
+  ["late in TimeDistributed twice"] = function()
+    return built(tide.Sequential { L.TimeDistributed { L.TimeDistributed { tide.Sequential {
+      L.Dense(2), chain(), name = "two" } } }, name = "out" }, { 3, 5, 4 })
+  end,
+  ["built before TimeDistributed"] = function()
+    return functional(function(x) return L.TimeDistributed { built(chain()), name = "td" }(x) end,
+      nil, { 5, 4 })
+  end,
+  ["in Bidirectional in TimeDistributed"] = function()
+    return functional(function(x)
+      return L.TimeDistributed { tide.Sequential { L.Bidirectional { L.RNN { { L.LSTMCell(2),
+        L.GRUCell(3) } }, name = "both" }, L.Dense(1), name = "part" }, name = "td" }(x)
+    end, "m", { 3, 5, 4 })
+  end,
+  ["built before in Sequential"] = function()
+    return built(tide.Sequential { L.Dense(4), built(chain()), name = "ss" })
+  end,
+  ["functional in TimeDistributed"] = function()
+    return functional(function(x)
+      return L.TimeDistributed { functional(function(y)
+        return tide.Sequential { L.Dense(2), name = "deep" }(y)
+      end, "inner"), name = "td" }(x)
+    end, nil, { 5, 4 })
+  end,
+  ["spectral"] = function()
+    return functional(function(x)
+      return L.SpectralNormalization { L.Dense { 2, name = "d" }, name = "sn" }(x)
+    end)
+  end,
+}
+
 describe("weight.path", function()
   for name, paths in pairs(wanted) do
     it("is Keras': " .. name, function()
@@ -110,18 +148,60 @@ describe("weight.path", function()
     end)
   end
 
-  it("stays in what a configuration makes again", function()
-    for name, make in pairs(models) do
-      if not name:find "^own" and name ~= "built before" then
-        local model, got = make(), {}
-        for i, w in ipairs(getmetatable(model).from_config(model:get_config()).weights) do
-          got[i] = w.path
-        end
-        for i, w in ipairs(model.weights) do
-          assert.equal(w.path, got[i], name)
+  local function paths_of(model)
+    local out = {}
+    for i, w in ipairs(model.weights) do
+      out[i] = w.path:gsub("_%d+", "")
+    end
+    local layers = {}
+    for i, layer in ipairs(model:_flat()) do
+      layers[i] = layer.path:gsub("_%d+", "")
+    end
+    table.sort(layers)
+    return table.move(layers, 1, #layers, #out + 1, out)
+  end
+
+  it("stays in what a configuration makes again, and in clones", function()
+    for _, group in ipairs { models, nested } do
+      for name, make in pairs(group) do
+        if not name:find "^own" and not name:find "^built before" then
+          local model = make()
+          local want = paths_of(model)
+          assert.same(want, paths_of(getmetatable(model).from_config(model:get_config())), name)
+          assert.same(want, paths_of(tide.models.clone_model(model)), name)
         end
       end
     end
+  end)
+
+  it("stays in files, of a model that was built part by part too", function()
+    for _, group in ipairs { models, nested } do
+      for name, make in pairs(group) do
+        local model = make()
+        local want = paths_of(model)
+        for _, extension in ipairs { ".safetensors", ".keras", ".h5" } do
+          if extension ~= ".h5" or require("tide.graph").kind(model) then
+            local file = expect.name(extension)
+            model:save(file)
+            local again = tide.load_model(file)
+            os.remove(file)
+            assert.same(want, paths_of(again), name .. extension)
+          end
+        end
+      end
+    end
+  end)
+
+  it("is left alone by what a file says of other models", function()
+    local paths = require "tide.layers.paths"
+    local model = built(tide.Sequential { L.Dense(2), name = "s" })
+    for _, kept in ipairs { { 2 }, { 1, "a" }, { 3, "a" }, { 0, "a", 2, "b" }, { "x", "a", 2, "b" },
+      { 2, 7 }, "no", 5, { 1 << 62, "a", 1 << 62, "b" }, { -1, "a", 3, "b" } } do
+      paths.restore(model, kept)
+      assert.equal("s/dense/kernel", (model.weights[1].path:gsub("_%d+", "")))
+    end
+    paths.restore(model, { 1, "", 1, "t" })
+    assert.equal("t/dense/kernel", (model.weights[1].path:gsub("_%d+", "")))
   end)
 
   it("stays where a weight is replaced, and where a build failed before", function()

@@ -79,7 +79,14 @@ CASES = [
     ("all", [age, ages, fc.indicator_column(day), embedded(job, 2), fc.indicator_column(fc.crossed_column(["job", "words"], 4))]),
 ]
 steps = fc.sequence_categorical_column_with_vocabulary_list("words", ["a", "b", "c"])
-SEQUENCES = [("sequence indicator", [fc.indicator_column(steps)]), ("sequence embedding", [embedded(steps, 2)])]
+hashed = fc.sequence_categorical_column_with_hash_bucket("words", 5)
+numbered = fc.sequence_categorical_column_with_identity("code", 13)
+SEQUENCES = [
+    ("sequence indicator", [fc.indicator_column(steps)]), ("sequence embedding", [embedded(steps, 2)]),
+    ("sequence hash", [fc.indicator_column(hashed)]), ("sequence identity", [embedded(numbered, 3)]),
+    ("sequence numeric", [fc.sequence_numeric_column("weight")]), ("sequence rows", [fc.sequence_numeric_column("weight", shape=(3,))]),
+    ("sequence together", [fc.indicator_column(steps), embedded(hashed, 2)]),
+]
 
 
 def lua(v):
@@ -105,6 +112,6 @@ with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "feature_colu
         y = dense_features.DenseFeatures(columns)({k: constant(v) for k, v in data.items()})
         f.write('  ["%s"] = %s,\n' % (name, lua(np.array(y).tolist())))
     for name, columns in SEQUENCES:
-        y, n = sequence_feature_column.SequenceFeatures(columns)({"words": sparse(data["words"])})
+        y, n = sequence_feature_column.SequenceFeatures(columns)({k: sparse(data[k]) for k in ("words", "code", "weight")})
         f.write('  ["%s"] = { %s, %s },\n' % (name, lua(np.array(y).tolist()), lua(np.array(n).tolist())))
     f.write("}\n")

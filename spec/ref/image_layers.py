@@ -41,6 +41,8 @@ cases = [
     ("RandomPerspective", dict(factor=[1, 1], scale=0.4, interpolation="nearest", fill_value=3, seed=2)),
     ("MaxNumBoundingBoxes", dict(max_number=2)),
     ("MaxNumBoundingBoxes", dict(max_number=5, fill_value=-2)),
+    ("MaxNumBoundingBoxes", dict(max_number=1, fill_value=0)),
+    ("MaxNumBoundingBoxes", dict(max_number=3, data_format="channels_first")),
 ]
 # Formats in which Keras' own layer is right: those of RandomRotation and RandomPerspective take xyxy for granted.
 only_corners = ("RandomRotation", "RandomPerspective")

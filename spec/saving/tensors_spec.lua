@@ -147,6 +147,30 @@ describe("tide.save and tide.load", function()
       { mmap = true })
   end)
 
+  it("say so where a file is cut while it is mapped, whoever reads its end", function()
+    local path = folder .. "/shorter.npy"
+    local readers = {
+      function(t) return t:sum() end, function(t) return t:tolist() end,
+      function(t) return t[900][5] end, function(t) return t:matmul(t) end,
+      function(t) return tide.ops.exp(t) end, function(t) return t:tobytes() end,
+      function(t) return tostring(t) end, function(t) return tide.ops.det(t) end,
+      function(t)
+        local ds = tide.data.Dataset.from_tensor_slices(t):shuffle(500, { seed = 1 })
+        for x in ds:batch(100):prefetch(2):iter() do
+          x:sum():item()
+        end
+      end,
+    }
+    for _, read in ipairs(readers) do
+      tide.save(tide.ones { 1000, 1000 }, path)
+      local t, other = tide.load(path, { mmap = true }), tide.ones { 3 }
+      os.execute(("truncate -s 5000 %s"):format(path))
+      expect.raises("a file was cut while it was mapped", read, t)
+      assert.equal(3, other:sum():item()) -- what has nothing to do with the file goes on
+      assert.equal(1, t[1][1])
+    end
+  end)
+
   it("refuse files that are cut or made up, at every length", function()
     local whole = expect.read(numpy .. "int16.npy")
     local path = folder .. "/cut.npy"

@@ -35,6 +35,20 @@ local cases = {
     { keras = "L.Identity()" } },
   { "lambda", "Lambda", function(L) return L.Lambda { function(x) return x * x end } end, { 2, 3 },
     { no_config = true, keras = "L.Lambda(lambda x: x * x)" } },
+  { "lambda_arguments", "Lambda", function(L)
+    return L.Lambda { function(x, o) return x * o.by - o.less end, arguments = { by = 3, less = 1 } }
+  end, { 2, 3 }, { no_config = true,
+    keras = "L.Lambda(lambda x, by, less: x * by - less, arguments=dict(by=3.0, less=1.0))" } },
+  { "lambda_shape", "Lambda", function(L)
+    return L.Lambda { function(x) return x:sum(-1) end,
+      output_shape = function(shape) return { shape[1], shape[2] } end }
+  end, { 2, 3, 4 }, { no_config = true,
+    keras = "L.Lambda(lambda x: keras.ops.sum(x, -1), output_shape=lambda s: s[:-1])" } },
+  { "lambda_wide", "Lambda", function(L)
+    return L.Lambda { function(x) return x[{ {}, {}, 1 }] * 2 end, output_shape = { 3 },
+      dtype = "float64" }
+  end, { 2, 3, 2 }, { no_config = true,
+    keras = "L.Lambda(lambda x: x[:, :, 0] * 2, output_shape=(3,))" } },
   { "masking", "Masking", function(L) return L.Masking() end, { 2, 3, 2 },
     { keras = "L.Masking(0.0)" } },
   { "rescaling", "Rescaling", function(L) return L.Rescaling { 0.5, offset = -1 } end, { 2, 3 },
@@ -108,6 +122,11 @@ local cases = {
   end, { 1, 2, 1, 1 },
     { keras = "L.MaxNumBoundingBoxes(3, fill_value=-2)",
       gives = { shape = { 1, 2, 1, 1 }, params = 0, values = { 0.29552022, 0.84147096 } } } },
+  { "max_num_bounding_boxes_first", "MaxNumBoundingBoxes", function(L)
+    return L.MaxNumBoundingBoxes { 1, data_format = "channels_first" }
+  end, { 1, 1, 2, 1 },
+    { keras = 'L.MaxNumBoundingBoxes(1, data_format="channels_first")',
+      gives = { shape = { 1, 1, 2, 1 }, params = 0, values = { 0.29552022, 0.84147096 } } } },
   { "pipeline", "Pipeline", function(L)
     return L.Pipeline { { L.RandomFlip(), L.Rescaling { 2 } } }
   end, { 1, 2, 2, 1 },

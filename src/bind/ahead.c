@@ -387,6 +387,7 @@ static int gather_wait(lua_State *L) {
                            "a new pass here");
     if (b->task && !tide_task_wait(w, b->task, &tide_cancel))
         return tideL_raise(L, ctx, tide_go_on(ctx));
+    if (tide_file_lost) tideL_try(L, ctx, tide_go_on(ctx));
     int n = b->parts;
     luaL_checkstack(L, n + 4, "batch");
     for (int k = 0; k < n; k++) {

@@ -344,6 +344,7 @@ void tideL_push_item(lua_State *L, const tide_tensor *t, int64_t flat, const cha
         double v = tide_item(t, flat);
         lua_pushnumber(L, v == v ? v : (double)NAN); /* printed as nan, not as -nan */
     } else lua_pushinteger(L, tide_item_int(t, flat));
+    if (tide_file_lost) tideL_try(L, t->ctx, tide_go_on(t->ctx));
 }
 
 static int handle_release(lua_State *L) {
@@ -397,7 +398,11 @@ int tideL_raise(lua_State *L, tide_ctx *ctx, tide_status st) {
                                     nothing left to do */
         __atomic_store_n(&tide_cancel, 0, __ATOMIC_RELAXED);
         if (lua_gethookcount(L) == 1) lua_sethook(L, NULL, 0, 0);
-        return luaL_error(L, "interrupted!");
+        if (!__atomic_exchange_n(&tide_file_lost, 0, __ATOMIC_RELAXED))
+            return luaL_error(L, "interrupted!");
+        tide_fail(ctx, st = TIDE_EIO,
+                  "load: a file was cut while it was mapped, and its end is lost; load it without "
+                  "mmap, or write a new file beside it and rename that");
     }
     char op[64] = "tide";
     const char *message = ctx->message, *colon = strstr(message, ": ");

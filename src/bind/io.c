@@ -494,6 +494,7 @@ static int map_file(lua_State *L) {
     const lua_Integer offset = luaL_optinteger(L, 4, 0);
     tide_ctx *ctx = tideL_ctx(L);
     tideL_handle *h = tideL_new(L);
+    tideL_own_stack();
     tideL_try(L, ctx, tide_file_map(ctx, path, offset, dtype, (int)shape.n, shape.v, &h->t));
     return 1;
 }

@@ -256,7 +256,7 @@ static void drop_stack(void *p) {
     free(p);
 }
 static void make_key(void) { pthread_key_create(&handler_stack, drop_stack); }
-static void own_stack(void) {
+void tideL_own_stack(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     stack_t there;
     if (sigaltstack(NULL, &there) != 0 || !(there.ss_flags & SS_DISABLE)) return;
@@ -285,7 +285,7 @@ static void mind_forks(void) { pthread_atfork(before_fork, after_fork, forked); 
 
 static void watch_begins(watcher *w) {
     pthread_mutex_lock(&watch);
-    own_stack();
+    tideL_own_stack();
     if (watchers++ == 0) {
         struct sigaction a = {.sa_sigaction = on_interrupt,
                               .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
@@ -400,7 +400,7 @@ static int watch_termination(lua_State *L) {
     lua_setfield(L, -2, "__gc");
     lua_setmetatable(L, -2);
     pthread_mutex_lock(&watch);
-    own_stack();
+    tideL_own_stack();
     if (termination_watchers++ == 0) {
         struct sigaction a = {.sa_handler = on_termination, .sa_flags = SA_RESTART | SA_ONSTACK};
         sigemptyset(&a.sa_mask);

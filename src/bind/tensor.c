@@ -191,6 +191,7 @@ static int to_bytes(lua_State *L) {
     tide_tensor *t = tideL_pinhost(L, 1, "tobytes");
     lua_toclose(L, -1); /* the pin ends with the call, not with the next collection */
     lua_pushlstring(L, tide_host_view(t), (size_t)tide_numel(t) * tide_dtype_size(t->dtype));
+    if (tide_file_lost) tideL_try(L, tideL_ctx(L), tide_go_on(tideL_ctx(L)));
     return 1;
 }
 

@@ -1,25 +1,79 @@
 /* Tensors over a mapped file: nothing is read before a kernel asks for it, and the pages are shared
- * with every process that maps the file. */
+ * with every process that maps the file.
+ *
+ * Somebody may cut the file meanwhile; whoever reads a page that is gone gets SIGBUS. The handler
+ * puts zeros there, and the op that runs, or the next one, fails (tide_file_lost). */
 #include "io.h"
 
 #include "../core.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-typedef struct {
-    void *start;
+/* What the handler looks through: never freed, taken again. */
+typedef struct mapping {
+    char *_Atomic start; /* NULL: free */
     size_t bytes;
+    struct mapping *next;
 } mapping;
+static mapping *_Atomic all;
+static pthread_mutex_t changing = PTHREAD_MUTEX_INITIALIZER;
+static struct sigaction previous;
+static int64_t page;
+
+static void on_lost_page(int sig, siginfo_t *info, void *context) {
+    char *at = info->si_addr;
+    const int was = errno;
+    for (mapping *m = info->si_code > 0 ? all : NULL; m; m = m->next) {
+        char *start = m->start;
+        if (!start || at < start || at >= start + m->bytes) continue;
+        at -= (uintptr_t)at % (uintptr_t)page;
+        if (mmap(at, (size_t)(start + m->bytes - at), PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+            break;
+        __atomic_store_n(&tide_file_lost, 1, __ATOMIC_RELAXED);
+        __atomic_store_n(&tide_cancel, 1, __ATOMIC_RELAXED);
+        errno = was;
+        return;
+    }
+    errno = was;
+    if (previous.sa_flags & SA_SIGINFO) previous.sa_sigaction(sig, info, context);
+    else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN)
+        previous.sa_handler(sig);
+    else { /* a fault comes again at once */ signal(sig, SIG_DFL);
+        if (info->si_code <= 0) raise(sig);
+    }
+}
+
+/* A free mapping; NULL: no memory. Under `changing`. */
+static mapping *take(void) {
+    mapping *m = all;
+    while (m && m->start) m = m->next;
+    if (m) return m;
+    if (!(m = calloc(1, sizeof *m))) return NULL;
+    if (!all) {
+        struct sigaction a = {.sa_sigaction = on_lost_page, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+        sigemptyset(&a.sa_mask);
+        page = sysconf(_SC_PAGESIZE);
+        sigaction(SIGBUS, &a, &previous);
+    }
+    m->next = all;
+    return all = m;
+}
 
 static void release(void *p) {
     mapping *m = p;
-    munmap(m->start, m->bytes);
-    free(m);
+    pthread_mutex_lock(&changing);
+    char *start = m->start;
+    m->start = NULL;
+    munmap(start, m->bytes);
+    pthread_mutex_unlock(&changing);
 }
 
 /* How many bytes the elements take; -1: a shape that no tensor has. */
@@ -33,7 +87,7 @@ static int64_t bytes_of(tide_dtype dtype, int rank, const int64_t *shape) {
 tide_status tide_file_map(tide_ctx *ctx, const char *path, int64_t offset, tide_dtype dtype,
                           int rank, const int64_t *shape, tide_tensor **out) {
     const int64_t want = bytes_of(dtype, rank, shape), size = (int64_t)tide_dtype_size(dtype);
-    const int64_t page = sysconf(_SC_PAGESIZE), before = offset % page;
+    const int64_t before = offset % sysconf(_SC_PAGESIZE);
     int64_t held;
     int fd;
     if (want < 0) return tide_fail(ctx, TIDE_ESHAPE, "%s: a shape of lengths from 1 is due", path);
@@ -50,18 +104,21 @@ tide_status tide_file_map(tide_ctx *ctx, const char *path, int64_t offset, tide_
                          ", the file has %" PRId64 ")",
                          path, want, offset, held);
     }
-    mapping *m = malloc(sizeof *m);
-    if (m) {
-        m->bytes = (size_t)(want + before);
-        m->start = mmap(NULL, m->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, offset - before);
-    }
+    const size_t bytes = (size_t)(want + before);
+    char *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, offset - before);
+    const int error = errno;
     close(fd);
-    if (!m || m->start == MAP_FAILED) {
-        free(m);
-        return tide_fail(ctx, TIDE_ENOMEM, "%s: cannot be mapped: %s", path, strerror(errno));
+    if (start == MAP_FAILED)
+        return tide_fail(ctx, TIDE_ENOMEM, "%s: cannot be mapped: %s", path, strerror(error));
+    pthread_mutex_lock(&changing);
+    mapping *m = take();
+    if (m) m->bytes = bytes, m->start = start;
+    pthread_mutex_unlock(&changing);
+    if (!m) {
+        munmap(start, bytes);
+        return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory to map it", path);
     }
-    const tide_status s =
-        tide_new_over(ctx, dtype, rank, shape, (char *)m->start + before, release, m, out);
+    const tide_status s = tide_new_over(ctx, dtype, rank, shape, start + before, release, m, out);
     if (s != TIDE_OK) release(m);
     return s;
 }

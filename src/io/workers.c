@@ -7,6 +7,8 @@
  * waits for nobody and hands out nothing. */
 #include "workers.h"
 
+#include "../../kernels/signals.h"
+
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -69,7 +71,7 @@ tide_workers *tide_workers_new(int n) {
     pthread_condattr_destroy(&attr);
     w->threads = calloc((size_t)n, sizeof *w->threads);
     sigset_t all, before;
-    sigfillset(&all);
+    tide_signals_of_process(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (w->threads && w->started < n &&
            pthread_create(&w->threads[w->started], NULL, work, w) == 0)

@@ -12,27 +12,44 @@ local symbolic = require "tide.graph.symbolic"
 
 local form = {}
 
---- The entry of a layer in a model that is about to be built. A Sequential model among them that
---- has no Input waits for that, as it did when the model was made: its layers get the same paths.
+local DEEPEST = 500 -- tables in tables
+
+-- As `waiting`, of any value of a configuration; the value itself where nothing in it changes.
+local function waits(v, inside)
+  local out
+  if not check.is_plain(v) then
+    return v
+  elseif inside > DEEPEST then
+    errors.raise("from_config", "the configuration holds itself, or tables too deep in one another")
+  elseif v.shared_object then
+    return v
+  end
+  for k, x in next, v do
+    local y = waits(x, inside + 1)
+    if y ~= x then
+      out = out or table.move(v, 1, #v, 1, {})
+      out[k] = y
+    end
+  end
+  local late = v.built_inside and v.build_input_shape
+  if not out and not late then
+    return v
+  end
+  out = out or {}
+  for k, x in next, v do
+    out[k] = out[k] == nil and x or out[k]
+  end
+  out.build_input_shape = not late and out.build_input_shape or nil
+  return out
+end
+
+--- The entry of a layer in a model that is about to be built. Sequential models in it, also among
+--- the options of layers around layers, that were built with what stands around them wait for that:
+--- their layers get the same paths.
 --- @param entry any
 --- @return any entry
 function form.waiting(entry)
-  local config = check.is_plain(entry) and entry.class_name == "Sequential" and entry.config
-  if not check.is_plain(config) or not check.is_plain(config.layers) or entry.shared_object then
-    return entry
-  end
-  local out, own, inner = {}, {}, {}
-  for k, v in pairs(entry) do
-    out[k] = v
-  end
-  for k, v in pairs(config) do
-    own[k] = v
-  end
-  for i, e in ipairs(config.layers) do
-    inner[i] = form.waiting(e)
-  end
-  out.config, out.build_config, own.layers, own.build_input_shape = own, nil, inner, nil
-  return out
+  return waits(entry, 1)
 end
 
 local function is_layer(maker)

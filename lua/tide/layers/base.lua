@@ -197,9 +197,9 @@ end
 
 function Layer:_store(o)
   Layer.created = Layer.created + 1
-  if o.name and o.name:find("/", 1, true) then
+  if o.name and o.name:find "[/\0]" then
     errors.raise(getmetatable(self).__name, "name must hold no '/', which joins the names of \z
-      layers and weights (got %s)", check.show(o.name))
+      layers and weights, and no zero (got %s)", check.show(o.name))
   end
   local shape = o.batch_input_shape
   if not shape and o.input_shape then

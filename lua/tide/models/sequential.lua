@@ -329,7 +329,8 @@ function Sequential:get_config()
   end
   local g = self[S].graph
   return { name = self.name, trainable = self[S].trainable, dtype = self.dtype, layers = layers,
-    build_input_shape = g and g.input.shape:totable() or nil }
+    build_input_shape = g and g.input.shape:totable() or nil,
+    built_inside = g and (self[S].around or "") ~= "" or nil }
 end
 
 function Sequential._from_config(c, config)

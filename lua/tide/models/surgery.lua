@@ -21,7 +21,7 @@ local surgery = {}
 -- ---- names ----
 
 local function check_name(name)
-  if type(name) ~= "string" or name == "" or name:find("/", 1, true) then
+  if type(name) ~= "string" or name == "" or name:find "[/\\0]" then
     errors.raise("rename", "a name must be a text without '/', which joins the names of layers \z
       and weights (got %s)", check.show(name))
   end

@@ -9,6 +9,7 @@ local lora = require "tide.layers.lora"
 local none = require "tide.none"
 local object = require "tide.object"
 local ops = require "tide.ops"
+local paths = require "tide.layers.paths"
 local registry = require "tide.registry"
 local seeds = require "tide.layers.seeds"
 local shared = require "tide.shared"
@@ -105,7 +106,7 @@ function safetensors.save_model(model, path, o)
   local entries = weight_entries(model)
   local header = { kind = "model", model = description, build_shape = model[S].build_shape,
     order = order_of(entries), seeds = seeds.counts_of(model),
-    lora = lora.described(model) }
+    lora = lora.described(model), around = paths.kept(model) }
   local ok, compiled = pcall(function()
     return rawget(model, "compiled")
   end)
@@ -120,12 +121,12 @@ function safetensors.save_model(model, path, o)
         entries[#entries + 1] = { OPTIMIZER .. name, extras[name] }
       end
       header.optimizer.extras = nil
-      local paths = {}
+      local inside = {}
       for _, r in ipairs(model:_records()) do
-        paths[r.tensor] = r.path
+        inside[r.tensor] = r.path
       end
       for _, s in ipairs(optimizer:_state()) do
-        local name = paths[optimizer._params[s.index]]
+        local name = inside[optimizer._params[s.index]]
         if name then
           entries[#entries + 1] = { OPTIMIZER .. s.slot .. "/" .. name, s.tensor }
         end
@@ -324,7 +325,8 @@ local function build(model, header, path)
   end
 end
 
-local function restore_optimizer(model, header, file, entries)
+-- `weights`: the names that the file has for the model's tensors.
+local function restore_optimizer(model, header, file, entries, weights)
   local T = model[S].training
   if not header.optimizer or header.optimizer == none then
     return {}
@@ -336,12 +338,12 @@ local function restore_optimizer(model, header, file, entries)
     return {}
   end
   local wanted = {}
-  local paths = {}
-  for _, r in ipairs(model:_records()) do
-    paths[r.tensor] = r.path
+  local inside = {}
+  for name, tensor in pairs(weights) do
+    inside[tensor] = name
   end
   for _, s in ipairs(optimizer:_state()) do
-    wanted[OPTIMIZER .. s.slot .. "/" .. paths[optimizer._params[s.index]]] = s.tensor
+    wanted[OPTIMIZER .. s.slot .. "/" .. inside[optimizer._params[s.index]]] = s.tensor
   end
   local out, by_name = {}, {}
   for i, e in ipairs(entries) do
@@ -401,13 +403,15 @@ function safetensors.load_model(path, o)
     return made
   end)
   guard.run(path, bytes, damaged, guard.CALLED, build, model, header, path)
+  paths.restore(model, header.around)
   lora.restore(model, header.lora)
-  local values = match(path, reader(file), entries, weights_wanted(model), {})
+  local weights = weights_wanted(model, header.order)
+  local values = match(path, reader(file), entries, weights, {})
   local finish
   if o.compile ~= false and type(header.compile) == "table" and header.compile ~= none then
     model:compile_from_config(header.compile)
     local slots
-    slots, finish = restore_optimizer(model, header, file, entries)
+    slots, finish = restore_optimizer(model, header, file, entries, weights)
     table.move(slots, 1, #slots, #values + 1, values)
   end
   assign(values)

@@ -172,8 +172,9 @@ local function enter(model, T, kind, losses, values)
     if room.state then
       changed(room)
     end
-    room.state, room.params = T, nil
+    room.params = nil
     room.sums, room.all = metrics_of(T, losses, values)
+    room.state = T -- last: Ctrl-C may come between any two of these
   end
   return room
 end

@@ -8,6 +8,7 @@ local ends = require "tide.ends"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local none = require "tide.none"
+local paths = require "tide.layers.paths"
 local shared = require "tide.shared"
 local json = require "tide.utils.json"
 
@@ -194,6 +195,7 @@ local function made(path, o, has, metadata, entry, source, read)
     end)
   end
   local model = import.guarded(ctx, import.model, ctx, entry)
+  paths.restore(model, metadata.tide_around)
   import.guarded(ctx, keras.compile, ctx, model, entry.compile_config, o)
   if entries then
     load_groups(model, groups, { where = path, skip_mismatch = o.skip_mismatch,
@@ -270,7 +272,8 @@ local function members_of(model, path, o)
     entry.compile_config = export.compile(model)
   end
   local metadata = { keras_version = export.keras_version,
-    date_saved = os.date "!%Y-%m-%d@%H:%M:%S", tide_version = require("tide").version }
+    date_saved = os.date "!%Y-%m-%d@%H:%M:%S", tide_version = require("tide").version,
+    tide_around = paths.kept(model) }
   local out = {
     { "metadata.json", keras.encode(metadata) },
     { "config.json", json.written(entry, path) },

@@ -6,6 +6,7 @@ local errors = require "tide.errors"
 local list = require "tide.list"
 local namespace = require "tide.namespace"
 local none = require "tide.none"
+local paths = require "tide.layers.paths"
 local shared = require "tide.shared"
 local json = require "tide.utils.json"
 
@@ -325,6 +326,9 @@ function legacy.load_model(path, o)
     end)
   end
   local model = import.guarded(ctx, import.model, ctx, entry)
+  if type(top.tide_around) == "string" then
+    paths.restore(model, keras().decode(top.tide_around, path .. ": tide_around"))
+  end
   if legacy.root(attributes) then
     legacy.load_weights(model, entries, attributes,
       { where = path, skip_mismatch = o.skip_mismatch })
@@ -422,6 +426,7 @@ function legacy.save_model(model, path, o)
   local data, attributes = list.new {}, {}
   attributes["/"] = { keras_version = export.keras_version, backend = "tensorflow",
     tide_version = require("tide").version,
+    tide_around = { ascii = keras().encode(paths.kept(model)) },
     model_config = { ascii = json.written({ class_name = entry.class_name,
       config = entry.config }, path) } }
   put_layers(model, "/model_weights", data, attributes)
