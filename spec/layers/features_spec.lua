@@ -151,7 +151,11 @@ describe("SequenceFeatures", function()
 
   it("gives TensorFlow's numbers and lengths", function()
     for name, columns in pairs(sequences) do
-      local y, n = L.SequenceFeatures { columns } (features())
+      local x = features()
+      if name == "sequence identity" then -- which counts from 1
+        x.code = tide.ops.where(tide.ops.less(x.code, 0), -1, x.code + 1)
+      end
+      local y, n = L.SequenceFeatures { columns } (x)
       near(ref[name][1], y:tolist(), name)
       assert.same(ref[name][2], n:tolist(), name)
     end

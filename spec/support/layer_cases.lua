@@ -36,19 +36,26 @@ local cases = {
   { "lambda", "Lambda", function(L) return L.Lambda { function(x) return x * x end } end, { 2, 3 },
     { no_config = true, keras = "L.Lambda(lambda x: x * x)" } },
   { "lambda_arguments", "Lambda", function(L)
-    return L.Lambda { function(x, o) return x * o.by - o.less end, arguments = { by = 3, less = 1 } }
+    return L.Lambda { function(x, o) return x * o.by - o.less end,
+      arguments = { by = 3, less = 1 } }
   end, { 2, 3 }, { no_config = true,
-    keras = "L.Lambda(lambda x, by, less: x * by - less, arguments=dict(by=3.0, less=1.0))" } },
+    keras = "L.Lambda(lambda x, by, less: x * by - less, arguments=dict(by=3.0, less=1.0))",
+    gives = { shape = { 2, 3 }, params = 0, values = { -0.11343932, 1.5244129, 1.9749944, 1.0263896,
+      -0.875258, -2.8355737 } } } },
   { "lambda_shape", "Lambda", function(L)
     return L.Lambda { function(x) return x:sum(-1) end,
       output_shape = function(shape) return { shape[1], shape[2] } end }
   end, { 2, 3, 4 }, { no_config = true,
-    keras = "L.Lambda(lambda x: keras.ops.sum(x, -1), output_shape=lambda s: s[:-1])" } },
+    keras = "L.Lambda(lambda x: keras.ops.sum(x, -1), output_shape=lambda s: s[:-1])",
+    gives = { shape = { 2, 3 }, params = 0, values = { 2.804119, -2.431262, 1.7774596, -0.9182622,
+      -0.04704517, 1.0069163 } } } },
   { "lambda_wide", "Lambda", function(L)
     return L.Lambda { function(x) return x[{ {}, {}, 1 }] * 2 end, output_shape = { 3 },
       dtype = "float64" }
   end, { 2, 3, 2 }, { no_config = true,
-    keras = "L.Lambda(lambda x: x[:, :, 0] * 2, output_shape=(3,))" } },
+    keras = "L.Lambda(lambda x: x[:, :, 0] * 2, output_shape=(3,))",
+    gives = { shape = { 2, 3 }, params = 0, values = { 0.59104043, 1.9833297, 0.083161324,
+      -1.9550602, -0.7477533, 1.7008733 } } } },
   { "masking", "Masking", function(L) return L.Masking() end, { 2, 3, 2 },
     { keras = "L.Masking(0.0)" } },
   { "rescaling", "Rescaling", function(L) return L.Rescaling { 0.5, offset = -1 } end, { 2, 3 },
