@@ -1,6 +1,7 @@
 -- What the process is and does: tide.config, tide.profile, tide.help, memory, and `tide doctor`.
 local core = require "tide.core"
 local expect = require "spec.support.expect"
+local json = require "tide.utils.json"
 local tide = require "tide"
 
 -- What a function prints, and what it returns.
@@ -60,7 +61,78 @@ describe("tide.profile", function()
     end
     assert.matches("^op +calls +ms +%% +GB/s +GFLOP/s\n", text)
     assert.matches("\nmatmul +3 +[%d.]+ +[%d.]+ +[%d.]+ +[%d.]+\n", text)
-    assert.matches("\noutside of ops +[%d.]+ +[%d.]+$", text)
+    assert.matches("\noutside of ops +[%d.]+ +[%d.]+\n", text)
+    assert.matches("\nthis machine, at most +[%d.]+ +[%d.]+$", text)
+    assert.same({}, rows.layers)
+  end)
+
+  it("counts launches and their gradients for the innermost layer, loss or optimizer", function()
+    local L = tide.layers
+    local block = tide.Sequential { L.Dense { 8, activation = "relu", name = "inner" },
+      name = "block" }
+    local m = tide.Sequential { tide.Input { 4 }, block, L.Dense { 2, name = "last" },
+      name = "net" }
+    m:compile { optimizer = "sgd", loss = "mse", metrics = { "mae" } }
+    local x, y = tide.ones { 6, 4 }, tide.ones { 6, 2 }
+    for _ = 1, 4 do
+      m:train_on_batch(x, y) -- a plan is there: it gives way to the profile, and comes back
+    end
+    local text, rows = printed(tide.profile, function()
+      m:train_on_batch(x, y)
+      m(x)
+    end)
+    local by, order, seconds = {}, {}, 0
+    for i, r in ipairs(rows.layers) do
+      by[r.name], order[i] = r, r.name
+      seconds = seconds + r.seconds
+      assert.is_true(math.abs(r.seconds - r.forward - r.backward) < 1e-12)
+    end
+    assert.same({ "net/block/inner", "net/last", "loss", "optimizer", "metrics" }, order)
+    local inner, last = by["net/block/inner"], by["net/last"]
+    assert.equal(2, inner.calls)
+    assert.equal("Dense", inner.class)
+    -- forward twice, then the kernel's gradient; the last one's input has one, too
+    assert.equal(2 * 6 * 4 * 8 * 3, inner.flops)
+    assert.equal(2 * 6 * 8 * 2 * 4, last.flops)
+    assert.is_true(inner.backward > 0 and last.backward > 0 and by.loss.backward > 0)
+    assert.equal(0, by.optimizer.backward)
+    assert.is_true(seconds <= rows.in_ops)
+    assert.matches("\n\nlayer +calls +forward ms +gradient ms +%% +GB/s +GFLOP/s\n", text)
+    assert.matches("\nnet/block/inner +2 +[%d.]+ +[%d.]+ +[%d.]+ +[%d.]+ +[%d.]+\n", text)
+  end)
+
+  it("writes traces that Perfetto opens", function()
+    local path = os.tmpname()
+    local layer = tide.layers.Dense { 3, name = "d" }
+    local x = tide.ones { 2, 3 }
+    layer(x)
+    local rows = tide.profile(function()
+      tide.grad(function() return (layer(x):exp():sum()) end, layer.trainable_weights:totable())
+    end, { trace = path, print = false })
+    assert.is_nil(rows.spans)
+    local lines, found = {}, {}
+    for _, e in ipairs(json.decode(expect.read(path)).traceEvents) do
+      if e.ph == "M" then
+        lines[e.tid] = e.args.name
+      else
+        assert.is_true(e.ts >= 0 and e.dur >= 0)
+        found[lines[e.tid] .. " " .. e.name] = e
+      end
+    end
+    assert.same({ "layers", "ops" }, lines)
+    assert.is_truthy(found["layers d"] and found["layers d (gradient)"])
+    local product = found["ops linear"]
+    assert.equal(2 * 2 * 3 * 3, product.args.flops)
+    assert.is_true(found["layers d"].ts <= product.ts)
+    assert.is_true(found["ops exp"].ts > product.ts)
+    os.remove(path)
+    for _, wrong in ipairs { 3, "" } do
+      expect.raises("trace must be a path", tide.profile, print, { trace = wrong })
+    end
+    local ran
+    expect.raises("/nowhere/x: cannot write", tide.profile, function() ran = true end, {
+      trace = "/nowhere/x" })
+    assert.is_nil(ran)
   end)
 
   it("keeps silent when told to, and ends after an error", function()

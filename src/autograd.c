@@ -144,6 +144,7 @@ static tide_node *node_new(tide_ctx *ctx, const tide_op *op, const void *attrs, 
     n->nin = nin;
     n->nout = nout;
     n->nlist = nlist;
+    n->part = ctx->profile ? ctx->profile->part : 0;
     ctx->live_nodes++;
     for (int i = 0; i < nin; i++) {
         tide_edge *e = &n->in[i];

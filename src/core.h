@@ -94,20 +94,29 @@ typedef struct tide_hook { /* a function of a gradient */
 
 /* A launch while a profile ran: when it began, counted from the profile's own beginning. */
 typedef struct tide_span {
-    double start, seconds;
+    double start, seconds, flops;
     int64_t bytes;
-    int op;
+    int op, part;
 } tide_span;
 
+typedef struct tide_tally { /* of a profile: what an op, or a part of the program, took */
+    int64_t calls, bytes;
+    double seconds, flops;
+} tide_tally;
+
+/* Parts of the program, such as layers, have numbers that the binding gives: what is launched while
+ * one is entered counts for it, and so do the gradients of what it recorded. Part 0 is the rest. */
 struct tide_profile {
-    struct {
-        int64_t calls, bytes;
-        double seconds, flops;
-    } op[TIDE_OP_COUNT];
+    tide_tally op[TIDE_OP_COUNT];
+    tide_tally *parts; /* of each part, forward and backward */
+    int nparts, part, backward;
     double began;
     tide_span *spans; /* in order, the first `most` of them */
     int64_t nspans, room, most;
 };
+/* Enters a part, which is left by entering the one that was entered before. Counts of one that
+ * there is no memory for go to part 0. */
+void tide_profile_enter(struct tide_profile *, int part, int backward);
 /* `most`: how many launches it keeps one by one; NULL where there is no memory. */
 struct tide_profile *tide_profile_new(int64_t most);
 void tide_profile_free(struct tide_profile *);
@@ -152,7 +161,7 @@ struct tide_node {
     int64_t refs;
     uint64_t seq;
     const tide_op *op;
-    int nin, nout, nlist;
+    int nin, nout, nlist, part;    /* part: of the profile that ran when it was recorded */
     tide_edge *in;                 /* [nin] */
     tide_tensor **out_saved;       /* [nout] or NULL: views without node */
     tide_tensor **gout;            /* [nout]: gradients gathered during a walk */

@@ -162,8 +162,28 @@ struct tide_profile *tide_profile_new(int64_t most) {
 }
 
 void tide_profile_free(struct tide_profile *p) {
-    if (p) free(p->spans);
+    if (p) free(p->spans), free(p->parts);
     free(p);
+}
+
+void tide_profile_enter(struct tide_profile *p, int part, int backward) {
+    if (part >= p->nparts) {
+        const int n = TIDE_MAX(16, 2 * part);
+        tide_tally *more = realloc(p->parts, 2 * (size_t)n * sizeof *more);
+        if (more) {
+            memset(more + 2 * p->nparts, 0, 2 * (size_t)(n - p->nparts) * sizeof *more);
+            p->parts = more, p->nparts = n;
+        }
+    }
+    p->part = part < p->nparts ? part : 0;
+    p->backward = backward;
+}
+
+static void add_tally(tide_tally *s, double seconds, int64_t bytes, double flops) {
+    s->calls++;
+    s->seconds += seconds;
+    s->bytes += bytes;
+    s->flops += flops;
 }
 
 /* Where there is no room for more, the launches that follow are only counted. */
@@ -179,19 +199,18 @@ static void keep_span(struct tide_profile *p, const tide_span *s) {
 }
 
 static void profile_add(tide_ctx *ctx, const tide_kcall *k, double t0, double t) {
-    double work = tide_ops[k->op]->flops ? tide_ops[k->op]->flops(k) : 0;
+    struct tide_profile *p = ctx->profile;
+    const double work = tide_ops[k->op]->flops ? tide_ops[k->op]->flops(k) : 0;
     int64_t bytes = 0;
     for (int i = 0; i < k->nin; i++)
         if (k->in[i].p && k->in[i].rank != TIDE_SPARSE_RANK)
             bytes += tide_buf_numel(&k->in[i]) * (int64_t)tide_dtype_size(k->in[i].dtype);
     for (int i = 0; i < k->nout; i++)
         bytes += tide_buf_numel(&k->out[i]) * (int64_t)tide_dtype_size(k->out[i].dtype);
-    ctx->profile->op[k->op].calls++;
-    ctx->profile->op[k->op].bytes += bytes;
-    ctx->profile->op[k->op].seconds += t;
-    ctx->profile->op[k->op].flops += work;
-    if (ctx->profile->nspans < ctx->profile->most)
-        keep_span(ctx->profile, &(tide_span){t0 - ctx->profile->began, t, bytes, k->op});
+    add_tally(&p->op[k->op], t, bytes, work);
+    const int part = 2 * p->part + p->backward;
+    if (p->parts) add_tally(&p->parts[part], t, bytes, work);
+    if (p->nspans < p->most) keep_span(p, &(tide_span){t0 - p->began, t, work, bytes, k->op, part});
 }
 
 /* -- the launch -- */

@@ -480,7 +480,11 @@ static void visit(tide_ctx *ctx, tide_walk *w, tide_node *n, tide_status *status
     int useful = !n->pruned;
     for (int i = 0; i < n->nin && !useful; i++) useful = n->in[i].wanted;
     if (st == TIDE_OK && useful) {
+        const struct tide_profile *p = ctx->profile;
+        const int part = p ? p->part : 0, backward = p ? p->backward : 0;
+        if (p) tide_profile_enter(ctx->profile, n->part, 1);
         st = run_rule(ctx, n, w);
+        if (ctx->profile) tide_profile_enter(ctx->profile, part, backward);
         if (!w->retain) tide_node_clear_saved(n);
     }
     drop_gradients(n);

@@ -47,7 +47,8 @@ end
 for name in ("checkpoint remat RematScope"):gmatch "%S+" do
   modules[name] = "tide.layers.checkpoint"
 end
-for name in ("deterministic device profile help set_default_device set_threads"):gmatch "%S+" do
+modules.profile = "tide.profiler"
+for name in ("deterministic device help set_default_device set_threads"):gmatch "%S+" do
   modules[name] = "tide.runtime"
 end
 -- What the C core offers under the same name.

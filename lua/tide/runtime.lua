@@ -1,4 +1,4 @@
---- What the process is and does: configuration, profile.
+--- What the process is and does: configuration, threads, devices, determinism.
 local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -56,49 +56,6 @@ function runtime.set_threads(n)
   if why then
     errors.warn("set_threads: %d threads compute where %d were asked for (%s)", have, n, why)
   end
-end
-
---- Runs `f(...)` and prints, per op: calls, time, share of the time, bytes moved and GFLOP/s.
---- Steps of models run eagerly meanwhile, op by op (see `model:explain_plan`).
---- Returns the rows, then what `f`
--- returned. `{ print = false }` as second argument keeps silent.
---- @usage tide.profile(function() model:fit(x, y, { epochs = 1, verbose = 0 }) end)
-function runtime.profile(f, options)
-  if type(f) ~= "function" then
-    errors.raise("profile", "takes a function (got %s)", type(f))
-  end
-  if options ~= nil then
-    check.refuse_unknown("profile", options, { "print" })
-  end
-  core.profile_start()
-  local t0 = core.now()
-  local results = table.pack(pcall(f))
-  local wall = core.now() - t0
-  local rows = core.profile_stop()
-  if not results[1] then
-    error(results[2], 0)
-  end
-  table.sort(rows, function(a, b)
-    return a.seconds > b.seconds
-  end)
-  local sum = 0
-  for _, r in ipairs(rows) do
-    sum = sum + r.seconds
-    r.gflops = r.flops > 0 and r.flops / r.seconds / 1e9 or nil
-  end
-  rows.wall, rows.in_ops = wall, sum
-  if not (options and options.print == false) then
-    local _ <close> = core.decimal_point()
-    print(string.format("%-32s %9s %11s %7s %10s %9s", "op", "calls", "ms", "%", "GB/s", "GFLOP/s"))
-    for _, r in ipairs(rows) do
-      print(string.format("%-32s %9d %11.3f %7.1f %10.2f %9s", r.name, r.calls, r.seconds * 1e3,
-        100 * r.seconds / wall, r.bytes / r.seconds / 1e9,
-          r.gflops and string.format("%.1f", r.gflops) or "-"))
-    end
-    print(string.format("%-32s %9s %11.3f %7.1f", "outside of ops", "", (wall - sum) * 1e3,
-      100 * (wall - sum) / wall))
-  end
-  return rows, table.unpack(results, 2, results.n)
 end
 
 --- Where tensors are made from now on that have no inputs; others are where their inputs are.

@@ -234,13 +234,14 @@ describe("TensorBoard", function()
         names[e.name] = true
         if e.ph == "X" and e.tid == 1 then
           inside = inside + e.dur
-        elseif e.ph == "X" then
+        elseif e.ph == "X" and e.tid == 2 then
           inside = inside - e.dur
           assert.is_true(e.ts >= 0 and e.args.bytes >= 0)
         end
       end
       assert.is_true(inside > 0, "ops run longer than their batches")
-      assert.is_true(names.conv and names["batch " .. want[1]] and names["batch " .. want[2]]
+      assert.is_true(names.optimizer and names.loss and names["loss (gradient)"]
+        and names.conv and names["batch " .. want[1]] and names["batch " .. want[2]]
         and not names["batch " .. want[2] + 1])
       os.execute("rm -r " .. dir .. "/run")
     end

@@ -272,11 +272,13 @@ static int call_mode(lua_State *L) { return push_mode(L, here(L)); }
 
 /* ready(x, dtype): the mode of the call under way if x is a tensor without a mark and needs no cast
  * to the dtype of this number (nil: never); false if it is not. Where no call is under way, nil
- * for a tensor without a mark and false for others. upvalues as of call_mode */
+ * for a tensor without a mark and false for others, and while a profile tells layers apart, for
+ * each. upvalues as of call_mode */
 static int ready(lua_State *L) {
     tide_ctx *ctx = here(L);
     const tideL_handle *h = tideL_tohandle(L, 1);
-    if (h && h->t && !h->t->marked) {
+    const int apart = ctx->profile && ctx->profile->parts;
+    if (h && h->t && !h->t->marked && !apart) {
         if (!ctx->calling) return 0;
         if (lua_isnil(L, 2) || h->t->dtype == lua_tointeger(L, 2) || !tide_is_float(h->t->dtype))
             return push_mode(L, ctx);

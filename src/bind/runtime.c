@@ -143,28 +143,48 @@ static int draw_seed(lua_State *L) {
     return 1;
 }
 
-/* -- profile: core.profile_start(most), core.profile_stop() -> list of { name, calls, seconds,
- * bytes, flops }; its field `spans` holds of each of the first `most` launches name, beginning,
- * seconds and bytes, one behind the other -- */
+/* -- profile: core.profile_start(most, whether parts are told apart), core.profile_part(n) enters a
+ * part of the program and returns the one before, core.profile_stop() -> list of { name, calls,
+ * seconds, bytes, flops }. Its field `parts` holds likewise what part n took forward at 2n + 1, its
+ * gradients at 2n + 2; `spans`, of each of the first `most` launches, name, beginning, seconds,
+ * bytes, flops and place in `parts`, one behind the other -- */
 
 static int profile_start(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
     if (ctx->profile) tideL_error(L, "profile", "is running already");
     ctx->profile = tide_profile_new(luaL_optinteger(L, 1, 0));
     if (!ctx->profile) tideL_error(L, "profile", "not enough memory");
+    if (lua_toboolean(L, 2)) tide_profile_enter(ctx->profile, 0, 0);
     return 0;
 }
 
-/* profile_work(): multiplications and additions of matrix products so far */
-static int profile_work(lua_State *L) {
-    const struct tide_profile *p = tideL_ctx(L)->profile;
-    double work = 0;
-    for (int i = 0; p && i < TIDE_OP_COUNT; i++) work += p->op[i].flops;
-    lua_pushnumber(L, work);
+static int profile_part(lua_State *L) {
+    struct tide_profile *p = tideL_ctx(L)->profile;
+    lua_pushinteger(L, p ? p->part : 0);
+    if (p) tide_profile_enter(p, (int)luaL_checkinteger(L, 1), p->backward);
     return 1;
 }
 
+/* profile_work(): multiplications and additions of matrix products so far, and launches */
+static int profile_work(lua_State *L) {
+    const struct tide_profile *p = tideL_ctx(L)->profile;
+    double work = 0;
+    int64_t calls = 0;
+    for (int i = 0; p && i < TIDE_OP_COUNT; i++) work += p->op[i].flops, calls += p->op[i].calls;
+    lua_pushnumber(L, work);
+    lua_pushinteger(L, calls);
+    return 2;
+}
+
 static void free_profile(void *p) { tide_profile_free(p); }
+
+static void push_tally(lua_State *L, const tide_tally *s) {
+    lua_createtable(L, 0, 5);
+    set_int(L, "calls", s->calls);
+    set_int(L, "bytes", s->bytes);
+    lua_pushnumber(L, s->seconds), lua_setfield(L, -2, "seconds");
+    lua_pushnumber(L, s->flops), lua_setfield(L, -2, "flops");
+}
 
 static int profile_stop(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
@@ -174,22 +194,29 @@ static int profile_stop(lua_State *L) {
     lua_newtable(L);
     for (int i = 0, n = 0; p && i < TIDE_OP_COUNT; i++) {
         if (!p->op[i].calls) continue;
-        lua_newtable(L);
+        push_tally(L, &p->op[i]);
         set_string(L, "name", tide_ops[i]->name);
-        set_int(L, "calls", p->op[i].calls);
-        set_int(L, "bytes", p->op[i].bytes);
-        lua_pushnumber(L, p->op[i].seconds), lua_setfield(L, -2, "seconds");
-        lua_pushnumber(L, p->op[i].flops), lua_setfield(L, -2, "flops");
         lua_rawseti(L, -2, ++n);
+    }
+    if (p && p->parts) {
+        lua_newtable(L);
+        for (int i = 0; i < 2 * p->nparts; i++) {
+            if (!p->parts[i].calls) continue;
+            push_tally(L, &p->parts[i]);
+            lua_rawseti(L, -2, i + 1);
+        }
+        lua_setfield(L, -2, "parts");
     }
     if (p && p->most > 0) {
         lua_newtable(L);
         for (int64_t i = 0; i < p->nspans; i++) {
             const tide_span *s = &p->spans[i];
-            lua_pushstring(L, tide_ops[s->op]->name), lua_rawseti(L, -2, 4 * i + 1);
-            lua_pushnumber(L, s->start), lua_rawseti(L, -2, 4 * i + 2);
-            lua_pushnumber(L, s->seconds), lua_rawseti(L, -2, 4 * i + 3);
-            lua_pushinteger(L, s->bytes), lua_rawseti(L, -2, 4 * i + 4);
+            lua_pushstring(L, tide_ops[s->op]->name), lua_rawseti(L, -2, 6 * i + 1);
+            lua_pushnumber(L, s->start), lua_rawseti(L, -2, 6 * i + 2);
+            lua_pushnumber(L, s->seconds), lua_rawseti(L, -2, 6 * i + 3);
+            lua_pushinteger(L, s->bytes), lua_rawseti(L, -2, 6 * i + 4);
+            lua_pushnumber(L, s->flops), lua_rawseti(L, -2, 6 * i + 5);
+            lua_pushinteger(L, s->part + 1), lua_rawseti(L, -2, 6 * i + 6);
         }
         lua_setfield(L, -2, "spans");
     }
@@ -589,6 +616,7 @@ void tideL_open_runtime(lua_State *L) {
         {"generator", generator},
         {"profile_start", profile_start},
         {"profile_stop", profile_stop},
+        {"profile_part", profile_part},
         {"profile_work", profile_work},
         {"watch_interrupts", watch_interrupts},
         {"watch_termination", watch_termination},

@@ -4,6 +4,7 @@ local core = require "tide.core"
 local errors = require "tide.errors"
 local none = require "tide.none"
 local object = require "tide.object"
+local profiler = require "tide.profiler"
 local ops = require "tide.ops"
 local tensors = require "tide.training.tensors"
 
@@ -12,7 +13,6 @@ local events = require "tide.utils.events"
 local projector = require "tide.callbacks.projector"
 local traces = require "tide.utils.traces"
 
-local MOST_SPANS = 200000 -- of a trace
 
 -- The first and the last batch that are traced.
 local function traced(v)
@@ -119,33 +119,31 @@ end
 
 local function forget_trace(self)
   if self._trace then
-    self._trace.running = nil
-    core.profile_stop()
+    self._trace.session:finish()
   end
   self._trace = nil
 end
 
 local function begin_trace(self)
-  local ok, e = pcall(core.profile_start, MOST_SPANS)
+  local ok, session = pcall(profiler.begin, profiler.MOST_SPANS)
   if not ok then
-    errors.warn("TensorBoard: %s; the batches are not traced", tostring(e.message or e))
+    errors.warn("TensorBoard: %s; the batches are not traced", tostring(session.message or session))
     return
   end
-  -- an object, which no checkpoint holds; a fit that ends by an error leaves it to the collector
-  self._trace = setmetatable({ running = true, began = core.now(), time = os.time(), steps = {} },
-    { __name = "trace", __gc = function(t)
-      return t.running and core.profile_stop()
-    end })
+  -- an object, which no checkpoint holds
+  self._trace = setmetatable({ session = session, began = session.began, time = os.time(),
+    steps = {} }, { __name = "trace" })
 end
 
 local function end_trace(self)
   local trace = self._trace
-  self._trace, trace.running = nil, nil
-  local flat, spans = core.profile_stop().spans or {}, {}
-  for i = 1, #flat, 4 do
-    spans[#spans + 1] = { (flat[i]:gsub("_+$", "")), flat[i + 1], flat[i + 2], flat[i + 3] }
+  self._trace = nil
+  local rows = trace.session:finish()
+  if not rows then
+    return
   end
-  local lines = { { name = "batches", spans = trace.steps }, { name = "ops", spans = spans } }
+  local launches, layers = trace.session:lines(rows.spans)
+  local lines = { { name = "batches", spans = trace.steps }, launches, layers }
   local folder = ("%s/train/plugins/profile/%s"):format(self.log_dir,
     os.date("%Y_%m_%d_%H_%M_%S", trace.time))
   local host = events.host()
@@ -155,8 +153,8 @@ local function end_trace(self)
       traces.xspace(lines, trace.time * 1000000000, host))
     core.write_file(("%s/%s.trace.json"):format(folder, host), traces.json(lines))
   end)
-  if #spans >= MOST_SPANS then
-    errors.warn("TensorBoard: the trace ends after %d launches", MOST_SPANS)
+  if #launches.spans >= profiler.MOST_SPANS then
+    errors.warn("TensorBoard: the trace ends after %d launches", profiler.MOST_SPANS)
   end
 end
 

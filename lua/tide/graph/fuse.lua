@@ -7,6 +7,7 @@
 local errors = require "tide.errors"
 local Layer = require "tide.layers.base"
 local symbolic = require "tide.graph.symbolic"
+local parts = require "tide.parts"
 
 local fuse = {}
 
@@ -48,6 +49,7 @@ local function run(first, both, second, x)
     local y = second(first(x))
     return y
   end
+  local _ <close> = parts.enter(first)
   local y = both(first, x)
   return y
 end

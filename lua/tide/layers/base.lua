@@ -34,6 +34,7 @@ local sizes = require "tide.layers.sizes"
 local tracking = require "tide.layers.tracking"
 local paths = require "tide.layers.paths"
 local printable = require "tide.printable"
+local parts = require "tide.parts"
 
 local common = {
   { "name", "string", nil, "unique name; numbered by class otherwise" },
@@ -518,6 +519,7 @@ Layer.with_mask = with_mask
 
 -- The general call: `n` values, inputs first, then perhaps options.
 local function dispatch(self, n, x, ...)
+  local _ <close> = parts.enter(self) -- luacheck: ignore
   local names = self._input_names
   local count = names and #names or 1
   local options

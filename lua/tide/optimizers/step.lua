@@ -10,6 +10,7 @@ local none = require "tide.none"
 local object = require "tide.object"
 local ops = require "tide.ops"
 local tensors = require "tide.training.tensors"
+local parts = require "tide.parts"
 
 return function(Optimizer, like_all)
 
@@ -251,6 +252,7 @@ end
 
 -- `guard`: what tells the op that the loss is bad (training/steps.lua).
 function Optimizer:_apply(grads, places, guard)
+  local _ <close> = parts.enter "optimizer"
   local _ <close> = core.recording(false)
   local ok, e = pcall(step, self, grads, places, guard)
   if not ok then

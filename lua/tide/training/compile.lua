@@ -12,6 +12,7 @@ local registry = require "tide.registry"
 local tensors = require "tide.training.tensors"
 
 local Layer = require "tide.layers.base"
+local parts = require "tide.parts"
 local mask_of = Layer.mask_of
 
 local compile = {}
@@ -162,12 +163,14 @@ function Part:_label(level)
 end
 
 local function loss_of(part, y_true, y_pred, weight)
+  local _ <close> = parts.enter "loss"
   local value = part.loss(y_true, y_pred, weight, mask_of(y_pred))
   return value
 end
 errors.layer_frames[loss_of] = true
 
 local function update_metric(part, y_true, y_pred, weight)
+  local _ <close> = parts.enter "metrics"
   part.metric:update_state(y_true, y_pred, weight, mask_of(y_pred))
   return nil
 end

@@ -32,6 +32,7 @@ local fit_args = check.args("fit", {
 }, { named = {
   { "plot", { "bool", "number" }, false,
     "draw the learning curves while it trains; a number: seconds between drawings" },
+  { "profile", "string", nil, "file to write a trace of ops and layers to, for Perfetto" },
   { "resume", { "bool", "string" }, false,
     "true: go on with the fit that Ctrl-C ended, from its next batch; a path: from that file" },
 } })
@@ -227,7 +228,10 @@ end
 -- Runs the epochs that are left. `hook` opens: "on_train_begin" or "on_train_resume".
 local function train(self, T, run, hook)
   local o = run.o
-  local cb, history = pass.make_callbacks(self, run.callbacks, { epochs = o.epochs,
+  local tracer <close> = o.profile and require("tide.profiler").tracer(o.profile)
+  local all = table.move(run.callbacks, 1, #run.callbacks, 1, {})
+  all[#all + 1] = tracer
+  local cb, history = pass.make_callbacks(self, all, { epochs = o.epochs,
     steps = o.steps_per_epoch or run.source.batches, verbose = pass.resolve_verbose(o.verbose),
       plot = o.plot, validation = run.validation ~= nil,
     history = true, force_bar = o.verbose == 1 and os.getenv "TIDE_BAR" ~= nil })
@@ -280,7 +284,7 @@ end
 
 -- ---- going on ----
 
-local may_change = { resume = true, epochs = true, verbose = true, plot = true }
+local may_change = { resume = true, epochs = true, verbose = true, plot = true, profile = true }
 
 local function resume(self, T, given)
   local run = T.paused
@@ -295,12 +299,12 @@ local function resume(self, T, given)
         "fit",
         "resume = true goes on with the data and options of the interrupted fit; leave out %s \z
         (epochs, "
-        .. "verbose and plot may be given)", type(k) == "string" and "'" .. k .. "'" or "the data")
+        .. "verbose, plot and profile may be given)", type(k) == "string" and "'" .. k .. "'" or "the data")
     end
   end
   local o = fit_args:complete(given)
   for k in pairs(may_change) do
-    if given[k] ~= nil then
+    if given[k] ~= nil or k == "profile" then
       run.o[k] = o[k]
     end
   end
@@ -329,11 +333,16 @@ end
 --- A step whose loss is NaN or infinite is not applied: the weights stay as they are, and that is
 --- said once.
 ---
+--- `profile = path` writes what ran when (epochs, batches, layers, ops) as JSON that
+--- https://ui.perfetto.dev and chrome://tracing open: the first 200,000 launches, after which
+--- training goes on without. Steps run eagerly meanwhile. See `tide.profile` for sums.
+---
 --- On a terminal `plot = true` draws the learning curves above the progress bar while it trains.
 ---
 --- Ctrl-C ends it after the batch that runs: the closing callbacks run, and the history comes back
 --- with `stopped = "interrupt"`. `model:fit { resume = true }` then goes on from the next batch and
---- ends as if it had never been interrupted; `epochs`, `verbose` and `plot` may be given anew.
+--- ends as if it had never been interrupted; `epochs`, `verbose`, `plot` and `profile` may be given
+--- anew.
 --- Callbacks that judge epochs (EarlyStopping, ReduceLROnPlateau, a ModelCheckpoint of the best) do
 --- not see the half epoch.
 ---

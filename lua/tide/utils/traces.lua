@@ -1,8 +1,8 @@
 --- Traces: what ran when, as lines of spans, in the forms that others open: TensorBoard's profile
 --- (a message XSpace) and Perfetto or chrome://tracing (JSON).
 ---
---- A line is `{ name = , spans = }`, its spans lists of { name, start, seconds, bytes or nil }, in
---- seconds since the trace began.
+--- A line is `{ name = , spans = }`, its spans lists of { name, start, seconds, bytes or nil,
+--- arithmetic or nil }, in seconds since the trace began.
 local json = require "tide.utils.json"
 local protobuf = require "tide.utils.protobuf"
 
@@ -57,7 +57,7 @@ function traces.json(lines)
       args = { name = line.name } }
     for _, span in ipairs(line.spans) do
       events[#events + 1] = { ph = "X", pid = 1, tid = i, name = span[1], ts = span[2] * 1e6,
-        dur = span[3] * 1e6, args = span[4] and { bytes = span[4] } or nil }
+        dur = span[3] * 1e6, args = span[4] and { bytes = span[4], flops = span[5] } or nil }
     end
   end
   return json.encode { displayTimeUnit = "ms", traceEvents = events }
