@@ -40,8 +40,8 @@ local function sum(a, b, key)
   return (a and a[key] or 0) + (b and b[key] or 0)
 end
 
---- Ends it and returns the rows of the ops, the longest first; `layers`: those of the parts, as they
---- were entered; `spans`: the launches that were kept.
+--- Ends it and returns the rows of the ops, the longest first; `layers`: those of the parts, as
+--- they were entered; `spans`: the launches that were kept.
 function Session:finish()
   if not self.running then
     return nil
@@ -187,9 +187,9 @@ end
 --- Options: `print = false` keeps silent; `trace = path` writes what ran when, ops and layers, as
 --- JSON that https://ui.perfetto.dev and chrome://tracing open (the first 200,000 launches).
 ---
---- Returns the rows, then what `f` returned: `{ name, calls, seconds, bytes, flops, gflops }` of each
---- op, and under `layers` `{ name, class, calls, forward, backward, seconds, bytes, flops, gflops }`
---- of each layer, times in seconds; a launch counts for the innermost layer.
+--- Returns the rows, then what `f` returned: `{ name, calls, seconds, bytes, flops, gflops }` of
+--- each op, and under `layers` `{ name, class, calls, forward, backward, seconds, bytes, flops,
+--- gflops }` of each layer, times in seconds; a launch counts for the innermost layer.
 --- @usage tide.profile(function() model:fit(x, y, { epochs = 1, verbose = 0 }) end)
 --- @param f function
 --- @param options table|nil

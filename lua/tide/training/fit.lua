@@ -299,7 +299,8 @@ local function resume(self, T, given)
         "fit",
         "resume = true goes on with the data and options of the interrupted fit; leave out %s \z
         (epochs, "
-        .. "verbose, plot and profile may be given)", type(k) == "string" and "'" .. k .. "'" or "the data")
+        .. "verbose, plot and profile may be given)",
+          type(k) == "string" and "'" .. k .. "'" or "the data")
     end
   end
   local o = fit_args:complete(given)
