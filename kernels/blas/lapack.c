@@ -13,6 +13,7 @@
 #include "../engines.h"
 #include "../openmp.h"
 
+#include <float.h>
 #include <limits.h>
 #include <math.h>
 #include <pthread.h>
@@ -364,6 +365,17 @@ static double *doubles(tide_kcall *c, int64_t n) {
     return tide_scratch(c->dev, (size_t)(n > 0 ? n : 1) * sizeof(double));
 }
 
+/* Numbers whose squares would overflow, or vanish, become as many near one; the power of two by
+ * which they were too large. The library squares them, in as many bits as its build happens to. */
+static int near_one(double *a, int64_t n) {
+    double most = 0;
+    for (int64_t i = 0; i < n; i++) most = fabs(a[i]) > most ? fabs(a[i]) : most;
+    if (!(most > 0 && most <= DBL_MAX) || (most > 0x1p-400 && most < 0x1p400)) return 0;
+    const int by = ilogb(most);
+    for (int64_t i = 0; i < n; i++) a[i] = ldexp(a[i], -by);
+    return by;
+}
+
 tide_status tide_lapack_qr(tide_kcall *call) {
     const tide_buf *x = &call->in[0];
     const int64_t m = x->shape[x->rank - 2], n = x->shape[x->rank - 1], least = m < n ? m : n,
@@ -376,12 +388,13 @@ tide_status tide_lapack_qr(tide_kcall *call) {
     const int threads = tide_openmp_single();
     for (int64_t i = 0; i < count && !tide_stopped(); i++) {
         load(a, x, i * m * n, m, n);
+        const int by = near_one(a, m * n);
         triangular((int)m, (int)n, a, tau, work);
         identity(m, q, c);
         reflect(0, (int)m, (int)q, (int)least, a, (int)m, tau, c, (int)m, work);
         store(&call->out[0], i * m * q, m, q, c);
         TURNED(q, n)
-        put(&call->out[1], i * q * n + r * n + k, r <= k ? a[k * m + r] : 0);
+        put(&call->out[1], i * q * n + r * n + k, r <= k ? ldexp(a[k * m + r], by) : 0);
     }
     tide_openmp_restore(threads);
     return TIDE_OK;
@@ -437,14 +450,15 @@ tide_status tide_lapack_eigh(tide_kcall *call) {
             break;
         }
         TURNED(n, n)
-        if (k < r) a[k * n + r] = (a[k * n + r] + a[r * n + k]) / 2;
+        if (k < r) a[k * n + r] = a[k * n + r] / 2 + a[r * n + k] / 2;
+        const int by = near_one(a, n * n);
         tridiagonal((int)n, a, d, e, tau, work);
         if (tide_stopped()) break;
         const int info = tide_conquer_eigen((int)n, d, e, z, work, iwork);
         if (tide_stopped()) break;
         if (info != 0) st = TIDE_DECLINE; /* no convergence: Tide's own tries */
         reflect(0, (int)n - 1, (int)n, (int)n - 1, a + 1, (int)n, tau, z + 1, (int)n, work);
-        for (int64_t k = 0; k < n; k++) put(&call->out[0], i * n + k, d[k]);
+        for (int64_t k = 0; k < n; k++) put(&call->out[0], i * n + k, ldexp(d[k], by));
         store(&call->out[1], i * n * n, n, n, z);
     }
     tide_openmp_restore(threads);
@@ -501,6 +515,7 @@ tide_status tide_lapack_svd(tide_kcall *call) { /* u (m, p), s (k), vh (q, n), p
             call->bad.pos = i, st = TIDE_EARG;
             break;
         }
+        const int by = near_one(a, m * n);
         if (m > n) triangular((int)m, (int)n, a, tau, work);
         for (int64_t k = 0; k < n; k++)
             for (int64_t r = 0; r < n; r++) b[k * n + r] = m > n && r > k ? 0 : a[k * m + r];
@@ -515,7 +530,7 @@ tide_status tide_lapack_svd(tide_kcall *call) { /* u (m, p), s (k), vh (q, n), p
         for (int64_t k = 0; k < n; k++) memcpy(u + k * m, un + k * n, (size_t)n * sizeof *u);
         if (m > n) reflect(0, (int)m, (int)longer, (int)n, a, (int)m, tau, u, (int)m, work);
         /* x = u s vt, or x' is: then vt' stands left and u' right */
-        for (int64_t k = 0; k < n; k++) put(&call->out[1], i * n + k, d[k]);
+        for (int64_t k = 0; k < n; k++) put(&call->out[1], i * n + k, ldexp(d[k], by));
         const tide_buf *left = &call->out[0], *right = &call->out[2];
         if (tall) {
             store(left, i * rows * p, m, longer, u);

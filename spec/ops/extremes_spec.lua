@@ -323,7 +323,7 @@ describe("factorizations of very large and very small numbers", function()
       local w, v = la.eigh(both)
       local u, s, vh = la.svd(x, { full_matrices = false })
       local q, r = la.qr(x)
-      for _, factor in ipairs { 2.0 ^ 1000, 2.0 ^ 300, 2.0 ^ -300, 2.0 ^ -1000 } do
+      for _, factor in ipairs { 2.0 ^ 1015, 2.0 ^ 1000, 2.0 ^ 300, 2.0 ^ -300, 2.0 ^ -1000 } do
         local name = ("%g"):format(factor)
         local w2, v2 = la.eigh(both * factor)
         like(w, w2, factor, name)

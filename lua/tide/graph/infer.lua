@@ -5,6 +5,7 @@
 -- and infers, and computes nothing. It runs several times, with other sizes in the place of those
 -- that are unknown: a size of the result that is the same each time is known. Calls that must read
 -- elements run on small tensors instead.
+local S = require "tide.private"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
@@ -46,8 +47,24 @@ local function sample(s, size)
   return make(with_size(s.shape, size), { dtype = s.dtype })
 end
 
+-- What a layer keeps from call to call, and puts back: samples are no data.
+local Kept = {}
+function Kept.__close(kept)
+  for state, value in pairs(kept) do
+    state:assign(value)
+  end
+end
+local function keep(fn)
+  local kept = {}
+  for _, state in ipairs(type(fn) == "table" and rawget(fn, S) and fn.states or {}) do
+    kept[state] = ops.copy(state)
+  end
+  return setmetatable(kept, Kept)
+end
+
 -- The results of the call with one size: true, packed results; or false, the error.
 local function run(fn, args, make, size)
+  local _ <close> = make == sample and keep(fn) or nil
   local values = infer.map(args, function(s) return make(s, size) end)
   local out = table.pack(pcall(core.no_grad, fn, table.unpack(values, 1, args.n)))
   if out[1] then
