@@ -155,14 +155,19 @@ entry("conv one", lambda v, w, b: F.conv2d(v.permute(0, 3, 1, 2), w.permute(3, 2
 def recurrent(kind, gates):
     def run(x, w, u, b):
         h = torch.zeros(1, x.shape[0], u.shape[0], dtype=x.dtype)
+        if kind == "gru":   # Tide's gates are z, r, h
+            w, u, b = (torch.cat([p[..., 5:10], p[..., :5], p[..., 10:]], -1) for p in (w, u, b))
         parts = [w.T, u.T, b, torch.zeros_like(b)]
         if kind == "lstm":
             return torch._VF.lstm(x, (h, h.clone()), parts, True, 1, 0.0, True, False, True)[0]
+        if kind == "gru":
+            return torch._VF.gru(x, h, parts, True, 1, 0.0, True, False, True)[0]
         return torch._VF.rnn_tanh(x, h, parts, True, 1, 0.0, True, False, True)[0]
     entry(kind, run, normal(2, 4, 3), normal(3, 5 * gates, scale=0.5), normal(5, 5 * gates, scale=0.5), normal(5 * gates))
 
 
 recurrent("lstm", 4)
 recurrent("simple", 1)
+recurrent("gru", 3)
 
 write(out)
