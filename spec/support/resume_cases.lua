@@ -125,6 +125,23 @@ table.sort(cases, function(a, b) return a.name < b.name end)
 for _, dtype in ipairs { "mixed_bfloat16", "bfloat16", "float64", "mixed_float16", "float16" } do
   case(dtype, { "Adam", 0.01 }, { dtype = dtype })
 end
+for _, dtype in ipairs { "mixed_bfloat16", "mixed_float16", "bfloat16" } do
+  case(dtype .. " by several optimizers", function()
+    return optimizers.MultiOptimizer { optimizers.OptimizerMap { optimizers.ScheduleFreeAdamW {
+      0.01, warmup_steps = 12 }, { [".*kernel"] = optimizers.Muon { 0.01 },
+      [".*norm.*"] = optimizers.SGD { schedules.CosineDecay { 0.1, 20 }, momentum = 0.5 } } } }
+  end, { dtype = dtype })
+  case(dtype .. " by ScheduleFreeAdamW", { "ScheduleFreeAdamW", 0.05, warmup_steps = 7 },
+    { dtype = dtype })
+  case(dtype .. " by LBFGS", function() -- parameters of two dtypes
+    return optimizers.LBFGS { 0.5, max_iter = 3, history_size = 4,
+      line_search_fn = "strong_wolfe" }
+  end, { dtype = dtype })
+  case(dtype .. " by scaled lookahead", function()
+    return optimizers.LossScaleOptimizer { optimizers.Lookahead { optimizers.Lamb { 0.01 }, 3 },
+      256, 4 }
+  end, { dtype = dtype })
+end
 case("mixed_float16 without scaling", { "SGD", 0.1 }, { dtype = "mixed_float16", scale = false })
 
 -- callbacks

@@ -125,10 +125,20 @@ function LBFGS._apply()
 end
 LBFGS._evaluates = true -- training/steps.lua gives it the loss as a function
 
-local function flat(all)
+-- The dtype of directions and gradients: halves are too coarse for their products.
+local function wide(variables)
+  for _, v in ipairs(variables) do
+    if v.dtype == "float64" then
+      return "float64"
+    end
+  end
+  return "float32"
+end
+
+local function flat(all, dtype)
   local out = {}
   for i, t in ipairs(all) do
-    out[i] = ops.reshape(t, { -1 })
+    out[i] = ops.reshape(t.dtype == dtype and t or ops.cast(t, dtype), { -1 })
   end
   return #out == 1 and out[1] or ops.concatenate(out, { axis = 1 })
 end
@@ -158,7 +168,7 @@ local function evaluate(f, variables)
   for i, v in ipairs(variables) do -- a frozen one stays: its gradient is 0, and so are its steps
     grads[i] = given[v] or ops.zeros_like(v)
   end
-  return loss:item(), flat(grads)
+  return loss:item(), flat(grads, wide(variables))
 end
 
 -- What is known of the curvature belongs to the variables that were free then: with others it
@@ -183,7 +193,8 @@ local function write(variables, values)
   local at = 0
   for _, v in ipairs(variables) do
     local n = v.size
-    v:assign(ops.reshape(ops.slice(values, { at + 1 }, { n }), v.shape))
+    local part = ops.reshape(ops.slice(values, { at + 1 }, { n }), v.shape)
+    v:assign(v.dtype == values.dtype and part or ops.cast(part, v.dtype))
     at = at + n
   end
 end
@@ -258,7 +269,7 @@ function LBFGS:step(f, variables)
     if slope > -self.tolerance_change then
       break
     end
-    local start = ops.copy(flat(variables):detach()) -- one variable alone would be a view
+    local start = ops.copy(flat(variables, d.dtype):detach()) -- one variable alone would be a view
     local function go(length)
       write(variables, ops.add(start, ops.multiply(d, length)))
     end
@@ -348,7 +359,7 @@ function LBFGS:_set_numbers(t)
   check_extras(self, t.extras)
   local _ <close> = core.recording(false)
   local past, from = self._past, t.extras
-  local dtype = self._params[1] and self._params[1].dtype
+  local dtype = wide(self._params or {})
   local function taken(v)
     return ops.copy(ops.cast(v, dtype))
   end

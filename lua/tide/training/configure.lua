@@ -123,7 +123,8 @@ function configure.compile(self, ...)
   }
   local optimizer = optimizers.get(o.optimizer)
   if o.auto_scale_loss and computes_in_float16(self)
-    and optimizer:_class_name() ~= "LossScaleOptimizer" then
+    and optimizer:_class_name() ~= "LossScaleOptimizer"
+    and not optimizer._evaluates then -- LBFGS compares losses as they are
     optimizer = optimizers.LossScaleOptimizer { optimizer, name = "loss_scale_optimizer" }
     optimizer._automatic = true -- configurations hold the one inside
   end
