@@ -525,14 +525,14 @@ pictures:
 
 # One row of the speed table each: make bench ROWS="cnn mlp_small" SECONDS=10
 # The row "start" is `require "tide"` in a new process; the row "pictures" runs beside Keras' ImageDataGenerator where PEER is a Python that has Keras;
-# "attention" and "steps" (of an LSTM) are tables by the length.
+# "attention" and "steps" (of an LSTM) are tables by the length, "products" one of each engine's speed.
 ROWS ?= mlp_small mlp_mid cnn autoencoder resnet20 recsys mlp_small_b1 cnn_b1 resnet20_b1 mlp_small_after pictures start
 bench:
 	@+$(MAKE) --no-print-directory all
 	@for row in $(ROWS); do case $$row in \
 	  pictures) $(TREE) $(LUA) spec/bench/pictures.lua --seconds $(BENCH_SECONDS) $(if $(PEER),--python $(PEER));; \
 	  start) $(TREE) $(LUA) spec/bench/start.lua;; \
-	  attention|steps) $(TREE) $(LUA) spec/bench/$$row.lua;; \
+	  attention|steps|products) $(TREE) $(LUA) spec/bench/$$row.lua;; \
 	  *) $(TREE) $(LUA) spec/bench/peers.lua $$row --seconds $(BENCH_SECONDS);; esac || exit 1; done
 BENCH_SECONDS ?= 10
 

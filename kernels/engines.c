@@ -10,6 +10,7 @@ const tide_host *tide_house;
 TIDE_THREAD_LOCAL _Atomic int *tide_left_out;
 const tide_kernel *tide_plain_table;
 const tide_half_loops *tide_half;
+int tide_own_first = 1;
 
 void tide_engines_start(const tide_host *house, const tide_kernel *plain,
                         const tide_half_loops *half) {

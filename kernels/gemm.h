@@ -44,6 +44,10 @@ typedef struct {
 
 extern TIDE_THREAD_LOCAL const tide_gemm_hook *tide_gemm_now; /* NULL: Tide's own */
 
+/* Whether Tide's own products serve where they are as fast, whatever the hook: unless engines were
+ * named (TIDE_ENGINE), which then serve what they can. */
+extern int tide_own_first;
+
 /* Runs the plain kernel of c->op with the products of `hook`. */
 tide_status tide_with_gemm(const tide_gemm_hook *hook, tide_kcall *c);
 

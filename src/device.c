@@ -108,11 +108,13 @@ static void forked(void) {
     after_fork();
 }
 
-/* A list of onednn, blas, plain, in any form; NULL: all. plain always stays, last. */
+/* A list of onednn, blas, plain, in any form; NULL: all. plain always stays, last; where engines
+ * are named, they come before Tide's own products too. */
 static void set_engines(const char *only) {
     const tide_engine *plain = cpu.engines[0];
     for (int i = 0; cpu.engines[i]; i++) plain = cpu.engines[i];
     int n = 0;
+    tide_own_first = !only;
     tide_blas_allowed = !only || strstr(only, "blas");
     if (!only || strstr(only, "onednn")) cpu.engines[n++] = &tide_engine_onednn;
     if (tide_blas_allowed) cpu.engines[n++] = &tide_engine_blas;

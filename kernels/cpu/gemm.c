@@ -1,4 +1,4 @@
-/* Matrix products, and what follows on their results.
+/* Matrix products.
  *
  * The product cuts c into blocks of rows and columns; each block walks k in slices, packs a slice
  * of b into panels on the stack and runs a register tile of MR x NR over it. Blocks depend on sizes
@@ -6,6 +6,7 @@
 #include "gemm.h"
 
 #include "half.h"
+#include "registers.h"
 
 #if REAL_IS_FLOAT && defined __F16C__
 #include <immintrin.h>
@@ -23,12 +24,16 @@ typedef REAL vec __attribute__((vector_size(VB), aligned(sizeof(REAL)), may_alia
 
 enum {
     VL = VB / sizeof(REAL),
-    NR = 2 * VL,    /* columns of a tile: two vectors */
-    MR = 6,         /* rows: 12 accumulators, 2 loads, 1 broadcast of 16 registers */
-    KC = 256,       /* slice of k: a panel of b stays in the first-level cache */
-    KA = 64,        /* slice of k where rows of a are brought together */
-    MB = 16 * MR,   /* rows of a block */
-    NB = 8 * NR,    /* columns of a block */
+    NR = 2 * VL,              /* columns of a tile: two vectors */
+    MR = 6,                   /* rows: 12 accumulators, 2 loads, 1 broadcast of 16 registers */
+    KC = 1024 / sizeof(REAL), /* slice of k: a panel of b stays in the first-level cache */
+    MB = 24 * MR,             /* rows of a block at most, of which a slice stays in the second */
+    NB = 16 * NR,             /* columns of a block at most */
+    LINE = KC + 8,            /* between rows that were brought together: no power of two, of which
+                                 all would lie in a few sets of the cache */
+    PANELS = 4,               /* of b that are packed at once */
+    NEAR = 512,               /* elements between rows that lie close to each other */
+    LYING = 4096,             /* elements of a b that is read as it lies */
     LONG = 1 << 20, /* steps along k between two looks for Ctrl-C; any of the sums divides it */
 };
 #define SECOND_THREAD 5e5 /* multiplications from which a second thread pays */
@@ -49,6 +54,8 @@ static inline __attribute__((always_inline)) void tile(int mr, int64_t k, const 
             REAL x = a[i * ars];
             s0[i] += x * b0;
             s1[i] += x * b1;
+            TIDE_STAY(s0[i]);
+            TIDE_STAY(s1[i]);
         }
     }
 #pragma GCC unroll 6
@@ -60,17 +67,23 @@ static inline __attribute__((always_inline)) void tile(int mr, int64_t k, const 
     }
 }
 
-static void tile_rows(int mr, int64_t k, const REAL *a, int64_t ars, int64_t acs, const REAL *b,
-                      int64_t ldb, REAL *c, int64_t ldc, int add) {
-    switch (mr) {
-    case 1: tile(1, k, a, ars, acs, b, ldb, c, ldc, add); break;
-    case 2: tile(2, k, a, ars, acs, b, ldb, c, ldc, add); break;
-    case 3: tile(3, k, a, ars, acs, b, ldb, c, ldc, add); break;
-    case 4: tile(4, k, a, ars, acs, b, ldb, c, ldc, add); break;
-    case 5: tile(5, k, a, ars, acs, b, ldb, c, ldc, add); break;
-    default: tile(6, k, a, ars, acs, b, ldb, c, ldc, add); break;
+/* Where rows were brought together their distances are constants. */
+#define TILE_ROWS(name, ars, acs)                                                             \
+    static void name(int mr, int64_t k, const REAL *a, int64_t rs, int64_t cs, const REAL *b, \
+                     int64_t ldb, REAL *c, int64_t ldc, int add) {                            \
+        (void)rs, (void)cs;                                                                   \
+        switch (mr) {                                                                         \
+        case 1: tile(1, k, a, ars, acs, b, ldb, c, ldc, add); break;                          \
+        case 2: tile(2, k, a, ars, acs, b, ldb, c, ldc, add); break;                          \
+        case 3: tile(3, k, a, ars, acs, b, ldb, c, ldc, add); break;                          \
+        case 4: tile(4, k, a, ars, acs, b, ldb, c, ldc, add); break;                          \
+        case 5: tile(5, k, a, ars, acs, b, ldb, c, ldc, add); break;                          \
+        default: tile(6, k, a, ars, acs, b, ldb, c, ldc, add); break;                         \
+        }                                                                                     \
     }
-}
+TILE_ROWS(rows_as_they_lie, rs, cs)
+TILE_ROWS(rows_in_lines, LINE, 1)
+TILE_ROWS(rows_side_by_side, 1, cs)
 
 #if REAL_IS_FLOAT
 /* VL halves as floats. */
@@ -127,59 +140,137 @@ static inline vec widened(int dtype, const uint16_t *p) {
 #define pack_halves(dtype, k, n, b, brs, bcs, panel) (void)(b)
 #endif
 
+#if REAL_IS_FLOAT && defined __AVX__
+typedef int32_t order __attribute__((vector_size(32)));
+typedef float eight __attribute__((vector_size(32), aligned(4), may_alias));
+/* Eight columns of eight floats, `apart`, as rows of a panel. */
+static inline __attribute__((always_inline)) void turn(const float *b, int64_t apart, float *to) {
+    eight r[8], s[8];
+#define PAIR(out, x, y, ...) out = __builtin_shuffle(x, y, (order){__VA_ARGS__})
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) r[i] = *(const eight *)(b + i * apart);
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) {
+        PAIR(s[i], r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+        PAIR(s[i + 1], r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4) {
+        PAIR(r[i], s[i], s[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+        PAIR(r[i + 1], s[i], s[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+        PAIR(r[i + 2], s[i + 1], s[i + 3], 0, 1, 8, 9, 4, 5, 12, 13);
+        PAIR(r[i + 3], s[i + 1], s[i + 3], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        PAIR(s[i], r[i], r[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        PAIR(s[i + 4], r[i], r[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+#undef PAIR
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) *(eight *)(to + i * NR) = s[i];
+}
+static void pack_turned(int64_t k, const float *b, int64_t apart, float *panel) {
+    int64_t p = 0;
+    for (; p + 8 <= k; p += 8)
+        for (int64_t j = 0; j < NR; j += 8) turn(b + p + j * apart, apart, panel + p * NR + j);
+    for (; p < k; p++)
+        for (int64_t j = 0; j < NR; j++) panel[p * NR + j] = b[p + j * apart];
+}
+#else
+static void pack_turned(int64_t k, const REAL *b, int64_t apart, REAL *panel) {
+    for (int64_t p = 0; p < k; p++, panel += NR)
+        for (int64_t j = 0; j < NR; j++) panel[j] = b[p + j * apart];
+}
+#endif
+
 /* k x NR elements of b side by side, zeros beyond column n. */
 static void pack(int64_t k, int64_t n, const REAL *b, int64_t brs, int64_t bcs, REAL *panel) {
     if (n == NR && bcs == 1) {
         for (int64_t p = 0; p < k; p++, b += brs, panel += NR) memcpy(panel, b, NR * sizeof(REAL));
     } else if (n == NR && brs == 1) {
-        for (int64_t p = 0; p < k; p++, panel += NR)
-            for (int64_t j = 0; j < NR; j++) panel[j] = b[p + j * bcs];
+        pack_turned(k, b, bcs, panel);
     } else {
         for (int64_t p = 0; p < k; p++, panel += NR)
             for (int64_t j = 0; j < NR; j++) panel[j] = j < n ? b[p * brs + j * bcs] : 0;
     }
 }
 
-/* Where a's columns lie apart (x^T of a gradient) a slice of the block's rows is brought together
- * first. */
-static const REAL *gather_rows(const REAL *a, int64_t acs, int64_t rows, int64_t k, REAL *to) {
-    for (int64_t p = 0; p < k; p++) memcpy(to + p * rows, a + p * acs, (size_t)rows * sizeof(REAL));
+/* How tiles find the rows of a: where they are read more than once, a slice of the block's rows is
+ * brought together first, in lines or, of a transposed a, in columns. */
+enum { AS_THEY_LIE, IN_LINES, SIDE_BY_SIDE };
+static const REAL *bring_rows(int how, const REAL *a, int64_t ars, int64_t acs, int64_t rows,
+                              int64_t k, REAL *to) {
+    if (how == AS_THEY_LIE) return a;
+    const int64_t lines = how == IN_LINES ? rows : k, step = how == IN_LINES ? ars : acs,
+                  length = how == IN_LINES ? k : rows, apart = how == IN_LINES ? LINE : MB;
+    for (int64_t i = 0; i < lines; i++)
+        memcpy(to + i * apart, a + i * step, (size_t)length * sizeof(REAL));
     return to;
 }
 
+/* Some panels of b, n columns: rows are read along as far as they go. */
+static void pack_panels(const tide_gemm *g, int64_t p0, int64_t k, int64_t j, int64_t n,
+                        REAL *panels) {
+    const int64_t at = p0 * g->brs + j * g->bcs;
+    int64_t q = 0;
+    if (g->bcs == 1 && !g->b_half && n >= 2 * NR) {
+        const REAL *b = (const REAL *)g->b + at;
+        for (int64_t p = 0; p < k; p++, b += g->brs)
+            for (q = 0; q + NR <= n; q += NR)
+                memcpy(panels + q * k + p * NR, b + q, NR * sizeof(REAL));
+    }
+    for (; q < n; q += NR) {
+        const int64_t some = TIDE_MIN(NR, n - q);
+        if (g->b_half)
+            pack_halves(g->b_half, k, some, (const uint16_t *)g->b + at + q * g->bcs, g->brs,
+                        g->bcs, panels + q * k);
+        else pack(k, some, (const REAL *)g->b + at + q * g->bcs, g->brs, g->bcs, panels + q * k);
+    }
+}
+
 static void block(const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
-    _Alignas(64) REAL panel[KC * NR], edge[MR * NR], near[MB * KA];
-    const REAL *b = g->b;
+    _Alignas(64) REAL panels[KC * NR * PANELS], edge[MR * NR], near[MB * LINE];
     REAL *c = g->c;
-    int64_t rows = i1 - i0, tiles = TIDE_CEIL_DIV(rows, MR);
-    int direct = rows <= 2 * MR && g->bcs == 1 && !g->b_half; /* few rows do not pay for packing */
-    int apart = g->ars == 1 && g->acs > MB && rows <= MB && j1 - j0 > NR; /* read more than once */
-    for (int64_t p0 = 0, kc = apart ? KA : KC; p0 < g->k && !tide_stopped(); p0 += kc) {
-        int64_t k = TIDE_MIN(kc, g->k - p0), ars = g->ars, acs = g->acs;
-        int add = g->accumulate || p0 > 0;
-        const REAL *a = (const REAL *)g->a + i0 * ars + p0 * acs;
-        if (apart) a = gather_rows(a, acs, rows, k, near), acs = rows;
-        for (int64_t j = j0; j < j1; j += NR) {
-            int64_t n = TIDE_MIN(NR, j1 - j), ldb = NR;
-            const int64_t bj = p0 * g->brs + j * g->bcs;
-            const REAL *from = panel;
-            if (direct && n == NR) from = b + bj, ldb = g->brs;
-            else if (g->b_half)
-                pack_halves(g->b_half, k, n, (const uint16_t *)g->b + bj, g->brs, g->bcs, panel);
-            else pack(k, n, b + bj, g->brs, g->bcs, panel);
-            for (int64_t t = 0, i = 0, next; t < tiles;
-                 t++, i = next) { /* tiles of nearly equal height */
-                next = rows * (t + 1) / tiles;
-                int mr = (int)(next - i);
-                REAL *ci = c + (i0 + i) * g->ldc + j;
-                if (n == NR) {
-                    tile_rows(mr, k, a + i * ars, ars, acs, from, ldb, ci, g->ldc, add);
-                } else {
-                    tile_rows(mr, k, a + i * ars, ars, acs, from, ldb, edge, NR, 0);
-                    for (int r = 0; r < mr; r++)
-                        for (int64_t x = 0; x < n; x++)
-                            ci[r * g->ldc + x] = edge[r * NR + x] + (add ? ci[r * g->ldc + x] : 0);
-                }
+    const int64_t rows = i1 - i0, tiles = TIDE_CEIL_DIV(rows, MR), low = rows / tiles,
+                  step = TIDE_CEIL_DIV(TIDE_CEIL_DIV(g->k, TIDE_CEIL_DIV(g->k, KC)), 8) * 8;
+    /* few rows do not pay for packing, nor does a b that stays in the cache */
+    const int lies = g->bcs == 1 && !g->b_half &&
+        (rows <= (g->brs <= NEAR ? 4 : 2) * MR || g->k * g->brs <= LYING);
+    const int how = j1 - j0 < 4 * NR || rows <= MR ? AS_THEY_LIE
+        : g->acs == 1 && g->ars > KC / 2           ? IN_LINES
+        : g->ars == 1 && g->acs > MB               ? SIDE_BY_SIDE
+                                                   : AS_THEY_LIE;
+    for (int64_t p0 = 0; p0 < g->k && !tide_stopped(); p0 += step) {
+        const int64_t k = TIDE_MIN(step, g->k - p0);
+        const int add = g->accumulate || p0 > 0;
+        const REAL *a = bring_rows(how, (const REAL *)g->a + i0 * g->ars + p0 * g->acs, g->ars,
+                                   g->acs, rows, k, near);
+        const int64_t ars = how == IN_LINES ? LINE : g->ars,
+                      acs = how == SIDE_BY_SIDE ? MB : g->acs;
+        for (int64_t j = j0, ready = j0; j < j1; j += NR) {
+            const int64_t n = TIDE_MIN(NR, j1 - j);
+            const int whole = n == NR, lying = lies && whole;
+            if (!lying && j >= ready) {
+                ready = lies ? j1 : TIDE_MIN(j1, j + PANELS * NR);
+                pack_panels(g, p0, k, j, ready - j, panels);
+            }
+            const REAL *b = lying ? (const REAL *)g->b + p0 * g->brs + j
+                                  : panels + (lies ? 0 : (j - j0) / NR % PANELS * NR * k);
+            const int64_t ldb = lying ? g->brs : NR;
+            for (int64_t t = 0, i = 0; t < tiles; t++) { /* of nearly equal height */
+                const int mr = (int)(low + (t < rows % tiles)), on = add && whole;
+                const REAL *ai = a + i * ars;
+                REAL *ci = c + (i0 + i) * g->ldc + j, *to = whole ? ci : edge;
+                const int64_t ldc = whole ? g->ldc : NR;
+                if (how == IN_LINES) rows_in_lines(mr, k, ai, ars, acs, b, ldb, to, ldc, on);
+                else if (how == SIDE_BY_SIDE)
+                    rows_side_by_side(mr, k, ai, ars, acs, b, ldb, to, ldc, on);
+                else rows_as_they_lie(mr, k, ai, ars, acs, b, ldb, to, ldc, on);
+                for (int r = 0; r < mr && !whole; r++)
+                    for (int64_t x = 0; x < n; x++)
+                        ci[r * g->ldc + x] = edge[r * NR + x] + (add ? ci[r * g->ldc + x] : 0);
+                i += mr;
             }
         }
     }
@@ -293,9 +384,54 @@ static void thin(const tide_gemm *g, int64_t j0, int64_t j1) {
 }
 /* The overlapping vector would add twice; Ctrl-C is heard between blocks, so that a thin product is
  * no longer than a few of them. */
+enum { LONGEST = 1 << 19 };
 static int is_thin(const tide_gemm *g) {
-    enum { LONGEST = 1 << 19 };
     return g->m <= 3 && g->bcs == 1 && (g->n >= VL || !g->b_half) && !g->accumulate &&
+        g->k <= LONGEST;
+}
+
+/* -- one to three rows beside columns of b that lie along k -- */
+
+static inline __attribute__((always_inline)) void some_dots(int mr, int nj, const tide_gemm *g,
+                                                            int64_t j) {
+    const REAL *a = g->a, *b = (const REAL *)g->b + j * g->bcs;
+    const int64_t whole = g->k - g->k % VL;
+    vec s[3][8];
+#pragma GCC unroll 3
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 8
+        for (int q = 0; q < nj; q++) s[i][q] = (vec){0};
+    for (int64_t p = 0; p < whole; p += VL) {
+#pragma GCC unroll 8
+        for (int q = 0; q < nj; q++) {
+            const vec y = *(const vec *)(b + q * g->bcs + p);
+#pragma GCC unroll 3
+            for (int i = 0; i < mr; i++) s[i][q] += *(const vec *)(a + i * g->ars + p) * y;
+        }
+    }
+    for (int i = 0; i < mr; i++)
+        for (int q = 0; q < nj; q++) {
+            REAL sum = 0, *c = (REAL *)g->c + i * g->ldc + j + q;
+            for (int l = 0; l < VL; l++) sum += s[i][q][l];
+            for (int64_t p = whole; p < g->k; p++) sum += a[i * g->ars + p] * b[q * g->bcs + p];
+            *c = g->accumulate ? *c + sum : sum;
+        }
+}
+static inline __attribute__((always_inline)) void dots_of(int mr, const tide_gemm *g, int64_t j,
+                                                          int64_t j1) {
+    const int most = mr == 1 ? 8 : 4;
+    for (; j + most <= j1; j += most) some_dots(mr, most, g, j);
+    for (; j < j1; j++) some_dots(mr, 1, g, j);
+}
+static void dots(const tide_gemm *g, int64_t j0, int64_t j1) {
+    switch (g->m) {
+    case 1: dots_of(1, g, j0, j1); break;
+    case 2: dots_of(2, g, j0, j1); break;
+    default: dots_of(3, g, j0, j1); break;
+    }
+}
+static int is_dotted(const tide_gemm *g) {
+    return g->m <= 3 && g->brs == 1 && g->bcs != 1 && g->acs == 1 && !g->b_half && g->k >= 2 * VL &&
         g->k <= LONGEST;
 }
 
@@ -314,30 +450,46 @@ static void some_blocks(const tide_gemm *g, int64_t mb, int64_t nb, int64_t lo, 
     }
 }
 
+/* The parts of n, some of `least` each: as many as leave none longer than `most`, or twice as many.
+ */
+static int64_t part_of(int64_t n, int64_t parts, int64_t least) {
+    return TIDE_CEIL_DIV(TIDE_CEIL_DIV(n, parts), least) * least;
+}
+
+/* Blocks of nearly equal size, an even number of them for two threads. */
+static void blocks_of(int64_t m, int64_t n, int small, int64_t *mb, int64_t *nb) {
+    int64_t rows = TIDE_CEIL_DIV(m, MB), cols = TIDE_CEIL_DIV(n, NB);
+    if (!small && rows * cols % 2) {
+        if (n / cols >= m / rows && n >= 2 * NR) cols++;
+        else rows++;
+    }
+    *mb = part_of(m, rows, MR), *nb = part_of(n, cols, NR);
+}
+
 static void own_product(const tide_gemm *g, finish_piece finish, const void *arg) {
     int64_t m = g->m, n = g->n;
     double work = (double)m * (double)n * (double)g->k;
-    if (is_thin(g)) {
+    void (*few)(const tide_gemm *, int64_t, int64_t) = is_thin(g) ? thin
+        : is_dotted(g)                                            ? dots
+                                                                  : NULL;
+    if (few) {
         int64_t width =
             work < THIN_SECOND || n < 16 * VL ? n : 8 * VL; /* bound by the reading of b */
         if (width == n) { /* even a region of one thread costs half a microsecond */
-            thin(g, 0, n);
+            few(g, 0, n);
             if (finish) finish(arg, g, 0, m, 0, n);
             return;
         }
         TIDE_PARALLEL_FOR (n / width, 1) {
             int64_t end = hi == n / width ? n : hi * width;
-            thin(g, lo * width, end);
+            few(g, lo * width, end);
             if (finish) finish(arg, g, 0, m, lo * width, end);
         }
         return;
     }
-    int small = work < SECOND_THREAD;
-    int64_t mb = MB, nb = NB;
-    if (!small && m <= MB && n <= NB && n >= 2 * NR)
-        nb = TIDE_CEIL_DIV(TIDE_CEIL_DIV(n, 2), NR) * NR;
-    if (!small && m > MB && m <= 20 * MB)
-        mb = TIDE_CEIL_DIV(TIDE_CEIL_DIV(m, 2 * TIDE_CEIL_DIV(m, 2 * MB)), MR) * MR; /* evenly */
+    const int small = work < SECOND_THREAD;
+    int64_t mb, nb;
+    blocks_of(m, n, small, &mb, &nb);
     int64_t rows = TIDE_CEIL_DIV(m, mb), cols = TIDE_CEIL_DIV(n, nb);
     if (small) {
         some_blocks(g, mb, nb, 0, rows * cols, finish, arg);
@@ -365,10 +517,13 @@ static void cut(const tide_gemm *g, double work, int64_t *mb, int64_t *nb) {
     *nb = cols == 1 ? g->n : TIDE_CEIL_DIV(TIDE_CEIL_DIV(g->n, cols), 16) * 16;
 }
 
+/* With AVX2 no library is faster (spec/bench/products.lua); with AVX-512 they were not compared. */
+#define OWN_LEADS (REAL_IS_F32 && VB == 32)
+
 static int served(const tide_gemm *g) {
     double work =
         (double)g->m * (double)g->n * (double)g->k; /* a repeated view may be longer than memory */
-    if (!tide_gemm_now || work <= 512 || g->b_half) return 0;
+    if (!tide_gemm_now || work <= 512 || g->b_half || (OWN_LEADS && tide_own_first)) return 0;
     int (*serve)(const tide_gemm *) = REAL_IS_F32 ? tide_gemm_now->f32 : tide_gemm_now->f64;
     if (!serve) return 0;
     int64_t mb = g->m, nb = g->n, ld;
@@ -402,133 +557,19 @@ void K(gemm)(const tide_gemm *g) {
                 memset((REAL *)g->c + i * g->ldc, 0, (size_t)g->n * sizeof(REAL));
         return;
     }
-    if (!served(g)) own_product(g, NULL, NULL);
-}
-
-/* -- activations: each forward above its derivative in terms of what the rule saves -- */
-#define SQRT1_2 ((REAL)0.70710678118654752440)
-#define ACTIVATIONS(A)                                                    \
-    A(relu, t_max(z, 0), y > 0 ? d : 0)                                   \
-    A(relu6, t_min(t_max(z, 0), 6), y > 0 && y < 6 ? d : 0)               \
-    A(sigmoid, T_SIGMOID(z), d *y *(1 - y))                               \
-    A(tanh, T_TANH(z), d *(1 - y * y))                                    \
-    A(elu, t_where(z > 0, z, T_EXPM1(z)), d *t_where(y > 0, 1, y + 1))    \
-    A(gelu, z *(REAL)0.5 * (1 + FN(erf)(z * SQRT1_2)),                    \
-      d *                                                                 \
-          ((REAL)0.5 * (1 + FN(erf)(y * SQRT1_2)) +                       \
-           y * (REAL)0.39894228040143267794 * T_EXP((REAL)-0.5 * y * y))) \
-    A(silu, z *T_SIGMOID(z), d *T_SIGMOID(y) * (1 + y * (1 - T_SIGMOID(y))))
-
-enum { NARROW = 64 }; /* elements that short rows are joined to */
-
-static inline int64_t act_grain(int64_t n, int act) {
-    return TIDE_MAX(1, (act >= TIDE_ACTIVATION_sigmoid ? 8192 : 32768) / TIDE_MAX(n, 1));
-}
-
-/* Small calls run without a parallel region: even one of a single thread costs more than they do.
- */
-static void bias_act_rows(int64_t lo, int64_t hi, int64_t n, REAL *c, int64_t ldc, const REAL *bias,
-                          int act) {
-    for (int64_t i = lo; i < hi; i++) {
-        REAL *restrict y = c + i * ldc;
-        switch (act) {
-#define A(name, f, df)                        \
-    case TIDE_ACTIVATION_##name:              \
-        if (bias)                             \
-            for (int64_t j = 0; j < n; j++) { \
-                REAL z = y[j] + bias[j];      \
-                y[j] = f;                     \
-            }                                 \
-        else                                  \
-            for (int64_t j = 0; j < n; j++) { \
-                REAL z = y[j];                \
-                y[j] = f;                     \
-            }                                 \
-        break;
-            ACTIVATIONS(A)
-#undef A
-        default:
-            for (int64_t j = 0; j < n; j++) y[j] += bias[j];
-        }
-    }
-}
-void K(bias_act)(int64_t rows, int64_t n, REAL *c, int64_t ldc, const REAL *bias, int act) {
-    if (!bias && act == TIDE_ACTIVATION_linear) return;
-    REAL repeated[NARROW];
-    if (n > 0 && n <= NARROW / 2 && ldc == n &&
-        rows > NARROW) { /* several short rows are one, to fill the vectors */
-        const int64_t each = NARROW / n, left = rows % each;
-        bias_act_rows(rows - left, rows, n, c, n, bias, act);
-        for (int64_t i = 0; bias && i < each * n; i++) repeated[i] = bias[i % n];
-        rows /= each, n = ldc = n * each, bias = bias ? repeated : NULL;
-    }
-    int64_t grain = act_grain(n, act);
-    if (rows <= grain) {
-        bias_act_rows(0, rows, n, c, ldc, bias, act);
-        return;
-    }
-    TIDE_PARALLEL_FOR (rows, grain) { bias_act_rows(lo, hi, n, c, ldc, bias, act); }
-}
-
-static void act_grad_part(int64_t lo, int64_t hi, const REAL *restrict dy, const REAL *restrict y_,
-                          int act, REAL *restrict dz) {
-    switch (act) {
-#define A(name, f, df)                      \
-    case TIDE_ACTIVATION_##name:            \
-        for (int64_t i = lo; i < hi; i++) { \
-            REAL d = dy[i], y = y_[i];      \
-            dz[i] = df;                     \
-        }                                   \
-        break;
-        ACTIVATIONS(A)
-#undef A
-    default: memcpy(dz + lo, dy + lo, (size_t)(hi - lo) * sizeof(REAL));
-    }
-}
-void K(act_grad)(int64_t rows, int64_t n, const REAL *dy, const REAL *y, int act, REAL *dz) {
-    int64_t all = rows * n, grain = act_grain(1, act);
-    if (all <= grain) {
-        act_grad_part(0, all, dy, y, act, dz);
-        return;
-    }
-    TIDE_PARALLEL_FOR (all, grain) { act_grad_part(lo, hi, dy, y, act, dz); }
-}
-
-static void colsum_part(int64_t lo, int64_t hi, int64_t n, const REAL *x, REAL *restrict s) {
-    memset(s, 0, (size_t)n * sizeof(REAL));
-    if (n > 0 && n <= NARROW / 2 && hi - lo >= 4 * NARROW) {
-        REAL lane[NARROW] = {0};
-        const int64_t each = NARROW / n, wide = each * n;
-        for (; lo + each <= hi; lo += each)
-            for (int64_t j = 0; j < wide; j++) lane[j] += x[lo * n + j];
-        for (int64_t j = 0; j < wide; j++) s[j % n] += lane[j];
-    }
-    for (int64_t i = lo; i < hi; i++) {
-        const REAL *restrict r = x + i * n;
-        for (int64_t j = 0; j < n; j++) s[j] += r[j];
-    }
-}
-static void add_parts(int64_t parts, int64_t n, const REAL *work, REAL *out) {
-    for (int64_t j = 0; j < n; j++) {
-        double s = 0;
-        for (int64_t i = 0; i < parts; i++) s += (double)work[i * n + j];
-        out[j] = (REAL)s;
-    }
-}
-static REAL *parts_of(tide_device *dev, int64_t rows, int64_t n) { /* a sum per chunk of rows */
-    return tide_scratch(dev, (size_t)(TIDE_CEIL_DIV(rows, tide_colsum_rows(n)) * n) * sizeof(REAL));
-}
-tide_status K(colsum)(tide_device *dev, int64_t rows, int64_t n, const REAL *x, REAL *out) {
-    int64_t grain = tide_colsum_rows(n);
-    if (rows <= grain) {
-        colsum_part(0, rows, n, x, out);
-        return TIDE_OK;
-    }
-    REAL *work = parts_of(dev, rows, n);
-    if (!work) return TIDE_ENOMEM;
-    TIDE_PARALLEL_FOR (rows, grain) { colsum_part(lo, hi, n, x, work + chunk * n); }
-    add_parts(TIDE_CEIL_DIV(rows, grain), n, work, out);
-    return TIDE_OK;
+    tide_gemm turned = {.m = 1,
+                        .n = g->m,
+                        .k = g->k,
+                        .a = g->b,
+                        .acs = g->brs,
+                        .b = g->a,
+                        .brs = g->acs,
+                        .bcs = g->ars,
+                        .c = g->c,
+                        .ldc = g->m,
+                        .accumulate = g->accumulate};
+    const int column = g->n == 1 && g->ldc == 1 && !g->b_half; /* is a row of what is turned */
+    if (!served(g)) own_product(column ? &turned : g, NULL, NULL);
 }
 
 /* -- a product with bias and activation -- */
@@ -539,29 +580,15 @@ typedef struct {
 static void bias_act_piece(const void *arg, const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0,
                            int64_t j1) {
     const epilogue *e = arg;
-    if (e->bias || e->act != TIDE_ACTIVATION_linear)
-        bias_act_rows(i0, i1, j1 - j0, (REAL *)g->c + j0, g->ldc, e->bias ? e->bias + j0 : NULL,
-                      e->act);
+    if (e->bias || e->act != TIDE_ACTIVATION_linear) K(bias_act_rows)
+    (i0, i1, j1 - j0, (REAL *)g->c + j0, g->ldc, e->bias ? e->bias + j0 : NULL, e->act);
 }
 
 void K(gemm_act)(const tide_gemm *g, const REAL *bias, int act) {
-    if (g->m > 0 && g->n > 0 && g->k > 0 && !served(g)) {
+    if (g->m > 0 && g->n > 1 && g->k > 0 && !served(g)) {
         own_product(g, bias_act_piece, &(epilogue){bias, act});
         return;
     }
-    if (g->k == 0) K(gemm)(g);
+    if (g->k == 0 || g->n == 1) K(gemm)(g);
     K(bias_act)(g->m, g->n, g->c, g->ldc, bias, act);
-}
-
-tide_status K(act_grad_sums)(tide_device *dev, int64_t rows, int64_t n, const REAL *dy,
-                             const REAL *y, int act, REAL *dz, REAL *sums) {
-    const int64_t grain = tide_colsum_rows(n);
-    REAL *work = parts_of(dev, rows, n);
-    if (!work) return TIDE_ENOMEM;
-    TIDE_PARALLEL_FOR (rows, grain) { /* the sums read what is still in the cache */
-        act_grad_part(lo * n, hi * n, dy, y, act, dz);
-        colsum_part(lo, hi, n, dz, work + chunk * n);
-    }
-    add_parts(TIDE_CEIL_DIV(rows, grain), n, work, sums);
-    return TIDE_OK;
 }

@@ -1,5 +1,5 @@
-/* What linear.c and conv.c take from gemm.c and product.c; all are K-named (one per level and
- * element type). */
+/* What linear.c and conv.c take from gemm.c, act.c and product.c; all are K-named (one per level
+ * and element type). */
 #ifndef TIDE_CPU_GEMM_H
 #define TIDE_CPU_GEMM_H
 
@@ -20,8 +20,11 @@ int K(bf16_units)(void);
 int K(bf16_serves)(const tide_gemm *g);
 tide_status K(bf16_product)(tide_device *dev, const tide_gemm *g, const REAL *bias, int act,
                             int64_t batch, tide_gemm (*one)(const tide_gemm *, int64_t));
-/* c (rows, n; row stride ldc) = act(c + bias); bias may be NULL. */
+/* c (rows, n; row stride ldc) = act(c + bias); bias may be NULL. The second: rows [lo, hi), on the
+ * calling thread. */
 void K(bias_act)(int64_t rows, int64_t n, REAL *c, int64_t ldc, const REAL *bias, int act);
+void K(bias_act_rows)(int64_t lo, int64_t hi, int64_t n, REAL *c, int64_t ldc, const REAL *bias,
+                      int act);
 /* dz (rows, n) = dy act'; y is act's result, for gelu and silu its argument. */
 void K(act_grad)(int64_t rows, int64_t n, const REAL *dy, const REAL *y, int act, REAL *dz);
 /* The same, and sums (n) of dz's rows in one pass; TIDE_ENOMEM: no work space */

@@ -10,6 +10,7 @@
 #include "winograd.h"
 
 #include "../keep.h"
+#include "registers.h"
 
 #if REAL_IS_F32 && defined(__AVX2__)
 
@@ -231,7 +232,10 @@ typedef REAL wide __attribute__((vector_size(WL * sizeof(REAL)), aligned(sizeof(
             _Pragma("GCC unroll 12") for (int i = 0; i < rows; i++) {                            \
                 const REAL x = a[i * k + p];                                                     \
                 s[i][0] += x * b0;                                                               \
-                if (vecs > 1) s[i][1] += x * b1;                                                 \
+                TIDE_STAY(s[i][0]);                                                              \
+                if (vecs < 2) continue;                                                          \
+                s[i][1] += x * b1;                                                               \
+                TIDE_STAY(s[i][1]);                                                              \
             }                                                                                    \
         }                                                                                        \
         _Pragma("GCC unroll 12") for (int i = 0; i < rows; i++) {                                \
@@ -271,7 +275,10 @@ static void product(int64_t m, int64_t k, int64_t n, const REAL *a, const REAL *
                          b1 = vecs > 1 ? *(const vector *)(b + length) : (vector){0};            \
             _Pragma("GCC unroll 12") for (int i = 0; i < rows; i++) {                            \
                 s[i][0] += a[i] * b0;                                                            \
-                if (vecs > 1) s[i][1] += a[i] * b1;                                              \
+                TIDE_STAY(s[i][0]);                                                              \
+                if (vecs < 2) continue;                                                          \
+                s[i][1] += a[i] * b1;                                                            \
+                TIDE_STAY(s[i][1]);                                                              \
             }                                                                                    \
         }                                                                                        \
         _Pragma("GCC unroll 12") for (int i = 0; i < rows; i++) {                                \
