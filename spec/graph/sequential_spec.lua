@@ -168,6 +168,14 @@ describe("Sequential by add", function()
       return tide.Sequential { layers.Dense { 2 }, false }
     end), "takes layers (got false")
   end)
+
+  it("refuses itself, and what holds it", function()
+    local model = tide.Sequential { layers.Dense { 2 } }
+    expect.raises('add: model "sequential" cannot stand inside of itself', model.add, model, model)
+    expect.raises("cannot stand inside of itself", model.add, model,
+      layers.TimeDistributed { tide.Sequential { layers.Dense { 2 }, model } })
+    assert.equal(1, #model.layers)
+  end)
 end)
 
 describe("a model cut out of a Sequential", function()

@@ -254,6 +254,11 @@ function Sequential:add(layer, rebuild_now)
   if not class.is(self, Sequential) then
     errors.raise("add", "is a method: write model:add(...) with a colon")
   end
+  for _, inside in ipairs(base.is_layer(layer) and layer:_flat() or {}) do
+    if rawequal(inside, self) then
+      errors.raise("add", "%s cannot stand inside of itself", self:_label())
+    end
+  end
   append(self, layer)
   if rebuild_now == false then
     take_down(self)
