@@ -88,6 +88,7 @@ static void fill(void) {
         for (int k = 0; k < tide_ops[i]->nargs; k++)
             if (a[k].kind > TIDE_ARG_INS) set_default(&a[k], (char *)&all + place[i] + a[k].offset);
         tide_declared_fill(tide_ops[i]);
+        tide_everyday_fill(tide_ops[i]);
     }
     if (plain) uselocale(was), freelocale(plain);
 }

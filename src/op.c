@@ -181,6 +181,63 @@ static tide_status apply_view(tide_call *c, tide_tensor **out) {
 static tide_status apply_compose(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
                                  tide_tensor **in, tide_tensor **out);
 
+/* -- the everyday call: one result, from inputs that are as the op wants them. It
+ * does what apply_plain and tide_launch would, and asks nothing that is known by then -- */
+
+enum { EVERYDAY_MOST = 4 }; /* inputs */
+static uint8_t everyday[TIDE_OP_COUNT];
+
+void tide_everyday_fill(const tide_op *op) {
+    const tide_arg *a = op->args();
+    int is = op->nin > 0 && op->nin <= EVERYDAY_MOST && op->nout == 1 && !op->lists &&
+        op->kind != TIDE_COMPOSE_OP && !op->measure && !op->before && !op->after &&
+        !(op->flags & (TIDE_INPLACE | TIDE_LAGS)) && !tide_inout(op);
+    for (int i = 0; i < op->nargs; i++) is &= a[i].kind != TIDE_ARG_RNG;
+    everyday[op->id] = (uint8_t)is;
+}
+
+static int is_everyday(const tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
+                       tide_tensor *const *in, tide_device **dev, int *needs) {
+    const unsigned flags = op->flags;
+    *dev = NULL, *needs = 0;
+    if (!everyday[op->id] || nin != op->nin || ctx->profile || ctx->recorder || ctx->steps ||
+        tide_asks(op, attrs))
+        return 0;
+    for (int i = 0; i < nin; i++) {
+        const tide_tensor *x = in[i];
+        if (!x || !x->storage || x->storage->lag || tide_is_half(x->dtype)) return 0;
+        if (x->storage->dev && *dev && x->storage->dev != *dev) return 0;
+        if (x->storage->dev) *dev = x->storage->dev;
+        if (flags & TIDE_PROMOTE && x->dtype != in[0]->dtype) return 0;
+        if (flags & TIDE_CONTIGUOUS && !tide_is_contiguous(x)) return 0;
+        if (x->is_view && tide_is_old_view(x)) return 0;
+        *needs |= tide_needs_grad(x);
+    }
+    *needs &= ctx->grad_mode && !(flags & TIDE_NOGRAD);
+    return *dev && !(*dev)->no_elements &&
+        (op->kind != TIDE_FLOAT_OP || tide_is_float(in[0]->dtype));
+}
+
+static tide_status apply_everyday(tide_ctx *ctx, tide_device *dev, const tide_op *op,
+                                  const void *attrs, int nin, tide_tensor **in, int needs,
+                                  tide_tensor **out) {
+    _Alignas(16) unsigned char a[TIDE_MAX_ATTRS];
+    tide_meta meta;
+    memcpy(a, attrs, op->attrs_size);
+    tide_call c = {.ctx = ctx, .op = op, .attrs = a, .in = in, .nin = nin, .meta = &meta};
+    if (op->infer) TIDE_TRY(op->infer(&c));
+    TIDE_TRY(tide_new_on(ctx, dev, &meta, out));
+    const tide_step step = {
+        .op = op, .attrs = a, .nin = nin, .nout = 1, .may_stop = 1, .in = in, .out = out};
+    tide_status st = tide_launch_everyday(ctx, &step);
+    if (st == TIDE_OK && needs) st = tide_record(ctx, op, a, nin, 0, in, out);
+    if (st != TIDE_OK) {
+        tide_release(*out);
+        *out = NULL;
+    }
+    return st;
+}
+
 /* With inputs that are as the op wants them, on `dev`. */
 static tide_status apply_plain(tide_ctx *ctx, tide_device *dev, const tide_op *op,
                                const void *attrs, int nin, int nlist, tide_tensor **in,
@@ -243,9 +300,13 @@ static tide_status apply_plain(tide_ctx *ctx, tide_device *dev, const tide_op *o
 
 tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
                        tide_tensor **in, tide_tensor **out) {
-    int nlist;
+    int nlist, needs;
+    tide_device *dev;
     for (int i = 0; i < op->nout; i++) out[i] = NULL;
     TIDE_TRY(tide_go_on(ctx));
+    if (is_everyday(ctx, op, attrs, nin, in, &dev, &needs))
+        return op->kind == TIDE_VIEW_OP ? apply_plain(ctx, dev, op, attrs, nin, 0, in, out)
+                                        : apply_everyday(ctx, dev, op, attrs, nin, in, needs, out);
     TIDE_TRY(check_inputs(ctx, op, nin, in, &nlist));
     for (int i = 0; i < nin && !(op->flags & TIDE_SPARSE); i++)
         if (in[i] && tide_is_sparse(in[i]))

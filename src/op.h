@@ -160,7 +160,8 @@ struct tide_defaults { /* of every op, as its entry declares them */
 };
 extern const struct tide_defaults *const tide_defaults;
 const void *tide_default_attrs(const tide_op *);
-void tide_defaults_fill(void); /* the first context does */
+void tide_defaults_fill(void);            /* the first context does */
+void tide_everyday_fill(const tide_op *); /* op.c: whether its calls may be the everyday ones */
 
 /* The address of an op's attributes, which lives until the enclosing block ends: the declared
  * defaults but for what is set, TIDE_ATTRS(sum, .axis = TIDE_INTS(0, 1), .keepdims = 1). Lists in

@@ -75,8 +75,22 @@ tide_status tide_numel_of(tide_call *c, int rank, const int64_t *shape, int64_t 
     return TIDE_OK;
 }
 
+/* Whether all have the first one's shape, as most operands do. */
+static int are_alike(int n, tide_tensor *const *in) {
+    for (int k = 1; k < n; k++) {
+        if (!in[0] || !in[k] || in[k]->rank != in[0]->rank) return 0;
+        if (memcmp(in[k]->shape, in[0]->shape, sizeof in[0]->shape) != 0) return 0;
+    }
+    return n > 0 && in[0];
+}
+
 tide_status tide_broadcast(tide_call *c, int n, tide_tensor **in, tide_meta *out) {
     int rank = 0;
+    if (are_alike(n, in)) {
+        out->rank = in[0]->rank;
+        memcpy(out->shape, in[0]->shape, sizeof out->shape);
+        return TIDE_OK;
+    }
     for (int k = 0; k < n; k++)
         if (in[k] && in[k]->rank > rank) rank = in[k]->rank;
     out->rank = (uint8_t)rank;

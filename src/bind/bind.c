@@ -68,7 +68,7 @@ static int notes(lua_State *L, int i) {
 }
 
 /* Notes the handle on top of the stack. */
-static void scope_note(lua_State *L) {
+static void note_in_scope(lua_State *L) {
     if (!push_scope(L)) return;
     if (notes(L, -1)) {
         lua_pushvalue(L, -2);
@@ -80,7 +80,7 @@ static void scope_note(lua_State *L) {
 /* core.scope_note(tensor): as if it were made now */
 static int scope_note_(lua_State *L) {
     lua_settop(L, 1);
-    if (open_scopes && tideL_tohandle(L, 1)) scope_note(L);
+    if (open_scopes && tideL_tohandle(L, 1)) note_in_scope(L);
     return 0;
 }
 
@@ -231,16 +231,25 @@ tideL_handle *tideL_newpin(lua_State *L) {
 
 tideL_handle *tideL_new(lua_State *L) {
     tideL_handle *h = tideL_newpin(L);
-    if (open_scopes) scope_note(L);
+    if (open_scopes) note_in_scope(L);
+    return h;
+}
+
+void tideL_push_metatable(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_key); }
+
+tideL_handle *tideL_newof(lua_State *L, int meta) {
+    tideL_handle *h = lua_newuserdatauv(L, sizeof *h, 0);
+    h->magic = TIDEL_MAGIC;
+    h->t = NULL;
+    lua_pushvalue(L, meta);
+    lua_setmetatable(L, -2);
+    if (open_scopes) note_in_scope(L);
     return h;
 }
 
 tideL_handle *tideL_tohandle(lua_State *L, int i) {
-    tideL_handle *h = lua_touserdata(L, i);
-    return h && lua_type(L, i) == LUA_TUSERDATA && lua_rawlen(L, i) == sizeof *h &&
-            h->magic == TIDEL_MAGIC
-        ? h
-        : NULL;
+    tideL_handle *h = lua_touserdata(L, i); /* a light one has no length */
+    return h && lua_rawlen(L, i) == sizeof *h && h->magic == TIDEL_MAGIC ? h : NULL;
 }
 
 void tideL_released(lua_State *L) {

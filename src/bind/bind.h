@@ -32,7 +32,9 @@ static inline tide_ctx *tideL_here(lua_State *L, tide_ctx *ctx) {
 }
 void tideL_push_ctx(
     lua_State *L); /* pushes the userdata that holds its address, NULL when closed */
-tideL_handle *tideL_new(lua_State *L); /* pushes an empty handle */
+tideL_handle *tideL_new(lua_State *L);             /* pushes an empty handle */
+void tideL_push_metatable(lua_State *L);           /* the tensors' */
+tideL_handle *tideL_newof(lua_State *L, int meta); /* likewise; the metatable is at hand there */
 void tideL_own_stack(void);       /* signals' handlers run on a stack of their own on this thread */
 void tideL_released(lua_State *); /* raises: the tensor was released */
 tide_tensor *tideL_totensor(lua_State *L,

@@ -4,6 +4,8 @@
  * Names map through an upvalue table, and calls without an option table skip that altogether. */
 #include "decode.h"
 
+#include "../launch.h"
+
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +34,12 @@ static tideL_opbind *make_bind(const tide_op *op) {
         if (a->kind > TIDE_ARG_INS && !strcmp(a->def, "!")) b->required |= 1u << i;
     }
     b->nargs = op->nargs;
+    for (int k = 0; k < in && !list && !b->required && b->positional[k] == k; k++) {
+        if (b->args[k].kind != TIDE_ARG_IN) break;
+        b->most = k + 1;
+        if (b->args[k].need != OPTIONAL) b->least = k + 1;
+    }
+    if (b->most < in || op->nout != 1 || op->flags & TIDE_INPLACE || tide_inout(op)) b->most = 0;
     return b;
 }
 

@@ -14,6 +14,9 @@ typedef struct {
     int positional[TIDE_MAX_ARGS]; /* arguments that may stand without a name, in order */
     int npositional;
     unsigned required; /* bits of attributes without a default */
+    /* How many tensors make a whole call, of an op whose inputs are its first arguments, which has
+     * one result and writes to nothing; most 0: of others. */
+    int least, most;
 } tideL_opbind;
 
 const tideL_opbind *tideL_opbind_of(const tide_op *); /* NULL: no memory */

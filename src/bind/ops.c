@@ -56,7 +56,7 @@ static void run(tideL_decoding *d, tide_ctx *ctx, tideL_handle **h, int again) {
     tideL_pace(L, ctx);
     tide_tensor *out[TIDE_MAX_OUT];
     luaL_checkstack(L, TIDE_MAX_OUT + 4, "tide");
-    for (int i = 0; i < op->nout; i++) h[i] = tideL_new(L);
+    for (int i = 0; i < op->nout; i++) h[i] = tideL_newof(L, lua_upvalueindex(5));
     tideL_read_inputs(d, ctx);
     tideL_here(L, ctx); /* finalizers may have run other coroutines */
     void *was = ctx->running;
@@ -74,7 +74,8 @@ static void run(tideL_decoding *d, tide_ctx *ctx, tideL_handle **h, int again) {
     }
     tideL_try_named(L, ctx, op->name, st);
     for (int i = 0; i < op->nout; i++) h[i]->t = out[i];
-    for (int i = 0; i < op->nout; i++) tideL_try(L, ctx, tide_settle(ctx, &h[i]->t));
+    for (int i = 0; i < op->nout; i++)
+        if (tide_is_number(out[i])) tideL_try(L, ctx, tide_settle(ctx, &h[i]->t));
 }
 
 /* One whole number or truth value is Lua's. */
@@ -91,12 +92,62 @@ static void push_items(lua_State *L, tideL_handle **h, const tide_op *op) {
     }
 }
 
+/* The everyday call: tensors alone, in the order of the inputs, or one of two operands a number
+ * beside a tensor of floats; one result, all attributes as they are by default. 0: it is none, or
+ * memory is short, and nothing has happened. */
+static int call_everyday(lua_State *L, const tideL_opbind *b, tide_ctx *ctx, int nargs) {
+    const tide_op *op = b->op;
+    tideL_handle *at[TIDE_MAX_IN] = {0};
+    tide_tensor *in[TIDE_MAX_IN], *out;
+    const tide_tensor *beside = NULL;
+    int number = -1;
+    if (nargs < b->least || nargs > b->most || !ctx) return 0;
+    for (int k = 0; k < nargs; k++) {
+        at[k] = tideL_tohandle(L, k + 1);
+        if (at[k] && at[k]->t) beside = at[k]->t;
+        else if (at[k] || nargs != 2 || lua_type(L, k + 1) != LUA_TNUMBER) return 0;
+        else number = k;
+    }
+    if (!beside ||
+        (number >= 0 &&
+         ((beside->dtype != TIDE_F32 && beside->dtype != TIDE_F64) || op->whole || op->masks)))
+        return 0;
+    tideL_pace(L, ctx);
+    tideL_handle *h = tideL_newof(L, lua_upvalueindex(5));
+    for (int k = 0; k < op->nin; k++) { /* again: finalizers may have released them */
+        in[k] = at[k] ? at[k]->t : NULL;
+        if (at[k] && !in[k]) tideL_released(L);
+    }
+    if (number >= 0)
+        tideL_try(
+            L, ctx,
+            tide_scalar(ctx, lua_tonumber(L, number + 1), in[1 - number]->dtype, &in[number]));
+    tideL_here(L, ctx); /* finalizers may have run other coroutines */
+    void *was = ctx->running;
+    const tide_rng rng = ctx->rng;
+    ctx->running = L;
+    const tide_status st = tide_apply(ctx, op, tide_default_attrs(op), op->nin, in, &out);
+    ctx->running = was; /* a coroutine may be gone when the next op is recorded */
+    if (st == TIDE_ENOMEM) {
+        ctx->rng = rng;
+        lua_settop(L, nargs);
+        return 0;
+    }
+    tideL_try_named(L, ctx, op->name, st);
+    h->t = out;
+    if (tide_is_number(out)) tideL_try(L, ctx, tide_settle(ctx, &h->t));
+    push_items(L, &h, op);
+    return 1;
+}
+
 /* upvalues: 1 the tideL_opbind, 2 the userdata with the context, 3 names -> argument numbers, 4
- * whether it is a tensor's method */
+ * whether it is a tensor's method, 5 the tensors' metatable */
 static int call(lua_State *L) {
     const tideL_opbind *b = lua_touserdata(L, lua_upvalueindex(1));
+    tide_ctx *ctx = *(tide_ctx **)lua_touserdata(L, lua_upvalueindex(2));
     const tide_op *op = b->op;
     int nargs = lua_gettop(L);
+    if (call_everyday(L, b, ctx, nargs)) return 1;
     while (nargs > 1 && lua_isnil(L, nargs)) nargs--; /* a trailing nil is no argument */
     lua_settop(L, nargs);
     const int symbol = find_symbolic(L, nargs);
@@ -107,7 +158,6 @@ static int call(lua_State *L) {
     memcpy(attrs, tide_default_attrs(op), op->attrs_size);
     tideL_decoding d = {.L = L, .b = b, .attrs = attrs};
     tideL_decode(&d, nargs);
-    tide_ctx *ctx = *(tide_ctx **)lua_touserdata(L, lua_upvalueindex(2));
     if (!ctx) tideL_error(L, op->name, "the Lua state is being closed");
     tideL_handle *h[TIDE_MAX_OUT];
     run(&d, ctx, h, 0);
@@ -127,7 +177,8 @@ static void push_call(lua_State *L, const tide_op *op, int method) {
         lua_setfield(L, -2, b->args[i].name);
     }
     lua_pushboolean(L, method);
-    lua_pushcclosure(L, call, 4);
+    tideL_push_metatable(L);
+    lua_pushcclosure(L, call, 5);
 }
 
 /* -- what help, specs and completion read -- */

@@ -3,6 +3,7 @@
 #include "../point.h"
 #include "decode.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,6 +200,18 @@ static int to_bytes(lua_State *L) {
 
 enum { MOST_EMPTY = 1 << 20 };
 
+/* A list of floats: most numbers are in one. */
+static void push_floats(lua_State *L, const tide_tensor *t, int64_t n, int64_t from) {
+    const void *p = tide_host_view(t);
+    for (int64_t i = 0; i < n; i++) {
+        const double x = t->dtype == TIDE_F32 ? (double)((const float *)p)[from + i]
+                                              : ((const double *)p)[from + i];
+        if (((from + i) & 0xffff) == 0) tideL_try(L, t->ctx, tide_go_on(t->ctx));
+        lua_pushnumber(L, x == x ? x : (double)NAN); /* printed as nan, not as -nan */
+        lua_rawseti(L, -2, i + 1);
+    }
+}
+
 static void push_nested(lua_State *L, const tide_tensor *t /* pinned */, int axis, int64_t *flat) {
     luaL_checkstack(L, 4, "tide");
     if (axis == t->rank) {
@@ -206,8 +219,14 @@ static void push_nested(lua_State *L, const tide_tensor *t /* pinned */, int axi
         tideL_push_item(L, t, (*flat)++, "tolist");
         return;
     }
-    lua_createtable(L, t->shape[axis] < 1 << 20 ? (int)t->shape[axis] : 0, 0);
-    for (int64_t i = 0; i < t->shape[axis]; i++) {
+    const int64_t n = t->shape[axis];
+    lua_createtable(L, n < 1 << 20 ? (int)n : 0, 0);
+    if (axis + 1 == t->rank && (t->dtype == TIDE_F32 || t->dtype == TIDE_F64)) {
+        push_floats(L, t, n, *flat);
+        *flat += n;
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
         push_nested(L, t, axis + 1, flat);
         lua_rawseti(L, -2, i + 1);
     }

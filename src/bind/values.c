@@ -169,6 +169,8 @@ typedef struct {
     int rank;
     int64_t shape[TIDE_MAX_RANK];
     int booleans, numbers;
+    int trusts; /* of lists of values only the first value is looked at: fill_numbers sees the rest
+                 */
     const char *where;
 } form;
 
@@ -197,6 +199,7 @@ static void measure(lua_State *L, int i, int depth, form *f, int first) {
         }
         luaL_checkstack(L, 4, "tide");
         for (int64_t k = 0; k < n; k++) {
+            if (f->trusts && depth + 1 == f->rank && !(first && k == 0)) return;
             lua_rawgeti(L, i, k + 1);
             measure(L, -1, depth + 1, f, first && k == 0);
             lua_pop(L, 1);
@@ -290,12 +293,55 @@ static int64_t fill(lua_State *L, int i, const tide_tensor *t, void *p, int axis
     return at;
 }
 
+/* A list of n numbers as float32 or float64, some of them on the stack at a time. 0: something else
+ * stands among them, or a whole number that float32 does not hold. */
+static int fill_row(lua_State *L, int i, float *narrow, double *wide, int64_t n) {
+    enum { SOME = 16 };
+    luaL_checkstack(L, SOME, "tide");
+    for (int64_t k = 0; k < n;) {
+        const int top = lua_gettop(L);
+        for (const int64_t end = TIDE_MIN(n, k + SOME); k < end; k++) {
+            if (lua_rawgeti(L, i, k + 1) != LUA_TNUMBER) return 0;
+            const double x = lua_tonumber(L, -1);
+            if (wide) wide[k] = x;
+            else if ((narrow[k] = (float)x) != x && lua_isinteger(L, -1)) return 0;
+        }
+        lua_settop(L, top);
+    }
+    return 1;
+}
+
+/* Nested lists of them likewise; leaves the stack as it is. 0: they are to be read one by one,
+ * which says what is wrong. */
+static int fill_numbers(lua_State *L, int i, const tide_tensor *t, char *p, int axis) {
+    const int64_t n = t->shape[axis];
+    const int top = lua_gettop(L), f32 = t->dtype == TIDE_F32;
+    if (lua_type(L, i) != LUA_TTABLE || (int64_t)lua_rawlen(L, i) != n) return 0;
+    if (axis + 1 == t->rank) {
+        const int good =
+            fill_row(L, i, f32 ? (float *)(void *)p : NULL, f32 ? NULL : (double *)(void *)p, n);
+        lua_settop(L, top);
+        return good;
+    }
+    int good = 1;
+    for (int64_t k = 0; k < n && good; k++) {
+        lua_rawgeti(L, i, k + 1);
+        good = fill_numbers(L, top + 1, t, p + k * t->stride[axis] * (f32 ? 4 : 8), axis + 1);
+        lua_settop(L, top);
+    }
+    return good;
+}
+
 tide_tensor *tideL_literal(lua_State *L, int i, int dtype, int like, tide_device *dev,
                            const char *where) {
     i = lua_absindex(L, i);
     tide_ctx *ctx = tideL_ctx(L);
-    form f = {.where = where};
+    form f = {.where = where, .trusts = dtype == -1 || (dtype >= 0 && tide_is_float(dtype))};
     measure(L, i, 0, &f, 1);
+    if (f.trusts && (!f.rank || !f.numbers)) {
+        f = (form){.where = where};
+        measure(L, i, 0, &f, 1);
+    }
     if (dtype < 0) {
         const int single = like < 0 && lua_isinteger(L, i);
         const int bits = dtype == TIDE_WHOLE_LITERAL && (f.rank > 0 || single);
@@ -323,7 +369,10 @@ tide_tensor *tideL_literal(lua_State *L, int i, int dtype, int like, tide_device
     if (like >= 0 && f.rank == 0 && store_dtype == TIDE_F32 && lua_type(L, i) != LUA_TUSERDATA)
         ((float *)p)[0] =
             (float)lua_tonumber(L, i) + (float)(lua_isboolean(L, i) && lua_toboolean(L, i));
-    else fill(L, i, h->t, p, 0, 0, where);
+    else if (!f.trusts || !fill_numbers(L, i, h->t, p, 0)) {
+        if (f.trusts) measure(L, i, 0, &(form){.where = where}, 1);
+        fill(L, i, h->t, p, 0, 0, where);
+    }
     if (store_dtype != dtype) {
         tide_tensor *half = NULL;
         tideL_try(
