@@ -536,10 +536,10 @@ bench:
 	  *) $(TREE) $(LUA) spec/bench/peers.lua $$row --seconds $(BENCH_SECONDS);; esac || exit 1; done
 BENCH_SECONDS ?= 10
 
-# Single ops beside NumPy and torch of the Python PEER: make bench-ops PEER=python THREADS=1 ONLY=sum
+# Single ops beside NumPy and torch of the Python PEER: make bench-ops PEER=python THREADS=1 ONLY="sum sort" SIZES=1000000
 bench-ops:
 	@+$(MAKE) --no-print-directory all
-	@$(TREE) $(LUA) spec/bench/ops.lua $(if $(PEER),--python $(PEER)) --threads $(or $(THREADS),2) --only '$(ONLY)' \
+	@$(TREE) $(LUA) spec/bench/ops.lua $(if $(PEER),--python $(PEER)) --threads $(or $(THREADS),2) --only '$(ONLY)' $(if $(SIZES),--sizes '$(SIZES)') \
 	  --seconds $(or $(OP_SECONDS),0.2) --rounds $(or $(ROUNDS),2)
 
 # -- installation. The program finds the modules beside itself (PREFIX/bin, PREFIX/share, PREFIX/lib), so a tree can be

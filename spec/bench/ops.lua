@@ -2,11 +2,12 @@
 -- where PEER is a Python that has both. Microseconds of a call, the best of many blocks; the
 -- systems take turns (ROUNDS=2), each in a process of its own. The last column is the better
 -- peer's time over Tide's: above 1, Tide is faster. Without PEER only Tide's times are printed.
+-- ONLY may name several parts of names, "sum sort", and SIZES the sizes, "100 1000000".
 local core = require "tide.core"
 local tide = require "tide"
 
 local ops, linalg = tide.ops, tide.ops.linalg
-local o = { threads = "2", seconds = "0.2", rounds = "2", only = "" }
+local o = { threads = "2", seconds = "0.2", rounds = "2", only = "", sizes = "100 10000 1000000 10000000" }
 for i = 1, #arg, 2 do
   o[arg[i]:gsub("^%-%-", "")] = arg[i + 1]
 end
@@ -19,8 +20,17 @@ local function keep(who, name, us)
   best[who][name] = math.min(best[who][name] or math.huge, us)
 end
 
+local function wanted(name)
+  for part in o.only:gmatch "%S+" do
+    if name:find(part, 1, true) then
+      return true
+    end
+  end
+  return not o.only:find "%S"
+end
+
 local function report(name, f)
-  if not name:find(o.only, 1, true) then
+  if not wanted(name) then
     return
   end
   f()
@@ -59,7 +69,10 @@ local function grow(n)
   local row, col = uniform(100), uniform(n // 100, 1)
   local i = tide.random.randint({ n }, 1, n + 1)
   local rows = tide.random.randint({ n // 100 }, 1, n // 100 + 1)
-  local places = rows:reshape { -1, 1 }
+  local places, single = rows:reshape { -1, 1 }, i:reshape { -1, 1 }
+  local along = tide.random.randint({ n // 100, 100 }, 1, 101)
+  local whole, doubles = ops.cast(a * 1000, "int32"), ops.cast(a, "float64")
+  local bytes = ops.cast(a * 200, "uint8")
   return {
     { "add", function() return a + b end },
     { "scale", function() return a * 1.5 end },
@@ -71,6 +84,16 @@ local function grow(n)
     { "chain", function() return ops.exp(-(a * b + a) ^ 2) end },
     { "greater", function() return ops.greater(a, b) end },
     { "to_int32", function() return ops.cast(a, "int32") end },
+    { "from_int32", function() return ops.cast(whole, "float32") end },
+    { "to_float64", function() return ops.cast(a, "float64") end },
+    { "to_float16", function() return ops.cast(a, "float16") end },
+    { "from_uint8", function() return ops.cast(bytes, "float32") end },
+    { "add_int32", function() return whole + whole end },
+    { "add_float64", function() return doubles + doubles end },
+    { "sigmoid", function() return ops.sigmoid(a) end },
+    { "log", function() return ops.log(a) end },
+    { "pow", function() return a ^ b end },
+    { "divide", function() return a / b end },
     { "add_row", function() return m + row end },
     { "add_col", function() return m + col end },
     { "sum", function() return ops.sum(a) end },
@@ -83,13 +106,21 @@ local function grow(n)
     { "argmax_axis1", function() return ops.argmax(m, { axis = 2 }) end },
     { "argmax_axis0", function() return ops.argmax(m, { axis = 1 }) end },
     { "cumsum", function() return ops.cumsum(a, { axis = 1 }) end },
+    { "cumsum_axis0", function() return ops.cumsum(m, { axis = 1 }) end },
     { "cumsum_axis1", function() return ops.cumsum(m, { axis = 2 }) end },
+    { "prod", function() return ops.prod(a) end },
+    { "max", function() return ops.max(a) end },
+    { "all", function() return ops.all(a) end },
     { "sort", function() return ops.sort(a) end },
     { "argsort", function() return ops.argsort(a) end },
+    { "sort_axis1", function() return ops.sort(m, 2) end },
+    { "sort_int64", function() return ops.sort(i) end },
     { "top_k", function() return ops.top_k(a, 10) end },
     { "top_k_axis1", function() return ops.top_k(m, 10) end },
     { "gather", function() return ops.take(a, i) end },
     { "gather_rows", function() return ops.take(m, rows, { axis = 1 }) end },
+    { "take_along_axis1", function() return ops.take_along_axis(m, along, { axis = 2 }) end },
+    { "scatter_add", function() return ops.scatter(single, a, { n }) end },
     { "scatter_add_rows", function() return ops.scatter(places, m, { n // 100, 100 }) end },
     { "where", function() return ops.where(ops.greater(a, b), a, b) end },
     { "transpose", function() return m:transpose():copy() end },
@@ -105,7 +136,8 @@ local function grow(n)
 end
 
 local function all()
-  for _, n in ipairs { 100, 10000, 1000000, 10000000 } do
+  for size in o.sizes:gmatch "%d+" do
+    local n = math.tointeger(size)
     for _, case in ipairs(grow(n)) do
       report(("%s_%d"):format(case[1], n), case[2])
     end
@@ -161,8 +193,8 @@ end
 
 for _ = 1, tonumber(o.rounds) do
   if o.python then
-    local p = assert(io.popen(("%s spec/bench/ops_peer.py %s %s '%s'"):format(o.python, o.threads,
-      o.seconds, o.only)))
+    local p = assert(io.popen(("%s spec/bench/ops_peer.py %s %s '%s' '%s'"):format(o.python,
+      o.threads, o.seconds, o.only, o.sizes)))
     for line in p:lines() do
       local who, name, us = line:match "^(%S+) (%S+) (%S+)"
       if who then

@@ -1,10 +1,11 @@
-"""NumPy's and torch's times for spec/bench/ops.lua: `ops_peer.py THREADS SECONDS FILTER` prints a line "numpy|torch CASE MICROSECONDS" for every
-case whose name holds FILTER. The cases and their names are those of ops.lua; each time is the best of many blocks of calls within SECONDS."""
+"""NumPy's and torch's times for spec/bench/ops.lua: `ops_peer.py THREADS SECONDS PARTS SIZES` prints a line "numpy|torch CASE MICROSECONDS" for every
+case whose name holds one of PARTS. The cases and their names are those of ops.lua; each time is the best of many blocks of calls within SECONDS."""
 import os
 import sys
 import time
 
-threads, seconds, only = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else ""
+threads, seconds, only = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3].split() if len(sys.argv) > 3 else []
+sizes = [int(n) for n in (sys.argv[4] if len(sys.argv) > 4 else "100 10000 1000000 10000000").split()]
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ def uniform(*shape):
 
 
 def report(peer, name, f):
-    if only not in name:
+    if only and not any(part in name for part in only):
         return
     f()
     n, t = 1, 0.0
@@ -47,7 +48,10 @@ def grow(n):
     m, row, col = uniform(n // 100, 100) if n >= 100 else None, uniform(100), uniform(n // 100, 1)
     i = rng.integers(0, n, n)
     rows = rng.integers(0, n // 100, n // 100)
+    along = rng.integers(0, 100, (n // 100, 100))
+    whole, doubles, small = (a * 1000).astype(np.int32), a.astype(np.float64), (a * 200).astype(np.uint8)
     T = torch.from_numpy
+    talong, twhole, tdoubles, tsmall = T(along), T(whole), T(doubles), T(small)
     ta, tb, tm, trow, tcol, ti, trows = T(a), T(b), T(m), T(row), T(col), T(i), T(rows)
     return {
         "add": (lambda: a + b, lambda: ta + tb),
@@ -60,6 +64,16 @@ def grow(n):
         "chain": (lambda: np.exp(-((a * b + a) ** 2)), lambda: torch.exp(-((ta * tb + ta) ** 2))),
         "greater": (lambda: a > b, lambda: ta > tb),
         "to_int32": (lambda: a.astype(np.int32), lambda: ta.to(torch.int32)),
+        "from_int32": (lambda: whole.astype(np.float32), lambda: twhole.to(torch.float32)),
+        "to_float64": (lambda: a.astype(np.float64), lambda: ta.to(torch.float64)),
+        "to_float16": (lambda: a.astype(np.float16), lambda: ta.to(torch.float16)),
+        "from_uint8": (lambda: small.astype(np.float32), lambda: tsmall.to(torch.float32)),
+        "add_int32": (lambda: whole + whole, lambda: twhole + twhole),
+        "add_float64": (lambda: doubles + doubles, lambda: tdoubles + tdoubles),
+        "sigmoid": (None, lambda: torch.sigmoid(ta)),
+        "log": (lambda: np.log(a), lambda: torch.log(ta)),
+        "pow": (lambda: a**b, lambda: ta**tb),
+        "divide": (lambda: a / b, lambda: ta / tb),
         "add_row": (lambda: m + row, lambda: tm + trow),
         "add_col": (lambda: m + col, lambda: tm + tcol),
         "sum": (lambda: a.sum(), lambda: ta.sum()),
@@ -72,13 +86,21 @@ def grow(n):
         "argmax_axis1": (lambda: m.argmax(1), lambda: tm.argmax(1)),
         "argmax_axis0": (lambda: m.argmax(0), lambda: tm.argmax(0)),
         "cumsum": (lambda: np.cumsum(a), lambda: torch.cumsum(ta, 0)),
+        "cumsum_axis0": (lambda: np.cumsum(m, 0), lambda: torch.cumsum(tm, 0)),
         "cumsum_axis1": (lambda: np.cumsum(m, 1), lambda: torch.cumsum(tm, 1)),
+        "prod": (lambda: a.prod(), lambda: ta.prod()),
+        "max": (lambda: a.max(), lambda: ta.max()),
+        "all": (lambda: a.all(), lambda: ta.all()),
         "sort": (lambda: np.sort(a), lambda: torch.sort(ta)),
         "argsort": (lambda: np.argsort(a), lambda: torch.argsort(ta)),
+        "sort_axis1": (lambda: np.sort(m, 1), lambda: torch.sort(tm, 1)),
+        "sort_int64": (lambda: np.sort(i), lambda: torch.sort(ti)),
         "top_k": (None, lambda: torch.topk(ta, 10)),
         "top_k_axis1": (None, lambda: torch.topk(tm, 10)),
         "gather": (lambda: a[i], lambda: ta[ti]),
         "gather_rows": (lambda: m[rows], lambda: tm[trows]),
+        "take_along_axis1": (lambda: np.take_along_axis(m, along, 1), lambda: torch.take_along_dim(tm, talong, 1)),
+        "scatter_add": (None, lambda: torch.zeros_like(ta).index_add_(0, ti, ta)),
         "scatter_add_rows": (None, lambda: torch.zeros_like(tm).index_add_(0, trows, tm)),
         "where": (lambda: np.where(a > b, a, b), lambda: torch.where(ta > tb, ta, tb)),
         "transpose": (lambda: np.ascontiguousarray(m.T), lambda: tm.T.contiguous()),
@@ -94,7 +116,7 @@ def grow(n):
 
 
 with torch.no_grad():
-    for n in (100, 10_000, 1_000_000, 10_000_000):
+    for n in sizes:
         for name, (f, g) in grow(n).items():
             if f:
                 report("numpy", f"{name}_{n}", f)

@@ -447,7 +447,8 @@ int tideL_error(lua_State *L, const char *op, const char *fmt, ...) {
 
 /* -- pacing -- */
 
-#define PACE_YOUNG ((int64_t)4 << 20)  /* bytes that may come before the collector looks, */
+#define PACE_YOUNG ((int64_t)256 << 10) /* bytes that may come before the collector looks, */
+#define PACE_NEAR ((int64_t)4 << 20)   /* or so many, which a core has in its own cache at least, */
 #define PACE_FULL ((int64_t)32 << 20)  /* and before it looks at all that there is, */
 #define PACE_MOST ((int64_t)256 << 20) /* at most */
 #define LAZY_BYTES ((int64_t)1 << 20)  /* and at boundaries that come every few microseconds */
@@ -485,29 +486,31 @@ static void search(lua_State *L, tide_ctx *ctx) {
     ctx->searched = weight();
 }
 
-static double thread_seconds(void) {
+static double seconds_now(void) {
     struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* The next look comes when what lives has grown by an eighth or by a step of bytes. Young
- * collections that find much cost little and keep the memory of the next results in the
- * processor's cache (1,000,000 floats added in a loop: 0.2 ms, and 0.5 with steps of 32 MB), so
- * the step shrinks to PACE_YOUNG. It doubles up to PACE_FULL where they find little, as within a
- * recorded step, and up to PACE_MOST where collections (full ones in a state of many objects) would
- * take more than a sixteenth of the time. Below a limit they come when half of what is left is
- * new. */
+/* The next look comes after a step of bytes, behind a full collection or one that found little when
+ * what lives has grown by an eighth as well. Young collections that find much cost a microsecond or
+ * two and keep the memory of the next results in the processor's cache (10,000 floats added in a
+ * loop: 3.4 us, and 7 with steps of 4 MB), so the step shrinks to PACE_YOUNG. It doubles up to
+ * PACE_FULL where they find little, as within a recorded step, and up to PACE_MOST where
+ * collections (full ones in a state of many objects) would take more than a sixteenth of the time,
+ * an eighth of it up to PACE_NEAR. Below a limit they come when half of what is left is new. */
 static void set_pace(tide_ctx *ctx, double begun, double ended, int found) {
     const int64_t least = ctx->generational ? PACE_YOUNG : PACE_FULL;
-    const double took = ended - begun, between = begun - ctx->pace_ended;
-    if ((between > 0 && took > between / 16) || (!found && ctx->pace_step < PACE_FULL))
+    const double took = ended - begun, between = begun - ctx->pace_ended,
+                 most = between / (ctx->pace_step < PACE_NEAR ? 8 : 16);
+    if ((between > 0 && took > most) || (!found && ctx->pace_step < PACE_FULL))
         ctx->pace_step *= ctx->pace_step < PACE_MOST ? 2 : 1;
-    else if (took < between / 40) ctx->pace_step /= 2;
+    else if (took < most / 2.5) ctx->pace_step /= 2;
     ctx->pace_step = TIDE_MAX(ctx->pace_step, least);
     ctx->pace_ended = ended;
     ctx->pace_live = weight();
-    int64_t more = TIDE_MAX(ctx->pace_live / 8, ctx->pace_step);
+    int64_t more = ctx->pace_step;
+    if (!ctx->generational || !found) more = TIDE_MAX(ctx->pace_live / 8, more);
     const tide_memstat s = tide_memory(ctx->device);
     if (s.limit_bytes)
         more = TIDE_MIN(more, TIDE_MAX(s.limit_bytes - s.live_bytes, LAZY_BYTES) / 2);
@@ -524,7 +527,7 @@ void tideL_pace(lua_State *L, tide_ctx *ctx) {
     if (before <= ctx->pace_limit || ctx->pacing) return;
     if (!lua_gc(L, LUA_GCISRUNNING)) return; /* the host stopped it: its affair */
     ctx->pacing = 1;
-    const double begun = thread_seconds();
+    const double begun = seconds_now();
     collect(L, !ctx->generational);
     const int64_t little = before - (before - ctx->pace_live) / 2;
     const int found = weight() <= little;
@@ -534,7 +537,7 @@ void tideL_pace(lua_State *L, tide_ctx *ctx) {
         ctx->pace_full = weight();
     }
     ctx->pacing = 0;
-    set_pace(ctx, begun, thread_seconds(), found);
+    set_pace(ctx, begun, seconds_now(), found);
 }
 
 /* What is garbage already shall not fill a limit: the collector looks when half of what it leaves
@@ -551,12 +554,12 @@ int tideL_make_room(lua_State *L, tide_ctx *ctx) {
     if (!refused || ctx->pacing || ctx->walking || !lua_gc(L, LUA_GCISRUNNING)) return 0;
     if (limit && refused > limit) return 0;
     ctx->pacing = 1;
-    const double begun = thread_seconds();
+    const double begun = seconds_now();
     collect(L, 1);
     tideL_search(L, ctx);
     ctx->searched = ctx->pace_full = weight();
     ctx->pacing = 0;
-    set_pace(ctx, begun, thread_seconds(), 1);
+    set_pace(ctx, begun, seconds_now(), 1);
     return tide_live_bytes() < before;
 }
 
