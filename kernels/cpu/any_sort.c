@@ -7,6 +7,7 @@
  * and NaN, several of which share a key, then get their bits in the order of the line. */
 #define TIDE_POLLED
 #include "cpu.h"
+#include "quick.h"
 
 typedef struct {
     uint64_t key;
@@ -252,54 +253,74 @@ PUT_SHARED(long_shared, uint64_t, long_key)
         __VA_ARGS__;                 \
     }
 
-#define SORT_LINE(kind, KEY, SIGNED, E, AT)                                                       \
-    static void kind##_counted(const line *l) {                                                   \
-        KEY key[COUNTED];                                                                         \
-        SIGNED rank[COUNTED];                                                                     \
-        const int64_t n = l->n;                                                                   \
-        kind##_keys(l->x, l->dtype, l->first, l->step, n, key);                                   \
-        for (int64_t j = 0; j < n; j++) key[j] ^= (KEY)1 << (8 * sizeof(KEY) - 1);                \
-        kind##_ranks((const SIGNED *)key, n, rank);                                               \
-        if (l->positions) {                                                                       \
-            int64_t *y = (int64_t *)l->y + l->first;                                              \
-            for (int64_t j = 0; j < n; j++) y[rank[j] * l->step] = tide_wrap_add(j, l->base);     \
-            return;                                                                               \
-        }                                                                                         \
-        switch (l->width / 8) {                                                                   \
-            EACH_SIZE(const T *x = (const T *)l->x + l->first; T *y = (T *)l->y + l->first;       \
-                      for (int64_t j = 0; j < n; j++) y[rank[j] * l->step] = x[j * l->step])      \
-        }                                                                                         \
-    }                                                                                             \
-    static void kind##_positions(const line *l, E *e) {                                           \
-        enum { SOME = 512 };                                                                      \
-        const int64_t n = l->n, grain = piece_of(n);                                              \
-        TIDE_PARALLEL_FOR (n, grain) {                                                            \
-            KEY key[SOME];                                                                        \
-            for (int64_t i = lo; i < hi; i += SOME) {                                             \
-                const int64_t m = TIDE_MIN(SOME, hi - i);                                         \
-                kind##_keys(l->x, l->dtype, l->first + i * l->step, l->step, m, key);             \
-                for (int64_t j = 0; j < m; j++) e[i + j] = (E){key[j], (AT)(i + j)};              \
-            }                                                                                     \
-        }                                                                                         \
-        e = kind##_by_digits(e, e + n, n, l->width, (int64_t *)(void *)(e + 2 * n));              \
-        TIDE_PARALLEL_FOR (n, grain) {                                                            \
-            int64_t *y = (int64_t *)l->y + l->first;                                              \
-            EACH_OF_PIECE(j) y[j * l->step] = tide_wrap_add((int64_t)e[j].at, l->base);           \
-        }                                                                                         \
-    }                                                                                             \
-    static void kind##_line(const line *l, KEY *key) {                                            \
-        const int64_t n = l->n, grain = piece_of(n);                                              \
-        TIDE_PARALLEL_FOR (n, grain)                                                              \
-            kind##_keys(l->x, l->dtype, l->first + lo * l->step, l->step, hi - lo, key + lo);     \
-        key = kind##_keys_by_digits(key, key + n, n, l->width, (int64_t *)(void *)(key + 2 * n)); \
-        TIDE_PARALLEL_FOR (n, grain)                                                              \
-            kind##_values(key + lo, hi - lo, l->y, l->dtype, l->first + lo * l->step, l->step);   \
-        if (!tide_stopped()) kind##_shared(l, key);                                               \
-    }                                                                                             \
-    static void kind##_sort(const line *l, void *room) {                                          \
-        if (l->n <= COUNTED) kind##_counted(l);                                                   \
-        else if (l->positions) kind##_positions(l, room);                                         \
-        else kind##_line(l, room);                                                                \
+/* Keys alone, n of them, with the help of `spare`, behind which are places_of(n) numbers where n is
+ * more than COUNTED; returns where they are then. Lines of at most kind_few are counted. */
+static uint64_t *long_sorted(uint64_t *key, uint64_t *spare, int64_t n, int width) {
+    return long_keys_by_digits(key, spare, n, width, (int64_t *)(void *)(spare + n));
+}
+enum { long_few = COUNTED };
+#if defined(__AVX2__)
+static uint32_t *short_sorted(uint32_t *key, uint32_t *spare, int64_t n, int width) {
+    if (width == 32 || n <= COUNTED) return quick_sort(key, spare, n);
+    return short_keys_by_digits(key, spare, n, width, (int64_t *)(void *)(spare + n));
+}
+enum { short_few = 32 };
+#else
+static uint32_t *short_sorted(uint32_t *key, uint32_t *spare, int64_t n, int width) {
+    return short_keys_by_digits(key, spare, n, width, (int64_t *)(void *)(spare + n));
+}
+enum { short_few = COUNTED };
+#endif
+
+#define SORT_LINE(kind, KEY, SIGNED, E, AT)                                                     \
+    static void kind##_counted(const line *l) {                                                 \
+        KEY key[COUNTED];                                                                       \
+        SIGNED rank[COUNTED];                                                                   \
+        const int64_t n = l->n;                                                                 \
+        kind##_keys(l->x, l->dtype, l->first, l->step, n, key);                                 \
+        for (int64_t j = 0; j < n; j++) key[j] ^= (KEY)1 << (8 * sizeof(KEY) - 1);              \
+        kind##_ranks((const SIGNED *)key, n, rank);                                             \
+        if (l->positions) {                                                                     \
+            int64_t *y = (int64_t *)l->y + l->first;                                            \
+            for (int64_t j = 0; j < n; j++) y[rank[j] * l->step] = tide_wrap_add(j, l->base);   \
+            return;                                                                             \
+        }                                                                                       \
+        switch (l->width / 8) {                                                                 \
+            EACH_SIZE(const T *x = (const T *)l->x + l->first; T *y = (T *)l->y + l->first;     \
+                      for (int64_t j = 0; j < n; j++) y[rank[j] * l->step] = x[j * l->step])    \
+        }                                                                                       \
+    }                                                                                           \
+    static void kind##_positions(const line *l, E *e) {                                         \
+        enum { SOME = 512 };                                                                    \
+        const int64_t n = l->n, grain = piece_of(n);                                            \
+        TIDE_PARALLEL_FOR (n, grain) {                                                          \
+            KEY key[SOME];                                                                      \
+            for (int64_t i = lo; i < hi; i += SOME) {                                           \
+                const int64_t m = TIDE_MIN(SOME, hi - i);                                       \
+                kind##_keys(l->x, l->dtype, l->first + i * l->step, l->step, m, key);           \
+                for (int64_t j = 0; j < m; j++) e[i + j] = (E){key[j], (AT)(i + j)};            \
+            }                                                                                   \
+        }                                                                                       \
+        e = kind##_by_digits(e, e + n, n, l->width, (int64_t *)(void *)(e + 2 * n));            \
+        TIDE_PARALLEL_FOR (n, grain) {                                                          \
+            int64_t *y = (int64_t *)l->y + l->first;                                            \
+            EACH_OF_PIECE(j) y[j * l->step] = tide_wrap_add((int64_t)e[j].at, l->base);         \
+        }                                                                                       \
+    }                                                                                           \
+    static void kind##_line(const line *l, KEY *key) {                                          \
+        const int64_t n = l->n, grain = piece_of(n);                                            \
+        TIDE_PARALLEL_FOR (n, grain)                                                            \
+            kind##_keys(l->x, l->dtype, l->first + lo * l->step, l->step, hi - lo, key + lo);   \
+        key = kind##_sorted(key, key + n, n, l->width);                                         \
+        TIDE_PARALLEL_FOR (n, grain)                                                            \
+            kind##_values(key + lo, hi - lo, l->y, l->dtype, l->first + lo * l->step, l->step); \
+        if (!tide_stopped()) kind##_shared(l, key);                                             \
+    }                                                                                           \
+    static void kind##_sort(const line *l, void *room) {                                        \
+        KEY near[2 * COUNTED];                                                                  \
+        if (l->n <= (l->positions ? COUNTED : kind##_few)) kind##_counted(l);                   \
+        else if (l->positions) kind##_positions(l, room);                                       \
+        else kind##_line(l, l->n <= COUNTED ? near : room);                                     \
     }
 SORT_LINE(short, uint32_t, int32_t, short_entry, uint32_t)
 SORT_LINE(long, uint64_t, int64_t, entry, int64_t)
