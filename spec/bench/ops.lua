@@ -7,7 +7,8 @@ local core = require "tide.core"
 local tide = require "tide"
 
 local ops, linalg = tide.ops, tide.ops.linalg
-local o = { threads = "2", seconds = "0.2", rounds = "2", only = "", sizes = "100 10000 1000000 10000000" }
+local o = { threads = "2", seconds = "0.2", rounds = "2", only = "",
+  sizes = "100 10000 1000000 10000000" }
 for i = 1, #arg, 2 do
   o[arg[i]:gsub("^%-%-", "")] = arg[i + 1]
 end
@@ -127,7 +128,7 @@ local function grow(n)
     { "concatenate", function() return ops.concatenate({ a, b }, { axis = 1 }) end },
     { "concatenate_axis1", function() return ops.concatenate({ m, m }, { axis = 2 }) end },
     { "stack", function() return ops.stack({ a, b }, { axis = 2 }) end },
-    { "flip", function() return ops.flip(a) end },
+    { "flip", function() return ops.flip(a):copy() end },
     { "clip", function() return ops.clip(a, 0.2, 0.8) end },
     { "softmax", function() return ops.softmax(m) end },
     { "log_softmax", function() return ops.log_softmax(m) end },
