@@ -362,6 +362,7 @@ describe("the places that touch files", function()
       "datasets", "datasets/files", "datasets/movielens", "datasets/numpy", "feature_column",
       "layers/vocabulary", "plot/png", "plot/svg",
       "preprocessing/image/files", "preprocessing/image/listing", "preprocessing/text/generator",
+      "profiler",
       "repl/commands", "repl/complete", "repl/history", "saving/keras/h5", "saving/keras/init",
       "saving/keras/legacy", "saving/lora", "saving/safetensors", "saving/tensors",
       "saving/torch/init", "saving/torch/pickle", "saving/torch/state", "saving/tree",
