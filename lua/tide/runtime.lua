@@ -68,6 +68,17 @@ function runtime.set_default_device(name)
   return core.default_device(name or "cpu")
 end
 
+-- A function that is given to what ends with a block would be forgotten, and the block not end.
+local function refuse_more(where, form, ...)
+  for i = 1, select("#", ...) do
+    local v = select(i, ...)
+    if v ~= nil then
+      errors.raise(where, "takes %s (got %s); it ends with its block: local _ <close> = %s",
+        where == "device" and "a name alone" or "no argument", check.show(v), form)
+    end
+  end
+end
+
 --- Until the value returned is closed, tensors that have no inputs are made on this device: data,
 --- weights, random numbers. It holds for the coroutine that asks and for no other, and ends with
 --- the block however that is left.
@@ -78,7 +89,8 @@ end
 ---     end
 --- @param name string
 --- @return userdata to be closed
-function runtime.device(name)
+function runtime.device(name, ...)
+  refuse_more("device", "tide.device \"cpu\"", ...)
   return core.device(name)
 end
 
@@ -92,7 +104,8 @@ end
 ---     end
 --- @return userdata to be closed
 --- @raise by what draws meanwhile, if tide.seed was never called and it has no seed of its own
-function runtime.deterministic()
+function runtime.deterministic(...)
+  refuse_more("deterministic", "tide.deterministic()", ...)
   return core.deterministic()
 end
 

@@ -1003,6 +1003,10 @@ describe("memory of the tape", function()
     end
     assert.equal(tensors + 1, live())
     assert.equal(3, kept[1])
+    expect.raises("deterministic: takes no argument (got a function); it ends with its block",
+      tide.deterministic, function() end)
+    expect.raises('local _ <close> = tide.device "cpu"', tide.device, "cpu", function() end)
+    assert.is_false(tide.config.is_op_determinism_enabled())
     expect.raises("scope: takes no argument (got function); it ends with its block", tide.scope,
       function() end)
   end)
