@@ -523,17 +523,18 @@ pictures:
 	@+$(MAKE) --no-print-directory all
 	@TIDE_BUILD=$(BUILD) $(TREE) $(LUA) spec/pictures/make.lua
 
-# One row of the speed table each: make bench ROWS="cnn mlp_small" SECONDS=10
-# The row "start" is `require "tide"` in a new process; the row "pictures" runs beside Keras' ImageDataGenerator where PEER is a Python that has Keras;
-# "attention" and "steps" (of an LSTM) are tables by the length, "products" one of each engine's speed.
-ROWS ?= mlp_small mlp_mid cnn autoencoder resnet20 recsys mlp_small_b1 cnn_b1 resnet20_b1 mlp_small_after pictures start
+# The speed rows, each beside its last run on this processor (build/bench/rows.jsonl): make bench ROWS="cnn mlp_small" THREADS=1
+# LEVELS_COMPARED=1 runs each at every level of this build and machine, turn by turn, the best of ROUNDS; it fails where a higher
+# one takes more than MARGIN times a lower one's time. "start" is `require "tide"` in a new process; "pictures" runs beside Keras'
+# ImageDataGenerator where PEER is a Python that has Keras; tables of their own: "attention" and "steps" (of an LSTM) by the length,
+# "products" of each engine's speed, "growth" of costs by size, "truth" of losses beside PyTorch's (PARTS= names parts or rows of these two).
+ROWS ?= mlp_small mlp_mid cnn resnet20 mobilenet unet lstm gru encoder gpt recsys autoencoder mlp_small_b1 cnn_b1 lstm_b1 \
+  resnet20_b1 mobilenet_b1 gpt_b1 resnet20_b64 mobilenet_b16 cnn_b256 mlp_small_after pictures start
 bench:
 	@+$(MAKE) --no-print-directory all
-	@for row in $(ROWS); do case $$row in \
-	  pictures) $(TREE) $(LUA) spec/bench/pictures.lua --seconds $(BENCH_SECONDS) $(if $(PEER),--python $(PEER));; \
-	  start) $(TREE) $(LUA) spec/bench/start.lua;; \
-	  attention|steps|products) $(TREE) $(LUA) spec/bench/$$row.lua;; \
-	  *) $(TREE) $(LUA) spec/bench/peers.lua $$row --seconds $(BENCH_SECONDS);; esac || exit 1; done
+	@$(TREE) $(LUA) spec/bench/run.lua --program $(BUILD)/tide --seconds $(BENCH_SECONDS) $(if $(THREADS),--threads $(THREADS)) \
+	  $(if $(filter 1,$(LEVELS_COMPARED)),--levels '$(LEVELS)' --rounds $(or $(ROUNDS),3) --margin $(or $(MARGIN),1.05)) \
+	  $(if $(PEER),--python $(PEER)) $(if $(PARTS),--parts '$(PARTS)') $(ROWS)
 BENCH_SECONDS ?= 10
 
 # Single ops beside NumPy and torch of the Python PEER: make bench-ops PEER=python THREADS=1 ONLY="sum sort" SIZES=1000000
@@ -602,7 +603,7 @@ help:
 	@echo "make structure       which folders of lua/tide need which, and the circles among them"
 	@echo "make pictures        the pictures of the README, from a session at the prompt"
 	@echo "make instructions    what small steps cost in instructions, tensors and bytes, beside what is stored (ROWS=)"
-	@echo "make bench           the speed rows (ROWS=, BENCH_SECONDS=, PEER=python with Keras for pictures)"
+	@echo "make bench           the speed rows beside their last run (ROWS=, BENCH_SECONDS=, THREADS=, LEVELS_COMPARED=1, PEER=python with Keras for pictures)"
 	@echo "make bench-ops       single ops beside NumPy and torch (PEER=python with both, THREADS=, ONLY=part of a name)"
 	@echo "make install         to PREFIX=$(PREFIX) (LUADIR, LIBDIR, BINDIR, DESTDIR)"
 	@echo "make rock            a binary LuaRocks rock in dist/, checked in a fresh tree"
