@@ -39,33 +39,46 @@ typedef struct {
     int packed;           /* the dense gradient is contiguous */
     int later;            /* rows outside of the batch make this step later */
     int64_t rows, unique; /* rows of the table; sparse: rows of the batch */
-    int32_t *place;       /* [rows]: the row's place in `sums`, -1: not in the batch */
     int64_t *ids;         /* [unique] */
     REAL *sums;           /* [unique, d] */
+    int32_t *place;       /* places in `ids` and `sums` by a hash of the row; -1: free */
+    int shift;            /* 2^(64 - shift) of them, at least twice the batch's rows */
     REAL scale;
 } item;
 
 /* -- sparse gradients -- */
+
+/* Where `place` has the row, or would have it. What a step costs does not hang on the table's
+ * size, so there is no list of all rows. */
+static int32_t *place_of(const item *it, int64_t row) {
+    const uint64_t last = (UINT64_C(1) << (64 - it->shift)) - 1;
+    uint64_t h = (uint64_t)row * UINT64_C(0x9E3779B97F4A7C15) >> it->shift;
+    while (it->place[h] >= 0 && it->ids[it->place[h]] != row) h = (h + 1) & last;
+    return &it->place[h];
+}
 
 /* Sums the values of each row, in order of appearance. */
 static tide_status sum_rows(tide_device *dev, item *it) {
     const tide_sparse *s = it->g->p;
     const int64_t n = s->ids.shape[0], d = it->d, *ids = s->ids.p;
     const REAL *v = s->values.p;
-    it->place = tide_scratch(dev, (size_t)it->rows * sizeof *it->place);
+    it->shift = 63;
+    while (it->shift > 33 && (INT64_C(1) << (64 - it->shift)) < 2 * n) it->shift--;
+    const size_t places = (size_t)1 << (64 - it->shift);
+    it->place = tide_scratch(dev, places * sizeof *it->place);
     it->ids = tide_scratch(dev, (size_t)n * sizeof *it->ids);
     it->sums = tide_scratch(dev, (size_t)(n * d) * sizeof *it->sums);
     if (!it->place || !it->ids || !it->sums) return TIDE_ENOMEM;
-    memset(it->place, 0xff, (size_t)it->rows * sizeof(int32_t));
+    memset(it->place, 0xff, places * sizeof *it->place);
     it->unique = 0;
     for (int64_t i = 0; i < n; i++) {
-        const int64_t r = ids[i];
-        if (it->place[r] < 0) {
-            it->ids[it->unique] = r;
+        int32_t *place = place_of(it, ids[i]);
+        if (*place < 0) {
+            it->ids[it->unique] = ids[i];
             memcpy(it->sums + it->unique * d, v + i * d, (size_t)d * sizeof(REAL));
-            it->place[r] = (int32_t)it->unique++;
+            *place = (int32_t)it->unique++;
         } else {
-            REAL *sum = it->sums + it->place[r] * d;
+            REAL *sum = it->sums + *place * d;
             for (int64_t j = 0; j < d; j++) sum[j] += v[i * d + j];
         }
     }
@@ -140,7 +153,7 @@ static void visit_rows(rule f, const knobs *k, const item *it, int64_t a, int64_
         }
         const int64_t r = i / d, end = TIDE_MIN(b, (r + 1) * d),
                       row = it->how == ROWS_BATCH ? it->ids[r] : r;
-        const int64_t place = it->how == ROWS_BATCH ? r : it->place[r], shift = i - r * d;
+        const int64_t place = it->how == ROWS_BATCH ? r : *place_of(it, r), shift = i - r * d;
         if (place >= 0) run_rule(f, k, it, row * d + shift, end - i, it->sums + place * d + shift);
         else
             for (int64_t j = 0; j < end - i; j += PACK)
