@@ -43,8 +43,8 @@ local parts = {
         return chain({ 784 }, { L.Dense { 256, "relu" }, L.Dense { 256, "relu" }, L.Dense(10) })
       end, floats(n, 784), whole(10, n), classes
     end },
-  width = { "three dense layers by their width, batch 64", { 16, 32, 64, 128, 256, 512, 1024, 2048 },
-    function(n)
+  width = { "three dense layers by their width, batch 64",
+    { 16, 32, 64, 128, 256, 512, 1024, 2048 }, function(n)
       return function()
         return chain({ n }, { L.Dense { n, "relu" }, L.Dense { n, "relu" }, L.Dense(n) })
       end, floats(64, n), floats(64, n)
@@ -120,8 +120,8 @@ local function measure(make, x, y, loss)
 end
 
 local function slope(now, before, n, m)
-  return before and before > 0 and now > 0 and ("%.2f"):format(math.log(now / before) / math.log(n / m))
-    or "-"
+  return before and before > 0 and now > 0
+    and ("%.2f"):format(math.log(now / before) / math.log(n / m)) or "-"
 end
 
 io.stdout:setvbuf "line"

@@ -198,7 +198,7 @@ function learnable.far(name, losses)
   local far, at = 0, 1
   for i, loss in ipairs(losses) do
     local share = math.abs(loss / reference[name].losses[i] - 1)
-    if not (share <= far) then -- NaN counts
+    if share > far or share ~= share then
       far, at = share, i
     end
   end
