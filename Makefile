@@ -532,10 +532,9 @@ ROWS ?= mlp_small mlp_mid cnn resnet20 mobilenet unet lstm gru encoder gpt recsy
   resnet20_b1 mobilenet_b1 gpt_b1 resnet20_b64 mobilenet_b16 cnn_b256 mlp_small_after pictures start
 bench:
 	@+$(MAKE) --no-print-directory all
-	@$(TREE) $(LUA) spec/bench/run.lua --program $(BUILD)/tide --seconds $(BENCH_SECONDS) $(if $(THREADS),--threads $(THREADS)) \
+	@$(TREE) $(LUA) spec/bench/run.lua --program $(BUILD)/tide $(if $(BENCH_SECONDS),--seconds $(BENCH_SECONDS)) $(if $(THREADS),--threads $(THREADS)) \
 	  $(if $(filter 1,$(LEVELS_COMPARED)),--levels '$(LEVELS)' --rounds $(or $(ROUNDS),3) --margin $(or $(MARGIN),1.05)) \
 	  $(if $(PEER),--python $(PEER)) $(if $(PARTS),--parts '$(PARTS)') $(ROWS)
-BENCH_SECONDS ?= 10
 
 # Single ops beside NumPy and torch of the Python PEER: make bench-ops PEER=python THREADS=1 ONLY="sum sort" SIZES=1000000
 bench-ops:

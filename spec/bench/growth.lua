@@ -2,11 +2,11 @@
 ---
 ---     make bench ROWS=growth [PARTS="depth vocabulary"] [THREADS=1] [BENCH_SECONDS=0.3]
 ---
---- ms: of one step, the best of many; MB: what a step holds at its peak beyond what there was before
---- it; made: seconds to make and build the model; first: seconds of its first three steps, in which
---- plans are made. slope: the exponent of the growth of ms from the line above, its last column that
---- of MB; 1 is in proportion. With one thread the time is the processor's, which other programs
---- change little.
+--- ms: of one step, the best of many; MB: what a step holds at its peak beyond what there was
+--- before it; made: seconds to make and build the model; first: seconds of its first three steps,
+--- in which plans are made. slope: the exponent of the growth of ms from the line above, its last
+--- column that of MB; 1 is in proportion. With one thread the time is the processor's, which other
+--- programs change little.
 package.path = arg[0]:gsub("spec/bench/[^/]*$", "?.lua;") .. package.path
 local core = require "tide.core"
 local tide = require "tide"

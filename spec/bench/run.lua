@@ -9,7 +9,7 @@
 --- With levels, each row runs at those that the machine has, turn by turn, and the best of R rounds
 --- counts. Where a level takes more than `margin` times what a lower one takes, they run so many
 --- rounds again, since noise only adds; what is still slower is said, and the exit status is 1.
-local o = { seconds = "10", store = "build/bench/rows.jsonl", rounds = "3", margin = "1.05",
+local o = { store = "build/bench/rows.jsonl", rounds = "3", margin = "1.05",
   program = "build/tide" }
 local rows = {}
 do
@@ -76,7 +76,7 @@ end
 
 local function measured(row, level)
   local command = row == "start" and "lua5.4 spec/bench/start.lua"
-    or ("%s spec/bench/peers.lua %s --seconds %s"):format(o.program, row, o.seconds)
+    or ("%s spec/bench/peers.lua %s --seconds %s"):format(o.program, row, o.seconds or "10")
   local text = output(settings(level) .. command)
   return text and text:match "%b{}" or error(("the row %s gives nothing"):format(row), 0)
 end
@@ -194,6 +194,14 @@ end
 
 -- ---- all ----
 
+local function run_table(row)
+  local command = settings() .. o.program .. " " .. tables[row]
+  for _, key in ipairs { "seconds", "python", "parts" } do
+    command = command .. (o[key] and (" --%s '%s'"):format(key, o[key]) or "")
+  end
+  return os.execute(command)
+end
+
 io.stdout:setvbuf "line"
 local good = true
 if o.levels then
@@ -203,10 +211,7 @@ else
   print(("%s; %s, threads: %d"):format(cpu, level, threads))
   for _, row in ipairs(rows) do
     if tables[row] then
-      local ok = os.execute(("%s%s %s --seconds %s%s"):format(settings(), o.program, tables[row],
-        o.seconds, (o.python and " --python " .. o.python or "")
-        .. (o.parts and (" --parts '%s'"):format(o.parts) or "")))
-      good = ok and good
+      good = run_table(row) and good
     else
       run_row(row, level, threads)
     end
