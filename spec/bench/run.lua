@@ -196,7 +196,7 @@ end
 
 local function run_table(row)
   local command = settings() .. o.program .. " " .. tables[row]
-  for _, key in ipairs { "seconds", "python", "parts" } do
+  for _, name in ipairs { "seconds", "python", "parts" } do
     command = command .. (o[key] and (" --%s '%s'"):format(key, o[key]) or "")
   end
   return os.execute(command)
