@@ -197,7 +197,7 @@ end
 local function run_table(row)
   local command = settings() .. o.program .. " " .. tables[row]
   for _, name in ipairs { "seconds", "python", "parts" } do
-    command = command .. (o[key] and (" --%s '%s'"):format(key, o[key]) or "")
+    command = command .. (o[name] and (" --%s '%s'"):format(name, o[name]) or "")
   end
   return os.execute(command)
 end
