@@ -236,6 +236,59 @@ describe("files of elements", function()
     assert.equal("uint8", D.load(folder):batch(2):next().dtype)
   end)
 
+  it("stand beside each other where a function says which, and are read as another says", function()
+    local folder = expect.folder()
+    local function third(x)
+      return x % 3
+    end
+    D.range(10):save(folder, { shard_func = third, compression = "gzip" })
+    local ds = D.load(folder)
+    assert.equal(10, #ds)
+    assert.same({ 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 }, ds:as_list()) -- one of each in turn
+    local function one_by_one(files)
+      return files:flat_map(function(file)
+        return file
+      end)
+    end
+    assert.same({ 0, 3, 6, 9, 1, 4, 7, 2, 5, 8 },
+      D.load(folder, { reader_func = one_by_one }):as_list())
+    local function mixed(files)
+      return files:shuffle(3, { seed = 4 }):interleave(function(file)
+        return file
+      end, 2)
+    end
+    local readers = { one_by_one, mixed, false }
+    for _, reader in ipairs(readers) do
+      local function make_again()
+        return D.load(folder, { reader_func = reader or nil })
+      end
+      local want = make_again():as_list()
+      for at = 0, 10 do
+        local one, other = make_again(), make_again()
+        for _ = 1, at do
+          one:next()
+        end
+        other:restore(one:state())
+        assert.same(table.move(want, at + 1, 10, 1, {}), other:as_list(), at)
+      end
+    end
+    D.range(0):save(folder, { shard_func = third })
+    assert.same({}, D.load(folder):as_list())
+    for value, text in pairs { [0.5] = "got 0.5", [-1] = "got -1", ["a"] = 'got "a"' } do
+      expect.has(expect.message(function()
+        D.range(2):save(folder, { shard_func = function() return value end })
+      end), "Dataset.save", "shard_func must give a whole number from 0", text)
+    end
+    expect.has(expect.message(function()
+      D.range(2000):save(folder, { shard_func = function(x) return x end })
+    end), "shard_func gives too many numbers (expected 1024 at most)")
+    expect.has(expect.message(D.load, folder, { reader_func = function() return 1 end }),
+      "takes data sets (got 1)")
+    expect.write(folder .. "/data.json",
+      '{"format":1,"elements":2,"shards":[{"number":-1,"elements":2}]}')
+    expect.has(expect.message(D.load, folder), "does not describe the elements of a data set")
+  end)
+
   it("keep what the first pass made, also for another data set of the same stages", function()
     local made, path = 0, expect.name()
     local function cached()

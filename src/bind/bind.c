@@ -720,6 +720,7 @@ int luaopen_tide_core(lua_State *L) {
     tideL_open_image(L);
     tideL_open_sound(L);
     tideL_open_io(L);
+    tideL_open_names(L);
     tideL_open_archives(L);
     tideL_open_words(L);
     tideL_open_text(L);

@@ -170,6 +170,7 @@ void tideL_open_columns(lua_State *L);
 void tideL_open_process(lua_State *L);
 void tideL_open_image(lua_State *L);
 void tideL_open_io(lua_State *L);
+void tideL_open_names(lua_State *L);
 void tideL_open_archives(lua_State *L);
 void tideL_open_words(lua_State *L);
 void tideL_open_text(lua_State *L);

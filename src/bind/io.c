@@ -6,7 +6,6 @@
 #include "../io/digest.h"
 #include "files.h"
 
-#include <dirent.h>
 #include <limits.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -378,90 +377,6 @@ static int file_size(lua_State *L) {
     return 1;
 }
 
-/* listdir(path, what, prefix = nil) -> sorted names, and for each "directory", "link" (to a
- * directory), "file" or "other"; with a prefix it stands before the names, and their kinds are the
- * letters of one string */
-typedef struct {
-    char *bytes, *kinds, **names,
-        *line; /* names, one behind the other; a letter, a place of each */
-} listed;
-
-static void free_listed(void *p) {
-    listed *l = p;
-    free(l->bytes), free(l->kinds), free(l->names), free(l->line), free(l);
-}
-
-static int by_name(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static int listdir(lua_State *L) {
-    const char *path = tideL_checkpath(L, 1), *where = luaL_optstring(L, 2, "listdir");
-    size_t prefix_n = 0;
-    const char *prefix = luaL_optlstring(L, 3, NULL, &prefix_n);
-    tideL_box *box = tideL_newbox(L, free_listed);
-    if (!(box->p = calloc(1, sizeof(listed))))
-        return tideL_error(L, where, "not enough memory to list %.300s", path);
-    DIR *d = opendir(path);
-    if (!d) return tideL_error(L, where, "%.300s: cannot be listed: %s", path, strerror(errno));
-    char *bytes = NULL; /* the names, one behind the other */
-    size_t n = 0, used = 0, room = 0;
-    bool ok = true;
-    for (struct dirent *e; ok && (e = readdir(d));) {
-        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
-        size_t length = strlen(e->d_name) + 1;
-        if (room - used < length) {
-            room = room * 2 + length + 1024;
-            char *more = realloc(bytes, room);
-            if (more) bytes = more;
-            ok = more != NULL;
-        }
-        if (ok) memcpy(bytes + used, e->d_name, length), used += length, n++;
-    }
-    char **names = ok ? malloc((n + 1) * sizeof *names) : NULL;
-    ok = names != NULL;
-    for (size_t i = 0, at = 0; ok && i < n; at += strlen(bytes + at) + 1) names[i++] = bytes + at;
-    int fd = dirfd(d);
-    char *kinds = ok ? malloc(n + 1) : NULL;
-    if (ok && kinds && n) qsort(names, n, sizeof *names, by_name);
-    for (size_t i = 0; kinds && i < n; i++) {
-        struct stat s, l;
-        kinds[i] = fstatat(fd, names[i], &s, 0) != 0 ? 'o'
-            : S_ISREG(s.st_mode)                     ? 'f'
-            : !S_ISDIR(s.st_mode)                    ? 'o'
-                                                     : 'd';
-        if (kinds[i] == 'd' && fstatat(fd, names[i], &l, AT_SYMLINK_NOFOLLOW) == 0 &&
-            S_ISLNK(l.st_mode))
-            kinds[i] = 'l';
-    }
-    closedir(d);
-    listed *all = box->p;
-    *all = (listed){bytes, kinds, names, malloc(prefix_n + NAME_MAX + 1)};
-    if (!kinds || !all->line)
-        return tideL_error(L, where, "not enough memory to list %.300s", path);
-    if (prefix) memcpy(all->line, prefix, prefix_n);
-    lua_createtable(L, (int)n, 0);
-    lua_createtable(L, prefix ? 0 : (int)n, 0);
-    for (size_t i = 0; i < n; i++) {
-        size_t length = strnlen(names[i], NAME_MAX);
-        memcpy(all->line + prefix_n, names[i], length);
-        lua_pushlstring(L, all->line, prefix_n + length);
-        lua_rawseti(L, -3, (lua_Integer)i + 1);
-        if (prefix) continue;
-        const char kind = kinds[i];
-        lua_pushstring(L,
-                       kind == 'd'       ? "directory"
-                           : kind == 'l' ? "link"
-                           : kind == 'f' ? "file"
-                                         : "other");
-        lua_rawseti(L, -2, (lua_Integer)i + 1);
-    }
-    if (prefix) lua_pop(L, 1), lua_pushlstring(L, kinds, n);
-    free_listed(all);
-    box->p = NULL;
-    return 2;
-}
-
 /* io_fault(point, n, "io" | "nospace" | "short" | "kill"): for tests; the n-th call there fails, is
  * cut short, or is the last */
 static int io_fault(lua_State *L) {
@@ -634,7 +549,6 @@ void tideL_open_io(lua_State *L) {
         {"file_exists", file_exists},
         {"file_digest", file_digest},
         {"file_size", file_size},
-        {"listdir", listdir},
         {"io_fault", io_fault},
         {"idx_read", idx_read},
         {"map_file", map_file},

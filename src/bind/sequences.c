@@ -1,5 +1,6 @@
 /* Sequences for Lua: words of a text, rows of one length, windows of series. They stand on
  * core.text. */
+#include "../io/image.h"
 #include "../text/text.h"
 #include "bind.h"
 
@@ -8,8 +9,18 @@
 
 /* -- windows of series -- */
 
-/* A list of whole numbers, as a block that stays on the stack. */
+/* A list of whole numbers, or an int64 tensor of one axis, as a block that stays on the stack. */
 static int64_t *numbers(lua_State *L, int i, int64_t *n) {
+    if (lua_isuserdata(L, i)) {
+        const tide_tensor *t = tideL_pinhost(L, i, "windows");
+        if (t->dtype != TIDE_I64 || t->rank != 1 || !tide_is_contiguous(t))
+            tideL_error(L, "windows", "firsts must be int64 numbers in a row (got %s)",
+                        tide_dtype_name(t->dtype));
+        *n = t->shape[0];
+        int64_t *p = lua_newuserdatauv(L, (size_t)(*n + 1) * sizeof *p, 0);
+        memcpy(p, tide_host_view(t), (size_t)*n * sizeof *p);
+        return p;
+    }
     luaL_checktype(L, i, LUA_TTABLE);
     *n = (int64_t)lua_rawlen(L, i);
     int64_t *p = lua_newuserdatauv(L, (size_t)(*n + 1) * sizeof *p, 0);
@@ -31,8 +42,8 @@ static int64_t *stepping(lua_State *L, int64_t first, int64_t step, int64_t n) {
 }
 
 /* windows(x, firsts, offsets, flat, step, count): the rows first + offset (from 1) of a tensor, as
- * (firsts, offsets, …), or without the second axis for one offset and `flat`. firsts: a list, or
- * the first of `count` that are `step` apart */
+ * (firsts, offsets, …), or without the second axis for one offset and `flat`. firsts: a list, an
+ * int64 tensor, or the first of `count` that are `step` apart */
 static int windows(lua_State *L) {
     int64_t n = luaL_optinteger(L, 6, 0), m, shape[TIDE_MAX_RANK + 1];
     const int64_t *first = lua_isinteger(L, 2)
@@ -75,6 +86,30 @@ static int windows(lua_State *L) {
         }
         for (int64_t k = 0; k < m; k++, to += bytes)
             memcpy(to, at + offset[k] * (int64_t)bytes, bytes);
+    }
+    tideL_send(L, h);
+    return 1;
+}
+
+/* drawn(seed, pass, draw, step, count, from, below): `count` numbers from + 0 .. from + below - 1,
+ * int64, by the draws draw, draw + step, ... of a pass */
+static int drawn(lua_State *L) {
+    const uint64_t seed = (uint64_t)luaL_checkinteger(L, 1),
+                   pass = (uint64_t)luaL_checkinteger(L, 2),
+                   draw = (uint64_t)luaL_checkinteger(L, 3),
+                   step = (uint64_t)luaL_checkinteger(L, 4);
+    const int64_t n = luaL_checkinteger(L, 5), from = luaL_checkinteger(L, 6),
+                  below = luaL_checkinteger(L, 7);
+    luaL_argcheck(L, n >= 0 && n < INT32_MAX, 5, "is no count");
+    luaL_argcheck(L, below > 0, 7, "must be 1 or more");
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_pace(L, ctx);
+    tideL_handle *h = tideL_new(L);
+    tideL_try(L, ctx, tide_new_host(ctx, TIDE_I64, 1, &n, &h->t));
+    int64_t *to = tide_host_view(h->t);
+    for (int64_t k = 0; k < n; k++) {
+        const uint64_t bits = tide_sample_seed(seed, pass, draw + (uint64_t)k * step);
+        to[k] = from + (int64_t)floor((double)(bits >> 11) * 0x1p-53 * (double)below);
     }
     tideL_send(L, h);
     return 1;
@@ -150,6 +185,6 @@ static int words(lua_State *L) {
 
 void tideL_open_sequences(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"windows", windows}, {"rows", rows}, {"words", words}, {NULL, NULL}};
+        {"windows", windows}, {"drawn", drawn}, {"rows", rows}, {"words", words}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

@@ -1,6 +1,7 @@
 /* Text for Lua: characters, and tokenizers with their encodings. Lists and tensors of ids are made
  * here; `base` is what is added to an id of the file, 0 or 1. */
 #include "../text/text.h"
+#include "../io/workers.h"
 #include "bind.h"
 
 #include <stdlib.h>
@@ -79,14 +80,19 @@ static int chars(lua_State *L) {
 
 /* -- tokenizers -- */
 
+enum { WORKERS = 64 };
+
 typedef struct {
+    int refs; /* the handle's and those of texts that workers encode */
     tide_tokenizer *t;
-    tide_encoder *e;
+    tide_encoder *e, *own[WORKERS]; /* own: of each worker, made by it */
 } tokenizer;
 
 static void free_tokenizer(void *p) {
     tokenizer *k = p;
+    if (--k->refs > 0) return;
     tide_tokenizer_free(k->t), tide_encoder_free(k->e);
+    for (int i = 0; i < WORKERS; i++) tide_encoder_free(k->own[i]);
     free(k);
 }
 
@@ -114,7 +120,9 @@ static int new_tokenizer(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);
     tideL_box *box = tideL_newbox(L, free_tokenizer);
     tokenizer *k = calloc(1, sizeof *k);
-    if (!(box->p = k) || !(k->e = tide_encoder_new())) return luaL_error(L, "not enough memory");
+    if (!(box->p = k)) return luaL_error(L, "not enough memory");
+    k->refs = 1;
+    if (!(k->e = tide_encoder_new())) return luaL_error(L, "not enough memory");
     tideL_try(L, ctx, tide_tokenizer_parse(ctx, what, json, n, &k->t));
     return 1;
 }
@@ -236,6 +244,126 @@ static int ids(lua_State *L) {
         }
         lua_rawseti(L, -3, i);
         lua_pop(L, 1);
+    }
+    return 1;
+}
+
+/* -- texts that workers encode ahead of the step: copies, so that Lua may forget them -- */
+
+typedef struct {
+    tokenizer *k; /* one reference */
+    tideL_workers *workers;
+    tide_task *task;
+    int64_t n, pieces;
+    size_t *at; /* [n + 1] where each text begins */
+    char *bytes;
+    int64_t *begin; /* [pieces + 1] the first text of each piece */
+    int32_t **ids;  /* [n] */
+    int64_t *count; /* [n]; -1: could not be encoded */
+    int flags;
+} texts;
+
+static void drop_texts(void *p) {
+    texts *j = p;
+    tide_task_free(tideL_workers_of(j->workers), j->task);
+    tideL_workers_release(j->workers);
+    for (int64_t i = 0; j->ids && i < j->n; i++) free(j->ids[i]);
+    if (j->k) free_tokenizer(j->k);
+    free(j->at), free(j->bytes), free(j->begin), free(j->ids), free(j->count), free(j);
+}
+
+static void encode_piece(void *user, int64_t piece, int worker) {
+    texts *j = user;
+    tide_encoder **e = &j->k->own[worker % WORKERS];
+    tide_ctx *ctx = calloc(1, sizeof *ctx); /* for a message that nobody reads */
+    tide_encoding got = {0};
+    if (!*e) *e = tide_encoder_new();
+    for (int64_t i = j->begin[piece]; i < j->begin[piece + 1]; i++) {
+        j->count[i] = -1;
+        if (!ctx || !*e ||
+            tide_tokenizer_encode(ctx, j->k->t, *e, j->bytes + j->at[i], j->at[i + 1] - j->at[i],
+                                  NULL, 0, j->flags, &got) != TIDE_OK)
+            continue;
+        const size_t n = got.parts ? got.ends[0] : 0;
+        if (!(j->ids[i] = malloc((n + 1) * sizeof **j->ids))) continue;
+        for (size_t t = 0; t < n; t++) j->ids[i][t] = got.p[t].id;
+        j->count[i] = (int64_t)n;
+    }
+    tide_encoding_free(&got);
+    free(ctx);
+}
+
+/* ids_begin(workers, tokenizer, texts, flags) -> what ids_take takes; the workers encode them */
+static int ids_begin(lua_State *L) {
+    enum { PIECE = 1 << 14 }; /* bytes that a worker takes at a time */
+    tideL_workers *w = tideL_toworkers(L, 1);
+    tokenizer *k = check_tokenizer(L, 2);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    const int flags = (int)luaL_checkinteger(L, 4);
+    const int64_t n = (int64_t)lua_rawlen(L, 3);
+    size_t bytes = 0;
+    for (int64_t i = 0; i < n; i++, lua_pop(L, 1)) {
+        if (lua_rawgeti(L, 3, i + 1) != LUA_TSTRING)
+            return tideL_error(L, "encode", "text %lld is %s (expected a string)", (long long)i + 1,
+                               tideL_typename(L, -1));
+        bytes += lua_rawlen(L, -1);
+    }
+    tideL_box *box = tideL_newbox(L, drop_texts);
+    texts *j = box->p = calloc(1, sizeof *j);
+    if (!j) return luaL_error(L, "not enough memory");
+    j->k = k, k->refs++, j->n = n, j->flags = flags;
+    j->at = malloc(((size_t)n + 1) * sizeof *j->at), j->bytes = malloc(bytes + 1);
+    j->begin = malloc(((size_t)n + 2) * sizeof *j->begin);
+    j->ids = calloc((size_t)n + 1, sizeof *j->ids);
+    j->count = malloc(((size_t)n + 1) * sizeof *j->count);
+    if (!j->at || !j->bytes || !j->begin || !j->ids || !j->count)
+        return luaL_error(L, "not enough memory");
+    size_t at = 0, from = 0;
+    j->begin[0] = 0;
+    for (int64_t i = 0; i < n; i++, lua_pop(L, 1)) {
+        size_t m;
+        lua_rawgeti(L, 3, i + 1);
+        const char *s = lua_tolstring(L, -1, &m);
+        memcpy(j->bytes + at, s, m);
+        j->at[i] = at, at += m;
+        if (at - from >= PIECE || i == n - 1) j->begin[++j->pieces] = i + 1, from = at;
+    }
+    j->at[n] = at;
+    if (!w || !tideL_workers_of(w) || !tide_workers_ours(tideL_workers_of(w)))
+        return tideL_error(L, "encode", "the workers are closed");
+    j->workers = tideL_workers_retain(w);
+    if (!(j->task = tide_task_new(tideL_workers_of(w), j->pieces, encode_piece, j)))
+        return luaL_error(L, "not enough memory");
+    return 1;
+}
+
+/* ids_take(texts, base) -> a list of lists of ids */
+static int ids_take(lua_State *L) {
+    texts *j = tideL_unbox(L, 1, drop_texts);
+    if (!j) return tideL_error(L, "encode", "the texts were taken already");
+    const lua_Integer base = luaL_checkinteger(L, 2);
+    tide_ctx *ctx = tideL_ctx(L);
+    tide_workers *w = tideL_workers_of(j->workers);
+    if (!w || !tide_workers_ours(w))
+        return tideL_error(L, "encode",
+                           "the workers belong to the process that this one was forked "
+                           "from; begin a new pass here");
+    if (!tide_task_wait(w, j->task, &tide_cancel)) return tideL_raise(L, ctx, tide_go_on(ctx));
+    lua_createtable(L, (int)j->n, 0);
+    for (int64_t i = 0; i < j->n; i++) {
+        if (j->count[i] < 0) { /* says why */
+            tide_encoding *e = new_encoding(L);
+            tideL_try(L, ctx,
+                      tide_tokenizer_encode(ctx, j->k->t, j->k->e, j->bytes + j->at[i],
+                                            j->at[i + 1] - j->at[i], NULL, 0, j->flags, e));
+            return tideL_error(L, "encode", "not enough memory");
+        }
+        lua_createtable(L, (int)j->count[i], 0);
+        for (int64_t t = 0; t < j->count[i]; t++) {
+            lua_pushinteger(L, j->ids[i][t] + base);
+            lua_rawseti(L, -2, (lua_Integer)t + 1);
+        }
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     return 1;
 }
@@ -558,6 +686,8 @@ void tideL_open_text(lua_State *L) {
         {"lengths", lengths},
         {"field", field},
         {"ids", ids},
+        {"ids_begin", ids_begin},
+        {"ids_take", ids_take},
         {"tensor", tensor},
         {"decode", decode},
         {"token", token},

@@ -422,11 +422,15 @@ static bool prune(work *w, size_t wanted) {
         size_t parts = 0;
         for (size_t end = n; end > 0; end = w->best[end].from) parts++;
         const double log_alt = log(sum + freq[i] * (double)(parts - 1));
-        double alt = 0;
+        ok = tide_grow(&w->alpha, &w->alpha_room, parts, sizeof *w->alpha);
+        if (!ok) break;
+        size_t at = parts;
         for (size_t end = n; end > 0; end = w->best[end].from) {
             const int32_t id = w->best[end].id;
-            alt += log((id < 0 ? unknown : freq[id]) + freq[i]) - log_alt;
+            w->alpha[--at] = log((id < 0 ? unknown : freq[id]) + freq[i]) - log_alt;
         }
+        double alt = 0; /* from the first to the last: losses that are equal stay so, to the bit */
+        for (; at < parts; at++) alt += w->alpha[at];
         costs[ncosts++] = (costing){i, freq[i] / all * (log(freq[i]) - log(sum) - alt)};
     }
     if (ok && ncosts) qsort(costs, ncosts, sizeof *costs, by_loss);

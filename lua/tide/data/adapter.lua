@@ -5,7 +5,8 @@
 --- An adapter has `batches` (number per epoch, nil: unknown), `begin(epoch)`, which starts a round,
 --- `next()`, which returns x, y, sample_weight of the next batch, or nil, `again(epoch)`, which
 --- starts another round and tells whether there is one, and `finish()` for the end of an epoch.
---- `close()` ends what runs for it. `state()` says as plain data where it is, `restore(s)` goes
+--- Where `more` is set another round is to follow, which may begin early. `close()` ends what runs
+--- for it. `state()` says as plain data where it is, `restore(s)` goes
 --- there: the next batch is the one that followed, in the same order.
 local check = require "tide.check"
 local core = require "tide.core"
@@ -331,6 +332,9 @@ function Stream:begin(epoch)
     self.step, self.held, self.closed = self.restart(epoch), nil, nil
   end
   self.resumed = nil
+  if self.more and self.another then
+    self.another()
+  end
 end
 
 -- Whether there is no further batch; one that there is stays for `next`.
@@ -580,11 +584,22 @@ function adapter.new(o)
       stop = x._closes and function()
         own():close()
       end or nil,
-      restart = function()
-        if own() ~= x then
-          own():close()
+      another = x._closes and function()
+        local pass = own()
+        if method(pass, "another") then
+          pass:another()
         end
-        return begun((x:iter()))
+      end or nil,
+      restart = function()
+        local before = own()
+        if before ~= x and not before.over then
+          before:close()
+        end
+        local step = x:iter()
+        if before ~= x then
+          before:close() -- what it has begun for another one
+        end
+        return begun(step)
       end,
       where = where and function()
         return own():state()

@@ -51,6 +51,11 @@ function elements.collected(values, dtypes)
   return Dataset("memory", {}, nil, { _elements = values, _dtypes = dtypes })
 end
 
+-- The elements in a file that encode.lua wrote.
+function elements.stored(path, packed, count)
+  return Dataset("load", {}, nil, { _path = path, _packed = packed, _count = count })
+end
+
 -- ---- passes ----
 
 local Pass = class.new "DatasetIterator"
@@ -63,15 +68,37 @@ function Pass:_init(dataset, epoch)
   self.given, self.seconds = 0, 0
 end
 
+-- Ends what runs for it, but not the pass that has been begun behind it.
+local function let_go(self)
+  if self.iterator then
+    self.over = true
+    local iterator = self.iterator
+    self.iterator = nil
+    iterator:close()
+  end
+end
+
+-- Begins the pass behind this one, as far as threads make it.
+local function follow(self)
+  self.followed = false
+  local pass = Pass(self.dataset, self.epoch + 1)
+  self.follower = pass
+  pass:ahead(self.depth or 1)
+  pass.iterator:start_ahead()
+end
+
 local function delivered(self, ok, first, ...)
   if not ok then
     self:close()
     error(first, 0)
   elseif first == nil then
-    self:close()
+    let_go(self)
     return nil
   end
   self.given = self.given + 1
+  if self.followed and self.iterator:draining() then
+    follow(self)
+  end
   return first, ...
 end
 
@@ -91,8 +118,15 @@ Pass.__call = Pass.next
 --- does, and fit with every data set.
 function Pass:ahead(n)
   if self.iterator then
+    self.depth = n
     self.iterator:ahead(n)
   end
+end
+
+--- Says that another pass will follow this one: threads begin it while the last elements of this
+--- one are used. It is what it would be anyway; closing this pass, or the data set, ends it, too.
+function Pass:another()
+  self.followed = true
 end
 
 --- Where the pass is, as plain data and tensors: what `dataset:restore` takes, perhaps in another
@@ -106,11 +140,11 @@ end
 
 --- Ends the pass and what runs for it.
 function Pass:close()
-  if self.iterator then
-    self.over = true
-    local iterator = self.iterator
-    self.iterator = nil
-    iterator:close()
+  local follower = self.follower
+  self.followed, self.follower = false, nil
+  let_go(self)
+  if follower then
+    follower:close()
   end
 end
 
@@ -122,11 +156,15 @@ end
 
 -- Begins a pass, or gives the one that `restore` has put somewhere.
 local function begin(self)
-  local pass = self._restored
+  local pass, before = self._restored, self._pass
   self._restored = nil
   if not pass then
     self._epoch = self._epoch + 1
-    pass = Pass(self, self._epoch)
+    local ready = before and before.follower
+    if ready and ready.epoch == self._epoch then
+      pass, before.follower = ready, nil
+    end
+    pass = pass or Pass(self, self._epoch)
   end
   self._pass = pass
   return pass

@@ -368,7 +368,9 @@ local function freeze(v)
     end
     return out
   elseif getmetatable(v) ~= nil then
-    if not v._elements then
+    if v._count then -- in a file
+      return { file = v._path, packed = v._packed, count = v._count }
+    elseif not v._elements then
       errors.raise("state", "an element that is a data set of a person's own cannot be kept in a \z
         state; take it apart (flat_map) before the stage that collects it")
     end
@@ -392,6 +394,8 @@ local function thaw(v)
     return out
   elseif v.memory then
     return elements.collected(elements.thaw(v.memory), v.dtypes)
+  elseif v.file then
+    return elements.stored(v.file, v.packed, v.count)
   end
   local out = { n = v.parts }
   for k = 1, v.parts do

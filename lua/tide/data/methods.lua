@@ -4,9 +4,7 @@ local class = require "tide.class"
 local core = require "tide.core"
 local Dataset = require "tide.data.dataset"
 local elements = require "tide.data.elements"
-local encode = require "tide.data.encode"
 local errors = require "tide.errors"
-local json = require "tide.utils.json"
 local send = require "tide.data.send"
 local stage = require "tide.data.stage"
 
@@ -38,6 +36,14 @@ local function need_dataset(v, where)
     errors.raise(where, "takes data sets (got %s)", check.show(v))
   end
   return v
+end
+
+-- Raises where a function of Dataset is called as a method of it.
+local function refuse_self(v, where)
+  check.refuse_colon(where, v)
+  if v == Dataset then
+    errors.raise(where, "is called with a dot and not with a colon: %s(...)", where)
+  end
 end
 
 -- ---- functions of elements ----
@@ -301,10 +307,6 @@ function Dataset:cache(...)
   return Dataset._with(self, "cache", o)
 end
 
-local PACKED = { none = 0, gzip = 1, zlib = 2 }
-local COMPRESSION = { "compression", "enum", nil, "of the file; none when left out",
-  of = "none|gzip|zlib" }
-
 local snapshot_args = check.args("Dataset.snapshot", {
   { "path", "string", required, "folder of the file" },
   { "compression", "enum", "auto", "of the file", of = "auto|gzip|snappy|none" },
@@ -321,43 +323,6 @@ function Dataset:snapshot(...)
   local name = ("%08x.elements"):format(core.crc32c(stage.signature(self)))
   return Dataset._with(self, "cache_file", o, { _path = o.path .. "/" .. name,
     _packed = o.compression == "gzip" and 1 or 0 })
-end
-
-local save_args = check.args("Dataset.save", {
-  { "path", "string", required, "folder that is made" }, COMPRESSION,
-  { "shard_func", "callable", nil, "not used: the elements are in one file" },
-  { "checkpoint_args", "any", nil, "not used", dict = true } })
-
---- Writes the elements of one pass into a folder, from which Dataset.load reads them.
----
----     local folder = os.tmpname() .. ".saved"
----     tide.data.Dataset.range(3):save(folder)
----     tide.data.Dataset.load(folder):as_list()   --> { 0, 1, 2 }
-function Dataset:save(...)
-  local o = save_args:call(...)
-  core.mkdirs(o.path)
-  local writer = encode.writer(o.path .. "/data.elements", PACKED[o.compression or "none"])
-  local count, dtypes = 0, nil
-  local pass <close> = self:iter()
-  local function add(first, ...)
-    if first == nil then
-      return false
-    end
-    if not dtypes then
-      dtypes = {}
-      for k = 1, select("#", ...) + 1 do
-        dtypes[k] = pass.iterator:dtype(k) or false
-      end
-    end
-    count = count + 1
-    writer:add(dtypes, first, ...)
-    return true
-  end
-  while add(pass()) do -- luacheck: ignore 542
-  end
-  writer:finish()
-  core.write_file(o.path .. "/data.json", json.encode { format = 1, elements = count,
-    compression = o.compression or "none" })
 end
 
 local with_options_args = check.args("Dataset.with_options", {
@@ -670,4 +635,4 @@ function Dataset:as_list()
 end
 
 return { AUTOTUNE = AUTOTUNE, need_dataset = need_dataset, is_dataset = is_dataset, SEED = SEED,
-  NAME = NAME, PARALLEL = PARALLEL, stage = stage }
+  NAME = NAME, PARALLEL = PARALLEL, stage = stage, refuse_self = refuse_self }

@@ -355,15 +355,30 @@ local function begun(self)
   return batch
 end
 
-local function under_way(self)
+-- Fills the queue up to so many.
+local function fill(self, most)
   local queue = self.queue or {}
   self.queue = queue
-  while not self.over and #queue <= self.depth do
+  while not self.over and #queue < most do
     local batch = begun(self)
     queue[#queue + 1] = batch
     self.over = not batch or batch.count < self.o.batch_size
   end
-  return table.remove(queue, 1)
+  return queue
+end
+
+local function under_way(self)
+  return table.remove(fill(self, self.depth + 1), 1)
+end
+
+function Batches:draining()
+  return self.over and self.depth ~= nil
+end
+
+function Batches:start_ahead()
+  if self.depth then
+    fill(self, self.depth)
+  end
 end
 
 function Batches:next()

@@ -4,7 +4,6 @@ local check = require "tide.check"
 local Dataset = require "tide.data.dataset"
 local core = require "tide.core"
 local errors = require "tide.errors"
-local json = require "tide.utils.json"
 local listing = require "tide.utils.listing"
 local methods = require "tide.data.methods"
 local sources = require "tide.data.stages.sources"
@@ -12,13 +11,7 @@ local stores = require "tide.data.stores"
 
 local required, SEED, NAME = check.required, methods.SEED, methods.NAME
 local need_dataset, is_dataset = methods.need_dataset, methods.is_dataset
-
-local function refuse_self(v, where)
-  check.refuse_colon(where, v)
-  if v == Dataset then
-    errors.raise(where, "is called with a dot and not with a colon: %s(...)", where)
-  end
-end
+local refuse_self = methods.refuse_self
 
 --- One element of these parts.
 ---
@@ -247,34 +240,6 @@ end
 
 -- ---- files ----
 
-local load_args = check.args("Dataset.load", {
-  { "path", "string", required, "folder that save has written" },
-  { "element_spec", "any", nil, "not used: the file tells it", dict = true },
-  { "compression", "string", nil, "not used: the folder tells it" },
-  { "reader_func", "callable", nil, "not used: the elements are in one file" },
-  { "wait", "bool", false, "not used" } })
-
---- The elements that `save` wrote.
----
----     local folder = os.tmpname() .. ".saved"
----     tide.data.Dataset.range(3):save(folder)
----     #tide.data.Dataset.load(folder)   --> 3
---- @return Dataset
-function Dataset.load(...)
-  refuse_self((...), "Dataset.load")
-  local path = load_args:call(...).path
-  local name = path .. "/data.json"
-  local header = json.decode(core.read_file(name, 1 << 16), name)
-  if type(header) ~= "table" or header.format ~= 1 or math.type(header.elements) ~= "integer"
-    or header.elements < 0 then
-    errors.raise("Dataset.load", "%s does not describe the elements of a data set", name)
-  end
-  local packed = header.compression == "gzip" and 1 or header.compression == "zlib" and 2 or 0
-  return Dataset("load", {}, nil, { _path = path .. "/data.elements", _packed = packed,
-    _count = header.elements })
-end
-
-
 local files_args = check.args("Dataset.list_files", {
   { "file_pattern", { "string", "list" }, required,
     "a path with * ? [a-z] in the names, or a list of such" },
@@ -289,17 +254,23 @@ function Dataset.list_files(...)
   refuse_self((...), "Dataset.list_files")
   local o = files_args:call(...)
   local patterns = type(o.file_pattern) == "table" and o.file_pattern or { o.file_pattern }
+  local block, n
+  if #patterns == 1 and type(patterns[1]) == "string" then
+    block, n = listing.block(patterns[1], "list_files")
+  end
   local paths = {}
-  for _, pattern in ipairs(patterns) do
+  for _, pattern in ipairs(block and {} or patterns) do
     local found = listing.glob(pattern, "list_files")
     paths = #patterns == 1 and found or table.move(found, 1, #found, #paths + 1, paths)
   end
-  if #paths == 0 then
+  n = n or #paths
+  if n == 0 then
     errors.raise("Dataset.list_files", "no file fits %s", check.show(o.file_pattern))
   end
   table.sort(paths)
-  local ds = Dataset.from_tensor_slices(paths)
-  return o.shuffle ~= false and ds:shuffle(#paths, { seed = o.seed }) or ds
+  local ds = block and Dataset("list_files", {}, nil, { _store = stores.names(block, n) })
+    or Dataset.from_tensor_slices(paths)
+  return o.shuffle ~= false and ds:shuffle(n, { seed = o.seed }) or ds
 end
 
 return true

@@ -111,6 +111,19 @@ function Iterator:ahead(n)
   end
 end
 
+--- Whether all that threads make for this pass is under way already, and nothing but threads works
+--- for it: another pass may begin behind it.
+function Iterator.draining()
+  return false
+end
+
+--- Begins what threads make before anything is asked for.
+function Iterator:start_ahead()
+  for _, input in ipairs(self.inputs) do
+    input:start_ahead()
+  end
+end
+
 --- What names it in errors.
 function Iterator:_label()
   return ("%s, element %d"):format(self.node._stage.name, self.n + 1)

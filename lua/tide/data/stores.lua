@@ -99,6 +99,43 @@ function Slices:spec()
   return out
 end
 
+-- ---- names of files in one block ----
+
+local Names = {}
+Names.__index = Names
+
+--- @param block userdata what core.names_at reads
+--- @param n integer names
+function stores.names(block, n)
+  return setmetatable({ block = block, n = n }, Names)
+end
+
+function Names:parts(i)
+  return core.names_at(self.block, i)
+end
+
+function Names:gather(order)
+  local out = order:tolist()
+  for k = 1, #out do
+    out[k] = core.names_at(self.block, out[k])
+  end
+  return out
+end
+
+function Names:span(first, count)
+  local out = {}
+  for k = 1, count do
+    out[k] = core.names_at(self.block, first + k - 1)
+  end
+  return out
+end
+
+function Names.dtype() end
+
+function Names.spec()
+  return { elements.unbatched(elements.spec { "" }) }
+end
+
 -- ---- ranges ----
 
 local Range = {}

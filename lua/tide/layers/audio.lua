@@ -6,6 +6,7 @@ local check = require "tide.check"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local features = require "tide.audio.features"
+local fourier = require "tide.ops.fourier"
 local initializers = require "tide.initializers"
 local list = require "tide.list"
 local none = require "tide.none"
@@ -193,6 +194,17 @@ local function mel_rows(...)
   return rows
 end
 
+-- Whether the op that makes spectra in one pass takes frames of this length.
+local function in_one_pass(n)
+  local rest = n // 2
+  for f = 2, 31 do
+    while rest > 1 and rest % f == 0 do
+      rest = rest // f
+    end
+  end
+  return n % 2 == 0 and n <= 1 << 14 and rest == 1
+end
+
 local function mel_init(self)
   local where = getmetatable(self).__name
   self.sequence_length = self.sequence_length or self.fft_length
@@ -204,26 +216,32 @@ local function mel_init(self)
     errors.raise(where, "max_freq must be above min_freq (got %s and %s)",
       tostring(self.max_freq), tostring(self.min_freq))
   end
-  self[S].matrix = features.linear_to_mel_weight_matrix(self.num_mel_bins,
-    self.fft_length // 2 + 1, self.sampling_rate, self.min_freq, self.max_freq,
-    self.compute_dtype == "float64" and "float64" or "float32")
+  local own, dtype = self[S], self.compute_dtype == "float64" and "float64" or "float32"
+  own.matrix = features.linear_to_mel_weight_matrix(self.num_mel_bins, self.fft_length // 2 + 1,
+    self.sampling_rate, self.min_freq, self.max_freq, dtype)
+  own.window = in_one_pass(self.fft_length) and fourier.window_of(where, self, dtype)
 end
 
 local function decibels(x, least)
   return ops.log10(ops.maximum(x, least)) * 10
 end
 
--- Powers by bands, (..., frames, bands), in float32 or float64.
+-- Powers by bands, (..., bands, frames), in float32 or float64.
 local function mel_powers(self, x)
-  local dtype = self[S].matrix.dtype
+  local own = self[S]
+  local dtype = own.matrix.dtype
   x = x.dtype == dtype and x or ops.cast(x, dtype)
+  if own.window then
+    return core.ops.mel_(x, own.window, own.matrix, self.sequence_stride,
+      { exponent = self.mag_exp })
+  end
   local re, im = ops.stft(x, self.sequence_length, self.sequence_stride, self.fft_length,
     { window = self.window == nil and none or self.window })
   local power = ops.square(re) + ops.square(im)
   if self.mag_exp ~= 2 then
     power = ops.power(ops.sqrt(power), self.mag_exp)
   end
-  return ops.matmul(power, self[S].matrix)
+  return ops.swapaxes(ops.matmul(power, own.matrix), -1, -2)
 end
 
 local function in_decibels(self, x)
@@ -263,7 +281,7 @@ audio.MelSpectrogram = base.derive(base, "MelSpectrogram", {
   call = function(self, x)
     x = mel_powers(self, x)
     x = self.power_to_db and in_decibels(self, x) or x
-    return ops.cast(ops.swapaxes(x, -1, -2), self.compute_dtype)
+    return ops.cast(x, self.compute_dtype)
   end,
   compute_output_shape = function(self, shape)
     return framed(self, shape, self.num_mel_bins)
@@ -314,13 +332,12 @@ audio.MFCC = base.derive(base, "MFCC", {
     local m = features.cosines(self.num_mel_bins, 2, self.norm == "ortho")
     m = self.norm == "htk" and m * math.sqrt(1 / (2 * self.num_mel_bins)) or m
     m = m[{ {}, { 1, self.num_mfcc } }]
-    self[S].cosines = ops.copy(ops.cast(m, self[S].matrix.dtype))
+    self[S].cosines = ops.copy(ops.cast(ops.transpose(m), self[S].matrix.dtype))
   end,
   call = function(self, x)
     x = mel_powers(self, x)
     x = self.power_to_db and in_decibels(self, x) or ops.log(ops.maximum(x, self.min_power))
-    x = ops.matmul(x, self[S].cosines)
-    return ops.cast(ops.swapaxes(x, -1, -2), self.compute_dtype)
+    return ops.cast(ops.matmul(self[S].cosines, x), self.compute_dtype)
   end,
   compute_output_shape = function(self, shape)
     return framed(self, shape, self.num_mfcc)

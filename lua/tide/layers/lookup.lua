@@ -119,7 +119,7 @@ function lookup.numbered(self, ids, shape)
   if known:is_empty() and not self.pad_to_max_tokens then
     errors.raise(self:_label(), "it has no vocabulary yet: give one, or call adapt")
   end
-  local out = encode.ids(ids, mode == "tf_idf" and "count" or mode, n, self.compute_dtype)
+  local out = encode.ids(ids, mode == "tf_idf" and "count" or mode, n, lookup.dtype(self))
   if mode == "tf_idf" then
     if not own.weights_of_terms then
       errors.raise(self:_label(), "it has no idf_weights yet: give them with the vocabulary, or \z
@@ -128,6 +128,11 @@ function lookup.numbered(self, ids, shape)
     out = out * weights_tensor(self, self.compute_dtype)
   end
   return out
+end
+
+--- The dtype of what a layer gives: whole numbers but for weights, as Keras' lookups.
+function lookup.dtype(self)
+  return self.output_mode == "tf_idf" and self.compute_dtype or "int64"
 end
 
 -- The table that the core looks values up in: the terms', and the mask's.
@@ -193,7 +198,7 @@ function IndexLookup.compute_output_dtype(self)
   if self.invert then
     return self.whole and "int64" or "string"
   end
-  return encode.dtype(self)
+  return lookup.dtype(self)
 end
 
 --- Sets the vocabulary: a list (or tensor) of terms, or the path of a file with one in each line.

@@ -1,7 +1,5 @@
---- Fourier transforms of pairs of real and imaginary parts, as keras.ops has them, made of products
---- with matrices of cosines and
---- sines: gradients of any order pass. A length is cut into its factors (Cooley and Tukey 1965); a
---- prime costs its square.
+--- Fourier transforms of pairs of real and imaginary parts, as keras.ops has them: of any length in
+--- n log n steps (kernels/cpu/fourier.h), along one axis at a time; gradients of any order pass.
 local check = require "tide.check"
 local common = require "tide.ops.common"
 local core = require "tide.core"
@@ -11,57 +9,6 @@ local ops = core.ops
 local fourier = {}
 
 local required = check.required
-local DIRECT = 32 -- up to this length one product is made
-
--- The factor of n to transform by one product: n itself, or the largest of at most DIRECT; n if
--- none is.
-local function factor(n)
-  if n > DIRECT then
-    for f = DIRECT, 2, -1 do
-      if n % f == 0 then
-        return f
-      end
-    end
-  end
-  return n
-end
-
--- cos and sin of 2 pi (i j mod period) / period for i < rows, j < columns; exact angles, computed
--- in float64.
-local function waves(rows, columns, period, dtype)
-  local i = ops.arange_(rows, 0, 1, { dtype = "int64" }):expand_dims(2)
-  local j = ops.arange_(columns, 0, 1, { dtype = "int64" }):expand_dims(1)
-  local angle = ops.cast(ops.mod(i * j, period), "float64") * (2 * math.pi / period)
-  return ops.cast(ops.cos(angle), dtype), ops.cast(ops.sin(angle), dtype)
-end
-
--- The transform of re + i im along the last axis with exp(-+ 2 pi i j k / n); inverse without its
--- factor 1 / n.
-local function transform(re, im, inverse)
-  local n = re.shape[-1]
-  local a = factor(n)
-  local sign = inverse and -1 or 1
-  local b = n // a
-  local shape = common.shape_of(re)
-  if b > 1 then -- j = b ja + jb, k = ka + a kb: first over ja
-    shape[#shape], shape[#shape + 1] = a, b
-    re, im = ops.swapaxes(re:reshape(shape), -1, -2), ops.swapaxes(im:reshape(shape), -1, -2)
-  end
-  local c, s = waves(a, a, a, re.dtype)
-  s = s * sign
-  re, im = ops.matmul(re, c) + ops.matmul(im, s), ops.matmul(im, c) - ops.matmul(re, s)
-  if b == 1 then
-    return re, im
-  end
-  c, s = waves(b, a, n, re.dtype) -- (jb, ka)
-  s = s * sign
-  re, im = re * c + im * s, im * c - re * s
-  re, im = transform(ops.swapaxes(re, -1, -2), ops.swapaxes(im, -1, -2), inverse) -- (ka, kb)
-  shape[#shape] = nil
-  shape[#shape] = n
-  return ops.swapaxes(re, -1, -2):reshape(shape), ops.swapaxes(im, -1, -2):reshape(shape)
-end
-
 -- The parts of an argument: a list of two tensors of one shape.
 local function parts(where, x, axes)
   if not check.is_list(x) or #x ~= 2 then
@@ -89,11 +36,11 @@ local function pair_args(name, ...)
   return check.args(name, { { "x", "any", required, "{ real part, imaginary part }" }, ... })
 end
 
--- Both last axes, one after the other.
-local function plane(re, im, inverse)
-  re, im = transform(re, im, inverse)
-  re, im = transform(ops.swapaxes(re, -1, -2), ops.swapaxes(im, -1, -2), inverse)
-  return ops.swapaxes(re, -1, -2), ops.swapaxes(im, -1, -2)
+-- Both last axes, one after the other; `o` holds for both.
+local function plane(re, im, o)
+  re, im = ops.fft_(re, im, o)
+  o.axis = -2
+  return ops.fft_(re, im, o)
 end
 
 local fft_args, fft2_args, ifft2_args = pair_args "fft", pair_args "fft2", pair_args "ifft2"
@@ -103,23 +50,21 @@ local fft_args, fft2_args, ifft2_args = pair_args "fft", pair_args "fft2", pair_
 --- @usage local re, im = tide.ops.fft { tide.tensor { 1, 2 }, tide.tensor { 0, 0 } }   -- 3 -1, 0 0
 function fourier.fft(...)
   local re, im = parts("fft", fft_args:call(...).x, 1)
-  return transform(re, im)
+  return ops.fft_(re, im)
 end
 
 --- The transform along the last two axes. Keras: ops.fft2.
 --- @usage local re, im = tide.ops.fft2 { { { 1, 1 } }, { { 0, 0 } } }   -- {{2, 0}}, {{0, 0}}
 function fourier.fft2(...)
   local re, im = parts("fft2", fft2_args:call(...).x, 2)
-  return plane(re, im)
+  return plane(re, im, {})
 end
 
 --- The inverse of fft2. Keras: ops.ifft2.
 --- @usage local re, im = tide.ops.ifft2 { { { 1, 1 } }, { { 0, 0 } } }   -- {{1, 0}}, {{0, 0}}
 function fourier.ifft2(...)
   local re, im = parts("ifft2", ifft2_args:call(...).x, 2)
-  local n = re.shape[-1] * re.shape[-2]
-  re, im = plane(re, im, true)
-  return re / n, im / n
+  return plane(re, im, { inverse = true, scale = 1 / math.sqrt(re.shape[-1] * re.shape[-2]) })
 end
 
 -- x with its last axis cut or filled with zeros to a length.
@@ -137,36 +82,6 @@ local function of_length(x, n)
   return ops.pad(x, margins)
 end
 
--- Of real numbers: the n / 2 + 1 frequencies that are not conjugates of others. Those of an even
--- length come from one transform of half the length, in which the elements at odd places are the
--- imaginary parts (Sorensen et al. 1987).
-local function real_transform(x)
-  local n = x.shape[-1]
-  local half, kept = n // 2, n // 2 + 1
-  if factor(n) == n then
-    local c, s = waves(n, kept, n, x.dtype)
-    return ops.matmul(x, c), -ops.matmul(x, s)
-  elseif n % 2 == 1 then
-    local re, im = transform(x, ops.zeros_like(x))
-    return common.part(re, x.ndim, 1, kept), common.part(im, x.ndim, 1, kept)
-  end
-  local shape = common.shape_of(x)
-  shape[#shape], shape[#shape + 1] = half, 2
-  local pairs_of = x:reshape(shape)
-  shape[#shape] = nil
-  local re, im = transform(common.part(pairs_of, #shape + 1, 1, 1):reshape(shape),
-    common.part(pairs_of, #shape + 1, 2, 2):reshape(shape))
-  -- frequency `half` is frequency 0 again; behind it those of the conjugates, from the end
-  re = ops.concatenate({ re, common.part(re, x.ndim, 1, 1) }, x.ndim)
-  im = ops.concatenate({ im, common.part(im, x.ndim, 1, 1) }, x.ndim)
-  local back_re, back_im = ops.flip(re, -1), ops.flip(im, -1)
-  local even_re, even_im = (re + back_re) * 0.5, (im - back_im) * 0.5
-  local odd_re, odd_im = (im + back_im) * 0.5, (back_re - re) * 0.5
-  local c, s = waves(2, kept, n, x.dtype)
-  c, s = common.part(c, 1, 2, 2):reshape { kept }, common.part(s, 1, 2, 2):reshape { kept }
-  return even_re + odd_re * c + odd_im * s, even_im + odd_im * c - odd_re * s
-end
-
 local length_row = { "fft_length", "int", nil, "length to cut or fill to with zeros", min = 1 }
 local rfft_args = check.args("rfft", { { "x", "tensor", required }, length_row })
 local irfft_args = pair_args("irfft", length_row)
@@ -182,19 +97,13 @@ function fourier.rfft(...)
   if n == 0 then
     errors.raise("rfft", "no element to transform in %s", tostring(x.shape))
   end
-  return real_transform(of_length(x, n))
+  return ops.rfft_(of_length(x, n))
 end
 
 -- The real numbers of length n whose transform begins with re + i im.
 local function real_inverse(re, im, n)
   local kept = n // 2 + 1
-  re, im = of_length(re, kept), of_length(im, kept)
-  local c, s = waves(kept, n, n, re.dtype)
-  -- frequencies between the first and the middle stand for their conjugates too
-  local frequency = ops.arange_(kept, 0, 1, { dtype = "int64" })
-  local single = ops.logical_or(ops.equal(frequency, 0), ops.equal(frequency * 2, n))
-  local weight = ops.cast(ops.where(single, 1, 2), re.dtype) / n
-  return ops.matmul(re * weight, c) - ops.matmul(im * weight, s)
+  return ops.irfft_(of_length(re, kept), of_length(im, kept), n, { scale = 1 / n })
 end
 
 --- The inverse of rfft: real numbers of length fft_length, by default 2 (frequencies - 1). Keras:
@@ -230,8 +139,9 @@ istft_rows[5], istft_rows[6], istft_rows[7] = { "length", "int", nil, "length of
   min = 1 }, window_row, center_row
 local istft_args = check.args("istft", istft_rows)
 
--- The window of a frame in the middle of fft_length zeros.
-local function window_of(where, o, dtype)
+--- The window of a frame in the middle of fft_length zeros, for who makes spectra.
+--- @param o table sequence_length, fft_length, window
+function fourier.window_of(where, o, dtype)
   local n, all = o.sequence_length, o.fft_length
   if all < n then
     errors.raise(where, "fft_length must be at least sequence_length (expected %d, got %d)", n, all)
@@ -263,7 +173,7 @@ function fourier.stft(...)
   local o = stft_args:call(...)
   local x = common.float_of(o.x)
   common.needs_axes("stft", "x", x, 1)
-  local w = window_of("stft", o, x.dtype)
+  local w = fourier.window_of("stft", o, x.dtype)
   if o.center then
     local margins = {}
     for i = 1, x.ndim do
@@ -273,7 +183,34 @@ function fourier.stft(...)
     x = ops.pad(x, margins, "reflect")
   end
   local frames = require("tide.ops.sequences").extract_sequences(x, o.fft_length, o.sequence_stride)
-  return real_transform(frames * w)
+  return ops.rfft_(frames * w)
+end
+
+local SHIFTS = 16 -- parts of a frame that are added one by one
+
+-- Frames (..., count, n), `step` apart, added where they overlap: (..., n + step (count - 1)).
+local function overlapped(frames, step)
+  local shape = common.shape_of(frames)
+  local count, n = shape[#shape - 1], shape[#shape]
+  local whole, parts_of = n + step * (count - 1), (n + step - 1) // step
+  local lead = frames.size // (count * n)
+  local y
+  if parts_of <= SHIFTS then -- part p of frame i stands in row i + p of rows of `step`
+    frames = of_length(frames, parts_of * step):reshape { lead, count, parts_of, step }
+    for p = 1, parts_of do
+      local row = ops.pad(frames[{ {}, {}, p }], { { 0, 0 }, { p - 1, parts_of - p }, { 0, 0 } })
+      y = y and y + row or row
+    end
+    y = common.part(y:reshape { lead, (count + parts_of - 1) * step }, 2, 1, whole)
+  else
+    local starts = ops.expand_dims(ops.arange_(count, 1, step, { dtype = "int64" }), 2)
+    local places = starts + ops.arange_(n, 0, 1, { dtype = "int64" })
+    y = ops.transpose(ops.scatter(ops.reshape(places, { count * n, 1 }),
+      ops.transpose(frames:reshape { lead, count * n }), { whole, lead }))
+  end
+  shape[#shape] = nil
+  shape[#shape] = whole
+  return y:reshape(shape)
 end
 
 --- The sequence whose stft is { real, imaginary }: frames added where they overlap, divided by the
@@ -283,29 +220,16 @@ end
 function fourier.istft(...)
   local o = istft_args:call(...)
   local re, im = parts("istft", o.x, 2)
-  local w = window_of("istft", o, re.dtype)
+  local w = fourier.window_of("istft", o, re.dtype)
   local n, step, count = o.fft_length, o.sequence_stride, re.shape[-2]
   local whole = n + step * (count - 1)
-  local frames = real_inverse(re, im, n) * w
-  -- places of the elements of all frames in the sequence
-  local starts = ops.expand_dims(ops.arange_(count, 1, step, { dtype = "int64" }), 2)
-  local places = ops.reshape(starts + ops.arange_(n, 0, 1, { dtype = "int64" }), { count * n, 1 })
-  local shape = common.shape_of(frames)
-  local lead = 1
-  for i = 1, #shape - 2 do
-    lead = lead * shape[i]
-  end
-  local flat = ops.transpose(frames:reshape { lead, count * n })
-  local added = ops.transpose(ops.scatter(places, flat, { whole, lead }))
-  local weights = ops.scatter(places, ops.ravel(ops.broadcast_to(w * w, { count, n })), { whole })
+  local added = overlapped(real_inverse(re, im, n) * w, step)
+  local weights = overlapped(ops.broadcast_to(w * w, { count, n }), step)
   local y = added / ops.where(ops.greater(weights, 1e-10), weights, 1)
   local first = o.center and n // 2 or 0
   local last = o.length and math.min(whole, first + o.length) or o.center and whole - n // 2
     or whole
-  y = common.part(y, 2, math.min(first, whole) + 1, math.max(first, last))
-  shape[#shape] = nil
-  shape[#shape] = y.shape[2]
-  return y:reshape(shape)
+  return common.part(y, y.ndim, math.min(first, whole) + 1, math.max(first, last))
 end
 
 return fourier

@@ -80,6 +80,7 @@ local function begin_epoch(self, run, cb)
   -- with steps_per_epoch the data go on where the last epoch ended
   if not o.steps_per_epoch or not run.started
     or (source.batches and run.used >= source.batches) then
+    source.more = run.epoch < o.epochs
     source:begin(run.epoch)
     run.started, run.used = true, 0
   end

@@ -90,6 +90,25 @@ function listing.glob(pattern, where)
   return found
 end
 
+--- Of a pattern with signs in its last name alone: the paths that fit in one block (core.names_at),
+--- and how many; nil of others. A million paths are no million strings so.
+function listing.block(pattern, where)
+  local folder, name = pattern:match "^(.*/)([^/]+)$"
+  folder, name = folder or "", name or pattern
+  if folder:find "[%*%?%[]" or not name:find "[%*%?%[]" then
+    return nil
+  end
+  local ok, block = pcall(core.names_list, folder == "" and "." or folder, where, folder)
+  if not ok then
+    return nil
+  end
+  local lua, at, dotted = to_lua(name), #folder + 1, name:sub(1, 1) == "."
+  return block, core.names_keep(block, function(path, kind)
+    return kind ~= "d" and kind ~= "l" and path:find(lua, at) ~= nil
+      and (dotted or path:byte(at) ~= 46)
+  end)
+end
+
 -- ---- by endings ----
 
 --- Whether a name ends in one of `endings`, in upper or lower case.

@@ -27,7 +27,7 @@ local function store_spec(node)
   return node._store:spec()
 end
 
-for _, name in ipairs { "from_tensor_slices", "range", "from_sequence",
+for _, name in ipairs { "from_tensor_slices", "range", "from_sequence", "list_files",
   "timeseries_dataset_from_array" } do
   stage.define(name, { order = store_order, cardinality = store_size, spec = store_spec })
 end

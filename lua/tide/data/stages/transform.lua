@@ -628,6 +628,12 @@ function Prefetch:next()
   return counted(self, self.input:next())
 end
 
+-- What changes elements one by one, in the main thread, has nothing under way itself.
+function Map:draining()
+  return self.input:draining()
+end
+Prefetch.draining = Map.draining
+
 stage.define("prefetch", { open = Prefetch })
 
 return { iterator = iterator, counted = counted, unknown = unknown, packed = packed,

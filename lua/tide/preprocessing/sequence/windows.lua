@@ -173,26 +173,17 @@ end
 
 -- Keras draws rows with repetitions, as many for the last batch, too, and without the stride.
 function Timeseries:_ids(i)
-  if not self.shuffle then
-    return Windows._ids(self, i)
-  end
-  local out, rows_there = {}, self.end_index - self.start_index - self.length + 1
-  local size, chance = self.batch_size, self._chance
-  for k = 1, size do
-    out[k] = math.floor(chance(self, (i - 1) * size + k, 0) * rows_there)
-  end
-  return out
+  return self.shuffle and { drawn = i } or Windows._ids(self, i)
 end
 
 function Timeseries:_firsts(ids)
   if not self.shuffle then
     return Windows._firsts(self, ids)
   end
-  local from, out = self._from, {}
-  for k, row in ipairs(ids) do
-    out[k] = from + row
-  end
-  return out
+  local size, number = self.batch_size, Batches._draw_number
+  return core.text.drawn(self._seed, self._pass, number((ids.drawn - 1) * size + 1, 0),
+    number(1, 0) - number(0, 0), size, self._from,
+    self.end_index - self.start_index - self.length + 1)
 end
 
 function Timeseries:__tostring()
