@@ -10,6 +10,28 @@ local function shape(x)
   return tostring(x.shape)
 end
 
+describe("a layer whose shapes are found", function()
+  it("keeps its states and statistics, whatever the call reads", function()
+    local x = tide.Input { batch_shape = { 2, 5, 3 } }
+    local mask = ops.any(ops.not_equal(x, 0), -1)
+    for _, layer in ipairs { layers.BatchNormalization(), layers.GRU { 3, stateful = true },
+      layers.RNN { { layers.LSTMCell(2), layers.GRUCell(2) }, stateful = true },
+      layers.SpectralNormalization { layers.Dense(3) } } do
+      layer:build { 2, 5, 3 }
+      local before = {}
+      for i, w in ipairs(layer:_saved()) do
+        before[i] = w.tensor:tolist()
+      end
+      local states = layer.stateful and layer:reset_state()
+      layer(x, { mask = mask, training = true })
+      for i, w in ipairs(layer:_saved()) do
+        assert.same(before[i], w.tensor:tolist(), w.path)
+      end
+      assert.is_nil(states)
+    end
+  end)
+end)
+
 describe("shapes of ops on symbolic tensors", function()
   local x = tide.Input { none, none, 3 }
 

@@ -64,7 +64,7 @@ describe("model:save and load_model", function()
     end
   end)
 
-  it("work for models of one's own whose layers name themselves, with the optimizer's state", function()
+  it("work for own models whose layers name themselves, with the optimizer's state", function()
     local Own = tide.Model:extend("SavedNumbers", {
       init = function(self)
         self.body = tide.Sequential { layers.Dense(4), layers.Dense(2) }

@@ -47,24 +47,31 @@ local function sample(s, size)
   return make(with_size(s.shape, size), { dtype = s.dtype })
 end
 
--- What a layer keeps from call to call, and puts back: samples are no data.
+-- What a layer keeps from call to call: states, moving statistics, weights that its calls write. It
+-- gets all back, for samples are no data.
 local Kept = {}
 function Kept.__close(kept)
   for state, value in pairs(kept) do
-    state:assign(value)
+    core.no_grad(state.assign, state, value)
   end
 end
 local function keep(fn)
   local kept = {}
-  for _, state in ipairs(type(fn) == "table" and rawget(fn, S) and fn.states or {}) do
-    kept[state] = ops.copy(state)
+  for _, layer in ipairs(type(fn) == "table" and rawget(fn, S) and fn:_flat() or {}) do
+    for _, group in ipairs { layer[S].weights, layer[S].states or {} } do
+      for _, r in ipairs(group) do
+        kept[r.tensor] = ops.copy(r.tensor:detach())
+      end
+    end
   end
   return setmetatable(kept, Kept)
 end
 
 -- The results of the call with one size: true, packed results; or false, the error.
 local function run(fn, args, make, size)
-  local _ <close> = make == sample and keep(fn) or nil
+  local o = args[args.n]
+  local writes = make == sample or type(o) == "table" and rawget(o, "training") == true
+  local _ <close> = writes and keep(fn) or nil
   local values = infer.map(args, function(s) return make(s, size) end)
   local out = table.pack(pcall(core.no_grad, fn, table.unpack(values, 1, args.n)))
   if out[1] then
