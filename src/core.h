@@ -40,9 +40,9 @@ struct tide_ctx {
     struct tide_walk *walking;      /* the innermost walk under way, else NULL */
     tide_node *dead; /* nodes to release: a worklist, so that long chains need no recursion */
     int draining;
-    int64_t live_nodes, leaf_hooks;         /* leaf_hooks: how many there are */
-    void *tensor_headers, *storage_headers; /* free lists */
-    tide_node *idle_nodes[TIDE_NODE_SIZES]; /* by size: see autograd.c */
+    int64_t live_nodes, leaf_hooks;                         /* leaf_hooks: how many there are */
+    void *tensor_headers, *storage_headers, *header_blocks; /* free lists, and where they lie */
+    tide_node *idle_nodes[TIDE_NODE_SIZES];                 /* by size: see autograd.c */
     int64_t idle_bytes;
     tide_device *device; /* where tensors without inputs are made; `home`: unless who runs says
                             otherwise */

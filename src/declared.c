@@ -31,6 +31,10 @@ static const tide_value *value(const void *attrs, uint16_t from) {
     return from ? (const void *)((const char *)attrs + from - 1) : NULL;
 }
 
+int tide_declares(const tide_op *op) {
+    return place[op->id].format || place[op->id].dtype || place[op->id].initial;
+}
+
 int tide_asks(const tide_op *op, const void *attrs) {
     const int32_t *format = word(attrs, place[op->id].format),
                   *dtype = word(attrs, place[op->id].dtype);

@@ -184,7 +184,8 @@ static tide_status apply_compose(tide_ctx *ctx, const tide_op *op, const void *a
 /* -- the everyday call: one result, from inputs that are as the op wants them. It
  * does what apply_plain and tide_launch would, and asks nothing that is known by then -- */
 
-enum { EVERYDAY_MOST = 4 }; /* inputs */
+enum { EVERYDAY_MOST = 4 };  /* inputs */
+enum { EVERYDAY = 1, ASKS }; /* ASKS: if nothing is asked of the call that the op declares */
 static uint8_t everyday[TIDE_OP_COUNT];
 
 void tide_everyday_fill(const tide_op *op) {
@@ -193,7 +194,7 @@ void tide_everyday_fill(const tide_op *op) {
         op->kind != TIDE_COMPOSE_OP && !op->measure && !op->before && !op->after &&
         !(op->flags & (TIDE_INPLACE | TIDE_LAGS)) && !tide_inout(op);
     for (int i = 0; i < op->nargs; i++) is &= a[i].kind != TIDE_ARG_RNG;
-    everyday[op->id] = (uint8_t)is;
+    everyday[op->id] = (uint8_t)(is ? tide_declares(op) ? ASKS : EVERYDAY : 0);
 }
 
 static int is_everyday(const tide_ctx *ctx, const tide_op *op, const void *attrs, int nin,
@@ -201,7 +202,7 @@ static int is_everyday(const tide_ctx *ctx, const tide_op *op, const void *attrs
     const unsigned flags = op->flags;
     *dev = NULL, *needs = 0;
     if (!everyday[op->id] || nin != op->nin || ctx->profile || ctx->recorder || ctx->steps ||
-        tide_asks(op, attrs))
+        (everyday[op->id] == ASKS && tide_asks(op, attrs)))
         return 0;
     for (int i = 0; i < nin; i++) {
         const tide_tensor *x = in[i];
@@ -302,7 +303,8 @@ tide_status tide_apply(tide_ctx *ctx, const tide_op *op, const void *attrs, int 
                        tide_tensor **in, tide_tensor **out) {
     int nlist, needs;
     tide_device *dev;
-    for (int i = 0; i < op->nout; i++) out[i] = NULL;
+    if (op->nout) out[0] = NULL;
+    for (int i = 1; i < op->nout; i++) out[i] = NULL;
     TIDE_TRY(tide_go_on(ctx));
     if (is_everyday(ctx, op, attrs, nin, in, &dev, &needs))
         return op->kind == TIDE_VIEW_OP ? apply_plain(ctx, dev, op, attrs, nin, 0, in, out)

@@ -191,6 +191,7 @@ void tide_everyday_fill(const tide_op *); /* op.c: whether its calls may be the 
 
 /* -- what entries declare for every caller (declared.c) -- */
 void tide_declared_fill(const tide_op *);
+int tide_declares(const tide_op *); /* whether some call may ask for one of them */
 /* Is it asked of this call? Then tide_apply_asked calls tide_apply_bare (op.c), which does what is
  * left, and sees to the rest. Both trust that the inputs are all there. */
 int tide_asks(const tide_op *, const void *attrs);

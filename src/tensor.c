@@ -16,34 +16,43 @@
 static _Atomic uint64_t next_storage_id = 1;
 static _Atomic int64_t live_tensors;
 
-static void *header_new(void **list, size_t size) {
-    void *h = *list;
-    if (h) {
-        memcpy(list, h, sizeof *list); /* the first word of an idle header links the list */
-    } else {
-        h = malloc(size);
-        if (!h) return NULL;
+/* Some headers at a time; their block stays until the context goes. */
+static void *headers_new(tide_ctx *ctx, void **list, size_t size) {
+    enum { SOME = 32 };
+    char *block = malloc(16 + SOME * size);
+    if (!block) return NULL;
+    memcpy(block, &ctx->header_blocks, sizeof(void *));
+    ctx->header_blocks = block;
+    for (int i = 1; i < SOME; i++) { /* the first word of an idle header links the list */
+        void *h = block + 16 + (size_t)i * size;
+        memcpy(h, list, sizeof *list);
+        *list = h;
     }
+    return block + 16;
+}
+
+static inline void *header_new(tide_ctx *ctx, void **list, size_t size) {
+    void *h = *list;
+    if (!h) return headers_new(ctx, list, size);
+    memcpy(list, h, sizeof *list);
     return h;
 }
 
-static void header_free(void **list, void *h) {
+static inline void header_free(void **list, void *h) {
     memcpy(h, list, sizeof *list);
     *list = h;
 }
 
 void tide_headers_free(tide_ctx *ctx) {
-    void **lists[] = {&ctx->tensor_headers, &ctx->storage_headers};
-    for (int i = 0; i < 2; i++)
-        while (*lists[i]) {
-            void *h = *lists[i];
-            memcpy(lists[i], h, sizeof(void *));
-            free(h);
-        }
+    while (ctx->header_blocks) {
+        void *block = ctx->header_blocks;
+        memcpy(&ctx->header_blocks, block, sizeof(void *));
+        free(block);
+    }
 }
 
 static tide_tensor *tensor_header(tide_ctx *ctx) {
-    tide_tensor *t = header_new(&ctx->tensor_headers, sizeof *t);
+    tide_tensor *t = header_new(ctx, &ctx->tensor_headers, sizeof *t);
     if (!t) return NULL;
     *t = (tide_tensor){.refs = 1};
     t->ctx = ctx;
@@ -96,7 +105,7 @@ static tide_status make(tide_ctx *ctx, tide_device *dev, const tide_meta *m, voi
     }
     size_t bytes = empty ? 0 : (size_t)n * tide_dtype_size(m->dtype);
     tide_tensor *t = tensor_header(ctx);
-    tide_storage *s = t ? header_new(&ctx->storage_headers, sizeof *s) : NULL;
+    tide_storage *s = t ? header_new(ctx, &ctx->storage_headers, sizeof *s) : NULL;
     if (s && !data) data = tide_mem_alloc(dev, bytes);
     if (!s || !data) {
         if (s) header_free(&ctx->storage_headers, s);

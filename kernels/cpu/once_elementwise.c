@@ -10,6 +10,7 @@
 
 #define BLOCK 1024 /* elements of one packed piece: four operands of 8 bytes fill a 32 KB cache */
 #define MAX_IN 4
+#define SHORT 256 /* elements of calls that cost less than to look at how operands step */
 #define LONG_ROW                                                                                 \
     64 /* rows at least this long are served one by one, so that their unit-stride operands need \
           no packing */
@@ -185,17 +186,36 @@ static void run_halves(const tide_kcall *c, tide_loop loop, const void *ctx, int
     }
 }
 
-/* Every operand contiguous and of the result's shape. */
-static int alike(const tide_kcall *c) {
+/* Every operand contiguous and of the result's shape; but for numbers without axes, where the bits
+ * of those that are come back: they stand at no axis of the result. */
+static int alike(const tide_kcall *c, unsigned *numbers) {
     const tide_buf *out = &c->out[0];
     if (!tide_buf_contiguous(out)) return 0;
     for (int k = 0; k < c->nin; k++) {
         const tide_buf *b = &c->in[k];
+        if (b->rank == 0 && out->rank > 0 && numbers) {
+            *numbers |= 1u << k;
+            continue;
+        }
         if (b->rank != out->rank || !tide_buf_contiguous(b)) return 0;
         for (int i = 0; i < out->rank; i++)
             if (b->shape[i] != out->shape[i]) return 0;
     }
     return 1;
+}
+
+/* A short call on operands that are alike but for `numbers`, each of which is packed. */
+static void run_short(const tide_kcall *c, tide_loop loop, const void *ctx, int64_t n,
+                      unsigned numbers) {
+    _Alignas(64) char pack[MAX_IN][SHORT * 8];
+    const void *in[MAX_IN];
+    for (int k = 0; k < c->nin; k++) {
+        in[k] = c->in[k].p;
+        if (!(numbers >> k & 1)) continue;
+        copy_strided(pack[k], 1, c->in[k].p, 0, n, (int)tide_dtype_size(c->in[k].dtype));
+        in[k] = pack[k];
+    }
+    loop(n, in, c->out[0].p, ctx);
 }
 
 static tide_status serve(tide_kcall *c, tide_loop loop, int64_t grain, const void *ctx,
@@ -206,17 +226,16 @@ static tide_status serve(tide_kcall *c, tide_loop loop, int64_t grain, const voi
     if (c->nin > MAX_IN) return TIDE_DECLINE;
     int halves = widens && tide_is_half(out->dtype);
     for (int k = 0; k < c->nin && widens; k++) halves |= tide_is_half(c->in[k].dtype);
-    if (halves && alike(c)) {
+    if (halves && alike(c, NULL)) {
         grain = TIDE_CEIL_DIV(grain, BLOCK) * BLOCK;
         if (n <= grain) run_halves(c, loop, ctx, 0, n);
         else
             TIDE_PARALLEL_FOR (n, grain) run_halves(c, loop, ctx, lo, hi);
         return TIDE_OK;
     }
-    if (n <= grain && alike(c)) { /* most calls: small, contiguous, of one shape */
-        const void *in[MAX_IN];
-        for (int k = 0; k < c->nin; k++) in[k] = c->in[k].p;
-        loop(n, in, out->p, ctx);
+    unsigned numbers = 0;
+    if (n <= grain && !halves && alike(c, n <= SHORT ? &numbers : NULL)) { /* most calls */
+        run_short(c, loop, ctx, n, numbers);
         return TIDE_OK;
     }
     plan p;

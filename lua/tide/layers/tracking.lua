@@ -296,11 +296,21 @@ local function scan(self)
   return own.found
 end
 
+-- The number of the first field that holds something else; n + 1: none does.
+local function first_other(layer, keys, values, n)
+  for i = 1, n do
+    if layer[keys[i]] ~= values[i] then
+      return i
+    end
+  end
+  return n + 1
+end
+
 -- Whether the fields still hold what the walk saw. Values that are nothing to a walk, before and
 -- now, such as a result that a layer keeps of each call, change nothing.
 local function holds(walk)
   local owners, keys, values, layer = walk.owners, walk.keys, walk.values, walk.layer
-  for i = 1, walk.n do
+  for i = owners and 1 or first_other(layer, keys, values, walk.n), walk.n do
     local owner = owners and owners[i] or layer
     local v, was = owner[keys[i]], values[i]
     if v ~= was then

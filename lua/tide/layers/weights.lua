@@ -292,6 +292,8 @@ local function keep(self)
   return kept
 end
 
+Layer._kept = keep
+
 -- This layer and all below it, each once, parents first.
 function Layer:_flat()
   return keep(self).layers

@@ -226,18 +226,18 @@ local function on_batch(self, o, name, grad)
   local method = name == "train_step" and "train_on_batch" or "test_on_batch"
   local T = steps.of(self, method)
   local inner = pass.inner(self, T)
-  pass.refresh(self, T, method, true)
+  local found = pass.refresh(self, T, method, true)
   local x, y, w = pass.as_leaf(o.x), pass.as_leaf(o.y), pass.as_leaf(o.sample_weight)
   if o.class_weight ~= nil then
     w = pass.class_weights(T, o.class_weight, y):of(y, w)
   end
   local _ <close> = core.recording(grad)
   local _ <close> = pass.guard(T, inner)
-  steps.reset_metrics(self)
+  steps.reset_metrics(self, found)
   local own = pass.stepper(self, T, name)(x, y, w)
   local logs = pass.epoch_logs(self, own)
   steps.settle(T)
-  core.step_end()
+  core.step_end(true) -- a step may take but some microseconds
   if o.return_dict then
     return list.dict(logs)
   end
@@ -305,7 +305,9 @@ loop.compute_loss = named_or_not(steps.compute_loss)
 --- Updates the compiled metrics and returns all values by name.
 loop.compute_metrics = named_or_not(steps.compute_metrics)
 loop.get_metrics_result = steps.results
-loop.reset_metrics = steps.reset_metrics
+function loop.reset_metrics(self)
+  steps.reset_metrics(self)
+end
 
 --- Kept for programs that call it; Tide has nothing to make.
 function loop.make_train_function(self)

@@ -49,8 +49,10 @@ end
 
 --- Forgets what holds for one fit or evaluate and may have changed since the last. `method`: who
 --- asks, for errors. `kept`: what hangs on the weights holds as long as the model's are the same.
+--- @return table the metrics in the model's fields
 function pass.refresh(self, T, method, kept)
-  local records = self:_records()
+  local found = self:_kept()
+  local records = found.records
   steps.settle(T)
   T.method, T.bad = method, nil
   kept = kept and T.records == records and self.optimizer == T.optimizer
@@ -64,6 +66,7 @@ function pass.refresh(self, T, method, kept)
   T.own_loss = self.compute_loss ~= Model.compute_loss
   T.own_step = self.train_step ~= Model.train_step
   T.own_metrics = self.compute_metrics ~= Model.compute_metrics
+  return found.metrics
 end
 
 -- What the targets of the only loss are, and the axis of its classes; nil where that is not known.

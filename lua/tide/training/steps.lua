@@ -302,9 +302,10 @@ function steps.results(model)
   return out
 end
 
---- Metrics that a person keeps in fields of the model or its layers.
-function steps.extra_metrics(model, T)
-  local found = model:_metrics()
+--- Metrics that a person keeps in fields of the model or its layers; `found`, if they were just
+--- looked up.
+function steps.extra_metrics(model, T, found)
+  found = found or model:_metrics()
   for i = 1, T and T.loss and not T.own_step and #found or 0 do
     if found[i].name == "loss" then
       errors.raise(T.method, "a metric kept in %s is named 'loss', which is what logs call the \z
@@ -315,7 +316,8 @@ function steps.extra_metrics(model, T)
 end
 
 --- All metrics back to their beginning.
-function steps.reset_metrics(model)
+--- @param found table|nil those in fields of the model, if they were just looked up
+function steps.reset_metrics(model, found)
   local T = model[S].training
   steps.settle(T)
   if T then
@@ -327,7 +329,7 @@ function steps.reset_metrics(model)
       m:reset_state()
     end
   end
-  for _, m in ipairs(steps.extra_metrics(model, T)) do
+  for _, m in ipairs(steps.extra_metrics(model, T, found)) do
     m:reset_state()
   end
 end
