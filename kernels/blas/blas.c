@@ -176,6 +176,7 @@ static const tide_kernel table[TIDE_OP_COUNT] = {
     [TIDE_OP_linear] = serve,
     [TIDE_OP_linear_grad] = serve,
     [TIDE_OP_conv] = serve,
+    [TIDE_OP_conv_norm_] = serve,
     [TIDE_OP_conv_grad_x] = serve,
     [TIDE_OP_conv_grad_kernel] = serve,
     [TIDE_OP_cholesky] = tide_lapack_cholesky,

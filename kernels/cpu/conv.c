@@ -5,6 +5,7 @@
  * so with cols (o; t,c) the patches of x:  y = cols w,  dw = cols^T dy;  and dx gathers dy through
  * the taps that reach it. Tiles depend on sizes alone: results have equal bits for any number of
  * threads. */
+#include "../fold.h"
 #include "../geometry.h"
 #include "gemm.h"
 #include "winograd.h"
@@ -227,6 +228,15 @@ tide_status K(conv)(tide_kcall *c) {
     }
     K(bias_act)(rows, g.f, y->p, g.f, c->in[2].p, at->activation);
     return TIDE_OK;
+}
+
+/* conv_norm_: with the normalization in the kernel */
+TIDE_KERNEL(conv_norm_) {
+    tide_folded f;
+    TIDE_DO(tide_fold(c, &f));
+    const tide_status s = K(conv)(&f.call);
+    tide_keep_done(f.kept);
+    return s;
 }
 
 /* One residue class of dx's positions modulo the stride: the taps that reach it form a small

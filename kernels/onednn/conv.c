@@ -8,6 +8,7 @@
 
 #include "../cpu/cpu.h"
 #include "../engines.h"
+#include "../fold.h"
 #include "../gemm.h"
 #include "../geometry.h"
 #include "../parallel.h"
@@ -17,6 +18,7 @@
 #ifndef TIDE_HAS_ONEDNN
 
 tide_status tide_dnnl_conv(tide_kcall *c) { return (void)c, TIDE_DECLINE; }
+tide_status tide_dnnl_conv_norm(tide_kcall *c) { return (void)c, TIDE_DECLINE; }
 tide_status tide_dnnl_conv_grad_x(tide_kcall *c) { return (void)c, TIDE_DECLINE; }
 tide_status tide_dnnl_conv_grad_kernel(tide_kcall *c) { return (void)c, TIDE_DECLINE; }
 
@@ -481,6 +483,15 @@ tide_status tide_dnnl_conv(tide_kcall *c) {
     tide_dnnl_key key = key_of(FORWARD, x, y, w->shape, &at->strides, &at->dilation_rate, &at->pads,
                                at->groups, dtype | (b->p ? BIAS : 0) | at->activation << 8);
     return run(c, &key, x->p, y->p, w, b->p, NULL);
+}
+
+tide_status tide_dnnl_conv_norm(tide_kcall *c) {
+    tide_folded f;
+    if (c->in[0].dtype != TIDE_F32) return TIDE_DECLINE;
+    TIDE_DO(tide_fold(c, &f));
+    const tide_status s = tide_dnnl_conv(&f.call);
+    tide_keep_done(f.kept);
+    return s;
 }
 
 tide_status tide_dnnl_conv_grad_x(tide_kcall *c) {

@@ -371,6 +371,7 @@ static const tide_kernel table[TIDE_OP_COUNT] = {
     [TIDE_OP_linear] = products,
     [TIDE_OP_linear_grad] = products,
     [TIDE_OP_conv] = tide_dnnl_conv,
+    [TIDE_OP_conv_norm_] = tide_dnnl_conv_norm,
     [TIDE_OP_conv_grad_x] = tide_dnnl_conv_grad_x,
     [TIDE_OP_conv_grad_kernel] = tide_dnnl_conv_grad_kernel,
 };

@@ -12,6 +12,7 @@
 #include "library.h"
 
 tide_status tide_dnnl_conv(tide_kcall *);
+tide_status tide_dnnl_conv_norm(tide_kcall *);
 tide_status tide_dnnl_conv_grad_x(tide_kcall *);
 tide_status tide_dnnl_conv_grad_kernel(tide_kcall *);
 

@@ -2,7 +2,7 @@
 local expect = require "spec.support.expect"
 local tide = require "tide"
 local core = require "tide.core"
-local layers, ops = tide.layers, tide.ops
+local layers, ops, none = tide.layers, tide.ops, tide.none
 
 local message, has = expect.message, expect.has
 
@@ -120,6 +120,84 @@ describe("a relu behind a normalization or an addition", function()
       outputs = layers.ReLU()(layers.BatchNormalization({ name = "bn" })(x)) }
     has(message(m, tide.ones { 2, 4 }),
       'model "m" > bn (BatchNormalization): batch_normalization: ')
+  end)
+end)
+
+describe("a convolution with a normalization behind it", function()
+  local function build(last)
+    local input = tide.Input { 9, 8, 3 }
+    local x = layers.Conv2D { 16, 3, padding = "same", use_bias = false }(input)
+    x = layers.ReLU { max_value = 6 }(layers.BatchNormalization()(x))
+    x = layers.DepthwiseConv2D { 3, strides = 2, padding = "same" }(x)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.BatchNormalization()(layers.Conv2D { 24, 1 }(x))
+    x = last(layers.BatchNormalization()(layers.Conv2D { 16, 3, padding = "same" }(x)))
+    return tide.Model { inputs = input, outputs = x }
+  end
+  local function drawn(model)
+    for _, w in ipairs(model.weights) do
+      local spreads = w.path:find "variance"
+      w:assign(tide.random.uniform(w.shape, { minval = spreads and 0.5 or -0.4, maxval = 0.6 }))
+    end
+    return model
+  end
+  local function one_by_one(model, x)
+    return tide.no_grad(function()
+      for i = 2, #model.layers do
+        x = model.layers[i](x)
+      end
+      return x
+    end)
+  end
+
+  it("is one op in prediction, which sees every change of a weight", function()
+    local model = drawn(build(layers.Activation { "tanh" }))
+    local x = tide.random.normal { 2, 9, 8, 3 }
+    local seen
+    local function same()
+      local n = counts(function() seen = model:predict_on_batch(x) end)
+      assert.same({ 4, nil, nil, 1 }, { n.conv_norm_, n.conv, n.relu, n.tanh })
+      local want = one_by_one(model, x)
+      assert.is_true(ops.max(ops.abs(seen - want)):item() < 1e-5)
+      return want:tobytes()
+    end
+    local before = same()
+    for i = 1, #model.weights do
+      local w = model.weights[i]
+      w:assign(w * 0.5)
+      local now = same()
+      assert.is_true(now ~= before, w.path)
+      before = now
+    end
+    local weights = model:get_weights()
+    drawn(model)
+    assert.is_true(same() ~= before)
+    model:set_weights(weights)
+    assert.equal(before, same())
+  end)
+
+  it("runs by itself where something is recorded or trained, and where channels stand first",
+    function()
+      local model = drawn(build(layers.ReLU()))
+      local x = tide.random.normal { 2, 9, 8, 3 }
+      assert.is_nil(counts(function() model(x) end).conv_norm_)
+      assert.is_nil(counts(function()
+        tide.no_grad(function() return model(x, { training = true }) end)
+      end).conv_norm_)
+      local first = tide.Sequential { tide.Input { 2, 5, 5 },
+        layers.Conv2D { 4, 3, data_format = "channels_first" },
+        layers.BatchNormalization { axis = 2 } }
+      assert.is_nil(counts(function()
+        first:predict_on_batch(tide.ones { 1, 2, 5, 5 })
+      end).conv_norm_)
+    end)
+
+  it("is named by its layer in errors", function()
+    local input = tide.Input { none, none, 3 }
+    local model = tide.Model { inputs = input, name = "m", outputs = layers.BatchNormalization()(
+      layers.Conv2D({ 4, 3, name = "c" })(input)) }
+    has(message(model.predict_on_batch, model, tide.ones { 1, 2, 2, 3 }),
+      'model "m" > c (Conv2D 4 3x3): conv_norm_: spatial axis 1 is shorter')
   end)
 end)
 

@@ -196,6 +196,58 @@ TIDE_DESCRIBE(conv, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_HALF, .relays
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(0),
               .infer = conv_infer, .grad = conv_grad, .flops = conv_flops);
 
+/* -- with a normalization behind it, for prediction: its gradient is that of both -- */
+
+static tide_conv_attrs without_norm(const tide_conv_norm__attrs *a) {
+    tide_conv_attrs plain =
+        *TIDE_ATTRS(conv, .strides = a->strides, .padding = a->padding,
+                    .dilation_rate = a->dilation_rate, .groups = a->groups, .pads = a->pads);
+    return plain;
+}
+
+static tide_status conv_norm__infer(tide_call *c) {
+    tide_conv_norm__attrs *a = c->attrs;
+    tide_conv_attrs plain = without_norm(a);
+    tide_call inner = *c;
+    inner.attrs = &plain;
+    TIDE_TRY(conv_infer(&inner));
+    a->strides = plain.strides, a->padding = plain.padding, a->pads = plain.pads;
+    a->dilation_rate = plain.dilation_rate, a->groups = plain.groups;
+    const tide_tensor *x = c->in[0], *w = c->in[1];
+    char buf[160];
+    for (int i = 3; i < 7; i++) {
+        const tide_tensor *v = c->in[i];
+        if (!v) continue;
+        if (v->rank != 1 || v->shape[0] != w->shape[w->rank - 1])
+            return tide_op_fail(c, TIDE_ESHAPE, "%s has the wrong shape (expected [%ld], got %s)",
+                                c->op->args()[i].name, (long)w->shape[w->rank - 1],
+                                tide_shape_str(v->rank, v->shape, buf, sizeof buf));
+        if (v->dtype != x->dtype)
+            return tide_op_fail(c, TIDE_EDTYPE, "%s has another dtype (expected %s, got %s)",
+                                c->op->args()[i].name, tide_dtype_name(x->dtype),
+                                tide_dtype_name(v->dtype));
+    }
+    return TIDE_OK;
+}
+
+static void conv_norm__compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
+                               tide_tensor **out) {
+    const tide_conv_norm__attrs *a = attrs;
+    (void)nin;
+    const tide_conv_attrs plain = without_norm(a);
+    tide_tensor *z = tide_t(t, TIDE_OP_conv, &plain, in[0], in[1], in[2]);
+    tide_tensor *y =
+        tide_t(t, OP(batch_normalization, .axis = in[0]->rank - 1, .epsilon = a->epsilon), z, in[3],
+               in[4], in[5], in[6]);
+    out[0] = tide_t_activate(t, y, a->activation);
+}
+
+TIDE_DESCRIBE(conv_norm_, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE, .infer = conv_norm__infer,
+              .compose = conv_norm__compose,
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_IN(3) |
+                  TIDE_SAVE_IN(4) | TIDE_SAVE_IN(5) | TIDE_SAVE_IN(6),
+              .flops = conv_flops);
+
 /* -- its gradients -- */
 
 static tide_status conv_grad_x_infer(tide_call *c) {

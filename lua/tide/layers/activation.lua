@@ -55,7 +55,11 @@ activation.ReLU = base.derive(base, "ReLU", {
     return ops.relu(x)
   end,
   fuse_as = function(self)
-    return not self[S].options and "relu" or nil
+    local o = self[S].options
+    if o and o.max_value == 6 and o.negative_slope == 0 and o.threshold == 0 then
+      return "relu6"
+    end
+    return not o and "relu" or nil
   end,
   compute_output_shape = same_shape,
 })

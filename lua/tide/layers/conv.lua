@@ -3,6 +3,7 @@
 local S = require "tide.private"
 local activations = require "tide.activations"
 local base = require "tide.layers.base"
+local core = require "tide.core"
 local errors = require "tide.errors"
 local links = require "tide.layers.links"
 local list = require "tide.list"
@@ -13,6 +14,7 @@ local spatial = require "tide.layers.spatial"
 
 local conv_op, transpose_op, depthwise_op, separable_op = ops.conv, ops.conv_transpose,
   ops.depthwise_conv, ops.separable_conv
+local conv_norm = core.ops.conv_norm_
 local required = spatial.required
 
 local conv = {}
@@ -186,6 +188,26 @@ local function plain_call(self, x)
   return y
 end
 
+-- The convolution by `kernel` and a normalization and activation behind it (see tide.graph.fuse).
+local function fold(self, x, kernel, groups, padding_, norm, kind)
+  local own = self[S]
+  local rank = #self.strides + 2
+  if not kernel or own.fused ~= "linear" or own.next or own.lora or x.dtype ~= "float32"
+    or kernel.dtype ~= "float32" or x.ndim ~= rank or channels_first(self) then
+    return nil
+  end
+  local mean, variance, offset, scale, epsilon = norm:folds(rank)
+  if not mean or mean.dtype ~= "float32" then
+    return nil
+  end
+  return conv_norm(x, kernel, self.bias, mean, variance, offset, scale, epsilon, own.strides,
+    padding_, own.dilation, groups, kind)
+end
+
+local function plain_fold(self, x, norm, kind)
+  return fold(self, x, self.kernel, self.groups, self[S].padding, norm, kind)
+end
+
 for rank = 1, 3 do
   local name = "Conv" .. rank .. "D"
   --- Convolution: (batch, ..., channels) becomes (batch, ..., filters). As Keras' Conv1D, Conv2D,
@@ -223,6 +245,7 @@ for rank = 1, 3 do
     end,
     torch = in_torch,
     call = spatial.either(rank, plain_call),
+    fold = plain_fold,
     compute_output_shape = function(self, shape)
       return windows_of(self, shape, rank, self.filters, self[S].channels)
     end,
@@ -318,6 +341,19 @@ local function depthwise_call(self, x)
   return y
 end
 
+-- The kernel (k..., C, M) is that of a convolution in C groups.
+local function depthwise_fold(self, x, norm, kind)
+  local shape = self.kernel and self.kernel.shape
+  if not shape then
+    return nil
+  end
+  local n = #shape
+  local channels = shape[n - 1]
+  local flat = table.move(shape, 1, n - 2, 1, {})
+  flat[n - 1], flat[n] = 1, channels * shape[n]
+  return fold(self, x, ops.reshape(self.kernel, flat), channels, self.padding, norm, kind)
+end
+
 local function separable_call(self, x)
   local own = self[S]
   local y = separable_op(x, self.depthwise_kernel, self.pointwise_kernel, own.strides,
@@ -362,6 +398,7 @@ for rank = 1, 2 do
       return links.list(links.depthwise("weight", self.kernel), links.one("bias", self.bias))
     end },
     call = spatial.either(rank, depthwise_call),
+    fold = depthwise_fold,
     compute_output_shape = function(self, shape)
       local channels = spatial.channels(self, shape, rank)
       return windows_of(self, shape, rank, channels * self.depth_multiplier, self[S].channels)

@@ -236,6 +236,13 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
       links.one("running_mean", self.moving_mean), links.one("running_var", self.moving_variance))
       or nil
   end },
+  -- What a convolution in front needs to do the layer's work in prediction (see tide.graph.fuse):
+  -- mean, variance, offset, scale and what is added to the variance; nil where it cannot.
+  folds = function(self, rank)
+    if (self.axis == -1 or self.axis == rank) and not base.is_training() then
+      return self.moving_mean, self.moving_variance, self.beta, self.gamma, self.epsilon
+    end
+  end,
   -- The layer and a plain relu behind it, in one op (see tide.graph.fuse).
   fuse = { relu = function(self, x)
     if not (base.is_training() and self[S].trainable) then

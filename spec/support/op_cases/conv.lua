@@ -113,6 +113,22 @@ add { op = "separable_conv", label = "2-D", ref = "separable, 2-D",
     { shape = { 1, 1, 5, 4 } } }, says = "input has 6 channels, kernel expects 5" } } }
 add { op = "separable_conv", label = "1-D", ref = "separable, 1-D" }
 
+-- With a normalization behind it: gradients are those of both, values are compared in
+-- spec/graph/fuse_spec.lua.
+local given = { { shape = { 5 } }, { shape = { 5 } }, { shape = { 5 }, from = 0.5, to = 2 },
+  { shape = { 5 } }, { shape = { 5 } } }
+add { op = "conv_norm_", label = "relu6", gradgrad = true,
+  options = { activation = "relu6", padding = "same", strides = 2, epsilon = 0.1 },
+  inputs = { { shape = { 2, 6, 5, 3 } }, { shape = { 3, 2, 3, 5 } }, table.unpack(given) },
+  errors = {
+    { inputs = { { shape = { 1, 4, 4, 3 } }, { shape = { 2, 2, 3, 5 } }, false, { shape = { 4 } },
+      { shape = { 5 } } }, says = "mean has the wrong shape (expected [5], got [4])" },
+    { inputs = { { shape = { 1, 4, 4, 3 } }, { shape = { 2, 2, 2, 5 } }, false, { shape = { 5 } },
+      { shape = { 5 } } }, says = "input has 3 channels, kernel expects 2" } } }
+add { op = "conv_norm_", label = "depthwise, bare", options = { groups = 5 },
+  inputs = { { shape = { 1, 6, 5, 5 } }, { shape = { 3, 3, 1, 5 } }, false, { shape = { 5 } },
+    { shape = { 5 }, from = 0.5, to = 2 } } }
+
 local patch = { kernel_size = { 2, 3 }, padding = { 1, 0 }, stride = { 2, 1 }, dilation = { 1, 2 } }
 add { op = "unfold", ref = "unfold", options = { kernel_size = 2 },
   dtypes = { float32 = "float32", float64 = "float64", int32 = "int32" },
