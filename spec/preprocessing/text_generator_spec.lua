@@ -31,6 +31,113 @@ local function letters(s)
   return out
 end
 
+describe("texts that workers make into ids", function()
+  local texts = {}
+  for i = 1, 300 do
+    texts[i] = ("Text %d says é %s\n"):format(i, ("and "):rep(i % 9))
+  end
+  local tokenizer = tide.tokenizers.ByteLevelBPE():train(texts, { vocab_size = 300 })
+
+  local function flow(o, flow_options)
+    o.tokenizer = o.tokenizer or tokenizer
+    o.maxlen = o.maxlen or 20
+    flow_options = flow_options or {}
+    flow_options.batch_size, flow_options.seed = 16, 3
+    return TextGenerator(o):flow(texts, nil, flow_options)
+  end
+
+  local function passes(it, n)
+    local out = {}
+    for _ = 1, n do
+      for x in it:iter() do
+        out[#out + 1] = x:tobytes()
+      end
+    end
+    return out
+  end
+
+  it("are what the main thread makes, for any number of threads, and leave no thread", function()
+    local before = tide.get_threads()
+    for _, o in ipairs { {}, { word_dropout = 0.2 }, { buckets = 3 }, { pad_by_batch = true },
+      { mode = "language_model", length = 12 } } do
+      local plain = { tokenizer = function(s) return tokenizer:ids({ s })[1] end }
+      for k, v in pairs(o) do
+        plain[k] = v
+      end
+      local want = passes(flow(plain), 2)
+      for _, n in ipairs { 1, 4 } do
+        tide.set_threads(n)
+        local mine = {}
+        for k, v in pairs(o) do
+          mine[k] = v
+        end
+        assert.same(want, passes(flow(mine), 2))
+        assert.equal(0, tide.data.threads())
+      end
+      tide.set_threads(before)
+    end
+  end)
+
+  it("go on from every batch, and end with a loop that is left", function()
+    local want = passes(flow {}, 1)
+    for at = 0, #want - 1, 3 do
+      local one, other = flow {}, flow {}
+      for _ = 1, at do
+        one:next()
+      end
+      other:restore(one:state())
+      assert.same(table.move(want, at + 1, #want, 1, {}), passes(other, 1), at)
+      one:close()
+    end
+    local it = flow {}
+    for _ in it:iter() do -- luacheck: ignore 512
+      assert.is_true(tide.data.threads() > 0)
+      break
+    end
+    assert.equal(0, tide.data.threads())
+    assert.same(want, passes(flow {}, 1))
+  end)
+
+  it("say what is wrong with a file when its turn comes", function()
+    local folder = expect.folder()
+    local names = {}
+    for i = 1, 64 do
+      names[i] = ("%s/%02d.txt"):format(folder, i)
+      write(names[i], texts[i])
+    end
+    local it = TextGenerator { tokenizer = tokenizer, maxlen = 8 }:flow_from_files(names, nil,
+      { batch_size = 8, shuffle = false })
+    os.remove(names[30])
+    local n = 0
+    expect.raises(names[30], function()
+      for _ in it:iter() do
+        n = n + 1
+      end
+    end)
+    assert.equal(3, n)
+    assert.equal(0, tide.data.threads())
+  end)
+
+  it("take part in fit", function()
+    local model = tide.Sequential {
+      tide.layers.Embedding { 301, 4, zero_row = true, input_shape = { 20 } },
+      tide.layers.Flatten(), tide.layers.Dense { 1 },
+    }
+    model:compile { loss = "mse", optimizer = "sgd" }
+    local y, most = {}, 0
+    for i = 1, #texts do
+      y[i] = i % 2
+    end
+    local it = TextGenerator { tokenizer = tokenizer, maxlen = 20 }:flow(texts, tide.tensor(y),
+      { batch_size = 16 })
+    model:fit(it, { epochs = 2, verbose = 0, callbacks = { { on_train_batch_end = function()
+      most = math.max(most, tide.data.threads())
+    end } } })
+    assert.is_true(most > 0)
+    assert.equal(0, tide.data.threads())
+  end)
+end)
+
 describe("TextGenerator", function()
   local root
   setup(function()

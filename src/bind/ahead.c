@@ -64,6 +64,12 @@ static int workers_ours(lua_State *L) {
     return 1;
 }
 
+/* workers_alive() -> how many threads there are */
+static int workers_alive(lua_State *L) {
+    lua_pushinteger(L, tide_workers_alive());
+    return 1;
+}
+
 /* -- batches -- */
 
 /* How rows of ids become rows of one length. */
@@ -313,20 +319,43 @@ static int64_t *listed(lua_State *L, int i, int64_t n) {
     return to;
 }
 
+/* The rows order[k] of a contiguous tensor as the batch's next part, at once. */
+static void take_rows(lua_State *L, tide_ctx *ctx, batch *b, tide_tensor *t) {
+    int64_t shape[TIDE_MAX_RANK];
+    size_t row = tide_dtype_size(t->dtype);
+    if (t->rank < 1 || !tide_is_contiguous(t))
+        tideL_error(L, "batch", "targets must lie row by row (got %d axes)", t->rank);
+    for (int a = 1; a < t->rank; a++) shape[a] = t->shape[a], row *= (size_t)t->shape[a];
+    shape[0] = b->n;
+    part *p = &b->part[b->parts++];
+    p->from = tide_retain(t);
+    tideL_try(L, ctx, tide_new_host(ctx, t->dtype, t->rank, shape, &p->to));
+    const char *x = tide_host_view(t);
+    char *y = tide_host_view(p->to);
+    for (int64_t k = 0; k < b->n; k++, y += row) {
+        const int64_t i = b->order[k];
+        if (i < 1 || i > t->shape[0])
+            tideL_error(L, "batch", "there is no row %lld (of %lld)", (long long)i,
+                        (long long)t->shape[0]);
+        memcpy(y, x + (size_t)(i - 1) * row, row);
+    }
+}
+
 /* fill_rows(workers, ids, from, count, samples, length | nil, { pad_first, cut_first, value, dtype,
- * most, seed, share, other }, pass, draw) -> batch of one tensor (#samples, length), a row per
+ * most, seed, share, other }, pass, draw, targets = nil) -> batch of one tensor (#samples, length),
+ * or of that and of the samples' rows of `targets`; a row per
  * sample i: count[i] of the int64 ids from number from[i] on, filled with `value` and cut; without
  * length as long as the longest, `most` at most. With a share those ids are dropped of which the
  * draw (i << 20) + draw + position is below it. Taken and made at once as with `gather`. */
 static int fill_begin(lua_State *L) {
-    lua_settop(L, 9);
+    lua_settop(L, 10);
     luaL_checktype(L, 5, LUA_TTABLE), luaL_checktype(L, 7, LUA_TTABLE);
     const uint64_t draw = (uint64_t)luaL_optinteger(L, 9, 0);
     tide_ctx *ctx = tideL_ctx(L);
     tideL_pace(L, ctx);
     tideL_box *box = tideL_newbox(L, drop);
     const int handle = lua_gettop(L);
-    batch *b = calloc(1, sizeof *b + sizeof *b->part);
+    batch *b = calloc(1, sizeof *b + 2 * sizeof *b->part);
     if (!b) return tideL_error(L, "batch", "not enough memory");
     box->p = b;
     b->n = (int64_t)lua_rawlen(L, 5);
@@ -355,6 +384,7 @@ static int fill_begin(lua_State *L) {
         tide_numel(count) != texts)
         return tideL_error(L, "batch", "ids, from and count are int64");
     const int64_t *at = tide_host_view(from), *size = tide_host_view(count);
+    if (!lua_isnil(L, 10)) take_rows(L, ctx, b, tideL_pinhost(L, 10, "batch"));
     int64_t longest = 1;
     for (int64_t k = 0; k < b->n; k++) {
         const int64_t i = b->order[k];
@@ -403,6 +433,7 @@ void tideL_open_ahead(lua_State *L) {
     static const luaL_Reg functions[] = {{"workers_open", workers_open},
                                          {"workers_close", workers_close},
                                          {"workers_ours", workers_ours},
+                                         {"workers_alive", workers_alive},
                                          {"gather", gather_begin},
                                          {"take", take},
                                          {"fill_rows", fill_begin},

@@ -17,6 +17,9 @@
 
 enum { LOOK = 10 }; /* milliseconds of waiting between two looks whether to stop */
 
+static _Atomic int alive; /* threads of all workers of the process */
+static pid_t counted;
+
 struct tide_task {
     struct tide_task *after;
     tide_piece *run;
@@ -77,10 +80,17 @@ tide_workers *tide_workers_new(int n) {
            pthread_create(&w->threads[w->started], NULL, work, w) == 0)
         w->started++;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (counted != w->process) { /* none came along to a child */
+        alive = 0;
+        counted = w->process;
+    }
+    alive += w->started;
     if (w->started > 0) return w;
     tide_workers_free(w);
     return NULL;
 }
+
+int tide_workers_alive(void) { return counted == getpid() ? alive : 0; }
 
 bool tide_workers_ours(const tide_workers *w) { return w->process == getpid(); }
 
@@ -92,6 +102,7 @@ void tide_workers_free(tide_workers *w) {
         pthread_cond_broadcast(&w->work);
         pthread_mutex_unlock(&w->lock);
         for (int i = 0; i < w->started; i++) pthread_join(w->threads[i], NULL);
+        alive -= w->started;
         pthread_mutex_destroy(&w->lock);
         pthread_cond_destroy(&w->work);
         pthread_cond_destroy(&w->done);

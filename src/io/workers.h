@@ -18,6 +18,7 @@ tide_workers *tide_workers_new(int n); /* NULL: no memory or threads; fewer may 
  * owners'. */
 void tide_workers_free(tide_workers *);
 bool tide_workers_ours(const tide_workers *); /* of this process: a forked child has none */
+int tide_workers_alive(void);                 /* threads of all that there are in this process */
 
 /* Queues a task; `user` is lent until it was waited for or dropped. NULL: no memory. */
 tide_task *tide_task_new(tide_workers *, int64_t pieces, tide_piece *, void *user);

@@ -9,7 +9,7 @@
 --- An order is an object with `pull(n)`, which gives how many numbers come (up to n, fewer at the
 --- end only), and either the first of so many in a row, or false and a tensor; `state()` and
 --- `restore(s)`.
-local ahead = require "tide.data.ahead"
+local ahead = require "tide.ahead"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local ops = require "tide.ops"

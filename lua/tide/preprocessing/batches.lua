@@ -5,6 +5,7 @@
 -- samples. `iter()` is one pass (what fit takes), and so is `for x, y in it do`; `next()` goes
 -- round and round, `get(i)` is the i-th batch of this pass. The order of a pass depends on the
 -- seed, its number and nothing else.
+local ahead = require "tide.ahead"
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
@@ -12,6 +13,7 @@ local errors = require "tide.errors"
 
 local image = core.image
 local Batches = class.strict(class.new "Batches")
+Batches._closes = false -- nothing runs for it; classes that set it have `close`
 
 --- @param o table n (samples), batch_size, shuffle, seed, where (its name in messages)
 function Batches:_start(o)
@@ -135,7 +137,7 @@ function Batches:iter()
     self:reset()
   end
   self._restored = nil
-  return function()
+  local function step()
     if i >= #self then
       return nil
     end
@@ -143,6 +145,9 @@ function Batches:iter()
     self.batch_index = i == #self and 0 or i
     return self:get(i)
   end
+  return step, nil, nil, self._closes and ahead.closing(self, function()
+    return i >= #self
+  end) or nil
 end
 
 return Batches

@@ -169,6 +169,15 @@ function Tokenizer:ids(...)
   return text.ids(self._core, o.texts, flags(o), self._base)
 end
 
+-- The same by worker threads: what begins it, and what waits for it.
+function Tokenizer:_begin_ids(workers, texts)
+  return text.ids_begin(workers, self._core, texts, flags(ids_args:call { texts = texts }))
+end
+
+function Tokenizer:_take_ids(job)
+  return text.ids_take(job, self._base)
+end
+
 --- Texts as tensors (texts, tokens) int32: ids, the attention mask, the type ids. Texts of several
 --- lengths need padding; without enable_padding the id 0 pads to the longest.
 ---

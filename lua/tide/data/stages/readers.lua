@@ -1,7 +1,7 @@
 --- Readers of files, record by record: TFRecord, lines of text, records of one length, CSV. The C
 --- side reads blocks of records, from the second on ahead, in a worker thread; a place is that of
 --- the block in the (unpacked) file and a number.
-local ahead = require "tide.data.ahead"
+local ahead = require "tide.ahead"
 local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"

@@ -5,6 +5,11 @@
 -- round and round, `get(i)` is the i-th batch of this pass. Passes are numbered; the order of a
 -- pass and the transformations in it depend on (seed, pass, sample) only, not on the number of
 -- workers.
+---
+---     local gen = tide.preprocessing.image.ImageDataGenerator { rescale = 1 / 255 }
+---     local it = gen:flow(tide.ones { 4, 8, 8, 3 }, { batch_size = 2 })
+---     #it   --> 2
+local ahead = require "tide.ahead"
 local check = require "tide.check"
 local class = require "tide.class"
 local core = require "tide.core"
@@ -181,8 +186,8 @@ function Iterator:get(i)
   end
   self._touched = true
   local key, wanted = self:_submit(at), {}
-  for ahead = at + 1, math.min(at + self._ahead, self._another and at + n or n) do
-    wanted[self:_submit(ahead)] = true
+  for follows = at + 1, math.min(at + self._ahead, self._another and at + n or n) do
+    wanted[self:_submit(follows)] = true
   end
   local job = self._pending[key]
   for k in pairs(self._pending) do -- what nobody asked for any more
@@ -259,15 +264,6 @@ function Iterator:restore(s)
   self._another, self._restored = false, s.batch > 0
 end
 
--- What a loop over a pass closes: the threads end with a loop that is left early.
-local Left = {}
-
-function Left.__close(pass)
-  if not pass.ended() then
-    pass.of:close()
-  end
-end
-
 --- One pass: `for x, y in it:iter() do ... end`. After `restore` what is left of the pass.
 function Iterator:iter()
   local i = self._restored and self.batch_index or 0
@@ -283,9 +279,9 @@ function Iterator:iter()
     self.batch_index = i == #self and 0 or i
     return self:get(i)
   end
-  return step, nil, nil, setmetatable({ of = self, ended = function()
+  return step, nil, nil, ahead.closing(self, function()
     return i >= #self
-  end }, Left)
+  end)
 end
 
 --- Stops the worker threads; the iterator can be used again.

@@ -13,97 +13,14 @@ local core = require "tide.core"
 local errors = require "tide.errors"
 local list = require "tide.list"
 local listing = require "tide.preprocessing.image.listing"
+local numbers = require "tide.preprocessing.text.numbers"
 local ops = require "tide.ops"
 local pairs_of = require "tide.preprocessing.sequence.pairs"
 local text = require "tide.preprocessing.text"
 
 local M = {}
-local KEPT_TOKENS = 4 << 20 -- of texts that are kept as ids from pass to pass
 
--- ---- tokenizers of any kind ----
-
-local function method(v, name)
-  local ok, f = pcall(function()
-    return v[name]
-  end)
-  return ok and type(f) == "function" and f or nil
-end
-
--- A function of a list of texts that gives lists of ids, from what a person calls a tokenizer.
-local function encoder(tokenizer, where)
-  if type(tokenizer) == "function" then
-    return function(texts)
-      local out = {}
-      for i, s in ipairs(texts) do
-        out[i] = tokenizer(s)
-        if type(out[i]) ~= "table" then
-          errors.raise(where, "a tokenizer must give a list of ids (got %s)", check.show(out[i]))
-        end
-      end
-      return out
-    end
-  end
-  for _, name in ipairs { "ids", "texts_to_sequences" } do
-    local f = method(tokenizer, name)
-    if f then
-      return function(texts)
-        return f(tokenizer, texts)
-      end
-    end
-  end
-  if not method(tokenizer, "call") and not method(tokenizer, "adapt") then
-    errors.raise(where, "tokenizer must be a tokenizer, a layer of text or a function (got %s)",
-      check.show(tokenizer))
-  end
-  return function(texts) -- a layer gives rows that are filled with 0
-    local out = tokenizer(texts):tolist()
-    for _, row in ipairs(out) do
-      while row[#row] == 0 do
-        row[#row] = nil
-      end
-    end
-    return out
-  end
-end
-
--- ---- sources of texts ----
-
--- Text i of a source, as it is in memory or in its file.
-local function read(self, i)
-  local s = self._texts and self._texts[i]
-  if not s then
-    s = core.read_file(self.filepaths[i], self._most)
-    if s:sub(1, 3) == "\xef\xbb\xbf" then
-      s = s:sub(4)
-    end
-  end
-  return s
-end
-
--- The ids of text i in this pass.
-local function ids_of(self, i)
-  local kept = self._kept[i]
-  if kept then
-    return kept
-  end
-  local s, g = read(self, i), self.text_generator
-  if g.augment and self._train then
-    local draw = 0
-    s = g.augment(s, function()
-      draw = draw + 1
-      return self:_chance(i, draw)
-    end)
-    if type(s) ~= "string" then
-      errors.raise(self._where, "augment must give a string (got %s)", check.show(s))
-    end
-  end
-  local ids = self._encode({ s })[1]
-  if not (g.augment and self._train) and self._kept_tokens + #ids <= KEPT_TOKENS then
-    self._kept[i], self._kept_tokens = ids, self._kept_tokens + #ids
-    self._kept_n = self._kept_n + 1
-  end
-  return ids
-end
+local method, encoder, read, ids_of = numbers.method, numbers.encoder, numbers.read, numbers.ids_of
 
 -- Each word goes, or becomes another, with a probability that depends on the pass and its place.
 local function dropped(self, ids, i)
@@ -122,6 +39,9 @@ end
 
 local Iterator = class.new("TextIterator", Batches)
 M.TextIterator = Iterator
+Iterator._closes = true -- fit closes it when it ends
+
+local BATCHES = 2 -- whose ids are made ahead
 
 -- Where batches begin and end when texts of like length stand together.
 local function bucketed(self)
@@ -165,6 +85,7 @@ local function sort_into(self, limits)
   self._bucket, self._bucket_count = {}, #limits + 1
   local counts = {}
   for i = 1, self.n do
+    numbers.walk(self, i, self.n)
     local n, b = #ids_of(self, i), 1
     while limits[b] and n > limits[b] do
       b = b + 1
@@ -176,6 +97,27 @@ local function sort_into(self, limits)
     self._batches = self._batches + (n + self.batch_size - 1) // self.batch_size
   end
 end
+
+--- Batch i (from 1) of this pass; workers make the ids of the texts of the next ones meanwhile.
+function Iterator:get(i)
+  local at = math.tointeger(i)
+  for ahead = math.max(at or 1, 1), numbers.begins(self) and at and math.min(at + BATCHES, #self)
+    or 0 do
+    numbers.begin(self, self:_ids(ahead))
+  end
+  local x, y, w = Batches.get(self, i)
+  if at == #self then
+    numbers.close(self)
+  end
+  return x, y, w
+end
+
+--- Ends what workers make for it; it can be used again.
+function Iterator:close()
+  numbers.close(self)
+end
+
+Iterator.__close = Iterator.close
 
 local function one_hot(labels, n)
   local out = {}
@@ -189,20 +131,18 @@ local function one_hot(labels, n)
   return core.tensor(out, { dtype = "float32" })
 end
 
-local function targets(self, ids)
+-- The targets of all texts, nil where there are none.
+local function targets(self)
   local mode, labels = self.class_mode, {}
-  if self._targets then
-    return ops.take(self._targets, core.tensor(ids, { dtype = "int64" }), { axis = 1 })
-  elseif not mode then
-    return nil
+  if self._targets or not mode then
+    return self._targets
   end
-  for k, i in ipairs(ids) do
-    labels[k] = mode == "binary" and self.classes[i] - 1 or self.classes[i]
+  for i = 1, self._texts_n do
+    labels[i] = mode == "binary" and self.classes[i] - 1 or self.classes[i]
   end
-  if mode == "categorical" then
-    return one_hot(labels, self.num_classes)
-  end
-  return core.tensor(labels, { dtype = mode == "binary" and "float32" or "int64" })
+  self._targets = mode == "categorical" and one_hot(labels, self.num_classes)
+    or core.tensor(labels, { dtype = mode == "binary" and "float32" or "int64" })
+  return self._targets
 end
 
 local function integers(values)
@@ -242,7 +182,7 @@ local function rows_of(self, ids)
   if all then
     all.options.seed = self._seed -- a restored pass brings its own
     return core.fill_rows(nil, all.ids, all.from, all.count, ids, all.length, all.options,
-      self._pass, DROPS)
+      self._pass, DROPS, targets(self))
   end
 end
 
@@ -262,12 +202,20 @@ local function read_rows(self, ids)
     truncating = g.truncating, value = g.value, dtype = g.dtype })
 end
 
+local function rows_at(t, ids)
+  return t and ops.take(t, integers(ids), { axis = 1 })
+end
+
 function Iterator:_batch(ids)
   local job = rows_of(self, ids)
-  local x = job and core.gather_wait(job) or read_rows(self, ids)
-  local y = targets(self, ids)
+  local x, y
+  if job then
+    x, y = core.gather_wait(job)
+  else
+    x, y = read_rows(self, ids), rows_at(targets(self), ids)
+  end
   if y ~= nil and self._weights then
-    return x, y, ops.take(self._weights, core.tensor(ids, { dtype = "int64" }), { axis = 1 })
+    return x, y, rows_at(self._weights, ids)
   end
   return x, y
 end
@@ -279,6 +227,7 @@ end
 -- ---- running text ----
 
 local Running = class.new("RunningTextIterator", Iterator)
+Running.get = Batches.get -- all ids are there
 
 -- All documents as one stream of ids or as one each, and where windows begin.
 function Running:_documents(n)
@@ -297,6 +246,7 @@ function Running:_documents(n)
   end
   self._ends = {}
   for i = 1, n do
+    numbers.walk(self, i, n)
     local ids = ids_of(self, i)
     table.move(ids, 1, #ids, at + 1, stream)
     if not g.join then
@@ -312,6 +262,7 @@ function Running:_documents(n)
     windows(1, at, true)
   end
   self._kept = {}
+  numbers.close(self)
   if #starts == 0 then
     errors.raise(self._where, "no window of %d tokens and a next one fits (got %d tokens of %d \z
       texts)", length, at, n)
@@ -439,9 +390,10 @@ local function finish(self, it, n, o, where)
     errors.raise(where, "there is no text%s", o.subset and " in this subset" or "")
   end
   local learned = learn(self, it, n)
-  it._encode = encoder(self.tokenizer, where)
+  it._encode, it._by_workers = encoder(self.tokenizer, where)
   if learned and self.mode == "classes" and not (self.augment and it._train) then
     for i = 1, n do -- they were read just now: the first pass should not wait for them again
+      numbers.walk(it, i, n)
       ids_of(it, i)
     end
   end
@@ -456,6 +408,7 @@ local function finish(self, it, n, o, where)
     if type(limits) == "number" then
       local lengths = {}
       for i = 1, n do
+        numbers.walk(it, i, n)
         lengths[i] = #ids_of(it, i)
       end
       table.sort(lengths)
@@ -467,6 +420,9 @@ local function finish(self, it, n, o, where)
     end
     table.sort(limits)
     sort_into(it, limits)
+  end
+  if not numbers.begins(it) then
+    numbers.close(it)
   end
   return it
 end

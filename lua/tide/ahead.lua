@@ -1,7 +1,7 @@
 --- The worker threads that data sets share (src/io/workers.c): there while a pass uses them, gone
 --- with the last.
 ---
----     local ahead = require "tide.data.ahead"
+---     local ahead = require "tide.ahead"
 ---     local own = ahead.take()
 ---     own:workers()
 ---     own:close()
@@ -39,6 +39,21 @@ function Share:close()
 end
 
 Share.__close, Share.__gc = Share.close, Share.close
+
+-- What a loop closes that is left.
+local Left = {}
+
+function Left.__close(loop)
+  if not loop.ended() then
+    loop.owner:close()
+  end
+end
+
+--- For the end of what a pass gives a generic for: closes the owner with a loop that is left before
+--- `ended()` is true.
+function ahead.closing(owner, ended)
+  return setmetatable({ owner = owner, ended = ended }, Left)
+end
 
 --- A share of the workers for one who closes it.
 function ahead.take()
