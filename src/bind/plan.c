@@ -5,9 +5,12 @@
  * each with the value that it had, and runs no plan once one has another. A tensor among them must
  * be the same, on the same memory, and want a gradient as it did.
  *
+ * Owners and keys lie on the stack of a thread that never runs, where looking costs least: half of
+ * a small prediction is to look whether all is as it was.
+ *
  * A set's user values: 1 the owners of what is watched, 2 the keys, 3 the values, which keep the
  * addresses from being given again, 4 the table whose field `called` numbers the calls of a model,
- * 5 the one whose field `ran` tells which plan ran last, 6 the block of `watch`.
+ * 5 the one whose field `ran` tells which plan ran last, 6 the block of `watch`, 7 that thread.
  */
 #include "../plan.h"
 #include "bind.h"
@@ -15,10 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 8, MANY = 256, COPIED_MOST = 4 };
+enum { MOST = 8, MANY = 256, COPIED_MOST = 4, SOME = 16 /* values that are read together */ };
 
 typedef struct {
-    int owner; /* its number among the owners */
+    int owner, key; /* where they lie on the watch's stack; key 0: the owner's length is meant */
     int type;
     union {
         const void *p;
@@ -35,6 +38,7 @@ typedef struct {
     int n;
     watched *watch;
     int nwatch;
+    lua_State *stack;
 } set;
 
 static const char set_name[] = "tide.plans";
@@ -168,7 +172,7 @@ static int set_gc(lua_State *L) {
 static int plans(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE), luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 2);
-    set *s = lua_newuserdatauv(L, sizeof *s, 6);
+    set *s = lua_newuserdatauv(L, sizeof *s, 7);
     *s = (set){0};
     if (luaL_newmetatable(L, set_name)) {
         lua_pushcfunction(L, set_gc);
@@ -217,8 +221,8 @@ static int plans_add(lua_State *L) {
 }
 
 /* The value at the top of the stack, as it is now. */
-static watched look(lua_State *L, int owner) {
-    watched w = {.owner = owner, .type = lua_type(L, -1)};
+static watched look(lua_State *L, int owner, int key) {
+    watched w = {.owner = owner, .key = key, .type = lua_type(L, -1)};
     const tideL_handle *h = NULL;
     switch (w.type) {
     case LUA_TNIL:
@@ -256,6 +260,16 @@ static int holds(lua_State *L, const watched *w) {
     }
 }
 
+/* The field, as it is now, onto the watch's own stack. */
+static void read_field(lua_State *stack, int owner, int key) {
+    if (!key) {
+        lua_pushinteger(stack, (lua_Integer)lua_rawlen(stack, owner));
+        return;
+    }
+    lua_pushvalue(stack, key);
+    lua_rawget(stack, owner);
+}
+
 /* plans_watch(set, owners, keys): notes what stands in these fields now; a key of false is the
  * length of its owner. Owners that follow one another are best the same. */
 static int plans_watch(lua_State *L) {
@@ -265,49 +279,45 @@ static int plans_watch(lua_State *L) {
     const int n = (int)lua_rawlen(L, 3);
     watched *all = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *all, 0);
     lua_createtable(L, n, 0); /* 5: values */
+    lua_State *stack = lua_newthread(L);
+    if (!lua_checkstack(stack, 2 * n + SOME + LUA_MINSTACK))
+        return tideL_error(L, "plans_watch", "too many fields are watched (%d)", n);
     for (int i = 0, owner = 0; i < n; i++) {
         lua_rawgeti(L, 2, i + 1);
-        if (owner) {
-            lua_rawgeti(L, 2, owner);
-            if (!lua_rawequal(L, -1, -2)) owner = 0;
-            lua_pop(L, 1);
-        }
-        if (!owner) owner = i + 1;
+        lua_xmove(L, stack, 1);
+        if (owner && lua_rawequal(stack, -1, owner)) lua_pop(stack, 1);
+        else owner = lua_gettop(stack);
         lua_rawgeti(L, 3, i + 1);
-        if (lua_isboolean(L, -1)) lua_pushinteger(L, (lua_Integer)lua_rawlen(L, -2));
-        else lua_rawget(L, -2);
-        all[i] = look(L, owner);
+        const int named = !lua_isboolean(L, -1);
+        lua_xmove(L, stack, 1);
+        const int key = lua_gettop(stack);
+        read_field(stack, owner, named ? key : 0);
+        all[i] = look(stack, owner, named ? key : 0);
+        lua_xmove(stack, L, 1);
         lua_rawseti(L, 5, i + 1);
-        lua_settop(L, 5);
     }
+    lua_setiuservalue(L, 1, 7);
     lua_setiuservalue(L, 1, 3);
     lua_setiuservalue(L, 1, 6);
     lua_setiuservalue(L, 1, 2);
     lua_setiuservalue(L, 1, 1);
-    s->watch = all, s->nwatch = n;
+    s->watch = all, s->nwatch = n, s->stack = stack;
     return 0;
 }
 
-/* The number of the first field of the set at 1 that does not hold what it held; -1: all do.
- * Allocates nothing. */
-static int first_changed(lua_State *L, const set *s) {
-    const int top = lua_gettop(L), owners = top + 1, keys = top + 2;
-    int owner = 0, i = 0;
-    lua_getiuservalue(L, 1, 1);
-    lua_getiuservalue(L, 1, 2);
-    for (int same = 1; i < s->nwatch; i++) {
+/* The number of the first field of the set that does not hold what it held; -1: all do. Allocates
+ * nothing. */
+static int first_changed(const set *s) {
+    lua_State *stack = s->stack;
+    const int top = s->nwatch ? lua_gettop(stack) : 0;
+    int i = 0;
+    for (; i < s->nwatch; i++) {
         const watched *w = &s->watch[i];
-        if (w->owner != owner) {
-            lua_settop(L, keys);
-            lua_rawgeti(L, owners, owner = w->owner);
-        }
-        if (lua_rawgeti(L, keys, i + 1) != LUA_TBOOLEAN) lua_rawget(L, keys + 1);
-        else lua_pushinteger(L, (lua_Integer)lua_rawlen(L, keys + 1));
-        same = holds(L, w);
-        lua_pop(L, 1);
-        if (!same) break;
+        read_field(stack, w->owner, w->key);
+        if (!holds(stack, w)) break;
+        if (i % SOME == SOME - 1) lua_settop(stack, top);
     }
-    lua_settop(L, top);
+    if (s->nwatch) lua_settop(stack, top);
     return i < s->nwatch ? i : -1;
 }
 
@@ -316,8 +326,7 @@ static int first_changed(lua_State *L, const set *s) {
 static int plans_changed(lua_State *L) {
     const set *s = luaL_checkudata(L, 1, set_name);
     lua_settop(L, 1);
-    luaL_checkstack(L, 8, "tide");
-    const int i = first_changed(L, s);
+    const int i = first_changed(s);
     if (i < 0) return 0;
     lua_getiuservalue(L, 1, 2);
     lua_rawgeti(L, -1, i + 1);
@@ -360,7 +369,7 @@ static int plans_run(lua_State *L) {
     const int k = read_inputs(L, n, in) ? plan_for(s, n, in) : -1;
     if (k < 0) return 0;
     tide_plan *p = s->plan[k];
-    if (first_changed(L, s) >= 0 || !tide_plan_holds(p)) {
+    if (first_changed(s) >= 0 || !tide_plan_holds(p)) {
         lua_pushnil(L);
         lua_pushboolean(L, 1);
         return 2;
