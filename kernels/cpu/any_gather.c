@@ -45,21 +45,25 @@ static int resolve_run(const tide_buf *b, int64_t first, int64_t count, int64_t 
     }
 }
 
+/* Names the first position of input `in` that is out of range. */
+static tide_status refuse_first(tide_kcall *c, int in, int64_t base, int64_t n) {
+    int64_t i = 0;
+    while (resolve(tide_int_at(&c->in[in], i), base, n) >= 0) i++;
+    return refuse(c, in, i, tide_int_at(&c->in[in], i), base, tide_wrap_add(n - 1, base));
+}
 /* Positions of input `in`, resolved, into work space. */
 static tide_status resolve_all(tide_kcall *c, int in, int64_t base, int64_t n, int64_t **out) {
-    enum { RUN = 4096 };
     const tide_buf *b = &c->in[in];
     const int64_t count = tide_buf_numel(b);
-    int64_t *r = tide_scratch(c->dev, (size_t)(count + 1) * sizeof *r);
+    int64_t *r = *out = tide_scratch(c->dev, (size_t)(count + 1) * sizeof *r);
+    int wrong = 0;
     if (!r) return TIDE_ENOMEM;
-    for (int64_t at = 0; at < count && !tide_stopped(); at += RUN) {
-        if (resolve_run(b, at, TIDE_MIN(RUN, count - at), base, n, r + at)) continue;
-        int64_t i = at;
-        while (resolve(tide_int_at(b, i), base, n) >= 0) i++;
-        return refuse(c, in, i, tide_int_at(b, i), base, tide_wrap_add(n - 1, base));
+    TIDE_PARALLEL_FOR (count, 1 << 15) {
+        if (!resolve_run(b, lo, hi - lo, base, n, r + lo))
+            __atomic_store_n(&wrong, 1, __ATOMIC_RELAXED);
     }
-    *out = r;
-    return tide_stopped() ? TIDE_EINTERRUPT : TIDE_OK;
+    if (tide_stopped()) return TIDE_EINTERRUPT;
+    return wrong ? refuse_first(c, in, base, n) : TIDE_OK;
 }
 
 /* dst[i] += src[i] in a dtype; bools are joined. */
@@ -97,24 +101,83 @@ static void take_runs(char *dst, const char *src, const int64_t *at, int64_t n, 
 #undef TAKE
 }
 
+enum { SOME = 512 }; /* positions that are resolved together, on their way */
+
 TIDE_ANY_KERNEL(take) {
     const tide_take_attrs *a = c->attrs;
-    const tide_buf *x = &c->in[0];
+    const tide_buf *x = &c->in[0], *ix = &c->in[1];
     tide_along s = tide_along_axis(x, a->axis);
-    const int64_t size = (int64_t)tide_dtype_size(x->dtype), m = tide_buf_numel(&c->in[1]),
-                  run = s.inner * size;
-    int64_t *at = NULL;
-    TIDE_DO(resolve_all(c, 1, a->base, s.n, &at));
+    const int64_t size = (int64_t)tide_dtype_size(x->dtype), m = tide_buf_numel(ix),
+                  run = s.inner * size, grain = TIDE_MAX(1, 65536 / TIDE_MAX(run, 1));
     const char *src = x->p;
     char *dst = c->out[0].p;
-    TIDE_PARALLEL_FOR (s.outer *m, TIDE_MAX(1, 65536 / TIDE_MAX(run, 1))) {
+    int64_t *all = NULL;
+    int wrong = 0;
+    if (s.outer == 1) {
+        TIDE_PARALLEL_FOR (m, grain) {
+            int64_t at[SOME];
+            for (int64_t i = lo; i < hi; i += SOME) {
+                const int64_t n = TIDE_MIN(SOME, hi - i);
+                if (resolve_run(ix, i, n, a->base, s.n, at))
+                    take_runs(dst + i * run, src, at, n, run);
+                else __atomic_store_n(&wrong, 1, __ATOMIC_RELAXED);
+            }
+        }
+        return wrong ? refuse_first(c, 1, a->base, s.n) : TIDE_OK;
+    }
+    TIDE_DO(resolve_all(c, 1, a->base, s.n, &all));
+    TIDE_PARALLEL_FOR (s.outer *m, grain) {
         for (int64_t i = lo, n; i < hi; i += n) {
             const int64_t o = i / m, k = i - o * m;
             n = TIDE_MIN(hi - i, m - k);
-            take_runs(dst + i * run, src + o * s.n * run, at + k, n, run);
+            take_runs(dst + i * run, src + o * s.n * run, all + k, n, run);
         }
     }
     return TIDE_OK;
+}
+
+/* y[at[k]] += v[k], `run` elements each, for the places from `first` to `last`, in order. Single
+ * elements lie anywhere in memory: they are fetched some steps ahead. */
+static void add_rows(int dtype, char *y, const int64_t *at, int64_t m, int64_t run, const char *v,
+                     int64_t first, int64_t last) {
+    enum { AHEAD = 16 };
+    const int64_t size = (int64_t)tide_dtype_size(dtype);
+#define ADD_ONES(T, op)                                                      \
+    TIDE_IN_BLOCKS(k, m) {                                                   \
+        __builtin_prefetch((T *)(void *)y + at[TIDE_MIN(k + AHEAD, m - 1)]); \
+        T *to = (T *)(void *)y + at[k];                                      \
+        *to = (T)(*to op((const T *)(const void *)v)[k]);                    \
+    }                                                                        \
+    return
+    if (run == 1 && first == 0) switch (dtype) {
+        case TIDE_F32: ADD_ONES(float, +);
+        case TIDE_F64: ADD_ONES(double, +);
+        case TIDE_I64: ADD_ONES(uint64_t, +);
+        case TIDE_I32: ADD_ONES(uint32_t, +);
+        case TIDE_BOOL: ADD_ONES(uint8_t, |);
+        default: ADD_ONES(uint8_t, +);
+        }
+#undef ADD_ONES
+    TIDE_IN_BLOCKS(k, m)
+    if (at[k] >= first && at[k] < last)
+        add_into(dtype, y + at[k] * run * size, v + k * run * size, run);
+}
+/* Zeros y, of `places` times `run` elements, and adds the m rows of v to it. Threads have places of
+ * their own, so that each place keeps its order. */
+static void sum_rows(int dtype, char *y, int64_t places, const int64_t *at, int64_t m, int64_t run,
+                     const char *v) {
+    enum { PARTS = 16, WORK = 1 << 15 };
+    const int64_t bytes = run * (int64_t)tide_dtype_size(dtype);
+    if (bytes == 0 || places == 0) return;
+    const int64_t parts = run < 16 ? 1 : TIDE_MIN(PARTS, 1 + m * run / WORK),
+                  part = TIDE_CEIL_DIV(places, parts);
+    if (part == places)
+        TIDE_PARALLEL_FOR (places *bytes, 1 << 20) memset(y + lo, 0, (size_t)(hi - lo));
+    if (tide_stopped()) return;
+    TIDE_PARALLEL_FOR (places, part) {
+        if (part < places) memset(y + lo * bytes, 0, (size_t)((hi - lo) * bytes));
+        add_rows(dtype, y, at, m, run, v, lo, hi);
+    }
 }
 
 TIDE_ANY_KERNEL(take_grad_) {
@@ -124,6 +187,10 @@ TIDE_ANY_KERNEL(take_grad_) {
     tide_along s = tide_along_axis(dx, a->axis);
     int64_t m = tide_buf_numel(&c->in[1]), size = (int64_t)tide_dtype_size(dx->dtype), *at = NULL;
     TIDE_DO(resolve_all(c, 1, a->base, s.n, &at));
+    if (s.outer == 1 && !tide_is_half(dx->dtype)) {
+        sum_rows(dx->dtype, dx->p, s.n, at, m, s.inner, dy->p);
+        return TIDE_OK;
+    }
     tide_zero(dx->p, (size_t)(tide_buf_numel(dx) * size));
     if (tide_is_half(dx->dtype))
         return tide_half_combine(c->dev, TIDE_REDUCTION_add, &s, at, m, dx->dtype, dy->p, dx->p);
@@ -142,20 +209,43 @@ TIDE_ANY_KERNEL(take_grad_) {
 }
 
 /* -- take_along_ -- */
+/* n elements of neighbouring columns, each from a row of its own. */
+static void take_columns(char *dst, const char *src, const int64_t *at, int64_t n, int64_t inner,
+                         int64_t size) {
+#define TAKE(T)                                                                    \
+    for (int64_t i = 0; i < n; i++)                                                \
+        ((T *)(void *)dst)[i] = ((const T *)(const void *)src)[at[i] * inner + i]; \
+    break
+    switch (size) {
+    case 1: TAKE(uint8_t);
+    case 2: TAKE(uint16_t);
+    case 4: TAKE(uint32_t);
+    default: TAKE(uint64_t);
+    }
+#undef TAKE
+}
 TIDE_ANY_KERNEL(take_along_) {
     const tide_take_along__attrs *a = c->attrs;
     const tide_buf *x = &c->in[0], *y = &c->out[0];
     tide_along s = tide_along_axis(x, a->axis), t = tide_along_axis(y, a->axis);
-    int64_t size = (int64_t)tide_dtype_size(x->dtype), *at = NULL;
-    TIDE_DO(resolve_all(c, 1, a->base, s.n, &at));
-    TIDE_PARALLEL_FOR (t.outer *t.n, TIDE_MAX(1, 16384 / TIDE_MAX(t.inner, 1))) {
-        for (int64_t r = lo; r < hi; r++)
-            for (int64_t j = 0, i = r * t.inner; j < t.inner; j++, i++)
-                memcpy((char *)y->p + i * size,
-                       (const char *)x->p + ((r / t.n * s.n + at[i]) * s.inner + j) * size,
-                       (size_t)size);
+    const int64_t size = (int64_t)tide_dtype_size(x->dtype),
+                  line = t.inner == 1 ? t.n : t.inner; /* elements before the source changes */
+    int wrong = 0;
+    TIDE_PARALLEL_FOR (t.outer *t.n *t.inner, 16384) {
+        int64_t at[SOME];
+        for (int64_t i = lo, n; i < hi; i += n) {
+            const int64_t row = i / line, from = i - row * line,
+                          o = t.inner == 1 ? row : row / TIDE_MAX(t.n, 1);
+            const char *src = (const char *)x->p + o * s.n * s.inner * size;
+            char *dst = (char *)y->p + i * size;
+            n = TIDE_MIN(TIDE_MIN(hi - i, line - from), SOME);
+            if (!resolve_run(&c->in[1], i, n, a->base, s.n, at))
+                __atomic_store_n(&wrong, 1, __ATOMIC_RELAXED);
+            else if (t.inner == 1) take_runs(dst, src, at, n, size);
+            else take_columns(dst, src + from * size, at, n, s.inner, size);
+        }
     }
-    return TIDE_OK;
+    return wrong ? refuse_first(c, 1, a->base, s.n) : TIDE_OK;
 }
 
 TIDE_ANY_KERNEL(take_along_grad_) {
@@ -200,47 +290,42 @@ static int64_t product(const int64_t *shape, int64_t from, int64_t to) {
     return n;
 }
 
+/* part_number of all rows of `in`, in work space. */
+static tide_status part_numbers(tide_kcall *c, int in, int64_t rows, int64_t k,
+                                const int64_t *shape, int64_t base, int64_t **out) {
+    if (k == 1) return resolve_all(c, in, base, shape[0], out);
+    int64_t *at = *out = tide_scratch(c->dev, (size_t)(rows + 1) * sizeof *at);
+    if (!at) return TIDE_ENOMEM;
+    TIDE_IN_BLOCKS(r, rows)
+    if ((at[r] = part_number(c, in, r, k, shape, base)) < 0) return TIDE_EINDEX;
+    return tide_stopped() ? TIDE_EINTERRUPT : TIDE_OK;
+}
+
 TIDE_ANY_KERNEL(gather_nd) {
     const tide_gather_nd_attrs *a = c->attrs;
     const tide_buf *x = &c->in[0], *ix = &c->in[1];
     int64_t k = ix->shape[ix->rank - 1], rows = product(ix->shape, 0, ix->rank - 1);
     int64_t run = product(x->shape, k, x->rank) * (int64_t)tide_dtype_size(x->dtype);
-    TIDE_IN_BLOCKS(r, rows) {
-        int64_t part = part_number(c, 1, r, k, x->shape, a->base);
-        if (part < 0) return TIDE_EINDEX;
-        memcpy((char *)c->out[0].p + r * run, (const char *)x->p + part * run, (size_t)run);
-    }
-    return TIDE_OK;
-}
-
-/* part_number of all rows of `in`, in work space. */
-static tide_status part_numbers(tide_kcall *c, int in, int64_t rows, int64_t k,
-                                const int64_t *shape, int64_t base, int64_t **out) {
-    int64_t *at = *out = tide_scratch(c->dev, (size_t)(rows + 1) * sizeof *at);
-    if (!at) return TIDE_ENOMEM;
-    for (int64_t r = 0; r < rows; r++)
-        if ((at[r] = part_number(c, in, r, k, shape, base)) < 0) return TIDE_EINDEX;
+    int64_t *at;
+    TIDE_DO(part_numbers(c, 1, rows, k, x->shape, a->base, &at));
+    TIDE_PARALLEL_FOR (rows, TIDE_MAX(1, 65536 / TIDE_MAX(run, 1)))
+        take_runs((char *)c->out[0].p + lo * run, x->p, at + lo, hi - lo, run);
     return TIDE_OK;
 }
 
 TIDE_ANY_KERNEL(scatter) {
     const tide_scatter_attrs *a = c->attrs;
     const tide_buf *ix = &c->in[0], *v = &c->in[1], *y = &c->out[0];
-    int64_t k = ix->shape[ix->rank - 1], rows = product(ix->shape, 0, ix->rank - 1);
-    int64_t size = (int64_t)tide_dtype_size(y->dtype), run = product(y->shape, k, y->rank);
-    tide_zero(y->p, (size_t)(tide_buf_numel(y) * size));
+    const int64_t k = ix->shape[ix->rank - 1], rows = product(ix->shape, 0, ix->rank - 1),
+                  places = product(y->shape, 0, k), run = product(y->shape, k, y->rank);
+    int64_t *at;
+    TIDE_DO(part_numbers(c, 0, rows, k, y->shape, a->base, &at));
     if (tide_is_half(y->dtype)) {
-        const tide_along s = {1, product(y->shape, 0, k), run};
-        int64_t *at;
-        TIDE_DO(part_numbers(c, 0, rows, k, y->shape, a->base, &at));
+        const tide_along s = {1, places, run};
+        tide_zero(y->p, (size_t)tide_buf_numel(y) * tide_dtype_size(y->dtype));
         return tide_half_combine(c->dev, TIDE_REDUCTION_add, &s, at, rows, y->dtype, v->p, y->p);
     }
-    TIDE_IN_BLOCKS(r, rows) {
-        int64_t part = part_number(c, 0, r, k, y->shape, a->base);
-        if (part < 0) return TIDE_EINDEX;
-        add_into(y->dtype, (char *)y->p + part * run * size, (const char *)v->p + r * run * size,
-                 run);
-    }
+    sum_rows(y->dtype, y->p, places, at, rows, run, v->p);
     return TIDE_OK;
 }
 
@@ -273,17 +358,16 @@ TIDE_ANY_KERNEL(scatter_update) {
     const tide_buf *x = &c->in[0], *ix = &c->in[1], *v = &c->in[2], *y = &c->out[0];
     int64_t k = ix->shape[ix->rank - 1], rows = product(ix->shape, 0, ix->rank - 1);
     int64_t size = (int64_t)tide_dtype_size(y->dtype), run = product(y->shape, k, y->rank) * size;
-    memcpy(y->p, x->p, (size_t)(tide_buf_numel(y) * size));
+    int64_t *at;
+    TIDE_DO(part_numbers(c, 1, rows, k, y->shape, a->base, &at));
+    TIDE_PARALLEL_FOR (tide_buf_numel(y) * size, 1 << 20)
+        memcpy((char *)y->p + lo, (const char *)x->p + lo, (size_t)(hi - lo));
     if (a->reduction && tide_is_half(y->dtype)) {
         const tide_along s = {1, product(y->shape, 0, k), run / size};
-        int64_t *at;
-        TIDE_DO(part_numbers(c, 1, rows, k, y->shape, a->base, &at));
         return tide_half_combine(c->dev, a->reduction, &s, at, rows, y->dtype, v->p, y->p);
     }
     TIDE_IN_BLOCKS(r, rows) {
-        int64_t part = part_number(c, 1, r, k, y->shape, a->base);
-        if (part < 0) return TIDE_EINDEX;
-        char *to = (char *)y->p + part * run;
+        char *to = (char *)y->p + at[r] * run;
         const char *from = (const char *)v->p + r * run;
         if (a->reduction) combine_into(a->reduction, y->dtype, to, from, run / size);
         else memcpy(to, from, (size_t)run);

@@ -126,10 +126,44 @@ TRUTH(all)
         for (int k = 1; k < 8; k++) best = PREFER(before, lane[k], best);                  \
         return best;                                                                       \
     }                                                                                      \
+    /* A short row of T: each lane notes its best and the step at which it came. */        \
+    static int64_t tag##_short(const T *x, int64_t n) {                                    \
+        typedef T some __attribute__((vector_size(32)));                                   \
+        typedef I whole __attribute__((vector_size(32)));                                  \
+        enum { LANES = 32 / sizeof(T) };                                                   \
+        some v, best;                                                                      \
+        memcpy(&best, x, sizeof best);                                                     \
+        whole at = {0}, nan = (whole)(best != best);                                       \
+        I step = 0;                                                                        \
+        for (int64_t j = LANES; j < n; j += LANES) { /* the last steps back to end at n */ \
+            memcpy(&v, x + TIDE_MIN(j, n - LANES), sizeof v);                              \
+            step++;                                                                        \
+            const whole more = (whole)before(v, best);                                     \
+            best = (some)(((whole)v & more) | ((whole)best & ~more));                      \
+            at = (((whole){0} + step) & more) | (at & ~more);                              \
+            nan |= (whole)(v != v);                                                        \
+        }                                                                                  \
+        I any = 0;                                                                         \
+        for (int k = 0; k < LANES; k++) any |= nan[k];                                     \
+        if (any) return -1;                                                                \
+        T top = best[0];                                                                   \
+        int64_t from = at[0] == step ? n - LANES : at[0] * (int64_t)LANES;                 \
+        for (int k = 1; k < LANES; k++) {                                                  \
+            const int64_t here = (at[k] == step ? n - LANES : at[k] * (int64_t)LANES) + k; \
+            const int take = before(best[k], top) | ((best[k] == top) & (here < from));    \
+            top = take ? best[k] : top;                                                    \
+            from = take ? here : from;                                                     \
+        }                                                                                  \
+        return from;                                                                       \
+    }                                                                                      \
     static int64_t tag##_row(const S *x, int64_t n) {                                      \
         enum { SOME = 4096, BLOCK = 32 };                                                  \
         T room[SOME], best = 0;                                                            \
         int64_t from = -1;                                                                 \
+        if (n >= 32 / (int64_t)sizeof(T) && n <= 64 * 32 / (int64_t)sizeof(T)) {           \
+            const int64_t at = tag##_short(READ(x, n, room), n);                           \
+            if (at >= 0) return at;                                                        \
+        }                                                                                  \
         for (int64_t j = 0; j < n; j += SOME) {                                            \
             const int64_t m = TIDE_MIN(SOME, n - j);                                       \
             T w = tag##_best(READ(x + j, m, room), m);                                     \

@@ -18,11 +18,63 @@
 #define KEEP(a, n) (a)
 #define DIVIDE(a, n) ((a) / (double)(n))
 
-DEFINE_REDUCTION(sum, REAL, REAL, double, REAL, 0, STEP_ADD, STEP_ADD, KEEP)
-DEFINE_REDUCTION(mean, REAL, REAL, double, REAL, 0, STEP_ADD, STEP_ADD, DIVIDE)
+#pragma GCC diagnostic ignored "-Wpsabi" /* vectors do not leave this file */
+
+/* Short rows in registers: lanes add up at most 32 elements each, and join in double. */
+typedef REAL vector __attribute__((vector_size(32)));
+typedef double doubles __attribute__((vector_size(32)));
+enum { LANES = 32 / sizeof(REAL) };
+static inline vector loaded(const REAL *x) {
+    vector v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+static inline double lanes_total(const vector *of) {
+    const vector v = *of;
+#if REAL_IS_FLOAT
+    const doubles d = __builtin_convertvector(__builtin_shufflevector(v, v, 0, 1, 2, 3), doubles) +
+        __builtin_convertvector(__builtin_shufflevector(v, v, 4, 5, 6, 7), doubles);
+#else
+    const doubles d = v;
+#endif
+    return (d[0] + d[2]) + (d[1] + d[3]);
+}
+static double short_sum(const REAL *x, int64_t n) {
+    double sum = 0;
+    int64_t i = 0;
+    while (n - i >= LANES) {
+        vector a = {0}, b = {0};
+        int64_t end = i + TIDE_MIN((n - i) / LANES, 32) * LANES;
+        for (; end - i >= 2 * LANES; i += 2 * LANES) a += loaded(x + i), b += loaded(x + i + LANES);
+        if (i < end) a += loaded(x + i), i += LANES;
+        a += b;
+        sum += lanes_total(&a);
+    }
+    double rest = 0;
+    for (; i < n; i++) rest += (double)x[i];
+    return sum + rest;
+}
+#define SHORT_EXTREME(name, before, BEFORE)                             \
+    static REAL name(const REAL *x, int64_t n) {                        \
+        REAL m = x[0];                                                  \
+        int nan = 0;                                                    \
+        TIDE_PRAGMA_(omp simd reduction(| : nan) reduction(before : m)) \
+        for (int64_t i = 0; i < n; i++) {                               \
+            m = x[i] BEFORE m ? x[i] : m;                               \
+            nan |= x[i] != x[i];                                        \
+        }                                                               \
+        return nan ? (REAL)NAN : m;                                     \
+    }
+SHORT_EXTREME(short_max, max, >)
+SHORT_EXTREME(short_min, min, <)
+
+DEFINE_REDUCTION_BY(short_sum, sum, REAL, REAL, double, REAL, 0, STEP_ADD, STEP_ADD, KEEP)
+DEFINE_REDUCTION_BY(short_sum, mean, REAL, REAL, double, REAL, 0, STEP_ADD, STEP_ADD, DIVIDE)
 DEFINE_REDUCTION(prod, REAL, REAL, double, REAL, 1, STEP_MUL, STEP_MUL, KEEP)
-DEFINE_REDUCTION(max, REAL, REAL, REAL, REAL, (REAL)-INFINITY, STEP_MAX, STEP_MAX, KEEP)
-DEFINE_REDUCTION(min, REAL, REAL, REAL, REAL, (REAL)INFINITY, STEP_MIN, STEP_MIN, KEEP)
+DEFINE_REDUCTION_BY(short_max, max, REAL, REAL, REAL, REAL, (REAL)-INFINITY, STEP_MAX, STEP_MAX,
+                    KEEP)
+DEFINE_REDUCTION_BY(short_min, min, REAL, REAL, REAL, REAL, (REAL)INFINITY, STEP_MIN, STEP_MIN,
+                    KEEP)
 
 #define KERNEL(name)                                                \
     tide_status K(name)(tide_kcall * c);                            \
@@ -115,6 +167,23 @@ TIDE_KERNEL(sum_of_grad_) { /* x, centre, dy */
 /* Running sums and products along one axis of a contiguous (outer, n, inner) array, accumulated in
  * double, several neighbouring lines together. */
 enum { WIDTH = 256 };
+/* Four elements at a time: what comes of them alone is joined with what came before, so that no
+ * step waits for the one before it but in one addition of eight. (Of float32 in double: none of
+ * these sums can pass the range of doubles where the line's own do not.) */
+typedef REAL four __attribute__((vector_size(4 * sizeof(REAL))));
+#define JOINED(v, step, x, none)                                   \
+    {                                                              \
+        four v##_;                                                 \
+        memcpy(&v##_, x, sizeof v##_);                             \
+        v = __builtin_convertvector(v##_, doubles);                \
+        v = step(v, __builtin_shufflevector(v, none, 4, 0, 1, 2)); \
+        v = step(v, __builtin_shufflevector(v, none, 4, 5, 0, 1)); \
+    }
+#define NARROWED(y, d)                                    \
+    {                                                     \
+        const four n_ = __builtin_convertvector(d, four); \
+        memcpy(y, &n_, sizeof n_);                        \
+    }
 #define CUMULATIVE(name, start, step)                                                             \
     static void name##_line(const tide_buf *x, const tide_buf *y, int64_t first, int64_t n,       \
                             int64_t apart, int back) { /* its sum stays in a register */          \
@@ -125,7 +194,21 @@ enum { WIDTH = 256 };
             const int64_t m = TIDE_MIN(most, n - j), at = first + (back ? n - j - m : j) * apart; \
             const REAL *v = piece_read(x, at, m, in);                                             \
             REAL *to = piece_room(y, at, out);                                                    \
-            for (int64_t k = 0, i = back ? m - 1 : 0; k < m; k++, i += back ? -1 : 1) {           \
+            int64_t k = 0;                                                                        \
+            if (REAL_IS_FLOAT && !back)                                                           \
+                for (const doubles none = {start, start, start, start}; k + 8 <= m; k += 8) {     \
+                    doubles a, b;                                                                 \
+                    JOINED(a, step, v + k, none)                                                  \
+                    JOINED(b, step, v + k + 4, none)                                              \
+                    const double half = a[3], all = step(half, b[3]);                             \
+                    b = step(half - (doubles){0}, b);                                             \
+                    a = step(sum - (doubles){0}, a);                                              \
+                    b = step(sum - (doubles){0}, b);                                              \
+                    NARROWED(to + k, a)                                                           \
+                    NARROWED(to + k + 4, b)                                                       \
+                    sum = step(sum, all);                                                         \
+                }                                                                                 \
+            for (int64_t i = back ? m - 1 - k : k; k < m; k++, i += back ? -1 : 1) {              \
                 sum = step(sum, v[i]);                                                            \
                 to[i] = (REAL)sum;                                                                \
             }                                                                                     \

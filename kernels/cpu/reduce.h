@@ -62,7 +62,11 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
  * to results OUT, and name_mapped, which reduces what a map makes of them. identity, step(acc, x),
  * combine(acc, acc), lane type LANE (what a short run of step accumulates in), finish(acc, rn) */
 #define REDUCE_LANES 32 /* folded by halves; what is left of a row goes by a quarter of them */
-#define DEFINE_REDUCTION(name, T, LANE, ACC, OUT, identity, step, combine, finish)                 \
+#define DEFINE_REDUCTION(name, T, LANE, ACC, OUT, identity, step, combine, finish) \
+    DEFINE_REDUCTION_BY(name##_piece, name, T, LANE, ACC, OUT, identity, step, combine, finish)
+/* The same, where `near` reduces the rows of at most REDUCE_SHORT elements that lie as T. */
+#define REDUCE_SHORT 1024
+#define DEFINE_REDUCTION_BY(near, name, T, LANE, ACC, OUT, identity, step, combine, finish)        \
     static inline ACC name##_fold8(const ACC *a) {                                                 \
         ACC b[4];                                                                                  \
         _Pragma("omp simd") for (int j = 0; j < 4; j++) b[j] = combine(a[j], a[j + 4]);            \
@@ -203,6 +207,15 @@ static inline int64_t reduce_offset(int n, const int64_t *shape, const int64_t *
         ACC *part = spread ? tide_scratch(dev, (size_t)(p->kn * segs) * sizeof(ACC)) : NULL;       \
         if (spread && !part) return TIDE_ENOMEM;                                                   \
         int64_t cost = spread ? TIDE_MIN(run, REDUCE_RUN) : p->rn;                                 \
+        if (segs == 1 && run <= REDUCE_SHORT && stride == 1 && !p->from && !p->map) {              \
+            TIDE_PARALLEL_FOR (p->kn, TIDE_MAX(1, 65536 / TIDE_MAX(cost, 1))) {                    \
+                for (int64_t i = lo; i < hi; i++) {                                                \
+                    const int64_t at = reduce_offset(p->nk, p->kshape, p->kstride, i);             \
+                    y[i] = (OUT)finish(near(x + at, run), p->rn);                                  \
+                }                                                                                  \
+            }                                                                                      \
+            return TIDE_OK;                                                                        \
+        }                                                                                          \
         TIDE_PARALLEL_FOR (spread ? p->kn *segs : p->kn, TIDE_MAX(1, 32768 / TIDE_MAX(cost, 1))) { \
             for (int64_t i = lo; i < hi; i++) {                                                    \
                 const T *base =                                                                    \
