@@ -41,6 +41,7 @@
 #include <string.h>
 
 enum { ALIGN = 64 };
+#define NO_ROOM "not enough memory for a plan"
 #define UNDO_MOST ((size_t)1 << 20) /* bytes that a run may have to put back */
 
 /* -- plans -- */
@@ -225,26 +226,47 @@ static void list_changes(tide_plan *p) {
     if (p->undoes) p->arena += all;
 }
 
-static int knows(int nknown, tide_tensor *const *known, const slot *s) {
+/* The storages of the model's own tensors, by their ids in order: slots and tensors are many. */
+typedef struct {
+    int n;
+    uint64_t *ids;
+} own;
+
+static int by_id(const void *a, const void *b) {
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static int own_new(int nknown, tide_tensor *const *known, own *o) {
+    *o = (own){.ids = malloc((size_t)(nknown + 1) * sizeof *o->ids)};
+    if (!o->ids) return 0;
     for (int k = 0; k < nknown; k++)
-        if (known[k]->storage && known[k]->storage->id == s->id) return 1;
-    return 0;
+        if (known[k]->storage) o->ids[o->n++] = known[k]->storage->id;
+    qsort(o->ids, (size_t)o->n, sizeof *o->ids, by_id);
+    return 1;
+}
+
+static int knows(const own *o, const slot *s) {
+    return bsearch(&s->id, o->ids, (size_t)o->n, sizeof *o->ids, by_id) != NULL;
 }
 
 static int outlives(const slot *s) { return s->kind == TEMP && !s->dead && s->first != NONE; }
 
 int tide_recorder_clear(const tide_recorder *r, int nknown, tide_tensor *const *known) {
-    for (int i = 0; i < r->nslots; i++) {
+    own o;
+    int clear = own_new(nknown, known, &o);
+    for (int i = 0; i < r->nslots && clear; i++) {
         const slot *s = &r->slots[i];
-        if (outlives(s) || (s->kind == HELD && !knows(nknown, known, s))) return 0;
+        clear = !outlives(s) && (s->kind != HELD || knows(&o, s));
     }
-    return 1;
+    free(o.ids);
+    return clear;
 }
 
-static int known_slots(tide_recorder *r, int nknown, tide_tensor *const *known) {
+static int known_slots(tide_recorder *r, const own *o) {
     for (int i = 0; i < r->nslots; i++) {
         slot *s = &r->slots[i];
-        const int same = knows(nknown, known, s), is_known = same || s->kind != HELD;
+        const int same = knows(o, s), is_known = same || s->kind != HELD;
         if (same && s->kind == INPUT)
             tide_recorder_no(r, "a tensor that it is given is one of the model's own");
         if (outlives(s))
@@ -267,11 +289,16 @@ tide_status tide_plan_new(tide_recorder *r, int nknown, tide_tensor *const *know
                           tide_plan **out) {
     tide_ctx *ctx = r->ctx;
     *out = NULL;
-    if (r->why[0] || !known_slots(r, nknown, known)) return TIDE_OK;
+    if (r->why[0]) return TIDE_OK;
+    own all;
+    if (!own_new(nknown, known, &all)) return tide_fail(ctx, TIDE_ENOMEM, NO_ROOM);
+    const int known_all = known_slots(r, &all);
+    free(all.ids);
+    if (!known_all) return TIDE_OK;
     if (r->nlaunches == 0) tide_recorder_no(r, "it runs nothing");
     if (r->why[0]) return TIDE_OK;
     tide_plan *p = calloc(1, sizeof *p);
-    if (!p) return tide_fail(ctx, TIDE_ENOMEM, "not enough memory for a plan");
+    if (!p) return tide_fail(ctx, TIDE_ENOMEM, NO_ROOM);
     p->ctx = ctx, p->dev = r->dev, p->mode = r->mode, p->home = ctx->device;
     p->together = r->together;
     ctx->refs++;
@@ -310,7 +337,7 @@ tide_status tide_plan_new(tide_recorder *r, int nknown, tide_tensor *const *know
     if (!enough) {
         free(temp_of);
         tide_plan_free(p);
-        return tide_fail(ctx, TIDE_ENOMEM, "not enough memory for a plan");
+        return tide_fail(ctx, TIDE_ENOMEM, NO_ROOM);
     }
     for (int i = 0; i < p->ntemps; i++) {
         temp_of[p->temps[i].slot] = &p->temps[i].storage;
