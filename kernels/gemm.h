@@ -28,6 +28,7 @@ typedef struct {
     int accumulate;
     int a_half, b_half, c_half; /* TIDE_F16 or TIDE_BF16 where an operand is stored so, else 0 */
     const tide_batch *batch;    /* NULL: one product. Engines see neither halves nor batches */
+    const void *packed; /* b as kernels/cpu/gemm.c packs it, made before; NULL: it was not */
 } tide_gemm;
 
 /* Whether products of bfloat16 use instructions of the CPU; else they are multiplied as float32. */

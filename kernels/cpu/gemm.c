@@ -31,6 +31,7 @@ enum {
     NB = 16 * NR,             /* columns of a block at most */
     LINE = KC + 8,            /* between rows that were brought together: no power of two, of which
                                  all would lie in a few sets of the cache */
+    AHEAD = 12,               /* rows of b that are asked for before they are read */
     PANELS = 4,               /* of b that are packed at once */
     NEAR = 512,               /* elements between rows that lie close to each other */
     LYING = 4096,             /* elements of a b that is read as it lies */
@@ -209,7 +210,12 @@ static const REAL *bring_rows(int how, const REAL *a, int64_t ars, int64_t acs, 
     return to;
 }
 
-/* Some panels of b, n columns: rows are read along as far as they go. */
+/* Steps of a slice of k: nearly equal slices. */
+static int64_t slice_of(int64_t k) {
+    return TIDE_CEIL_DIV(TIDE_CEIL_DIV(k, TIDE_MAX(1, TIDE_CEIL_DIV(k, KC))), 8) * 8;
+}
+
+/* Some panels of b, n columns: rows are read along as far as they go, and asked for before. */
 static void pack_panels(const tide_gemm *g, int64_t p0, int64_t k, int64_t j, int64_t n,
                         REAL *panels) {
     const int64_t at = p0 * g->brs + j * g->bcs;
@@ -217,8 +223,10 @@ static void pack_panels(const tide_gemm *g, int64_t p0, int64_t k, int64_t j, in
     if (g->bcs == 1 && !g->b_half && n >= 2 * NR) {
         const REAL *b = (const REAL *)g->b + at;
         for (int64_t p = 0; p < k; p++, b += g->brs)
-            for (q = 0; q + NR <= n; q += NR)
+            for (q = 0; q + NR <= n; q += NR) {
+                if (p + AHEAD < k) __builtin_prefetch(b + AHEAD * g->brs + q);
                 memcpy(panels + q * k + p * NR, b + q, NR * sizeof(REAL));
+            }
     }
     for (; q < n; q += NR) {
         const int64_t some = TIDE_MIN(NR, n - q);
@@ -233,9 +241,9 @@ static void block(const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_
     _Alignas(64) REAL panels[KC * NR * PANELS], edge[MR * NR], near[MB * LINE];
     REAL *c = g->c;
     const int64_t rows = i1 - i0, tiles = TIDE_CEIL_DIV(rows, MR), low = rows / tiles,
-                  step = TIDE_CEIL_DIV(TIDE_CEIL_DIV(g->k, TIDE_CEIL_DIV(g->k, KC)), 8) * 8;
+                  step = slice_of(g->k), width = TIDE_CEIL_DIV(g->n, NR) * NR;
     /* few rows do not pay for packing, nor does a b that stays in the cache */
-    const int lies = g->bcs == 1 && !g->b_half &&
+    const int lies = g->bcs == 1 && !g->b_half && !g->packed &&
         (rows <= (g->brs <= NEAR ? 4 : 2) * MR || g->k * g->brs <= LYING);
     const int how = j1 - j0 < 4 * NR || rows <= MR ? AS_THEY_LIE
         : g->acs == 1 && g->ars > KC / 2           ? IN_LINES
@@ -251,12 +259,13 @@ static void block(const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_
         for (int64_t j = j0, ready = j0; j < j1; j += NR) {
             const int64_t n = TIDE_MIN(NR, j1 - j);
             const int whole = n == NR, lying = lies && whole;
-            if (!lying && j >= ready) {
+            if (!lying && !g->packed && j >= ready) {
                 ready = lies ? j1 : TIDE_MIN(j1, j + PANELS * NR);
                 pack_panels(g, p0, k, j, ready - j, panels);
             }
-            const REAL *b = lying ? (const REAL *)g->b + p0 * g->brs + j
-                                  : panels + (lies ? 0 : (j - j0) / NR % PANELS * NR * k);
+            const REAL *b = g->packed ? (const REAL *)g->packed + p0 * width + j * k
+                : lying               ? (const REAL *)g->b + p0 * g->brs + j
+                                      : panels + (lies ? 0 : (j - j0) / NR % PANELS * NR * k);
             const int64_t ldb = lying ? g->brs : NR;
             for (int64_t t = 0, i = 0; t < tiles; t++) { /* of nearly equal height */
                 const int mr = (int)(low + (t < rows % tiles)), on = add && whole;
@@ -274,6 +283,14 @@ static void block(const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_
             }
         }
     }
+}
+
+int64_t K(packed_size)(int64_t k, int64_t n) { return k * TIDE_CEIL_DIV(n, NR) * NR; }
+void K(pack_b)(const tide_gemm *g, REAL *to) {
+    const int64_t step = slice_of(g->k), width = TIDE_CEIL_DIV(g->n, NR) * NR;
+    for (int64_t p0 = 0; p0 < g->k; p0 += step)
+        for (int64_t j = 0, k = TIDE_MIN(step, g->k - p0); j < g->n; j += PANELS * NR)
+            pack_panels(g, p0, k, j, TIDE_MIN(PANELS * NR, g->n - j), to + p0 * width + j * k);
 }
 
 /* An engine's product in parts along k, 2^33 multiplications or 768 steps each, so that Ctrl-C ends

@@ -8,6 +8,10 @@
 
 /* One product of REAL; b alone may be stored in halves. */
 void K(gemm)(const tide_gemm *g);
+/* For products that read the same b again: it is packed once. REALs that it takes, and the packing
+ * of a single b of REAL to `to`, which is then g's `packed`. */
+int64_t K(packed_size)(int64_t k, int64_t n);
+void K(pack_b)(const tide_gemm *g, REAL *to);
 /* c = act(a b + bias), bias or NULL, in one pass where the product is Tide's own. */
 void K(gemm_act)(const tide_gemm *g, const REAL *bias, int act);
 /* A product as it comes: operands of any float dtype, batches (product.c). bias and act as above,

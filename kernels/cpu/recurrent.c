@@ -22,6 +22,7 @@ typedef struct {
     int64_t B, T, U, G; /* G: gates */
     int cell, act, gate, backwards, zero;
     const REAL *z, *kernel, *bias;
+    const REAL *packed; /* the kernel, packed for all steps; NULL: it is not */
     const uint8_t *mask;
     REAL *memory;
     const REAL *last; /* of a stretch that is not the first: (B, U), the outputs before it */
@@ -89,7 +90,7 @@ static void deactivate(int64_t n, REAL *restrict d, const REAL *restrict y, int 
 }
 
 static void product(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t ars, const REAL *b,
-                    int64_t brs, REAL *c, int64_t ldc, int accumulate) {
+                    int64_t brs, const REAL *packed, REAL *c, int64_t ldc, int accumulate) {
     tide_gemm g = {.m = m,
                    .n = n,
                    .k = k,
@@ -99,21 +100,31 @@ static void product(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t ars,
                    .b = b,
                    .brs = brs,
                    .bcs = 1,
+                   .packed = packed,
                    .c = c,
                    .ldc = ldc,
                    .accumulate = accumulate};
     K(gemm)(&g);
 }
 
+/* A kernel (k, n) that each step reads, packed once. NULL: few rows read it as it lies, or no room.
+ */
+static const REAL *packed_once(tide_device *dev, int64_t rows, int64_t k, int64_t n,
+                               const REAL *kernel) {
+    REAL *to = rows > FEW ? tide_scratch(dev, (size_t)K(packed_size)(k, n) * sizeof *to) : NULL;
+    if (to) K(pack_b)(&(tide_gemm){.n = n, .k = k, .b = kernel, .brs = n, .bcs = 1}, to);
+    return to;
+}
+
 /* c += states kernel; products that add to what is there pack the kernel, even for a few rows.
  * `room` (m, n) is work space. */
 static void add_product(int64_t m, int64_t n, int64_t k, const REAL *states, int64_t ars,
-                        const REAL *kernel, int64_t brs, REAL *c, REAL *room) {
+                        const REAL *kernel, int64_t brs, const REAL *packed, REAL *c, REAL *room) {
     if (m > FEW) {
-        product(m, n, k, states, ars, kernel, brs, c, n, 1);
+        product(m, n, k, states, ars, kernel, brs, packed, c, n, 1);
         return;
     }
-    product(m, n, k, states, ars, kernel, brs, room, n, 0);
+    product(m, n, k, states, ars, kernel, brs, NULL, room, n, 0);
     for (int64_t i = 0; i < m * n; i++) c[i] += room[i];
 }
 
@@ -159,11 +170,11 @@ static void gru_gates(const net *r, int64_t lo, int64_t hi, int64_t t, REAL *s, 
         const int adds = r->bias && n > FEW;
         for (int64_t b = 0; b < n && adds; b++)
             memcpy(inner + b * W, r->bias, (size_t)W * sizeof(REAL));
-        product(n, W, U, h, U, r->kernel, W, inner, W, adds);
+        product(n, W, U, h, U, r->kernel, W, r->packed, inner, W, adds);
         for (int64_t b = 0; b < n && r->bias && !adds; b++)
             for (int64_t j = 0; j < W; j++) inner[b * W + j] += r->bias[j];
     } else {
-        product(n, 2 * U, U, h, U, r->kernel, W, s, W, 1);
+        product(n, 2 * U, U, h, U, r->kernel, W, NULL, s, W, 1);
     }
     for (int64_t b = 0; b < n; b++) {
         REAL *restrict g = s + b * W;
@@ -178,7 +189,7 @@ static void gru_gates(const net *r, int64_t lo, int64_t hi, int64_t t, REAL *s, 
             for (int64_t j = 0; j < U; j++) g[2 * U + j] += reset[j] * scaled[j];
     }
     if (before)
-        product(n, U, U, plane(r, 3, lo, t), r->T * U, r->kernel + 2 * U, W, s + 2 * U, W, 1);
+        product(n, U, U, plane(r, 3, lo, t), r->T * U, r->kernel + 2 * U, W, NULL, s + 2 * U, W, 1);
     for (int64_t b = 0; b < n; b++) {
         REAL *g = s + b * W;
         activate(U, g + 2 * U, r->act);
@@ -201,7 +212,7 @@ static void forward_rows(const net *r, int64_t lo, int64_t hi, REAL *work, const
         } else {
             for (int64_t b = lo; b < hi; b++)
                 memcpy(s + (b - lo) * W, r->z + (b * r->T + t) * W, (size_t)W * sizeof(REAL));
-            add_product(n, W, U, h, U, r->kernel, W, s, inner);
+            add_product(n, W, U, h, U, r->kernel, W, r->packed, s, inner);
         }
         for (int64_t b = lo; b < hi; b++) {
             REAL *state = h + (b - lo) * U, *cell = c + (b - lo) * U, *out = y + (b * r->T + k) * U;
@@ -318,6 +329,7 @@ TIDE_KERNEL(recurrent_) { /* z, h, c, kernel, bias, mask -> y, h, c, memory */
     if (tide_is_half(in[0].dtype)) return forward_halves(c, &r);
     r.z = in[0].p, r.kernel = in[3].p, r.bias = in[4].p, r.memory = c->out[3].p;
     const int64_t W = r.G * r.U;
+    if (r.cell != TIDE_CELL_gru_before) r.packed = packed_once(c->dev, r.B, r.U, W, r.kernel);
     tide_lanes lanes;
     TIDE_DO(tide_lanes_new(c->dev, r.B, ROWS, (size_t)(ROWS * (2 * W + 2 * r.U)) * sizeof(REAL),
                            &lanes));
@@ -333,6 +345,7 @@ TIDE_KERNEL(recurrent_) { /* z, h, c, kernel, bias, mask -> y, h, c, memory */
 typedef struct {
     const REAL *dy, *dh, *dc, *h0, *c0;
     const REAL *turned; /* (W, U): the kernel, transposed */
+    const REAL *packed; /* the same, packed for all steps; NULL: it is not */
     REAL *dz;           /* (B, T, W) */
     REAL *din;   /* GRU with reset after: (B, T, W), of the products with the state; else dz */
     REAL *waits; /* of a stretch: (B, U), what outputs that repeat leave to the steps before it */
@@ -432,7 +445,7 @@ static void backward_rows(const net *r, const way *v, int64_t lo, int64_t hi, RE
             }
         }
         if (before) { /* through the product of r * h */
-            product(n, U, U, ds + 2 * U, W, v->turned + 2 * U * U, U, through, U, 0);
+            product(n, U, U, ds + 2 * U, W, v->turned + 2 * U * U, U, NULL, through, U, 0);
             for (int64_t b = 0; b < n; b++) {
                 REAL *restrict dr = ds + b * W + U, *restrict d = dh + b * U;
                 const REAL *restrict p = through + b * U, *restrict reset = plane(r, 1, lo + b, t),
@@ -457,7 +470,7 @@ static void backward_rows(const net *r, const way *v, int64_t lo, int64_t hi, RE
         if (v->din != v->dz)
             for (int64_t b = lo; b < hi; b++)
                 memcpy(v->din + (b * r->T + t) * W, ds + (b - lo) * W, (size_t)W * sizeof(REAL));
-        product(n, U, before ? 2 * U : W, ds, W, v->turned, U, dh, U, 1);
+        product(n, U, before ? 2 * U : W, ds, W, v->turned, U, v->packed, dh, U, 1);
     }
     memcpy(dh0 + lo * U, dh, (size_t)(n * U) * sizeof(REAL));
     if (lstm) memcpy(dc0 + lo * U, dc, (size_t)(n * U) * sizeof(REAL));
@@ -605,14 +618,16 @@ TIDE_KERNEL(recurrent_grad_) {
     if (!turned || !before || !din) return TIDE_ENOMEM;
     for (int64_t i = 0; i < U; i++)
         for (int64_t j = 0; j < W; j++) turned[j * U + i] = kernel[i * W + j];
-    const way v = {.dy = in[5].p,
-                   .dh = in[6].p,
-                   .dc = in[7].p,
-                   .h0 = in[0].p,
-                   .c0 = in[3].p,
-                   .turned = turned,
-                   .dz = c->out[0].p,
-                   .din = din};
+    const way v = {
+        .dy = in[5].p,
+        .dh = in[6].p,
+        .dc = in[7].p,
+        .h0 = in[0].p,
+        .c0 = in[3].p,
+        .turned = turned,
+        .packed = r.cell == TIDE_CELL_gru_before ? NULL : packed_once(c->dev, r.B, W, U, turned),
+        .dz = c->out[0].p,
+        .din = din};
     tide_lanes lanes;
     TIDE_DO(tide_lanes_new(c->dev, r.B, ROWS, (size_t)(ROWS * (W + 5 * U)) * sizeof(REAL), &lanes));
     TIDE_PARALLEL_FOR (r.B, ROWS) {
