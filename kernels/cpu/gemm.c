@@ -52,11 +52,9 @@ static inline __attribute__((always_inline)) void tile(int mr, int64_t k, const 
         vec b0 = *(const vec *)b, b1 = *(const vec *)(b + VL);
 #pragma GCC unroll 6
         for (int i = 0; i < mr; i++) {
-            REAL x = a[i * ars];
-            s0[i] += x * b0;
-            s1[i] += x * b1;
-            TIDE_STAY(s0[i]);
-            TIDE_STAY(s1[i]);
+            const vec x = a[i * ars] - (vec){0}; /* in all elements */
+            TIDE_ADD_PRODUCT(s0[i], x, b0);
+            TIDE_ADD_PRODUCT(s1[i], x, b1);
         }
     }
 #pragma GCC unroll 6
@@ -285,12 +283,28 @@ static void block(const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_
     }
 }
 
+/* With AVX2 no library is faster (spec/bench/products.lua); with AVX-512 they were not compared. */
+#define OWN_LEADS (REAL_IS_F32 && VB == 32)
+
 int64_t K(packed_size)(int64_t k, int64_t n) { return k * TIDE_CEIL_DIV(n, NR) * NR; }
 void K(pack_b)(const tide_gemm *g, REAL *to) {
+    enum { WORTH = 1 << 16 }; /* elements for which a second thread pays */
     const int64_t step = slice_of(g->k), width = TIDE_CEIL_DIV(g->n, NR) * NR;
-    for (int64_t p0 = 0; p0 < g->k; p0 += step)
-        for (int64_t j = 0, k = TIDE_MIN(step, g->k - p0); j < g->n; j += PANELS * NR)
+    const int64_t groups = TIDE_CEIL_DIV(g->n, PANELS * NR),
+                  grain = TIDE_MAX(1, WORTH / TIDE_MAX(1, step * PANELS * NR));
+    TIDE_PARALLEL_FOR (TIDE_CEIL_DIV(g->k, TIDE_MAX(1, step)) * groups, grain) {
+        for (int64_t t = lo; t < hi; t++) {
+            const int64_t p0 = t / groups * step, j = t % groups * PANELS * NR,
+                          k = TIDE_MIN(step, g->k - p0);
             pack_panels(g, p0, k, j, TIDE_MIN(PANELS * NR, g->n - j), to + p0 * width + j * k);
+        }
+    }
+}
+
+/* Only rows of several blocks read a packed b more than once; a large one takes too much room. */
+int K(pack_pays)(const tide_gemm *g) {
+    return (!tide_gemm_now || (OWN_LEADS && tide_own_first)) && !g->b_half && g->m > MB &&
+        g->n >= NR && g->k >= NR && g->k * g->n > LYING && g->k * g->n <= 1 << 22;
 }
 
 /* An engine's product in parts along k, 2^33 multiplications or 768 steps each, so that Ctrl-C ends
@@ -533,9 +547,6 @@ static void cut(const tide_gemm *g, double work, int64_t *mb, int64_t *nb) {
     *mb = rows == 1 ? g->m : TIDE_CEIL_DIV(TIDE_CEIL_DIV(g->m, rows), 8) * 8;
     *nb = cols == 1 ? g->n : TIDE_CEIL_DIV(TIDE_CEIL_DIV(g->n, cols), 16) * 16;
 }
-
-/* With AVX2 no library is faster (spec/bench/products.lua); with AVX-512 they were not compared. */
-#define OWN_LEADS (REAL_IS_F32 && VB == 32)
 
 static int served(const tide_gemm *g) {
     double work =

@@ -12,6 +12,7 @@ void K(gemm)(const tide_gemm *g);
  * of a single b of REAL to `to`, which is then g's `packed`. */
 int64_t K(packed_size)(int64_t k, int64_t n);
 void K(pack_b)(const tide_gemm *g, REAL *to);
+int K(pack_pays)(const tide_gemm *g); /* also for a single product */
 /* c = act(a b + bias), bias or NULL, in one pass where the product is Tide's own. */
 void K(gemm_act)(const tide_gemm *g, const REAL *bias, int act);
 /* A product as it comes: operands of any float dtype, batches (product.c). bias and act as above,

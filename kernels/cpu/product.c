@@ -205,6 +205,10 @@ tide_status K(product)(tide_device *dev, const tide_gemm *all, const REAL *bias,
     tide_gemm g = *all;
     if (g.m == 0 || g.n == 0) return TIDE_OK;
     if (!g.batch && !has_halves(&g)) {
+        REAL *packed = K(pack_pays)(&g)
+            ? tide_scratch(dev, (size_t)K(packed_size)(g.k, g.n) * sizeof *packed)
+            : NULL;
+        if (packed) K(pack_b)(&g, packed), g.packed = packed;
         K(gemm_act)(&g, bias, act);
         return TIDE_OK;
     }

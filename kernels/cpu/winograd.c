@@ -230,12 +230,9 @@ typedef REAL wide __attribute__((vector_size(WL * sizeof(REAL)), aligned(sizeof(
             const vector b0 = *(const vector *)b,                                                \
                          b1 = vecs > 1 ? *(const vector *)(b + length) : (vector){0};            \
             _Pragma("GCC unroll 12") for (int i = 0; i < rows; i++) {                            \
-                const REAL x = a[i * k + p];                                                     \
-                s[i][0] += x * b0;                                                               \
-                TIDE_STAY(s[i][0]);                                                              \
-                if (vecs < 2) continue;                                                          \
-                s[i][1] += x * b1;                                                               \
-                TIDE_STAY(s[i][1]);                                                              \
+                const vector x = a[i * k + p] - (vector){0};                                     \
+                TIDE_ADD_PRODUCT(s[i][0], x, b0);                                                \
+                if (vecs > 1) TIDE_ADD_PRODUCT(s[i][1], x, b1);                                  \
             }                                                                                    \
         }                                                                                        \
         _Pragma("GCC unroll 12") for (int i = 0; i < rows; i++) {                                \
@@ -274,11 +271,9 @@ static void product(int64_t m, int64_t k, int64_t n, const REAL *a, const REAL *
             const vector b0 = *(const vector *)b,                                                \
                          b1 = vecs > 1 ? *(const vector *)(b + length) : (vector){0};            \
             _Pragma("GCC unroll 12") for (int i = 0; i < rows; i++) {                            \
-                s[i][0] += a[i] * b0;                                                            \
-                TIDE_STAY(s[i][0]);                                                              \
-                if (vecs < 2) continue;                                                          \
-                s[i][1] += a[i] * b1;                                                            \
-                TIDE_STAY(s[i][1]);                                                              \
+                const vector x = a[i] - (vector){0};                                             \
+                TIDE_ADD_PRODUCT(s[i][0], x, b0);                                                \
+                if (vecs > 1) TIDE_ADD_PRODUCT(s[i][1], x, b1);                                  \
             }                                                                                    \
         }                                                                                        \
         _Pragma("GCC unroll 12") for (int i = 0; i < rows; i++) {                                \
