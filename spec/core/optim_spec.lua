@@ -302,6 +302,35 @@ describe("an optimizer step with a sparse gradient", function()
       assert.are.same({ 1, 1, 1, 0, 1, 0, 1, 0, 1, 0 }, touched:tolist())
     end)
   end
+
+  -- One step of SGD on a table by many ids, some of them several times.
+  local function stepped(rows, ids, sparse)
+    local table_ = ops.random_normal({ rows, 4 }, { seed = 1 }):requires_grad_(true)
+    local weights = ops.random_normal({ #ids, 4 }, { seed = 2 })
+    local at = core.tensor(ids, { dtype = "int32" })
+    local g = core.gradients((ops.embedding(table_, at) * weights):sum(), { table_ },
+      { sparse = sparse })
+    core.memory_reset_peak()
+    local before = core.memory().live_bytes
+    ops.sgd_step_({ table_ }, g, { false }, { false }, { learning_rate = 0.1 })
+    return table_, core.memory().peak_bytes - before
+  end
+  local ids = {}
+  for i = 1, 3000 do
+    ids[i] = i * i % 4099 + 1
+  end
+
+  it("finds every row among thousands", function()
+    expect.close(flat_of((stepped(5000, ids, true))), flat_of((stepped(5000, ids, false))), 1e-6,
+      1e-6)
+  end)
+
+  it("takes work space for the batch, not for the table", function()
+    local _, few = stepped(5000, ids, true)
+    local _, many = stepped(500000, ids, true)
+    assert.are.equal(few, many)
+    assert.is_true(few > 0)
+  end)
 end)
 
 -- Tables large enough that rows outside of the batch make their steps when they are read
