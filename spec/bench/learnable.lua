@@ -183,7 +183,7 @@ function learnable.train(name, o)
     w:assign(value)
   end
   rows.compile(name, model, { run_eagerly = o and o.run_eagerly,
-    optimizer = tide.optimizers.Adam { want.rate or 1e-3 } })
+    optimizer = tide.optimizers.Adam { want.rate } })
   local losses, make = {}, data_of(name)
   for window = 1, o and o.windows or #want.losses do
     local n = WINDOW * want.batch
