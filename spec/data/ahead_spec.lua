@@ -178,4 +178,87 @@ describe("what is made ahead", function()
     assert(most > before)
     assert.equal(before, threads())
   end)
+
+  it("begins the next epoch during the last batches of one, which changes no bit", function()
+    local makers = {
+      function()
+        return D.from_tensor_slices(wide, labels):shuffle(60, { seed = 5 }):batch(8)
+          :map(function(x, y) return x, y * 2 end)
+      end,
+      function()
+        return tide.preprocessing.image.ImageDataGenerator { horizontal_flip = true,
+          rotation_range = 20 }:flow(tide.random.uniform({ 20, 16, 16, 3 }, { seed = 1 }),
+          tide.arange(20), { batch_size = 6, seed = 4 })
+      end,
+    }
+    for _, make in ipairs(makers) do
+      local want = {}
+      local source = make()
+      for epoch = 1, 3 do
+        for x, y in source:iter() do
+          want[#want + 1] = epoch .. x:tobytes() .. y:tobytes()
+        end
+      end
+      source:close()
+      local function walk(source2, first, left_at)
+        local out = {}
+        for epoch = first, 3 do
+          local step = source2:iter()
+          local pass = type(step) == "table" and step or source2
+          if type(step) == "table" then
+            step:ahead(1)
+          end
+          if epoch < 3 then
+            pass:another()
+          end
+          for x, y in step do
+            out[#out + 1] = epoch .. x:tobytes() .. y:tobytes()
+            if #out == left_at then
+              local state = type(step) == "table" and step:state() or source2:state()
+              pass:close()
+              return out, state, epoch
+            end
+          end
+        end
+        source2:close()
+        return out
+      end
+      assert.same(want, (walk(make(), 1)))
+      assert.equal(0, tide.data.threads())
+      for at = 1, #want - 1 do
+        local out, state, epoch = walk(make(), 1, at)
+        assert.equal(0, tide.data.threads())
+        assert.same(table.move(want, 1, at, 1, {}), out)
+        local again = make()
+        again:restore(state)
+        if at % (#want // 3) > 0 then -- what is left of the pass, then the others
+          local rest = walk(again, epoch)
+          assert.same(table.move(want, at + 1, #want, 1, {}), rest, at)
+        end
+        again:close()
+        assert.equal(0, tide.data.threads())
+      end
+    end
+  end)
+
+  it("leaves no thread behind an error, a stop, or the last epoch of fit", function()
+    for _, stop in ipairs { "error", "stop", "none" } do
+      for at = 6, 9 do
+        local model = tide.Sequential { tide.layers.Dense { 1, input_shape = { 5000 } } }
+        model:compile { loss = "mse" }
+        local n = 0
+        pcall(model.fit, model, D.from_tensor_slices(wide, labels):shuffle(60):batch(8),
+          { epochs = 3, verbose = 0, callbacks = { { on_train_batch_end = function(self)
+            n = n + 1
+            if n == at and stop == "error" then
+              error "stop"
+            elseif n == at and stop == "stop" then
+              self.model.stop_training = true
+            end
+          end } } })
+        assert.equal(0, tide.data.threads(), stop)
+        assert.is_true(n >= at)
+      end
+    end
+  end)
 end)

@@ -492,6 +492,13 @@ static double seconds_now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* So many more bytes, or half of what a limit leaves. */
+static int64_t within_limit(const tide_ctx *ctx, int64_t more) {
+    const tide_memstat s = tide_memory(ctx->device);
+    return s.limit_bytes ? TIDE_MIN(more, TIDE_MAX(s.limit_bytes - s.live_bytes, LAZY_BYTES) / 2)
+                         : more;
+}
+
 /* The next look comes after a step of bytes, behind a full collection or one that found little when
  * what lives has grown by an eighth as well. Young collections that find much cost a microsecond or
  * two and keep the memory of the next results in the processor's cache (10,000 floats added in a
@@ -511,10 +518,7 @@ static void set_pace(tide_ctx *ctx, double begun, double ended, int found) {
     ctx->pace_live = weight();
     int64_t more = ctx->pace_step;
     if (!ctx->generational || !found) more = TIDE_MAX(ctx->pace_live / 8, more);
-    const tide_memstat s = tide_memory(ctx->device);
-    if (s.limit_bytes)
-        more = TIDE_MIN(more, TIDE_MAX(s.limit_bytes - s.live_bytes, LAZY_BYTES) / 2);
-    ctx->pace_limit = ctx->pace_live + more;
+    ctx->pace_limit = ctx->pace_live + within_limit(ctx, more);
 }
 
 /* Has so much come since the last full collection that another is due? */
@@ -595,6 +599,9 @@ static int step_end(lua_State *L) {
         return 0;
     collect(L, 0);
     collect_old(L, ctx);
+    /* what is left is alive: the batch that is begun next should not pay for another look */
+    const int64_t later = weight() + within_limit(ctx, TIDE_MAX(ctx->pace_step, PACE_FULL));
+    ctx->pace_limit = TIDE_MAX(ctx->pace_limit, later);
     ctx->lazy_bytes = tide_live_bytes();
     ctx->lazy_tensors = tide_live_tensors();
     return 0;
