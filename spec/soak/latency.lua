@@ -28,7 +28,7 @@ local list = {
   exp = "local x = row() return function() ops.exp(x) end",
   add = "local x = row() return function() return x + x end",
   cast = "local x = row() return function() ops.cast(x, 'float64') end",
-  transpose = "local x = ops.zeros { 1 << 13, 1 << 14 } return function() ops.copy(x:t()) end",
+  transpose = "local x = ops.zeros { 1 << 13, 1 << 14 } return function() ops.copy(x:transpose()) end",
   concatenate = "local x = row() return function() ops.concatenate { x, x } end",
   pad = "local x = row() return function() ops.pad(x, { { 0, 0 }, { 1, 1 } }) end",
   sum = "local x = row() return function() ops.sum(x) end",

@@ -38,3 +38,22 @@ describe("10 steps and 10 in another process", function()
     os.execute("rm -rf " .. folder)
   end)
 end)
+
+describe("resuming from the checkpoint of the last epoch", function()
+  it("gives what the training came to, averages of weights too", function()
+    local folder = expect.folder()
+    local x, y = tide.random.normal { 16, 3 }, tide.random.normal { 16, 1 }
+    local function run()
+      tide.seed(5)
+      local m = tide.Sequential { tide.layers.Dense { 1, input_shape = { 3 } } }
+      m:compile { loss = "mse", optimizer = tide.optimizers.SGD { 0.05, momentum = 0.9,
+        use_ema = true, gradient_accumulation_steps = 3 } }
+      local manager = tide.callbacks.CheckpointManager { folder, save_freq = "epoch" }
+      local history = m:fit(x, y, { epochs = 3, batch_size = 4, verbose = 0,
+        resume = manager:latest() or false, callbacks = { manager } })
+      return m.weights[1]:tolist(), m.weights[2]:tolist(), history.history.loss:totable()
+    end
+    assert.same({ run() }, { run() })
+    os.execute("rm -rf " .. folder)
+  end)
+end)

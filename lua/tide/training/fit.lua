@@ -271,7 +271,7 @@ local function train(self, T, run, hook)
   history.stopped = stopped == "interrupt" and select(3, core.interrupted()) and "termination"
     or stopped
   steps.settle(T)
-  if T.params then
+  if T.optimizer then -- also where a checkpoint had left no step to do
     T.optimizer:finalize_variable_values()
   end
   cb:run("on_train_end", run.last_logs or {})
