@@ -105,12 +105,12 @@ static void put(const tide_buf *b, int64_t i, double v) {
     if (b->dtype == TIDE_F64) ((double *)b->p)[i] = v;
     else ((float *)b->p)[i] = (float)v;
 }
-/* rows x cols numbers of b from `first` on, in tiles. */
+/* rows x cols numbers of b from `first` on, in tiles, until Ctrl-C. */
 enum { TILE = 32 };
-#define TURNED(rows, cols)                                         \
-    for (int64_t r0 = 0; r0 < (rows); r0 += TILE)                  \
-        for (int64_t c0 = 0; c0 < (cols); c0 += TILE)              \
-            for (int64_t r = r0; r < r0 + TILE && r < (rows); r++) \
+#define TURNED(rows, cols)                                           \
+    for (int64_t r0 = 0; r0 < (rows) && !tide_stopped(); r0 += TILE) \
+        for (int64_t c0 = 0; c0 < (cols); c0 += TILE)                \
+            for (int64_t r = r0; r < r0 + TILE && r < (rows); r++)   \
                 for (int64_t k = c0; k < c0 + TILE && k < (cols); k++)
 static void load(double *to, const tide_buf *b, int64_t first, int64_t rows, int64_t cols) {
     TURNED(rows, cols) to[k * rows + r] = at(b, first + r * cols + k);

@@ -41,6 +41,7 @@ TIDE_ANY_KERNEL(random_permutation_) {
         T *y = c->out[0].p;                                                           \
         for (int64_t i = 0; i < n; i++) y[i] = (T)((uint64_t)at->base + (uint64_t)i); \
         for (int64_t i = 0; i + 1 < n; i++) {                                         \
+            if ((i & 0xffff) == 0 && tide_stopped()) break;                           \
             uint32_t w[4];                                                            \
             tide_philox_block(at->rng, (uint64_t)i, 0, w);                            \
             const int64_t j = i + (int64_t)scaled(w, (uint64_t)(n - i));              \

@@ -28,7 +28,8 @@ local list = {
   exp = "local x = row() return function() ops.exp(x) end",
   add = "local x = row() return function() return x + x end",
   cast = "local x = row() return function() ops.cast(x, 'float64') end",
-  transpose = "local x = ops.zeros { 1 << 13, 1 << 14 } return function() ops.copy(x:transpose()) end",
+  transpose = "local x = ops.zeros { 1 << 13, 1 << 14 } \z
+    return function() ops.copy(x:transpose()) end",
   concatenate = "local x = row() return function() ops.concatenate { x, x } end",
   pad = "local x = row() return function() ops.pad(x, { { 0, 0 }, { 1, 1 } }) end",
   sum = "local x = row() return function() ops.sum(x) end",
@@ -140,7 +141,7 @@ local list = {
     return function() x:matmul(x) end",
   matmul_half = "local x = ops.zeros({ 4000, 4000 }, { dtype = 'bfloat16' }) \z
     return function() x:matmul(x) end",
-  matmul_int = "local x = ops.zeros({ 2000, 2000 }, { dtype = 'int64' }) \z
+  matmul_int = "local x = ops.zeros({ 1000, 1000 }, { dtype = 'int64' }) \z
     return function() x:matmul(x) end",
   matmul_batch = "local x = ops.zeros { 64, 1000, 1000 } return function() x:matmul(x) end",
   matvec = "local x, v = ops.zeros { 1 << 13, 1 << 14 }, ops.zeros { 1 << 14 } \z
