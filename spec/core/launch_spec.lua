@@ -163,3 +163,98 @@ describe("A kernel that fails on its way", function()
     expect.raises("changed in place", loss.backward, loss)
   end)
 end)
+
+-- A call of plain tensors takes a way of its own, with fewer questions; while steps are kept, all
+-- take the general one.
+describe("The everyday call", function()
+  -- What f gives by both ways: bytes, dtype and shape, or what is raised.
+  local function both(f)
+    local function outcome()
+      local ok, y = pcall(f)
+      return ok and core.is_tensor(y) and ("%s %s %s"):format(y.dtype, y.shape,
+        (y:tobytes():gsub(".", function(c) return ("%02x"):format(c:byte()) end))) or tostring(y)
+    end
+    local everyday, general = outcome(), nil
+    core.keep_steps(function()
+      general = outcome()
+    end)
+    assert.equal(general, everyday)
+    return everyday
+  end
+
+  it("gives the bits of the general one: dtypes, shapes, views, numbers, nothing at all", function()
+    local ops = tide.ops
+    local operands = { numbers { 5, 7 }, numbers { 5, 7 }:transpose(), numbers { 7 }, numbers {},
+      numbers { 5, 1 }, numbers({ 5, 7 }):cast "float64", numbers({ 5, 7 }):cast "float16",
+      tide.ones({ 5, 7 }, { dtype = "int32" }), tide.ones({ 5, 7 }, { dtype = "bool" }),
+      tide.zeros { 0, 7 }, numbers({ 5, 14 })[{ {}, { 1, -1, 2 } }], 2, 0.5 }
+    for _, name in ipairs { "add", "maximum", "less", "bitwise_and",
+      "matmul" } do
+      for _, a in ipairs(operands) do
+        for _, b in ipairs(operands) do
+          both(function() return ops[name](a, b) end)
+        end
+      end
+    end
+    for _, name in ipairs { "tanh", "negative", "softmax", "sum", "mean", "argmax", "cumsum",
+      "relu", "copy", "transpose", "flatten" } do
+      for _, a in ipairs(operands) do
+        both(function() return ops[name](a) end)
+      end
+    end
+  end)
+
+  it("packs a number beside as many elements as there are", function()
+    for _, n in ipairs { 1, 2, 255, 256, 257, 1024, 1025 } do
+      local x = numbers { n }
+      local y = (x * 3 - 1):tolist()
+      for i, v in ipairs(x:tolist()) do
+        local want = string.unpack("f", string.pack("f", string.unpack("f",
+          string.pack("f", v * 3)) - 1))
+        assert.near(want, y[i], 1e-6)
+      end
+      assert.equal((x * tide.full({ n }, 3.0)):tobytes(), (x * 3):tobytes())
+    end
+  end)
+
+  it("records what the general one records", function()
+    local function gradient()
+      local x = tide.tensor({ 0.5, -1, 2 }, { requires_grad = true })
+      local y = ((x * 2):tanh() + x[{ { 1, 3 } }]):maximum(0.1)
+      return tide.grad(y:sum(), { x })[1]
+    end
+    both(gradient)
+    local x = tide.ones({ 2 }, { requires_grad = true })
+    assert.is_true((x * 2).requires_grad)
+    assert.is_false((x:detach() * 2).requires_grad)
+    assert.is_false(tide.no_grad(function() return x * 2 end).requires_grad)
+  end)
+end)
+
+describe("Lists of numbers", function()
+  it("are read a row at a time, and say what is wrong as when they are read one by one", function()
+    local rows = {}
+    for i = 1, 3 do
+      rows[i] = {}
+      for k = 1, 37 do
+        rows[i][k] = (i * 100 + k) / 7
+      end
+    end
+    local x = tide.tensor(rows)
+    assert.same({ 3, 37 }, x.shape:totable())
+    assert.equal(string.pack("f", 337 / 7), x[3][{ { 37 } }]:tobytes())
+    assert.same(rows, tide.tensor(rows, { dtype = "float64" }):tolist())
+    for _, case in ipairs {
+      { 16777217, "cannot hold 16777217 exactly" }, { true, "mix numbers and booleans" },
+      { "7", "must be numbers or booleans" }, { {}, "ragged" } } do
+      rows[3][20] = case[1]
+      local ok, e = pcall(tide.tensor, rows)
+      assert.is_false(ok)
+      assert.matches(case[2], tostring(e), 1, true)
+    end
+    rows[3][20] = tide.tensor(4)
+    assert.equal(4.0, tide.tensor(rows)[{ 3, 20 }])
+    rows[3][20] = nil
+    assert.is_false((pcall(tide.tensor, rows)))
+  end)
+end)
