@@ -12,10 +12,12 @@ local none = require "tide.none"
 
 local watch = {}
 
--- Fields of layers that no call reads: names, and how weights are made.
+-- Fields of layers that no call reads: names, and how weights are made. What training reads of
+-- regularizers stands in the weights' records; the one of the layer's output is the call's.
 local unread = { name = true, built = true, trainable = true, input_shape = true,
   batch_size = true, batch_input_shape = true }
-local unread_types = { initializer = true, constraint = true }
+local unread_types = { initializer = true, constraint = true, regularizer = true }
+local read_on_call = { activity_regularizer = true }
 -- What Tide keeps of a layer that decides what its call runs.
 local private_keys = { "call", "apply", "fused", "fns", "chain", "program", "plan", "cast",
   "generator", "trainable", "losses_of", "lora", "stand_in", "remat" }
@@ -150,7 +152,7 @@ function Watch:layer(layer)
   local args = layer.args
   for _, name in ipairs(args.names) do
     local row = args.index[name]
-    if row and unread_types[row[2]] then
+    if row and unread_types[row[2]] and not read_on_call[name] then
       seen[name] = true
     else
       field(name, rawget(layer, name))
