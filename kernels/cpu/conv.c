@@ -85,6 +85,83 @@ static inline void dw_axpy(int64_t c, int64_t m, const REAL *restrict x, const R
             for (int64_t j = 0; j < m; j++) y[i * m + j] += x[i] * w[i * m + j];
 }
 
+/* Some positions of a row side by side, each with a kernel of its own per channel: sums of all taps
+ * stay in registers. `x` is where the first tap of the first position lies, in the first row that
+ * is there; taps a0..a1-1, b0..b1-1 of the window lie inside the image. */
+#if defined(__AVX512F__)
+enum { DEEP = 16 };
+#elif defined(__AVX__)
+enum { DEEP = 32 / sizeof(REAL) };
+#else
+enum { DEEP = 16 / sizeof(REAL) };
+#endif
+typedef REAL some_channels
+    __attribute__((vector_size(DEEP * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+
+static inline __attribute__((always_inline)) void deep_sums(int many, const tide_geometry *g,
+                                                            const int64_t *from, const int64_t *to,
+                                                            const REAL *x, const REAL *w, REAL *y) {
+    const int64_t C = g->c, step = g->stride[2] * C;
+    for (int64_t c = 0; c + DEEP <= C; c += DEEP) {
+        some_channels s[4];
+        for (int q = 0; q < many; q++) s[q] = (some_channels){0};
+        for (int64_t a = from[0]; a < to[0]; a++)
+            for (int64_t b = from[1]; b < to[1]; b++) {
+                const REAL *row = x + c + (a * g->dil[0] * g->in[1] + b * g->dil[1]) * g->in[2] * C,
+                           *tap = w + c + (a * g->k[1] + b) * g->k[2] * C;
+                for (int64_t e = from[2]; e < to[2]; e++) {
+                    const some_channels k = *(const some_channels *)(tap + e * C);
+                    const REAL *at = row + e * g->dil[2] * C;
+#pragma GCC unroll 4
+                    for (int q = 0; q < many; q++)
+                        s[q] += *(const some_channels *)(at + q * step) * k;
+                }
+            }
+#pragma GCC unroll 4
+        for (int q = 0; q < many; q++) *(some_channels *)(y + q * C + c) = s[q];
+    }
+}
+
+/* The taps of axis d that lie inside, for position o. */
+static inline void taps_inside(const tide_geometry *g, int d, int64_t o, int64_t *from,
+                               int64_t *to) {
+    const int64_t at = o * g->stride[d] - g->lo[d];
+    from[d] = at < 0 ? TIDE_MIN(g->k[d], TIDE_CEIL_DIV(-at, g->dil[d])) : 0;
+    to[d] = at >= g->in[d] ? 0 : TIDE_MIN(g->k[d], TIDE_CEIL_DIV(g->in[d] - at, g->dil[d]));
+}
+
+/* Rows of positions of C channels, as many as vectors hold. */
+static void depthwise_rows(const tide_geometry *g, const REAL *x, const REAL *w, const REAL *bias,
+                           int act, REAL *y) {
+    enum { MANY = 4 };
+    const int64_t down = g->out[0] * g->out[1], C = g->c, each = g->out[2] * C * volume(g->k);
+    TIDE_PARALLEL_FOR (g->n *down, TIDE_MAX(1, 131072 / TIDE_MAX(1, each))) {
+        for (int64_t r = lo; r < hi; r++) {
+            int64_t from[3], to[3], o = 0;
+            const int64_t n = r / down, o0 = r % down / g->out[1], o1 = r % g->out[1],
+                          z = o0 * g->stride[0] - g->lo[0], v = o1 * g->stride[1] - g->lo[1];
+            taps_inside(g, 0, o0, from, to);
+            taps_inside(g, 1, o1, from, to);
+            const int64_t line = ((n * g->in[0] + z) * g->in[1] + v) * g->in[2];
+            while (o < g->out[2]) {
+                const int64_t at = o * g->stride[2] - g->lo[2],
+                              last = (o + MANY - 1) * g->stride[2] - g->lo[2] +
+                    (g->k[2] - 1) * g->dil[2];
+                const int many = at >= 0 && last < g->in[2] && o + MANY <= g->out[2] ? MANY : 1;
+                REAL *out = y + (r * g->out[2] + o) * C;
+                taps_inside(g, 2, o, from, to);
+                /* of what lies outside nothing is read: the taps begin behind it */
+                const REAL *first = x + (line + at) * C;
+                if (many == MANY) deep_sums(MANY, g, from, to, first, w, out);
+                else deep_sums(1, g, from, to, first, w, out);
+                o += many;
+            }
+            if (bias || act != TIDE_ACTIVATION_linear)
+                K(bias_act_rows)(0, g->out[2], C, y + r * g->out[2] * C, C, bias, act);
+        }
+    }
+}
+
 static void depthwise(const tide_geometry *g, const REAL *x, const REAL *w, REAL *y) {
     int64_t per = volume(g->out), m = g->f / g->c;
     TIDE_PARALLEL_FOR (g->n *per, TIDE_MAX(1, 16384 / TIDE_MAX(1, g->f * volume(g->k)))) {
@@ -201,6 +278,10 @@ tide_status K(conv)(tide_kcall *c) {
         return TIDE_OK;
     }
     if (is_depthwise(&g)) {
+        if (g.f == g.c && g.c % DEEP == 0) {
+            depthwise_rows(&g, x->p, w->p, c->in[2].p, at->activation, y->p);
+            return TIDE_OK;
+        }
         depthwise(&g, x->p, w->p, y->p);
     } else {
         int direct = pointwise(&g);
@@ -223,10 +304,11 @@ tide_status K(conv)(tide_kcall *c) {
                                .ldc = g.f};
                 if (direct) p.a = (const REAL *)x->p + r * g.c + q * cg, p.ars = g.c;
                 else im2col(&g, x->p, q * cg, cg, r, r + n, cols);
-                K(gemm)(&p);
+                if (g.groups == 1) K(gemm_act)(&p, c->in[2].p, at->activation);
+                else K(gemm)(&p);
             }
     }
-    K(bias_act)(rows, g.f, y->p, g.f, c->in[2].p, at->activation);
+    if (g.groups > 1) K(bias_act)(rows, g.f, y->p, g.f, c->in[2].p, at->activation);
     return TIDE_OK;
 }
 
