@@ -305,6 +305,8 @@ loop.compute_loss = named_or_not(steps.compute_loss)
 --- Updates the compiled metrics and returns all values by name.
 loop.compute_metrics = named_or_not(steps.compute_metrics)
 loop.get_metrics_result = steps.results
+
+--- Sets the compiled metrics and the mean of the loss to nothing; fit does it before each epoch.
 function loop.reset_metrics(self)
   steps.reset_metrics(self)
 end
