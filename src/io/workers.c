@@ -5,11 +5,13 @@
  * `left` down. Signals are blocked in workers, so that Ctrl-C always arrives at the thread that
  * runs Lua. A forked child has no workers, and locks that they may have held: it takes no lock,
  * waits for nobody and hands out nothing. */
+#define _GNU_SOURCE /* SCHED_BATCH */
 #include "workers.h"
 
 #include "../../kernels/signals.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
@@ -39,6 +41,9 @@ struct tide_workers {
 
 static void *work(void *arg) {
     tide_workers *w = arg;
+#ifdef SCHED_BATCH /* who hands a task over is not put aside for it */
+    pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){0});
+#endif
     pthread_mutex_lock(&w->lock);
     int own = w->begun++;
     while (!w->stop) {
