@@ -358,7 +358,7 @@ describe("the places that touch files", function()
     table.sort(files)
     assert.same({ "callbacks/classes", "callbacks/manager", "callbacks/projector",
       "callbacks/reports", "callbacks/tensorboard", "cli/inspect", "data/dataset",
-      "data/methods", "data/readers", "data/sources", "data/stages/cache", "data/texts",
+      "data/readers", "data/saved", "data/stages/cache", "data/texts",
       "datasets", "datasets/files", "datasets/movielens", "datasets/numpy", "feature_column",
       "layers/vocabulary", "plot/png", "plot/svg",
       "preprocessing/image/files", "preprocessing/image/listing", "preprocessing/text/generator",
@@ -379,7 +379,7 @@ describe("the places that touch files", function()
       ["src/io/idx.c"] = 1, ["src/io/zip.c"] = 3, -- of what file.c opened; a file in memory
       ["src/io/hdf5.c"] = 2, -- files in memory
       ["src/repl/terminal.c"] = 2, -- the history
-      ["src/bind/io.c"] = 1, -- listdir
+      ["src/bind/names.c"] = 1, -- listdir
       ["src/alloc.c"] = 3, ["src/team.c"] = 3, ["src/bind/runtime.c"] = 1, -- /proc and /sys
     }, counted(pattern, "src --include=*.c --include=*.h"))
   end)
