@@ -361,7 +361,7 @@ describe("the places that touch files", function()
       "data/readers", "data/saved", "data/stages/cache", "data/texts",
       "datasets", "datasets/files", "datasets/movielens", "datasets/numpy", "feature_column",
       "layers/vocabulary", "plot/png", "plot/svg",
-      "preprocessing/image/files", "preprocessing/image/listing", "preprocessing/text/generator",
+      "preprocessing/image/files", "preprocessing/image/listing", "preprocessing/text/numbers",
       "profiler",
       "repl/commands", "repl/complete", "repl/history", "saving/keras/h5", "saving/keras/init",
       "saving/keras/legacy", "saving/lora", "saving/safetensors", "saving/tensors",
