@@ -7,6 +7,10 @@
 #include "cpu.h"
 #include "half.h"
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 typedef struct {
     int rank;
     int64_t shape[TIDE_MAX_RANK], s[TIDE_MAX_RANK],
@@ -190,6 +194,21 @@ static inline int32_t whole_f32(float v) {
     return v >= 0x1p31f ? INT32_MAX : (int32_t)inside;
 }
 #define F32_I32(v) whole_f32(v)
+#if defined(__AVX2__)
+/* The instruction gives INT32_MIN for what does not fit. */
+static void f32_to_i32(int64_t n, const float *s, int32_t *d) {
+    const __m256 most = _mm256_set1_ps(0x1p31f);
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const __m256 v = _mm256_loadu_ps(s + i), above = _mm256_cmp_ps(v, most, _CMP_GE_OQ),
+                     number = _mm256_cmp_ps(v, v, _CMP_ORD_Q);
+        const __m256i w = _mm256_xor_si256(_mm256_cvttps_epi32(v), _mm256_castps_si256(above));
+        _mm256_storeu_si256((__m256i *)(void *)(d + i),
+                            _mm256_and_si256(w, _mm256_castps_si256(number)));
+    }
+    for (; i < n; i++) d[i] = whole_f32(s[i]);
+}
+#endif
 #define WRAP_U8(v) (int64_t) whole((double)(v), INT64_MIN, INT64_MAX)
 #define TRUTH(v) ((v) != 0)
 #define SAME(v) (v)
@@ -237,6 +256,12 @@ void KANY(convert)(int from, int to, int64_t n, const void *sp, void *dp) {
         memcpy(dp, sp, (size_t)n * tide_dtype_size(from));
         return;
     }
+#if defined(__AVX2__)
+    if (from == TIDE_F32 && to == TIDE_I32) {
+        f32_to_i32(n, sp, dp);
+        return;
+    }
+#endif
     if (to == TIDE_F32 && tide_is_half(from)) {
         tide_half->widen(from, n, sp, dp);
         return;
@@ -315,11 +340,47 @@ TIDE_ANY_KERNEL(fill_) {
 
 /* -- concatenate -- */
 
+/* Single elements of k tensors in turn: elements [lo, hi) of each. */
+#define WEAVE(T)                                                                                \
+    static void weave_##T(const tide_buf *in, int k, T *restrict y, int64_t lo, int64_t hi) {   \
+        const T *a = in[0].p, *b = in[1].p, *c = in[k > 2 ? 2 : 0].p, *d = in[k > 3 ? 3 : 0].p; \
+        if (k == 2)                                                                             \
+            for (int64_t i = lo; i < hi; i++) y[2 * i] = a[i], y[2 * i + 1] = b[i];             \
+        else if (k == 3)                                                                        \
+            for (int64_t i = lo; i < hi; i++)                                                   \
+                y[3 * i] = a[i], y[3 * i + 1] = b[i], y[3 * i + 2] = c[i];                      \
+        else                                                                                    \
+            for (int64_t i = lo; i < hi; i++)                                                   \
+                y[4 * i] = a[i], y[4 * i + 1] = b[i], y[4 * i + 2] = c[i], y[4 * i + 3] = d[i]; \
+    }
+WEAVE(uint8_t)
+WEAVE(uint16_t)
+WEAVE(uint32_t)
+WEAVE(uint64_t)
+static int weaves(const tide_kcall *c, int64_t axis) {
+    int64_t each = 1;
+    for (int i = (int)axis; i < c->in[0].rank; i++) each *= c->in[0].shape[i];
+    if (each != 1 || c->nin < 2 || c->nin > 4 || !tide_buf_contiguous(&c->out[0])) return 0;
+    for (int k = 0; k < c->nin; k++)
+        if (!tide_buf_contiguous(&c->in[k]) || c->in[k].shape[axis] != 1) return 0;
+    return 1;
+}
 TIDE_ANY_KERNEL(concatenate) {
     const tide_concatenate_attrs *a = c->attrs;
     const tide_buf *y = &c->out[0];
     size_t item = tide_dtype_size(y->dtype);
     char *at = y->p;
+    if (weaves(c, a->axis)) {
+        TIDE_PARALLEL_FOR (tide_buf_numel(&c->in[0]), 1 << 15) {
+            switch (item) {
+            case 1: weave_uint8_t(c->in, c->nin, y->p, lo, hi); break;
+            case 2: weave_uint16_t(c->in, c->nin, y->p, lo, hi); break;
+            case 4: weave_uint32_t(c->in, c->nin, y->p, lo, hi); break;
+            default: weave_uint64_t(c->in, c->nin, y->p, lo, hi); break;
+            }
+        }
+        return TIDE_OK;
+    }
     for (int k = 0; k < c->nin; k++) {
         const tide_buf *x = &c->in[k];
         if (tide_buf_numel(x) > 0) {

@@ -405,6 +405,15 @@ static void write_largest(tide_kcall *c, int64_t number, const entry *list) {
         at[j] = tide_wrap_add(list[j].at, a->base);
     }
 }
+/* Of a short line: each element counts those that are larger. */
+static void largest_counted(const void *p, int dtype, int64_t first, int64_t n, entry *list) {
+    uint32_t key[COUNTED];
+    int32_t rank[COUNTED];
+    short_keys(p, dtype, first, 1, n, key);
+    for (int64_t j = 0; j < n; j++) key[j] ^= INT32_MAX; /* fall, with a sign */
+    short_ranks((const int32_t *)key, n, rank);
+    for (int64_t j = 0; j < n; j++) list[rank[j]].at = j;
+}
 /* By lists, those of the pieces of a long line joined in their order. */
 static tide_status list_lines(tide_kcall *c, int64_t lines, int64_t n, int64_t k) {
     const tide_buf *x = &c->in[0];
@@ -416,7 +425,12 @@ static tide_status list_lines(tide_kcall *c, int64_t lines, int64_t n, int64_t k
     TIDE_PARALLEL_FOR (lines *pieces, TIDE_MAX(1, 16384 / piece)) {
         for (int64_t i = lo; i < hi; i++) {
             const int64_t from = i % pieces * piece, m = TIDE_MIN(piece, n - from);
-            entry own[LISTED], *list = pieces > 1 ? lists + i * k : own;
+            entry own[COUNTED], *list = pieces > 1 ? lists + i * k : own;
+            if (small && n <= COUNTED && k > 1) {
+                largest_counted(x->p, x->dtype, i * n, n, own);
+                write_largest(c, i, own);
+                continue;
+            }
             int64_t have = (small ? short_largest : long_largest)(
                 x->p, x->dtype, i / pieces * n + from, m, from, k, list);
             if (pieces == 1 && !tide_stopped()) write_largest(c, i, list);

@@ -163,6 +163,41 @@ static void run(const plan *p, tide_loop loop, const void *ctx, int64_t lo, int6
     }
 }
 
+/* Whether rows are short, and every operand is flat or the same in each row or along each: then
+ * several rows go together. */
+static int by_rows(const plan *p) {
+    if (p->rank != 2 || !p->out.flat || p->out.half || 2 * p->shape[1] > BLOCK) return 0;
+    for (int k = 0; k < p->nin; k++) {
+        const operand *o = &p->in[k];
+        const int64_t *s = o->stride;
+        if (o->half || !(o->flat || s[1] == 0 || (s[0] == 0 && s[1] == 1))) return 0;
+    }
+    return 1;
+}
+/* Rows [lo, hi) of such a plan. */
+static void run_rows(const plan *p, tide_loop loop, const void *ctx, int64_t lo, int64_t hi) {
+    _Alignas(64) char pack[MAX_IN][BLOCK * 8];
+    const void *in[MAX_IN];
+    const int64_t row = p->shape[1], many = TIDE_MIN(BLOCK / row, hi - lo);
+    for (int k = 0; k < p->nin; k++) { /* what each row repeats is packed once */
+        const operand *o = &p->in[k];
+        for (int64_t r = 0; r < many && !o->flat && o->stride[0] == 0; r++)
+            copy_strided(pack[k] + r * row * o->size, 1, o->p, o->stride[1], row, o->size);
+        in[k] = pack[k];
+    }
+    for (int64_t at = lo, m; at < hi; at += m) {
+        m = TIDE_MIN(many, hi - at);
+        for (int k = 0; k < p->nin; k++) {
+            const operand *o = &p->in[k];
+            if (o->flat) in[k] = o->p + at * row * o->size;
+            for (int64_t r = 0; r < m && !o->flat && o->stride[0] != 0; r++)
+                copy_strided(pack[k] + r * row * o->size, 1,
+                             o->p + (at + r) * o->stride[0] * o->size, 0, row, o->size);
+        }
+        loop(m * row, in, p->out.p + at * row * p->out.size, ctx);
+    }
+}
+
 /* The same where every operand is contiguous and some are halves: the whole plan is the memory. */
 static void run_halves(const tide_kcall *c, tide_loop loop, const void *ctx, int64_t lo,
                        int64_t hi) {
@@ -263,6 +298,11 @@ static tide_status serve(tide_kcall *c, tide_loop loop, int64_t grain, const voi
             for (int k = 0; k < p.nin; k++) in[k] = p.in[k].p + lo * p.in[k].size;
             loop(hi - lo, in, p.out.p + lo * p.out.size, ctx);
         }
+        return TIDE_OK;
+    }
+    if (by_rows(&p)) {
+        TIDE_PARALLEL_FOR (p.shape[0], TIDE_CEIL_DIV(grain, p.shape[1]))
+            run_rows(&p, loop, ctx, lo, hi);
         return TIDE_OK;
     }
     int64_t row = p.shape[p.rank - 1] >= LONG_ROW && p.rank > 1 ? p.shape[p.rank - 1] : 0;
