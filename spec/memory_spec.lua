@@ -120,7 +120,7 @@ describe("the allocator", function()
   it("counts and limits the work space of kernels", function()
     measured [[
       local x = tide.random.normal { 1000000 }
-      tide.memory_limit(20e6) -- x, its result, and two times 8 bytes an element
+      tide.memory_limit(14e6) -- x, its result, and two times 4 bytes an element
       local ok, err = pcall(tide.ops.sort, x)
       assert(not ok)
       err = tostring(err)
@@ -133,7 +133,7 @@ describe("the allocator", function()
       local after = tide.memory()
       assert(after.live_bytes == before.live_bytes)
       assert(after.live_storages == before.live_storages)
-      assert(after.peak_bytes >= 24e6, after.peak_bytes)
+      assert(after.peak_bytes >= 16e6, after.peak_bytes)
     ]]
   end)
 
