@@ -80,6 +80,9 @@ static void turn(const uint32_t *s, uint32_t *d, int64_t rows, int64_t cols, int
         } else if (sc == 0 && dc == 1) {                                                           \
             for (int64_t i = 0; i < rows; i++)                                                     \
                 for (int64_t j = 0; j < cols; j++) d[i * dr + j] = s[i * sr];                      \
+        } else if (sc == -1 && dc == 1) {                                                          \
+            for (int64_t i = 0; i < rows; i++)                                                     \
+                for (int64_t j = 0; j < cols; j++) d[i * dr + j] = s[i * sr - j];                  \
         } else {                                                                                   \
             enum { TILE = 32 };                                                                    \
             for (int64_t i0 = 0; i0 < rows; i0 += TILE)                                            \
