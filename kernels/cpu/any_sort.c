@@ -328,7 +328,7 @@ SORT_LINE(long, uint64_t, int64_t, entry, int64_t)
 static tide_status sort_lines(tide_kcall *c, int64_t axis, int positions, int64_t base) {
     const tide_buf *x = &c->in[0];
     const tide_along s = tide_along_axis(x, axis);
-    const int64_t n = s.n, lines = s.outer * s.inner, grain = TIDE_MAX(1, 8192 / TIDE_MAX(n, 1));
+    const int64_t n = s.n, lines = s.outer * s.inner, grain = tide_even_grain(lines, n, 4096);
     const int width = 8 * (int)tide_dtype_size(x->dtype);
     const int small = width <= 32 && (n <= UINT32_MAX || !positions);
     const size_t each = positions ? small ? sizeof(short_entry) : sizeof(entry) : small ? 4 : 8;
@@ -422,7 +422,7 @@ static tide_status list_lines(tide_kcall *c, int64_t lines, int64_t n, int64_t k
     entry *lists =
         tide_scratch(c->dev, pieces > 1 ? (size_t)(lines * pieces * k) * sizeof *lists : 1);
     if (!lists) return TIDE_ENOMEM;
-    TIDE_PARALLEL_FOR (lines *pieces, TIDE_MAX(1, 16384 / piece)) {
+    TIDE_PARALLEL_FOR (lines *pieces, tide_even_grain(lines * pieces, piece, 4096)) {
         for (int64_t i = lo; i < hi; i++) {
             const int64_t from = i % pieces * piece, m = TIDE_MIN(piece, n - from);
             entry own[COUNTED], *list = pieces > 1 ? lists + i * k : own;
