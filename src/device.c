@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 static const char *level_name = "c";
 
@@ -29,18 +28,10 @@ static tide_host house = {.scratch = tide_mem_scratch,
                           .next = tide_team_next,
                           .cancel = &tide_cancel};
 
-/* Large blocks lie on large pages where the system has them: one page fault for each two megabytes,
- * and elements anywhere in a block are found without a walk through tables. */
 static void *cpu_alloc(tide_device *dev, size_t bytes) {
-    const size_t page = (size_t)2 << 20;
-    const int large = bytes >= 2 * page;
-    void *p = NULL;
     (void)dev;
-    if (posix_memalign(&p, large ? page : 64, bytes) != 0) return NULL;
-#ifdef MADV_HUGEPAGE
-    if (large) madvise(p, bytes / page * page, MADV_HUGEPAGE); /* a wish: it may be refused */
-#endif
-    return p;
+    void *p = NULL;
+    return posix_memalign(&p, 64, bytes) == 0 ? p : NULL;
 }
 static void cpu_free(tide_device *dev, void *p) {
     (void)dev;
