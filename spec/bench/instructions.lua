@@ -24,25 +24,25 @@ local function classifier(tide, o)
 end
 
 local programs = {
-  { "op", 20000, function(tide)
+  { "op", 8000, function(tide)
     local x, y = tide.ones { 8 }, tide.ones { 8 }
     return function()
       local _ = x + y
     end
   end },
-  { "recorded_op", 20000, function(tide)
+  { "recorded_op", 8000, function(tide)
     local x = tide.ones({ 8 }, { requires_grad = true })
     return function()
       local _ = x * 2
     end
   end },
-  { "index", 20000, function(tide)
+  { "index", 8000, function(tide)
     local x = tide.ones { 8, 8 }
     return function()
       local _ = x[{ {}, 2 }]
     end
   end },
-  { "backward_of_100_ops", 300, function(tide)
+  { "backward_of_100_ops", 150, function(tide)
     local x = tide.ones({ 8 }, { requires_grad = true })
     return function()
       local y = x
@@ -52,7 +52,7 @@ local programs = {
       tide.grad(y:sum(), { x })
     end
   end },
-  { "tensor_of_1000_numbers", 400, function(tide)
+  { "tensor_of_1000_numbers", 200, function(tide)
     local list = {}
     for i = 1, 1000 do
       list[i] = i / 7
@@ -61,33 +61,33 @@ local programs = {
       local _ = tide.tensor(list):tolist()
     end
   end },
-  { "train_on_batch", 1000, function(tide)
+  { "train_on_batch", 400, function(tide)
     local m, x, y = classifier(tide)
     return function()
       m:train_on_batch(x, y)
     end
   end },
-  { "train_on_batch_eager", 800, function(tide)
+  { "train_on_batch_eager", 300, function(tide)
     local m, x, y = classifier(tide, { run_eagerly = true })
     return function()
       m:train_on_batch(x, y)
     end
   end },
-  { "step_of_fit", 24, function(tide) -- 50 batches
+  { "step_of_fit", 12, function(tide) -- 50 batches
     local m = classifier(tide)
     local x, y = tide.random.normal { 1600, 8 }, tide.ones({ 1600 }, { dtype = "int32" })
     return function()
       m:fit(x, y, { batch_size = 32, verbose = 0 })
     end
   end },
-  { "prediction", 10000, function(tide)
+  { "prediction", 4000, function(tide)
     local m, x = classifier(tide)
     x = x[{ { 1, 1 } }]
     return function()
       m:predict_on_batch(x)
     end
   end },
-  { "lstm_step", 800, function(tide)
+  { "lstm_step", 300, function(tide)
     local L = tide.layers
     local m = tide.Sequential { tide.Input { 6, 4 }, L.LSTM(8), L.Dense(1) }
     m:compile { optimizer = "sgd", loss = "mse" }
@@ -96,7 +96,7 @@ local programs = {
       m:train_on_batch(x, y)
     end
   end },
-  { "convolution_step", 800, function(tide)
+  { "convolution_step", 300, function(tide)
     local L = tide.layers
     local m = tide.Sequential { tide.Input { 6, 6, 2 }, L.Conv2D { 4, 3, activation = "relu" },
       L.BatchNormalization(), L.MaxPooling2D(), L.Flatten(), L.Dropout(0.2), L.Dense(2) }
@@ -106,7 +106,7 @@ local programs = {
       m:train_on_batch(x, y)
     end
   end },
-  { "layer_made_and_built", 400, function(tide)
+  { "layer_made_and_built", 200, function(tide)
     return function()
       tide.Sequential { tide.Input { 8 }, tide.layers.Dense(4) }
     end
