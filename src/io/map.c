@@ -2,7 +2,8 @@
  * with every process that maps the file.
  *
  * Somebody may cut the file meanwhile; whoever reads a page that is gone gets SIGBUS. The handler
- * puts zeros there, and the op that runs, or the next one, fails (tide_file_lost). */
+ * puts zeros where the file has ended, and the op that runs, or the next one, fails
+ * (tide_file_lost): once for each time the file is cut, however many threads read its end. */
 #include "io.h"
 
 #include "../core.h"
@@ -14,12 +15,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* What the handler looks through: never freed, taken again. */
 typedef struct mapping {
     char *_Atomic start; /* NULL: free */
+    char *_Atomic lost;  /* from here on there are zeros; where it ends if there are none */
     size_t bytes;
+    int64_t offset; /* of the file */
+    int fd;
     struct mapping *next;
 } mapping;
 static mapping *_Atomic all;
@@ -27,22 +32,37 @@ static pthread_mutex_t changing = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction previous;
 static int64_t page;
 
+/* Where the file's pages end within a mapping, `at` being lost. */
+static char *end_of_file(const mapping *m, char *start, char *at) {
+    struct stat s;
+    at -= (uintptr_t)at % (uintptr_t)page;
+    if (fstat(m->fd, &s) != 0) return at;
+    const int64_t held = TIDE_MAX((int64_t)s.st_size - m->offset, 0);
+    char *end = start + (held + page - 1) / page * page;
+    return end < at ? end : at;
+}
+
 static void on_lost_page(int sig, siginfo_t *info, void *context) {
     char *at = info->si_addr;
-    const int was = errno;
+    const int error = errno;
     for (mapping *m = info->si_code > 0 ? all : NULL; m; m = m->next) {
         char *start = m->start;
         if (!start || at < start || at >= start + m->bytes) continue;
-        at -= (uintptr_t)at % (uintptr_t)page;
-        if (mmap(at, (size_t)(start + m->bytes - at), PROT_READ | PROT_WRITE,
+        char *from = end_of_file(m, start, at), *was = m->lost;
+        while (from < was &&
+               !__atomic_compare_exchange_n(&m->lost, &was, from, 0, __ATOMIC_SEQ_CST,
+                                            __ATOMIC_SEQ_CST)) {}
+        errno = error;
+        if (from >= was) return; /* another thread puts zeros there: the read comes again */
+        if (mmap(from, (size_t)(was - from), PROT_READ | PROT_WRITE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
             break;
         __atomic_store_n(&tide_file_lost, 1, __ATOMIC_RELAXED);
         __atomic_store_n(&tide_cancel, 1, __ATOMIC_RELAXED);
-        errno = was;
+        errno = error;
         return;
     }
-    errno = was;
+    errno = error;
     if (previous.sa_flags & SA_SIGINFO) previous.sa_sigaction(sig, info, context);
     else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN)
         previous.sa_handler(sig);
@@ -73,6 +93,7 @@ static void release(void *p) {
     char *start = m->start;
     m->start = NULL;
     munmap(start, m->bytes);
+    close(m->fd);
     pthread_mutex_unlock(&changing);
 }
 
@@ -106,16 +127,22 @@ tide_status tide_file_map(tide_ctx *ctx, const char *path, int64_t offset, tide_
     }
     const size_t bytes = (size_t)(want + before);
     char *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, offset - before);
-    const int error = errno;
-    close(fd);
-    if (start == MAP_FAILED)
+    if (start == MAP_FAILED) {
+        const int error = errno;
+        close(fd);
         return tide_fail(ctx, TIDE_ENOMEM, "%s: cannot be mapped: %s", path, strerror(error));
+    }
     pthread_mutex_lock(&changing);
     mapping *m = take();
-    if (m) m->bytes = bytes, m->start = start;
+    if (m) {
+        m->bytes = bytes, m->offset = offset - before, m->fd = fd;
+        m->lost = start + TIDE_CEIL_DIV((int64_t)bytes, page) * page;
+        m->start = start;
+    }
     pthread_mutex_unlock(&changing);
     if (!m) {
         munmap(start, bytes);
+        close(fd);
         return tide_fail(ctx, TIDE_ENOMEM, "%s: not enough memory to map it", path);
     }
     const tide_status s = tide_new_over(ctx, dtype, rank, shape, start + before, release, m, out);

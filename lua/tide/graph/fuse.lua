@@ -5,8 +5,8 @@
 -- it, or nil. Both hold for the `call` that stands beside them or above them: a class that replaces
 -- `call` inherits neither.
 --
--- A convolution declares `fold = function(self, x, norm, kind)`: its result with the normalization
--- `norm` behind it, which declares `folds`, and a layer of `kind` behind that (nil: none); or nil
+-- A convolution declares `_fold = function(self, x, norm, kind)`: its result with the normalization
+-- `norm` behind it, which declares `_folds`, and a layer of `kind` behind that (nil: none); or nil
 -- where that cannot be done now. It is asked where nothing is recorded.
 local core = require "tide.core"
 local errors = require "tide.errors"
@@ -114,8 +114,8 @@ errors.layer_frames[run_folded] = true
 -- behind that; nil where they do not go together.
 local function folded(first, second, third)
   local a, norm = neighbours(first, second)
-  local fold = a and declared(a, "fold")
-  if not (fold and declared(norm, "folds")) then
+  local fold = a and declared(a, "_fold")
+  if not (fold and declared(norm, "_folds")) then
     return nil
   elseif not third then
     return function(x)

@@ -196,7 +196,7 @@ local function fold(self, x, kernel, groups, padding_, norm, kind)
     or kernel.dtype ~= "float32" or x.ndim ~= rank or channels_first(self) then
     return nil
   end
-  local mean, variance, offset, scale, epsilon = norm:folds(rank)
+  local mean, variance, offset, scale, epsilon = norm:_folds(rank)
   if not mean or mean.dtype ~= "float32" then
     return nil
   end
@@ -245,7 +245,7 @@ for rank = 1, 3 do
     end,
     torch = in_torch,
     call = spatial.either(rank, plain_call),
-    fold = plain_fold,
+    _fold = plain_fold,
     compute_output_shape = function(self, shape)
       return windows_of(self, shape, rank, self.filters, self[S].channels)
     end,
@@ -398,7 +398,7 @@ for rank = 1, 2 do
       return links.list(links.depthwise("weight", self.kernel), links.one("bias", self.bias))
     end },
     call = spatial.either(rank, depthwise_call),
-    fold = depthwise_fold,
+    _fold = depthwise_fold,
     compute_output_shape = function(self, shape)
       local channels = spatial.channels(self, shape, rank)
       return windows_of(self, shape, rank, channels * self.depth_multiplier, self[S].channels)

@@ -238,7 +238,7 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
   end },
   -- What a convolution in front needs to do the layer's work in prediction (see tide.graph.fuse):
   -- mean, variance, offset, scale and what is added to the variance; nil where it cannot.
-  folds = function(self, rank)
+  _folds = function(self, rank)
     if (self.axis == -1 or self.axis == rank) and not base.is_training() then
       return self.moving_mean, self.moving_variance, self.beta, self.gamma, self.epsilon
     end

@@ -117,7 +117,7 @@ add { op = "separable_conv", label = "1-D", ref = "separable, 1-D" }
 -- spec/graph/fuse_spec.lua.
 local given = { { shape = { 5 } }, { shape = { 5 } }, { shape = { 5 }, from = 0.5, to = 2 },
   { shape = { 5 } }, { shape = { 5 } } }
-add { op = "conv_norm_", label = "relu6", gradgrad = true,
+add { op = "conv_norm_", label = "relu6", gradgrad = true, spec = "spec/graph/fuse_spec.lua",
   options = { activation = "relu6", padding = "same", strides = 2, epsilon = 0.1 },
   inputs = { { shape = { 2, 6, 5, 3 } }, { shape = { 3, 2, 3, 5 } }, table.unpack(given) },
   errors = {
