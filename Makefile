@@ -474,11 +474,11 @@ soak:
 	  data) $(BUILD)/tide spec/soak/data.lua;; \
 	  *) echo "make soak: no part $$part" >&2; false;; esac || status=1; done; exit $$status
 
-# What small steps cost in instructions, tensors and bytes, against what is stored (--store: anew): ROWS= names some.
+# What small steps cost in instructions, tensors and bytes, against what is stored (--store: anew): ONLY= names some.
 instructions:
 	@$(if $(GETDEPS),$(GETDEPS) check)
 	@+$(MAKE) --no-print-directory all
-	@$(BUILD)/tide spec/bench/instructions.lua $(ROWS)
+	@$(BUILD)/tide spec/bench/instructions.lua $(ONLY)
 
 # Two Lua states in two threads, training and interrupted, SECONDS long, under ThreadSanitizer.
 tsan:
@@ -601,7 +601,7 @@ help:
 	@echo "make api-report      Keras' names, options and defaults beside Tide's, and each exception's reason"
 	@echo "make structure       which folders of lua/tide need which, and the circles among them"
 	@echo "make pictures        the pictures of the README, from a session at the prompt"
-	@echo "make instructions    what small steps cost in instructions, tensors and bytes, beside what is stored (ROWS=)"
+	@echo "make instructions    what small steps cost in instructions, tensors and bytes, beside what is stored (ONLY=)"
 	@echo "make bench           the speed rows beside their last run (ROWS=, BENCH_SECONDS=, THREADS=, LEVELS_COMPARED=1, PEER=python with Keras for pictures)"
 	@echo "make bench-ops       single ops beside NumPy and torch (PEER=python with both, THREADS=, ONLY=part of a name)"
 	@echo "make install         to PREFIX=$(PREFIX) (LUADIR, LIBDIR, BINDIR, DESTDIR)"

@@ -212,7 +212,7 @@ void tide_scratch_release(int mark);
  * that write in place. */
 extern volatile int tide_cancel;
 /* Set together with it where a file that is mapped was cut: what was read of its end are zeros. */
-extern volatile int tide_file_lost;
+extern _Atomic int tide_file_lost;
 /* Fails where Ctrl-C came: asked before anything is changed. */
 static inline tide_status tide_go_on(tide_ctx *ctx) {
     return __atomic_load_n(&tide_cancel, __ATOMIC_RELAXED)

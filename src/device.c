@@ -17,7 +17,7 @@
 static const char *level_name = "c";
 
 volatile int tide_cancel;
-volatile int tide_file_lost;
+_Atomic int tide_file_lost;
 
 static tide_host house = {.scratch = tide_mem_scratch,
                           .keep = tide_mem_keep,

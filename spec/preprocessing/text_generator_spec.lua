@@ -56,6 +56,13 @@ describe("texts that workers make into ids", function()
     return out
   end
 
+  local others -- threads of what ran before in this process
+  before_each(function()
+    collectgarbage()
+    collectgarbage()
+    others = tide.data.threads()
+  end)
+
   it("are what the main thread makes, for any number of threads, and leave no thread", function()
     local before = tide.get_threads()
     for _, o in ipairs { {}, { word_dropout = 0.2 }, { buckets = 3 }, { pad_by_batch = true },
@@ -72,7 +79,7 @@ describe("texts that workers make into ids", function()
           mine[k] = v
         end
         assert.same(want, passes(flow(mine), 2))
-        assert.equal(0, tide.data.threads())
+        assert.is_true(tide.data.threads() <= others)
       end
       tide.set_threads(before)
     end
@@ -91,10 +98,10 @@ describe("texts that workers make into ids", function()
     end
     local it = flow {}
     for _ in it:iter() do -- luacheck: ignore 512
-      assert.is_true(tide.data.threads() > 0)
+      assert.is_true(tide.data.threads() > others)
       break
     end
-    assert.equal(0, tide.data.threads())
+    assert.is_true(tide.data.threads() <= others)
     assert.same(want, passes(flow {}, 1))
   end)
 
@@ -115,7 +122,7 @@ describe("texts that workers make into ids", function()
       end
     end)
     assert.equal(3, n)
-    assert.equal(0, tide.data.threads())
+    assert.is_true(tide.data.threads() <= others)
   end)
 
   it("take part in fit", function()
@@ -134,7 +141,7 @@ describe("texts that workers make into ids", function()
       most = math.max(most, tide.data.threads())
     end } } })
     assert.is_true(most > 0)
-    assert.equal(0, tide.data.threads())
+    assert.is_true(tide.data.threads() <= others)
   end)
 end)
 

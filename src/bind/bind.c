@@ -6,6 +6,7 @@
 #include "../point.h"
 #include "bind.h"
 
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <math.h>
@@ -407,8 +408,7 @@ int tideL_raise(lua_State *L, tide_ctx *ctx, tide_status st) {
                                     nothing left to do */
         __atomic_store_n(&tide_cancel, 0, __ATOMIC_RELAXED);
         if (lua_gethookcount(L) == 1) lua_sethook(L, NULL, 0, 0);
-        if (!__atomic_exchange_n(&tide_file_lost, 0, __ATOMIC_RELAXED))
-            return luaL_error(L, "interrupted!");
+        if (!atomic_exchange(&tide_file_lost, 0)) return luaL_error(L, "interrupted!");
         tide_fail(ctx, st = TIDE_EIO,
                   "load: a file was cut while it was mapped, and its end is lost; load it without "
                   "mmap, or write a new file beside it and rename that");
@@ -463,11 +463,15 @@ static int nothing(lua_State *L) {
 }
 
 /* Lua calls a finalizer once: one that is refused the room of a call is passed over, and its tensor
- * stays for good. So that room is taken before, and kept by Lua through the collection. */
+ * stays for good. So that room is taken before, and kept by Lua through the collection. Where the
+ * call is the one that a hook of Ctrl-C ends, the op that runs or the next one ends in its place.
+ */
 int tideL_can_collect(lua_State *L) {
     if (!lua_checkstack(L, 2 * LUA_MINSTACK)) return 0;
     lua_pushcfunction(L, nothing);
-    if (lua_pcall(L, 0, 0, 0) == LUA_OK) return 1;
+    const int status = lua_pcall(L, 0, 0, 0);
+    if (status == LUA_OK) return 1;
+    if (status == LUA_ERRRUN) __atomic_store_n(&tide_cancel, 1, __ATOMIC_RELAXED);
     lua_pop(L, 1);
     return 0;
 }

@@ -57,7 +57,7 @@ static void on_lost_page(int sig, siginfo_t *info, void *context) {
         if (mmap(from, (size_t)(was - from), PROT_READ | PROT_WRITE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
             break;
-        __atomic_store_n(&tide_file_lost, 1, __ATOMIC_RELAXED);
+        tide_file_lost = 1;
         __atomic_store_n(&tide_cancel, 1, __ATOMIC_RELAXED);
         errno = error;
         return;

@@ -3,8 +3,8 @@
 --
 -- The model runs on tensors of the device "meta", which have shapes and no elements and which the
 -- allocator counts as if they had memory (core.count_shapes). Work space is counted where it grows
--- with the batch (`room` of an op); the copy of one weight, of 16 MiB at most, that a product may lay
--- out anew is not. Weights stand on their own device and are read by their shapes.
+-- with the batch (`room` of an op); the copy of one weight, of 16 MiB at most, that a product may
+-- lay out anew is not. Weights stand on their own device and are read by their shapes.
 local S = require "tide.private"
 local core = require "tide.core"
 local errors = require "tide.errors"
