@@ -225,7 +225,7 @@ void tideL_search(lua_State *L, tide_ctx *ctx) {
     lua_pushlightuserdata(L, &s);
     lua_pushlightuserdata(L, ctx);
     const int status = lua_pcall(L, 2, 0, 0);
-    /* not enough memory: another time; Ctrl-C: the op that runs ends, as behind tideL_can_collect */
+    /* not enough memory: another time; Ctrl-C: the op that runs ends (tideL_can_collect) */
     if (status == LUA_ERRRUN) __atomic_store_n(&tide_cancel, 1, __ATOMIC_RELAXED);
     if (status != LUA_OK) lua_pop(L, 1);
     ctx->search = NULL;
