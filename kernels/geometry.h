@@ -47,6 +47,51 @@ static inline int tide_winograd_fits(const tide_geometry *g) {
     return g->n * ((g->out[1] + 1) / 2) * ((g->out[2] + 1) / 2) >= 32;
 }
 
+/* The taps of windows along an axis: how many; where the first one of position 0 reads; how much
+ * further the next position and the next tap do; how many positions there are to read. Their places
+ * in the kernel: the first, and from one to the next. */
+typedef struct {
+    int64_t n, at, hop, leap, extent, tap, step;
+} tide_axis;
+
+/* Of a convolution. */
+static inline tide_axis tide_axis_of(const tide_geometry *g, int d) {
+    return (tide_axis){g->k[d], -g->lo[d], g->stride[d], g->dil[d], g->in[d], 0, 1};
+}
+
+/* Of its gradient: what of dy reaches position i of x, and those whole strides behind it. The last
+ * tap reads first. */
+static inline tide_axis tide_axis_back(const tide_geometry *g, int d, int64_t i) {
+    const int64_t s = g->stride[d], dil = g->dil[d];
+    int64_t a = s, b = dil, first = 0;
+    while (b) {
+        const int64_t t = a % b;
+        a = b, b = t;
+    }
+    const int64_t step = s / a;
+    while (first < step && first < g->k[d] && (i + g->lo[d] - first * dil) % s != 0) first++;
+    if (first == step || first >= g->k[d]) return (tide_axis){0, 0, 1, 1, g->out[d], 0, 1};
+    const int64_t n = TIDE_CEIL_DIV(g->k[d] - first, step), last = first + (n - 1) * step;
+    return (tide_axis){n,    (i + g->lo[d] - last * dil) / s, 1, step * dil / s, g->out[d], last,
+                       -step};
+}
+
+/* The taps from..to-1 of position q that read something; none: to <= from. */
+static inline void tide_taps_inside(const tide_axis *a, int64_t q, int64_t *from, int64_t *to) {
+    const int64_t at = a->at + q * a->hop, room = a->extent - at;
+    *from = at < 0 ? TIDE_CEIL_DIV(-at, a->leap) : 0;
+    *to = room > 0 ? TIDE_MIN(a->n, TIDE_CEIL_DIV(room, a->leap)) : 0;
+}
+
+/* The positions first..last-1 of 0..count-1 of which taps from..to-1 all read something. */
+static inline void tide_inner_positions(const tide_axis *a, int64_t from, int64_t to, int64_t count,
+                                        int64_t *first, int64_t *last) {
+    const int64_t low = a->at + from * a->leap, room = a->extent - (a->at + (to - 1) * a->leap);
+    *first = low < 0 ? TIDE_CEIL_DIV(-low, a->hop) : 0;
+    *last = room > 0 ? TIDE_MIN(count, TIDE_CEIL_DIV(room, a->hop)) : 0;
+    if (*first > *last) *first = *last;
+}
+
 /* Has x so few channels that its gradient is better made of a product over all taps, whose columns
  * are then added up? */
 static inline int tide_thin_grad_x(const tide_geometry *g) {

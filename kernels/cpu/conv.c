@@ -1,5 +1,5 @@
-/* Convolutions over three spatial axes, channels last: im2col and a product, tile by tile;
- * depthwise ones directly.
+/* Convolutions over three spatial axes, channels last: im2col and a product, tile by tile, where
+ * nothing better serves (winograd.c, depthwise.c, direct.c).
  *
  *   y[n,o,f] = sum over taps t, channels c of x[n, o*stride - lo + t*dil, c] w[t,c,f]
  * so with cols (o; t,c) the patches of x:  y = cols w,  dw = cols^T dy;  and dx gathers dy through
@@ -7,6 +7,8 @@
  * threads. */
 #include "../fold.h"
 #include "../geometry.h"
+#include "depthwise.h"
+#include "direct.h"
 #include "gemm.h"
 #include "winograd.h"
 
@@ -69,196 +71,12 @@ static int64_t tile_rows(int64_t rows, int64_t width) {
     return TIDE_MIN(rows, TIDE_MAX(64, TILE_BYTES / TIDE_MAX(1, width * (int64_t)sizeof(REAL))));
 }
 
-static inline int is_depthwise(const tide_geometry *g) {
-    return g->groups == g->c && g->groups > 1;
-}
-
-/* -- depthwise: w (taps, 1, C M), output channel f reads channel f / M -- */
-
-/* y[0..f) += x[0..c) * w[0..f) */
-static inline void dw_axpy(int64_t c, int64_t m, const REAL *restrict x, const REAL *restrict w,
-                           REAL *restrict y) {
-    if (m == 1)
-        for (int64_t i = 0; i < c; i++) y[i] += x[i] * w[i];
-    else
-        for (int64_t i = 0; i < c; i++)
-            for (int64_t j = 0; j < m; j++) y[i * m + j] += x[i] * w[i * m + j];
-}
-
-/* Some positions of a row side by side, each with a kernel of its own per channel: sums of all taps
- * stay in registers. `x` is where the first tap of the first position lies, in the first row that
- * is there; taps a0..a1-1, b0..b1-1 of the window lie inside the image. */
-#if defined(__AVX512F__)
-enum { DEEP = 16 };
-#elif defined(__AVX__)
-enum { DEEP = 32 / sizeof(REAL) };
-#else
-enum { DEEP = 16 / sizeof(REAL) };
-#endif
-typedef REAL some_channels
-    __attribute__((vector_size(DEEP * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
-
-static inline __attribute__((always_inline)) void deep_sums(int many, const tide_geometry *g,
-                                                            const int64_t *from, const int64_t *to,
-                                                            const REAL *x, const REAL *w, REAL *y) {
-    const int64_t C = g->c, step = g->stride[2] * C;
-    for (int64_t c = 0; c + DEEP <= C; c += DEEP) {
-        some_channels s[4];
-        for (int q = 0; q < many; q++) s[q] = (some_channels){0};
-        for (int64_t a = from[0]; a < to[0]; a++)
-            for (int64_t b = from[1]; b < to[1]; b++) {
-                const REAL *row = x + c + (a * g->dil[0] * g->in[1] + b * g->dil[1]) * g->in[2] * C,
-                           *tap = w + c + (a * g->k[1] + b) * g->k[2] * C;
-                for (int64_t e = from[2]; e < to[2]; e++) {
-                    const some_channels k = *(const some_channels *)(tap + e * C);
-                    const REAL *at = row + e * g->dil[2] * C;
-#pragma GCC unroll 4
-                    for (int q = 0; q < many; q++)
-                        s[q] += *(const some_channels *)(at + q * step) * k;
-                }
-            }
-#pragma GCC unroll 4
-        for (int q = 0; q < many; q++) *(some_channels *)(y + q * C + c) = s[q];
-    }
-}
-
-/* The taps of axis d that lie inside, for position o. */
-static inline void taps_inside(const tide_geometry *g, int d, int64_t o, int64_t *from,
-                               int64_t *to) {
-    const int64_t at = o * g->stride[d] - g->lo[d];
-    from[d] = at < 0 ? TIDE_MIN(g->k[d], TIDE_CEIL_DIV(-at, g->dil[d])) : 0;
-    to[d] = at >= g->in[d] ? 0 : TIDE_MIN(g->k[d], TIDE_CEIL_DIV(g->in[d] - at, g->dil[d]));
-}
-
-/* Rows of positions of C channels, as many as vectors hold. */
-static void depthwise_rows(const tide_geometry *g, const REAL *x, const REAL *w, const REAL *bias,
-                           int act, REAL *y) {
-    enum { MANY = 4 };
-    const int64_t down = g->out[0] * g->out[1], C = g->c, each = g->out[2] * C * volume(g->k);
-    TIDE_PARALLEL_FOR (g->n *down, TIDE_MAX(1, 131072 / TIDE_MAX(1, each))) {
-        for (int64_t r = lo; r < hi; r++) {
-            int64_t from[3], to[3], o = 0;
-            const int64_t n = r / down, o0 = r % down / g->out[1], o1 = r % g->out[1],
-                          z = o0 * g->stride[0] - g->lo[0], v = o1 * g->stride[1] - g->lo[1];
-            taps_inside(g, 0, o0, from, to);
-            taps_inside(g, 1, o1, from, to);
-            const int64_t line = ((n * g->in[0] + z) * g->in[1] + v) * g->in[2];
-            while (o < g->out[2]) {
-                const int64_t at = o * g->stride[2] - g->lo[2],
-                              last = (o + MANY - 1) * g->stride[2] - g->lo[2] +
-                    (g->k[2] - 1) * g->dil[2];
-                const int many = at >= 0 && last < g->in[2] && o + MANY <= g->out[2] ? MANY : 1;
-                REAL *out = y + (r * g->out[2] + o) * C;
-                taps_inside(g, 2, o, from, to);
-                /* of what lies outside nothing is read: the taps begin behind it */
-                const REAL *first = x + (line + at) * C;
-                if (many == MANY) deep_sums(MANY, g, from, to, first, w, out);
-                else deep_sums(1, g, from, to, first, w, out);
-                o += many;
-            }
-            if (bias || act != TIDE_ACTIVATION_linear)
-                K(bias_act_rows)(0, g->out[2], C, y + r * g->out[2] * C, C, bias, act);
-        }
-    }
-}
-
-static void depthwise(const tide_geometry *g, const REAL *x, const REAL *w, REAL *y) {
-    int64_t per = volume(g->out), m = g->f / g->c;
-    TIDE_PARALLEL_FOR (g->n *per, TIDE_MAX(1, 16384 / TIDE_MAX(1, g->f * volume(g->k)))) {
-        for (int64_t r = lo; r < hi; r++) {
-            int64_t o[3], n = r / per;
-            unrank(r % per, g->out, o);
-            REAL *to = y + r * g->f;
-            memset(to, 0, (size_t)g->f * sizeof(REAL));
-            const REAL *tap = w;
-            for (int64_t a = 0; a < g->k[0]; a++)
-                for (int64_t b = 0; b < g->k[1]; b++)
-                    for (int64_t e = 0; e < g->k[2]; e++, tap += g->f) {
-                        int64_t z = o[0] * g->stride[0] - g->lo[0] + a * g->dil[0],
-                                yy = o[1] * g->stride[1] - g->lo[1] + b * g->dil[1],
-                                xx = o[2] * g->stride[2] - g->lo[2] + e * g->dil[2];
-                        if (z < 0 || z >= g->in[0] || yy < 0 || yy >= g->in[1] || xx < 0 ||
-                            xx >= g->in[2])
-                            continue;
-                        dw_axpy(g->c, m,
-                                x + (((n * g->in[0] + z) * g->in[1] + yy) * g->in[2] + xx) * g->c,
-                                tap, to);
-                    }
-        }
-    }
-}
-
 /* Position of the result that reads input position `i` through tap `t`; -1: none. */
 static inline int64_t reader(const tide_geometry *g, int d, int64_t i, int64_t t) {
     int64_t at = i + g->lo[d] - t * g->dil[d];
     if (at < 0 || at % g->stride[d]) return -1;
     at /= g->stride[d];
     return at < g->out[d] ? at : -1;
-}
-
-static void depthwise_grad_x(const tide_geometry *g, const REAL *dy, const REAL *w, REAL *dx) {
-    int64_t per = volume(g->in), m = g->f / g->c;
-    TIDE_PARALLEL_FOR (g->n *per, TIDE_MAX(1, 16384 / TIDE_MAX(1, g->f * volume(g->k)))) {
-        for (int64_t r = lo; r < hi; r++) {
-            int64_t i[3], n = r / per;
-            unrank(r % per, g->in, i);
-            REAL *restrict to = dx + r * g->c;
-            memset(to, 0, (size_t)g->c * sizeof(REAL));
-            const REAL *restrict tap = w;
-            for (int64_t a = 0; a < g->k[0]; a++)
-                for (int64_t b = 0; b < g->k[1]; b++)
-                    for (int64_t e = 0; e < g->k[2]; e++, tap += g->f) {
-                        int64_t z = reader(g, 0, i[0], a), y = reader(g, 1, i[1], b),
-                                x = reader(g, 2, i[2], e);
-                        if (z < 0 || y < 0 || x < 0) continue;
-                        const REAL *restrict from =
-                            dy + (((n * g->out[0] + z) * g->out[1] + y) * g->out[2] + x) * g->f;
-                        if (m == 1)
-                            for (int64_t c = 0; c < g->c; c++) to[c] += from[c] * tap[c];
-                        else
-                            for (int64_t c = 0; c < g->c; c++)
-                                for (int64_t j = 0; j < m; j++)
-                                    to[c] += from[c * m + j] * tap[c * m + j];
-                    }
-        }
-    }
-}
-
-/* Rows of the result are summed in pieces of fixed size, pieces in order. work: pieces x taps x F
- */
-static int64_t dw_piece(const tide_geometry *g) {
-    return TIDE_MAX(256, TIDE_CEIL_DIV(g->n * volume(g->out), 16));
-}
-static void depthwise_grad_w(const tide_geometry *g, const REAL *x, const REAL *dy, REAL *dw,
-                             REAL *work) {
-    int64_t per = volume(g->out), m = g->f / g->c, size = volume(g->k) * g->f, rows = g->n * per,
-            piece = dw_piece(g);
-    TIDE_PARALLEL_FOR (rows, piece) {
-        REAL *sum = work + chunk * size;
-        memset(sum, 0, (size_t)size * sizeof(REAL));
-        for (int64_t r = lo; r < hi; r++) {
-            int64_t o[3], n = r / per;
-            unrank(r % per, g->out, o);
-            const REAL *from = dy + r * g->f;
-            REAL *restrict tap = sum;
-            for (int64_t a = 0; a < g->k[0]; a++)
-                for (int64_t b = 0; b < g->k[1]; b++)
-                    for (int64_t e = 0; e < g->k[2]; e++, tap += g->f) {
-                        int64_t z = o[0] * g->stride[0] - g->lo[0] + a * g->dil[0],
-                                yy = o[1] * g->stride[1] - g->lo[1] + b * g->dil[1],
-                                xx = o[2] * g->stride[2] - g->lo[2] + e * g->dil[2];
-                        if (z < 0 || z >= g->in[0] || yy < 0 || yy >= g->in[1] || xx < 0 ||
-                            xx >= g->in[2])
-                            continue;
-                        dw_axpy(g->c, m,
-                                x + (((n * g->in[0] + z) * g->in[1] + yy) * g->in[2] + xx) * g->c,
-                                from, tap);
-                    }
-        }
-    }
-    memset(dw, 0, (size_t)size * sizeof(REAL));
-    for (int64_t p = 0; p < TIDE_CEIL_DIV(rows, piece); p++)
-        for (int64_t i = 0; i < size; i++) dw[i] += work[p * size + i];
 }
 
 /* -- the convolution -- */
@@ -277,37 +95,35 @@ tide_status K(conv)(tide_kcall *c) {
         if (!relu) K(bias_act)(rows, g.f, y->p, g.f, NULL, at->activation);
         return TIDE_OK;
     }
-    if (is_depthwise(&g)) {
-        if (g.f == g.c && g.c % DEEP == 0) {
-            depthwise_rows(&g, x->p, w->p, c->in[2].p, at->activation, y->p);
-            return TIDE_OK;
-        }
-        depthwise(&g, x->p, w->p, y->p);
-    } else {
-        int direct = pointwise(&g);
-        int64_t tile = direct ? rows : tile_rows(rows, width);
-        REAL *cols = direct ? NULL : tide_scratch(c->dev, (size_t)(tile * width) * sizeof *cols);
-        if (!direct && !cols) return TIDE_ENOMEM;
-        for (int64_t r = 0; r < rows && !tide_stopped(); r += tile)
-            for (int64_t q = 0; q < g.groups; q++) {
-                int64_t n = TIDE_MIN(tile, rows - r);
-                tide_gemm p = {.m = n,
-                               .n = fg,
-                               .k = width,
-                               .a = cols,
-                               .ars = width,
-                               .acs = 1,
-                               .b = (const REAL *)w->p + q * fg,
-                               .brs = g.f,
-                               .bcs = 1,
-                               .c = (REAL *)y->p + r * g.f + q * fg,
-                               .ldc = g.f};
-                if (direct) p.a = (const REAL *)x->p + r * g.c + q * cg, p.ars = g.c;
-                else im2col(&g, x->p, q * cg, cg, r, r + n, cols);
-                if (g.groups == 1) K(gemm_act)(&p, c->in[2].p, at->activation);
-                else K(gemm)(&p);
-            }
+    if (tide_is_depthwise(&g)) {
+        K(depthwise)(&g, x->p, w->p, c->in[2].p, at->activation, y->p);
+        return TIDE_OK;
     }
+    const int direct = pointwise(&g);
+    if (!direct && K(direct_serves)(&g))
+        return K(direct)(c->dev, &g, x->p, w, c->in[2].p, at->activation, y->p);
+    const int64_t tile = direct ? rows : tile_rows(rows, width);
+    REAL *cols = direct ? NULL : tide_scratch(c->dev, (size_t)(tile * width) * sizeof *cols);
+    if (!direct && !cols) return TIDE_ENOMEM;
+    for (int64_t r = 0; r < rows && !tide_stopped(); r += tile)
+        for (int64_t q = 0; q < g.groups; q++) {
+            int64_t n = TIDE_MIN(tile, rows - r);
+            tide_gemm p = {.m = n,
+                           .n = fg,
+                           .k = width,
+                           .a = cols,
+                           .ars = width,
+                           .acs = 1,
+                           .b = (const REAL *)w->p + q * fg,
+                           .brs = g.f,
+                           .bcs = 1,
+                           .c = (REAL *)y->p + r * g.f + q * fg,
+                           .ldc = g.f};
+            if (direct) p.a = (const REAL *)x->p + r * g.c + q * cg, p.ars = g.c;
+            else im2col(&g, x->p, q * cg, cg, r, r + n, cols);
+            if (g.groups == 1) K(gemm_act)(&p, c->in[2].p, at->activation);
+            else K(gemm)(&p);
+        }
     if (g.groups > 1) K(bias_act)(rows, g.f, y->p, g.f, c->in[2].p, at->activation);
     return TIDE_OK;
 }
@@ -324,30 +140,18 @@ TIDE_KERNEL(conv_norm_) {
 /* One residue class of dx's positions modulo the stride: the taps that reach it form a small
  * convolution of stride 1. */
 typedef struct {
-    int64_t first[3], count[3], tap[3],
-        taps[3]; /* positions first + i*stride; taps tap, tap + step, ... */
-    int64_t step[3];
+    int64_t first[3], count[3]; /* positions first + i*stride */
+    int64_t tap[3], taps[3], step[3];
 } phase;
-
-static int64_t gcd(int64_t a, int64_t b) {
-    while (b) {
-        int64_t t = a % b;
-        a = b, b = t;
-    }
-    return a;
-}
 
 static phase phase_of(const tide_geometry *g, const int64_t *residue) {
     phase p;
     for (int d = 0; d < 3; d++) {
-        int64_t s = g->stride[d];
+        const tide_axis a = tide_axis_back(g, d, residue[d]);
+        const int64_t s = g->stride[d];
         p.first[d] = residue[d];
-        p.count[d] = residue[d] < g->in[d] ? (g->in[d] - residue[d] + s - 1) / s : 0;
-        p.step[d] = s / gcd(s, g->dil[d] % s ? g->dil[d] % s : s);
-        p.tap[d] = -1, p.taps[d] = 0;
-        for (int64_t t = 0; t < p.step[d] && t < g->k[d] && p.tap[d] < 0; t++)
-            if ((residue[d] + g->lo[d] - t * g->dil[d]) % s == 0) p.tap[d] = t;
-        if (p.tap[d] >= 0) p.taps[d] = (g->k[d] - p.tap[d] + p.step[d] - 1) / p.step[d];
+        p.count[d] = residue[d] < g->in[d] ? TIDE_CEIL_DIV(g->in[d] - residue[d], s) : 0;
+        p.tap[d] = a.tap, p.taps[d] = a.n, p.step[d] = a.step;
     }
     return p;
 }
@@ -540,8 +344,8 @@ tide_status K(conv_grad_x)(tide_kcall *c) {
     if (rows * g.c == 0) return TIDE_OK;
     if (K(winograd_serves)(&g)) {
         TIDE_DO(K(winograd_grad_x)(c->dev, &g, dy->p, w->p, dx->p));
-    } else if (is_depthwise(&g)) {
-        depthwise_grad_x(&g, dy->p, w->p, dx->p);
+    } else if (tide_is_depthwise(&g)) {
+        K(depthwise_grad_x)(&g, dy->p, w->p, dx->p);
     } else if (tide_thin_grad_x(&g)) {
         TIDE_DO(thin_grad_x(c, &g, dy->p, w->p, dx->p));
     } else if (pointwise(&g)) {
@@ -560,9 +364,10 @@ tide_status K(conv_grad_x)(tide_kcall *c) {
                            .ldc = g.c};
             K(gemm)(&p);
         }
+    } else if (K(direct_serves)(&g)) {
+        TIDE_DO(K(direct_grad_x)(c->dev, &g, dy->p, w, dx->p));
     } else {
-        tide_status s = full_grad_x(c, &g, dy->p, w->p, dx->p);
-        if (s != TIDE_OK) return s;
+        TIDE_DO(full_grad_x(c, &g, dy->p, w->p, dx->p));
     }
     K(bias_act)(rows, g.c, dx->p, g.c, c->in[2].p, at->activation);
     return TIDE_OK;
@@ -575,17 +380,17 @@ tide_status K(conv_grad_kernel)(tide_kcall *c) {
     tide_geometry g = tide_conv_geometry(x->rank, x->shape, dy->shape, dw->shape, &at->strides,
                                          &at->dilation_rate, &at->pads, at->groups);
     int64_t rows = g.n * volume(g.out), cg = g.c / g.groups, fg = g.f / g.groups,
-            width = volume(g.k) * cg, size = volume(g.k) * g.f;
-    int direct = pointwise(&g), deep = is_depthwise(&g);
+            width = volume(g.k) * cg;
+    int direct = pointwise(&g);
     int64_t tile = direct ? rows : tile_rows(rows, width);
     if (at->bias) TIDE_DO(K(colsum)(c->dev, rows, g.f, dy->p, c->out[1].p));
     if (K(winograd_serves)(&g)) return K(winograd_grad_kernel)(c->dev, &g, x->p, dy->p, dw->p);
-    int64_t own = deep ? TIDE_CEIL_DIV(rows, dw_piece(&g)) * size : direct ? 0 : tile * width;
-    REAL *work = tide_scratch(c->dev, (size_t)own * sizeof *work);
+    if (tide_is_depthwise(&g)) return K(depthwise_grad_kernel)(c->dev, &g, x->p, dy->p, dw->p);
+    if (!direct && rows > 0 && K(direct_serves)(&g))
+        return K(direct_grad_kernel)(c->dev, &g, x->p, dy->p, dw->p);
+    REAL *work = tide_scratch(c->dev, (size_t)(direct ? 0 : tile * width) * sizeof *work);
     if (!work) return TIDE_ENOMEM;
-    if (deep) {
-        depthwise_grad_w(&g, x->p, dy->p, dw->p, work);
-    } else if (rows == 0) {
+    if (rows == 0) {
         memset(dw->p, 0, (size_t)(width * g.f) * sizeof(REAL));
     } else {
         for (int64_t r = 0; r < rows && !tide_stopped(); r += tile)

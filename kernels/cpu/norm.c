@@ -38,13 +38,27 @@ static cut cut_of(int64_t M, int64_t C) {
     return k;
 }
 
-/* Sums over rows r0..r1 of columns c0..c0+w. With `dy`: S = sum dy, Q = sum dy (x - k), dy masked
- * by y > 0 if y is given; without: S = sum (x - k), Q = sum (x - k)^2. k has one entry per lane. */
+/* What relu or relu6 lets through of a gradient, found from x again: reading the result would be a
+ * pass over memory more. z = (x - mean) slope + offset, as the forward pass rounds it. */
+typedef struct {
+    const REAL *slope, *offset; /* slope NULL: all */
+    REAL most;                  /* NaN: no upper limit */
+} gate;
+static gate gate_of(int act, const REAL *slope, const REAL *offset) {
+    if (act == TIDE_ACTIVATION_linear) return (gate){0};
+    return (gate){slope, offset, act == TIDE_ACTIVATION_relu6 ? 6 : (REAL)NAN};
+}
+#define OPEN(z, most) ((z) > 0 && !((z) >= (most)))
+
+/* Sums over rows r0..r1 of columns c0..c0+w. With `dy`: S = sum dy, Q = sum dy (x - k), of what the
+ * gate lets through; without: S = sum (x - k), Q = sum (x - k)^2. k and the gate have one entry per
+ * lane. */
 static void column_sums(int64_t C, int64_t r0, int64_t r1, int64_t c0, int64_t w, int64_t pack,
-                        const tide_buf *x, const tide_buf *dy, const tide_buf *y, const REAL *k,
-                        double *S, double *Q) {
+                        const tide_buf *x, const tide_buf *dy, gate open, const REAL *k, double *S,
+                        double *Q) {
     double sd[LANES], qd[LANES];
-    REAL s[LANES], q[LANES], wide[3][LANES];
+    REAL s[LANES], q[LANES], wide[2][LANES];
+    const REAL *slope = open.slope, *offset = open.offset, most = open.most;
     const int64_t lanes = w * pack;
     for (int64_t l = 0; l < lanes; l++) sd[l] = qd[l] = 0;
     for (int64_t r = r0; r < r1;) {
@@ -57,15 +71,15 @@ static void column_sums(int64_t C, int64_t r0, int64_t r1, int64_t c0, int64_t w
                     REAL d = xr[l] - k[l];
                     s[l] += d, q[l] += d * d;
                 }
-            } else if (!y) {
+            } else if (!slope) {
                 const REAL *g = piece_read(dy, r * C + c0, n, wide[1]);
                 EACH_LANE s[l] += g[l], q[l] += g[l] * (xr[l] - k[l]);
             } else {
-                const REAL *g = piece_read(dy, r * C + c0, n, wide[1]),
-                           *yr = piece_read(y, r * C + c0, n, wide[2]);
+                const REAL *g = piece_read(dy, r * C + c0, n, wide[1]);
                 EACH_LANE {
-                    REAL d = yr[l] > 0 ? g[l] : 0;
-                    s[l] += d, q[l] += d * (xr[l] - k[l]);
+                    const REAL v = xr[l] - k[l], z = v * slope[l] + offset[l],
+                               d = OPEN(z, most) ? g[l] : 0;
+                    s[l] += d, q[l] += d * v;
                 }
             }
         }
@@ -77,12 +91,15 @@ static void column_sums(int64_t C, int64_t r0, int64_t r1, int64_t c0, int64_t w
     }
 }
 
-/* Likewise for one run of n elements of one channel, from element `at` on. */
-static void run_sums(int64_t at, int64_t n, const tide_buf *x, const tide_buf *dy,
-                     const tide_buf *y, REAL k, double *S, double *Q) {
+/* Likewise for one run of n elements of one channel, from element `at` on; the gate is that
+ * channel's. */
+static void run_sums(int64_t at, int64_t n, const tide_buf *x, const tide_buf *dy, gate open,
+                     REAL k, double *S, double *Q) {
     enum { RUN = 2048 };
     double sd = 0, qd = 0;
-    REAL wide[3][RUN];
+    REAL wide[2][RUN];
+    const int gated = open.slope != NULL;
+    const REAL slope = gated ? *open.slope : 0, offset = gated ? *open.offset : 0, most = open.most;
     for (int64_t i0 = 0; i0 < n && tide_look_at(i0); i0 += RUN) {
         const int64_t m = TIDE_MIN(RUN, n - i0);
         const REAL *v = piece_read(x, at + i0, m, wide[0]);
@@ -94,12 +111,12 @@ static void run_sums(int64_t at, int64_t n, const tide_buf *x, const tide_buf *d
                 s += d, q += d * d;
             }
         } else {
-            const REAL *g = piece_read(dy, at + i0, m, wide[1]),
-                       *z = y ? piece_read(y, at + i0, m, wide[2]) : NULL;
+            const REAL *g = piece_read(dy, at + i0, m, wide[1]);
 #pragma omp simd reduction(+ : s, q)
             for (int64_t i = 0; i < m; i++) {
-                REAL d = z && !(z[i] > 0) ? 0 : g[i];
-                s += d, q += d * (v[i] - k);
+                const REAL u = v[i] - k, z = u * slope + offset,
+                           d = !gated || OPEN(z, most) ? g[i] : 0;
+                s += d, q += d * u;
             }
         }
         sd += (double)s, qd += (double)q;
@@ -119,7 +136,7 @@ static void statistics(layout a, cut k, const tide_buf *x, double *mean, double 
                     REAL one;
                     const REAL first = *piece_read(x, at, 1, &one);
                     double S, Q, nb = (double)a.inner;
-                    run_sums(at, a.inner, x, NULL, NULL, first, &S, &Q);
+                    run_sums(at, a.inner, x, NULL, (gate){0}, first, &S, &Q);
                     double mb = (double)first + S / nb, d = mb - m, t = n + nb;
                     v += Q - S * S / nb + d * d * n * nb / t, m += d * nb / t, n = t;
                 }
@@ -137,7 +154,7 @@ static void statistics(layout a, cut k, const tide_buf *x, double *mean, double 
             double S[LANES], Q[LANES];
             const REAL *row = piece_read(x, r0 * C + c0, w, wide);
             for (int64_t l = 0; l < w * k.pack; l++) shift[l] = row[l % w];
-            column_sums(C, r0, r1, c0, w, k.pack, x, NULL, NULL, shift, S, Q);
+            column_sums(C, r0, r1, c0, w, k.pack, x, NULL, (gate){0}, shift, S, Q);
             for (int64_t c = 0; c < w; c++) {
                 const double n = (double)(r1 - r0);
                 work[(2 * b) * C + c0 + c] = (double)shift[c] + S[c] / n;
@@ -157,10 +174,18 @@ static void statistics(layout a, cut k, const tide_buf *x, double *mean, double 
     }
 }
 
-/* y = (x - mean) * slope + offset per channel, then relu if asked. */
+/* max(v, 0), then at most `most`, if that is a number; NaN stays. */
+static inline REAL clipped(REAL v, REAL most) {
+    v = v < 0 ? 0 : v;
+    return v > most ? most : v;
+}
+
+/* y = (x - mean) * slope + offset per channel, then relu or relu6 if asked. */
 static void affine(layout a, const REAL *x, const REAL *mean, const REAL *slope, const REAL *offset,
-                   int relu, REAL *y) {
+                   int act, REAL *y) {
     const int64_t C = a.C, M = a.outer;
+    const int clip = act != TIDE_ACTIVATION_linear;
+    const REAL most = act == TIDE_ACTIVATION_relu6 ? 6 : (REAL)NAN;
     if (a.inner != 1) {
         TIDE_PARALLEL_FOR (M *C, TIDE_MAX(1, 32768 / a.inner)) {
             for (int64_t r = lo; r < hi; r++) {
@@ -168,8 +193,8 @@ static void affine(layout a, const REAL *x, const REAL *mean, const REAL *slope,
                 const REAL m = mean[c], s = slope[c], b = offset[c], *xr = x + r * a.inner;
                 REAL *yr = y + r * a.inner;
                 TIDE_IN_BLOCKS(i, a.inner) {
-                    REAL v = (xr[i] - m) * s + b;
-                    yr[i] = relu && v < 0 ? 0 : v;
+                    const REAL v = (xr[i] - m) * s + b;
+                    yr[i] = clip ? clipped(v, most) : v;
                 }
             }
         }
@@ -189,38 +214,35 @@ static void affine(layout a, const REAL *x, const REAL *mean, const REAL *slope,
             const int64_t n = TIDE_MIN(pack, hi - r) * C;
             const REAL *xr = x + r * C;
             REAL *yr = y + r * C;
-            if (relu) EACH_LANE {
-                    REAL v = (xr[l] - m[l]) * s[l] + b[l];
-                    yr[l] = v < 0 ? 0 : v;
-                }
+            if (clip) EACH_LANE yr[l] = clipped((xr[l] - m[l]) * s[l] + b[l], most);
             else EACH_LANE yr[l] = (xr[l] - m[l]) * s[l] + b[l];
         }
     }
 }
 
-/* f maps rows of (C, inner) elements of up to three operands to such rows; halves are widened some
+/* f maps rows of (C, inner) elements of one or two operands to such rows; halves are widened some
  * rows at a time, and f writes its result over the first of them. */
 typedef void (*map_rows)(layout a, const REAL *const *in, const void *arg, REAL *out);
 static tide_status map(tide_device *dev, layout a, const tide_buf *const *in, const tide_buf *out,
                        map_rows f, const void *arg) {
     const int64_t row = a.C * a.inner;
-    const REAL *at[3] = {0};
+    const REAL *at[2] = {0};
     if (!tide_is_half(out->dtype)) {
-        for (int k = 0; k < 3; k++) at[k] = in[k] ? in[k]->p : NULL;
+        for (int k = 0; k < 2; k++) at[k] = in[k] ? in[k]->p : NULL;
         f(a, at, arg, out->p);
         return TIDE_OK;
     }
     const int64_t grain = TIDE_MAX(1, 8192 / row);
     tide_lanes lanes;
     TIDE_DO(tide_lanes_new(dev, a.outer, grain,
-                           (size_t)((1 + !!in[1] + !!in[2]) * grain * row) * sizeof(REAL), &lanes));
+                           (size_t)((1 + !!in[1]) * grain * row) * sizeof(REAL), &lanes));
     TIDE_PARALLEL_FOR (a.outer, grain) {
         REAL *wide = tide_lane(&lanes, share_->slot);
-        const REAL *some[3] = {0};
+        const REAL *some[2] = {0};
         const int64_t n = (hi - lo) * row;
         layout part = a;
         part.outer = hi - lo;
-        for (int k = 0; k < 3; k++)
+        for (int k = 0; k < 2; k++)
             if (in[k]) some[k] = piece_read(in[k], lo * row, n, wide + k * n);
         f(part, some, arg, wide);
         piece_write(out, lo * row, n, wide);
@@ -230,11 +252,11 @@ static tide_status map(tide_device *dev, layout a, const tide_buf *const *in, co
 
 typedef struct {
     const REAL *mean, *slope, *offset;
-    int relu;
+    int act;
 } affinity;
 static void affine_rows(layout a, const REAL *const *in, const void *arg, REAL *out) {
     const affinity *w = arg;
-    affine(a, in[0], w->mean, w->slope, w->offset, w->relu, out);
+    affine(a, in[0], w->mean, w->slope, w->offset, w->act, out);
 }
 
 TIDE_KERNEL(batch_normalization) { /* x, mean, variance, offset, scale */
@@ -250,8 +272,14 @@ TIDE_KERNEL(batch_normalization) { /* x, mean, variance, offset, scale */
         w[i] = (v[3] ? v[3][i] : 1) / T_SQRT(v[1][i] + (REAL)at->epsilon);
         w[a.C + i] = v[2] ? v[2][i] : 0;
     }
-    return map(c->dev, a, (const tide_buf *[3]){&c->in[0]}, &c->out[0], affine_rows,
-               &(affinity){v[0], w, w + a.C, at->relu});
+    return map(
+        c->dev, a, (const tide_buf *[2]){&c->in[0]}, &c->out[0], affine_rows,
+        &(affinity){v[0], w, w + a.C, at->relu ? TIDE_ACTIVATION_relu : TIDE_ACTIVATION_linear});
+}
+
+/* From the variance as it is stored: the gradient finds the same bits. */
+static REAL slope_of(const REAL *scale, int64_t i, REAL variance, double epsilon) {
+    return (REAL)((scale ? (double)scale[i] : 1) / sqrt((double)variance + epsilon));
 }
 
 TIDE_KERNEL(
@@ -283,33 +311,38 @@ TIDE_KERNEL(
         mean_out[i] = (REAL)mean[i], var_out[i] = (REAL)var;
         moving_mean[i] = moving_mean[i] * keep + mean_out[i] * take;
         moving_var[i] = moving_var[i] * keep + var_out[i] * take;
-        slope[i] = (REAL)((scale ? (double)scale[i] : 1) / sqrt(var + at->epsilon));
+        slope[i] = slope_of(scale, i, var_out[i], at->epsilon);
         shift[i] = offset ? offset[i] : 0;
     }
-    return map(c->dev, a, (const tide_buf *[3]){&c->in[0]}, &c->out[0], affine_rows,
-               &(affinity){mean_out, slope, shift, at->relu});
+    return map(c->dev, a, (const tide_buf *[2]){&c->in[0]}, &c->out[0], affine_rows,
+               &(affinity){mean_out, slope, shift, at->activation});
 }
 
 /* With r = 1 / sqrt(variance + eps), x^ = (x - mean) r and n elements per channel:
  * doffset = sum dy, dscale = sum dy x^, dx = scale r (dy - doffset / n - x^ dscale / n)
- *                                          = p dy + q (x - mean) + t; dy is 0 where y is not above
- * 0. */
+ *                                          = p dy + q (x - mean) + t; dy is 0 where the gate, with
+ * p as its slope, is shut. */
 typedef struct {
     const REAL *mean, *p, *q, *t;
+    gate open;
 } slopes;
-static void batch_dx(layout a, const REAL *const *in, const void *arg, REAL *dx) { /* x, dy, y */
+static void batch_dx(layout a, const REAL *const *in, const void *arg, REAL *dx) { /* x, dy */
     const slopes *w = arg;
-    const REAL *x = in[0], *dy = in[1], *y = in[2];
+    const REAL *x = in[0], *dy = in[1], most = w->open.most;
+    const int gated = w->open.slope != NULL;
     const int64_t C = a.C, M = a.outer;
     if (a.inner != 1) {
         TIDE_PARALLEL_FOR (M *C, TIDE_MAX(1, 32768 / a.inner)) {
             for (int64_t r = lo; r < hi; r++) {
-                const REAL m = w->mean[r % C], p = w->p[r % C], q = w->q[r % C], t = w->t[r % C];
+                const REAL m = w->mean[r % C], p = w->p[r % C], q = w->q[r % C], t = w->t[r % C],
+                           b = gated ? w->open.offset[r % C] : 0;
                 const int64_t at0 = r * a.inner;
-                const REAL *xr = x + at0, *g = dy + at0, *yr = y ? y + at0 : NULL;
+                const REAL *xr = x + at0, *g = dy + at0;
                 REAL *d = dx + at0;
-                TIDE_IN_BLOCKS(i, a.inner)
-                d[i] = p * (yr && !(yr[i] > 0) ? 0 : g[i]) + (q * (xr[i] - m) + t);
+                TIDE_IN_BLOCKS(i, a.inner) {
+                    const REAL u = xr[i] - m, z = u * p + b;
+                    d[i] = p * (!gated || OPEN(z, most) ? g[i] : 0) + (q * u + t);
+                }
             }
         }
         return;
@@ -317,28 +350,29 @@ static void batch_dx(layout a, const REAL *const *in, const void *arg, REAL *dx)
     const int64_t pack = C < LANES ? LANES / C : 1,
                   grain = TIDE_CEIL_DIV(TIDE_MAX(1, 32768 / C), pack) * pack;
     TIDE_PARALLEL_FOR (M, grain) {
-        REAL m_[LANES], p_[LANES], q_[LANES], t_[LANES];
-        const REAL *m = w->mean, *p = w->p, *q = w->q, *t = w->t;
+        REAL m_[LANES], p_[LANES], q_[LANES], t_[LANES], b_[LANES];
+        const REAL *m = w->mean, *p = w->p, *q = w->q, *t = w->t, *b = w->open.offset;
         if (pack > 1) {
             for (int64_t l = 0; l < pack * C; l++)
-                m_[l] = m[l % C], p_[l] = p[l % C], q_[l] = q[l % C], t_[l] = t[l % C];
-            m = m_, p = p_, q = q_, t = t_;
+                m_[l] = m[l % C], p_[l] = p[l % C], q_[l] = q[l % C], t_[l] = t[l % C],
+                b_[l] = gated ? b[l % C] : 0;
+            m = m_, p = p_, q = q_, t = t_, b = b_;
         }
         for (int64_t r = lo; r < hi; r += pack) {
             const int64_t n = TIDE_MIN(pack, hi - r) * C, at0 = r * C;
             const REAL *xr = x + at0, *g = dy + at0;
             REAL *d = dx + at0;
-            if (!y) EACH_LANE d[l] = p[l] * g[l] + (q[l] * (xr[l] - m[l]) + t[l]);
-            else {
-                const REAL *yr = y + at0;
-                EACH_LANE d[l] = p[l] * (yr[l] > 0 ? g[l] : 0) + (q[l] * (xr[l] - m[l]) + t[l]);
-            }
+            if (!gated) EACH_LANE d[l] = p[l] * g[l] + (q[l] * (xr[l] - m[l]) + t[l]);
+            else EACH_LANE {
+                    const REAL u = xr[l] - m[l], z = u * p[l] + b[l];
+                    d[l] = p[l] * (OPEN(z, most) ? g[l] : 0) + (q[l] * u + t[l]);
+                }
         }
     }
 }
 
 /* S = sum dy, Q = sum dy (x - mean) of each channel. work: 2 * blocks * C doubles. */
-static void gradient_sums(layout a, cut k, const tide_buf *x, const tide_buf *dy, const tide_buf *y,
+static void gradient_sums(layout a, cut k, const tide_buf *x, const tide_buf *dy, gate open,
                           const REAL *mean, double *S, double *Q, double *work) {
     const int64_t C = a.C, M = a.outer;
     if (a.inner != 1) {
@@ -347,7 +381,9 @@ static void gradient_sums(layout a, cut k, const tide_buf *x, const tide_buf *dy
                 S[ch] = Q[ch] = 0;
                 for (int64_t o = 0; o < M; o++) {
                     double s, q;
-                    run_sums((o * C + ch) * a.inner, a.inner, x, dy, y, mean[ch], &s, &q);
+                    gate own = open;
+                    if (own.slope) own.slope += ch, own.offset += ch;
+                    run_sums((o * C + ch) * a.inner, a.inner, x, dy, own, mean[ch], &s, &q);
                     S[ch] += s, Q[ch] += q;
                 }
             }
@@ -358,9 +394,13 @@ static void gradient_sums(layout a, cut k, const tide_buf *x, const tide_buf *dy
         for (int64_t job = lo; job < hi; job++) {
             const int64_t b = job / k.tiles, c0 = job % k.tiles * LANES,
                           n = TIDE_MIN(LANES, C - c0);
-            REAL shift[LANES];
+            REAL shift[LANES], slope[LANES], offset[LANES];
+            gate own = open;
             for (int64_t l = 0; l < n * k.pack; l++) shift[l] = mean[c0 + l % n];
-            column_sums(C, b * k.rows, TIDE_MIN((b + 1) * k.rows, M), c0, n, k.pack, x, dy, y,
+            if (open.slope) own.slope = slope, own.offset = offset;
+            for (int64_t l = 0; l < n * k.pack && open.slope; l++)
+                slope[l] = open.slope[c0 + l % n], offset[l] = open.offset[c0 + l % n];
+            column_sums(C, b * k.rows, TIDE_MIN((b + 1) * k.rows, M), c0, n, k.pack, x, dy, own,
                         shift, work + 2 * b * C + c0, work + (2 * b + 1) * C + c0);
         }
     }
@@ -370,9 +410,9 @@ static void gradient_sums(layout a, cut k, const tide_buf *x, const tide_buf *dy
             S[i] += work[2 * b * C + i], Q[i] += work[(2 * b + 1) * C + i];
 }
 
-TIDE_KERNEL(batch_norm_grad_) { /* dy, x, mean, variance, scale, y -> dx, dscale, doffset */
+TIDE_KERNEL(batch_norm_grad_) { /* dy, x, mean, variance, scale, offset -> dx, dscale, doffset */
     const tide_batch_norm_grad__attrs *at = c->attrs;
-    const tide_buf *dy = &c->in[0], *x = &c->in[1], *y = c->in[5].p ? &c->in[5] : NULL;
+    const tide_buf *dy = &c->in[0], *x = &c->in[1];
     const layout a = layout_of(x, at->axis);
     const int64_t C = a.C;
     REAL *dscale = c->out[1].p, *doffset = c->out[2].p;
@@ -382,23 +422,26 @@ TIDE_KERNEL(batch_norm_grad_) { /* dy, x, mean, variance, scale, y -> dx, dscale
     }
     const cut k = cut_of(a.outer, C);
     double *w = tide_scratch(
-        c->dev, (size_t)((a.inner == 1 ? 2 * k.blocks : 0) + 6) * (size_t)C * sizeof(double));
+        c->dev, (size_t)((a.inner == 1 ? 2 * k.blocks : 0) + 7) * (size_t)C * sizeof(double));
     if (!w) return TIDE_ENOMEM;
-    const REAL *mean = c->in[2].p, *var = c->in[3].p, *scale = c->in[4].p;
+    const REAL *mean = c->in[2].p, *var = c->in[3].p, *scale = c->in[4].p, *offset = c->in[5].p;
     if (scale) scale = piece_read(&c->in[4], 0, C, (REAL *)(w + 5 * C));
+    if (offset) offset = piece_read(&c->in[5], 0, C, (REAL *)(w + 6 * C));
+    else offset = memset(w + 6 * C, 0, (size_t)C * sizeof(REAL));
     double *S = w, *Q = w + C;
-    gradient_sums(a, k, x, dy, y, mean, S, Q, w + 6 * C);
     REAL *p = (REAL *)(w + 2 * C), *q = (REAL *)(w + 3 * C), *t = (REAL *)(w + 4 * C);
+    for (int64_t i = 0; i < C; i++) p[i] = slope_of(scale, i, var[i], at->epsilon);
+    const gate open = gate_of(at->activation, p, offset);
+    gradient_sums(a, k, x, dy, open, mean, S, Q, w + 7 * C);
     const double inv_n = 1.0 / ((double)a.outer * (double)a.inner);
     for (int64_t i = 0; i < C; i++) {
         const double r = 1 / sqrt((double)var[i] + at->epsilon),
                      sr = (scale ? (double)scale[i] : 1) * r;
         doffset[i] = (REAL)S[i], dscale[i] = (REAL)(Q[i] * r);
-        p[i] = (REAL)sr, q[i] = (REAL)(-sr * r * r * Q[i] * inv_n),
-        t[i] = (REAL)(-sr * S[i] * inv_n);
+        q[i] = (REAL)(-sr * r * r * Q[i] * inv_n), t[i] = (REAL)(-sr * S[i] * inv_n);
     }
-    return map(c->dev, a, (const tide_buf *[3]){x, dy, y}, &c->out[0], batch_dx,
-               &(slopes){mean, p, q, t});
+    return map(c->dev, a, (const tide_buf *[2]){x, dy}, &c->out[0], batch_dx,
+               &(slopes){mean, p, q, t, open});
 }
 
 /* -- rows of D elements -- */

@@ -28,7 +28,8 @@ end
 
 -- Rows that print tables or texts of their own; nothing of them is stored.
 local tables = {}
-for _, name in ipairs { "attention", "steps", "products", "growth", "truth", "pictures" } do
+for _, name in ipairs { "attention", "steps", "products", "convolutions", "growth", "truth",
+  "pictures" } do
   tables[name] = ("spec/bench/%s.lua"):format(name)
 end
 

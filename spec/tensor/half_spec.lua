@@ -310,10 +310,10 @@ describe("rows in half precision", function()
         for axis = 1, #s > 1 and s[1] > 0 and #s or 0 do
           local C = { s[axis] }
           local g, b = tide.random.normal(C), tide.random.normal(C)
-          for _, relu in ipairs { false, true } do
+          for _, activation in ipairs { "linear", "relu", "relu6" } do
             rounds_once("batch " .. name .. " " .. axis, function(...)
               local v, scale, offset = ...
-              local options = { axis = axis, epsilon = 1e-3, relu = relu }
+              local options = { axis = axis, epsilon = 1e-3, activation = activation }
               local zeros, ones = tide.zeros(C), tide.ones(C)
               return (core.ops.batch_norm_train_(v, scale, offset, zeros, ones, options))
             end, { x, g, b }, d, 1.01)

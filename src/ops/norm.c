@@ -123,6 +123,9 @@ static tide_status train_infer(tide_call *c) { /* x, scale, offset, moving_mean,
     tide_batch_norm_train__attrs *a = c->attrs;
     TIDE_TRY(tide_axis(c, &a->axis, c->in[0]->rank));
     TIDE_TRY(features(c, 1, 4, a->axis));
+    if (a->activation != TIDE_ACTIVATION_linear && a->activation != TIDE_ACTIVATION_relu &&
+        a->activation != TIDE_ACTIVATION_relu6)
+        return tide_op_fail(c, TIDE_EARG, "activation must be linear, relu or relu6");
     for (int i = 3; i <= 4; i++)
         if (tide_is_half(c->in[i]->dtype))
             return tide_op_fail(c, TIDE_EDTYPE,
@@ -144,7 +147,7 @@ static void train_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
     moments_of(t, in[0], all_but(rank, a->axis), &mean, &var, &dev);
     tide_tensor *y = tide_t(t, OP(multiply), dev, rsqrt_of(t, var, a->epsilon));
     y = scaled(t, y, along(t, in[1], rank, a->axis), along(t, in[2], rank, a->axis));
-    out[0] = a->relu ? tide_t(t, OP(relu), y) : y;
+    out[0] = tide_t_activate(t, y, a->activation);
     tide_reshape_attrs r = *TIDE_ATTRS(reshape, .newshape = TIDE_INTS(in[0]->shape[a->axis]));
     out[1] = tide_t(t, TIDE_OP_reshape, &r, mean);
     out[2] = tide_t(t, TIDE_OP_reshape, &r, var);
@@ -153,13 +156,12 @@ static void train_compose(tide_tape *t, const void *attrs, int nin, tide_tensor 
 static void train_grad(tide_tape *t, const tide_node *n) {
     const tide_batch_norm_train__attrs *a = (const void *)n->attrs;
     tide_tensor *x = tide_t_in(t, 0), *mean = tide_t_out(t, 1), *d[3];
-    tide_tensor *in[6] = {tide_t_dy(t, 0),
-                          x,
-                          mean,
-                          tide_t_out(t, 2),
-                          tide_t_in(t, 1),
-                          a->relu ? tide_t_out(t, 0) : NULL};
-    tide_tn(t, OP(batch_norm_grad_, .axis = a->axis, .epsilon = a->epsilon), 6, in, d);
+    tide_tensor *in[6] = {tide_t_dy(t, 0), x, mean, tide_t_out(t, 2), tide_t_in(t, 1),
+                          tide_t_in(t, 2)};
+    tide_tn(
+        t,
+        OP(batch_norm_grad_, .axis = a->axis, .epsilon = a->epsilon, .activation = a->activation),
+        6, in, d);
     if (tide_t_failed(t)) return;
     if (tide_t_has_dy(t, 1) ||
         tide_t_has_dy(t, 2)) { /* d mean = 1 / m, d variance = 2 (x - mean) / m */
@@ -176,8 +178,8 @@ static void train_grad(tide_tape *t, const tide_node *n) {
 
 TIDE_DESCRIBE(batch_norm_train_, .flags = TIDE_CONTIGUOUS | TIDE_FIRST_ORDER | TIDE_HALF,
               .infer = train_infer, .grad = train_grad, .compose = train_compose,
-              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(0) |
-                  TIDE_SAVE_OUT(1) | TIDE_SAVE_OUT(2));
+              .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(1) |
+                  TIDE_SAVE_OUT(2));
 
 static tide_status train_grad_infer(tide_call *c) {
     c->meta[0] = tide_meta_of(c->in[1]);

@@ -25,7 +25,7 @@ activation.Activation = base.derive(base, "Activation", {
     return self.activation(x)
   end,
   fuse_as = function(self)
-    return self.activation == ops.relu and "relu" or nil
+    return self.activation == ops.relu and "relu" or self.activation == ops.relu6 and "relu6" or nil
   end,
   compute_output_shape = same_shape,
   _brief = function(self)

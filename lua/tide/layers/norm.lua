@@ -148,6 +148,15 @@ local function renormalize(self, mean, variance)
   return gamma, beta
 end
 
+-- The layer and a relu or relu6 behind it: one op where it trains.
+local function clipped(self, x, kind)
+  if self.renorm or not (base.is_training() and self[S].trainable) then
+    return ops[kind](self(x))
+  end
+  return (batch_train(x, self.gamma, self.beta, self.moving_mean, self.moving_variance,
+    self[S][kind]))
+end
+
 local batch_rows = {
   { "axis", "axis", -1, "axis of the features", batch = false },
   { "momentum", "number", 0.99, "share of the old running statistics", min = 0, max = 1 },
@@ -178,8 +187,10 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
   supports_masking = true,
   init = function(self)
     self[S].train_options = { axis = self.axis, epsilon = self.epsilon, momentum = self.momentum }
-    self[S].relu_options = { axis = self.axis, epsilon = self.epsilon, momentum = self.momentum,
-      relu = true }
+    for _, kind in ipairs { "relu", "relu6" } do
+      self[S][kind] = { axis = self.axis, epsilon = self.epsilon, momentum = self.momentum,
+        activation = kind }
+    end
     if self.renorm_clipping then
       check.refuse_unknown("renorm_clipping", self.renorm_clipping, { "rmin", "rmax", "dmax" },
         "key")
@@ -243,18 +254,16 @@ norm.BatchNormalization = base.derive(base, "BatchNormalization", {
       return self.moving_mean, self.moving_variance, self.beta, self.gamma, self.epsilon
     end
   end,
-  -- The layer and a plain relu behind it, in one op (see tide.graph.fuse).
+  -- The layer and a plain relu or relu6 behind it, in one op (see tide.graph.fuse).
   fuse = { relu = function(self, x)
     if not (base.is_training() and self[S].trainable) then
       return batch_normalization(
         x, self.moving_mean, self.moving_variance, self.axis, self.beta, self.gamma, self.epsilon,
         true)
     end
-    if not self.renorm then
-      return (batch_train(x, self.gamma, self.beta, self.moving_mean, self.moving_variance,
-        self[S].relu_options))
-    end
-    return ops.relu(self(x))
+    return clipped(self, x, "relu")
+  end, relu6 = function(self, x)
+    return clipped(self, x, "relu6")
   end },
   compute_output_shape = same_shape,
 })

@@ -11,6 +11,19 @@ local function train(key, axis, more)
   return row
 end
 
+-- Offsets beside both ends of relu6.
+local function clipped_train(activation)
+  return { op = "batch_norm_train_", label = activation,
+    options = { activation = activation, axis = 2 }, grad = { 1, 2, 3 }, inout = { 4, 5 },
+    gradgrad = true,
+    inputs = { { shape = { 9, 3 } }, { shape = { 3 }, from = 2, to = 3 },
+      { shape = { 3 }, from = 1, to = 5 }, { shape = { 3 } },
+      { shape = { 3 }, from = 0.5, to = 1 } },
+    errors = { { inputs = { { shape = { 5, 3 } }, { shape = { 3 } }, { shape = { 3 } },
+      { shape = { 3 } }, { shape = { 3 } } }, options = { activation = "tanh" },
+        says = "activation must be linear, relu or relu6" } } }
+end
+
 return {
   { op = "batch_normalization", label = "last axis", ref = "given, last axis",
     options = { axis = -1 }, gradgrad = true, length = 8, dtypes = floats,
@@ -31,10 +44,8 @@ return {
   train("channels first", 2),
   train("matrix", -1),
   train("wide", -1, { gradgrad = false }),
-  { op = "batch_norm_train_", label = "relu", options = { relu = true, axis = 2 },
-    grad = { 1, 2, 3 }, inout = { 4, 5 }, gradgrad = true,
-    inputs = { { shape = { 5, 3 } }, { shape = { 3 }, from = 0.5, to = 2 }, { shape = { 3 } },
-      { shape = { 3 } }, { shape = { 3 }, from = 0.5, to = 1 } } },
+  clipped_train "relu",
+  clipped_train "relu6",
   { op = "layer_normalization", label = "last axis", ref = "layer, last axis", options = eps,
     gradgrad = true, length = 16, dtypes = floats,
       empty = { inputs = { { 0, 3 } }, output = { 0, 3 } },

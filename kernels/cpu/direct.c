@@ -1,0 +1,438 @@
+/* Convolutions over one or two axes without a matrix of patches.
+ *
+ * A band of results, some lines or a part of one, reads a frame of x: x itself, or where windows
+ * reach over its borders a copy with zeros around. Windows lie in the frame at offsets, so that a
+ * register tile multiplies any positions by the kernel, which is packed once into panels of NR
+ * columns:
+ *
+ *   y[p, f] = sum over k of frame[place(p) + inside(k)] w[k, f]      k: (row, column, channel)
+ *
+ * The gradient of x is the same with the taps that reach a position, for each residue of positions
+ * modulo the strides; that of the kernel walks the positions of a band instead of k. Bands and the
+ * pieces of dw depend on sizes alone: results have equal bits for any number of threads. */
+#include "direct.h"
+
+#include "../keep.h"
+#include "gemm.h"
+#include "registers.h"
+
+#if defined(__AVX512F__)
+#define VB 64
+#elif defined(__AVX__)
+#define VB 32
+#else
+#define VB 16
+#endif
+typedef REAL vec __attribute__((vector_size(VB), aligned(sizeof(REAL)), may_alias));
+enum {
+    VL = VB / sizeof(REAL),
+    NR = 2 * VL,
+    MR = 6,      /* 12 accumulators, 2 loads, 1 broadcast of 16 registers */
+    LEAST = 96,  /* positions of a band: they share the reading of the kernel */
+    MOST = 4096, /* and at most */
+    FRAME_BYTES = 192 << 10,
+    KERNEL = 1 << 18, /* elements of a kernel at most */
+    PIECES = 16,      /* partial sums of dw */
+    PIECE_ELEMENTS = 1 << 22,
+    FORM = 0x64697265, /* tells packed kernels from what others keep */
+};
+#define BAND_WORK 5e5 /* multiplications */
+#define INLINE static inline __attribute__((always_inline))
+
+/* One convolution of many images: windows of `c` of an image's `all` channels. */
+typedef struct {
+    tide_axis down, across;
+    int64_t lines, count, c, all, f; /* results: lines, positions of a line, channels */
+    int64_t width;                   /* elements of a window */
+} task;
+
+/* What lies where in y: of image, line, position. */
+typedef struct {
+    int64_t image, line, step;
+} places;
+
+/* How results are cut: bands of `lines` lines, or of `count` positions of one. */
+typedef struct {
+    int64_t lines, count, down, across, positions;
+    size_t frame; /* elements of a copy */
+} bands;
+
+static int64_t span(const tide_axis *a, int64_t positions) {
+    return (positions - 1) * a->hop + (a->n - 1) * a->leap + 1;
+}
+
+static bands bands_of(const task *t, int64_t images) {
+    const double each = (double)(t->width * t->f);
+    bands b = {.count = t->count, .lines = 1};
+    const int64_t wanted = TIDE_MIN(MOST, TIDE_MAX(LEAST, (int64_t)(BAND_WORK / (each + 1)))),
+                  room = FRAME_BYTES / (int64_t)sizeof(REAL) / t->c, rows = span(&t->down, 1),
+                  fits = (room / rows - span(&t->across, 1)) / t->across.hop + 1;
+    if (wanted < t->count || fits < t->count) {
+        b.count = TIDE_MIN(t->count, TIDE_MAX(1, TIDE_MIN(wanted, fits)));
+    } else {
+        const int64_t most = (room / span(&t->across, t->count) - rows) / t->down.hop + 1;
+        b.lines = TIDE_MIN(TIDE_CEIL_DIV(wanted, t->count), TIDE_MIN(most, t->lines));
+    }
+    b.down = TIDE_CEIL_DIV(t->lines, b.lines), b.across = TIDE_CEIL_DIV(t->count, b.count);
+    if (images == 1 && b.down == 1 && b.across == 1 && t->lines > 1 &&
+        each * (double)(t->lines * t->count) > BAND_WORK)
+        b.down = 2; /* for two threads */
+    b.lines = TIDE_CEIL_DIV(t->lines, b.down), b.count = TIDE_CEIL_DIV(t->count, b.across);
+    b.positions = b.lines * b.count;
+    b.frame = (size_t)(span(&t->down, b.lines) * span(&t->across, b.count) * t->c);
+    return b;
+}
+static int64_t band_grain(const task *t, const bands *b) {
+    return TIDE_MAX(1, (int64_t)(BAND_WORK / 2 / ((double)(b->positions * t->width * t->f) + 1)));
+}
+
+/* A band: its first line and position, how many of both. */
+typedef struct {
+    int64_t image, line, at, lines, count;
+} band;
+static band band_at(const task *t, const bands *b, int64_t i) {
+    band r = {.at = i % b->across * b->count};
+    i /= b->across;
+    r.line = i % b->down * b->lines, r.image = i / b->down;
+    r.lines = TIDE_MIN(b->lines, t->lines - r.line), r.count = TIDE_MIN(b->count, t->count - r.at);
+    return r;
+}
+
+/* What windows are cut from: elements to the next line and the next position. */
+typedef struct {
+    const REAL *at;
+    int64_t line, step;
+} frame;
+static frame frame_of(const task *t, const band *b, const REAL *x, REAL *room) {
+    const int64_t C = t->c, all = t->all, H = t->down.extent, W = t->across.extent,
+                  y0 = t->down.at + b->line * t->down.hop, rows = span(&t->down, b->lines),
+                  x0 = t->across.at + b->at * t->across.hop, cols = span(&t->across, b->count);
+    if (y0 >= 0 && y0 + rows <= H && x0 >= 0 && x0 + cols <= W)
+        return (frame){x + (y0 * W + x0) * all, W * all, all};
+    const int64_t left = TIDE_MIN(cols, TIDE_MAX(0, -x0)),
+                  inside = TIDE_MAX(0, TIDE_MIN(W - x0, cols) - left);
+    for (int64_t i = 0; i < rows; i++) {
+        REAL *to = room + i * cols * C;
+        const int64_t y = y0 + i, some = y >= 0 && y < H ? inside : 0;
+        const REAL *from = x + (y * W + x0 + left) * all;
+        memset(to, 0, (size_t)(some ? left * C : cols * C) * sizeof(REAL));
+        if (!some) continue;
+        to += left * C;
+        if (C == all) memcpy(to, from, (size_t)(some * C) * sizeof(REAL));
+        else
+            for (int64_t j = 0; j < some; j++)
+                memcpy(to + j * C, from + j * all, (size_t)C * sizeof(REAL));
+        memset(to + some * C, 0, (size_t)((cols - left - some) * C) * sizeof(REAL));
+    }
+    return (frame){room, cols * C, C};
+}
+
+/* Where the windows of a band lie in its frame. */
+static void places_of(const task *t, const band *b, const frame *f, int64_t *at) {
+    for (int64_t i = 0; i < b->lines; i++)
+        for (int64_t j = 0; j < b->count; j++)
+            *at++ = i * t->down.hop * f->line + j * t->across.hop * f->step;
+}
+
+/* -- y -- */
+
+/* The kernel as panels (columns / NR; width, NR), zeros beyond the last column: element (row,
+ * column, i; j) lies at taps (row, column) + i * is + j * js. */
+static void pack(const task *t, const REAL *w, int64_t row, int64_t column, int64_t is, int64_t js,
+                 REAL *to) {
+    for (int64_t j0 = 0; j0 < t->f; j0 += NR) {
+        const int64_t n = TIDE_MIN(NR, t->f - j0);
+        for (int64_t r = 0; r < t->down.n; r++)
+            for (int64_t e = 0; e < t->across.n; e++) {
+                const REAL *from = w + (t->down.tap + r * t->down.step) * row +
+                    (t->across.tap + e * t->across.step) * column + j0 * js;
+                for (int64_t i = 0; i < t->c; i++, from += is, to += NR)
+                    if (n == NR && js == 1) memcpy(to, from, NR * sizeof(REAL));
+                    else
+                        for (int64_t j = 0; j < NR; j++) to[j] = j < n ? from[j * js] : 0;
+            }
+    }
+}
+static int64_t packed_size(const task *t) { return TIDE_CEIL_DIV(t->f, NR) * NR * t->width; }
+
+/* `mr` windows by `nv` vectors of columns. */
+INLINE void tile(int mr, int nv, const task *t, const frame *f, const int64_t *at, const REAL *b,
+                 REAL *const *y, int64_t n) {
+    const int together = t->across.leap == 1 && f->step == t->c;
+    const int64_t runs = together ? 1 : t->across.n, length = together ? t->across.n * t->c : t->c;
+    const REAL *a[MR];
+    vec s[MR][2];
+#pragma GCC unroll 6
+    for (int i = 0; i < mr; i++) a[i] = f->at + at[i], s[i][0] = s[i][1] = (vec){0};
+    for (int64_t r = 0; r < t->down.n; r++)
+        for (int64_t e = 0; e < runs; e++) {
+            const int64_t from = r * t->down.leap * f->line + e * t->across.leap * f->step;
+            for (int64_t k = from; k < from + length; k++, b += NR) {
+                const vec b0 = *(const vec *)b, b1 = nv > 1 ? *(const vec *)(b + VL) : (vec){0};
+#pragma GCC unroll 6
+                for (int i = 0; i < mr; i++) {
+                    const vec x = a[i][k] - (vec){0};
+                    TIDE_ADD_PRODUCT(s[i][0], x, b0);
+                    if (nv > 1) TIDE_ADD_PRODUCT(s[i][1], x, b1);
+                }
+            }
+        }
+#pragma GCC unroll 6
+    for (int i = 0; i < mr; i++) {
+        REAL edge[NR], *to = n == nv * VL ? y[i] : edge;
+        *(vec *)to = s[i][0];
+        if (nv > 1) *(vec *)(to + VL) = s[i][1];
+        if (to == edge) memcpy(y[i], edge, (size_t)n * sizeof(REAL));
+    }
+}
+#define TILES(name, nv)                                                                       \
+    static void name(int mr, const task *t, const frame *f, const int64_t *at, const REAL *b, \
+                     REAL *const *y, int64_t n) {                                             \
+        switch (mr) {                                                                         \
+        case 1: tile(1, nv, t, f, at, b, y, n); break;                                        \
+        case 2: tile(2, nv, t, f, at, b, y, n); break;                                        \
+        case 3: tile(3, nv, t, f, at, b, y, n); break;                                        \
+        case 4: tile(4, nv, t, f, at, b, y, n); break;                                        \
+        case 5: tile(5, nv, t, f, at, b, y, n); break;                                        \
+        default: tile(6, nv, t, f, at, b, y, n); break;                                       \
+        }                                                                                     \
+    }
+TILES(narrow_tile, 1)
+TILES(wide_tile, 2)
+
+/* A band of y: its first position at `y`. */
+static void multiply(const task *t, const band *b, const frame *f, const int64_t *at,
+                     const REAL *kernel, REAL *y, const places *p) {
+    const int64_t P = b->lines * b->count, tiles = TIDE_CEIL_DIV(P, MR), low = P / tiles;
+    for (int64_t j = 0; j < t->f; j += NR, kernel += NR * t->width) {
+        const int64_t n = TIDE_MIN(NR, t->f - j);
+        int64_t line = 0, column = 0;
+        for (int64_t i = 0, k = 0; k < tiles; k++) { /* of nearly equal height */
+            const int mr = (int)(low + (k < P % tiles));
+            REAL *to[MR];
+            for (int q = 0; q < mr; q++) {
+                to[q] = y + line * p->line + column * p->step + j;
+                if (++column == b->count) column = 0, line++;
+            }
+            (n > VL ? wide_tile : narrow_tile)(mr, t, f, at + i, kernel, to, n);
+            i += mr;
+        }
+    }
+}
+
+/* `kernel` is packed. */
+static tide_status convolve(tide_device *dev, const task *t, int64_t images, const REAL *x,
+                            const REAL *kernel, const REAL *bias, int act, REAL *y,
+                            const places *p) {
+    const bands all = bands_of(t, images);
+    const int64_t jobs = images * all.down * all.across, grain = band_grain(t, &all);
+    const size_t offsets = (size_t)all.positions * sizeof(int64_t);
+    tide_lanes lanes;
+    TIDE_DO(tide_lanes_new(dev, jobs, grain, offsets + all.frame * sizeof(REAL), &lanes));
+    TIDE_PARALLEL_FOR (jobs, grain) {
+        int64_t *at = tide_lane(&lanes, share_->slot);
+        REAL *room = (REAL *)(void *)(at + all.positions);
+        for (int64_t i = lo; i < hi && !tide_stopped(); i++) {
+            const band b = band_at(t, &all, i);
+            const frame f =
+                frame_of(t, &b, x + b.image * t->down.extent * t->across.extent * t->all, room);
+            REAL *to = y + b.image * p->image + b.line * p->line + b.at * p->step;
+            places_of(t, &b, &f, at);
+            multiply(t, &b, &f, at, kernel, to, p);
+            for (int64_t l = 0; l < b.lines && (bias || act != TIDE_ACTIVATION_linear); l++)
+                K(bias_act_rows)(0, b.count, t->f, to + l * p->line, p->step, bias, act);
+        }
+    }
+    return TIDE_OK;
+}
+
+int K(direct_serves)(const tide_geometry *g) {
+    const int64_t cg = g->c / g->groups, fg = g->f / g->groups,
+                  reach = (int64_t)FRAME_BYTES / (int64_t)sizeof(REAL);
+    for (int d = 1; d < 3; d++) /* a window is not much larger than a frame */
+        if (g->k[d] > reach || g->dil[d] > reach) return 0;
+    return g->k[0] == 1 && g->stride[0] == 1 && g->lo[0] == 0 && g->in[0] == g->out[0] && cg > 0 &&
+        fg >= VL && cg <= KERNEL && fg <= KERNEL && g->k[1] * g->k[2] * cg * fg <= KERNEL &&
+        ((g->k[1] - 1) * g->dil[1] + 1) * ((g->k[2] - 1) * g->dil[2] + 1) <= reach;
+}
+
+tide_status K(direct)(tide_device *dev, const tide_geometry *g, const REAL *x, const tide_buf *w,
+                      const REAL *bias, int act, REAL *y) {
+    const int64_t cg = g->c / g->groups, fg = g->f / g->groups, images = g->n * g->out[0];
+    const task t = {.down = tide_axis_of(g, 1),
+                    .across = tide_axis_of(g, 2),
+                    .lines = g->out[1],
+                    .count = g->out[2],
+                    .c = cg,
+                    .all = g->c,
+                    .f = fg,
+                    .width = g->k[1] * g->k[2] * cg};
+    const places p = {g->out[1] * g->out[2] * g->f, g->out[2] * g->f, g->f};
+    const size_t size = (size_t)packed_size(&t), bytes = (size_t)g->groups * size * sizeof(REAL);
+    const int64_t form[] = {FORM, g->groups, g->k[1], g->k[2], cg, fg};
+    tide_kept *kept = tide_keep(dev, w, form, sizeof form, bytes);
+    REAL *packed = kept ? kept->data : tide_scratch(dev, bytes);
+    if (!packed) return TIDE_ENOMEM;
+    if (!kept || kept->version != w->version) {
+        for (int64_t q = 0; q < g->groups; q++)
+            pack(&t, (const REAL *)w->p + q * fg, g->k[2] * cg * g->f, cg * g->f, g->f, 1,
+                 packed + (size_t)q * size);
+        if (kept) kept->version = w->version;
+    }
+    tide_status s = TIDE_OK;
+    for (int64_t q = 0; q < g->groups && s == TIDE_OK; q++)
+        s = convolve(dev, &t, images, x + q * cg, packed + (size_t)q * size,
+                     bias ? bias + q * fg : NULL, act, y + q * fg, &p);
+    tide_keep_done(kept);
+    return s;
+}
+
+tide_status K(direct_grad_x)(tide_device *dev, const tide_geometry *g, const REAL *dy,
+                             const tide_buf *w, REAL *dx) {
+    const int64_t cg = g->c / g->groups, fg = g->f / g->groups, images = g->n * g->in[0];
+    const places p = {g->in[1] * g->in[2] * g->c, g->stride[1] * g->in[2] * g->c,
+                      g->stride[2] * g->c};
+    REAL *packed = tide_scratch(
+        dev, (size_t)(g->k[1] * g->k[2] * fg * TIDE_CEIL_DIV(cg, NR) * NR + 1) * sizeof *packed);
+    if (!packed) return TIDE_ENOMEM;
+    for (int64_t i = 0; i < TIDE_MIN(g->stride[1], g->in[1]); i++)
+        for (int64_t j = 0; j < TIDE_MIN(g->stride[2], g->in[2]); j++)
+            for (int64_t q = 0; q < g->groups; q++) {
+                task t = {.down = tide_axis_back(g, 1, i),
+                          .across = tide_axis_back(g, 2, j),
+                          .lines = TIDE_CEIL_DIV(g->in[1] - i, g->stride[1]),
+                          .count = TIDE_CEIL_DIV(g->in[2] - j, g->stride[2]),
+                          .c = fg,
+                          .all = g->f,
+                          .f = cg};
+                if (t.down.n == 0 || t.across.n == 0) /* nothing reaches: one tap far outside */
+                    t.down = t.across = (tide_axis){1, 0, 1, 1, 0, 0, 0};
+                t.width = t.down.n * t.across.n * fg;
+                pack(&t, (const REAL *)w->p + q * fg, g->k[2] * cg * g->f, cg * g->f, 1, g->f,
+                     packed);
+                TIDE_DO(convolve(dev, &t, images, dy + q * fg, packed, NULL, TIDE_ACTIVATION_linear,
+                                 dx + (i * g->in[2] + j) * g->c + q * cg, &p));
+            }
+    return TIDE_OK;
+}
+
+/* -- dw -- */
+
+/* Where the elements of a window lie in it. */
+static void insides_of(const task *t, const frame *f, int64_t *to) {
+    for (int64_t r = 0; r < t->down.n; r++)
+        for (int64_t e = 0; e < t->across.n; e++)
+            for (int64_t i = 0; i < t->c; i++)
+                *to++ = r * t->down.leap * f->line + e * t->across.leap * f->step + i;
+}
+
+/* To `mr` rows of sums, `nv` vectors of columns, is added what P windows at `at` give with dy; to
+ * columns from `skip` on. */
+INLINE void sums_tile(int mr, int nv, int64_t P, const REAL *x, const int64_t *at,
+                      const int64_t *inside, const REAL *dy, int64_t ld, REAL *sum, int64_t f,
+                      int64_t skip) {
+    const REAL *a[MR];
+    vec s[MR][2];
+#pragma GCC unroll 6
+    for (int i = 0; i < mr; i++) a[i] = x + inside[i], s[i][0] = s[i][1] = (vec){0};
+    for (int64_t p = 0; p < P; p++, dy += ld) {
+        const int64_t k = at[p];
+        const vec b0 = *(const vec *)dy, b1 = nv > 1 ? *(const vec *)(dy + VL) : (vec){0};
+#pragma GCC unroll 6
+        for (int i = 0; i < mr; i++) {
+            const vec v = a[i][k] - (vec){0};
+            TIDE_ADD_PRODUCT(s[i][0], v, b0);
+            if (nv > 1) TIDE_ADD_PRODUCT(s[i][1], v, b1);
+        }
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < mr; i++) {
+        REAL edge[VL];
+        *(vec *)edge = s[i][0];
+        if (skip)
+            for (int64_t l = skip; l < VL; l++) sum[i * f + l] += edge[l];
+        else *(vec *)(sum + i * f) += s[i][0];
+        if (nv > 1) *(vec *)(sum + i * f + VL) += s[i][1];
+    }
+}
+#define SUMS(name, nv)                                                                           \
+    static void name(int mr, int64_t P, const REAL *x, const int64_t *at, const int64_t *inside, \
+                     const REAL *dy, int64_t ld, REAL *sum, int64_t f, int64_t skip) {           \
+        switch (mr) {                                                                            \
+        case 1: sums_tile(1, nv, P, x, at, inside, dy, ld, sum, f, skip); break;                 \
+        case 2: sums_tile(2, nv, P, x, at, inside, dy, ld, sum, f, skip); break;                 \
+        case 3: sums_tile(3, nv, P, x, at, inside, dy, ld, sum, f, skip); break;                 \
+        case 4: sums_tile(4, nv, P, x, at, inside, dy, ld, sum, f, skip); break;                 \
+        case 5: sums_tile(5, nv, P, x, at, inside, dy, ld, sum, f, skip); break;                 \
+        default: sums_tile(6, nv, P, x, at, inside, dy, ld, sum, f, skip); break;                \
+        }                                                                                        \
+    }
+SUMS(narrow_sums, 1)
+SUMS(wide_sums, 2)
+
+/* What a band adds to the sums (width, f). */
+static void add_band(const task *t, const band *b, const frame *f, const int64_t *at,
+                     const int64_t *inside, const REAL *dy, int64_t ld, REAL *sum) {
+    const int64_t P = b->lines * b->count, tiles = TIDE_CEIL_DIV(t->width, MR),
+                  low = t->width / tiles;
+    for (int64_t i = 0, k = 0; k < tiles; k++) {
+        const int mr = (int)(low + (k < t->width % tiles));
+        REAL *to = sum + i * t->f;
+        int64_t j = 0;
+        for (; j + NR <= t->f; j += NR)
+            wide_sums(mr, P, f->at, at, inside + i, dy + j, ld, to + j, t->f, 0);
+        for (; j < t->f; j += VL) { /* the last vector reaches back */
+            const int64_t skip = TIDE_MAX(0, j + VL - t->f);
+            narrow_sums(mr, P, f->at, at, inside + i, dy + j - skip, ld, to + j - skip, t->f, skip);
+        }
+        i += mr;
+    }
+}
+
+tide_status K(direct_grad_kernel)(tide_device *dev, const tide_geometry *g, const REAL *x,
+                                  const REAL *dy, REAL *dw) {
+    const int64_t cg = g->c / g->groups, fg = g->f / g->groups, images = g->n * g->out[0];
+    const task t = {.down = tide_axis_of(g, 1),
+                    .across = tide_axis_of(g, 2),
+                    .lines = g->out[1],
+                    .count = g->out[2],
+                    .c = cg,
+                    .all = g->c,
+                    .f = fg,
+                    .width = g->k[1] * g->k[2] * cg};
+    const bands all = bands_of(&t, images);
+    const int64_t jobs = images * all.down * all.across, size = t.width * fg,
+                  most = TIDE_MIN(PIECES, PIECE_ELEMENTS / size),
+                  piece = TIDE_MAX(TIDE_CEIL_DIV(jobs, most), band_grain(&t, &all)),
+                  pieces = TIDE_CEIL_DIV(jobs, piece);
+    const size_t offsets = (size_t)(all.positions + t.width) * sizeof(int64_t);
+    REAL *part = tide_scratch(dev, (size_t)(pieces * size) * sizeof *part);
+    tide_lanes lanes;
+    if (!part) return TIDE_ENOMEM;
+    TIDE_DO(tide_lanes_new(dev, jobs, piece, offsets + all.frame * sizeof(REAL), &lanes));
+    for (int64_t q = 0; q < g->groups; q++) {
+        TIDE_PARALLEL_FOR (jobs, piece) {
+            int64_t *at = tide_lane(&lanes, share_->slot), *inside = at + all.positions;
+            REAL *room = (REAL *)(void *)(inside + t.width), *sum = part + chunk * size;
+            memset(sum, 0, (size_t)size * sizeof(REAL));
+            for (int64_t i = lo; i < hi && !tide_stopped(); i++) {
+                const band b = band_at(&t, &all, i);
+                const frame f =
+                    frame_of(&t, &b, x + b.image * g->in[1] * g->in[2] * g->c + q * cg, room);
+                places_of(&t, &b, &f, at);
+                insides_of(&t, &f, inside);
+                add_band(&t, &b, &f, at, inside,
+                         dy + ((b.image * t.lines + b.line) * t.count + b.at) * g->f + q * fg, g->f,
+                         sum);
+            }
+        }
+        for (int64_t i = 0; i < t.width; i++) {
+            REAL *to = dw + i * g->f + q * fg;
+            const REAL *from = part + i * fg;
+            memcpy(to, from, (size_t)fg * sizeof(REAL));
+            for (int64_t p = 1; p < pieces; p++)
+                for (int64_t j = 0; j < fg; j++) to[j] += from[p * size + j];
+        }
+    }
+    return TIDE_OK;
+}
