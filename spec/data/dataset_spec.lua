@@ -1,9 +1,13 @@
--- tide.data.Dataset: what TensorFlow's tf.data gives, in its order (spec/ref/tf_data.py), and that
--- every pass can be stopped at every element and goes on elsewhere with the very rest.
+-- tide.data.Dataset: what TensorFlow's tf.data gives, in its order (spec/ref/tf_data.py, and chains
+-- of transforms drawn at random, tf_data_chains.py), and that every pass can be stopped at every
+-- element and goes on elsewhere with the very rest.
 local core = require "tide.core"
 local expect = require "spec.support.expect"
 local tide = require "tide"
 local reference = require "spec.ref.tf_data"
+for _, chain in ipairs(require "spec.ref.tf_data_chains") do
+  reference[#reference + 1] = chain
+end
 
 local D = tide.data.Dataset
 
